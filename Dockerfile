@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=dev
+RUN CGO_ENABLED=0 go build -trimpath \
+      -ldflags "-s -w -X github.com/longwire/longwire/internal/version.version=${VERSION}" \
+      -o /out/longwire ./cmd/longwire && mkdir -p /out/data
+
+FROM scratch
+COPY --from=build /out/longwire /longwire
+# 65532 is nobody in particular; the data folder is its own.
+COPY --from=build --chown=65532:65532 /out/data /data
+USER 65532:65532
+ENV LONGWIRE_DATA_DIR=/data \
+    LONGWIRE_TCP_ADDR=0.0.0.0:6666 \
+    LONGWIRE_HTTP_ADDR=0.0.0.0:8080
+VOLUME /data
+EXPOSE 6666 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/longwire", "health"]
+ENTRYPOINT ["/longwire"]
+CMD ["serve"]

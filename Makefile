@@ -1,0 +1,43 @@
+# Each target is what CI runs; see .ci/run for the whole.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/longwire/longwire/internal/version.version=$(VERSION)
+
+.PHONY: build test race lint fmt docs fuzz torture browser bench dist
+
+build: ## the binary, in ./longwire
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o longwire ./cmd/longwire
+
+test: ## every test
+	go test ./...
+
+race: ## every test with the race detector
+	go test -race ./...
+
+lint: ## vet and staticcheck
+	go vet ./...
+	go tool staticcheck ./...
+
+fmt: ## format in place
+	gofmt -w $$(git ls-files '*.go')
+
+docs: ## regenerate the OpenAPI files from the handlers' annotations
+	go generate ./...
+
+fuzz: ## 30 s for each fuzz target
+	./test/fuzz.sh 30s
+
+torture: ## hours of power cuts, kills and faults: LONGWIRE_TORTURE=1h make torture
+	LONGWIRE_TORTURE=$${LONGWIRE_TORTURE:-30m} go test -timeout 0 ./internal/engine/... ./test/...
+
+browser: ## Swagger UI in a real headless browser (needs node and chromium)
+	./test/browser/run.sh
+
+dist: ## static binaries for the common platforms, with checksums
+	@mkdir -p dist
+	@for p in linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64; do \
+	  os=$${p%/*}; arch=$${p#*/}; ext=; [ $$os = windows ] && ext=.exe; \
+	  echo "dist/longwire-$$os-$$arch$$ext"; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o dist/longwire-$$os-$$arch$$ext ./cmd/longwire || exit 1; \
+	done
+	@cd dist && sha256sum longwire-* > SHA256SUMS

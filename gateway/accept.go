@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Push stores a message and returns when it is on stable storage; the
+// recipients that are online get it at once.
+//
+// Errors: CodeValidation, CodePayloadTooLarge (also when the single recipient
+// is connected with a dialect that cannot carry it), CodeClientNotFound,
+// CodeQueueFull, CodeIdempotencyMismatch, CodeDraining, CodeUnavailable.
+func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
+	return g.accept(ctx, r, g.cfg.NewMessageID())
+}
+
+// PushAndAwait is Push followed by Await for up to wait. Unlike the two calls
+// it makes known beforehand that somebody waits, so the outcome is written at
+// once. Message is as it stands at the end; an error is of the push alone.
+func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
+	id := g.cfg.NewMessageID()
+	done := g.waiters.join(id)
+	defer g.waiters.leave(id, done)
+	rec, err := g.accept(ctx, r, id)
+	if err != nil {
+		return rec, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if rec.Replayed {
+		m, err := g.Await(ctx, rec.Message.ID)
+		if err == nil {
+			rec.Message = m
+		}
+		return rec, nil
+	}
+	if !rec.Message.Completed() {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		if m, err := g.Message(id); err == nil {
+			rec.Message = m
+		}
+	}
+	return rec, nil
+}
+
+func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Receipt, error) {
+	if g.draining.Load() {
+		return Receipt{}, errDraining
+	}
+	if err := g.checkPush(&r); err != nil {
+		return Receipt{}, err
+	}
+	now := time.Now()
+	a := Acceptance{
+		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown,
+		IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
+	}
+	if r.OnlineOnly {
+		a.Only = g.Online
+	}
+	rec, err := g.store.Accept(ctx, a)
+	if err != nil {
+		if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
+			// Unknown, not no: name the message so that its fate can be read.
+			e := *e
+			e.MessageID = id
+			return Receipt{}, &e
+		}
+		return Receipt{}, err
+	}
+	if rec.Replayed {
+		return rec, nil
+	}
+	g.counts.accepted.Add(1)
+	g.notify(r.To)
+	return rec, nil
+}
+
+// notify wakes the sessions of an audience.
+func (g *Gateway) notify(to Audience) {
+	switch {
+	case to.Client != "":
+		if s := g.hub.session(to.Client); s != nil {
+			s.notify(true)
+		}
+	case len(to.Clients) > 0:
+		for _, id := range to.Clients {
+			if s := g.hub.session(id); s != nil {
+				s.notify(false)
+			}
+		}
+	default:
+		g.hub.each(func(s *Session) { s.notify(false) })
+	}
+}
+
+// checkPush applies defaults and bounds.
+func (g *Gateway) checkPush(r *PushRequest) error {
+	if len(r.Payload) > MaxPayload {
+		return &Error{Code: CodePayloadTooLarge, Message: fmt.Sprintf("a payload is at most %d bytes", MaxPayload), Limit: MaxPayload}
+	}
+	if r.TTL == 0 {
+		r.TTL = g.cfg.DefaultTTL
+	}
+	if r.TTL < MinTTL || r.TTL > MaxTTL {
+		return invalid("ttl is 1s to 720h")
+	}
+	if len(r.Metadata) > MaxMetadata {
+		return invalid("at most %d metadata entries", MaxMetadata)
+	}
+	for k, v := range r.Metadata {
+		if k == "" || len(k) > MaxMetadataKey || len(v) > MaxMetadataVal {
+			return invalid("a metadata key is 1 to %d bytes, a value at most %d", MaxMetadataKey, MaxMetadataVal)
+		}
+	}
+	if len(r.IdempotencyKey) > MaxIdempotency {
+		return invalid("an idempotency key is at most %d bytes", MaxIdempotency)
+	}
+	if err := r.To.check(); err != nil {
+		return err
+	}
+	if r.To.Client == "" {
+		return nil
+	}
+	if s := g.hub.session(r.To.Client); s != nil && len(r.Payload) > s.link.MaxPayload() {
+		return tooLargeFor(s)
+	}
+	return nil
+}
+
+// check reports an audience that is not exactly one of its kinds, or breaks a
+// bound.
+func (a *Audience) check() error {
+	kinds := 0
+	for _, set := range []bool{a.Client != "", len(a.Clients) > 0, a.Group != "", len(a.Labels) > 0, a.All} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return invalid("to names exactly one of client, clients, group, labels, all")
+	}
+	if a.Client != "" && !a.Client.Valid() {
+		return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+	}
+	if len(a.Clients) > MaxClientsInTo {
+		return invalid("at most %d clients in one message", MaxClientsInTo)
+	}
+	for _, id := range a.Clients {
+		if !id.Valid() {
+			return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+		}
+	}
+	return nil
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Code: CodeValidation, Message: fmt.Sprintf(format, args...)}
+}
+
+func tooLargeFor(s *Session) *Error {
+	limit := s.link.MaxPayload()
+	return &Error{Code: CodePayloadTooLarge, Limit: int64(limit),
+		Message: fmt.Sprintf("the client is connected with the %s protocol, which carries at most %d bytes", s.link.Stats().Dialect, limit)}
+}

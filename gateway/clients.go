@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// scanLimit bounds the clients looked at for one page; a filter that passes
+// over more ends the page early, with a cursor.
+const scanLimit = 5000
+
+// Online reports whether the client is connected.
+func (g *Gateway) Online(id ClientID) bool { return g.hub.session(id) != nil }
+
+// Client returns one client. Errors: CodeClientNotFound, CodeUnavailable.
+func (g *Gateway) Client(id ClientID) (Client, error) {
+	rec, err := g.store.Client(id)
+	if err != nil {
+		return Client{}, err
+	}
+	return g.client(rec), nil
+}
+
+// client adds what is true now to what is remembered.
+func (g *Gateway) client(rec ClientRecord) Client {
+	c := Client{ClientRecord: rec}
+	s := g.hub.session(rec.ID)
+	if s == nil {
+		if c.LastClose == "" && !c.LastSeenAt.IsZero() {
+			c.LastClose = ReasonServerStopped
+		}
+		return c
+	}
+	c.Online = true
+	c.Session = s.id
+	c.ConnectedAt = s.connectedAt
+	c.InFlight = s.inFlight()
+	c.Link = s.link.Stats()
+	if c.Link.LastSeen.After(c.LastSeenAt) {
+		c.LastSeenAt = c.Link.LastSeen
+	}
+	return c
+}
+
+// Clients lists clients in id order. A page of those online costs the same
+// however many there are.
+func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
+	q.Limit = clampLimit(q.Limit)
+	if q.Status == StatusOnline {
+		return g.onlineClients(q)
+	}
+	var out Page[Client, ClientID]
+	cq := q.ClientQuery
+	for scanned := 0; ; {
+		page, err := g.store.Clients(cq)
+		if err != nil {
+			return Page[Client, ClientID]{}, err
+		}
+		for i, rec := range page.Items {
+			if q.Status == StatusOffline && g.Online(rec.ID) {
+				continue
+			}
+			out.Items = append(out.Items, g.client(rec))
+			if len(out.Items) == q.Limit {
+				out.Next = rec.ID
+				out.More = page.More || i+1 < len(page.Items)
+				return out, nil
+			}
+		}
+		if !page.More {
+			return out, nil
+		}
+		cq.After = page.Next
+		if scanned += max(len(page.Items), 1); scanned >= scanLimit {
+			out.Next, out.More = page.Next, true
+			return out, nil
+		}
+	}
+}
+
+// onlineClients walks the directory and looks each client up.
+func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], error) {
+	var out Page[Client, ClientID]
+	start, after := q.After, true
+	if ClientID(q.Prefix) > start {
+		start, after = ClientID(q.Prefix), false
+	}
+	var ids []ClientID
+	for scanned := 0; ; {
+		// One more than fits, so that the last page has no cursor.
+		ids = g.hub.online.from(start, after, q.Limit+1, ids[:0])
+		for _, id := range ids {
+			if !strings.HasPrefix(string(id), q.Prefix) {
+				return out, nil
+			}
+			if len(out.Items) == q.Limit {
+				out.More = true
+				return out, nil
+			}
+			if scanned++; scanned > scanLimit {
+				out.More = true
+				return out, nil
+			}
+			out.Next = id
+			rec, err := g.store.Client(id)
+			if CodeOf(err) == CodeClientNotFound {
+				continue
+			} else if err != nil {
+				return Page[Client, ClientID]{}, err
+			}
+			if c := g.client(rec); c.Online && q.ClientQuery.matches(&rec) {
+				out.Items = append(out.Items, c)
+			}
+		}
+		if len(ids) <= q.Limit {
+			return out, nil
+		}
+		start, after = ids[len(ids)-1], true
+	}
+}
+
+// matches applies the filters that are not the key's.
+func (q *ClientQuery) matches(r *ClientRecord) bool {
+	if q.Group != "" && !slices.Contains(r.Groups, q.Group) {
+		return false
+	}
+	for k, v := range q.Labels {
+		if r.Labels[k] != v {
+			return false
+		}
+	}
+	return q.QueuedGT < 0 || r.Queued > q.QueuedGT
+}
+
+// UpdateClient changes labels and groups. Errors: CodeClientNotFound,
+// CodeValidation, CodeUnavailable.
+func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange) (Client, error) {
+	rec, err := g.store.UpdateClient(ctx, id, c)
+	if err != nil {
+		return Client{}, err
+	}
+	return g.client(rec), nil
+}
+
+// Disconnect ends the client's session, if it has one. Its queue is kept
+// unless o.Purge; with o.Block it is refused until then. Errors:
+// CodeClientNotFound, CodeUnavailable.
+func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptions) error {
+	if _, err := g.store.Client(id); err != nil {
+		return err
+	}
+	now := time.Now()
+	if o.Block > 0 {
+		until := now.Add(o.Block)
+		if _, err := g.store.UpdateClient(ctx, id, ClientChange{BlockedUntil: &until}); err != nil {
+			return err
+		}
+	}
+	if s := g.hub.session(id); s != nil {
+		s.link.Close(Close{Code: CloseKicked, Reason: ReasonKicked, RetryAfter: max(o.Block, time.Second)})
+	}
+	if o.Purge {
+		if _, err := g.store.Purge(ctx, id, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Code is a stable name of what went wrong, safe to show and to branch on.
+type Code string
+
+const (
+	CodeClientNotFound      Code = "client-not-found"
+	CodeMessageNotFound     Code = "message-not-found"
+	CodeClientOffline       Code = "client-offline"
+	CodeAlreadyFinal        Code = "already-final"
+	CodePayloadTooLarge     Code = "payload-too-large"
+	CodeValidation          Code = "validation-failed"
+	CodeIdempotencyMismatch Code = "idempotency-mismatch"
+	CodeQueueFull           Code = "queue-full"
+	CodeDraining            Code = "draining"
+	CodeUnavailable         Code = "store-unavailable"
+	CodeAckTimeout          Code = "ack-timeout"
+	CodeUnauthorized        Code = "unauthorized"
+	CodeBlocked             Code = "blocked"
+	CodeIDInUse             Code = "id-in-use"
+)
+
+// Error is the domain's one error type: a stable code, a message that is safe
+// to show, and the cause for the log.
+type Error struct {
+	Code       Code
+	Message    string
+	MessageID  MessageID     // where one exists
+	Limit      int64         // the bound that was passed, where one was
+	RetryAfter time.Duration // when to try again, where that is known
+	Cause      error         // logged, never sent
+}
+
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Code, e.Message, e.Cause)
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Message)
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Is makes errors.Is(err, &Error{Code: c}) compare by code.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// CodeOf returns the code of err, or "" when it is not a domain error.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// ErrUnavailable is what a Store returns when it cannot say that a change is
+// durable. Unknown, not no.
+var ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store cannot confirm the change; nothing was promised"}
+
+// Errors of Link.Deliver.
+var (
+	ErrWindowFull = errors.New("window full")
+	ErrLinkBusy   = errors.New("output budget used up")
+	ErrTooLarge   = errors.New("payload too large for the dialect")
+	ErrLinkClosed = errors.New("link closed")
+)

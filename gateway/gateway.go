@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config fixes a gateway's parts and limits. Zero durations and counts take
+// the default named at the field.
+type Config struct {
+	Store Store // required
+
+	NewMessageID func() MessageID // required: unique, sorting by time
+	NewSessionID func() SessionID // required: unique
+
+	// Authenticate decides whether a device may register; nil lets all in. Its
+	// error is answered as CodeUnauthorized.
+	Authenticate func(ctx context.Context, h Hello) error
+
+	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
+	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
+	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1
+	RejectTwins bool          // refuse a second connection with the same id instead of letting it take over
+
+	EventBuffer      int // events kept for readers that fall behind: 65,536
+	EventBufferBytes int // their payload bytes: 16 MiB
+	Workers          int // goroutines that move deliveries from the store to links: 2 × GOMAXPROCS, at least 4
+
+	// After calls f once after d from a goroutine of its own choosing; nil is
+	// time.AfterFunc. Used for rare retries only.
+	After func(d time.Duration, f func())
+
+	Logger *slog.Logger // nil discards
+}
+
+func (c *Config) setDefaults() {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	def(&c.DefaultTTL, 24*time.Hour)
+	def(&c.OnlineWait, 10*time.Second)
+	num(&c.MaxAttempts, 10)
+	num(&c.EventBuffer, 1<<16)
+	num(&c.EventBufferBytes, 16<<20)
+	num(&c.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
+	if c.After == nil {
+		c.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Gateway ties the store to the live sessions. All methods may be called from
+// any goroutine.
+type Gateway struct {
+	cfg       Config
+	store     Store
+	startedAt time.Time
+
+	hub     *hub
+	waiters *waiters
+	events  *eventRing
+	runs    *runQueue
+	sent    *sentCounts
+	counts  counters
+
+	draining atomic.Bool
+	workers  sync.WaitGroup
+}
+
+// New returns a gateway on a store. Start must be called before it is used.
+func New(cfg Config) *Gateway {
+	cfg.setDefaults()
+	g := &Gateway{
+		cfg:       cfg,
+		store:     cfg.Store,
+		startedAt: time.Now(),
+		hub:       newHub(),
+		waiters:   newWaiters(),
+		runs:      newRunQueue(),
+		sent:      newSentCounts(),
+	}
+	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.startedAt)
+	cfg.Store.Observe((*observer)(g))
+	return g
+}
+
+// Start launches the delivery workers. They stop in Stop.
+func (g *Gateway) Start() {
+	for range g.cfg.Workers {
+		g.workers.Go(g.runs.work)
+	}
+}
+
+// Drain refuses new messages and new clients from now on. Acks, answers and
+// reads go on.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Stop ends the workers and the event streams. Sessions must have been closed
+// before; the store stays open for its owner to close.
+func (g *Gateway) Stop() {
+	g.Drain()
+	g.runs.close()
+	g.workers.Wait()
+	g.events.close()
+}
+
+// Ready returns nil when the gateway accepts messages, else a CodeDraining or
+// CodeUnavailable error.
+func (g *Gateway) Ready() error {
+	if g.draining.Load() {
+		return errDraining
+	}
+	if err := g.store.Health(); err != nil {
+		return &Error{Code: CodeUnavailable, Message: ErrUnavailable.Message, Cause: err, RetryAfter: time.Second}
+	}
+	return nil
+}
+
+// Log names the sequence space of the store.
+func (g *Gateway) Log() LogID { return g.store.Log() }
+
+var errDraining = &Error{Code: CodeDraining, Message: "the gateway is shutting down; try another one or later", RetryAfter: 5 * time.Second}
+
+// jitter returns a duration in [d/2, d), so that many retries spread.
+func jitter(d time.Duration) time.Duration {
+	if d <= 1 {
+		return d
+	}
+	return d/2 + rand.N(d/2)
+}

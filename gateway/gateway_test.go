@@ -1,0 +1,528 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// bubble runs a test in virtual time with a gateway over the in-memory store.
+func bubble(t *testing.T, cfg gateway.Config, f func(t *testing.T, g *gateway.Gateway)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		f(t, gatewaytest.New(t, store, cfg))
+	})
+}
+
+func push(t *testing.T, g *gateway.Gateway, id gateway.ClientID, text string) gateway.Message {
+	t.Helper()
+	rec, err := g.Push(context.Background(), gateway.PushRequest{
+		To: gateway.Audience{Client: id}, Payload: []byte(text), Encoding: gateway.EncodingText})
+	if err != nil {
+		t.Fatalf("push %q to %s: %v", text, id, err)
+	}
+	return rec.Message
+}
+
+func delivery(t *testing.T, g *gateway.Gateway, id gateway.MessageID, client gateway.ClientID) gateway.Delivery {
+	t.Helper()
+	d, err := g.Delivery(id, client)
+	if err != nil {
+		t.Fatalf("delivery %s of %s: %v", client, id, err)
+	}
+	return d
+}
+
+func texts(parcels []gateway.Parcel) []string {
+	var out []string
+	for _, p := range parcels {
+		s := string(p.Payload)
+		if p.Dup {
+			s += " again"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func wantTexts(t *testing.T, l *gatewaytest.Link, want ...string) {
+	t.Helper()
+	if got := texts(l.Parcels()); !slices.Equal(got, want) {
+		t.Fatalf("the device got %q, want %q", got, want)
+	}
+}
+
+func wantState(t *testing.T, g *gateway.Gateway, m gateway.Message, want gateway.State, attempts int) gateway.Delivery {
+	t.Helper()
+	d := delivery(t, g, m.ID, m.Client)
+	if d.State != want || d.Attempts != attempts {
+		t.Fatalf("delivery is %s after %d attempts (%s), want %s after %d", d.State, d.Attempts, d.Reason, want, attempts)
+	}
+	return d
+}
+
+func TestPushIsAcked(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "truck-17", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			l.Flush(p)
+			time.Sleep(40 * time.Millisecond) // the device's work, in virtual time
+			l.Ack(p, gateway.AckOK, []byte("locked"))
+		}})
+		rec, err := g.PushAndAwait(context.Background(), gateway.PushRequest{
+			To: gateway.Audience{Client: "truck-17"}, Payload: []byte("lock")}, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !rec.Message.Completed() || rec.Message.Counts.Acked != 1 {
+			t.Fatalf("counts %+v, want one acked", rec.Message.Counts)
+		}
+		d := wantState(t, g, rec.Message, gateway.Acked, 1)
+		if string(d.Result) != "locked" || d.SentAt.IsZero() || d.FinalAt.Sub(d.SentAt) != 40*time.Millisecond {
+			t.Errorf("result %q after %v, want locked after 40ms", d.Result, d.FinalAt.Sub(d.SentAt))
+		}
+		wantTexts(t, l, "lock")
+	})
+}
+
+func TestSentMeansFlushed(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Parcel) {}})
+		m := push(t, g, "a", "one")
+		synctest.Wait()
+		wantState(t, g, m, gateway.Queued, 0)
+		l.Flush(l.Parcels()[0])
+		wantState(t, g, m, gateway.Sent, 1)
+		if got, _ := g.Message(m.ID); got.Counts.Sent != 1 || got.Counts.Queued != 0 {
+			t.Errorf("counts %+v, want one sent", got.Counts)
+		}
+		l.Disconnect(gateway.ReasonConnectionLost)
+		wantState(t, g, m, gateway.Queued, 0)
+	})
+}
+
+func TestQueueDrainsInOrderWhenTheClientComesBack(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		l.Disconnect(gateway.ReasonClientClosed)
+		var want []string
+		for i := range 100 {
+			text := fmt.Sprint(i)
+			push(t, g, "a", text)
+			want = append(want, text)
+		}
+		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 3})
+		synctest.Wait()
+		wantTexts(t, l, want...)
+	})
+}
+
+func TestWindowIsKept(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 2, React: gatewaytest.FlushOnly})
+		for i := range 5 {
+			push(t, g, "a", fmt.Sprint(i))
+		}
+		synctest.Wait()
+		wantTexts(t, l, "0", "1")
+		l.Ack(l.Parcels()[1], gateway.AckOK, nil)
+		synctest.Wait()
+		wantTexts(t, l, "0", "1", "2")
+	})
+}
+
+func TestAckTimeoutRepeatsUntilAttemptsAreUsedUp(t *testing.T) {
+	bubble(t, gateway.Config{MaxAttempts: 3}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		m := push(t, g, "a", "x")
+		for range 3 {
+			synctest.Wait()
+			l.Session.AckTimeout(l.Parcels()[0].Seq, false)
+		}
+		synctest.Wait()
+		wantTexts(t, l, "x", "x again", "x again")
+		time.Sleep(time.Second) // outcomes that nobody waits for may be written later
+		d := wantState(t, g, m, gateway.Failed, 3)
+		if d.Reason != gateway.ReasonAttemptsUsedUp {
+			t.Errorf("reason %q", d.Reason)
+		}
+		if len(l.Forgotten()) == 0 {
+			t.Error("the link still times a delivery that has failed")
+		}
+		// An ack that comes now is kept, and changes nothing.
+		l.Ack(l.Parcels()[0], gateway.AckOK, []byte("late"))
+		time.Sleep(time.Second)
+		d = wantState(t, g, m, gateway.Failed, 3)
+		if string(d.LateResult) != "late" || d.LateAckAt.IsZero() {
+			t.Errorf("late ack %q at %v is not kept", d.LateResult, d.LateAckAt)
+		}
+	})
+}
+
+func TestAttemptsGoOnCountingOverReconnects(t *testing.T) {
+	bubble(t, gateway.Config{MaxAttempts: 2}, func(t *testing.T, g *gateway.Gateway) {
+		var m gateway.Message
+		for i := range 3 {
+			l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+			if i == 0 {
+				m = push(t, g, "a", "x")
+			}
+			synctest.Wait()
+			switch i {
+			case 0:
+				wantTexts(t, l, "x")
+			case 1:
+				wantTexts(t, l, "x again")
+			case 2:
+				wantTexts(t, l)
+			}
+			l.Disconnect(gateway.ReasonConnectionLost)
+		}
+		time.Sleep(time.Second)
+		wantState(t, g, m, gateway.Failed, 2)
+	})
+}
+
+func TestRetryLaterKeepsAWindowOfOneStrict(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		said := false
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			l.Flush(p)
+			if !said {
+				said = true
+				l.Ack(p, gateway.AckRetry, nil)
+				return
+			}
+			l.Ack(p, gateway.AckOK, nil)
+		}})
+		push(t, g, "a", "first")
+		push(t, g, "a", "second")
+		synctest.Wait()
+		wantTexts(t, l, "first")
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		wantTexts(t, l, "first", "first again", "second")
+	})
+}
+
+func TestRejectIsFinal(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			l.Flush(p)
+			l.Ack(p, gateway.AckReject, []byte("door open"))
+		}})
+		m := push(t, g, "a", "lock")
+		time.Sleep(time.Second)
+		d := wantState(t, g, m, gateway.Rejected, 1)
+		if string(d.Result) != "door open" || d.Reason != gateway.ReasonDeviceRejected {
+			t.Errorf("result %q, reason %q", d.Result, d.Reason)
+		}
+	})
+}
+
+func TestExpiryAtTheSecondAndNotBefore(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		rec, err := g.Push(context.Background(), gateway.PushRequest{To: gateway.Audience{Client: "a"}, Payload: []byte("x"), TTL: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5*time.Second - time.Millisecond)
+		wantState(t, g, rec.Message, gateway.Sent, 1)
+		time.Sleep(2 * time.Second)
+		wantState(t, g, rec.Message, gateway.Expired, 0)
+		if got := len(l.Forgotten()); got == 0 {
+			t.Error("the expired delivery still holds its place in the window")
+		}
+		l.Disconnect(gateway.ReasonClientClosed)
+		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		wantTexts(t, l)
+	})
+}
+
+func TestLastSeqCountsAsAcked(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		first, second := push(t, g, "a", "1"), push(t, g, "a", "2")
+		synctest.Wait()
+		seq := l.Parcels()[0].Seq
+		l.Disconnect(gateway.ReasonConnectionLost)
+		time.Sleep(time.Second)
+
+		// Another log's numbers mean nothing here.
+		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly,
+			Hello: gateway.Hello{Log: "another", LastSeq: seq + 100}})
+		synctest.Wait()
+		wantTexts(t, l, "1 again", "2 again")
+		if l.Welcome.Resumed {
+			t.Error("resumed with a foreign log")
+		}
+		l.Disconnect(gateway.ReasonConnectionLost)
+
+		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: gateway.Hello{Log: g.Log(), LastSeq: seq}})
+		time.Sleep(time.Second)
+		wantTexts(t, l, "2 again")
+		if !l.Welcome.Resumed {
+			t.Error("not resumed")
+		}
+		if d := delivery(t, g, first.ID, "a"); d.State != gateway.Acked {
+			t.Errorf("the first is %s", d.State)
+		}
+		if d := delivery(t, g, second.ID, "a"); d.State != gateway.Acked {
+			t.Errorf("the second is %s", d.State)
+		}
+	})
+}
+
+func TestTooLargeForTheDialect(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "seed", gatewaytest.Options{Max: 4})
+		_, err := g.Push(context.Background(), gateway.PushRequest{To: gateway.Audience{Client: "seed"}, Payload: []byte("12345")})
+		if gateway.CodeOf(err) != gateway.CodePayloadTooLarge {
+			t.Fatalf("push to a connected client: %v", err)
+		}
+		l.Disconnect(gateway.ReasonClientClosed)
+		m := push(t, g, "seed", "12345")
+		next := push(t, g, "seed", "1234")
+		l = gatewaytest.Connect(t, g, "seed", gatewaytest.Options{Max: 4})
+		time.Sleep(time.Second)
+		if d := wantState(t, g, m, gateway.Rejected, 0); d.Reason != gateway.ReasonTooLargeForProtocol {
+			t.Errorf("reason %q", d.Reason)
+		}
+		wantState(t, g, next, gateway.Acked, 1)
+		wantTexts(t, l, "1234")
+	})
+}
+
+func TestCancelWithdraws(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
+		m, next := push(t, g, "a", "1"), push(t, g, "a", "2")
+		synctest.Wait()
+		if _, err := g.Cancel(context.Background(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		wantState(t, g, m, gateway.Canceled, 0)
+		wantTexts(t, l, "1", "2")
+		if _, err := g.Cancel(context.Background(), m.ID); gateway.CodeOf(err) != gateway.CodeAlreadyFinal {
+			t.Errorf("second cancel: %v", err)
+		}
+		_ = next
+	})
+}
+
+func TestBusyLinkIsTriedAgain(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		l.SetBusy(true)
+		push(t, g, "a", "1")
+		push(t, g, "a", "2")
+		synctest.Wait()
+		wantTexts(t, l)
+		l.SetBusy(false)
+		synctest.Wait()
+		wantTexts(t, l, "1", "2")
+	})
+}
+
+func TestPushToMany(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		hello := func(group string) gatewaytest.Options {
+			return gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}}, React: gatewaytest.FlushOnly}
+		}
+		a := gatewaytest.Connect(t, g, "a", hello("fleet"))
+		b := gatewaytest.Connect(t, g, "b", hello("fleet"))
+		c := gatewaytest.Connect(t, g, "c", hello("depot"))
+		c.Disconnect(gateway.ReasonClientClosed)
+
+		send := func(r gateway.PushRequest) gateway.Message {
+			t.Helper()
+			rec, err := g.Push(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			m, err := g.Message(rec.Message.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		fleet := send(gateway.PushRequest{To: gateway.Audience{Group: "fleet"}, Payload: []byte("fleet")})
+		if fleet.Counts.Total != 2 || fleet.Counts.Sent != 2 {
+			t.Errorf("fleet: %+v", fleet.Counts)
+		}
+		online := send(gateway.PushRequest{To: gateway.Audience{All: true}, OnlineOnly: true, Payload: []byte("online")})
+		if online.Counts.Total != 2 {
+			t.Errorf("online: %+v", online.Counts)
+		}
+		all := send(gateway.PushRequest{To: gateway.Audience{All: true}, Payload: []byte("all")})
+		if all.Counts.Total != 3 || all.Counts.Sent != 2 || all.Counts.Queued != 1 {
+			t.Errorf("all: %+v", all.Counts)
+		}
+		wantTexts(t, a, "fleet", "online", "all")
+		wantTexts(t, b, "fleet", "online", "all")
+		for _, l := range []*gatewaytest.Link{a, b} {
+			for _, p := range l.Parcels() {
+				l.Ack(p, gateway.AckOK, nil)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if m, err := g.Await(ctx, fleet.ID); err != nil || !m.Completed() || m.Counts.Acked != 2 {
+			t.Errorf("fleet: %+v, %v", m.Counts, err)
+		}
+		c = gatewaytest.Connect(t, g, "c", gatewaytest.Options{})
+		if m, err := g.Await(ctx, all.ID); err != nil || m.Counts.Acked != 3 {
+			t.Errorf("all: %+v, %v", m.Counts, err)
+		}
+		wantTexts(t, c, "all")
+	})
+}
+
+func TestTakeoverWithGrowingDelay(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		sub, _ := g.Subscribe(0)
+		old := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		m := push(t, g, "a", "x")
+		synctest.Wait()
+		var last time.Duration
+		for range 6 {
+			next := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+			synctest.Wait()
+			closes := old.Closes()
+			if len(closes) != 1 || closes[0].Code != gateway.CloseReplaced {
+				t.Fatalf("the old connection was told %+v", closes)
+			}
+			if d := closes[0].RetryAfter; d <= last/2 {
+				t.Errorf("retry after %v, after %v before", d, last)
+			} else {
+				last = d
+			}
+			wantTexts(t, next, "x again")
+			old = next
+		}
+		if last < 30*time.Second {
+			t.Errorf("six quick takeovers lead to a delay of only %v", last)
+		}
+		// What the device says on the replaced connection is still true.
+		old.Ack(old.Parcels()[0], gateway.AckOK, nil)
+		time.Sleep(time.Second)
+		wantState(t, g, m, gateway.Acked, 7)
+
+		events, err := sub.Next(context.Background(), make([]gateway.Event, 0, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var types []gateway.EventType
+		for _, e := range events {
+			types = append(types, e.Type)
+		}
+		want := append([]gateway.EventType{gateway.EventClientConnected}, slices.Repeat([]gateway.EventType{gateway.EventClientReplaced}, 6)...)
+		want = append(want, gateway.EventMessageAcked)
+		if !slices.Equal(types, want) {
+			t.Errorf("events %v, want %v", types, want)
+		}
+	})
+}
+
+func TestRejectTwins(t *testing.T) {
+	bubble(t, gateway.Config{RejectTwins: true}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		_, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, gatewaytest.NewLink(gatewaytest.Options{}))
+		if gateway.CodeOf(err) != gateway.CodeIDInUse {
+			t.Errorf("a twin: %v", err)
+		}
+		if len(l.Closes()) != 0 {
+			t.Error("the first connection was closed")
+		}
+	})
+}
+
+func TestDisconnectBlockPurge(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		m := push(t, g, "a", "x")
+		synctest.Wait()
+		if err := g.Disconnect(context.Background(), "a", gateway.DisconnectOptions{Block: 10 * time.Minute, Purge: true}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if c := l.Closes(); len(c) != 1 || c[0].Code != gateway.CloseKicked {
+			t.Errorf("closes %+v", c)
+		}
+		if g.Online("a") {
+			t.Error("still online")
+		}
+		if d := wantState(t, g, m, gateway.Canceled, 0); d.Reason != gateway.ReasonPurged {
+			t.Errorf("reason %q", d.Reason)
+		}
+		time.Sleep(10*time.Minute - 2*time.Millisecond)
+		_, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, gatewaytest.NewLink(gatewaytest.Options{}))
+		if gateway.CodeOf(err) != gateway.CodeBlocked {
+			t.Errorf("came back early: %v", err)
+		}
+		time.Sleep(3 * time.Millisecond)
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	})
+}
+
+func TestDrain(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		m := push(t, g, "a", "x")
+		synctest.Wait()
+		g.Drain()
+		if err := g.Ready(); gateway.CodeOf(err) != gateway.CodeDraining {
+			t.Errorf("ready: %v", err)
+		}
+		_, err := g.Push(context.Background(), gateway.PushRequest{To: gateway.Audience{Client: "a"}})
+		if gateway.CodeOf(err) != gateway.CodeDraining {
+			t.Errorf("push: %v", err)
+		}
+		l.Ack(l.Parcels()[0], gateway.AckOK, nil)
+		time.Sleep(time.Second)
+		wantState(t, g, m, gateway.Acked, 1)
+	})
+}
+
+func TestBounds(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		to := gateway.Audience{Client: "a"}
+		for name, tc := range map[string]struct {
+			r    gateway.PushRequest
+			want gateway.Code
+		}{
+			"largest payload":    {gateway.PushRequest{To: to, Payload: make([]byte, gateway.MaxPayload)}, ""},
+			"payload":            {gateway.PushRequest{To: to, Payload: make([]byte, gateway.MaxPayload+1)}, gateway.CodePayloadTooLarge},
+			"shortest ttl":       {gateway.PushRequest{To: to, TTL: gateway.MinTTL}, ""},
+			"longest ttl":        {gateway.PushRequest{To: to, TTL: gateway.MaxTTL}, ""},
+			"ttl too short":      {gateway.PushRequest{To: to, TTL: gateway.MinTTL - 1}, gateway.CodeValidation},
+			"ttl too long":       {gateway.PushRequest{To: to, TTL: gateway.MaxTTL + 1}, gateway.CodeValidation},
+			"negative ttl":       {gateway.PushRequest{To: to, TTL: -1}, gateway.CodeValidation},
+			"nobody":             {gateway.PushRequest{}, gateway.CodeValidation},
+			"two audiences":      {gateway.PushRequest{To: gateway.Audience{Client: "a", All: true}}, gateway.CodeValidation},
+			"bad id":             {gateway.PushRequest{To: gateway.Audience{Client: "a b"}}, gateway.CodeValidation},
+			"bad id in a list":   {gateway.PushRequest{To: gateway.Audience{Clients: []gateway.ClientID{"a", ""}}}, gateway.CodeValidation},
+			"too many":           {gateway.PushRequest{To: gateway.Audience{Clients: make([]gateway.ClientID, gateway.MaxClientsInTo+1)}}, gateway.CodeValidation},
+			"unknown client":     {gateway.PushRequest{To: gateway.Audience{Client: "nobody"}}, gateway.CodeClientNotFound},
+			"unknown but queued": {gateway.PushRequest{To: gateway.Audience{Client: "later"}, QueueUnknown: true}, ""},
+		} {
+			_, err := g.Push(context.Background(), tc.r)
+			if got := gateway.CodeOf(err); got != tc.want || (err != nil) != (tc.want != "") {
+				t.Errorf("%s: %v, want %q", name, err, tc.want)
+			}
+		}
+	})
+}

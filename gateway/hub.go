@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// hub knows the live session of every online client. It is sharded by client
+// id; a shard's lock also orders the presence events of its clients.
+type hub struct {
+	seed     maphash.Seed
+	shards   [hubShards]hubShard
+	online   directory
+	inFlight atomic.Int64
+	// unsettled counts the memory entries over all shards, see remember.
+	unsettled atomic.Int64
+}
+
+const hubShards = 64
+
+type hubShard struct {
+	mu       sync.Mutex
+	sessions map[ClientID]*Session
+	// tried remembers, for clients that are offline, the transmissions of
+	// deliveries that were unacked when their session ended, so that the
+	// repeat is marked as one and attempts go on counting. Lost with the
+	// process.
+	tried map[ClientID][]attempt
+}
+
+// attempt is one delivery's transmissions in earlier sessions.
+type attempt struct {
+	seq      Seq
+	attempts int
+	sentAt   time.Time
+}
+
+// maxTried bounds the remembered attempts of offline clients. When it is
+// reached more are not remembered: their count starts anew.
+const maxTried = 1 << 20
+
+func newHub() *hub {
+	h := &hub{seed: maphash.MakeSeed()}
+	for i := range h.shards {
+		h.shards[i].sessions = make(map[ClientID]*Session)
+		h.shards[i].tried = make(map[ClientID][]attempt)
+	}
+	return h
+}
+
+func (h *hub) shard(id ClientID) *hubShard {
+	return &h.shards[maphash.String(h.seed, string(id))%hubShards]
+}
+
+// session returns the live session of a client, nil when it is offline.
+func (h *hub) session(id ClientID) *Session {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.sessions[id]
+}
+
+// each calls f for every live session, shard by shard, without holding a lock.
+func (h *hub) each(f func(*Session)) {
+	var buf []*Session
+	for i := range h.shards {
+		sh := &h.shards[i]
+		buf = buf[:0]
+		sh.mu.Lock()
+		for _, s := range sh.sessions {
+			buf = append(buf, s)
+		}
+		sh.mu.Unlock()
+		for _, s := range buf {
+			f(s)
+		}
+	}
+}
+
+// remember keeps what was unacked when a session ended. sh.mu is held.
+func (h *hub) remember(sh *hubShard, id ClientID, tried []attempt) {
+	if len(tried) == 0 || h.unsettled.Load() >= maxTried {
+		return
+	}
+	h.unsettled.Add(int64(len(tried) - len(sh.tried[id])))
+	sh.tried[id] = tried
+}
+
+// recall hands the remembered attempts to a new session. sh.mu is held.
+func (h *hub) recall(sh *hubShard, id ClientID) []attempt {
+	tried, ok := sh.tried[id]
+	if !ok {
+		return nil
+	}
+	delete(sh.tried, id)
+	h.unsettled.Add(-int64(len(tried)))
+	return tried
+}
+
+// settled forgets an offline client's attempts at seq, which is final.
+func (h *hub) settled(id ClientID, seq Seq) (s *Session) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	tried, ok := sh.tried[id]
+	if !ok {
+		return sh.sessions[id]
+	}
+	for i := range tried {
+		if tried[i].seq == seq {
+			tried = append(tried[:i], tried[i+1:]...)
+			h.unsettled.Add(-1)
+			break
+		}
+	}
+	if len(tried) == 0 {
+		delete(sh.tried, id)
+	} else {
+		sh.tried[id] = tried
+	}
+	return sh.sessions[id]
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Link is the gateway's hold on one live connection. It is implemented by
+// tcpserver. No method blocks; all may be called from any goroutine. A Link
+// never calls into the gateway from inside one of these methods.
+type Link interface {
+	// Deliver puts one parcel into the window and its frame into the output.
+	// It does not keep p.Payload after the call. When the bytes have been
+	// flushed the link calls Session.Sent.
+	//
+	// Errors: ErrWindowFull (try again after the next ack), ErrLinkBusy (the
+	// output budget is used up or the dialect is pausing; the link calls
+	// Session.Writable), ErrTooLarge (this dialect cannot carry the payload),
+	// ErrLinkClosed.
+	Deliver(p Parcel) error
+
+	// Forget drops a parcel that is final for another reason (expired,
+	// canceled) from the window, so that it is not timed any longer. Its ack
+	// may still arrive. A dialect without ids may keep the slot until it
+	// cannot be mistaken for the next parcel's.
+	Forget(seq Seq, ephemeral bool)
+
+	// Close tells the device why, where its dialect can, and ends the
+	// connection. The link calls Session.Closed afterwards, as always.
+	Close(c Close)
+
+	// Stats describes the connection now.
+	Stats() LinkStats
+
+	// MaxPayload is the largest payload in bytes that Deliver can take.
+	MaxPayload() int
+
+	// Window is how many deliveries may be unacked at once, 1 to 256.
+	Window() int
+}
+
+// Close says why a connection ends. Code 3000–3499 invites the device to
+// reconnect (after RetryAfter), 3500–3999 tells it not to.
+type Close struct {
+	Code       uint16
+	Reason     string // one of the Reason constants
+	RetryAfter time.Duration
+	Text       string // for people; "" = Reason
+}
+
+// Close codes. The lower half invites to reconnect, the upper does not.
+const (
+	CloseShutdown     = 3000
+	CloseReplaced     = 3001
+	CloseKicked       = 3002
+	CloseHeartbeat    = 3003
+	CloseSlowConsumer = 3004
+	CloseOverloaded   = 3005
+	CloseProtocol     = 3500
+	CloseUnauthorized = 3501
+	CloseBlocked      = 3502
+	CloseIDInUse      = 3503
+)
+
+// LinkStats describes a live connection.
+type LinkStats struct {
+	RemoteAddr  netip.AddrPort
+	Dialect     string // "v1", "v2", "text"
+	Transport   string // "tcp", "tls"
+	LastSeen    time.Time
+	RTT         time.Duration // last measured; 0 = not yet
+	BytesIn     uint64
+	BytesOut    uint64
+	MessagesIn  uint64
+	MessagesOut uint64
+}
+
+// Hello is a client that asks to be registered.
+type Hello struct {
+	Client  ClientID
+	Token   string
+	Labels  map[string]string // nil = keep what is known
+	Groups  []string          // nil = keep what is known
+	Log     LogID             // the log that LastSeq belongs to, "" for none
+	LastSeq Seq
+	Dialect string
+	Remote  netip.AddrPort
+}
+
+// Welcome is the answer to a Hello.
+type Welcome struct {
+	Session SessionID
+	Log     LogID
+	// Resumed is set when the client was known and its last_seq was honoured
+	// or none was needed: it goes on where it was.
+	Resumed bool
+}
+
+// AckCode is a device's verdict.
+type AckCode uint8
+
+const (
+	AckOK     AckCode = 0
+	AckReject AckCode = 1
+	AckRetry  AckCode = 2
+)

@@ -1,0 +1,137 @@
+package gateway_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+func online(g *gateway.Gateway, id gateway.ClientID, text string, wait time.Duration) (gateway.OnlineResult, error) {
+	return g.PushOnline(context.Background(), gateway.OnlineRequest{Client: id, Payload: []byte(text), Wait: wait})
+}
+
+func TestOnlineAnswer(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			if !p.Ephemeral {
+				t.Error("an online delivery is not marked ephemeral")
+			}
+			l.Flush(p)
+			time.Sleep(7 * time.Millisecond)
+			l.Ack(p, gateway.AckOK, append([]byte("re: "), p.Payload...))
+		}})
+		r, err := online(g, "a", "reboot", time.Second)
+		if err != nil || string(r.Result) != "re: reboot" || r.State != gateway.Acked || r.RTT != 7*time.Millisecond {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if _, err := g.Message(r.Message); gateway.CodeOf(err) != gateway.CodeMessageNotFound {
+			t.Errorf("something was stored: %v", err)
+		}
+	})
+}
+
+func TestOnlineRefusals(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "off", gatewaytest.Options{}).Disconnect(gateway.ReasonClientClosed)
+		gatewaytest.Connect(t, g, "small", gatewaytest.Options{Max: 2})
+		gatewaytest.Connect(t, g, "deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		gatewaytest.Connect(t, g, "no", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			l.Flush(p)
+			l.Ack(p, gateway.AckReject, []byte("why"))
+		}})
+		for id, want := range map[gateway.ClientID]gateway.Code{
+			"never":  gateway.CodeClientNotFound,
+			"off":    gateway.CodeClientOffline,
+			"small":  gateway.CodePayloadTooLarge,
+			"deaf":   gateway.CodeAckTimeout,
+			"not ok": gateway.CodeValidation,
+		} {
+			start := time.Now()
+			_, err := online(g, id, "hello", 3*time.Second)
+			if gateway.CodeOf(err) != want {
+				t.Errorf("%s: %v, want %s", id, err, want)
+			}
+			if took := time.Since(start); (took == 3*time.Second) != (id == "deaf") {
+				t.Errorf("%s: answered after %v", id, took)
+			}
+		}
+		r, err := online(g, "no", "hello", time.Second)
+		if err != nil || r.State != gateway.Rejected || string(r.Result) != "why" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// A timed-out call leaves nothing in the window, and its late ack is nobody
+// else's.
+func TestOnlineTimeoutFreesTheWindow(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
+		if _, err := online(g, "a", "1", time.Second); gateway.CodeOf(err) != gateway.CodeAckTimeout {
+			t.Fatal(err)
+		}
+		answer := make(chan gateway.OnlineResult)
+		go func() {
+			r, err := online(g, "a", "2", 10*time.Second)
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- r
+		}()
+		synctest.Wait()
+		wantTexts(t, l, "1", "2")
+		l.Ack(l.Parcels()[0], gateway.AckOK, []byte("late"))
+		l.Ack(l.Parcels()[1], gateway.AckOK, []byte("two"))
+		if r := <-answer; string(r.Result) != "two" {
+			t.Errorf("answer %q, want two", r.Result)
+		}
+	})
+}
+
+func TestOnlineConnectionLost(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
+		errs := make(chan error, 2)
+		for _, text := range []string{"in the window", "behind it"} {
+			go func() {
+				_, err := online(g, "a", text, time.Minute)
+				errs <- err
+			}()
+			synctest.Wait()
+		}
+		l.Disconnect(gateway.ReasonConnectionLost)
+		codes := map[gateway.Code]int{}
+		for range 2 {
+			codes[gateway.CodeOf(<-errs)]++
+		}
+		if codes[gateway.CodeAckTimeout] != 1 || codes[gateway.CodeClientOffline] != 1 {
+			t.Errorf("got %v: what was sent may have arrived, what was not sent has not", codes)
+		}
+	})
+}
+
+func TestOnlineCallersAreBounded(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		for range 65 { // one in the window, 64 that wait
+			go func() {
+				g.PushOnline(ctx, gateway.OnlineRequest{Client: "a", Wait: time.Minute})
+				done <- struct{}{}
+			}()
+			synctest.Wait()
+		}
+		if _, err := online(g, "a", "x", time.Minute); gateway.CodeOf(err) != gateway.CodeQueueFull {
+			t.Errorf("one too many: %v", err)
+		}
+		cancel()
+		for range 65 {
+			<-done
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import "time"
+
+// PushRequest asks for a durable message to one or many.
+type PushRequest struct {
+	To           Audience
+	Payload      []byte
+	Encoding     Encoding
+	TTL          time.Duration // 0 = Config.DefaultTTL; 1 s to 30 d
+	Metadata     map[string]string
+	OnlineOnly   bool // narrow a group, label or all audience to who is online now
+	QueueUnknown bool
+
+	IdempotencyKey string
+	Scope          string // principal the key belongs to
+	Fingerprint    [32]byte
+}
+
+// OnlineRequest asks for a delivery now or never to one client.
+type OnlineRequest struct {
+	Client   ClientID
+	Payload  []byte
+	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
+	Metadata map[string]string
+}
+
+// OnlineResult is what the device answered.
+type OnlineResult struct {
+	Message MessageID
+	Client  ClientID
+	Session SessionID
+	State   State // Acked or Rejected
+	Reason  string
+	Result  []byte
+	SentAt  time.Time
+	At      time.Time
+	RTT     time.Duration
+}
+
+// Client is a client as the API shows it: what is remembered and, when it is
+// online, what is true now.
+type Client struct {
+	ClientRecord
+	Online      bool
+	Session     SessionID
+	ConnectedAt time.Time
+	InFlight    int
+	Link        LinkStats // zero when offline
+}
+
+// ClientStatus selects clients by presence.
+type ClientStatus uint8
+
+const (
+	StatusOnline ClientStatus = iota
+	StatusOffline
+	StatusAll
+)
+
+// ClientSelection is a ClientQuery with presence.
+type ClientSelection struct {
+	ClientQuery
+	Status ClientStatus
+}
+
+// DisconnectOptions says how to disconnect a client.
+type DisconnectOptions struct {
+	Purge bool          // cancel what is queued
+	Block time.Duration // refuse its return for so long; 0 = it may come back at once
+}
+
+// Limits of what a caller may hand in.
+const (
+	MaxPayload      = 256 << 10 // bytes
+	MaxMetadata     = 16        // entries
+	MaxMetadataKey  = 64        // bytes
+	MaxMetadataVal  = 512       // bytes
+	MinTTL          = time.Second
+	MaxTTL          = 30 * 24 * time.Hour
+	MaxClientsInTo  = 1000
+	MaxWait         = 60 * time.Second
+	MaxIdempotency  = 255 // bytes of an idempotency key
+	MaxQueueLen     = 10_000
+	MaxQueueBytes   = 16 << 20
+	MaxListLimit    = 1000
+	DefaultListSize = 100
+)

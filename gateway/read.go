@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"context"
+	"time"
+)
+
+// Message returns a message with its counts. Errors: CodeMessageNotFound,
+// CodeUnavailable.
+func (g *Gateway) Message(id MessageID) (Message, error) {
+	m, err := g.store.Message(id)
+	if err == nil {
+		g.showSent(&m)
+	}
+	return m, err
+}
+
+// Messages lists messages, newest first.
+func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
+	q.Limit = clampLimit(q.Limit)
+	page, err := g.store.Messages(q)
+	for i := range page.Items {
+		g.showSent(&page.Items[i])
+	}
+	return page, err
+}
+
+// showSent moves what live sessions have flushed from queued to sent.
+func (g *Gateway) showSent(m *Message) {
+	if m.Counts.Queued == 0 {
+		return
+	}
+	var n int
+	if m.Client == "" {
+		n = g.sent.of(m.ID)
+	} else {
+		d := Delivery{Seq: m.Seq, State: Queued}
+		if s := g.hub.session(m.Client); s != nil {
+			s.overlay(&d)
+		}
+		if d.State == Sent {
+			n = 1
+		}
+	}
+	n = min(max(n, 0), m.Counts.Queued)
+	m.Counts.Sent += n
+	m.Counts.Queued -= n
+}
+
+// Delivery returns one message's delivery to one client. Errors:
+// CodeMessageNotFound, CodeClientNotFound (not a recipient), CodeUnavailable.
+func (g *Gateway) Delivery(id MessageID, client ClientID) (Delivery, error) {
+	d, err := g.store.Delivery(id, client)
+	if err == nil {
+		g.overlay(&d)
+	}
+	return d, err
+}
+
+// Deliveries lists a message's deliveries. Sent selects among those that are
+// not final, as Queued does, since only the live sessions know which is which.
+func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) {
+	q.Limit = clampLimit(q.Limit)
+	want := q.State
+	if want == Sent {
+		q.State = Queued
+	}
+	page, err := g.store.Deliveries(q)
+	page.Items = g.overlayAll(page.Items, want)
+	return page, err
+}
+
+// ClientDeliveries lists a client's deliveries, newest first.
+func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error) {
+	q.Limit = clampLimit(q.Limit)
+	want := q.State
+	if want == Sent {
+		q.State = Queued
+	}
+	page, err := g.store.ClientDeliveries(q)
+	page.Items = g.overlayAll(page.Items, want)
+	return page, err
+}
+
+// overlayAll overlays what the live sessions know and keeps what is wanted.
+func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
+	kept := items[:0]
+	for i := range items {
+		d := items[i]
+		g.overlay(&d)
+		if want == 0 || d.State == want {
+			kept = append(kept, d)
+		}
+	}
+	return kept
+}
+
+func (g *Gateway) overlay(d *Delivery) {
+	if d.State != Queued {
+		return
+	}
+	if s := g.hub.session(d.Client); s != nil {
+		s.overlay(d)
+	}
+}
+
+// Cancel withdraws a message: every delivery that is not final becomes
+// canceled, durably. A delivery that is in a device's hands already may still
+// be acked late. Errors: CodeMessageNotFound, CodeAlreadyFinal, CodeUnavailable.
+func (g *Gateway) Cancel(ctx context.Context, id MessageID) (Message, error) {
+	return g.store.Cancel(ctx, id, time.Now())
+}
+
+// Uplinks lists stored uplinks above after, oldest first; client "" = all.
+func (g *Gateway) Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error) {
+	return g.store.Uplinks(client, after, clampLimit(limit))
+}
+
+func clampLimit(n int) int {
+	if n <= 0 {
+		return DefaultListSize
+	}
+	return min(n, MaxListLimit)
+}

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is a snapshot for metrics and for people.
+type Stats struct {
+	Online    int
+	InFlight  int
+	Draining  bool
+	StartedAt time.Time
+	Store     StoreStats
+
+	Accepted    uint64             // durable messages
+	Online504   uint64             // online deliveries that nobody answered in time
+	OnlineAcked uint64             // online deliveries answered
+	Delivered   uint64             // transmissions flushed to a socket
+	Redelivered uint64             // of these, repeats
+	Settled     [Failed + 1]uint64 // deliveries by final State
+	LateAcks    uint64
+	Uplinks     uint64
+
+	Connects            uint64
+	Takeovers           uint64
+	Disconnects         uint64
+	DisconnectsByReason map[string]uint64 // reasons of the Reason constants, others as "other"
+	EventsDropped       uint64            // events that left the ring before a subscriber read them
+}
+
+type counters struct {
+	accepted, onlineTimeouts, onlineAcked, delivered, redelivered atomic.Uint64
+	settled                                                       [Failed + 1]atomic.Uint64
+	lateAcks, uplinks                                             atomic.Uint64
+	connects, takeovers, disconnects                              atomic.Uint64
+	closedBy                                                      [len(closeReasons) + 1]atomic.Uint64
+}
+
+// closeReasons is the fixed list of label values for disconnects.
+var closeReasons = [...]string{ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,
+	ReasonReplaced, ReasonProtocolError, ReasonSlowConsumer, ReasonShutdown}
+
+func (c *counters) closed(reason string) {
+	c.disconnects.Add(1)
+	for i, r := range closeReasons {
+		if r == reason {
+			c.closedBy[i].Add(1)
+			return
+		}
+	}
+	c.closedBy[len(closeReasons)].Add(1)
+}
+
+// Stats returns a snapshot. It costs a walk over the sessions' windows only in
+// so far as they hold anything.
+func (g *Gateway) Stats() Stats {
+	c := &g.counts
+	s := Stats{
+		Online:        g.hub.online.len(),
+		InFlight:      int(g.hub.inFlight.Load()),
+		Draining:      g.draining.Load(),
+		StartedAt:     g.startedAt,
+		Store:         g.store.Stats(),
+		Accepted:      c.accepted.Load(),
+		Online504:     c.onlineTimeouts.Load(),
+		OnlineAcked:   c.onlineAcked.Load(),
+		Delivered:     c.delivered.Load(),
+		Redelivered:   c.redelivered.Load(),
+		LateAcks:      c.lateAcks.Load(),
+		Uplinks:       c.uplinks.Load(),
+		Connects:      c.connects.Load(),
+		Takeovers:     c.takeovers.Load(),
+		Disconnects:   c.disconnects.Load(),
+		EventsDropped: g.events.dropped.Load(),
+	}
+	for i := range s.Settled {
+		s.Settled[i] = c.settled[i].Load()
+	}
+	s.DisconnectsByReason = make(map[string]uint64, len(closeReasons)+1)
+	for i, r := range closeReasons {
+		s.DisconnectsByReason[r] = c.closedBy[i].Load()
+	}
+	s.DisconnectsByReason["other"] = c.closedBy[len(closeReasons)].Load()
+	return s
+}

@@ -1,0 +1,276 @@
+package gateway
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the durable half of the gateway. All methods may be called from any
+// goroutine. An error that wraps ErrUnavailable means that the outcome is
+// unknown or that nothing was stored: the caller answers 503 and may retry with
+// the same ids; it never invents a second message.
+//
+// Every change takes a place in one log. When two changes contradict (an ack
+// and an expiry), the first in log order wins.
+type Store interface {
+	// Log names the sequence space of this store.
+	Log() LogID
+
+	// Accept stores a message with its audience and returns when both are on
+	// stable storage. It is idempotent by a.ID, and by a.IdempotencyKey where
+	// one is given: the receipt then tells of the first message.
+	//
+	// Errors: CodeClientNotFound (the single recipient is unknown and
+	// a.QueueUnknown is not set), CodeQueueFull (the single recipient's queue
+	// has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
+	// many, recipients that are unknown or full become Failed deliveries.
+	Accept(ctx context.Context, a Acceptance) (Receipt, error)
+
+	// Settle proposes a final state. It returns when the proposal has a place
+	// in the log's queue, not when it is durable: the Observer is told then.
+	// A proposal for a delivery that is already final is dropped, except that
+	// a late Acked is kept with the delivery. With urgent set somebody waits
+	// for it, and it is written at once instead of within 50 ms. It waits
+	// while the queue is full. After ErrUnavailable the delivery is unchanged:
+	// it will be sent again.
+	Settle(o Outcome, urgent bool) error
+
+	// AckThrough makes every delivery to client with a sequence ≤ seq acked:
+	// the device said at registration that it has handled them. It returns
+	// when that is applied, so that Next no longer returns them.
+	AckThrough(ctx context.Context, client ClientID, seq Seq, at time.Time) error
+
+	// Cancel makes every delivery of the message that is not final canceled,
+	// durably, and returns the message as it then is.
+	// Errors: CodeMessageNotFound, CodeAlreadyFinal, ErrUnavailable.
+	Cancel(ctx context.Context, id MessageID, at time.Time) (Message, error)
+
+	// Purge cancels everything queued for client with reason ReasonPurged,
+	// durably, and returns how many deliveries that were.
+	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
+
+	// Register remembers a client that has connected: created if new, labels
+	// and groups replaced where the registration brought any (nil keeps
+	// them), last seen set. It returns the record when it is applied; it need
+	// not be durable before (the client would register again), but takes its
+	// place in the log before any Accept that follows.
+	Register(ctx context.Context, r Registration) (ClientRecord, error)
+
+	// Disconnected notes last seen and the reason. It does not wait and loses
+	// the note on error: presence is advisory.
+	Disconnected(client ClientID, at time.Time, reason string)
+
+	// UpdateClient changes labels, groups or the block of a known client,
+	// durably. Errors: CodeClientNotFound, CodeValidation (bounds),
+	// ErrUnavailable.
+	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
+
+	// AppendUplink stores a payload from a device and returns its sequence
+	// when it is on stable storage.
+	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
+
+	// Next appends to buf the queued parcels of client with a sequence above
+	// after, in rising order, at most max of them and about maxBytes of
+	// payload (at least one when there is any). Expired ones are left out.
+	Next(client ClientID, after Seq, max, maxBytes int, buf []Parcel) ([]Parcel, error)
+
+	// Parcel returns one queued parcel, ok false when it is final or unknown.
+	Parcel(client ClientID, seq Seq) (p Parcel, ok bool, err error)
+
+	// The reads below see every change that is applied, final states only
+	// once they are durable. Deliveries never show Sent: the gateway knows.
+
+	Client(id ClientID) (ClientRecord, error) // CodeClientNotFound
+	// Clients returns known clients in id order.
+	Clients(q ClientQuery) (Page[ClientRecord, ClientID], error)
+	Message(id MessageID) (Message, error) // CodeMessageNotFound
+	// Messages returns messages, newest first.
+	Messages(q MessageQuery) (Page[Message, MessageID], error)
+	// Delivery returns one delivery; CodeMessageNotFound, CodeClientNotFound.
+	Delivery(id MessageID, client ClientID) (Delivery, error)
+	// Deliveries returns a message's deliveries in client id order, or in the
+	// order in which the clients first registered.
+	Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error)
+	// ClientDeliveries returns a client's deliveries, newest first.
+	ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error)
+	// Uplinks returns stored uplinks with a sequence above after, oldest first.
+	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
+
+	// Observe names who is told of final states; called once, before use.
+	Observe(Observer)
+
+	// Health returns nil when the store accepts writes, else why it does not.
+	Health() error
+	Stats() StoreStats
+
+	// Close makes what was settled durable and releases the store.
+	Close() error
+}
+
+// Observer is told of what became final, after it is durable, in log order and
+// from one goroutine at a time. It must not call the store's writing methods
+// and must not block.
+type Observer interface {
+	// Settled tells of deliveries that became final one by one.
+	Settled([]Settlement)
+	// SettledAll tells that all remaining deliveries of a message to many
+	// became final in one step (expired or canceled): n of them.
+	SettledAll(m Message, s State, n int)
+}
+
+// Settlement is one delivery that became final. Late is set instead when the
+// delivery was final before and an ack came after (Delivery.LateAckAt).
+type Settlement struct {
+	Delivery Delivery
+	Late     bool
+	// Completed is the message, with its counts, when this was its last
+	// delivery, else nil.
+	Completed *Message
+}
+
+// Acceptance is a message to be stored.
+type Acceptance struct {
+	ID        MessageID
+	To        Audience
+	Payload   []byte // not kept by the caller after the call
+	Encoding  Encoding
+	Metadata  map[string]string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+
+	// QueueUnknown stores deliveries for clients that were never seen. They
+	// become known clients without a last seen.
+	QueueUnknown bool
+	// Only, when set, narrows a group, label or all audience; it is asked
+	// once for each member at acceptance. It must be quick.
+	Only func(ClientID) bool
+
+	// IdempotencyKey is "" for none, Scope is the principal it belongs to,
+	// Fingerprint a hash of the request it must be repeated with. They are
+	// remembered for 24 h.
+	IdempotencyKey string
+	Scope          string
+	Fingerprint    [32]byte
+}
+
+// Audience says who gets a message. Exactly one of the fields is set.
+type Audience struct {
+	Client  ClientID
+	Clients []ClientID        // 1 to 1,000, duplicates count once
+	Group   string            // every member now
+	Labels  map[string]string // every client that has all of them now
+	All     bool              // every known client
+}
+
+// Receipt tells what was accepted.
+type Receipt struct {
+	Message  Message // without Payload
+	Replayed bool    // the idempotency key, or the message id, was known already
+}
+
+// Outcome is a proposal for a final state.
+type Outcome struct {
+	Message  MessageID
+	Client   ClientID
+	Seq      Seq
+	State    State // Acked, Rejected or Failed
+	Reason   string
+	Attempts int
+	SentAt   time.Time
+	At       time.Time
+	Result   []byte
+}
+
+// Registration is a client that has connected. Nil Labels or Groups keep what
+// is stored.
+type Registration struct {
+	Client ClientID
+	Labels map[string]string
+	Groups []string
+	At     time.Time
+}
+
+// ClientChange changes a client record; nil members leave theirs alone.
+type ClientChange struct {
+	Labels       map[string]*string // merge: nil value removes the label
+	Groups       *[]string          // replaces
+	BlockedUntil *time.Time
+}
+
+// Bounds of a client record.
+const (
+	MaxLabels     = 32
+	MaxLabelKey   = 64  // bytes, [A-Za-z0-9._-]
+	MaxLabelValue = 256 // bytes of UTF-8
+	MaxGroups     = 32
+	MaxGroupName  = 64 // bytes, as a client id
+)
+
+// Page is one page of a list. More is set when rows may follow; the next page
+// starts after Next (which need not be the key of the last item: a page may
+// hold fewer rows than asked for when a filter passed over many).
+type Page[T any, K any] struct {
+	Items []T
+	Next  K
+	More  bool
+}
+
+// ClientQuery selects clients. Zero values select all.
+type ClientQuery struct {
+	Prefix   string
+	Group    string
+	Labels   map[string]string
+	QueuedGT int // more queued than this; -1 = any
+	After    ClientID
+	Limit    int
+}
+
+// MessageQuery selects messages, newest first.
+type MessageQuery struct {
+	// State is 0 for any. Queued selects messages that are not completed; a
+	// final state selects completed messages with at least one such delivery.
+	State  State
+	Since  time.Time // created at or after; zero = any
+	Before MessageID // "" = from the newest
+	Limit  int
+}
+
+// DeliveryQuery selects deliveries of one message.
+type DeliveryQuery struct {
+	Message MessageID
+	State   State // 0 = any
+	After   ClientID
+	Limit   int
+}
+
+// ClientDeliveryQuery selects deliveries to one client, newest first.
+type ClientDeliveryQuery struct {
+	Client ClientID
+	State  State // 0 = any
+	Before Seq   // 0 = from the newest
+	Since  time.Time
+	Limit  int
+}
+
+// StoreStats is a snapshot for metrics.
+type StoreStats struct {
+	Engine      string // "pebble", "memory"
+	Durable     bool   // a 202 survives the process
+	Clients     int    // known
+	Messages    int    // kept, final ones included
+	Queued      int    // deliveries that are not final
+	OldestAt    time.Time
+	DiskBytes   int64
+	Records     uint64 // group commits
+	Events      uint64 // events in them
+	AcceptNanos Histogram
+	SyncNanos   Histogram
+}
+
+// Histogram is a snapshot of a duration histogram: Counts[i] observations were
+// at most Bounds[i]; the last one has no bound.
+type Histogram struct {
+	Bounds []time.Duration
+	Counts []uint64
+	Sum    time.Duration
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import "time"
+
+// ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}.
+type ClientID string
+
+// MessageID names a message: "msg_" and a UUIDv7, so ids sort by time.
+type MessageID string
+
+// SessionID names one registered connection: "ses_" and a UUIDv7.
+type SessionID string
+
+// LogID names a sequence space. It changes when a store is restored from a
+// backup; sequences of different logs must not be compared.
+type LogID string
+
+// Seq is a message's place in the store's log: one rising number for the whole
+// store. Each client sees a strictly rising subset of it. Zero is before all.
+type Seq uint64
+
+// Valid reports whether id is 1 to 128 bytes of [A-Za-z0-9._:@-].
+func (id ClientID) Valid() bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == ':', c == '@', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// State is where a delivery stands.
+type State uint8
+
+const (
+	Queued   State = iota + 1 // stored, waiting for the client or for room in its window
+	Sent                      // flushed to the socket of the live session (memory only)
+	Acked                     // the device said so
+	Rejected                  // the device said no, or cannot take it
+	Expired                   // its time to live ran out first
+	Canceled                  // a caller withdrew it
+	Failed                    // attempts used up, or no such client
+)
+
+var stateNames = [...]string{Queued: "queued", Sent: "sent", Acked: "acked", Rejected: "rejected",
+	Expired: "expired", Canceled: "canceled", Failed: "failed"}
+
+// String returns the state's name in the API, or "" for an unknown one.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return ""
+}
+
+// Final reports whether no later state can follow.
+func (s State) Final() bool { return s >= Acked && s <= Failed }
+
+// ParseState returns the state called name; ok is false for none.
+func ParseState(name string) (s State, ok bool) {
+	for i, n := range stateNames {
+		if n != "" && n == name {
+			return State(i), true
+		}
+	}
+	return 0, false
+}
+
+// Reasons that the gateway itself gives to a rejected or failed delivery, and
+// to a closed connection. A device's own words may stand in a delivery too.
+const (
+	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
+	ReasonUnknownClient       = "unknown_client"         // addressed in a list, never registered
+	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
+	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
+	ReasonPurged              = "purged"                 // the client's queue was purged
+	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
+
+	ReasonHeartbeatTimeout = "heartbeat_timeout"
+	ReasonClientClosed     = "client_closed"
+	ReasonConnectionLost   = "connection_lost"
+	ReasonKicked           = "kicked"
+	ReasonReplaced         = "replaced"
+	ReasonProtocolError    = "protocol_error"
+	ReasonSlowConsumer     = "slow_consumer"
+	ReasonShutdown         = "shutdown"
+	ReasonServerStopped    = "server_stopped" // the client was online when the process was killed
+)
+
+// Encoding tells how a caller gave the payload, so that the API can show it
+// the same way. The device always gets the plain bytes.
+type Encoding uint8
+
+const (
+	EncodingBinary Encoding = iota // shown as base64
+	EncodingText                   // valid UTF-8
+	EncodingJSON                   // valid JSON
+)
+
+// Counts tells how many deliveries of one message are in each state.
+type Counts struct {
+	Total                                                    int
+	Queued, Sent, Acked, Rejected, Expired, Canceled, Failed int
+}
+
+// Final returns how many deliveries can change no more.
+func (c Counts) Final() int { return c.Acked + c.Rejected + c.Expired + c.Canceled + c.Failed }
+
+// Of returns a pointer to the count of one state, nil for an unknown state.
+func (c *Counts) Of(s State) *int {
+	switch s {
+	case Queued:
+		return &c.Queued
+	case Sent:
+		return &c.Sent
+	case Acked:
+		return &c.Acked
+	case Rejected:
+		return &c.Rejected
+	case Expired:
+		return &c.Expired
+	case Canceled:
+		return &c.Canceled
+	case Failed:
+		return &c.Failed
+	}
+	return nil
+}
+
+// Message is what a caller handed in once.
+type Message struct {
+	ID        MessageID
+	Seq       Seq
+	Payload   []byte
+	Encoding  Encoding
+	Metadata  map[string]string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Counts    Counts
+	// Client is the only recipient of a message to one client, "" for a
+	// message to many.
+	Client ClientID
+	// CompletedAt is when the last delivery became final; zero before.
+	CompletedAt time.Time
+}
+
+// Completed reports whether every delivery is final.
+func (m *Message) Completed() bool { return m.Counts.Final() == m.Counts.Total }
+
+// Delivery is one message for one client. Times that are not known are zero:
+// a plain ack within a message to many keeps neither times nor attempts.
+type Delivery struct {
+	Message   MessageID
+	Client    ClientID
+	Seq       Seq
+	State     State
+	Reason    string // why it was rejected or failed
+	Attempts  int    // transmissions so far, by this process
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	SentAt    time.Time // last transmission
+	FinalAt   time.Time
+	Result    []byte    // the device's answer
+	LateAckAt time.Time // the device acked after another state was final
+	// LateResult is what it answered then.
+	LateResult []byte
+}
+
+// Parcel is a delivery on its way to a session: what is needed to send it.
+type Parcel struct {
+	Message   MessageID
+	Seq       Seq // the session-local number when Ephemeral
+	ExpiresAt time.Time
+	Payload   []byte // read-only: shared between the recipients of one message
+	Many      bool   // the message has more than one recipient
+	Dup       bool   // sent before; set by the gateway
+	Ephemeral bool   // mode=online: nothing is stored, Seq is valid in this session only
+}
+
+// ClientRecord is what the store remembers of a client.
+type ClientRecord struct {
+	ID           ClientID
+	Labels       map[string]string
+	Groups       []string // sorted
+	CreatedAt    time.Time
+	LastSeenAt   time.Time
+	LastClose    string    // reason of the last disconnect
+	BlockedUntil time.Time // refuses to register before; zero = not blocked
+	Queued       int       // deliveries that are not final
+	QueuedBytes  int64     // their payload bytes, messages to many not counted
+}
+
+// Uplink is one payload from a device, stored before the device's ack.
+type Uplink struct {
+	Seq      uint64 // given by the store, rising
+	Client   ClientID
+	Session  SessionID
+	DeviceID uint64 // the device's own number; 0 for dialects without one
+	At       time.Time
+	Payload  []byte
+}

@@ -1,0 +1,25 @@
+package gatewaytest
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// New starts a gateway on store; it stops when the test ends. Zero members of
+// cfg are filled in.
+func New(t testing.TB, store gateway.Store, cfg gateway.Config) *gateway.Gateway {
+	t.Helper()
+	cfg.Store = store
+	cfg.NewMessageID = func() gateway.MessageID { return gateway.MessageID("msg_" + NewUUID()) }
+	cfg.NewSessionID = func() gateway.SessionID { return gateway.SessionID("ses_" + NewUUID()) }
+	g := gateway.New(cfg)
+	g.Start()
+	t.Cleanup(g.Stop)
+	return g
+}
+
+// NewUUID returns a UUIDv7.
+func NewUUID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,214 @@
+// Package gatewaytest has a device end for tests of what stands on a gateway:
+// a Link without a socket, and a gateway over the in-memory store.
+package gatewaytest
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Link is a connected device without a connection. What it gets is recorded;
+// React, when set, is called for each parcel from a goroutine of the link's
+// own, one after the other.
+type Link struct {
+	Session *gateway.Session
+	Welcome gateway.Welcome
+
+	react  func(*Link, gateway.Parcel)
+	window int
+	max    int
+
+	mu       sync.Mutex
+	cond     sync.Cond
+	inWindow []gateway.Seq
+	parcels  []gateway.Parcel
+	forgot   []gateway.Seq
+	closes   []gateway.Close
+	busy     bool
+	ended    bool
+	todo     []gateway.Parcel
+	reacting sync.WaitGroup
+}
+
+// Options of a Link; zero values are a window of 16, 256 KiB payloads and a
+// device that acks everything at once.
+type Options struct {
+	Hello  gateway.Hello
+	Window int
+	Max    int
+	React  func(*Link, gateway.Parcel) // nil = flush and ack
+}
+
+// AckAll flushes and acks.
+func AckAll(l *Link, p gateway.Parcel) { l.Flush(p); l.Ack(p, gateway.AckOK, nil) }
+
+// FlushOnly is a device that reads and never acks.
+func FlushOnly(l *Link, p gateway.Parcel) { l.Flush(p) }
+
+// Connect registers a device; it is disconnected when the test ends.
+func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *Link {
+	t.Helper()
+	l := NewLink(o)
+	o.Hello.Client = id
+	if o.Hello.Dialect == "" {
+		o.Hello.Dialect = "v2"
+	}
+	s, w, err := g.Connect(context.Background(), o.Hello, l)
+	if err != nil {
+		t.Fatalf("connect %s: %v", id, err)
+	}
+	l.Session, l.Welcome = s, w
+	l.reacting.Go(l.run)
+	t.Cleanup(func() { l.Disconnect(gateway.ReasonConnectionLost) })
+	s.Start()
+	return l
+}
+
+// NewLink returns a link that is not registered.
+func NewLink(o Options) *Link {
+	l := &Link{react: o.React, window: o.Window, max: o.Max}
+	l.cond.L = &l.mu
+	if l.react == nil {
+		l.react = AckAll
+	}
+	if l.window == 0 {
+		l.window = 16
+	}
+	if l.max == 0 {
+		l.max = gateway.MaxPayload
+	}
+	return l
+}
+
+func (l *Link) run() {
+	for {
+		l.mu.Lock()
+		for len(l.todo) == 0 && !l.ended {
+			l.cond.Wait()
+		}
+		if l.ended {
+			l.mu.Unlock()
+			return
+		}
+		p := l.todo[0]
+		l.todo = l.todo[1:]
+		l.mu.Unlock()
+		l.react(l, p)
+	}
+}
+
+// Deliver implements gateway.Link.
+func (l *Link) Deliver(p gateway.Parcel) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.ended:
+		return gateway.ErrLinkClosed
+	case len(p.Payload) > l.max:
+		return gateway.ErrTooLarge
+	case l.busy:
+		return gateway.ErrLinkBusy
+	case len(l.inWindow) >= l.window && !slices.Contains(l.inWindow, p.Seq):
+		return gateway.ErrWindowFull
+	}
+	if !slices.Contains(l.inWindow, p.Seq) {
+		l.inWindow = append(l.inWindow, p.Seq)
+	}
+	p.Payload = slices.Clone(p.Payload)
+	l.parcels = append(l.parcels, p)
+	l.todo = append(l.todo, p)
+	l.cond.Broadcast()
+	return nil
+}
+
+// Forget implements gateway.Link.
+func (l *Link) Forget(seq gateway.Seq, _ bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leave(seq)
+	l.forgot = append(l.forgot, seq)
+}
+
+func (l *Link) leave(seq gateway.Seq) {
+	l.inWindow = slices.DeleteFunc(l.inWindow, func(s gateway.Seq) bool { return s == seq })
+}
+
+// Close implements gateway.Link.
+func (l *Link) Close(c gateway.Close) {
+	l.mu.Lock()
+	l.closes = append(l.closes, c)
+	l.mu.Unlock()
+	go l.Disconnect(c.Reason)
+}
+
+// Stats implements gateway.Link.
+func (l *Link) Stats() gateway.LinkStats {
+	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", LastSeen: time.Now(), RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
+}
+
+// MaxPayload implements gateway.Link.
+func (l *Link) MaxPayload() int { return l.max }
+
+// Window implements gateway.Link.
+func (l *Link) Window() int { return l.window }
+
+// Flush tells the session that p has reached the socket.
+func (l *Link) Flush(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral) }
+
+// Ack tells the session the device's verdict.
+func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
+	l.mu.Lock()
+	l.leave(p.Seq)
+	l.mu.Unlock()
+	l.Session.Acked(p.Seq, p.Ephemeral, code, result)
+}
+
+// SetBusy makes Deliver answer ErrLinkBusy, or lets it go on.
+func (l *Link) SetBusy(busy bool) {
+	l.mu.Lock()
+	l.busy = busy
+	l.mu.Unlock()
+	if !busy {
+		l.Session.Writable()
+	}
+}
+
+// Disconnect ends the connection once.
+func (l *Link) Disconnect(reason string) {
+	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return
+	}
+	l.ended = true
+	l.cond.Broadcast()
+	l.mu.Unlock()
+	l.Session.Closed(reason)
+}
+
+// Parcels returns everything that was delivered so far, repeats included.
+func (l *Link) Parcels() []gateway.Parcel {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.parcels)
+}
+
+// Closes returns what the gateway gave as reasons for closing.
+func (l *Link) Closes() []gateway.Close {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.closes)
+}
+
+// Forgotten returns the sequences that the gateway took out of the window.
+func (l *Link) Forgotten() []gateway.Seq {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.forgot)
+}
