@@ -1,0 +1,179 @@
+package api
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestBadInputIsNamed(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	const one, many = "POST /v1/clients/b/messages", "POST /v1/messages"
+	long := strings.Repeat("x", 300)
+	tests := []struct {
+		name    string
+		call    string
+		body    string
+		status  int
+		kind    slug
+		pointer string // or parameter
+	}{
+		{"empty body", one, " ", 400, malformedJSON, ""},
+		{"array", one, `[1]`, 400, malformedJSON, ""},
+		{"null", one, `null`, 400, malformedJSON, ""},
+		{"syntax", one, `{"text":}`, 400, malformedJSON, ""},
+		{"not closed", one, `{"text":"a"`, 400, malformedJSON, ""},
+		{"trailing data", one, `{"text":"a"} {"text":"b"}`, 400, malformedJSON, ""},
+		{"invalid UTF-8", one, "{\"text\":\"\xff\"}", 400, malformedJSON, ""},
+		{"wrong type", one, `{"text":5}`, 400, malformedJSON, "/text"},
+		{"wrong type below", many, `{"to":{"clients":"a"},"text":"x"}`, 400, malformedJSON, "/to/clients"},
+		{"unknown member", one, `{"text":"a","txet":"b"}`, 400, unknownField, "/txet"},
+		{"unknown member below", many, `{"to":{"clientss":["a"]},"text":"x"}`, 400, unknownField, "/to/clientss"},
+		{"unknown member with a slash", one, `{"text":"a","a/b~c":"b"}`, 400, unknownField, "/a~1b~0c"},
+		{"to for one client", one, `{"to":{"client":"b"},"text":"x"}`, 400, unknownField, "/to"},
+		{"both text and json", one, `{"text":"a","json":{}}`, 422, validationFailed, ""},
+		{"no content", one, `{"ttl":"1h"}`, 422, validationFailed, ""},
+		{"bad base64", one, `{"base64":"%%%"}`, 422, validationFailed, "/base64"},
+		{"negative ttl", one, `{"text":"a","ttl":"-5s"}`, 422, validationFailed, "/ttl"},
+		{"ttl too short", one, `{"text":"a","ttl":"999ms"}`, 422, validationFailed, "/ttl"},
+		{"ttl too long", one, `{"text":"a","ttl":"31d"}`, 422, validationFailed, "/ttl"},
+		{"ttl no duration", one, `{"text":"a","ttl":"soon"}`, 422, validationFailed, "/ttl"},
+		{"mode", one, `{"text":"a","mode":"maybe"}`, 422, validationFailed, "/mode"},
+		{"on_unknown", one, `{"text":"a","on_unknown":"x"}`, 422, validationFailed, "/on_unknown"},
+		{"metadata value", one, `{"text":"a","metadata":{"k":"` + long + long + `"}}`, 422, validationFailed, "/metadata/k"},
+		{"online with ttl", one, `{"text":"a","mode":"online","ttl":"5s"}`, 422, validationFailed, "/ttl"},
+		{"online with on_unknown", one, `{"text":"a","mode":"online","on_unknown":"queue"}`, 422, validationFailed, "/on_unknown"},
+		{"no to", many, `{"text":"a"}`, 422, validationFailed, "/to"},
+		{"to with nothing", many, `{"to":{},"text":"a"}`, 422, validationFailed, "/to"},
+		{"to with two", many, `{"to":{"client":"a","all":true},"text":"a"}`, 422, validationFailed, "/to"},
+		{"bad id in a list", many, `{"to":{"clients":["a","b c"]},"text":"a"}`, 422, validationFailed, "/to/clients/1"},
+		{"empty list", many, `{"to":{"clients":[]},"text":"a"}`, 422, validationFailed, "/to/clients"},
+		{"bad group", many, `{"to":{"group":"a b"},"text":"a"}`, 422, validationFailed, "/to/group"},
+		{"online to many", many, `{"to":{"all":true},"text":"a","mode":"online"}`, 422, validationFailed, "/mode"},
+		{"online_only for one", many, `{"to":{"client":"b"},"text":"a","online_only":true}`, 422, validationFailed, "/online_only"},
+		{"ttl in both places", one + "?ttl=5s", `{"text":"a","ttl":"5s"}`, 400, invalidParameter, "ttl"},
+		{"payload over its limit", one, `{"text":"` + strings.Repeat("x", 300<<10) + `"}`, 413, payloadTooLarge, ""},
+		{"10 MB body", one, `{"text":"` + strings.Repeat("x", 10<<20) + `"}`, 413, payloadTooLarge, ""},
+		{"unknown parameter", one + "?waite=5s", `{"text":"a"}`, 400, invalidParameter, "waite"},
+		{"wait too long", one + "?wait=61s", `{"text":"a"}`, 400, invalidParameter, "wait"},
+		{"wait negative", one + "?wait=-1s", `{"text":"a"}`, 400, invalidParameter, "wait"},
+		{"wait twice", one + "?wait=1s&wait=2s", `{"text":"a"}`, 400, invalidParameter, "wait"},
+		{"unknown client", "POST /v1/clients/nobody/messages", `{"text":"a"}`, 404, "client-not-found", ""},
+		{"invalid client id", "POST /v1/clients/a%20b/messages", `{"text":"a"}`, 400, invalidParameter, "id"},
+		{"limit 0", "GET /v1/clients?limit=0", "", 400, invalidParameter, "limit"},
+		{"limit 1001", "GET /v1/messages?limit=1001", "", 400, invalidParameter, "limit"},
+		{"limit no number", "GET /v1/uplinks?limit=many", "", 400, invalidParameter, "limit"},
+		{"status", "GET /v1/clients?status=onlin", "", 400, invalidParameter, "status"},
+		{"message status", "GET /v1/messages?status=done", "", 400, invalidParameter, "status"},
+		{"sent without client", "GET /v1/messages?status=sent", "", 400, invalidParameter, "status"},
+		{"since", "GET /v1/messages?since=yesterday", "", 400, invalidParameter, "since"},
+		{"fields", "GET /v1/clients?fields=id,colour", "", 400, invalidParameter, "fields"},
+		{"label", "GET /v1/clients?label=north", "", 400, invalidParameter, "label"},
+		{"queued_gt", "GET /v1/clients?queued_gt=-2", "", 400, invalidParameter, "queued_gt"},
+		{"id with filter", "GET /v1/clients?id=b&group=x", "", 400, invalidParameter, "id"},
+		{"cursor garbage", "GET /v1/clients?cursor=***", "", 400, invalidCursor, "cursor"},
+		{"cursor of another list", "GET /v1/clients?cursor=" + encodeCursor(cursorMessages, "msg_1"), "", 400, invalidCursor, "cursor"},
+		{"cursor with a bad key", "GET /v1/clients/b/messages?cursor=" + encodeCursor(cursorHistory, "x"), "", 400, invalidCursor, "cursor"},
+		{"after", "GET /v1/uplinks?after=x", "", 400, invalidParameter, "after"},
+		{"event types", "GET /v1/events?types=client.x", "", 400, invalidParameter, "types"},
+		{"malformed query", "GET /v1/clients?a=%zz", "", 400, invalidParameter, ""},
+		{"block", "DELETE /v1/clients/b?block=-1s", "", 400, invalidParameter, "block"},
+		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, invalidParameter, "purge"},
+		{"patch label name", "PATCH /v1/clients/b", `{"labels":{"a b":"c"}}`, 422, validationFailed, "/labels/a b"},
+		{"patch group", "PATCH /v1/clients/b", `{"groups":["ok","not ok"]}`, 422, validationFailed, "/groups/1"},
+		{"patch type", "PATCH /v1/clients/b", `{"groups":"a"}`, 400, malformedJSON, "/groups"},
+		{"no such path", "GET /v1/devices", "", 404, routeNotFound, ""},
+		{"no such page", "GET /swagger/evil.js", "", 404, routeNotFound, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			method, target, _ := strings.Cut(tt.call, " ")
+			var headers []string
+			if method == "POST" {
+				headers = []string{"Content-Type", "application/json"}
+			}
+			p := h.in(t).call(method, target, tt.body, headers...).wantProblem(tt.status, tt.kind)
+			var got string
+			if len(p.Errors) > 0 {
+				got = p.Errors[0].Pointer + p.Errors[0].Parameter
+			}
+			if got != tt.pointer {
+				t.Errorf("names %q, want %q (%+v)", got, tt.pointer, p)
+			}
+			if p.Detail == "" {
+				t.Error("no detail")
+			}
+		})
+	}
+}
+
+func TestEveryBrokenRuleIsListed(t *testing.T) {
+	h := newHarness(t)
+	p := h.call("POST", "/v1/messages", `{"to":{"clients":["!","ok","?"]},"text":"a","ttl":"1ms","mode":"x"}`).wantProblem(422, validationFailed)
+	var got []string
+	for _, e := range p.Errors {
+		got = append(got, e.Pointer)
+	}
+	if want := "/to/clients/0 /to/clients/2 /mode /ttl"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestMediaTypes(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary"} {
+		p := h.call("POST", "/v1/messages", ` {"to":{"all":true},"text":"x"}`, "Content-Type", contentType).wantProblem(415, unsupportedMediaType)
+		if !strings.Contains(p.Detail, "curl -H 'Content-Type: application/json'") {
+			t.Errorf("%q: detail %q does not show the command", contentType, p.Detail)
+		}
+	}
+	h.call("POST", "/v1/messages/bulk", `{}`).wantProblem(415, unsupportedMediaType)
+	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "text/plain").wantProblem(415, unsupportedMediaType)
+	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "application/merge-patch+json; charset=utf-8").want(200)
+	h.call("GET", "/v1/events", "", "Accept", "application/xml").wantProblem(406, notAcceptable)
+}
+
+func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
+	h := newHarness(t)
+	a := h.call("PUT", "/v1/clients/b", "")
+	a.wantProblem(405, methodNotAllowed)
+	if got := a.header.Get("Allow"); got != "GET, HEAD, PATCH, DELETE" {
+		t.Errorf("Allow %q, want GET, HEAD, PATCH, DELETE", got)
+	}
+}
+
+func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	r := newRequest(t.Context(), "POST", "/v1/clients/b/messages", "")
+	r.Body = readCloser{iotest.HalfReader(strings.NewReader(`{"text":"` + strings.Repeat("x", 3<<20) + `"}`))}
+	r.ContentLength = -1
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	if p := (answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}).wantProblem(413, payloadTooLarge); p.Limit != 2<<20 {
+		t.Errorf("limit %d, want 2 MiB", p.Limit)
+	}
+}
+
+// FuzzDecode: whatever the body, the answer is a push or a coded problem, and
+// never an internal one.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{`{"to":{"client":"a"},"text":"x"}`, `{"to":{"clients":[1]}}`, `{"to":null,"json":null}`, `{"to":{"labels":{"":""}},"base64":"="}`,
+		"{\"text\":\"\xff\"}", `{"a":{"b":[{"c":1}]}}`, `{"metadata":{"a.b[0]":"x"},"to":{"all":true},"text":""}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var body PushMany
+		var p push
+		err := decodeObject(data, &body)
+		if err == nil {
+			err = p.setMany(&body)
+		}
+		if err != nil && problemOf(err).Status >= 500 {
+			t.Errorf("%q: %v", data, err)
+		}
+	})
+}

@@ -1,0 +1,323 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Bounds of a bulk request.
+const (
+	bulkWindow  = 512              // lines in progress at once
+	bulkPending = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
+	bulkTimeout = 30 * time.Second // for the next bytes of the body, or for the caller to take answers
+)
+
+// BulkLine is one line of a bulk request: the body of a push to an audience,
+// and key as its idempotency key.
+type BulkLine struct {
+	PushMany
+	Key string `json:"key,omitempty" validate:"max=255" example:"row-1"`
+} //@name BulkLine
+
+// BulkResult answers one line: status is what a single push would have had.
+type BulkResult struct {
+	Line         int      `json:"line" validate:"required" example:"1"`
+	Key          string   `json:"key,omitempty" example:"row-1"`
+	Status       int      `json:"status" validate:"required" example:"202"`
+	ID           string   `json:"id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	State        string   `json:"state,omitempty" example:"queued"`
+	Replayed     bool     `json:"replayed,omitempty"`
+	Reason       string   `json:"reason,omitempty"`
+	Result       *string  `json:"result,omitempty"`
+	ResultBase64 []byte   `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	Problem      *Problem `json:"problem,omitempty"`
+} //@name BulkResult
+
+// BulkSummary is the last line of the answer. Without it the answer was cut.
+// Done is false when the rest of the body was not read; problem says why.
+type BulkSummary struct {
+	Done     bool     `json:"done" validate:"required"`
+	Lines    int      `json:"lines" validate:"required"`
+	Accepted int      `json:"accepted" validate:"required"`
+	Failed   int      `json:"failed" validate:"required"`
+	Problem  *Problem `json:"problem,omitempty"`
+} //@name BulkSummary
+
+// bulk pushes many messages in one request.
+//
+//	@ID				bulk
+//	@Summary		Push many messages in one request
+//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
+//	@Description	The last line sums up, so that a cut answer is seen: `{"done":true,"lines":3,"accepted":2,"failed":1}`, with `done` false and a `problem` when the rest was not read. With `wait` each line waits for its final state.
+//	@Tags			messages
+//	@Accept			application/x-ndjson
+//	@Produce		application/x-ndjson
+//	@Param			lines		body		BulkLine	true	"one such object per line"
+//	@Param			wait		query		string		false	"wait for each line's final state, at most 60s"	example(5s)
+//	@Success		200			{object}	BulkResult	"one per line, then a BulkSummary"
+//	@Failure		400,401,415	{object}	Problem
+//	@Failure		503			{object}	Problem
+//	@Router			/v1/messages/bulk [post]
+func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	wait := s.waitOf(q, r)
+	if err := q.done(); err != nil {
+		return err
+	}
+	switch mediaType(r) {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl":
+	default:
+		return problem(unsupportedMediaType,
+			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
+	}
+	if err := s.gateway.Ready(); err != nil {
+		return err
+	}
+	b := &bulkRun{server: s, ctx: r.Context(), principal: exchangeOf(w).principal, wait: wait.d,
+		slots: make(chan struct{}, bulkWindow), answers: make(chan *bulkAnswer, bulkWindow), last: make(map[gateway.ClientID]chan struct{})}
+	out := newBulkOutput(w)
+	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
+	w.Header()["X-Accel-Buffering"] = []string{"no"}
+	wait.applied(w.Header())
+	lines := newLineReader(w, r, int(s.cfg.MaxBody))
+	w.WriteHeader(http.StatusOK)
+	out.start()
+	defer out.close() // also when run panics
+	return b.run(lines, out)
+}
+
+// bulkRun is one bulk request. Its own goroutine reads and decodes lines and
+// starts their pushes; collect, in another, writes the answers in line order.
+type bulkRun struct {
+	server    *server
+	ctx       context.Context // of the request: it ends when the caller leaves
+	principal string
+	wait      time.Duration
+
+	slots   chan struct{}    // one per push in progress
+	answers chan *bulkAnswer // in line order
+	pushes  sync.WaitGroup
+
+	// last has, per client, the push that must be accepted before the next one
+	// to it may start. everyone stands for the last push to an audience that
+	// is not a single client: it comes after all before it, and before all
+	// after it.
+	last     map[gateway.ClientID]chan struct{}
+	everyone chan struct{}
+}
+
+// bulkAnswer is one line's answer; ready is closed when it is set.
+type bulkAnswer struct {
+	BulkResult
+	ready chan struct{}
+}
+
+func (b *bulkRun) run(lines *lineReader, out *bulkOutput) error {
+	var summary BulkSummary
+	var collector sync.WaitGroup
+	collector.Go(func() { b.collect(out, &summary) })
+	err := b.read(lines, out)
+	b.pushes.Wait()
+	close(b.answers)
+	collector.Wait()
+	if b.ctx.Err() != nil {
+		out.close()
+		return b.ctx.Err()
+	}
+	summary.Done = err == nil
+	if err != nil {
+		summary.Problem = problemOf(err)
+	}
+	out.add(summary)
+	return out.close()
+}
+
+// read starts a push for every line. It stops at the end of the body, at a line
+// that cannot be read, and when the caller has left.
+func (b *bulkRun) read(lines *lineReader, out *bulkOutput) error {
+	for number := 1; ; number++ {
+		line, err := lines.next()
+		switch {
+		case errors.Is(err, errNoMoreLines):
+			return nil
+		case errors.Is(err, errLongLine):
+			b.refuse(number, "", tooLarge(b.server.cfg.MaxBody, "the line"))
+			continue
+		case err != nil:
+			return err
+		case number > b.server.cfg.MaxBulkLines:
+			p := problem(payloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
+			p.Limit = int64(b.server.cfg.MaxBulkLines)
+			return p
+		case len(line) == 0:
+			continue
+		}
+		if out.failed() || b.ctx.Err() != nil {
+			return context.Canceled
+		}
+		b.line(number, line)
+	}
+}
+
+// line decodes one line and starts its push.
+func (b *bulkRun) line(number int, data []byte) {
+	var body BulkLine
+	var p push
+	err := decodeObject(data, &body)
+	if err == nil {
+		err = p.setMany(&body.PushMany)
+	}
+	if err == nil {
+		p.wait.d = b.wait
+		err = p.identify(body.Key, b.principal)
+	}
+	if err != nil {
+		b.refuse(number, body.Key, err)
+		return
+	}
+	a := &bulkAnswer{BulkResult: BulkResult{Line: number, Key: body.Key}, ready: make(chan struct{})}
+	b.slots <- struct{}{}
+	b.answers <- a
+	before, accepted := b.turn(&p)
+	b.pushes.Go(func() {
+		defer func() { <-b.slots }()
+		defer close(a.ready)
+		for _, earlier := range before {
+			<-earlier
+		}
+		b.push(&p, a, accepted)
+	})
+}
+
+func (b *bulkRun) refuse(number int, key string, err error) {
+	a := &bulkAnswer{BulkResult: BulkResult{Line: number, Key: key}, ready: make(chan struct{})}
+	a.fail(err)
+	close(a.ready)
+	b.answers <- a
+}
+
+// turn puts a push in line: it starts after before, and closes accepted when
+// the next one to the same client may start.
+func (b *bulkRun) turn(p *push) (before []<-chan struct{}, accepted chan struct{}) {
+	accepted = make(chan struct{})
+	if b.everyone != nil {
+		before = append(before, b.everyone)
+	}
+	if id := p.To.Client; id != "" {
+		if earlier := b.last[id]; earlier != nil {
+			before = append(before, earlier)
+		}
+		b.last[id] = accepted
+		return before, accepted
+	}
+	for _, earlier := range b.last {
+		before = append(before, earlier)
+	}
+	clear(b.last)
+	b.everyone = accepted
+	return before, accepted
+}
+
+// push hands one message in and sets its answer.
+func (b *bulkRun) push(p *push, a *bulkAnswer, accepted chan struct{}) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.server.log.LogAttrs(b.ctx, slog.LevelError, "bulk line panicked", slog.Int("line", a.Line),
+				slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
+			a.fail(fmt.Errorf("panic: %v", cause))
+		}
+	}()
+	if p.online {
+		b.pushOnline(p, a, accepted)
+		return
+	}
+	receipt, err := b.accept(p, accepted)
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	m := receipt.Message
+	if p.wait.d > 0 && !m.Completed() {
+		m = b.await(m, p.wait.d)
+	}
+	a.Replayed = receipt.Replayed
+	b.accepted(a, &m, p.wait.d > 0)
+}
+
+// accept stores a message. The next push to the same client may start when it
+// returns, which is before this message is final.
+func (b *bulkRun) accept(p *push, accepted chan struct{}) (gateway.Receipt, error) {
+	defer close(accepted)
+	return b.server.gateway.Push(b.ctx, p.PushRequest)
+}
+
+func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
+	ctx, cancel := context.WithTimeout(b.ctx, wait)
+	defer cancel()
+	if now, err := b.server.gateway.Await(ctx, m.ID); err == nil {
+		return now
+	}
+	return m
+}
+
+func (b *bulkRun) pushOnline(p *push, a *bulkAnswer, accepted chan struct{}) {
+	defer close(accepted)
+	r, err := b.server.gateway.PushOnline(b.ctx, p.onlineRequest())
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	a.Status, a.ID, a.State, a.Reason = http.StatusOK, string(r.Message), r.State.String(), r.Reason
+	a.Result, a.ResultBase64 = result(r.Result)
+}
+
+// accepted shows what a line's message has come to.
+func (b *bulkRun) accepted(a *bulkAnswer, m *gateway.Message, waited bool) {
+	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
+	if waited && m.Completed() {
+		a.Status = http.StatusOK
+	}
+	if m.Client == "" || !m.Completed() {
+		return
+	}
+	if d, err := b.server.gateway.Delivery(m.ID, m.Client); err == nil {
+		a.Reason = d.Reason
+		a.Result, a.ResultBase64 = result(d.Result)
+	}
+}
+
+func (a *bulkAnswer) fail(err error) {
+	a.Problem = problemOf(err)
+	a.Status = a.Problem.Status
+}
+
+// collect writes answers in line order, and flushes when the next one is not
+// ready yet. It ends when answers is closed.
+func (b *bulkRun) collect(out *bulkOutput, summary *BulkSummary) {
+	for a := range b.answers {
+		select {
+		case <-a.ready:
+		default:
+			out.flush()
+			<-a.ready
+		}
+		summary.Lines++
+		if a.Problem != nil {
+			summary.Failed++
+		} else {
+			summary.Accepted++
+		}
+		out.add(&a.BulkResult)
+		if len(b.answers) == 0 {
+			out.flush()
+		}
+	}
+}

@@ -1,0 +1,419 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Client is a registered device or program. Members that need a connection are
+// absent while it is offline; ?fields= leaves out all that it does not name.
+type Client struct {
+	ID           string            `json:"id" validate:"required" example:"truck-17"`
+	Online       bool              `json:"online"`
+	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"`
+	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"`
+	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`
+	RemoteAddr   string            `json:"remote_addr,omitempty" example:"203.0.113.9:51544"`
+	Dialect      string            `json:"dialect,omitempty" enums:"v1,v2,text"`
+	Transport    string            `json:"transport,omitempty" enums:"tcp,tls"`
+	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`
+	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	Groups       []string          `json:"groups" example:"fleet-a"`
+	Labels       map[string]string `json:"labels"`
+	Queued       int               `json:"queued"`
+	QueuedBytes  int64             `json:"queued_bytes"`
+	InFlight     int               `json:"in_flight"`
+	MessagesIn   uint64            `json:"messages_in,omitempty"`
+	MessagesOut  uint64            `json:"messages_out,omitempty"`
+	BytesIn      uint64            `json:"bytes_in,omitempty"`
+	BytesOut     uint64            `json:"bytes_out,omitempty"`
+	LastClose    string            `json:"last_close,omitempty" example:"heartbeat_timeout"`
+	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`
+} //@name Client
+
+// ClientPage is one page of clients.
+type ClientPage struct {
+	Items      []Client `json:"items" validate:"required"`
+	NextCursor string   `json:"next_cursor,omitempty"`
+} //@name ClientPage
+
+// ClientPatch is a JSON merge patch (RFC 7396): a label that is null is
+// removed, groups are replaced as a whole.
+type ClientPatch struct {
+	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"`
+	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`
+} //@name ClientPatch
+
+func clientView(c *gateway.Client) Client {
+	v := Client{
+		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
+		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels,
+		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight, LastClose: c.LastClose,
+	}
+	if v.Groups == nil {
+		v.Groups = []string{}
+	}
+	if v.Labels == nil {
+		v.Labels = map[string]string{}
+	}
+	if c.BlockedUntil.After(time.Now()) {
+		v.BlockedUntil = stamp(c.BlockedUntil)
+	}
+	if !c.Online {
+		return v
+	}
+	l := &c.Link
+	if l.RemoteAddr.IsValid() {
+		v.RemoteAddr = l.RemoteAddr.String()
+	}
+	v.Dialect, v.Transport, v.RTTMs = l.Dialect, l.Transport, milliseconds(l.RTT)
+	v.MessagesIn, v.MessagesOut, v.BytesIn, v.BytesOut = l.MessagesIn, l.MessagesOut, l.BytesIn, l.BytesOut
+	return v
+}
+
+// maxIDs bounds the id parameters of one list call.
+const maxIDs = 100
+
+// listClients lists clients.
+//
+//	@ID				listClients
+//	@Summary		List clients
+//	@Description	In id order. Without `status` these are the clients that are online; with `id` all that are named and known.
+//	@Description	A page may be shorter than `limit` and still have a `next_cursor`, when a filter passed over many.
+//	@Tags			clients
+//	@Produce		json
+//	@Param			status		query		string		false	"presence"	Enums(online, offline, all)	default(online)
+//	@Param			prefix		query		string		false	"ids that begin with this"
+//	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
+//	@Param			group		query		string		false	"members of this group"
+//	@Param			label		query		[]string	false	"clients that have this label, as name:value; repeat for more"	collectionFormat(multi)
+//	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
+//	@Param			fields		query		string		false	"members to show, by comma; id is always shown"
+//	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor		query		string		false	"next_cursor of the page before"
+//	@Success		200			{object}	ClientPage
+//	@Failure		400,401		{object}	Problem
+//	@Failure		503			{object}	Problem
+//	@Router			/v1/clients [get]
+func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	ids := q.all("id")
+	standard := "online"
+	if len(ids) > 0 {
+		standard = "all"
+	}
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all")]}
+	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
+	sel.Labels = q.labels()
+	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
+	sel.Limit = q.limit()
+	sel.After = gateway.ClientID(q.cursor(cursorClients, validClient))
+	fields := q.clientFields()
+	if len(ids) > 0 {
+		q.onlyIDs(ids, &sel)
+	}
+	if err := q.done(); err != nil {
+		return err
+	}
+	page, err := s.selectClients(ids, sel)
+	if err != nil {
+		return err
+	}
+	next := ""
+	if page.More {
+		next = encodeCursor(cursorClients, string(page.Next))
+	}
+	linkNext(w, r, next)
+	return writeJSON(w, http.StatusOK, clientPage(page.Items, fields, next))
+}
+
+var presence = map[string]gateway.ClientStatus{
+	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll,
+}
+
+// onlyIDs checks a direct look-up, which no other filter narrows but status.
+func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
+	if len(ids) > maxIDs {
+		q.fail("id", "is given more than %d times", maxIDs)
+	}
+	for _, id := range ids {
+		if !validClient(id) {
+			q.fail("id", "is not a client id")
+		}
+	}
+	if sel.Prefix != "" || sel.Group != "" || sel.Labels != nil || sel.QueuedGT >= 0 || sel.After != "" {
+		q.fail("id", "goes with status, fields and limit only")
+	}
+}
+
+func (s *server) selectClients(ids []string, sel gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
+	if len(ids) == 0 {
+		return s.gateway.Clients(sel)
+	}
+	var page gateway.Page[gateway.Client, gateway.ClientID]
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		c, err := s.gateway.Client(gateway.ClientID(id))
+		switch {
+		case gateway.CodeOf(err) == gateway.CodeClientNotFound:
+		case err != nil:
+			return page, err
+		case sel.Status == gateway.StatusAll, c.Online == (sel.Status == gateway.StatusOnline):
+			page.Items = append(page.Items, c)
+		}
+	}
+	page.Items = page.Items[:min(len(page.Items), sel.Limit)]
+	return page, nil
+}
+
+// labels takes every label=name:value.
+func (q *query) labels() map[string]string {
+	var labels map[string]string
+	for _, l := range q.all("label") {
+		name, value, ok := strings.Cut(l, ":")
+		if !ok || !validLabelKey(name) {
+			q.fail("label", "must be name:value")
+			continue
+		}
+		if labels == nil {
+			labels = make(map[string]string)
+		}
+		if was, twice := labels[name]; twice && was != value {
+			q.fail("label", "asks for two values of one label")
+		}
+		labels[name] = value
+	}
+	if len(labels) > gateway.MaxLabels {
+		q.fail("label", "is given more than %d times", gateway.MaxLabels)
+	}
+	return labels
+}
+
+// clientFieldNames are the JSON members of Client, in order.
+var clientFieldNames = func() []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Client]()) {
+		names = append(names, jsonName(f))
+	}
+	return names
+}()
+
+// clientFields takes the indexes of the members to show; nil = all.
+func (q *query) clientFields() []int {
+	v := q.one("fields")
+	if v == "" {
+		return nil
+	}
+	fields := []int{0} // id
+	for name := range strings.SplitSeq(v, ",") {
+		i := slices.Index(clientFieldNames, name)
+		if i < 0 {
+			q.fail("fields", "has no member %q", name)
+		} else if !slices.Contains(fields, i) {
+			fields = append(fields, i)
+		}
+	}
+	slices.Sort(fields)
+	return fields
+}
+
+func clientPage(clients []gateway.Client, fields []int, next string) any {
+	if fields == nil {
+		page := ClientPage{Items: make([]Client, len(clients)), NextCursor: next}
+		for i := range clients {
+			page.Items[i] = clientView(&clients[i])
+		}
+		return page
+	}
+	page := struct {
+		Items      []narrowClient `json:"items"`
+		NextCursor string         `json:"next_cursor,omitempty"`
+	}{make([]narrowClient, len(clients)), next}
+	for i := range clients {
+		page.Items[i] = narrowClient{clientView(&clients[i]), fields}
+	}
+	return page
+}
+
+// narrowClient shows some members of a client.
+type narrowClient struct {
+	client Client
+	fields []int
+}
+
+func (n narrowClient) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	v := reflect.ValueOf(n.client)
+	for i, field := range n.fields {
+		if i == 0 {
+			b.WriteByte('{')
+		} else if v.Field(field).IsZero() && strings.Contains(v.Type().Field(field).Tag.Get("json"), ",omitempty") {
+			continue
+		} else {
+			b.WriteByte(',')
+		}
+		value, err := json.Marshal(v.Field(field).Interface())
+		if err != nil {
+			return nil, err
+		}
+		b.WriteString(`"` + clientFieldNames[field] + `":`)
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// getClient shows one client.
+//
+//	@ID				getClient
+//	@Summary		Get one client
+//	@Description	A client is known from its first registration until it has not been seen for a long time.
+//	@Tags			clients
+//	@Produce		json
+//	@Param			id		path		string	true	"client id"
+//	@Success		200		{object}	Client
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/clients/{id} [get]
+func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	c, err := s.gateway.Client(id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, clientView(&c))
+}
+
+// headClient tells whether a client is known.
+//
+//	@Summary	Is the client known
+//	@ID			headClient
+//	@Tags		clients
+//	@Param		id		path	string	true	"client id"
+//	@Success	200		"known"
+//	@Failure	400,401	"as a GET would say"
+//	@Failure	404,503	"as a GET would say"
+//	@Router		/v1/clients/{id} [head]
+func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { return s.getClient(w, r) }
+
+// patchClient changes labels and groups.
+//
+//	@ID				patchClient
+//	@Summary		Change a client's labels and groups
+//	@Description	JSON merge patch: a label set to null is removed, `"labels": null` removes all; groups are replaced as a whole.
+//	@Tags			clients
+//	@Accept			json,application/merge-patch+json
+//	@Produce		json
+//	@Param			id			path		string		true	"client id"
+//	@Param			patch		body		ClientPatch	true	"what to change"
+//	@Success		200			{object}	Client
+//	@Failure		400,401,404	{object}	Problem
+//	@Failure		413,415,422	{object}	Problem
+//	@Failure		503			{object}	Problem
+//	@Router			/v1/clients/{id} [patch]
+func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
+		return problem(unsupportedMediaType, "send Content-Type: application/merge-patch+json")
+	}
+	var buf bytes.Buffer
+	if err := readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
+		return err
+	}
+	var patch ClientPatch
+	if err := decodeObject(buf.Bytes(), &patch); err != nil {
+		return err
+	}
+	change, err := s.clientChange(id, buf.Bytes(), patch)
+	if err != nil {
+		return err
+	}
+	c, err := s.gateway.UpdateClient(r.Context(), id, change)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, clientView(&c))
+}
+
+// clientChange turns the patch into a change. A member that is null removes
+// everything, which a decoded patch no longer tells from an absent one.
+func (s *server) clientChange(id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
+	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
+	members, err := orderedMembers(body)
+	if err != nil {
+		return change, problem(malformedJSON, "the body is not a JSON object")
+	}
+	for _, m := range members {
+		if string(m.value) != "null" {
+			continue
+		}
+		switch strings.ToLower(m.name) {
+		case "groups":
+			change.Groups = &[]string{}
+		case "labels":
+			c, err := s.gateway.Client(id)
+			if err != nil {
+				return change, err
+			}
+			change.Labels = make(map[string]*string, len(c.Labels))
+			for name := range c.Labels {
+				change.Labels[name] = nil
+			}
+		}
+	}
+	return change, nil
+}
+
+// maxBlock bounds ?block=.
+const maxBlock = 365 * 24 * time.Hour
+
+// disconnectClient ends a client's connection.
+//
+//	@ID				disconnectClient
+//	@Summary		Disconnect a client
+//	@Description	Its queue is kept and delivered when it comes back, unless `purge` cancels what is queued. `block` refuses its return for so long.
+//	@Tags			clients
+//	@Produce		json
+//	@Param			id		path	string	true	"client id"
+//	@Param			purge	query	bool	false	"cancel what is queued"
+//	@Param			block	query	string	false	"refuse its return for this long, such as 10m"
+//	@Success		204
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/clients/{id} [delete]
+func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	q := queryOf(r)
+	o := gateway.DisconnectOptions{Purge: q.flag("purge")}
+	o.Block, _ = q.duration("block", time.Second, maxBlock)
+	if err := q.done(); err != nil {
+		return err
+	}
+	if err := s.gateway.Disconnect(r.Context(), id, o); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

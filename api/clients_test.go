@@ -1,0 +1,171 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+func ids(clients []Client) string {
+	var all []string
+	for _, c := range clients {
+		all = append(all, c.ID)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestListClients(t *testing.T) {
+	h := newHarness(t)
+	hello := gateway.Hello{Groups: []string{"fleet"}, Labels: map[string]string{"site": "north", "model": "x2"}}
+	h.device("truck-1", gatewaytest.Options{Hello: hello})
+	h.device("truck-2", gatewaytest.Options{})
+	h.device("van-1", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north"}}})
+	h.known("truck-3")
+	h.call("POST", "/v1/clients/truck-3/messages", pushText("queued")).want(202)
+	tests := []struct{ query, want string }{
+		{"", "truck-1 truck-2 van-1"},
+		{"?status=offline", "truck-3"},
+		{"?status=all", "truck-1 truck-2 truck-3 van-1"},
+		{"?prefix=truck-", "truck-1 truck-2"},
+		{"?status=all&prefix=truck-", "truck-1 truck-2 truck-3"},
+		{"?group=fleet", "truck-1"},
+		{"?label=site:north", "truck-1 van-1"},
+		{"?label=site:north&label=model:x2", "truck-1"},
+		{"?status=all&queued_gt=0", "truck-3"},
+		{"?id=truck-3&id=van-1&id=ghost&id=van-1", "truck-3 van-1"},
+		{"?id=truck-3&id=van-1&status=online", "van-1"},
+		{"?prefix=nothing", ""},
+	}
+	for _, tt := range tests {
+		if got := ids(decode[ClientPage](h.call("GET", "/v1/clients"+tt.query, "").want(200)).Items); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.query, got, tt.want)
+		}
+	}
+}
+
+func TestClientListIsPaged(t *testing.T) {
+	h := newHarness(t)
+	for i := range 11 {
+		h.device(gateway.ClientID(fmt.Sprintf("c%02d", i)), gatewaytest.Options{})
+	}
+	for _, status := range []string{"online", "all"} {
+		var got []string
+		target := "/v1/clients?limit=4&status=" + status
+		for cursor, pages := "", 0; pages < 4; pages++ {
+			next := target
+			if cursor != "" {
+				next += "&cursor=" + cursor
+			}
+			page := decode[ClientPage](h.call("GET", next, "").want(200))
+			got = append(got, ids(page.Items))
+			if cursor = page.NextCursor; cursor == "" {
+				break
+			}
+		}
+		if want := "c00 c01 c02 c03|c04 c05 c06 c07|c08 c09 c10"; strings.Join(got, "|") != want {
+			t.Errorf("%s: got %v, want %s", status, got, want)
+		}
+	}
+}
+
+func TestFieldsNarrowTheAnswer(t *testing.T) {
+	h := newHarness(t)
+	h.device("a", gatewaytest.Options{})
+	a := h.call("GET", "/v1/clients?fields=online,queued,blocked_until", "", "Accept", "application/json").want(200)
+	if got, want := strings.TrimSpace(string(a.body)), `{"items":[{"id":"a","online":true,"queued":0}]}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestGetClient(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("a:b@c", gatewaytest.Options{})
+	c := decode[Client](h.call("GET", "/v1/clients/a%3Ab%40c", "").want(200))
+	if !c.Online || c.Session == "" || c.ConnectedAt == "" || c.Dialect != "v2" || c.RemoteAddr != "192.0.2.7:40000" || c.Transport != "tcp" {
+		t.Errorf("got %+v, want what is known of the connection", c)
+	}
+	h.call("HEAD", "/v1/clients/a:b@c", "").want(200)
+	h.call("HEAD", "/v1/clients/nobody", "").want(404)
+	link.Disconnect(gateway.ReasonHeartbeatTimeout)
+	c = decode[Client](h.call("GET", "/v1/clients/a:b@c", "").want(200))
+	if c.Online || c.LastClose != "heartbeat_timeout" || c.Session != "" || c.RemoteAddr != "" || c.LastSeenAt == "" {
+		t.Errorf("got %+v, want offline with the reason", c)
+	}
+	h.call("GET", "/v1/clients/nobody", "").wantProblem(404, "client-not-found")
+}
+
+func TestPatchClient(t *testing.T) {
+	h := newHarness(t)
+	h.device("a", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north", "model": "x2"}, Groups: []string{"g1"}}})
+	steps := []struct{ patch, labels, groups string }{
+		{`{"labels":{"site":null,"floor":"3"}}`, "map[floor:3 model:x2]", "[g1]"},
+		{`{"groups":["g2","g3"]}`, "map[floor:3 model:x2]", "[g2 g3]"},
+		{`{}`, "map[floor:3 model:x2]", "[g2 g3]"},
+		{`{"labels":null}`, "map[]", "[g2 g3]"},
+		{`{"groups":null}`, "map[]", "[]"},
+	}
+	for _, step := range steps {
+		c := decode[Client](h.call("PATCH", "/v1/clients/a", step.patch).want(200))
+		if fmt.Sprint(c.Labels) != step.labels || fmt.Sprint(c.Groups) != step.groups {
+			t.Errorf("after %s: %v %v, want %s %s", step.patch, c.Labels, c.Groups, step.labels, step.groups)
+		}
+	}
+	h.call("PATCH", "/v1/clients/nobody", `{"groups":["x"]}`).wantProblem(404, "client-not-found")
+}
+
+func TestDisconnect(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText("x")).want(202))
+	h.call("DELETE", "/v1/clients/a?purge=true&block=10m", "").want(204)
+	if c := link.Closes(); len(c) != 1 || c[0].Reason != gateway.ReasonKicked {
+		t.Errorf("the device was told %+v, want kicked", c)
+	}
+	if got := decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200)).Status; got != "canceled" {
+		t.Errorf("message is %s, want canceled", got)
+	}
+	c := decode[Client](h.call("GET", "/v1/clients/a", "").want(200))
+	until, _ := time.Parse(timeLayout, c.BlockedUntil)
+	if left := time.Until(until); left < 9*time.Minute || left > 10*time.Minute {
+		t.Errorf("blocked for %s, want 10m", left)
+	}
+	h.call("DELETE", "/v1/clients/nobody", "").wantProblem(404, "client-not-found")
+}
+
+func TestUplinks(t *testing.T) {
+	h := newHarness(t)
+	a, b := h.device("a", gatewaytest.Options{}), h.device("b", gatewaytest.Options{})
+	for i, payload := range []string{"21.5", "\xff\xfe", ""} {
+		if err := a.Session.Received(t.Context(), uint64(i+1), []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Session.Received(t.Context(), 1, []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	page := decode[UplinkPage](h.call("GET", "/v1/uplinks?client=a", "").want(200))
+	if len(page.Items) != 3 || text(page.Items[0].Text) != "21.5" || string(page.Items[1].Base64) != "\xff\xfe" || text(page.Items[2].Text) != "" {
+		t.Fatalf("got %+v, want text, bytes and an empty text", page.Items)
+	}
+	var got []string
+	for after := uint64(0); ; {
+		page := decode[UplinkPage](h.call("GET", fmt.Sprintf("/v1/uplinks?limit=3&after=%d", after), "").want(200))
+		for _, u := range page.Items {
+			got = append(got, u.Client)
+		}
+		if after = page.NextAfter; !page.More {
+			break
+		}
+	}
+	if fmt.Sprint(got) != "[a a a b]" {
+		t.Errorf("got %v, want all four in order", got)
+	}
+	last := decode[UplinkPage](h.call("GET", "/v1/uplinks?after=999999", "").want(200))
+	if len(last.Items) != 0 || last.NextAfter != 999999 {
+		t.Errorf("got %+v, want nothing and the same position", last)
+	}
+}

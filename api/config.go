@@ -1,0 +1,110 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Config is what New needs. Gateway is required; zero values of the rest have
+// the defaults named here.
+type Config struct {
+	Gateway *gateway.Gateway
+
+	// Ready tells /readyz what to show. Nil asks Gateway.Ready alone.
+	Ready func() []Check
+	// Version is shown by /version.
+	Version Version
+	// Metrics serves /metrics. Nil = the route answers 404.
+	Metrics http.Handler
+	// Recorder is told of every request. Nil = nobody.
+	Recorder Recorder
+	// Logger gets the access log and the causes of 5xx answers. Nil = discarded.
+	Logger *slog.Logger
+
+	// Authorizer decides who may call /v1 and /metrics. Nil = anybody, and then
+	// only requests whose Host is a loopback name or in Hosts are served, so
+	// that no web page can reach the devices by DNS rebinding.
+	Authorizer Authorizer
+	// Hosts are further Host names (without port) of an open API.
+	Hosts []string
+	// AnyHost serves an open API under any Host name.
+	AnyHost bool
+
+	// MaxBody bounds a JSON body and one line of a bulk request, in bytes.
+	// Default 2 MiB, room for the largest payload in its longest spelling.
+	MaxBody int64
+	// MaxWait bounds ?wait= and Prefer: wait. Default and ceiling 60 s.
+	MaxWait time.Duration
+	// MaxBulkLines bounds the lines of one bulk request. Default 100,000.
+	MaxBulkLines int
+	// MaxStreams bounds concurrent event streams. Default 1,024.
+	MaxStreams int
+	// ReadTimeout bounds the reading of a request's body. Default 30 s.
+	ReadTimeout time.Duration
+
+	// Draining, when closed, ends the event streams, so that a server can shut
+	// down without waiting for their readers. Nil = never.
+	Draining <-chan struct{}
+	// Source is the CloudEvents source of events. Default "/longwire".
+	Source string
+}
+
+// Recorder counts requests. Route is one of the router's patterns, or "" when
+// none matched, so it is safe as a label; elapsed is the handler's time.
+type Recorder interface {
+	Request(route, method string, status int, elapsed time.Duration)
+}
+
+// Check is one line of /readyz.
+type Check struct {
+	Name string
+	Err  error // nil = fine; the text is shown
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 2 << 20
+	}
+	if c.MaxWait <= 0 || c.MaxWait > gateway.MaxWait {
+		c.MaxWait = gateway.MaxWait
+	}
+	if c.MaxBulkLines <= 0 {
+		c.MaxBulkLines = 100_000
+	}
+	if c.MaxStreams <= 0 {
+		c.MaxStreams = 1024
+	}
+	if c.ReadTimeout <= 0 {
+		c.ReadTimeout = 30 * time.Second
+	}
+	if c.Source == "" {
+		c.Source = "/longwire"
+	}
+	if c.Ready == nil {
+		g := c.Gateway
+		c.Ready = func() []Check { return []Check{{Name: "gateway", Err: g.Ready()}} }
+	}
+	return c
+}
+
+// NewServer returns an HTTP server with the limits that the handler of New
+// expects: header size and time, body time, and an answer time above MaxWait.
+// Streams lift these limits for themselves, write by write.
+func NewServer(c Config) *http.Server {
+	c = c.withDefaults()
+	return &http.Server{
+		Handler:           New(c),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       c.ReadTimeout,
+		WriteTimeout:      c.ReadTimeout + c.MaxWait + 30*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	}
+}

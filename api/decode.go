@@ -1,0 +1,202 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// bodies pools the buffers that JSON bodies are read into; nothing that is
+// decoded from them keeps a reference.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// decodeJSON reads the request's body as one JSON object into v and validates
+// it. Every error is a *Problem.
+func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	buf := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxPooled {
+			buf.Reset()
+			bodies.Put(buf)
+		}
+	}()
+	if err := readBody(w, r, s.cfg.MaxBody, buf); err != nil {
+		return err
+	}
+	return decodeObject(buf.Bytes(), v)
+}
+
+// readBody appends the body, of at most limit bytes, to buf.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Buffer) error {
+	if r.ContentLength > limit {
+		return tooLarge(limit, "the body")
+	}
+	body := io.Reader(r.Body)
+	if r.ContentLength < 0 {
+		body = http.MaxBytesReader(w, r.Body, limit)
+	} else {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(body); err != nil {
+		return bodyProblem(err)
+	}
+	return nil
+}
+
+// decodeObject decodes exactly one JSON object without unknown members.
+func decodeObject(data []byte, v any) error {
+	if err := decodeStrict(data, v); err != nil {
+		return err
+	}
+	return validate(v)
+}
+
+func decodeStrict(data []byte, v any) error {
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 {
+		return problem(malformedJSON, "the body is empty; a JSON object is expected")
+	} else if trimmed[0] != '{' {
+		return problem(malformedJSON, "the body is not a JSON object")
+	}
+	if !utf8.Valid(data) {
+		return problem(malformedJSON, "the body is not UTF-8; use base64 for other bytes")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return decodeProblem(data, v, err)
+	}
+	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) != 0 {
+		return problem(malformedJSON, "data follows the JSON object at byte %d", len(data)-len(rest))
+	}
+	return nil
+}
+
+func decodeProblem(data []byte, v any, err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		pointer := pointerOf(e.Field)
+		p := problem(malformedJSON, "%s must be %s, not %s", pointer, jsonKind(e.Type), e.Value)
+		p.Errors = []FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
+		return p
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return problem(malformedJSON, "at byte %d: %s", e.Offset, e.Error())
+	}
+	if pointer, ok := findUnknown(data, reflect.TypeOf(v).Elem()); ok {
+		p := problem(unknownField, "%s is not a member of this body", pointer)
+		p.Errors = []FieldError{{Pointer: pointer, Detail: "unknown member"}}
+		return p
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return problem(malformedJSON, "the JSON object is not closed")
+	}
+	return problem(malformedJSON, "the body is not valid JSON")
+}
+
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	}
+	return "a number"
+}
+
+// findUnknown returns the pointer of the first member that t does not have. It
+// runs only when decoding has failed, so it may be slow.
+func findUnknown(data []byte, t reflect.Type) (string, bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		members, err := orderedMembers(data)
+		if err != nil {
+			return "", false
+		}
+		known := jsonFields(t)
+		for _, m := range members {
+			field, ok := known[strings.ToLower(m.name)]
+			if !ok {
+				return "/" + escapePointer(m.name), true
+			}
+			if inner, ok := findUnknown(m.value, field); ok {
+				return "/" + escapePointer(m.name) + inner, true
+			}
+		}
+	case reflect.Slice:
+		var items []json.RawMessage
+		if t.Elem().Kind() == reflect.Uint8 || json.Unmarshal(data, &items) != nil {
+			return "", false
+		}
+		for i, item := range items {
+			if inner, ok := findUnknown(item, t.Elem()); ok {
+				return "/" + strconv.Itoa(i) + inner, true
+			}
+		}
+	}
+	return "", false
+}
+
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// orderedMembers splits a JSON object into its members in source order.
+func orderedMembers(data []byte) ([]member, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("not an object")
+	}
+	var all []member
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		m := member{name: name.(string)}
+		if err := dec.Decode(&m.value); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// jsonFields maps the lower-case JSON names of a struct, embedded ones included,
+// to their types: encoding/json takes member names in any case.
+func jsonFields(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type)
+	for _, f := range reflect.VisibleFields(t) {
+		if name := jsonName(f); name != "" && !f.Anonymous {
+			fields[strings.ToLower(name)] = f.Type
+		}
+	}
+	return fields
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" {
+		return ""
+	}
+	return name
+}
+
+func escapePointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

@@ -1,0 +1,365 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+const (
+	keepAlive     = 15 * time.Second // of silence, then a comment
+	streamTimeout = 10 * time.Second // for one write to a reader
+	eventBatch    = 128              // events in one write
+	eventsRetry   = "retry: 2000\n\n"
+)
+
+// Event is a CloudEvents 1.0 event in JSON. Its members depend on the type.
+type Event struct {
+	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`
+	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"`
+	Source      string    `json:"source" validate:"required" example:"/longwire"`
+	Subject     string    `json:"subject,omitempty" example:"truck-17"`
+	Time        string    `json:"time" validate:"required" format:"date-time"`
+	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`
+	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`
+	Data        EventData `json:"data" validate:"required"`
+} //@name Event
+
+// EventData is what an event tells.
+type EventData struct {
+	Client       string  `json:"client,omitempty" example:"truck-17"`
+	Session      string  `json:"session,omitempty"`
+	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`
+	Dialect      string  `json:"dialect,omitempty"`
+	RemoteAddr   string  `json:"remote_addr,omitempty"`
+	MessageID    string  `json:"message_id,omitempty"`
+	Status       string  `json:"status,omitempty" example:"acked"`
+	Attempts     int     `json:"attempts,omitempty"`
+	Result       *string `json:"result,omitempty"`
+	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	Counts       *Counts `json:"counts,omitempty"`
+	Uplink       *Uplink `json:"uplink,omitempty"`
+	Detail       string  `json:"detail,omitempty"`
+} //@name EventData
+
+// Types of events that the stream itself makes.
+const (
+	eventGap      = "gap"      // events after the asked-for position are gone
+	eventOverflow = "overflow" // the reader was too slow; the stream ends
+)
+
+var eventTypes = []gateway.EventType{
+	gateway.EventClientConnected, gateway.EventClientDisconnected, gateway.EventClientReplaced,
+	gateway.EventMessageReceived, gateway.EventMessageAcked, gateway.EventMessageRejected, gateway.EventMessageExpired,
+	gateway.EventMessageCanceled, gateway.EventMessageFailed, gateway.EventMessageLateAck, gateway.EventMessageCompleted,
+}
+
+func (s *server) eventView(e *gateway.Event) Event {
+	v := Event{
+		SpecVersion: "1.0", ID: s.eventID(e.Seq, e.At), Type: string(e.Type), Source: s.cfg.Source, Subject: string(e.Client),
+		Time: stamp(e.At), Sequence: strconv.FormatUint(e.Seq, 10), ContentType: "application/json",
+		Data: EventData{
+			Client: string(e.Client), Session: string(e.Session), Reason: e.Reason, Dialect: e.Dialect, RemoteAddr: e.Remote,
+			MessageID: string(e.Message), Status: e.State.String(), Attempts: e.Attempts,
+		},
+	}
+	if v.Subject == "" {
+		v.Subject = string(e.Message)
+	}
+	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
+	if e.Counts != nil {
+		c := Counts(*e.Counts)
+		v.Data.Counts = &c
+	}
+	if e.Uplink != nil {
+		u := uplinkView(e.Uplink)
+		v.Data.Uplink = &u
+	}
+	return v
+}
+
+// eventID is a UUIDv7 that any reader of this process gets for the same event:
+// its time, its sequence and the process's random key.
+func (s *server) eventID(seq uint64, at time.Time) string {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16|0x7000|seq>>52)
+	binary.BigEndian.PutUint64(id[8:], (seq^s.bootKey)&(1<<62-1)|1<<63)
+	return "evt_" + id.String()
+}
+
+// bootKey is the random part of event ids.
+func bootKey(boot string) uint64 {
+	var b [8]byte
+	hex.Decode(b[:], []byte(boot)) // boot is our own hex
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// events streams what happens.
+//
+//	@ID				events
+//	@Summary		Stream events
+//	@Description	Server-sent events, or with `Accept: application/x-ndjson` one JSON object per line. Each is a CloudEvents 1.0 event.
+//	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` goes on where it was; a first event `gap` says that some are gone, a last event `overflow` that the reader was too slow.
+//	@Tags			events
+//	@Produce		text/event-stream,application/x-ndjson
+//	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
+//	@Param			client			query		string	false	"of this client"
+//	@Param			after			query		integer	false	"behind this sequence"	minimum(0)
+//	@Param			Last-Event-ID	header		string	false	"as after"
+//	@Success		200				{object}	Event	"a stream of events"
+//	@Failure		400,401			{object}	Problem
+//	@Failure		406,429			{object}	Problem
+//	@Failure		503				{object}	Problem
+//	@Router			/v1/events [get]
+func (s *server) events(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	st := stream{server: s, types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st.position = q.position("after")
+	if st.position == 0 {
+		st.position = lastEventID(r)
+	}
+	if err := q.done(); err != nil {
+		return err
+	}
+	var ok bool
+	if st.lines, ok = wantsLines(r); !ok {
+		return problem(notAcceptable, "the stream is text/event-stream or application/x-ndjson")
+	}
+	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
+		s.streams.Add(-1)
+		return problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
+	}
+	defer s.streams.Add(-1)
+	return st.run(r.Context())
+}
+
+// position takes a sequence number.
+func (q *query) position(name string) uint64 {
+	v := q.one(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		q.fail(name, "must be a sequence number")
+	}
+	return n
+}
+
+// lastEventID is 0 for none. One that is not ours is behind everything, so that
+// its reader is told of a gap.
+func lastEventID(r *http.Request) uint64 {
+	v := r.Header.Get("Last-Event-Id")
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n == 0 {
+		return 1
+	}
+	return n
+}
+
+// eventTypes takes the filter of types; nil = all.
+func (q *query) eventTypes() map[gateway.EventType]bool {
+	var wanted map[gateway.EventType]bool
+	for _, list := range q.all("types") {
+		for pattern := range strings.SplitSeq(list, ",") {
+			if wanted == nil {
+				wanted = make(map[gateway.EventType]bool)
+			}
+			if !selectTypes(strings.TrimSpace(pattern), wanted) {
+				q.fail("types", "has no event type %q", pattern)
+			}
+		}
+	}
+	return wanted
+}
+
+func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	found := false
+	for _, t := range eventTypes {
+		if string(t) == pattern || wild && strings.HasPrefix(string(t), prefix) {
+			wanted[t] = true
+			found = true
+		}
+	}
+	return found
+}
+
+// wantsLines reports whether the caller asked for NDJSON; ok is false when it
+// accepts neither form.
+func wantsLines(r *http.Request) (lines, ok bool) {
+	accept := strings.Join(r.Header["Accept"], ",")
+	if accept == "" || strings.Contains(accept, "text/event-stream") {
+		return false, true
+	}
+	if strings.Contains(accept, "application/x-ndjson") {
+		return true, true
+	}
+	return false, strings.Contains(accept, "*/*") || strings.Contains(accept, "text/*")
+}
+
+// stream is one reader of the events. It is owned by its request's goroutine.
+type stream struct {
+	server   *server
+	w        http.ResponseWriter
+	wire     *http.ResponseController
+	types    map[gateway.EventType]bool // nil = all
+	client   gateway.ClientID           // "" = all
+	lines    bool                       // NDJSON
+	position uint64                     // of the last event seen, passed on or not
+	buf      bytes.Buffer
+}
+
+// run writes until the reader leaves, is too slow, or the server stops.
+func (st *stream) run(ctx context.Context) error {
+	sub, gap := st.server.gateway.Subscribe(st.position)
+	st.begin()
+	if gap {
+		st.note(eventGap, "events after the position are gone")
+	}
+	if err := st.flush(); err != nil {
+		return nil // the reader has gone
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var drain sync.WaitGroup
+	defer drain.Wait()
+	defer cancel()
+	drain.Go(func() { st.server.endOnDrain(ctx, cancel) })
+	events := make([]gateway.Event, 0, eventBatch)
+	for {
+		var err error
+		if events, err = st.next(ctx, sub, events[:0]); err != nil {
+			return nil
+		}
+		for i := range events {
+			st.event(&events[i])
+		}
+		if st.flush() != nil {
+			return nil
+		}
+	}
+}
+
+// endOnDrain ends a stream when the server drains; it stops with ctx.
+func (s *server) endOnDrain(ctx context.Context, end context.CancelFunc) {
+	select {
+	case <-s.cfg.Draining:
+		end()
+	case <-ctx.Done():
+	}
+}
+
+// begin sends the header. A stream outlives the server's deadlines, so it has
+// its own for each write.
+func (st *stream) begin() {
+	st.wire.SetReadDeadline(time.Time{}) // writers without deadlines have none to lift
+	h := st.w.Header()
+	h.Set("X-Accel-Buffering", "no")
+	if st.lines {
+		h.Set("Content-Type", "application/x-ndjson")
+	} else {
+		h.Set("Content-Type", "text/event-stream; charset=utf-8")
+		st.buf.WriteString(eventsRetry)
+	}
+	st.w.WriteHeader(http.StatusOK)
+}
+
+// next returns events, or none after keepAlive of silence. An error ends the
+// stream; overflow is told first.
+func (st *stream) next(ctx context.Context, sub *gateway.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
+	quiet, cancel := context.WithTimeout(ctx, keepAlive)
+	defer cancel()
+	events, err := sub.Next(quiet, buf)
+	switch {
+	case err == nil:
+		return events, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		st.comment()
+		return nil, nil
+	case errors.Is(err, gateway.ErrOverflow):
+		st.note(eventOverflow, "the reader was too slow and events are gone; connect again to go on with the oldest one kept")
+		st.flush()
+	}
+	return nil, err
+}
+
+// comment keeps proxies from closing a silent stream. It carries the position,
+// which a filter may have moved far ahead of the last event that was shown.
+func (st *stream) comment() {
+	switch {
+	case st.lines:
+		st.buf.WriteByte('\n')
+	case st.position > 0:
+		st.buf.WriteString("id: " + strconv.FormatUint(st.position, 10) + "\n: keep-alive\n\n")
+	default:
+		st.buf.WriteString(": keep-alive\n\n")
+	}
+}
+
+func (st *stream) event(e *gateway.Event) {
+	st.position = e.Seq
+	if st.types != nil && !st.types[e.Type] || st.client != "" && e.Client != st.client {
+		return
+	}
+	st.write(st.server.eventView(e))
+}
+
+// note writes an event of the stream itself.
+func (st *stream) note(kind, detail string) {
+	now := time.Now()
+	st.write(Event{SpecVersion: "1.0", ID: "evt_" + uuid.Must(uuid.NewV7()).String(), Type: kind, Source: st.server.cfg.Source,
+		Time: stamp(now), ContentType: "application/json", Data: EventData{Detail: detail}})
+}
+
+func (st *stream) write(v Event) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain types only
+	}
+	if st.lines {
+		st.buf.Write(data)
+		st.buf.WriteByte('\n')
+		return
+	}
+	if v.Sequence != "" {
+		st.buf.WriteString("id: " + v.Sequence + "\n")
+	}
+	st.buf.WriteString("event: " + v.Type + "\ndata: ")
+	st.buf.Write(data)
+	st.buf.WriteString("\n\n")
+}
+
+// flush sends what has been written, within streamTimeout.
+func (st *stream) flush() error {
+	if st.buf.Len() == 0 {
+		return nil
+	}
+	st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) // as in begin
+	_, err := st.w.Write(st.buf.Bytes())
+	if err == nil {
+		err = st.wire.Flush()
+	}
+	if st.buf.Cap() > maxPooled {
+		st.buf = bytes.Buffer{}
+	}
+	st.buf.Reset()
+	return err
+}

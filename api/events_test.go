@@ -1,0 +1,271 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// reader is a caller of the event stream, block by block.
+type reader struct {
+	t      *testing.T
+	blocks chan string
+	cancel context.CancelFunc
+	header http.Header
+	ended  chan struct{}
+}
+
+// subscribe opens a stream in memory, without sockets, so that it works in
+// virtual time too.
+func (h *harness) subscribe(target string, headers ...string) *reader {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	pr, pw := io.Pipe()
+	rd := &reader{t: h.t, blocks: make(chan string, 1000), cancel: cancel, header: make(http.Header), ended: make(chan struct{})}
+	r := newRequest(ctx, "GET", target, "")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	begun := make(chan struct{})
+	go func() {
+		defer close(rd.ended)
+		h.handler.ServeHTTP(&pipeWriter{header: rd.header, w: pw, begun: begun}, r)
+		pw.Close()
+	}()
+	separator := "\n\n"
+	if strings.Contains(r.Header.Get("Accept"), "ndjson") {
+		separator = "\n"
+	}
+	go split(pr, separator, rd.blocks)
+	h.t.Cleanup(func() { cancel(); <-rd.ended })
+	<-begun
+	return rd
+}
+
+func split(r io.Reader, separator string, blocks chan<- string) {
+	defer close(blocks)
+	sc := bufio.NewScanner(r)
+	sc.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		if i := strings.Index(string(data), separator); i >= 0 {
+			return i + len(separator), data[:i], nil
+		}
+		return 0, nil, nil
+	})
+	for sc.Scan() {
+		blocks <- sc.Text()
+	}
+}
+
+// pipeWriter is a ResponseWriter whose reader reads while it writes.
+type pipeWriter struct {
+	header http.Header
+	w      io.Writer
+	begun  chan struct{}
+}
+
+func (p *pipeWriter) Header() http.Header         { return p.header }
+func (p *pipeWriter) WriteHeader(int)             { close(p.begun) }
+func (p *pipeWriter) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p *pipeWriter) Flush()                      {}
+
+func (r *reader) block() string {
+	r.t.Helper()
+	select {
+	case b, ok := <-r.blocks:
+		if !ok {
+			r.t.Fatal("the stream ended")
+		}
+		return b
+	case <-time.After(time.Minute):
+		r.t.Fatal("nothing came")
+	}
+	return ""
+}
+
+// event reads one server-sent event and checks that its lines agree.
+func (r *reader) event() Event {
+	r.t.Helper()
+	block := r.block()
+	var e Event
+	_, data, ok := strings.Cut(block, "data: ")
+	if !ok {
+		r.t.Fatalf("no data in %q", block)
+	}
+	if err := json.Unmarshal([]byte(data), &e); err != nil {
+		r.t.Fatalf("%q: %v", data, err)
+	}
+	if !strings.Contains(block, "event: "+e.Type+"\n") || e.Sequence != "" && !strings.HasPrefix(block, "id: "+e.Sequence+"\n") {
+		r.t.Errorf("%q: id and event do not agree with the data", block)
+	}
+	if e.SpecVersion != "1.0" || e.Source == "" || !strings.HasPrefix(e.ID, "evt_") || e.Time == "" {
+		r.t.Errorf("%+v is not a CloudEvents event", e)
+	}
+	return e
+}
+
+func TestEventsAsTheyHappen(t *testing.T) {
+	h := newHarness(t)
+	r := h.subscribe("/v1/events")
+	if got := r.block(); got != "retry: 2000" {
+		t.Errorf("begins with %q, want the retry time", got)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no", "Cache-Control": "no-store"} {
+		if got := r.header.Get(name); got != want {
+			t.Errorf("%s %q, want %q", name, got, want)
+		}
+	}
+	link := h.device("a", answering(gateway.AckOK, "fine"))
+	if e := r.event(); e.Type != "client.connected" || e.Subject != "a" || e.Data.Dialect != "v2" {
+		t.Errorf("got %+v, want connected", e)
+	}
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages?wait=5s", pushText("x")).want(200))
+	if e := r.event(); e.Type != "message.acked" || e.Data.MessageID != m.ID || text(e.Data.Result) != "fine" || e.Data.Status != "acked" {
+		t.Errorf("got %+v, want acked with the result", e)
+	}
+	if err := link.Session.Received(t.Context(), 9, []byte("21.5")); err != nil {
+		t.Fatal(err)
+	}
+	if e := r.event(); e.Type != "message.received" || e.Data.Uplink == nil || text(e.Data.Uplink.Text) != "21.5" || e.Data.Uplink.DeviceID != 9 {
+		t.Errorf("got %+v, want the uplink", e)
+	}
+	link.Disconnect(gateway.ReasonHeartbeatTimeout)
+	if e := r.event(); e.Type != "client.disconnected" || e.Data.Reason != "heartbeat_timeout" {
+		t.Errorf("got %+v, want disconnected with the reason", e)
+	}
+}
+
+func TestEventFilters(t *testing.T) {
+	h := newHarness(t)
+	acked := h.subscribe("/v1/events?types=message.*", "Accept", ndjson)
+	ofB := h.subscribe("/v1/events?client=b&types=client.connected,client.disconnected", "Accept", ndjson)
+	h.device("a", gatewaytest.Options{})
+	h.device("b", gatewaytest.Options{}).Disconnect(gateway.ReasonClientClosed)
+	h.call("POST", "/v1/clients/a/messages?wait=5s", pushText("x")).want(200)
+	var e Event
+	json.Unmarshal([]byte(acked.block()), &e)
+	if e.Type != "message.acked" {
+		t.Errorf("message.*: %+v, want acked first", e)
+	}
+	for _, want := range []string{"client.connected", "client.disconnected"} {
+		json.Unmarshal([]byte(ofB.block()), &e)
+		if e.Type != want || e.Subject != "b" {
+			t.Errorf("client=b: %+v, want %s", e, want)
+		}
+	}
+	if got := ofB.header.Get("Content-Type"); got != ndjson {
+		t.Errorf("content type %q, want %q", got, ndjson)
+	}
+}
+
+func TestEventsResume(t *testing.T) {
+	h := newHarnessOn(t, gateway.Config{EventBuffer: 64})
+	first := h.subscribe("/v1/events")
+	first.block()
+	link := h.device("a", gatewaytest.Options{})
+	seen := first.event()
+	first.cancel()
+	send := func(n int) {
+		for i := range n {
+			if err := link.Session.Received(t.Context(), uint64(i+1), fmt.Append(nil, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(3)
+	again := h.subscribe("/v1/events", "Last-Event-ID", seen.Sequence)
+	again.block()
+	for i := range 3 {
+		if e := again.event(); text(e.Data.Uplink.Text) != fmt.Sprint(i) {
+			t.Errorf("after resuming: %+v, want uplink %d", e, i)
+		}
+	}
+	byQuery := h.subscribe("/v1/events?after=" + seen.Sequence)
+	byQuery.block()
+	if e := byQuery.event(); text(e.Data.Uplink.Text) != "0" {
+		t.Errorf("by query: %+v, want the first uplink", e)
+	}
+	send(100)
+	for _, position := range []string{seen.Sequence, "12345", "not-ours"} {
+		late := h.subscribe("/v1/events", "Last-Event-ID", position)
+		late.block()
+		if e := late.event(); e.Type != "gap" || e.Sequence != "" {
+			t.Errorf("from %s: %+v, want gap", position, e)
+		}
+		if e := late.event(); e.Type != "message.received" {
+			t.Errorf("from %s, after the gap: %+v, want the oldest kept event", position, e)
+		}
+	}
+}
+
+func TestSlowReaderIsToldOfOverflow(t *testing.T) {
+	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
+	link := h.device("a", gatewaytest.Options{})
+	st := stream{server: newServer(Config{Gateway: h.gateway}), w: newRecorder()}
+	st.wire = http.NewResponseController(st.w)
+	sub, _ := h.gateway.Subscribe(0)
+	for i := range 20 {
+		if err := link.Session.Received(t.Context(), uint64(i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := st.next(t.Context(), sub, nil); err != gateway.ErrOverflow {
+		t.Errorf("got %v, want the stream to end", err)
+	}
+	if got := st.w.(interface{ Result() *http.Response }).Result(); got != nil {
+		body, _ := io.ReadAll(got.Body)
+		if !strings.Contains(string(body), "event: overflow\n") {
+			t.Errorf("told %q, want overflow", body)
+		}
+	}
+}
+
+func TestSilentStreamIsKeptAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		r := h.subscribe("/v1/events?types=message.acked")
+		r.block()
+		began := time.Now()
+		if got := r.block(); got != ": keep-alive" || time.Since(began) != 15*time.Second {
+			t.Errorf("after %s: %q, want a comment after 15s", time.Since(began), got)
+		}
+		h.device("a", gatewaytest.Options{}) // an event that the filter hides
+		if got := r.block(); !strings.HasPrefix(got, "id: ") || !strings.HasSuffix(got, "\n: keep-alive") {
+			t.Errorf("got %q, want a comment with the position", got)
+		}
+		r.cancel()
+		synctest.Wait()
+		<-r.ended
+	})
+}
+
+func TestStreamsEndWhenTheServerDrains(t *testing.T) {
+	draining := make(chan struct{})
+	h := newHarness(t, func(c *Config) { c.Draining = draining; c.MaxStreams = 1 })
+	r := h.subscribe("/v1/events")
+	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
+	close(draining)
+	<-r.ended
+}
+
+func TestEventIDsAreStableAndDistinct(t *testing.T) {
+	s := newServer(Config{Gateway: newHarness(t).gateway})
+	at := time.UnixMilli(1_763_800_000_123)
+	seen := make(map[string]bool)
+	for seq := uint64(1_763_800_000_000_000); seq < 1_763_800_000_001_000; seq++ {
+		id := s.eventID(seq, at)
+		if id != s.eventID(seq, at) || seen[id] || len(id) != 40 || id[18] != '7' {
+			t.Fatalf("%s: want a stable, new UUIDv7", id)
+		}
+		seen[id] = true
+	}
+}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+)
+
+// exchange is one request and its answer. It is the http.ResponseWriter that
+// handlers get, so what the middleware knows needs no context values. It is
+// used by the request's goroutine only.
+type exchange struct {
+	http.ResponseWriter
+	id        string
+	route     string // the pattern that matched, "" for none
+	principal string // "" for an open API
+	started   time.Time
+	status    int // 0 until the answer has begun
+	quiet     bool
+}
+
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	return x.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// exchangeOf returns the exchange behind w, which every handler was given.
+func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
+
+// Header values that every answer has. The slices are shared and never changed.
+var (
+	nosniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+)
+
+// observe is the outermost layer: request id, recovery, access log, metrics.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{ResponseWriter: w, started: time.Now(), id: s.requestID(r)}
+		h := w.Header()
+		h["X-Request-Id"] = []string{x.id}
+		h["X-Content-Type-Options"] = nosniff
+		h["Cache-Control"] = noStore
+		defer s.finish(x, r)
+		next.ServeHTTP(x, r)
+	})
+}
+
+// finish runs when the handler has returned or panicked.
+func (s *server) finish(x *exchange, r *http.Request) {
+	cause := recover()
+	if cause != nil && cause != http.ErrAbortHandler {
+		s.log.LogAttrs(r.Context(), slog.LevelError, "handler panicked", slog.String("request_id", x.id),
+			slog.String("route", x.route), slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
+		if x.status == 0 {
+			s.fail(x, r, fmt.Errorf("panic: %v", cause))
+			cause = nil
+		}
+	}
+	elapsed := time.Since(x.started)
+	if x.status == 0 {
+		x.status = http.StatusOK // net/http sends it for a handler that wrote nothing
+	}
+	if s.cfg.Recorder != nil {
+		s.cfg.Recorder.Request(x.route, r.Method, x.status, elapsed)
+	}
+	s.logAccess(x, r, elapsed)
+	if cause != nil {
+		panic(http.ErrAbortHandler) // net/http cuts the connection without a second log line
+	}
+}
+
+// logAccess writes one line: refusals and failures at Info, the rest at Debug,
+// probes never.
+func (s *server) logAccess(x *exchange, r *http.Request, elapsed time.Duration) {
+	level := slog.LevelDebug
+	if x.status >= 400 {
+		level = slog.LevelInfo
+	}
+	if x.quiet || !s.log.Enabled(r.Context(), level) {
+		return
+	}
+	s.log.LogAttrs(r.Context(), level, "request", slog.String("request_id", x.id), slog.String("method", r.Method),
+		slog.String("path", r.URL.Path), slog.Int("status", x.status), slog.Duration("elapsed", elapsed),
+		slog.String("remote", r.RemoteAddr), slog.String("principal", x.principal))
+}
+
+// requestID takes the caller's X-Request-Id when it is short and plain, else
+// counts: the process's random prefix and a number.
+func (s *server) requestID(r *http.Request) string {
+	if given := r.Header["X-Request-Id"]; len(given) == 1 && plainToken(given[0], 128) {
+		return given[0]
+	}
+	var buf [32]byte
+	b := append(buf[:0], s.boot...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, s.requests.Add(1), 36))
+}
+
+// plainToken reports whether v is 1 to max bytes of [A-Za-z0-9._:-].
+func plainToken(v string, max int) bool {
+	if len(v) == 0 || len(v) > max {
+		return false
+	}
+	for i := range len(v) {
+		switch c := v[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == ':', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// newBoot names this process's run in request and event ids.
+func newBoot() string {
+	var b [6]byte
+	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,202 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"github.com/longwire/longwire/docs"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// harness is the API over a real gateway with the in-memory store.
+type harness struct {
+	t       *testing.T
+	store   *memstore.Store
+	gateway *gateway.Gateway
+	handler http.Handler
+}
+
+func newHarness(t *testing.T, change ...func(*Config)) *harness {
+	t.Helper()
+	return newHarnessOn(t, gateway.Config{}, change...)
+}
+
+func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harness {
+	t.Helper()
+	h := &harness{t: t, store: memstore.New(memstore.Options{})}
+	t.Cleanup(func() { h.store.Close() })
+	h.gateway = gatewaytest.New(t, h.store, g)
+	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	h.handler = New(cfg)
+	return h
+}
+
+// in is the same harness for a subtest.
+func (h *harness) in(t *testing.T) *harness {
+	sub := *h
+	sub.t = t
+	return &sub
+}
+
+// device connects a client.
+func (h *harness) device(id gateway.ClientID, o gatewaytest.Options) *gatewaytest.Link {
+	h.t.Helper()
+	return gatewaytest.Connect(h.t, h.gateway, id, o)
+}
+
+// known makes a client known and leaves it offline.
+func (h *harness) known(id gateway.ClientID) {
+	h.t.Helper()
+	h.device(id, gatewaytest.Options{}).Disconnect(gateway.ReasonClientClosed)
+}
+
+// answering is a device that acks with a verdict and a result.
+func answering(code gateway.AckCode, result string) gatewaytest.Options {
+	return gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l.Flush(p)
+		l.Ack(p, code, []byte(result))
+	}}
+}
+
+// answer is a response, read.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   []byte
+}
+
+// call sends a request; headers are name, value pairs. What comes back is
+// checked against the published description.
+func (h *harness) call(method, target, body string, headers ...string) answer {
+	h.t.Helper()
+	r := httptest.NewRequest(method, "http://localhost"+target, strings.NewReader(body))
+	if body == "" {
+		r.Body = http.NoBody
+		r.ContentLength = 0
+	}
+	if strings.HasPrefix(body, "{") {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+	}
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	a := answer{t: h.t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+	a.check(r)
+	return a
+}
+
+var description = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	if err != nil {
+		return nil, err
+	}
+	doc.Servers = nil // the router would look for a host
+	return legacy.NewRouter(doc)
+})
+
+// check validates a real answer against the OpenAPI description. Routes that
+// are not described (documents, unknown paths) have nothing to be held to.
+func (a answer) check(r *http.Request) {
+	a.t.Helper()
+	router, err := description()
+	if err != nil {
+		a.t.Fatalf("description: %v", err)
+	}
+	route, params, err := router.FindRoute(r)
+	switch described := strings.HasPrefix(r.URL.Path, "/v1/") && a.status != 404 && a.status != 405; {
+	case err != nil && described:
+		a.t.Errorf("%s %s is not described: %v", r.Method, r.URL, err)
+		return
+	case err != nil, strings.Contains(a.header.Get("Content-Type"), "ndjson"):
+		return
+	}
+	in := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, Route: route, PathParams: params},
+		Status:                 a.status,
+		Header:                 a.header,
+		Body:                   io.NopCloser(bytes.NewReader(a.body)),
+		Options:                &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
+		a.t.Errorf("%s %s: the answer is not as described: %v\n%s", r.Method, r.URL, err, a.body)
+	}
+}
+
+// decode reads the body as T.
+func decode[T any](a answer) T {
+	a.t.Helper()
+	var v T
+	dec := json.NewDecoder(bytes.NewReader(a.body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil {
+		a.t.Fatalf("decode %T: %v\n%s", v, err, a.body)
+	}
+	return v
+}
+
+func (a answer) want(status int) answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("status %d, want %d\n%s", a.status, status, a.body)
+	}
+	return a
+}
+
+// wantProblem checks status, type and content type of a refusal.
+func (a answer) wantProblem(status int, kind slug) Problem {
+	a.t.Helper()
+	a.want(status)
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		a.t.Errorf("content type %q, want problem+json", got)
+	}
+	p := decode[Problem](a)
+	if p.Type != problemPath+string(kind) || p.Status != status || p.Title == "" || p.Instance != a.header.Get("X-Request-Id") {
+		a.t.Errorf("problem %+v, want type %s, status %d, a title and the request id", p, kind, status)
+	}
+	return p
+}
+
+func text(s *string) string {
+	if s == nil {
+		return "<none>"
+	}
+	return *s
+}
+
+func pushText(s string) string { return fmt.Sprintf(`{"text":%q}`, s) }
+
+func newRequest(ctx context.Context, method, target, body string) *http.Request {
+	r := httptest.NewRequestWithContext(ctx, method, "http://localhost"+target, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
+
+type readCloser struct{ io.Reader }
+
+func (readCloser) Close() error { return nil }

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// idempotencyKey returns the key of the header, quoted as a structured field or
+// bare; "" when there is none.
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
+		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(key[1 : len(key)-1])
+	}
+	if len(values) > 1 || key == "" || len(key) > gateway.MaxIdempotency {
+		return "", badParameter("Idempotency-Key", "must be one value of 1 to %d bytes", gateway.MaxIdempotency)
+	}
+	return key, nil
+}
+
+// identify puts an idempotency key into p, with the hash of what it must be
+// repeated with. The hash is of the meaning and not of the bytes, so that a
+// body written otherwise, or as a bulk line, is the same request.
+func (p *push) identify(key, principal string) error {
+	if p.online {
+		return p.checkOnline(key)
+	}
+	if key == "" {
+		return nil
+	}
+	p.IdempotencyKey, p.Scope = key, principal
+	h := sha256.New()
+	feed(h, string(p.To.Client), p.To.Group)
+	for _, id := range p.To.Clients {
+		feed(h, string(id))
+	}
+	feedMap(h, p.To.Labels)
+	feedMap(h, p.Metadata)
+	feed(h, string(p.Payload))
+	binary.Write(h, binary.BigEndian, []uint64{uint64(len(p.To.Clients)), uint64(p.Encoding), uint64(p.TTL),
+		bit(p.To.All), bit(p.OnlineOnly), bit(p.QueueUnknown)})
+	h.Sum(p.Fingerprint[:0])
+	return nil
+}
+
+// feed hashes strings, each behind its length, so that no two lists collide.
+func feed(h hash.Hash, parts ...string) {
+	for _, s := range parts {
+		binary.Write(h, binary.BigEndian, uint64(len(s)))
+		h.Write([]byte(s))
+	}
+}
+
+func feedMap(h hash.Hash, m map[string]string) {
+	binary.Write(h, binary.BigEndian, uint64(len(m)))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		feed(h, k, m[k])
+	}
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

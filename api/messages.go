@@ -1,0 +1,386 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Message is a message as its callers see it. For one client, status is its
+// delivery's: queued, sent, acked, rejected, expired, canceled or failed. For
+// many it is pending or completed, and counts tell the rest.
+type Message struct {
+	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,pending,completed"`
+	Mode   string `json:"mode" validate:"required" enums:"durable,online"`
+	Client string `json:"client,omitempty" example:"truck-17"`
+	Outcome
+	CreatedAt   string            `json:"created_at,omitempty" format:"date-time"`
+	ExpiresAt   string            `json:"expires_at" validate:"required" format:"date-time"`
+	CompletedAt string            `json:"completed_at,omitempty" format:"date-time"`
+	RTTMs       float64           `json:"rtt_ms,omitempty" example:"0.412"`
+	Counts      *Counts           `json:"counts,omitempty"`
+	Deliveries  string            `json:"deliveries_url,omitempty" example:"/v1/messages/msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11/deliveries"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+	Text        *string           `json:"text,omitempty"`
+	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`
+	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`
+} //@name Message
+
+// Outcome is what became of a delivery. The device's answer is in result when
+// it is text, else in result_base64.
+type Outcome struct {
+	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`
+	Attempts         int     `json:"attempts,omitempty" example:"1"`
+	SentAt           string  `json:"sent_at,omitempty" format:"date-time"`
+	FinalAt          string  `json:"final_at,omitempty" format:"date-time"`
+	Result           *string `json:"result,omitempty" example:"done"`
+	ResultBase64     []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	LateAckAt        string  `json:"late_ack_at,omitempty" format:"date-time"`
+	LateResult       *string `json:"late_result,omitempty"`
+	LateResultBase64 []byte  `json:"late_result_base64,omitempty" swaggertype:"string" format:"byte"`
+}
+
+// Counts tells how many deliveries are in each state.
+type Counts struct {
+	Total    int `json:"total" validate:"required"`
+	Queued   int `json:"queued" validate:"required"`
+	Sent     int `json:"sent" validate:"required"`
+	Acked    int `json:"acked" validate:"required"`
+	Rejected int `json:"rejected" validate:"required"`
+	Expired  int `json:"expired" validate:"required"`
+	Canceled int `json:"canceled" validate:"required"`
+	Failed   int `json:"failed" validate:"required"`
+} //@name Counts
+
+// MessagePage is one page of messages, newest first.
+type MessagePage struct {
+	Items      []Message `json:"items" validate:"required"`
+	NextCursor string    `json:"next_cursor,omitempty"`
+} //@name MessagePage
+
+// Delivery is one message for one client.
+type Delivery struct {
+	Client string `json:"client" validate:"required" example:"truck-17"`
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed"`
+	Outcome
+} //@name Delivery
+
+// DeliveryPage is one page of deliveries.
+type DeliveryPage struct {
+	Items      []Delivery `json:"items" validate:"required"`
+	NextCursor string     `json:"next_cursor,omitempty"`
+} //@name DeliveryPage
+
+const (
+	statusPending   = "pending"
+	statusCompleted = "completed"
+)
+
+// messageView shows a message without its payload. For one client it looks the
+// delivery up when there is more to tell than that it is queued.
+func (s *server) messageView(m *gateway.Message) Message {
+	v := Message{
+		ID: string(m.ID), Mode: modeDurable, Client: string(m.Client), Metadata: m.Metadata,
+		CreatedAt: stamp(m.CreatedAt), ExpiresAt: stamp(m.ExpiresAt), CompletedAt: stamp(m.CompletedAt),
+	}
+	v.Status = statusOf(m)
+	if m.Client == "" {
+		counts := Counts(m.Counts)
+		v.Counts = &counts
+		v.Deliveries = "/v1/messages/" + v.ID + "/deliveries"
+		return v
+	}
+	if v.Status == gateway.Queued.String() {
+		return v
+	}
+	if d, err := s.gateway.Delivery(m.ID, m.Client); err == nil {
+		v.Status = d.State.String()
+		v.Outcome = outcomeView(&d)
+	}
+	return v
+}
+
+// statusOf is the status of a message: its one delivery's, or for many whether
+// all are final.
+func statusOf(m *gateway.Message) string {
+	switch {
+	case m.Client != "":
+		return onlyState(m.Counts).String()
+	case m.Completed():
+		return statusCompleted
+	}
+	return statusPending
+}
+
+// onlyState is the state that the one delivery of a message is in.
+func onlyState(c gateway.Counts) gateway.State {
+	for st := gateway.Queued; st <= gateway.Failed; st++ {
+		if *c.Of(st) > 0 {
+			return st
+		}
+	}
+	return gateway.Queued
+}
+
+func outcomeView(d *gateway.Delivery) Outcome {
+	o := Outcome{Reason: d.Reason, Attempts: d.Attempts, SentAt: stamp(d.SentAt), FinalAt: stamp(d.FinalAt), LateAckAt: stamp(d.LateAckAt)}
+	o.Result, o.ResultBase64 = result(d.Result)
+	o.LateResult, o.LateResultBase64 = result(d.LateResult)
+	return o
+}
+
+// result shows a device's answer; an empty one is none.
+func result(b []byte) (*string, []byte) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return textOrBase64(b)
+}
+
+// withPayload shows the payload the way it was handed in.
+func (v *Message) withPayload(m *gateway.Message) {
+	switch m.Encoding {
+	case gateway.EncodingText:
+		text := string(m.Payload)
+		v.Text = &text
+	case gateway.EncodingJSON:
+		v.JSON = m.Payload
+	default:
+		v.Base64 = m.Payload
+	}
+}
+
+func onlineView(r *gateway.OnlineResult, p *push, started time.Time) Message {
+	v := Message{
+		ID: string(r.Message), Mode: modeOnline, Client: string(r.Client), Status: r.State.String(), Metadata: p.Metadata,
+		CreatedAt: stamp(started), CompletedAt: stamp(r.At), RTTMs: milliseconds(r.RTT),
+	}
+	v.ExpiresAt = v.CompletedAt // it was delivered now; nothing is left to expire
+	v.Outcome = Outcome{Reason: r.Reason, Attempts: 1, SentAt: stamp(r.SentAt), FinalAt: v.CompletedAt}
+	v.Result, v.ResultBase64 = result(r.Result)
+	return v
+}
+
+// deliveryAsMessage shows a delivery in a list of one client's messages.
+func deliveryAsMessage(d *gateway.Delivery) Message {
+	return Message{
+		ID: string(d.Message), Mode: modeDurable, Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d),
+		CreatedAt: stamp(d.CreatedAt), ExpiresAt: stamp(d.ExpiresAt), CompletedAt: stamp(d.FinalAt),
+	}
+}
+
+// getMessage shows a message.
+//
+//	@ID				getMessage
+//	@Summary		Get a message
+//	@Description	With `wait` the answer comes when the message is completed, or as it stands when the time is over.
+//	@Tags			messages
+//	@Produce		json
+//	@Param			id		path		string	true	"message id"
+//	@Param			wait	query		string	false	"wait for the final state, at most 60s"	example(5s)
+//	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
+//	@Success		200		{object}	Message
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/messages/{id} [get]
+func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	wait := s.waitOf(q, r)
+	if err := q.done(); err != nil {
+		return err
+	}
+	m, err := s.message(w, r, wait)
+	if err != nil {
+		return err
+	}
+	v := s.messageView(&m)
+	v.withPayload(&m)
+	wait.applied(w.Header())
+	return writeJSON(w, http.StatusOK, v)
+}
+
+func (s *server) message(w http.ResponseWriter, r *http.Request, wait waiting) (gateway.Message, error) {
+	id := messageInPath(r)
+	if wait.d == 0 {
+		return s.gateway.Message(id)
+	}
+	s.allowWait(exchangeOf(w), wait.d)
+	ctx, cancel := context.WithTimeout(r.Context(), wait.d)
+	defer cancel()
+	return s.gateway.Await(ctx, id)
+}
+
+// cancelMessage withdraws a message.
+//
+//	@ID				cancelMessage
+//	@Summary		Cancel a message
+//	@Description	Every delivery that is not final becomes canceled. What a device holds already may still be acked late, which the delivery then tells.
+//	@Tags			messages
+//	@Produce		json
+//	@Param			id		path		string	true	"message id"
+//	@Success		200		{object}	Message
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,409	{object}	Problem
+//	@Failure		503		{object}	Problem
+//	@Router			/v1/messages/{id} [delete]
+func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	id := messageInPath(r)
+	m, err := s.gateway.Cancel(r.Context(), id)
+	if err != nil {
+		if p := problemOf(err); p.MessageID == "" && p.Status == http.StatusConflict {
+			p.MessageID = string(id)
+			return p
+		}
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.messageView(&m))
+}
+
+// listMessages lists messages.
+//
+//	@ID				listMessages
+//	@Summary		List messages
+//	@Description	Newest first. With `client` these are the messages to that client, shared ones included, each with its own delivery's state.
+//	@Tags			messages
+//	@Produce		json
+//	@Param			client	query		string	false	"to this client"
+//	@Param			status	query		string	false	"pending: not completed; a final state: completed, with at least one such delivery. With client: its delivery's state"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
+//	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor	query		string	false	"next_cursor of the page before"
+//	@Success		200		{object}	MessagePage
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/messages [get]
+func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	if client := q.clientID("client"); client != "" || q.err != nil {
+		return s.history(w, r, q, client)
+	}
+	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since"), Limit: q.limit()}
+	mq.Before = gateway.MessageID(q.cursor(cursorMessages, validMessage))
+	if err := q.done(); err != nil {
+		return err
+	}
+	page, err := s.gateway.Messages(mq)
+	if err != nil {
+		return err
+	}
+	out := MessagePage{Items: make([]Message, len(page.Items))}
+	for i := range page.Items {
+		out.Items[i] = s.messageView(&page.Items[i])
+	}
+	if page.More {
+		out.NextCursor = encodeCursor(cursorMessages, string(page.Next))
+	}
+	linkNext(w, r, out.NextCursor)
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// messageState takes a state that selects messages: pending and queued are one.
+func (q *query) messageState() gateway.State {
+	switch q.values.Get("status") {
+	case statusPending:
+		q.one("status")
+		return gateway.Queued
+	case gateway.Sent.String():
+		q.fail("status", "can be sent only with client: that is a state of deliveries")
+	}
+	return q.state("status")
+}
+
+// clientMessages lists the messages to one client.
+//
+//	@ID				clientMessages
+//	@Summary		List a client's messages
+//	@Description	Its queue and recent history, newest first.
+//	@Tags			messages
+//	@Produce		json
+//	@Param			id		path		string	true	"client id"
+//	@Param			status	query		string	false	"in this state; pending: not final"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
+//	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor	query		string	false	"next_cursor of the page before"
+//	@Success		200		{object}	MessagePage
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/clients/{id}/messages [get]
+func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	return s.history(w, r, queryOf(r), id)
+}
+
+func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, client gateway.ClientID) error {
+	dq := gateway.ClientDeliveryQuery{Client: client, Since: q.since("since"), Limit: q.limit()}
+	if q.values.Get("status") == statusPending {
+		q.values.Set("status", gateway.Queued.String())
+	}
+	dq.State = q.state("status")
+	before, _ := strconv.ParseUint(q.cursor(cursorHistory, validSeq), 10, 64)
+	dq.Before = gateway.Seq(before)
+	if err := q.done(); err != nil {
+		return err
+	}
+	page, err := s.gateway.ClientDeliveries(dq)
+	if err != nil {
+		return err
+	}
+	out := MessagePage{Items: make([]Message, len(page.Items))}
+	for i := range page.Items {
+		out.Items[i] = deliveryAsMessage(&page.Items[i])
+	}
+	if page.More {
+		out.NextCursor = encodeCursor(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
+	}
+	linkNext(w, r, out.NextCursor)
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// listDeliveries lists a message's deliveries.
+//
+//	@ID				listDeliveries
+//	@Summary		List a message's deliveries
+//	@Description	One per client that it was for.
+//	@Tags			messages
+//	@Produce		json
+//	@Param			id		path		string	true	"message id"
+//	@Param			status	query		string	false	"in this state"	Enums(queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			limit	query		int		false	"page size"		minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor	query		string	false	"next_cursor of the page before"
+//	@Success		200		{object}	DeliveryPage
+//	@Failure		400,401	{object}	Problem
+//	@Failure		404,503	{object}	Problem
+//	@Router			/v1/messages/{id}/deliveries [get]
+func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status"), Limit: q.limit()}
+	dq.After = gateway.ClientID(q.cursor(cursorDeliveries, validClient))
+	if err := q.done(); err != nil {
+		return err
+	}
+	page, err := s.gateway.Deliveries(dq)
+	if err != nil {
+		return err
+	}
+	out := DeliveryPage{Items: make([]Delivery, len(page.Items))}
+	for i := range page.Items {
+		d := &page.Items[i]
+		out.Items[i] = Delivery{Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d)}
+	}
+	if page.More {
+		out.NextCursor = encodeCursor(cursorDeliveries, string(page.Next))
+	}
+	linkNext(w, r, out.NextCursor)
+	return writeJSON(w, http.StatusOK, out)
+}

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Problem is an error answer, RFC 9457. Its type names a page of this server.
+type Problem struct {
+	Type      string       `json:"type" example:"/docs/problems/client-not-found"`
+	Title     string       `json:"title" example:"No such client"`
+	Status    int          `json:"status" example:"404"`
+	Detail    string       `json:"detail,omitempty" example:"no client has registered as \"truck-17\""`
+	Instance  string       `json:"instance,omitempty" example:"5f0c1a2b-1"`
+	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	Limit     int64        `json:"limit,omitempty" example:"262144"`
+	Errors    []FieldError `json:"errors,omitempty"`
+
+	retryAfter time.Duration
+	allow      string
+	cause      error
+} //@name Problem
+
+// FieldError names one place in the request: a pointer (RFC 6901) into the
+// body, or a query parameter or header.
+type FieldError struct {
+	Pointer   string `json:"pointer,omitempty" example:"/to/clients/3"`
+	Parameter string `json:"parameter,omitempty" example:"limit"`
+	Detail    string `json:"detail" example:"must be 1 to 1000"`
+} //@name FieldError
+
+func (p *Problem) Error() string { return p.Type + ": " + p.Detail }
+func (p *Problem) Unwrap() error { return p.cause }
+
+// problem makes a Problem of a kind in the table of problems.go.
+func problem(kind slug, format string, args ...any) *Problem {
+	k := kinds[kind]
+	return &Problem{Type: problemPath + string(kind), Title: k.title, Status: k.status, Detail: fmt.Sprintf(format, args...)}
+}
+
+func badParameter(name, format string, args ...any) *Problem {
+	detail := fmt.Sprintf(format, args...)
+	p := problem(invalidParameter, "%s %s", name, detail)
+	p.Errors = []FieldError{{Parameter: name, Detail: detail}}
+	return p
+}
+
+func invalidBody(pointer, format string, args ...any) *Problem {
+	return invalidFields(FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+func invalidFields(errs ...FieldError) *Problem {
+	e := errs[0]
+	where := e.Pointer
+	if where == "" {
+		where = e.Parameter
+	}
+	if where == "" {
+		where = "the body"
+	}
+	p := problem(validationFailed, "%s %s", where, e.Detail)
+	p.Errors = errs
+	return p
+}
+
+func tooLarge(limit int64, what string) *Problem {
+	p := problem(payloadTooLarge, "%s is larger than %d bytes", what, limit)
+	p.Limit = limit
+	return p
+}
+
+// problemOf translates any error at the edge, once. Errors that are not the
+// domain's or the api's own become "internal": their text is logged, not sent.
+func problemOf(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		return domainProblem(e)
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(e.Limit, "the body")
+	}
+	p := problem(internal, "the server failed; its log has the cause under this request id")
+	p.cause = err
+	return p
+}
+
+func domainProblem(e *gateway.Error) *Problem {
+	kind := slug(e.Code)
+	if _, ok := kinds[kind]; !ok {
+		kind = internal
+	}
+	p := problem(kind, "%s", e.Message)
+	p.MessageID = string(e.MessageID)
+	p.Limit = e.Limit
+	p.retryAfter = e.RetryAfter
+	p.cause = e.Cause
+	return p
+}
+
+// bodyProblem explains why a body could not be read.
+func bodyProblem(err error) error {
+	var netErr net.Error
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return problem(requestTimeout, "the body did not arrive in time")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return problem(malformedJSON, "the body ended before its announced length")
+	}
+	return problem(malformedJSON, "the body could not be read")
+}
+
+// fail writes err as a problem. When the answer has begun there is nothing left
+// to say: the connection is cut so that the caller sees a broken answer.
+func (s *server) fail(x *exchange, r *http.Request, err error) {
+	if x.status != 0 {
+		level := slog.LevelWarn
+		if r.Context().Err() != nil {
+			level = slog.LevelDebug // the caller has left
+		}
+		s.log.LogAttrs(r.Context(), level, "answer broken off", slog.String("request_id", x.id), slog.Any("err", err))
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		x.status = statusCallerGone // nobody is there to read an answer
+		return
+	}
+	p := *problemOf(err)
+	p.Instance = x.id
+	if p.Status >= 500 {
+		s.log.LogAttrs(r.Context(), levelOf(&p), "request failed", slog.String("request_id", x.id),
+			slog.String("problem", p.Type), slog.String("detail", p.Detail), slog.Any("cause", p.cause))
+	}
+	writeProblem(x, &p)
+}
+
+// levelOf keeps device behaviour (no ack in time) out of the operator's errors.
+func levelOf(p *Problem) slog.Level {
+	if p.Status == http.StatusGatewayTimeout {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
+}
+
+// statusCallerGone is logged and counted for a caller that left; never sent.
+const statusCallerGone = 499
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	h := w.Header()
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="longwire"`)
+	}
+	if p.allow != "" {
+		h.Set("Allow", p.allow)
+	}
+	if after := p.retry(); after > 0 {
+		h.Set("Retry-After", strconv.Itoa(after))
+	}
+	writeBody(w, "application/problem+json", p.Status, p)
+}
+
+// retry returns the seconds to wait before trying again, 0 for not at all.
+func (p *Problem) retry() int {
+	if p.retryAfter > 0 {
+		return int(math.Ceil(p.retryAfter.Seconds()))
+	}
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,421 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Values of Options.
+const (
+	modeDurable  = "durable"
+	modeOnline   = "online"
+	unknownFail  = "fail"
+	unknownQueue = "queue"
+)
+
+// Content is the payload of a push: exactly one of text, json and base64. The
+// device gets plain bytes; json in its compact form, on one line.
+type Content struct {
+	Text   *string         `json:"text,omitempty" example:"hello"`
+	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"`
+	Base64 *string         `json:"base64,omitempty" format:"byte"`
+}
+
+// Options say how a push is to be treated. Without a mode it is durable.
+type Options struct {
+	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"`
+	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`
+	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`
+	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`
+}
+
+// PushOne is a push to the client in the path.
+type PushOne struct {
+	Content
+	Options
+} //@name PushOne
+
+// PushMany is a push to an audience.
+type PushMany struct {
+	To *Audience `json:"to" validate:"required"`
+	Content
+	Options
+	// OnlineOnly narrows a group, labels or all to the clients that are connected.
+	OnlineOnly bool `json:"online_only,omitempty"`
+} //@name PushMany
+
+// Audience says who gets a message: exactly one of its members.
+type Audience struct {
+	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`
+	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`
+	Group   string            `json:"group,omitempty" validate:"omitempty,group"`
+	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"`
+	All     bool              `json:"all,omitempty"`
+} //@name Audience
+
+// push is a request for one message, decoded, and how long to wait for it.
+type push struct {
+	gateway.PushRequest
+	online bool
+	wait   waiting
+}
+
+// payload returns the plain bytes of c, of which validation has seen that there
+// is exactly one.
+func (c *Content) payload() ([]byte, gateway.Encoding, error) {
+	switch {
+	case c.Text != nil:
+		return []byte(*c.Text), gateway.EncodingText, nil
+	case c.JSON != nil:
+		var b bytes.Buffer
+		b.Grow(len(c.JSON))
+		if err := json.Compact(&b, c.JSON); err != nil {
+			return nil, 0, problem(malformedJSON, "/json is not valid JSON")
+		}
+		return b.Bytes(), gateway.EncodingJSON, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(*c.Base64)
+	if err != nil {
+		return nil, 0, invalidBody("/base64", "is not standard base64 with padding")
+	}
+	return raw, gateway.EncodingBinary, nil
+}
+
+// set puts content and options of a decoded body into p.
+func (p *push) set(c *Content, o *Options) error {
+	payload, encoding, err := c.payload()
+	if err != nil {
+		return err
+	}
+	if len(payload) > gateway.MaxPayload {
+		return tooLarge(gateway.MaxPayload, "the payload")
+	}
+	p.Payload, p.Encoding = payload, encoding
+	p.options(o)
+	return nil
+}
+
+// options takes validated options over.
+func (p *push) options(o *Options) {
+	p.online = o.Mode == modeOnline
+	p.QueueUnknown = o.OnUnknown == unknownQueue
+	p.Metadata = o.Metadata
+	if o.TTL != "" {
+		p.TTL, _ = parseDuration(o.TTL) // validated
+	}
+}
+
+func (a *Audience) audience() gateway.Audience {
+	to := gateway.Audience{Client: gateway.ClientID(a.Client), Group: a.Group, Labels: a.Labels, All: a.All}
+	if len(a.Clients) > 0 {
+		to.Clients = make([]gateway.ClientID, len(a.Clients))
+		for i, id := range a.Clients {
+			to.Clients[i] = gateway.ClientID(id)
+		}
+	}
+	return to
+}
+
+// queryOptions takes the options that stand in the query, for callers whose
+// body is the payload itself.
+func queryOptions(q *query) Options {
+	o := Options{
+		Mode:      q.oneOf("mode", "", modeDurable, modeOnline),
+		OnUnknown: q.oneOf("on_unknown", "", unknownFail, unknownQueue),
+		Metadata:  q.prefixed("metadata."),
+	}
+	if o.TTL = q.one("ttl"); o.TTL != "" {
+		if d, err := parseDuration(o.TTL); err != nil || d < gateway.MinTTL || d > gateway.MaxTTL {
+			q.fail("ttl", "must be a duration from 1s to 30d")
+		}
+	}
+	if len(o.Metadata) > gateway.MaxMetadata {
+		q.fail("metadata", "has more than %d entries", gateway.MaxMetadata)
+	}
+	for name, value := range o.Metadata {
+		if name == "" || len(name) > gateway.MaxMetadataKey || len(value) > gateway.MaxMetadataVal {
+			q.fail("metadata."+name, "must have a name of 1 to %d bytes and at most %d bytes", gateway.MaxMetadataKey, gateway.MaxMetadataVal)
+		}
+	}
+	return o
+}
+
+// merge adds the query's options to those of a body; the same option in both
+// places is refused, since the caller can only mean one.
+func (o *Options) merge(query Options) error {
+	for _, pair := range []struct {
+		name string
+		body *string
+		more string
+	}{{"mode", &o.Mode, query.Mode}, {"ttl", &o.TTL, query.TTL}, {"on_unknown", &o.OnUnknown, query.OnUnknown}} {
+		switch {
+		case pair.more == "":
+		case *pair.body != "":
+			return badParameter(pair.name, "is given in the body too")
+		default:
+			*pair.body = pair.more
+		}
+	}
+	if query.Metadata != nil && o.Metadata != nil {
+		return badParameter("metadata", "is given in the body too")
+	}
+	if query.Metadata != nil {
+		o.Metadata = query.Metadata
+	}
+	return nil
+}
+
+// pushOne pushes to one client.
+//
+//	@ID				pushOne
+//	@Summary		Push a message to one client
+//	@Description	**mode=durable** (default): 202 means that the message is on disk; it is delivered when the client is online, until its ttl ends. With `wait` the answer is 200 with the final state when that comes in time.
+//	@Description	**mode=online**: now or never. 200 with the device's answer, 409 when it is offline, 504 when it does not ack within `wait` (default 10s). Nothing is stored.
+//	@Description
+//	@Description	The body is a JSON envelope, or with any other content type the payload itself, with the options in the query (`metadata.order=4711` sets metadata).
+//	@Description	To see an ack without a device at hand, run `longwire connect --id demo` in a terminal and push to `demo`.
+//	@Tags			messages
+//	@Accept			json,text/plain,application/octet-stream
+//	@Produce		json
+//	@Param			id				path		string		true	"client id"	example(demo)
+//	@Param			push			body		PushOne		true	"what to push"
+//	@Param			mode			query		string		false	"durable or online"						Enums(durable, online)
+//	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
+//	@Param			ttl				query		string		false	"never deliver after this long, 1s to 30d, such as 24h"
+//	@Param			on_unknown		query		string		false	"what to do for a client never seen"	Enums(fail, queue)
+//	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message"
+//	@Success		200				{object}	Message		"final"
+//	@Success		202				{object}	Message		"accepted: on disk"
+//	@Header			200,202			{string}	Location	"the message"
+//	@Failure		400,401			{object}	Problem
+//	@Failure		404,409			{object}	Problem
+//	@Failure		413,415			{object}	Problem
+//	@Failure		422,429			{object}	Problem
+//	@Failure		503,504			{object}	Problem
+//	@Router			/v1/clients/{id}/messages [post]
+func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	q := queryOf(r)
+	wait := s.waitOf(q, r)
+	options := queryOptions(q)
+	if err := q.done(); err != nil {
+		return err
+	}
+	p := push{wait: wait}
+	if mediaType(r) == "application/json" {
+		var body PushOne
+		if err := s.decodeJSON(w, r, &body); err != nil {
+			return err
+		}
+		if err := body.Options.merge(options); err != nil {
+			return err
+		}
+		if err := p.set(&body.Content, &body.Options); err != nil {
+			return err
+		}
+	} else if err := p.raw(w, r, &options); err != nil {
+		return err
+	}
+	p.To.Client = id
+	return s.push(w, r, &p)
+}
+
+// raw takes the body itself as the payload.
+func (p *push) raw(w http.ResponseWriter, r *http.Request, o *Options) error {
+	var buf bytes.Buffer
+	if err := readBody(w, r, gateway.MaxPayload, &buf); err != nil {
+		return err
+	}
+	t := mediaType(r)
+	if t == formType && looksLikeObject(buf.Bytes()) {
+		return problem(unsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(r, buf.Bytes()))
+	}
+	p.Payload, p.Encoding = buf.Bytes(), gateway.EncodingBinary
+	if (t == formType || strings.HasPrefix(t, "text/")) && utf8.Valid(p.Payload) {
+		p.Encoding = gateway.EncodingText
+	}
+	p.options(o)
+	return nil
+}
+
+// formType is what curl -d sends without being asked to.
+const formType = "application/x-www-form-urlencoded"
+
+func looksLikeObject(body []byte) bool {
+	t := bytes.TrimSpace(body)
+	return len(t) > 1 && t[0] == '{' && t[len(t)-1] == '}'
+}
+
+// jsonCommand is the command that the caller wanted to type.
+func jsonCommand(r *http.Request, body []byte) string {
+	data := `{"text":"hello"}`
+	if len(body) > 0 && len(body) <= 200 && utf8.Valid(body) && !bytes.ContainsRune(body, '\'') {
+		data = string(body)
+	}
+	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
+}
+
+// urlOf is the request's URL as it goes between single quotes in a shell.
+func urlOf(r *http.Request) string {
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + strings.ReplaceAll(r.Host+r.URL.RequestURI(), "'", "%27")
+}
+
+// mediaType is the request's content type without parameters, in lower case;
+// "" when there is none or it is malformed.
+func mediaType(r *http.Request) string {
+	switch v := r.Header.Get("Content-Type"); v {
+	case "", "application/json":
+		return v
+	default:
+		t, _, err := mime.ParseMediaType(v)
+		if err != nil {
+			return ""
+		}
+		return t
+	}
+}
+
+// pushMany pushes to an audience.
+//
+//	@ID				pushMany
+//	@Summary		Push a message to one or many clients
+//	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. Who belongs to it is fixed when the message is accepted.
+//	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
+//	@Tags			messages
+//	@Accept			json
+//	@Produce		json
+//	@Param			push			body		PushMany	true	"what to push, to whom"
+//	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
+//	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message"
+//	@Success		200				{object}	Message		"final"
+//	@Success		202				{object}	Message		"accepted: on disk"
+//	@Header			200,202			{string}	Location	"the message"
+//	@Failure		400,401			{object}	Problem
+//	@Failure		404,409			{object}	Problem
+//	@Failure		413,415			{object}	Problem
+//	@Failure		422,429			{object}	Problem
+//	@Failure		503,504			{object}	Problem
+//	@Router			/v1/messages [post]
+func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	p := push{wait: s.waitOf(q, r)}
+	if err := q.done(); err != nil {
+		return err
+	}
+	if mediaType(r) != "application/json" {
+		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+			`{"to":{"all":true},"text":"hello"}`, urlOf(r))
+	}
+	var body PushMany
+	if err := s.decodeJSON(w, r, &body); err != nil {
+		return err
+	}
+	if err := p.setMany(&body); err != nil {
+		return err
+	}
+	return s.push(w, r, &p)
+}
+
+func (p *push) setMany(body *PushMany) error {
+	if err := p.set(&body.Content, &body.Options); err != nil {
+		return err
+	}
+	p.To = body.To.audience()
+	p.OnlineOnly = body.OnlineOnly
+	return nil
+}
+
+// push hands one decoded message in and answers.
+func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	x := exchangeOf(w)
+	if err := p.identify(key, x.principal); err != nil {
+		return err
+	}
+	if p.online {
+		return s.pushOnline(w, r, p)
+	}
+	if p.wait.d > 0 {
+		s.allowWait(x, p.wait.d)
+		return s.pushAndWait(w, r, p)
+	}
+	receipt, err := s.gateway.Push(r.Context(), p.PushRequest)
+	if err != nil {
+		return err
+	}
+	return s.answerPush(w, receipt, p, http.StatusAccepted)
+}
+
+func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
+	receipt, err := s.gateway.PushAndAwait(r.Context(), p.PushRequest, p.wait.d)
+	if err != nil {
+		return err
+	}
+	status := http.StatusAccepted
+	if receipt.Message.Completed() {
+		status = http.StatusOK
+	}
+	return s.answerPush(w, receipt, p, status)
+}
+
+// answerPush shows a stored message. Where it is known to be more than queued,
+// the delivery has what the counts do not tell.
+func (s *server) answerPush(w http.ResponseWriter, receipt gateway.Receipt, p *push, status int) error {
+	v := s.messageView(&receipt.Message)
+	h := w.Header()
+	h["Location"] = []string{"/v1/messages/" + v.ID}
+	if receipt.Replayed {
+		h["Idempotency-Replayed"] = []string{"true"}
+	}
+	p.wait.applied(h)
+	return writeJSON(w, status, v)
+}
+
+// pushOnline delivers now or never.
+func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
+	s.allowWait(exchangeOf(w), gateway.MaxWait) // without ?wait= the gateway decides, up to this
+	started := time.Now()
+	result, err := s.gateway.PushOnline(r.Context(), p.onlineRequest())
+	if err != nil {
+		return err
+	}
+	p.wait.applied(w.Header())
+	return writeJSON(w, http.StatusOK, onlineView(&result, p, started))
+}
+
+func (p *push) onlineRequest() gateway.OnlineRequest {
+	return gateway.OnlineRequest{Client: p.To.Client, Payload: p.Payload, Wait: p.wait.d, Metadata: p.Metadata}
+}
+
+// checkOnline refuses what only a stored message can have.
+func (p *push) checkOnline(key string) error {
+	switch {
+	case key != "":
+		return invalidFields(FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
+	case p.TTL != 0:
+		return invalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
+	case p.QueueUnknown:
+		return invalidBody("/on_unknown", "needs mode=durable: mode=online queues nothing")
+	}
+	return nil
+}

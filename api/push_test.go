@@ -1,0 +1,412 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+func TestPushIsAcked(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("truck-17", answering(gateway.AckOK, "done"))
+
+	a := h.call("POST", "/v1/clients/truck-17/messages?wait=5s", `{"text":"hello","ttl":"1h","metadata":{"order":"4711"}}`).want(200)
+
+	m := decode[Message](a)
+	if m.Status != "acked" || text(m.Result) != "done" || m.Attempts != 1 || m.Client != "truck-17" || m.Mode != "durable" {
+		t.Errorf("got %+v, want acked with result done on the first attempt", m)
+	}
+	if m.SentAt == "" || m.FinalAt == "" || m.ExpiresAt == "" || m.Metadata["order"] != "4711" {
+		t.Errorf("got %+v, want times and metadata", m)
+	}
+	if got := a.header.Get("Location"); got != "/v1/messages/"+m.ID {
+		t.Errorf("Location %q, want the message", got)
+	}
+	if got := string(link.Parcels()[0].Payload); got != "hello" {
+		t.Errorf("device got %q, want hello", got)
+	}
+	read := decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))
+	if read.Status != "acked" || text(read.Text) != "hello" || text(read.Result) != "done" {
+		t.Errorf("read back %+v, want the same and the text", read)
+	}
+}
+
+func TestPushToOfflineIsQueued(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	m := decode[Message](h.call("POST", "/v1/clients/b/messages", pushText("later")).want(202))
+	if m.Status != "queued" || m.ExpiresAt == "" {
+		t.Errorf("got %+v, want queued with an expiry", m)
+	}
+	created, _ := time.Parse(timeLayout, m.CreatedAt)
+	expires, _ := time.Parse(timeLayout, m.ExpiresAt)
+	if got := expires.Sub(created); got != 24*time.Hour {
+		t.Errorf("expires after %s, want the default of 24h", got)
+	}
+	h.device("b", gatewaytest.Options{})
+	if m := decode[Message](h.call("GET", "/v1/messages/"+m.ID+"?wait=5s", "").want(200)); m.Status != "acked" {
+		t.Errorf("after it came back: %s, want acked", m.Status)
+	}
+}
+
+func TestPushRejectedByDevice(t *testing.T) {
+	h := newHarness(t)
+	h.device("b", answering(gateway.AckReject, "\xff\x00no"))
+	m := decode[Message](h.call("POST", "/v1/clients/b/messages?wait=5s", pushText("x")).want(200))
+	if m.Status != "rejected" || m.Result != nil || string(m.ResultBase64) != "\xff\x00no" {
+		t.Errorf("got %+v, want rejected with a binary result", m)
+	}
+}
+
+func TestPushPayloads(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("d", gatewaytest.Options{})
+	raw := "\x00\x01\xfe\xff"
+	tests := []struct {
+		name, body, contentType, want string
+		show                          func(Message) string
+	}{
+		{"text", `{"text":"grüße"}`, "application/json", "grüße", func(m Message) string { return text(m.Text) }},
+		{"empty text", `{"text":""}`, "application/json", "", func(m Message) string { return text(m.Text) }},
+		{"json, compacted", `{"json": {"cmd": "lock",  "n": 1.50}}`, "application/json", `{"cmd":"lock","n":1.50}`, func(m Message) string { return string(m.JSON) }},
+		{"json null", `{"json":null}`, "application/json", `null`, func(m Message) string { return string(m.JSON) }},
+		{"base64", `{"base64":"` + base64.StdEncoding.EncodeToString([]byte(raw)) + `"}`, "application/json", raw, func(m Message) string { return string(m.Base64) }},
+		{"raw bytes", raw, "application/octet-stream", raw, func(m Message) string { return string(m.Base64) }},
+		{"raw text", "hello", "text/plain; charset=utf-8", "hello", func(m Message) string { return text(m.Text) }},
+		{"curl -d", "hello", "application/x-www-form-urlencoded", "hello", func(m Message) string { return text(m.Text) }},
+		{"curl -d with form-like text", "a=1&b=2", "application/x-www-form-urlencoded", "a=1&b=2", func(m Message) string { return text(m.Text) }},
+		{"other json type is raw", `{"a":1}`, "application/vnd.acme+json", `{"a":1}`, func(m Message) string { return string(m.Base64) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := h.in(t)
+			before := len(link.Parcels())
+			m := decode[Message](h.call("POST", "/v1/clients/d/messages?wait=5s", tt.body, "Content-Type", tt.contentType).want(200))
+			if got := string(link.Parcels()[before].Payload); got != tt.want {
+				t.Errorf("device got %q, want %q", got, tt.want)
+			}
+			if got := tt.show(decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))); got != tt.want {
+				t.Errorf("read back %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRawPushTakesOptionsFromQuery(t *testing.T) {
+	h := newHarness(t)
+	a := h.call("POST", "/v1/clients/new/messages?ttl=90s&on_unknown=queue&metadata.order=7&mode=durable", "x", "Content-Type", "text/plain").want(202)
+	m := decode[Message](a)
+	created, _ := time.Parse(timeLayout, m.CreatedAt)
+	expires, _ := time.Parse(timeLayout, m.ExpiresAt)
+	if expires.Sub(created) != 90*time.Second || m.Metadata["order"] != "7" {
+		t.Errorf("got %+v, want a ttl of 90s and metadata", m)
+	}
+}
+
+func TestFormWithJSONObjectNamesTheRightCommand(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	p := h.call("POST", "/v1/clients/b/messages?wait=5s", `{"text":"hi"}`, "Content-Type", "application/x-www-form-urlencoded").wantProblem(415, unsupportedMediaType)
+	want := `curl -H 'Content-Type: application/json' -d '{"text":"hi"}' 'http://localhost/v1/clients/b/messages?wait=5s'`
+	if !strings.Contains(p.Detail, want) {
+		t.Errorf("detail %q, want it to have %q", p.Detail, want)
+	}
+}
+
+func TestPushOnline(t *testing.T) {
+	h := newHarness(t)
+	h.device("on", answering(gateway.AckOK, "23"))
+	h.known("off")
+	m := decode[Message](h.call("POST", "/v1/clients/on/messages?mode=online", pushText("read")).want(200))
+	if m.Mode != "online" || m.Status != "acked" || text(m.Result) != "23" || m.ExpiresAt == "" || m.ID == "" {
+		t.Errorf("got %+v, want the device's answer", m)
+	}
+	h.call("GET", "/v1/messages/"+m.ID, "").wantProblem(404, "message-not-found")
+	h.call("POST", "/v1/clients/off/messages", `{"text":"x","mode":"online"}`).wantProblem(409, "client-offline")
+	h.call("POST", "/v1/clients/nobody/messages", `{"text":"x","mode":"online"}`).wantProblem(404, "client-not-found")
+	if m := decode[Message](h.call("POST", "/v1/messages", `{"to":{"client":"on"},"text":"x","mode":"online"}`).want(200)); m.Status != "acked" {
+		t.Errorf("by audience: %+v, want acked", m)
+	}
+}
+
+func TestPushOnlineTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.device("deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		began := time.Now()
+		p := h.call("POST", "/v1/clients/deaf/messages?mode=online&wait=3s", pushText("x")).wantProblem(504, "ack-timeout")
+		if p.MessageID == "" {
+			t.Error("no message_id, want the one that the device may still answer")
+		}
+		if got := time.Since(began); got != 3*time.Second {
+			t.Errorf("answered after %s, want 3s", got)
+		}
+	})
+}
+
+func TestWaitEndsWithWhatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.device("deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		began := time.Now()
+		a := h.call("POST", "/v1/clients/deaf/messages", pushText("x"), "Prefer", "respond-async, wait=7").want(202)
+		if got := time.Since(began); got != 7*time.Second {
+			t.Errorf("answered after %s, want 7s", got)
+		}
+		if got := a.header.Get("Preference-Applied"); got != "wait=7" {
+			t.Errorf("Preference-Applied %q, want wait=7", got)
+		}
+		m := decode[Message](a)
+		if m.Status != "sent" || m.SentAt == "" {
+			t.Errorf("got %+v, want sent with its time", m)
+		}
+		a = h.call("GET", "/v1/messages/"+m.ID, "", "Prefer", "wait=3600").want(200)
+		if got := time.Since(began); got != 67*time.Second {
+			t.Errorf("long poll ended at %s, want 60s after 7s", got)
+		}
+		if got := a.header.Get("Preference-Applied"); got != "wait=60" {
+			t.Errorf("Preference-Applied %q, want the longest possible", got)
+		}
+	})
+}
+
+func TestCallerWhoLeavesDoesNotCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.known("b")
+		ctx, leave := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r := newRequest(ctx, "POST", "/v1/clients/b/messages?wait=30s", pushText("kept"))
+			h.handler.ServeHTTP(newRecorder(), r)
+		}()
+		synctest.Wait()
+		leave()
+		<-done
+		page := decode[MessagePage](h.call("GET", "/v1/clients/b/messages", "").want(200))
+		if len(page.Items) != 1 || page.Items[0].Status != "queued" {
+			t.Errorf("queue %+v, want the message", page.Items)
+		}
+	})
+}
+
+func TestIdempotencyKeyReplays(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	first := h.call("POST", "/v1/clients/b/messages", `{"text":"once"}`, "Idempotency-Key", `"k-1"`).want(202)
+	again := h.call("POST", "/v1/clients/b/messages", `{ "text" : "once" }`, "Idempotency-Key", "k-1").want(202)
+	if got := first.header.Get("Idempotency-Replayed"); got != "" {
+		t.Errorf("first answer says replayed: %q", got)
+	}
+	if got := again.header.Get("Idempotency-Replayed"); got != "true" {
+		t.Errorf("Idempotency-Replayed %q, want true", got)
+	}
+	if a, b := decode[Message](first).ID, decode[Message](again).ID; a != b {
+		t.Errorf("two messages %s and %s, want one", a, b)
+	}
+	h.call("POST", "/v1/clients/b/messages", `{"text":"other"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
+	h.call("POST", "/v1/clients/b/messages", `{"text":"once","ttl":"1h"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
+	h.call("POST", "/v1/clients/b/messages?mode=online", pushText("x"), "Idempotency-Key", "k-2").wantProblem(422, validationFailed)
+	if got := len(decode[MessagePage](h.call("GET", "/v1/messages", "").want(200)).Items); got != 1 {
+		t.Errorf("%d messages stored, want 1", got)
+	}
+}
+
+func TestIdempotencyKeysOfPrincipalsAreApart(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Authorizer = APIKeys("lwk_one", "lwk_two") })
+	h.known("b")
+	one := h.call("POST", "/v1/clients/b/messages", pushText("x"), "Idempotency-Key", "k", "X-API-Key", "lwk_one").want(202)
+	two := h.call("POST", "/v1/clients/b/messages", pushText("x"), "Idempotency-Key", "k", "Authorization", "bearer lwk_two").want(202)
+	if a, b := decode[Message](one).ID, decode[Message](two).ID; a == b {
+		t.Errorf("both got %s, want a message each", a)
+	}
+}
+
+func TestFingerprintTellsRequestsApart(t *testing.T) {
+	variants := []push{
+		{}, {PushRequest: gateway.PushRequest{Payload: []byte("a")}},
+		{PushRequest: gateway.PushRequest{Payload: []byte("a"), Encoding: gateway.EncodingText}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Client: "a"}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Group: "a"}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Clients: []gateway.ClientID{"a"}}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Clients: []gateway.ClientID{"a", "b"}}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Clients: []gateway.ClientID{"ab"}}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{Labels: map[string]string{"a": "b"}}}},
+		{PushRequest: gateway.PushRequest{Metadata: map[string]string{"a": "b"}}},
+		{PushRequest: gateway.PushRequest{To: gateway.Audience{All: true}}},
+		{PushRequest: gateway.PushRequest{OnlineOnly: true}},
+		{PushRequest: gateway.PushRequest{QueueUnknown: true}},
+		{PushRequest: gateway.PushRequest{TTL: time.Hour}},
+	}
+	seen := make(map[[32]byte]int)
+	for i := range variants {
+		if err := variants[i].identify("k", ""); err != nil {
+			t.Fatal(err)
+		}
+		if j, twice := seen[variants[i].Fingerprint]; twice {
+			t.Errorf("requests %d and %d have one fingerprint", i, j)
+		}
+		seen[variants[i].Fingerprint] = i
+	}
+}
+
+func TestPushToMany(t *testing.T) {
+	h := newHarness(t)
+	hello := func(group, site string) gatewaytest.Options {
+		return gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}, Labels: map[string]string{"site": site}}}
+	}
+	h.device("a", hello("fleet", "north"))
+	h.device("b", hello("fleet", "south"))
+	h.device("c", hello("other", "north"))
+	h.known("off")
+	tests := []struct {
+		name, body          string
+		total, acked, fails int
+	}{
+		{"list with an unknown one", `{"to":{"clients":["a","b","b","ghost"]},"text":"x"}`, 3, 2, 1},
+		{"group", `{"to":{"group":"fleet"},"text":"x"}`, 2, 2, 0},
+		{"labels", `{"to":{"labels":{"site":"north"}},"json":[1]}`, 2, 2, 0},
+		{"all who are online", `{"to":{"all":true},"text":"x","online_only":true}`, 3, 3, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := h.in(t)
+			m := decode[Message](h.call("POST", "/v1/messages?wait=5s", tt.body).want(200))
+			if m.Status != "completed" || m.Counts == nil || m.Counts.Total != tt.total || m.Counts.Acked != tt.acked || m.Counts.Failed != tt.fails {
+				t.Errorf("got %s %+v, want %d of %d acked and %d failed", m.Status, m.Counts, tt.acked, tt.total, tt.fails)
+			}
+		})
+	}
+	m := decode[Message](h.call("POST", "/v1/messages", `{"to":{"all":true},"text":"x"}`).want(202))
+	if m.Status != "pending" || m.Counts.Total != 4 || m.Deliveries != "/v1/messages/"+m.ID+"/deliveries" {
+		t.Errorf("got %+v, want 4 pending", m)
+	}
+	h.call("POST", "/v1/messages", `{"to":{"client":"ghost"},"text":"x"}`).wantProblem(404, "client-not-found")
+}
+
+func TestDeliveriesArePaged(t *testing.T) {
+	h := newHarness(t)
+	var names []string
+	for i := range 7 {
+		id := fmt.Sprintf("c%d", i)
+		h.known(gateway.ClientID(id))
+		names = append(names, `"`+id+`"`)
+	}
+	m := decode[Message](h.call("POST", "/v1/messages", `{"to":{"clients":[`+strings.Join(names, ",")+`]},"text":"x"}`).want(202))
+	seen := map[string]bool{}
+	target := m.Deliveries + "?limit=3&status=queued"
+	for pages := 0; target != ""; pages++ {
+		page := decode[DeliveryPage](h.call("GET", target, "").want(200))
+		for _, d := range page.Items {
+			if seen[d.Client] {
+				t.Errorf("%s is shown twice", d.Client)
+			}
+			seen[d.Client] = true
+		}
+		if target = ""; page.NextCursor != "" {
+			target = m.Deliveries + "?limit=3&status=queued&cursor=" + page.NextCursor
+		}
+		if pages > 5 {
+			t.Fatal("the list does not end")
+		}
+	}
+	if len(seen) != 7 {
+		t.Errorf("%d deliveries, want 7", len(seen))
+	}
+}
+
+func TestCancel(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	m := decode[Message](h.call("POST", "/v1/clients/b/messages", pushText("x")).want(202))
+	if m := decode[Message](h.call("DELETE", "/v1/messages/"+m.ID, "").want(200)); m.Status != "canceled" || m.FinalAt == "" {
+		t.Errorf("got %+v, want canceled", m)
+	}
+	if p := h.call("DELETE", "/v1/messages/"+m.ID, "").wantProblem(409, "already-final"); p.MessageID != m.ID {
+		t.Errorf("message_id %q, want %q", p.MessageID, m.ID)
+	}
+	h.call("DELETE", "/v1/messages/msg_nope", "").wantProblem(404, "message-not-found")
+}
+
+func TestMessageLists(t *testing.T) {
+	h := newHarness(t)
+	h.device("on", gatewaytest.Options{})
+	h.known("off")
+	acked := decode[Message](h.call("POST", "/v1/clients/on/messages?wait=5s", pushText("1")).want(200))
+	queued := decode[Message](h.call("POST", "/v1/clients/off/messages", pushText("2")).want(202))
+	many := decode[Message](h.call("POST", "/v1/messages", `{"to":{"all":true},"text":"3"}`).want(202))
+	h.call("GET", "/v1/messages/"+many.ID+"?wait=1ms", "").want(200)
+	tests := []struct {
+		query string
+		want  []string
+	}{
+		{"/v1/messages", []string{many.ID, queued.ID, acked.ID}},
+		{"/v1/messages?status=pending", []string{many.ID, queued.ID}},
+		{"/v1/messages?status=acked", []string{acked.ID}},
+		{"/v1/messages?since=1h", []string{many.ID, queued.ID, acked.ID}},
+		{"/v1/messages?since=2999-01-01T00:00:00Z", nil},
+		{"/v1/messages?client=off", []string{many.ID, queued.ID}},
+		{"/v1/messages?client=off&status=acked", nil},
+		{"/v1/clients/off/messages?status=pending", []string{many.ID, queued.ID}},
+		{"/v1/messages?limit=2", []string{many.ID, queued.ID}},
+	}
+	for _, tt := range tests {
+		page := decode[MessagePage](h.call("GET", tt.query, "").want(200))
+		var got []string
+		for _, m := range page.Items {
+			got = append(got, m.ID)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.query, got, tt.want)
+		}
+	}
+	a := h.call("GET", "/v1/messages?limit=2", "")
+	page := decode[MessagePage](a)
+	if link := a.header.Get("Link"); !strings.Contains(link, "cursor="+page.NextCursor) || !strings.Contains(link, `rel="next"`) {
+		t.Errorf("Link %q, want the next page", link)
+	}
+	rest := decode[MessagePage](h.call("GET", "/v1/messages?limit=2&cursor="+page.NextCursor, "").want(200))
+	if len(rest.Items) != 1 || rest.Items[0].ID != acked.ID || rest.NextCursor != "" {
+		t.Errorf("second page %+v, want the oldest and no cursor", rest)
+	}
+}
+
+func TestQueueFullSaysWhenToRetry(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for range gateway.MaxQueueLen {
+		if _, err := h.gateway.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{Client: "b"}, Payload: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := h.call("POST", "/v1/clients/b/messages", pushText("one too many"))
+	a.wantProblem(429, "queue-full")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestDrainingRefusesWithoutPromise(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	h.gateway.Drain()
+	a := h.call("POST", "/v1/clients/b/messages", pushText("x"))
+	a.wantProblem(503, "draining")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	h.call("POST", "/v1/messages/bulk", `{"to":{"client":"b"},"text":"x"}`, "Content-Type", "application/x-ndjson").wantProblem(503, "draining")
+	if v := decode[Health](h.call("GET", "/readyz", "").want(503)); v.Status != "unavailable" {
+		t.Errorf("readyz %+v, want unavailable", v)
+	}
+	h.call("GET", "/livez", "").want(200)
+	h.call("GET", "/v1/clients/b", "").want(200)
+}

@@ -1,0 +1,192 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// query reads a request's parameters. The first bad one is kept in err, and
+// done reports those that nobody asked for: a misspelt filter must not look
+// like an empty result.
+type query struct {
+	values url.Values
+	err    *Problem
+}
+
+func queryOf(r *http.Request) *query {
+	if r.URL.RawQuery == "" {
+		return &query{}
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	q := &query{values: values}
+	if err != nil {
+		q.err = problem(invalidParameter, "the query string is malformed")
+	}
+	return q
+}
+
+func (q *query) fail(name, format string, args ...any) {
+	if q.err == nil {
+		q.err = badParameter(name, format, args...)
+	}
+}
+
+// all takes a parameter that may be repeated.
+func (q *query) all(name string) []string {
+	v := q.values[name]
+	delete(q.values, name)
+	return v
+}
+
+// one takes a parameter that may be given once; "" when absent.
+func (q *query) one(name string) string {
+	v := q.all(name)
+	if len(v) > 1 {
+		q.fail(name, "is given more than once")
+	}
+	if len(v) == 0 {
+		return ""
+	}
+	return v[0]
+}
+
+func (q *query) oneOf(name, standard string, allowed ...string) string {
+	v := q.one(name)
+	if v == "" {
+		return standard
+	}
+	for _, a := range allowed {
+		if v == a {
+			return v
+		}
+	}
+	q.fail(name, "must be one of %s", strings.Join(allowed, ", "))
+	return standard
+}
+
+func (q *query) integer(name string, standard, min, max int) int {
+	v := q.one(name)
+	if v == "" {
+		return standard
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < min || n > max {
+		q.fail(name, "must be %d to %d", min, max)
+		return standard
+	}
+	return n
+}
+
+func (q *query) limit() int {
+	return q.integer("limit", gateway.DefaultListSize, 1, gateway.MaxListLimit)
+}
+
+func (q *query) flag(name string) bool { return q.oneOf(name, "false", "true", "false") == "true" }
+
+// duration takes a duration of min to max; given is false when it is absent.
+func (q *query) duration(name string, min, max time.Duration) (d time.Duration, given bool) {
+	v := q.one(name)
+	if v == "" {
+		return 0, false
+	}
+	d, err := parseDuration(v)
+	if err != nil || d < min || d > max {
+		q.fail(name, "must be a duration from %s to %s, such as 5s", min, max)
+		return 0, false
+	}
+	return d, true
+}
+
+// since takes a time, or a duration that counts back from now.
+func (q *query) since(name string) time.Time {
+	v := q.one(name)
+	if v == "" {
+		return time.Time{}
+	}
+	if t, err := time.Parse(time.RFC3339, v); err == nil {
+		return t
+	}
+	if d, err := parseDuration(v); err == nil && d >= 0 {
+		return time.Now().Add(-d)
+	}
+	q.fail(name, "must be an RFC 3339 time or a duration such as 1h")
+	return time.Time{}
+}
+
+func (q *query) clientID(name string) gateway.ClientID {
+	id := gateway.ClientID(q.one(name))
+	if id != "" && !id.Valid() {
+		q.fail(name, "is not a client id")
+	}
+	return id
+}
+
+// state takes a delivery state by name; zero for none.
+func (q *query) state(name string) gateway.State {
+	v := q.one(name)
+	if v == "" {
+		return 0
+	}
+	s, ok := gateway.ParseState(v)
+	if !ok {
+		q.fail(name, "must be one of queued, sent, acked, rejected, expired, canceled, failed")
+	}
+	return s
+}
+
+// prefixed takes every parameter whose name begins with prefix.
+func (q *query) prefixed(prefix string) map[string]string {
+	var found map[string]string
+	for name := range q.values {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			if found == nil {
+				found = make(map[string]string)
+			}
+			found[rest] = q.one(name)
+		}
+	}
+	return found
+}
+
+// done returns the first problem, or names a parameter that is not known.
+func (q *query) done() error {
+	if q.err != nil {
+		return q.err
+	}
+	unknown := ""
+	for name := range q.values {
+		if unknown == "" || name < unknown {
+			unknown = name
+		}
+	}
+	if len(q.values) > 0 {
+		return badParameter(unknown, "is not a parameter of this call")
+	}
+	return nil
+}
+
+// clientInPath returns the {id} of the path. chi leaves it percent-encoded when
+// the path was sent in another spelling than Go's own.
+func clientInPath(r *http.Request) (gateway.ClientID, error) {
+	raw := chi.URLParam(r, "id")
+	if r.URL.RawPath != "" {
+		if plain, err := url.PathUnescape(raw); err == nil {
+			raw = plain
+		}
+	}
+	if id := gateway.ClientID(raw); id.Valid() {
+		return id, nil
+	}
+	return "", badParameter("id", "is not a client id: 1 to 128 bytes of A-Z a-z 0-9 . _ : @ -")
+}
+
+func messageInPath(r *http.Request) gateway.MessageID {
+	return gateway.MessageID(chi.URLParam(r, "id"))
+}

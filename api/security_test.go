@@ -1,0 +1,90 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+)
+
+func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Hosts = []string{"gw.internal"} })
+	for _, host := range []string{"localhost:8080", "LOCALHOST", "127.0.0.1:8080", "[::1]:8080", "[::1]", "gw.internal:8080", "localhost."} {
+		h.call("GET", "/v1/clients", "", "Host", host).want(200)
+	}
+	for _, host := range []string{"evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "10.0.0.7:8080", ""} {
+		r := newRequest(t.Context(), "GET", "/v1/clients", "")
+		r.Host = host
+		w := newRecorder()
+		h.handler.ServeHTTP(w, r)
+		answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(403, hostNotAllowed)
+	}
+	any := newHarness(t, func(c *Config) { c.AnyHost = true })
+	any.call("GET", "/v1/clients", "", "Host", "10.0.0.7:8080").want(200)
+	keyed := newHarness(t, func(c *Config) { c.Authorizer = APIKeys("lwk_k") })
+	keyed.call("GET", "/v1/clients", "", "Host", "gw.example", "X-API-Key", "lwk_k").want(200)
+}
+
+func TestBrowsersOfOtherOriginsAreRefused(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	h.call("POST", "/v1/clients/b/messages", "x", "Sec-Fetch-Site", "cross-site").wantProblem(403, crossOrigin)
+	h.call("POST", "/v1/clients/b/messages", "x", "Origin", "https://evil.example").wantProblem(403, crossOrigin)
+	h.call("DELETE", "/v1/clients/b", "", "Origin", "https://evil.example").wantProblem(403, crossOrigin)
+	h.call("POST", "/v1/clients/b/messages", "x", "Sec-Fetch-Site", "same-origin", "Origin", "http://localhost").want(202)
+}
+
+func TestAPIKeys(t *testing.T) {
+	h := newHarness(t, func(c *Config) {
+		c.Authorizer = APIKeys("lwk_one", "lwk_two")
+		c.Metrics = http.NotFoundHandler()
+	})
+	for _, target := range []string{"/v1/clients", "/v1/stats", "/metrics", "/v1/events"} {
+		a := h.call("GET", target, "")
+		a.wantProblem(401, unauthenticated)
+		if got := a.header.Get("WWW-Authenticate"); got != `Bearer realm="longwire"` {
+			t.Errorf("%s: WWW-Authenticate %q", target, got)
+		}
+	}
+	for _, target := range []string{"/livez", "/readyz", "/version", "/openapi.json", "/swagger/", "/"} {
+		h.call("GET", target, "").want(200)
+	}
+	for _, bad := range []string{"Bearer lwk_three", "Bearer ", "Basic lwk_one", "lwk_one", "Bearer lwk_on", "Bearer lwk_one2"} {
+		h.call("GET", "/v1/clients", "", "Authorization", bad).wantProblem(401, unauthenticated)
+	}
+	h.call("GET", "/v1/clients", "", "Authorization", "Bearer lwk_one").want(200)
+	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_two").want(200)
+	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_three").wantProblem(401, unauthenticated)
+}
+
+func TestPrincipalIsNotTheSecret(t *testing.T) {
+	r := newRequest(t.Context(), "GET", "/", "")
+	r.Header.Set("Authorization", "Bearer lwk_secret")
+	principal, err := APIKeys("lwk_other", "lwk_secret").Authorize(r)
+	if err != nil || len(principal) != len("key:")+8 {
+		t.Errorf("got %q, %v; want key: and four bytes of a hash", principal, err)
+	}
+}
+
+func TestSecurityHeaders(t *testing.T) {
+	a := newHarness(t).call("GET", "/v1/clients", "").want(200)
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Type": "application/json"} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("%s %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestReadinessNamesWhatIsWrong(t *testing.T) {
+	h := newHarness(t, func(c *Config) {
+		c.Ready = func() []Check {
+			return []Check{{Name: "store", Err: errors.New("disk full")}, {Name: "devices"}}
+		}
+	})
+	v := decode[Health](h.call("GET", "/readyz", "").want(503))
+	if v.Status != "unavailable" || v.Checks[0].Detail != "disk full" || v.Checks[1].Status != "ok" {
+		t.Errorf("got %+v, want the store named", v)
+	}
+	h.call("GET", "/healthz", "").want(503)
+	h.call("HEAD", "/readyz", "").want(503)
+	h.call("GET", "/livez", "").want(200)
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// rules is the one validator of the process: it caches what it knows of types.
+var rules = sync.OnceValue(func() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(jsonName)
+	register := func(tag string, ok func(string) bool) {
+		err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool { return ok(f.Field().String()) })
+		if err != nil {
+			panic(err) // a misspelt tag, seen by every test
+		}
+	}
+	register("clientid", func(s string) bool { return gateway.ClientID(s).Valid() })
+	register("group", validGroup)
+	register("labelkey", validLabelKey)
+	register("ttl", func(s string) bool {
+		d, err := parseDuration(s)
+		return err == nil && d >= gateway.MinTTL && d <= gateway.MaxTTL
+	})
+	v.RegisterStructValidation(oneContent, Content{})
+	v.RegisterStructValidation(oneAudience, Audience{})
+	v.RegisterStructValidation(manyRules, PushMany{})
+	return v
+})
+
+// validate checks v against its tags and returns every broken rule.
+func validate(v any) error {
+	err := rules().Struct(v)
+	broken, ok := errors.AsType[validator.ValidationErrors](err)
+	if !ok {
+		return err
+	}
+	fields := make([]FieldError, len(broken))
+	for i, b := range broken {
+		fields[i] = FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
+	}
+	return invalidFields(fields...)
+}
+
+// current is the struct under validation itself: bodies are decoded behind a
+// pointer, so it need not be copied.
+func current[T any](l validator.StructLevel) *T { return l.Current().Addr().Interface().(*T) }
+
+// oneContent: exactly one of text, json and base64.
+func oneContent(l validator.StructLevel) {
+	c := current[Content](l)
+	n := 0
+	for _, given := range []bool{c.Text != nil, c.JSON != nil, c.Base64 != nil} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		l.ReportError(c.Text, "", "", "onecontent", "")
+	}
+}
+
+// oneAudience: exactly one of client, clients, group, labels and all.
+func oneAudience(l validator.StructLevel) {
+	a := current[Audience](l)
+	n := 0
+	for _, given := range []bool{a.Client != "", a.Clients != nil, a.Group != "", a.Labels != nil, a.All} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		l.ReportError(a.Client, "", "", "oneaudience", "")
+	}
+}
+
+// manyRules: what only some audiences can have.
+func manyRules(l validator.StructLevel) {
+	p := current[PushMany](l)
+	if p.To == nil {
+		return // required says so
+	}
+	if p.OnlineOnly && (p.To.Client != "" || p.To.Clients != nil) {
+		l.ReportError(p.OnlineOnly, "online_only", "OnlineOnly", "wideaudience", "")
+	}
+	if p.Mode == modeOnline && p.To.Client == "" {
+		l.ReportError(p.Mode, "mode", "Mode", "oneclient", "")
+	}
+}
+
+// ruleText says what a rule asks for, for people.
+func ruleText(b validator.FieldError) string {
+	switch b.Tag() {
+	case "required":
+		return "is required"
+	case "oneof":
+		return "must be one of " + strings.Join(strings.Fields(b.Param()), ", ")
+	case "min":
+		return "must have at least " + b.Param() + unitOf(b)
+	case "max":
+		return "must have at most " + b.Param() + unitOf(b)
+	case "unique":
+		return "must not repeat"
+	case "clientid":
+		return "must be 1 to 128 bytes of A-Z a-z 0-9 . _ : @ -"
+	case "group":
+		return fmt.Sprintf("must be 1 to %d bytes of A-Z a-z 0-9 . _ : @ -", gateway.MaxGroupName)
+	case "labelkey":
+		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
+	case "ttl":
+		return `must be a duration from "1s" to "30d"`
+	case "onecontent":
+		return "needs exactly one of text, json, base64"
+	case "oneaudience":
+		return "needs exactly one of client, clients, group, labels, all"
+	case "wideaudience":
+		return "narrows a group, labels or all; leave it out for named clients"
+	case "oneclient":
+		return "can be online only for a single client (to.client)"
+	}
+	return "breaks the rule " + b.Tag()
+}
+
+func unitOf(b validator.FieldError) string {
+	if b.Kind() == reflect.String {
+		return " characters"
+	}
+	return " entries"
+}
+
+// pointerOf turns a path through Go values ("PushMany.Options.metadata[k]") into
+// a JSON pointer. Leading struct names are what JSON does not see: the body's
+// own type and what is embedded in it.
+func pointerOf(path string) string {
+	var b strings.Builder
+	for path != "" {
+		var part string
+		part, path = cutPart(path)
+		if b.Len() > 0 || !transparent[part] {
+			b.WriteString("/" + escapePointer(part))
+		}
+	}
+	return b.String()
+}
+
+// transparent are the structs whose members stand in the body itself.
+var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "Content": true, "Options": true}
+
+// cutPart takes the first name, or the first key in brackets, off a path.
+func cutPart(path string) (part, rest string) {
+	if path[0] != '[' {
+		i := strings.IndexAny(path, ".[")
+		if i < 0 {
+			return path, ""
+		}
+		return path[:i], strings.TrimPrefix(path[i:], ".")
+	}
+	end := strings.IndexByte(path, ']')
+	if end < 0 {
+		return path, ""
+	}
+	return path[1:end], strings.TrimPrefix(path[end+1:], ".")
+}
+
+var labelRe = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func validGroup(s string) bool {
+	return len(s) <= gateway.MaxGroupName && gateway.ClientID(s).Valid()
+}
+
+func validLabelKey(s string) bool { return len(s) <= gateway.MaxLabelKey && labelRe.MatchString(s) }
+
+// parseDuration reads Go's durations ("90s", "1h30m"), days ("7d") and bare
+// seconds ("5").
+func parseDuration(s string) (time.Duration, error) {
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second, nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 15)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(s)
+}

@@ -1,0 +1,116 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAnswer bounds the bytes read of one JSON answer; a page of 1,000
+	// clients stays far below it.
+	maxAnswer = 32 << 20
+	// maxProblem bounds the bytes read of an error answer.
+	maxProblem = 64 << 10
+	// maxLine bounds one line of a bulk answer or of an event: a payload of
+	// 256 KiB in base64 within its envelope.
+	maxLine = 1 << 20
+	// attemptTimeout bounds one attempt, beside the time the call asks the
+	// gateway to wait.
+	attemptTimeout = 30 * time.Second
+)
+
+// Client calls one gateway. It is safe for concurrent use.
+type Client struct {
+	base      *url.URL
+	http      *http.Client
+	apiKey    string
+	userAgent string
+	retry     Retry
+}
+
+// Retry says how often and how patiently a safe request is repeated.
+type Retry struct {
+	// Attempts is the number of tries in all; 0 = 4, 1 = never repeat.
+	Attempts int
+	// Base is the first pause, doubled for each further one; 0 = 200 ms. The
+	// pause taken is a random part of it.
+	Base time.Duration
+	// Max is the longest pause; 0 = 10 s. An answer whose Retry-After is
+	// longer is returned instead of waited for.
+	Max time.Duration
+}
+
+func (r Retry) withDefaults() Retry {
+	if r.Attempts <= 0 {
+		r.Attempts = 4
+	}
+	if r.Base <= 0 {
+		r.Base = 200 * time.Millisecond
+	}
+	if r.Max <= 0 {
+		r.Max = 10 * time.Second
+	}
+	return r
+}
+
+// Option changes how a Client works.
+type Option func(*Client)
+
+// WithAPIKey sends key as a bearer token with every request. "" sends none.
+func WithAPIKey(key string) Option { return func(c *Client) { c.apiKey = key } }
+
+// WithHTTPClient sends requests through h. It must not have a Timeout: waiting
+// pushes and event streams outlast any. Each call is bounded by its context.
+func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// WithRetry sets how requests are repeated.
+func WithRetry(r Retry) Option { return func(c *Client) { c.retry = r } }
+
+// WithUserAgent names the calling program in the User-Agent header.
+func WithUserAgent(name string) Option { return func(c *Client) { c.userAgent = name } }
+
+// New returns a client of the gateway at baseURL, such as
+// "http://127.0.0.1:8080". A path in it is kept, for gateways behind a proxy.
+func New(baseURL string, opts ...Option) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("gateway address: %w", err)
+	}
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("gateway address %q: want http://host:port or https://host:port", baseURL)
+	}
+	if base.User != nil {
+		return nil, errors.New("gateway address: use WithAPIKey, not user information in the URL")
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	base.RawPath, base.RawQuery, base.Fragment = "", "", ""
+	c := &Client{base: base, userAgent: "longwire-go-client", http: &http.Client{Transport: newTransport()}}
+	for _, o := range opts {
+		o(c)
+	}
+	c.retry = c.retry.withDefaults()
+	return c, nil
+}
+
+// newTransport keeps enough idle connections for a caller with many
+// goroutines; net/http's default of 2 per host would open and close all others.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        90 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// BaseURL is the address that requests go to, without a trailing slash.
+func (c *Client) BaseURL() string { return c.base.String() }

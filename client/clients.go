@@ -1,0 +1,190 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// ClientInfo is a device or program that has registered, online or not.
+type ClientInfo struct {
+	ID           string            `json:"id"`
+	Online       bool              `json:"online"`
+	ConnectedAt  time.Time         `json:"connected_at,omitzero"`
+	CreatedAt    time.Time         `json:"created_at,omitzero"`
+	LastSeenAt   time.Time         `json:"last_seen_at,omitzero"`
+	RemoteAddr   string            `json:"remote_addr,omitempty"`
+	Dialect      string            `json:"dialect,omitempty"`
+	Transport    string            `json:"transport,omitempty"`
+	RTTMS        float64           `json:"rtt_ms,omitempty"`
+	Session      string            `json:"session,omitempty"`
+	Groups       []string          `json:"groups,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Queued       int               `json:"queued"`
+	QueuedBytes  int64             `json:"queued_bytes,omitempty"`
+	InFlight     int               `json:"in_flight"`
+	MessagesIn   uint64            `json:"messages_in,omitempty"`
+	MessagesOut  uint64            `json:"messages_out,omitempty"`
+	BytesIn      uint64            `json:"bytes_in,omitempty"`
+	BytesOut     uint64            `json:"bytes_out,omitempty"`
+	LastClose    string            `json:"last_close,omitempty"`
+	BlockedUntil time.Time         `json:"blocked_until,omitzero"`
+}
+
+// Presence selects clients by whether they are connected.
+type Presence string
+
+const (
+	PresenceOnline  Presence = "online"
+	PresenceOffline Presence = "offline"
+	PresenceAll     Presence = "all"
+)
+
+// ClientQuery selects clients. Zero fields select all that are online.
+type ClientQuery struct {
+	Presence Presence // "" = online, or all when IDs are named
+	Prefix   string   // of the id
+	IDs      []string // these only, at most 100; goes with Presence only
+	Group    string
+	Labels   map[string]string // all of them
+	QueuedGT *int              // more queued than this
+	Limit    int               // in all; 0 = no bound
+}
+
+func (q ClientQuery) values() url.Values {
+	v := url.Values{}
+	setIf(v, "status", string(q.Presence))
+	setIf(v, "prefix", q.Prefix)
+	setIf(v, "group", q.Group)
+	if len(q.IDs) > 0 {
+		v["id"] = q.IDs
+	}
+	for k, val := range q.Labels {
+		v.Add("label", k+":"+val)
+	}
+	slices.Sort(v["label"])
+	if q.QueuedGT != nil {
+		v.Set("queued_gt", strconv.Itoa(*q.QueuedGT))
+	}
+	return v
+}
+
+// Clients lists clients in the order of their ids.
+func (c *Client) Clients(ctx context.Context, q ClientQuery) iter.Seq2[ClientInfo, error] {
+	return pages[ClientInfo](ctx, c, "/v1/clients", q.values(), q.Limit)
+}
+
+// Client returns one client.
+func (c *Client) Client(ctx context.Context, id string) (*ClientInfo, error) {
+	info := &ClientInfo{}
+	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id), idempotent: true}, info)
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// ClientChange changes what is remembered of a client; nil members leave theirs
+// alone.
+type ClientChange struct {
+	Labels map[string]*string `json:"labels,omitempty"` // merged; a nil value removes the label
+	Groups *[]string          `json:"groups,omitempty"` // replaced
+}
+
+// UpdateClient changes labels and groups and returns the client as it then is.
+func (c *Client) UpdateClient(ctx context.Context, id string, change ClientChange) (*ClientInfo, error) {
+	body, err := jsonBody(change)
+	if err != nil {
+		return nil, err
+	}
+	info := &ClientInfo{}
+	r := request{method: http.MethodPatch, path: clientPath(id), body: body, idempotent: true,
+		header: http.Header{"Content-Type": {"application/merge-patch+json"}}}
+	if _, err := c.call(ctx, r, info); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// DisconnectOptions says how to disconnect a client.
+type DisconnectOptions struct {
+	Purge bool          // cancel what is queued for it
+	Block time.Duration // refuse its return for so long; 0 = it may come back at once
+}
+
+// Disconnect ends a client's session now. Its queue is kept unless purged.
+func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions) error {
+	q := url.Values{}
+	if o.Purge {
+		q.Set("purge", "true")
+	}
+	if o.Block > 0 {
+		q.Set("block", o.Block.String())
+	}
+	// Not repeated after a lost answer: the client may be back by then.
+	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: q}, nil)
+	return err
+}
+
+// Uplink is one payload that a device sent, stored before the device was told.
+type Uplink struct {
+	Seq        uint64    `json:"seq"`
+	Client     string    `json:"client"`
+	Session    string    `json:"session,omitempty"`
+	DeviceID   uint64    `json:"device_id,omitempty"` // the device's own number
+	ReceivedAt time.Time `json:"received_at,omitzero"`
+	Data
+}
+
+// UplinkQuery selects uplinks.
+type UplinkQuery struct {
+	Client string // "" = of all
+	After  uint64 // sequence of the last one seen; 0 = from the oldest kept
+	Limit  int    // in all; 0 = no bound
+}
+
+// uplinkPage is one answer of the list of uplinks, whose cursor is a sequence.
+type uplinkPage struct {
+	Items     []Uplink `json:"items"`
+	NextAfter uint64   `json:"next_after"`
+	More      bool     `json:"more"`
+}
+
+// Uplinks lists stored uplinks, oldest first.
+func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, error] {
+	return func(yield func(Uplink, error) bool) {
+		v := url.Values{}
+		setIf(v, "client", q.Client)
+		for n, after := 0, q.After; ; {
+			size := pageSize
+			if q.Limit > 0 {
+				size = min(size, q.Limit-n)
+			}
+			v.Set("limit", strconv.Itoa(size))
+			v.Set("after", strconv.FormatUint(after, 10))
+			var p uplinkPage
+			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true}, &p); err != nil {
+				yield(Uplink{}, err)
+				return
+			}
+			for _, u := range p.Items {
+				if !yield(u, nil) {
+					return
+				}
+				if n++; n == q.Limit {
+					return
+				}
+			}
+			if !p.More || p.NextAfter <= after {
+				return
+			}
+			after = p.NextAfter
+		}
+	}
+}
+
+func clientPath(id string) string { return "/v1/clients/" + url.PathEscape(id) }

@@ -1,0 +1,29 @@
+// Package client calls the HTTP API of a Longwire gateway. It uses the standard
+// library only.
+//
+//	c, err := client.New("http://127.0.0.1:8080", client.WithAPIKey(key))
+//	m, err := c.Push(ctx, "truck-17", client.Push{
+//		Payload: client.Text("lock"),
+//		Wait:    5 * time.Second,
+//	})
+//	if m.Status == client.Acked { … }
+//
+// # What is retried
+//
+// A request is repeated only when that cannot act twice. Reads, cancellations
+// and changes of a client record are safe by nature. A durable push carries an
+// idempotency key, made up here when the caller gave none, so that a repeat
+// after a timeout finds the message that the first attempt stored. A push with
+// Mode Online has no such key and is repeated only when it provably was not
+// accepted: the connection could not be opened, or the gateway answered that
+// the rate is limited or that it is draining. A Retry-After is obeyed.
+//
+// # Errors
+//
+// An answer that is not a success is a *Problem (RFC 9457); its Code is stable
+// and can be branched on:
+//
+//	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code() == client.CodeClientOffline { … }
+//
+// Any other error means that no answer came, so the outcome is unknown, not no.
+package client

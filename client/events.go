@@ -1,0 +1,214 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// EventType names what happened.
+type EventType string
+
+const (
+	EventClientConnected    EventType = "client.connected"
+	EventClientDisconnected EventType = "client.disconnected"
+	EventClientReplaced     EventType = "client.replaced"
+	EventMessageReceived    EventType = "message.received" // a device sent something
+	EventMessageAcked       EventType = "message.acked"
+	EventMessageRejected    EventType = "message.rejected"
+	EventMessageExpired     EventType = "message.expired"
+	EventMessageCanceled    EventType = "message.canceled"
+	EventMessageFailed      EventType = "message.failed"
+	EventMessageLateAck     EventType = "message.late_ack"
+	EventMessageCompleted   EventType = "message.completed"
+
+	// EventGap tells that events before this one are gone: the reader was
+	// away for longer than the gateway keeps them. What they told must be
+	// asked for (Clients, Messages, Uplinks).
+	EventGap EventType = "gap"
+)
+
+// Event is one thing that happened, a CloudEvent. Events of one client come in
+// order.
+type Event struct {
+	ID       string          `json:"id"`
+	Type     EventType       `json:"type"`
+	Source   string          `json:"source,omitempty"`
+	Subject  string          `json:"subject,omitempty"` // the client, where there is one
+	Time     time.Time       `json:"time,omitzero"`
+	Sequence string          `json:"sequence,omitempty"`
+	Data     json.RawMessage `json:"data,omitempty"`
+
+	// Position resumes the stream behind this event (EventQuery.After).
+	Position string `json:"-"`
+}
+
+// EventQuery selects events.
+type EventQuery struct {
+	Types  []string // "client.connected", or with a wildcard "client.*"; nil = all
+	Client string   // "" = of all
+	After  string   // Position of the last event seen; "" = only what comes
+
+	// Reconnecting, when set, is told of each loss of the stream and the
+	// pause before the next attempt. It must not block.
+	Reconnecting func(err error, pause time.Duration)
+}
+
+// silence is how long a stream may be quiet before it is taken for dead; the
+// gateway sends a comment every 15 s.
+const silence = 45 * time.Second
+
+// Events yields events as they happen until ctx ends or the caller stops. A
+// lost stream is opened again behind the last event, with a growing pause; no
+// event is skipped unless an EventGap says so. The only errors it yields are
+// those that trying again cannot cure (a *Problem, or ctx's own), and one is
+// the last thing it yields.
+func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		s := &eventStream{client: c, query: q, after: q.After, yield: yield}
+		for failures := 0; ; {
+			progress, err := s.once(ctx)
+			switch {
+			case errors.Is(err, errStopped):
+				return
+			case ctx.Err() != nil:
+				yield(Event{}, context.Cause(ctx))
+				return
+			case !transient(err):
+				yield(Event{}, err)
+				return
+			}
+			if progress {
+				failures = 0
+			}
+			failures++
+			pause := s.pause(failures, err)
+			if q.Reconnecting != nil {
+				q.Reconnecting(err, pause)
+			}
+			if sleep(ctx, pause) != nil {
+				yield(Event{}, context.Cause(ctx))
+				return
+			}
+		}
+	}
+}
+
+// errStopped says that the caller wants no more.
+var errStopped = errors.New("stopped by the caller")
+
+// eventStream is a subscription over as many connections as it takes.
+type eventStream struct {
+	client *Client
+	query  EventQuery
+	after  string
+	retry  time.Duration // as asked by the gateway
+	yield  func(Event, error) bool
+}
+
+// once opens the stream and reads it to its end. progress tells that at least
+// one line came, so the gateway is there.
+func (s *eventStream) once(ctx context.Context) (progress bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Canceling the request is what wakes a read from a dead connection.
+	watchdog := time.AfterFunc(silence, func() { cancel(errors.New("event stream: silent for too long")) })
+	defer watchdog.Stop()
+
+	res, err := s.open(ctx)
+	if err != nil {
+		return false, causeOf(ctx, err)
+	}
+	defer res.Body.Close()
+	r := newEventReader(res.Body, func() { progress = true; watchdog.Reset(silence) })
+	for {
+		f, err := r.next()
+		s.retry = r.retry
+		if r.position != "" {
+			s.after = r.position
+		}
+		if err != nil {
+			return progress, causeOf(ctx, err)
+		}
+		watchdog.Stop() // the caller may take its time with an event
+		if err := s.deliver(f); err != nil {
+			return progress, err
+		}
+		watchdog.Reset(silence)
+	}
+}
+
+func (s *eventStream) open(ctx context.Context) (*http.Response, error) {
+	v := url.Values{}
+	setIf(v, "types", strings.Join(s.query.Types, ","))
+	setIf(v, "client", s.query.Client)
+	h := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
+	if s.after != "" {
+		h.Set("Last-Event-ID", s.after)
+	}
+	req, err := s.client.newRequest(ctx, request{method: http.MethodGet, path: "/v1/events", query: v, header: h}, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.client.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		return nil, problemOf(res)
+	}
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		res.Body.Close()
+		return nil, &notGatewayError{fmt.Errorf("content type %q", res.Header.Get("Content-Type"))}
+	}
+	return res, nil
+}
+
+// deliver hands one event to the caller and remembers the position behind it.
+func (s *eventStream) deliver(f frame) error {
+	if f.name == "overflow" {
+		return io.EOF // we read too slowly: come back behind what was read
+	}
+	ev := Event{Position: s.after}
+	if err := json.Unmarshal(f.data, &ev); err != nil {
+		return &notGatewayError{fmt.Errorf("event %q: %w", f.id, err)}
+	}
+	if !s.yield(ev, nil) {
+		return errStopped
+	}
+	return nil
+}
+
+// pause before the next attempt: what the gateway asked for, then growing.
+func (s *eventStream) pause(failures int, err error) time.Duration {
+	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
+		return min(p.RetryAfter, time.Minute)
+	}
+	r := Retry{Base: max(s.retry, s.client.retry.Base), Max: max(30*time.Second, s.retry)}
+	return r.backoff(failures)
+}
+
+// transient reports whether opening the stream again may help.
+func transient(err error) bool {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p.Status == http.StatusTooManyRequests || p.Status >= 500
+	}
+	_, foreign := errors.AsType[*notGatewayError](err)
+	return !foreign && !errors.Is(err, errLineTooLong)
+}
+
+// causeOf prefers the reason for which ctx was canceled to "context canceled".
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,120 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/client"
+)
+
+// gateway stands in for a running one, so that the examples run by themselves.
+func gateway() *httptest.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/clients/{id}/messages", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.PathValue("id") == "truck-18" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusConflict)
+			io.WriteString(w, `{"type":"/docs/problems/client-offline","title":"Client offline","status":409}`)
+			return
+		}
+		io.WriteString(w, `{"id":"msg_0193f2","status":"acked","result":"locked"}`)
+	})
+	mux.HandleFunc("POST /v1/messages/bulk", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, `{"line":1,"key":"row-1","status":202,"id":"msg_1"}`+"\n"+`{"done":true,"accepted":1,"failed":0}`+"\n")
+	})
+	mux.HandleFunc("GET /v1/clients", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"items":[{"id":"truck-17","online":true,"dialect":"v2"},{"id":"truck-18","online":true,"dialect":"text"}]}`)
+	})
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "id: 7\nevent: message.received\ndata: {\"type\":\"message.received\",\"subject\":\"truck-17\"}\n\n")
+	})
+	return httptest.NewServer(mux)
+}
+
+func dial() (*client.Client, func()) {
+	s := gateway()
+	c, err := client.New(s.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c, s.Close
+}
+
+func ExampleClient_Push() {
+	c, done := dial()
+	defer done()
+	m, err := c.Push(context.Background(), "truck-17", client.Push{
+		Payload: client.JSON(map[string]string{"cmd": "lock"}),
+		TTL:     time.Hour,
+		Wait:    5 * time.Second,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Status, string(m.Answer()))
+	// Output: acked locked
+}
+
+func ExampleProblem() {
+	c, done := dial()
+	defer done()
+	_, err := c.Push(context.Background(), "truck-18", client.Push{Payload: client.Text("ring"), Mode: client.Online})
+	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code() == client.CodeClientOffline {
+		fmt.Println("not there:", p.Status)
+	}
+	// Output: not there: 409
+}
+
+func ExampleClient_Clients() {
+	c, done := dial()
+	defer done()
+	for info, err := range c.Clients(context.Background(), client.ClientQuery{Prefix: "truck-"}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(info.ID, info.Dialect)
+	}
+	// Output:
+	// truck-17 v2
+	// truck-18 text
+}
+
+func ExampleClient_Bulk() {
+	c, done := dial()
+	defer done()
+	items := slices.Values([]client.BulkItem{{
+		To:   client.Audience{Client: "truck-17"},
+		Push: client.Push{Payload: client.Text("hello"), IdempotencyKey: "row-1"},
+	}})
+	for r, err := range c.Bulk(context.Background(), items) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Key, r.Status, r.ID)
+	}
+	// Output: row-1 202 msg_1
+}
+
+func ExampleClient_Events() {
+	c, done := dial()
+	defer done()
+	for ev, err := range c.Events(context.Background(), client.EventQuery{Types: []string{"message.*"}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Type, ev.Subject)
+		break
+	}
+	// Output: message.received truck-17
+}

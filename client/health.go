@@ -1,0 +1,42 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+)
+
+// Version tells what runs.
+type Version struct {
+	Version string `json:"version"`          // tag, module version or "dev"
+	Commit  string `json:"commit,omitempty"` // full hash
+	Date    string `json:"date,omitempty"`   // of the commit
+	Go      string `json:"go,omitempty"`
+	OS      string `json:"os,omitempty"`
+	Arch    string `json:"arch,omitempty"`
+}
+
+// Version returns what the gateway runs.
+func (c *Client) Version(ctx context.Context) (*Version, error) {
+	v := &Version{}
+	_, err := c.call(ctx, request{method: http.MethodGet, path: "/version", idempotent: true}, v)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Ready returns nil when the gateway accepts messages: its store is writable
+// and it is not draining. It asks once. An error that is a *Problem says why
+// not; any other means that nothing answered.
+func (c *Client) Ready(ctx context.Context) error {
+	var body json.RawMessage
+	once := *c
+	once.retry.Attempts = 1
+	_, err := once.call(ctx, request{method: http.MethodGet, path: "/readyz"}, &body)
+	if _, ok := errors.AsType[*notGatewayError](err); ok {
+		return nil // a 2xx is all that counts
+	}
+	return err
+}

@@ -1,0 +1,193 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+	"unicode/utf8"
+)
+
+// Status is where a delivery, or a message to one client, stands.
+type Status string
+
+const (
+	Queued   Status = "queued"   // stored, waiting for the client
+	Sent     Status = "sent"     // flushed to the client's socket: no proof that it arrived
+	Acked    Status = "acked"    // the device said so
+	Rejected Status = "rejected" // the device said no, or cannot take it
+	Expired  Status = "expired"  // its time to live ended first
+	Canceled Status = "canceled" // withdrawn
+	Failed   Status = "failed"   // attempts used up, or no such client
+
+	// A message to many is one of these; Message.Counts says more.
+	Pending   Status = "pending"
+	Completed Status = "completed"
+)
+
+// Final reports whether the status can change no more.
+func (s Status) Final() bool {
+	switch s {
+	case Acked, Rejected, Expired, Canceled, Failed, Completed:
+		return true
+	}
+	return false
+}
+
+// Data is bytes in the form in which the API shows them: text where they are
+// UTF-8, base64 otherwise, or the JSON that a caller gave.
+type Data struct {
+	Text   *string         `json:"text,omitempty"`
+	JSON   json.RawMessage `json:"json,omitempty"`
+	Base64 *string         `json:"base64,omitempty"`
+}
+
+// Bytes returns the plain bytes, nil when there are none.
+func (d Data) Bytes() []byte {
+	switch {
+	case d.Text != nil:
+		return []byte(*d.Text)
+	case d.JSON != nil:
+		return d.JSON
+	case d.Base64 != nil:
+		b, err := base64.StdEncoding.DecodeString(*d.Base64)
+		if err == nil {
+			return b
+		}
+	}
+	return nil
+}
+
+// Display returns the text, or base64 where the bytes are not text.
+func (d Data) Display() string { return textOrBase64(d.Bytes()) }
+
+func textOrBase64(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// Message is a message and what became of it.
+type Message struct {
+	ID          string            `json:"id"`
+	Status      Status            `json:"status"`
+	Mode        Mode              `json:"mode,omitempty"`
+	Client      string            `json:"client,omitempty"` // the only recipient, "" for many
+	Outcome                       // of a message to one client
+	CreatedAt   time.Time         `json:"created_at,omitzero"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+	CompletedAt time.Time         `json:"completed_at,omitzero"` // when the last delivery became final
+	RTTMS       float64           `json:"rtt_ms,omitempty"`      // Mode Online
+	Counts      *Counts           `json:"counts,omitempty"`      // of a message to many
+	Metadata    map[string]string `json:"metadata,omitempty"`
+	Data                          // the payload, where the answer shows it (Client.Message)
+
+	// Replayed is set when the idempotency key was known: this is the message
+	// that it made the first time.
+	Replayed bool `json:"replayed,omitempty"`
+}
+
+// Outcome is what became of one delivery.
+type Outcome struct {
+	Reason           string    `json:"reason,omitempty"` // why it was rejected or failed
+	Attempts         int       `json:"attempts,omitempty"`
+	SentAt           time.Time `json:"sent_at,omitzero"` // last transmission
+	FinalAt          time.Time `json:"final_at,omitzero"`
+	Result           *string   `json:"result,omitempty"` // the device's answer, where it is text
+	ResultBase64     []byte    `json:"result_base64,omitempty"`
+	LateAckAt        time.Time `json:"late_ack_at,omitzero"` // acked after another state was final
+	LateResult       *string   `json:"late_result,omitempty"`
+	LateResultBase64 []byte    `json:"late_result_base64,omitempty"`
+}
+
+// Answer returns the bytes that the device answered with, nil for none.
+func (o *Outcome) Answer() []byte {
+	if o.Result != nil {
+		return []byte(*o.Result)
+	}
+	return o.ResultBase64
+}
+
+// Counts tells how many deliveries of a message are in each state.
+type Counts struct {
+	Total    int `json:"total"`
+	Queued   int `json:"queued"`
+	Sent     int `json:"sent"`
+	Acked    int `json:"acked"`
+	Rejected int `json:"rejected"`
+	Expired  int `json:"expired"`
+	Canceled int `json:"canceled"`
+	Failed   int `json:"failed"`
+}
+
+// Delivery is one message for one client.
+type Delivery struct {
+	Client string `json:"client"`
+	Status Status `json:"status"`
+	Outcome
+}
+
+// Message returns a message. With wait it is answered when the message is
+// final, or as it stands when wait (at most 60 s) is over.
+func (c *Client) Message(ctx context.Context, id string, wait time.Duration) (*Message, error) {
+	m := &Message{}
+	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id),
+		query: waitQuery(wait), wait: wait, idempotent: true}, m)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Cancel withdraws what is not final yet and returns the message as it then
+// stands. Nothing to withdraw is the problem already-final.
+func (c *Client) Cancel(ctx context.Context, id string) (*Message, error) {
+	m := &Message{}
+	// A repeat after a lost answer finds the message canceled: already-final
+	// is not a second act, but it hides the first answer. So it is not sent.
+	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/messages/" + url.PathEscape(id)}, m)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// MessageQuery selects messages. Zero fields select all.
+type MessageQuery struct {
+	// Client selects the messages to one client, those to many included, each
+	// with the state of its own delivery.
+	Client string
+	// Status Pending selects messages that are not completed, a final one
+	// those that are, with at least one such delivery.
+	Status Status
+	Since  time.Time // created at or after
+	Limit  int       // in all; 0 = no bound
+}
+
+// Messages lists messages, newest first.
+func (c *Client) Messages(ctx context.Context, q MessageQuery) iter.Seq2[Message, error] {
+	v := url.Values{}
+	setIf(v, "client", q.Client)
+	setIf(v, "status", string(q.Status))
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	return pages[Message](ctx, c, "/v1/messages", v, q.Limit)
+}
+
+// DeliveryQuery selects deliveries of one message.
+type DeliveryQuery struct {
+	Status Status // "" = all
+	Limit  int    // in all; 0 = no bound
+}
+
+// Deliveries lists the deliveries of a message, one per recipient.
+func (c *Client) Deliveries(ctx context.Context, messageID string, q DeliveryQuery) iter.Seq2[Delivery, error] {
+	v := url.Values{}
+	setIf(v, "status", string(q.Status))
+	return pages[Delivery](ctx, c, "/v1/messages/"+url.PathEscape(messageID)+"/deliveries", v, q.Limit)
+}

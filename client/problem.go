@@ -1,0 +1,125 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+// Code is the stable name of a problem: the last part of its type.
+type Code string
+
+// Codes that callers branch on. Others may be added.
+const (
+	CodeMalformedJSON       Code = "malformed-json"
+	CodeUnknownField        Code = "unknown-field"
+	CodeInvalidParameter    Code = "invalid-parameter"
+	CodeInvalidCursor       Code = "invalid-cursor"
+	CodeUnauthenticated     Code = "unauthenticated"
+	CodeClientNotFound      Code = "client-not-found"
+	CodeMessageNotFound     Code = "message-not-found"
+	CodeClientOffline       Code = "client-offline"
+	CodeAlreadyFinal        Code = "already-final"
+	CodePayloadTooLarge     Code = "payload-too-large"
+	CodeValidation          Code = "validation-failed"
+	CodeIdempotencyMismatch Code = "idempotency-mismatch"
+	CodeQueueFull           Code = "queue-full"
+	CodeRateLimited         Code = "rate-limited"
+	CodeDraining            Code = "draining"
+	CodeUnavailable         Code = "store-unavailable"
+	CodeAckTimeout          Code = "ack-timeout"
+)
+
+// Problem is an answer that is not a success, in the form of RFC 9457.
+type Problem struct {
+	Type     string       `json:"type"`
+	Title    string       `json:"title"`
+	Status   int          `json:"status"`
+	Detail   string       `json:"detail,omitempty"`
+	Instance string       `json:"instance,omitempty"` // id of the request, as in the gateway's log
+	Errors   []FieldError `json:"errors,omitempty"`
+	// MessageID is the message that the problem is about, where one exists:
+	// after an ack timeout it can still be asked for.
+	MessageID string `json:"message_id,omitempty"`
+	Limit     int64  `json:"limit,omitempty"` // the bound that was passed, in bytes or entries
+	// RetryAfter is when to try again, 0 when the gateway did not say.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// FieldError names one wrong part of a request: a JSON pointer into its body,
+// or a query parameter.
+type FieldError struct {
+	Pointer   string `json:"pointer,omitempty"`
+	Parameter string `json:"parameter,omitempty"`
+	Detail    string `json:"detail"`
+}
+
+// Code returns the stable name, "" when the answer did not come from a gateway.
+func (p *Problem) Code() Code {
+	if p.Type == "" || p.Type == "about:blank" {
+		return ""
+	}
+	return Code(path.Base(p.Type))
+}
+
+// Error is one line: what happened and which part of the request caused it.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	if p.Title != "" {
+		b.WriteString(p.Title)
+	} else {
+		fmt.Fprintf(&b, "HTTP status %d", p.Status)
+	}
+	if p.Detail != "" && p.Detail != p.Title {
+		fmt.Fprintf(&b, ": %s", p.Detail)
+	}
+	for i, e := range p.Errors {
+		sep := "; "
+		if i == 0 {
+			sep = " ("
+		}
+		fmt.Fprintf(&b, "%s%s%s: %s", sep, e.Pointer, e.Parameter, e.Detail)
+	}
+	if len(p.Errors) > 0 {
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// problemOf reads the problem out of an answer. An answer by something else
+// than a gateway (a proxy's HTML page, say) gives a Problem without a Type.
+func problemOf(res *http.Response) *Problem {
+	p := &Problem{}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))
+	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "application/problem+json" {
+		if json.Unmarshal(body, p) != nil {
+			p = &Problem{}
+		}
+	}
+	p.Status = res.StatusCode
+	p.RetryAfter = retryAfter(res.Header, time.Now())
+	if p.Title == "" {
+		p.Title = strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", res.StatusCode, http.StatusText(res.StatusCode)))
+	}
+	return p
+}
+
+// retryAfter understands both forms of RFC 9110 §10.2.3, seconds and a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if v == "" {
+		return 0
+	}
+	if d, err := time.ParseDuration(v + "s"); err == nil {
+		return max(d, 0)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}

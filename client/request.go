@@ -1,0 +1,194 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// request is one call of the API, which may take several attempts.
+type request struct {
+	method string
+	path   string // below the base, escaped
+	query  url.Values
+	header http.Header
+	body   []byte // nil for none
+	// idempotent is set when a repeat cannot act twice.
+	idempotent bool
+	// wait is how long the gateway was asked to wait, beside attemptTimeout.
+	wait time.Duration
+}
+
+// jsonBody returns v encoded, or the error of a value that JSON cannot say.
+func jsonBody(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return b, nil
+}
+
+// call sends r, repeats it where that is safe, and decodes the answer into out
+// (nil to ignore it). It returns the header of the answer.
+func (c *Client) call(ctx context.Context, r request, out any) (http.Header, error) {
+	for attempt := 1; ; attempt++ {
+		h, err := c.attempt(ctx, r, out)
+		if err == nil {
+			return h, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s %s: %w", r.method, r.path, context.Cause(ctx))
+		}
+		pause, again := c.retry.after(attempt, err, r.idempotent)
+		if !again || sleep(ctx, pause) != nil {
+			return nil, err
+		}
+	}
+}
+
+// attempt sends r once.
+func (c *Client) attempt(ctx context.Context, r request, out any) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout+r.wait)
+	defer cancel()
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
+	}
+	req, err := c.newRequest(ctx, r, body)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		return nil, problemOf(res)
+	}
+	if out == nil || r.method == http.MethodHead || res.StatusCode == http.StatusNoContent {
+		// Read to the end, so that the connection can be used again.
+		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
+		return res.Header, err
+	}
+	return res.Header, decode(res.Body, out)
+}
+
+// newRequest builds the HTTP request of one attempt.
+func (c *Client) newRequest(ctx context.Context, r request, body io.Reader) (*http.Request, error) {
+	u := c.base.String() + r.path
+	if len(r.query) > 0 {
+		u += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u, body)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	if body != nil && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+	req.Header.Set("User-Agent", c.userAgent)
+	if c.apiKey != "" {
+		req.Header.Set("Authorization", "Bearer "+c.apiKey)
+	}
+	return req, nil
+}
+
+// errAnswerTooLarge is returned for an answer beyond maxAnswer.
+var errAnswerTooLarge = fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
+
+// decode reads one JSON value; members that this version does not know are
+// ignored, for a newer gateway may send more.
+func decode(r io.Reader, out any) error {
+	body, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if len(body) > maxAnswer {
+		return errAnswerTooLarge
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return &notGatewayError{err}
+	}
+	return nil
+}
+
+// notGatewayError is a success whose body is not what a gateway answers. Asking
+// again would give the same.
+type notGatewayError struct{ cause error }
+
+func (e *notGatewayError) Error() string {
+	return fmt.Sprintf("the answer is not a gateway's: %v", e.cause)
+}
+func (e *notGatewayError) Unwrap() error { return e.cause }
+
+// after says whether to repeat a request that failed with err in the given
+// attempt (from 1), and after which pause.
+func (r Retry) after(attempt int, err error, idempotent bool) (time.Duration, bool) {
+	if attempt >= r.Attempts || !repeatable(err, idempotent) {
+		return 0, false
+	}
+	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
+		// A little later than told, and not all callers at one instant.
+		return p.RetryAfter + rand.N(r.Base), p.RetryAfter <= r.Max
+	}
+	return r.backoff(attempt), true
+}
+
+// backoff is a random part of the pause that doubles with each attempt.
+func (r Retry) backoff(attempt int) time.Duration {
+	ceiling := min(r.Max, r.Base<<min(attempt-1, 16))
+	return ceiling/2 + rand.N(ceiling/2+1)
+}
+
+// repeatable reports whether a request that failed with err may be sent again.
+func repeatable(err error, idempotent bool) bool {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		switch p.Status {
+		case http.StatusTooManyRequests:
+			return true // refused before anything was done
+		case http.StatusServiceUnavailable:
+			// Other reasons than a drain leave it open what was done.
+			return idempotent || p.Code() == CodeDraining
+		case http.StatusBadGateway, http.StatusGatewayTimeout:
+			return idempotent && p.Code() != CodeAckTimeout
+		}
+		return false
+	}
+	if _, ok := errors.AsType[*notGatewayError](err); ok || errors.Is(err, errAnswerTooLarge) {
+		return false
+	}
+	return idempotent || neverSent(err)
+}
+
+// neverSent reports that the connection could not even be opened.
+func neverSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// sleep waits for d, or returns early with the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

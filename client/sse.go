@@ -1,0 +1,95 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// frame is one event of a stream as it stands on the wire.
+type frame struct {
+	id   string
+	name string
+	data []byte // valid until the next call of next
+}
+
+// eventReader parses text/event-stream (WHATWG HTML §9.2.6).
+type eventReader struct {
+	scan  *bufio.Scanner
+	alive func() // called for each line, comments included
+	data  bytes.Buffer
+	retry time.Duration // what the server asked for, 0 for nothing
+	// position is the id of the last complete block, also of one without data:
+	// a filter may pass over many events.
+	position string
+}
+
+// errLineTooLong is returned for a line beyond maxLine.
+var errLineTooLong = errors.New("event stream: line too long")
+
+func newEventReader(r io.Reader, alive func()) *eventReader {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 4096), maxLine)
+	return &eventReader{scan: s, alive: alive}
+}
+
+// next returns the next event that has data; io.EOF when the stream ended. An
+// event cut off by the end of the stream is dropped, as the standard says.
+func (r *eventReader) next() (frame, error) {
+	var f frame
+	r.data.Reset()
+	for r.scan.Scan() {
+		r.alive()
+		line := r.scan.Bytes()
+		if len(line) == 0 {
+			if f.id != "" {
+				r.position = f.id
+			}
+			if r.data.Len() == 0 {
+				f = frame{}
+				continue
+			}
+			f.data = bytes.TrimSuffix(r.data.Bytes(), []byte("\n"))
+			return f, nil
+		}
+		if err := r.field(&f, line); err != nil {
+			return frame{}, err
+		}
+	}
+	if errors.Is(r.scan.Err(), bufio.ErrTooLong) {
+		return frame{}, errLineTooLong
+	}
+	if err := r.scan.Err(); err != nil {
+		return frame{}, err
+	}
+	return frame{}, io.EOF
+}
+
+// field takes one line: "name: value", or a comment that starts with a colon.
+func (r *eventReader) field(f *frame, line []byte) error {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimPrefix(value, []byte(" "))
+	switch string(name) {
+	case "id":
+		if !bytes.ContainsRune(value, 0) {
+			f.id = string(value)
+		}
+	case "event":
+		f.name = string(value)
+	case "data":
+		if r.data.Len()+len(value) > maxLine {
+			return errLineTooLong
+		}
+		r.data.Write(value)
+		r.data.WriteByte('\n')
+	case "retry":
+		if ms, err := strconv.ParseUint(strings.TrimSpace(string(value)), 10, 31); err == nil {
+			r.retry = time.Duration(ms) * time.Millisecond
+		}
+	}
+	return nil
+}

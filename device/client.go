@@ -1,0 +1,228 @@
+package device
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// Config says who the device is and what it does. Addr and ID are required.
+type Config struct {
+	Addr    string           // host:port of the gateway's device listener
+	ID      string           // 1 to 128 of A-Z a-z 0-9 . _ : @ - (126 in v1)
+	Token   string           // what the gateway wants to see; v1 cannot send it
+	Dialect protocol.Dialect // default protocol.V2
+
+	Labels    map[string]string // nil leaves what the gateway knows; v2 only
+	Groups    []string          // nil leaves what the gateway knows; v2 only
+	Heartbeat time.Duration     // proposal, 1 s to 1 h, 0 for the gateway's; v2 only
+	Window    int               // proposal, 1 to 256, 0 for the gateway's; v2 only
+
+	// Handler gets each delivery. Nil acks everything.
+	Handler Handler
+	// Workers is how many deliveries are handled at once. Default 1: one after
+	// the other, in order.
+	Workers int
+	// State remembers across restarts what has been handled (v2). Nil is a
+	// MemoryState.
+	State State
+
+	// Backoff says how long to wait between connections.
+	Backoff Backoff
+	// Logger gets one line per connection made and lost. Nil is slog.Default().
+	Logger *slog.Logger
+	// Dial makes a connection; nil is TCP with a timeout of 10 s. Use it for TLS.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	// OnConnect is called when the gateway has accepted the registration,
+	// OnDisconnect when the connection has ended and the next one is tried
+	// after retry; Run waits for both. Either may be nil.
+	OnConnect    func(protocol.Registered)
+	OnDisconnect func(why protocol.Close, retry time.Duration)
+
+	// Protocol has the timeouts of the wire; nil is all defaults.
+	Protocol *protocol.Config
+}
+
+// Backoff is exponential with full jitter: before attempt n the client waits
+// for a random part of Min × 2ⁿ, at most Max, and for as long as the gateway
+// has told it to besides.
+type Backoff struct {
+	Min time.Duration // default 500 ms
+	Max time.Duration // default 1 min
+}
+
+// settledAfter is how long a session must live for the next loss to count as
+// the first one again.
+const settledAfter = 30 * time.Second
+
+func (b Backoff) wait(attempt int, retryAfter time.Duration) time.Duration {
+	ceiling := cmp.Or(b.Min, 500*time.Millisecond)
+	limit := max(cmp.Or(b.Max, time.Minute), 1)
+	for range attempt {
+		if ceiling >= limit {
+			break
+		}
+		ceiling *= 2
+	}
+	return retryAfter + rand.N(max(1, min(ceiling, limit)))
+}
+
+// ClosedError is why Run ended: the gateway has closed the connection with a
+// code that says not to come back, or the registration cannot be sent.
+type ClosedError struct{ Close protocol.Close }
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("device: closed for good: %d %s", e.Close.Code, cmp.Or(e.Close.Text, e.Close.Reason))
+}
+
+// Client is one device. Its methods may be called from any goroutine.
+type Client struct {
+	// Fixed after New.
+	cfg  Config
+	log  *slog.Logger
+	jobs chan job      // deliveries for the workers
+	wake chan struct{} // capacity 1: the mailbox has something
+
+	saving sync.Mutex // orders State.Save; taken before mu
+	saved  Position   // guarded by saving
+
+	mu       sync.Mutex
+	running  bool
+	ledger   ledger
+	answers  []answer  // mailbox: for the deliveries of this and earlier sessions
+	uplinks  []*uplink // in order of number; bounded by maxUplinks
+	dropped  []uint64  // mailbox: uplinks whose sender has stopped waiting
+	lastUp   uint64
+	sessions uint64 // connections so far; tells ephemeral numbers apart
+}
+
+// maxJobs bounds deliveries that wait for a worker: the largest window there
+// is. A gateway that sends more is answered "retry later".
+const maxJobs = 256
+
+// New returns a client that does nothing until Run. It reads the State.
+func New(cfg Config) (*Client, error) {
+	if cfg.Addr == "" && cfg.Dial == nil {
+		return nil, errors.New("device: no address")
+	}
+	cfg.Dialect = cmp.Or(cfg.Dialect, protocol.V2)
+	cfg.Workers = max(1, min(cfg.Workers, maxJobs))
+	if cfg.State == nil {
+		cfg.State = new(MemoryState)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = dialTCP
+	}
+	c := &Client{cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()).With("client", cfg.ID),
+		jobs: make(chan job, maxJobs), wake: make(chan struct{}, 1)}
+	// Numbers of uplinks rise across restarts without being remembered.
+	c.lastUp = uint64(time.Now().UnixMicro())
+	position, err := cfg.State.Load()
+	if err != nil {
+		return nil, fmt.Errorf("device: load state: %w", err)
+	}
+	c.saved = position
+	c.ledger = newLedger(cfg.Dialect == protocol.V2, position)
+	return c, nil
+}
+
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// Run keeps the device connected until ctx ends (it returns ctx's error) or
+// the gateway says not to come back (it returns a *ClosedError). It waits for
+// handlers, whose ctx ends with Run's. Only one Run at a time.
+func (c *Client) Run(ctx context.Context) error {
+	if !c.start() {
+		return errors.New("device: Run is running already")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	for range c.cfg.Workers {
+		workers.Go(func() { c.work(ctx) })
+	}
+	err := c.reconnect(ctx)
+	cancel()
+	workers.Wait()
+	c.stop()
+	return err
+}
+
+func (c *Client) start() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ok := !c.running
+	c.running = true
+	return ok
+}
+
+// stop makes the client ready for another Run: what no worker has begun comes
+// again from the gateway.
+func (c *Client) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.jobs) > 0 {
+		j := <-c.jobs
+		c.ledger.abandon(j.entry)
+	}
+	c.running = false
+}
+
+func (c *Client) reconnect(ctx context.Context) error {
+	attempt := 0
+	for {
+		began := time.Now()
+		why, registered := c.connection(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !why.Code.Reconnect() {
+			c.log.Error("closed for good", "code", why.Code, "reason", why.Reason, "text", why.Text)
+			return &ClosedError{why}
+		}
+		if registered && time.Since(began) >= settledAfter {
+			attempt = 0
+		}
+		retry := c.cfg.Backoff.wait(attempt, why.RetryAfter)
+		attempt++
+		c.log.Warn("not connected", "code", why.Code, "reason", why.Reason, "text", why.Text, "retry", retry)
+		if c.cfg.OnDisconnect != nil {
+			c.cfg.OnDisconnect(why, retry)
+		}
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// connection makes one connection and stays until it ends.
+func (c *Client) connection(ctx context.Context) (why protocol.Close, registered bool) {
+	conn, err := c.cfg.Dial(ctx, c.cfg.Addr)
+	if err != nil {
+		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: err.Error()}, false
+	}
+	l := newLink(c, conn)
+	why = l.run(ctx)
+	return why, l.registered
+}
+
+// signal wakes Run to look into the mailbox.
+func (c *Client) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it has not looked since the last signal
+	}
+}

@@ -1,0 +1,216 @@
+package device
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// link is one connection. It is owned by Run's goroutine; reader and writer
+// only touch conn and their channels.
+type link struct {
+	c       *Client
+	conn    net.Conn
+	s       *protocol.Session
+	number  uint64 // which connection of the client this is
+	why     protocol.Close
+	ended   bool // KindClosed was seen
+	blocked bool // the session takes no more uplinks for now
+
+	registered bool
+
+	read    chan []byte   // what one read returned; the buffer goes back with readNext
+	next    chan struct{} // the reader may reuse its buffer
+	lost    chan error    // why the reader ended; capacity 1
+	write   chan []byte   // output for the writer; at most one at a time
+	written chan int      // bytes written of it; capacity 1
+	writing bool
+	spare   []byte // output buffer while the writer has none
+}
+
+const (
+	readSize = 4 << 10
+	// lastWords is how long the final bytes of a session may take.
+	lastWords = time.Second
+)
+
+func newLink(c *Client, conn net.Conn) *link {
+	c.mu.Lock()
+	c.sessions++
+	number := c.sessions
+	position := c.ledger.position()
+	for _, u := range c.uplinks {
+		u.inFlight = false
+	}
+	c.mu.Unlock()
+	r := protocol.Register{ID: c.cfg.ID, Token: c.cfg.Token, Labels: c.cfg.Labels, Groups: c.cfg.Groups,
+		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: position.Log, LastSeq: position.LastSeq}
+	return &link{c: c, conn: conn, number: number,
+		s:    protocol.NewDevice(c.cfg.Protocol, c.cfg.Dialect, r, time.Now()),
+		read: make(chan []byte), next: make(chan struct{}), lost: make(chan error, 1),
+		write: make(chan []byte, 1), written: make(chan int, 1)}
+}
+
+// run drives the session until it is closed, and returns why.
+func (l *link) run(ctx context.Context) protocol.Close {
+	var helpers sync.WaitGroup
+	done := make(chan struct{})
+	helpers.Go(func() { l.readLoop(done) })
+	helpers.Go(l.writeLoop)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for l.pump(); !l.ended; l.pump() {
+		l.schedule(timer)
+		select {
+		case p := <-l.read:
+			l.s.Receive(time.Now(), p)
+			l.next <- struct{}{}
+		case err := <-l.lost:
+			l.lose(err)
+		case n := <-l.written:
+			l.writing = false
+			l.s.Flushed(time.Now(), n)
+		case <-timer.C:
+			l.s.Advance(time.Now())
+		case <-l.c.wake:
+		case <-ctx.Done():
+			l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed})
+		}
+	}
+	l.finish()
+	close(done)
+	helpers.Wait()
+	return l.why
+}
+
+// lose ends the session because the socket has; a timeout of the reader cannot
+// happen, for it has no deadline.
+func (l *link) lose(err error) {
+	l.s.EOF(time.Now())
+	l.why.Text = err.Error()
+}
+
+// finish writes what the session still has to say and closes the connection,
+// which wakes reader and writer.
+func (l *link) finish() {
+	_ = l.conn.SetWriteDeadline(time.Now().Add(lastWords))
+	if l.writing {
+		<-l.written
+		l.writing = false
+	}
+	l.writeOutput()
+	close(l.write)
+	if l.writing {
+		<-l.written
+	}
+	_ = l.conn.Close()
+}
+
+// schedule sets the timer to the next deadline of the session or of an uplink
+// that waits to be sent again.
+func (l *link) schedule(timer *time.Timer) {
+	at, ok := l.s.Deadline()
+	if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
+		at, ok = retry, true
+	}
+	if !ok {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, time.Until(at)))
+}
+
+// pump moves everything that can move: events, answers, uplinks, output.
+func (l *link) pump() {
+	for e, ok := l.s.Next(); ok; e, ok = l.s.Next() {
+		l.event(e)
+	}
+	if l.registered && !l.ended {
+		l.giveAnswers()
+		l.sendUplinks()
+	}
+	l.writeOutput()
+}
+
+func (l *link) event(e protocol.Event) {
+	switch e.Kind {
+	case protocol.KindRegistered:
+		l.registered = true
+		l.c.accepted(*e.Registered)
+	case protocol.KindData:
+		l.deliver(e)
+	case protocol.KindAck:
+		l.c.uplinkAcked(e)
+	case protocol.KindAckTimeout:
+		l.repeatUplink(e.Seq)
+	case protocol.KindWritable:
+		l.blocked = false
+	case protocol.KindMalformed:
+		l.c.log.Warn("input refused", "reason", e.Close.Reason, "text", e.Close.Text)
+	case protocol.KindClosed:
+		l.ended = true
+		e.Close.Text = cmp.Or(e.Close.Text, l.why.Text)
+		l.why = e.Close
+	}
+}
+
+// writeOutput hands what is pending to the writer if it is idle.
+func (l *link) writeOutput() {
+	if l.writing || l.s.Pending() == 0 {
+		return
+	}
+	l.spare = l.s.AppendOutput(l.spare[:0])
+	l.writing = true
+	l.write <- l.spare
+}
+
+func (l *link) writeLoop() {
+	for p := range l.write {
+		n, _ := l.conn.Write(p) // an error is the reader's, too
+		l.written <- n
+	}
+}
+
+func (l *link) readLoop(done <-chan struct{}) {
+	buf := make([]byte, readSize)
+	for {
+		n, err := l.conn.Read(buf)
+		if n > 0 {
+			select {
+			case l.read <- buf[:n]:
+			case <-done:
+				return
+			}
+			select {
+			case <-l.next:
+			case <-done:
+				return
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			l.lost <- err
+			return
+		}
+	}
+}
+
+// accepted notes what the gateway has answered to the registration.
+func (c *Client) accepted(r protocol.Registered) {
+	c.mu.Lock()
+	reset := c.ledger.follow(r.Log)
+	c.mu.Unlock()
+	if reset {
+		c.log.Warn("the gateway's log is another one: what was handled before does not count", "log", r.Log)
+		c.save()
+	}
+	c.log.Info("connected", "session", r.Session, "resumed", r.Resumed, "window", r.Window)
+	if c.cfg.OnConnect != nil {
+		c.cfg.OnConnect(r)
+	}
+}

@@ -1,0 +1,150 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// ErrQueueFull is returned by Send when too many uplinks wait already.
+var ErrQueueFull = errors.New("device: too many uplinks wait")
+
+// RejectedError is returned by Send when the gateway has refused the payload.
+type RejectedError struct{ Reason string }
+
+func (e *RejectedError) Error() string { return "device: uplink rejected: " + e.Reason }
+
+const (
+	maxUplinks  = 1024        // that wait to be acked
+	uplinkPause = time.Second // before one that the gateway could not take is sent again
+)
+
+// uplink is one payload on its way to the gateway.
+type uplink struct {
+	seq       uint64
+	payload   []byte
+	inFlight  bool // in the session's window
+	sent      bool // once at least, so it may be known to the gateway
+	notBefore time.Time
+	done      chan error // capacity 1
+}
+
+// Send hands payload to the gateway and returns nil when the gateway has
+// stored it. Uplinks are sent in order of the calls; those that are not acked
+// are sent again after a reconnect. payload must not change before Send
+// returns. When ctx ends first, the payload may or may not arrive. Errors:
+// ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
+func (c *Client) Send(ctx context.Context, payload []byte) error {
+	u := &uplink{payload: payload, done: make(chan error, 1)}
+	c.mu.Lock()
+	if len(c.uplinks) >= maxUplinks {
+		c.mu.Unlock()
+		return ErrQueueFull
+	}
+	c.lastUp++
+	u.seq = c.lastUp
+	c.uplinks = append(c.uplinks, u)
+	c.mu.Unlock()
+	c.signal()
+	select {
+	case err := <-u.done:
+		return err
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	if c.settle(u.seq) != nil {
+		c.dropped = append(c.dropped, u.seq)
+	}
+	c.mu.Unlock()
+	c.signal()
+	return ctx.Err()
+}
+
+// settle takes an uplink off the list, nil if it is not there. c.mu is held.
+func (c *Client) settle(seq uint64) *uplink {
+	i := slices.IndexFunc(c.uplinks, func(u *uplink) bool { return u.seq == seq })
+	if i < 0 {
+		return nil
+	}
+	u := c.uplinks[i]
+	c.uplinks = slices.Delete(c.uplinks, i, i+1)
+	return u
+}
+
+// sendUplinks puts waiting uplinks into the window, in order, until it is full.
+func (l *link) sendUplinks() {
+	c, now := l.c, time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, seq := range c.dropped {
+		l.s.Forget(now, seq, false)
+	}
+	c.dropped = nil
+	for i := 0; i < len(c.uplinks) && !l.blocked; {
+		u := c.uplinks[i]
+		if u.inFlight || now.Before(u.notBefore) {
+			i++
+			continue
+		}
+		err := l.s.Send(now, protocol.Data{Seq: u.seq, Payload: u.payload, Dup: u.sent})
+		switch {
+		case err == nil:
+			u.inFlight, u.sent = true, true
+			i++
+		case errors.Is(err, protocol.ErrTooLarge):
+			c.settle(u.seq)
+			u.done <- err
+		default: // window full, v1 gate shut: KindWritable follows
+			l.blocked = true
+		}
+	}
+}
+
+// repeatUplink sends an uplink again that was not acked in time.
+func (l *link) repeatUplink(seq uint64) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	for _, u := range l.c.uplinks {
+		if u.seq == seq {
+			_ = l.s.Send(time.Now(), protocol.Data{Seq: seq, Payload: u.payload, Dup: true}) // it has its place in the window
+		}
+	}
+}
+
+// uplinkAcked passes the gateway's verdict on.
+func (c *Client) uplinkAcked(e protocol.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Code == protocol.AckRetry {
+		for _, u := range c.uplinks {
+			if u.seq == e.Seq {
+				u.inFlight, u.notBefore = false, time.Now().Add(uplinkPause)
+			}
+		}
+		return
+	}
+	u := c.settle(e.Seq)
+	switch {
+	case u == nil:
+	case e.Code == protocol.AckReject:
+		u.done <- &RejectedError{string(e.Payload)}
+	default:
+		u.done <- nil
+	}
+}
+
+// nextRetry returns when an uplink that the gateway could not take is due.
+func (c *Client) nextRetry() (at time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for _, u := range c.uplinks {
+		if !u.inFlight && u.notBefore.After(now) && (!ok || u.notBefore.Before(at)) {
+			at, ok = u.notBefore, true
+		}
+	}
+	return at, ok
+}

@@ -1,0 +1,281 @@
+// Package app is the process as a value: New wires it, Start serves, Stop hands
+// the devices over and unwinds in reverse. Signals and exit codes stay with the
+// caller.
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/version"
+	"github.com/longwire/longwire/internal/wheel"
+	"github.com/longwire/longwire/protocol"
+	"github.com/longwire/longwire/tcpserver"
+)
+
+// App is one gateway process.
+type App struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	store gateway.Store
+	wheel *wheel.Wheel
+	gw    *gateway.Gateway
+	tcp   *tcpserver.Server
+	http  *http.Server
+	ln    net.Listener // of http
+
+	draining chan struct{}
+	drainNow func()
+	serving  sync.WaitGroup
+	failed   chan error // first failure of a listener; room for both
+}
+
+// New opens the store and binds both listeners. Nothing is served before Start;
+// Stop releases everything, also after New alone.
+func New(cfg *config.Config, log *slog.Logger) (a *App, err error) {
+	a = &App{cfg: cfg, log: log, draining: make(chan struct{}), failed: make(chan error, 2)}
+	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	if a.store, err = openStore(cfg, log); err != nil {
+		return nil, err
+	}
+	a.wheel = wheel.New(0)
+	a.wheel.Start()
+	a.gw = gateway.New(a.gatewayConfig())
+	a.gw.Start()
+	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
+		return nil, err
+	}
+	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
+		return nil, fmt.Errorf("listen for HTTP: %w", err)
+	}
+	a.http = api.NewServer(a.apiConfig())
+	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
+	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
+	a.http.MaxHeaderBytes = int(cfg.HTTP.MaxHeader)
+	return a, nil
+}
+
+func (a *App) gatewayConfig() gateway.Config {
+	c := a.cfg
+	g := gateway.Config{
+		Store:            a.store,
+		NewMessageID:     func() gateway.MessageID { return gateway.MessageID("msg_" + newID()) },
+		NewSessionID:     func() gateway.SessionID { return gateway.SessionID("ses_" + newID()) },
+		DefaultTTL:       c.Delivery.DefaultTTL.Std(),
+		OnlineWait:       c.Delivery.OnlineWait.Std(),
+		MaxAttempts:      c.Delivery.MaxAttempts,
+		RejectTwins:      c.TCP.DuplicateID == config.RejectDuplicate,
+		EventBuffer:      c.Events.Buffer,
+		EventBufferBytes: int(c.Events.BufferBytes),
+		Logger:           a.log,
+	}
+	if token := c.Auth.DeviceToken.Reveal(); token != "" {
+		g.Authenticate = deviceToken(token)
+	}
+	return g
+}
+
+// newID returns a UUIDv7. Reading random bytes does not fail on the platforms
+// that Go supports.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// deviceToken lets in devices that know the shared token.
+func deviceToken(token string) func(context.Context, gateway.Hello) error {
+	want := sha256.Sum256([]byte(token))
+	return func(_ context.Context, h gateway.Hello) error {
+		got := sha256.Sum256([]byte(h.Token))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			return errors.New("wrong or missing token")
+		}
+		return nil
+	}
+}
+
+func (a *App) tcpConfig() tcpserver.Config {
+	c := a.cfg.TCP
+	return tcpserver.Config{
+		Addr: c.Addr,
+		Protocol: protocol.Config{
+			Heartbeat:       c.Heartbeat.Std(),
+			Grace:           c.Grace.Std(),
+			RegisterTimeout: c.RegisterTimeout.Std(),
+			AckTimeout:      c.AckTimeout.Std(),
+			V1AckTimeout:    c.V1AckTimeout.Std(),
+			V1Gap:           c.V1Gap.Std(),
+			Window:          c.Window,
+			MaxPayload:      gateway.MaxPayload,
+			Jitter:          randomUpTo,
+		},
+		Gateway:              a.gw,
+		Wheel:                a.wheel,
+		OutputBudget:         int(c.OutputBudget),
+		WriteTimeout:         c.WriteTimeout.Std(),
+		MaxConns:             c.MaxConnections,
+		MaxUnregistered:      c.MaxUnregistered,
+		MaxUnregisteredPerIP: c.MaxUnregisteredPerIP,
+		Logger:               a.log,
+	}
+}
+
+func (a *App) apiConfig() api.Config {
+	c := a.cfg
+	v := version.Get()
+	out := api.Config{
+		Gateway:     a.gw,
+		Ready:       a.checks,
+		Version:     api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Logger:      a.log,
+		Hosts:       c.HTTP.Hosts,
+		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr),
+		MaxBody:     int64(c.HTTP.MaxBody),
+		MaxWait:     c.HTTP.MaxWait.Std(),
+		ReadTimeout: c.HTTP.ReadTimeout.Std(),
+		Draining:    a.draining,
+	}
+	if len(c.Auth.APIKeys) > 0 {
+		keys := make([]string, len(c.Auth.APIKeys))
+		for i, k := range c.Auth.APIKeys {
+			keys[i] = k.Reveal()
+		}
+		out.Authorizer = api.APIKeys(keys...)
+	}
+	return out
+}
+
+// checks is what /readyz shows.
+func (a *App) checks() []api.Check {
+	draining := error(nil)
+	select {
+	case <-a.draining:
+		draining = errors.New("the gateway is shutting down")
+	default:
+	}
+	return []api.Check{{Name: "store", Err: a.store.Health()}, {Name: "accepting", Err: draining}}
+}
+
+// Start serves. It returns at once; Failed tells when a listener dies.
+func (a *App) Start() {
+	a.serving.Go(func() {
+		if err := a.tcp.Serve(); err != nil {
+			a.failed <- fmt.Errorf("serve devices: %w", err)
+		}
+	})
+	a.serving.Go(func() {
+		if err := a.http.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	})
+	notifySystemd("READY=1")
+}
+
+// Failed delivers the error of a listener that has died.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// TCPAddr and HTTPAddr are where the process listens.
+func (a *App) TCPAddr() net.Addr  { return a.tcp.Addr() }
+func (a *App) HTTPAddr() net.Addr { return a.ln.Addr() }
+
+// Stop drains and ends the process's work within drain.timeout: /readyz turns
+// red and drain.delay passes, so that load balancers look away; nothing more
+// is accepted; devices finish their acks and are told when to come back;
+// callers that wait get their answer; the store is flushed. ctx cuts it short.
+func (a *App) Stop(ctx context.Context) error {
+	notifySystemd("STOPPING=1")
+	a.drainNow()
+	sleep(ctx, a.cfg.Drain.Delay.Std())
+	a.gw.Drain()
+
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Drain.Timeout.Std())
+	defer cancel()
+	if err := a.tcp.Drain(ctx, tcpserver.DrainOptions{RetrySpread: a.cfg.Drain.RetrySpread.Std()}); err != nil {
+		a.log.Warn("some devices were cut off", "cause", err)
+	}
+	if err := a.http.Shutdown(ctx); err != nil {
+		a.log.Warn("some HTTP callers were cut off", "cause", err)
+	}
+	err := a.release()
+	a.serving.Wait()
+	return err
+}
+
+// release gives everything back, last opened first.
+func (a *App) release() error {
+	var errs []error
+	if a.http != nil {
+		a.http.Close()
+	}
+	if a.ln != nil {
+		a.ln.Close()
+	}
+	if a.tcp != nil {
+		a.tcp.Close()
+	}
+	if a.gw != nil {
+		a.gw.Stop()
+	}
+	if a.wheel != nil {
+		a.wheel.Stop()
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the store: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Run serves until ctx ends, then stops, and says on out what people need to
+// know. It is the whole of `longwire serve`.
+func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	log := newLogger(cfg)
+	slog.SetDefault(log)
+	a, err := New(cfg, log)
+	if err != nil {
+		return err
+	}
+	a.Start()
+	a.greet(out)
+	var failure error
+	select {
+	case <-ctx.Done():
+		log.Info("draining", "online", a.gw.Stats().Online)
+	case failure = <-a.Failed():
+		log.Error("stopping", "cause", failure)
+	}
+	stopErr := a.Stop(context.WithoutCancel(ctx))
+	if stopErr == nil && failure == nil {
+		log.Info("stopped")
+	}
+	return errors.Join(failure, stopErr)
+}

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/version"
+)
+
+// newLogger writes to standard error: text for people on a terminal, JSON for
+// machines.
+func newLogger(cfg *config.Config) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(cfg.Log.Level)) // validated; the zero level is info
+	opts := &slog.HandlerOptions{Level: level}
+	text := cfg.Log.Format == "text" || cfg.Log.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd()))
+	if text {
+		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+}
+
+// greet tells where everything is and what to type next.
+func (a *App) greet(out io.Writer) {
+	api := "http://" + dialable(a.HTTPAddr())
+	host, port, _ := net.SplitHostPort(dialable(a.TCPAddr()))
+	store := a.cfg.Data.Dir
+	if a.cfg.Data.Engine == config.EngineMemory {
+		store = "in memory: a 202 is lost with this process"
+	}
+	fmt.Fprintf(out, `longwire %s
+  devices     %s
+  HTTP API    %s
+  Swagger UI  %s/swagger/
+  data        %s
+
+Be a device in another terminal, and push to it from a third:
+  nc %s %s            then type: REGISTER demo
+  curl -d 'hello' '%s/v1/clients/demo/messages?wait=30s'
+
+`, version.Get().Version, a.TCPAddr(), api, api, store, host, port, api)
+}
+
+// dialable is addr as one would dial it on this machine.
+func dialable(addr net.Addr) string {
+	t, ok := addr.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() && !t.IP.IsLoopback() {
+		return addr.String()
+	}
+	return net.JoinHostPort("localhost", fmt.Sprint(t.Port))
+}
+
+// randomUpTo spreads first heartbeats.
+func randomUpTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d)
+}

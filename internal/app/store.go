@@ -1,0 +1,37 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/engine/memstore"
+)
+
+// openStore opens the store that data.engine names.
+func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
+	d := cfg.Data
+	if d.Engine == config.EngineMemory {
+		log.Warn("data.engine is memory: messages are lost with the process, a 202 promises nothing more")
+		return memstore.New(memstore.Options{
+			StatusRetention: d.StatusRetention.Std(),
+			UplinkRetention: d.UplinkRetention.Std(),
+			ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+		}), nil
+	}
+	store, err := engine.Open(engine.Options{
+		Dir:             d.Dir,
+		Logger:          log,
+		StatusRetention: d.StatusRetention.Std(),
+		UplinkRetention: d.UplinkRetention.Std(),
+		ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+		MaxDiskBytes:    int64(d.MaxDisk),
+		MinFreeBytes:    int64(d.MinFree),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the store in %s: %w", d.Dir, err)
+	}
+	return store, nil
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+const defaultServer = "http://127.0.0.1:8080"
+
+// Names of the environment that only the commands of the API read.
+const (
+	envServer     = "LONGWIRE_SERVER"
+	envAPIKey     = "LONGWIRE_API_KEY"
+	envAPIKeyFile = "LONGWIRE_API_KEY_FILE"
+)
+
+// ClientEnv are the LONGWIRE_ names that are not settings of the gateway.
+var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile}
+
+// apiFlags adds the flags that say which gateway to ask.
+func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
+	f := cmd.Flags()
+	f.StringVar(&e.server, "server", "", "address of the gateway's API, also LONGWIRE_SERVER (default "+defaultServer+")")
+	f.StringVar(&e.apiKey, "api-key", "", "API key, also LONGWIRE_API_KEY, or LONGWIRE_API_KEY_FILE with a file that holds it")
+	return cmd
+}
+
+// api returns a client of the gateway that flags and environment name.
+func (e *environ) api(opts ...client.Option) (*client.Client, error) {
+	key, err := e.key()
+	if err != nil {
+		return nil, err
+	}
+	server := e.server
+	if server == "" {
+		server = e.getenv(envServer)
+	}
+	if server == "" {
+		server = defaultServer
+	}
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	all := []client.Option{client.WithAPIKey(key), client.WithUserAgent("longwire-cli")}
+	c, err := client.New(server, append(all, opts...)...)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// maxKeyFile bounds the bytes read of a key file.
+const maxKeyFile = 4096
+
+// key returns the API key, "" for none. A flag goes before the environment.
+func (e *environ) key() (string, error) {
+	if e.apiKey != "" {
+		return e.apiKey, nil
+	}
+	if k := e.getenv(envAPIKey); k != "" {
+		return k, nil
+	}
+	name := e.getenv(envAPIKeyFile)
+	if name == "" {
+		return "", nil
+	}
+	b, err := readBounded(name, maxKeyFile)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", envAPIKeyFile, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAllBounded(f, name, limit)
+}

@@ -1,0 +1,175 @@
+// Package cli is the command line of longwire: one file per command. It reaches
+// a gateway through package client only; a simulated device speaks package
+// protocol over TCP.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/internal/config"
+)
+
+// Exit codes of every command.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Program is what the process gives to the command line. The zero value of each
+// field but Serve has a use.
+type Program struct {
+	// Serve runs the gateway until ctx ends and has it drained by then. It
+	// tells people where it listens on out.
+	Serve func(ctx context.Context, cfg *config.Config, out io.Writer) error
+	// More are commands that other packages bring along.
+	More []*cobra.Command
+
+	In       io.Reader // nil = os.Stdin
+	Out, Err io.Writer // nil = os.Stdout, os.Stderr
+	Env      []string  // nil = os.Environ()
+}
+
+// Main runs the command that args name (without the program's name) and returns
+// the exit code: 0 ok, 1 failed, 2 wrong usage or settings. An error is told on
+// Err in one line, wrong settings in one for each.
+func Main(ctx context.Context, p Program, args []string) int {
+	e := newEnviron(p)
+	root := e.root(p)
+	root.SetArgs(args)
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	err := root.ExecuteContext(ctx)
+	settings, wrongSettings := errors.AsType[*config.Error](err)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSilent):
+		return exitFailed
+	case wrongSettings: // several lines, with the place in the file
+		fmt.Fprintf(e.err, "longwire: %s\n", settings)
+		return exitUsage
+	case isUsage(err):
+		fmt.Fprintf(e.err, "longwire: %s\n", oneLine(err.Error()))
+		return exitUsage
+	}
+	fmt.Fprintf(e.err, "longwire: %s\n", oneLine(e.explain(err)))
+	return exitFailed
+}
+
+// environ is what all commands share: streams, environment and the gateway's
+// address.
+type environ struct {
+	in       io.Reader
+	out, err io.Writer
+	env      []string
+
+	server string // --server
+	apiKey string // --api-key
+	format string // --output
+}
+
+func newEnviron(p Program) *environ {
+	e := &environ{in: p.In, out: p.Out, err: p.Err, env: p.Env}
+	if e.in == nil {
+		e.in = os.Stdin
+	}
+	if e.out == nil {
+		e.out = os.Stdout
+	}
+	if e.err == nil {
+		e.err = os.Stderr
+	}
+	if e.env == nil {
+		e.env = os.Environ()
+	}
+	return e
+}
+
+// getenv returns the last value of name, as a process would see it.
+func (e *environ) getenv(name string) string {
+	value := ""
+	for _, kv := range e.env {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			value = v
+		}
+	}
+	return value
+}
+
+func (e *environ) root(p Program) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "longwire",
+		Short: "Hold device connections and reach them over HTTP",
+		Long: `Longwire holds long-lived TCP connections to devices and gives web backends one
+HTTP API to reach them.
+
+  longwire serve                              the gateway, on loopback, nothing to configure
+  longwire connect --id demo                  a simulated device, in a second terminal
+  longwire push demo "hello" --wait 5s        push to it and see that it was acked
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddGroup(&cobra.Group{ID: groupGateway, Title: "The gateway:"},
+		&cobra.Group{ID: groupAPI, Title: "Through the API of a running gateway:"},
+		&cobra.Group{ID: groupDevice, Title: "Devices:"})
+	root.AddCommand(
+		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand())...)
+	root.AddCommand(
+		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand())...)
+	root.AddCommand(inGroup(groupDevice, e.connectCommand())...)
+	root.AddCommand(e.versionCommand())
+	root.AddCommand(p.More...)
+	root.InitDefaultCompletionCmd()
+	asUsage(root)
+	return root
+}
+
+const (
+	groupGateway = "gateway"
+	groupAPI     = "api"
+	groupDevice  = "device"
+)
+
+func inGroup(id string, cmds ...*cobra.Command) []*cobra.Command {
+	for _, c := range cmds {
+		c.GroupID = id
+	}
+	return cmds
+}
+
+// asUsage makes the errors of argument checks usage errors, in all commands, and
+// a command that only groups others refuse words that it does not know.
+func asUsage(c *cobra.Command) {
+	check := c.Args
+	if c.HasSubCommands() && check == nil {
+		check = cobra.NoArgs
+	}
+	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	if check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		asUsage(sub)
+	}
+}

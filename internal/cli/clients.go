@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+func (e *environ) clientsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "See who is there, and disconnect"}
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsSet(), e.clientsKick())
+	return cmd
+}
+
+func (e *environ) clientsList() *cobra.Command {
+	var q client.ClientQuery
+	var status string
+	var labels []string
+	queuedGT := -1
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List clients, those online unless told otherwise",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if q.Labels, err = parsePairs("label", labels); err != nil {
+				return err
+			}
+			if queuedGT >= 0 {
+				q.QueuedGT = &queuedGT
+			}
+			q.Presence = client.Presence(status)
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			return e.showClients(api.Clients(cmd.Context(), q))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&status, "status", "online", "online, offline or all")
+	f.StringVar(&q.Prefix, "prefix", "", "ids that begin with this")
+	f.StringVar(&q.Group, "group", "", "members of this group")
+	f.StringArrayVar(&labels, "label", nil, "clients with this label, name=value (repeat: all of them)")
+	f.IntVar(&queuedGT, "queued-gt", -1, "with more queued messages than this")
+	f.IntVar(&q.Limit, "limit", 0, "at most so many, 0 for all")
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
+	now := time.Now()
+	t := e.table("ID", "STATUS", "SINCE", "DIALECT", "ADDRESS", "QUEUED", "IN FLIGHT", "GROUPS", "LABELS")
+	return show(e, t, all, func(c client.ClientInfo) []string {
+		since := c.LastSeenAt
+		if c.Online {
+			since = c.ConnectedAt
+		}
+		return []string{c.ID, presence(&c), ago(since, now), c.Dialect, c.RemoteAddr, count(c.Queued), count(c.InFlight),
+			strings.Join(c.Groups, ","), pairs(c.Labels)}
+	})
+}
+
+func presence(c *client.ClientInfo) string {
+	if c.Online {
+		return "online"
+	}
+	return "offline"
+}
+
+func (e *environ) clientsGet() *cobra.Command {
+	var messages bool
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Show one client",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			if messages {
+				return e.showMessages(api.Messages(cmd.Context(), client.MessageQuery{Client: args[0], Limit: 100}))
+			}
+			c, err := api.Client(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return e.showClient(c)
+		},
+	}
+	cmd.Flags().BoolVar(&messages, "messages", false, "list its queue and its last 100 messages instead")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) showClient(c *client.ClientInfo) error {
+	if e.json() {
+		return e.printJSON(c)
+	}
+	link := strings.TrimSpace(strings.Join([]string{c.Dialect, c.Transport, c.RemoteAddr}, " "))
+	traffic := ""
+	if c.Online {
+		traffic = fmt.Sprintf("%d messages (%s) in, %d messages (%s) out",
+			c.MessagesIn, bytesize(c.BytesIn), c.MessagesOut, bytesize(c.BytesOut))
+	}
+	rtt := ""
+	if c.RTTMS > 0 {
+		rtt = fmt.Sprintf("%.3g ms", c.RTTMS)
+	}
+	return e.facts(
+		"id", c.ID,
+		"status", presence(c),
+		"connected", clock(c.ConnectedAt),
+		"last seen", clock(c.LastSeenAt),
+		"link", link,
+		"round trip", rtt,
+		"session", c.Session,
+		"traffic", traffic,
+		"queued", count(c.Queued),
+		"in flight", count(c.InFlight),
+		"groups", strings.Join(c.Groups, ","),
+		"labels", pairs(c.Labels),
+		"last close", c.LastClose,
+		"blocked until", clock(c.BlockedUntil),
+		"known since", clock(c.CreatedAt),
+	)
+}
+
+func (e *environ) clientsSet() *cobra.Command {
+	var labels, groups []string
+	cmd := &cobra.Command{
+		Use:   "set ID",
+		Short: "Change a client's labels and groups",
+		Example: `  longwire clients set truck-17 --label model=x2 --label old=
+  longwire clients set truck-17 --group fleet-a --group trucks`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			given, err := parsePairs("label", labels)
+			if err != nil {
+				return err
+			}
+			var change client.ClientChange
+			for k, v := range given {
+				if change.Labels == nil {
+					change.Labels = make(map[string]*string)
+				}
+				change.Labels[k] = nil
+				if v != "" {
+					change.Labels[k] = &v
+				}
+			}
+			if cmd.Flags().Changed("group") {
+				members := []string{}
+				for _, g := range groups {
+					if g != "" {
+						members = append(members, g)
+					}
+				}
+				change.Groups = &members
+			}
+			if change.Labels == nil && change.Groups == nil {
+				return usagef("nothing to change: give --label or --group")
+			}
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			c, err := api.UpdateClient(cmd.Context(), args[0], change)
+			if err != nil {
+				return err
+			}
+			return e.showClient(c)
+		},
+	}
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value; name= removes it (repeat)")
+	cmd.Flags().StringArrayVar(&groups, "group", nil, `replace its groups (repeat; "" for none)`)
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) clientsKick() *cobra.Command {
+	var o client.DisconnectOptions
+	cmd := &cobra.Command{
+		Use:   "kick ID…",
+		Short: "Disconnect clients now; their queues are kept",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			for _, id := range args {
+				if err := api.Disconnect(cmd.Context(), id, o); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.err, "%s disconnected\n", printable(id))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel what is queued for them")
+	cmd.Flags().DurationVar(&o.Block, "block", 0, "refuse their return for so long, such as 10m")
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) uplinksCommand() *cobra.Command {
+	var q client.UplinkQuery
+	cmd := &cobra.Command{
+		Use:   "uplinks",
+		Short: "List what devices have sent, oldest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
+			return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
+				return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&q.Client, "client", "", "from this client")
+	cmd.Flags().Uint64Var(&q.After, "after", 0, "after this sequence")
+	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}

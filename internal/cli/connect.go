@@ -1,0 +1,321 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// chatty is the largest number of devices whose every step is printed.
+const chatty = 20
+
+// connectFlags are the options of connect as typed.
+type connectFlags struct {
+	id, dialect, ack string
+	count, limit     int
+	rate             float64
+	labels           []string
+	quiet            bool
+	cfg              deviceConfig
+}
+
+func (e *environ) connectCommand() *cobra.Command {
+	var f connectFlags
+	cmd := &cobra.Command{
+		Use:   "connect",
+		Short: "Be a simulated device, or thousands",
+		Long: `Connect as a device and print what it receives. What is typed goes out as data
+from the device. With --ack manual these lines answer instead:
+
+  ack [SEQ [RESULT]]    confirm a message, the oldest unanswered one without SEQ
+  nak [SEQ [REASON]]    reject it
+  retry [SEQ]           ask for it again later
+
+With --count the devices are called ID-1, ID-2 and so on, and what is typed goes
+out from each of them. It runs until interrupted, --limit, or until the server
+tells a device to stay away; the end of standard input does not end it.`,
+		Example: `  longwire connect --id demo
+  longwire connect --id slow --ack auto --latency 2s --label model=x2
+  longwire connect --id load --count 1000 --dialect v1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return e.connect(cmd.Context(), f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.id, "id", "demo", "client id, 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+	fl.StringVar(&f.cfg.addr, "addr", "127.0.0.1:6666", "the gateway's address for devices")
+	fl.StringVar(&f.dialect, "dialect", "v2", "v1, v2 or text")
+	fl.IntVar(&f.count, "count", 1, "how many devices, called ID-1, ID-2, …")
+	fl.Float64Var(&f.rate, "rate", 500, "new connections per second with --count")
+	fl.StringVar(&f.ack, "ack", "auto", "auto, manual, never or reject")
+	fl.StringVar(&f.cfg.result, "result", "", "answer to send with each ack (v2 and text)")
+	fl.DurationVar(&f.cfg.latency, "latency", 0, "pause before each answer")
+	fl.StringVar(&f.cfg.register.Token, "token", "", "device token")
+	fl.StringArrayVar(&f.labels, "label", nil, "label to register with, name=value (repeat; v2)")
+	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to register in (repeat; v2)")
+	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "heartbeat to propose, 1s to 1h (v2)")
+	fl.IntVar(&f.cfg.register.Window, "window", 0, "unacked messages to allow, 1 to 256 (v2)")
+	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a loss; --reconnect=false exits with 1 instead")
+	fl.IntVar(&f.limit, "limit", 0, "end after so many answered messages in all, 0 for never")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, fmt.Sprintf("print totals only (the default for more than %d devices)", chatty))
+	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("ack", cobra.FixedCompletions([]string{"auto", "manual", "never", "reject"}, cobra.ShellCompDirectiveNoFileComp))
+	e.outputFlag(cmd)
+	return cmd
+}
+
+// check completes the configuration from what was typed.
+func (f *connectFlags) check() (err error) {
+	var ok bool
+	if f.cfg.dialect, ok = protocol.ParseDialect(f.dialect); !ok {
+		return usagef("--dialect %q: want v1, v2 or text", f.dialect)
+	}
+	switch f.cfg.ack = ackPolicy(f.ack); f.cfg.ack {
+	case ackAuto, ackManual, ackNever, ackReject:
+	default:
+		return usagef("--ack %q: want auto, manual, never or reject", f.ack)
+	}
+	if f.cfg.dialect == protocol.V1 && f.cfg.ack == ackReject {
+		return usagef("--ack reject: the v1 dialect has no word for no; use never, or another dialect")
+	}
+	if f.count < 1 || f.rate <= 0 {
+		return usagef("--count and --rate must be above 0")
+	}
+	if f.cfg.latency < 0 {
+		return usagef("--latency must not be negative")
+	}
+	if _, _, err := net.SplitHostPort(f.cfg.addr); err != nil {
+		return usagef("--addr %q: want host:port", f.cfg.addr)
+	}
+	f.cfg.register.Labels, err = parsePairs("label", f.labels)
+	return err
+}
+
+// fleet is the devices of one command and the totals over them.
+type fleet struct {
+	e       *environ
+	quiet   bool
+	devices []*device
+	bar     *progressbar.ProgressBar // nil when nobody looks
+	limit   int
+	enough  context.CancelFunc // called when limit is reached
+
+	mu       sync.Mutex // guards what follows and the output
+	online   map[string]bool
+	received int
+	answered int
+	stored   int
+	lost     int
+}
+
+func (e *environ) connect(ctx context.Context, f connectFlags) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fl := &fleet{e: e, quiet: f.quiet || f.count > chatty, limit: f.limit, enough: cancel, online: make(map[string]bool)}
+	cfg := f.cfg
+	cfg.protocol = &protocol.Config{}
+	cfg.tell = fl.tell
+	cfg.dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	for i := range f.count {
+		id := f.id
+		if f.count > 1 {
+			id = fmt.Sprintf("%s-%d", f.id, i+1)
+		}
+		fl.devices = append(fl.devices, newDevice(cfg, id))
+	}
+	if fl.quiet && f.count > 1 && isTerminal(e.err) {
+		fl.bar = progressbar.NewOptions(f.count, progressbar.OptionSetWriter(e.err), progressbar.OptionSetDescription("connecting"),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish())
+	}
+	return fl.run(ctx, rate.Limit(f.rate))
+}
+
+// run starts all devices and waits for their end. Standard input cannot be
+// woken from a read, so its goroutine is left behind when the process ends.
+func (fl *fleet) run(ctx context.Context, perSecond rate.Limit) error {
+	go fl.relay(ctx)
+	var wg sync.WaitGroup
+	errs := make(chan error, len(fl.devices))
+	limiter := rate.NewLimiter(perSecond, 1)
+	for _, d := range fl.devices {
+		if limiter.Wait(ctx) != nil {
+			break
+		}
+		wg.Go(func() { errs <- d.run(ctx) })
+	}
+	stopTotals := make(chan struct{})
+	var totals sync.WaitGroup
+	if fl.quiet {
+		totals.Go(func() { fl.reportTotals(stopTotals) })
+	}
+	wg.Wait()
+	close(stopTotals)
+	totals.Wait()
+	close(errs)
+	return fl.verdict(errs)
+}
+
+// verdict is the first device's error, and how many others had one.
+func (fl *fleet) verdict(errs <-chan error) error {
+	var first error
+	n := 0
+	for err := range errs {
+		if err == nil {
+			continue
+		}
+		if n++; first == nil {
+			first = err
+		}
+	}
+	if op, ok := errors.AsType[*net.OpError](first); ok && op.Op == "dial" {
+		first = fmt.Errorf("cannot reach %s: %w; is \"longwire serve\" running there? Set --addr", fl.devices[0].addr, op.Err)
+	}
+	if n > 1 {
+		return fmt.Errorf("%d of %d devices ended: %w", n, len(fl.devices), first)
+	}
+	return first
+}
+
+const reportEvery = 5 * time.Second
+
+// reportTotals prints a line when something has changed, at most every
+// reportEvery, and one at the end.
+func (fl *fleet) reportTotals(stop <-chan struct{}) {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	last := ""
+	for ended := false; !ended; {
+		select {
+		case <-tick.C:
+		case <-stop:
+			ended = true
+		}
+		fl.mu.Lock()
+		if s := fl.totals(); s != last {
+			last = s
+			fmt.Fprintln(fl.e.out, s)
+		}
+		fl.mu.Unlock()
+	}
+}
+
+// totals is called with mu held.
+func (fl *fleet) totals() string {
+	if fl.e.json() {
+		return fmt.Sprintf(`{"online":%d,"devices":%d,"received":%d,"answered":%d,"stored":%d,"lost":%d}`,
+			len(fl.online), len(fl.devices), fl.received, fl.answered, fl.stored, fl.lost)
+	}
+	return fmt.Sprintf("%d of %d online, %d received, %d answered, %d uplinks stored, %d connections lost",
+		len(fl.online), len(fl.devices), fl.received, fl.answered, fl.stored, fl.lost)
+}
+
+// tell counts and prints what a device does.
+func (fl *fleet) tell(h happening) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	switch h.kind {
+	case "connected":
+		fl.online[h.client] = true
+		if fl.bar != nil && !fl.bar.IsFinished() {
+			fl.bar.Set(len(fl.online))
+		}
+	case "closed":
+		if fl.online[h.client] {
+			fl.lost++
+		}
+		delete(fl.online, h.client)
+	case "received":
+		fl.received++
+	case "stored":
+		fl.stored++
+	case "answered":
+		if fl.answered++; fl.answered == fl.limit {
+			fl.enough()
+		}
+	}
+	if !fl.quiet {
+		fl.print(h)
+	}
+}
+
+// print shows one happening. Called with mu held.
+func (fl *fleet) print(h happening) {
+	e := fl.e
+	if e.json() {
+		e.printJSON(struct {
+			Time   time.Time `json:"time"`
+			Client string    `json:"client"`
+			Event  string    `json:"event"`
+			Seq    string    `json:"seq,omitempty"`
+			Text   string    `json:"text,omitempty"`
+			Again  bool      `json:"again,omitempty"`
+		}{time.Now().UTC(), h.client, h.kind, h.seq, h.text, h.again})
+		return
+	}
+	words := []string{time.Now().Format("15:04:05.000"), h.client, fmt.Sprintf("%-9s", h.kind)}
+	if h.seq != "" {
+		words = append(words, h.seq)
+	}
+	if h.text != "" {
+		words = append(words, clip(printable(h.text), 400))
+	}
+	if h.again {
+		words = append(words, "(again)")
+	}
+	fmt.Fprintln(e.out, strings.TrimRight(strings.Join(words, "  "), " "))
+}
+
+// relay hands what is typed to the devices until ctx ends or the input does.
+func (fl *fleet) relay(ctx context.Context) {
+	lines := bufio.NewScanner(fl.e.in)
+	lines.Buffer(make([]byte, 0, 4096), maxPayload+1)
+	for lines.Scan() {
+		if lines.Text() == "" {
+			continue
+		}
+		c := parseTyped(lines.Text(), fl.devices[0].ack == ackManual)
+		for _, d := range fl.devices {
+			select {
+			case d.commands <- c: // waits while it is not connected
+			case <-d.ended:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		fmt.Fprintf(fl.e.err, "longwire: standard input: %s\n", oneLine(err.Error()))
+	}
+}
+
+// parseTyped reads one line: an answer when answers are given by hand, else
+// data to send.
+func parseTyped(line string, manual bool) command {
+	word, rest, _ := strings.Cut(line, " ")
+	codes := map[string]protocol.AckCode{"ack": protocol.AckOK, "nak": protocol.AckReject, "retry": protocol.AckRetry}
+	code, ok := codes[word]
+	if !manual || !ok {
+		return command{uplink: []byte(line)}
+	}
+	seq, result, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return command{seq: seq, code: code, result: []byte(result)}
+}

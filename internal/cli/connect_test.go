@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// screen is an output that can be waited on.
+type screen struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func newScreen() *screen { return &screen{changed: make(chan struct{})} }
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return s.text.Write(p)
+}
+
+func (s *screen) await(t *testing.T, pattern string) {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		text, changed := s.text.String(), s.changed
+		s.mu.Unlock()
+		if re.MatchString(text) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("no %q on the screen:\n%s", pattern, text)
+		}
+	}
+}
+
+// A person answers by hand: no to the second message, then yes to the oldest.
+func TestAnswersByHand(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	keyboard, typing := io.Pipe()
+	out, errs := newScreen(), newScreen()
+	code := make(chan int)
+	go func() {
+		code <- Main(t.Context(), Program{In: keyboard, Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "hand", "--ack", "manual", "--limit", "2"})
+	}()
+	out.await(t, `received +2  bye`)
+	io.WriteString(typing, "ack 77\nnak 2 too late\n")
+	out.await(t, `refused +77  no such message`)
+	out.await(t, `answered +2  reject`)
+	io.WriteString(typing, "ack\n")
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d, want %d", got, exitOK)
+	}
+	typing.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if log, ok := p.await(ctx, func(s string) bool {
+		return strings.Contains(s, `ack 2 reject "too late"`) && strings.Contains(s, `ack 1 ok ""`)
+	}); !ok {
+		t.Errorf("the device port saw:\n%s", log)
+	}
+}
+
+func TestParseTyped(t *testing.T) {
+	for _, tt := range []struct {
+		line   string
+		manual bool
+		want   command
+	}{
+		{"hello", false, command{uplink: []byte("hello")}},
+		{"ack 1", false, command{uplink: []byte("ack 1")}},
+		{"hello", true, command{uplink: []byte("hello")}},
+		{"ack", true, command{code: protocol.AckOK}},
+		{"ack e7 all done", true, command{seq: "e7", code: protocol.AckOK, result: []byte("all done")}},
+		{"nak 12", true, command{seq: "12", code: protocol.AckReject}},
+		{"retry 3", true, command{seq: "3", code: protocol.AckRetry}},
+	} {
+		got := parseTyped(tt.line, tt.manual)
+		if string(got.uplink) != string(tt.want.uplink) || got.seq != tt.want.seq || got.code != tt.want.code || string(got.result) != string(tt.want.result) {
+			t.Errorf("parseTyped(%q, %v) = %+v, want %+v", tt.line, tt.manual, got, tt.want)
+		}
+	}
+}
+
+func TestBackoffGrowsAndIsSpread(t *testing.T) {
+	for failures, ceiling := range map[int]int64{1: int64(minBackoff), 3: int64(4 * minBackoff), 50: int64(maxBackoff)} {
+		seen := map[int64]bool{}
+		for range 50 {
+			d := int64(backoff(failures))
+			if d < ceiling/4 || d > ceiling {
+				t.Fatalf("backoff(%d) = %d, want %d to %d", failures, d, ceiling/4, ceiling)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("backoff(%d) is not spread: %d values", failures, len(seen))
+		}
+	}
+}

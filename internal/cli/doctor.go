@@ -1,0 +1,286 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is what one check of the doctor saw.
+type finding struct {
+	Check  string `json:"check"`
+	Status string `json:"status"` // ok, warn, bad, or "" for a fact without a verdict
+	Value  string `json:"value"`
+	Advice string `json:"advice,omitempty"`
+	// devices is how many this host holds as far as this check can tell;
+	// 0 = it sets no bound.
+	devices uint64
+}
+
+// Bytes of memory per idle device: the process's share and the kernel's socket.
+const (
+	processBytesPerDevice = 4608
+	kernelBytesPerDevice  = 5 << 10
+)
+
+// reservedFiles are file numbers that the gateway needs for itself: store,
+// listeners and HTTP connections.
+const reservedFiles = 1000
+
+func (e *environ) doctorCommand() *cobra.Command {
+	dir := ""
+	syncs := 0
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Examine this host: limits, clock, disk; and say how many devices it holds",
+		Long: `Examine what a gateway on this host would meet: the file limit, kernel limits,
+memory, the clock, and how fast the disk of the data directory confirms a write.
+Exits with 1 when something is bad; a warning is not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if syncs < 1 || syncs > 10_000 {
+				return usagef("--syncs %d: want 1 to 10000", syncs)
+			}
+			h := host{proc: "/proc", dataDir: dir, syncs: syncs}
+			return e.showFindings(h.examine())
+		},
+	}
+	cmd.Flags().StringVar(&dir, "data-dir", "longwire-data", "the data directory, or where it would be made")
+	cmd.Flags().IntVar(&syncs, "syncs", 100, "writes to the disk to time")
+	e.outputFlag(cmd)
+	return cmd
+}
+
+// host is the machine that is examined.
+type host struct {
+	proc    string // where procfs is mounted
+	dataDir string
+	syncs   int
+}
+
+func (h host) examine() []finding {
+	dir, err := nearestDir(h.dataDir)
+	all := h.limits()
+	all = append(all, h.clock()...)
+	if err != nil {
+		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another with --data-dir"})
+	}
+	return append(all, h.freeSpace(dir), h.diskSync(dir))
+}
+
+// showFindings prints them and the number of devices; errSilent when one is bad.
+func (e *environ) showFindings(all []finding) error {
+	t := e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO")
+	bad := false
+	for _, f := range all {
+		bad = bad || f.Status == "bad"
+		if e.json() {
+			if err := e.printJSON(f); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(f.Check, f.Status, f.Value, f.Advice)
+	}
+	if err := e.showCapacity(all, t); err != nil {
+		return err
+	}
+	if bad {
+		return errSilent
+	}
+	return nil
+}
+
+func (e *environ) showCapacity(all []finding, t *table) error {
+	devices, limit := capacity(all)
+	if e.json() {
+		return e.printJSON(struct {
+			Devices   uint64 `json:"devices"` // 0 = not known
+			LimitedBy string `json:"limited_by,omitempty"`
+		}{devices, limit})
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if devices == 0 {
+		_, err := fmt.Fprintln(e.out, "\nHow many devices this host holds cannot be told on this system.")
+		return err
+	}
+	_, err := fmt.Fprintf(e.out, "\nThis host holds about %s devices; what ends first is: %s.\n", thousands(devices), limit)
+	return err
+}
+
+// capacity is the smallest bound, rounded down to two digits, and whose it is.
+func capacity(all []finding) (devices uint64, limitedBy string) {
+	devices = math.MaxUint64
+	for _, f := range all {
+		if f.devices > 0 && f.devices < devices {
+			devices, limitedBy = f.devices, f.Check
+		}
+	}
+	if limitedBy == "" {
+		return 0, ""
+	}
+	step := uint64(1)
+	for devices/step >= 100 {
+		step *= 10
+	}
+	return devices / step * step, limitedBy
+}
+
+// nearestDir is dir, or the directory above it that exists: a data directory
+// that is yet to be made will be on that disk.
+func nearestDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			return dir, nil
+		case err == nil:
+			return "", fmt.Errorf("%s is not a directory", dir)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), dir == filepath.Dir(dir):
+			return "", err
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// Bounds of the time that a disk takes to confirm a write.
+const (
+	slowSync     = 50 * time.Millisecond // p99 above: bulk still flies, single pushes crawl
+	uselessSync  = time.Second           // p99 above: callers time out
+	unlikelySync = 15 * time.Microsecond // p50 below: nothing reached a disk
+)
+
+// diskSync times small appended writes, each followed by fsync: what stands
+// between a push and its 202.
+func (h host) diskSync(dir string) finding {
+	f := finding{Check: "disk sync"}
+	took, err := timeSyncs(dir, h.syncs)
+	if err != nil {
+		f.Status, f.Value, f.Advice = "bad", err.Error(), "the gateway must be able to write there"
+		return f
+	}
+	slices.Sort(took)
+	p50, p99 := took[len(took)/2], took[(len(took)*99)/100]
+	f.Value = fmt.Sprintf("p50 %s, p99 %s of %d", brief(p50), brief(p99), len(took))
+	switch {
+	case p99 > uselessSync:
+		f.Status, f.Advice = "bad", "this disk is too slow to confirm messages; use another for the data directory"
+	case p50 < unlikelySync:
+		f.Status, f.Advice = "warn", "too fast for a real disk (tmpfs?): what is here does not survive power loss"
+	case p99 > slowSync:
+		f.Status, f.Advice = "warn", "each push waits for this; prefer a disk with power-loss protection"
+	default:
+		f.Status = "ok"
+	}
+	return f
+}
+
+// timeSyncs appends n blocks of 4 KiB to a file in dir, which it removes.
+func timeSyncs(dir string, n int) (took []time.Duration, err error) {
+	file, err := os.CreateTemp(dir, ".longwire-doctor-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	block := make([]byte, 4096)
+	for deadline := time.Now().Add(10 * time.Second); len(took) < n && (len(took) == 0 || time.Now().Before(deadline)); {
+		start := time.Now()
+		if _, err := file.Write(block); err != nil {
+			return nil, err
+		}
+		if err := file.Sync(); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(start))
+	}
+	return took, nil
+}
+
+// Free space below which the gateway accepts nothing, and where it gets tight.
+const (
+	minFree  = 64 << 20
+	fineFree = 1 << 30
+)
+
+func (h host) freeSpace(dir string) finding {
+	f := finding{Check: "free space", Status: "ok"}
+	free, err := freeBytes(dir)
+	if err != nil {
+		f.Status, f.Value = "warn", "not known: "+err.Error()
+		return f
+	}
+	f.Value = bytesize(free) + " in " + dir
+	switch {
+	case free < minFree:
+		f.Status, f.Advice = "bad", "below "+bytesize(minFree)+" nothing is accepted"
+	case free < fineFree:
+		f.Status, f.Advice = "warn", "room for few messages"
+	}
+	return f
+}
+
+// monotonic compares the two clocks: a wall clock that is being set while we
+// look makes expiry times wrong.
+func monotonic() finding {
+	f := finding{Check: "clock", Status: "ok"}
+	start := time.Now()
+	time.Sleep(20 * time.Millisecond)
+	end := time.Now()
+	drift := end.Round(0).Sub(start.Round(0)) - end.Sub(start)
+	f.Value = end.UTC().Format(time.RFC3339)
+	if end.Year() < 2025 {
+		f.Status, f.Advice = "bad", "the date is wrong: messages would expire at once or never"
+	} else if drift.Abs() > 5*time.Millisecond {
+		f.Status, f.Advice = "warn", fmt.Sprintf("it was moved by %s while we looked", drift)
+	}
+	return f
+}
+
+// number reads the n-th number of a file, false when there is none.
+func number(path string, n int) (uint64, bool) {
+	b, err := readBounded(path, 64<<10)
+	if err != nil {
+		return 0, false
+	}
+	words := strings.Fields(string(b))
+	if n >= len(words) {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(words[n], 10, 64)
+	return v, err == nil
+}
+
+// brief rounds a duration to three digits.
+func brief(d time.Duration) string {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

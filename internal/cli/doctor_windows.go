@@ -1,0 +1,17 @@
+package cli
+
+import "golang.org/x/sys/windows"
+
+// fileLimit: Windows bounds sockets by memory alone.
+func fileLimit() finding {
+	return finding{Check: "open files", Status: "ok", Value: "no limit per process"}
+}
+
+func freeBytes(dir string) (free uint64, err error) {
+	p, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	err = windows.GetDiskFreeSpaceEx(p, &free, nil, nil)
+	return free, err
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/longwire/longwire/client"
+)
+
+// usageError is a command that was typed wrongly: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func isUsage(err error) bool {
+	_, ok := errors.AsType[usageError](err)
+	return ok
+}
+
+// errSilent is a failure that the output has told already: exit code 1 without
+// another line.
+var errSilent = errors.New("failed")
+
+// oneLine keeps an error on one line, safe for a terminal.
+func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
+
+// explain adds to an error of the API what to do next.
+func (e *environ) explain(err error) string {
+	if p, ok := errors.AsType[*client.Problem](err); ok {
+		if hint := e.hint(p); hint != "" {
+			return p.Error() + "; " + hint
+		}
+		return p.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return err.Error() + "; the gateway did not answer in time, so the outcome is unknown"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		what := op.Err.Error()
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			if at, perr := url.Parse(u.URL); perr == nil {
+				return fmt.Sprintf("cannot reach the gateway at %s://%s: %s; is \"longwire serve\" running there? Set --server or LONGWIRE_SERVER",
+					at.Scheme, at.Host, what)
+			}
+		}
+	}
+	return err.Error()
+}
+
+// hint says what a person at a terminal can do about a problem.
+func (e *environ) hint(p *client.Problem) string {
+	switch p.Code() {
+	case client.CodeUnauthenticated:
+		return "give a key with --api-key or LONGWIRE_API_KEY"
+	case client.CodeClientNotFound:
+		return `"longwire clients ls --status all" lists those that are known`
+	case client.CodeClientOffline:
+		return "without --mode online the message waits until the client is back"
+	case client.CodeMessageNotFound:
+		return `"longwire messages ls" lists recent ones`
+	case client.CodeAckTimeout:
+		return "the device may still have got it; give it longer with --wait"
+	case client.CodeQueueFull:
+		return `"longwire clients kick --purge" cancels what is queued for it`
+	case client.CodeDraining, client.CodeUnavailable:
+		return `nothing was promised; try again, "longwire health" says when it is ready`
+	case "":
+		return "this does not look like a gateway's answer; check --server"
+	}
+	return ""
+}

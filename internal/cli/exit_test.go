@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/internal/config"
+)
+
+func TestExitCodes(t *testing.T) {
+	g := startGateway()
+	defer g.http.Close()
+	p := Program{
+		Serve: func(_ context.Context, cfg *config.Config, _ io.Writer) error {
+			if cfg.TCP.Addr == "127.0.0.1:1" {
+				return errors.New("listen: in use\nreally")
+			}
+			return nil
+		},
+		More: []*cobra.Command{{Use: "extra", RunE: func(*cobra.Command, []string) error { return nil }}},
+		In:   strings.NewReader(""),
+		Env:  []string{"LONGWIRE_SERVER=" + g.http.URL, "LONGWIRE_API_KEY=k"},
+	}
+	for _, tt := range []struct {
+		args string
+		want int
+		says string // on Err
+	}{
+		{"", exitOK, ""},
+		{"serve", exitOK, ""},
+		{"extra", exitOK, ""},
+		{"version", exitOK, ""},
+		{"push truck-17 hi --wait 1s", exitOK, ""},
+		{"push truck-18 hi --wait 1s", exitFailed, ""},
+		{"push ghost hi", exitFailed, "longwire: No such client; "},
+		{"serve --tcp-addr 127.0.0.1:1", exitFailed, "longwire: listen: in use really\n"},
+		{"serve --tcp-addr nonsense", exitUsage, "longwire: --tcp-addr: "},
+		{"serve extra", exitUsage, "longwire: "},
+		{"nonsense", exitUsage, `longwire: unknown command "nonsense"`},
+		{"clients nonsense", exitUsage, `longwire: unknown command "nonsense"`},
+		{"push", exitUsage, "longwire: to whom?"},
+		{"push a b c", exitUsage, "longwire: accepts at most 2 arg(s), received 3; see longwire push --help\n"},
+		{"clients ls --nope", exitUsage, "longwire: unknown flag: --nope"},
+		{"clients ls -o xml", exitUsage, `longwire: --output "xml": want table or json`},
+		{"messages get", exitUsage, "longwire: "},
+		{"clients ls --server ftp://x", exitUsage, "longwire: "},
+	} {
+		var out, errs bytes.Buffer
+		p.Out, p.Err = &out, &errs
+		if got := Main(t.Context(), p, strings.Fields(tt.args)); got != tt.want {
+			t.Errorf("longwire %s: exit code %d, want %d\n%s", tt.args, got, tt.want, errs.String())
+		}
+		if got := errs.String(); !strings.HasPrefix(got, tt.says) || tt.says == "" && got != "" {
+			t.Errorf("longwire %s says %q, want %q", tt.args, got, tt.says)
+		}
+	}
+}
+
+func TestLastValueOfAnEnvironmentCounts(t *testing.T) {
+	e := newEnviron(Program{Env: []string{"A=1", "AB=3", "A=2"}})
+	if got := e.getenv("A"); got != "2" {
+		t.Errorf("A = %q, want 2", got)
+	}
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+)
+
+// fakeGateway answers as a gateway with two clients would: truck-17 is online
+// and acks, truck-18 is offline. Below /secured it wants a key, below /draining
+// it is not ready.
+type fakeGateway struct {
+	http *httptest.Server
+
+	mu   sync.Mutex
+	last string // method, URI, headers of interest and body of the last request
+}
+
+func startGateway() *fakeGateway {
+	g := &fakeGateway{}
+	api := http.NewServeMux()
+	api.HandleFunc("GET /readyz", say(200, `{"status":"ok"}`))
+	api.HandleFunc("GET /version", say(200, `{"version":"1.2.3","go":"go1.26"}`))
+	api.HandleFunc("GET /v1/clients", g.clients)
+	api.HandleFunc("GET /v1/clients/{id}", g.client)
+	api.HandleFunc("PATCH /v1/clients/{id}", g.client)
+	api.HandleFunc("DELETE /v1/clients/{id}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+	api.HandleFunc("POST /v1/clients/{id}/messages", g.push)
+	api.HandleFunc("POST /v1/messages", say(202, many("pending", 1, 1)))
+	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
+	api.HandleFunc("GET /v1/messages/{id}", g.message)
+	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))
+	api.HandleFunc("GET /v1/messages/{id}/deliveries", say(200,
+		`{"items":[{"client":"truck-17","status":"acked","attempts":1,"result":"done"},{"client":"truck-18","status":"queued"}]}`))
+	api.HandleFunc("GET /v1/uplinks", say(200,
+		`{"items":[{"seq":5,"client":"truck-17","received_at":"2026-11-22T08:00:00.000Z","text":"21.5\u001b[2J"}],"next_after":5,"more":false}`))
+	api.HandleFunc("GET /v1/events", g.events)
+
+	root := http.NewServeMux()
+	root.Handle("/", api)
+	root.Handle("/secured/", http.StripPrefix("/secured", locked(api)))
+	root.HandleFunc("/draining/", problem(503, "draining", "Draining", ""))
+	root.HandleFunc("/proxy/", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<h1>nginx</h1>", 404) })
+	g.http = httptest.NewServer(g.recorded(root))
+	return g
+}
+
+// recorded remembers each request before it is answered.
+func (g *fakeGateway) recorded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		g.mu.Lock()
+		g.last = fmt.Sprintf("%s %s key=%q %s", r.Method, r.URL.RequestURI(), r.Header.Get("Idempotency-Key"), body)
+		g.mu.Unlock()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (g *fakeGateway) lastRequest() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last
+}
+
+func locked(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer lwk_secret" {
+			problem(401, "unauthenticated", "Not authenticated", "")(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func say(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}
+}
+
+func problem(status int, slug, title, detail string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Retry-After", "60") // longer than a command waits
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"type":"/docs/problems/%s","title":%q,"status":%d,"detail":%q}`, slug, title, status, detail)
+	}
+}
+
+func one(status string) string {
+	return `{"id":"msg_1","status":"` + status + `","mode":"durable","client":"truck-17","result":"done","attempts":1,` +
+		`"created_at":"2026-11-22T08:00:00.000Z","expires_at":"2026-11-23T08:00:00.000Z"}`
+}
+
+func many(status string, acked, queued int) string {
+	return fmt.Sprintf(`{"id":"msg_2","status":%q,"mode":"durable","created_at":"2026-11-22T08:00:00.000Z",`+
+		`"expires_at":"2026-11-23T08:00:00.000Z","counts":{"total":%d,"acked":%d,"queued":%d}}`, status, acked+queued, acked, queued)
+}
+
+const (
+	truck17 = `{"id":"truck-17","online":true,"connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
+		`"dialect":"v2","transport":"tcp","rtt_ms":0.412,"groups":["fleet-a"],"labels":{"model":"x2"},"queued":0,"in_flight":1}`
+	truck18 = `{"id":"truck-18","online":false,"last_close":"heartbeat_timeout","groups":[],"labels":{},"queued":3,"in_flight":0}`
+)
+
+func (g *fakeGateway) clients(w http.ResponseWriter, r *http.Request) {
+	switch q := r.URL.Query(); {
+	case q.Get("status") == "online":
+		say(200, `{"items":[`+truck17+`]}`)(w, r)
+	case q.Get("cursor") == "":
+		say(200, `{"items":[`+truck17+`],"next_cursor":"c1"}`)(w, r)
+	default:
+		say(200, `{"items":[`+truck18+`]}`)(w, r)
+	}
+}
+
+func (g *fakeGateway) client(w http.ResponseWriter, r *http.Request) {
+	switch r.PathValue("id") {
+	case "truck-17":
+		say(200, truck17)(w, r)
+	case "truck-18":
+		say(200, truck18)(w, r)
+	default:
+		problem(404, "client-not-found", "No such client", "")(w, r)
+	}
+}
+
+func (g *fakeGateway) push(w http.ResponseWriter, r *http.Request) {
+	online := strings.Contains(g.lastRequest(), `"mode":"online"`)
+	switch id := r.PathValue("id"); {
+	case id == "truck-17" && (online || r.URL.Query().Get("wait") != ""):
+		say(200, one("acked"))(w, r)
+	case id == "truck-17":
+		say(202, one("queued"))(w, r)
+	case id == "truck-18" && online:
+		problem(409, "client-offline", "Client offline", "")(w, r)
+	case id == "truck-18":
+		say(202, `{"id":"msg_3","status":"queued","client":"truck-18","expires_at":"2026-11-23T08:00:00.000Z"}`)(w, r)
+	default:
+		problem(404, "client-not-found", "No such client", "")(w, r)
+	}
+}
+
+func (g *fakeGateway) message(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("id") != "msg_1" {
+		problem(404, "message-not-found", "No such message", "")(w, r)
+		return
+	}
+	say(200, one("acked"))(w, r)
+}
+
+func (g *fakeGateway) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i, e := range []string{
+		`"type":"client.connected","subject":"truck-17","data":{"dialect":"v2","remote_addr":"203.0.113.9:51544"}`,
+		`"type":"message.received","subject":"truck-17","data":{"uplink":{"seq":5,"client":"truck-17","text":"21.5"}}`,
+		`"type":"message.acked","subject":"truck-17","data":{"message_id":"msg_1","result":"done"}`,
+	} {
+		fmt.Fprintf(w, "id: %d\nevent: x\ndata: {\"time\":\"2026-11-22T08:00:00.000Z\",%s}\n\n", i+1, e)
+	}
+	w.(http.Flusher).Flush()
+	<-r.Context().Done()
+}

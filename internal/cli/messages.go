@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"encoding/base64"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+func (e *environ) messagesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "messages", Aliases: []string{"message", "msg"}, Short: "Look at messages and cancel them"}
+	cmd.AddCommand(e.messagesGet(), e.messagesList(), e.messagesCancel())
+	return cmd
+}
+
+func (e *environ) messagesGet() *cobra.Command {
+	var wait time.Duration
+	var deliveries bool
+	var status string
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Show a message and what became of it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			if deliveries || status != "" {
+				return e.showDeliveries(api.Deliveries(cmd.Context(), args[0], client.DeliveryQuery{Status: client.Status(status)}))
+			}
+			m, err := api.Message(cmd.Context(), args[0], wait)
+			if err != nil {
+				return err
+			}
+			return e.showMessage(m)
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait until it is final, at most 60s")
+	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list its deliveries, one per recipient")
+	cmd.Flags().StringVar(&status, "status", "", "list only deliveries in this state")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) messagesList() *cobra.Command {
+	var q client.MessageQuery
+	var status string
+	var since time.Duration
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List recent messages, newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			if since > 0 {
+				q.Since = time.Now().Add(-since)
+			}
+			q.Status = client.Status(status)
+			return e.showMessages(api.Messages(cmd.Context(), q))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.Client, "client", "", "to this client")
+	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
+	f.DurationVar(&since, "since", 0, "accepted within the last …, such as 1h")
+	f.IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) messagesCancel() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Withdraw what is not final yet",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			m, err := api.Cancel(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return e.showMessage(m)
+		},
+	}
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+// showMessage prints one message.
+func (e *environ) showMessage(m *client.Message) error {
+	if e.json() {
+		return e.printJSON(m)
+	}
+	replayed := ""
+	if m.Replayed {
+		replayed = "yes: this key made the message before"
+	}
+	attempts := ""
+	if m.Attempts > 0 {
+		attempts = count(m.Attempts)
+	}
+	return e.facts(
+		"id", m.ID,
+		"status", string(m.Status),
+		"client", m.Client,
+		"counts", counts(m),
+		"reason", m.Reason,
+		"result", answerText(m.Outcome),
+		"attempts", attempts,
+		"payload", clip(m.Display(), 200),
+		"metadata", pairs(m.Metadata),
+		"created", clock(m.CreatedAt),
+		"sent", clock(m.SentAt),
+		"final", clock(m.FinalAt),
+		"expires", expires(m),
+		"late ack", clock(m.LateAckAt),
+		"replayed", replayed,
+	)
+}
+
+// show prints a list: a row of a table or a line of JSON for each item.
+func show[T any](e *environ, t *table, all iter.Seq2[T, error], cells func(T) []string) error {
+	for item, err := range all {
+		if err != nil {
+			if !e.json() {
+				t.flush() // what came before the error
+			}
+			return err
+		}
+		if !e.json() {
+			t.row(cells(item)...)
+		} else if err := e.printJSON(item); err != nil {
+			return err
+		}
+	}
+	if e.json() {
+		return nil
+	}
+	return t.flush()
+}
+
+func (e *environ) showMessages(all iter.Seq2[client.Message, error]) error {
+	now := time.Now()
+	return show(e, e.table("ID", "STATUS", "TO", "CREATED", "RESULT"), all, func(m client.Message) []string {
+		return []string{m.ID, string(m.Status), recipients(&m), ago(m.CreatedAt, now), outcome(&m)}
+	})
+}
+
+func (e *environ) showDeliveries(all iter.Seq2[client.Delivery, error]) error {
+	return show(e, e.table("CLIENT", "STATUS", "ATTEMPTS", "FINAL", "RESULT"), all, func(d client.Delivery) []string {
+		result := d.Reason
+		if result == "" {
+			result = clip(answerText(d.Outcome), 60)
+		}
+		return []string{d.Client, string(d.Status), count(d.Attempts), clock(d.FinalAt), result}
+	})
+}
+
+func recipients(m *client.Message) string {
+	switch {
+	case m.Client != "":
+		return m.Client
+	case m.Counts != nil:
+		return count(m.Counts.Total) + " clients"
+	}
+	return ""
+}
+
+func outcome(m *client.Message) string {
+	switch {
+	case m.Reason != "":
+		return m.Reason
+	case m.Client == "":
+		return counts(m)
+	}
+	return clip(answerText(m.Outcome), 60)
+}
+
+// counts shows the states of a message to many, without those that are zero.
+func counts(m *client.Message) string {
+	if m.Counts == nil || m.Client != "" {
+		return ""
+	}
+	c := m.Counts
+	s := fmt.Sprintf("%d of %d acked", c.Acked, c.Total)
+	for _, st := range []struct {
+		n    int
+		name string
+	}{{c.Queued, "queued"}, {c.Sent, "sent"}, {c.Rejected, "rejected"}, {c.Expired, "expired"}, {c.Canceled, "canceled"}, {c.Failed, "failed"}} {
+		if st.n > 0 {
+			s += fmt.Sprintf(", %d %s", st.n, st.name)
+		}
+	}
+	return s
+}
+
+// answerText is what a device answered, for the eye.
+func answerText(o client.Outcome) string {
+	if o.Result != nil {
+		return *o.Result
+	}
+	return base64.StdEncoding.EncodeToString(o.ResultBase64)
+}
+
+// expires is told only while it can still happen.
+func expires(m *client.Message) string {
+	if m.Status.Final() {
+		return ""
+	}
+	return clock(m.ExpiresAt)
+}

@@ -1,0 +1,278 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// outputFlag adds -o to a command that shows something.
+func (e *environ) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&e.format, "output", "o", "table", `"table" for people, "json" for scripts: one JSON value per line`)
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if e.format != "table" && e.format != "json" {
+			return usagef("--output %q: want table or json", e.format)
+		}
+		if before != nil {
+			return before(cmd, args)
+		}
+		return nil
+	}
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (e *environ) json() bool { return e.format == "json" }
+
+// printJSON writes v as one line.
+func (e *environ) printJSON(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// isTerminal reports whether w is a screen.
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// coloured reports whether colours may be used: on a terminal, unless NO_COLOR
+// (no-color.org) or a dumb terminal says otherwise.
+func (e *environ) coloured() bool {
+	return isTerminal(e.out) && e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb"
+}
+
+type colour string
+
+const (
+	plain  colour = ""
+	green  colour = "32"
+	red    colour = "31"
+	yellow colour = "33"
+	dim    colour = "2"
+)
+
+// statusColour of a state's name, the same in all tables.
+func statusColour(s string) colour {
+	switch s {
+	case "acked", "online", "completed", "ok", "yes":
+		return green
+	case "rejected", "failed", "expired", "bad":
+		return red
+	case "queued", "sent", "pending", "warn":
+		return yellow
+	case "offline", "canceled":
+		return dim
+	}
+	return plain
+}
+
+// table prints rows in columns as wide as their widest cell. It holds at most
+// tableBlock rows: a list of a million clients is printed in blocks, each with
+// its own widths but no second heading.
+type table struct {
+	out     io.Writer
+	colours bool
+	heading []string
+	rows    [][]string
+	headed  bool
+}
+
+const tableBlock = 500
+
+func (e *environ) table(heading ...string) *table {
+	return &table{out: e.out, colours: e.coloured(), heading: heading}
+}
+
+func (t *table) row(cells ...string) {
+	for i := range cells {
+		cells[i] = printable(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+	if len(t.rows) == tableBlock {
+		t.flush()
+	}
+}
+
+// flush prints what is held. An empty table prints its heading only.
+func (t *table) flush() error {
+	widths := make([]int, len(t.heading))
+	for _, r := range append([][]string{t.heading}, t.rows...) {
+		for i, c := range r {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	if !t.headed {
+		t.line(&b, t.heading, widths, func(string) colour { return dim })
+		t.headed = true
+	}
+	for _, r := range t.rows {
+		t.line(&b, r, widths, statusColour)
+	}
+	t.rows = t.rows[:0]
+	_, err := io.WriteString(t.out, b.String())
+	return err
+}
+
+func (t *table) line(b *strings.Builder, cells []string, widths []int, pick func(string) colour) {
+	last := len(cells) - 1
+	for last > 0 && cells[last] == "" {
+		last-- // no blanks at the end of a line
+	}
+	for i, c := range cells[:last+1] {
+		b.WriteString(paint(c, pick(c), t.colours))
+		if i < last {
+			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)+2))
+		}
+	}
+	b.WriteByte('\n')
+}
+
+func paint(s string, c colour, on bool) string {
+	if !on || c == plain || s == "" {
+		return s
+	}
+	return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
+}
+
+// facts prints "name  value" lines, leaving out empty values.
+func (e *environ) facts(pairs ...string) error {
+	width := 0
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			width = max(width, len(pairs[i]))
+		}
+	}
+	on := e.coloured()
+	for i := 0; i < len(pairs); i += 2 {
+		name, value := pairs[i], printable(pairs[i+1])
+		if value == "" {
+			continue
+		}
+		label := paint(name, dim, on) + strings.Repeat(" ", width-len(name)+2)
+		if _, err := fmt.Fprintf(e.out, "%s%s\n", label, paint(value, statusColour(value), on)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printable makes foreign text safe to show: a device must not be able to move
+// the cursor, or the eye, of whoever reads its words.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, unsafeRune) && utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unsafeRune(r):
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// unsafeRune is true of control characters and of the invisible ones that
+// change the direction of what follows.
+func unsafeRune(r rune) bool {
+	return r != ' ' && !unicode.IsPrint(r)
+}
+
+// clip shortens s to n characters.
+func clip(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:n-1]) + "…"
+}
+
+// ago shows how long ago t was, "" for the zero time.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return span(now.Sub(t)) + " ago"
+}
+
+// span shows a duration in its largest unit that fits.
+func span(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}
+
+// clock shows a time of day with milliseconds in the reader's zone, "" for the
+// zero time.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000")
+}
+
+// pairs shows a map as k=v in the order of the keys.
+func pairs(m map[string]string) string {
+	all := make([]string, 0, len(m))
+	for k, v := range m {
+		all = append(all, k+"="+v)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
+
+// parsePairs reads k=v flags.
+func parsePairs(flag string, given []string) (map[string]string, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]string, len(given))
+	for _, kv := range given {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return nil, usagef("--%s %q: want name=value", flag, kv)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+func count(n int) string { return strconv.Itoa(n) }
+
+// bytesize shows n in the unit that people read.
+func bytesize(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/1024, 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}

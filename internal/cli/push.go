@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+// maxPayload is the most that a gateway takes, in bytes.
+const maxPayload = 256 << 10
+
+// pushFlags are the options of push as typed.
+type pushFlags struct {
+	to         client.Audience
+	labels     []string
+	json       string
+	file       string
+	mode       string
+	ttl, wait  time.Duration
+	key        string
+	metadata   []string
+	unknown    bool
+	onlineOnly bool
+}
+
+func (e *environ) pushCommand() *cobra.Command {
+	var f pushFlags
+	cmd := &cobra.Command{
+		Use:   "push [CLIENT[,CLIENT…]] [TEXT]",
+		Short: "Push a message to one client, to many or to all",
+		Long: `Push a message. Its recipients are one client, several divided by commas, or
+--group, --label or --all. What it says is TEXT, --json, or the bytes of --file
+("-" is standard input, which is also read when nothing else is given and it is
+not a terminal).
+
+When push returns, the message is on the gateway's disk and its id is printed.
+With --wait it returns when the message is final, and then exits with 1 unless
+every recipient has acked.`,
+		Example: `  longwire push truck-17 "hello" --wait 5s
+  longwire push truck-17,truck-18 --json '{"cmd":"lock"}' --ttl 10m
+  longwire push --all --file notice.bin
+  date | longwire push --group fleet-a`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rest, err := f.audience(args)
+			if err != nil {
+				return err
+			}
+			p, err := f.push(e, rest)
+			if err != nil {
+				return err
+			}
+			return e.runPush(cmd, f, p)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.to.Group, "group", "", "to every member of a group")
+	fl.StringArrayVar(&f.labels, "label", nil, "to every client with this label, name=value (repeat: all of them)")
+	fl.BoolVar(&f.to.All, "all", false, "to every client that ever registered")
+	fl.StringVar(&f.json, "json", "", "payload as JSON")
+	fl.StringVar(&f.file, "file", "", "payload from a file, - for standard input")
+	fl.StringVar(&f.mode, "mode", "durable", `"durable" stores it until it can be delivered, "online" delivers now or never`)
+	fl.DurationVar(&f.ttl, "ttl", 0, "expire when undelivered for so long, 1s to 720h (default 24h)")
+	fl.DurationVar(&f.wait, "wait", 0, "wait for the final state, at most 60s (default 10s with --mode online)")
+	fl.StringVar(&f.key, "idempotency-key", "", "the same key makes no second message within 24h")
+	fl.StringArrayVar(&f.metadata, "metadata", nil, "name=value to keep with the message (repeat)")
+	fl.BoolVar(&f.unknown, "queue-unknown", false, "keep it for a client that was never seen")
+	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: to who is connected now")
+	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"durable", "online"}, cobra.ShellCompDirectiveNoFileComp))
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+// audience takes the recipients from args and flags and returns the other args.
+func (f *pushFlags) audience(args []string) (rest []string, err error) {
+	if f.to.Labels, err = parsePairs("label", f.labels); err != nil {
+		return nil, err
+	}
+	wide := 0
+	for _, set := range []bool{f.to.Group != "", f.to.Labels != nil, f.to.All} {
+		if set {
+			wide++
+		}
+	}
+	switch {
+	case wide > 1:
+		return nil, usagef("give one of --group, --label and --all")
+	case wide == 1 && len(args) > 1:
+		return nil, usagef("clients %q and a wider audience do not go together", args[0])
+	case wide == 1:
+		return args, nil
+	case len(args) == 0:
+		return nil, usagef("to whom? Name a client, or give --group, --label or --all")
+	}
+	if f.to.Clients = strings.Split(args[0], ","); len(f.to.Clients) == 1 {
+		f.to.Client, f.to.Clients = args[0], nil
+	}
+	return args[1:], nil
+}
+
+// push takes the payload and the options.
+func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
+	p = client.Push{Mode: client.Mode(f.mode), TTL: f.ttl, Wait: f.wait,
+		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, IdempotencyKey: f.key}
+	if p.Mode != client.Durable && p.Mode != client.Online {
+		return p, usagef("--mode %q: want durable or online", f.mode)
+	}
+	if p.Mode == client.Durable {
+		p.Mode = "" // as good as not given
+	} else if f.to.Client == "" {
+		return p, usagef("--mode online goes to one client")
+	}
+	if p.Mode == client.Online && f.key != "" {
+		return p, usagef("--idempotency-key does not go with --mode online, where nothing is stored")
+	}
+	if p.Metadata, err = parsePairs("metadata", f.metadata); err != nil {
+		return p, err
+	}
+	p.Payload, err = f.payload(e, args)
+	return p, err
+}
+
+func (f *pushFlags) payload(e *environ, args []string) (client.Payload, error) {
+	var none client.Payload
+	switch {
+	case len(args)+set(f.json)+set(f.file) > 1:
+		return none, usagef("give one payload: TEXT, --json or --file")
+	case len(args) == 1:
+		return client.Text(args[0]), nil
+	case f.json != "":
+		if !json.Valid([]byte(f.json)) {
+			return none, usagef("--json is not valid JSON")
+		}
+		return client.JSON(json.RawMessage(f.json)), nil
+	case f.file != "" && f.file != "-":
+		b, err := readBounded(f.file, maxPayload)
+		return payloadOf(b), err
+	case f.file == "" && isTerminal(e.in):
+		return none, usagef("what to say? Give TEXT, --json or --file (- for standard input)")
+	}
+	b, err := readAllBounded(e.in, "standard input", maxPayload)
+	return payloadOf(b), err
+}
+
+func set(s string) int {
+	if s == "" {
+		return 0
+	}
+	return 1
+}
+
+// payloadOf shows as text what is text, so that the API can show it too.
+func payloadOf(b []byte) client.Payload {
+	if utf8.Valid(b) {
+		return client.Text(string(b))
+	}
+	return client.Bytes(b)
+}
+
+// readAllBounded reads r to its end and refuses more than limit bytes.
+func readAllBounded(r io.Reader, name string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
+
+func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error {
+	api, err := e.api()
+	if err != nil {
+		return err
+	}
+	var m *client.Message
+	if f.to.Client != "" {
+		m, err = api.Push(cmd.Context(), f.to.Client, p)
+	} else {
+		m, err = api.PushTo(cmd.Context(), f.to, p)
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.showMessage(m); err != nil {
+		return err
+	}
+	if (p.Wait > 0 || p.Mode == client.Online) && !allAcked(m) {
+		return errSilent
+	}
+	return nil
+}
+
+// allAcked reports whether every recipient has confirmed.
+func allAcked(m *client.Message) bool {
+	if m.Counts != nil && m.Status == client.Completed {
+		return m.Counts.Acked == m.Counts.Total
+	}
+	return m.Status == client.Acked
+}

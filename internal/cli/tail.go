@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+func (e *environ) tailCommand() *cobra.Command {
+	var q client.EventQuery
+	limit := 0
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Show events as they happen",
+		Long: `Show events as they happen, until interrupted: clients that come and go, what
+devices send, and what became of messages. A lost stream is opened again behind
+the last event; events that are gone by then are reported as a gap.`,
+		Example: `  longwire tail --types 'client.*'
+  longwire tail --types message.received -o json | jq .data`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			q.Reconnecting = func(err error, pause time.Duration) {
+				fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
+			}
+			return e.tail(cmd.Context(), api, q, limit)
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&q.Types, "types", nil, "only these types, divided by commas; client.* and message.* work too")
+	f.StringVar(&q.Client, "client", "", "only of this client")
+	f.StringVar(&q.After, "after", "", "start behind this position instead of now")
+	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) tail(ctx context.Context, api *client.Client, q client.EventQuery, limit int) error {
+	n := 0
+	for ev, err := range api.Events(ctx, q) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // interrupted: that is how it ends
+			}
+			return err
+		}
+		if err := e.showEvent(ev); err != nil {
+			return err
+		}
+		if n++; n == limit {
+			return nil
+		}
+	}
+	return errors.New("the stream ended")
+}
+
+func (e *environ) showEvent(ev client.Event) error {
+	if e.json() {
+		return e.printJSON(ev)
+	}
+	at := ev.Time
+	if at.IsZero() {
+		at = time.Now()
+	}
+	on := e.coloured()
+	name := fmt.Sprintf("%-20s", printable(string(ev.Type)))
+	_, err := fmt.Fprintf(e.out, "%s  %s  %-16s  %s\n", paint(at.Local().Format("15:04:05.000"), dim, on),
+		paint(name, eventColour(ev.Type), on), printable(ev.Subject), eventDetail(ev))
+	return err
+}
+
+func eventColour(t client.EventType) colour {
+	switch t {
+	case client.EventClientConnected, client.EventMessageAcked, client.EventMessageCompleted:
+		return green
+	case client.EventClientDisconnected, client.EventMessageRejected, client.EventMessageExpired, client.EventMessageFailed:
+		return red
+	case client.EventClientReplaced, client.EventGap:
+		return yellow
+	}
+	return plain
+}
+
+// eventData holds the members of an event that tail shows; others are left to
+// -o json.
+type eventData struct {
+	Dialect    string         `json:"dialect"`
+	RemoteAddr string         `json:"remote_addr"`
+	MessageID  string         `json:"message_id"`
+	Counts     *client.Counts `json:"counts"`
+	Uplink     *client.Uplink `json:"uplink"`
+	Detail     string         `json:"detail"`
+	client.Outcome
+}
+
+// eventDetail says in a few words what an event tells.
+func eventDetail(ev client.Event) string {
+	var d eventData
+	if json.Unmarshal(ev.Data, &d) != nil {
+		return clip(printable(string(ev.Data)), 120)
+	}
+	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, d.Reason, clip(answerText(d.Outcome), 60), d.Detail}
+	if d.Uplink != nil {
+		words = append(words, clip(d.Uplink.Display(), 100))
+	}
+	if d.Counts != nil {
+		words = append(words, fmt.Sprintf("%d of %d acked", d.Counts.Acked, d.Counts.Total))
+	}
+	var said []string
+	for _, w := range words {
+		if w != "" && w != ev.Subject {
+			said = append(said, printable(w))
+		}
+	}
+	return strings.Join(said, "  ")
+}

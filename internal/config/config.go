@@ -1,0 +1,165 @@
+// Package config is the one Config of the process and how it comes about:
+//
+//	defaults < YAML file < environment < flags
+//
+// A setting is called alike everywhere: tcp.addr in the file, LONGWIRE_TCP_ADDR
+// in the environment, --tcp-addr as a flag. All four are derived from the
+// struct below; to add a setting, add a field and its default.
+package config
+
+import "time"
+
+// Config is every setting. The tags say what each is for and what it may be:
+// min and max are bounds, oneof lists the values, secret ones are masked.
+type Config struct {
+	TCP      TCP      `yaml:"tcp" help:"The port for devices"`
+	HTTP     HTTP     `yaml:"http" help:"The API for backends"`
+	Data     Data     `yaml:"data" help:"What is kept, where and for how long"`
+	Delivery Delivery `yaml:"delivery" help:"Messages on their way to devices"`
+	Clients  Clients  `yaml:"clients" help:"What is remembered of devices"`
+	Events   Events   `yaml:"events" help:"The event stream's memory; readers that fall behind it miss events"`
+	Auth     Auth     `yaml:"auth" help:"Who may call and who may connect"`
+	Drain    Drain    `yaml:"drain" help:"How the process stops"`
+	Log      Log      `yaml:"log" help:"Logging, to standard error"`
+	Insecure bool     `yaml:"insecure" help:"listen on other addresses than loopback without API keys or device token"`
+}
+
+// TCP is the device port.
+type TCP struct {
+	Addr                 string   `yaml:"addr" help:"address on which devices connect" check:"hostport"`
+	Heartbeat            Duration `yaml:"heartbeat" help:"ask a silent device for a sign of life after" min:"1s" max:"1h"`
+	Grace                Duration `yaml:"grace" help:"then wait so long before it counts as offline" min:"100ms" max:"10m"`
+	RegisterTimeout      Duration `yaml:"register_timeout" help:"time for a new connection to register" min:"100ms" max:"10m"`
+	AckTimeout           Duration `yaml:"ack_timeout" help:"send again what is not acknowledged within" min:"100ms" max:"1h"`
+	V1AckTimeout         Duration `yaml:"v1_ack_timeout" help:"the same for the unframed dialect v1" min:"100ms" max:"1h"`
+	V1Gap                Duration `yaml:"v1_gap" help:"pause between two writes to a v1 device, which may take two for one" min:"0s" max:"10s"`
+	Window               int      `yaml:"window" help:"unacknowledged deliveries per device" min:"1" max:"256"`
+	MaxUnregistered      int      `yaml:"max_unregistered" help:"connections that have not registered yet" min:"1"`
+	MaxUnregisteredPerIP int      `yaml:"max_unregistered_per_ip" help:"of these from one address" min:"1"`
+	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
+	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
+	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
+	DuplicateID          string   `yaml:"duplicate_id" help:"when an id connects again: the new connection takes over, or is rejected" oneof:"takeover|reject"`
+}
+
+// HTTP is the API.
+type HTTP struct {
+	Addr              string   `yaml:"addr" help:"address of the API, Swagger UI, health and metrics" check:"hostport"`
+	Hosts             []string `yaml:"hosts" help:"Host names, besides loopback ones, that the API answers to when it needs no key"`
+	ReadHeaderTimeout Duration `yaml:"read_header_timeout" help:"time for a request's headers" min:"100ms" max:"10m"`
+	ReadTimeout       Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
+	IdleTimeout       Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
+	MaxHeader         Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
+	MaxBody           Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
+	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"10m"`
+	AccessLog         bool     `yaml:"access_log" help:"log each request"`
+}
+
+// Data is the store.
+type Data struct {
+	Dir             string   `yaml:"dir" help:"directory of the store"`
+	Engine          string   `yaml:"engine" help:"pebble keeps messages on disk; memory loses them with the process" oneof:"pebble|memory"`
+	StatusRetention Duration `yaml:"status_retention" help:"keep completed messages for" min:"24h" max:"3650d"`
+	UplinkRetention Duration `yaml:"uplink_retention" help:"keep messages from devices for" min:"1m" max:"3650d"`
+	MaxDisk         Size     `yaml:"max_disk" help:"refuse messages when the store is larger; 0 = no such limit" min:"0"`
+	MinFree         Size     `yaml:"min_free" help:"refuse messages when the disk has less room" min:"0"`
+}
+
+// Delivery is the life of a message.
+type Delivery struct {
+	DefaultTTL  Duration `yaml:"default_ttl" help:"time to live of a message that names none" min:"1s" max:"30d"`
+	MaxAttempts int      `yaml:"max_attempts" help:"transmissions before a delivery has failed" min:"1" max:"1000"`
+	OnlineWait  Duration `yaml:"online_wait" help:"wait for the answer of mode=online when the caller names no time" min:"100ms" max:"60s"`
+}
+
+// Clients is what is remembered.
+type Clients struct {
+	ForgetAfter Duration `yaml:"forget_after" help:"forget a device unseen for so long with nothing queued" min:"1h" max:"3650d"`
+}
+
+// Events is the ring behind the event stream.
+type Events struct {
+	Buffer      int  `yaml:"buffer" help:"events kept in memory" min:"64" max:"10000000"`
+	BufferBytes Size `yaml:"buffer_bytes" help:"bytes of them" min:"64KiB" max:"8GiB"`
+}
+
+// Auth is keys and tokens.
+type Auth struct {
+	APIKeys     []Secret `yaml:"api_keys" help:"keys of callers, each lwk_ and at least 16 characters; empty = no key needed" check:"apikey"`
+	DeviceToken Secret   `yaml:"device_token" help:"token that a device has to register with; empty = none needed"`
+}
+
+// Drain is a stop in good order.
+type Drain struct {
+	Delay       Duration `yaml:"delay" help:"report not ready for so long before closing the listeners" min:"0s" max:"10m"`
+	Timeout     Duration `yaml:"timeout" help:"time for requests and deliveries under way" min:"0s" max:"10m"`
+	RetrySpread Duration `yaml:"retry_spread" help:"ask devices to come back within" min:"0s" max:"10m"`
+}
+
+// Log is logging.
+type Log struct {
+	Level  string `yaml:"level" help:"least severity" oneof:"debug|info|warn|error"`
+	Format string `yaml:"format" help:"auto is text on a terminal, else json" oneof:"auto|text|json"`
+}
+
+// What happens when an id connects again.
+const (
+	TakeOver        = "takeover"
+	RejectDuplicate = "reject"
+)
+
+// Engines of the store.
+const (
+	EnginePebble = "pebble"
+	EngineMemory = "memory"
+)
+
+const (
+	ms     = Duration(time.Millisecond)
+	second = Duration(time.Second)
+	minute = Duration(time.Minute)
+	day    = Duration(24 * time.Hour)
+)
+
+// Default returns the configuration without file, environment and flags.
+func Default() *Config {
+	return &Config{
+		TCP: TCP{
+			Addr:                 "127.0.0.1:6666",
+			Heartbeat:            10 * second,
+			Grace:                2 * second,
+			RegisterTimeout:      10 * second,
+			AckTimeout:           30 * second,
+			V1AckTimeout:         3 * second,
+			V1Gap:                30 * ms,
+			Window:               16,
+			MaxUnregistered:      4096,
+			MaxUnregisteredPerIP: 256,
+			OutputBudget:         1 * MiB,
+			WriteTimeout:         10 * second,
+			DuplicateID:          TakeOver,
+		},
+		HTTP: HTTP{
+			Addr:              "127.0.0.1:8080",
+			ReadHeaderTimeout: 5 * second,
+			ReadTimeout:       30 * second,
+			IdleTimeout:       2 * minute,
+			MaxHeader:         32 * KiB,
+			MaxBody:           1 * MiB,
+			MaxWait:           minute,
+			AccessLog:         true,
+		},
+		Data: Data{
+			Dir:             "./longwire-data",
+			Engine:          EnginePebble,
+			StatusRetention: 7 * day,
+			UplinkRetention: 7 * day,
+			MinFree:         64 * MiB,
+		},
+		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, OnlineWait: 10 * second},
+		Clients:  Clients{ForgetAfter: 30 * day},
+		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
+		Drain:    Drain{Timeout: 20 * second, RetrySpread: 10 * second},
+		Log:      Log{Level: "info", Format: "auto"},
+	}
+}

@@ -1,0 +1,498 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// file writes a file and returns its name.
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "longwire.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// flags returns parsed flags.
+func flags(t *testing.T, args ...string) *pflag.FlagSet {
+	t.Helper()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	RegisterFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+func load(t *testing.T, o LoadOptions) (*Config, Provenance) {
+	t.Helper()
+	c, from, err := Load(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, from
+}
+
+// refused returns the error's text with the file's name shortened.
+func refused(t *testing.T, o LoadOptions) string {
+	t.Helper()
+	c, _, err := Load(o)
+	if err == nil {
+		t.Fatalf("loaded %+v, want an error", c)
+	}
+	if _, ok := errors.AsType[*Error](err); !ok {
+		t.Fatalf("error is a %T, want *Error", err)
+	}
+	if o.File != "" {
+		return strings.ReplaceAll(err.Error(), o.File, "FILE")
+	}
+	return err.Error()
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	c, from := load(t, LoadOptions{})
+	if diff := cmp.Diff(Default(), c); diff != "" {
+		t.Errorf("without sources (-default +got):\n%s", diff)
+	}
+	if got := from.Of("tcp.addr").String(); got != "default" {
+		t.Errorf("source is %q, want default", got)
+	}
+}
+
+// A later source wins, and each value knows where it comes from.
+func TestOrderOfSources(t *testing.T) {
+	file := writeFile(t, "tcp:\n  addr: 127.0.0.1:1\n  window: 4\n  grace: 1s\nlog:\n  level: debug\n")
+	c, from := load(t, LoadOptions{
+		File:  file,
+		Env:   []string{"LONGWIRE_TCP_WINDOW=5", "LONGWIRE_TCP_ADDR=127.0.0.1:2", "HOME=/", "LONGWIRE_TCP_GRACE="},
+		Flags: flags(t, "--tcp-addr", "127.0.0.1:3"),
+	})
+	for key, want := range map[string][2]string{
+		"tcp.addr":      {"127.0.0.1:3", "flag --tcp-addr"},
+		"tcp.window":    {"5", "env LONGWIRE_TCP_WINDOW"},
+		"tcp.grace":     {"1s", "file " + file + ":4:10"},
+		"log.level":     {"debug", "file " + file + ":6:10"},
+		"tcp.heartbeat": {"10s", "default"},
+	} {
+		for _, r := range Rows(c, from) {
+			if r.Key == key && (r.Value != want[0] || r.Source != want[1]) {
+				t.Errorf("%s is %s from %s, want %s from %s", key, r.Value, r.Source, want[0], want[1])
+			}
+		}
+	}
+	if c.TCP.Addr != "127.0.0.1:3" || c.TCP.Window != 5 || c.TCP.Grace != second {
+		t.Errorf("config is %+v", c.TCP)
+	}
+}
+
+// Every setting can be given in each of the three ways, under names that follow
+// from its key, and arrives.
+func TestEverySettingFromEverySource(t *testing.T) {
+	other := map[string]string{ // values that differ from the defaults and are valid
+		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "data.engine": "memory",
+		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "false", "insecure": "true",
+		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
+		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",
+		"tcp.output_budget": "2MiB", "http.max_header": "16KiB", "http.max_body": "2MiB", "data.max_disk": "10GiB",
+		"events.buffer_bytes": "1MiB", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
+		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "tcp.max_unregistered": "777", "clients.forget_after": "5h",
+	}
+	for _, s := range settings(Default()) {
+		value, ok := other[s.key]
+		if !ok {
+			switch s.kind() {
+			case "duration":
+				value = "7s"
+			case "int":
+				value = "77"
+			default:
+				t.Fatalf("%s needs a value in this test", s.key)
+			}
+		}
+		group, name, _ := strings.Cut(s.key, ".")
+		yaml := fmt.Sprintf("%s:\n  %s: %q\n", group, name, value)
+		if name == "" {
+			yaml = fmt.Sprintf("%s: %s\n", group, value)
+		}
+		want := Default()
+		if err := settingCalled(want, s.key).set(value); err != nil {
+			t.Fatal(err)
+		}
+		if cmp.Equal(want, Default()) {
+			t.Errorf("%s: %s is the default", s.key, value)
+		}
+		for source, o := range map[string]LoadOptions{
+			"file": {File: writeFile(t, yaml)},
+			"env":  {Env: []string{s.env + "=" + value}},
+			"flag": {Flags: flags(t, "--"+s.flag+"="+value)},
+		} {
+			c, from := load(t, o)
+			if diff := cmp.Diff(want, c); diff != "" {
+				t.Errorf("%s by %s (-want +got):\n%s", s.key, source, diff)
+			}
+			if got := from.Of(s.key).Kind; got != source {
+				t.Errorf("%s by %s comes from %s", s.key, source, got)
+			}
+		}
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown setting", "tcp:\n  adr: 127.0.0.1:1\n", `
+FILE:2:3: unknown setting tcp.adr (did you mean tcp.addr?)
+    2 |   adr: 127.0.0.1:1
+          ^`},
+		{"setting without its section", "heartbeat: 10s\n", `
+FILE:1:1: unknown setting heartbeat (did you mean tcp.heartbeat?)
+    1 | heartbeat: 10s
+        ^`},
+		{"unknown section", "tpc:\n  addr: 127.0.0.1:1\n", `
+FILE:1:1: unknown setting tpc (did you mean tcp?)
+    1 | tpc:
+        ^`},
+		{"nothing like it", "tcp:\n  frobnicate: 1\n", `
+FILE:2:3: unknown setting tcp.frobnicate
+    2 |   frobnicate: 1
+          ^`},
+		{"twice", "tcp:\n  window: 1\n  window: 2\n", `
+FILE:3:3: mapping key "window" already defined at [2:3]
+    3 |   window: 2
+          ^`},
+		{"bad duration", "tcp:\n  heartbeat: 10 seconds\n", `
+FILE:2:14: tcp.heartbeat: "10 seconds" is not a duration: want a number and a unit, as in 300ms, 10s, 5m, 24h or 7d
+    2 |   heartbeat: 10 seconds
+                     ^`},
+		{"no unit", "tcp:\n  heartbeat: 10\n", `
+FILE:2:14: tcp.heartbeat: "10" is not a duration: want a number and a unit, as in 300ms, 10s, 5m, 24h or 7d
+    2 |   heartbeat: 10
+                     ^`},
+		{"out of range", "tcp:\n  window: 300\n", `
+FILE:2:11: tcp.window: 300 is more than the most, 256
+    2 |   window: 300
+                  ^`},
+		{"none of", "log:\n  level: wran\n", `
+FILE:2:10: log.level: "wran" is none of debug, info, warn, error (did you mean warn?)
+    2 |   level: wran
+                 ^`},
+		{"empty value", "tcp:\n  addr:\n", `
+FILE:2:3: tcp.addr: has no value; remove the line, or give it one
+    2 |   addr:
+          ^`},
+		{"a mapping for a value", "tcp:\n  addr:\n    host: x\n", `
+FILE:3:9: tcp.addr: want one value (string)
+    3 |     host: x
+                ^`},
+		{"a list for a value", "tcp:\n  addr: [a, b]\n", `
+FILE:2:9: tcp.addr: want one value (string)
+    2 |   addr: [a, b]
+                ^`},
+		{"a value for a section", "tcp: 6666\n", `
+FILE:1:6: tcp: want settings, each a name, a colon and a value
+    1 | tcp: 6666
+             ^`},
+		{"a list for a file", "- tcp\n", `
+FILE:1:1: want settings, each a name, a colon and a value`},
+		{"two documents", "insecure: true\n---\ninsecure: false\n", `
+FILE:3:9: a second document; the file holds one
+    3 | insecure: false
+                ^`},
+		{"broken", "tcp:\n  addr: \"127.0.0.1:1\n", `
+FILE:2:9: could not find end character of double-quoted text
+    2 |   addr: "127.0.0.1:1
+                ^`},
+		{"an alias", "tcp:\n  addr: *x\n", `
+FILE:2:9: tcp.addr: want one value (string)
+    2 |   addr: *x
+                ^`},
+		{"everything at once", "tcp:\n  window: x\n  grace: y\nfrobnicate: 1\n", `
+FILE:2:11: tcp.window: "x" is not a whole number
+    2 |   window: x
+                  ^
+FILE:3:10: tcp.grace: "y" is not a duration: want a number and a unit, as in 300ms, 10s, 5m, 24h or 7d
+    3 |   grace: y
+                 ^
+FILE:4:1: unknown setting frobnicate
+    4 | frobnicate: 1
+        ^`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := refused(t, LoadOptions{File: writeFile(t, c.text)})
+			if diff := cmp.Diff(strings.TrimPrefix(c.want, "\n"), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFileThatCannotBeRead(t *testing.T) {
+	if got := refused(t, LoadOptions{File: "/nowhere/x.yaml"}); !strings.Contains(got, "cannot read it") {
+		t.Errorf("error is %q", got)
+	}
+	big := writeFile(t, "# "+strings.Repeat("x", maxFile))
+	if got := refused(t, LoadOptions{File: big}); got != "FILE: larger than 1MiB" {
+		t.Errorf("error is %q", got)
+	}
+}
+
+func TestEmptyFilesAreFine(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "tcp:\nhttp:\n", "---\n"} {
+		if c, _ := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default()) {
+			t.Errorf("%q changes the defaults", text)
+		}
+	}
+}
+
+func TestWhoNamesTheFile(t *testing.T) {
+	a, b := writeFile(t, "tcp: {window: 1}"), writeFile(t, "tcp: {window: 2}")
+	env := []string{"LONGWIRE_CONFIG=" + a}
+	for want, o := range map[int]LoadOptions{1: {Env: env}, 2: {Env: env, File: b}} {
+		if got, _ := load(t, o); got.TCP.Window != want {
+			t.Errorf("file %d was read, want %d", got.TCP.Window, want)
+		}
+	}
+}
+
+func TestEnvironmentErrors(t *testing.T) {
+	for env, want := range map[string]string{
+		"LONGWIRE_TCP_ADRR=x":     "LONGWIRE_TCP_ADRR: unknown setting (did you mean LONGWIRE_TCP_ADDR?)",
+		"LONGWIRE_TCP_WINDOW=x":   `LONGWIRE_TCP_WINDOW: tcp.window: "x" is not a whole number`,
+		"LONGWIRE_TCP_WINDOW=0":   "LONGWIRE_TCP_WINDOW: tcp.window: 0 is less than the least, 1",
+		"LONGWIRE_TCP_ADDR_FILE=": "LONGWIRE_TCP_ADDR_FILE: unknown setting (did you mean LONGWIRE_TCP_ADDR?)",
+		"LONGWIRE_INSECURE=maybe": `LONGWIRE_INSECURE: insecure: "maybe" is neither true nor false`,
+	} {
+		if got := refused(t, LoadOptions{Env: []string{env}}); got != want {
+			t.Errorf("%s\n got %s\nwant %s", env, got, want)
+		}
+	}
+	load(t, LoadOptions{Env: []string{"LONGWIRE_SERVER=x", "LONGWIRE_"}, IgnoreEnv: []string{"LONGWIRE_SERVER", "LONGWIRE_"}})
+}
+
+func TestSecretsFromFiles(t *testing.T) {
+	keys := writeFile(t, "lwk_0123456789abcdef\nlwk_0123456789ABCDEF\n")
+	token := writeFile(t, "  s3cret\n")
+	c, from := load(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=" + keys, "LONGWIRE_AUTH_DEVICE_TOKEN_FILE=" + token}})
+	if len(c.Auth.APIKeys) != 2 || c.Auth.APIKeys[1].Reveal() != "lwk_0123456789ABCDEF" || c.Auth.DeviceToken.Reveal() != "s3cret" {
+		t.Errorf("%d keys, token of %d bytes", len(c.Auth.APIKeys), len(c.Auth.DeviceToken))
+	}
+	if got := from.Of("auth.device_token").String(); got != "env LONGWIRE_AUTH_DEVICE_TOKEN_FILE" {
+		t.Errorf("source is %q", got)
+	}
+	got := refused(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_DEVICE_TOKEN=x", "LONGWIRE_AUTH_DEVICE_TOKEN_FILE=" + token}})
+	if !strings.Contains(got, "use one of them") {
+		t.Errorf("both given: %s", got)
+	}
+	if got := refused(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=/nowhere"}}); !strings.Contains(got, "/nowhere") {
+		t.Errorf("no such file: %s", got)
+	}
+}
+
+// No way of printing a configuration or an error shows a secret.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	const key, token = "lwk_SECRETSECRETSECRET", "SECRETtoken"
+	c, from := load(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS=" + key, "LONGWIRE_AUTH_DEVICE_TOKEN=" + token}})
+	var out bytes.Buffer
+	if err := Show(&out, c, from); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&out, "%v %+v %#v %s %q\n", c, c, c, c.Auth, c.Auth.APIKeys)
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "config", c, "token", c.Auth.DeviceToken)
+	if err := json.NewEncoder(&out).Encode(Rows(c, from)); err != nil {
+		t.Fatal(err)
+	}
+	flags(t, "--auth-api-keys", key, "--auth-device-token", token).VisitAll(func(f *pflag.Flag) {
+		fmt.Fprintln(&out, f.Value.String(), f.DefValue)
+	})
+	for _, file := range []string{
+		"auth:\n  api_keys: [SECRET1]\n",
+		"auth:\n  api_keys:\n    - SECRET1\n    - [SECRET]\n",
+		"auth:\n  api_keys: {SECRET: 1}\n",
+		"auth:\n  device_token: \"SECRET\n",
+		"auth:\n  device_token: [SECRET]\n",
+		"auth:\n  api_keys: [lwk_SECRETSECRETSECRET]\n  devicetoken: lwk_SECRETSECRET\n",
+	} {
+		_, _, err := Load(LoadOptions{File: writeFile(t, file)})
+		if err == nil {
+			t.Errorf("loaded %q", file)
+			continue
+		}
+		fmt.Fprintln(&out, err)
+	}
+	if i := strings.Index(out.String(), "SECRET"); i >= 0 {
+		t.Errorf("a secret is printed: …%s", out.String()[max(0, i-200):i+6])
+	}
+	if !strings.Contains(out.String(), "lwk_********") {
+		t.Error("nothing says that a key is set")
+	}
+}
+
+func TestListsByCommaAndRepeatedFlags(t *testing.T) {
+	for name, o := range map[string]LoadOptions{
+		"env":      {Env: []string{"LONGWIRE_HTTP_HOSTS= a, b,,"}},
+		"flag":     {Flags: flags(t, "--http-hosts=a,b")},
+		"repeated": {Flags: flags(t, "--http-hosts=a", "--http-hosts=b")},
+		"block":    {File: writeFile(t, "http:\n  hosts:\n    - a\n    - b\n")},
+		"flow":     {File: writeFile(t, "http: {hosts: [a, b]}\n")},
+		"text":     {File: writeFile(t, "http:\n  hosts: a,b\n")},
+	} {
+		c, _ := load(t, o)
+		if diff := cmp.Diff([]string{"a", "b"}, c.HTTP.Hosts); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestFlagsAreCheckedWhenParsed(t *testing.T) {
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	RegisterFlags(fs)
+	if err := fs.Parse([]string{"--tcp-window", "x"}); err == nil || !strings.Contains(err.Error(), "not a whole number") {
+		t.Errorf("error is %v", err)
+	}
+	if c, _ := load(t, LoadOptions{Flags: flags(t, "--insecure", "--http-addr", ":8080")}); !c.Insecure {
+		t.Error("--insecure without a value is not true")
+	}
+}
+
+// A listener that other machines reach needs a guard, or --insecure.
+func TestExposedListeners(t *testing.T) {
+	const key, token = "lwk_0123456789abcdef", "t"
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string // settings that are refused
+	}{
+		{"loopback", []string{"--http-addr=localhost:1", "--tcp-addr=[::1]:2"}, nil},
+		{"mapped loopback", []string{"--http-addr=[::ffff:127.0.0.1]:1", "--tcp-addr=127.9.9.9:2"}, nil},
+		{"all interfaces", []string{"--http-addr=:1", "--tcp-addr=0.0.0.0:2"}, []string{"http.addr", "tcp.addr"}},
+		{"IPv6", []string{"--http-addr=[::]:1", "--tcp-addr=[2001:db8::1]:2"}, []string{"http.addr", "tcp.addr"}},
+		{"a name", []string{"--http-addr=gateway:1", "--tcp-addr=localhost.example:2"}, []string{"http.addr", "tcp.addr"}},
+		{"guarded API", []string{"--http-addr=:1", "--auth-api-keys", key}, nil},
+		{"guarded devices", []string{"--tcp-addr=:2", "--auth-device-token", token}, nil},
+		{"the other's guard", []string{"--http-addr=:1", "--auth-device-token", token}, []string{"http.addr"}},
+		{"insecure", []string{"--http-addr=:1", "--tcp-addr=:2", "--insecure"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			_, _, err := Load(LoadOptions{Flags: flags(t, c.args...)})
+			if e, ok := errors.AsType[*Error](err); ok {
+				for _, p := range e.Problems {
+					got = append(got, p.Setting)
+					if !strings.Contains(p.Text, "LONGWIRE_AUTH_") || !strings.Contains(p.Text, "--insecure") {
+						t.Errorf("%s does not say what to do", p.Text)
+					}
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("refused (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestValidateTogether(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"same address":  {func(c *Config) { c.HTTP.Addr = c.TCP.Addr }, "http.addr"},
+		"no directory":  {func(c *Config) { c.Data.Dir = "" }, "data.dir"},
+		"read timeouts": {func(c *Config) { c.HTTP.ReadTimeout = second }, "http.read_timeout"},
+		"per address":   {func(c *Config) { c.TCP.MaxUnregistered = 10 }, "tcp.max_unregistered_per_ip"},
+		"no port":       {func(c *Config) { c.TCP.Addr = "127.0.0.1" }, "tcp.addr"},
+		"port too high": {func(c *Config) { c.TCP.Addr = "127.0.0.1:65536" }, "tcp.addr"},
+		"short key":     {func(c *Config) { c.Auth.APIKeys = []Secret{"lwk_0123456789abcdef", "lwk_short"} }, "auth.api_keys"},
+		"key prefix":    {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
+	} {
+		cfg := Default()
+		c.change(cfg)
+		e, ok := errors.AsType[*Error](cfg.Validate())
+		if !ok || len(e.Problems) != 1 || e.Problems[0].Setting != c.want {
+			t.Errorf("%s: %v, want one problem with %s", name, e, c.want)
+		}
+	}
+	both := Default()
+	both.TCP.Addr, both.HTTP.Addr = "127.0.0.1:0", "127.0.0.1:0"
+	if err := both.Validate(); err != nil {
+		t.Errorf("two free ports: %v", err)
+	}
+}
+
+// The file that Init writes changes nothing, neither as it is nor with every
+// setting in force.
+func TestInit(t *testing.T) {
+	var b bytes.Buffer
+	if err := Init(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if c, from := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default()) || len(from) != 0 {
+		t.Errorf("as written it sets %v", from)
+	}
+	var all []string
+	for line := range strings.Lines(text) {
+		for _, s := range settings(Default()) {
+			_, name, ok := strings.Cut(s.key, ".")
+			if !ok {
+				name = s.key
+			}
+			line = strings.Replace(line, "# "+name+": ", name+": ", 1)
+		}
+		all = append(all, line)
+	}
+	c, from := load(t, LoadOptions{File: writeFile(t, strings.Join(all, ""))})
+	opts := cmp.Transformer("nil", func(s []Secret) []Secret { return append([]Secret{}, s...) })
+	hosts := cmp.Transformer("nil2", func(s []string) []string { return append([]string{}, s...) })
+	if diff := cmp.Diff(Default(), c, opts, hosts); diff != "" {
+		t.Errorf("in force (-default +got):\n%s", diff)
+	}
+	if len(from) != len(settings(c)) {
+		t.Errorf("%d settings in the file, want %d", len(from), len(settings(c)))
+	}
+}
+
+func TestShow(t *testing.T) {
+	c, from := load(t, LoadOptions{Env: []string{"LONGWIRE_DATA_MIN_FREE=1GiB"}})
+	var b bytes.Buffer
+	if err := Show(&b, c, from); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(b.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	if len(got) != 1+len(settings(c)) {
+		t.Errorf("%d lines for %d settings", len(got), len(settings(c)))
+	}
+	for _, want := range []string{"tcp.addr 127.0.0.1:6666 default", "data.min_free 1GiB env LONGWIRE_DATA_MIN_FREE",
+		"auth.device_token - default", "data.status_retention 7d default"} {
+		if !strings.Contains(strings.Join(got, "\n"), want) {
+			t.Errorf("no line %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// Each setting says what it is for, and its bounds can be read.
+func TestSettingsAreComplete(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range settings(Default()) {
+		if s.help() == "" || s.key == "" || seen[s.env] {
+			t.Errorf("%s %s: without a name or a help, or twice", s.key, s.env)
+		}
+		seen[s.env] = true
+		if text := s.wrong(); text != "" {
+			t.Errorf("the default of %s: %s", s.key, text)
+		}
+	}
+}

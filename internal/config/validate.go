@@ -1,0 +1,162 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// minAPIKey is the least length of an API key, prefix included.
+const minAPIKey = len(apiKeyPrefix) + 16
+
+// Validate returns an *Error with everything that is wrong with c, or nil.
+func (c *Config) Validate() error {
+	if p := c.problems(); len(p) > 0 {
+		return &Error{p}
+	}
+	return nil
+}
+
+// problems checks each setting by its tags, and then some together.
+func (c *Config) problems() []Problem {
+	var list []Problem
+	wrong := func(key, format string, args ...any) {
+		list = append(list, Problem{Setting: key, Text: fmt.Sprintf(format, args...)})
+	}
+	for _, s := range settings(c) {
+		if text := s.wrong(); text != "" {
+			wrong(s.key, "%s", text)
+		}
+	}
+	if c.TCP.Addr == c.HTTP.Addr && !strings.HasSuffix(c.TCP.Addr, ":0") {
+		wrong("http.addr", "the same as tcp.addr (%s)", c.TCP.Addr)
+	}
+	if c.Data.Dir == "" && c.Data.Engine == EnginePebble {
+		wrong("data.dir", "is empty")
+	}
+	if c.HTTP.ReadTimeout < c.HTTP.ReadHeaderTimeout {
+		wrong("http.read_timeout", "%v is shorter than http.read_header_timeout, %v", c.HTTP.ReadTimeout, c.HTTP.ReadHeaderTimeout)
+	}
+	if c.TCP.MaxUnregisteredPerIP > c.TCP.MaxUnregistered {
+		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
+	}
+	return append(list, c.exposed()...)
+}
+
+// exposed finds listeners that other machines can reach and anybody can use.
+func (c *Config) exposed() []Problem {
+	if c.Insecure {
+		return nil
+	}
+	var list []Problem
+	open := func(key, addr, guard, what string) {
+		s := settingCalled(c, guard)
+		list = append(list, Problem{Setting: key, Text: fmt.Sprintf(
+			"%s can be reached from other machines, and %s. Set %s (%s), listen on 127.0.0.1, or accept it with --insecure",
+			addr, what, guard, s.env)})
+	}
+	if len(c.Auth.APIKeys) == 0 && !IsLoopback(c.HTTP.Addr) {
+		open("http.addr", c.HTTP.Addr, "auth.api_keys", "the API needs no key")
+	}
+	if c.Auth.DeviceToken == "" && !IsLoopback(c.TCP.Addr) {
+		open("tcp.addr", c.TCP.Addr, "auth.device_token", "devices need no token")
+	}
+	return list
+}
+
+func settingCalled(c *Config, key string) setting {
+	list := settings(c)
+	return list[slices.IndexFunc(list, func(s setting) bool { return s.key == key })]
+}
+
+// IsLoopback reports whether only this machine can reach addr. A name other than
+// localhost may resolve to anything.
+func IsLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true // reported as malformed
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.EqualFold(host, "localhost")
+	}
+	return ip.Unmap().IsLoopback()
+}
+
+// wrong says what is wrong with the value by itself, "" for nothing.
+func (s setting) wrong() string {
+	tag := s.field.Tag
+	if one := tag.Get("oneof"); one != "" {
+		names := strings.Split(one, "|")
+		if v := s.value.String(); !slices.Contains(names, v) {
+			return fmt.Sprintf("%q is none of %s%s", v, strings.Join(names, ", "), didYouMean(v, names))
+		}
+	}
+	switch tag.Get("check") {
+	case "hostport":
+		return wrongAddr(s.value.String())
+	case "apikey":
+		return wrongAPIKeys(s.value.Interface().([]Secret))
+	}
+	return s.outOfRange()
+}
+
+// outOfRange compares with the tags min and max.
+func (s setting) outOfRange() string {
+	for _, bound := range []struct {
+		tag  string
+		sign int
+		word string
+	}{{"min", -1, "less than the least"}, {"max", 1, "more than the most"}} {
+		text := s.field.Tag.Get(bound.tag)
+		if text == "" {
+			continue
+		}
+		limit, err := s.parse(text)
+		if err != nil {
+			panic(fmt.Sprintf("config: %s of %s: %v", bound.tag, s.key, err))
+		}
+		if compare(s.value.Interface(), limit) == bound.sign {
+			return fmt.Sprintf("%s is %s, %s", s.text(), bound.word, text)
+		}
+	}
+	return ""
+}
+
+// compare orders two values of one of the numeric kinds.
+func compare(a, b any) int {
+	switch a := a.(type) {
+	case Duration:
+		return cmp.Compare(a, b.(Duration))
+	case Size:
+		return cmp.Compare(a, b.(Size))
+	case int:
+		return cmp.Compare(a, b.(int))
+	}
+	panic(fmt.Sprintf("config: %T has no order", a))
+}
+
+func wrongAddr(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Sprintf("%q is not an address: want host:port, as in 127.0.0.1:8080, or :8080 for every interface", addr)
+	}
+	return ""
+}
+
+// wrongAPIKeys names the place of a bad key, not the key.
+func wrongAPIKeys(keys []Secret) string {
+	for i, k := range keys {
+		if !strings.HasPrefix(k.Reveal(), apiKeyPrefix) || len(k) < minAPIKey {
+			return fmt.Sprintf("key %d of %d: want %s and at least %d more characters", i+1, len(keys), apiKeyPrefix, minAPIKey-len(apiKeyPrefix))
+		}
+	}
+	return ""
+}

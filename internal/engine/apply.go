@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// result is what an event came to. Which fields are set depends on the event.
+// err is the domain's answer: the event changed nothing.
+type result struct {
+	receipt gateway.Receipt
+	message gateway.Message
+	record  gateway.ClientRecord
+	n       int
+	useq    uint64
+	err     error
+}
+
+// apply makes one event's changes in the record under way. An error is not the
+// event's answer but a database that cannot be read: the record must be given
+// up.
+func (m *machine) apply(e event, r *result) error {
+	switch e := e.(type) {
+	case *acceptEvent:
+		return m.accept(e, r)
+	case *settleEvent:
+		return m.settle(&e.Outcome)
+	case *ackThroughEvent:
+		return m.settleThrough(e.client, e.seq, verdict{state: gateway.Acked, at: e.at.UnixNano()}, r)
+	case *cancelEvent:
+		return m.cancel(e, r)
+	case *purgeEvent:
+		v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.at.UnixNano()}
+		return m.settleThrough(e.client, ^gateway.Seq(0), v, r)
+	case *registerEvent:
+		return m.register(e, r)
+	case *disconnectedEvent:
+		return m.disconnected(e)
+	case *updateEvent:
+		return m.update(e, r)
+	case *uplinkEvent:
+		return m.uplink(e, r)
+	case *expireEvent:
+		return m.expire(e)
+	case *forgetMessageEvent:
+		return m.forgetMessage(e)
+	case *forgetKeyEvent:
+		return m.forgetKey(e)
+	case *forgetUplinksEvent:
+		return m.forgetUplinks(e)
+	case *forgetClientEvent:
+		return m.forgetClient(e)
+	case *forgetOrdinalEvent:
+		m.del(ordinalKey(e.ord))
+		m.del(forgottenKey(nanos(e.at), e.ord))
+		return nil
+	case *probeEvent:
+		return nil
+	}
+	return fmt.Errorf("event of kind %d has no rule", e.kind())
+}
+
+// applyRecord makes a whole record's changes, as a replay does: with no one
+// waiting for the results.
+func (m *machine) applyRecord(r *record) error {
+	for _, e := range r.events {
+		if err := m.apply(e, new(result)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// messageRow returns a message's row, nil when it is unknown.
+func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
+	k := messageKey(id)
+	v, err := get(m.batch, k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeMessage(k, v)
+	return &row, err
+}
+
+func (m *machine) queuedRow(o ordinal, s gateway.Seq) (*queueRow, error) {
+	k := queueKey(o, s)
+	v, err := get(m.batch, k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeQueued(v)
+	if err != nil {
+		return nil, &CorruptError{Key: k, Cause: err}
+	}
+	return &row, nil
+}
+
+func (m *machine) finalRow(key []byte) (*finalRow, error) {
+	v, err := get(m.batch, key)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeFinal(key, v)
+	return &row, err
+}
+
+// message returns a message as it now stands.
+func (m *machine) message(row *messageRow) (gateway.Message, error) {
+	msg := row.message()
+	if row.form == formOne {
+		q, err := m.queuedRow(row.ord, row.seq)
+		if err != nil {
+			return msg, err
+		}
+		if q != nil {
+			msg.Counts = gateway.Counts{Total: 1, Queued: 1}
+			return msg, nil
+		}
+		f, err := m.finalRow(finalKey(row.ord, row.seq))
+		if err != nil {
+			return msg, err
+		}
+		if f == nil {
+			return msg, &CorruptError{Key: finalKey(row.ord, row.seq), Cause: errMissing}
+		}
+		f.complete(&msg)
+		return msg, nil
+	}
+	h, err := m.head(row.seq)
+	if err != nil {
+		return msg, err
+	}
+	if h == nil {
+		return msg, &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+	}
+	msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
+	return msg, nil
+}
+
+// message returns what the row alone says: no counts.
+func (r *messageRow) message() gateway.Message {
+	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata,
+		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt), Client: r.client}
+}
+
+// complete marks the message to one whose delivery r is.
+func (r *finalRow) complete(msg *gateway.Message) {
+	msg.Counts = gateway.Counts{Total: 1}
+	*msg.Counts.Of(r.state) = 1
+	msg.CompletedAt = timeOf(r.finalAt)
+}
+
+// completed moves a message from the expiry index to the retention index.
+func (m *machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
+	m.del(expiryKey(expiresAt, seq))
+	m.set(retentionKey(at, id), nil)
+}
+
+func domainError(c gateway.Code, format string, args ...any) *gateway.Error {
+	return &gateway.Error{Code: c, Message: fmt.Sprintf(format, args...)}
+}
+
+func unknownClient(id gateway.ClientID) error {
+	return domainError(gateway.CodeClientNotFound, "no client %q is known", id)
+}
+
+func unknownMessage(id gateway.MessageID) error {
+	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
+}
+
+func (m *machine) uplink(e *uplinkEvent, r *result) error {
+	m.state.useq++
+	u := e.Uplink
+	u.Seq = m.state.useq
+	k := uplinkKey(u.Client, u.Seq)
+	m.set(k, encodeUplink(k, &u))
+	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
+	r.useq = u.Seq
+	return nil
+}
+
+// later returns the later of two times, ns.
+func later(a int64, t time.Time) int64 { return max(a, nanos(t)) }

@@ -1,0 +1,388 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// accept stores a message with its recipients. All decisions come before the
+// first change, so that a refusal leaves nothing behind.
+func (m *machine) accept(e *acceptEvent, r *result) error {
+	first, err := m.earlier(e, r)
+	if err != nil || r.err != nil {
+		return err
+	}
+	if first != nil {
+		r.receipt.Replayed = true
+		return m.receipt(first, r)
+	}
+	row := &messageRow{id: e.ID, createdAt: nanos(e.CreatedAt), expiresAt: nanos(e.ExpiresAt),
+		encoding: e.Encoding, metadata: e.Metadata, payload: e.Payload}
+	switch {
+	case e.To.Client != "":
+		err = m.acceptOne(e, row, r)
+	case len(e.To.Clients) > 0:
+		err = m.acceptList(e, row)
+	default:
+		err = m.acceptSelection(e, row, r)
+	}
+	if err != nil || r.err != nil {
+		return err
+	}
+	if e.IdempotencyKey != "" {
+		scoped := scopedKey(e.Scope, e.IdempotencyKey)
+		k := keyRow{id: e.ID, at: row.createdAt, fingerprint: e.Fingerprint}
+		m.set(idempotencyKey(scoped), k.encode())
+		m.set(keyAgeKey(k.at, scoped), nil)
+	}
+	m.state.messages++
+	k := messageKey(e.ID)
+	m.set(k, row.encode(k))
+	return m.receipt(row, r)
+}
+
+// receipt fills in the receipt: the message as it now stands, without payload.
+func (m *machine) receipt(row *messageRow, r *result) (err error) {
+	r.receipt.Message, err = m.message(row)
+	r.receipt.Message.Payload = nil
+	return err
+}
+
+// earlier finds the message that the event repeats, by its id or its
+// idempotency key; nil when it is new.
+func (m *machine) earlier(e *acceptEvent, r *result) (*messageRow, error) {
+	if row, err := m.messageRow(e.ID); err != nil || row != nil {
+		return row, err
+	}
+	if e.IdempotencyKey == "" {
+		return nil, nil
+	}
+	scoped := scopedKey(e.Scope, e.IdempotencyKey)
+	v, err := get(m.batch, idempotencyKey(scoped))
+	if err != nil || v == nil {
+		return nil, err
+	}
+	known, err := decodeKey(v)
+	if err != nil {
+		return nil, &CorruptError{Key: idempotencyKey(scoped), Cause: err}
+	}
+	if nanos(e.CreatedAt)-known.at >= int64(e.keyTTL) {
+		m.del(keyAgeKey(known.at, scoped))
+		return nil, nil
+	}
+	if known.fingerprint != e.Fingerprint {
+		r.err = &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: known.id,
+			Message: "the idempotency key was used with another request"}
+		return nil, nil
+	}
+	return m.messageRow(known.id)
+}
+
+// place gives the message its sequence.
+func (m *machine) place(row *messageRow) {
+	m.state.seq++
+	row.seq = m.state.seq
+}
+
+func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
+	c, err := m.client(e.To.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil && !e.QueueUnknown {
+		r.err = unknownClient(e.To.Client)
+		return nil
+	}
+	size := int64(len(e.Payload))
+	if n, bytes := c.queued(); n >= e.maxQueued {
+		r.err = queueFull(e.To.Client, "messages", int64(e.maxQueued))
+		return nil
+	} else if bytes+size > e.maxQueuedBytes {
+		r.err = queueFull(e.To.Client, "bytes", e.maxQueuedBytes)
+		return nil
+	}
+	if c == nil {
+		if c, err = m.newClient(e.To.Client, row.createdAt); err != nil {
+			return err
+		}
+	}
+	m.place(row)
+	row.form, row.ord, row.client = formOne, c.ord, c.id
+	m.enqueue(c, row, e.maxQueued)
+	var id [64]byte
+	m.set(expiryKey(row.expiresAt, row.seq), appendID(id[:0], row.id))
+	return nil
+}
+
+// queued is also asked of a client that is not known yet.
+func (c *client) queued() (int, int64) {
+	if c == nil {
+		return 0, 0
+	}
+	return c.n, c.countRow.bytes
+}
+
+func queueFull(id gateway.ClientID, what string, limit int64) error {
+	err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
+	err.Limit = limit
+	return err
+}
+
+// enqueue writes the delivery's row.
+func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
+	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt,
+		size: int64(len(row.payload)), many: row.form != formOne}
+	m.set(queueKey(c.ord, row.seq), q.encode())
+	m.count(c, 1, q.bytes(), maxQueued)
+	m.state.queued++
+}
+
+// acceptList stores a message to named clients, a row for each.
+func (m *machine) acceptList(e *acceptEvent, row *messageRow) error {
+	names := slices.Clone(e.To.Clients)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var known []*client
+	for _, name := range names {
+		c, err := m.client(name)
+		if err != nil {
+			return err
+		}
+		if c == nil && e.QueueUnknown {
+			if c, err = m.newClient(name, row.createdAt); err != nil {
+				return err
+			}
+		}
+		if c == nil {
+			row.unknown = append(row.unknown, name)
+		} else {
+			known = append(known, c)
+		}
+	}
+	return m.acceptRows(e, row, known)
+}
+
+// acceptRows stores a message in list form. Who is unknown or has no room is
+// failed at once.
+func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) error {
+	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
+	m.place(row)
+	row.form = formList
+	h := m.newHead(row, len(known)+len(row.unknown))
+	for _, c := range known {
+		row.ords = append(row.ords, c.ord)
+		if c.n < e.maxQueued && c.countRow.bytes < e.maxQueuedBytes {
+			m.enqueue(c, row, e.maxQueued)
+			h.count[gateway.Queued]++
+			continue
+		}
+		f := row.failed(gateway.ReasonQueueFull)
+		k := finalKey(c.ord, row.seq)
+		m.set(k, f.encode(k))
+		m.failedAtOnce(h, f, c.id)
+	}
+	for _, name := range row.unknown {
+		f := row.failed(gateway.ReasonUnknownClient)
+		k := strangerKey(name, row.seq)
+		m.set(k, f.encode(k))
+		m.failedAtOnce(h, f, name)
+	}
+	return m.placeHead(row, h)
+}
+
+// failed returns the delivery of a recipient that cannot take the message.
+func (r *messageRow) failed(reason string) *finalRow {
+	return &finalRow{id: r.id, createdAt: r.createdAt, expiresAt: r.expiresAt, many: true,
+		state: gateway.Failed, reason: reason, finalAt: r.createdAt}
+}
+
+func (m *machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
+	h.count[gateway.Failed]++
+	m.notices = append(m.notices, notice{settlement: gateway.Settlement{Delivery: f.delivery(name, h.seq)}})
+}
+
+func (m *machine) newHead(row *messageRow, total int) *head {
+	h := &head{seq: row.seq}
+	h.id, h.form, h.total = row.id, row.form, total
+	h.createdAt, h.expiresAt = row.createdAt, row.expiresAt
+	m.heads[h.seq] = h
+	m.touchHead(h)
+	return h
+}
+
+// placeHead puts the message into the index that fits: one with nobody to wait
+// for is completed by its acceptance.
+func (m *machine) placeHead(row *messageRow, h *head) error {
+	if h.count[gateway.Queued] > 0 {
+		var id [64]byte
+		m.set(expiryKey(row.expiresAt, row.seq), appendID(id[:0], row.id))
+		return nil
+	}
+	h.completedAt = row.createdAt
+	m.set(retentionKey(row.createdAt, row.id), nil)
+	if h.total > 0 {
+		msg := row.message()
+		msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
+		m.notices[len(m.notices)-1].settlement.Completed = &msg
+	}
+	return nil
+}
+
+// acceptSelection stores a message to everybody that a rule selects now.
+func (m *machine) acceptSelection(e *acceptEvent, row *messageRow, r *result) error {
+	audience, err := m.audience(e)
+	if err != nil {
+		return err
+	}
+	if total := audience.count(); total > m.small {
+		return m.acceptBitmap(e, row, audience, total, r)
+	}
+	var known []*client
+	for n := range m.chunkCount() {
+		set := audience[n]
+		if set == nil {
+			continue
+		}
+		set.each(n, 0, func(o ordinal) bool {
+			var c *client
+			if c, err = m.clientByOrdinal(o); err == nil {
+				known = append(known, c)
+			}
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return m.acceptRows(e, row, known)
+}
+
+// chunkCount is how many chunks cover all ordinals given so far.
+func (m *machine) chunkCount() uint32 {
+	return (uint32(m.state.nextOrdinal) + chunkBits - 1) / chunkBits
+}
+
+// audience returns who a group, label or all message is for.
+func (m *machine) audience(e *acceptEvent) (bitmap, error) {
+	out := bitmap{}
+	for n := range m.chunkCount() {
+		if e.mask != nil && e.mask[n] == nil {
+			continue
+		}
+		set, err := m.selected(&e.To, n)
+		if err != nil {
+			return nil, err
+		}
+		if e.mask != nil {
+			set.and(e.mask[n])
+		}
+		if !set.empty() {
+			out[n] = &set
+		}
+	}
+	return out, nil
+}
+
+// selected returns one chunk of an audience.
+func (m *machine) selected(to *gateway.Audience, n uint32) (bitset, error) {
+	if to.All {
+		c, err := m.chunk(knownChunk(n))
+		if err != nil {
+			return bitset{}, err
+		}
+		return c.bits, nil
+	}
+	if to.Group != "" {
+		c, err := m.chunk(groupChunk(to.Group, n))
+		if err != nil {
+			return bitset{}, err
+		}
+		return c.bits, nil
+	}
+	var set bitset
+	first := true
+	for k, v := range to.Labels {
+		c, err := m.chunk(labelChunk(k, v, n))
+		if err != nil {
+			return set, err
+		}
+		if first {
+			set, first = c.bits, false
+		} else {
+			set.and(&c.bits)
+		}
+	}
+	return set, nil
+}
+
+// acceptBitmap stores a message with a bit per recipient.
+func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap, total int, r *result) error {
+	if m.state.bitmaps >= maxBitmaps {
+		r.err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
+			Message: "too many messages to large audiences are under way"}
+		return nil
+	}
+	m.place(row)
+	row.form = formBitmap
+	h := m.newHead(row, total)
+	h.chunks = m.chunkCount()
+	if err := m.failFull(row, h, audience); err != nil {
+		return err
+	}
+	for n, set := range audience {
+		c, err := m.chunk(queuedChunk(row.seq, n))
+		if err != nil {
+			return err
+		}
+		c.bits = *set
+		h.count[gateway.Queued] += set.count()
+	}
+	// In the order of chunks, so that the same log writes the same batch.
+	for n := range h.chunks {
+		if audience[n] != nil {
+			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
+		}
+	}
+	m.state.queued += int64(h.count[gateway.Queued])
+	if h.count[gateway.Queued] > 0 {
+		m.state.bitmaps++
+	}
+	return m.placeHead(row, h)
+}
+
+// failFull fails the recipients whose queues have no room.
+func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
+	it, err := m.batch.NewIter(&pebble.IterOptions{LowerBound: []byte{kindFull}, UpperBound: []byte{kindFull + 1}})
+	if err != nil {
+		return err
+	}
+	var full []ordinal
+	for ok := it.First(); ok; ok = it.Next() {
+		o := ordinal(tail32(it.Key()))
+		if set := audience[chunkOf(o)]; set != nil && set.has(o) {
+			full = append(full, o)
+		}
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	for _, o := range full {
+		c, err := m.clientByOrdinal(o)
+		if err != nil {
+			return err
+		}
+		audience[chunkOf(o)].clear(o)
+		f := row.failed(gateway.ReasonQueueFull)
+		k := sparseKey(row.seq, o)
+		m.set(k, f.encode(k))
+		if err := m.setBit(finalChunk(row.seq, gateway.Failed, chunkOf(o)), o, true); err != nil {
+			return err
+		}
+		m.failedAtOnce(h, f, c.id)
+	}
+	return nil
+}

@@ -1,0 +1,391 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// errMissing is why a row that another row promises is corrupt.
+var errMissing = errors.New("row is missing")
+
+// verdict is a final state on its way to a delivery.
+type verdict struct {
+	state    gateway.State
+	reason   string
+	attempts int
+	sentAt   int64
+	at       int64
+	result   []byte
+}
+
+// final returns the row of a delivery with this verdict.
+func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many bool) *finalRow {
+	return &finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: v.state,
+		reason: v.reason, attempts: v.attempts, sentAt: v.sentAt, finalAt: v.at, result: v.result}
+}
+
+// settle gives a delivery its final state, unless it has one.
+func (m *machine) settle(o *gateway.Outcome) error {
+	c, err := m.client(o.Client)
+	if err != nil || c == nil {
+		return err
+	}
+	seq := o.Seq
+	if seq == 0 {
+		row, err := m.messageRow(o.Message)
+		if err != nil || row == nil {
+			return err
+		}
+		seq = row.seq
+	}
+	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: nanos(o.SentAt),
+		at: nanos(o.At), result: o.Result}
+	if h := m.heads[seq]; h != nil && h.form == formBitmap {
+		return m.settleBit(c, h, o.Message, v)
+	}
+	q, err := m.queuedRow(c.ord, seq)
+	if err != nil {
+		return err
+	}
+	if q != nil && sameMessage(o.Message, q.id) {
+		return m.settleRow(c, seq, q, v)
+	}
+	k := finalKey(c.ord, seq)
+	f, err := m.finalRow(k)
+	if err != nil {
+		return err
+	}
+	if f != nil && sameMessage(o.Message, f.id) {
+		m.lateAck(k, f, c, seq, v)
+		return nil
+	}
+	h, err := m.head(seq)
+	if err != nil || h == nil || h.form != formBitmap {
+		return err
+	}
+	return m.settleBit(c, h, o.Message, v)
+}
+
+// sameMessage guards against a sequence of another log: the message that an
+// outcome names, where it names one, is the one that has the sequence.
+func sameMessage(named, found gateway.MessageID) bool { return named == "" || named == found }
+
+// settleRow makes a delivery with a row of its own final.
+func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
+	f := m.moveRow(c, seq, q, v)
+	s := gateway.Settlement{Delivery: f.delivery(c.id, seq)}
+	var err error
+	if !q.many {
+		m.completed(q.id, seq, q.expiresAt, v.at)
+		s.Completed, err = m.completedOne(q.id, f)
+	} else {
+		s.Completed, err = m.countSettled(seq, v.state, v.at)
+	}
+	m.notices = append(m.notices, notice{settlement: s})
+	return err
+}
+
+// moveRow replaces a queued row by a final one.
+func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) *finalRow {
+	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
+	m.del(queueKey(c.ord, seq))
+	k := finalKey(c.ord, seq)
+	m.set(k, f.encode(k))
+	m.count(c, -1, -q.bytes(), 0)
+	m.state.queued--
+	return f
+}
+
+// completedOne returns the message to one whose delivery f is.
+func (m *machine) completedOne(id gateway.MessageID, f *finalRow) (*gateway.Message, error) {
+	row, err := m.messageRow(id)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, &CorruptError{Key: messageKey(id), Cause: errMissing}
+	}
+	msg := row.message()
+	f.complete(&msg)
+	return &msg, nil
+}
+
+// countSettled counts one settled delivery of a message to many and returns
+// the message when it was the last.
+func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gateway.Message, error) {
+	h, err := m.head(seq)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, &CorruptError{Key: headKey(seq), Cause: errMissing}
+	}
+	h.count[gateway.Queued]--
+	h.count[s]++
+	m.touchHead(h)
+	if h.count[gateway.Queued] > 0 {
+		return nil, nil
+	}
+	return m.completeMany(h, at)
+}
+
+// completeMany closes a message to many.
+func (m *machine) completeMany(h *head, at int64) (*gateway.Message, error) {
+	h.completedAt = at
+	m.touchHead(h)
+	m.completed(h.id, h.seq, h.expiresAt, at)
+	if h.form == formBitmap {
+		m.state.bitmaps--
+	}
+	row, err := m.messageRow(h.id)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, &CorruptError{Key: messageKey(h.id), Cause: errMissing}
+	}
+	msg := row.message()
+	msg.Counts, msg.CompletedAt = h.counts(), timeOf(at)
+	return &msg, nil
+}
+
+// lateAck keeps an ack that came after another final state; the first one only.
+func (m *machine) lateAck(key []byte, f *finalRow, c *client, seq gateway.Seq, v verdict) {
+	if v.state != gateway.Acked || f.state == gateway.Acked || f.lateAt != 0 {
+		return
+	}
+	f.lateAt, f.lateResult = v.at, v.result
+	m.set(key, f.encode(key))
+	s := gateway.Settlement{Delivery: f.delivery(c.id, seq), Late: true}
+	m.notices = append(m.notices, notice{settlement: s})
+}
+
+// settleBit makes a delivery final that is a bit.
+func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdict) error {
+	if !sameMessage(named, h.id) {
+		return nil
+	}
+	q, err := m.chunk(queuedChunk(h.seq, chunkOf(c.ord)))
+	if err != nil {
+		return err
+	}
+	if !q.bits.has(c.ord) {
+		return m.lateBit(c, h, v)
+	}
+	q.bits.clear(c.ord)
+	m.touchChunk(q)
+	if err := m.setBit(finalChunk(h.seq, v.state, chunkOf(c.ord)), c.ord, true); err != nil {
+		return err
+	}
+	f := v.final(h.id, h.createdAt, h.expiresAt, true)
+	if v.state != gateway.Acked || v.reason != "" || len(v.result) > 0 {
+		k := sparseKey(h.seq, c.ord)
+		m.set(k, f.encode(k))
+	}
+	m.state.queued--
+	s := gateway.Settlement{Delivery: f.delivery(c.id, h.seq)}
+	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
+	m.notices = append(m.notices, notice{settlement: s})
+	return err
+}
+
+// lateBit keeps a late ack of a delivery that is a bit.
+func (m *machine) lateBit(c *client, h *head, v verdict) error {
+	if v.state != gateway.Acked {
+		return nil
+	}
+	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
+		set, err := m.chunk(finalChunk(h.seq, s, chunkOf(c.ord)))
+		if err != nil {
+			return err
+		}
+		if !set.bits.has(c.ord) {
+			continue
+		}
+		k := sparseKey(h.seq, c.ord)
+		f, err := m.finalRow(k)
+		if err != nil {
+			return err
+		}
+		if f == nil { // settled in one step with all others
+			f = &finalRow{id: h.id, createdAt: h.createdAt, expiresAt: h.expiresAt, many: true, state: s,
+				finalAt: h.completedAt}
+		}
+		m.lateAck(k, f, c, h.seq, v)
+		return nil
+	}
+	return nil
+}
+
+// settleThrough gives everything queued for a client up to a sequence the same
+// final state.
+func (m *machine) settleThrough(id gateway.ClientID, through gateway.Seq, v verdict, r *result) error {
+	c, err := m.client(id)
+	if err != nil || c == nil {
+		return err
+	}
+	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
+	if err != nil {
+		return err
+	}
+	bits, err := m.keysWith(key32(kindBits, chunkOf(c.ord)), 0)
+	if err != nil {
+		return err
+	}
+	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
+	for _, k := range slices.Concat(rows, bits) {
+		if s := gateway.Seq(tail64(k)); s <= through {
+			seqs = append(seqs, s)
+		}
+	}
+	slices.Sort(seqs) // a client is settled in the order it was sent to
+	for _, seq := range seqs {
+		done, err := m.settleOneOf(c, seq, v)
+		if err != nil {
+			return err
+		}
+		if done {
+			r.n++
+		}
+	}
+	return nil
+}
+
+// settleOneOf settles one delivery that a scan found; a bit may be another
+// client's.
+func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, error) {
+	q, err := m.queuedRow(c.ord, seq)
+	if err != nil {
+		return false, err
+	}
+	if q != nil {
+		return true, m.settleRow(c, seq, q, v)
+	}
+	set, err := m.chunk(queuedChunk(seq, chunkOf(c.ord)))
+	if err != nil || !set.bits.has(c.ord) {
+		return false, err
+	}
+	h, err := m.head(seq)
+	if err != nil {
+		return false, err
+	}
+	if h == nil {
+		return false, &CorruptError{Key: headKey(seq), Cause: errMissing}
+	}
+	return true, m.settleBit(c, h, h.id, v)
+}
+
+func (m *machine) cancel(e *cancelEvent, r *result) error {
+	row, err := m.messageRow(e.id)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		r.err = unknownMessage(e.id)
+		return nil
+	}
+	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: nanos(e.at)})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		r.err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.id,
+			Message: "every delivery of the message is final"}
+		return nil
+	}
+	r.message, err = m.message(row)
+	return err
+}
+
+func (m *machine) expire(e *expireEvent) error {
+	row, err := m.messageRow(e.id)
+	if err != nil || row == nil || row.expiresAt > nanos(e.at) {
+		return err
+	}
+	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: nanos(e.at)})
+	return err
+}
+
+// settleRest gives every delivery of a message that is not final the same final
+// state, in one step, and returns how many those were.
+func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
+	if row.form == formOne {
+		q, err := m.queuedRow(row.ord, row.seq)
+		if err != nil || q == nil {
+			return 0, err
+		}
+		c, err := m.client(row.client)
+		if err != nil {
+			return 0, err
+		}
+		if c == nil {
+			return 0, &CorruptError{Key: clientKey(row.client), Cause: errMissing}
+		}
+		return 1, m.settleRow(c, row.seq, q, v)
+	}
+	h, err := m.head(row.seq)
+	if err != nil {
+		return 0, err
+	}
+	if h == nil {
+		return 0, &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+	}
+	n := h.count[gateway.Queued]
+	if n == 0 {
+		return 0, nil
+	}
+	if row.form == formList {
+		err = m.settleRestRows(row, v)
+	} else {
+		err = m.settleRestBits(h, v)
+	}
+	if err != nil {
+		return 0, err
+	}
+	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
+	msg, err := m.completeMany(h, v.at)
+	m.notices = append(m.notices, notice{all: msg, state: v.state, n: n})
+	return n, err
+}
+
+func (m *machine) settleRestRows(row *messageRow, v verdict) error {
+	for _, o := range row.ords {
+		q, err := m.queuedRow(o, row.seq)
+		if err != nil {
+			return err
+		}
+		if q == nil {
+			continue
+		}
+		c, err := m.clientByOrdinal(o)
+		if err != nil {
+			return err
+		}
+		m.moveRow(c, row.seq, q, v)
+	}
+	return nil
+}
+
+func (m *machine) settleRestBits(h *head, v verdict) error {
+	for n := range h.chunks {
+		q, err := m.chunk(queuedChunk(h.seq, n))
+		if err != nil {
+			return err
+		}
+		if q.bits.empty() {
+			continue
+		}
+		f, err := m.chunk(finalChunk(h.seq, v.state, n))
+		if err != nil {
+			return err
+		}
+		f.bits.or(&q.bits)
+		m.state.queued -= int64(q.bits.count())
+		q.bits = bitset{}
+		m.touchChunk(q)
+		m.touchChunk(f)
+	}
+	return nil
+}

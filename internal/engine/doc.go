@@ -1,0 +1,28 @@
+// Package engine is the durable store of the gateway: one deterministic state
+// machine over Pebble, fed by records.
+//
+//	event → queue (group commit) → Journal.Append(record) → apply(record) → Pebble
+//
+// A record is one group commit: everything that waited while the previous
+// fsync ran. Decisions that need state (idempotency, queue limits, first final
+// state wins, the audience of a message) are taken inside apply, in log order,
+// and give each event its result. Ids and times are fixed by the writer, so
+// that the same log gives the same state, byte for byte.
+//
+// On one node the journal is Pebble's write-ahead log: the changes that a
+// record makes and the position it has are one synced batch. See Journal for
+// what a replicated log has to provide.
+//
+// # What a reader sees
+//
+// Pebble shows a batch to readers before it is synced. The engine's readers
+// therefore never read the database itself but a view: a snapshot that is
+// published only after the sync. A state that was read is on disk.
+//
+// # What happens when the disk fails
+//
+// The first failed write or sync of a log or manifest seals the database: from
+// then on nothing reaches the directory through it, everybody in the batch gets
+// ErrUnavailable, and the engine opens the directory again as a start-up would
+// until that succeeds. See seal.go and instance.go.
+package engine

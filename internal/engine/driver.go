@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+const (
+	// sweepBatch is how many events the driver has in the log at once.
+	sweepBatch = 256
+	// forgetEvery is how long the driver rests between two walks over all
+	// clients, forgetSlice how many it looks at in one sweep.
+	forgetEvery = 10 * time.Minute
+	forgetSlice = 2_000
+)
+
+// sweeper remembers where the driver is.
+type sweeper struct {
+	client   gateway.ClientID // walk over the clients: the last one looked at
+	nextWalk time.Time        // by the real clock
+	oldest   []byte           // key of a message before which all are completed
+}
+
+// runDriver does what is due, until Close.
+func (e *Engine) runDriver() {
+	defer e.wg.Done()
+	tick := time.NewTicker(e.opt.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+		}
+		e.checkDisk()
+		if e.failure.Load() != nil {
+			continue
+		}
+		if err := e.sweep(e.opt.Now(), false); err != nil && !errors.Is(err, errClosed) {
+			e.opt.Logger.Warn("sweep", "error", err)
+		}
+	}
+}
+
+// Expire does what is due at now and returns when it is durable: messages
+// expire, completed messages, idempotency keys, uplinks and clients that are
+// past their time are removed. The engine does so by itself; see
+// Options.SweepEvery.
+func (e *Engine) Expire(now time.Time) error { return e.sweep(now, true) }
+
+// sweep does one round; all says to look at every client at once.
+func (e *Engine) sweep(now time.Time, all bool) error {
+	e.sweepMu.Lock()
+	defer e.sweepMu.Unlock()
+	for _, step := range []func(v *view, now time.Time) ([]event, error){
+		(*view).dueMessages,
+		e.oldMessages,
+		e.oldKeys,
+		e.oldUplinks,
+		e.oldOrdinals,
+	} {
+		for {
+			n, err := e.drive(func(v *view) ([]event, error) { return step(v, now) })
+			if err != nil {
+				return err
+			}
+			if n < sweepBatch {
+				break
+			}
+		}
+	}
+	if all {
+		e.sweeper.client, e.sweeper.nextWalk = "", time.Time{}
+	}
+	for time.Now().After(e.sweeper.nextWalk) {
+		if _, err := e.drive(func(v *view) ([]event, error) { return e.unseenClients(v, now) }); err != nil || !all {
+			return err
+		}
+	}
+	return nil
+}
+
+// drive sends what find finds through the log, waits for it and returns how
+// many events that were.
+func (e *Engine) drive(find func(v *view) ([]event, error)) (int, error) {
+	var events []event
+	err := e.read(func(v *view) (err error) {
+		events, err = find(v)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	ops := make([]*op, 0, len(events))
+	for _, ev := range events {
+		o := newOp(ev, true, true)
+		if err = e.queue.push(context.Background(), o); err != nil {
+			break
+		}
+		ops = append(ops, o)
+	}
+	for _, o := range ops {
+		<-o.done
+		err = errors.Join(err, o.result.err)
+	}
+	return len(events), err
+}
+
+// dueMessages finds messages past their time.
+func (v *view) dueMessages(now time.Time) (events []event, err error) {
+	to := key64(kindExpiry, uint64(now.UnixNano())+1)
+	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
+		events = append(events, &expireEvent{parseID(val), now})
+		return len(events) < sweepBatch, nil
+	})
+	return events, err
+}
+
+// oldMessages finds completed messages past their retention.
+func (e *Engine) oldMessages(v *view, now time.Time) (events []event, err error) {
+	through := now.Add(-e.opt.StatusRetention)
+	to := key64(kindRetention, uint64(through.UnixNano())+1)
+	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
+		events = append(events, &forgetMessageEvent{parseID(k[9:]), through})
+		return len(events) < sweepBatch, nil
+	})
+	return events, err
+}
+
+func (e *Engine) oldKeys(v *view, now time.Time) (events []event, err error) {
+	to := key64(kindKeyAge, uint64(now.Add(-e.opt.IdempotencyRetention).UnixNano())+1)
+	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
+		at := timeOf(int64(tail64(k[:9])))
+		events = append(events, &forgetKeyEvent{append([]byte(nil), k[9:]...), at})
+		return len(events) < sweepBatch, nil
+	})
+	return events, err
+}
+
+// oldUplinks finds how far the uplinks are past their retention.
+func (e *Engine) oldUplinks(v *view, now time.Time) ([]event, error) {
+	before := now.Add(-e.opt.UplinkRetention)
+	through, n := uint64(0), 0
+	err := v.each([]byte{kindUplinkSeq}, []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+		useq := tail64(k)
+		row := uplinkKey(gateway.ClientID(val), useq)
+		raw, err := v.get(row)
+		if err != nil {
+			return false, err
+		}
+		u, err := decodeUplink(row, raw)
+		if err != nil || u.At.After(before) {
+			return false, err
+		}
+		through, n = useq, n+1
+		return n < maxRecordEvents, nil
+	})
+	if n == 0 || err != nil {
+		return nil, err
+	}
+	return []event{&forgetUplinksEvent{through, n}}, nil
+}
+
+// oldOrdinals finds forgotten clients that no message can refer to any more.
+func (e *Engine) oldOrdinals(v *view, now time.Time) (events []event, err error) {
+	before := now.Add(-gateway.MaxTTL - e.opt.StatusRetention)
+	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
+		events = append(events, &forgetOrdinalEvent{ordinal(tail32(k)), timeOf(int64(tail64(k[:9])))})
+		return len(events) < sweepBatch, nil
+	})
+	return events, err
+}
+
+// unseenClients finds clients to forget in the next part of the walk.
+func (e *Engine) unseenClients(v *view, now time.Time) (events []event, err error) {
+	before := now.Add(-e.opt.ForgetAfter)
+	n := 0
+	from := append(clientKey(e.sweeper.client), 0)
+	if e.sweeper.client == "" {
+		from = []byte{kindClient}
+	}
+	err = v.each(from, []byte{kindClient + 1}, false, func(k, val []byte) (bool, error) {
+		if n++; n > forgetSlice || len(events) == sweepBatch {
+			return false, nil
+		}
+		e.sweeper.client = gateway.ClientID(k[1:])
+		row, err := decodeClient(k, val)
+		if err == nil && row.forgettable(before.UnixNano(), e.incarnation) {
+			events = append(events, &forgetClientEvent{e.sweeper.client, before, now})
+		}
+		return true, err
+	})
+	if n <= forgetSlice && len(events) < sweepBatch { // the walk is at its end
+		e.sweeper.client, e.sweeper.nextWalk = "", time.Now().Add(forgetEvery)
+	}
+	return events, err
+}
+
+// checkDisk refuses messages before the disk is really full, so that acks can
+// still be written.
+func (e *Engine) checkDisk() {
+	err := e.diskTrouble()
+	if err == nil {
+		if e.refusal.Swap(nil) != nil {
+			e.opt.Logger.Info("there is room on the disk again")
+		}
+		return
+	}
+	if e.refusal.Swap(&err) == nil {
+		e.opt.Logger.Error("nothing is accepted", "error", err)
+	}
+}
+
+func (e *Engine) diskTrouble() error {
+	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
+		low := e.opt.MinFreeBytes
+		if low == 0 {
+			low = min(64<<20, int64(usage.TotalBytes/10))
+		}
+		if int64(usage.AvailBytes) < low {
+			return fmt.Errorf("disk has %d bytes free, the minimum is %d", usage.AvailBytes, low)
+		}
+	}
+	if e.opt.MaxDiskBytes > 0 {
+		if used := e.diskBytes(); used > e.opt.MaxDiskBytes {
+			return fmt.Errorf("store has %d bytes on disk, its budget is %d", used, e.opt.MaxDiskBytes)
+		}
+	}
+	return nil
+}

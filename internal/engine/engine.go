@@ -1,0 +1,394 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Engine is the durable gateway.Store. Open opens it, Close ends it.
+type Engine struct {
+	// Fixed by Open.
+	opt         Options
+	log         gateway.LogID
+	writer      uint64 // of the records: from the log id
+	incarnation uint64
+	journal     Journal
+	lock        io.Closer // of the directory
+	started     time.Time
+
+	observer gateway.Observer // fixed by Observe, before use
+
+	queue   *queue
+	view    atomic.Pointer[view]
+	failure atomic.Pointer[error] // why nothing can be written; nil = writes work
+	refusal atomic.Pointer[error] // why nothing is accepted although writes work
+	stats   counters
+
+	// Owned by the committer.
+	inst      *instance
+	machine   *machine
+	writerSeq uint64
+
+	flights  chan *flight   // from the committer to the finisher, in log order
+	inflight sync.WaitGroup // flights that the finisher has not dealt with
+	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
+
+	stop      chan struct{}  // closed by Close: ends the driver
+	wg        sync.WaitGroup // committer, finisher, driver
+	closing   sync.WaitGroup // instances that were replaced, until they are closed
+	closeOnce sync.Once
+	sweepMu   sync.Mutex // one sweep at a time
+	sweeper   sweeper    // guarded by sweepMu
+}
+
+var _ gateway.Store = (*Engine)(nil)
+
+// ErrLocked is wrapped by Open's error when another process has the directory.
+var ErrLocked = errors.New("in use by another process")
+
+// Names within the data directory.
+const (
+	nameDB         = "db"
+	nameLock       = "LOCK"
+	nameFormat     = "FORMAT"
+	nameQuarantine = "quarantine"
+	nameProbe      = "probe.tmp"
+)
+
+// Open opens the store in o.Dir, or makes a new one. It finishes recovery
+// before it returns: what a crash left behind is applied and on stable storage.
+func Open(o Options) (*Engine, error) {
+	o = o.withDefaults()
+	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := lockDir(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
+		flights: make(chan *flight, 1), stop: make(chan struct{})}
+	if e.journal == nil {
+		e.journal = &localJournal{}
+	}
+	if err := e.open(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	e.wg.Add(2)
+	go e.runCommitter()
+	go e.runFinisher()
+	if o.SweepEvery > 0 {
+		e.wg.Add(1)
+		go e.runDriver()
+	}
+	return e, nil
+}
+
+func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
+	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s is %w (stop the other process, or give this one a directory of its own): %w",
+			dir, ErrLocked, err)
+	}
+	return lock, nil
+}
+
+// open does the part of Open that needs the lock.
+func (e *Engine) open() error {
+	if err := checkFormatFile(e.opt.FS, e.opt.Dir); err != nil {
+		return err
+	}
+	if err := e.openState(); err != nil {
+		return err
+	}
+	e.incarnation = e.machine.state.incarnation + 1
+	e.checkDisk()
+	return nil
+}
+
+// dbDir is where Pebble's files are.
+func (o *Options) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
+
+// openState opens the database, brings it up to the journal's end and publishes
+// what it then says. It is the one way to a state: at start-up and after a
+// failure.
+func (e *Engine) openState() error {
+	inst, err := e.openDatabase()
+	if err != nil {
+		return err
+	}
+	m, err := e.recoverState(inst)
+	if err != nil {
+		inst.fs.seal(err)
+		_ = inst.db.Close()
+		return explain(err, &e.opt)
+	}
+	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
+	e.inst, e.machine, e.writerSeq = inst, m, 0
+	if m.state.incarnation == e.incarnation {
+		e.writerSeq = m.state.writerSeq
+	}
+	if j, ok := e.journal.(*localJournal); ok {
+		j.pos = m.state.pos
+	}
+	if old != nil {
+		old.release()
+		e.closing.Go(func() {
+			oldInst.views.Wait()
+			_ = oldInst.db.Close() // sealed: nothing it does reaches the disk
+		})
+	}
+	return nil
+}
+
+// openDatabase opens the database; what is damaged is moved aside if Repair
+// says so.
+func (e *Engine) openDatabase() (*instance, error) {
+	inst, err := openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
+	if err != nil && e.opt.Repair {
+		if err = repair(&e.opt, err); err == nil {
+			inst, err = openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
+		}
+	}
+	if err != nil {
+		return nil, explain(err, &e.opt)
+	}
+	return inst, nil
+}
+
+// sealed is told by the database's file system, on any goroutine.
+func (e *Engine) sealed(cause error) {
+	if e.failure.CompareAndSwap(nil, &cause) {
+		e.opt.Logger.Error("a write failed; nothing is accepted until the disk takes writes again", "error", cause)
+	}
+	e.queue.nudge()
+}
+
+// recoverState reads where the state stands and applies what the journal has
+// beyond it.
+func (e *Engine) recoverState(inst *instance) (*machine, error) {
+	if err := e.openMeta(inst.db); err != nil {
+		return nil, err
+	}
+	m, err := e.newMachine(inst.db)
+	if err != nil {
+		return nil, err
+	}
+	err = e.journal.Replay(m.state.pos, func(pos uint64, raw []byte) error {
+		return replay(m, pos, raw)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if e.journal.Durable() {
+		err = inst.db.Flush()
+	}
+	if err == nil {
+		err = inst.fs.Err()
+	}
+	return m, err
+}
+
+func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
+	m, err := newMachine(db)
+	if e.opt.bitmapsOnly {
+		m.small = 0
+	}
+	return m, err
+}
+
+// replay applies one journal record to the database.
+func replay(m *machine, pos uint64, raw []byte) error {
+	r, err := decodeRecord(raw)
+	if err != nil {
+		return fmt.Errorf("journal record at position %d: %w", pos, err)
+	}
+	if done, err := m.seen(r); err != nil || done {
+		return err
+	}
+	m.begin(r)
+	if err := m.applyRecord(r); err != nil {
+		return fmt.Errorf("apply record at position %d: %w", pos, err)
+	}
+	batch, _ := m.finish(pos)
+	defer batch.Close()
+	return m.db.Apply(batch, pebble.NoSync)
+}
+
+// openMeta checks the layout's version and reads the log's name; a new database
+// gets both.
+func (e *Engine) openMeta(db *pebble.DB) error {
+	v, err := get(db, keyFormat)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return e.initMeta(db)
+	}
+	if n, _ := binary.Uvarint(v); n != formatVersion {
+		return fmt.Errorf("store has layout %d, this program knows %d: use a newer program", n, formatVersion)
+	}
+	if v, err = get(db, keyLog); err != nil {
+		return err
+	}
+	if v, err = checkSum(keyLog, v); err != nil {
+		return err
+	}
+	e.setLog(gateway.LogID(v))
+	return nil
+}
+
+func (e *Engine) initMeta(db *pebble.DB) error {
+	id := newLogID()
+	b := db.NewBatch()
+	defer b.Close()
+	_ = b.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), nil)
+	_ = b.Set(keyLog, putSum(keyLog, []byte(id)), nil)
+	if err := b.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	e.setLog(id)
+	return nil
+}
+
+func (e *Engine) setLog(id gateway.LogID) {
+	e.log = id
+	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
+	}
+	e.writer = h
+}
+
+func newLogID() gateway.LogID { return gateway.LogID("log_" + rand.Text()[:16]) }
+
+// Log names the sequence space of this store.
+func (e *Engine) Log() gateway.LogID { return e.log }
+
+// Observe names who is told of final states; called once, before use.
+func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
+
+// Close makes what was settled durable and releases the store.
+func (e *Engine) Close() error {
+	var err error
+	e.closeOnce.Do(func() { err = e.close() })
+	return err
+}
+
+func (e *Engine) close() error {
+	close(e.stop)
+	e.queue.close()
+	e.wg.Wait()
+	v := e.view.Load()
+	sealed := e.inst.fs.Err()
+	if sealed == nil {
+		// An empty log makes the next start quick, and leaves no record that
+		// only the log's end vouches for.
+		sealed = e.inst.db.Flush()
+	}
+	v.release()
+	e.inst.views.Wait()
+	err := errors.Join(sealed, e.inst.fs.Err(), e.inst.db.Close())
+	e.closing.Wait()
+	return errors.Join(err, e.lock.Close())
+}
+
+// reading returns the state to read; the caller releases it.
+func (e *Engine) reading() (*view, error) {
+	for {
+		v := e.view.Load()
+		if v.acquire() {
+			return v, nil
+		}
+		if e.view.Load() == v {
+			return nil, unavailable(errClosed)
+		}
+	}
+}
+
+// Health returns nil when the store accepts messages, else why it does not.
+func (e *Engine) Health() error {
+	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	if p := e.refusal.Load(); p != nil {
+		return unavailable(*p)
+	}
+	v, err := e.reading()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	if err := v.inst.trouble(); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// checkFormatFile refuses a directory of another program or a newer format
+// before anything in it is touched.
+func checkFormatFile(fs vfs.FS, dir string) error {
+	name := fs.PathJoin(dir, nameFormat)
+	f, err := fs.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return writeFormatFile(fs, dir, name)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 256))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	var n int
+	if _, err := fmt.Sscanf(string(b), formatLine, &n); err != nil {
+		return fmt.Errorf("%s does not say that this is a longwire store: %q", name, b)
+	}
+	if n > formatVersion {
+		return fmt.Errorf("%s: the store has format %d, this program knows %d: use a newer program", name, n, formatVersion)
+	}
+	return nil
+}
+
+const formatLine = "longwire store, format %d\n"
+
+func writeFormatFile(fs vfs.FS, dir, name string) error {
+	tmp := name + ".tmp"
+	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	_, err = fmt.Fprintf(f, formatLine, formatVersion)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = fs.Rename(tmp, name)
+	}
+	if err == nil {
+		err = syncDir(fs, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,348 @@
+package enginetest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+var acceptTests = []test{
+	{name: "the receipt describes the message, without its payload", run: func(h *harness) {
+		h.register("a")
+		a := h.to(gateway.Audience{Client: "a"}, "hello")
+		a.Metadata = map[string]string{"order": "4711"}
+		got := h.accept(a)
+		want := gateway.Message{ID: a.ID, Seq: got.Seq, Encoding: gateway.EncodingText, Metadata: a.Metadata,
+			CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, Client: "a", Counts: gateway.Counts{Total: 1, Queued: 1}}
+		h.same("receipt", got, want)
+		if got.Seq == 0 {
+			h.Error("the message has no sequence")
+		}
+		want.Payload = []byte("hello")
+		h.same("message", h.message(a.ID), want)
+		h.same("delivery", h.delivery(a.ID, "a"), gateway.Delivery{Message: a.ID, Client: "a", Seq: got.Seq,
+			State: gateway.Queued, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt})
+	}},
+	{name: "sequences rise over the whole store", run: func(h *harness) {
+		h.register("a", "b")
+		var last gateway.Seq
+		for range 5 {
+			for _, id := range []gateway.ClientID{"a", "b"} {
+				m := h.push(id, "x")
+				if m.Seq <= last {
+					h.Fatalf("sequence %d after %d", m.Seq, last)
+				}
+				last = m.Seq
+			}
+		}
+	}},
+	{name: "the payload is not kept by reference", run: func(h *harness) {
+		h.register("a")
+		a := h.to(gateway.Audience{Client: "a"}, "hello")
+		h.accept(a)
+		copy(a.Payload, "XXXXX")
+		h.same("queue", h.queue("a"), []string{"hello"})
+	}},
+	{name: "an empty payload is a message", run: func(h *harness) {
+		h.register("a")
+		h.push("a", "")
+		h.same("queue", h.queue("a"), []string{""})
+	}},
+	{name: "the same id again tells of the first message", run: func(h *harness) {
+		h.register("a", "b")
+		a := h.to(gateway.Audience{Client: "a"}, "first")
+		first := h.accept(a)
+		a.To.Client, a.Payload = "b", []byte("second")
+		r, err := h.store.Accept(ctx, a)
+		h.must(err)
+		if !r.Replayed {
+			h.Error("Replayed is false")
+		}
+		h.same("receipt", r.Message, first)
+		h.same("queue of a", h.queue("a"), []string{"first"})
+		h.same("queue of b", h.queue("b"), nil)
+	}},
+	{name: "the same key and fingerprint tell of the first message as it now is", run: func(h *harness) {
+		h.register("a")
+		first := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		h.settle(h.outcome(first, "a", gateway.Acked))
+		r, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		h.must(err)
+		if !r.Replayed || r.Message.ID != first.ID {
+			h.Errorf("replayed %v, id %s; want true, %s", r.Replayed, r.Message.ID, first.ID)
+		}
+		if r.Message.Counts.Acked != 1 {
+			h.Errorf("counts are %+v, want one acked", r.Message.Counts)
+		}
+		h.same("queue", h.queue("a"), nil)
+	}},
+	{name: "the same key with another fingerprint is a mismatch", run: func(h *harness) {
+		h.register("a")
+		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		_, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
+		h.wantCode(err, gateway.CodeIdempotencyMismatch)
+		h.same("queue", h.queue("a"), []string{"x"})
+	}},
+	{name: "a key belongs to its scope", run: func(h *harness) {
+		h.register("a")
+		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "you", 2))
+		// A separator in a name must not let two of them meet.
+		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "z"), "b/c", "a", 3))
+		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "z"), "c", "a/b", 4))
+		h.same("queue", h.queue("a"), []string{"x", "y", "z", "z"})
+	}},
+	{name: "a key is remembered for 24 hours", run: func(h *harness) {
+		h.register("a")
+		first := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		h.advance(24*time.Hour - time.Second)
+		r, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		h.must(err)
+		if r.Message.ID != first.ID {
+			h.Error("the key was forgotten within 24 hours")
+		}
+		h.advance(time.Second)
+		second := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
+		h.advance(time.Hour) // what is done for the first key must not touch the second
+		r, err = h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
+		h.must(err)
+		if r.Message.ID != second.ID {
+			h.Error("the key's second use was forgotten with its first")
+		}
+	}},
+	{name: "a refused message does not use up its key", run: func(h *harness) {
+		a := keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1)
+		_, err := h.store.Accept(ctx, a)
+		h.wantCode(err, gateway.CodeClientNotFound)
+		h.register("a")
+		h.accept(a)
+	}},
+	{name: "an unknown recipient is refused", run: func(h *harness) {
+		a := h.to(gateway.Audience{Client: "nobody"}, "x")
+		_, err := h.store.Accept(ctx, a)
+		h.wantCode(err, gateway.CodeClientNotFound)
+		_, err = h.store.Message(a.ID)
+		h.wantCode(err, gateway.CodeMessageNotFound)
+		_, err = h.store.Client("nobody")
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
+	{name: "QueueUnknown makes a known client without a last seen", run: func(h *harness) {
+		a := h.to(gateway.Audience{Client: "new"}, "x")
+		a.QueueUnknown = true
+		h.accept(a)
+		h.same("queue", h.queue("new"), []string{"x"})
+		h.same("client", h.client("new"), gateway.ClientRecord{ID: "new", CreatedAt: a.CreatedAt, Queued: 1, QueuedBytes: 1})
+	}},
+	{name: "a full queue by count is refused", opt: Options{QueueLen: 3}, run: func(h *harness) {
+		h.register("a", "b")
+		for range 3 {
+			h.push("a", "x")
+		}
+		_, err := h.store.Accept(ctx, h.to(gateway.Audience{Client: "a"}, "x"))
+		h.wantCode(err, gateway.CodeQueueFull)
+		h.push("b", "another client has room")
+		first := h.parcels("a")[0]
+		h.settle(gateway.Outcome{Message: first.Message, Client: "a", Seq: first.Seq, State: gateway.Acked, At: h.clock.Now()})
+		h.push("a", "room again")
+	}},
+	{name: "a full queue by bytes is refused", opt: Options{QueueBytes: 100}, run: func(h *harness) {
+		h.register("a")
+		h.push("a", strings.Repeat("x", 60))
+		h.push("a", strings.Repeat("x", 40)) // just fits
+		_, err := h.store.Accept(ctx, h.to(gateway.Audience{Client: "a"}, "x"))
+		h.wantCode(err, gateway.CodeQueueFull)
+		if got := h.client("a").QueuedBytes; got != 100 {
+			h.Errorf("%d bytes queued, want 100", got)
+		}
+		if _, err := h.store.Purge(ctx, "a", h.clock.Now()); err != nil {
+			h.Fatal(err)
+		}
+		h.push("a", "room again")
+	}},
+	{name: "a caller who is gone gets no receipt", run: func(h *harness) {
+		h.register("a")
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		if r, err := h.store.Accept(gone, h.to(gateway.Audience{Client: "a"}, "x")); err == nil {
+			h.message(r.Message.ID) // it was quicker: then it is stored
+		} else {
+			h.wantUnavailable(err)
+		}
+	}},
+}
+
+// keyed adds an idempotency key to a.
+func keyed(a gateway.Acceptance, key, scope string, fingerprint byte) gateway.Acceptance {
+	a.IdempotencyKey, a.Scope, a.Fingerprint = key, scope, [32]byte{fingerprint}
+	return a
+}
+
+var audienceTests = []test{
+	{name: "a list counts each client once and fails the unknown", run: func(h *harness) {
+		h.register("a", "b")
+		m := h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"b", "a", "ghost", "b"}}, "x"))
+		h.same("counts", m.Counts, gateway.Counts{Total: 3, Queued: 2, Failed: 1})
+		if m.Client != "" {
+			h.Errorf("a message to many names the client %q", m.Client)
+		}
+		d := h.delivery(m.ID, "ghost")
+		if d.State != gateway.Failed || d.Reason != gateway.ReasonUnknownClient {
+			h.Errorf("the unknown client's delivery is %v, %q", d.State, d.Reason)
+		}
+		st := h.awaitTold(m.ID, "ghost")
+		if st.Completed != nil {
+			h.Error("the message is said to be completed")
+		}
+	}},
+	{name: "a list of unknown clients is completed at once", run: func(h *harness) {
+		m := h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"x", "y"}}, "x"))
+		h.same("counts", m.Counts, gateway.Counts{Total: 2, Failed: 2})
+		if !m.Completed() || m.CompletedAt.IsZero() {
+			h.Errorf("completed %v at %v", m.Completed(), m.CompletedAt)
+		}
+		h.awaitTold(m.ID, "x")
+		h.awaitTold(m.ID, "y")
+		if got := h.completions(m.ID); got != 1 {
+			h.Errorf("told %d times that it is completed, want once", got)
+		}
+	}},
+	{name: "a list with QueueUnknown makes clients known", run: func(h *harness) {
+		a := h.to(gateway.Audience{Clients: []gateway.ClientID{"x", "y"}}, "x")
+		a.QueueUnknown = true
+		h.same("counts", h.accept(a).Counts, gateway.Counts{Total: 2, Queued: 2})
+		h.same("queue", h.queue("y"), []string{"x"})
+	}},
+	{name: "a full queue fails one delivery of a message to many", opt: Options{QueueLen: 1}, run: func(h *harness) {
+		h.register("a", "b")
+		h.push("a", "x")
+		m := h.accept(h.to(gateway.Audience{All: true}, "y"))
+		h.same("counts", m.Counts, gateway.Counts{Total: 2, Queued: 1, Failed: 1})
+		if d := h.delivery(m.ID, "a"); d.State != gateway.Failed || d.Reason != gateway.ReasonQueueFull {
+			h.Errorf("the full client's delivery is %v, %q", d.State, d.Reason)
+		}
+		h.awaitTold(m.ID, "a")
+	}},
+	{name: "a message to many does not count in a queue's bytes", opt: Options{QueueBytes: 10}, run: func(h *harness) {
+		h.register("a")
+		h.accept(h.to(gateway.Audience{All: true}, strings.Repeat("x", 100)))
+		if c := h.client("a"); c.Queued != 1 || c.QueuedBytes != 0 {
+			h.Errorf("%d queued with %d bytes, want 1 with 0", c.Queued, c.QueuedBytes)
+		}
+		h.push("a", "room")
+	}},
+	{name: "a group is its members at acceptance", run: func(h *harness) {
+		h.member("a", "red")
+		h.member("b", "red", "blue")
+		h.member("c", "blue")
+		m := h.accept(h.to(gateway.Audience{Group: "red"}, "x"))
+		h.member("c", "red") // too late
+		h.member("a")        // too late to leave
+		h.same("audience", h.recipients(m.ID), []gateway.ClientID{"a", "b"})
+		h.same("queue of a", h.queue("a"), []string{"x"})
+		h.same("queue of c", h.queue("c"), nil)
+	}},
+	{name: "labels select who has all of them", run: func(h *harness) {
+		h.labeled("a", map[string]string{"site": "hel", "hw": "1"})
+		h.labeled("b", map[string]string{"site": "hel", "hw": "2"})
+		h.labeled("c", map[string]string{"hw": "1"})
+		m := h.accept(h.to(gateway.Audience{Labels: map[string]string{"site": "hel", "hw": "1"}}, "x"))
+		h.same("audience", h.recipients(m.ID), []gateway.ClientID{"a"})
+		m = h.accept(h.to(gateway.Audience{Labels: map[string]string{"site": "hel"}}, "x"))
+		h.same("audience", h.recipients(m.ID), []gateway.ClientID{"a", "b"})
+	}},
+	{name: "all is every known client at acceptance", run: func(h *harness) {
+		h.register("a", "b")
+		h.store.Disconnected("b", h.clock.Now(), gateway.ReasonConnectionLost)
+		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		h.register("c")
+		h.same("audience", h.recipients(m.ID), []gateway.ClientID{"a", "b"})
+	}},
+	{name: "a message to nobody is completed at once", run: func(h *harness) {
+		h.register("a")
+		m := h.accept(h.to(gateway.Audience{Group: "empty"}, "x"))
+		if !m.Completed() || m.Counts.Total != 0 {
+			h.Errorf("completed %v, counts %+v", m.Completed(), m.Counts)
+		}
+	}},
+	{name: "Only narrows and is asked once for each member", run: func(h *harness) {
+		h.member("a", "g")
+		h.member("b", "g")
+		h.member("c")
+		for _, to := range []gateway.Audience{{Group: "g"}, {All: true}} {
+			var asked []gateway.ClientID
+			a := h.to(to, "x")
+			a.Only = func(id gateway.ClientID) bool {
+				asked = append(asked, id)
+				return id == "b"
+			}
+			m := h.accept(a)
+			h.same("audience", h.recipients(m.ID), []gateway.ClientID{"b"})
+			slices.Sort(asked)
+			want := []gateway.ClientID{"a", "b", "c"}
+			if to.Group != "" {
+				want = want[:2]
+			}
+			h.same("asked", asked, want)
+		}
+	}},
+	{name: "a client that registers next is in no audience before", run: func(h *harness) {
+		for _, id := range []gateway.ClientID{"a", "b", "c"} {
+			h.register(id)
+			m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+			if rs := h.recipients(m.ID); rs[len(rs)-1] != id {
+				h.Errorf("a message to all accepted after %s registered is for %v", id, rs)
+			}
+		}
+	}},
+}
+
+// member registers a client in groups.
+func (h *harness) member(id gateway.ClientID, groups ...string) {
+	h.Helper()
+	if groups == nil {
+		groups = []string{}
+	}
+	_, err := h.store.Register(ctx, gateway.Registration{Client: id, Groups: groups, At: h.clock.Now()})
+	h.must(err)
+}
+
+// labeled registers a client with labels.
+func (h *harness) labeled(id gateway.ClientID, labels map[string]string) {
+	h.Helper()
+	_, err := h.store.Register(ctx, gateway.Registration{Client: id, Labels: labels, At: h.clock.Now()})
+	h.must(err)
+}
+
+// recipients returns whom a message is for, sorted.
+func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
+	h.Helper()
+	var ids []gateway.ClientID
+	for _, d := range allDeliveries(h, h.store, gateway.DeliveryQuery{Message: id}) {
+		ids = append(ids, d.Client)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// parcels returns what is queued for a client.
+func (h *harness) parcels(client gateway.ClientID) []gateway.Parcel {
+	h.Helper()
+	p, err := h.store.Next(client, 0, 1<<20, 1<<30, nil)
+	h.must(err)
+	return p
+}
+
+// completions returns how often the observer was told that a message is
+// completed.
+func (h *harness) completions(id gateway.MessageID) int {
+	n := 0
+	for _, x := range h.rec.all() {
+		if (x.all != nil && x.all.ID == id) || (x.all == nil && x.Completed != nil && x.Completed.ID == id) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,147 @@
+package enginetest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+var clientTests = []test{
+	{name: "a registration is remembered", run: func(h *harness) {
+		at := h.clock.Now()
+		r := gateway.Registration{Client: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
+		got, err := h.store.Register(ctx, r)
+		h.must(err)
+		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at}
+		h.same("answer", got, want)
+		h.same("record", h.client("a"), want)
+	}},
+	{name: "nil keeps labels and groups, empty clears them", run: func(h *harness) {
+		first := h.clock.Now()
+		_, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
+		h.must(err)
+		h.clock.advance(time.Minute)
+		second := h.clock.Now()
+		got, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
+		h.must(err)
+		h.same("kept", got, gateway.ClientRecord{ID: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"},
+			CreatedAt: first, LastSeenAt: second})
+		got, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
+		h.must(err)
+		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second})
+		if m := h.accept(h.to(gateway.Audience{Group: "g"}, "x")); m.Counts.Total != 0 {
+			h.Errorf("%d members of a group that the last one left", m.Counts.Total)
+		}
+	}},
+	{name: "a disconnect notes last seen and the reason", run: func(h *harness) {
+		h.register("a")
+		h.clock.advance(time.Minute)
+		h.store.Disconnected("a", h.clock.Now(), gateway.ReasonHeartbeatTimeout)
+		h.store.Disconnected("nobody", h.clock.Now(), gateway.ReasonKicked)
+		h.eventually("the reason is noted", func() bool { return h.client("a").LastClose == gateway.ReasonHeartbeatTimeout })
+		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
+			h.Errorf("last seen at %v, want %v", got, h.clock.Now())
+		}
+		_, err := h.store.Client("nobody")
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
+	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
+		_, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
+			Groups: []string{"old"}, At: h.clock.Now()})
+		h.must(err)
+		until := h.clock.Now().Add(time.Hour)
+		got, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{
+			Labels:       map[string]*string{"drop": nil, "change": new("4"), "add": new("5"), "absent": nil},
+			Groups:       &[]string{"new", "also"},
+			BlockedUntil: &until,
+		})
+		h.must(err)
+		want := h.client("a")
+		h.same("answer", got, want)
+		h.same("labels", got.Labels, map[string]string{"keep": "1", "change": "4", "add": "5"})
+		h.same("groups", got.Groups, []string{"also", "new"})
+		if !got.BlockedUntil.Equal(until) {
+			h.Errorf("blocked until %v, want %v", got.BlockedUntil, until)
+		}
+		for group, n := range map[string]int{"old": 0, "new": 1} {
+			if m := h.accept(h.to(gateway.Audience{Group: group}, "x")); m.Counts.Total != n {
+				h.Errorf("group %s has %d members, want %d", group, m.Counts.Total, n)
+			}
+		}
+		got, err = h.store.UpdateClient(ctx, "a", gateway.ClientChange{BlockedUntil: new(time.Time)})
+		h.must(err)
+		if !got.BlockedUntil.IsZero() || len(got.Labels) != 3 || len(got.Groups) != 2 {
+			h.Errorf("after lifting the block: %+v", got)
+		}
+	}},
+	{name: "an update of an unknown client is refused", run: func(h *harness) {
+		_, err := h.store.UpdateClient(ctx, "nobody", gateway.ClientChange{Groups: &[]string{"g"}})
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
+	{name: "an update keeps the bounds or changes nothing", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		before := h.client("a")
+		labels, groups := map[string]*string{}, []string{}
+		for i := range gateway.MaxLabels { // one more with the one that is there
+			labels[fmt.Sprint("k", i)] = new("")
+		}
+		for i := range gateway.MaxGroups + 1 {
+			groups = append(groups, fmt.Sprint("g", i))
+		}
+		long := func(n int) string { return strings.Repeat("x", n+1) }
+		for name, c := range map[string]gateway.ClientChange{
+			"too many labels":        {Labels: labels},
+			"long label key":         {Labels: map[string]*string{long(gateway.MaxLabelKey): new("")}},
+			"empty label key":        {Labels: map[string]*string{"": new("")}},
+			"bad label key":          {Labels: map[string]*string{"a:b": new("")}},
+			"long label value":       {Labels: map[string]*string{"k": new(long(gateway.MaxLabelValue))}},
+			"label value not UTF-8":  {Labels: map[string]*string{"k": new("\xff")}},
+			"too many groups":        {Groups: &groups},
+			"long group":             {Groups: &[]string{long(gateway.MaxGroupName)}},
+			"empty group":            {Groups: &[]string{""}},
+			"bad group":              {Groups: &[]string{"a b"}},
+			"one good, one bad":      {Groups: &[]string{"good"}, Labels: map[string]*string{"a b": new("")}},
+			"bad label, good block":  {BlockedUntil: new(h.clock.Now()), Labels: map[string]*string{"a/b": new("")}},
+			"value beyond in a pair": {Labels: map[string]*string{"good": new("1"), "k": new(long(gateway.MaxLabelValue))}},
+		} {
+			if _, err := h.store.UpdateClient(ctx, "a", c); gateway.CodeOf(err) != gateway.CodeValidation {
+				h.Errorf("%s: error is %v, want code %s", name, err, gateway.CodeValidation)
+			}
+		}
+		h.same("record", h.client("a"), before)
+		delete(labels, "k0") // exactly at the bounds
+		groups = groups[1:]
+		got, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{Labels: labels, Groups: &groups})
+		h.must(err)
+		if len(got.Labels) != gateway.MaxLabels || len(got.Groups) != gateway.MaxGroups {
+			h.Errorf("%d labels, %d groups", len(got.Labels), len(got.Groups))
+		}
+	}},
+	{name: "a record is a copy", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.member("a", "g")
+		c := h.client("a")
+		c.Labels["k"], c.Groups[0] = "changed", "changed"
+		if c := h.client("a"); c.Labels["k"] != "v" || c.Groups[0] != "g" {
+			h.Errorf("the record became %v, %v", c.Labels, c.Groups)
+		}
+	}},
+	{name: "queued counts what is not final", run: func(h *harness) {
+		h.register("a", "b")
+		m := h.push("a", "12345")
+		h.push("a", "123")
+		h.accept(h.to(gateway.Audience{All: true}, "xyz"))
+		if c := h.client("a"); c.Queued != 3 || c.QueuedBytes != 8 {
+			h.Errorf("%d queued with %d bytes, want 3 with 8", c.Queued, c.QueuedBytes)
+		}
+		h.settle(h.outcome(m, "a", gateway.Rejected))
+		if c := h.client("a"); c.Queued != 2 || c.QueuedBytes != 3 {
+			h.Errorf("%d queued with %d bytes, want 2 with 3", c.Queued, c.QueuedBytes)
+		}
+		if got := h.store.Stats().Queued; got != 3 {
+			h.Errorf("the store has %d queued, want 3", got)
+		}
+	}},
+}

@@ -1,0 +1,299 @@
+package enginetest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+var nextTests = []test{
+	{name: "parcels come in the order of acceptance", run: func(h *harness) {
+		h.register("a", "b")
+		var want []string
+		for i := range 20 {
+			p := fmt.Sprint(i)
+			switch i % 3 {
+			case 0:
+				h.push("a", p)
+			case 1:
+				h.accept(h.to(gateway.Audience{All: true}, p))
+			case 2:
+				h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "b"}}, p))
+			}
+			want = append(want, p)
+		}
+		h.same("queue", h.queue("a"), want)
+		var last gateway.Seq
+		for _, p := range h.parcels("a") {
+			if p.Seq <= last {
+				h.Fatalf("sequence %d after %d", p.Seq, last)
+			}
+			last = p.Seq
+		}
+	}},
+	{name: "a parcel is what is needed to send it", run: func(h *harness) {
+		h.register("a", "b")
+		one := h.push("a", "x")
+		many := h.accept(h.to(gateway.Audience{All: true}, "y"))
+		h.same("parcels", h.parcels("a"), []gateway.Parcel{
+			{Message: one.ID, Seq: one.Seq, ExpiresAt: one.ExpiresAt, Payload: []byte("x")},
+			{Message: many.ID, Seq: many.Seq, ExpiresAt: many.ExpiresAt, Payload: []byte("y"), Many: true},
+		})
+		h.same("the other's", h.parcels("b")[0].Seq, many.Seq)
+	}},
+	{name: "only what comes after", run: func(h *harness) {
+		h.register("a")
+		m := []gateway.Message{h.push("a", "0"), h.push("a", "1"), h.push("a", "2")}
+		for i, want := range []string{"1 2", "2", ""} {
+			p, err := h.store.Next("a", m[i].Seq, 10, 1<<20, nil)
+			h.must(err)
+			h.same("after "+fmt.Sprint(i), strings.Join(payloads(p), " "), want)
+		}
+		h.settle(h.outcome(m[1], "a", gateway.Acked)) // after may be one that is final
+		p, err := h.store.Next("a", m[1].Seq, 10, 1<<20, nil)
+		h.must(err)
+		h.same("after a final one", payloads(p), []string{"2"})
+		p, err = h.store.Next("a", ^gateway.Seq(0), 10, 1<<20, nil)
+		h.must(err)
+		h.same("after all", payloads(p), nil)
+	}},
+	{name: "at most max", run: func(h *harness) {
+		h.register("a")
+		for i := range 5 {
+			h.push("a", fmt.Sprint(i))
+		}
+		p, err := h.store.Next("a", 0, 3, 1<<20, nil)
+		h.must(err)
+		h.same("parcels", payloads(p), []string{"0", "1", "2"})
+	}},
+	{name: "about maxBytes, but at least one", run: func(h *harness) {
+		h.register("a")
+		for range 10 {
+			h.push("a", strings.Repeat("x", 100))
+		}
+		p, err := h.store.Next("a", 0, 10, 1, nil)
+		h.must(err)
+		if len(p) != 1 {
+			h.Errorf("%d parcels for a byte, want 1", len(p))
+		}
+		p, err = h.store.Next("a", 0, 10, 350, nil)
+		h.must(err)
+		if len(p) < 3 || len(p) > 4 {
+			h.Errorf("%d parcels of 100 bytes for 350, want 3 or 4", len(p))
+		}
+	}},
+	{name: "appends to the buffer", run: func(h *harness) {
+		h.register("a")
+		h.push("a", "x")
+		p, err := h.store.Next("a", 0, 1, 1<<20, []gateway.Parcel{{Payload: []byte("before")}})
+		h.must(err)
+		h.same("buffer", payloads(p), []string{"before", "x"})
+	}},
+	{name: "an unknown client has nothing", run: func(h *harness) {
+		h.same("queue", h.queue("nobody"), nil)
+	}},
+	{name: "expired ones are left out", run: func(h *harness) {
+		h.register("a")
+		short := h.to(gateway.Audience{Client: "a"}, "short")
+		short.ExpiresAt = short.CreatedAt.Add(time.Minute)
+		h.accept(short)
+		h.push("a", "long")
+		h.clock.advance(time.Minute - time.Millisecond)
+		h.same("just before", h.queue("a"), []string{"short", "long"})
+		h.clock.advance(time.Millisecond) // nobody has told the store
+		h.same("at its time", h.queue("a"), []string{"long"})
+	}},
+	{name: "Parcel returns one that is queued", run: func(h *harness) {
+		h.register("a", "b")
+		m := h.push("a", "x")
+		p, ok, err := h.store.Parcel("a", m.Seq)
+		h.must(err)
+		h.same("parcel", p, gateway.Parcel{Message: m.ID, Seq: m.Seq, ExpiresAt: m.ExpiresAt, Payload: []byte("x")})
+		if !ok {
+			h.Error("ok is false")
+		}
+		h.settle(h.outcome(m, "a", gateway.Acked))
+		for _, c := range []struct {
+			client gateway.ClientID
+			seq    gateway.Seq
+		}{{"a", m.Seq}, {"b", m.Seq}, {"a", m.Seq + 1}, {"nobody", m.Seq}} {
+			if _, ok, err := h.store.Parcel(c.client, c.seq); ok || err != nil {
+				h.Errorf("Parcel(%s, %d) = %v, %v; want none", c.client, c.seq, ok, err)
+			}
+		}
+	}},
+}
+
+var settleTests = []test{
+	{name: "each outcome is kept with what it brought", run: func(h *harness) {
+		h.register("a")
+		for _, o := range []gateway.Outcome{
+			{State: gateway.Acked, Result: []byte("42")},
+			{State: gateway.Rejected, Reason: "no paper", Result: []byte{0, 255}},
+			{State: gateway.Failed, Reason: gateway.ReasonAttemptsUsedUp},
+		} {
+			m := h.push("a", "x")
+			o.Message, o.Client, o.Seq, o.Attempts = m.ID, "a", m.Seq, 3
+			o.SentAt = h.clock.Now().Add(time.Second)
+			o.At = h.clock.Now().Add(2 * time.Second)
+			h.settle(o)
+			want := gateway.Delivery{Message: m.ID, Client: "a", Seq: m.Seq, State: o.State, Reason: o.Reason,
+				Attempts: 3, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt, SentAt: o.SentAt, FinalAt: o.At, Result: o.Result}
+			h.same("delivery", h.delivery(m.ID, "a"), want)
+			st := h.awaitTold(m.ID, "a")
+			h.same("told", st.Delivery, want)
+			if st.Completed == nil {
+				h.Fatal("the message is not said to be completed")
+			}
+			got := h.message(m.ID)
+			if !got.CompletedAt.Equal(o.At) || got.Counts.Queued != 0 || *got.Counts.Of(o.State) != 1 {
+				h.Errorf("message completed at %v with %+v", got.CompletedAt, got.Counts)
+			}
+		}
+		h.same("queue", h.queue("a"), nil)
+		if c := h.client("a"); c.Queued != 0 || c.QueuedBytes != 0 {
+			h.Errorf("%d queued with %d bytes, want none", c.Queued, c.QueuedBytes)
+		}
+	}},
+	{name: "without urgent it becomes final all the same", run: func(h *harness) {
+		h.register("a")
+		m := h.push("a", "x")
+		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), false))
+		h.awaitTold(m.ID, "a")
+		h.wantState(m.ID, "a", gateway.Acked)
+	}},
+	{name: "the first final state wins", run: func(h *harness) {
+		h.register("a")
+		for _, second := range []gateway.State{gateway.Acked, gateway.Rejected, gateway.Failed} {
+			m := h.push("a", "x")
+			h.must(h.store.Settle(h.outcome(m, "a", gateway.Rejected), false))
+			h.must(h.store.Settle(h.outcome(m, "a", second), true))
+			h.awaitTold(m.ID, "a")
+			h.barrier("a")
+			h.wantState(m.ID, "a", gateway.Rejected)
+			if got := h.message(m.ID).Counts; got != (gateway.Counts{Total: 1, Rejected: 1}) {
+				h.Errorf("counts are %+v", got)
+			}
+		}
+	}},
+	{name: "a late ack is kept once and told", run: func(h *harness) {
+		h.register("a")
+		m := h.push("a", "x")
+		_, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
+		h.must(err)
+		h.clock.advance(time.Second)
+		o := h.outcome(m, "a", gateway.Acked)
+		o.Result = []byte("done anyway")
+		h.must(h.store.Settle(o, true))
+		h.eventually("the late ack is told", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+		again := o
+		again.At, again.Result = o.At.Add(time.Second), []byte("again")
+		h.must(h.store.Settle(again, true))
+		h.barrier("a")
+		d := h.delivery(m.ID, "a")
+		if d.State != gateway.Canceled || !d.LateAckAt.Equal(o.At) || string(d.LateResult) != "done anyway" {
+			h.Errorf("the delivery is %v with a late ack at %v: %q", d.State, d.LateAckAt, d.LateResult)
+		}
+		n := 0
+		for _, x := range h.rec.all() {
+			if x.Late {
+				n++
+			}
+		}
+		if n != 1 {
+			h.Errorf("told of %d late acks, want 1", n)
+		}
+	}},
+	{name: "an ack after an ack is not late", run: func(h *harness) {
+		h.register("a", "b")
+		one := h.push("a", "x")
+		many := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		for _, m := range []gateway.Message{one, many} {
+			h.settle(h.outcome(m, "a", gateway.Acked))
+			h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
+			h.barrier("a")
+			if d := h.delivery(m.ID, "a"); !d.LateAckAt.IsZero() {
+				h.Errorf("a late ack at %v", d.LateAckAt)
+			}
+		}
+	}},
+	{name: "a late ack within a message to many", run: func(h *harness) {
+		h.register("a", "b")
+		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		_, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
+		h.must(err)
+		h.clock.advance(time.Second)
+		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
+		h.eventually("the late ack is told", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+		if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || !d.LateAckAt.Equal(h.clock.Now()) {
+			h.Errorf("the delivery is %v with a late ack at %v", d.State, d.LateAckAt)
+		}
+		if d := h.delivery(m.ID, "b"); !d.LateAckAt.IsZero() {
+			h.Error("the other delivery has a late ack")
+		}
+	}},
+	{name: "a proposal for what is not there is dropped", run: func(h *harness) {
+		h.register("a")
+		m := h.push("a", "x")
+		ghost := gateway.Message{ID: h.id(), Seq: m.Seq + 1000}
+		h.must(h.store.Settle(h.outcome(ghost, "a", gateway.Acked), true))
+		h.must(h.store.Settle(h.outcome(m, "nobody", gateway.Acked), true))
+		h.barrier("a")
+		h.wantState(m.ID, "a", gateway.Queued)
+	}},
+	{name: "the states of a message to many are counted one by one", run: func(h *harness) {
+		h.register("a", "b", "c", "d")
+		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		h.settle(h.outcome(m, "a", gateway.Acked))
+		o := h.outcome(m, "b", gateway.Acked)
+		o.Result = []byte("result")
+		h.settle(o)
+		o = h.outcome(m, "c", gateway.Rejected)
+		o.Reason = "no"
+		h.settle(o)
+		h.same("counts", h.message(m.ID).Counts, gateway.Counts{Total: 4, Queued: 1, Acked: 2, Rejected: 1})
+		if d := h.delivery(m.ID, "b"); string(d.Result) != "result" {
+			h.Errorf("the result is %q", d.Result)
+		}
+		if d := h.delivery(m.ID, "c"); d.Reason != "no" || !d.FinalAt.Equal(o.At) {
+			h.Errorf("rejected with %q at %v", d.Reason, d.FinalAt)
+		}
+		if h.completions(m.ID) != 0 {
+			h.Error("told that it is completed")
+		}
+		h.settle(h.outcome(m, "d", gateway.Acked))
+		if h.completions(m.ID) != 1 || h.awaitTold(m.ID, "d").Completed == nil {
+			h.Error("not told with the last delivery that it is completed")
+		}
+		if m := h.message(m.ID); !m.Completed() || m.CompletedAt.IsZero() {
+			h.Errorf("completed %v at %v", m.Completed(), m.CompletedAt)
+		}
+	}},
+	{name: "AckThrough acks up to a sequence", run: func(h *harness) {
+		h.register("a", "b")
+		m1 := h.push("a", "1")
+		m2 := h.accept(h.to(gateway.Audience{All: true}, "2"))
+		m3 := h.push("a", "3")
+		rejected := h.outcome(m1, "a", gateway.Rejected)
+		h.settle(rejected)
+		h.must(h.store.AckThrough(ctx, "a", m2.Seq, h.clock.Now()))
+		h.same("queue", h.queue("a"), []string{"3"})
+		h.same("the other's queue", h.queue("b"), []string{"2"})
+		h.awaitTold(m2.ID, "a")
+		h.wantState(m1.ID, "a", gateway.Rejected)
+		h.wantState(m2.ID, "a", gateway.Acked)
+		h.wantState(m2.ID, "b", gateway.Queued)
+		h.wantState(m3.ID, "a", gateway.Queued)
+		h.must(h.store.AckThrough(ctx, "a", m2.Seq, h.clock.Now())) // nothing left
+		h.must(h.store.AckThrough(ctx, "nobody", m2.Seq, h.clock.Now()))
+	}},
+}
+
+// barrier returns when everything that was settled before is applied.
+func (h *harness) barrier(client gateway.ClientID) {
+	h.Helper()
+	m := h.push(client, "barrier")
+	h.settle(h.outcome(m, client, gateway.Acked))
+}

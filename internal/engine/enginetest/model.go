@@ -1,0 +1,455 @@
+package enginetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// RunModel compares two engines: random operations on both have to give the
+// same answers, tell the observers the same and leave the same behind. A store
+// that has Reopen is closed and opened again now and then.
+func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.Store) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := newModel(t, rt, openA, openB)
+		defer m.close()
+		rt.Repeat(map[string]func(*rapid.T){
+			"register":   m.register,
+			"update":     m.update,
+			"disconnect": m.disconnect,
+			"accept":     m.accept,
+			"accept one": m.acceptOne, // twice as often as each other operation
+			"repeat":     m.repeat,
+			"settle":     m.settle,
+			"settle any": m.settle,
+			"ackThrough": m.ackThrough,
+			"cancel":     m.cancel,
+			"purge":      m.purge,
+			"uplink":     m.uplink,
+			"pages":      m.pages,
+			"tick":       m.tick,
+			"age":        m.age,
+			"reopen":     m.reopen,
+		})
+		m.compare(rt)
+		m.compareTold(rt)
+	})
+}
+
+// side is one of the two stores.
+type side struct {
+	store gateway.Store
+	recs  []*recorder // one for each time it was opened
+	seqs  map[gateway.MessageID]gateway.Seq
+}
+
+func (s *side) attach(store gateway.Store) {
+	s.store = store
+	rec := newRecorder(store)
+	s.recs = append(s.recs, rec)
+	store.Observe(rec)
+}
+
+// model drives two stores with one clock.
+type model struct {
+	clock    *clock
+	a, b     side
+	ids      int
+	accepted []gateway.Acceptance // in log order
+}
+
+func newModel(t *testing.T, rt *rapid.T, openA, openB Open) *model {
+	m := &model{clock: newClock()}
+	o := Options{
+		Now:             m.clock.Now,
+		StatusRetention: 72 * time.Hour,
+		ForgetAfter:     100 * 365 * 24 * time.Hour,
+		QueueLen:        rapid.IntRange(2, 12).Draw(rt, "queue length"),
+		QueueBytes:      int64(rapid.IntRange(20, 200).Draw(rt, "queue bytes")),
+	}
+	for _, s := range []struct {
+		*side
+		open Open
+	}{{&m.a, openA}, {&m.b, openB}} {
+		s.seqs = map[gateway.MessageID]gateway.Seq{}
+		s.attach(s.open(t, o))
+	}
+	return m
+}
+
+func (m *model) close() {
+	m.a.store.Close()
+	m.b.store.Close()
+}
+
+func (m *model) sides() []*side { return []*side{&m.a, &m.b} }
+
+// answer is what an operation said, comparable between the stores.
+type answer struct {
+	Value any
+	Code  gateway.Code
+}
+
+// both does an operation on both stores and compares the answers.
+func (m *model) both(rt *rapid.T, what string, op func(s *side) (any, error)) {
+	rt.Helper()
+	var got [2]answer
+	for i, s := range m.sides() {
+		v, err := op(s)
+		got[i] = answer{v, gateway.CodeOf(err)}
+		if err != nil {
+			got[i].Value = nil
+			if got[i].Code == "" || got[i].Code == gateway.CodeUnavailable {
+				rt.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	if diff := difference(got[0], got[1]); diff != "" {
+		rt.Fatalf("%s (-A +B):\n%s", what, diff)
+	}
+}
+
+func difference(a, b any) string { return cmp.Diff(a, b, cmpopts.EquateEmpty()) }
+
+// The names that the operations draw from: few, so that they meet.
+var (
+	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
+	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
+	labelSets = rapid.SampledFrom([]map[string]string{nil, {}, {"k": "1"}, {"k": "2"}, {"k": "1", "l": ""}})
+	reasons   = rapid.SampledFrom([]string{"", "busy", gateway.ReasonAttemptsUsedUp})
+	results   = rapid.SampledFrom([][]byte{nil, nil, []byte("42")})
+)
+
+func (m *model) register(rt *rapid.T) {
+	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Labels: labelSets.Draw(rt, "labels"),
+		Groups: groupSets.Draw(rt, "groups"), At: m.clock.Now()}
+	m.both(rt, "register", func(s *side) (any, error) { return record(s.store.Register(ctx, r)) })
+}
+
+// record makes a client record comparable.
+func record(c gateway.ClientRecord, err error) (any, error) {
+	c.LastClose = ""
+	return c, err
+}
+
+func (m *model) update(rt *rapid.T) {
+	id, ch := clientIDs.Draw(rt, "client"), gateway.ClientChange{}
+	for k, v := range labelSets.Draw(rt, "labels") {
+		if ch.Labels == nil {
+			ch.Labels = map[string]*string{}
+		}
+		ch.Labels[k] = &v
+		if rapid.Bool().Draw(rt, "remove") {
+			ch.Labels[k] = nil
+		}
+	}
+	if g := groupSets.Draw(rt, "groups"); g != nil {
+		ch.Groups = &g
+	}
+	if rapid.Bool().Draw(rt, "block") {
+		ch.BlockedUntil = new(m.clock.Now().Add(time.Minute))
+	}
+	if rapid.IntRange(0, 9).Draw(rt, "bad") == 0 {
+		ch.Groups = &[]string{"not a group"}
+	}
+	m.both(rt, "update", func(s *side) (any, error) { return record(s.store.UpdateClient(ctx, id, ch)) })
+}
+
+func (m *model) disconnect(rt *rapid.T) {
+	id := clientIDs.Draw(rt, "client")
+	for _, s := range m.sides() {
+		s.store.Disconnected(id, m.clock.Now(), gateway.ReasonConnectionLost)
+	}
+}
+
+func (m *model) acceptOne(rt *rapid.T) {
+	m.acceptTo(rt, gateway.Audience{Client: clientIDs.Draw(rt, "client")})
+}
+
+func (m *model) accept(rt *rapid.T) {
+	var to gateway.Audience
+	switch rapid.IntRange(0, 3).Draw(rt, "audience") {
+	case 0:
+		to.Clients = rapid.SliceOfN(clientIDs, 2, 5).Draw(rt, "clients")
+	case 1:
+		to.Group = rapid.SampledFrom([]string{"g", "h", "none"}).Draw(rt, "group")
+	case 2:
+		to.Labels = rapid.SampledFrom([]map[string]string{{"k": "1"}, {"k": "1", "l": ""}, {"none": ""}}).Draw(rt, "labels")
+	case 3:
+		to.All = true
+	}
+	m.acceptTo(rt, to)
+}
+
+func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
+	m.ids++
+	now := m.clock.Now()
+	a := gateway.Acceptance{
+		ID: messageID(now, m.ids), To: to, Encoding: gateway.EncodingText,
+		Payload:      fmt.Appendf(nil, "%0*d", rapid.IntRange(1, 30).Draw(rt, "size"), m.ids),
+		CreatedAt:    now,
+		ExpiresAt:    now.Add(time.Duration(rapid.IntRange(1, 100).Draw(rt, "ttl")) * time.Second),
+		QueueUnknown: rapid.IntRange(0, 3).Draw(rt, "queue unknown") == 0,
+	}
+	if rapid.Bool().Draw(rt, "metadata") {
+		a.Metadata = map[string]string{"n": fmt.Sprint(m.ids)}
+	}
+	if rapid.IntRange(0, 2).Draw(rt, "with key") == 0 {
+		a = keyed(a, rapid.SampledFrom([]string{"k1", "k2"}).Draw(rt, "key"), rapid.SampledFrom([]string{"s1", "s2"}).Draw(rt, "scope"),
+			byte(rapid.IntRange(0, 2).Draw(rt, "fingerprint")))
+	}
+	if rapid.IntRange(0, 4).Draw(rt, "narrow") == 0 {
+		a.Only = func(id gateway.ClientID) bool { return id != "a" && id != "e.1" }
+	}
+	m.doAccept(rt, a)
+}
+
+// repeat hands in a message once more.
+func (m *model) repeat(rt *rapid.T) {
+	if len(m.accepted) == 0 {
+		rt.Skip("nothing accepted")
+	}
+	a := rapid.SampledFrom(m.accepted).Draw(rt, "message")
+	if _, err := m.a.store.Message(a.ID); err != nil {
+		rt.Skip("no longer kept: it would be a new one, with an old time")
+	}
+	m.doAccept(rt, a)
+}
+
+func (m *model) doAccept(rt *rapid.T, a gateway.Acceptance) {
+	fresh := false
+	m.both(rt, "accept", func(s *side) (any, error) {
+		r, err := s.store.Accept(ctx, a)
+		if err == nil && !r.Replayed {
+			fresh = true
+			s.seqs[a.ID] = r.Message.Seq
+		}
+		return []any{comparableMessage(r.Message), r.Replayed}, err
+	})
+	if fresh {
+		m.accepted = append(m.accepted, a)
+	}
+}
+
+func comparableMessage(m gateway.Message) gateway.Message {
+	return state{Messages: []gateway.Message{m}}.comparable().Messages[0]
+}
+
+// settle proposes any outcome for any delivery, final or not, or for one that
+// is not there.
+func (m *model) settle(rt *rapid.T) {
+	if len(m.accepted) == 0 {
+		rt.Skip("nothing accepted")
+	}
+	a := rapid.SampledFrom(m.accepted).Draw(rt, "message")
+	o := gateway.Outcome{
+		Message: a.ID, Client: clientIDs.Draw(rt, "client"), Attempts: rapid.IntRange(1, 10).Draw(rt, "attempts"),
+		State:  rapid.SampledFrom([]gateway.State{gateway.Acked, gateway.Acked, gateway.Rejected, gateway.Failed}).Draw(rt, "state"),
+		SentAt: m.clock.Now(), At: m.clock.Now(), Result: results.Draw(rt, "result"),
+	}
+	if o.State != gateway.Acked {
+		o.Reason = reasons.Draw(rt, "reason")
+	}
+	urgent := rapid.Bool().Draw(rt, "urgent")
+	for _, s := range m.sides() {
+		o.Seq = s.seqs[a.ID]
+		if err := s.store.Settle(o, urgent); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	m.await(rt, "the delivery reads the same", func(s *side) any {
+		d, err := s.store.Delivery(o.Message, o.Client)
+		comparableDelivery(&d, a.To.Client == "")
+		return answer{d, gateway.CodeOf(err)}
+	})
+}
+
+// await waits until both stores read the same: what is settled or expired is
+// applied in their own time.
+func (m *model) await(rt *rapid.T, what string, read func(s *side) any) {
+	rt.Helper()
+	diff := ""
+	if !waitFor(func() bool {
+		diff = difference(read(&m.a), read(&m.b))
+		return diff == ""
+	}) {
+		rt.Fatalf("%s (-A +B):\n%s", what, diff)
+	}
+}
+
+func (m *model) ackThrough(rt *rapid.T) {
+	id := clientIDs.Draw(rt, "client")
+	upTo := gateway.MessageID("")
+	if len(m.accepted) > 0 {
+		upTo = rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
+	}
+	m.both(rt, "ack through", func(s *side) (any, error) {
+		return nil, s.store.AckThrough(ctx, id, s.seqs[upTo], m.clock.Now())
+	})
+	m.compareQueue(rt, id)
+}
+
+func (m *model) compareQueue(rt *rapid.T, id gateway.ClientID) {
+	rt.Helper()
+	m.both(rt, "next", func(s *side) (any, error) {
+		p, err := s.store.Next(id, 0, 100, 1<<20, nil)
+		for i := range p {
+			if p[i].Seq != s.seqs[p[i].Message] {
+				rt.Fatalf("%s has the sequence %d, accepted as %d", p[i].Message, p[i].Seq, s.seqs[p[i].Message])
+			}
+			p[i].Seq = 0
+		}
+		return p, err
+	})
+}
+
+func (m *model) cancel(rt *rapid.T) {
+	id := messageID(m.clock.Now(), 1<<30)
+	if len(m.accepted) > 0 && rapid.IntRange(0, 9).Draw(rt, "known") > 0 {
+		id = rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
+	}
+	m.both(rt, "cancel", func(s *side) (any, error) {
+		msg, err := s.store.Cancel(ctx, id, m.clock.Now())
+		msg.Payload = nil
+		return comparableMessage(msg), err
+	})
+}
+
+func (m *model) purge(rt *rapid.T) {
+	id := clientIDs.Draw(rt, "client")
+	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
+}
+
+func (m *model) uplink(rt *rapid.T) {
+	m.ids++
+	u := gateway.Uplink{Client: clientIDs.Draw(rt, "client"), Session: "ses_x", DeviceID: uint64(m.ids), At: m.clock.Now(),
+		Payload: fmt.Append(nil, m.ids)}
+	m.both(rt, "uplink", func(s *side) (any, error) {
+		_, err := s.store.AppendUplink(ctx, u)
+		return nil, err
+	})
+}
+
+// pages reads the filtered lists with small pages.
+func (m *model) pages(rt *rapid.T) {
+	limit := rapid.IntRange(1, 4).Draw(rt, "limit")
+	of := rapid.SampledFrom([]gateway.State{0, gateway.Queued, gateway.Acked, gateway.Rejected, gateway.Expired,
+		gateway.Canceled, gateway.Failed}).Draw(rt, "state")
+	q := gateway.ClientQuery{QueuedGT: rapid.IntRange(-1, 3).Draw(rt, "queued"), Limit: limit,
+		Group:  rapid.SampledFrom([]string{"", "", "g"}).Draw(rt, "group"),
+		Labels: labelSets.Draw(rt, "labels"), Prefix: rapid.SampledFrom([]string{"", "", "e"}).Draw(rt, "prefix")}
+	client := clientIDs.Draw(rt, "client")
+	m.await(rt, fmt.Sprintf("lists for %v by %d", of, limit), func(s *side) any {
+		d := state{ByClient: map[gateway.ClientID][]gateway.Delivery{}}
+		d.Clients = allClients(rt, s.store, q)
+		for i := range d.Clients {
+			d.Clients[i].LastClose = ""
+		}
+		var ids []gateway.MessageID
+		for _, x := range allMessages(rt, s.store, gateway.MessageQuery{State: of, Limit: limit}) {
+			ids = append(ids, x.ID)
+		}
+		var byClient []gateway.MessageID
+		for _, x := range allClientDeliveries(rt, s.store, gateway.ClientDeliveryQuery{Client: client, State: of, Limit: limit}) {
+			byClient = append(byClient, x.Message)
+		}
+		return []any{d, ids, byClient}
+	})
+}
+
+// tick moves the clock, less than a time to live.
+func (m *model) tick(rt *rapid.T) {
+	m.clock.advance(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
+	m.expire(rt)
+	m.compare(rt)
+}
+
+// age lets everything expire, and then the retention run out.
+func (m *model) age(rt *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(rt, "really") > 0 {
+		rt.Skip("seldom")
+	}
+	m.clock.advance(time.Hour)
+	m.expire(rt)
+	m.compare(rt)
+	m.clock.advance(73 * time.Hour)
+	m.expire(rt)
+	m.compare(rt)
+	m.accepted = nil
+}
+
+func (m *model) expire(rt *rapid.T) {
+	rt.Helper()
+	for _, s := range m.sides() {
+		if err := expire(s.store, m.clock.Now()); err != nil {
+			rt.Fatal(err)
+		}
+	}
+}
+
+func (m *model) reopen(rt *rapid.T) {
+	some := false
+	for _, s := range m.sides() {
+		if r, ok := s.store.(Reopener); ok {
+			store, err := r.Reopen()
+			if err != nil {
+				rt.Fatalf("reopen: %v", err)
+			}
+			s.attach(store)
+			some = true
+		}
+	}
+	if !some {
+		rt.Skip("neither can be reopened")
+	}
+	m.compare(rt)
+}
+
+// compare reads everything of both.
+func (m *model) compare(rt *rapid.T) {
+	rt.Helper()
+	m.await(rt, "all that can be read", func(s *side) any { return dump(rt, s.store).comparable() })
+}
+
+// compareTold compares what the observers were told. What expired at one time
+// may be told in any order.
+func (m *model) compareTold(rt *rapid.T) {
+	rt.Helper()
+	m.await(rt, "what the observers were told", func(s *side) any {
+		n := map[string]int{}
+		for _, rec := range s.recs {
+			for _, x := range rec.all() {
+				n[x.String()]++
+			}
+		}
+		return n
+	})
+	for _, s := range m.sides() {
+		for _, rec := range s.recs {
+			for _, complaint := range rec.complaints() {
+				rt.Error(complaint)
+			}
+		}
+	}
+}
+
+func (x told) String() string {
+	if x.all != nil {
+		return fmt.Sprintf("%s: the last %d %v, %+v", x.all.ID, x.n, x.state, x.all.Counts)
+	}
+	d := x.Delivery
+	s := fmt.Sprintf("%s to %s: %v %s %q", d.Message, d.Client, d.State, d.Reason, d.Result)
+	if x.Late {
+		s += fmt.Sprintf(", late ack %q", d.LateResult)
+	}
+	if x.Completed != nil {
+		s += fmt.Sprintf(", completed %+v", x.Completed.Counts)
+	}
+	return s
+}

@@ -1,0 +1,150 @@
+package enginetest
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// clock is a clock that stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock {
+	return &clock{now: time.Date(2031, 2, 3, 4, 5, 6, 789e6, time.UTC)}
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// told is one thing that an observer was told: a settlement, or that all that
+// was left of a message became final.
+type told struct {
+	gateway.Settlement
+	all   *gateway.Message
+	state gateway.State
+	n     int
+}
+
+// recorder is an observer that remembers, and complains of what no observer
+// may see.
+type recorder struct {
+	store  gateway.Store
+	inside atomic.Int32
+
+	mu   sync.Mutex
+	told []told
+	bad  []string
+}
+
+func newRecorder(s gateway.Store) *recorder { return &recorder{store: s} }
+
+func (r *recorder) enter() (leave func()) {
+	if r.inside.Add(1) != 1 {
+		r.complain("the observer is called from two goroutines at a time")
+	}
+	return func() { r.inside.Add(-1) }
+}
+
+func (r *recorder) complain(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bad = append(r.bad, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) complaints() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bad
+}
+
+// Settled checks that what is told can be read: a reader must never learn of a
+// final state by the event before the store shows it.
+func (r *recorder) Settled(list []gateway.Settlement) {
+	defer r.enter()()
+	for _, st := range list {
+		d := st.Delivery
+		if !d.State.Final() {
+			r.complain("told of %s to %s, which is %v", d.Message, d.Client, d.State)
+		}
+		if st.Late == d.LateAckAt.IsZero() {
+			r.complain("told of %s to %s with Late %v and the late ack at %v", d.Message, d.Client, st.Late, d.LateAckAt)
+		}
+		if got, err := r.store.Delivery(d.Message, d.Client); err == nil && got.State != d.State {
+			r.complain("told that %s to %s is %v, but it reads %v", d.Message, d.Client, d.State, got.State)
+		}
+		if st.Completed != nil && !st.Completed.Completed() {
+			r.complain("%s is said to be completed with %+v", d.Message, st.Completed.Counts)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, st := range list {
+		r.told = append(r.told, told{Settlement: st})
+	}
+}
+
+// SettledAll checks the same for all deliveries of a message.
+func (r *recorder) SettledAll(m gateway.Message, s gateway.State, n int) {
+	defer r.enter()()
+	if !m.Completed() {
+		r.complain("%s is said to be completed with %+v", m.ID, m.Counts)
+	}
+	if s != gateway.Expired && s != gateway.Canceled {
+		r.complain("%s became %v in one step", m.ID, s)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, told{all: &m, state: s, n: n})
+}
+
+// all returns what was told so far, in order.
+func (r *recorder) all() []told {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told[:len(r.told):len(r.told)]
+}
+
+// settlement returns the first final state told of a delivery.
+func (r *recorder) settlement(id gateway.MessageID, client gateway.ClientID) (gateway.Settlement, bool) {
+	for _, x := range r.all() {
+		if x.all == nil && !x.Late && x.Delivery.Message == id && x.Delivery.Client == client {
+			return x.Settlement, true
+		}
+	}
+	return gateway.Settlement{}, false
+}
+
+// late returns the late ack told of a delivery.
+func (r *recorder) late(id gateway.MessageID, client gateway.ClientID) (gateway.Settlement, bool) {
+	for _, x := range r.all() {
+		if x.all == nil && x.Late && x.Delivery.Message == id && x.Delivery.Client == client {
+			return x.Settlement, true
+		}
+	}
+	return gateway.Settlement{}, false
+}
+
+// settledAll returns what was told of a message as a whole.
+func (r *recorder) settledAll(id gateway.MessageID) (told, bool) {
+	for _, x := range r.all() {
+		if x.all != nil && x.all.ID == id {
+			return x, true
+		}
+	}
+	return told{}, false
+}

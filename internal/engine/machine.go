@@ -1,0 +1,395 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Bounds of what the machine keeps in memory between records.
+const (
+	maxCachedClients = 32 << 10 // about 0.5 KB each
+	maxCachedChunks  = 8 << 10  // 0.6 KB each
+	maxCachedHeads   = 8 << 10  // 0.2 KB each
+)
+
+// smallAudience is how many recipients a message to a group, to labels or to
+// all may have to be kept as a row per recipient rather than as bits: a bit is
+// cheap among many, and a row is cheap to find for one.
+const smallAudience = 256
+
+// maxBitmaps bounds the messages in bitmap form that are not completed, because
+// each one is looked at when a recipient connects.
+const maxBitmaps = 10_000
+
+// machine applies records to the database: one batch per record. It belongs to
+// one goroutine, the only one that writes. Its caches hold what the database
+// (with all earlier batches) says; after an error it is thrown away.
+type machine struct {
+	db      *pebble.DB
+	batch   *pebble.Batch // of the record under way; reads see it
+	record  *record       // under way
+	state   stateRow
+	clients map[gateway.ClientID]*client
+	chunks  map[chunkID]*chunk
+	heads   map[gateway.Seq]*head
+	dirty   struct {
+		clients []*client
+		chunks  []*chunk
+		heads   []*head
+	}
+	notices []notice // of the record under way
+	// small is smallAudience, but in tests.
+	small int
+}
+
+// client is a client as the machine caches it.
+type client struct {
+	id gateway.ClientID
+	clientRow
+	countRow
+	dirty      bool // in the dirty list
+	rowDirty   bool
+	countDirty bool
+	full       bool // has an f row
+	gone       bool // forgotten in this record
+}
+
+type head struct {
+	seq gateway.Seq
+	headRow
+	dirty bool
+}
+
+// chunk is one chunk of a bitmap in the database.
+type chunk struct {
+	id     chunkID
+	bits   bitset
+	stored bool // has a row
+	dirty  bool
+}
+
+// chunkID names a chunk of a bitmap; which fields are used depends on kind.
+type chunkID struct {
+	kind  byte
+	name  string        // group, or key=value of a label
+	seq   gateway.Seq   // message
+	state gateway.State // final state
+	n     uint32        // number of the chunk
+}
+
+func knownChunk(n uint32) chunkID              { return chunkID{kind: kindKnown, n: n} }
+func groupChunk(name string, n uint32) chunkID { return chunkID{kind: kindGroup, name: name, n: n} }
+func labelChunk(k, v string, n uint32) chunkID {
+	return chunkID{kind: kindLabel, name: k + "=" + v, n: n}
+}
+func queuedChunk(s gateway.Seq, n uint32) chunkID { return chunkID{kind: kindBits, seq: s, n: n} }
+func finalChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+	return chunkID{kind: kindStateBits, seq: s, state: st, n: n}
+}
+
+func (id chunkID) key() []byte {
+	switch id.kind {
+	case kindKnown:
+		return key32(kindKnown, id.n)
+	case kindBits:
+		return key32x64(kindBits, id.n, uint64(id.seq))
+	case kindStateBits:
+		k := append(key64(kindStateBits, uint64(id.seq)), byte(id.state))
+		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+	default: // the length keeps one name's chunks apart from a longer name's
+		k := append(keyOf(id.kind, len(id.name)+6), byte(len(id.name)>>8), byte(len(id.name)))
+		k = append(k, id.name...)
+		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+	}
+}
+
+// notice is what the observer is to be told: one settlement, or that a whole
+// message was settled.
+type notice struct {
+	settlement gateway.Settlement
+	all        *gateway.Message // set: SettledAll of it
+	state      gateway.State
+	n          int
+}
+
+func newMachine(db *pebble.DB) (*machine, error) {
+	m := &machine{db: db, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
+		heads: map[gateway.Seq]*head{}, small: smallAudience}
+	v, err := get(db, keyState)
+	if err != nil || v == nil {
+		return m, err
+	}
+	m.state, err = decodeState(v)
+	return m, err
+}
+
+// get returns a copy of the value of key, nil when there is none.
+func get(r pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read row %q: %w", key, err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, closer.Close()
+}
+
+// begin starts a record.
+func (m *machine) begin(r *record) {
+	m.record = r
+	m.batch = m.db.NewIndexedBatchWithSize(64 << 10)
+	m.notices = nil
+}
+
+// finish completes the record's batch and returns it with what the observer is
+// to be told once it is durable.
+func (m *machine) finish(pos uint64) (*pebble.Batch, []notice) {
+	r := m.record
+	m.state.pos, m.state.at = pos, r.at
+	m.state.incarnation, m.state.writerSeq = r.incarnation, r.seq
+	m.set(keyState, m.state.encode())
+	m.set(key64(kindWriter, r.writer), putUint(putUint(nil, r.incarnation), r.seq))
+	m.flush()
+	m.evict()
+	b, n := m.batch, m.notices
+	m.batch, m.notices, m.record = nil, nil, nil
+	return b, n
+}
+
+// seen reports whether a record was applied before, by its writer's sequence.
+func (m *machine) seen(r *record) (bool, error) {
+	v, err := get(m.db, key64(kindWriter, r.writer))
+	if err != nil || v == nil {
+		return false, err
+	}
+	d := decoder{b: v}
+	inc, seq := d.uint(), d.uint()
+	return r.incarnation < inc || r.incarnation == inc && r.seq <= seq, d.end()
+}
+
+// The batch takes every write: its errors are of closed batches only.
+func (m *machine) set(k, v []byte) { _ = m.batch.Set(k, v, nil) }
+func (m *machine) del(k []byte)    { _ = m.batch.Delete(k, nil) }
+
+// flush writes what the caches hold into the batch, so that scans see it.
+func (m *machine) flush() {
+	for _, c := range m.dirty.clients {
+		c.dirty = false
+		if c.gone {
+			continue
+		}
+		if c.rowDirty {
+			k := clientKey(c.id)
+			m.set(k, c.clientRow.encode(k))
+		}
+		if c.countDirty && c.n == 0 {
+			m.del(countKey(c.ord))
+		} else if c.countDirty {
+			m.set(countKey(c.ord), c.countRow.encode())
+		}
+		c.rowDirty, c.countDirty = false, false
+	}
+	for _, c := range m.dirty.chunks {
+		c.dirty = false
+		if v := c.bits.encode(); v != nil {
+			k := c.id.key()
+			m.set(k, putSum(k, v))
+			c.stored = true
+		} else if c.stored {
+			m.del(c.id.key())
+			c.stored = false
+		}
+	}
+	for _, h := range m.dirty.heads {
+		h.dirty = false
+		k := headKey(h.seq)
+		m.set(k, h.headRow.encode(k))
+	}
+	m.dirty.clients, m.dirty.chunks, m.dirty.heads = m.dirty.clients[:0], m.dirty.chunks[:0], m.dirty.heads[:0]
+}
+
+// evict keeps the caches within their bounds. Nothing in them is dirty.
+func (m *machine) evict() {
+	if len(m.clients) > maxCachedClients {
+		clear(m.clients)
+	}
+	if len(m.chunks) > maxCachedChunks {
+		clear(m.chunks)
+	}
+	if len(m.heads) > maxCachedHeads {
+		clear(m.heads)
+	}
+}
+
+// client returns a known client, nil for an unknown one.
+func (m *machine) client(id gateway.ClientID) (*client, error) {
+	if c := m.clients[id]; c != nil {
+		return c, nil
+	}
+	k := clientKey(id)
+	v, err := get(m.batch, k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	c := &client{id: id}
+	if c.clientRow, err = decodeClient(k, v); err != nil {
+		return nil, err
+	}
+	if v, err = get(m.batch, countKey(c.ord)); err != nil {
+		return nil, err
+	}
+	if v != nil {
+		if c.countRow, err = decodeCount(v); err != nil {
+			return nil, &CorruptError{Key: countKey(c.ord), Cause: err}
+		}
+		if v, err = get(m.batch, fullKey(c.ord)); err != nil {
+			return nil, err
+		}
+		c.full = v != nil
+	}
+	m.clients[id] = c
+	return c, nil
+}
+
+func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
+	v, err := get(m.batch, ordinalKey(o))
+	if err != nil {
+		return nil, err
+	}
+	c, err := m.client(gateway.ClientID(v))
+	if err == nil && (c == nil || c.ord != o) {
+		return nil, &CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
+	}
+	return c, err
+}
+
+// newClient makes a client known.
+func (m *machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
+	c := &client{id: id}
+	c.ord, c.createdAt, c.rowDirty = m.state.nextOrdinal, createdAt, true
+	m.state.nextOrdinal++
+	m.state.clients++
+	m.set(ordinalKey(c.ord), []byte(id))
+	m.clients[id] = c
+	m.touch(c)
+	return c, m.setBit(knownChunk(chunkOf(c.ord)), c.ord, true)
+}
+
+func (m *machine) touch(c *client) {
+	if !c.dirty {
+		c.dirty = true
+		m.dirty.clients = append(m.dirty.clients, c)
+	}
+}
+
+// count changes how much is queued for a client alone, and keeps its f row.
+func (m *machine) count(c *client, n int, bytes int64, max int) {
+	c.n += n
+	c.countRow.bytes += bytes
+	c.countDirty = true
+	m.touch(c)
+	if n > 0 && !c.full && c.n >= max {
+		c.full = true
+		m.set(fullKey(c.ord), nil)
+	} else if n < 0 && c.full {
+		c.full = false
+		m.del(fullKey(c.ord))
+	}
+}
+
+func (m *machine) chunk(id chunkID) (*chunk, error) {
+	if c := m.chunks[id]; c != nil {
+		return c, nil
+	}
+	c := &chunk{id: id}
+	k := id.key()
+	v, err := get(m.batch, k)
+	if err != nil {
+		return nil, err
+	}
+	if c.stored = v != nil; c.stored {
+		if v, err = checkSum(k, v); err != nil {
+			return nil, err
+		}
+		if err = c.bits.decode(v); err != nil {
+			return nil, &CorruptError{Key: k, Cause: err}
+		}
+	}
+	m.chunks[id] = c
+	return c, nil
+}
+
+func (m *machine) touchChunk(c *chunk) {
+	if !c.dirty {
+		c.dirty = true
+		m.dirty.chunks = append(m.dirty.chunks, c)
+	}
+}
+
+func (m *machine) setBit(id chunkID, o ordinal, on bool) error {
+	c, err := m.chunk(id)
+	if err != nil {
+		return err
+	}
+	if on {
+		c.bits.set(o)
+	} else {
+		c.bits.clear(o)
+	}
+	m.touchChunk(c)
+	return nil
+}
+
+// head returns the head of a message to many, nil when seq is none.
+func (m *machine) head(seq gateway.Seq) (*head, error) {
+	if h := m.heads[seq]; h != nil {
+		return h, nil
+	}
+	k := headKey(seq)
+	v, err := get(m.batch, k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	h := &head{seq: seq}
+	if h.headRow, err = decodeHead(k, v); err != nil {
+		return nil, err
+	}
+	m.heads[seq] = h
+	return h, nil
+}
+
+func (m *machine) touchHead(h *head) {
+	if !h.dirty {
+		h.dirty = true
+		m.dirty.heads = append(m.dirty.heads, h)
+	}
+}
+
+// keysWith returns copies of the keys that start with prefix, at most max (0 =
+// all), the caches included.
+func (m *machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
+	m.flush()
+	it, err := m.batch.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: afterPrefix(prefix)})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok && (max == 0 || len(keys) < max); ok = it.Next() {
+		keys = append(keys, append([]byte(nil), it.Key()...))
+	}
+	return keys, errors.Join(it.Error(), it.Close())
+}
+
+// deleteWith deletes the rows whose keys start with prefix.
+func (m *machine) deleteWith(prefix []byte) error {
+	keys, err := m.keysWith(prefix, 0)
+	for _, k := range keys {
+		m.del(k)
+	}
+	return err
+}

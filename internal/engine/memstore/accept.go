@@ -1,0 +1,223 @@
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// keyLife is how long an idempotency key is remembered.
+const keyLife = 24 * time.Hour
+
+// Accept stores a message with its audience.
+func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Receipt, error) {
+	began := time.Now()
+	if err := ctx.Err(); err != nil {
+		return gateway.Receipt{}, unavailable(err)
+	}
+	audience, err := s.audience(a)
+	if err != nil {
+		return gateway.Receipt{}, err
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return gateway.Receipt{}, err
+	}
+	if m, err := s.accepted(a); m != nil || err != nil {
+		if err != nil {
+			return gateway.Receipt{}, err
+		}
+		return gateway.Receipt{Message: m.export(false), Replayed: true}, nil
+	}
+	if err := s.admit(a); err != nil {
+		return gateway.Receipt{}, err
+	}
+	if err := s.makeRoom(int64(len(a.Payload))); err != nil {
+		return gateway.Receipt{}, err
+	}
+	m := s.store(a, audience)
+	observe(&s.accepts, time.Since(began))
+	return gateway.Receipt{Message: m.export(false)}, nil
+}
+
+// audience returns whom the message is for, sorted and once each. It asks
+// a.Only without holding mu, for that may take the caller's locks.
+func (s *Store) audience(a gateway.Acceptance) ([]gateway.ClientID, error) {
+	switch {
+	case a.To.Client != "":
+		return []gateway.ClientID{a.To.Client}, nil
+	case len(a.To.Clients) > 0:
+		ids := slices.Clone(a.To.Clients)
+		slices.Sort(ids)
+		return slices.Compact(ids), nil
+	case a.To.Group == "" && len(a.To.Labels) == 0 && !a.To.All:
+		return nil, invalid("the message has no audience")
+	}
+	members := s.members(a.To)
+	if a.Only != nil {
+		members = slices.DeleteFunc(members, func(id gateway.ClientID) bool { return !a.Only(id) })
+	}
+	return members, nil
+}
+
+// members returns the known clients of a group, label or all audience, in id
+// order.
+func (s *Store) members(to gateway.Audience) []gateway.ClientID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []gateway.ClientID
+	for _, id := range s.ids {
+		c := s.clients[id]
+		if to.All || (to.Group != "" && inGroup(c, to.Group)) || (len(to.Labels) > 0 && hasLabels(c, to.Labels)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// accepted returns the message that a repeats, nil for none. Caller holds mu.
+func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
+	if m := s.messages[a.ID]; m != nil {
+		return m, nil
+	}
+	if a.IdempotencyKey == "" {
+		return nil, nil
+	}
+	m := s.keys[key{scope: a.Scope, name: a.IdempotencyKey}]
+	if m == nil || !s.opt.Now().Before(m.CreatedAt.Add(keyLife)) {
+		return nil, nil
+	}
+	if m.fingerprint != a.Fingerprint {
+		return nil, &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: m.ID,
+			Message: "the idempotency key was used for another request"}
+	}
+	return m, nil
+}
+
+// admit refuses a message to one client that is unknown or whose queue is
+// full. Caller holds mu.
+func (s *Store) admit(a gateway.Acceptance) error {
+	id := a.To.Client
+	if id == "" {
+		return nil
+	}
+	c := s.clients[id]
+	if c == nil {
+		if a.QueueUnknown {
+			return nil
+		}
+		return clientNotFound(id)
+	}
+	if c.Queued >= s.opt.QueueLen {
+		return &gateway.Error{Code: gateway.CodeQueueFull, Limit: int64(s.opt.QueueLen),
+			Message: fmt.Sprintf("client %q has %d messages queued", id, c.Queued)}
+	}
+	if c.QueuedBytes+int64(len(a.Payload)) > s.opt.QueueBytes {
+		return &gateway.Error{Code: gateway.CodeQueueFull, Limit: s.opt.QueueBytes,
+			Message: fmt.Sprintf("client %q has %d bytes queued", id, c.QueuedBytes)}
+	}
+	return nil
+}
+
+// makeRoom drops the oldest completed messages until another one of n bytes
+// fits. Caller holds mu.
+func (s *Store) makeRoom(n int64) error {
+	for len(s.messages) >= s.opt.MaxMessages || s.bytes+n > s.opt.MaxBytes {
+		if len(s.done) == 0 {
+			return unavailable(errFull)
+		}
+		s.drop(s.done[0])
+	}
+	return nil
+}
+
+// store gives the message its place in the log and its deliveries theirs in
+// the lanes. Caller holds mu.
+func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *message {
+	s.seq++
+	s.events++
+	m := &message{Message: gateway.Message{
+		ID: a.ID, Seq: s.seq, Payload: bytes.Clone(a.Payload), Encoding: a.Encoding,
+		Metadata: maps.Clone(a.Metadata), CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
+		Client: a.To.Client,
+	}}
+	s.insert(m)
+	if a.IdempotencyKey != "" {
+		s.remember(m, a)
+	}
+	var failed []*delivery
+	for _, id := range audience {
+		if d := s.enqueue(m, id, a.QueueUnknown); d.State == gateway.Failed {
+			failed = append(failed, d)
+		}
+	}
+	if m.Completed() { // for nobody, or nobody can have it
+		s.retain(m, m.CreatedAt)
+	} else {
+		s.pending = append(s.pending, m)
+		s.open++
+		m.due = s.schedule(m.ExpiresAt, func(now time.Time) { s.finishMessage(m, gateway.Expired, now) })
+	}
+	for i, d := range failed {
+		s.note(settled(d.Delivery, m, i == len(failed)-1 && m.Completed()))
+	}
+	return m
+}
+
+// insert files m by its id. Caller holds mu.
+func (s *Store) insert(m *message) {
+	s.messages[m.ID] = m
+	s.bytes += int64(len(m.Payload))
+	i, _ := slices.BinarySearchFunc(s.order, m.ID, byID)
+	s.order = slices.Insert(s.order, i, m)
+}
+
+func byID(m *message, id gateway.MessageID) int { return cmp.Compare(m.ID, id) }
+
+// remember keeps the idempotency key of m. Caller holds mu.
+func (s *Store) remember(m *message, a gateway.Acceptance) {
+	m.key, m.fingerprint = key{scope: a.Scope, name: a.IdempotencyKey}, a.Fingerprint
+	s.keys[m.key] = m
+	m.keyDue = s.schedule(m.CreatedAt.Add(keyLife), func(time.Time) { s.forgetKey(m) })
+}
+
+// enqueue adds the delivery of m to one client: queued, or failed where a
+// message to many finds the client unknown or full. Caller holds mu.
+func (s *Store) enqueue(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
+	d := &delivery{message: m, Delivery: gateway.Delivery{
+		Message: m.ID, Client: id, Seq: m.Seq, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,
+	}}
+	c := s.clients[id]
+	if c == nil && queueUnknown {
+		c = s.newClient(id, m.CreatedAt)
+	}
+	switch {
+	case c == nil:
+		d.State, d.Reason, d.FinalAt = gateway.Failed, gateway.ReasonUnknownClient, m.CreatedAt
+	case c.Queued >= s.opt.QueueLen:
+		d.State, d.Reason, d.FinalAt = gateway.Failed, gateway.ReasonQueueFull, m.CreatedAt
+	}
+	m.deliveries = append(m.deliveries, d)
+	m.Counts.Total++
+	*m.Counts.Of(d.State)++
+	l := s.lane(id)
+	l.history = append(l.history, d)
+	if d.State == gateway.Queued {
+		l.queue = append(l.queue, d)
+		s.queued++
+		c.Queued++
+		if !m.many() {
+			c.QueuedBytes += int64(len(m.Payload))
+		}
+	}
+	return d
+}

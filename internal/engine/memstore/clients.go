@@ -1,0 +1,166 @@
+package memstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Register remembers a client that has connected.
+func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return gateway.ClientRecord{}, unavailable(err)
+	}
+	groups := sortedSet(r.Groups)
+	if err := checkBounds(r.Labels, groups); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	s.events++
+	c := s.clients[r.Client]
+	if c == nil {
+		c = s.newClient(r.Client, r.At)
+	}
+	if r.Labels != nil {
+		c.Labels = maps.Clone(r.Labels)
+	}
+	if r.Groups != nil {
+		c.Groups = groups
+	}
+	c.LastSeenAt = r.At
+	c.connected = true
+	return c.export(), nil
+}
+
+// newClient adds a client. Caller holds mu.
+func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
+	s.clients[id] = c
+	i, _ := slices.BinarySearch(s.ids, id)
+	s.ids = slices.Insert(s.ids, i, id)
+	s.schedule(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClient(id, now) })
+	return c
+}
+
+// Disconnected notes when and why a client was last seen. A connection that was
+// replaced leaves its client connected.
+func (s *Store) Disconnected(id gateway.ClientID, at time.Time, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[id]
+	if c == nil || s.closed {
+		return
+	}
+	s.events++
+	if at.After(c.LastSeenAt) {
+		c.LastSeenAt = at
+	}
+	c.LastClose = reason
+	c.connected = c.connected && reason == gateway.ReasonReplaced
+}
+
+// UpdateClient changes a known client.
+func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gateway.ClientChange) (gateway.ClientRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return gateway.ClientRecord{}, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	c := s.clients[id]
+	if c == nil {
+		return gateway.ClientRecord{}, clientNotFound(id)
+	}
+	next := c.export()
+	for k, v := range ch.Labels {
+		switch {
+		case v == nil:
+			delete(next.Labels, k)
+		case next.Labels == nil:
+			next.Labels = map[string]string{k: *v}
+		default:
+			next.Labels[k] = *v
+		}
+	}
+	if ch.Groups != nil {
+		next.Groups = sortedSet(*ch.Groups)
+	}
+	if ch.BlockedUntil != nil {
+		next.BlockedUntil = *ch.BlockedUntil
+	}
+	if err := checkBounds(next.Labels, next.Groups); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	s.events++
+	c.ClientRecord = next
+	return c.export(), nil
+}
+
+// checkBounds keeps the bounds of a client record.
+func checkBounds(labels map[string]string, groups []string) error {
+	if len(labels) > gateway.MaxLabels {
+		return invalid("%d labels, at most %d", len(labels), gateway.MaxLabels)
+	}
+	for k, v := range labels {
+		if !validLabelKey(k) {
+			return invalid("label key %q: want 1 to %d of [A-Za-z0-9._-]", k, gateway.MaxLabelKey)
+		}
+		if len(v) > gateway.MaxLabelValue || !utf8.ValidString(v) {
+			return invalid("value of label %q: want at most %d bytes of UTF-8", k, gateway.MaxLabelValue)
+		}
+	}
+	if len(groups) > gateway.MaxGroups {
+		return invalid("%d groups, at most %d", len(groups), gateway.MaxGroups)
+	}
+	for _, g := range groups {
+		if len(g) > gateway.MaxGroupName || !gateway.ClientID(g).Valid() {
+			return invalid("group %q: want 1 to %d of [A-Za-z0-9._:@-]", g, gateway.MaxGroupName)
+		}
+	}
+	return nil
+}
+
+func validLabelKey(k string) bool {
+	if len(k) == 0 || len(k) > gateway.MaxLabelKey || !gateway.ClientID(k).Valid() {
+		return false
+	}
+	return !slices.ContainsFunc([]byte(k), func(b byte) bool { return b == ':' || b == '@' })
+}
+
+func sortedSet(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func inGroup(c *client, group string) bool {
+	_, ok := slices.BinarySearch(c.Groups, group)
+	return ok
+}
+
+func hasLabels(c *client, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := c.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// export returns a copy that the caller may keep. Caller holds mu.
+func (c *client) export() gateway.ClientRecord {
+	r := c.ClientRecord
+	r.Labels = maps.Clone(r.Labels)
+	r.Groups = slices.Clone(r.Groups)
+	return r
+}

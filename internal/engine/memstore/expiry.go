@@ -1,0 +1,164 @@
+package memstore
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// expireBatch bounds how much is done under the mutex at once.
+const expireBatch = 1024
+
+// deadline is something to be done at a time.
+type deadline struct {
+	at    time.Time
+	do    func(now time.Time) // called with mu held
+	index int                 // in the heap; -1 when it is not there any more
+}
+
+// deadlines is a heap, the earliest first.
+type deadlines []*deadline
+
+func (h deadlines) Len() int           { return len(h) }
+func (h deadlines) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h deadlines) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *deadlines) Push(x any) {
+	d := x.(*deadline)
+	d.index = len(*h)
+	*h = append(*h, d)
+}
+
+func (h *deadlines) Pop() any {
+	i := len(*h) - 1
+	d := (*h)[i]
+	(*h)[i] = nil
+	*h = (*h)[:i]
+	d.index = -1
+	return d
+}
+
+// schedule has do called at a time. Caller holds mu.
+func (s *Store) schedule(at time.Time, do func(now time.Time)) *deadline {
+	d := &deadline{at: at, do: do}
+	heap.Push(&s.deadlines, d)
+	if d.index == 0 { // the driver sleeps for a later one
+		select {
+		case s.rearm <- struct{}{}:
+		default:
+		}
+	}
+	return d
+}
+
+// unschedule withdraws d, which may be nil or over. Caller holds mu.
+func (s *Store) unschedule(d *deadline) {
+	if d != nil && d.index >= 0 {
+		heap.Remove(&s.deadlines, d.index)
+	}
+}
+
+// drive is the goroutine that calls Expire when something is due. It ends at
+// Close.
+func (s *Store) drive() {
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		if next, ok := s.nextDeadline(); ok {
+			alarm.Reset(next.Sub(s.opt.Now()))
+		}
+		select {
+		case <-s.ending:
+			return
+		case <-s.rearm:
+		case <-alarm.C:
+			s.Expire(s.opt.Now())
+		}
+	}
+}
+
+func (s *Store) nextDeadline() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.deadlines) == 0 {
+		return time.Time{}, false
+	}
+	return s.deadlines[0].at, true
+}
+
+// Expire does everything that is due at now: it expires deliveries, forgets
+// idempotency keys and clients, and drops what was kept long enough. The store
+// calls it by itself; it is there for clocks that jump.
+func (s *Store) Expire(now time.Time) {
+	for s.expireSome(now) {
+	}
+}
+
+// expireSome does a batch and reports whether more may be due.
+func (s *Store) expireSome(now time.Time) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	for range expireBatch {
+		if s.closed || len(s.deadlines) == 0 || s.deadlines[0].at.After(now) {
+			return false
+		}
+		heap.Pop(&s.deadlines).(*deadline).do(now)
+	}
+	return true
+}
+
+// forgetKey forgets the idempotency key of m, if it has one. Caller holds mu.
+func (s *Store) forgetKey(m *message) {
+	s.unschedule(m.keyDue)
+	if s.keys[m.key] == m { // and not of a later one
+		delete(s.keys, m.key)
+	}
+}
+
+// drop removes a completed message and its deliveries. Caller holds mu.
+func (s *Store) drop(m *message) {
+	s.unschedule(m.due)
+	s.forgetKey(m)
+	s.done = cut(s.done, slices.Index(s.done, m))
+	s.bytes -= int64(len(m.Payload))
+	delete(s.messages, m.ID)
+	if i, ok := slices.BinarySearchFunc(s.order, m.ID, byID); ok {
+		s.order = cut(s.order, i)
+	}
+	for _, d := range m.deliveries {
+		l := s.lanes[d.Client]
+		if i, ok := slices.BinarySearchFunc(l.history, d.Seq, bySeq); ok {
+			l.history = cut(l.history, i)
+		}
+		if len(l.history) == 0 {
+			delete(s.lanes, d.Client)
+		}
+	}
+}
+
+// forgetClient forgets a client that was not seen for long and has nothing
+// queued, else looks again later. Caller holds mu.
+func (s *Store) forgetClient(id gateway.ClientID, now time.Time) {
+	c := s.clients[id]
+	seen := c.LastSeenAt
+	if seen.IsZero() { // known only because something was queued for it
+		seen = c.CreatedAt
+	}
+	again := func(now time.Time) { s.forgetClient(id, now) }
+	switch due := seen.Add(s.opt.ForgetAfter); {
+	case due.After(now):
+		s.schedule(due, again)
+	case c.connected || c.Queued > 0:
+		s.schedule(now.Add(s.opt.ForgetAfter/16+time.Second), again)
+	default:
+		delete(s.clients, id)
+		i, _ := slices.BinarySearch(s.ids, id)
+		s.ids = cut(s.ids, i)
+	}
+}

@@ -1,0 +1,245 @@
+package memstore
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// maxScan bounds how many rows a filter may pass over for one page.
+const maxScan = 10_000
+
+// page collects the rows of one page.
+type page[T, K any] struct {
+	gateway.Page[T, K]
+	limit   int
+	scanned int
+}
+
+func newPage[T, K any](limit int) *page[T, K] {
+	if limit <= 0 {
+		limit = gateway.DefaultListSize
+	}
+	return &page[T, K]{limit: limit}
+}
+
+// full reports whether the page ends before the next row.
+func (p *page[T, K]) full() bool {
+	p.More = len(p.Items) >= p.limit || p.scanned >= maxScan
+	return p.More
+}
+
+// pass notes that the row k was looked at.
+func (p *page[T, K]) pass(k K) {
+	p.Next = k
+	p.scanned++
+}
+
+func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
+
+// Next appends queued parcels of client.
+func (s *Store) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes int, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lanes[client]
+	if l == nil {
+		return buf, nil
+	}
+	now := s.opt.Now()
+	from, found := slices.BinarySearchFunc(l.queue, after, bySeq)
+	if found {
+		from++
+	}
+	count, size := 0, 0
+	for _, d := range l.queue[from:] {
+		if !now.Before(d.ExpiresAt) {
+			continue
+		}
+		size += len(d.message.Payload)
+		if count >= max || (count > 0 && size > maxBytes) {
+			break
+		}
+		buf = append(buf, d.parcel())
+		count++
+	}
+	return buf, nil
+}
+
+// Parcel returns one queued parcel; one that is past its time is final but for
+// the note.
+func (s *Store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lanes[client]
+	if l == nil {
+		return gateway.Parcel{}, false, nil
+	}
+	i, ok := slices.BinarySearchFunc(l.queue, seq, bySeq)
+	if !ok || !s.opt.Now().Before(l.queue[i].ExpiresAt) {
+		return gateway.Parcel{}, false, nil
+	}
+	return l.queue[i].parcel(), true, nil
+}
+
+func (d *delivery) parcel() gateway.Parcel {
+	return gateway.Parcel{Message: d.Message, Seq: d.Seq, ExpiresAt: d.ExpiresAt,
+		Payload: d.message.Payload, Many: d.message.many()}
+}
+
+// Client returns what is remembered of one client.
+func (s *Store) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[id]
+	if c == nil {
+		return gateway.ClientRecord{}, clientNotFound(id)
+	}
+	return c.export(), nil
+}
+
+// Clients returns known clients in id order.
+func (s *Store) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, found := slices.BinarySearch(s.ids, max(q.After, gateway.ClientID(q.Prefix)))
+	if found && s.ids[from] == q.After {
+		from++
+	}
+	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
+	for _, id := range s.ids[from:] {
+		if !strings.HasPrefix(string(id), q.Prefix) || p.full() {
+			break
+		}
+		p.pass(id)
+		c := s.clients[id]
+		if (q.Group == "" || inGroup(c, q.Group)) && hasLabels(c, q.Labels) && c.Queued > q.QueuedGT {
+			p.add(c.export())
+		}
+	}
+	return p.Page, nil
+}
+
+// Message returns a message with its payload.
+func (s *Store) Message(id gateway.MessageID) (gateway.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.messages[id]
+	if m == nil {
+		return gateway.Message{}, messageNotFound(id)
+	}
+	return m.export(true), nil
+}
+
+// export returns a copy that the caller may keep.
+func (m *message) export(payload bool) gateway.Message {
+	e := m.head()
+	e.Metadata = maps.Clone(m.Metadata)
+	if payload {
+		e.Payload = bytes.Clone(m.Payload)
+	}
+	return e
+}
+
+// Messages returns messages, newest first.
+func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.order)
+	if q.Before != "" {
+		before, _ = slices.BinarySearchFunc(s.order, q.Before, byID)
+	}
+	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
+	for _, m := range slices.Backward(s.order[:before]) {
+		if p.full() {
+			break
+		}
+		p.pass(m.ID)
+		if !m.CreatedAt.Before(q.Since) && m.matches(q.State) {
+			p.add(m.export(true))
+		}
+	}
+	return p.Page, nil
+}
+
+// matches reports whether a list for state holds m.
+func (m *message) matches(state gateway.State) bool {
+	switch {
+	case state == 0:
+		return true
+	case state == gateway.Queued:
+		return !m.Completed()
+	case state.Final():
+		return m.Completed() && *m.Counts.Of(state) > 0
+	}
+	return false
+}
+
+// Delivery returns one delivery.
+func (s *Store) Delivery(id gateway.MessageID, client gateway.ClientID) (gateway.Delivery, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.messages[id]
+	if m == nil {
+		return gateway.Delivery{}, messageNotFound(id)
+	}
+	d := m.delivery(client)
+	if d == nil {
+		return gateway.Delivery{}, clientNotFound(client)
+	}
+	return d.Delivery, nil
+}
+
+// Deliveries returns a message's deliveries in client id order.
+func (s *Store) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
+	m := s.messages[q.Message]
+	if m == nil {
+		return p.Page, messageNotFound(q.Message)
+	}
+	from, _ := slices.BinarySearchFunc(m.deliveries, q.After, func(d *delivery, after gateway.ClientID) int {
+		if d.Client <= after {
+			return -1
+		}
+		return 1
+	})
+	for _, d := range m.deliveries[from:] {
+		if p.full() {
+			break
+		}
+		p.pass(d.Client)
+		if q.State == 0 || d.State == q.State {
+			p.add(d.Delivery)
+		}
+	}
+	return p.Page, nil
+}
+
+// ClientDeliveries returns a client's deliveries, newest first.
+func (s *Store) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := newPage[gateway.Delivery, gateway.Seq](q.Limit)
+	l := s.lanes[q.Client]
+	if l == nil {
+		return p.Page, nil
+	}
+	before := len(l.history)
+	if q.Before != 0 {
+		before, _ = slices.BinarySearchFunc(l.history, q.Before, bySeq)
+	}
+	for _, d := range slices.Backward(l.history[:before]) {
+		if p.full() {
+			break
+		}
+		p.pass(d.Seq)
+		if !d.CreatedAt.Before(q.Since) && (q.State == 0 || d.State == q.State) {
+			p.add(d.Delivery)
+		}
+	}
+	return p.Page, nil
+}

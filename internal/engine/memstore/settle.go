@@ -1,0 +1,193 @@
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Settle proposes a final state. Here everything is written at once, urgent or
+// not.
+func (s *Store) Settle(o gateway.Outcome, _ bool) error {
+	switch o.State {
+	case gateway.Acked, gateway.Rejected, gateway.Failed:
+	default:
+		return invalid("%q is no outcome of a delivery", o.State)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	m := s.messages[o.Message]
+	if m == nil {
+		return nil
+	}
+	d := m.delivery(o.Client)
+	switch {
+	case d == nil:
+	case !d.State.Final():
+		o.Result = bytes.Clone(o.Result)
+		s.finish(d, o)
+	case o.State == gateway.Acked && d.State != gateway.Acked && d.LateAckAt.IsZero():
+		s.events++
+		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
+		s.note(note{settlement: gateway.Settlement{Delivery: d.Delivery, Late: true}})
+	}
+	return nil
+}
+
+// AckThrough makes what is queued for client up to seq acked.
+func (s *Store) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
+	_, err := s.finishQueue(ctx, client, seq, gateway.Outcome{State: gateway.Acked, At: at})
+	return err
+}
+
+// Purge cancels what is queued for client.
+func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
+	return s.finishQueue(ctx, client, ^gateway.Seq(0),
+		gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
+}
+
+// finishQueue gives o to everything queued for client up to seq.
+func (s *Store) finishQueue(ctx context.Context, client gateway.ClientID, seq gateway.Seq, o gateway.Outcome) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return 0, err
+	}
+	l := s.lanes[client]
+	if l == nil {
+		return 0, nil
+	}
+	n := 0
+	for ; len(l.queue) > 0 && l.queue[0].Seq <= seq; n++ {
+		s.finish(l.queue[0], o)
+	}
+	return n, nil
+}
+
+// Cancel withdraws a message from all who have not got it.
+func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return gateway.Message{}, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return gateway.Message{}, err
+	}
+	m := s.messages[id]
+	if m == nil {
+		return gateway.Message{}, messageNotFound(id)
+	}
+	if m.Completed() {
+		return m.export(true), &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: id,
+			Message: "every delivery of the message is final"}
+	}
+	s.finishMessage(m, gateway.Canceled, at)
+	return m.export(true), nil
+}
+
+// finishMessage gives one final state to all deliveries of m that have none:
+// in one step when the message is to many. Caller holds mu.
+func (s *Store) finishMessage(m *message, state gateway.State, at time.Time) {
+	o := gateway.Outcome{State: state, At: at}
+	if !m.many() {
+		s.finish(m.deliveries[0], o)
+		return
+	}
+	n := 0
+	for _, d := range m.deliveries {
+		if !d.State.Final() {
+			s.dequeue(d)
+			s.setFinal(d, o)
+			n++
+		}
+	}
+	s.events++
+	s.complete(m, at)
+	s.note(note{all: &settledAll{message: m.head(), state: state, n: n}})
+}
+
+// finish makes a queued delivery final and tells the observer. Caller holds mu.
+func (s *Store) finish(d *delivery, o gateway.Outcome) {
+	m := d.message
+	s.events++
+	s.dequeue(d)
+	full := s.setFinal(d, o)
+	if m.Completed() {
+		s.complete(m, o.At)
+	}
+	s.note(settled(full, m, m.Completed()))
+}
+
+// setFinal writes the outcome into the delivery and the message's counts, and
+// returns the delivery with all that the outcome told. A plain ack of a message
+// to many is kept without times and attempts. Caller holds mu.
+func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
+	m := d.message
+	*m.Counts.Of(d.State)--
+	*m.Counts.Of(o.State)++
+	d.State, d.Reason, d.Result = o.State, o.Reason, o.Result
+	full := d.Delivery
+	full.Attempts, full.SentAt, full.FinalAt = o.Attempts, o.SentAt, o.At
+	if plain := m.many() && o.State == gateway.Acked && len(o.Result) == 0; !plain {
+		d.Delivery = full
+	}
+	return full
+}
+
+// dequeue takes a delivery out of its client's queue. Caller holds mu.
+func (s *Store) dequeue(d *delivery) {
+	l := s.lanes[d.Client]
+	if i, ok := slices.BinarySearchFunc(l.queue, d.Seq, bySeq); ok {
+		l.queue = cut(l.queue, i)
+	}
+	s.queued--
+	c := s.clients[d.Client]
+	c.Queued--
+	if !d.message.many() {
+		c.QueuedBytes -= int64(len(d.message.Payload))
+	}
+}
+
+func bySeq(d *delivery, seq gateway.Seq) int { return cmp.Compare(d.Seq, seq) }
+
+// complete notes that the last delivery of m is final: from now on it is only
+// kept to be read. Caller holds mu.
+func (s *Store) complete(m *message, at time.Time) {
+	s.open--
+	s.unschedule(m.due)
+	s.retain(m, at)
+	s.trimPending()
+}
+
+// retain keeps a completed message for as long as its status is promised.
+// Caller holds mu.
+func (s *Store) retain(m *message, at time.Time) {
+	m.CompletedAt = at
+	s.done = append(s.done, m)
+	m.due = s.schedule(at.Add(s.opt.StatusRetention), func(time.Time) { s.drop(m) })
+}
+
+// delivery returns the delivery to one client, nil for none.
+func (m *message) delivery(id gateway.ClientID) *delivery {
+	i, ok := slices.BinarySearchFunc(m.deliveries, id, func(d *delivery, id gateway.ClientID) int {
+		return cmp.Compare(d.Client, id)
+	})
+	if !ok {
+		return nil
+	}
+	return m.deliveries[i]
+}

@@ -1,0 +1,277 @@
+// Package memstore is gateway.Store in memory: one mutex, maps and sorted
+// slices, as plain as the contract allows. It is the store of data.engine
+// "memory", and the model that the durable engine is compared with.
+//
+// Nothing outlives the process: a 202 from this store is not on disk, and
+// Stats says so.
+package memstore
+
+import (
+	"crypto/rand"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Options of a Store. The zero value is ready for use.
+type Options struct {
+	// Now is the clock by which things expire; nil is time.Now.
+	Now func() time.Time
+
+	// StatusRetention is how long a message is kept after its last delivery
+	// became final; 0 is 7 days.
+	StatusRetention time.Duration
+	// UplinkRetention is how long an uplink is kept at most; 0 is 7 days.
+	UplinkRetention time.Duration
+	// ForgetAfter is how long a client that has nothing queued is remembered
+	// after it was last seen; 0 is 30 days.
+	ForgetAfter time.Duration
+
+	// QueueLen and QueueBytes bound what may be queued for one client; 0 is
+	// gateway.MaxQueueLen and gateway.MaxQueueBytes.
+	QueueLen   int
+	QueueBytes int64
+
+	// MaxMessages and MaxBytes bound the messages that are kept and their
+	// payloads; 0 is 1,000,000 and 1 GiB. Beyond them the oldest completed
+	// message goes early, its idempotency key with it; when none is completed,
+	// Accept answers CodeUnavailable.
+	MaxMessages int
+	MaxBytes    int64
+
+	// MaxUplinks and MaxUplinkBytes bound the uplinks that are kept; beyond
+	// them the oldest goes. 0 is 10,000 and 64 MiB.
+	MaxUplinks     int
+	MaxUplinkBytes int64
+}
+
+func (o Options) withDefaults() Options {
+	const day = 24 * time.Hour
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	orElse(&o.StatusRetention, 7*day)
+	orElse(&o.UplinkRetention, 7*day)
+	orElse(&o.ForgetAfter, 30*day)
+	orElse(&o.QueueLen, gateway.MaxQueueLen)
+	orElse(&o.QueueBytes, int64(gateway.MaxQueueBytes))
+	orElse(&o.MaxMessages, 1_000_000)
+	orElse(&o.MaxBytes, int64(1<<30))
+	orElse(&o.MaxUplinks, 10_000)
+	orElse(&o.MaxUplinkBytes, int64(64<<20))
+	return o
+}
+
+func orElse[T comparable](p *T, def T) {
+	var zero T
+	if *p == zero {
+		*p = def
+	}
+}
+
+// Store is a gateway.Store in memory. Make one with New, end it with Close.
+type Store struct {
+	opt      Options          // fixed by New
+	log      gateway.LogID    // fixed by New
+	observer gateway.Observer // fixed by Observe, before use
+
+	mu        sync.Mutex // guards all below
+	closed    bool
+	seq       gateway.Seq
+	clients   map[gateway.ClientID]*client
+	ids       []gateway.ClientID // of clients, sorted
+	lanes     map[gateway.ClientID]*lane
+	messages  map[gateway.MessageID]*message
+	order     []*message // of messages, by rising id
+	pending   []*message // not completed, in log order; with completed ones between
+	open      int        // how many are not completed
+	done      []*message // completed, in the order in which they were
+	bytes     int64      // payloads of messages
+	queued    int        // deliveries that are not final
+	keys      map[key]*message
+	deadlines deadlines
+	uplinks   uplinkRing
+	events    uint64
+	accepts   gateway.Histogram
+
+	notes  []note     // what the observer is still to be told
+	told   *sync.Cond // signaled when notes or closed changes
+	rearm  chan struct{}
+	ending chan struct{}
+	wg     sync.WaitGroup // the teller and the expiry driver
+}
+
+// client is what is remembered of one client.
+type client struct {
+	gateway.ClientRecord
+	connected bool // registered and not disconnected since: must not be forgotten
+}
+
+// lane holds the deliveries to one client id, known client or not, by rising
+// sequence.
+type lane struct {
+	queue   []*delivery // not final
+	history []*delivery // all that are kept
+}
+
+// message is a message with its deliveries.
+type message struct {
+	gateway.Message
+	key         key
+	fingerprint [32]byte    // of the request that the key was used for
+	deliveries  []*delivery // by client id
+	due         *deadline   // when it expires, or once completed when it is dropped
+	keyDue      *deadline   // when the key is forgotten
+}
+
+// many reports whether the message was addressed to more than a single client.
+func (m *message) many() bool { return m.Client == "" }
+
+// head returns the message without its payload.
+func (m *message) head() gateway.Message {
+	h := m.Message
+	h.Payload = nil
+	return h
+}
+
+// delivery is one message for one client.
+type delivery struct {
+	gateway.Delivery
+	message *message
+}
+
+// key is an idempotency key within its scope; without a name it is none.
+type key struct{ scope, name string }
+
+var _ gateway.Store = (*Store)(nil)
+
+// New returns an empty store.
+func New(o Options) *Store {
+	s := &Store{
+		opt:      o.withDefaults(),
+		log:      gateway.LogID("mem_" + rand.Text()),
+		clients:  make(map[gateway.ClientID]*client),
+		lanes:    make(map[gateway.ClientID]*lane),
+		messages: make(map[gateway.MessageID]*message),
+		keys:     make(map[key]*message),
+		accepts:  newHistogram(),
+		rearm:    make(chan struct{}, 1),
+		ending:   make(chan struct{}),
+	}
+	s.told = sync.NewCond(&s.mu)
+	s.wg.Go(s.tell)
+	s.wg.Go(s.drive)
+	return s
+}
+
+// Log names this store's sequences: a new one for each process.
+func (s *Store) Log() gateway.LogID { return s.log }
+
+// Health returns nil until Close.
+func (s *Store) Health() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usable()
+}
+
+// usable returns why nothing can be written, nil when it can. Caller holds mu.
+func (s *Store) usable() error {
+	if s.closed {
+		return unavailable(errClosed)
+	}
+	return nil
+}
+
+// Close tells the observer what is left to tell and ends the store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.ending)
+	s.told.Broadcast()
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+// Stats returns a snapshot.
+func (s *Store) Stats() gateway.StoreStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := gateway.StoreStats{
+		Engine:   "memory",
+		Clients:  len(s.clients),
+		Messages: len(s.messages),
+		Queued:   s.queued,
+		Records:  s.events, // every event is its own
+		Events:   s.events,
+	}
+	st.AcceptNanos = s.accepts
+	st.AcceptNanos.Counts = append([]uint64(nil), s.accepts.Counts...)
+	s.trimPending()
+	if len(s.pending) > 0 {
+		st.OldestAt = s.pending[0].CreatedAt
+	}
+	return st
+}
+
+// trimPending drops completed messages from the front of pending, and all of
+// them when they are the most of it. Caller holds mu.
+func (s *Store) trimPending() {
+	if len(s.pending) > 2*s.open+1024 {
+		s.pending = slices.DeleteFunc(s.pending, func(m *message) bool { return m.Completed() })
+	}
+	for len(s.pending) > 0 && s.pending[0].Completed() {
+		s.pending[0] = nil
+		s.pending = s.pending[1:]
+	}
+}
+
+// lane returns the lane of client, made if need be. Caller holds mu.
+func (s *Store) lane(id gateway.ClientID) *lane {
+	l := s.lanes[id]
+	if l == nil {
+		l = new(lane)
+		s.lanes[id] = l
+	}
+	return l
+}
+
+// newHistogram returns an empty histogram from 1 µs to 1 s.
+func newHistogram() gateway.Histogram {
+	var h gateway.Histogram
+	for d := time.Microsecond; d <= time.Second; d *= 10 {
+		h.Bounds = append(h.Bounds, d, 2*d, 5*d)
+	}
+	h.Counts = make([]uint64, len(h.Bounds)+1)
+	return h
+}
+
+// observe counts d in h.
+func observe(h *gateway.Histogram, d time.Duration) {
+	i := 0
+	for i < len(h.Bounds) && d > h.Bounds[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += d
+}
+
+// cut removes s[i], moving the shorter side: what is kept longest is removed
+// near the front.
+func cut[T any](s []T, i int) []T {
+	var zero T
+	if i < len(s)/2 {
+		copy(s[1:i+1], s[:i])
+		s[0] = zero
+		return s[1:]
+	}
+	copy(s[i:], s[i+1:])
+	s[len(s)-1] = zero
+	return s[:len(s)-1]
+}

@@ -1,0 +1,88 @@
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// uplinkRing holds the newest uplinks within two bounds.
+type uplinkRing struct {
+	last  uint64 // sequence of the newest, kept or not
+	kept  []gateway.Uplink
+	bytes int64
+	due   *deadline // when the oldest is to be dropped; nil when there is none
+}
+
+func (r *uplinkRing) dropOldest() {
+	r.bytes -= int64(len(r.kept[0].Payload))
+	r.kept = cut(r.kept, 0)
+}
+
+// AppendUplink stores a payload from a device. Beyond the bounds the oldest
+// uplinks go.
+func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return 0, err
+	}
+	s.events++
+	r := &s.uplinks
+	r.last++
+	u.Seq, u.Payload = r.last, bytes.Clone(u.Payload)
+	r.kept = append(r.kept, u)
+	r.bytes += int64(len(u.Payload))
+	for len(r.kept) > 0 && (len(r.kept) > s.opt.MaxUplinks || r.bytes > s.opt.MaxUplinkBytes) {
+		r.dropOldest()
+	}
+	if len(r.kept) == 1 {
+		s.watchUplinks(u.At)
+	}
+	return u.Seq, nil
+}
+
+// watchUplinks drops uplinks that were kept long enough, and comes back for the
+// oldest that is left. Caller holds mu.
+func (s *Store) watchUplinks(now time.Time) {
+	r := &s.uplinks
+	for len(r.kept) > 0 && !r.kept[0].At.Add(s.opt.UplinkRetention).After(now) {
+		r.dropOldest()
+	}
+	s.unschedule(r.due)
+	r.due = nil
+	if len(r.kept) > 0 {
+		r.due = s.schedule(r.kept[0].At.Add(s.opt.UplinkRetention), s.watchUplinks)
+	}
+}
+
+// Uplinks returns stored uplinks of a client, or of all when client is "",
+// oldest first.
+func (s *Store) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, found := slices.BinarySearchFunc(s.uplinks.kept, after, func(u gateway.Uplink, seq uint64) int {
+		return cmp.Compare(u.Seq, seq)
+	})
+	if found {
+		from++
+	}
+	p := newPage[gateway.Uplink, uint64](limit)
+	for _, u := range s.uplinks.kept[from:] {
+		if p.full() {
+			break
+		}
+		p.pass(u.Seq)
+		if client == "" || u.Client == client {
+			p.add(u)
+		}
+	}
+	return p.Page, nil
+}

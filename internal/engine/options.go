@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Options of an engine. Only Dir is required.
+type Options struct {
+	// Dir is the data directory. It is created if it does not exist.
+	Dir string
+	// FS is the file system; nil is the operating system's.
+	FS vfs.FS
+	// Now is the clock by which things expire; nil is time.Now.
+	Now func() time.Time
+	// Logger gets a line per event that an operator acts on; nil is silence.
+	Logger *slog.Logger
+
+	// StatusRetention is how long a message is kept after its last delivery
+	// became final; 0 is 7 days.
+	StatusRetention time.Duration
+	// UplinkRetention is how long an uplink is kept; 0 is 7 days.
+	UplinkRetention time.Duration
+	// IdempotencyRetention is how long an idempotency key is remembered; 0 is
+	// 24 hours.
+	IdempotencyRetention time.Duration
+	// ForgetAfter is how long a client that has nothing queued is remembered
+	// after it was last seen; 0 is 30 days.
+	ForgetAfter time.Duration
+
+	// MaxQueued and MaxQueuedBytes bound what may be queued for one client; 0
+	// is gateway.MaxQueueLen and gateway.MaxQueueBytes. Messages in bitmap form
+	// are not counted.
+	MaxQueued      int
+	MaxQueuedBytes int64
+
+	// MaxDiskBytes is the disk budget of the store: above it nothing is
+	// accepted, while acks still are. 0 is no budget.
+	MaxDiskBytes int64
+	// MinFreeBytes is how much the file system must have free for a message to
+	// be accepted, so that acks can still be written; 0 is 64 MiB or a tenth of
+	// the file system, whichever is less. Negative is no minimum.
+	MinFreeBytes int64
+
+	// CacheBytes is the size of the block cache; 0 is 64 MiB.
+	CacheBytes int64
+	// MemTableBytes is the size of a memtable, so of a log file; 0 is 32 MiB.
+	MemTableBytes int
+
+	// SweepEvery is how often the clock is looked at for what is due; 0 is
+	// 200 ms. Negative is never: only Expire does.
+	SweepEvery time.Duration
+
+	// Repair moves what Open cannot read into the quarantine directory and goes
+	// on without it. Nothing is deleted.
+	Repair bool
+
+	// NoSync leaves out the sync of the log. What was accepted is then lost at
+	// a power cut: for measurements and for the test that shows it.
+	NoSync bool
+
+	// Journal orders the records; nil is the local one. See Journal.
+	Journal Journal
+
+	// bitmapsOnly keeps every message to a selection in bitmap form, so that
+	// tests reach it with few clients.
+	bitmapsOnly bool
+}
+
+// Bounds of the queue between callers and the committer.
+const (
+	maxWaitingEvents = 32 << 10
+	maxWaitingBytes  = 64 << 20
+)
+
+// lazyDelay is how long an event that nobody waits for may wait for company.
+const lazyDelay = 50 * time.Millisecond
+
+func (o Options) withDefaults() Options {
+	const day = 24 * time.Hour
+	orElse(&o.StatusRetention, 7*day)
+	orElse(&o.UplinkRetention, 7*day)
+	orElse(&o.IdempotencyRetention, day)
+	orElse(&o.ForgetAfter, 30*day)
+	orElse(&o.MaxQueued, gateway.MaxQueueLen)
+	orElse(&o.MaxQueuedBytes, int64(gateway.MaxQueueBytes))
+	orElse(&o.CacheBytes, int64(64<<20))
+	orElse(&o.MemTableBytes, 32<<20)
+	orElse(&o.SweepEvery, 200*time.Millisecond)
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func orElse[T comparable](p *T, def T) {
+	var zero T
+	if *p == zero {
+		*p = def
+	}
+}

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Reading a view: the same rows that the machine writes, as they are on disk.
+
+func (v *view) get(key []byte) ([]byte, error) { return get(v.snap, key) }
+
+// each calls fn with the rows of [from, to) in rising or falling order until it
+// returns false. Key and value are valid during the call only.
+func (v *view) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return err
+	}
+	first, next := it.First, it.Next
+	if falling {
+		first, next = it.Last, it.Prev
+	}
+	var more bool
+	for ok := first(); ok; ok = next() {
+		var val []byte
+		if val, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		if more, err = fn(it.Key(), val); err != nil || !more {
+			break
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+func (v *view) chunk(id chunkID) (set bitset, err error) {
+	k := id.key()
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return set, err
+	}
+	return set, decodeChunk(&set, k, val)
+}
+
+func decodeChunk(set *bitset, k, val []byte) error {
+	val, err := checkSum(k, val)
+	if err != nil {
+		return err
+	}
+	if err := set.decode(val); err != nil {
+		return &CorruptError{Key: k, Cause: err}
+	}
+	return nil
+}
+
+// selected returns one chunk of an audience that a rule selects.
+func (v *view) selected(to *gateway.Audience, n uint32) (set bitset, err error) {
+	switch {
+	case to.All:
+		return v.chunk(knownChunk(n))
+	case to.Group != "":
+		return v.chunk(groupChunk(to.Group, n))
+	}
+	first := true
+	for k, val := range to.Labels {
+		c, err := v.chunk(labelChunk(k, val, n))
+		if err != nil {
+			return set, err
+		}
+		if first {
+			set, first = c, false
+		} else {
+			set.and(&c)
+		}
+	}
+	return set, nil
+}
+
+// clientRow returns a known client's row, ok false for an unknown one.
+func (v *view) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
+	k := clientKey(id)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return row, false, err
+	}
+	row, err = decodeClient(k, val)
+	return row, err == nil, err
+}
+
+// nameOf returns the id of the client that has, or had, an ordinal.
+func (v *view) nameOf(o ordinal) (gateway.ClientID, error) {
+	val, err := v.get(ordinalKey(o))
+	return gateway.ClientID(val), err
+}
+
+func (v *view) messageRow(id gateway.MessageID) (*messageRow, error) {
+	k := messageKey(id)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	row, err := decodeMessage(k, val)
+	return &row, err
+}
+
+func (v *view) head(seq gateway.Seq) (*headRow, error) {
+	k := headKey(seq)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	h, err := decodeHead(k, val)
+	return &h, err
+}
+
+func (v *view) finalRow(k []byte) (*finalRow, error) {
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	f, err := decodeFinal(k, val)
+	return &f, err
+}
+
+// message returns a message as it stands in the view.
+func (v *view) message(row *messageRow) (gateway.Message, error) {
+	msg := row.message()
+	if row.form != formOne {
+		h, err := v.head(row.seq)
+		if err == nil && h == nil {
+			err = &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		}
+		if err == nil {
+			msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
+		}
+		return msg, err
+	}
+	f, err := v.finalRow(finalKey(row.ord, row.seq))
+	if err != nil {
+		return msg, err
+	}
+	if f == nil {
+		msg.Counts = gateway.Counts{Total: 1, Queued: 1}
+		return msg, nil
+	}
+	f.complete(&msg)
+	return msg, nil
+}
+
+// broadcastsFor calls fn with the sequences above after of the messages in
+// bitmap form that are queued for an ordinal, in rising order.
+func (v *view) broadcastsFor(o ordinal, after gateway.Seq, fn func(gateway.Seq) (bool, error)) error {
+	if v.state.bitmaps == 0 || after == ^gateway.Seq(0) {
+		return nil
+	}
+	from := key32x64(kindBits, chunkOf(o), uint64(after)+1)
+	return v.each(from, afterPrefix(key32(kindBits, chunkOf(o))), false, func(k, val []byte) (bool, error) {
+		var set bitset
+		if err := decodeChunk(&set, k, val); err != nil {
+			return false, err
+		}
+		if !set.has(o) {
+			return true, nil
+		}
+		return fn(gateway.Seq(tail64(k)))
+	})
+}
+
+// record returns a client's record with all that is queued for it.
+func (v *view) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
+	var n countRow
+	val, err := v.get(countKey(row.ord))
+	if err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	if val != nil {
+		if n, err = decodeCount(val); err != nil {
+			return gateway.ClientRecord{}, &CorruptError{Key: countKey(row.ord), Cause: err}
+		}
+	}
+	err = v.broadcastsFor(row.ord, 0, func(gateway.Seq) (bool, error) {
+		n.n++
+		return true, nil
+	})
+	return row.record(id, n.n, n.bytes), err
+}
+
+// read runs fn on the current view. What cannot be read is unavailable; an
+// answer of the domain passes.
+func (e *Engine) read(fn func(v *view) error) error {
+	v, err := e.reading()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	if err = fn(v); err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*gateway.Error](err); ok {
+		return err
+	}
+	if c, ok := errors.AsType[*CorruptError](err); ok {
+		e.noteCorrupt(v.inst, c)
+	}
+	return unavailable(err)
+}
+
+// noteCorrupt makes Health say that a damaged row was met.
+func (e *Engine) noteCorrupt(inst *instance, err error) {
+	if inst.corrupt.CompareAndSwap(nil, &err) {
+		e.opt.Logger.Error("damaged row", "error", err)
+	}
+}

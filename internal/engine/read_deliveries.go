@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// finalStates are the states that have a bitmap of their own.
+var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
+
+// Delivery returns one delivery.
+func (e *Engine) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
+	err = e.read(func(v *view) error {
+		row, err := v.messageRow(id)
+		if err == nil && row == nil {
+			err = unknownMessage(id)
+		}
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if d, ok, err = v.delivery(row, client); err == nil && !ok {
+			err = domainError(gateway.CodeClientNotFound, "client %q is no recipient of message %q", client, id)
+		}
+		return err
+	})
+	return d, err
+}
+
+// delivery returns a message's delivery to client, ok false when it has none.
+func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	if row.form == formOne {
+		if client != row.client {
+			return d, false, nil
+		}
+		return v.rowDelivery(row, row.ord, client)
+	}
+	if slices.Contains(row.unknown, client) {
+		return row.failed(gateway.ReasonUnknownClient).delivery(client, row.seq), true, nil
+	}
+	c, known, err := v.clientRow(client)
+	if err != nil {
+		return d, false, err
+	}
+	if row.form == formList {
+		for _, o := range row.ords {
+			if known && c.ord == o {
+				return v.rowDelivery(row, o, client)
+			}
+		}
+		return v.formerDelivery(row, client)
+	}
+	if !known {
+		return d, false, nil
+	}
+	h, err := v.head(row.seq)
+	if err != nil || h == nil {
+		return d, false, cmp.Or(err, error(&CorruptError{Key: headKey(row.seq), Cause: errMissing}))
+	}
+	return v.bitDelivery(h, row.seq, c.ord, client)
+}
+
+// formerDelivery looks for a recipient that was forgotten since.
+func (v *view) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	for _, o := range row.ords {
+		name, err := v.nameOf(o)
+		if err != nil {
+			return d, false, err
+		}
+		if name == client {
+			return v.rowDelivery(row, o, client)
+		}
+	}
+	return d, false, nil
+}
+
+// rowDelivery returns a delivery that has a row of its own.
+func (v *view) rowDelivery(row *messageRow, o ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	f, err := v.finalRow(finalKey(o, row.seq))
+	if err != nil {
+		return d, false, err
+	}
+	if f != nil {
+		return f.delivery(client, row.seq), true, nil
+	}
+	return gateway.Delivery{Message: row.id, Client: client, Seq: row.seq, State: gateway.Queued,
+		CreatedAt: timeOf(row.createdAt), ExpiresAt: timeOf(row.expiresAt)}, true, nil
+}
+
+// bitDelivery returns a delivery that is a bit.
+func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	set, err := v.chunk(queuedChunk(seq, chunkOf(o)))
+	if err != nil {
+		return d, false, err
+	}
+	if set.has(o) {
+		return h.bit(gateway.Queued, seq, client), true, nil
+	}
+	for _, s := range finalStates {
+		if set, err = v.chunk(finalChunk(seq, s, chunkOf(o))); err != nil {
+			return d, false, err
+		}
+		if set.has(o) {
+			return v.settledBit(h, s, seq, o, client)
+		}
+	}
+	return d, false, nil
+}
+
+// settledBit adds what a bit cannot say.
+func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+	f, err := v.finalRow(sparseKey(seq, o))
+	if err != nil || f == nil {
+		return h.bit(s, seq, client), true, err
+	}
+	return f.delivery(client, seq), true, nil
+}
+
+// bit returns the delivery of which only the state is known.
+func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
+	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
+		CreatedAt: timeOf(h.createdAt), ExpiresAt: timeOf(h.expiresAt)}
+	if s == gateway.Expired || s == gateway.Canceled { // all in one step, which completed the message
+		d.FinalAt = timeOf(h.completedAt)
+	}
+	return d
+}
+
+// Deliveries returns a message's deliveries: in the order in which the clients
+// first registered, those that were never seen last.
+func (e *Engine) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
+	err := e.read(func(v *view) error {
+		row, err := v.messageRow(q.Message)
+		if err == nil && row == nil {
+			err = unknownMessage(q.Message)
+		}
+		if err != nil {
+			return err
+		}
+		if row.form == formBitmap {
+			return v.bitDeliveries(row, q, p)
+		}
+		return v.rowDeliveries(row, q, p)
+	})
+	return p.Page, err
+}
+
+func (v *view) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+	names := []gateway.ClientID{row.client}
+	if row.form == formList {
+		names = names[:0]
+		for _, o := range row.ords {
+			name, err := v.nameOf(o)
+			if err != nil {
+				return err
+			}
+			names = append(names, name)
+		}
+		names = append(names, row.unknown...)
+	}
+	for i := slices.Index(names, q.After) + 1; i < len(names) && p.next(names[i]); i++ {
+		var d gateway.Delivery
+		var err error
+		switch {
+		case row.form == formOne:
+			d, _, err = v.rowDelivery(row, row.ord, names[i])
+		case i < len(row.ords):
+			d, _, err = v.rowDelivery(row, row.ords[i], names[i])
+		default:
+			d = row.failed(gateway.ReasonUnknownClient).delivery(names[i], row.seq)
+		}
+		if err != nil {
+			return err
+		}
+		if q.State == 0 || d.State == q.State {
+			p.Items = append(p.Items, d)
+		}
+	}
+	return nil
+}
+
+// bitDeliveries walks the bitmaps chunk by chunk.
+func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+	h, err := v.head(row.seq)
+	if err != nil {
+		return err
+	}
+	if h == nil {
+		return &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+	}
+	from, err := v.ordinalAfter(q.After)
+	if err != nil {
+		return err
+	}
+	states := append([]gateway.State{gateway.Queued}, finalStates[:]...)
+	if q.State != 0 {
+		states = []gateway.State{q.State}
+	}
+	for n := chunkOf(from); n < h.chunks && !p.More; n++ {
+		if err := v.bitChunk(h, row.seq, n, from, states, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bitChunk adds one chunk's deliveries to the page.
+func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+	sets := make([]bitset, len(states))
+	var all bitset
+	for i, s := range states {
+		id := finalChunk(seq, s, n)
+		if s == gateway.Queued {
+			id = queuedChunk(seq, n)
+		}
+		if sets[i], err = v.chunk(id); err != nil {
+			return err
+		}
+		all.or(&sets[i])
+	}
+	all.each(n, from, func(o ordinal) bool {
+		var name gateway.ClientID
+		if name, err = v.nameOf(o); err != nil || !p.next(name) {
+			return false
+		}
+		s := states[slices.IndexFunc(sets, func(set bitset) bool { return set.has(o) })]
+		d := h.bit(s, seq, name)
+		if s != gateway.Queued {
+			d, _, err = v.settledBit(h, s, seq, o, name)
+		}
+		p.Items = append(p.Items, d)
+		return err == nil
+	})
+	return err
+}
+
+// ordinalAfter returns the ordinal behind that of a client; 0 for "".
+func (v *view) ordinalAfter(id gateway.ClientID) (ordinal, error) {
+	if id == "" {
+		return 0, nil
+	}
+	row, ok, err := v.clientRow(id)
+	if err != nil || ok {
+		return row.ord + 1, err
+	}
+	// Forgotten between two pages: its name is still with its ordinal.
+	found := ordinal(0)
+	err = v.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, val []byte) (bool, error) {
+		if gateway.ClientID(val) == id {
+			found = ordinal(tail32(k)) + 1
+		}
+		return true, nil
+	})
+	return found, err
+}

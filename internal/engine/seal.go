@@ -1,0 +1,251 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// errSealed is what table writes get once the file system is sealed.
+var errSealed = errors.New("file system sealed after a failed write")
+
+// tableRetryDelay slows down Pebble's immediate retry of a failed flush or
+// compaction, so that a full disk does not cost a whole core.
+const tableRetryDelay = 50 * time.Millisecond
+
+// sealFS stands between one open database and the disk. When a write that the
+// database cannot take back fails (write-ahead log, manifest, directory), it is
+// sealed: that write and all later ones report success and do nothing, table
+// writes fail, and nothing changes the directory any more. The database stays
+// alive in memory, can be read and closed, and the owner learns from Err that
+// nothing since is durable. Recovery is opening the directory again.
+//
+// Pebble would otherwise end the process, or stay locked for ever, at such an
+// error; and a database that was given up could still write its manifest or
+// delete files behind the back of its successor.
+type sealFS struct {
+	vfs.FS
+	gate   sync.RWMutex // held for reading by every change, for writing by seal
+	cause  atomic.Pointer[error]
+	onSeal func(error)
+}
+
+func newSealFS(fs vfs.FS, onSeal func(error)) *sealFS { return &sealFS{FS: fs, onSeal: onSeal} }
+
+// Err returns why the file system was sealed, nil while it is not.
+func (s *sealFS) Err() error {
+	if p := s.cause.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// seal stops all changes. When it returns, none is under way.
+func (s *sealFS) seal(cause error) {
+	first := s.cause.CompareAndSwap(nil, &cause)
+	s.gate.Lock()
+	s.gate.Unlock() //nolint:staticcheck // waits for the changes under way
+	if first && s.onSeal != nil {
+		s.onSeal(cause)
+	}
+}
+
+// class says what a failure to write a file means.
+type class uint8
+
+const (
+	classVital class = iota // log, manifest, markers, options: seal
+	classTable              // sorted tables: Pebble tries again
+)
+
+func classOf(name string) class {
+	if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob") {
+		return classTable
+	}
+	return classVital
+}
+
+// do runs a change of the directory. A vital one seals on error and always
+// reports success; see sealFS.
+func (s *sealFS) do(c class, what, name string, change func() error) error {
+	s.gate.RLock()
+	if s.cause.Load() != nil {
+		s.gate.RUnlock()
+		if c == classTable {
+			time.Sleep(tableRetryDelay)
+			return errSealed
+		}
+		return nil
+	}
+	err := change()
+	s.gate.RUnlock()
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s %s: %w", what, name, err)
+	if c == classTable {
+		time.Sleep(tableRetryDelay)
+		return err
+	}
+	s.seal(err)
+	return nil
+}
+
+// open runs a change that yields a file; a sealed vital one yields a void file.
+func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.File, error) {
+	var f vfs.File
+	c := classOf(name)
+	err := s.do(c, what, name, func() (err error) { f, err = change(); return err })
+	if err != nil {
+		return nil, err
+	}
+	if f == nil {
+		f = voidFile{name: filepath.Base(name)}
+	}
+	return &sealFile{File: f, fs: s, class: c, name: name}, nil
+}
+
+func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
+}
+
+func (s *sealFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return s.open("open", name, func() (vfs.File, error) { return s.FS.OpenReadWrite(name, cat, o...) })
+}
+
+func (s *sealFS) ReuseForWrite(old, name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.open("reuse", name, func() (vfs.File, error) { return s.FS.ReuseForWrite(old, name, cat) })
+}
+
+func (s *sealFS) OpenDir(name string) (vfs.File, error) {
+	f, err := s.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &sealFile{File: f, fs: s, class: classVital, name: name}, nil
+}
+
+func (s *sealFS) Link(old, name string) error {
+	return s.do(classOf(name), "link", name, func() error { return s.FS.Link(old, name) })
+}
+
+func (s *sealFS) Rename(old, name string) error {
+	return s.do(classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+}
+
+// Remove never seals: a file that stays costs space only.
+func (s *sealFS) Remove(name string) error {
+	return s.remove(func() error { return s.FS.Remove(name) })
+}
+
+func (s *sealFS) RemoveAll(name string) error {
+	return s.remove(func() error { return s.FS.RemoveAll(name) })
+}
+
+func (s *sealFS) remove(change func() error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.cause.Load() != nil {
+		return nil
+	}
+	return change()
+}
+
+func (s *sealFS) MkdirAll(dir string, perm os.FileMode) error {
+	return s.do(classVital, "mkdir", dir, func() error { return s.FS.MkdirAll(dir, perm) })
+}
+
+// Lock grants Pebble's own lock without asking: the engine holds the directory
+// for as long as it lives, over all databases it opens in it.
+func (s *sealFS) Lock(name string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+func (s *sealFS) Unwrap() vfs.FS { return s.FS }
+
+// sealFile passes reads through and guards changes.
+type sealFile struct {
+	vfs.File
+	fs    *sealFS
+	class class
+	name  string
+}
+
+func (f *sealFile) Write(p []byte) (int, error) {
+	n := len(p)
+	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.Write(p); return err })
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
+}
+
+func (f *sealFile) WriteAt(p []byte, off int64) (int, error) {
+	n := len(p)
+	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.WriteAt(p, off); return err })
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
+}
+
+func (f *sealFile) Sync() error { return f.fs.do(f.class, "sync", f.name, f.File.Sync) }
+
+func (f *sealFile) SyncData() error { return f.fs.do(f.class, "sync", f.name, f.File.SyncData) }
+
+func (f *sealFile) SyncTo(length int64) (full bool, err error) {
+	err = f.fs.do(f.class, "sync", f.name, func() (err error) { full, err = f.File.SyncTo(length); return err })
+	return full, err
+}
+
+// Close always closes: the descriptor is gone whatever it says.
+func (f *sealFile) Close() error {
+	err := f.File.Close()
+	if err != nil && f.class == classVital {
+		f.fs.seal(fmt.Errorf("close %s: %w", f.name, err))
+		return nil
+	}
+	return err
+}
+
+// Preallocate is a hint: a disk that has no room says so at the write.
+func (f *sealFile) Preallocate(off, length int64) error {
+	f.fs.gate.RLock()
+	defer f.fs.gate.RUnlock()
+	if f.fs.cause.Load() == nil {
+		_ = f.File.Preallocate(off, length)
+	}
+	return nil
+}
+
+// voidFile is what a vital file is once it could not be created.
+type voidFile struct{ name string }
+
+func (voidFile) Close() error                           { return nil }
+func (voidFile) Read([]byte) (int, error)               { return 0, io.EOF }
+func (voidFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
+func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }
+func (voidFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (voidFile) Preallocate(int64, int64) error         { return nil }
+func (v voidFile) Stat() (vfs.FileInfo, error)          { return voidInfo{v.name}, nil }
+func (voidFile) Sync() error                            { return nil }
+func (voidFile) SyncTo(int64) (bool, error)             { return true, nil }
+func (voidFile) SyncData() error                        { return nil }
+func (voidFile) Prefetch(int64, int64) error            { return nil }
+func (voidFile) Fd() uintptr                            { return vfs.InvalidFd }
+
+type voidInfo struct{ name string }
+
+func (i voidInfo) Name() string         { return i.name }
+func (voidInfo) Size() int64            { return 0 }
+func (voidInfo) Mode() os.FileMode      { return 0o600 }
+func (voidInfo) ModTime() time.Time     { return time.Time{} }
+func (voidInfo) IsDir() bool            { return false }
+func (voidInfo) Sys() any               { return nil }
+func (voidInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

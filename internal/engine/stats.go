@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// latencyBounds are the upper bounds of the latency histograms.
+var latencyBounds = [...]time.Duration{
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second,
+}
+
+// histogram counts durations; any goroutine may add.
+type histogram struct {
+	counts [len(latencyBounds) + 1]atomic.Uint64
+	sum    atomic.Int64
+}
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	for i < len(latencyBounds) && d > latencyBounds[i] {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+func (h *histogram) snapshot() gateway.Histogram {
+	out := gateway.Histogram{Bounds: latencyBounds[:], Counts: make([]uint64, len(h.counts)), Sum: time.Duration(h.sum.Load())}
+	for i := range h.counts {
+		out.Counts[i] = h.counts[i].Load()
+	}
+	return out
+}
+
+// counters are what Stats tells beside the state's own counts.
+type counters struct {
+	accept  histogram // from the call of Accept to its return
+	sync    histogram // from a record's hand-over to the database to its durability
+	records atomic.Uint64
+	events  atomic.Uint64
+}
+
+func (c *counters) accepted(d time.Duration) { c.accept.add(d) }
+func (c *counters) synced(d time.Duration)   { c.sync.add(d) }
+
+func (c *counters) record(events int) {
+	c.records.Add(1)
+	c.events.Add(uint64(events))
+}
+
+// Stats returns a snapshot for metrics.
+func (e *Engine) Stats() gateway.StoreStats {
+	s := gateway.StoreStats{Engine: "pebble", Durable: !e.opt.NoSync, Records: e.stats.records.Load(),
+		Events: e.stats.events.Load(), AcceptNanos: e.stats.accept.snapshot(), SyncNanos: e.stats.sync.snapshot()}
+	_ = e.read(func(v *view) (err error) {
+		s.Clients, s.Messages, s.Queued = int(v.state.clients), int(v.state.messages), int(v.state.queued)
+		s.DiskBytes = v.diskBytes()
+		s.OldestAt, err = e.oldest(v)
+		return err
+	})
+	return s
+}
+
+// Waiting returns how many events wait for the committer.
+func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
+
+func (v *view) diskBytes() int64 { return int64(v.inst.db.Metrics().DiskSpaceUsage()) }
+
+// diskBytes is what the store has on disk, 0 when it is closed.
+func (e *Engine) diskBytes() (n int64) {
+	_ = e.read(func(v *view) error {
+		n = v.diskBytes()
+		return nil
+	})
+	return n
+}
+
+// maxOldestScan bounds how many completed messages one call may pass over.
+const maxOldestScan = 2_000
+
+// oldest returns when the oldest message was accepted that is not completed. It
+// goes on where the last call stopped: messages before that are completed for
+// good. Behind a long run of completed ones the answer is too early for some
+// calls.
+func (e *Engine) oldest(v *view) (at time.Time, err error) {
+	if v.state.queued == 0 {
+		return at, nil
+	}
+	e.sweepMu.Lock()
+	defer e.sweepMu.Unlock()
+	from := e.sweeper.oldest
+	if from == nil {
+		from = []byte{kindMessage}
+	}
+	n := 0
+	err = v.each(from, []byte{kindMessage + 1}, false, func(k, val []byte) (bool, error) {
+		e.sweeper.oldest = append(e.sweeper.oldest[:0], k...)
+		row, err := decodeMessage(k, val)
+		if err != nil {
+			return false, err
+		}
+		at = timeOf(row.createdAt)
+		msg, err := v.message(&row)
+		n++
+		return err == nil && msg.Completed() && n < maxOldestScan, err
+	})
+	return at, err
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Accept stores a message with its audience and returns when both are on
+// stable storage.
+func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Receipt, error) {
+	begun := time.Now()
+	if err := e.Health(); err != nil {
+		return gateway.Receipt{}, err
+	}
+	ev := &acceptEvent{Acceptance: a, maxQueued: e.opt.MaxQueued, maxQueuedBytes: e.opt.MaxQueuedBytes,
+		keyTTL: e.opt.IdempotencyRetention}
+	// The event may outlive this call, when ctx ends first.
+	ev.Payload = bytes.Clone(a.Payload)
+	if a.Only != nil && a.To.Client == "" && len(a.To.Clients) == 0 {
+		mask, err := e.mask(&a)
+		if err != nil {
+			return gateway.Receipt{}, unavailable(err)
+		}
+		ev.mask, ev.Only = mask, nil
+	}
+	r, err := e.do(ctx, ev)
+	if err == nil {
+		e.stats.accepted(time.Since(begun))
+	}
+	return r.receipt, err
+}
+
+// do sends an event through the log at once and waits until what it came to is
+// durable. When ctx ends first the outcome is unknown.
+func (e *Engine) do(ctx context.Context, ev event) (result, error) {
+	if err := ctx.Err(); err != nil {
+		return result{}, unavailable(err)
+	}
+	o := newOp(ev, true, true)
+	if err := e.queue.push(ctx, o); err != nil {
+		return result{}, unavailable(err)
+	}
+	select {
+	case <-o.done:
+		return o.result, o.result.err
+	case <-ctx.Done():
+		return result{}, unavailable(ctx.Err())
+	}
+}
+
+// mask asks a.Only about each known client that the audience may have, and
+// returns the ordinals of those it wants.
+func (e *Engine) mask(a *gateway.Acceptance) (bitmap, error) {
+	v, err := e.reading()
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	out := bitmap{}
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindOrdinal}, UpperBound: []byte{kindOrdinal + 1}})
+	if err != nil {
+		return nil, err
+	}
+	var set bitset // of the audience, chunk by chunk
+	chunk, loaded := uint32(0), false
+	for ok := it.First(); ok; ok = it.Next() {
+		o := ordinal(tail32(it.Key()))
+		if !loaded || chunkOf(o) != chunk {
+			if set, err = v.selected(&a.To, chunkOf(o)); err != nil {
+				break
+			}
+			chunk, loaded = chunkOf(o), true
+		}
+		if set.has(o) && a.Only(gateway.ClientID(it.Value())) {
+			out.set(o)
+		}
+	}
+	return out, errors.Join(err, it.Error(), it.Close())
+}
+
+// Settle proposes a final state.
+func (e *Engine) Settle(o gateway.Outcome, urgent bool) error {
+	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	o.Result = bytes.Clone(o.Result)
+	if err := e.queue.push(context.Background(), newOp(&settleEvent{o}, urgent, false)); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// AckThrough makes every delivery to client with a sequence ≤ seq acked.
+func (e *Engine) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
+	_, err := e.do(ctx, &ackThroughEvent{client, seq, at})
+	return err
+}
+
+// Cancel makes every delivery of the message that is not final canceled.
+func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
+	r, err := e.do(ctx, &cancelEvent{id, at})
+	return r.message, err
+}
+
+// Purge cancels everything queued for client.
+func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
+	r, err := e.do(ctx, &purgeEvent{client, at})
+	return r.n, err
+}
+
+// Register remembers a client that has connected.
+func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, error) {
+	res, err := e.do(ctx, &registerEvent{r})
+	return res.record, err
+}
+
+// Disconnected notes last seen and the reason. The note is lost when the queue
+// is full or the disk fails.
+func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
+	e.queue.offer(newOp(&disconnectedEvent{client, at, reason}, false, false))
+}
+
+// UpdateClient changes labels, groups or the block of a known client.
+func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
+	r, err := e.do(ctx, &updateEvent{client, c})
+	return r.record, err
+}
+
+// AppendUplink stores a payload from a device and returns its sequence when it
+// is on stable storage.
+func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {
+	if err := e.Health(); err != nil {
+		return 0, err
+	}
+	u.Payload = bytes.Clone(u.Payload)
+	r, err := e.do(ctx, &uplinkEvent{u})
+	return r.useq, err
+}

@@ -1,0 +1,170 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// snapshot is a collector over one snapshot: each scrape asks its source once,
+// so that the numbers of one page belong together.
+type snapshot[T any] struct {
+	read    func() T
+	metrics []metric[T]
+}
+
+// metric is one name on the page.
+type metric[T any] struct {
+	desc *prometheus.Desc
+	emit func(T, *prometheus.Desc, chan<- prometheus.Metric)
+}
+
+// Describe implements prometheus.Collector.
+func (s *snapshot[T]) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range s.metrics {
+		out <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *snapshot[T]) Collect(out chan<- prometheus.Metric) {
+	stats := s.read()
+	for _, m := range s.metrics {
+		m.emit(stats, m.desc, out)
+	}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("longwire_"+name, help, labels, nil)
+}
+
+// gauge and counter are one number; the by variants one for each label value.
+
+func gauge[T any](name, help string, value func(T) float64) metric[T] {
+	return single(prometheus.GaugeValue, name, help, value)
+}
+
+func counter[T any](name, help string, value func(T) uint64) metric[T] {
+	return single(prometheus.CounterValue, name, help, func(t T) float64 { return float64(value(t)) })
+}
+
+func single[T any](kind prometheus.ValueType, name, help string, value func(T) float64) metric[T] {
+	return metric[T]{desc(name, help), func(t T, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		out <- prometheus.MustNewConstMetric(d, kind, value(t))
+	}}
+}
+
+func gaugeBy[T any](name, help, label string, values func(T) map[string]int) metric[T] {
+	return by(prometheus.GaugeValue, name, help, label, values)
+}
+
+func counterBy[T any](name, help, label string, values func(T) map[string]uint64) metric[T] {
+	return by(prometheus.CounterValue, name, help, label, values)
+}
+
+func by[T any, N int | uint64](kind prometheus.ValueType, name, help, label string, values func(T) map[string]N) metric[T] {
+	return metric[T]{desc(name, help, label), func(t T, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		m := values(t)
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			out <- prometheus.MustNewConstMetric(d, kind, float64(m[k]), k)
+		}
+	}}
+}
+
+// histogram is a snapshot of durations, in seconds on the page.
+func histogram[T any](name, help string, value func(T) gateway.Histogram) metric[T] {
+	return metric[T]{desc(name, help), func(t T, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		h := value(t)
+		if len(h.Counts) != len(h.Bounds)+1 {
+			return // this engine does not measure it
+		}
+		buckets, total := make(map[float64]uint64, len(h.Bounds)), uint64(0)
+		for i, bound := range h.Bounds {
+			total += h.Counts[i]
+			buckets[bound.Seconds()] = total // cumulative, as the format wants it
+		}
+		total += h.Counts[len(h.Bounds)]
+		out <- prometheus.MustNewConstHistogram(d, total, h.Sum.Seconds(), buckets)
+	}}
+}
+
+func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
+	type S = gateway.Stats
+	return &snapshot[S]{read, []metric[S]{
+		gauge("clients_online", "Clients that are online.", func(s S) float64 { return float64(s.Online) }),
+		gauge("deliveries_in_flight", "Deliveries that were sent and wait for their ack.", func(s S) float64 { return float64(s.InFlight) }),
+		gauge("draining", "1 while the process is stopping.", func(s S) float64 { return flag(s.Draining) }),
+		counter("messages_accepted_total", "Durable messages that were accepted.", func(s S) uint64 { return s.Accepted }),
+		counter("transmissions_total", "Transmissions that were flushed to a socket, repeats included.", func(s S) uint64 { return s.Delivered }),
+		counter("retransmissions_total", "Transmissions that were repeats.", func(s S) uint64 { return s.Redelivered }),
+		counterBy("deliveries_settled_total", "Deliveries that became final, by state.", "state", settledByState),
+		counter("late_acks_total", "Acks that came after another state was final.", func(s S) uint64 { return s.LateAcks }),
+		counter("online_answers_total", "Deliveries with mode=online that were answered.", func(s S) uint64 { return s.OnlineAcked }),
+		counter("online_timeouts_total", "Deliveries with mode=online that were not answered in time.", func(s S) uint64 { return s.Online504 }),
+		counter("uplinks_total", "Messages from devices that were stored.", func(s S) uint64 { return s.Uplinks }),
+		counter("client_connects_total", "Registrations that succeeded.", func(s S) uint64 { return s.Connects }),
+		counter("client_takeovers_total", "Registrations that replaced a live connection.", func(s S) uint64 { return s.Takeovers }),
+		counterBy("client_disconnects_total", "Sessions that ended, by reason.", "reason", func(s S) map[string]uint64 { return s.DisconnectsByReason }),
+		counter("events_dropped_total", "Events that a subscriber was too slow to read.", func(s S) uint64 { return s.EventsDropped }),
+
+		gauge("store_durable", "1 when an accepted message survives the process.", func(s S) float64 { return flag(s.Store.Durable) }),
+		gauge("store_clients", "Clients that are remembered.", func(s S) float64 { return float64(s.Store.Clients) }),
+		gauge("store_messages", "Messages that are kept, completed ones included.", func(s S) float64 { return float64(s.Store.Messages) }),
+		gauge("store_queued_deliveries", "Deliveries that are not final.", func(s S) float64 { return float64(s.Store.Queued) }),
+		gauge("store_oldest_queued_age_seconds", "Age of the oldest message that is not completed; 0 without any.", func(s S) float64 { return age(s.Store.OldestAt) }),
+		gauge("store_disk_bytes", "Disk space that the store takes.", func(s S) float64 { return float64(s.Store.DiskBytes) }),
+		counter("store_records_total", "Group commits.", func(s S) uint64 { return s.Store.Records }),
+		counter("store_events_total", "Changes in group commits.", func(s S) uint64 { return s.Store.Events }),
+		histogram("store_accept_duration_seconds", "Time from the call to the durable answer of an accepted message.", func(s S) gateway.Histogram { return s.Store.AcceptNanos }),
+		histogram("store_sync_duration_seconds", "Time of a sync to stable storage.", func(s S) gateway.Histogram { return s.Store.SyncNanos }),
+	}}
+}
+
+func tcpCollector(read func() TCPStats) prometheus.Collector {
+	type S = TCPStats
+	return &snapshot[S]{read, []metric[S]{
+		gauge("tcp_connections", "Open connections of devices, registered or not.", func(s S) float64 { return float64(s.Open) }),
+		gauge("tcp_connections_unregistered", "Open connections that have not registered yet.", func(s S) float64 { return float64(s.Unregistered) }),
+		gaugeBy("tcp_sessions", "Registered connections, by dialect.", "dialect", func(s S) map[string]int { return s.Online }),
+		counter("tcp_accepted_total", "Connections that were accepted.", func(s S) uint64 { return s.Accepted }),
+		counter("tcp_accept_errors_total", "Failures to accept a connection, mostly for want of file descriptors.", func(s S) uint64 { return s.AcceptErrors }),
+		counterBy("tcp_refused_total", "Connections that were refused before or at registration, by reason.", "reason", func(s S) map[string]uint64 { return s.Refused }),
+		counterBy("tcp_closed_total", "Connections that ended, by reason.", "reason", func(s S) map[string]uint64 { return s.Closed }),
+		counter("tcp_received_bytes_total", "Bytes from devices.", func(s S) uint64 { return s.BytesIn }),
+		counter("tcp_sent_bytes_total", "Bytes to devices.", func(s S) uint64 { return s.BytesOut }),
+		counter("tcp_malformed_total", "Input that was refused while its connection went on.", func(s S) uint64 { return s.Malformed }),
+		counter("tcp_stale_acks_total", "Acks for what was not under way.", func(s S) uint64 { return s.StaleAcks }),
+		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
+		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
+	}}
+}
+
+// settledByState has every final state, also those that have not occurred, so
+// that a rate over them is there from the start.
+func settledByState(s gateway.Stats) map[string]uint64 {
+	m := map[string]uint64{}
+	for state, n := range s.Settled {
+		if gateway.State(state).Final() {
+			m[gateway.State(state).String()] = n
+		}
+	}
+	return m
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func age(since time.Time) float64 {
+	if since.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(since).Seconds())
+}

@@ -1,0 +1,93 @@
+// Package metrics is the Prometheus page. What happens per message is counted
+// where it happens and read here as a snapshot when the page is asked for; only
+// HTTP requests are counted by this package.
+//
+// Label values come from short fixed lists: dialects, reasons, states, routes,
+// methods and status codes. A client id never is one.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/version"
+)
+
+// Sources are asked once for each scrape. A nil source leaves its metrics out.
+type Sources struct {
+	Gateway func() gateway.Stats
+	TCP     func() TCPStats
+}
+
+// TCPStats is what the device port tells. Its members are those of
+// tcpserver.Stats, so that one converts to the other.
+type TCPStats struct {
+	Open         int            // connections, registered or not
+	Unregistered int            // of these, not registered yet
+	Online       map[string]int // registered, by dialect
+
+	Accepted     uint64
+	AcceptErrors uint64
+	Refused      map[string]uint64 // before or at registration, by reason of a fixed list
+	Closed       map[string]uint64 // by reason of a fixed list
+
+	BytesIn       uint64
+	BytesOut      uint64
+	Malformed     uint64 // input that was refused while the connection went on
+	StaleAcks     uint64 // acks for nothing in the window
+	SlowConsumers uint64 // closed because they read too slowly
+	Panics        uint64 // bugs; each has closed one connection
+}
+
+// Metrics is a registry of its own with everything the process tells.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests
+}
+
+// New returns the metrics of one process.
+func New(s Sources) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.requests.init()
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo(),
+		m.requests.count, m.requests.duration,
+	)
+	if s.Gateway != nil {
+		m.registry.MustRegister(gatewayCollector(s.Gateway))
+	}
+	if s.TCP != nil {
+		m.registry.MustRegister(tcpCollector(s.TCP))
+	}
+	return m
+}
+
+// Handler serves the page. A collector that fails costs its own lines only.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: 4, // a scrape walks every shard; more at once are answered 503
+		EnableOpenMetrics:   true,
+	})
+}
+
+// Gatherer gives the metrics to tests and other exporters.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// buildInfo is a gauge that is always 1 and says in labels what is running.
+func buildInfo() prometheus.Collector {
+	v := version.Get()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "longwire_build_info",
+		Help:        "What is running; always 1.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "goversion": v.Go},
+	})
+	g.Set(1)
+	return g
+}

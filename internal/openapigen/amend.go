@@ -1,0 +1,131 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+const (
+	bearer      = "BearerAuth"
+	problemRef  = "#/components/schemas/Problem"
+	problemType = "application/problem+json"
+	jsonType    = "application/json"
+)
+
+// examples are request bodies that work, by schema. What a tool makes up from
+// the schema alone would set members that exclude each other.
+var examples = map[string]any{
+	"PushOne":     map[string]any{"text": "hello"},
+	"PushMany":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello"},
+	"BulkLine":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello", "key": "row-1"},
+	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
+}
+
+// amend says what Swagger 2.0 could not.
+func amend(doc *openapi3.T) {
+	doc.OpenAPI = "3.0.3"
+	doc.Servers = openapi3.Servers{{URL: "/"}}
+	doc.Components.SecuritySchemes = openapi3.SecuritySchemes{bearer: {Value: &openapi3.SecurityScheme{
+		Type: "http", Scheme: "bearer", Description: "An API key, where the server has any configured.",
+	}}}
+	doc.Security = openapi3.SecurityRequirements{{bearer: {}}, {}}
+	for _, schema := range doc.Components.Schemas {
+		amendSchema(schema.Value)
+	}
+	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
+		amendPatch(patch.Value)
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			amendOperation(op, method, path)
+		}
+	}
+}
+
+// amendSchema lets members called json hold any JSON value.
+func amendSchema(s *openapi3.Schema) {
+	if any := s.Properties["json"]; any != nil {
+		any.Value = &openapi3.Schema{Description: "Any JSON value.", Nullable: true}
+	}
+}
+
+// amendPatch allows the nulls of a merge patch.
+func amendPatch(s *openapi3.Schema) {
+	for _, p := range s.Properties {
+		p.Value.Nullable = true
+	}
+	if labels := s.Properties["labels"]; labels != nil && labels.Value.AdditionalProperties.Schema != nil {
+		labels.Value.AdditionalProperties.Schema.Value.Nullable = true
+	}
+}
+
+func amendOperation(op *openapi3.Operation, method, path string) {
+	if !strings.HasPrefix(path, "/v1/") && path != "/metrics" {
+		op.Security = openapi3.NewSecurityRequirements() // probes and documents
+	}
+	for code, response := range op.Responses.Map() {
+		if response.Value == nil {
+			continue
+		}
+		if status, err := strconv.Atoi(code); err == nil {
+			amendResponse(response.Value, method, status)
+		}
+	}
+	if method != "HEAD" {
+		op.Responses.Set("default", anyProblem())
+	}
+	for _, p := range op.Parameters {
+		if p.Value.In == "path" && strings.HasPrefix(path, "/v1/clients/") {
+			p.Value.Example = "demo" // the simulated device that the page tells how to start
+		}
+	}
+	if op.RequestBody != nil {
+		amendBody(op.RequestBody.Value)
+	}
+}
+
+// anyProblem stands for the refusals that any call can meet: a foreign origin
+// or host, a limit, a defect of the server.
+func anyProblem() *openapi3.ResponseRef {
+	media := &openapi3.MediaType{Schema: openapi3.NewSchemaRef(problemRef, nil)}
+	return &openapi3.ResponseRef{Value: openapi3.NewResponse().WithDescription("Any other problem").WithContent(openapi3.Content{problemType: media})}
+}
+
+func amendResponse(r *openapi3.Response, method string, status int) {
+	if method == "HEAD" {
+		r.Content = nil
+		return
+	}
+	for _, media := range r.Content {
+		if media.Schema == nil {
+			continue
+		}
+		if status >= 400 && media.Schema.Ref == problemRef {
+			r.Content = openapi3.Content{problemType: media}
+			return
+		}
+	}
+	// Each event is an object; the stream around it is text.
+	if media := r.Content["text/event-stream"]; media != nil {
+		r.Content["text/event-stream"] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema())
+	}
+}
+
+// amendBody gives a JSON body its example, and every other content type beside
+// JSON the bytes themselves as its schema.
+func amendBody(b *openapi3.RequestBody) {
+	_, envelope := b.Content[jsonType]
+	for name, media := range b.Content {
+		switch {
+		case strings.HasSuffix(name, "json") && media.Schema != nil:
+			example := examples[strings.TrimPrefix(media.Schema.Ref, "#/components/schemas/")]
+			b.Content[name] = &openapi3.MediaType{Schema: media.Schema, Example: example}
+		case envelope && name == "application/octet-stream":
+			b.Content[name] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema().WithFormat("binary"))
+		case envelope:
+			b.Content[name] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema())
+		}
+	}
+}

@@ -1,0 +1,244 @@
+// Package wheel keeps the deadlines of a whole process in one hierarchical
+// hashed timing wheel: a million armed timers cost one goroutine, no runtime
+// timer each, and a constant time to arm, move or disarm.
+//
+// A [Timer] is embedded by value in the thing it times, so arming it allocates
+// nothing. Deadlines are rounded up to the wheel's tick: a timer never fires
+// early and, while callbacks are quick, fires less than one tick late.
+package wheel
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultTick is the resolution of a wheel that was made with tick 0.
+const DefaultTick = 5 * time.Millisecond
+
+const (
+	shardCount = 32 // so that a million connections do not meet at one mutex
+
+	// asleepForever is Wheel.wake while no timer is armed, and while the
+	// driver looks for the next one: any Schedule then wakes it.
+	asleepForever = math.MaxInt64
+	// awake is Wheel.wake while the driver fires: it looks again before it
+	// sleeps, so that nobody needs to wake it.
+	awake = 0
+)
+
+// Firer is what a Timer calls. Fire runs on the wheel's goroutine, one at a
+// time, with no lock of the wheel held: it must be quick, and it may call
+// Schedule and Cancel, also for its own timer. now is the time at which the
+// wheel woke.
+type Firer interface {
+	Fire(now time.Time)
+}
+
+// FireFunc is a function as a Firer.
+type FireFunc func(now time.Time)
+
+// Fire calls f.
+func (f FireFunc) Fire(now time.Time) { f(now) }
+
+// Timer is one deadline, 48 bytes, embedded by value. It is bound to a wheel
+// by Init and must not be copied afterwards. All fields are guarded by the
+// mutex of its shard, except firer and shard, which are fixed by Init.
+type Timer struct {
+	next, prev *Timer // ring through the slot's head; nil while not armed
+	firer      Firer
+	tick       int64 // when it is due
+	slot       uint16
+	shard      uint8
+}
+
+// Wheel fires timers. It is made by New and runs between Start and Stop.
+type Wheel struct {
+	tick   time.Duration
+	origin time.Time // tick 0
+	shards [shardCount]shard
+
+	spread atomic.Uint32 // gives each new timer its shard in turn
+	wake   atomic.Int64  // the tick for which the driver sleeps, or awake, asleepForever
+
+	nudge chan struct{} // one slot: the driver should look again
+	stop  chan struct{}
+	done  chan struct{}
+	start sync.Once
+	end   sync.Once
+}
+
+// New returns a stopped wheel with the given resolution; 0 is DefaultTick.
+// Timers may be armed before Start, and fire after it.
+func New(tick time.Duration) *Wheel {
+	if tick <= 0 {
+		tick = DefaultTick
+	}
+	w := &Wheel{
+		tick:   tick,
+		origin: time.Now(),
+		nudge:  make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	w.wake.Store(awake)
+	return w
+}
+
+// Start runs the wheel's goroutine until Stop.
+func (w *Wheel) Start() {
+	w.start.Do(func() { go w.run() })
+}
+
+// Stop ends the goroutine and waits for a callback that is running. Timers
+// that are armed stay so and never fire. It must not be called from Fire.
+func (w *Wheel) Stop() {
+	w.end.Do(func() { close(w.stop) })
+	w.start.Do(func() { close(w.done) }) // never started: nothing to wait for
+	<-w.done
+}
+
+// Tick returns the resolution.
+func (w *Wheel) Tick() time.Duration { return w.tick }
+
+// Init binds t, which is zero, to w and says whom it calls. It comes before
+// anything else that is done with t.
+func (w *Wheel) Init(t *Timer, f Firer) {
+	t.firer = f
+	t.shard = uint8(w.spread.Add(1) % shardCount)
+}
+
+// Schedule arms t for at, or moves it there, earlier or later. A time that is
+// past fires at the next tick.
+func (w *Wheel) Schedule(t *Timer, at time.Time) {
+	if t.firer == nil {
+		panic("wheel: Schedule before Init")
+	}
+	due := w.ceil(at)
+	s := &w.shards[t.shard]
+	s.mu.Lock()
+	if t.next != nil {
+		s.remove(t)
+	}
+	if s.armed == 0 {
+		// An idle shard's clock stands still; set it before it counts.
+		s.now = max(s.now, w.floor(time.Now()))
+	}
+	due = min(max(due, s.now+1), maxTick)
+	t.tick = due
+	s.insert(t)
+	s.mu.Unlock()
+
+	if due < w.wake.Load() {
+		w.rouse()
+	}
+}
+
+// Cancel disarms t and reports whether it was armed. When it was not, its
+// callback may be running at this moment.
+func (w *Wheel) Cancel(t *Timer) bool {
+	s := &w.shards[t.shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.next == nil {
+		return false
+	}
+	s.remove(t)
+	return true
+}
+
+// Armed returns how many timers wait, for metrics and tests.
+func (w *Wheel) Armed() int {
+	n := 0
+	for i := range w.shards {
+		s := &w.shards[i]
+		s.mu.Lock()
+		n += s.armed
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// run is the wheel's goroutine: fire what is due, find the next deadline,
+// sleep until then. It ends when Stop closes w.stop.
+func (w *Wheel) run() {
+	defer close(w.done)
+	alarm := time.NewTimer(math.MaxInt64)
+	defer alarm.Stop()
+	for {
+		w.wake.Store(awake)
+		now := time.Now()
+		if !w.fire(now) {
+			return
+		}
+		if next := w.next(); next == asleepForever {
+			alarm.Stop()
+		} else {
+			alarm.Reset(time.Until(w.origin.Add(time.Duration(next) * w.tick)))
+		}
+		select {
+		case <-w.stop:
+			return
+		case <-alarm.C:
+		case <-w.nudge:
+		}
+	}
+}
+
+// fire calls every timer that is due at now, and returns false when the wheel
+// was stopped meanwhile.
+func (w *Wheel) fire(now time.Time) bool {
+	tick := w.floor(now)
+	for i := range w.shards {
+		s := &w.shards[i]
+		for {
+			t := s.popDue(tick)
+			if t == nil {
+				break
+			}
+			select {
+			case <-w.stop:
+				return false
+			default:
+			}
+			t.firer.Fire(now)
+		}
+	}
+	return true
+}
+
+// next returns the tick at which the driver has to look again, and publishes
+// it. A Schedule that comes while it looks finds asleepForever and nudges, so
+// that no deadline falls between the look and the sleep.
+func (w *Wheel) next() int64 {
+	w.wake.Store(asleepForever)
+	next := int64(asleepForever)
+	for i := range w.shards {
+		next = min(next, w.shards[i].next())
+	}
+	w.wake.Store(next)
+	return next
+}
+
+// rouse makes the driver look again; a nudge that is already there will do.
+func (w *Wheel) rouse() {
+	select {
+	case w.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// ceil returns the first tick that is not before at, so that nothing fires
+// early.
+func (w *Wheel) ceil(at time.Time) int64 {
+	d := at.Sub(w.origin) // saturates at 292 years
+	n := int64(d / w.tick)
+	if d%w.tick > 0 {
+		n++
+	}
+	return n
+}
+
+// floor returns the last tick that is not after now.
+func (w *Wheel) floor(now time.Time) int64 { return int64(now.Sub(w.origin) / w.tick) }

@@ -1,0 +1,122 @@
+package protocol
+
+import (
+	"cmp"
+	"time"
+)
+
+// Role says which end of the wire a Session is.
+type Role uint8
+
+const (
+	Server Role = iota
+	Device
+)
+
+// Dialect is how frames look on the wire. A server learns it from the first
+// bytes.
+type Dialect uint8
+
+const (
+	Unknown Dialect = iota // not enough bytes yet
+	V1                     // unframed, one read is one message
+	V2                     // framed binary
+	Text                   // lines
+)
+
+// String returns "v1", "v2", "text", or "unknown".
+func (d Dialect) String() string {
+	switch d {
+	case V1:
+		return "v1"
+	case V2:
+		return "v2"
+	case Text:
+		return "text"
+	}
+	return "unknown"
+}
+
+// ParseDialect returns the dialect called name.
+func ParseDialect(name string) (d Dialect, ok bool) {
+	for _, d := range [...]Dialect{V1, V2, Text} {
+		if d.String() == name {
+			return d, true
+		}
+	}
+	return Unknown, false
+}
+
+// Config holds what all sessions of one server, or one device, have in common.
+// Zero fields mean the default. Sessions share one Config and only read it: it
+// must not change while a session lives.
+type Config struct {
+	// Heartbeat is how long the peer may be silent before it is asked for a
+	// sign of life. Default 10 s. v2 clients may propose their own, clamped
+	// to MinHeartbeat and MaxHeartbeat.
+	Heartbeat time.Duration
+	// Grace is how long the peer may take to answer. Default 2 s.
+	Grace time.Duration
+	// RegisterTimeout is how long a connection may exist without a
+	// registration. Default 10 s. It rests while the driver decides.
+	RegisterTimeout time.Duration
+	// AckTimeout is how long a delivery may be unacked after its last byte
+	// was flushed. Default 30 s.
+	AckTimeout time.Duration
+	// V1AckTimeout is the same for v1 peers. Default 3 s.
+	V1AckTimeout time.Duration
+	// V1Gap is the pause between any two frames to a v1 peer, so that they
+	// arrive as two reads. Default 30 ms.
+	V1Gap time.Duration
+	// Window is how many deliveries may be unacked when the client proposes
+	// nothing. Default 16. v1 always has 1.
+	Window int
+	// MaxWindow is the largest window a client is granted. Default and
+	// maximum 256.
+	MaxWindow int
+	// MaxPayload is the largest payload in bytes. Default 256 KiB. v1 has at
+	// most 126, text 48,000.
+	MaxPayload int
+	// Jitter returns a duration in [0, max) by which the first heartbeat is
+	// asked early, so that a mass reconnect does not answer in one wave.
+	// Nil means none.
+	Jitter func(max time.Duration) time.Duration
+}
+
+var defaults Config
+
+func (c *Config) heartbeat() time.Duration    { return cmp.Or(c.Heartbeat, 10*time.Second) }
+func (c *Config) grace() time.Duration        { return cmp.Or(c.Grace, 2*time.Second) }
+func (c *Config) registerTime() time.Duration { return cmp.Or(c.RegisterTimeout, 10*time.Second) }
+func (c *Config) v1AckTimeout() time.Duration { return cmp.Or(c.V1AckTimeout, 3*time.Second) }
+func (c *Config) v1Gap() time.Duration        { return cmp.Or(c.V1Gap, 30*time.Millisecond) }
+
+func (c *Config) ackTimeout(d Dialect) time.Duration {
+	if d == V1 {
+		return c.v1AckTimeout()
+	}
+	return cmp.Or(c.AckTimeout, 30*time.Second)
+}
+
+func (c *Config) maxWindow() int {
+	return max(1, min(cmp.Or(c.MaxWindow, maxWireWindow), maxWireWindow))
+}
+
+// window returns the window for a client that proposed n, 0 for nothing.
+func (c *Config) window(d Dialect, n int) int {
+	if d == V1 {
+		return 1
+	}
+	return max(1, min(cmp.Or(n, c.Window, 16), c.maxWindow()))
+}
+
+func (c *Config) maxPayload(d Dialect) int {
+	n := max(1, min(cmp.Or(c.MaxPayload, 256<<10), maxWirePayload))
+	switch d {
+	case V1:
+		return min(n, maxV1Payload)
+	case Text:
+		return min(n, maxTextPayload)
+	}
+	return n
+}

@@ -1,0 +1,96 @@
+package protocol
+
+import "time"
+
+// Heartbeats (SPEC §6). Any byte from the peer is life. A server that has heard
+// nothing for the heartbeat asks; when the grace passes too, the peer is gone.
+// A device watches its server the same way, but lets it ask first.
+
+// heard notes that something came from the peer.
+func (s *Session) heard(now time.Time) {
+	s.lastIn = s.at(now)
+	s.graceUntil = 0
+}
+
+// Ping asks the peer for a sign of life now, as a heartbeat that is due. It
+// does nothing while one is unanswered, before registration, or while a v1
+// client owes an ack.
+func (s *Session) Ping(now time.Time) {
+	if s.state == open && s.graceUntil == 0 && !s.mustNotAsk() {
+		s.ask(s.at(now))
+		s.settle(now)
+	}
+}
+
+// mustNotAsk reports whether a heartbeat could spoil an unanswered v1 delivery.
+func (s *Session) mustNotAsk() bool {
+	return s.v1 != nil && s.role == Server && s.v1.outstanding()
+}
+
+// heartbeatDue returns when advanceHeartbeat has something to do.
+func (s *Session) heartbeatDue() instant {
+	switch {
+	case s.graceUntil != 0:
+		return s.graceUntil
+	case s.mustNotAsk():
+		return s.deadAt()
+	}
+	return s.askAt()
+}
+
+// askAt returns when the silence is long enough to ask.
+func (s *Session) askAt() instant {
+	if s.role == Device {
+		return s.lastIn.add(s.heartbeat + s.grace)
+	}
+	return s.lastIn.add(s.heartbeat - s.early)
+}
+
+// deadAt returns when a client that could not be asked is given up.
+func (s *Session) deadAt() instant { return s.lastIn.add(s.heartbeat + s.grace) }
+
+func (s *Session) advanceHeartbeat(now time.Time) {
+	i := s.at(now)
+	if i < s.heartbeatDue() {
+		return
+	}
+	if s.graceUntil != 0 || s.mustNotAsk() {
+		s.shut(now, Close{Code: CloseHeartbeat, Reason: ReasonHeartbeatTimeout})
+		return
+	}
+	s.ask(i)
+}
+
+// ask writes a heartbeat. The grace counts from now, not from when it was due:
+// a process that was stopped for a while must not give up all its clients.
+func (s *Session) ask(now instant) {
+	s.write(&message{kind: typeHeartbeat})
+	s.askedAt = now
+	s.graceUntil = now.add(s.grace)
+	switch {
+	case s.v1 != nil && s.role == Device:
+		// A server that knows no heartbeat from devices asks by itself after
+		// its own interval; its question is the answer.
+		s.graceUntil = now.add(s.heartbeat + s.grace)
+	case s.v1 != nil && s.v1.openedAt > s.askAt():
+		// It could not be asked in time because of an unanswered delivery:
+		// then it had its chance (SPEC §3.5).
+		s.graceUntil = max(now, s.deadAt())
+	}
+	s.early = 0
+}
+
+func (s *Session) onHeartbeat(now time.Time, m *message) {
+	if s.state != open && (s.dialect == V2 || s.dialect == V1 && s.role == Server) {
+		s.unexpected(now, m)
+		return
+	}
+	if m.kind == typeHeartbeat {
+		s.write(&message{kind: typeHeartbeatAck})
+		return
+	}
+	if s.askedAt != 0 {
+		s.rtt = s.at(now).since(s.askedAt)
+		s.askedAt = 0
+	}
+}

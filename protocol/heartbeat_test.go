@@ -1,0 +1,211 @@
+package protocol
+
+import (
+	"testing"
+	"time"
+)
+
+const tick = time.Nanosecond
+
+// asked and answered are a heartbeat and its answer as each dialect writes them.
+var (
+	asked  = map[Dialect]string{V1: `out "\x03#"`, V2: "out HEARTBEAT", Text: `out "PING\n"`}
+	answer = map[Dialect]string{V1: "\x02#h", V2: "\x04\x02\x00", Text: "PONG\n"}
+)
+
+// gone is what a client that is given up hears.
+func gone(d Dialect) []string {
+	lines := []string{"event closed 3003 heartbeat_timeout"}
+	switch d {
+	case V2:
+		lines = append(lines, "out CLOSE 3003 0 heartbeat_timeout")
+	case Text:
+		lines = append(lines, `out "CLOSE 3003 0 heartbeat_timeout\n"`)
+	}
+	return lines
+}
+
+func forEachDialect(t *testing.T, f func(t *testing.T, dialect Dialect)) {
+	for dialect := range hellos {
+		t.Run(dialect.String(), func(t *testing.T) { f(t, dialect) })
+	}
+}
+
+func TestSilentClientIsAskedAfterTheHeartbeat(t *testing.T) {
+	forEachDialect(t, func(t *testing.T, dialect Dialect) {
+		d := answerServer(t, nil, hellos[dialect])
+		d.advance(10*time.Second - tick)
+		d.want()
+		d.advance(tick)
+		d.want(asked[dialect])
+	})
+}
+
+func TestClientIsGoneWhenTheGracePasses(t *testing.T) {
+	forEachDialect(t, func(t *testing.T, dialect Dialect) {
+		d := answerServer(t, nil, hellos[dialect])
+		d.advance(10 * time.Second)
+		d.want(asked[dialect])
+		d.advance(2*time.Second - tick)
+		d.want()
+		d.advance(tick)
+		d.want(gone(dialect)...)
+		if at, ok := d.s.Deadline(); ok {
+			t.Errorf("a closed session still has a deadline: %v", at)
+		}
+	})
+}
+
+func TestAnswerInTheLastMomentKeepsTheClient(t *testing.T) {
+	forEachDialect(t, func(t *testing.T, dialect Dialect) {
+		d := answerServer(t, nil, hellos[dialect])
+		d.advance(10 * time.Second)
+		d.advance(2*time.Second - tick)
+		d.recv(answer[dialect])
+		d.want(asked[dialect])
+		if got, want := d.s.RTT(), 2*time.Second-tick; got != want {
+			t.Errorf("RTT %v, want %v", got, want)
+		}
+		d.wantDeadline(22*time.Second - tick)
+	})
+}
+
+func TestAnyByteIsLife(t *testing.T) {
+	for dialect, byteOfLife := range map[Dialect]string{V1: "\x05", V2: "\x05", Text: "D"} {
+		d := answerServer(t, nil, hellos[dialect])
+		d.advance(9 * time.Second)
+		d.recv(byteOfLife)
+		d.advance(10*time.Second - tick)
+		d.want()
+		d.advance(tick)
+		d.want(asked[dialect])
+	}
+}
+
+func TestProposedHeartbeatIsClamped(t *testing.T) {
+	for _, tt := range []struct{ proposed, want time.Duration }{
+		{0, 10 * time.Second},
+		{time.Millisecond, time.Second},
+		{time.Second, time.Second},
+		{90 * time.Second, 90 * time.Second},
+		{time.Hour, time.Hour},
+		{2 * time.Hour, time.Hour},
+	} {
+		hello := v2(&message{kind: typeRegister, register: &Register{ID: "d", Heartbeat: tt.proposed}})
+		d := answerServer(t, nil, hello)
+		d.advance(tt.want - tick)
+		d.want()
+		d.advance(tick)
+		d.want("out HEARTBEAT")
+	}
+}
+
+func TestJitterComesOffTheFirstHeartbeatOnly(t *testing.T) {
+	cfg := &Config{Jitter: func(most time.Duration) time.Duration { return most - time.Second }}
+	d := answerServer(t, cfg, helloV2)
+	d.advance(6*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want("out HEARTBEAT")
+	d.recv("\x04\x02\x00")
+	d.advance(10*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want("out HEARTBEAT")
+}
+
+// A server that was stopped for a minute asks before it gives anybody up.
+func TestLateAdvanceAsksFirst(t *testing.T) {
+	d := answerServer(t, nil, helloV2)
+	d.advance(time.Minute)
+	d.want("out HEARTBEAT")
+	d.advance(2*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want(gone(V2)...)
+}
+
+func TestPingAsksNow(t *testing.T) {
+	d := answerServer(t, nil, helloText)
+	d.advance(time.Second)
+	d.ping()
+	d.ping() // one question is enough
+	d.want(`out "PING\n"`)
+	d.advance(2 * time.Second)
+	d.want(gone(Text)...)
+}
+
+func TestBothSidesMayAsk(t *testing.T) {
+	for dialect, p := range map[Dialect][2]string{V1: {"\x03#", `out "\x04#h"`}, V2: {"\x03\x02\x00", "out HEARTBEAT_ACK"}, Text: {"ping\n", `out "PONG\n"`}} {
+		d := answerServer(t, nil, hellos[dialect])
+		d.advance(time.Second)
+		d.recv(p[0])
+		d.want(p[1])
+	}
+}
+
+// A v1 client with an unanswered delivery is not asked, and still given up on
+// time.
+func TestStoppedV1ClientIsGoneInTime(t *testing.T) {
+	d := answerServer(t, nil, helloV1)
+	d.advance(9 * time.Second)
+	d.send(Data{Seq: 1, Payload: []byte("x")})
+	d.want(`out "\x05#x"`, "event sent 1")
+	d.advance(3*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want(gone(V1)...)
+}
+
+func TestV1DeliveryHoldsBackTheHeartbeat(t *testing.T) {
+	d := answerServer(t, nil, helloV1)
+	d.advance(9 * time.Second)
+	d.send(Data{Seq: 1, Payload: []byte("x")})
+	d.advance(2 * time.Second)
+	d.recv("\x06#")
+	d.want(`out "\x05#x"`, "event sent 1", "event ack 1 ok after 2s")
+	d.advance(10*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want(`out "\x03#"`)
+}
+
+// The delivery is withdrawn, the hold passes within the grace: what is left of
+// heartbeat and grace is all that the client gets.
+func TestV1ClientIsAskedLateAfterAHold(t *testing.T) {
+	d := answerServer(t, nil, helloV1)
+	d.advance(8 * time.Second)
+	d.send(Data{Seq: 1, Payload: []byte("x")})
+	d.forget(1)
+	d.want(`out "\x05#x"`, "event sent 1")
+	d.until(epoch.Add(11 * time.Second)) // the hold of 3 s ends
+	d.want(`out "\x03#"`)
+	d.until(epoch.Add(12*time.Second - tick))
+	d.want()
+	d.until(epoch.Add(12 * time.Second))
+	d.want(gone(V1)...)
+}
+
+func TestDeviceLetsTheServerAskFirst(t *testing.T) {
+	d := registeredDevice(t, nil, V2)
+	d.advance(12*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want("out HEARTBEAT")
+	d.advance(2*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want(gone(V2)...)
+}
+
+// The first server program does not answer heartbeats, but asks by itself
+// within 10 s of hearing one.
+func TestV1DeviceGivesItsServerTimeToAsk(t *testing.T) {
+	d := registeredDevice(t, nil, V1)
+	d.advance(12 * time.Second)
+	d.want(`out "\x03#"`)
+	d.advance(12*time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want(gone(V1)...)
+}

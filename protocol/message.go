@@ -1,0 +1,35 @@
+package protocol
+
+import "fmt"
+
+// message is one frame, line or v1 message, whatever its dialect. Payload
+// borrows from the input it was parsed from.
+type message struct {
+	kind      byte // a message type of wire.go, or one of the kinds below
+	dup       bool
+	ephemeral bool
+	code      AckCode
+	seq       uint64 // 0 where the dialect has none
+	payload   []byte // DATA: payload; ACK: the answer
+	register  *Register
+	accepted  *Registered
+	close     Close
+}
+
+// Kinds that have no type byte on the wire.
+const (
+	kindBlank = 0x80 // text: an empty line
+	kindError = 0x81 // text: ERROR, from a server; close.Text is what it says
+)
+
+// wireError says why input cannot be a message.
+type wireError struct {
+	reason string // one of the Reason constants
+	text   string // for people
+}
+
+func (e *wireError) Error() string { return e.reason + ": " + e.text }
+
+func broken(reason, format string, args ...any) *wireError {
+	return &wireError{reason, fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,383 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func randomBytes(r *rand.Rand, most int) []byte {
+	b := make([]byte, r.IntN(most+1))
+	text := r.IntN(2) == 0
+	for i := range b {
+		if b[i] = byte(r.Uint32()); text {
+			b[i] = ' ' + b[i]%('~'-' '+1)
+		}
+	}
+	return b
+}
+
+// randomSeq favours the edges of the uvarint.
+func randomSeq(r *rand.Rand) uint64 { return max(1, r.Uint64()>>r.IntN(64)) }
+
+func randomMessage(r *rand.Rand) message {
+	m := message{kind: byte(typeRegister + r.IntN(7))}
+	switch m.kind {
+	case typeRegister:
+		m.register = &Register{ID: fmt.Sprintf("dev-%d", r.IntN(1000)), Token: strings.Repeat("t", r.IntN(40))}
+	case typeRegisterAck:
+		m.accepted = &Registered{Session: fmt.Sprintf("ses_%d", r.IntN(1000))}
+	case typeData:
+		m.seq, m.ephemeral, m.dup, m.payload = randomSeq(r), r.IntN(2) == 0, r.IntN(2) == 0, randomBytes(r, 300)
+	case typeAck:
+		m.seq, m.ephemeral, m.code, m.payload = randomSeq(r), r.IntN(2) == 0, AckCode(r.IntN(3)), randomBytes(r, 300)
+	case typeClose:
+		m.close = Close{Code: CloseCode(r.Uint32()), RetryAfter: time.Duration(r.Uint32()) * time.Millisecond, Text: "some words"}
+	}
+	return m
+}
+
+var compareMessages = []cmp.Option{cmp.AllowUnexported(message{}), cmp.Transformer("empty", func(b []byte) string { return string(b) })}
+
+func TestDecodeUndoesEncode(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		want := randomMessage(r)
+		b := appendV2(nil, &want)
+		f, n, err := parseFrame(b, maxWirePayload)
+		if err != nil || n != len(b) {
+			t.Fatalf("% x: frame of %d bytes, %v", b, n, err)
+		}
+		got, err := decodeFrame(f)
+		if err != nil {
+			t.Fatalf("% x: %v", b, err)
+		}
+		if diff := cmp.Diff(want, got, compareMessages...); diff != "" {
+			t.Fatalf("v2 % x (-want +got):\n%s", b, diff)
+		}
+
+		want.dup = false // text does not say it
+		if want.kind == typeClose && r.IntN(2) == 0 {
+			continue
+		}
+		b = appendText(nil, &want)
+		line, n, err := nextLine(b, maxLine)
+		if err != nil || n != len(b) {
+			t.Fatalf("%q: line of %d bytes, %v", b, n, err)
+		}
+		if got, err = parseLine(line); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if diff := cmp.Diff(want, got, compareMessages...); diff != "" {
+			t.Fatalf("text %q (-want +got):\n%s", b, diff)
+		}
+	}
+}
+
+func TestDecodeUndoesEncodeV1(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 5000 {
+		want := randomMessage(r)
+		if want.kind == typeClose {
+			continue
+		}
+		want.seq, want.ephemeral, want.dup, want.code, want.close = 0, false, false, 0, Close{}
+		if want.kind == typeRegister {
+			want.register.Token = ""
+		} else if want.kind == typeRegisterAck {
+			want.accepted = &Registered{}
+		}
+		if want.kind == typeData {
+			want.payload = want.payload[:min(len(want.payload), maxV1Payload)]
+		} else {
+			want.payload = nil
+		}
+		b := appendV1(nil, &want)
+		got, err := decodeV1(b, Device)
+		if err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if diff := cmp.Diff(want, got, compareMessages...); diff != "" {
+			t.Fatalf("v1 %q (-want +got):\n%s", b, diff)
+		}
+	}
+}
+
+// clientStream is what a client might send: good, and now and then not.
+func clientStream(r *rand.Rand, dialect Dialect) []byte {
+	b := []byte(hellos[dialect])
+	for range 3 + r.IntN(20) {
+		m := randomMessage(r)
+		for m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose {
+			m = randomMessage(r)
+		}
+		if dialect == Text {
+			b = appendText(b, &m)
+			if r.IntN(5) == 0 {
+				b = append(b, "what is this\r\n\n"...)
+			}
+		} else {
+			b = appendV2(b, &m)
+		}
+	}
+	if r.IntN(4) == 0 {
+		b = append(b, randomBytes(r, 20)...)
+	}
+	return b
+}
+
+// play gives b to a server's session in chunks and returns all it reported
+// and wrote. Output is joined: chunking may only change how it is cut.
+func play(t *testing.T, b []byte, chunk func(left int) int) (events []string, output string) {
+	s := NewServer(nil, epoch)
+	take := func() {
+		for e, ok := s.Next(); ok; e, ok = s.Next() {
+			events = append(events, describe(e))
+			if e.Kind == KindRegister {
+				s.Accept(epoch, Registered{Session: "s"})
+			}
+		}
+		output += string(s.AppendOutput(nil))
+	}
+	for len(b) > 0 {
+		n := min(max(1, chunk(len(b))), len(b))
+		p := bytes.Clone(b[:n])
+		s.Receive(epoch, p)
+		for i := range p {
+			p[i] = 0xee // the session must not have kept it
+		}
+		b = b[n:]
+		take()
+	}
+	s.EOF(epoch)
+	take()
+	return events, output
+}
+
+func TestSplitsDoNotMatter(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, dialect := range []Dialect{V2, Text} {
+		for range 300 {
+			b := clientStream(r, dialect)
+			wantEvents, wantOutput := play(t, b, func(left int) int { return left })
+			for name, chunk := range map[string]func(int) int{
+				"bytes":  func(int) int { return 1 },
+				"random": func(left int) int { return 1 + r.IntN(left) },
+				"short":  func(int) int { return 1 + r.IntN(7) },
+			} {
+				events, output := play(t, b, chunk)
+				if diff := cmp.Diff(wantEvents, events); diff != "" {
+					t.Fatalf("%v in %s (-whole +split) of %q:\n%s", dialect, name, b, diff)
+				}
+				if output != wantOutput {
+					t.Fatalf("%v in %s: output %q, whole %q", dialect, name, output, wantOutput)
+				}
+			}
+		}
+	}
+}
+
+// v1 keeps its meaning when messages are joined, and when a read ends between
+// type byte and mark; no more can be asked of it.
+func TestV1JoinsDoNotMatter(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		var whole []byte
+		var ends []int
+		add := func(m string) { whole = append(whole, m...); ends = append(ends, len(whole)) }
+		add("\x01#dev\n")
+		for range r.IntN(10) {
+			add([]string{"\x06#", "\x02#h", "\x03#", "\x05#" + strings.Repeat("p", r.IntN(127))}[r.IntN(4)])
+		}
+		wantEvents, _ := play(t, whole, func(left int) int { return left })
+		events, _ := play(t, whole, func(left int) int {
+			at := len(whole) - left
+			for _, end := range ends {
+				if end > at && (r.IntN(2) == 0 || end == len(whole)) {
+					return end - at
+				}
+			}
+			return left
+		})
+		if diff := cmp.Diff(wantEvents, events); diff != "" {
+			t.Fatalf("%q (-joined +apart):\n%s", whole, diff)
+		}
+	}
+}
+
+// end is one end of the simulated wire: its session, and bytes on their way.
+type end struct {
+	s        *Session
+	inbound  [][]byte // one element per write, for v1 keeps them apart
+	queue    []uint64 // still to be sent, in order
+	unacked  []uint64 // sent at least once, in order
+	handled  []uint64 // first-time data, in order
+	seen     map[uint64]bool
+	acked    map[uint64]bool
+	closes   int
+	nextSend int
+}
+
+// TestTwoEnds lets a device and a server talk over random chunking, random
+// delays and random losses of the connection: what either sends arrives at
+// least once, first transmissions in order, and every delivery is acked.
+func TestTwoEnds(t *testing.T) {
+	for _, dialect := range []Dialect{V1, V2, Text} {
+		t.Run(dialect.String(), func(t *testing.T) {
+			for seed := range uint64(40) {
+				newWire(t, dialect, seed).run()
+			}
+		})
+	}
+}
+
+type wire struct {
+	t              *testing.T
+	r              *rand.Rand
+	dialect        Dialect
+	now            time.Time
+	server, device *end
+}
+
+func newWire(t *testing.T, dialect Dialect, seed uint64) *wire {
+	w := &wire{t: t, r: rand.New(rand.NewPCG(seed, 9)), dialect: dialect, now: epoch, server: &end{}, device: &end{}}
+	for _, e := range []*end{w.server, w.device} {
+		e.seen, e.acked = map[uint64]bool{}, map[uint64]bool{}
+		for seq := range uint64(12) {
+			e.queue = append(e.queue, seq+1)
+		}
+	}
+	return w
+}
+
+func (w *wire) run() {
+	w.connect()
+	for steps := 0; len(w.server.acked) < 12 || len(w.device.acked) < 12; steps++ {
+		if steps > 20000 {
+			w.t.Fatalf("%v: no end: server %v, device %v", w.dialect, w.server.unacked, w.device.unacked)
+		}
+		w.step()
+		if steps < 400 && w.r.IntN(60) == 0 {
+			w.disconnect()
+			w.connect()
+		}
+	}
+	for name, e := range map[string]*end{"server": w.server, "device": w.device} {
+		if !slices.IsSorted(e.handled) || len(e.handled) != 12 {
+			w.t.Fatalf("%v: %s handled %v", w.dialect, name, e.handled)
+		}
+	}
+}
+
+func (w *wire) connect() {
+	cfg := &Config{Window: 1 + w.r.IntN(4)}
+	w.server.s = NewServer(cfg, w.now)
+	w.device.s = NewDevice(cfg, w.dialect, Register{ID: "d"}, w.now)
+	for _, e := range []*end{w.server, w.device} {
+		e.inbound, e.nextSend, e.closes = nil, 0, 0
+		e.queue = append(e.unacked, e.queue...) // again, in order
+		e.unacked = nil
+	}
+}
+
+func (w *wire) disconnect() {
+	for _, e := range []*end{w.server, w.device} {
+		e.s.EOF(w.now)
+		w.events(e)
+		if e.closes != 1 {
+			w.t.Fatalf("%v: %d closed events, want 1", w.dialect, e.closes)
+		}
+	}
+}
+
+func (w *wire) step() {
+	w.now = w.now.Add(time.Duration(w.r.IntN(20)) * time.Millisecond)
+	for _, pair := range [][2]*end{{w.server, w.device}, {w.device, w.server}} {
+		from, to := pair[0], pair[1]
+		from.s.Advance(w.now)
+		w.events(from)
+		w.send(from)
+		if from.s.Pending() > 0 && w.r.IntN(3) > 0 {
+			out := from.s.AppendOutput(nil)
+			to.inbound = append(to.inbound, out)
+			from.s.Flushed(w.now, len(out))
+		}
+		w.deliver(to)
+		w.events(to)
+	}
+}
+
+// deliver hands one write, or a part of it, to e.
+func (w *wire) deliver(e *end) {
+	if len(e.inbound) == 0 || w.r.IntN(3) == 0 {
+		return
+	}
+	p := e.inbound[0]
+	if n := 1 + w.r.IntN(len(p)); w.dialect != V1 && n < len(p) {
+		e.inbound[0] = p[n:]
+		p = p[:n]
+	} else {
+		e.inbound = e.inbound[1:]
+	}
+	e.s.Receive(w.now, p)
+}
+
+func payloadOf(seq uint64) []byte { return fmt.Appendf(nil, "payload %d", seq) }
+
+func (w *wire) send(e *end) {
+	for len(e.queue) > 0 {
+		if err := e.s.Send(w.now, Data{Seq: e.queue[0], Payload: payloadOf(e.queue[0])}); err != nil {
+			return
+		}
+		e.unacked = append(e.unacked, e.queue[0])
+		e.queue = e.queue[1:]
+	}
+}
+
+func (w *wire) events(e *end) {
+	for ev, ok := e.s.Next(); ok; ev, ok = e.s.Next() {
+		if e.closes > 0 {
+			w.t.Fatalf("%v: %s after closed", w.dialect, describe(ev))
+		}
+		switch ev.Kind {
+		case KindRegister:
+			e.s.Accept(w.now, Registered{Session: "s"})
+		case KindData:
+			var seq uint64
+			if _, err := fmt.Sscanf(string(ev.Payload), "payload %d", &seq); err != nil {
+				w.t.Fatalf("%v: payload %q", w.dialect, ev.Payload)
+			}
+			if !e.seen[seq] {
+				e.seen[seq] = true
+				e.handled = append(e.handled, seq)
+			}
+			if err := e.s.AckData(w.now, ev.Seq, AckOK, nil); err != nil {
+				w.t.Fatal(err)
+			}
+		case KindAck:
+			peer := w.device
+			if e == w.device {
+				peer = w.server
+			}
+			if !peer.seen[ev.Seq] {
+				w.t.Fatalf("%v: %d acked, but never handled", w.dialect, ev.Seq)
+			}
+			e.acked[ev.Seq] = true
+			e.unacked = slices.DeleteFunc(e.unacked, func(seq uint64) bool { return seq == ev.Seq })
+		case KindAckTimeout:
+			if err := e.s.Send(w.now, Data{Seq: ev.Seq, Payload: payloadOf(ev.Seq), Dup: true}); err != nil {
+				w.t.Fatal(err)
+			}
+		case KindClosed:
+			e.closes++
+		case KindMalformed:
+			w.t.Fatalf("%v: %s", w.dialect, describe(ev))
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package protocol
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// registerJSON is the body of a v2 REGISTER (SPEC §4.3). Unknown members are
+// ignored, so that later versions can add some. A null or absent member says
+// nothing; empty labels or groups say that there are none.
+type registerJSON struct {
+	ID          string            `json:"id"`
+	Token       string            `json:"token,omitempty"`
+	Labels      map[string]string `json:"labels,omitzero"`
+	Groups      []string          `json:"groups,omitzero"`
+	HeartbeatMS int64             `json:"heartbeat_ms,omitempty"`
+	Window      int64             `json:"window,omitempty"`
+	Log         string            `json:"log,omitempty"`
+	LastSeq     uint64            `json:"last_seq,omitempty"`
+}
+
+// registeredJSON is the body of a v2 REGISTER_ACK (SPEC §4.3).
+type registeredJSON struct {
+	Session     string `json:"session"`
+	Log         string `json:"log"`
+	Resumed     bool   `json:"resumed"`
+	HeartbeatMS int64  `json:"heartbeat_ms"`
+	GraceMS     int64  `json:"grace_ms"`
+	Window      int64  `json:"window"`
+	MaxPayload  int64  `json:"max_payload"`
+}
+
+func encodeRegister(r *Register) []byte {
+	return mustJSON(registerJSON{ID: r.ID, Token: r.Token, Labels: r.Labels, Groups: r.Groups,
+		HeartbeatMS: r.Heartbeat.Milliseconds(), Window: int64(r.Window), Log: r.Log, LastSeq: r.LastSeq})
+}
+
+func encodeRegistered(r *Registered) []byte {
+	return mustJSON(registeredJSON{Session: r.Session, Log: r.Log, Resumed: r.Resumed,
+		HeartbeatMS: r.Heartbeat.Milliseconds(), GraceMS: r.Grace.Milliseconds(),
+		Window: int64(r.Window), MaxPayload: int64(r.MaxPayload)})
+}
+
+// mustJSON encodes strings, numbers and maps of strings, which cannot fail.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func decodeRegister(body []byte) (*Register, *wireError) {
+	var j registerJSON
+	if err := decodeJSON(body, &j); err != nil {
+		return nil, err
+	}
+	if !validID(j.ID, maxClientID) {
+		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
+	}
+	r := &Register{ID: j.ID, Token: j.Token, Labels: j.Labels, Groups: j.Groups,
+		Heartbeat: clampMillis(j.HeartbeatMS), Window: int(min(j.Window, maxWireWindow)), Log: j.Log, LastSeq: j.LastSeq}
+	switch {
+	case j.HeartbeatMS < 0:
+		return nil, broken(ReasonBadRegister, "heartbeat_ms below 0")
+	case j.Window < 0:
+		return nil, broken(ReasonBadRegister, "window below 0")
+	case len(j.Log) > maxLogName:
+		return nil, broken(ReasonBadRegister, "log longer than %d bytes", maxLogName)
+	}
+	if err := checkLabels(j.Labels); err != nil {
+		return nil, err
+	}
+	return r, checkGroups(j.Groups)
+}
+
+func decodeRegistered(body []byte) (*Registered, *wireError) {
+	var j registeredJSON
+	if err := decodeJSON(body, &j); err != nil {
+		return nil, err
+	}
+	return &Registered{Session: j.Session, Log: j.Log, Resumed: j.Resumed,
+		Heartbeat: clampMillis(j.HeartbeatMS), Grace: clampMillis(j.GraceMS),
+		Window:     int(max(0, min(j.Window, maxWireWindow))),
+		MaxPayload: int(max(0, min(j.MaxPayload, maxWirePayload)))}, nil
+}
+
+// decodeJSON reads one JSON object. The bound comes first: what is parsed is
+// never longer than maxRegister.
+func decodeJSON(body []byte, into any) *wireError {
+	if len(body) > maxRegister {
+		return broken(ReasonFrameTooLarge, "registration of %d bytes, at most %d", len(body), maxRegister)
+	}
+	if !utf8.Valid(body) {
+		return broken(ReasonBadRegister, "registration is not UTF-8")
+	}
+	if len(body) == 0 || body[0] != '{' {
+		return broken(ReasonBadRegister, "registration is not a JSON object")
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return broken(ReasonBadRegister, "registration: %v", err)
+	}
+	return nil
+}
+
+// clampMillis bounds ms before it becomes a duration, so that it cannot
+// overflow.
+func clampMillis(ms int64) time.Duration {
+	return time.Duration(max(0, min(ms, MaxHeartbeat.Milliseconds()))) * time.Millisecond
+}
+
+func checkLabels(labels map[string]string) *wireError {
+	if len(labels) > maxLabels {
+		return broken(ReasonBadRegister, "%d labels, at most %d", len(labels), maxLabels)
+	}
+	for k, v := range labels {
+		if !validLabelKey(k) {
+			return broken(ReasonBadRegister, "label key must be 1 to %d of A-Z a-z 0-9 . _ -", maxLabelKey)
+		}
+		if len(v) > maxLabelValue {
+			return broken(ReasonBadRegister, "label value longer than %d bytes", maxLabelValue)
+		}
+	}
+	return nil
+}
+
+func checkGroups(groups []string) *wireError {
+	if len(groups) > maxGroups {
+		return broken(ReasonBadRegister, "%d groups, at most %d", len(groups), maxGroups)
+	}
+	for _, g := range groups {
+		if !validID(g, maxGroupName) {
+			return broken(ReasonBadRegister, "group must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxGroupName)
+		}
+	}
+	return nil
+}
+
+// validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-].
+func validID[T string | []byte](id T, limit int) bool {
+	if len(id) == 0 || len(id) > limit {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; !isWordByte(c) && c != ':' && c != '@' {
+			return false
+		}
+	}
+	return true
+}
+
+func validLabelKey(key string) bool {
+	if len(key) == 0 || len(key) > maxLabelKey {
+		return false
+	}
+	for i := range len(key) {
+		if !isWordByte(key[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isWordByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		return true
+	}
+	return false
+}

@@ -1,0 +1,256 @@
+package protocol
+
+import (
+	"cmp"
+	"errors"
+	"time"
+)
+
+// Errors of Session.Send, AckData and AckEphemeral.
+var (
+	ErrWindowFull    = errors.New("protocol: window full")
+	ErrBusy          = errors.New("protocol: v1 peer has an unanswered frame")
+	ErrTooLarge      = errors.New("protocol: payload too large for the dialect")
+	ErrClosed        = errors.New("protocol: session closed")
+	ErrNotRegistered = errors.New("protocol: not registered")
+	ErrZeroSeq       = errors.New("protocol: sequence 0 cannot be sent")
+)
+
+// Session is the protocol state of one connection, on either end. It is not
+// safe for concurrent use.
+//
+// It takes at most 320 bytes and, while nothing is in flight or half read,
+// holds nothing else but the client's id and, for v1, a v1Peer.
+type Session struct {
+	// Fixed after construction.
+	cfg   *Config
+	start time.Time // what an instant counts from
+
+	work *work   // nil while idle
+	v1   *v1Peer // nil unless the dialect is v1
+	id   string  // of the client, "" before its REGISTER
+
+	taken   uint64 // output bytes handed to the driver so far
+	flushed uint64 // of those, bytes that have reached the socket
+
+	registerBy instant       // registration deadline
+	lastIn     instant       // when anything came from the peer
+	graceUntil instant       // the peer must have answered before; 0 = not asked
+	askedAt    instant       // last heartbeat without an answer, for the RTT
+	heartbeat  time.Duration // negotiated
+	grace      time.Duration
+	early      time.Duration // how much earlier the first heartbeat is asked
+	rtt        time.Duration // last measured
+
+	maxPayload int32 // for Send
+	window     uint16
+	malformed  uint8 // refused lines in a row
+	role       Role
+	dialect    Dialect
+	state      state
+	wantWrite  bool // a Send has failed: owe the driver a KindWritable
+}
+
+type state uint8
+
+const (
+	awaiting state = iota // no registration yet
+	deciding              // server: the driver has a KindRegister to answer
+	open                  // registered
+	closed                // KindClosed has been given
+)
+
+// instant counts nanoseconds since Session.start, plus one; 0 is never. It is
+// a third of a time.Time and keeps its monotonic reading.
+type instant int64
+
+func (s *Session) at(now time.Time) instant { return instant(max(now.Sub(s.start), 0) + 1) }
+func (s *Session) when(i instant) time.Time { return s.start.Add(time.Duration(i - 1)) }
+func (i instant) add(d time.Duration) instant {
+	return i + instant(d)
+}
+func (i instant) since(earlier instant) time.Duration { return time.Duration(i - earlier) }
+
+// NewServer returns the server's end of a connection that was accepted at
+// now. It waits for the first bytes to learn the dialect. A nil cfg is all
+// defaults.
+func NewServer(cfg *Config, now time.Time) *Session { return newSession(cfg, Server, now) }
+
+func newSession(cfg *Config, role Role, now time.Time) *Session {
+	if cfg == nil {
+		cfg = &defaults
+	}
+	s := &Session{cfg: cfg, role: role, start: now, heartbeat: cfg.heartbeat(), grace: cfg.grace()}
+	s.lastIn = s.at(now)
+	s.registerBy = s.lastIn.add(cfg.registerTime())
+	return s
+}
+
+// speak sets the dialect and what follows from it.
+func (s *Session) speak(d Dialect) {
+	s.dialect = d
+	s.window = uint16(s.cfg.window(d, 0))
+	s.maxPayload = int32(s.cfg.maxPayload(d))
+	if d == V1 {
+		s.v1 = new(v1Peer)
+	}
+}
+
+// Receive takes what one read returned. p is borrowed for the call. In v1 a
+// read is a message, so reads must not be joined.
+func (s *Session) Receive(now time.Time, p []byte) {
+	if s.state == closed || len(p) == 0 {
+		return
+	}
+	s.heard(now)
+	s.consume(now, p)
+	s.settle(now)
+}
+
+// EOF tells that the peer has closed the connection or that the socket failed.
+func (s *Session) EOF(now time.Time) {
+	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
+	s.rest()
+}
+
+// Close ends the session: the peer is told where its dialect can, and
+// KindClosed is the last event. It does nothing on a closed session.
+func (s *Session) Close(now time.Time, c Close) {
+	c.Remote = false
+	s.shut(now, c)
+	s.rest()
+}
+
+// shut is the one way into the closed state.
+func (s *Session) shut(now time.Time, c Close) {
+	if s.state == closed {
+		return
+	}
+	c.Reason = cmp.Or(c.Reason, codeReasons[c.Code], ReasonProtocolError)
+	s.state = closed
+	if !c.Remote {
+		s.sayGoodbye(c)
+	}
+	if s.v1 != nil {
+		s.dropUnsentV1()
+		s.v1.held = nil
+	}
+	w := s.busy()
+	w.in, w.flights = nil, nil
+	s.push(Event{Kind: KindClosed, Close: c})
+}
+
+// sayGoodbye writes the last words. A connection that never spoke a dialect,
+// and v1, have none.
+func (s *Session) sayGoodbye(c Close) {
+	if s.dialect == V2 || s.dialect == Text && s.role == Server {
+		s.write(&message{kind: typeClose, close: c})
+	} else if s.dialect == Text {
+		w := s.busy()
+		w.out = append(w.out, "BYE\n"...)
+	}
+}
+
+// fail closes the session because of what the peer has sent.
+func (s *Session) fail(now time.Time, e *wireError) {
+	s.shut(now, Close{Code: CloseProtocol, Reason: e.reason, Text: e.text})
+}
+
+// Advance does what is due at now. Calling it early, late or twice is
+// harmless.
+func (s *Session) Advance(now time.Time) {
+	if s.state == closed {
+		return
+	}
+	if s.state == awaiting {
+		s.advanceRegister(now)
+	}
+	if s.state == open {
+		s.advanceHeartbeat(now)
+		s.advanceAcks(now)
+	}
+	s.settle(now)
+}
+
+// Deadline returns the next instant at which Advance has something to do, ok
+// false when there is none.
+func (s *Session) Deadline() (t time.Time, ok bool) {
+	var next instant
+	sooner := func(i instant) {
+		if i != 0 && (next == 0 || i < next) {
+			next = i
+		}
+	}
+	switch s.state {
+	case awaiting:
+		sooner(s.registerBy)
+	case open:
+		sooner(s.heartbeatDue())
+		sooner(s.ackDue())
+	}
+	if s.v1 != nil && s.state != closed {
+		sooner(s.v1Due())
+	}
+	if next == 0 {
+		return time.Time{}, false
+	}
+	return s.when(next), true
+}
+
+// settle is the end of every call that changes something: v1 frames whose turn
+// has come move to the output, a waiting sender learns of room, and an idle
+// session lets go of its memory.
+func (s *Session) settle(now time.Time) {
+	if s.v1 != nil && s.state != closed {
+		s.paceV1(now)
+	}
+	if s.wantWrite && s.state == open && s.hasRoom() {
+		s.wantWrite = false
+		s.push(Event{Kind: KindWritable})
+	}
+	s.rest()
+}
+
+// Next returns the next event; ok is false when there is none.
+func (s *Session) Next() (e Event, ok bool) {
+	w := s.work
+	if w == nil || w.next == len(w.events) {
+		s.rest()
+		return Event{}, false
+	}
+	e = w.events[w.next]
+	w.events[w.next] = Event{}
+	w.next++
+	return e, true
+}
+
+// Dialect returns how the peer speaks; Unknown before its first bytes.
+func (s *Session) Dialect() Dialect { return s.dialect }
+
+// Registered reports whether the session is registered and open.
+func (s *Session) Registered() bool { return s.state == open }
+
+// ClientID returns the registered, or asking, client's id.
+func (s *Session) ClientID() string { return s.id }
+
+// MaxPayload returns how many bytes Send takes; 0 before the dialect is known.
+func (s *Session) MaxPayload() int { return int(s.maxPayload) }
+
+// Window returns how many deliveries may be unacked at once.
+func (s *Session) Window() int { return int(s.window) }
+
+// InFlight returns how many deliveries are in the window.
+func (s *Session) InFlight() int {
+	if s.work == nil {
+		return 0
+	}
+	return len(s.work.flights)
+}
+
+// LastReceived returns when anything last came from the peer, at first the
+// time of construction.
+func (s *Session) LastReceived() time.Time { return s.when(s.lastIn) }
+
+// RTT returns the last measured time from a heartbeat to its answer or from
+// the flush of a delivery to its ack; 0 before the first.
+func (s *Session) RTT() time.Duration { return s.rtt }

@@ -1,0 +1,93 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+)
+
+// sniff learns the dialect from the first bytes (SPEC §1). It returns false
+// while they do not tell, or when the session was closed for them.
+//
+//	01 '#'             v1
+//	01 x2              v2
+//	letter or newline  text; a first line that is HTTP or PROXY is found there
+//	16 03              TLS: the driver has not been told to expect it
+//	0d 0a 0d 0a 00 …   PROXY v2, likewise
+func (s *Session) sniff(now time.Time, b []byte) bool {
+	first := b[0]
+	switch {
+	case isLetter(first), first == '\n':
+		s.speak(Text)
+		return true
+	case first == '\r':
+		return s.sniffReturn(now, b)
+	case len(b) == 1 && (first == typeRegister || first == tlsHandshake):
+		return false
+	case first == typeRegister && b[1] == v1Mark:
+		s.speak(V1)
+		return true
+	case first == typeRegister && b[1]&versionMask == version2:
+		s.speak(V2)
+		return true
+	case first == tlsHandshake && b[1] == tlsMajor:
+		s.fail(now, broken(ReasonTLSUnsupported, "this port does not expect TLS"))
+	default:
+		s.fail(now, broken(ReasonProtocolError, "not a device protocol"))
+	}
+	return false
+}
+
+const (
+	tlsHandshake = 0x16 // content type of the record that carries a ClientHello
+	tlsMajor     = 0x03
+)
+
+var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
+
+// sniffReturn tells a PROXY v2 header from somebody who has pressed Enter.
+func (s *Session) sniffReturn(now time.Time, b []byte) bool {
+	n := min(len(b), len(proxySignature))
+	switch {
+	case !bytes.Equal(b[:n], proxySignature[:n]):
+		if b[1] == '\n' {
+			s.speak(Text)
+			return true
+		}
+		s.fail(now, broken(ReasonProtocolError, "not a device protocol"))
+	case n == len(proxySignature):
+		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
+	}
+	return false
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// strangeLine recognises other protocols in a line that is not a command
+// before registration, and closes for them. Their clients do not read ERROR
+// lines.
+func (s *Session) strangeLine(now time.Time, line []byte, e *wireError) bool {
+	if s.role != Server || s.state != awaiting || e.reason != ReasonUnknownCommand {
+		return false
+	}
+	switch {
+	case bytes.Contains(line, []byte(" HTTP/")):
+		w := s.busy()
+		w.out = append(w.out, httpAnswer...)
+		s.dialect = Unknown // no CLOSE line
+		s.fail(now, broken(ReasonHTTPRequest, "HTTP on the device port"))
+	case bytes.HasPrefix(line, []byte("PROXY ")):
+		s.dialect = Unknown
+		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
+	default:
+		return false
+	}
+	return true
+}
+
+var httpAnswer = func() string {
+	const text = "This is the device port: it speaks the Longwire device protocol, not HTTP.\n" +
+		"The HTTP API listens on a port of its own, 8080 unless that was changed: try /swagger/ or /v1/clients there.\n"
+	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
+}()

@@ -1,0 +1,266 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The text dialect (SPEC §5): one message is one line of UTF-8, ended by LF or
+// CRLF. Words are separated by one space; the last field is the rest of the
+// line, byte for byte. A verb that ends in 64 has its last field in base64.
+//
+//	client                        server
+//	REGISTER <id> [token]         REGISTERED <session>
+//	DATA[64] <n> <payload>        DATA[64] <seq> <payload>
+//	ACK[64] <seq> [result]        ACK[64] <n> [result]
+//	NAK[64] <seq> [reason]        NAK[64] <n> [reason]
+//	RETRY[64] <seq> [reason]      RETRY[64] <n> [reason]
+//	PING  PONG                    PING  PONG
+//	BYE                           CLOSE <code> <retry_ms> <text>
+//	                              ERROR <code> <text>
+//
+// The seq of an ephemeral message is written with an e before it: e7.
+
+// nextLine returns the line at the start of b without its end, and its size
+// with it. n 0 without an error means that the line has not ended yet.
+func nextLine(b []byte, maxLen int) (line []byte, n int, err *wireError) {
+	i := bytes.IndexByte(b[:min(len(b), maxLen+2)], '\n') // CR and LF do not count
+	switch {
+	case i < 0 && len(b) < maxLen+2:
+		return nil, 0, nil
+	case i >= 0:
+		line = bytes.TrimSuffix(b[:i:i], []byte{'\r'})
+	}
+	if i < 0 || len(line) > maxLen {
+		return nil, 0, broken(ReasonFrameTooLarge, "line longer than %d bytes", maxLen)
+	}
+	return line, i + 1, nil
+}
+
+// cutWord splits line at its first space. The rest is nil when there is none.
+func cutWord(line []byte) (word, rest []byte) {
+	word, rest, found := bytes.Cut(line, []byte{' '})
+	if !found {
+		return word, nil
+	}
+	return word, rest
+}
+
+// verbs are upper case on the wire and read in any case, for people type them.
+var verbs = map[string]struct {
+	kind   byte
+	code   AckCode
+	base64 bool
+}{
+	"REGISTER":   {kind: typeRegister},
+	"REGISTERED": {kind: typeRegisterAck},
+	"PING":       {kind: typeHeartbeat},
+	"PONG":       {kind: typeHeartbeatAck},
+	"DATA":       {kind: typeData},
+	"DATA64":     {kind: typeData, base64: true},
+	"ACK":        {kind: typeAck, code: AckOK},
+	"ACK64":      {kind: typeAck, code: AckOK, base64: true},
+	"NAK":        {kind: typeAck, code: AckReject},
+	"NAK64":      {kind: typeAck, code: AckReject, base64: true},
+	"RETRY":      {kind: typeAck, code: AckRetry},
+	"RETRY64":    {kind: typeAck, code: AckRetry, base64: true},
+	"BYE":        {kind: typeClose},
+	"CLOSE":      {kind: typeClose, base64: false},
+	"ERROR":      {kind: kindError},
+}
+
+const longestVerb = len("REGISTERED")
+
+// parseLine reads one line. The payload borrows from it unless it was base64.
+func parseLine(line []byte) (m message, err *wireError) {
+	if !utf8.Valid(line) {
+		return m, broken(ReasonInvalidUTF8, "line is not UTF-8; send bytes with DATA64")
+	}
+	if len(bytes.TrimSpace(line)) == 0 {
+		m.kind = kindBlank
+		return m, nil
+	}
+	word, rest := cutWord(line)
+	if len(word) > longestVerb {
+		return m, unknownCommand()
+	}
+	var upper [longestVerb]byte
+	name := upper[:copy(upper[:], word)]
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			name[i] = c - 'a' + 'A'
+		}
+	}
+	verb, ok := verbs[string(name)]
+	if !ok {
+		return m, unknownCommand()
+	}
+	m.kind, m.code = verb.kind, verb.code
+	switch {
+	case m.kind == typeData, m.kind == typeAck:
+		err = parseNumbered(&m, rest, verb.base64)
+	case m.kind == typeRegister:
+		m.register, err = parseRegisterLine(rest)
+	case m.kind == typeRegisterAck:
+		m.accepted = &Registered{Session: string(rest)}
+	case m.kind == typeClose && string(name) == "CLOSE":
+		m.close, err = parseCloseLine(rest)
+	case m.kind == kindError:
+		m.close.Text = cutText(string(rest))
+	}
+	return m, err
+}
+
+func unknownCommand() *wireError {
+	return broken(ReasonUnknownCommand, "unknown command; try REGISTER <id>, DATA <n> <text>, ACK <seq>, PING or BYE")
+}
+
+// parseNumbered reads "<seq> [payload]", seq with an e before it if ephemeral.
+func parseNumbered(m *message, rest []byte, isBase64 bool) *wireError {
+	number, payload := cutWord(rest)
+	if len(number) > 0 && number[0] == 'e' {
+		m.ephemeral, number = true, number[1:]
+	}
+	seq, ok := parseNumber(number)
+	if !ok || seq == 0 {
+		return broken(ReasonProtocolError, "a number above 0 must follow the command")
+	}
+	m.seq, m.payload = seq, payload
+	if !isBase64 {
+		return nil
+	}
+	raw := make([]byte, base64.StdEncoding.DecodedLen(len(payload)))
+	n, err := base64.StdEncoding.Strict().Decode(raw, payload)
+	if err != nil || bytes.ContainsAny(payload, "\r\n") {
+		return broken(ReasonProtocolError, "not base64 with padding")
+	}
+	m.payload = raw[:n]
+	return nil
+}
+
+func parseNumber(b []byte) (uint64, bool) {
+	if len(b) == 0 || len(b) > 20 || b[0] < '0' || b[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b), 10, 64)
+	return n, err == nil
+}
+
+func parseRegisterLine(rest []byte) (*Register, *wireError) {
+	id, token := cutWord(bytes.TrimSpace(rest))
+	if !validID(id, maxClientID) {
+		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -; try REGISTER my-device", maxClientID)
+	}
+	token = bytes.TrimSpace(token)
+	if hasControl(token) {
+		return nil, broken(ReasonBadRegister, "token has control characters")
+	}
+	return &Register{ID: string(id), Token: string(token)}, nil
+}
+
+func parseCloseLine(rest []byte) (c Close, err *wireError) {
+	first, rest := cutWord(rest)
+	second, text := cutWord(rest)
+	code, ok1 := parseNumber(first)
+	retry, ok2 := parseNumber(second)
+	if !ok1 || !ok2 || code > 1<<16-1 || retry > 1<<32-1 {
+		return c, broken(ReasonProtocolError, "CLOSE needs a code and milliseconds")
+	}
+	return Close{Code: CloseCode(code), RetryAfter: time.Duration(retry) * time.Millisecond, Text: cutText(string(text))}, nil
+}
+
+// appendText appends m as a line that a peer in the other role reads.
+func appendText(b []byte, m *message) []byte {
+	switch m.kind {
+	case typeRegister:
+		b = append(b, "REGISTER "...)
+		b = append(b, m.register.ID...)
+		if m.register.Token != "" {
+			b = append(b, ' ')
+			b = append(b, m.register.Token...)
+		}
+	case typeRegisterAck:
+		b = append(b, "REGISTERED "...)
+		b = append(b, oneLine(m.accepted.Session)...)
+	case typeHeartbeat:
+		b = append(b, "PING"...)
+	case typeHeartbeatAck:
+		b = append(b, "PONG"...)
+	case typeData:
+		b = appendNumbered(b, "DATA", m)
+	case typeAck:
+		b = appendNumbered(b, [...]string{AckOK: "ACK", AckReject: "NAK", AckRetry: "RETRY"}[m.code], m)
+	case typeClose:
+		b = append(b, "CLOSE "...)
+		b = strconv.AppendUint(b, uint64(m.close.Code), 10)
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, retryMillis(m.close), 10)
+		b = append(b, ' ')
+		b = append(b, closeText(m.close)...)
+	case kindError:
+		b = append(b, "ERROR "...)
+		b = append(b, m.close.Text...)
+	}
+	return append(b, '\n')
+}
+
+func appendNumbered(b []byte, verb string, m *message) []byte {
+	b = append(b, verb...)
+	plain := isPlainText(m.payload)
+	if !plain {
+		b = append(b, "64"...)
+	}
+	b = append(b, ' ')
+	if m.ephemeral {
+		b = append(b, 'e')
+	}
+	b = strconv.AppendUint(b, m.seq, 10)
+	switch {
+	case len(m.payload) == 0:
+	case plain:
+		b = append(b, ' ')
+		b = append(b, m.payload...)
+	default:
+		b = append(b, ' ')
+		b = base64.StdEncoding.AppendEncode(b, m.payload)
+	}
+	return b
+}
+
+// isPlainText reports whether p can stand in a line as it is.
+func isPlainText(p []byte) bool { return utf8.Valid(p) && !hasControl(p) }
+
+func hasControl(p []byte) bool {
+	for i := 0; i < len(p); {
+		if c := p[i]; c < utf8.RuneSelf {
+			if c < ' ' || c == 0x7f {
+				return true
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(p[i:])
+		if unicode.IsControl(r) {
+			return true
+		}
+		i += n
+	}
+	return false
+}
+
+// oneLine replaces what would break a line, or a terminal, with spaces.
+func oneLine(s string) string {
+	if isPlainText([]byte(s)) {
+		return s
+	}
+	return string(bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, bytes.ToValidUTF8([]byte(s), []byte("?"))))
+}

@@ -1,0 +1,87 @@
+package protocol
+
+import "bytes"
+
+// The v1 dialect (SPEC §3): a message is a type byte 0x01–0x06, '#' and a
+// rest without a length. One read is meant to be one message; a read that
+// holds several is split where a type byte is followed by '#'.
+//
+//	01 23 id          REGISTER, id ends at NUL, CR, LF or the end
+//	02 23 'o' 'k'     REGISTER_ACK, 'e' 'r' when refused; "02 23 68" from a
+//	                  device answers a heartbeat
+//	03 23             HEARTBEAT
+//	04 23 'h'         HEARTBEAT_ACK
+//	05 23 payload     DATA, at most 126 bytes
+//	06 23             ACK
+const v1Mark = '#'
+
+// isV1Start reports whether a v1 message starts at the start of b.
+func isV1Start(b []byte) bool {
+	return len(b) >= 2 && b[0] >= typeRegister && b[0] <= typeAck && b[1] == v1Mark
+}
+
+// cutV1 returns the first message of b, which is what stands before the next
+// start; b is not empty. It does not begin with a start when b does not.
+func cutV1(b []byte) (msg, rest []byte) {
+	for i := 1; i < len(b); i++ {
+		if isV1Start(b[i:]) {
+			return b[:i:i], b[i:]
+		}
+	}
+	return b, nil
+}
+
+// decodeV1 reads one message that cutV1 returned.
+func decodeV1(b []byte, role Role) (m message, err *wireError) {
+	if !isV1Start(b) {
+		return m, broken(ReasonProtocolError, "not a v1 message")
+	}
+	if len(b) > maxV1Message && b[0] != typeRegister {
+		return m, broken(ReasonFrameTooLarge, "v1 message of %d bytes, at most %d", len(b), maxV1Message)
+	}
+	m.kind = b[0]
+	body := b[2:]
+	switch m.kind {
+	case typeRegister:
+		id := body
+		if i := bytes.IndexAny(id, "\x00\r\n"); i >= 0 {
+			id = id[:i]
+		}
+		if !validID(id, maxClientID) {
+			return m, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
+		}
+		m.register = &Register{ID: string(id)}
+	case typeRegisterAck:
+		if role == Server {
+			m.kind = typeHeartbeatAck // what the first client program sends
+			break
+		}
+		if bytes.HasPrefix(body, []byte("ok")) {
+			m.accepted = &Registered{}
+		}
+	case typeData:
+		m.payload = body
+	}
+	return m, nil
+}
+
+// appendV1 appends m as a v1 message. A REGISTER_ACK without accepted is a
+// refusal. Answers to data are empty and the same for every verdict: v1 has
+// only one.
+func appendV1(b []byte, m *message) []byte {
+	b = append(b, m.kind, v1Mark)
+	switch m.kind {
+	case typeRegister:
+		return append(b, m.register.ID...)
+	case typeRegisterAck:
+		if m.accepted == nil {
+			return append(b, "er"...)
+		}
+		return append(b, "ok"...)
+	case typeHeartbeatAck:
+		return append(b, 'h')
+	case typeData:
+		return append(b, m.payload...)
+	}
+	return b
+}

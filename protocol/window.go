@@ -1,0 +1,227 @@
+package protocol
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// flight is one delivery in the window.
+type flight struct {
+	seq       uint64
+	end       uint64  // Session.taken when its last byte is taken; notTaken while v1 holds it
+	first     instant // first flush; 0 = none yet
+	sent      instant // last flush; 0 while a transmission is in the output
+	ephemeral bool
+	timedOut  bool // KindAckTimeout was given for this transmission
+	repeated  bool // more than one transmission: no RTT can be measured
+}
+
+const notTaken = math.MaxUint64
+
+// Send puts one payload into the window and its frame into the output. A
+// sequence that is in the window already is transmitted again and keeps its
+// place. Errors: ErrWindowFull and ErrBusy (KindWritable follows when there is
+// room), ErrTooLarge, ErrNotRegistered, ErrClosed, ErrZeroSeq.
+func (s *Session) Send(now time.Time, d Data) error {
+	switch {
+	case s.state == closed:
+		return ErrClosed
+	case s.state != open:
+		return ErrNotRegistered
+	case d.Seq == 0:
+		return ErrZeroSeq
+	case len(d.Payload) > s.MaxPayload():
+		return ErrTooLarge
+	}
+	f := s.flight(d.Seq, d.Ephemeral)
+	if f == nil {
+		if err := s.roomError(); err != nil {
+			s.wantWrite = true
+			return err
+		}
+		w := s.busy()
+		w.flights = append(w.flights, flight{seq: d.Seq, ephemeral: d.Ephemeral})
+		f = &w.flights[len(w.flights)-1]
+	} else {
+		f.repeated = true
+	}
+	f.sent, f.timedOut = 0, false
+	m := message{kind: typeData, seq: d.Seq, dup: d.Dup, ephemeral: d.Ephemeral, payload: d.Payload}
+	if s.v1 != nil {
+		s.queueV1Data(f, &m)
+	} else {
+		s.write(&m)
+		f.end = s.taken + uint64(len(s.work.out))
+	}
+	s.settle(now)
+	return nil
+}
+
+// roomError says why the window takes no new delivery, nil when it does.
+func (s *Session) roomError() error {
+	switch {
+	case s.v1 != nil && (s.InFlight() > 0 || s.v1.outstanding()):
+		return ErrBusy
+	case s.InFlight() >= s.Window():
+		return ErrWindowFull
+	}
+	return nil
+}
+
+func (s *Session) hasRoom() bool { return s.roomError() == nil }
+
+// flight returns the delivery in the window, nil for none. It points into the
+// window and is valid until the window changes.
+func (s *Session) flight(seq uint64, ephemeral bool) *flight {
+	if s.work == nil {
+		return nil
+	}
+	for i := range s.work.flights {
+		if f := &s.work.flights[i]; f.seq == seq && f.ephemeral == ephemeral {
+			return f
+		}
+	}
+	return nil
+}
+
+// land takes a delivery out of the window.
+func (s *Session) land(seq uint64, ephemeral bool) {
+	s.work.flights = slices.DeleteFunc(s.work.flights, func(f flight) bool {
+		return f.seq == seq && f.ephemeral == ephemeral
+	})
+}
+
+// Forget drops a delivery from the window, so that it is timed no longer. Its
+// ack is stale when it comes. A v1 peer's ack cannot be told from the next
+// one's: there the gate stays shut for a while (SPEC §3.4).
+func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
+	f := s.flight(seq, ephemeral)
+	if f == nil || s.state == closed {
+		return
+	}
+	if s.v1 != nil {
+		s.forgetV1(s.at(now), f)
+	}
+	s.land(seq, ephemeral)
+	s.settle(now)
+}
+
+// markSent gives KindSent for deliveries whose last byte has been flushed.
+func (s *Session) markSent(now time.Time) {
+	for i := range s.work.flights {
+		if f := &s.work.flights[i]; f.sent == 0 && f.end <= s.flushed {
+			f.sent = s.at(now)
+			if f.first == 0 {
+				f.first = f.sent
+			}
+			s.push(Event{Kind: KindSent, Seq: f.seq, Ephemeral: f.ephemeral})
+		}
+	}
+}
+
+// onAck is the peer's verdict on a delivery.
+func (s *Session) onAck(now time.Time, m *message) {
+	if s.state != open {
+		s.unexpected(now, m)
+		return
+	}
+	if s.v1 != nil {
+		s.onV1Ack(now)
+		return
+	}
+	f := s.flight(m.seq, m.ephemeral)
+	if f == nil || !s.transmitted(f) {
+		s.push(Event{Kind: KindStaleAck, Seq: m.seq, Ephemeral: m.ephemeral, Code: m.code})
+		return
+	}
+	s.acked(now, f, m)
+}
+
+// transmitted reports whether the peer can have seen f.
+func (s *Session) transmitted(f *flight) bool { return f.first != 0 || f.end <= s.taken }
+
+// acked gives KindAck. The ack may overtake the driver's Flushed: then
+// KindSent comes first all the same.
+func (s *Session) acked(now time.Time, f *flight, m *message) {
+	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Code: m.code}
+	if len(m.payload) > 0 {
+		e.Payload = append(make([]byte, 0, len(m.payload)), m.payload...)
+	}
+	if f.first == 0 {
+		s.push(Event{Kind: KindSent, Seq: f.seq, Ephemeral: f.ephemeral})
+	} else {
+		e.RTT = s.at(now).since(f.first)
+		if !f.repeated {
+			s.rtt = e.RTT
+		}
+	}
+	s.land(f.seq, f.ephemeral)
+	s.push(e)
+}
+
+// AckData answers a KindData event: code is the verdict, result an answer of
+// at most MaxPayload bytes. v1 can only say yes and carries no result: any
+// other verdict stays unsaid there. Errors: ErrTooLarge, ErrNotRegistered,
+// ErrClosed, ErrZeroSeq.
+func (s *Session) AckData(now time.Time, seq uint64, code AckCode, result []byte) error {
+	return s.ackData(now, message{kind: typeAck, seq: seq, code: code, payload: result})
+}
+
+// AckEphemeral is AckData for a KindData event with Ephemeral set.
+func (s *Session) AckEphemeral(now time.Time, seq uint64, code AckCode, result []byte) error {
+	return s.ackData(now, message{kind: typeAck, seq: seq, ephemeral: true, code: code, payload: result})
+}
+
+func (s *Session) ackData(now time.Time, m message) error {
+	switch {
+	case s.state == closed:
+		return ErrClosed
+	case s.state != open:
+		return ErrNotRegistered
+	case s.dialect == V1:
+		if m.code == AckOK {
+			s.write(&m)
+		}
+		s.settle(now)
+		return nil
+	case m.seq == 0:
+		return ErrZeroSeq
+	case len(m.payload) > s.MaxPayload():
+		return ErrTooLarge
+	}
+	m.code = min(m.code, AckRetry)
+	s.write(&m)
+	return nil
+}
+
+// ackDue returns when the next ack timeout passes, 0 for none.
+func (s *Session) ackDue() (due instant) {
+	if s.work == nil {
+		return 0
+	}
+	for i := range s.work.flights {
+		f := &s.work.flights[i]
+		if f.sent == 0 || f.timedOut {
+			continue
+		}
+		if t := f.sent.add(s.cfg.ackTimeout(s.dialect)); due == 0 || t < due {
+			due = t
+		}
+	}
+	return due
+}
+
+func (s *Session) advanceAcks(now time.Time) {
+	if s.work == nil || s.state != open {
+		return
+	}
+	limit := s.at(now).add(-s.cfg.ackTimeout(s.dialect))
+	for i := range s.work.flights {
+		f := &s.work.flights[i]
+		if f.sent != 0 && !f.timedOut && f.sent <= limit {
+			f.timedOut = true
+			s.push(Event{Kind: KindAckTimeout, Seq: f.seq, Ephemeral: f.ephemeral})
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package tcpserver
+
+import "sync"
+
+// inbound is one read, taken from the pool only when there is data.
+type inbound struct {
+	buf [readBufferSize]byte
+	n   int
+	err error // what ended the stream, nil while it goes on
+
+	next *inbound // in a connection's inbox the one before, in its input the one after
+}
+
+var inboundPool = sync.Pool{New: func() any { return new(inbound) }}
+
+func takeInbound() *inbound {
+	in := inboundPool.Get().(*inbound)
+	in.n, in.err, in.next = 0, nil, nil
+	return in
+}
+
+func (in *inbound) release() { inboundPool.Put(in) }
+
+// bytes is what was read.
+func (in *inbound) bytes() []byte { return in.buf[:in.n] }
+
+// put adds one read; only the read loop does.
+func (c *conn) put(in *inbound) {
+	c.waiting.Add(1)
+	in.next = c.inbox.Load()
+	for !c.inbox.CompareAndSwap(in.next, in) {
+		in.next = c.inbox.Load()
+	}
+}
+
+// nextInput is the oldest read that no turn has taken, nil for none. c.mu is
+// held.
+func (c *conn) nextInput() *inbound {
+	if c.input == nil {
+		for in := c.inbox.Swap(nil); in != nil; {
+			before := in.next
+			in.next, c.input = c.input, in
+			in = before
+		}
+	}
+	in := c.input
+	if in != nil {
+		c.input = in.next
+		c.waiting.Add(-1)
+	}
+	return in
+}
+
+// outbound is output on its way to the socket: buf[done:] is left to write.
+type outbound struct {
+	buf  []byte
+	done int
+	wr   rawWrite
+}
+
+// keptOutput bounds the buffers that go back to the pool.
+const keptOutput = 64 << 10
+
+var outboundPool = sync.Pool{New: func() any {
+	o := &outbound{buf: make([]byte, 0, 1<<10)}
+	o.wr.init()
+	return o
+}}
+
+func takeOutbound() *outbound { return outboundPool.Get().(*outbound) }
+
+func (o *outbound) left() []byte { return o.buf[o.done:] }
+
+func (o *outbound) release() {
+	if cap(o.buf) > keptOutput {
+		return
+	}
+	o.buf, o.done = o.buf[:0], 0
+	outboundPool.Put(o)
+}

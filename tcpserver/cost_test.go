@@ -1,0 +1,271 @@
+package tcpserver
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// counting is a gateway that costs nothing and counts acks.
+type counting struct {
+	started, acked atomic.Int64
+	onAck          func(s *countedSession)
+	sessions       chan *countedSession
+}
+
+type countedSession struct {
+	g    *counting
+	link gateway.Link
+	seq  gateway.Seq
+}
+
+func (g *counting) connect(_ context.Context, h gateway.Hello, link gateway.Link) (session, gateway.Welcome, error) {
+	return &countedSession{g: g, link: link}, gateway.Welcome{Session: "ses", Log: "log"}, nil
+}
+
+func (s *countedSession) Start() {
+	s.g.started.Add(1)
+	if s.g.sessions != nil {
+		s.g.sessions <- s
+	}
+}
+func (s *countedSession) Sent(gateway.Seq, bool) {}
+func (s *countedSession) Acked(gateway.Seq, bool, gateway.AckCode, []byte) {
+	s.g.acked.Add(1)
+	if s.g.onAck != nil {
+		s.g.onAck(s)
+	}
+}
+func (s *countedSession) AckTimeout(gateway.Seq, bool)                   {}
+func (s *countedSession) Writable()                                      {}
+func (s *countedSession) Received(context.Context, uint64, []byte) error { return nil }
+func (s *countedSession) Closed(string)                                  {}
+
+// registerFrame is a v2 REGISTER.
+func registerFrame(id string) []byte {
+	body := fmt.Sprintf(`{"id":%q}`, id)
+	b := binary.AppendUvarint([]byte{0x01, 0x02}, uint64(len(body)))
+	return append(b, body...)
+}
+
+// crowd registers n v2 devices and returns their sockets; the answers are read.
+func crowd(t testing.TB, srv *Server, n int) []net.Conn {
+	t.Helper()
+	all := make([]net.Conn, n)
+	t.Cleanup(func() {
+		for _, nc := range all {
+			if nc != nil {
+				nc.Close()
+			}
+		}
+	})
+	for i := range all {
+		nc, err := net.Dial("tcp", srv.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = nc
+		if _, err := nc.Write(registerFrame(fmt.Sprint("c", i))); err != nil {
+			t.Fatal(err)
+		}
+		readFrame(t, nc)
+	}
+	return all
+}
+
+// readFrame reads one v2 frame of less than 128 bytes, or its length's two
+// bytes, and returns its body.
+func readFrame(t testing.TB, nc net.Conn) []byte {
+	t.Helper()
+	var head [3]byte
+	if _, err := io.ReadFull(nc, head[:]); err != nil {
+		t.Fatal(err)
+	}
+	n := int(head[2])
+	if n >= 0x80 {
+		var more [1]byte
+		if _, err := io.ReadFull(nc, more[:]); err != nil {
+			t.Fatal(err)
+		}
+		n = n&0x7f | int(more[0])<<7
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(nc, body); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// memory in use by stacks and heap after a collection.
+func memory() (stack, heap int64) {
+	runtime.GC()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.StackInuse), int64(m.HeapInuse)
+}
+
+// idleCost registers n devices over loopback, exchanges a delivery and a
+// heartbeat with each, and returns bytes per device when all is quiet, the
+// test's own ends of the sockets included.
+func idleCost(t testing.TB, n int) (stack, heap int64, srv *Server, all []net.Conn) {
+	gw := &counting{sessions: make(chan *countedSession, n+32)}
+	srv = liveServer(t, gw.connect)
+	converse := func(all []net.Conn) {
+		for _, nc := range all {
+			if err := (<-gw.sessions).push(make([]byte, 64)); err != nil {
+				t.Fatal(err)
+			}
+			readFrame(t, nc)
+			nc.Write([]byte{0x06, 0x02, 2, 1, 0, 0x03, 0x02, 0}) // ACK 1, HEARTBEAT
+			readFrame(t, nc)
+		}
+	}
+	converse(crowd(t, srv, 32)) // pools, workers and maps have their size
+	stack0, heap0 := memory()
+	all = crowd(t, srv, n)
+	converse(all)
+	stack1, heap1 := memory()
+	return (stack1 - stack0) / int64(n), (heap1 - heap0) / int64(n), srv, all
+}
+
+// An idle client costs a stack of 2 KB and about 1 KB of heap. A goroutine
+// that waits one call deeper, or a buffer that is held, doubles it.
+func TestMemoryOfAnIdleClient(t *testing.T) {
+	if raceEnabled {
+		t.Log("the race detector has its own memory; only the conn's size is checked")
+	} else {
+		stack, heap, _, _ := idleCost(t, 2000)
+		t.Logf("per idle client: stack %d B, heap %d B (the test's own socket included)", stack, heap)
+		if stack > 2600 {
+			t.Errorf("stack = %d B per idle client, want about 2 KB", stack)
+		}
+		if heap > 2200 {
+			t.Errorf("heap = %d B per idle client, want at most 2,200", heap)
+		}
+	}
+	if size := unsafe.Sizeof(conn{}); size > 320 {
+		t.Errorf("a conn has %d bytes, want at most 320", size)
+	}
+}
+
+func TestOneGoroutinePerIdleClient(t *testing.T) {
+	gw := &counting{}
+	srv := liveServer(t, gw.connect)
+	crowd(t, srv, 10)
+	var before int
+	eventually(t, "the registrations settle", func() bool {
+		n := runtime.NumGoroutine()
+		same := n == before
+		before = n
+		return same
+	})
+	crowd(t, srv, 200)
+	eventually(t, "200 clients have 200 goroutines", func() bool { return runtime.NumGoroutine() <= before+200 })
+}
+
+// echoAcks makes the device at nc ack every delivery of fewer than 128 bytes
+// with a sequence below 128, until the connection ends.
+func echoAcks(nc net.Conn) {
+	buf := make([]byte, 64<<10)
+	ack := make([]byte, 0, 64<<10)
+	have := 0
+	for {
+		n, err := nc.Read(buf[have:])
+		if err != nil {
+			return
+		}
+		p := buf[:have+n]
+		ack = ack[:0]
+		for len(p) >= 4 && len(p) >= 3+int(p[2]) {
+			if p[0] == 0x05 {
+				ack = append(ack, 0x06, p[1]&0x20|0x02, 2, p[3], 0)
+			}
+			p = p[3+int(p[2]):]
+		}
+		have = copy(buf, p)
+		if len(ack) > 0 {
+			if _, err := nc.Write(ack); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *countedSession) push(payload []byte) error {
+	s.seq = s.seq%100 + 1
+	return s.link.Deliver(gateway.Parcel{Seq: s.seq, Payload: payload})
+}
+
+// One push to its ack: the frame is copied into pooled memory, the ack is read
+// into pooled memory.
+func TestAllocationsOfAPushAndItsAck(t *testing.T) {
+	if raceEnabled {
+		t.Log("pools drop at random under the race detector; the path is run, not measured")
+	}
+	gw := &counting{sessions: make(chan *countedSession, 1)}
+	acked := make(chan struct{}, 1)
+	gw.onAck = func(*countedSession) { acked <- struct{}{} }
+	srv := liveServer(t, gw.connect)
+	nc := crowd(t, srv, 1)[0]
+	go echoAcks(nc)
+	s := <-gw.sessions
+	payload := make([]byte, 64)
+	allocs := testing.AllocsPerRun(2000, func() {
+		if err := s.push(payload); err != nil {
+			t.Errorf("push: %v", err)
+		}
+		<-acked
+	})
+	t.Logf("%.1f allocations per push and ack", allocs)
+	if allocs > 2 && !raceEnabled {
+		t.Errorf("%.1f allocations per push and ack, want at most 2", allocs)
+	}
+}
+
+func BenchmarkIdleMemory(b *testing.B) {
+	for b.Loop() {
+		stack, heap, srv, all := idleCost(b, 4000)
+		b.ReportMetric(float64(stack), "stack-B/client")
+		b.ReportMetric(float64(heap), "heap-B/client")
+		for _, nc := range all {
+			nc.Close()
+		}
+		eventually(b, "the clients are gone", func() bool { return srv.Stats().Open <= 32 })
+	}
+}
+
+// BenchmarkPushAck keeps a push in flight to each of 256 devices over loopback;
+// devices and server share the processors.
+func BenchmarkPushAck(b *testing.B) {
+	const devices = 256
+	gw := &counting{sessions: make(chan *countedSession, devices)}
+	srv := liveServer(b, gw.connect)
+	payload := make([]byte, 64)
+	acks := make(chan *countedSession, devices)
+	gw.onAck = func(s *countedSession) { acks <- s }
+	for _, nc := range crowd(b, srv, devices) {
+		go echoAcks(nc)
+	}
+	for range devices {
+		acks <- <-gw.sessions
+	}
+	b.ReportAllocs()
+	cpu := cpuTime()
+	for b.Loop() {
+		if err := (<-acks).push(payload); err != nil {
+			b.Fatalf("push: %v", err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acked/s")
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op") // both ends
+}

@@ -1,0 +1,130 @@
+package tcpserver
+
+import (
+	"crypto/tls"
+	"errors"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/protocol"
+)
+
+var _ gateway.Link = (*conn)(nil)
+
+// Deliver implements gateway.Link. The frame is written by a turn, so that
+// what is delivered in one go leaves in one write.
+func (c *conn) Deliver(p gateway.Parcel) (err error) {
+	err = gateway.ErrLinkClosed // what a panic answers
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch held := c.held(); {
+	case c.ending():
+		return err
+	case c.is(flagDraining):
+		return gateway.ErrLinkBusy
+	case held > 0 && held+len(p.Payload) > c.srv.cfg.OutputBudget:
+		c.flags |= flagWantWritable
+		return gateway.ErrLinkBusy
+	}
+	err = linkError(c.proto.Send(time.Now(), protocol.Data{
+		Seq: uint64(p.Seq), Payload: p.Payload, Dup: p.Dup, Ephemeral: p.Ephemeral,
+	}))
+	if err == nil {
+		c.wantTurn()
+	}
+	return err
+}
+
+// linkError translates an error of protocol.Session.Send.
+func linkError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, protocol.ErrWindowFull):
+		return gateway.ErrWindowFull
+	case errors.Is(err, protocol.ErrBusy), errors.Is(err, protocol.ErrNotRegistered):
+		return gateway.ErrLinkBusy // the session tells when it is writable; Start follows a registration
+	case errors.Is(err, protocol.ErrTooLarge):
+		return gateway.ErrTooLarge
+	}
+	return gateway.ErrLinkClosed
+}
+
+// ending reports whether the connection can take nothing more. c.mu is held.
+func (c *conn) ending() bool {
+	return c.life != open || c.cause != causeNone || c.is(flagEnded)
+}
+
+// Forget implements gateway.Link.
+func (c *conn) Forget(seq gateway.Seq, ephemeral bool) {
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending() {
+		c.proto.Forget(time.Now(), uint64(seq), ephemeral)
+		c.wantTurn()
+	}
+}
+
+// Close implements gateway.Link.
+func (c *conn) Close(why gateway.Close) {
+	c.closeWith(protocol.Close{Code: protocol.CloseCode(why.Code), Reason: why.Reason,
+		RetryAfter: why.RetryAfter, Text: why.Text})
+}
+
+func (c *conn) closeWith(why protocol.Close) {
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending() {
+		c.proto.Close(time.Now(), why)
+		c.wantTurn()
+	}
+}
+
+// cut ends the connection without waiting for the device.
+func (c *conn) cut(why protocol.Close) {
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending() {
+		now := time.Now()
+		c.proto.Close(now, why)
+		c.flush(now)
+	}
+	c.fail(causePeerGone)
+}
+
+// Stats implements gateway.Link.
+func (c *conn) Stats() gateway.LinkStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := gateway.LinkStats{
+		RemoteAddr: c.remote,
+		Dialect:    c.proto.Dialect().String(),
+		Transport:  "tcp",
+		LastSeen:   c.proto.LastReceived(),
+		RTT:        c.proto.RTT(),
+		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
+		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
+	}
+	if _, ok := c.nc.(*tls.Conn); ok {
+		s.Transport = "tls"
+	}
+	return s
+}
+
+// MaxPayload implements gateway.Link.
+func (c *conn) MaxPayload() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proto.MaxPayload()
+}
+
+// Window implements gateway.Link.
+func (c *conn) Window() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proto.Window()
+}

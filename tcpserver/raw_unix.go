@@ -1,0 +1,128 @@
+//go:build unix
+
+package tcpserver
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// rawConnOf returns nc's descriptor for reads and writes that do not block,
+// nil where there is none (TLS, pipes).
+func rawConnOf(nc net.Conn) syscall.RawConn {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// waitForInput waits until there is data or the end. ready is c.readReady, made
+// once so that waiting allocates nothing. It holds no buffer while it waits.
+// Nil: input has to wait.
+func (c *conn) waitForInput(ready func(fd uintptr) bool) *inbound {
+	if c.raw == nil {
+		return c.waitBlocking()
+	}
+	err := c.raw.Read(ready)
+	in := c.in
+	c.in = nil
+	if err != nil { // not of a read, but of the wait: we have closed the socket
+		in = takeInbound()
+		in.err = err
+	}
+	return in
+}
+
+// readReady takes a buffer when there is something to read, and leaves it in
+// c.in. It runs on the stack of the wait and must stay shallow.
+func (c *conn) readReady(fd uintptr) bool {
+	if c.mustPause() {
+		return true
+	}
+	in := takeInbound()
+	for {
+		n, err := syscall.Read(int(fd), in.buf[:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			in.release()
+			return false
+		case err != nil:
+			in.err = err
+		case n == 0:
+			in.err = io.EOF
+		default:
+			in.n = n
+		}
+		c.in = in
+		return true
+	}
+}
+
+// rawWrite is one write that does not block. It lives in a pooled outbound, so
+// that the callback is made once and a write allocates nothing.
+type rawWrite struct {
+	p    []byte
+	n    int
+	err  error
+	once func(fd uintptr) bool
+	wait func(fd uintptr) bool
+}
+
+func (w *rawWrite) init() {
+	w.once = func(fd uintptr) bool { w.try(fd); return true }
+	w.wait = func(fd uintptr) bool { return w.try(fd) }
+}
+
+// try reports whether the socket took or refused anything.
+func (w *rawWrite) try(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), w.p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return false
+		case err != nil:
+			w.err = err
+		default:
+			w.n = n
+		}
+		return true
+	}
+}
+
+// tryWrite writes as much of o as the socket takes at once.
+func (c *conn) tryWrite(o *outbound) (n int, err error) {
+	if c.raw == nil {
+		return 0, nil
+	}
+	return o.write(c.raw, o.wr.once)
+}
+
+// writeSome waits until the socket takes something of o. The write deadline
+// bounds the wait.
+func (c *conn) writeSome(o *outbound) (n int, err error) {
+	if c.raw == nil {
+		return c.writeBlocking(o)
+	}
+	return o.write(c.raw, o.wr.wait)
+}
+
+func (o *outbound) write(raw syscall.RawConn, f func(fd uintptr) bool) (int, error) {
+	w := &o.wr
+	w.p, w.n, w.err = o.left(), 0, nil
+	err := raw.Write(f)
+	w.p = nil
+	if w.err != nil {
+		err = w.err
+	}
+	return w.n, err
+}

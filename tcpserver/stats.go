@@ -1,0 +1,116 @@
+package tcpserver
+
+import (
+	"sync/atomic"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// reasonInternal closes a connection whose handling has panicked.
+const reasonInternal = "internal_error"
+
+// Stats is a snapshot for metrics.
+type Stats struct {
+	Open         int            // connections, registered or not
+	Unregistered int            // of these, not registered yet
+	Online       map[string]int // registered, by dialect
+
+	Accepted     uint64
+	AcceptErrors uint64            // mostly: no more files
+	Refused      map[string]uint64 // before or at registration, by reason of a fixed list
+	Closed       map[string]uint64 // likewise
+
+	BytesIn       uint64
+	BytesOut      uint64
+	Malformed     uint64 // input that was refused while the connection went on
+	StaleAcks     uint64 // acks for nothing in the window
+	SlowConsumers uint64 // closed because they read too slowly
+	Panics        uint64 // bugs; each has closed one connection
+}
+
+// closeReasons are the label values of Stats.Closed; others count as "other".
+var closeReasons = []string{
+	protocol.ReasonShutdown, protocol.ReasonReplaced, protocol.ReasonKicked, protocol.ReasonHeartbeatTimeout,
+	protocol.ReasonRegisterTimeout, protocol.ReasonSlowConsumer, protocol.ReasonOverloaded,
+	protocol.ReasonUnauthorized, protocol.ReasonBlocked, protocol.ReasonIDInUse,
+	protocol.ReasonProtocolError, protocol.ReasonFrameTooLarge, protocol.ReasonBadClientID,
+	protocol.ReasonBadRegister, protocol.ReasonNotRegistered, protocol.ReasonAlreadyRegistered,
+	protocol.ReasonInvalidUTF8, protocol.ReasonUnknownCommand, protocol.ReasonTooManyErrors,
+	protocol.ReasonInputOverflow, protocol.ReasonHTTPRequest, protocol.ReasonTLSUnsupported,
+	protocol.ReasonProxyUnexpected, protocol.ReasonClientClosed, protocol.ReasonConnectionLost,
+	reasonInternal,
+}
+
+// refusedReasons are the label values of Stats.Refused.
+var refusedReasons = []string{
+	refusedDraining, refusedMaxConns, refusedUnregistered, refusedUnregisteredPerIP,
+	protocol.ReasonShutdown, protocol.ReasonOverloaded, protocol.ReasonUnauthorized,
+	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
+}
+
+// tally counts by a label from a fixed list.
+type tally struct {
+	labels []string
+	counts []atomic.Uint64 // one more than labels, for "other"
+}
+
+func newTally(labels []string) tally {
+	return tally{labels, make([]atomic.Uint64, len(labels)+1)}
+}
+
+func (t *tally) add(label string) {
+	for i, l := range t.labels {
+		if l == label {
+			t.counts[i].Add(1)
+			return
+		}
+	}
+	t.counts[len(t.labels)].Add(1)
+}
+
+func (t *tally) snapshot() map[string]uint64 {
+	m := make(map[string]uint64, len(t.counts))
+	for i, l := range t.labels {
+		m[l] = t.counts[i].Load()
+	}
+	m["other"] = t.counts[len(t.labels)].Load()
+	return m
+}
+
+type counters struct {
+	accepted, acceptErrors              atomic.Uint64
+	bytesIn, bytesOut                   atomic.Uint64
+	malformed, staleAcks, slowConsumers atomic.Uint64
+	panics                              atomic.Uint64
+	online                              [protocol.Text + 1]atomic.Int64
+	refused, closed                     tally
+}
+
+func (c *counters) init() {
+	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)
+}
+
+// Stats returns a snapshot. It walks over nothing.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	st := Stats{
+		Online:        make(map[string]int, 3),
+		Accepted:      c.accepted.Load(),
+		AcceptErrors:  c.acceptErrors.Load(),
+		Refused:       c.refused.snapshot(),
+		Closed:        c.closed.snapshot(),
+		BytesIn:       c.bytesIn.Load(),
+		BytesOut:      c.bytesOut.Load(),
+		Malformed:     c.malformed.Load(),
+		StaleAcks:     c.staleAcks.Load(),
+		SlowConsumers: c.slowConsumers.Load(),
+		Panics:        c.panics.Load(),
+	}
+	for _, d := range [...]protocol.Dialect{protocol.V1, protocol.V2, protocol.Text} {
+		st.Online[d.String()] = int(c.online[d].Load())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Open, st.Unregistered = s.open, s.unregistered
+	return st
+}

@@ -1,0 +1,293 @@
+package tcpserver
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/protocol"
+)
+
+var slowConsumer = protocol.Close{Code: protocol.CloseSlowConsumer, Reason: protocol.ReasonSlowConsumer}
+
+// runTurn drives the connection until nothing is left to do. It runs on a
+// worker, and never twice at a time for one connection.
+func (c *conn) runTurn() {
+	c.turn.Store(turnRunning)
+	c.drive(true)
+}
+
+// drive handles events one by one: under the mutex the session says what is
+// next, without it the gateway is told. On a worker, an event that waits for
+// the store takes the rest of the turn to a goroutine of its own, and nothing
+// is read until that is done.
+func (c *conn) drive(onWorker bool) {
+	for range turnEvents {
+		e, ok := c.step()
+		switch {
+		case !ok:
+			return
+		case onWorker && waitsForStore(e.Kind):
+			c.deaf.Store(true)
+			c.srv.tasks.Go(func() { c.driveSlowly(e) })
+			return
+		}
+		c.handle(e)
+	}
+	c.yieldTurn() // the others first
+}
+
+// yieldTurn ends a turn before its end.
+func (c *conn) yieldTurn() {
+	c.turn.Store(turnQueued)
+	c.srv.workers.push(c)
+}
+
+// driveSlowly handles e and what follows it where waiting hurts nobody.
+func (c *conn) driveSlowly(e protocol.Event) {
+	c.srv.storeCalls <- struct{}{}
+	defer func() { <-c.srv.storeCalls }()
+	c.handle(e)
+	c.drive(false)
+}
+
+func waitsForStore(k protocol.EventKind) bool {
+	return k == protocol.KindRegister || k == protocol.KindData
+}
+
+// step returns the next event. When there is none the turn is over: the timer
+// is armed and reading goes on.
+func (c *conn) step() (e protocol.Event, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.panicked(v)
+			c.yieldTurn()
+		}
+	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		c.turn.CompareAndSwap(turnAgain, turnRunning)
+		now := time.Now()
+		if e, ok := c.nextEvent(now); ok {
+			if e.Kind == protocol.KindSent {
+				c.messagesOut++
+			}
+			return e, true
+		}
+		c.rest(now)
+		if c.turn.CompareAndSwap(turnRunning, turnIdle) {
+			return protocol.Event{}, false
+		}
+	}
+}
+
+// nextEvent is what the gateway has to be told next. Input is taken when all
+// that came before is told. Output is written when nothing else is to be done,
+// so that what belongs together leaves together, and before a wait. c.mu is held.
+func (c *conn) nextEvent(now time.Time) (protocol.Event, bool) {
+	if c.is(flagEnded) {
+		return protocol.Event{}, false
+	}
+	if c.cause == causePanic {
+		return protocol.Event{Kind: protocol.KindClosed, Close: protocol.Close{Reason: reasonInternal}}, true
+	}
+	for {
+		if e, ok := c.proto.Next(); ok {
+			if waitsForStore(e.Kind) || e.Kind == protocol.KindClosed {
+				c.flush(now)
+			}
+			return e, true
+		}
+		if c.takeInput(now) {
+			continue
+		}
+		c.advance(now)
+		c.flush(now)
+		if e, ok := c.proto.Next(); ok {
+			return e, true
+		}
+		return c.ownEvent(now)
+	}
+}
+
+// ownEvent is what follows from the driver's own bounds and not from the
+// protocol. c.mu is held.
+func (c *conn) ownEvent(now time.Time) (protocol.Event, bool) {
+	if c.is(flagWantWritable) && c.held() <= c.srv.cfg.OutputBudget/2 {
+		c.flags &^= flagWantWritable
+		return protocol.Event{Kind: protocol.KindWritable}, true
+	}
+	if c.is(flagDraining) && c.proto.InFlight() == 0 {
+		c.flags &^= flagDraining
+		c.proto.Close(now, c.srv.farewell())
+		c.flush(now)
+		return c.proto.Next()
+	}
+	return protocol.Event{}, false
+}
+
+// advance tells the session the time when a deadline is due. A deadline seen
+// much too late means that this process was stalled, and a paused reader that
+// we did not listen: then what has come meanwhile is read first. c.mu is held.
+func (c *conn) advance(now time.Time) {
+	t, ok := c.proto.Deadline()
+	if !ok || now.Before(t) {
+		return
+	}
+	ns := c.srv.nanos(now)
+	if c.hold == 0 && c.mayHaveMissedInput(now, t) {
+		c.hold = ns + int64(lateness)
+		c.resumeReading()
+	}
+	if ns < c.hold {
+		return
+	}
+	c.hold = 0
+	c.proto.Advance(now)
+}
+
+// mayHaveMissedInput reports whether the device's silence, judged at a deadline
+// that was due at t, may be ours. c.mu is held.
+func (c *conn) mayHaveMissedInput(now, t time.Time) bool {
+	if c.cause != causeNone || now.Sub(c.proto.LastReceived()) < 2*lateness {
+		return false
+	}
+	return now.Sub(t) > lateness || !c.is(flagReading)
+}
+
+// rest ends a turn: everything is told. c.mu is held.
+func (c *conn) rest(now time.Time) {
+	if c.life == open && c.is(flagEnded) {
+		c.linger(now)
+	}
+	if c.life != open {
+		c.discardInput()
+	}
+	if c.life == lingering && c.lingered(now) {
+		c.shut()
+	}
+	if c.life == dead {
+		return
+	}
+	c.resumeReading()
+	c.rearm()
+}
+
+// linger begins the end of the socket: last words are flushed, and a device
+// that was written to lately gets a moment to read them. c.mu is held.
+func (c *conn) linger(now time.Time) {
+	c.life = lingering
+	c.armed = 0
+	c.hold = c.srv.nanos(now)
+	lately := c.lastOut > 0 && c.hold-c.lastOut < int64(c.srv.cfg.LingerTimeout)
+	if c.out != nil || lately && !c.is(flagGoodbye) {
+		c.hold += int64(c.srv.cfg.LingerTimeout)
+	}
+}
+
+// lingered reports whether the socket can be closed. c.mu is held.
+func (c *conn) lingered(now time.Time) bool {
+	if c.cause != causeNone || c.srv.nanos(now) >= c.hold {
+		return true
+	}
+	if c.out == nil && !c.is(flagHalfClosed) {
+		c.flags |= flagHalfClosed
+		c.halfClose()
+	}
+	return false
+}
+
+// handle tells the gateway of one event. No lock is held.
+func (c *conn) handle(e protocol.Event) {
+	defer c.survive()
+	seq := gateway.Seq(e.Seq)
+	switch e.Kind {
+	case protocol.KindRegister:
+		c.register(e.Register)
+	case protocol.KindData:
+		c.uplink(e)
+	case protocol.KindSent:
+		c.gw.Sent(seq, e.Ephemeral)
+	case protocol.KindAck:
+		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload)
+	case protocol.KindStaleAck:
+		c.srv.stats.staleAcks.Add(1)
+		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload) // it may be a late one
+	case protocol.KindAckTimeout:
+		c.gw.AckTimeout(seq, e.Ephemeral)
+	case protocol.KindWritable:
+		c.gw.Writable()
+	case protocol.KindMalformed:
+		c.srv.stats.malformed.Add(1)
+	case protocol.KindClosed:
+		c.ended(e.Close)
+	}
+}
+
+// uplink stores a payload and acks it when it is safe. When the store cannot
+// say, the device is asked to send it again later.
+func (c *conn) uplink(e protocol.Event) {
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.StoreTimeout)
+	defer cancel()
+	code := protocol.AckOK
+	if err := c.gw.Received(ctx, e.Seq, e.Payload); err != nil {
+		code = protocol.AckRetry
+		if gateway.CodeOf(err) == gateway.CodeValidation {
+			code = protocol.AckReject
+		}
+		c.srv.log.Debug("uplink not stored", "remote", c.remote, "id", e.Seq, "error", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messagesIn++
+	if c.cause == causePanic {
+		return
+	}
+	ack := c.proto.AckData
+	if e.Ephemeral {
+		ack = c.proto.AckEphemeral
+	}
+	// The only errors are of a session that has closed or is not registered:
+	// then the device sends again.
+	_ = ack(time.Now(), e.Seq, code, nil)
+}
+
+// ended tells the gateway, once, that the connection is no more.
+func (c *conn) ended(why protocol.Close) {
+	c.mu.Lock()
+	c.flags |= flagEnded
+	c.flags &^= flagWantWritable | flagDraining
+	if why.Remote {
+		c.flags |= flagGoodbye
+	}
+	gw, dialect := c.gw, c.dialect
+	registered := c.is(flagRegistered)
+	c.mu.Unlock()
+
+	c.srv.stats.closed.add(why.Reason)
+	if registered {
+		c.srv.stats.online[dialect].Add(-1)
+	}
+	if gw != nil {
+		gw.Closed(why.Reason)
+	}
+	c.srv.log.Debug("connection ended", "remote", c.remote, "reason", why.Reason, "code", int(why.Code))
+}
+
+// survive ends this connection, and it alone, when handling it has panicked.
+// It is deferred before c.mu is locked, so that it runs after the unlock.
+func (c *conn) survive() {
+	if v := recover(); v != nil {
+		c.panicked(v)
+	}
+}
+
+func (c *conn) panicked(v any) {
+	c.srv.stats.panics.Add(1)
+	c.srv.log.Error("panic on a connection; it is closed", "remote", c.remote, "panic", v, "stack", string(debug.Stack()))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail(causePanic)
+}
