@@ -409,8 +409,8 @@ func TestAnotherLogVoidsLastSeq(t *testing.T) {
 		p := <-g.conns
 		p.send(10, "a")
 		p.want("ack 10 ok did a")
-		p.lose()
 		g.accept.Log = "log_2"
+		p.lose()
 		p = <-g.conns
 		p.send(9, "new nine")
 		p.want("ack 9 ok did new nine")

@@ -25,7 +25,11 @@ type Message struct {
 type Handler func(ctx context.Context, m Message) (result []byte, err error)
 
 // Retry asks the gateway to send the message again later.
-var Retry = errors.New("retry later")
+var Retry error = retryLater{}
+
+type retryLater struct{}
+
+func (retryLater) Error() string { return "retry later" }
 
 // job is a delivery for a worker.
 type job struct {

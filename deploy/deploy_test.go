@@ -1,0 +1,115 @@
+// Package deploy holds what runs Longwire elsewhere: the systemd unit here, the
+// Dockerfile and the compose file at the root. Its test keeps them true to the
+// program: the settings and commands they name must exist.
+package deploy
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/longwire/longwire/internal/config"
+)
+
+type composeFile struct {
+	Services map[string]struct {
+		Build       string            `yaml:"build"`
+		Image       string            `yaml:"image"`
+		Restart     string            `yaml:"restart"`
+		StopGrace   string            `yaml:"stop_grace_period"`
+		Environment map[string]string `yaml:"environment"`
+		Ports       []string          `yaml:"ports"`
+		Volumes     []string          `yaml:"volumes"`
+		Ulimits     map[string]int    `yaml:"ulimits"`
+		Profiles    []string          `yaml:"profiles"`
+		DependsOn   map[string]struct {
+			Condition string `yaml:"condition"`
+		} `yaml:"depends_on"`
+		Command []string `yaml:"command"`
+	} `yaml:"services"`
+	Volumes map[string]any `yaml:"volumes"`
+}
+
+func readCompose(t *testing.T) composeFile {
+	t.Helper()
+	text, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c composeFile
+	if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+		t.Fatalf("docker-compose.yml:\n%s", yaml.FormatError(err, false, true))
+	}
+	return c
+}
+
+func TestComposeFile(t *testing.T) {
+	c := readCompose(t)
+	gw, ok := c.Services["longwire"]
+	if !ok || gw.Build == "" {
+		t.Fatal("no service longwire that is built from here")
+	}
+	for _, p := range gw.Ports {
+		if !strings.HasPrefix(p, "127.0.0.1:") {
+			t.Errorf("port %s is published to other machines while the gateway needs no key", p)
+		}
+	}
+	for name, s := range c.Services {
+		for dep := range s.DependsOn {
+			if _, ok := c.Services[dep]; !ok {
+				t.Errorf("%s depends on %s, which is no service", name, dep)
+			}
+		}
+		for _, v := range s.Volumes {
+			volume, _, _ := strings.Cut(v, ":")
+			if _, ok := c.Volumes[volume]; !ok {
+				t.Errorf("%s mounts %s, which is not declared", name, volume)
+			}
+		}
+		if name != "longwire" && !slices.Equal(s.Profiles, []string{"demo"}) {
+			t.Errorf("%s starts without --profile demo", name)
+		}
+	}
+}
+
+// What the container is started with must be a valid configuration.
+func TestContainerSettings(t *testing.T) {
+	var env []string
+	for k, v := range readCompose(t).Services["longwire"].Environment {
+		env = append(env, k+"="+v)
+	}
+	docker, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(LONGWIRE_[A-Z_]+)=(\S+)`).FindAllStringSubmatch(string(docker), -1) {
+		env = append(env, m[1]+"="+m[2])
+	}
+	if len(env) < 4 {
+		t.Fatalf("found only %q", env)
+	}
+	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
+		t.Errorf("with %q: %v", env, err)
+	}
+}
+
+func TestUnitSettings(t *testing.T) {
+	unit, err := os.ReadFile("longwire.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env []string
+	for _, m := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(string(unit), -1) {
+		env = append(env, m[1])
+	}
+	if len(env) == 0 {
+		t.Fatal("the unit sets nothing")
+	}
+	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
+		t.Errorf("with %q: %v", env, err)
+	}
+}

@@ -1,0 +1,105 @@
+package archtest
+
+// band is a layer of the program. A package imports packages of lower bands
+// only: never up, never sideways. Packages of one row are one component and may
+// import each other.
+type band int
+
+const (
+	leaves    band = iota // know nothing of the rest
+	core                  // the domain and the protocol, strangers to each other
+	published             // what other people's programs import
+	edges                 // HTTP, TCP and adapters to the outside
+	settings              // the one Config
+	wiring                // puts the parts together
+	entry                 // the binary
+	tools                 // run by developers, imported by nobody
+	helpers               // imported by tests only
+)
+
+var bandNames = map[band]string{leaves: "leaves", core: "core", published: "published", edges: "edges",
+	settings: "settings", wiring: "wiring", entry: "entry", tools: "tools", helpers: "test helpers"}
+
+// row places a package and all below it, the longest match wins.
+type row struct {
+	path string // below the module
+	band band
+	// only, when not nil, are the rows that this one may import, however low
+	// the others are. "-" stands for none.
+	only []string
+	// stdlib forbids other people's packages.
+	stdlib bool
+	// never are packages of the standard library that the row must not need.
+	never []string
+}
+
+// none is row.only of a package that imports none of ours.
+var none = []string{}
+
+var table = []row{
+	{path: "cmd/longwire", band: entry},
+
+	{path: "internal/app", band: wiring},
+	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/version"}},
+	{path: "internal/bench", band: wiring},
+
+	{path: "internal/config", band: settings, only: none},
+
+	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version"}},
+	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel"}},
+	{path: "internal/auth", band: edges},
+	{path: "internal/webhook", band: edges},
+	{path: "internal/metrics", band: edges},
+	{path: "internal/engine", band: edges, only: []string{"gateway"}},
+	{path: "internal/engine/memstore", band: edges, only: []string{"gateway"}},
+
+	{path: "client", band: published, only: none, stdlib: true},
+	{path: "device", band: published, only: []string{"protocol"}, stdlib: true},
+
+	// The domain knows no wire and no disk; the protocol is a value that takes
+	// bytes and times.
+	{path: "gateway", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "io"}},
+	{path: "protocol", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "context", "log/slog"}},
+
+	{path: "docs", band: leaves, only: none},
+	{path: "console", band: leaves, only: none},
+	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
+	{path: "internal/version", band: leaves, only: none, stdlib: true},
+
+	{path: "internal/openapigen", band: tools, only: none},
+	{path: "internal/archtest", band: tools, only: none, stdlib: true},
+	{path: "test", band: tools},
+
+	{path: "internal/gatewaytest", band: helpers},
+	{path: "internal/engine/enginetest", band: helpers, only: []string{"gateway"}},
+}
+
+// owners are the rows that may import other people's modules; the rest of the
+// program meets them through the owner. The longest match wins, and a module
+// that has no entry may be imported by every row that is not stdlib.
+var owners = map[string][]string{
+	"github.com/cockroachdb":                                  {"internal/engine"},
+	"github.com/go-chi/chi":                                   {"api"},
+	"github.com/go-chi/httplog":                               {"api"},
+	"github.com/go-playground":                                {"api"},
+	"github.com/goccy/go-yaml":                                {"internal/config", "internal/openapigen"},
+	"github.com/getkin/kin-openapi":                           {"internal/openapigen"},
+	"github.com/go-openapi":                                   {},
+	"github.com/prometheus":                                   {"internal/metrics"},
+	"github.com/schollz/progressbar":                          {"internal/cli", "internal/bench"},
+	"github.com/spf13/cobra":                                  {"internal/cli", "cmd/longwire"},
+	"github.com/spf13/pflag":                                  {"internal/config", "internal/cli"},
+	"github.com/swaggo/swag":                                  {},
+	"github.com/google/go-cmp":                                {"internal/engine/enginetest", "internal/gatewaytest"},
+	"github.com/rogpeppe/go-internal":                         {},
+	"pgregory.net/rapid":                                      {"internal/engine/enginetest", "internal/gatewaytest"},
+	"github.com/stretchr/testify":                             {},
+	"github.com/sirupsen/logrus":                              {},
+	"github.com/gorilla":                                      {},
+	"github.com/prometheus/client_golang/prometheus/promauto": {}, // registers globally
+}
+
+// unlinked are modules that must not be in the binary at all, not even by way
+// of others: they generate or test.
+var unlinked = []string{"github.com/swaggo", "github.com/getkin/kin-openapi", "github.com/go-openapi",
+	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal/testscript", "pgregory.net/rapid", "testing"}
