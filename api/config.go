@@ -95,7 +95,8 @@ func (c Config) withDefaults() Config {
 
 // NewServer returns an HTTP server with the limits that the handler of New
 // expects: header size and time, body time, and an answer time above MaxWait.
-// Streams lift these limits for themselves, write by write.
+// Streams set their own deadlines, write by write; once a body has been read
+// its deadline is void, so a wait may be longer.
 func NewServer(c Config) *http.Server {
 	c = c.withDefaults()
 	return &http.Server{

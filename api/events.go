@@ -265,10 +265,8 @@ func (s *server) endOnDrain(ctx context.Context, end context.CancelFunc) {
 	}
 }
 
-// begin sends the header. A stream outlives the server's deadlines, so it has
-// its own for each write.
+// begin sends the header.
 func (st *stream) begin() {
-	st.wire.SetReadDeadline(time.Time{}) // writers without deadlines have none to lift
 	h := st.w.Header()
 	h.Set("X-Accel-Buffering", "no")
 	if st.lines {
@@ -347,12 +345,13 @@ func (st *stream) write(v Event) {
 	st.buf.WriteString("\n\n")
 }
 
-// flush sends what has been written, within streamTimeout.
+// flush sends what has been written, within streamTimeout: a stream outlives
+// the server's own deadline for an answer.
 func (st *stream) flush() error {
 	if st.buf.Len() == 0 {
 		return nil
 	}
-	st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) // as in begin
+	st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) // a writer in memory has none
 	_, err := st.w.Write(st.buf.Bytes())
 	if err == nil {
 		err = st.wire.Flush()

@@ -194,7 +194,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	m, err := s.message(w, r, wait)
+	m, err := s.message(r, wait)
 	if err != nil {
 		return err
 	}
@@ -204,12 +204,11 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-func (s *server) message(w http.ResponseWriter, r *http.Request, wait waiting) (gateway.Message, error) {
+func (s *server) message(r *http.Request, wait waiting) (gateway.Message, error) {
 	id := messageInPath(r)
 	if wait.d == 0 {
 		return s.gateway.Message(id)
 	}
-	s.allowWait(exchangeOf(w), wait.d)
 	ctx, cancel := context.WithTimeout(r.Context(), wait.d)
 	defer cancel()
 	return s.gateway.Await(ctx, id)

@@ -348,15 +348,13 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	if err != nil {
 		return err
 	}
-	x := exchangeOf(w)
-	if err := p.identify(key, x.principal); err != nil {
+	if err := p.identify(key, exchangeOf(w).principal); err != nil {
 		return err
 	}
 	if p.online {
 		return s.pushOnline(w, r, p)
 	}
 	if p.wait.d > 0 {
-		s.allowWait(x, p.wait.d)
 		return s.pushAndWait(w, r, p)
 	}
 	receipt, err := s.gateway.Push(r.Context(), p.PushRequest)
@@ -393,7 +391,6 @@ func (s *server) answerPush(w http.ResponseWriter, receipt gateway.Receipt, p *p
 
 // pushOnline delivers now or never.
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
-	s.allowWait(exchangeOf(w), gateway.MaxWait) // without ?wait= the gateway decides, up to this
 	started := time.Now()
 	result, err := s.gateway.PushOnline(r.Context(), p.onlineRequest())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -409,4 +410,27 @@ func TestDrainingRefusesWithoutPromise(t *testing.T) {
 	}
 	h.call("GET", "/livez", "").want(200)
 	h.call("GET", "/v1/clients/b", "").want(200)
+}
+
+func TestConcurrentRepeatsAreOneMessage(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	ids, fresh := make(map[string]bool), 0
+	for range 32 {
+		wg.Go(func() {
+			a := h.call("POST", "/v1/clients/b/messages", pushText("once"), "Idempotency-Key", "k")
+			mu.Lock()
+			defer mu.Unlock()
+			ids[decode[Message](a).ID] = true
+			if a.header.Get("Idempotency-Replayed") == "" {
+				fresh++
+			}
+		})
+	}
+	wg.Wait()
+	if len(ids) != 1 || fresh != 1 {
+		t.Errorf("%d messages, %d of them called new; want one of each", len(ids), fresh)
+	}
 }

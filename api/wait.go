@@ -41,12 +41,3 @@ func (w waiting) applied(h http.Header) {
 		h["Preference-Applied"] = []string{"wait=" + strconv.Itoa(int(w.d/time.Second))}
 	}
 }
-
-// allowWait lifts the read deadline of a connection whose wait may outlast it:
-// net/http watches for the caller to leave, and a deadline that passes there
-// would look as if it had.
-func (s *server) allowWait(x *exchange, d time.Duration) {
-	if time.Since(x.started)+d+time.Second >= s.cfg.ReadTimeout {
-		http.NewResponseController(x).SetReadDeadline(time.Time{}) // in-memory writers have none to lift
-	}
-}

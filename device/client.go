@@ -43,8 +43,8 @@ type Config struct {
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// OnConnect is called when the gateway has accepted the registration,
-	// OnDisconnect when the connection has ended and the next one is tried
-	// after retry; Run waits for both. Either may be nil.
+	// OnDisconnect when a connection has ended, or could not be made, and the
+	// next one is tried after retry. Run waits for both. Either may be nil.
 	OnConnect    func(protocol.Registered)
 	OnDisconnect func(why protocol.Close, retry time.Duration)
 

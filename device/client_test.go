@@ -1,258 +1,16 @@
 package device
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/protocol"
 )
-
-// gateway is the other side: it takes connections and answers registrations.
-type gateway struct {
-	t      *testing.T
-	accept protocol.Registered // what clients are told
-	refuse protocol.CloseCode  // if not 0
-	conns  chan *peer
-}
-
-func newGateway(t *testing.T) *gateway {
-	return &gateway{t: t, accept: protocol.Registered{Session: "ses_1", Log: "log_1"}, conns: make(chan *peer, 10)}
-}
-
-// peer is the gateway's end of one connection.
-type peer struct {
-	g        *gateway
-	conn     net.Conn
-	kick     chan struct{}
-	register protocol.Register
-
-	mu     sync.Mutex
-	s      *protocol.Session
-	events []protocol.Event // data and acks, as they came
-	ended  bool
-}
-
-func (g *gateway) dial(context.Context, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	p := &peer{g: g, conn: ours, kick: make(chan struct{}, 1), s: protocol.NewServer(nil, time.Now())}
-	go p.read()
-	go p.write()
-	return theirs, nil
-}
-
-func (p *peer) read() {
-	buf := make([]byte, 1000)
-	for {
-		n, err := p.conn.Read(buf)
-		p.do(func(s *protocol.Session) {
-			if s.Receive(time.Now(), buf[:n]); err != nil {
-				s.EOF(time.Now())
-			}
-		})
-		if err != nil {
-			return
-		}
-	}
-}
-
-// write also advances the session's time, often enough for the v1 gap.
-func (p *peer) write() {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	defer p.conn.Close()
-	for {
-		p.mu.Lock()
-		p.s.Advance(time.Now())
-		p.handle()
-		out, ended := p.s.AppendOutput(nil), p.ended
-		p.mu.Unlock()
-		if len(out) > 0 {
-			if _, err := p.conn.Write(out); err == nil {
-				p.do(func(s *protocol.Session) { s.Flushed(time.Now(), len(out)) })
-			}
-		} else if ended {
-			return
-		} else {
-			select {
-			case <-p.kick:
-			case <-tick.C:
-			}
-		}
-	}
-}
-
-// do calls f with the session and handles what comes of it.
-func (p *peer) do(f func(s *protocol.Session)) {
-	p.mu.Lock()
-	f(p.s)
-	p.handle()
-	p.mu.Unlock()
-	select {
-	case p.kick <- struct{}{}:
-	default:
-	}
-}
-
-func (p *peer) handle() {
-	for e, ok := p.s.Next(); ok; e, ok = p.s.Next() {
-		switch e.Kind {
-		case protocol.KindRegister:
-			if p.register = *e.Register; p.g.refuse != 0 {
-				p.s.Refuse(time.Now(), protocol.Close{Code: p.g.refuse})
-				continue
-			}
-			p.s.Accept(time.Now(), p.g.accept)
-			p.g.conns <- p
-		case protocol.KindData, protocol.KindAck, protocol.KindStaleAck:
-			p.events = append(p.events, e)
-		case protocol.KindClosed:
-			p.ended = true
-		}
-	}
-}
-
-func (p *peer) send(seq uint64, payload string) {
-	p.do(func(s *protocol.Session) {
-		if err := s.Send(time.Now(), protocol.Data{Seq: seq, Payload: []byte(payload)}); err != nil {
-			p.g.t.Errorf("send %d: %v", seq, err)
-		}
-	})
-}
-
-func (p *peer) sendEphemeral(seq uint64, payload string) {
-	p.do(func(s *protocol.Session) {
-		_ = s.Send(time.Now(), protocol.Data{Seq: seq, Payload: []byte(payload), Ephemeral: true})
-	})
-}
-
-func (p *peer) ack(seq uint64, code protocol.AckCode, result string) {
-	p.do(func(s *protocol.Session) { _ = s.AckData(time.Now(), seq, code, []byte(result)) })
-}
-
-func (p *peer) close(code protocol.CloseCode, retry time.Duration) {
-	p.do(func(s *protocol.Session) { s.Close(time.Now(), protocol.Close{Code: code, RetryAfter: retry}) })
-}
-
-// lose cuts the connection without a word.
-func (p *peer) lose() { p.conn.Close() }
-
-// want waits until nothing moves and compares what has come since the last
-// call: "data 1 up", "ack 7 ok result", "ack e7 reject".
-func (p *peer) want(lines ...string) {
-	p.g.t.Helper()
-	synctest.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var got []string
-	for _, e := range p.events {
-		line := e.Kind.String()
-		if e.Kind != protocol.KindData {
-			e := map[bool]string{true: "e"}[e.Ephemeral] + fmt.Sprint(e.Seq) + " " + e.Code.String()
-			line += " " + e
-		}
-		got = append(got, strings.TrimSpace(line+" "+string(e.Payload)))
-	}
-	p.events = nil
-	if !slices.Equal(got, lines) {
-		p.g.t.Fatalf("the gateway saw %q, want %q", got, lines)
-	}
-}
-
-// lastData returns the number of the last uplink.
-func (p *peer) lastData() (seq uint64, dup bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.events {
-		if e.Kind == protocol.KindData {
-			seq, dup = e.Seq, e.Dup
-		}
-	}
-	return seq, dup
-}
-
-// run starts a client against the gateway in a bubble of virtual time; it ends
-// with the test.
-func run(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, c *Client)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		g := newGateway(t)
-		c := newClient(t, g, cfg)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- c.Run(ctx) }()
-		test(t, g, c)
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v, want context.Canceled", err)
-		}
-		time.Sleep(time.Second) // virtual: the gateway's goroutines end
-	})
-}
-
-func newClient(t *testing.T, g *gateway, cfg Config) *Client {
-	t.Helper()
-	cfg.ID, cfg.Dial, cfg.Logger = "d", g.dial, slog.New(slog.DiscardHandler)
-	c, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// calls is a handler that notes its calls and does what the payload says.
-type calls struct {
-	mu   sync.Mutex
-	list []string
-	gate map[string]chan struct{} // payloads that wait
-}
-
-func (h *calls) handle(ctx context.Context, m Message) ([]byte, error) {
-	h.mu.Lock()
-	h.list = append(h.list, string(m.Payload))
-	gate := h.gate[string(m.Payload)]
-	h.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	switch word, _, _ := strings.Cut(string(m.Payload), " "); word {
-	case "refuse":
-		return nil, errors.New("jammed")
-	case "later":
-		return nil, fmt.Errorf("busy: %w", Retry)
-	case "panic":
-		panic("oops")
-	}
-	return []byte("did " + string(m.Payload)), nil
-}
-
-// block makes deliveries with this payload wait until its gate is closed.
-func (h *calls) block(payload string) {
-	h.gate = map[string]chan struct{}{payload: make(chan struct{})}
-}
-
-func (h *calls) want(t *testing.T, list ...string) {
-	t.Helper()
-	synctest.Wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Equal(h.list, list) {
-		t.Fatalf("handled %q, want %q", h.list, list)
-	}
-}
 
 func TestVerdicts(t *testing.T) {
 	for _, dialect := range []protocol.Dialect{protocol.V2, protocol.Text} {
@@ -444,90 +202,6 @@ func TestStateSurvivesTheProcess(t *testing.T) {
 	}
 }
 
-func TestSend(t *testing.T) {
-	for _, dialect := range []protocol.Dialect{protocol.V2, protocol.Text} {
-		run(t, Config{Dialect: dialect}, func(t *testing.T, g *gateway, c *Client) {
-			p := <-g.conns
-			sent := make(chan error, 1)
-			send := func(payload string) { go func() { sent <- c.Send(t.Context(), []byte(payload)) }(); synctest.Wait() }
-			send("one")
-			seq, _ := p.lastData()
-			p.want("data one")
-			if len(sent) != 0 {
-				t.Fatal("Send returned before the ack")
-			}
-			p.ack(seq, protocol.AckOK, "")
-			if err := <-sent; err != nil {
-				t.Fatal(err)
-			}
-
-			send("two") // lost on the way, sent again on the next connection
-			first, _ := p.lastData()
-			p.lose()
-			p = <-g.conns
-			synctest.Wait()
-			second, dup := p.lastData()
-			if second != first || first <= seq || dup != (dialect == protocol.V2) {
-				t.Errorf("after %d: sent as %d, again as %d (dup %v)", seq, first, second, dup)
-			}
-			p.want("data two")
-			p.ack(second, protocol.AckRetry, "")
-			time.Sleep(uplinkPause)
-			p.want("data two")
-			p.ack(second, protocol.AckReject, "not you")
-			if err := <-sent; err == nil || err.Error() != "device: uplink rejected: not you" {
-				t.Errorf("got %v", err)
-			}
-
-			if err := c.Send(t.Context(), make([]byte, 300<<10)); !errors.Is(err, protocol.ErrTooLarge) {
-				t.Errorf("300 KiB: %v", err)
-			}
-		})
-	}
-}
-
-func TestSendGivesUpWithItsContext(t *testing.T) {
-	run(t, Config{Window: 1}, func(t *testing.T, g *gateway, c *Client) {
-		p := <-g.conns
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := c.Send(ctx, []byte("one")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("got %v", err)
-		}
-		sent := make(chan error, 1)
-		go func() { sent <- c.Send(t.Context(), []byte("two")) }() // finds the window free again
-		synctest.Wait()
-		seq, _ := p.lastData()
-		p.want("data one", "data two")
-		p.ack(seq, protocol.AckOK, "")
-		if err := <-sent; err != nil {
-			t.Error(err)
-		}
-		p.lose()
-		p = <-g.conns
-		p.want() // nothing is left to be sent again
-	})
-}
-
-func TestSendQueueIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, newGateway(t), Config{})
-		ctx, cancel := context.WithCancel(t.Context())
-		for range maxUplinks {
-			go c.Send(ctx, nil)
-		}
-		synctest.Wait()
-		if err := c.Send(ctx, nil); !errors.Is(err, ErrQueueFull) {
-			t.Errorf("got %v, want ErrQueueFull", err)
-		}
-		cancel()
-		synctest.Wait()
-		if n := len(c.uplinks); n != 0 {
-			t.Errorf("%d uplinks left behind", n)
-		}
-	})
-}
-
 func TestBackoffObeysTheGateway(t *testing.T) {
 	var waits []time.Duration
 	cfg := Config{Backoff: Backoff{Min: time.Second, Max: 4 * time.Second},
@@ -619,6 +293,26 @@ func TestConnectHooks(t *testing.T) {
 		synctest.Wait()
 		if want := []string{"connected ses_1", "lost shutdown", "connected ses_1"}; !slices.Equal(log, want) {
 			t.Errorf("got %q, want %q", log, want)
+		}
+	})
+}
+
+// A delivery for which there is no room is asked for again, and then handled.
+func TestTooManyDeliveriesAreAskedForAgain(t *testing.T) {
+	h := new(calls)
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, newGateway(t), Config{Handler: h.handle})
+		l := newLink(c, nil) // no worker runs yet
+		for seq := range uint64(maxJobs + 1) {
+			l.deliver(protocol.Event{Kind: protocol.KindData, Seq: seq + 1, Payload: []byte("x")})
+		}
+		if len(c.answers) != 1 || c.answers[0].seq != maxJobs+1 || c.answers[0].code != protocol.AckRetry {
+			t.Fatalf("answers %+v, want one: retry %d", c.answers, maxJobs+1)
+		}
+		<-c.jobs
+		l.deliver(protocol.Event{Kind: protocol.KindData, Seq: maxJobs + 1, Payload: []byte("x")})
+		if len(c.answers) != 1 || len(c.jobs) != maxJobs {
+			t.Errorf("%d answers, %d jobs: the repeat was not taken", len(c.answers), len(c.jobs))
 		}
 	})
 }

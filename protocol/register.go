@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// NewDevice returns the device's end of a connection that was made at now. Its
-// REGISTER is in the output at once. A registration that the dialect cannot
+// NewDevice returns the device's end of a connection that was made at now;
+// Unknown is V2. Its REGISTER is in the output at once. A registration that the dialect cannot
 // carry closes the session at once, with ReasonBadClientID or
 // ReasonBadRegister.
 func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 	s := newSession(cfg, Device, now)
+	d = cmp.Or(d, V2)
 	s.speak(d)
 	s.id = r.ID
 	if err := checkRegister(d, &r); err != nil {

@@ -255,3 +255,9 @@ func TestDeviceRegisterDeadline(t *testing.T) {
 	d.until(epoch.Add(10 * time.Second))
 	d.want(`out "\x01#d"`, `out "\x01#d"`, `out "\x01#d"`, "event closed register_refused")
 }
+
+func TestDeviceSpeaksV2ByDefault(t *testing.T) {
+	if got := NewDevice(nil, Unknown, Register{ID: "d"}, epoch).Dialect(); got != V2 {
+		t.Errorf("got %v, want v2", got)
+	}
+}

@@ -2,24 +2,50 @@ package tcpserver
 
 import "sync"
 
-// inbound is one read, taken from the pool only when there is data.
+// inbound is one read, taken from a pool only when there is something to read.
+// Most reads are small; they wait for their turn in a small buffer, so that a
+// hundred thousand devices that speak at once do not take gigabytes.
 type inbound struct {
-	buf [readBufferSize]byte
+	buf []byte // smallRead or readBufferSize bytes
 	n   int
 	err error // what ended the stream, nil while it goes on
 
 	next *inbound // in a connection's inbox the one before, in its input the one after
 }
 
-var inboundPool = sync.Pool{New: func() any { return new(inbound) }}
+var (
+	smallReads = sync.Pool{New: func() any { return &inbound{buf: make([]byte, smallRead)} }}
+	largeReads = sync.Pool{New: func() any { return &inbound{buf: make([]byte, readBufferSize)} }}
+)
 
-func takeInbound() *inbound {
-	in := inboundPool.Get().(*inbound)
-	in.n, in.err, in.next = 0, nil, nil
+// takeLarge returns a buffer to read into.
+func takeLarge() *inbound { return largeReads.Get().(*inbound) }
+
+// takeSmall returns a buffer for p, which fits, and the end of the stream.
+func takeSmall(p []byte, err error) *inbound {
+	in := smallReads.Get().(*inbound)
+	in.n, in.err = copy(in.buf, p), err
 	return in
 }
 
-func (in *inbound) release() { inboundPool.Put(in) }
+// fitted returns in, or a small copy of it where that will do.
+func (in *inbound) fitted() *inbound {
+	if in.n > smallRead {
+		return in
+	}
+	small := takeSmall(in.bytes(), in.err)
+	in.release()
+	return small
+}
+
+func (in *inbound) release() {
+	in.n, in.err, in.next = 0, nil, nil
+	if len(in.buf) == smallRead {
+		smallReads.Put(in)
+	} else {
+		largeReads.Put(in)
+	}
+}
 
 // bytes is what was read.
 func (in *inbound) bytes() []byte { return in.buf[:in.n] }

@@ -80,6 +80,7 @@ func (c *Config) setDefaults() {
 // Bounds that are not settings.
 const (
 	readBufferSize = 16 << 10 // bytes of one read
+	smallRead      = 512      // bytes; most reads are not larger
 	// maxInbox is how many reads may wait for a turn before reading pauses.
 	maxInbox = 4
 	// turnEvents is how many events one turn handles before other

@@ -158,6 +158,18 @@ func TestMemoryOfAnIdleClient(t *testing.T) {
 	}
 }
 
+// A hundred thousand devices may speak at once, each a few bytes.
+func TestSmallReadWaitsInASmallBuffer(t *testing.T) {
+	for _, c := range []struct{ read, want int }{{0, smallRead}, {1, smallRead}, {smallRead, smallRead}, {smallRead + 1, readBufferSize}} {
+		in := takeLarge()
+		in.n = copy(in.buf, make([]byte, c.read))
+		if in = in.fitted(); len(in.buf) != c.want || in.n != c.read {
+			t.Errorf("a read of %d bytes waits as %d in a buffer of %d, want %d", c.read, in.n, len(in.buf), c.want)
+		}
+		in.release()
+	}
+}
+
 func TestOneGoroutinePerIdleClient(t *testing.T) {
 	gw := &counting{}
 	srv := liveServer(t, gw.connect)

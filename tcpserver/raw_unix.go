@@ -33,8 +33,7 @@ func (c *conn) waitForInput(ready func(fd uintptr) bool) *inbound {
 	in := c.in
 	c.in = nil
 	if err != nil { // not of a read, but of the wait: we have closed the socket
-		in = takeInbound()
-		in.err = err
+		in = takeSmall(nil, err)
 	}
 	return in
 }
@@ -45,9 +44,9 @@ func (c *conn) readReady(fd uintptr) bool {
 	if c.mustPause() {
 		return true
 	}
-	in := takeInbound()
+	in := takeLarge()
 	for {
-		n, err := syscall.Read(int(fd), in.buf[:])
+		n, err := syscall.Read(int(fd), in.buf)
 		switch {
 		case err == syscall.EINTR:
 			continue
@@ -61,7 +60,7 @@ func (c *conn) readReady(fd uintptr) bool {
 		default:
 			in.n = n
 		}
-		c.in = in
+		c.in = in.fitted()
 		return true
 	}
 }

@@ -83,9 +83,7 @@ func (c *conn) waitBlocking() *inbound {
 	if c.mustPause() {
 		return nil
 	}
-	var small [512]byte
+	var small [smallRead]byte
 	n, err := c.nc.Read(small[:])
-	in := takeInbound()
-	in.n, in.err = copy(in.buf[:], small[:n]), err
-	return in
+	return takeSmall(small[:n], err)
 }

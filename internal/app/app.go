@@ -21,6 +21,7 @@ import (
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/version"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
@@ -138,11 +139,14 @@ func (a *App) tcpConfig() tcpserver.Config {
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:     a.gw,
 		Ready:       a.checks,
 		Version:     api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Metrics:     m.Handler(),
+		Recorder:    m,
 		Logger:      a.log,
 		Hosts:       c.HTTP.Hosts,
 		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr),
@@ -160,6 +164,8 @@ func (a *App) apiConfig() api.Config {
 	}
 	return out
 }
+
+func (a *App) tcpStats() metrics.TCPStats { return metrics.TCPStats(a.tcp.Stats()) }
 
 // checks is what /readyz shows.
 func (a *App) checks() []api.Check {

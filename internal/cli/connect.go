@@ -243,6 +243,8 @@ func (fl *fleet) tell(h happening) {
 			fl.lost++
 		}
 		delete(fl.online, h.client)
+	case "left":
+		delete(fl.online, h.client)
 	case "received":
 		fl.received++
 	case "stored":

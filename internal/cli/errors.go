@@ -67,7 +67,7 @@ func (e *environ) hint(p *client.Problem) string {
 	case client.CodeAckTimeout:
 		return "the device may still have got it; give it longer with --wait"
 	case client.CodeQueueFull:
-		return `"longwire clients kick --purge" cancels what is queued for it`
+		return `try again when the client has taken some; "longwire clients kick --purge" cancels what is queued`
 	case client.CodeDraining, client.CodeUnavailable:
 		return `nothing was promised; try again, "longwire health" says when it is ready`
 	case "":

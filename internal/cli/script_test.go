@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(2 * time.Minute), // a command that hangs is killed
+		Deadline:            time.Now().Add(5 * time.Minute), // a command that hangs is killed
 		Setup: func(env *testscript.Env) error {
 			g := startGateway()
 			p, err := startDevicePort()
@@ -76,7 +76,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience bounds the wait for something that another process is about to do.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // asked waits until the last request that the gateway got matches: asked REGEXP.
 func asked(ts *testscript.TestScript, neg bool, args []string) {

@@ -145,7 +145,7 @@ func Default() *Config {
 			ReadTimeout:       30 * second,
 			IdleTimeout:       2 * minute,
 			MaxHeader:         32 * KiB,
-			MaxBody:           1 * MiB,
+			MaxBody:           2 * MiB,
 			MaxWait:           minute,
 			AccessLog:         true,
 		},

@@ -28,10 +28,6 @@ func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many b
 
 // settle gives a delivery its final state, unless it has one.
 func (m *machine) settle(o *gateway.Outcome) error {
-	c, err := m.client(o.Client)
-	if err != nil || c == nil {
-		return err
-	}
 	seq := o.Seq
 	if seq == 0 {
 		row, err := m.messageRow(o.Message)
@@ -42,30 +38,50 @@ func (m *machine) settle(o *gateway.Outcome) error {
 	}
 	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: nanos(o.SentAt),
 		at: nanos(o.At), result: o.Result}
+	c, err := m.client(o.Client)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		if done, err := m.settleFor(c, seq, o.Message, v); done || err != nil {
+			return err
+		}
+	}
+	_, err = m.lateRow(strangerKey(o.Client, seq), o.Client, seq, o.Message, v)
+	return err
+}
+
+// settleFor settles a known client's delivery; done is false when it has none.
+func (m *machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
 	if h := m.heads[seq]; h != nil && h.form == formBitmap {
-		return m.settleBit(c, h, o.Message, v)
+		return true, m.settleBit(c, h, named, v)
 	}
 	q, err := m.queuedRow(c.ord, seq)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if q != nil && sameMessage(o.Message, q.id) {
-		return m.settleRow(c, seq, q, v)
+	if q != nil && sameMessage(named, q.id) {
+		return true, m.settleRow(c, seq, q, v)
 	}
-	k := finalKey(c.ord, seq)
-	f, err := m.finalRow(k)
-	if err != nil {
-		return err
-	}
-	if f != nil && sameMessage(o.Message, f.id) {
-		m.lateAck(k, f, c, seq, v)
-		return nil
+	if done, err = m.lateRow(finalKey(c.ord, seq), c.id, seq, named, v); done || err != nil {
+		return done, err
 	}
 	h, err := m.head(seq)
 	if err != nil || h == nil || h.form != formBitmap {
-		return err
+		return false, err
 	}
-	return m.settleBit(c, h, o.Message, v)
+	return true, m.settleBit(c, h, named, v)
+}
+
+// lateRow keeps a late ack of a delivery whose final row is at key, if there is
+// one.
+func (m *machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, named gateway.MessageID, v verdict) (bool, error) {
+	f, err := m.finalRow(key)
+	if err != nil || f == nil || !sameMessage(named, f.id) {
+		return false, err
+	}
+	m.lateAck(key, f, id, seq, v)
+	return true, nil
 }
 
 // sameMessage guards against a sequence of another log: the message that an
@@ -152,13 +168,13 @@ func (m *machine) completeMany(h *head, at int64) (*gateway.Message, error) {
 }
 
 // lateAck keeps an ack that came after another final state; the first one only.
-func (m *machine) lateAck(key []byte, f *finalRow, c *client, seq gateway.Seq, v verdict) {
+func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
 	if v.state != gateway.Acked || f.state == gateway.Acked || f.lateAt != 0 {
 		return
 	}
 	f.lateAt, f.lateResult = v.at, v.result
 	m.set(key, f.encode(key))
-	s := gateway.Settlement{Delivery: f.delivery(c.id, seq), Late: true}
+	s := gateway.Settlement{Delivery: f.delivery(id, seq), Late: true}
 	m.notices = append(m.notices, notice{settlement: s})
 }
 
@@ -213,7 +229,7 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 			f = &finalRow{id: h.id, createdAt: h.createdAt, expiresAt: h.expiresAt, many: true, state: s,
 				finalAt: h.completedAt}
 		}
-		m.lateAck(k, f, c, h.seq, v)
+		m.lateAck(k, f, c.id, h.seq, v)
 		return nil
 	}
 	return nil

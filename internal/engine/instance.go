@@ -49,7 +49,7 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 // openInstance opens the database in dir; onSeal is told when it is sealed.
 func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*instance, error) {
 	inst := &instance{}
-	inst.fs = newSealFS(o.FS, onSeal)
+	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{

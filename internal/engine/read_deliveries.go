@@ -38,7 +38,7 @@ func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		return v.rowDelivery(row, row.ord, client)
 	}
 	if slices.Contains(row.unknown, client) {
-		return row.failed(gateway.ReasonUnknownClient).delivery(client, row.seq), true, nil
+		return v.strangerDelivery(row, client)
 	}
 	c, known, err := v.clientRow(client)
 	if err != nil {
@@ -87,6 +87,19 @@ func (v *view) rowDelivery(row *messageRow, o ordinal, client gateway.ClientID) 
 	}
 	return gateway.Delivery{Message: row.id, Client: client, Seq: row.seq, State: gateway.Queued,
 		CreatedAt: timeOf(row.createdAt), ExpiresAt: timeOf(row.expiresAt)}, true, nil
+}
+
+// strangerDelivery returns the delivery to a client that was not known.
+func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	k := strangerKey(client, row.seq)
+	f, err := v.finalRow(k)
+	if err == nil && f == nil {
+		err = &CorruptError{Key: k, Cause: errMissing}
+	}
+	if err != nil {
+		return d, false, err
+	}
+	return f.delivery(client, row.seq), true, nil
 }
 
 // bitDelivery returns a delivery that is a bit.
@@ -170,7 +183,7 @@ func (v *view) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 		case i < len(row.ords):
 			d, _, err = v.rowDelivery(row, row.ords[i], names[i])
 		default:
-			d = row.failed(gateway.ReasonUnknownClient).delivery(names[i], row.seq)
+			d, _, err = v.strangerDelivery(row, names[i])
 		}
 		if err != nil {
 			return err

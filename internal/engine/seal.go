@@ -33,12 +33,15 @@ const tableRetryDelay = 50 * time.Millisecond
 // delete files behind the back of its successor.
 type sealFS struct {
 	vfs.FS
+	dir    string       // the database's; files elsewhere (a backup) are not guarded
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
 }
 
-func newSealFS(fs vfs.FS, onSeal func(error)) *sealFS { return &sealFS{FS: fs, onSeal: onSeal} }
+func newSealFS(fs vfs.FS, dir string, onSeal func(error)) *sealFS {
+	return &sealFS{FS: fs, dir: dir, onSeal: onSeal}
+}
 
 // Err returns why the file system was sealed, nil while it is not.
 func (s *sealFS) Err() error {
@@ -62,11 +65,15 @@ func (s *sealFS) seal(cause error) {
 type class uint8
 
 const (
-	classVital class = iota // log, manifest, markers, options: seal
-	classTable              // sorted tables: Pebble tries again
+	classVital   class = iota // log, manifest, markers, options: seal
+	classTable                // sorted tables: Pebble tries again
+	classForeign              // not the database's: the error is the caller's
 )
 
-func classOf(name string) class {
+func (s *sealFS) classOf(name string) class {
+	if rest, ok := strings.CutPrefix(name, s.dir); !ok || rest != "" && !os.IsPathSeparator(rest[0]) {
+		return classForeign
+	}
 	if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob") {
 		return classTable
 	}
@@ -76,6 +83,9 @@ func classOf(name string) class {
 // do runs a change of the directory. A vital one seals on error and always
 // reports success; see sealFS.
 func (s *sealFS) do(c class, what, name string, change func() error) error {
+	if c == classForeign {
+		return change()
+	}
 	s.gate.RLock()
 	if s.cause.Load() != nil {
 		s.gate.RUnlock()
@@ -102,7 +112,7 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 // open runs a change that yields a file; a sealed vital one yields a void file.
 func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
-	c := classOf(name)
+	c := s.classOf(name)
 	err := s.do(c, what, name, func() (err error) { f, err = change(); return err })
 	if err != nil {
 		return nil, err
@@ -130,37 +140,37 @@ func (s *sealFS) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sealFile{File: f, fs: s, class: classVital, name: name}, nil
+	return &sealFile{File: f, fs: s, class: s.classOf(name), name: name}, nil
 }
 
 func (s *sealFS) Link(old, name string) error {
-	return s.do(classOf(name), "link", name, func() error { return s.FS.Link(old, name) })
+	return s.do(s.classOf(name), "link", name, func() error { return s.FS.Link(old, name) })
 }
 
 func (s *sealFS) Rename(old, name string) error {
-	return s.do(classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+	return s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
 }
 
 // Remove never seals: a file that stays costs space only.
 func (s *sealFS) Remove(name string) error {
-	return s.remove(func() error { return s.FS.Remove(name) })
+	return s.remove(name, s.FS.Remove)
 }
 
 func (s *sealFS) RemoveAll(name string) error {
-	return s.remove(func() error { return s.FS.RemoveAll(name) })
+	return s.remove(name, s.FS.RemoveAll)
 }
 
-func (s *sealFS) remove(change func() error) error {
+func (s *sealFS) remove(name string, change func(string) error) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
-	if s.cause.Load() != nil {
+	if s.cause.Load() != nil && s.classOf(name) != classForeign {
 		return nil
 	}
-	return change()
+	return change(name)
 }
 
 func (s *sealFS) MkdirAll(dir string, perm os.FileMode) error {
-	return s.do(classVital, "mkdir", dir, func() error { return s.FS.MkdirAll(dir, perm) })
+	return s.do(s.classOf(dir), "mkdir", dir, func() error { return s.FS.MkdirAll(dir, perm) })
 }
 
 // Lock grants Pebble's own lock without asking: the engine holds the directory

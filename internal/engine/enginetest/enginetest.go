@@ -88,7 +88,7 @@ type test struct {
 var ctx = context.Background()
 
 // patience bounds how long the suite waits for a store.
-const patience = 20 * time.Second
+var patience = 20 * time.Second
 
 // harness is a store under test with its clock and its observer.
 type harness struct {

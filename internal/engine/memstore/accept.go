@@ -75,7 +75,7 @@ func (s *Store) members(to gateway.Audience) []gateway.ClientID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ids []gateway.ClientID
-	for _, id := range s.ids {
+	for id := range s.ids.from("") {
 		c := s.clients[id]
 		if to.All || (to.Group != "" && inGroup(c, to.Group)) || (len(to.Labels) > 0 && hasLabels(c, to.Labels)) {
 			ids = append(ids, id)

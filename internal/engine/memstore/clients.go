@@ -44,8 +44,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
 	s.clients[id] = c
-	i, _ := slices.BinarySearch(s.ids, id)
-	s.ids = slices.Insert(s.ids, i, id)
+	s.ids.insert(id)
 	s.schedule(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClient(id, now) })
 	return c
 }

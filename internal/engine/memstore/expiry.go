@@ -158,7 +158,6 @@ func (s *Store) forgetClient(id gateway.ClientID, now time.Time) {
 		s.schedule(now.Add(s.opt.ForgetAfter/16+time.Second), again)
 	default:
 		delete(s.clients, id)
-		i, _ := slices.BinarySearch(s.ids, id)
-		s.ids = cut(s.ids, i)
+		s.ids.remove(id)
 	}
 }

@@ -104,12 +104,11 @@ func (s *Store) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
 func (s *Store) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from, found := slices.BinarySearch(s.ids, max(q.After, gateway.ClientID(q.Prefix)))
-	if found && s.ids[from] == q.After {
-		from++
-	}
 	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
-	for _, id := range s.ids[from:] {
+	for id := range s.ids.from(max(q.After, gateway.ClientID(q.Prefix))) {
+		if id == q.After {
+			continue
+		}
 		if !strings.HasPrefix(string(id), q.Prefix) || p.full() {
 			break
 		}

@@ -81,7 +81,7 @@ type Store struct {
 	closed    bool
 	seq       gateway.Seq
 	clients   map[gateway.ClientID]*client
-	ids       []gateway.ClientID // of clients, sorted
+	ids       idList // of clients
 	lanes     map[gateway.ClientID]*lane
 	messages  map[gateway.MessageID]*message
 	order     []*message // of messages, by rising id
