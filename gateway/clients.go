@@ -28,8 +28,8 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	c := Client{ClientRecord: rec}
 	s := g.hub.session(rec.ID)
 	if s == nil {
-		if c.LastClose == "" && !c.LastSeenAt.IsZero() {
-			c.LastClose = ReasonServerStopped
+		if c.LastClose == "" && !c.LastSeenAt.IsZero() && c.LastSeenAt.Before(g.startedAt) {
+			c.LastClose = ReasonServerStopped // no process has noted its end
 		}
 		return c
 	}

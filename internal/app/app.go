@@ -47,32 +47,37 @@ type App struct {
 
 // New opens the store and binds both listeners. Nothing is served before Start;
 // Stop releases everything, also after New alone.
-func New(cfg *config.Config, log *slog.Logger) (a *App, err error) {
-	a = &App{cfg: cfg, log: log, draining: make(chan struct{}), failed: make(chan error, 2)}
+func New(cfg *config.Config, log *slog.Logger) (*App, error) {
+	a := &App{cfg: cfg, log: log, draining: make(chan struct{}), failed: make(chan error, 2)}
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
-	defer func() {
-		if err != nil {
-			a.release()
-		}
-	}()
-	if a.store, err = openStore(cfg, log); err != nil {
-		return nil, err
+	if err := a.open(); err != nil {
+		return nil, errors.Join(err, a.release())
+	}
+	return a, nil
+}
+
+// open wires the parts from the store outwards. What it has opened when it
+// fails is release's to close.
+func (a *App) open() (err error) {
+	cfg := a.cfg
+	if a.store, err = openStore(cfg, a.log); err != nil {
+		return err
 	}
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
 	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
-		return nil, err
+		return err
 	}
 	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
-		return nil, fmt.Errorf("listen for HTTP: %w", err)
+		return fmt.Errorf("listen for HTTP: %w", err)
 	}
 	a.http = api.NewServer(a.apiConfig())
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
 	a.http.MaxHeaderBytes = int(cfg.HTTP.MaxHeader)
-	return a, nil
+	return nil
 }
 
 func (a *App) gatewayConfig() gateway.Config {
@@ -212,7 +217,11 @@ func (a *App) Stop(ctx context.Context) error {
 
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Drain.Timeout.Std())
 	defer cancel()
-	if err := a.tcp.Drain(ctx, tcpserver.DrainOptions{RetrySpread: a.cfg.Drain.RetrySpread.Std()}); err != nil {
+	spread := a.cfg.Drain.RetrySpread.Std()
+	if spread == 0 {
+		spread = -1 // at once; 0 would be the default
+	}
+	if err := a.tcp.Drain(ctx, tcpserver.DrainOptions{RetrySpread: spread}); err != nil {
 		a.log.Warn("some devices were cut off", "cause", err)
 	}
 	if err := a.http.Shutdown(ctx); err != nil {

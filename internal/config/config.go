@@ -51,7 +51,7 @@ type HTTP struct {
 	IdleTimeout       Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
 	MaxHeader         Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
 	MaxBody           Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
-	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"10m"`
+	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
 	AccessLog         bool     `yaml:"access_log" help:"log each request"`
 }
 

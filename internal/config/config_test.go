@@ -105,7 +105,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "false", "insecure": "true",
 		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
 		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",
-		"tcp.output_budget": "2MiB", "http.max_header": "16KiB", "http.max_body": "2MiB", "data.max_disk": "10GiB",
+		"tcp.output_budget": "2MiB", "http.max_header": "16KiB", "http.max_body": "3MiB", "data.max_disk": "10GiB",
 		"events.buffer_bytes": "1MiB", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
 		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "tcp.max_unregistered": "777", "clients.forget_after": "5h",
 	}

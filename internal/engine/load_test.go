@@ -201,8 +201,8 @@ func (w *worker) accept(ctx context.Context, to gateway.Audience) error {
 }
 
 // load runs workers until stop is closed, and returns a function that waits for
-// them. A failing call does not end a worker: that is the outside's life.
-func load(e *Engine, l *ledger, workers int, timeout time.Duration, stop <-chan struct{}) (wait func()) {
+// them. They keep still while gate is locked. A failing call does not end a worker: that is the outside's life.
+func load(e *Engine, l *ledger, workers int, timeout time.Duration, stop <-chan struct{}, gate *sync.RWMutex) (wait func()) {
 	var wg sync.WaitGroup
 	for i := range workers {
 		w := &worker{e: e, l: l, rng: rand.New(rand.NewPCG(uint64(i), rand.Uint64())), id: uint64(i), timeout: timeout}
@@ -215,7 +215,9 @@ func load(e *Engine, l *ledger, workers int, timeout time.Duration, stop <-chan 
 				case <-stop:
 					return
 				default:
+					gate.RLock()
 					_ = w.step()
+					gate.RUnlock()
 				}
 			}
 		})

@@ -219,7 +219,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 		return err
 	}
 	c.queued++
-	o := ordinal(tail64(k[:9]) & 0xffffffff)
+	o := ordinal(tail32(k[:5]))
 	n := c.perOrd[o]
 	n.n++
 	n.bytes += q.bytes()
