@@ -252,10 +252,11 @@ func (b *bulkRun) push(p *push, a *bulkAnswer, accepted chan struct{}) {
 	b.accepted(a, &m, p.wait.d > 0)
 }
 
-// accept stores a message. The next push to the same client may start when it
-// returns, which is before this message is final.
+// accept stores a message. The next push to the same client may start when the
+// order of this one is fixed, so that both can share a group commit.
 func (b *bulkRun) accept(p *push, accepted chan struct{}) (gateway.Receipt, error) {
-	defer close(accepted)
+	p.Placed = sync.OnceFunc(func() { close(accepted) })
+	defer p.Placed()
 	return b.server.gateway.Push(b.ctx, p.PushRequest)
 }
 

@@ -58,7 +58,7 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	now := time.Now()
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
-		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed,
 		IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	if r.OnlineOnly {

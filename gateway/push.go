@@ -12,6 +12,11 @@ type PushRequest struct {
 	OnlineOnly   bool // narrow a group, label or all audience to who is online now
 	QueueUnknown bool
 
+	// Placed, when set, is called as soon as the message's order is fixed,
+	// which is before Push returns: a Push that begins after the call is
+	// delivered after it. It is not called when the message was refused before.
+	Placed func()
+
 	IdempotencyKey string
 	Scope          string // principal the key belongs to
 	Fingerprint    [32]byte

@@ -51,7 +51,7 @@ type Store interface {
 
 	// Register remembers a client that has connected: created if new, labels
 	// and groups replaced where the registration brought any (nil keeps
-	// them), last seen set. It returns the record when it is applied; it need
+	// them), last seen set, last close cleared. It returns the record when it is applied; it need
 	// not be durable before (the client would register again), but takes its
 	// place in the log before any Accept that follows.
 	Register(ctx context.Context, r Registration) (ClientRecord, error)
@@ -144,6 +144,11 @@ type Acceptance struct {
 	// Only, when set, narrows a group, label or all audience; it is asked
 	// once for each member at acceptance. It must be quick.
 	Only func(ClientID) bool
+
+	// Placed, when set, is called once the message has its place in the log,
+	// before it is durable: an Accept that begins after the call comes after it. It is
+	// not called when the message was refused before. It must not block.
+	Placed func()
 
 	// IdempotencyKey is "" for none, Scope is the principal it belongs to,
 	// Fingerprint a hash of the request it must be repeated with. They are

@@ -34,7 +34,7 @@ func (m *machine) register(e *registerEvent, r *result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.connectedIn = later(c.lastSeenAt, e.At), m.record.incarnation
+	c.lastSeenAt, c.lastClose, c.connectedIn = later(c.lastSeenAt, e.At), "", m.record.incarnation
 	c.rowDirty = true
 	m.touch(c)
 	return m.clientRecord(c, r)

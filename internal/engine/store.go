@@ -29,7 +29,8 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 		}
 		ev.mask, ev.Only = mask, nil
 	}
-	r, err := e.do(ctx, ev)
+	ev.Placed = nil
+	r, err := e.place(ctx, ev, a.Placed)
 	if err == nil {
 		e.stats.accepted(time.Since(begun))
 	}
@@ -38,13 +39,19 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev event) (result, error) {
+func (e *Engine) do(ctx context.Context, ev event) (result, error) { return e.place(ctx, ev, nil) }
+
+// place is do, and calls placed when the event's order is fixed.
+func (e *Engine) place(ctx context.Context, ev event, placed func()) (result, error) {
 	if err := ctx.Err(); err != nil {
 		return result{}, unavailable(err)
 	}
 	o := newOp(ev, true, true)
 	if err := e.queue.push(ctx, o); err != nil {
 		return result{}, unavailable(err)
+	}
+	if placed != nil {
+		placed()
 	}
 	select {
 	case <-o.done:

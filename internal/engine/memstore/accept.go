@@ -45,6 +45,9 @@ func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Recei
 		return gateway.Receipt{}, err
 	}
 	m := s.store(a, audience)
+	if a.Placed != nil {
+		a.Placed()
+	}
 	observe(&s.accepts, time.Since(began))
 	return gateway.Receipt{Message: m.export(false)}, nil
 }

@@ -37,6 +37,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	}
 	c.LastSeenAt = r.At
 	c.connected = true
+	c.LastClose = ""
 	return c.export(), nil
 }
 

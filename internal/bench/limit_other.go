@@ -1,0 +1,5 @@
+//go:build !unix
+
+package bench
+
+func clientsByFileLimit() int { return maxClients }

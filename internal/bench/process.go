@@ -1,0 +1,246 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// role is what a process under test is.
+type role uint8
+
+const (
+	gatewayServer role = iota
+	bareHandler
+)
+
+// target is a process under test.
+type target struct {
+	tcp  string // address of the device port; "" for the bare handler
+	http string // address of the API
+	pid  int
+	key  string       // API key; "" = none needed
+	stop func() error // ends it and waits; more calls do nothing
+}
+
+// starter starts a process with its store in dir and returns when it serves.
+// The process ends with ctx at the latest.
+type starter func(ctx context.Context, r role, dir string) (*target, error)
+
+// Bounds of a process's life.
+const (
+	startTimeout = time.Minute      // until it tells where it listens
+	stopTimeout  = 15 * time.Second // from the request to stop to the kill
+	tailBytes    = 4 << 10          // of what it says on standard error
+)
+
+// startProcess runs this binary again.
+func startProcess(ctx context.Context, r role, dir string) (*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	if r == bareHandler {
+		return startCommand(ctx, exec.Command(self, "bench", bareName), "")
+	}
+	key := "lwk_bench_" + rand.Text()
+	cmd := exec.Command(self, "serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", dir,
+		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s")
+	cmd.Env = append(cleanEnv(os.Environ()), "LONGWIRE_AUTH_API_KEYS="+key)
+	return startCommand(ctx, cmd, key)
+}
+
+// cleanEnv leaves out settings of longwire that belong to another gateway.
+func cleanEnv(env []string) []string {
+	var kept []string
+	for _, entry := range env {
+		if !strings.HasPrefix(entry, "LONGWIRE_") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// startCommand starts cmd and waits for its greeting.
+func startCommand(ctx context.Context, cmd *exec.Cmd, key string) (*target, error) {
+	said, saying := io.Pipe()
+	complaints := &tail{}
+	cmd.Stdout, cmd.Stderr = saying, complaints
+	cmd.WaitDelay = stopTimeout
+	cmd.SysProcAttr = dieWithParent()
+	exited, err := launch(cmd, saying)
+	if err != nil {
+		return nil, err
+	}
+	stop := stopper(cmd, exited)
+	context.AfterFunc(ctx, func() { _ = stop() })
+
+	t := &target{pid: cmd.Process.Pid, key: key, stop: stop}
+	greeted := make(chan error, 1)
+	go func() { // ends with the process, which closes the pipe
+		lines := bufio.NewReader(said)
+		greeted <- t.readGreeting(lines)
+		_, _ = io.Copy(io.Discard, lines)
+	}()
+	select {
+	case err = <-greeted:
+	case <-time.After(startTimeout):
+		err = fmt.Errorf("it did not say within %s where it listens", startTimeout)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		err = errors.Join(err, stop())
+		if text := complaints.String(); text != "" {
+			err = fmt.Errorf("%w; it said: %s", err, text)
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+// launch starts cmd on a thread of its own that lives as long as the process:
+// on Linux a process is told of the death of the thread that started it. The
+// channel is closed when the process has ended and output is at its end.
+func launch(cmd *exec.Cmd, output *io.PipeWriter) (exited chan struct{}, err error) {
+	exited = make(chan struct{})
+	started := make(chan error)
+	go func() { // ends with the process
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		_ = cmd.Wait() // how it ended says nothing: it was told to, or the caller sees its silence
+		output.Close()
+		close(exited)
+	}()
+	return exited, <-started
+}
+
+// stopper returns a function that asks the process to end, kills it when it
+// does not, and waits.
+func stopper(cmd *exec.Cmd, exited <-chan struct{}) func() error {
+	return sync.OnceValue(func() error {
+		if runtime.GOOS == "windows" { // no signal to ask with
+			_ = cmd.Process.Kill()
+		} else {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		}
+		select {
+		case <-exited:
+			return nil
+		case <-time.After(stopTimeout):
+		}
+		_ = cmd.Process.Kill()
+		<-exited
+		return fmt.Errorf("process %d did not stop within %s and was killed", cmd.Process.Pid, stopTimeout)
+	})
+}
+
+// readGreeting takes the addresses from what a starting process says. The line
+// with the API's comes after the line with the device port's.
+func (t *target) readGreeting(r *bufio.Reader) error {
+	for range 100 {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return errors.New("it ended without saying where it listens")
+		}
+		if addr, ok := labelled(line, "devices"); ok {
+			t.tcp = addr
+		}
+		if url, ok := labelled(line, "HTTP API"); ok {
+			t.http = strings.TrimPrefix(url, "http://")
+			return nil
+		}
+	}
+	return errors.New("it said much, but not where it listens")
+}
+
+// labelled returns the word after label at a line's start.
+func labelled(line, label string) (word string, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(line), label+" ")
+	return strings.TrimSpace(rest), ok
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	end []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end = append(t.end, p...)
+	if over := len(t.end) - tailBytes; over > 0 {
+		t.end = append(t.end[:0], t.end[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.end))
+}
+
+// callTimeout bounds one call to a process under test that is not load.
+const callTimeout = time.Minute
+
+// call does one request and returns the answer's status and body, of which it
+// reads at most 64 MiB.
+func (t *target) call(ctx context.Context, method, path, contentType string, body []byte) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+t.http+path, strings.NewReader(string(body)))
+	if err != nil {
+		return 0, nil, err
+	}
+	if t.key != "" {
+		req.Header.Set("Authorization", "Bearer "+t.key)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	return resp.StatusCode, answer, err
+}
+
+// want is call for an answer with one status.
+func (t *target) want(ctx context.Context, status int, method, path, contentType string, body []byte) ([]byte, error) {
+	got, answer, err := t.call(ctx, method, path, contentType, body)
+	if err == nil && got != status {
+		err = fmt.Errorf("%s %s: status %d instead of %d: %.200s", method, path, got, status, answer)
+	}
+	return answer, err
+}
+
+// cpuDuring returns the CPU time that the process takes while do runs; 0 where
+// that is not known.
+func (t *target) cpuDuring(do func() error) (time.Duration, error) {
+	before, errBefore := processCPU(t.pid)
+	err := do()
+	after, errAfter := processCPU(t.pid)
+	if errBefore != nil || errAfter != nil {
+		return 0, err
+	}
+	return after - before, err
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package bench
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+const notHere = notMeasured("memory and CPU time of another process are read on Linux only")
+
+func dieWithParent() *syscall.SysProcAttr { return nil }
+
+func processCPU(int) (time.Duration, error) { return 0, notHere }
+
+func processRSS(int) (int64, error) { return 0, notHere }
+
+func osVersion() string { return runtime.GOOS }
+
+func loadAverage() float64 { return 0 }
+
+func preallocate(*os.File, int64) error { return nil }
+
+func syncData(f *os.File) error { return f.Sync() }

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var errFault = errors.New("injected fault")
+
+// fault is what goes wrong with one kind of change of the disk.
+type fault struct {
+	file string // log, manifest, table, marker, dir
+	op   string // create, write, sync
+	mode string // fails, applied (done, and reported as failed), full, slow
+}
+
+// faultFS makes the disk fail. A fault hits once, but a full disk is full until
+// it is healed.
+type faultFS struct {
+	vfs.FS
+	fault fault
+	armed atomic.Bool
+	hits  atomic.Int64
+}
+
+func fileKind(name string) string {
+	switch base := filepath.Base(name); {
+	case strings.HasSuffix(base, ".log"):
+		return "log"
+	case strings.HasPrefix(base, "MANIFEST"):
+		return "manifest"
+	case strings.HasSuffix(base, ".sst"):
+		return "table"
+	case strings.HasPrefix(base, "marker"):
+		return "marker"
+	case base == nameDB:
+		return "dir"
+	}
+	return "other"
+}
+
+// do runs one change, or makes it go wrong.
+func (f *faultFS) do(op, name string, change func() error) error {
+	if f.fault.file != fileKind(name) || f.fault.op != op || !f.armed.Load() {
+		return change()
+	}
+	f.hits.Add(1)
+	switch f.fault.mode {
+	case "full":
+		return syscall.ENOSPC
+	case "slow":
+		<-time.After(5 * time.Millisecond)
+		return change()
+	}
+	if !f.armed.CompareAndSwap(true, false) {
+		return change()
+	}
+	if f.fault.mode == "applied" {
+		return errors.Join(errFault, change())
+	}
+	return errFault
+}
+
+func (f *faultFS) wrap(name string, file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &faultFile{File: file, fs: f, name: name}, nil
+}
+
+func (f *faultFS) create(name string, make func() (vfs.File, error)) (file vfs.File, err error) {
+	err = f.do("create", name, func() (err error) { file, err = make(); return err })
+	if err != nil && file != nil {
+		_ = file.Close()
+	}
+	return f.wrap(name, file, err)
+}
+
+func (f *faultFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.create(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
+}
+
+func (f *faultFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.create(name, func() (vfs.File, error) { return f.FS.ReuseForWrite(old, name, c) })
+}
+
+func (f *faultFS) OpenDir(name string) (vfs.File, error) {
+	file, err := f.FS.OpenDir(name)
+	return f.wrap(name, file, err)
+}
+
+func (f *faultFS) Unwrap() vfs.FS { return f.FS }
+
+type faultFile struct {
+	vfs.File
+	fs   *faultFS
+	name string
+}
+
+func (f *faultFile) Write(p []byte) (n int, err error) {
+	err = f.fs.do("write", f.name, func() (err error) { n, err = f.File.Write(p); return err })
+	return n, err
+}
+
+func (f *faultFile) Sync() error     { return f.fs.do("sync", f.name, f.File.Sync) }
+func (f *faultFile) SyncData() error { return f.fs.do("sync", f.name, f.File.SyncData) }
+func (f *faultFile) SyncTo(n int64) (full bool, err error) {
+	err = f.fs.do("sync", f.name, func() (err error) { full, err = f.File.SyncTo(n); return err })
+	return full, err
+}
+
+// Whatever write or sync goes wrong, in whatever way: nobody is told what is not
+// so, the store takes writes again once the disk does, and what was told is
+// still there, also after a power cut.
+func TestFaultMatrix(t *testing.T) {
+	for _, file := range []string{"log", "manifest", "table", "marker", "dir"} {
+		for _, op := range []string{"create", "write", "sync"} {
+			if file == "dir" && op != "sync" || file == "marker" && op != "create" {
+				continue
+			}
+			for _, mode := range []string{"fails", "applied", "full", "slow"} {
+				f := fault{file, op, mode}
+				t.Run(fmt.Sprintf("%s %s %s", file, op, mode), func(t *testing.T) { runFault(t, f) })
+			}
+		}
+	}
+}
+
+func runFault(t *testing.T, f fault) {
+	disk := vfs.NewCrashableMem()
+	fs, l := &faultFS{FS: disk, fault: f}, newLedger()
+	o := powerOptions(fs)
+	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
+	e := openTest(t, o)
+	e.Observe(l)
+	stop := make(chan struct{})
+	wait := load(e, l, 4, 2*time.Second, stop, new(sync.RWMutex))
+
+	records := func() uint64 { return e.stats.records.Load() }
+	eventually(t, "the load to begin", func() bool { return records() > 20 })
+	fs.armed.Store(true)
+	eventually(t, "the fault to hit", func() bool {
+		// Few files are made by themselves: a flush makes all kinds.
+		if v, err := e.reading(); err == nil {
+			_, _ = v.inst.db.AsyncFlush()
+			v.release()
+		}
+		return fs.hits.Load() > 0
+	})
+	if f.mode == "full" && f.file == "log" {
+		eventually(t, "the store to refuse", func() bool { return e.Health() != nil })
+	}
+	fs.armed.Store(false)
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	healed := records()
+	eventually(t, "the load to go on", func() bool { return records() > healed+20 })
+	close(stop)
+	wait()
+	drain(e)
+
+	check := func(what string, e *Engine) {
+		t.Helper()
+		for _, s := range l.losses(t, e) {
+			t.Errorf("%s: %s", what, s)
+		}
+		verifyView(t, e)
+		verifyOrder(t, e)
+	}
+	check("after healing", e)
+	for _, s := range l.faults {
+		t.Error(s)
+	}
+	check("after a power cut", openTest(t, powerOptions(disk.CrashClone(vfs.CrashCloneCfg{}))))
+	if err := e.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	check("after a restart", openTest(t, powerOptions(disk)))
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for !cond() {
+		select {
+		case <-timeout:
+			t.Fatalf("waited in vain for %s", what)
+		default:
+			pause()
+		}
+	}
+}
