@@ -38,6 +38,7 @@ type App struct {
 	tcp   *tcpserver.Server
 	http  *http.Server
 	ln    net.Listener // of http
+	admin *admin       // nil when the store is in memory, or the socket failed
 
 	draining chan struct{}
 	drainNow func()
@@ -63,6 +64,7 @@ func (a *App) open() (err error) {
 	if a.store, err = openStore(cfg, a.log); err != nil {
 		return err
 	}
+	a.openAdmin()
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
 	a.gw = gateway.New(a.gatewayConfig())
@@ -147,14 +149,16 @@ func (a *App) apiConfig() api.Config {
 	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats})
 	v := version.Get()
 	out := api.Config{
-		Gateway:     a.gw,
-		Ready:       a.checks,
-		Version:     api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
-		Metrics:     m.Handler(),
-		Recorder:    m,
-		Logger:      a.log,
-		Hosts:       c.HTTP.Hosts,
-		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr),
+		Gateway:  a.gw,
+		Ready:    a.checks,
+		Version:  api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Metrics:  m.Handler(),
+		Recorder: m,
+		Logger:   a.log,
+		Hosts:    c.HTTP.Hosts,
+		// Whoever opens the API to a network without keys may name its hosts;
+		// else it answers to any, for we cannot know how it is called there.
+		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr) && len(c.HTTP.Hosts) == 0,
 		MaxBody:     int64(c.HTTP.MaxBody),
 		MaxWait:     c.HTTP.MaxWait.Std(),
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
@@ -185,6 +189,9 @@ func (a *App) checks() []api.Check {
 
 // Start serves. It returns at once; Failed tells when a listener dies.
 func (a *App) Start() {
+	if a.admin != nil {
+		a.admin.start()
+	}
 	a.serving.Go(func() {
 		if err := a.tcp.Serve(); err != nil {
 			a.failed <- fmt.Errorf("serve devices: %w", err)
@@ -249,6 +256,9 @@ func (a *App) release() error {
 	}
 	if a.wheel != nil {
 		a.wheel.Stop()
+	}
+	if a.admin != nil {
+		a.admin.close()
 	}
 	if a.store != nil {
 		if err := a.store.Close(); err != nil {

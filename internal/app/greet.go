@@ -43,7 +43,7 @@ func (a *App) greet(out io.Writer) {
   data        %s
 
 Be a device in another terminal, and push to it from a third:
-  nc %s %s            then type: REGISTER demo
+  nc %s %s            then type: REGISTER demo    (or: longwire connect --id demo)
   curl -d 'hello' '%s/v1/clients/demo/messages?wait=30s'
 
 `, version.Get().Version, a.TCPAddr(), api, api, store, host, port, api)

@@ -43,7 +43,7 @@ func TestCheckerSees(t *testing.T) {
 		{"protocol", "golang.org/x/sys/unix", "standard library only"},
 		{"client", "github.com/google/uuid", "standard library only"},
 		{"device", "github.com/coder/websocket", "standard library only"},
-		{"tcpserver", "github.com/go-chi/chi/v5", "only api may"},
+		{"tcpserver", "github.com/go-chi/chi/v5", "only api and internal/bench may"},
 		{"api", "github.com/cockroachdb/pebble/v2", "only internal/engine may"},
 		{"internal/engine/memstore", "github.com/cockroachdb/pebble/v2/vfs", "only internal/engine may"},
 		{"internal/app", "github.com/prometheus/client_golang/prometheus", "only internal/metrics may"},

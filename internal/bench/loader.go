@@ -98,10 +98,10 @@ func (l *loader) run(ctx context.Context, d time.Duration, total *sample) error 
 	return errors.Join(errs...)
 }
 
-// run calls until ctx ends; the last call is completed.
+// run calls until ctx ends, and once at least; the last call is completed.
 func (c *caller) run(ctx context.Context, status string, s *sample) error {
 	_ = c.conn.SetDeadline(time.Now().Add(maxDuration + callTimeout))
-	for ctx.Err() == nil {
+	for s.done == 0 || ctx.Err() == nil {
 		start := time.Now()
 		c.request = c.write(c.request[:0], c.random.IntN(c.clients))
 		if _, err := c.conn.Write(c.request); err != nil {
@@ -175,4 +175,3 @@ func statusText(b []byte) string {
 	}
 	return string(b)
 }
-

@@ -50,9 +50,6 @@ func (b *bench) takeTurns(ctx context.Context, ours, theirs side) (match, error)
 		if round < 0 {
 			continue
 		}
-		if a.done == 0 || o.done == 0 {
-			return m, fmt.Errorf("nothing was done within %s", d)
-		}
 		m.ours, m.theirs = append(m.ours, a), append(m.theirs, o)
 	}
 	return m, ctx.Err()

@@ -1,6 +1,6 @@
 // Package cli is the command line of longwire: one file per command. It reaches
 // a gateway through package client only; a simulated device speaks package
-// protocol over TCP.
+// protocol over TCP. The store commands alone open a data directory themselves.
 package cli
 
 import (
@@ -127,7 +127,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 		&cobra.Group{ID: groupAPI, Title: "Through the API of a running gateway:"},
 		&cobra.Group{ID: groupDevice, Title: "Devices:"})
 	root.AddCommand(
-		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand())...)
+		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand())...)
 	root.AddCommand(
 		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand())...)
 	root.AddCommand(inGroup(groupDevice, e.connectCommand())...)

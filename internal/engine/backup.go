@@ -19,7 +19,7 @@ func (e *Engine) Backup(dir string) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return err
 	}
 	err := e.read(func(v *view) error {
@@ -56,7 +56,7 @@ func Restore(backup string, o Options) error {
 		return fmt.Errorf("backup %s is damaged: %d problems, the first: %s", backup, r.Count, r.Problems[0])
 	}
 	fs := o.FS
-	if err := fs.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := makeDir(fs, o.Dir); err != nil {
 		return err
 	}
 	lock, err := lockDir(fs, o.Dir)
@@ -102,7 +102,7 @@ func renameLog(dir string, o *Options) error {
 
 // copyDir copies the files of a directory and syncs them.
 func copyDir(fs vfs.FS, from, to string) error {
-	if err := fs.MkdirAll(to, 0o755); err != nil {
+	if err := makeDir(fs, to); err != nil {
 		return err
 	}
 	names, err := fs.List(from)

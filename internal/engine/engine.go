@@ -71,7 +71,7 @@ const (
 // before it returns: what a crash left behind is applied and on stable storage.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := lockDir(o.FS, o.Dir)
@@ -383,6 +383,27 @@ func writeFormatFile(fs vfs.FS, dir, name string) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
+}
+
+// makeDir makes a directory, and its parents where they are missing, so that a
+// power cut does not take it away again with all that was synced inside.
+func makeDir(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if _, err := fs.Stat(dir); err == nil {
+		if parent != dir {
+			_ = syncDir(fs, parent) // an earlier start may have been cut short before it; it may also be another's
+		}
+		return nil
+	}
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
 }
 
 func syncDir(fs vfs.FS, dir string) error {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 var errFault = errors.New("injected fault")
@@ -21,6 +24,7 @@ type fault struct {
 	file string // log, manifest, table, marker, dir
 	op   string // create, write, sync
 	mode string // fails, applied (done, and reported as failed), full, slow
+	at   int64  // instead of file and op: the change with this number
 }
 
 // faultFS makes the disk fail. A fault hits once, but a full disk is full until
@@ -30,6 +34,8 @@ type faultFS struct {
 	fault fault
 	armed atomic.Bool
 	hits  atomic.Int64
+	// changes counts what was done or failed so far.
+	changes atomic.Int64
 }
 
 func fileKind(name string) string {
@@ -50,7 +56,10 @@ func fileKind(name string) string {
 
 // do runs one change, or makes it go wrong.
 func (f *faultFS) do(op, name string, change func() error) error {
-	if f.fault.file != fileKind(name) || f.fault.op != op || !f.armed.Load() {
+	if f.fault.at > 0 && f.changes.Add(1) < f.fault.at {
+		return change()
+	}
+	if f.fault.at == 0 && (f.fault.file != fileKind(name) || f.fault.op != op) || !f.armed.Load() {
 		return change()
 	}
 	f.hits.Add(1)
@@ -93,6 +102,10 @@ func (f *faultFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.
 	return f.create(name, func() (vfs.File, error) { return f.FS.ReuseForWrite(old, name, c) })
 }
 
+func (f *faultFS) Rename(old, name string) error {
+	return f.do("rename", name, func() error { return f.FS.Rename(old, name) })
+}
+
 func (f *faultFS) OpenDir(name string) (vfs.File, error) {
 	file, err := f.FS.OpenDir(name)
 	return f.wrap(name, file, err)
@@ -122,13 +135,15 @@ func (f *faultFile) SyncTo(n int64) (full bool, err error) {
 // so, the store takes writes again once the disk does, and what was told is
 // still there, also after a power cut.
 func TestFaultMatrix(t *testing.T) {
-	for _, file := range []string{"log", "manifest", "table", "marker", "dir"} {
-		for _, op := range []string{"create", "write", "sync"} {
-			if file == "dir" && op != "sync" || file == "marker" && op != "create" {
-				continue
-			}
+	for file, ops := range map[string][]string{
+		"log":      {"create", "write", "sync"},
+		"manifest": {"write", "sync"}, // made when a store is opened: see TestFaultWhileOpening
+		"table":    {"create", "write", "sync"},
+		"dir":      {"sync"},
+	} {
+		for _, op := range ops {
 			for _, mode := range []string{"fails", "applied", "full", "slow"} {
-				f := fault{file, op, mode}
+				f := fault{file: file, op: op, mode: mode}
 				t.Run(fmt.Sprintf("%s %s %s", file, op, mode), func(t *testing.T) { runFault(t, f) })
 			}
 		}
@@ -143,16 +158,22 @@ func runFault(t *testing.T, f fault) {
 	e := openTest(t, o)
 	e.Observe(l)
 	stop := make(chan struct{})
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
 	wait := load(e, l, 4, 2*time.Second, stop, new(sync.RWMutex))
 
 	records := func() uint64 { return e.stats.records.Load() }
 	eventually(t, "the load to begin", func() bool { return records() > 20 })
 	fs.armed.Store(true)
+	var flushing atomic.Bool
 	eventually(t, "the fault to hit", func() bool {
-		// Few files are made by themselves: a flush makes all kinds.
-		if v, err := e.reading(); err == nil {
-			_, _ = v.inst.db.AsyncFlush()
-			v.release()
+		// Few files are made by themselves: a flush makes all kinds. It waits
+		// while the disk is full.
+		if flushing.CompareAndSwap(false, true) {
+			go func() {
+				_ = e.read(func(v *view) error { return v.inst.db.Flush() })
+				flushing.Store(false)
+			}()
 		}
 		return fs.hits.Load() > 0
 	})
@@ -162,8 +183,9 @@ func runFault(t *testing.T, f fault) {
 	fs.armed.Store(false)
 	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
 	healed := records()
+	eventually(t, "the last flush to end", func() bool { return !flushing.Load() })
 	eventually(t, "the load to go on", func() bool { return records() > healed+20 })
-	close(stop)
+	end()
 	wait()
 	drain(e)
 
@@ -184,6 +206,50 @@ func runFault(t *testing.T, f fault) {
 		t.Errorf("close: %v", err)
 	}
 	check("after a restart", openTest(t, powerOptions(disk)))
+}
+
+// A fault at any change that opening makes: Open says so, and the next one finds
+// everything.
+func TestFaultWhileOpening(t *testing.T) {
+	disk, l := vfs.NewCrashableMem(), newLedger()
+	e := openTest(t, powerOptions(disk))
+	e.Observe(l)
+	w := &worker{e: e, l: l, rng: rand.New(rand.NewPCG(1, 2)), clients: []gateway.ClientID{"a", "b"}}
+	for range 100 {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, mode := range []string{"fails", "applied", "full"} {
+		for n := int64(1); ; n++ {
+			cut := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, uint64(n)))})
+			fs := &faultFS{FS: cut, fault: fault{mode: mode, at: n}}
+			fs.armed.Store(true)
+			e, err := Open(powerOptions(fs))
+			if err == nil {
+				_ = e.Close()
+			}
+			if fs.hits.Load() == 0 {
+				if n < 10 {
+					t.Errorf("opening makes only %d changes", n)
+				}
+				break
+			}
+			again, err := Open(powerOptions(cut))
+			if err != nil {
+				t.Errorf("%s at change %d: %v", mode, n, err)
+				continue
+			}
+			for _, s := range l.losses(t, again) {
+				t.Errorf("%s at change %d: %s", mode, n, s)
+			}
+			verifyView(t, again)
+			_ = again.Close()
+		}
+	}
 }
 
 // eventually waits until cond holds.

@@ -218,6 +218,7 @@ func load(e *Engine, l *ledger, workers int, timeout time.Duration, stop <-chan 
 					gate.RLock()
 					_ = w.step()
 					gate.RUnlock()
+					pause()
 				}
 			}
 		})

@@ -32,7 +32,7 @@ func repair(o *Options, cause error) error {
 // not taken, and returns it.
 func quarantine(o *Options, name string) (string, error) {
 	dir := o.FS.PathJoin(o.Dir, nameQuarantine)
-	if err := o.FS.MkdirAll(dir, 0o755); err != nil {
+	if err := makeDir(o.FS, dir); err != nil {
 		return "", err
 	}
 	for n := 1; ; n++ {

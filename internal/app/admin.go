@@ -1,0 +1,208 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// adminSocket is where a running process is asked for what only the holder of
+// the data directory can do, such as an online backup: HTTP over a Unix-domain
+// socket in that directory. Its mode, 0600, is the whole of the access control;
+// nothing of it is on the network.
+const adminSocket = "admin.sock"
+
+// maxAdminBody bounds a request: a path and its envelope.
+const maxAdminBody = 16 << 10
+
+// backuper is a store that can be copied while it is written.
+type backuper interface{ Backup(dir string) error }
+
+// admin serves the socket.
+type admin struct {
+	store gateway.Store
+	dir   string // the data directory, absolute
+	log   *slog.Logger
+	ln    net.Listener
+	http  *http.Server
+
+	serving sync.WaitGroup
+	busy    sync.Mutex // held during a backup: one at a time
+}
+
+// listenAdmin opens the socket in the data directory, which this process holds:
+// one that is there already is what a killed process left.
+func listenAdmin(store gateway.Store, dir string, log *slog.Logger) (*admin, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, adminSocket)
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	ln, err := listenPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	a := &admin{store: store, dir: dir, log: log, ln: ln}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /stats", a.stats)
+	mux.HandleFunc("POST /backup", a.backup)
+	a.http = &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	return a, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() || info.IsDir() {
+		return fmt.Errorf("%s is not a socket; move it away", path)
+	}
+	return os.Remove(path)
+}
+
+// start serves on a goroutine that close ends and waits for.
+func (a *admin) start() {
+	a.serving.Go(func() {
+		if err := a.http.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Warn("the admin socket has ended", "cause", err)
+		}
+	})
+}
+
+// close removes the socket and waits for a backup under way, so that the store
+// is not closed beneath it.
+func (a *admin) close() {
+	_ = a.http.Close()
+	_ = a.ln.Close() // where start was not called
+	a.serving.Wait()
+	a.busy.Lock()
+	defer a.busy.Unlock()
+}
+
+// storeStats is what GET /stats answers.
+type storeStats struct {
+	Log       gateway.LogID `json:"log"`
+	Engine    string        `json:"engine"`
+	Health    string        `json:"health"` // ok, or why nothing is accepted
+	Clients   int           `json:"clients"`
+	Messages  int           `json:"messages"`
+	Queued    int           `json:"queued"`
+	OldestAt  time.Time     `json:"oldest_at,omitzero"`
+	DiskBytes int64         `json:"disk_bytes"`
+}
+
+func (a *admin) stats(w http.ResponseWriter, _ *http.Request) {
+	s := a.store.Stats()
+	out := storeStats{Log: a.store.Log(), Engine: s.Engine, Health: "ok", Clients: s.Clients, Messages: s.Messages,
+		Queued: s.Queued, OldestAt: s.OldestAt, DiskBytes: s.DiskBytes}
+	if err := a.store.Health(); err != nil {
+		out.Health = err.Error()
+	}
+	answer(w, http.StatusOK, out)
+}
+
+// backupRequest is the body of POST /backup.
+type backupRequest struct {
+	Dir string `json:"dir"` // absolute, as this process sees it; must not exist
+}
+
+type backupAnswer struct {
+	Dir  string        `json:"dir"`
+	Log  gateway.LogID `json:"log"`
+	Took float64       `json:"took_ms"`
+}
+
+type adminError struct {
+	Error string `json:"error"`
+}
+
+// backup copies the store while it goes on. A caller who leaves does not stop
+// it: a copy is whole or is not there.
+func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
+	var q backupRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&q); err != nil {
+		answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
+		return
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		answer(w, http.StatusBadRequest, adminError{"body: more than one value"})
+		return
+	}
+	if err := a.checkDestination(q.Dir); err != nil {
+		answer(w, http.StatusBadRequest, adminError{err.Error()})
+		return
+	}
+	b, ok := a.store.(backuper)
+	if !ok {
+		answer(w, http.StatusConflict, adminError{"this store cannot be copied"})
+		return
+	}
+	if !a.busy.TryLock() {
+		answer(w, http.StatusConflict, adminError{"another backup is under way, or the process is stopping"})
+		return
+	}
+	defer a.busy.Unlock()
+	begun := time.Now()
+	if err := b.Backup(q.Dir); err != nil {
+		a.log.Error("backup", "dir", q.Dir, "error", err)
+		answer(w, http.StatusInternalServerError, adminError{err.Error()})
+		return
+	}
+	took := time.Since(begun)
+	a.log.Info("backup", "dir", q.Dir, "took", took)
+	answer(w, http.StatusOK, backupAnswer{Dir: q.Dir, Log: a.store.Log(), Took: float64(took.Microseconds()) / 1000})
+}
+
+// checkDestination refuses a place that the store itself may write to.
+func (a *admin) checkDestination(dir string) error {
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("dir %q is not an absolute path", dir)
+	}
+	if rel, err := filepath.Rel(a.dir, filepath.Clean(dir)); err == nil && filepath.IsLocal(rel) {
+		return fmt.Errorf("%s is in the data directory %s", dir, a.dir)
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the caller has left
+}
+
+// openAdmin opens the socket of a store that is kept on disk. Without one the
+// gateway works all the same; only an online backup cannot be asked for.
+func (a *App) openAdmin() {
+	if _, ok := a.store.(backuper); !ok {
+		return
+	}
+	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, a.log)
+	if err != nil {
+		a.log.Warn("no admin socket: this process cannot be asked for a backup", "cause", err)
+		return
+	}
+	a.admin = adm
+}

@@ -1,0 +1,66 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestReadAnswer(t *testing.T) {
+	stream := "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\nhello" +
+		"HTTP/1.1 200 OK\r\ncontent-length:0\r\n\r\n" +
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3000\r\n\r\n" + strings.Repeat("x", 3000) +
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	r := bufio.NewReaderSize(iotest.OneByteReader(strings.NewReader(stream)), 2048)
+	for _, want := range []struct{ status, body string }{{"202", "hello"}, {"200", ""}, {"503", ""}, {"200", "ok"}} {
+		status, body, err := readAnswer(r)
+		if err != nil || status != want.status || string(body) != want.body {
+			t.Errorf("got %s %q %v, want %s %q", status, body, err, want.status, want.body)
+		}
+	}
+}
+
+func TestReadAnswerRefuses(t *testing.T) {
+	for name, stream := range map[string]string{
+		"nothing":           "",
+		"cut head":          "HTTP/1.1 200 OK\r\nContent-Le",
+		"cut body":          "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
+		"no length":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"wrong length":      "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+		"negative":          "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+		"another protocol":  "ERROR 400 bad\r\n\r\n",
+		"short first line":  "HTTP/1.1\r\n\r\n",
+		"endless head line": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 4000) + "\r\n\r\n",
+	} {
+		if status, _, err := readAnswer(bufio.NewReaderSize(strings.NewReader(stream), 2048)); err == nil {
+			t.Errorf("%s: status %s and no error", name, status)
+		}
+	}
+}
+
+// TestRequestIsHTTP has net/http read what the loader sends.
+func TestRequestIsHTTP(t *testing.T) {
+	b := requestWriter(&target{http: "127.0.0.1:80", key: "lwk_k"}, "online")(nil, 17)
+	r := bufio.NewReader(bytes.NewReader(b))
+	req, err := http.ReadRequest(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req.Method != "POST" || req.URL.Path != "/v1/clients/c-000017/messages" || req.Header.Get("Authorization") != "Bearer lwk_k" {
+		t.Errorf("request is %s %s, %v", req.Method, req.URL, req.Header)
+	}
+	if req.ContentLength != int64(r.Buffered()) {
+		t.Errorf("Content-Length is %d, the body has %d bytes", req.ContentLength, r.Buffered())
+	}
+}
+
+func TestParseMetrics(t *testing.T) {
+	page := "# HELP go_goroutines x\n# TYPE go_goroutines gauge\ngo_goroutines 31\nbig 2.5e+06\nlabelled{a=\"b c\"} 3\nodd x\n\n"
+	got := parseMetrics([]byte(page))
+	if len(got) != 2 || got["go_goroutines"] != 31 || got["big"] != 2.5e6 {
+		t.Errorf("got %v, want go_goroutines and big", got)
+	}
+}

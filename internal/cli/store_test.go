@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine"
+)
+
+// inStore runs a store command on dir and returns its exit code and what it said.
+func inStore(t *testing.T, dir, args string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	all := append([]string{"store"}, strings.Fields(args)...)
+	code = Main(t.Context(), Program{In: strings.NewReader(""), Out: &o, Err: &e, Env: []string{"LONGWIRE_DATA_DIR=" + dir}}, all)
+	return code, o.String(), e.String()
+}
+
+func openStore(t *testing.T, dir string) *engine.Engine {
+	t.Helper()
+	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fill accepts n messages of 1 KiB to one client, numbered from first on.
+func fill(t *testing.T, s *engine.Engine, n, first int) {
+	t.Helper()
+	for i := first; i < first+n; i++ {
+		now := time.Now()
+		_, err := s.Accept(t.Context(), gateway.Acceptance{ID: gateway.MessageID(fmt.Sprintf("msg_%08d-0000-7000-8000-%012d", i, i)),
+			To: gateway.Audience{Client: "meter"}, QueueUnknown: true, Payload: bytes.Repeat([]byte{'x'}, 1024),
+			CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// madeStore is a store with ten messages that no process holds.
+func madeStore(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	s := openStore(t, dir)
+	fill(t, s, 10, 0)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// killedStore is a store as a killed process leaves it: with a log, which is
+// longer than a block of it (32 KiB), for damage in the last block looks like a
+// write that a power cut has torn.
+func killedStore(t *testing.T) string {
+	t.Helper()
+	dir, copied := madeStore(t), filepath.Join(t.TempDir(), "data")
+	s := openStore(t, dir)
+	defer s.Close()
+	fill(t, s, 100, 10)
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// flip changes one bit of the only file that matches.
+func flip(t *testing.T, pattern string, part func(size int) int) {
+	t.Helper()
+	var largest string
+	var b []byte
+	names, err := filepath.Glob(pattern)
+	for _, name := range names {
+		if c, e := os.ReadFile(name); e == nil && len(c) > len(b) {
+			largest, b = name, c
+		}
+	}
+	if err != nil || len(b) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, names, err)
+	}
+	b[part(len(b))] ^= 4
+	if err := os.WriteFile(largest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStoreVerify(t *testing.T) {
+	dir := madeStore(t)
+	code, out, errs := inStore(t, dir, "verify")
+	if code != exitOK || errs != "" || !strings.Contains(out, "verified     ok\n") || !strings.Contains(out, "10, with 10 deliveries queued") {
+		t.Errorf("a sound store = %d\n%s%s", code, out, errs)
+	}
+	var r storeReport
+	code, out, _ = inStore(t, dir, "verify -o json")
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitOK || !r.OK || r.Messages != 10 || r.Queued != 10 || r.Clients != 1 || r.Log == "" {
+		t.Errorf("a sound store = %d %s, %v", code, out, err)
+	}
+
+	flip(t, filepath.Join(dir, "db", "*.sst"), func(size int) int { return size / 3 })
+	code, out, _ = inStore(t, dir, "verify -o json")
+	r = storeReport{}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitFailed || r.OK || r.Count == 0 || len(r.Problems) == 0 {
+		t.Errorf("a flipped bit = %d %s, %v, want it found", code, out, err)
+	}
+	if code, out, _ = inStore(t, dir, "verify"); code != exitFailed || !strings.Contains(out, "verified     bad\n") {
+		t.Errorf("a flipped bit = %d\n%s", code, out)
+	}
+
+	if code, _, errs = inStore(t, t.TempDir(), "verify"); code != exitFailed || !strings.Contains(errs, "no store in") {
+		t.Errorf("no store = %d %s", code, errs)
+	}
+}
+
+func TestStoreInUse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	defer openStore(t, dir).Close()
+	for args, says := range map[string]string{
+		"verify": `"longwire store backup" copies the store of a running gateway`,
+		"stats":  "in use by another process",
+		"repair": "in use by another process",
+		"backup " + filepath.Join(dir, "../copy"): "does not answer on",
+	} {
+		if code, out, errs := inStore(t, dir, args); code != exitFailed || out != "" || !strings.Contains(errs, says) {
+			t.Errorf("%s = %d %s%s, want %s", args, code, out, errs, says)
+		}
+	}
+}
+
+func TestStoreStats(t *testing.T) {
+	dir := madeStore(t)
+	code, out, _ := inStore(t, dir, "stats")
+	if code != exitOK || !strings.Contains(out, "10 deliveries") || !strings.Contains(out, "no gateway: what is on disk") {
+		t.Errorf("stats = %d\n%s", code, out)
+	}
+	var s storeStats
+	code, out, _ = inStore(t, dir, "stats -o json")
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != exitOK || s.Queued != 10 || s.Clients != 1 || s.Running || s.OldestAt.IsZero() {
+		t.Errorf("stats = %d %s, %v", code, out, err)
+	}
+}
+
+func TestStoreBackupAndRestore(t *testing.T) {
+	dir := madeStore(t)
+	copied, back := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "back")
+	report := func(dir, args string) (r storeReport) {
+		t.Helper()
+		code, out, errs := inStore(t, dir, args+" -o json")
+		if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitOK || !r.OK {
+			t.Fatalf("%s = %d %s%s, %v", args, code, out, errs, err)
+		}
+		return r
+	}
+	original := report(dir, "verify")
+	if r := report(dir, "backup "+copied); r.Dir != copied || r.Log != original.Log || r.Queued != 10 {
+		t.Errorf("the backup is %+v, want it as %+v", r, original)
+	}
+	if r := report(back, "restore "+copied); r.Dir != back || r.Log == original.Log || r.Queued != 10 {
+		t.Errorf("the restored store is %+v, want another log than %s", r, original.Log)
+	}
+	if r := report(copied, "verify"); r.Log != original.Log {
+		t.Errorf("the restore has changed the backup's log to %s", r.Log)
+	}
+
+	for args, says := range map[string]string{
+		"backup " + copied:                         "exists already",
+		"restore " + copied:                        "there is a store in",
+		"restore " + filepath.Join(copied, "none"): "no store in",
+	} {
+		if code, out, errs := inStore(t, dir, args); code != exitFailed || out != "" || !strings.Contains(errs, says) {
+			t.Errorf("%s = %d %s%s, want %s", args, code, out, errs, says)
+		}
+	}
+	flip(t, filepath.Join(copied, "db", "*.sst"), func(size int) int { return size / 3 })
+	nowhere := filepath.Join(t.TempDir(), "new")
+	if code, _, errs := inStore(t, nowhere, "restore "+copied); code != exitFailed || !strings.Contains(errs, "is damaged") {
+		t.Errorf("restore of a damaged backup = %d %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(nowhere, "db")); !os.IsNotExist(err) {
+		t.Errorf("a damaged backup left a store: %v", err)
+	}
+}
+
+func TestStoreRepair(t *testing.T) {
+	sound := madeStore(t)
+	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the log is not damaged") || !strings.Contains(out, "verified     ok") {
+		t.Errorf("a sound store = %d\n%s%s", code, out, errs)
+	}
+
+	dir := killedStore(t)
+	flip(t, filepath.Join(dir, "db", "*.log"), func(size int) int { return size / 4 })
+	if code, out, errs := inStore(t, dir, "verify"); code != exitFailed || !strings.Contains(out+errs, ".log, offset ") {
+		t.Errorf("verify of a damaged log = %d\n%s%s, want the file and the offset", code, out, errs)
+	}
+	code, out, errs := inStore(t, dir, "repair")
+	if code != exitOK || !strings.Contains(out, "quarantined  "+filepath.Join(dir, "quarantine")) || !strings.Contains(out, "verified     ok") {
+		t.Fatalf("a damaged log = %d\n%s%s", code, out, errs)
+	}
+	var r storeReport
+	_, out, _ = inStore(t, dir, "verify -o json")
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Messages < 10 || r.Messages >= 110 {
+		t.Errorf("%d messages are left, want what was before the damage, of 110", r.Messages)
+	}
+
+	lost := madeStore(t)
+	flip(t, filepath.Join(lost, "db", "*.sst"), func(size int) int { return size / 3 })
+	if code, out, errs := inStore(t, lost, "repair"); code != exitFailed {
+		t.Errorf("a damaged table = %d\n%s%s, want it found beyond repair", code, out, errs)
+	}
+	if code, _, errs := inStore(t, t.TempDir(), "repair"); code != exitFailed || !strings.Contains(errs, "no store in") {
+		t.Errorf("no store = %d %s", code, errs)
+	}
+}
+
+func TestStoreUsage(t *testing.T) {
+	for _, args := range []string{"nonsense", "verify extra", "backup", "restore", "restore a b", "verify -o xml", "verify --tcp-addr 1:1", "verify --config none.yaml"} {
+		if code, out, errs := inStore(t, "data", args); code != exitUsage || out != "" {
+			t.Errorf("%s = %d %s%s, want %d", args, code, out, errs, exitUsage)
+		}
+	}
+}
