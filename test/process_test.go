@@ -241,12 +241,20 @@ func (s *status) UnmarshalJSON(b []byte) error {
 }
 
 func (s *server) call(method, path, contentType, body string) (answer, error) {
+	return s.callWithKey(method, path, contentType, body, "")
+}
+
+// callWithKey is call with an Idempotency-Key, if key is not "".
+func (s *server) callWithKey(method, path, contentType, body, key string) (answer, error) {
 	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := s.http.Do(req)
 	if err != nil {

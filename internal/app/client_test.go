@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,20 +24,11 @@ func TestClientAgainstTheRealAPI(t *testing.T) {
 	defer cancel()
 	c := backend(t, a)
 
-	events := make(chan client.Event, 1000)
-	streaming := make(chan struct{})
-	go func() {
-		defer close(streaming)
-		for e, err := range c.Events(ctx, client.EventQuery{Types: []string{"client.*", "message.*"}}) {
-			if err != nil {
-				return
-			}
-			events <- e
-		}
-	}()
+	var seen eventTypes
+	go seen.read(c.Events(ctx, client.EventQuery{Types: []string{"client.*", "message.*"}}))
 	waitFor(t, func() bool { // the stream is there when an event comes through
 		c.PushTo(ctx, client.Audience{Client: "probe"}, client.Push{Payload: client.Text("x"), QueueUnknown: true, TTL: time.Second})
-		return len(events) > 0
+		return seen.count("message.expired") > 0
 	})
 
 	up := make(chan struct{}, 1)
@@ -191,17 +184,36 @@ func TestClientAgainstTheRealAPI(t *testing.T) {
 		}
 	})
 
-	cancel()
-	<-streaming
-	seen := map[client.EventType]int{}
-	for len(events) > 0 {
-		seen[(<-events).Type]++
+	for _, typ := range []client.EventType{"client.connected", "client.disconnected", "message.received", "message.acked",
+		"message.rejected", "message.canceled", "message.completed", "message.failed"} {
+		waitFor(t, func() bool { return seen.count(typ) > 0 })
 	}
-	for _, typ := range []client.EventType{"client.connected", "client.disconnected", "message.received", "message.acked", "message.rejected", "message.canceled", "message.completed", "message.expired"} {
-		if seen[typ] == 0 {
-			t.Errorf("no event %s in %v", typ, seen)
+}
+
+// eventTypes counts the events of a stream.
+type eventTypes struct {
+	mu sync.Mutex
+	n  map[client.EventType]int
+}
+
+func (t *eventTypes) read(events iter.Seq2[client.Event, error]) {
+	for e, err := range events {
+		if err != nil {
+			return
 		}
+		t.mu.Lock()
+		if t.n == nil {
+			t.n = make(map[client.EventType]int)
+		}
+		t.n[e.Type]++
+		t.mu.Unlock()
 	}
+}
+
+func (t *eventTypes) count(typ client.EventType) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n[typ]
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -23,9 +23,9 @@ const tableRetryDelay = 50 * time.Millisecond
 
 // sealFS stands between one open database and the disk. When a write that the
 // database cannot take back fails (write-ahead log, manifest, directory), it is
-// sealed: that write and all later ones report success and do nothing, table
-// writes fail, and nothing changes the directory any more. The database stays
-// alive in memory, can be read and closed, and the owner learns from Err that
+// sealed: that write and all later ones report success and do nothing, new
+// tables go to memory, and nothing changes the directory any more. The database
+// stays alive, can flush, be read and closed, and the owner learns from Err that
 // nothing since is durable. Recovery is opening the directory again.
 //
 // Pebble would otherwise end the process, or stay locked for ever, at such an
@@ -37,10 +37,20 @@ type sealFS struct {
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
+	// Tables that were made after the seal: what waits for a flush would
+	// otherwise wait for ever.
+	tables *vfs.MemFS
+	quota  atomic.Int64 // bytes that tables may still take
 }
 
+// maxSealedTables bounds the tables in memory: a flush's worth and more. What
+// does not fit fails, as on a full disk.
+const maxSealedTables = 256 << 20
+
 func newSealFS(fs vfs.FS, dir string, onSeal func(error)) *sealFS {
-	return &sealFS{FS: fs, dir: dir, onSeal: onSeal}
+	s := &sealFS{FS: fs, dir: dir, onSeal: onSeal, tables: vfs.NewMem()}
+	s.quota.Store(maxSealedTables)
+	return s
 }
 
 // Err returns why the file system was sealed, nil while it is not.
@@ -113,6 +123,9 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
 	c := s.classOf(name)
+	if c == classTable && s.cause.Load() != nil {
+		return s.createTable(name)
+	}
 	err := s.do(c, what, name, func() (err error) { f, err = change(); return err })
 	if err != nil {
 		return nil, err
@@ -121,6 +134,51 @@ func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.F
 		f = voidFile{name: filepath.Base(name)}
 	}
 	return &sealFile{File: f, fs: s, class: c, name: name}, nil
+}
+
+// createTable makes a table in memory.
+func (s *sealFS) createTable(name string) (vfs.File, error) {
+	if err := s.tables.MkdirAll(s.tables.PathDir(filepath.ToSlash(name)), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := s.tables.Create(filepath.ToSlash(name), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	return &sealedTable{f, s}, nil
+}
+
+// sealedTable is a table in memory, within the quota.
+type sealedTable struct {
+	vfs.File
+	fs *sealFS
+}
+
+func (t *sealedTable) Write(p []byte) (int, error) {
+	if t.fs.quota.Add(-int64(len(p))) < 0 {
+		time.Sleep(tableRetryDelay)
+		return 0, errSealed
+	}
+	return t.File.Write(p)
+}
+
+// Open finds tables in memory first: their names are not taken on disk.
+func (s *sealFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if s.cause.Load() != nil && s.classOf(name) == classTable {
+		if f, err := s.tables.Open(filepath.ToSlash(name)); err == nil {
+			return f, nil
+		}
+	}
+	return s.FS.Open(name, opts...)
+}
+
+func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
+	if s.cause.Load() != nil && s.classOf(name) == classTable {
+		if i, err := s.tables.Stat(filepath.ToSlash(name)); err == nil {
+			return i, nil
+		}
+	}
+	return s.FS.Stat(name)
 }
 
 func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
