@@ -31,10 +31,14 @@ const (
 	deviceLog = slog.LevelError
 )
 
-// killTimes is how often the process is killed: LONGWIRE_TORTURE asks for more.
+// killTimes is how often the process is killed: LONGWIRE_TORTURE asks for more,
+// -short for less.
 func killTimes() int {
-	if os.Getenv("LONGWIRE_TORTURE") != "" {
+	switch {
+	case os.Getenv("LONGWIRE_TORTURE") != "":
 		return 20 * kills
+	case testing.Short():
+		return kills / 5
 	}
 	return kills
 }

@@ -157,13 +157,20 @@ type server struct {
 // ready.
 func serve(t testing.TB, tcpAddr, dataDir string, args ...string) *server {
 	t.Helper()
+	return serveUnder(t, nil, tcpAddr, dataDir, args...)
+}
+
+// serveUnder is serve by way of another program, such as a tracer.
+func serveUnder(t testing.TB, program []string, tcpAddr, dataDir string, args ...string) *server {
+	t.Helper()
 	if tcpAddr == "" {
 		tcpAddr = freeAddr(t)
 	}
 	httpAddr := freeAddr(t)
-	args = append([]string{"serve", "--tcp-addr", tcpAddr, "--http-addr", httpAddr, "--data-dir", dataDir}, args...)
+	command := append(program, longwire(t), "serve", "--tcp-addr", tcpAddr, "--http-addr", httpAddr, "--data-dir", dataDir)
+	command = append(command, args...)
 	s := &server{
-		process: run(t, longwire(t), args...),
+		process: run(t, command[0], command[1:]...),
 		t:       t,
 		tcpAddr: tcpAddr,
 		url:     "http://" + httpAddr,

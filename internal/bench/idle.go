@@ -21,8 +21,9 @@ type gathering struct {
 type footprint struct {
 	rss        int64
 	goroutines float64
-	heap       float64 // bytes in live and dead objects
+	heap       float64 // bytes of memory with objects in it, dead ones included
 	stack      float64
+	free       float64 // bytes that the runtime keeps for the next objects
 }
 
 // warmUpClients come and go before the first footprint is taken, so that what
@@ -91,6 +92,7 @@ func (g *gathering) footprint(ctx context.Context, b *bench) (footprint, error) 
 		return f, err
 	}
 	f.goroutines, f.heap, f.stack = page["go_goroutines"], page["go_memstats_heap_inuse_bytes"], page["go_memstats_stack_inuse_bytes"]
+	f.free = page["go_memstats_heap_idle_bytes"] - page["go_memstats_heap_released_bytes"]
 	return f, nil
 }
 
@@ -134,7 +136,8 @@ func (b *bench) idleMemory(ctx context.Context) (reading, error) {
 	r := reading{value: float64(g.idle.rss-g.before.rss) / n}
 	r.detail = fmt.Sprintf("RSS %.1f MiB, with %s clients %.1f MiB", mib(float64(g.before.rss)), thousands(n), mib(float64(g.idle.rss)))
 	if g.idle.stack > 0 {
-		r.detail += fmt.Sprintf("; each %.0f B of stack, %.0f B of heap", (g.idle.stack-g.before.stack)/n, (g.idle.heap-g.before.heap)/n)
+		r.detail += fmt.Sprintf("; each %.0f B of stack, %.0f B of heap, %.0f B kept free", (g.idle.stack-g.before.stack)/n,
+			(g.idle.heap-g.before.heap)/n, (g.idle.free-g.before.free)/n)
 	}
 	return r, nil
 }
