@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -137,18 +138,17 @@ func (s *Session) laterAgain(seq Seq) {
 // pumpFresh takes parcels above the cursor from the store, as many as there is
 // room for, and hands them to the link.
 func (s *Session) pumpFresh() {
-	var buf [16]Parcel
+	if s.roomForFresh(false) == 0 {
+		return
+	}
+	buf := parcelBuffers.Get().(*[]Parcel)
+	defer parcelBuffers.Put(buf)
 	for {
-		s.mu.Lock()
-		room := s.room()
-		if !s.fresh || room == 0 || s.closed {
-			s.mu.Unlock()
+		room := s.roomForFresh(true)
+		if room == 0 {
 			return
 		}
-		s.fresh = false // set again below unless the store ran dry; a notify meanwhile sets it too
-		s.mu.Unlock()
-
-		parcels, err := s.g.store.Next(s.client, s.cursor, room, pumpBytes, buf[:0])
+		parcels, err := s.g.store.Next(s.client, s.cursor, room, pumpBytes, (*buf)[:0])
 		if err != nil {
 			s.g.cfg.After(jitter(5*time.Second), func() { s.notify(false) })
 			return
@@ -156,16 +156,49 @@ func (s *Session) pumpFresh() {
 		if len(parcels) == 0 {
 			return
 		}
-		s.mu.Lock()
-		s.fresh = true
-		s.mu.Unlock()
-		for i := range parcels {
-			if !s.send(parcels[i]) {
-				return
-			}
-		}
+		s.setFresh()
+		more := s.sendAll(parcels)
 		clear(parcels)
+		*buf = parcels[:0]
+		if !more {
+			return
+		}
 	}
+}
+
+// parcelBuffers holds *[]Parcel for the time of one pumpFresh.
+var parcelBuffers = sync.Pool{New: func() any { b := make([]Parcel, 0, 16); return &b }}
+
+// roomForFresh returns how many new parcels the window has room for, 0 when the
+// store has none to give. With take the caller is about to ask the store: fresh
+// is then cleared, and set again by whoever finds or adds more.
+func (s *Session) roomForFresh(take bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fresh || s.closed {
+		return 0
+	}
+	room := s.room()
+	if room > 0 && take {
+		s.fresh = false
+	}
+	return room
+}
+
+func (s *Session) setFresh() {
+	s.mu.Lock()
+	s.fresh = true
+	s.mu.Unlock()
+}
+
+// sendAll hands parcels to the link in order, until one cannot go now.
+func (s *Session) sendAll(parcels []Parcel) (all bool) {
+	for i := range parcels {
+		if !s.send(parcels[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // send hands one new parcel to the link; it reports whether to go on.

@@ -9,7 +9,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/longwire/longwire/internal/app"
+	"github.com/longwire/longwire/internal/bench"
 	"github.com/longwire/longwire/internal/cli"
 )
 
@@ -18,5 +21,8 @@ func main() {
 	// The first signal ends ctx, which starts the drain. From then on signals
 	// have their default effect again: a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(cli.Main(ctx, cli.Program{Serve: app.Run}, os.Args[1:]))
+	os.Exit(cli.Main(ctx, cli.Program{
+		Serve: app.Run,
+		More:  []*cobra.Command{bench.Command(os.Stdout)},
+	}, os.Args[1:]))
 }

@@ -102,6 +102,10 @@ func (a *App) gatewayConfig() gateway.Config {
 	return g
 }
 
+func init() {
+	uuid.EnableRandPool() // ids name things and guard nothing; a read of the system's source for each is not free
+}
+
 // newID returns a UUIDv7. Reading random bytes does not fail on the platforms
 // that Go supports.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

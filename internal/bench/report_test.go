@@ -70,9 +70,9 @@ func TestTable(t *testing.T) {
 	r := aReport()
 	want := `2 CPUs, linux 6.18, amd64, go1.26.8, longwire v1.0.0, fsync p50 0.27 ms, 5,000 clients
 
-WHAT              MEASURED  MUST      STRETCH   VERDICT
-HTTP push         0.37 ×    ≥ 0.40 ×  ≥ 0.50 ×  MISSED
-restart to ready  -         ≤ 3.00 s            not measured
+WHAT              MEASURED  MUST       STRETCH    VERDICT
+HTTP push         0.370 ×   ≥ 0.400 ×  ≥ 0.500 ×  MISSED
+restart to ready  -         ≤ 3.00 s              not measured
 
 push-online  8,000/s; bare 20,000/s
 restart      no room

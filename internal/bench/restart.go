@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/internal/engine"
 )
 
 // restart is the time from the start of a process, with many messages queued in
-// its store, to a green /readyz.
+// its store, to a green /readyz. The slowest start counts: the first one finds
+// the store as it was left, the later ones find it tidied up.
 func (b *bench) restart(ctx context.Context) (reading, error) {
 	dir := b.newDir("restart")
 	began := time.Now()
@@ -27,8 +29,8 @@ func (b *bench) restart(ctx context.Context) (reading, error) {
 		times = append(times, took.Seconds())
 	}
 	return reading{
-		value: median(times),
-		detail: fmt.Sprintf("%s messages queued for %s clients (filled in %s); starts took %.2f s", thousands(float64(b.Queued)),
+		value: slices.Max(times),
+		detail: fmt.Sprintf("%s messages queued for %s clients (filled in %s); the slowest of %.2f s", thousands(float64(b.Queued)),
 			thousands(float64(recipients(b.Queued))), brief(filled), times),
 	}, nil
 }

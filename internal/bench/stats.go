@@ -106,7 +106,7 @@ func (u unit) String() string {
 func (u unit) text(v float64) string {
 	switch u {
 	case ratio:
-		return fmt.Sprintf("%.2f ×", v)
+		return fmt.Sprintf("%.3f ×", v)
 	case bytesEach:
 		if v >= 1000 {
 			return fmt.Sprintf("%.1f KiB", v/1024)

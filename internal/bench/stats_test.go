@@ -73,7 +73,7 @@ func TestFormatting(t *testing.T) {
 		{brief(1536 * time.Nanosecond), "1.54 µs"},
 		{brief(14680064 * time.Nanosecond), "14.7 ms"},
 		{brief(83 * time.Second), "83 s"},
-		{ratio.text(0.425), "0.42 ×"},
+		{ratio.text(0.4461), "0.446 ×"},
 		{bytesEach.text(4.5 * 1024), "4.5 KiB"},
 		{bytesEach.text(853), "853 B"},
 		{bytesEach.text(-2048), "-2048 B"},
@@ -81,7 +81,7 @@ func TestFormatting(t *testing.T) {
 		{milliseconds.text(0.321), "0.32 ms"},
 		{seconds.text(2.5), "2.50 s"},
 		{count.text(1), "1.00"},
-		{ratio.goal(0.4, true), "≥ 0.40 ×"},
+		{ratio.goal(0.4, true), "≥ 0.400 ×"},
 		{microseconds.goal(20, false), "≤ 20.0 µs"},
 		{seconds.goal(0, false), ""},
 	} {

@@ -156,16 +156,23 @@ func (e *Engine) openState() error {
 // openDatabase opens the database; what is damaged is moved aside if Repair
 // says so.
 func (e *Engine) openDatabase() (*instance, error) {
-	inst, err := openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
+	inst, err := e.tryDatabase()
 	if err != nil && e.opt.Repair {
 		if err = repair(&e.opt, err); err == nil {
-			inst, err = openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
+			inst, err = e.tryDatabase()
 		}
 	}
 	if err != nil {
 		return nil, explain(err, &e.opt)
 	}
 	return inst, nil
+}
+
+func (e *Engine) tryDatabase() (*instance, error) {
+	if err := checkLogs(&e.opt); err != nil {
+		return nil, err
+	}
+	return openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
 }
 
 // sealed is told by the database's file system, on any goroutine.
@@ -257,6 +264,11 @@ func (e *Engine) initMeta(db *pebble.DB) error {
 	_ = b.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), nil)
 	_ = b.Set(keyLog, putSum(keyLog, []byte(id)), nil)
 	if err := b.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	// The first log was begun before the database had its format, and damage in
+	// it would be taken for its end. A flush begins another.
+	if err := db.Flush(); err != nil {
 		return err
 	}
 	e.setLog(id)

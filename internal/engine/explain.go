@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -9,16 +11,23 @@ import (
 
 // walPlace finds the log file and the offset in what Pebble says of a damaged
 // log.
-var walPlace = regexp.MustCompile(`replaying wal (\d+), offset \(?([^\s:)]+): (\d+)\)?`)
+var walPlace = regexp.MustCompile(`replaying wal \d+, offset \(?([^\s:)]+): (\d+)\)?`)
+
+// isDamage reports whether an error says that stored data is not what was
+// written.
+func isDamage(err error) bool {
+	_, ok := errors.AsType[*DamageError](err)
+	return ok || pebble.IsCorruptionError(err)
+}
 
 // explain adds to an error of Open which file is damaged and what to do.
 func explain(err error, o *Options) error {
-	if !pebble.IsCorruptionError(err) {
+	if !isDamage(err) {
 		return fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	where := o.dbDir()
-	if file, offset, ok := damagedLog(err); ok {
-		where = fmt.Sprintf("%s, offset %d", o.FS.PathJoin(o.dbDir(), file), offset)
+	if d, ok := damagedLog(err, o); ok {
+		where = fmt.Sprintf("%s, offset %d", d.File, d.Offset)
 	}
 	return fmt.Errorf("store is damaged: %s: %w (restore a backup, or start once with repair: "+
 		"the damaged part goes to %s and what follows it in the log is lost)",
@@ -26,11 +35,15 @@ func explain(err error, o *Options) error {
 }
 
 // damagedLog returns the log file and the offset of its first damaged record.
-func damagedLog(err error) (file string, offset int64, ok bool) {
+func damagedLog(err error, o *Options) (*DamageError, bool) {
+	if d, ok := errors.AsType[*DamageError](err); ok {
+		return d, true
+	}
 	m := walPlace.FindStringSubmatch(fmt.Sprintf("%+v", err))
 	if m == nil {
-		return "", 0, false
+		return nil, false
 	}
-	_, scanErr := fmt.Sscan(m[3], &offset)
-	return m[2], offset, scanErr == nil
+	d := &DamageError{File: o.FS.PathJoin(o.dbDir(), filepath.Base(m[1]))}
+	_, scanErr := fmt.Sscan(m[2], &d.Offset)
+	return d, scanErr == nil
 }

@@ -81,6 +81,7 @@ func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*i
 		inst.fs.seal(err)
 		return nil, err
 	}
+	inst.fs.opening.Store(false)
 	inst.db = db
 	return inst, nil
 }

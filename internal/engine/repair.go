@@ -4,27 +4,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // repair moves what Open cannot read into the quarantine directory, so that it
 // can be opened without. Only a damaged log can be helped so: it is cut at its
-// first damaged record. Everything else needs a backup.
+// first damaged record, and logs behind it go as a whole. Everything else needs
+// a backup.
 func repair(o *Options, cause error) error {
-	file, offset, ok := damagedLog(cause)
+	d, ok := damagedLog(cause, o)
 	if !ok {
 		return fmt.Errorf("cannot be repaired, restore a backup: %w", cause)
 	}
-	name := o.FS.PathJoin(o.dbDir(), file)
-	kept, err := quarantine(o, name)
+	kept, err := quarantine(o, d.File)
 	if err != nil {
 		return err
 	}
-	if err := cutFile(o.FS, kept, name, offset); err != nil {
-		return fmt.Errorf("cut %s at %d: %w", name, offset, err)
+	names, err := o.FS.List(o.dbDir())
+	if err != nil {
+		return err
 	}
-	o.Logger.Warn("cut a damaged log", "file", name, "offset", offset, "copy", kept)
+	// From the newest to the oldest, so that a repair that is cut short leaves
+	// a log without a gap.
+	for _, name := range slices.Backward(logsOf(names)) {
+		if logNumber(name) <= logNumber(o.FS.PathBase(d.File)) {
+			break
+		}
+		file := o.FS.PathJoin(o.dbDir(), name)
+		if _, err := quarantine(o, file); err != nil {
+			return err
+		}
+		if err := errors.Join(o.FS.Remove(file), syncDir(o.FS, o.dbDir())); err != nil {
+			return err
+		}
+	}
+	if err := cutFile(o.FS, kept, d.File, d.Offset); err != nil {
+		return fmt.Errorf("cut %s at %d: %w", d.File, d.Offset, err)
+	}
+	o.Logger.Warn("cut a damaged log", "file", d.File, "offset", d.Offset, "copy", kept)
 	return nil
 }
 

@@ -37,6 +37,9 @@ type sealFS struct {
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
+	// opening is true until the database is open: Pebble's Open would repeat a
+	// failing flush for ever, so that a failed table seals too.
+	opening atomic.Bool
 	// Tables that were made after the seal: what waits for a flush would
 	// otherwise wait for ever.
 	tables *vfs.MemFS
@@ -50,6 +53,7 @@ const maxSealedTables = 256 << 20
 func newSealFS(fs vfs.FS, dir string, onSeal func(error)) *sealFS {
 	s := &sealFS{FS: fs, dir: dir, onSeal: onSeal, tables: vfs.NewMem()}
 	s.quota.Store(maxSealedTables)
+	s.opening.Store(true)
 	return s
 }
 
@@ -61,11 +65,12 @@ func (s *sealFS) Err() error {
 	return nil
 }
 
-// seal stops all changes. When it returns, none is under way.
+// seal stops all changes. When it returns, none is under way. onSeal must not
+// change the directory.
 func (s *sealFS) seal(cause error) {
 	first := s.cause.CompareAndSwap(nil, &cause)
-	s.gate.Lock()
-	s.gate.Unlock() //nolint:staticcheck // waits for the changes under way
+	s.gate.Lock() // waits for the changes under way
+	defer s.gate.Unlock()
 	if first && s.onSeal != nil {
 		s.onSeal(cause)
 	}
@@ -111,6 +116,10 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w", what, name, err)
+	if c == classTable && s.opening.Load() {
+		s.seal(err)
+		return err
+	}
 	if c == classTable {
 		time.Sleep(tableRetryDelay)
 		return err
@@ -222,6 +231,7 @@ func (s *sealFS) remove(name string, change func(string) error) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.cause.Load() != nil && s.classOf(name) != classForeign {
+		_ = s.tables.Remove(filepath.ToSlash(name))
 		return nil
 	}
 	return change(name)
@@ -301,7 +311,7 @@ func (voidFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }
 func (voidFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (voidFile) Preallocate(int64, int64) error         { return nil }
-func (v voidFile) Stat() (vfs.FileInfo, error)          { return voidInfo{v.name}, nil }
+func (v voidFile) Stat() (vfs.FileInfo, error)          { return voidInfo(v), nil }
 func (voidFile) Sync() error                            { return nil }
 func (voidFile) SyncTo(int64) (bool, error)             { return true, nil }
 func (voidFile) SyncData() error                        { return nil }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
@@ -85,9 +84,12 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 	if err := checkFormatFile(o.FS, o.Dir); err != nil {
 		return err
 	}
-	inst, err := openInstance(o.dbDir(), &o, true, nil)
+	var inst *instance
+	if err = checkLogs(&o); err == nil {
+		inst, err = openInstance(o.dbDir(), &o, true, nil)
+	}
 	if err != nil {
-		if damaged == nil || !pebble.IsCorruptionError(err) {
+		if damaged == nil || !isDamage(err) {
 			return explain(err, &o)
 		}
 		damaged(explain(err, &o))

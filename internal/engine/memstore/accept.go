@@ -114,10 +114,11 @@ func (s *Store) admit(a gateway.Acceptance) error {
 		return nil
 	}
 	c := s.clients[id]
-	if c == nil {
-		if a.QueueUnknown {
-			return nil
-		}
+	switch {
+	case c != nil:
+	case a.QueueUnknown:
+		c = &client{} // nothing queued yet
+	default:
 		return clientNotFound(id)
 	}
 	if c.Queued >= s.opt.QueueLen {

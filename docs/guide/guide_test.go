@@ -1,0 +1,112 @@
+// Package guide checks that the pages for people say what is true of the tree.
+package guide
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A link in Markdown: its text and its target without the fragment.
+var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+
+// pages are the guide's pages and their text.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	names, err := filepath.Glob("*.md")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	all := map[string]string{}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = string(b)
+	}
+	return all
+}
+
+// Every link within the tree leads somewhere, and one whose text is the name of
+// a test leads to the file that has it.
+func TestLinksLeadSomewhere(t *testing.T) {
+	for page, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			name, target := m[1], m[2]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			if !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") {
+				if _, err := os.Stat(target); err != nil {
+					t.Errorf("%s links to %s: %v", page, target, err)
+				}
+				continue
+			}
+			b, err := os.ReadFile(target)
+			if err != nil {
+				t.Errorf("%s links to %s: %v", page, target, err)
+			} else if !strings.Contains(string(b), "func "+name+"(") {
+				t.Errorf("%s names %s, which is not in %s", page, name, target)
+			}
+		}
+	}
+}
+
+// Each row of the tables of promises names its test.
+func TestPromisesAreShown(t *testing.T) {
+	rows, shown := 0, false
+	for _, line := range strings.Split(pages(t)["guarantees.md"], "\n") {
+		switch {
+		case !strings.HasPrefix(line, "|"):
+			shown = false
+		case strings.HasSuffix(line, "| shown by |"):
+			shown = true
+		case shown && !strings.HasPrefix(line, "|---"):
+			rows++
+			if cells := strings.Split(line, "|"); !link.MatchString(cells[len(cells)-2]) {
+				t.Errorf("no test shows this: %s", line)
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%d promises found, want the tables of guarantees.md", rows)
+	}
+}
+
+// Metrics and settings that a page names in code exist.
+func TestNamesExist(t *testing.T) {
+	sources := map[string]*regexp.Regexp{
+		"../../internal/metrics": regexp.MustCompile("`longwire_([a-z_]+)`"),
+		"../../internal/config":  regexp.MustCompile("`(?:tcp|http|data|delivery|clients|events|auth|drain|log)\\.([a-z_]+)`"),
+	}
+	for dir, names := range sources {
+		code := source(t, dir)
+		for page, text := range pages(t) {
+			for _, m := range names.FindAllStringSubmatch(text, -1) {
+				if !strings.Contains(code, `"`+m[1]+`"`) && !strings.Contains(code, `"longwire_`+m[1]+`"`) {
+					t.Errorf("%s names %s, which %s does not have", page, m[0], dir)
+				}
+			}
+		}
+	}
+}
+
+func source(t *testing.T, dir string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %v, %v", dir, names, err)
+	}
+	var all strings.Builder
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	return all.String()
+}

@@ -1,0 +1,396 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// filled returns a disk with a store that was closed, and what it promised.
+func filled(t *testing.T, steps int) (*vfs.MemFS, *ledger) {
+	t.Helper()
+	fs, l := vfs.NewCrashableMem(), newLedger()
+	e := openTest(t, powerOptions(fs))
+	e.Observe(l)
+	w := &worker{e: e, l: l, rng: rand.New(rand.NewPCG(1, 2)), clients: []gateway.ClientID{"a", "b", "c"}}
+	for range steps {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs, l
+}
+
+func copyDisk(fs *vfs.MemFS) *vfs.MemFS {
+	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+}
+
+func storedFiles(t *testing.T, fs vfs.FS) (names []string) {
+	t.Helper()
+	list, err := fs.List("data/" + nameDB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range list {
+		names = append(names, "data/"+nameDB+"/"+n)
+	}
+	return names
+}
+
+// flip changes one bit of a file.
+func flip(t *testing.T, fs *vfs.MemFS, name string, rng *rand.Rand) (offset int) {
+	t.Helper()
+	b, err := fs.UnsafeGetFileDataBuffer(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset = rng.IntN(len(b))
+	b[offset] ^= 1 << rng.IntN(8)
+	return offset
+}
+
+// A flipped bit in any stored file is either found, or of no consequence: what
+// is read is never wrong, and nothing is skipped in silence.
+func TestBitFlipIsFound(t *testing.T) {
+	disk, l := filled(t, 400)
+	rng := rand.New(rand.NewPCG(5, 6))
+	found := 0
+	for i := range tortured(60) {
+		names := storedFiles(t, disk)
+		name := names[i%len(names)]
+		fs := copyDisk(disk)
+		if info, err := fs.Stat(name); err != nil || info.Size() == 0 {
+			continue
+		}
+		offset := flip(t, fs, name, rng)
+		where := fmt.Sprintf("%s offset %d", name, offset)
+		r, err := Verify(powerOptions(fs))
+		if err != nil || !r.OK() {
+			found++
+			if strings.HasSuffix(name, ".sst") && err == nil && !strings.Contains(strings.Join(r.Problems, " "), name[len("data/db/"):len(name)-4]) {
+				t.Errorf("%s: the file is not named: %v", where, r.Problems)
+			}
+			continue
+		}
+		e, err := Open(powerOptions(fs))
+		if err != nil {
+			t.Errorf("%s: Verify finds nothing, Open fails: %v", where, err)
+			continue
+		}
+		for _, s := range l.losses(t, e) {
+			t.Errorf("%s: Verify finds nothing, yet %s", where, s)
+		}
+		_ = e.Close()
+	}
+	if found == 0 {
+		t.Error("no flipped bit was found")
+	}
+}
+
+// A running store that meets a damaged table says so and never hands out a
+// wrong payload.
+func TestBitFlipWhileReading(t *testing.T) {
+	disk, l := filled(t, 400)
+	rng := rand.New(rand.NewPCG(8, 9))
+	refused := 0
+	for range tortured(20) {
+		fs := copyDisk(disk)
+		for _, name := range storedFiles(t, fs) {
+			if strings.HasSuffix(name, ".sst") {
+				flip(t, fs, name, rng)
+			}
+		}
+		e, err := Open(powerOptions(fs))
+		if err != nil {
+			refused++
+			continue
+		}
+		for id, want := range l.accepted {
+			got, err := e.Message(id)
+			switch {
+			case err != nil && gateway.CodeOf(err) != gateway.CodeUnavailable:
+				t.Errorf("message %s: %v, want it or unavailable", id, err)
+			case err != nil:
+				refused++
+				if e.Health() == nil {
+					t.Error("a damaged row was met and the store is healthy")
+				}
+			case string(got.Payload) != string(want.payload):
+				t.Errorf("message %s has a wrong payload", id)
+			}
+		}
+		_ = e.Close()
+	}
+	if refused == 0 {
+		t.Error("no damage was met")
+	}
+}
+
+// A damaged record in the middle of the log stops the start, with file, offset
+// and what to do; repair keeps the damaged file and everything before it.
+func TestDamagedLog(t *testing.T) {
+	fs, l := vfs.NewCrashableMem(), newLedger()
+	o := powerOptions(fs)
+	o.MemTableBytes = 8 << 20 // all in one log
+	e := openTest(t, o)
+	e.Observe(l)
+	w := &worker{e: e, l: l, rng: rand.New(rand.NewPCG(1, 2)), clients: []gateway.ClientID{"a", "b", "c"}}
+	var early *ledger
+	for i := range 300 {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 20 {
+			drain(e)
+			early = l.copy()
+		}
+	}
+	cut, _ := cutPower(fs, l, 0, w.rng)
+	var log string // the largest
+	size := int64(0)
+	for _, name := range storedFiles(t, cut) {
+		if info, err := cut.Stat(name); err == nil && strings.HasSuffix(name, ".log") && info.Size() > size {
+			log, size = name, info.Size()
+		}
+	}
+	if n, damaged, err := scanLog(cut, log, logNumber(cut.PathBase(log))); damaged || err != nil {
+		t.Fatalf("a log that a power cut has left is taken for damaged at %d, %v", n, err)
+	}
+	b, err := cut.UnsafeGetFileDataBuffer(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{0, 5, len(b) / 3, len(b) - 3000} { // the last is in the last block
+		b[at] ^= 4
+		o.FS = copyDisk(cut)
+		if e, err := Open(o); err == nil {
+			_ = e.Close()
+			t.Errorf("a log that is damaged at %d of %d was opened", at, len(b))
+		}
+		b[at] ^= 4
+	}
+	b[len(b)/2] ^= 4
+	o.FS = cut
+	_, err = Open(o)
+	if err == nil {
+		t.Fatal("a damaged log was opened")
+	}
+	for _, want := range []string{log, "offset", "repair", nameQuarantine} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %q: %v", want, err)
+		}
+	}
+	o.Repair = true
+	again, err := Open(o)
+	if err != nil {
+		t.Fatalf("repair: %v", err)
+	}
+	defer again.Close()
+	early.finals = nil
+	for _, s := range early.losses(t, again) {
+		t.Errorf("repair loses what was before the damage: %s", s)
+	}
+	verifyView(t, again)
+	if kept, err := cut.List("data/" + nameQuarantine); err != nil || len(kept) == 0 {
+		t.Errorf("quarantine holds %v, %v", kept, err)
+	}
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	e, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("second open: %v, want one that wraps ErrLocked and names %s", err, dir)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if e, err = Open(Options{Dir: dir}); err != nil {
+		t.Fatalf("open after close: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	fs, _ := filled(t, 10)
+	f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(f, formatLine, formatVersion+1)
+	_ = f.Close()
+	if _, err := Open(powerOptions(fs)); err == nil || !strings.Contains(err.Error(), "newer program") {
+		t.Errorf("opening a newer format: %v", err)
+	}
+}
+
+// A backup that was taken under load restores to what had been answered before
+// it, in a log of another name.
+func TestBackupAndRestore(t *testing.T) {
+	fs, l := vfs.NewMem(), newLedger()
+	e := openTest(t, powerOptions(fs))
+	e.Observe(l)
+	stop := make(chan struct{})
+	wait := load(e, l, 4, 0, stop, new(sync.RWMutex))
+	eventually(t, "records", func() bool { return e.stats.records.Load() > 200 })
+	l.mu.Lock()
+	before := l.copy()
+	l.mu.Unlock()
+	if err := e.Backup("backup"); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Backup("backup"); err == nil {
+		t.Error("a backup overwrites another")
+	}
+	close(stop)
+	wait()
+	o := powerOptions(fs)
+	o.Dir = "restored"
+	if err := Restore("backup", o); err != nil {
+		t.Fatal(err)
+	}
+	if err := Restore("backup", o); err == nil {
+		t.Error("a restore overwrites a store")
+	}
+	r := openTest(t, o)
+	if r.Log() == e.Log() {
+		t.Error("the restored store has the log of the old one")
+	}
+	before.finals = nil // more may have become final until the backup was taken
+	for _, s := range before.losses(t, r) {
+		t.Error(s)
+	}
+	verifyView(t, r)
+}
+
+// A full disk is refused with store-unavailable before anything fails, acks are
+// still written, and the store heals when there is room.
+func TestDiskNearlyFull(t *testing.T) {
+	fs := &smallDisk{FS: vfs.NewMem()}
+	fs.avail.Store(1 << 30)
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: time.Millisecond})
+	m := accept(t, e, "a")
+	fs.avail.Store(1 << 20)
+	eventually(t, "the store to refuse", func() bool { return e.Health() != nil })
+	if _, err := e.Accept(context.Background(), message("a")); !errors.Is(err, gateway.ErrUnavailable) {
+		t.Errorf("accept on a full disk: %v, want ErrUnavailable", err)
+	}
+	if err := e.Settle(gateway.Outcome{Message: m.ID, Client: "a", Seq: m.Seq, State: gateway.Acked, At: time.Now()}, true); err != nil {
+		t.Errorf("ack on a full disk: %v", err)
+	}
+	drain(e)
+	if got, err := e.Message(m.ID); err != nil || !got.Completed() {
+		t.Errorf("message is %+v, %v, want it acked", got.Counts, err)
+	}
+	fs.avail.Store(1 << 30)
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+}
+
+// smallDisk says how much room it has.
+type smallDisk struct {
+	vfs.FS
+	avail atomic.Uint64
+}
+
+func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: d.avail.Load(), TotalBytes: 1 << 31}, nil
+}
+
+func message(to gateway.ClientID) gateway.Acceptance {
+	return gateway.Acceptance{ID: nextLoadID(), To: gateway.Audience{Client: to}, Payload: []byte("x"),
+		CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), QueueUnknown: true}
+}
+
+func accept(t *testing.T, e *Engine, to gateway.ClientID) gateway.Message {
+	t.Helper()
+	r, err := e.Accept(context.Background(), message(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Message
+}
+
+// A 202 is behind a sync: while the log cannot be synced, nothing is answered
+// and nothing can be read of it.
+func TestAcceptWaitsForTheSync(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	accept(t, e, "a")
+	fs.held.Store(true)
+	m := message("a")
+	answered := make(chan error, 1)
+	go func() {
+		_, err := e.Accept(context.Background(), m)
+		answered <- err
+	}()
+	eventually(t, "the sync", func() bool { return fs.waiting.Load() > 0 })
+	if _, err := e.Message(m.ID); gateway.CodeOf(err) != gateway.CodeMessageNotFound {
+		t.Errorf("a message that is not durable reads as %v", err)
+	}
+	if ps, _ := e.Next("a", 0, 10, 1<<20, nil); len(ps) != 1 {
+		t.Errorf("Next gives %d parcels, want the one that is durable", len(ps))
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("answered %v before the sync", err)
+	default:
+	}
+	fs.held.Store(false)
+	close(fs.hold)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Message(m.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// heldFS holds the syncs of logs.
+type heldFS struct {
+	vfs.FS
+	held    atomic.Bool
+	waiting atomic.Int64
+	hold    chan struct{}
+}
+
+type heldFile struct {
+	vfs.File
+	fs *heldFS
+}
+
+func (f *heldFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err == nil && fileKind(name) == "log" {
+		file = &heldFile{file, f}
+	}
+	return file, err
+}
+
+func (f *heldFile) wait() {
+	if f.fs.held.Load() {
+		f.fs.waiting.Add(1)
+		<-f.fs.hold
+	}
+}
+
+func (f *heldFile) Sync() error     { f.wait(); return f.File.Sync() }
+func (f *heldFile) SyncData() error { f.wait(); return f.File.SyncData() }
