@@ -42,6 +42,7 @@ func (m *machine) accept(e *acceptEvent, r *result) error {
 	m.state.messages++
 	k := messageKey(e.ID)
 	m.set(k, row.encode(k))
+	m.recent.add(k)
 	return m.receipt(row, r)
 }
 
@@ -55,8 +56,10 @@ func (m *machine) receipt(row *messageRow, r *result) (err error) {
 // earlier finds the message that the event repeats, by its id or its
 // idempotency key; nil when it is new.
 func (m *machine) earlier(e *acceptEvent, r *result) (*messageRow, error) {
-	if row, err := m.messageRow(e.ID); err != nil || row != nil {
-		return row, err
+	if !m.recent.unknown(messageKey(e.ID)) {
+		if row, err := m.messageRow(e.ID); err != nil || row != nil {
+			return row, err
+		}
 	}
 	if e.IdempotencyKey == "" {
 		return nil, nil

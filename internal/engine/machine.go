@@ -42,6 +42,7 @@ type machine struct {
 		heads   []*head
 	}
 	notices []notice // of the record under way
+	recent  *recentMessages
 	// small is smallAudience, but in tests.
 	small int
 }
@@ -119,6 +120,10 @@ type notice struct {
 func newMachine(db *pebble.DB) (*machine, error) {
 	m := &machine{db: db, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: smallAudience}
+	var err error
+	if m.recent, err = newRecentMessages(db); err != nil {
+		return m, err
+	}
 	v, err := get(db, keyState)
 	if err != nil || v == nil {
 		return m, err
