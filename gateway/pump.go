@@ -153,17 +153,24 @@ func (s *Session) pumpFresh() {
 			s.g.cfg.After(jitter(5*time.Second), func() { s.notify(false) })
 			return
 		}
-		if len(parcels) == 0 {
-			return
-		}
-		s.setFresh()
-		more := s.sendAll(parcels)
+		dry := len(parcels) < room && payloadBytes(parcels) < pumpBytes
+		all := s.sendAll(parcels)
 		clear(parcels)
 		*buf = parcels[:0]
-		if !more {
+		if !all || !dry {
+			s.setFresh()
+		}
+		if !all || dry {
 			return
 		}
 	}
+}
+
+func payloadBytes(parcels []Parcel) (n int) {
+	for i := range parcels {
+		n += len(parcels[i].Payload)
+	}
+	return n
 }
 
 // parcelBuffers holds *[]Parcel for the time of one pumpFresh.

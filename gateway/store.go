@@ -70,8 +70,9 @@ type Store interface {
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued parcels of client with a sequence above
-	// after, in rising order, at most max of them and about maxBytes of
-	// payload (at least one when there is any). Expired ones are left out.
+	// after, in rising order, at most max of them. It stops before max only when
+	// there are no more, or when they have maxBytes of payload or more in all
+	// (the last one may pass the mark). Expired ones are left out.
 	Next(client ClientID, after Seq, max, maxBytes int, buf []Parcel) ([]Parcel, error)
 
 	// Parcel returns one queued parcel, ok false when it is final or unknown.

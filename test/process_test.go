@@ -233,6 +233,9 @@ type answer struct {
 	Reason    string   `json:"reason"`
 	Client    string   `json:"client"`
 	Text      string   `json:"text"`
+	Attempts  int      `json:"attempts"`
+	SentAt    string   `json:"sent_at"`
+	FinalAt   string   `json:"final_at"`
 	Items     []answer `json:"items"`
 }
 

@@ -37,10 +37,10 @@ func TestEveryAcceptedPushIsBehindASync(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 
-	last := fmt.Sprintf("%d +++ exited", s.cmd.Process.Pid)
+	last := regexp.MustCompile(fmt.Sprintf(`(?m)^%d +\+\+\+ exited`, s.cmd.Process.Pid))
 	waitFor(t, "the trace is complete", func() bool {
 		b, err := os.ReadFile(trace)
-		return err == nil && strings.Contains(string(b), last)
+		return err == nil && last.Match(b)
 	})
 
 	calls := readTrace(t, trace)

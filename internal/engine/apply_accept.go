@@ -92,7 +92,7 @@ func (m *machine) place(row *messageRow) {
 }
 
 func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
-	c, err := m.client(e.To.Client)
+	c, err := m.counted(e.To.Client)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (m *machine) acceptList(e *acceptEvent, row *messageRow) error {
 	names = slices.Compact(names)
 	var known []*client
 	for _, name := range names {
-		c, err := m.client(name)
+		c, err := m.counted(name)
 		if err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) e
 	h := m.newHead(row, len(known)+len(row.unknown))
 	for _, c := range known {
 		row.ords = append(row.ords, c.ord)
-		if c.n < e.maxQueued && c.countRow.bytes < e.maxQueuedBytes {
+		if c.n < e.maxQueued { // its bytes are not the client's: they are stored once
 			m.enqueue(c, row, e.maxQueued)
 			h.count[gateway.Queued]++
 			continue

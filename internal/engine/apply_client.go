@@ -12,7 +12,7 @@ import (
 )
 
 func (m *machine) register(e *registerEvent, r *result) error {
-	c, err := m.client(e.Client)
+	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (m *machine) disconnected(e *disconnectedEvent) error {
 }
 
 func (m *machine) update(e *updateEvent, r *result) error {
-	c, err := m.client(e.client)
+	c, err := m.counted(e.client)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued. Its ordinal keeps its name while messages may refer to it.
 func (m *machine) forgetClient(e *forgetClientEvent) error {
-	c, err := m.client(e.client)
+	c, err := m.counted(e.client)
 	if err != nil || c == nil || c.n > 0 || !c.forgettable(nanos(e.before), m.record.incarnation) {
 		return err
 	}

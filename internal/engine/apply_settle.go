@@ -61,6 +61,9 @@ func (m *machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID,
 		return false, err
 	}
 	if q != nil && sameMessage(named, q.id) {
+		if err := m.load(c); err != nil {
+			return false, err
+		}
 		return true, m.settleRow(c, seq, q, v)
 	}
 	if done, err = m.lateRow(finalKey(c.ord, seq), c.id, seq, named, v); done || err != nil {
@@ -238,7 +241,7 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 // settleThrough gives everything queued for a client up to a sequence the same
 // final state.
 func (m *machine) settleThrough(id gateway.ClientID, through gateway.Seq, v verdict, r *result) error {
-	c, err := m.client(id)
+	c, err := m.counted(id)
 	if err != nil || c == nil {
 		return err
 	}
@@ -332,7 +335,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		if err != nil || q == nil {
 			return 0, err
 		}
-		c, err := m.client(row.client)
+		c, err := m.counted(row.client)
 		if err != nil {
 			return 0, err
 		}

@@ -16,6 +16,8 @@ const (
 	// clients, forgetSlice how many it looks at in one sweep.
 	forgetEvery = 10 * time.Minute
 	forgetSlice = 2_000
+	// trimEvery is how often a journal of its own is trimmed.
+	trimEvery = time.Minute
 )
 
 // sweeper remembers where the driver is.
@@ -30,6 +32,7 @@ func (e *Engine) runDriver() {
 	defer e.wg.Done()
 	tick := time.NewTicker(e.opt.SweepEvery)
 	defer tick.Stop()
+	trimmed := time.Now()
 	for {
 		select {
 		case <-e.stop:
@@ -43,7 +46,27 @@ func (e *Engine) runDriver() {
 		if err := e.sweep(e.opt.Now(), false); err != nil && !errors.Is(err, errClosed) {
 			e.opt.Logger.Warn("sweep", "error", err)
 		}
+		if e.journal.Durable() && time.Since(trimmed) > trimEvery {
+			if err := e.trim(); err != nil {
+				e.opt.Logger.Warn("trim the journal", "error", err)
+			}
+			trimmed = time.Now()
+		}
 	}
+}
+
+// trim lets the journal drop what the state has on stable storage.
+func (e *Engine) trim() error {
+	return e.read(func(v *view) error {
+		err := v.inst.db.Flush()
+		if err == nil {
+			err = v.inst.fs.Err()
+		}
+		if err != nil {
+			return err
+		}
+		return e.journal.Trim(v.state.pos)
+	})
 }
 
 // Expire does what is due at now and returns when it is durable: messages

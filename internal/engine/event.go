@@ -107,7 +107,7 @@ func decodeAccept(d *decoder) *acceptEvent {
 type settleEvent struct{ gateway.Outcome }
 
 func (e *settleEvent) kind() eventKind { return evSettle }
-func (e *settleEvent) size() int       { return 128 + len(e.Result) }
+func (e *settleEvent) size() int       { return 32 + len(e.Client) + len(e.Reason) + len(e.Result) }
 
 func (e *settleEvent) encode(b []byte) []byte {
 	b = putUint(putString(putID(b, e.Message), e.Client), uint64(e.Seq))

@@ -138,6 +138,8 @@ type view struct {
 	snap  *pebble.Snapshot
 	state stateRow
 	refs  atomic.Int64 // one is the publisher's
+
+	broadcast atomic.Pointer[gateway.Parcel] // see broadcastParcel
 }
 
 func newView(inst *instance, state stateRow) *view {

@@ -55,6 +55,7 @@ type client struct {
 	dirty      bool // in the dirty list
 	rowDirty   bool
 	countDirty bool
+	loaded     bool // countRow and full are known
 	full       bool // has an f row
 	gone       bool // forgotten in this record
 }
@@ -246,20 +247,39 @@ func (m *machine) client(id gateway.ClientID) (*client, error) {
 	if c.clientRow, err = decodeClient(k, v); err != nil {
 		return nil, err
 	}
-	if v, err = get(m.batch, countKey(c.ord)); err != nil {
-		return nil, err
+	m.clients[id] = c
+	return c, nil
+}
+
+// load reads the client's counters, which an ack of a bit does not need.
+func (m *machine) load(c *client) error {
+	if c.loaded {
+		return nil
+	}
+	v, err := get(m.batch, countKey(c.ord))
+	if err != nil {
+		return err
 	}
 	if v != nil {
 		if c.countRow, err = decodeCount(v); err != nil {
-			return nil, &CorruptError{Key: countKey(c.ord), Cause: err}
+			return &CorruptError{Key: countKey(c.ord), Cause: err}
 		}
 		if v, err = get(m.batch, fullKey(c.ord)); err != nil {
-			return nil, err
+			return err
 		}
 		c.full = v != nil
 	}
-	m.clients[id] = c
-	return c, nil
+	c.loaded = true
+	return nil
+}
+
+// counted is client, with its counters.
+func (m *machine) counted(id gateway.ClientID) (*client, error) {
+	c, err := m.client(id)
+	if err == nil && c != nil {
+		err = m.load(c)
+	}
+	return c, err
 }
 
 func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
@@ -267,7 +287,7 @@ func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := m.client(gateway.ClientID(v))
+	c, err := m.counted(gateway.ClientID(v))
 	if err == nil && (c == nil || c.ord != o) {
 		return nil, &CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
 	}
@@ -276,7 +296,7 @@ func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
 
 // newClient makes a client known.
 func (m *machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
-	c := &client{id: id}
+	c := &client{id: id, loaded: true}
 	c.ord, c.createdAt, c.rowDirty = m.state.nextOrdinal, createdAt, true
 	m.state.nextOrdinal++
 	m.state.clients++

@@ -103,7 +103,7 @@ func (q *queue) add(o *op) error {
 	if o.urgent {
 		q.urgent++
 	}
-	if len(q.ops) == 1 || o.urgent && q.urgent == 1 || len(q.ops) == maxRecordEvents {
+	if len(q.ops) == 1 || o.urgent && q.urgent == 1 || len(q.ops) == maxRecordAcks || q.bytes >= maxRecordBytes {
 		select {
 		case q.wake <- struct{}{}:
 		default:
@@ -161,14 +161,17 @@ func (q *queue) cut(buf []*op) (ops []*op, wait time.Duration, closed bool) {
 	if len(q.ops) == 0 {
 		return buf, -1, q.closed
 	}
-	if q.urgent == 0 && len(q.ops) < maxRecordEvents && !q.closed {
+	if q.urgent == 0 && len(q.ops) < maxRecordAcks && q.bytes < maxRecordBytes && !q.closed {
 		if wait = lazyDelay - time.Since(q.oldest); wait > 0 {
 			return buf, wait, false
 		}
 	}
-	n, size := 0, 0
-	for n < len(q.ops) && n < maxRecordEvents && (n == 0 || size+q.ops[n].size <= maxRecordBytes) {
+	n, size, events := 0, 0, 0
+	for n < len(q.ops) && n < maxRecordAcks && events < maxRecordEvents && (n == 0 || size+q.ops[n].size <= maxRecordBytes) {
 		size += q.ops[n].size
+		if q.ops[n].waits {
+			events++
+		}
 		if q.ops[n].urgent {
 			q.urgent--
 		}

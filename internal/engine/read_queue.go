@@ -28,17 +28,14 @@ func (e *Engine) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes 
 	return buf, err
 }
 
-// fill appends parcels to buf: at most max, about maxBytes, at least one.
+// fill appends parcels to buf: at most max, and until they have maxBytes.
 func (l *lane) fill(buf []gateway.Parcel, now int64, max, maxBytes int) ([]gateway.Parcel, error) {
-	size := 0
-	for n := range max {
+	for size, n := 0, 0; n < max && (n == 0 || size < maxBytes); n++ {
 		p, ok, err := l.next(now)
 		if err != nil || !ok {
 			return buf, err
 		}
-		if size += len(p.Payload); n > 0 && size > maxBytes {
-			return buf, nil
-		}
+		size += len(p.Payload)
 		buf = append(buf, p)
 	}
 	return buf, nil
@@ -160,7 +157,19 @@ func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, er
 		Many: row.form != formOne}, nil
 }
 
+// broadcastParcel remembers the last one: its recipients ask one after the other.
 func (v *view) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
+	if p := v.broadcast.Load(); p != nil && p.Seq == seq {
+		return *p, nil
+	}
+	p, err := v.readBroadcast(seq)
+	if err == nil {
+		v.broadcast.Store(&p)
+	}
+	return p, err
+}
+
+func (v *view) readBroadcast(seq gateway.Seq) (gateway.Parcel, error) {
 	h, err := v.head(seq)
 	if err == nil && h == nil {
 		err = &CorruptError{Key: headKey(seq), Cause: errMissing}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ type memoryJournal struct {
 	mu      sync.Mutex
 	records [][]byte
 	fail    error
+	trimmed uint64
 }
 
 func (j *memoryJournal) Append(r []byte) (uint64, error) {
@@ -43,7 +45,13 @@ func (j *memoryJournal) Replay(from uint64, fn func(uint64, []byte) error) error
 	return nil
 }
 
-func (j *memoryJournal) Trim(uint64) error { return nil }
+func (j *memoryJournal) Trim(upTo uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.trimmed = upTo
+	return nil
+}
+
 func (j *memoryJournal) Durable() bool     { return true }
 
 // checksum is the CRC of all rows but the log's name.
@@ -128,6 +136,35 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the journal is allowed to drop is on stable storage without it, and a
+// journal that fails is an unavailable store until it works again.
+func TestDurableJournal(t *testing.T) {
+	fs, j := vfs.NewCrashableMem(), &memoryJournal{}
+	o := powerOptions(fs)
+	o.Journal = j
+	e := openTest(t, o)
+	kept := accept(t, e, "a")
+	if err := e.trim(); err != nil || j.trimmed == 0 {
+		t.Fatalf("trimmed to %d, %v", j.trimmed, err)
+	}
+	o.FS, o.Journal = fs.CrashClone(vfs.CrashCloneCfg{}), &memoryJournal{}
+	if _, err := openTest(t, o).Message(kept.ID); err != nil {
+		t.Errorf("after the trim and a power cut: %v", err)
+	}
+	j.mu.Lock()
+	j.fail = errFault
+	j.mu.Unlock()
+	if _, err := e.Accept(context.Background(), message("a")); !errors.Is(err, gateway.ErrUnavailable) {
+		t.Errorf("accept without a journal: %v, want ErrUnavailable", err)
+	}
+	j.mu.Lock()
+	j.fail = nil
+	j.mu.Unlock()
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
 }
 
 // A record that comes twice, as after a publish whose answer was lost, changes

@@ -58,11 +58,11 @@ func (s *Store) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes i
 		if !now.Before(d.ExpiresAt) {
 			continue
 		}
-		size += len(d.message.Payload)
-		if count >= max || (count > 0 && size > maxBytes) {
+		if count >= max || count > 0 && size >= maxBytes {
 			break
 		}
 		buf = append(buf, d.parcel())
+		size += len(d.message.Payload)
 		count++
 	}
 	return buf, nil
