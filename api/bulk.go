@@ -82,7 +82,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	b := &bulkRun{server: s, ctx: r.Context(), principal: exchangeOf(w).principal, wait: wait.d,
-		slots: make(chan struct{}, bulkWindow), answers: make(chan *bulkAnswer, bulkWindow), last: make(map[gateway.ClientID]chan struct{})}
+		jobs: make(chan bulkJob), answers: make(chan *bulkAnswer, bulkWindow), last: make(map[gateway.ClientID]chan struct{})}
 	out := newBulkOutput(w)
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
@@ -102,9 +102,10 @@ type bulkRun struct {
 	principal string
 	wait      time.Duration
 
-	slots   chan struct{}    // one per push in progress
+	jobs    chan bulkJob
+	workers int              // at most bulkWindow
 	answers chan *bulkAnswer // in line order
-	pushes  sync.WaitGroup
+	pushes  sync.WaitGroup   // the workers
 
 	// last has, per client, the push that must be accepted before the next one
 	// to it may start. everyone stands for the last push to an audience that
@@ -143,6 +144,7 @@ func (b *bulkRun) run(lines *lineReader, out *bulkOutput) error {
 // read starts a push for every line. It stops at the end of the body, at a line
 // that cannot be read, and when the caller has left.
 func (b *bulkRun) read(lines *lineReader, out *bulkOutput) error {
+	defer close(b.jobs)
 	for number := 1; ; number++ {
 		line, err := lines.next()
 		switch {
@@ -184,17 +186,47 @@ func (b *bulkRun) line(number int, data []byte) {
 		return
 	}
 	a := &bulkAnswer{BulkResult: BulkResult{Line: number, Key: body.Key}, ready: make(chan struct{})}
-	b.slots <- struct{}{}
-	b.answers <- a
 	before, accepted := b.turn(&p)
+	b.give(bulkJob{push: &p, answer: a, before: before, accepted: accepted})
+	b.answers <- a
+}
+
+// bulkJob is one line's push.
+type bulkJob struct {
+	push     *push
+	answer   *bulkAnswer
+	before   []<-chan struct{} // what must be accepted first
+	accepted chan struct{}
+}
+
+// give hands a job to a worker: one that waits, else a new one, else, when
+// bulkWindow of them are at work, the first to be done. Jobs are taken in line
+// order, so what a job waits for is at work already.
+func (b *bulkRun) give(j bulkJob) {
+	select {
+	case b.jobs <- j:
+		return
+	default:
+	}
+	if b.workers == bulkWindow {
+		b.jobs <- j
+		return
+	}
+	b.workers++
 	b.pushes.Go(func() {
-		defer func() { <-b.slots }()
-		defer close(a.ready)
-		for _, earlier := range before {
-			<-earlier
+		b.do(j)
+		for j := range b.jobs {
+			b.do(j)
 		}
-		b.push(&p, a, accepted)
 	})
+}
+
+func (b *bulkRun) do(j bulkJob) {
+	defer close(j.answer.ready)
+	for _, earlier := range j.before {
+		<-earlier
+	}
+	b.push(j.push, j.answer, j.accepted)
 }
 
 func (b *bulkRun) refuse(number int, key string, err error) {

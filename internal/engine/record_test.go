@@ -52,7 +52,7 @@ func (j *memoryJournal) Trim(upTo uint64) error {
 	return nil
 }
 
-func (j *memoryJournal) Durable() bool     { return true }
+func (j *memoryJournal) Durable() bool { return true }
 
 // checksum is the CRC of all rows but the log's name.
 func checksum(t *testing.T, e *Engine) (sum uint32, rows int) {
