@@ -73,7 +73,7 @@ func wantState(t *testing.T, g *gateway.Gateway, m gateway.Message, want gateway
 func TestPushIsAcked(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "truck-17", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
-			l.Flush(p)
+			l.Sent(p)
 			time.Sleep(40 * time.Millisecond) // the device's work, in virtual time
 			l.Ack(p, gateway.AckOK, []byte("locked"))
 		}})
@@ -99,7 +99,7 @@ func TestSentMeansFlushed(t *testing.T) {
 		m := push(t, g, "a", "one")
 		synctest.Wait()
 		wantState(t, g, m, gateway.Queued, 0)
-		l.Flush(l.Parcels()[0])
+		l.Sent(l.Parcels()[0])
 		wantState(t, g, m, gateway.Sent, 1)
 		if got, _ := g.Message(m.ID); got.Counts.Sent != 1 || got.Counts.Queued != 0 {
 			t.Errorf("counts %+v, want one sent", got.Counts)
@@ -195,7 +195,7 @@ func TestRetryLaterKeepsAWindowOfOneStrict(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		said := false
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
-			l.Flush(p)
+			l.Sent(p)
 			if !said {
 				said = true
 				l.Ack(p, gateway.AckRetry, nil)
@@ -216,7 +216,7 @@ func TestRetryLaterKeepsAWindowOfOneStrict(t *testing.T) {
 func TestRejectIsFinal(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
-			l.Flush(p)
+			l.Sent(p)
 			l.Ack(p, gateway.AckReject, []byte("door open"))
 		}})
 		m := push(t, g, "a", "lock")

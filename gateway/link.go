@@ -7,9 +7,11 @@ import (
 
 // Link is the gateway's hold on one live connection. It is implemented by
 // tcpserver. No method blocks; all may be called from any goroutine. A Link
-// never calls into the gateway from inside one of these methods.
+// never calls into the gateway from inside one of these methods, Flush
+// excepted.
 type Link interface {
-	// Deliver puts one parcel into the window and its frame into the output.
+	// Deliver puts one parcel into the window and its frame into the output;
+	// Flush must follow.
 	// It does not keep p.Payload after the call. When the bytes have been
 	// flushed the link calls Session.Sent.
 	//
@@ -18,6 +20,11 @@ type Link interface {
 	// Session.Writable), ErrTooLarge (this dialect cannot carry the payload),
 	// ErrLinkClosed.
 	Deliver(p Parcel) error
+
+	// Flush writes what Deliver has put into the output since, in as few writes
+	// as possible. The gateway calls it after one or several Delivers with no
+	// lock held, for it may report to the session what happens on the way.
+	Flush()
 
 	// Forget drops a parcel that is final for another reason (expired,
 	// canceled) from the window, so that it is not timed any longer. Its ack

@@ -20,7 +20,7 @@ func TestOnlineAnswer(t *testing.T) {
 			if !p.Ephemeral {
 				t.Error("an online delivery is not marked ephemeral")
 			}
-			l.Flush(p)
+			l.Sent(p)
 			time.Sleep(7 * time.Millisecond)
 			l.Ack(p, gateway.AckOK, append([]byte("re: "), p.Payload...))
 		}})
@@ -40,7 +40,7 @@ func TestOnlineRefusals(t *testing.T) {
 		gatewaytest.Connect(t, g, "small", gatewaytest.Options{Max: 2})
 		gatewaytest.Connect(t, g, "deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
 		gatewaytest.Connect(t, g, "no", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
-			l.Flush(p)
+			l.Sent(p)
 			l.Ack(p, gateway.AckReject, []byte("why"))
 		}})
 		for id, want := range map[gateway.ClientID]gateway.Code{

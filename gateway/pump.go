@@ -61,7 +61,7 @@ func (s *Session) pumpUrgent() bool {
 		payload := call.payload
 		s.mu.Unlock()
 
-		err := s.link.Deliver(Parcel{Message: call.message, Seq: seq, Payload: payload, Ephemeral: true})
+		err := s.deliver(Parcel{Message: call.message, Seq: seq, Payload: payload, Ephemeral: true})
 		if err == nil {
 			continue
 		}
@@ -110,7 +110,7 @@ func (s *Session) pumpRepeats() bool {
 			continue
 		}
 		p.Dup = true
-		switch err := s.link.Deliver(p); {
+		switch err := s.deliver(p); {
 		case err == nil:
 		case retryable(err):
 			s.mu.Lock()
@@ -231,7 +231,7 @@ func (s *Session) send(p Parcel) bool {
 	s.enter(f)
 	s.mu.Unlock()
 
-	err := s.link.Deliver(p)
+	err := s.deliver(p)
 	if err == nil {
 		s.cursor = p.Seq
 		return true
@@ -250,6 +250,13 @@ func (s *Session) send(p Parcel) bool {
 		return true
 	}
 	return false
+}
+
+// deliver hands a parcel to the link; runPump flushes.
+func (s *Session) deliver(p Parcel) error {
+	err := s.link.Deliver(p)
+	s.unflushed = s.unflushed || err == nil
+	return err
 }
 
 // retryable reports whether Deliver may succeed later on the same link.

@@ -106,6 +106,10 @@ func (s *Session) wakeHere() {
 // runPump pumps in state running, and leaves idle or queued.
 func (s *Session) runPump() {
 	s.pump()
+	if s.unflushed {
+		s.unflushed = false
+		s.link.Flush()
+	}
 	if s.run.CompareAndSwap(running, idle) {
 		return
 	}

@@ -27,7 +27,8 @@ type Session struct {
 	nextRun *Session     // guarded by the run queue
 
 	// Owned by the goroutine that pumps.
-	cursor Seq // highest sequence taken from the store
+	cursor    Seq  // highest sequence taken from the store
+	unflushed bool // the link has taken something that Flush must follow
 
 	mu         sync.Mutex
 	flight     []inflight    // unacked, in the order of first transmission; nil when empty

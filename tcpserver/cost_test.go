@@ -215,7 +215,9 @@ func echoAcks(nc net.Conn) {
 
 func (s *countedSession) push(payload []byte) error {
 	s.seq = s.seq%100 + 1
-	return s.link.Deliver(gateway.Parcel{Seq: s.seq, Payload: payload})
+	err := s.link.Deliver(gateway.Parcel{Seq: s.seq, Payload: payload})
+	s.link.Flush()
+	return err
 }
 
 // One push to its ack: the frame is copied into pooled memory, the ack is read

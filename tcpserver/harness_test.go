@@ -335,7 +335,9 @@ func (s *recorded) Received(ctx context.Context, id uint64, payload []byte) erro
 func (s *recorded) Closed(reason string) { s.r.note(s.id, "closed %s", reason) }
 
 func (s *recorded) deliver(seq gateway.Seq, payload string) error {
-	return s.link.Deliver(gateway.Parcel{Seq: seq, Payload: []byte(payload)})
+	err := s.link.Deliver(gateway.Parcel{Seq: seq, Payload: []byte(payload)})
+	s.link.Flush()
+	return err
 }
 
 // liveServer is a server on a real loopback socket, with its own wheel.

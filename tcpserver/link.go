@@ -11,7 +11,7 @@ import (
 
 var _ gateway.Link = (*conn)(nil)
 
-// Deliver implements gateway.Link. The frame is written by a turn, so that
+// Deliver implements gateway.Link. The frame is written by Flush, so that
 // what is delivered in one go leaves in one write.
 func (c *conn) Deliver(p gateway.Parcel) (err error) {
 	err = gateway.ErrLinkClosed // what a panic answers
@@ -27,13 +27,19 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 		c.flags |= flagWantWritable
 		return gateway.ErrLinkBusy
 	}
-	err = linkError(c.proto.Send(time.Now(), protocol.Data{
+	return linkError(c.proto.Send(time.Now(), protocol.Data{
 		Seq: uint64(p.Seq), Payload: p.Payload, Dup: p.Dup, Ephemeral: p.Ephemeral,
 	}))
-	if err == nil {
-		c.wantTurn()
+}
+
+// Flush implements gateway.Link: it is a turn on the caller's stack, unless
+// somebody else has the turn, who then looks again.
+func (c *conn) Flush() {
+	if c.turn.CompareAndSwap(turnIdle, turnRunning) {
+		c.drive(true)
+		return
 	}
-	return err
+	c.wantTurn()
 }
 
 // linkError translates an error of protocol.Session.Send.

@@ -46,10 +46,10 @@ type Options struct {
 }
 
 // AckAll flushes and acks.
-func AckAll(l *Link, p gateway.Parcel) { l.Flush(p); l.Ack(p, gateway.AckOK, nil) }
+func AckAll(l *Link, p gateway.Parcel) { l.Sent(p); l.Ack(p, gateway.AckOK, nil) }
 
 // FlushOnly is a device that reads and never acks.
-func FlushOnly(l *Link, p gateway.Parcel) { l.Flush(p) }
+func FlushOnly(l *Link, p gateway.Parcel) { l.Sent(p) }
 
 // Connect registers a device; it is disconnected when the test ends.
 func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *Link {
@@ -127,6 +127,9 @@ func (l *Link) Deliver(p gateway.Parcel) error {
 	return nil
 }
 
+// Flush implements gateway.Link.
+func (l *Link) Flush() {}
+
 // Forget implements gateway.Link.
 func (l *Link) Forget(seq gateway.Seq, _ bool) {
 	l.mu.Lock()
@@ -158,8 +161,8 @@ func (l *Link) MaxPayload() int { return l.max }
 // Window implements gateway.Link.
 func (l *Link) Window() int { return l.window }
 
-// Flush tells the session that p has reached the socket.
-func (l *Link) Flush(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral) }
+// Sent tells the session that p has reached the socket.
+func (l *Link) Sent(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral) }
 
 // Ack tells the session the device's verdict.
 func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
