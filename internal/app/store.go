@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"log/slog"
 
 	"github.com/longwire/longwire/gateway"
@@ -31,7 +30,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
 		MinFreeBytes:    int64(d.MinFree),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the store in %s: %w", d.Dir, err)
+		return nil, err // names the directory; and not a nil *Engine in a Store
 	}
 	return store, nil
 }

@@ -29,9 +29,9 @@ func explain(err error, o *Options) error {
 	if d, ok := damagedLog(err, o); ok {
 		where = fmt.Sprintf("%s, offset %d", d.File, d.Offset)
 	}
-	return fmt.Errorf("store is damaged: %s: %w (restore a backup, or start once with repair: "+
+	return fmt.Errorf("store is damaged: %s: %w (restore a backup, or run \"longwire store repair --data-dir %s\": "+
 		"the damaged part goes to %s and what follows it in the log is lost)",
-		where, err, o.FS.PathJoin(o.Dir, nameQuarantine))
+		where, err, o.Dir, o.FS.PathJoin(o.Dir, nameQuarantine))
 }
 
 // damagedLog returns the log file and the offset of its first damaged record.
