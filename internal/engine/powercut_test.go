@@ -37,11 +37,11 @@ func runCuts(t *testing.T, n int, noSync bool, check func(e *Engine)) (lost []st
 		e.Observe(run)
 		stop := make(chan struct{})
 		var gate sync.RWMutex // keeps the load still while what a cut has left is checked
-		wait := load(e, run, 8, 0, stop, &gate)
+		wait := load(e, run, 4, 0, stop, &gate)
 		for range min(10, n-done) {
 			done++
 			// A moment later, measured in records rather than time.
-			for due := e.stats.records.Load() + 1 + rng.Uint64N(60); e.stats.records.Load() < due; {
+			for due := e.stats.records.Load() + 1 + rng.Uint64N(25); e.stats.records.Load() < due; {
 				pause()
 			}
 			cut, then := cutPower(fs, run, []int{0, 0, 50, 100}[rng.IntN(4)], rng)
@@ -57,7 +57,7 @@ func runCuts(t *testing.T, n int, noSync bool, check func(e *Engine)) (lost []st
 			if done%10 == 0 {
 				next, l = cut, then
 			}
-			if done%40 == 0 { // not for ever on one disk: each check reads all of it
+			if done%20 == 0 { // not for ever on one disk: each check reads all of it
 				next, l = vfs.NewCrashableMem(), newLedger()
 			}
 		}

@@ -426,6 +426,9 @@ func (m *model) compareTold(rt *rapid.T) {
 		for _, rec := range s.recs {
 			for _, x := range rec.all() {
 				n[x.String()]++
+				if x.Completed != nil { // with whichever delivery of the step that was last
+					n[fmt.Sprintf("%s: completed %+v", x.Completed.ID, x.Completed.Counts)]++
+				}
 			}
 		}
 		return n
@@ -447,9 +450,6 @@ func (x told) String() string {
 	s := fmt.Sprintf("%s to %s: %v %s %q", d.Message, d.Client, d.State, d.Reason, d.Result)
 	if x.Late {
 		s += fmt.Sprintf(", late ack %q", d.LateResult)
-	}
-	if x.Completed != nil {
-		s += fmt.Sprintf(", completed %+v", x.Completed.Counts)
 	}
 	return s
 }
