@@ -38,7 +38,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 			return nil, Welcome{}, err
 		}
 	}
-	s := &Session{g: g, link: link, id: g.cfg.NewSessionID(), client: h.Client, connectedAt: now, fresh: true}
+	s := &Session{g: g, link: link, id: g.cfg.NewSessionID(), client: h.Client, ref: rec.Ref, connectedAt: now, fresh: true}
 	if err := g.enter(s, h); err != nil {
 		return nil, Welcome{}, err
 	}

@@ -22,6 +22,7 @@ type Session struct {
 	id          SessionID
 	client      ClientID
 	connectedAt time.Time
+	ref         uint32 // ClientRecord.Ref
 
 	run     atomic.Int32 // idle, queued, running, again
 	nextRun *Session     // guarded by the run queue
@@ -385,7 +386,7 @@ func (s *Session) trimGone() {
 }
 
 func (s *Session) outcome(f *inflight, st State, reason string) Outcome {
-	return Outcome{Message: f.message, Client: s.client, Seq: f.seq, State: st, Reason: reason,
+	return Outcome{Message: f.message, Client: s.client, Ref: s.ref, Seq: f.seq, State: st, Reason: reason,
 		Attempts: f.attempts, SentAt: f.sentAt, At: time.Now()}
 }
 

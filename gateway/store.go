@@ -178,6 +178,7 @@ type Receipt struct {
 type Outcome struct {
 	Message  MessageID
 	Client   ClientID
+	Ref      uint32 // ClientRecord.Ref, or 0
 	Seq      Seq
 	State    State // Acked, Rejected or Failed
 	Reason   string

@@ -194,6 +194,10 @@ type ClientRecord struct {
 	BlockedUntil time.Time // refuses to register before; zero = not blocked
 	Queued       int       // deliveries that are not final
 	QueuedBytes  int64     // their payload bytes, messages to many not counted
+	// Ref is the store's own name of the client, good for as long as the client
+	// is remembered; 0 when the store has none. An Outcome that carries it
+	// saves the store a look-up.
+	Ref uint32
 }
 
 // Uplink is one payload from a device, stored before the device's ack.

@@ -38,6 +38,10 @@ func (m *machine) settle(o *gateway.Outcome) error {
 	}
 	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: nanos(o.SentAt),
 		at: nanos(o.At), result: o.Result}
+	if h := m.heads[seq]; h != nil && h.form == formBitmap && o.Ref != 0 {
+		// A bit needs the ordinal and nothing else of the client.
+		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: ordinal(o.Ref - 1)}}, h, o.Message, v)
+	}
 	c, err := m.client(o.Client)
 	if err != nil {
 		return err

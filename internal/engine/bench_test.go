@@ -138,6 +138,14 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 	e := openBench(b)
 	names := register(b, e, clients)
+	refs := make([]uint32, len(names)) // as a session has it from its registration
+	for i, id := range names {
+		rec, err := e.Client(id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		refs[i] = rec.Ref
+	}
 	for i := range b.N {
 		written := e.inst.db.Metrics().WAL.BytesWritten
 		begun := time.Now()
@@ -151,7 +159,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		begun, written = time.Now(), e.inst.db.Metrics().WAL.BytesWritten
 		for c := range names {
 			// In an order that no bitmap likes.
-			o := gateway.Outcome{Client: names[c*7919%clients], Seq: r.Message.Seq, State: gateway.Acked, At: begun}
+			o := gateway.Outcome{Client: names[c*7919%clients], Ref: refs[c*7919%clients], Seq: r.Message.Seq, State: gateway.Acked, At: begun}
 			if err := e.Settle(o, false); err != nil {
 				b.Fatal(err)
 			}

@@ -110,14 +110,14 @@ func (e *settleEvent) kind() eventKind { return evSettle }
 func (e *settleEvent) size() int       { return 32 + len(e.Client) + len(e.Reason) + len(e.Result) }
 
 func (e *settleEvent) encode(b []byte) []byte {
-	b = putUint(putString(putID(b, e.Message), e.Client), uint64(e.Seq))
+	b = putUint(putUint(putString(putID(b, e.Message), e.Client), uint64(e.Ref)), uint64(e.Seq))
 	b = putUint(putString(append(b, byte(e.State)), e.Reason), uint64(e.Attempts))
 	return putBytes(putTime(putTime(b, e.SentAt), e.At), e.Result)
 }
 
 func decodeSettle(d *decoder) *settleEvent {
 	e := new(settleEvent)
-	e.Message, e.Client, e.Seq = d.id(), gateway.ClientID(d.string()), gateway.Seq(d.uint())
+	e.Message, e.Client, e.Ref, e.Seq = d.id(), gateway.ClientID(d.string()), uint32(d.uint()), gateway.Seq(d.uint())
 	e.State, e.Reason, e.Attempts = gateway.State(d.byte()), d.string(), d.int()
 	e.SentAt, e.At, e.Result = d.time(), d.time(), d.bytes()
 	return e

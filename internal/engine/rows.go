@@ -75,7 +75,7 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64) gateway.ClientRecord {
 	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: timeOf(r.createdAt),
 		LastSeenAt: timeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: timeOf(r.blockedUntil),
-		Queued: queued, QueuedBytes: bytes}
+		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1}
 }
 
 // countRow is how much is queued for one client, bitmap messages not counted.

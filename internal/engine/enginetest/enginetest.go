@@ -24,9 +24,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -154,7 +151,7 @@ func (h *harness) same(what string, got, want any) {
 	if want == nil {
 		want = reflect.Zero(reflect.TypeOf(got)).Interface()
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		h.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
