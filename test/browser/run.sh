@@ -5,7 +5,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
-server= device=
+server='' device=''
 
 stop() {
 	for pid in $device $server; do
