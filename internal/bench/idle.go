@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -148,6 +149,12 @@ func (b *bench) idleMemoryTLS(context.Context) (reading, error) {
 	return reading{}, notMeasured("the device port has no TLS")
 }
 
+// perClient rounds to hundredths: a goroutine more or less of the process's own
+// is not the clients'.
+func perClient(grown float64, clients int) float64 {
+	return math.Round(100*grown/float64(clients)) / 100
+}
+
 // idleGoroutines is what the gateway's goroutines grew by for each client.
 func (b *bench) idleGoroutines(ctx context.Context) (reading, error) {
 	g, err := b.gather(ctx)
@@ -158,7 +165,7 @@ func (b *bench) idleGoroutines(ctx context.Context) (reading, error) {
 		return reading{}, notMeasured("/metrics does not tell go_goroutines")
 	}
 	return reading{
-		value:  (g.idle.goroutines - g.before.goroutines) / float64(b.Clients),
+		value:  perClient(g.idle.goroutines-g.before.goroutines, b.Clients),
 		detail: fmt.Sprintf("%.0f, with %s clients %.0f", g.before.goroutines, thousands(float64(b.Clients)), g.idle.goroutines),
 	}, nil
 }
