@@ -135,3 +135,31 @@ func TestOnlineCallersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// endingLink is a connection that ends while a parcel is handed to it.
+type endingLink struct {
+	*gatewaytest.Link
+	end func()
+}
+
+func (l *endingLink) Deliver(gateway.Parcel) error {
+	l.end()
+	return gateway.ErrLinkClosed
+}
+
+// The caller pumps on its own goroutine: a second reply would block it for good.
+func TestOnlineConnectionEndsDuringDeliver(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := &endingLink{Link: gatewaytest.NewLink(gatewaytest.Options{})}
+		s, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.end = func() { s.Closed(gateway.ReasonConnectionLost) }
+		s.Start()
+		synctest.Wait()
+		if _, err := online(g, "a", "x", time.Second); gateway.CodeOf(err) != gateway.CodeClientOffline {
+			t.Errorf("got %v, want client-offline", err)
+		}
+	})
+}

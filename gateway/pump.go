@@ -66,7 +66,10 @@ func (s *Session) pumpUrgent() bool {
 			continue
 		}
 		s.mu.Lock()
-		if f := s.find(seq, true); f != nil {
+		// Whoever takes a call out of the window replies to it, and nobody else:
+		// the session may have ended, or the caller left, meanwhile.
+		f := s.find(seq, true)
+		if f != nil {
 			s.drop(f)
 			if retryable(err) {
 				s.urgent = append([]*onlineCall{call}, s.urgent...)
@@ -76,7 +79,9 @@ func (s *Session) pumpUrgent() bool {
 		if retryable(err) {
 			return false
 		}
-		call.refused(err)
+		if f != nil {
+			call.refused(err)
+		}
 	}
 }
 
