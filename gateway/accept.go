@@ -59,7 +59,7 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
 		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed,
-		IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
+		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	if r.OnlineOnly {
 		a.Only = g.Online
@@ -110,6 +110,9 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	}
 	if r.TTL < MinTTL || r.TTL > MaxTTL {
 		return invalid("ttl is 1s to 720h")
+	}
+	if len(r.Owner) > MaxOwner {
+		return invalid("an owner is at most %d bytes", MaxOwner)
 	}
 	if len(r.Metadata) > MaxMetadata {
 		return invalid("at most %d metadata entries", MaxMetadata)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -18,10 +19,9 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if !h.Client.Valid() {
 		return nil, Welcome{}, &Error{Code: CodeValidation, Message: "a client id is 1 to 128 of A-Z a-z 0-9 . _ : @ -"}
 	}
-	if g.cfg.Authenticate != nil {
-		if err := g.cfg.Authenticate(ctx, h); err != nil {
-			return nil, Welcome{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
-		}
+	grant, err := g.authenticate(ctx, h)
+	if err != nil {
+		return nil, Welcome{}, err
 	}
 	now := time.Now().Truncate(time.Millisecond) // so that a new record's CreatedAt equals it
 	rec, err := g.store.Register(ctx, Registration{Client: h.Client, Labels: h.Labels, Groups: h.Groups, At: now})
@@ -43,7 +43,22 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, err
 	}
 	known := !rec.CreatedAt.Equal(now)
-	return s, Welcome{Session: s.id, Log: log, Resumed: known && (honoured || h.LastSeq == 0)}, nil
+	return s, Welcome{Session: s.id, Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
+}
+
+// authenticate asks whether the device may register.
+func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
+	if g.cfg.Authenticate == nil {
+		return Grant{}, nil
+	}
+	grant, err := g.cfg.Authenticate(ctx, h)
+	switch {
+	case err == nil:
+		return grant, nil
+	case errors.Is(err, ErrUnavailable):
+		return Grant{}, err
+	}
+	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
 }
 
 // enter makes s the live session of its client and closes the one before.

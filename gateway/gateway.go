@@ -19,8 +19,9 @@ type Config struct {
 	NewSessionID func() SessionID // required: unique
 
 	// Authenticate decides whether a device may register; nil lets all in. Its
-	// error is answered as CodeUnauthorized.
-	Authenticate func(ctx context.Context, h Hello) error
+	// error is answered as CodeUnauthorized, unless it wraps ErrUnavailable: then
+	// nobody could tell, and the device is asked to come back.
+	Authenticate func(ctx context.Context, h Hello) (Grant, error)
 
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait

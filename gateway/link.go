@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"time"
 )
@@ -57,16 +58,17 @@ type Close struct {
 
 // Close codes. The lower half invites to reconnect, the upper does not.
 const (
-	CloseShutdown     = 3000
-	CloseReplaced     = 3001
-	CloseKicked       = 3002
-	CloseHeartbeat    = 3003
-	CloseSlowConsumer = 3004
-	CloseOverloaded   = 3005
-	CloseProtocol     = 3500
-	CloseUnauthorized = 3501
-	CloseBlocked      = 3502
-	CloseIDInUse      = 3503
+	CloseShutdown           = 3000
+	CloseReplaced           = 3001
+	CloseKicked             = 3002
+	CloseHeartbeat          = 3003
+	CloseSlowConsumer       = 3004
+	CloseOverloaded         = 3005
+	CloseCredentialsExpired = 3006
+	CloseProtocol           = 3500
+	CloseUnauthorized       = 3501
+	CloseBlocked            = 3502
+	CloseIDInUse            = 3503
 )
 
 // LinkStats describes a live connection.
@@ -91,7 +93,18 @@ type Hello struct {
 	Log     LogID             // the log that LastSeq belongs to, "" for none
 	LastSeq Seq
 	Dialect string
-	Remote  netip.AddrPort
+	// Transport is "tcp" or "tls". Certificate is the leaf that the device has
+	// proven to hold under the client CA, nil where it has shown none.
+	Transport   string
+	Certificate *x509.Certificate
+	Remote      netip.AddrPort
+}
+
+// Grant is what a device that may register is given.
+type Grant struct {
+	// ExpiresAt is when its credentials end, and with them the connection; zero
+	// for never.
+	ExpiresAt time.Time
 }
 
 // Welcome is the answer to a Hello.
@@ -101,6 +114,9 @@ type Welcome struct {
 	// Resumed is set when the client was known and its last_seq was honoured
 	// or none was needed: it goes on where it was.
 	Resumed bool
+	// ExpiresAt is the Grant's: the link closes then, with
+	// CloseCredentialsExpired. Zero = never.
+	ExpiresAt time.Time
 }
 
 // AckCode is a device's verdict.

@@ -17,6 +17,7 @@ type PushRequest struct {
 	// delivered after it. It is not called when the message was refused before.
 	Placed func()
 
+	Owner          string // Message.Owner; at most MaxOwner bytes
 	IdempotencyKey string
 	Scope          string // principal the key belongs to
 	Fingerprint    [32]byte
@@ -81,6 +82,7 @@ const (
 	MaxMetadata     = 16        // entries
 	MaxMetadataKey  = 64        // bytes
 	MaxMetadataVal  = 512       // bytes
+	MaxOwner        = 160       // bytes
 	MinTTL          = time.Second
 	MaxTTL          = 30 * 24 * time.Hour
 	MaxClientsInTo  = 1000

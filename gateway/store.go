@@ -136,6 +136,7 @@ type Acceptance struct {
 	Payload   []byte // not kept by the caller after the call
 	Encoding  Encoding
 	Metadata  map[string]string
+	Owner     string // Message.Owner
 	CreatedAt time.Time
 	ExpiresAt time.Time
 

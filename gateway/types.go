@@ -146,6 +146,9 @@ type Message struct {
 	// Client is the only recipient of a message to one client, "" for a
 	// message to many.
 	Client ClientID
+	// Owner names the limited callers that may see the message, beside those
+	// who may see all; "" for a message of the latter. It is kept as given.
+	Owner string
 	// CompletedAt is when the last delivery became final; zero before.
 	CompletedAt time.Time
 }

@@ -13,12 +13,13 @@ import (
 type CloseCode uint16
 
 const (
-	CloseShutdown     CloseCode = 3000
-	CloseReplaced     CloseCode = 3001
-	CloseKicked       CloseCode = 3002
-	CloseHeartbeat    CloseCode = 3003 // heartbeat or registration not in time
-	CloseSlowConsumer CloseCode = 3004
-	CloseOverloaded   CloseCode = 3005
+	CloseShutdown           CloseCode = 3000
+	CloseReplaced           CloseCode = 3001
+	CloseKicked             CloseCode = 3002
+	CloseHeartbeat          CloseCode = 3003 // heartbeat or registration not in time
+	CloseSlowConsumer       CloseCode = 3004
+	CloseOverloaded         CloseCode = 3005
+	CloseCredentialsExpired CloseCode = 3006
 
 	CloseProtocol     CloseCode = 3500
 	CloseUnauthorized CloseCode = 3501
@@ -33,16 +34,17 @@ func (c CloseCode) Reconnect() bool { return c < 3500 || c > 3999 }
 // Reasons, a short fixed list that is fit for a metrics label. A code below
 // 3500 has its own reason; CloseProtocol comes with what was wrong.
 const (
-	ReasonShutdown         = "shutdown"
-	ReasonReplaced         = "replaced"
-	ReasonKicked           = "kicked"
-	ReasonHeartbeatTimeout = "heartbeat_timeout"
-	ReasonRegisterTimeout  = "register_timeout"
-	ReasonSlowConsumer     = "slow_consumer"
-	ReasonOverloaded       = "overloaded"
-	ReasonUnauthorized     = "unauthorized"
-	ReasonBlocked          = "blocked"
-	ReasonIDInUse          = "id_in_use"
+	ReasonShutdown           = "shutdown"
+	ReasonReplaced           = "replaced"
+	ReasonKicked             = "kicked"
+	ReasonHeartbeatTimeout   = "heartbeat_timeout"
+	ReasonRegisterTimeout    = "register_timeout"
+	ReasonSlowConsumer       = "slow_consumer"
+	ReasonOverloaded         = "overloaded"
+	ReasonCredentialsExpired = "credentials_expired"
+	ReasonUnauthorized       = "unauthorized"
+	ReasonBlocked            = "blocked"
+	ReasonIDInUse            = "id_in_use"
 
 	ReasonProtocolError     = "protocol_error"     // anything without a name of its own
 	ReasonFrameTooLarge     = "frame_too_large"    // a frame, line or v1 message above its limit
@@ -78,7 +80,8 @@ type Close struct {
 var codeReasons = map[CloseCode]string{
 	CloseShutdown: ReasonShutdown, CloseReplaced: ReasonReplaced, CloseKicked: ReasonKicked,
 	CloseHeartbeat: ReasonHeartbeatTimeout, CloseSlowConsumer: ReasonSlowConsumer, CloseOverloaded: ReasonOverloaded,
-	CloseProtocol: ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
+	CloseCredentialsExpired: ReasonCredentialsExpired,
+	CloseProtocol:           ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
 }
 
 // toldReasons are those a server may send besides codeReasons.

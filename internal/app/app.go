@@ -111,14 +111,14 @@ func init() {
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // deviceToken lets in devices that know the shared token.
-func deviceToken(token string) func(context.Context, gateway.Hello) error {
+func deviceToken(token string) func(context.Context, gateway.Hello) (gateway.Grant, error) {
 	want := sha256.Sum256([]byte(token))
-	return func(_ context.Context, h gateway.Hello) error {
+	return func(_ context.Context, h gateway.Hello) (gateway.Grant, error) {
 		got := sha256.Sum256([]byte(h.Token))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			return errors.New("wrong or missing token")
+			return gateway.Grant{}, errors.New("wrong or missing token")
 		}
-		return nil
+		return gateway.Grant{}, nil
 	}
 }
 

@@ -141,7 +141,7 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 
 // message returns what the row alone says: no counts.
 func (r *messageRow) message() gateway.Message {
-	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata,
+	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata, Owner: r.owner,
 		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt), Client: r.client}
 }
 

@@ -21,7 +21,7 @@ func (m *machine) accept(e *acceptEvent, r *result) error {
 		return m.receipt(first, r)
 	}
 	row := &messageRow{id: e.ID, createdAt: nanos(e.CreatedAt), expiresAt: nanos(e.ExpiresAt),
-		encoding: e.Encoding, metadata: e.Metadata, payload: e.Payload}
+		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
 	switch {
 	case e.To.Client != "":
 		err = m.acceptOne(e, row, r)

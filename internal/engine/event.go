@@ -74,7 +74,7 @@ func (e *acceptEvent) encode(b []byte) []byte {
 			b = putBytes(putUint(b, uint64(c)), e.mask[c].encode())
 		}
 	}
-	return putBytes(putMap(b, e.Metadata), e.Payload)
+	return putBytes(putMap(putString(b, e.Owner), e.Metadata), e.Payload)
 }
 
 func decodeAccept(d *decoder) *acceptEvent {
@@ -100,7 +100,7 @@ func decodeAccept(d *decoder) *acceptEvent {
 			e.mask[c] = set
 		}
 	}
-	e.Metadata, e.Payload = d.strmap(), d.bytes()
+	e.Owner, e.Metadata, e.Payload = d.string(), d.strmap(), d.bytes()
 	return e
 }
 

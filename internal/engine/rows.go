@@ -114,6 +114,7 @@ type messageRow struct {
 	ords      []ordinal          // formList, rising
 	unknown   []gateway.ClientID // formList: addressed, never registered; failed at once
 	metadata  map[string]string
+	owner     string
 	payload   []byte
 }
 
@@ -133,7 +134,7 @@ func (r *messageRow) encode(key []byte) []byte {
 		}
 		b = putStrings(b, r.unknown)
 	}
-	b = putBytes(putMap(b, r.metadata), r.payload)
+	b = putBytes(putMap(putString(b, r.owner), r.metadata), r.payload)
 	return putSum(key, b)
 }
 
@@ -158,7 +159,7 @@ func decodeMessage(key, v []byte) (r messageRow, err error) {
 		}
 		r.unknown = decodeStrings[gateway.ClientID](&d)
 	}
-	r.metadata, r.payload = d.strmap(), append([]byte(nil), d.bytes()...)
+	r.owner, r.metadata, r.payload = d.string(), d.strmap(), append([]byte(nil), d.bytes()...)
 	return r, d.end()
 }
 

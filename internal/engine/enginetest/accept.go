@@ -14,8 +14,9 @@ var acceptTests = []test{
 		h.register("a")
 		a := h.to(gateway.Audience{Client: "a"}, "hello")
 		a.Metadata = map[string]string{"order": "4711"}
+		a.Owner = "prefix:acme-"
 		got := h.accept(a)
-		want := gateway.Message{ID: a.ID, Seq: got.Seq, Encoding: gateway.EncodingText, Metadata: a.Metadata,
+		want := gateway.Message{ID: a.ID, Seq: got.Seq, Encoding: gateway.EncodingText, Metadata: a.Metadata, Owner: a.Owner,
 			CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, Client: "a", Counts: gateway.Counts{Total: 1, Queued: 1}}
 		h.same("receipt", got, want)
 		if got.Seq == 0 {

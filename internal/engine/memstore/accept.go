@@ -152,7 +152,7 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 	m := &message{Message: gateway.Message{
 		ID: a.ID, Seq: s.seq, Payload: bytes.Clone(a.Payload), Encoding: a.Encoding,
 		Metadata: maps.Clone(a.Metadata), CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
-		Client: a.To.Client,
+		Client: a.To.Client, Owner: a.Owner,
 	}}
 	s.insert(m)
 	if a.IdempotencyKey != "" {
