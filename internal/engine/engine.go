@@ -79,7 +79,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
-		flights: make(chan *flight, 1), stop: make(chan struct{})}
+		flights: make(chan *flight), stop: make(chan struct{})}
 	if e.journal == nil {
 		e.journal = &localJournal{}
 	}
@@ -245,7 +245,7 @@ func (e *Engine) openMeta(db *pebble.DB) error {
 		return e.initMeta(db)
 	}
 	if n, _ := binary.Uvarint(v); n != formatVersion {
-		return fmt.Errorf("store has layout %d, this program knows %d: use a newer program", n, formatVersion)
+		return foreignFormat(n)
 	}
 	if v, err = get(db, keyLog); err != nil {
 		return err
@@ -365,14 +365,23 @@ func checkFormatFile(fs vfs.FS, dir string) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	var n int
+	var n uint64
 	if _, err := fmt.Sscanf(string(b), formatLine, &n); err != nil {
 		return fmt.Errorf("%s does not say that this is a longwire store: %q", name, b)
 	}
-	if n > formatVersion {
-		return fmt.Errorf("%s: the store has format %d, this program knows %d: use a newer program", name, n, formatVersion)
+	if n != formatVersion {
+		return fmt.Errorf("%s: %w", name, foreignFormat(n))
 	}
 	return nil
+}
+
+// foreignFormat says what to do with a store that another version has written.
+func foreignFormat(n uint64) error {
+	remedy := "use a newer program"
+	if n < formatVersion {
+		remedy = "start with the version that wrote it and let its queues run empty, or take another directory"
+	}
+	return fmt.Errorf("the store has format %d, this program knows %d: %s", n, formatVersion, remedy)
 }
 
 const formatLine = "longwire store, format %d\n"

@@ -76,7 +76,10 @@ const (
 )
 
 // formatVersion is the version of the layout above.
-const formatVersion = 1
+//
+//	1  before messages had an owner; never released
+//	2  this one
+const formatVersion = 2
 
 var (
 	keyFormat = []byte("!format")

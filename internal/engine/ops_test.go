@@ -229,16 +229,18 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
-func TestNewerFormatIsRefused(t *testing.T) {
-	fs, _ := filled(t, 10)
-	f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = fmt.Fprintf(f, formatLine, formatVersion+1)
-	_ = f.Close()
-	if _, err := Open(powerOptions(fs)); err == nil || !strings.Contains(err.Error(), "newer program") {
-		t.Errorf("opening a newer format: %v", err)
+func TestForeignFormatIsRefused(t *testing.T) {
+	for format, want := range map[int]string{formatVersion + 1: "newer program", formatVersion - 1: "the version that wrote it"} {
+		fs, _ := filled(t, 10)
+		f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(f, formatLine, format)
+		_ = f.Close()
+		if _, err := Open(powerOptions(fs)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("opening format %d: %v", format, err)
+		}
 	}
 }
 
