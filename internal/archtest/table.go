@@ -40,14 +40,14 @@ var table = []row{
 	{path: "cmd/longwire", band: entry},
 
 	{path: "internal/app", band: wiring},
-	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/version"}},
+	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/version"}},
 	{path: "internal/bench", band: wiring},
 
 	{path: "internal/config", band: settings, only: none},
 
-	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version"}},
+	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit"}},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel"}},
-	{path: "internal/auth", band: edges},
+	{path: "internal/auth", band: edges, only: []string{"gateway"}},
 	{path: "internal/webhook", band: edges},
 	{path: "internal/metrics", band: edges},
 	{path: "internal/engine", band: edges, only: []string{"gateway"}},
@@ -64,7 +64,10 @@ var table = []row{
 	{path: "docs", band: leaves, only: none},
 	{path: "console", band: leaves, only: none},
 	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
+	{path: "internal/certs", band: leaves, only: none, stdlib: true},
 	{path: "internal/version", band: leaves, only: none, stdlib: true},
+	{path: "internal/apikey", band: leaves, only: none},
+	{path: "internal/audit", band: leaves, only: none, stdlib: true},
 
 	{path: "internal/openapigen", band: tools, only: none},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},
@@ -85,6 +88,8 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":                                {"internal/config", "internal/openapigen"},
 	"github.com/getkin/kin-openapi":                           {"internal/openapigen"},
 	"github.com/go-openapi":                                   {},
+	"github.com/golang-jwt":                                   {"internal/auth"},
+	"github.com/pires/go-proxyproto":                          {"tcpserver"},
 	"github.com/prometheus":                                   {"internal/metrics"},
 	"github.com/schollz/progressbar":                          {"internal/cli", "internal/bench"},
 	"github.com/spf13/cobra":                                  {"internal/cli", "internal/bench", "cmd/longwire"},

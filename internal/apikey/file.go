@@ -1,0 +1,246 @@
+package apikey
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	fileVersion = 1
+	maxFile     = 2 << 20 // bytes: MaxKeys at their longest, twice
+	// lockPatience is how long a writer waits for another, which takes
+	// milliseconds, before it takes that one for dead.
+	lockPatience = 5 * time.Second
+)
+
+// file is the keys on disk. A new state is written beside it, synced and put in
+// its place, so that a crash leaves the one or the other.
+//
+// The new state's name is also the lock between processes: it is made
+// exclusively, and is gone when it has taken the old one's place.
+type file struct {
+	path   string
+	info   fs.FileInfo // of the state that was read or written last; nil = none
+	locked bool        // the new state is ours
+
+	used atomic.Pointer[map[string]int64] // last use of each key as it is on disk, Unix seconds
+}
+
+// fileForm is the file's content.
+type fileForm struct {
+	Version int       `json:"version"`
+	Keys    []keyForm `json:"keys"`
+}
+
+type keyForm struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	Scopes     []string  `json:"scopes"`
+	Prefix     string    `json:"prefix,omitempty"`
+	Group      string    `json:"group,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
+	SHA256     string    `json:"sha256"` // of the secret, in hex
+}
+
+// read returns the keys on disk, none when there is no file.
+func (f *file) read() ([]*Key, error) {
+	r, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.note(nil, nil)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	info, err := r.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", f.path, maxFile)
+	}
+	keys, err := decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.note(info, keys)
+	return keys, nil
+}
+
+// note remembers what is on disk.
+func (f *file) note(info fs.FileInfo, keys []*Key) {
+	f.info = info
+	used := make(map[string]int64, len(keys))
+	for _, k := range keys {
+		used[k.ID] = k.used.Load()
+	}
+	f.used.Store(&used)
+}
+
+// changed reports whether another process has written the file since.
+func (f *file) changed() bool {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) && f.info != nil
+	}
+	return f.info == nil || !os.SameFile(info, f.info) || !info.ModTime().Equal(f.info.ModTime()) || info.Size() != f.info.Size()
+}
+
+// stale reports whether keys were used since they were written.
+func (f *file) stale(keys []*Key) bool {
+	used := *f.used.Load()
+	for _, k := range keys {
+		if k.used.Load() > used[k.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+// next is the new state's name.
+func (f *file) next() string { return f.path + ".new" }
+
+// lock makes the new state, empty. It waits while another process has one; what
+// a dead process has left is removed. release ends it where write has not.
+func (f *file) lock() (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return nil, err
+	}
+	for {
+		w, err := os.OpenFile(f.next(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			f.locked = true
+			return f.unlock, w.Close()
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if info, err := os.Stat(f.next()); err == nil && time.Since(info.ModTime()) > lockPatience {
+			if err := os.Remove(f.next()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			continue
+		}
+		time.Sleep(10 * time.Millisecond) // until the other is done, or old
+	}
+}
+
+// unlock gives up a new state that was not written.
+func (f *file) unlock() {
+	if f.locked {
+		os.Remove(f.next())
+		f.locked = false
+	}
+}
+
+// write replaces the file. The lock is held; it is released with success.
+func (f *file) write(keys []*Key) error {
+	w, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(encode(keys))
+	if err == nil {
+		err = w.Sync()
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.next(), f.path); err != nil {
+		return err
+	}
+	f.locked = false
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return err
+	}
+	f.note(info, keys)
+	return syncDir(filepath.Dir(f.path))
+}
+
+// syncDir makes a rename durable. Windows has no such call and needs none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func encode(keys []*Key) []byte {
+	form := fileForm{Version: fileVersion, Keys: make([]keyForm, len(keys))}
+	for i, k := range keys {
+		form.Keys[i] = keyForm{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group,
+			CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsed(), SHA256: hex.EncodeToString(k.hash[:])}
+	}
+	b, err := json.MarshalIndent(form, "", "  ")
+	if err != nil {
+		panic(err) // plain types only
+	}
+	return append(b, '\n')
+}
+
+// decode checks every row: half a key is worse than none.
+func decode(b []byte) ([]*Key, error) {
+	var form fileForm
+	if err := json.Unmarshal(b, &form); err != nil {
+		return nil, err
+	}
+	if form.Version != fileVersion {
+		return nil, fmt.Errorf("version %d, want %d", form.Version, fileVersion)
+	}
+	seen := make(map[string]bool)
+	keys := make([]*Key, 0, len(form.Keys))
+	for i, row := range form.Keys {
+		k, err := row.key()
+		if err == nil && seen[k.ID] {
+			err = errors.New("its id is there twice")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		seen[k.ID] = true
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func (row *keyForm) key() (*Key, error) {
+	scopes, err := ParseScopes(row.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	spec := Spec{Name: row.Name, Scopes: scopes, Limit: Limit{Prefix: row.Prefix, Group: row.Group}}
+	if err := spec.Check(row.CreatedAt); err != nil {
+		return nil, err
+	}
+	hash, err := hex.DecodeString(row.SHA256)
+	if err != nil || len(hash) != 32 || row.ID == "" {
+		return nil, errors.New("it has no id, or no sha256 of 64 hex digits")
+	}
+	k := &Key{ID: row.ID, Name: row.Name, Scopes: scopes, Limit: spec.Limit, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+		hash: [32]byte(hash)}
+	if !row.LastUsedAt.IsZero() {
+		k.used.Store(row.LastUsedAt.Unix())
+	}
+	return k, nil
+}

@@ -1,0 +1,78 @@
+package apikey
+
+import "time"
+
+// Info is a key as it is shown to whoever manages keys.
+type Info struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	Scopes     []string  `json:"scopes"`
+	Prefix     string    `json:"prefix,omitempty"`
+	Group      string    `json:"group,omitempty"`
+	Status     string    `json:"status"` // StatusActive or StatusExpired
+	CreatedAt  time.Time `json:"created_at"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
+}
+
+// What a key is.
+const (
+	StatusActive  = "active"
+	StatusExpired = "expired"
+)
+
+// Info describes the key at a moment.
+func (k *Key) Info(now time.Time) Info {
+	i := Info{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group, Status: StatusActive,
+		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsed()}
+	if !k.Alive(now) {
+		i.Status = StatusExpired
+	}
+	return i
+}
+
+// Created is a new key with its secret, which is shown this once.
+type Created struct {
+	Info
+	Secret string `json:"secret"`
+}
+
+// Request asks for a key in words.
+type Request struct {
+	Name      string    `json:"name"`
+	Scopes    []string  `json:"scopes"`
+	Prefix    string    `json:"prefix,omitempty"`
+	Group     string    `json:"group,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// Spec is the key that is asked for.
+func (q *Request) Spec() (Spec, error) {
+	scopes, err := ParseScopes(q.Scopes)
+	if err != nil {
+		return Spec{}, &SpecError{"scopes", err.Error()}
+	}
+	return Spec{Name: q.Name, Scopes: scopes, Limit: Limit{Prefix: q.Prefix, Group: q.Group}, ExpiresAt: q.ExpiresAt}, nil
+}
+
+// Make creates the key that is asked for.
+func (r *Ring) Make(q Request, now time.Time) (Created, error) {
+	spec, err := q.Spec()
+	if err != nil {
+		return Created{}, err
+	}
+	k, secret, err := r.Create(spec, now)
+	if err != nil {
+		return Created{}, err
+	}
+	return Created{k.Info(now), secret}, nil
+}
+
+// Infos describes all keys of the file.
+func (r *Ring) Infos(now time.Time) []Info {
+	list := []Info{}
+	for _, k := range r.List() {
+		list = append(list, k.Info(now))
+	}
+	return list
+}

@@ -1,0 +1,81 @@
+package apikey
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Bounds of a limit, those of a client id and of a group's name.
+const (
+	maxPrefix = 128 // bytes
+	maxGroup  = 64  // bytes
+)
+
+// Limit narrows a key to the clients of one tenant: those whose id begins with
+// Prefix, or those that are in Group now. At most one is set; none = no limit.
+type Limit struct {
+	Prefix string
+	Group  string
+}
+
+// None reports whether the limit lets everything through.
+func (l Limit) None() bool { return l.Prefix == "" && l.Group == "" }
+
+const (
+	ownerPrefix = "prefix:"
+	ownerGroup  = "group:"
+)
+
+// Owner names the limit on the messages that are pushed under it, "" for none.
+func (l Limit) Owner() string {
+	switch {
+	case l.Prefix != "":
+		return ownerPrefix + l.Prefix
+	case l.Group != "":
+		return ownerGroup + l.Group
+	}
+	return ""
+}
+
+// Covers reports whether all that is owned by owner lies within the limit: its
+// own, and for a prefix also what a longer one has pushed.
+func (l Limit) Covers(owner string) bool {
+	switch {
+	case l.None():
+		return true
+	case l.Prefix != "":
+		prefix, ok := strings.CutPrefix(owner, ownerPrefix)
+		return ok && strings.HasPrefix(prefix, l.Prefix)
+	}
+	return owner == l.Owner()
+}
+
+// check returns a *SpecError for a limit that cannot be.
+func (l Limit) check() error {
+	switch {
+	case l.Prefix != "" && l.Group != "":
+		return &SpecError{"group", "goes with no prefix: a key is limited to the one or the other"}
+	case !plainName(l.Prefix, maxPrefix):
+		return &SpecError{"prefix", fmt.Sprintf("is 1 to %d bytes of A-Z a-z 0-9 . _ : @ -", maxPrefix)}
+	case !plainName(l.Group, maxGroup):
+		return &SpecError{"group", fmt.Sprintf("is 1 to %d bytes of A-Z a-z 0-9 . _ : @ -", maxGroup)}
+	}
+	return nil
+}
+
+// plainName reports whether s is at most max bytes of what a client id is made
+// of.
+func plainName(s string, max int) bool {
+	if len(s) > max {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == ':', c == '@', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,398 @@
+package apikey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func open(t *testing.T, path string, secrets ...string) *Ring {
+	t.Helper()
+	r, err := Open(path, quiet, secrets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func create(t *testing.T, r *Ring, s Spec) (*Key, string) {
+	t.Helper()
+	k, secret, err := r.Create(s, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, secret
+}
+
+func TestSecretsAreOfTheirForm(t *testing.T) {
+	seen := map[string]bool{}
+	letters := map[rune]int{}
+	for range 500 {
+		s := newSecret()
+		if !regexp.MustCompile(`^lwk_[0-9A-Za-z]{49}$`).MatchString(s) || seen[s] || CheckSecret(s) != nil {
+			t.Fatalf("%q: want a new secret of the form, with its checksum", s)
+		}
+		seen[s] = true
+		for _, c := range s[len(SecretPrefix) : len(SecretPrefix)+randomLen] {
+			letters[c]++
+		}
+	}
+	for _, c := range alphabet { // 500 × 43 / 62 = 347 each
+		if n := letters[c]; n < 230 || n > 490 {
+			t.Errorf("%c is drawn %d times of 21500, want about 347", c, n)
+		}
+	}
+}
+
+// TestTyposAreFound: any letter wrong, any two neighbours swapped.
+func TestTyposAreFound(t *testing.T) {
+	s := []byte(newSecret())
+	for i := len(SecretPrefix); i < len(s); i++ {
+		wrong := bytes.Clone(s)
+		wrong[i] = alphabet[(strings.IndexByte(alphabet, s[i])+7)%62]
+		if CheckSecret(string(wrong)) != ErrMistyped {
+			t.Errorf("letter %d wrong is not found", i)
+		}
+		if i+1 < len(s) && s[i] != s[i+1] {
+			swapped := bytes.Clone(s)
+			swapped[i], swapped[i+1] = s[i+1], s[i]
+			if CheckSecret(string(swapped)) != ErrMistyped {
+				t.Errorf("letters %d and %d swapped is not found", i, i+1)
+			}
+		}
+	}
+	if CheckSecret("lwk_a-key-that-a-person-made") != nil {
+		t.Error("a configured key is taken for a typo")
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	r := NewRing("lwk_configured-by-hand", "lwk_"+strings.Repeat("long", 100))
+	now := time.Now()
+	k, secret := create(t, r, Spec{Name: "x", Scopes: ClientsRead, Limit: Limit{Prefix: "a-"}, ExpiresAt: now.Add(time.Hour)})
+	if got, err := r.Authenticate(secret, now); got != k || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, fixed := range []string{"lwk_configured-by-hand", "lwk_" + strings.Repeat("long", 100)} {
+		got, err := r.Authenticate(fixed, now)
+		if err != nil || !got.Scopes.Allows(Admin) || !got.Limit.None() || strings.Contains(got.ID, fixed[4:]) {
+			t.Errorf("%s: %+v, %v, want full rights under a name that is not the secret", fixed, got, err)
+		}
+	}
+	for _, wrong := range []string{"", "lwk_", "lwk_configured-by-han", "lwk_configured-by-hand2", newSecret()} {
+		if _, err := r.Authenticate(wrong, now); err != ErrUnknown {
+			t.Errorf("%q: %v, want ErrUnknown", wrong, err)
+		}
+	}
+	if _, err := r.Authenticate(secret, now.Add(time.Hour)); err != ErrExpired {
+		t.Errorf("at its end: %v, want ErrExpired", err)
+	}
+	if err := r.Revoke(k.ID); err != nil || k.Alive(now) {
+		t.Errorf("revoke: %v, alive %v", err, k.Alive(now))
+	}
+	if _, err := r.Authenticate(secret, now); err != ErrUnknown {
+		t.Errorf("revoked: %v", err)
+	}
+	if err := r.Revoke(k.ID); err != ErrNoKey {
+		t.Errorf("revoked twice: %v", err)
+	}
+}
+
+// TestTheWholeHashCounts: the part by which a key is found is not enough.
+func TestTheWholeHashCounts(t *testing.T) {
+	r := NewRing("lwk_0123456789abcdef")
+	k := r.fixed[0]
+	k.hash[31] ^= 1 // as of another secret whose hash begins alike
+	if _, err := r.Authenticate("lwk_0123456789abcdef", time.Now()); err != ErrUnknown {
+		t.Errorf("%v, want ErrUnknown", err)
+	}
+}
+
+func TestRequiredFromTheFirstKeyOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sub", "keys.json")
+	r := open(t, path)
+	if r.Required() {
+		t.Error("required without a key")
+	}
+	k, _ := create(t, r, Spec{Name: "x", Scopes: Admin})
+	if err := r.Revoke(k.ID); err != nil || !r.Required() {
+		t.Errorf("%v; required %v after the last key is gone, want true", err, r.Required())
+	}
+	if open(t, path).Required() {
+		t.Error("a new process with no key requires one")
+	}
+	if !open(t, path, "lwk_0123456789abcdef").Required() {
+		t.Error("a configured key is not required")
+	}
+}
+
+func TestKeysAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	r := open(t, path)
+	k, secret := create(t, r, Spec{Name: "acme", Scopes: ClientsRead | EventsRead, Limit: Limit{Group: "g"}, ExpiresAt: time.Now().Add(time.Hour)})
+	if _, err := r.Authenticate(secret, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || strings.Contains(string(b), secret) || strings.Contains(string(b), secret[4:20]) {
+		t.Errorf("%v; the file has the secret:\n%s", err, b)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode())
+	}
+	again := open(t, path)
+	got, err := again.Authenticate(secret, time.Now())
+	if err != nil || got.Info(time.Now()).Name != "acme" || got.Scopes != k.Scopes || got.Limit != k.Limit || !got.ExpiresAt.Equal(k.ExpiresAt) ||
+		!got.CreatedAt.Equal(k.CreatedAt) || got.LastUsed().IsZero() {
+		t.Errorf("read back: %+v, %v; want %+v", got, err, k)
+	}
+	if !again.GuardsGroup("g") || again.GuardsGroup("h") {
+		t.Error("the group that a key is limited to is not guarded, or another is")
+	}
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
+	}
+}
+
+// TestDamageIsNotStartedWith: a gateway must not take a broken file for no keys.
+func TestDamageIsNotStartedWith(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	create(t, open(t, path), Spec{Name: "x", Scopes: Admin})
+	whole, _ := os.ReadFile(path)
+	for name, content := range map[string]string{
+		"cut":          string(whole[:len(whole)/2]),
+		"empty":        "",
+		"no version":   `{"keys":[]}`,
+		"newer":        strings.Replace(string(whole), `"version": 1`, `"version": 2`, 1),
+		"short hash":   regexp.MustCompile(`"sha256": "..`).ReplaceAllString(string(whole), `"sha256": "`),
+		"scope":        strings.Replace(string(whole), `"admin"`, `"everything"`, 1),
+		"twice":        regexp.MustCompile(`(?s)(\{\s*"id".*?\n    \})`).ReplaceAllString(string(whole), "$1,$1"),
+		"limited root": strings.Replace(string(whole), `"name"`, `"prefix": "a", "name"`, 1),
+		"huge":         strings.Repeat(" ", maxFile+1),
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Open(path, quiet); err == nil {
+			t.Errorf("%s: opened with %d keys, want an error", name, len(r.List()))
+		}
+	}
+}
+
+// TestAFullDiskChangesNothing: a key that could not be written is not valid.
+func TestAFullDiskChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys.json")
+	r := open(t, path)
+	k, _ := create(t, r, Spec{Name: "x", Scopes: Admin})
+	if err := os.Mkdir(path+".new", 0o700); err != nil { // nothing can be written there
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(path+".new", "full"), nil, 0o600) // and it cannot be removed
+	old := time.Now().Add(-2 * lockPatience)
+	os.Chtimes(path+".new", old, old)
+	done := make(chan error)
+	go func() { _, _, err := r.Create(Spec{Name: "y", Scopes: Admin}, time.Now()); done <- err }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("a key was made without being written")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for ever")
+	}
+	if len(r.List()) != 1 || !k.Alive(time.Now()) {
+		t.Errorf("%d keys, want the one that was there", len(r.List()))
+	}
+}
+
+// TestTwoProcessesShareTheFile: neither loses what the other has done, and each
+// hears of it.
+func TestTwoProcessesShareTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	server, command := open(t, path), open(t, path)
+	first, _ := create(t, server, Spec{Name: "first", Scopes: Admin})
+	held := server.List()[0]
+	_, secret := create(t, command, Spec{Name: "second", Scopes: ClientsRead})
+	if err := server.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Authenticate(secret, time.Now()); err != nil {
+		t.Errorf("the other's key: %v", err)
+	}
+	if server.List()[0] != held {
+		t.Error("a key that stays is another value after a reload")
+	}
+	if err := command.Revoke(first.ID); err != nil {
+		t.Fatal(err)
+	}
+	create(t, server, Spec{Name: "third", Scopes: Admin}) // must not bring the first one back
+	if held.Alive(time.Now()) {
+		t.Error("what is held of a revoked key is alive")
+	}
+	var names []string
+	for _, k := range open(t, path).List() {
+		names = append(names, k.Name)
+	}
+	if fmt.Sprint(names) != "[second third]" {
+		t.Errorf("keys %v, want second and third", names)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if _, _, err := []*Ring{server, command}[i%2].Create(Spec{Name: fmt.Sprint(i), Scopes: Admin}, time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := len(open(t, path).List()); got != 22 {
+		t.Errorf("%d keys after 20 at once, want 22", got)
+	}
+}
+
+// TestALockOfTheDeadIsTaken after a while.
+func TestALockOfTheDeadIsTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	r := open(t, path)
+	if err := os.WriteFile(path+".new", []byte("half a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * lockPatience)
+	if err := os.Chtimes(path+".new", old, old); err != nil {
+		t.Fatal(err)
+	}
+	create(t, r, Spec{Name: "x", Scopes: Admin})
+}
+
+// TestRunFollowsTheFile and notes uses, in virtual time.
+func TestRunFollowsTheFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		var log bytes.Buffer
+		server, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { server.Run(ctx) })
+		k, secret := create(t, open(t, path), Spec{Name: "x", Scopes: Admin})
+		time.Sleep(reloadEvery + time.Millisecond)
+		synctest.Wait()
+		if !server.Required() {
+			t.Error("a key of another process is not seen")
+		}
+		if _, err := server.Authenticate(secret, time.Now()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(UsedEvery + time.Millisecond)
+		synctest.Wait()
+		if used := open(t, path).List()[0].LastUsed(); used.IsZero() {
+			t.Error("the use is not written down")
+		}
+		whole, _ := os.ReadFile(path)
+		os.WriteFile(path, []byte("{"), 0o600)
+		time.Sleep(3 * reloadEvery)
+		synctest.Wait()
+		if _, err := server.Authenticate(secret, time.Now()); err != nil || strings.Count(log.String(), "level=ERROR") != 1 {
+			t.Errorf("with a damaged file: %v; log %q, want the keys as they were and one line", err, log.String())
+		}
+		os.WriteFile(path, whole, 0o600)
+		time.Sleep(2 * reloadEvery)
+		if err := open(t, path).Revoke(k.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * reloadEvery)
+		synctest.Wait()
+		if _, err := server.Authenticate(secret, time.Now()); err != ErrUnknown {
+			t.Errorf("revoked by another process: %v", err)
+		}
+		stop()
+		running.Wait()
+	})
+}
+
+func TestUsesAreNotedOnceAMinute(t *testing.T) {
+	k := &Key{}
+	at := time.Unix(1_000_000, 0)
+	for _, step := range []struct {
+		after time.Duration
+		want  int64
+	}{{0, 1_000_000}, {59 * time.Second, 1_000_000}, {60 * time.Second, 1_000_060}, {61 * time.Second, 1_000_060}} {
+		k.touch(at.Add(step.after))
+		if got := k.LastUsed().Unix(); got != step.want {
+			t.Errorf("after %s: %d, want %d", step.after, got, step.want)
+		}
+	}
+}
+
+func TestCovers(t *testing.T) {
+	a, wide, g := Limit{Prefix: "acme-x"}, Limit{Prefix: "acme-"}, Limit{Group: "acme-"}
+	for _, c := range []struct {
+		l     Limit
+		owner string
+		want  bool
+	}{
+		{Limit{}, "", true}, {Limit{}, a.Owner(), true},
+		{a, "", false}, {a, a.Owner(), true}, {a, wide.Owner(), false}, {wide, a.Owner(), true}, {wide, "prefix:acme", false},
+		{g, g.Owner(), true}, {g, wide.Owner(), false}, {wide, g.Owner(), false}, {g, "group:acme-2", false}, {g, "", false},
+	} {
+		if got := c.l.Covers(c.owner); got != c.want {
+			t.Errorf("%+v covers %q: %v, want %v", c.l, c.owner, got, c.want)
+		}
+	}
+}
+
+func TestDerivedKeysDiffer(t *testing.T) {
+	r := NewRing("lwk_0123456789abcdef", "lwk_fedcba9876543210")
+	a, b := r.fixed[0], r.fixed[1]
+	if x, again := a.Derive("x"), a.Derive("x"); x != again || x == b.Derive("x") || x == a.Derive("y") {
+		t.Error("derived keys are not one for each key and purpose")
+	}
+}
+
+func TestScopes(t *testing.T) {
+	for _, name := range ScopeNames() {
+		s, err := ParseScopes([]string{name})
+		if err != nil || s.String() != name || !s.Allows(s) || !Admin.Allows(s) || name != "admin" && s.Allows(Admin) {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+	if _, err := ParseScopes([]string{"clients:read", "clients"}); err == nil {
+		t.Error("an unknown scope is taken")
+	}
+	if ClientsWrite.Allows(ClientsRead) {
+		t.Error("writing includes reading")
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	r := NewRing()
+	var secret string
+	for i := range MaxKeys {
+		_, secret, _ = r.Create(Spec{Name: fmt.Sprint(i), Scopes: Admin}, time.Now())
+	}
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Authenticate(secret, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

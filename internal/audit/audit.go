@@ -1,0 +1,174 @@
+// Package audit writes down who changed what: one line of JSON for each write
+// to the API, never a secret and never a payload.
+//
+// It does not hold up whom it watches. Entries go through a bounded queue to one
+// goroutine; where the disk is full or slow they are lost, and how many were is
+// logged and written down as soon as that is possible again. A line is handed to
+// the operating system, not synced: a crash of the machine may cost the last
+// seconds.
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Entry is one write.
+type Entry struct {
+	At      time.Time
+	Who     string // id of the key, "" for an API that needs none
+	Name    string // the key's name
+	What    string // one of the constants below
+	Target  string // the client, audience, message or key that it was about
+	From    string // address of the caller
+	Request string // id of the request, as in the log and in problems
+	Result  string // "ok", or the code of the problem
+	Message string // id of the message, where there is one
+	// Idempotency is a hash of the idempotency key, so that repeats are seen.
+	Idempotency string
+}
+
+// What was done.
+const (
+	Push         = "push"
+	Cancel       = "cancel"
+	UpdateClient = "client.update"
+	Disconnect   = "client.disconnect"
+	CreateKey    = "key.create"
+	RevokeKey    = "key.revoke"
+	Refused      = "refused" // a write without the key or the scope for it
+)
+
+// OK is the Result of what was done.
+const OK = "ok"
+
+// queueLen bounds the entries that wait to be written; more are lost.
+const queueLen = 8192
+
+// Log is an audit log. A nil Log records nothing.
+type Log struct {
+	pushes bool
+	out    writer
+	log    *slog.Logger // is told of losses
+
+	queue chan Entry
+	lost  atomic.Uint64 // entries since the start
+	done  sync.WaitGroup
+	once  sync.Once
+}
+
+// writer takes lines; flush hands them on.
+type writer interface {
+	write(Entry)
+	full() bool   // flush now
+	flush() error // with an error, all or a part of what was gathered is lost
+	close() error
+}
+
+// ToLog is the path that stands for the ordinary log.
+const ToLog = "-"
+
+// Open starts an audit log in the file at path, which is made or added to. With
+// ToLog the entries go to log; with "" they do too, pushes left out, which are
+// many. Close ends it.
+func Open(path string, log *slog.Logger) (*Log, error) {
+	l := &Log{pushes: path != "", log: log, queue: make(chan Entry, queueLen)}
+	if path == "" || path == ToLog {
+		l.out = logWriter{log}
+	} else {
+		f, err := openFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
+		l.out = f
+	}
+	l.done.Go(l.run)
+	return l, nil
+}
+
+// Wants reports whether an entry of this kind would be kept, so that nobody has
+// to gather what is thrown away.
+func (l *Log) Wants(what string) bool { return l != nil && (l.pushes || what != Push) }
+
+// Record takes an entry; it never waits. It must not be called after Close.
+func (l *Log) Record(e Entry) {
+	if !l.Wants(e.What) {
+		return
+	}
+	select {
+	case l.queue <- e:
+	default:
+		l.lost.Add(1)
+	}
+}
+
+// Close writes what is queued and ends the log.
+func (l *Log) Close() error {
+	if l == nil {
+		return nil
+	}
+	l.once.Do(func() { close(l.queue) })
+	l.done.Wait()
+	return l.out.close()
+}
+
+// complainEvery bounds how often a loss is told.
+const complainEvery = time.Minute
+
+// run writes entries, several at once when they come fast.
+func (l *Log) run() {
+	var complained time.Time
+	told := uint64(0)  // of the losses, in the record
+	batch := uint64(0) // entries that are not flushed
+	for e := range l.queue {
+		if n := l.lost.Load(); n != told {
+			l.out.write(Entry{At: e.At, What: "lost", Target: fmt.Sprintf("up to %d entries since the start", n), Result: "lost"})
+			told = n
+		}
+		l.out.write(e)
+		batch++
+		if len(l.queue) > 0 && !l.out.full() {
+			continue
+		}
+		if err := l.out.flush(); err != nil {
+			l.lost.Add(batch)
+			told = 0 // it may be lost, too
+			if time.Since(complained) >= complainEvery {
+				complained = time.Now()
+				l.log.Error("the audit log cannot be written; entries are lost", "cause", err, "lost", l.lost.Load())
+			}
+		}
+		batch = 0
+	}
+}
+
+// attrs are an entry as a log line has it; empty members are left out.
+func (e *Entry) attrs() []slog.Attr {
+	list := make([]slog.Attr, 0, 10)
+	list = append(list, slog.Bool("audit", true))
+	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request},
+		{"result", e.Result}, {"message_id", e.Message}, {"idempotency_key_hash", e.Idempotency}} {
+		if a[1] != "" {
+			list = append(list, slog.String(a[0], a[1]))
+		}
+	}
+	return list
+}
+
+func (e *Entry) record() slog.Record {
+	r := slog.NewRecord(e.At, slog.LevelInfo, e.What, 0)
+	r.AddAttrs(e.attrs()...)
+	return r
+}
+
+// logWriter writes to the ordinary log.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) write(e Entry) { _ = w.log.Handler().Handle(context.Background(), e.record()) }
+func (logWriter) full() bool      { return true }
+func (logWriter) flush() error    { return nil }
+func (logWriter) close() error    { return nil }

@@ -1,0 +1,238 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// safeBuffer is a log that several goroutines write and read.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+func (s *safeBuffer) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.b.String() }
+
+func begin(t *testing.T, path string) (*Log, *safeBuffer) {
+	t.Helper()
+	own := &safeBuffer{}
+	l, err := Open(path, slog.New(slog.NewTextHandler(own, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, own
+}
+
+func push(target string) Entry {
+	return Entry{At: time.Unix(1_800_000_000, 0).UTC(), Who: "key_1", What: Push, Target: target, From: "192.0.2.1:1", Result: OK}
+}
+
+func lines(t *testing.T, path string) []map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []map[string]any
+	for line := range strings.Lines(string(b)) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func TestEntriesAreLinesOfJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, own := begin(t, path)
+	l.Record(push("a\nb"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all := lines(t, path)
+	if len(all) != 1 || all[0]["audit"] != true || all[0]["msg"] != "push" || all[0]["target"] != "a\nb" || all[0]["who"] != "key_1" || all[0]["from"] != "192.0.2.1:1" ||
+		all[0]["result"] != "ok" || all[0]["time"] != "2027-01-15T08:00:00Z" {
+		t.Errorf("got %v", all)
+	}
+	if _, there := all[0]["message_id"]; there || own.String() != "" {
+		t.Errorf("an empty member is shown, or the log has %q", own)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode())
+	}
+	l, _ = begin(t, path)
+	l.Record(push("c"))
+	l.Close()
+	if all := lines(t, path); len(all) != 2 {
+		t.Errorf("%d lines after a restart, want 2", len(all))
+	}
+}
+
+func TestWithoutAFile(t *testing.T) {
+	l, own := begin(t, "")
+	l.Record(push("a"))
+	l.Record(Entry{What: CreateKey, Target: "key_2"})
+	l.Close()
+	if got := own.String(); strings.Contains(got, "msg=push") || !strings.Contains(got, "msg=key.create audit=true target=key_2") {
+		t.Errorf("log %q, want all but pushes", got)
+	}
+	l, own = begin(t, ToLog)
+	l.Record(push("a"))
+	l.Close()
+	if got := own.String(); !strings.Contains(got, "msg=push audit=true") {
+		t.Errorf("log %q, want pushes too", got)
+	}
+	var none *Log
+	none.Record(push("a"))
+	if none.Wants(CreateKey) || none.Close() != nil {
+		t.Error("no log wants something")
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "none", "audit.log"), slog.Default()); err == nil {
+		t.Error("a file that cannot be made is no error")
+	}
+}
+
+// TestRotation: when the file is renamed away the log goes on under its name.
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	w, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	say := func(target string) {
+		t.Helper()
+		w.write(push(target))
+		w.looked = time.Time{}
+		if err := w.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("before")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	say("after")
+	if old, now := lines(t, path+".1"), lines(t, path); len(old) != 1 || len(now) != 1 || now[0]["target"] != "after" {
+		t.Errorf("old %v, new %v", old, now)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	say("removed")
+	if now := lines(t, path); len(now) != 1 || now[0]["target"] != "removed" {
+		t.Errorf("after a removal %v", now)
+	}
+}
+
+// disk fails, and takes half a line first, while it is full.
+type disk struct {
+	mu   sync.Mutex
+	full bool
+	out  io.Writer
+	held chan struct{} // not nil: a write waits
+}
+
+func (d *disk) Write(b []byte) (int, error) {
+	if d.held != nil {
+		<-d.held
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full {
+		n, _ := d.out.Write(b[:len(b)/2])
+		return n, errors.New("no space left on device")
+	}
+	return d.out.Write(b)
+}
+
+// TestAFullDiskHoldsNobodyUp: entries are lost, that is said, and later ones are
+// whole lines again.
+func TestAFullDiskHoldsNobodyUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	w, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &disk{full: true, out: w.file}
+	w.out, w.looked = d, time.Now().Add(time.Hour) // no reopening
+	own := &safeBuffer{}
+	l := &Log{pushes: true, out: w, log: slog.New(slog.NewTextHandler(own, nil)), queue: make(chan Entry, queueLen)}
+	l.done.Go(l.run)
+	for range 3 {
+		l.Record(push("lost"))
+	}
+	for l.lost.Load() < 3 { // until the writer has tried
+		runtime.Gosched()
+	}
+	d.mu.Lock()
+	d.full = false
+	d.mu.Unlock()
+	l.Record(push("kept"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(path)
+	tail := b[bytes.LastIndex(b, []byte(`{"time"`)):]
+	if !strings.Contains(string(b), `"target":"up to 3 entries since the start"`) || !strings.Contains(string(tail), `"target":"kept"`) || !bytes.HasSuffix(b, []byte("}\n")) {
+		t.Errorf("file %q, want the loss and the entry after it on lines of their own", b)
+	}
+	for line := range strings.Lines(string(tail)) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("%q is no line of JSON", line)
+		}
+	}
+	if got := strings.Count(own.String(), "no space left"); got != 1 {
+		t.Errorf("told %d times, want once a minute:\n%s", got, own)
+	}
+}
+
+// TestASlowDiskHoldsNobodyUp: when the queue is full entries are lost.
+func TestASlowDiskHoldsNobodyUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	w, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &disk{out: w.file, held: make(chan struct{})}
+	w.out = d
+	l := &Log{pushes: true, out: w, log: slog.New(slog.DiscardHandler), queue: make(chan Entry, queueLen)}
+	l.done.Go(l.run)
+	done := make(chan struct{})
+	go func() {
+		for i := range 2*queueLen + 1000 {
+			l.Record(push(fmt.Sprint(i)))
+		}
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("a writer waits for the disk")
+	}
+	if l.lost.Load() == 0 {
+		t.Error("nothing was lost: the queue has no bound")
+	}
+	close(d.held)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

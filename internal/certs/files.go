@@ -1,0 +1,105 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Files names what a listener needs, all in PEM.
+type Files struct {
+	Cert     string // the certificate, then those between it and its root
+	Key      string // its private key
+	ClientCA string // authorities of client certificates; "" for none
+}
+
+// maxFile bounds the bytes of one file.
+const maxFile = 1 << 20
+
+// material is what was read from Files.
+type material struct {
+	cert tls.Certificate // with its Leaf
+	cas  *x509.CertPool  // nil without Files.ClientCA
+}
+
+// load reads the files. The error names the one that is wrong.
+func (f Files) load() (m material, err error) {
+	cert, err := readFile(f.Cert)
+	if err != nil {
+		return m, err
+	}
+	key, err := readFile(f.Key)
+	if err != nil {
+		return m, err
+	}
+	if m.cert, err = tls.X509KeyPair(cert, key); err != nil {
+		return m, fmt.Errorf("%s with %s: %w", f.Cert, f.Key, err)
+	}
+	if f.ClientCA == "" {
+		return m, nil
+	}
+	pem, err := readFile(f.ClientCA)
+	if err != nil {
+		return m, err
+	}
+	m.cas = x509.NewCertPool()
+	if !m.cas.AppendCertsFromPEM(pem) {
+		return m, fmt.Errorf("%s: no certificate in it", f.ClientCA)
+	}
+	return m, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
+	}
+	return b, nil
+}
+
+// state is how the files looked, links followed, to notice a change without
+// reading them. nil stands for one that is not there.
+type state [3]os.FileInfo
+
+func (f Files) look() (st state, err error) {
+	var errs []error
+	for i, name := range []string{f.Cert, f.Key, f.ClientCA} {
+		if name == "" {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		st[i] = info
+	}
+	return st, errors.Join(errs...)
+}
+
+func (st state) same(as state) bool {
+	for i, a := range st {
+		b := as[i]
+		if a == nil || b == nil {
+			if a != b {
+				return false
+			}
+			continue
+		}
+		if !os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime()) {
+			return false
+		}
+	}
+	return true
+}
