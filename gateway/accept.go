@@ -13,14 +13,14 @@ import (
 // is connected with a dialect that cannot carry it), CodeClientNotFound,
 // CodeQueueFull, CodeIdempotencyMismatch, CodeDraining, CodeUnavailable.
 func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
-	return g.accept(ctx, r, g.cfg.NewMessageID())
+	return g.accept(ctx, r, g.newMessageID())
 }
 
 // PushAndAwait is Push followed by Await for up to wait. Unlike the two calls
 // it makes known beforehand that somebody waits, so the outcome is written at
 // once. Message is as it stands at the end; an error is of the push alone.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
-	id := g.cfg.NewMessageID()
+	id := g.newMessageID()
 	done := g.waiters.join(id)
 	defer g.waiters.leave(id, done)
 	rec, err := g.accept(ctx, r, id)
@@ -61,8 +61,9 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed,
 		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
+	a.Only = r.Only
 	if r.OnlineOnly {
-		a.Only = g.Online
+		a.Only = g.onlineAnd(r.Only)
 	}
 	rec, err := g.store.Accept(ctx, a)
 	if err != nil {
@@ -78,26 +79,20 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 		return rec, nil
 	}
 	g.counts.accepted.Add(1)
-	g.notify(r.To)
+	if r.To.Client == "" {
+		g.broadcast(&rec.Message, &r.To, r.Rate)
+	} else if s := g.hub.session(r.To.Client); s != nil {
+		s.notify()
+	}
 	return rec, nil
 }
 
-// notify wakes the sessions of an audience.
-func (g *Gateway) notify(to Audience) {
-	switch {
-	case to.Client != "":
-		if s := g.hub.session(to.Client); s != nil {
-			s.notify(true)
-		}
-	case len(to.Clients) > 0:
-		for _, id := range to.Clients {
-			if s := g.hub.session(id); s != nil {
-				s.notify(false)
-			}
-		}
-	default:
-		g.hub.each(func(s *Session) { s.notify(false) })
+// onlineAnd narrows to who is online, and further when only is set.
+func (g *Gateway) onlineAnd(only func(ClientID) bool) func(ClientID) bool {
+	if only == nil {
+		return g.Online
 	}
+	return func(id ClientID) bool { return g.Online(id) && only(id) }
 }
 
 // checkPush applies defaults and bounds.
@@ -110,6 +105,9 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	}
 	if r.TTL < MinTTL || r.TTL > MaxTTL {
 		return invalid("ttl is 1s to 720h")
+	}
+	if r.Rate < 0 || r.Rate > MaxRate || r.Rate > 0 && r.To.Client != "" {
+		return invalid("rate is 1 to %d deliveries a second, for a message to many", MaxRate)
 	}
 	if len(r.Owner) > MaxOwner {
 		return invalid("an owner is at most %d bytes", MaxOwner)
@@ -131,7 +129,7 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	if r.To.Client == "" {
 		return nil
 	}
-	if s := g.hub.session(r.To.Client); s != nil && len(r.Payload) > s.link.MaxPayload() {
+	if s := g.hub.session(r.To.Client); s != nil && len(r.Payload) > int(s.maxPayload) {
 		return tooLargeFor(s)
 	}
 	return nil
@@ -168,7 +166,7 @@ func invalid(format string, args ...any) *Error {
 }
 
 func tooLargeFor(s *Session) *Error {
-	limit := s.link.MaxPayload()
+	limit := s.maxPayload
 	return &Error{Code: CodePayloadTooLarge, Limit: int64(limit),
 		Message: fmt.Sprintf("the client is connected with the %s protocol, which carries at most %d bytes", s.link.Stats().Dialect, limit)}
 }

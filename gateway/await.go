@@ -4,10 +4,12 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 // waiters knows who waits for a message to be completed.
 type waiters struct {
+	n      atomic.Int64 // channels in all shards
 	seed   maphash.Seed
 	shards [16]waiterShard
 }
@@ -36,6 +38,7 @@ func (w *waiters) join(id MessageID) chan struct{} {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.wait[id] = append(sh.wait[id], done)
+	w.n.Add(1)
 	return done
 }
 
@@ -48,6 +51,7 @@ func (w *waiters) leave(id MessageID, done chan struct{}) {
 	for i, c := range list {
 		if c == done {
 			list = append(list[:i], list[i+1:]...)
+			w.n.Add(-1)
 			break
 		}
 	}
@@ -60,6 +64,9 @@ func (w *waiters) leave(id MessageID, done chan struct{}) {
 
 // has reports whether somebody waits.
 func (w *waiters) has(id MessageID) bool {
+	if w.n.Load() == 0 {
+		return false
+	}
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -68,12 +75,16 @@ func (w *waiters) has(id MessageID) bool {
 
 // completed wakes everybody who waits for the message.
 func (w *waiters) completed(id MessageID) {
+	if w.n.Load() == 0 {
+		return
+	}
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, c := range sh.wait[id] {
 		close(c)
 	}
+	w.n.Add(-int64(len(sh.wait[id])))
 	delete(sh.wait, id)
 }
 

@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
-// scanLimit bounds the clients looked at for one page; a filter that passes
-// over more ends the page early, with a cursor.
-const scanLimit = 5000
+// lookLimit bounds the clients that are looked up one by one, each some
+// microseconds, and passed over for a page. What is read in a row is several times cheaper, and the
+// store bounds it. A page that would pass over more ends early, with a cursor,
+// so that each costs some milliseconds whatever it asks for.
+const lookLimit = 500
 
 // Online reports whether the client is connected.
 func (g *Gateway) Online(id ClientID) bool { return g.hub.session(id) != nil }
@@ -34,8 +36,8 @@ func (g *Gateway) client(rec ClientRecord) Client {
 		return c
 	}
 	c.Online = true
-	c.Session = s.id
-	c.ConnectedAt = s.connectedAt
+	c.Session = s.ID()
+	c.ConnectedAt = s.connectedTime()
 	c.InFlight = s.inFlight()
 	c.Link = s.link.Stats()
 	if c.Link.LastSeen.After(c.LastSeenAt) {
@@ -44,25 +46,28 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	return c
 }
 
-// Clients lists clients in id order. A page of those online costs the same
-// however many there are.
+// Clients lists clients in id order. A page costs the same however many clients
+// there are; one that meets too few that match may hold less than asked for, or
+// nothing, and still have a cursor.
 func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	q.Limit = clampLimit(q.Limit)
-	if q.Status == StatusOnline {
+	if q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit) {
 		return g.onlineClients(q)
 	}
 	var out Page[Client, ClientID]
 	cq := q.ClientQuery
-	for scanned := 0; ; {
+	for passed := 0; ; {
 		page, err := g.store.Clients(cq)
 		if err != nil {
 			return Page[Client, ClientID]{}, err
 		}
 		for i, rec := range page.Items {
-			if q.Status == StatusOffline && g.Online(rec.ID) {
+			c := g.client(rec)
+			if q.Status != StatusAll && c.Online != (q.Status == StatusOnline) {
+				passed++
 				continue
 			}
-			out.Items = append(out.Items, g.client(rec))
+			out.Items = append(out.Items, c)
 			if len(out.Items) == q.Limit {
 				out.Next = rec.ID
 				out.More = page.More || i+1 < len(page.Items)
@@ -73,12 +78,16 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 			return out, nil
 		}
 		cq.After = page.Next
-		if scanned += max(len(page.Items), 1); scanned >= scanLimit {
+		// A short page says that the store has passed over as many as it may.
+		if len(page.Items) < cq.Limit || passed >= lookLimit {
 			out.Next, out.More = page.Next, true
 			return out, nil
 		}
 	}
 }
+
+// filters reports whether a client may be left out for what its record says.
+func (q *ClientQuery) filters() bool { return q.Group != "" || len(q.Labels) > 0 || q.QueuedGT >= 0 }
 
 // onlineClients walks the directory and looks each client up.
 func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], error) {
@@ -88,30 +97,29 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 		start, after = ClientID(q.Prefix), false
 	}
 	var ids []ClientID
-	for scanned := 0; ; {
+	for passed := 0; ; {
 		// One more than fits, so that the last page has no cursor.
 		ids = g.hub.online.from(start, after, q.Limit+1, ids[:0])
 		for _, id := range ids {
 			if !strings.HasPrefix(string(id), q.Prefix) {
 				return out, nil
 			}
-			if len(out.Items) == q.Limit {
-				out.More = true
-				return out, nil
-			}
-			if scanned++; scanned > scanLimit {
+			if len(out.Items) == q.Limit || passed == lookLimit {
 				out.More = true
 				return out, nil
 			}
 			out.Next = id
 			rec, err := g.store.Client(id)
 			if CodeOf(err) == CodeClientNotFound {
+				passed++
 				continue
 			} else if err != nil {
 				return Page[Client, ClientID]{}, err
 			}
 			if c := g.client(rec); c.Online && q.ClientQuery.matches(&rec) {
 				out.Items = append(out.Items, c)
+			} else {
+				passed++
 			}
 		}
 		if len(ids) <= q.Limit {

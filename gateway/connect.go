@@ -38,12 +38,12 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 			return nil, Welcome{}, err
 		}
 	}
-	s := &Session{g: g, link: link, id: g.cfg.NewSessionID(), client: h.Client, ref: rec.Ref, connectedAt: now, fresh: true}
+	s := newSession(g, link, h.Client, rec.Ref, now)
 	if err := g.enter(s, h); err != nil {
 		return nil, Welcome{}, err
 	}
 	known := !rec.CreatedAt.Equal(now)
-	return s, Welcome{Session: s.id, Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
+	return s, Welcome{Session: s.ID(), Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
 }
 
 // authenticate asks whether the device may register.
@@ -63,8 +63,8 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 
 // enter makes s the live session of its client and closes the one before.
 func (g *Gateway) enter(s *Session, h Hello) error {
-	e := Event{Type: EventClientConnected, At: s.connectedAt, Client: s.client, Session: s.id,
-		Dialect: h.Dialect, Remote: h.Remote.String()}
+	e := recordOf(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
+	e.session, e.has = s.id, e.has|hasSession
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
@@ -73,17 +73,17 @@ func (g *Gateway) enter(s *Session, h Hello) error {
 		return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
 	}
 	if old != nil {
-		s.tried = old.retire()
-		s.flaps = old.flapsAfter(s.connectedAt)
-		e.Type, e.Reason = EventClientReplaced, ReasonReplaced
+		s.inherit(old.retire())
+		s.flaps = old.flapsAfter(s.connectedTime())
+		e.kind, e.reason = eventReplaced, reasonReplaced
 		g.counts.takeovers.Add(1)
 	} else {
-		s.tried = g.hub.recall(sh, s.client)
+		s.inherit(g.hub.recall(sh, s.client))
 		g.hub.online.add(s.client)
 		g.counts.connects.Add(1)
 	}
 	sh.sessions[s.client] = s
-	g.events.add(e)
+	g.events.keep(e)
 	sh.mu.Unlock()
 	if old != nil {
 		old.link.Close(Close{Code: CloseReplaced, Reason: ReasonReplaced, RetryAfter: flapDelay(s.flaps),
@@ -98,7 +98,7 @@ const flapWindow = 30 * time.Second
 
 // flapsAfter counts a takeover of this session at now.
 func (s *Session) flapsAfter(now time.Time) uint8 {
-	if now.Sub(s.connectedAt) > flapWindow<<min(s.flaps, 4) {
+	if now.Sub(s.connectedTime()) > flapWindow<<min(s.flaps, 4) {
 		return 0
 	}
 	return min(s.flaps+1, 16)
@@ -122,7 +122,7 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 		delete(sh.sessions, s.client)
 		g.hub.online.remove(s.client)
 		g.hub.remember(sh, s.client, tried)
-		g.events.add(Event{Type: EventClientDisconnected, At: now, Client: s.client, Session: s.id, Reason: reason})
+		g.events.add(Event{Type: EventClientDisconnected, At: now, Client: s.client, Session: s.ID(), Reason: reason})
 	}
 	sh.mu.Unlock()
 	if live {

@@ -15,7 +15,7 @@ type directory struct {
 	size   int
 }
 
-// blockSize bounds a block; a full one is split in halves.
+// blockSize bounds a block; a full one is split, usually in halves.
 const blockSize = 512
 
 func (d *directory) len() int {
@@ -42,9 +42,13 @@ func (d *directory) add(id ClientID) bool {
 	d.blocks[i] = b
 	d.size++
 	if len(b) >= blockSize {
-		right := slices.Clone(b[blockSize/2:])
-		clear(b[blockSize/2:])
-		d.blocks[i] = b[:blockSize/2]
+		cut := blockSize / 2
+		if at == len(b)-1 && i == len(d.blocks)-1 {
+			cut = at // ids that come in order fill their blocks
+		}
+		right := slices.Clone(b[cut:])
+		clear(b[cut:])
+		d.blocks[i] = b[:cut]
 		d.blocks = slices.Insert(d.blocks, i+1, right)
 	}
 	return true

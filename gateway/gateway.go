@@ -15,8 +15,7 @@ import (
 type Config struct {
 	Store Store // required
 
-	NewMessageID func() MessageID // required: unique, sorting by time
-	NewSessionID func() SessionID // required: unique
+	NewID func() [16]byte // required: a UUIDv7, for messages and sessions
 
 	// Authenticate decides whether a device may register; nil lets all in. Its
 	// error is answered as CodeUnauthorized, unless it wraps ErrUnavailable: then
@@ -71,12 +70,13 @@ type Gateway struct {
 	store     Store
 	startedAt time.Time
 
-	hub     *hub
-	waiters *waiters
-	events  *eventRing
-	runs    *runQueue
-	sent    *sentCounts
-	counts  counters
+	hub         *hub
+	waiters     *waiters
+	events      *eventRing
+	runs        *runQueue
+	sent        *sentCounts
+	counts      counters
+	onlineWaits sync.Pool // of *onlineWait
 
 	draining atomic.Bool
 	workers  sync.WaitGroup
@@ -94,6 +94,7 @@ func New(cfg Config) *Gateway {
 		runs:      newRunQueue(),
 		sent:      newSentCounts(),
 	}
+	g.onlineWaits.New = func() any { return newOnlineWait() }
 	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.startedAt)
 	cfg.Store.Observe((*observer)(g))
 	return g
@@ -129,6 +130,10 @@ func (g *Gateway) Ready() error {
 		return &Error{Code: CodeUnavailable, Message: ErrUnavailable.Message, Cause: err, RetryAfter: time.Second}
 	}
 	return nil
+}
+
+func (g *Gateway) newMessageID() MessageID {
+	return MessageID(uid(g.cfg.NewID()).text(messageKind))
 }
 
 // Log names the sequence space of the store.

@@ -157,6 +157,9 @@ func TestAckTimeoutRepeatsUntilAttemptsAreUsedUp(t *testing.T) {
 		if len(l.Forgotten()) == 0 {
 			t.Error("the link still times a delivery that has failed")
 		}
+		if n := g.Stats().InFlight; n != 0 {
+			t.Errorf("%d deliveries are counted as in flight", n)
+		}
 		// An ack that comes now is kept, and changes nothing.
 		l.Ack(l.Parcels()[0], gateway.AckOK, []byte("late"))
 		time.Sleep(time.Second)
@@ -332,61 +335,6 @@ func TestBusyLinkIsTriedAgain(t *testing.T) {
 		l.SetBusy(false)
 		synctest.Wait()
 		wantTexts(t, l, "1", "2")
-	})
-}
-
-func TestPushToMany(t *testing.T) {
-	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		hello := func(group string) gatewaytest.Options {
-			return gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}}, React: gatewaytest.FlushOnly}
-		}
-		a := gatewaytest.Connect(t, g, "a", hello("fleet"))
-		b := gatewaytest.Connect(t, g, "b", hello("fleet"))
-		c := gatewaytest.Connect(t, g, "c", hello("depot"))
-		c.Disconnect(gateway.ReasonClientClosed)
-
-		send := func(r gateway.PushRequest) gateway.Message {
-			t.Helper()
-			rec, err := g.Push(context.Background(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-			m, err := g.Message(rec.Message.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		fleet := send(gateway.PushRequest{To: gateway.Audience{Group: "fleet"}, Payload: []byte("fleet")})
-		if fleet.Counts.Total != 2 || fleet.Counts.Sent != 2 {
-			t.Errorf("fleet: %+v", fleet.Counts)
-		}
-		online := send(gateway.PushRequest{To: gateway.Audience{All: true}, OnlineOnly: true, Payload: []byte("online")})
-		if online.Counts.Total != 2 {
-			t.Errorf("online: %+v", online.Counts)
-		}
-		all := send(gateway.PushRequest{To: gateway.Audience{All: true}, Payload: []byte("all")})
-		if all.Counts.Total != 3 || all.Counts.Sent != 2 || all.Counts.Queued != 1 {
-			t.Errorf("all: %+v", all.Counts)
-		}
-		wantTexts(t, a, "fleet", "online", "all")
-		wantTexts(t, b, "fleet", "online", "all")
-		for _, l := range []*gatewaytest.Link{a, b} {
-			for _, p := range l.Parcels() {
-				l.Ack(p, gateway.AckOK, nil)
-			}
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if m, err := g.Await(ctx, fleet.ID); err != nil || !m.Completed() || m.Counts.Acked != 2 {
-			t.Errorf("fleet: %+v, %v", m.Counts, err)
-		}
-		c = gatewaytest.Connect(t, g, "c", gatewaytest.Options{})
-		if m, err := g.Await(ctx, all.ID); err != nil || m.Counts.Acked != 3 {
-			t.Errorf("all: %+v, %v", m.Counts, err)
-		}
-		wantTexts(t, c, "all")
 	})
 }
 

@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // hub knows the live session of every online client. It is sharded by client
@@ -33,8 +33,7 @@ type hubShard struct {
 // attempt is one delivery's transmissions in earlier sessions.
 type attempt struct {
 	seq      Seq
-	attempts int
-	sentAt   time.Time
+	attempts int32
 }
 
 // maxTried bounds the remembered attempts of offline clients. When it is
@@ -62,17 +61,23 @@ func (h *hub) session(id ClientID) *Session {
 	return sh.sessions[id]
 }
 
+// inShard appends the live sessions of one shard to buf.
+func (h *hub) inShard(i int, buf []*Session) []*Session {
+	sh := &h.shards[i]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	buf = slices.Grow(buf, len(sh.sessions))
+	for _, s := range sh.sessions {
+		buf = append(buf, s)
+	}
+	return buf
+}
+
 // each calls f for every live session, shard by shard, without holding a lock.
 func (h *hub) each(f func(*Session)) {
 	var buf []*Session
 	for i := range h.shards {
-		sh := &h.shards[i]
-		buf = buf[:0]
-		sh.mu.Lock()
-		for _, s := range sh.sessions {
-			buf = append(buf, s)
-		}
-		sh.mu.Unlock()
+		buf = h.inShard(i, buf[:0])
 		for _, s := range buf {
 			f(s)
 		}

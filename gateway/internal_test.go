@@ -8,7 +8,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-	"unsafe"
 )
 
 func TestDirectoryIsASortedSet(t *testing.T) {
@@ -90,13 +89,6 @@ func TestEventRingIsBoundedAndSaysSo(t *testing.T) {
 	end, _ := g.Subscribe(0)
 	if _, err := end.Next(context.Background(), nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("after close: %v", err)
-	}
-}
-
-// An idle session is counted in bytes: a million of them stand in memory.
-func TestSessionSize(t *testing.T) {
-	if got := unsafe.Sizeof(Session{}); got > 288 {
-		t.Errorf("a session takes %d bytes", got)
 	}
 }
 

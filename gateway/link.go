@@ -40,10 +40,12 @@ type Link interface {
 	// Stats describes the connection now.
 	Stats() LinkStats
 
-	// MaxPayload is the largest payload in bytes that Deliver can take.
+	// MaxPayload is the largest payload in bytes that Deliver can take. It is
+	// asked for at Gateway.Connect and does not change.
 	MaxPayload() int
 
-	// Window is how many deliveries may be unacked at once, 1 to 256.
+	// Window is how many deliveries may be unacked at once, 1 to 256. It is asked
+	// for at Session.Start and does not change.
 	Window() int
 }
 

@@ -3,143 +3,216 @@ package gateway
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 )
 
-// maxOnlineCalls bounds the callers that wait for one client at a time; more
-// get CodeQueueFull.
+// maxOnlineCalls bounds the callers that wait for one client's window at a
+// time; more get CodeQueueFull.
 const maxOnlineCalls = 64
 
-// onlineCall is one caller that waits for one delivery. It is owned by the
-// session's urgent list or window until a reply is sent; reply has room for
-// one, so nobody waits to send it.
-type onlineCall struct {
+// OnlineCall is one delivery now or never, from StartOnline until its waiter is
+// told. It belongs to the caller, who may use it again after that.
+type OnlineCall struct {
+	session *Session
+	waiter  OnlineWaiter
 	message MessageID
-	payload []byte // read-only until the reply
-	reply   chan onlineReply
+	payload []byte
+	wait    time.Duration
 
-	mu     sync.Mutex
-	sentAt time.Time
+	// Guarded by the session's mutex.
+	sentAt int64       // last flush, Unix nanoseconds; 0 = not flushed yet
+	next   *OnlineCall // in the urgent queue
 }
 
-type onlineReply struct {
-	state  State
-	result []byte
-	err    error
+// OnlineWaiter is told how an OnlineCall has ended.
+type OnlineWaiter interface {
+	// Answered is called once, from any goroutine and with no lock held, maybe
+	// before StartOnline has returned. It must not block. Errors are those of
+	// PushOnline that can come after the start: CodeClientOffline,
+	// CodePayloadTooLarge, CodeAckTimeout.
+	Answered(OnlineResult, error)
 }
 
-func (c *onlineCall) sent(at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sentAt = at
+// onlineQueue is a list of calls, linked through them.
+type onlineQueue struct {
+	head, tail *OnlineCall
+	n          int
 }
 
-func (c *onlineCall) wasSent() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sentAt
-}
-
-// lost ends the call because the session has.
-func (c *onlineCall) lost() {
-	if c.wasSent().IsZero() {
-		c.reply <- onlineReply{err: &Error{Code: CodeClientOffline, MessageID: c.message,
-			Message: "the client disconnected before the message was sent"}}
-		return
+func (q *onlineQueue) push(c *OnlineCall) {
+	if q.tail == nil {
+		q.head = c
+	} else {
+		q.tail.next = c
 	}
-	c.reply <- onlineReply{err: &Error{Code: CodeAckTimeout, MessageID: c.message,
-		Message: "the connection was lost after the message was sent and before it was acked: it may or may not have arrived"}}
+	q.tail = c
+	q.n++
 }
 
-// refused ends the call because the link cannot take it.
-func (c *onlineCall) refused(err error) {
-	if errors.Is(err, ErrTooLarge) {
-		c.reply <- onlineReply{err: &Error{Code: CodePayloadTooLarge, MessageID: c.message, Message: "the client's protocol cannot carry the payload"}}
-		return
+func (q *onlineQueue) pushFront(c *OnlineCall) {
+	c.next = q.head
+	q.head = c
+	if q.tail == nil {
+		q.tail = c
 	}
-	c.lost()
+	q.n++
 }
 
-// PushOnline delivers to a connected client now and waits for its answer, or
-// never: nothing is stored. Errors: CodeClientNotFound, CodeClientOffline,
+// pop returns the first call, nil when there is none.
+func (q *onlineQueue) pop() *OnlineCall {
+	c := q.head
+	if c != nil {
+		q.unlink(nil, c)
+	}
+	return c
+}
+
+// remove takes c out; it reports false when it was not there.
+func (q *onlineQueue) remove(c *OnlineCall) bool {
+	var before *OnlineCall
+	for e := q.head; e != nil; before, e = e, e.next {
+		if e == c {
+			q.unlink(before, c)
+			return true
+		}
+	}
+	return false
+}
+
+func (q *onlineQueue) unlink(before, c *OnlineCall) {
+	if before == nil {
+		q.head = c.next
+	} else {
+		before.next = c.next
+	}
+	if q.tail == c {
+		q.tail = before
+	}
+	c.next = nil
+	q.n--
+}
+
+// OnlineBatch collects calls that begin together, so that those to one client
+// leave in one write. It is for one goroutine.
+type OnlineBatch struct{ sessions []*Session }
+
+// Flush sends what was started with b since.
+func (b *OnlineBatch) Flush() {
+	for _, s := range b.sessions {
+		s.wakeHere()
+	}
+	clear(b.sessions)
+	b.sessions = b.sessions[:0]
+}
+
+// Clients is how many clients have something to be sent by Flush.
+func (b *OnlineBatch) Clients() int { return len(b.sessions) }
+
+// StartOnline begins to deliver to a connected client now, or refuses: nothing
+// is stored. With a batch the delivery begins at its Flush. After it has returned nil w is told once how it ended, at the
+// latest when the session ends; it is the caller who ends the call with TimeOut
+// when c.Wait is over. r.Payload must not change any more, for it may be on its
+// way longer than the call lasts.
+//
+// Errors: CodeValidation, CodeClientNotFound, CodeClientOffline,
 // CodePayloadTooLarge, CodeQueueFull (too many callers wait for this client),
-// CodeAckTimeout, CodeDraining; ctx.Err when the caller left.
-func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult, error) {
+// CodeDraining.
+func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b *OnlineBatch) error {
 	if g.draining.Load() {
-		return OnlineResult{}, errDraining
+		return errDraining
 	}
 	if !r.Client.Valid() {
-		return OnlineResult{}, invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+		return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
 	}
 	s := g.hub.session(r.Client)
 	if s == nil {
 		if _, err := g.store.Client(r.Client); err != nil {
-			return OnlineResult{}, err
+			return err
 		}
-		return OnlineResult{}, errOffline
+		return errOffline
 	}
-	if limit := s.link.MaxPayload(); len(r.Payload) > limit {
-		return OnlineResult{}, tooLargeFor(s)
+	if len(r.Payload) > int(s.maxPayload) {
+		return tooLargeFor(s)
 	}
 	wait := r.Wait
 	if wait <= 0 {
 		wait = g.cfg.OnlineWait
 	}
-	call := &onlineCall{message: g.cfg.NewMessageID(), payload: r.Payload, reply: make(chan onlineReply, 1)}
-	if err := s.call(call); err != nil {
-		return OnlineResult{}, err
-	}
-	timeout := time.NewTimer(min(wait, MaxWait))
-	defer timeout.Stop()
-	select {
-	case reply := <-call.reply:
-		return g.onlineResult(s, call, reply)
-	case <-timeout.C:
-		return g.onlineTimeout(s, call)
-	case <-ctx.Done():
-		s.withdraw(call)
-		return OnlineResult{}, ctx.Err()
-	}
+	*c = OnlineCall{session: s, waiter: w, message: g.newMessageID(), payload: r.Payload, wait: min(wait, MaxWait)}
+	return s.call(c, b)
 }
+
+// Wait is how long to wait for the answer.
+func (c *OnlineCall) Wait() time.Duration { return c.wait }
 
 var errOffline = &Error{Code: CodeClientOffline, Message: "the client is not connected, and mode=online does not queue"}
 
-// call puts a call into the session's urgent list and pumps it.
-func (s *Session) call(c *onlineCall) error {
+// call puts a call into the session's urgent queue and pumps it, or leaves that
+// to b.
+func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	s.mu.Lock()
-	switch {
-	case s.closed || !s.started:
+	if !s.flowing() {
 		s.mu.Unlock()
 		return errOffline
-	case len(s.urgent) >= maxOnlineCalls:
+	}
+	w := s.busy()
+	if w.urgent.n >= maxOnlineCalls {
 		s.mu.Unlock()
 		return &Error{Code: CodeQueueFull, Limit: maxOnlineCalls, RetryAfter: time.Second,
 			Message: "too many callers wait for this client"}
 	}
-	s.urgent = append(s.urgent, c)
+	first := w.urgent.head == nil
+	w.urgent.push(c)
 	s.mu.Unlock()
-	s.wakeHere()
+	switch {
+	case b == nil:
+		s.wakeHere()
+	case first: // whoever put in the one before sends this one too
+		b.sessions = append(b.sessions, s)
+	}
 	return nil
 }
 
-// withdraw takes a call out of the session; false when its reply has been sent.
-func (s *Session) withdraw(c *onlineCall) bool {
-	s.mu.Lock()
-	for i, u := range s.urgent {
-		if u == c {
-			s.urgent = append(s.urgent[:i], s.urgent[i+1:]...)
-			s.mu.Unlock()
-			return true
-		}
+// TimeOut ends the call with CodeAckTimeout, unless it has been answered.
+func (c *OnlineCall) TimeOut() {
+	if c.Withdraw() {
+		c.waiter.Answered(OnlineResult{}, c.timedOut())
 	}
-	for i := range s.flight {
-		if f := &s.flight[i]; f.call == c {
+}
+
+// timedOut counts and explains the end of a call that was withdrawn.
+func (c *OnlineCall) timedOut() error {
+	c.session.g.counts.onlineTimeouts.Add(1)
+	text := "the client has not acked in time: the message may or may not have been handled"
+	if c.sentAt == 0 {
+		text = "the message could not be sent in time: the client is busy with earlier ones"
+	}
+	return &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text}
+}
+
+// Withdraw takes the call out of the session, and its waiter is not told; false
+// when it is being told already.
+func (c *OnlineCall) Withdraw() bool {
+	s := c.session
+	s.mu.Lock()
+	w := s.work
+	if w == nil {
+		s.mu.Unlock()
+		return false
+	}
+	if w.urgent.remove(c) {
+		s.relax()
+		s.mu.Unlock()
+		return true
+	}
+	for i := range w.flight {
+		if f := &w.flight[i]; f.call == c {
 			seq := f.seq
 			s.drop(f)
+			waits := s.waits()
 			s.mu.Unlock()
 			s.link.Forget(seq, true)
-			s.wakeIfWaiting()
+			s.wakeIf(waits)
 			return true
 		}
 	}
@@ -147,47 +220,98 @@ func (s *Session) withdraw(c *onlineCall) bool {
 	return false
 }
 
-func (g *Gateway) onlineTimeout(s *Session, c *onlineCall) (OnlineResult, error) {
-	if !s.withdraw(c) {
-		return g.onlineResult(s, c, <-c.reply) // answered at the last moment
+// lost ends the call because the session has. Like the others below it is
+// called by whoever took the call out of the session.
+func (c *OnlineCall) lost() {
+	if c.sentAt == 0 {
+		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeClientOffline, MessageID: c.message,
+			Message: "the client disconnected before the message was sent"})
+		return
 	}
-	g.counts.onlineTimeouts.Add(1)
-	text := "the client has not acked in time: the message may or may not have been handled"
-	if c.wasSent().IsZero() {
-		text = "the message could not be sent in time: the client is busy with earlier ones"
-	}
-	return OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text}
+	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message,
+		Message: "the connection was lost after the message was sent and before it was acked: it may or may not have arrived"})
 }
 
-func (g *Gateway) onlineResult(s *Session, c *onlineCall, reply onlineReply) (OnlineResult, error) {
-	if reply.err != nil {
-		return OnlineResult{}, reply.err
+// refused ends the call because the link cannot take it.
+func (c *OnlineCall) refused(err error) {
+	if errors.Is(err, ErrTooLarge) {
+		c.waiter.Answered(OnlineResult{}, &Error{Code: CodePayloadTooLarge, MessageID: c.message,
+			Message: "the client's protocol cannot carry the payload"})
+		return
 	}
-	now, sentAt := time.Now(), c.wasSent()
-	r := OnlineResult{Message: c.message, Client: s.client, Session: s.id, State: reply.state,
-		Result: reply.result, SentAt: sentAt, At: now}
-	if !sentAt.IsZero() {
-		r.RTT = now.Sub(sentAt)
-	}
-	if reply.state != Acked {
-		r.Reason = ReasonDeviceRejected
-	}
-	g.counts.onlineAcked.Add(1)
-	return r, nil
+	c.lost()
 }
 
-// answer hands a device's verdict to the caller that waits. Retry later is a
-// no: there is no later for an online delivery.
-func (g *Gateway) answer(s *Session, c *onlineCall, code AckCode, result []byte) {
-	state, typ := Acked, EventMessageAcked
+// answer hands the device's verdict to the waiter and to the event stream.
+// Retry later is a no: there is no later for an online delivery.
+func (c *OnlineCall) answer(code AckCode, result []byte) {
+	s := c.session
+	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
+		SentAt: timeOf(c.sentAt), At: time.Now()}
+	e := record{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
 	if code != AckOK {
-		state, typ = Rejected, EventMessageRejected
+		r.State, r.Reason = Rejected, ReasonDeviceRejected
+		e.kind, e.state, e.reason = eventRejected, Rejected, reasonDeviceRejected
 	}
-	e := Event{Type: typ, At: time.Now(), Client: s.client, Session: s.id, Message: c.message,
-		State: state, Attempts: 1, Result: result}
-	if state == Rejected {
-		e.Reason = ReasonDeviceRejected
+	if c.sentAt != 0 {
+		r.RTT = max(0, r.At.Sub(r.SentAt)) // the clock may have been set back
 	}
-	g.events.add(e)
-	c.reply <- onlineReply{state: state, result: result}
+	s.g.events.addOnline(e, c.message, result)
+	s.g.counts.onlineAcked.Add(1)
+	c.waiter.Answered(r, nil)
+}
+
+// onlineWait is a caller of PushOnline. It is used again and again: when its
+// call has ended, done is empty and the timer stopped.
+type onlineWait struct {
+	call   OnlineCall
+	done   chan struct{} // has room for the one answer
+	timer  *time.Timer
+	result OnlineResult
+	err    error
+}
+
+func newOnlineWait() *onlineWait {
+	w := &onlineWait{done: make(chan struct{}, 1), timer: time.NewTimer(MaxWait)}
+	w.timer.Stop()
+	return w
+}
+
+// Answered implements OnlineWaiter.
+func (w *onlineWait) Answered(r OnlineResult, err error) {
+	w.result, w.err = r, err
+	w.done <- struct{}{}
+}
+
+// PushOnline delivers to a connected client now and waits for its answer, or
+// never: nothing is stored. Errors are those of StartOnline and
+// CodeAckTimeout; ctx.Err when the caller left.
+func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult, error) {
+	w := g.onlineWaits.Get().(*onlineWait)
+	defer g.release(w)
+	if err := g.StartOnline(&w.call, r, w, nil); err != nil {
+		return OnlineResult{}, err
+	}
+	w.timer.Reset(w.call.wait)
+	select {
+	case <-w.done:
+		return w.result, w.err
+	case <-w.timer.C:
+		if w.call.Withdraw() {
+			return OnlineResult{}, w.call.timedOut()
+		}
+	case <-ctx.Done():
+		if w.call.Withdraw() {
+			return OnlineResult{}, ctx.Err()
+		}
+	}
+	<-w.done // answered at the last moment
+	return w.result, w.err
+}
+
+// release keeps w for the next caller, without what it points to.
+func (g *Gateway) release(w *onlineWait) {
+	w.timer.Stop()
+	w.call, w.result, w.err = OnlineCall{}, OnlineResult{}, nil
+	g.onlineWaits.Put(w)
 }

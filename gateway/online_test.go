@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,4 +163,72 @@ func TestOnlineConnectionEndsDuringDeliver(t *testing.T) {
 			t.Errorf("got %v, want client-offline", err)
 		}
 	})
+}
+
+// A repeat holds its place in the window, so that a caller who waits for room
+// must not hold it up: only its ack makes room.
+func TestRepeatsGoOnWhileACallerWaits(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		said := false
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			l.Sent(p)
+			if !said {
+				said = true
+				l.Ack(p, gateway.AckRetry, nil)
+				return
+			}
+			l.Ack(p, gateway.AckOK, nil)
+		}})
+		push(t, g, "a", "stored")
+		synctest.Wait()
+		if _, err := online(g, "a", "now", 10*time.Second); err != nil {
+			t.Errorf("the caller is told %v", err)
+		}
+		wantTexts(t, l, "stored", "stored again", "now")
+	})
+}
+
+// Calls that begin together are sent by the batch's Flush, in order.
+func TestOnlineBatch(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		a := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 2})
+		b := gatewaytest.Connect(t, g, "b", gatewaytest.Options{})
+		synctest.Wait() // both have looked for what was queued
+		var batch gateway.OnlineBatch
+		calls := make([]collectedCall, 5)
+		for i, id := range []gateway.ClientID{"a", "b", "a", "a", "b"} {
+			r := gateway.OnlineRequest{Client: id, Payload: []byte(fmt.Sprint(i))}
+			if err := g.StartOnline(&calls[i].call, r, &calls[i], &batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := batch.Clients(); n != 2 || len(a.Parcels())+len(b.Parcels()) != 0 {
+			t.Errorf("before the flush %d clients wait, and some have got something", n)
+		}
+		batch.Flush()
+		synctest.Wait()
+		wantTexts(t, a, "0", "2", "3")
+		wantTexts(t, b, "1", "4")
+		for i := range calls {
+			if c := &calls[i]; c.times != 1 || c.err != nil || c.result.State != gateway.Acked {
+				t.Errorf("call %d was answered %d times, with %+v, %v", i, c.times, c.result, c.err)
+			}
+			if calls[i].call.Withdraw() {
+				t.Errorf("call %d was answered and can be withdrawn", i)
+			}
+		}
+	})
+}
+
+type collectedCall struct {
+	call   gateway.OnlineCall
+	times  int
+	result gateway.OnlineResult
+	err    error
+}
+
+func (c *collectedCall) Answered(r gateway.OnlineResult, err error) {
+	c.times++
+	c.result, c.err = r, err
 }

@@ -4,13 +4,24 @@ import "time"
 
 // PushRequest asks for a durable message to one or many.
 type PushRequest struct {
-	To           Audience
-	Payload      []byte
-	Encoding     Encoding
-	TTL          time.Duration // 0 = Config.DefaultTTL; 1 s to 30 d
-	Metadata     map[string]string
-	OnlineOnly   bool // narrow a group, label or all audience to who is online now
+	To         Audience
+	Payload    []byte
+	Encoding   Encoding
+	TTL        time.Duration // 0 = Config.DefaultTTL; 1 s to 30 d
+	Metadata   map[string]string
+	OnlineOnly bool // narrow a group, label or all audience to who is online now
+	// Only, when set, narrows a group, label or all audience further. It is
+	// asked once for each member; see Acceptance.Only.
+	Only         func(ClientID) bool
 	QueueUnknown bool
+
+	// Rate is how many of the recipients that are online a message to many is
+	// begun for a second, 1 to MaxRate; 0 = no pace. The pace is not stored: a
+	// recipient that connects or gets another message meanwhile has it at once,
+	// for messages to one client keep their order, and so have all when the
+	// process starts again. With more than a thousand unfinished messages to
+	// many at a time it is not kept.
+	Rate int
 
 	// Placed, when set, is called as soon as the message's order is fixed,
 	// which is before Push returns: a Push that begins after the call is
@@ -35,7 +46,6 @@ type OnlineRequest struct {
 type OnlineResult struct {
 	Message MessageID
 	Client  ClientID
-	Session SessionID
 	State   State // Acked or Rejected
 	Reason  string
 	Result  []byte
@@ -83,6 +93,7 @@ const (
 	MaxMetadataKey  = 64        // bytes
 	MaxMetadataVal  = 512       // bytes
 	MaxOwner        = 160       // bytes
+	MaxRate         = 100_000   // deliveries a second
 	MinTTL          = time.Second
 	MaxTTL          = 30 * 24 * time.Hour
 	MaxClientsInTo  = 1000

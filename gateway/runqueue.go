@@ -1,45 +1,78 @@
 package gateway
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
-// runQueue hands sessions that have something to send to the workers. A
-// session stands in it at most once, so it is bounded by the sessions; it is
-// linked through them and costs no memory of its own.
+// runQueue hands the workers what there is to do, in two priorities: sessions
+// that have something to send, and broadcasts, which wake one session after
+// the other. A session goes ahead of any number of broadcasts; a broadcast
+// still gets its turn after broadcastEvery sessions.
+//
+// A session stands in the queue at most once, so it is bounded by the
+// sessions; it is linked through them and costs no memory of its own.
+// Broadcasts are bounded by maxBroadcasts.
 type runQueue struct {
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
 	head, tail *Session
+	inRow      int // sessions since the last broadcast's turn
 	closed     bool
+
+	broadcasts []*broadcast // with a turn to come, the next one first
+	turns      int          // broadcasts' turns that workers are at
+	maxTurns   int          // so that single deliveries find a free core
+	kept       int          // broadcasts here or parked until their pace allows more
 }
 
+const (
+	broadcastEvery = 8
+	// maxBroadcasts bounds those that have not woken all their recipients. When
+	// there are more, the caller of Push wakes them itself.
+	maxBroadcasts = 1024
+)
+
 func newRunQueue() *runQueue {
-	q := &runQueue{}
+	q := &runQueue{maxTurns: max(1, runtime.GOMAXPROCS(0)/2)}
 	q.nonEmpty.L = &q.mu
 	return q
 }
 
 func (q *runQueue) push(s *Session) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.tail == nil {
 		q.head = s
 	} else {
 		q.tail.nextRun = s
 	}
 	q.tail = s
+	q.mu.Unlock()
 	q.nonEmpty.Signal()
 }
 
-// pop waits for a session; nil when the queue is closed.
-func (q *runQueue) pop() *Session {
+// pop waits for work: a session, or a broadcast that must be given back with
+// endTurn. Both are nil when the queue is closed.
+func (q *runQueue) pop() (*Session, *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.head == nil && !q.closed {
+	for !q.closed {
+		turn := len(q.broadcasts) > 0 && q.turns < q.maxTurns
+		switch {
+		case q.head != nil && !(turn && q.inRow >= broadcastEvery):
+			q.inRow++
+			return q.popSession(), nil
+		case turn:
+			q.inRow = 0
+			q.turns++
+			return nil, q.popBroadcast()
+		}
 		q.nonEmpty.Wait()
 	}
-	if q.closed {
-		return nil
-	}
+	return nil, nil
+}
+
+func (q *runQueue) popSession() *Session {
 	s := q.head
 	q.head, s.nextRun = s.nextRun, nil
 	if q.head == nil {
@@ -56,11 +89,20 @@ func (q *runQueue) close() {
 	q.nonEmpty.Broadcast()
 }
 
-// work runs sessions until the queue is closed.
+// work does what there is to do until the queue is closed.
 func (q *runQueue) work() {
-	for s := q.pop(); s != nil; s = q.pop() {
-		s.run.Store(running)
-		s.runPump()
+	for {
+		s, b := q.pop()
+		switch {
+		case s != nil:
+			s.run.Store(running)
+			s.runPump()
+		case b != nil:
+			q.endTurn(b, b.wakeSome())
+			runtime.Gosched() // callers and devices that became ready meanwhile go first
+		default:
+			return
+		}
 	}
 }
 
@@ -105,9 +147,7 @@ func (s *Session) wakeHere() {
 
 // runPump pumps in state running, and leaves idle or queued.
 func (s *Session) runPump() {
-	s.pump()
-	if s.unflushed {
-		s.unflushed = false
+	if s.pump() {
 		s.link.Flush()
 	}
 	if s.run.CompareAndSwap(running, idle) {

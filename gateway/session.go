@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,7 +9,7 @@ import (
 
 // Session is one registered connection, as its link drives it: the link
 // reports what happened on the wire, the session moves deliveries. An idle
-// session holds this struct and nothing else, about 250 bytes.
+// session holds these 128 bytes and nothing else; a test keeps that.
 //
 // Its methods may wait briefly while the store's queue is full. They must not
 // be called while holding a lock that the Link's methods take: the session
@@ -19,51 +18,64 @@ type Session struct {
 	// Fixed after construction.
 	g           *Gateway
 	link        Link
-	id          SessionID
 	client      ClientID
-	connectedAt time.Time
+	id          uid
+	connectedAt int64  // Unix milliseconds
 	ref         uint32 // ClientRecord.Ref
+	maxPayload  int32  // of the link, bytes
 
 	run     atomic.Int32 // idle, queued, running, again
+	flags   sessionFlags // guarded by mu
+	flaps   uint8        // quick takeovers in a row that led to this session; fixed
+	window  uint16       // of the link; set by Start, guarded by mu
 	nextRun *Session     // guarded by the run queue
-
-	// Owned by the goroutine that pumps.
-	cursor    Seq  // highest sequence taken from the store
-	unflushed bool // the link has taken something that Flush must follow
+	cursor  Seq          // highest sequence taken from the store; owned by the goroutine that pumps
 
 	mu         sync.Mutex
-	flight     []inflight    // unacked, in the order of first transmission; nil when empty
-	urgent     []*onlineCall // online deliveries that wait for room; nil when empty
-	tried      []attempt     // transmissions of earlier sessions; nil when used up
-	localSeq   Seq           // last number given to an online delivery
-	lastUplink uint64        // highest uplink id stored in this session
-	started    bool          // the device has its REGISTER_ACK
-	closed     bool          // ended or replaced; nothing more is sent
-	fresh      bool          // the store may hold parcels above cursor
-	flaps      uint8         // quick takeovers in a row that led to this session
+	work       *work  // what is in flight or waits; nil when nothing does
+	localSeq   Seq    // last number given to an online delivery
+	lastUplink uint64 // highest uplink id stored in this session
 }
 
-// inflight is one delivery in the session's window.
-type inflight struct {
-	seq       Seq
-	message   MessageID
-	expiresAt time.Time
-	sentAt    time.Time // last flush; zero = not flushed yet
-	attempts  int       // flushes, earlier sessions included
-	call      *onlineCall
-	many      bool
-	waiting   bool // to be sent again, not before its delay is over
-	due       bool // to be sent again now
-	gone      bool // final by another way; kept so that a late ack is recognised
+type sessionFlags uint8
+
+const (
+	flagStarted sessionFlags = 1 << iota // the device has its REGISTER_ACK
+	flagClosed                           // ended or replaced; nothing more is sent
+	flagFresh                            // the store may hold parcels above cursor
+)
+
+// newSession returns a session that is not in the hub yet; at is in whole
+// milliseconds.
+func newSession(g *Gateway, link Link, client ClientID, ref uint32, at time.Time) *Session {
+	return &Session{g: g, link: link, id: g.cfg.NewID(), client: client, ref: ref, connectedAt: at.UnixMilli(),
+		maxPayload: int32(min(link.MaxPayload(), MaxPayload)), flags: flagFresh}
 }
 
-// maxGone bounds the entries kept for late acks only.
-const maxGone = 64
+// inherit takes over what earlier sessions tried. Nobody else knows s yet.
+func (s *Session) inherit(tried []attempt) {
+	if len(tried) > 0 {
+		s.busy().tried = tried
+	}
+}
+
+func (s *Session) connectedTime() time.Time { return time.UnixMilli(s.connectedAt) }
+
+// is reports whether f is set. s.mu is held.
+func (s *Session) is(f sessionFlags) bool { return s.flags&f != 0 }
+
+// flowing reports whether deliveries may be sent. s.mu is held.
+func (s *Session) flowing() bool { return s.flags&(flagStarted|flagClosed) == flagStarted }
+
+// ID names the session.
+func (s *Session) ID() SessionID { return SessionID(s.id.text(sessionKind)) }
 
 // Start lets deliveries flow: the device's REGISTER_ACK is in the output.
 func (s *Session) Start() {
+	window := s.link.Window()
 	s.mu.Lock()
-	s.started = true
+	s.window = uint16(window)
+	s.flags |= flagStarted
 	s.mu.Unlock()
 	s.wake()
 }
@@ -74,14 +86,15 @@ func (s *Session) Writable() { s.wake() }
 
 // Sent tells that the frame of seq has been flushed to the socket.
 func (s *Session) Sent(seq Seq, ephemeral bool) {
+	now := time.Now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(seq, ephemeral)
 	if f == nil {
 		return
 	}
-	first := f.sentAt.IsZero()
-	f.sentAt = time.Now()
+	first := f.sentAt == 0
+	f.sentAt = now
 	f.attempts++
 	s.g.counts.delivered.Add(1)
 	if f.attempts > 1 {
@@ -91,40 +104,53 @@ func (s *Session) Sent(seq Seq, ephemeral bool) {
 		s.g.sent.add(f.message, 1)
 	}
 	if f.call != nil {
-		f.call.sent(f.sentAt)
+		f.call.sentAt = now
 	}
 }
 
 // Acked tells the device's verdict on seq, also when the link no longer has it
-// in its window: a late ack is kept with the delivery.
+// in its window: a late ack is kept with the delivery. The result is kept as
+// it is and must not change.
 func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
-	if f == nil {
+	switch {
+	case f == nil:
 		s.mu.Unlock()
-		return
-	}
-	if f.call != nil {
+	case f.call != nil:
 		call := f.call
 		s.drop(f)
+		waits := s.waits()
 		s.mu.Unlock()
-		s.g.answer(s, call, code, result)
-		s.wakeIfWaiting()
-		return
-	}
-	if code == AckRetry {
+		call.answer(code, result)
+		s.wakeIf(waits)
+	case code == AckRetry:
 		s.retryLater(f)
-		return
+	default:
+		o := s.outcome(f, Acked, "")
+		o.Result = result
+		if code != AckOK {
+			o.State, o.Reason = Rejected, ReasonDeviceRejected
+		}
+		many := f.many
+		s.drop(f)
+		waits := s.waits()
+		s.mu.Unlock()
+		s.settleSoon(o, many)
+		s.wakeIf(waits)
 	}
-	o := s.outcome(f, Acked, "")
-	o.Result = result
-	if code != AckOK {
-		o.State, o.Reason = Rejected, ReasonDeviceRejected
+}
+
+// waits reports whether something waits for the room that an ack makes. s.mu
+// is held.
+func (s *Session) waits() bool {
+	return s.flowing() && (s.is(flagFresh) || s.work != nil && s.work.urgent.head != nil)
+}
+
+func (s *Session) wakeIf(waits bool) {
+	if waits {
+		s.wake()
 	}
-	s.drop(f)
-	s.mu.Unlock()
-	s.settle(o)
-	s.wakeIfWaiting()
 }
 
 // AckTimeout tells that seq was not acked in time after its last flush. It is
@@ -136,7 +162,7 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	case f == nil || f.gone || f.call != nil:
 		s.mu.Unlock()
 		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
-	case f.attempts >= s.g.cfg.MaxAttempts:
+	case int(f.attempts) >= s.g.cfg.MaxAttempts:
 		s.giveUp(f)
 	default:
 		f.due = true
@@ -153,7 +179,7 @@ func (s *Session) retryLater(f *inflight) {
 	case f.gone:
 		s.mu.Unlock()
 		return
-	case f.attempts >= s.g.cfg.MaxAttempts:
+	case int(f.attempts) >= s.g.cfg.MaxAttempts:
 		s.giveUp(f)
 		return
 	}
@@ -176,9 +202,8 @@ func (s *Session) retryNow(seq Seq) {
 // giveUp settles f as failed. s.mu is held and released.
 func (s *Session) giveUp(f *inflight) {
 	o := s.outcome(f, Failed, ReasonAttemptsUsedUp)
-	f.gone, f.due, f.waiting = true, false, false
 	seq := f.seq
-	s.trimGone()
+	s.keepForLateAck(f)
 	s.mu.Unlock()
 	s.link.Forget(seq, false)
 	s.settle(o)
@@ -188,18 +213,26 @@ func (s *Session) giveUp(f *inflight) {
 // settle proposes an outcome to the store. When the store cannot take it the
 // delivery is still queued there; a session that is live sends it again, and
 // the next session would in any case.
-func (s *Session) settle(o Outcome) {
-	if err := s.g.store.Settle(o, s.g.waiters.has(o.Message)); err == nil {
-		return
+func (s *Session) settle(o Outcome) { s.settleSoon(o, false) }
+
+// settleSoon is settle, at once where somebody waits for the message. Who waits
+// for a message to many waits for the last of them: the others may share a
+// write while more are on their way.
+func (s *Session) settleSoon(o Outcome, many bool) {
+	urgent := s.g.waiters.has(o.Message) && !(many && s.g.sent.of(o.Message) > 0)
+	if err := s.g.store.Settle(o, urgent); err != nil {
+		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts), due: true}
+		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
 	}
-	s.g.cfg.After(jitter(5*time.Second), func() {
-		s.mu.Lock()
-		if !s.closed && s.find(o.Seq, false) == nil {
-			s.enter(inflight{seq: o.Seq, message: o.Message, attempts: o.Attempts, due: true})
-		}
-		s.mu.Unlock()
-		s.wake()
-	})
+}
+
+func (s *Session) reenter(f inflight) {
+	s.mu.Lock()
+	if !s.is(flagClosed) && s.find(f.seq, false) == nil {
+		s.enter(f)
+	}
+	s.mu.Unlock()
+	s.wake()
 }
 
 // Received stores an uplink. After it has returned nil the device may be
@@ -212,8 +245,8 @@ func (s *Session) Received(ctx context.Context, id uint64, payload []byte) error
 	if repeat {
 		return nil
 	}
-	u := Uplink{Client: s.client, Session: s.id, DeviceID: id, At: time.Now(), Payload: payload}
-	seq, err := s.g.store.AppendUplink(ctx, u)
+	u := &Uplink{Client: s.client, Session: s.ID(), DeviceID: id, At: time.Now(), Payload: payload}
+	seq, err := s.g.store.AppendUplink(ctx, *u)
 	if err != nil {
 		return err
 	}
@@ -222,7 +255,7 @@ func (s *Session) Received(ctx context.Context, id uint64, payload []byte) error
 	s.mu.Unlock()
 	u.Seq = seq
 	s.g.counts.uplinks.Add(1)
-	s.g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: s.client, Session: s.id, Uplink: &u})
+	s.g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: s.client, Session: u.Session, Uplink: u})
 	return nil
 }
 
@@ -233,38 +266,16 @@ func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 // retire stops the session's deliveries and returns what was unacked.
 func (s *Session) retire() []attempt {
 	s.mu.Lock()
-	if s.closed {
+	if s.is(flagClosed) {
 		s.mu.Unlock()
 		return nil
 	}
-	s.closed = true
-	tried := s.tried
-	calls := s.urgent
-	for i := range s.flight {
-		f := &s.flight[i]
-		switch {
-		case f.call != nil:
-			calls = append(calls, f.call)
-		case f.gone:
-		default:
-			if f.attempts > 0 {
-				tried = append(tried, attempt{f.seq, f.attempts, f.sentAt})
-			}
-			if f.many && !f.sentAt.IsZero() {
-				s.g.sent.add(f.message, -1)
-			}
-		}
-		if !f.gone {
-			s.g.hub.inFlight.Add(-1)
-		}
+	s.flags |= flagClosed
+	if s.work == nil {
+		s.mu.Unlock()
+		return nil
 	}
-	// An ack that is still on its way to this session must find its delivery:
-	// what the device said stays true.
-	s.flight = slices.DeleteFunc(s.flight, func(f inflight) bool { return f.call != nil })
-	for i := range s.flight {
-		s.flight[i].gone = true
-	}
-	s.urgent, s.tried = nil, nil
+	calls, tried := s.abandon()
 	s.mu.Unlock()
 	for _, c := range calls {
 		c.lost()
@@ -280,9 +291,7 @@ func (s *Session) evict(seq Seq) {
 		s.mu.Unlock()
 		return
 	}
-	s.leave(f)
-	f.gone, f.due, f.waiting = true, false, false
-	s.trimGone()
+	s.keepForLateAck(f)
 	s.mu.Unlock()
 	s.link.Forget(seq, false)
 	s.wake()
@@ -292,9 +301,11 @@ func (s *Session) evict(seq Seq) {
 func (s *Session) evictMessage(id MessageID) {
 	s.mu.Lock()
 	var seq Seq
-	for i := range s.flight {
-		if f := &s.flight[i]; f.message == id && !f.gone {
-			seq = f.seq
+	if s.work != nil {
+		for i := range s.work.flight {
+			if f := &s.work.flight[i]; f.message == id && !f.gone {
+				seq = f.seq
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -311,9 +322,9 @@ func (s *Session) overlay(d *Delivery) {
 	if f == nil || f.gone {
 		return
 	}
-	d.Attempts = f.attempts
-	d.SentAt = f.sentAt
-	if !f.sentAt.IsZero() && !s.closed {
+	d.Attempts = int(f.attempts)
+	d.SentAt = timeOf(f.sentAt)
+	if f.sentAt != 0 && !s.is(flagClosed) {
 		d.State = Sent
 	}
 }
@@ -325,78 +336,10 @@ func (s *Session) inFlight() int {
 	return s.live()
 }
 
-// The helpers below are called with s.mu held.
-
-func (s *Session) find(seq Seq, ephemeral bool) *inflight {
-	for i := range s.flight {
-		if f := &s.flight[i]; f.seq == seq && (f.call != nil) == ephemeral {
-			return f
-		}
+// timeOf is the time of Unix nanoseconds, of which 0 means none.
+func timeOf(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
 	}
-	return nil
-}
-
-// live counts the entries that hold a place in the window.
-func (s *Session) live() int {
-	n := 0
-	for i := range s.flight {
-		if !s.flight[i].gone {
-			n++
-		}
-	}
-	return n
-}
-
-// leave takes a live entry out of the counts.
-func (s *Session) leave(f *inflight) {
-	if f.gone {
-		return
-	}
-	s.g.hub.inFlight.Add(-1)
-	if f.many && !f.sentAt.IsZero() {
-		s.g.sent.add(f.message, -1)
-	}
-}
-
-// drop removes an entry; the slice is released when it was the last.
-func (s *Session) drop(f *inflight) {
-	s.leave(f)
-	seq, eph := f.seq, f.call != nil
-	for i := range s.flight {
-		if g := &s.flight[i]; g.seq == seq && (g.call != nil) == eph {
-			s.flight = append(s.flight[:i], s.flight[i+1:]...)
-			break
-		}
-	}
-	if len(s.flight) == 0 {
-		s.flight = nil
-	}
-}
-
-// trimGone forgets the oldest entries that are kept for late acks only.
-func (s *Session) trimGone() {
-	for gone := len(s.flight) - s.live(); gone > maxGone; gone-- {
-		for i := range s.flight {
-			if s.flight[i].gone {
-				s.flight = append(s.flight[:i], s.flight[i+1:]...)
-				break
-			}
-		}
-	}
-}
-
-func (s *Session) outcome(f *inflight, st State, reason string) Outcome {
-	return Outcome{Message: f.message, Client: s.client, Ref: s.ref, Seq: f.seq, State: st, Reason: reason,
-		Attempts: f.attempts, SentAt: f.sentAt, At: time.Now()}
-}
-
-// wakeIfWaiting wakes the pump when something waits for the room that an ack
-// has made.
-func (s *Session) wakeIfWaiting() {
-	s.mu.Lock()
-	waits := !s.closed && (s.fresh || len(s.urgent) > 0)
-	s.mu.Unlock()
-	if waits {
-		s.wake()
-	}
+	return time.Unix(0, ns)
 }

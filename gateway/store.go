@@ -69,11 +69,11 @@ type Store interface {
 	// when it is on stable storage.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
-	// Next appends to buf the queued parcels of client with a sequence above
-	// after, in rising order, at most max of them. It stops before max only when
-	// there are no more, or when they have maxBytes of payload or more in all
-	// (the last one may pass the mark). Expired ones are left out.
-	Next(client ClientID, after Seq, max, maxBytes int, buf []Parcel) ([]Parcel, error)
+	// Next appends to buf the queued parcels of a client with a sequence above
+	// q.After, in rising order, at most q.Max of them. It stops before that only
+	// when there are no more, or when they have q.MaxBytes of payload or more in
+	// all (the last one may pass the mark). Expired ones are left out.
+	Next(q ParcelQuery, buf []Parcel) ([]Parcel, error)
 
 	// Parcel returns one queued parcel, ok false when it is final or unknown.
 	Parcel(client ClientID, seq Seq) (p Parcel, ok bool, err error)
@@ -115,7 +115,8 @@ type Observer interface {
 	// Settled tells of deliveries that became final one by one.
 	Settled([]Settlement)
 	// SettledAll tells that all remaining deliveries of a message to many
-	// became final in one step (expired or canceled): n of them.
+	// became final in one step (expired or canceled): n of them. m is as in
+	// Settlement.Completed.
 	SettledAll(m Message, s State, n int)
 }
 
@@ -124,8 +125,8 @@ type Observer interface {
 type Settlement struct {
 	Delivery Delivery
 	Late     bool
-	// Completed is the message, with its counts, when this was its last
-	// delivery, else nil.
+	// Completed is the message, when this was its last delivery, else nil: its
+	// ids, times and counts, without what it carries.
 	Completed *Message
 }
 
@@ -221,6 +222,15 @@ type Page[T any, K any] struct {
 	Items []T
 	Next  K
 	More  bool
+}
+
+// ParcelQuery selects what is queued for one client.
+type ParcelQuery struct {
+	Client   ClientID
+	Ref      uint32 // ClientRecord.Ref, or 0
+	After    Seq
+	Max      int
+	MaxBytes int
 }
 
 // ClientQuery selects clients. Zero values select all.

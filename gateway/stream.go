@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +16,15 @@ var ErrOverflow = errors.New("the reader was too slow: events are gone")
 var ErrClosed = errors.New("the gateway has stopped")
 
 // eventRing keeps the newest events, bounded in number and in payload bytes.
-// Adding never waits: the oldest make room.
+// Adding never waits: the oldest make room. It grows by chunks, which are not
+// moved, up to its bound.
 type eventRing struct {
 	dropped atomic.Uint64 // passed over by a subscriber
 
 	mu       sync.Mutex
-	ring     []Event // ring[seq % len] holds event seq; grows up to max
-	max      int
+	chunks   []*eventChunk // event seq is in chunks[seq/chunkLen % len]; nil where none is
+	spare    *eventChunk   // the last one that was emptied
+	max      uint64
 	first    uint64 // oldest kept; first > last when empty
 	last     uint64
 	bytes    int
@@ -30,39 +33,58 @@ type eventRing struct {
 	closed   bool
 }
 
+// chunkLen makes a chunk 18 KiB.
+const chunkLen = 256
+
+type eventChunk [chunkLen]record
+
 // newEventRing numbers events from the start time in microseconds, so that
 // they go on rising over restarts without being stored.
 func newEventRing(n, maxBytes int, start time.Time) *eventRing {
 	last := uint64(start.UnixMicro())
-	return &eventRing{max: n, maxBytes: maxBytes, first: last + 1, last: last}
+	// n events in a row touch at most so many chunks.
+	chunks := make([]*eventChunk, (n+chunkLen-2)/chunkLen+1)
+	return &eventRing{chunks: chunks, max: uint64(n), maxBytes: maxBytes, first: last + 1, last: last}
 }
 
-func (e *Event) size() int {
-	n := len(e.Result)
-	if e.Uplink != nil {
-		n += len(e.Uplink.Payload)
-	}
-	return n
+// slot is where the chunk of event seq hangs.
+func (r *eventRing) slot(seq uint64) **eventChunk {
+	return &r.chunks[seq/chunkLen%uint64(len(r.chunks))]
 }
 
-func (r *eventRing) at(seq uint64) *Event { return &r.ring[seq%uint64(len(r.ring))] }
+func (r *eventRing) at(seq uint64) *record { return &(*r.slot(seq))[seq%chunkLen] }
 
 // add numbers the event and keeps it.
-func (r *eventRing) add(e Event) {
+func (r *eventRing) add(e Event) { r.keep(recordOf(&e, netip.AddrPort{})) }
+
+// addOnline is add for the verdict on an online delivery.
+func (r *eventRing) addOnline(e record, id MessageID, result []byte) {
+	fits := e.setMessage(id)
+	if !fits || len(result) > 0 {
+		e.rest = &rest{result: result}
+		if !fits {
+			e.rest.message = id
+		}
+	}
+	r.keep(e)
+}
+
+func (r *eventRing) keep(e record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return
 	}
-	if n := int(r.last + 1 - r.first); n == len(r.ring) {
-		if n < r.max {
-			r.grow()
-		} else {
-			r.drop()
-		}
+	if r.last+1-r.first == r.max {
+		r.drop()
 	}
 	r.last++
-	e.Seq = r.last
+	if s := r.slot(r.last); *s == nil {
+		*s, r.spare = r.spare, nil
+		if *s == nil {
+			*s = new(eventChunk)
+		}
+	}
 	*r.at(r.last) = e
 	r.bytes += e.size()
 	for r.bytes > r.maxBytes && r.first < r.last {
@@ -74,19 +96,15 @@ func (r *eventRing) add(e Event) {
 	}
 }
 
+// drop forgets the oldest event. r.mu is held.
 func (r *eventRing) drop() {
 	old := r.at(r.first)
 	r.bytes -= old.size()
-	*old = Event{}
-	r.first++
-}
-
-func (r *eventRing) grow() {
-	bigger := make([]Event, min(max(64, 2*len(r.ring)), r.max))
-	for seq := r.first; seq <= r.last; seq++ {
-		bigger[seq%uint64(len(bigger))] = *r.at(seq)
+	*old = record{}
+	if s := r.slot(r.first); r.first%chunkLen == chunkLen-1 || r.first == r.last {
+		*s, r.spare = nil, *s
 	}
-	r.ring = bigger
+	r.first++
 }
 
 func (r *eventRing) close() {
@@ -102,8 +120,9 @@ func (r *eventRing) close() {
 // Subscription is a cursor into the event ring, for one goroutine. It costs
 // nothing while nobody calls Next: a reader that is too slow finds ErrOverflow.
 type Subscription struct {
-	r    *eventRing
-	next uint64
+	r     *eventRing
+	next  uint64
+	batch []record // reused; unpacked without the ring's lock
 }
 
 // Subscribe returns a cursor behind the event numbered after; 0 = behind the
@@ -116,11 +135,11 @@ func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool) {
 	defer r.mu.Unlock()
 	switch {
 	case after == 0:
-		return &Subscription{r, r.last + 1}, false
+		return &Subscription{r: r, next: r.last + 1}, false
 	case after+1 < r.first, after > r.last:
-		return &Subscription{r, r.first}, true
+		return &Subscription{r: r, next: r.first}, true
 	}
-	return &Subscription{r, after + 1}, false
+	return &Subscription{r: r, next: after + 1}, false
 }
 
 // Next waits until there are events and appends up to cap(buf)-len(buf) of
@@ -129,8 +148,13 @@ func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool) {
 func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
 	n := max(1, cap(buf)-len(buf))
 	for {
-		wake, err := s.take(&buf, n)
+		first := s.next
+		wake, err := s.take(n)
 		if wake == nil {
+			for i := range s.batch {
+				buf = append(buf, s.batch[i].event(first+uint64(i)))
+			}
+			clear(s.batch)
 			return buf, err
 		}
 		select {
@@ -141,24 +165,24 @@ func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
 	}
 }
 
-// take reads up to n events, or returns the channel to wait for.
-func (s *Subscription) take(buf *[]Event, n int) (wake <-chan struct{}, err error) {
+// take puts up to n events into the batch, or returns the channel to wait for.
+func (s *Subscription) take(n int) (wake <-chan struct{}, err error) {
+	s.batch = s.batch[:0]
 	r := s.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.next < r.first {
+	switch {
+	case s.next < r.first:
 		r.dropped.Add(r.first - s.next)
 		s.next = r.first
 		return nil, ErrOverflow
-	}
-	if s.next <= r.last {
+	case s.next <= r.last:
 		for ; n > 0 && s.next <= r.last; n-- {
-			*buf = append(*buf, *r.at(s.next))
+			s.batch = append(s.batch, *r.at(s.next))
 			s.next++
 		}
 		return nil, nil
-	}
-	if r.closed {
+	case r.closed:
 		return nil, ErrClosed
 	}
 	if r.wake == nil {

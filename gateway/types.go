@@ -82,15 +82,16 @@ const (
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
 
-	ReasonHeartbeatTimeout = "heartbeat_timeout"
-	ReasonClientClosed     = "client_closed"
-	ReasonConnectionLost   = "connection_lost"
-	ReasonKicked           = "kicked"
-	ReasonReplaced         = "replaced"
-	ReasonProtocolError    = "protocol_error"
-	ReasonSlowConsumer     = "slow_consumer"
-	ReasonShutdown         = "shutdown"
-	ReasonServerStopped    = "server_stopped" // the client was online when the process was killed
+	ReasonHeartbeatTimeout   = "heartbeat_timeout"
+	ReasonClientClosed       = "client_closed"
+	ReasonConnectionLost     = "connection_lost"
+	ReasonKicked             = "kicked"
+	ReasonReplaced           = "replaced"
+	ReasonProtocolError      = "protocol_error"
+	ReasonCredentialsExpired = "credentials_expired"
+	ReasonSlowConsumer       = "slow_consumer"
+	ReasonShutdown           = "shutdown"
+	ReasonServerStopped      = "server_stopped" // the client was online when the process was killed
 )
 
 // Encoding tells how a caller gave the payload, so that the API can show it
@@ -198,8 +199,8 @@ type ClientRecord struct {
 	Queued       int       // deliveries that are not final
 	QueuedBytes  int64     // their payload bytes, messages to many not counted
 	// Ref is the store's own name of the client, good for as long as the client
-	// is remembered; 0 when the store has none. An Outcome that carries it
-	// saves the store a look-up.
+	// is remembered; 0 when the store has none. An Outcome or a ParcelQuery that
+	// carries it saves the store a look-up.
 	Ref uint32
 }
 

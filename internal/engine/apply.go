@@ -76,7 +76,7 @@ func (m *machine) applyRecord(r *record) error {
 // messageRow returns a message's row, nil when it is unknown.
 func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	k := messageKey(id)
-	v, err := get(m.batch, k)
+	v, err := m.get(k)
 	if err != nil || v == nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 
 func (m *machine) queuedRow(o ordinal, s gateway.Seq) (*queueRow, error) {
 	k := queueKey(o, s)
-	v, err := get(m.batch, k)
+	v, err := m.get(k)
 	if err != nil || v == nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (m *machine) queuedRow(o ordinal, s gateway.Seq) (*queueRow, error) {
 }
 
 func (m *machine) finalRow(key []byte) (*finalRow, error) {
-	v, err := get(m.batch, key)
+	v, err := m.get(key)
 	if err != nil || v == nil {
 		return nil, err
 	}

@@ -4,15 +4,14 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 )
 
 // accept stores a message with its recipients. All decisions come before the
 // first change, so that a refusal leaves nothing behind.
 func (m *machine) accept(e *acceptEvent, r *result) error {
-	first, err := m.earlier(e, r)
+	k := messageKey(e.ID)
+	first, err := m.earlier(e, k, r)
 	if err != nil || r.err != nil {
 		return err
 	}
@@ -20,7 +19,7 @@ func (m *machine) accept(e *acceptEvent, r *result) error {
 		r.receipt.Replayed = true
 		return m.receipt(first, r)
 	}
-	row := &messageRow{id: e.ID, createdAt: nanos(e.CreatedAt), expiresAt: nanos(e.ExpiresAt),
+	row := &messageRow{id: e.ID, key: k, createdAt: nanos(e.CreatedAt), expiresAt: nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
 	switch {
 	case e.To.Client != "":
@@ -40,9 +39,14 @@ func (m *machine) accept(e *acceptEvent, r *result) error {
 		m.set(keyAgeKey(k.at, scoped), nil)
 	}
 	m.state.messages++
-	k := messageKey(e.ID)
-	m.set(k, row.encode(k))
+	m.buf = row.encode(m.buf[:0], k)
+	m.set(k, m.buf)
 	m.recent.add(k)
+	if row.form == formOne { // as it was just queued: no need to look
+		r.receipt.Message = row.message()
+		r.receipt.Message.Payload, r.receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
+		return nil
+	}
 	return m.receipt(row, r)
 }
 
@@ -55,8 +59,8 @@ func (m *machine) receipt(row *messageRow, r *result) (err error) {
 
 // earlier finds the message that the event repeats, by its id or its
 // idempotency key; nil when it is new.
-func (m *machine) earlier(e *acceptEvent, r *result) (*messageRow, error) {
-	if !m.recent.unknown(messageKey(e.ID)) {
+func (m *machine) earlier(e *acceptEvent, key []byte, r *result) (*messageRow, error) {
+	if !m.recent.unknown(key) {
 		if row, err := m.messageRow(e.ID); err != nil || row != nil {
 			return row, err
 		}
@@ -65,7 +69,7 @@ func (m *machine) earlier(e *acceptEvent, r *result) (*messageRow, error) {
 		return nil, nil
 	}
 	scoped := scopedKey(e.Scope, e.IdempotencyKey)
-	v, err := get(m.batch, idempotencyKey(scoped))
+	v, err := m.get(idempotencyKey(scoped))
 	if err != nil || v == nil {
 		return nil, err
 	}
@@ -116,8 +120,7 @@ func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
 	m.place(row)
 	row.form, row.ord, row.client = formOne, c.ord, c.id
 	m.enqueue(c, row, e.maxQueued)
-	var id [64]byte
-	m.set(expiryKey(row.expiresAt, row.seq), appendID(id[:0], row.id))
+	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 	return nil
 }
 
@@ -137,9 +140,9 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 
 // enqueue writes the delivery's row.
 func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
-	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt,
-		size: int64(len(row.payload)), many: row.form != formOne}
-	m.set(queueKey(c.ord, row.seq), q.encode())
+	q := queueRow{createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
+	m.buf = q.encode(m.buf[:0], row.key[1:])
+	m.set(queueKey(c.ord, row.seq), m.buf)
 	m.count(c, 1, q.bytes(), maxQueued)
 	m.state.queued++
 }
@@ -221,16 +224,13 @@ func (m *machine) newHead(row *messageRow, total int) *head {
 // for is completed by its acceptance.
 func (m *machine) placeHead(row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
-		var id [64]byte
-		m.set(expiryKey(row.expiresAt, row.seq), appendID(id[:0], row.id))
+		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 		return nil
 	}
 	h.completedAt = row.createdAt
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	if h.total > 0 {
-		msg := row.message()
-		msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
-		m.notices[len(m.notices)-1].settlement.Completed = &msg
+		m.notices[len(m.notices)-1].settlement.Completed = h.told()
 	}
 	return nil
 }
@@ -359,7 +359,7 @@ func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap,
 
 // failFull fails the recipients whose queues have no room.
 func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
-	it, err := m.batch.NewIter(&pebble.IterOptions{LowerBound: []byte{kindFull}, UpperBound: []byte{kindFull + 1}})
+	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -273,7 +271,7 @@ func (m *machine) forgetMessage(e *forgetMessageEvent) error {
 }
 
 func (m *machine) forgetKey(e *forgetKeyEvent) error {
-	v, err := get(m.batch, idempotencyKey(e.scoped))
+	v, err := m.get(idempotencyKey(e.scoped))
 	if err != nil {
 		return err
 	}
@@ -289,8 +287,7 @@ func (m *machine) forgetKey(e *forgetKeyEvent) error {
 }
 
 func (m *machine) forgetUplinks(e *forgetUplinksEvent) error {
-	it, err := m.batch.NewIter(&pebble.IterOptions{LowerBound: []byte{kindUplinkSeq},
-		UpperBound: key64(kindUplinkSeq, e.through+1)})
+	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.through+1))
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 	var err error
 	if !q.many {
 		m.completed(q.id, seq, q.expiresAt, v.at)
-		s.Completed, err = m.completedOne(q.id, f)
+		s.Completed = completedOne(c, seq, f)
 	} else {
 		s.Completed, err = m.countSettled(seq, v.state, v.at)
 	}
@@ -121,18 +121,12 @@ func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) *f
 	return f
 }
 
-// completedOne returns the message to one whose delivery f is.
-func (m *machine) completedOne(id gateway.MessageID, f *finalRow) (*gateway.Message, error) {
-	row, err := m.messageRow(id)
-	if err != nil {
-		return nil, err
-	}
-	if row == nil {
-		return nil, &CorruptError{Key: messageKey(id), Cause: errMissing}
-	}
-	msg := row.message()
-	f.complete(&msg)
-	return &msg, nil
+// completedOne returns the message to one whose delivery f is, as the observer
+// is told of it.
+func completedOne(c *client, seq gateway.Seq, f *finalRow) *gateway.Message {
+	msg := &gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: timeOf(f.createdAt), ExpiresAt: timeOf(f.expiresAt)}
+	f.complete(msg)
+	return msg
 }
 
 // countSettled counts one settled delivery of a message to many and returns
@@ -151,27 +145,24 @@ func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gat
 	if h.count[gateway.Queued] > 0 {
 		return nil, nil
 	}
-	return m.completeMany(h, at)
+	return m.completeMany(h, at), nil
 }
 
 // completeMany closes a message to many.
-func (m *machine) completeMany(h *head, at int64) (*gateway.Message, error) {
+func (m *machine) completeMany(h *head, at int64) *gateway.Message {
 	h.completedAt = at
 	m.touchHead(h)
 	m.completed(h.id, h.seq, h.expiresAt, at)
 	if h.form == formBitmap {
 		m.state.bitmaps--
 	}
-	row, err := m.messageRow(h.id)
-	if err != nil {
-		return nil, err
-	}
-	if row == nil {
-		return nil, &CorruptError{Key: messageKey(h.id), Cause: errMissing}
-	}
-	msg := row.message()
-	msg.Counts, msg.CompletedAt = h.counts(), timeOf(at)
-	return &msg, nil
+	return h.told()
+}
+
+// told returns the message as the observer is told of it.
+func (h *head) told() *gateway.Message {
+	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: timeOf(h.createdAt), ExpiresAt: timeOf(h.expiresAt),
+		Counts: h.counts(), CompletedAt: timeOf(h.completedAt)}
 }
 
 // lateAck keeps an ack that came after another final state; the first one only.
@@ -368,9 +359,8 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
-	msg, err := m.completeMany(h, v.at)
-	m.notices = append(m.notices, notice{all: msg, state: v.state, n: n})
-	return n, err
+	m.notices = append(m.notices, notice{all: m.completeMany(h, v.at), state: v.state, n: n})
+	return n, nil
 }
 
 func (m *machine) settleRestRows(row *messageRow, v verdict) error {

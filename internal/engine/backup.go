@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +12,23 @@ import (
 
 // Backup writes a consistent copy of the store, as it is at some moment of the
 // call, into dir, which must not exist. Sorted tables are hard links where dir
-// is on the same file system. Writes go on meanwhile.
-func (e *Engine) Backup(dir string) error {
+// is on the same file system. Writes go on meanwhile; another backup waits. When
+// ctx ends or the store is closed it stops with the next block that it would
+// write, and leaves nothing behind.
+func (e *Engine) Backup(ctx context.Context, dir string) error {
+	stopped := func() error {
+		select {
+		case <-e.stop:
+			return errClosed
+		default:
+			return ctx.Err()
+		}
+	}
+	e.backupMu.Lock()
+	defer e.backupMu.Unlock()
+	if err := stopped(); err != nil {
+		return fmt.Errorf("back up to %s: %w", dir, err)
+	}
 	fs := e.opt.FS
 	if _, err := fs.Stat(dir); err == nil {
 		return fmt.Errorf("backup directory %s exists already", dir)
@@ -26,10 +42,10 @@ func (e *Engine) Backup(dir string) error {
 		if err := v.inst.fs.Err(); err != nil {
 			return err
 		}
-		if err := v.inst.db.Checkpoint(fs.PathJoin(dir, nameDB), pebble.WithFlushedWAL()); err != nil {
-			return err
-		}
-		return v.inst.fs.Err()
+		err := v.inst.fs.copy(stopped, func() error {
+			return v.inst.db.Checkpoint(fs.PathJoin(dir, nameDB), pebble.WithFlushedWAL())
+		})
+		return errors.Join(err, v.inst.fs.Err())
 	})
 	if err == nil {
 		err = writeFormatFile(fs, dir, fs.PathJoin(dir, nameFormat))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,6 +95,7 @@ func openBench(b *testing.B) *Engine {
 func run(b *testing.B, callers int, call func(caller int)) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
+	cpu := cpuTime()
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for c := range callers {
@@ -108,6 +108,7 @@ func run(b *testing.B, callers int, call func(caller int)) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/1e3/float64(b.N), "cpu-µs/msg")
 }
 
 func register(b testing.TB, e *Engine, n int) []gateway.ClientID {
@@ -138,14 +139,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 	e := openBench(b)
 	names := register(b, e, clients)
-	refs := make([]uint32, len(names)) // as a session has it from its registration
-	for i, id := range names {
-		rec, err := e.Client(id)
-		if err != nil {
-			b.Fatal(err)
-		}
-		refs[i] = rec.Ref
-	}
+	refs := references(b, e, names)
 	for i := range b.N {
 		written := e.inst.db.Metrics().WAL.BytesWritten
 		begun := time.Now()
@@ -169,66 +163,6 @@ func BenchmarkBroadcast(b *testing.B) {
 		b.ReportMetric(float64(e.inst.db.Metrics().WAL.BytesWritten-written)/1e6, "acks-MB")
 		if m, err := e.Message(r.Message.ID); err != nil || m.Counts.Acked != clients {
 			b.Fatalf("%+v, %v", m.Counts, err)
-		}
-	}
-}
-
-// BenchmarkRestart opens a store with many queued messages after a kill, and
-// asks for the next message of random clients. LONGWIRE_TORTURE makes it a
-// million messages for 100,000 clients.
-func BenchmarkRestart(b *testing.B) {
-	messages, clients := 100_000, 10_000
-	if os.Getenv("LONGWIRE_TORTURE") != "" {
-		messages, clients = 1_000_000, 100_000
-	}
-	o := Options{Dir: b.TempDir()}
-	e, err := Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	names := register(b, e, clients)
-	var wg sync.WaitGroup
-	for w := range 256 {
-		wg.Go(func() {
-			for i := w; i < messages; i += 256 {
-				a := gateway.Acceptance{ID: loadID(uint64(i)), To: gateway.Audience{Client: names[i*7919%clients]}, Payload: make([]byte, 256),
-					CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
-				if _, err := e.Accept(context.Background(), a); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(e.Stats().DiskBytes)/1e6, "disk-MB")
-	killed := b.TempDir()
-	if err := e.Backup(filepath.Join(killed, "copy")); err != nil { // a log that was not flushed, as a kill leaves it
-		b.Fatal(err)
-	}
-	if err := e.Close(); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		o.Dir = filepath.Join(killed, "copy")
-		begun := time.Now()
-		e, err := Open(o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(time.Since(begun).Seconds(), "ready-s")
-		took := make([]time.Duration, 2000)
-		for i := range took {
-			t := time.Now()
-			if ps, err := e.Next(names[i*104729%clients], 0, 1, 1<<20, nil); err != nil || len(ps) != 1 {
-				b.Fatal(len(ps), err)
-			}
-			took[i] = time.Since(t)
-		}
-		slices.Sort(took)
-		b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "next-p50-µs")
-		b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "next-p99-µs")
-		if err := e.Close(); err != nil {
-			b.Fatal(err)
 		}
 	}
 }

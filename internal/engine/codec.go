@@ -54,6 +54,9 @@ func putTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, nanos
 
 func putMap(b []byte, m map[string]string) []byte {
 	b = putUint(b, uint64(len(m)))
+	if len(m) == 0 {
+		return b
+	}
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		b = putString(putString(b, k), m[k])
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,54 +12,32 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// flight is a record between its commit and its durability.
+// flight is a record between its commit and its durability. Three goroutines
+// share the work:
+//
+//	committer: applies events, while the record before is written and synced
+//	writer:    hands the record to the database, makes the view
+//	finisher:  waits for the sync, publishes the view, answers
 type flight struct {
-	ops     []*op
+	ops     []op
 	notices []notice
+	waiting []waitingChange
+	inst    *instance
 	batch   *pebble.Batch
-	view    *view // the state after it, to be published when it is durable
+	state   stateRow
 	pos     uint64
-	begun   time.Time // when the batch was handed to the database
+
+	// The writer's.
+	view  *view     // the state after it, to be published when it is durable
+	begun time.Time // when the batch was handed to the database
 }
 
 // retryEvery is how often a failed store tries to open its directory again.
 const retryEvery = 250 * time.Millisecond
 
-// runCommitter turns what waits into records, one after the other. It ends when
-// the queue is closed and empty.
-func (e *Engine) runCommitter() {
-	defer e.wg.Done()
-	defer close(e.flights)
-	var buf []*op
-	for {
-		limit := time.Duration(0)
-		if e.failure.Load() != nil {
-			limit = retryEvery
-		}
-		ops, open := e.queue.take(buf[:0], limit)
-		if !open && len(ops) == 0 {
-			return
-		}
-		if err := e.ensureOpen(); err != nil {
-			answerAll(ops, unavailable(err))
-			buf = ops
-			continue
-		}
-		if len(ops) > 0 {
-			e.commit(append([]*op(nil), ops...))
-		}
-		clear(ops)
-		buf = ops
-	}
-}
-
-// ensureOpen replaces a database that was sealed. While that does not succeed
-// it returns why.
-func (e *Engine) ensureOpen() error {
-	cause := e.inst.fs.Err()
-	if cause == nil {
-		return nil
-	}
+// reopen replaces a database that was sealed for cause. While that does not
+// succeed it returns why.
+func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.inflight.Wait()
 	if err := e.probe(); err != nil {
@@ -106,18 +85,14 @@ func (e *Engine) tellRecovered() {
 	e.lost = nil
 }
 
-func answerAll(ops []*op, err error) {
-	for _, o := range ops {
-		o.answer(err)
+func answerAll(ops []op, err error) {
+	for i := range ops {
+		ops[i].answer(err)
 	}
 }
 
-// commit applies ops as one record and sends it on its way to the disk.
-func (e *Engine) commit(ops []*op) {
-	r := &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
-	if ops = e.applyAll(r, ops); len(ops) == 0 {
-		return
-	}
+// commit closes a record and sends it on its way to the disk.
+func (e *Engine) commit(r *record, ops []op) {
 	e.writerSeq++
 	r.seq = e.writerSeq
 	pos, err := e.append(r, ops)
@@ -127,20 +102,41 @@ func (e *Engine) commit(ops []*op) {
 		answerAll(ops, unavailable(err))
 		return
 	}
-	f := &flight{ops: ops, pos: pos, begun: time.Now()}
-	f.batch, f.notices = e.machine.finish(pos)
-	e.stats.record(len(ops))
-	e.inflight.Add(1)
-	if err := e.write(f.batch); err != nil {
-		e.inst.fs.seal(err)
+	f := &flight{ops: ops, pos: pos, inst: e.inst}
+	if f.batch, f.notices, err = e.machine.finish(pos); err != nil {
+		e.inst.fs.seal(fmt.Errorf("collect a record: %w", err))
+		e.machine.abort()
+		answerAll(ops, unavailable(err))
+		return
 	}
-	f.view = newView(e.inst, e.machine.state)
-	e.flights <- f
+	f.state, f.waiting = e.machine.state, e.machine.takeWaiting()
+	e.stats.record(len(ops))
+	e.unsynced.Add(1)
+	e.inflight.Add(1)
+	e.writing.Add(1)
+	e.applied <- f
+	runtime.Gosched() // the writer goes first: the disk waits for it
+}
+
+// runWriter hands records to the database, in log order. It ends when the
+// committer does.
+func (e *Engine) runWriter() {
+	defer e.wg.Done()
+	defer close(e.flights)
+	for f := range e.applied {
+		f.begun = time.Now()
+		if err := e.write(f); err != nil {
+			f.inst.fs.seal(err)
+		}
+		f.view = newView(f.inst, f.state)
+		e.writing.Done()
+		e.flights <- f
+	}
 }
 
 // append gives the record its position. The local journal does not need its
 // bytes.
-func (e *Engine) append(r *record, ops []*op) (uint64, error) {
+func (e *Engine) append(r *record, ops []op) (uint64, error) {
 	if !e.journal.Durable() {
 		return e.journal.Append(nil)
 	}
@@ -152,56 +148,15 @@ func (e *Engine) append(r *record, ops []*op) (uint64, error) {
 
 // write hands a batch to the database; it becomes durable by SyncWait, or is
 // so by its journal.
-func (e *Engine) write(b *pebble.Batch) error {
+func (e *Engine) write(f *flight) error {
 	if e.opt.NoSync || e.journal.Durable() {
-		return e.inst.db.Apply(b, pebble.NoSync)
+		return f.inst.db.Apply(f.batch, pebble.NoSync)
 	}
-	return e.inst.db.ApplyNoSyncWait(b, pebble.Sync)
-}
-
-// applyAll applies ops and returns those that were. An op that meets a row that
-// cannot be read is answered with that and left out; the others start again.
-func (e *Engine) applyAll(r *record, ops []*op) []*op {
-	for {
-		bad, err := e.tryApply(r, ops)
-		if err == nil {
-			return ops
-		}
-		e.opt.Logger.Error("an event could not be applied", "error", err)
-		e.machine.abort()
-		ops[bad].answer(unavailable(err))
-		ops = append(ops[:bad], ops[bad+1:]...)
-		m, err := e.newMachine(e.inst.db)
-		if err != nil {
-			e.inst.fs.seal(err)
-			answerAll(ops, unavailable(err))
-			return nil
-		}
-		e.machine = m
-		if len(ops) == 0 {
-			return nil
-		}
-	}
-}
-
-func (e *Engine) tryApply(r *record, ops []*op) (bad int, err error) {
-	e.machine.begin(r)
-	for i, o := range ops {
-		o.result = result{}
-		if err := e.machine.apply(o.event, &o.result); err != nil {
-			return i, err
-		}
-	}
-	return 0, nil
+	return f.inst.db.ApplyNoSyncWait(f.batch, pebble.Sync)
 }
 
 // abort gives up the record under way; the machine is of no more use.
-func (m *machine) abort() {
-	if m.batch != nil {
-		_ = m.batch.Close()
-		m.batch = nil
-	}
-}
+func (m *machine) abort() { m.drop() }
 
 // runFinisher publishes records that are durable, in log order. It ends when
 // the committer does.
@@ -223,6 +178,8 @@ func (e *Engine) finish(f *flight) {
 	if sealed := f.view.inst.fs.Err(); sealed != nil {
 		err = sealed
 	}
+	e.unsynced.Add(-1)
+	e.queue.nudge() // the record that is open is to be closed
 	if err != nil {
 		e.failure.CompareAndSwap(nil, &err)
 		e.lost = append(e.lost, f)
@@ -232,7 +189,7 @@ func (e *Engine) finish(f *flight) {
 	}
 	_ = f.batch.Close()
 	e.stats.synced(time.Since(f.begun))
-	e.view.Swap(f.view).release()
+	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })
 	e.tell(f.notices)
 	answerAll(f.ops, nil)
 }

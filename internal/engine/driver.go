@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -91,6 +90,9 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 			if err != nil {
 				return err
 			}
+			if n > 0 { // expired messages are removed later, but that is no matter
+				e.reclaimer.removed.Store(true)
+			}
 			if n < sweepBatch {
 				break
 			}
@@ -118,17 +120,18 @@ func (e *Engine) drive(find func(v *view) ([]event, error)) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	ops := make([]*op, 0, len(events))
+	replies := make([]*reply, 0, len(events))
 	for _, ev := range events {
-		o := newOp(ev, true, true)
+		o := waited(ev)
 		if err = e.queue.push(context.Background(), o); err != nil {
 			break
 		}
-		ops = append(ops, o)
+		replies = append(replies, o.reply)
 	}
-	for _, o := range ops {
-		<-o.done
-		err = errors.Join(err, o.result.err)
+	for _, r := range replies {
+		<-r.done
+		err = errors.Join(err, r.err)
+		r.free()
 	}
 	return len(events), err
 }
@@ -221,37 +224,4 @@ func (e *Engine) unseenClients(v *view, now time.Time) (events []event, err erro
 		e.sweeper.client, e.sweeper.nextWalk = "", time.Now().Add(forgetEvery)
 	}
 	return events, err
-}
-
-// checkDisk refuses messages before the disk is really full, so that acks can
-// still be written.
-func (e *Engine) checkDisk() {
-	err := e.diskTrouble()
-	if err == nil {
-		if e.refusal.Swap(nil) != nil {
-			e.opt.Logger.Info("there is room on the disk again")
-		}
-		return
-	}
-	if e.refusal.Swap(&err) == nil {
-		e.opt.Logger.Error("nothing is accepted", "error", err)
-	}
-}
-
-func (e *Engine) diskTrouble() error {
-	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
-		low := e.opt.MinFreeBytes
-		if low == 0 {
-			low = min(64<<20, int64(usage.TotalBytes/10))
-		}
-		if int64(usage.AvailBytes) < low {
-			return fmt.Errorf("disk has %d bytes free, the minimum is %d", usage.AvailBytes, low)
-		}
-	}
-	if e.opt.MaxDiskBytes > 0 {
-		if used := e.diskBytes(); used > e.opt.MaxDiskBytes {
-			return fmt.Errorf("store has %d bytes on disk, its budget is %d", used, e.opt.MaxDiskBytes)
-		}
-	}
-	return nil
 }

@@ -41,16 +41,21 @@ type Engine struct {
 	machine   *machine
 	writerSeq uint64
 
-	flights  chan *flight   // from the committer to the finisher, in log order
+	applied  chan *flight   // from the committer to the writer, in log order
+	flights  chan *flight   // from the writer to the finisher, in log order
+	unsynced atomic.Int32   // flights that are not known to be durable or lost
+	writing  sync.WaitGroup // flights that the writer has not dealt with
 	inflight sync.WaitGroup // flights that the finisher has not dealt with
 	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
 	stop      chan struct{}  // closed by Close: ends the driver
-	wg        sync.WaitGroup // committer, finisher, driver
+	wg        sync.WaitGroup // committer, writer, finisher, driver
 	closing   sync.WaitGroup // instances that were replaced, until they are closed
 	closeOnce sync.Once
+	backupMu  sync.Mutex // one backup at a time
 	sweepMu   sync.Mutex // one sweep at a time
 	sweeper   sweeper    // guarded by sweepMu
+	reclaimer reclaimer
 }
 
 var _ gateway.Store = (*Engine)(nil)
@@ -79,15 +84,17 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
-		flights: make(chan *flight), stop: make(chan struct{})}
+		applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
 	if e.journal == nil {
 		e.journal = &localJournal{}
 	}
+	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	e.wg.Add(2)
+	e.wg.Add(3)
 	go e.runCommitter()
+	go e.runWriter()
 	go e.runFinisher()
 	if o.SweepEvery > 0 {
 		e.wg.Add(1)
@@ -199,6 +206,9 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if inst.waiting, err = readWaiting(inst.db); err != nil {
+		return nil, err
+	}
 	if e.journal.Durable() {
 		err = inst.db.Flush()
 	}
@@ -210,6 +220,7 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 
 func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 	m, err := newMachine(db)
+	m.catchUp = e.writing.Wait
 	if e.opt.bitmapsOnly {
 		m.small = 0
 	}
@@ -229,7 +240,10 @@ func replay(m *machine, pos uint64, raw []byte) error {
 	if err := m.applyRecord(r); err != nil {
 		return fmt.Errorf("apply record at position %d: %w", pos, err)
 	}
-	batch, _ := m.finish(pos)
+	batch, _, err := m.finish(pos)
+	if err != nil {
+		return err
+	}
 	defer batch.Close()
 	return m.db.Apply(batch, pebble.NoSync)
 }

@@ -102,10 +102,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tortured returns n, or a hundred times as much in the long form.
+// tortured returns n, or in the long form a hundred times as much; as many times
+// as LONGWIRE_TORTURE says, if that is more than 1.
 func tortured(n int) int {
-	if os.Getenv("LONGWIRE_TORTURE") != "" {
-		return 100 * n
+	v := os.Getenv("LONGWIRE_TORTURE")
+	if v == "" {
+		return n
 	}
-	return n
+	if times, err := strconv.Atoi(v); err == nil && times > 1 {
+		return times * n
+	}
+	return 100 * n
 }

@@ -223,7 +223,11 @@ func TestFaultWhileOpening(t *testing.T) {
 	drain(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, mode := range []string{"fails", "applied", "full"} {
+	modes := []string{"fails", "applied", "full"}
+	if underRace { // one goroutine opens: the detector has little to see
+		modes = modes[:1]
+	}
+	for _, mode := range modes {
 		for n := int64(1); ; n++ {
 			cut := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, uint64(n)))})
 			fs := &faultFS{FS: cut, fault: fault{mode: mode, at: n}}

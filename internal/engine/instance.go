@@ -25,6 +25,9 @@ type instance struct {
 	// corrupt is the first damaged file that a read has met.
 	corrupt atomic.Pointer[error]
 	stalled atomic.Bool // writes wait for flushes
+
+	bodies  bodies
+	waiting *waitingSet // fixed before the first view that delivers
 }
 
 // pebbleLog passes Pebble's messages on. Pebble ends the process after Fatalf;
@@ -56,11 +59,11 @@ func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*i
 		FS:                          inst.fs,
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
-		MemTableSize:                uint64(o.MemTableBytes),
+		MemTableSize:                uint64(o.memTableBytes()),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       40,
-		LBaseMaxBytes:               64 << 20,
+		LBaseMaxBytes:               256 << 20,
 		BytesPerSync:                1 << 20,
 		MaxOpenFiles:                512,
 		ReadOnly:                    readOnly,
@@ -139,7 +142,7 @@ type view struct {
 	state stateRow
 	refs  atomic.Int64 // one is the publisher's
 
-	broadcast atomic.Pointer[gateway.Parcel] // see broadcastParcel
+	broadcasts broadcasts
 }
 
 func newView(inst *instance, state stateRow) *view {

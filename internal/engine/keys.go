@@ -99,21 +99,42 @@ const (
 
 func appendID(b []byte, id gateway.MessageID) []byte {
 	if s, ok := strings.CutPrefix(string(id), "msg_"); ok && len(s) == 36 {
-		var digits [32]byte
-		var u [16]byte
-		if s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' && s == strings.ToLower(s) {
-			n := copy(digits[:], s[:8])
-			n += copy(digits[n:], s[9:13])
-			n += copy(digits[n:], s[14:18])
-			n += copy(digits[n:], s[19:23])
-			copy(digits[n:], s[24:])
-			if _, err := hex.Decode(u[:], digits[:]); err == nil {
-				return append(append(b, idUUID), u[:]...)
-			}
+		if u, ok := parseUUID(s); ok {
+			return append(append(b, idUUID), u[:]...)
 		}
 	}
 	return append(append(b, idText), id...)
 }
+
+// parseUUID reads a UUID of 36 characters in its usual form, lower case.
+func parseUUID(s string) (u [16]byte, ok bool) {
+	at := 0
+	for i := range u {
+		if at == 8 || at == 13 || at == 18 || at == 23 {
+			if s[at] != '-' {
+				return u, false
+			}
+			at++
+		}
+		hi, lo := hexDigits[s[at]], hexDigits[s[at+1]]
+		if hi|lo > 15 {
+			return u, false
+		}
+		u[i], at = hi<<4|lo, at+2
+	}
+	return u, true
+}
+
+// hexDigits has the value of each lower-case hexadecimal digit, 255 for what is none.
+var hexDigits = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 255
+	}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	return t
+}()
 
 func parseID(b []byte) gateway.MessageID {
 	if len(b) == 17 && b[0] == idUUID {
@@ -167,11 +188,12 @@ func sparseKey(s gateway.Seq, o ordinal) []byte {
 }
 
 func expiryKey(at int64, s gateway.Seq) []byte {
-	return binary.BigEndian.AppendUint64(key64(kindExpiry, uint64(at)), uint64(s))
+	b := binary.BigEndian.AppendUint64(keyOf(kindExpiry, 16), uint64(at))
+	return binary.BigEndian.AppendUint64(b, uint64(s))
 }
 
 func retentionKey(at int64, id gateway.MessageID) []byte {
-	return appendID(key64(kindRetention, uint64(at)), id)
+	return appendID(binary.BigEndian.AppendUint64(keyOf(kindRetention, 8+17), uint64(at)), id)
 }
 
 // scopedKey is an idempotency key within its scope, as it stands in k and j rows.

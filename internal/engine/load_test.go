@@ -141,7 +141,7 @@ func (w *worker) step() error {
 		return err
 	case 4:
 		c := w.pick()
-		ps, err := w.e.Next(c, 0, 1, 1<<20, nil)
+		ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 1, MaxBytes: 1 << 20}, nil)
 		if err != nil || len(ps) == 0 {
 			return err
 		}
@@ -153,7 +153,7 @@ func (w *worker) step() error {
 		return w.settle()
 	case 9:
 		c := w.pick()
-		ps, err := w.e.Next(c, 0, 4, 1<<20, nil)
+		ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 4, MaxBytes: 1 << 20}, nil)
 		if err != nil || len(ps) == 0 {
 			return err
 		}
@@ -166,7 +166,7 @@ func (w *worker) step() error {
 // settle answers some of what a client has to get.
 func (w *worker) settle() error {
 	c := w.pick()
-	ps, err := w.e.Next(c, 0, 8, 1<<20, nil)
+	ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 8, MaxBytes: 1 << 20}, nil)
 	for _, p := range ps {
 		state := gateway.Acked
 		if w.rng.IntN(8) == 0 {
@@ -277,7 +277,7 @@ func verifyOrder(t *testing.T, e *Engine) {
 		t.Fatal(err)
 	}
 	for _, c := range p.Items {
-		ps, err := e.Next(c.ID, 0, 1<<20, 1<<40, nil)
+		ps, err := e.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 40}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

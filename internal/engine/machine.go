@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -29,9 +31,8 @@ const maxBitmaps = 10_000
 // one goroutine, the only one that writes. Its caches hold what the database
 // (with all earlier batches) says; after an error it is thrown away.
 type machine struct {
-	db      *pebble.DB
-	batch   *pebble.Batch // of the record under way; reads see it
-	record  *record       // under way
+	writes          // of the record under way; reads see them
+	record  *record // under way
 	state   stateRow
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
@@ -42,7 +43,11 @@ type machine struct {
 		heads   []*head
 	}
 	notices []notice // of the record under way
-	recent  *recentMessages
+	// counts has the clients whose queues the record under way has changed; one
+	// may be in it more than once.
+	counts []*client
+	buf    []byte // of the row that is being written
+	recent *recentMessages
 	// small is smallAudience, but in tests.
 	small int
 }
@@ -119,7 +124,7 @@ type notice struct {
 }
 
 func newMachine(db *pebble.DB) (*machine, error) {
-	m := &machine{db: db, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
+	m := &machine{writes: writes{db: db}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: smallAudience}
 	var err error
 	if m.recent, err = newRecentMessages(db); err != nil {
@@ -149,13 +154,13 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 // begin starts a record.
 func (m *machine) begin(r *record) {
 	m.record = r
-	m.batch = m.db.NewIndexedBatchWithSize(64 << 10)
+	m.counts = m.counts[:0]
 	m.notices = nil
 }
 
 // finish completes the record's batch and returns it with what the observer is
 // to be told once it is durable.
-func (m *machine) finish(pos uint64) (*pebble.Batch, []notice) {
+func (m *machine) finish(pos uint64) (*pebble.Batch, []notice, error) {
 	r := m.record
 	m.state.pos, m.state.at = pos, r.at
 	m.state.incarnation, m.state.writerSeq = r.incarnation, r.seq
@@ -163,9 +168,21 @@ func (m *machine) finish(pos uint64) (*pebble.Batch, []notice) {
 	m.set(key64(kindWriter, r.writer), putUint(putUint(nil, r.incarnation), r.seq))
 	m.flush()
 	m.evict()
-	b, n := m.batch, m.notices
-	m.batch, m.notices, m.record = nil, nil, nil
-	return b, n
+	notices := m.notices
+	m.notices, m.record = nil, nil
+	b, err := m.take()
+	return b, notices, err
+}
+
+// takeWaiting returns what the record did to the clients' queues.
+func (m *machine) takeWaiting() []waitingChange {
+	changes := make([]waitingChange, len(m.counts))
+	for i, c := range m.counts {
+		changes[i] = waitingChange{c.ord, c.n > 0}
+	}
+	clear(m.counts)
+	m.counts = m.counts[:0]
+	return changes
 }
 
 // seen reports whether a record was applied before, by its writer's sequence.
@@ -179,12 +196,9 @@ func (m *machine) seen(r *record) (bool, error) {
 	return r.incarnation < inc || r.incarnation == inc && r.seq <= seq, d.end()
 }
 
-// The batch takes every write: its errors are of closed batches only.
-func (m *machine) set(k, v []byte) { _ = m.batch.Set(k, v, nil) }
-func (m *machine) del(k []byte)    { _ = m.batch.Delete(k, nil) }
-
 // flush writes what the caches hold into the batch, so that scans see it.
 func (m *machine) flush() {
+	slices.SortFunc(m.dirty.clients, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) }) // see writes
 	for _, c := range m.dirty.clients {
 		c.dirty = false
 		if c.gone {
@@ -193,6 +207,9 @@ func (m *machine) flush() {
 		if c.rowDirty {
 			k := clientKey(c.id)
 			m.set(k, c.clientRow.encode(k))
+		}
+		if c.countDirty {
+			m.counts = append(m.counts, c)
 		}
 		if c.countDirty && c.n == 0 {
 			m.del(countKey(c.ord))
@@ -239,7 +256,7 @@ func (m *machine) client(id gateway.ClientID) (*client, error) {
 		return c, nil
 	}
 	k := clientKey(id)
-	v, err := get(m.batch, k)
+	v, err := m.get(k)
 	if err != nil || v == nil {
 		return nil, err
 	}
@@ -256,7 +273,7 @@ func (m *machine) load(c *client) error {
 	if c.loaded {
 		return nil
 	}
-	v, err := get(m.batch, countKey(c.ord))
+	v, err := m.get(countKey(c.ord))
 	if err != nil {
 		return err
 	}
@@ -264,7 +281,7 @@ func (m *machine) load(c *client) error {
 		if c.countRow, err = decodeCount(v); err != nil {
 			return &CorruptError{Key: countKey(c.ord), Cause: err}
 		}
-		if v, err = get(m.batch, fullKey(c.ord)); err != nil {
+		if v, err = m.get(fullKey(c.ord)); err != nil {
 			return err
 		}
 		c.full = v != nil
@@ -283,7 +300,7 @@ func (m *machine) counted(id gateway.ClientID) (*client, error) {
 }
 
 func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
-	v, err := get(m.batch, ordinalKey(o))
+	v, err := m.get(ordinalKey(o))
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +351,7 @@ func (m *machine) chunk(id chunkID) (*chunk, error) {
 	}
 	c := &chunk{id: id}
 	k := id.key()
-	v, err := get(m.batch, k)
+	v, err := m.get(k)
 	if err != nil {
 		return nil, err
 	}
@@ -377,7 +394,7 @@ func (m *machine) head(seq gateway.Seq) (*head, error) {
 		return h, nil
 	}
 	k := headKey(seq)
-	v, err := get(m.batch, k)
+	v, err := m.get(k)
 	if err != nil || v == nil {
 		return nil, err
 	}
@@ -400,7 +417,7 @@ func (m *machine) touchHead(h *head) {
 // all), the caches included.
 func (m *machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
 	m.flush()
-	it, err := m.batch.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: afterPrefix(prefix)})
+	it, err := m.iter(prefix, afterPrefix(prefix))
 	if err != nil {
 		return nil, err
 	}

@@ -256,10 +256,10 @@ func TestBackupAndRestore(t *testing.T) {
 	l.mu.Lock()
 	before := l.copy()
 	l.mu.Unlock()
-	if err := e.Backup("backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup"); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Backup("backup"); err == nil {
+	if err := e.Backup(t.Context(), "backup"); err == nil {
 		t.Error("a backup overwrites another")
 	}
 	close(stop)
@@ -307,6 +307,69 @@ func TestDiskNearlyFull(t *testing.T) {
 	accept(t, e, "a")
 }
 
+// Above its budget a store refuses messages and says why, loses nothing and
+// takes acks; when what is acked has been forgotten it accepts again, by itself.
+func TestDiskBudget(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	o.MaxDiskBytes, o.SweepEvery, o.StatusRetention = 5<<20, time.Millisecond, time.Millisecond
+	o.MemTableBytes = 1 << 20 // a few tables, so that none has to be merged for the others' sake
+	e := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 9))
+	var stored []gateway.Message
+	eventually(t, "the store to refuse", func() bool {
+		m := message("a")
+		m.Payload = make([]byte, 64<<10)
+		for i := range m.Payload {
+			m.Payload[i] = byte(rng.Uint32())
+		}
+		r, err := e.Accept(context.Background(), m)
+		if err == nil {
+			stored = append(stored, r.Message)
+			return false
+		}
+		if gateway.CodeOf(err) != gateway.CodeUnavailable || !errors.Is(err, errBudget) {
+			t.Fatalf("refused with %v, want unavailable for the budget", err)
+		}
+		return true
+	})
+	if len(stored) < 10 {
+		t.Errorf("refused after %d messages of 64 KiB", len(stored))
+	}
+	for _, m := range stored {
+		if got, err := e.Message(m.ID); err != nil || len(got.Payload) != 64<<10 {
+			t.Fatalf("%s reads %d bytes, %v", m.ID, len(got.Payload), err)
+		}
+	}
+	verifyView(t, e)
+	for _, m := range stored {
+		if err := e.Settle(gateway.Outcome{Message: m.ID, Client: "a", Seq: m.Seq, State: gateway.Acked, At: time.Now()}, true); err != nil {
+			t.Fatalf("ack above the budget: %v", err)
+		}
+	}
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	verifyView(t, e)
+}
+
+// A memtable, and with it each log file, is small where there is little room.
+func TestMemTableFitsTheDisk(t *testing.T) {
+	for _, c := range []struct {
+		disk   uint64
+		budget int64
+		want   int
+	}{
+		{1 << 40, 0, 16 << 20}, {512 << 20, 0, 8 << 20}, {256 << 20, 0, 4 << 20}, {16 << 20, 0, 1 << 20},
+		{1 << 40, 512 << 20, 8 << 20}, {256 << 20, 1 << 40, 4 << 20},
+	} {
+		fs := vfs.NewMem()
+		fs.TestingSetDiskUsage(vfs.DiskUsage{TotalBytes: c.disk, AvailBytes: c.disk})
+		o := Options{FS: fs, MaxDiskBytes: c.budget}
+		if got := o.memTableBytes(); got != c.want {
+			t.Errorf("disk of %d, budget %d: memtable of %d bytes, want %d", c.disk, c.budget, got, c.want)
+		}
+	}
+}
+
 // smallDisk says how much room it has.
 type smallDisk struct {
 	vfs.FS
@@ -348,7 +411,7 @@ func TestAcceptWaitsForTheSync(t *testing.T) {
 	if _, err := e.Message(m.ID); gateway.CodeOf(err) != gateway.CodeMessageNotFound {
 		t.Errorf("a message that is not durable reads as %v", err)
 	}
-	if ps, _ := e.Next("a", 0, 10, 1<<20, nil); len(ps) != 1 {
+	if ps, _ := e.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 1 << 20}, nil); len(ps) != 1 {
 		t.Errorf("Next gives %d parcels, want the one that is durable", len(ps))
 	}
 	select {

@@ -39,7 +39,8 @@ type Options struct {
 	MaxQueuedBytes int64
 
 	// MaxDiskBytes is the disk budget of the store: above it nothing is
-	// accepted, while acks still are. 0 is no budget.
+	// accepted, while acks still are, and the space of what was removed is
+	// gathered at once instead of with time. 0 is no budget.
 	MaxDiskBytes int64
 	// MinFreeBytes is how much the file system must have free for a message to
 	// be accepted, so that acks can still be written; 0 is 64 MiB or a tenth of
@@ -48,7 +49,9 @@ type Options struct {
 
 	// CacheBytes is the size of the block cache; 0 is 64 MiB.
 	CacheBytes int64
-	// MemTableBytes is the size of a memtable, so of a log file; 0 is 32 MiB.
+	// MemTableBytes is the size of a memtable, so about that of a log file, of
+	// which there may be ten; 0 is 16 MiB, or less on a small disk or budget:
+	// see memTableBytes.
 	MemTableBytes int
 
 	// SweepEvery is how often the clock is looked at for what is due; 0 is
@@ -89,7 +92,6 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxQueued, gateway.MaxQueueLen)
 	orElse(&o.MaxQueuedBytes, int64(gateway.MaxQueueBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
-	orElse(&o.MemTableBytes, 32<<20)
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -101,6 +103,22 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// memTableBytes is a 64th of the disk or of the budget, so that the log files,
+// which keep their size until they are used again, leave the room to messages.
+func (o *Options) memTableBytes() int {
+	if o.MemTableBytes != 0 {
+		return o.MemTableBytes
+	}
+	room := int64(1 << 40)
+	if usage, err := o.FS.GetDiskUsage(o.Dir); err == nil {
+		room = int64(min(usage.TotalBytes, 1<<40))
+	}
+	if o.MaxDiskBytes > 0 {
+		room = min(room, o.MaxDiskBytes)
+	}
+	return int(min(max(room/64, 1<<20), 16<<20))
 }
 
 func orElse[T comparable](p *T, def T) {

@@ -81,7 +81,11 @@ func pause() { <-time.After(50 * time.Microsecond) }
 // A power cut at any moment loses nothing that was answered, changes nothing
 // that was told as final, and leaves a store whose rows agree.
 func TestPowerCutLosesNothing(t *testing.T) {
-	lost, told := runCuts(t, tortured(200), false, func(e *Engine) {
+	cuts := tortured(200)
+	if underRace { // what the detector can see is in the first ones; the proof is the run without it
+		cuts = tortured(20)
+	}
+	lost, told := runCuts(t, cuts, false, func(e *Engine) {
 		verifyView(t, e)
 		verifyOrder(t, e)
 	})
@@ -91,7 +95,7 @@ func TestPowerCutLosesNothing(t *testing.T) {
 	if told == 0 {
 		t.Fatal("nothing was accepted, nothing could be lost")
 	}
-	t.Logf("%d answers checked, %d lost", told, len(lost))
+	t.Logf("%d cuts, %d answers checked, %d lost", cuts, told, len(lost))
 }
 
 // The same without the sync does lose: the test above can see.

@@ -12,29 +12,43 @@ import (
 type op struct {
 	event  event
 	size   int
-	urgent bool // commit at once; else within lazyDelay
-	waits  bool // somebody waits on done
-	result result
-	// done is closed when result is final and durable, or the outcome is
-	// unknown. nil when nobody waits.
-	done chan struct{}
+	urgent bool   // commit at once; else within lazyDelay
+	reply  *reply // nil when nobody waits
 }
 
-func newOp(e event, urgent, waits bool) *op {
-	o := &op{event: e, size: e.size(), urgent: urgent, waits: waits}
-	if waits {
-		o.done = make(chan struct{})
-	}
-	return o
+// reply is what somebody waits for. It gets one token when its result is final
+// and durable, or the outcome is unknown; the committer and its followers do
+// not touch it, nor the event, after that.
+type reply struct {
+	result
+	done chan struct{} // cap 1
 }
+
+// replies are used again by callers that saw their token.
+var replies = sync.Pool{New: func() any { return &reply{done: make(chan struct{}, 1)} }}
+
+func newReply() *reply { return replies.Get().(*reply) }
+
+// free gives back a reply whose token was taken.
+func (r *reply) free() {
+	r.result = result{}
+	replies.Put(r)
+}
+
+// waited is an op that somebody waits for and that is committed at once.
+func waited(e event) op { return op{event: e, size: e.size(), urgent: true, reply: newReply()} }
+
+// lazy is an op that nobody waits for.
+func lazy(e event, urgent bool) op { return op{event: e, size: e.size(), urgent: urgent} }
 
 func (o *op) answer(err error) {
+	if o.reply == nil {
+		return
+	}
 	if err != nil {
-		o.result = result{err: err}
+		o.reply.result = result{err: err}
 	}
-	if o.waits {
-		close(o.done)
-	}
+	o.reply.done <- struct{}{}
 }
 
 // queue holds what waits for the committer, within maxWaitingEvents and
@@ -43,7 +57,7 @@ type queue struct {
 	wake chan struct{} // cap 1: there may be something to take
 
 	mu     sync.Mutex // guards all below
-	ops    []*op
+	ops    []op
 	bytes  int
 	urgent int           // ops that are urgent
 	oldest time.Time     // when the first of ops came
@@ -61,7 +75,7 @@ var errClosed = errors.New("store is closed")
 
 // push adds an op. It waits for room until ctx ends, and returns its error, or
 // errClosed.
-func (q *queue) push(ctx context.Context, o *op) error {
+func (q *queue) push(ctx context.Context, o op) error {
 	q.mu.Lock()
 	for !q.closed && (len(q.ops) >= maxWaitingEvents || q.bytes+o.size > maxWaitingBytes && len(q.ops) > 0) {
 		if q.room == nil {
@@ -81,7 +95,7 @@ func (q *queue) push(ctx context.Context, o *op) error {
 }
 
 // offer adds an op if there is room for it now.
-func (q *queue) offer(o *op) bool {
+func (q *queue) offer(o op) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.ops) >= maxWaitingEvents || q.bytes+o.size > maxWaitingBytes {
@@ -90,7 +104,7 @@ func (q *queue) offer(o *op) bool {
 	return q.add(o) == nil
 }
 
-func (q *queue) add(o *op) error {
+func (q *queue) add(o op) error {
 	if q.closed {
 		return errClosed
 	}
@@ -112,25 +126,29 @@ func (q *queue) add(o *op) error {
 	return nil
 }
 
-// take waits until a record is due, at most for limit (0 = for ever), and
-// appends its ops to buf. open is false when the queue is closed and empty.
-func (q *queue) take(buf []*op, limit time.Duration) (ops []*op, open bool) {
+// cutting is what the committer gets from the queue.
+type cutting struct {
+	ops    []op
+	full   bool // more is due than the record has room for
+	closed bool // the queue is closed and empty
+}
+
+// take waits until something is due, at most for limit (0 = for ever), and
+// appends to buf what a record filled so far has room for.
+func (q *queue) take(buf []op, f fill, limit time.Duration) cutting {
 	var until time.Time
 	if limit > 0 {
 		until = time.Now().Add(limit)
 	}
 	for {
-		ops, wait, closed := q.cut(buf)
-		if len(ops) > 0 || closed {
-			return ops, !closed
-		}
+		c, wait := q.cut(buf, f)
 		if wait == 0 {
-			return buf, true
+			return c
 		}
 		if limit > 0 {
 			left := time.Until(until)
 			if left <= 0 {
-				return buf, true
+				return c
 			}
 			if wait < 0 || left < wait {
 				wait = left
@@ -149,35 +167,40 @@ func (q *queue) take(buf []*op, limit time.Duration) (ops []*op, open bool) {
 	}
 }
 
-// cut takes a record's worth of ops if one is due, else says how long until it
-// is: negative for no limit, 0 when nudged.
-func (q *queue) cut(buf []*op) (ops []*op, wait time.Duration, closed bool) {
+// cut takes what is due, else says how long until something is: negative for no
+// limit. It returns at once when nudged.
+func (q *queue) cut(buf []op, f fill) (c cutting, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	c.ops = buf
+	if len(q.ops) == 0 {
+		c.closed = q.closed
+		if q.nudged || q.closed {
+			q.nudged = false
+			return c, 0
+		}
+		return c, -1
+	}
 	if q.nudged {
 		q.nudged = false
-		return buf, 0, false
-	}
-	if len(q.ops) == 0 {
-		return buf, -1, q.closed
+		return c, 0
 	}
 	if q.urgent == 0 && len(q.ops) < maxRecordAcks && q.bytes < maxRecordBytes && !q.closed {
 		if wait = lazyDelay - time.Since(q.oldest); wait > 0 {
-			return buf, wait, false
+			return c, wait
 		}
 	}
-	n, size, events := 0, 0, 0
-	for n < len(q.ops) && n < maxRecordAcks && events < maxRecordEvents && (n == 0 || size+q.ops[n].size <= maxRecordBytes) {
+	n, size := 0, 0
+	for n < len(q.ops) && f.fits(&q.ops[n]) {
+		f.add(&q.ops[n])
 		size += q.ops[n].size
-		if q.ops[n].waits {
-			events++
-		}
 		if q.ops[n].urgent {
 			q.urgent--
 		}
 		n++
 	}
-	ops = append(buf, q.ops[:n]...)
+	c.full = n < len(q.ops)
+	c.ops = append(buf, q.ops[:n]...)
 	rest := copy(q.ops, q.ops[n:])
 	clear(q.ops[rest:])
 	q.ops, q.bytes = q.ops[:rest], q.bytes-size
@@ -187,7 +210,7 @@ func (q *queue) cut(buf []*op) (ops []*op, wait time.Duration, closed bool) {
 		close(q.room)
 		q.room = nil
 	}
-	return ops, 0, false
+	return c, 0
 }
 
 // nudge makes take return, so that the committer looks at its state.

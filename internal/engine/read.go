@@ -150,23 +150,22 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 	return msg, nil
 }
 
-// broadcastsFor calls fn with the sequences above after of the messages in
-// bitmap form that are queued for an ordinal, in rising order.
-func (v *view) broadcastsFor(o ordinal, after gateway.Seq, fn func(gateway.Seq) (bool, error)) error {
-	if v.state.bitmaps == 0 || after == ^gateway.Seq(0) {
-		return nil
+// broadcastsFor returns how many messages in bitmap form are queued for an
+// ordinal.
+func (v *view) broadcastsFor(o ordinal) (n int, err error) {
+	if v.state.bitmaps == 0 {
+		return 0, nil
 	}
-	from := key32x64(kindBits, chunkOf(o), uint64(after)+1)
-	return v.each(from, afterPrefix(key32(kindBits, chunkOf(o))), false, func(k, val []byte) (bool, error) {
-		var set bitset
-		if err := decodeChunk(&set, k, val); err != nil {
-			return false, err
+	q, err := v.queuedBits(chunkOf(o), 0)
+	if err != nil {
+		return 0, err
+	}
+	for _, set := range q.sets {
+		if set.has(o) {
+			n++
 		}
-		if !set.has(o) {
-			return true, nil
-		}
-		return fn(gateway.Seq(tail64(k)))
-	})
+	}
+	return n, nil
 }
 
 // record returns a client's record with all that is queued for it.
@@ -181,11 +180,8 @@ func (v *view) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord
 			return gateway.ClientRecord{}, &CorruptError{Key: countKey(row.ord), Cause: err}
 		}
 	}
-	err = v.broadcastsFor(row.ord, 0, func(gateway.Seq) (bool, error) {
-		n.n++
-		return true, nil
-	})
-	return row.record(id, n.n, n.bytes), err
+	many, err := v.broadcastsFor(row.ord)
+	return row.record(id, n.n+many, n.bytes), err
 }
 
 // read runs fn on the current view. What cannot be read is unavailable; an

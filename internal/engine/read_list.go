@@ -6,8 +6,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// maxScan bounds how many rows a filter may pass over for one page.
-const maxScan = 10_000
+// maxScan bounds how many rows a filter may pass over for one page, so that it
+// costs some milliseconds at most.
+const maxScan = 2_000
 
 // page collects one page of a list.
 type page[T, K any] struct {

@@ -8,24 +8,34 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Next appends to buf the queued parcels of client with a sequence above after.
-func (e *Engine) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes int, buf []gateway.Parcel) ([]gateway.Parcel, error) {
-	if max <= 0 {
+// Next appends to buf the queued parcels that q asks for.
+func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+	if q.Max <= 0 {
 		return buf, nil
 	}
 	now := e.opt.Now().UnixNano()
 	err := e.read(func(v *view) error {
-		row, ok, err := v.clientRow(client)
+		o, ok, err := v.ordinal(q.Client, q.Ref)
 		if err != nil || !ok {
 			return err
 		}
-		l, err := v.lane(row.ord, after)
+		l, err := v.lane(o, q.After)
 		if err == nil {
-			buf, err = l.fill(buf, now, max, maxBytes)
+			buf, err = l.fill(buf, now, q.Max, q.MaxBytes)
 		}
 		return errors.Join(err, l.close())
 	})
 	return buf, err
+}
+
+// ordinal returns a known client's ordinal, which is in its reference where
+// there is one.
+func (v *view) ordinal(id gateway.ClientID, ref uint32) (ordinal, bool, error) {
+	if ref != 0 {
+		return ordinal(ref - 1), true, nil
+	}
+	row, ok, err := v.clientRow(id)
+	return row.ord, ok, err
 }
 
 // fill appends parcels to buf: at most max, and until they have maxBytes.
@@ -79,19 +89,25 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 type lane struct {
 	view *view
 	ord  ordinal
-	rows *pebble.Iterator
-	bits []gateway.Seq // queued messages in bitmap form
-	ok   bool          // rows stands on a row
+	rows *pebble.Iterator // nil: none
+	ok   bool             // rows stands on a row
+	bits *queuedBits      // of the client's chunk; nil: none
+	at   int              // the next of bits that is not looked at
 }
 
-func (v *view) lane(o ordinal, after gateway.Seq) (*lane, error) {
-	l := &lane{view: v, ord: o}
-	err := v.broadcastsFor(o, after, func(s gateway.Seq) (bool, error) {
-		l.bits = append(l.bits, s)
-		return true, nil
-	})
-	if err != nil || after == ^gateway.Seq(0) {
-		return l, err
+func (v *view) lane(o ordinal, after gateway.Seq) (l lane, err error) {
+	l.view, l.ord = v, o
+	if after == ^gateway.Seq(0) {
+		return l, nil
+	}
+	if v.state.bitmaps > 0 {
+		if l.bits, err = v.queuedBits(chunkOf(o), after); err != nil {
+			return l, err
+		}
+		l.at = l.bits.above(after)
+	}
+	if !v.inst.waiting.has(o) {
+		return l, nil
 	}
 	l.rows, err = v.snap.NewIter(&pebble.IterOptions{LowerBound: queueKey(o, after+1),
 		UpperBound: afterPrefix(key32(kindQueued, uint32(o)))})
@@ -99,6 +115,19 @@ func (v *view) lane(o ordinal, after gateway.Seq) (*lane, error) {
 		l.ok = l.rows.First()
 	}
 	return l, err
+}
+
+// broadcast returns the next message whose bit is set.
+func (l *lane) broadcast() (gateway.Seq, bool) {
+	if l.bits == nil {
+		return 0, false
+	}
+	for ; l.at < len(l.bits.seqs); l.at++ {
+		if l.bits.sets[l.at].has(l.ord) {
+			return l.bits.seqs[l.at], true
+		}
+	}
+	return 0, false
 }
 
 func (l *lane) close() error {
@@ -111,37 +140,38 @@ func (l *lane) close() error {
 // next returns the next parcel that is not expired at now.
 func (l *lane) next(now int64) (p gateway.Parcel, ok bool, err error) {
 	for {
-		if l.ok {
-			seq := gateway.Seq(tail64(l.rows.Key()))
-			if len(l.bits) == 0 || seq < l.bits[0] {
-				q, err := decodeQueued(l.rows.Value())
-				if err != nil {
-					return p, false, &CorruptError{Key: queueKey(l.ord, seq), Cause: err}
-				}
-				l.ok = l.rows.Next()
-				if q.expiresAt <= now {
-					continue
-				}
-				p, err = l.view.parcel(q.id, seq)
-				return p, err == nil, err
-			}
-		} else if l.rows != nil {
-			if err := l.rows.Error(); err != nil {
-				return p, false, err
-			}
-		}
-		if len(l.bits) == 0 {
+		seq, many := l.broadcast()
+		switch {
+		case l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq):
+			p, ok, err = l.row(now)
+		case many:
+			l.at++
+			p, err = l.view.broadcastParcel(seq)
+			ok = err == nil && nanos(p.ExpiresAt) > now
+		case l.rows != nil:
+			return p, false, l.rows.Error()
+		default:
 			return p, false, nil
 		}
-		seq := l.bits[0]
-		l.bits = l.bits[1:]
-		if p, err = l.view.broadcastParcel(seq); err != nil {
-			return p, false, err
-		}
-		if nanos(p.ExpiresAt) > now {
-			return p, true, nil
+		if ok || err != nil {
+			return p, ok, err
 		}
 	}
+}
+
+// row takes the row that rows stands on, ok false when it is expired at now.
+func (l *lane) row(now int64) (p gateway.Parcel, ok bool, err error) {
+	seq := gateway.Seq(tail64(l.rows.Key()))
+	q, err := decodeQueued(l.rows.Value())
+	if err != nil {
+		return p, false, &CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+	}
+	l.ok = l.rows.Next()
+	if q.expiresAt <= now {
+		return p, false, nil
+	}
+	p, err = l.view.parcel(q.id, seq)
+	return p, err == nil, err
 }
 
 // parcel returns a message ready to be sent.
@@ -155,27 +185,4 @@ func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, er
 	}
 	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: timeOf(row.expiresAt), Payload: row.payload,
 		Many: row.form != formOne}, nil
-}
-
-// broadcastParcel remembers the last one: its recipients ask one after the other.
-func (v *view) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
-	if p := v.broadcast.Load(); p != nil && p.Seq == seq {
-		return *p, nil
-	}
-	p, err := v.readBroadcast(seq)
-	if err == nil {
-		v.broadcast.Store(&p)
-	}
-	return p, err
-}
-
-func (v *view) readBroadcast(seq gateway.Seq) (gateway.Parcel, error) {
-	h, err := v.head(seq)
-	if err == nil && h == nil {
-		err = &CorruptError{Key: headKey(seq), Cause: errMissing}
-	}
-	if err != nil {
-		return gateway.Parcel{}, err
-	}
-	return v.parcel(h.id, seq)
 }

@@ -1,56 +1,88 @@
 package engine
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // recentGeneration is how many messages a generation of recentMessages holds:
-// about 100 bytes each in memory.
+// about 30 bytes each in memory.
 const recentGeneration = 8 << 10
 
 // recentMessages knows the keys of the newest messages, so that accepting a new
 // one need not look for it in the database. Ids rise with time, so nearly all
 // new ones are above floor, and above floor it knows every one that exists.
+// It is for ids in the form of a UUID: others are looked for.
 type recentMessages struct {
-	floor      string // what is not above may exist without being known here
-	young, old map[string]struct{}
-	topYoung   string // greatest key of young
-	topOld     string
+	floor      recentKey // what is not above may exist without being known here
+	young, old map[recentKey]struct{}
+	topYoung   recentKey // greatest key of young
+	topOld     recentKey
 }
 
-// newRecentMessages starts behind the greatest message key in the database.
+// recentKey is a message id that appendID has put as idUUID.
+type recentKey [16]byte
+
+func (k recentKey) above(l recentKey) bool { return bytes.Compare(k[:], l[:]) > 0 }
+
+// recentKeyOf returns the id in a message's key, ok false for one in text form.
+func recentKeyOf(key []byte) (k recentKey, ok bool) {
+	if len(key) != 18 || key[1] != idUUID {
+		return k, false
+	}
+	return recentKey(key[2:]), true
+}
+
+// newRecentMessages starts behind the greatest message key in the database. Ids
+// in text form are below all others.
 func newRecentMessages(db *pebble.DB) (*recentMessages, error) {
-	r := &recentMessages{young: make(map[string]struct{})}
+	r := emptyRecentMessages()
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindMessage}, UpperBound: []byte{kindMessage + 1}})
 	if err != nil {
 		return nil, err
 	}
 	if it.Last() {
-		r.floor = string(it.Key())
+		r.floor, _ = recentKeyOf(it.Key())
 	}
 	return r, it.Close()
 }
 
+func emptyRecentMessages() *recentMessages {
+	return &recentMessages{young: map[recentKey]struct{}{}, old: map[recentKey]struct{}{}}
+}
+
 // unknown reports whether there is certainly no message with this key.
 func (r *recentMessages) unknown(key []byte) bool {
-	if string(key) <= r.floor {
+	k, ok := recentKeyOf(key)
+	if !ok || !k.above(r.floor) {
 		return false
 	}
-	if _, ok := r.young[string(key)]; ok {
+	if _, ok := r.young[k]; ok {
 		return false
 	}
-	_, ok := r.old[string(key)]
+	_, ok = r.old[k]
 	return !ok
 }
 
 // add remembers a message; the oldest generation goes when the youngest is
 // full, and with it what is above floor for certain.
 func (r *recentMessages) add(key []byte) {
-	k := string(key)
+	k, ok := recentKeyOf(key)
+	if !ok {
+		return
+	}
 	r.young[k] = struct{}{}
-	r.topYoung = max(r.topYoung, k)
+	if k.above(r.topYoung) {
+		r.topYoung = k
+	}
 	if len(r.young) < recentGeneration {
 		return
 	}
-	r.floor = max(r.floor, r.topOld)
-	r.old, r.topOld = r.young, r.topYoung
-	r.young, r.topYoung = make(map[string]struct{}, recentGeneration), ""
+	if r.topOld.above(r.floor) {
+		r.floor = r.topOld
+	}
+	clear(r.old)
+	r.old, r.young = r.young, r.old
+	r.topOld, r.topYoung = r.topYoung, recentKey{}
 }

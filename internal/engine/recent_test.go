@@ -10,8 +10,10 @@ import (
 // however long ago it was.
 func TestRecentMessagesNeverForgetWithoutSaying(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
-	r := &recentMessages{young: map[string]struct{}{}}
-	key := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+	r := emptyRecentMessages()
+	key := func(n uint64) []byte {
+		return binary.BigEndian.AppendUint64(append(make([]byte, 0, 18), kindMessage, idUUID, 0, 0, 0, 0, 0, 0, 0, 0), n)
+	}
 	var added []uint64
 	for n := range uint64(5 * recentGeneration) {
 		at := 1000 + 2*n + 2*rnd.Uint64N(400) // ids come out of order within a span

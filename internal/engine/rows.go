@@ -104,6 +104,7 @@ const (
 // messageRow is written once, at acceptance.
 type messageRow struct {
 	id        gateway.MessageID
+	key       []byte // of the row, while the message is accepted
 	seq       gateway.Seq
 	createdAt int64
 	expiresAt int64
@@ -118,8 +119,8 @@ type messageRow struct {
 	payload   []byte
 }
 
-func (r *messageRow) encode(key []byte) []byte {
-	b := make([]byte, 0, 96+len(r.payload))
+// encode appends the row to b, which is empty.
+func (r *messageRow) encode(b, key []byte) []byte {
 	b = putUint(putUint(putUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
 	b = append(b, byte(r.encoding), byte(r.form))
 	switch r.form {
@@ -172,8 +173,9 @@ type queueRow struct {
 	many      bool
 }
 
-func (r *queueRow) encode() []byte {
-	b := putID(make([]byte, 0, 48), r.id)
+// encode appends the row of the message with this id, see appendID, to b.
+func (r *queueRow) encode(b, id []byte) []byte {
+	b = putBytes(b, id)
 	b = putUint(putUint(putUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
 	return putBool(b, r.many)
 }

@@ -40,6 +40,9 @@ type sealFS struct {
 	// opening is true until the database is open: Pebble's Open would repeat a
 	// failing flush for ever, so that a failed table seals too.
 	opening atomic.Bool
+	// copying holds, while a copy is made elsewhere, what says that it is to
+	// stop: every further change of foreign files fails with its error.
+	copying atomic.Pointer[func() error]
 	// Tables that were made after the seal: what waits for a flush would
 	// otherwise wait for ever.
 	tables *vfs.MemFS
@@ -76,6 +79,18 @@ func (s *sealFS) seal(cause error) {
 	}
 }
 
+// copy runs make, which copies the database elsewhere, until stopped returns an
+// error. One at a time.
+func (s *sealFS) copy(stopped func() error, make func() error) error {
+	s.copying.Store(&stopped)
+	defer s.copying.Store(nil)
+	err := make()
+	if cause := stopped(); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
 // class says what a failure to write a file means.
 type class uint8
 
@@ -99,6 +114,11 @@ func (s *sealFS) classOf(name string) class {
 // reports success; see sealFS.
 func (s *sealFS) do(c class, what, name string, change func() error) error {
 	if c == classForeign {
+		if stopped := s.copying.Load(); stopped != nil {
+			if err := (*stopped)(); err != nil {
+				return err
+			}
+		}
 		return change()
 	}
 	s.gate.RLock()

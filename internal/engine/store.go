@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,10 +19,8 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	if err := e.Health(); err != nil {
 		return gateway.Receipt{}, err
 	}
-	ev := &acceptEvent{Acceptance: a, maxQueued: e.opt.MaxQueued, maxQueuedBytes: e.opt.MaxQueuedBytes,
-		keyTTL: e.opt.IdempotencyRetention}
-	// The event may outlive this call, when ctx ends first.
-	ev.Payload = bytes.Clone(a.Payload)
+	ev := newAcceptEvent(a)
+	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if a.Only != nil && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&a)
 		if err != nil {
@@ -30,34 +29,71 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 		ev.mask, ev.Only = mask, nil
 	}
 	ev.Placed = nil
-	r, err := e.place(ctx, ev, a.Placed)
+	var r result
+	answered, err := e.place(ctx, ev, a.Placed, &r)
+	if answered {
+		ev.free()
+	}
 	if err == nil {
 		e.stats.accepted(time.Since(begun))
 	}
 	return r.receipt, err
 }
 
+// acceptEvents are used again by callers that were answered.
+var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
+
+// maxPooledPayload is up to how many bytes a buffer waits for its next use.
+const maxPooledPayload = 4 << 10
+
+// newAcceptEvent returns an event with a copy of the payload: it outlives the
+// call when that is given up before the answer.
+func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
+	ev := acceptEvents.Get().(*acceptEvent)
+	buf := ev.Payload[:0]
+	ev.Acceptance = a
+	ev.Payload = append(buf, a.Payload...)
+	return ev
+}
+
+// free gives back an event that nobody looks at any more.
+func (e *acceptEvent) free() {
+	buf := e.Payload
+	if cap(buf) > maxPooledPayload {
+		buf = nil
+	}
+	*e = acceptEvent{}
+	e.Payload = buf
+	acceptEvents.Put(e)
+}
+
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev event) (result, error) { return e.place(ctx, ev, nil) }
+func (e *Engine) do(ctx context.Context, ev event) (r result, err error) {
+	_, err = e.place(ctx, ev, nil, &r)
+	return r, err
+}
 
-// place is do, and calls placed when the event's order is fixed.
-func (e *Engine) place(ctx context.Context, ev event, placed func()) (result, error) {
+// place is do, and calls placed when the event's order is fixed. It reports
+// whether there was an answer: else the event may still be under way.
+func (e *Engine) place(ctx context.Context, ev event, placed func(), r *result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return result{}, unavailable(err)
+		return false, unavailable(err)
 	}
-	o := newOp(ev, true, true)
+	o := waited(ev)
 	if err := e.queue.push(ctx, o); err != nil {
-		return result{}, unavailable(err)
+		return false, unavailable(err)
 	}
 	if placed != nil {
 		placed()
 	}
 	select {
-	case <-o.done:
-		return o.result, o.result.err
+	case <-o.reply.done:
+		*r = o.reply.result
+		o.reply.free()
+		return true, r.err
 	case <-ctx.Done():
-		return result{}, unavailable(ctx.Err())
+		return false, unavailable(ctx.Err())
 	}
 }
 
@@ -97,7 +133,7 @@ func (e *Engine) Settle(o gateway.Outcome, urgent bool) error {
 		return unavailable(*p)
 	}
 	o.Result = bytes.Clone(o.Result)
-	if err := e.queue.push(context.Background(), newOp(&settleEvent{o}, urgent, false)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(&settleEvent{o}, urgent)); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -130,7 +166,7 @@ func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.
 // Disconnected notes last seen and the reason. The note is lost when the queue
 // is full or the disk fails.
 func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
-	e.queue.offer(newOp(&disconnectedEvent{client, at, reason}, false, false))
+	e.queue.offer(lazy(&disconnectedEvent{client, at, reason}, false))
 }
 
 // UpdateClient changes labels, groups or the block of a known client.

@@ -13,8 +13,7 @@ import (
 func New(t testing.TB, store gateway.Store, cfg gateway.Config) *gateway.Gateway {
 	t.Helper()
 	cfg.Store = store
-	cfg.NewMessageID = func() gateway.MessageID { return gateway.MessageID("msg_" + NewUUID()) }
-	cfg.NewSessionID = func() gateway.SessionID { return gateway.SessionID("ses_" + NewUUID()) }
+	cfg.NewID = func() [16]byte { return uuid.Must(uuid.NewV7()) }
 	g := gateway.New(cfg)
 	g.Start()
 	t.Cleanup(g.Stop)

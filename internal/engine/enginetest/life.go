@@ -237,7 +237,7 @@ func drain(h *harness, id gateway.ClientID, pushed <-chan struct{}) {
 			over = true
 		case <-time.After(time.Millisecond):
 		}
-		parcels, err := h.store.Next(id, last, 8, 1<<20, nil)
+		parcels, err := h.store.Next(gateway.ParcelQuery{Client: id, After: last, Max: 8, MaxBytes: 1 << 20}, nil)
 		if err != nil {
 			h.Error(err)
 			return

@@ -301,7 +301,7 @@ func (m *model) ackThrough(rt *rapid.T) {
 func (m *model) compareQueue(rt *rapid.T, id gateway.ClientID) {
 	rt.Helper()
 	m.both(rt, "next", func(s *side) (any, error) {
-		p, err := s.store.Next(id, 0, 100, 1<<20, nil)
+		p, err := s.store.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil)
 		for i := range p {
 			if p[i].Seq != s.seqs[p[i].Message] {
 				rt.Fatalf("%s has the sequence %d, accepted as %d", p[i].Message, p[i].Seq, s.seqs[p[i].Message])

@@ -66,9 +66,9 @@ func (f tellsEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gateway.
 
 type newestFirst struct{ *memstore.Store }
 
-func (f newestFirst) Next(c gateway.ClientID, after gateway.Seq, max, maxBytes int, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
 	n := len(buf)
-	buf, err := f.Store.Next(c, after, max, maxBytes, buf)
+	buf, err := f.Store.Next(q, buf)
 	slices.Reverse(buf[n:])
 	return buf, err
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// maxScan bounds how many rows a filter may pass over for one page.
-const maxScan = 10_000
+// maxScan bounds how many rows a filter may pass over for one page, so that it
+// costs some milliseconds at most.
+const maxScan = 2_000
 
 // page collects the rows of one page.
 type page[T, K any] struct {
@@ -40,16 +41,16 @@ func (p *page[T, K]) pass(k K) {
 
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
 
-// Next appends queued parcels of client.
-func (s *Store) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes int, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+// Next appends queued parcels of one client.
+func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lanes[client]
+	l := s.lanes[q.Client]
 	if l == nil {
 		return buf, nil
 	}
 	now := s.opt.Now()
-	from, found := slices.BinarySearchFunc(l.queue, after, bySeq)
+	from, found := slices.BinarySearchFunc(l.queue, q.After, bySeq)
 	if found {
 		from++
 	}
@@ -58,7 +59,7 @@ func (s *Store) Next(client gateway.ClientID, after gateway.Seq, max, maxBytes i
 		if !now.Before(d.ExpiresAt) {
 			continue
 		}
-		if count >= max || count > 0 && size >= maxBytes {
+		if count >= q.Max || count > 0 && size >= q.MaxBytes {
 			break
 		}
 		buf = append(buf, d.parcel())

@@ -1,0 +1,240 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+)
+
+// broadcast wakes the live sessions of a message's recipients, a batch at a
+// time. What it has not come to when the process ends is in the store, and
+// found by the recipients' next sessions.
+type broadcast struct {
+	g    *Gateway
+	rate int // wake-ups a second; 0 = as many as there are turns
+
+	mu         sync.Mutex
+	recipients recipients
+	started    time.Time // of the first turn
+	woken      int
+
+	begun bool // has had a turn; guarded by the run queue
+}
+
+// broadcastBatch is how many sessions one turn wakes: about half a millisecond
+// of work.
+const broadcastBatch = 32
+
+// recipients is a walk over live sessions. next appends up to n of them; done
+// is true with the last ones.
+type recipients interface {
+	next(g *Gateway, n int, buf []*Session) (batch []*Session, done bool)
+}
+
+// progress is what became of a turn.
+type progress struct {
+	done bool
+	wait time.Duration // before the next turn, for the pace; 0 = none
+}
+
+// wakeSome is one turn.
+func (b *broadcast) wakeSome() progress {
+	var room [broadcastBatch]*Session
+	batch, p := b.take(room[:0])
+	for _, s := range batch {
+		s.notify()
+	}
+	return p
+}
+
+func (b *broadcast) take(buf []*Session) ([]*Session, progress) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, wait := b.allowance(time.Now())
+	if n == 0 {
+		return nil, progress{wait: wait}
+	}
+	batch, done := b.recipients.next(b.g, n, buf)
+	b.woken += len(batch)
+	return batch, progress{done: done}
+}
+
+// allowance is how many sessions may be woken now, or when the next may be.
+func (b *broadcast) allowance(now time.Time) (n int, wait time.Duration) {
+	if b.rate == 0 {
+		return broadcastBatch, 0
+	}
+	if b.started.IsZero() {
+		b.started = now
+	}
+	// The first is due at once, the one after k woken ones k/rate later.
+	due := 1 + int(float64(b.rate)*now.Sub(b.started).Seconds())
+	if due <= b.woken {
+		at := time.Duration(float64(b.woken) / float64(b.rate) * float64(time.Second))
+		return 0, max(b.started.Add(at).Sub(now), paceStep)
+	}
+	return min(due-b.woken, broadcastBatch), 0
+}
+
+// paceStep bounds how often a paced broadcast is looked at.
+const paceStep = 10 * time.Millisecond
+
+// everyone walks over all live sessions, shard by shard. A client that connects
+// meanwhile finds the message by itself.
+type everyone struct {
+	shard int
+	rest  []*Session // of the shard before
+}
+
+func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
+	for len(buf) < n {
+		if len(e.rest) == 0 {
+			if e.shard == hubShards {
+				return buf, true
+			}
+			e.rest = g.hub.inShard(e.shard, e.rest[:0])
+			e.shard++
+			continue
+		}
+		take := min(n-len(buf), len(e.rest))
+		buf = append(buf, e.rest[:take]...)
+		e.rest = e.rest[take:]
+	}
+	return buf, false
+}
+
+// listed walks over the live sessions of named clients.
+type listed struct{ ids []ClientID }
+
+func (l *listed) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
+	for len(buf) < n && len(l.ids) > 0 {
+		if s := g.hub.session(l.ids[0]); s != nil {
+			buf = append(buf, s)
+		}
+		l.ids = l.ids[1:]
+	}
+	return buf, len(l.ids) == 0
+}
+
+// members walks over the recipients of a stored message that are online.
+type members struct {
+	listed
+	message MessageID
+	after   ClientID
+	last    bool
+}
+
+func (m *members) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
+	for {
+		var done bool
+		if buf, done = m.listed.next(g, n, buf); !done || m.last {
+			return buf, done
+		}
+		page, err := g.store.Deliveries(DeliveryQuery{Message: m.message, State: Queued, After: m.after, Limit: MaxListLimit})
+		if err != nil {
+			// The store is failing. Those who are not woken now get it with what
+			// comes next, or when they connect.
+			return buf, true
+		}
+		for i := range page.Items {
+			m.ids = append(m.ids, page.Items[i].Client)
+		}
+		m.after, m.last = page.Next, !page.More
+	}
+}
+
+// recipientsOf chooses the cheapest walk. Those of a group or of labels are
+// looked up when they are few; else everybody is woken, which costs a look
+// into the store each.
+func (g *Gateway) recipientsOf(m *Message, to *Audience) recipients {
+	switch {
+	case len(to.Clients) > 0:
+		return &listed{to.Clients}
+	case !to.All && m.Counts.Total < g.hub.online.len()/4:
+		return &members{message: m.ID}
+	}
+	return &everyone{}
+}
+
+// broadcast wakes the recipients of a message to many soon, rate of them a
+// second.
+func (g *Gateway) broadcast(m *Message, to *Audience, rate int) {
+	b := &broadcast{g: g, rate: rate, recipients: g.recipientsOf(m, to)}
+	if g.runs.start(b) {
+		return
+	}
+	for b.rate = 0; !b.wakeSome().done; {
+	}
+}
+
+// start gives a broadcast its turns; false when there are too many. One to
+// everyone that has not begun wakes for b too.
+func (q *runQueue) start(b *broadcast) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.broadcasts {
+		if !e.begun && e.toAllAtOnce() && b.toAllAtOnce() {
+			return true
+		}
+	}
+	if q.kept >= maxBroadcasts {
+		return false
+	}
+	q.kept++
+	q.broadcasts = append(q.broadcasts, b)
+	q.nonEmpty.Signal()
+	return true
+}
+
+func (b *broadcast) toAllAtOnce() bool {
+	_, all := b.recipients.(*everyone)
+	return all && b.rate == 0
+}
+
+// popBroadcast takes the next turn; the others come before that broadcast's
+// turn after. q.mu is held.
+func (q *runQueue) popBroadcast() *broadcast {
+	b := q.broadcasts[0]
+	b.begun = true
+	copy(q.broadcasts, q.broadcasts[1:])
+	q.broadcasts[len(q.broadcasts)-1] = b
+	return b
+}
+
+// endTurn takes b out when it is done or has to wait.
+func (q *runQueue) endTurn(b *broadcast, p progress) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.turns--
+	switch {
+	case p.done:
+		if q.takeOut(b) {
+			q.kept--
+		}
+	case p.wait > 0:
+		if q.takeOut(b) {
+			b.g.cfg.After(p.wait, func() { q.resume(b) })
+		}
+	}
+	q.nonEmpty.Signal()
+}
+
+// takeOut reports whether b was there: another worker may have been at it too.
+func (q *runQueue) takeOut(b *broadcast) bool {
+	for i, e := range q.broadcasts {
+		if e == b {
+			q.broadcasts = append(q.broadcasts[:i], q.broadcasts[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// resume gives a broadcast that has waited its next turn.
+func (q *runQueue) resume(b *broadcast) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.broadcasts = append(q.broadcasts, b)
+		q.nonEmpty.Signal()
+	}
+}

@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"unsafe"
+)
+
+// An idle session is counted in bytes: a million of them stand in memory. 128
+// is a size class; one more member costs 16 bytes for each of them.
+func TestSessionSize(t *testing.T) {
+	if got := unsafe.Sizeof(Session{}); got > 128 {
+		t.Errorf("a session takes %d bytes, want at most 128", got)
+	}
+	if got := unsafe.Sizeof(inflight{}); got > 56 {
+		t.Errorf("a delivery in flight takes %d bytes, want at most 56", got)
+	}
+}
+
+// What the gateway keeps of an idle client: the session (128), its place in the
+// hub and in the directory (60 to 90), the event of its coming (72) and its id.
+// The link and what the store remembers are not in it.
+func TestHeapOfAConnectedClient(t *testing.T) {
+	const n, most = 30_000, 340
+	g := New(Config{Store: rollStore{}, NewID: func() [16]byte { return [16]byte{} }})
+	before := heapInUse()
+	for i := range n {
+		s, _, err := g.Connect(context.Background(), Hello{Client: ClientID(fmt.Sprintf("client-%06d", i)), Dialect: "v2"}, namedLink{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		g.runs.popSession().run.Store(idle) // in place of a worker
+	}
+	got := float64(heapInUse()-before) / n
+	runtime.KeepAlive(g)
+	t.Logf("%.0f bytes", got)
+	if got > most {
+		t.Errorf("a connected client takes %.0f bytes, want at most %d", got, most)
+	}
+}

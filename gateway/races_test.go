@@ -1,0 +1,288 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// dice is chance from a seed, for several goroutines.
+type dice struct {
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+func (d *dice) one(in int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rnd.IntN(in) == 0
+}
+
+// dawdle lets others run for a while, or not.
+func (d *dice) dawdle() {
+	for d.one(2) {
+		runtime.Gosched()
+	}
+}
+
+// fickleLink is a connection that may end at any moment: before, while and
+// after a parcel is handed to it, while the device answers, or by itself.
+type fickleLink struct {
+	dice    *dice
+	session *gateway.Session
+	steady  bool // neither ends nor pauses
+
+	mu      sync.Mutex
+	ended   bool
+	late    int // Deliver calls after the end
+	parcels []gateway.Parcel
+	work    sync.WaitGroup
+}
+
+func (l *fickleLink) Deliver(p gateway.Parcel) error {
+	l.dice.dawdle()
+	if !l.steady && l.dice.one(8) {
+		l.end()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.ended:
+		l.late++
+		return gateway.ErrLinkClosed
+	case !l.steady && l.dice.one(6):
+		l.work.Go(func() { l.dice.dawdle(); l.session.Writable() })
+		return gateway.ErrLinkBusy
+	}
+	l.parcels = append(l.parcels, p)
+	l.work.Go(func() { l.react(p) })
+	return nil
+}
+
+// react is the way of a parcel through the socket to the device and back.
+func (l *fickleLink) react(p gateway.Parcel) {
+	l.dice.dawdle()
+	l.session.Sent(p.Seq, p.Ephemeral)
+	switch {
+	case l.steady || l.dice.one(2):
+		l.dice.dawdle()
+		l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload) // also when the connection has ended meanwhile
+	case l.dice.one(2):
+		l.end()
+	}
+}
+
+func (l *fickleLink) end() {
+	l.mu.Lock()
+	first := !l.ended
+	l.ended = true
+	l.mu.Unlock()
+	if first {
+		l.session.Closed(gateway.ReasonConnectionLost)
+	}
+}
+
+func (l *fickleLink) Flush()                   {}
+func (l *fickleLink) Forget(gateway.Seq, bool) {}
+func (l *fickleLink) Close(gateway.Close)      { l.work.Go(l.end) }
+func (l *fickleLink) MaxPayload() int          { return gateway.MaxPayload }
+func (l *fickleLink) Window() int              { return 3 }
+func (l *fickleLink) Stats() gateway.LinkStats { return gateway.LinkStats{Dialect: "v2"} }
+
+func (l *fickleLink) lateCalls() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.late
+}
+
+// scramble is one short life of one client: connections that come and go, with
+// callers of all kinds meanwhile.
+type scramble struct {
+	t     *testing.T
+	g     *gateway.Gateway
+	dice  *dice
+	links []*fickleLink
+
+	mu     sync.Mutex
+	stored []gateway.MessageID
+	online []*countedCall
+}
+
+// countedCall is a caller that must be told exactly once.
+type countedCall struct {
+	call gateway.OnlineCall
+	mu   sync.Mutex
+	told int
+	err  error
+}
+
+func (c *countedCall) Answered(_ gateway.OnlineResult, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told++
+	c.err = err
+}
+
+func (s *scramble) connect(steady bool) *fickleLink {
+	l := &fickleLink{dice: s.dice, steady: steady}
+	session, _, err := s.g.Connect(context.Background(), gateway.Hello{Client: "a"}, l)
+	if err != nil {
+		s.t.Error(err)
+		return l
+	}
+	l.session = session
+	s.links = append(s.links, l)
+	session.Start()
+	return l
+}
+
+// store pushes durable messages, one after the other, so that their order is
+// known.
+func (s *scramble) store(n int) {
+	for i := range n {
+		s.dice.dawdle()
+		m := push(s.t, s.g, "a", fmt.Sprint("stored ", i))
+		s.mu.Lock()
+		s.stored = append(s.stored, m.ID)
+		s.mu.Unlock()
+	}
+}
+
+// call starts online deliveries, and withdraws or times some of them out.
+func (s *scramble) call(n int) {
+	for range n {
+		s.dice.dawdle()
+		c := new(countedCall)
+		err := s.g.StartOnline(&c.call, gateway.OnlineRequest{Client: "a", Payload: []byte("now")}, c, nil)
+		if err != nil {
+			if code := gateway.CodeOf(err); code != gateway.CodeClientOffline {
+				s.t.Errorf("an online call is refused: %v", err)
+			}
+			continue
+		}
+		s.mu.Lock()
+		s.online = append(s.online, c)
+		s.mu.Unlock()
+		s.dice.dawdle()
+		switch {
+		case s.dice.one(3):
+			c.call.TimeOut()
+		case s.dice.one(3) && c.call.Withdraw():
+			c.Answered(gateway.OnlineResult{}, context.Canceled) // it was told so by nobody else
+		}
+	}
+}
+
+// wait pushes online and waits, as HTTP callers do.
+func (s *scramble) wait(n int) {
+	for range n {
+		s.dice.dawdle()
+		ctx, cancel := context.WithCancel(context.Background())
+		if s.dice.one(3) {
+			go func() { s.dice.dawdle(); cancel() }()
+		}
+		r, err := s.g.PushOnline(ctx, gateway.OnlineRequest{Client: "a", Payload: []byte("wait"), Wait: time.Second})
+		switch code := gateway.CodeOf(err); {
+		case err == nil && string(r.Result) != "wait":
+			s.t.Errorf("a caller got the answer %q of somebody else", r.Result)
+		case err == nil, errors.Is(err, context.Canceled), code == gateway.CodeClientOffline, code == gateway.CodeAckTimeout:
+		default:
+			s.t.Errorf("a waiting caller is told %v", err)
+		}
+		cancel()
+	}
+}
+
+func (s *scramble) run() {
+	var all sync.WaitGroup
+	s.connect(false)
+	all.Go(func() { s.store(6) })
+	all.Go(func() { s.call(8) })
+	all.Go(func() { s.wait(3) })
+	all.Go(func() { s.wait(3) })
+	all.Go(func() {
+		for range 3 {
+			s.dice.dawdle()
+			s.connect(false) // after the end of the last one, or in its place
+		}
+	})
+	all.Wait()
+	for _, l := range s.links {
+		l.end()
+	}
+	synctest.Wait()
+}
+
+func (s *scramble) check() {
+	late := 0
+	for _, l := range s.links {
+		late += l.lateCalls()
+	}
+	last := s.connect(true)
+	time.Sleep(time.Minute) // what is to be sent later has been
+	synctest.Wait()
+	for _, l := range s.links[:len(s.links)-1] {
+		late -= l.lateCalls()
+	}
+	if late != 0 {
+		s.t.Errorf("%d deliveries were tried on connections that had ended", -late)
+	}
+	for i, c := range s.online {
+		if c.told != 1 {
+			s.t.Errorf("online caller %d was told %d times, the last time %v", i, c.told, c.err)
+		}
+	}
+	for _, id := range s.stored {
+		if d := delivery(s.t, s.g, id, "a"); d.State != gateway.Acked {
+			s.t.Errorf("a stored message is %s in the end, after %d attempts", d.State, d.Attempts)
+		}
+	}
+	for _, l := range s.links {
+		s.checkOrder(l)
+	}
+	last.end()
+	if n := s.g.Stats().InFlight; n != 0 {
+		s.t.Errorf("%d deliveries are counted as in flight, and nobody is connected", n)
+	}
+}
+
+// checkOrder: what is stored comes in its order, each once in a connection.
+func (s *scramble) checkOrder(l *fickleLink) {
+	var before gateway.Seq
+	for _, p := range l.parcels {
+		if p.Ephemeral {
+			continue
+		}
+		if p.Seq <= before {
+			s.t.Errorf("sequence %d follows %d on one connection", p.Seq, before)
+		}
+		before = p.Seq
+	}
+}
+
+// Each caller is told once, nothing is sent on a connection that has ended, and
+// what was stored arrives, in order, whatever ends when.
+func TestConnectionsThatEndAtAnyMoment(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			store := memstore.New(memstore.Options{})
+			t.Cleanup(func() { store.Close() })
+			s := &scramble{t: t, g: gatewaytest.New(t, store, gateway.Config{Workers: 2}), dice: &dice{rnd: rand.New(rand.NewPCG(seed, 1))}}
+			s.run()
+			s.check()
+		})
+		if t.Failed() {
+			t.Fatalf("with seed %d", seed)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package gateway
+
+import "net/netip"
+
+// record is an Event as the ring keeps it: 72 bytes, without a byte elsewhere
+// for what happens all the time. A test keeps that.
+type record struct {
+	at      int64 // Unix nanoseconds; 0 = none
+	client  ClientID
+	session uid
+	other   uid // the message, or the remote address
+	rest    *rest
+	port    uint16 // of the remote address
+	// attempts, and the numbers of the tables below; what has none there is in
+	// rest.
+	attempts uint8
+	kind     eventKind
+	state    State
+	reason   reasonNumber
+	dialect  uint8
+	has      recordFlags
+}
+
+type recordFlags uint8
+
+const (
+	hasSession recordFlags = 1 << iota
+	hasMessage             // other is one
+	hasRemote              // other is one, IPv6
+	hasRemote4             // other is one, IPv4
+)
+
+// rest is what only some events have.
+type rest struct {
+	kind     EventType
+	reason   string
+	dialect  string
+	remote   string
+	session  SessionID
+	message  MessageID
+	attempts int
+	uplink   *Uplink
+	result   []byte
+	counts   *Counts
+}
+
+// The tables have the zero value at 0, so that nothing is spelled as nothing.
+type (
+	eventKind    uint8
+	reasonNumber uint8
+)
+
+const (
+	eventReplaced eventKind = 3
+	eventAcked    eventKind = 5
+	eventRejected eventKind = 6
+
+	reasonDeviceRejected reasonNumber = 6
+	reasonReplaced       reasonNumber = 7
+)
+
+var eventKinds = [...]EventType{1: EventClientConnected, EventClientDisconnected,
+	eventReplaced: EventClientReplaced, EventMessageReceived,
+	eventAcked:    EventMessageAcked,
+	eventRejected: EventMessageRejected, EventMessageExpired, EventMessageCanceled,
+	EventMessageFailed, EventMessageLateAck, EventMessageCompleted}
+
+var reasonNumbers = [...]string{1: ReasonTooLargeForProtocol, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp, ReasonPurged,
+	reasonDeviceRejected: ReasonDeviceRejected,
+	reasonReplaced:       ReasonReplaced, ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,
+	ReasonProtocolError, ReasonCredentialsExpired, ReasonSlowConsumer, ReasonShutdown}
+
+var dialectNumbers = [...]string{1: "v1", "v2", "text"}
+
+// number returns the place of v in a table, ok false when it has none.
+func number[T ~string](table []T, v T) (n uint8, ok bool) {
+	for i, e := range table {
+		if e == v {
+			return uint8(i), true
+		}
+	}
+	return 0, false
+}
+
+// recordOf packs an event, whose Remote is given as it is cheap to keep. What
+// has no place in a record goes to its rest, and makes one.
+func recordOf(e *Event, remote netip.AddrPort) record {
+	r := record{client: e.Client, state: e.State}
+	if !e.At.IsZero() {
+		r.at = e.At.UnixNano()
+	}
+	var x rest
+	var more bool
+	spill := func(ok bool) bool {
+		more = more || !ok
+		return !ok
+	}
+	kind, ok := number(eventKinds[:], e.Type)
+	if r.kind = eventKind(kind); spill(ok) {
+		x.kind = e.Type
+	}
+	reason, ok := number(reasonNumbers[:], e.Reason)
+	if r.reason = reasonNumber(reason); spill(ok) {
+		x.reason = e.Reason
+	}
+	if r.dialect, ok = number(dialectNumbers[:], e.Dialect); spill(ok) {
+		x.dialect = e.Dialect
+	}
+	if spill(r.setSession(e.Session)) {
+		x.session = e.Session
+	}
+	if spill(r.setMessage(e.Message)) {
+		x.message = e.Message
+	}
+	if spill(r.setRemote(remote)) {
+		x.remote = remote.String()
+	}
+	if r.attempts = uint8(min(max(e.Attempts, 0), 255)); spill(int(r.attempts) == e.Attempts) {
+		x.attempts = e.Attempts
+	}
+	if len(e.Result) > 0 {
+		x.result, more = e.Result, true
+	}
+	x.uplink, x.counts = e.Uplink, e.Counts
+	if more || x.uplink != nil || x.counts != nil {
+		kept := x // x itself stays on the stack
+		r.rest = &kept
+	}
+	return r
+}
+
+func (r *record) setSession(id SessionID) (ok bool) {
+	if id == "" {
+		return true
+	}
+	if r.session, ok = parseUID(string(id), sessionKind); ok {
+		r.has |= hasSession
+	}
+	return ok
+}
+
+func (r *record) setMessage(id MessageID) (ok bool) {
+	if id == "" {
+		return true
+	}
+	if r.other, ok = parseUID(string(id), messageKind); ok {
+		r.has |= hasMessage
+	}
+	return ok
+}
+
+// setRemote needs the place that a message has, and has none for a zone.
+func (r *record) setRemote(remote netip.AddrPort) (ok bool) {
+	switch a := remote.Addr(); {
+	case !remote.IsValid():
+		return true
+	case r.has&hasMessage != 0, a.Zone() != "":
+		return false
+	case a.Is4():
+		r.has |= hasRemote4
+	default:
+		r.has |= hasRemote
+	}
+	r.other, r.port = remote.Addr().As16(), remote.Port()
+	return true
+}
+
+// event unpacks a record.
+func (r *record) event(seq uint64) Event {
+	e := Event{Seq: seq, Type: eventKinds[r.kind], At: timeOf(r.at), Client: r.client, State: r.state,
+		Reason: reasonNumbers[r.reason], Dialect: dialectNumbers[r.dialect], Attempts: int(r.attempts)}
+	if r.has&hasSession != 0 {
+		e.Session = SessionID(r.session.text(sessionKind))
+	}
+	switch addr := netip.AddrFrom16(r.other); {
+	case r.has&hasMessage != 0:
+		e.Message = MessageID(r.other.text(messageKind))
+	case r.has&hasRemote4 != 0:
+		e.Remote = netip.AddrPortFrom(addr.Unmap(), r.port).String()
+	case r.has&hasRemote != 0:
+		e.Remote = netip.AddrPortFrom(addr, r.port).String()
+	}
+	if r.rest != nil {
+		r.rest.spillInto(&e)
+	}
+	return e
+}
+
+// spillInto sets what a record had no place for.
+func (x *rest) spillInto(e *Event) {
+	orElse(&e.Type, x.kind)
+	orElse(&e.Reason, x.reason)
+	orElse(&e.Dialect, x.dialect)
+	orElse(&e.Remote, x.remote)
+	orElse(&e.Session, x.session)
+	orElse(&e.Message, x.message)
+	if x.attempts != 0 {
+		e.Attempts = x.attempts
+	}
+	e.Uplink, e.Result, e.Counts = x.uplink, x.result, x.counts
+}
+
+func orElse[T ~string](v *T, other T) {
+	if *v == "" {
+		*v = other
+	}
+}
+
+// size is the payload bytes that the record keeps alive.
+func (r *record) size() int {
+	if r.rest == nil {
+		return 0
+	}
+	n := len(r.rest.result)
+	if r.rest.uplink != nil {
+		n += len(r.rest.uplink.Payload)
+	}
+	return n
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// The bits and the body of a message to many are read once, not by each of its
+// recipients.
+func TestBroadcastIsReadOnce(t *testing.T) {
+	e := openTest(t, powerOptions(vfs.NewMem()))
+	refs := map[gateway.ClientID]uint32{}
+	for i := range 100 {
+		id := gateway.ClientID(fmt.Sprintf("c%02d", i))
+		rec, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs[id] = rec.Ref
+	}
+	m := message("")
+	m.To = gateway.Audience{All: true}
+	r, err := e.Accept(context.Background(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := testing.AllocsPerRun(10, func() {
+		buf := make([]gateway.Parcel, 0, 1)
+		for id, ref := range refs {
+			ps, err := e.Next(gateway.ParcelQuery{Client: id, Ref: ref, Max: 1, MaxBytes: 1}, buf)
+			if err != nil || len(ps) != 1 || ps[0].Message != m.ID {
+				t.Fatalf("%s gets %v, %v", id, ps, err)
+			}
+		}
+	})
+	if got > 50 { // one look-up in the database costs several
+		t.Errorf("100 clients take %v allocations, want less than one each", got)
+	}
+
+	// Each view has bits of its own: an ack takes effect with the next one.
+	o := gateway.Outcome{Client: "c07", Ref: refs["c07"], Seq: r.Message.Seq, State: gateway.Acked, At: time.Now()}
+	if err := e.Settle(o, true); err != nil {
+		t.Fatal(err)
+	}
+	drain(e)
+	for id, want := range map[gateway.ClientID]int{"c07": 0, "c08": 1} {
+		ps, err := e.Next(gateway.ParcelQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
+		if err != nil || len(ps) != want {
+			t.Errorf("%s gets %d parcels, %v, want %d", id, len(ps), err, want)
+		}
+	}
+}
+
+// Bits that a view has no room to keep are read anew each time.
+func TestBitsBeyondTheBoundAreRead(t *testing.T) {
+	e := openTest(t, powerOptions(vfs.NewMem()))
+	for _, id := range []gateway.ClientID{"a", "b"} {
+		if _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seqs []gateway.Seq
+	for range 3 {
+		m := message("")
+		m.To = gateway.Audience{All: true}
+		r, err := e.Accept(context.Background(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, r.Message.Seq)
+	}
+	v := e.view.Load()
+	v.broadcasts.mu.Lock()
+	v.broadcasts.chunks, v.broadcasts.kept = nil, maxKeptBits
+	v.broadcasts.mu.Unlock()
+	ps, err := e.Next(gateway.ParcelQuery{Client: "b", After: seqs[0], Max: 10, MaxBytes: 1 << 20}, nil)
+	if err != nil || len(ps) != 2 || ps[0].Seq != seqs[1] || ps[1].Seq != seqs[2] {
+		t.Errorf("got %v, %v, want the last two of %v", ps, err, seqs)
+	}
+	if n := len(v.broadcasts.chunks); n != 0 {
+		t.Errorf("%d chunks are kept beyond the bound", n)
+	}
+}
+
+// The set of clients with rows names whoever has some, through changes within
+// one record, and after a restart.
+func TestWaitingSetNamesWhoHasRows(t *testing.T) {
+	fs := vfs.NewMem()
+	e := openTest(t, powerOptions(fs))
+	m := map[gateway.ClientID]gateway.Message{}
+	for _, id := range []gateway.ClientID{"stays", "leaves", "returns"} {
+		m[id] = accept(t, e, id)
+	}
+	for _, id := range []gateway.ClientID{"leaves", "returns"} {
+		o := gateway.Outcome{Message: m[id].ID, Client: id, Seq: m[id].Seq, State: gateway.Acked, At: time.Now()}
+		if err := e.Settle(o, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(e)
+	accept(t, e, "returns")
+	check := func(when string, e *Engine) {
+		t.Helper()
+		for id, want := range map[gateway.ClientID]bool{"stays": true, "leaves": false, "returns": true} {
+			rec, err := e.Client(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := e.inst.waiting.has(ordinal(rec.Ref - 1)); got != want {
+				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
+			}
+			ps, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
+			if err != nil || len(ps) > 0 != want {
+				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
+			}
+		}
+		if e.inst.waiting.has(5 * chunkBits) {
+			t.Errorf("%s: an ordinal that was never given has rows", when)
+		}
+	}
+	check("running", e)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("after a restart", openTest(t, powerOptions(fs)))
+}

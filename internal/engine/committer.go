@@ -1,0 +1,136 @@
+package engine
+
+import "time"
+
+// openRecord is the record that is being filled. Events are applied as they
+// come, and it is closed when the disk has nothing else to do or when it is
+// full: so a record is as large as the time allows that a sync takes, and the
+// next one is ready when that ends. It belongs to the committer.
+type openRecord struct {
+	*record
+	ops  []op // applied
+	fill fill
+	full bool // what waits next has no room
+}
+
+// fill is how much of a record's bounds is used.
+type fill struct{ ops, events, bytes int }
+
+// fits reports whether an op can be added. The first always can.
+func (f fill) fits(o *op) bool {
+	return f.ops == 0 || f.ops < maxRecordAcks && f.events < maxRecordEvents && f.bytes+o.size <= maxRecordBytes
+}
+
+func (f *fill) add(o *op) {
+	f.ops++
+	f.bytes += o.size
+	if o.reply != nil {
+		f.events++
+	}
+}
+
+// runCommitter turns what waits into records, one after the other. It ends when
+// the queue is closed and empty.
+func (e *Engine) runCommitter() {
+	defer e.wg.Done()
+	defer close(e.applied)
+	var open openRecord
+	var buf []op
+	for {
+		if len(open.ops) > 0 && (open.full || e.unsynced.Load() == 0) {
+			e.commit(open.record, open.ops)
+			open = openRecord{}
+		}
+		limit := time.Duration(0)
+		if e.failure.Load() != nil {
+			limit = retryEvery
+		}
+		cut := e.queue.take(buf[:0], open.fill, limit)
+		open.full = cut.full
+		if err := e.keepOpen(&open); err != nil {
+			answerAll(cut.ops, unavailable(err))
+			cut.ops = cut.ops[:0]
+		}
+		e.applyTo(&open, cut.ops)
+		if cut.closed {
+			if len(open.ops) > 0 {
+				e.commit(open.record, open.ops)
+			}
+			return
+		}
+		clear(cut.ops)
+		buf = cut.ops
+	}
+}
+
+// keepOpen replaces a database that was sealed; nothing of the open record has
+// reached it.
+func (e *Engine) keepOpen(open *openRecord) error {
+	cause := e.inst.fs.Err()
+	if cause == nil {
+		return nil
+	}
+	answerAll(open.ops, unavailable(cause))
+	*open = openRecord{}
+	return e.reopen(cause)
+}
+
+// applyTo adds ops to the open record. An op that meets a row that cannot be
+// read is answered with that and left out; the others start again.
+func (e *Engine) applyTo(open *openRecord, ops []op) {
+	if len(ops) == 0 {
+		return
+	}
+	if open.record == nil {
+		open.record = &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
+		e.machine.begin(open.record)
+	}
+	done := len(open.ops)
+	open.ops = append(open.ops, ops...)
+	for i := range ops {
+		open.fill.add(&ops[i])
+	}
+	for done < len(open.ops) {
+		err := e.applyOp(&open.ops[done])
+		if err == nil {
+			done++
+			continue
+		}
+		e.opt.Logger.Error("an event could not be applied", "error", err)
+		open.ops[done].answer(unavailable(err))
+		open.ops = append(open.ops[:done], open.ops[done+1:]...)
+		if err := e.restart(open.record); err != nil {
+			e.inst.fs.seal(err)
+			answerAll(open.ops, unavailable(err))
+			*open = openRecord{}
+			return
+		}
+		done = 0
+	}
+	if len(open.ops) == 0 {
+		e.machine.abort()
+		*open = openRecord{}
+	}
+}
+
+// restart begins a record anew, with what the database says.
+func (e *Engine) restart(r *record) error {
+	e.machine.abort()
+	e.writing.Wait()
+	m, err := e.newMachine(e.inst.db)
+	if err != nil {
+		return err
+	}
+	e.machine = m
+	m.begin(r)
+	return nil
+}
+
+func (e *Engine) applyOp(o *op) error {
+	r := new(result)
+	if o.reply != nil {
+		r = &o.reply.result
+		*r = result{}
+	}
+	return e.machine.apply(o.event, r)
+}

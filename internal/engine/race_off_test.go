@@ -1,0 +1,6 @@
+//go:build !race
+
+package engine
+
+// underRace is true with the race detector.
+const underRace = false

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// waitingSet tells for which clients rows are queued, a bit for each ordinal,
+// so that one without is not looked for in the database. One goroutine changes
+// it, any may ask. It never leaves out a client that has rows in a published
+// view; it may name one whose rows are not published yet.
+type waitingSet struct {
+	chunks atomic.Pointer[[]*waitingChunk]
+}
+
+type waitingChunk [chunkBits / 64]atomic.Uint64
+
+// readWaiting reads the set from the rows that count what is queued.
+func readWaiting(db *pebble.DB) (*waitingSet, error) {
+	s := &waitingSet{}
+	s.chunks.Store(new([]*waitingChunk))
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindCount}, UpperBound: []byte{kindCount + 1}})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		s.set(ordinal(tail32(it.Key())), true)
+	}
+	if err := it.Error(); err != nil {
+		_ = it.Close()
+		return nil, err
+	}
+	return s, it.Close()
+}
+
+func (s *waitingSet) has(o ordinal) bool {
+	chunks := *s.chunks.Load()
+	n := int(chunkOf(o))
+	return n < len(chunks) && chunks[n][o%chunkBits/64].Load()&(1<<(o%64)) != 0
+}
+
+func (s *waitingSet) set(o ordinal, on bool) {
+	chunks := *s.chunks.Load()
+	if n := int(chunkOf(o)); n >= len(chunks) {
+		grown := make([]*waitingChunk, n+1)
+		for i := copy(grown, chunks); i <= n; i++ {
+			grown[i] = new(waitingChunk)
+		}
+		s.chunks.Store(&grown)
+		chunks = grown
+	}
+	word, bit := &chunks[chunkOf(o)][o%chunkBits/64], uint64(1)<<(o%64)
+	if on {
+		word.Or(bit)
+	} else {
+		word.And(^bit)
+	}
+}
+
+// waitingChange is what a record did to a client's rows.
+type waitingChange struct {
+	ord ordinal
+	on  bool
+}
+
+// publish makes view the one that is read, with what it changed: clients enter
+// the set before it is published and leave it after.
+func (s *waitingSet) publish(changes []waitingChange, swap func()) {
+	for _, c := range changes {
+		if c.on {
+			s.set(c.ord, true)
+		}
+	}
+	swap()
+	for _, c := range changes {
+		if !c.on {
+			s.set(c.ord, false)
+		}
+	}
+}
