@@ -20,6 +20,7 @@ const (
 	CloseSlowConsumer       CloseCode = 3004
 	CloseOverloaded         CloseCode = 3005
 	CloseCredentialsExpired CloseCode = 3006
+	CloseRateExceeded       CloseCode = 3007
 
 	CloseProtocol     CloseCode = 3500
 	CloseUnauthorized CloseCode = 3501
@@ -42,6 +43,7 @@ const (
 	ReasonSlowConsumer       = "slow_consumer"
 	ReasonOverloaded         = "overloaded"
 	ReasonCredentialsExpired = "credentials_expired"
+	ReasonRateExceeded       = "rate_exceeded"
 	ReasonUnauthorized       = "unauthorized"
 	ReasonBlocked            = "blocked"
 	ReasonIDInUse            = "id_in_use"
@@ -58,7 +60,9 @@ const (
 	ReasonInputOverflow     = "input_overflow"     // too much input before the registration was decided
 	ReasonHTTPRequest       = "http_request"       // an HTTP client on the device port
 	ReasonTLSUnsupported    = "tls_unsupported"    // a TLS hello where none is expected
+	ReasonTLSRequired       = "tls_required"       // no TLS hello where nothing else is taken
 	ReasonProxyUnexpected   = "proxy_unexpected"   // a PROXY header where none is expected
+	ReasonProxyRequired     = "proxy_required"     // no good PROXY header from a trusted proxy
 
 	ReasonClientClosed    = "client_closed"    // the device said goodbye
 	ReasonServerClosed    = "server_closed"    // the server said goodbye with an unknown code
@@ -80,13 +84,13 @@ type Close struct {
 var codeReasons = map[CloseCode]string{
 	CloseShutdown: ReasonShutdown, CloseReplaced: ReasonReplaced, CloseKicked: ReasonKicked,
 	CloseHeartbeat: ReasonHeartbeatTimeout, CloseSlowConsumer: ReasonSlowConsumer, CloseOverloaded: ReasonOverloaded,
-	CloseCredentialsExpired: ReasonCredentialsExpired,
-	CloseProtocol:           ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
+	CloseCredentialsExpired: ReasonCredentialsExpired, CloseRateExceeded: ReasonRateExceeded,
+	CloseProtocol: ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
 }
 
 // toldReasons are those a server may send besides codeReasons.
 var toldReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
-	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow}
+	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired}
 
 // closeText returns what a CLOSE says (SPEC §7): the reason, and after a colon
 // what there is for people.

@@ -68,6 +68,8 @@ type Config struct {
 	// V1Gap is the pause between any two frames to a v1 peer, so that they
 	// arrive as two reads. Default 30 ms.
 	V1Gap time.Duration
+	// V1Token makes a server take a token after the id of a v1 REGISTER.
+	V1Token bool
 	// Window is how many deliveries may be unacked when the client proposes
 	// nothing. Default 16. v1 always has 1.
 	Window int

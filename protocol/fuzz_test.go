@@ -69,6 +69,7 @@ func FuzzV1(f *testing.F) {
 	f.Add([]byte("\x01#2"))
 	f.Add([]byte("\x06#\x05#xxxxx"))
 	f.Add([]byte("\x05#\x05\x05#\x06"))
+	f.Add([]byte("\x01#dev t0ken\x00"))
 	f.Add([]byte("\x01#dev\x00\x00\x02#h"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var joined []byte
@@ -80,9 +81,12 @@ func FuzzV1(f *testing.F) {
 			}
 			joined = append(joined, msg...)
 			for _, role := range []Role{Server, Device} {
-				m, err := decodeV1(msg, role)
+				m, err := decodeV1(msg, role, role == Server)
 				if err == nil && (len(m.payload) > maxV1Payload || m.register != nil && !validID(m.register.ID, maxClientID)) {
 					t.Fatalf("%q: passes a bound", msg)
+				}
+				if r := m.register; err == nil && r != nil && r.Token != "" && checkRegister(V1, r) != nil {
+					t.Fatalf("%q: a token that no device could have sent", msg)
 				}
 			}
 		}

@@ -59,6 +59,7 @@ func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 			break
 		}
 		b = b[n:]
+		s.unasked++
 	}
 	return b
 }
@@ -122,7 +123,7 @@ func (s *Session) parseV1(now time.Time, b []byte) int {
 		return 0
 	}
 	msg, _ := cutV1(b)
-	if m, err := decodeV1(msg, s.role); err != nil {
+	if m, err := decodeV1(msg, s.role, s.cfg.V1Token); err != nil {
 		s.refuseV1(err)
 	} else {
 		s.handle(now, &m)

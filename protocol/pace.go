@@ -22,8 +22,9 @@ type v1Peer struct {
 	firstAt   instant       // first transmission of the delivery in the window
 	openedAt  instant       // when owed acks were last given up
 
-	repeatAt instant // device: when REGISTER is sent again; 0 = not
-	refused  bool    // device: the last answer was 2#er
+	register *Register // device: what is repeated until it is answered
+	repeatAt instant   // device: when REGISTER is sent again; 0 = not
+	refused  bool      // device: the last answer was 2#er
 }
 
 // outstanding reports whether the peer has a DATA frame that it has not

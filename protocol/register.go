@@ -21,6 +21,7 @@ func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 	}
 	s.write(&message{kind: typeRegister, register: &r})
 	if s.v1 != nil {
+		s.v1.register = &Register{ID: r.ID, Token: r.Token}
 		s.v1.repeatAt = s.at(now).add(s.cfg.v1AckTimeout())
 	}
 	s.settle(now)
@@ -36,6 +37,8 @@ func checkRegister(d Dialect, r *Register) *wireError {
 	switch {
 	case !validID(r.ID, limit):
 		return broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", limit)
+	case d == V1 && r.Token != "" && (!validV1Token(r.Token) || len(r.ID)+1+len(r.Token) > maxV1Payload):
+		return broken(ReasonBadRegister, "v1 takes a token of printable characters and, with the id, of at most %d bytes", maxV1Payload-1)
 	case d == Text && !isPlainText([]byte(r.Token)):
 		return broken(ReasonBadRegister, "token has control characters")
 	case d == Text && len(r.ID)+len(r.Token) > maxRegister-longestVerb:
@@ -166,6 +169,6 @@ func (s *Session) advanceRegister(now time.Time) {
 	}
 	if s.v1 != nil && s.v1.repeatAt != 0 && i >= s.v1.repeatAt {
 		s.v1.repeatAt = i.add(s.cfg.v1AckTimeout())
-		s.write(&message{kind: typeRegister, register: &Register{ID: s.id}})
+		s.write(&message{kind: typeRegister, register: s.v1.register})
 	}
 }

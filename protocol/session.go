@@ -44,7 +44,8 @@ type Session struct {
 
 	maxPayload int32 // for Send
 	window     uint16
-	malformed  uint8 // refused lines in a row
+	unasked    uint16 // see Unasked
+	malformed  uint8  // refused lines in a row
 	role       Role
 	dialect    Dialect
 	state      state
@@ -245,6 +246,15 @@ func (s *Session) InFlight() int {
 		return 0
 	}
 	return len(s.work.flights)
+}
+
+// Unasked returns how many messages have come since it was called before, modulo
+// 65,536, but for acks of what is in the window: all that the peer sends as fast
+// as it likes.
+func (s *Session) Unasked() int {
+	n := int(s.unasked)
+	s.unasked = 0
+	return n
 }
 
 // LastReceived returns when anything last came from the peer, at first the

@@ -6,7 +6,7 @@ import "bytes"
 // rest without a length. One read is meant to be one message; a read that
 // holds several is split where a type byte is followed by '#'.
 //
-//	01 23 id          REGISTER, id ends at NUL, CR, LF or the end
+//	01 23 id [token]  REGISTER, ends at NUL, CR, LF or the end
 //	02 23 'o' 'k'     REGISTER_ACK, 'e' 'r' when refused; "02 23 68" from a
 //	                  device answers a heartbeat
 //	03 23             HEARTBEAT
@@ -31,8 +31,9 @@ func cutV1(b []byte) (msg, rest []byte) {
 	return b, nil
 }
 
-// decodeV1 reads one message that cutV1 returned.
-func decodeV1(b []byte, role Role) (m message, err *wireError) {
+// decodeV1 reads one message that cutV1 returned. A REGISTER may have a token
+// where tokens says so (SPEC §3.1).
+func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
 	if !isV1Start(b) {
 		return m, broken(ReasonProtocolError, "not a v1 message")
 	}
@@ -43,14 +44,7 @@ func decodeV1(b []byte, role Role) (m message, err *wireError) {
 	body := b[2:]
 	switch m.kind {
 	case typeRegister:
-		id := body
-		if i := bytes.IndexAny(id, "\x00\r\n"); i >= 0 {
-			id = id[:i]
-		}
-		if !validID(id, maxClientID) {
-			return m, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
-		}
-		m.register = &Register{ID: string(id)}
+		m.register, err = decodeV1Register(body, tokens)
 	case typeRegisterAck:
 		if role == Server {
 			m.kind = typeHeartbeatAck // what the first client program sends
@@ -62,7 +56,35 @@ func decodeV1(b []byte, role Role) (m message, err *wireError) {
 	case typeData:
 		m.payload = body
 	}
-	return m, nil
+	return m, err
+}
+
+func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
+	if i := bytes.IndexAny(body, "\x00\r\n"); i >= 0 {
+		body = body[:i]
+	}
+	id, token, found := body, []byte(nil), false
+	if tokens {
+		id, token, found = bytes.Cut(body, []byte{' '})
+	}
+	switch {
+	case !validID(id, maxClientID):
+		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
+	case found && (len(body) > maxV1Payload || !validV1Token(token)):
+		return nil, broken(ReasonBadRegister, "token must be printable and, with the id, at most %d bytes", maxV1Payload-1)
+	}
+	return &Register{ID: string(id), Token: string(token)}, nil
+}
+
+// validV1Token reports whether token is 1 or more printable ASCII characters
+// without a space.
+func validV1Token[T string | []byte](token T) bool {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return false
+		}
+	}
+	return len(token) > 0
 }
 
 // appendV1 appends m as a v1 message. A REGISTER_ACK without accepted is a
@@ -72,7 +94,11 @@ func appendV1(b []byte, m *message) []byte {
 	b = append(b, m.kind, v1Mark)
 	switch m.kind {
 	case typeRegister:
-		return append(b, m.register.ID...)
+		b = append(b, m.register.ID...)
+		if m.register.Token != "" {
+			b = append(append(b, ' '), m.register.Token...)
+		}
+		return b
 	case typeRegisterAck:
 		if m.accepted == nil {
 			return append(b, "er"...)

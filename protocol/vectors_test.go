@@ -143,7 +143,7 @@ func decodeAny(dialect Dialect, b []byte) (m message, n int, err *wireError) {
 	case V1:
 		msg, _ := cutV1(b)
 		n = len(msg)
-		m, err = decodeV1(msg, Server)
+		m, err = decodeV1(msg, Server, false)
 	}
 	return m, n, err
 }

@@ -158,6 +158,7 @@ func (s *Session) acked(now time.Time, f *flight, m *message) {
 	}
 	s.land(f.seq, f.ephemeral)
 	s.push(e)
+	s.unasked-- // it counts when it is parsed
 }
 
 // AckData answers a KindData event: code is the verdict, result an answer of

@@ -7,12 +7,16 @@ import (
 	"time"
 )
 
-// Reasons for which a connection is refused before a byte is read.
+// Reasons for which a connection is refused before the device protocol begins,
+// beside those of the protocol.
 const (
 	refusedDraining          = "draining"
 	refusedMaxConns          = "max_connections"
 	refusedUnregistered      = "max_unregistered"
 	refusedUnregisteredPerIP = "max_unregistered_per_ip"
+	refusedMemory            = "memory_limit"
+	refusedAcceptRate        = "accept_rate"
+	refusedAcceptRatePerIP   = "accept_rate_per_ip"
 )
 
 // Back-off of the accept loop while the system has no more files or memory.
@@ -71,22 +75,36 @@ func (s *Server) pause(d time.Duration) bool {
 
 // welcome starts a connection, or refuses it where a limit is reached.
 func (s *Server) welcome(nc net.Conn) {
-	remote := addrPort(nc.RemoteAddr())
-	c := newConn(s, nc, remote, time.Now())
-	if reason := s.admit(c); reason != "" {
-		s.stats.refused.add(reason)
-		abandon(nc, true)
+	now, remote := time.Now(), addrPort(nc.RemoteAddr())
+	source, proxied := sourceOf(remote), s.isTrustedProxy(remote.Addr())
+	if proxied {
+		source = netip.Addr{} // the device's, which its header will tell
+	}
+	if reason := s.admit(source); reason != "" {
+		s.turnAway(nc, remote, reason)
 		return
 	}
 	s.stats.accepted.Add(1)
-	c.start()
+	p := &preamble{srv: s, base: nc, nc: nc, since: now, remote: remote, counted: true, source: source}
+	if s.cfg.TLS == nil && !proxied {
+		s.begin(p)
+		return
+	}
+	if s.enter(p) {
+		s.tasks.Go(p.run)
+	}
 }
 
-// admit takes c into the counts and the list, or says why not.
-func (s *Server) admit(c *conn) (refused string) {
+// admit takes one more connection into the counts, or says why not.
+func (s *Server) admit(source netip.Addr) (refused string) {
+	if s.memory.exhausted() {
+		return refusedMemory
+	}
+	if reason := s.limits.accept(source); reason != "" {
+		return reason
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	source := sourceOf(c.remote)
 	switch {
 	case s.closing:
 		return refusedDraining
@@ -99,16 +117,103 @@ func (s *Server) admit(c *conn) (refused string) {
 	}
 	s.open++
 	s.unregistered++
-	c.isUnregistered = true
-	if source.IsValid() {
-		s.perIP[source]++
+	s.countSource(source, +1)
+	return ""
+}
+
+// attribute counts a connection that came through a proxy under the address of
+// its device, or says why it is one too many from there.
+func (s *Server) attribute(p *preamble) (refused string) {
+	source := sourceOf(p.remote)
+	if !s.limits.acceptBehindProxy(source) {
+		return refusedAcceptRatePerIP
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if source.IsValid() && s.perIP[source] >= s.cfg.MaxUnregisteredPerIP {
+		return refusedUnregisteredPerIP
+	}
+	s.countSource(source, +1)
+	p.source = source
+	return ""
+}
+
+// turnAway refuses nc. A few at a time are told why and when to come back, in
+// the dialect that their first bytes show; the others, whose number is in the
+// attacker's hands, are cut off.
+func (s *Server) turnAway(nc net.Conn, remote netip.AddrPort, reason string) {
+	s.stats.refused.add(reason)
+	p := &preamble{srv: s, base: nc, nc: nc, remote: remote}
+	select {
+	case s.turningAway <- struct{}{}:
+	default:
+		abandon(nc, true)
+		return
+	}
+	if !s.enter(p) {
+		<-s.turningAway
+		return
+	}
+	s.tasks.Go(func() {
+		defer func() { <-s.turningAway }()
+		defer p.releaseInput()
+		p.tell(*overloaded())
+		abandon(nc, true)
+		s.leave(p)
+	})
+}
+
+// enter notes p, so that a closing server can cut it off; when that has begun p
+// is cut off and forgotten.
+func (s *Server) enter(p *preamble) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		abandon(p.base, true)
+		s.release(p)
+		return false
+	}
+	s.entering[p] = struct{}{}
+	return true
+}
+
+// leave forgets p, which has not led to a connection.
+func (s *Server) leave(p *preamble) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.entering, p)
+	s.release(p)
+}
+
+// release gives p's place back. s.mu is held.
+func (s *Server) release(p *preamble) {
+	if !p.counted {
+		return
+	}
+	p.counted = false
+	s.unregistered--
+	s.countSource(p.source, -1)
+	s.closed()
+}
+
+// join puts c into the list, with the place that p had, unless the server is
+// closing.
+func (s *Server) join(c *conn, p *preamble) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.entering, p)
+	if s.closing {
+		s.release(p)
+		return false
+	}
+	p.counted = false
+	c.isUnregistered = true
 	c.next = s.first
 	if s.first != nil {
 		s.first.prev = c
 	}
 	s.first = c
-	return ""
+	return true
 }
 
 // registered frees c's place among the unregistered.
@@ -125,11 +230,15 @@ func (s *Server) leaveUnregistered(c *conn) {
 	}
 	c.isUnregistered = false
 	s.unregistered--
-	source := sourceOf(c.remote)
+	s.countSource(sourceOf(c.remote.AddrPort()), -1)
+}
+
+// countSource counts unregistered connections of one source. s.mu is held.
+func (s *Server) countSource(source netip.Addr, by int) {
 	if !source.IsValid() {
 		return
 	}
-	if s.perIP[source]--; s.perIP[source] == 0 {
+	if s.perIP[source] += by; s.perIP[source] == 0 {
 		delete(s.perIP, source)
 	}
 }

@@ -10,7 +10,7 @@ type inbound struct {
 	n   int
 	err error // what ended the stream, nil while it goes on
 
-	next *inbound // in a connection's inbox the one before, in its input the one after
+	next *inbound // in a stream's inbox the one before, in its input the one after
 }
 
 var (
@@ -50,38 +50,16 @@ func (in *inbound) release() {
 // bytes is what was read.
 func (in *inbound) bytes() []byte { return in.buf[:in.n] }
 
-// put adds one read; only the read loop does.
-func (c *conn) put(in *inbound) {
-	c.waiting.Add(1)
-	in.next = c.inbox.Load()
-	for !c.inbox.CompareAndSwap(in.next, in) {
-		in.next = c.inbox.Load()
-	}
-}
-
-// nextInput is the oldest read that no turn has taken, nil for none. c.mu is
-// held.
-func (c *conn) nextInput() *inbound {
-	if c.input == nil {
-		for in := c.inbox.Swap(nil); in != nil; {
-			before := in.next
-			in.next, c.input = c.input, in
-			in = before
-		}
-	}
-	in := c.input
-	if in != nil {
-		c.input = in.next
-		c.waiting.Add(-1)
-	}
-	return in
-}
-
 // outbound is output on its way to the socket: buf[done:] is left to write.
 type outbound struct {
 	buf  []byte
 	done int
-	wr   rawWrite
+
+	// stalledAt is when the device is a slow consumer unless it takes more, in
+	// the server's nanoseconds; 0 where the flusher of a stream keeps the time.
+	stalledAt int64
+
+	wr rawWrite // of a stream
 }
 
 // keptOutput bounds the buffers that go back to the pool.
@@ -101,6 +79,6 @@ func (o *outbound) release() {
 	if cap(o.buf) > keptOutput {
 		return
 	}
-	o.buf, o.done = o.buf[:0], 0
+	o.buf, o.done, o.stalledAt = o.buf[:0], 0, 0
 	outboundPool.Put(o)
 }

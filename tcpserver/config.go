@@ -1,9 +1,12 @@
 package tcpserver
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -31,6 +34,8 @@ type Config struct {
 	Gateway  Gateway         // required
 	Wheel    *wheel.Wheel    // required, started; keeps the deadlines of all connections
 
+	Driver Driver // of plain TCP connections: DriverAuto
+
 	// OutputBudget bounds the bytes that are kept in memory for one device
 	// that reads slowly: 1 MiB. Beyond it deliveries wait in the store.
 	OutputBudget int
@@ -43,14 +48,52 @@ type Config struct {
 
 	MaxConns             int // open connections: the file limit less a reserve
 	MaxUnregistered      int // connections that have not registered yet: 4,096
-	MaxUnregisteredPerIP int // the same from one address (IPv6: /64), loopback excepted: 256
+	MaxUnregisteredPerIP int // the same from one address (IPv6: /64), loopback excepted: 1,024
+
+	AcceptRates    Rates // connections
+	HandshakeRates Rates // TLS handshakes
+	RegisterRates  Rates // REGISTERs that are asked of the gateway
+
+	// ClientMessageRate and ClientByteRate bound what one device sends, per
+	// second, acks of what it was sent excepted from the first; 0 = no bound.
+	// Ten seconds' worth may come at once. Who sends more is read more slowly,
+	// and is closed when that does not help.
+	ClientMessageRate, ClientByteRate int
+
+	// MemoryLimit is how many bytes the process may use before new
+	// connections are refused; 0 = no such limit. MemoryUsed measures them;
+	// nil asks the runtime.
+	MemoryLimit uint64
+	MemoryUsed  func() uint64
+
+	// TLS lets devices speak TLS on the same port; nil refuses a TLS hello.
+	// With TLSRequired nothing else is taken.
+	TLS         *tls.Config
+	TLSRequired bool
+
+	// ProxyTrusted are the addresses of proxies. A connection from there MUST
+	// begin with a PROXY header, v1 or v2, which tells the device's address;
+	// one from elsewhere must not.
+	ProxyTrusted []netip.Prefix
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
 	StoreCalls   int           // Connect and Received calls at once: 1,024
 	StoreTimeout time.Duration // of one such call: 10 s
 
 	Logger *slog.Logger // nil discards
+
+	kernel kernel // of the tests; nil = the system's, as Driver says
 }
+
+// Driver is a way to drive plain TCP connections. Other ones always have a
+// goroutine each.
+type Driver string
+
+const (
+	DriverAuto     Driver = "auto"     // epoll where it exists
+	DriverPortable Driver = "portable" // a goroutine for each connection
+	DriverEpoll    Driver = "epoll"    // events of the system; Linux only
+)
 
 func (c *Config) setDefaults() {
 	def := func(d *time.Duration, v time.Duration) {
@@ -63,15 +106,20 @@ func (c *Config) setDefaults() {
 			*n = v
 		}
 	}
+	def(&c.Protocol.RegisterTimeout, 10*time.Second) // as the protocol has it; it bounds the preamble, too
+	c.Driver = cmp.Or(c.Driver, DriverAuto)
 	num(&c.OutputBudget, 1<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
 	num(&c.MaxConns, maxConnsByFileLimit())
 	num(&c.MaxUnregistered, 4096)
-	num(&c.MaxUnregisteredPerIP, 256)
+	num(&c.MaxUnregisteredPerIP, 1024)
 	num(&c.Workers, max(8, 4*runtime.GOMAXPROCS(0)))
 	num(&c.StoreCalls, 1024)
 	def(&c.StoreTimeout, 10*time.Second)
+	if c.MemoryUsed == nil {
+		c.MemoryUsed = memoryInUse()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -84,11 +132,15 @@ const (
 	// maxInbox is how many reads may wait for a turn before reading pauses.
 	maxInbox = 4
 	// turnEvents is how many events one turn handles before other
-	// connections get theirs.
-	turnEvents = 64
+	// connections get theirs; a read counts as eventsPerRead.
+	turnEvents    = 64
+	eventsPerRead = 8
 	// lingerBytes is how much a closed connection's device may still send
 	// before it is cut off.
 	lingerBytes = 256 << 10
+	// maxTurningAway bounds the refused connections that are told why at a
+	// time; above it they are cut off. It is less where files are few.
+	maxTurningAway = 256
 	// lateness is how late a deadline may be seen before we suspect that this
 	// process was stalled, and read what has come before we judge silence.
 	lateness = 500 * time.Millisecond

@@ -5,15 +5,15 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
 )
 
-// conn is one socket and the protocol session on it, about 250 bytes beside
-// the session (a test keeps that). Everything below mu is guarded by it.
+// conn is one socket and the protocol session on it, 256 bytes beside the
+// session (a test keeps that). Everything below mu is guarded by it; the order
+// leaves no holes.
 //
 // Lock order: a gateway session's lock, then conn.mu, then the locks of the
 // worker queue, the wheel and the server. Nothing calls the gateway with
@@ -21,41 +21,39 @@ import (
 type conn struct {
 	// Fixed after construction.
 	srv    *Server
-	nc     net.Conn
-	raw    syscall.RawConn // nil where reads and writes have to block
-	remote netip.AddrPort
+	remote address
 
-	// Guarded by the server's mutex.
-	prev, next     *conn
-	isUnregistered bool // counted in the server's unregistered
+	isUnregistered bool             // counted in the server's unregistered; guarded by its mutex
+	life           lifeState        // how far the connection has ended; this and the next four by mu
+	cause          causeOfEnd       // why it cannot go on, causeNone while it can
+	flags          connFlags        //
+	dialect        protocol.Dialect // under which it is counted as online
+	pauses         uint8            // in a row, for sending too fast
 
-	nextTurn *conn // guarded by the worker queue
-
-	in *inbound // owned by the read loop; set only while there is data
-
-	turn    atomic.Uint32           // a turnState: whether somebody drives the session
-	inbox   atomic.Pointer[inbound] // what was read and no turn has taken yet
-	waiting atomic.Int32            // reads in inbox and input
-	deaf    atomic.Bool             // no more is to be read for now
+	prev, next *conn           // guarded by the server's mutex
+	nextTurn   *conn           // guarded by the worker queue
+	left       *protocol.Event // what the turn goes on with elsewhere; of whoever has the turn
+	turn       atomic.Uint32   // a turnState: whether somebody drives the session
+	ready      atomic.Uint32   // what a poller has told; 0 where there is none
 
 	timer wheel.Timer
 
 	mu                      sync.Mutex
+	tr                      transport
+	fd                      int32  // of a polled connection, and
+	generation              uint32 // what tells it from others that had fd; both fixed by start
 	proto                   *protocol.Session
-	input                   *inbound         // reads that a turn has taken and not handled yet, oldest first
-	gw                      session          // nil until registered
-	out                     *outbound        // what the flusher is writing; nil while nothing is left over
-	life                    lifeState        // how far the connection has ended
-	cause                   causeOfEnd       // why it cannot go on, causeNone while it can
-	flags                   connFlags        //
-	dialect                 protocol.Dialect // under which it is counted as online
-	discarded               int32            // bytes read while lingering
-	armed                   int64            // when the timer fires; 0 = not armed. This and the next two in the server's nanoseconds
-	hold                    int64            // no deadline is judged before; while lingering, when the socket is closed
-	lastOut                 int64            // when the socket last took something
+	gw                      session   // nil until registered
+	out                     *outbound // on its way to the socket; nil while nothing is left over
+	armed                   int64     // when the timer fires; 0 = not armed. This and the next three in the server's nanoseconds
+	hold                    int64     // no deadline is judged before; while lingering, when the socket is closed
+	lastOut                 int64     // when the socket last took something
+	expires                 int64     // when the credentials end; 0 = never
 	bytesIn                 uint64
 	bytesOut                uint64
 	messagesIn, messagesOut uint64
+	discarded               int32  // bytes read while lingering
+	debt                    micros // time that what it has sent should have taken, when it was last heard
 }
 
 // Turn states. A connection is in the worker queue at most once, and driven by
@@ -87,20 +85,20 @@ const (
 type connFlags uint8
 
 const (
-	flagReading      connFlags = 1 << iota // a read loop runs
-	flagRegistered                         // Accept was called
+	flagRegistered   connFlags = 1 << iota // Accept was called
 	flagWantWritable                       // a delivery was refused for the output budget
 	flagEnded                              // the gateway was told of the end, or is about to be
 	flagHalfClosed                         // our direction is shut down
 	flagDraining                           // closed as soon as nothing is in flight
 	flagGoodbye                            // the device has ended it and expects nothing
+	flagThrottled                          // nothing is read for a while: the device sends too fast
 )
 
 func (c *conn) is(f connFlags) bool { return c.flags&f != 0 }
 
-// newConn takes over nc. Its counts in the server are taken already.
+// newConn makes a connection of nc, which is its own from start on.
 func newConn(s *Server, nc net.Conn, remote netip.AddrPort, now time.Time) *conn {
-	c := &conn{srv: s, nc: nc, raw: rawConnOf(nc), remote: remote}
+	c := &conn{srv: s, tr: unstarted{nc}, remote: addressOf(remote)}
 	c.proto = protocol.NewServer(&s.cfg.Protocol, now)
 	s.cfg.Wheel.Init(&c.timer, c)
 	return c
@@ -110,8 +108,17 @@ func newConn(s *Server, nc net.Conn, remote netip.AddrPort, now time.Time) *conn
 func (c *conn) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.life == dead {
+		return // cut off meanwhile
+	}
+	nc := c.tr.netConn()
+	if c.srv.poll != nil && c.srv.poll.adopt(c, nc) {
+		c.tr = (*polled)(c)
+	} else {
+		c.tr = newStream(c, nc)
+	}
 	c.rearm()
-	c.resumeReading()
+	c.tr.listen()
 }
 
 // Fire is called by the wheel: a deadline may be due.
@@ -150,11 +157,21 @@ func (c *conn) deadline() (at int64, ok bool) {
 	if c.is(flagEnded) {
 		return 0, false
 	}
-	t, ok := c.proto.Deadline()
-	if !ok {
-		return 0, false
+	if t, due := c.proto.Deadline(); due {
+		at, ok = max(c.srv.nanos(t), c.hold), true
 	}
-	return max(c.srv.nanos(t), c.hold), true
+	if c.out != nil && c.out.stalledAt != 0 && (!ok || c.out.stalledAt < at) {
+		at, ok = c.out.stalledAt, true
+	}
+	if c.expires != 0 && (!ok || c.expires < at) {
+		at, ok = c.expires, true
+	}
+	if c.is(flagThrottled) {
+		if again := c.readsAgainAt(); !ok || again < at {
+			at, ok = again, true
+		}
+	}
+	return at, ok
 }
 
 // rearm sets the timer when the next deadline is earlier than the armed one. A
@@ -193,6 +210,6 @@ func (c *conn) shut() {
 	}
 	c.life = dead
 	c.srv.cfg.Wheel.Cancel(&c.timer)
-	abandon(c.nc, c.cause == causeSlow)
+	c.tr.close(c.cause == causeSlow)
 	c.srv.remove(c)
 }

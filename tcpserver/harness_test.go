@@ -18,10 +18,11 @@ import (
 	"github.com/longwire/longwire/internal/wheel"
 )
 
-// world is a server in a synctest bubble, with devices on pipes and a gateway
-// that writes down what it is told.
+// world is a server in a synctest bubble, with devices on connections in memory
+// and a gateway that writes down what it is told.
 type world struct {
 	*testing.T
+	sys   *simKernel // of polled connections; nil: devices are on pipes
 	srv   *Server
 	ln    *pipeListener
 	gw    *recorder
@@ -30,12 +31,24 @@ type world struct {
 	last  *device // that registered last
 }
 
-// inBubble runs f on a fresh world in virtual time and takes it down.
+// inBubble runs f in virtual time, once for each transport.
 func inBubble(t *testing.T, f func(w *world), options ...func(*Config)) {
+	t.Helper()
+	t.Run("stream", func(t *testing.T) { inBubbleOn(t, nil, f, options...) })
+	t.Run("polled", func(t *testing.T) { inBubbleOn(t, newSimKernel, f, options...) })
+}
+
+// inBubbleOn runs f on a fresh world and takes it down. Without a kernel the
+// connections are streams.
+func inBubbleOn(t *testing.T, sys func() *simKernel, f func(w *world), options ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, ln: newPipeListener(), gw: newRecorder(), wheel: wheel.New(0), start: time.Now()}
-		cfg := Config{Listener: w.ln, Wheel: w.wheel}
+		cfg := Config{Listener: w.ln, Wheel: w.wheel, Driver: DriverPortable}
+		if sys != nil {
+			w.sys = sys()
+			cfg.Driver, cfg.kernel = DriverAuto, w.sys
+		}
 		for _, o := range options {
 			o(&cfg)
 		}
@@ -79,8 +92,14 @@ func (w *world) dial() *device {
 // dialSilently connects a device that does not read.
 func (w *world) dialSilently(from string) *device {
 	w.Helper()
+	remote := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))
+	if w.sys != nil {
+		theirs, ours := w.sys.pair(remote)
+		w.ln.offer(theirs)
+		return &device{t: w.T, nc: ours, start: w.start}
+	}
 	ours, theirs := net.Pipe()
-	w.ln.offer(addressed{theirs, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))})
+	w.ln.offer(addressed{theirs, remote})
 	return &device{t: w.T, nc: ours, start: w.start}
 }
 
@@ -247,6 +266,7 @@ type recorder struct {
 	sessions map[string]*recorded
 
 	onConnect  func(h gateway.Hello) error
+	expiresAt  func(h gateway.Hello) time.Time // of the credentials; nil = never
 	onReceived func(ctx context.Context, payload string) error
 	onAcked    func(s *recorded, seq gateway.Seq)
 	onStart    func(s *recorded)
@@ -271,7 +291,11 @@ func (r *recorder) connect(ctx context.Context, h gateway.Hello, link gateway.Li
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sessions[s.id] = s
-	return s, gateway.Welcome{Session: gateway.SessionID("ses_" + s.id), Log: "log"}, nil
+	w := gateway.Welcome{Session: gateway.SessionID("ses_" + s.id), Log: "log"}
+	if r.expiresAt != nil {
+		w.ExpiresAt = r.expiresAt(h)
+	}
+	return s, w, nil
 }
 
 // said takes what was written down.
@@ -339,6 +363,23 @@ func (s *recorded) deliver(seq gateway.Seq, payload string) error {
 	s.link.Flush()
 	return err
 }
+
+// drivers are those that this system has.
+func drivers() []Driver {
+	if systemKernel() == nil {
+		return []Driver{DriverPortable}
+	}
+	return []Driver{DriverPortable, DriverEpoll}
+}
+
+// forEachDriver runs f on real sockets, once for each driver.
+func forEachDriver(t *testing.T, f func(t *testing.T, d func(*Config))) {
+	for _, d := range drivers() {
+		t.Run(string(d), func(t *testing.T) { f(t, drivenBy(d)) })
+	}
+}
+
+func drivenBy(d Driver) func(*Config) { return func(c *Config) { c.Driver = d } }
 
 // liveServer is a server on a real loopback socket, with its own wheel.
 func liveServer(t testing.TB, connect connector, options ...func(*Config)) *Server {

@@ -1,7 +1,6 @@
 package tcpserver
 
 import (
-	"crypto/tls"
 	"errors"
 	"time"
 
@@ -36,7 +35,7 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 // somebody else has the turn, who then looks again.
 func (c *conn) Flush() {
 	if c.turn.CompareAndSwap(turnIdle, turnRunning) {
-		c.drive(true)
+		c.drive(onWorker)
 		return
 	}
 	c.wantTurn()
@@ -107,7 +106,7 @@ func (c *conn) Stats() gateway.LinkStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := gateway.LinkStats{
-		RemoteAddr: c.remote,
+		RemoteAddr: c.remote.AddrPort(),
 		Dialect:    c.proto.Dialect().String(),
 		Transport:  "tcp",
 		LastSeen:   c.proto.LastReceived(),
@@ -115,7 +114,7 @@ func (c *conn) Stats() gateway.LinkStats {
 		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
 		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
 	}
-	if _, ok := c.nc.(*tls.Conn); ok {
+	if isTLS(c.tr.netConn()) {
 		s.Transport = "tls"
 	}
 	return s

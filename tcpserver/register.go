@@ -2,6 +2,8 @@ package tcpserver
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -15,6 +17,10 @@ import (
 func (c *conn) register(r *protocol.Register) {
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.StoreTimeout)
 	defer cancel()
+	if reason := c.srv.limits.register(sourceOf(c.remote.AddrPort())); reason != "" {
+		c.refuseAs(reason, *overloaded())
+		return
+	}
 	gw, welcome, err := c.srv.connect(ctx, c.hello(r), c)
 	if err != nil {
 		c.refuse(r, err)
@@ -27,6 +33,7 @@ func (c *conn) register(r *protocol.Register) {
 func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	transport, certificate := c.peer()
 	return gateway.Hello{
 		Client:  gateway.ClientID(r.ID),
 		Token:   r.Token,
@@ -35,8 +42,24 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 		Log:     gateway.LogID(r.Log),
 		LastSeq: gateway.Seq(r.LastSeq),
 		Dialect: c.proto.Dialect().String(),
-		Remote:  c.remote,
+		Remote:  c.remote.AddrPort(),
+
+		Transport:   transport,
+		Certificate: certificate,
 	}
+}
+
+// peer says how the device is connected, and which certificate it has proven to
+// hold; one that no client CA vouches for counts as none.
+func (c *conn) peer() (transport string, leaf *x509.Certificate) {
+	t, ok := c.tr.netConn().(*tls.Conn)
+	if !ok {
+		return "tcp", nil
+	}
+	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
+		leaf = chains[0][0]
+	}
+	return "tls", leaf
 }
 
 // accept puts the REGISTER_ACK into the output. The connection may have ended
@@ -46,6 +69,7 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	c.gw = gw
 	c.flags |= flagRegistered
 	c.dialect = c.proto.Dialect()
+	c.expires = c.srv.expiry(w.ExpiresAt)
 	c.srv.stats.online[c.dialect].Add(1)
 	if c.cause != causePanic {
 		c.proto.Accept(time.Now(), protocol.Registered{
@@ -56,10 +80,36 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	c.srv.registered(c)
 }
 
+// farAway is beyond what the wheel and a process have to do with: credentials
+// that end later do not end.
+const farAway = 100 * 365 * 24 * time.Hour
+
+// expiry is when a connection has to end whose credentials end at t, in the
+// server's nanoseconds; 0 for never.
+func (s *Server) expiry(t time.Time) int64 {
+	if t.IsZero() || time.Until(t) > farAway {
+		return 0
+	}
+	return max(s.nanos(t), 1) // what has ended already ends the connection now
+}
+
+// expiredRetry spreads the return of a fleet whose credentials end together.
+const expiredRetry = 5 * time.Second
+
+func credentialsExpired() protocol.Close {
+	return protocol.Close{Code: protocol.CloseCredentialsExpired, Reason: protocol.ReasonCredentialsExpired,
+		RetryAfter: randomUpTo(expiredRetry)}
+}
+
 func (c *conn) refuse(r *protocol.Register, err error) {
 	why := refusal(err)
-	c.srv.stats.refused.add(why.Reason)
 	c.srv.log.Info("registration refused", "client", r.ID, "remote", c.remote, "reason", why.Reason, "error", err)
+	c.refuseAs(why.Reason, why)
+}
+
+// refuseAs tells the device why and counts it.
+func (c *conn) refuseAs(counted string, why protocol.Close) {
+	c.srv.stats.refused.add(counted)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != causePanic {
@@ -70,6 +120,12 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 // overloadedRetry is the longest a device is told to wait when the store
 // cannot answer; each is told its own time.
 const overloadedRetry = 5 * time.Second
+
+// overloaded tells a device to come back, each at its own time.
+func overloaded() *protocol.Close {
+	return &protocol.Close{Code: protocol.CloseOverloaded, Reason: protocol.ReasonOverloaded,
+		RetryAfter: time.Second + rand.N(overloadedRetry)}
+}
 
 // refusal is the close that a Connect error stands for. A store that cannot
 // answer is an overload, not a no: the device comes back.

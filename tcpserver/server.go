@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,19 +25,25 @@ type Server struct {
 	ln      net.Listener
 	epoch   time.Time // nanos counts from here
 
-	workers    *workers
-	storeCalls chan struct{}   // one element for each call that waits for the store
-	tasks      sync.WaitGroup  // readers, flushers and slow turns of live connections
-	ctx        context.Context // of calls that wait for the store
-	cancel     context.CancelFunc
-	stats      counters
-	spread     atomic.Int64 // Drain's RetrySpread, nanoseconds
+	poll        *pollers // nil where connections are streams
+	workers     *workers
+	storeCalls  chan struct{}   // one element for each call that waits for the store
+	tasks       sync.WaitGroup  // readers, flushers and slow turns of live connections
+	ctx         context.Context // of calls that wait for the store
+	cancel      context.CancelFunc
+	stats       counters
+	limits      *limits
+	memory      memoryWatch
+	handshakes  chan struct{} // one element for each TLS handshake that computes
+	turningAway chan struct{} // one element for each refused connection that is told why
+	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
 
 	mu           sync.Mutex
 	first        *conn // ring through prev and next; nil when there is none
 	open         int
 	unregistered int
 	perIP        map[netip.Addr]int // unregistered, by source
+	entering     map[*preamble]struct{}
 	closing      bool
 	empty        chan struct{} // closed when closing and the last connection is gone
 	stopping     chan struct{} // closed when closing
@@ -53,27 +60,37 @@ func New(cfg Config) (*Server, error) {
 
 func newServer(cfg Config, connect connector) (*Server, error) {
 	cfg.setDefaults()
+	poll, err := pollersFor(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	ln := cfg.Listener
 	if ln == nil {
-		var err error
 		if ln, err = listen(cfg.Addr); err != nil {
 			return nil, fmt.Errorf("listen for devices: %w", err)
 		}
 	}
 	s := &Server{
-		cfg:        cfg,
-		log:        cfg.Logger,
-		connect:    connect,
-		ln:         ln,
-		epoch:      time.Now().Add(-time.Second), // so that 0 can mean none
-		workers:    newWorkers(),
-		storeCalls: make(chan struct{}, cfg.StoreCalls),
-		perIP:      make(map[netip.Addr]int),
-		empty:      make(chan struct{}),
-		stopping:   make(chan struct{}),
+		cfg:         cfg,
+		log:         cfg.Logger,
+		connect:     connect,
+		ln:          ln,
+		epoch:       time.Now().Add(-time.Second), // so that 0 can mean none
+		poll:        poll,
+		workers:     newWorkers(),
+		storeCalls:  make(chan struct{}, cfg.StoreCalls),
+		limits:      newLimits(&cfg),
+		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
+		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		turningAway: make(chan struct{}, min(maxTurningAway, max(8, cfg.MaxConns/64))),
+		perIP:       make(map[netip.Addr]int),
+		entering:    make(map[*preamble]struct{}),
+		empty:       make(chan struct{}),
+		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.tasks.Go(func() { s.memory.watch(s.ctx) })
 	s.workers.start(cfg.Workers)
 	return s, nil
 }
@@ -98,12 +115,16 @@ func (s *Server) Close() error {
 		c.cut(s.farewell())
 	}
 	<-s.empty
+	if s.poll != nil {
+		s.poll.stop()
+	}
 	s.workers.stop()
 	s.tasks.Wait()
 	return nil
 }
 
-// stopAccepting closes the listener; connections live on.
+// stopAccepting closes the listener and what is still in its preamble;
+// connections live on.
 func (s *Server) stopAccepting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +134,18 @@ func (s *Server) stopAccepting() {
 	s.closing = true
 	close(s.stopping)
 	s.ln.Close()
+	for p := range s.entering {
+		abandon(p.base, true) // which wakes it; it leaves by itself
+	}
 	if s.open == 0 {
+		close(s.empty)
+	}
+}
+
+// closed counts a connection as gone. s.mu is held.
+func (s *Server) closed() {
+	s.open--
+	if s.open == 0 && s.closing {
 		close(s.empty)
 	}
 }
@@ -143,10 +175,7 @@ func (s *Server) remove(c *conn) {
 	}
 	c.prev, c.next = nil, nil
 	s.leaveUnregistered(c)
-	s.open--
-	if s.open == 0 && s.closing {
-		close(s.empty)
-	}
+	s.closed()
 }
 
 // nanos is t as a small number; instant is the way back.

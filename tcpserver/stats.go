@@ -24,26 +24,34 @@ type Stats struct {
 	BytesOut      uint64
 	Malformed     uint64 // input that was refused while the connection went on
 	StaleAcks     uint64 // acks for nothing in the window
+	TLSHandshakes uint64 // that succeeded
+	Throttled     uint64 // times that reading paused because a device sent too fast
 	SlowConsumers uint64 // closed because they read too slowly
 	Panics        uint64 // bugs; each has closed one connection
 }
 
+// closedTLSHandshake is the end of a connection whose TLS handshake has failed.
+const closedTLSHandshake = "tls_handshake"
+
 // closeReasons are the label values of Stats.Closed; others count as "other".
 var closeReasons = []string{
 	protocol.ReasonShutdown, protocol.ReasonReplaced, protocol.ReasonKicked, protocol.ReasonHeartbeatTimeout,
-	protocol.ReasonRegisterTimeout, protocol.ReasonSlowConsumer, protocol.ReasonOverloaded,
-	protocol.ReasonUnauthorized, protocol.ReasonBlocked, protocol.ReasonIDInUse,
+	protocol.ReasonRegisterTimeout, protocol.ReasonSlowConsumer, protocol.ReasonOverloaded, protocol.ReasonRateExceeded,
+	protocol.ReasonCredentialsExpired, protocol.ReasonUnauthorized, protocol.ReasonBlocked, protocol.ReasonIDInUse,
 	protocol.ReasonProtocolError, protocol.ReasonFrameTooLarge, protocol.ReasonBadClientID,
 	protocol.ReasonBadRegister, protocol.ReasonNotRegistered, protocol.ReasonAlreadyRegistered,
 	protocol.ReasonInvalidUTF8, protocol.ReasonUnknownCommand, protocol.ReasonTooManyErrors,
 	protocol.ReasonInputOverflow, protocol.ReasonHTTPRequest, protocol.ReasonTLSUnsupported,
-	protocol.ReasonProxyUnexpected, protocol.ReasonClientClosed, protocol.ReasonConnectionLost,
+	protocol.ReasonProxyUnexpected, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
+	closedTLSHandshake, protocol.ReasonClientClosed, protocol.ReasonConnectionLost,
 	reasonInternal,
 }
 
 // refusedReasons are the label values of Stats.Refused.
 var refusedReasons = []string{
-	refusedDraining, refusedMaxConns, refusedUnregistered, refusedUnregisteredPerIP,
+	refusedDraining, refusedMaxConns, refusedUnregistered, refusedUnregisteredPerIP, refusedMemory,
+	refusedAcceptRate, refusedAcceptRatePerIP, refusedHandshakeRate, refusedHandshakeRatePerIP,
+	refusedRegisterRate, refusedRegisterRatePerIP, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
 	protocol.ReasonShutdown, protocol.ReasonOverloaded, protocol.ReasonUnauthorized,
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
 }
@@ -81,7 +89,7 @@ type counters struct {
 	accepted, acceptErrors              atomic.Uint64
 	bytesIn, bytesOut                   atomic.Uint64
 	malformed, staleAcks, slowConsumers atomic.Uint64
-	panics                              atomic.Uint64
+	panics, handshakes, throttled       atomic.Uint64
 	online                              [protocol.Text + 1]atomic.Int64
 	refused, closed                     tally
 }
@@ -103,6 +111,8 @@ func (s *Server) Stats() Stats {
 		BytesOut:      c.bytesOut.Load(),
 		Malformed:     c.malformed.Load(),
 		StaleAcks:     c.staleAcks.Load(),
+		TLSHandshakes: c.handshakes.Load(),
+		Throttled:     c.throttled.Load(),
 		SlowConsumers: c.slowConsumers.Load(),
 		Panics:        c.panics.Load(),
 	}

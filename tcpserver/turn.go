@@ -3,39 +3,94 @@ package tcpserver
 import (
 	"context"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/protocol"
 )
 
-var slowConsumer = protocol.Close{Code: protocol.CloseSlowConsumer, Reason: protocol.ReasonSlowConsumer}
+// turn is one goroutine's time with a connection.
+type turn struct {
+	place place
+	left  int // events, or as much reading, until other connections get theirs
+}
+
+// place is where a turn runs, and so how long a call to the gateway may take.
+type place uint8
+
+const (
+	onPoller    place = iota // other connections wait for this one: no call that may wait
+	onWorker                 // brief waits
+	onGoroutine              // of its own: any call
+)
+
+// callTime is how long the gateway may take over an event.
+func callTime(e *protocol.Event) place {
+	switch e.Kind {
+	case protocol.KindRegister, protocol.KindData:
+		return onGoroutine // it waits for the store
+	case protocol.KindAck, protocol.KindStaleAck, protocol.KindAckTimeout:
+		if !e.Ephemeral {
+			return onWorker // it may wait while the store's queue is full
+		}
+	}
+	return onPoller
+}
 
 // runTurn drives the connection until nothing is left to do. It runs on a
 // worker, and never twice at a time for one connection.
 func (c *conn) runTurn() {
 	c.turn.Store(turnRunning)
-	c.drive(true)
+	c.handleLeft()
+	c.drive(onWorker)
 }
 
 // drive handles events one by one: under the mutex the session says what is
-// next, without it the gateway is told. On a worker, an event that waits for
-// the store takes the rest of the turn to a goroutine of its own, and nothing
-// is read until that is done.
-func (c *conn) drive(onWorker bool) {
-	for range turnEvents {
-		e, ok := c.step()
-		switch {
-		case !ok:
+// next, without it the gateway is told. An event that may take longer than the
+// place allows takes the rest of the turn to where it may.
+func (c *conn) drive(where place) {
+	t := turn{where, turnEvents}
+	for {
+		e, ok := c.step(&t)
+		if !ok {
 			return
-		case onWorker && waitsForStore(e.Kind):
-			c.deaf.Store(true)
-			c.srv.tasks.Go(func() { c.driveSlowly(e) })
+		}
+		if needs := callTime(&e); needs > where {
+			c.leave(&e, needs)
 			return
 		}
 		c.handle(e)
 	}
-	c.yieldTurn() // the others first
+}
+
+// leave passes the turn on, with the event that it goes on with. Nothing is
+// read while that waits for the store.
+func (c *conn) leave(e *protocol.Event, to place) {
+	c.left = leftEvents.Get().(*protocol.Event)
+	*c.left = *e
+	if to == onWorker {
+		c.yieldTurn()
+		return
+	}
+	c.mu.Lock()
+	c.tr.pause()
+	c.mu.Unlock()
+	c.srv.tasks.Go(c.driveSlowly)
+}
+
+var leftEvents = sync.Pool{New: func() any { return new(protocol.Event) }}
+
+// handleLeft handles the event that the turn was left with, if there is one.
+func (c *conn) handleLeft() {
+	if c.left == nil {
+		return
+	}
+	e := *c.left
+	*c.left = protocol.Event{}
+	leftEvents.Put(c.left)
+	c.left = nil
+	c.handle(e)
 }
 
 // yieldTurn ends a turn before its end.
@@ -44,21 +99,17 @@ func (c *conn) yieldTurn() {
 	c.srv.workers.push(c)
 }
 
-// driveSlowly handles e and what follows it where waiting hurts nobody.
-func (c *conn) driveSlowly(e protocol.Event) {
+// driveSlowly goes on with a turn where waiting hurts nobody.
+func (c *conn) driveSlowly() {
 	c.srv.storeCalls <- struct{}{}
 	defer func() { <-c.srv.storeCalls }()
-	c.handle(e)
-	c.drive(false)
+	c.handleLeft()
+	c.drive(onGoroutine)
 }
 
-func waitsForStore(k protocol.EventKind) bool {
-	return k == protocol.KindRegister || k == protocol.KindData
-}
-
-// step returns the next event. When there is none the turn is over: the timer
-// is armed and reading goes on.
-func (c *conn) step() (e protocol.Event, ok bool) {
+// step returns the next event. When there is none the turn is over, and the
+// timer is armed and reading goes on; or others are due, and it goes on later.
+func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.panicked(v)
@@ -67,26 +118,32 @@ func (c *conn) step() (e protocol.Event, ok bool) {
 	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for {
+	for t.left > 0 {
 		c.turn.CompareAndSwap(turnAgain, turnRunning)
 		now := time.Now()
-		if e, ok := c.nextEvent(now); ok {
+		if e, ok := c.nextEvent(now, t); ok {
+			t.left--
 			if e.Kind == protocol.KindSent {
 				c.messagesOut++
 			}
 			return e, true
+		}
+		if t.left <= 0 {
+			break
 		}
 		c.rest(now)
 		if c.turn.CompareAndSwap(turnRunning, turnIdle) {
 			return protocol.Event{}, false
 		}
 	}
+	c.yieldTurn()
+	return protocol.Event{}, false
 }
 
 // nextEvent is what the gateway has to be told next. Input is taken when all
 // that came before is told. Output is written when nothing else is to be done,
 // so that what belongs together leaves together, and before a wait. c.mu is held.
-func (c *conn) nextEvent(now time.Time) (protocol.Event, bool) {
+func (c *conn) nextEvent(now time.Time, t *turn) (protocol.Event, bool) {
 	if c.is(flagEnded) {
 		return protocol.Event{}, false
 	}
@@ -95,12 +152,16 @@ func (c *conn) nextEvent(now time.Time) (protocol.Event, bool) {
 	}
 	for {
 		if e, ok := c.proto.Next(); ok {
-			if waitsForStore(e.Kind) || e.Kind == protocol.KindClosed {
+			if callTime(&e) == onGoroutine || e.Kind == protocol.KindClosed {
 				c.flush(now)
 			}
 			return e, true
 		}
-		if c.takeInput(now) {
+		if t.left > 0 && c.takeInput(now) {
+			t.left -= eventsPerRead
+			continue
+		}
+		if c.listensFirst(now) {
 			continue
 		}
 		c.advance(now)
@@ -119,6 +180,12 @@ func (c *conn) ownEvent(now time.Time) (protocol.Event, bool) {
 		c.flags &^= flagWantWritable
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
+	if c.expires != 0 && c.srv.nanos(now) >= c.expires {
+		c.expires = 0
+		c.proto.Close(now, credentialsExpired())
+		c.flush(now)
+		return c.proto.Next()
+	}
 	if c.is(flagDraining) && c.proto.InFlight() == 0 {
 		c.flags &^= flagDraining
 		c.proto.Close(now, c.srv.farewell())
@@ -128,24 +195,17 @@ func (c *conn) ownEvent(now time.Time) (protocol.Event, bool) {
 	return protocol.Event{}, false
 }
 
-// advance tells the session the time when a deadline is due. A deadline seen
-// much too late means that this process was stalled, and a paused reader that
-// we did not listen: then what has come meanwhile is read first. c.mu is held.
-func (c *conn) advance(now time.Time) {
+// listensFirst puts off what silence would mean when a deadline is seen much
+// too late, for this process was stalled, or when input was left where it is:
+// then what has come meanwhile is read first. c.mu is held.
+func (c *conn) listensFirst(now time.Time) bool {
 	t, ok := c.proto.Deadline()
-	if !ok || now.Before(t) {
-		return
+	if !ok || now.Before(t) || c.hold != 0 || !c.mayHaveMissedInput(now, t) {
+		return false
 	}
-	ns := c.srv.nanos(now)
-	if c.hold == 0 && c.mayHaveMissedInput(now, t) {
-		c.hold = ns + int64(lateness)
-		c.resumeReading()
-	}
-	if ns < c.hold {
-		return
-	}
-	c.hold = 0
-	c.proto.Advance(now)
+	c.hold = c.srv.nanos(now) + int64(lateness)
+	c.tr.look()
+	return true
 }
 
 // mayHaveMissedInput reports whether the device's silence, judged at a deadline
@@ -154,7 +214,34 @@ func (c *conn) mayHaveMissedInput(now, t time.Time) bool {
 	if c.cause != causeNone || now.Sub(c.proto.LastReceived()) < 2*lateness {
 		return false
 	}
-	return now.Sub(t) > lateness || !c.is(flagReading)
+	return now.Sub(t) > lateness || !c.tr.listening()
+}
+
+// advance tells the session the time when a deadline is due. c.mu is held.
+func (c *conn) advance(now time.Time) {
+	ns := c.srv.nanos(now)
+	c.judgeWriting(ns, now)
+	if t, ok := c.proto.Deadline(); !ok || now.Before(t) || ns < c.hold {
+		return
+	}
+	c.hold = 0
+	c.proto.Advance(now)
+}
+
+// judgeWriting ends the connection when its socket has taken nothing for too
+// long, also now. c.mu is held.
+func (c *conn) judgeWriting(ns int64, now time.Time) {
+	if !c.stalled(ns) {
+		return
+	}
+	c.tr.look()
+	if c.flush(now); c.stalled(ns) {
+		c.tooSlow(now)
+	}
+}
+
+func (c *conn) stalled(ns int64) bool {
+	return c.out != nil && c.out.stalledAt != 0 && c.out.stalledAt <= ns
 }
 
 // rest ends a turn: everything is told. c.mu is held.
@@ -162,7 +249,8 @@ func (c *conn) rest(now time.Time) {
 	if c.life == open && c.is(flagEnded) {
 		c.linger(now)
 	}
-	if c.life != open {
+	if c.life == lingering {
+		c.flush(now)
 		c.discardInput()
 	}
 	if c.life == lingering && c.lingered(now) {
@@ -171,7 +259,7 @@ func (c *conn) rest(now time.Time) {
 	if c.life == dead {
 		return
 	}
-	c.resumeReading()
+	c.tr.listen()
 	c.rearm()
 }
 
@@ -194,7 +282,7 @@ func (c *conn) lingered(now time.Time) bool {
 	}
 	if c.out == nil && !c.is(flagHalfClosed) {
 		c.flags |= flagHalfClosed
-		c.halfClose()
+		c.tr.closeWrite()
 	}
 	return false
 }

@@ -22,16 +22,16 @@ func rawConnOf(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// waitForInput waits until there is data or the end. ready is c.readReady, made
+// waitForInput waits until there is data or the end. ready is s.readReady, made
 // once so that waiting allocates nothing. It holds no buffer while it waits.
 // Nil: input has to wait.
-func (c *conn) waitForInput(ready func(fd uintptr) bool) *inbound {
-	if c.raw == nil {
-		return c.waitBlocking()
+func (s *stream) waitForInput(ready func(fd uintptr) bool) *inbound {
+	if s.raw == nil {
+		return s.waitBlocking()
 	}
-	err := c.raw.Read(ready)
-	in := c.in
-	c.in = nil
+	err := s.raw.Read(ready)
+	in := s.in
+	s.in = nil
 	if err != nil { // not of a read, but of the wait: we have closed the socket
 		in = takeSmall(nil, err)
 	}
@@ -39,9 +39,11 @@ func (c *conn) waitForInput(ready func(fd uintptr) bool) *inbound {
 }
 
 // readReady takes a buffer when there is something to read, and leaves it in
-// c.in. It runs on the stack of the wait and must stay shallow.
-func (c *conn) readReady(fd uintptr) bool {
-	if c.mustPause() {
+// s.in. It runs on the stack of the wait and must stay shallow. The read that
+// finds nothing, after each that did, cannot be spared: the end of the stream may
+// have come with the last data, and package net would not tell of it again.
+func (s *stream) readReady(fd uintptr) bool {
+	if s.mustPause() {
 		return true
 	}
 	in := takeLarge()
@@ -60,7 +62,7 @@ func (c *conn) readReady(fd uintptr) bool {
 		default:
 			in.n = n
 		}
-		c.in = in.fitted()
+		s.in = in.fitted()
 		return true
 	}
 }
@@ -98,21 +100,20 @@ func (w *rawWrite) try(fd uintptr) bool {
 	}
 }
 
-// tryWrite writes as much of o as the socket takes at once.
-func (c *conn) tryWrite(o *outbound) (n int, err error) {
-	if c.raw == nil {
+func (s *stream) write(o *outbound) (n int, err error) {
+	if s.raw == nil {
 		return 0, nil
 	}
-	return o.write(c.raw, o.wr.once)
+	return o.write(s.raw, o.wr.once)
 }
 
 // writeSome waits until the socket takes something of o. The write deadline
 // bounds the wait.
-func (c *conn) writeSome(o *outbound) (n int, err error) {
-	if c.raw == nil {
-		return c.writeBlocking(o)
+func (s *stream) writeSome(o *outbound) (n int, err error) {
+	if s.raw == nil {
+		return s.writeBlocking(o)
 	}
-	return o.write(c.raw, o.wr.wait)
+	return o.write(s.raw, o.wr.wait)
 }
 
 func (o *outbound) write(raw syscall.RawConn, f func(fd uintptr) bool) (int, error) {

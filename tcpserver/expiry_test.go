@@ -1,0 +1,106 @@
+package tcpserver
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"regexp"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/protocol"
+)
+
+// expiring gives devices credentials that end at d after the world's start.
+func expiring(w *world, d time.Duration) {
+	at := w.start.Add(d).Round(0) // a date from a token has no monotonic clock
+	w.gw.expiresAt = func(gateway.Hello) time.Time { return at }
+}
+
+func TestConnectionEndsWithItsCredentials(t *testing.T) {
+	inBubble(t, func(w *world) {
+		expiring(w, 25*time.Second)
+		d := w.register("d")
+		defer w.keepAlive()()
+		w.until(25*time.Second - 1)
+		w.wantSaid("d: start")
+		d.wantHeard("")
+		w.until(25*time.Second + tick)
+		w.wantSaid("d: closed credentials_expired")
+		if heard := d.heard(); !regexp.MustCompile(`^CLOSE 3006 [0-9]{1,4} credentials_expired\n$`).MatchString(heard) {
+			t.Errorf("device heard %q", heard)
+		}
+		if got := w.srv.Stats().Closed["credentials_expired"]; got != 1 {
+			t.Errorf("closed for credentials_expired = %d, want 1", got)
+		}
+		w.pass(10 * time.Second) // the rest of the socket's life
+	})
+}
+
+// A device that is silent has two deadlines; the earlier one counts.
+func TestHeartbeatGoesOnBeforeCredentialsEnd(t *testing.T) {
+	inBubble(t, func(w *world) {
+		expiring(w, time.Hour)
+		d := w.register("d")
+		w.until(10*time.Second + tick)
+		d.wantHeard("PING\n")
+		w.until(12*time.Second + 2*tick)
+		w.wantSaid("d: start", "d: closed heartbeat_timeout")
+	})
+}
+
+func TestCredentialsThatHaveEndedEndTheConnectionAtOnce(t *testing.T) {
+	inBubble(t, func(w *world) {
+		expiring(w, -time.Hour)
+		d := w.dial()
+		d.say("REGISTER d")
+		w.wantSaid("d: start", "d: closed credentials_expired")
+		w.pass(10 * time.Second)
+	})
+}
+
+// A certificate may say that it never ends (RFC 5280 §4.1.2.5: 9999).
+func TestCredentialsThatEndInThousandsOfYearsDoNotEnd(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.gw.expiresAt = func(gateway.Hello) time.Time { return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }
+		d := w.register("d")
+		defer w.keepAlive()()
+		w.until(20 * time.Second)
+		d.wantOpen()
+		w.wantSaid("d: start")
+	})
+}
+
+// What a draining connection still waits for does not prolong its credentials.
+func TestCredentialsEndWithADeliveryInFlight(t *testing.T) {
+	inBubble(t, func(w *world) {
+		expiring(w, 5*time.Second)
+		w.gw.onStart = func(s *recorded) { s.deliver(1, "hello") }
+		w.register("d")
+		w.until(5*time.Second + tick)
+		w.wantSaid("d: start", "d: sent 1", "d: closed credentials_expired")
+		w.pass(10 * time.Second)
+	})
+}
+
+func TestGatewayIsToldOfTheTransport(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var got gateway.Hello
+		w.gw.onConnect = func(h gateway.Hello) error { got = h; return nil }
+		w.register("d")
+		if got.Transport != "tcp" || got.Certificate != nil || got.Remote.String() != "192.0.2.1:1000" {
+			t.Errorf("hello is %q, %v from %v", got.Transport, got.Certificate, got.Remote)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // a certificate that nobody has verified is none
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		c := &conn{tr: unstarted{tls.Server(ours, &tls.Config{})}, proto: protocol.NewServer(nil, time.Now())}
+		if transport, leaf := c.peer(); transport != "tls" || leaf != (*x509.Certificate)(nil) {
+			t.Errorf("peer is %q with %v", transport, leaf)
+		}
+	})
+}

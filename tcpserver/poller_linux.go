@@ -1,0 +1,140 @@
+package tcpserver
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// systemKernel returns the kernel that connections are polled with, nil on
+// systems where there is none.
+func systemKernel() kernel { return linux{} }
+
+// linux is the kernel by way of epoll. Events are edge-triggered: a socket is
+// registered once for all that can happen to it, and costs no system call
+// beyond its reads and writes.
+type linux struct{}
+
+// adopt duplicates the descriptor, for package net gives none away. Both name
+// the same open socket, so its options and its not blocking stay.
+func (linux) adopt(nc net.Conn) (fd int32, ok bool) {
+	tcp, isTCP := nc.(*net.TCPConn)
+	if !isTCP {
+		return -1, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return -1, false
+	}
+	n := -1
+	if raw.Control(func(old uintptr) { n, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }) != nil || err != nil {
+		return -1, false
+	}
+	return int32(n), true
+}
+
+func (linux) read(fd int32, p []byte) (int, error)  { return retry(syscall.Read, fd, p) }
+func (linux) write(fd int32, p []byte) (int, error) { return retry(syscall.Write, fd, p) }
+
+// retry repeats a call that a signal has interrupted. The calls are those of
+// package syscall because the race detector knows them from package net.
+func retry(call func(fd int, p []byte) (int, error), fd int32, p []byte) (int, error) {
+	for {
+		n, err := call(int(fd), p)
+		switch err {
+		case nil:
+			return n, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, errWouldBlock
+		default:
+			return 0, err
+		}
+	}
+}
+
+func (linux) closeWrite(fd int32) { unix.Shutdown(int(fd), unix.SHUT_WR) }
+
+func (linux) close(fd int32, reset bool) {
+	if reset {
+		unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(int(fd))
+}
+
+// epollQueue is an epoll instance whose own readiness package os waits for, so
+// that the goroutine holds no thread while it waits.
+type epollQueue struct {
+	fd   int
+	file *os.File // owns fd
+	raw  syscall.RawConn
+}
+
+func (linux) newQueue() (eventQueue, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // so that package os polls it
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	q := &epollQueue{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
+	q.raw, err = q.file.SyscallConn()
+	if err == nil {
+		err = q.file.SetReadDeadline(time.Time{}) // only a file that is polled has one
+	}
+	if err != nil {
+		q.file.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+func (q *epollQueue) watch(fd int32, generation uint32) error {
+	return unix.EpollCtl(q.fd, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Fd:     fd, Pad: int32(generation),
+	})
+}
+
+// run handles events inside of one raw Read that goes on until the file is
+// closed. Between two looks at the instance nothing is reset: an event after
+// the first, which has seen all before, leads to the second.
+func (q *epollQueue) run(tell func(fd int32, generation, bits uint32)) {
+	events := make([]unix.EpollEvent, 128)
+	q.raw.Read(func(uintptr) bool {
+		for {
+			n, err := unix.EpollWait(q.fd, events, 0)
+			for _, e := range events[:max(n, 0)] {
+				tell(e.Fd, uint32(e.Pad), readiness(e.Events))
+			}
+			if n < len(events) && err != unix.EINTR {
+				return false
+			}
+		}
+	})
+}
+
+// readiness translates epoll's bits. After an error both directions have
+// something to tell.
+func readiness(events uint32) (bits uint32) {
+	if events&unix.EPOLLIN != 0 {
+		bits |= canRead
+	}
+	if events&unix.EPOLLOUT != 0 {
+		bits |= canWrite
+	}
+	if events&unix.EPOLLRDHUP != 0 {
+		bits |= canRead | hangUp
+	}
+	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		bits |= canRead | canWrite | hangUp
+	}
+	return bits
+}
+
+func (q *epollQueue) close() { q.file.Close() }

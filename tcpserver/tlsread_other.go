@@ -1,0 +1,9 @@
+//go:build !unix
+
+package tcpserver
+
+// Never called: rawConnOf finds no descriptor here.
+
+func (u *underTLS) waitReadable() bool { return false }
+
+func (u *underTLS) readNow([]byte) (int, error) { return 0, errWouldWait }
