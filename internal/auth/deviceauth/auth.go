@@ -1,0 +1,298 @@
+package deviceauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Config says who may register. The zero value lets everybody in.
+type Config struct {
+	SharedToken string // one for all devices; "" = none
+
+	TokensFile string // tokens of devices (see TokenEntry); "" = none
+
+	JWTKeys     string        // file or directory of keys (see LoadKeys); "" = no signed tokens
+	JWTIssuer   string        // iss that a token must have; "" = any
+	JWTAudience string        // aud that a token must have; "" = any
+	JWTLeeway   time.Duration // by which clocks may differ; 0 = none
+
+	CertificateID CertificateRule // which name of a certificate is the id
+
+	Hook HookConfig // zero = nobody is asked
+
+	// RequireAll asks for each kind of credential that is configured: the
+	// certificate, one of the tokens and the hook's consent. Otherwise one of
+	// them is enough.
+	RequireAll bool
+
+	Unknown  UnknownPolicy
+	Patterns []string // of ids, as path.Match has them, for UnknownPattern
+	// Known reports whether the store remembers a client; required for UnknownListed.
+	Known func(gateway.ClientID) (bool, error)
+
+	// FailuresPerMinute bounds the refused registrations from one source (an
+	// IPv4 address or an IPv6 /64, loopback excepted), a minute's worth of them
+	// at once. Beyond it nothing is looked at. 0 = no bound.
+	FailuresPerMinute int
+
+	Logger *slog.Logger // nil discards
+}
+
+// UnknownPolicy is what happens to a device whose id no credential is bound to.
+type UnknownPolicy string
+
+const (
+	// UnknownAuto lets it in when the shared token did, and when nothing at all
+	// is configured.
+	UnknownAuto    UnknownPolicy = "auto"
+	UnknownOpen    UnknownPolicy = "open"    // it may register
+	UnknownListed  UnknownPolicy = "listed"  // it may when its id is in the store or in the token file
+	UnknownPattern UnknownPolicy = "pattern" // it may when its id matches one of Patterns
+)
+
+// Authenticator decides. All methods may be called from any goroutine.
+type Authenticator struct {
+	cfg    Config
+	log    *slog.Logger
+	shared [sha256.Size]byte // of cfg.SharedToken
+
+	tokens atomic.Pointer[tokenSet] // nil without TokensFile
+	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
+	hook   *hook                    // nil without a URL
+
+	penalties *penalties
+	knocks    knocks
+	stats     counters
+
+	files  []*watched
+	stop   context.CancelFunc
+	ctx    context.Context
+	owned  sync.WaitGroup // the watcher, and the hook's calls
+	reload sync.Mutex     // one look at the files at a time
+}
+
+// New reads the files. Start keeps an eye on them; Close ends that.
+func New(cfg Config) (*Authenticator, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Unknown == "" {
+		cfg.Unknown = UnknownAuto
+	}
+	if cfg.Unknown == UnknownListed && cfg.Known == nil {
+		return nil, errors.New("deviceauth: Config.Known is required to know listed devices")
+	}
+	for _, p := range cfg.Patterns {
+		if err := checkPattern(p); err != nil {
+			return nil, err
+		}
+	}
+	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
+		penalties: newPenalties(cfg.FailuresPerMinute), knocks: newKnocks()}
+	a.stats.init()
+	a.ctx, a.stop = context.WithCancel(context.Background())
+	if cfg.Hook.URL != "" {
+		h, err := newHook(a.ctx, &a.owned, cfg.Hook, cfg.Logger)
+		if err != nil {
+			return nil, err
+		}
+		a.hook = h
+	}
+	if cfg.TokensFile != "" {
+		a.files = append(a.files, &watched{name: cfg.TokensFile, load: a.loadTokens})
+	}
+	if cfg.JWTKeys != "" {
+		a.files = append(a.files, &watched{name: cfg.JWTKeys, load: a.loadKeys})
+	}
+	for _, f := range a.files {
+		if err := f.first(); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *Authenticator) loadTokens() error {
+	set, err := readTokenSet(a.cfg.TokensFile)
+	if err != nil {
+		return err
+	}
+	a.tokens.Store(set)
+	a.log.Info("device tokens loaded", "file", a.cfg.TokensFile, "tokens", len(set.byHash))
+	return nil
+}
+
+func (a *Authenticator) loadKeys() error {
+	keys, err := LoadKeys(a.cfg.JWTKeys)
+	if err != nil {
+		return err
+	}
+	a.keys.Store(keys)
+	a.log.Info("keys of signed device tokens loaded", "file", a.cfg.JWTKeys, "keys", len(keys.keys), "ignored", keys.Ignored)
+	return nil
+}
+
+// Authenticate implements gateway.Config.Authenticate. It waits for nothing but
+// the hook and the store.
+func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
+	source := sourceOf(h.Remote)
+	if wait := a.penalties.wait(source, time.Now()); wait > 0 {
+		a.stats.add(MethodNone, ReasonThrottled)
+		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable, RetryAfter: wait,
+			Message: "too many registrations from this address were refused"}
+	}
+	v := a.decide(ctx, &h)
+	a.stats.add(v.method, v.reason)
+	switch {
+	case v.accepted():
+		a.knocks.forget(h.Client)
+		if a.hook != nil && a.cfg.Hook.Monitor {
+			a.hook.watch(&h)
+		}
+		return gateway.Grant{ExpiresAt: v.expires}, nil
+	case v.unknown():
+		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
+			Message: "nobody could tell whether the device may register", Cause: errors.New(string(v.reason))}
+	}
+	now := time.Now()
+	a.penalties.add(source, now)
+	a.knocks.add(&h, source, v.reason, now)
+	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)
+}
+
+// decide is the policy: what is asked of this id, and whether that is enough.
+// Where every device has a token, an id that has none goes the same way as a
+// wrong token does, so that the time tells nobody which ids there are.
+func (a *Authenticator) decide(ctx context.Context, h *gateway.Hello) verdict {
+	v := verdict{method: MethodNone, reason: ReasonAccepted}
+	covered := a.covers(h.Client)
+	if covered || a.cfg.TokensFile != "" && a.cfg.Unknown == UnknownAuto {
+		v = a.credentials(ctx, h)
+		switch {
+		case !v.accepted() && !covered:
+			return refused(MethodNone, ReasonUnknownDevice)
+		case !v.accepted() || v.bound:
+			return v
+		}
+	}
+	return a.admit(h.Client, v)
+}
+
+// covers reports whether a credential is asked of id.
+func (a *Authenticator) covers(id gateway.ClientID) bool {
+	return a.cfg.SharedToken != "" || a.cfg.JWTKeys != "" || a.cfg.CertificateID.asks() || a.asksHook() ||
+		a.tokens.Load().covers(id)
+}
+
+func (a *Authenticator) asksHook() bool { return a.hook != nil && !a.cfg.Hook.Monitor }
+
+// asksToken reports whether one of the forms of a token is configured.
+func (a *Authenticator) asksToken() bool {
+	return a.cfg.SharedToken != "" || a.cfg.TokensFile != "" || a.cfg.JWTKeys != ""
+}
+
+// admit is the policy for an id that nothing is bound to. v is what has let it
+// in so far.
+func (a *Authenticator) admit(id gateway.ClientID, v verdict) verdict {
+	ok := false
+	switch a.cfg.Unknown {
+	case UnknownOpen:
+		ok = true
+	case UnknownPattern:
+		ok = matchesAny(a.cfg.Patterns, id)
+	case UnknownListed:
+		if ok = a.tokens.Load().covers(id); !ok {
+			known, err := a.cfg.Known(id)
+			if err != nil {
+				return verdict{method: v.method, reason: ReasonStore}
+			}
+			ok = known
+		}
+	default:
+		ok = v.method == MethodShared || a.cfg.TokensFile == ""
+	}
+	if !ok {
+		return verdict{method: v.method, reason: ReasonUnknownDevice}
+	}
+	return v
+}
+
+// credentials looks at what the device has shown.
+func (a *Authenticator) credentials(ctx context.Context, h *gateway.Hello) verdict {
+	if a.cfg.RequireAll {
+		return a.allCredentials(ctx, h)
+	}
+	return a.anyCredential(ctx, h)
+}
+
+// anyCredential takes the first that is enough, the cheap ones before the hook.
+// A certificate that names somebody else is a refusal, whatever else there is:
+// the device has proven to be another one.
+func (a *Authenticator) anyCredential(ctx context.Context, h *gateway.Hello) verdict {
+	v := refused(MethodNone, ReasonNoCredentials)
+	if a.cfg.CertificateID.asks() && h.Certificate != nil {
+		return a.cfg.CertificateID.check(h)
+	}
+	if a.asksToken() && h.Token != "" {
+		if v = a.token(h); v.accepted() {
+			return v
+		}
+	}
+	if a.asksHook() {
+		return a.hook.ask(ctx, h)
+	}
+	return v
+}
+
+// allCredentials wants each kind; the grant ends with the first of them.
+func (a *Authenticator) allCredentials(ctx context.Context, h *gateway.Hello) verdict {
+	all := verdict{method: MethodNone, reason: ReasonAccepted}
+	if a.cfg.CertificateID.asks() {
+		if all = all.and(a.cfg.CertificateID.check(h)); !all.accepted() {
+			return all
+		}
+	}
+	if a.asksToken() {
+		if all = all.and(a.token(h)); !all.accepted() {
+			return all
+		}
+	}
+	if a.asksHook() {
+		all = all.and(a.hook.ask(ctx, h))
+	}
+	return all
+}
+
+// token looks at the one token that a device can present, in each form that
+// is configured and that it may have.
+func (a *Authenticator) token(h *gateway.Hello) verdict {
+	if h.Token == "" {
+		return refused(MethodNone, ReasonNoCredentials)
+	}
+	v := refused(MethodShared, ReasonWrongToken)
+	if a.cfg.SharedToken == "" {
+		v = refused(MethodToken, ReasonWrongToken)
+	}
+	if tokens := a.tokens.Load(); tokens != nil && WellFormed(h.Token) {
+		v = tokens.check(h.Token, h.Client, time.Now())
+	} else if keys := a.keys.Load(); keys != nil && looksSigned(h.Token) {
+		v = a.checkSigned(keys, h)
+	}
+	if v.accepted() || a.cfg.SharedToken == "" {
+		return v
+	}
+	got := sha256.Sum256([]byte(h.Token))
+	if subtle.ConstantTimeCompare(got[:], a.shared[:]) == 1 {
+		return verdict{method: MethodShared, reason: ReasonAccepted}
+	}
+	return v
+}

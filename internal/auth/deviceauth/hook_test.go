@@ -1,0 +1,369 @@
+package deviceauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// service is an auth hook.
+type service struct {
+	*httptest.Server
+	calls atomic.Int64
+
+	mu     sync.Mutex
+	status int
+	body   string
+	last   Question
+	header http.Header
+	block  chan struct{} // when not nil an answer waits for its closing
+}
+
+func startService(t *testing.T, status int, body string) *service {
+	t.Helper()
+	s := &service{status: status, body: body}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.calls.Add(1)
+	b, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	json.Unmarshal(b, &s.last)
+	s.header = r.Header
+	status, body, block := s.status, s.body, s.block
+	s.mu.Unlock()
+	if block != nil {
+		select {
+		case <-block:
+		case <-r.Context().Done():
+		}
+	}
+	if status == http.StatusFound {
+		w.Header().Set("Location", body)
+	}
+	w.WriteHeader(status)
+	io.WriteString(w, body)
+}
+
+func (s *service) answers(status int, body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.body = status, body
+}
+
+func (s *service) wantCalls(t *testing.T, want int64) {
+	t.Helper()
+	if n := s.calls.Swap(0); n != want {
+		t.Errorf("the hook was asked %d times, want %d", n, want)
+	}
+}
+
+func TestHookDecides(t *testing.T) {
+	s := startService(t, 200, `{"allow":true,"expires_in":3600,"more":"later"}`)
+	d := open(t, Config{Hook: HookConfig{URL: s.URL + "/auth?tenant=7", Secret: "hook-secret"}})
+	c := leaf(t, time.Now().Add(time.Hour))
+	h := with(hello("meter-1", "tok"), c)
+	h.Labels, h.Groups = map[string]string{"model": "x2"}, []string{"fleet"}
+	g, err := d.knock(h)
+	if left := time.Until(g.ExpiresAt); err != nil || left < 59*time.Minute || left > time.Hour {
+		t.Errorf("a yes for an hour: %v, %v", g.ExpiresAt, err)
+	}
+	want := Question{Client: "meter-1", Token: "tok", Remote: "192.0.2.7", Dialect: "v2", Transport: "tls",
+		Certificate: &CertificateFacts{Subject: "CN=meter-1", Fingerprint: fmt.Sprintf("%x", sha256.Sum256([]byte("raw")))},
+		Labels:      map[string]string{"model": "x2"}, Groups: []string{"fleet"}}
+	if diff := cmp.Diff(want, s.last); diff != "" {
+		t.Errorf("the hook was asked (-want +got):\n%s", diff)
+	}
+	if got := s.header.Get("Authorization"); got != "Bearer hook-secret" || s.header.Get("Content-Type") != "application/json" {
+		t.Errorf("headers are %v", s.header)
+	}
+	s.answers(200, `{"allow":true}`)
+	d.wantIn(hello("meter-2", ""), time.Time{})
+	s.answers(200, `{"allow":false}`)
+	d.wantOut(hello("meter-2", ""), MethodHook, ReasonDenied)
+	s.answers(403, `no`)
+	d.wantOut(hello("meter-2", ""), MethodHook, ReasonDenied)
+}
+
+// What is no answer lets nobody in: the device comes back.
+func TestHookFailsClosed(t *testing.T) {
+	elsewhere := startService(t, 200, `{"allow":true}`)
+	s := startService(t, 200, "")
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"empty":          {200, ""},
+		"not JSON":       {200, "yes"},
+		"says nothing":   {200, "{}"},
+		"null":           {200, `{"allow":null}`},
+		"text":           {200, `{"allow":"true"}`},
+		"negative time":  {200, `{"allow":true,"expires_in":-1}`},
+		"too large":      {200, `{"allow":true}` + strings.Repeat(" ", maxAnswer)},
+		"error":          {500, `{"allow":true}`},
+		"not found":      {404, `{"allow":true}`},
+		"a redirect":     {302, elsewhere.URL},
+		"something else": {204, ""},
+	} {
+		d := open(t, Config{Hook: HookConfig{URL: s.URL}})
+		s.answers(c.status, c.body)
+		t.Run(name, func(t *testing.T) { (&door{d.Authenticator, t, d.log}).wantLater(hello("m", ""), ReasonHookFailed) })
+	}
+	elsewhere.wantCalls(t, 0) // the redirect was not followed
+	s.Close()
+	open(t, Config{Hook: HookConfig{URL: s.URL}}).wantLater(hello("m", ""), ReasonHookFailed)
+}
+
+// An answer without an end is not read to its end.
+func TestHookThatNeverStopsTalking(t *testing.T) {
+	const much = 64 << 20
+	var sent atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for chunk := bytes.Repeat([]byte(" "), 64<<10); sent.Load() < much; {
+			n, err := w.Write(chunk)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}))
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Minute}})
+	d.wantLater(hello("m", ""), ReasonHookFailed)
+	s.Close() // waits for the handler
+	if n := sent.Load(); n >= much {
+		t.Errorf("%d bytes were taken", n)
+	}
+}
+
+func TestHookThatDoesNotAnswerInTime(t *testing.T) {
+	s := startService(t, 200, `{"allow":true}`)
+	s.block = make(chan struct{})
+	defer close(s.block)
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: 20 * time.Millisecond}})
+	d.wantLater(hello("m", ""), ReasonHookFailed)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	slow := open(t, Config{Hook: HookConfig{URL: s.URL, Timeout: time.Minute}})
+	if _, err := slow.Authenticate(ctx, hello("m", "")); err == nil {
+		t.Error("a caller who has left was answered")
+	}
+}
+
+func TestHooksAnswersAreRemembered(t *testing.T) {
+	s := startService(t, 200, `{"allow":true,"expires_in":60}`)
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, AllowTTL: time.Hour, DenyTTL: time.Hour}})
+	first, err := d.knock(hello("m", "tok"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.answers(200, `{"allow":false}`)
+	d.wantIn(hello("m", "tok"), first.ExpiresAt) // not a minute from now: from the answer
+	s.wantCalls(t, 1)
+	d.wantOut(hello("m", "other"), MethodHook, ReasonDenied) // another input is another question
+	d.wantOut(hello("m", "other"), MethodHook, ReasonDenied)
+	s.wantCalls(t, 1)
+	s.answers(500, "")
+	d.wantLater(hello("m", "third"), ReasonHookFailed)
+	d.wantLater(hello("m", "third"), ReasonHookFailed) // a failure is not remembered
+	s.wantCalls(t, 2)
+	if st := d.Stats().Hook; st.CacheHits != 2 || st.Cached != 2 {
+		t.Errorf("hits %d, cached %d; want 2, 2", st.CacheHits, st.Cached)
+	}
+	for key := range d.hook.cache.byKey {
+		if strings.Contains(string(key[:]), "tok") || key == sha256.Sum256(body(&gateway.Hello{Client: "m"})) {
+			t.Error("a key of the cache shows what was asked")
+		}
+	}
+}
+
+func TestRememberedAnswersEnd(t *testing.T) {
+	c := newAnswerCache(2)
+	now := time.Unix(1e9, 0)
+	yes := verdict{method: MethodHook, reason: ReasonAccepted}
+	c.put(cacheKey{1}, yes, now.Add(time.Minute))
+	if _, ok := c.get(cacheKey{1}, now.Add(time.Minute-1)); !ok {
+		t.Error("forgotten before its time")
+	}
+	if _, ok := c.get(cacheKey{1}, now.Add(time.Minute)); ok {
+		t.Error("remembered beyond its time")
+	}
+	short := yes
+	short.expires = now.Add(time.Second)
+	c.put(cacheKey{2}, short, now.Add(time.Minute))
+	if _, ok := c.get(cacheKey{2}, now.Add(time.Second)); ok {
+		t.Error("a yes outlives its grant")
+	}
+	for i := range byte(3) {
+		c.put(cacheKey{10 + i}, yes, now.Add(time.Hour))
+		c.get(cacheKey{10}, now) // used, so it stays
+	}
+	_, first := c.get(cacheKey{10}, now)
+	_, second := c.get(cacheKey{11}, now)
+	if !first || second || c.len() != 2 || len(c.byKey) != 2 {
+		t.Errorf("the used one %v, the other %v, %d entries; want true, false, 2", first, second, c.len())
+	}
+}
+
+// Devices that ask the same at the same time are one question; those beyond
+// what may be asked at once are told to come back at once.
+func TestHookIsNotOverrun(t *testing.T) {
+	s := startService(t, 200, `{"allow":true}`)
+	s.block = make(chan struct{})
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, Concurrency: 2, Timeout: 30 * time.Second, AllowTTL: time.Hour}})
+	var same sync.WaitGroup
+	for range 20 {
+		same.Go(func() {
+			if _, err := d.knock(hello("m-0", "tok")); err != nil {
+				t.Errorf("one of many that ask the same: %v", err)
+			}
+		})
+	}
+	for i := range 3 { // one is under way as well, two wait for their turn
+		same.Go(func() {
+			if _, err := d.knock(hello(fmt.Sprint("m-", i+1), "tok")); err != nil {
+				t.Errorf("one of those who wait for their turn: %v", err)
+			}
+		})
+	}
+	flights := func() int {
+		d.hook.mu.Lock()
+		defer d.hook.mu.Unlock()
+		return len(d.hook.flights)
+	}
+	eventually(t, "four questions", func() bool { return flights() == 4 && s.calls.Load() == 2 })
+	d.wantLater(hello("m-9", "tok"), ReasonHookBusy)
+	if n := s.calls.Load(); n != 2 {
+		t.Errorf("%d calls at once, want 2", n)
+	}
+	close(s.block)
+	same.Wait()
+	s.wantCalls(t, 4)
+}
+
+func TestHookThatFailsIsLeftAloneForAWhile(t *testing.T) {
+	s := startService(t, 500, "")
+	d := open(t, Config{Hook: HookConfig{URL: s.URL, AllowTTL: time.Hour}})
+	s.answers(200, `{"allow":true}`)
+	d.wantIn(hello("cached", ""), time.Time{})
+	s.answers(500, "")
+	for range breakerFailures {
+		d.wantLater(hello("m", ""), ReasonHookFailed)
+	}
+	s.wantCalls(t, 1+breakerFailures)
+	d.wantLater(hello("m", ""), ReasonHookOpen)
+	d.wantIn(hello("cached", ""), time.Time{}) // what it has said before still counts
+	s.wantCalls(t, 0)
+	if st := d.Stats().Hook; st.Breaker != breakerIsOpen || st.Answers["failed"] != breakerFailures || st.Answers["allow"] != 1 {
+		t.Errorf("breaker %d, answers %v", st.Breaker, st.Answers)
+	}
+	s.answers(200, `{"allow":true}`)
+	d.hook.breaker.mu.Lock()
+	d.hook.breaker.until = time.Now() // the pause is over
+	d.hook.breaker.mu.Unlock()
+	d.wantIn(hello("m", ""), time.Time{})
+	if log := d.log.String(); !strings.Contains(log, "does not answer") || !strings.Contains(log, "answers again") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	var b breaker
+	now := time.Unix(1e9, 0)
+	fail := func() breakerChange {
+		t.Helper()
+		if !b.allows(now) {
+			t.Fatal("a call is not allowed")
+		}
+		return b.saw(false, now)
+	}
+	for range breakerFailures - 1 {
+		fail()
+	}
+	b.saw(true, now) // in a row, not in all
+	for range breakerFailures - 1 {
+		fail()
+	}
+	if b.state(now) != breakerIsClosed {
+		t.Fatal("open before its time")
+	}
+	b.allows(now)
+	late := func() { b.saw(false, now) } // of a call that began while it was closed
+	if fail() != breakerOpened || b.allows(now) {
+		t.Fatal("not open after failures in a row")
+	}
+	late()
+	for _, pause := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 8 * firstPause, 16 * firstPause, maxPause, maxPause} {
+		if wait := b.until.Sub(now); b.pause != pause || wait < pause/2 || wait > pause {
+			t.Errorf("pause %v, wait %v; want %v, jittered", b.pause, wait, pause)
+		}
+		now = now.Add(pause)
+		if b.state(now) != breakerIsHalfOpen || !b.allows(now) || b.allows(now) {
+			t.Fatal("want one call after a pause, and not two")
+		}
+		b.saw(false, now)
+	}
+	now = now.Add(maxPause)
+	b.allows(now)
+	b.withdrew()
+	if !b.allows(now) {
+		t.Error("a call that was not made blocks the next")
+	}
+	if b.saw(true, now) != breakerClosed || b.state(now) != breakerIsClosed {
+		t.Error("not closed by a success")
+	}
+}
+
+// Monitor mode decides nothing, delays nothing and tells.
+func TestMonitorOnlyReports(t *testing.T) {
+	s := startService(t, 200, `{"allow":false}`)
+	d := open(t, Config{SharedToken: "s", Hook: HookConfig{URL: s.URL, Monitor: true, Concurrency: 1, Timeout: 20 * time.Second}})
+	d.wantIn(hello("m", "s"), time.Time{})
+	d.wantOut(hello("m", "wrong"), MethodShared, ReasonWrongToken)
+	eventually(t, "a report", func() bool { return d.Stats().Hook.Monitored["deny"] == 1 })
+	if log := d.log.String(); !strings.Contains(log, "would not have let a device in") || !strings.Contains(log, "client=m ") {
+		t.Errorf("the log says\n%s", log)
+	}
+	s.wantCalls(t, 1) // nobody asks about a device that others refuse
+	s.answers(500, "")
+	d.wantIn(hello("m", "s"), time.Time{})
+	eventually(t, "a failure", func() bool { return d.Stats().Hook.Monitored["failed"] == 1 })
+	s.mu.Lock()
+	s.block = make(chan struct{})
+	s.mu.Unlock()
+	for range 10 { // the hook is stuck, and the devices are not
+		d.wantIn(hello("m", "s"), time.Time{})
+	}
+	eventually(t, "those that nobody asks about", func() bool { return d.Stats().Hook.Monitored["skipped"] >= 8 })
+	close(s.block)
+	open(t, Config{Hook: HookConfig{URL: s.URL, Monitor: true}}).wantIn(hello("m", ""), time.Time{})
+}
+
+func TestHookBesideTokens(t *testing.T) {
+	s := startService(t, 200, `{"allow":true}`)
+	either := open(t, Config{SharedToken: "s", Hook: HookConfig{URL: s.URL}})
+	either.wantIn(hello("m", "s"), time.Time{})
+	s.wantCalls(t, 0) // the token is enough
+	either.wantIn(hello("m", "for the hook"), time.Time{})
+	s.wantCalls(t, 1)
+	both := open(t, Config{SharedToken: "s", Hook: HookConfig{URL: s.URL}, RequireAll: true})
+	both.wantOut(hello("m", "wrong"), MethodShared, ReasonWrongToken)
+	s.wantCalls(t, 0)
+	s.answers(403, "")
+	both.wantOut(hello("m", "s"), MethodHook, ReasonDenied)
+}

@@ -1,0 +1,98 @@
+package deviceauth
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// looksSigned reports whether token has the three parts of a JWS.
+func looksSigned(token string) bool {
+	return strings.HasPrefix(token, "eyJ") && strings.Count(token, ".") == 2
+}
+
+// Errors of the key look-up, which the parser wraps.
+var (
+	errUnknownKey = errors.New("no such key")
+	errAlgorithm  = errors.New("another algorithm than the key's")
+)
+
+// checkSigned verifies a signed token offline: signature, time, issuer and
+// audience, and that its subject is the id. It ends with the token's exp and
+// the leeway: until then another gateway might still accept it.
+func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
+	var claims jwt.RegisteredClaims
+	if _, err := a.parser().ParseWithClaims(h.Token, &claims, keys.find); err != nil {
+		return refused(MethodJWT, reasonOf(err))
+	}
+	if claims.Subject != string(h.Client) {
+		return refused(MethodJWT, ReasonOtherClient)
+	}
+	return verdict{method: MethodJWT, reason: ReasonAccepted, bound: true, expires: claims.ExpiresAt.Add(a.cfg.JWTLeeway)}
+}
+
+func (a *Authenticator) parser() *jwt.Parser {
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{"HS256", "RS256", "ES256", "EdDSA"}),
+		jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(),
+		jwt.WithLeeway(a.cfg.JWTLeeway),
+		jwt.WithTimeFunc(time.Now),
+	}
+	if a.cfg.JWTIssuer != "" {
+		options = append(options, jwt.WithIssuer(a.cfg.JWTIssuer))
+	}
+	if a.cfg.JWTAudience != "" {
+		options = append(options, jwt.WithAudience(a.cfg.JWTAudience))
+	}
+	return jwt.NewParser(options...)
+}
+
+// find returns the key for a token that nobody has verified yet. A token names
+// its key; without a name it is the only key there is. The algorithm is the
+// key's: a public key never serves as an HMAC secret, and "none" is no key's.
+func (s *KeySet) find(t *jwt.Token) (any, error) {
+	k, ok := signingKey{}, false
+	id, named := t.Header["kid"]
+	switch name, isText := id.(string); {
+	case isText:
+		k, ok = s.keys[name]
+	case !named && len(s.keys) == 1:
+		for _, k = range s.keys {
+			ok = true
+		}
+	}
+	if !ok {
+		return nil, errUnknownKey
+	}
+	if t.Method.Alg() != k.alg {
+		return nil, errAlgorithm
+	}
+	return k.key, nil
+}
+
+// reasonOf is what a parser's error is called; its text may quote the token and
+// goes nowhere.
+func reasonOf(err error) Reason {
+	switch {
+	case errors.Is(err, errUnknownKey):
+		return ReasonUnknownKey
+	case errors.Is(err, errAlgorithm):
+		return ReasonAlgorithm
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return ReasonMalformed
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid), errors.Is(err, jwt.ErrTokenUnverifiable):
+		return ReasonSignature
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return ReasonClaims
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return ReasonExpired
+	case errors.Is(err, jwt.ErrTokenNotValidYet):
+		return ReasonNotYetValid
+	}
+	return ReasonClaims
+}

@@ -1,0 +1,186 @@
+package deviceauth
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Bounds of signing keys.
+const (
+	maxKeyFile = 1 << 20 // bytes
+	maxKeys    = 256
+	minRSA     = 2048 // bits
+	maxRSA     = 8192 // bits; verifying takes longer with each
+	minSecret  = 32   // bytes of an HMAC key, the size of its hash (RFC 7518 §3.2)
+)
+
+// signingKey is one key and the one algorithm that it is for. A token does not
+// choose: what its header says has to be this algorithm.
+type signingKey struct {
+	alg string // HS256, RS256, ES256 or EdDSA
+	key any    // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// KeySet is the keys that sign tokens, by their ids. Several are valid at once,
+// so that a new one can be brought in before the old one goes.
+type KeySet struct {
+	keys    map[string]signingKey
+	Ignored int // keys of a JWKS that are for something else
+}
+
+// LoadKeys reads a JWKS file (RFC 7517), a PEM file with a public key or a
+// certificate, or a directory of such files. The id of a key in a PEM file is
+// the file's name without its ending.
+func LoadKeys(name string) (*KeySet, error) {
+	files := []string{name}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		if files, err = filesIn(name); err != nil {
+			return nil, err
+		}
+	}
+	s := &KeySet{keys: make(map[string]signingKey)}
+	for _, f := range files {
+		if err := s.load(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	if len(s.keys) == 0 {
+		return nil, fmt.Errorf("%s: no key for HS256, RS256, ES256 or EdDSA", name)
+	}
+	return s, nil
+}
+
+func (s *KeySet) load(file string) error {
+	b, _, err := readBounded(file, maxKeyFile)
+	if err != nil {
+		return err
+	}
+	if text := bytes.TrimSpace(b); len(text) > 0 && text[0] == '{' {
+		return s.loadJWKS(text)
+	}
+	base := filepath.Base(file)
+	return s.loadPEM(strings.TrimSuffix(base, filepath.Ext(base)), b)
+}
+
+func (s *KeySet) add(id string, k signingKey) error {
+	if _, ok := s.keys[id]; ok {
+		return fmt.Errorf("a second key with the id %q", id)
+	}
+	if len(s.keys) == maxKeys {
+		return fmt.Errorf("more than %d keys", maxKeys)
+	}
+	s.keys[id] = k
+	return nil
+}
+
+// loadPEM reads the one public key of a PEM file.
+func (s *KeySet) loadPEM(id string, text []byte) error {
+	block, rest := pem.Decode(text)
+	if block == nil {
+		return errors.New("neither a JWKS nor PEM")
+	}
+	if next, _ := pem.Decode(rest); next != nil {
+		return errors.New("more than one PEM block; give each key a file of its own, whose name is the key's id")
+	}
+	var public any
+	var err error
+	switch block.Type {
+	case "PUBLIC KEY":
+		public, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	case "CERTIFICATE":
+		var c *x509.Certificate
+		if c, err = x509.ParseCertificate(block.Bytes); err == nil {
+			public = c.PublicKey
+		}
+	default:
+		if strings.Contains(block.Type, "PRIVATE") {
+			return errors.New("a private key; it belongs to whoever signs, give the public one")
+		}
+		return fmt.Errorf("a PEM block %q; want PUBLIC KEY or CERTIFICATE", block.Type)
+	}
+	if err != nil {
+		return err
+	}
+	k, err := publicKey(public)
+	if err != nil {
+		return err
+	}
+	return s.add(id, k)
+}
+
+// publicKey pins the algorithm of a public key.
+func publicKey(public any) (signingKey, error) {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA || k.E < 3 {
+			return signingKey{}, fmt.Errorf("an RSA key of %d bits; want %d to %d", bits, minRSA, maxRSA)
+		}
+		return signingKey{"RS256", k}, nil
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return signingKey{}, errors.New("an elliptic curve other than P-256")
+		}
+		return signingKey{"ES256", k}, nil
+	case ed25519.PublicKey:
+		return signingKey{"EdDSA", k}, nil
+	}
+	return signingKey{}, fmt.Errorf("a key of type %T; want RSA, P-256 or Ed25519", public)
+}
+
+// jwk is one key of a JWKS (RFC 7517, 7518, 8037).
+type jwk struct {
+	Type      string `json:"kty"`
+	ID        string `json:"kid"`
+	Use       string `json:"use"`
+	Algorithm string `json:"alg"`
+	Curve     string `json:"crv"`
+	N         string `json:"n"`
+	E         string `json:"e"`
+	X         string `json:"x"`
+	Y         string `json:"y"`
+	K         string `json:"k"`
+	D         string `json:"d"`
+}
+
+// loadJWKS reads a set of keys. Keys for encryption, and of kinds that we do not
+// verify with, are left out, as RFC 7517 §5 says; broken ones are an error.
+func (s *KeySet) loadJWKS(text []byte) error {
+	var set struct {
+		Keys []jwk `json:"keys"`
+	}
+	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
+		return errors.New(`not a JWKS: want a JSON object with "keys"`)
+	}
+	for i := range set.Keys {
+		j := &set.Keys[i]
+		k, err := j.key()
+		switch {
+		case err != nil:
+			return fmt.Errorf("key %d (kid %q): %w", i+1, j.ID, err)
+		case j.Use != "" && j.Use != "sig" || k.alg == "" || j.Algorithm != "" && j.Algorithm != k.alg:
+			s.Ignored++
+		default:
+			if err := s.add(j.ID, k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+//go:build unix
+
+package deviceauth
+
+import (
+	"os"
+	"syscall"
+)
+
+// keepOwner gives w the owner of the file called name, so that an edit by root
+// does not take the file from the account that the gateway runs under.
+func keepOwner(w *os.File, name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(s.Uid) == os.Geteuid() && int(s.Gid) == os.Getegid() {
+		return nil
+	}
+	return w.Chown(int(s.Uid), int(s.Gid))
+}
+
+// syncDir makes a rename in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,187 @@
+package deviceauth
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTokensAreToldFromTypingErrors(t *testing.T) {
+	token := NewToken()
+	if !WellFormed(token) || token == NewToken() || len(token) != 42 {
+		t.Fatalf("a new token: %q", token)
+	}
+	for i := range token {
+		other := byte('x')
+		if token[i] == other {
+			other = 'y'
+		}
+		if wrong := token[:i] + string(other) + token[i+1:]; WellFormed(wrong) {
+			t.Errorf("%q passes for %q", wrong, token)
+		}
+	}
+	for _, wrong := range []string{"", "lwd_", token + "A", token[:41], strings.ToUpper(token), "lwk_" + token[4:], "lwd_" + strings.Repeat("=", 38)} {
+		if WellFormed(wrong) {
+			t.Errorf("%q passes for a token", wrong)
+		}
+	}
+}
+
+// A secret that a person has thought of is not looked up, even where its hash
+// is in the file.
+func TestChosenSecretsAreNoTokens(t *testing.T) {
+	file := writeFile(t, "tokens", "")
+	const chosen = "correct horse battery staple"
+	if err := AddToken(file, TokenEntry{Client: "d", SHA256: fmt.Sprintf("%x", HashToken(chosen))}); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, Config{TokensFile: file})
+	d.wantOut(hello("d", chosen), MethodToken, ReasonWrongToken)
+}
+
+func TestTokenOpensTheDoorToItsClient(t *testing.T) {
+	file := writeFile(t, "tokens", "# by hand\n\n")
+	old := tokenFor(t, file, TokenEntry{Client: "meter-1"})
+	fresh := tokenFor(t, file, TokenEntry{Client: "meter-1"})
+	fleet := tokenFor(t, file, TokenEntry{Pattern: "truck-*"})
+	soon := time.Now().Add(time.Hour).Truncate(time.Second)
+	lent := tokenFor(t, file, TokenEntry{Client: "guest", ExpiresAt: soon})
+	gone := tokenFor(t, file, TokenEntry{Client: "gone", ExpiresAt: time.Now().Add(-time.Second)})
+	d := open(t, Config{TokensFile: file})
+
+	d.wantIn(hello("meter-1", old), time.Time{})
+	d.wantIn(hello("meter-1", fresh), time.Time{})
+	d.wantIn(hello("truck-17", fleet), time.Time{})
+	d.wantIn(hello("guest", lent), soon)
+	d.wantOut(hello("gone", gone), MethodToken, ReasonExpired)
+	d.wantOut(hello("meter-2", old), MethodNone, ReasonUnknownDevice) // nothing is asked of it, and it is nobody's
+	d.wantOut(hello("truck-1", old), MethodToken, ReasonOtherClient)
+	d.wantOut(hello("meter-1", fleet), MethodToken, ReasonOtherClient)
+	d.wantOut(hello("meter-1", NewToken()), MethodToken, ReasonWrongToken)
+	d.wantOut(hello("meter-1", ""), MethodNone, ReasonNoCredentials)
+	d.wantOut(hello("gone", ""), MethodNone, ReasonNoCredentials) // an expired token still guards its id
+}
+
+func TestTokenFilesThatAreRefused(t *testing.T) {
+	const sum = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	good := `{"client":"d","sha256":"` + sum + `"}`
+	token := NewToken()
+	for name, c := range map[string]struct{ text, want string }{
+		"no JSON":        {"d " + token, ":1: not a JSON object"},
+		"unknown member": {`{"client":"d","sha256":"` + sum + `","expires":1}`, ":1: not a JSON object"},
+		"two on a line":  {good + good, ":1: not a JSON object"},
+		"the token":      {good + "\n" + `{"client":"d","sha256":"` + token + `"}`, ":2: sha256 is not"},
+		"upper case":     {`{"client":"d","sha256":"` + strings.ToUpper(sum) + `"}`, "lower-case"},
+		"nobody":         {`{"sha256":"` + sum + `"}`, "either a client or a pattern"},
+		"both":           {`{"client":"d","pattern":"d*","sha256":"` + sum + `"}`, "either a client or a pattern"},
+		"bad id":         {`{"client":"d*","sha256":"` + sum + `"}`, "not a client id"},
+		"bad pattern":    {`{"pattern":"d[","sha256":"` + sum + `"}`, "not a pattern"},
+		"twice":          {good + "\n# x\n" + good, ":3: the same token as in line 1"},
+		"long line":      {strings.Repeat(" ", 10) + `{"note":"` + strings.Repeat("x", maxTokenLine) + `"}`, "longer than"},
+		"long note":      {`{"client":"d","sha256":"` + sum + `","note":"` + strings.Repeat("x", maxNote+1) + `"}`, "note is longer"},
+		"bad time":       {`{"client":"d","sha256":"` + sum + `","expires_at":"soon"}`, ":1: not a JSON object"},
+	} {
+		_, err := New(Config{TokensFile: writeFile(t, "tokens", c.text)})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), token) {
+			t.Errorf("%s: the error shows the token: %v", name, err)
+		}
+	}
+	var many strings.Builder
+	for i := range maxPatterns + 1 {
+		fmt.Fprintf(&many, `{"pattern":"p%d*","sha256":"%064x"}`+"\n", i, i)
+	}
+	if _, err := ReadTokens(writeFile(t, "tokens", many.String())); err == nil || !strings.Contains(err.Error(), "more than 1000 patterns") {
+		t.Errorf("many patterns: %v", err)
+	}
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, maxTokenFile+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadTokens(large); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("a large file: %v", err)
+	}
+	if _, err := New(Config{TokensFile: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestEditKeepsWhatItDoesNotConcern(t *testing.T) {
+	dir := t.TempDir()
+	file := writeFile(t, filepath.Join(dir, "tokens"), "# fleet A\n\n")
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	tokenFor(t, file, TokenEntry{Client: "a", Note: "first"})
+	b := tokenFor(t, file, TokenEntry{Client: "b", CreatedAt: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)})
+	revoked, err := RevokeTokens(file, func(e *TokenEntry) bool { return e.Client == "a" })
+	if err != nil || len(revoked) != 1 || revoked[0].Note != "first" {
+		t.Fatalf("revoked %v, %v", revoked, err)
+	}
+	got, err := os.ReadFile(file)
+	want := fmt.Sprintf("# fleet A\n\n"+`{"client":"b","sha256":"%x","created_at":"2026-11-22T00:00:00Z"}`+"\n", HashToken(b))
+	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v; want it kept", info.Mode(), err)
+	}
+	if left, err := RevokeTokens(file, func(*TokenEntry) bool { return false }); err != nil || len(left) != 0 {
+		t.Errorf("nothing to revoke: %v, %v", left, err)
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 1 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+func TestEditFollowsALink(t *testing.T) {
+	dir := t.TempDir()
+	target := writeFile(t, filepath.Join(dir, "target"), "")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	tokenFor(t, link, TokenEntry{Client: "a"})
+	if list, err := ReadTokens(target); err != nil || len(list) != 1 {
+		t.Errorf("the file behind the link has %v, %v", list, err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is a link no more: %v, %v", info, err)
+	}
+}
+
+// A second editor is kept out, and a failed edit leaves the file as it was.
+func TestEditsDoNotLoseEachOther(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	tokenFor(t, file, TokenEntry{Client: "a"})
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("a new file: %v, %v; want it private", info.Mode(), err)
+	}
+	lock := writeFile(t, file+".new", "")
+	err := AddToken(file, TokenEntry{Client: "b", SHA256: strings.Repeat("0", 64)})
+	if err == nil || !strings.Contains(err.Error(), "remove "+file+".new") {
+		t.Errorf("while somebody edits: %v", err)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	if err := AddToken(file, TokenEntry{Client: "not an id", SHA256: strings.Repeat("0", 64)}); err == nil {
+		t.Error("a bad entry was added")
+	}
+	if _, err := RevokeTokens(filepath.Join(t.TempDir(), "nowhere"), func(*TokenEntry) bool { return true }); err == nil {
+		t.Error("revoked from a file that is not there")
+	}
+	if list, err := ReadTokens(file); err != nil || len(list) != 1 {
+		t.Errorf("the file has %v, %v; want the first entry", list, err)
+	}
+}

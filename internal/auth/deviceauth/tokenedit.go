@@ -1,0 +1,145 @@
+package deviceauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// AddToken appends an entry to a token file, which is made when it is not there.
+func AddToken(name string, e TokenEntry) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return editTokens(name, true, func(f *tokenFile) error {
+		f.lines = append(f.lines, tokenLine{raw: line, entry: &e})
+		return nil
+	})
+}
+
+// RevokeTokens takes the entries that match out of a token file and returns
+// them. It is no error when there are none; then the file stays as it is.
+func RevokeTokens(name string, match func(*TokenEntry) bool) (revoked []TokenEntry, err error) {
+	err = editTokens(name, false, func(f *tokenFile) error {
+		var keep []tokenLine
+		for _, l := range f.lines {
+			if l.entry != nil && match(l.entry) {
+				revoked = append(revoked, *l.entry)
+				continue
+			}
+			keep = append(keep, l)
+		}
+		f.lines = keep
+		if len(revoked) == 0 {
+			return errUnchanged
+		}
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil, nil
+	}
+	return revoked, err
+}
+
+var errUnchanged = errors.New("nothing to change")
+
+// editTokens replaces a token file by what change makes of it.
+func editTokens(name string, create bool, change func(*tokenFile) error) error {
+	e, err := beginEdit(name)
+	if err != nil {
+		return err
+	}
+	defer e.abandon()
+	f, err := e.read(create)
+	if err != nil {
+		return err
+	}
+	if err := change(f); err != nil {
+		return err
+	}
+	return e.commit(f)
+}
+
+// tokenEdit is a new file that is written beside the old one, synced and renamed
+// over it, so that a reader sees one or the other. Its name, NAME.new, is also
+// the lock that keeps a second editor out.
+type tokenEdit struct {
+	name  string
+	fresh *os.File // nil when it was renamed
+}
+
+func beginEdit(name string) (*tokenEdit, error) {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target // a symbolic link stays one
+	}
+	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s is being changed by somebody else; if that one has died, remove %s.new", name, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &tokenEdit{name: name, fresh: w}, nil
+}
+
+const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". Tokens themselves are not in here.`
+
+// read returns the old file, whose mode and owner the new one gets.
+func (e *tokenEdit) read(create bool) (*tokenFile, error) {
+	f, err := readTokenFile(e.name)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		return &tokenFile{lines: []tokenLine{{raw: []byte(tokenFileHead)}}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fresh.Chmod(f.mode); err != nil {
+		return nil, err
+	}
+	if err := keepOwner(e.fresh, e.name); err != nil {
+		return nil, fmt.Errorf("keep the owner of %s: %w", e.name, err)
+	}
+	return f, nil
+}
+
+// commit makes f the file, durably.
+func (e *tokenEdit) commit(f *tokenFile) error {
+	var b bytes.Buffer
+	for _, l := range f.lines {
+		b.Write(l.raw)
+		b.WriteByte('\n')
+	}
+	if b.Len() > maxTokenFile {
+		return fmt.Errorf("%s would be larger than %d bytes", e.name, maxTokenFile)
+	}
+	if _, err := e.fresh.Write(b.Bytes()); err != nil {
+		return err
+	}
+	if err := e.fresh.Sync(); err != nil {
+		return err
+	}
+	if err := e.fresh.Close(); err != nil { // before the rename, as Windows wants it
+		return err
+	}
+	if err := os.Rename(e.fresh.Name(), e.name); err != nil {
+		return err
+	}
+	e.fresh = nil
+	return syncDir(filepath.Dir(e.name))
+}
+
+// abandon removes the new file unless it was renamed.
+func (e *tokenEdit) abandon() {
+	if e.fresh != nil {
+		_ = e.fresh.Close()
+		_ = os.Remove(e.fresh.Name())
+	}
+}

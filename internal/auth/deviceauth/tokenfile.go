@@ -1,0 +1,160 @@
+package deviceauth
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Bounds of a token file.
+const (
+	maxTokenFile = 64 << 20 // bytes
+	maxTokenLine = 4 << 10  // bytes
+	maxPatterns  = 1000     // entries with a pattern, which are tried one by one
+	maxNote      = 256      // bytes
+)
+
+// TokenEntry is one line of a token file, a JSON object. Blank lines and those
+// that begin with # are kept as they are. A client may have several entries, so
+// that a token can be replaced while the old one is still in use.
+type TokenEntry struct {
+	Client    string    `json:"client,omitempty"`  // the id, or
+	Pattern   string    `json:"pattern,omitempty"` // a pattern of ids
+	SHA256    string    `json:"sha256"`            // of the token, in hexadecimal
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero = never
+	Note      string    `json:"note,omitempty"`      // for people
+}
+
+// ID names the entry. It is made from the hash, so it is no secret and needs no
+// place in the file.
+func (e *TokenEntry) ID() string { return "dtk_" + e.SHA256[:16] }
+
+// hash of an entry that check has passed.
+func (e *TokenEntry) hash() (h [sha256.Size]byte) {
+	hex.Decode(h[:], []byte(e.SHA256))
+	return h
+}
+
+func (e *TokenEntry) check() error {
+	sum, err := hex.DecodeString(e.SHA256)
+	switch {
+	case err != nil || len(sum) != sha256.Size || hex.EncodeToString(sum) != e.SHA256:
+		return errors.New("sha256 is not 64 digits of lower-case hexadecimal")
+	case (e.Client == "") == (e.Pattern == ""):
+		return errors.New("want either a client or a pattern")
+	case e.Client != "" && !gateway.ClientID(e.Client).Valid():
+		return errors.New("client is not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+	case len(e.Note) > maxNote:
+		return fmt.Errorf("note is longer than %d bytes", maxNote)
+	case e.Pattern != "":
+		return checkPattern(e.Pattern)
+	}
+	return nil
+}
+
+// tokenFile is a file line by line.
+type tokenFile struct {
+	lines []tokenLine
+	mode  fs.FileMode
+}
+
+type tokenLine struct {
+	raw   []byte      // without its end
+	entry *TokenEntry // nil for a comment
+}
+
+// ReadTokens returns the entries of a token file.
+func ReadTokens(name string) ([]TokenEntry, error) {
+	f, err := readTokenFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var list []TokenEntry
+	for _, l := range f.lines {
+		if l.entry != nil {
+			list = append(list, *l.entry)
+		}
+	}
+	return list, nil
+}
+
+// readTokenFile names the line of an error and nothing of what stands there:
+// somebody may have put a token itself into the file.
+func readTokenFile(name string) (*tokenFile, error) {
+	b, info, err := readBounded(name, maxTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	f := &tokenFile{mode: info.Mode().Perm()}
+	firstAt := map[string]int{}
+	patterns := 0
+	for number := 1; len(b) > 0; number++ {
+		var raw []byte
+		raw, b, _ = bytes.Cut(b, []byte{'\n'})
+		l := tokenLine{raw: bytes.TrimSuffix(raw, []byte{'\r'})}
+		if text := bytes.TrimSpace(l.raw); len(text) > 0 && text[0] != '#' {
+			if l.entry, err = parseTokenLine(text); err != nil {
+				return nil, fmt.Errorf("%s:%d: %w", name, number, err)
+			}
+			if first, ok := firstAt[l.entry.SHA256]; ok {
+				return nil, fmt.Errorf("%s:%d: the same token as in line %d", name, number, first)
+			}
+			firstAt[l.entry.SHA256] = number
+			if l.entry.Pattern != "" {
+				patterns++
+			}
+		}
+		if patterns > maxPatterns {
+			return nil, fmt.Errorf("%s:%d: more than %d patterns", name, number, maxPatterns)
+		}
+		f.lines = append(f.lines, l)
+	}
+	return f, nil
+}
+
+func parseTokenLine(text []byte) (*TokenEntry, error) {
+	if len(text) > maxTokenLine {
+		return nil, fmt.Errorf("longer than %d bytes", maxTokenLine)
+	}
+	var e TokenEntry
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&e) != nil || dec.InputOffset() != int64(len(text)) {
+		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at and note")
+	}
+	return &e, e.check()
+}
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
+	r, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	info, err := r.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, info, nil
+}

@@ -1,0 +1,72 @@
+package deviceauth
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// tokenSet is a token file in memory, about 120 bytes a token. It does not
+// change: a new file makes a new set.
+type tokenSet struct {
+	byHash   map[[sha256.Size]byte]holder
+	clients  map[gateway.ClientID]struct{} // that have a token of their own
+	patterns []string                      // of the others, each once
+}
+
+// holder is whom a token belongs to.
+type holder struct {
+	client  string // an id, or a pattern of ids
+	pattern bool
+	expires time.Time // zero = never
+}
+
+func readTokenSet(name string) (*tokenSet, error) {
+	f, err := readTokenFile(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &tokenSet{byHash: make(map[[sha256.Size]byte]holder, len(f.lines)), clients: make(map[gateway.ClientID]struct{})}
+	seen := make(map[string]bool)
+	for _, l := range f.lines {
+		e := l.entry
+		switch {
+		case e == nil:
+			continue
+		case e.Pattern == "":
+			s.clients[gateway.ClientID(e.Client)] = struct{}{}
+		case !seen[e.Pattern]:
+			seen[e.Pattern] = true
+			s.patterns = append(s.patterns, e.Pattern)
+		}
+		s.byHash[e.hash()] = holder{client: e.Client + e.Pattern, pattern: e.Pattern != "", expires: e.ExpiresAt}
+	}
+	return s, nil
+}
+
+// covers reports whether a token is asked of id. A nil set asks nobody. An
+// expired token still covers: it must not open the door that it has locked.
+func (s *tokenSet) covers(id gateway.ClientID) bool {
+	if s == nil {
+		return false
+	}
+	_, own := s.clients[id]
+	return matchesAny(s.patterns, id) || own // in this order: an id without a token takes no longer
+}
+
+// check looks a well-formed token up by its hash. The time that takes depends
+// on the hash alone, which nobody can choose without knowing the token, and it
+// is the same for an id that has a token and for one that has none.
+func (s *tokenSet) check(token string, id gateway.ClientID, now time.Time) verdict {
+	h, ok := s.byHash[HashToken(token)]
+	switch {
+	case !ok:
+		return refused(MethodToken, ReasonWrongToken)
+	case h.pattern && !matches(h.client, id), !h.pattern && h.client != string(id):
+		return refused(MethodToken, ReasonOtherClient)
+	case !h.expires.IsZero() && !now.Before(h.expires):
+		return refused(MethodToken, ReasonExpired)
+	}
+	return verdict{method: MethodToken, reason: ReasonAccepted, bound: true, expires: h.expires}
+}
