@@ -10,14 +10,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
 // Bounds of a bulk request.
 const (
-	bulkWindow  = 512              // lines in progress at once
-	bulkPending = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
-	bulkTimeout = 30 * time.Second // for the next bytes of the body, or for the caller to take answers
+	bulkWindow    = 512              // lines in progress at once
+	bulkBatch     = 384              // clients whose online deliveries begin together
+	bulkPerClient = 16               // of these, online deliveries to one client
+	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
+	bulkTimeout   = 30 * time.Second // for the next bytes of the body, or for the caller to take answers
 )
 
 // BulkLine is one line of a bulk request: the body of a push to an audience,
@@ -29,16 +32,18 @@ type BulkLine struct {
 
 // BulkResult answers one line: status is what a single push would have had.
 type BulkResult struct {
-	Line         int      `json:"line" validate:"required" example:"1"`
-	Key          string   `json:"key,omitempty" example:"row-1"`
-	Status       int      `json:"status" validate:"required" example:"202"`
-	ID           string   `json:"id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	State        string   `json:"state,omitempty" example:"queued"`
-	Replayed     bool     `json:"replayed,omitempty"`
-	Reason       string   `json:"reason,omitempty"`
-	Result       *string  `json:"result,omitempty"`
-	ResultBase64 []byte   `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
-	Problem      *Problem `json:"problem,omitempty"`
+	Line         int     `json:"line" validate:"required" example:"1"`
+	Key          string  `json:"key,omitempty" example:"row-1"`
+	Status       int     `json:"status" validate:"required" example:"202"`
+	ID           string  `json:"id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	State        string  `json:"state,omitempty" example:"queued"`
+	Replayed     bool    `json:"replayed,omitempty"`
+	Reason       string  `json:"reason,omitempty"`
+	Result       *string `json:"result,omitempty"`
+	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	// Unknown are the named clients that a limited key cannot reach.
+	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
+	Problem *Problem           `json:"problem,omitempty"`
 } //@name BulkResult
 
 // BulkSummary is the last line of the answer. Without it the answer was cut.
@@ -65,6 +70,7 @@ type BulkSummary struct {
 //	@Success		200			{object}	BulkResult	"one per line, then a BulkSummary"
 //	@Failure		400,401,415	{object}	Problem
 //	@Failure		503			{object}	Problem
+//	@x-scope		"messages:write"
 //	@Router			/v1/messages/bulk [post]
 func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -78,34 +84,37 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 		return problem(unsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
 	}
-	if err := s.gateway.Ready(); err != nil {
+	view := s.view(w)
+	if err := view.Ready(); err != nil {
 		return err
 	}
-	b := &bulkRun{server: s, ctx: r.Context(), principal: exchangeOf(w).principal, wait: wait.d,
-		jobs: make(chan bulkJob), answers: make(chan *bulkAnswer, bulkWindow), last: make(map[gateway.ClientID]chan struct{})}
-	out := newBulkOutput(w)
+	b := &bulkRun{server: s, view: view, ctx: r.Context(), principal: exchangeOf(w).principal, wait: wait.d,
+		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
 	wait.applied(w.Header())
 	lines := newLineReader(w, r, int(s.cfg.MaxBody))
 	w.WriteHeader(http.StatusOK)
-	out.start()
-	defer out.close() // also when run panics
-	return b.run(lines, out)
+	b.answers.start()
+	defer b.answers.close() // also when run panics
+	return b.run(lines)
 }
 
 // bulkRun is one bulk request. Its own goroutine reads and decodes lines and
-// starts their pushes; collect, in another, writes the answers in line order.
+// starts their pushes: online deliveries right away, for nobody has to wait for
+// them; what is stored on workers.
 type bulkRun struct {
 	server    *server
+	view      *tenant.View
 	ctx       context.Context // of the request: it ends when the caller leaves
 	principal string
 	wait      time.Duration
+	answers   *bulkAnswers
+	decoded   push // the line that was read last
 
 	jobs    chan bulkJob
-	workers int              // at most bulkWindow
-	answers chan *bulkAnswer // in line order
-	pushes  sync.WaitGroup   // the workers
+	workers int            // at most bulkWindow
+	pushes  sync.WaitGroup // the workers
 
 	// last has, per client, the push that must be accepted before the next one
 	// to it may start. everyone stands for the last push to an audience that
@@ -115,43 +124,38 @@ type bulkRun struct {
 	everyone chan struct{}
 }
 
-// bulkAnswer is one line's answer; ready is closed when it is set.
-type bulkAnswer struct {
-	BulkResult
-	ready chan struct{}
-}
-
-func (b *bulkRun) run(lines *lineReader, out *bulkOutput) error {
-	var summary BulkSummary
-	var collector sync.WaitGroup
-	collector.Go(func() { b.collect(out, &summary) })
-	err := b.read(lines, out)
+func (b *bulkRun) run(lines *lineReader) error {
+	defer context.AfterFunc(b.ctx, b.answers.abandon)()
+	err := b.read(lines)
 	b.pushes.Wait()
-	close(b.answers)
-	collector.Wait()
+	summary := b.answers.wait()
 	if b.ctx.Err() != nil {
-		out.close()
+		b.answers.close()
 		return b.ctx.Err()
 	}
 	summary.Done = err == nil
 	if err != nil {
 		summary.Problem = problemOf(err)
 	}
-	out.add(summary)
-	return out.close()
+	b.answers.add(summary)
+	return b.answers.close()
 }
 
 // read starts a push for every line. It stops at the end of the body, at a line
 // that cannot be read, and when the caller has left.
-func (b *bulkRun) read(lines *lineReader, out *bulkOutput) error {
+func (b *bulkRun) read(lines *lineReader) error {
 	defer close(b.jobs)
+	defer b.answers.batch.Flush()
 	for number := 1; ; number++ {
+		if !lines.buffered() {
+			b.answers.batch.Flush()
+		}
 		line, err := lines.next()
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
 		case errors.Is(err, errLongLine):
-			b.refuse(number, "", tooLarge(b.server.cfg.MaxBody, "the line"))
+			b.answers.enter(number, "").refuse(tooLarge(b.server.cfg.MaxBody, "the line"))
 			continue
 		case err != nil:
 			return err
@@ -162,8 +166,11 @@ func (b *bulkRun) read(lines *lineReader, out *bulkOutput) error {
 		case len(line) == 0:
 			continue
 		}
-		if out.failed() || b.ctx.Err() != nil {
+		if b.answers.failed() || b.ctx.Err() != nil {
 			return context.Canceled
+		}
+		if err := b.view.Alive(); err != nil {
+			return err
 		}
 		b.line(number, line)
 	}
@@ -171,30 +178,68 @@ func (b *bulkRun) read(lines *lineReader, out *bulkOutput) error {
 
 // line decodes one line and starts its push.
 func (b *bulkRun) line(number int, data []byte) {
-	var body BulkLine
-	var p push
-	err := decodeObject(data, &body)
+	p := &b.decoded
+	*p = push{wait: waiting{d: b.wait}}
+	key, err := p.readLine(data)
 	if err == nil {
-		err = p.setMany(&body.PushMany)
+		err = p.identify(key, b.principal)
 	}
-	if err == nil {
-		p.wait.d = b.wait
-		err = p.identify(body.Key, b.principal)
+	l := b.answers.enter(number, key)
+	switch {
+	case err != nil:
+		l.refuse(err)
+	case p.online && b.isNext(p.To.Client):
+		b.start(l, p.onlineRequest())
+	default:
+		stored := *p
+		b.store(l, &stored)
 	}
-	if err != nil {
-		b.refuse(number, body.Key, err)
-		return
-	}
-	a := &bulkAnswer{BulkResult: BulkResult{Line: number, Key: body.Key}, ready: make(chan struct{})}
-	before, accepted := b.turn(&p)
-	b.give(bulkJob{push: &p, answer: a, before: before, accepted: accepted})
-	b.answers <- a
 }
 
-// bulkJob is one line's push.
+// isNext reports whether nothing has to be accepted before a push to a client.
+func (b *bulkRun) isNext(id gateway.ClientID) bool {
+	return ended(b.everyone) && ended(b.last[id])
+}
+
+func ended(c <-chan struct{}) bool {
+	if c == nil {
+		return true
+	}
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// start begins an online delivery. The session keeps the order of those to one
+// client.
+func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
+	if !b.answers.enterClient(l, r.Client) {
+		l.refuse(context.Canceled)
+		return
+	}
+	if err := b.view.StartOnline(&l.call, r, l, &b.answers.batch); err != nil {
+		l.refuse(err)
+		return
+	}
+	b.answers.started(l)
+	if b.answers.batch.Clients() >= bulkBatch {
+		b.answers.batch.Flush()
+	}
+}
+
+// store gives a push to the workers.
+func (b *bulkRun) store(l *bulkLine, p *push) {
+	before, accepted := b.turn(p)
+	b.give(bulkJob{push: p, line: l, before: before, accepted: accepted})
+}
+
+// bulkJob is a line's push for a worker.
 type bulkJob struct {
 	push     *push
-	answer   *bulkAnswer
+	line     *bulkLine
 	before   []<-chan struct{} // what must be accepted first
 	accepted chan struct{}
 }
@@ -209,6 +254,7 @@ func (b *bulkRun) give(j bulkJob) {
 	default:
 	}
 	if b.workers == bulkWindow {
+		b.answers.batch.Flush()
 		b.jobs <- j
 		return
 	}
@@ -222,18 +268,11 @@ func (b *bulkRun) give(j bulkJob) {
 }
 
 func (b *bulkRun) do(j bulkJob) {
-	defer close(j.answer.ready)
+	defer j.line.answered()
 	for _, earlier := range j.before {
 		<-earlier
 	}
-	b.push(j.push, j.answer, j.accepted)
-}
-
-func (b *bulkRun) refuse(number int, key string, err error) {
-	a := &bulkAnswer{BulkResult: BulkResult{Line: number, Key: key}, ready: make(chan struct{})}
-	a.fail(err)
-	close(a.ready)
-	b.answers <- a
+	b.push(j.push, j.line, j.accepted)
 }
 
 // turn puts a push in line: it starts after before, and closes accepted when
@@ -259,7 +298,7 @@ func (b *bulkRun) turn(p *push) (before []<-chan struct{}, accepted chan struct{
 }
 
 // push hands one message in and sets its answer.
-func (b *bulkRun) push(p *push, a *bulkAnswer, accepted chan struct{}) {
+func (b *bulkRun) push(p *push, a *bulkLine, accepted chan struct{}) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			b.server.log.LogAttrs(b.ctx, slog.LevelError, "bulk line panicked", slog.Int("line", a.Line),
@@ -281,39 +320,35 @@ func (b *bulkRun) push(p *push, a *bulkAnswer, accepted chan struct{}) {
 		m = b.await(m, p.wait.d)
 	}
 	a.Replayed = receipt.Replayed
+	a.Unknown = receipt.Unknown
 	b.accepted(a, &m, p.wait.d > 0)
 }
 
 // accept stores a message. The next push to the same client may start when the
 // order of this one is fixed, so that both can share a group commit.
-func (b *bulkRun) accept(p *push, accepted chan struct{}) (gateway.Receipt, error) {
+func (b *bulkRun) accept(p *push, accepted chan struct{}) (tenant.Receipt, error) {
 	p.Placed = sync.OnceFunc(func() { close(accepted) })
 	defer p.Placed()
-	return b.server.gateway.Push(b.ctx, p.PushRequest)
+	return b.view.Push(b.ctx, &p.PushRequest)
 }
 
 func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
 	ctx, cancel := context.WithTimeout(b.ctx, wait)
 	defer cancel()
-	if now, err := b.server.gateway.Await(ctx, m.ID); err == nil {
+	if now, err := b.view.Await(ctx, m.ID); err == nil {
 		return now
 	}
 	return m
 }
 
-func (b *bulkRun) pushOnline(p *push, a *bulkAnswer, accepted chan struct{}) {
+func (b *bulkRun) pushOnline(p *push, a *bulkLine, accepted chan struct{}) {
 	defer close(accepted)
-	r, err := b.server.gateway.PushOnline(b.ctx, p.onlineRequest())
-	if err != nil {
-		a.fail(err)
-		return
-	}
-	a.Status, a.ID, a.State, a.Reason = http.StatusOK, string(r.Message), r.State.String(), r.Reason
-	a.Result, a.ResultBase64 = result(r.Result)
+	r, err := b.view.PushOnline(b.ctx, p.onlineRequest())
+	a.online(&r, err)
 }
 
 // accepted shows what a line's message has come to.
-func (b *bulkRun) accepted(a *bulkAnswer, m *gateway.Message, waited bool) {
+func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message, waited bool) {
 	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
 	if waited && m.Completed() {
 		a.Status = http.StatusOK
@@ -321,36 +356,8 @@ func (b *bulkRun) accepted(a *bulkAnswer, m *gateway.Message, waited bool) {
 	if m.Client == "" || !m.Completed() {
 		return
 	}
-	if d, err := b.server.gateway.Delivery(m.ID, m.Client); err == nil {
+	if d, err := b.view.Delivery(m); err == nil {
 		a.Reason = d.Reason
 		a.Result, a.ResultBase64 = result(d.Result)
-	}
-}
-
-func (a *bulkAnswer) fail(err error) {
-	a.Problem = problemOf(err)
-	a.Status = a.Problem.Status
-}
-
-// collect writes answers in line order, and flushes when the next one is not
-// ready yet. It ends when answers is closed.
-func (b *bulkRun) collect(out *bulkOutput, summary *BulkSummary) {
-	for a := range b.answers {
-		select {
-		case <-a.ready:
-		default:
-			out.flush()
-			<-a.ready
-		}
-		summary.Lines++
-		if a.Problem != nil {
-			summary.Failed++
-		} else {
-			summary.Accepted++
-		}
-		out.add(&a.BulkResult)
-		if len(b.answers) == 0 {
-			out.flush()
-		}
 	}
 }

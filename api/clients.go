@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 // Client is a registered device or program. Members that need a connection are
@@ -101,6 +103,7 @@ const maxIDs = 100
 //	@Success		200			{object}	ClientPage
 //	@Failure		400,401		{object}	Problem
 //	@Failure		503			{object}	Problem
+//	@x-scope		"clients:read"
 //	@Router			/v1/clients [get]
 func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -114,7 +117,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	sel.Limit = q.limit()
-	sel.After = gateway.ClientID(q.cursor(cursorClients, validClient))
+	sel.After = gateway.ClientID(q.cursor(s.cursors(w), cursorClients, validClient))
 	fields := q.clientFields()
 	if len(ids) > 0 {
 		q.onlyIDs(ids, &sel)
@@ -122,13 +125,13 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.selectClients(ids, sel)
+	page, err := selectClients(s.view(w), ids, sel)
 	if err != nil {
 		return err
 	}
 	next := ""
 	if page.More {
-		next = encodeCursor(cursorClients, string(page.Next))
+		next = s.cursors(w).encode(cursorClients, string(page.Next))
 	}
 	linkNext(w, r, next)
 	return writeJSON(w, http.StatusOK, clientPage(page.Items, fields, next))
@@ -153,14 +156,14 @@ func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	}
 }
 
-func (s *server) selectClients(ids []string, sel gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
+func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 	if len(ids) == 0 {
-		return s.gateway.Clients(sel)
+		return v.Clients(sel)
 	}
 	var page gateway.Page[gateway.Client, gateway.ClientID]
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		c, err := s.gateway.Client(gateway.ClientID(id))
+		c, err := v.Client(gateway.ClientID(id))
 		switch {
 		case gateway.CodeOf(err) == gateway.CodeClientNotFound:
 		case err != nil:
@@ -281,6 +284,7 @@ func (n narrowClient) MarshalJSON() ([]byte, error) {
 //	@Success		200		{object}	Client
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id} [get]
 func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
@@ -290,7 +294,7 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	c, err := s.gateway.Client(id)
+	c, err := s.view(w).Client(id)
 	if err != nil {
 		return err
 	}
@@ -306,6 +310,7 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 //	@Success	200		"known"
 //	@Failure	400,401	"as a GET would say"
 //	@Failure	404,503	"as a GET would say"
+//	@x-scope	"clients:read"
 //	@Router		/v1/clients/{id} [head]
 func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { return s.getClient(w, r) }
 
@@ -323,6 +328,7 @@ func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { retu
 //	@Failure		400,401,404	{object}	Problem
 //	@Failure		413,415,422	{object}	Problem
 //	@Failure		503			{object}	Problem
+//	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
 func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
@@ -343,11 +349,11 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeObject(buf.Bytes(), &patch); err != nil {
 		return err
 	}
-	change, err := s.clientChange(id, buf.Bytes(), patch)
+	change, err := clientChange(s.view(w), id, buf.Bytes(), patch)
 	if err != nil {
 		return err
 	}
-	c, err := s.gateway.UpdateClient(r.Context(), id, change)
+	c, err := s.view(w).UpdateClient(r.Context(), id, change)
 	if err != nil {
 		return err
 	}
@@ -356,7 +362,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 
 // clientChange turns the patch into a change. A member that is null removes
 // everything, which a decoded patch no longer tells from an absent one.
-func (s *server) clientChange(id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
+func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
 	members, err := orderedMembers(body)
 	if err != nil {
@@ -370,7 +376,7 @@ func (s *server) clientChange(id gateway.ClientID, body []byte, patch ClientPatc
 		case "groups":
 			change.Groups = &[]string{}
 		case "labels":
-			c, err := s.gateway.Client(id)
+			c, err := v.Client(id)
 			if err != nil {
 				return change, err
 			}
@@ -399,6 +405,7 @@ const maxBlock = 365 * 24 * time.Hour
 //	@Success		204
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [delete]
 func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
@@ -411,7 +418,12 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	if err := q.done(); err != nil {
 		return err
 	}
-	if err := s.gateway.Disconnect(r.Context(), id, o); err != nil {
+	if o.Purge { // cancels messages, so it takes the right to
+		if err := s.need(w, apikey.MessagesWrite); err != nil {
+			return err
+		}
+	}
+	if err := s.view(w).Disconnect(r.Context(), id, o); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -2,10 +2,13 @@ package api
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
 )
 
 // Config is what New needs. Gateway is required; zero values of the rest have
@@ -15,6 +18,9 @@ type Config struct {
 
 	// Ready tells /readyz what to show. Nil asks Gateway.Ready alone.
 	Ready func() []Check
+	// Knocks returns the devices that were refused, in the order of their ids,
+	// for /v1/knocks. Nil = none.
+	Knocks func() []gateway.Knock
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.
@@ -24,10 +30,29 @@ type Config struct {
 	// Logger gets the access log and the causes of 5xx answers. Nil = discarded.
 	Logger *slog.Logger
 
-	// Authorizer decides who may call /v1 and /metrics. Nil = anybody, and then
-	// only requests whose Host is a loopback name or in Hosts are served, so
-	// that no web page can reach the devices by DNS rebinding.
-	Authorizer Authorizer
+	// Authorizer has the keys of those who may call /v1 and /metrics. While it
+	// is nil or has never had one anybody may, and then only requests whose
+	// Host is a loopback name or in Hosts are served, so that no web page can
+	// reach the devices by DNS rebinding.
+	Authorizer *apikey.Ring
+	// Audit is told of every write. Nil = nobody.
+	Audit *audit.Log
+	// Origins are the web origins, such as https://app.example, whose pages may
+	// call. Each must pass CheckOrigin. None = only this server's own pages.
+	Origins []string
+
+	// Rate bounds the requests per second of one key, with bursts of Burst
+	// (default: Rate rounded up). 0 = no bound.
+	Rate  float64
+	Burst int
+	// AuthFailures bounds the wrong keys per minute from one address. 0 = no
+	// bound.
+	AuthFailures int
+	// MaxRequests bounds the requests under way, probes and documents left out.
+	// Default 8,192.
+	MaxRequests int
+	// MaxBodies bounds the bytes of bodies in memory. Default 256 MiB.
+	MaxBodies int64
 	// Hosts are further Host names (without port) of an open API.
 	Hosts []string
 	// AnyHost serves an open API under any Host name.
@@ -42,6 +67,8 @@ type Config struct {
 	MaxBulkLines int
 	// MaxStreams bounds concurrent event streams. Default 1,024.
 	MaxStreams int
+	// MaxStreamsPerKey bounds those of one key. Default 128.
+	MaxStreamsPerKey int
 	// ReadTimeout bounds the reading of a request's body. Default 30 s.
 	ReadTimeout time.Duration
 
@@ -79,6 +106,21 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 1024
+	}
+	if c.MaxStreamsPerKey <= 0 {
+		c.MaxStreamsPerKey = 128
+	}
+	if c.MaxRequests <= 0 {
+		c.MaxRequests = 8192
+	}
+	if c.MaxBodies <= 0 {
+		c.MaxBodies = 256 << 20
+	}
+	if c.Burst <= 0 {
+		c.Burst = int(math.Ceil(c.Rate))
+	}
+	if c.Authorizer == nil {
+		c.Authorizer = apikey.NewRing()
 	}
 	if c.ReadTimeout <= 0 {
 		c.ReadTimeout = 30 * time.Second

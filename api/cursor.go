@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -8,36 +10,83 @@ import (
 	"strings"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 // A cursor is base64url of a letter, which names the kind of list, and the key
-// after which the next page starts. Callers must not look inside.
+// after which the next page starts. Callers must not look inside, and those
+// whose key is limited cannot: the page may have ended at a row of others. To
+// them it is sealed under their own key, so that nobody else can use it and
+// nobody can make one.
 const (
 	cursorClients    = 'c'
 	cursorMessages   = 'm'
 	cursorDeliveries = 'd'
 	cursorHistory    = 'h'
+	cursorKeys       = 'k'
+	cursorKnocks     = 'n'
 )
 
-func encodeCursor(kind byte, key string) string {
-	return base64.RawURLEncoding.EncodeToString(append([]byte{kind}, key...))
+// cursors writes and reads the cursors of one caller.
+type cursors struct{ seal cipher.AEAD } // nil = plain
+
+// cursors returns the cursors of this request's caller.
+func (s *server) cursors(w http.ResponseWriter) cursors {
+	key := s.view(w).Key()
+	if key.Limit.None() {
+		return cursors{}
+	}
+	return cursors{seal: sealOf(key)}
+}
+
+func sealOf(key *apikey.Key) cipher.AEAD {
+	secret := key.Derive("list cursors")
+	block, err := aes.NewCipher(secret[:])
+	if err != nil {
+		panic(err) // 32 bytes are a key
+	}
+	seal, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // AES has the block size of GCM
+	}
+	return seal
+}
+
+func (c cursors) encode(kind byte, key string) string {
+	raw := append([]byte{kind}, key...)
+	if c.seal != nil {
+		raw = c.seal.Seal(nil, nil, raw, nil)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// decode returns the key of a cursor of that kind; ok is false for any other.
+func (c cursors) decode(kind byte, cursor string) (key string, ok bool) {
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil && c.seal != nil {
+		raw, err = c.seal.Open(nil, nil, raw, nil)
+	}
+	if err != nil || len(raw) < 2 || raw[0] != kind {
+		return "", false
+	}
+	return string(raw[1:]), true
 }
 
 // cursor takes the cursor parameter; "" when absent.
-func (q *query) cursor(kind byte, valid func(string) bool) string {
+func (q *query) cursor(c cursors, kind byte, valid func(string) bool) string {
 	v := q.one("cursor")
 	if v == "" {
 		return ""
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(v)
-	if err != nil || len(raw) < 2 || raw[0] != kind || !valid(string(raw[1:])) {
+	key, ok := c.decode(kind, v)
+	if !ok || !valid(key) {
 		if q.err == nil {
 			q.err = problem(invalidCursor, "the cursor is not one that this list gave")
 			q.err.Errors = []FieldError{{Parameter: "cursor", Detail: "not a cursor of this list"}}
 		}
 		return ""
 	}
-	return string(raw[1:])
+	return key
 }
 
 func validClient(key string) bool { return gateway.ClientID(key).Valid() }

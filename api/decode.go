@@ -13,13 +13,18 @@ import (
 	"unicode/utf8"
 )
 
-// bodies pools the buffers that JSON bodies are read into; nothing that is
-// decoded from them keeps a reference.
+// bodies pools the buffers that JSON bodies are read into; what is decoded from
+// them keeps no reference.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // decodeJSON reads the request's body as one JSON object into v and validates
 // it. Every error is a *Problem.
 func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
+}
+
+// withBody reads the request's body for the time of one call.
+func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data []byte) error) error {
 	buf := bodies.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= maxPooled {
@@ -30,7 +35,7 @@ func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error
 	if err := readBody(w, r, s.cfg.MaxBody, buf); err != nil {
 		return err
 	}
-	return decodeObject(buf.Bytes(), v)
+	return use(buf.Bytes())
 }
 
 // readBody appends the body, of at most limit bytes, to buf.

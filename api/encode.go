@@ -12,8 +12,9 @@ import (
 
 // encoder is a pooled JSON encoder with its buffer.
 type encoder struct {
-	buf  bytes.Buffer
-	json *json.Encoder
+	buf   bytes.Buffer
+	json  *json.Encoder
+	plain []byte // for what is written without json
 }
 
 // maxPooled bounds the buffers that pools keep, in bytes.
@@ -26,41 +27,99 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
+// encode appends v, which is made of plain types: that it cannot be encoded
+// would be a defect, not a condition.
+func (e *encoder) encode(v any) {
+	if err := e.json.Encode(v); err != nil {
+		panic(err)
+	}
+}
+
 func (e *encoder) release() {
-	if e.buf.Cap() <= maxPooled {
+	if e.buf.Cap() <= maxPooled && cap(e.plain) <= maxPooled {
 		e.buf.Reset()
 		encoders.Put(e)
 	}
 }
 
-// writeJSON answers with v as JSON and a newline, in one write of known length.
+// writeJSON answers with v as JSON and a newline, in one write.
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	writeBody(w, "application/json", status, v)
+	writeBody(w, typeJSON, status, v)
 	return nil
 }
 
-func writeBody(w http.ResponseWriter, contentType string, status int, v any) {
+// Header values that are shared and never changed.
+var (
+	typeJSON    = []string{"application/json"}
+	typeProblem = []string{"application/problem+json"}
+)
+
+func writeBody(w http.ResponseWriter, contentType []string, status int, v any) {
 	e := encoders.Get().(*encoder)
 	defer e.release()
-	if err := e.json.Encode(v); err != nil {
-		panic(err) // every answer is made of plain types: a defect, not a condition
+	e.encode(v)
+	writeBytes(w, contentType, status, e.buf.Bytes())
+}
+
+// writeMessage is writeJSON for the answer to a push.
+func writeMessage(w http.ResponseWriter, status int, m *Message) error {
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	body, ok := appendMessage(e.plain[:0], m)
+	e.plain = body
+	if !ok {
+		e.encode(*m)
+		body = e.buf.Bytes()
 	}
+	writeBytes(w, typeJSON, status, body)
+	return nil
+}
+
+// lengthKnown is how long a body may be for net/http to find its length by
+// itself, and write it without a string made of it.
+const lengthKnown = 2 << 10
+
+func writeBytes(w http.ResponseWriter, contentType []string, status int, body []byte) {
 	h := w.Header()
-	h["Content-Type"] = []string{contentType}
-	h["Content-Length"] = []string{strconv.Itoa(e.buf.Len())}
+	h["Content-Type"] = contentType
+	if len(body) > lengthKnown {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	w.WriteHeader(status)
-	w.Write(e.buf.Bytes()) // an error means that the caller is gone
+	w.Write(body) // an error means that the caller is gone
 }
 
 // timeLayout is RFC 3339 in UTC with milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// stamp formats t, "" for the zero time.
+// stamp formats t in timeLayout, "" for the zero time.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(timeLayout)
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.Format(timeLayout)
+	}
+	hour, minute, second := t.Clock()
+	b := [len(timeLayout)]byte{4: '-', 7: '-', 10: 'T', 13: ':', 16: ':', 19: '.', 23: 'Z'}
+	digits(b[0:4], year)
+	digits(b[5:7], int(month))
+	digits(b[8:10], day)
+	digits(b[11:13], hour)
+	digits(b[14:16], minute)
+	digits(b[17:19], second)
+	digits(b[20:23], t.Nanosecond()/int(time.Millisecond))
+	return string(b[:])
+}
+
+// digits writes n in decimal over all of b.
+func digits(b []byte, n int) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
 }
 
 // textOrBase64 shows bytes as text where they are valid UTF-8; exactly one of

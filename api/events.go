@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -123,10 +124,11 @@ func bootKey(boot string) uint64 {
 //	@Failure		400,401			{object}	Problem
 //	@Failure		406,429			{object}	Problem
 //	@Failure		503				{object}	Problem
+//	@x-scope		"events:read"
 //	@Router			/v1/events [get]
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	st := stream{server: s, types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
 	st.position = q.position("after")
 	if st.position == 0 {
 		st.position = lastEventID(r)
@@ -143,7 +145,20 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		return problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
 	defer s.streams.Add(-1)
+	who := exchangeOf(w).principal
+	if !s.callers.enter(who, s.perKey(who)) {
+		return problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
+	}
+	defer s.callers.exit(who)
 	return st.run(r.Context())
+}
+
+// perKey is how many streams a caller may have: without keys all are one.
+func (s *server) perKey(principal string) int {
+	if principal == "" {
+		return s.cfg.MaxStreams
+	}
+	return s.cfg.MaxStreamsPerKey
 }
 
 // position takes a sequence number.
@@ -217,6 +232,7 @@ func wantsLines(r *http.Request) (lines, ok bool) {
 // stream is one reader of the events. It is owned by its request's goroutine.
 type stream struct {
 	server   *server
+	view     *tenant.View
 	w        http.ResponseWriter
 	wire     *http.ResponseController
 	types    map[gateway.EventType]bool // nil = all
@@ -228,7 +244,7 @@ type stream struct {
 
 // run writes until the reader leaves, is too slow, or the server stops.
 func (st *stream) run(ctx context.Context) error {
-	sub, gap := st.server.gateway.Subscribe(st.position)
+	sub, gap := st.view.Subscribe(st.position)
 	st.begin()
 	if gap {
 		st.note(eventGap, "events after the position are gone")
@@ -280,10 +296,11 @@ func (st *stream) begin() {
 
 // next returns events, or none after keepAlive of silence. An error ends the
 // stream; overflow is told first.
-func (st *stream) next(ctx context.Context, sub *gateway.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
+func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
 	quiet, cancel := context.WithTimeout(ctx, keepAlive)
 	defer cancel()
 	events, err := sub.Next(quiet, buf)
+	st.position = sub.Position() // also of what is not for this caller
 	switch {
 	case err == nil:
 		return events, nil
@@ -313,7 +330,6 @@ func (st *stream) comment() {
 }
 
 func (st *stream) event(e *gateway.Event) {
-	st.position = e.Seq
 	if st.types != nil && !st.types[e.Type] || st.client != "" && e.Client != st.client {
 		return
 	}

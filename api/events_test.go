@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -210,9 +211,11 @@ func TestEventsResume(t *testing.T) {
 func TestSlowReaderIsToldOfOverflow(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
 	link := h.device("a", gatewaytest.Options{})
-	st := stream{server: newServer(Config{Gateway: h.gateway}), w: newRecorder()}
+	s := newServer(Config{Gateway: h.gateway})
+	view := s.door.View(apikey.Anyone, "", "")
+	st := stream{server: s, view: &view, w: newRecorder()}
 	st.wire = http.NewResponseController(st.w)
-	sub, _ := h.gateway.Subscribe(0)
+	sub, _ := view.Subscribe(0)
 	for i := range 20 {
 		if err := link.Session.Received(t.Context(), uint64(i), nil); err != nil {
 			t.Fatal(err)

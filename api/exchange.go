@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/longwire/longwire/api/internal/tenant"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter that
@@ -17,8 +19,10 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	id        string
-	route     string // the pattern that matched, "" for none
-	principal string // "" for an open API
+	idHeader  [1]string // what X-Request-Id points to
+	route     string    // the pattern that matched, "" for none
+	principal string    // id of the caller's key, "" for an open API
+	view      tenant.View
 	started   time.Time
 	status    int // 0 until the answer has begun
 	quiet     bool
@@ -44,20 +48,14 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // exchangeOf returns the exchange behind w, which every handler was given.
 func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
 
-// Header values that every answer has. The slices are shared and never changed.
-var (
-	nosniff = []string{"nosniff"}
-	noStore = []string{"no-store"}
-)
-
 // observe is the outermost layer: request id, recovery, access log, metrics.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{ResponseWriter: w, started: time.Now(), id: s.requestID(r)}
 		h := w.Header()
-		h["X-Request-Id"] = []string{x.id}
-		h["X-Content-Type-Options"] = nosniff
-		h["Cache-Control"] = noStore
+		x.idHeader[0] = x.id
+		h["X-Request-Id"] = x.idHeader[:]
+		protect(h, r)
 		defer s.finish(x, r)
 		next.ServeHTTP(x, r)
 	})

@@ -175,34 +175,6 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestPushAllocations keeps the hot path lean: one push with its ack, from the
-// decoded request to the encoded answer.
-func TestPushAllocations(t *testing.T) {
-	h := newHarness(t)
-	h.device("a", gatewaytest.Options{})
-	w := &discard{header: make(http.Header)}
-	n := testing.AllocsPerRun(200, func() {
-		r := newRequest(t.Context(), "POST", "/v1/clients/a/messages?mode=online", `{"text":"hello"}`)
-		clear(w.header)
-		h.handler.ServeHTTP(w, r)
-	})
-	if w.status != 200 {
-		t.Fatalf("status %d, want 200", w.status)
-	}
-	if n > 110 {
-		t.Errorf("%.0f allocations per push, request included; want at most 110", n)
-	}
-}
-
-type discard struct {
-	header http.Header
-	status int
-}
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) WriteHeader(status int)      { d.status = status }
-func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
-
 func TestJSONIsNotEscapedForHTML(t *testing.T) {
 	h := newHarness(t)
 	h.device("a", answering(gateway.AckOK, "<ok> & done"))

@@ -50,6 +50,9 @@ func (p *push) identify(key, principal string) error {
 	feed(h, string(p.Payload))
 	binary.Write(h, binary.BigEndian, []uint64{uint64(len(p.To.Clients)), uint64(p.Encoding), uint64(p.TTL),
 		bit(p.To.All), bit(p.OnlineOnly), bit(p.QueueUnknown)})
+	if p.Rate != 0 { // so that hashes that are stored stay good
+		binary.Write(h, binary.BigEndian, uint64(p.Rate))
+	}
 	h.Sum(p.Fingerprint[:0])
 	return nil
 }

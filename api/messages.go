@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -29,6 +30,9 @@ type Message struct {
 	Text        *string           `json:"text,omitempty"`
 	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`
 	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`
+	// Unknown are the named clients that a limited key cannot reach; nothing was
+	// stored for them. Only the answer to the push tells.
+	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
 } //@name Message
 
 // Outcome is what became of a delivery. The device's answer is in result when
@@ -83,7 +87,7 @@ const (
 
 // messageView shows a message without its payload. For one client it looks the
 // delivery up when there is more to tell than that it is queued.
-func (s *server) messageView(m *gateway.Message) Message {
+func messageView(view *tenant.View, m *gateway.Message) Message {
 	v := Message{
 		ID: string(m.ID), Mode: modeDurable, Client: string(m.Client), Metadata: m.Metadata,
 		CreatedAt: stamp(m.CreatedAt), ExpiresAt: stamp(m.ExpiresAt), CompletedAt: stamp(m.CompletedAt),
@@ -98,7 +102,7 @@ func (s *server) messageView(m *gateway.Message) Message {
 	if v.Status == gateway.Queued.String() {
 		return v
 	}
-	if d, err := s.gateway.Delivery(m.ID, m.Client); err == nil {
+	if d, err := view.Delivery(m); err == nil {
 		v.Status = d.State.String()
 		v.Outcome = outcomeView(&d)
 	}
@@ -187,6 +191,7 @@ func deliveryAsMessage(d *gateway.Delivery) Message {
 //	@Success		200		{object}	Message
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id} [get]
 func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -194,24 +199,25 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	m, err := s.message(r, wait)
+	m, err := awaited(s.view(w), r, wait)
 	if err != nil {
 		return err
 	}
-	v := s.messageView(&m)
+	v := messageView(s.view(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, v)
 }
 
-func (s *server) message(r *http.Request, wait waiting) (gateway.Message, error) {
+// awaited returns the message in the path, once it is completed or wait is over.
+func awaited(v *tenant.View, r *http.Request, wait waiting) (gateway.Message, error) {
 	id := messageInPath(r)
 	if wait.d == 0 {
-		return s.gateway.Message(id)
+		return v.Message(id)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait.d)
 	defer cancel()
-	return s.gateway.Await(ctx, id)
+	return v.Await(ctx, id)
 }
 
 // cancelMessage withdraws a message.
@@ -226,13 +232,14 @@ func (s *server) message(r *http.Request, wait waiting) (gateway.Message, error)
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,409	{object}	Problem
 //	@Failure		503		{object}	Problem
+//	@x-scope		"messages:write"
 //	@Router			/v1/messages/{id} [delete]
 func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
 	id := messageInPath(r)
-	m, err := s.gateway.Cancel(r.Context(), id)
+	m, err := s.view(w).Cancel(r.Context(), id)
 	if err != nil {
 		if p := problemOf(err); p.MessageID == "" && p.Status == http.StatusConflict {
 			p.MessageID = string(id)
@@ -240,7 +247,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.messageView(&m))
+	return writeJSON(w, http.StatusOK, messageView(s.view(w), &m))
 }
 
 // listMessages lists messages.
@@ -258,6 +265,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 //	@Success		200		{object}	MessagePage
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"messages:read"
 //	@Router			/v1/messages [get]
 func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -265,20 +273,20 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 		return s.history(w, r, q, client)
 	}
 	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since"), Limit: q.limit()}
-	mq.Before = gateway.MessageID(q.cursor(cursorMessages, validMessage))
+	mq.Before = gateway.MessageID(q.cursor(s.cursors(w), cursorMessages, validMessage))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.gateway.Messages(mq)
+	page, err := s.view(w).Messages(mq)
 	if err != nil {
 		return err
 	}
 	out := MessagePage{Items: make([]Message, len(page.Items))}
 	for i := range page.Items {
-		out.Items[i] = s.messageView(&page.Items[i])
+		out.Items[i] = messageView(s.view(w), &page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = encodeCursor(cursorMessages, string(page.Next))
+		out.NextCursor = s.cursors(w).encode(cursorMessages, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -311,6 +319,7 @@ func (q *query) messageState() gateway.State {
 //	@Success		200		{object}	MessagePage
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"messages:read"
 //	@Router			/v1/clients/{id}/messages [get]
 func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
@@ -326,12 +335,12 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 		q.values.Set("status", gateway.Queued.String())
 	}
 	dq.State = q.state("status")
-	before, _ := strconv.ParseUint(q.cursor(cursorHistory, validSeq), 10, 64)
+	before, _ := strconv.ParseUint(q.cursor(s.cursors(w), cursorHistory, validSeq), 10, 64)
 	dq.Before = gateway.Seq(before)
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.gateway.ClientDeliveries(dq)
+	page, err := s.view(w).ClientDeliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -340,7 +349,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 		out.Items[i] = deliveryAsMessage(&page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = encodeCursor(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
+		out.NextCursor = s.cursors(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -360,15 +369,16 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 //	@Success		200		{object}	DeliveryPage
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
+//	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/deliveries [get]
 func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status"), Limit: q.limit()}
-	dq.After = gateway.ClientID(q.cursor(cursorDeliveries, validClient))
+	dq.After = gateway.ClientID(q.cursor(s.cursors(w), cursorDeliveries, validClient))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.gateway.Deliveries(dq)
+	page, err := s.view(w).Deliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -378,7 +388,7 @@ func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		out.Items[i] = Delivery{Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d)}
 	}
 	if page.More {
-		out.NextCursor = encodeCursor(cursorDeliveries, string(page.Next))
+		out.NextCursor = s.cursors(w).encode(cursorDeliveries, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -29,6 +30,7 @@ type Problem struct {
 
 	retryAfter time.Duration
 	allow      string
+	scope      string // that is missing
 	cause      error
 } //@name Problem
 
@@ -42,6 +44,9 @@ type FieldError struct {
 
 func (p *Problem) Error() string { return p.Type + ": " + p.Detail }
 func (p *Problem) Unwrap() error { return p.cause }
+
+// Code is the stable last part of the type.
+func (p *Problem) Code() string { return strings.TrimPrefix(p.Type, problemPath) }
 
 // problem makes a Problem of a kind in the table of problems.go.
 func problem(kind slug, format string, args ...any) *Problem {
@@ -148,9 +153,10 @@ func (s *server) fail(x *exchange, r *http.Request, err error) {
 	writeProblem(x, &p)
 }
 
-// levelOf keeps device behaviour (no ack in time) out of the operator's errors.
+// levelOf keeps device behaviour (no ack in time) and callers' haste out of the
+// operator's errors.
 func levelOf(p *Problem) slog.Level {
-	if p.Status == http.StatusGatewayTimeout {
+	if p.Status == http.StatusGatewayTimeout || p.Code() == string(overloaded) {
 		return slog.LevelDebug
 	}
 	return slog.LevelError
@@ -164,13 +170,16 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="longwire"`)
 	}
+	if p.scope != "" { // RFC 6750, section 3.1
+		h.Set("WWW-Authenticate", `Bearer realm="longwire", error="insufficient_scope", scope="`+p.scope+`"`)
+	}
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
 	}
 	if after := p.retry(); after > 0 {
 		h.Set("Retry-After", strconv.Itoa(after))
 	}
-	writeBody(w, "application/problem+json", p.Status, p)
+	writeBody(w, typeProblem, p.Status, p)
 }
 
 // retry returns the seconds to wait before trying again, 0 for not at all.

@@ -30,6 +30,10 @@ const (
 	requestTimeout       slug = "request-timeout"
 	unsupportedMediaType slug = "unsupported-media-type"
 	rateLimited          slug = "rate-limited"
+	insufficientScope    slug = "insufficient-scope"
+	keyNotFound          slug = "key-not-found"
+	tooManyKeys          slug = "too-many-keys"
+	overloaded           slug = "overloaded"
 	internal             slug = "internal"
 
 	payloadTooLarge  = slug(gateway.CodePayloadTooLarge)
@@ -58,6 +62,10 @@ var kinds = map[slug]kind{
 	requestTimeout:       {408, "Body too slow", "The body did not arrive in time. Nothing was accepted."},
 	unsupportedMediaType: {415, "Unsupported media type", "Send the content type that the detail names."},
 	rateLimited:          {429, "Too many requests", "Try again after Retry-After seconds."},
+	insufficientScope:    {403, "Insufficient scope", "The API key may not do this. Use one with the scope that the detail names."},
+	keyNotFound:          {404, "No such API key", "No key has this id: it was revoked, or is one of the settings, which cannot be managed here."},
+	tooManyKeys:          {409, "Too many API keys", "Revoke keys that are no longer used."},
+	overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
 	payloadTooLarge:  {413, "Too large", "limit has the bound in bytes, where one number says it all."},

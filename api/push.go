@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -50,6 +51,10 @@ type PushMany struct {
 	Options
 	// OnlineOnly narrows a group, labels or all to the clients that are connected.
 	OnlineOnly bool `json:"online_only,omitempty"`
+	// Rate is how many clients that are online the delivery is begun to in a
+	// second, so that a message to many does not ask for all answers at once.
+	// Without it there is no pace.
+	Rate int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
 } //@name PushMany
 
 // Audience says who gets a message: exactly one of its members.
@@ -148,9 +153,13 @@ func queryOptions(q *query) Options {
 	return o
 }
 
+func (o *Options) none() bool {
+	return o.Mode == "" && o.TTL == "" && o.OnUnknown == "" && o.Metadata == nil
+}
+
 // merge adds the query's options to those of a body; the same option in both
 // places is refused, since the caller can only mean one.
-func (o *Options) merge(query Options) error {
+func (o *Options) merge(query *Options) error {
 	for _, pair := range []struct {
 		name string
 		body *string
@@ -201,6 +210,7 @@ func (o *Options) merge(query Options) error {
 //	@Failure		413,415			{object}	Problem
 //	@Failure		422,429			{object}	Problem
 //	@Failure		503,504			{object}	Problem
+//	@x-scope		"messages:write"
 //	@Router			/v1/clients/{id}/messages [post]
 func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
@@ -215,21 +225,61 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := push{wait: wait}
 	if mediaType(r) == "application/json" {
-		var body PushOne
-		if err := s.decodeJSON(w, r, &body); err != nil {
-			return err
-		}
-		if err := body.Options.merge(options); err != nil {
-			return err
-		}
-		if err := p.set(&body.Content, &body.Options); err != nil {
-			return err
-		}
-	} else if err := p.raw(w, r, &options); err != nil {
+		err = s.withBody(w, r, func(data []byte) error { return p.readOne(data, &options) })
+	} else {
+		err = p.raw(w, r, &options)
+	}
+	if err != nil {
 		return err
 	}
 	p.To.Client = id
 	return s.push(w, r, &p)
+}
+
+// readOne takes a PushOne and the options of the query.
+func (p *push) readOne(data []byte, query *Options) error {
+	allowed := membersOne
+	if !query.none() {
+		allowed = memberContent
+	}
+	if _, ok := p.readEnvelope(data, allowed); ok {
+		if !query.none() {
+			p.options(query)
+		}
+		return nil
+	}
+	var body PushOne
+	if err := decodeObject(data, &body); err != nil {
+		return err
+	}
+	if err := body.Options.merge(query); err != nil {
+		return err
+	}
+	return p.set(&body.Content, &body.Options)
+}
+
+// readMany takes a PushMany.
+func (p *push) readMany(data []byte) error {
+	if _, ok := p.readEnvelope(data, membersMany); ok {
+		return nil
+	}
+	var body PushMany
+	if err := decodeObject(data, &body); err != nil {
+		return err
+	}
+	return p.setMany(&body)
+}
+
+// readLine takes a BulkLine and returns its idempotency key.
+func (p *push) readLine(data []byte) (key string, err error) {
+	if key, ok := p.readEnvelope(data, membersBulk); ok {
+		return key, nil
+	}
+	var body BulkLine
+	if err := decodeObject(data, &body); err != nil {
+		return body.Key, err
+	}
+	return body.Key, p.setMany(&body.PushMany)
 }
 
 // raw takes the body itself as the payload.
@@ -297,6 +347,7 @@ func mediaType(r *http.Request) string {
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. Who belongs to it is fixed when the message is accepted.
 //	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
+//	@Description	`rate` begins the delivery to so many of those connected in a second. The pace is kept by this process and not stored: a client that connects, or is sent something else, meanwhile gets the message at once, and after a restart everybody gets it without a pace.
 //	@Tags			messages
 //	@Accept			json
 //	@Produce		json
@@ -312,6 +363,7 @@ func mediaType(r *http.Request) string {
 //	@Failure		413,415			{object}	Problem
 //	@Failure		422,429			{object}	Problem
 //	@Failure		503,504			{object}	Problem
+//	@x-scope		"messages:write"
 //	@Router			/v1/messages [post]
 func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -323,11 +375,7 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
 			`{"to":{"all":true},"text":"hello"}`, urlOf(r))
 	}
-	var body PushMany
-	if err := s.decodeJSON(w, r, &body); err != nil {
-		return err
-	}
-	if err := p.setMany(&body); err != nil {
+	if err := s.withBody(w, r, p.readMany); err != nil {
 		return err
 	}
 	return s.push(w, r, &p)
@@ -338,7 +386,7 @@ func (p *push) setMany(body *PushMany) error {
 		return err
 	}
 	p.To = body.To.audience()
-	p.OnlineOnly = body.OnlineOnly
+	p.OnlineOnly, p.Rate = body.OnlineOnly, body.Rate
 	return nil
 }
 
@@ -357,7 +405,7 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	if p.wait.d > 0 {
 		return s.pushAndWait(w, r, p)
 	}
-	receipt, err := s.gateway.Push(r.Context(), p.PushRequest)
+	receipt, err := s.view(w).Push(r.Context(), &p.PushRequest)
 	if err != nil {
 		return err
 	}
@@ -365,7 +413,7 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
-	receipt, err := s.gateway.PushAndAwait(r.Context(), p.PushRequest, p.wait.d)
+	receipt, err := s.view(w).PushAndAwait(r.Context(), &p.PushRequest, p.wait.d)
 	if err != nil {
 		return err
 	}
@@ -378,26 +426,28 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 
 // answerPush shows a stored message. Where it is known to be more than queued,
 // the delivery has what the counts do not tell.
-func (s *server) answerPush(w http.ResponseWriter, receipt gateway.Receipt, p *push, status int) error {
-	v := s.messageView(&receipt.Message)
+func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
+	v := messageView(s.view(w), &receipt.Message)
+	v.Unknown = receipt.Unknown
 	h := w.Header()
 	h["Location"] = []string{"/v1/messages/" + v.ID}
 	if receipt.Replayed {
 		h["Idempotency-Replayed"] = []string{"true"}
 	}
 	p.wait.applied(h)
-	return writeJSON(w, status, v)
+	return writeMessage(w, status, &v)
 }
 
 // pushOnline delivers now or never.
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
 	started := time.Now()
-	result, err := s.gateway.PushOnline(r.Context(), p.onlineRequest())
+	result, err := s.view(w).PushOnline(r.Context(), p.onlineRequest())
 	if err != nil {
 		return err
 	}
 	p.wait.applied(w.Header())
-	return writeJSON(w, http.StatusOK, onlineView(&result, p, started))
+	v := onlineView(&result, p, started)
+	return writeMessage(w, http.StatusOK, &v)
 }
 
 func (p *push) onlineRequest() gateway.OnlineRequest {

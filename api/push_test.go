@@ -246,6 +246,7 @@ func TestFingerprintTellsRequestsApart(t *testing.T) {
 		{PushRequest: gateway.PushRequest{OnlineOnly: true}},
 		{PushRequest: gateway.PushRequest{QueueUnknown: true}},
 		{PushRequest: gateway.PushRequest{TTL: time.Hour}},
+		{PushRequest: gateway.PushRequest{Rate: 5}},
 	}
 	seen := make(map[[32]byte]int)
 	for i := range variants {
@@ -276,6 +277,7 @@ func TestPushToMany(t *testing.T) {
 		{"group", `{"to":{"group":"fleet"},"text":"x"}`, 2, 2, 0},
 		{"labels", `{"to":{"labels":{"site":"north"}},"json":[1]}`, 2, 2, 0},
 		{"all who are online", `{"to":{"all":true},"text":"x","online_only":true}`, 3, 3, 0},
+		{"all who are online, with a pace", `{"to":{"all":true},"text":"x","online_only":true,"rate":1000}`, 3, 3, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,50 +1,67 @@
 package api
 
-// endpoint is one row of the routing table. head adds HEAD beside GET.
+import "github.com/longwire/longwire/internal/apikey"
+
+// public is the need of documents and probes: anybody may ask, and nothing of
+// the gateway's clients can be reached.
+const public apikey.Scope = 1 << 15
+
+// endpoint is one row of the routing table. need is the scope that a caller's
+// key must have; a row without one is a defect that stops the server. head adds
+// HEAD beside GET, stream is a body that is read line by line.
 type endpoint struct {
 	method  string
 	pattern string
-	access  access
+	need    apikey.Scope
 	handler handler
 	head    bool
+	stream  bool
 }
 
 // endpoints is every route of the API, in the order of the documentation.
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
-		{"GET", "/v1/clients", private, s.listClients, false},
-		{"GET", "/v1/clients/{id}", private, s.getClient, false},
-		{"HEAD", "/v1/clients/{id}", private, s.headClient, false},
-		{"PATCH", "/v1/clients/{id}", private, s.patchClient, false},
-		{"DELETE", "/v1/clients/{id}", private, s.disconnectClient, false},
-		{"GET", "/v1/clients/{id}/messages", private, s.clientMessages, false},
-		{"POST", "/v1/clients/{id}/messages", private, s.pushOne, false},
+		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients},
+		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient},
+		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient},
+		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient},
+		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient},
+		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages},
+		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne},
 
-		{"GET", "/v1/messages", private, s.listMessages, false},
-		{"POST", "/v1/messages", private, s.pushMany, false},
-		{"POST", "/v1/messages/bulk", private, s.bulk, false},
-		{"GET", "/v1/messages/{id}", private, s.getMessage, false},
-		{"DELETE", "/v1/messages/{id}", private, s.cancelMessage, false},
-		{"GET", "/v1/messages/{id}/deliveries", private, s.listDeliveries, false},
+		{method: "GET", pattern: "/v1/knocks", need: apikey.ClientsRead, handler: s.listKnocks},
 
-		{"GET", "/v1/uplinks", private, s.listUplinks, false},
-		{"GET", "/v1/events", private, s.events, false},
-		{"GET", "/v1/stats", private, s.stats, false},
+		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages},
+		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany},
+		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
+		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage},
+		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries},
 
-		{"GET", "/livez", public, s.livez, true},
-		{"GET", "/readyz", public, s.readyz, true},
-		{"GET", "/healthz", public, s.healthz, true},
-		{"GET", "/version", public, s.version, false},
-		{"GET", "/metrics", private, s.metrics, false},
+		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks},
+		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events},
 
-		{"GET", "/", public, s.index, true},
-		{"GET", "/openapi.json", public, s.openapi, true},
-		{"GET", "/swagger", public, redirectTo("/swagger/"), true},
-		{"GET", "/swagger/", public, s.swaggerPage, true},
-		{"GET", "/swagger/{file}", public, s.swaggerFile, true},
-		{"GET", "/docs", public, redirectTo("/swagger/"), true},
-		{"GET", "/docs/", public, redirectTo("/swagger/"), true},
-		{"GET", "/docs/problems", public, s.problemIndex, true},
-		{"GET", "/docs/problems/{slug}", public, s.problemPage, true},
+		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys},
+		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey},
+		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey},
+		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey},
+
+		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats},
+		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics},
+
+		{method: "GET", pattern: "/livez", need: public, handler: s.livez, head: true},
+		{method: "GET", pattern: "/readyz", need: public, handler: s.readyz, head: true},
+		{method: "GET", pattern: "/healthz", need: public, handler: s.healthz, head: true},
+		{method: "GET", pattern: "/version", need: public, handler: s.version},
+
+		{method: "GET", pattern: "/", need: public, handler: s.index, head: true},
+		{method: "GET", pattern: "/openapi.json", need: public, handler: s.openapi, head: true},
+		{method: "GET", pattern: "/swagger", need: public, handler: redirectTo("/swagger/"), head: true},
+		{method: "GET", pattern: "/swagger/", need: public, handler: s.swaggerPage, head: true},
+		{method: "GET", pattern: "/swagger/{file}", need: public, handler: s.swaggerFile, head: true},
+		{method: "GET", pattern: "/docs", need: public, handler: redirectTo("/swagger/"), head: true},
+		{method: "GET", pattern: "/docs/", need: public, handler: redirectTo("/swagger/"), head: true},
+		{method: "GET", pattern: "/docs/problems", need: public, handler: s.problemIndex, head: true},
+		{method: "GET", pattern: "/docs/problems/{slug}", need: public, handler: s.problemPage, head: true},
 	}
 }

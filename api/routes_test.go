@@ -62,6 +62,31 @@ func TestRoutesAreDescribed(t *testing.T) {
 	}
 }
 
+// TestScopesAreDescribed: what the description asks for is what the table asks
+// for, and public routes ask for nothing.
+func TestScopesAreDescribed(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range newServer(Config{}).endpoints() {
+		if documents[e.pattern] {
+			continue
+		}
+		op := doc.Paths.Value(e.pattern).GetOperation(e.method)
+		want := ""
+		if e.need != public {
+			want = e.need.String()
+		}
+		if got, _ := op.Extensions["x-scope"].(string); got != want || want != "" && !strings.Contains(op.Description, "`"+want+"`") {
+			t.Errorf("%s %s is described with the scope %q, want %q", e.method, e.pattern, got, want)
+		}
+		if open := op.Security != nil && len(*op.Security) == 0; open != (e.need == public) {
+			t.Errorf("%s %s: described as public %v", e.method, e.pattern, open)
+		}
+	}
+}
+
 func TestDescriptionSaysWhatSwaggerCannot(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
 	if err != nil {

@@ -1,59 +1,74 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/longwire/longwire/api/internal/tenant"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
 )
 
-// Authorizer decides who is asking. Principal names the caller in logs and
-// scopes idempotency keys; it must not be a secret. The error's text is shown.
-type Authorizer interface {
-	Authorize(r *http.Request) (principal string, err error)
-}
+var errNoKey = errors.New("this server needs an API key: send Authorization: Bearer <key>")
 
-// Errors of APIKeys.
-var (
-	errNoKey    = errors.New("this server needs an API key: send Authorization: Bearer <key>")
-	errWrongKey = errors.New("the API key is not valid")
-)
+// APIKeys returns a ring of the given secrets, which may do everything. They
+// are presented as Bearer token or in X-API-Key.
+func APIKeys(secrets ...string) *apikey.Ring { return apikey.NewRing(secrets...) }
 
-// APIKeys returns an Authorizer that accepts the given secrets, as Bearer token
-// or in X-API-Key.
-func APIKeys(secrets ...string) Authorizer {
-	keys := make(apiKeys, len(secrets))
-	for i, secret := range secrets {
-		keys[i].hash = sha256.Sum256([]byte(secret))
-		keys[i].principal = "key:" + hex.EncodeToString(keys[i].hash[:4])
-	}
-	return keys
-}
+// view is the gateway as this request's caller may see and touch it. There is no
+// other way to it.
+func (s *server) view(w http.ResponseWriter) *tenant.View { return &exchangeOf(w).view }
 
-// apiKeys holds hashes, so that comparing takes the same time for any guess.
-type apiKeys []struct {
-	hash      [sha256.Size]byte
-	principal string
-}
-
-func (keys apiKeys) Authorize(r *http.Request) (string, error) {
-	secret, ok := presentedKey(r)
-	if !ok {
-		return "", errNoKey
-	}
-	hash := sha256.Sum256([]byte(secret))
-	principal := ""
-	for i := range keys {
-		if subtle.ConstantTimeCompare(hash[:], keys[i].hash[:]) == 1 {
-			principal = keys[i].principal
+// identify finds out who asks and gives the exchange its view of the gateway.
+func (s *server) identify(x *exchange, r *http.Request) error {
+	key := apikey.Anyone
+	if s.ring.Required() {
+		if err := s.failures.check(r.RemoteAddr, x.started); err != nil {
+			return err
+		}
+		var err error
+		if key, err = s.authenticate(x, r); err != nil {
+			if !errors.Is(err, errNoKey) { // who shows none does not guess
+				s.failures.note(r.RemoteAddr, x.started)
+			}
+			return problem(unauthenticated, "%s", err)
 		}
 	}
-	if principal == "" {
-		return "", errWrongKey
+	x.principal = key.ID
+	x.view = s.door.View(key, r.RemoteAddr, x.id)
+	return nil
+}
+
+func (s *server) authenticate(x *exchange, r *http.Request) (*apikey.Key, error) {
+	secret, ok := presentedKey(r)
+	if !ok {
+		return nil, errNoKey
 	}
-	return principal, nil
+	return s.ring.Authenticate(secret, x.started)
+}
+
+// need refuses a caller whose key lacks a scope.
+func (s *server) need(w http.ResponseWriter, scope apikey.Scope) error {
+	if s.view(w).Key().Scopes.Allows(scope) {
+		return nil
+	}
+	p := problem(insufficientScope, "this takes an API key with the scope %s", scope)
+	p.scope = scope.String()
+	return p
+}
+
+// refused notes a write that was not allowed. Others are noted by the view.
+func (s *server) refused(x *exchange, r *http.Request, err error) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) {
+		return
+	}
+	e := audit.Entry{At: x.started, What: audit.Refused, Target: r.Method + " " + r.URL.Path, From: r.RemoteAddr, Request: x.id,
+		Result: problemOf(err).Code()}
+	if key := x.view.Key(); key != nil {
+		e.Who, e.Name = key.ID, key.Name
+	}
+	s.cfg.Audit.Record(e)
 }
 
 func presentedKey(r *http.Request) (string, bool) {
@@ -66,18 +81,26 @@ func presentedKey(r *http.Request) (string, bool) {
 }
 
 // guard refuses what a web page could make a browser send: state-changing
-// requests from other origins, and on an open API any foreign Host name, which
-// is how DNS rebinding looks.
+// requests from origins that are not listed, and while the API is open any
+// foreign Host name, which is how DNS rebinding looks.
 func (s *server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
-	checkHost := s.cfg.Authorizer == nil && !s.cfg.AnyHost
+	for _, o := range s.cfg.Origins {
+		if err := origin.AddTrustedOrigin(o); err != nil {
+			panic(err) // checked by CheckOrigin before
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if checkHost && !s.hosts[hostName(r.Host)] {
-			s.fail(exchangeOf(w), r, problem(hostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
+		x := exchangeOf(w)
+		if !s.cfg.AnyHost && !s.ring.Required() && !s.hosts[hostName(r.Host)] {
+			s.fail(x, r, problem(hostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
+			return
+		}
+		if len(s.cfg.Origins) > 0 && s.cors(w, r) {
 			return
 		}
 		if err := origin.Check(r); err != nil {
-			s.fail(exchangeOf(w), r, problem(crossOrigin, "a browser sent this from another origin"))
+			s.fail(x, r, problem(crossOrigin, "a browser sent this from another origin"))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -6,20 +6,26 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/time/rate"
 
-	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/api/internal/tenant"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 // server is the handler's state. Fields are fixed after New, but for the
 // counters.
 type server struct {
 	cfg     Config
-	gateway *gateway.Gateway
+	door    *tenant.Door // to the gateway; handlers go through their request's view
+	ring    *apikey.Ring
 	log     *slog.Logger
 	hosts   map[string]bool
 	boot    string // names this run of the process
 	bootKey uint64
 
+	failures *failures
+	callers  callers
+	load     load
 	requests atomic.Uint64
 	streams  atomic.Int64
 }
@@ -32,7 +38,10 @@ func New(cfg Config) http.Handler {
 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
-	s := &server{cfg: cfg, gateway: cfg.Gateway, log: cfg.Logger, boot: newBoot()}
+	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
+		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
+	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit)
+	s.cfg.Gateway = nil // from here on there is the door
 	s.bootKey = bootKey(s.boot)
 	s.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}
 	for _, h := range cfg.Hosts {
@@ -44,32 +53,47 @@ func newServer(cfg Config) *server {
 // handler is an endpoint: its error is answered as a problem.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// access says who may call a route.
-type access uint8
-
-const (
-	private access = iota // needs a principal, where an Authorizer is configured
-	public                // documents and probes
-)
-
-func (s *server) handle(r chi.Router, method, pattern string, who access, h handler) {
-	quiet := pattern == "/livez" || pattern == "/readyz" || pattern == "/healthz" || pattern == "/metrics"
-	check := who == private && s.cfg.Authorizer != nil
-	r.MethodFunc(method, pattern, func(w http.ResponseWriter, r *http.Request) {
+// register adds a row of the table to the router.
+func (s *server) register(r chi.Router, method string, e endpoint) {
+	if e.need == 0 {
+		panic("api: " + method + " " + e.pattern + " does not say which scope it needs")
+	}
+	quiet := e.pattern == "/livez" || e.pattern == "/readyz" || e.pattern == "/healthz" || e.pattern == "/metrics"
+	r.MethodFunc(method, e.pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
-		x.route, x.quiet = pattern, quiet
-		if check {
-			principal, err := s.cfg.Authorizer.Authorize(r)
-			if err != nil {
-				s.fail(x, r, problem(unauthenticated, "%s", err))
-				return
-			}
-			x.principal = principal
-		}
-		if err := h(w, r); err != nil {
+		x.route, x.quiet = e.pattern, quiet
+		if err := s.serve(x, r, &e); err != nil {
 			s.fail(x, r, err)
 		}
 	})
+}
+
+// serve runs an endpoint for a caller who may use it.
+func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
+	if e.need == public {
+		return e.handler(x, r)
+	}
+	if err := s.allow(x, r, e); err != nil {
+		s.refused(x, r, err)
+		return err
+	}
+	size, err := s.admit(r, e)
+	if err != nil {
+		return err
+	}
+	defer s.leave(size)
+	return e.handler(x, r)
+}
+
+// allow finds out who asks, and whether that is within its rate and its scopes.
+func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
+	if err := s.identify(x, r); err != nil {
+		return err
+	}
+	if err := s.callers.spend(x.Header(), x.principal, x.started); err != nil {
+		return err
+	}
+	return s.need(x, e.need)
 }
 
 // routes builds the router. It is flat, so that a route's pattern is known when
@@ -88,9 +112,9 @@ func (s *server) routes() chi.Router {
 		s.fail(exchangeOf(w), r, p)
 	})
 	for _, e := range s.endpoints() {
-		s.handle(r, e.method, e.pattern, e.access, e.handler)
+		s.register(r, e.method, e)
 		if e.method == http.MethodGet && e.head {
-			s.handle(r, http.MethodHead, e.pattern, e.access, e.handler)
+			s.register(r, http.MethodHead, e)
 		}
 	}
 	return r

@@ -21,5 +21,7 @@ package api
 //	@tag.description			What devices have sent
 //	@tag.name					events
 //	@tag.description			What happens, as it happens
+//	@tag.name					keys
+//	@tag.description			Who may call: scopes, limits, rotation
 //	@tag.name					system
 //	@tag.description			Probes, totals, version

@@ -101,6 +101,7 @@ func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
 //	@Success	200	{string}	string
 //	@Failure	401	{object}	Problem
 //	@Failure	404	{object}	Problem
+//	@x-scope	"metrics:read"
 //	@Router		/metrics [get]
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Metrics == nil {
@@ -148,12 +149,16 @@ type StoreStats struct {
 //	@Produce	json
 //	@Success	200		{object}	Stats
 //	@Failure	400,401	{object}	Problem
+//	@x-scope	"metrics:read"
 //	@Router		/v1/stats [get]
 func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	g := s.gateway.Stats()
+	g, err := s.view(w).Stats()
+	if err != nil {
+		return err
+	}
 	v := Stats{
 		StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, InFlight: g.InFlight,
 		Accepted: g.Accepted, Delivered: g.Delivered, Redelivered: g.Redelivered, LateAcks: g.LateAcks, Uplinks: g.Uplinks,

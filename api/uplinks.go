@@ -48,6 +48,7 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Success		200		{object}	UplinkPage
 //	@Failure		400,401	{object}	Problem
 //	@Failure		503		{object}	Problem
+//	@x-scope		"messages:read"
 //	@Router			/v1/uplinks [get]
 func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
@@ -57,7 +58,7 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.gateway.Uplinks(client, after, limit)
+	page, err := s.view(w).Uplinks(client, after, limit)
 	if err != nil {
 		return err
 	}

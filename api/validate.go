@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 // rules is the one validator of the process: it caches what it knows of types.
@@ -31,6 +33,11 @@ var rules = sync.OnceValue(func() *validator.Validate {
 	register("ttl", func(s string) bool {
 		d, err := parseDuration(s)
 		return err == nil && d >= gateway.MinTTL && d <= gateway.MaxTTL
+	})
+	register("scope", func(s string) bool { return slices.Contains(apikey.ScopeNames(), s) })
+	register("keylife", func(s string) bool {
+		d, err := parseDuration(s)
+		return err == nil && d >= time.Second && d <= apikey.MaxExpiry
 	})
 	v.RegisterStructValidation(oneContent, Content{})
 	v.RegisterStructValidation(oneAudience, Audience{})
@@ -93,6 +100,12 @@ func manyRules(l validator.StructLevel) {
 	if p.OnlineOnly && (p.To.Client != "" || p.To.Clients != nil) {
 		l.ReportError(p.OnlineOnly, "online_only", "OnlineOnly", "wideaudience", "")
 	}
+	if p.Rate < 0 || p.Rate > gateway.MaxRate {
+		l.ReportError(p.Rate, "rate", "Rate", "rate", "")
+	}
+	if p.Rate != 0 && p.To.Client != "" {
+		l.ReportError(p.Rate, "rate", "Rate", "manyclients", "")
+	}
 	if p.Mode == modeOnline && p.To.Client == "" {
 		l.ReportError(p.Mode, "mode", "Mode", "oneclient", "")
 	}
@@ -119,12 +132,20 @@ func ruleText(b validator.FieldError) string {
 		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
 	case "ttl":
 		return `must be a duration from "1s" to "30d"`
+	case "scope":
+		return "must be one of " + strings.Join(apikey.ScopeNames(), ", ")
+	case "keylife":
+		return `must be a duration from "1s" to ten years, such as "90d"`
 	case "onecontent":
 		return "needs exactly one of text, json, base64"
 	case "oneaudience":
 		return "needs exactly one of client, clients, group, labels, all"
 	case "wideaudience":
 		return "narrows a group, labels or all; leave it out for named clients"
+	case "rate":
+		return fmt.Sprintf("must be 1 to %d deliveries a second", gateway.MaxRate)
+	case "manyclients":
+		return "paces a message to many; leave it out for a single client"
 	case "oneclient":
 		return "can be online only for a single client (to.client)"
 	}
@@ -154,7 +175,7 @@ func pointerOf(path string) string {
 }
 
 // transparent are the structs whose members stand in the body itself.
-var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "Content": true, "Options": true}
+var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "KeyCreate": true, "Content": true, "Options": true}
 
 // cutPart takes the first name, or the first key in brackets, off a path.
 func cutPart(path string) (part, rest string) {

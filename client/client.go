@@ -1,6 +1,8 @@
 package client
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +33,7 @@ type Client struct {
 	apiKey    string
 	userAgent string
 	retry     Retry
+	roots     *x509.CertPool // nil: the system's
 }
 
 // Retry says how often and how patiently a safe request is repeated.
@@ -68,6 +71,10 @@ func WithAPIKey(key string) Option { return func(c *Client) { c.apiKey = key } }
 // pushes and event streams outlast any. Each call is bounded by its context.
 func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
 
+// WithRootCAs trusts the authorities in pool, instead of the system's, to sign
+// the gateway's certificate. It does not reach a client of WithHTTPClient.
+func WithRootCAs(pool *x509.CertPool) Option { return func(c *Client) { c.roots = pool } }
+
 // WithRetry sets how requests are repeated.
 func WithRetry(r Retry) Option { return func(c *Client) { c.retry = r } }
 
@@ -89,9 +96,12 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 	}
 	base.Path = strings.TrimRight(base.Path, "/")
 	base.RawPath, base.RawQuery, base.Fragment = "", "", ""
-	c := &Client{base: base, userAgent: "longwire-go-client", http: &http.Client{Transport: newTransport()}}
+	c := &Client{base: base, userAgent: "longwire-go-client"}
 	for _, o := range opts {
 		o(c)
+	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: newTransport(c.roots)}
 	}
 	c.retry = c.retry.withDefaults()
 	return c, nil
@@ -99,8 +109,9 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 
 // newTransport keeps enough idle connections for a caller with many
 // goroutines; net/http's default of 2 per host would open and close all others.
-func newTransport() *http.Transport {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,

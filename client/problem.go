@@ -21,6 +21,11 @@ const (
 	CodeInvalidParameter    Code = "invalid-parameter"
 	CodeInvalidCursor       Code = "invalid-cursor"
 	CodeUnauthenticated     Code = "unauthenticated"
+	CodeInsufficientScope   Code = "insufficient-scope"
+	CodeRefused             Code = "unauthorized" // beyond what the key is limited to
+	CodeKeyNotFound         Code = "key-not-found"
+	CodeTooManyKeys         Code = "too-many-keys"
+	CodeOverloaded          Code = "overloaded"
 	CodeClientNotFound      Code = "client-not-found"
 	CodeMessageNotFound     Code = "message-not-found"
 	CodeClientOffline       Code = "client-offline"

@@ -3,6 +3,7 @@ package device
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,7 +19,7 @@ import (
 type Config struct {
 	Addr    string           // host:port of the gateway's device listener
 	ID      string           // 1 to 128 of A-Z a-z 0-9 . _ : @ - (126 in v1)
-	Token   string           // what the gateway wants to see; v1 cannot send it
+	Token   string           // what the gateway wants to see; v1 can send a short one, where the gateway takes it
 	Dialect protocol.Dialect // default protocol.V2
 
 	Labels    map[string]string // nil leaves what the gateway knows; v2 only
@@ -39,7 +40,14 @@ type Config struct {
 	Backoff Backoff
 	// Logger gets one line per connection made and lost. Nil is slog.Default().
 	Logger *slog.Logger
-	// Dial makes a connection; nil is TCP with a timeout of 10 s. Use it for TLS.
+	// TLS encrypts the connection; nil is plain TCP. A ServerName that is ""
+	// is taken from Addr.
+	TLS *tls.Config
+	// TokenSource, when set, is asked for the token before each connection, for
+	// tokens that end. Its error counts as a connection that could not be made.
+	TokenSource func(ctx context.Context) (string, error)
+	// Dial makes a connection instead: TLS is not used then. Nil is TCP with a
+	// timeout of 10 s, that of the TLS handshake included.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// OnConnect is called when the gateway has accepted the registration,
@@ -119,7 +127,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.State == nil {
 		cfg.State = new(MemoryState)
 	}
-	if cfg.Dial == nil {
+	switch {
+	case cfg.Dial != nil:
+	case cfg.TLS != nil:
+		cfg.Dial = dialTLS(cfg.TLS)
+	default:
 		cfg.Dial = dialTCP
 	}
 	c := &Client{cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()).With("client", cfg.ID),
@@ -135,9 +147,24 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
+// dialTCP makes plain connections.
 func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return d.DialContext(ctx, "tcp", addr)
+	return newDialer().DialContext(ctx, "tcp", addr)
+}
+
+// dialTLS makes encrypted ones. Tickets are kept, so that a reconnect costs the
+// gateway no signature.
+func dialTLS(cfg *tls.Config) func(context.Context, string) (net.Conn, error) {
+	cfg = cfg.Clone()
+	if cfg.ClientSessionCache == nil {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	}
+	d := tls.Dialer{NetDialer: newDialer(), Config: cfg}
+	return func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+}
+
+func newDialer() *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 }
 
 // Run keeps the device connected until ctx ends (it returns ctx's error) or
@@ -210,13 +237,24 @@ func (c *Client) reconnect(ctx context.Context) error {
 
 // connection makes one connection and stays until it ends.
 func (c *Client) connection(ctx context.Context) (why protocol.Close, registered bool) {
+	token, err := c.token(ctx)
+	if err != nil {
+		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: "no token: " + err.Error()}, false
+	}
 	conn, err := c.cfg.Dial(ctx, c.cfg.Addr)
 	if err != nil {
 		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: err.Error()}, false
 	}
-	l := newLink(c, conn)
+	l := newLink(c, conn, token)
 	why = l.run(ctx)
 	return why, l.registered
+}
+
+func (c *Client) token(ctx context.Context) (string, error) {
+	if c.cfg.TokenSource == nil {
+		return c.cfg.Token, nil
+	}
+	return c.cfg.TokenSource(ctx)
 }
 
 // signal wakes Run to look into the mailbox.

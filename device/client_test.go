@@ -1,7 +1,9 @@
 package device
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -297,12 +299,37 @@ func TestConnectHooks(t *testing.T) {
 	})
 }
 
+// A token that ends is replaced on the next connection; when there is none, the
+// gateway is not bothered.
+func TestTokenSourceIsAskedForEachConnection(t *testing.T) {
+	asked := 0
+	cfg := Config{Token: "unused", TokenSource: func(context.Context) (string, error) {
+		if asked++; asked == 2 {
+			return "", errors.New("the issuer is away")
+		}
+		return fmt.Sprint("token-", asked), nil
+	}}
+	run(t, cfg, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		synctest.Wait()
+		if p.register.Token != "token-1" {
+			t.Errorf("got %q, want token-1", p.register.Token)
+		}
+		p.close(protocol.CloseCredentialsExpired, 0)
+		p = <-g.conns
+		synctest.Wait()
+		if p.register.Token != "token-3" {
+			t.Errorf("got %q, want token-3", p.register.Token)
+		}
+	})
+}
+
 // A delivery for which there is no room is asked for again, and then handled.
 func TestTooManyDeliveriesAreAskedForAgain(t *testing.T) {
 	h := new(calls)
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(t, newGateway(t), Config{Handler: h.handle})
-		l := newLink(c, nil) // no worker runs yet
+		l := newLink(c, nil, "") // no worker runs yet
 		for seq := range uint64(maxJobs + 1) {
 			l.deliver(protocol.Event{Kind: protocol.KindData, Seq: seq + 1, Payload: []byte("x")})
 		}

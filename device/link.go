@@ -40,7 +40,7 @@ const (
 	lastWords = time.Second
 )
 
-func newLink(c *Client, conn net.Conn) *link {
+func newLink(c *Client, conn net.Conn, token string) *link {
 	c.mu.Lock()
 	c.sessions++
 	number := c.sessions
@@ -49,7 +49,7 @@ func newLink(c *Client, conn net.Conn) *link {
 		u.inFlight = false
 	}
 	c.mu.Unlock()
-	r := protocol.Register{ID: c.cfg.ID, Token: c.cfg.Token, Labels: c.cfg.Labels, Groups: c.cfg.Groups,
+	r := protocol.Register{ID: c.cfg.ID, Token: token, Labels: c.cfg.Labels, Groups: c.cfg.Groups,
 		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: position.Log, LastSeq: position.LastSeq}
 	return &link{c: c, conn: conn, number: number,
 		s:    protocol.NewDevice(c.cfg.Protocol, c.cfg.Dialect, r, time.Now()),

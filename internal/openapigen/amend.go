@@ -20,6 +20,7 @@ var examples = map[string]any{
 	"PushOne":     map[string]any{"text": "hello"},
 	"PushMany":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello"},
 	"BulkLine":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello", "key": "row-1"},
+	"KeyCreate":   map[string]any{"name": "backend", "scopes": []any{"messages:write"}, "prefix": "demo", "expires_in": "90d"},
 	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
@@ -28,7 +29,7 @@ func amend(doc *openapi3.T) {
 	doc.OpenAPI = "3.0.3"
 	doc.Servers = openapi3.Servers{{URL: "/"}}
 	doc.Components.SecuritySchemes = openapi3.SecuritySchemes{bearer: {Value: &openapi3.SecurityScheme{
-		Type: "http", Scheme: "bearer", Description: "An API key, where the server has any configured.",
+		Type: "http", Scheme: "bearer", Description: "An API key (`lwk_…`), where the server has any. Each call names the scope that the key must have.",
 	}}}
 	doc.Security = openapi3.SecurityRequirements{{bearer: {}}, {}}
 	for _, schema := range doc.Components.Schemas {
@@ -65,6 +66,9 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	if !strings.HasPrefix(path, "/v1/") && path != "/metrics" {
 		op.Security = openapi3.NewSecurityRequirements() // probes and documents
 	}
+	if scope, ok := op.Extensions["x-scope"].(string); ok {
+		amendGuarded(op, method, scope)
+	}
 	for code, response := range op.Responses.Map() {
 		if response.Value == nil {
 			continue
@@ -84,6 +88,35 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	if op.RequestBody != nil {
 		amendBody(op.RequestBody.Value)
 	}
+}
+
+// amendGuarded says what every call that needs a key has in common: the scope,
+// and the refusals for want of it and for haste.
+func amendGuarded(op *openapi3.Operation, method, scope string) {
+	if op.Description != "" {
+		op.Description += "\n\n"
+	}
+	op.Description += "Scope of the API key: `" + scope + "`."
+	for code, text := range map[string]string{"401": "Unauthorized", "403": "Forbidden", "429": "Too Many Requests"} {
+		if op.Responses.Value(code) == nil {
+			op.Responses.Set(code, &openapi3.ResponseRef{Value: anyProblem().Value.WithDescription(text)})
+		}
+	}
+	tooMany := op.Responses.Value("429").Value
+	if tooMany.Headers == nil {
+		tooMany.Headers = openapi3.Headers{}
+	}
+	tooMany.Headers["Retry-After"] = header("seconds to wait before trying again", openapi3.NewIntegerSchema())
+	if method != "HEAD" {
+		tooMany.Headers["RateLimit"] = header("what is left for the key: r requests, all of them again in t seconds", openapi3.NewStringSchema())
+		tooMany.Headers["RateLimit-Policy"] = header("what the key may send: q requests in w seconds", openapi3.NewStringSchema())
+	}
+}
+
+func header(text string, schema *openapi3.Schema) *openapi3.HeaderRef {
+	h := &openapi3.Header{}
+	h.Description, h.Schema = text, openapi3.NewSchemaRef("", schema)
+	return &openapi3.HeaderRef{Value: h}
 }
 
 // anyProblem stands for the refusals that any call can meet: a foreign origin

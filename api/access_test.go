@@ -1,0 +1,319 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// world is a gateway with three tenants, each with a client, a message to all
+// that it can reach and data that its client sent, and a message of nobody's to
+// everybody.
+type world struct {
+	*harness
+	ring     *apikey.Ring
+	secrets  map[string]string // by the name of the key
+	ids      map[string]string // of keys, likewise
+	messages map[string]string // id by tenant
+}
+
+// tenants are the limits of the keys called so.
+var tenants = map[string]apikey.Limit{"a": {Prefix: "a-"}, "b": {Prefix: "b-"}, "g": {Group: "gang"}}
+
+// limitable are the scopes that a limited key can have.
+const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead | apikey.MessagesWrite | apikey.EventsRead | apikey.WebhooksWrite
+
+func newWorld(t *testing.T, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{ring: apikey.NewRing(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
+	change = append([]func(*Config){func(c *Config) {
+		c.Authorizer = w.ring
+		c.Knocks = func() []gateway.Knock {
+			return []gateway.Knock{knock("a"), knock("b"), knock("g")}
+		}
+		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "longwire_up 1") })
+	}}, change...)
+	w.harness = newHarness(t, change...)
+	w.key("unlimited", apikey.Spec{Scopes: apikey.Admin})
+	for _, name := range apikey.ScopeNames() {
+		scope, _ := apikey.ParseScopes([]string{name})
+		w.key(name, apikey.Spec{Scopes: scope})
+	}
+	w.key("revoked", apikey.Spec{Scopes: apikey.Admin})
+	if err := w.ring.Revoke(w.ids["revoked"]); err != nil {
+		t.Fatal(err)
+	}
+	w.expired()
+	for tenant, limit := range tenants {
+		w.key(tenant, apikey.Spec{Scopes: limitable, Limit: limit})
+		w.populate(tenant)
+	}
+	w.messages["all"] = w.push("unlimited", `{"to":{"all":true},"text":"for all"}`)
+	for tenant := range tenants {
+		w.messages[tenant] = w.push(tenant, `{"to":{"all":true},"text":"of `+tenant+`"}`)
+	}
+	return w
+}
+
+func (w *world) key(name string, s apikey.Spec) {
+	w.t.Helper()
+	s.Name = name
+	k, secret, err := w.ring.Create(s, time.Now())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.secrets[name], w.ids[name] = secret, k.ID
+}
+
+// expired makes a key whose time was over a second after it began, an hour ago.
+func (w *world) expired() {
+	w.t.Helper()
+	then := time.Now().Add(-time.Hour)
+	_, secret, err := w.ring.Create(apikey.Spec{Name: "expired", Scopes: apikey.Admin, ExpiresAt: then.Add(2 * time.Second)}, then)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.secrets["expired"] = secret
+}
+
+func client(tenant string) gateway.ClientID { return gateway.ClientID(tenant + "-truck") }
+
+func (w *world) populate(tenant string) {
+	w.t.Helper()
+	o := gatewaytest.Options{}
+	if group := tenants[tenant].Group; group != "" {
+		o.Hello.Groups = []string{group}
+	}
+	l := w.device(client(tenant), o)
+	if err := l.Session.Received(w.t.Context(), 1, []byte("from "+tenant)); err != nil {
+		w.t.Fatal(err)
+	}
+	l.Disconnect(gateway.ReasonClientClosed)
+}
+
+func (w *world) push(key, body string) string {
+	w.t.Helper()
+	return decode[Message](w.as(key, "POST", "/v1/messages", body).want(202)).ID
+}
+
+// as calls with a key.
+func (w *world) as(key, method, target, body string, headers ...string) answer {
+	w.t.Helper()
+	if secret := w.secrets[key]; secret != "" {
+		headers = append(headers, "Authorization", "Bearer "+secret)
+	}
+	return w.call(method, target, body, headers...)
+}
+
+const nobody = "z" // a tenant without a key, client or message
+
+func (w *world) message(tenant string) string {
+	if id, ok := w.messages[tenant]; ok {
+		return id
+	}
+	return "msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"
+}
+
+// ask is a request that a route answers.
+type ask struct {
+	target, body, contentType string
+	status                    int // of the answer to a caller who may
+}
+
+// asks has, for each route that needs a scope, a request about something of one
+// tenant. A list is asked about a client or a message of it.
+var asks = map[string]func(w *world, tenant string) ask{
+	"GET /v1/clients": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients?status=all&id=" + string(client(t)), status: 200}
+	},
+	"GET /v1/knocks": func(_ *world, t string) ask {
+		return ask{target: "/v1/knocks?prefix=" + string(client(t)), status: 200}
+	},
+	"GET /v1/clients/{id}":  func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"HEAD /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"PATCH /v1/clients/{id}": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)), body: `{"labels":{"touched":"yes"}}`, status: 200}
+	},
+	"DELETE /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 204} },
+	"GET /v1/clients/{id}/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/messages", status: 200}
+	},
+	"POST /v1/clients/{id}/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/messages", body: `{"text":"x"}`, status: 202}
+	},
+	"GET /v1/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/messages?client=" + string(client(t)), status: 200}
+	},
+	"POST /v1/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/messages", body: `{"to":{"clients":["` + string(client(t)) + `"]},"text":"x"}`, status: 202}
+	},
+	"POST /v1/messages/bulk": func(_ *world, t string) ask {
+		return ask{target: "/v1/messages/bulk", body: `{"to":{"client":"` + string(client(t)) + `"},"text":"x"}`, contentType: ndjson, status: 200}
+	},
+	"GET /v1/messages/{id}":    func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
+	"DELETE /v1/messages/{id}": func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
+	"GET /v1/messages/{id}/deliveries": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries", status: 200}
+	},
+	"GET /v1/uplinks": func(_ *world, t string) ask {
+		return ask{target: "/v1/uplinks?client=" + string(client(t)), status: 200}
+	},
+	"GET /v1/events": func(_ *world, t string) ask {
+		return ask{target: "/v1/events?client=" + string(client(t)), status: 200}
+	},
+	"GET /v1/keys": func(*world, string) ask { return ask{target: "/v1/keys", status: 200} },
+	"POST /v1/keys": func(*world, string) ask {
+		return ask{target: "/v1/keys", body: `{"name":"new","scopes":["clients:read"]}`, status: 201}
+	},
+	"GET /v1/keys/{id}":    func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["clients:read"], status: 200} },
+	"DELETE /v1/keys/{id}": func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["webhooks:write"], status: 204} },
+	"GET /v1/stats":        func(*world, string) ask { return ask{target: "/v1/stats", status: 200} },
+	"GET /metrics":         func(*world, string) ask { return ask{target: "/metrics", status: 200} },
+}
+
+// send asks with a key. A stream is asked by a caller who has left, so that it
+// ends.
+func (w *world) send(key, method string, a ask) answer {
+	w.t.Helper()
+	if !strings.HasPrefix(a.target, "/v1/events") {
+		if a.contentType != "" {
+			return w.as(key, method, a.target, a.body, "Content-Type", a.contentType)
+		}
+		return w.as(key, method, a.target, a.body)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	cancel()
+	r := newRequest(ctx, method, a.target, "")
+	r.Header.Set("Authorization", "Bearer "+w.secrets[key])
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	return answer{t: w.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
+}
+
+// guarded calls f for each route that needs a scope.
+func guarded(t *testing.T, f func(t *testing.T, e endpoint, of func(*world, string) ask)) {
+	t.Helper()
+	n := 0
+	for _, e := range newServer(Config{}).endpoints() {
+		if e.need == public {
+			continue
+		}
+		n++
+		name := e.method + " " + e.pattern
+		of, ok := asks[name]
+		if !ok {
+			t.Fatalf("%s has no entry in asks: say how it is asked about something of a tenant", name)
+		}
+		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) { f(t, e, of) })
+	}
+	if n < 20 {
+		t.Errorf("%d routes need a scope, want all but documents and probes", n)
+	}
+}
+
+// TestEveryRouteNeedsItsScope asks every route with every key.
+func TestEveryRouteNeedsItsScope(t *testing.T) {
+	guarded(t, func(t *testing.T, e endpoint, of func(*world, string) ask) {
+		for _, key := range append(apikey.ScopeNames(), "unlimited", "none", "expired", "revoked") {
+			w := newWorld(t)
+			a := of(w, "a")
+			got := w.send(key, e.method, a)
+			scope, _ := apikey.ParseScopes([]string{key})
+			switch {
+			case key == "none" || key == "expired" || key == "revoked":
+				wantRefusal(t, e, got, 401, unauthenticated)
+			case key == "unlimited" || scope.Allows(e.need):
+				got.want(a.status)
+			default:
+				wantRefusal(t, e, got, 403, insufficientScope)
+				if text := string(got.body); e.method != "HEAD" && !strings.Contains(text, e.need.String()) {
+					t.Errorf("%s: %s, want the scope %s named", key, text, e.need)
+				}
+			}
+		}
+	})
+}
+
+func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind slug) {
+	t.Helper()
+	if e.method == http.MethodHead {
+		got.want(status)
+		return
+	}
+	got.wantProblem(status, kind)
+}
+
+// varying is what differs between two answers that say the same of two things.
+var varying = regexp.MustCompile(`"instance":"[^"]*"|msg_[0-9a-f-]+|\b[abgz]-truck\b`)
+
+func same(a answer) string {
+	return fmt.Sprint(a.status, varying.ReplaceAllString(string(a.body), "…"))
+}
+
+// TestTenantsAreStrangers asks every route about what is another tenant's: the
+// answer is the one for what does not exist, byte for byte, and nothing changes.
+func TestTenantsAreStrangers(t *testing.T) {
+	guarded(t, func(t *testing.T, e endpoint, of func(*world, string) ask) {
+		for key := range tenants {
+			w := newWorld(t)
+			own := of(w, key)
+			got := w.send(key, e.method, own)
+			if e.need&limitable == 0 {
+				wantRefusal(t, e, got, 403, insufficientScope)
+				continue
+			}
+			got.want(own.status)
+			for _, other := range []string{"a", "b", "g", "all"} {
+				if other == key || other == "all" && !strings.Contains(e.pattern, "messages/{id}") {
+					continue
+				}
+				w := newWorld(t)
+				before := w.state(other)
+				foreign, unknown := w.send(key, e.method, of(w, other)), w.send(key, e.method, of(w, nobody))
+				if same(foreign) != same(unknown) {
+					t.Errorf("key %s about %s:\n%s\nabout nobody:\n%s\nwant the same", key, other, same(foreign), same(unknown))
+				}
+				if after := w.state(other); after != before {
+					t.Errorf("key %s has changed what is of %s:\n%s\nbefore:\n%s", key, other, after, before)
+				}
+			}
+		}
+	})
+}
+
+// state is all that may be seen of a tenant, by somebody who may see all.
+func (w *world) state(tenant string) string {
+	w.t.Helper()
+	var b strings.Builder
+	for _, target := range []string{"/v1/clients/" + string(client(tenant)), "/v1/clients/" + string(client(tenant)) + "/messages",
+		"/v1/messages/" + w.message(tenant), "/v1/messages/" + w.message(tenant) + "/deliveries"} {
+		a := w.as("unlimited", "GET", target, "")
+		fmt.Fprintln(&b, a.status, regexp.MustCompile(`"instance":"[^"]*"`).ReplaceAllString(string(a.body), ""))
+	}
+	return b.String()
+}
+
+// TestRoutesWithoutAScopeStopTheServer: forgetting is not possible.
+func TestRoutesWithoutAScopeStopTheServer(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a route that needs no scope and is not public was registered")
+		}
+	}()
+	s := newServer(Config{})
+	s.register(s.routes(), "GET", endpoint{method: "GET", pattern: "/v1/forgotten", handler: s.version})
+}
+
+func knock(tenant string) gateway.Knock {
+	at := time.Now()
+	return gateway.Knock{Client: client(tenant), Count: 1, FirstAt: at, LastAt: at, Reason: "unknown_device"}
+}

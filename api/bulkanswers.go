@@ -1,0 +1,387 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// bulkLine is one line under way and, in the end, its answer.
+type bulkLine struct {
+	BulkResult
+	answers *bulkAnswers
+
+	// Of an online delivery that waits for its device.
+	call gateway.OnlineCall
+
+	// Guarded by answers.mu.
+	client    gateway.ClientID // counted in perClient; "" = not
+	deadline  time.Time        // of a started call; zero = none
+	isStarted bool
+	done      bool
+}
+
+// Answered implements gateway.OnlineWaiter.
+func (l *bulkLine) Answered(r gateway.OnlineResult, err error) {
+	l.online(&r, err)
+	l.answered()
+}
+
+func (l *bulkLine) online(r *gateway.OnlineResult, err error) {
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.Status, l.ID, l.State, l.Reason = http.StatusOK, string(r.Message), r.State.String(), r.Reason
+	l.Result, l.ResultBase64 = result(r.Result)
+}
+
+func (l *bulkLine) fail(err error) {
+	l.Problem = problemOf(err)
+	l.Status = l.Problem.Status
+}
+
+// refuse answers a line that got nowhere.
+func (l *bulkLine) refuse(err error) {
+	l.fail(err)
+	l.answered()
+}
+
+// answered hands the line back: its answer is set.
+func (l *bulkLine) answered() { l.answers.answered(l) }
+
+// bulkAnswers has the lines of one request that are under way and the answers
+// that are not written yet. Whoever answers the first of the lines appends it
+// and those behind it that were ready before; a writer of its own sends them,
+// so that a caller who sends its whole body before it reads anything does not
+// stop the reading of that body.
+type bulkAnswers struct {
+	w       http.ResponseWriter
+	wire    *http.ResponseController
+	written chan struct{} // closed when the writer has ended
+	hurry   chan struct{} // has room for one: do not wait for more answers
+
+	batch gateway.OnlineBatch // of the reader; sent before it waits for anything
+
+	mu        sync.Mutex
+	progress  sync.Cond // lines or pending have become fewer; the reader waits for it
+	changed   sync.Cond // pending, closed or err has changed; the writer waits for it
+	lines     [bulkWindow]*bulkLine
+	first     int  // oldest line under way, at first%bulkWindow
+	next      int  // behind the newest
+	full      bool // there was no room; the reader goes on with a batch when three quarters are free
+	perClient map[gateway.ClientID]int
+	expiry    *time.Timer // of the first deadline; nil while no call has been started
+	armed     bool
+	abandoned bool // the caller has left
+	summary   BulkSummary
+
+	pending []byte
+	closed  bool
+	err     error // of the first failed write; later answers are dropped
+}
+
+func newBulkAnswers(w http.ResponseWriter) *bulkAnswers {
+	a := &bulkAnswers{w: w, wire: http.NewResponseController(w), written: make(chan struct{}), hurry: make(chan struct{}, 1),
+		perClient: make(map[gateway.ClientID]int)}
+	a.progress.L, a.changed.L = &a.mu, &a.mu
+	return a
+}
+
+// enter makes a line the last one under way, once there is room.
+func (a *bulkAnswers) enter(number int, key string) *bulkLine {
+	l := &bulkLine{BulkResult: BulkResult{Line: number, Key: key}, answers: a}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.full = a.next-a.first == bulkWindow
+	for a.full || len(a.pending) >= bulkPending && a.err == nil {
+		a.await()
+	}
+	a.lines[a.next%bulkWindow] = l
+	a.next++
+	return l
+}
+
+// enterClient waits until few enough online deliveries to a client are under
+// way, to leave its window to others too; false when the caller has left.
+func (a *bulkAnswers) enterClient(l *bulkLine, id gateway.ClientID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.perClient[id] == bulkPerClient && !a.abandoned {
+		a.await()
+	}
+	if a.abandoned {
+		return false
+	}
+	a.perClient[id]++
+	l.client = id
+	return true
+}
+
+// await waits for progress, which may depend on what the batch holds back. a.mu
+// is held, but not all the time.
+func (a *bulkAnswers) await() {
+	if a.batch.Clients() == 0 {
+		a.progress.Wait()
+		return
+	}
+	a.mu.Unlock()
+	a.batch.Flush() // answers may come on this goroutine
+	a.mu.Lock()
+}
+
+// started notes that l's call has begun, and may be over already.
+func (a *bulkAnswers) started(l *bulkLine) {
+	a.mu.Lock()
+	if !l.done {
+		l.isStarted = true
+		l.deadline = time.Now().Add(l.call.Wait())
+		a.arm(l.call.Wait())
+	}
+	late := a.abandoned && !l.done
+	a.mu.Unlock()
+	if late {
+		a.withdraw(l)
+	}
+}
+
+// arm sets the timer for the deadline in d, unless it waits for an earlier one.
+// All lines wait for as long, so the deadlines rise. a.mu is held.
+func (a *bulkAnswers) arm(d time.Duration) {
+	switch {
+	case a.armed:
+		return
+	case a.expiry == nil:
+		a.expiry = time.AfterFunc(d, a.expire)
+	default:
+		a.expiry.Reset(d)
+	}
+	a.armed = true
+}
+
+// expire ends the calls whose time is over.
+func (a *bulkAnswers) expire() {
+	now := time.Now()
+	a.mu.Lock()
+	a.armed = false
+	var over []*bulkLine
+	for i := a.first; i < a.next; i++ {
+		l := a.lines[i%bulkWindow]
+		if l.done || !l.isStarted {
+			continue
+		}
+		if l.deadline.After(now) {
+			a.arm(l.deadline.Sub(now))
+			break
+		}
+		over = append(over, l)
+	}
+	a.mu.Unlock()
+	for _, l := range over {
+		l.call.TimeOut()
+	}
+}
+
+// abandon ends all calls: the caller has left.
+func (a *bulkAnswers) abandon() {
+	a.mu.Lock()
+	a.abandoned = true
+	var left []*bulkLine
+	for i := a.first; i < a.next; i++ {
+		if l := a.lines[i%bulkWindow]; l.isStarted && !l.done {
+			left = append(left, l)
+		}
+	}
+	a.progress.Signal()
+	a.mu.Unlock()
+	for _, l := range left {
+		a.withdraw(l)
+	}
+}
+
+func (a *bulkAnswers) withdraw(l *bulkLine) {
+	if l.call.Withdraw() {
+		l.refuse(context.Canceled)
+	}
+}
+
+// answered marks l, and appends the answers whose turn has come.
+func (a *bulkAnswers) answered(l *bulkLine) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l.done = true
+	if l.client != "" {
+		if n := a.perClient[l.client] - 1; n > 0 {
+			a.perClient[l.client] = n
+		} else {
+			delete(a.perClient, l.client)
+		}
+	}
+	for a.first < a.next {
+		slot := &a.lines[a.first%bulkWindow]
+		if !(*slot).done {
+			break
+		}
+		a.append(&(*slot).BulkResult)
+		*slot = nil
+		a.first++
+	}
+	if !a.full || a.next-a.first <= bulkWindow/4 {
+		a.full = false
+		a.progress.Signal()
+	}
+	if a.first == a.next {
+		a.flushNow() // nothing more comes before the caller's next line
+	}
+}
+
+// append counts an answer and puts it behind the others. a.mu is held.
+func (a *bulkAnswers) append(r *BulkResult) {
+	a.summary.Lines++
+	if r.Problem != nil {
+		a.summary.Failed++
+	} else {
+		a.summary.Accepted++
+	}
+	if b, ok := appendBulkResult(a.pending, r); ok {
+		a.put(b)
+		return
+	}
+	a.encode(r)
+}
+
+// encode appends v as a line. a.mu is held.
+func (a *bulkAnswers) encode(v any) {
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	e.encode(v)
+	a.put(append(a.pending, e.buf.Bytes()...))
+}
+
+// put sets what is pending, which has grown. a.mu is held.
+func (a *bulkAnswers) put(pending []byte) {
+	if a.err != nil {
+		return
+	}
+	if len(a.pending) == 0 {
+		a.changed.Signal()
+	}
+	a.pending = pending
+	if len(pending) >= flushAt {
+		a.flushNow()
+	}
+}
+
+// flushNow makes the writer wait for no more answers. a.mu is held.
+func (a *bulkAnswers) flushNow() {
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// add appends a line that is no answer.
+func (a *bulkAnswers) add(v any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.encode(v)
+}
+
+// failed reports whether the caller can no longer be answered.
+func (a *bulkAnswers) failed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err != nil
+}
+
+// wait returns when every line is answered, with their counts.
+func (a *bulkAnswers) wait() BulkSummary {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.first < a.next {
+		a.progress.Wait()
+	}
+	if a.expiry != nil {
+		a.expiry.Stop()
+	}
+	return a.summary
+}
+
+// start launches the writer, which ends in close.
+func (a *bulkAnswers) start() { go a.write() }
+
+// close writes what is pending, ends the writer and returns its error.
+func (a *bulkAnswers) close() error {
+	a.mu.Lock()
+	a.closed = true
+	a.changed.Signal()
+	a.flushNow()
+	a.mu.Unlock()
+	<-a.written
+	return a.err
+}
+
+const (
+	// flushAt is how many bytes of answers are written without being waited for.
+	flushAt = 32 << 10
+	// flushDelay is how long an answer waits for others while lines are under way,
+	// so that they share a write.
+	flushDelay = 2 * time.Millisecond
+)
+
+func (a *bulkAnswers) write() {
+	defer close(a.written)
+	pause := time.NewTimer(flushDelay)
+	defer pause.Stop()
+	var batch []byte
+	for a.pendingAny() {
+		pause.Reset(flushDelay)
+		select {
+		case <-a.hurry:
+		case <-pause.C:
+		}
+		batch = a.take(batch[:0])
+		if len(batch) == 0 {
+			continue // the hurry was for what has been written
+		}
+		a.wire.SetWriteDeadline(time.Now().Add(bulkTimeout)) // writers in memory have none
+		_, err := a.w.Write(batch)
+		if err == nil {
+			err = a.wire.Flush()
+		}
+		if err != nil {
+			a.fail(err)
+		}
+	}
+}
+
+// pendingAny waits until there is something to write; false at the end.
+func (a *bulkAnswers) pendingAny() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.pending) == 0 && !a.closed {
+		a.changed.Wait()
+	}
+	return len(a.pending) > 0
+}
+
+// take swaps what is pending for an empty buffer.
+func (a *bulkAnswers) take(empty []byte) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	batch := a.pending
+	a.pending = empty
+	a.progress.Signal()
+	return batch
+}
+
+func (a *bulkAnswers) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+	a.pending = nil
+	a.progress.Signal()
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"crypto/tls"
+	"testing"
+)
+
+const app = "https://app.example"
+
+func listed(c *Config) { c.Origins = []string{app, "http://localhost:3000"} }
+
+func TestOriginsAreOffByDefault(t *testing.T) {
+	h := newHarness(t)
+	a := h.call("GET", "/v1/clients", "", "Origin", app).want(200)
+	for name := range a.header {
+		if len(name) > 15 && name[:15] == "Access-Control-" {
+			t.Errorf("%s: %s", name, a.header.Get(name))
+		}
+	}
+	h.call("OPTIONS", "/v1/clients", "", "Origin", app, "Access-Control-Request-Method", "GET").wantProblem(405, methodNotAllowed)
+}
+
+func TestListedOriginsMayCall(t *testing.T) {
+	w := newWorld(t, listed)
+	pre := w.call("OPTIONS", "/v1/clients/a-truck/messages", "", "Origin", app, "Access-Control-Request-Method", "POST",
+		"Access-Control-Request-Headers", "authorization,content-type").want(204)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": corsMethods, "Access-Control-Allow-Headers": corsHeaders,
+		"Access-Control-Max-Age": "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
+	} {
+		if got := pre.header.Get(name); got != want {
+			t.Errorf("preflight: %s %q, want %q", name, got, want)
+		}
+	}
+	a := w.as("unlimited", "POST", "/v1/clients/a-truck/messages", "x", "Origin", app, "Sec-Fetch-Site", "cross-site").want(202)
+	if got := a.header.Get("Access-Control-Allow-Origin"); got != app || a.header.Get("Access-Control-Expose-Headers") == "" {
+		t.Errorf("the answer allows %q, want %s, and names what may be read", got, app)
+	}
+	w.as("none", "GET", "/v1/clients", "", "Origin", app).wantProblem(401, unauthenticated)
+}
+
+func TestOtherOriginsMayNot(t *testing.T) {
+	w := newWorld(t, listed)
+	for _, origin := range []string{"https://evil.example", "https://app.example.evil", "http://app.example", "https://app.example:8443", "null", "HTTPS://APP.EXAMPLE"} {
+		a := w.as("unlimited", "GET", "/v1/clients", "", "Origin", origin).want(200)
+		if got := a.header.Get("Access-Control-Allow-Origin"); got != "" || a.header.Get("Vary") != "Origin" {
+			t.Errorf("%s is allowed %q", origin, got)
+		}
+		w.call("OPTIONS", "/v1/clients", "", "Origin", origin, "Access-Control-Request-Method", "GET").wantProblem(405, methodNotAllowed)
+		w.as("unlimited", "POST", "/v1/clients/a-truck/messages", "x", "Origin", origin, "Sec-Fetch-Site", "cross-site").wantProblem(403, crossOrigin)
+	}
+}
+
+func TestCheckOrigin(t *testing.T) {
+	for _, good := range []string{app, "http://localhost:3000", "https://[::1]:8443"} {
+		if err := CheckOrigin(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"*", "https://*", "https://*.example", "app.example", app + "/", app + "/x", "ftp://x", "null", "", "https://App.example", "https://u@app.example"} {
+		if CheckOrigin(bad) == nil {
+			t.Errorf("%q is taken for an origin", bad)
+		}
+	}
+}
+
+// TestEveryAnswerIsProtected: data, refusals, pages and unknown paths.
+func TestEveryAnswerIsProtected(t *testing.T) {
+	w := newWorld(t)
+	for _, target := range []string{"/v1/clients", "/livez", "/none", "/", "/swagger/", "/swagger/init.js", "/docs/problems/rate-limited", "/metrics"} {
+		h := w.as("unlimited", "GET", target, "").header
+		csp := h.Get("Content-Security-Policy")
+		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" ||
+			len(csp) < 18 || csp[:18] != "default-src 'none'" || h.Get("Cache-Control") == "" || h.Get("Strict-Transport-Security") != "" {
+			t.Errorf("%s: %v", target, h)
+		}
+	}
+	r := newRequest(t.Context(), "GET", "/v1/clients", "")
+	r.TLS = &tls.ConnectionState{}
+	rec := newRecorder()
+	w.handler.ServeHTTP(rec, r)
+	if got := rec.Header().Get("Strict-Transport-Security"); got != "max-age=31536000" {
+		t.Errorf("over TLS: Strict-Transport-Security %q", got)
+	}
+}

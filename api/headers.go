@@ -1,0 +1,27 @@
+package api
+
+import "net/http"
+
+// Header values that every answer has; a page of documents may put its own in
+// their place. The slices are shared and never changed.
+var (
+	nosniff    = []string{"nosniff"}
+	noStore    = []string{"no-store"}
+	noReferrer = []string{"no-referrer"}
+	// An answer is data: should a browser show it, nothing in it runs or loads.
+	strictCSP = []string{"default-src 'none'; frame-ancestors 'none'"}
+	// A name that was reached over TLS stays on TLS for a year.
+	stayOnTLS = []string{"max-age=31536000"}
+)
+
+// protect sets the headers that keep browsers from doing more with an answer
+// than showing it.
+func protect(h http.Header, r *http.Request) {
+	h["X-Content-Type-Options"] = nosniff
+	h["Cache-Control"] = noStore
+	h["Content-Security-Policy"] = strictCSP
+	h["Referrer-Policy"] = noReferrer
+	if r.TLS != nil {
+		h["Strict-Transport-Security"] = stayOnTLS
+	}
+}

@@ -1,0 +1,171 @@
+package tenant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/audit"
+)
+
+// Receipt tells what was accepted.
+type Receipt struct {
+	gateway.Receipt
+	// Unknown are the named clients that are beyond the caller's limit, where
+	// others were within it. Nothing was stored for them.
+	Unknown []gateway.ClientID
+}
+
+// Push stores a message for those of its audience whom the caller may reach. It
+// changes r.
+func (v *View) Push(ctx context.Context, r *gateway.PushRequest) (out Receipt, err error) {
+	told := v.target(&r.To)
+	if out.Unknown, err = v.narrow(r); err == nil {
+		out.Receipt, err = v.door.gateway.Push(ctx, *r)
+		err = v.hide(err, r.To.Client, "")
+	}
+	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
+	return out, err
+}
+
+// PushAndAwait is Push, and waits for the final states for up to wait.
+func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
+	told := v.target(&r.To)
+	if out.Unknown, err = v.narrow(r); err == nil {
+		out.Receipt, err = v.door.gateway.PushAndAwait(ctx, *r, wait)
+		err = v.hide(err, r.To.Client, "")
+	}
+	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
+	return out, err
+}
+
+// PushOnline delivers now or never.
+func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
+	if v.limited() {
+		err = v.reach(r.Client)
+	}
+	if err == nil {
+		out, err = v.door.gateway.PushOnline(ctx, r)
+		err = v.hide(err, r.Client, "")
+	}
+	if v.door.log.Wants(audit.Push) {
+		v.pushed(string(r.Client), out.Message, false, "", err)
+	}
+	return out, err
+}
+
+// narrow makes r the caller's: whom it cannot reach gets nothing. It returns
+// the named clients that are left out.
+func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err error) {
+	if !v.limited() {
+		return nil, nil
+	}
+	l := &v.key.Limit
+	r.Owner = l.Owner()
+	switch {
+	case r.To.Client != "":
+		return nil, v.reach(r.To.Client)
+	case len(r.To.Clients) > 0:
+		r.To.Clients, unknown, err = v.split(r.To.Clients)
+		if err == nil && len(r.To.Clients) == 0 {
+			err = unknownClient(unknown[0])
+		}
+		return unknown, err
+	case l.Prefix != "":
+		r.Only = v.MaySee
+	case r.To.All:
+		r.To = gateway.Audience{Group: l.Group}
+	case r.To.Group != l.Group:
+		r.Only = func(id gateway.ClientID) bool { in, err := v.inside(id); return err == nil && in }
+	}
+	return nil, nil
+}
+
+// split parts named clients into those within the limit and the others.
+func (v *View) split(ids []gateway.ClientID) (within, beyond []gateway.ClientID, err error) {
+	for _, id := range ids {
+		in, err := v.inside(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if in {
+			within = append(within, id)
+		} else if !slices.Contains(beyond, id) {
+			beyond = append(beyond, id)
+		}
+	}
+	return within, beyond, nil
+}
+
+// target names an audience for the audit log, "" when nobody wants to know.
+func (v *View) target(to *gateway.Audience) string {
+	switch {
+	case !v.door.log.Wants(audit.Push):
+		return ""
+	case to.Client != "":
+		return string(to.Client)
+	case len(to.Clients) > 0:
+		return fmt.Sprintf("%d clients, %s first", len(to.Clients), to.Clients[0])
+	case to.Group != "":
+		return "group " + to.Group
+	case to.All:
+		return "all"
+	}
+	labels := make([]string, 0, len(to.Labels))
+	for k, val := range to.Labels {
+		labels = append(labels, k+"="+val)
+	}
+	slices.Sort(labels)
+	return "labels " + strings.Join(labels, ",")
+}
+
+// pushed records a push.
+func (v *View) pushed(target string, id gateway.MessageID, replayed bool, key string, err error) {
+	if !v.door.log.Wants(audit.Push) {
+		return
+	}
+	e := v.entry(audit.Push, target, err)
+	if id != "" {
+		e.Message = string(id)
+	}
+	if replayed {
+		e.Result = "replayed"
+	}
+	if key != "" {
+		sum := sha256.Sum256([]byte(key))
+		e.Idempotency = hex.EncodeToString(sum[:8])
+	}
+	v.door.log.Record(e)
+}
+
+// Record tells the audit log of a write and what came of it.
+func (v *View) Record(what, target string, err error) {
+	if v.door.log.Wants(what) {
+		v.door.log.Record(v.entry(what, target, err))
+	}
+}
+
+// problem is an error of the API's own.
+type problem interface {
+	error
+	Code() string
+}
+
+func (v *View) entry(what, target string, err error) audit.Entry {
+	e := audit.Entry{At: time.Now(), Who: v.key.ID, Name: v.key.Name, What: what, Target: target, From: v.from, Request: v.request, Result: audit.OK}
+	if err != nil {
+		e.Result = "error"
+		if refusal, ok := errors.AsType[*gateway.Error](err); ok {
+			e.Result, e.Message = string(refusal.Code), string(refusal.MessageID)
+		} else if refusal, ok := errors.AsType[problem](err); ok {
+			e.Result = refusal.Code()
+		}
+	}
+	return e
+}

@@ -1,0 +1,72 @@
+package tenant
+
+import (
+	"context"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Subscription is a cursor into the events that the caller may see.
+type Subscription struct {
+	view     *View
+	sub      *gateway.Subscription
+	position uint64
+}
+
+// Subscribe returns a cursor behind the event numbered after; see
+// gateway.Subscribe.
+func (v *View) Subscribe(after uint64) (*Subscription, bool) {
+	sub, gap := v.door.gateway.Subscribe(after)
+	return &Subscription{view: v, sub: sub, position: after}, gap
+}
+
+// Position is the number of the last event that was passed, seen or not.
+func (s *Subscription) Position() uint64 { return s.position }
+
+// Next waits for events that the caller may see, as gateway.Subscription.Next
+// does. It returns an error when the key has ended.
+func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway.Event, error) {
+	for start := len(buf); ; buf = buf[:start] {
+		if err := s.view.Alive(); err != nil {
+			return buf, err
+		}
+		if err := ctx.Err(); err != nil {
+			return buf, err // also when events of others never pause
+		}
+		more, err := s.sub.Next(ctx, buf)
+		if err != nil {
+			return buf, err
+		}
+		if err := s.view.Alive(); err != nil {
+			return buf, err // it ended while we waited
+		}
+		buf = more
+		s.position = buf[len(buf)-1].Seq
+		if !s.view.limited() {
+			return buf, nil
+		}
+		kept := buf[:start]
+		for i := start; i < len(buf); i++ {
+			if s.view.hears(&buf[i]) {
+				kept = append(kept, buf[i])
+			}
+		}
+		if len(kept) > start {
+			return kept, nil
+		}
+	}
+}
+
+// hears reports whether an event is about a client within the limit, or about a
+// message to many of the caller's own.
+func (v *View) hears(e *gateway.Event) bool {
+	if e.Client != "" {
+		in, err := v.inside(e.Client)
+		return err == nil && in
+	}
+	if e.Message == "" {
+		return false
+	}
+	m, err := v.door.gateway.Message(e.Message)
+	return err == nil && v.key.Limit.Covers(m.Owner)
+}

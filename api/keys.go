@@ -1,0 +1,237 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
+)
+
+// Key is an API key as those who manage keys see it. Its secret is shown once,
+// in the answer to its creation.
+type Key struct {
+	ID         string   `json:"id" validate:"required" example:"key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
+	Name       string   `json:"name" validate:"required" example:"backend of acme"`
+	Scopes     []string `json:"scopes" validate:"required" example:"messages:write"`
+	Prefix     string   `json:"prefix,omitempty" example:"acme-"`
+	Group      string   `json:"group,omitempty" example:"fleet-a"`
+	Status     string   `json:"status" validate:"required" enums:"active,expired"`
+	CreatedAt  string   `json:"created_at" validate:"required" format:"date-time"`
+	ExpiresAt  string   `json:"expires_at,omitempty" format:"date-time"`
+	LastUsedAt string   `json:"last_used_at,omitempty" format:"date-time"`
+	Secret     string   `json:"secret,omitempty" example:"lwk_"`
+} //@name Key
+
+// KeyPage is one page of keys.
+type KeyPage struct {
+	Items      []Key  `json:"items" validate:"required"`
+	NextCursor string `json:"next_cursor,omitempty"`
+} //@name KeyPage
+
+// KeyCreate asks for a key. Prefix or group limit it to the clients whose id
+// begins so, or that are in that group.
+type KeyCreate struct {
+	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`
+	Scopes    []string `json:"scopes" validate:"required,min=1,max=8,dive,scope" example:"messages:write"`
+	Prefix    string   `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`
+	Group     string   `json:"group,omitempty" validate:"omitempty,group"`
+	ExpiresIn string   `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`
+} //@name KeyCreate
+
+const (
+	keyActive  = "active"
+	keyExpired = "expired"
+)
+
+func keyView(k *apikey.Key, now time.Time) Key {
+	v := Key{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group, Status: keyActive,
+		CreatedAt: stamp(k.CreatedAt), ExpiresAt: stamp(k.ExpiresAt), LastUsedAt: stamp(k.LastUsed())}
+	if !k.Alive(now) {
+		v.Status = keyExpired
+	}
+	return v
+}
+
+// listKeys lists the keys.
+//
+//	@ID				listKeys
+//	@Summary		List API keys
+//	@Description	In the order of their creation. Keys of the settings (`auth.api_keys`) are not among them.
+//	@Tags			keys
+//	@Produce		json
+//	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor	query		string	false	"next_cursor of the page before"
+//	@Success		200		{object}	KeyPage
+//	@Failure		400,401	{object}	Problem
+//	@Failure		403,429	{object}	Problem
+//	@x-scope		"admin"
+//	@Router			/v1/keys [get]
+func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	limit := q.limit()
+	after := q.cursor(s.cursors(w), cursorKeys, validKey)
+	if err := q.done(); err != nil {
+		return err
+	}
+	now := time.Now()
+	page := KeyPage{Items: []Key{}}
+	for _, k := range s.ring.List() {
+		if k.ID <= after {
+			continue
+		}
+		if len(page.Items) == limit {
+			page.NextCursor = s.cursors(w).encode(cursorKeys, page.Items[limit-1].ID)
+			break
+		}
+		page.Items = append(page.Items, keyView(k, now))
+	}
+	linkNext(w, r, page.NextCursor)
+	return writeJSON(w, http.StatusOK, page)
+}
+
+func validKey(id string) bool {
+	rest, ok := strings.CutPrefix(id, "key_")
+	return ok && plainToken(rest, 64)
+}
+
+// createKey makes a key.
+//
+//	@ID				createKey
+//	@Summary		Create an API key
+//	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor and revoke it when nobody uses it any more: both are valid meanwhile.
+//	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scopes admin and metrics:read cannot be limited.
+//	@Description	From the first key on the API needs one.
+//	@Tags			keys
+//	@Accept			json
+//	@Produce		json
+//	@Param			key		body		KeyCreate	true	"the key to make"
+//	@Success		201		{object}	Key
+//	@Header			201		{string}	Location	"the key"
+//	@Failure		400,401	{object}	Problem
+//	@Failure		403,409	{object}	Problem
+//	@Failure		413,415	{object}	Problem
+//	@Failure		422,429	{object}	Problem
+//	@Failure		503		{object}	Problem
+//	@x-scope		"admin"
+//	@Router			/v1/keys [post]
+func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	if mediaType(r) != "application/json" {
+		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+			`{"name":"backend","scopes":["messages:write"]}`, urlOf(r))
+	}
+	var body KeyCreate
+	if err := s.decodeJSON(w, r, &body); err != nil {
+		return err
+	}
+	now := time.Now()
+	spec, err := body.spec(now)
+	if err != nil {
+		return err
+	}
+	key, secret, err := s.ring.Create(spec, now)
+	if err = keyProblem(err, ""); err != nil {
+		s.view(w).Record(audit.CreateKey, body.Name, err)
+		return err
+	}
+	s.view(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
+	v := keyView(key, now)
+	v.Secret = secret
+	w.Header().Set("Location", "/v1/keys/"+key.ID)
+	return writeJSON(w, http.StatusCreated, v)
+}
+
+// spec is the key that a validated body asks for.
+func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
+	scopes, err := apikey.ParseScopes(b.Scopes)
+	if err != nil {
+		return apikey.Spec{}, invalidBody("/scopes", "%s", err)
+	}
+	s := apikey.Spec{Name: b.Name, Scopes: scopes, Limit: apikey.Limit{Prefix: b.Prefix, Group: b.Group}}
+	if b.ExpiresIn != "" {
+		d, _ := parseDuration(b.ExpiresIn) // validated
+		s.ExpiresAt = now.Add(d)
+	}
+	return s, nil
+}
+
+// getKey shows a key.
+//
+//	@ID			getKey
+//	@Summary	Get an API key
+//	@Tags		keys
+//	@Produce	json
+//	@Param		id		path		string	true	"key id"
+//	@Success	200		{object}	Key
+//	@Failure	400,401	{object}	Problem
+//	@Failure	403,404	{object}	Problem
+//	@Failure	429		{object}	Problem
+//	@x-scope	"admin"
+//	@Router		/v1/keys/{id} [get]
+func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	key, err := s.ring.Get(id)
+	if err != nil {
+		return keyProblem(err, id)
+	}
+	return writeJSON(w, http.StatusOK, keyView(key, time.Now()))
+}
+
+// revokeKey ends a key.
+//
+//	@ID				revokeKey
+//	@Summary		Revoke an API key
+//	@Description	At once: requests with it are answered 401, its event streams end. A key may revoke itself.
+//	@Tags			keys
+//	@Produce		json
+//	@Param			id	path	string	true	"key id"
+//	@Success		204
+//	@Failure		400,401	{object}	Problem
+//	@Failure		403,404	{object}	Problem
+//	@Failure		429,503	{object}	Problem
+//	@x-scope		"admin"
+//	@Router			/v1/keys/{id} [delete]
+func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	err := keyProblem(s.ring.Revoke(id), id)
+	s.view(w).Record(audit.RevokeKey, id, err)
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// keyProblem translates the errors of the ring. One that is not the caller's
+// fault is the disk's.
+func keyProblem(err error, id string) error {
+	spec, refused := errors.AsType[*apikey.SpecError](err)
+	switch {
+	case err == nil:
+		return nil
+	case refused:
+		return invalidBody("/"+keyMembers[spec.Member], "%s", spec.Text)
+	case errors.Is(err, apikey.ErrNoKey):
+		return problem(keyNotFound, "no API key %q is known", id)
+	case errors.Is(err, apikey.ErrFull):
+		return problem(tooManyKeys, "%s", err)
+	}
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the change could not be written", Cause: err, RetryAfter: time.Second}
+}
+
+// keyMembers are the members of a Spec as the body has them.
+var keyMembers = map[string]string{"name": "name", "scopes": "scopes", "prefix": "prefix", "group": "group", "expires_at": "expires_in"}

@@ -1,0 +1,240 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/longwire/longwire/internal/apikey"
+)
+
+// bulkBody is what a bulk request is counted as in Config.MaxBodies: its lines
+// under way and its answers that wait, typically.
+const bulkBody = 4 << 20
+
+// load counts what requests take at this moment.
+type load struct {
+	requests atomic.Int64
+	bodies   atomic.Int64 // bytes
+}
+
+// admit takes a request in; the size it returns is for leave. It fails when the
+// server has all that it can hold: nothing waits.
+func (s *server) admit(r *http.Request, e *endpoint) (size int64, err error) {
+	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
+		s.load.requests.Add(-1)
+		return 0, problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
+	}
+	switch {
+	case e.stream:
+		size = bulkBody
+	case r.ContentLength < 0:
+		size = s.cfg.MaxBody
+	default:
+		size = min(r.ContentLength, s.cfg.MaxBody) // a larger one is refused unread
+	}
+	if size > 0 && s.load.bodies.Add(size) > s.cfg.MaxBodies {
+		s.leave(size)
+		return 0, problem(overloaded, "the bodies of requests take %d bytes, which is the most this server holds", s.cfg.MaxBodies)
+	}
+	return size, nil
+}
+
+func (s *server) leave(size int64) {
+	s.load.requests.Add(-1)
+	if size > 0 {
+		s.load.bodies.Add(-size)
+	}
+}
+
+// callers knows what each key takes. An open API has one caller.
+type callers struct {
+	rate  rate.Limit // requests per second; 0 = as many as they like
+	burst int
+	mu    sync.Mutex
+	byKey map[string]*caller // never more than there may be keys, and some that have ended
+}
+
+type caller struct {
+	bucket  *rate.Limiter
+	streams int
+}
+
+// maxCallers is when callers that do nothing are forgotten.
+const maxCallers = 2 * apikey.MaxKeys
+
+// of returns a caller. c.mu is held.
+func (c *callers) of(id string) *caller {
+	if known := c.byKey[id]; known != nil {
+		return known
+	}
+	if len(c.byKey) >= maxCallers {
+		c.forget()
+	}
+	fresh := &caller{bucket: rate.NewLimiter(c.rate, c.burst)}
+	c.byKey[id] = fresh
+	return fresh
+}
+
+// forget drops those whose bucket is full again: a new one would be the same.
+func (c *callers) forget() {
+	for id, known := range c.byKey {
+		if known.streams == 0 && known.bucket.Tokens() >= float64(c.burst) {
+			delete(c.byKey, id)
+		}
+	}
+}
+
+// spend takes one request off a key's rate and says in the header what is left
+// (draft-ietf-httpapi-ratelimit-headers-10).
+func (c *callers) spend(h http.Header, id string, now time.Time) error {
+	if c.rate <= 0 {
+		return nil
+	}
+	c.mu.Lock()
+	bucket := c.of(id).bucket
+	c.mu.Unlock()
+	ok := bucket.AllowN(now, 1)
+	left := max(bucket.TokensAt(now), 0)
+	refill := int(math.Ceil((float64(c.burst) - left) / float64(c.rate)))
+	h["Ratelimit-Policy"] = []string{fmt.Sprintf(`"key";q=%d;w=%d`, c.burst, int(math.Ceil(float64(c.burst)/float64(c.rate))))}
+	h["Ratelimit"] = []string{fmt.Sprintf(`"key";r=%d;t=%d`, int(left), refill)}
+	if ok {
+		return nil
+	}
+	p := problem(rateLimited, "the API key may send %v requests a second", float64(c.rate))
+	p.retryAfter = time.Duration((1 - left) / float64(c.rate) * float64(time.Second))
+	return p
+}
+
+// enter counts an event stream of a key; false when it has max of them.
+func (c *callers) enter(id string, max int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.of(id)
+	if known.streams >= max {
+		return false
+	}
+	known.streams++
+	return true
+}
+
+func (c *callers) exit(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byKey[id].streams--
+}
+
+// failures slows down whoever guesses keys. An address that has failed too often
+// is refused before its key is looked at, so that guessing on tells nothing. A
+// made key cannot be guessed; one that a person thought up might.
+//
+// Loopback is never refused: behind a proxy on this machine it is everybody.
+type failures struct {
+	perMinute int          // 0 = no limit
+	until     atomic.Int64 // Unix nanoseconds: before that some address is refused
+	mu        sync.Mutex
+	sources   map[netip.Prefix]*rate.Limiter
+}
+
+// maxSources bounds the addresses that are remembered. When as many are failing
+// at once a random one is forgotten: who has thousands of addresses can guess
+// from each of them, and keeps nobody else out.
+const maxSources = 4096
+
+func newFailures(perMinute int) *failures {
+	return &failures{perMinute: perMinute, sources: make(map[netip.Prefix]*rate.Limiter)}
+}
+
+// sourceOf is an IPv4 address, or the /64 that a host on IPv6 has to itself; ok
+// is false for what is not counted.
+func sourceOf(remote string) (source netip.Prefix, ok bool) {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return source, false
+	}
+	a := at.Addr().Unmap().WithZone("")
+	if a.IsLoopback() {
+		return source, false
+	}
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	source, err = a.Prefix(bits)
+	return source, err == nil
+}
+
+// check refuses an address that has failed too often. While none has it costs
+// one load.
+func (f *failures) check(remote string, now time.Time) error {
+	if now.UnixNano() >= f.until.Load() {
+		return nil
+	}
+	source, ok := sourceOf(remote)
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	bucket := f.sources[source]
+	if bucket == nil {
+		return nil
+	}
+	left := bucket.TokensAt(now)
+	if left >= 1 {
+		return nil
+	}
+	p := problem(rateLimited, "too many requests with a wrong API key from this address")
+	p.retryAfter = f.wait(left)
+	return p
+}
+
+// wait is how long a bucket with so many tokens takes to have one.
+func (f *failures) wait(left float64) time.Duration {
+	return time.Duration((1 - left) / float64(f.perMinute) * float64(time.Minute))
+}
+
+// note counts a failure.
+func (f *failures) note(remote string, now time.Time) {
+	source, ok := sourceOf(remote)
+	if f.perMinute == 0 || !ok {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	bucket := f.sources[source]
+	if bucket == nil {
+		f.makeRoom(now)
+		bucket = rate.NewLimiter(rate.Limit(float64(f.perMinute)/60), f.perMinute)
+		f.sources[source] = bucket
+	}
+	bucket.AllowN(now, 1)
+	if left := bucket.TokensAt(now); left < 1 {
+		f.until.Store(max(f.until.Load(), now.Add(f.wait(left)).UnixNano()))
+	}
+}
+
+// makeRoom forgets who has not failed for long, else anyone.
+func (f *failures) makeRoom(now time.Time) {
+	if len(f.sources) < maxSources {
+		return
+	}
+	for source, bucket := range f.sources {
+		if bucket.TokensAt(now) >= float64(f.perMinute) {
+			delete(f.sources, source)
+		}
+	}
+	for source := range f.sources {
+		if len(f.sources) < maxSources {
+			return
+		}
+		delete(f.sources, source)
+	}
+}

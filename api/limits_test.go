@@ -1,0 +1,242 @@
+package api
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+func TestRateLimitPerKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.Rate, c.Burst = 2, 3 })
+		time.Sleep(time.Minute) // virtual: what made the world is forgotten
+		for left := 2; left >= 0; left-- {
+			a := w.as("clients:read", "GET", "/v1/clients", "").want(200)
+			want := fmt.Sprintf(`"key";r=%d;t=%d`, left, (3-left+1)/2)
+			if got, policy := a.header.Get("RateLimit"), a.header.Get("RateLimit-Policy"); got != want || policy != `"key";q=3;w=2` {
+				t.Errorf("RateLimit %q, policy %q, want %q", got, policy, want)
+			}
+		}
+		a := w.as("clients:read", "GET", "/v1/clients", "")
+		a.wantProblem(429, rateLimited)
+		if got := a.header.Get("Retry-After"); got != "1" {
+			t.Errorf("Retry-After %q, want 1", got)
+		}
+		w.as("unlimited", "GET", "/v1/clients", "").want(200) // another key
+		w.call("GET", "/readyz", "").want(200)                // and what needs none
+		time.Sleep(500 * time.Millisecond)
+		w.as("clients:read", "GET", "/v1/clients", "").want(200)
+		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, rateLimited)
+	})
+}
+
+func TestCallersAreForgotten(t *testing.T) {
+	c := callers{rate: 1, burst: 1, byKey: make(map[string]*caller)}
+	c.enter("stays", 1)
+	for i := range 3 * maxCallers {
+		c.enter(fmt.Sprint(i), 1)
+		c.exit(fmt.Sprint(i))
+	}
+	if len(c.byKey) > maxCallers || c.byKey["stays"] == nil {
+		t.Errorf("%d callers are remembered, want at most %d, and the one with a stream", len(c.byKey), maxCallers)
+	}
+}
+
+// from calls with a key from an address.
+func (w *world) from(remote, secret string) answer {
+	w.t.Helper()
+	r := newRequest(w.t.Context(), "GET", "/v1/clients", "")
+	r.RemoteAddr = remote
+	if secret != "" {
+		r.Header.Set("Authorization", "Bearer "+secret)
+	}
+	rec := newRecorder()
+	w.handler.ServeHTTP(rec, r)
+	return answer{t: w.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
+}
+
+// TestGuessingIsSlow: after so many wrong keys nothing from that address is
+// looked at, not even a right one, so that guessing on tells nothing.
+func TestGuessingIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.AuthFailures = 6 })
+		for range 6 {
+			w.from("203.0.113.9:1000", "lwk_wrong").wantProblem(401, unauthenticated)
+		}
+		a := w.from("203.0.113.9:1001", w.secrets["unlimited"])
+		a.wantProblem(429, rateLimited)
+		if got := a.header.Get("Retry-After"); got != "10" {
+			t.Errorf("Retry-After %q, want 10", got)
+		}
+		w.from("203.0.113.10:1000", w.secrets["unlimited"]).want(200)
+		time.Sleep(10 * time.Second)
+		w.from("203.0.113.9:1002", w.secrets["unlimited"]).want(200)
+		for range 100 {
+			w.from("127.0.0.1:1000", "lwk_wrong").wantProblem(401, unauthenticated) // a proxy on this machine is everybody
+		}
+		for range 100 {
+			w.from("203.0.113.11:1000", "").wantProblem(401, unauthenticated) // shows none
+		}
+		w.from("203.0.113.11:1000", w.secrets["unlimited"]).want(200)
+		for i := range 6 {
+			w.from(fmt.Sprintf("[2001:db8::%d]:1", i), "lwk_wrong").wantProblem(401, unauthenticated)
+		}
+		w.from("[2001:db8::ffff]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited) // one host has the /64
+		w.from("[2001:db8:0:1::1]:1", w.secrets["unlimited"]).want(200)
+	})
+}
+
+func TestFailuresAreBounded(t *testing.T) {
+	f := newFailures(1)
+	for i := range 2 * maxSources {
+		f.note(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), time.Now())
+	}
+	if len(f.sources) > maxSources {
+		t.Errorf("%d addresses are remembered, want at most %d", len(f.sources), maxSources)
+	}
+}
+
+// held is a server with one request under way that waits for an ack.
+func held(t *testing.T, change func(*Config)) (h *harness, release func()) {
+	t.Helper()
+	h = newHarness(t, change)
+	parcels := make(chan gateway.Parcel, 1)
+	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) { l.Sent(p); parcels <- p }})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.handler.ServeHTTP(newRecorder(), newRequest(t.Context(), "POST", "/v1/clients/slow/messages?mode=online&wait=60s", `{"text":"`+strings.Repeat("x", 1000)+`"}`))
+	}()
+	p := <-parcels
+	return h, func() { link.Ack(p, gateway.AckOK, nil); <-done }
+}
+
+func TestRequestsUnderWayAreBounded(t *testing.T) {
+	h, release := held(t, func(c *Config) { c.MaxRequests = 1 })
+	a := h.call("GET", "/v1/clients", "")
+	a.wantProblem(503, overloaded)
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	h.call("GET", "/livez", "").want(200)
+	release()
+	h.call("GET", "/v1/clients", "").want(200)
+}
+
+func TestBodiesInMemoryAreBounded(t *testing.T) {
+	h, release := held(t, func(c *Config) { c.MaxBodies = 1100 })
+	body := `{"text":"` + strings.Repeat("y", 100) + `"}`
+	h.call("POST", "/v1/clients/slow/messages", body).wantProblem(503, overloaded)
+	h.call("POST", "/v1/messages/bulk", "{}", "Content-Type", ndjson).wantProblem(503, overloaded)
+	h.call("GET", "/v1/clients", "").want(200)
+	release()
+	h.call("POST", "/v1/clients/slow/messages", body).want(202)
+	h.call("POST", "/v1/clients/slow/messages", `{"text":1}`).want(400)
+	h.call("POST", "/v1/clients/slow/messages", body).want(202) // a refusal gives back what it took
+}
+
+func TestStreamsPerKeyAreBounded(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxStreamsPerKey = 2 })
+	first := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["b"])
+	first.cancel()
+	<-first.ended
+	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+}
+
+// TestSlowCallersAreCut: neither a header nor a body that drips in keeps a
+// connection for longer than its time.
+func TestSlowCallersAreCut(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	srv := NewServer(Config{Gateway: h.gateway, ReadTimeout: 200 * time.Millisecond})
+	srv.ReadHeaderTimeout = 200 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	for name, start := range map[string]string{
+		"header": "GET /v1/clients HTTP/1.1\r\nHost: localhost\r\n",
+		"body":   "POST /v1/clients/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, start)
+		stop := make(chan struct{})
+		go func() { // a byte now and then keeps no deadline from passing
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					io.WriteString(conn, "x")
+				}
+			}
+		}()
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		answer, err := io.ReadAll(bufio.NewReader(conn))
+		close(stop)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection is still there", name)
+		}
+		if name == "body" && !strings.Contains(string(answer), " 408 ") {
+			t.Errorf("a slow body is answered %q, want 408", answer)
+		}
+	}
+}
+
+func TestProblemsOfHasteSayWhenToComeBack(t *testing.T) {
+	for _, kind := range []slug{rateLimited, overloaded} {
+		if p := problem(kind, ""); p.retry() < 1 || levelOf(p) > 0 && p.Status >= http.StatusInternalServerError {
+			t.Errorf("%s: retry after %d at level %s, want a time and no error in the log", kind, p.retry(), levelOf(p))
+		}
+	}
+}
+
+// TestAuthenticationAllocatesNothing beyond the request itself.
+func TestAuthenticationAllocatesNothing(t *testing.T) {
+	ring := apikey.NewRing("lwk_0123456789abcdef")
+	_, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(Config{Authorizer: ring})
+	r := newRequest(t.Context(), "GET", "/", "")
+	r.Header.Set("Authorization", "Bearer "+secret)
+	x := &exchange{ResponseWriter: newRecorder(), started: time.Now()}
+	e := endpoint{need: apikey.MessagesWrite}
+	got := testing.AllocsPerRun(100, func() {
+		if err := s.allow(x, r, &e); err != nil {
+			t.Fatal(err)
+		}
+		size, err := s.admit(r, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.leave(size)
+	})
+	if got != 0 {
+		t.Errorf("%v allocations for each request, want none", got)
+	}
+}

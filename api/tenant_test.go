@@ -1,0 +1,353 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// foreign are all the names that a tenant must never read.
+func (w *world) foreign(tenant string) []string {
+	var names []string
+	for other, id := range w.messages {
+		if other != tenant {
+			names = append(names, id)
+		}
+	}
+	for other := range tenants {
+		if other != tenant {
+			names = append(names, string(client(other)), "from "+other, "of "+other)
+		}
+	}
+	return append(names, "for all")
+}
+
+// TestListsShowWhatIsTheTenantsOnly pages through every list with the smallest
+// pages, so that each cursor is used.
+func TestListsShowWhatIsTheTenantsOnly(t *testing.T) {
+	w := newWorld(t)
+	for tenant := range tenants {
+		w.message2(tenant)
+		for _, list := range []struct {
+			target string
+			want   string // is in it
+		}{
+			{"/v1/clients?status=all", string(client(tenant))},
+			{"/v1/clients?status=offline", string(client(tenant))},
+			{"/v1/clients?status=all&prefix=" + tenant, string(client(tenant))},
+			{"/v1/messages?", w.messages[tenant]},
+			{"/v1/messages?status=pending", w.messages[tenant]},
+			{"/v1/messages/" + w.messages[tenant] + "/deliveries?", string(client(tenant))},
+			{"/v1/uplinks?", "from " + tenant},
+			{"/v1/knocks?", map[bool]string{true: string(client(tenant)), false: `"items":[]`}[tenants[tenant].Prefix != ""]},
+		} {
+			text := w.pages(tenant, list.target)
+			if !strings.Contains(text, list.want) {
+				t.Errorf("%s: %s shows %s, want %s", tenant, list.target, text, list.want)
+			}
+			for _, name := range w.foreign(tenant) {
+				if strings.Contains(text, name) {
+					t.Errorf("%s: %s shows %q, which is foreign:\n%s", tenant, list.target, name, text)
+				}
+			}
+		}
+	}
+	if got := decode[ClientPage](w.as("a", "GET", "/v1/clients?status=all&prefix=b-", "")); len(got.Items) != 0 {
+		t.Errorf("a asked for the prefix of b and got %+v", got.Items)
+	}
+	if got := decode[ClientPage](w.as("g", "GET", "/v1/clients?status=all&group=other", "")); len(got.Items) != 0 {
+		t.Errorf("g asked for another group and got %+v", got.Items)
+	}
+}
+
+// message2 pushes once more for each tenant, so that lists have several pages.
+func (w *world) message2(tenant string) {
+	w.t.Helper()
+	w.push(tenant, `{"to":{"client":"`+string(client(tenant))+`"},"text":"second"}`)
+}
+
+// pages reads a list to its end, a row at a time.
+func (w *world) pages(key, target string) string {
+	w.t.Helper()
+	var all strings.Builder
+	cursor := ""
+	for range 100 {
+		a := w.as(key, "GET", target+"&limit=1"+cursor, "").want(200)
+		all.Write(a.body)
+		fmt.Fprintln(&all, a.header)
+		next := decode[struct {
+			Items      []any  `json:"items"`
+			NextCursor string `json:"next_cursor"`
+			NextAfter  uint64 `json:"next_after"`
+			More       bool   `json:"more"`
+		}](a)
+		switch {
+		case next.NextCursor != "":
+			cursor = "&cursor=" + next.NextCursor
+		case next.More:
+			cursor = fmt.Sprint("&after=", next.NextAfter)
+		default:
+			return all.String()
+		}
+	}
+	w.t.Fatalf("%s has no end", target)
+	return ""
+}
+
+// TestCursorsAreTheKeysOwn: a tenant's cursors tell nothing, and neither another
+// key nor a made one is taken.
+func TestCursorsAreTheKeysOwn(t *testing.T) {
+	w := newWorld(t)
+	w.message2("a")
+	page := decode[MessagePage](w.as("a", "GET", "/v1/messages?limit=1", "").want(200))
+	if page.NextCursor == "" {
+		t.Fatal("one message only")
+	}
+	w.as("a", "GET", "/v1/messages?cursor="+page.NextCursor, "").want(200)
+	for _, key := range []string{"b", "g", "unlimited", "messages:read"} {
+		w.as(key, "GET", "/v1/messages?cursor="+page.NextCursor, "").wantProblem(400, invalidCursor)
+	}
+	made := cursors{}.encode(cursorMessages, w.messages["b"])
+	w.as("a", "GET", "/v1/messages?cursor="+made, "").wantProblem(400, invalidCursor)
+	w.as("messages:read", "GET", "/v1/messages?cursor="+made, "").want(200)
+	changed := []byte(page.NextCursor)
+	changed[len(changed)/2] ^= 1
+	w.as("a", "GET", "/v1/messages?cursor="+string(changed), "").wantProblem(400, invalidCursor)
+	w.as("a", "GET", "/v1/clients?cursor="+page.NextCursor, "").wantProblem(400, invalidCursor)
+}
+
+// recipients are the clients of a message's deliveries.
+func (w *world) recipients(id string) []string {
+	w.t.Helper()
+	var names []string
+	for _, d := range decode[DeliveryPage](w.as("unlimited", "GET", "/v1/messages/"+id+"/deliveries", "").want(200)).Items {
+		names = append(names, d.Client+" "+d.Status)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestPushesReachTheTenantsOnly: an audience is narrowed to the limit.
+func TestPushesReachTheTenantsOnly(t *testing.T) {
+	w := newWorld(t)
+	for tenant := range tenants {
+		w.as("unlimited", "PATCH", "/v1/clients/"+string(client(tenant)), `{"labels":{"site":"north"}}`).want(200)
+	}
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["shared","gang"]}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/a-truck", `{"groups":["shared"]}`).want(200)
+	for _, push := range []struct {
+		key, to string
+		want    []string
+	}{
+		{"a", `{"all":true}`, []string{"a-truck queued"}},
+		{"a", `{"labels":{"site":"north"}}`, []string{"a-truck queued"}},
+		{"a", `{"group":"shared"}`, []string{"a-truck queued"}},
+		{"a", `{"group":"gang"}`, nil},
+		{"b", `{"group":"gang"}`, []string{"b-truck queued"}},
+		{"g", `{"all":true}`, []string{"b-truck queued", "g-truck queued"}},
+		{"g", `{"group":"gang"}`, []string{"b-truck queued", "g-truck queued"}},
+		{"g", `{"group":"shared"}`, []string{"b-truck queued"}},
+		{"g", `{"labels":{"site":"north"}}`, []string{"b-truck queued", "g-truck queued"}},
+		{"unlimited", `{"group":"gang"}`, []string{"b-truck queued", "g-truck queued"}},
+	} {
+		id := w.push(push.key, `{"to":`+push.to+`,"text":"x"}`)
+		if got := w.recipients(id); !slices.Equal(got, push.want) {
+			t.Errorf("%s to %s reached %v, want %v", push.key, push.to, got, push.want)
+		}
+	}
+	on := w.device("b-2", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	defer on.Disconnect(gateway.ReasonClientClosed)
+	if got := w.recipients(w.push("a", `{"to":{"all":true},"online_only":true,"text":"x"}`)); got != nil {
+		t.Errorf("a to all online reached %v, want nobody", got)
+	}
+}
+
+// TestForeignNamesInAListAreUnknown: those within the limit get the message, the
+// others are named, and nothing is stored for them.
+func TestForeignNamesInAListAreUnknown(t *testing.T) {
+	w := newWorld(t)
+	for _, queue := range []string{"", `,"on_unknown":"queue"`} {
+		m := decode[Message](w.as("a", "POST", "/v1/messages", `{"to":{"clients":["a-truck","b-truck","z-truck","b-truck"]},"text":"x"`+queue+`}`).want(202))
+		if !slices.Equal(m.Unknown, []gateway.ClientID{"b-truck", "z-truck"}) || m.Counts.Total != 1 {
+			t.Errorf("unknown %v of %d, want b-truck and z-truck beside one recipient", m.Unknown, m.Counts.Total)
+		}
+		if got := w.recipients(m.ID); !slices.Equal(got, []string{"a-truck queued"}) {
+			t.Errorf("reached %v, want a-truck", got)
+		}
+		w.as("a", "POST", "/v1/messages", `{"to":{"clients":["b-truck","z-truck"]},"text":"x"`+queue+`}`).wantProblem(404, slug(gateway.CodeClientNotFound))
+	}
+	w.as("a", "POST", "/v1/clients/b-9/messages?on_unknown=queue", "x").wantProblem(404, slug(gateway.CodeClientNotFound))
+	w.as("g", "POST", "/v1/clients/g-9/messages?on_unknown=queue", "x").wantProblem(404, slug(gateway.CodeClientNotFound))
+	w.as("a", "POST", "/v1/clients/a-9/messages?on_unknown=queue", "x").want(202)
+	for _, id := range []string{"b-9", "z-truck", "g-9"} {
+		w.as("unlimited", "GET", "/v1/clients/"+id, "").wantProblem(404, slug(gateway.CodeClientNotFound))
+	}
+	lines := `{"to":{"client":"b-truck"},"text":"x"}` + "\n" + `{"to":{"client":"a-truck"},"text":"x"}` + "\n" + `{"to":{"clients":["a-truck","b-truck"]},"text":"x"}`
+	answer := string(w.as("a", "POST", "/v1/messages/bulk", lines, "Content-Type", ndjson).want(200).body)
+	for i, want := range []string{`"status":404`, `"status":202`, `"unknown":["b-truck"]`} {
+		if line := strings.Split(answer, "\n")[i]; !strings.Contains(line, want) {
+			t.Errorf("bulk line %d: %s, want %s", i+1, line, want)
+		}
+	}
+	online := w.device("b-3", gatewaytest.Options{})
+	defer online.Disconnect(gateway.ReasonClientClosed)
+	foreign := w.as("a", "POST", "/v1/clients/b-3/messages?mode=online", "x")
+	unknown := w.as("a", "POST", "/v1/clients/z-3/messages?mode=online", "x")
+	if foreign.status != 404 || strings.ReplaceAll(same(foreign), "b-3", "z-3") != same(unknown) {
+		t.Errorf("online to a foreign client: %s, want %s", same(foreign), same(unknown))
+	}
+	bulk := string(w.as("a", "POST", "/v1/messages/bulk", `{"to":{"client":"b-3"},"text":"x","mode":"online"}`, "Content-Type", ndjson).want(200).body)
+	if !strings.Contains(bulk, `"status":404`) || len(online.Parcels()) != 0 {
+		t.Errorf("online in a bulk request to a foreign client: %s; it got %v", bulk, online.Parcels())
+	}
+}
+
+// TestMessagesOfOthersToATenantsClient: what is for its own client alone a
+// tenant may see and not cancel; of what is for many it sees its own delivery.
+func TestMessagesOfOthersToATenantsClient(t *testing.T) {
+	w := newWorld(t)
+	single := w.push("unlimited", `{"to":{"client":"a-truck"},"text":"for you"}`)
+	if m := decode[Message](w.as("a", "GET", "/v1/messages/"+single, "").want(200)); text(m.Text) != "for you" {
+		t.Errorf("got %+v, want the message to its client", m)
+	}
+	w.as("a", "DELETE", "/v1/messages/"+single, "").wantProblem(403, slug(gateway.CodeUnauthorized))
+	w.as("b", "GET", "/v1/messages/"+single, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	w.as("b", "DELETE", "/v1/messages/"+single, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	if m := decode[Message](w.as("unlimited", "GET", "/v1/messages/"+single, "").want(200)); m.Status != "queued" {
+		t.Errorf("after the refused cancels it is %s", m.Status)
+	}
+	history := w.as("a", "GET", "/v1/clients/a-truck/messages", "").want(200)
+	if !strings.Contains(string(history.body), w.messages["all"]) || strings.Contains(string(history.body), "counts") {
+		t.Errorf("history %s, want the message to all without its counts", history.body)
+	}
+	for _, target := range []string{"", "/deliveries", "?wait=1s"} {
+		w.as("a", "GET", "/v1/messages/"+w.messages["all"]+target, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	}
+	w.as("a", "DELETE", "/v1/messages/"+w.messages["a"], "").want(200)
+}
+
+// TestAWiderPrefixSeesTheNarrower: a limit within a limit.
+func TestAWiderPrefixSeesTheNarrower(t *testing.T) {
+	w := newWorld(t)
+	w.key("a-truck", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Prefix: "a-truck"}})
+	narrow := w.push("a-truck", `{"to":{"all":true},"text":"x"}`)
+	w.as("a", "GET", "/v1/messages/"+narrow, "").want(200)
+	w.as("a-truck", "GET", "/v1/messages/"+w.messages["a"], "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	w.as("a", "DELETE", "/v1/messages/"+narrow, "").want(200)
+}
+
+// TestIdempotencyKeysAreTheKeysOwn: the same key of two callers is two requests.
+func TestIdempotencyKeysAreTheKeysOwn(t *testing.T) {
+	w := newWorld(t)
+	w.key("a2", apikey.Spec{Scopes: limitable, Limit: tenants["a"]})
+	body := `{"to":{"client":"a-truck"},"text":"x"}`
+	first := decode[Message](w.as("a", "POST", "/v1/messages", body, "Idempotency-Key", "k").want(202))
+	again := w.as("a", "POST", "/v1/messages", body, "Idempotency-Key", "k").want(202)
+	if decode[Message](again).ID != first.ID || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the repeat is %s, want %s replayed", again.body, first.ID)
+	}
+	if other := decode[Message](w.as("a2", "POST", "/v1/messages", body, "Idempotency-Key", "k").want(202)); other.ID == first.ID {
+		t.Error("another key's Idempotency-Key was replayed")
+	}
+}
+
+// TestGroupsAreNotATenantsToEnter: a group that a key is limited to is a right.
+func TestGroupsAreNotATenantsToEnter(t *testing.T) {
+	w := newWorld(t)
+	refused := func(key, id, body string) {
+		t.Helper()
+		w.as(key, "PATCH", "/v1/clients/"+id, body).wantProblem(403, slug(gateway.CodeUnauthorized))
+	}
+	refused("a", "a-truck", `{"groups":["gang"]}`)
+	refused("g", "g-truck", `{"groups":[]}`)
+	refused("g", "g-truck", `{"groups":null}`)
+	refused("g", "g-truck", `{"groups":["gang","more"]}`)
+	w.as("g", "PATCH", "/v1/clients/g-truck", `{"groups":["gang"],"labels":{"ok":"yes"}}`).want(200)
+	w.as("a", "PATCH", "/v1/clients/a-truck", `{"groups":["mine"]}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/a-truck", `{"groups":["mine","gang"]}`).want(200)
+	w.as("a", "PATCH", "/v1/clients/a-truck", `{"groups":["gang"]}`).want(200) // it is in already
+	w.as("g", "GET", "/v1/clients/a-truck", "").want(200)
+}
+
+// TestPurgeTakesTheRightToCancel beside the one to disconnect.
+func TestPurgeTakesTheRightToCancel(t *testing.T) {
+	w := newWorld(t)
+	w.as("clients:write", "DELETE", "/v1/clients/a-truck?purge=true", "").wantProblem(403, insufficientScope)
+	if c := decode[Client](w.as("unlimited", "GET", "/v1/clients/a-truck", "")); c.Queued == 0 {
+		t.Error("the queue was purged")
+	}
+	w.as("a", "DELETE", "/v1/clients/a-truck?purge=true", "").want(204)
+}
+
+// TestStreamsShowWhatIsTheTenantsOnly: live, and from a position that another
+// key has seen.
+func TestStreamsShowWhatIsTheTenantsOnly(t *testing.T) {
+	w := newWorld(t)
+	live := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+	group := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["g"])
+	all := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["events:read"])
+	for _, r := range []*reader{live, group, all} {
+		r.block() // retry
+	}
+	for _, tenant := range []string{"b", "g", "a"} {
+		w.as("unlimited", "DELETE", "/v1/messages/"+w.messages[tenant], "").want(200)
+		l := w.device(client(tenant), gatewaytest.Options{React: gatewaytest.FlushOnly, Hello: gateway.Hello{Client: client(tenant)}})
+		l.Disconnect(gateway.ReasonClientClosed)
+	}
+	first := all.event()
+	for _, stream := range []struct {
+		r      *reader
+		tenant string
+	}{{live, "a"}, {group, "g"}} {
+		seen := map[string]bool{}
+		for !seen["client.disconnected"] || !seen["message.completed"] {
+			e := stream.r.event()
+			seen[e.Type] = true
+			if e.Data.Client != string(client(stream.tenant)) && e.Data.MessageID != w.messages[stream.tenant] {
+				t.Errorf("%s hears %+v, which is foreign", stream.tenant, e)
+			}
+		}
+	}
+	resumed := w.subscribe("/v1/events?after="+first.Sequence, "Authorization", "Bearer "+w.secrets["a"])
+	resumed.block()
+	if e := resumed.event(); e.Data.Client != "a-truck" && e.Data.MessageID != w.messages["a"] {
+		t.Errorf("resumed behind the first event of all: %+v, want its own next one", e)
+	}
+}
+
+// TestAStreamEndsWithItsKey within the keep-alive interval, or at the next event.
+func TestAStreamEndsWithItsKey(t *testing.T) {
+	w := newWorld(t)
+	stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+	stream.block()
+	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+		t.Fatal(err)
+	}
+	w.device("a-truck", gatewaytest.Options{})
+	select {
+	case <-stream.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the stream of a revoked key goes on")
+	}
+	for b := range stream.blocks {
+		if strings.Contains(b, "client.disconnected") {
+			t.Errorf("it still heard %q", b)
+		}
+	}
+}
+
+// TestTotalsAreNotATenants: a limited key cannot have the scopes for them.
+func TestTotalsAreNotATenants(t *testing.T) {
+	w := newWorld(t)
+	for _, scopes := range []string{`["metrics:read"]`, `["admin"]`, `["clients:read","admin"]`} {
+		for _, limit := range []string{`"prefix":"a-"`, `"group":"gang"`} {
+			w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":`+scopes+`,`+limit+`}`).wantProblem(422, validationFailed)
+		}
+	}
+}
