@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,9 @@ const adminSocket = "admin.sock"
 const maxAdminBody = 16 << 10
 
 // backuper is a store that can be copied while it is written.
-type backuper interface{ Backup(dir string) error }
+type backuper interface {
+	Backup(ctx context.Context, dir string) error
+}
 
 // admin serves the socket.
 type admin struct {
@@ -35,6 +38,7 @@ type admin struct {
 	log   *slog.Logger
 	ln    net.Listener
 	http  *http.Server
+	mux   *http.ServeMux // complete before start
 
 	serving sync.WaitGroup
 	busy    sync.Mutex // held during a backup: one at a time
@@ -59,10 +63,10 @@ func listenAdmin(store gateway.Store, dir string, log *slog.Logger) (*admin, err
 		return nil, errors.Join(err, ln.Close())
 	}
 	a := &admin{store: store, dir: dir, log: log, ln: ln}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /stats", a.stats)
-	mux.HandleFunc("POST /backup", a.backup)
-	a.http = &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
+	a.mux = http.NewServeMux()
+	a.mux.HandleFunc("GET /stats", a.stats)
+	a.mux.HandleFunc("POST /backup", a.backup)
+	a.http = &http.Server{Handler: a.mux, ReadTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	return a, nil
 }
@@ -90,8 +94,8 @@ func (a *admin) start() {
 	})
 }
 
-// close removes the socket and waits for a backup under way, so that the store
-// is not closed beneath it.
+// close removes the socket, which ends a backup under way, and waits until that
+// has cleared up, so that the store is not closed beneath it.
 func (a *admin) close() {
 	_ = a.http.Close()
 	_ = a.ln.Close() // where start was not called
@@ -137,8 +141,8 @@ type adminError struct {
 	Error string `json:"error"`
 }
 
-// backup copies the store while it goes on. A caller who leaves does not stop
-// it: a copy is whole or is not there.
+// backup copies the store while it goes on. It ends when the caller leaves or
+// the process stops: a copy is whole or is not there.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	var q backupRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
@@ -165,8 +169,10 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.busy.Unlock()
+	// The deadline was for the request. Past it, the caller would seem to leave.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	begun := time.Now()
-	if err := b.Backup(q.Dir); err != nil {
+	if err := b.Backup(r.Context(), q.Dir); err != nil {
 		a.log.Error("backup", "dir", q.Dir, "error", err)
 		answer(w, http.StatusInternalServerError, adminError{err.Error()})
 		return

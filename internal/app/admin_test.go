@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/engine/memstore"
 )
 
 // askAdmin sends one request to the socket in dir.
@@ -98,6 +100,64 @@ func TestAdminRefuses(t *testing.T) {
 	a.admin.busy.Unlock()
 	if status != http.StatusConflict {
 		t.Errorf("a second backup at a time = %d %v, want 409", status, said)
+	}
+}
+
+// slowBackup is a store whose backup lasts until its context ends.
+type slowBackup struct {
+	gateway.Store
+	begun, ended chan struct{}
+}
+
+func (s *slowBackup) Backup(ctx context.Context, _ string) error {
+	close(s.begun)
+	<-ctx.Done()
+	close(s.ended)
+	return ctx.Err()
+}
+
+// A process that is told to stop ends a backup instead of waiting for it, and
+// does not go on before it has ended; so does a caller who leaves.
+func TestStopEndsABackup(t *testing.T) {
+	for name, end := range map[string]func(a *admin, leave context.CancelFunc){
+		"the process stops": func(a *admin, _ context.CancelFunc) { a.close() },
+		"the caller leaves": func(_ *admin, leave context.CancelFunc) { leave() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := &slowBackup{Store: memstore.New(memstore.Options{}), begun: make(chan struct{}), ended: make(chan struct{})}
+			a, err := listenAdmin(s, dir, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.start()
+			defer a.close()
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			hc := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, adminSocket))
+			}}}
+			req, err := http.NewRequestWithContext(ctx, "POST", "http://longwire/backup", strings.NewReader(`{"dir":"/nowhere/copy"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan int, 1) // status, 0 for none
+			go func() {
+				res, err := hc.Do(req)
+				if err != nil {
+					answered <- 0
+					return
+				}
+				_ = res.Body.Close()
+				answered <- res.StatusCode
+			}()
+			<-s.begun
+			end(a, leave)
+			<-s.ended // for ever, if the context is not the caller's
+			if status := <-answered; status == http.StatusOK {
+				t.Error("the caller was told of a backup")
+			}
+		})
 	}
 }
 

@@ -5,8 +5,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +18,8 @@ import (
 
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/certs"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/version"
@@ -39,6 +39,11 @@ type App struct {
 	http  *http.Server
 	ln    net.Listener // of http
 	admin *admin       // nil when the store is in memory, or the socket failed
+
+	auth    *deviceauth.Authenticator
+	callers *callers
+
+	tcpCerts, httpCerts *certs.Keeper // nil without TLS
 
 	draining chan struct{}
 	drainNow func()
@@ -65,6 +70,15 @@ func (a *App) open() (err error) {
 		return err
 	}
 	a.openAdmin()
+	if err = a.openCallers(); err != nil {
+		return err
+	}
+	if err = a.openCerts(); err != nil {
+		return err
+	}
+	if err = a.openAuth(); err != nil {
+		return err
+	}
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
 	a.gw = gateway.New(a.gatewayConfig())
@@ -84,10 +98,10 @@ func (a *App) open() (err error) {
 
 func (a *App) gatewayConfig() gateway.Config {
 	c := a.cfg
-	g := gateway.Config{
+	return gateway.Config{
 		Store:            a.store,
-		NewMessageID:     func() gateway.MessageID { return gateway.MessageID("msg_" + newID()) },
-		NewSessionID:     func() gateway.SessionID { return gateway.SessionID("ses_" + newID()) },
+		Authenticate:     a.auth.Authenticate,
+		NewID:            newID,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),
 		OnlineWait:       c.Delivery.OnlineWait.Std(),
 		MaxAttempts:      c.Delivery.MaxAttempts,
@@ -96,10 +110,6 @@ func (a *App) gatewayConfig() gateway.Config {
 		EventBufferBytes: int(c.Events.BufferBytes),
 		Logger:           a.log,
 	}
-	if token := c.Auth.DeviceToken.Reveal(); token != "" {
-		g.Authenticate = deviceToken(token)
-	}
-	return g
 }
 
 func init() {
@@ -108,24 +118,13 @@ func init() {
 
 // newID returns a UUIDv7. Reading random bytes does not fail on the platforms
 // that Go supports.
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
-
-// deviceToken lets in devices that know the shared token.
-func deviceToken(token string) func(context.Context, gateway.Hello) (gateway.Grant, error) {
-	want := sha256.Sum256([]byte(token))
-	return func(_ context.Context, h gateway.Hello) (gateway.Grant, error) {
-		got := sha256.Sum256([]byte(h.Token))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			return gateway.Grant{}, errors.New("wrong or missing token")
-		}
-		return gateway.Grant{}, nil
-	}
-}
+func newID() [16]byte { return uuid.Must(uuid.NewV7()) }
 
 func (a *App) tcpConfig() tcpserver.Config {
 	c := a.cfg.TCP
 	return tcpserver.Config{
-		Addr: c.Addr,
+		Addr:   c.Addr,
+		Driver: tcpserver.Driver(c.Driver),
 		Protocol: protocol.Config{
 			Heartbeat:       c.Heartbeat.Std(),
 			Grace:           c.Grace.Std(),
@@ -133,6 +132,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 			AckTimeout:      c.AckTimeout.Std(),
 			V1AckTimeout:    c.V1AckTimeout.Std(),
 			V1Gap:           c.V1Gap.Std(),
+			V1Token:         a.cfg.Auth.DeviceV1Token,
 			Window:          c.Window,
 			MaxPayload:      gateway.MaxPayload,
 			Jitter:          randomUpTo,
@@ -144,17 +144,27 @@ func (a *App) tcpConfig() tcpserver.Config {
 		MaxConns:             c.MaxConnections,
 		MaxUnregistered:      c.MaxUnregistered,
 		MaxUnregisteredPerIP: c.MaxUnregisteredPerIP,
+		AcceptRates:          tcpserver.Rates{All: c.AcceptRate, PerSource: c.AcceptRatePerIP},
+		HandshakeRates:       tcpserver.Rates{All: c.HandshakeRate, PerSource: c.HandshakeRatePerIP},
+		RegisterRates:        tcpserver.Rates{All: c.RegisterRate, PerSource: c.RegisterRatePerIP},
+		ClientMessageRate:    c.ClientMessageRate,
+		ClientByteRate:       int(c.ClientByteRate),
+		MemoryLimit:          memoryLimit(c.MemoryLimit),
+		TLS:                  a.deviceTLS(),
+		TLSRequired:          c.TLS == config.Required,
+		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
 		Logger:               a.log,
 	}
 }
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
-	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats})
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:  a.gw,
 		Ready:    a.checks,
+		Knocks:   a.auth.Knocks,
 		Version:  api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:  m.Handler(),
 		Recorder: m,
@@ -168,13 +178,7 @@ func (a *App) apiConfig() api.Config {
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
 		Draining:    a.draining,
 	}
-	if len(c.Auth.APIKeys) > 0 {
-		keys := make([]string, len(c.Auth.APIKeys))
-		for i, k := range c.Auth.APIKeys {
-			keys[i] = k.Reveal()
-		}
-		out.Authorizer = api.APIKeys(keys...)
-	}
+	a.callers.restrict(&out, c.HTTP)
 	return out
 }
 
@@ -202,10 +206,11 @@ func (a *App) Start() {
 		}
 	})
 	a.serving.Go(func() {
-		if err := a.http.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.serveHTTP(a.ln); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve HTTP: %w", err)
 		}
 	})
+	a.serving.Go(a.tidy)
 	notifySystemd("READY=1")
 }
 
@@ -260,6 +265,13 @@ func (a *App) release() error {
 	}
 	if a.wheel != nil {
 		a.wheel.Stop()
+	}
+	a.closeAuth()
+	a.closeCerts()
+	if a.callers != nil {
+		if err := a.callers.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the audit log: %w", err))
+		}
 	}
 	if a.admin != nil {
 		a.admin.close()

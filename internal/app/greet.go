@@ -30,8 +30,7 @@ func newLogger(cfg *config.Config) *slog.Logger {
 
 // greet tells where everything is and what to type next.
 func (a *App) greet(out io.Writer) {
-	api := "http://" + dialable(a.HTTPAddr())
-	host, port, _ := net.SplitHostPort(dialable(a.TCPAddr()))
+	api := a.scheme() + "://" + dialable(a.HTTPAddr())
 	store := a.cfg.Data.Dir
 	if a.cfg.Data.Engine == config.EngineMemory {
 		store = "in memory: a 202 is lost with this process"
@@ -43,10 +42,38 @@ func (a *App) greet(out io.Writer) {
   data        %s
 
 Be a device in another terminal, and push to it from a third:
-  nc %s %s            then type: REGISTER demo    (or: longwire connect --id demo)
-  curl -d 'hello' '%s/v1/clients/demo/messages?wait=30s'
+  %s
+  %s
 
-`, version.Get().Version, a.TCPAddr(), api, api, store, host, port, api)
+`, version.Get().Version, a.TCPAddr(), api, api, store,
+		deviceCommand(a.cfg, dialable(a.TCPAddr())), pushCommand(api, a.callers.keys.Required()))
+}
+
+// deviceCommand connects a device to addr under the settings: by hand where a
+// keyboard will do.
+func deviceCommand(cfg *config.Config, addr string) string {
+	encrypted, guarded := cfg.TCP.TLS == config.Required, cfg.DevicesAreGuarded()
+	if !encrypted && !guarded {
+		host, port, _ := net.SplitHostPort(addr)
+		return fmt.Sprintf("nc %s %s            then type: REGISTER demo    (or: longwire connect --id demo)", host, port)
+	}
+	cmd := "longwire connect --id demo --addr " + addr
+	if encrypted {
+		cmd += " --tls"
+	}
+	if guarded {
+		cmd += ` --token "$TOKEN"`
+	}
+	return cmd
+}
+
+// pushCommand pushes to that device.
+func pushCommand(api string, needsKey bool) string {
+	cmd := "curl "
+	if needsKey {
+		cmd += `-H "Authorization: Bearer $KEY" `
+	}
+	return cmd + fmt.Sprintf("-d 'hello' '%s/v1/clients/demo/messages?wait=30s'", api)
 }
 
 // dialable is addr as one would dial it on this machine.

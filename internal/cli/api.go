@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -17,16 +18,18 @@ const (
 	envServer     = "LONGWIRE_SERVER"
 	envAPIKey     = "LONGWIRE_API_KEY"
 	envAPIKeyFile = "LONGWIRE_API_KEY_FILE"
+	envCAFile     = "LONGWIRE_CA_FILE"
 )
 
 // ClientEnv are the LONGWIRE_ names that are not settings of the gateway.
-var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile}
+var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile, envCAFile}
 
 // apiFlags adds the flags that say which gateway to ask.
 func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&e.server, "server", "", "address of the gateway's API, also LONGWIRE_SERVER (default "+defaultServer+")")
 	f.StringVar(&e.apiKey, "api-key", "", "API key, also LONGWIRE_API_KEY, or LONGWIRE_API_KEY_FILE with a file that holds it")
+	f.StringVar(&e.caFile, "ca", "", "PEM file of the authorities that may sign the API's certificate, also "+envCAFile)
 	return cmd
 }
 
@@ -47,6 +50,13 @@ func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 		server = "http://" + server
 	}
 	all := []client.Option{client.WithAPIKey(key), client.WithUserAgent("longwire-cli")}
+	if name := cmp.Or(e.caFile, e.getenv(envCAFile)); name != "" {
+		pool, err := readCAs(name)
+		if err != nil {
+			return nil, fmt.Errorf("authorities: %w", err)
+		}
+		all = append(all, client.WithRootCAs(pool))
+	}
 	c, err := client.New(server, append(all, opts...)...)
 	if err != nil {
 		return nil, usageError{err}

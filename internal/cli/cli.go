@@ -74,6 +74,7 @@ type environ struct {
 
 	server string // --server
 	apiKey string // --api-key
+	caFile string // --ca of the commands of the API
 	format string // --output
 }
 
@@ -127,10 +128,10 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 		&cobra.Group{ID: groupAPI, Title: "Through the API of a running gateway:"},
 		&cobra.Group{ID: groupDevice, Title: "Devices:"})
 	root.AddCommand(
-		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand())...)
+		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand(), e.keysCommand())...)
 	root.AddCommand(
 		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand())...)
-	root.AddCommand(inGroup(groupDevice, e.connectCommand())...)
+	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
 	root.AddCommand(e.versionCommand())
 	root.AddCommand(p.More...)
 	root.InitDefaultCompletionCmd()

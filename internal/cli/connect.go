@@ -28,6 +28,7 @@ type connectFlags struct {
 	rate             float64
 	labels           []string
 	quiet            bool
+	tls              tlsFlags
 	cfg              deviceConfig
 }
 
@@ -48,7 +49,8 @@ out from each of them. It runs until interrupted, --limit, or until the server
 tells a device to stay away; the end of standard input does not end it.`,
 		Example: `  longwire connect --id demo
   longwire connect --id slow --ack auto --latency 2s --label model=x2
-  longwire connect --id load --count 1000 --dialect v1`,
+  longwire connect --id load --count 1000 --dialect v1
+  longwire connect --id demo --addr gateway.example:6666 --tls`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -60,6 +62,7 @@ tells a device to stay away; the end of standard input does not end it.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.id, "id", "demo", "client id, 1 to 128 of A-Z a-z 0-9 . _ : @ -")
 	fl.StringVar(&f.cfg.addr, "addr", "127.0.0.1:6666", "the gateway's address for devices")
+	f.tls.add(fl)
 	fl.StringVar(&f.dialect, "dialect", "v2", "v1, v2 or text")
 	fl.IntVar(&f.count, "count", 1, "how many devices, called ID-1, ID-2, …")
 	fl.Float64Var(&f.rate, "rate", 500, "new connections per second with --count")
@@ -103,6 +106,9 @@ func (f *connectFlags) check() (err error) {
 	if _, _, err := net.SplitHostPort(f.cfg.addr); err != nil {
 		return usagef("--addr %q: want host:port", f.cfg.addr)
 	}
+	if f.cfg.dial, err = f.tls.dialer(); err != nil {
+		return err
+	}
 	f.cfg.register.Labels, err = parsePairs("label", f.labels)
 	return err
 }
@@ -131,9 +137,6 @@ func (e *environ) connect(ctx context.Context, f connectFlags) error {
 	cfg := f.cfg
 	cfg.protocol = &protocol.Config{}
 	cfg.tell = fl.tell
-	cfg.dial = func(ctx context.Context, addr string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", addr)
-	}
 	for i := range f.count {
 		id := f.id
 		if f.count > 1 {

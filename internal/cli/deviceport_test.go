@@ -33,6 +33,12 @@ func startDevicePort() (*devicePort, error) {
 	}
 	p := &devicePort{listener: l, changed: make(chan struct{})}
 	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.serveAll(l)
+	return p, nil
+}
+
+// serveAll takes devices from l until it is closed.
+func (p *devicePort) serveAll(l net.Listener) {
 	p.conns.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -42,7 +48,6 @@ func startDevicePort() (*devicePort, error) {
 			p.conns.Go(func() { p.serve(conn) })
 		}
 	})
-	return p, nil
 }
 
 func (p *devicePort) close() {

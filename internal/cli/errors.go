@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 // usageError is a command that was typed wrongly: exit code 2.
@@ -57,7 +58,12 @@ func (e *environ) explain(err error) string {
 func (e *environ) hint(p *client.Problem) string {
 	switch p.Code() {
 	case client.CodeUnauthenticated:
-		return "give a key with --api-key or LONGWIRE_API_KEY"
+		if key, err := e.key(); err == nil && apikey.CheckSecret(key) != nil {
+			return "the key given is mistyped: copy it again"
+		}
+		return "give a key with --api-key or LONGWIRE_API_KEY; \"longwire keys create\" makes one"
+	case client.CodeInsufficientScope:
+		return `"longwire keys create" makes a key with other scopes`
 	case client.CodeClientNotFound:
 		return `"longwire clients ls --status all" lists those that are known`
 	case client.CodeClientOffline:

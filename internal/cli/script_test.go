@@ -59,6 +59,9 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(g.http.Close)
 			env.Defer(p.close)
+			if err := startTLS(env, g, p); err != nil {
+				return err
+			}
 			env.Values[gatewayKey{}], env.Values[deviceKey{}] = g, p
 			env.Setenv("LONGWIRE_SERVER", g.http.URL)
 			env.Setenv("GATEWAY", g.http.URL)

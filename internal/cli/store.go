@@ -184,7 +184,7 @@ func backUp(ctx context.Context, dir, dest string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.Backup(dest), s.Close())
+	return errors.Join(s.Backup(ctx, dest), s.Close())
 }
 
 // isStore keeps a mistyped directory from becoming a new store.

@@ -19,6 +19,7 @@ type Config struct {
 	Clients  Clients  `yaml:"clients" help:"What is remembered of devices"`
 	Events   Events   `yaml:"events" help:"The event stream's memory; readers that fall behind it miss events"`
 	Auth     Auth     `yaml:"auth" help:"Who may call and who may connect"`
+	Audit    Audit    `yaml:"audit" help:"The record of who changed what"`
 	Drain    Drain    `yaml:"drain" help:"How the process stops"`
 	Log      Log      `yaml:"log" help:"Logging, to standard error"`
 	Insecure bool     `yaml:"insecure" help:"listen on other addresses than loopback without API keys or device token"`
@@ -27,6 +28,7 @@ type Config struct {
 // TCP is the device port.
 type TCP struct {
 	Addr                 string   `yaml:"addr" help:"address on which devices connect" check:"hostport"`
+	Driver               string   `yaml:"driver" help:"how plain connections are driven: epoll takes a third of the memory, on Linux only; portable works everywhere; auto takes the best there is" oneof:"auto|portable|epoll"`
 	Heartbeat            Duration `yaml:"heartbeat" help:"ask a silent device for a sign of life after" min:"1s" max:"1h"`
 	Grace                Duration `yaml:"grace" help:"then wait so long before it counts as offline" min:"100ms" max:"10m"`
 	RegisterTimeout      Duration `yaml:"register_timeout" help:"time for a new connection to register" min:"100ms" max:"10m"`
@@ -39,6 +41,21 @@ type TCP struct {
 	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
 	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
 	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
+	MemoryLimit          Size     `yaml:"memory_limit" help:"refuse new connections while the process uses more; 0 = GOMEMLIMIT, or nine tenths of the container's limit" min:"0"`
+	AcceptRate           int      `yaml:"accept_rate" help:"new connections per second, after a quiet time ten seconds' worth at once; 0 = no limit" min:"0"`
+	AcceptRatePerIP      int      `yaml:"accept_rate_per_ip" help:"of these from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
+	HandshakeRate        int      `yaml:"handshake_rate" help:"TLS handshakes per second, likewise; 0 = no limit" min:"0"`
+	HandshakeRatePerIP   int      `yaml:"handshake_rate_per_ip" help:"of these from one address; 0 = no limit" min:"0"`
+	RegisterRate         int      `yaml:"register_rate" help:"registrations per second, likewise; 0 = no limit" min:"0"`
+	RegisterRatePerIP    int      `yaml:"register_rate_per_ip" help:"of these from one address; 0 = no limit" min:"0"`
+	ClientMessageRate    int      `yaml:"client_message_rate" help:"messages per second from one device, acks of what it was sent excepted; 0 = no limit" min:"0"`
+	ClientByteRate       Size     `yaml:"client_byte_rate" help:"bytes per second from one device; 0 = no limit" min:"0" max:"1GiB"`
+	TLS                  string   `yaml:"tls" help:"whether devices may, or have to, speak TLS on this port" oneof:"off|optional|required"`
+	TLSCertFile          string   `yaml:"tls_cert_file" help:"PEM file of the device port's certificate and those between it and its root; watched for changes"`
+	TLSKeyFile           string   `yaml:"tls_key_file" help:"PEM file of its private key"`
+	TLSClientAuth        string   `yaml:"tls_client_auth" help:"whether devices may, or have to, show a certificate of their own" oneof:"off|optional|required"`
+	TLSClientCAFile      string   `yaml:"tls_client_ca_file" help:"PEM file of the authorities that sign devices' certificates"`
+	ProxyTrusted         []string `yaml:"proxy_trusted" help:"addresses and networks of load balancers; connections from there must begin with a PROXY header" check:"networks"`
 	DuplicateID          string   `yaml:"duplicate_id" help:"when an id connects again: the new connection takes over, or is rejected" oneof:"takeover|reject"`
 }
 
@@ -53,6 +70,16 @@ type HTTP struct {
 	MaxBody           Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
 	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
 	AccessLog         bool     `yaml:"access_log" help:"log each request"`
+	CORSOrigins       []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
+	RateLimit         int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
+	RateBurst         int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
+	AuthFailures      int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
+	MaxRequests       int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
+	MaxBodies         Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
+	MaxStreams        int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
+	MaxStreamsPerKey  int      `yaml:"max_streams_per_key" help:"of these with one API key" min:"1"`
+	TLSCertFile       string   `yaml:"tls_cert_file" help:"PEM file of a certificate: the API speaks HTTPS; watched for changes"`
+	TLSKeyFile        string   `yaml:"tls_key_file" help:"PEM file of its private key"`
 }
 
 // Data is the store.
@@ -87,6 +114,30 @@ type Events struct {
 type Auth struct {
 	APIKeys     []Secret `yaml:"api_keys" help:"keys of callers, each lwk_ and at least 16 characters; empty = no key needed" check:"apikey"`
 	DeviceToken Secret   `yaml:"device_token" help:"token that a device has to register with; empty = none needed"`
+
+	DeviceTokensFile      string   `yaml:"device_tokens_file" help:"file with the tokens of devices, written by: longwire devices token create"`
+	DeviceJWTKeys         string   `yaml:"device_jwt_keys" help:"keys of signed device tokens (JWT): a JWKS or PEM file, or a directory of them"`
+	DeviceJWTIssuer       string   `yaml:"device_jwt_issuer" help:"issuer (iss) of signed device tokens; empty = any"`
+	DeviceJWTAudience     string   `yaml:"device_jwt_audience" help:"audience (aud) of signed device tokens; empty = any"`
+	DeviceJWTLeeway       Duration `yaml:"device_jwt_leeway" help:"by how much clocks may differ for signed device tokens" min:"0s" max:"10m"`
+	DeviceCertificateID   string   `yaml:"device_certificate_id" help:"which name in a device's certificate is its id" oneof:"none|cn|san_dns|san_uri|san_email"`
+	DeviceHookURL         string   `yaml:"device_hook_url" help:"HTTP service that is asked whether a device may register" check:"url"`
+	DeviceHookSecret      Secret   `yaml:"device_hook_secret" help:"sent to that service as bearer token; empty = none"`
+	DeviceHookMode        string   `yaml:"device_hook_mode" help:"enforce its answers, or monitor: only report them" oneof:"enforce|monitor"`
+	DeviceHookTimeout     Duration `yaml:"device_hook_timeout" help:"time for its answer; without one the device comes back later" min:"50ms" max:"9s"`
+	DeviceHookConcurrency int      `yaml:"device_hook_concurrency" help:"questions to it at once" min:"1" max:"256"`
+	DeviceHookAllowTTL    Duration `yaml:"device_hook_allow_ttl" help:"remember a yes for; 0s = ask each time" min:"0s" max:"24h"`
+	DeviceHookDenyTTL     Duration `yaml:"device_hook_deny_ttl" help:"remember a no for; 0s = ask each time" min:"0s" max:"1h"`
+	DeviceRequire         string   `yaml:"device_require" help:"one of the credentials is enough, or all kinds that are configured are needed" oneof:"any|all"`
+	DeviceUnknown         string   `yaml:"device_unknown" help:"ids that no credential names: auto = as the shared token decides, open, listed in store or token file, pattern" oneof:"auto|open|listed|pattern"`
+	DevicePatterns        []string `yaml:"device_patterns" help:"patterns of ids, such as meter-*, for device_unknown: pattern"`
+	DeviceV1Token         bool     `yaml:"device_v1_token" help:"let v1 devices register with a token after their id, as in 1#id token"`
+	DeviceFailures        int      `yaml:"device_failures_per_minute" help:"refused registrations from one address before others from there have to wait; 0 = no limit" min:"0" max:"1000000"`
+}
+
+// Audit is the record of writes.
+type Audit struct {
+	File string `yaml:"file" help:"every write is recorded here, one line of JSON each; - for the log; empty = to the log, pushes left out"`
 }
 
 // Drain is a stop in good order.
@@ -108,6 +159,13 @@ const (
 	RejectDuplicate = "reject"
 )
 
+// What TLS and client certificates are to a listener.
+const (
+	Off      = "off"
+	Optional = "optional"
+	Required = "required"
+)
+
 // Engines of the store.
 const (
 	EnginePebble = "pebble"
@@ -126,6 +184,7 @@ func Default() *Config {
 	return &Config{
 		TCP: TCP{
 			Addr:                 "127.0.0.1:6666",
+			Driver:               "auto",
 			Heartbeat:            10 * second,
 			Grace:                2 * second,
 			RegisterTimeout:      10 * second,
@@ -134,9 +193,19 @@ func Default() *Config {
 			V1Gap:                30 * ms,
 			Window:               16,
 			MaxUnregistered:      4096,
-			MaxUnregisteredPerIP: 256,
+			MaxUnregisteredPerIP: 1024,
 			OutputBudget:         1 * MiB,
 			WriteTimeout:         10 * second,
+			AcceptRate:           10000,
+			AcceptRatePerIP:      2000,
+			HandshakeRate:        2000,
+			HandshakeRatePerIP:   500,
+			RegisterRate:         10000,
+			RegisterRatePerIP:    2000,
+			ClientMessageRate:    5000,
+			ClientByteRate:       8 * MiB,
+			TLS:                  Off,
+			TLSClientAuth:        Off,
 			DuplicateID:          TakeOver,
 		},
 		HTTP: HTTP{
@@ -148,6 +217,11 @@ func Default() *Config {
 			MaxBody:           2 * MiB,
 			MaxWait:           minute,
 			AccessLog:         true,
+			AuthFailures:      60,
+			MaxRequests:       8192,
+			MaxBodies:         256 * MiB,
+			MaxStreams:        1024,
+			MaxStreamsPerKey:  128,
 		},
 		Data: Data{
 			Dir:             "./longwire-data",
@@ -159,7 +233,19 @@ func Default() *Config {
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, OnlineWait: 10 * second},
 		Clients:  Clients{ForgetAfter: 30 * day},
 		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
-		Drain:    Drain{Timeout: 20 * second, RetrySpread: 10 * second},
-		Log:      Log{Level: "info", Format: "auto"},
+		Auth: Auth{
+			DeviceJWTLeeway:       30 * second,
+			DeviceCertificateID:   "none",
+			DeviceHookMode:        "enforce",
+			DeviceHookTimeout:     3 * second,
+			DeviceHookConcurrency: 32,
+			DeviceHookAllowTTL:    minute,
+			DeviceHookDenyTTL:     5 * second,
+			DeviceRequire:         "any",
+			DeviceUnknown:         "auto",
+			DeviceFailures:        60,
+		},
+		Drain: Drain{Timeout: 20 * second, RetrySpread: 10 * second},
+		Log:   Log{Level: "info", Format: "auto"},
 	}
 }

@@ -101,13 +101,32 @@ func TestOrderOfSources(t *testing.T) {
 // from its key, and arrives.
 func TestEverySettingFromEverySource(t *testing.T) {
 	other := map[string]string{ // values that differ from the defaults and are valid
-		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "data.engine": "memory",
+		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "data.engine": "memory",
 		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "false", "insecure": "true",
 		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
 		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",
 		"tcp.output_budget": "2MiB", "http.max_header": "16KiB", "http.max_body": "3MiB", "data.max_disk": "10GiB",
 		"events.buffer_bytes": "1MiB", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
-		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "tcp.max_unregistered": "777", "clients.forget_after": "5h",
+		"tcp.tls": "required", "tcp.tls_cert_file": "/tmp/c", "tcp.tls_key_file": "/tmp/k", "http.tls_cert_file": "/tmp/c", "http.tls_key_file": "/tmp/k",
+		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB",
+		"auth.device_tokens_file": "/tmp/t", "auth.device_jwt_keys": "/tmp/k", "auth.device_jwt_issuer": "i", "auth.device_jwt_audience": "a",
+		"auth.device_certificate_id": "cn", "auth.device_hook_url": "https://hook.example/", "auth.device_hook_secret": "s", "auth.device_hook_mode": "monitor",
+		"auth.device_require": "all", "auth.device_unknown": "pattern", "auth.device_patterns": "a*,b?", "auth.device_v1_token": "true",
+		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "tcp.max_unregistered": "7777", "clients.forget_after": "5h",
+		"http.cors_origins": "https://a.example,http://localhost:3000", "http.max_bodies": "1GiB", "audit.file": "/tmp/audit.log",
+	}
+	needs := map[string][]string{ // settings that are wrong without others
+		"tcp.tls":                    {"tcp.tls_cert_file", "tcp.tls_key_file"},
+		"auth.device_jwt_issuer":     {"auth.device_jwt_keys"},
+		"auth.device_jwt_audience":   {"auth.device_jwt_keys"},
+		"auth.device_unknown":        {"auth.device_patterns"},
+		"auth.device_certificate_id": {"tcp.tls_client_auth", "tcp.tls_client_ca_file", "tcp.tls", "tcp.tls_cert_file", "tcp.tls_key_file"},
+		"tcp.tls_cert_file":          {"tcp.tls_key_file"},
+		"tcp.tls_key_file":           {"tcp.tls_cert_file"},
+		"http.tls_cert_file":         {"http.tls_key_file"},
+		"http.tls_key_file":          {"http.tls_cert_file"},
+		"tcp.tls_client_auth":        {"tcp.tls_client_ca_file", "tcp.tls", "tcp.tls_cert_file", "tcp.tls_key_file"},
+		"tcp.tls_client_ca_file":     {"tcp.tls_client_auth", "tcp.tls", "tcp.tls_cert_file", "tcp.tls_key_file"},
 	}
 	for _, s := range settings(Default()) {
 		value, ok := other[s.key]
@@ -133,10 +152,18 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		if cmp.Equal(want, Default()) {
 			t.Errorf("%s: %s is the default", s.key, value)
 		}
+		var besides []string
+		for _, key := range needs[s.key] {
+			with := settingCalled(want, key)
+			besides = append(besides, with.env+"="+other[key])
+			if err := with.set(other[key]); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for source, o := range map[string]LoadOptions{
-			"file": {File: writeFile(t, yaml)},
-			"env":  {Env: []string{s.env + "=" + value}},
-			"flag": {Flags: flags(t, "--"+s.flag+"="+value)},
+			"file": {File: writeFile(t, yaml), Env: besides},
+			"env":  {Env: append([]string{s.env + "=" + value}, besides...)},
+			"flag": {Flags: flags(t, "--"+s.flag+"="+value), Env: besides},
 		} {
 			c, from := load(t, o)
 			if diff := cmp.Diff(want, c); diff != "" {
@@ -302,12 +329,13 @@ func TestSecretsFromFiles(t *testing.T) {
 // No way of printing a configuration or an error shows a secret.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	const key, token = "lwk_SECRETSECRETSECRET", "SECRETtoken"
-	c, from := load(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS=" + key, "LONGWIRE_AUTH_DEVICE_TOKEN=" + token}})
+	c, from := load(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS=" + key, "LONGWIRE_AUTH_DEVICE_TOKEN=" + token,
+		"LONGWIRE_AUTH_DEVICE_HOOK_SECRET=SECRETofHook"}})
 	var out bytes.Buffer
 	if err := Show(&out, c, from); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&out, "%v %+v %#v %s %q\n", c, c, c, c.Auth, c.Auth.APIKeys)
+	fmt.Fprintf(&out, "%v %+v %#v %v %q\n", c, c, c, c.Auth, c.Auth.APIKeys)
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "config", c, "token", c.Auth.DeviceToken)
 	if err := json.NewEncoder(&out).Encode(Rows(c, from)); err != nil {
 		t.Fatal(err)
@@ -330,8 +358,9 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 		fmt.Fprintln(&out, err)
 	}
-	if i := strings.Index(out.String(), "SECRET"); i >= 0 {
-		t.Errorf("a secret is printed: …%s", out.String()[max(0, i-200):i+6])
+	text := strings.ReplaceAll(out.String(), "HOOK_SECRET", "") // the name of a setting
+	if i := strings.Index(text, "SECRET"); i >= 0 {
+		t.Errorf("a secret is printed: …%s", text[max(0, i-200):i+6])
 	}
 	if !strings.Contains(out.String(), "lwk_********") {
 		t.Error("nothing says that a key is set")
@@ -362,70 +391,6 @@ func TestFlagsAreCheckedWhenParsed(t *testing.T) {
 	}
 	if c, _ := load(t, LoadOptions{Flags: flags(t, "--insecure", "--http-addr", ":8080")}); !c.Insecure {
 		t.Error("--insecure without a value is not true")
-	}
-}
-
-// A listener that other machines reach needs a guard, or --insecure.
-func TestExposedListeners(t *testing.T) {
-	const key, token = "lwk_0123456789abcdef", "t"
-	for _, c := range []struct {
-		name string
-		args []string
-		want []string // settings that are refused
-	}{
-		{"loopback", []string{"--http-addr=localhost:1", "--tcp-addr=[::1]:2"}, nil},
-		{"mapped loopback", []string{"--http-addr=[::ffff:127.0.0.1]:1", "--tcp-addr=127.9.9.9:2"}, nil},
-		{"all interfaces", []string{"--http-addr=:1", "--tcp-addr=0.0.0.0:2"}, []string{"http.addr", "tcp.addr"}},
-		{"IPv6", []string{"--http-addr=[::]:1", "--tcp-addr=[2001:db8::1]:2"}, []string{"http.addr", "tcp.addr"}},
-		{"a name", []string{"--http-addr=gateway:1", "--tcp-addr=localhost.example:2"}, []string{"http.addr", "tcp.addr"}},
-		{"guarded API", []string{"--http-addr=:1", "--auth-api-keys", key}, nil},
-		{"guarded devices", []string{"--tcp-addr=:2", "--auth-device-token", token}, nil},
-		{"the other's guard", []string{"--http-addr=:1", "--auth-device-token", token}, []string{"http.addr"}},
-		{"insecure", []string{"--http-addr=:1", "--tcp-addr=:2", "--insecure"}, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var got []string
-			_, _, err := Load(LoadOptions{Flags: flags(t, c.args...)})
-			if e, ok := errors.AsType[*Error](err); ok {
-				for _, p := range e.Problems {
-					got = append(got, p.Setting)
-					if !strings.Contains(p.Text, "LONGWIRE_AUTH_") || !strings.Contains(p.Text, "--insecure") {
-						t.Errorf("%s does not say what to do", p.Text)
-					}
-				}
-			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("refused (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestValidateTogether(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*Config)
-		want   string
-	}{
-		"same address":  {func(c *Config) { c.HTTP.Addr = c.TCP.Addr }, "http.addr"},
-		"no directory":  {func(c *Config) { c.Data.Dir = "" }, "data.dir"},
-		"read timeouts": {func(c *Config) { c.HTTP.ReadTimeout = second }, "http.read_timeout"},
-		"per address":   {func(c *Config) { c.TCP.MaxUnregistered = 10 }, "tcp.max_unregistered_per_ip"},
-		"no port":       {func(c *Config) { c.TCP.Addr = "127.0.0.1" }, "tcp.addr"},
-		"port too high": {func(c *Config) { c.TCP.Addr = "127.0.0.1:65536" }, "tcp.addr"},
-		"short key":     {func(c *Config) { c.Auth.APIKeys = []Secret{"lwk_0123456789abcdef", "lwk_short"} }, "auth.api_keys"},
-		"key prefix":    {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
-	} {
-		cfg := Default()
-		c.change(cfg)
-		e, ok := errors.AsType[*Error](cfg.Validate())
-		if !ok || len(e.Problems) != 1 || e.Problems[0].Setting != c.want {
-			t.Errorf("%s: %v, want one problem with %s", name, e, c.want)
-		}
-	}
-	both := Default()
-	both.TCP.Addr, both.HTTP.Addr = "127.0.0.1:0", "127.0.0.1:0"
-	if err := both.Validate(); err != nil {
-		t.Errorf("two free ports: %v", err)
 	}
 }
 
@@ -494,5 +459,23 @@ func TestSettingsAreComplete(t *testing.T) {
 		if text := s.wrong(); text != "" {
 			t.Errorf("the default of %s: %s", s.key, text)
 		}
+	}
+}
+
+// Keys that were created count: whether any are left is found out when their
+// file is read.
+func TestAKeyFileGuardsTheAPI(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--http-addr=:1", "--data-dir=" + dir}
+	if _, _, err := Load(LoadOptions{Flags: flags(t, args...)}); err == nil || !strings.Contains(err.Error(), "longwire keys create") {
+		t.Errorf("without one: %v, want a refusal that names the command", err)
+	}
+	c := Default()
+	c.Data.Dir = dir
+	if err := os.WriteFile(c.APIKeyFile(), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(LoadOptions{Flags: flags(t, args...)}); err != nil {
+		t.Errorf("with one: %v", err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +46,8 @@ func (c *Config) problems() []Problem {
 	if c.TCP.MaxUnregisteredPerIP > c.TCP.MaxUnregistered {
 		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
 	}
+	list = append(list, c.tlsProblems()...)
+	list = append(list, c.deviceProblems()...)
 	return append(list, c.exposed()...)
 }
 
@@ -59,13 +63,23 @@ func (c *Config) exposed() []Problem {
 			"%s can be reached from other machines, and %s. Set %s (%s), listen on 127.0.0.1, or accept it with --insecure",
 			addr, what, guard, s.env)})
 	}
-	if len(c.Auth.APIKeys) == 0 && !IsLoopback(c.HTTP.Addr) {
-		open("http.addr", c.HTTP.Addr, "auth.api_keys", "the API needs no key")
+	if len(c.Auth.APIKeys) == 0 && !c.hasAPIKeyFile() && !IsLoopback(c.HTTP.Addr) {
+		open("http.addr", c.HTTP.Addr, "auth.api_keys", `the API needs no key. Create one with "longwire keys create"`)
 	}
-	if c.Auth.DeviceToken == "" && !IsLoopback(c.TCP.Addr) {
-		open("tcp.addr", c.TCP.Addr, "auth.device_token", "devices need no token")
+	if !c.DevicesAreGuarded() && !IsLoopback(c.TCP.Addr) {
+		open("tcp.addr", c.TCP.Addr, "auth.device_tokens_file", "not every device needs a credential")
 	}
 	return list
+}
+
+// APIKeyFile is where API keys are kept.
+func (c *Config) APIKeyFile() string { return filepath.Join(c.Data.Dir, "api-keys.json") }
+
+// hasAPIKeyFile reports whether keys may have been created. Whether any are left
+// is found out when the file is read.
+func (c *Config) hasAPIKeyFile() bool {
+	_, err := os.Stat(c.APIKeyFile())
+	return err == nil
 }
 
 func settingCalled(c *Config, key string) setting {
@@ -99,6 +113,10 @@ func (s setting) wrong() string {
 	switch tag.Get("check") {
 	case "hostport":
 		return wrongAddr(s.value.String())
+	case "networks":
+		return wrongNetworks(s.value.Interface().([]string))
+	case "url":
+		return wrongURL(s.value.String())
 	case "apikey":
 		return wrongAPIKeys(s.value.Interface().([]Secret))
 	}

@@ -138,9 +138,34 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_sent_bytes_total", "Bytes to devices.", func(s S) uint64 { return s.BytesOut }),
 		counter("tcp_malformed_total", "Input that was refused while its connection went on.", func(s S) uint64 { return s.Malformed }),
 		counter("tcp_stale_acks_total", "Acks for what was not under way.", func(s S) uint64 { return s.StaleAcks }),
+		counter("tcp_tls_handshakes_total", "TLS handshakes of devices that succeeded.", func(s S) uint64 { return s.TLSHandshakes }),
+		counter("tcp_throttled_total", "Pauses in reading from devices that sent faster than they may.", func(s S) uint64 { return s.Throttled }),
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}
+}
+
+func certCollector(read func() map[string]CertStats) prometheus.Collector {
+	type S = map[string]CertStats
+	return &snapshot[S]{read, []metric[S]{
+		by(prometheus.GaugeValue, "tls_certificate_expiry_timestamp_seconds", "When the certificate in use expires, in Unix time.", "listener",
+			ofEach(func(c CertStats) int { return int(c.NotAfter.Unix()) })),
+		counterBy("tls_certificate_loads_total", "Certificates that came into use, the first one included.", "listener",
+			ofEach(func(c CertStats) uint64 { return c.Loads })),
+		counterBy("tls_certificate_failures_total", "Changes of certificate files that could not be used; the old ones stay.", "listener",
+			ofEach(func(c CertStats) uint64 { return c.Failures })),
+	}}
+}
+
+// ofEach picks one number of each listener's.
+func ofEach[N int | uint64](pick func(CertStats) N) func(map[string]CertStats) map[string]N {
+	return func(all map[string]CertStats) map[string]N {
+		m := make(map[string]N, len(all))
+		for listener, c := range all {
+			m[listener] = pick(c)
+		}
+		return m
+	}
 }
 
 // settledByState has every final state, also those that have not occurred, so

@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,6 +22,16 @@ import (
 type Sources struct {
 	Gateway func() gateway.Stats
 	TCP     func() TCPStats
+	Certs   func() map[string]CertStats // by listener
+	Auth    func() AuthStats            // of devices
+}
+
+// CertStats is what a listener's certificate tells. Its members are those of
+// certs.Stats, so that one converts to the other.
+type CertStats struct {
+	NotAfter time.Time // when the certificate in use expires
+	Loads    uint64    // certificates that came into use, the first one included
+	Failures uint64    // changes of the files that could not be used
 }
 
 // TCPStats is what the device port tells. Its members are those of
@@ -39,6 +50,8 @@ type TCPStats struct {
 	BytesOut      uint64
 	Malformed     uint64 // input that was refused while the connection went on
 	StaleAcks     uint64 // acks for nothing in the window
+	TLSHandshakes uint64 // that succeeded
+	Throttled     uint64 // times that reading paused because a device sent too fast
 	SlowConsumers uint64 // closed because they read too slowly
 	Panics        uint64 // bugs; each has closed one connection
 }
@@ -64,6 +77,12 @@ func New(s Sources) *Metrics {
 	}
 	if s.TCP != nil {
 		m.registry.MustRegister(tcpCollector(s.TCP))
+	}
+	if s.Auth != nil {
+		m.registry.MustRegister(authCollector(s.Auth))
+	}
+	if s.Certs != nil {
+		m.registry.MustRegister(certCollector(s.Certs))
 	}
 	return m
 }

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/metrics"
+)
+
+// openAuth reads the credentials of devices and begins to watch their files.
+// The store must be open.
+func (a *App) openAuth() error {
+	c := a.cfg.Auth
+	auth, err := deviceauth.New(deviceauth.Config{
+		SharedToken:   c.DeviceToken.Reveal(),
+		TokensFile:    c.DeviceTokensFile,
+		JWTKeys:       c.DeviceJWTKeys,
+		JWTIssuer:     c.DeviceJWTIssuer,
+		JWTAudience:   c.DeviceJWTAudience,
+		JWTLeeway:     c.DeviceJWTLeeway.Std(),
+		CertificateID: deviceauth.CertificateRule(c.DeviceCertificateID),
+		Hook: deviceauth.HookConfig{
+			URL:         c.DeviceHookURL,
+			Secret:      c.DeviceHookSecret.Reveal(),
+			Timeout:     c.DeviceHookTimeout.Std(),
+			Concurrency: c.DeviceHookConcurrency,
+			AllowTTL:    c.DeviceHookAllowTTL.Std(),
+			DenyTTL:     c.DeviceHookDenyTTL.Std(),
+			Monitor:     c.DeviceHookMode == config.HookMonitor,
+		},
+		RequireAll:        c.DeviceRequire == config.RequireAll,
+		Unknown:           deviceauth.UnknownPolicy(c.DeviceUnknown),
+		Patterns:          c.DevicePatterns,
+		Known:             a.remembers,
+		FailuresPerMinute: c.DeviceFailures,
+		Logger:            a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("device authentication: %w", err)
+	}
+	auth.Start()
+	a.auth = auth
+	return nil
+}
+
+func (a *App) closeAuth() {
+	if a.auth != nil {
+		a.auth.Close()
+	}
+}
+
+// remembers reports whether the store knows a client.
+func (a *App) remembers(id gateway.ClientID) (bool, error) {
+	_, err := a.store.Client(id)
+	if errors.Is(err, &gateway.Error{Code: gateway.CodeClientNotFound}) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (a *App) authStats() metrics.AuthStats {
+	s := a.auth.Stats()
+	out := metrics.AuthStats{Results: s.Results, Knocking: s.Knocking, Reloads: s.Reloads, ReloadErrors: s.ReloadErrors}
+	if s.Hook != nil {
+		out.Hook = (*metrics.HookStats)(s.Hook)
+	}
+	return out
+}

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/config"
+)
+
+// callers is who may call the API, and the record of what they change.
+type callers struct {
+	keys  *apikey.Ring
+	audit *audit.Log
+
+	stop    context.CancelFunc // ends following the file of keys
+	running sync.WaitGroup
+}
+
+// openCallers reads the API keys and opens the audit log. The admin socket, if
+// there is one, is open and not served yet.
+func (a *App) openCallers() error {
+	c := a.cfg
+	secrets := make([]string, len(c.Auth.APIKeys))
+	for i, k := range c.Auth.APIKeys {
+		secrets[i] = k.Reveal()
+	}
+	keys, err := apikey.Open(c.APIKeyFile(), a.log, secrets...)
+	if err != nil {
+		return err
+	}
+	if !keys.Required() && !c.Insecure && !config.IsLoopback(c.HTTP.Addr) {
+		return fmt.Errorf("%s can be reached from other machines, and the API needs no key: %s holds none. "+
+			`Create one with "longwire keys create", or accept it with --insecure`, c.HTTP.Addr, c.APIKeyFile())
+	}
+	for _, origin := range c.HTTP.CORSOrigins {
+		if err := api.CheckOrigin(origin); err != nil {
+			return fmt.Errorf("http.cors_origins: %w", err)
+		}
+	}
+	record, err := audit.Open(c.Audit.File, a.log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.callers = &callers{keys: keys, audit: record, stop: stop}
+	a.callers.running.Go(func() { keys.Run(ctx) })
+	if a.admin != nil {
+		a.admin.serveKeys(keys, record)
+		a.admin.serveProfiles()
+	}
+	return nil
+}
+
+// close writes down what is not yet. Nobody calls any more.
+func (c *callers) close() error {
+	c.stop()
+	c.running.Wait()
+	return c.audit.Close()
+}
+
+// restrict puts who may call, and how much, into the API's configuration.
+func (c *callers) restrict(out *api.Config, h config.HTTP) {
+	out.Authorizer, out.Audit = c.keys, c.audit
+	out.Origins = h.CORSOrigins
+	out.Rate, out.Burst, out.AuthFailures = float64(h.RateLimit), h.RateBurst, h.AuthFailures
+	out.MaxRequests, out.MaxBodies = h.MaxRequests, int64(h.MaxBodies)
+	out.MaxStreams, out.MaxStreamsPerKey = h.MaxStreams, h.MaxStreamsPerKey
+}
+
+// operator is who manages keys over the admin socket.
+const operator = "operator"
+
+// serveKeys lets the holder of the data directory manage keys, which is how the
+// first one is made.
+func (a *admin) serveKeys(keys *apikey.Ring, record *audit.Log) {
+	note := func(what, target string, err error) {
+		e := audit.Entry{At: time.Now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}
+		if err != nil {
+			e.Result = "error"
+		}
+		record.Record(e)
+	}
+	a.mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"keys": keys.Infos(time.Now())})
+	})
+	a.mux.HandleFunc("POST /keys", func(w http.ResponseWriter, r *http.Request) {
+		var q apikey.Request
+		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&q); err != nil {
+			answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
+			return
+		}
+		made, err := keys.Make(q, time.Now())
+		if err != nil {
+			note(audit.CreateKey, q.Name, err)
+			answer(w, keyStatus(err), adminError{err.Error()})
+			return
+		}
+		note(audit.CreateKey, made.ID+" "+made.Name, nil)
+		answer(w, http.StatusOK, made)
+	})
+	a.mux.HandleFunc("DELETE /keys/{id}", func(w http.ResponseWriter, r *http.Request) {
+		err := keys.Revoke(r.PathValue("id"))
+		note(audit.RevokeKey, r.PathValue("id"), err)
+		if err != nil {
+			answer(w, keyStatus(err), adminError{err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, struct{}{})
+	})
+}
+
+func keyStatus(err error) int {
+	switch {
+	case errors.Is(err, apikey.ErrNoKey):
+		return http.StatusNotFound
+	case errors.Is(err, apikey.ErrFull):
+		return http.StatusConflict
+	case errors.As(err, new(*apikey.SpecError)):
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}

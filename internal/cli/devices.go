@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/config"
+)
+
+func (e *environ) devicesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "devices", Short: "Tokens of devices, and devices that were refused"}
+	cmd.AddCommand(e.deviceToken(), e.devicesKnocks())
+	return cmd
+}
+
+func (e *environ) deviceToken() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Create, list and revoke tokens of devices",
+		Long: `Manage the tokens that devices register with. They are kept, hashed, in a file
+that is named as for "longwire serve": --file here, auth.device_tokens_file in the
+configuration file, or LONGWIRE_AUTH_DEVICE_TOKENS_FILE. A running gateway sees a
+change within two seconds. It needs not run.
+
+  longwire devices token create --file tokens --client meter-7 --expires 90d --note "rack 3"
+  longwire devices token create --file tokens --pattern 'truck-*'
+  longwire devices token list   --file tokens
+  longwire devices token revoke --file tokens dtk_...
+
+To replace a token create its successor, and revoke it when the device has the
+new one: both are valid meanwhile. Revoking does not end a connection that is
+open; "longwire clients kick ID" does.`,
+	}
+	cmd.AddCommand(e.tokenCreate(), e.tokenList(), e.tokenRevoke())
+	return cmd
+}
+
+// tokenFileFlags adds the flags that name the file; find returns it.
+func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error)) {
+	name, settings := "", ""
+	cmd.Flags().StringVar(&name, "file", "", "the token file (default: auth.device_tokens_file of the settings)")
+	cmd.Flags().StringVar(&settings, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
+	return func() (string, error) {
+		if name != "" {
+			return name, nil
+		}
+		cfg, _, err := e.load(settings, pflag.NewFlagSet("", pflag.ContinueOnError))
+		if err != nil {
+			return "", err
+		}
+		if cfg.Auth.DeviceTokensFile == "" {
+			return "", usagef("no token file is named: give --file, or set auth.device_tokens_file (LONGWIRE_AUTH_DEVICE_TOKENS_FILE)")
+		}
+		return cfg.Auth.DeviceTokensFile, nil
+	}
+}
+
+func (e *environ) tokenCreate() *cobra.Command {
+	var entry deviceauth.TokenEntry
+	life := ""
+	cmd := &cobra.Command{
+		Use:   "create (--client ID | --pattern GLOB)",
+		Short: "Create a token and print it, this once",
+		Long: `Create a token for one client, or for all whose id matches a pattern (* for any
+characters, ? for one; quote it for the shell). The token goes to standard output,
+alone; only its hash is kept. The file is made when it is not there.`,
+		Args: cobra.NoArgs,
+	}
+	find := e.tokenFileFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&entry.Client, "client", "", "the client that may register with it")
+	f.StringVar(&entry.Pattern, "pattern", "", "the clients that may, such as 'meter-*'")
+	f.StringVar(&life, "expires", "", "end it after this time, such as 90d; empty = never")
+	f.StringVar(&entry.Note, "note", "", "a note for people")
+	cmd.MarkFlagsMutuallyExclusive("client", "pattern")
+	cmd.MarkFlagsOneRequired("client", "pattern")
+	e.outputFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		entry.CreatedAt = time.Now().UTC().Truncate(time.Second)
+		if life != "" {
+			d, err := config.ParseDuration(life)
+			if err != nil || d <= 0 {
+				return usagef("--expires %q: want a time such as 12h or 90d", life)
+			}
+			entry.ExpiresAt = entry.CreatedAt.Add(d.Std())
+		}
+		name, err := find()
+		if err != nil {
+			return err
+		}
+		token := deviceauth.NewToken()
+		sum := deviceauth.HashToken(token)
+		entry.SHA256 = hex.EncodeToString(sum[:])
+		if err := deviceauth.AddToken(name, entry); err != nil {
+			return err
+		}
+		if e.json() {
+			return e.printJSON(struct {
+				tokenRow
+				Token string `json:"token"`
+			}{rowOf(&entry, time.Now()), token})
+		}
+		fmt.Fprintf(e.err, "%s for %s in %s; the token is not shown again:\n", entry.ID(), entry.Client+entry.Pattern, name)
+		_, err = fmt.Fprintln(e.out, token)
+		return err
+	}
+	return cmd
+}
+
+// tokenRow is an entry as it is listed.
+type tokenRow struct {
+	ID        string    `json:"id"`
+	Client    string    `json:"client,omitempty"`
+	Pattern   string    `json:"pattern,omitempty"`
+	Status    string    `json:"status"` // active or expired
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Note      string    `json:"note,omitempty"`
+}
+
+func rowOf(t *deviceauth.TokenEntry, now time.Time) tokenRow {
+	r := tokenRow{ID: t.ID(), Client: t.Client, Pattern: t.Pattern, Status: "active", CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Note: t.Note}
+	if !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt) {
+		r.Status = "expired"
+	}
+	return r
+}
+
+func (e *environ) tokenList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List the tokens, without themselves", Args: cobra.NoArgs}
+	find := e.tokenFileFlags(cmd)
+	e.outputFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		name, err := find()
+		if err != nil {
+			return err
+		}
+		list, err := deviceauth.ReadTokens(name)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		t := e.table("ID", "CLIENT", "STATUS", "CREATED", "EXPIRES", "NOTE")
+		for i := range list {
+			r := rowOf(&list[i], now)
+			if e.json() {
+				if err := e.printJSON(r); err != nil {
+					return err
+				}
+				continue
+			}
+			t.row(r.ID, r.Client+r.Pattern, r.Status, clock(r.CreatedAt), clock(r.ExpiresAt), r.Note)
+		}
+		if e.json() {
+			return nil
+		}
+		return t.flush()
+	}
+	return cmd
+}
+
+func (e *environ) tokenRevoke() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke dtk_…",
+		Short: "Revoke tokens, by the ids that list shows",
+		Args:  cobra.MinimumNArgs(1),
+	}
+	find := e.tokenFileFlags(cmd)
+	cmd.RunE = func(_ *cobra.Command, ids []string) error {
+		name, err := find()
+		if err != nil {
+			return err
+		}
+		revoked, err := deviceauth.RevokeTokens(name, func(t *deviceauth.TokenEntry) bool { return slices.Contains(ids, t.ID()) })
+		if err != nil {
+			return err
+		}
+		for i := range revoked {
+			ids = slices.DeleteFunc(ids, func(id string) bool { return id == revoked[i].ID() })
+			fmt.Fprintf(e.err, "%s of %s revoked\n", revoked[i].ID(), revoked[i].Client+revoked[i].Pattern)
+		}
+		if len(ids) > 0 {
+			return fmt.Errorf("%s: not in %s", ids[0], name)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (e *environ) devicesKnocks() *cobra.Command {
+	var q client.KnockQuery
+	cmd := &cobra.Command{
+		Use:   "knocks",
+		Short: "List devices that asked to register and were refused",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
+			return show(e, t, api.Knocks(cmd.Context(), q), func(k client.Knock) []string {
+				return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "ids that begin with this")
+	cmd.Flags().IntVar(&q.Limit, "limit", 0, "at most so many, 0 for all")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}

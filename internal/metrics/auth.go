@@ -1,0 +1,66 @@
+package metrics
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// AuthStats is what the authentication of devices tells. Its members are those
+// of deviceauth.Stats.
+type AuthStats struct {
+	Results      map[[2]string]uint64 // decisions by method and reason, of fixed lists
+	Knocking     int                  // ids in the list of refused devices
+	Reloads      uint64
+	ReloadErrors uint64
+	Hook         *HookStats // nil without a hook
+}
+
+// HookStats is how the auth hook does. Its members are those of
+// deviceauth.HookStats, so that one converts to the other.
+type HookStats struct {
+	Calls     gateway.Histogram
+	Answers   map[string]uint64
+	CacheHits uint64
+	Cached    int
+	Breaker   int // 0 closed, 1 half open, 2 open
+	Monitored map[string]uint64
+}
+
+func authCollector(read func() AuthStats) prometheus.Collector {
+	type S = AuthStats
+	return &snapshot[S]{read, []metric[S]{
+		{desc("device_auth_total", "Decisions on registrations, by method and reason.", "method", "reason"), emitResults},
+		gauge("device_auth_knocking", "Ids in the list of devices that were refused.", func(s S) float64 { return float64(s.Knocking) }),
+		counter("device_auth_reloads_total", "Changed files of tokens or keys that came into force.", func(s S) uint64 { return s.Reloads }),
+		counter("device_auth_reload_errors_total", "Changed files of tokens or keys that are broken; the old ones stay in force.", func(s S) uint64 { return s.ReloadErrors }),
+		ofHook(histogram("device_auth_hook_duration_seconds", "Round trips to the auth hook.", func(h HookStats) gateway.Histogram { return h.Calls })),
+		ofHook(counterBy("device_auth_hook_answers_total", "What came of calls to the auth hook.", "answer", func(h HookStats) map[string]uint64 { return h.Answers })),
+		ofHook(counter("device_auth_hook_cache_hits_total", "Answers of the auth hook that were remembered.", func(h HookStats) uint64 { return h.CacheHits })),
+		ofHook(gauge("device_auth_hook_cached", "Answers of the auth hook in memory.", func(h HookStats) float64 { return float64(h.Cached) })),
+		ofHook(gauge("device_auth_hook_breaker", "Whether the auth hook is asked: 0 yes, 1 once to see, 2 not for now.", func(h HookStats) float64 { return float64(h.Breaker) })),
+		ofHook(counterBy("device_auth_hook_monitored_total", "What the auth hook would have said of devices that were let in.", "answer", func(h HookStats) map[string]uint64 { return h.Monitored })),
+	}}
+}
+
+func emitResults(s AuthStats, d *prometheus.Desc, out chan<- prometheus.Metric) {
+	keys := slices.SortedFunc(maps.Keys(s.Results), func(a, b [2]string) int {
+		return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
+	})
+	for _, k := range keys {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(s.Results[k]), k[0], k[1])
+	}
+}
+
+// ofHook is left out where there is no hook.
+func ofHook(m metric[HookStats]) metric[AuthStats] {
+	return metric[AuthStats]{m.desc, func(s AuthStats, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		if s.Hook != nil {
+			m.emit(*s.Hook, d, out)
+		}
+	}}
+}
