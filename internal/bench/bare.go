@@ -1,49 +1,145 @@
 package bench
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 )
 
-// bareName is the hidden subcommand that serves the bare handler.
+// bareName is the hidden subcommand that serves the bare server.
 const bareName = "bare"
 
 // bareAnswer has the size of a gateway's answer to a push.
 var bareAnswer = []byte(`{"id":"msg_01a20316-4a1a-789f-a8cc-53541a34f790","status":"acked","mode":"online","client":"c-00001","created_at":"2026-11-22T11:48:42.138Z"}`)
 
-// bareRouter is the least that a push can be: a route with a parameter, a body that
-// is read, an answer of JSON.
-func bareRouter() http.Handler {
-	r := chi.NewRouter()
-	r.Post("/v1/clients/{id}/messages", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)); err != nil || chi.URLParam(r, "id") == "" {
-			w.WriteHeader(http.StatusBadRequest)
-			return
+// bareServer is the least of everything that a gateway does: chi handlers that read
+// a request and answer it, and a port on which frames are answered by a
+// goroutine for each connection. It looks nothing up, checks nothing and
+// remembers nothing. With a log it appends and syncs first what a gateway would
+// have to keep.
+type bareServer struct {
+	log     *appendLog // nil = nothing is kept
+	devices *bareDevices
+}
+
+// longestPause is how long a connection of the load may be silent: the other
+// side of a comparison has its turn.
+const longestPause = 5 * time.Minute
+
+// serveBare serves until ctx ends and tells on out where, in the words of
+// `longwire serve`. What it keeps is below dir; "" keeps nothing.
+func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
+	s := &bareServer{devices: newBareDevices()}
+	if dir != "" {
+		if s.log, err = openAppendLog(dir); err != nil {
+			return fmt.Errorf("open the append log: %w", err)
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(bareAnswer)
-	})
+		defer func() { err = errors.Join(err, s.log.close()) }()
+	}
+	devices, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for bare devices: %w", err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		devices.Close()
+		return fmt.Errorf("listen for the bare handler: %w", err)
+	}
+	srv := &http.Server{Handler: s.router(), ReadHeaderTimeout: longestPause, IdleTimeout: longestPause}
+	defer context.AfterFunc(ctx, func() { srv.Close() })()
+	var serving sync.WaitGroup
+	serving.Go(func() { s.serveDevices(devices) })
+	fmt.Fprintf(out, "  devices     %s\n  HTTP API    http://%s\n", devices.Addr(), ln.Addr())
+	err = srv.Serve(ln)
+	devices.Close()
+	s.devices.hangUp()
+	serving.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// router has the routes of the API that are measured.
+func (s *bareServer) router() http.Handler {
+	r := chi.NewRouter()
+	push := s.push
+	if s.log != nil {
+		push = s.keep
+	}
+	r.Post("/v1/clients/{id}/messages", push)
+	r.Post("/v1/messages", s.broadcast)
+	r.Post("/v1/messages/bulk", s.bulk)
 	return r
 }
 
-// serveBare serves until ctx ends and tells on out where, in the words of
-// `longwire serve`.
-func serveBare(ctx context.Context, out io.Writer) error {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// push is the least that a push can be: a route with a parameter, a body that is
+// read, an answer of JSON.
+func (s *bareServer) push(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)); err != nil || chi.URLParam(r, "id") == "" {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(bareAnswer)
+}
+
+// keep answers when the body is in the log and synced.
+func (s *bareServer) keep(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil || chi.URLParam(r, "id") == "" {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if err := s.log.append(body); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = w.Write(bareAnswer)
+}
+
+// bulk writes a frame for each line, to one device after another, waits for the
+// acks, and answers each line.
+func (s *bareServer) bulk(w http.ResponseWriter, r *http.Request) {
+	var lines [][]byte
+	for in := bufio.NewScanner(r.Body); in.Scan(); {
+		lines = append(lines, bytes.Clone(in.Bytes()))
+	}
+	if err := s.devices.deliver(r.Context(), len(lines), func(i int) []byte { return lines[i] }); err != nil {
+		w.WriteHeader(http.StatusGatewayTimeout)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := bufio.NewWriterSize(w, 16<<10)
+	for i := range lines {
+		fmt.Fprintf(out, `{"line":%d,"status":200,"id":"msg_01a20316-4a1a-789f-a8cc-53541a34f790","state":"acked"}`+"\n", i+1)
+	}
+	_ = out.Flush()
+}
+
+// broadcast writes one frame to every device, one after the other, and waits for
+// the acks.
+func (s *bareServer) broadcast(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
-		return fmt.Errorf("listen for the bare handler: %w", err)
+		w.WriteHeader(http.StatusBadRequest)
+		return
 	}
-	srv := &http.Server{Handler: bareRouter(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
-	defer context.AfterFunc(ctx, func() { srv.Close() })()
-	fmt.Fprintf(out, "  HTTP API    http://%s\n", ln.Addr())
-	if err := srv.Serve(ln); ctx.Err() == nil {
-		return err
+	n := s.devices.size()
+	if err := s.devices.deliver(r.Context(), n, func(int) []byte { return body }); err != nil {
+		w.WriteHeader(http.StatusGatewayTimeout)
+		return
 	}
-	return nil
+	fmt.Fprintf(w, `{"counts":{"acked":%d}}`, n)
 }

@@ -1,15 +1,19 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -27,23 +31,29 @@ import (
 )
 
 // startHere is a starter whose processes are all this one.
-func startHere(_ context.Context, r role, dir string) (*target, error) {
-	if r == bareHandler {
-		srv := httptest.NewServer(bareRouter())
-		return &target{http: srv.Listener.Addr().String(), pid: os.Getpid(), stop: stopOnce(srv.Close)}, nil
+func startHere(_ context.Context, p process) (*target, error) {
+	switch p.role {
+	case bareProcess:
+		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, p.dir) })
+	case rosterServer:
+		return saying(func(ctx context.Context, out io.Writer) error { return serveRoster(ctx, out, p.dir, p.clients) })
 	}
-	store, err := engine.Open(engine.Options{Dir: dir})
+	store, err := engine.Open(engine.Options{Dir: p.dir})
 	if err != nil {
 		return nil, err
 	}
 	w := wheel.New(0)
 	w.Start()
-	id := func(prefix string) string { return prefix + uuid.Must(uuid.NewV7()).String() }
-	g := gateway.New(gateway.Config{Store: store,
-		NewMessageID: func() gateway.MessageID { return gateway.MessageID(id("msg_")) },
-		NewSessionID: func() gateway.SessionID { return gateway.SessionID(id("ses_")) }})
+	g := gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
 	g.Start()
-	tcp, err := tcpserver.New(tcpserver.Config{Addr: "127.0.0.1:0", Gateway: g, Wheel: w, Protocol: protocol.Config{}})
+	cfg := tcpserver.Config{Addr: "127.0.0.1:0", Gateway: g, Wheel: w, Protocol: protocol.Config{}}
+	if p.role == gatewayTLS {
+		if cfg.TLS, err = tlsHere(p.dir); err != nil {
+			return nil, err
+		}
+		cfg.TLSRequired = true
+	}
+	tcp, err := tcpserver.New(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +75,46 @@ func startHere(_ context.Context, r role, dir string) (*target, error) {
 	})}, nil
 }
 
+// tlsHere has a certificate of the run's own.
+func tlsHere(dir string) (*tls.Config, error) {
+	certFile, keyFile, err := selfSigned(dir + "-tls")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
+}
+
+// saying serves in this process and reads the greeting.
+func saying(serve func(context.Context, io.Writer) error) (*target, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	said, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := serve(ctx, out)
+		out.CloseWithError(err)
+		ended <- err
+	}()
+	t := &target{pid: os.Getpid(), stop: sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})}
+	if err := t.readGreeting(bufio.NewReader(said)); err != nil {
+		return nil, errors.Join(err, t.stop())
+	}
+	return t, nil
+}
+
+// helpHere is a helper in this process.
+func helpHere(context.Context) (hands, error) { return &crowd{}, nil }
+
 func stopOnce(stop func()) func() error {
 	return sync.OnceValue(func() error { stop(); return nil })
 }
 
 func tiny(t *testing.T) Options {
-	return Options{Out: &bytes.Buffer{}, JSON: true, Duration: minDuration, Clients: 20, Queued: 300, Dir: t.TempDir(), start: startHere}
+	return Options{Out: &bytes.Buffer{}, JSON: true, Duration: minDuration, Clients: 20, Most: 30, Listed: 250, Queued: 300, Dir: t.TempDir(),
+		perProcess: 35, start: startHere, help: helpHere}
 }
 
 func empty(t *testing.T, dir string) {
@@ -81,8 +125,9 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-func TestRun(t *testing.T) {
-	o := tiny(t)
+// run runs a bench and reads its JSON.
+func run(t *testing.T, o Options) Report {
+	t.Helper()
 	err := Run(t.Context(), o)
 	out := o.Out.(*bytes.Buffer)
 	if err != nil {
@@ -92,20 +137,87 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Rows) != len(budgets) {
-		t.Fatalf("%d rows, want %d", len(report.Rows), len(budgets))
+	empty(t, o.Dir)
+	return report
+}
+
+func TestRunBudgets(t *testing.T) {
+	t.Parallel()
+	report := run(t, tiny(t))
+	if len(report.Rows) != len(budgets) || len(report.Scenarios) != 0 {
+		t.Fatalf("%d rows and %d scenarios, want %d and none", len(report.Rows), len(report.Scenarios), len(budgets))
 	}
 	for i, row := range report.Rows {
-		if row.Name != budgets[i].name || row.Detail == "" {
-			t.Errorf("row %d is %+v, want one of %s with a detail", i, row, budgets[i].name)
+		if row.Name != budgets[i].name || row.Detail == "" || len(row.Runs) > 1 {
+			t.Errorf("row %d is %+v, want one run of %s with a detail", i, row, budgets[i].name)
 		}
-		// CPU time comes in ticks, so a tiny run may see none; all else is above zero.
-		inTicks := row.Name == "bulk" || row.Name == "push-all" || row.Name == "idle-memory"
-		if row.Measured != nil && !inTicks && *row.Measured <= 0 {
+		// So few clients may fit into memory that the process had already, and need
+		// no goroutine.
+		if row.Measured != nil && !strings.HasPrefix(row.Name, "idle-") && *row.Measured <= 0 {
 			t.Errorf("%s is %v", row.Name, *row.Measured)
 		}
 	}
-	empty(t, o.Dir)
+}
+
+func TestBudgetsAreMeasuredAgain(t *testing.T) {
+	t.Parallel()
+	o := tiny(t)
+	o.Only, o.Runs = []string{"list", "push-online"}, 3
+	for _, row := range run(t, o).Rows {
+		if len(row.Runs) != 3 || row.Measured == nil || *row.Measured != median(row.Runs) {
+			t.Errorf("row is %+v, want the median of three runs", row)
+		}
+	}
+}
+
+func TestRunScenarios(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			o := tiny(t)
+			o.Only = []string{s.name}
+			o.Report = filepath.Join(t.TempDir(), "report")
+			report := run(t, o)
+			if len(report.Scenarios) != 1 || report.Scenarios[0].Name != s.name {
+				t.Fatalf("scenarios are %+v, want %s", report.Scenarios, s.name)
+			}
+			checkScenario(t, &report.Scenarios[0], o.Report)
+		})
+	}
+}
+
+// checkScenario wants all that a scenario consists of.
+func checkScenario(t *testing.T, s *Scenario, dir string) {
+	t.Helper()
+	if len(s.Tables) == 0 || len(s.Findings) == 0 || len(s.Charts) == 0 {
+		t.Errorf("scenario is %+v, want tables, findings and charts", s)
+	}
+	for _, c := range s.Charts {
+		if _, err := os.Stat(filepath.Join(dir, c.Name+".svg")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, table := range s.Tables {
+		for _, line := range table.Lines {
+			if len(line.Values) != len(table.Columns) {
+				t.Errorf("line %q has %d values under %d columns", line.Label, len(line.Values), len(table.Columns))
+			}
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, reportPage))
+	if err != nil || !strings.Contains(string(page), s.Title) {
+		t.Errorf("the page does not tell of %q: %v", s.Title, err)
+	}
+}
+
+func TestMoreClientsThanAGatewayHolds(t *testing.T) {
+	for _, change := range []func(*Options){func(o *Options) { o.Clients = 36 }, func(o *Options) { o.Most = 36 }} {
+		o := tiny(t)
+		change(&o)
+		if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+			t.Errorf("error is %v, want one that tells of the file limit", err)
+		}
+	}
 }
 
 // interrupter ends a context when a measurement begins.
@@ -146,6 +258,7 @@ func TestRunRefuses(t *testing.T) {
 		"a short measurement": func(o *Options) { o.Duration = 1 },
 		"too many clients":    func(o *Options) { o.Clients = maxClients + 1 },
 		"a negative number":   func(o *Options) { o.Queued = -1 },
+		"too many runs":       func(o *Options) { o.Runs = maxRuns + 1 },
 		"an unknown name":     func(o *Options) { o.Only = []string{"speed"} },
 		"no directory":        func(o *Options) { o.Dir += "/none" },
 	} {
@@ -160,7 +273,7 @@ func TestRunRefuses(t *testing.T) {
 func TestFailedMeasurementIsTold(t *testing.T) {
 	o := tiny(t)
 	o.JSON, o.Only = false, []string{"list"}
-	o.start = func(context.Context, role, string) (*target, error) { return nil, errors.New("no ports") }
+	o.start = func(context.Context, process) (*target, error) { return nil, errors.New("no ports") }
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "list") {
 		t.Errorf("error is %v, want one that names list", err)
 	}
@@ -171,34 +284,38 @@ func TestFailedMeasurementIsTold(t *testing.T) {
 }
 
 func TestLostClientsSpoilTheMeasurement(t *testing.T) {
-	target, err := startHere(t.Context(), gatewayServer, t.TempDir())
+	target, err := startHere(t.Context(), process{role: gatewayServer, dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := connect(t.Context(), target.tcp, 3)
+	b := &bench{Options: Options{perProcess: 10}}
+	f, err := b.muster(t.Context(), muster{Addr: target.tcp, Count: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	if err := c.check(); err != nil {
+	defer f.close()
+	if err := f.check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	_ = target.stop()
-	if err := waitFor(t.Context(), time.Minute, "the loss", func() bool { return c.lost.Load() == 3 }); err != nil {
+	if err := waitFor(t.Context(), time.Minute, "the loss", func() bool {
+		total, err := f.count(t.Context())
+		return err == nil && total.Lost == 3
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.check(); err == nil {
-		t.Error("three lost clients are no error")
+	if err := f.check(t.Context()); err == nil || !strings.Contains(err.Error(), "3 of 3") {
+		t.Errorf("three lost clients give %v", err)
 	}
 }
 
-func TestLoaderStopsAtAnotherStatus(t *testing.T) {
+func TestPushersStopAtAnotherStatus(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprint(w, "the disk is full")
 	}))
 	defer srv.Close()
-	l, err := newLoader(t.Context(), &target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, pushes{conns: 2, clients: 1, status: "202"})
+	l, err := newPushers(t.Context(), &target{http: srv.Listener.Addr().String(), pid: os.Getpid()}, pushes{conns: 2, clients: 1, status: "202"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"sync"
@@ -11,74 +13,134 @@ import (
 	"time"
 )
 
-// crowd is simulated clients that are registered at one gateway. Each acks
-// every delivery at once. It costs a goroutine and a small buffer per client.
+// crowd is simulated clients in this process that are registered at one
+// gateway. Each acks every delivery at once. It costs a goroutine and a small
+// buffer per client.
 type crowd struct {
 	devices []*device
 	readers sync.WaitGroup
 
 	answers atomic.Int64 // heartbeats that the gateway has answered
-	lost    atomic.Int64 // clients that the gateway or the network has closed
+	beats   atomic.Int64 // heartbeats that the gateway has asked for
+	away    atomic.Int64 // clients that the gateway or the network has closed
 	closing atomic.Bool
 }
 
 // device is one simulated client.
 type device struct {
 	conn net.Conn
+	tcp  *net.TCPConn // below conn, or conn itself
 	id   string
+}
+
+// tally is what has happened to a crowd so far.
+type tally struct {
+	Lost  int64 `json:"lost"`  // clients whose connection the gateway or the network has closed
+	Beats int64 `json:"beats"` // heartbeats that the gateway has asked for
+}
+
+// muster says which clients come, and how.
+type muster struct {
+	Addr      string        `json:"addr"`
+	First     int           `json:"first"` // client
+	Count     int           `json:"count"`
+	AtOnce    int           `json:"at_once"`   // dials under way at a time
+	Patient   bool          `json:"patient"`   // who is refused tries again, until registerTimeout
+	Heartbeat time.Duration `json:"heartbeat"` // proposed; 0 = once in an hour, so that none is in the measurement
+	TLS       bool          `json:"tls"`
+	Sources   int           `json:"sources"` // addresses that clients come from
 }
 
 // Bounds of the connecting.
 const (
-	dialsAtOnce     = 64 // below the gateway's bound of unregistered connections for one address
+	dialsAtOnce     = 64
 	registerTimeout = 30 * time.Second
-	sourceAddresses = 8 // spare the ports of one address
+	leastSources    = 8      // spare the ports of one address
+	portsPerSource  = 10_000 // of the 28,000 that Linux has by default
+	mostSources     = 200    // last numbers of 127.0.0.x
 )
 
 // clientID names a simulated client.
 func clientID(n int) string { return fmt.Sprintf("c-%06d", n) }
 
-// connect registers n clients at addr. On an error none is left.
-func connect(ctx context.Context, addr string, n int) (*crowd, error) {
-	c := &crowd{devices: make([]*device, n)}
+func (m muster) withDefaults() muster {
+	orElse(&m.AtOnce, dialsAtOnce)
+	orElse(&m.Heartbeat, time.Hour)
+	orElse(&m.Sources, min(max(leastSources, m.Count/portsPerSource+1), mostSources))
+	return m
+}
+
+// join connects and registers the clients of m, whom nobody of the crowd is yet.
+// The histogram says how long after the call each was registered. On an error
+// none is left.
+func (c *crowd) join(ctx context.Context, m muster) (*latencies, error) {
+	m = m.withDefaults()
+	joined := make([]*device, m.Count)
 	var next atomic.Int64
-	errs := make([]error, dialsAtOnce)
+	errs := make([]error, m.AtOnce)
+	times := make([]time.Duration, m.Count)
+	start := time.Now()
 	var dialers sync.WaitGroup
 	for i := range errs {
 		dialers.Go(func() {
 			for errs[i] == nil {
 				k := int(next.Add(1)) - 1
-				if k >= n || ctx.Err() != nil {
+				if k >= m.Count || ctx.Err() != nil {
 					return
 				}
-				c.devices[k], errs[i] = register(ctx, addr, k)
+				joined[k], errs[i] = m.admit(ctx, m.First+k)
+				times[k] = time.Since(start)
 			}
 		})
 	}
 	dialers.Wait()
-	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
-		c.close()
-		return nil, fmt.Errorf("connect %d clients: %w", n, err)
+	if err := cmp.Or(ctx.Err(), firstOf(errs)); err != nil {
+		for _, d := range joined {
+			d.hangUp()
+		}
+		return nil, fmt.Errorf("connect %d clients: %w", m.Count, err)
 	}
-	for _, d := range c.devices {
+	var after latencies
+	for k, d := range joined {
+		after.observe(times[k])
 		c.readers.Go(func() { c.serve(d) }) // ends when the connection is closed
 	}
-	return c, nil
+	c.devices = append(c.devices, joined...)
+	return &after, nil
 }
 
-// register connects one client and waits for the gateway's word.
-func register(ctx context.Context, addr string, k int) (*device, error) {
-	dialer := net.Dialer{Timeout: registerTimeout, KeepAlive: -1}
-	if runtime.GOOS == "linux" { // elsewhere loopback is one address
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+k%sourceAddresses))}
+// admit connects one client and waits for the gateway's word. A patient one
+// comes back when it was refused.
+func (m *muster) admit(ctx context.Context, k int) (*device, error) {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	for {
+		d, err := m.dial(ctx, k)
+		if err == nil || !m.Patient {
+			return d, err
+		}
+		if pause(ctx, rand.N(200*time.Millisecond)) != nil {
+			return nil, err
+		}
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+}
+
+func (m *muster) dial(ctx context.Context, k int) (*device, error) {
+	dialer := net.Dialer{KeepAlive: -1}
+	if runtime.GOOS == "linux" { // elsewhere loopback is one address
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+k%m.Sources))}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", m.Addr)
 	if err != nil {
 		return nil, err
 	}
-	d := &device{conn: conn, id: clientID(k)}
-	_ = conn.SetDeadline(time.Now().Add(registerTimeout))
-	if err := d.register(); err != nil {
+	d := &device{conn: conn, tcp: conn.(*net.TCPConn), id: clientID(k)}
+	if m.TLS { // the certificate is one that this run has made for itself
+		d.conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	}
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	if err := d.register(m.Heartbeat); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("register %s: %w", d.id, err)
 	}
@@ -88,8 +150,8 @@ func register(ctx context.Context, addr string, k int) (*device, error) {
 
 // register says who the client is. Nothing but the answer comes before the
 // first delivery, and nothing is queued for a new client.
-func (d *device) register() error {
-	if _, err := d.conn.Write(registerFrame(d.id)); err != nil {
+func (d *device) register(heartbeat time.Duration) error {
+	if _, err := d.conn.Write(registerFrame(d.id, heartbeat)); err != nil {
 		return err
 	}
 	var buf [1024]byte
@@ -112,6 +174,15 @@ func (d *device) register() error {
 	}
 }
 
+// hangUp ends the connection without a word, as a cut line would, and leaves no
+// port in TIME_WAIT. A nil device has none.
+func (d *device) hangUp() {
+	if d != nil {
+		_ = d.tcp.SetLinger(0)
+		d.tcp.Close()
+	}
+}
+
 // serve answers the gateway until the connection ends.
 func (c *crowd) serve(d *device) {
 	in, out := make([]byte, 0, 256), make([]byte, 0, 64)
@@ -129,9 +200,9 @@ func (c *crowd) serve(d *device) {
 		}
 		if err != nil {
 			if !c.closing.Load() {
-				c.lost.Add(1)
+				c.away.Add(1)
 			}
-			d.conn.Close()
+			d.tcp.Close()
 			return
 		}
 	}
@@ -156,6 +227,7 @@ func (c *crowd) answer(in, out []byte) (rest, answers []byte, err error) {
 				return in, out, err
 			}
 		case frameHeartbeat:
+			c.beats.Add(1)
 			out = append(out, heartbeatAckFrame...)
 		case frameHeartbeatAck:
 			c.answers.Add(1)
@@ -178,24 +250,24 @@ func (c *crowd) ask(ctx context.Context) error {
 	return waitFor(ctx, callTimeout, "the answers to heartbeats", func() bool { return c.answers.Load() >= want })
 }
 
-// check tells when clients were lost: what was measured then is worth nothing.
-func (c *crowd) check() error {
-	if n := c.lost.Load(); n > 0 {
-		return fmt.Errorf("%d of %d clients lost their connection", n, len(c.devices))
+func (c *crowd) count(context.Context) (tally, error) {
+	return tally{Lost: c.away.Load(), Beats: c.beats.Load()}, nil
+}
+
+// drop disconnects everybody and waits for the goroutines. The crowd can join
+// again.
+func (c *crowd) drop(context.Context) error {
+	c.closing.Store(true)
+	for _, d := range c.devices {
+		d.hangUp()
 	}
+	c.readers.Wait()
+	c.devices = nil
+	c.closing.Store(false)
 	return nil
 }
 
-// close disconnects everybody and waits for the goroutines.
-func (c *crowd) close() {
-	c.closing.Store(true)
-	for _, d := range c.devices {
-		if d != nil {
-			d.conn.Close()
-		}
-	}
-	c.readers.Wait()
-}
+func (c *crowd) close() error { return c.drop(context.Background()) }
 
 // waitFor looks every 5 ms whether done, for at most limit.
 func waitFor(ctx context.Context, limit time.Duration, what string, done func() bool) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A simulated client speaks just enough of the dialect v2 (protocol/SPEC.md §4)
@@ -28,11 +29,17 @@ var (
 	heartbeatAckFrame = []byte{frameHeartbeatAck, frameVersion, 0}
 )
 
-// registerFrame asks for heartbeats once in an hour, so that they are not in
-// the measurements, and for a wide window.
-func registerFrame(id string) []byte {
-	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":3600000,"window":256}`, id)
-	b := binary.AppendUvarint([]byte{frameRegister, frameVersion}, uint64(len(body)))
+// registerFrame asks for a wide window, so that the gateway's work is not bound
+// by the client's.
+func registerFrame(id string, heartbeat time.Duration) []byte {
+	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":%d,"window":256}`, id, heartbeat.Milliseconds())
+	return appendFrame(nil, frameRegister, 0, []byte(body))
+}
+
+// appendFrame adds one frame.
+func appendFrame(b []byte, kind, flags byte, body []byte) []byte {
+	b = append(b, kind, frameVersion|flags)
+	b = binary.AppendUvarint(b, uint64(len(body)))
 	return append(b, body...)
 }
 
@@ -66,4 +73,14 @@ func appendAck(b []byte, flags byte, data []byte) ([]byte, error) {
 	b = append(b, frameAck, frameVersion|flags&flagEphemeral, byte(n+1))
 	b = append(b, data[:n]...)
 	return append(b, 0), nil
+}
+
+// appendData adds a DATA frame: of a device's own, or to one.
+func appendData(b []byte, id uint64, payload []byte) []byte {
+	var number [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(number[:], id)
+	b = append(b, frameData, frameVersion)
+	b = binary.AppendUvarint(b, uint64(n+len(payload)))
+	b = append(b, number[:n]...)
+	return append(b, payload...)
 }

@@ -14,7 +14,7 @@ import (
 func gatewayEnd(t *testing.T, now time.Time) *protocol.Session {
 	t.Helper()
 	s := protocol.NewServer(&protocol.Config{}, now)
-	s.Receive(now, registerFrame("c-000001"))
+	s.Receive(now, registerFrame("c-000001", time.Hour))
 	e, ok := s.Next()
 	if !ok || e.Kind != protocol.KindRegister || e.Register.ID != "c-000001" || e.Register.Window != 256 || e.Register.Heartbeat != time.Hour {
 		t.Fatalf("the registration reads as %+v, %+v", e, e.Register)

@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 )
 
 // gathering is a gateway with a crowd of clients that are connected all the
 // time. Several measurements share it.
 type gathering struct {
 	*target
-	crowd  *crowd
+	crowd  *fleet
 	before footprint // of the gateway without clients
 	idle   footprint // with the crowd, before any load
 }
@@ -27,21 +28,20 @@ type footprint struct {
 	free       float64 // bytes that the runtime keeps for the next objects
 }
 
-// warmUpClients come and go before the first footprint is taken, so that what
-// is made once does not count for the crowd.
+// warmUpClients come and go before the first footprint is taken.
 const warmUpClients = 200
 
 // gather starts the shared gateway and connects the crowd.
 func (b *bench) gather(ctx context.Context) (*gathering, error) {
 	if b.gathered != nil {
-		return b.gathered, b.gathered.crowd.check()
+		return b.gathered, b.gathered.crowd.check(ctx)
 	}
-	t, err := b.start(ctx, gatewayServer, b.newDir("crowd"))
+	t, err := b.start(ctx, process{role: gatewayServer, dir: b.newDir("crowd")})
 	if err != nil {
 		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
 	g := &gathering{target: t}
-	if err := g.fill(ctx, b); err != nil {
+	if err := g.fill(ctx, b, muster{Count: b.Clients}); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	b.gathered = g
@@ -51,44 +51,51 @@ func (b *bench) gather(ctx context.Context) (*gathering, error) {
 // fill takes the footprints before and after the crowd connects. Each client
 // has said a word when the second one is taken, and some time has passed: a
 // connection that has been used is the one that stays.
-func (g *gathering) fill(ctx context.Context, b *bench) error {
-	few, err := connect(ctx, g.tcp, min(warmUpClients, b.Clients))
-	if err != nil {
+func (g *gathering) fill(ctx context.Context, b *bench, m muster) (err error) {
+	m.Addr = g.tcp
+	if err := b.warmUp(ctx, m); err != nil {
 		return err
 	}
-	err = few.ask(ctx)
-	few.close()
-	if err != nil {
+	if g.before, err = g.footprint(ctx, b.Duration); err != nil {
 		return err
 	}
-	if g.before, err = g.footprint(ctx, b); err != nil {
-		return err
-	}
-	if g.crowd, err = connect(ctx, g.tcp, b.Clients); err != nil {
+	if g.crowd, err = b.muster(ctx, m); err != nil {
 		return err
 	}
 	if err := g.crowd.ask(ctx); err != nil {
 		return err
 	}
-	g.idle, err = g.footprint(ctx, b)
+	g.idle, err = g.footprint(ctx, b.Duration)
 	return err
 }
 
-func (g *gathering) close() error {
-	if g.crowd != nil {
-		g.crowd.close()
+// warmUp lets some clients come and go, so that what is made once does not
+// count for those that stay.
+func (b *bench) warmUp(ctx context.Context, m muster) error {
+	m.Count = min(warmUpClients, m.Count)
+	few, err := b.muster(ctx, m)
+	if err != nil {
+		return err
 	}
-	return g.stop()
+	return errors.Join(few.ask(ctx), few.close())
+}
+
+func (g *gathering) close() error {
+	var err error
+	if g.crowd != nil {
+		err = g.crowd.close()
+	}
+	return errors.Join(err, g.stop())
 }
 
 // footprint waits for the process to be quiet and reads what it takes.
-func (g *gathering) footprint(ctx context.Context, b *bench) (footprint, error) {
-	if err := pause(ctx, b.Duration); err != nil {
+func (t *target) footprint(ctx context.Context, quiet time.Duration) (footprint, error) {
+	if err := pause(ctx, quiet); err != nil {
 		return footprint{}, err
 	}
 	var f footprint
-	f.rss, _ = processRSS(g.pid) // 0 where it is not known
-	page, err := g.metrics(ctx)
+	f.rss, _ = processRSS(t.pid) // 0 where it is not known
+	page, err := t.metrics(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -129,13 +136,18 @@ func (b *bench) idleMemory(ctx context.Context) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
+	return g.memoryEach(b.Clients)
+}
+
+// memoryEach is the growth of memory over n clients.
+func (g *gathering) memoryEach(clients int) (reading, error) {
 	if g.before.rss == 0 || g.idle.rss == 0 {
 		_, err := processRSS(g.pid)
 		return reading{}, err
 	}
-	n := float64(b.Clients)
+	n := float64(clients)
 	r := reading{value: float64(g.idle.rss-g.before.rss) / n}
-	r.detail = fmt.Sprintf("RSS %.1f MiB, with %s clients %.1f MiB", mib(float64(g.before.rss)), thousands(n), mib(float64(g.idle.rss)))
+	r.detail = fmt.Sprintf("RSS %.1f MiB, with %s clients %.1f MiB", mib(g.before.rss), thousands(n), mib(g.idle.rss))
 	if g.idle.stack > 0 {
 		r.detail += fmt.Sprintf("; each %.0f B of stack, %.0f B of heap, %.0f B kept free", (g.idle.stack-g.before.stack)/n,
 			(g.idle.heap-g.before.heap)/n, (g.idle.free-g.before.free)/n)
@@ -143,10 +155,20 @@ func (b *bench) idleMemory(ctx context.Context) (reading, error) {
 	return r, nil
 }
 
-func mib(b float64) float64 { return b / (1 << 20) }
+func mib(b int64) float64 { return float64(b) / (1 << 20) }
 
-func (b *bench) idleMemoryTLS(context.Context) (reading, error) {
-	return reading{}, notMeasured("the device port has no TLS")
+// idleMemoryTLS is the same for clients that connect with TLS.
+func (b *bench) idleMemoryTLS(ctx context.Context) (r reading, err error) {
+	t, err := b.start(ctx, process{role: gatewayTLS, dir: b.newDir("tls")})
+	if err != nil {
+		return r, fmt.Errorf("start the gateway: %w", err)
+	}
+	g := &gathering{target: t}
+	defer func() { err = errors.Join(err, g.close()) }()
+	if err := g.fill(ctx, b, muster{Count: b.Clients, TLS: true}); err != nil {
+		return r, err
+	}
+	return g.memoryEach(b.Clients)
 }
 
 // perClient rounds to hundredths: a goroutine more or less of the process's own

@@ -2,4 +2,4 @@
 
 package bench
 
-func clientsByFileLimit() int { return maxClients }
+func connectionsByFileLimit() int { return maxClients }

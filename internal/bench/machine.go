@@ -13,6 +13,7 @@ import (
 // machine describes where the run takes place.
 func (b *bench) machine(ctx context.Context) Machine {
 	return Machine{
+		At: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), Memory: memoryTotal(), Files: b.perProcess, Duration: b.Duration.Seconds(),
 		CPUs: runtime.GOMAXPROCS(0), OS: osVersion(), Arch: runtime.GOARCH, Go: runtime.Version(), Version: version.Get().Version,
 		Load: loadAverage(), Clients: b.Clients,
 		FsyncMS: float64(fsyncTime(ctx, b.dir)) / 1e6,

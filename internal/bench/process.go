@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,43 +23,74 @@ type role uint8
 
 const (
 	gatewayServer role = iota
-	bareHandler
+	gatewayTLS         // its device port speaks TLS only
+	bareProcess        // a bareServer; it keeps what it is sent when it has a directory
+	rosterServer       // a gateway with clients that have no connections
 )
 
 // target is a process under test.
 type target struct {
-	tcp  string // address of the device port; "" for the bare handler
+	tcp  string // address of the device port; "" when it has none
 	http string // address of the API
 	pid  int
 	key  string       // API key; "" = none needed
 	stop func() error // ends it and waits; more calls do nothing
 }
 
-// starter starts a process with its store in dir and returns when it serves.
-// The process ends with ctx at the latest.
-type starter func(ctx context.Context, r role, dir string) (*target, error)
+// process is what is to be started.
+type process struct {
+	role    role
+	dir     string // of its store; "" = it keeps nothing
+	clients int    // that a rosterServer has
+	patient bool   // the gateway waits long for answers to heartbeats
+}
+
+// starter starts a process and returns when it serves. The process ends with
+// ctx at the latest.
+type starter func(ctx context.Context, p process) (*target, error)
 
 // Bounds of a process's life.
 const (
 	startTimeout = time.Minute      // until it tells where it listens
+	fillTimeout  = 5 * time.Minute  // the same, where it has clients to register first
 	stopTimeout  = 15 * time.Second // from the request to stop to the kill
 	tailBytes    = 4 << 10          // of what it says on standard error
 )
 
 // startProcess runs this binary again.
-func startProcess(ctx context.Context, r role, dir string) (*target, error) {
+func startProcess(ctx context.Context, p process) (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	if r == bareHandler {
-		return startCommand(ctx, exec.Command(self, "bench", bareName), "")
-	}
 	key := "lwk_bench_" + rand.Text()
-	cmd := exec.Command(self, "serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", dir,
-		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s")
-	cmd.Env = append(cleanEnv(os.Environ()), "LONGWIRE_AUTH_API_KEYS="+key)
-	return startCommand(ctx, cmd, key)
+	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", p.dir,
+		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
+	switch p.role {
+	case bareProcess:
+		args, key = []string{"bench", bareName, "--dir", p.dir}, ""
+	case rosterServer:
+		args, key = []string{"bench", rosterName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients)}, ""
+	case gatewayTLS:
+		cert, key, err := selfSigned(p.dir + "-tls")
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--tcp-tls", "required", "--tcp-tls-cert-file", cert, "--tcp-tls-key-file", key)
+	}
+	if p.patient {
+		args = append(args, "--tcp-grace", "30s")
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = cleanEnv(os.Environ())
+	if key != "" {
+		cmd.Env = append(cmd.Env, "LONGWIRE_AUTH_API_KEYS="+key)
+	}
+	timeout := startTimeout
+	if p.role == rosterServer {
+		timeout = fillTimeout
+	}
+	return startCommand(ctx, cmd, key, timeout)
 }
 
 // cleanEnv leaves out settings of longwire that belong to another gateway.
@@ -72,8 +104,8 @@ func cleanEnv(env []string) []string {
 	return kept
 }
 
-// startCommand starts cmd and waits for its greeting.
-func startCommand(ctx context.Context, cmd *exec.Cmd, key string) (*target, error) {
+// startCommand starts cmd and waits for its greeting until timeout.
+func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.Duration) (*target, error) {
 	said, saying := io.Pipe()
 	complaints := &tail{}
 	cmd.Stdout, cmd.Stderr = saying, complaints
@@ -95,8 +127,8 @@ func startCommand(ctx context.Context, cmd *exec.Cmd, key string) (*target, erro
 	}()
 	select {
 	case err = <-greeted:
-	case <-time.After(startTimeout):
-		err = fmt.Errorf("it did not say within %s where it listens", startTimeout)
+	case <-time.After(timeout):
+		err = fmt.Errorf("it did not say within %s where it listens", timeout)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

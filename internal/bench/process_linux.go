@@ -7,37 +7,23 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // dieWithParent makes the kernel end a child whose parent has died without
 // stopping it.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-// tick is the unit of times in /proc: USER_HZ is 100 on every platform of Go.
-const tick = 10 * time.Millisecond
-
-// processCPU is the user and system time of a process, by proc(5) in whole ticks.
+// processCPU is the user and system time that all threads of a process have
+// taken, by the clock of clock_getcpuclockid(3).
 func processCPU(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+	const scheduled = 2 // CPUCLOCK_SCHED: time on a CPU, in nanoseconds
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|scheduled, &t); err != nil {
+		return 0, fmt.Errorf("read the CPU clock of process %d: %w", pid, err)
 	}
-	return parseStat(string(b))
-}
-
-// parseStat reads fields 14 and 15. The second one, the program's name, is in
-// parentheses and may hold anything.
-func parseStat(s string) (time.Duration, error) {
-	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc stat has %d fields", len(fields))
-	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("/proc stat has times %q and %q", fields[11], fields[12])
-	}
-	return time.Duration(user+system) * tick, nil
+	return time.Duration(t.Nano()), nil
 }
 
 // processRSS is the memory of a process that is in RAM, in bytes.
@@ -52,6 +38,37 @@ func processRSS(pid int) (int64, error) {
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize()), err
+}
+
+// kernelMemory is what the kernel's own structures take, sockets among them, in
+// bytes of the whole machine; 0 = not known.
+func kernelMemory() int64 { return 1024 * procField("/proc/meminfo", "Slab:") }
+
+// memoryTotal is the machine's, in bytes; 0 = not known.
+func memoryTotal() int64 { return 1024 * procField("/proc/meminfo", "MemTotal:") }
+
+// procField is the first number after a name at a line's start.
+func procField(file, name string) int64 {
+	b, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			first, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			n, _ := strconv.ParseInt(first, 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// cpuModel names the processor; "" = not known.
+func cpuModel() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 // osVersion names the kernel.

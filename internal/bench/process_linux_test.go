@@ -6,27 +6,23 @@ import (
 	"time"
 )
 
-func TestParseStat(t *testing.T) {
-	stat := "4711 (long wire) :) S 1 4711 4711 0 -1 4194560 1 2 3 4 250 50 7 8 20 0 9 0 100 1000 200 0 0"
-	got, err := parseStat(stat)
-	if want := 3 * time.Second; err != nil || got != want {
-		t.Errorf("got %v, %v; want %v", got, err, want)
-	}
-	for _, bad := range []string{"", "1 (x) S 1 2", "1 (x) S 1 2 3 4 5 6 7 8 9 10 x y 11"} {
-		if _, err := parseStat(bad); err == nil {
-			t.Errorf("%q is taken for a stat", bad)
-		}
-	}
-}
-
 func TestOwnProcess(t *testing.T) {
 	if rss, err := processRSS(os.Getpid()); err != nil || rss < 1<<20 {
 		t.Errorf("RSS is %d, %v", rss, err)
 	}
-	if _, err := processCPU(os.Getpid()); err != nil {
+	before, err := processCPU(os.Getpid())
+	if err != nil {
 		t.Error(err)
 	}
-	const nobody = 1 << 30
+	for begin := time.Now(); time.Since(begin) < 3*time.Millisecond; {
+	}
+	if after, err := processCPU(os.Getpid()); err != nil || after-before < time.Millisecond {
+		t.Errorf("3 ms of work took %v of CPU time, %v", after-before, err)
+	}
+	if kernelMemory() < 1<<20 || memoryTotal() < 1<<20 || procField("/proc/meminfo", "Nothing:") != 0 {
+		t.Errorf("the kernel has %d bytes of %d", kernelMemory(), memoryTotal())
+	}
+	const nobody = 1 << 22 // pid_max is at most that, and exclusive
 	if _, err := processRSS(nobody); err == nil {
 		t.Error("a process that does not exist has memory")
 	}

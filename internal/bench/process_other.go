@@ -17,6 +17,12 @@ func processCPU(int) (time.Duration, error) { return 0, notHere }
 
 func processRSS(int) (int64, error) { return 0, notHere }
 
+func kernelMemory() int64 { return 0 }
+
+func memoryTotal() int64 { return 0 }
+
+func cpuModel() string { return "" }
+
 func osVersion() string { return runtime.GOOS }
 
 func loadAverage() float64 { return 0 }

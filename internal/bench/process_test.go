@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +26,12 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "bare":
-		if err := serveBare(ctx, os.Stdout); err != nil {
+		if err := serveBare(ctx, os.Stdout, ""); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "crowd":
+		if err := serveCrowd(ctx, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -35,7 +41,7 @@ func TestMain(m *testing.M) {
 	case "silent":
 		<-ctx.Done()
 	case "parent": // of a bare one; it is killed
-		t, err := startCommand(ctx, acting("bare"), "")
+		t, err := startCommand(ctx, acting("bare"), "", startTimeout)
 		if err != nil {
 			os.Exit(1)
 		}
@@ -52,7 +58,7 @@ func acting(part string) *exec.Cmd {
 }
 
 func TestProcessIsStartedAndStopped(t *testing.T) {
-	p, err := startCommand(t.Context(), acting("bare"), "")
+	p, err := startCommand(t.Context(), acting("bare"), "", startTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +78,7 @@ func TestProcessIsStartedAndStopped(t *testing.T) {
 
 func TestProcessEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := startCommand(ctx, acting("bare"), "")
+	p, err := startCommand(ctx, acting("bare"), "", startTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,16 +92,19 @@ func TestProcessEndsWithTheContext(t *testing.T) {
 }
 
 func TestProcessThatDoesNotServe(t *testing.T) {
-	_, err := startCommand(t.Context(), acting("broken"), "")
+	_, err := startCommand(t.Context(), acting("broken"), "", startTimeout)
 	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
 		t.Errorf("error is %v, want what the process said", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := startCommand(ctx, acting("silent"), ""); err == nil {
-		t.Error("a process that says nothing counts as started")
+	if _, err := startCommand(ctx, acting("silent"), "", startTimeout); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error of a process that says nothing is %v, want that of the context", err)
 	}
-	if _, err := startCommand(t.Context(), exec.Command("/does/not/exist"), ""); err == nil {
+	if _, err := startCommand(t.Context(), acting("silent"), "", 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "within 50ms") {
+		t.Errorf("error of a process that says nothing is %v, want that of the time", err)
+	}
+	if _, err := startCommand(t.Context(), exec.Command("/does/not/exist"), "", startTimeout); err == nil {
 		t.Error("a program that does not exist counts as started")
 	}
 }

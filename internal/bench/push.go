@@ -25,30 +25,41 @@ func (b *bench) pushOnline(ctx context.Context) (reading, error) {
 		return reading{}, err
 	}
 	r, err := b.againstBare(ctx, g.target, pushes{conns: onlineCallers, clients: b.Clients, mode: "online", status: "200"})
-	return r, errors.Join(err, g.crowd.check())
+	return r, errors.Join(err, g.crowd.check(ctx))
 }
 
 // pushDurable compares pushes that are answered with 202 with the bare handler.
 // The recipients are offline: what is measured is the promise, not the delivery.
 func (b *bench) pushDurable(ctx context.Context) (r reading, err error) {
-	t, err := b.start(ctx, gatewayServer, b.newDir("durable"))
+	t, err := b.start(ctx, process{role: gatewayServer, dir: b.newDir("durable")})
 	if err != nil {
 		return r, fmt.Errorf("start the gateway: %w", err)
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	known, err := connect(ctx, t.tcp, durableClients)
-	if err != nil {
-		return r, err
-	}
-	known.close()
-	err = waitFor(ctx, callTimeout, "the clients to be offline", func() bool {
-		n, err := t.online(ctx)
-		return err == nil && n == 0
-	})
-	if err != nil {
+	if err := b.acquaint(ctx, t, durableClients); err != nil {
 		return r, err
 	}
 	return b.againstBare(ctx, t, pushes{conns: durableCallers, clients: durableClients, mode: "durable", status: "202"})
+}
+
+// acquaint makes n clients known that are offline then.
+func (b *bench) acquaint(ctx context.Context, t *target, n int) error {
+	known, err := b.muster(ctx, muster{Addr: t.tcp, Count: n})
+	if err != nil {
+		return err
+	}
+	if err := known.close(); err != nil {
+		return err
+	}
+	return t.waitForOnline(ctx, 0)
+}
+
+// waitForOnline waits until n clients are connected.
+func (t *target) waitForOnline(ctx context.Context, n int) error {
+	return waitFor(ctx, callTimeout, fmt.Sprintf("%d clients to be online", n), func() bool {
+		online, err := t.online(ctx)
+		return err == nil && online == n
+	})
 }
 
 // online is how many clients are connected.
@@ -65,17 +76,17 @@ func (t *target) online(ctx context.Context) (int, error) {
 // againstBare lets the gateway and the bare handler take turns under the same
 // load.
 func (b *bench) againstBare(ctx context.Context, t *target, p pushes) (reading, error) {
-	bare, err := b.bareChi(ctx)
+	bare, err := b.bareOne(ctx)
 	if err != nil {
 		return reading{}, err
 	}
-	ours, err := newLoader(ctx, t, p)
+	ours, err := newPushers(ctx, t, p)
 	if err != nil {
 		return reading{}, err
 	}
 	defer ours.close()
 	p.status = "200"
-	theirs, err := newLoader(ctx, bare, p)
+	theirs, err := newPushers(ctx, bare, p)
 	if err != nil {
 		return reading{}, err
 	}
@@ -85,8 +96,8 @@ func (b *bench) againstBare(ctx context.Context, t *target, p pushes) (reading, 
 		return reading{}, err
 	}
 	return reading{
-		value:  m.ratio((*sample).perSecond),
-		detail: fmt.Sprintf("%d callers: %s; bare %s", p.conns, describe(m.ours), describe(m.theirs)),
+		value:  m.ratio(1, (*sample).perSecond),
+		detail: fmt.Sprintf("%d callers: %s; bare %s", p.conns, describe(m[0]), describe(m[1])),
 	}, nil
 }
 
@@ -100,48 +111,50 @@ func (b *bench) bulk(ctx context.Context) (reading, error) {
 	if _, err := processCPU(g.pid); err != nil {
 		return reading{}, err
 	}
-	single, err := newLoader(ctx, g.target, pushes{conns: onlineCallers, clients: b.Clients, mode: "online", status: "200"})
+	single, err := newPushers(ctx, g.target, pushes{conns: onlineCallers, clients: b.Clients, mode: "online", status: "200"})
 	if err != nil {
 		return reading{}, err
 	}
 	defer single.close()
-	body := bulkBody(b.Clients)
-	inBulk := func(ctx context.Context, d time.Duration) (sample, error) { return g.playBulk(ctx, d, body) }
+	body := bulkBody(bulkLines, b.Clients, "online")
+	inBulk := func(ctx context.Context, d time.Duration) (sample, error) { return g.playBulk(ctx, d, bulkLines, body) }
 	m, err := b.takeTurns(ctx, inBulk, single.play)
 	if err == nil {
-		err = g.crowd.check()
+		err = g.crowd.check(ctx)
 	}
 	return reading{
-		value:  m.ratio((*sample).cpuEach),
-		detail: fmt.Sprintf("%d lines a request: %s; single %s", bulkLines, describe(m.ours), describe(m.theirs)),
+		value:  m.ratio(1, (*sample).cpuEach),
+		detail: fmt.Sprintf("%d lines a request: %s; single %s", bulkLines, describe(m[0]), describe(m[1])),
 	}, err
 }
 
 // bulkBody is one bulk request with lines to random clients.
-func bulkBody(clients int) []byte {
+func bulkBody(lines, clients int, mode string) []byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	var b bytes.Buffer
-	for range bulkLines {
-		fmt.Fprintf(&b, `{"to":{"client":"%s"},"text":"%s","mode":"online"}`+"\n", clientID(random.IntN(clients)), pushPayload)
+	for range lines {
+		fmt.Fprintf(&b, `{"to":{"client":"%s"},"text":"%s","mode":"%s"}`+"\n", clientID(random.IntN(clients)), pushPayload, mode)
 	}
 	return b.Bytes()
 }
 
-// playBulk sends bulk requests one after the other for d.
-func (g *gathering) playBulk(ctx context.Context, d time.Duration, body []byte) (sample, error) {
+// playBulk sends bulk requests one after the other for d, each of so many lines
+// that are all acked.
+func (t *target) playBulk(ctx context.Context, d time.Duration, lines int, body []byte) (sample, error) {
 	var s sample
 	start := time.Now()
-	cpu, err := g.cpuDuring(func() error {
+	cpu, err := t.cpuDuring(func() error {
 		for s.done == 0 || time.Since(start) < d {
-			answer, err := g.want(ctx, 200, "POST", "/v1/messages/bulk?wait=10s", "application/x-ndjson", body)
+			began := time.Now()
+			answer, err := t.want(ctx, 200, "POST", "/v1/messages/bulk?wait=10s", "application/x-ndjson", body)
 			if err != nil {
 				return err
 			}
-			acked := bytes.Count(answer, []byte(`"state":"acked"`))
-			if acked != bulkLines {
-				return fmt.Errorf("%d of %d lines were acked: %.200s", acked, bulkLines, answer)
+			if acked := bytes.Count(answer, []byte(`"state":"acked"`)); acked != lines {
+				return fmt.Errorf("%d of %d lines were acked: %.200s", acked, lines, answer)
 			}
-			s.done += acked
+			s.latency.observe(time.Since(began))
+			s.done += lines
 		}
 		return nil
 	})
@@ -156,7 +169,7 @@ const (
 )
 
 // pushAll is the CPU time of a delivery in a push to everybody, all of them
-// acked. One broadcast takes few ticks of the CPU clock, so they are added up.
+// acked.
 func (b *bench) pushAll(ctx context.Context) (reading, error) {
 	g, err := b.gather(ctx)
 	if err != nil {
@@ -168,20 +181,9 @@ func (b *bench) pushAll(ctx context.Context) (reading, error) {
 	if err := g.broadcast(ctx, b.Clients); err != nil { // the warm-up
 		return reading{}, err
 	}
-	var s sample
-	start := time.Now()
-	s.cpu, err = g.cpuDuring(func() error {
-		for n := 0; n < maxBroadcasts && (n < minBroadcasts || time.Since(start) < b.Duration); n++ {
-			if err := g.broadcast(ctx, b.Clients); err != nil {
-				return err
-			}
-			s.done += b.Clients
-		}
-		return nil
-	})
-	s.elapsed = time.Since(start)
+	s, err := b.broadcasts(ctx, g.target)
 	if err == nil {
-		err = g.crowd.check()
+		err = g.crowd.check(ctx)
 	}
 	return reading{
 		value: s.cpuEach(),
@@ -190,10 +192,35 @@ func (b *bench) pushAll(ctx context.Context) (reading, error) {
 	}, err
 }
 
+// broadcasts sends one after the other for b.Duration.
+func (b *bench) broadcasts(ctx context.Context, t *target) (sample, error) {
+	start := time.Now()
+	return t.broadcastWhile(ctx, b.Clients, func(times int) bool {
+		return times < maxBroadcasts && (times < minBroadcasts || time.Since(start) < b.Duration)
+	})
+}
+
+// broadcastWhile sends one after the other as long as more says so, which is
+// told how many there were. What it counts is deliveries.
+func (t *target) broadcastWhile(ctx context.Context, clients int, more func(times int) bool) (s sample, err error) {
+	start := time.Now()
+	s.cpu, err = t.cpuDuring(func() error {
+		for times := 0; more(times); times++ {
+			if err := t.broadcast(ctx, clients); err != nil {
+				return err
+			}
+			s.done += clients
+		}
+		return nil
+	})
+	s.elapsed = time.Since(start)
+	return s, err
+}
+
 // broadcast pushes to all and waits until each of want clients has acked.
-func (g *gathering) broadcast(ctx context.Context, want int) error {
+func (t *target) broadcast(ctx context.Context, want int) error {
 	body := fmt.Sprintf(`{"to":{"all":true},"online_only":true,"text":"%s"}`, pushPayload)
-	answer, err := g.want(ctx, 200, "POST", "/v1/messages?wait=50s", "application/json", []byte(body))
+	answer, err := t.want(ctx, 200, "POST", "/v1/messages?wait=50s", "application/json", []byte(body))
 	if err != nil {
 		return err
 	}

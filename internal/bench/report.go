@@ -2,110 +2,129 @@ package bench
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"strings"
-	"unicode/utf8"
+	"math"
+	"time"
+
+	"github.com/longwire/longwire/internal/bench/chart"
 )
 
 // Report is the outcome of a run.
 type Report struct {
-	Machine Machine `json:"machine"`
-	Rows    []Row   `json:"rows"`
+	Machine   Machine    `json:"machine"`
+	Took      float64    `json:"took_seconds"`
+	Rows      []Row      `json:"rows"` // the budgets
+	Scenarios []Scenario `json:"scenarios,omitempty"`
 }
 
 // Machine is where it was measured.
 type Machine struct {
-	CPUs    int     `json:"cpus"`
-	OS      string  `json:"os"` // with the kernel's version where it is known
-	Arch    string  `json:"arch"`
-	Go      string  `json:"go"`
-	Version string  `json:"version"` // of longwire
-	FsyncMS float64 `json:"fsync_p50_ms"`
-	Load    float64 `json:"load,omitempty"` // of the minute before, in runnable threads; 0 = not known
-	Clients int     `json:"clients"`
+	At       time.Time `json:"at"`
+	CPUs     int       `json:"cpus"`
+	CPU      string    `json:"cpu,omitempty"`          // model; "" = not known
+	Memory   int64     `json:"memory_bytes,omitempty"` // 0 = not known
+	OS       string    `json:"os"`                     // with the kernel's version where it is known
+	Arch     string    `json:"arch"`
+	Go       string    `json:"go"`
+	Version  string    `json:"version"` // of longwire
+	FsyncMS  float64   `json:"fsync_p50_ms"`
+	Load     float64   `json:"load,omitempty"` // of the minute before, in runnable threads; 0 = not known
+	Clients  int       `json:"clients"`
+	Files    int       `json:"connections_per_process"` // by the limit of open files
+	Duration float64   `json:"seconds_per_side"`
 }
 
-// Row is one budget and what was measured. Measured is nil when it was not.
+// Row is one budget and what was measured. Measured is the median of the runs,
+// nil when there is none.
 type Row struct {
-	Name     string   `json:"name"`
-	What     string   `json:"what"`
-	Unit     string   `json:"unit"`
-	Measured *float64 `json:"measured"`
-	Must     float64  `json:"must"`
-	Stretch  float64  `json:"stretch,omitempty"`
-	AtLeast  bool     `json:"at_least,omitempty"` // must and stretch are lower bounds
-	Verdict  string   `json:"verdict"`
-	Detail   string   `json:"detail"`
+	Name     string    `json:"name"`
+	What     string    `json:"what"`
+	Unit     unit      `json:"unit"`
+	Measured *float64  `json:"measured"`
+	Must     float64   `json:"must"`
+	Stretch  float64   `json:"stretch,omitempty"`
+	AtLeast  bool      `json:"at_least,omitempty"` // must and stretch are lower bounds
+	Verdict  string    `json:"verdict"`
+	Runs     []float64 `json:"runs,omitempty"` // each run's value
+	Held     int       `json:"held"`           // runs that met the budget
+	Detail   string    `json:"detail"`
 
-	unit unit
+	details []string // of the runs
+}
+
+// Scenario is what was seen under one kind of load.
+type Scenario struct {
+	Name     string        `json:"name"`
+	Title    string        `json:"title"`
+	What     string        `json:"what"` // how it was measured
+	Findings []string      `json:"findings,omitempty"`
+	Tables   []Table       `json:"tables,omitempty"`
+	Charts   []chart.Chart `json:"charts,omitempty"`
+	Capacity *Capacity     `json:"capacity,omitempty"`
+	Failure  string        `json:"failure,omitempty"` // why it could not be measured; "" = it was
+}
+
+// Table is figures in lines under columns.
+type Table struct {
+	Of      string   `json:"of"` // what the lines are
+	Columns []Column `json:"columns"`
+	Lines   []Line   `json:"lines"`
+}
+
+// Column is one kind of figure.
+type Column struct {
+	Name string `json:"name"`
+	Unit unit   `json:"unit"`
+}
+
+// Line is one line's figures.
+type Line struct {
+	Label  string   `json:"label"`
+	Values []Figure `json:"values"`
+}
+
+// Figure is a value, or NaN for none, which is null in JSON.
+type Figure float64
+
+// none is the figure that is not there.
+var none = Figure(math.NaN())
+
+// MarshalJSON writes null for none.
+func (f Figure) MarshalJSON() ([]byte, error) {
+	if v := float64(f); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return json.Marshal(v)
+	}
+	return []byte("null"), nil
+}
+
+// UnmarshalJSON takes null for none.
+func (f *Figure) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*f = none
+		return nil
+	}
+	return json.Unmarshal(b, (*float64)(f))
+}
+
+// add appends a line.
+func (t *Table) add(label string, values ...float64) {
+	line := Line{Label: label}
+	for _, v := range values {
+		line.Values = append(line.Values, Figure(v))
+	}
+	t.Lines = append(t.Lines, line)
 }
 
 func (r *Report) write(out io.Writer, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return r.encode(out)
 	}
-	_, err := io.WriteString(out, r.table())
+	_, err := io.WriteString(out, r.text())
 	return err
 }
 
-// table is the report for people.
-func (r *Report) table() string {
-	lines := [][]string{{"WHAT", "MEASURED", "MUST", "STRETCH", "VERDICT"}}
-	for _, row := range r.Rows {
-		measured := "-"
-		if row.Measured != nil {
-			measured = row.unit.text(*row.Measured)
-		}
-		lines = append(lines, []string{row.What, measured, row.unit.goal(row.Must, row.AtLeast), row.unit.goal(row.Stretch, row.AtLeast), row.Verdict})
-	}
-	var b strings.Builder
-	fmt.Fprintln(&b, r.Machine.line())
-	fmt.Fprintln(&b)
-	writeColumns(&b, lines)
-	fmt.Fprintln(&b)
-	width := 0
-	for _, row := range r.Rows {
-		width = max(width, len(row.Name))
-	}
-	for _, row := range r.Rows {
-		fmt.Fprintf(&b, "%-*s  %s\n", width, row.Name, row.Detail)
-	}
-	return b.String()
-}
-
-// line is the machine in one line.
-func (m *Machine) line() string {
-	s := fmt.Sprintf("%d CPUs, %s, %s, %s, longwire %s, fsync p50 %.2f ms, %s clients", m.CPUs, m.OS, m.Arch, m.Go, m.Version,
-		m.FsyncMS, thousands(float64(m.Clients)))
-	if m.Load > 0 {
-		s += fmt.Sprintf(", load before %.1f", m.Load)
-	}
-	return s
-}
-
-// writeColumns aligns cells by their number of characters.
-func writeColumns(b *strings.Builder, lines [][]string) {
-	var widths []int
-	for _, line := range lines {
-		for i, cell := range line {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for _, line := range lines {
-		for i, cell := range line {
-			if i == len(line)-1 {
-				b.WriteString(cell)
-				break
-			}
-			b.WriteString(cell)
-			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-		}
-		b.WriteByte('\n')
-	}
+func (r *Report) encode(out io.Writer) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
 }

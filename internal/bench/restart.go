@@ -58,7 +58,7 @@ func fillStore(ctx context.Context, dir string, queued int) (err error) {
 // it.
 func (b *bench) timeToReady(ctx context.Context, dir string) (took time.Duration, err error) {
 	start := time.Now()
-	t, err := b.start(ctx, gatewayServer, dir)
+	t, err := b.start(ctx, process{role: gatewayServer, dir: dir})
 	if err != nil {
 		return 0, fmt.Errorf("start the gateway: %w", err)
 	}

@@ -27,41 +27,46 @@ func (s *sample) cpuEach() float64 {
 // side does one round of about d.
 type side func(ctx context.Context, d time.Duration) (sample, error)
 
-// match is the rounds of two sides that took turns.
-type match struct{ ours, theirs []sample }
+// match is the rounds of several sides that took turns, ours first.
+type match [][]sample
 
-// takeTurns lets both sides warm up and then play their rounds.
-func (b *bench) takeTurns(ctx context.Context, ours, theirs side) (match, error) {
-	var m match
-	each := b.Duration / rounds
+// takeTurns lets all sides warm up and then play their rounds.
+func (b *bench) takeTurns(ctx context.Context, sides ...side) (match, error) {
+	m := make(match, len(sides))
 	for round := -1; round < rounds; round++ {
-		d := each
+		d := b.Duration / rounds
 		if round < 0 {
 			d /= 2 // the warm-up, which does not count
 		}
-		a, err := ours(ctx, d)
-		if err != nil {
-			return m, err
+		for i, play := range sides {
+			s, err := play(ctx, d)
+			if err != nil {
+				return m, err
+			}
+			if round >= 0 {
+				m[i] = append(m[i], s)
+			}
 		}
-		o, err := theirs(ctx, d)
-		if err != nil {
-			return m, err
-		}
-		if round < 0 {
-			continue
-		}
-		m.ours, m.theirs = append(m.ours, a), append(m.theirs, o)
 	}
 	return m, ctx.Err()
 }
 
-// ratio is the median, over the rounds, of value(ours) / value(theirs).
-func (m match) ratio(value func(*sample) float64) float64 {
-	list := make([]float64, len(m.ours))
-	for i := range m.ours {
-		list[i] = value(&m.ours[i]) / value(&m.theirs[i])
+// ratio is the median, over the rounds, of value(ours) / value(the side's).
+func (m match) ratio(side int, value func(*sample) float64) float64 {
+	list := make([]float64, len(m[0]))
+	for i := range m[0] {
+		list[i] = value(&m[0][i]) / value(&m[side][i])
 	}
 	return median(list)
+}
+
+// latency is a side's over all rounds.
+func (m match) latency(side int) *latencies {
+	var all latencies
+	for i := range m[side] {
+		all.add(&m[side][i].latency)
+	}
+	return &all
 }
 
 // medianOf is the median of one side's rounds.

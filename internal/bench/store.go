@@ -43,48 +43,27 @@ func (b *bench) accept(ctx context.Context) (r reading, err error) {
 
 	payload := make([]byte, acceptBytes)
 	var next atomic.Int64
-	ours := func(ctx context.Context, d time.Duration) (sample, error) {
-		return callFor(ctx, d, func() error {
-			return acceptOne(ctx, e, clientID(int(next.Add(1)%acceptClients)), payload)
-		})
-	}
-	theirs := func(ctx context.Context, d time.Duration) (sample, error) {
-		return callFor(ctx, d, func() error { return floor.append(payload) })
-	}
-	m, err := b.takeTurns(ctx, ours, theirs)
+	ours := callers(acceptCallers, func() error {
+		return acceptOne(ctx, e, clientID(int(next.Add(1)%acceptClients)), payload)
+	})
+	theirs := callers(acceptCallers, func() error { return floor.append(payload) })
+	m, err := b.takeTurns(ctx, ours.play, theirs.play)
 	if err != nil {
 		return r, err
 	}
 	return reading{
-		value:  m.ratio((*sample).perSecond),
-		detail: fmt.Sprintf("%d callers, %d B: %s; floor %s", acceptCallers, acceptBytes, describe(m.ours), describe(m.theirs)),
+		value:  m.ratio(1, (*sample).perSecond),
+		detail: fmt.Sprintf("%d callers, %d B: %s; floor %s", acceptCallers, acceptBytes, describe(m[0]), describe(m[1])),
 	}, nil
 }
 
-// callFor has acceptCallers goroutines call for d, each once at least.
-func callFor(ctx context.Context, d time.Duration, call func() error) (sample, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	samples, errs := make([]sample, acceptCallers), make([]error, acceptCallers)
-	start := time.Now()
-	var callers sync.WaitGroup
-	for i := range acceptCallers {
-		callers.Go(func() {
-			for errs[i] == nil && (samples[i].done == 0 || ctx.Err() == nil) {
-				began := time.Now()
-				errs[i] = call()
-				samples[i].latency.observe(time.Since(began))
-				samples[i].done++
-			}
-		})
+// callers is n callers in this process that all do the same.
+func callers(n int, call callerFunc) *load {
+	l := &load{}
+	for range n {
+		l.callers = append(l.callers, call)
 	}
-	callers.Wait()
-	total := sample{elapsed: time.Since(start)}
-	for i := range samples {
-		total.done += samples[i].done
-		total.latency.add(&samples[i].latency)
-	}
-	return total, errors.Join(errs...)
+	return l
 }
 
 // acceptOne stores one message.
@@ -107,26 +86,31 @@ func registerClients(ctx context.Context, s gateway.Store, n int) error {
 	})
 }
 
-// inParallel calls do for 0 to n-1, acceptCallers of them at a time. After an
-// error it begins no more.
+// fillers fill a store: enough for large group commits.
+const fillers = 512
+
+// inParallel calls do for 0 to n-1, fillers of them at a time, and returns the
+// first error. After an error it begins no more.
 func inParallel(n int, do func(int) error) error {
-	errs := make([]error, acceptCallers)
 	var next atomic.Int64
-	var failed atomic.Bool
+	var failed atomic.Pointer[error]
 	var callers sync.WaitGroup
-	for c := range acceptCallers {
+	for range min(fillers, n) {
 		callers.Go(func() {
-			for !failed.Load() {
+			for failed.Load() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
 				}
-				if errs[c] = do(i); errs[c] != nil {
-					failed.Store(true)
+				if err := do(i); err != nil {
+					failed.CompareAndSwap(nil, &err)
 				}
 			}
 		})
 	}
 	callers.Wait()
-	return errors.Join(errs...)
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }

@@ -9,33 +9,28 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 )
 
-// loader is HTTP callers on keep-alive connections, each of which sends its next
-// request when it has the answer to the last. It knows as much of HTTP as the
-// answers to a push need, to leave the cores to the process under test.
-type loader struct {
-	target *target
-	conns  []*caller
-	status string // that every answer must have
-}
-
-// caller is one connection.
-type caller struct {
+// pusher is an HTTP caller on a keep-alive connection of its own. It knows as
+// much of HTTP as the answers to a push need, to leave the cores to the process
+// under test.
+type pusher struct {
 	conn    net.Conn
 	answers *bufio.Reader
 	random  *rand.Rand
 	request []byte // reused
 	write   func(b []byte, client int) []byte
-	clients int
+	first   int    // the recipients are clients from this one on
+	clients int    // so many of them, at random
+	status  string // that every answer must have
 }
 
-// pushes says what a loader sends.
+// pushes says what pushers send.
 type pushes struct {
 	conns   int
-	clients int // the recipients: one of these at random
+	first   int // recipient
+	clients int // the recipients: one of so many at random
 	mode    string
 	status  string // expected
 }
@@ -44,17 +39,18 @@ const payloadBytes = 64
 
 var pushPayload = bytes.Repeat([]byte("x"), payloadBytes)
 
-// newLoader opens the connections.
-func newLoader(ctx context.Context, t *target, p pushes) (*loader, error) {
-	l := &loader{target: t, status: p.status}
+// newPushers opens the connections.
+func newPushers(ctx context.Context, t *target, p pushes) (*load, error) {
+	l := &load{target: t}
 	for i := range p.conns {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.http)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("open %d HTTP connections: %w", p.conns, err)
 		}
-		l.conns = append(l.conns, &caller{conn: conn, answers: bufio.NewReaderSize(conn, 2048), clients: p.clients,
-			random: rand.New(rand.NewPCG(uint64(i), 1)), write: requestWriter(t, p.mode)})
+		l.closers = append(l.closers, conn.Close)
+		l.callers = append(l.callers, &pusher{conn: conn, answers: bufio.NewReaderSize(conn, 2048), first: p.first, clients: p.clients,
+			status: p.status, random: rand.New(rand.NewPCG(uint64(i), 1)), write: requestWriter(t, p.mode)})
 	}
 	return l, nil
 }
@@ -72,58 +68,21 @@ func requestWriter(t *target, mode string) func(b []byte, client int) []byte {
 	}
 }
 
-// play is a side of a comparison: the load for d.
-func (l *loader) play(ctx context.Context, d time.Duration) (sample, error) {
-	var s sample
-	start := time.Now()
-	cpu, err := l.target.cpuDuring(func() error { return l.run(ctx, d, &s) })
-	s.elapsed, s.cpu = time.Since(start), cpu
-	return s, err
-}
-
-// run has all callers call until d has passed.
-func (l *loader) run(ctx context.Context, d time.Duration, total *sample) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	samples, errs := make([]sample, len(l.conns)), make([]error, len(l.conns))
-	var callers sync.WaitGroup
-	for i, c := range l.conns {
-		callers.Go(func() { errs[i] = c.run(ctx, l.status, &samples[i]) })
+// call does one push.
+func (c *pusher) call() error {
+	_ = c.conn.SetDeadline(time.Now().Add(callTimeout))
+	c.request = c.write(c.request[:0], c.first+c.random.IntN(c.clients))
+	if _, err := c.conn.Write(c.request); err != nil {
+		return err
 	}
-	callers.Wait()
-	for i := range samples {
-		total.done += samples[i].done
-		total.latency.add(&samples[i].latency)
+	got, body, err := readAnswer(c.answers)
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
-}
-
-// run calls until ctx ends, and once at least; the last call is completed.
-func (c *caller) run(ctx context.Context, status string, s *sample) error {
-	_ = c.conn.SetDeadline(time.Now().Add(maxDuration + callTimeout))
-	for s.done == 0 || ctx.Err() == nil {
-		start := time.Now()
-		c.request = c.write(c.request[:0], c.random.IntN(c.clients))
-		if _, err := c.conn.Write(c.request); err != nil {
-			return err
-		}
-		got, body, err := readAnswer(c.answers)
-		if err != nil {
-			return err
-		}
-		if got != status {
-			return fmt.Errorf("status %s instead of %s: %.200s", got, status, body)
-		}
-		s.latency.observe(time.Since(start))
-		s.done++
+	if got != c.status {
+		return fmt.Errorf("status %s instead of %s: %.200s", got, c.status, body)
 	}
 	return nil
-}
-
-func (l *loader) close() {
-	for _, c := range l.conns {
-		c.conn.Close()
-	}
 }
 
 var (

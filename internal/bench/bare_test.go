@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bareHere is a bare server in this process.
+func bareHere(t *testing.T, dir string) *target {
+	t.Helper()
+	server, err := startHere(t.Context(), process{role: bareProcess, dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.stop() })
+	return server
+}
+
+func TestBareServerAnswersDevices(t *testing.T) {
+	server := bareHere(t, "")
+	l, err := newDevices(t.Context(), server, 2, func(s *speaker) error { return errors.Join(s.beat(), s.uplink(), s.uplink()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	for _, c := range l.callers {
+		for range 3 {
+			if err := c.call(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestBareServerKeepsWhatItAcks finds in its file what was acked over HTTP and by
+// a device's port.
+func TestBareServerKeepsWhatItAcks(t *testing.T) {
+	dir := t.TempDir()
+	server := bareHere(t, dir)
+	if _, err := server.want(t.Context(), 202, "POST", "/v1/clients/a/messages", "", []byte("over HTTP")); err != nil {
+		t.Error(err)
+	}
+	l, err := newDevices(t.Context(), server, 1, (*speaker).uplink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := l.callers[0].call(); err != nil {
+		t.Error(err)
+	}
+	kept, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range [][]byte{[]byte("over HTTP"), pushPayload} {
+		if !bytes.Contains(kept, want) {
+			t.Errorf("%q was acked and is not in the file", want)
+		}
+	}
+}
+
+func TestBareServerDelivers(t *testing.T) {
+	server := bareHere(t, "")
+	if _, err := server.want(t.Context(), 504, "POST", "/v1/messages", "", []byte("x")); err != nil {
+		t.Errorf("a broadcast to nobody: %v", err)
+	}
+	b := &bench{Options: Options{perProcess: 20}}
+	f, err := b.muster(t.Context(), muster{Addr: server.tcp, Count: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for range 200 { // more than there are numbers of deliveries
+		if err := server.broadcast(t.Context(), 7); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := server.playBulk(t.Context(), time.Millisecond, 20, bulkBody(20, 7, "online"))
+	if err != nil || s.done < 20 {
+		t.Errorf("%d lines were acked, %v; want 20 at least", s.done, err)
+	}
+}
+
+// TestAcksOfAnotherDeliveryDoNotCount gives up a delivery whose acks come later.
+func TestAcksOfAnotherDeliveryDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newBareDevices()
+		near, far := net.Pipe()
+		defer near.Close()
+		go func() { _, _ = io.Copy(io.Discard, far) }() // ends with the pipe
+		d.add(near)
+		deliver := func() <-chan error {
+			ended := make(chan error, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			go func() { // ends with the acks or the time
+				defer cancel()
+				ended <- d.deliver(ctx, 1, func(int) []byte { return pushPayload })
+			}()
+			synctest.Wait()
+			return ended
+		}
+		if err := <-deliver(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a delivery that nobody acks: %v", err)
+		}
+		first := []byte{byte(d.number.Load())}
+		d.acked(first) // late, and before the next one
+		second := deliver()
+		d.acked(first) // later still
+		synctest.Wait()
+		select {
+		case err := <-second:
+			t.Fatalf("the second delivery ended with an ack of the first, %v", err)
+		default:
+		}
+		d.acked([]byte{byte(d.number.Load())})
+		if err := <-second; err != nil {
+			t.Errorf("the second delivery: %v", err)
+		}
+	})
+}
+
+func TestSpeakerWaitsForItsAnswer(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	s := &speaker{conn: near, buf: make([]byte, 512)}
+	said := make(chan []byte, 1)
+	go func() { // ends with the conversation
+		defer far.Close()
+		buf := make([]byte, 100)
+		n, _ := far.Read(buf)
+		said <- buf[:n]
+		for _, b := range heartbeatFrame {
+			_, _ = far.Write([]byte{b})
+		}
+		_, _ = far.Read(make([]byte, len(heartbeatAckFrame)))
+		for _, b := range []byte{frameAck, frameVersion, 2, 1, 0} {
+			_, _ = far.Write([]byte{b})
+		}
+		_, _ = far.Write([]byte{frameClose, frameVersion, 6, 0x0b, 0xb8, 0, 0, 0, 0})
+	}()
+	if err := s.uplink(); err != nil {
+		t.Fatal(err)
+	}
+	if want := appendData(nil, 1, pushPayload); !bytes.Equal(<-said, want) {
+		t.Errorf("the first uplink is not %x", want)
+	}
+	if err := s.await(frameAck); err == nil {
+		t.Error("CLOSE does not end the wait")
+	}
+}

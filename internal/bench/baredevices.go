@@ -1,0 +1,199 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// bareDevices is the connections of a bare server.
+type bareDevices struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	row   []net.Conn // conns in some order; nil = they have changed
+	next  int        // in row
+
+	delivering sync.Mutex   // one at a time
+	number     atomic.Int32 // of the delivery that acks are counted for, 1 to 127
+	acks, want atomic.Int64
+	enough     chan struct{} // told when acks is want
+}
+
+func newBareDevices() *bareDevices {
+	return &bareDevices{conns: make(map[net.Conn]struct{}), enough: make(chan struct{}, 1)}
+}
+
+func (d *bareDevices) add(conn net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conns[conn], d.row = struct{}{}, nil
+}
+
+func (d *bareDevices) remove(conn net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, conn)
+	d.row = nil
+}
+
+func (d *bareDevices) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.conns)
+}
+
+// take returns the next n connections, in turn; none when there is none.
+func (d *bareDevices) take(n int) []net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.row == nil {
+		for conn := range d.conns {
+			d.row = append(d.row, conn)
+		}
+	}
+	if len(d.row) == 0 {
+		return nil
+	}
+	taken := make([]net.Conn, n)
+	for i := range taken {
+		d.next = (d.next + 1) % len(d.row)
+		taken[i] = d.row[d.next]
+	}
+	return taken
+}
+
+// hangUp closes all connections.
+func (d *bareDevices) hangUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for conn := range d.conns {
+		conn.Close()
+	}
+}
+
+var errNoDevices = errors.New("no device is connected")
+
+// deliver writes n payloads to devices in turn and waits for as many acks.
+func (d *bareDevices) deliver(ctx context.Context, n int, payload func(int) []byte) error {
+	d.delivering.Lock()
+	defer d.delivering.Unlock()
+	conns := d.take(n)
+	if len(conns) < n || n == 0 {
+		return errNoDevices
+	}
+	number := d.number.Load()%127 + 1
+	d.number.Store(number) // acks of a delivery that was given up count no more
+	d.acks.Store(0)
+	d.want.Store(int64(n))
+	select {
+	case <-d.enough: // likewise
+	default:
+	}
+	var frame []byte
+	for i, conn := range conns {
+		frame = appendData(frame[:0], uint64(number), payload(i))
+		if _, err := conn.Write(frame); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-d.enough:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// acked counts one ack, whose body begins with the delivery's number.
+func (d *bareDevices) acked(body []byte) {
+	if len(body) > 0 && int32(body[0]) == d.number.Load() && d.acks.Add(1) == d.want.Load() {
+		select {
+		case d.enough <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// serveDevices accepts until the listener is closed and waits for its
+// connections.
+func (s *bareServer) serveDevices(ln net.Listener) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		s.devices.add(conn)
+		conns.Go(func() { s.serveDevice(conn) }) // ends when the connection is closed
+	}
+}
+
+// serveDevice answers frames. It holds one small buffer for each connection.
+func (s *bareServer) serveDevice(conn net.Conn) {
+	defer func() {
+		s.devices.remove(conn)
+		conn.Close()
+	}()
+	buf := make([]byte, 512) // more than any frame of this program
+	for have := 0; have < len(buf); {
+		n, err := conn.Read(buf[have:])
+		if err != nil {
+			return
+		}
+		have += n
+		taken, ok := s.answerAll(conn, buf[:have])
+		if !ok {
+			return
+		}
+		have = copy(buf, buf[taken:have])
+	}
+}
+
+// answerAll answers the whole frames in b and returns their size; false ends
+// the connection.
+func (s *bareServer) answerAll(conn net.Conn, b []byte) (taken int, ok bool) {
+	for {
+		kind, flags, body, size, err := nextFrame(b[taken:])
+		if err != nil {
+			return taken, false
+		}
+		if size == 0 {
+			return taken, true
+		}
+		taken += size
+		if !s.answer(conn, kind, flags, body) {
+			return taken, false
+		}
+	}
+}
+
+// bareWelcome is a REGISTER_ACK of the usual size.
+var bareWelcome = appendFrame(nil, frameRegisterAck, 0, []byte(`{"session":"ses_01a20316-4a1a-789f-a8cc-53541a34f790",`+
+	`"log":"01a20316-4a1a-789f-a8cc-53541a34f790","resumed":true,"heartbeat_ms":3600000,"grace_ms":2000,"window":256,"max_payload":262144}`))
+
+// answer writes what a frame asks for; false ends the connection.
+func (s *bareServer) answer(conn net.Conn, kind, flags byte, body []byte) bool {
+	var err error
+	switch kind {
+	case frameRegister:
+		_, err = conn.Write(bareWelcome)
+	case frameHeartbeat:
+		_, err = conn.Write(heartbeatAckFrame)
+	case frameAck:
+		s.devices.acked(body)
+	case frameData:
+		if s.log != nil {
+			if err := s.log.append(body); err != nil {
+				return false
+			}
+		}
+		var ack []byte
+		if ack, err = appendAck(make([]byte, 0, 16), flags, body); err == nil {
+			_, err = conn.Write(ack)
+		}
+	}
+	return err == nil
+}

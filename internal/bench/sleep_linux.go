@@ -1,0 +1,15 @@
+package bench
+
+import (
+	"syscall"
+	"time"
+)
+
+// preciseSleep sleeps for d or a little longer. time.Sleep may take a
+// millisecond more than it was told, which would be the whole of a latency.
+func preciseSleep(d time.Duration) {
+	for end := time.Now().Add(d); d > 0; d = time.Until(end) {
+		t := syscall.NsecToTimespec(int64(d))
+		_ = syscall.Nanosleep(&t, nil) // a signal ends it early
+	}
+}
