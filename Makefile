@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/longwire/longwire/internal/version.version=$(VERSION)
 
-.PHONY: build test race lint fmt docs fuzz torture browser bench dist
+.PHONY: build test race lint fmt docs fuzz fuzz-long torture browser bench dist
 
 build: ## the binary, in ./longwire
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o longwire ./cmd/longwire
@@ -26,6 +26,9 @@ docs: ## regenerate the OpenAPI files from the handlers' annotations
 
 fuzz: ## 30 s for each fuzz target
 	./test/fuzz.sh 30s
+
+fuzz-long: ## an hour for each fuzz target: FUZZTIME=8h make fuzz-long
+	./test/fuzz.sh $${FUZZTIME:-1h}
 
 torture: ## hours of power cuts, kills and faults: LONGWIRE_TORTURE=1h make torture
 	LONGWIRE_TORTURE=$${LONGWIRE_TORTURE:-30m} go test -timeout 0 ./internal/engine/... ./test/...

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Runs every fuzz target of the module for the time given: test/fuzz.sh 30s
+# Runs every fuzz target of the module for the time given, or those whose names
+# match: test/fuzz.sh 30s, test/fuzz.sh 1h 'FuzzAPI|FuzzSession'
 set -eu
 cd "$(dirname "$0")/.."
 for_time=${1:-30s}
+wanted=${2:-.}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -23,7 +25,7 @@ fuzz() {
 
 grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | sort | while read -r file; do
 	dir=$(dirname "$file")
-	grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | sed 's/^func //' | while read -r target; do
+	grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | sed 's/^func //' | grep -E "$wanted" | while read -r target; do
 		echo "== $dir $target"
 		fuzz "$dir" "$target" || exit 1
 	done || exit 1
