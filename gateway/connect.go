@@ -23,8 +23,12 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if err != nil {
 		return nil, Welcome{}, err
 	}
+	groups, err := g.groupsOf(h)
+	if err != nil {
+		return nil, Welcome{}, err
+	}
 	now := time.Now().Truncate(time.Millisecond) // so that a new record's CreatedAt equals it
-	rec, err := g.store.Register(ctx, Registration{Client: h.Client, Labels: h.Labels, Groups: h.Groups, At: now})
+	rec, err := g.store.Register(ctx, Registration{Client: h.Client, Labels: h.Labels, Groups: groups, At: now})
 	if err != nil {
 		return nil, Welcome{}, err
 	}
@@ -59,6 +63,35 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 		return Grant{}, err
 	}
 	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
+}
+
+// groupsOf is what a device's groups will be: those it names, but of the guarded
+// ones those it is in already. A change by a caller in the same instant may be
+// undone by it.
+func (g *Gateway) groupsOf(h Hello) ([]string, error) {
+	if h.Groups == nil || g.cfg.GuardedGroups == nil {
+		return h.Groups, nil
+	}
+	guarded := g.cfg.GuardedGroups()
+	if len(guarded) == 0 {
+		return h.Groups, nil
+	}
+	rec, err := g.store.Client(h.Client)
+	if err != nil && CodeOf(err) != CodeClientNotFound {
+		return nil, err
+	}
+	groups := []string{} // not nil, which would keep all
+	for _, name := range rec.Groups {
+		if guarded[name] {
+			groups = append(groups, name)
+		}
+	}
+	for _, name := range h.Groups {
+		if !guarded[name] && len(groups) < MaxGroups {
+			groups = append(groups, name)
+		}
+	}
+	return groups, nil
 }
 
 // enter makes s the live session of its client and closes the one before.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,42 @@ func TestRefusedTwinTakesNothingOver(t *testing.T) {
 		}
 		if c := l.Closes(); len(c) != 0 || !g.Online("a") {
 			t.Errorf("closes %+v, online %v", c, g.Online("a"))
+		}
+	})
+}
+
+// A group that some caller is limited to is not for devices to choose.
+func TestDevicesNeitherEnterNorLeaveGuardedGroups(t *testing.T) {
+	guarded := map[string]bool{"acme": true, "other": true}
+	cfg := gateway.Config{GuardedGroups: func() map[string]bool { return guarded }}
+	bubble(t, cfg, func(t *testing.T, g *gateway.Gateway) {
+		register := func(groups []string) []string {
+			t.Helper()
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: gateway.Hello{Groups: groups}})
+			c, err := g.Client("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Groups
+		}
+		if got := register([]string{"acme", "fleet"}); !slices.Equal(got, []string{"fleet"}) {
+			t.Errorf("a device that names a guarded group is in %v", got)
+		}
+		if _, err := g.UpdateClient(t.Context(), "a", gateway.ClientChange{Groups: &[]string{"acme", "fleet"}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := register([]string{"other", "yard"}); !slices.Equal(got, []string{"acme", "yard"}) {
+			t.Errorf("after a caller put it into acme: %v", got)
+		}
+		if got := register(nil); !slices.Equal(got, []string{"acme", "yard"}) {
+			t.Errorf("a device that names none: %v", got)
+		}
+		if got := register([]string{}); !slices.Equal(got, []string{"acme"}) {
+			t.Errorf("a device that leaves all: %v", got)
+		}
+		guarded = nil
+		if got := register([]string{"other"}); !slices.Equal(got, []string{"other"}) {
+			t.Errorf("with nothing guarded: %v", got)
 		}
 	})
 }

@@ -22,6 +22,11 @@ type Config struct {
 	// nobody could tell, and the device is asked to come back.
 	Authenticate func(ctx context.Context, h Hello) (Grant, error)
 
+	// GuardedGroups names the groups that are a right to be in, because some
+	// caller is limited to them: a device that registers neither enters nor
+	// leaves them. Nil = none. The map is not changed any more.
+	GuardedGroups func() map[string]bool
+
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1

@@ -124,6 +124,9 @@ func (r *Ring) Get(id string) (*Key, error) {
 // it is a right, which a tenant may not give itself.
 func (r *Ring) GuardsGroup(name string) bool { return r.keys.Load().groups[name] }
 
+// GuardedGroups are the groups of GuardsGroup; the map is not changed any more.
+func (r *Ring) GuardedGroups() map[string]bool { return r.keys.Load().groups }
+
 // Create makes a key and returns it with its secret, which is nowhere kept, when
 // the key is on disk. Errors: *SpecError, ErrFull.
 func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) {

@@ -101,6 +101,7 @@ func (a *App) gatewayConfig() gateway.Config {
 	return gateway.Config{
 		Store:            a.store,
 		Authenticate:     a.auth.Authenticate,
+		GuardedGroups:    a.callers.keys.GuardedGroups,
 		NewID:            newID,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),
 		OnlineWait:       c.Delivery.OnlineWait.Std(),
