@@ -27,15 +27,17 @@ type finding struct {
 	devices uint64
 }
 
-// Bytes of memory per idle device: the process's share and the kernel's socket.
+// Bytes of memory per idle plain device, with some to spare over what is
+// measured (docs/bench): the process's share and the kernel's socket.
 const (
-	processBytesPerDevice = 4608
+	processBytesPerDevice = 2 << 10
 	kernelBytesPerDevice  = 5 << 10
 )
 
-// reservedFiles are file numbers that the gateway needs for itself: store,
-// listeners and HTTP connections.
-const reservedFiles = 1000
+// reservedFiles are those of a process's files that are not for devices: the
+// gateway keeps an eighth, 768 to 2,048 but never more than half, for the store
+// and the API.
+func reservedFiles(files uint64) uint64 { return min(max(files/8, 768), 2048, files/2) }
 
 func (e *environ) doctorCommand() *cobra.Command {
 	dir := ""

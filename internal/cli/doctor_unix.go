@@ -15,12 +15,9 @@ func fileLimit() finding {
 	}
 	limit := uint64(l.Cur)
 	f.Value = thousands(limit)
-	f.devices = 1
-	if limit > reservedFiles {
-		f.devices = limit - reservedFiles
-	}
+	f.devices = max(1, limit-reservedFiles(limit))
 	switch {
-	case limit < reservedFiles+100:
+	case limit < 1024:
 		f.Status, f.Advice = "bad", "raise it: ulimit -n 1048576, or LimitNOFILE= in the systemd unit"
 	case limit < 65536:
 		f.Status, f.Advice = "warn", "one per device: ulimit -n 1048576, or LimitNOFILE= in the systemd unit"
