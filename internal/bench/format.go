@@ -92,7 +92,7 @@ func (u unit) text(v float64) string {
 	case mebibytes:
 		return fmt.Sprintf("%.1f MiB", v)
 	}
-	return fmt.Sprintf("%.2f", v)
+	return fmt.Sprintf("%.2f", max(v, 0)) // a growth that is nothing may read as a little less
 }
 
 // goal writes a budget's bound: short, and with its direction.

@@ -24,6 +24,7 @@ func TestFormatting(t *testing.T) {
 		{milliseconds.text(0.321), "0.32 ms"},
 		{seconds.text(2.5), "2.50 s"},
 		{number.text(1), "1.00"},
+		{number.text(-0.0002), "0.00"},
 		{count.text(5000), "5,000"},
 		{perSecond.text(1234.4), "1,234/s"},
 		{percent.text(1.234), "1.23 %"},

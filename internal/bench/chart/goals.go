@@ -24,11 +24,11 @@ type Goal struct {
 
 // Geometry in pixels.
 const (
-	goalsLeft  = 300
+	goalsLeft  = 360
 	goalsRight = 110
 	goalsTop   = 74
 	rowHeight  = 26
-	goalsWidth = 900
+	goalsWidth = 960
 )
 
 const goalsStyle = `<style>.ok{fill:#1a7f37;stroke:#1a7f37}.no{fill:#cf222e;stroke:#cf222e}.m{stroke:#1f2328;stroke-width:1.5}.w{stroke-width:2.2}.n{fill:#1f2328}
