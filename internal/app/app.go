@@ -89,6 +89,7 @@ func (a *App) open() (err error) {
 	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
+	a.ln = capConnections(a.ln, cfg.HTTP.MaxConnections, a.log)
 	a.http = api.NewServer(a.apiConfig())
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()

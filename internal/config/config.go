@@ -74,6 +74,7 @@ type HTTP struct {
 	RateLimit         int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
 	RateBurst         int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
 	AuthFailures      int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
+	MaxConnections    int      `yaml:"max_connections" help:"open connections of callers; more are closed at once" min:"16"`
 	MaxRequests       int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
 	MaxBodies         Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
 	MaxStreams        int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
@@ -218,6 +219,7 @@ func Default() *Config {
 			MaxWait:           minute,
 			AccessLog:         true,
 			AuthFailures:      60,
+			MaxConnections:    1280, // the streams, and some for the rest
 			MaxRequests:       8192,
 			MaxBodies:         256 * MiB,
 			MaxStreams:        1024,
