@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,11 +29,23 @@ type answer struct {
 	body   string
 }
 
+// unreadBody is how much of a refused body net/http still reads, in bytes.
+const unreadBody = 256 << 10
+
 // ask sends a request as an honest caller would, with the key of the site;
 // headers are name, value pairs and win over that.
 func (s *site) ask(method, target, body string, headers ...string) answer {
 	s.Helper()
 	a, err := s.try(context.Background(), method, target, body, headers...)
+	for range 5 {
+		// A server that refuses a large body while it is being sent closes the
+		// connection soon after the answer; a caller that is still sending then
+		// may lose the answer to the reset. Small bodies are read to their end.
+		if len(body) < unreadBody || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			break
+		}
+		a, err = s.try(context.Background(), method, target, body, headers...)
+	}
 	if err != nil {
 		s.Fatalf("%s %s: %v", method, target, err)
 	}
