@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,7 +61,11 @@ func allocations(t *testing.T, h http.Handler, target, body string, want int) fl
 			t.Fatalf("%s: status %d, want %d", target, r.status, want)
 		}
 	}
-	return testing.AllocsPerRun(1000, func() { r.send(h) })
+	least := math.Inf(1) // a collection on a busy machine empties the pools in between
+	for range 10 {
+		least = min(least, testing.AllocsPerRun(100, func() { r.send(h) }))
+	}
+	return least
 }
 
 // The bounds are what it takes today and two more: routing, the request's own
