@@ -73,6 +73,8 @@ func (s *oneStore) Settle(o Outcome, _ bool) error {
 	return nil
 }
 
+func (s *oneStore) TrySettle(o Outcome, urgent bool) bool { return s.Settle(o, urgent) == nil }
+
 // echoing returns a gateway with one connected device. Ids cost nothing.
 func echoing(t testing.TB) (*Gateway, *oneStore) {
 	t.Helper()

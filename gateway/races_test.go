@@ -35,6 +35,17 @@ func (d *dice) dawdle() {
 	}
 }
 
+// fullNowAndThen is a store whose queue is full at any moment.
+type fullNowAndThen struct {
+	gateway.Store
+	dice *dice
+}
+
+func (s fullNowAndThen) TrySettle(o gateway.Outcome, urgent bool) bool {
+	s.dice.dawdle()
+	return s.dice.one(2) && s.Store.TrySettle(o, urgent)
+}
+
 // fickleLink is a connection that may end at any moment: before, while and
 // after a parcel is handed to it, while the device answers, or by itself.
 type fickleLink struct {
@@ -76,7 +87,10 @@ func (l *fickleLink) react(p gateway.Parcel) {
 	switch {
 	case l.steady || l.dice.one(2):
 		l.dice.dawdle()
-		l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload) // also when the connection has ended meanwhile
+		if p.Ephemeral || !l.session.TryAcked(p.Seq, gateway.AckOK, p.Payload) { // also when the connection has ended meanwhile
+			l.dice.dawdle()
+			l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload)
+		}
 	case l.dice.one(2):
 		l.end()
 	}
@@ -277,7 +291,8 @@ func TestConnectionsThatEndAtAnyMoment(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := memstore.New(memstore.Options{})
 			t.Cleanup(func() { store.Close() })
-			s := &scramble{t: t, g: gatewaytest.New(t, store, gateway.Config{Workers: 2}), dice: &dice{rnd: rand.New(rand.NewPCG(seed, 1))}}
+			chance := &dice{rnd: rand.New(rand.NewPCG(seed, 1))}
+			s := &scramble{t: t, g: gatewaytest.New(t, fullNowAndThen{store, chance}, gateway.Config{Workers: 2}), dice: chance}
 			s.run()
 			s.check()
 		})

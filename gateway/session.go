@@ -127,18 +127,47 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
 	case code == AckRetry:
 		s.retryLater(f)
 	default:
-		o := s.outcome(f, Acked, "")
-		o.Result = result
-		if code != AckOK {
-			o.State, o.Reason = Rejected, ReasonDeviceRejected
-		}
-		many := f.many
-		s.drop(f)
+		o := s.answered(f, code, result)
+		others := s.drop(f)
 		waits := s.waits()
 		s.mu.Unlock()
-		s.settleSoon(o, many)
+		s.settleSoon(o, others)
 		s.wakeIf(waits)
 	}
+}
+
+// TryAcked is Acked for a stored delivery, where nothing may wait. When it
+// returns false, nothing has happened, and Acked is to be called elsewhere.
+func (s *Session) TryAcked(seq Seq, code AckCode, result []byte) bool {
+	if code == AckRetry {
+		return false
+	}
+	s.mu.Lock()
+	f := s.find(seq, false)
+	if f == nil {
+		s.mu.Unlock()
+		return true
+	}
+	before, o := *f, s.answered(f, code, result)
+	others := s.drop(f)
+	waits := s.waits()
+	s.mu.Unlock()
+	if !s.g.store.TrySettle(o, s.g.awaited(o.Message, others)) {
+		s.putBack(before)
+		return false
+	}
+	s.wakeIf(waits)
+	return true
+}
+
+// answered is the outcome that a device's answer to f makes. s.mu is held.
+func (s *Session) answered(f *inflight, code AckCode, result []byte) Outcome {
+	o := s.outcome(f, Acked, "")
+	o.Result = result
+	if code != AckOK {
+		o.State, o.Reason = Rejected, ReasonDeviceRejected
+	}
+	return o
 }
 
 // waits reports whether something waits for the room that an ack makes. s.mu
@@ -213,18 +242,20 @@ func (s *Session) giveUp(f *inflight) {
 // settle proposes an outcome to the store. When the store cannot take it the
 // delivery is still queued there; a session that is live sends it again, and
 // the next session would in any case.
-func (s *Session) settle(o Outcome) { s.settleSoon(o, false) }
+func (s *Session) settle(o Outcome) { s.settleSoon(o, 0) }
 
-// settleSoon is settle, at once where somebody waits for the message. Who waits
-// for a message to many waits for the last of them: the others may share a
-// write while more are on their way.
-func (s *Session) settleSoon(o Outcome, many bool) {
-	urgent := s.g.waiters.has(o.Message) && !(many && s.g.sent.of(o.Message) > 0)
-	if err := s.g.store.Settle(o, urgent); err != nil {
+// settleSoon is settle for a delivery of which others are in windows still.
+func (s *Session) settleSoon(o Outcome, others int) {
+	if err := s.g.store.Settle(o, s.g.awaited(o.Message, others)); err != nil {
 		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts), due: true}
 		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
 	}
 }
+
+// awaited reports whether an outcome is to be stored at once, for somebody waits
+// for the message. Who waits for a message to many waits for the last of them:
+// the others may share a write while more are on their way.
+func (g *Gateway) awaited(m MessageID, others int) bool { return others == 0 && g.waiters.has(m) }
 
 func (s *Session) reenter(f inflight) {
 	s.mu.Lock()

@@ -66,14 +66,17 @@ type sentCounts struct {
 
 func newSentCounts() *sentCounts { return &sentCounts{n: make(map[MessageID]int)} }
 
-func (c *sentCounts) add(id MessageID, d int) {
+// add returns what there are then.
+func (c *sentCounts) add(id MessageID, d int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := c.n[id] + d; n != 0 {
+	n := c.n[id] + d
+	if n != 0 {
 		c.n[id] = n
 	} else {
 		delete(c.n, id)
 	}
+	return n
 }
 
 func (c *sentCounts) of(id MessageID) int {

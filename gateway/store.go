@@ -34,6 +34,9 @@ type Store interface {
 	// while the queue is full. After ErrUnavailable the delivery is unchanged:
 	// it will be sent again.
 	Settle(o Outcome, urgent bool) error
+	// TrySettle is Settle where nothing may wait. Where it returns false, for
+	// the queue is full or the store takes nothing, nothing has happened.
+	TrySettle(o Outcome, urgent bool) bool
 
 	// AckThrough makes every delivery to client with a sequence ≤ seq acked:
 	// the device said at registration that it has handled them. It returns
@@ -112,7 +115,8 @@ type Store interface {
 // from one goroutine at a time. It must not call the store's writing methods
 // and must not block.
 type Observer interface {
-	// Settled tells of deliveries that became final one by one.
+	// Settled tells of deliveries that became final one by one. The slice is
+	// the store's again when it returns.
 	Settled([]Settlement)
 	// SettledAll tells that all remaining deliveries of a message to many
 	// became final in one step (expired or canceled): n of them. m is as in

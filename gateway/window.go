@@ -90,20 +90,23 @@ func (s *Session) enter(f inflight) {
 	s.g.hub.inFlight.Add(1)
 }
 
-// leave takes a live entry out of the counts.
-func (s *Session) leave(f *inflight) {
+// leave takes a live entry out of the counts. It returns how many recipients of
+// the message still have it in their windows.
+func (s *Session) leave(f *inflight) (others int) {
 	if f.gone {
-		return
+		return 0
 	}
 	s.g.hub.inFlight.Add(-1)
 	if f.many && f.sentAt != 0 {
-		s.g.sent.add(f.message, -1)
+		others = s.g.sent.add(f.message, -1)
 	}
+	return others
 }
 
-// drop removes an entry, which must not be used afterwards.
-func (s *Session) drop(f *inflight) {
-	s.leave(f)
+// drop removes an entry, which must not be used afterwards, and returns what
+// leave does.
+func (s *Session) drop(f *inflight) (others int) {
+	others = s.leave(f)
 	w := s.work
 	if f.gone {
 		w.gone--
@@ -115,6 +118,23 @@ func (s *Session) drop(f *inflight) {
 		}
 	}
 	s.relax()
+	return others
+}
+
+// putBack undoes drop for an answer that is about to come again.
+func (s *Session) putBack(f inflight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.gone {
+		w := s.busy()
+		w.flight = append(w.flight, f)
+		w.gone++
+		return
+	}
+	s.enter(f)
+	if f.many && f.sentAt != 0 {
+		s.g.sent.add(f.message, 1)
+	}
 }
 
 // keepForLateAck frees the place of an entry that is final another way.

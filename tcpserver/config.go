@@ -155,6 +155,7 @@ type session interface {
 	Start()
 	Sent(seq gateway.Seq, ephemeral bool)
 	Acked(seq gateway.Seq, ephemeral bool, code gateway.AckCode, result []byte)
+	TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool
 	AckTimeout(seq gateway.Seq, ephemeral bool)
 	Writable()
 	Received(ctx context.Context, id uint64, payload []byte) error

@@ -46,6 +46,10 @@ func (s *countedSession) Acked(gateway.Seq, bool, gateway.AckCode, []byte) {
 		s.g.onAck(s)
 	}
 }
+func (s *countedSession) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool {
+	s.Acked(seq, false, code, result)
+	return true
+}
 func (s *countedSession) AckTimeout(gateway.Seq, bool)                   {}
 func (s *countedSession) Writable()                                      {}
 func (s *countedSession) Received(context.Context, uint64, []byte) error { return nil }

@@ -339,6 +339,15 @@ func (s *recorded) Acked(seq gateway.Seq, _ bool, code gateway.AckCode, result [
 	}
 	s.r.note(s.id, "acked %d code %d %q", seq, code, result)
 }
+
+// TryAcked takes an ack at once, unless Acked may wait.
+func (s *recorded) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool {
+	if s.r.onAcked != nil {
+		return false
+	}
+	s.Acked(seq, false, code, result)
+	return true
+}
 func (s *recorded) AckTimeout(seq gateway.Seq, _ bool) { s.r.note(s.id, "ack timeout %d", seq) }
 func (s *recorded) Writable() {
 	s.r.note(s.id, "writable")

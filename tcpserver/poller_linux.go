@@ -36,22 +36,21 @@ func (linux) adopt(nc net.Conn) (fd int32, ok bool) {
 	return int32(n), true
 }
 
-func (linux) read(fd int32, p []byte) (int, error)  { return retry(syscall.Read, fd, p) }
-func (linux) write(fd int32, p []byte) (int, error) { return retry(syscall.Write, fd, p) }
+func (linux) read(fd int32, p []byte) (int, error)  { return retry(receive, fd, p) }
+func (linux) write(fd int32, p []byte) (int, error) { return retry(send, fd, p) }
 
-// retry repeats a call that a signal has interrupted. The calls are those of
-// package syscall because the race detector knows them from package net.
-func retry(call func(fd int, p []byte) (int, error), fd int32, p []byte) (int, error) {
+// retry repeats a call that a signal has interrupted.
+func retry(call func(fd int32, p []byte) (int, syscall.Errno), fd int32, p []byte) (int, error) {
 	for {
-		n, err := call(int(fd), p)
-		switch err {
-		case nil:
+		n, errno := call(fd, p)
+		switch errno {
+		case 0:
 			return n, nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return 0, errWouldBlock
 		default:
-			return 0, err
+			return 0, errno
 		}
 	}
 }

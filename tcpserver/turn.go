@@ -56,12 +56,23 @@ func (c *conn) drive(where place) {
 		if !ok {
 			return
 		}
-		if needs := callTime(&e); needs > where {
+		if needs := callTime(&e); needs <= where {
+			c.handle(e)
+		} else if !c.handledAtOnce(&e) {
 			c.leave(&e, needs)
 			return
 		}
-		c.handle(e)
 	}
+}
+
+// handledAtOnce handles an event that may take long when this time it need not:
+// an ack, as long as the store's queue has room.
+func (c *conn) handledAtOnce(e *protocol.Event) bool {
+	if e.Kind != protocol.KindAck {
+		return false
+	}
+	defer c.survive()
+	return c.gw.TryAcked(gateway.Seq(e.Seq), gateway.AckCode(e.Code), e.Payload)
 }
 
 // leave passes the turn on, with the event that it goes on with. Nothing is

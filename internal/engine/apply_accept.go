@@ -208,7 +208,7 @@ func (r *messageRow) failed(reason string) *finalRow {
 
 func (m *machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
 	h.count[gateway.Failed]++
-	m.notices = append(m.notices, notice{settlement: gateway.Settlement{Delivery: f.delivery(name, h.seq)}})
+	m.notices.add(f.delivery(name, h.seq))
 }
 
 func (m *machine) newHead(row *messageRow, total int) *head {
@@ -230,7 +230,7 @@ func (m *machine) placeHead(row *messageRow, h *head) error {
 	h.completedAt = row.createdAt
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	if h.total > 0 {
-		m.notices[len(m.notices)-1].settlement.Completed = h.told()
+		m.notices.settled[len(m.notices.settled)-1].Completed = h.told()
 	}
 	return nil
 }

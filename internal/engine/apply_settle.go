@@ -98,16 +98,15 @@ func sameMessage(named, found gateway.MessageID) bool { return named == "" || na
 // settleRow makes a delivery with a row of its own final.
 func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
 	f := m.moveRow(c, seq, q, v)
-	s := gateway.Settlement{Delivery: f.delivery(c.id, seq)}
-	var err error
-	if !q.many {
-		m.completed(q.id, seq, q.expiresAt, v.at)
-		s.Completed = completedOne(c, seq, f)
-	} else {
+	s := m.notices.add(f.delivery(c.id, seq))
+	if q.many {
+		var err error
 		s.Completed, err = m.countSettled(seq, v.state, v.at)
+		return err
 	}
-	m.notices = append(m.notices, notice{settlement: s})
-	return err
+	m.completed(q.id, seq, q.expiresAt, v.at)
+	s.Completed = completedOne(c, seq, f)
+	return nil
 }
 
 // moveRow replaces a queued row by a final one.
@@ -172,8 +171,7 @@ func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 	}
 	f.lateAt, f.lateResult = v.at, v.result
 	m.set(key, f.encode(key))
-	s := gateway.Settlement{Delivery: f.delivery(id, seq), Late: true}
-	m.notices = append(m.notices, notice{settlement: s})
+	m.notices.add(f.delivery(id, seq)).Late = true
 }
 
 // settleBit makes a delivery final that is a bit.
@@ -199,9 +197,8 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 		m.set(k, f.encode(k))
 	}
 	m.state.queued--
-	s := gateway.Settlement{Delivery: f.delivery(c.id, h.seq)}
+	s := m.notices.add(f.delivery(c.id, h.seq))
 	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
-	m.notices = append(m.notices, notice{settlement: s})
 	return err
 }
 
@@ -359,7 +356,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
-	m.notices = append(m.notices, notice{all: m.completeMany(h, v.at), state: v.state, n: n})
+	m.notices.addWhole(m.completeMany(h, v.at), v.state, n)
 	return n, nil
 }
 

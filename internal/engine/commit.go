@@ -8,8 +8,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/longwire/longwire/gateway"
 )
 
 // flight is a record between its commit and its durability. Three goroutines
@@ -20,7 +18,7 @@ import (
 //	finisher:  waits for the sync, publishes the view, answers
 type flight struct {
 	ops     []op
-	notices []notice
+	notices *notices
 	waiting []waitingChange
 	inst    *instance
 	batch   *pebble.Batch
@@ -79,7 +77,7 @@ func (e *Engine) tellRecovered() {
 	m := e.machine
 	for _, f := range e.lost {
 		if m.state.incarnation == e.incarnation && f.pos <= m.state.pos {
-			e.tell(f.notices)
+			f.notices.tell(e.observer)
 		}
 	}
 	e.lost = nil
@@ -190,28 +188,7 @@ func (e *Engine) finish(f *flight) {
 	_ = f.batch.Close()
 	e.stats.synced(time.Since(f.begun))
 	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })
-	e.tell(f.notices)
+	f.notices.tell(e.observer)
 	answerAll(f.ops, nil)
-}
-
-// tell passes a record's notices to the observer, in log order.
-func (e *Engine) tell(notices []notice) {
-	if e.observer == nil {
-		return
-	}
-	var run []gateway.Settlement
-	for _, n := range notices {
-		if n.all == nil {
-			run = append(run, n.settlement)
-			continue
-		}
-		if len(run) > 0 {
-			e.observer.Settled(run)
-			run = nil
-		}
-		e.observer.SettledAll(*n.all, n.state, n.n)
-	}
-	if len(run) > 0 {
-		e.observer.Settled(run)
-	}
+	freeOps(f.ops)
 }

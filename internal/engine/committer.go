@@ -85,6 +85,9 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		open.record = &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
 		e.machine.begin(open.record)
 	}
+	if open.ops == nil {
+		open.ops = takeOps()
+	}
 	done := len(open.ops)
 	open.ops = append(open.ops, ops...)
 	for i := range ops {

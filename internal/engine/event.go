@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -105,6 +107,21 @@ func decodeAccept(d *decoder) *acceptEvent {
 }
 
 type settleEvent struct{ gateway.Outcome }
+
+// settleEvents holds the commonest event between records.
+var settleEvents = sync.Pool{New: func() any { return new(settleEvent) }}
+
+func newSettleEvent(o gateway.Outcome) *settleEvent {
+	e := settleEvents.Get().(*settleEvent)
+	e.Outcome = o
+	e.Result = bytes.Clone(o.Result)
+	return e
+}
+
+func (e *settleEvent) free() {
+	*e = settleEvent{}
+	settleEvents.Put(e)
+}
 
 func (e *settleEvent) kind() eventKind { return evSettle }
 func (e *settleEvent) size() int       { return 32 + len(e.Client) + len(e.Reason) + len(e.Result) }

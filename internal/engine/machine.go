@@ -42,7 +42,7 @@ type machine struct {
 		chunks  []*chunk
 		heads   []*head
 	}
-	notices []notice // of the record under way
+	notices *notices // of the record under way
 	// counts has the clients whose queues the record under way has changed; one
 	// may be in it more than once.
 	counts []*client
@@ -114,15 +114,6 @@ func (id chunkID) key() []byte {
 	}
 }
 
-// notice is what the observer is to be told: one settlement, or that a whole
-// message was settled.
-type notice struct {
-	settlement gateway.Settlement
-	all        *gateway.Message // set: SettledAll of it
-	state      gateway.State
-	n          int
-}
-
 func newMachine(db *pebble.DB) (*machine, error) {
 	m := &machine{writes: writes{db: db}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: smallAudience}
@@ -155,12 +146,12 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 func (m *machine) begin(r *record) {
 	m.record = r
 	m.counts = m.counts[:0]
-	m.notices = nil
+	m.notices = takeNotices()
 }
 
 // finish completes the record's batch and returns it with what the observer is
 // to be told once it is durable.
-func (m *machine) finish(pos uint64) (*pebble.Batch, []notice, error) {
+func (m *machine) finish(pos uint64) (*pebble.Batch, *notices, error) {
 	r := m.record
 	m.state.pos, m.state.at = pos, r.at
 	m.state.incarnation, m.state.writerSeq = r.incarnation, r.seq
@@ -168,10 +159,10 @@ func (m *machine) finish(pos uint64) (*pebble.Batch, []notice, error) {
 	m.set(key64(kindWriter, r.writer), putUint(putUint(nil, r.incarnation), r.seq))
 	m.flush()
 	m.evict()
-	notices := m.notices
+	told := m.notices
 	m.notices, m.record = nil, nil
 	b, err := m.take()
-	return b, notices, err
+	return b, told, err
 }
 
 // takeWaiting returns what the record did to the clients' queues.

@@ -64,6 +64,20 @@ func flip(t *testing.T, fs *vfs.MemFS, name string, rng *rand.Rand) (offset int)
 
 // A flipped bit in any stored file is either found, or of no consequence: what
 // is read is never wrong, and nothing is skipped in silence.
+// An outcome that finds the queue full leaves no trace, and nobody waits.
+func TestNoRoomForAnOutcome(t *testing.T) {
+	e := &Engine{queue: newQueue()}
+	o := gateway.Outcome{Message: "msg_1", Client: "a", State: gateway.Acked}
+	for n := range maxWaitingEvents {
+		if !e.TrySettle(o, false) {
+			t.Fatalf("the queue is full with %d events, not %d", n, maxWaitingEvents)
+		}
+	}
+	if e.TrySettle(o, true) || len(e.queue.ops) != maxWaitingEvents || e.queue.urgent != 0 {
+		t.Errorf("a full queue holds %d events, %d of them urgent", len(e.queue.ops), e.queue.urgent)
+	}
+}
+
 func TestBitFlipIsFound(t *testing.T) {
 	disk, l := filled(t, 400)
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -16,6 +16,23 @@ type op struct {
 	reply  *reply // nil when nobody waits
 }
 
+// opPool holds the ops of a record between records.
+var opPool = sync.Pool{New: func() any { return new([]op) }}
+
+func takeOps() []op { return (*opPool.Get().(*[]op))[:0] }
+
+// freeOps takes back the ops of a record that is over: nobody knows them any
+// more.
+func freeOps(ops []op) {
+	for i := range ops {
+		if e, ok := ops[i].event.(*settleEvent); ok {
+			e.free()
+		}
+	}
+	clear(ops)
+	opPool.Put(&ops)
+}
+
 // reply is what somebody waits for. It gets one token when its result is final
 // and durable, or the outcome is unknown; the committer and its followers do
 // not touch it, nor the event, after that.

@@ -132,11 +132,23 @@ func (e *Engine) Settle(o gateway.Outcome, urgent bool) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	o.Result = bytes.Clone(o.Result)
-	if err := e.queue.push(context.Background(), lazy(&settleEvent{o}, urgent)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(newSettleEvent(o), urgent)); err != nil {
 		return unavailable(err)
 	}
 	return nil
+}
+
+// TrySettle is Settle when there is room for it now.
+func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
+	if e.failure.Load() != nil {
+		return false
+	}
+	event := newSettleEvent(o)
+	took := e.queue.offer(lazy(event, urgent))
+	if !took {
+		event.free()
+	}
+	return took
 }
 
 // AckThrough makes every delivery to client with a sequence ≤ seq acked.

@@ -164,6 +164,21 @@ var settleTests = []test{
 		h.awaitTold(m.ID, "a")
 		h.wantState(m.ID, "a", gateway.Acked)
 	}},
+	{name: "what cannot wait becomes final too", run: func(h *harness) {
+		h.register("a")
+		for _, urgent := range []bool{false, true} {
+			m := h.push("a", "x")
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Result = []byte("result")
+			h.eventually("there is room", func() bool { return h.store.TrySettle(o, urgent) })
+			o.Result[0] = '?' // the caller's again
+			h.awaitTold(m.ID, "a")
+			h.wantState(m.ID, "a", gateway.Acked)
+			if got := h.delivery(m.ID, "a").Result; string(got) != "result" {
+				h.Errorf("the result is %q", got)
+			}
+		}
+	}},
 	{name: "the first final state wins", run: func(h *harness) {
 		h.register("a")
 		for _, second := range []gateway.State{gateway.Acked, gateway.Rejected, gateway.Failed} {

@@ -27,6 +27,9 @@ var lifeTests = []test{
 		_, err := h.store.Accept(ctx, h.to(gateway.Audience{Client: "a"}, "x"))
 		h.wantUnavailable(err)
 		h.wantUnavailable(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
+		if h.store.TrySettle(h.outcome(m, "a", gateway.Acked), true) {
+			h.Error("a closed store takes an outcome")
+		}
 		_, err = h.store.AppendUplink(ctx, gateway.Uplink{Client: "a", At: h.clock.Now()})
 		h.wantUnavailable(err)
 		if h.store.Health() == nil {

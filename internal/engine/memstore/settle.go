@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -12,7 +13,12 @@ import (
 
 // Settle proposes a final state. Here everything is written at once, urgent or
 // not.
-func (s *Store) Settle(o gateway.Outcome, _ bool) error {
+func (s *Store) Settle(o gateway.Outcome, _ bool) error { return s.settle(o, true) }
+
+// TrySettle is Settle when there is room for it now.
+func (s *Store) TrySettle(o gateway.Outcome, _ bool) bool { return s.settle(o, false) == nil }
+
+func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	switch o.State {
 	case gateway.Acked, gateway.Rejected, gateway.Failed:
 	default:
@@ -20,6 +26,9 @@ func (s *Store) Settle(o gateway.Outcome, _ bool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !wait && len(s.notes) >= maxNotes {
+		return unavailable(errors.New("too much waits for the observer"))
+	}
 	s.awaitRoom()
 	if err := s.usable(); err != nil {
 		return err
