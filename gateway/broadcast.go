@@ -9,8 +9,9 @@ import (
 // time. What it has not come to when the process ends is in the store, and
 // found by the recipients' next sessions.
 type broadcast struct {
-	g    *Gateway
-	rate int // wake-ups a second; 0 = as many as there are turns
+	g        *Gateway
+	rate     int         // wake-ups a second; 0 = as many as there are turns
+	messages []MessageID // for which it wakes; fixed once it has begun
 
 	mu         sync.Mutex
 	recipients recipients
@@ -55,7 +56,17 @@ func (b *broadcast) take(buf []*Session) ([]*Session, progress) {
 	}
 	batch, done := b.recipients.next(b.g, n, buf)
 	b.woken += len(batch)
+	if done {
+		b.ended() // before the last are woken, for the last ack is to see it
+	}
 	return batch, progress{done: done}
+}
+
+// ended notes that nobody more is woken.
+func (b *broadcast) ended() {
+	for _, id := range b.messages {
+		b.g.sent.walk(id, false)
+	}
 }
 
 // allowance is how many sessions may be woken now, or when the next may be.
@@ -86,20 +97,23 @@ type everyone struct {
 }
 
 func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
-	for len(buf) < n {
-		if len(e.rest) == 0 {
-			if e.shard == hubShards {
-				return buf, true
-			}
-			e.rest = g.hub.inShard(e.shard, e.rest[:0])
-			e.shard++
-			continue
-		}
-		take := min(n-len(buf), len(e.rest))
+	for n > 0 && e.more(g) {
+		take := min(n, len(e.rest))
 		buf = append(buf, e.rest[:take]...)
 		e.rest = e.rest[take:]
+		n -= take
 	}
-	return buf, false
+	return buf, !e.more(g)
+}
+
+// more goes on to the next shard where there is somebody, and reports whether
+// there is one.
+func (e *everyone) more(g *Gateway) bool {
+	for len(e.rest) == 0 && e.shard < hubShards {
+		e.rest = g.hub.inShard(e.shard, e.rest[:0])
+		e.shard++
+	}
+	return len(e.rest) > 0
 }
 
 // listed walks over the live sessions of named clients.
@@ -158,7 +172,8 @@ func (g *Gateway) recipientsOf(m *Message, to *Audience) recipients {
 // broadcast wakes the recipients of a message to many soon, rate of them a
 // second.
 func (g *Gateway) broadcast(m *Message, to *Audience, rate int) {
-	b := &broadcast{g: g, rate: rate, recipients: g.recipientsOf(m, to)}
+	g.sent.walk(m.ID, true)
+	b := &broadcast{g: g, messages: []MessageID{m.ID}, rate: rate, recipients: g.recipientsOf(m, to)}
 	if g.runs.start(b) {
 		return
 	}
@@ -173,6 +188,7 @@ func (q *runQueue) start(b *broadcast) bool {
 	defer q.mu.Unlock()
 	for _, e := range q.broadcasts {
 		if !e.begun && e.toAllAtOnce() && b.toAllAtOnce() {
+			e.messages = append(e.messages, b.messages...)
 			return true
 		}
 	}

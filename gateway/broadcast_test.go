@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,5 +184,37 @@ func TestPushToMany(t *testing.T) {
 			t.Errorf("all: %+v, %v", m.Counts, err)
 		}
 		wantTexts(t, c, "all")
+	})
+}
+
+// urgencies counts what is to be stored at once.
+type urgencies struct {
+	gateway.Store
+	urgent, all atomic.Int64
+}
+
+func (s *urgencies) Settle(o gateway.Outcome, urgent bool) error {
+	s.all.Add(1)
+	if urgent {
+		s.urgent.Add(1)
+	}
+	return s.Store.Settle(o, urgent)
+}
+
+// Who waits for a push to many waits for the last answer. The others may share a
+// write, also when each comes before the next recipient is sent to.
+func TestOnlyTheLastAnswerIsUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &urgencies{Store: memstore.New(memstore.Options{})}
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, store, gateway.Config{})
+		connectMany(t, g, 20, "fleet")
+		m := broadcast(t, g, gateway.PushRequest{To: gateway.Audience{All: true}, Rate: 10})
+		if got, err := g.Await(t.Context(), m.ID); err != nil || got.Counts.Acked != 20 {
+			t.Fatalf("it ends with %+v, %v", got.Counts, err)
+		}
+		if urgent, all := store.urgent.Load(), store.all.Load(); urgent != 1 || all != 20 {
+			t.Errorf("%d of %d answers were stored at once, want 1 of 20", urgent, all)
+		}
 	})
 }

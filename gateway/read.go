@@ -32,7 +32,7 @@ func (g *Gateway) showSent(m *Message) {
 	}
 	var n int
 	if m.Client == "" {
-		n = g.sent.of(m.ID)
+		n = g.sent.get(m.ID)
 	} else {
 		d := Delivery{Seq: m.Seq, State: Queued}
 		if s := g.hub.session(m.Client); s != nil {

@@ -128,10 +128,10 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
 		s.retryLater(f)
 	default:
 		o := s.answered(f, code, result)
-		others := s.drop(f)
+		last := s.drop(f)
 		waits := s.waits()
 		s.mu.Unlock()
-		s.settleSoon(o, others)
+		s.settleWith(o, last)
 		s.wakeIf(waits)
 	}
 }
@@ -149,10 +149,10 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte) bool {
 		return true
 	}
 	before, o := *f, s.answered(f, code, result)
-	others := s.drop(f)
+	last := s.drop(f)
 	waits := s.waits()
 	s.mu.Unlock()
-	if !s.g.store.TrySettle(o, s.g.awaited(o.Message, others)) {
+	if !s.g.store.TrySettle(o, s.g.awaited(o.Message, last)) {
 		s.putBack(before)
 		return false
 	}
@@ -242,11 +242,12 @@ func (s *Session) giveUp(f *inflight) {
 // settle proposes an outcome to the store. When the store cannot take it the
 // delivery is still queued there; a session that is live sends it again, and
 // the next session would in any case.
-func (s *Session) settle(o Outcome) { s.settleSoon(o, 0) }
+func (s *Session) settle(o Outcome) { s.settleWith(o, true) }
 
-// settleSoon is settle for a delivery of which others are in windows still.
-func (s *Session) settleSoon(o Outcome, others int) {
-	if err := s.g.store.Settle(o, s.g.awaited(o.Message, others)); err != nil {
+// settleWith is settle, where it is known whether others of the message are on
+// their way.
+func (s *Session) settleWith(o Outcome, last bool) {
+	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
 		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts), due: true}
 		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
 	}
@@ -255,7 +256,7 @@ func (s *Session) settleSoon(o Outcome, others int) {
 // awaited reports whether an outcome is to be stored at once, for somebody waits
 // for the message. Who waits for a message to many waits for the last of them:
 // the others may share a write while more are on their way.
-func (g *Gateway) awaited(m MessageID, others int) bool { return others == 0 && g.waiters.has(m) }
+func (g *Gateway) awaited(m MessageID, last bool) bool { return last && g.waiters.has(m) }
 
 func (s *Session) reenter(f inflight) {
 	s.mu.Lock()

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // observer is the gateway as the store tells it of final states.
 type observer Gateway
@@ -54,33 +51,4 @@ func (g *Gateway) completed(m *Message) {
 		g.events.add(Event{Type: EventMessageCompleted, At: m.CompletedAt, Message: m.ID, Counts: &counts})
 	}
 	g.waiters.completed(m.ID)
-}
-
-// sentCounts counts, for messages to many, the deliveries that are in a live
-// session's window and flushed: the "sent" of their counts. It holds an entry
-// only while that is not zero.
-type sentCounts struct {
-	mu sync.Mutex
-	n  map[MessageID]int
-}
-
-func newSentCounts() *sentCounts { return &sentCounts{n: make(map[MessageID]int)} }
-
-// add returns what there are then.
-func (c *sentCounts) add(id MessageID, d int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.n[id] + d
-	if n != 0 {
-		c.n[id] = n
-	} else {
-		delete(c.n, id)
-	}
-	return n
-}
-
-func (c *sentCounts) of(id MessageID) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n[id]
 }

@@ -90,23 +90,20 @@ func (s *Session) enter(f inflight) {
 	s.g.hub.inFlight.Add(1)
 }
 
-// leave takes a live entry out of the counts. It returns how many recipients of
-// the message still have it in their windows.
-func (s *Session) leave(f *inflight) (others int) {
+// leave takes a live entry out of the counts. It reports whether that was the
+// last delivery of its message on the way, of which there may be many.
+func (s *Session) leave(f *inflight) (last bool) {
 	if f.gone {
-		return 0
+		return true
 	}
 	s.g.hub.inFlight.Add(-1)
-	if f.many && f.sentAt != 0 {
-		others = s.g.sent.add(f.message, -1)
-	}
-	return others
+	return !f.many || f.sentAt == 0 || s.g.sent.add(f.message, -1)
 }
 
 // drop removes an entry, which must not be used afterwards, and returns what
 // leave does.
-func (s *Session) drop(f *inflight) (others int) {
-	others = s.leave(f)
+func (s *Session) drop(f *inflight) (last bool) {
+	last = s.leave(f)
 	w := s.work
 	if f.gone {
 		w.gone--
@@ -118,7 +115,7 @@ func (s *Session) drop(f *inflight) (others int) {
 		}
 	}
 	s.relax()
-	return others
+	return last
 }
 
 // putBack undoes drop for an answer that is about to come again.

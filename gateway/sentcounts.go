@@ -1,0 +1,53 @@
+package gateway
+
+import "sync"
+
+// sentCounts counts, for messages to many, the deliveries that are in a live
+// session's window and flushed: the "sent" of their counts. It holds an entry
+// only while that is not zero, or a broadcast has not come to all recipients.
+type sentCounts struct {
+	mu sync.Mutex
+	of map[MessageID]sentCount
+}
+
+type sentCount struct {
+	n       int
+	walking bool // more recipients are about to be sent to
+}
+
+func newSentCounts() *sentCounts { return &sentCounts{of: make(map[MessageID]sentCount)} }
+
+// add changes the count by d, and reports whether that leaves nothing to wait
+// for: no delivery that is flushed, and none that is about to be.
+func (c *sentCounts) add(id MessageID, d int) (last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of[id]
+	s.n += d
+	c.put(id, s)
+	return s == sentCount{}
+}
+
+// walk notes that a broadcast of the message begins, or ends.
+func (c *sentCounts) walk(id MessageID, walking bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.of[id]
+	s.walking = walking
+	c.put(id, s)
+}
+
+func (c *sentCounts) put(id MessageID, s sentCount) {
+	if s == (sentCount{}) {
+		delete(c.of, id)
+	} else {
+		c.of[id] = s
+	}
+}
+
+// get returns how many deliveries of the message are flushed and not answered.
+func (c *sentCounts) get(id MessageID) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of[id].n
+}
