@@ -63,7 +63,7 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	}
 	a.Only = r.Only
 	if r.OnlineOnly {
-		a.Only = g.onlineAnd(r.Only)
+		a.Among = g.hub.clients
 	}
 	rec, err := g.store.Accept(ctx, a)
 	if err != nil {
@@ -85,14 +85,6 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 		s.notify()
 	}
 	return rec, nil
-}
-
-// onlineAnd narrows to who is online, and further when only is set.
-func (g *Gateway) onlineAnd(only func(ClientID) bool) func(ClientID) bool {
-	if only == nil {
-		return g.Online
-	}
-	return func(id ClientID) bool { return g.Online(id) && only(id) }
 }
 
 // checkPush applies defaults and bounds.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -148,8 +149,13 @@ type Acceptance struct {
 	// QueueUnknown stores deliveries for clients that were never seen. They
 	// become known clients without a last seen.
 	QueueUnknown bool
-	// Only, when set, narrows a group, label or all audience; it is asked
-	// once for each member at acceptance. It must be quick.
+	// Among, when set, narrows a group, label or all audience to the clients
+	// that it yields, each once and in any order, with their ClientRecord.Ref,
+	// or 0.
+	Among iter.Seq2[ClientID, uint32]
+	// Only, when set, narrows such an audience further; it is asked once for
+	// each member, of Among where that is set, at acceptance. Both must be
+	// quick.
 	Only func(ClientID) bool
 
 	// Placed, when set, is called once the message has its place in the log,

@@ -3,11 +3,8 @@ package engine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -21,12 +18,12 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	}
 	ev := newAcceptEvent(a)
 	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
-	if a.Only != nil && a.To.Client == "" && len(a.To.Clients) == 0 {
+	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&a)
 		if err != nil {
 			return gateway.Receipt{}, unavailable(err)
 		}
-		ev.mask, ev.Only = mask, nil
+		ev.mask, ev.Only, ev.Among = mask, nil, nil
 	}
 	ev.Placed = nil
 	var r result
@@ -95,36 +92,6 @@ func (e *Engine) place(ctx context.Context, ev event, placed func(), r *result) 
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
 	}
-}
-
-// mask asks a.Only about each known client that the audience may have, and
-// returns the ordinals of those it wants.
-func (e *Engine) mask(a *gateway.Acceptance) (bitmap, error) {
-	v, err := e.reading()
-	if err != nil {
-		return nil, err
-	}
-	defer v.release()
-	out := bitmap{}
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindOrdinal}, UpperBound: []byte{kindOrdinal + 1}})
-	if err != nil {
-		return nil, err
-	}
-	var set bitset // of the audience, chunk by chunk
-	chunk, loaded := uint32(0), false
-	for ok := it.First(); ok; ok = it.Next() {
-		o := ordinal(tail32(it.Key()))
-		if !loaded || chunkOf(o) != chunk {
-			if set, err = v.selected(&a.To, chunkOf(o)); err != nil {
-				break
-			}
-			chunk, loaded = chunkOf(o), true
-		}
-		if set.has(o) && a.Only(gateway.ClientID(it.Value())) {
-			out.set(o)
-		}
-	}
-	return out, errors.Join(err, it.Error(), it.Close())
 }
 
 // Settle proposes a final state.

@@ -289,6 +289,42 @@ var audienceTests = []test{
 			h.same("asked", asked, want)
 		}
 	}},
+	{name: "Among narrows to whom it names", run: func(h *harness) {
+		ref := map[gateway.ClientID]uint32{}
+		for _, id := range []gateway.ClientID{"a", "b", "c", "d"} {
+			h.register(id)
+			ref[id] = h.client(id).Ref
+		}
+		h.member("a", "g")
+		h.member("b", "g")
+		h.member("d", "g")
+		for _, refs := range []bool{true, false} {
+			among := func(yield func(gateway.ClientID, uint32) bool) {
+				for _, id := range []gateway.ClientID{"d", "stranger", "c", "b"} {
+					n := ref[id]
+					if !refs {
+						n = 0
+					}
+					if !yield(id, n) {
+						return
+					}
+				}
+			}
+			for _, c := range []struct {
+				to   gateway.Audience
+				only func(gateway.ClientID) bool
+				want []gateway.ClientID
+			}{
+				{to: gateway.Audience{All: true}, want: []gateway.ClientID{"b", "c", "d"}},
+				{to: gateway.Audience{Group: "g"}, want: []gateway.ClientID{"b", "d"}},
+				{to: gateway.Audience{Group: "g"}, only: func(id gateway.ClientID) bool { return id != "b" }, want: []gateway.ClientID{"d"}},
+			} {
+				a := h.to(c.to, "x")
+				a.Among, a.Only = among, c.only
+				h.same("audience", h.recipients(h.accept(a).ID), c.want)
+			}
+		}
+	}},
 	{name: "a client that registers next is in no audience before", run: func(h *harness) {
 		for _, id := range []gateway.ClientID{"a", "b", "c"} {
 			h.register(id)

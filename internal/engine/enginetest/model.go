@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -209,6 +210,9 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 	}
 	if rapid.IntRange(0, 4).Draw(rt, "narrow") == 0 {
 		a.Only = func(id gateway.ClientID) bool { return id != "a" && id != "e.1" }
+	}
+	if rapid.IntRange(0, 4).Draw(rt, "choose") == 0 {
+		a.Among = maps.All(map[gateway.ClientID]uint32{"a": 0, "b": 0, "e.1": 0})
 	}
 	m.doAccept(rt, a)
 }

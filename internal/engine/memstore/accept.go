@@ -66,6 +66,13 @@ func (s *Store) audience(a gateway.Acceptance) ([]gateway.ClientID, error) {
 		return nil, invalid("the message has no audience")
 	}
 	members := s.members(a.To)
+	if a.Among != nil {
+		named := map[gateway.ClientID]bool{}
+		for id := range a.Among {
+			named[id] = true
+		}
+		members = slices.DeleteFunc(members, func(id gateway.ClientID) bool { return !named[id] })
+	}
 	if a.Only != nil {
 		members = slices.DeleteFunc(members, func(id gateway.ClientID) bool { return !a.Only(id) })
 	}
