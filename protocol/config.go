@@ -80,8 +80,9 @@ type Config struct {
 	// most 126, text 48,000.
 	MaxPayload int
 	// Jitter returns a duration in [0, max) by which the first heartbeat is
-	// asked early, so that a mass reconnect does not answer in one wave.
-	// Nil means none.
+	// asked early, so that a mass reconnect does not answer in one wave. It is
+	// asked with a max of the whole interval: with less, a part of each interval
+	// would be empty ever after. Nil means none.
 	Jitter func(max time.Duration) time.Duration
 }
 

@@ -50,8 +50,8 @@ func (s *Session) askAt() instant {
 func (s *Session) deadAt() instant { return s.lastIn.add(s.heartbeat + s.grace) }
 
 func (s *Session) advanceHeartbeat(now time.Time) {
-	i := s.at(now)
-	if i < s.heartbeatDue() {
+	i, due := s.at(now), s.heartbeatDue()
+	if i < due {
 		return
 	}
 	if s.graceUntil != 0 || s.mustNotAsk() {
@@ -59,6 +59,10 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 		return
 	}
 	s.ask(i)
+	// The next one keeps the place in the interval that this one should have
+	// had: those who were asked together because this process stood still would
+	// be asked together ever after.
+	s.early = min(i.since(due), s.heartbeat/2)
 }
 
 // ask writes a heartbeat. The grace counts from now, not from when it was due:

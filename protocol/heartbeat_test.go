@@ -103,7 +103,7 @@ func TestProposedHeartbeatIsClamped(t *testing.T) {
 func TestJitterComesOffTheFirstHeartbeatOnly(t *testing.T) {
 	cfg := &Config{Jitter: func(most time.Duration) time.Duration { return most - time.Second }}
 	d := answerServer(t, cfg, helloV2)
-	d.advance(6*time.Second - tick)
+	d.advance(time.Second - tick)
 	d.want()
 	d.advance(tick)
 	d.want("out HEARTBEAT")
@@ -112,6 +112,25 @@ func TestJitterComesOffTheFirstHeartbeatOnly(t *testing.T) {
 	d.want()
 	d.advance(tick)
 	d.want("out HEARTBEAT")
+}
+
+// Who is asked late, with many others, is asked at its own time again.
+func TestLatenessDoesNotStay(t *testing.T) {
+	for _, c := range []struct{ late, next time.Duration }{{3 * time.Second, 7 * time.Second}, {time.Minute, 5 * time.Second}} {
+		d := answerServer(t, nil, helloV2)
+		d.advance(10*time.Second + c.late)
+		d.want("out HEARTBEAT")
+		d.recv("\x04\x02\x00")
+		d.advance(c.next - tick)
+		d.want()
+		d.advance(tick)
+		d.want("out HEARTBEAT")
+		d.recv("\x04\x02\x00")
+		d.advance(10*time.Second - tick)
+		d.want()
+		d.advance(tick)
+		d.want("out HEARTBEAT")
+	}
 }
 
 // A server that was stopped for a minute asks before it gives anybody up.

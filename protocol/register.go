@@ -86,7 +86,7 @@ func (s *Session) Accept(now time.Time, a Registered) {
 	}
 	a.Heartbeat, a.Grace, a.Window, a.MaxPayload = s.heartbeat, s.grace, s.Window(), s.MaxPayload()
 	if s.cfg.Jitter != nil {
-		s.early = max(0, min(s.cfg.Jitter(s.heartbeat/2), s.heartbeat/2))
+		s.early = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
 	s.state = open
 	s.malformed = 0

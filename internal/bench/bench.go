@@ -25,7 +25,7 @@ type Options struct {
 	Duration time.Duration // load per side of a measurement; default 3 s, 100 ms to 1 min
 	Clients  int           // simulated clients of the measurements under load; default 5,000
 	Most     int           // clients of the largest count in connect and idle; default 15,000
-	Listed   int           // clients that are listed, without connections; default 1,000,000
+	Listed   int           // clients of list and million, without connections; default 1,000,000
 	Queued   int           // messages in the store that is restarted; default 1,000,000
 	Dir      string        // where stores and files are made; default the system's temporary directory
 	Quick    bool          // smaller defaults: 1 s, 1,000 clients and at most 3,000, 100,000 listed and queued

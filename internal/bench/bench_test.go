@@ -36,7 +36,7 @@ func startHere(_ context.Context, p process) (*target, error) {
 	case bareProcess:
 		return saying(func(ctx context.Context, out io.Writer) error { return serveBare(ctx, out, p.dir) })
 	case rosterServer:
-		return saying(func(ctx context.Context, out io.Writer) error { return serveRoster(ctx, out, p.dir, p.clients) })
+		return saying((&roster{dir: p.dir, clients: p.clients, returns: p.returns}).serve)
 	}
 	store, err := engine.Open(engine.Options{Dir: p.dir})
 	if err != nil {

@@ -29,7 +29,7 @@ func (b *bench) broadcastScenario(ctx context.Context, out *Scenario) error {
 	if err != nil {
 		return err
 	}
-	rate, err := b.someRate(ctx, g.target)
+	rate, err := b.someRate(ctx, g.target, b.singlePushes())
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (b *bench) singlePushes() pushes {
 }
 
 // someRate is broadcastShare of what a short closed loop reaches.
-func (b *bench) someRate(ctx context.Context, t *target) (float64, error) {
-	l, err := newPushers(ctx, t, b.singlePushes())
+func (b *bench) someRate(ctx context.Context, t *target, p pushes) (float64, error) {
+	l, err := newPushers(ctx, t, p)
 	if err != nil {
 		return 0, err
 	}

@@ -14,12 +14,12 @@
 // where it needs more connections than one process may have.
 //
 //	the run        bench.go budget.go scenario.go rounds.go progress.go command.go
-//	processes      process.go (start, stop, CPU, memory) tls.go
+//	processes      process.go (start, stop, CPU, memory) collector.go (garbage) tls.go
 //	floors         bare.go baredevices.go appendlog.go
 //	the load       load.go (closed and open loop) pusher.go (HTTP) speaker.go (devices that
 //	               wait for answers) crowd.go fleet.go helper.go (devices that ack)
 //	budgets        idle.go list.go roster.go push.go store.go restart.go
 //	scenarios      growth.go (connect) heartbeats.go (idle) sweep.go (push, durable, uplink)
-//	               batches.go (bulk) broadcasts.go storm.go
+//	               batches.go (bulk) broadcasts.go storm.go million.go
 //	what is told   report.go text.go markdown.go capacity.go histogram.go format.go chart/
 package bench

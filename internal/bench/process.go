@@ -42,6 +42,7 @@ type process struct {
 	role    role
 	dir     string // of its store; "" = it keeps nothing
 	clients int    // that a rosterServer has
+	returns int    // of these, that come back in a second
 	patient bool   // the gateway waits long for answers to heartbeats
 }
 
@@ -70,7 +71,7 @@ func startProcess(ctx context.Context, p process) (*target, error) {
 	case bareProcess:
 		args, key = []string{"bench", bareName, "--dir", p.dir}, ""
 	case rosterServer:
-		args, key = []string{"bench", rosterName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients)}, ""
+		args, key = []string{"bench", rosterName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}, ""
 	case gatewayTLS:
 		cert, key, err := selfSigned(p.dir + "-tls")
 		if err != nil {

@@ -48,6 +48,10 @@ var scenarios = []scenario{
 		what: "A tenth of the clients stays and gets pushes at a fixed rate. The others lose their connections in one moment and all come back " +
 			"at once, up to 2,000 dials under way; who is refused tries again. The bare server sees the same storm.",
 		measure: (*bench).stormScenario},
+	{name: "million", weight: 35, title: "A million sessions while others are served",
+		what: "A gateway with the clients of the list (--listed), which have no connections and ack what they are sent. Single pushes, durable pushes, " +
+			"pages of the list and registrations go on at fixed rates, first with garbage collections as they come, then with one right after the other.",
+		measure: (*bench).millionScenario},
 }
 
 // take measures the scenario. An error is that of ctx.
