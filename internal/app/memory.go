@@ -3,9 +3,9 @@ package app
 import (
 	"io/fs"
 	"math"
-	"os"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +15,8 @@ import (
 // memoryLimit is how many bytes the process may use before new devices are
 // refused, 0 for no limit: the setting, else GOMEMLIMIT, else nine tenths of
 // what the container may have. The garbage collector is told the same, so that
-// garbage alone does not reach it.
-func memoryLimit(setting config.Size) uint64 {
+// garbage alone does not reach it. root is the system's files.
+func memoryLimit(setting config.Size, root fs.FS) uint64 {
 	told := debug.SetMemoryLimit(-1)
 	limit := int64(setting)
 	switch {
@@ -24,7 +24,7 @@ func memoryLimit(setting config.Size) uint64 {
 	case told < math.MaxInt64:
 		return uint64(told)
 	default:
-		limit = cgroupLimit(os.DirFS("/")) / 10 * 9
+		limit = cgroupLimit(root) / 10 * 9
 	}
 	if limit > 0 && limit < told {
 		debug.SetMemoryLimit(limit)
@@ -32,26 +32,46 @@ func memoryLimit(setting config.Size) uint64 {
 	return uint64(limit)
 }
 
-// cgroupLimit is the least memory limit of the process's control group (v2) and
-// those above it, 0 where there is none, as on other systems than Linux.
-func cgroupLimit(root fs.FS) int64 {
+// cgroupLimit is the least memory limit of the process's control groups and
+// those above them, of version 2 and of version 1, 0 where there is none, as on
+// other systems than Linux.
+func cgroupLimit(root fs.FS) (least int64) {
 	b, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return 0
 	}
-	_, group, ok := strings.Cut(string(b), "0::/")
-	if !ok {
-		return 0
-	}
-	group, _, _ = strings.Cut(group, "\n")
-	least := int64(0)
-	for dir := path.Join("sys/fs/cgroup", group); dir != "sys/fs" && dir != "."; dir = path.Dir(dir) {
-		b, err := fs.ReadFile(root, path.Join(dir, "memory.max"))
-		if err != nil {
-			continue // the root group has none
+	for line := range strings.Lines(string(b)) { // number:controllers:group
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, group, _ := strings.Cut(rest, ":")
+		limit := int64(0)
+		switch {
+		case controllers == "":
+			limit = groupLimit(root, "sys/fs/cgroup", group, "memory.max")
+		case slices.Contains(strings.Split(controllers, ","), "memory"):
+			limit = groupLimit(root, "sys/fs/cgroup/memory", group, "memory.limit_in_bytes")
 		}
-		n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64) // "max" is none
-		if err == nil && n > 0 && (least == 0 || n < least) {
+		if limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	return least
+}
+
+// unlimited is what version 1 says where there is no limit, rounded down to
+// pages of any size; version 2 says "max".
+const unlimited = math.MaxInt64 &^ (1<<20 - 1)
+
+// groupLimit is the least limit that the files called name tell of a group and
+// of those above it; 0 for none. In a container the group may be named from
+// outside: then only the topmost is there, which is the container's own.
+func groupLimit(root fs.FS, top, group, name string) (least int64) {
+	for dir := path.Join(top, group); strings.HasPrefix(dir, top); dir = path.Dir(dir) {
+		b, err := fs.ReadFile(root, path.Join(dir, name))
+		if err != nil {
+			continue // the root group of version 2 has none
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		if err == nil && n > 0 && n < unlimited && (least == 0 || n < least) {
 			least = n
 		}
 	}

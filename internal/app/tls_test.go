@@ -11,16 +11,13 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
-	"math"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/longwire/longwire/client"
@@ -148,40 +145,5 @@ func TestStartWithoutItsCertificateFails(t *testing.T) {
 		if a, err := New(cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "certificate of "+name) || !strings.Contains(err.Error(), "absent") {
 			t.Errorf("%s: New = %v, %v, want an error that names the file", name, a, err)
 		}
-	}
-}
-
-func TestMemoryLimitOfTheControlGroup(t *testing.T) {
-	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
-	for name, c := range map[string]struct {
-		files fstest.MapFS
-		want  int64
-	}{
-		"no groups":        {fstest.MapFS{}, 0},
-		"none":             {fstest.MapFS{"proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("max\n")}, 0},
-		"own":              {fstest.MapFS{"proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("1000\n")}, 1000},
-		"of a container":   {fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("1000\n")}, 1000},
-		"the least":        {fstest.MapFS{"proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("1000\n"), "sys/fs/cgroup/a/memory.max": file("900\n")}, 900},
-		"version 1 beside": {fstest.MapFS{"proc/self/cgroup": file("4:memory:/x\n0::/a\n"), "sys/fs/cgroup/a/memory.max": file("1000\n")}, 1000},
-		"only version 1":   {fstest.MapFS{"proc/self/cgroup": file("4:memory:/x\n"), "sys/fs/cgroup/memory.max": file("1000\n")}, 0},
-	} {
-		if got := cgroupLimit(c.files); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
-		}
-	}
-}
-
-func TestMemoryLimitIsToldToTheCollector(t *testing.T) {
-	before := debug.SetMemoryLimit(math.MaxInt64)
-	defer debug.SetMemoryLimit(before)
-	if got := memoryLimit(8 * config.GiB); got != 8<<30 || debug.SetMemoryLimit(-1) != 8<<30 {
-		t.Errorf("limit = %d, the collector's %d, want 8 GiB", got, debug.SetMemoryLimit(-1))
-	}
-	debug.SetMemoryLimit(4 << 30) // as GOMEMLIMIT does
-	if got := memoryLimit(0); got != 4<<30 {
-		t.Errorf("limit = %d, want the collector's 4 GiB", got)
-	}
-	if got := memoryLimit(8 * config.GiB); got != 8<<30 || debug.SetMemoryLimit(-1) != 4<<30 {
-		t.Errorf("limit = %d, the collector's %d, want 8 GiB and its own 4 GiB", got, debug.SetMemoryLimit(-1))
 	}
 }
