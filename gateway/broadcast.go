@@ -93,7 +93,8 @@ const paceStep = 10 * time.Millisecond
 // meanwhile finds the message by itself.
 type everyone struct {
 	shard int
-	rest  []*Session // of the shard before
+	buf   []*Session // the shard before, and
+	rest  []*Session // what is left of it
 }
 
 func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
@@ -110,7 +111,8 @@ func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 // there is one.
 func (e *everyone) more(g *Gateway) bool {
 	for len(e.rest) == 0 && e.shard < hubShards {
-		e.rest = g.hub.inShard(e.shard, e.rest[:0])
+		e.buf = g.hub.inShard(e.shard, e.buf[:0])
+		e.rest = e.buf
 		e.shard++
 	}
 	return len(e.rest) > 0

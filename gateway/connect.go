@@ -43,9 +43,10 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		}
 	}
 	s := newSession(g, link, h.Client, rec.Ref, now)
-	if err := g.enter(s, h); err != nil {
+	if err := g.enter(s, h, grant.Credential); err != nil {
 		return nil, Welcome{}, err
 	}
+	g.checkAgain(s, grant.Credential)
 	known := !rec.CreatedAt.Equal(now)
 	return s, Welcome{Session: s.ID(), Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
 }
@@ -95,7 +96,7 @@ func (g *Gateway) groupsOf(h Hello) ([]string, error) {
 }
 
 // enter makes s the live session of its client and closes the one before.
-func (g *Gateway) enter(s *Session, h Hello) error {
+func (g *Gateway) enter(s *Session, h Hello, c Credential) error {
 	e := recordOf(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
 	e.session, e.has = s.id, e.has|hasSession
 	sh := g.hub.shard(s.client)
@@ -116,6 +117,7 @@ func (g *Gateway) enter(s *Session, h Hello) error {
 		g.counts.connects.Add(1)
 	}
 	sh.sessions[s.client] = s
+	sh.keepCredential(s.client, c)
 	g.events.keep(e)
 	sh.mu.Unlock()
 	if old != nil {
@@ -153,6 +155,7 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	live := sh.sessions[s.client] == s
 	if live {
 		delete(sh.sessions, s.client)
+		sh.keepCredential(s.client, nil)
 		g.hub.online.remove(s.client)
 		g.hub.remember(sh, s.client, tried)
 		g.events.add(Event{Type: EventClientDisconnected, At: now, Client: s.client, Session: s.ID(), Reason: reason})

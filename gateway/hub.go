@@ -13,7 +13,9 @@ type hub struct {
 	seed     maphash.Seed
 	shards   [hubShards]hubShard
 	online   directory
+	_        cacheLine
 	inFlight atomic.Int64
+	_        cacheLine
 	// unsettled counts the memory entries over all shards, see remember.
 	unsettled atomic.Int64
 }
@@ -23,6 +25,9 @@ const hubShards = 64
 type hubShard struct {
 	mu       sync.Mutex
 	sessions map[ClientID]*Session
+	// credentials are those of the live sessions that have one which can be taken
+	// back; nil until there is one, so that nobody else pays for them.
+	credentials map[ClientID]Credential
 	// tried remembers, for clients that are offline, the transmissions of
 	// deliveries that were unacked when their session ended, so that the
 	// repeat is marked as one and attempts go on counting. Lost with the
@@ -73,13 +78,24 @@ func (h *hub) inShard(i int, buf []*Session) []*Session {
 	return buf
 }
 
-// each calls f for every live session, shard by shard, without holding a lock.
-func (h *hub) each(f func(*Session)) {
+// all yields every live session, shard by shard, without holding a lock.
+func (h *hub) all(yield func(*Session) bool) {
 	var buf []*Session
 	for i := range h.shards {
 		buf = h.inShard(i, buf[:0])
 		for _, s := range buf {
-			f(s)
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// clients yields who is online, as Acceptance.Among wants it.
+func (h *hub) clients(yield func(ClientID, uint32) bool) {
+	for s := range h.all {
+		if !yield(s.client, s.ref) {
+			return
 		}
 	}
 }

@@ -99,6 +99,7 @@ type Hello struct {
 	// proven to hold under the client CA, nil where it has shown none.
 	Transport   string
 	Certificate *x509.Certificate
+	Authority   *x509.Certificate // the one of the client CAs that vouches for Certificate
 	Remote      netip.AddrPort
 }
 
@@ -107,6 +108,16 @@ type Grant struct {
 	// ExpiresAt is when its credentials end, and with them the connection; zero
 	// for never.
 	ExpiresAt time.Time
+	// Credential is what it was let in with, where that can be taken back while
+	// it is connected; nil where it cannot. See Gateway.Recheck.
+	Credential Credential
+}
+
+// Credential is what a device was let in with. It does not change; what it is
+// compared with may.
+type Credential interface {
+	// Holds reports whether it still lets the client in. It must not wait.
+	Holds(client ClientID) bool
 }
 
 // Welcome is the answer to a Hello.

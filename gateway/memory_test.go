@@ -22,9 +22,22 @@ func TestSessionSize(t *testing.T) {
 // What the gateway keeps of an idle client: the session (128), its place in the
 // hub and in the directory (60 to 90), the event of its coming (72) and its id.
 // The link and what the store remembers are not in it.
-func TestHeapOfAConnectedClient(t *testing.T) {
-	const n, most = 30_000, 340
-	g := New(Config{Store: rollStore{}, NewID: func() [16]byte { return [16]byte{} }})
+func TestHeapOfAConnectedClient(t *testing.T) { wantHeapOfAClient(t, nil, 340) }
+
+// A credential that can be taken back adds its place in a table, and itself.
+func TestHeapOfACredential(t *testing.T) {
+	wantHeapOfAClient(t, func(context.Context, Hello) (Grant, error) { return Grant{Credential: smallest{}}, nil }, 340+80)
+}
+
+// smallest is a credential without anything.
+type smallest struct{}
+
+func (smallest) Holds(ClientID) bool { return true }
+
+func wantHeapOfAClient(t *testing.T, authenticate func(context.Context, Hello) (Grant, error), most float64) {
+	t.Helper()
+	const n = 30_000
+	g := New(Config{Store: rollStore{}, NewID: func() [16]byte { return [16]byte{} }, Authenticate: authenticate})
 	before := heapInUse()
 	for i := range n {
 		s, _, err := g.Connect(context.Background(), Hello{Client: ClientID(fmt.Sprintf("client-%06d", i)), Dialect: "v2"}, namedLink{})
@@ -38,6 +51,6 @@ func TestHeapOfAConnectedClient(t *testing.T) {
 	runtime.KeepAlive(g)
 	t.Logf("%.0f bytes", got)
 	if got > most {
-		t.Errorf("a connected client takes %.0f bytes, want at most %d", got, most)
+		t.Errorf("a connected client takes %.0f bytes, want at most %.0f", got, most)
 	}
 }

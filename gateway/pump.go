@@ -227,7 +227,7 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	if int(f.attempts) >= s.g.cfg.MaxAttempts {
 		s.mu.Unlock()
 		s.cursor = p.Seq
-		s.settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp))
+		s.settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp, time.Now()))
 		return false, true
 	}
 	s.enter(f)
@@ -249,7 +249,7 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	s.mu.Unlock()
 	if errors.Is(err, ErrTooLarge) {
 		s.cursor = p.Seq
-		s.settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol))
+		s.settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol, time.Now()))
 		return false, true
 	}
 	return false, false

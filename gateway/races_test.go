@@ -83,13 +83,13 @@ func (l *fickleLink) Deliver(p gateway.Parcel) error {
 // react is the way of a parcel through the socket to the device and back.
 func (l *fickleLink) react(p gateway.Parcel) {
 	l.dice.dawdle()
-	l.session.Sent(p.Seq, p.Ephemeral)
+	l.session.Sent(p.Seq, p.Ephemeral, time.Now())
 	switch {
 	case l.steady || l.dice.one(2):
 		l.dice.dawdle()
-		if p.Ephemeral || !l.session.TryAcked(p.Seq, gateway.AckOK, p.Payload) { // also when the connection has ended meanwhile
+		if p.Ephemeral || !l.session.TryAcked(p.Seq, gateway.AckOK, p.Payload, time.Now()) { // also when the connection has ended meanwhile
 			l.dice.dawdle()
-			l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload)
+			l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload, time.Now())
 		}
 	case l.dice.one(2):
 		l.end()

@@ -84,9 +84,10 @@ func (s *Session) Start() {
 // ErrWindowFull.
 func (s *Session) Writable() { s.wake() }
 
-// Sent tells that the frame of seq has been flushed to the socket.
-func (s *Session) Sent(seq Seq, ephemeral bool) {
-	now := time.Now().UnixNano()
+// Sent tells that the frame of seq has been flushed to the socket, at a time that
+// the link knows: it would take as long again to ask the clock.
+func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
+	now := at.UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(seq, ephemeral)
@@ -111,7 +112,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool) {
 // Acked tells the device's verdict on seq, also when the link no longer has it
 // in its window: a late ack is kept with the delivery. The result is kept as
 // it is and must not change.
-func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
+func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
 	switch {
@@ -127,7 +128,7 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
 	case code == AckRetry:
 		s.retryLater(f)
 	default:
-		o := s.answered(f, code, result)
+		o := s.answered(f, code, result, at)
 		last := s.drop(f)
 		waits := s.waits()
 		s.mu.Unlock()
@@ -138,7 +139,7 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte) {
 
 // TryAcked is Acked for a stored delivery, where nothing may wait. When it
 // returns false, nothing has happened, and Acked is to be called elsewhere.
-func (s *Session) TryAcked(seq Seq, code AckCode, result []byte) bool {
+func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) bool {
 	if code == AckRetry {
 		return false
 	}
@@ -148,7 +149,7 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte) bool {
 		s.mu.Unlock()
 		return true
 	}
-	before, o := *f, s.answered(f, code, result)
+	before, o := *f, s.answered(f, code, result, at)
 	last := s.drop(f)
 	waits := s.waits()
 	s.mu.Unlock()
@@ -161,8 +162,8 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte) bool {
 }
 
 // answered is the outcome that a device's answer to f makes. s.mu is held.
-func (s *Session) answered(f *inflight, code AckCode, result []byte) Outcome {
-	o := s.outcome(f, Acked, "")
+func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
+	o := s.outcome(f, Acked, "", at)
 	o.Result = result
 	if code != AckOK {
 		o.State, o.Reason = Rejected, ReasonDeviceRejected
@@ -230,7 +231,7 @@ func (s *Session) retryNow(seq Seq) {
 
 // giveUp settles f as failed. s.mu is held and released.
 func (s *Session) giveUp(f *inflight) {
-	o := s.outcome(f, Failed, ReasonAttemptsUsedUp)
+	o := s.outcome(f, Failed, ReasonAttemptsUsedUp, time.Now())
 	seq := f.seq
 	s.keepForLateAck(f)
 	s.mu.Unlock()

@@ -37,7 +37,9 @@ func (o *observer) Settled(batch []Settlement) {
 func (o *observer) SettledAll(m Message, st State, n int) {
 	g := (*Gateway)(o)
 	g.counts.settled[st].Add(uint64(n))
-	g.hub.each(func(s *Session) { s.evictMessage(m.ID) })
+	for s := range g.hub.all {
+		s.evictMessage(m.ID)
+	}
 	counts := m.Counts
 	g.events.add(Event{Type: finalEvents[st], At: time.Now(), Message: m.ID, State: st, Counts: &counts})
 	if m.Completed() {

@@ -30,12 +30,19 @@ type Stats struct {
 }
 
 type counters struct {
-	accepted, onlineTimeouts, onlineAcked, delivered, redelivered atomic.Uint64
-	settled                                                       [Failed + 1]atomic.Uint64
-	lateAcks, uplinks                                             atomic.Uint64
-	connects, takeovers, disconnects                              atomic.Uint64
-	closedBy                                                      [len(closeReasons) + 1]atomic.Uint64
+	accepted, onlineTimeouts, onlineAcked atomic.Uint64
+	_                                     cacheLine // sends are counted on other processors than answers
+	delivered, redelivered                atomic.Uint64
+	_                                     cacheLine
+	settled                               [Failed + 1]atomic.Uint64
+	lateAcks, uplinks                     atomic.Uint64
+	connects, takeovers, disconnects      atomic.Uint64
+	closedBy                              [len(closeReasons) + 1]atomic.Uint64
 }
+
+// cacheLine keeps what is beside it apart for the processors, which own memory by
+// lines.
+type cacheLine [64]byte
 
 // closeReasons is the fixed list of label values for disconnects.
 var closeReasons = [...]string{ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,

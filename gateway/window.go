@@ -194,7 +194,7 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	return calls, tried
 }
 
-func (s *Session) outcome(f *inflight, st State, reason string) Outcome {
+func (s *Session) outcome(f *inflight, st State, reason string, at time.Time) Outcome {
 	return Outcome{Message: f.message, Client: s.client, Ref: s.ref, Seq: f.seq, State: st, Reason: reason,
-		Attempts: int(f.attempts), SentAt: timeOf(f.sentAt), At: time.Now()}
+		Attempts: int(f.attempts), SentAt: timeOf(f.sentAt), At: at}
 }

@@ -60,6 +60,11 @@ type Config struct {
 	// and is closed when that does not help.
 	ClientMessageRate, ClientByteRate int
 
+	// DeliveryRate and DeliveryByteRate bound the deliveries to one device and
+	// their payload bytes, per second, ten seconds' worth at once; 0 = no bound.
+	// What is more waits.
+	DeliveryRate, DeliveryByteRate int
+
 	// MemoryLimit is how many bytes the process may use before new
 	// connections are refused; 0 = no such limit. MemoryUsed measures them;
 	// nil asks the runtime.
@@ -153,9 +158,9 @@ const (
 // session is the gateway's side of a registered connection.
 type session interface {
 	Start()
-	Sent(seq gateway.Seq, ephemeral bool)
-	Acked(seq gateway.Seq, ephemeral bool, code gateway.AckCode, result []byte)
-	TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool
+	Sent(seq gateway.Seq, ephemeral bool, at time.Time)
+	Acked(seq gateway.Seq, ephemeral bool, code gateway.AckCode, result []byte, at time.Time)
+	TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte, at time.Time) bool
 	AckTimeout(seq gateway.Seq, ephemeral bool)
 	Writable()
 	Received(ctx context.Context, id uint64, payload []byte) error

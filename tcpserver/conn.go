@@ -48,11 +48,11 @@ type conn struct {
 	armed                   int64     // when the timer fires; 0 = not armed. This and the next three in the server's nanoseconds
 	hold                    int64     // no deadline is judged before; while lingering, when the socket is closed
 	lastOut                 int64     // when the socket last took something
-	expires                 int64     // when the credentials end; 0 = never
+	paid                    int64     // when what was delivered is paid for; while lingering, the bytes read since. See pace.go
 	bytesIn                 uint64
 	bytesOut                uint64
 	messagesIn, messagesOut uint64
-	discarded               int32  // bytes read while lingering
+	expires                 tenths // when the credentials end; 0 = never
 	debt                    micros // time that what it has sent should have taken, when it was last heard
 }
 
@@ -92,6 +92,7 @@ const (
 	flagDraining                           // closed as soon as nothing is in flight
 	flagGoodbye                            // the device has ended it and expects nothing
 	flagThrottled                          // nothing is read for a while: the device sends too fast
+	flagPaced                              // a delivery was refused for the rates of deliveries
 )
 
 func (c *conn) is(f connFlags) bool { return c.flags&f != 0 }
@@ -163,11 +164,16 @@ func (c *conn) deadline() (at int64, ok bool) {
 	if c.out != nil && c.out.stalledAt != 0 && (!ok || c.out.stalledAt < at) {
 		at, ok = c.out.stalledAt, true
 	}
-	if c.expires != 0 && (!ok || c.expires < at) {
-		at, ok = c.expires, true
+	if c.expires != 0 && (!ok || c.expires.nanos() < at) {
+		at, ok = c.expires.nanos(), true
 	}
 	if c.is(flagThrottled) {
 		if again := c.readsAgainAt(); !ok || again < at {
+			at, ok = again, true
+		}
+	}
+	if c.is(flagPaced) {
+		if again := c.deliversAgainAt(); !ok || again < at {
 			at, ok = again, true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/longwire/longwire/gateway"
@@ -39,15 +40,15 @@ func (s *countedSession) Start() {
 		s.g.sessions <- s
 	}
 }
-func (s *countedSession) Sent(gateway.Seq, bool) {}
-func (s *countedSession) Acked(gateway.Seq, bool, gateway.AckCode, []byte) {
+func (s *countedSession) Sent(gateway.Seq, bool, time.Time) {}
+func (s *countedSession) Acked(gateway.Seq, bool, gateway.AckCode, []byte, time.Time) {
 	s.g.acked.Add(1)
 	if s.g.onAck != nil {
 		s.g.onAck(s)
 	}
 }
-func (s *countedSession) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool {
-	s.Acked(seq, false, code, result)
+func (s *countedSession) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte, at time.Time) bool {
+	s.Acked(seq, false, code, result, at)
 	return true
 }
 func (s *countedSession) AckTimeout(gateway.Seq, bool)                   {}

@@ -39,6 +39,20 @@ func TestConnectionEndsWithItsCredentials(t *testing.T) {
 	})
 }
 
+// The end is kept in tenths of a second, and never one too few: a device that is
+// cut off before its time would be let in again.
+func TestConnectionLastsAsLongAsItsCredentials(t *testing.T) {
+	inBubble(t, func(w *world) {
+		expiring(w, 5901*time.Millisecond)
+		w.register("d")
+		w.until(5901*time.Millisecond - 1)
+		w.wantSaid("d: start")
+		w.until(6*time.Second + tick)
+		w.wantSaid("d: closed credentials_expired")
+		w.pass(10 * time.Second)
+	})
+}
+
 // A device that is silent has two deadlines; the earlier one counts.
 func TestHeartbeatGoesOnBeforeCredentialsEnd(t *testing.T) {
 	inBubble(t, func(w *world) {
@@ -85,6 +99,23 @@ func TestCredentialsEndWithADeliveryInFlight(t *testing.T) {
 	})
 }
 
+// A credential may be revoked while the gateway lets its device in.
+func TestConnectionIsEndedWhileItRegisters(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.gw.onLink = func(l gateway.Link) {
+			l.Close(gateway.Close{Code: gateway.CloseCredentialsExpired, Reason: gateway.ReasonCredentialsExpired})
+		}
+		d := w.dial()
+		d.say("REGISTER d")
+		d.wantHeard("CLOSE 3006 0 credentials_expired\n")
+		w.wantSaid("d: start", "d: closed credentials_expired")
+		if got := w.srv.Stats(); got.Online["text"] != 0 || got.Closed["credentials_expired"] != 1 {
+			t.Errorf("online %v, closed %v", got.Online, got.Closed)
+		}
+		w.pass(10 * time.Second)
+	})
+}
+
 func TestGatewayIsToldOfTheTransport(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var got gateway.Hello
@@ -99,8 +130,8 @@ func TestGatewayIsToldOfTheTransport(t *testing.T) {
 		defer ours.Close()
 		defer theirs.Close()
 		c := &conn{tr: unstarted{tls.Server(ours, &tls.Config{})}, proto: protocol.NewServer(nil, time.Now())}
-		if transport, leaf := c.peer(); transport != "tls" || leaf != (*x509.Certificate)(nil) {
-			t.Errorf("peer is %q with %v", transport, leaf)
+		if transport, leaf, authority := c.peer(); transport != "tls" || leaf != (*x509.Certificate)(nil) || authority != nil {
+			t.Errorf("peer is %q with %v by %v", transport, leaf, authority)
 		}
 	})
 }

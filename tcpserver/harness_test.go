@@ -266,6 +266,7 @@ type recorder struct {
 	sessions map[string]*recorded
 
 	onConnect  func(h gateway.Hello) error
+	onLink     func(l gateway.Link)            // a client that is let in; before it hears so
 	expiresAt  func(h gateway.Hello) time.Time // of the credentials; nil = never
 	onReceived func(ctx context.Context, payload string) error
 	onAcked    func(s *recorded, seq gateway.Seq)
@@ -286,6 +287,9 @@ func (r *recorder) connect(ctx context.Context, h gateway.Hello, link gateway.Li
 		if err := r.onConnect(h); err != nil {
 			return nil, gateway.Welcome{}, err
 		}
+	}
+	if r.onLink != nil {
+		r.onLink(link)
 	}
 	s := &recorded{r: r, id: string(h.Client), link: link}
 	r.mu.Lock()
@@ -332,8 +336,8 @@ func (s *recorded) Start() {
 		s.r.onStart(s)
 	}
 }
-func (s *recorded) Sent(seq gateway.Seq, _ bool) { s.r.note(s.id, "sent %d", seq) }
-func (s *recorded) Acked(seq gateway.Seq, _ bool, code gateway.AckCode, result []byte) {
+func (s *recorded) Sent(seq gateway.Seq, _ bool, _ time.Time) { s.r.note(s.id, "sent %d", seq) }
+func (s *recorded) Acked(seq gateway.Seq, _ bool, code gateway.AckCode, result []byte, _ time.Time) {
 	if s.r.onAcked != nil {
 		s.r.onAcked(s, seq)
 	}
@@ -341,11 +345,11 @@ func (s *recorded) Acked(seq gateway.Seq, _ bool, code gateway.AckCode, result [
 }
 
 // TryAcked takes an ack at once, unless Acked may wait.
-func (s *recorded) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte) bool {
+func (s *recorded) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte, at time.Time) bool {
 	if s.r.onAcked != nil {
 		return false
 	}
-	s.Acked(seq, false, code, result)
+	s.Acked(seq, false, code, result, at)
 	return true
 }
 func (s *recorded) AckTimeout(seq gateway.Seq, _ bool) { s.r.note(s.id, "ack timeout %d", seq) }

@@ -17,18 +17,22 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 	defer c.survive()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	switch held := c.held(); {
 	case c.ending():
 		return err
-	case c.is(flagDraining):
+	case c.is(flagDraining), c.paced(now):
 		return gateway.ErrLinkBusy
 	case held > 0 && held+len(p.Payload) > c.srv.cfg.OutputBudget:
 		c.flags |= flagWantWritable
 		return gateway.ErrLinkBusy
 	}
-	return linkError(c.proto.Send(time.Now(), protocol.Data{
+	if err = linkError(c.proto.Send(now, protocol.Data{
 		Seq: uint64(p.Seq), Payload: p.Payload, Dup: p.Dup, Ephemeral: p.Ephemeral,
-	}))
+	})); err == nil {
+		c.pay(now, len(p.Payload))
+	}
+	return err
 }
 
 // Flush implements gateway.Link: it is a turn on the caller's stack, unless

@@ -46,8 +46,8 @@ func (c *conn) discardInput() {
 		if in == nil {
 			return
 		}
-		c.discarded += int32(in.n)
-		if in.err != nil || c.discarded > lingerBytes {
+		c.paid += int64(in.n)
+		if in.err != nil || c.paid > lingerBytes {
 			c.fail(causePeerGone)
 		}
 		in.release()

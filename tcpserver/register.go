@@ -33,7 +33,7 @@ func (c *conn) register(r *protocol.Register) {
 func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	transport, certificate := c.peer()
+	transport, certificate, authority := c.peer()
 	return gateway.Hello{
 		Client:  gateway.ClientID(r.ID),
 		Token:   r.Token,
@@ -46,20 +46,21 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 
 		Transport:   transport,
 		Certificate: certificate,
+		Authority:   authority,
 	}
 }
 
 // peer says how the device is connected, and which certificate it has proven to
-// hold; one that no client CA vouches for counts as none.
-func (c *conn) peer() (transport string, leaf *x509.Certificate) {
+// hold, by which client CA; one that none vouches for counts as none.
+func (c *conn) peer() (transport string, leaf, authority *x509.Certificate) {
 	t, ok := c.tr.netConn().(*tls.Conn)
 	if !ok {
-		return "tcp", nil
+		return "tcp", nil, nil
 	}
 	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
-		leaf = chains[0][0]
+		leaf, authority = chains[0][0], chains[0][len(chains[0])-1]
 	}
-	return "tls", leaf
+	return "tls", leaf, authority
 }
 
 // accept puts the REGISTER_ACK into the output. The connection may have ended
@@ -80,17 +81,24 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	c.srv.registered(c)
 }
 
-// farAway is beyond what the wheel and a process have to do with: credentials
-// that end later do not end.
-const farAway = 100 * 365 * 24 * time.Hour
+// tenths is an instant in tenths of a second since the server's epoch.
+type tenths uint32
 
-// expiry is when a connection has to end whose credentials end at t, in the
-// server's nanoseconds; 0 for never.
-func (s *Server) expiry(t time.Time) int64 {
-	if t.IsZero() || time.Until(t) > farAway {
+const tenth = 100 * time.Millisecond
+
+func (t tenths) nanos() int64 { return int64(t) * int64(tenth) }
+
+// farAway is beyond what a process has to do with, and within what tenths can
+// count: credentials that end later do not end.
+const farAway = 10 * 365 * 24 * time.Hour
+
+// expiry is when a connection has to end whose credentials end at t; 0 for
+// never. It is not sooner, or the device would be let in once more.
+func (s *Server) expiry(t time.Time) tenths {
+	if t.IsZero() || t.Sub(s.epoch) > farAway {
 		return 0
 	}
-	return max(s.nanos(t), 1) // what has ended already ends the connection now
+	return tenths(max((s.nanos(t)+int64(tenth)-1)/int64(tenth), 1)) // what has ended already ends the connection now
 }
 
 // expiredRetry spreads the return of a fleet whose credentials end together.

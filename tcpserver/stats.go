@@ -87,12 +87,19 @@ func (t *tally) snapshot() map[string]uint64 {
 
 type counters struct {
 	accepted, acceptErrors              atomic.Uint64
-	bytesIn, bytesOut                   atomic.Uint64
+	bytesIn                             atomic.Uint64
+	_                                   cacheLine // who reads and who writes are on different processors
+	bytesOut                            atomic.Uint64
+	_                                   cacheLine
 	malformed, staleAcks, slowConsumers atomic.Uint64
 	panics, handshakes, throttled       atomic.Uint64
 	online                              [protocol.Text + 1]atomic.Int64
 	refused, closed                     tally
 }
+
+// cacheLine keeps what is beside it apart for the processors, which own memory by
+// lines.
+type cacheLine [64]byte
 
 func (c *counters) init() {
 	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)

@@ -14,6 +14,8 @@ import (
 type turn struct {
 	place place
 	left  int // events, or as much reading, until other connections get theirs
+	// now is the time for what takes no time to speak of; zero = to be asked for.
+	now time.Time
 }
 
 // place is where a turn runs, and so how long a call to the gateway may take.
@@ -50,15 +52,18 @@ func (c *conn) runTurn() {
 // next, without it the gateway is told. An event that may take longer than the
 // place allows takes the rest of the turn to where it may.
 func (c *conn) drive(where place) {
-	t := turn{where, turnEvents}
+	t := turn{place: where, left: turnEvents}
 	for {
 		e, ok := c.step(&t)
 		if !ok {
 			return
 		}
 		if needs := callTime(&e); needs <= where {
-			c.handle(e)
-		} else if !c.handledAtOnce(&e) {
+			c.handle(e, t.now)
+			if needs > onPoller {
+				t.now = time.Time{} // it may have waited
+			}
+		} else if !c.handledAtOnce(&e, t.now) {
 			c.leave(&e, needs)
 			return
 		}
@@ -67,12 +72,12 @@ func (c *conn) drive(where place) {
 
 // handledAtOnce handles an event that may take long when this time it need not:
 // an ack, as long as the store's queue has room.
-func (c *conn) handledAtOnce(e *protocol.Event) bool {
+func (c *conn) handledAtOnce(e *protocol.Event, now time.Time) bool {
 	if e.Kind != protocol.KindAck {
 		return false
 	}
 	defer c.survive()
-	return c.gw.TryAcked(gateway.Seq(e.Seq), gateway.AckCode(e.Code), e.Payload)
+	return c.gw.TryAcked(gateway.Seq(e.Seq), gateway.AckCode(e.Code), e.Payload, now)
 }
 
 // leave passes the turn on, with the event that it goes on with. Nothing is
@@ -101,7 +106,7 @@ func (c *conn) handleLeft() {
 	*c.left = protocol.Event{}
 	leftEvents.Put(c.left)
 	c.left = nil
-	c.handle(e)
+	c.handle(e, time.Now())
 }
 
 // yieldTurn ends a turn before its end.
@@ -131,7 +136,10 @@ func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 	defer c.mu.Unlock()
 	for t.left > 0 {
 		c.turn.CompareAndSwap(turnAgain, turnRunning)
-		now := time.Now()
+		if t.now.IsZero() {
+			t.now = time.Now()
+		}
+		now := t.now
 		if e, ok := c.nextEvent(now, t); ok {
 			t.left--
 			if e.Kind == protocol.KindSent {
@@ -146,6 +154,7 @@ func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 		if c.turn.CompareAndSwap(turnRunning, turnIdle) {
 			return protocol.Event{}, false
 		}
+		t.now = time.Time{} // something came meanwhile
 	}
 	c.yieldTurn()
 	return protocol.Event{}, false
@@ -191,7 +200,10 @@ func (c *conn) ownEvent(now time.Time) (protocol.Event, bool) {
 		c.flags &^= flagWantWritable
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
-	if c.expires != 0 && c.srv.nanos(now) >= c.expires {
+	if c.unpaced(now) {
+		return protocol.Event{Kind: protocol.KindWritable}, true
+	}
+	if c.expires != 0 && c.srv.nanos(now) >= c.expires.nanos() {
 		c.expires = 0
 		c.proto.Close(now, credentialsExpired())
 		c.flush(now)
@@ -278,7 +290,7 @@ func (c *conn) rest(now time.Time) {
 // that was written to lately gets a moment to read them. c.mu is held.
 func (c *conn) linger(now time.Time) {
 	c.life = lingering
-	c.armed = 0
+	c.armed, c.paid = 0, 0
 	c.hold = c.srv.nanos(now)
 	lately := c.lastOut > 0 && c.hold-c.lastOut < int64(c.srv.cfg.LingerTimeout)
 	if c.out != nil || lately && !c.is(flagGoodbye) {
@@ -299,7 +311,7 @@ func (c *conn) lingered(now time.Time) bool {
 }
 
 // handle tells the gateway of one event. No lock is held.
-func (c *conn) handle(e protocol.Event) {
+func (c *conn) handle(e protocol.Event, now time.Time) {
 	defer c.survive()
 	seq := gateway.Seq(e.Seq)
 	switch e.Kind {
@@ -308,12 +320,12 @@ func (c *conn) handle(e protocol.Event) {
 	case protocol.KindData:
 		c.uplink(e)
 	case protocol.KindSent:
-		c.gw.Sent(seq, e.Ephemeral)
+		c.gw.Sent(seq, e.Ephemeral, now)
 	case protocol.KindAck:
-		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload)
+		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now)
 	case protocol.KindStaleAck:
 		c.srv.stats.staleAcks.Add(1)
-		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload) // it may be a late one
+		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now) // it may be a late one
 	case protocol.KindAckTimeout:
 		c.gw.AckTimeout(seq, e.Ephemeral)
 	case protocol.KindWritable:

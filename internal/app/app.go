@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -83,6 +84,7 @@ func (a *App) open() (err error) {
 	a.wheel.Start()
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
+	a.auth.Start()
 	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
 		return err
 	}
@@ -151,7 +153,9 @@ func (a *App) tcpConfig() tcpserver.Config {
 		RegisterRates:        tcpserver.Rates{All: c.RegisterRate, PerSource: c.RegisterRatePerIP},
 		ClientMessageRate:    c.ClientMessageRate,
 		ClientByteRate:       int(c.ClientByteRate),
-		MemoryLimit:          memoryLimit(c.MemoryLimit),
+		DeliveryRate:         c.DeliveryRate,
+		DeliveryByteRate:     int(c.DeliveryByteRate),
+		MemoryLimit:          memoryLimit(c.MemoryLimit, os.DirFS("/")),
 		TLS:                  a.deviceTLS(),
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
@@ -161,7 +165,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
-	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats})
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:  a.gw,

@@ -10,8 +10,8 @@ import (
 	"github.com/longwire/longwire/internal/metrics"
 )
 
-// openAuth reads the credentials of devices and begins to watch their files.
-// The store must be open.
+// openAuth reads the credentials of devices. Their files are watched when the
+// gateway is there to hear of changes. The store must be open.
 func (a *App) openAuth() error {
 	c := a.cfg.Auth
 	auth, err := deviceauth.New(deviceauth.Config{
@@ -22,6 +22,7 @@ func (a *App) openAuth() error {
 		JWTAudience:   c.DeviceJWTAudience,
 		JWTLeeway:     c.DeviceJWTLeeway.Std(),
 		CertificateID: deviceauth.CertificateRule(c.DeviceCertificateID),
+		ClientCA:      a.cfg.TCP.TLSClientCAFile,
 		Hook: deviceauth.HookConfig{
 			URL:         c.DeviceHookURL,
 			Secret:      c.DeviceHookSecret.Reveal(),
@@ -36,14 +37,21 @@ func (a *App) openAuth() error {
 		Patterns:          c.DevicePatterns,
 		Known:             a.remembers,
 		FailuresPerMinute: c.DeviceFailures,
+		Changed:           a.recheck,
 		Logger:            a.log,
 	})
 	if err != nil {
 		return fmt.Errorf("device authentication: %w", err)
 	}
-	auth.Start()
 	a.auth = auth
 	return nil
+}
+
+// recheck ends the connections of devices whose credentials were revoked.
+func (a *App) recheck() {
+	if ended := a.gw.Recheck(); ended > 0 {
+		a.log.Warn("connections ended, for the credentials of their devices were revoked", "connections", ended)
+	}
 }
 
 func (a *App) closeAuth() {

@@ -35,8 +35,8 @@ change within two seconds. It needs not run.
   longwire devices token revoke --file tokens dtk_...
 
 To replace a token create its successor, and revoke it when the device has the
-new one: both are valid meanwhile. Revoking does not end a connection that is
-open; "longwire clients kick ID" does.`,
+new one: both are valid meanwhile. Revoking ends the connections that were made
+with the token, too.`,
 	}
 	cmd.AddCommand(e.tokenCreate(), e.tokenList(), e.tokenRevoke())
 	return cmd

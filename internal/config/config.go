@@ -50,6 +50,8 @@ type TCP struct {
 	RegisterRatePerIP    int      `yaml:"register_rate_per_ip" help:"of these from one address; 0 = no limit" min:"0"`
 	ClientMessageRate    int      `yaml:"client_message_rate" help:"messages per second from one device, acks of what it was sent excepted; 0 = no limit" min:"0"`
 	ClientByteRate       Size     `yaml:"client_byte_rate" help:"bytes per second from one device; 0 = no limit" min:"0" max:"1GiB"`
+	DeliveryRate         int      `yaml:"delivery_rate" help:"deliveries per second to one device, ten seconds' worth at once; more wait; 0 = no limit" min:"0"`
+	DeliveryByteRate     Size     `yaml:"delivery_byte_rate" help:"bytes of payloads per second to one device, likewise; 0 = no limit" min:"0" max:"1GiB"`
 	TLS                  string   `yaml:"tls" help:"whether devices may, or have to, speak TLS on this port" oneof:"off|optional|required"`
 	TLSCertFile          string   `yaml:"tls_cert_file" help:"PEM file of the device port's certificate and those between it and its root; watched for changes"`
 	TLSKeyFile           string   `yaml:"tls_key_file" help:"PEM file of its private key"`

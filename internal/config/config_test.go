@@ -108,7 +108,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"tcp.output_budget": "2MiB", "http.max_header": "16KiB", "http.max_body": "3MiB", "data.max_disk": "10GiB",
 		"events.buffer_bytes": "1MiB", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
 		"tcp.tls": "required", "tcp.tls_cert_file": "/tmp/c", "tcp.tls_key_file": "/tmp/k", "http.tls_cert_file": "/tmp/c", "http.tls_key_file": "/tmp/k",
-		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB",
+		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB", "tcp.delivery_byte_rate": "2MiB",
 		"auth.device_tokens_file": "/tmp/t", "auth.device_jwt_keys": "/tmp/k", "auth.device_jwt_issuer": "i", "auth.device_jwt_audience": "a",
 		"auth.device_certificate_id": "cn", "auth.device_hook_url": "https://hook.example/", "auth.device_hook_secret": "s", "auth.device_hook_mode": "monitor",
 		"auth.device_require": "all", "auth.device_unknown": "pattern", "auth.device_patterns": "a*,b?", "auth.device_v1_token": "true",

@@ -162,14 +162,14 @@ func (l *Link) MaxPayload() int { return l.max }
 func (l *Link) Window() int { return l.window }
 
 // Sent tells the session that p has reached the socket.
-func (l *Link) Sent(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral) }
+func (l *Link) Sent(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral, time.Now()) }
 
 // Ack tells the session the device's verdict.
 func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
 	l.mu.Lock()
 	l.leave(p.Seq)
 	l.mu.Unlock()
-	l.Session.Acked(p.Seq, p.Ephemeral, code, result)
+	l.Session.Acked(p.Seq, p.Ephemeral, code, result, time.Now())
 }
 
 // SetBusy makes Deliver answer ErrLinkBusy, or lets it go on.

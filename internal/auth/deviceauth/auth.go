@@ -26,6 +26,7 @@ type Config struct {
 	JWTLeeway   time.Duration // by which clocks may differ; 0 = none
 
 	CertificateID CertificateRule // which name of a certificate is the id
+	ClientCA      string          // file of the authorities that sign certificates, to see when one goes; "" = they stay
 
 	Hook HookConfig // zero = nobody is asked
 
@@ -43,6 +44,11 @@ type Config struct {
 	// IPv4 address or an IPv6 /64, loopback excepted), a minute's worth of them
 	// at once. Beyond it nothing is looked at. 0 = no bound.
 	FailuresPerMinute int
+
+	// Changed is called when a file of credentials has changed and the new ones
+	// are in force: what was granted before may not hold any more. nil = nobody
+	// needs to know.
+	Changed func()
 
 	Logger *slog.Logger // nil discards
 }
@@ -68,6 +74,8 @@ type Authenticator struct {
 	tokens atomic.Pointer[tokenSet] // nil without TokensFile
 	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
 	hook   *hook                    // nil without a URL
+
+	authorities atomic.Pointer[authorities] // nil without ClientCA
 
 	penalties *penalties
 	knocks    knocks
@@ -113,6 +121,9 @@ func New(cfg Config) (*Authenticator, error) {
 	if cfg.JWTKeys != "" {
 		a.files = append(a.files, &watched{name: cfg.JWTKeys, load: a.loadKeys})
 	}
+	if cfg.ClientCA != "" && cfg.CertificateID.asks() {
+		a.files = append(a.files, &watched{name: cfg.ClientCA, load: a.loadAuthorities})
+	}
 	for _, f := range a.files {
 		if err := f.first(); err != nil {
 			return nil, err
@@ -141,6 +152,16 @@ func (a *Authenticator) loadKeys() error {
 	return nil
 }
 
+func (a *Authenticator) loadAuthorities() error {
+	list, err := readAuthorities(a.cfg.ClientCA)
+	if err != nil {
+		return err
+	}
+	a.authorities.Store(&list)
+	a.log.Info("authorities of devices' certificates loaded", "file", a.cfg.ClientCA, "authorities", len(list))
+	return nil
+}
+
 // Authenticate implements gateway.Config.Authenticate. It waits for nothing but
 // the hook and the store.
 func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
@@ -158,7 +179,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 		if a.hook != nil && a.cfg.Hook.Monitor {
 			a.hook.watch(&h)
 		}
-		return gateway.Grant{ExpiresAt: v.expires}, nil
+		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential}, nil
 	case v.unknown():
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
 			Message: "nobody could tell whether the device may register", Cause: errors.New(string(v.reason))}
@@ -183,6 +204,8 @@ func (a *Authenticator) decide(ctx context.Context, h *gateway.Hello) verdict {
 		case !v.accepted() || v.bound:
 			return v
 		}
+	} else if a.cfg.TokensFile != "" {
+		v.credential = unasked{a}
 	}
 	return a.admit(h.Client, v)
 }
@@ -240,7 +263,7 @@ func (a *Authenticator) credentials(ctx context.Context, h *gateway.Hello) verdi
 func (a *Authenticator) anyCredential(ctx context.Context, h *gateway.Hello) verdict {
 	v := refused(MethodNone, ReasonNoCredentials)
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
-		return a.cfg.CertificateID.check(h)
+		return a.certificate(h)
 	}
 	if a.asksToken() && h.Token != "" {
 		if v = a.token(h); v.accepted() {
@@ -257,7 +280,7 @@ func (a *Authenticator) anyCredential(ctx context.Context, h *gateway.Hello) ver
 func (a *Authenticator) allCredentials(ctx context.Context, h *gateway.Hello) verdict {
 	all := verdict{method: MethodNone, reason: ReasonAccepted}
 	if a.cfg.CertificateID.asks() {
-		if all = all.and(a.cfg.CertificateID.check(h)); !all.accepted() {
+		if all = all.and(a.certificate(h)); !all.accepted() {
 			return all
 		}
 	}
@@ -283,7 +306,7 @@ func (a *Authenticator) token(h *gateway.Hello) verdict {
 		v = refused(MethodToken, ReasonWrongToken)
 	}
 	if tokens := a.tokens.Load(); tokens != nil && WellFormed(h.Token) {
-		v = tokens.check(h.Token, h.Client, time.Now())
+		v = a.ownToken(tokens, h)
 	} else if keys := a.keys.Load(); keys != nil && looksSigned(h.Token) {
 		v = a.checkSigned(keys, h)
 	}

@@ -43,3 +43,16 @@ func BenchmarkAuthenticate(b *testing.B) {
 		})
 	}
 }
+
+// What Recheck asks of each connection.
+func BenchmarkTokenHolds(b *testing.B) {
+	file := writeFile(b, "tokens", "")
+	token := tokenFor(b, file, TokenEntry{Client: "m"})
+	c := open(b, Config{TokensFile: file}).inside(hello("m", token))
+	b.ReportAllocs()
+	for b.Loop() {
+		if !c.Holds("m") {
+			b.Fatal("revoked")
+		}
+	}
+}

@@ -24,6 +24,15 @@ const (
 
 func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 
+// certificate looks at the one that h has come with.
+func (a *Authenticator) certificate(h *gateway.Hello) verdict {
+	v := a.cfg.CertificateID.check(h)
+	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
+		v.credential = &authorityCredential{a, authorityPrint(h.Authority)}
+	}
+	return v
+}
+
 // check compares h's certificate, whose chain the TLS handshake has verified,
 // with the id.
 func (r CertificateRule) check(h *gateway.Hello) verdict {

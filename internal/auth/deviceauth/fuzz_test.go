@@ -37,7 +37,7 @@ func FuzzKeys(f *testing.F) {
 	}
 	f.Add(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AAAAAAAA"},{"kty":"EC","crv":"P-256","x":"","y":"A"}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		s := &KeySet{keys: map[string]signingKey{}}
+		s := newKeySet()
 		err := s.loadJWKS([]byte(text))
 		if err != nil {
 			err = s.loadPEM("k", []byte(text))

@@ -42,7 +42,7 @@ func (j *jwk) secret() (signingKey, error) {
 	if len(k) < minSecret {
 		return signingKey{}, errors.New("k is shorter than 32 bytes: a secret that short can be guessed from one token")
 	}
-	return signingKey{"HS256", k}, nil
+	return signingKey{alg: "HS256", key: k}, nil
 }
 
 func (j *jwk) rsa() (signingKey, error) {

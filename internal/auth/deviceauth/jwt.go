@@ -26,13 +26,19 @@ var (
 // the leeway: until then another gateway might still accept it.
 func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 	var claims jwt.RegisteredClaims
-	if _, err := a.parser().ParseWithClaims(h.Token, &claims, keys.find); err != nil {
+	var key signingKey
+	find := func(t *jwt.Token) (_ any, err error) {
+		key, err = keys.find(t)
+		return key.key, err
+	}
+	if _, err := a.parser().ParseWithClaims(h.Token, &claims, find); err != nil {
 		return refused(MethodJWT, reasonOf(err))
 	}
 	if claims.Subject != string(h.Client) {
 		return refused(MethodJWT, ReasonOtherClient)
 	}
-	return verdict{method: MethodJWT, reason: ReasonAccepted, bound: true, expires: claims.ExpiresAt.Add(a.cfg.JWTLeeway)}
+	return verdict{method: MethodJWT, reason: ReasonAccepted, bound: true, expires: claims.ExpiresAt.Add(a.cfg.JWTLeeway),
+		credential: &keyCredential{a, key.print}}
 }
 
 func (a *Authenticator) parser() *jwt.Parser {
@@ -55,7 +61,7 @@ func (a *Authenticator) parser() *jwt.Parser {
 // find returns the key for a token that nobody has verified yet. A token names
 // its key; without a name it is the only key there is. The algorithm is the
 // key's: a public key never serves as an HMAC secret, and "none" is no key's.
-func (s *KeySet) find(t *jwt.Token) (any, error) {
+func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
 	k, ok := signingKey{}, false
 	id, named := t.Header["kid"]
 	switch name, isText := id.(string); {
@@ -67,12 +73,12 @@ func (s *KeySet) find(t *jwt.Token) (any, error) {
 		}
 	}
 	if !ok {
-		return nil, errUnknownKey
+		return signingKey{}, errUnknownKey
 	}
 	if t.Method.Alg() != k.alg {
-		return nil, errAlgorithm
+		return signingKey{}, errAlgorithm
 	}
-	return k.key, nil
+	return k, nil
 }
 
 // reasonOf is what a parser's error is called; its text may quote the token and

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -30,13 +31,20 @@ const (
 type signingKey struct {
 	alg string // HS256, RS256, ES256 or EdDSA
 	key any    // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+
+	print fingerprint // set when it is added to a KeySet
 }
 
 // KeySet is the keys that sign tokens, by their ids. Several are valid at once,
 // so that a new one can be brought in before the old one goes.
 type KeySet struct {
 	keys    map[string]signingKey
-	Ignored int // keys of a JWKS that are for something else
+	prints  map[fingerprint]bool // of keys
+	Ignored int                  // keys of a JWKS that are for something else
+}
+
+func newKeySet() *KeySet {
+	return &KeySet{keys: make(map[string]signingKey), prints: make(map[fingerprint]bool)}
 }
 
 // LoadKeys reads a JWKS file (RFC 7517), a PEM file with a public key or a
@@ -53,7 +61,7 @@ func LoadKeys(name string) (*KeySet, error) {
 			return nil, err
 		}
 	}
-	s := &KeySet{keys: make(map[string]signingKey)}
+	s := newKeySet()
 	for _, f := range files {
 		if err := s.load(f); err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
@@ -84,8 +92,23 @@ func (s *KeySet) add(id string, k signingKey) error {
 	if len(s.keys) == maxKeys {
 		return fmt.Errorf("more than %d keys", maxKeys)
 	}
+	k.print = printKey(k.key)
 	s.keys[id] = k
+	s.prints[k.print] = true
 	return nil
+}
+
+// printKey is the fingerprint of a public key, or of a secret. Both are of a
+// form that says what they are, so that one is never taken for the other.
+func printKey(k any) fingerprint {
+	if secret, ok := k.([]byte); ok {
+		return sha256.Sum256(append([]byte("HS256 "), secret...))
+	}
+	der, err := x509.MarshalPKIXPublicKey(k)
+	if err != nil {
+		panic(err) // publicKey has seen that it is one of three kinds
+	}
+	return sha256.Sum256(der)
 }
 
 // loadPEM reads the one public key of a PEM file.
@@ -132,14 +155,14 @@ func publicKey(public any) (signingKey, error) {
 		if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA || k.E < 3 {
 			return signingKey{}, fmt.Errorf("an RSA key of %d bits; want %d to %d", bits, minRSA, maxRSA)
 		}
-		return signingKey{"RS256", k}, nil
+		return signingKey{alg: "RS256", key: k}, nil
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
 			return signingKey{}, errors.New("an elliptic curve other than P-256")
 		}
-		return signingKey{"ES256", k}, nil
+		return signingKey{alg: "ES256", key: k}, nil
 	case ed25519.PublicKey:
-		return signingKey{"EdDSA", k}, nil
+		return signingKey{alg: "EdDSA", key: k}, nil
 	}
 	return signingKey{}, fmt.Errorf("a key of type %T; want RSA, P-256 or Ed25519", public)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // reloadEvery is how often the files are looked at. It also bounds how long a
-// revoked token is still accepted.
+// revoked credential is still accepted, and keeps a connection.
 const reloadEvery = 2 * time.Second
 
 // watched is a file, or a directory of files, that is loaded again when it has
@@ -108,6 +108,7 @@ func (a *Authenticator) Start() {
 func (a *Authenticator) Reload() {
 	a.reload.Lock()
 	defer a.reload.Unlock()
+	inForce := false
 	for _, f := range a.files {
 		changed, err := f.look()
 		switch {
@@ -116,7 +117,11 @@ func (a *Authenticator) Reload() {
 			a.log.Error("cannot load a file of device credentials; what was loaded before stays in force", "file", f.name, "error", err)
 		case changed:
 			a.stats.reloads.Add(1)
+			inForce = true
 		}
+	}
+	if inForce && a.cfg.Changed != nil {
+		a.cfg.Changed()
 	}
 }
 

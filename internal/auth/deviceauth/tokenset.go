@@ -1,7 +1,6 @@
 package deviceauth
 
 import (
-	"crypto/sha256"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -10,7 +9,7 @@ import (
 // tokenSet is a token file in memory, about 120 bytes a token. It does not
 // change: a new file makes a new set.
 type tokenSet struct {
-	byHash   map[[sha256.Size]byte]holder
+	byHash   map[fingerprint]holder
 	clients  map[gateway.ClientID]struct{} // that have a token of their own
 	patterns []string                      // of the others, each once
 }
@@ -27,7 +26,7 @@ func readTokenSet(name string) (*tokenSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &tokenSet{byHash: make(map[[sha256.Size]byte]holder, len(f.lines)), clients: make(map[gateway.ClientID]struct{})}
+	s := &tokenSet{byHash: make(map[fingerprint]holder, len(f.lines)), clients: make(map[gateway.ClientID]struct{})}
 	seen := make(map[string]bool)
 	for _, l := range f.lines {
 		e := l.entry
@@ -55,11 +54,21 @@ func (s *tokenSet) covers(id gateway.ClientID) bool {
 	return matchesAny(s.patterns, id) || own // in this order: an id without a token takes no longer
 }
 
-// check looks a well-formed token up by its hash. The time that takes depends
-// on the hash alone, which nobody can choose without knowing the token, and it
-// is the same for an id that has a token and for one that has none.
-func (s *tokenSet) check(token string, id gateway.ClientID, now time.Time) verdict {
-	h, ok := s.byHash[HashToken(token)]
+// ownToken looks at a well-formed token.
+func (a *Authenticator) ownToken(tokens *tokenSet, h *gateway.Hello) verdict {
+	hash := fingerprint(HashToken(h.Token))
+	v := tokens.find(hash, h.Client, time.Now())
+	if v.accepted() {
+		v.credential = &tokenCredential{a, hash, v.expires}
+	}
+	return v
+}
+
+// find looks a token up by its hash. The time that takes depends on the hash
+// alone, which nobody can choose without knowing the token, and it is the same
+// for an id that has a token and for one that has none.
+func (s *tokenSet) find(hash fingerprint, id gateway.ClientID, now time.Time) verdict {
+	h, ok := s.byHash[hash]
 	switch {
 	case !ok:
 		return refused(MethodToken, ReasonWrongToken)

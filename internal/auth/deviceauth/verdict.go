@@ -1,6 +1,10 @@
 package deviceauth
 
-import "time"
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
 
 // Method is the kind of credential that a verdict is about. Methods and reasons
 // are short fixed lists, fit for labels of metrics.
@@ -53,6 +57,8 @@ type verdict struct {
 	reason  Reason
 	bound   bool      // the credential names the id
 	expires time.Time // zero = never
+
+	credential gateway.Credential // of an accepted one, where it can be taken back
 }
 
 func refused(m Method, r Reason) verdict { return verdict{method: m, reason: r} }
@@ -74,6 +80,7 @@ func (v verdict) and(next verdict) verdict {
 		return next
 	}
 	next.bound = next.bound || v.bound
+	next.credential = together(v.credential, next.credential)
 	if next.expires.IsZero() || !v.expires.IsZero() && v.expires.Before(next.expires) {
 		next.expires = v.expires
 	}

@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// echoLink is a device that has acked before Flush returns, so that what is
+// counted is the gateway's own.
+type echoLink struct {
+	session *Session
+	got     []Parcel
+}
+
+func (l *echoLink) Deliver(p Parcel) error {
+	l.got = append(l.got, p)
+	return nil
+}
+
+func (l *echoLink) Flush() {
+	for _, p := range l.got {
+		l.session.Sent(p.Seq, p.Ephemeral, time.Now())
+		l.session.Acked(p.Seq, p.Ephemeral, AckOK, nil, time.Now())
+	}
+	l.got = l.got[:0]
+}
+
+func (l *echoLink) Forget(Seq, bool) {}
+func (l *echoLink) Close(Close)      {}
+func (l *echoLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
+func (l *echoLink) MaxPayload() int  { return MaxPayload }
+func (l *echoLink) Window() int      { return 16 }
+
+// oneStore is a store that always has the next parcel for its client, and
+// forgets what it is told.
+type oneStore struct {
+	Store
+	observer Observer
+	last     Seq
+	payload  []byte
+	settled  []Settlement
+}
+
+func (s *oneStore) Observe(o Observer) { s.observer = o }
+func (s *oneStore) Log() LogID         { return "log" }
+
+func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, error) {
+	return ClientRecord{ID: r.Client}, nil
+}
+
+func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
+	s.last++
+	return Receipt{}, nil
+}
+
+func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, error) {
+	if q.After < s.last {
+		buf = append(buf, Parcel{Message: "msg_01890a5d-ac96-774b-bcce-b302099a8057", Seq: s.last,
+			ExpiresAt: time.Now().Add(time.Hour), Payload: s.payload})
+	}
+	return buf, nil
+}
+
+func (s *oneStore) Settle(o Outcome, _ bool) error {
+	s.settled = append(s.settled[:0], Settlement{Delivery: Delivery{Message: o.Message, Client: o.Client,
+		Seq: o.Seq, State: o.State, FinalAt: o.At, Attempts: o.Attempts}})
+	return nil
+}
+
+func (s *oneStore) TrySettle(o Outcome, urgent bool) bool { return s.Settle(o, urgent) == nil }
+
+// echoing returns a gateway with one connected device. Ids cost nothing.
+func echoing(t testing.TB) (*Gateway, *oneStore) {
+	t.Helper()
+	store := &oneStore{payload: []byte("hello")}
+	var n uint64
+	g := New(Config{Store: store, NewID: func() (id [16]byte) {
+		n++
+		binary.BigEndian.PutUint64(id[8:], n)
+		return id
+	}})
+	l := &echoLink{}
+	s, _, err := g.Connect(context.Background(), Hello{Client: "a", Dialect: "v2"}, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.session = s
+	g.Start()
+	t.Cleanup(g.Stop)
+	s.Start()
+	for s.run.Load() != idle { // from here on callers pump it themselves
+		runtime.Gosched()
+	}
+	return g, store
+}

@@ -1,0 +1,45 @@
+package deviceauth
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+)
+
+// authorities are the client CAs that are trusted now. The TLS handshake has
+// verified a device's chain against them; they are looked at here to see which
+// of them goes.
+type authorities map[fingerprint]bool
+
+// authorityPrint tells an authority by its name and key, as chains do: a renewed
+// certificate of the same authority is the same.
+func authorityPrint(c *x509.Certificate) (p fingerprint) {
+	h := sha256.New()
+	name := sha256.Sum256(c.RawSubject) // of fixed length, so that the two do not run into each other
+	h.Write(name[:])
+	h.Write(c.RawSubjectPublicKeyInfo)
+	h.Sum(p[:0])
+	return p
+}
+
+// readAuthorities leaves out what is no certificate, as the listener does.
+func readAuthorities(name string) (authorities, error) {
+	text, _, err := readBounded(name, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	list := make(authorities)
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			list[authorityPrint(c)] = true
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s: no certificate in it", name)
+	}
+	return list, nil
+}
