@@ -18,7 +18,10 @@ func (c *conn) paced(now time.Time) bool {
 	if c.paid-c.srv.nanos(now) < int64(burstTime) {
 		return false
 	}
-	c.flags |= flagPaced
+	if !c.is(flagPaced) {
+		c.flags |= flagPaced
+		c.srv.stats.paced.Add(1)
+	}
 	c.rearm()
 	return true
 }

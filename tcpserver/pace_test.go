@@ -151,6 +151,9 @@ func TestPacedDeviceAsksOnce(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+		if n := w.srv.Stats().Paced; n != 1 {
+			t.Errorf("%d pauses are counted, want 1", n)
+		}
 		w.gw.said()
 		w.until(paceStep - 1)
 		w.wantSaid()

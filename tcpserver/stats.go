@@ -26,6 +26,7 @@ type Stats struct {
 	StaleAcks     uint64 // acks for nothing in the window
 	TLSHandshakes uint64 // that succeeded
 	Throttled     uint64 // times that reading paused because a device sent too fast
+	Paced         uint64 // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64 // closed because they read too slowly
 	Panics        uint64 // bugs; each has closed one connection
 }
@@ -92,7 +93,8 @@ type counters struct {
 	bytesOut                            atomic.Uint64
 	_                                   cacheLine
 	malformed, staleAcks, slowConsumers atomic.Uint64
-	panics, handshakes, throttled       atomic.Uint64
+	panics, handshakes                  atomic.Uint64
+	throttled, paced                    atomic.Uint64
 	online                              [protocol.Text + 1]atomic.Int64
 	refused, closed                     tally
 }
@@ -120,6 +122,7 @@ func (s *Server) Stats() Stats {
 		StaleAcks:     c.staleAcks.Load(),
 		TLSHandshakes: c.handshakes.Load(),
 		Throttled:     c.throttled.Load(),
+		Paced:         c.paced.Load(),
 		SlowConsumers: c.slowConsumers.Load(),
 		Panics:        c.panics.Load(),
 	}
