@@ -79,10 +79,10 @@ type Config struct {
 	// MaxPayload is the largest payload in bytes. Default 256 KiB. v1 has at
 	// most 126, text 48,000.
 	MaxPayload int
-	// Jitter returns a duration in [0, max) by which the first heartbeat is
-	// asked early, so that a mass reconnect does not answer in one wave. It is
-	// asked with a max of the whole interval: with less, a part of each interval
-	// would be empty ever after. Nil means none.
+	// Jitter returns a duration in [0, max) by which the first two heartbeats
+	// together are asked early, so that a mass reconnect does not answer in one
+	// wave. It is asked with a max of the whole interval: with less, a part of
+	// each interval would be empty ever after. Nil means none.
 	Jitter func(max time.Duration) time.Duration
 }
 

@@ -43,8 +43,12 @@ func (s *Session) askAt() instant {
 	if s.role == Device {
 		return s.lastIn.add(s.heartbeat + s.grace)
 	}
-	return s.lastIn.add(s.heartbeat - s.early)
+	return s.lastIn.add(s.heartbeat - s.ahead())
 }
+
+// ahead is how much earlier than usual a client is asked next: what is to come
+// off comes off in parts, so that nobody is asked before half of its heartbeat.
+func (s *Session) ahead() time.Duration { return min(s.early, s.heartbeat/2) }
 
 // deadAt returns when a client that could not be asked is given up.
 func (s *Session) deadAt() instant { return s.lastIn.add(s.heartbeat + s.grace) }
@@ -62,7 +66,7 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 	// The next one keeps the place in the interval that this one should have
 	// had: those who were asked together because this process stood still would
 	// be asked together ever after.
-	s.early = min(i.since(due), s.heartbeat/2)
+	s.early = (s.early + i.since(due)) % s.heartbeat
 }
 
 // ask writes a heartbeat. The grace counts from now, not from when it was due:
@@ -81,7 +85,7 @@ func (s *Session) ask(now instant) {
 		// then it had its chance (SPEC §3.5).
 		s.graceUntil = max(now, s.deadAt())
 	}
-	s.early = 0
+	s.early -= s.ahead()
 }
 
 func (s *Session) onHeartbeat(now time.Time, m *message) {

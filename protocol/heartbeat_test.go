@@ -100,36 +100,43 @@ func TestProposedHeartbeatIsClamped(t *testing.T) {
 	}
 }
 
-func TestJitterComesOffTheFirstHeartbeatOnly(t *testing.T) {
-	cfg := &Config{Jitter: func(most time.Duration) time.Duration { return most - time.Second }}
-	d := answerServer(t, cfg, helloV2)
-	d.advance(time.Second - tick)
-	d.want()
-	d.advance(tick)
-	d.want("out HEARTBEAT")
-	d.recv("\x04\x02\x00")
-	d.advance(10*time.Second - tick)
-	d.want()
-	d.advance(tick)
-	d.want("out HEARTBEAT")
+// beats wants heartbeats that come after so much silence each, and answers them.
+func (d *dialogue) beats(after ...time.Duration) {
+	d.t.Helper()
+	for _, silence := range after {
+		d.advance(silence - tick)
+		d.want()
+		d.advance(tick)
+		d.want("out HEARTBEAT")
+		d.recv("\x04\x02\x00")
+	}
+}
+
+// Jitter comes off the first heartbeats, and of none more than half.
+func TestJitterComesOffTheFirstHeartbeats(t *testing.T) {
+	for _, c := range []struct{ jitter, first, second time.Duration }{
+		{0, 10 * time.Second, 10 * time.Second},
+		{4 * time.Second, 6 * time.Second, 10 * time.Second},
+		{9 * time.Second, 5 * time.Second, 6 * time.Second},
+		{time.Hour, 5 * time.Second, 5 * time.Second},
+	} {
+		cfg := &Config{Jitter: func(time.Duration) time.Duration { return c.jitter }}
+		answerServer(t, cfg, helloV2).beats(c.first, c.second, 10*time.Second)
+	}
 }
 
 // Who is asked late, with many others, is asked at its own time again.
 func TestLatenessDoesNotStay(t *testing.T) {
-	for _, c := range []struct{ late, next time.Duration }{{3 * time.Second, 7 * time.Second}, {time.Minute, 5 * time.Second}} {
+	for _, c := range []struct{ late, first, second time.Duration }{
+		{3 * time.Second, 7 * time.Second, 10 * time.Second},
+		{9 * time.Second, 5 * time.Second, 6 * time.Second},
+		{time.Minute, 10 * time.Second, 10 * time.Second},
+	} {
 		d := answerServer(t, nil, helloV2)
 		d.advance(10*time.Second + c.late)
 		d.want("out HEARTBEAT")
 		d.recv("\x04\x02\x00")
-		d.advance(c.next - tick)
-		d.want()
-		d.advance(tick)
-		d.want("out HEARTBEAT")
-		d.recv("\x04\x02\x00")
-		d.advance(10*time.Second - tick)
-		d.want()
-		d.advance(tick)
-		d.want("out HEARTBEAT")
+		d.beats(c.first, c.second, 10*time.Second)
 	}
 }
 

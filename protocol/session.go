@@ -39,7 +39,7 @@ type Session struct {
 	askedAt    instant       // last heartbeat without an answer, for the RTT
 	heartbeat  time.Duration // negotiated
 	grace      time.Duration
-	early      time.Duration // how much earlier the next heartbeat is asked
+	early      time.Duration // how much earlier the next heartbeats are asked, together
 	rtt        time.Duration // last measured
 
 	maxPayload int32 // for Send

@@ -91,13 +91,20 @@ func (l *line) say(text string) {
 	}
 }
 
+// hear returns the next line but for questions for a sign of life, which it
+// answers.
 func (l *line) hear() string {
 	l.t.Helper()
-	text, err := l.in.ReadString('\n')
-	if err != nil {
-		l.t.Fatalf("hear: %v after %q", err, text)
+	for {
+		text, err := l.in.ReadString('\n')
+		if err != nil {
+			l.t.Fatalf("hear: %v after %q", err, text)
+		}
+		if text != "PING\n" {
+			return text
+		}
+		l.say("PONG\n")
 	}
-	return text
 }
 
 // register says who it is and returns the first word of the answer with the
