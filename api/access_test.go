@@ -3,12 +3,16 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -199,6 +203,61 @@ func (w *world) send(key, method string, a ask) answer {
 	return answer{t: w.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
 }
 
+// publicRoutes are all that may be had without a key. What is added here is for
+// everybody to read.
+var publicRoutes = []string{
+	"GET /livez", "HEAD /livez", "GET /readyz", "HEAD /readyz", "GET /healthz", "HEAD /healthz", "GET /version",
+	"GET /", "HEAD /", "GET /openapi.json", "HEAD /openapi.json",
+	"GET /swagger", "HEAD /swagger", "GET /swagger/", "HEAD /swagger/", "GET /swagger/{file}", "HEAD /swagger/{file}",
+	"GET /docs", "HEAD /docs", "GET /docs/", "HEAD /docs/", "GET /docs/problems", "HEAD /docs/problems",
+	"GET /docs/problems/{slug}", "HEAD /docs/problems/{slug}",
+}
+
+// TestEveryRouteIsInTheMatrix: what the router serves is asked by the tests
+// below, or is public and listed so.
+func TestEveryRouteIsInTheMatrix(t *testing.T) {
+	routed := make(map[string]bool)
+	err := chi.Walk(newServer(Config{}).routes(), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		routed[method+" "+route] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for route := range routed {
+		if (asks[route] != nil) == slices.Contains(publicRoutes, route) {
+			t.Errorf("%s is in asks: %v, in publicRoutes: %v, want it in one of them", route, asks[route] != nil, slices.Contains(publicRoutes, route))
+		}
+	}
+	for _, route := range append(slices.Collect(maps.Keys(asks)), publicRoutes...) {
+		if !routed[route] {
+			t.Errorf("%s is listed and not served", route)
+		}
+	}
+	for _, e := range newServer(Config{}).endpoints() {
+		if route := e.method + " " + e.pattern; (e.need == public) != slices.Contains(publicRoutes, route) {
+			t.Errorf("%s is public: %v, want %v", route, e.need == public, !(e.need == public))
+		}
+	}
+}
+
+// TestPublicRoutesAskForNothing: any key, also one that has ended, is none.
+func TestPublicRoutesAskForNothing(t *testing.T) {
+	w := newWorld(t)
+	for _, route := range publicRoutes {
+		method, target, _ := strings.Cut(strings.NewReplacer("{file}", "init.js", "{slug}", "overloaded").Replace(route), " ")
+		want := w.as("none", method, target, "")
+		if want.status >= 400 {
+			t.Errorf("%s is answered %d", route, want.status)
+		}
+		for _, key := range []string{"a", "expired", "revoked", "unlimited"} {
+			if got := w.as(key, method, target, ""); got.status != want.status || string(got.body) != string(want.body) {
+				t.Errorf("%s with the key %s is answered %d, want %d and the same bytes", route, key, got.status, want.status)
+			}
+		}
+	}
+}
+
 // guarded calls f for each route that needs a scope.
 func guarded(t *testing.T, f func(t *testing.T, e endpoint, of func(*world, string) ask)) {
 	t.Helper()
@@ -237,6 +296,10 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 				wantRefusal(t, e, got, 403, insufficientScope)
 				if text := string(got.body); e.method != "HEAD" && !strings.Contains(text, e.need.String()) {
 					t.Errorf("%s: %s, want the scope %s named", key, text, e.need)
+				}
+				want := `Bearer realm="longwire", error="insufficient_scope", scope="` + e.need.String() + `"`
+				if challenge := got.header.Get("WWW-Authenticate"); challenge != want {
+					t.Errorf("%s: WWW-Authenticate %s, want %s", key, challenge, want)
 				}
 			}
 		}

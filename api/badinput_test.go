@@ -134,7 +134,9 @@ func TestMediaTypes(t *testing.T) {
 			t.Errorf("%q: detail %q does not show the command", contentType, p.Detail)
 		}
 	}
-	h.call("POST", "/v1/messages/bulk", `{}`).wantProblem(415, unsupportedMediaType)
+	for _, contentType := range []string{"", "application/json", "text/plain", "application/x-www-form-urlencoded", "application/x-ndjson; a=b; c"} {
+		h.call("POST", "/v1/messages/bulk", `{}`, "Content-Type", contentType).wantProblem(415, unsupportedMediaType)
+	}
 	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "text/plain").wantProblem(415, unsupportedMediaType)
 	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "application/merge-patch+json; charset=utf-8").want(200)
 	h.call("GET", "/v1/events", "", "Accept", "application/xml").wantProblem(406, notAcceptable)

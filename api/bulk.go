@@ -17,6 +17,7 @@ import (
 // Bounds of a bulk request.
 const (
 	bulkWindow    = 512              // lines in progress at once
+	bulkPayloads  = bulkBody         // bytes of their payloads; a single one is smaller
 	bulkBatch     = 384              // clients whose online deliveries begin together
 	bulkPerClient = 16               // of these, online deliveries to one client
 	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
@@ -27,7 +28,7 @@ const (
 // and key as its idempotency key.
 type BulkLine struct {
 	PushMany
-	Key string `json:"key,omitempty" validate:"max=255" example:"row-1"`
+	Key *string `json:"key,omitempty" validate:"omitempty,idempotencykey" minLength:"1" maxLength:"255" example:"row-1"`
 } //@name BulkLine
 
 // BulkResult answers one line: status is what a single push would have had.
@@ -56,6 +57,13 @@ type BulkSummary struct {
 	Problem  *Problem `json:"problem,omitempty"`
 } //@name BulkSummary
 
+// BulkAnswer describes a line of the answer, which is one of these as it stands:
+// a result for each line of the request, and in the end the summary.
+type BulkAnswer struct {
+	Result  BulkResult  `json:"result"`
+	Summary BulkSummary `json:"summary"`
+} //@name BulkAnswer
+
 // bulk pushes many messages in one request.
 //
 //	@ID				bulk
@@ -67,7 +75,7 @@ type BulkSummary struct {
 //	@Produce		application/x-ndjson
 //	@Param			lines		body		BulkLine	true	"one such object per line"
 //	@Param			wait		query		string		false	"wait for each line's final state, at most 60s"	example(5s)
-//	@Success		200			{object}	BulkResult	"one per line, then a BulkSummary"
+//	@Success		200			{object}	BulkAnswer	"a BulkResult for each line, then a BulkSummary"
 //	@Failure		400,401,415	{object}	Problem
 //	@Failure		503			{object}	Problem
 //	@x-scope		"messages:write"
@@ -155,7 +163,7 @@ func (b *bulkRun) read(lines *lineReader) error {
 		case errors.Is(err, errNoMoreLines):
 			return nil
 		case errors.Is(err, errLongLine):
-			b.answers.enter(number, "").refuse(tooLarge(b.server.cfg.MaxBody, "the line"))
+			b.answers.enter(number, "", 0).refuse(tooLarge(b.server.cfg.MaxBody, "the line"))
 			continue
 		case err != nil:
 			return err
@@ -184,7 +192,7 @@ func (b *bulkRun) line(number int, data []byte) {
 	if err == nil {
 		err = p.identify(key, b.principal)
 	}
-	l := b.answers.enter(number, key)
+	l := b.answers.enter(number, key, len(p.Payload))
 	switch {
 	case err != nil:
 		l.refuse(err)

@@ -3,12 +3,15 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,3 +245,72 @@ func TestBulkCutBodyIsNotDone(t *testing.T) {
 type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestBulkIsRefusedByAServerThatStops, before anything of it is read.
+func TestBulkIsRefusedByAServerThatStops(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	h.gateway.Drain()
+	h.call("POST", "/v1/messages/bulk", `{"to":{"client":"a"},"text":"x"}`, "Content-Type", ndjson).wantProblem(503, slug(gateway.CodeDraining))
+}
+
+// TestBulkEndsWithItsKey: the first line after the end of the key is not pushed.
+func TestBulkEndsWithItsKey(t *testing.T) {
+	w := newWorld(t)
+	answers := &writes{got: make(chan string, 10), header: make(http.Header)}
+	body, send := io.Pipe()
+	r := newRequest(t.Context(), "POST", "/v1/messages/bulk", "")
+	r.Body = body
+	r.Header.Set("Content-Type", ndjson)
+	r.Header.Set("Authorization", "Bearer "+w.secrets["a"])
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.handler.ServeHTTP(answers, r) }()
+	line := `{"to":{"client":"a-truck"},"text":"x"}` + "\n"
+	io.WriteString(send, line)
+	if got := <-answers.got; !strings.Contains(got, `"status":202`) {
+		t.Fatalf("before the end: %s", got)
+	}
+	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(send, line)
+	got := <-answers.got
+	if !strings.HasPrefix(got, `{"done":false,"lines":1,"accepted":1,`) || !strings.Contains(got, problemPath+string(gateway.CodeUnauthorized)) {
+		t.Errorf("after the end: %s, want the summary, not done, and why", got)
+	}
+	send.Close()
+	<-ended
+}
+
+// panickyStore has a bug.
+type panickyStore struct{ gateway.Store }
+
+func (panickyStore) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+	panic("top secret bug")
+}
+
+// TestABugCostsItsLineOnly, and is not told.
+func TestABugCostsItsLineOnly(t *testing.T) {
+	var log logLines
+	h := newHarness(t)
+	h.known("a")
+	h.gateway = gatewaytest.New(t, panickyStore{h.store}, gateway.Config{})
+	cfg := Config{Gateway: h.gateway}
+	logTo(&log, slog.LevelInfo)(&cfg)
+	h.handler = New(cfg)
+	h.device("on", gatewaytest.Options{})
+	results, summary := h.bulk("/v1/messages/bulk", `{"to":{"client":"a"},"text":"x"}`+"\n"+onlineLine("on", "x")+`{"to":{"client":"a"},"text":"x"}`)
+	var got []int
+	for _, r := range results {
+		got = append(got, r.Status)
+		if r.Problem != nil && (r.Problem.Code() != string(internal) || strings.Contains(r.Problem.Detail, "secret")) {
+			t.Errorf("line %d: %+v", r.Line, r.Problem)
+		}
+	}
+	if !slices.Equal(got, []int{500, 200, 500}) || !summary.Done {
+		t.Errorf("answers %v, summary %+v", got, summary)
+	}
+	if !strings.Contains(log.String(), "top secret bug") || !strings.Contains(log.String(), "bulk_test.go") {
+		t.Errorf("log %s, want the cause and the stack", log.String())
+	}
+}

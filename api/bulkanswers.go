@@ -13,6 +13,7 @@ import (
 type bulkLine struct {
 	BulkResult
 	answers *bulkAnswers
+	size    int // bytes of the payload
 
 	// Of an online delivery that waits for its device.
 	call gateway.OnlineCall
@@ -73,6 +74,7 @@ type bulkAnswers struct {
 	first     int  // oldest line under way, at first%bulkWindow
 	next      int  // behind the newest
 	full      bool // there was no room; the reader goes on with a batch when three quarters are free
+	payloads  int  // bytes of those under way
 	perClient map[gateway.ClientID]int
 	expiry    *time.Timer // of the first deadline; nil while no call has been started
 	armed     bool
@@ -91,15 +93,17 @@ func newBulkAnswers(w http.ResponseWriter) *bulkAnswers {
 	return a
 }
 
-// enter makes a line the last one under way, once there is room.
-func (a *bulkAnswers) enter(number int, key string) *bulkLine {
-	l := &bulkLine{BulkResult: BulkResult{Line: number, Key: key}, answers: a}
+// enter makes a line with a payload of size bytes the last one under way, once
+// there is room.
+func (a *bulkAnswers) enter(number int, key string, size int) *bulkLine {
+	l := &bulkLine{BulkResult: BulkResult{Line: number, Key: key}, answers: a, size: size}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.full = a.next-a.first == bulkWindow
-	for a.full || len(a.pending) >= bulkPending && a.err == nil {
+	for a.full || a.payloads+size > bulkPayloads || len(a.pending) >= bulkPending && a.err == nil {
 		a.await()
 	}
+	a.payloads += size
 	a.lines[a.next%bulkWindow] = l
 	a.next++
 	return l
@@ -213,6 +217,7 @@ func (a *bulkAnswers) answered(l *bulkLine) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l.done = true
+	a.payloads -= l.size
 	if l.client != "" {
 		if n := a.perClient[l.client] - 1; n > 0 {
 			a.perClient[l.client] = n

@@ -48,8 +48,8 @@ type Config struct {
 	// AuthFailures bounds the wrong keys per minute from one address. 0 = no
 	// bound.
 	AuthFailures int
-	// MaxRequests bounds the requests under way, probes and documents left out.
-	// Default 8,192.
+	// MaxRequests bounds the requests under way, probes and documents left out;
+	// over HTTP/2 as many again may be refused, or read documents. Default 8,192.
 	MaxRequests int
 	// MaxBodies bounds the bytes of bodies in memory. Default 256 MiB.
 	MaxBodies int64
@@ -148,6 +148,7 @@ func NewServer(c Config) *http.Server {
 		WriteTimeout:      c.ReadTimeout + c.MaxWait + 30*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -39,6 +39,14 @@ func TestListedOriginsMayCall(t *testing.T) {
 	w.as("none", "GET", "/v1/clients", "", "Origin", app).wantProblem(401, unauthenticated)
 }
 
+// TestOnlyAPreflightIsAnsweredWithoutAKey: an OPTIONS or a header alone is none.
+func TestOnlyAPreflightIsAnsweredWithoutAKey(t *testing.T) {
+	w := newWorld(t, listed)
+	w.call("OPTIONS", "/v1/clients", "", "Origin", app).wantProblem(405, methodNotAllowed)
+	w.call("GET", "/v1/clients", "", "Origin", app, "Access-Control-Request-Method", "GET").wantProblem(401, unauthenticated)
+	w.as("unlimited", "DELETE", "/v1/clients/a-truck", "", "Origin", app, "Access-Control-Request-Method", "GET").want(204)
+}
+
 func TestOtherOriginsMayNot(t *testing.T) {
 	w := newWorld(t, listed)
 	for _, origin := range []string{"https://evil.example", "https://app.example.evil", "http://app.example", "https://app.example:8443", "null", "HTTPS://APP.EXAMPLE"} {
@@ -61,6 +69,24 @@ func TestCheckOrigin(t *testing.T) {
 		if CheckOrigin(bad) == nil {
 			t.Errorf("%q is taken for an origin", bad)
 		}
+	}
+}
+
+// TestPolicies has them word by word, so that a part that goes missing is seen.
+// The browser test shows that the page works under its own.
+func TestPolicies(t *testing.T) {
+	const data = "default-src 'none'; frame-ancestors 'none'"
+	const page = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; " +
+		"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	w := newWorld(t)
+	for target, want := range map[string]string{"/v1/clients": data, "/": data, "/none": data, "/openapi.json": data, "/metrics": data,
+		"/swagger/": page, "/swagger/init.js": page, "/swagger/swagger-ui.css": page} {
+		if got := w.as("unlimited", "GET", target, "").header.Get("Content-Security-Policy"); got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+	}
+	if got := w.call("GET", "/docs/problems/overloaded", "", "Accept", "text/html").header.Get("Content-Security-Policy"); got != data {
+		t.Errorf("the page of a problem: %s, want %s", got, data)
 	}
 }
 

@@ -52,6 +52,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Bu
 	if _, err := buf.ReadFrom(body); err != nil {
 		return bodyProblem(err)
 	}
+	exchangeOf(w).bodyRead = true
 	return nil
 }
 

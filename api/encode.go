@@ -76,13 +76,13 @@ func writeMessage(w http.ResponseWriter, status int, m *Message) error {
 }
 
 // lengthKnown is how long a body may be for net/http to find its length by
-// itself, and write it without a string made of it.
+// itself when the handler returns, and write it without a string made of it.
 const lengthKnown = 2 << 10
 
 func writeBytes(w http.ResponseWriter, contentType []string, status int, body []byte) {
 	h := w.Header()
 	h["Content-Type"] = contentType
-	if len(body) > lengthKnown {
+	if x, ok := w.(*exchange); len(body) > lengthKnown || ok && x.lingers {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	w.WriteHeader(status)

@@ -170,7 +170,7 @@ func (e *envelope) to() bool {
 func (e *envelope) idempotencyKey() bool {
 	v, ok := e.plain()
 	e.key = string(v)
-	return ok && len(v) <= gateway.MaxIdempotency
+	return ok && validIdempotencyKey(e.key)
 }
 
 func (e *envelope) space() {

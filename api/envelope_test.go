@@ -27,7 +27,10 @@ func slowly(data []byte, allowed members) (p push, key string, err error) {
 	default:
 		var body BulkLine
 		if err = decodeObject(data, &body); err == nil {
-			key, err = body.Key, p.setMany(&body.PushMany)
+			err = p.setMany(&body.PushMany)
+		}
+		if body.Key != nil {
+			key = *body.Key
 		}
 	}
 	return p, key, err

@@ -26,6 +26,9 @@ type exchange struct {
 	started   time.Time
 	status    int // 0 until the answer has begun
 	quiet     bool
+	bodyRead  bool // to its end
+	lingers   bool // behind the answer the rest of the body is read
+	stranger  bool // counted in load.strangers
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -56,6 +59,8 @@ func (s *server) observe(next http.Handler) http.Handler {
 		x.idHeader[0] = x.id
 		h["X-Request-Id"] = x.idHeader[:]
 		protect(h, r)
+		s.meet(x, r)
+		defer s.know(x)
 		defer s.finish(x, r)
 		next.ServeHTTP(x, r)
 	})
@@ -82,6 +87,12 @@ func (s *server) finish(x *exchange, r *http.Request) {
 	s.logAccess(x, r, elapsed)
 	if cause != nil {
 		panic(http.ErrAbortHandler) // net/http cuts the connection without a second log line
+	}
+	switch {
+	case x.lingers:
+		s.linger(x, r)
+	case x.stranger:
+		s.part(x)
 	}
 }
 

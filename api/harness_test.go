@@ -131,7 +131,10 @@ func (a answer) check(r *http.Request) {
 	case err != nil && described:
 		a.t.Errorf("%s %s is not described: %v", r.Method, r.URL, err)
 		return
-	case err != nil, strings.Contains(a.header.Get("Content-Type"), "ndjson"):
+	case err != nil:
+		return
+	case a.header.Get("Content-Type") == ndjson:
+		a.checkLines(route.Operation)
 		return
 	}
 	in := &openapi3filter.ResponseValidationInput{
@@ -143,6 +146,20 @@ func (a answer) check(r *http.Request) {
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
 		a.t.Errorf("%s %s: the answer is not as described: %v\n%s", r.Method, r.URL, err, a.body)
+	}
+}
+
+// checkLines validates each line of a streamed answer.
+func (a answer) checkLines(op *openapi3.Operation) {
+	a.t.Helper()
+	schema := op.Responses.Status(a.status).Value.Content[ndjson].Schema.Value
+	for line := range bytes.Lines(a.body) {
+		var v any
+		if err := json.Unmarshal(line, &v); err != nil {
+			a.t.Errorf("%s: %q is no line of JSON: %v", op.OperationID, line, err)
+		} else if err := schema.VisitJSON(v); err != nil {
+			a.t.Errorf("%s: the line is not as described: %v\n%s", op.OperationID, err, line)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"maps"
 	"net/http"
@@ -23,10 +24,25 @@ func idempotencyKey(r *http.Request) (string, error) {
 	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
 		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(key[1 : len(key)-1])
 	}
-	if len(values) > 1 || key == "" || len(key) > gateway.MaxIdempotency {
-		return "", badParameter("Idempotency-Key", "must be one value of 1 to %d bytes", gateway.MaxIdempotency)
+	if len(values) > 1 || !validIdempotencyKey(key) {
+		return "", badParameter("Idempotency-Key", "must be one value of %s", idempotencyRule)
 	}
 	return key, nil
+}
+
+// idempotencyRule is validIdempotencyKey in words.
+var idempotencyRule = fmt.Sprintf("1 to %d characters of printable ASCII", gateway.MaxIdempotency)
+
+// validIdempotencyKey reports whether a key is what a header can carry, so that
+// one that was sent in a bulk line can be repeated in a header, and what a log
+// can show.
+func validIdempotencyKey(key string) bool {
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return false
+		}
+	}
+	return key != "" && len(key) <= gateway.MaxIdempotency
 }
 
 // identify puts an idempotency key into p, with the hash of what it must be

@@ -85,6 +85,39 @@ func TestKeysThatCannotBe(t *testing.T) {
 	w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":["clients:read"]}`).wantProblem(409, tooManyKeys)
 }
 
+// TestKeysThatCannotBeWritten: a disk that fails is no fault of the caller's, and
+// nothing has changed.
+func TestKeysThatCannotBeWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	ring, err := apikey.Open(filepath.Join(dir, "api-keys.json"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t, func(c *Config) { c.Authorizer = ring })
+	bearer := []string{"Authorization", "Bearer " + secret}
+	for _, a := range []answer{
+		h.call("POST", "/v1/keys", `{"name":"y","scopes":["clients:read"]}`, bearer...),
+		h.call("DELETE", "/v1/keys/"+k.ID, "", bearer...),
+	} {
+		if p := a.wantProblem(503, slug(gateway.CodeUnavailable)); strings.Contains(p.Detail, dir) {
+			t.Errorf("detail %q tells of the disk", p.Detail)
+		}
+	}
+	if list := decode[KeyPage](h.call("GET", "/v1/keys", "", bearer...).want(200)); len(list.Items) != 1 || list.Items[0].ID != k.ID {
+		t.Errorf("keys %+v, want the one there was", list.Items)
+	}
+}
+
 // TestTheFirstKeyClosesTheDoor, and the end of the last one does not open it.
 func TestTheFirstKeyClosesTheDoor(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Authorizer = apikey.NewRing() })

@@ -14,14 +14,16 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// bulkBody is what a bulk request is counted as in Config.MaxBodies: its lines
-// under way and its answers that wait, typically.
+// bulkBody is what a bulk request is counted as in Config.MaxBodies: the most
+// that the payloads of its lines under way take. Its answers are few beside them
+// unless their caller does not read.
 const bulkBody = 4 << 20
 
 // load counts what requests take at this moment.
 type load struct {
-	requests atomic.Int64
-	bodies   atomic.Int64 // bytes
+	requests  atomic.Int64
+	bodies    atomic.Int64 // bytes
+	strangers atomic.Int64 // see meet
 }
 
 // admit takes a request in; the size it returns is for leave. It fails when the
@@ -159,7 +161,7 @@ func sourceOf(remote string) (source netip.Prefix, ok bool) {
 	if err != nil {
 		return source, false
 	}
-	a := at.Addr().Unmap().WithZone("")
+	a := at.Addr().Unmap()
 	if a.IsLoopback() {
 		return source, false
 	}

@@ -42,6 +42,36 @@ func TestRateLimitPerKey(t *testing.T) {
 	})
 }
 
+// TestRetryAfterIsWhenThereIsRoomAgain, also where that is more than a second.
+func TestRetryAfterIsWhenThereIsRoomAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.Rate, c.Burst = 0.1, 30 })
+		time.Sleep(time.Hour) // virtual: what made the world is forgotten
+		for range 30 {
+			w.as("clients:read", "GET", "/v1/clients", "").want(200)
+		}
+		a := w.as("clients:read", "GET", "/v1/clients", "")
+		a.wantProblem(429, rateLimited)
+		if got := a.header.Get("Retry-After"); got != "10" {
+			t.Errorf("Retry-After %q, want 10", got)
+		}
+	})
+}
+
+// TestARefusedCallCountsToo: a key without the scope has no more tries than one
+// with it.
+func TestARefusedCallCountsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.Rate, c.Burst = 1, 3 })
+		time.Sleep(time.Minute)
+		for range 3 {
+			w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(403, insufficientScope)
+		}
+		w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(429, rateLimited)
+		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, rateLimited)
+	})
+}
+
 func TestCallersAreForgotten(t *testing.T) {
 	c := callers{rate: 1, burst: 1, byKey: make(map[string]*caller)}
 	c.enter("stays", 1)
@@ -51,6 +81,22 @@ func TestCallersAreForgotten(t *testing.T) {
 	}
 	if len(c.byKey) > maxCallers || c.byKey["stays"] == nil {
 		t.Errorf("%d callers are remembered, want at most %d, and the one with a stream", len(c.byKey), maxCallers)
+	}
+}
+
+// TestWhoHasSpentItsRateIsRemembered: a fresh bucket would be full.
+func TestWhoHasSpentItsRateIsRemembered(t *testing.T) {
+	c := callers{rate: 1.0 / 3600, burst: 1, byKey: make(map[string]*caller)}
+	h := make(http.Header)
+	if err := c.spend(h, "spent", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxCallers {
+		c.enter(fmt.Sprint(i), 1)
+		c.exit(fmt.Sprint(i))
+	}
+	if err := c.spend(h, "spent", time.Now()); err == nil {
+		t.Error("it may send again after others have come")
 	}
 }
 
@@ -95,6 +141,15 @@ func TestGuessingIsSlow(t *testing.T) {
 		}
 		w.from("[2001:db8::ffff]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited) // one host has the /64
 		w.from("[2001:db8:0:1::1]:1", w.secrets["unlimited"]).want(200)
+		for range 6 {
+			w.from("203.0.113.20:1", "lwk_wrong").wantProblem(401, unauthenticated)
+		}
+		w.from("[::ffff:203.0.113.20]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited) // the same in another spelling
+		w.from("203.0.113.21:1", w.secrets["unlimited"]).want(200)
+		for _, zone := range []string{"eth0", "eth1", "a", "b", "c", "d"} {
+			w.from("[fe80::1%"+zone+"]:1", "lwk_wrong").wantProblem(401, unauthenticated)
+		}
+		w.from("[fe80::1%z]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited)
 	})
 }
 
@@ -147,6 +202,100 @@ func TestBodiesInMemoryAreBounded(t *testing.T) {
 	h.call("POST", "/v1/clients/slow/messages", body).want(202) // a refusal gives back what it took
 }
 
+// TestBodiesAreCountedAsWhatTheyMayBecome: one of unknown length as the largest,
+// one that is refused unread as no more than that.
+func TestBodiesAreCountedAsWhatTheyMayBecome(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.MaxBody, c.MaxBodies = 1000, 1500 })
+	h.known("a")
+	admitted := make(chan struct{})
+	blocked, feed := io.Pipe()
+	done := make(chan int)
+	go func() {
+		r := newRequest(t.Context(), "POST", "/v1/clients/a/messages", "")
+		r.Body, r.ContentLength = readCloser{io.MultiReader(onRead(func() { close(admitted) }), blocked)}, -1
+		w := newRecorder()
+		h.handler.ServeHTTP(w, r)
+		done <- w.Code
+	}()
+	<-admitted
+	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 600), "Content-Type", "text/plain").wantProblem(503, overloaded)
+	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 400), "Content-Type", "text/plain").want(202)
+	io.WriteString(feed, `{"text":"x"}`)
+	feed.Close()
+	if status := <-done; status != 202 {
+		t.Errorf("the body of unknown length is answered %d, want 202", status)
+	}
+	r := newRequest(t.Context(), "POST", "/v1/clients/a/messages", "x")
+	r.ContentLength = 1 << 40
+	w := newRecorder()
+	h.handler.ServeHTTP(w, r)
+	answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(413, payloadTooLarge)
+}
+
+// onRead is an empty reader that tells when it is read.
+type onRead func()
+
+func (f onRead) Read([]byte) (int, error) { f(); return 0, io.EOF }
+
+// TestStrangersTakeNoRoom: who may not call is refused before it counts as a
+// request, and before its body does.
+func TestStrangersTakeNoRoom(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxRequests, c.MaxBodies = 1, 1000 })
+	body := `{"to":{"all":true},"text":"` + strings.Repeat("x", 2000) + `"}`
+	w.as("none", "POST", "/v1/messages", body).wantProblem(401, unauthenticated)
+	w.as("clients:read", "POST", "/v1/messages", body).wantProblem(403, insufficientScope)
+	w.as("unlimited", "POST", "/v1/messages", body).wantProblem(503, overloaded)
+}
+
+// TestStreamsAreBounded over all keys, and one that has ended makes room.
+func TestStreamsAreBounded(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxStreams, c.MaxStreamsPerKey = 3, 2 })
+	bearer := func(key string) []string { return []string{"Authorization", "Bearer " + w.secrets[key]} }
+	var open []*reader
+	for _, key := range []string{"a", "b", "g"} {
+		open = append(open, w.subscribe("/v1/events", bearer(key)...))
+	}
+	for range 3 { // a refusal takes nothing
+		w.send("events:read", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+	}
+	for _, r := range open {
+		r.cancel()
+		<-r.ended
+	}
+	for _, key := range []string{"a", "a", "b"} {
+		if r := w.subscribe("/v1/events", bearer(key)...); !strings.HasPrefix(r.header.Get("Content-Type"), "text/event-stream") {
+			t.Errorf("%s is refused after others have left: %v", key, r.header)
+		}
+	}
+	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+}
+
+// TestStreamsOfAnOpenAPIAreNotOnes: without keys everybody is the same caller.
+func TestStreamsOfAnOpenAPIAreNotOnes(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.MaxStreams, c.MaxStreamsPerKey = 3, 1 })
+	for range 3 {
+		if r := h.subscribe("/v1/events"); !strings.HasPrefix(r.header.Get("Content-Type"), "text/event-stream") {
+			t.Fatalf("refused: %v", r.header)
+		}
+	}
+	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
+}
+
+// TestTheServerWaitsForNobodyForever: the handler's bounds need those of the
+// server around it.
+func TestTheServerWaitsForNobodyForever(t *testing.T) {
+	srv := NewServer(Config{Gateway: newHarness(t).gateway, ReadTimeout: 7 * time.Second, MaxWait: 20 * time.Second})
+	if srv.ReadHeaderTimeout != 10*time.Second || srv.ReadTimeout != 7*time.Second || srv.IdleTimeout != 2*time.Minute || srv.MaxHeaderBytes != 32<<10 {
+		t.Errorf("header within %v and %d bytes, body within %v, idle for %v", srv.ReadHeaderTimeout, srv.MaxHeaderBytes, srv.ReadTimeout, srv.IdleTimeout)
+	}
+	if longest := 27 * time.Second; srv.WriteTimeout <= longest || srv.WriteTimeout > longest+time.Minute {
+		t.Errorf("answers within %v, want some time above reading and waiting, which is %v", srv.WriteTimeout, longest)
+	}
+	if c := (Config{Gateway: newHarness(t).gateway, MaxWait: time.Hour}).withDefaults(); c.MaxWait != gateway.MaxWait {
+		t.Errorf("a wait of up to %v, want at most %v", c.MaxWait, gateway.MaxWait)
+	}
+}
+
 func TestStreamsPerKeyAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxStreamsPerKey = 2 })
 	first := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
@@ -155,7 +304,9 @@ func TestStreamsPerKeyAreBounded(t *testing.T) {
 	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["b"])
 	first.cancel()
 	<-first.ended
-	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+	if r := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"]); !strings.HasPrefix(r.header.Get("Content-Type"), "text/event-stream") {
+		t.Errorf("refused after another stream has ended: %v", r.header)
+	}
 }
 
 // TestSlowCallersAreCut: neither a header nor a body that drips in keeps a

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,6 +90,7 @@ func tooLarge(limit int64, what string) *Problem {
 // domain's or the api's own become "internal": their text is logged, not sent.
 func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
+		p.shorten()
 		return p
 	}
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
@@ -100,6 +102,33 @@ func problemOf(err error) *Problem {
 	p := problem(internal, "the server failed; its log has the cause under this request id")
 	p.cause = err
 	return p
+}
+
+// What a problem repeats of a request is bounded, in bytes and entries: the
+// answers of a bulk request wait for their turn, up to bulkWindow of them.
+const (
+	maxDetail = 1000
+	maxPlace  = 200 // of a pointer or a parameter's name
+	maxErrors = 100
+)
+
+// shorten bounds p, so that it holds on to nothing that its caller has sent.
+func (p *Problem) shorten() {
+	p.Detail = shortened(p.Detail, maxDetail)
+	if len(p.Errors) > maxErrors {
+		p.Errors = slices.Clone(p.Errors[:maxErrors])
+	}
+	for i := range p.Errors {
+		e := &p.Errors[i]
+		e.Pointer, e.Parameter, e.Detail = shortened(e.Pointer, maxPlace), shortened(e.Parameter, maxPlace), shortened(e.Detail, maxDetail)
+	}
+}
+
+func shortened(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 func domainProblem(e *gateway.Error) *Problem {
@@ -149,6 +178,9 @@ func (s *server) fail(x *exchange, r *http.Request, err error) {
 	if p.Status >= 500 {
 		s.log.LogAttrs(r.Context(), levelOf(&p), "request failed", slog.String("request_id", x.id),
 			slog.String("problem", p.Type), slog.String("detail", p.Detail), slog.Any("cause", p.cause))
+	}
+	if x.lingers = lingers(x, r, p.Status); x.lingers {
+		x.Header().Set("Connection", "close")
 	}
 	writeProblem(x, &p)
 }

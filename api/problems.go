@@ -69,7 +69,7 @@ var kinds = map[slug]kind{
 	internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
 	payloadTooLarge:  {413, "Too large", "limit has the bound in bytes, where one number says it all."},
-	validationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each."},
+	validationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each, up to 100."},
 
 	slug(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it.`},
 	slug(gateway.CodeMessageNotFound):     {404, "No such message", "The id is unknown, or the message was final for longer than statuses are kept."},

@@ -201,7 +201,7 @@ func (o *Options) merge(query *Options) error {
 //	@Param			ttl				query		string		false	"never deliver after this long, 1s to 30d, such as 24h"
 //	@Param			on_unknown		query		string		false	"what to do for a client never seen"	Enums(fail, queue)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
-//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
@@ -270,16 +270,21 @@ func (p *push) readMany(data []byte) error {
 	return p.setMany(&body)
 }
 
-// readLine takes a BulkLine and returns its idempotency key.
+// readLine takes a BulkLine and returns its idempotency key, "" for one that
+// cannot be: what has no bound is not kept until the line's turn to be answered.
 func (p *push) readLine(data []byte) (key string, err error) {
 	if key, ok := p.readEnvelope(data, membersBulk); ok {
 		return key, nil
 	}
 	var body BulkLine
-	if err := decodeObject(data, &body); err != nil {
-		return body.Key, err
+	err = decodeObject(data, &body)
+	if body.Key != nil && validIdempotencyKey(*body.Key) {
+		key = *body.Key
 	}
-	return body.Key, p.setMany(&body.PushMany)
+	if err == nil {
+		err = p.setMany(&body.PushMany)
+	}
+	return key, err
 }
 
 // raw takes the body itself as the payload.
@@ -354,7 +359,7 @@ func mediaType(r *http.Request) string {
 //	@Param			push			body		PushMany	true	"what to push, to whom"
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
-//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"

@@ -82,6 +82,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 		return err
 	}
 	defer s.leave(size)
+	s.know(x)
 	return e.handler(x, r)
 }
 

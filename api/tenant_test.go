@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -64,6 +65,11 @@ func TestListsShowWhatIsTheTenantsOnly(t *testing.T) {
 	if got := decode[ClientPage](w.as("g", "GET", "/v1/clients?status=all&group=other", "")); len(got.Items) != 0 {
 		t.Errorf("g asked for another group and got %+v", got.Items)
 	}
+	w.as("unlimited", "PATCH", "/v1/clients/a-truck", `{"groups":["shared"]}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["shared","gang"]}`).want(200)
+	if got := decode[ClientPage](w.as("g", "GET", "/v1/clients?status=all&group=shared", "")); len(got.Items) != 1 || got.Items[0].ID != "b-truck" {
+		t.Errorf("g asked for a group that is another's, too, and got %+v, want who is in both", got.Items)
+	}
 }
 
 // message2 pushes once more for each tenant, so that lists have several pages.
@@ -120,6 +126,44 @@ func TestCursorsAreTheKeysOwn(t *testing.T) {
 	changed[len(changed)/2] ^= 1
 	w.as("a", "GET", "/v1/messages?cursor="+string(changed), "").wantProblem(400, invalidCursor)
 	w.as("a", "GET", "/v1/clients?cursor="+page.NextCursor, "").wantProblem(400, invalidCursor)
+}
+
+// TestCursorsAreTheListsOwn: a cursor of another list, or one of the right kind
+// with a key that cannot be, is none.
+func TestCursorsAreTheListsOwn(t *testing.T) {
+	w := newWorld(t)
+	good := map[byte]string{cursorClients: "a-truck", cursorMessages: w.messages["a"], cursorDeliveries: "a-truck", cursorHistory: "7",
+		cursorKeys: w.ids["a"], cursorKnocks: "a-truck"}
+	bad := map[byte]string{cursorClients: "a b", cursorMessages: "a-truck", cursorDeliveries: "a b", cursorHistory: "x", cursorKeys: "a-truck", cursorKnocks: "a b"}
+	sealed := cursors{seal: sealOf(w.held("a"))}
+	for kind, target := range map[byte]string{
+		cursorClients: "/v1/clients", cursorMessages: "/v1/messages", cursorDeliveries: "/v1/messages/" + w.messages["a"] + "/deliveries",
+		cursorHistory: "/v1/clients/a-truck/messages", cursorKeys: "/v1/keys", cursorKnocks: "/v1/knocks",
+	} {
+		for given, key := range good {
+			a := w.as("unlimited", "GET", target+"?cursor="+cursors{}.encode(given, key), "")
+			if given == kind {
+				a.want(200)
+				continue
+			}
+			a.wantProblem(400, invalidCursor)
+		}
+		w.as("unlimited", "GET", target+"?cursor="+cursors{}.encode(kind, bad[kind]), "").wantProblem(400, invalidCursor)
+		if kind != cursorKeys {
+			w.as("a", "GET", target+"?cursor="+sealed.encode(kind, good[kind]), "").want(200)
+			w.as("a", "GET", target+"?cursor="+sealed.encode(kind, bad[kind]), "").wantProblem(400, invalidCursor)
+		}
+	}
+}
+
+// held returns the key itself.
+func (w *world) held(name string) *apikey.Key {
+	w.t.Helper()
+	k, err := w.ring.Get(w.ids[name])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return k
 }
 
 // recipients are the clients of a message's deliveries.
@@ -255,6 +299,16 @@ func TestIdempotencyKeysAreTheKeysOwn(t *testing.T) {
 	if other := decode[Message](w.as("a2", "POST", "/v1/messages", body, "Idempotency-Key", "k").want(202)); other.ID == first.ID {
 		t.Error("another key's Idempotency-Key was replayed")
 	}
+	line := func(key string) string {
+		a := w.as(key, "POST", "/v1/messages/bulk", `{"to":{"client":"a-truck"},"text":"x","key":"k"}`, "Content-Type", ndjson).want(200)
+		return string(a.body)
+	}
+	if got := line("a"); !strings.Contains(got, first.ID) || !strings.Contains(got, `"replayed":true`) {
+		t.Errorf("in a bulk line the key is another one: %s", got)
+	}
+	if got := line("unlimited"); strings.Contains(got, first.ID) || !strings.Contains(got, `"status":202`) {
+		t.Errorf("another key's was replayed in a bulk line: %s", got)
+	}
 }
 
 // TestGroupsAreNotATenantsToEnter: a group that a key is limited to is a right.
@@ -336,10 +390,25 @@ func TestAStreamEndsWithItsKey(t *testing.T) {
 		t.Fatal("the stream of a revoked key goes on")
 	}
 	for b := range stream.blocks {
-		if strings.Contains(b, "client.disconnected") {
-			t.Errorf("it still heard %q", b)
-		}
+		t.Errorf("it still heard %q", b)
 	}
+}
+
+// TestASilentStreamEndsWithItsKey: where nothing happens, with the keep-alive.
+func TestASilentStreamEndsWithItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["unlimited"])
+		stream.block()
+		if err := w.ring.Revoke(w.ids["unlimited"]); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		<-stream.ended
+		if took := time.Since(began); took > keepAlive {
+			t.Errorf("it ended after %v, want at most %v", took, keepAlive)
+		}
+	})
 }
 
 // TestTotalsAreNotATenants: a limited key cannot have the scopes for them.

@@ -30,6 +30,7 @@ var rules = sync.OnceValue(func() *validator.Validate {
 	register("clientid", func(s string) bool { return gateway.ClientID(s).Valid() })
 	register("group", validGroup)
 	register("labelkey", validLabelKey)
+	register("idempotencykey", validIdempotencyKey)
 	register("ttl", func(s string) bool {
 		d, err := parseDuration(s)
 		return err == nil && d >= gateway.MinTTL && d <= gateway.MaxTTL
@@ -130,6 +131,8 @@ func ruleText(b validator.FieldError) string {
 		return fmt.Sprintf("must be 1 to %d bytes of A-Z a-z 0-9 . _ : @ -", gateway.MaxGroupName)
 	case "labelkey":
 		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
+	case "idempotencykey":
+		return "must be " + idempotencyRule
 	case "ttl":
 		return `must be a duration from "1s" to "30d"`
 	case "scope":

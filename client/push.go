@@ -58,9 +58,9 @@ type Push struct {
 	QueueUnknown bool
 	// OnlineOnly narrows a group, label or all audience to who is connected.
 	OnlineOnly bool
-	// IdempotencyKey makes repeats find the first message; remembered for
-	// 24 h. "" makes one up for this call, so that its own retries are safe.
-	// A key does not go with Mode Online.
+	// IdempotencyKey, 1 to 255 characters of printable ASCII, makes repeats find
+	// the first message; remembered for 24 h. "" makes one up for this call, so
+	// that its own retries are safe. A key does not go with Mode Online.
 	IdempotencyKey string
 }
 

@@ -180,9 +180,14 @@ func TestDamageIsNotStartedWith(t *testing.T) {
 		"no version":   `{"keys":[]}`,
 		"newer":        strings.Replace(string(whole), `"version": 1`, `"version": 2`, 1),
 		"short hash":   regexp.MustCompile(`"sha256": "..`).ReplaceAllString(string(whole), `"sha256": "`),
+		"long hash":    strings.Replace(string(whole), `"sha256": "`, `"sha256": "00`, 1),
+		"no hex":       regexp.MustCompile(`"sha256": "..`).ReplaceAllString(string(whole), `"sha256": "zz`),
+		"no id":        regexp.MustCompile(`"id": "[^"]*"`).ReplaceAllString(string(whole), `"id": ""`),
+		"no name":      strings.Replace(string(whole), `"name": "x"`, `"name": ""`, 1),
 		"scope":        strings.Replace(string(whole), `"admin"`, `"everything"`, 1),
 		"twice":        regexp.MustCompile(`(?s)(\{\s*"id".*?\n    \})`).ReplaceAllString(string(whole), "$1,$1"),
 		"limited root": strings.Replace(string(whole), `"name"`, `"prefix": "a", "name"`, 1),
+		"padded":       string(whole) + strings.Repeat(" ", maxFile),
 		"huge":         strings.Repeat(" ", maxFile+1),
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/metrics"
 )
 
 // callers is who may call the API, and the record of what they change.
@@ -65,6 +66,8 @@ func (c *callers) close() error {
 	c.running.Wait()
 	return c.audit.Close()
 }
+
+func (c *callers) stats() metrics.AuditStats { return metrics.AuditStats{Lost: c.audit.Lost()} }
 
 // restrict puts who may call, and how much, into the API's configuration.
 func (c *callers) restrict(out *api.Config, h config.HTTP) {

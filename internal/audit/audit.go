@@ -10,6 +10,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -78,7 +79,7 @@ const ToLog = "-"
 func Open(path string, log *slog.Logger) (*Log, error) {
 	l := &Log{pushes: path != "", log: log, queue: make(chan Entry, queueLen)}
 	if path == "" || path == ToLog {
-		l.out = logWriter{log}
+		l.out = &logWriter{log: log}
 	} else {
 		f, err := openFile(path)
 		if err != nil {
@@ -104,6 +105,15 @@ func (l *Log) Record(e Entry) {
 	default:
 		l.lost.Add(1)
 	}
+}
+
+// Lost is how many entries could not be written since the start. Of several that
+// were written at once, and some of which may be there, all are counted.
+func (l *Log) Lost() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.lost.Load()
 }
 
 // Close writes what is queued and ends the log.
@@ -135,8 +145,7 @@ func (l *Log) run() {
 			continue
 		}
 		if err := l.out.flush(); err != nil {
-			l.lost.Add(batch)
-			told = 0 // it may be lost, too
+			l.lost.Add(batch) // more than was told, which may be lost too
 			if time.Since(complained) >= complainEvery {
 				complained = time.Now()
 				l.log.Error("the audit log cannot be written; entries are lost", "cause", err, "lost", l.lost.Load())
@@ -166,9 +175,20 @@ func (e *Entry) record() slog.Record {
 }
 
 // logWriter writes to the ordinary log.
-type logWriter struct{ log *slog.Logger }
+type logWriter struct {
+	log *slog.Logger
+	err error // of what was written since the last flush
+}
 
-func (w logWriter) write(e Entry) { _ = w.log.Handler().Handle(context.Background(), e.record()) }
-func (logWriter) full() bool      { return true }
-func (logWriter) flush() error    { return nil }
-func (logWriter) close() error    { return nil }
+func (w *logWriter) write(e Entry) {
+	w.err = errors.Join(w.err, w.log.Handler().Handle(context.Background(), e.record()))
+}
+
+func (w *logWriter) flush() error {
+	err := w.err
+	w.err = nil
+	return err
+}
+
+func (*logWriter) full() bool   { return true }
+func (*logWriter) close() error { return nil }

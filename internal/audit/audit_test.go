@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,7 @@ func TestWithoutAFile(t *testing.T) {
 	}
 	var none *Log
 	none.Record(push("a"))
-	if none.Wants(CreateKey) || none.Close() != nil {
+	if none.Wants(CreateKey) || none.Close() != nil || none.Lost() != 0 {
 		t.Error("no log wants something")
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none", "audit.log"), slog.Default()); err == nil {
@@ -149,6 +150,7 @@ type disk struct {
 	full bool
 	out  io.Writer
 	held chan struct{} // not nil: a write waits
+	most int           // bytes in one write
 }
 
 func (d *disk) Write(b []byte) (int, error) {
@@ -157,6 +159,7 @@ func (d *disk) Write(b []byte) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.most = max(d.most, len(b))
 	if d.full {
 		n, _ := d.out.Write(b[:len(b)/2])
 		return n, errors.New("no space left on device")
@@ -177,10 +180,49 @@ func TestAFullDiskHoldsNobodyUp(t *testing.T) {
 	own := &safeBuffer{}
 	l := &Log{pushes: true, out: w, log: slog.New(slog.NewTextHandler(own, nil)), queue: make(chan Entry, queueLen)}
 	l.done.Go(l.run)
-	for range 3 {
+	for i := range uint64(3) {
 		l.Record(push("lost"))
+		for l.Lost() <= i { // until the writer has tried
+			runtime.Gosched()
+		}
 	}
-	for l.lost.Load() < 3 { // until the writer has tried
+	d.mu.Lock()
+	d.full = false
+	d.mu.Unlock()
+	l.Record(push("kept"))
+	l.Record(push("and more"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(path)
+	var targets []string // of whole lines
+	for line := range strings.Lines(string(b)) {
+		var e struct{ Target string }
+		if json.Unmarshal([]byte(line), &e) == nil {
+			targets = append(targets, e.Target)
+		}
+	}
+	want := []string{"up to 3 entries since the start", "kept", "and more"}
+	if n := len(targets); n < 3 || !slices.Equal(targets[n-3:], want) || !bytes.HasSuffix(b, []byte("}\n")) {
+		t.Errorf("file %q, want the loss and what follows it, once each, on lines of their own in the end", b)
+	}
+	if got := strings.Count(own.String(), "no space left"); got != 1 {
+		t.Errorf("told %d times, want once a minute:\n%s", got, own)
+	}
+}
+
+// TestALogThatCannotBeWrittenLosesEntries, also where the record is the ordinary
+// log.
+func TestALogThatCannotBeWrittenLosesEntries(t *testing.T) {
+	own := &safeBuffer{}
+	d := &disk{full: true, out: own}
+	l, err := Open(ToLog, slog.New(slog.NewJSONHandler(d, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Record(push("lost"))
+	l.Record(push("lost"))
+	for l.Lost() < 2 { // until the writer has tried
 		runtime.Gosched()
 	}
 	d.mu.Lock()
@@ -190,18 +232,8 @@ func TestAFullDiskHoldsNobodyUp(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, _ := os.ReadFile(path)
-	tail := b[bytes.LastIndex(b, []byte(`{"time"`)):]
-	if !strings.Contains(string(b), `"target":"up to 3 entries since the start"`) || !strings.Contains(string(tail), `"target":"kept"`) || !bytes.HasSuffix(b, []byte("}\n")) {
-		t.Errorf("file %q, want the loss and the entry after it on lines of their own", b)
-	}
-	for line := range strings.Lines(string(tail)) {
-		if !json.Valid([]byte(line)) {
-			t.Errorf("%q is no line of JSON", line)
-		}
-	}
-	if got := strings.Count(own.String(), "no space left"); got != 1 {
-		t.Errorf("told %d times, want once a minute:\n%s", got, own)
+	if got := own.String(); l.Lost() != 2 || !strings.Contains(got, `"target":"up to 2 entries since the start"`) || !strings.Contains(got, `"target":"kept"`) {
+		t.Errorf("lost %d, log %q, want 2 lost and told", l.Lost(), got)
 	}
 }
 
@@ -228,11 +260,14 @@ func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("a writer waits for the disk")
 	}
-	if l.lost.Load() == 0 {
+	if l.Lost() == 0 {
 		t.Error("nothing was lost: the queue has no bound")
 	}
 	close(d.held)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if d.most < flushAt || d.most > flushAt+1000 {
+		t.Errorf("up to %d bytes were gathered, want no more than %d and a line", d.most, flushAt)
 	}
 }

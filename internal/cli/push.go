@@ -69,7 +69,7 @@ every recipient has acked.`,
 	fl.StringVar(&f.mode, "mode", "durable", `"durable" stores it until it can be delivered, "online" delivers now or never`)
 	fl.DurationVar(&f.ttl, "ttl", 0, "expire when undelivered for so long, 1s to 720h (default 24h)")
 	fl.DurationVar(&f.wait, "wait", 0, "wait for the final state, at most 60s (default 10s with --mode online)")
-	fl.StringVar(&f.key, "idempotency-key", "", "the same key makes no second message within 24h")
+	fl.StringVar(&f.key, "idempotency-key", "", "the same key makes no second message within 24h; 1 to 255 characters of printable ASCII")
 	fl.StringArrayVar(&f.metadata, "metadata", nil, "name=value to keep with the message (repeat)")
 	fl.BoolVar(&f.unknown, "queue-unknown", false, "keep it for a client that was never seen")
 	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: to who is connected now")

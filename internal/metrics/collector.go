@@ -140,6 +140,7 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_stale_acks_total", "Acks for what was not under way.", func(s S) uint64 { return s.StaleAcks }),
 		counter("tcp_tls_handshakes_total", "TLS handshakes of devices that succeeded.", func(s S) uint64 { return s.TLSHandshakes }),
 		counter("tcp_throttled_total", "Pauses in reading from devices that sent faster than they may.", func(s S) uint64 { return s.Throttled }),
+		counter("tcp_paced_total", "Pauses in sending to devices for tcp.delivery_rate and tcp.delivery_byte_rate.", func(s S) uint64 { return s.Paced }),
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}
@@ -154,6 +155,12 @@ func certCollector(read func() map[string]CertStats) prometheus.Collector {
 			ofEach(func(c CertStats) uint64 { return c.Loads })),
 		counterBy("tls_certificate_failures_total", "Changes of certificate files that could not be used; the old ones stay.", "listener",
 			ofEach(func(c CertStats) uint64 { return c.Failures })),
+	}}
+}
+
+func auditCollector(read func() AuditStats) prometheus.Collector {
+	return &snapshot[AuditStats]{read, []metric[AuditStats]{
+		counter("audit_lost_total", "Entries of the audit log that could not be written.", func(s AuditStats) uint64 { return s.Lost }),
 	}}
 }
 

@@ -24,6 +24,12 @@ type Sources struct {
 	TCP     func() TCPStats
 	Certs   func() map[string]CertStats // by listener
 	Auth    func() AuthStats            // of devices
+	Audit   func() AuditStats
+}
+
+// AuditStats is what the audit log tells.
+type AuditStats struct {
+	Lost uint64 // entries that could not be written
 }
 
 // CertStats is what a listener's certificate tells. Its members are those of
@@ -52,6 +58,7 @@ type TCPStats struct {
 	StaleAcks     uint64 // acks for nothing in the window
 	TLSHandshakes uint64 // that succeeded
 	Throttled     uint64 // times that reading paused because a device sent too fast
+	Paced         uint64 // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64 // closed because they read too slowly
 	Panics        uint64 // bugs; each has closed one connection
 }
@@ -80,6 +87,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Auth != nil {
 		m.registry.MustRegister(authCollector(s.Auth))
+	}
+	if s.Audit != nil {
+		m.registry.MustRegister(auditCollector(s.Audit))
 	}
 	if s.Certs != nil {
 		m.registry.MustRegister(certCollector(s.Certs))

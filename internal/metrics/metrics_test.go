@@ -34,6 +34,7 @@ func full() Sources {
 			return TCPStats{Open: 4, Unregistered: 1, Online: map[string]int{"v1": 1, "v2": 2}, Accepted: 20,
 				Refused: map[string]uint64{"overloaded": 1}, Closed: map[string]uint64{"client_closed": 5}, BytesIn: 100, BytesOut: 200}
 		},
+		Audit: func() AuditStats { return AuditStats{Lost: 8} },
 	}
 }
 
@@ -101,6 +102,7 @@ func TestPage(t *testing.T) {
 		`longwire_tcp_sessions{dialect="v2"} 2`,
 		`longwire_tcp_refused_total{reason="overloaded"} 1`,
 		"longwire_tcp_sent_bytes_total 200",
+		"longwire_audit_lost_total 8",
 		`longwire_http_requests_total{code="200",method="GET",route="/v1/clients/{id}"} 2`,
 		`longwire_http_request_duration_seconds_bucket{method="GET",route="/v1/clients/{id}",le="0.0025"} 0`,
 		`longwire_http_request_duration_seconds_bucket{method="GET",route="/v1/clients/{id}",le="0.005"} 2`,

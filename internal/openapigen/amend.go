@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +26,10 @@ var examples = map[string]any{
 	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
+// alternatives are schemas whose members say what may stand in their place,
+// for which 2.0 has no word.
+var alternatives = []string{"BulkAnswer"}
+
 // amend says what Swagger 2.0 could not.
 func amend(doc *openapi3.T) {
 	doc.OpenAPI = "3.0.3"
@@ -38,6 +44,11 @@ func amend(doc *openapi3.T) {
 	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
 		amendPatch(patch.Value)
 	}
+	for _, name := range alternatives {
+		if s := doc.Components.Schemas[name]; s != nil {
+			s.Value = oneOf(s.Value)
+		}
+	}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			amendOperation(op, method, path)
@@ -50,6 +61,15 @@ func amendSchema(s *openapi3.Schema) {
 	if any := s.Properties["json"]; any != nil {
 		any.Value = &openapi3.Schema{Description: "Any JSON value.", Nullable: true}
 	}
+}
+
+// oneOf is a schema for exactly one of the members of s.
+func oneOf(s *openapi3.Schema) *openapi3.Schema {
+	choice := &openapi3.Schema{Description: s.Description}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		choice.OneOf = append(choice.OneOf, s.Properties[name])
+	}
+	return choice
 }
 
 // amendPatch allows the nulls of a merge patch.

@@ -32,7 +32,7 @@ func TestOutputIsUpToDate(t *testing.T) {
 }
 
 const minimal = `{"swagger":"2.0","info":{"title":"t","version":"1"},"basePath":"/",
-"definitions":{"Problem":{"type":"object"},"PushOne":{"type":"object","properties":{"text":{"type":"string"},"json":{"type":"object"}}}},
+"definitions":{"Problem":{"type":"object"},"BulkAnswer":{"type":"object","properties":{"b":{"$ref":"#/definitions/Problem"},"a":{"$ref":"#/definitions/PushOne"}}},"PushOne":{"type":"object","properties":{"text":{"type":"string"},"json":{"type":"object"}}}},
 "paths":{
  "/livez":{"get":{"operationId":"livez","produces":["application/json"],"responses":{"200":{"description":"OK"}}}},
  "/v1/clients/{id}/messages":{"post":{"operationId":"pushOne","consumes":["application/json","text/plain"],"produces":["application/json"],
@@ -61,6 +61,9 @@ func TestConvert(t *testing.T) {
 	body := push.RequestBody.Value.Content
 	if body["application/json"].Example == nil || body["text/plain"].Schema.Ref != "" {
 		t.Errorf("bodies %v, want an example for JSON and plain text beside it", body)
+	}
+	if s := doc.Components.Schemas["BulkAnswer"].Value; len(s.OneOf) != 2 || s.OneOf[0].Ref != "#/components/schemas/PushOne" || s.Type != nil || s.Properties != nil {
+		t.Errorf("a choice is %+v, want one of its members", s)
 	}
 	if s := doc.Components.Schemas["PushOne"].Value.Properties["json"].Value; s.Type != nil || !s.Nullable {
 		t.Errorf("json is %v, want any value", s.Type)

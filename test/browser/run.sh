@@ -1,14 +1,15 @@
 #!/bin/sh
-# Builds the binary, starts it with a simulated device on free ports, and runs
-# the browser test against it. Needs Go, Node and Chromium; installs
-# playwright-core beside this script when it is missing.
+# Builds the binary, starts it with a simulated device on free ports, and a
+# second one that needs an API key, and runs the browser test against both.
+# Needs Go, Node and Chromium; installs playwright-core beside this script when
+# it is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
-server='' device=''
+server='' keyed='' device=''
 
 stop() {
-	for pid in $device $server; do
+	for pid in $device $server $keyed; do
 		kill "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 	done
@@ -48,4 +49,10 @@ until_ok 15 curl -fsS "http://$http/readyz"
 device=$!
 until_ok 15 curl -fsS "http://$http/v1/clients/demo"
 
-LONGWIRE_URL="http://$http" LONGWIRE_DEVICE=demo node "$here/swagger.test.mjs"
+keyed_http=127.0.0.1:$(free_port)
+key=$("$work/longwire" keys create --name browser --scopes clients:read --data-dir "$work/keyed" 2>/dev/null)
+"$work/longwire" serve --tcp-addr "127.0.0.1:$(free_port)" --http-addr "$keyed_http" --data-dir "$work/keyed" >"$work/keyed.log" 2>&1 &
+keyed=$!
+until_ok 15 curl -fsS "http://$keyed_http/readyz"
+
+LONGWIRE_URL="http://$http" LONGWIRE_DEVICE=demo LONGWIRE_KEYED_URL="http://$keyed_http" LONGWIRE_KEY=$key node "$here/swagger.test.mjs"

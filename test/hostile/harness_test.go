@@ -2,9 +2,11 @@ package hostile
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,6 +38,8 @@ type site struct {
 	honest []*honest
 	log    *journal
 	dialer func(ctx context.Context, addr string) (net.Conn, error) // of the honest; nil is plain TCP
+	caller *http.Client                                             // of the honest
+	trust  *tls.Config                                              // of honest callers; nil is plain HTTP
 
 	memtable uint64 // bytes of the heap that the store may use for what was written last
 }
@@ -75,6 +79,7 @@ func (s *site) open(change func(*config.Config)) {
 	t.Helper()
 	c := config.Default()
 	c.TCP.Addr, c.HTTP.Addr, c.Data.Dir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.TCP.Driver = string(driver)
 	c.TCP.RegisterTimeout = config.Duration(time.Second)
 	c.TCP.WriteTimeout = config.Duration(500 * time.Millisecond)
 	c.TCP.OutputBudget = 300 * config.KiB
@@ -110,10 +115,12 @@ func (s *site) open(change func(*config.Config)) {
 		}
 	})
 	a.Start()
+	s.caller = newCaller(s.trust.Clone())
 	s.app, s.tcp, s.http = a, a.TCPAddr().String(), a.HTTPAddr().String()
 	for _, d := range []protocol.Dialect{protocol.V1, protocol.V2, protocol.Text} {
 		s.honest = append(s.honest, s.join(d, c.Auth.DeviceToken.Reveal()))
 	}
+	s.wantDriver()
 	s.wantServed()
 }
 

@@ -11,18 +11,20 @@ import (
 
 // Bodies, parameters and names that are well-formed HTTP and mean harm.
 func TestHostileRequests(t *testing.T) {
-	under(t, nil, []behaviour{
-		{"bodies that are bombs", bodyBombs},
-		{"metadata, labels and groups that are bombs", memberBombs},
-		{"lists that are bombs", listBombs},
-		{"a compressed bomb", gzipBomb},
-		{"bulk lines that are bombs", bulkBombs},
-		{"forged cursors", forgedCursors},
-		{"paths that climb", pathTricks},
-		{"parameters that are bombs", parameterBombs},
-		{"idempotency keys that are bombs", idempotencyBombs},
-		{"routes, methods and ids that do not exist", seriesExplosion},
-		{"a queue that is filled", queueFlood},
+	alone(t, func(t *testing.T) {
+		under(t, nil, []behaviour{
+			{"bodies that are bombs", bodyBombs},
+			{"metadata, labels and groups that are bombs", memberBombs},
+			{"lists that are bombs", listBombs},
+			{"a compressed bomb", gzipBomb},
+			{"bulk lines that are bombs", bulkBombs},
+			{"forged cursors", forgedCursors},
+			{"paths that climb", pathTricks},
+			{"parameters that are bombs", parameterBombs},
+			{"idempotency keys that are bombs", idempotencyBombs},
+			{"routes, methods and ids that do not exist", seriesExplosion},
+			{"a queue that is filled", queueFlood},
+		})
 	})
 }
 

@@ -3,23 +3,24 @@ package hostile
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// caller makes requests without keeping connections: an idle one would be
-// counted in the footprint.
-var caller = &http.Client{
-	Timeout:       time.Minute,
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// newCaller makes requests without keeping connections: an idle one would be
+// counted in the footprint. With trust it speaks TLS, and HTTP/2.
+func newCaller(trust *tls.Config) *http.Client {
+	return &http.Client{
+		Timeout:       time.Minute,
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust, ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // answer is a response, read.
@@ -29,23 +30,11 @@ type answer struct {
 	body   string
 }
 
-// unreadBody is how much of a refused body net/http still reads, in bytes.
-const unreadBody = 256 << 10
-
 // ask sends a request as an honest caller would, with the key of the site;
 // headers are name, value pairs and win over that.
 func (s *site) ask(method, target, body string, headers ...string) answer {
 	s.Helper()
 	a, err := s.try(context.Background(), method, target, body, headers...)
-	for range 5 {
-		// A server that refuses a large body while it is being sent closes the
-		// connection soon after the answer; a caller that is still sending then
-		// may lose the answer to the reset. Small bodies are read to their end.
-		if len(body) < unreadBody || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-			break
-		}
-		a, err = s.try(context.Background(), method, target, body, headers...)
-	}
 	if err != nil {
 		s.Fatalf("%s %s: %v", method, target, err)
 	}
@@ -69,14 +58,19 @@ func (s *site) try(ctx context.Context, method, target, body string, headers ...
 		}
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := caller.Do(req)
+	res, err := s.caller.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	return read(res)
 }
 
-func (s *site) url(target string) string { return "http://" + s.http + target }
+func (s *site) url(target string) string {
+	if s.trust != nil {
+		return "https://" + s.http + target
+	}
+	return "http://" + s.http + target
+}
 
 func read(res *http.Response) (answer, error) {
 	defer res.Body.Close()
@@ -116,15 +110,39 @@ type wire struct {
 	r *bufio.Reader
 }
 
+// wire speaks TLS where the API does, and HTTP/1.1.
 func (s *site) wire() *wire {
+	s.Helper()
+	c := s.dialHTTP()
+	if s.trust != nil {
+		c = tls.Client(c, s.trust) // the first write shakes hands
+	}
+	return s.wireOn(c)
+}
+
+// dialHTTP connects to the port of the API.
+func (s *site) dialHTTP() net.Conn {
 	s.Helper()
 	c, err := net.Dial("tcp", s.http)
 	if err != nil {
 		s.Fatal(err)
 	}
+	return c
+}
+
+// wireOn takes over c for the length of the attack.
+func (s *site) wireOn(c net.Conn) *wire {
 	s.Cleanup(func() { c.Close() })
 	_ = c.SetReadDeadline(time.Now().Add(patience)) // a real socket
 	return &wire{c, s, bufio.NewReader(c)}
+}
+
+// socket is what is below TLS, if there is any.
+func (w *wire) socket() *net.TCPConn {
+	if c, ok := w.Conn.(*tls.Conn); ok {
+		return c.NetConn().(*net.TCPConn)
+	}
+	return w.Conn.(*net.TCPConn)
 }
 
 // send writes and does not mind when the gateway has closed already.

@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,26 +9,28 @@ import (
 
 // What no HTTP library would send.
 func TestHostileHTTP(t *testing.T) {
-	s := openSite(t, nil, nil)
-	wait := s.unreadStream() // its time passes meanwhile
-	s.face([]behaviour{
-		{"connections that say nothing", silentHTTP},
-		{"headers byte by byte", dripHeaders},
-		{"a body byte by byte", dripBody},
-		{"a bulk line byte by byte", dripBulk},
-		{"headers that are bombs", headerBombs},
-		{"a body that is announced and does not come", absentBody},
-		{"a body that is announced too large", announcedBody},
-		{"a chunked body without end", endlessChunks},
-		{"two lengths for one body", smuggling},
-		{"requests that are none", notHTTP},
-		{"answers that nobody reads", unreadAnswers},
-		{"a new line in the request id", forgedLogLines},
-		{"a foreign Host", foreignHost},
-		{"another origin", otherOrigin},
-		{"a method in disguise", methodOverride},
+	alone(t, func(t *testing.T) {
+		s := openSite(t, nil, nil)
+		wait := s.unreadStream() // its time passes meanwhile
+		s.face([]behaviour{
+			{"connections that say nothing", silentHTTP},
+			{"headers byte by byte", dripHeaders},
+			{"a body byte by byte", dripBody},
+			{"a bulk line byte by byte", dripBulk},
+			{"headers that are bombs", headerBombs},
+			{"a body that is announced and does not come", absentBody},
+			{"a body that is announced too large", announcedBody},
+			{"a chunked body without end", endlessChunks},
+			{"two lengths for one body", smuggling},
+			{"requests that are none", notHTTP},
+			{"answers that nobody reads", unreadAnswers},
+			{"a new line in the request id", forgedLogLines},
+			{"a foreign Host", foreignHost},
+			{"another origin", otherOrigin},
+			{"a method in disguise", methodOverride},
+		})
+		wait()
 	})
-	wait()
 }
 
 func silentHTTP(t *testing.T, s *site) {
@@ -121,7 +122,7 @@ func absentBody(_ *testing.T, s *site) {
 
 	w = s.wire()
 	_ = w.send(pushHead + "Content-Length: 10\r\n\r\n{\"te")
-	_ = w.Conn.(*net.TCPConn).CloseWrite()
+	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	s.wantProblem(w.answer(), 400, "malformed-json")
 }
 
@@ -203,7 +204,7 @@ func notHTTP(t *testing.T, s *site) {
 // gateway stops to read when the socket is full.
 func unreadAnswers(t *testing.T, s *site) {
 	w := s.wire()
-	_ = w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	_ = w.socket().SetReadBuffer(4 << 10)
 	request := strings.Repeat("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n", 100)
 	_ = w.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	sent := 0

@@ -7,10 +7,12 @@ import (
 
 // With API keys nothing but documents and probes is there without one.
 func TestHostileWithoutKey(t *testing.T) {
-	under(t, keyed, []behaviour{
-		{"no key, or a forged one", forgedKeys},
-		{"paths around the check", pathsAroundTheCheck},
-		{"an idempotency key of another caller", foreignIdempotencyKey},
+	alone(t, func(t *testing.T) {
+		under(t, keyed, []behaviour{
+			{"no key, or a forged one", forgedKeys},
+			{"paths around the check", pathsAroundTheCheck},
+			{"an idempotency key of another caller", foreignIdempotencyKey},
+		})
 	})
 }
 

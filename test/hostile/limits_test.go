@@ -13,14 +13,16 @@ import (
 
 // What everybody together may do has a bound; those who are there stay.
 func TestHostileMasses(t *testing.T) {
-	under(t, func(c *config.Config) { c.TCP.MaxConnections = 40 }, []behaviour{
-		{"more connections than there may be", tooManyConnections},
-	})
-	under(t, func(c *config.Config) { c.TCP.AcceptRate = 20 }, []behaviour{ // 200 at once
-		{"connections faster than the rate", func(_ *testing.T, s *site) { s.wantRate("accept_rate", 200) }},
-	})
-	under(t, func(c *config.Config) { c.TCP.RegisterRate = 20 }, []behaviour{
-		{"registrations faster than the rate", func(_ *testing.T, s *site) { s.wantRate("register_rate", 200) }},
+	onEachDriver(t, func(t *testing.T) {
+		under(t, func(c *config.Config) { c.TCP.MaxConnections = 40 }, []behaviour{
+			{"more connections than there may be", tooManyConnections},
+		})
+		under(t, func(c *config.Config) { c.TCP.AcceptRate = 20 }, []behaviour{ // 200 at once
+			{"connections faster than the rate", func(_ *testing.T, s *site) { s.wantRate("accept_rate", 200) }},
+		})
+		under(t, func(c *config.Config) { c.TCP.RegisterRate = 20 }, []behaviour{
+			{"registrations faster than the rate", func(_ *testing.T, s *site) { s.wantRate("register_rate", 200) }},
+		})
 	})
 }
 
@@ -71,96 +73,102 @@ func (s *site) wantRate(limit string, burst int) {
 // When memory is short new devices are told to come back, and those that are
 // there are served.
 func TestHostileMemory(t *testing.T) {
-	debug.FreeOSMemory()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	limit := m.Sys - m.HeapReleased + 128<<20
-	under(t, func(c *config.Config) { c.TCP.MemoryLimit = config.Size(limit) }, []behaviour{
-		{"memory that is used up", func(t *testing.T, s *site) {
-			ballast := make([]byte, limit)
-			for i := 0; i < len(ballast); i += 4096 {
-				ballast[i] = 1
-			}
-			refused := func() bool {
-				p := s.dial()
-				_ = p.send(frame(tRegister, `{"id":"newcomer"}`))
-				typ, body, err := p.next()
-				p.Close()
-				return err == nil && typ == tClose && isReason(body[6:], "overloaded")
-			}
-			s.eventually("newcomers are refused", refused)
-			if s.metric(refusedBy("memory_limit")) < 1 {
-				t.Error("the refusal was not counted as memory_limit")
-			}
-			s.wantServed()
-			runtime.KeepAlive(ballast)
-			ballast = nil
-			debug.FreeOSMemory()
-			s.eventually("newcomers are taken again", func() bool { return !refused() })
-		}},
+	onEachDriver(t, func(t *testing.T) {
+		debug.FreeOSMemory()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		limit := m.Sys - m.HeapReleased + 128<<20
+		under(t, func(c *config.Config) { c.TCP.MemoryLimit = config.Size(limit) }, []behaviour{
+			{"memory that is used up", func(t *testing.T, s *site) {
+				ballast := make([]byte, limit)
+				for i := 0; i < len(ballast); i += 4096 {
+					ballast[i] = 1
+				}
+				refused := func() bool {
+					p := s.dial()
+					_ = p.send(frame(tRegister, `{"id":"newcomer"}`))
+					typ, body, err := p.next()
+					p.Close()
+					return err == nil && typ == tClose && isReason(body[6:], "overloaded")
+				}
+				s.eventually("newcomers are refused", refused)
+				if s.metric(refusedBy("memory_limit")) < 1 {
+					t.Error("the refusal was not counted as memory_limit")
+				}
+				s.wantServed()
+				runtime.KeepAlive(ballast)
+				ballast = nil
+				debug.FreeOSMemory()
+				s.eventually("newcomers are taken again", func() bool { return !refused() })
+			}},
+		})
 	})
 }
 
 // Handshakes cost more than anything else a stranger can ask for.
 func TestHostileHandshakeRate(t *testing.T) {
-	ca := newAuthority(t, "the gateway's")
-	tlsSite(t, ca, nil, func(c *config.Config) { c.TCP.HandshakeRate = 10 }).face([]behaviour{ // 100 at once
-		{"handshakes faster than the rate", func(t *testing.T, s *site) {
-			refused := refusedBy("handshake_rate")
-			for i := range 400 {
-				c, err := s.encrypted(nil)
-				if err == nil {
-					_ = c.SetDeadline(time.Now())
-					c.NetConn().Close()
-					continue
+	alone(t, func(t *testing.T) {
+		ca := newAuthority(t, "the gateway's")
+		tlsSite(t, ca, nil, func(c *config.Config) { c.TCP.HandshakeRate = 10 }).face([]behaviour{ // 100 at once
+			{"handshakes faster than the rate", func(t *testing.T, s *site) {
+				refused := refusedBy("handshake_rate")
+				for i := range 400 {
+					c, err := s.encrypted(nil)
+					if err == nil {
+						_ = c.SetDeadline(time.Now())
+						c.NetConn().Close()
+						continue
+					}
+					s.eventually("the refusal is counted", func() bool { return s.metric(refused) >= 1 })
+					if i < 50 {
+						t.Errorf("handshake %d was refused", i)
+					}
+					return
 				}
-				s.eventually("the refusal is counted", func() bool { return s.metric(refused) >= 1 })
-				if i < 50 {
-					t.Errorf("handshake %d was refused", i)
-				}
-				return
-			}
-			t.Error("400 handshakes at once were taken")
-		}},
+				t.Error("400 handshakes at once were taken")
+			}},
+		})
 	})
 }
 
 // What one device may send has a bound: first it is not read for a while, and
 // when it goes on it is closed.
 func TestHostileRates(t *testing.T) {
-	under(t, func(c *config.Config) { c.TCP.ClientMessageRate = 100 }, []behaviour{ // 1,000 at once
-		{"messages faster than the rate", func(_ *testing.T, s *site) {
-			p := s.register("fast")
-			go func() {
-				beats := strings.Repeat(frame(tHeartbeat, ""), 5000)
-				for p.send(beats) == nil {
+	onEachDriver(t, func(t *testing.T) {
+		under(t, func(c *config.Config) { c.TCP.ClientMessageRate = 100 }, []behaviour{ // 1,000 at once
+			{"messages faster than the rate", func(_ *testing.T, s *site) {
+				p := s.register("fast")
+				go func() {
+					beats := strings.Repeat(frame(tHeartbeat, ""), 5000)
+					for p.send(beats) == nil {
+					}
+				}()
+				if retry := p.wantClose(3007, "rate_exceeded"); retry <= 0 {
+					s.Error("no delay in the refusal")
 				}
-			}()
-			if retry := p.wantClose(3007, "rate_exceeded"); retry <= 0 {
-				s.Error("no delay in the refusal")
-			}
-		}},
-		{"as much at once as the rate allows", func(_ *testing.T, s *site) {
-			p := s.register("bursts")
-			_ = p.send(strings.Repeat(frame(tHeartbeat, ""), 900))
-			for range 900 {
-				p.want(tHeartbeatAck)
-			}
-			p.Close()
-		}},
-	})
-	under(t, func(c *config.Config) { c.TCP.ClientByteRate = 64 * config.KiB }, []behaviour{ // 640 KiB at once
-		{"bytes faster than the rate", func(_ *testing.T, s *site) {
-			before := s.metric("longwire_tcp_throttled_total")
-			p := s.register("large")
-			_ = p.SetWriteDeadline(time.Now().Add(patience))
-			go func() {
-				for i := uint64(1); p.send(frame(tData, number(i)+strings.Repeat("x", 100<<10))) == nil; i++ {
+			}},
+			{"as much at once as the rate allows", func(_ *testing.T, s *site) {
+				p := s.register("bursts")
+				_ = p.send(strings.Repeat(frame(tHeartbeat, ""), 900))
+				for range 900 {
+					p.want(tHeartbeatAck)
 				}
-			}()
-			s.eventually("it is not read for a while", func() bool { return s.metric("longwire_tcp_throttled_total") > before })
-			s.wantServed()
-			p.Close()
-		}},
+				p.Close()
+			}},
+		})
+		under(t, func(c *config.Config) { c.TCP.ClientByteRate = 64 * config.KiB }, []behaviour{ // 640 KiB at once
+			{"bytes faster than the rate", func(_ *testing.T, s *site) {
+				before := s.metric("longwire_tcp_throttled_total")
+				p := s.register("large")
+				_ = p.SetWriteDeadline(time.Now().Add(patience))
+				go func() {
+					for i := uint64(1); p.send(frame(tData, number(i)+strings.Repeat("x", 100<<10))) == nil; i++ {
+					}
+				}()
+				s.eventually("it is not read for a while", func() bool { return s.metric("longwire_tcp_throttled_total") > before })
+				s.wantServed()
+				p.Close()
+			}},
+		})
 	})
 }

@@ -48,11 +48,13 @@ func (s *site) dialFrom(addr string) *peer {
 }
 
 func TestHostileBehindProxy(t *testing.T) {
-	proxySite(t, nil).face([]behaviour{
-		{"headers that are none", badProxyHeaders},
-		{"a header byte by byte", dripProxyHeader},
-		{"a second header", secondProxyHeader},
-		{"an address that is remembered", proxiedAddress},
+	onEachDriver(t, func(t *testing.T) {
+		proxySite(t, nil).face([]behaviour{
+			{"headers that are none", badProxyHeaders},
+			{"a header byte by byte", dripProxyHeader},
+			{"a second header", secondProxyHeader},
+			{"an address that is remembered", proxiedAddress},
+		})
 	})
 }
 
@@ -125,14 +127,16 @@ func proxiedAddress(t *testing.T, s *site) {
 
 // What one address may do has a bound, and others are served meanwhile.
 func TestHostileSources(t *testing.T) {
-	proxySite(t, func(c *config.Config) {
-		c.TCP.MaxUnregisteredPerIP = 8
-		c.TCP.AcceptRatePerIP = 4   // 40 at once
-		c.TCP.RegisterRatePerIP = 1 // 10 at once
-	}).face([]behaviour{
-		{"too many that do not register", manyUnregistered},
-		{"too many connections", manyConnections},
-		{"too many registrations", manyRegistrations},
+	onEachDriver(t, func(t *testing.T) {
+		proxySite(t, func(c *config.Config) {
+			c.TCP.MaxUnregisteredPerIP = 8
+			c.TCP.AcceptRatePerIP = 4   // 40 at once
+			c.TCP.RegisterRatePerIP = 1 // 10 at once
+		}).face([]behaviour{
+			{"too many that do not register", manyUnregistered},
+			{"too many connections", manyConnections},
+			{"too many registrations", manyRegistrations},
+		})
 	})
 }
 

@@ -20,6 +20,7 @@ type tls12 struct {
 	below *recorder
 	aead  cipher.AEAD
 	iv    []byte // 4 bytes, implicit
+	sent  uint64 // records under these keys
 }
 
 // recorder keeps what the server says during the handshake: its random is in
@@ -37,10 +38,10 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *site) tls12() *tls12 {
+func (s *site) tls12(conn net.Conn) *tls12 {
 	s.Helper()
 	var keys strings.Builder // "CLIENT_RANDOM <random> <master secret>"
-	below := &recorder{Conn: s.dial()}
+	below := &recorder{Conn: conn}
 	c := tls.Client(below, &tls.Config{
 		InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, KeyLogWriter: &keys, SessionTicketsDisabled: true,
 		CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
@@ -63,16 +64,17 @@ func (s *site) tls12() *tls12 {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return &tls12{c, below, aead, block[32:36]}
+	return &tls12{c, below, aead, block[32:36], 1} // the client's Finished had the number 0
 }
 
-// sendHandshake sends a handshake message in a record of its own, the first one
-// after the client's Finished, which had the number 0 (RFC 5288 §3).
-func (c *tls12) sendHandshake(message string) error {
-	const number, recordType = 1, 0x16
-	explicit := binary.BigEndian.AppendUint64(nil, number)
-	head := []byte{recordType, 3, 3}
-	extra := append(binary.BigEndian.AppendUint64(nil, number), head...)
+const recordHandshake, recordData = 0x16, 0x17
+
+// sendRecord sends a message in a record of its own (RFC 5288 §3).
+func (c *tls12) sendRecord(kind byte, message string) error {
+	explicit := binary.BigEndian.AppendUint64(nil, c.sent)
+	c.sent++
+	head := []byte{kind, 3, 3}
+	extra := append(bytes.Clone(explicit), head...)
 	extra = binary.BigEndian.AppendUint16(extra, uint16(len(message)))
 	sealed := c.aead.Seal(nil, append(bytes.Clone(c.iv), explicit...), []byte(message), extra)
 	record := binary.BigEndian.AppendUint16(head, uint16(len(explicit)+len(sealed)))

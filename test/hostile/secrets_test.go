@@ -26,67 +26,66 @@ const (
 // talkative, an answer, a metric, an event, the audit log, the list of those who
 // knock, or the settings as they are shown.
 func TestSecretsStaySecret(t *testing.T) {
-	c, h, ca := newCredentials(t), newHook(t), newAuthority(t, "the gateway's")
-	certFile, keyFile := ca.write(ca.issue("gateway", time.Hour))
-	record := filepath.Join(t.TempDir(), "audit.log")
-	r := &revelations{t: t}
-	r.forbid(c.shared, c.own, hookSecret, rightKey, "lwk_second-key-of-the-test")
-	r.forbid(linesOf(t, keyFile)...)
+	alone(t, func(t *testing.T) {
+		c, h, ca := newCredentials(t), newHook(t), newAuthority(t, "the gateway's")
+		certFile, keyFile := ca.write(ca.issue("gateway", time.Hour))
+		record := filepath.Join(t.TempDir(), "audit.log")
+		r := &revelations{t: t}
+		r.forbid(c.shared, c.own, hookSecret, rightKey, "lwk_second-key-of-the-test")
+		r.forbid(linesOf(t, keyFile)...)
 
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}}
-	s := &site{T: t, log: new(journal), dialer: func(ctx context.Context, addr string) (net.Conn, error) {
-		return dialer.DialContext(ctx, "tcp", addr)
-	}}
-	s.log.forbid(r.secrets...)
-	var settings config.Config
-	s.open(func(cfg *config.Config) {
-		keyed(cfg)
-		c.configure(&cfg.Auth)
-		h.configure(cfg)
-		cfg.Auth.DeviceHookSecret = hookSecret
-		cfg.TCP.TLS, cfg.TCP.TLSCertFile, cfg.TCP.TLSKeyFile = config.Required, certFile, keyFile
-		cfg.Audit.File = record
-		cfg.Log.Level = "debug"
-		settings = *cfg
-	})
-	r.site = s
-	events := s.wire()
-	if err := events.send(strings.Replace(eventsRequest, "\r\n\r\n", "\r\nConnection: close\r\nAuthorization: Bearer "+rightKey+"\r\n\r\n", 1)); err != nil {
-		t.Fatal(err)
-	}
-	heard := make(chan string, 1)
-	go func() {
-		var all strings.Builder
-		for {
-			line, err := events.r.ReadString('\n')
-			all.WriteString(line)
-			if err != nil || strings.Contains(line, "the last event") {
-				heard <- all.String()
-				return
+		dialer := &tls.Dialer{Config: &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}}
+		s := &site{T: t, log: new(journal), dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		}}
+		s.log.forbid(r.secrets...)
+		var settings config.Config
+		s.open(func(cfg *config.Config) {
+			keyed(cfg)
+			c.configure(&cfg.Auth)
+			h.configure(cfg)
+			cfg.Auth.DeviceHookSecret = hookSecret
+			cfg.TCP.TLS, cfg.TCP.TLSCertFile, cfg.TCP.TLSKeyFile = config.Required, certFile, keyFile
+			cfg.Audit.File = record
+			cfg.Log.Level = "debug"
+			settings = *cfg
+		})
+		r.site = s
+		events := s.streamOf(rightKey)
+		heard := make(chan string, 1)
+		go func() {
+			var all strings.Builder
+			for {
+				line, err := events.r.ReadString('\n')
+				all.WriteString(line)
+				if err != nil || strings.Contains(line, "the last event") {
+					heard <- all.String()
+					return
+				}
 			}
+		}()
+
+		r.devices(c, h)
+		r.callers()
+		r.shown(&settings)
+
+		p := s.mustEncrypt()
+		p.register("last", fmt.Sprintf(`"token":%q`, c.shared))
+		if err := p.send(frame(tData, number(1)+"the last event")); err != nil {
+			t.Fatal(err)
 		}
-	}()
-
-	r.devices(c, h)
-	r.callers()
-	r.shown(&settings)
-
-	p := s.mustEncrypt()
-	p.register("last", fmt.Sprintf(`"token":%q`, c.shared))
-	if err := p.send(frame(tData, number(1)+"the last event")); err != nil {
-		t.Fatal(err)
-	}
-	p.want(tAck)
-	r.judge("the stream of events", <-heard)
-	audited, err := os.ReadFile(record)
-	if err != nil || !strings.Contains(string(audited), "key.create") {
-		t.Errorf("the audit log has %q, %v: want the writes of this test", clip(string(audited)), err)
-	}
-	r.judge("the audit log", string(audited))
-	for _, page := range []string{"/metrics", "/v1/knocks?limit=1000", "/v1/keys", "/v1/clients?status=all", "/v1/stats", "/v1/uplinks", "/readyz", "/version"} {
-		r.ask("GET", page, "")
-	}
-	s.log.check(t)
+		p.want(tAck)
+		r.judge("the stream of events", <-heard)
+		audited, err := os.ReadFile(record)
+		if err != nil || !strings.Contains(string(audited), "key.create") {
+			t.Errorf("the audit log has %q, %v: want the writes of this test", clip(string(audited)), err)
+		}
+		r.judge("the audit log", string(audited))
+		for _, page := range []string{"/metrics", "/v1/knocks?limit=1000", "/v1/keys", "/v1/clients?status=all", "/v1/stats", "/v1/uplinks", "/readyz", "/version"} {
+			r.ask("GET", page, "")
+		}
+		s.log.check(t)
+	})
 }
 
 // revelations looks for secrets in whatever is told.

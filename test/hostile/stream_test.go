@@ -3,21 +3,31 @@ package hostile
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/longwire/longwire/internal/config"
 )
 
 // Callers that stay: streams, waits and bulk requests.
 func TestHostileStreams(t *testing.T) {
-	under(t, nil, []behaviour{
-		{"more event streams than there may be", hoardStreams},
-		{"forged positions in the event stream", forgedPositions},
-		{"waits that pile up", hoardWaits},
-		{"a bulk request whose answers nobody reads", unreadBulk},
-		{"more lines than a bulk request may have", endlessBulk},
+	alone(t, func(t *testing.T) {
+		under(t, nil, []behaviour{
+			{"more event streams than there may be", hoardStreams},
+			{"forged positions in the event stream", forgedPositions},
+			{"waits that pile up", hoardWaits},
+			{"a bulk request whose answers nobody reads", unreadBulk},
+			{"more lines than a bulk request may have", endlessBulk},
+		})
+		under(t, func(c *config.Config) {
+			keyed(c)
+			c.HTTP.MaxStreams, c.HTTP.MaxStreamsPerKey = 12, 4
+		}, []behaviour{
+			{"more event streams than one key may have", hoardStreamsOfOneKey},
+			{"more event streams than there may be, of many keys", hoardStreamsOfManyKeys},
+		})
 	})
 }
 
@@ -69,13 +79,69 @@ func hoardStreams(t *testing.T, s *site) {
 	})
 }
 
+// streamOf opens an event stream with a key, and wants it served.
+func (s *site) streamOf(secret string) *wire {
+	s.Helper()
+	w := s.wire()
+	_ = w.send(strings.Replace(eventsRequest, "\r\n\r\n", "\r\nConnection: close\r\nAuthorization: Bearer "+secret+"\r\n\r\n", 1))
+	if line := w.statusLine(); line != "HTTP/1.1 200 OK" {
+		s.Fatalf("a stream within the bounds: %s", line)
+	}
+	return w
+}
+
+func hoardStreamsOfOneKey(t *testing.T, s *site) {
+	_, greedy := s.makeKey("", everything...)
+	var open []*wire
+	for range 4 { // http.max_streams_per_key
+		open = append(open, s.streamOf(greedy))
+	}
+	refused := s.with(greedy, "GET", "/v1/events", "")
+	s.wantProblem(refused, 429, "rate-limited")
+	if !strings.Contains(refused.body, "the API key has 4") {
+		t.Errorf("got %s, want the bound of the key", refused.body)
+	}
+	_, other := s.makeKey("", everything...)
+	open = append(open, s.streamOf(other))
+	for _, w := range open {
+		w.Close()
+	}
+}
+
+// Each is below its own limit, and together they are at that of the server.
+func hoardStreamsOfManyKeys(t *testing.T, s *site) {
+	var open []*wire
+	for range 4 {
+		_, secret := s.makeKey("", everything...)
+		for range 3 { // of 4
+			open = append(open, s.streamOf(secret))
+		}
+	}
+	_, another := s.makeKey("", everything...)
+	refused := s.with(another, "GET", "/v1/events", "")
+	s.wantProblem(refused, 429, "rate-limited")
+	if !strings.Contains(refused.body, "12 event streams are open") {
+		t.Errorf("got %s, want the bound of the server", refused.body)
+	}
+	s.wantServed()
+	open[0].Close()
+	s.eventually("a place is free again", func() bool {
+		w := s.wire()
+		defer w.Close()
+		_ = w.send(strings.Replace(eventsRequest, "\r\n\r\n", "\r\nAuthorization: Bearer "+another+"\r\n\r\n", 1))
+		return w.statusLine() == "HTTP/1.1 200 OK"
+	})
+	for _, w := range open {
+		w.Close()
+	}
+}
+
 // unreadStream opens an event stream, fills it and reads nothing. What nobody
 // reads is not kept, for the ring of events has its bound; one who reads gets
 // all there is. The stream is cut off after 10 s: wait waits for that.
 func (s *site) unreadStream() (wait func()) {
 	s.Helper()
 	slow, reader := s.stream(), s.stream()
-	_ = slow.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	reader.statusLine()
 	before := s.measure()
 	got := make(chan int, 1)
@@ -163,7 +229,7 @@ const bulkHead = "POST /v1/messages/bulk HTTP/1.1\r\nHost: localhost\r\nContent-
 // gateway stops to read the request.
 func unreadBulk(t *testing.T, s *site) {
 	w := s.wire()
-	_ = w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	_ = w.socket().SetReadBuffer(4 << 10)
 	if err := w.send(bulkHead); err != nil {
 		t.Fatal(err)
 	}

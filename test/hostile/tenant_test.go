@@ -18,11 +18,13 @@ func keyed(c *config.Config) {
 
 // Callers with a key that want more than it gives.
 func TestHostileTenants(t *testing.T) {
-	under(t, keyed, []behaviour{
-		{"what belongs to another tenant", foreignTenant},
-		{"a cursor of another key", foreignCursor},
-		{"what a key has no scope for", missingScope},
-		{"a key that is revoked", revokedKey},
+	alone(t, func(t *testing.T) {
+		under(t, keyed, []behaviour{
+			{"what belongs to another tenant", foreignTenant},
+			{"a cursor of another key", foreignCursor},
+			{"what a key has no scope for", missingScope},
+			{"a key that is revoked", revokedKey},
+		})
 	})
 }
 
@@ -142,13 +144,7 @@ func missingScope(_ *testing.T, s *site) {
 // It is refused at once, and what it began ends.
 func revokedKey(t *testing.T, s *site) {
 	id, secret := s.makeKey("", everything...)
-	w := s.wire()
-	if err := w.send(strings.Replace(eventsRequest, "\r\n\r\n", "\r\nConnection: close\r\nAuthorization: Bearer "+secret+"\r\n\r\n", 1)); err != nil {
-		t.Fatal(err)
-	}
-	if line := w.statusLine(); line != "HTTP/1.1 200 OK" {
-		t.Fatalf("a stream with a good key: %s", line)
-	}
+	w := s.streamOf(secret)
 	if a := s.ask("DELETE", "/v1/keys/"+id, ""); a.status != 204 {
 		t.Fatalf("revoke: %d %s", a.status, a.body)
 	}
@@ -161,17 +157,19 @@ func revokedKey(t *testing.T, s *site) {
 
 // What one caller may take has a bound, and others are served meanwhile.
 func TestHostileCallers(t *testing.T) {
-	under(t, func(c *config.Config) { keyed(c); c.HTTP.RateLimit = 20 }, []behaviour{
-		{"requests faster than the rate", fastCaller},
-	})
-	under(t, func(c *config.Config) { c.HTTP.MaxRequests = 50 }, []behaviour{
-		{"more requests than may be under way", manyRequests},
-	})
-	under(t, func(c *config.Config) {
-		c.HTTP.MaxBodies = 64 * config.MiB
-		c.HTTP.ReadTimeout = config.Duration(time.Minute)
-	}, []behaviour{
-		{"bodies that are announced and do not come", manyBodies},
+	alone(t, func(t *testing.T) {
+		under(t, func(c *config.Config) { keyed(c); c.HTTP.RateLimit = 20 }, []behaviour{
+			{"requests faster than the rate", fastCaller},
+		})
+		under(t, func(c *config.Config) { c.HTTP.MaxRequests = 50 }, []behaviour{
+			{"more requests than may be under way", manyRequests},
+		})
+		under(t, func(c *config.Config) {
+			c.HTTP.MaxBodies = 64 * config.MiB
+			c.HTTP.ReadTimeout = config.Duration(time.Minute)
+		}, []behaviour{
+			{"bodies that are announced and do not come", manyBodies},
+		})
 	})
 }
 

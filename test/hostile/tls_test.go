@@ -31,18 +31,20 @@ func tlsSite(t *testing.T, ca *authority, mine *tls.Certificate, change func(*co
 }
 
 func TestHostileTLS(t *testing.T) {
-	ca := newAuthority(t, "the gateway's")
-	tlsSite(t, ca, nil, nil).face([]behaviour{
-		{"plain where TLS is required", plainOnTLSPort},
-		{"TLS 1.0 and 1.1", oldTLS},
-		{"ciphers of yesterday", weakCiphers},
-		{"handshakes that stall", stalledHandshakes},
-		{"a hello byte by byte", dripHello},
-		{"records that are none", brokenRecords},
-		{"renegotiation", renegotiation},
-		{"TLS in TLS, and a PROXY header in it", nested},
-		{"handshakes that are given up", abandonedHandshakes},
-		{"a reader that never reads", slowTLSReader},
+	alone(t, func(t *testing.T) {
+		ca := newAuthority(t, "the gateway's")
+		tlsSite(t, ca, nil, nil).face([]behaviour{
+			{"plain where TLS is required", plainOnTLSPort},
+			{"TLS 1.0 and 1.1", oldTLS},
+			{"ciphers of yesterday", weakCiphers},
+			{"handshakes that stall", stalledHandshakes},
+			{"a hello byte by byte", dripHello},
+			{"records that are none", brokenRecords},
+			{"renegotiation", renegotiation},
+			{"TLS in TLS, and a PROXY header in it", nested},
+			{"handshakes that are given up", abandonedHandshakes},
+			{"a reader that never reads", slowTLSReader},
+		})
 	})
 }
 
@@ -52,8 +54,13 @@ func (s *site) encrypted(c *tls.Config) (*tls.Conn, error) {
 	if c == nil {
 		c = &tls.Config{}
 	}
-	c.InsecureSkipVerify = true // an attacker does not mind whom he attacks
-	conn := tls.Client(s.dial(), c)
+	return handshake(s.dial(), c)
+}
+
+// handshake is an attacker's, who does not mind whom he attacks.
+func handshake(on net.Conn, c *tls.Config) (*tls.Conn, error) {
+	c.InsecureSkipVerify = true
+	conn := tls.Client(on, c)
 	err := conn.Handshake()
 	if err != nil {
 		conn.Close()
@@ -154,32 +161,44 @@ func dripHello(t *testing.T, s *site) {
 }
 
 func brokenRecords(t *testing.T, s *site) {
-	whole := hello(t)
-	for name, bytes := range map[string]string{
-		"too long":             "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70_000),
-		"of another type":      "\x16\x03\x01\x00\x04\x05\x00\x00\x00",
-		"empty, many":          strings.Repeat("\x16\x03\x01\x00\x00", 1000),
-		"truncated, then more": whole[:40] + "\x16\x03\x01\x00\x02\x01\x00" + strings.Repeat("\x00", 400),
-		"a hello of 16 MB":     "\x16\x03\x01\x00\x04\x01\xff\xff\xff" + strings.Repeat("\x16\x03\x01\x40\x00"+strings.Repeat("a", 16384), 64),
-	} {
+	for name, bytes := range brokenHellos(t) {
 		p := s.dial()
 		go func() { _ = p.send(bytes) }()
 		said := p.wantGone()
-		if len(said) > 0 && said[0] != 0x15 { // an alert
+		if len(said) > 0 && said[0] != alert {
 			t.Errorf("%s: answered %q", name, clip(said))
 		}
 	}
 }
 
+// alert is the first byte of a TLS alert.
+const alert = 0x15
+
+// brokenHellos begin like TLS, and are none.
+func brokenHellos(t *testing.T) map[string]string {
+	t.Helper()
+	whole := hello(t)
+	return map[string]string{
+		"too long":             "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70_000),
+		"of another type":      "\x16\x03\x01\x00\x04\x05\x00\x00\x00",
+		"empty, many":          strings.Repeat("\x16\x03\x01\x00\x00", 1000),
+		"truncated, then more": whole[:40] + "\x16\x03\x01\x00\x02\x01\x00" + strings.Repeat("\x00", 400),
+		"a hello of 16 MB":     "\x16\x03\x01\x00\x04\x01\xff\xff\xff" + strings.Repeat("\x16\x03\x01\x40\x00"+strings.Repeat("a", 16384), 64),
+	}
+}
+
 // TLS 1.3 has none, and in 1.2 it is refused.
-func renegotiation(t *testing.T, s *site) {
-	c := s.tls12()
-	if err := c.sendHandshake(hello(t)[5:]); err != nil {
-		t.Fatal(err)
+func renegotiation(_ *testing.T, s *site) { s.renegotiate(s.dial().Conn) }
+
+func (s *site) renegotiate(conn net.Conn) {
+	s.Helper()
+	c := s.tls12(conn)
+	if err := c.sendRecord(recordHandshake, hello(s.T)[5:]); err != nil {
+		s.Fatal(err)
 	}
 	_, err := io.ReadAll(c.Conn)
 	if err == nil || !strings.Contains(err.Error(), "no renegotiation") && !strings.Contains(err.Error(), "unexpected message") {
-		t.Errorf("after a second hello: %v, want an alert that refuses it", err)
+		s.Errorf("after a second hello: %v, want an alert that refuses it", err)
 	}
 	c.Close()
 }
@@ -237,29 +256,31 @@ func slowTLSReader(t *testing.T, s *site) {
 
 // Where devices have to show a certificate, nothing else gets them in.
 func TestHostileWithoutCertificate(t *testing.T) {
-	ca, other := newAuthority(t, "ours"), newAuthority(t, "ours")
-	mine := ca.issue("honest", time.Hour)
-	s := tlsSite(t, ca, &mine, func(c *config.Config) {
-		c.TCP.TLSClientAuth, c.TCP.TLSClientCAFile = config.Required, ca.file()
+	alone(t, func(t *testing.T) {
+		ca, other := newAuthority(t, "ours"), newAuthority(t, "ours")
+		mine := ca.issue("honest", time.Hour)
+		s := tlsSite(t, ca, &mine, func(c *config.Config) {
+			c.TCP.TLSClientAuth, c.TCP.TLSClientCAFile = config.Required, ca.file()
+		})
+		s.face([]behaviour{{"certificates that are not ours", func(t *testing.T, s *site) {
+			for name, certs := range map[string][]tls.Certificate{
+				"none":                 nil,
+				"of another authority": {other.issue("honest", time.Hour)},
+				"expired":              {ca.issue("honest", -time.Hour)},
+				"signed by a device":   {signedByDevice(t, ca, mine)},
+			} {
+				s.counted(closedBy(closedTLS), 1, func() {
+					c, err := s.encrypted(&tls.Config{Certificates: certs})
+					if err == nil { // TLS 1.3 tells the client with the first read
+						_, err = c.Read(make([]byte, 1))
+					}
+					if err == nil || strings.Contains(err.Error(), "timeout") {
+						t.Errorf("a certificate that is %s: %v, want a refusal", name, err)
+					}
+				})
+			}
+		}}})
 	})
-	s.face([]behaviour{{"certificates that are not ours", func(t *testing.T, s *site) {
-		for name, certs := range map[string][]tls.Certificate{
-			"none":                 nil,
-			"of another authority": {other.issue("honest", time.Hour)},
-			"expired":              {ca.issue("honest", -time.Hour)},
-			"signed by a device":   {signedByDevice(t, ca, mine)},
-		} {
-			s.counted(closedBy(closedTLS), 1, func() {
-				c, err := s.encrypted(&tls.Config{Certificates: certs})
-				if err == nil { // TLS 1.3 tells the client with the first read
-					_, err = c.Read(make([]byte, 1))
-				}
-				if err == nil || strings.Contains(err.Error(), "timeout") {
-					t.Errorf("a certificate that is %s: %v, want a refusal", name, err)
-				}
-			})
-		}
-	}}})
 }
 
 // signedByDevice is a certificate that an honest device's certificate has

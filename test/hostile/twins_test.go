@@ -9,41 +9,45 @@ import (
 
 // With tcp.duplicate_id=reject nobody can take an id that is connected.
 func TestHostileTwins(t *testing.T) {
-	under(t, func(c *config.Config) { c.TCP.DuplicateID = config.RejectDuplicate }, []behaviour{
-		{"the id of a device that is online", func(t *testing.T, s *site) {
-			for _, h := range s.honest {
-				for range 20 {
-					p := s.dial()
-					_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":%q}`, h.id)))
-					p.wantClose(3503, "id_in_use")
+	onEachDriver(t, func(t *testing.T) {
+		under(t, func(c *config.Config) { c.TCP.DuplicateID = config.RejectDuplicate }, []behaviour{
+			{"the id of a device that is online", func(t *testing.T, s *site) {
+				for _, h := range s.honest {
+					for range 20 {
+						p := s.dial()
+						_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":%q}`, h.id)))
+						p.wantClose(3503, "id_in_use")
+					}
 				}
-			}
-		}},
+			}},
+		})
 	})
 }
 
 // With a token nobody gets as far as an id.
 func TestHostileWithoutToken(t *testing.T) {
-	token := func(c *config.Config) { c.Auth.DeviceToken = "correct-horse-battery-staple" }
-	under(t, token, []behaviour{
-		{"the id of a device that is online", func(t *testing.T, s *site) {
-			for _, guess := range []string{``, `,"token":""`, `,"token":"correct-horse-battery-stapl"`, `,"token":"correct-horse-battery-staple "`} {
-				p := s.dial()
-				_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":%q%s}`, s.honest[0].id, guess)))
-				p.wantClose(3501, "unauthorized")
-			}
-			p := s.dial()
-			_ = p.send("REGISTER " + s.honest[0].id + " wrong\n")
-			p.wantLineClose(3501, "unauthorized")
-		}},
-		{"v1, which has no token", func(t *testing.T, s *site) {
-			s.counted(closedBy("register_timeout"), 1, func() {
-				p := s.dial()
-				_ = p.send("\x01#" + s.honest[0].id)
-				if said := p.wantGone(); said != v1Refused {
-					t.Errorf("v1 was told %q, want 2#er", said)
+	onEachDriver(t, func(t *testing.T) {
+		token := func(c *config.Config) { c.Auth.DeviceToken = "correct-horse-battery-staple" }
+		under(t, token, []behaviour{
+			{"the id of a device that is online", func(t *testing.T, s *site) {
+				for _, guess := range []string{``, `,"token":""`, `,"token":"correct-horse-battery-stapl"`, `,"token":"correct-horse-battery-staple "`} {
+					p := s.dial()
+					_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":%q%s}`, s.honest[0].id, guess)))
+					p.wantClose(3501, "unauthorized")
 				}
-			})
-		}},
+				p := s.dial()
+				_ = p.send("REGISTER " + s.honest[0].id + " wrong\n")
+				p.wantLineClose(3501, "unauthorized")
+			}},
+			{"v1, which has no token", func(t *testing.T, s *site) {
+				s.counted(closedBy("register_timeout"), 1, func() {
+					p := s.dial()
+					_ = p.send("\x01#" + s.honest[0].id)
+					if said := p.wantGone(); said != v1Refused {
+						t.Errorf("v1 was told %q, want 2#er", said)
+					}
+				})
+			}},
+		})
 	})
 }

@@ -46,6 +46,16 @@ func TestStrangersAreSeenByPrefix(t *testing.T) {
 	}
 }
 
+// TestWhatIsAboutNobodyIsForTheUnlimited: an event that names neither a client
+// nor a message.
+func TestWhatIsAboutNobodyIsForTheUnlimited(t *testing.T) {
+	for _, l := range []apikey.Limit{{Prefix: "a-"}, {Group: "a"}} {
+		if viewOf(t, l).hears(&gateway.Event{Type: "gateway.started"}) {
+			t.Errorf("%+v hears of it", l)
+		}
+	}
+}
+
 // TestPagesOfWhatOthersHaveEnd: a page passes over a bounded number of rows, and
 // the pages after it lose none.
 func TestPagesOfWhatOthersHaveEnd(t *testing.T) {

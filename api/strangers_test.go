@@ -1,0 +1,95 @@
+package api
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// TestUnknownAndForeignAreSaidAlike: a tenant's own prefix has ids that nobody
+// is known by. What it hears of these is word for word what it hears of another
+// tenant's client, on every way to a client.
+func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
+	w := newWorld(t)
+	online := w.device("b-on", gatewaytest.Options{})
+	defer online.Disconnect(gateway.ReasonClientClosed)
+	for name, ask := range map[string]func(id string) answer{
+		"push": func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/messages", "x") },
+		"push and wait": func(id string) answer {
+			return w.as("a", "POST", "/v1/clients/"+id+"/messages?wait=1ms", "x")
+		},
+		"push online": func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/messages?mode=online", "x") },
+		"push to": func(id string) answer {
+			return w.as("a", "POST", "/v1/messages", `{"to":{"client":"`+id+`"},"text":"x"}`)
+		},
+		"push to and wait": func(id string) answer {
+			return w.as("a", "POST", "/v1/messages?wait=1ms", `{"to":{"client":"`+id+`"},"text":"x"}`)
+		},
+		"bulk": func(id string) answer {
+			return w.as("a", "POST", "/v1/messages/bulk", `{"to":{"client":"`+id+`"},"text":"x"}`, "Content-Type", ndjson)
+		},
+		"bulk online": func(id string) answer {
+			return w.as("a", "POST", "/v1/messages/bulk", onlineLine(id, "x"), "Content-Type", ndjson)
+		},
+		"get":        func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id, "") },
+		"patch":      func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":{"a":"b"}}`) },
+		"patch null": func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":null}`) },
+		"disconnect": func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"?block=1h", "") },
+		"history":    func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/messages", "") },
+		"messages":   func(id string) answer { return w.as("a", "GET", "/v1/messages?client="+id, "") },
+		"uplinks":    func(id string) answer { return w.as("a", "GET", "/v1/uplinks?client="+id, "") },
+	} {
+		said := func(id string) string {
+			a := ask(id)
+			ids := regexp.MustCompile(`"instance":"[^"]*"|\b` + id + `\b`)
+			return fmt.Sprint(a.status, ids.ReplaceAllString(string(a.body), "…"))
+		}
+		unknown := said("a-none")
+		for _, id := range []string{"b-truck", "b-on", "g-truck", "z-none"} {
+			if got := said(id); got != unknown {
+				t.Errorf("%s: of %s a hears\n%s\nand of an unknown one of its own\n%s", name, id, got, unknown)
+			}
+		}
+	}
+	if got := online.Parcels(); len(got) != 0 {
+		t.Errorf("another tenant's device got %v", got)
+	}
+	if c := decode[Client](w.as("unlimited", "GET", "/v1/clients/b-on", "").want(200)); !c.Online || c.BlockedUntil != "" {
+		t.Errorf("another tenant has disconnected or blocked it: %+v", c)
+	}
+}
+
+// TestWaitingPushesReachTheTenantsOnly: the way that waits for final states is
+// narrowed like the one that does not.
+func TestWaitingPushesReachTheTenantsOnly(t *testing.T) {
+	w := newWorld(t)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang","shared"]}`).want(200)
+	for _, push := range []struct {
+		key, to string
+		want    []string
+	}{
+		{"a", `{"all":true}`, []string{"a-truck queued"}},
+		{"a", `{"group":"gang"}`, nil},
+		{"g", `{"all":true}`, []string{"b-truck queued", "g-truck queued"}},
+		{"g", `{"group":"shared"}`, []string{"b-truck queued"}},
+		{"a", `{"clients":["a-truck","b-truck"]}`, []string{"a-truck queued"}},
+	} {
+		a := w.as(push.key, "POST", "/v1/messages?wait=1ms", `{"to":`+push.to+`,"text":"x"}`)
+		m := decode[Message](a)
+		if got := w.recipients(m.ID); !slices.Equal(got, push.want) {
+			t.Errorf("%s to %s reached %v, want %v", push.key, push.to, got, push.want)
+		}
+		if strings.Contains(push.to, "clients") && !slices.Equal(m.Unknown, []gateway.ClientID{"b-truck"}) {
+			t.Errorf("unknown %v, want b-truck", m.Unknown)
+		}
+		if len(push.want) > 0 {
+			w.as("messages:read", "GET", "/v1/messages/"+m.ID, "").want(200)
+			w.as(push.key, "GET", "/v1/messages/"+m.ID, "").want(200) // it is the tenant's own
+		}
+	}
+}
