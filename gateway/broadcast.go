@@ -37,12 +37,20 @@ type progress struct {
 	wait time.Duration // before the next turn, for the pace; 0 = none
 }
 
-// wakeSome is one turn.
+// wakeSome is one turn. All of the batch take what is theirs before the first is
+// written to: the code and the pages that each half needs are used again while
+// the processor has them at hand, which saves some percent.
 func (b *broadcast) wakeSome() progress {
 	var room [broadcastBatch]*Session
 	batch, p := b.take(room[:0])
+	waiting := batch[:0]
 	for _, s := range batch {
-		s.notify()
+		if s.markFresh() && s.takeHere() {
+			waiting = append(waiting, s)
+		}
+	}
+	for _, s := range waiting {
+		s.link.Flush()
 	}
 	return p
 }

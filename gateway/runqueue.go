@@ -96,7 +96,9 @@ func (q *runQueue) work() {
 		switch {
 		case s != nil:
 			s.run.Store(running)
-			s.runPump()
+			if s.runPump() {
+				s.link.Flush()
+			}
 		case b != nil:
 			q.endTurn(b, b.wakeSome())
 			runtime.Gosched() // callers and devices that became ready meanwhile go first
@@ -138,21 +140,27 @@ func (s *Session) wake() {
 // it saves a switch where the caller's stack is deep already and it may read
 // the store. Else it is wake.
 func (s *Session) wakeHere() {
-	if s.run.CompareAndSwap(idle, running) {
-		s.runPump()
-		return
-	}
-	s.wake()
-}
-
-// runPump pumps in state running, and leaves idle or queued.
-func (s *Session) runPump() {
-	if s.pump() {
+	if s.takeHere() {
 		s.link.Flush()
 	}
-	if s.run.CompareAndSwap(running, idle) {
-		return
+}
+
+// takeHere is wakeHere without the last step: Flush must follow when it says so.
+func (s *Session) takeHere() (flush bool) {
+	if s.run.CompareAndSwap(idle, running) {
+		return s.runPump()
 	}
-	s.run.Store(queued)
-	s.g.runs.push(s)
+	s.wake()
+	return false
+}
+
+// runPump pumps in state running, and leaves idle or queued. It reports whether
+// Flush must follow.
+func (s *Session) runPump() (flush bool) {
+	flush = s.pump()
+	if !s.run.CompareAndSwap(running, idle) {
+		s.run.Store(queued)
+		s.g.runs.push(s)
+	}
+	return flush
 }

@@ -26,18 +26,31 @@ const (
 	wantsRoom                    // conn.out waits for canWrite
 )
 
-// happened is the poller's word that something has changed. A short turn runs
-// at once, on the poller's goroutine.
-func (c *conn) happened(bits uint32) {
+// happened is the poller's word that something has changed. When nobody has the
+// turn the poller gets it, with what there was to read at that time.
+func (c *conn) happened(bits uint32) (at time.Time, turn bool) {
 	before := c.ready.Or(bits)
 	if bits == canWrite && before&wantsRoom == 0 {
-		return // it was never otherwise
+		return at, false // it was never otherwise
 	}
-	if c.turn.CompareAndSwap(turnIdle, turnRunning) {
-		c.drive(onPoller)
-		return
+	if !c.turn.CompareAndSwap(turnIdle, turnRunning) {
+		c.wantTurn()
+		return at, false
 	}
-	c.wantTurn()
+	at = time.Now()
+	c.readAhead(at)
+	return at, true
+}
+
+// readAhead reads once before the turn. Whatever came before was told when the
+// last turn ended.
+func (c *conn) readAhead(now time.Time) {
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life == open && c.cause == causeNone && !c.is(flagEnded) {
+		c.takeInput(now)
+	}
 }
 
 // listen asks for a turn when input was left where it is, for the budget, and

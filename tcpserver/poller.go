@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // kernel is what pollers ask of the operating system.
@@ -30,8 +31,9 @@ type eventQueue interface {
 	// watch makes run tell of fd until fd is closed: of what it is ready for
 	// now, and then of each change.
 	watch(fd int32, generation uint32) error
-	// run calls tell for each event, one at a time, until close.
-	run(tell func(fd int32, generation, bits uint32))
+	// run calls tell for each event, one at a time, and told after those that came
+	// together, until close.
+	run(tell func(fd int32, generation, bits uint32), told func())
 	close()
 }
 
@@ -108,7 +110,8 @@ func (p *pollers) run() {
 			return // those that there are will do; without any, connections are streams
 		}
 		p.queues = append(p.queues, q)
-		p.running.Go(func() { q.run(p.tell) })
+		r := &round{p: p}
+		p.running.Go(func() { q.run(r.tell, r.told) })
 	}
 }
 
@@ -121,10 +124,37 @@ func (p *pollers) stop() {
 	p.running.Wait()
 }
 
+// round is what a poller has heard together. All of it is read before the first
+// of it is handled: the code and the pages that each half needs are used again
+// while the processor has them at hand, which saves some percent.
+type round struct {
+	p     *pollers
+	turns []heard // that this poller has; as many as an eventQueue tells at once
+}
+
+// heard is a connection with input, and when that was read.
+type heard struct {
+	c  *conn
+	at time.Time
+}
+
 // tell passes an event on. One that was under way when its socket was closed
 // finds no connection under its number, or another generation.
-func (p *pollers) tell(fd int32, generation, bits uint32) {
-	if c := p.conns.get(fd); c != nil && c.generation == generation {
-		c.happened(bits)
+func (r *round) tell(fd int32, generation, bits uint32) {
+	c := r.p.conns.get(fd)
+	if c == nil || c.generation != generation {
+		return
 	}
+	if at, turn := c.happened(bits); turn {
+		r.turns = append(r.turns, heard{c, at})
+	}
+}
+
+// told handles what was read.
+func (r *round) told() {
+	for _, h := range r.turns {
+		h.c.driveFrom(turn{place: onPoller, left: turnEvents - eventsPerRead, now: h.at})
+	}
+	clear(r.turns)
+	r.turns = r.turns[:0]
 }

@@ -103,7 +103,7 @@ func (q *epollQueue) watch(fd int32, generation uint32) error {
 // run handles events inside of one raw Read that goes on until the file is
 // closed. Between two looks at the instance nothing is reset: an event after
 // the first, which has seen all before, leads to the second.
-func (q *epollQueue) run(tell func(fd int32, generation, bits uint32)) {
+func (q *epollQueue) run(tell func(fd int32, generation, bits uint32), told func()) {
 	events := make([]unix.EpollEvent, 128)
 	q.raw.Read(func(uintptr) bool {
 		for {
@@ -111,6 +111,7 @@ func (q *epollQueue) run(tell func(fd int32, generation, bits uint32)) {
 			for _, e := range events[:max(n, 0)] {
 				tell(e.Fd, uint32(e.Pad), readiness(e.Events))
 			}
+			told()
 			if n < len(events) && err != unix.EINTR {
 				return false
 			}

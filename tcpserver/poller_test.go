@@ -81,7 +81,9 @@ func TestFloodYieldsTheTurn(t *testing.T) {
 		k.fd, k.limit = c.fd, 200
 		release := w.occupyWorker()
 
-		c.happened(canRead) // as a poller does
+		r := &round{p: w.srv.poll} // as a poller does
+		r.tell(c.fd, c.generation, canRead)
+		r.told()
 		if most := turnEvents / eventsPerRead; k.reads != most {
 			t.Errorf("one turn has read %d times, want %d", k.reads, most)
 		}
@@ -124,11 +126,13 @@ func TestLateEventFindsNobodyUnderARecycledNumber(t *testing.T) {
 			t.Fatalf("the new socket has number %d, want %d again", now.fd, was.fd)
 		}
 		before := now.ready.Load()
-		w.srv.poll.tell(was.fd, was.generation, canRead|canWrite|hangUp)
+		r := &round{p: w.srv.poll}
+		r.tell(was.fd, was.generation, canRead|canWrite|hangUp)
 		if got := now.ready.Load(); got != before {
 			t.Errorf("ready = %b after an event of the old socket, want %b", got, before)
 		}
-		w.srv.poll.tell(now.fd+1, now.generation, canRead) // nobody's
+		r.tell(now.fd+1, now.generation, canRead) // nobody's
+		r.told()
 	})
 }
 
@@ -139,7 +143,9 @@ func TestEventsAfterTheEndAreHarmless(t *testing.T) {
 		c := w.gw.session("d").link.(*conn)
 		d.say("BYE")
 		w.pass(2 * time.Second)
-		c.happened(canRead | canWrite | hangUp)
+		if _, turn := c.happened(canRead | canWrite | hangUp); turn {
+			c.drive(onPoller)
+		}
 		c.Flush()
 		c.Close(gateway.Close{Code: gateway.CloseKicked})
 		synctest.Wait()

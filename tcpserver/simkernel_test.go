@@ -180,7 +180,7 @@ func (q *simQueue) watch(fd int32, generation uint32) error {
 	return nil
 }
 
-func (q *simQueue) run(tell func(fd int32, generation, bits uint32)) {
+func (q *simQueue) run(tell func(fd int32, generation, bits uint32), told func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -190,10 +190,13 @@ func (q *simQueue) run(tell func(fd int32, generation, bits uint32)) {
 			}
 			q.changed.Wait()
 		}
-		e := q.events[0]
-		q.events = q.events[1:]
+		events := q.events
+		q.events = nil
 		q.mu.Unlock()
-		tell(e.fd, e.generation, e.bits)
+		for _, e := range events {
+			tell(e.fd, e.generation, e.bits)
+		}
+		told()
 		q.mu.Lock()
 	}
 }

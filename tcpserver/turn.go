@@ -51,14 +51,16 @@ func (c *conn) runTurn() {
 // drive handles events one by one: under the mutex the session says what is
 // next, without it the gateway is told. An event that may take longer than the
 // place allows takes the rest of the turn to where it may.
-func (c *conn) drive(where place) {
-	t := turn{place: where, left: turnEvents}
+func (c *conn) drive(where place) { c.driveFrom(turn{place: where, left: turnEvents}) }
+
+// driveFrom goes on with a turn that has begun.
+func (c *conn) driveFrom(t turn) {
 	for {
 		e, ok := c.step(&t)
 		if !ok {
 			return
 		}
-		if needs := callTime(&e); needs <= where {
+		if needs := callTime(&e); needs <= t.place {
 			c.handle(e, t.now)
 			if needs > onPoller {
 				t.now = time.Time{} // it may have waited

@@ -16,13 +16,13 @@ func (e *Engine) mask(a *gateway.Acceptance) (bitmap, error) {
 		return nil, err
 	}
 	defer v.release()
-	m := &masking{view: v, to: &a.To, only: a.Only, in: map[uint32]*bitset{}, wanted: bitmap{}}
+	m := &masking{view: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
 	if a.Among != nil {
 		err = m.among(a)
 	} else {
 		err = m.everybody()
 	}
-	return m.wanted, err
+	return m.wanted(), err
 }
 
 // masking is a mask in the making.
@@ -30,8 +30,22 @@ type masking struct {
 	*view
 	to     *gateway.Audience
 	only   func(gateway.ClientID) bool // nil wants all
-	in     map[uint32]*bitset          // the audience, as far as it was read
-	wanted bitmap
+	chunks map[uint32]*maskChunk
+	n      uint32     // the chunk that was looked at last, and
+	at     *maskChunk // what it has
+}
+
+// maskChunk is who is in the audience, and who of them is wanted.
+type maskChunk struct{ in, wanted bitset }
+
+func (m *masking) wanted() bitmap {
+	out := bitmap{}
+	for n, c := range m.chunks {
+		if c.wanted.count() > 0 {
+			out[n] = &c.wanted
+		}
+	}
+	return out
 }
 
 // among looks at the clients that the caller names.
@@ -69,18 +83,27 @@ func (m *masking) everybody() error {
 
 // consider adds a client if it is wanted.
 func (m *masking) consider(id gateway.ClientID, o ordinal) error {
-	n := chunkOf(o)
-	set := m.in[n]
-	if set == nil {
-		b, err := m.selected(m.to, n)
+	if n := chunkOf(o); m.at == nil || n != m.n {
+		if err := m.turnTo(n); err != nil {
+			return err
+		}
+	}
+	if m.at.in.has(o) && (m.only == nil || m.only(id)) {
+		m.at.wanted.set(o)
+	}
+	return nil
+}
+
+func (m *masking) turnTo(n uint32) error {
+	c := m.chunks[n]
+	if c == nil {
+		in, err := m.selected(m.to, n)
 		if err != nil {
 			return err
 		}
-		set = &b
-		m.in[n] = set
+		c = &maskChunk{in: in}
+		m.chunks[n] = c
 	}
-	if set.has(o) && (m.only == nil || m.only(id)) {
-		m.wanted.set(o)
-	}
+	m.n, m.at = n, c
 	return nil
 }
