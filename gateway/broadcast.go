@@ -226,7 +226,8 @@ func (q *runQueue) popBroadcast() *broadcast {
 	return b
 }
 
-// endTurn takes b out when it is done or has to wait.
+// endTurn takes b out when it is done or has to wait. It wakes nobody: who ends
+// a turn takes what comes next, and wakes others when there is more.
 func (q *runQueue) endTurn(b *broadcast, p progress) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -241,7 +242,6 @@ func (q *runQueue) endTurn(b *broadcast, p progress) {
 			b.g.cfg.After(p.wait, func() { q.resume(b) })
 		}
 	}
-	q.nonEmpty.Signal()
 }
 
 // takeOut reports whether b was there: another worker may have been at it too.

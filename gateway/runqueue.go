@@ -57,20 +57,36 @@ func (q *runQueue) pop() (*Session, *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		turn := len(q.broadcasts) > 0 && q.turns < q.maxTurns
-		switch {
-		case q.head != nil && !(turn && q.inRow >= broadcastEvery):
-			q.inRow++
-			return q.popSession(), nil
-		case turn:
-			q.inRow = 0
-			q.turns++
-			return nil, q.popBroadcast()
+		s, b := q.next()
+		if s != nil || b != nil {
+			if q.head != nil || q.mayTurn() {
+				q.nonEmpty.Signal() // for what is left
+			}
+			return s, b
 		}
 		q.nonEmpty.Wait()
 	}
 	return nil, nil
 }
+
+// next takes what goes first; both are nil when there is nothing to do. q.mu is
+// held.
+func (q *runQueue) next() (*Session, *broadcast) {
+	turn := q.mayTurn()
+	switch {
+	case q.head != nil && !(turn && q.inRow >= broadcastEvery):
+		q.inRow++
+		return q.popSession(), nil
+	case turn:
+		q.inRow = 0
+		q.turns++
+		return nil, q.popBroadcast()
+	}
+	return nil, nil
+}
+
+// mayTurn reports whether a broadcast may get a turn. q.mu is held.
+func (q *runQueue) mayTurn() bool { return len(q.broadcasts) > 0 && q.turns < q.maxTurns }
 
 func (q *runQueue) popSession() *Session {
 	s := q.head
