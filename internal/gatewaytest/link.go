@@ -63,7 +63,13 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 	if err != nil {
 		t.Fatalf("connect %s: %v", id, err)
 	}
+	l.mu.Lock()
 	l.Session, l.Welcome = s, w
+	ended := l.ended
+	l.mu.Unlock()
+	if ended { // while it registered
+		s.Closed(l.Closes()[0].Reason)
+	}
 	l.reacting.Go(l.run)
 	t.Cleanup(func() { l.Disconnect(gateway.ReasonConnectionLost) })
 	s.Start()
@@ -191,8 +197,11 @@ func (l *Link) Disconnect(reason string) {
 	}
 	l.ended = true
 	l.cond.Broadcast()
+	s := l.Session
 	l.mu.Unlock()
-	l.Session.Closed(reason)
+	if s != nil { // else Connect tells it
+		s.Closed(reason)
+	}
 }
 
 // Parcels returns everything that was delivered so far, repeats included.
