@@ -96,12 +96,13 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	if err := view.Ready(); err != nil {
 		return err
 	}
-	b := &bulkRun{server: s, view: view, ctx: r.Context(), principal: exchangeOf(w).principal, wait: wait.d,
+	b := &bulkRun{server: s, view: view, principal: exchangeOf(w).principal, wait: wait.d,
 		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
 	wait.applied(w.Header())
-	lines := newLineReader(w, r, int(s.cfg.MaxBody))
+	lines := s.newLineReader(w, r)
+	defer lines.close()
 	w.WriteHeader(http.StatusOK)
 	b.answers.start()
 	defer b.answers.close() // also when run panics
@@ -114,7 +115,6 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 type bulkRun struct {
 	server    *server
 	view      *tenant.View
-	ctx       context.Context // of the request: it ends when the caller leaves
 	principal string
 	wait      time.Duration
 	answers   *bulkAnswers
@@ -133,24 +133,26 @@ type bulkRun struct {
 }
 
 func (b *bulkRun) run(lines *lineReader) error {
-	defer context.AfterFunc(b.ctx, b.answers.abandon)()
 	err := b.read(lines)
 	b.pushes.Wait()
 	summary := b.answers.wait()
-	if b.ctx.Err() != nil {
-		b.answers.close()
-		return b.ctx.Err()
-	}
 	summary.Done = err == nil
 	if err != nil {
 		summary.Problem = problemOf(err)
 	}
 	b.answers.add(summary)
-	return b.answers.close()
+	if b.answers.close() != nil {
+		return errCallerGone
+	}
+	if b.server.drain.is() {
+		lines.discard()
+	}
+	return nil
 }
 
 // read starts a push for every line. It stops at the end of the body, at a line
-// that cannot be read, and when the caller has left.
+// that cannot be read, when the caller takes no answers, and when the server
+// drains.
 func (b *bulkRun) read(lines *lineReader) error {
 	defer close(b.jobs)
 	defer b.answers.batch.Flush()
@@ -174,8 +176,11 @@ func (b *bulkRun) read(lines *lineReader) error {
 		case len(line) == 0:
 			continue
 		}
-		if b.answers.failed() || b.ctx.Err() != nil {
-			return context.Canceled
+		if b.answers.failed() {
+			return errCallerGone
+		}
+		if b.server.drain.is() {
+			return drainingProblem()
 		}
 		if err := b.view.Alive(); err != nil {
 			return err
@@ -224,10 +229,7 @@ func ended(c <-chan struct{}) bool {
 // start begins an online delivery. The session keeps the order of those to one
 // client.
 func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
-	if !b.answers.enterClient(l, r.Client) {
-		l.refuse(context.Canceled)
-		return
-	}
+	b.answers.enterClient(l, r.Client)
 	if err := b.view.StartOnline(&l.call, r, l, &b.answers.batch); err != nil {
 		l.refuse(err)
 		return
@@ -309,7 +311,7 @@ func (b *bulkRun) turn(p *push) (before []<-chan struct{}, accepted chan struct{
 func (b *bulkRun) push(p *push, a *bulkLine, accepted chan struct{}) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			b.server.log.LogAttrs(b.ctx, slog.LevelError, "bulk line panicked", slog.Int("line", a.Line),
+			b.server.log.LogAttrs(context.Background(), slog.LevelError, "bulk line panicked", slog.Int("line", a.Line),
 				slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
 			a.fail(fmt.Errorf("panic: %v", cause))
 		}
@@ -337,11 +339,11 @@ func (b *bulkRun) push(p *push, a *bulkLine, accepted chan struct{}) {
 func (b *bulkRun) accept(p *push, accepted chan struct{}) (tenant.Receipt, error) {
 	p.Placed = sync.OnceFunc(func() { close(accepted) })
 	defer p.Placed()
-	return b.view.Push(b.ctx, &p.PushRequest)
+	return b.view.Push(&p.PushRequest)
 }
 
 func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if now, err := b.view.Await(ctx, m.ID); err == nil {
 		return now
@@ -351,7 +353,7 @@ func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
 
 func (b *bulkRun) pushOnline(p *push, a *bulkLine, accepted chan struct{}) {
 	defer close(accepted)
-	r, err := b.view.PushOnline(b.ctx, p.onlineRequest())
+	r, err := b.view.PushOnline(p.onlineRequest())
 	a.online(&r, err)
 }
 

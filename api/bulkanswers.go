@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"sync"
 	"time"
@@ -78,7 +77,6 @@ type bulkAnswers struct {
 	perClient map[gateway.ClientID]int
 	expiry    *time.Timer // of the first deadline; nil while no call has been started
 	armed     bool
-	abandoned bool // the caller has left
 	summary   BulkSummary
 
 	pending []byte
@@ -110,19 +108,15 @@ func (a *bulkAnswers) enter(number int, key string, size int) *bulkLine {
 }
 
 // enterClient waits until few enough online deliveries to a client are under
-// way, to leave its window to others too; false when the caller has left.
-func (a *bulkAnswers) enterClient(l *bulkLine, id gateway.ClientID) bool {
+// way, to leave its window to others too.
+func (a *bulkAnswers) enterClient(l *bulkLine, id gateway.ClientID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.perClient[id] == bulkPerClient && !a.abandoned {
+	for a.perClient[id] == bulkPerClient {
 		a.await()
-	}
-	if a.abandoned {
-		return false
 	}
 	a.perClient[id]++
 	l.client = id
-	return true
 }
 
 // await waits for progress, which may depend on what the batch holds back. a.mu
@@ -140,15 +134,11 @@ func (a *bulkAnswers) await() {
 // started notes that l's call has begun, and may be over already.
 func (a *bulkAnswers) started(l *bulkLine) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if !l.done {
 		l.isStarted = true
 		l.deadline = time.Now().Add(l.call.Wait())
 		a.arm(l.call.Wait())
-	}
-	late := a.abandoned && !l.done
-	a.mu.Unlock()
-	if late {
-		a.withdraw(l)
 	}
 }
 
@@ -186,29 +176,6 @@ func (a *bulkAnswers) expire() {
 	a.mu.Unlock()
 	for _, l := range over {
 		l.call.TimeOut()
-	}
-}
-
-// abandon ends all calls: the caller has left.
-func (a *bulkAnswers) abandon() {
-	a.mu.Lock()
-	a.abandoned = true
-	var left []*bulkLine
-	for i := a.first; i < a.next; i++ {
-		if l := a.lines[i%bulkWindow]; l.isStarted && !l.done {
-			left = append(left, l)
-		}
-	}
-	a.progress.Signal()
-	a.mu.Unlock()
-	for _, l := range left {
-		a.withdraw(l)
-	}
-}
-
-func (a *bulkAnswers) withdraw(l *bulkLine) {
-	if l.call.Withdraw() {
-		l.refuse(context.Canceled)
 	}
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -14,18 +15,38 @@ var (
 	errLongLine    = errors.New("line too long")
 )
 
-// lineReader reads the lines of a body, each of at most max bytes.
+// lineReader reads the lines of a body, each of at most Config.MaxBody bytes.
+// When the server drains, a read that waits for the caller ends.
 type lineReader struct {
-	r    *bufio.Reader
-	wire *http.ResponseController
-	max  int
-	buf  []byte
+	server *server
+	r      *bufio.Reader
+	wire   *http.ResponseController
+	close  func() bool // stops to listen for the drain
+	buf    []byte
 }
 
-func newLineReader(w http.ResponseWriter, r *http.Request, max int) *lineReader {
+func (s *server) newLineReader(w http.ResponseWriter, r *http.Request) *lineReader {
 	wire := http.NewResponseController(w)
 	wire.EnableFullDuplex() // HTTP/2 needs no leave; a writer in memory has none to give
-	return &lineReader{r: bufio.NewReaderSize(r.Body, maxPooled), wire: wire, max: max}
+	l := &lineReader{server: s, r: bufio.NewReaderSize(r.Body, maxPooled), wire: wire}
+	l.close = context.AfterFunc(s.drain.began, func() { wire.SetReadDeadline(time.Now()) })
+	return l
+}
+
+// wait bounds the read that comes next. The drain may begin at any moment: it
+// sets its deadline after this one, or this sees that it has begun.
+func (l *lineReader) wait() {
+	l.wire.SetReadDeadline(time.Now().Add(bulkTimeout))
+	if l.server.drain.is() {
+		l.wire.SetReadDeadline(time.Now())
+	}
+}
+
+// discard reads what the caller still sends, while draining lets it: a
+// connection that is closed with unread input is reset, and its answer lost.
+func (l *lineReader) discard() {
+	l.wire.SetReadDeadline(l.server.drain.bodyDeadline())
+	io.CopyN(io.Discard, l.r, lingerSize*l.server.cfg.MaxBody) // its end does not matter
 }
 
 // buffered reports whether next has a line without waiting for the caller.
@@ -42,11 +63,11 @@ func (l *lineReader) next() ([]byte, error) {
 	long, any := false, false
 	for {
 		if l.r.Buffered() == 0 {
-			l.wire.SetReadDeadline(time.Now().Add(bulkTimeout))
+			l.wait()
 		}
 		part, err := l.r.ReadSlice('\n')
 		any = any || len(part) > 0
-		if long = long || len(l.buf)+len(part) > l.max; !long {
+		if long = long || int64(len(l.buf)+len(part)) > l.server.cfg.MaxBody; !long {
 			l.buf = append(l.buf, part...)
 		}
 		switch {
@@ -56,7 +77,7 @@ func (l *lineReader) next() ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return nil, errNoMoreLines
 		default:
-			return nil, bodyProblem(err)
+			return nil, l.server.bodyProblem(err)
 		}
 		if long {
 			return nil, errLongLine

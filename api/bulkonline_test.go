@@ -95,7 +95,7 @@ func TestBulkLeavesAClientToOthers(t *testing.T) {
 	})
 }
 
-// When the caller leaves, nobody goes on waiting for its devices.
+// What was read of a request is carried out, also when its caller has left.
 func TestBulkCallerWhoLeaves(t *testing.T) {
 	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
 		l := h.device("deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
@@ -104,26 +104,25 @@ func TestBulkCallerWhoLeaves(t *testing.T) {
 		r := newRequest(ctx, "POST", "/v1/messages/bulk?wait=60s", "")
 		r.Body = body
 		r.Header.Set("Content-Type", ndjson)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			defer func() { recover() }() // the connection of an answer that has begun is cut
-			h.handler.ServeHTTP(newRecorder(), r)
-		}()
+		w, ended := newRecorder(), make(chan struct{})
+		go func() { defer close(ended); h.handler.ServeHTTP(w, r) }()
 		for i := range 10 {
 			io.WriteString(send, onlineLine("deaf", fmt.Sprint(i)))
 		}
 		synctest.Wait()
-		if n := len(l.Parcels()); n != 10 {
-			t.Errorf("%d are under way, want 10", n)
-		}
-		leave()
-		send.CloseWithError(context.Canceled)
 		start := time.Now()
-		<-ended
+		leave()
+		send.CloseWithError(io.ErrUnexpectedEOF)
 		synctest.Wait()
-		if n := h.gateway.Stats().InFlight; n != 0 || time.Since(start) > time.Second {
-			t.Errorf("%d deliveries still wait, %v after the caller has left", n, time.Since(start))
+		if n := len(l.Parcels()); n != 10 || h.gateway.Stats().InFlight != 10 {
+			t.Errorf("%d are under way after the caller has left, want 10", h.gateway.Stats().InFlight)
+		}
+		<-ended
+		if n := h.gateway.Stats().InFlight; n != 0 || time.Since(start) != time.Minute {
+			t.Errorf("%d deliveries wait %v later, want none after their minute", n, time.Since(start))
+		}
+		if got := w.Body.String(); strings.Count(got, `"status":504,"problem"`) != 10 || !strings.Contains(got, `{"done":false,"lines":10,`) || !strings.Contains(got, "incomplete-body") {
+			t.Errorf("the answer is %s", got)
 		}
 	})
 }

@@ -342,7 +342,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 		return problem(unsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var buf bytes.Buffer
-	if err := readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
+	if err := s.readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
 		return err
 	}
 	var patch ClientPatch
@@ -353,7 +353,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.view(w).UpdateClient(r.Context(), id, change)
+	c, err := s.view(w).UpdateClient(id, change)
 	if err != nil {
 		return err
 	}
@@ -423,7 +423,7 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 			return err
 		}
 	}
-	if err := s.view(w).Disconnect(r.Context(), id, o); err != nil {
+	if err := s.view(w).Disconnect(id, o); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

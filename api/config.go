@@ -72,9 +72,6 @@ type Config struct {
 	// ReadTimeout bounds the reading of a request's body. Default 30 s.
 	ReadTimeout time.Duration
 
-	// Draining, when closed, ends the event streams, so that a server can shut
-	// down without waiting for their readers. Nil = never.
-	Draining <-chan struct{}
 	// Source is the CloudEvents source of events. Default "/longwire".
 	Source string
 }
@@ -139,10 +136,11 @@ func (c Config) withDefaults() Config {
 // expects: header size and time, body time, and an answer time above MaxWait.
 // Streams set their own deadlines, write by write; once a body has been read
 // its deadline is void, so a wait may be longer.
-func NewServer(c Config) *http.Server {
+func NewServer(c Config) *Server {
 	c = c.withDefaults()
-	return &http.Server{
-		Handler:           New(c),
+	s := newServer(c)
+	return &Server{api: s, Server: http.Server{
+		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       c.ReadTimeout,
 		WriteTimeout:      c.ReadTimeout + c.MaxWait + 30*time.Second,
@@ -150,5 +148,5 @@ func NewServer(c Config) *http.Server {
 		MaxHeaderBytes:    32 << 10,
 		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
-	}
+	}}
 }

@@ -32,14 +32,14 @@ func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data 
 			bodies.Put(buf)
 		}
 	}()
-	if err := readBody(w, r, s.cfg.MaxBody, buf); err != nil {
+	if err := s.readBody(w, r, s.cfg.MaxBody, buf); err != nil {
 		return err
 	}
 	return use(buf.Bytes())
 }
 
 // readBody appends the body, of at most limit bytes, to buf.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Buffer) error {
+func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Buffer) error {
 	if r.ContentLength > limit {
 		return tooLarge(limit, "the body")
 	}
@@ -49,10 +49,13 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Bu
 	} else {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
+	x := exchangeOf(w)
+	s.drain.reading(x)
+	defer s.drain.read(x)
 	if _, err := buf.ReadFrom(body); err != nil {
-		return bodyProblem(err)
+		return s.bodyProblem(err)
 	}
-	exchangeOf(w).bodyRead = true
+	x.bodyRead = true
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -253,10 +252,8 @@ func (st *stream) run(ctx context.Context) error {
 		return nil // the reader has gone
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var drain sync.WaitGroup
-	defer drain.Wait()
 	defer cancel()
-	drain.Go(func() { st.server.endOnDrain(ctx, cancel) })
+	defer context.AfterFunc(st.server.drain.began, cancel)()
 	events := make([]gateway.Event, 0, eventBatch)
 	for {
 		var err error
@@ -269,15 +266,6 @@ func (st *stream) run(ctx context.Context) error {
 		if st.flush() != nil {
 			return nil
 		}
-	}
-}
-
-// endOnDrain ends a stream when the server drains; it stops with ctx.
-func (s *server) endOnDrain(ctx context.Context, end context.CancelFunc) {
-	select {
-	case <-s.cfg.Draining:
-		end()
-	case <-ctx.Done():
 	}
 }
 
@@ -304,10 +292,12 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 	switch {
 	case err == nil:
 		return events, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil: // the reader has gone, or the server drains
+		st.comment("end of stream")
+		st.flush()
 		return nil, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		st.comment()
+		st.comment("keep-alive")
 		return nil, nil
 	case errors.Is(err, gateway.ErrOverflow):
 		st.note(eventOverflow, "the reader was too slow and events are gone; connect again to go on with the oldest one kept")
@@ -316,16 +306,17 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 	return nil, err
 }
 
-// comment keeps proxies from closing a silent stream. It carries the position,
-// which a filter may have moved far ahead of the last event that was shown.
-func (st *stream) comment() {
+// comment writes a line that is no event: it keeps proxies from closing a silent
+// stream, and shows that one has ended in order. It carries the position, which
+// a filter may have moved far ahead of the last event that was shown.
+func (st *stream) comment(text string) {
 	switch {
 	case st.lines:
 		st.buf.WriteByte('\n')
 	case st.position > 0:
-		st.buf.WriteString("id: " + strconv.FormatUint(st.position, 10) + "\n: keep-alive\n\n")
+		st.buf.WriteString("id: " + strconv.FormatUint(st.position, 10) + "\n: " + text + "\n\n")
 	default:
-		st.buf.WriteString(": keep-alive\n\n")
+		st.buf.WriteString(": " + text + "\n\n")
 	}
 }
 

@@ -252,11 +252,16 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 }
 
 func TestStreamsEndWhenTheServerDrains(t *testing.T) {
-	draining := make(chan struct{})
-	h := newHarness(t, func(c *Config) { c.Draining = draining; c.MaxStreams = 1 })
+	h := newHarness(t)
+	srv := NewServer(Config{Gateway: h.gateway, MaxStreams: 1})
+	h.handler = srv.Handler
 	r := h.subscribe("/v1/events")
 	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
-	close(draining)
+	r.block() // how soon to come back
+	srv.BeginDrain()
+	if got := r.block(); !strings.HasSuffix(got, ": end of stream") {
+		t.Errorf("the stream ends with %q, want a comment", got)
+	}
 	<-r.ended
 }
 

@@ -29,6 +29,8 @@ type exchange struct {
 	bodyRead  bool // to its end
 	lingers   bool // behind the answer the rest of the body is read
 	stranger  bool // counted in load.strangers
+	admitted  bool // counted in load.requests, with
+	bodySize  int64
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -77,14 +79,16 @@ func (s *server) finish(x *exchange, r *http.Request) {
 			cause = nil
 		}
 	}
-	elapsed := time.Since(x.started)
-	if x.status == 0 {
-		x.status = http.StatusOK // net/http sends it for a handler that wrote nothing
+	if cause == nil {
+		cause = s.unanswered(x, r)
 	}
+	elapsed := time.Since(x.started)
 	if s.cfg.Recorder != nil {
 		s.cfg.Recorder.Request(x.route, r.Method, x.status, elapsed)
 	}
 	s.logAccess(x, r, elapsed)
+	s.drained(x)
+	s.leave(x)
 	if cause != nil {
 		panic(http.ErrAbortHandler) // net/http cuts the connection without a second log line
 	}
@@ -94,6 +98,21 @@ func (s *server) finish(x *exchange, r *http.Request) {
 	case x.stranger:
 		s.part(x)
 	}
+}
+
+// unanswered is why the connection is to be cut when the handler has returned
+// without an answer: net/http would send an empty 200 for it. nil = there is an
+// answer.
+func (s *server) unanswered(x *exchange, r *http.Request) any {
+	switch x.status {
+	default:
+		return nil
+	case 0:
+		s.log.LogAttrs(r.Context(), slog.LevelError, "handler gave no answer", slog.String("request_id", x.id), slog.String("route", x.route))
+		x.status = http.StatusInternalServerError
+	case statusCallerGone:
+	}
+	return http.ErrAbortHandler
 }
 
 // logAccess writes one line: refusals and failures at Info, the rest at Debug,

@@ -26,13 +26,14 @@ type load struct {
 	strangers atomic.Int64 // see meet
 }
 
-// admit takes a request in; the size it returns is for leave. It fails when the
-// server has all that it can hold: nothing waits.
-func (s *server) admit(r *http.Request, e *endpoint) (size int64, err error) {
+// admit takes a request in, until leave. It fails when the server has all that
+// it can hold: nothing waits.
+func (s *server) admit(x *exchange, r *http.Request, e *endpoint) error {
 	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
 		s.load.requests.Add(-1)
-		return 0, problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
+		return problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
 	}
+	var size int64
 	switch {
 	case e.stream:
 		size = bulkBody
@@ -41,17 +42,29 @@ func (s *server) admit(r *http.Request, e *endpoint) (size int64, err error) {
 	default:
 		size = min(r.ContentLength, s.cfg.MaxBody) // a larger one is refused unread
 	}
+	x.admitted, x.bodySize = true, size
 	if size > 0 && s.load.bodies.Add(size) > s.cfg.MaxBodies {
-		s.leave(size)
-		return 0, problem(overloaded, "the bodies of requests take %d bytes, which is the most this server holds", s.cfg.MaxBodies)
+		s.leave(x)
+		return problem(overloaded, "the bodies of requests take %d bytes, which is the most this server holds", s.cfg.MaxBodies)
 	}
-	return size, nil
+	return nil
 }
 
-func (s *server) leave(size int64) {
-	s.load.requests.Add(-1)
-	if size > 0 {
-		s.load.bodies.Add(-size)
+// leave ends what admit began, if it did: the request is answered.
+func (s *server) leave(x *exchange) {
+	if !x.admitted {
+		return
+	}
+	x.admitted = false
+	if x.bodySize > 0 {
+		s.load.bodies.Add(-x.bodySize)
+	}
+	if s.load.requests.Add(-1) > 0 || !s.drain.is() {
+		return
+	}
+	select {
+	case s.drain.answered <- struct{}{}:
+	default:
 	}
 }
 

@@ -381,11 +381,10 @@ func TestAuthenticationAllocatesNothing(t *testing.T) {
 		if err := s.allow(x, r, &e); err != nil {
 			t.Fatal(err)
 		}
-		size, err := s.admit(r, &e)
-		if err != nil {
+		if err := s.admit(x, r, &e); err != nil {
 			t.Fatal(err)
 		}
-		s.leave(size)
+		s.leave(x)
 	})
 	if got != 0 {
 		t.Errorf("%v allocations for each request, want none", got)

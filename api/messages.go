@@ -239,7 +239,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := messageInPath(r)
-	m, err := s.view(w).Cancel(r.Context(), id)
+	m, err := s.view(w).Cancel(id)
 	if err != nil {
 		if p := problemOf(err); p.MessageID == "" && p.Status == http.StatusConflict {
 			p.MessageID = string(id)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -24,6 +23,7 @@ type Problem struct {
 	Title     string       `json:"title" example:"No such client"`
 	Status    int          `json:"status" example:"404"`
 	Detail    string       `json:"detail,omitempty" example:"no client has registered as \"truck-17\""`
+	Reason    string       `json:"reason,omitempty" example:"connection_lost"` // of ack-timeout: why there is no ack
 	Instance  string       `json:"instance,omitempty" example:"5f0c1a2b-1"`
 	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
 	Limit     int64        `json:"limit,omitempty" example:"262144"`
@@ -139,23 +139,25 @@ func domainProblem(e *gateway.Error) *Problem {
 	p := problem(kind, "%s", e.Message)
 	p.MessageID = string(e.MessageID)
 	p.Limit = e.Limit
+	p.Reason = e.Reason
 	p.retryAfter = e.RetryAfter
 	p.cause = e.Cause
 	return p
 }
 
-// bodyProblem explains why a body could not be read.
-func bodyProblem(err error) error {
+// bodyProblem explains why a body could not be read to its end.
+func (s *server) bodyProblem(err error) error {
 	var netErr net.Error
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		if s.drain.is() {
+			return drainingProblem()
+		}
 		return problem(requestTimeout, "the body did not arrive in time")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return problem(malformedJSON, "the body ended before its announced length")
 	}
-	return problem(malformedJSON, "the body could not be read")
+	return problem(incompleteBody, "the body ended before its announced length or its last chunk")
 }
 
 // fail writes err as a problem. When the answer has begun there is nothing left
@@ -163,18 +165,21 @@ func bodyProblem(err error) error {
 func (s *server) fail(x *exchange, r *http.Request, err error) {
 	if x.status != 0 {
 		level := slog.LevelWarn
-		if r.Context().Err() != nil {
-			level = slog.LevelDebug // the caller has left
+		if r.Context().Err() != nil || errors.Is(err, errCallerGone) {
+			level = slog.LevelDebug
 		}
 		s.log.LogAttrs(r.Context(), level, "answer broken off", slog.String("request_id", x.id), slog.Any("err", err))
 		panic(http.ErrAbortHandler)
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		x.status = statusCallerGone // nobody is there to read an answer
+		x.status = statusCallerGone
 		return
 	}
 	p := *problemOf(err)
 	p.Instance = x.id
+	if p.Code() == string(gateway.CodeDraining) {
+		s.drain.refused.Add(1)
+	}
 	if p.Status >= 500 {
 		s.log.LogAttrs(r.Context(), levelOf(&p), "request failed", slog.String("request_id", x.id),
 			slog.String("problem", p.Type), slog.String("detail", p.Detail), slog.Any("cause", p.cause))
@@ -185,17 +190,21 @@ func (s *server) fail(x *exchange, r *http.Request, err error) {
 	writeProblem(x, &p)
 }
 
-// levelOf keeps device behaviour (no ack in time) and callers' haste out of the
-// operator's errors.
+// levelOf keeps device behaviour (no ack in time), callers' haste and an orderly
+// stop out of the operator's errors.
 func levelOf(p *Problem) slog.Level {
-	if p.Status == http.StatusGatewayTimeout || p.Code() == string(overloaded) {
+	if p.Status == http.StatusGatewayTimeout || p.Code() == string(overloaded) || p.Code() == string(gateway.CodeDraining) {
 		return slog.LevelDebug
 	}
 	return slog.LevelError
 }
 
-// statusCallerGone is logged and counted for a caller that left; never sent.
+// statusCallerGone is logged and counted for a caller that left before its
+// answer began. It is never sent: the connection is cut.
 const statusCallerGone = 499
+
+// errCallerGone ends an answer whose caller takes no more of it.
+var errCallerGone = errors.New("the caller takes no more of the answer")
 
 func writeProblem(w http.ResponseWriter, p *Problem) {
 	h := w.Header()

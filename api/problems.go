@@ -18,6 +18,7 @@ type slug string
 // Problem types of the edge itself; the others are gateway.Code values.
 const (
 	malformedJSON        slug = "malformed-json"
+	incompleteBody       slug = "incomplete-body"
 	unknownField         slug = "unknown-field"
 	invalidParameter     slug = "invalid-parameter"
 	invalidCursor        slug = "invalid-cursor"
@@ -50,6 +51,7 @@ type kind struct {
 // kinds is the one table from codes to HTTP.
 var kinds = map[slug]kind{
 	malformedJSON:        {400, "Malformed body", "The body is not one JSON object of the expected types. errors[0].pointer names the member when it is known."},
+	incompleteBody:       {400, "Incomplete body", "The body ended before its announced length or its last chunk. Nothing was stored, but for the complete lines of a bulk request, which have their answers."},
 	unknownField:         {400, "Unknown member", "The body has a member that this call does not know. Check its spelling against /openapi.json."},
 	invalidParameter:     {400, "Invalid parameter", "A query parameter or path part is unknown or out of range. errors names it."},
 	invalidCursor:        {400, "Invalid cursor", "Cursors are opaque and belong to the list that gave them. Start again without one."},

@@ -227,7 +227,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	if mediaType(r) == "application/json" {
 		err = s.withBody(w, r, func(data []byte) error { return p.readOne(data, &options) })
 	} else {
-		err = p.raw(w, r, &options)
+		err = s.raw(w, r, &p, &options)
 	}
 	if err != nil {
 		return err
@@ -287,10 +287,10 @@ func (p *push) readLine(data []byte) (key string, err error) {
 	return key, err
 }
 
-// raw takes the body itself as the payload.
-func (p *push) raw(w http.ResponseWriter, r *http.Request, o *Options) error {
+// raw takes the body itself as the payload of p.
+func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options) error {
 	var buf bytes.Buffer
-	if err := readBody(w, r, gateway.MaxPayload, &buf); err != nil {
+	if err := s.readBody(w, r, gateway.MaxPayload, &buf); err != nil {
 		return err
 	}
 	t := mediaType(r)
@@ -410,7 +410,7 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	if p.wait.d > 0 {
 		return s.pushAndWait(w, r, p)
 	}
-	receipt, err := s.view(w).Push(r.Context(), &p.PushRequest)
+	receipt, err := s.view(w).Push(&p.PushRequest)
 	if err != nil {
 		return err
 	}
@@ -418,7 +418,7 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
-	receipt, err := s.view(w).PushAndAwait(r.Context(), &p.PushRequest, p.wait.d)
+	receipt, err := s.view(w).PushAndAwait(&p.PushRequest, p.wait.d)
 	if err != nil {
 		return err
 	}
@@ -446,7 +446,7 @@ func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *pu
 // pushOnline delivers now or never.
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
 	started := time.Now()
-	result, err := s.view(w).PushOnline(r.Context(), p.onlineRequest())
+	result, err := s.view(w).PushOnline(p.onlineRequest())
 	if err != nil {
 		return err
 	}

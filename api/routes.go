@@ -18,6 +18,10 @@ type endpoint struct {
 	stream  bool
 }
 
+// takesBody reports whether the handler reads the request's body. Of other
+// requests it must be there too, before anything is done.
+func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
+
 // endpoints is every route of the API, in the order of the documentation.
 func (s *server) endpoints() []endpoint {
 	return []endpoint{

@@ -26,20 +26,21 @@ type server struct {
 	failures *failures
 	callers  callers
 	load     load
+	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
 }
 
 // New returns the HTTP API. It owns no goroutine beyond those of its requests.
-func New(cfg Config) http.Handler {
-	s := newServer(cfg)
-	return s.observe(s.guard(s.routes()))
-}
+func New(cfg Config) http.Handler { return newServer(cfg).handler() }
+
+func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) }
 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
 		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
+	s.drain.init()
 	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit)
 	s.cfg.Gateway = nil // from here on there is the door
 	s.bootKey = bootKey(s.boot)
@@ -77,12 +78,15 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 		s.refused(x, r, err)
 		return err
 	}
-	size, err := s.admit(r, e)
-	if err != nil {
+	if err := s.admit(x, r, e); err != nil {
 		return err
 	}
-	defer s.leave(size)
 	s.know(x)
+	if r.ContentLength != 0 && !e.takesBody() {
+		if err := s.withBody(x, r, func([]byte) error { return nil }); err != nil {
+			return err
+		}
+	}
 	return e.handler(x, r)
 }
 

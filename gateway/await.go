@@ -15,8 +15,9 @@ type waiters struct {
 }
 
 type waiterShard struct {
-	mu   sync.Mutex
-	wait map[MessageID][]chan struct{}
+	mu      sync.Mutex
+	wait    map[MessageID][]chan struct{}
+	drained bool // no wait begins any more
 }
 
 func newWaiters() *waiters {
@@ -31,12 +32,17 @@ func (w *waiters) shard(id MessageID) *waiterShard {
 	return &w.shards[maphash.String(w.seed, string(id))%uint64(len(w.shards))]
 }
 
-// join returns a channel that is closed when the message is completed.
+// join returns a channel that is closed when the message is completed, or when
+// waiting ends for all.
 func (w *waiters) join(id MessageID) chan struct{} {
 	done := make(chan struct{})
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if sh.drained {
+		close(done)
+		return done
+	}
 	sh.wait[id] = append(sh.wait[id], done)
 	w.n.Add(1)
 	return done
@@ -88,9 +94,29 @@ func (w *waiters) completed(id MessageID) {
 	delete(sh.wait, id)
 }
 
+// drain ends every wait, and those to come at once.
+func (w *waiters) drain() {
+	for i := range w.shards {
+		w.shards[i].drain(&w.n)
+	}
+}
+
+func (sh *waiterShard) drain(n *atomic.Int64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.drained = true
+	for _, list := range sh.wait {
+		for _, c := range list {
+			close(c)
+		}
+		n.Add(-int64(len(list)))
+	}
+	clear(sh.wait)
+}
+
 // Await returns the message when it is completed, or as it stands when ctx
-// ends (then Completed is false and the error nil). Errors: CodeMessageNotFound,
-// CodeUnavailable.
+// ends or the gateway drains (then Completed is false and the error nil).
+// Errors: CodeMessageNotFound, CodeUnavailable.
 func (g *Gateway) Await(ctx context.Context, id MessageID) (Message, error) {
 	done := g.waiters.join(id)
 	defer g.waiters.leave(id, done)

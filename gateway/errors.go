@@ -26,6 +26,14 @@ const (
 	CodeIDInUse             Code = "id-in-use"
 )
 
+// Reasons of a CodeAckTimeout: why an online call ended without an ack.
+const (
+	ReasonAckTimeout = "ack_timeout" // the device did not ack in time
+	ReasonNotSent    = "not_sent"    // earlier deliveries held the window until the wait was over
+	ReasonDraining   = "draining"    // the gateway stopped waiting for the ack
+	// and ReasonConnectionLost: the connection ended before the ack
+)
+
 // Error is the domain's one error type: a stable code, a message that is safe
 // to show, and the cause for the log.
 type Error struct {
@@ -33,6 +41,7 @@ type Error struct {
 	Message    string
 	MessageID  MessageID     // where one exists
 	Limit      int64         // the bound that was passed, where one was
+	Reason     string        // why an online call has no ack: a reason of CodeAckTimeout; "" for other errors
 	RetryAfter time.Duration // when to try again, where that is known
 	Cause      error         // logged, never sent
 }

@@ -112,9 +112,19 @@ func (g *Gateway) Start() {
 	}
 }
 
-// Drain refuses new messages and new clients from now on. Acks, answers and
-// reads go on.
-func (g *Gateway) Drain() { g.draining.Store(true) }
+// Drain refuses new messages and new clients from now on and ends every wait:
+// Await and PushAndAwait return the message as it stands, an online call ends
+// with CodeAckTimeout and ReasonDraining, or with CodeDraining when nothing of it
+// was sent. Acks and reads go on.
+func (g *Gateway) Drain() {
+	if g.draining.Swap(true) {
+		return
+	}
+	g.waiters.drain()
+	for s := range g.hub.all {
+		s.endCalls()
+	}
+}
 
 // Stop ends the workers and the event streams. Sessions must have been closed
 // before; the store stays open for its owner to close.
@@ -144,7 +154,7 @@ func (g *Gateway) newMessageID() MessageID {
 // Log names the sequence space of the store.
 func (g *Gateway) Log() LogID { return g.store.Log() }
 
-var errDraining = &Error{Code: CodeDraining, Message: "the gateway is shutting down; try another one or later", RetryAfter: 5 * time.Second}
+var errDraining = &Error{Code: CodeDraining, Message: "the gateway is shutting down and accepts nothing more; try again later", RetryAfter: 5 * time.Second}
 
 // jitter returns a duration in [d/2, d), so that many retries spread.
 func jitter(d time.Duration) time.Duration {

@@ -20,8 +20,9 @@ type OnlineCall struct {
 	wait    time.Duration
 
 	// Guarded by the session's mutex.
-	sentAt int64       // last flush, Unix nanoseconds; 0 = not flushed yet
-	next   *OnlineCall // in the urgent queue
+	sentAt  int64       // last flush, Unix nanoseconds; 0 = not flushed yet
+	entered bool        // in the window: the frame may leave at any moment
+	next    *OnlineCall // in the urgent queue
 }
 
 // OnlineWaiter is told how an OnlineCall has ended.
@@ -50,7 +51,7 @@ func (q *onlineQueue) push(c *OnlineCall) {
 }
 
 func (q *onlineQueue) pushFront(c *OnlineCall) {
-	c.next = q.head
+	c.next, c.entered = q.head, false
 	q.head = c
 	if q.tail == nil {
 		q.tail = c
@@ -139,7 +140,13 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		wait = g.cfg.OnlineWait
 	}
 	*c = OnlineCall{session: s, waiter: w, message: g.newMessageID(), payload: r.Payload, wait: min(wait, MaxWait)}
-	return s.call(c, b)
+	if err := s.call(c, b); err != nil {
+		return err
+	}
+	if g.draining.Load() { // Drain may have passed the session before the call was there
+		s.endCalls()
+	}
+	return nil
 }
 
 // Wait is how long to wait for the answer.
@@ -183,11 +190,23 @@ func (c *OnlineCall) TimeOut() {
 // timedOut counts and explains the end of a call that was withdrawn.
 func (c *OnlineCall) timedOut() error {
 	c.session.g.counts.onlineTimeouts.Add(1)
-	text := "the client has not acked in time: the message may or may not have been handled"
-	if c.sentAt == 0 {
-		text = "the message could not be sent in time: the client is busy with earlier ones"
+	text, reason := "the client has not acked in time: the message may or may not have been handled", ReasonAckTimeout
+	if !c.entered {
+		text, reason = "the message could not be sent in time: the client is busy with earlier ones", ReasonNotSent
 	}
-	return &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text}
+	return &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text, Reason: reason}
+}
+
+// drained ends the call because the gateway stops. Like lost it is called by
+// the goroutine that took the call out of the session.
+func (c *OnlineCall) drained() {
+	if !c.entered {
+		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeDraining, MessageID: c.message, RetryAfter: errDraining.RetryAfter,
+			Message: "the gateway is shutting down; nothing was sent to the client"})
+		return
+	}
+	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message, Reason: ReasonDraining,
+		Message: "the gateway is shutting down and the client has not acked yet: the message may or may not have been handled"})
 }
 
 // Withdraw takes the call out of the session, and its waiter is not told; false
@@ -228,7 +247,7 @@ func (c *OnlineCall) lost() {
 			Message: "the client disconnected before the message was sent"})
 		return
 	}
-	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message,
+	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message, Reason: ReasonConnectionLost,
 		Message: "the connection was lost after the message was sent and before it was acked: it may or may not have arrived"})
 }
 

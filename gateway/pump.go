@@ -107,6 +107,7 @@ func (s *Session) nextStep() step {
 // withdraw it and use it again.
 func (s *Session) enterUrgent() Parcel {
 	call := s.work.urgent.pop()
+	call.entered = true
 	s.localSeq++
 	s.enter(inflight{seq: s.localSeq, message: call.message, call: call})
 	return Parcel{Message: call.message, Seq: s.localSeq, Payload: call.payload, Ephemeral: true}

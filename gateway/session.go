@@ -316,6 +316,24 @@ func (s *Session) retire() []attempt {
 	return tried
 }
 
+// endCalls ends the session's online calls because the gateway stops.
+func (s *Session) endCalls() {
+	s.mu.Lock()
+	if s.work == nil || s.is(flagClosed) {
+		s.mu.Unlock()
+		return
+	}
+	calls, sent := s.takeCalls()
+	s.relax()
+	s.mu.Unlock()
+	for _, seq := range sent {
+		s.link.Forget(seq, true)
+	}
+	for _, c := range calls {
+		c.drained()
+	}
+}
+
 // evict takes seq out of the window: it is final.
 func (s *Session) evict(seq Seq) {
 	s.mu.Lock()

@@ -164,6 +164,24 @@ func (s *Session) triedBefore(seq Seq) int32 {
 	return 0
 }
 
+// takeCalls takes all online calls out of the session's work, which the caller
+// gives back with relax. It returns them and the numbers of those in the window.
+func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
+	w := s.work
+	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {
+		calls = append(calls, c)
+	}
+	w.flight = slices.DeleteFunc(w.flight, func(f inflight) bool {
+		if f.call == nil {
+			return false
+		}
+		s.leave(&f)
+		calls, inWindow = append(calls, f.call), append(inWindow, f.seq)
+		return true
+	})
+	return calls, inWindow
+}
+
 // abandon empties the window of a session that has ended: the callers have to
 // be told, and the next session needs to know what was tried. An ack that is
 // still on its way to this session must find its delivery, for what the device
@@ -172,23 +190,18 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried
 	w.tried = nil
-	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {
-		calls = append(calls, c)
-	}
+	calls, _ = s.takeCalls()
 	for i := range w.flight {
 		f := &w.flight[i]
-		switch {
-		case f.gone:
+		if f.gone {
 			continue
-		case f.call != nil:
-			calls = append(calls, f.call)
-		case f.attempts > 0:
+		}
+		if f.attempts > 0 {
 			tried = append(tried, attempt{f.seq, f.attempts})
 		}
 		s.leave(f)
 		f.gone = true
 	}
-	w.flight = slices.DeleteFunc(w.flight, func(f inflight) bool { return f.call != nil })
 	w.gone = len(w.flight)
 	s.relax()
 	return calls, tried

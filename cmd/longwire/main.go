@@ -17,12 +17,35 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends ctx, which starts the drain. From then on signals
-	// have their default effect again: a second one ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, end := context.WithCancel(context.Background())
+	go endOnSignal(end)
 	os.Exit(cli.Main(ctx, cli.Program{
 		Serve: app.Run,
 		More:  []*cobra.Command{bench.Command(os.Stdout)},
 	}, os.Args[1:]))
 }
+
+// endOnSignal calls end, which starts the drain, at the first signal. Further
+// ones change nothing, but for a second interrupt: a person at a terminal who
+// presses Ctrl-C again wants the process to end at once. It runs as long as the
+// process.
+func endOnSignal(end context.CancelFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	for interrupted := false; ; {
+		switch s := <-signals; {
+		case s != os.Interrupt:
+		case interrupted:
+			os.Exit(exitInterrupted)
+		default:
+			interrupted = true
+		}
+		end()
+	}
+}
+
+// exitInterrupted is 128 and the number of SIGINT, as shells have it.
+const exitInterrupted = 130

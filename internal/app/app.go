@@ -37,7 +37,7 @@ type App struct {
 	wheel *wheel.Wheel
 	gw    *gateway.Gateway
 	tcp   *tcpserver.Server
-	http  *http.Server
+	http  *api.Server
 	ln    net.Listener // of http
 	admin *admin       // nil when the store is in memory, or the socket failed
 
@@ -182,7 +182,6 @@ func (a *App) apiConfig() api.Config {
 		MaxBody:     int64(c.HTTP.MaxBody),
 		MaxWait:     c.HTTP.MaxWait.Std(),
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
-		Draining:    a.draining,
 	}
 	a.callers.restrict(&out, c.HTTP)
 	return out
@@ -228,14 +227,16 @@ func (a *App) TCPAddr() net.Addr  { return a.tcp.Addr() }
 func (a *App) HTTPAddr() net.Addr { return a.ln.Addr() }
 
 // Stop drains and ends the process's work within drain.timeout: /readyz turns
-// red and drain.delay passes, so that load balancers look away; nothing more
-// is accepted; devices finish their acks and are told when to come back;
-// callers that wait get their answer; the store is flushed. ctx cuts it short.
+// red and drain.delay passes, so that load balancers look away; then nothing more
+// is accepted and callers that wait get their answer at once; devices finish
+// their acks and are told when to come back; the store is flushed. ctx cuts it
+// short.
 func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
 	sleep(ctx, a.cfg.Drain.Delay.Std())
 	a.gw.Drain()
+	a.http.BeginDrain()
 
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Drain.Timeout.Std())
 	defer cancel()
@@ -246,9 +247,12 @@ func (a *App) Stop(ctx context.Context) error {
 	if err := a.tcp.Drain(ctx, tcpserver.DrainOptions{RetrySpread: spread}); err != nil {
 		a.log.Warn("some devices were cut off", "cause", err)
 	}
-	if err := a.http.Shutdown(ctx); err != nil {
-		a.log.Warn("some HTTP callers were cut off", "cause", err)
+	callers := a.http.Drain(ctx)
+	if callers.CutOff > 0 {
+		a.log.Warn("some HTTP callers were cut off without an answer", "callers", callers.CutOff)
 	}
+	a.log.Info("drained", "callers_answered", callers.Answered, "callers_refused", callers.Refused,
+		"devices_told", a.tcp.Stats().Closed[protocol.ReasonShutdown])
 	err := a.release()
 	a.serving.Wait()
 	return err

@@ -24,10 +24,10 @@ type Receipt struct {
 
 // Push stores a message for those of its audience whom the caller may reach. It
 // changes r.
-func (v *View) Push(ctx context.Context, r *gateway.PushRequest) (out Receipt, err error) {
+func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
 	told := v.target(&r.To)
 	if out.Unknown, err = v.narrow(r); err == nil {
-		out.Receipt, err = v.door.gateway.Push(ctx, *r)
+		out.Receipt, err = v.door.gateway.Push(context.Background(), *r)
 		err = v.hide(err, r.To.Client, "")
 	}
 	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
@@ -35,10 +35,10 @@ func (v *View) Push(ctx context.Context, r *gateway.PushRequest) (out Receipt, e
 }
 
 // PushAndAwait is Push, and waits for the final states for up to wait.
-func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
+func (v *View) PushAndAwait(r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
 	told := v.target(&r.To)
 	if out.Unknown, err = v.narrow(r); err == nil {
-		out.Receipt, err = v.door.gateway.PushAndAwait(ctx, *r, wait)
+		out.Receipt, err = v.door.gateway.PushAndAwait(context.Background(), *r, wait)
 		err = v.hide(err, r.To.Client, "")
 	}
 	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
@@ -46,12 +46,12 @@ func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait ti
 }
 
 // PushOnline delivers now or never.
-func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
+func (v *View) PushOnline(r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
 	if v.limited() {
 		err = v.reach(r.Client)
 	}
 	if err == nil {
-		out, err = v.door.gateway.PushOnline(ctx, r)
+		out, err = v.door.gateway.PushOnline(context.Background(), r)
 		err = v.hide(err, r.Client, "")
 	}
 	if v.door.log.Wants(audit.Push) {

@@ -38,6 +38,10 @@ func (d *Door) View(key *apikey.Key, from, request string) View {
 }
 
 // View is the gateway for one request. The zero View is nobody's: it panics.
+//
+// Its calls that change something take no context: a request that has been read
+// is carried out to its end, also when its caller has closed its direction or has
+// gone. (net/http cannot tell the two apart and ends the request's context.)
 type View struct {
 	door    *Door
 	key     *apikey.Key
@@ -152,11 +156,11 @@ func (v *View) Client(id gateway.ClientID) (gateway.Client, error) {
 // UpdateClient changes labels and groups. The groups decide who else may reach
 // the client: a key that is limited to one cannot change them, and one with a
 // prefix cannot enter a group that another key is limited to.
-func (v *View) UpdateClient(ctx context.Context, id gateway.ClientID, c gateway.ClientChange) (gateway.Client, error) {
+func (v *View) UpdateClient(id gateway.ClientID, c gateway.ClientChange) (gateway.Client, error) {
 	err := v.mayRegroup(id, c.Groups)
 	var now gateway.Client
 	if err == nil {
-		now, err = v.door.gateway.UpdateClient(ctx, id, c)
+		now, err = v.door.gateway.UpdateClient(context.Background(), id, c)
 		err = v.hide(err, id, "")
 	}
 	v.Record(audit.UpdateClient, string(id), err)
@@ -188,10 +192,10 @@ func sameSet(a, b []string) bool {
 }
 
 // Disconnect ends a client's session.
-func (v *View) Disconnect(ctx context.Context, id gateway.ClientID, o gateway.DisconnectOptions) error {
+func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) error {
 	err := v.reach(id)
 	if err == nil {
-		err = v.hide(v.door.gateway.Disconnect(ctx, id, o), id, "")
+		err = v.hide(v.door.gateway.Disconnect(context.Background(), id, o), id, "")
 	}
 	target := string(id)
 	if o.Purge {
@@ -231,7 +235,7 @@ func (v *View) Await(ctx context.Context, id gateway.MessageID) (gateway.Message
 }
 
 // Cancel withdraws a message of the caller's own.
-func (v *View) Cancel(ctx context.Context, id gateway.MessageID) (m gateway.Message, err error) {
+func (v *View) Cancel(id gateway.MessageID) (m gateway.Message, err error) {
 	if v.limited() {
 		m, err = v.Message(id)
 		if err == nil && !v.key.Limit.Covers(m.Owner) {
@@ -239,7 +243,7 @@ func (v *View) Cancel(ctx context.Context, id gateway.MessageID) (m gateway.Mess
 		}
 	}
 	if err == nil {
-		m, err = v.door.gateway.Cancel(ctx, id)
+		m, err = v.door.gateway.Cancel(context.Background(), id)
 		err = v.hide(err, "", id)
 	}
 	v.Record(audit.Cancel, string(id), err)

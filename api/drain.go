@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+const (
+	// drainBody is how long the rest of a body may take once draining has begun.
+	drainBody = 2 * time.Second
+	// drainGrace is how long connections without an accepted request may take to
+	// end: idle ones, half a header, a refused caller that still sends.
+	drainGrace = 250 * time.Millisecond
+	// drainRetry is the Retry-After of a refusal while draining.
+	drainRetry = 5 * time.Second
+)
+
+// Server is the API with the limits of NewServer, and the way to stop it that
+// leaves no caller without an answer.
+type Server struct {
+	http.Server
+	api *server
+}
+
+// DrainReport counts the requests that a drain has met.
+type DrainReport struct {
+	Answered int // were under way when draining began, and got their answer
+	Refused  int // came later and were refused because the gateway drains
+	CutOff   int // were still under way when Drain gave up
+}
+
+// BeginDrain ends what would keep callers waiting: an event stream ends with a
+// comment, a bulk request after the lines that it has begun, and a body that is
+// on its way has two more seconds. Connections are not kept alive any longer. The
+// server still answers; Gateway.Drain, which comes first, ends the waits and
+// makes the gateway refuse what is new.
+func (s *Server) BeginDrain() {
+	if s.api.drain.start(int(s.api.load.requests.Load())) {
+		s.SetKeepAlivesEnabled(false)
+	}
+}
+
+// Drain calls BeginDrain, stops listening and returns when every accepted
+// request is answered. Connections without an accepted request get a quarter of
+// a second more. It closes the server, also when ctx ends first; then requests
+// that are still under way are cut off.
+func (s *Server) Drain(ctx context.Context) DrainReport {
+	s.BeginDrain()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() { // stops when all connections have ended, at the latest with ctx
+		defer close(ended)
+		s.Shutdown(ctx)
+	}()
+	s.api.awaitAnswers(ctx)
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+	case <-grace.C:
+	}
+	left := int(s.api.load.requests.Load())
+	cancel()
+	<-ended
+	s.Close()
+	d := &s.api.drain
+	return DrainReport{Answered: max(0, d.met-left), Refused: int(d.refused.Load()), CutOff: left}
+}
+
+// draining is what a drain needs to know of the requests under way.
+type draining struct {
+	began    context.Context // ends when draining begins
+	begin    context.CancelFunc
+	met      int           // requests under way then; fixed before began ends
+	refused  atomic.Int64  // requests that were answered with CodeDraining
+	answered chan struct{} // has room for one: the last request under way may have been answered
+
+	mu     sync.Mutex
+	until  time.Time // for bodies; zero until draining begins
+	bodies map[*exchange]struct{}
+}
+
+func (d *draining) init() {
+	d.began, d.begin = context.WithCancel(context.Background())
+	d.answered = make(chan struct{}, 1)
+	d.bodies = make(map[*exchange]struct{})
+}
+
+// start begins the drain, once. It reports whether this call did.
+func (d *draining) start(underWay int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.until.IsZero() {
+		return false
+	}
+	d.met, d.until = underWay, time.Now().Add(drainBody)
+	d.begin()
+	for x := range d.bodies {
+		setReadDeadline(x, d.until)
+	}
+	return true
+}
+
+// is reports whether draining has begun.
+func (d *draining) is() bool { return d.began.Err() != nil }
+
+// reading notes that x's body is being read, until read is called.
+func (d *draining) reading(x *exchange) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bodies[x] = struct{}{}
+	if !d.until.IsZero() {
+		setReadDeadline(x, d.until)
+	}
+}
+
+func (d *draining) read(x *exchange) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.bodies, x)
+}
+
+// bodyDeadline is when the bodies under way have to be there; zero unless
+// draining has begun.
+func (d *draining) bodyDeadline() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.until
+}
+
+// setReadDeadline is for the body of x; a reader in memory has none.
+func setReadDeadline(x *exchange, at time.Time) {
+	http.NewResponseController(x.ResponseWriter).SetReadDeadline(at)
+}
+
+// awaitAnswers returns when no accepted request is under way, or ctx ends.
+func (s *server) awaitAnswers(ctx context.Context) {
+	for s.load.requests.Load() > 0 {
+		select {
+		case <-s.drain.answered:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drained makes sure that an answer given while draining has left before it
+// counts as given.
+func (s *server) drained(x *exchange) {
+	if s.drain.is() {
+		http.NewResponseController(x.ResponseWriter).Flush() // an error means that the caller is gone
+	}
+}
+
+func drainingProblem() *Problem {
+	p := problem(slug(gateway.CodeDraining), "the gateway is shutting down and accepts nothing more; try again later")
+	p.retryAfter = drainRetry
+	return p
+}
