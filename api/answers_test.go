@@ -277,7 +277,7 @@ func TestAStreamOfLinesOfACallerWhoHalfCloses(t *testing.T) {
 // A handler that gives no answer is cut off: net/http would send an empty 200.
 func TestAHandlerWithoutAnAnswerCutsTheConnection(t *testing.T) {
 	s := newServer(Config{Gateway: newHarness(t).gateway})
-	recorded := &lastStatus{}
+	recorded := make(statuses, 1)
 	s.cfg.Recorder = recorded
 	r := chi.NewRouter()
 	s.register(r, "GET", endpoint{pattern: "/mute", need: public, handler: func(http.ResponseWriter, *http.Request) error { return nil }})
@@ -286,11 +286,11 @@ func TestAHandlerWithoutAnAnswerCutsTheConnection(t *testing.T) {
 	if resp, err := http.Get(srv.URL + "/mute"); err == nil {
 		t.Errorf("answered %d, want the connection cut", resp.StatusCode)
 	}
-	if recorded.status != http.StatusInternalServerError {
-		t.Errorf("counted as %d, want 500", recorded.status)
+	if got := <-recorded; got != http.StatusInternalServerError {
+		t.Errorf("counted as %d, want 500", got)
 	}
 }
 
-type lastStatus struct{ status int }
+type statuses chan int
 
-func (l *lastStatus) Request(_, _ string, status int, _ time.Duration) { l.status = status }
+func (s statuses) Request(_, _ string, status int, _ time.Duration) { s <- status }

@@ -42,8 +42,9 @@ func (l *lineReader) wait() {
 	}
 }
 
-// discard reads what the caller still sends, while draining lets it: a
-// connection that is closed with unread input is reset, and its answer lost.
+// discard reads the rest of the body until the drain's deadline for bodies. A
+// connection that is closed with unread input is reset, and the reset may
+// overtake the answer.
 func (l *lineReader) discard() {
 	l.wire.SetReadDeadline(l.server.drain.bodyDeadline())
 	io.CopyN(io.Discard, l.r, lingerSize*l.server.cfg.MaxBody) // its end does not matter

@@ -13,8 +13,10 @@ import (
 const (
 	// drainBody is how long the rest of a body may take once draining has begun.
 	drainBody = 2 * time.Second
-	// drainGrace is how long connections without an accepted request may take to
-	// end: idle ones, half a header, a refused caller that still sends.
+	// drainGrace is how long the server still listens, because requests may have
+	// been sent just before. It is also the time that connections without an
+	// accepted request then have to end: idle ones, half a header, a refused
+	// caller that still sends.
 	drainGrace = 250 * time.Millisecond
 	// drainRetry is the Retry-After of a refusal while draining.
 	drainRetry = 5 * time.Second
@@ -34,36 +36,37 @@ type DrainReport struct {
 	CutOff   int // were still under way when Drain gave up
 }
 
-// BeginDrain ends what would keep callers waiting: an event stream ends with a
-// comment, a bulk request after the lines that it has begun, and a body that is
-// on its way has two more seconds. Connections are not kept alive any longer. The
-// server still answers; Gateway.Drain, which comes first, ends the waits and
-// makes the gateway refuse what is new.
+// BeginDrain ends the calls that would keep callers waiting: an event stream ends with a
+// comment, a bulk request ends after the lines that it has begun, and a body that
+// is on its way has two more seconds. Connections are not kept alive any longer.
+// The server still answers. Gateway.Drain must be called first: it ends the waits,
+// and from then on the gateway refuses new messages.
 func (s *Server) BeginDrain() {
 	if s.api.drain.start(int(s.api.load.requests.Load())) {
 		s.SetKeepAlivesEnabled(false)
 	}
 }
 
-// Drain calls BeginDrain, stops listening and returns when every accepted
-// request is answered. Connections without an accepted request get a quarter of
-// a second more. It closes the server, also when ctx ends first; then requests
-// that are still under way are cut off.
+// Drain calls BeginDrain, stops listening a quarter of a second after that and
+// returns when every accepted request is answered. Connections without an
+// accepted request get a quarter of a second more. It closes the server, also
+// when ctx ends first; then requests that are still under way are cut off.
 func (s *Server) Drain(ctx context.Context) DrainReport {
 	s.BeginDrain()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	pause(ctx, time.Until(s.api.drain.bodyDeadline().Add(drainGrace-drainBody)))
 	ended := make(chan struct{})
 	go func() { // stops when all connections have ended, at the latest with ctx
 		defer close(ended)
 		s.Shutdown(ctx)
 	}()
 	s.api.awaitAnswers(ctx)
-	grace := time.NewTimer(drainGrace)
-	defer grace.Stop()
+	grace, stop := context.WithTimeout(ctx, drainGrace)
+	defer stop()
 	select {
 	case <-ended:
-	case <-grace.C:
+	case <-grace.Done():
 	}
 	left := int(s.api.load.requests.Load())
 	cancel()
@@ -73,7 +76,13 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	return DrainReport{Answered: max(0, d.met-left), Refused: int(d.refused.Load()), CutOff: left}
 }
 
-// draining is what a drain needs to know of the requests under way.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// draining is the state of a drain and the requests that it must wake.
 type draining struct {
 	began    context.Context // ends when draining begins
 	begin    context.CancelFunc

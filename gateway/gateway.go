@@ -114,8 +114,8 @@ func (g *Gateway) Start() {
 
 // Drain refuses new messages and new clients from now on and ends every wait:
 // Await and PushAndAwait return the message as it stands, an online call ends
-// with CodeAckTimeout and ReasonDraining, or with CodeDraining when nothing of it
-// was sent. Acks and reads go on.
+// with CodeAckTimeout and ReasonDraining, or with CodeDraining when no byte of it
+// was sent. The gateway still takes acks and serves reads.
 func (g *Gateway) Drain() {
 	if g.draining.Swap(true) {
 		return

@@ -164,8 +164,8 @@ func (s *Session) triedBefore(seq Seq) int32 {
 	return 0
 }
 
-// takeCalls takes all online calls out of the session's work, which the caller
-// gives back with relax. It returns them and the numbers of those in the window.
+// takeCalls removes all online calls from the session's work and returns them,
+// with the numbers of the calls that were in the window. The caller calls relax.
 func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
 	w := s.work
 	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {

@@ -25,10 +25,10 @@ func main() {
 	}, os.Args[1:]))
 }
 
-// endOnSignal calls end, which starts the drain, at the first signal. Further
-// ones change nothing, but for a second interrupt: a person at a terminal who
-// presses Ctrl-C again wants the process to end at once. It runs as long as the
-// process.
+// endOnSignal calls end, which starts the drain, at the first signal. Later
+// signals change nothing, except a second interrupt: it ends the process at once,
+// because a person at a terminal presses Ctrl-C again for that. The goroutine runs
+// as long as the process.
 func endOnSignal(end context.CancelFunc) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -226,11 +226,11 @@ func (a *App) Failed() <-chan error { return a.failed }
 func (a *App) TCPAddr() net.Addr  { return a.tcp.Addr() }
 func (a *App) HTTPAddr() net.Addr { return a.ln.Addr() }
 
-// Stop drains and ends the process's work within drain.timeout: /readyz turns
-// red and drain.delay passes, so that load balancers look away; then nothing more
-// is accepted and callers that wait get their answer at once; devices finish
-// their acks and are told when to come back; the store is flushed. ctx cuts it
-// short.
+// Stop drains and ends the process's work within drain.timeout. /readyz turns red
+// and drain.delay passes, so that load balancers look away. Then the gateway
+// accepts no new message and callers that wait get their answer at once; devices
+// finish their acks and get a CLOSE that says when to come back; the store is
+// flushed. The end of ctx cuts all of it short.
 func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()

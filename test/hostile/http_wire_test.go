@@ -123,7 +123,7 @@ func absentBody(_ *testing.T, s *site) {
 	w = s.wire()
 	_ = w.send(pushHead + "Content-Length: 10\r\n\r\n{\"te")
 	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
-	s.wantProblem(w.answer(), 400, "malformed-json")
+	s.wantProblem(w.answer(), 400, "incomplete-body")
 }
 
 // It is refused for what it announces, before a byte of it is read.

@@ -39,9 +39,9 @@ func (d *Door) View(key *apikey.Key, from, request string) View {
 
 // View is the gateway for one request. The zero View is nobody's: it panics.
 //
-// Its calls that change something take no context: a request that has been read
-// is carried out to its end, also when its caller has closed its direction or has
-// gone. (net/http cannot tell the two apart and ends the request's context.)
+// Its calls that change something take no context: a request that was read is
+// carried out to its end. net/http ends the request's context when the caller
+// closes its direction, and a caller that does so may still wait for the answer.
 type View struct {
 	door    *Door
 	key     *apikey.Key
