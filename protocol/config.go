@@ -13,40 +13,6 @@ const (
 	Device
 )
 
-// Dialect is how frames look on the wire. A server learns it from the first
-// bytes.
-type Dialect uint8
-
-const (
-	Unknown Dialect = iota // not enough bytes yet
-	V1                     // unframed, one read is one message
-	V2                     // framed binary
-	Text                   // lines
-)
-
-// String returns "v1", "v2", "text", or "unknown".
-func (d Dialect) String() string {
-	switch d {
-	case V1:
-		return "v1"
-	case V2:
-		return "v2"
-	case Text:
-		return "text"
-	}
-	return "unknown"
-}
-
-// ParseDialect returns the dialect called name.
-func ParseDialect(name string) (d Dialect, ok bool) {
-	for _, d := range [...]Dialect{V1, V2, Text} {
-		if d.String() == name {
-			return d, true
-		}
-	}
-	return Unknown, false
-}
-
 // Config holds what all sessions of one server, or one device, have in common.
 // Zero fields mean the default. Sessions share one Config and only read it: it
 // must not change while a session lives.
@@ -94,32 +60,14 @@ func (c *Config) registerTime() time.Duration { return cmp.Or(c.RegisterTimeout,
 func (c *Config) v1AckTimeout() time.Duration { return cmp.Or(c.V1AckTimeout, 3*time.Second) }
 func (c *Config) v1Gap() time.Duration        { return cmp.Or(c.V1Gap, 30*time.Millisecond) }
 
-func (c *Config) ackTimeout(d Dialect) time.Duration {
-	if d == V1 {
-		return c.v1AckTimeout()
-	}
-	return cmp.Or(c.AckTimeout, 30*time.Second)
-}
-
-func (c *Config) maxWindow() int {
-	return max(1, min(cmp.Or(c.MaxWindow, maxWireWindow), maxWireWindow))
-}
+func (c *Config) ackTimeout() time.Duration { return cmp.Or(c.AckTimeout, 30*time.Second) }
 
 // window returns the window for a client that proposed n, 0 for nothing.
-func (c *Config) window(d Dialect, n int) int {
-	if d == V1 {
-		return 1
-	}
-	return max(1, min(cmp.Or(n, c.Window, 16), c.maxWindow()))
+func (c *Config) window(t *traits, n int) int {
+	most := min(cmp.Or(c.MaxWindow, maxWireWindow), t.window)
+	return max(1, min(cmp.Or(n, c.Window, 16), most))
 }
 
-func (c *Config) maxPayload(d Dialect) int {
-	n := max(1, min(cmp.Or(c.MaxPayload, 256<<10), maxWirePayload))
-	switch d {
-	case V1:
-		return min(n, maxV1Payload)
-	case Text:
-		return min(n, maxTextPayload)
-	}
-	return n
+func (c *Config) maxPayload(t *traits) int {
+	return max(1, min(cmp.Or(c.MaxPayload, 256<<10), t.payload))
 }

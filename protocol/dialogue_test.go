@@ -67,7 +67,7 @@ var helloV2 = v2(&message{kind: typeRegister, register: &Register{ID: "d"}})
 
 var hellos = map[Dialect]string{V1: helloV1, V2: helloV2, Text: helloText}
 
-func v2(m *message) string { return string(appendV2(nil, m)) }
+func v2(m *message) string { return string(appendV2(nil, *m)) }
 
 func (d *dialogue) recv(p string) { d.s.Receive(d.now, []byte(p)); d.drain() }
 func (d *dialogue) eof()          { d.s.EOF(d.now); d.drain() }
@@ -249,7 +249,7 @@ func describeFrame(m *message) string {
 	case typeRegisterAck:
 		fmt.Fprintf(&b, " %s", encodeRegistered(m.accepted))
 	case typeClose:
-		fmt.Fprintf(&b, " %d %d %s", m.close.Code, retryMillis(m.close), m.close.Text)
+		fmt.Fprintf(&b, " %d %d %s", m.close.Code, retryMillis(*m.close), m.close.Text)
 	case typeData, typeAck:
 		e := Event{Seq: m.seq, Ephemeral: m.ephemeral, Dup: m.dup, Payload: m.payload, Code: m.code}
 		if e.Kind = KindData; m.kind == typeAck {

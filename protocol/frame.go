@@ -79,8 +79,30 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
+// parseV2 reads the frame at the start of b. After a bad one nothing is read.
+func parseV2(b []byte, r reading) (m message, n int, err *wireError) {
+	limit := maxRegister
+	if r.open {
+		limit = max(limit, r.payload+bodyOverhead) // SPEC §8
+	}
+	f, n, err := parseFrame(b, limit)
+	if n == 0 {
+		return m, 0, err
+	}
+	if m, err = decodeFrame(f); err != nil {
+		return m, 0, err
+	}
+	return m, n, nil
+}
+
+// checkV2Register says why r cannot be sent.
+func checkV2Register(r *Register) *wireError {
+	_, err := decodeRegister(encodeRegister(r))
+	return err
+}
+
 // appendV2 appends m as a v2 frame.
-func appendV2(b []byte, m *message) []byte {
+func appendV2(b []byte, m message) []byte {
 	var flags byte
 	if m.dup {
 		flags |= flagDup
@@ -99,10 +121,10 @@ func appendV2(b []byte, m *message) []byte {
 		b = append(b, byte(m.code))
 		return append(b, m.payload...)
 	case typeClose:
-		text := closeText(m.close)
+		text := closeText(*m.close)
 		b = appendFrameHeader(b, m.kind, flags, 6+len(text))
 		b = binary.BigEndian.AppendUint16(b, uint16(m.close.Code))
-		b = binary.BigEndian.AppendUint32(b, uint32(retryMillis(m.close)))
+		b = binary.BigEndian.AppendUint32(b, uint32(retryMillis(*m.close)))
 		return append(b, text...)
 	case typeRegister:
 		return appendBody(b, m.kind, encodeRegister(m.register))
@@ -156,12 +178,13 @@ func decodeSeq(body []byte) (seq uint64, rest []byte, err *wireError) {
 	return seq, body[n:], nil
 }
 
-func decodeClose(body []byte) (c Close, err *wireError) {
+func decodeClose(body []byte) (*Close, *wireError) {
 	if len(body) < 6 {
-		return c, broken(ReasonProtocolError, "close body of %d bytes, at least 6", len(body))
+		return nil, broken(ReasonProtocolError, "close body of %d bytes, at least 6", len(body))
 	}
-	c.Code = CloseCode(binary.BigEndian.Uint16(body))
-	c.RetryAfter = time.Duration(binary.BigEndian.Uint32(body[2:])) * time.Millisecond
-	c.Text = cutText(string(body[6:]))
-	return c, nil
+	return &Close{
+		Code:       CloseCode(binary.BigEndian.Uint16(body)),
+		RetryAfter: time.Duration(binary.BigEndian.Uint32(body[2:])) * time.Millisecond,
+		Text:       cutText(string(body[6:])),
+	}, nil
 }

@@ -13,7 +13,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\x05\x02\x82\x00"))             // not minimal
 	f.Add([]byte("\x06\x22\x0c\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02r"))
 	f.Add([]byte("\x06\x02\x0b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00")) // beyond 64 bits
-	f.Add([]byte(v2(&message{kind: typeClose, close: Close{Code: 3000, Text: "\xff\n"}})))
+	f.Add([]byte(v2(&message{kind: typeClose, close: &Close{Code: 3000, Text: "\xff\n"}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 1 << 16
 		fr, n, err := parseFrame(b, limit)
@@ -30,7 +30,7 @@ func FuzzFrame(f *testing.F) {
 		if err != nil || m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose {
 			return // JSON and text have many spellings
 		}
-		again := appendV2(nil, &m)
+		again := appendV2(nil, m)
 		if want := append(appendFrameHeader(nil, fr.typ, fr.flags, len(fr.body)), fr.body...); !bytes.Equal(again, want) {
 			t.Fatalf("% x decodes and encodes to % x", want, again)
 		}
@@ -54,7 +54,7 @@ func FuzzText(f *testing.F) {
 		if err != nil || m.kind == kindBlank || m.kind == kindError {
 			return
 		}
-		again := appendText(nil, &m)
+		again := appendText(nil, m)
 		m2, err := parseLine(again[:len(again)-1])
 		if err != nil || bytes.Count(again, []byte{'\n'}) != 1 {
 			t.Fatalf("%q encodes to %q: %v", line, again, err)
@@ -85,7 +85,7 @@ func FuzzV1(f *testing.F) {
 				if err == nil && (len(m.payload) > maxV1Payload || m.register != nil && !validID(m.register.ID, maxClientID)) {
 					t.Fatalf("%q: passes a bound", msg)
 				}
-				if r := m.register; err == nil && r != nil && r.Token != "" && checkRegister(V1, r) != nil {
+				if r := m.register; err == nil && r != nil && r.Token != "" && checkV1Register(r) != nil {
 					t.Fatalf("%q: a token that no device could have sent", msg)
 				}
 			}

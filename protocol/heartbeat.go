@@ -9,29 +9,31 @@ import "time"
 // heard notes that something came from the peer.
 func (s *Session) heard(now time.Time) {
 	s.lastIn = s.at(now)
-	s.graceUntil = 0
+	if s.state == open {
+		s.answerBy = 0
+	}
 }
 
 // Ping asks the peer for a sign of life now, as a heartbeat that is due. It
-// does nothing while one is unanswered, before registration, or while a v1
-// client owes an ack.
+// does nothing while one is unanswered, before registration, or while a
+// stop-and-wait client owes an ack.
 func (s *Session) Ping(now time.Time) {
-	if s.state == open && s.graceUntil == 0 && !s.mustNotAsk() {
+	if s.state == open && s.answerBy == 0 && !s.mustNotAsk() {
 		s.ask(s.at(now))
 		s.settle(now)
 	}
 }
 
-// mustNotAsk reports whether a heartbeat could spoil an unanswered v1 delivery.
+// mustNotAsk reports whether a heartbeat could spoil an unanswered delivery.
 func (s *Session) mustNotAsk() bool {
-	return s.v1 != nil && s.role == Server && s.v1.outstanding()
+	return s.wait != nil && s.role == Server && s.wait.outstanding()
 }
 
 // heartbeatDue returns when advanceHeartbeat has something to do.
 func (s *Session) heartbeatDue() instant {
 	switch {
-	case s.graceUntil != 0:
-		return s.graceUntil
+	case s.answerBy != 0:
+		return s.answerBy
 	case s.mustNotAsk():
 		return s.deadAt()
 	}
@@ -58,7 +60,7 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 	if i < due {
 		return
 	}
-	if s.graceUntil != 0 || s.mustNotAsk() {
+	if s.answerBy != 0 || s.mustNotAsk() {
 		s.shut(now, Close{Code: CloseHeartbeat, Reason: ReasonHeartbeatTimeout})
 		return
 	}
@@ -72,29 +74,29 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 // ask writes a heartbeat. The grace counts from now, not from when it was due:
 // a process that was stopped for a while must not give up all its clients.
 func (s *Session) ask(now instant) {
-	s.write(&message{kind: typeHeartbeat})
+	s.write(message{kind: typeHeartbeat})
 	s.askedAt = now
-	s.graceUntil = now.add(s.grace)
+	s.answerBy = now.add(s.grace)
 	switch {
-	case s.v1 != nil && s.role == Device:
+	case s.traits.answersLate && s.role == Device:
 		// A server that knows no heartbeat from devices asks by itself after
 		// its own interval; its question is the answer.
-		s.graceUntil = now.add(s.heartbeat + s.grace)
-	case s.v1 != nil && s.v1.openedAt > s.askAt():
+		s.answerBy = now.add(s.heartbeat + s.grace)
+	case s.wait != nil && s.wait.openedAt > s.askAt():
 		// It could not be asked in time because of an unanswered delivery:
 		// then it had its chance (SPEC §3.5).
-		s.graceUntil = max(now, s.deadAt())
+		s.answerBy = max(now, s.deadAt())
 	}
 	s.early -= s.ahead()
 }
 
 func (s *Session) onHeartbeat(now time.Time, m *message) {
-	if s.state != open && (s.dialect == V2 || s.dialect == V1 && s.role == Server) {
+	if s.state != open && !s.traits.asksEarly[s.role] {
 		s.unexpected(now, m)
 		return
 	}
 	if m.kind == typeHeartbeat {
-		s.write(&message{kind: typeHeartbeatAck})
+		s.write(message{kind: typeHeartbeatAck})
 		return
 	}
 	if s.askedAt != 0 {

@@ -50,7 +50,7 @@ func (s *Session) keep(now time.Time, rest []byte) {
 
 // parse handles the messages at the start of b and returns what is left.
 func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
-	if s.dialect == Unknown && !s.sniff(now, b) {
+	if s.traits == unspoken && !s.sniff(now, b) {
 		return b
 	}
 	for len(b) > 0 && (s.state == awaiting || s.state == open) {
@@ -67,84 +67,19 @@ func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 // parseOne handles the message at the start of b and returns its size, 0 when
 // it is not complete or the session was closed.
 func (s *Session) parseOne(now time.Time, b []byte) int {
-	switch s.dialect {
-	case V2:
-		return s.parseV2(now, b)
-	case Text:
-		return s.parseText(now, b)
-	default:
-		return s.parseV1(now, b)
-	}
-}
-
-func (s *Session) parseV2(now time.Time, b []byte) int {
-	f, n, err := parseFrame(b, s.maxBody())
-	if err == nil && n == 0 {
-		return 0
-	}
-	var m message
-	if err == nil {
-		m, err = decodeFrame(f)
-	}
-	if err != nil {
-		s.fail(now, err)
-		return 0
-	}
-	s.handle(now, &m)
-	return n
-}
-
-func (s *Session) parseText(now time.Time, b []byte) int {
-	line, n, err := nextLine(b, s.maxLine())
-	if err != nil {
-		s.writeError(err)
-		s.fail(now, err)
-		return 0
-	}
-	if n == 0 {
-		return 0
-	}
-	m, err := parseLine(line)
+	m, n, err := s.traits.parse(b, reading{s.role, s.state == open, s.inboundPayload(), s.cfg.V1Token})
 	switch {
-	case err != nil && s.strangeLine(now, line, err):
-	case err != nil:
-		s.refuseLine(now, err)
-	default:
+	case err == nil && n == 0:
+	case err == nil:
 		s.handle(now, &m)
+	case n == 0:
+		s.sayRefused(err)
+		s.fail(now, err)
+	case s.strangeLine(now, b[:n], err):
+	default:
+		s.refuse(now, err)
 	}
 	return n
-}
-
-// parseV1 handles one message of a read. A read of one lone type byte is the
-// one thing it waits to see completed: nothing else in v1 tells where a
-// message ends.
-func (s *Session) parseV1(now time.Time, b []byte) int {
-	if len(b) == 1 && b[0] >= typeRegister && b[0] <= typeAck {
-		return 0
-	}
-	msg, _ := cutV1(b)
-	if m, err := decodeV1(msg, s.role, s.cfg.V1Token); err != nil {
-		s.refuseV1(err)
-	} else {
-		s.handle(now, &m)
-	}
-	return len(msg)
-}
-
-// maxBody bounds a v2 frame body (SPEC §8).
-func (s *Session) maxBody() int {
-	if s.state != open {
-		return maxRegister
-	}
-	return max(s.inboundPayload()+bodyOverhead, maxRegister)
-}
-
-// maxLine bounds a text line (SPEC §8).
-func (s *Session) maxLine() int {
-	if s.state != open {
-		return maxRegister
-	}
-	return maxLine
 }
 
 // handle is the state machine behind all dialects (SPEC §2).
@@ -174,7 +109,7 @@ func (s *Session) handle(now time.Time, m *message) {
 }
 
 func (s *Session) onClose(now time.Time, m *message) {
-	c := remoteClose(m.close)
+	c := remoteClose(*m.close)
 	if s.role == Server {
 		c.Reason = ReasonClientClosed
 	}
@@ -191,7 +126,7 @@ func (s *Session) onData(now time.Time, m *message) {
 		return
 	}
 	if s.role == Server && m.ephemeral {
-		if s.dialect == Text {
+		if s.traits.ownsEphemeral {
 			s.refuse(now, broken(ReasonProtocolError, "only the server numbers with e"))
 			return
 		}
@@ -207,7 +142,7 @@ func (s *Session) inboundPayload() int {
 	if s.role == Server {
 		return int(s.maxPayload)
 	}
-	return max(int(s.maxPayload), s.cfg.maxPayload(s.dialect))
+	return max(int(s.maxPayload), s.cfg.maxPayload(s.traits))
 }
 
 // unexpected answers a message that has no place in this state or role.
@@ -219,45 +154,41 @@ func (s *Session) unexpected(now time.Time, m *message) {
 	s.refuse(now, broken(ReasonProtocolError, "unexpected message type %d", m.kind))
 }
 
-// refuse answers input that breaks a rule, in the manner of the dialect: v2
-// closes, v1 and text go on (SPEC §7.3).
+// refuse answers input that breaks a rule. If the dialect forgives, the session
+// drops the input and stays open; otherwise it closes (SPEC §7.3).
 func (s *Session) refuse(now time.Time, e *wireError) {
-	switch s.dialect {
-	case V1:
-		s.refuseV1(e)
-	case Text:
-		s.refuseLine(now, e)
-	default:
+	if !s.traits.forgives {
 		s.fail(now, e)
+		return
 	}
-}
-
-func (s *Session) refuseV1(e *wireError) {
 	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}})
-	if s.role == Server && s.state == awaiting {
-		s.write(&message{kind: typeRegisterAck}) // 2#er
+	s.sayRefused(e)
+	if s.traits.maxRefused == 0 {
+		return
 	}
-}
-
-func (s *Session) refuseLine(now time.Time, e *wireError) {
-	s.writeError(e)
-	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}})
-	if s.malformed++; s.malformed > maxMalformed {
+	if s.malformed++; s.malformed > s.traits.maxRefused {
 		s.fail(now, broken(ReasonTooManyErrors, "%d lines refused in a row", s.malformed))
 	}
 }
 
-// writeError writes an ERROR line; only servers do.
-func (s *Session) writeError(e *wireError) {
-	if s.role != Server {
-		return
+// sayRefused writes a server's answer to refused input, if the dialect has one.
+func (s *Session) sayRefused(e *wireError) {
+	switch {
+	case s.role != Server:
+	case s.traits.errors:
+		s.write(message{kind: kindError, close: &Close{Text: errorText(e)}})
+	case s.traits.repeatsRegister && s.state == awaiting:
+		s.write(message{kind: typeRegisterAck}) // 2#er
 	}
-	code := "400 "
+}
+
+// errorText returns the code and the text of an ERROR line (SPEC §7.3).
+func errorText(e *wireError) string {
 	switch e.reason {
 	case ReasonNotRegistered:
-		code = "401 "
+		return "401 " + e.text
 	case ReasonFrameTooLarge:
-		code = "413 "
+		return "413 " + e.text
 	}
-	s.write(&message{kind: kindError, close: Close{Text: code + e.text}})
+	return "400 " + e.text
 }

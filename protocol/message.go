@@ -13,13 +13,14 @@ type message struct {
 	payload   []byte // DATA: payload; ACK: the answer
 	register  *Register
 	accepted  *Registered
-	close     Close
+	close     *Close // CLOSE; ERROR: Text alone
 }
 
 // Kinds that have no type byte on the wire.
 const (
 	kindBlank = 0x80 // text: an empty line
 	kindError = 0x81 // text: ERROR, from a server; close.Text is what it says
+	kindBye   = 0x82 // text: BYE, from a device; read as typeClose
 )
 
 // wireError says why input cannot be a message.

@@ -2,19 +2,15 @@ package protocol
 
 import "time"
 
-// write appends m to the output in the session's dialect. v1 frames wait for
-// their turn (see pace.go).
-func (s *Session) write(m *message) {
-	switch s.dialect {
-	case V1:
-		s.holdV1(m)
-	case Text:
-		w := s.busy()
-		w.out = appendText(w.out, m)
-	case V2:
-		w := s.busy()
-		w.out = appendV2(w.out, m)
+// write appends m to the output in the session's dialect. With stop-and-wait it
+// waits for its turn.
+func (s *Session) write(m message) {
+	if s.wait != nil {
+		s.wait.hold(s.traits, m)
+		return
 	}
+	w := s.busy()
+	w.out = s.traits.append(w.out, m)
 }
 
 // Pending returns how many bytes AppendOutput would give now.
@@ -25,13 +21,13 @@ func (s *Session) Pending() int {
 	return len(s.work.out)
 }
 
-// Buffered returns how many output bytes the session holds, those that a v1
-// peer must not see yet included. The session never drops a frame by itself:
-// the driver bounds this.
+// Buffered returns how many output bytes the session holds, including frames
+// that wait for their turn. The session never drops a frame; the driver bounds
+// this number.
 func (s *Session) Buffered() int {
 	n := s.Pending()
-	if s.v1 != nil {
-		n += len(s.v1.held) + len(s.v1.data)
+	if s.wait != nil {
+		n += s.wait.buffered()
 	}
 	return n
 }
@@ -49,8 +45,8 @@ func (s *Session) AppendOutput(b []byte) []byte {
 	if cap(w.out) > keepInFlight {
 		w.out = nil
 	}
-	if s.v1 != nil {
-		s.takenV1()
+	if s.wait != nil {
+		s.wait.taken()
 	}
 	s.rest()
 	return b
@@ -63,8 +59,8 @@ func (s *Session) Flushed(now time.Time, n int) {
 	if s.state == closed {
 		return
 	}
-	if s.v1 != nil && n > 0 && s.flushed == s.taken {
-		s.flushedV1(s.at(now))
+	if s.wait != nil && n > 0 && s.flushed == s.taken {
+		s.wait.flushed(s, s.at(now))
 	}
 	if s.work != nil {
 		s.markSent(now)

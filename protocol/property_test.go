@@ -38,7 +38,7 @@ func randomMessage(r *rand.Rand) message {
 	case typeAck:
 		m.seq, m.ephemeral, m.code, m.payload = randomSeq(r), r.IntN(2) == 0, AckCode(r.IntN(3)), randomBytes(r, 300)
 	case typeClose:
-		m.close = Close{Code: CloseCode(r.Uint32()), RetryAfter: time.Duration(r.Uint32()) * time.Millisecond, Text: "some words"}
+		m.close = &Close{Code: CloseCode(r.Uint32()), RetryAfter: time.Duration(r.Uint32()) * time.Millisecond, Text: "some words"}
 	}
 	return m
 }
@@ -49,7 +49,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 5000 {
 		want := randomMessage(r)
-		b := appendV2(nil, &want)
+		b := appendV2(nil, want)
 		f, n, err := parseFrame(b, maxWirePayload)
 		if err != nil || n != len(b) {
 			t.Fatalf("% x: frame of %d bytes, %v", b, n, err)
@@ -66,7 +66,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		if want.kind == typeClose && r.IntN(2) == 0 {
 			continue
 		}
-		b = appendText(nil, &want)
+		b = appendText(nil, want)
 		line, n, err := nextLine(b, maxLine)
 		if err != nil || n != len(b) {
 			t.Fatalf("%q: line of %d bytes, %v", b, n, err)
@@ -87,7 +87,7 @@ func TestDecodeUndoesEncodeV1(t *testing.T) {
 		if want.kind == typeClose {
 			continue
 		}
-		want.seq, want.ephemeral, want.dup, want.code, want.close = 0, false, false, 0, Close{}
+		want.seq, want.ephemeral, want.dup, want.code, want.close = 0, false, false, 0, nil
 		if want.kind == typeRegisterAck {
 			want.accepted = &Registered{}
 		}
@@ -96,7 +96,7 @@ func TestDecodeUndoesEncodeV1(t *testing.T) {
 		} else {
 			want.payload = nil
 		}
-		b := appendV1(nil, &want)
+		b := appendV1(nil, want)
 		got, err := decodeV1(b, Device, true)
 		if err != nil {
 			t.Fatalf("%q: %v", b, err)
@@ -116,12 +116,12 @@ func clientStream(r *rand.Rand, dialect Dialect) []byte {
 			m = randomMessage(r)
 		}
 		if dialect == Text {
-			b = appendText(b, &m)
+			b = appendText(b, m)
 			if r.IntN(5) == 0 {
 				b = append(b, "what is this\r\n\n"...)
 			}
 		} else {
-			b = appendV2(b, &m)
+			b = appendV2(b, m)
 		}
 	}
 	if r.IntN(4) == 0 {

@@ -100,7 +100,7 @@ func TestTakeoverByDialect(t *testing.T) {
 
 func TestDeviceHearsWhyItWasClosed(t *testing.T) {
 	for dialect, says := range map[Dialect]string{
-		V2:   v2(&message{kind: typeClose, close: Close{Code: CloseReplaced, RetryAfter: 4 * time.Second}}),
+		V2:   v2(&message{kind: typeClose, close: &Close{Code: CloseReplaced, RetryAfter: 4 * time.Second}}),
 		Text: "CLOSE 3001 4000 replaced\n",
 	} {
 		d := registeredDevice(t, nil, dialect)

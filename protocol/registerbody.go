@@ -57,7 +57,7 @@ func decodeRegister(body []byte) (*Register, *wireError) {
 		return nil, err
 	}
 	if !validID(j.ID, maxClientID) {
-		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
+		return nil, badClientID(maxClientID)
 	}
 	r := &Register{ID: j.ID, Token: j.Token, Labels: j.Labels, Groups: j.Groups,
 		Heartbeat: clampMillis(j.HeartbeatMS), Window: int(min(j.Window, maxWireWindow)), Log: j.Log, LastSeq: j.LastSeq}
@@ -135,6 +135,10 @@ func checkGroups(groups []string) *wireError {
 		}
 	}
 	return nil
+}
+
+func badClientID(limit int) *wireError {
+	return broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", limit)
 }
 
 // validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-].

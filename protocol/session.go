@@ -19,35 +19,34 @@ var (
 // Session is the protocol state of one connection, on either end. It is not
 // safe for concurrent use.
 //
-// It takes at most 320 bytes and, while nothing is in flight or half read,
-// holds nothing else but the client's id and, for v1, a v1Peer.
+// It takes at most 160 bytes and, while nothing is in flight or half read,
+// holds nothing else but the client's id and, in v1, a stopAndWait.
 type Session struct {
 	// Fixed after construction.
 	cfg   *Config
 	start time.Time // what an instant counts from
 
-	work *work   // nil while idle
-	v1   *v1Peer // nil unless the dialect is v1
-	id   string  // of the client, "" before its REGISTER
+	traits *traits      // of the dialect; unspoken before the first bytes
+	work   *work        // nil while idle
+	wait   *stopAndWait // nil unless the traits ask for it
+	id     string       // of the client, "" before its REGISTER
 
 	taken   uint64 // output bytes handed to the driver so far
 	flushed uint64 // of those, bytes that have reached the socket
 
-	registerBy instant       // registration deadline
-	lastIn     instant       // when anything came from the peer
-	graceUntil instant       // the peer must have answered before; 0 = not asked
-	askedAt    instant       // last heartbeat without an answer, for the RTT
-	heartbeat  time.Duration // negotiated
-	grace      time.Duration
-	early      time.Duration // how much earlier the next heartbeats are asked, together
-	rtt        time.Duration // last measured
+	lastIn    instant       // when anything came from the peer
+	answerBy  instant       // registration deadline; once open, the peer must have answered a heartbeat by then, 0 = not asked
+	askedAt   instant       // when the unanswered heartbeat was sent
+	heartbeat time.Duration // negotiated
+	grace     time.Duration
+	early     time.Duration // how much earlier the next heartbeats are asked, together
+	rtt       time.Duration // last measured
 
 	maxPayload int32 // for Send
 	window     uint16
 	unasked    uint16 // see Unasked
 	malformed  uint8  // refused lines in a row
 	role       Role
-	dialect    Dialect
 	state      state
 	wantWrite  bool // a Send has failed: owe the driver a KindWritable
 }
@@ -81,19 +80,19 @@ func newSession(cfg *Config, role Role, now time.Time) *Session {
 	if cfg == nil {
 		cfg = &defaults
 	}
-	s := &Session{cfg: cfg, role: role, start: now, heartbeat: cfg.heartbeat(), grace: cfg.grace()}
+	s := &Session{cfg: cfg, traits: unspoken, role: role, start: now, heartbeat: cfg.heartbeat(), grace: cfg.grace()}
 	s.lastIn = s.at(now)
-	s.registerBy = s.lastIn.add(cfg.registerTime())
+	s.answerBy = s.lastIn.add(cfg.registerTime())
 	return s
 }
 
 // speak sets the dialect and what follows from it.
 func (s *Session) speak(d Dialect) {
-	s.dialect = d
-	s.window = uint16(s.cfg.window(d, 0))
-	s.maxPayload = int32(s.cfg.maxPayload(d))
-	if d == V1 {
-		s.v1 = new(v1Peer)
+	s.traits = &dialects[d]
+	s.window = uint16(s.cfg.window(s.traits, 0))
+	s.maxPayload = int32(s.cfg.maxPayload(s.traits))
+	if s.traits.stopAndWait {
+		s.wait = new(stopAndWait)
 	}
 }
 
@@ -129,27 +128,16 @@ func (s *Session) shut(now time.Time, c Close) {
 	}
 	c.Reason = cmp.Or(c.Reason, codeReasons[c.Code], ReasonProtocolError)
 	s.state = closed
-	if !c.Remote {
-		s.sayGoodbye(c)
+	if kind := s.traits.goodbye[s.role]; kind != 0 && !c.Remote {
+		said := c
+		s.write(message{kind: kind, close: &said})
 	}
-	if s.v1 != nil {
-		s.dropUnsentV1()
-		s.v1.held = nil
+	if s.wait != nil {
+		s.wait.stop(s)
 	}
 	w := s.busy()
 	w.in, w.flights = nil, nil
 	s.push(Event{Kind: KindClosed, Close: c})
-}
-
-// sayGoodbye writes the last words. A connection that never spoke a dialect,
-// and v1, have none.
-func (s *Session) sayGoodbye(c Close) {
-	if s.dialect == V2 || s.dialect == Text && s.role == Server {
-		s.write(&message{kind: typeClose, close: c})
-	} else if s.dialect == Text {
-		w := s.busy()
-		w.out = append(w.out, "BYE\n"...)
-	}
 }
 
 // fail closes the session because of what the peer has sent.
@@ -184,13 +172,13 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 	}
 	switch s.state {
 	case awaiting:
-		sooner(s.registerBy)
+		sooner(s.answerBy)
 	case open:
 		sooner(s.heartbeatDue())
 		sooner(s.ackDue())
 	}
-	if s.v1 != nil && s.state != closed {
-		sooner(s.v1Due())
+	if s.wait != nil && s.state != closed {
+		sooner(s.wait.due(s))
 	}
 	if next == 0 {
 		return time.Time{}, false
@@ -198,12 +186,12 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 	return s.when(next), true
 }
 
-// settle is the end of every call that changes something: v1 frames whose turn
-// has come move to the output, a waiting sender learns of room, and an idle
+// settle is the end of every call that changes something: the frame whose turn
+// has come moves to the output, a waiting sender learns of room, and an idle
 // session lets go of its memory.
 func (s *Session) settle(now time.Time) {
-	if s.v1 != nil && s.state != closed {
-		s.paceV1(now)
+	if s.wait != nil && s.state != closed {
+		s.wait.advance(s, now)
 	}
 	if s.wantWrite && s.state == open && s.hasRoom() {
 		s.wantWrite = false
@@ -226,7 +214,7 @@ func (s *Session) Next() (e Event, ok bool) {
 }
 
 // Dialect returns how the peer speaks; Unknown before its first bytes.
-func (s *Session) Dialect() Dialect { return s.dialect }
+func (s *Session) Dialect() Dialect { return s.traits.dialect }
 
 // Registered reports whether the session is registered and open.
 func (s *Session) Registered() bool { return s.state == open }

@@ -8,11 +8,11 @@ import (
 
 // A million of them may sit idle.
 func TestSessionIsSmall(t *testing.T) {
-	if got, limit := unsafe.Sizeof(Session{}), uintptr(192); got > limit {
+	if got, limit := unsafe.Sizeof(Session{}), uintptr(160); got > limit {
 		t.Errorf("Session takes %d bytes, at most %d", got, limit)
 	}
-	if got, limit := unsafe.Sizeof(v1Peer{}), uintptr(128); got > limit {
-		t.Errorf("v1Peer takes %d bytes, at most %d", got, limit)
+	if got, limit := unsafe.Sizeof(stopAndWait{}), uintptr(128); got > limit {
+		t.Errorf("stopAndWait takes %d bytes, at most %d", got, limit)
 	}
 }
 
@@ -24,8 +24,8 @@ func TestIdleSessionHoldsNoBuffer(t *testing.T) {
 			if d.s.work != nil {
 				t.Errorf("after %s: work %+v", after, *d.s.work)
 			}
-			if v := d.s.v1; v != nil && (v.held != nil || v.data != nil) {
-				t.Errorf("after %s: v1 frames %q %q", after, v.held, v.data)
+			if v := d.s.wait; v != nil && (v.held != nil || v.data != nil) {
+				t.Errorf("after %s: held frames %q %q", after, v.held, v.data)
 			}
 		}
 		idle("registration")

@@ -74,10 +74,10 @@ func (s *Session) strangeLine(now time.Time, line []byte, e *wireError) bool {
 	case bytes.Contains(line, []byte(" HTTP/")):
 		w := s.busy()
 		w.out = append(w.out, httpAnswer...)
-		s.dialect = Unknown // no CLOSE line
+		s.traits = unspoken // no CLOSE line
 		s.fail(now, broken(ReasonHTTPRequest, "HTTP on the device port"))
 	case bytes.HasPrefix(line, []byte("PROXY ")):
-		s.dialect = Unknown
+		s.traits = unspoken
 		s.fail(now, broken(ReasonProxyUnexpected, "PROXY header where none is expected"))
 	default:
 		return false

@@ -25,6 +25,34 @@ import (
 //
 // The seq of an ephemeral message is written with an e before it: e7.
 
+// parseText reads the line at the start of b. No line is read after one that is
+// too long.
+func parseText(b []byte, r reading) (m message, n int, err *wireError) {
+	limit := maxRegister
+	if r.open {
+		limit = maxLine // SPEC §8
+	}
+	line, n, err := nextLine(b, limit)
+	if n == 0 {
+		return m, 0, err
+	}
+	m, err = parseLine(line)
+	return m, n, err
+}
+
+// checkTextRegister says why r cannot be sent.
+func checkTextRegister(r *Register) *wireError {
+	switch {
+	case !validID(r.ID, maxClientID):
+		return badClientID(maxClientID)
+	case !isPlainText([]byte(r.Token)):
+		return broken(ReasonBadRegister, "token has control characters")
+	case len(r.ID)+len(r.Token) > maxRegister-longestVerb:
+		return broken(ReasonBadRegister, "token too long")
+	}
+	return nil
+}
+
 // nextLine returns the line at the start of b without its end, and its size
 // with it. n 0 without an error means that the line has not ended yet.
 func nextLine(b []byte, maxLen int) (line []byte, n int, err *wireError) {
@@ -69,7 +97,7 @@ var verbs = map[string]struct {
 	"RETRY":      {kind: typeAck, code: AckRetry},
 	"RETRY64":    {kind: typeAck, code: AckRetry, base64: true},
 	"BYE":        {kind: typeClose},
-	"CLOSE":      {kind: typeClose, base64: false},
+	"CLOSE":      {kind: typeClose},
 	"ERROR":      {kind: kindError},
 }
 
@@ -107,10 +135,12 @@ func parseLine(line []byte) (m message, err *wireError) {
 		m.register, err = parseRegisterLine(rest)
 	case m.kind == typeRegisterAck:
 		m.accepted = &Registered{Session: string(rest)}
-	case m.kind == typeClose && string(name) == "CLOSE":
+	case string(name) == "BYE":
+		m.close = new(Close)
+	case m.kind == typeClose:
 		m.close, err = parseCloseLine(rest)
 	case m.kind == kindError:
-		m.close.Text = cutText(string(rest))
+		m.close = &Close{Text: cutText(string(rest))}
 	}
 	return m, err
 }
@@ -162,19 +192,19 @@ func parseRegisterLine(rest []byte) (*Register, *wireError) {
 	return &Register{ID: string(id), Token: string(token)}, nil
 }
 
-func parseCloseLine(rest []byte) (c Close, err *wireError) {
+func parseCloseLine(rest []byte) (*Close, *wireError) {
 	first, rest := cutWord(rest)
 	second, text := cutWord(rest)
 	code, ok1 := parseNumber(first)
 	retry, ok2 := parseNumber(second)
 	if !ok1 || !ok2 || code > 1<<16-1 || retry > 1<<32-1 {
-		return c, broken(ReasonProtocolError, "CLOSE needs a code and milliseconds")
+		return nil, broken(ReasonProtocolError, "CLOSE needs a code and milliseconds")
 	}
-	return Close{Code: CloseCode(code), RetryAfter: time.Duration(retry) * time.Millisecond, Text: cutText(string(text))}, nil
+	return &Close{Code: CloseCode(code), RetryAfter: time.Duration(retry) * time.Millisecond, Text: cutText(string(text))}, nil
 }
 
 // appendText appends m as a line that a peer in the other role reads.
-func appendText(b []byte, m *message) []byte {
+func appendText(b []byte, m message) []byte {
 	switch m.kind {
 	case typeRegister:
 		b = append(b, "REGISTER "...)
@@ -191,16 +221,18 @@ func appendText(b []byte, m *message) []byte {
 	case typeHeartbeatAck:
 		b = append(b, "PONG"...)
 	case typeData:
-		b = appendNumbered(b, "DATA", m)
+		b = appendNumbered(b, "DATA", &m)
 	case typeAck:
-		b = appendNumbered(b, [...]string{AckOK: "ACK", AckReject: "NAK", AckRetry: "RETRY"}[m.code], m)
+		b = appendNumbered(b, [...]string{AckOK: "ACK", AckReject: "NAK", AckRetry: "RETRY"}[m.code], &m)
 	case typeClose:
 		b = append(b, "CLOSE "...)
 		b = strconv.AppendUint(b, uint64(m.close.Code), 10)
 		b = append(b, ' ')
-		b = strconv.AppendInt(b, retryMillis(m.close), 10)
+		b = strconv.AppendInt(b, retryMillis(*m.close), 10)
 		b = append(b, ' ')
-		b = append(b, closeText(m.close)...)
+		b = append(b, closeText(*m.close)...)
+	case kindBye:
+		b = append(b, "BYE"...)
 	case kindError:
 		b = append(b, "ERROR "...)
 		b = append(b, m.close.Text...)

@@ -31,6 +31,17 @@ func cutV1(b []byte) (msg, rest []byte) {
 	return b, nil
 }
 
+// parseV1 reads one message of a read. Only a read of one lone type byte is
+// incomplete: every other read ends a message.
+func parseV1(b []byte, r reading) (m message, n int, err *wireError) {
+	if len(b) == 1 && b[0] >= typeRegister && b[0] <= typeAck {
+		return m, 0, nil
+	}
+	msg, _ := cutV1(b)
+	m, err = decodeV1(msg, r.role, r.tokens)
+	return m, len(msg), err
+}
+
 // decodeV1 reads one message that cutV1 returned. A REGISTER may have a token
 // where tokens says so (SPEC §3.1).
 func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
@@ -69,11 +80,22 @@ func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
 	}
 	switch {
 	case !validID(id, maxClientID):
-		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxClientID)
+		return nil, badClientID(maxClientID)
 	case found && (len(body) > maxV1Payload || !validV1Token(token)):
 		return nil, broken(ReasonBadRegister, "token must be printable and, with the id, at most %d bytes", maxV1Payload-1)
 	}
 	return &Register{ID: string(id), Token: string(token)}, nil
+}
+
+// checkV1Register says why r cannot be sent.
+func checkV1Register(r *Register) *wireError {
+	switch {
+	case !validID(r.ID, maxV1Payload):
+		return badClientID(maxV1Payload)
+	case r.Token != "" && (!validV1Token(r.Token) || len(r.ID)+1+len(r.Token) > maxV1Payload):
+		return broken(ReasonBadRegister, "v1 takes a token of printable characters and, with the id, of at most %d bytes", maxV1Payload-1)
+	}
+	return nil
 }
 
 // validV1Token reports whether token is 1 or more printable ASCII characters
@@ -90,7 +112,7 @@ func validV1Token[T string | []byte](token T) bool {
 // appendV1 appends m as a v1 message. A REGISTER_ACK without accepted is a
 // refusal. Answers to data are empty and the same for every verdict: v1 has
 // only one.
-func appendV1(b []byte, m *message) []byte {
+func appendV1(b []byte, m message) []byte {
 	b = append(b, m.kind, v1Mark)
 	switch m.kind {
 	case typeRegister:

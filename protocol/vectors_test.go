@@ -151,11 +151,11 @@ func decodeAny(dialect Dialect, b []byte) (m message, n int, err *wireError) {
 func encodeAny(dialect Dialect, m *message) []byte {
 	switch dialect {
 	case V2:
-		return appendV2(nil, m)
+		return appendV2(nil, *m)
 	case Text:
-		return appendText(nil, m)
+		return appendText(nil, *m)
 	}
-	return appendV1(nil, m)
+	return appendV1(nil, *m)
 }
 
 func describeVector(dialect Dialect, m *message) *vectorMessage {

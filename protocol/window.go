@@ -9,7 +9,7 @@ import (
 // flight is one delivery in the window.
 type flight struct {
 	seq       uint64
-	end       uint64  // Session.taken when its last byte is taken; notTaken while v1 holds it
+	end       uint64  // Session.taken when its last byte is taken; notTaken while stopAndWait holds it
 	first     instant // first flush; 0 = none yet
 	sent      instant // last flush; 0 while a transmission is in the output
 	ephemeral bool
@@ -48,10 +48,10 @@ func (s *Session) Send(now time.Time, d Data) error {
 	}
 	f.sent, f.timedOut = 0, false
 	m := message{kind: typeData, seq: d.Seq, dup: d.Dup, ephemeral: d.Ephemeral, payload: d.Payload}
-	if s.v1 != nil {
-		s.queueV1Data(f, &m)
+	if s.wait != nil {
+		s.wait.put(s.traits, f, m)
 	} else {
-		s.write(&m)
+		s.write(m)
 		f.end = s.taken + uint64(len(s.work.out))
 	}
 	s.settle(now)
@@ -61,7 +61,7 @@ func (s *Session) Send(now time.Time, d Data) error {
 // roomError says why the window takes no new delivery, nil when it does.
 func (s *Session) roomError() error {
 	switch {
-	case s.v1 != nil && (s.InFlight() > 0 || s.v1.outstanding()):
+	case s.wait != nil && (s.InFlight() > 0 || s.wait.outstanding()):
 		return ErrBusy
 	case s.InFlight() >= s.Window():
 		return ErrWindowFull
@@ -93,15 +93,15 @@ func (s *Session) land(seq uint64, ephemeral bool) {
 }
 
 // Forget drops a delivery from the window, so that it is timed no longer. Its
-// ack is stale when it comes. A v1 peer's ack cannot be told from the next
-// one's: there the gate stays shut for a while (SPEC §3.4).
+// ack is stale when it comes. A later ack without a number could belong to the
+// next delivery, so stop-and-wait holds that one back for a while (SPEC §3.4).
 func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
 	f := s.flight(seq, ephemeral)
 	if f == nil || s.state == closed {
 		return
 	}
-	if s.v1 != nil {
-		s.forgetV1(s.at(now), f)
+	if s.wait != nil {
+		s.wait.forget(s, s.at(now))
 	}
 	s.land(seq, ephemeral)
 	s.settle(now)
@@ -126,8 +126,8 @@ func (s *Session) onAck(now time.Time, m *message) {
 		s.unexpected(now, m)
 		return
 	}
-	if s.v1 != nil {
-		s.onV1Ack(now)
+	if s.wait != nil {
+		s.wait.onAck(s, now)
 		return
 	}
 	f := s.flight(m.seq, m.ephemeral)
@@ -163,8 +163,8 @@ func (s *Session) acked(now time.Time, f *flight, m *message) {
 
 // AckData answers a KindData event: code is the verdict, result an answer of
 // at most MaxPayload bytes. v1 can only say yes and carries no result: any
-// other verdict stays unsaid there. Errors: ErrTooLarge, ErrNotRegistered,
-// ErrClosed, ErrZeroSeq.
+// other verdict stays unsaid there, and seq and result are ignored. Errors:
+// ErrTooLarge, ErrNotRegistered, ErrClosed, ErrZeroSeq.
 func (s *Session) AckData(now time.Time, seq uint64, code AckCode, result []byte) error {
 	return s.ackData(now, message{kind: typeAck, seq: seq, code: code, payload: result})
 }
@@ -180,19 +180,16 @@ func (s *Session) ackData(now time.Time, m message) error {
 		return ErrClosed
 	case s.state != open:
 		return ErrNotRegistered
-	case s.dialect == V1:
-		if m.code == AckOK {
-			s.write(&m)
-		}
-		s.settle(now)
-		return nil
-	case m.seq == 0:
+	case s.traits.ids && m.seq == 0:
 		return ErrZeroSeq
-	case len(m.payload) > s.MaxPayload():
+	case s.traits.results && len(m.payload) > s.MaxPayload():
 		return ErrTooLarge
 	}
 	m.code = min(m.code, AckRetry)
-	s.write(&m)
+	if m.code == AckOK || s.traits.rejects {
+		s.write(m)
+	}
+	s.settle(now)
 	return nil
 }
 
@@ -206,7 +203,7 @@ func (s *Session) ackDue() (due instant) {
 		if f.sent == 0 || f.timedOut {
 			continue
 		}
-		if t := f.sent.add(s.cfg.ackTimeout(s.dialect)); due == 0 || t < due {
+		if t := f.sent.add(s.traits.ackTimeout(s.cfg)); due == 0 || t < due {
 			due = t
 		}
 	}
@@ -217,7 +214,7 @@ func (s *Session) advanceAcks(now time.Time) {
 	if s.work == nil || s.state != open {
 		return
 	}
-	limit := s.at(now).add(-s.cfg.ackTimeout(s.dialect))
+	limit := s.at(now).add(-s.traits.ackTimeout(s.cfg))
 	for i := range s.work.flights {
 		f := &s.work.flights[i]
 		if f.sent != 0 && !f.timedOut && f.sent <= limit {

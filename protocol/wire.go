@@ -45,7 +45,7 @@ const (
 	maxGroups      = 32       // entries
 	maxGroupName   = 64       //
 	maxLogName     = 128      //
-	maxMalformed   = 16       // refused lines or v1 messages in a row; then the session is closed
+	maxMalformed   = 16       // refused text lines in a row; then the session is closed
 	maxWireWindow  = 256      // deliveries
 	maxWirePayload = 1<<28 - 1 - bodyOverhead
 	bodyOverhead   = 16 // id (≤ 10), code (1), rounded up: what a body may have besides the payload

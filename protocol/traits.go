@@ -1,0 +1,137 @@
+package protocol
+
+import "time"
+
+// Dialect is how frames look on the wire. A server learns it from the first
+// bytes. A Dialect is a name only: code that behaves differently asks for a
+// trait, so that another dialect is another row of the table below.
+type Dialect uint8
+
+const (
+	Unknown Dialect = iota // not enough bytes yet
+	V1                     // unframed, one read is one message
+	V2                     // framed binary
+	Text                   // lines
+)
+
+// traits is all that a session knows of its peer's dialect: the codec and the
+// dialect's abilities. Sessions share it and only read it.
+type traits struct {
+	dialect Dialect
+	name    string
+
+	// The codec. parse reads the message at the start of b, and n is its size:
+	// 0 without an error means that more bytes are needed, 0 with an error that
+	// nothing after it can be read either. cut returns the first of several
+	// encoded frames; only stopAndWait needs it. check says why a registration
+	// cannot be sent.
+	append func(b []byte, m message) []byte
+	parse  func(b []byte, r reading) (m message, n int, err *wireError)
+	cut    func(b []byte) (first, rest []byte)
+	check  func(r *Register) *wireError
+
+	ids     bool // DATA and ACK carry a number
+	rejects bool // an ACK can say reject and retry later
+	results bool // an ACK can carry a result
+	resumes bool // REGISTER and REGISTER_ACK name the log that a sequence belongs to
+
+	window      int                           // most deliveries in flight
+	payload     int                           // largest payload in bytes
+	stopAndWait bool                          // frames go out one by one (stopwait.go)
+	ackTimeout  func(c *Config) time.Duration // until a delivery counts as unacked
+	gap         func(c *Config) time.Duration // between two frames; only with stopAndWait
+
+	asksEarly       [2]bool // by the role of the receiver: a heartbeat may come before registration
+	answersLate     bool    // a server may answer a heartbeat with its own next one only
+	repeatsRegister bool    // a device sends REGISTER until it is accepted; a refusal ends nothing
+	ownsEphemeral   bool    // a device that sends an ephemeral number is refused; otherwise the mark is ignored
+
+	forgives   bool    // the session drops input that breaks a rule and stays open
+	maxRefused uint8   // that many times in a row; 0 is without limit
+	errors     bool    // a server has an ERROR message for such input
+	goodbye    [2]byte // by role: the message that ends a session; 0 is none
+}
+
+// dialects has a row for each Dialect. SPEC §3 to §8 says the same in words.
+var dialects = [...]traits{
+	Unknown: {name: "unknown"},
+	V1: {
+		dialect: V1, name: "v1",
+		append: appendV1, parse: parseV1, cut: cutV1, check: checkV1Register,
+		ids: false, rejects: false, results: false, resumes: false,
+		window: 1, payload: maxV1Payload,
+		stopAndWait: true, ackTimeout: (*Config).v1AckTimeout, gap: (*Config).v1Gap,
+		asksEarly: [2]bool{Server: false, Device: true}, answersLate: true,
+		repeatsRegister: true, ownsEphemeral: false,
+		forgives: true, maxRefused: 0, errors: false,
+		goodbye: [2]byte{Server: 0, Device: 0},
+	},
+	V2: {
+		dialect: V2, name: "v2",
+		append: appendV2, parse: parseV2, check: checkV2Register,
+		ids: true, rejects: true, results: true, resumes: true,
+		window: maxWireWindow, payload: maxWirePayload,
+		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
+		asksEarly: [2]bool{Server: false, Device: false}, answersLate: false,
+		repeatsRegister: false, ownsEphemeral: false,
+		forgives: false, errors: false,
+		goodbye: [2]byte{Server: typeClose, Device: typeClose},
+	},
+	Text: {
+		dialect: Text, name: "text",
+		append: appendText, parse: parseText, check: checkTextRegister,
+		ids: true, rejects: true, results: true, resumes: false,
+		window: maxWireWindow, payload: maxTextPayload,
+		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
+		asksEarly: [2]bool{Server: true, Device: true}, answersLate: false,
+		repeatsRegister: false, ownsEphemeral: true,
+		forgives: true, maxRefused: maxMalformed, errors: true,
+		goodbye: [2]byte{Server: typeClose, Device: kindBye},
+	},
+}
+
+// unspoken is the traits of a session that knows no dialect: it cannot read or
+// say a word.
+var unspoken = &dialects[Unknown]
+
+// reading holds the facts of the session that a codec needs to read a message.
+type reading struct {
+	role    Role // of the reader
+	open    bool // the session is registered
+	payload int  // largest payload in bytes
+	tokens  bool // Config.V1Token
+}
+
+// String returns "v1", "v2", "text", or "unknown".
+func (d Dialect) String() string {
+	if int(d) >= len(dialects) {
+		d = Unknown
+	}
+	return dialects[d].name
+}
+
+// Rejects reports whether an ACK can say reject and retry later.
+func (d Dialect) Rejects() bool { return dialects[d].rejects }
+
+// Resumes reports whether a registration names the log that its sequence
+// belongs to.
+func (d Dialect) Resumes() bool { return dialects[d].resumes }
+
+// Dialects returns all dialects but Unknown, by their values from 1.
+func Dialects() []Dialect {
+	all := make([]Dialect, 0, len(dialects)-1)
+	for _, t := range dialects[Unknown+1:] {
+		all = append(all, t.dialect)
+	}
+	return all
+}
+
+// ParseDialect returns the dialect called name.
+func ParseDialect(name string) (d Dialect, ok bool) {
+	for _, d := range Dialects() {
+		if d.String() == name {
+			return d, true
+		}
+	}
+	return Unknown, false
+}
