@@ -143,7 +143,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("device: load state: %w", err)
 	}
 	c.saved = position
-	c.ledger = newLedger(cfg.Dialect == protocol.V2, position)
+	c.ledger = newLedger(cfg.Dialect.Resumes(), position)
 	return c, nil
 }
 

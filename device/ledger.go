@@ -19,7 +19,7 @@ import (
 // store was restored: there an entry counts only if the payload is the same,
 // and last stays 0.
 type ledger struct {
-	named   bool // v2
+	named   bool // the dialect names the log (protocol.Dialect.Resumes)
 	log     string
 	last    uint64
 	entries []*entry // rising by seq; bounded by maxEntries

@@ -95,7 +95,7 @@ type counters struct {
 	malformed, staleAcks, slowConsumers atomic.Uint64
 	panics, handshakes                  atomic.Uint64
 	throttled, paced                    atomic.Uint64
-	online                              [protocol.Text + 1]atomic.Int64
+	online                              []atomic.Int64 // by protocol.Dialect
 	refused, closed                     tally
 }
 
@@ -104,6 +104,7 @@ type counters struct {
 type cacheLine [64]byte
 
 func (c *counters) init() {
+	c.online = make([]atomic.Int64, 1+len(protocol.Dialects()))
 	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)
 }
 
@@ -111,7 +112,7 @@ func (c *counters) init() {
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	st := Stats{
-		Online:        make(map[string]int, 3),
+		Online:        make(map[string]int, len(c.online)),
 		Accepted:      c.accepted.Load(),
 		AcceptErrors:  c.acceptErrors.Load(),
 		Refused:       c.refused.snapshot(),
@@ -126,7 +127,7 @@ func (s *Server) Stats() Stats {
 		SlowConsumers: c.slowConsumers.Load(),
 		Panics:        c.panics.Load(),
 	}
-	for _, d := range [...]protocol.Dialect{protocol.V1, protocol.V2, protocol.Text} {
+	for _, d := range protocol.Dialects() {
 		st.Online[d.String()] = int(c.online[d].Load())
 	}
 	s.mu.Lock()

@@ -94,8 +94,8 @@ func (f *connectFlags) check() (err error) {
 	default:
 		return usagef("--ack %q: want auto, manual, never or reject", f.ack)
 	}
-	if f.cfg.dialect == protocol.V1 && f.cfg.ack == ackReject {
-		return usagef("--ack reject: the v1 dialect has no word for no; use never, or another dialect")
+	if !f.cfg.dialect.Rejects() && f.cfg.ack == ackReject {
+		return usagef("--ack reject: the %s dialect has no word for no; use never, or another dialect", f.cfg.dialect)
 	}
 	if f.count < 1 || f.rate <= 0 {
 		return usagef("--count and --rate must be above 0")
