@@ -181,6 +181,9 @@ func describeSeq(b *strings.Builder, e Event) {
 	if e.Kind == KindAck || e.Kind == KindStaleAck {
 		b.WriteString(" " + e.Code.String())
 	}
+	if e.OtherSpace {
+		b.WriteString(" other_space")
+	}
 	if e.Dup {
 		b.WriteString(" dup")
 	}

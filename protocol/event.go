@@ -18,7 +18,8 @@ const (
 	// KindAck is the peer's verdict on a Seq in the window: Code, Payload is
 	// its answer, RTT the time since the flush.
 	KindAck
-	// KindStaleAck is an ack for nothing in the window: late or invented.
+	// KindStaleAck is an ack for nothing in the window: late, invented, or, with
+	// OtherSpace set, without the mark that the delivery has (SPEC §2.2).
 	KindStaleAck
 	// KindSent tells that the frame of Seq has been flushed completely.
 	KindSent
@@ -55,6 +56,7 @@ type Event struct {
 	Kind       EventKind
 	Ephemeral  bool // Seq counts in this session only
 	Dup        bool // KindData: the peer says that it has sent this before
+	OtherSpace bool // KindStaleAck: Seq is in the window with the other value of Ephemeral
 	Code       AckCode
 	Register   *Register
 	Registered *Registered

@@ -132,7 +132,9 @@ func (s *Session) onAck(now time.Time, m *message) {
 	}
 	f := s.flight(m.seq, m.ephemeral)
 	if f == nil || !s.transmitted(f) {
-		s.push(Event{Kind: KindStaleAck, Seq: m.seq, Ephemeral: m.ephemeral, Code: m.code})
+		other := s.flight(m.seq, !m.ephemeral)
+		s.push(Event{Kind: KindStaleAck, Seq: m.seq, Ephemeral: m.ephemeral, Code: m.code,
+			OtherSpace: other != nil && s.transmitted(other)})
 		return
 	}
 	s.acked(now, f, m)

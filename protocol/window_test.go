@@ -103,6 +103,43 @@ func TestAckForWhatWasNeverSentIsStale(t *testing.T) {
 	}
 }
 
+// A device that leaves the EPHEMERAL mark out, or adds it, acks nothing; the
+// event names the mistake.
+func TestAckInTheOtherNumberSpace(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		hello     string
+		ephemeral bool
+		wrong     string
+		event     string
+		right     string
+	}{
+		{"v2, flag missing", helloV2, true, "\x06\x02\x02\x07\x00", "event stale_ack 7 ok other_space", "\x06\x22\x02\x07\x00"},
+		{"v2, flag extra", helloV2, false, "\x06\x22\x02\x07\x00", "event stale_ack e7 ok other_space", "\x06\x02\x02\x07\x00"},
+		{"text, e missing", helloText, true, "ACK 7\n", "event stale_ack 7 ok other_space", "ACK e7\n"},
+		{"text, e extra", helloText, false, "ACK e7\n", "event stale_ack e7 ok other_space", "ACK 7\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := answerServer(t, nil, c.hello)
+			d.stuck = true
+			d.send(Data{Seq: 7, Ephemeral: c.ephemeral})
+			d.recv(c.wrong)
+			d.want(strings.TrimSuffix(c.event, " other_space")) // the device cannot have seen it yet
+			d.unstick()
+			d.lines = nil
+			d.recv(c.wrong)
+			d.want(c.event)
+			if n := d.s.InFlight(); n != 1 {
+				t.Errorf("%d in flight after the wrong ack, want 1", n)
+			}
+			d.recv(c.right)
+			if n := d.s.InFlight(); n != 0 {
+				t.Errorf("%d in flight after the right ack, want 0", n)
+			}
+		})
+	}
+}
+
 func TestPartialFlushIsNotSent(t *testing.T) {
 	d := answerServer(t, nil, helloV2)
 	d.stuck = true
