@@ -28,9 +28,10 @@ const (
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.
 const (
-	ReasonAckTimeout = "ack_timeout" // the device did not ack in time
-	ReasonNotSent    = "not_sent"    // earlier deliveries held the window until the wait was over
-	ReasonDraining   = "draining"    // the gateway stopped waiting for the ack
+	ReasonAckTimeout           = "ack_timeout"            // the device did not ack in time
+	ReasonEphemeralFlagMissing = "ephemeral_flag_missing" // its ack had the number, but not the flag, of an online delivery
+	ReasonNotSent              = "not_sent"               // earlier deliveries held the window until the wait was over
+	ReasonDraining             = "draining"               // the gateway stopped waiting for the ack
 	// and ReasonConnectionLost: the connection ended before the ack
 )
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -20,9 +21,10 @@ type OnlineCall struct {
 	wait    time.Duration
 
 	// Guarded by the session's mutex.
-	sentAt  int64       // last flush, Unix nanoseconds; 0 = not flushed yet
-	entered bool        // in the window: the frame may leave at any moment
-	next    *OnlineCall // in the urgent queue
+	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
+	entered  bool        // in the window: the frame may leave at any moment
+	misacked Seq         // its number, if the device acked it as a stored delivery's; 0 = it has not
+	next     *OnlineCall // in the urgent queue
 }
 
 // OnlineWaiter is told how an OnlineCall has ended.
@@ -194,6 +196,17 @@ func (c *OnlineCall) timedOut() error {
 	if !c.entered {
 		text, reason = "the message could not be sent in time: the client is busy with earlier ones", ReasonNotSent
 	}
+	return c.unanswered(reason, text)
+}
+
+// unanswered is CodeAckTimeout with a reason and a text, or with the device's
+// mistake if it has acked without the flag.
+func (c *OnlineCall) unanswered(reason, text string) error {
+	if c.misacked != 0 {
+		reason = ReasonEphemeralFlagMissing
+		text = fmt.Sprintf("the device acked %d without the EPHEMERAL flag (text: ACK %[1]d, not ACK e%[1]d), so the ack does not count: "+
+			"the message has arrived, and may have been handled", c.misacked)
+	}
 	return &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text, Reason: reason}
 }
 
@@ -205,8 +218,8 @@ func (c *OnlineCall) drained() {
 			Message: "the gateway is shutting down; nothing was sent to the client"})
 		return
 	}
-	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message, Reason: ReasonDraining,
-		Message: "the gateway is shutting down and the client has not acked yet: the message may or may not have been handled"})
+	c.waiter.Answered(OnlineResult{}, c.unanswered(ReasonDraining,
+		"the gateway is shutting down and the client has not acked yet: the message may or may not have been handled"))
 }
 
 // Withdraw takes the call out of the session, and its waiter is not told; false
@@ -247,8 +260,8 @@ func (c *OnlineCall) lost() {
 			Message: "the client disconnected before the message was sent"})
 		return
 	}
-	c.waiter.Answered(OnlineResult{}, &Error{Code: CodeAckTimeout, MessageID: c.message, Reason: ReasonConnectionLost,
-		Message: "the connection was lost after the message was sent and before it was acked: it may or may not have arrived"})
+	c.waiter.Answered(OnlineResult{}, c.unanswered(ReasonConnectionLost,
+		"the connection was lost after the message was sent and before it was acked: it may or may not have arrived"))
 }
 
 // refused ends the call because the link cannot take it.

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +91,45 @@ func TestOnlineTimeoutFreesTheWindow(t *testing.T) {
 		l.Ack(l.Parcels()[1], gateway.AckOK, []byte("two"))
 		if r := <-answer; string(r.Result) != "two" {
 			t.Errorf("answer %q, want two", r.Result)
+		}
+	})
+}
+
+// The ack of a device that forgets the EPHEMERAL flag settles nothing, and the
+// caller's error names the mistake. With the flag the answer still counts.
+func TestOnlineAckWithoutItsFlag(t *testing.T) {
+	wrongly := func(l *gatewaytest.Link, p gateway.Parcel) {
+		l.Sent(p)
+		l.Session.Acked(p.Seq, false, gateway.AckOK, nil, time.Now())
+		l.Session.AckedOther(p.Seq, false)
+	}
+	var log strings.Builder
+	bubble(t, gateway.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "wrong", gatewaytest.Options{React: wrongly})
+		gatewaytest.Connect(t, g, "then-right", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			wrongly(l, p)
+			l.Ack(p, gateway.AckOK, []byte("done"))
+		}})
+		stored := gatewaytest.Connect(t, g, "stored", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		lost := gatewaytest.Connect(t, g, "lost", gatewaytest.Options{React: wrongly})
+		time.AfterFunc(5*time.Second, func() { lost.Disconnect(gateway.ReasonConnectionLost) })
+		for _, id := range []gateway.ClientID{"wrong", "lost"} {
+			_, err := online(g, id, "reboot", 3*time.Second)
+			if gateway.CodeOf(err) != gateway.CodeAckTimeout || !strings.Contains(err.Error(), "acked 1 without the EPHEMERAL flag") {
+				t.Errorf("%s: got %v, want a timeout that names the flag", id, err)
+			}
+		}
+		if r, err := online(g, "then-right", "reboot", 3*time.Second); err != nil || string(r.Result) != "done" {
+			t.Errorf("then-right: got %+v, %v, want the answer", r, err)
+		}
+		online(g, "wrong", "again", time.Second)
+		synctest.Wait()
+		if got := log.String(); strings.Count(got, "client=wrong ") != 1 {
+			t.Errorf("logged %q, want one line for the client", got)
+		}
+		stored.Session.AckedOther(8, true)
+		if want := "client=stored session=" + string(stored.Session.ID()) + " id=8 flag=true"; !strings.Contains(log.String(), want) {
+			t.Errorf("logged %q, want %s", log.String(), want)
 		}
 	})
 }

@@ -40,9 +40,10 @@ type Session struct {
 type sessionFlags uint8
 
 const (
-	flagStarted sessionFlags = 1 << iota // the device has its REGISTER_ACK
-	flagClosed                           // ended or replaced; nothing more is sent
-	flagFresh                            // the store may hold parcels above cursor
+	flagStarted  sessionFlags = 1 << iota // the device has its REGISTER_ACK
+	flagClosed                            // ended or replaced; nothing more is sent
+	flagFresh                             // the store may hold parcels above cursor
+	flagMisacked                          // AckedOther was logged
 )
 
 // newSession returns a session that is not in the hub yet; at is in whole
@@ -159,6 +160,24 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 	}
 	s.wakeIf(waits)
 	return true
+}
+
+// AckedOther reports an ack for seq with the given ephemeral flag, while the
+// delivery in flight under seq has the other one. It settles nothing: a stored
+// delivery is sent again, and the timeout of an online call names the mistake.
+// The log has one line per session.
+func (s *Session) AckedOther(seq Seq, ephemeral bool) {
+	s.mu.Lock()
+	if f := s.find(seq, !ephemeral); f != nil && f.call != nil {
+		f.call.misacked = seq
+	}
+	logged := s.is(flagMisacked)
+	s.flags |= flagMisacked
+	s.mu.Unlock()
+	if !logged {
+		s.g.cfg.Logger.Warn("an ack does not count: its EPHEMERAL flag (in text: the e before the number) differs from the delivery's",
+			"client", s.client, "session", s.ID(), "id", seq, "flag", ephemeral)
+	}
 }
 
 // answered is the outcome that a device's answer to f makes. s.mu is held.
