@@ -161,6 +161,7 @@ type session interface {
 	Sent(seq gateway.Seq, ephemeral bool, at time.Time)
 	Acked(seq gateway.Seq, ephemeral bool, code gateway.AckCode, result []byte, at time.Time)
 	TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte, at time.Time) bool
+	AckedOther(seq gateway.Seq, ephemeral bool)
 	AckTimeout(seq gateway.Seq, ephemeral bool)
 	Writable()
 	Received(ctx context.Context, id uint64, payload []byte) error

@@ -51,6 +51,7 @@ func (s *countedSession) TryAcked(seq gateway.Seq, code gateway.AckCode, result 
 	s.Acked(seq, false, code, result, at)
 	return true
 }
+func (s *countedSession) AckedOther(gateway.Seq, bool)                   {}
 func (s *countedSession) AckTimeout(gateway.Seq, bool)                   {}
 func (s *countedSession) Writable()                                      {}
 func (s *countedSession) Received(context.Context, uint64, []byte) error { return nil }

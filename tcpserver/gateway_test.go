@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,12 +28,36 @@ func TestDeliveryIsSentThenAcked(t *testing.T) {
 		d.say("NAK 9 never seen")
 		w.wantSaid(`d: acked 9 code 1 ""`) // late or invented: the gateway knows
 		got := w.srv.Stats()
-		if got.StaleAcks != 1 || got.Online["text"] != 1 || got.Unregistered != 0 {
-			t.Errorf("stale acks %d, online %v, unregistered %d, want 1, text 1, 0", got.StaleAcks, got.Online, got.Unregistered)
+		if got.StaleAcks["other"] != 1 || got.Online["text"] != 1 || got.Unregistered != 0 {
+			t.Errorf("stale acks %v, online %v, unregistered %d, want 1, text 1, 0", got.StaleAcks, got.Online, got.Unregistered)
 		}
 		link := s.link.Stats()
 		if link.MessagesOut != 1 || link.Dialect != "text" || link.RemoteAddr.String() != "192.0.2.1:1000" {
 			t.Errorf("link stats = %+v", link)
+		}
+	})
+}
+
+// Acks in the other number space settle nothing. Each is counted and reported to
+// the gateway.
+func TestAckWithTheWrongFlag(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.register("d")
+		s := w.gw.session("d")
+		s.link.Deliver(gateway.Parcel{Seq: 1, Payload: []byte("now"), Ephemeral: true})
+		s.link.Deliver(gateway.Parcel{Seq: 8, Payload: []byte("stored")})
+		s.link.Flush()
+		d.wantHeard("DATA e1 now\nDATA 8 stored\n")
+		w.wantSaid("d: start", "d: sent 1", "d: sent 8")
+		d.say("ACK 1")
+		w.wantSaid(`d: acked 1 code 0 ""`, "d: acked other 1 ephemeral false")
+		d.say("ACK e8")
+		w.wantSaid(`d: acked 8 code 0 ""`, "d: acked other 8 ephemeral true")
+		d.say("ACK 9")
+		w.wantSaid(`d: acked 9 code 0 ""`)
+		want := map[string]uint64{"ephemeral_flag_missing": 1, "ephemeral_flag_extra": 1, "other": 1}
+		if got := w.srv.Stats().StaleAcks; !maps.Equal(got, want) {
+			t.Errorf("stale acks %v, want %v", got, want)
 		}
 	})
 }

@@ -352,6 +352,9 @@ func (s *recorded) TryAcked(seq gateway.Seq, code gateway.AckCode, result []byte
 	s.Acked(seq, false, code, result, at)
 	return true
 }
+func (s *recorded) AckedOther(seq gateway.Seq, ephemeral bool) {
+	s.r.note(s.id, "acked other %d ephemeral %v", seq, ephemeral)
+}
 func (s *recorded) AckTimeout(seq gateway.Seq, _ bool) { s.r.note(s.id, "ack timeout %d", seq) }
 func (s *recorded) Writable() {
 	s.r.note(s.id, "writable")

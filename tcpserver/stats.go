@@ -22,13 +22,13 @@ type Stats struct {
 
 	BytesIn       uint64
 	BytesOut      uint64
-	Malformed     uint64 // input that was refused while the connection went on
-	StaleAcks     uint64 // acks for nothing in the window
-	TLSHandshakes uint64 // that succeeded
-	Throttled     uint64 // times that reading paused because a device sent too fast
-	Paced         uint64 // times that deliveries paused for the rates towards a device
-	SlowConsumers uint64 // closed because they read too slowly
-	Panics        uint64 // bugs; each has closed one connection
+	Malformed     uint64            // input that was refused while the connection went on
+	StaleAcks     map[string]uint64 // acks for nothing in the window, by kind of a fixed list
+	TLSHandshakes uint64            // that succeeded
+	Throttled     uint64            // times that reading paused because a device sent too fast
+	Paced         uint64            // times that deliveries paused for the rates towards a device
+	SlowConsumers uint64            // closed because they read too slowly
+	Panics        uint64            // bugs; each has closed one connection
 }
 
 // closedTLSHandshake is the end of a connection whose TLS handshake has failed.
@@ -56,6 +56,13 @@ var refusedReasons = []string{
 	protocol.ReasonShutdown, protocol.ReasonOverloaded, protocol.ReasonUnauthorized,
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
 }
+
+// Kinds of stale acks, the label values of Stats.StaleAcks.
+const (
+	staleFlagMissing = "ephemeral_flag_missing" // an ephemeral delivery has the number
+	staleFlagExtra   = "ephemeral_flag_extra"   // a stored delivery has the number
+	staleOther       = "other"                  // no delivery has the number: the ack is late or invented
+)
 
 // tally counts by a label from a fixed list.
 type tally struct {
@@ -87,16 +94,16 @@ func (t *tally) snapshot() map[string]uint64 {
 }
 
 type counters struct {
-	accepted, acceptErrors              atomic.Uint64
-	bytesIn                             atomic.Uint64
-	_                                   cacheLine // who reads and who writes are on different processors
-	bytesOut                            atomic.Uint64
-	_                                   cacheLine
-	malformed, staleAcks, slowConsumers atomic.Uint64
-	panics, handshakes                  atomic.Uint64
-	throttled, paced                    atomic.Uint64
-	online                              []atomic.Int64 // by protocol.Dialect
-	refused, closed                     tally
+	accepted, acceptErrors     atomic.Uint64
+	bytesIn                    atomic.Uint64
+	_                          cacheLine // who reads and who writes are on different processors
+	bytesOut                   atomic.Uint64
+	_                          cacheLine
+	malformed, slowConsumers   atomic.Uint64
+	panics, handshakes         atomic.Uint64
+	throttled, paced           atomic.Uint64
+	online                     []atomic.Int64 // by protocol.Dialect
+	refused, closed, staleAcks tally
 }
 
 // cacheLine keeps what is beside it apart for the processors, which own memory by
@@ -106,6 +113,7 @@ type cacheLine [64]byte
 func (c *counters) init() {
 	c.online = make([]atomic.Int64, 1+len(protocol.Dialects()))
 	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)
+	c.staleAcks = newTally([]string{staleFlagMissing, staleFlagExtra})
 }
 
 // Stats returns a snapshot. It walks over nothing.
@@ -120,7 +128,7 @@ func (s *Server) Stats() Stats {
 		BytesIn:       c.bytesIn.Load(),
 		BytesOut:      c.bytesOut.Load(),
 		Malformed:     c.malformed.Load(),
-		StaleAcks:     c.staleAcks.Load(),
+		StaleAcks:     c.staleAcks.snapshot(),
 		TLSHandshakes: c.handshakes.Load(),
 		Throttled:     c.throttled.Load(),
 		Paced:         c.paced.Load(),

@@ -326,8 +326,7 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 	case protocol.KindAck:
 		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now)
 	case protocol.KindStaleAck:
-		c.srv.stats.staleAcks.Add(1)
-		c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now) // it may be a late one
+		c.staleAck(e, now)
 	case protocol.KindAckTimeout:
 		c.gw.AckTimeout(seq, e.Ephemeral)
 	case protocol.KindWritable:
@@ -336,6 +335,25 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 		c.srv.stats.malformed.Add(1)
 	case protocol.KindClosed:
 		c.ended(e.Close)
+	}
+}
+
+// staleAck counts an ack for nothing in the window. The gateway may still know
+// the delivery: the ack is late, or its EPHEMERAL flag differs from the
+// delivery's.
+func (c *conn) staleAck(e protocol.Event, now time.Time) {
+	seq := gateway.Seq(e.Seq)
+	kind := staleOther
+	if e.OtherSpace {
+		kind = staleFlagMissing
+		if e.Ephemeral {
+			kind = staleFlagExtra
+		}
+	}
+	c.srv.stats.staleAcks.add(kind)
+	c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now)
+	if e.OtherSpace {
+		c.gw.AckedOther(seq, e.Ephemeral)
 	}
 }
 

@@ -54,13 +54,13 @@ type TCPStats struct {
 
 	BytesIn       uint64
 	BytesOut      uint64
-	Malformed     uint64 // input that was refused while the connection went on
-	StaleAcks     uint64 // acks for nothing in the window
-	TLSHandshakes uint64 // that succeeded
-	Throttled     uint64 // times that reading paused because a device sent too fast
-	Paced         uint64 // times that deliveries paused for the rates towards a device
-	SlowConsumers uint64 // closed because they read too slowly
-	Panics        uint64 // bugs; each has closed one connection
+	Malformed     uint64            // input that was refused while the connection went on
+	StaleAcks     map[string]uint64 // acks for nothing in the window, by kind of a fixed list
+	TLSHandshakes uint64            // that succeeded
+	Throttled     uint64            // times that reading paused because a device sent too fast
+	Paced         uint64            // times that deliveries paused for the rates towards a device
+	SlowConsumers uint64            // closed because they read too slowly
+	Panics        uint64            // bugs; each has closed one connection
 }
 
 // Metrics is a registry of its own with everything the process tells.
