@@ -13,14 +13,14 @@ type Stats struct {
 	StartedAt time.Time
 	Store     StoreStats
 
-	Accepted    uint64             // durable messages
-	Online504   uint64             // online deliveries that nobody answered in time
-	OnlineAcked uint64             // online deliveries answered
-	Delivered   uint64             // transmissions flushed to a socket
-	Redelivered uint64             // of these, repeats
-	Settled     [Failed + 1]uint64 // deliveries by final State
-	LateAcks    uint64
-	Uplinks     uint64
+	Accepted       uint64             // durable messages
+	OnlineTimeouts uint64             // online deliveries that nobody answered in time
+	OnlineAcked    uint64             // online deliveries answered
+	Delivered      uint64             // transmissions flushed to a socket
+	Redelivered    uint64             // of these, repeats
+	Settled        [Failed + 1]uint64 // deliveries by final State
+	LateAcks       uint64
+	Uplinks        uint64
 
 	Connects            uint64
 	Takeovers           uint64
@@ -73,22 +73,22 @@ func (g *Gateway) Turnover() uint64 {
 func (g *Gateway) Stats() Stats {
 	c := &g.counts
 	s := Stats{
-		Online:        g.hub.online.len(),
-		InFlight:      int(g.hub.inFlight.Load()),
-		Draining:      g.draining.Load(),
-		StartedAt:     g.startedAt,
-		Store:         g.store.Stats(),
-		Accepted:      c.accepted.Load(),
-		Online504:     c.onlineTimeouts.Load(),
-		OnlineAcked:   c.onlineAcked.Load(),
-		Delivered:     c.delivered.Load(),
-		Redelivered:   c.redelivered.Load(),
-		LateAcks:      c.lateAcks.Load(),
-		Uplinks:       c.uplinks.Load(),
-		Connects:      c.connects.Load(),
-		Takeovers:     c.takeovers.Load(),
-		Disconnects:   c.disconnects.Load(),
-		EventsDropped: g.events.dropped.Load(),
+		Online:         g.hub.online.len(),
+		InFlight:       int(g.hub.inFlight.Load()),
+		Draining:       g.draining.Load(),
+		StartedAt:      g.startedAt,
+		Store:          g.store.Stats(),
+		Accepted:       c.accepted.Load(),
+		OnlineTimeouts: c.onlineTimeouts.Load(),
+		OnlineAcked:    c.onlineAcked.Load(),
+		Delivered:      c.delivered.Load(),
+		Redelivered:    c.redelivered.Load(),
+		LateAcks:       c.lateAcks.Load(),
+		Uplinks:        c.uplinks.Load(),
+		Connects:       c.connects.Load(),
+		Takeovers:      c.takeovers.Load(),
+		Disconnects:    c.disconnects.Load(),
+		EventsDropped:  g.events.dropped.Load(),
 	}
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()

@@ -104,7 +104,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		counterBy("deliveries_settled_total", "Deliveries that became final, by state.", "state", settledByState),
 		counter("late_acks_total", "Acks that came after another state was final.", func(s S) uint64 { return s.LateAcks }),
 		counter("online_answers_total", "Deliveries with mode=online that were answered.", func(s S) uint64 { return s.OnlineAcked }),
-		counter("online_timeouts_total", "Deliveries with mode=online that were not answered in time.", func(s S) uint64 { return s.Online504 }),
+		counter("online_timeouts_total", "Deliveries with mode=online that were not answered in time.", func(s S) uint64 { return s.OnlineTimeouts }),
 		counter("uplinks_total", "Messages from devices that were stored.", func(s S) uint64 { return s.Uplinks }),
 		counter("client_connects_total", "Registrations that succeeded.", func(s S) uint64 { return s.Connects }),
 		counter("client_takeovers_total", "Registrations that replaced a live connection.", func(s S) uint64 { return s.Takeovers }),
