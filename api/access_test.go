@@ -41,8 +41,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w := &world{ring: apikey.NewRing(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
 	change = append([]func(*Config){func(c *Config) {
 		c.Authorizer = w.ring
-		c.Knocks = func() []gateway.Knock {
-			return []gateway.Knock{knock("a"), knock("b"), knock("g")}
+		c.Refused = func() []gateway.RefusedRegistration {
+			return []gateway.RefusedRegistration{refusedOf("a"), refusedOf("b"), refusedOf("g")}
 		}
 		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "longwire_up 1") })
 	}}, change...)
@@ -139,8 +139,8 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"GET /v1/clients": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients?status=all&id=" + string(client(t)), status: 200}
 	},
-	"GET /v1/knocks": func(_ *world, t string) ask {
-		return ask{target: "/v1/knocks?prefix=" + string(client(t)), status: 200}
+	"GET /v1/refused": func(_ *world, t string) ask {
+		return ask{target: "/v1/refused?prefix=" + string(client(t)), status: 200}
 	},
 	"GET /v1/clients/{id}":  func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
 	"HEAD /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
@@ -376,7 +376,7 @@ func TestRoutesWithoutAScopeStopTheServer(t *testing.T) {
 	s.register(s.routes(), "GET", endpoint{method: "GET", pattern: "/v1/forgotten", handler: s.version})
 }
 
-func knock(tenant string) gateway.Knock {
+func refusedOf(tenant string) gateway.RefusedRegistration {
 	at := time.Now()
-	return gateway.Knock{Client: client(tenant), Count: 1, FirstAt: at, LastAt: at, Reason: "unknown_device"}
+	return gateway.RefusedRegistration{Client: client(tenant), Count: 1, FirstAt: at, LastAt: at, Reason: "unknown_device"}
 }

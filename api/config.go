@@ -18,9 +18,9 @@ type Config struct {
 
 	// Ready tells /readyz what to show. Nil asks Gateway.Ready alone.
 	Ready func() []Check
-	// Knocks returns the devices that were refused, in the order of their ids,
-	// for /v1/knocks. Nil = none.
-	Knocks func() []gateway.Knock
+	// Refused returns the devices that were refused, in the order of their ids,
+	// for /v1/refused. Nil = none.
+	Refused func() []gateway.RefusedRegistration
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.

@@ -24,7 +24,7 @@ const (
 	cursorDeliveries = 'd'
 	cursorHistory    = 'h'
 	cursorKeys       = 'k'
-	cursorKnocks     = 'n'
+	cursorRefused    = 'n'
 )
 
 // cursors writes and reads the cursors of one caller.

@@ -33,7 +33,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne},
 
-		{method: "GET", pattern: "/v1/knocks", need: apikey.ClientsRead, handler: s.listKnocks},
+		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused},
 
 		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages},
 		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany},

@@ -46,7 +46,7 @@ func TestListsShowWhatIsTheTenantsOnly(t *testing.T) {
 			{"/v1/messages?status=pending", w.messages[tenant]},
 			{"/v1/messages/" + w.messages[tenant] + "/deliveries?", string(client(tenant))},
 			{"/v1/uplinks?", "from " + tenant},
-			{"/v1/knocks?", map[bool]string{true: string(client(tenant)), false: `"items":[]`}[tenants[tenant].Prefix != ""]},
+			{"/v1/refused?", map[bool]string{true: string(client(tenant)), false: `"items":[]`}[tenants[tenant].Prefix != ""]},
 		} {
 			text := w.pages(tenant, list.target)
 			if !strings.Contains(text, list.want) {
@@ -133,12 +133,12 @@ func TestCursorsAreTheKeysOwn(t *testing.T) {
 func TestCursorsAreTheListsOwn(t *testing.T) {
 	w := newWorld(t)
 	good := map[byte]string{cursorClients: "a-truck", cursorMessages: w.messages["a"], cursorDeliveries: "a-truck", cursorHistory: "7",
-		cursorKeys: w.ids["a"], cursorKnocks: "a-truck"}
-	bad := map[byte]string{cursorClients: "a b", cursorMessages: "a-truck", cursorDeliveries: "a b", cursorHistory: "x", cursorKeys: "a-truck", cursorKnocks: "a b"}
+		cursorKeys: w.ids["a"], cursorRefused: "a-truck"}
+	bad := map[byte]string{cursorClients: "a b", cursorMessages: "a-truck", cursorDeliveries: "a b", cursorHistory: "x", cursorKeys: "a-truck", cursorRefused: "a b"}
 	sealed := cursors{seal: sealOf(w.held("a"))}
 	for kind, target := range map[byte]string{
 		cursorClients: "/v1/clients", cursorMessages: "/v1/messages", cursorDeliveries: "/v1/messages/" + w.messages["a"] + "/deliveries",
-		cursorHistory: "/v1/clients/a-truck/messages", cursorKeys: "/v1/keys", cursorKnocks: "/v1/knocks",
+		cursorHistory: "/v1/clients/a-truck/messages", cursorKeys: "/v1/keys", cursorRefused: "/v1/refused",
 	} {
 		for given, key := range good {
 			a := w.as("unlimited", "GET", target+"?cursor="+cursors{}.encode(given, key), "")

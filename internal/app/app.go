@@ -170,7 +170,7 @@ func (a *App) apiConfig() api.Config {
 	out := api.Config{
 		Gateway:  a.gw,
 		Ready:    a.checks,
-		Knocks:   a.auth.Knocks,
+		Refused:  a.auth.Refused,
 		Version:  api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:  m.Handler(),
 		Recorder: m,

@@ -71,7 +71,7 @@ func (a *App) remembers(id gateway.ClientID) (bool, error) {
 
 func (a *App) authStats() metrics.AuthStats {
 	s := a.auth.Stats()
-	out := metrics.AuthStats{Results: s.Results, Knocking: s.Knocking, Reloads: s.Reloads, ReloadErrors: s.ReloadErrors}
+	out := metrics.AuthStats{Results: s.Results, Refused: s.Refused, Reloads: s.Reloads, ReloadErrors: s.ReloadErrors}
 	if s.Hook != nil {
 		out.Hook = (*metrics.HookStats)(s.Hook)
 	}

@@ -167,7 +167,7 @@ func TestTokensOfDevices(t *testing.T) {
 	}
 
 	var ids []string
-	for k, err := range backend(t, a).Knocks(t.Context(), client.KnockQuery{}) {
+	for k, err := range backend(t, a).Refused(t.Context(), client.RefusedQuery{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/metrics", "/v1/knocks", "/v1/clients?status=all", "/v1/stats"} {
+	for _, path := range []string{"/metrics", "/v1/refused", "/v1/clients?status=all", "/v1/stats"} {
 		for _, key := range []string{"lwk_SECRET0123456789abcdef", "lwk_SECRET0123456789wrong"} {
 			fmt.Fprintln(&told, get(t, a.url()+path, key))
 		}

@@ -16,7 +16,7 @@ import (
 
 func (e *environ) devicesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "devices", Short: "Tokens of devices, and devices that were refused"}
-	cmd.AddCommand(e.deviceToken(), e.devicesKnocks())
+	cmd.AddCommand(e.deviceToken(), e.devicesRefused())
 	return cmd
 }
 
@@ -194,10 +194,10 @@ func (e *environ) tokenRevoke() *cobra.Command {
 	return cmd
 }
 
-func (e *environ) devicesKnocks() *cobra.Command {
-	var q client.KnockQuery
+func (e *environ) devicesRefused() *cobra.Command {
+	var q client.RefusedQuery
 	cmd := &cobra.Command{
-		Use:   "knocks",
+		Use:   "refused",
 		Short: "List devices that asked to register and were refused",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -207,7 +207,7 @@ func (e *environ) devicesKnocks() *cobra.Command {
 			}
 			now := time.Now()
 			t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
-			return show(e, t, api.Knocks(cmd.Context(), q), func(k client.Knock) []string {
+			return show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
 				return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
 			})
 		},

@@ -38,7 +38,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /v1/uplinks", say(200,
 		`{"items":[{"seq":5,"client":"truck-17","received_at":"2026-11-22T08:00:00.000Z","text":"21.5\u001b[2J"}],"next_after":5,"more":false}`))
 	api.HandleFunc("GET /v1/events", g.events)
-	api.HandleFunc("GET /v1/knocks", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
+	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
 		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
 
 	root := http.NewServeMux()

@@ -14,7 +14,7 @@ import (
 // of deviceauth.Stats.
 type AuthStats struct {
 	Results      map[[2]string]uint64 // decisions by method and reason, of fixed lists
-	Knocking     int                  // ids in the list of refused devices
+	Refused      int                  // ids in the list of refused devices
 	Reloads      uint64
 	ReloadErrors uint64
 	Hook         *HookStats // nil without a hook
@@ -35,7 +35,7 @@ func authCollector(read func() AuthStats) prometheus.Collector {
 	type S = AuthStats
 	return &snapshot[S]{read, []metric[S]{
 		{desc("device_auth_total", "Decisions on registrations, by method and reason.", "method", "reason"), emitResults},
-		gauge("device_auth_knocking", "Ids in the list of devices that were refused.", func(s S) float64 { return float64(s.Knocking) }),
+		gauge("device_auth_refused", "Ids in the list of devices that were refused.", func(s S) float64 { return float64(s.Refused) }),
 		counter("device_auth_reloads_total", "Changed files of tokens or keys that came into force.", func(s S) uint64 { return s.Reloads }),
 		counter("device_auth_reload_errors_total", "Changed files of tokens or keys that are broken; the old ones stay in force.", func(s S) uint64 { return s.ReloadErrors }),
 		ofHook(histogram("device_auth_hook_duration_seconds", "Round trips to the auth hook.", func(h HookStats) gateway.Histogram { return h.Calls })),

@@ -120,7 +120,7 @@ func TestHostileCredentials(t *testing.T) {
 			{"signed tokens that are forged", func(t *testing.T, s *site) { forgedSignatures(t, s, c) }},
 			{"a token that ends", func(t *testing.T, s *site) { endingToken(t, s, c) }},
 			{"guesses without pause", func(t *testing.T, s *site) { guesses(t, s, c) }},
-			{"thousands of unknown ids", knocking},
+			{"thousands of unknown ids", refusedIDs},
 		})
 	})
 }
@@ -257,19 +257,19 @@ func guesses(t *testing.T, s *site, c *credentials) {
 	}
 }
 
-// The list of those who knock has a bound, and one address cannot push all
+// The list of refused registrations has a bound, and one address cannot push all
 // others out of it.
-func knocking(t *testing.T, s *site) {
-	s.present("198.18.0.1", "first-to-knock", "")
+func refusedIDs(t *testing.T, s *site) {
+	s.present("198.18.0.1", "first-refused", "")
 	for i := range 600 {
 		s.present(fmt.Sprintf("203.0.113.%d", 100+i%100), fmt.Sprintf("unknown-%d", i), "")
 	}
-	a := s.ask("GET", "/v1/knocks?limit=1000", "")
+	a := s.ask("GET", "/v1/refused?limit=1000", "")
 	if n := strings.Count(a.body, `"first_at"`); n == 0 || n > 1000 {
-		t.Errorf("%d %s: %d knocks, want 1 to 1000", a.status, clip(a.body), n)
+		t.Errorf("%d %s: %d refused registrations, want 1 to 1000", a.status, clip(a.body), n)
 	}
-	if !strings.Contains(s.ask("GET", "/v1/knocks?prefix=first-", "").body, "first-to-knock") {
-		t.Error("the first that knocked is forgotten")
+	if !strings.Contains(s.ask("GET", "/v1/refused?prefix=first-", "").body, "first-refused") {
+		t.Error("the first refused registration is forgotten")
 	}
 }
 

@@ -23,8 +23,8 @@ const (
 )
 
 // No secret comes to light, however it is used: not in the log at its most
-// talkative, an answer, a metric, an event, the audit log, the list of those who
-// knock, or the settings as they are shown.
+// talkative, an answer, a metric, an event, the audit log, the list of refused
+// registrations, or the settings as they are shown.
 func TestSecretsStaySecret(t *testing.T) {
 	alone(t, func(t *testing.T) {
 		c, h, ca := newCredentials(t), newHook(t), newAuthority(t, "the gateway's")
@@ -81,7 +81,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			t.Errorf("the audit log has %q, %v: want the writes of this test", clip(string(audited)), err)
 		}
 		r.judge("the audit log", string(audited))
-		for _, page := range []string{"/metrics", "/v1/knocks?limit=1000", "/v1/keys", "/v1/clients?status=all", "/v1/stats", "/v1/uplinks", "/readyz", "/version"} {
+		for _, page := range []string{"/metrics", "/v1/refused?limit=1000", "/v1/keys", "/v1/clients?status=all", "/v1/stats", "/v1/uplinks", "/readyz", "/version"} {
 			r.ask("GET", page, "")
 		}
 		s.log.check(t)

@@ -78,7 +78,7 @@ type Authenticator struct {
 	authorities atomic.Pointer[authorities] // nil without ClientCA
 
 	penalties *penalties
-	knocks    knocks
+	refused   refusedList
 	stats     counters
 
 	files  []*watched
@@ -105,7 +105,7 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
-		penalties: newPenalties(cfg.FailuresPerMinute), knocks: newKnocks()}
+		penalties: newPenalties(cfg.FailuresPerMinute), refused: newRefusedList()}
 	a.stats.init()
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {
@@ -175,7 +175,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	a.stats.add(v.method, v.reason)
 	switch {
 	case v.accepted():
-		a.knocks.forget(h.Client)
+		a.refused.forget(h.Client)
 		if a.hook != nil && a.cfg.Hook.Monitor {
 			a.hook.watch(&h)
 		}
@@ -186,7 +186,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	}
 	now := time.Now()
 	a.penalties.add(source, now)
-	a.knocks.add(&h, source, v.reason, now)
+	a.refused.add(&h, source, v.reason, now)
 	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)
 }
 

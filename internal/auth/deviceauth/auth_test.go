@@ -79,7 +79,7 @@ func TestWrongTokenAndUnknownIDAreAnsweredAlike(t *testing.T) {
 	tokenFor(t, file, TokenEntry{Client: "there"})
 	d := open(t, Config{TokensFile: file})
 	for _, h := range []gateway.Hello{hello("there", NewToken()), hello("there", ""), hello("elsewhere", NewToken()), hello("elsewhere", "")} {
-		_, err := d.knock(h)
+		_, err := d.register(h)
 		if code := gateway.CodeOf(err); err == nil || code != "" { // the gateway answers every such error as unauthorized
 			t.Errorf("%s with %d bytes: %v (%s)", h.Client, len(h.Token), err, code)
 		}
@@ -97,7 +97,7 @@ func TestRefusalsFromOneSourceAreLimited(t *testing.T) {
 	for range 10 {
 		d.wantOut(from(hello("d", NewToken()), "198.51.100.1:1"), MethodToken, ReasonWrongToken)
 	}
-	_, err := d.knock(from(hello("d", token), "198.51.100.1:2")) // the right one is not looked at either
+	_, err := d.register(from(hello("d", token), "198.51.100.1:2")) // the right one is not looked at either
 	e, ok := errors.AsType[*gateway.Error](err)
 	if !ok || e.Code != gateway.CodeUnavailable || e.RetryAfter <= 0 || e.RetryAfter > 6*time.Second {
 		t.Errorf("after ten refusals: %v", err)
@@ -112,7 +112,7 @@ func TestRefusalsFromOneSourceAreLimited(t *testing.T) {
 	for i := range 10 { // a /64 is one source
 		d.wantOut(from(hello("d", ""), "[2001:db8::"+string(rune('1'+i%9))+"]:1"), MethodNone, ReasonNoCredentials)
 	}
-	if _, err := d.knock(from(hello("d", token), "[2001:db8::ffff]:1")); !errors.Is(err, gateway.ErrUnavailable) {
+	if _, err := d.register(from(hello("d", token), "[2001:db8::ffff]:1")); !errors.Is(err, gateway.ErrUnavailable) {
 		t.Errorf("a neighbour in the /64: %v", err)
 	}
 	d.wantIn(from(hello("d", token), "[2001:db8:0:1::1]:1"), time.Time{})

@@ -1,7 +1,7 @@
 // Package deviceauth decides whether a device may register under the id that it
 // names: by a shared token, a token of its own, a signed token (JWT), its
 // certificate, or by asking an HTTP hook. What it refuses is kept in a bounded
-// list, so that somebody can see who is knocking.
+// list, which operators read to see which devices fail to register.
 //
 // A credential is bound to an id when it says which device holds it; all are
 // but the shared token. Ids that no credential is bound to are subject to the

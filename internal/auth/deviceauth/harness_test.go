@@ -43,14 +43,14 @@ func hello(id, token string) gateway.Hello {
 		Remote: netip.MustParseAddrPort("192.0.2.7:4711")}
 }
 
-func (d *door) knock(h gateway.Hello) (gateway.Grant, error) {
+func (d *door) register(h gateway.Hello) (gateway.Grant, error) {
 	return d.Authenticate(context.Background(), h)
 }
 
 // wantIn checks that h may register until a time, zero for good.
 func (d *door) wantIn(h gateway.Hello, until time.Time) {
 	d.t.Helper()
-	g, err := d.knock(h)
+	g, err := d.register(h)
 	if err != nil || !g.ExpiresAt.Equal(until) {
 		d.t.Errorf("%s: until %v, %v; want in until %v", h.Client, g.ExpiresAt, err, until)
 	}
@@ -60,7 +60,7 @@ func (d *door) wantIn(h gateway.Hello, until time.Time) {
 func (d *door) wantOut(h gateway.Hello, method Method, reason Reason) {
 	d.t.Helper()
 	before := d.Stats().Results[[2]string{string(method), string(reason)}]
-	_, err := d.knock(h)
+	_, err := d.register(h)
 	want := fmt.Sprintf("%s: %s", method, reason)
 	if err == nil || err.Error() != want || errors.Is(err, gateway.ErrUnavailable) {
 		d.t.Errorf("%s: %v, want %s", h.Client, err, want)
@@ -73,7 +73,7 @@ func (d *door) wantOut(h gateway.Hello, method Method, reason Reason) {
 // wantLater checks that h is told to come back.
 func (d *door) wantLater(h gateway.Hello, reason Reason) {
 	d.t.Helper()
-	_, err := d.knock(h)
+	_, err := d.register(h)
 	if !errors.Is(err, gateway.ErrUnavailable) || !strings.Contains(err.Error(), string(reason)) {
 		d.t.Errorf("%s: %v, want %s and to come back", h.Client, err, reason)
 	}

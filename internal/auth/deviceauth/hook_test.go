@@ -81,7 +81,7 @@ func TestHookDecides(t *testing.T) {
 	c := leaf(t, time.Now().Add(time.Hour))
 	h := with(hello("meter-1", "tok"), c)
 	h.Labels, h.Groups = map[string]string{"model": "x2"}, []string{"fleet"}
-	g, err := d.knock(h)
+	g, err := d.register(h)
 	if left := time.Until(g.ExpiresAt); err != nil || left < 59*time.Minute || left > time.Hour {
 		t.Errorf("a yes for an hour: %v, %v", g.ExpiresAt, err)
 	}
@@ -168,7 +168,7 @@ func TestHookThatDoesNotAnswerInTime(t *testing.T) {
 func TestHooksAnswersAreRemembered(t *testing.T) {
 	s := startService(t, 200, `{"allow":true,"expires_in":60}`)
 	d := open(t, Config{Hook: HookConfig{URL: s.URL, AllowTTL: time.Hour, DenyTTL: time.Hour}})
-	first, err := d.knock(hello("m", "tok"))
+	first, err := d.register(hello("m", "tok"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,14 +229,14 @@ func TestHookIsNotOverrun(t *testing.T) {
 	var same sync.WaitGroup
 	for range 20 {
 		same.Go(func() {
-			if _, err := d.knock(hello("m-0", "tok")); err != nil {
+			if _, err := d.register(hello("m-0", "tok")); err != nil {
 				t.Errorf("one of many that ask the same: %v", err)
 			}
 		})
 	}
 	for i := range 3 { // one is under way as well, two wait for their turn
 		same.Go(func() {
-			if _, err := d.knock(hello(fmt.Sprint("m-", i+1), "tok")); err != nil {
+			if _, err := d.register(hello(fmt.Sprint("m-", i+1), "tok")); err != nil {
 				t.Errorf("one of those who wait for their turn: %v", err)
 			}
 		})

@@ -206,7 +206,7 @@ func TestIssuerAndAudience(t *testing.T) {
 		{nil, "longwire", false},
 	} {
 		c["iss"], c["aud"] = step.iss, step.aud
-		_, err := d.knock(hello("m", s.sign(t, c)))
+		_, err := d.register(hello("m", s.sign(t, c)))
 		if ok := err == nil; ok != step.ok {
 			t.Errorf("iss %v, aud %v: %v, want let in: %v", step.iss, step.aud, err, step.ok)
 		}
@@ -222,7 +222,7 @@ func TestKeyFiles(t *testing.T) {
 	writeFile(t, filepath.Join(dir, ".hidden"), "junk")
 	d := open(t, Config{JWTKeys: dir})
 	for _, s := range allSigners() {
-		if _, err := d.knock(hello("m", s.sign(t, claims("m")))); err != nil {
+		if _, err := d.register(hello("m", s.sign(t, claims("m")))); err != nil {
 			t.Errorf("key %s of a directory: %v", s.kid, err)
 		}
 	}

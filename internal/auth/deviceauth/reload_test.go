@@ -78,7 +78,7 @@ func TestKeysRotate(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "d1.pem"), fresh.pem)
 	d.Reload()
 	for _, s := range []*signer{old, fresh} {
-		if _, err := d.knock(hello("m", s.sign(t, claims("m")))); err != nil {
+		if _, err := d.register(hello("m", s.sign(t, claims("m")))); err != nil {
 			t.Errorf("while both are valid, %s: %v", s.kid, err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestSwappedLinkIsAChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Reload()
-	if _, err := d.knock(hello("m", signers()["ES256"].sign(t, claims("m")))); err != nil {
+	if _, err := d.register(hello("m", signers()["ES256"].sign(t, claims("m")))); err != nil {
 		t.Errorf("with the new key: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ import (
 // inside lets a device in and returns what it was let in with.
 func (d *door) inside(h gateway.Hello) gateway.Credential {
 	d.t.Helper()
-	g, err := d.knock(h)
+	g, err := d.register(h)
 	if err != nil {
 		d.t.Fatalf("%s is not let in: %v", h.Client, err)
 	}

@@ -26,7 +26,7 @@ func TestSecretsGoNowhere(t *testing.T) {
 	present := func(token string) {
 		secrets = append(secrets, token)
 		for _, id := range []string{"m", "n"} {
-			if _, err := d.knock(hello(id, token)); err != nil {
+			if _, err := d.register(hello(id, token)); err != nil {
 				fmt.Fprintln(&said, err, fmt.Sprintf("%+v", err))
 			}
 		}
@@ -45,12 +45,12 @@ func TestSecretsGoNowhere(t *testing.T) {
 	s.Close()
 	unreachable := open(t, Config{Hook: HookConfig{URL: s.URL + "/?key=SECRET-query"}})
 	for range breakerFailures {
-		unreachable.knock(hello("m", "SECRET-later"))
+		unreachable.register(hello("m", "SECRET-later"))
 	}
 	said.WriteString(unreachable.log.String())
 	writeFile(t, file, `{"client":"m","sha256":"`+right+`"}`)
 	d.Reload()
-	fmt.Fprintf(&said, "%+v %+v %+v\n%s", d.Knocks(), d.Stats(), *d.Stats().Hook, d.log)
+	fmt.Fprintf(&said, "%+v %+v %+v\n%s", d.Refused(), d.Stats(), *d.Stats().Hook, d.log)
 	for _, secret := range secrets {
 		if i := strings.Index(said.String(), secret); i >= 0 {
 			t.Errorf("%q is told: …%s", secret, said.String()[max(0, i-100):i+len(secret)])

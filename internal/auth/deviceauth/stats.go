@@ -11,7 +11,7 @@ import (
 // Stats is a snapshot for metrics.
 type Stats struct {
 	Results      map[[2]string]uint64 // decisions that have occurred, by method and reason
-	Knocking     int                  // ids in the list of refused devices
+	Refused      int                  // ids in the list of refused devices
 	Reloads      uint64
 	ReloadErrors uint64
 
@@ -47,7 +47,7 @@ func (c *counters) add(m Method, r Reason) {
 
 // Stats returns a snapshot.
 func (a *Authenticator) Stats() Stats {
-	s := Stats{Results: make(map[[2]string]uint64), Knocking: a.knocks.len(),
+	s := Stats{Results: make(map[[2]string]uint64), Refused: a.refused.len(),
 		Reloads: a.stats.reloads.Load(), ReloadErrors: a.stats.reloadErrors.Load()}
 	for i, m := range methods {
 		for j, r := range reasons {

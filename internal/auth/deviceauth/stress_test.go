@@ -23,11 +23,11 @@ func TestManyAtOnce(t *testing.T) {
 			for i := range 50 {
 				h := hello(fmt.Sprintf("m-%d", i%7), token)
 				h.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(g), byte(i)}), 1)
-				if _, err := d.knock(h); err != nil {
+				if _, err := d.register(h); err != nil {
 					t.Errorf("with its token: %v", err)
 				}
 				h.Token = NewToken()
-				if _, err := d.knock(h); err == nil {
+				if _, err := d.register(h); err == nil {
 					t.Error("let in with a token of nobody's")
 				}
 			}
@@ -41,8 +41,8 @@ func TestManyAtOnce(t *testing.T) {
 	})
 	all.Go(func() {
 		for range 100 {
-			if n := len(d.Knocks()); n > maxKnocks {
-				t.Errorf("%d knocks", n)
+			if n := len(d.Refused()); n > maxRefused {
+				t.Errorf("%d refused registrations", n)
 			}
 			d.Stats()
 		}

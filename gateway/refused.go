@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Knock is a device that was refused, as whoever authenticates devices
-// remembers it.
-type Knock struct {
+// RefusedRegistration is a device that asked to register and was refused, as
+// the authenticator remembers it.
+type RefusedRegistration struct {
 	Client  ClientID
 	Count   uint64 // refusals since FirstAt
 	FirstAt time.Time

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Knock is a device that asked to register and was refused.
-type Knock struct {
+// RefusedRegistration is a device that asked to register and was refused.
+type RefusedRegistration struct {
 	Client     string    `json:"client"`
 	Count      uint64    `json:"count"` // refusals since FirstAt
 	FirstAt    time.Time `json:"first_at"`
@@ -18,15 +18,15 @@ type Knock struct {
 	Reason     string    `json:"reason"`
 }
 
-// KnockQuery selects refused devices.
-type KnockQuery struct {
+// RefusedQuery selects refused devices.
+type RefusedQuery struct {
 	Prefix string // of the id
 	Limit  int    // in all; 0 = no bound
 }
 
-// Knocks lists devices that were refused lately, in the order of their ids.
-func (c *Client) Knocks(ctx context.Context, q KnockQuery) iter.Seq2[Knock, error] {
+// Refused lists devices that were refused lately, in the order of their ids.
+func (c *Client) Refused(ctx context.Context, q RefusedQuery) iter.Seq2[RefusedRegistration, error] {
 	v := url.Values{}
 	setIf(v, "prefix", q.Prefix)
-	return pages[Knock](ctx, c, "/v1/knocks", v, q.Limit)
+	return pages[RefusedRegistration](ctx, c, "/v1/refused", v, q.Limit)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestKnocksFollowCursors(t *testing.T) {
+func TestRefusedRegistrationsFollowCursors(t *testing.T) {
 	var asked []string
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RequestURI())
@@ -19,22 +19,22 @@ func TestKnocksFollowCursors(t *testing.T) {
 		}
 		answer(w, 200, `{"items":[{"client":"m-2","count":1,"first_at":"2026-11-22T08:00:00.000Z","last_at":"2026-11-22T08:00:00.000Z","reason":"denied"}]}`)
 	})
-	var got []Knock
-	for k, err := range c.Knocks(t.Context(), KnockQuery{Prefix: "m-"}) {
+	var got []RefusedRegistration
+	for k, err := range c.Refused(t.Context(), RefusedQuery{Prefix: "m-"}) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, k)
 	}
 	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
-	want := []Knock{
+	want := []RefusedRegistration{
 		{Client: "m-1", Count: 3, FirstAt: at, LastAt: at.Add(time.Minute), RemoteAddr: "192.0.2.7:4711", Dialect: "v2", Reason: "wrong_token"},
 		{Client: "m-2", Count: 1, FirstAt: at, LastAt: at, Reason: "denied"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"/v1/knocks?limit=500&prefix=m-", "/v1/knocks?cursor=x&limit=500&prefix=m-"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"/v1/refused?limit=500&prefix=m-", "/v1/refused?cursor=x&limit=500&prefix=m-"}, asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Knock is a device that asked to register and was refused.
-type Knock struct {
+// RefusedRegistration is a device that asked to register and was refused.
+type RefusedRegistration struct {
 	Client     string `json:"client" validate:"required" example:"meter-7"`
 	Count      uint64 `json:"count" validate:"required"`
 	FirstAt    string `json:"first_at" validate:"required" format:"date-time"`
@@ -16,25 +16,25 @@ type Knock struct {
 	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`
 	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`
 	Reason     string `json:"reason" validate:"required" example:"unknown_device"`
-} //@name Knock
+} //@name RefusedRegistration
 
-// KnockPage is one page of refused devices.
-type KnockPage struct {
-	Items      []Knock `json:"items" validate:"required"`
-	NextCursor string  `json:"next_cursor,omitempty"`
-} //@name KnockPage
+// RefusedRegistrationPage is one page of refused devices.
+type RefusedRegistrationPage struct {
+	Items      []RefusedRegistration `json:"items" validate:"required"`
+	NextCursor string                `json:"next_cursor,omitempty"`
+} //@name RefusedRegistrationPage
 
-func knockView(k *gateway.Knock) Knock {
-	v := Knock{Client: string(k.Client), Count: k.Count, FirstAt: stamp(k.FirstAt), LastAt: stamp(k.LastAt), Dialect: k.Dialect, Reason: k.Reason}
+func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
+	v := RefusedRegistration{Client: string(k.Client), Count: k.Count, FirstAt: stamp(k.FirstAt), LastAt: stamp(k.LastAt), Dialect: k.Dialect, Reason: k.Reason}
 	if k.Remote.IsValid() {
 		v.RemoteAddr = k.Remote.String()
 	}
 	return v
 }
 
-// listKnocks lists devices that were refused.
+// listRefused lists devices that were refused.
 //
-//	@ID				listKnocks
+//	@ID				listRefused
 //	@Summary		List devices that were refused
 //	@Description	In the order of their ids, with the address, the dialect and the reason of the last time. The list is in memory and bounded: at most 1,000 ids, 100 of them from one address; one that is let in later leaves it.
 //	@Tags			clients
@@ -42,38 +42,38 @@ func knockView(k *gateway.Knock) Knock {
 //	@Param			prefix	query		string	false	"ids that begin with this"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
-//	@Success		200		{object}	KnockPage
+//	@Success		200		{object}	RefusedRegistrationPage
 //	@Failure		400,401	{object}	Problem
 //	@Failure		403,429	{object}	Problem
 //	@x-scope		"clients:read"
-//	@Router			/v1/knocks [get]
-func (s *server) listKnocks(w http.ResponseWriter, r *http.Request) error {
+//	@Router			/v1/refused [get]
+func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	prefix := q.one("prefix")
 	limit := q.limit()
-	after := q.cursor(s.cursors(w), cursorKnocks, validClient)
+	after := q.cursor(s.cursors(w), cursorRefused, validClient)
 	if err := q.done(); err != nil {
 		return err
 	}
-	page := KnockPage{Items: []Knock{}}
-	for _, k := range s.knocks() {
+	page := RefusedRegistrationPage{Items: []RefusedRegistration{}}
+	for _, k := range s.refusedRegistrations() {
 		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) || !s.view(w).MaySee(k.Client) {
 			continue
 		}
 		if len(page.Items) == limit {
-			page.NextCursor = s.cursors(w).encode(cursorKnocks, page.Items[limit-1].Client)
+			page.NextCursor = s.cursors(w).encode(cursorRefused, page.Items[limit-1].Client)
 			break
 		}
-		page.Items = append(page.Items, knockView(&k))
+		page.Items = append(page.Items, refusedView(&k))
 	}
 	linkNext(w, r, page.NextCursor)
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// knocks are the refused devices, none where nobody remembers them.
-func (s *server) knocks() []gateway.Knock {
-	if s.cfg.Knocks == nil {
+// refusedRegistrations are the refused devices, none where nobody remembers them.
+func (s *server) refusedRegistrations() []gateway.RefusedRegistration {
+	if s.cfg.Refused == nil {
 		return nil
 	}
-	return s.cfg.Knocks()
+	return s.cfg.Refused()
 }
