@@ -136,7 +136,7 @@ func TestEventsAsTheyHappen(t *testing.T) {
 	if err := link.Session.Received(t.Context(), 9, []byte("21.5")); err != nil {
 		t.Fatal(err)
 	}
-	if e := r.event(); e.Type != "message.received" || e.Data.Uplink == nil || text(e.Data.Uplink.Text) != "21.5" || e.Data.Uplink.DeviceID != 9 {
+	if e := r.event(); e.Type != "message.received" || e.Data.Uplink == nil || text(e.Data.Uplink.Text) != "21.5" || e.Data.Uplink.Number != 9 {
 		t.Errorf("got %+v, want the uplink", e)
 	}
 	link.Disconnect(gateway.ReasonHeartbeatTimeout)

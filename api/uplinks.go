@@ -11,7 +11,7 @@ type Uplink struct {
 	Seq        uint64  `json:"seq" validate:"required"`
 	Client     string  `json:"client" validate:"required" example:"truck-17"`
 	Session    string  `json:"session,omitempty"`
-	DeviceID   uint64  `json:"device_id,omitempty"`
+	Number     uint64  `json:"number,omitempty"`
 	ReceivedAt string  `json:"received_at" validate:"required" format:"date-time"`
 	Text       *string `json:"text,omitempty" example:"21.5"`
 	Base64     []byte  `json:"base64,omitempty" swaggertype:"string" format:"byte"`
@@ -26,7 +26,7 @@ type UplinkPage struct {
 } //@name UplinkPage
 
 func uplinkView(u *gateway.Uplink) Uplink {
-	v := Uplink{Seq: u.Seq, Client: string(u.Client), Session: string(u.Session), DeviceID: u.DeviceID, ReceivedAt: stamp(u.At)}
+	v := Uplink{Seq: u.Seq, Client: string(u.Client), Session: string(u.Session), Number: u.Number, ReceivedAt: stamp(u.At)}
 	payload := u.Payload
 	if payload == nil {
 		payload = []byte{}

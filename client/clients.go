@@ -135,7 +135,7 @@ type Uplink struct {
 	Seq        uint64    `json:"seq"`
 	Client     string    `json:"client"`
 	Session    string    `json:"session,omitempty"`
-	DeviceID   uint64    `json:"device_id,omitempty"` // the device's own number
+	Number     uint64    `json:"number,omitempty"` // given by the device, rising; 0 = it gives none
 	ReceivedAt time.Time `json:"received_at,omitzero"`
 	Data
 }

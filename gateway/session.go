@@ -297,7 +297,7 @@ func (s *Session) Received(ctx context.Context, id uint64, payload []byte) error
 	if repeat {
 		return nil
 	}
-	u := &Uplink{Client: s.client, Session: s.ID(), DeviceID: id, At: time.Now(), Payload: payload}
+	u := &Uplink{Client: s.client, Session: s.ID(), Number: id, At: time.Now(), Payload: payload}
 	seq, err := s.g.store.AppendUplink(ctx, *u)
 	if err != nil {
 		return err

@@ -206,10 +206,10 @@ type ClientRecord struct {
 
 // Uplink is one payload from a device, stored before the device's ack.
 type Uplink struct {
-	Seq      uint64 // given by the store, rising
-	Client   ClientID
-	Session  SessionID
-	DeviceID uint64 // the device's own number; 0 for dialects without one
-	At       time.Time
-	Payload  []byte
+	Seq     uint64 // given by the store, rising
+	Client  ClientID
+	Session SessionID
+	Number  uint64 // the device's own number; 0 for dialects without one
+	At      time.Time
+	Payload []byte
 }

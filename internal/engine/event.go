@@ -260,7 +260,7 @@ type uplinkEvent struct{ gateway.Uplink }
 func (e *uplinkEvent) kind() eventKind { return evUplink }
 func (e *uplinkEvent) size() int       { return 128 + len(e.Payload) }
 func (e *uplinkEvent) encode(b []byte) []byte {
-	b = putUint(putString(putString(b, e.Client), e.Session), e.DeviceID)
+	b = putUint(putString(putString(b, e.Client), e.Session), e.Number)
 	return putBytes(putTime(b, e.At), e.Payload)
 }
 
@@ -361,7 +361,7 @@ func decodeEvent(k eventKind, body []byte) (event, error) {
 		e = decodeUpdate(d)
 	case evUplink:
 		u := new(uplinkEvent)
-		u.Client, u.Session, u.DeviceID = gateway.ClientID(d.string()), gateway.SessionID(d.string()), d.uint()
+		u.Client, u.Session, u.Number = gateway.ClientID(d.string()), gateway.SessionID(d.string()), d.uint()
 		u.At, u.Payload = d.time(), d.bytes()
 		e = u
 	case evExpire:

@@ -233,7 +233,7 @@ func TestEventRoundTrip(t *testing.T) {
 		&registerEvent{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
 		&disconnectedEvent{"c", at, "why"},
 		&updateEvent{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},
-		&uplinkEvent{gateway.Uplink{Client: "c", Session: "s", DeviceID: 3, At: at, Payload: []byte("up")}},
+		&uplinkEvent{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
 		&expireEvent{loadID(3), at}, &forgetMessageEvent{loadID(4), at}, &forgetKeyEvent{[]byte("k"), at},
 		&forgetUplinksEvent{9, 10}, &forgetClientEvent{"c", at, at}, &forgetOrdinalEvent{5, at}, &probeEvent{},
 	} {

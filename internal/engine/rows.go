@@ -310,7 +310,7 @@ func decodeKey(v []byte) (r keyRow, err error) {
 
 func encodeUplink(key []byte, u *gateway.Uplink) []byte {
 	b := putString(make([]byte, 0, 64+len(u.Payload)), u.Session)
-	b = putBytes(putTime(putUint(b, u.DeviceID), u.At), u.Payload)
+	b = putBytes(putTime(putUint(b, u.Number), u.At), u.Payload)
 	return putSum(key, b)
 }
 
@@ -320,7 +320,7 @@ func decodeUplink(key, v []byte) (u gateway.Uplink, err error) {
 		return u, err
 	}
 	d := decoder{b: v}
-	u.Session, u.DeviceID, u.At = gateway.SessionID(d.string()), d.uint(), d.time()
+	u.Session, u.Number, u.At = gateway.SessionID(d.string()), d.uint(), d.time()
 	u.Payload = append([]byte(nil), d.bytes()...)
 	u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)
 	return u, d.end()

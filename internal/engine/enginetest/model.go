@@ -335,7 +335,7 @@ func (m *model) purge(rt *rapid.T) {
 
 func (m *model) uplink(rt *rapid.T) {
 	m.ids++
-	u := gateway.Uplink{Client: clientIDs.Draw(rt, "client"), Session: "ses_x", DeviceID: uint64(m.ids), At: m.clock.Now(),
+	u := gateway.Uplink{Client: clientIDs.Draw(rt, "client"), Session: "ses_x", Number: uint64(m.ids), At: m.clock.Now(),
 		Payload: fmt.Append(nil, m.ids)}
 	m.both(rt, "uplink", func(s *side) (any, error) {
 		_, err := s.store.AppendUplink(ctx, u)

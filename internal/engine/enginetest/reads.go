@@ -343,7 +343,7 @@ var uplinkTests = []test{
 		want := map[gateway.ClientID][]gateway.Uplink{}
 		var last uint64
 		for i := range 20 {
-			u := gateway.Uplink{Client: gateway.ClientID(fmt.Sprint("c", i%3)), Session: "ses_x", DeviceID: uint64(i),
+			u := gateway.Uplink{Client: gateway.ClientID(fmt.Sprint("c", i%3)), Session: "ses_x", Number: uint64(i),
 				At: h.clock.Now(), Payload: []byte(fmt.Sprint("payload ", i))}
 			seq, err := h.store.AppendUplink(ctx, u)
 			h.must(err)
