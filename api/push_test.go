@@ -382,18 +382,22 @@ func TestMessageLists(t *testing.T) {
 	}
 }
 
-func TestQueueFullSaysWhenToRetry(t *testing.T) {
+// A full queue is not a matter of haste: to repeat the push in a moment changes nothing.
+func TestAFullQueueNamesItsBound(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")
-	for range gateway.MaxQueueLen {
+	for range gateway.DefaultMaxQueued {
 		if _, err := h.gateway.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{Client: "b"}, Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a := h.call("POST", "/v1/clients/b/messages", pushText("one too many"))
-	a.wantProblem(429, "queue-full")
-	if a.header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+	p := a.wantProblem(409, "queue-full")
+	if p.Limit != gateway.DefaultMaxQueued || !strings.Contains(p.Detail, "limit of 10000 messages") {
+		t.Errorf("%+v, want the bound in limit and detail", p)
+	}
+	if after := a.header.Get("Retry-After"); after != "" {
+		t.Errorf("Retry-After %s, want none", after)
 	}
 }
 

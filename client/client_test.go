@@ -166,6 +166,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"proxy lost the gateway", problem(502, ""), false, true},
 		{"proxy timeout", problem(504, ""), false, true},
 		{"device did not answer", problem(504, CodeAckTimeout), false, false},
+		{"queue full", problem(409, CodeQueueFull), false, false},
 		{"not found", problem(404, CodeClientNotFound), false, false},
 		{"internal", problem(500, "internal"), false, false},
 		{"foreign answer", &notGatewayError{lost}, false, false},

@@ -167,8 +167,7 @@ func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	w := s.busy()
 	if w.urgent.n >= maxOnlineCalls {
 		s.mu.Unlock()
-		return &Error{Code: CodeQueueFull, Limit: maxOnlineCalls, RetryAfter: time.Second,
-			Message: "too many callers wait for this client"}
+		return &Error{Code: CodeQueueFull, Limit: maxOnlineCalls, Message: "too many callers wait for this client"}
 	}
 	first := w.urgent.head == nil
 	w.urgent.push(c)

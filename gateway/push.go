@@ -99,8 +99,9 @@ const (
 	MaxClientsInTo  = 1000
 	MaxWait         = 60 * time.Second
 	MaxIdempotency  = 255 // bytes of an idempotency key
-	MaxQueueLen     = 10_000
-	MaxQueueBytes   = 16 << 20
 	MaxListLimit    = 1000
 	DefaultListSize = 100
+
+	DefaultMaxQueued      = 10_000   // messages queued for one client
+	DefaultMaxQueuedBytes = 16 << 20 // their payloads
 )

@@ -18,6 +18,8 @@ func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
 			StatusRetention: d.StatusRetention.Std(),
 			UplinkRetention: d.UplinkRetention.Std(),
 			ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+			QueueLen:        cfg.Delivery.MaxQueued,
+			QueueBytes:      int64(cfg.Delivery.MaxQueuedBytes),
 		}), nil
 	}
 	store, err := engine.Open(engine.Options{
@@ -26,6 +28,8 @@ func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
 		StatusRetention: d.StatusRetention.Std(),
 		UplinkRetention: d.UplinkRetention.Std(),
 		ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+		MaxQueued:       cfg.Delivery.MaxQueued,
+		MaxQueuedBytes:  int64(cfg.Delivery.MaxQueuedBytes),
 		MaxDiskBytes:    int64(d.MaxDisk),
 		MinFreeBytes:    int64(d.MinFree),
 	})

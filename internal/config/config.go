@@ -97,9 +97,11 @@ type Data struct {
 
 // Delivery is the life of a message.
 type Delivery struct {
-	DefaultTTL  Duration `yaml:"default_ttl" help:"time to live of a message that names none" min:"1s" max:"30d"`
-	MaxAttempts int      `yaml:"max_attempts" help:"transmissions before a delivery has failed" min:"1" max:"1000"`
-	OnlineWait  Duration `yaml:"online_wait" help:"wait for the answer of mode=online when the caller names no time" min:"100ms" max:"60s"`
+	DefaultTTL     Duration `yaml:"default_ttl" help:"time to live of a message that names none" min:"1s" max:"30d"`
+	MaxAttempts    int      `yaml:"max_attempts" help:"transmissions before a delivery has failed" min:"1" max:"1000"`
+	MaxQueued      int      `yaml:"max_queued" help:"messages that may be queued for one client; a push to one with more is refused, 409 queue-full" min:"1" max:"1000000"`
+	MaxQueuedBytes Size     `yaml:"max_queued_bytes" help:"bytes of payloads that may be queued for one client, those of messages to many excepted" min:"256KiB" max:"16GiB"`
+	OnlineWait     Duration `yaml:"online_wait" help:"wait for the answer of mode=online when the caller names no time" min:"100ms" max:"60s"`
 }
 
 // Clients is what is remembered.
@@ -234,7 +236,7 @@ func Default() *Config {
 			UplinkRetention: 7 * day,
 			MinFree:         64 * MiB,
 		},
-		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, OnlineWait: 10 * second},
+		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
 		Clients:  Clients{ForgetAfter: 30 * day},
 		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
 		Auth: Auth{

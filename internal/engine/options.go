@@ -33,7 +33,7 @@ type Options struct {
 	ForgetAfter time.Duration
 
 	// MaxQueued and MaxQueuedBytes bound what may be queued for one client; 0
-	// is gateway.MaxQueueLen and gateway.MaxQueueBytes. Messages in bitmap form
+	// is gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes. Messages in bitmap form
 	// are not counted.
 	MaxQueued      int
 	MaxQueuedBytes int64
@@ -89,8 +89,8 @@ func (o Options) withDefaults() Options {
 	orElse(&o.UplinkRetention, 7*day)
 	orElse(&o.IdempotencyRetention, day)
 	orElse(&o.ForgetAfter, 30*day)
-	orElse(&o.MaxQueued, gateway.MaxQueueLen)
-	orElse(&o.MaxQueuedBytes, int64(gateway.MaxQueueBytes))
+	orElse(&o.MaxQueued, gateway.DefaultMaxQueued)
+	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	if o.FS == nil {

@@ -129,14 +129,17 @@ func (s *Store) admit(a gateway.Acceptance) error {
 		return clientNotFound(id)
 	}
 	if c.Queued >= s.opt.QueueLen {
-		return &gateway.Error{Code: gateway.CodeQueueFull, Limit: int64(s.opt.QueueLen),
-			Message: fmt.Sprintf("client %q has %d messages queued", id, c.Queued)}
+		return queueFull(id, "messages", int64(s.opt.QueueLen))
 	}
 	if c.QueuedBytes+int64(len(a.Payload)) > s.opt.QueueBytes {
-		return &gateway.Error{Code: gateway.CodeQueueFull, Limit: s.opt.QueueBytes,
-			Message: fmt.Sprintf("client %q has %d bytes queued", id, c.QueuedBytes)}
+		return queueFull(id, "bytes", s.opt.QueueBytes)
 	}
 	return nil
+}
+
+func queueFull(id gateway.ClientID, what string, limit int64) error {
+	return &gateway.Error{Code: gateway.CodeQueueFull, Limit: limit,
+		Message: fmt.Sprintf("the queue of client %q has reached its limit of %d %s", id, limit, what)}
 }
 
 // makeRoom drops the oldest completed messages until another one of n bytes

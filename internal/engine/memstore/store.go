@@ -30,7 +30,7 @@ type Options struct {
 	ForgetAfter time.Duration
 
 	// QueueLen and QueueBytes bound what may be queued for one client; 0 is
-	// gateway.MaxQueueLen and gateway.MaxQueueBytes.
+	// gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes.
 	QueueLen   int
 	QueueBytes int64
 
@@ -55,8 +55,8 @@ func (o Options) withDefaults() Options {
 	orElse(&o.StatusRetention, 7*day)
 	orElse(&o.UplinkRetention, 7*day)
 	orElse(&o.ForgetAfter, 30*day)
-	orElse(&o.QueueLen, gateway.MaxQueueLen)
-	orElse(&o.QueueBytes, int64(gateway.MaxQueueBytes))
+	orElse(&o.QueueLen, gateway.DefaultMaxQueued)
+	orElse(&o.QueueBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.MaxMessages, 1_000_000)
 	orElse(&o.MaxBytes, int64(1<<30))
 	orElse(&o.MaxUplinks, 10_000)
