@@ -75,6 +75,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"since", "GET /v1/messages?since=yesterday", "", 400, invalidParameter, "since"},
 		{"fields", "GET /v1/clients?fields=id,colour", "", 400, invalidParameter, "fields"},
 		{"label", "GET /v1/clients?label=north", "", 400, invalidParameter, "label"},
+		{"label with a colon", "GET /v1/clients?label=site:north", "", 400, invalidParameter, "label"},
 		{"queued_gt", "GET /v1/clients?queued_gt=-2", "", 400, invalidParameter, "queued_gt"},
 		{"id with filter", "GET /v1/clients?id=b&group=x", "", 400, invalidParameter, "id"},
 		{"cursor garbage", "GET /v1/clients?cursor=***", "", 400, invalidCursor, "cursor"},

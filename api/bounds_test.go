@@ -113,7 +113,7 @@ var bounds = []bound{
 		query: func(n int) string {
 			q := url.Values{}
 			for i := range n {
-				q.Add("label", fmt.Sprintf("k%d:v", i))
+				q.Add("label", fmt.Sprintf("k%d=v", i))
 			}
 			return q.Encode()
 		}},
@@ -194,9 +194,9 @@ func TestWhatNoNameMayBe(t *testing.T) {
 	for _, list := range []string{"/v1/clients?id=", "/v1/messages?client=", "/v1/uplinks?client=", "/v1/events?client="} {
 		h.call("GET", list+"a%20b", "").wantProblem(400, invalidParameter)
 	}
-	h.call("GET", "/v1/clients?label=k:1&label=k:2", "").wantProblem(400, invalidParameter)
-	h.call("GET", "/v1/clients?label=k:1&label=k:1", "").want(200)
-	for _, filter := range []string{"prefix=a", "group=g", "label=k:v", "queued_gt=0", "cursor=" + cursors{}.encode(cursorClients, "a")} {
+	h.call("GET", "/v1/clients?label=k=1&label=k=2", "").wantProblem(400, invalidParameter)
+	h.call("GET", "/v1/clients?label=k=1&label=k=1", "").want(200)
+	for _, filter := range []string{"prefix=a", "group=g", "label=k=v", "queued_gt=0", "cursor=" + cursors{}.encode(cursorClients, "a")} {
 		h.call("GET", "/v1/clients?id=a&"+filter, "").wantProblem(400, invalidParameter)
 	}
 }

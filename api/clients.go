@@ -95,7 +95,7 @@ const maxIDs = 100
 //	@Param			prefix		query		string		false	"ids that begin with this"
 //	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
 //	@Param			group		query		string		false	"members of this group"
-//	@Param			label		query		[]string	false	"clients that have this label, as name:value; repeat for more"	collectionFormat(multi)
+//	@Param			label		query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
 //	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
 //	@Param			fields		query		string		false	"members to show, by comma; id is always shown"
 //	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
@@ -176,13 +176,13 @@ func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (g
 	return page, nil
 }
 
-// labels takes every label=name:value.
+// labels takes every label=name=value.
 func (q *query) labels() map[string]string {
 	var labels map[string]string
 	for _, l := range q.all("label") {
-		name, value, ok := strings.Cut(l, ":")
+		name, value, ok := strings.Cut(l, "=")
 		if !ok || !validLabelKey(name) {
-			q.fail("label", "must be name:value")
+			q.fail("label", "must be name=value, as in label=site=north")
 			continue
 		}
 		if labels == nil {

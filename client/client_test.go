@@ -304,7 +304,7 @@ func TestListsFollowCursors(t *testing.T) {
 	if d := cmp.Diff([]string{"a", "b", "c"}, ids); d != "" {
 		t.Error(d)
 	}
-	if got, want := queries[0], "label=a%3Ab&label=m%3Ax2&limit=500&status=all"; got != want {
+	if got, want := queries[0], "label=a%3Db&label=m%3Dx2&limit=500&status=all"; got != want {
 		t.Errorf("query = %q, want %q", got, want)
 	}
 	queries = nil

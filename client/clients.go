@@ -64,7 +64,7 @@ func (q ClientQuery) values() url.Values {
 		v["id"] = q.IDs
 	}
 	for k, val := range q.Labels {
-		v.Add("label", k+":"+val)
+		v.Add("label", k+"="+val)
 	}
 	slices.Sort(v["label"])
 	if q.QueuedGT != nil {
