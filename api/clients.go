@@ -38,7 +38,7 @@ type Client struct {
 	BytesOut     uint64            `json:"bytes_out,omitempty"`
 	LastClose    string            `json:"last_close,omitempty" example:"heartbeat_timeout"`
 	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`
-} //@name Client
+} //@name ClientInfo
 
 // ClientPage is one page of clients.
 type ClientPage struct {
