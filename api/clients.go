@@ -36,9 +36,16 @@ type Client struct {
 	MessagesOut  uint64            `json:"messages_out,omitempty"`
 	BytesIn      uint64            `json:"bytes_in,omitempty"`
 	BytesOut     uint64            `json:"bytes_out,omitempty"`
-	LastClose    string            `json:"last_close,omitempty" example:"heartbeat_timeout"`
+	LastClose    *LastClose        `json:"last_close,omitempty"`
 	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`
 } //@name ClientInfo
+
+// LastClose says why a client's last connection ended and which side ended it.
+// Absent while the client is connected.
+type LastClose struct {
+	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"`
+	By     string `json:"by" validate:"required" example:"gateway"`
+} //@name LastClose
 
 // ClientPage is one page of clients.
 type ClientPage struct {
@@ -57,10 +64,13 @@ func clientView(c *gateway.Client) Client {
 	v := Client{
 		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
 		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels,
-		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight, LastClose: c.LastClose,
+		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight,
 	}
 	if v.Groups == nil {
 		v.Groups = []string{}
+	}
+	if c.LastClose != "" {
+		v.LastClose = &LastClose{Reason: c.LastClose, By: string(gateway.CloserOf(c.LastClose))}
 	}
 	if v.Labels == nil {
 		v.Labels = map[string]string{}

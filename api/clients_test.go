@@ -93,7 +93,7 @@ func TestGetClient(t *testing.T) {
 	h.call("HEAD", "/v1/clients/nobody", "").want(404)
 	link.Disconnect(gateway.ReasonHeartbeatTimeout)
 	c = decode[Client](h.call("GET", "/v1/clients/a:b@c", "").want(200))
-	if c.Online || c.LastClose != "heartbeat_timeout" || c.Session != "" || c.RemoteAddr != "" || c.LastSeenAt == "" {
+	if c.Online || c.LastClose == nil || *c.LastClose != (LastClose{"heartbeat_timeout", "gateway"}) || c.Session != "" || c.RemoteAddr != "" || c.LastSeenAt == "" {
 		t.Errorf("got %+v, want offline with the reason", c)
 	}
 	h.call("GET", "/v1/clients/nobody", "").wantProblem(404, "client-not-found")

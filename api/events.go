@@ -43,6 +43,7 @@ type EventData struct {
 	Client       string  `json:"client,omitempty" example:"truck-17"`
 	Session      string  `json:"session,omitempty"`
 	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`
+	By           string  `json:"by,omitempty" example:"gateway"`
 	Dialect      string  `json:"dialect,omitempty"`
 	RemoteAddr   string  `json:"remote_addr,omitempty"`
 	MessageID    string  `json:"message_id,omitempty"`
@@ -72,7 +73,7 @@ func (s *server) eventView(e *gateway.Event) Event {
 		SpecVersion: "1.0", ID: s.eventID(e.Seq, e.At), Type: string(e.Type), Source: s.cfg.Source, Subject: string(e.Client),
 		Time: stamp(e.At), Sequence: strconv.FormatUint(e.Seq, 10), ContentType: "application/json",
 		Data: EventData{
-			Client: string(e.Client), Session: string(e.Session), Reason: e.Reason, Dialect: e.Dialect, RemoteAddr: e.Remote,
+			Client: string(e.Client), Session: string(e.Session), Reason: e.Reason, By: string(gateway.CloserOf(e.Reason)), Dialect: e.Dialect, RemoteAddr: e.Remote,
 			MessageID: string(e.Message), Status: e.State.String(), Attempts: e.Attempts,
 		},
 	}

@@ -140,7 +140,7 @@ func TestEventsAsTheyHappen(t *testing.T) {
 		t.Errorf("got %+v, want the uplink", e)
 	}
 	link.Disconnect(gateway.ReasonHeartbeatTimeout)
-	if e := r.event(); e.Type != "client.disconnected" || e.Data.Reason != "heartbeat_timeout" {
+	if e := r.event(); e.Type != "client.disconnected" || e.Data.Reason != "heartbeat_timeout" || e.Data.By != "gateway" {
 		t.Errorf("got %+v, want disconnected with the reason", e)
 	}
 }

@@ -89,6 +89,15 @@ var kinds = map[slug]kind{
 
 const problemPath = "/docs/problems/"
 
+// ProblemTypes returns the type of every problem, in order.
+func ProblemTypes() []string {
+	var types []string
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		types = append(types, problemPath+string(name))
+	}
+	return types
+}
+
 // problemPage explains one problem type, as HTML to a browser, else as JSON.
 func (s *server) problemPage(w http.ResponseWriter, r *http.Request) error {
 	name := slug(chi.URLParam(r, "slug"))

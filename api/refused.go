@@ -70,7 +70,7 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// refusedRegistrations are the refused devices, none where nobody remembers them.
+// refusedRegistrations returns the refused devices, none if Config.Refused is nil.
 func (s *server) refusedRegistrations() []gateway.RefusedRegistration {
 	if s.cfg.Refused == nil {
 		return nil

@@ -31,7 +31,7 @@ type ClientInfo struct {
 	MessagesOut  uint64            `json:"messages_out,omitempty"`
 	BytesIn      uint64            `json:"bytes_in,omitempty"`
 	BytesOut     uint64            `json:"bytes_out,omitempty"`
-	LastClose    string            `json:"last_close,omitempty"`
+	LastClose    *LastClose        `json:"last_close,omitempty"`
 	BlockedUntil time.Time         `json:"blocked_until,omitzero"`
 }
 

@@ -93,15 +93,15 @@ type Message struct {
 
 // Outcome is what became of one delivery.
 type Outcome struct {
-	Reason           string    `json:"reason,omitempty"` // why it was rejected or failed
-	Attempts         int       `json:"attempts,omitempty"`
-	SentAt           time.Time `json:"sent_at,omitzero"` // last transmission
-	FinalAt          time.Time `json:"final_at,omitzero"`
-	Result           *string   `json:"result,omitempty"` // the device's answer, where it is text
-	ResultBase64     []byte    `json:"result_base64,omitempty"`
-	LateAckAt        time.Time `json:"late_ack_at,omitzero"` // acked after another state was final
-	LateResult       *string   `json:"late_result,omitempty"`
-	LateResultBase64 []byte    `json:"late_result_base64,omitempty"`
+	Reason           DeliveryReason `json:"reason,omitempty"` // why it was rejected or failed, or purged
+	Attempts         int            `json:"attempts,omitempty"`
+	SentAt           time.Time      `json:"sent_at,omitzero"` // last transmission
+	FinalAt          time.Time      `json:"final_at,omitzero"`
+	Result           *string        `json:"result,omitempty"` // the device's answer, if it is text
+	ResultBase64     []byte         `json:"result_base64,omitempty"`
+	LateAckAt        time.Time      `json:"late_ack_at,omitzero"` // acked after another state was final
+	LateResult       *string        `json:"late_result,omitempty"`
+	LateResultBase64 []byte         `json:"late_result_base64,omitempty"`
 }
 
 // Answer returns the bytes that the device answered with, nil for none.

@@ -14,30 +14,41 @@ import (
 // Code is the stable name of a problem: the last part of its type.
 type Code string
 
-// Codes that callers branch on. Others may be added.
+// Codes of problems. Others may be added.
 const (
-	CodeMalformedJSON       Code = "malformed-json"
-	CodeUnknownField        Code = "unknown-field"
-	CodeInvalidParameter    Code = "invalid-parameter"
-	CodeInvalidCursor       Code = "invalid-cursor"
-	CodeUnauthenticated     Code = "unauthenticated"
-	CodeInsufficientScope   Code = "insufficient-scope"
-	CodeRefused             Code = "unauthorized" // beyond what the key is limited to
-	CodeKeyNotFound         Code = "key-not-found"
-	CodeTooManyKeys         Code = "too-many-keys"
-	CodeOverloaded          Code = "overloaded"
-	CodeClientNotFound      Code = "client-not-found"
-	CodeMessageNotFound     Code = "message-not-found"
-	CodeClientOffline       Code = "client-offline"
-	CodeAlreadyFinal        Code = "already-final"
-	CodePayloadTooLarge     Code = "payload-too-large"
-	CodeValidation          Code = "validation-failed"
-	CodeIdempotencyMismatch Code = "idempotency-mismatch"
-	CodeQueueFull           Code = "queue-full"
-	CodeRateLimited         Code = "rate-limited"
-	CodeDraining            Code = "draining"
-	CodeUnavailable         Code = "store-unavailable"
-	CodeAckTimeout          Code = "ack-timeout"
+	CodeMalformedJSON        Code = "malformed-json"
+	CodeIncompleteBody       Code = "incomplete-body" // it ended before its announced length
+	CodeUnknownField         Code = "unknown-field"
+	CodeInvalidParameter     Code = "invalid-parameter"
+	CodeInvalidCursor        Code = "invalid-cursor"
+	CodeUnsupportedMediaType Code = "unsupported-media-type"
+	CodeNotAcceptable        Code = "not-acceptable"
+	CodeRouteNotFound        Code = "route-not-found"
+	CodeMethodNotAllowed     Code = "method-not-allowed"
+	CodeRequestTimeout       Code = "request-timeout" // the body came too slowly; nothing was accepted
+	CodeHostNotAllowed       Code = "host-not-allowed"
+	CodeCrossOrigin          Code = "cross-origin"
+	CodeUnauthenticated      Code = "unauthenticated"
+	CodeInsufficientScope    Code = "insufficient-scope"
+	CodeRefused              Code = "unauthorized" // beyond the limits of the key
+	CodeKeyNotFound          Code = "key-not-found"
+	CodeTooManyKeys          Code = "too-many-keys"
+	CodeOverloaded           Code = "overloaded"
+	CodeClientNotFound       Code = "client-not-found"
+	CodeMessageNotFound      Code = "message-not-found"
+	CodeBlocked              Code = "blocked"   // the client is, until its block ends
+	CodeIDInUse              Code = "id-in-use" // the client is connected already
+	CodeClientOffline        Code = "client-offline"
+	CodeAlreadyFinal         Code = "already-final"
+	CodePayloadTooLarge      Code = "payload-too-large"
+	CodeValidation           Code = "validation-failed"
+	CodeIdempotencyMismatch  Code = "idempotency-mismatch"
+	CodeQueueFull            Code = "queue-full"
+	CodeRateLimited          Code = "rate-limited"
+	CodeDraining             Code = "draining"
+	CodeUnavailable          Code = "store-unavailable"
+	CodeAckTimeout           Code = "ack-timeout"
+	CodeInternal             Code = "internal" // a defect of the gateway; its log has the cause
 )
 
 // Problem is an answer that is not a success, in the form of RFC 9457.
@@ -46,6 +57,7 @@ type Problem struct {
 	Title    string       `json:"title"`
 	Status   int          `json:"status"`
 	Detail   string       `json:"detail,omitempty"`
+	Reason   NoAckReason  `json:"reason,omitempty"`   // of CodeAckTimeout: why there is no ack
 	Instance string       `json:"instance,omitempty"` // id of the request, as in the gateway's log
 	Errors   []FieldError `json:"errors,omitempty"`
 	// MessageID is the message that the problem is about, where one exists:

@@ -14,7 +14,7 @@ type Stats struct {
 	Store     StoreStats
 
 	Accepted       uint64             // durable messages
-	OnlineTimeouts uint64             // online deliveries that nobody answered in time
+	OnlineTimeouts uint64             // online deliveries without an ack in time
 	OnlineAcked    uint64             // online deliveries answered
 	Delivered      uint64             // transmissions flushed to a socket
 	Redelivered    uint64             // of these, repeats
@@ -25,7 +25,7 @@ type Stats struct {
 	Connects            uint64
 	Takeovers           uint64
 	Disconnects         uint64
-	DisconnectsByReason map[string]uint64 // reasons of the Reason constants, others as "other"
+	DisconnectsByReason map[string]uint64 // by close reason, others as "other"
 	EventsDropped       uint64            // events that left the ring before a subscriber read them
 }
 
@@ -37,26 +37,22 @@ type counters struct {
 	settled                               [Failed + 1]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
-	closedBy                              [len(closeReasons) + 1]atomic.Uint64
+	closedBy                              [len(closes) + 1]atomic.Uint64
 }
 
 // cacheLine keeps what is beside it apart for the processors, which own memory by
 // lines.
 type cacheLine [64]byte
 
-// closeReasons is the fixed list of label values for disconnects.
-var closeReasons = [...]string{ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,
-	ReasonReplaced, ReasonProtocolError, ReasonSlowConsumer, ReasonShutdown, ReasonCredentialsExpired}
-
 func (c *counters) closed(reason string) {
 	c.disconnects.Add(1)
-	for i, r := range closeReasons {
-		if r == reason {
+	for i := range closes {
+		if closes[i].reason == reason {
 			c.closedBy[i].Add(1)
 			return
 		}
 	}
-	c.closedBy[len(closeReasons)].Add(1)
+	c.closedBy[len(closes)].Add(1)
 }
 
 // OnlineClients is Stats().Online, and costs nothing.
@@ -93,10 +89,10 @@ func (g *Gateway) Stats() Stats {
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()
 	}
-	s.DisconnectsByReason = make(map[string]uint64, len(closeReasons)+1)
-	for i, r := range closeReasons {
-		s.DisconnectsByReason[r] = c.closedBy[i].Load()
+	s.DisconnectsByReason = make(map[string]uint64, len(closes)+1)
+	for i, r := range closes {
+		s.DisconnectsByReason[r.reason] = c.closedBy[i].Load()
 	}
-	s.DisconnectsByReason["other"] = c.closedBy[len(closeReasons)].Load()
+	s.DisconnectsByReason["other"] = c.closedBy[len(closes)].Load()
 	return s
 }

@@ -72,28 +72,6 @@ func ParseState(name string) (s State, ok bool) {
 	return 0, false
 }
 
-// Reasons that the gateway itself gives to a rejected or failed delivery, and
-// to a closed connection. A device's own words may stand in a delivery too.
-const (
-	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
-	ReasonUnknownClient       = "unknown_client"         // addressed in a list, never registered
-	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
-	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
-	ReasonPurged              = "purged"                 // the client's queue was purged
-	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
-
-	ReasonHeartbeatTimeout   = "heartbeat_timeout"
-	ReasonClientClosed       = "client_closed"
-	ReasonConnectionLost     = "connection_lost"
-	ReasonKicked             = "kicked"
-	ReasonReplaced           = "replaced"
-	ReasonProtocolError      = "protocol_error"
-	ReasonCredentialsExpired = "credentials_expired"
-	ReasonSlowConsumer       = "slow_consumer"
-	ReasonShutdown           = "shutdown"
-	ReasonServerStopped      = "server_stopped" // the client was online when the process was killed
-)
-
 // Encoding tells how a caller gave the payload, so that the API can show it
 // the same way. The device always gets the plain bytes.
 type Encoding uint8
@@ -194,7 +172,7 @@ type ClientRecord struct {
 	Groups       []string // sorted
 	CreatedAt    time.Time
 	LastSeenAt   time.Time
-	LastClose    string    // reason of the last disconnect
+	LastClose    string    // reason of the last disconnect; see CloserOf
 	BlockedUntil time.Time // refuses to register before; zero = not blocked
 	Queued       int       // deliveries that are not final
 	QueuedBytes  int64     // their payload bytes, messages to many not counted

@@ -3,11 +3,12 @@ package tcpserver
 import (
 	"sync/atomic"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/protocol"
 )
 
 // reasonInternal closes a connection whose handling has panicked.
-const reasonInternal = "internal_error"
+const reasonInternal = gateway.ReasonInternalError
 
 // Stats is a snapshot for metrics.
 type Stats struct {

@@ -219,6 +219,12 @@ func seedAddr(t testing.TB) string {
 	return addr
 }
 
+// closed is how a connection ended.
+type closed struct {
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+}
+
 // answer is what the HTTP API said; fields that a test does not look at are
 // left out.
 type answer struct {
@@ -228,7 +234,7 @@ type answer struct {
 	Status    status   `json:"status"`
 	Online    bool     `json:"online"`
 	Dialect   string   `json:"dialect"`
-	LastClose string   `json:"last_close"`
+	LastClose closed   `json:"last_close"`
 	Result    string   `json:"result"`
 	Reason    string   `json:"reason"`
 	Client    string   `json:"client"`
@@ -296,12 +302,12 @@ func (s *server) push(client, query, text string) answer {
 	return a
 }
 
-// wantLastClose waits for the reason of the last disconnect, which is noted a
-// moment after it.
-func (s *server) wantLastClose(t testing.TB, client, want string) {
+// wantLastClose waits for the reason of the last disconnect and the side that
+// closed, which are noted a moment after it.
+func (s *server) wantLastClose(t testing.TB, client, want, by string) {
 	t.Helper()
 	waitWithin(t, 5*time.Second, client+" was closed by "+want, func() bool {
-		return s.get("/v1/clients/"+client).LastClose == want
+		return s.get("/v1/clients/"+client).LastClose == closed{want, by}
 	})
 }
 

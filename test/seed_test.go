@@ -102,7 +102,7 @@ func seedIsKilled(t *testing.T, s *server, client string) {
 	p := startSeed(t, s, client)
 	p.signal(t, syscall.SIGKILL)
 	waitWithin(t, time.Second, "client 2 is offline", func() bool { return !s.online("2") })
-	s.wantLastClose(t, "2", "connection_lost")
+	s.wantLastClose(t, "2", "connection_lost", "network")
 }
 
 // 10 s of silence, 2 s of grace, and 1 s for the way.
@@ -114,7 +114,7 @@ func seedIsStopped(t *testing.T, s *server, client string) {
 	if took := time.Since(stopped); took < 5*time.Second {
 		t.Errorf("offline after %v already; nobody was asked", took)
 	}
-	s.wantLastClose(t, "2", "heartbeat_timeout")
+	s.wantLastClose(t, "2", "heartbeat_timeout", "gateway")
 }
 
 func TestSimulatedDeviceAgainstTheSeedServer(t *testing.T) {

@@ -2,9 +2,11 @@
 package guide
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,6 +93,44 @@ func TestNamesExist(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The lists of problems and reasons are those of the API's description.
+func TestListsAreComplete(t *testing.T) {
+	data, err := os.ReadFile("../openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Enum []string `json:"enum"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(pages(t)["operations.md"], "## Problems and reasons")
+	text, _, _ = strings.Cut(text, "\n## ")
+	first := regexp.MustCompile("(?m)^\\| (`[^|]*) \\|")
+	code := regexp.MustCompile("`([^`]+)`")
+	var got, want []string
+	for _, row := range first.FindAllStringSubmatch(text, -1) {
+		for _, c := range code.FindAllStringSubmatch(row[1], -1) {
+			got = append(got, c[1])
+		}
+	}
+	for _, list := range []string{"ProblemType", "DeliveryReason", "NoAckReason", "CloseReason"} {
+		for _, v := range doc.Components.Schemas[list].Enum {
+			want = append(want, filepath.Base(v))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("the page lists %q, want %q", got, want)
 	}
 }
 

@@ -107,7 +107,7 @@ func many(status string, acked, queued int) string {
 const (
 	truck17 = `{"id":"truck-17","online":true,"connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
 		`"dialect":"v2","transport":"tcp","rtt_ms":0.412,"groups":["fleet-a"],"labels":{"model":"x2"},"queued":0,"in_flight":1}`
-	truck18 = `{"id":"truck-18","online":false,"last_close":"heartbeat_timeout","groups":[],"labels":{},"queued":3,"in_flight":0}`
+	truck18 = `{"id":"truck-18","online":false,"last_close":{"reason":"heartbeat_timeout","by":"gateway"},"groups":[],"labels":{},"queued":3,"in_flight":0}`
 )
 
 func (g *fakeGateway) clients(w http.ResponseWriter, r *http.Request) {
@@ -162,6 +162,7 @@ func (g *fakeGateway) events(w http.ResponseWriter, r *http.Request) {
 		`"type":"client.connected","subject":"truck-17","data":{"dialect":"v2","remote_addr":"203.0.113.9:51544"}`,
 		`"type":"message.received","subject":"truck-17","data":{"uplink":{"seq":5,"client":"truck-17","text":"21.5"}}`,
 		`"type":"message.acked","subject":"truck-17","data":{"message_id":"msg_1","result":"done"}`,
+		`"type":"client.disconnected","subject":"truck-17","data":{"session":"ses_1","reason":"heartbeat_timeout","by":"gateway"}`,
 	} {
 		fmt.Fprintf(w, "id: %d\nevent: x\ndata: {\"time\":\"2026-11-22T08:00:00.000Z\",%s}\n\n", i+1, e)
 	}

@@ -115,7 +115,7 @@ func (e *environ) showMessage(m *client.Message) error {
 		"status", string(m.Status),
 		"client", m.Client,
 		"counts", counts(m),
-		"reason", m.Reason,
+		"reason", string(m.Reason),
 		"result", answerText(m.Outcome),
 		"attempts", attempts,
 		"payload", clip(m.Display(), 200),
@@ -159,7 +159,7 @@ func (e *environ) showMessages(all iter.Seq2[client.Message, error]) error {
 
 func (e *environ) showDeliveries(all iter.Seq2[client.Delivery, error]) error {
 	return show(e, e.table("CLIENT", "STATUS", "ATTEMPTS", "FINAL", "RESULT"), all, func(d client.Delivery) []string {
-		result := d.Reason
+		result := string(d.Reason)
 		if result == "" {
 			result = clip(answerText(d.Outcome), 60)
 		}
@@ -180,7 +180,7 @@ func recipients(m *client.Message) string {
 func outcome(m *client.Message) string {
 	switch {
 	case m.Reason != "":
-		return m.Reason
+		return string(m.Reason)
 	case m.Client == "":
 		return counts(m)
 	}

@@ -94,12 +94,13 @@ func eventColour(t client.EventType) colour {
 // eventData holds the members of an event that tail shows; others are left to
 // -o json.
 type eventData struct {
-	Dialect    string         `json:"dialect"`
-	RemoteAddr string         `json:"remote_addr"`
-	MessageID  string         `json:"message_id"`
-	Counts     *client.Counts `json:"counts"`
-	Uplink     *client.Uplink `json:"uplink"`
-	Detail     string         `json:"detail"`
+	Dialect    string          `json:"dialect"`
+	RemoteAddr string          `json:"remote_addr"`
+	MessageID  string          `json:"message_id"`
+	Counts     *client.Counts  `json:"counts"`
+	Uplink     *client.Uplink  `json:"uplink"`
+	Detail     string          `json:"detail"`
+	By         client.ClosedBy `json:"by"` // client events
 	client.Outcome
 }
 
@@ -109,7 +110,11 @@ func eventDetail(ev client.Event) string {
 	if json.Unmarshal(ev.Data, &d) != nil {
 		return clip(printable(string(ev.Data)), 120)
 	}
-	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, d.Reason, clip(answerText(d.Outcome), 60), d.Detail}
+	reason := string(d.Reason)
+	if d.By != "" {
+		reason = (&client.LastClose{Reason: client.CloseReason(d.Reason), By: d.By}).String()
+	}
+	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, reason, clip(answerText(d.Outcome), 60), d.Detail}
 	if d.Uplink != nil {
 		words = append(words, clip(d.Uplink.Display(), 100))
 	}

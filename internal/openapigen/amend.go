@@ -41,6 +41,7 @@ func amend(doc *openapi3.T) {
 	for _, schema := range doc.Components.Schemas {
 		amendSchema(schema.Value)
 	}
+	addEnums(doc.Components.Schemas)
 	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
 		amendPatch(patch.Value)
 	}

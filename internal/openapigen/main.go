@@ -1,11 +1,13 @@
 // Command openapigen turns the Swagger 2.0 description that swag writes into
 // the OpenAPI 3.0.3 that the server shows. What 2.0 cannot say is added here:
 // bearer authentication, problem+json on errors, several kinds of body, which
-// routes are public, and examples that work when they are sent.
+// routes are public, examples that work when they are sent, and the lists of
+// problem types and reasons.
 //
 //	openapigen -in swagger.json -out openapi.json
 //
-// The output depends on the input alone, so that CI can compare it.
+// The output depends on the input and on those lists alone, so that CI can
+// compare it.
 package main
 
 import (

@@ -341,7 +341,7 @@ func slowReader(t *testing.T, s *site) {
 			}
 		}
 		s.eventually("the slow reader is closed", func() bool {
-			return strings.Contains(s.ask("GET", "/v1/clients/slow", "").body, `"last_close":"slow_consumer"`)
+			return strings.Contains(s.ask("GET", "/v1/clients/slow", "").body, `"last_close":{"reason":"slow_consumer","by":"gateway"}`)
 		})
 		p.Close()
 	})

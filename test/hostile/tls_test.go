@@ -245,7 +245,7 @@ func slowTLSReader(t *testing.T, s *site) {
 			}
 		}
 		s.eventually("the slow reader is closed", func() bool {
-			return strings.Contains(s.ask("GET", "/v1/clients/slow-tls", "").body, `"last_close":"slow_consumer"`)
+			return strings.Contains(s.ask("GET", "/v1/clients/slow-tls", "").body, `"last_close":{"reason":"slow_consumer","by":"gateway"}`)
 		})
 		_ = p.Conn.(*tls.Conn).NetConn().Close()
 	})

@@ -14,7 +14,7 @@ import (
 // Bounds of the list of refused devices.
 const (
 	maxRefused          = 1000
-	maxRefusedPerSource = 100 // so that one place cannot push out what others have left
+	maxRefusedPerSource = 100 // one source cannot push out the entries of others
 )
 
 // refusedList is the bounded list: per id one entry, per source at most

@@ -51,6 +51,17 @@ var reasons = []Reason{ReasonAccepted, ReasonNoCredentials, ReasonUnknownDevice,
 	ReasonExpired, ReasonNotYetValid, ReasonMalformed, ReasonUnknownKey, ReasonAlgorithm, ReasonSignature, ReasonClaims,
 	ReasonDenied, ReasonThrottled, ReasonHookFailed, ReasonHookBusy, ReasonHookOpen, ReasonStore}
 
+// Refusals returns the reasons that the list of refused registrations has.
+func Refusals() []string {
+	var list []string
+	for _, r := range reasons {
+		if v := (verdict{reason: r}); !v.accepted() && !v.unknown() && r != ReasonThrottled {
+			list = append(list, string(r))
+		}
+	}
+	return list
+}
+
 // verdict is what was decided, by what, and until when it holds.
 type verdict struct {
 	method  Method

@@ -1,0 +1,77 @@
+package client
+
+// DeliveryReason says why a delivery was rejected, has failed or was canceled.
+type DeliveryReason string
+
+// Reasons of deliveries. Others may be added.
+const (
+	ReasonTooLargeForProtocol DeliveryReason = "too_large_for_protocol" // the device's dialect cannot carry the payload
+	ReasonDeviceRejected      DeliveryReason = "device_rejected"        // the device said no; its words are the result
+	ReasonUnknownClient       DeliveryReason = "unknown_client"         // named in a list, never registered
+	ReasonQueueFull           DeliveryReason = "queue_full"             // the client's queue had no room
+	ReasonAttemptsUsedUp      DeliveryReason = "attempts_used_up"       // sent as often as allowed, without an ack
+	ReasonPurged              DeliveryReason = "purged"                 // the client's queue was purged
+)
+
+// NoAckReason says why a delivery with Mode Online has no ack (CodeAckTimeout).
+type NoAckReason string
+
+// Reasons of a missing ack. Others may be added.
+const (
+	NoAckTimeout              NoAckReason = "ack_timeout"            // the device did not ack in time
+	NoAckEphemeralFlagMissing NoAckReason = "ephemeral_flag_missing" // its ack had the number, and not the flag, of an online delivery
+	NoAckNotSent              NoAckReason = "not_sent"               // earlier deliveries held the window until the wait was over
+	NoAckDraining             NoAckReason = "draining"               // the gateway stopped waiting
+	NoAckConnectionLost       NoAckReason = "connection_lost"        // the connection ended before the ack
+)
+
+// CloseReason says why the connection of a client ended.
+type CloseReason string
+
+// Reasons of closed connections. Others may be added.
+const (
+	ReasonClientClosed       CloseReason = "client_closed"       // the device said goodbye
+	ReasonReplaced           CloseReason = "replaced"            // the same id registered on another connection
+	ReasonConnectionLost     CloseReason = "connection_lost"     // the connection broke without a goodbye
+	ReasonKicked             CloseReason = "kicked"              // DisconnectClient
+	ReasonHeartbeatTimeout   CloseReason = "heartbeat_timeout"   // nothing came from the device in time
+	ReasonRegisterTimeout    CloseReason = "register_timeout"    // the registration took too long
+	ReasonSlowConsumer       CloseReason = "slow_consumer"       // the device read too slowly
+	ReasonCredentialsExpired CloseReason = "credentials_expired" // its credential has ended or was revoked
+	ReasonRateExceeded       CloseReason = "rate_exceeded"       // the device sent more than it may
+	ReasonProtocolError      CloseReason = "protocol_error"      // the device broke the protocol, as with the next six
+	ReasonFrameTooLarge      CloseReason = "frame_too_large"
+	ReasonBadClientID        CloseReason = "bad_client_id"
+	ReasonBadRegister        CloseReason = "bad_register"
+	ReasonAlreadyRegistered  CloseReason = "already_registered"
+	ReasonTooManyErrors      CloseReason = "too_many_errors"
+	ReasonInputOverflow      CloseReason = "input_overflow"
+	ReasonShutdown           CloseReason = "shutdown"       // the gateway stopped in good order
+	ReasonInternalError      CloseReason = "internal_error" // a defect of the gateway
+	ReasonServerStopped      CloseReason = "server_stopped" // the gateway was killed
+)
+
+// ClosedBy is the side that ended a connection.
+type ClosedBy string
+
+// The sides that end connections.
+const (
+	ClosedByDevice   ClosedBy = "device"
+	ClosedByGateway  ClosedBy = "gateway"
+	ClosedByNetwork  ClosedBy = "network"
+	ClosedByOperator ClosedBy = "operator"
+)
+
+// LastClose says why a client's last connection ended and which side ended it.
+type LastClose struct {
+	Reason CloseReason `json:"reason"`
+	By     ClosedBy    `json:"by"`
+}
+
+// String is the reason and the side, "" when c is nil.
+func (c *LastClose) String() string {
+	if c == nil {
+		return ""
+	}
+	return string(c.Reason) + ", by " + string(c.By)
+}

@@ -1,0 +1,108 @@
+package gateway
+
+// Reasons of a delivery that was rejected, has failed or was canceled. There
+// are no others: the words of a device that rejects are the delivery's result.
+const (
+	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
+	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
+	ReasonUnknownClient       = "unknown_client"         // addressed in a list, never registered
+	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
+	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
+	ReasonPurged              = "purged"                 // the client's queue was purged
+)
+
+// Reasons for which the connection of a registered client ends. Those that the
+// protocol knows are written as there.
+const (
+	ReasonClientClosed       = "client_closed"
+	ReasonReplaced           = "replaced"
+	ReasonConnectionLost     = "connection_lost"
+	ReasonKicked             = "kicked"
+	ReasonHeartbeatTimeout   = "heartbeat_timeout"
+	ReasonRegisterTimeout    = "register_timeout"
+	ReasonSlowConsumer       = "slow_consumer"
+	ReasonCredentialsExpired = "credentials_expired"
+	ReasonRateExceeded       = "rate_exceeded"
+	ReasonProtocolError      = "protocol_error"
+	ReasonFrameTooLarge      = "frame_too_large"
+	ReasonBadClientID        = "bad_client_id"
+	ReasonBadRegister        = "bad_register"
+	ReasonAlreadyRegistered  = "already_registered"
+	ReasonTooManyErrors      = "too_many_errors"
+	ReasonInputOverflow      = "input_overflow"
+	ReasonShutdown           = "shutdown"
+	ReasonInternalError      = "internal_error" // a defect: the log has the cause
+	ReasonServerStopped      = "server_stopped" // the client was online when the process was killed
+)
+
+// ClosedBy is the side that ended a connection.
+type ClosedBy string
+
+// The sides that end connections.
+const (
+	ClosedByDevice   ClosedBy = "device"
+	ClosedByGateway  ClosedBy = "gateway"
+	ClosedByNetwork  ClosedBy = "network" // the connection broke: no side said goodbye
+	ClosedByOperator ClosedBy = "operator"
+)
+
+// closes is the one list of close reasons, each with the side that closes.
+var closes = [...]struct {
+	reason string
+	by     ClosedBy
+}{
+	{ReasonClientClosed, ClosedByDevice},
+	{ReasonReplaced, ClosedByDevice},
+	{ReasonConnectionLost, ClosedByNetwork},
+	{ReasonKicked, ClosedByOperator},
+	{ReasonHeartbeatTimeout, ClosedByGateway},
+	{ReasonRegisterTimeout, ClosedByGateway},
+	{ReasonSlowConsumer, ClosedByGateway},
+	{ReasonCredentialsExpired, ClosedByGateway},
+	{ReasonRateExceeded, ClosedByGateway},
+	{ReasonProtocolError, ClosedByGateway},
+	{ReasonFrameTooLarge, ClosedByGateway},
+	{ReasonBadClientID, ClosedByGateway},
+	{ReasonBadRegister, ClosedByGateway},
+	{ReasonAlreadyRegistered, ClosedByGateway},
+	{ReasonTooManyErrors, ClosedByGateway},
+	{ReasonInputOverflow, ClosedByGateway},
+	{ReasonShutdown, ClosedByGateway},
+	{ReasonInternalError, ClosedByGateway},
+	{ReasonServerStopped, ClosedByGateway},
+}
+
+// CloserOf returns the side that ends connections for reason, "" when reason is
+// not a close reason.
+func CloserOf(reason string) ClosedBy {
+	for _, c := range closes {
+		if c.reason == reason {
+			return c.by
+		}
+	}
+	return ""
+}
+
+// CloseReasons returns every close reason.
+func CloseReasons() []string {
+	list := make([]string, len(closes))
+	for i, c := range closes {
+		list[i] = c.reason
+	}
+	return list
+}
+
+// Closers returns every side that ends connections.
+func Closers() []string {
+	return []string{string(ClosedByDevice), string(ClosedByGateway), string(ClosedByNetwork), string(ClosedByOperator)}
+}
+
+// DeliveryReasons returns every reason of a delivery.
+func DeliveryReasons() []string {
+	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp, ReasonPurged}
+}
+
+// NoAckReasons returns every reason of a CodeAckTimeout.
+func NoAckReasons() []string {
+	return []string{ReasonAckTimeout, ReasonEphemeralFlagMissing, ReasonNotSent, ReasonDraining, ReasonConnectionLost}
+}

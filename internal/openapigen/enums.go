@@ -1,0 +1,61 @@
+package main
+
+import (
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+)
+
+// enum is a list that the program keeps in Go. The description has it as a
+// schema, and each of members, a schema and its member, refers to that.
+type enum struct {
+	schema  string
+	text    string
+	values  []string
+	members [][2]string
+}
+
+func enums() []enum {
+	return []enum{
+		{"ProblemType", "The stable type of a problem. A GET of it explains the problem.", api.ProblemTypes(),
+			[][2]string{{"Problem", "type"}}},
+		{"DeliveryReason", "Why a delivery was rejected, has failed or was canceled.", gateway.DeliveryReasons(),
+			[][2]string{{"Message", "reason"}, {"Delivery", "reason"}, {"BulkResult", "reason"}}},
+		{"CloseReason", "Why the connection of a client ended.", gateway.CloseReasons(),
+			[][2]string{{"LastClose", "reason"}}},
+		{"ClosedBy", "The side that ended the connection of a client.", gateway.Closers(),
+			[][2]string{{"LastClose", "by"}, {"EventData", "by"}}},
+		{"EventReason", "A CloseReason in client events, a DeliveryReason in message events.", append(gateway.CloseReasons(), gateway.DeliveryReasons()...),
+			[][2]string{{"EventData", "reason"}}},
+		{"NoAckReason", "Of ack-timeout: why there is no ack.", gateway.NoAckReasons(),
+			[][2]string{{"Problem", "reason"}}},
+		{"RefusalReason", "Why a registration was refused.", deviceauth.Refusals(),
+			[][2]string{{"RefusedRegistration", "reason"}}},
+	}
+}
+
+// addEnums adds the schemas of the lists and refers to them. Swagger 2.0 would
+// repeat each list at every member.
+func addEnums(schemas openapi3.Schemas) {
+	for _, e := range enums() {
+		s := openapi3.NewStringSchema()
+		s.Description = e.text
+		for _, v := range e.values {
+			s.Enum = append(s.Enum, v)
+		}
+		used := false
+		for _, m := range e.members {
+			owner := schemas[m[0]]
+			if owner == nil || owner.Value.Properties[m[1]] == nil {
+				continue
+			}
+			owner.Value.Properties[m[1]] = openapi3.NewSchemaRef("#/components/schemas/"+e.schema, nil)
+			used = true
+		}
+		if used {
+			schemas[e.schema] = openapi3.NewSchemaRef("", s)
+		}
+	}
+}
