@@ -96,7 +96,9 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	if err := view.Ready(); err != nil {
 		return err
 	}
-	b := &bulkRun{server: s, view: view, principal: exchangeOf(w).principal, wait: wait.d,
+	waits, release := patience(r)
+	defer release()
+	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
@@ -116,6 +118,7 @@ type bulkRun struct {
 	server    *server
 	view      *tenant.View
 	principal string
+	waits     context.Context // ends the waits of all lines
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
@@ -133,6 +136,7 @@ type bulkRun struct {
 }
 
 func (b *bulkRun) run(lines *lineReader) error {
+	defer context.AfterFunc(b.waits, b.answers.giveUp)()
 	err := b.read(lines)
 	b.pushes.Wait()
 	summary := b.answers.wait()
@@ -343,7 +347,7 @@ func (b *bulkRun) accept(p *push, accepted chan struct{}) (tenant.Receipt, error
 }
 
 func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	ctx, cancel := context.WithTimeout(b.waits, wait)
 	defer cancel()
 	if now, err := b.view.Await(ctx, m.ID); err == nil {
 		return now
@@ -353,7 +357,7 @@ func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
 
 func (b *bulkRun) pushOnline(p *push, a *bulkLine, accepted chan struct{}) {
 	defer close(accepted)
-	r, err := b.view.PushOnline(p.onlineRequest())
+	r, err := b.view.PushOnline(b.waits, p.onlineRequest())
 	a.online(&r, err)
 }
 

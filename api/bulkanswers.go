@@ -77,6 +77,7 @@ type bulkAnswers struct {
 	perClient map[gateway.ClientID]int
 	expiry    *time.Timer // of the first deadline; nil while no call has been started
 	armed     bool
+	gaveUp    bool // no call is waited for any longer
 	summary   BulkSummary
 
 	pending []byte
@@ -134,11 +135,31 @@ func (a *bulkAnswers) await() {
 // started notes that l's call has begun, and may be over already.
 func (a *bulkAnswers) started(l *bulkLine) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if !l.done {
 		l.isStarted = true
 		l.deadline = time.Now().Add(l.call.Wait())
 		a.arm(l.call.Wait())
+	}
+	over := a.gaveUp && !l.done
+	a.mu.Unlock()
+	if over {
+		l.call.TimeOut()
+	}
+}
+
+// giveUp ends the calls under way, and those to come as soon as they have begun.
+func (a *bulkAnswers) giveUp() {
+	a.mu.Lock()
+	a.gaveUp = true
+	var over []*bulkLine
+	for i := a.first; i < a.next; i++ {
+		if l := a.lines[i%bulkWindow]; l.isStarted && !l.done {
+			over = append(over, l)
+		}
+	}
+	a.mu.Unlock()
+	for _, l := range over {
+		l.call.TimeOut()
 	}
 }
 

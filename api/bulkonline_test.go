@@ -95,7 +95,8 @@ func TestBulkLeavesAClientToOthers(t *testing.T) {
 	})
 }
 
-// What was read of a request is carried out, also when its caller has left.
+// What was read of a request is carried out, also when its caller has left or
+// closed its direction; its waits end soon after that.
 func TestBulkCallerWhoLeaves(t *testing.T) {
 	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
 		l := h.device("deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
@@ -118,8 +119,8 @@ func TestBulkCallerWhoLeaves(t *testing.T) {
 			t.Errorf("%d are under way after the caller has left, want 10", h.gateway.Stats().InFlight)
 		}
 		<-ended
-		if n := h.gateway.Stats().InFlight; n != 0 || time.Since(start) != time.Minute {
-			t.Errorf("%d deliveries wait %v later, want none after their minute", n, time.Since(start))
+		if n := h.gateway.Stats().InFlight; n != 0 || time.Since(start) != halfClosedWait {
+			t.Errorf("%d deliveries wait %v later, want none after halfClosedWait", n, time.Since(start))
 		}
 		if got := w.Body.String(); strings.Count(got, `"status":504,"problem"`) != 10 || !strings.Contains(got, `{"done":false,"lines":10,`) || !strings.Contains(got, "incomplete-body") {
 			t.Errorf("the answer is %s", got)

@@ -418,7 +418,8 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
-	receipt, err := s.view(w).PushAndAwait(&p.PushRequest, p.wait.d)
+	p.Linger = lingerOf(r)
+	receipt, err := s.view(w).PushAndAwait(r.Context(), &p.PushRequest, p.wait.d)
 	if err != nil {
 		return err
 	}
@@ -446,7 +447,9 @@ func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *pu
 // pushOnline delivers now or never.
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
 	started := time.Now()
-	result, err := s.view(w).PushOnline(p.onlineRequest())
+	online := p.onlineRequest()
+	online.Linger = lingerOf(r)
+	result, err := s.view(w).PushOnline(r.Context(), online)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,33 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// halfClosedWait bounds the wait of a caller that has closed its direction.
+const halfClosedWait = 10 * time.Second
+
+// lingerOf is how long a wait goes on when the request's context has ended. A
+// stream of HTTP/2 that is reset ends the wait at once. Over HTTP/1 a caller that
+// has gone looks like one that half-closes and still reads: the first holds its
+// place no longer than halfClosedWait, and the second gets its answer.
+func lingerOf(r *http.Request) time.Duration {
+	if r.ProtoMajor >= 2 {
+		return 0
+	}
+	return halfClosedWait
+}
+
+// patience is a context that ends lingerOf after the request's own, and its release.
+func patience(r *http.Request) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(lingerOf(r), cancel) })
+	return ctx, func() { stop(); cancel() }
+}
 
 // waiting is how long a caller will wait for a final state; zero = not at all.
 type waiting struct {

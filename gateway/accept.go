@@ -18,34 +18,51 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 
 // PushAndAwait is Push followed by Await for up to wait. Unlike the two calls
 // it makes known beforehand that somebody waits, so the outcome is written at
-// once. Message is as it stands at the end; an error is of the push alone.
+// once. Message is as it stands at the end; an error is of the push alone. The end
+// of ctx, and r.Linger after it, end the wait and not the push.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
 	id := g.newMessageID()
 	done := g.waiters.join(id)
 	defer g.waiters.leave(id, done)
-	rec, err := g.accept(ctx, r, id)
+	rec, err := g.accept(context.WithoutCancel(ctx), r, id)
 	if err != nil {
 		return rec, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	if rec.Replayed {
-		m, err := g.Await(ctx, rec.Message.ID)
-		if err == nil {
+	if rec.Replayed { // another message is waited for, which may be completed
+		id = rec.Message.ID
+		done = g.waiters.join(id)
+		defer g.waiters.leave(id, done)
+		if m, err := g.Message(id); err == nil {
 			rec.Message = m
 		}
-		return rec, nil
 	}
 	if !rec.Message.Completed() {
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
+		lingering(ctx, done, wait, r.Linger)
 		if m, err := g.Message(id); err == nil {
 			rec.Message = m
 		}
 	}
 	return rec, nil
+}
+
+// lingering returns when done is closed, after wait, or linger after the end of
+// ctx.
+func lingering(ctx context.Context, done <-chan struct{}, wait, linger time.Duration) {
+	begun := time.Now()
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-done:
+		return
+	case <-over.C:
+		return
+	case <-ctx.Done():
+	}
+	over.Reset(min(linger, wait-time.Since(begun)))
+	select {
+	case <-done:
+	case <-over.C:
+	}
 }
 
 func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Receipt, error) {

@@ -315,26 +315,30 @@ func (w *onlineWait) Answered(r OnlineResult, err error) {
 }
 
 // PushOnline delivers to a connected client now and waits for its answer, or
-// never: nothing is stored. Errors are those of StartOnline and
-// CodeAckTimeout; ctx.Err when the caller left.
+// never: nothing is stored. Errors are those of StartOnline and CodeAckTimeout.
+// The end of ctx, and r.Linger after it, end the wait like its time.
 func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult, error) {
 	w := g.onlineWaits.Get().(*onlineWait)
 	defer g.release(w)
 	if err := g.StartOnline(&w.call, r, w, nil); err != nil {
 		return OnlineResult{}, err
 	}
+	begun := time.Now()
 	w.timer.Reset(w.call.wait)
 	select {
 	case <-w.done:
 		return w.result, w.err
 	case <-w.timer.C:
-		if w.call.Withdraw() {
-			return OnlineResult{}, w.call.timedOut()
-		}
 	case <-ctx.Done():
-		if w.call.Withdraw() {
-			return OnlineResult{}, ctx.Err()
+		w.timer.Reset(min(r.Linger, w.call.wait-time.Since(begun)))
+		select {
+		case <-w.done:
+			return w.result, w.err
+		case <-w.timer.C:
 		}
+	}
+	if w.call.Withdraw() {
+		return OnlineResult{}, w.call.timedOut()
 	}
 	<-w.done // answered at the last moment
 	return w.result, w.err

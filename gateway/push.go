@@ -28,6 +28,9 @@ type PushRequest struct {
 	// delivered after it. It is not called when the message was refused before.
 	Placed func()
 
+	// Linger is how long PushAndAwait still waits when its context has ended.
+	Linger time.Duration
+
 	Owner          string // Message.Owner; at most MaxOwner bytes
 	IdempotencyKey string
 	Scope          string // principal the key belongs to
@@ -39,6 +42,7 @@ type OnlineRequest struct {
 	Client   ClientID
 	Payload  []byte
 	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
+	Linger   time.Duration // how long PushOnline still waits when its context has ended
 	Metadata map[string]string
 }
 

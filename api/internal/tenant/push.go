@@ -34,24 +34,25 @@ func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
 	return out, err
 }
 
-// PushAndAwait is Push, and waits for the final states for up to wait.
-func (v *View) PushAndAwait(r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
+// PushAndAwait is Push, and waits for the final states for up to wait. The end of
+// ctx and r.Linger end the wait and not the push.
+func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
 	told := v.target(&r.To)
 	if out.Unknown, err = v.narrow(r); err == nil {
-		out.Receipt, err = v.door.gateway.PushAndAwait(context.Background(), *r, wait)
+		out.Receipt, err = v.door.gateway.PushAndAwait(ctx, *r, wait)
 		err = v.hide(err, r.To.Client, "")
 	}
 	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
 	return out, err
 }
 
-// PushOnline delivers now or never.
-func (v *View) PushOnline(r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
+// PushOnline delivers now or never. The end of ctx ends the wait.
+func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
 	if v.limited() {
 		err = v.reach(r.Client)
 	}
 	if err == nil {
-		out, err = v.door.gateway.PushOnline(context.Background(), r)
+		out, err = v.door.gateway.PushOnline(ctx, r)
 		err = v.hide(err, r.Client, "")
 	}
 	if v.door.log.Wants(audit.Push) {

@@ -39,8 +39,8 @@ func (d *Door) View(key *apikey.Key, from, request string) View {
 
 // View is the gateway for one request. The zero View is nobody's: it panics.
 //
-// Its calls that change something take no context: a request that was read is
-// carried out to its end. net/http ends the request's context when the caller
+// Its calls that change something take no context, or one for the wait alone: a
+// request that was read is carried out to its end. net/http ends the request's context when the caller
 // closes its direction, and a caller that does so may still wait for the answer.
 type View struct {
 	door    *Door
