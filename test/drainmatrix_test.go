@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,11 @@ import (
 // an answer that is true, whatever the device does and however the process is
 // told; and the process ends in seconds.
 func TestEveryCallerInFlightIsAnsweredByTheDrain(t *testing.T) {
+	// Under nohup SIGHUP is ignored, also by the processes that a test starts, and
+	// the gateway leaves it so. A signal that is caught is reset for them.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	for _, device := range []string{"acks", "never acks", "is away"} {
 		for _, signals := range [][]os.Signal{{syscall.SIGTERM}, {syscall.SIGTERM, syscall.SIGTERM}, {syscall.SIGHUP}} {
 			t.Run(fmt.Sprintf("%s %v", device, signals), func(t *testing.T) {
