@@ -12,4 +12,9 @@
 // and expects the explorer to find a world in which a promise is broken.
 //
 // The actors (store, gate, device) share nothing but frames and moves.
+//
+// The rules are a model and run ahead of the code: today's registration claims
+// with last_seq what a device has handled, and these rules have the gateway ask
+// for each delivery up to an ask_through instead, because a claim says nothing of
+// the verdict.
 package verdicts
