@@ -130,8 +130,7 @@ func (c *h2) wantEnd() {
 func rapidReset(t *testing.T, s *site) {
 	const pairs, end = 5000, 2*5000 + 1
 	c := s.h2()
-	before, most := runtime.NumGoroutine(), 0
-	ended := make(chan string)
+	_ = c.SetReadDeadline(time.Now().Add(3 * patience)) // that many may wait for a processor
 	go func() {
 		for i := uint32(0); i < pairs; i += 100 {
 			var b strings.Builder
@@ -145,23 +144,38 @@ func rapidReset(t *testing.T, s *site) {
 		}
 		_ = c.send(request(end, get("/livez")))
 	}()
-	go func() { ended <- c.outcome(end) }()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			most = max(most, runtime.NumGoroutine()-before)
-		case how := <-ended:
-			if how != away(enhanceYourCalm) && how != "gone" && !strings.HasPrefix(how, "answer") {
-				t.Errorf("the flood ends with %s, want calm or an answer", how)
+	most := mostGoroutines()
+	if how := c.outcome(end); how != away(enhanceYourCalm) && how != "gone" && !strings.HasPrefix(how, "answer") {
+		t.Errorf("the flood ends with %s, want calm or an answer", how)
+	}
+	if n := most(); n > 2*mostStreams { // some are about to end
+		t.Errorf("%d goroutines more, for %d requests at once", n, mostStreams)
+	}
+	c.Close()
+}
+
+// mostGoroutines counts how many more goroutines there are at most, each
+// millisecond until it is asked.
+func mostGoroutines() (most func() int) {
+	before, n := runtime.NumGoroutine(), 0
+	enough, counted := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(counted)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				n = max(n, runtime.NumGoroutine()-before)
+			case <-enough:
+				return
 			}
-			if most > 2*mostStreams { // some are about to end
-				t.Errorf("%d goroutines more, for %d requests at once", most, mostStreams)
-			}
-			c.Close()
-			return
 		}
+	}()
+	return func() int {
+		close(enough)
+		<-counted
+		return n
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/tcpserver"
 )
@@ -58,8 +59,11 @@ func again(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"-test.v", "-test.run=" + only(t.Name(), setting("run"))}
-	for _, name := range []string{"skip", "short", "timeout"} {
+	for _, name := range []string{"skip", "short"} {
 		args = append(args, "-test."+name+"="+setting(name))
+	}
+	if end, ok := t.Deadline(); ok { // one that hangs has to say where, before this process ends
+		args = append(args, "-test.timeout="+max(time.Until(end)*9/10, time.Second).String())
 	}
 	cmd := exec.CommandContext(t.Context(), self, args...)
 	cmd.Env = append(os.Environ(), processVar+"="+t.Name())

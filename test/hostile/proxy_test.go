@@ -189,6 +189,9 @@ func manyRegistrations(_ *testing.T, s *site) {
 	const room = 10
 	refused := 0
 	for i := range 2 * room {
+		s.eventually("those that were refused have no place any longer", func() bool { // else that is a reason, too
+			return s.metric("longwire_tcp_connections_unregistered") == 0
+		})
 		p := s.dialFrom("203.0.113.30")
 		_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":"registers-%d"}`, i%4)))
 		typ, body, err := p.next()
