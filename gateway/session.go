@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,10 +30,10 @@ type Session struct {
 	nextRun *Session     // guarded by the run queue
 	cursor  Seq          // highest sequence taken from the store; owned by the goroutine that pumps
 
-	mu         sync.Mutex
-	work       *work  // what is in flight or waits; nil when nothing does
-	localSeq   Seq    // last number given to an online delivery
-	lastUplink uint64 // highest uplink id stored in this session
+	mu       sync.Mutex
+	work     *work    // in flight or waiting; nil when there is none
+	localSeq Seq      // last number given to an online delivery
+	uplinks  *numbers // those stored in this session; nil before the first
 }
 
 type sessionFlags uint8
@@ -285,30 +284,6 @@ func (s *Session) reenter(f inflight) {
 	}
 	s.mu.Unlock()
 	s.wake()
-}
-
-// Received stores an uplink. After it has returned nil the device may be
-// acked. A repeat within the session (an id that is not above the last one; 0
-// is no id) is not stored again.
-func (s *Session) Received(ctx context.Context, id uint64, payload []byte) error {
-	s.mu.Lock()
-	repeat := id != 0 && id <= s.lastUplink
-	s.mu.Unlock()
-	if repeat {
-		return nil
-	}
-	u := &Uplink{Client: s.client, Session: s.ID(), DeviceID: id, At: time.Now(), Payload: payload}
-	seq, err := s.g.store.AppendUplink(ctx, *u)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.lastUplink = max(s.lastUplink, id)
-	s.mu.Unlock()
-	u.Seq = seq
-	s.g.counts.uplinks.Add(1)
-	s.g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: s.client, Session: u.Session, Uplink: u})
-	return nil
 }
 
 // Closed tells that the connection has ended and why; the link calls it once,

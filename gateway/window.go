@@ -13,6 +13,8 @@ type work struct {
 	gone   int        // of these, kept for late acks only
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
+
+	receptions []*reception // uplinks on their way to the store
 }
 
 // inflight is one delivery in the session's window.
@@ -49,7 +51,7 @@ func (s *Session) busy() *work {
 // relax gives the work back when nothing is left in it.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 {
 		return
 	}
 	s.work = nil
