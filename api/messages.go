@@ -131,6 +131,19 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
+// liveView is messageView, with what the client's connection knows of a delivery
+// that is queued: why it waits, and its attempts.
+func liveView(view *tenant.View, m *gateway.Message) Message {
+	v := messageView(view, m)
+	if v.Status != gateway.Queued.String() {
+		return v
+	}
+	if d, ok := view.InFlight(m); ok {
+		v.Status, v.Outcome = d.State.String(), outcomeView(&d)
+	}
+	return v
+}
+
 func outcomeView(d *gateway.Delivery) Outcome {
 	o := Outcome{Reason: d.Reason, Attempts: d.Attempts, SentAt: stamp(d.SentAt), FinalAt: stamp(d.FinalAt), LateAckAt: stamp(d.LateAckAt)}
 	o.Result, o.ResultBase64 = result(d.Result)
@@ -203,7 +216,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := messageView(s.view(w), &m)
+	v := liveView(s.view(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, v)
@@ -283,7 +296,7 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := MessagePage{Items: make([]Message, len(page.Items))}
 	for i := range page.Items {
-		out.Items[i] = messageView(s.view(w), &page.Items[i])
+		out.Items[i] = liveView(s.view(w), &page.Items[i])
 	}
 	if page.More {
 		out.NextCursor = s.cursors(w).encode(cursorMessages, string(page.Next))

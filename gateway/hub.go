@@ -35,7 +35,8 @@ type hubShard struct {
 	tried map[ClientID][]attempt
 }
 
-// attempt is one delivery's transmissions in earlier sessions.
+// attempt is one delivery's transmissions in earlier sessions, without those
+// that were answered with retry later.
 type attempt struct {
 	seq      Seq
 	attempts int32

@@ -36,9 +36,9 @@ func (s *Session) notifyLater() {
 // step is what the pump does next.
 type step struct {
 	kind   stepKind
-	parcel Parcel // of stepUrgent
-	seq    Seq    // of stepRepeat
-	room   int    // of stepFresh
+	parcel Parcel   // of stepUrgent
+	repeat inflight // of stepRepeat, as it was before
+	room   int      // of stepFresh
 }
 
 type stepKind uint8
@@ -64,7 +64,7 @@ func (s *Session) pump() (flush bool) {
 		case stepUrgent:
 			sent, more = s.sendUrgent(next.parcel)
 		case stepRepeat:
-			sent, more = s.sendRepeat(next.seq)
+			sent, more = s.sendRepeat(next.repeat)
 		case stepFresh:
 			sent, more = s.sendFresh(next.room)
 		}
@@ -74,26 +74,25 @@ func (s *Session) pump() (flush bool) {
 }
 
 // nextStep decides. Repeats hold their place in the window already, so that
-// they go on while others wait for room.
+// they go on while first transmissions wait for room.
 func (s *Session) nextStep() step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.flowing() {
 		return step{}
 	}
-	room := s.room()
 	if w := s.work; w != nil {
-		if room > 0 && w.urgent.head != nil {
+		free := s.linkHasRoom()
+		if free && w.urgent.head != nil {
 			return step{kind: stepUrgent, parcel: s.enterUrgent()}
 		}
-		for i := range w.flight {
-			if f := &w.flight[i]; f.due && !f.gone {
-				f.due = false
-				return step{kind: stepRepeat, seq: f.seq}
-			}
+		if f := s.nextDue(free); f != nil {
+			was := *f
+			f.stage, f.flags = stageOut, f.flags&^flightAway
+			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	if room > 0 && s.is(flagFresh) {
+	if room := s.room(); room > 0 && s.is(flagFresh) {
 		// Cleared before the store is asked, and set again by whoever finds or
 		// adds more.
 		s.flags &^= flagFresh
@@ -141,12 +140,14 @@ func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
 	return false, true
 }
 
-// sendRepeat sends a delivery again that is in the window.
-func (s *Session) sendRepeat(seq Seq) (sent, more bool) {
+// sendRepeat sends a delivery again that is in the window; was is its entry
+// before nextStep has chosen it.
+func (s *Session) sendRepeat(was inflight) (sent, more bool) {
+	seq := was.seq
 	p, ok, err := s.g.store.Parcel(s.client, seq)
 	switch {
 	case err != nil:
-		s.laterAgain(seq)
+		s.laterAgain(was)
 		return false, false
 	case !ok: // final meanwhile
 		s.evict(seq)
@@ -158,23 +159,24 @@ func (s *Session) sendRepeat(seq Seq) (sent, more bool) {
 	p.Dup = true
 	err = s.link.Deliver(p)
 	if retryable(err) {
-		s.mu.Lock()
-		if f := s.find(seq, false); f != nil {
-			f.due = true
-		}
-		s.mu.Unlock()
+		s.repeatFailed(was, stageDue)
 	}
 	return err == nil, err == nil
 }
 
 // laterAgain tries a repeat again when the store may have recovered.
-func (s *Session) laterAgain(seq Seq) {
+func (s *Session) laterAgain(was inflight) {
+	s.repeatFailed(was, stageWaiting)
+	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(was.seq) })
+}
+
+// repeatFailed takes back that a repeat was about to leave.
+func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
-	if f := s.find(seq, false); f != nil {
-		f.waiting = true
+	defer s.mu.Unlock()
+	if f := s.find(was.seq, false); f != nil && f.stage == stageOut {
+		f.stage, f.flags = to, f.flags|was.flags&flightAway
 	}
-	s.mu.Unlock()
-	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
 }
 
 // parcelBuffers holds *[]Parcel for the time of one sendFresh.
@@ -223,8 +225,13 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		s.mu.Unlock()
 		return false, false
 	}
-	f := inflight{seq: p.Seq, message: p.Message, many: p.Many, attempts: s.triedBefore(p.Seq)}
-	p.Dup = f.attempts > 0
+	f := inflight{seq: p.Seq, message: p.Message}
+	if f.attempts, p.Dup = s.triedBefore(p.Seq); p.Dup {
+		f.flags |= flightRepeat
+	}
+	if p.Many {
+		f.flags |= flightMany
+	}
 	if int(f.attempts) >= s.g.cfg.MaxAttempts {
 		s.mu.Unlock()
 		s.cursor = p.Seq
@@ -243,7 +250,7 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	if e := s.find(p.Seq, false); e != nil {
 		s.drop(e)
 	}
-	if f.attempts > 0 && retryable(err) && !s.is(flagClosed) {
+	if p.Dup && retryable(err) && !s.is(flagClosed) {
 		w := s.busy()
 		w.tried = append(w.tried, attempt{p.Seq, f.attempts})
 	}

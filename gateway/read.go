@@ -95,6 +95,16 @@ func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	return kept
 }
 
+// InFlight returns what the live session knows of the only delivery of a message
+// to one client, without asking the store; ok is false when that is nothing.
+func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
+	if s := g.hub.session(m.Client); s != nil {
+		d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
+		return d, s.overlay(&d)
+	}
+	return d, false
+}
+
 func (g *Gateway) overlay(d *Delivery) {
 	if d.State != Queued {
 		return

@@ -94,15 +94,18 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	if f == nil {
 		return
 	}
-	first := f.sentAt == 0
 	f.sentAt = now
 	f.attempts++
 	s.g.counts.delivered.Add(1)
-	if f.attempts > 1 {
+	if f.is(flightRepeat) {
 		s.g.counts.redelivered.Add(1)
 	}
-	if first && f.many && !f.gone {
-		s.g.sent.add(f.message, 1)
+	f.flags |= flightRepeat
+	if !f.gone() && !f.is(flightFlushed) {
+		f.flags |= flightFlushed
+		if f.is(flightMany) {
+			s.g.sent.add(f.message, 1)
+		}
 	}
 	if f.call != nil {
 		f.call.sentAt = now
@@ -192,7 +195,11 @@ func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Tim
 // waits reports whether something waits for the room that an ack makes. s.mu
 // is held.
 func (s *Session) waits() bool {
-	return s.flowing() && (s.is(flagFresh) || s.work != nil && s.work.urgent.head != nil)
+	if !s.flowing() {
+		return false
+	}
+	w := s.work
+	return s.is(flagFresh) || w != nil && (w.urgent.head != nil || s.nextDue(true) != nil)
 }
 
 func (s *Session) wakeIf(waits bool) {
@@ -207,41 +214,51 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
 	switch {
-	case f == nil || f.gone || f.call != nil:
+	case f == nil || f.gone() || f.call != nil:
 		s.mu.Unlock()
 		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
 	case int(f.attempts) >= s.g.cfg.MaxAttempts:
 		s.giveUp(f)
 	default:
-		f.due = true
+		f.stage = stageDue
 		s.mu.Unlock()
 		s.wake()
 	}
 }
 
-// retryLater sends f again after a delay that doubles with each attempt, 1 s
-// to 30 s; it keeps its place in the window meanwhile, so that a window of one
-// stays strict. s.mu is held and released.
+// The delay of a delivery that the device wants later: at first minRetryDelay,
+// doubling, and each shortened by up to half at random.
+const (
+	minRetryDelay = time.Second
+	maxRetryDelay = time.Minute
+)
+
+// retryLater sends f again after a delay, until its time to live ends: the
+// transmission that the device has answered counts as no attempt. Meanwhile f
+// keeps its place in the window against first transmissions, so that a window
+// of one stays strict; an online call may take it. s.mu is held and released.
 func (s *Session) retryLater(f *inflight) {
-	switch {
-	case f.gone:
+	if f.gone() || f.is(flightAway) { // the second answer to two transmissions
 		s.mu.Unlock()
-		return
-	case int(f.attempts) >= s.g.cfg.MaxAttempts:
-		s.giveUp(f)
 		return
 	}
 	seq := f.seq
-	f.waiting = true
-	d := jitter(min(time.Second<<min(f.attempts, 5), 30*time.Second))
+	s.unflush(f)
+	f.attempts = max(0, f.attempts-1)
+	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	d := jitter(min(minRetryDelay<<f.retries, maxRetryDelay))
+	f.retries = min(f.retries+1, 6) // 64 s is above the longest
+	s.g.counts.retriesLater.Add(1)
+	waits := s.waits()
 	s.mu.Unlock()
 	s.g.cfg.After(d, func() { s.retryNow(seq) })
+	s.wakeIf(waits)
 }
 
 func (s *Session) retryNow(seq Seq) {
 	s.mu.Lock()
-	if f := s.find(seq, false); f != nil && f.waiting {
-		f.waiting, f.due = false, true
+	if f := s.find(seq, false); f != nil && f.stage == stageWaiting {
+		f.stage = stageDue
 	}
 	s.mu.Unlock()
 	s.wake()
@@ -267,7 +284,8 @@ func (s *Session) settle(o Outcome) { s.settleWith(o, true) }
 // their way.
 func (s *Session) settleWith(o Outcome, last bool) {
 	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
-		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts), due: true}
+		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts),
+			stage: stageDue, flags: flightRepeat | flightAway}
 		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
 	}
 }
@@ -332,7 +350,7 @@ func (s *Session) endCalls() {
 func (s *Session) evict(seq Seq) {
 	s.mu.Lock()
 	f := s.find(seq, false)
-	if f == nil || f.gone {
+	if f == nil || f.gone() {
 		s.mu.Unlock()
 		return
 	}
@@ -348,7 +366,7 @@ func (s *Session) evictMessage(id MessageID) {
 	var seq Seq
 	if s.work != nil {
 		for i := range s.work.flight {
-			if f := &s.work.flight[i]; f.message == id && !f.gone {
+			if f := &s.work.flight[i]; f.message == id && !f.gone() {
 				seq = f.seq
 			}
 		}
@@ -359,19 +377,24 @@ func (s *Session) evictMessage(id MessageID) {
 	}
 }
 
-// overlay shows what only the live session knows of a queued delivery.
-func (s *Session) overlay(d *Delivery) {
+// overlay shows what only the live session knows of a queued delivery. It
+// reports whether there is anything.
+func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(d.Seq, false)
-	if f == nil || f.gone {
-		return
+	if f == nil || f.gone() {
+		return false
 	}
 	d.Attempts = int(f.attempts)
 	d.SentAt = timeOf(f.sentAt)
-	if f.sentAt != 0 && !s.is(flagClosed) {
+	switch {
+	case f.is(flightFlushed):
 		d.State = Sent
+	case f.is(flightAway) && f.retries > 0:
+		d.Reason = ReasonRetryLater
 	}
+	return true
 }
 
 // inFlight returns how many deliveries are unacked.

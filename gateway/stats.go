@@ -18,6 +18,7 @@ type Stats struct {
 	OnlineAcked uint64             // online deliveries answered
 	Delivered   uint64             // transmissions flushed to a socket
 	Redelivered uint64             // of these, repeats
+	RetryLater  uint64             // answers of devices that want a delivery later
 	Settled     [Failed + 1]uint64 // deliveries by final State
 	LateAcks    uint64
 	Uplinks     uint64
@@ -34,6 +35,7 @@ type counters struct {
 	_                                     cacheLine // sends are counted on other processors than answers
 	delivered, redelivered                atomic.Uint64
 	_                                     cacheLine
+	retriesLater                          atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
@@ -83,6 +85,7 @@ func (g *Gateway) Stats() Stats {
 		OnlineAcked:   c.onlineAcked.Load(),
 		Delivered:     c.delivered.Load(),
 		Redelivered:   c.redelivered.Load(),
+		RetryLater:    c.retriesLater.Load(),
 		LateAcks:      c.lateAcks.Load(),
 		Uplinks:       c.uplinks.Load(),
 		Connects:      c.connects.Load(),

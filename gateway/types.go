@@ -81,6 +81,7 @@ const (
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
+	ReasonRetryLater          = "retry_later"            // queued, while the device is connected: it wants the delivery later
 
 	ReasonHeartbeatTimeout   = "heartbeat_timeout"
 	ReasonClientClosed       = "client_closed"
@@ -164,8 +165,8 @@ type Delivery struct {
 	Client    ClientID
 	Seq       Seq
 	State     State
-	Reason    string // why it was rejected or failed
-	Attempts  int    // transmissions so far, by this process
+	Reason    string // why it was rejected or failed, or is not sent
+	Attempts  int    // transmissions so far, by this process, without those that were answered with retry later
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	SentAt    time.Time // last transmission

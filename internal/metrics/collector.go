@@ -101,6 +101,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		counter("messages_accepted_total", "Durable messages that were accepted.", func(s S) uint64 { return s.Accepted }),
 		counter("transmissions_total", "Transmissions that were flushed to a socket, repeats included.", func(s S) uint64 { return s.Delivered }),
 		counter("retransmissions_total", "Transmissions that were repeats.", func(s S) uint64 { return s.Redelivered }),
+		counter("retry_later_total", "Deliveries that a device has answered with retry later.", func(s S) uint64 { return s.RetryLater }),
 		counterBy("deliveries_settled_total", "Deliveries that became final, by state.", "state", settledByState),
 		counter("late_acks_total", "Acks that came after another state was final.", func(s S) uint64 { return s.LateAcks }),
 		counter("online_answers_total", "Deliveries with mode=online that were answered.", func(s S) uint64 { return s.OnlineAcked }),

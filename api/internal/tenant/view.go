@@ -255,3 +255,9 @@ func (v *View) Cancel(id gateway.MessageID) (m gateway.Message, err error) {
 func (v *View) Delivery(m *gateway.Message) (gateway.Delivery, error) {
 	return v.door.gateway.Delivery(m.ID, m.Client)
 }
+
+// InFlight returns what the client's connection knows of a message to one client
+// that the caller may see, ok false when that is nothing.
+func (v *View) InFlight(m *gateway.Message) (gateway.Delivery, bool) {
+	return v.door.gateway.InFlight(m)
+}
