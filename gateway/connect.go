@@ -43,12 +43,15 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		}
 	}
 	s := newSession(g, link, h.Client, rec.Ref, now)
+	if h.Asks && h.Log == log {
+		s.ask(h.AskThrough)
+	}
 	if err := g.enter(s, h, grant.Credential); err != nil {
 		return nil, Welcome{}, err
 	}
 	g.checkAgain(s, grant.Credential)
 	known := !rec.CreatedAt.Equal(now)
-	return s, Welcome{Session: s.ID(), Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
+	return s, Welcome{Session: s.ID(), Log: log, Ask: h.Asks, Time: now, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
 }
 
 // authenticate asks whether the device may register.

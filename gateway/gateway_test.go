@@ -46,7 +46,10 @@ func texts(parcels []gateway.Parcel) []string {
 	var out []string
 	for _, p := range parcels {
 		s := string(p.Payload)
-		if p.Dup {
+		switch {
+		case p.Ask:
+			s = fmt.Sprintf("%s? %d", s, p.Seq)
+		case p.Dup:
 			s += " again"
 		}
 		out = append(out, s)

@@ -88,11 +88,11 @@ func (s *Session) nextStep() step {
 		}
 		if f := s.nextDue(free); f != nil {
 			was := *f
-			f.stage, f.flags = stageOut, f.flags&^flightAway
+			f.stage, f.flags = stageOut, f.flags&^(flightAway|flightAsked)
 			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	if room := s.room(); room > 0 && s.is(flagFresh) {
+	if room := s.room(); room > 0 && s.is(flagFresh) && !s.asking() {
 		// Cleared before the store is asked, and set again by whoever finds or
 		// adds more.
 		s.flags &^= flagFresh
@@ -157,11 +157,38 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		return false, true
 	}
 	p.Dup = true
-	err = s.link.Deliver(p)
-	if retryable(err) {
+	switch err = s.link.Deliver(p); {
+	case err == nil:
+		s.payloadLeft(seq)
+		return true, true
+	case retryable(err):
 		s.repeatFailed(was, stageDue)
+	case errors.Is(err, ErrTooLarge):
+		s.skip(seq)
+		return false, true
 	}
-	return err == nil, err == nil
+	return false, false
+}
+
+// payloadLeft lets first transmissions follow a payload that an ASK was about.
+func (s *Session) payloadLeft(seq Seq) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.find(seq, false); f != nil {
+		s.closeAsk(f)
+	}
+}
+
+// skip takes a delivery out of the window that this link cannot carry. The
+// device may have handled it on an earlier link, so it stays queued until another
+// link carries it or it expires.
+func (s *Session) skip(seq Seq) {
+	s.mu.Lock()
+	if f := s.find(seq, false); f != nil {
+		s.keepForLateAck(f)
+	}
+	s.mu.Unlock()
+	s.link.Forget(seq, false)
 }
 
 // laterAgain tries a repeat again when the store may have recovered.
@@ -175,7 +202,7 @@ func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.find(was.seq, false); f != nil && f.stage == stageOut {
-		f.stage, f.flags = to, f.flags|was.flags&flightAway
+		f.stage, f.flags = to, f.flags|was.flags&(flightAway|flightAsked)
 	}
 }
 
@@ -201,10 +228,45 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 	}
 	clear(parcels)
 	*buf = parcels[:0]
-	if !more || !dry {
+	switch {
+	case !more || !dry:
 		s.markFresh()
+	default:
+		s.askedAll()
 	}
 	return sent, more
+}
+
+// asking reports whether the store is not to be asked for more: all ASKs have
+// left, and one is open. s.mu is held.
+func (s *Session) asking() bool {
+	return s.work != nil && s.work.open > 0 && s.work.askThrough == 0
+}
+
+// asksFor reports whether the device is to be asked for seq, which comes next
+// above the cursor. s.mu is held.
+func (s *Session) asksFor(seq Seq) bool {
+	w := s.work
+	if w == nil || w.askThrough == 0 {
+		return false
+	}
+	if seq <= w.askThrough {
+		return true
+	}
+	w.askThrough = 0
+	s.relax()
+	return false
+}
+
+// askedAll ends the asking. Every message that the store accepts from now on has
+// a higher sequence.
+func (s *Session) askedAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.work; w != nil && w.askThrough != 0 {
+		w.askThrough = 0
+		s.relax()
+	}
 }
 
 func payloadBytes(parcels []Parcel) (n int) {
@@ -225,6 +287,11 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		s.mu.Unlock()
 		return false, false
 	}
+	p.Ask = s.asksFor(p.Seq)
+	if !p.Ask && s.asking() {
+		s.mu.Unlock()
+		return false, false
+	}
 	f := inflight{seq: p.Seq, message: p.Message}
 	if f.attempts, p.Dup = s.triedBefore(p.Seq); p.Dup {
 		f.flags |= flightRepeat
@@ -232,7 +299,10 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	if p.Many {
 		f.flags |= flightMany
 	}
-	if int(f.attempts) >= s.g.cfg.MaxAttempts {
+	if p.Ask {
+		p.Dup, p.Payload = true, nil
+		f.flags |= flightAsked | flightOpen
+	} else if int(f.attempts) >= s.g.cfg.MaxAttempts {
 		s.mu.Unlock()
 		s.cursor = p.Seq
 		s.settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp, time.Now()))
@@ -244,19 +314,25 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	err := s.link.Deliver(p)
 	if err == nil {
 		s.cursor = p.Seq
+		if p.Ask {
+			s.g.counts.asks.Add(1)
+		}
 		return true, true
 	}
 	s.mu.Lock()
 	if e := s.find(p.Seq, false); e != nil {
 		s.drop(e)
 	}
-	if p.Dup && retryable(err) && !s.is(flagClosed) {
+	if f.is(flightRepeat) && retryable(err) && !s.is(flagClosed) {
 		w := s.busy()
 		w.tried = append(w.tried, attempt{p.Seq, f.attempts})
 	}
 	s.mu.Unlock()
 	if errors.Is(err, ErrTooLarge) {
 		s.cursor = p.Seq
+		if f.is(flightRepeat) {
+			return false, true // see skip
+		}
 		s.settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol, time.Now()))
 		return false, true
 	}

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Session is one registered connection, as its link drives it: the link
@@ -56,6 +58,14 @@ func newSession(g *Gateway, link Link, client ClientID, ref uint32, at time.Time
 func (s *Session) inherit(tried []attempt) {
 	if len(tried) > 0 {
 		s.busy().tried = tried
+	}
+}
+
+// ask makes the session ask the device for each delivery up to through instead of
+// sending its payload. No other goroutine knows s yet.
+func (s *Session) ask(through Seq) {
+	if through > 0 {
+		s.busy().askThrough = through
 	}
 }
 
@@ -112,25 +122,31 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	}
 }
 
-// Acked tells the device's verdict on seq, also when the link no longer has it
-// in its window: a late ack is kept with the delivery. The result is kept as
-// it is and must not change.
+// Acked reports the device's answer to the payload or the ASK of seq, also when
+// the link no longer has it in its window: a late ack is kept with the delivery.
+// The result is kept as it is and must not change.
 func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
 	switch {
 	case f == nil:
 		s.mu.Unlock()
+	case code == AckWorking:
+		s.working(f, result)
 	case f.call != nil:
 		call := f.call
 		s.drop(f)
 		waits := s.waits()
 		s.mu.Unlock()
+		s.g.counts.answered(false, code)
 		call.answer(code, result)
 		s.wakeIf(waits)
 	case code == AckRetry:
 		s.retryLater(f)
+	case code == AckSend:
+		s.notHandled(f)
 	default:
+		s.g.counts.answered(f.is(flightAsked), code)
 		o := s.answered(f, code, result, at)
 		last := s.drop(f)
 		waits := s.waits()
@@ -143,7 +159,8 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at
 // TryAcked is Acked for a stored delivery, where nothing may wait. When it
 // returns false, nothing has happened, and Acked is to be called elsewhere.
 func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) bool {
-	if code == AckRetry {
+	switch code {
+	case AckRetry, AckSend, AckWorking:
 		return false
 	}
 	s.mu.Lock()
@@ -160,6 +177,7 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 		s.putBack(before)
 		return false
 	}
+	s.g.counts.answered(before.is(flightAsked), code)
 	s.wakeIf(waits)
 	return true
 }
@@ -186,7 +204,11 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
 	o := s.outcome(f, Acked, "", at)
 	o.Result = result
-	if code != AckOK {
+	switch code {
+	case AckOK:
+	case AckNotKept:
+		o.Reason = ReasonVerdictNotKept
+	default:
 		o.State, o.Reason = Rejected, ReasonDeviceRejected
 	}
 	return o
@@ -208,8 +230,9 @@ func (s *Session) wakeIf(waits bool) {
 	}
 }
 
-// AckTimeout tells that seq was not acked in time after its last flush. It is
-// sent again unless its attempts are used up.
+// AckTimeout reports that the payload or the ASK of seq was not answered in time
+// after its last flush. The payload is sent again unless its attempts are used
+// up.
 func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
@@ -217,13 +240,73 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	case f == nil || f.gone() || f.call != nil:
 		s.mu.Unlock()
 		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
-	case int(f.attempts) >= s.g.cfg.MaxAttempts:
-		s.giveUp(f)
 	default:
-		f.stage = stageDue
-		s.mu.Unlock()
-		s.wake()
+		if f.is(flightAsked) {
+			s.g.counts.asksUnanswered.Add(1)
+		}
+		s.sendAgain(f)
 	}
+}
+
+// sendAgain makes the payload of f due, or gives f up. s.mu is held and released.
+func (s *Session) sendAgain(f *inflight) {
+	if int(f.attempts) >= s.g.cfg.MaxAttempts {
+		s.giveUp(f)
+		return
+	}
+	f.stage = stageDue
+	s.mu.Unlock()
+	s.wake()
+}
+
+// notHandled takes AckSend. As the answer to an ASK it makes the payload due; as
+// the answer to a payload it is retry later. s.mu is held and released.
+func (s *Session) notHandled(f *inflight) {
+	if !f.is(flightAsked) {
+		s.g.counts.answered(false, AckSend)
+		s.retryLater(f)
+		return
+	}
+	if f.gone() || f.is(flightAway) {
+		s.mu.Unlock()
+		return
+	}
+	s.g.counts.answered(true, AckSend)
+	f.flags |= flightAway
+	s.sendAgain(f)
+}
+
+// maxProgress is how much of an AckWorking is kept, in bytes.
+const maxProgress = 1 << 10
+
+// working takes AckWorking, which settles nothing: the link restarts the ack
+// timeout, and GET shows the end of said. The device has the payload, so first
+// transmissions may follow. s.mu is held and released.
+func (s *Session) working(f *inflight, said []byte) {
+	if f.gone() || f.is(flightAway) || f.call != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.g.counts.answered(f.is(flightAsked), AckWorking)
+	f.stage = stageOut
+	if len(said) > 0 {
+		end := lastText(said, maxProgress)
+		f.progress = &end
+	}
+	s.closeAsk(f)
+	waits := s.waits()
+	s.mu.Unlock()
+	s.wakeIf(waits)
+}
+
+// lastText copies the last n bytes of b or a little less, so that text is not cut
+// within a character.
+func lastText(b []byte, n int) []byte {
+	cut := max(0, len(b)-n)
+	for i := 0; i < utf8.UTFMax && cut > 0 && cut < len(b) && !utf8.RuneStart(b[cut]); i++ {
+		cut++
+	}
+	return bytes.Clone(b[cut:])
 }
 
 // The delay of a delivery that the device wants later: at first minRetryDelay,
@@ -244,7 +327,12 @@ func (s *Session) retryLater(f *inflight) {
 	}
 	seq := f.seq
 	s.unflush(f)
-	f.attempts = max(0, f.attempts-1)
+	s.closeAsk(f)
+	if f.is(flightAsked) {
+		s.g.counts.answered(true, AckRetry)
+	} else {
+		f.attempts = max(0, f.attempts-1)
+	}
 	f.stage, f.flags = stageWaiting, f.flags|flightAway
 	d := jitter(min(minRetryDelay<<f.retries, maxRetryDelay))
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
@@ -388,6 +476,9 @@ func (s *Session) overlay(d *Delivery) bool {
 	}
 	d.Attempts = int(f.attempts)
 	d.SentAt = timeOf(f.sentAt)
+	if f.progress != nil {
+		d.Progress = *f.progress
+	}
 	switch {
 	case f.is(flightFlushed):
 		d.State = Sent

@@ -19,6 +19,10 @@ type Stats struct {
 	Delivered   uint64             // transmissions flushed to a socket
 	Redelivered uint64             // of these, repeats
 	RetryLater  uint64             // answers of devices that want a delivery later
+	Asks        uint64             // times that a device was asked what became of a delivery
+	AskAnswers  map[string]uint64  // answers to them, by the names in askAnswers
+	NotHandled  uint64             // payloads that were answered with AckSend, which is for ASKs
+	NotKept     uint64             // answers AckNotKept
 	Settled     [Failed + 1]uint64 // deliveries by final State
 	LateAcks    uint64
 	Uplinks     uint64
@@ -35,7 +39,9 @@ type counters struct {
 	_                                     cacheLine // sends are counted on other processors than answers
 	delivered, redelivered                atomic.Uint64
 	_                                     cacheLine
-	retriesLater                          atomic.Uint64
+	retriesLater, notHandled, notKept     atomic.Uint64
+	asks, asksUnanswered                  atomic.Uint64
+	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
@@ -59,6 +65,23 @@ func (c *counters) closed(reason string) {
 		}
 	}
 	c.closedBy[len(closeReasons)].Add(1)
+}
+
+// askAnswers is the fixed list of label values for the answers to ASKs, by code.
+var askAnswers = [...]string{AckOK: "ok", AckReject: "reject", AckRetry: "retry_later", AckSend: "not_handled",
+	AckNotKept: "not_kept", AckWorking: "working"}
+
+// answered counts a device's answer to an ASK, or to a payload.
+func (c *counters) answered(asked bool, code AckCode) {
+	switch {
+	case asked && int(code) < len(askAnswers):
+		c.askAnswers[code].Add(1)
+	case !asked && code == AckSend:
+		c.notHandled.Add(1)
+	}
+	if code == AckNotKept {
+		c.notKept.Add(1)
+	}
 }
 
 // OnlineClients is Stats().Online, and costs nothing.
@@ -86,6 +109,9 @@ func (g *Gateway) Stats() Stats {
 		Delivered:     c.delivered.Load(),
 		Redelivered:   c.redelivered.Load(),
 		RetryLater:    c.retriesLater.Load(),
+		Asks:          c.asks.Load(),
+		NotHandled:    c.notHandled.Load(),
+		NotKept:       c.notKept.Load(),
 		LateAcks:      c.lateAcks.Load(),
 		Uplinks:       c.uplinks.Load(),
 		Connects:      c.connects.Load(),
@@ -95,6 +121,10 @@ func (g *Gateway) Stats() Stats {
 	}
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()
+	}
+	s.AskAnswers = map[string]uint64{"none": c.asksUnanswered.Load()}
+	for code, name := range askAnswers {
+		s.AskAnswers[name] = c.askAnswers[code].Load()
 	}
 	s.DisconnectsByReason = make(map[string]uint64, len(closeReasons)+1)
 	for i, r := range closeReasons {

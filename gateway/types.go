@@ -173,8 +173,10 @@ type Delivery struct {
 	SentAt    time.Time // last transmission
 	FinalAt   time.Time
 	Result    []byte    // the device's answer
+	Progress  []byte    // the end of the device's last AckWorking, while it is connected
 	LateAckAt time.Time // the device acked after another state was final
-	// LateResult is what it answered then.
+	// LateCode and LateResult are that answer.
+	LateCode   AckCode
 	LateResult []byte
 }
 

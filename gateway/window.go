@@ -14,6 +14,9 @@ type work struct {
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
 
+	askThrough Seq // the device is asked for deliveries up to here; 0 once the cursor is past it
+	open       int // entries with flightOpen
+
 	receptions []*reception // uplinks on their way to the store
 }
 
@@ -23,6 +26,7 @@ type inflight struct {
 	message  MessageID
 	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
 	call     *OnlineCall // who waits for it; nil for what is stored
+	progress *[]byte     // the device's last AckWorking that said anything; nil for none
 	attempts int32       // flushes that were not answered with retry later, earlier sessions included
 	stage    stage
 	flags    flightFlags
@@ -45,6 +49,8 @@ const (
 	flightMany    flightFlags = 1 << iota // the message has more than one recipient
 	flightRepeat                          // transmitted before, in this session or an earlier one
 	flightFlushed                         // its last transmission is flushed and not answered: it shows as sent
+	flightAsked                           // its ASK has left on this connection, its payload has not
+	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
 	flightAway                            // to be sent again, and the link has no place for it: it was answered
 )
 
@@ -74,7 +80,7 @@ func (s *Session) busy() *work {
 // relax gives the work back when nothing is left in it.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || w.askThrough != 0 {
 		return
 	}
 	s.work = nil
@@ -137,6 +143,9 @@ func (s *Session) enter(f inflight) {
 	w := s.busy()
 	w.flight = append(w.flight, f)
 	s.g.hub.inFlight.Add(1)
+	if f.is(flightOpen) {
+		w.open++
+	}
 }
 
 // leave takes a live entry out of the counts. It reports whether that was the
@@ -146,7 +155,16 @@ func (s *Session) leave(f *inflight) (last bool) {
 		return true
 	}
 	s.g.hub.inFlight.Add(-1)
+	s.closeAsk(f)
 	return s.unflush(f)
+}
+
+// closeAsk lets first transmissions go ahead of f.
+func (s *Session) closeAsk(f *inflight) {
+	if f.is(flightOpen) {
+		f.flags &^= flightOpen
+		s.work.open--
+	}
 }
 
 // unflush notes that f no longer shows as sent. It returns what leave does.
@@ -247,6 +265,7 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried
 	w.tried = nil
+	w.askThrough = 0
 	calls, _ = s.takeCalls()
 	for i := range w.flight {
 		f := &w.flight[i]
