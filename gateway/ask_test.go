@@ -191,6 +191,7 @@ func TestAnswersToAnAsk(t *testing.T) {
 				push(t, g, "a", "new")
 				a.answer(1, tc.code, "")
 				time.Sleep(time.Second)
+				synctest.Wait()
 				a.got(tc.got...)
 				if d := a.state(1, tc.state, tc.attempts); d.Reason != tc.reason {
 					t.Errorf("reason %q, want %q", d.Reason, tc.reason)

@@ -57,8 +57,10 @@ func texts(parcels []gateway.Parcel) []string {
 	return out
 }
 
+// wantTexts checks what the device got by now.
 func wantTexts(t *testing.T, l *gatewaytest.Link, want ...string) {
 	t.Helper()
+	synctest.Wait()
 	if got := texts(l.Parcels()); !slices.Equal(got, want) {
 		t.Fatalf("the device got %q, want %q", got, want)
 	}

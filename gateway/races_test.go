@@ -355,7 +355,7 @@ func (s *scramble) check() {
 		late += l.lateCalls()
 	}
 	last := s.connect(true)
-	time.Sleep(time.Minute) // what is to be sent later has been
+	time.Sleep(time.Hour) // what is to be sent later has been
 	synctest.Wait()
 	for _, l := range s.links[:len(s.links)-1] {
 		late -= l.lateCalls()

@@ -309,8 +309,8 @@ func lastText(b []byte, n int) []byte {
 	return bytes.Clone(b[cut:])
 }
 
-// The delay of a delivery that the device wants later: at first minRetryDelay,
-// doubling, and each shortened by up to half at random.
+// The delay of a delivery that the device wants later doubles from minRetryDelay
+// with each such answer on the connection (SPEC §2.2).
 const (
 	minRetryDelay = time.Second
 	maxRetryDelay = time.Minute
@@ -334,7 +334,7 @@ func (s *Session) retryLater(f *inflight) {
 		f.attempts = max(0, f.attempts-1)
 	}
 	f.stage, f.flags = stageWaiting, f.flags|flightAway
-	d := jitter(min(minRetryDelay<<f.retries, maxRetryDelay))
+	d := min(minRetryDelay<<f.retries, maxRetryDelay)
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)
 	waits := s.waits()
