@@ -152,8 +152,13 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	case !ok: // final meanwhile
 		s.evict(seq)
 		return false, true
-	case !p.ExpiresAt.After(time.Now()):
-		s.link.Forget(seq, false) // the expiry driver settles it
+	}
+	if now := time.Now(); !p.ExpiresAt.After(now) {
+		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
+			s.laterAgain(was)
+			return false, false
+		}
+		s.link.Forget(seq, false) // it leaves the window when the store has settled it
 		return false, true
 	}
 	p.Dup = true
@@ -278,8 +283,15 @@ func payloadBytes(parcels []Parcel) (n int) {
 
 // send hands one new parcel to the link.
 func (s *Session) send(p Parcel) (sent, more bool) {
-	if !p.ExpiresAt.After(time.Now()) {
-		s.cursor = p.Seq // never sent past its expiry; the expiry driver settles it
+	if now := time.Now(); !p.ExpiresAt.After(now) {
+		// Never sent past its expiry. The proposal has its place in the log before
+		// the cursor moves: if the clock steps back, the delivery is expired all the
+		// same, and not passed over.
+		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
+			s.g.cfg.After(jitter(5*time.Second), s.notifyLater)
+			return false, false
+		}
+		s.cursor = p.Seq
 		return false, true
 	}
 	s.mu.Lock()

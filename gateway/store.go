@@ -39,6 +39,11 @@ type Store interface {
 	// the queue is full or the store takes nothing, nothing has happened.
 	TrySettle(o Outcome, urgent bool) bool
 
+	// ProposeExpiry proposes Expired for every delivery of the message that is not
+	// final. The caller has judged by the time at: the store drops the proposal
+	// unless the message was due then. Otherwise it is like Settle.
+	ProposeExpiry(id MessageID, at time.Time) error
+
 	// AckThrough makes every delivery to client with a sequence ≤ seq acked:
 	// the device said at registration that it has handled them. It returns
 	// when that is applied, so that Next no longer returns them.

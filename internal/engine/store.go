@@ -118,6 +118,18 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	return took
 }
 
+// ProposeExpiry makes the open deliveries of a message expired, if it was due at
+// the time at.
+func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, false)); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
 // AckThrough makes every delivery to client with a sequence ≤ seq acked.
 func (e *Engine) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
 	_, err := e.do(ctx, &ackThroughEvent{client, seq, at})

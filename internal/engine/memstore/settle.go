@@ -51,6 +51,21 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	return nil
 }
 
+// ProposeExpiry makes the open deliveries of a message expired, if it was due at
+// the time at.
+func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if m := s.messages[id]; m != nil && !m.Completed() && !m.ExpiresAt.After(at) {
+		s.finishMessage(m, gateway.Expired, at)
+	}
+	return nil
+}
+
 // AckThrough makes what is queued for client up to seq acked.
 func (s *Store) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
 	_, err := s.finishQueue(ctx, client, seq, gateway.Outcome{State: gateway.Acked, At: at})
