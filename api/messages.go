@@ -135,8 +135,8 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
-// liveView is messageView, with what the client's connection knows of a delivery
-// that is queued: why it waits, and its attempts.
+// liveView is messageView, and adds to a queued delivery the knowledge of the
+// client's connection: the reason to wait, the attempts and the progress.
 func liveView(view *tenant.View, m *gateway.Message) Message {
 	v := messageView(view, m)
 	if v.Status != gateway.Queued.String() {

@@ -83,8 +83,8 @@ func TestADeviceIsAskedForWhatItHandledAndSentTheRest(t *testing.T) {
 		a.answer(2, gateway.AckReject, "door open")
 		a.got("? 1", "? 2", "3 again")
 		a.answer(3, gateway.AckOK, "")
-		if d := a.state(1, gateway.Acked, 1); string(d.Result) != "locked" || d.Reason != "" {
-			t.Errorf("acked with %q, reason %q", d.Result, d.Reason)
+		if d := a.state(1, gateway.Acked, 1); string(d.Result) != "locked" || d.Reason != "" || d.SentAt.IsZero() {
+			t.Errorf("acked with %q, reason %q, sent at %v", d.Result, d.Reason, d.SentAt)
 		}
 		if d := a.state(2, gateway.Rejected, 1); string(d.Result) != "door open" {
 			t.Errorf("rejected with %q", d.Result)
@@ -292,9 +292,12 @@ func TestAfterWorkingTheAckTimeoutSendsThePayload(t *testing.T) {
 func TestAWorkerThatGivesUpIsSentThePayload(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		a := askedThrough(t, g, 1, 1, 16)
-		a.answer(1, gateway.AckWorking, "")
+		a.answer(1, gateway.AckWorking, "half")
 		a.answer(1, gateway.AckSend, "")
 		a.got("? 1", "1 again")
+		if d := a.state(1, gateway.Sent, 2); d.Progress != nil {
+			t.Errorf("progress %q of a worker that gave up", d.Progress)
+		}
 		if n := g.Stats().NotHandled; n != 0 {
 			t.Errorf("%d payloads were answered not handled", n)
 		}

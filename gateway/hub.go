@@ -39,6 +39,7 @@ type hubShard struct {
 // that were answered with retry later.
 type attempt struct {
 	seq      Seq
+	sentAt   int64 // the last of them, Unix nanoseconds
 	attempts int32
 }
 

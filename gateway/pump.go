@@ -73,8 +73,8 @@ func (s *Session) pump() (flush bool) {
 	return flush
 }
 
-// nextStep decides. Repeats hold their place in the window already, so that
-// they go on while first transmissions wait for room.
+// nextStep decides. Repeats hold their place in the window already, so they leave
+// while first transmissions wait for room.
 func (s *Session) nextStep() step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,8 +305,9 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		return false, false
 	}
 	f := inflight{seq: p.Seq, message: p.Message}
-	if f.attempts, p.Dup = s.triedBefore(p.Seq); p.Dup {
-		f.flags |= flightRepeat
+	if t, ok := s.triedBefore(p.Seq); ok {
+		p.Dup = true
+		f.attempts, f.sentAt, f.flags = t.attempts, t.sentAt, flightRepeat
 	}
 	if p.Many {
 		f.flags |= flightMany
@@ -337,7 +338,7 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	}
 	if f.is(flightRepeat) && retryable(err) && !s.is(flagClosed) {
 		w := s.busy()
-		w.tried = append(w.tried, attempt{p.Seq, f.attempts})
+		w.tried = append(w.tried, attempt{p.Seq, f.sentAt, f.attempts})
 	}
 	s.mu.Unlock()
 	if errors.Is(err, ErrTooLarge) {

@@ -272,7 +272,7 @@ func (s *Session) notHandled(f *inflight) {
 		return
 	}
 	s.g.counts.answered(true, AckSend)
-	f.flags |= flightAway
+	f.flags, f.progress = f.flags|flightAway, nil
 	s.sendAgain(f)
 }
 
@@ -317,7 +317,7 @@ const (
 )
 
 // retryLater sends f again after a delay, until its time to live ends: the
-// transmission that the device has answered counts as no attempt. Meanwhile f
+// transmission that the device has answered counts as no attempt. Until then f
 // keeps its place in the window against first transmissions, so that a window
 // of one stays strict; an online call may take it. s.mu is held and released.
 func (s *Session) retryLater(f *inflight) {
@@ -333,7 +333,7 @@ func (s *Session) retryLater(f *inflight) {
 	} else {
 		f.attempts = max(0, f.attempts-1)
 	}
-	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	f.stage, f.flags, f.progress = stageWaiting, f.flags|flightAway, nil
 	d := min(minRetryDelay<<f.retries, maxRetryDelay)
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)

@@ -225,18 +225,18 @@ func (s *Session) keepForLateAck(f *inflight) {
 
 // triedBefore takes the transmissions of earlier sessions for seq; ok is false
 // without any.
-func (s *Session) triedBefore(seq Seq) (attempts int32, ok bool) {
+func (s *Session) triedBefore(seq Seq) (t attempt, ok bool) {
 	if s.work == nil {
-		return 0, false
+		return t, false
 	}
 	for i, t := range s.work.tried {
 		if t.seq == seq {
 			s.work.tried = slices.Delete(s.work.tried, i, i+1)
 			s.relax()
-			return t.attempts, true
+			return t, true
 		}
 	}
-	return 0, false
+	return attempt{}, false
 }
 
 // takeCalls removes all online calls from the session's work and returns them,
@@ -273,7 +273,7 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 			continue
 		}
 		if f.is(flightRepeat) {
-			tried = append(tried, attempt{f.seq, f.attempts})
+			tried = append(tried, attempt{f.seq, f.sentAt, f.attempts})
 		}
 		s.leave(f)
 		f.stage = stageGone

@@ -175,7 +175,7 @@ func (l *Link) Sent(p gateway.Parcel) {
 	}
 }
 
-// Ack tells the session the device's answer.
+// Ack reports the device's answer to the session.
 func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
 	if code != gateway.AckWorking {
 		l.mu.Lock()
