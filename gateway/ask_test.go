@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,11 +144,11 @@ func TestAHoleComesBeforeAnythingNewer(t *testing.T) {
 // parcelStore fails to read single parcels.
 type parcelStore struct {
 	gateway.Store
-	broken bool
+	broken atomic.Bool
 }
 
 func (s *parcelStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
-	if s.broken {
+	if s.broken.Load() {
 		return gateway.Parcel{}, false, gateway.ErrUnavailable
 	}
 	return s.Store.Parcel(client, seq)
@@ -160,10 +161,10 @@ func TestAHoleThatCannotBeReadHoldsBackWhatIsNewer(t *testing.T) {
 		store := &parcelStore{Store: memory}
 		a := askedThrough(t, gatewaytest.New(t, store, gateway.Config{}), 1, 1, 16)
 		push(t, a.g, "a", "new")
-		store.broken = true
+		store.broken.Store(true)
 		a.answer(1, gateway.AckSend, "")
 		a.got("? 1")
-		store.broken = false
+		store.broken.Store(false)
 		time.Sleep(5 * time.Second)
 		a.got("? 1", "1 again", "new")
 	})

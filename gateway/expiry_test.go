@@ -1,6 +1,9 @@
 package gateway_test
 
 import (
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,10 +17,11 @@ import (
 // the session's does not.
 type slowClockStore struct {
 	gateway.Store
-	expired  map[gateway.MessageID]bool // by the session's clock
-	broken   bool
+	broken atomic.Bool
+
+	mu       sync.Mutex
+	expired  gateway.MessageID // by the session's clock
 	proposed []gateway.MessageID
-	at       time.Time
 }
 
 func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
@@ -35,24 +39,42 @@ func (s *slowClockStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gatew
 }
 
 func (s *slowClockStore) age(p *gateway.Parcel) {
-	if s.expired[p.Message] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.Message == s.expired {
 		p.ExpiresAt = time.Now()
 	}
 }
 
 func (s *slowClockStore) ProposeExpiry(id gateway.MessageID, at time.Time) error {
-	if s.broken {
+	if s.broken.Load() {
 		return gateway.ErrUnavailable
 	}
-	s.proposed, s.at = append(s.proposed, id), at
+	s.mu.Lock()
+	s.proposed = append(s.proposed, id)
+	s.mu.Unlock()
 	return s.Store.ProposeExpiry(id, at.Add(24*time.Hour))
+}
+
+// expire makes the session find id expired, and the store unable to note it.
+func (s *slowClockStore) expire(id gateway.MessageID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = id
+	s.broken.Store(true)
+}
+
+func (s *slowClockStore) proposals() []gateway.MessageID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.proposed)
 }
 
 func slowClock(t *testing.T, f func(t *testing.T, g *gateway.Gateway, store *slowClockStore)) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := memstore.New(memstore.Options{})
 		t.Cleanup(func() { memory.Close() })
-		store := &slowClockStore{Store: memory, expired: map[gateway.MessageID]bool{}}
+		store := &slowClockStore{Store: memory}
 		g := gatewaytest.New(t, store, gateway.Config{})
 		f(t, g, store)
 	})
@@ -66,16 +88,16 @@ func TestADeliveryThatIsPassedOverIsProposedAsExpired(t *testing.T) {
 		l.SetBusy(true)
 		m := push(t, g, "a", "old")
 		push(t, g, "a", "new")
-		store.expired[m.ID], store.broken = true, true
+		store.expire(m.ID)
 		l.SetBusy(false)
 		synctest.Wait()
 		wantTexts(t, l)
-		store.broken = false
+		store.broken.Store(false)
 		time.Sleep(5 * time.Second)
 		wantTexts(t, l, "new")
 		d := wantState(t, g, m, gateway.Expired, 0)
-		if len(store.proposed) != 1 || store.at.IsZero() || d.FinalAt.IsZero() {
-			t.Errorf("proposed %v at %v", store.proposed, store.at)
+		if got := store.proposals(); len(got) != 1 || d.FinalAt.IsZero() {
+			t.Errorf("proposed %v, final at %v", got, d.FinalAt)
 		}
 	})
 }
@@ -85,15 +107,17 @@ func TestARepeatThatIsExpiredIsProposedAsExpired(t *testing.T) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: answers(gateway.AckRetry)})
 		m := push(t, g, "a", "old")
 		synctest.Wait()
-		store.expired[m.ID], store.broken = true, true
+		store.expire(m.ID)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		wantState(t, g, m, gateway.Queued, 0)
-		store.broken = false
+		store.broken.Store(false)
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		wantState(t, g, m, gateway.Expired, 0)
 		wantTexts(t, l, "old")
-		if n := g.Stats().InFlight; n != 0 || len(store.proposed) != 1 {
-			t.Errorf("%d in flight, proposed %v", n, store.proposed)
+		if n, got := g.Stats().InFlight, store.proposals(); n != 0 || len(got) != 1 {
+			t.Errorf("%d in flight, proposed %v", n, got)
 		}
 	})
 }
