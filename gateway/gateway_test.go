@@ -257,40 +257,6 @@ func TestExpiryAtTheSecondAndNotBefore(t *testing.T) {
 	})
 }
 
-func TestLastSeqCountsAsAcked(t *testing.T) {
-	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
-		first, second := push(t, g, "a", "1"), push(t, g, "a", "2")
-		synctest.Wait()
-		seq := l.Parcels()[0].Seq
-		l.Disconnect(gateway.ReasonConnectionLost)
-		time.Sleep(time.Second)
-
-		// Another log's numbers mean nothing here.
-		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly,
-			Hello: gateway.Hello{Log: "another", LastSeq: seq + 100}})
-		synctest.Wait()
-		wantTexts(t, l, "1 again", "2 again")
-		if l.Welcome.Resumed {
-			t.Error("resumed with a foreign log")
-		}
-		l.Disconnect(gateway.ReasonConnectionLost)
-
-		l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: gateway.Hello{Log: g.Log(), LastSeq: seq}})
-		time.Sleep(time.Second)
-		wantTexts(t, l, "2 again")
-		if !l.Welcome.Resumed {
-			t.Error("not resumed")
-		}
-		if d := delivery(t, g, first.ID, "a"); d.State != gateway.Acked {
-			t.Errorf("the first is %s", d.State)
-		}
-		if d := delivery(t, g, second.ID, "a"); d.State != gateway.Acked {
-			t.Errorf("the second is %s", d.State)
-		}
-	})
-}
-
 func TestTooLargeForTheDialect(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "seed", gatewaytest.Options{Max: 4})

@@ -88,12 +88,11 @@ type LinkStats struct {
 
 // Hello is a client that asks to be registered.
 type Hello struct {
-	Client  ClientID
-	Token   string
-	Labels  map[string]string // nil = keep what is known
-	Groups  []string          // nil = keep what is known
-	Log     LogID             // the log that LastSeq and AskThrough belong to, "" for none
-	LastSeq Seq
+	Client ClientID
+	Token  string
+	Labels map[string]string // nil = keep what is known
+	Groups []string          // nil = keep what is known
+	Log    LogID             // the log that AskThrough belongs to, "" for none
 	// Asks is set when the device answers an ASK: up to AskThrough it has handled
 	// what reached it.
 	Asks       bool
@@ -128,8 +127,9 @@ type Credential interface {
 type Welcome struct {
 	Session SessionID
 	Log     LogID
-	// Resumed is set when the client was known and its last_seq was honoured
-	// or none was needed: it goes on where it was.
+	// Resumed is set when Hello.Log is this log and has given out a sequence at or
+	// above Hello.AskThrough. Otherwise the device must forget its AskThrough, and
+	// the session asks nothing.
 	Resumed bool
 	// Ask is set when device and gateway use ASK and the codes that answer it.
 	Ask bool

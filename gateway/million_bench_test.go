@@ -64,8 +64,8 @@ func (rollStore) Observe(Observer) {}
 
 func (rollStore) Client(id ClientID) (ClientRecord, error) { return ClientRecord{ID: id}, nil }
 
-func (rollStore) Register(_ context.Context, r Registration) (ClientRecord, error) {
-	return ClientRecord{ID: r.Client, CreatedAt: r.At}, nil
+func (rollStore) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
+	return ClientRecord{ID: r.Client, CreatedAt: r.At}, 0, nil
 }
 
 // namedLink is the connection of a client that is connected in name only.

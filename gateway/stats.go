@@ -23,6 +23,8 @@ type Stats struct {
 	AskAnswers  map[string]uint64  // answers to them, by the names in askAnswers
 	NotHandled  uint64             // payloads that were answered with AckSend, which is for ASKs
 	NotKept     uint64             // answers AckNotKept
+	OtherLog    uint64             // registrations with an AskThrough of another log
+	BeyondLog   uint64             // registrations with an AskThrough above all sequences of this log
 	Settled     [Failed + 1]uint64 // deliveries by final State
 	LateAcks    uint64
 	Uplinks     uint64
@@ -40,6 +42,7 @@ type counters struct {
 	delivered, redelivered                atomic.Uint64
 	_                                     cacheLine
 	retriesLater, notHandled, notKept     atomic.Uint64
+	otherLog, beyondLog                   atomic.Uint64
 	asks, asksUnanswered                  atomic.Uint64
 	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
@@ -84,6 +87,17 @@ func (c *counters) answered(asked bool, code AckCode) {
 	}
 }
 
+// claimed counts what became of the AskThrough of a registration.
+func (c *counters) claimed(h Hello, w Welcome) {
+	switch {
+	case !h.Asks || h.AskThrough == 0 || w.Resumed:
+	case h.Log == w.Log:
+		c.beyondLog.Add(1)
+	default:
+		c.otherLog.Add(1)
+	}
+}
+
 // OnlineClients is Stats().Online, and costs nothing.
 func (g *Gateway) OnlineClients() int { return g.hub.online.len() }
 
@@ -112,6 +126,8 @@ func (g *Gateway) Stats() Stats {
 		Asks:          c.asks.Load(),
 		NotHandled:    c.notHandled.Load(),
 		NotKept:       c.notKept.Load(),
+		OtherLog:      c.otherLog.Load(),
+		BeyondLog:     c.beyondLog.Load(),
 		LateAcks:      c.lateAcks.Load(),
 		Uplinks:       c.uplinks.Load(),
 		Connects:      c.connects.Load(),

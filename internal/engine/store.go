@@ -130,12 +130,6 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	return nil
 }
 
-// AckThrough makes every delivery to client with a sequence ≤ seq acked.
-func (e *Engine) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
-	_, err := e.do(ctx, &ackThroughEvent{client, seq, at})
-	return err
-}
-
 // Cancel makes every delivery of the message that is not final canceled.
 func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
 	r, err := e.do(ctx, &cancelEvent{id, at})
@@ -149,9 +143,9 @@ func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Tim
 }
 
 // Register remembers a client that has connected.
-func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, error) {
+func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
 	res, err := e.do(ctx, &registerEvent{r})
-	return res.record, err
+	return res.record, res.given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue
