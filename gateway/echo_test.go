@@ -51,6 +51,8 @@ func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, Se
 	return ClientRecord{ID: r.Client}, s.last, nil
 }
 
+func (s *oneStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
+
 func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
 	s.last++
 	return Receipt{}, nil

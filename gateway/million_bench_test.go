@@ -68,6 +68,8 @@ func (rollStore) Register(_ context.Context, r Registration) (ClientRecord, Seq,
 	return ClientRecord{ID: r.Client, CreatedAt: r.At}, 0, nil
 }
 
+func (rollStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
+
 // namedLink is the connection of a client that is connected in name only.
 type namedLink struct{}
 

@@ -48,7 +48,12 @@ const (
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
 	stepFresh           // take up to room new parcels from the store
+	stepPause           // let no first transmission leave for settlePause
 )
+
+// settlePause is how long a session waits for the store to make verdicts durable
+// before it looks again.
+const settlePause = 5 * time.Millisecond
 
 // pump moves what can be sent now to the link: online deliveries first, for
 // somebody waits for them, then repeats, then what is new. It runs on one
@@ -67,6 +72,8 @@ func (s *Session) pump() (flush bool) {
 			sent, more = s.sendRepeat(next.repeat)
 		case stepFresh:
 			sent, more = s.sendFresh(next.room)
+		case stepPause:
+			s.g.cfg.After(settlePause, s.resume)
 		}
 		flush = flush || sent
 	}
@@ -92,13 +99,36 @@ func (s *Session) nextStep() step {
 			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	if room := s.room(); room > 0 && s.is(flagFresh) && !s.asking() {
+	if room := s.room(); room > 0 && s.flags&(flagFresh|flagHeld) == flagFresh && !s.asking() {
+		if room = min(room, s.undurableRoom()); room <= 0 {
+			s.flags |= flagHeld
+			return step{kind: stepPause}
+		}
 		// Cleared before the store is asked, and set again by whoever finds or
 		// adds more.
 		s.flags &^= flagFresh
 		return step{kind: stepFresh, room: room}
 	}
 	return step{}
+}
+
+// undurableRoom is how many first transmissions may leave until the client's
+// undurable verdicts and unanswered deliveries reach their bound; see
+// Store.Undurable. s.mu is held.
+func (s *Session) undurableRoom() int {
+	n, bytes := s.g.store.Undurable(s.client)
+	if bytes >= MaxUndurableBytes {
+		return 0
+	}
+	return MaxUndurable - n - s.live()
+}
+
+// resume ends a pause of first transmissions.
+func (s *Session) resume() {
+	s.mu.Lock()
+	s.flags &^= flagHeld
+	s.mu.Unlock()
+	s.wake()
 }
 
 // enterUrgent puts the first waiting call into the window. s.mu is held. What

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,4 +267,45 @@ func TestWhatIsResumed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// undurableStore says that much is undurable.
+type undurableStore struct {
+	gateway.Store
+	n, bytes atomic.Int64
+}
+
+func (s *undurableStore) Undurable(gateway.ClientID) (n, bytes int) {
+	return int(s.n.Load()), int(s.bytes.Load())
+}
+
+// A device remembers a limited number of verdicts: what it has not answered, and
+// what the gateway may lose by a crash, stay below that.
+func TestFirstTransmissionsWaitForUndurableVerdicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := memstore.New(memstore.Options{})
+		t.Cleanup(func() { memory.Close() })
+		store := &undurableStore{Store: memory}
+		store.n.Store(gateway.MaxUndurable - 2)
+		g := gatewaytest.New(t, store, gateway.Config{})
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 256, React: gatewaytest.FlushOnly})
+		for i := range 5 {
+			push(t, g, "a", fmt.Sprint(i+1))
+		}
+		time.Sleep(time.Second)
+		wantTexts(t, l, "1", "2")
+		store.n.Add(-1)
+		time.Sleep(time.Second)
+		wantTexts(t, l, "1", "2", "3")
+		l.Session.AckTimeout(1, false) // a repeat is no first transmission
+		synctest.Wait()
+		wantTexts(t, l, "1", "2", "3", "1 again")
+		store.n.Store(0)
+		store.bytes.Store(gateway.MaxUndurableBytes)
+		time.Sleep(time.Second)
+		wantTexts(t, l, "1", "2", "3", "1 again")
+		store.bytes.Add(-1)
+		time.Sleep(time.Second)
+		wantTexts(t, l, "1", "2", "3", "1 again", "4", "5")
+	})
 }

@@ -45,6 +45,7 @@ const (
 	flagClosed                            // ended or replaced; nothing more is sent
 	flagFresh                             // the store may hold parcels above cursor
 	flagMisacked                          // AckedOther was logged
+	flagHeld                              // a timer ends a pause of first transmissions
 )
 
 // newSession returns a session that is not in the hub yet; at is in whole

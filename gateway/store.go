@@ -35,7 +35,9 @@ type Store interface {
 	// Outcome.Verdict) is kept with a final state that no device has given.
 	//
 	// With urgent set a caller waits for it, and it is written at once instead
-	// of within 50 ms. Settle waits while the queue is full. After
+	// of within 50 ms. So are all that wait if the result has more than
+	// MaxLazyResult bytes, if the client's share of MaxUndurable is half used up,
+	// and when a client registers. Settle waits while the queue is full. After
 	// ErrUnavailable the delivery is unchanged: it will be sent again.
 	Settle(o Outcome, urgent bool) error
 	// TrySettle is Settle where nothing may wait. Where it returns false, for
@@ -55,6 +57,14 @@ type Store interface {
 	// Purge cancels everything queued for client with reason ReasonPurged,
 	// durably, and returns how many deliveries that were.
 	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
+
+	// Undurable returns how many proposals by Settle for a client, and how many
+	// bytes of results in them, are not known to be durable; perhaps more than
+	// there are, never less. No first transmission leaves for a client that has
+	// reached MaxUndurable, its unanswered deliveries included, or
+	// MaxUndurableBytes: a device remembers a limited number of verdicts, and a
+	// crash of the gateway must not lose more than that.
+	Undurable(client ClientID) (n, bytes int)
 
 	// Register remembers a client that has connected: created if new, labels
 	// and groups replaced if the registration has any (nil keeps them), last
@@ -211,6 +221,13 @@ type Outcome struct {
 	At       time.Time
 	Result   []byte
 }
+
+// Bounds of what Settle may leave unwritten.
+const (
+	MaxUndurable      = 256       // proposals for one client
+	MaxUndurableBytes = 128 << 10 // bytes of results for one client
+	MaxLazyResult     = 4 << 10   // bytes of one result
+)
 
 // Verdict returns the code of the device's answer that the outcome is; ok is
 // false for the gateway's own.

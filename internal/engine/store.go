@@ -99,7 +99,9 @@ func (e *Engine) Settle(o gateway.Outcome, urgent bool) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(newSettleEvent(o), urgent)); err != nil {
+	p := e.proposal(o, urgent)
+	if err := e.queue.push(context.Background(), p); err != nil {
+		p.uncount()
 		return unavailable(err)
 	}
 	return nil
@@ -110,10 +112,11 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	if e.failure.Load() != nil {
 		return false
 	}
-	event := newSettleEvent(o)
-	took := e.queue.offer(lazy(event, urgent))
+	p := e.proposal(o, urgent)
+	took := e.queue.offer(p)
 	if !took {
-		event.free()
+		p.uncount()
+		p.event.(*settleEvent).free()
 	}
 	return took
 }

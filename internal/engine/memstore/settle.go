@@ -67,6 +67,9 @@ func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	return nil
 }
 
+// Undurable returns zero: a write here never becomes more durable than it is.
+func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
+
 // Purge cancels what is queued for client.
 func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
 	if err := ctx.Err(); err != nil {
