@@ -121,3 +121,105 @@ func TestARepeatThatIsExpiredIsProposedAsExpired(t *testing.T) {
 		}
 	})
 }
+
+// slowDisk is a store whose final states become durable, and visible, on release.
+type slowDisk struct {
+	gateway.Store
+	mu   sync.Mutex
+	held []func()
+	fast bool
+}
+
+func (s *slowDisk) later(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fast {
+		f()
+		return
+	}
+	s.held = append(s.held, f)
+}
+
+func (s *slowDisk) Settle(o gateway.Outcome, urgent bool) error {
+	s.later(func() { s.Store.Settle(o, urgent) })
+	return nil
+}
+
+func (s *slowDisk) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	s.later(func() { s.Store.ProposeExpiry(id, at) })
+	return nil
+}
+
+// release makes what is held durable, or loses it as a crash does.
+func (s *slowDisk) release(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.held {
+		if !lost {
+			f()
+		}
+	}
+	s.held, s.fast = nil, !lost
+}
+
+// Neither the cursor passes a delivery, nor does another one take its place in
+// the window, before its final state is durable: a crash that loses the state
+// must not leave a later delivery handled and this one neither sent nor final.
+func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
+	for name, tc := range map[string]struct {
+		max     int // bytes that the link carries
+		payload string
+		ttl     time.Duration
+		started bool // the first delivery is transmitted before
+		got     []string
+		state   gateway.State
+	}{
+		"expired":                  {16, "old", time.Second, false, nil, gateway.Expired},
+		"too large":                {3, "large", time.Hour, false, nil, gateway.Rejected},
+		"attempts used up":         {16, "old", time.Hour, true, []string{"old"}, gateway.Failed},
+		"attempts used up earlier": {16, "old", time.Hour, true, nil, gateway.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// The store's own driver lags behind the session's clock.
+				memory := memstore.New(memstore.Options{Now: func() time.Time { return time.Now().Add(-time.Hour) }})
+				t.Cleanup(func() { memory.Close() })
+				store := &slowDisk{Store: memory}
+				g := gatewaytest.New(t, store, gateway.Config{MaxAttempts: 1})
+				if _, _, err := memory.Register(t.Context(), gateway.Registration{Client: "a", At: time.Now()}); err != nil {
+					t.Fatal(err)
+				}
+				m := pushFor(t, g, "a", tc.payload, tc.ttl)
+				var l *gatewaytest.Link
+				connect := func() {
+					l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, Max: tc.max, React: gatewaytest.FlushOnly})
+					synctest.Wait()
+				}
+				if tc.started {
+					connect()
+					if tc.got == nil {
+						l.Disconnect(gateway.ReasonConnectionLost)
+					}
+				}
+				time.Sleep(2 * time.Second)
+				push(t, g, "a", "new")
+				if tc.got == nil {
+					connect()
+				} else {
+					l.Session.AckTimeout(m.Seq, false)
+				}
+				time.Sleep(time.Second)
+				wantTexts(t, l, tc.got...)
+				store.release(true) // the proposal is lost, and made again
+				time.Sleep(10 * time.Second)
+				wantTexts(t, l, tc.got...)
+				store.release(false)
+				time.Sleep(10 * time.Second)
+				wantTexts(t, l, append(tc.got, "new")...)
+				if d := delivery(t, g, m.ID, "a"); d.State != tc.state {
+					t.Errorf("the first is %s, want %s", d.State, tc.state)
+				}
+			})
+		})
+	}
+}

@@ -51,9 +51,12 @@ const (
 	stepPause           // let no first transmission leave for settlePause
 )
 
-// settlePause is how long a session waits for the store to make verdicts durable
-// before it looks again.
-const settlePause = 5 * time.Millisecond
+// How long a session waits before it looks again: for the store to make verdicts
+// durable, and for a final state, which ends the pause when it is.
+const (
+	settlePause = 5 * time.Millisecond
+	finalPause  = time.Second
+)
 
 // pump moves what can be sent now to the link: online deliveries first, for
 // somebody waits for them, then repeats, then what is new. It runs on one
@@ -123,12 +126,19 @@ func (s *Session) undurableRoom() int {
 	return MaxUndurable - n - s.live()
 }
 
-// resume ends a pause of first transmissions.
+// resume ends a pause of first transmissions, if there is one.
 func (s *Session) resume() {
 	s.mu.Lock()
-	s.flags &^= flagHeld
+	held := s.release()
 	s.mu.Unlock()
-	s.wake()
+	s.wakeIf(held)
+}
+
+// release reports whether first transmissions were paused. s.mu is held.
+func (s *Session) release() (held bool) {
+	held = s.is(flagHeld)
+	s.flags &^= flagHeld
+	return held
 }
 
 // enterUrgent puts the first waiting call into the window. s.mu is held. What
@@ -314,15 +324,7 @@ func payloadBytes(parcels []Parcel) (n int) {
 // send hands one new parcel to the link.
 func (s *Session) send(p Parcel) (sent, more bool) {
 	if now := time.Now(); !p.ExpiresAt.After(now) {
-		// Never sent past its expiry. The proposal has its place in the log before
-		// the cursor moves: if the clock steps back, the delivery is expired all the
-		// same, and not passed over.
-		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
-			s.g.cfg.After(jitter(5*time.Second), s.notifyLater)
-			return false, false
-		}
-		s.cursor = p.Seq
-		return false, true
+		return false, s.awaitFinal(func() error { return s.g.store.ProposeExpiry(p.Message, now) })
 	}
 	s.mu.Lock()
 	if s.is(flagClosed) {
@@ -346,10 +348,9 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		p.Dup, p.Payload = true, nil
 		f.flags |= flightAsked | flightOpen
 	} else if int(f.attempts) >= s.g.cfg.MaxAttempts {
+		s.keepTried(&f)
 		s.mu.Unlock()
-		s.cursor = p.Seq
-		s.settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp, time.Now()))
-		return false, true
+		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)
 	}
 	s.enter(f)
 	s.mu.Unlock()
@@ -367,19 +368,40 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		s.drop(e)
 	}
 	if f.is(flightRepeat) && retryable(err) && !s.is(flagClosed) {
-		w := s.busy()
-		w.tried = append(w.tried, attempt{p.Seq, f.sentAt, f.attempts})
+		s.keepTried(&f)
 	}
 	s.mu.Unlock()
-	if errors.Is(err, ErrTooLarge) {
-		s.cursor = p.Seq
-		if f.is(flightRepeat) {
-			return false, true // see skip
-		}
-		s.settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol, time.Now()))
+	switch {
+	case !errors.Is(err, ErrTooLarge):
+		return false, false
+	case f.is(flightRepeat):
+		s.cursor = p.Seq // see skip
 		return false, true
 	}
-	return false, false
+	return false, s.awaitOutcome(&f, Rejected, ReasonTooLargeForProtocol)
+}
+
+// awaitFinal proposes the final state of a delivery that will not be sent, and ends
+// the turn of first transmissions. The cursor stays before the delivery until Next
+// leaves it out, because that state is durable. If a later one left before that, a
+// crash could lose the proposal, and the device would take the delivery for one
+// that it has handled.
+func (s *Session) awaitFinal(propose func() error) (more bool) {
+	s.mu.Lock()
+	s.flags |= flagHeld // before Settled can end the pause
+	s.mu.Unlock()
+	pause := finalPause
+	if propose() != nil {
+		pause = jitter(5 * time.Second)
+	}
+	s.g.cfg.After(pause, s.resume)
+	return false
+}
+
+// awaitOutcome is awaitFinal for an outcome of the gateway's own.
+func (s *Session) awaitOutcome(f *inflight, st State, reason string) (more bool) {
+	o := s.outcome(f, st, reason, time.Now())
+	return s.awaitFinal(func() error { return s.g.store.Settle(o, true) })
 }
 
 // retryable reports whether Deliver may succeed later on the same link.

@@ -353,24 +353,30 @@ func (s *Session) retryNow(seq Seq) {
 	s.wake()
 }
 
-// giveUp settles f as failed. s.mu is held and released.
+// giveUp proposes f as failed. f keeps its place in the window until that is
+// durable, and the proposal is repeated until then. s.mu is held and released.
 func (s *Session) giveUp(f *inflight) {
 	o := s.outcome(f, Failed, ReasonAttemptsUsedUp, time.Now())
-	seq := f.seq
-	s.keepForLateAck(f)
+	f.stage = stageOut
 	s.mu.Unlock()
-	s.link.Forget(seq, false)
-	s.settle(o)
-	s.wake()
+	s.link.Forget(o.Seq, false)
+	_ = s.g.store.Settle(o, true)
+	s.g.cfg.After(jitter(5*time.Second), func() { s.giveUpAgain(o.Seq) })
 }
 
-// settle proposes an outcome to the store. When the store cannot take it the
-// delivery is still queued there; a session that is live sends it again, and
-// the next session would in any case.
-func (s *Session) settle(o Outcome) { s.settleWith(o, true) }
+func (s *Session) giveUpAgain(seq Seq) {
+	s.mu.Lock()
+	if f := s.find(seq, false); f != nil && f.stage == stageOut && int(f.attempts) >= s.g.cfg.MaxAttempts {
+		s.giveUp(f)
+		return
+	}
+	s.mu.Unlock()
+}
 
-// settleWith is settle, where it is known whether others of the message are on
-// their way.
+// settleWith proposes a device's verdict to the store; last says whether no other
+// delivery of the message is on its way. When the store cannot take it the
+// delivery is still queued there; a session that is live sends it again, and the
+// next session would in any case.
 func (s *Session) settleWith(o Outcome, last bool) {
 	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
 		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts),
@@ -440,7 +446,10 @@ func (s *Session) evict(seq Seq) {
 	s.mu.Lock()
 	f := s.find(seq, false)
 	if f == nil || f.gone() {
+		s.triedBefore(seq)
+		held := s.release()
 		s.mu.Unlock()
+		s.wakeIf(held)
 		return
 	}
 	s.keepForLateAck(f)
@@ -461,9 +470,7 @@ func (s *Session) evictMessage(id MessageID) {
 		}
 	}
 	s.mu.Unlock()
-	if seq != 0 {
-		s.evict(seq)
-	}
+	s.evict(seq) // 0 is no delivery's
 }
 
 // overlay shows what only the live session knows of a queued delivery. It

@@ -46,7 +46,7 @@ type Store interface {
 
 	// ProposeExpiry proposes Expired for every delivery of the message that is not
 	// final. The caller has judged by the time at: the store drops the proposal
-	// unless the message was due then. Otherwise it is like Settle.
+	// unless the message was due then. Otherwise it is like an urgent Settle.
 	ProposeExpiry(id MessageID, at time.Time) error
 
 	// Cancel makes every delivery of the message that is not final canceled,

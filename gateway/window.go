@@ -239,6 +239,12 @@ func (s *Session) triedBefore(seq Seq) (t attempt, ok bool) {
 	return attempt{}, false
 }
 
+// keepTried undoes triedBefore for a delivery that was not sent.
+func (s *Session) keepTried(f *inflight) {
+	w := s.busy()
+	w.tried = append(w.tried, attempt{f.seq, f.sentAt, f.attempts})
+}
+
 // takeCalls removes all online calls from the session's work and returns them,
 // with the numbers of the calls that were in the window. The caller calls relax.
 func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {

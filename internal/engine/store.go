@@ -127,7 +127,7 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, false)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, true)); err != nil {
 		return unavailable(err)
 	}
 	return nil
