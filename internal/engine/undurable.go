@@ -7,11 +7,11 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// undurable counts, for each client, the proposals by Settle between their place
-// in the queue and their durability (gateway.Store.Undurable). Clients share a
-// slot by their hash, so that an ack costs two atomic additions and no memory: a
-// client may seem to have more than it has. A proposal that a failed record has
-// lost counts no longer.
+// undurable counts each client's proposals by Settle from their place in the queue
+// until they are durable (gateway.Store.Undurable). Clients share a slot by their
+// hash, so that an ack costs two atomic additions and no memory: a client may seem
+// to have more than it has. A proposal that a failed record has lost no longer
+// counts.
 type undurable [4096]slot
 
 var slotSeed = maphash.MakeSeed()
@@ -30,7 +30,8 @@ func weight(result []byte) int64 { return 1<<slotBytes + int64(len(result)) }
 
 func split(v int64) (n, bytes int) { return int(v >> slotBytes), int(v & (1<<slotBytes - 1)) }
 
-// Undurable returns how much of what was proposed for a client may not be durable.
+// Undurable returns how many proposals for a client may not be durable, and the
+// bytes of their results.
 func (e *Engine) Undurable(client gateway.ClientID) (n, bytes int) {
 	return split(e.undurable.slot(client).Load())
 }
