@@ -36,7 +36,8 @@ type Message struct {
 } //@name Message
 
 // Outcome is what became of a delivery. The device's answer is in result when
-// it is text, else in result_base64.
+// it is text, else in result_base64. Progress is the device's last report of its
+// work; it ends with the connection.
 type Outcome struct {
 	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`
 	Attempts         int     `json:"attempts,omitempty" example:"1"`
@@ -44,7 +45,10 @@ type Outcome struct {
 	FinalAt          string  `json:"final_at,omitempty" format:"date-time"`
 	Result           *string `json:"result,omitempty" example:"done"`
 	ResultBase64     []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	Progress         *string `json:"progress,omitempty" example:"40 %"`
+	ProgressBase64   []byte  `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`
 	LateAckAt        string  `json:"late_ack_at,omitempty" format:"date-time"`
+	LateVerdict      string  `json:"late_verdict,omitempty" enums:"ok,reject"`
 	LateResult       *string `json:"late_result,omitempty"`
 	LateResultBase64 []byte  `json:"late_result_base64,omitempty" swaggertype:"string" format:"byte"`
 }
@@ -131,10 +135,30 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
+// liveView is messageView, and adds to a queued delivery the knowledge of the
+// client's connection: the reason to wait, the attempts and the progress.
+func liveView(view *tenant.View, m *gateway.Message) Message {
+	v := messageView(view, m)
+	if v.Status != gateway.Queued.String() {
+		return v
+	}
+	if d, ok := view.InFlight(m); ok {
+		v.Status, v.Outcome = d.State.String(), outcomeView(&d)
+	}
+	return v
+}
+
 func outcomeView(d *gateway.Delivery) Outcome {
 	o := Outcome{Reason: d.Reason, Attempts: d.Attempts, SentAt: stamp(d.SentAt), FinalAt: stamp(d.FinalAt), LateAckAt: stamp(d.LateAckAt)}
 	o.Result, o.ResultBase64 = result(d.Result)
+	o.Progress, o.ProgressBase64 = result(d.Progress)
 	o.LateResult, o.LateResultBase64 = result(d.LateResult)
+	if !d.LateAckAt.IsZero() {
+		o.LateVerdict = "ok"
+		if d.LateCode == gateway.AckReject {
+			o.LateVerdict = "reject"
+		}
+	}
 	return o
 }
 
@@ -203,7 +227,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := messageView(s.view(w), &m)
+	v := liveView(s.view(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, v)
@@ -283,7 +307,7 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := MessagePage{Items: make([]Message, len(page.Items))}
 	for i := range page.Items {
-		out.Items[i] = messageView(s.view(w), &page.Items[i])
+		out.Items[i] = liveView(s.view(w), &page.Items[i])
 	}
 	if page.More {
 		out.NextCursor = s.cursors(w).encode(cursorMessages, string(page.Next))

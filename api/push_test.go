@@ -382,6 +382,44 @@ func TestMessageLists(t *testing.T) {
 	}
 }
 
+// While the device is connected, GET shows what it said of a delivery that is
+// not final.
+func TestGetShowsRetryLaterAndProgress(t *testing.T) {
+	h := newHarness(t)
+	said := make(chan gateway.AckCode, 1)
+	text := "40 %"
+	h.device("a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l.Sent(p)
+		code := gateway.AckWorking
+		if string(p.Payload) == "not now" {
+			code = gateway.AckRetry
+		}
+		l.Ack(p, code, []byte(text))
+		said <- code
+	}})
+	for _, tt := range []struct{ payload, status, reason, progress string }{
+		{"not now", "queued", "retry_later", ""},
+		{"long", "sent", "", text},
+	} {
+		m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText(tt.payload)).want(202))
+		<-said
+		of := func(page MessagePage) Message { return page.Items[0] }
+		for _, got := range []Message{
+			decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200)),
+			of(decode[MessagePage](h.call("GET", "/v1/messages", "").want(200))),
+			of(decode[MessagePage](h.call("GET", "/v1/clients/a/messages", "").want(200))),
+		} {
+			progress := ""
+			if got.Progress != nil {
+				progress = *got.Progress
+			}
+			if got.Status != tt.status || got.Reason != tt.reason || progress != tt.progress || got.SentAt == "" {
+				t.Errorf("%s: status %s, reason %q, progress %q, sent at %q", tt.payload, got.Status, got.Reason, progress, got.SentAt)
+			}
+		}
+	}
+}
+
 // A full queue is not a matter of haste: to repeat the push in a moment changes nothing.
 func TestAFullQueueNamesItsBound(t *testing.T) {
 	h := newHarness(t)

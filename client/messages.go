@@ -93,13 +93,16 @@ type Message struct {
 
 // Outcome is what became of one delivery.
 type Outcome struct {
-	Reason           DeliveryReason `json:"reason,omitempty"` // why it was rejected or failed, or purged
+	Reason           DeliveryReason `json:"reason,omitempty"` // why it was rejected or failed, purged or comes later
 	Attempts         int            `json:"attempts,omitempty"`
 	SentAt           time.Time      `json:"sent_at,omitzero"` // last transmission
 	FinalAt          time.Time      `json:"final_at,omitzero"`
-	Result           *string        `json:"result,omitempty"` // the device's answer, if it is text
+	Result           *string        `json:"result,omitempty"` // the device's answer, where it is text
 	ResultBase64     []byte         `json:"result_base64,omitempty"`
-	LateAckAt        time.Time      `json:"late_ack_at,omitzero"` // acked after another state was final
+	Progress         *string        `json:"progress,omitempty"` // the device's last report of its work, if it is text
+	ProgressBase64   []byte         `json:"progress_base64,omitempty"`
+	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`   // answered after another state was final
+	LateVerdict      string         `json:"late_verdict,omitempty"` // "ok" or "reject"
 	LateResult       *string        `json:"late_result,omitempty"`
 	LateResultBase64 []byte         `json:"late_result_base64,omitempty"`
 }

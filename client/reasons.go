@@ -1,6 +1,7 @@
 package client
 
-// DeliveryReason says why a delivery was rejected, has failed or was canceled.
+// DeliveryReason says why a delivery was rejected, has failed, was canceled or
+// waits, or that it was acked without a verdict.
 type DeliveryReason string
 
 // Reasons of deliveries. Others may be added.
@@ -11,6 +12,8 @@ const (
 	ReasonQueueFull           DeliveryReason = "queue_full"             // the client's queue had no room
 	ReasonAttemptsUsedUp      DeliveryReason = "attempts_used_up"       // sent as often as allowed, without an ack
 	ReasonPurged              DeliveryReason = "purged"                 // the client's queue was purged
+	ReasonRetryLater          DeliveryReason = "retry_later"            // queued, while the device is connected: it wants the delivery later
+	ReasonVerdictNotKept      DeliveryReason = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
 // NoAckReason says why a delivery with Mode Online has no ack (CodeAckTimeout).

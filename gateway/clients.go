@@ -166,7 +166,12 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 			return err
 		}
 	}
-	if s := g.hub.session(id); s != nil {
+	// A registration that came before the block may be about to enter.
+	s, err := g.hub.decided(ctx, id)
+	if err != nil {
+		return err
+	}
+	if s != nil {
 		s.link.Close(Close{Code: CloseKicked, Reason: ReasonKicked, RetryAfter: max(o.Block, time.Second)})
 	}
 	if o.Purge {

@@ -9,9 +9,16 @@ import (
 // Connect registers a client on a new connection. On success the session is
 // live and visible; deliveries flow when the link has called Session.Start.
 //
-// A connection that has the id already is told and closed (takeover), unless
-// Config.RejectTwins. Errors: CodeValidation (not a client id),
-// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable.
+// Connect checks id and credentials and reserves the client's place in the hub.
+// Then one event registers the client in the store, which may refuse it. Only
+// after that Connect closes another connection with the id (takeover); with
+// Config.RejectTwins it refuses the place while there is one. A second
+// registration of the id waits until the first is decided.
+//
+// Errors: CodeValidation (not a client id, or beyond the bounds of a record),
+// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable. After
+// each of them the other connection is as it was, and so are the client's record
+// and queue; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
 	if g.draining.Load() {
 		return nil, Welcome{}, errDraining
@@ -23,32 +30,28 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	groups, err := g.groupsOf(h)
-	if err != nil {
+	if err := g.reserve(ctx, h.Client); err != nil {
 		return nil, Welcome{}, err
 	}
-	now := time.Now().Truncate(time.Millisecond) // so that a new record's CreatedAt equals it
-	rec, err := g.store.Register(ctx, Registration{Client: h.Client, Labels: h.Labels, Groups: groups, At: now})
+	defer g.hub.giveBack(h.Client)
+	now := time.Now().Truncate(time.Millisecond) // as session and events have it
+	r := Registration{Client: h.Client, Labels: h.Labels, Groups: h.Groups, At: now}
+	if h.Groups != nil && g.cfg.GuardedGroups != nil {
+		r.Guarded = g.cfg.GuardedGroups()
+	}
+	rec, given, err := g.store.Register(ctx, r)
 	if err != nil {
 		return nil, Welcome{}, err
-	}
-	if wait := rec.BlockedUntil.Sub(now); wait > 0 {
-		return nil, Welcome{}, &Error{Code: CodeBlocked, Message: "the client is blocked", RetryAfter: wait}
-	}
-	log := g.store.Log()
-	honoured := h.Log == log && h.LastSeq > 0
-	if honoured {
-		if err := g.store.AckThrough(ctx, h.Client, h.LastSeq, now); err != nil {
-			return nil, Welcome{}, err
-		}
 	}
 	s := newSession(g, link, h.Client, rec.Ref, now)
-	if err := g.enter(s, h, grant.Credential); err != nil {
-		return nil, Welcome{}, err
+	w := Welcome{Session: s.ID(), Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}
+	if w.Resumed = h.Log == w.Log && h.AskThrough <= given; w.Resumed && h.Asks {
+		s.ask(h.AskThrough)
 	}
+	g.counts.claimed(h, w)
+	g.enter(s, h, grant.Credential)
 	g.checkAgain(s, grant.Credential)
-	known := !rec.CreatedAt.Equal(now)
-	return s, Welcome{Session: s.ID(), Log: log, Resumed: known && (honoured || h.LastSeq == 0), ExpiresAt: grant.ExpiresAt}, nil
+	return s, w, nil
 }
 
 // authenticate asks whether the device may register.
@@ -66,46 +69,34 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
 }
 
-// groupsOf is what a device's groups will be: those it names, but of the guarded
-// ones those it is in already. A change by a caller in the same instant may be
-// undone by it.
-func (g *Gateway) groupsOf(h Hello) ([]string, error) {
-	if h.Groups == nil || g.cfg.GuardedGroups == nil {
-		return h.Groups, nil
+// reserve takes the client's place in the hub for a registration, until giveBack.
+// It waits for a registration that is under way. Errors: CodeIDInUse,
+// CodeUnavailable.
+func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
+	sh := g.hub.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err := sh.awaitPlace(ctx, id); err != nil {
+		return err
 	}
-	guarded := g.cfg.GuardedGroups()
-	if len(guarded) == 0 {
-		return h.Groups, nil
+	if sh.sessions[id] != nil && g.cfg.RejectTwins {
+		return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
 	}
-	rec, err := g.store.Client(h.Client)
-	if err != nil && CodeOf(err) != CodeClientNotFound {
-		return nil, err
+	if sh.places == nil {
+		sh.places = make(map[ClientID]chan struct{})
 	}
-	groups := []string{} // not nil, which would keep all
-	for _, name := range rec.Groups {
-		if guarded[name] {
-			groups = append(groups, name)
-		}
-	}
-	for _, name := range h.Groups {
-		if !guarded[name] && len(groups) < MaxGroups {
-			groups = append(groups, name)
-		}
-	}
-	return groups, nil
+	sh.places[id] = nil
+	return nil
 }
 
-// enter makes s the live session of its client and closes the one before.
-func (g *Gateway) enter(s *Session, h Hello, c Credential) error {
+// enter makes s, which has its client's place, the live session of the client, and
+// closes the one before.
+func (g *Gateway) enter(s *Session, h Hello, c Credential) {
 	e := recordOf(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
 	e.session, e.has = s.id, e.has|hasSession
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
-	if old != nil && g.cfg.RejectTwins {
-		sh.mu.Unlock()
-		return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
-	}
 	if old != nil {
 		s.inherit(old.retire())
 		s.flaps = old.flapsAfter(s.connectedTime())
@@ -124,7 +115,6 @@ func (g *Gateway) enter(s *Session, h Hello, c Credential) error {
 		old.link.Close(Close{Code: CloseReplaced, Reason: ReasonReplaced, RetryAfter: flapDelay(s.flaps),
 			Text: "another connection has registered with this id"})
 	}
-	return nil
 }
 
 // flapWindow is how soon a takeover must follow the last one to count as two

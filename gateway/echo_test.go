@@ -47,9 +47,11 @@ type oneStore struct {
 func (s *oneStore) Observe(o Observer) { s.observer = o }
 func (s *oneStore) Log() LogID         { return "log" }
 
-func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, error) {
-	return ClientRecord{ID: r.Client}, nil
+func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
+	return ClientRecord{ID: r.Client}, s.last, nil
 }
+
+func (s *oneStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
 
 func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
 	s.last++

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -25,6 +27,9 @@ const hubShards = 64
 type hubShard struct {
 	mu       sync.Mutex
 	sessions map[ClientID]*Session
+	// places has an entry for each client with a registration under way, one at a
+	// time. The channel is closed when that is decided; nil if no other waits.
+	places map[ClientID]chan struct{}
 	// credentials are those of the live sessions that have one which can be taken
 	// back; nil until there is one, so that nobody else pays for them.
 	credentials map[ClientID]Credential
@@ -35,9 +40,11 @@ type hubShard struct {
 	tried map[ClientID][]attempt
 }
 
-// attempt is one delivery's transmissions in earlier sessions.
+// attempt is one delivery's transmissions in earlier sessions, without those
+// that were answered with retry later.
 type attempt struct {
 	seq      Seq
+	sentAt   int64 // the last of them, Unix nanoseconds
 	attempts int32
 }
 
@@ -64,6 +71,52 @@ func (h *hub) session(id ClientID) *Session {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.sessions[id]
+}
+
+// awaitPlace returns when no registration of the client is under way. sh.mu is
+// held; awaitPlace releases it to wait.
+func (sh *hubShard) awaitPlace(ctx context.Context, id ClientID) error {
+	for {
+		decided, reserved := sh.places[id]
+		if !reserved {
+			return nil
+		}
+		if decided == nil {
+			decided = make(chan struct{})
+			sh.places[id] = decided
+		}
+		sh.mu.Unlock()
+		select {
+		case <-decided:
+		case <-ctx.Done():
+		}
+		sh.mu.Lock()
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for another registration of the client: %w: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
+// giveBack ends a registration, which is decided.
+func (h *hub) giveBack(id ClientID) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if decided := sh.places[id]; decided != nil {
+		close(decided)
+	}
+	delete(sh.places, id)
+}
+
+// decided is session, after a registration that is under way.
+func (h *hub) decided(ctx context.Context, id ClientID) (*Session, error) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err := sh.awaitPlace(ctx, id); err != nil {
+		return nil, err
+	}
+	return sh.sessions[id], nil
 }
 
 // inShard appends the live sessions of one shard to buf.

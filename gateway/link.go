@@ -88,13 +88,16 @@ type LinkStats struct {
 
 // Hello is a client that asks to be registered.
 type Hello struct {
-	Client  ClientID
-	Token   string
-	Labels  map[string]string // nil = keep what is known
-	Groups  []string          // nil = keep what is known
-	Log     LogID             // the log that LastSeq belongs to, "" for none
-	LastSeq Seq
-	Dialect string
+	Client ClientID
+	Token  string
+	Labels map[string]string // nil = keep what is known
+	Groups []string          // nil = keep what is known
+	Log    LogID             // the log that AskThrough belongs to, "" for none
+	// Asks is set when the device answers an ASK: up to AskThrough it has handled
+	// what reached it.
+	Asks       bool
+	AskThrough Seq
+	Dialect    string
 	// Transport is "tcp" or "tls". Certificate is the leaf that the device has
 	// proven to hold under the client CA, nil where it has shown none.
 	Transport   string
@@ -124,19 +127,28 @@ type Credential interface {
 type Welcome struct {
 	Session SessionID
 	Log     LogID
-	// Resumed is set when the client was known and its last_seq was honoured
-	// or none was needed: it goes on where it was.
+	// Resumed is set when Hello.Log is this log and has given out a sequence at or
+	// above Hello.AskThrough. Otherwise the device must forget its AskThrough, and
+	// the session asks nothing.
 	Resumed bool
+	// Ask is set when device and gateway use ASK and the codes that answer it.
+	Ask bool
+	// Time is the gateway's clock, zero to leave it out.
+	Time time.Time
 	// ExpiresAt is the Grant's: the link closes then, with
 	// CloseCredentialsExpired. Zero = never.
 	ExpiresAt time.Time
 }
 
-// AckCode is a device's verdict.
+// AckCode is a device's answer to a payload or to an ASK. The codes from AckSend
+// on come only where Welcome.Ask is set.
 type AckCode uint8
 
 const (
-	AckOK     AckCode = 0
-	AckReject AckCode = 1
-	AckRetry  AckCode = 2
+	AckOK      AckCode = 0
+	AckReject  AckCode = 1
+	AckRetry   AckCode = 2
+	AckSend    AckCode = 3 // not handled: send the payload
+	AckNotKept AckCode = 4 // handled, but the device no longer knows its verdict
+	AckWorking AckCode = 5 // under way; no verdict yet
 )

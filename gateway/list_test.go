@@ -49,7 +49,7 @@ func TestPagesOfFilteredClientsAreBounded(t *testing.T) {
 				isOffline, connected = append(isOffline, id), false
 			}
 		}
-		if _, err := mem.Register(context.Background(), gateway.Registration{Client: id, Groups: groups, At: time.Now()}); err != nil {
+		if _, _, err := mem.Register(context.Background(), gateway.Registration{Client: id, Groups: groups, At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		if connected {

@@ -64,9 +64,11 @@ func (rollStore) Observe(Observer) {}
 
 func (rollStore) Client(id ClientID) (ClientRecord, error) { return ClientRecord{ID: id}, nil }
 
-func (rollStore) Register(_ context.Context, r Registration) (ClientRecord, error) {
-	return ClientRecord{ID: r.Client, CreatedAt: r.At}, nil
+func (rollStore) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
+	return ClientRecord{ID: r.Client, CreatedAt: r.At}, 0, nil
 }
+
+func (rollStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
 
 // namedLink is the connection of a client that is connected in name only.
 type namedLink struct{}

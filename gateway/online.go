@@ -274,13 +274,19 @@ func (c *OnlineCall) refused(err error) {
 }
 
 // answer hands the device's verdict to the waiter and to the event stream.
-// Retry later is a no: there is no later for an online delivery.
+// Retry later is a no: there is no later for an online delivery. So is AckSend,
+// since the payload was sent.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
 	s := c.session
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
 		SentAt: timeOf(c.sentAt), At: time.Now()}
 	e := record{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
-	if code != AckOK {
+	switch code {
+	case AckOK:
+	case AckNotKept:
+		r.Reason = ReasonVerdictNotKept
+		e.reason = reasonVerdictNotKept
+	default:
 		r.State, r.Reason = Rejected, ReasonDeviceRejected
 		e.kind, e.state, e.reason = eventRejected, Rejected, reasonDeviceRejected
 	}

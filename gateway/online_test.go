@@ -206,29 +206,6 @@ func TestOnlineConnectionEndsDuringDeliver(t *testing.T) {
 	})
 }
 
-// A repeat holds its place in the window, so that a caller who waits for room
-// must not hold it up: only its ack makes room.
-func TestRepeatsGoOnWhileACallerWaits(t *testing.T) {
-	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		said := false
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
-			l.Sent(p)
-			if !said {
-				said = true
-				l.Ack(p, gateway.AckRetry, nil)
-				return
-			}
-			l.Ack(p, gateway.AckOK, nil)
-		}})
-		push(t, g, "a", "stored")
-		synctest.Wait()
-		if _, err := online(g, "a", "now", 10*time.Second); err != nil {
-			t.Errorf("the caller is told %v", err)
-		}
-		wantTexts(t, l, "stored", "stored again", "now")
-	})
-}
-
 // Calls that begin together are sent by the batch's Flush, in order.
 func TestOnlineBatch(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {

@@ -36,9 +36,9 @@ func (s *Session) notifyLater() {
 // step is what the pump does next.
 type step struct {
 	kind   stepKind
-	parcel Parcel // of stepUrgent
-	seq    Seq    // of stepRepeat
-	room   int    // of stepFresh
+	parcel Parcel   // of stepUrgent
+	repeat inflight // of stepRepeat, as it was before
+	room   int      // of stepFresh
 }
 
 type stepKind uint8
@@ -48,6 +48,14 @@ const (
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
 	stepFresh           // take up to room new parcels from the store
+	stepPause           // let no first transmission leave for settlePause
+)
+
+// How long a session waits before it looks again: for the store to make verdicts
+// durable, and for a final state, which ends the pause when it is.
+const (
+	settlePause = 5 * time.Millisecond
+	finalPause  = time.Second
 )
 
 // pump moves what can be sent now to the link: online deliveries first, for
@@ -64,42 +72,73 @@ func (s *Session) pump() (flush bool) {
 		case stepUrgent:
 			sent, more = s.sendUrgent(next.parcel)
 		case stepRepeat:
-			sent, more = s.sendRepeat(next.seq)
+			sent, more = s.sendRepeat(next.repeat)
 		case stepFresh:
 			sent, more = s.sendFresh(next.room)
+		case stepPause:
+			s.g.cfg.After(settlePause, s.resume)
 		}
 		flush = flush || sent
 	}
 	return flush
 }
 
-// nextStep decides. Repeats hold their place in the window already, so that
-// they go on while others wait for room.
+// nextStep decides. Repeats hold their place in the window already, so they leave
+// while first transmissions wait for room.
 func (s *Session) nextStep() step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.flowing() {
 		return step{}
 	}
-	room := s.room()
 	if w := s.work; w != nil {
-		if room > 0 && w.urgent.head != nil {
+		free := s.linkHasRoom()
+		if free && w.urgent.head != nil {
 			return step{kind: stepUrgent, parcel: s.enterUrgent()}
 		}
-		for i := range w.flight {
-			if f := &w.flight[i]; f.due && !f.gone {
-				f.due = false
-				return step{kind: stepRepeat, seq: f.seq}
-			}
+		if f := s.nextDue(free); f != nil {
+			was := *f
+			f.stage, f.flags = stageOut, f.flags&^(flightAway|flightAsked)
+			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	if room > 0 && s.is(flagFresh) {
+	if room := s.room(); room > 0 && s.flags&(flagFresh|flagHeld) == flagFresh && !s.asking() {
+		if room = min(room, s.undurableRoom()); room <= 0 {
+			s.flags |= flagHeld
+			return step{kind: stepPause}
+		}
 		// Cleared before the store is asked, and set again by whoever finds or
 		// adds more.
 		s.flags &^= flagFresh
 		return step{kind: stepFresh, room: room}
 	}
 	return step{}
+}
+
+// undurableRoom is how many first transmissions may leave until the client's
+// undurable verdicts and unanswered deliveries reach their bound; see
+// Store.Undurable. s.mu is held.
+func (s *Session) undurableRoom() int {
+	n, bytes := s.g.store.Undurable(s.client)
+	if bytes >= MaxUndurableBytes {
+		return 0
+	}
+	return MaxUndurable - n - s.live()
+}
+
+// resume ends a pause of first transmissions, if there is one.
+func (s *Session) resume() {
+	s.mu.Lock()
+	held := s.release()
+	s.mu.Unlock()
+	s.wakeIf(held)
+}
+
+// release reports whether first transmissions were paused. s.mu is held.
+func (s *Session) release() (held bool) {
+	held = s.is(flagHeld)
+	s.flags &^= flagHeld
+	return held
 }
 
 // enterUrgent puts the first waiting call into the window. s.mu is held. What
@@ -141,40 +180,75 @@ func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
 	return false, true
 }
 
-// sendRepeat sends a delivery again that is in the window.
-func (s *Session) sendRepeat(seq Seq) (sent, more bool) {
+// sendRepeat sends a delivery again that is in the window; was is its entry
+// before nextStep has chosen it.
+func (s *Session) sendRepeat(was inflight) (sent, more bool) {
+	seq := was.seq
 	p, ok, err := s.g.store.Parcel(s.client, seq)
 	switch {
 	case err != nil:
-		s.laterAgain(seq)
+		s.laterAgain(was)
 		return false, false
 	case !ok: // final meanwhile
 		s.evict(seq)
 		return false, true
-	case !p.ExpiresAt.After(time.Now()):
-		s.link.Forget(seq, false) // the expiry driver settles it
+	}
+	if now := time.Now(); !p.ExpiresAt.After(now) {
+		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
+			s.laterAgain(was)
+			return false, false
+		}
+		s.link.Forget(seq, false) // it leaves the window when the store has settled it
 		return false, true
 	}
 	p.Dup = true
-	err = s.link.Deliver(p)
-	if retryable(err) {
-		s.mu.Lock()
-		if f := s.find(seq, false); f != nil {
-			f.due = true
-		}
-		s.mu.Unlock()
+	switch err = s.link.Deliver(p); {
+	case err == nil:
+		s.payloadLeft(seq)
+		return true, true
+	case retryable(err):
+		s.repeatFailed(was, stageDue)
+	case errors.Is(err, ErrTooLarge):
+		s.skip(seq)
+		return false, true
 	}
-	return err == nil, err == nil
+	return false, false
+}
+
+// payloadLeft lets first transmissions follow a payload that an ASK was about.
+func (s *Session) payloadLeft(seq Seq) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.find(seq, false); f != nil {
+		s.closeAsk(f)
+	}
+}
+
+// skip takes a delivery out of the window that this link cannot carry. The
+// device may have handled it on an earlier link, so it stays queued until another
+// link carries it or it expires.
+func (s *Session) skip(seq Seq) {
+	s.mu.Lock()
+	if f := s.find(seq, false); f != nil {
+		s.keepForLateAck(f)
+	}
+	s.mu.Unlock()
+	s.link.Forget(seq, false)
 }
 
 // laterAgain tries a repeat again when the store may have recovered.
-func (s *Session) laterAgain(seq Seq) {
+func (s *Session) laterAgain(was inflight) {
+	s.repeatFailed(was, stageWaiting)
+	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(was.seq) })
+}
+
+// repeatFailed takes back that a repeat was about to leave.
+func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
-	if f := s.find(seq, false); f != nil {
-		f.waiting = true
+	defer s.mu.Unlock()
+	if f := s.find(was.seq, false); f != nil && f.stage == stageOut {
+		f.stage, f.flags = to, f.flags|was.flags&(flightAway|flightAsked)
 	}
-	s.mu.Unlock()
-	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(seq) })
 }
 
 // parcelBuffers holds *[]Parcel for the time of one sendFresh.
@@ -199,10 +273,45 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 	}
 	clear(parcels)
 	*buf = parcels[:0]
-	if !more || !dry {
+	switch {
+	case !more || !dry:
 		s.markFresh()
+	default:
+		s.askedAll()
 	}
 	return sent, more
+}
+
+// asking reports whether the store is not to be asked for more: all ASKs have
+// left, and one is open. s.mu is held.
+func (s *Session) asking() bool {
+	return s.work != nil && s.work.open > 0 && s.work.askThrough == 0
+}
+
+// asksFor reports whether the device is to be asked for seq, which comes next
+// above the cursor. s.mu is held.
+func (s *Session) asksFor(seq Seq) bool {
+	w := s.work
+	if w == nil || w.askThrough == 0 {
+		return false
+	}
+	if seq <= w.askThrough {
+		return true
+	}
+	w.askThrough = 0
+	s.relax()
+	return false
+}
+
+// askedAll ends the asking. Every message that the store accepts from now on has
+// a higher sequence.
+func (s *Session) askedAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.work; w != nil && w.askThrough != 0 {
+		w.askThrough = 0
+		s.relax()
+	}
 }
 
 func payloadBytes(parcels []Parcel) (n int) {
@@ -214,22 +323,34 @@ func payloadBytes(parcels []Parcel) (n int) {
 
 // send hands one new parcel to the link.
 func (s *Session) send(p Parcel) (sent, more bool) {
-	if !p.ExpiresAt.After(time.Now()) {
-		s.cursor = p.Seq // never sent past its expiry; the expiry driver settles it
-		return false, true
+	if now := time.Now(); !p.ExpiresAt.After(now) {
+		return false, s.awaitFinal(func() error { return s.g.store.ProposeExpiry(p.Message, now) })
 	}
 	s.mu.Lock()
 	if s.is(flagClosed) {
 		s.mu.Unlock()
 		return false, false
 	}
-	f := inflight{seq: p.Seq, message: p.Message, many: p.Many, attempts: s.triedBefore(p.Seq)}
-	p.Dup = f.attempts > 0
-	if int(f.attempts) >= s.g.cfg.MaxAttempts {
+	p.Ask = s.asksFor(p.Seq)
+	if !p.Ask && s.asking() {
 		s.mu.Unlock()
-		s.cursor = p.Seq
-		s.settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp, time.Now()))
-		return false, true
+		return false, false
+	}
+	f := inflight{seq: p.Seq, message: p.Message}
+	if t, ok := s.triedBefore(p.Seq); ok {
+		p.Dup = true
+		f.attempts, f.sentAt, f.flags = t.attempts, t.sentAt, flightRepeat
+	}
+	if p.Many {
+		f.flags |= flightMany
+	}
+	if p.Ask {
+		p.Dup, p.Payload = true, nil
+		f.flags |= flightAsked | flightOpen
+	} else if int(f.attempts) >= s.g.cfg.MaxAttempts {
+		s.keepTried(&f)
+		s.mu.Unlock()
+		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)
 	}
 	s.enter(f)
 	s.mu.Unlock()
@@ -237,23 +358,50 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	err := s.link.Deliver(p)
 	if err == nil {
 		s.cursor = p.Seq
+		if p.Ask {
+			s.g.counts.asks.Add(1)
+		}
 		return true, true
 	}
 	s.mu.Lock()
 	if e := s.find(p.Seq, false); e != nil {
 		s.drop(e)
 	}
-	if f.attempts > 0 && retryable(err) && !s.is(flagClosed) {
-		w := s.busy()
-		w.tried = append(w.tried, attempt{p.Seq, f.attempts})
+	if f.is(flightRepeat) && retryable(err) && !s.is(flagClosed) {
+		s.keepTried(&f)
 	}
 	s.mu.Unlock()
-	if errors.Is(err, ErrTooLarge) {
-		s.cursor = p.Seq
-		s.settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol, time.Now()))
+	switch {
+	case !errors.Is(err, ErrTooLarge):
+		return false, false
+	case f.is(flightRepeat):
+		s.cursor = p.Seq // see skip
 		return false, true
 	}
-	return false, false
+	return false, s.awaitOutcome(&f, Rejected, ReasonTooLargeForProtocol)
+}
+
+// awaitFinal proposes the final state of a delivery that will not be sent, and ends
+// the turn of first transmissions. The cursor stays before the delivery until Next
+// leaves it out, because that state is durable. If a later one left before that, a
+// crash could lose the proposal, and the device would take the delivery for one
+// that it has handled.
+func (s *Session) awaitFinal(propose func() error) (more bool) {
+	s.mu.Lock()
+	s.flags |= flagHeld // before Settled can end the pause
+	s.mu.Unlock()
+	pause := finalPause
+	if propose() != nil {
+		pause = jitter(5 * time.Second)
+	}
+	s.g.cfg.After(pause, s.resume)
+	return false
+}
+
+// awaitOutcome is awaitFinal for an outcome of the gateway's own.
+func (s *Session) awaitOutcome(f *inflight, st State, reason string) (more bool) {
+	o := s.outcome(f, st, reason, time.Now())
+	return s.awaitFinal(func() error { return s.g.store.Settle(o, true) })
 }
 
 // retryable reports whether Deliver may succeed later on the same link.

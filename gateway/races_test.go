@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -51,13 +52,44 @@ func (s fullNowAndThen) TrySettle(o gateway.Outcome, urgent bool) bool {
 type fickleLink struct {
 	dice    *dice
 	session *gateway.Session
-	steady  bool // neither ends nor pauses
+	device  *ledger
+	through gateway.Seq // the device wants to be asked up to here
+	steady  bool        // neither ends nor pauses
+	final   func(gateway.Seq) bool
 
 	mu      sync.Mutex
 	ended   bool
 	late    int // Deliver calls after the end
 	parcels []gateway.Parcel
+	asked   map[gateway.Seq]bool // true once it is answered
+	wrong   []string
 	work    sync.WaitGroup
+}
+
+// ledger is what a device remembers over its connections.
+type ledger struct {
+	mu      sync.Mutex
+	handled map[gateway.Seq]bool
+	highest gateway.Seq
+}
+
+func (d *ledger) handle(seq gateway.Seq) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.handled[seq] = true
+	d.highest = max(d.highest, seq)
+}
+
+func (d *ledger) has(seq gateway.Seq) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.handled[seq]
+}
+
+func (d *ledger) askThrough() gateway.Seq {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.highest
 }
 
 func (l *fickleLink) Deliver(p gateway.Parcel) error {
@@ -75,22 +107,92 @@ func (l *fickleLink) Deliver(p gateway.Parcel) error {
 		l.work.Go(func() { l.dice.dawdle(); l.session.Writable() })
 		return gateway.ErrLinkBusy
 	}
+	if !p.Ephemeral {
+		l.judge(p)
+	}
 	l.parcels = append(l.parcels, p)
 	l.work.Go(func() { l.react(p) })
 	return nil
 }
 
+// judge notes what must not leave now. l.mu is held.
+func (l *fickleLink) judge(p gateway.Parcel) {
+	answered, asked := l.asked[p.Seq]
+	switch {
+	case p.Ask && (asked || p.Seq > l.through):
+		l.wrong = append(l.wrong, fmt.Sprintf("a second question, or one beyond %d, about %d", l.through, p.Seq))
+	case p.Ask:
+		l.asked[p.Seq] = false
+	case p.Seq <= l.through && !answered:
+		l.wrong = append(l.wrong, fmt.Sprintf("%d is sent and was not asked for", p.Seq))
+	case p.Seq > l.through:
+		for seq, answered := range l.asked {
+			if !answered && !l.has(p.Seq) && !l.final(seq) {
+				l.wrong = append(l.wrong, fmt.Sprintf("%d leaves before %d is answered", p.Seq, seq))
+			}
+		}
+	}
+}
+
+// has reports whether seq was delivered before. l.mu is held.
+func (l *fickleLink) has(seq gateway.Seq) bool {
+	return slices.ContainsFunc(l.parcels, func(p gateway.Parcel) bool { return !p.Ephemeral && p.Seq == seq })
+}
+
+func (l *fickleLink) ack(p gateway.Parcel, code gateway.AckCode) {
+	l.mu.Lock()
+	if p.Ask {
+		l.asked[p.Seq] = true
+	}
+	l.mu.Unlock()
+	l.dice.dawdle()
+	if p.Ephemeral || !l.session.TryAcked(p.Seq, code, p.Payload, time.Now()) { // also when the connection has ended meanwhile
+		l.dice.dawdle()
+		l.session.Acked(p.Seq, p.Ephemeral, code, p.Payload, time.Now())
+	}
+}
+
+// answerAsk says what the ledger knows.
+func (l *fickleLink) answerAsk(p gateway.Parcel) {
+	switch {
+	case !l.steady && l.dice.one(6):
+		l.end()
+		return
+	case l.dice.one(3):
+		l.ack(p, gateway.AckWorking)
+	}
+	switch {
+	case !l.device.has(p.Seq):
+		l.ack(p, gateway.AckSend)
+	case l.dice.one(3):
+		l.ack(p, gateway.AckNotKept)
+	default:
+		l.ack(p, gateway.AckOK)
+	}
+}
+
 // react is the way of a parcel through the socket to the device and back.
 func (l *fickleLink) react(p gateway.Parcel) {
 	l.dice.dawdle()
+	if p.Ask {
+		l.answerAsk(p)
+		return
+	}
 	l.session.Sent(p.Seq, p.Ephemeral, time.Now())
+	if !p.Ephemeral && l.dice.one(4) {
+		l.ack(p, gateway.AckRetry)
+		return
+	}
+	if !p.Ephemeral && (l.steady || l.dice.one(2)) {
+		l.device.handle(p.Seq)
+	}
 	switch {
 	case l.steady || l.dice.one(2):
-		l.dice.dawdle()
-		if p.Ephemeral || !l.session.TryAcked(p.Seq, gateway.AckOK, p.Payload, time.Now()) { // also when the connection has ended meanwhile
-			l.dice.dawdle()
-			l.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, p.Payload, time.Now())
+		if !p.Ephemeral {
+			l.device.handle(p.Seq)
 		}
+		l.dice.dawdle()
+		l.ack(p, gateway.AckOK)
 	case l.dice.one(2):
 		l.end()
 	}
@@ -127,6 +229,11 @@ type scramble struct {
 	dice  *dice
 	links []*fickleLink
 
+	asks   bool
+	device ledger
+
+	parcels gateway.Store
+
 	mu     sync.Mutex
 	stored []gateway.MessageID
 	online []*countedCall
@@ -148,8 +255,13 @@ func (c *countedCall) Answered(_ gateway.OnlineResult, err error) {
 }
 
 func (s *scramble) connect(steady bool) *fickleLink {
-	l := &fickleLink{dice: s.dice, steady: steady}
-	session, _, err := s.g.Connect(context.Background(), gateway.Hello{Client: "a"}, l)
+	l := &fickleLink{dice: s.dice, steady: steady, device: &s.device, asked: map[gateway.Seq]bool{}, final: s.final}
+	hello := gateway.Hello{Client: "a"}
+	if s.asks {
+		l.through = s.device.askThrough()
+		hello.Log, hello.Asks, hello.AskThrough = s.g.Log(), true, l.through
+	}
+	session, _, err := s.g.Connect(context.Background(), hello, l)
 	if err != nil {
 		s.t.Error(err)
 		return l
@@ -243,7 +355,7 @@ func (s *scramble) check() {
 		late += l.lateCalls()
 	}
 	last := s.connect(true)
-	time.Sleep(time.Minute) // what is to be sent later has been
+	time.Sleep(time.Hour) // what is to be sent later has been
 	synctest.Wait()
 	for _, l := range s.links[:len(s.links)-1] {
 		late -= l.lateCalls()
@@ -270,13 +382,25 @@ func (s *scramble) check() {
 	}
 }
 
-// checkOrder: what is stored comes in its order, each once in a connection.
+// final reports whether a delivery is final: by an answer on another connection.
+func (s *scramble) final(seq gateway.Seq) bool {
+	_, queued, err := s.parcels.Parcel("a", seq)
+	return err == nil && !queued
+}
+
+// checkOrder: what is stored comes in its order, what comes again aside, and as
+// the device wants to be asked.
 func (s *scramble) checkOrder(l *fickleLink) {
+	for _, what := range l.wrong {
+		s.t.Error(what)
+	}
 	var before gateway.Seq
+	seen := map[gateway.Seq]bool{}
 	for _, p := range l.parcels {
-		if p.Ephemeral {
+		if p.Ephemeral || seen[p.Seq] {
 			continue
 		}
+		seen[p.Seq] = true
 		if p.Seq <= before {
 			s.t.Errorf("sequence %d follows %d on one connection", p.Seq, before)
 		}
@@ -292,7 +416,7 @@ func TestConnectionsThatEndAtAnyMoment(t *testing.T) {
 			store := memstore.New(memstore.Options{})
 			t.Cleanup(func() { store.Close() })
 			chance := &dice{rnd: rand.New(rand.NewPCG(seed, 1))}
-			s := &scramble{t: t, g: gatewaytest.New(t, fullNowAndThen{store, chance}, gateway.Config{Workers: 2}), dice: chance}
+			s := &scramble{t: t, asks: seed%2 == 0, parcels: store, device: ledger{handled: map[gateway.Seq]bool{}}, g: gatewaytest.New(t, fullNowAndThen{store, chance}, gateway.Config{Workers: 2}), dice: chance}
 			s.run()
 			s.check()
 		})

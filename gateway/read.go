@@ -95,6 +95,17 @@ func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	return kept
 }
 
+// InFlight returns the delivery of a message to one client as the live session
+// knows it, without a read of the store; ok is false if the session does not know
+// it.
+func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
+	if s := g.hub.session(m.Client); s != nil {
+		d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
+		return d, s.overlay(&d)
+	}
+	return d, false
+}
+
 func (g *Gateway) overlay(d *Delivery) {
 	if d.State != Queued {
 		return

@@ -1,7 +1,8 @@
 package gateway
 
-// Reasons of a delivery that was rejected, has failed or was canceled. There
-// are no others: the words of a device that rejects are the delivery's result.
+// Reasons of a delivery that was rejected, has failed or was canceled, that
+// waits, or that was acked without a verdict. There are no others: the words of
+// a device that rejects are the delivery's result.
 const (
 	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
 	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
@@ -9,6 +10,8 @@ const (
 	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
+	ReasonRetryLater          = "retry_later"            // queued, while the device is connected: it wants the delivery later
+	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
 // Reasons for which the connection of a registered client ends. Those that the
@@ -99,7 +102,8 @@ func Closers() []string {
 
 // DeliveryReasons returns every reason of a delivery.
 func DeliveryReasons() []string {
-	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp, ReasonPurged}
+	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
+		ReasonPurged, ReasonRetryLater, ReasonVerdictNotKept}
 }
 
 // NoAckReasons returns every reason of a CodeAckTimeout.

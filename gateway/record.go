@@ -57,6 +57,7 @@ const (
 
 	reasonDeviceRejected reasonNumber = 6
 	reasonReplaced       reasonNumber = 7
+	reasonVerdictNotKept reasonNumber = 16
 )
 
 var eventKinds = [...]EventType{1: EventClientConnected, EventClientDisconnected,
@@ -68,7 +69,8 @@ var eventKinds = [...]EventType{1: EventClientConnected, EventClientDisconnected
 var reasonNumbers = [...]string{1: ReasonTooLargeForProtocol, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp, ReasonPurged,
 	reasonDeviceRejected: ReasonDeviceRejected,
 	reasonReplaced:       ReasonReplaced, ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,
-	ReasonProtocolError, ReasonCredentialsExpired, ReasonSlowConsumer, ReasonShutdown}
+	ReasonProtocolError, ReasonCredentialsExpired, ReasonSlowConsumer, ReasonShutdown,
+	reasonVerdictNotKept: ReasonVerdictNotKept}
 
 var dialectNumbers = [...]string{1: "v1", "v2", "text"}
 

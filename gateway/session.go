@@ -1,10 +1,11 @@
 package gateway
 
 import (
-	"context"
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Session is one registered connection, as its link drives it: the link
@@ -31,10 +32,10 @@ type Session struct {
 	nextRun *Session     // guarded by the run queue
 	cursor  Seq          // highest sequence taken from the store; owned by the goroutine that pumps
 
-	mu         sync.Mutex
-	work       *work  // what is in flight or waits; nil when nothing does
-	localSeq   Seq    // last number given to an online delivery
-	lastUplink uint64 // highest uplink id stored in this session
+	mu       sync.Mutex
+	work     *work    // in flight or waiting; nil when there is none
+	localSeq Seq      // last number given to an online delivery
+	uplinks  *numbers // those stored in this session; nil before the first
 }
 
 type sessionFlags uint8
@@ -44,6 +45,7 @@ const (
 	flagClosed                            // ended or replaced; nothing more is sent
 	flagFresh                             // the store may hold parcels above cursor
 	flagMisacked                          // AckedOther was logged
+	flagHeld                              // a timer ends a pause of first transmissions
 )
 
 // newSession returns a session that is not in the hub yet; at is in whole
@@ -57,6 +59,14 @@ func newSession(g *Gateway, link Link, client ClientID, ref uint32, at time.Time
 func (s *Session) inherit(tried []attempt) {
 	if len(tried) > 0 {
 		s.busy().tried = tried
+	}
+}
+
+// ask makes the session ask the device for each delivery up to through instead of
+// sending its payload. No other goroutine knows s yet.
+func (s *Session) ask(through Seq) {
+	if through > 0 {
+		s.busy().askThrough = through
 	}
 }
 
@@ -95,40 +105,49 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	if f == nil {
 		return
 	}
-	first := f.sentAt == 0
 	f.sentAt = now
 	f.attempts++
 	s.g.counts.delivered.Add(1)
-	if f.attempts > 1 {
+	if f.is(flightRepeat) {
 		s.g.counts.redelivered.Add(1)
 	}
-	if first && f.many && !f.gone {
-		s.g.sent.add(f.message, 1)
+	f.flags |= flightRepeat
+	if !f.gone() && !f.is(flightFlushed) {
+		f.flags |= flightFlushed
+		if f.is(flightMany) {
+			s.g.sent.add(f.message, 1)
+		}
 	}
 	if f.call != nil {
 		f.call.sentAt = now
 	}
 }
 
-// Acked tells the device's verdict on seq, also when the link no longer has it
-// in its window: a late ack is kept with the delivery. The result is kept as
-// it is and must not change.
+// Acked reports the device's answer to the payload or the ASK of seq, also when
+// the link no longer has it in its window: a late ack is kept with the delivery.
+// The result is kept as it is and must not change.
 func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
 	switch {
 	case f == nil:
 		s.mu.Unlock()
+	case code == AckWorking:
+		s.working(f, result)
 	case f.call != nil:
 		call := f.call
 		s.drop(f)
 		waits := s.waits()
 		s.mu.Unlock()
+		s.g.counts.answered(false, code)
 		call.answer(code, result)
 		s.wakeIf(waits)
 	case code == AckRetry:
 		s.retryLater(f)
+	case code == AckSend:
+		s.notHandled(f)
 	default:
+		s.g.counts.answered(f.is(flightAsked), code)
 		o := s.answered(f, code, result, at)
 		last := s.drop(f)
 		waits := s.waits()
@@ -141,7 +160,8 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at
 // TryAcked is Acked for a stored delivery, where nothing may wait. When it
 // returns false, nothing has happened, and Acked is to be called elsewhere.
 func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) bool {
-	if code == AckRetry {
+	switch code {
+	case AckRetry, AckSend, AckWorking:
 		return false
 	}
 	s.mu.Lock()
@@ -158,6 +178,7 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 		s.putBack(before)
 		return false
 	}
+	s.g.counts.answered(before.is(flightAsked), code)
 	s.wakeIf(waits)
 	return true
 }
@@ -184,7 +205,11 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
 	o := s.outcome(f, Acked, "", at)
 	o.Result = result
-	if code != AckOK {
+	switch code {
+	case AckOK:
+	case AckNotKept:
+		o.Reason = ReasonVerdictNotKept
+	default:
 		o.State, o.Reason = Rejected, ReasonDeviceRejected
 	}
 	return o
@@ -193,7 +218,11 @@ func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Tim
 // waits reports whether something waits for the room that an ack makes. s.mu
 // is held.
 func (s *Session) waits() bool {
-	return s.flowing() && (s.is(flagFresh) || s.work != nil && s.work.urgent.head != nil)
+	if !s.flowing() {
+		return false
+	}
+	w := s.work
+	return s.is(flagFresh) || w != nil && (w.urgent.head != nil || s.nextDue(true) != nil)
 }
 
 func (s *Session) wakeIf(waits bool) {
@@ -202,73 +231,156 @@ func (s *Session) wakeIf(waits bool) {
 	}
 }
 
-// AckTimeout tells that seq was not acked in time after its last flush. It is
-// sent again unless its attempts are used up.
+// AckTimeout reports that the payload or the ASK of seq was not answered in time
+// after its last flush. The payload is sent again unless its attempts are used
+// up.
 func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
 	switch {
-	case f == nil || f.gone || f.call != nil:
+	case f == nil || f.gone() || f.call != nil:
 		s.mu.Unlock()
 		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
-	case int(f.attempts) >= s.g.cfg.MaxAttempts:
-		s.giveUp(f)
 	default:
-		f.due = true
-		s.mu.Unlock()
-		s.wake()
+		if f.is(flightAsked) {
+			s.g.counts.asksUnanswered.Add(1)
+		}
+		s.sendAgain(f)
 	}
 }
 
-// retryLater sends f again after a delay that doubles with each attempt, 1 s
-// to 30 s; it keeps its place in the window meanwhile, so that a window of one
-// stays strict. s.mu is held and released.
-func (s *Session) retryLater(f *inflight) {
-	switch {
-	case f.gone:
-		s.mu.Unlock()
-		return
-	case int(f.attempts) >= s.g.cfg.MaxAttempts:
+// sendAgain makes the payload of f due, or gives f up. s.mu is held and released.
+func (s *Session) sendAgain(f *inflight) {
+	if int(f.attempts) >= s.g.cfg.MaxAttempts {
 		s.giveUp(f)
 		return
 	}
+	f.stage = stageDue
+	s.mu.Unlock()
+	s.wake()
+}
+
+// notHandled takes AckSend. As the answer to an ASK it makes the payload due; as
+// the answer to a payload it is retry later. s.mu is held and released.
+func (s *Session) notHandled(f *inflight) {
+	if !f.is(flightAsked) {
+		s.g.counts.answered(false, AckSend)
+		s.retryLater(f)
+		return
+	}
+	if f.gone() || f.is(flightAway) {
+		s.mu.Unlock()
+		return
+	}
+	s.g.counts.answered(true, AckSend)
+	f.flags, f.progress = f.flags|flightAway, nil
+	s.sendAgain(f)
+}
+
+// maxProgress is how much of an AckWorking is kept, in bytes.
+const maxProgress = 1 << 10
+
+// working takes AckWorking, which settles nothing: the link restarts the ack
+// timeout, and GET shows the end of said. The device has the payload, so first
+// transmissions may follow. s.mu is held and released.
+func (s *Session) working(f *inflight, said []byte) {
+	if f.gone() || f.is(flightAway) || f.call != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.g.counts.answered(f.is(flightAsked), AckWorking)
+	f.stage = stageOut
+	if len(said) > 0 {
+		end := lastText(said, maxProgress)
+		f.progress = &end
+	}
+	s.closeAsk(f)
+	waits := s.waits()
+	s.mu.Unlock()
+	s.wakeIf(waits)
+}
+
+// lastText copies the last n bytes of b or a little less, so that text is not cut
+// within a character.
+func lastText(b []byte, n int) []byte {
+	cut := max(0, len(b)-n)
+	for i := 0; i < utf8.UTFMax && cut > 0 && cut < len(b) && !utf8.RuneStart(b[cut]); i++ {
+		cut++
+	}
+	return bytes.Clone(b[cut:])
+}
+
+// The delay of a delivery that the device wants later doubles from minRetryDelay
+// with each such answer on the connection (SPEC §2.2).
+const (
+	minRetryDelay = time.Second
+	maxRetryDelay = time.Minute
+)
+
+// retryLater sends f again after a delay, until its time to live ends: the
+// transmission that the device has answered counts as no attempt. Until then f
+// keeps its place in the window against first transmissions, so that a window
+// of one stays strict; an online call may take it. s.mu is held and released.
+func (s *Session) retryLater(f *inflight) {
+	if f.gone() || f.is(flightAway) { // the second answer to two transmissions
+		s.mu.Unlock()
+		return
+	}
 	seq := f.seq
-	f.waiting = true
-	d := jitter(min(time.Second<<min(f.attempts, 5), 30*time.Second))
+	s.unflush(f)
+	s.closeAsk(f)
+	if f.is(flightAsked) {
+		s.g.counts.answered(true, AckRetry)
+	} else {
+		f.attempts = max(0, f.attempts-1)
+	}
+	f.stage, f.flags, f.progress = stageWaiting, f.flags|flightAway, nil
+	d := min(minRetryDelay<<f.retries, maxRetryDelay)
+	f.retries = min(f.retries+1, 6) // 64 s is above the longest
+	s.g.counts.retriesLater.Add(1)
+	waits := s.waits()
 	s.mu.Unlock()
 	s.g.cfg.After(d, func() { s.retryNow(seq) })
+	s.wakeIf(waits)
 }
 
 func (s *Session) retryNow(seq Seq) {
 	s.mu.Lock()
-	if f := s.find(seq, false); f != nil && f.waiting {
-		f.waiting, f.due = false, true
+	if f := s.find(seq, false); f != nil && f.stage == stageWaiting {
+		f.stage = stageDue
 	}
 	s.mu.Unlock()
 	s.wake()
 }
 
-// giveUp settles f as failed. s.mu is held and released.
+// giveUp proposes f as failed. f keeps its place in the window until that is
+// durable, and the proposal is repeated until then. s.mu is held and released.
 func (s *Session) giveUp(f *inflight) {
 	o := s.outcome(f, Failed, ReasonAttemptsUsedUp, time.Now())
-	seq := f.seq
-	s.keepForLateAck(f)
+	f.stage = stageOut
 	s.mu.Unlock()
-	s.link.Forget(seq, false)
-	s.settle(o)
-	s.wake()
+	s.link.Forget(o.Seq, false)
+	_ = s.g.store.Settle(o, true)
+	s.g.cfg.After(jitter(5*time.Second), func() { s.giveUpAgain(o.Seq) })
 }
 
-// settle proposes an outcome to the store. When the store cannot take it the
-// delivery is still queued there; a session that is live sends it again, and
-// the next session would in any case.
-func (s *Session) settle(o Outcome) { s.settleWith(o, true) }
+func (s *Session) giveUpAgain(seq Seq) {
+	s.mu.Lock()
+	if f := s.find(seq, false); f != nil && f.stage == stageOut && int(f.attempts) >= s.g.cfg.MaxAttempts {
+		s.giveUp(f)
+		return
+	}
+	s.mu.Unlock()
+}
 
-// settleWith is settle, where it is known whether others of the message are on
-// their way.
+// settleWith proposes a device's verdict to the store; last says whether no other
+// delivery of the message is on its way. When the store cannot take it the
+// delivery is still queued there; a session that is live sends it again, and the
+// next session would in any case.
 func (s *Session) settleWith(o Outcome, last bool) {
 	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
-		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts), due: true}
+		f := inflight{seq: o.Seq, message: o.Message, attempts: int32(o.Attempts),
+			stage: stageDue, flags: flightRepeat | flightAway}
 		s.g.cfg.After(jitter(5*time.Second), func() { s.reenter(f) })
 	}
 }
@@ -285,30 +397,6 @@ func (s *Session) reenter(f inflight) {
 	}
 	s.mu.Unlock()
 	s.wake()
-}
-
-// Received stores an uplink. After it has returned nil the device may be
-// acked. A repeat within the session (an id that is not above the last one; 0
-// is no id) is not stored again.
-func (s *Session) Received(ctx context.Context, id uint64, payload []byte) error {
-	s.mu.Lock()
-	repeat := id != 0 && id <= s.lastUplink
-	s.mu.Unlock()
-	if repeat {
-		return nil
-	}
-	u := &Uplink{Client: s.client, Session: s.ID(), Number: id, At: time.Now(), Payload: payload}
-	seq, err := s.g.store.AppendUplink(ctx, *u)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.lastUplink = max(s.lastUplink, id)
-	s.mu.Unlock()
-	u.Seq = seq
-	s.g.counts.uplinks.Add(1)
-	s.g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: s.client, Session: u.Session, Uplink: u})
-	return nil
 }
 
 // Closed tells that the connection has ended and why; the link calls it once,
@@ -357,8 +445,11 @@ func (s *Session) endCalls() {
 func (s *Session) evict(seq Seq) {
 	s.mu.Lock()
 	f := s.find(seq, false)
-	if f == nil || f.gone {
+	if f == nil || f.gone() {
+		s.triedBefore(seq)
+		held := s.release()
 		s.mu.Unlock()
+		s.wakeIf(held)
 		return
 	}
 	s.keepForLateAck(f)
@@ -373,30 +464,36 @@ func (s *Session) evictMessage(id MessageID) {
 	var seq Seq
 	if s.work != nil {
 		for i := range s.work.flight {
-			if f := &s.work.flight[i]; f.message == id && !f.gone {
+			if f := &s.work.flight[i]; f.message == id && !f.gone() {
 				seq = f.seq
 			}
 		}
 	}
 	s.mu.Unlock()
-	if seq != 0 {
-		s.evict(seq)
-	}
+	s.evict(seq) // 0 is no delivery's
 }
 
-// overlay shows what only the live session knows of a queued delivery.
-func (s *Session) overlay(d *Delivery) {
+// overlay shows what only the live session knows of a queued delivery. It
+// reports whether there is anything.
+func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(d.Seq, false)
-	if f == nil || f.gone {
-		return
+	if f == nil || f.gone() {
+		return false
 	}
 	d.Attempts = int(f.attempts)
 	d.SentAt = timeOf(f.sentAt)
-	if f.sentAt != 0 && !s.is(flagClosed) {
-		d.State = Sent
+	if f.progress != nil {
+		d.Progress = *f.progress
 	}
+	switch {
+	case f.is(flightFlushed):
+		d.State = Sent
+	case f.is(flightAway) && f.retries > 0:
+		d.Reason = ReasonRetryLater
+	}
+	return true
 }
 
 // inFlight returns how many deliveries are unacked.

@@ -14,10 +14,17 @@ type Stats struct {
 	Store     StoreStats
 
 	Accepted       uint64             // durable messages
-	OnlineTimeouts uint64             // online deliveries without an ack in time
+	OnlineTimeouts uint64             // online deliveries that nobody answered in time
 	OnlineAcked    uint64             // online deliveries answered
 	Delivered      uint64             // transmissions flushed to a socket
 	Redelivered    uint64             // of these, repeats
+	RetryLater     uint64             // answers of devices that want a delivery later
+	Asks           uint64             // times that a device was asked what became of a delivery
+	AskAnswers     map[string]uint64  // answers to them, by the names in askAnswers
+	NotHandled     uint64             // payloads that were answered with AckSend, which is for ASKs
+	NotKept        uint64             // answers AckNotKept
+	OtherLog       uint64             // registrations with an AskThrough of another log
+	BeyondLog      uint64             // registrations with an AskThrough above all sequences of this log
 	Settled        [Failed + 1]uint64 // deliveries by final State
 	LateAcks       uint64
 	Uplinks        uint64
@@ -34,6 +41,10 @@ type counters struct {
 	_                                     cacheLine // sends are counted on other processors than answers
 	delivered, redelivered                atomic.Uint64
 	_                                     cacheLine
+	retriesLater, notHandled, notKept     atomic.Uint64
+	otherLog, beyondLog                   atomic.Uint64
+	asks, asksUnanswered                  atomic.Uint64
+	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
@@ -53,6 +64,34 @@ func (c *counters) closed(reason string) {
 		}
 	}
 	c.closedBy[len(closes)].Add(1)
+}
+
+// askAnswers is the fixed list of label values for the answers to ASKs, by code.
+var askAnswers = [...]string{AckOK: "ok", AckReject: "reject", AckRetry: "retry_later", AckSend: "not_handled",
+	AckNotKept: "not_kept", AckWorking: "working"}
+
+// answered counts a device's answer to an ASK, or to a payload.
+func (c *counters) answered(asked bool, code AckCode) {
+	switch {
+	case asked && int(code) < len(askAnswers):
+		c.askAnswers[code].Add(1)
+	case !asked && code == AckSend:
+		c.notHandled.Add(1)
+	}
+	if code == AckNotKept {
+		c.notKept.Add(1)
+	}
+}
+
+// claimed counts what became of the AskThrough of a registration.
+func (c *counters) claimed(h Hello, w Welcome) {
+	switch {
+	case !h.Asks || h.AskThrough == 0 || w.Resumed:
+	case h.Log == w.Log:
+		c.beyondLog.Add(1)
+	default:
+		c.otherLog.Add(1)
+	}
 }
 
 // OnlineClients is Stats().Online, and costs nothing.
@@ -79,6 +118,12 @@ func (g *Gateway) Stats() Stats {
 		OnlineAcked:    c.onlineAcked.Load(),
 		Delivered:      c.delivered.Load(),
 		Redelivered:    c.redelivered.Load(),
+		RetryLater:     c.retriesLater.Load(),
+		Asks:           c.asks.Load(),
+		NotHandled:     c.notHandled.Load(),
+		NotKept:        c.notKept.Load(),
+		OtherLog:       c.otherLog.Load(),
+		BeyondLog:      c.beyondLog.Load(),
 		LateAcks:       c.lateAcks.Load(),
 		Uplinks:        c.uplinks.Load(),
 		Connects:       c.connects.Load(),
@@ -88,6 +133,10 @@ func (g *Gateway) Stats() Stats {
 	}
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()
+	}
+	s.AskAnswers = map[string]uint64{"none": c.asksUnanswered.Load()}
+	for code, name := range askAnswers {
+		s.AskAnswers[name] = c.askAnswers[code].Load()
 	}
 	s.DisconnectsByReason = make(map[string]uint64, len(closes)+1)
 	for i, r := range closes {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -29,20 +30,24 @@ type Store interface {
 
 	// Settle proposes a final state. It returns when the proposal has a place
 	// in the log's queue, not when it is durable: the Observer is told then.
-	// A proposal for a delivery that is already final is dropped, except that
-	// a late Acked is kept with the delivery. With urgent set somebody waits
-	// for it, and it is written at once instead of within 50 ms. It waits
-	// while the queue is full. After ErrUnavailable the delivery is unchanged:
-	// it will be sent again.
+	// The first final state in log order wins. A later proposal changes nothing,
+	// except that the first later AckOK or AckReject of the device (see
+	// Outcome.Verdict) is kept with a final state that no device has given.
+	//
+	// With urgent set a caller waits for it, and it is written at once instead
+	// of within 50 ms. So are all that wait if the result has more than
+	// MaxLazyResult bytes, if the client's share of MaxUndurable is half used up,
+	// and when a client registers. Settle waits while the queue is full. After
+	// ErrUnavailable the delivery is unchanged: it will be sent again.
 	Settle(o Outcome, urgent bool) error
 	// TrySettle is Settle where nothing may wait. Where it returns false, for
 	// the queue is full or the store takes nothing, nothing has happened.
 	TrySettle(o Outcome, urgent bool) bool
 
-	// AckThrough makes every delivery to client with a sequence ≤ seq acked:
-	// the device said at registration that it has handled them. It returns
-	// when that is applied, so that Next no longer returns them.
-	AckThrough(ctx context.Context, client ClientID, seq Seq, at time.Time) error
+	// ProposeExpiry proposes Expired for every delivery of the message that is not
+	// final. The caller has judged by the time at: the store drops the proposal
+	// unless the message was due then. Otherwise it is like an urgent Settle.
+	ProposeExpiry(id MessageID, at time.Time) error
 
 	// Cancel makes every delivery of the message that is not final canceled,
 	// durably, and returns the message as it then is.
@@ -53,12 +58,25 @@ type Store interface {
 	// durably, and returns how many deliveries that were.
 	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
 
+	// Undurable returns how many proposals by Settle for a client, and how many
+	// bytes of results in them, are not known to be durable; perhaps more than
+	// there are, never less. No first transmission leaves for a client that has
+	// reached MaxUndurable, its unanswered deliveries included, or
+	// MaxUndurableBytes: a device remembers a limited number of verdicts, and a
+	// crash of the gateway must not lose more than that.
+	Undurable(client ClientID) (n, bytes int)
+
 	// Register remembers a client that has connected: created if new, labels
-	// and groups replaced where the registration brought any (nil keeps
-	// them), last seen set, last close cleared. It returns the record when it is applied; it need
-	// not be durable before (the client would register again), but takes its
-	// place in the log before any Accept that follows.
-	Register(ctx context.Context, r Registration) (ClientRecord, error)
+	// and groups replaced if the registration has any (nil keeps them), last
+	// seen set, last close cleared. It is one event, which is refused or changes
+	// the client when it is applied, in log order. It returns the record, and the
+	// highest sequence that the log has given to a message, when it is applied;
+	// it need not be durable before (the client would register again), but takes
+	// its place in the log before any Accept that follows.
+	//
+	// Errors: CodeBlocked, CodeValidation (bounds): nothing has changed.
+	// ErrUnavailable: the client is as it was or registered, nothing between.
+	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
 	// Disconnected notes last seen and the reason. It does not wait and loses
 	// the note on error: presence is advisory.
@@ -76,10 +94,14 @@ type Store interface {
 	// Next appends to buf the queued parcels of a client with a sequence above
 	// q.After, in rising order, at most q.Max of them. It stops before that only
 	// when there are no more, or when they have q.MaxBytes of payload or more in
-	// all (the last one may pass the mark). Expired ones are left out.
+	// all (the last one may pass the mark). One that is past its time is among
+	// them until its final state is durable: if it were left out, a later one
+	// might be sent before that, and a device that is asked after a crash would
+	// take the earlier one for handled.
 	Next(q ParcelQuery, buf []Parcel) ([]Parcel, error)
 
-	// Parcel returns one queued parcel, ok false when it is final or unknown.
+	// Parcel returns one queued parcel, ok false when it is durably final or
+	// unknown.
 	Parcel(client ClientID, seq Seq) (p Parcel, ok bool, err error)
 
 	// The reads below see every change that is applied, final states only
@@ -200,13 +222,84 @@ type Outcome struct {
 	Result   []byte
 }
 
+// Bounds of what Settle may leave unwritten.
+const (
+	MaxUndurable      = 256       // proposals for one client
+	MaxUndurableBytes = 128 << 10 // bytes of results for one client
+	MaxLazyResult     = 4 << 10   // bytes of one result
+)
+
+// Verdict returns the code of the device's answer that the outcome is; ok is
+// false for the gateway's own.
+func (o *Outcome) Verdict() (code AckCode, ok bool) { return verdict(o.State, o.Reason) }
+
+// Verdict returns the code of the device's answer that the final state is; ok is
+// false if no device has given it.
+func (d *Delivery) Verdict() (code AckCode, ok bool) { return verdict(d.State, d.Reason) }
+
+func verdict(s State, reason string) (code AckCode, ok bool) {
+	switch {
+	case s == Acked && reason == ReasonVerdictNotKept:
+		return AckNotKept, true
+	case s == Acked:
+		return AckOK, true
+	case s == Rejected && reason == ReasonDeviceRejected:
+		return AckReject, true
+	}
+	return 0, false
+}
+
+// LateFor reports whether the outcome is kept as a late ack with d: the device
+// answers, and the final state is not its answer.
+func (o *Outcome) LateFor(d *Delivery) bool {
+	code, ok := o.Verdict()
+	_, answered := d.Verdict()
+	return ok && code != AckNotKept && d.State.Final() && !answered && d.LateAckAt.IsZero()
+}
+
 // Registration is a client that has connected. Nil Labels or Groups keep what
 // is stored.
 type Registration struct {
 	Client ClientID
 	Labels map[string]string
 	Groups []string
-	At     time.Time
+	// Guarded are groups that the client neither enters nor leaves by its
+	// registration.
+	Guarded map[string]bool
+	At      time.Time
+}
+
+// Refusal returns why a client that is blocked until then may not register, nil
+// if it may.
+func (r *Registration) Refusal(blockedUntil time.Time) error {
+	if wait := blockedUntil.Sub(r.At); wait > 0 {
+		return &Error{Code: CodeBlocked, Message: "the client is blocked", RetryAfter: wait}
+	}
+	return nil
+}
+
+// GroupsOf returns the groups, sorted, of a client that was in known before it
+// registers. If MaxGroups has no room for all, guarded ones go first.
+func (r *Registration) GroupsOf(known []string) []string {
+	if r.Groups == nil {
+		return known
+	}
+	if len(r.Guarded) == 0 {
+		return slices.Compact(slices.Sorted(slices.Values(r.Groups)))
+	}
+	var groups []string
+	for _, name := range known {
+		if r.Guarded[name] {
+			groups = append(groups, name)
+		}
+	}
+	for _, name := range r.Groups {
+		if !r.Guarded[name] && !slices.Contains(groups, name) && len(groups) < MaxGroups {
+			groups = append(groups, name)
+		}
+	}
+	slices.Sort(groups)
+	return groups
 }
 
 // ClientChange changes a client record; nil members leave theirs alone.

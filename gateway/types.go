@@ -142,15 +142,17 @@ type Delivery struct {
 	Client    ClientID
 	Seq       Seq
 	State     State
-	Reason    string // why it was rejected or failed
-	Attempts  int    // transmissions so far, by this process
+	Reason    string // why it was rejected or failed, or is not sent
+	Attempts  int    // transmissions so far, by this process, without those that were answered with retry later
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	SentAt    time.Time // last transmission
 	FinalAt   time.Time
 	Result    []byte    // the device's answer
+	Progress  []byte    // the end of the device's last AckWorking, while it is connected
 	LateAckAt time.Time // the device acked after another state was final
-	// LateResult is what it answered then.
+	// LateCode and LateResult are that answer.
+	LateCode   AckCode
 	LateResult []byte
 }
 
@@ -162,6 +164,7 @@ type Parcel struct {
 	Payload   []byte // read-only: shared between the recipients of one message
 	Many      bool   // the message has more than one recipient
 	Dup       bool   // sent before; set by the gateway
+	Ask       bool   // only ask for the verdict: the link sends no payload
 	Ephemeral bool   // mode=online: nothing is stored, Seq is valid in this session only
 }
 

@@ -13,6 +13,11 @@ type work struct {
 	gone   int        // of these, kept for late acks only
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
+
+	askThrough Seq // the device is asked for deliveries up to here; 0 once the cursor is past it
+	open       int // entries with flightOpen
+
+	receptions []*reception // uplinks on their way to the store
 }
 
 // inflight is one delivery in the session's window.
@@ -21,12 +26,38 @@ type inflight struct {
 	message  MessageID
 	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
 	call     *OnlineCall // who waits for it; nil for what is stored
-	attempts int32       // flushes, earlier sessions included
-	many     bool
-	waiting  bool // to be sent again, not before its delay is over
-	due      bool // to be sent again now
-	gone     bool // final by another way; kept so that a late ack is recognised
+	progress *[]byte     // the device's last AckWorking that said anything; nil for none
+	attempts int32       // flushes that were not answered with retry later, earlier sessions included
+	stage    stage
+	flags    flightFlags
+	retries  uint8 // answers retry later in this session
 }
+
+// stage is how far a delivery in the window is.
+type stage uint8
+
+const (
+	stageOut     stage = iota // the link has it, or is about to
+	stageWaiting              // to be sent again when its delay is over
+	stageDue                  // to be sent again now
+	stageGone                 // final another way; kept so that a late ack is recognised
+)
+
+type flightFlags uint8
+
+const (
+	flightMany    flightFlags = 1 << iota // the message has more than one recipient
+	flightRepeat                          // transmitted before, in this session or an earlier one
+	flightFlushed                         // its last transmission is flushed and not answered: it shows as sent
+	flightAsked                           // its ASK has left on this connection, its payload has not
+	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
+	flightAway                            // to be sent again, and the link has no place for it: it was answered
+)
+
+// is reports whether g is set.
+func (f *inflight) is(g flightFlags) bool { return f.flags&g != 0 }
+
+func (f *inflight) gone() bool { return f.stage == stageGone }
 
 // maxGone bounds the entries kept for late acks only; the oldest are forgotten.
 const maxGone = 64
@@ -49,7 +80,7 @@ func (s *Session) busy() *work {
 // relax gives the work back when nothing is left in it.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || w.askThrough != 0 {
 		return
 	}
 	s.work = nil
@@ -79,7 +110,31 @@ func (s *Session) live() int {
 	return len(s.work.flight) - s.work.gone
 }
 
-// room is how many deliveries fit into the window now.
+// linkHasRoom reports whether the link has a free place in its window. It has
+// the place of a delivery that was answered with retry later, too: that is held
+// back from first transmissions only.
+func (s *Session) linkHasRoom() bool {
+	held := 0
+	for i := range s.work.flight {
+		if f := &s.work.flight[i]; !f.gone() && !f.is(flightAway) {
+			held++
+		}
+	}
+	return held < int(s.window)
+}
+
+// nextDue returns the first delivery that is to be sent again now, nil for
+// none. One that is away is passed over unless the link has room.
+func (s *Session) nextDue(room bool) *inflight {
+	for i := range s.work.flight {
+		if f := &s.work.flight[i]; f.stage == stageDue && (room || !f.is(flightAway)) {
+			return f
+		}
+	}
+	return nil
+}
+
+// room is how many first transmissions fit into the window now.
 func (s *Session) room() int { return max(0, int(s.window)-s.live()) }
 
 // enter puts an entry into the window before its frame is written, for the
@@ -88,16 +143,35 @@ func (s *Session) enter(f inflight) {
 	w := s.busy()
 	w.flight = append(w.flight, f)
 	s.g.hub.inFlight.Add(1)
+	if f.is(flightOpen) {
+		w.open++
+	}
 }
 
 // leave takes a live entry out of the counts. It reports whether that was the
 // last delivery of its message on the way, of which there may be many.
 func (s *Session) leave(f *inflight) (last bool) {
-	if f.gone {
+	if f.gone() {
 		return true
 	}
 	s.g.hub.inFlight.Add(-1)
-	return !f.many || f.sentAt == 0 || s.g.sent.add(f.message, -1)
+	s.closeAsk(f)
+	return s.unflush(f)
+}
+
+// closeAsk lets first transmissions go ahead of f.
+func (s *Session) closeAsk(f *inflight) {
+	if f.is(flightOpen) {
+		f.flags &^= flightOpen
+		s.work.open--
+	}
+}
+
+// unflush notes that f no longer shows as sent. It returns what leave does.
+func (s *Session) unflush(f *inflight) (last bool) {
+	flushed := f.is(flightFlushed)
+	f.flags &^= flightFlushed
+	return !flushed || !f.is(flightMany) || s.g.sent.add(f.message, -1)
 }
 
 // drop removes an entry, which must not be used afterwards, and returns what
@@ -105,7 +179,7 @@ func (s *Session) leave(f *inflight) (last bool) {
 func (s *Session) drop(f *inflight) (last bool) {
 	last = s.leave(f)
 	w := s.work
-	if f.gone {
+	if f.gone() {
 		w.gone--
 	}
 	for i := range w.flight {
@@ -122,14 +196,14 @@ func (s *Session) drop(f *inflight) (last bool) {
 func (s *Session) putBack(f inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.gone {
+	if f.gone() {
 		w := s.busy()
 		w.flight = append(w.flight, f)
 		w.gone++
 		return
 	}
 	s.enter(f)
-	if f.many && f.sentAt != 0 {
+	if f.is(flightMany) && f.is(flightFlushed) {
 		s.g.sent.add(f.message, 1)
 	}
 }
@@ -137,11 +211,11 @@ func (s *Session) putBack(f inflight) {
 // keepForLateAck frees the place of an entry that is final another way.
 func (s *Session) keepForLateAck(f *inflight) {
 	s.leave(f)
-	f.gone, f.due, f.waiting = true, false, false
+	f.stage = stageGone
 	w := s.work
 	w.gone++
 	for i := 0; w.gone > maxGone && i < len(w.flight); i++ {
-		if w.flight[i].gone {
+		if w.flight[i].gone() {
 			w.flight = slices.Delete(w.flight, i, i+1)
 			w.gone--
 			break
@@ -149,19 +223,26 @@ func (s *Session) keepForLateAck(f *inflight) {
 	}
 }
 
-// triedBefore takes the transmissions of earlier sessions for seq.
-func (s *Session) triedBefore(seq Seq) int32 {
+// triedBefore takes the transmissions of earlier sessions for seq; ok is false
+// without any.
+func (s *Session) triedBefore(seq Seq) (t attempt, ok bool) {
 	if s.work == nil {
-		return 0
+		return t, false
 	}
 	for i, t := range s.work.tried {
 		if t.seq == seq {
 			s.work.tried = slices.Delete(s.work.tried, i, i+1)
 			s.relax()
-			return t.attempts
+			return t, true
 		}
 	}
-	return 0
+	return attempt{}, false
+}
+
+// keepTried undoes triedBefore for a delivery that was not sent.
+func (s *Session) keepTried(f *inflight) {
+	w := s.busy()
+	w.tried = append(w.tried, attempt{f.seq, f.sentAt, f.attempts})
 }
 
 // takeCalls removes all online calls from the session's work and returns them,
@@ -190,17 +271,18 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried
 	w.tried = nil
+	w.askThrough = 0
 	calls, _ = s.takeCalls()
 	for i := range w.flight {
 		f := &w.flight[i]
-		if f.gone {
+		if f.gone() {
 			continue
 		}
-		if f.attempts > 0 {
-			tried = append(tried, attempt{f.seq, f.attempts})
+		if f.is(flightRepeat) {
+			tried = append(tried, attempt{f.seq, f.sentAt, f.attempts})
 		}
 		s.leave(f)
-		f.gone = true
+		f.stage = stageGone
 	}
 	w.gone = len(w.flight)
 	s.relax()

@@ -40,7 +40,6 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 		Labels:  r.Labels,
 		Groups:  r.Groups,
 		Log:     gateway.LogID(r.Log),
-		LastSeq: gateway.Seq(r.LastSeq),
 		Dialect: c.proto.Dialect().String(),
 		Remote:  c.remote.AddrPort(),
 

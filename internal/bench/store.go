@@ -81,7 +81,7 @@ func acceptOne(ctx context.Context, s gateway.Store, client string, payload []by
 // registerClients makes n clients known.
 func registerClients(ctx context.Context, s gateway.Store, n int) error {
 	return inParallel(n, func(i int) error {
-		_, err := s.Register(ctx, gateway.Registration{Client: gateway.ClientID(clientID(i)), At: time.Now()})
+		_, _, err := s.Register(ctx, gateway.Registration{Client: gateway.ClientID(clientID(i)), At: time.Now()})
 		return err
 	})
 }

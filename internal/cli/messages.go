@@ -117,6 +117,7 @@ func (e *environ) showMessage(m *client.Message) error {
 		"counts", counts(m),
 		"reason", string(m.Reason),
 		"result", answerText(m.Outcome),
+		"progress", textOf(m.Progress, m.ProgressBase64),
 		"attempts", attempts,
 		"payload", clip(m.Display(), 200),
 		"metadata", pairs(m.Metadata),
@@ -206,11 +207,14 @@ func counts(m *client.Message) string {
 }
 
 // answerText is what a device answered, for the eye.
-func answerText(o client.Outcome) string {
-	if o.Result != nil {
-		return *o.Result
+func answerText(o client.Outcome) string { return textOf(o.Result, o.ResultBase64) }
+
+// textOf shows the bytes of an answer: as text, or as base64 if they are no text.
+func textOf(text *string, b []byte) string {
+	if text != nil {
+		return *text
 	}
-	return base64.StdEncoding.EncodeToString(o.ResultBase64)
+	return base64.StdEncoding.EncodeToString(b)
 }
 
 // expires is told only while it can still happen.

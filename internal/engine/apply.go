@@ -13,6 +13,7 @@ type result struct {
 	receipt gateway.Receipt
 	message gateway.Message
 	record  gateway.ClientRecord
+	given   gateway.Seq // highest so far
 	n       int
 	useq    uint64
 	err     error
@@ -27,13 +28,10 @@ func (m *machine) apply(e event, r *result) error {
 		return m.accept(e, r)
 	case *settleEvent:
 		return m.settle(&e.Outcome)
-	case *ackThroughEvent:
-		return m.settleThrough(e.client, e.seq, verdict{state: gateway.Acked, at: e.at.UnixNano()}, r)
 	case *cancelEvent:
 		return m.cancel(e, r)
 	case *purgeEvent:
-		v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.at.UnixNano()}
-		return m.settleThrough(e.client, ^gateway.Seq(0), v, r)
+		return m.purge(e, r)
 	case *registerEvent:
 		return m.register(e, r)
 	case *disconnectedEvent:

@@ -9,25 +9,31 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
+// register takes or refuses a registration. All decisions come before the first
+// change.
 func (m *machine) register(e *registerEvent, r *result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
 	}
+	var known clientRow
+	if c != nil {
+		known = c.clientRow
+	}
+	labels, groups := known.labels, e.GroupsOf(known.groups)
+	if e.Labels != nil {
+		labels = e.Labels
+	}
+	if r.err = e.Refusal(timeOf(known.blockedUntil)); r.err == nil {
+		r.err = checkBounds(labels, groups)
+	}
+	if r.err != nil {
+		return nil
+	}
 	if c == nil {
 		if c, err = m.newClient(e.Client, nanos(e.At)); err != nil {
 			return err
 		}
-	}
-	labels, groups := c.labels, c.groups
-	if e.Labels != nil {
-		labels = e.Labels
-	}
-	if e.Groups != nil {
-		groups = sortedSet(e.Groups)
-	}
-	if r.err = checkBounds(labels, groups); r.err != nil {
-		labels, groups, r.err = c.labels, c.groups, nil // the edge has checked; keep what is known
 	}
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
@@ -35,6 +41,7 @@ func (m *machine) register(e *registerEvent, r *result) error {
 	c.lastSeenAt, c.lastClose, c.connectedIn = later(c.lastSeenAt, e.At), "", m.record.incarnation
 	c.rowDirty = true
 	m.touch(c)
+	r.given = m.state.seq
 	return m.clientRecord(c, r)
 }
 

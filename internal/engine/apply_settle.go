@@ -164,12 +164,15 @@ func (h *head) told() *gateway.Message {
 		Counts: h.counts(), CompletedAt: timeOf(h.completedAt)}
 }
 
-// lateAck keeps an ack that came after another final state; the first one only.
+// lateAck keeps a device's answer that came after a final state that is not one;
+// see gateway.Store.Settle.
 func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
-	if v.state != gateway.Acked || f.state == gateway.Acked || f.lateAt != 0 {
+	o := gateway.Outcome{State: v.state, Reason: v.reason}
+	if d := f.delivery(id, seq); !o.LateFor(&d) {
 		return
 	}
 	f.lateAt, f.lateResult = v.at, v.result
+	f.lateCode, _ = o.Verdict()
 	m.set(key, f.encode(key))
 	m.notices.add(f.delivery(id, seq)).Late = true
 }
@@ -204,9 +207,6 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 
 // lateBit keeps a late ack of a delivery that is a bit.
 func (m *machine) lateBit(c *client, h *head, v verdict) error {
-	if v.state != gateway.Acked {
-		return nil
-	}
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
 		set, err := m.chunk(finalChunk(h.seq, s, chunkOf(c.ord)))
 		if err != nil {
@@ -230,10 +230,9 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 	return nil
 }
 
-// settleThrough gives everything queued for a client up to a sequence the same
-// final state.
-func (m *machine) settleThrough(id gateway.ClientID, through gateway.Seq, v verdict, r *result) error {
-	c, err := m.counted(id)
+// purge cancels everything queued for a client.
+func (m *machine) purge(e *purgeEvent, r *result) error {
+	c, err := m.counted(e.client)
 	if err != nil || c == nil {
 		return err
 	}
@@ -247,11 +246,10 @@ func (m *machine) settleThrough(id gateway.ClientID, through gateway.Seq, v verd
 	}
 	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
 	for _, k := range slices.Concat(rows, bits) {
-		if s := gateway.Seq(tail64(k)); s <= through {
-			seqs = append(seqs, s)
-		}
+		seqs = append(seqs, gateway.Seq(tail64(k)))
 	}
 	slices.Sort(seqs) // a client is settled in the order it was sent to
+	v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.at.UnixNano()}
 	for _, seq := range seqs {
 		done, err := m.settleOneOf(c, seq, v)
 		if err != nil {

@@ -120,7 +120,7 @@ func register(b testing.TB, e *Engine, n int) []gateway.ClientID {
 			for i := w; i < n; i += 64 {
 				names[i] = gateway.ClientID(fmt.Sprintf("device-%07d", i))
 				r := gateway.Registration{Client: names[i], At: time.Now()}
-				if _, err := e.Register(context.Background(), r); err != nil {
+				if _, _, err := e.Register(context.Background(), r); err != nil {
 					b.Error(err)
 				}
 			}

@@ -18,7 +18,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	refs := map[gateway.ClientID]uint32{}
 	for i := range 100 {
 		id := gateway.ClientID(fmt.Sprintf("c%02d", i))
-		rec, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()})
+		rec, _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 	e := openTest(t, powerOptions(vfs.NewMem()))
 	for _, id := range []gateway.ClientID{"a", "b"} {
-		if _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
+		if _, _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,6 +36,8 @@ type Engine struct {
 	refusal atomic.Pointer[error] // why nothing is accepted although writes work
 	stats   counters
 
+	undurable undurable
+
 	// Owned by the committer.
 	inst      *instance
 	machine   *machine

@@ -198,6 +198,11 @@ func runFault(t *testing.T, f fault) {
 		verifyOrder(t, e)
 	}
 	check("after healing", e)
+	for i := range e.undurable {
+		if n, bytes := split(e.undurable[i].Load()); n != 0 || bytes != 0 {
+			t.Errorf("%d outcomes with %d bytes count as undurable for ever", n, bytes)
+		}
+	}
 	for _, s := range l.faults {
 		t.Error(s)
 	}

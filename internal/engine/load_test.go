@@ -127,7 +127,7 @@ func (w *worker) step() error {
 	case 1:
 		return w.accept(ctx, gateway.Audience{Clients: []gateway.ClientID{w.pick(), w.pick(), "stranger"}})
 	case 2:
-		_, err := w.e.Register(ctx, gateway.Registration{Client: w.pick(), At: time.Now(),
+		_, _, err := w.e.Register(ctx, gateway.Registration{Client: w.pick(), At: time.Now(),
 			Labels: map[string]string{"n": fmt.Sprint(w.rng.IntN(3))}, Groups: []string{fmt.Sprint("g", w.rng.IntN(3))}})
 		return err
 	case 3:
@@ -149,15 +149,8 @@ func (w *worker) step() error {
 			return nil
 		}
 		return err
-	case 5, 6, 7, 8:
+	case 5, 6, 7, 8, 9:
 		return w.settle()
-	case 9:
-		c := w.pick()
-		ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 4, MaxBytes: 1 << 20}, nil)
-		if err != nil || len(ps) == 0 {
-			return err
-		}
-		return w.e.AckThrough(ctx, c, ps[len(ps)-1].Seq, time.Now())
 	default:
 		return w.accept(ctx, gateway.Audience{Client: w.pick()})
 	}

@@ -67,14 +67,19 @@ func flip(t *testing.T, fs *vfs.MemFS, name string, rng *rand.Rand) (offset int)
 // An outcome that finds the queue full leaves no trace, and nobody waits.
 func TestNoRoomForAnOutcome(t *testing.T) {
 	e := &Engine{queue: newQueue()}
-	o := gateway.Outcome{Message: "msg_1", Client: "a", State: gateway.Acked}
+	o := gateway.Outcome{Message: "msg_1", State: gateway.Acked, Result: []byte("done")}
 	for n := range maxWaitingEvents {
+		o.Client = gateway.ClientID(fmt.Sprint(n))
 		if !e.TrySettle(o, false) {
 			t.Fatalf("the queue is full with %d events, not %d", n, maxWaitingEvents)
 		}
 	}
+	n, bytes := e.Undurable(o.Client)
 	if e.TrySettle(o, true) || len(e.queue.ops) != maxWaitingEvents || e.queue.urgent != 0 {
 		t.Errorf("a full queue holds %d events, %d of them urgent", len(e.queue.ops), e.queue.urgent)
+	}
+	if n2, bytes2 := e.Undurable(o.Client); n2 != n || bytes2 != bytes {
+		t.Errorf("%d outcomes with %d bytes are counted, want %d with %d", n2, bytes2, n, bytes)
 	}
 }
 

@@ -14,6 +14,7 @@ type op struct {
 	size   int
 	urgent bool   // commit at once; else within lazyDelay
 	reply  *reply // nil when nobody waits
+	slot   *slot  // that counts it, of a proposal by Settle; see undurable
 }
 
 // opPool holds the ops of a record between records.
@@ -59,6 +60,7 @@ func waited(e event) op { return op{event: e, size: e.size(), urgent: true, repl
 func lazy(e event, urgent bool) op { return op{event: e, size: e.size(), urgent: urgent} }
 
 func (o *op) answer(err error) {
+	o.uncount()
 	if o.reply == nil {
 		return
 	}

@@ -13,7 +13,6 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Pa
 	if q.Max <= 0 {
 		return buf, nil
 	}
-	now := e.opt.Now().UnixNano()
 	err := e.read(func(v *view) error {
 		o, ok, err := v.ordinal(q.Client, q.Ref)
 		if err != nil || !ok {
@@ -21,7 +20,7 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Pa
 		}
 		l, err := v.lane(o, q.After)
 		if err == nil {
-			buf, err = l.fill(buf, now, q.Max, q.MaxBytes)
+			buf, err = l.fill(buf, q.Max, q.MaxBytes)
 		}
 		return errors.Join(err, l.close())
 	})
@@ -39,9 +38,9 @@ func (v *view) ordinal(id gateway.ClientID, ref uint32) (ordinal, bool, error) {
 }
 
 // fill appends parcels to buf: at most max, and until they have maxBytes.
-func (l *lane) fill(buf []gateway.Parcel, now int64, max, maxBytes int) ([]gateway.Parcel, error) {
+func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, error) {
 	for size, n := 0, 0; n < max && (n == 0 || size < maxBytes); n++ {
-		p, ok, err := l.next(now)
+		p, ok, err := l.next()
 		if err != nil || !ok {
 			return buf, err
 		}
@@ -51,10 +50,8 @@ func (l *lane) fill(buf []gateway.Parcel, now int64, max, maxBytes int) ([]gatew
 	return buf, nil
 }
 
-// Parcel returns one queued parcel, ok false when it is final, unknown or past
-// its time.
+// Parcel returns one queued parcel, ok false when it is final or unknown.
 func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
-	now := e.opt.Now().UnixNano()
 	err = e.read(func(v *view) error {
 		row, known, err := v.clientRow(client)
 		if err != nil || !known {
@@ -70,7 +67,7 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 				return &CorruptError{Key: queueKey(row.ord, seq), Cause: err}
 			}
 			p, err = v.parcel(q.id, seq)
-			ok = err == nil && q.expiresAt > now
+			ok = err == nil
 			return err
 		}
 		set, err := v.chunk(queuedChunk(seq, chunkOf(row.ord)))
@@ -78,7 +75,7 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 			return err
 		}
 		p, err = v.broadcastParcel(seq)
-		ok = err == nil && nanos(p.ExpiresAt) > now
+		ok = err == nil
 		return err
 	})
 	return p, ok, err
@@ -137,41 +134,32 @@ func (l *lane) close() error {
 	return l.rows.Close()
 }
 
-// next returns the next parcel that is not expired at now.
-func (l *lane) next(now int64) (p gateway.Parcel, ok bool, err error) {
-	for {
-		seq, many := l.broadcast()
-		switch {
-		case l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq):
-			p, ok, err = l.row(now)
-		case many:
-			l.at++
-			p, err = l.view.broadcastParcel(seq)
-			ok = err == nil && nanos(p.ExpiresAt) > now
-		case l.rows != nil:
-			return p, false, l.rows.Error()
-		default:
-			return p, false, nil
-		}
-		if ok || err != nil {
-			return p, ok, err
-		}
+// next returns the next parcel, ok false at the end.
+func (l *lane) next() (p gateway.Parcel, ok bool, err error) {
+	seq, many := l.broadcast()
+	switch {
+	case l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq):
+		p, err = l.row()
+	case many:
+		l.at++
+		p, err = l.view.broadcastParcel(seq)
+	case l.rows != nil:
+		return p, false, l.rows.Error()
+	default:
+		return p, false, nil
 	}
+	return p, err == nil, err
 }
 
-// row takes the row that rows stands on, ok false when it is expired at now.
-func (l *lane) row(now int64) (p gateway.Parcel, ok bool, err error) {
+// row takes the row that rows stands on.
+func (l *lane) row() (gateway.Parcel, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
 	q, err := decodeQueued(l.rows.Value())
 	if err != nil {
-		return p, false, &CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+		return gateway.Parcel{}, &CorruptError{Key: queueKey(l.ord, seq), Cause: err}
 	}
 	l.ok = l.rows.Next()
-	if q.expiresAt <= now {
-		return p, false, nil
-	}
-	p, err = l.view.parcel(q.id, seq)
-	return p, err == nil, err
+	return l.view.parcel(q.id, seq)
 }
 
 // parcel returns a message ready to be sent.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,8 +230,9 @@ func TestEventRoundTrip(t *testing.T) {
 			mask: mask, maxQueued: 3, maxQueuedBytes: 4, keyTTL: time.Hour},
 		&settleEvent{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
-		&ackThroughEvent{"c", 7, at}, &cancelEvent{loadID(2), at}, &purgeEvent{"c", at},
+		&cancelEvent{loadID(2), at}, &purgeEvent{"c", at},
 		&registerEvent{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
+		&registerEvent{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at}},
 		&disconnectedEvent{"c", at, "why"},
 		&updateEvent{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},
 		&uplinkEvent{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
@@ -243,11 +245,41 @@ func TestEventRoundTrip(t *testing.T) {
 			t.Errorf("%T: %v", e, err)
 			continue
 		}
-		if diff := cmp.Diff(e, got.events[0], cmp.AllowUnexported(acceptEvent{}, ackThroughEvent{}, cancelEvent{}, purgeEvent{},
+		if diff := cmp.Diff(e, got.events[0], cmp.AllowUnexported(acceptEvent{}, cancelEvent{}, purgeEvent{},
 			disconnectedEvent{}, updateEvent{}, expireEvent{}, forgetMessageEvent{}, forgetKeyEvent{}, forgetUplinksEvent{},
 			forgetClientEvent{}, forgetOrdinalEvent{})); diff != "" {
 			t.Errorf("%T (-want +got):\n%s", e, diff)
 		}
+	}
+}
+
+// What an earlier version has written is read as it was meant, or refused.
+func TestOlderFormats(t *testing.T) {
+	at := time.Unix(0, 1234).UTC()
+	d := &decoder{}
+	older := putTime(putStrings(putBool(putMap(putBool(putString(nil, "c"), false), nil), true), []string{"g"}), at)
+	d.b = older
+	want := &registerEvent{gateway.Registration{Client: "c", Groups: []string{"g"}, At: at}}
+	if diff := cmp.Diff(want, decodeRegister(d)); diff != "" || d.end() != nil {
+		t.Errorf("a registration before guarded groups: %v (-want +got):\n%s", d.end(), diff)
+	}
+
+	ackThrough := putTime(putUint(putString(nil, "c"), 7), at)
+	if e, err := decodeEvent(evAckThrough, ackThrough); err == nil || e != nil || !strings.Contains(err.Error(), "the version that wrote") {
+		t.Errorf("an event that is no longer applied is read as %v, error %v", e, err)
+	}
+
+	key := finalKey(1, 2)
+	row := finalRow{id: "m", state: gateway.Expired, finalAt: 1, lateAt: 2, lateResult: []byte("late")}
+	plain := len(row.encode(key))
+	row.lateCode = gateway.AckReject
+	got, err := decodeFinal(key, row.encode(key))
+	if err != nil || got.lateCode != gateway.AckReject || len(row.encode(key)) != plain+1 {
+		t.Errorf("the code of a late ack is %d, error %v", got.lateCode, err)
+	}
+	row.lateCode = gateway.AckOK // ends as rows did before there was a code
+	if got, err = decodeFinal(key, row.encode(key)); err != nil || got.lateCode != gateway.AckOK || string(got.lateResult) != "late" {
+		t.Errorf("a row without the code: %+v, %v", got, err)
 	}
 }
 

@@ -209,6 +209,7 @@ type finalRow struct {
 	result     []byte
 	lateAt     int64
 	lateResult []byte
+	lateCode   gateway.AckCode
 }
 
 func (r *finalRow) encode(key []byte) []byte {
@@ -218,6 +219,9 @@ func (r *finalRow) encode(key []byte) []byte {
 	b = putUint(putString(b, r.reason), uint64(r.attempts))
 	b = putBytes(putUint(putUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
 	b = putBytes(putUint(b, uint64(r.lateAt)), r.lateResult)
+	if r.lateCode != gateway.AckOK { // older rows end before it
+		b = append(b, byte(r.lateCode))
+	}
 	return putSum(key, b)
 }
 
@@ -232,6 +236,9 @@ func decodeFinal(key, v []byte) (r finalRow, err error) {
 	r.reason, r.attempts = d.string(), d.int()
 	r.sentAt, r.finalAt, r.result = int64(d.uint()), int64(d.uint()), append([]byte(nil), d.bytes()...)
 	r.lateAt, r.lateResult = int64(d.uint()), append([]byte(nil), d.bytes()...)
+	if len(d.b) > 0 {
+		r.lateCode = gateway.AckCode(d.byte())
+	}
 	return r, d.end()
 }
 
@@ -239,7 +246,8 @@ func decodeFinal(key, v []byte) (r finalRow, err error) {
 func (r *finalRow) delivery(c gateway.ClientID, s gateway.Seq) gateway.Delivery {
 	return gateway.Delivery{Message: r.id, Client: c, Seq: s, State: r.state, Reason: r.reason, Attempts: r.attempts,
 		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt), SentAt: timeOf(r.sentAt),
-		FinalAt: timeOf(r.finalAt), Result: r.result, LateAckAt: timeOf(r.lateAt), LateResult: r.lateResult}
+		FinalAt: timeOf(r.finalAt), Result: r.result, LateAckAt: timeOf(r.lateAt),
+		LateCode: r.lateCode, LateResult: r.lateResult}
 }
 
 // headRow is the part of a message to many that changes.

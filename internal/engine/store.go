@@ -99,7 +99,9 @@ func (e *Engine) Settle(o gateway.Outcome, urgent bool) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(newSettleEvent(o), urgent)); err != nil {
+	p := e.proposal(o, urgent)
+	if err := e.queue.push(context.Background(), p); err != nil {
+		p.uncount()
 		return unavailable(err)
 	}
 	return nil
@@ -110,18 +112,25 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	if e.failure.Load() != nil {
 		return false
 	}
-	event := newSettleEvent(o)
-	took := e.queue.offer(lazy(event, urgent))
+	p := e.proposal(o, urgent)
+	took := e.queue.offer(p)
 	if !took {
-		event.free()
+		p.uncount()
+		p.event.(*settleEvent).free()
 	}
 	return took
 }
 
-// AckThrough makes every delivery to client with a sequence ≤ seq acked.
-func (e *Engine) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
-	_, err := e.do(ctx, &ackThroughEvent{client, seq, at})
-	return err
+// ProposeExpiry makes the open deliveries of a message expired, if it was due at
+// the time at.
+func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	if p := e.failure.Load(); p != nil {
+		return unavailable(*p)
+	}
+	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, true)); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
 
 // Cancel makes every delivery of the message that is not final canceled.
@@ -137,9 +146,9 @@ func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Tim
 }
 
 // Register remembers a client that has connected.
-func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, error) {
+func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
 	res, err := e.do(ctx, &registerEvent{r})
-	return res.record, err
+	return res.record, res.given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue

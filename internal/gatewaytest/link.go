@@ -167,14 +167,21 @@ func (l *Link) MaxPayload() int { return l.max }
 // Window implements gateway.Link.
 func (l *Link) Window() int { return l.window }
 
-// Sent tells the session that p has reached the socket.
-func (l *Link) Sent(p gateway.Parcel) { l.Session.Sent(p.Seq, p.Ephemeral, time.Now()) }
+// Sent reports to the session that p has reached the socket. An ASK transmits
+// nothing.
+func (l *Link) Sent(p gateway.Parcel) {
+	if !p.Ask {
+		l.Session.Sent(p.Seq, p.Ephemeral, time.Now())
+	}
+}
 
-// Ack tells the session the device's verdict.
+// Ack reports the device's answer to the session.
 func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
-	l.mu.Lock()
-	l.leave(p.Seq)
-	l.mu.Unlock()
+	if code != gateway.AckWorking {
+		l.mu.Lock()
+		l.leave(p.Seq)
+		l.mu.Unlock()
+	}
 	l.Session.Acked(p.Seq, p.Ephemeral, code, result, time.Now())
 }
 

@@ -101,6 +101,15 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		counter("messages_accepted_total", "Durable messages that were accepted.", func(s S) uint64 { return s.Accepted }),
 		counter("transmissions_total", "Transmissions that were flushed to a socket, repeats included.", func(s S) uint64 { return s.Delivered }),
 		counter("retransmissions_total", "Transmissions that were repeats.", func(s S) uint64 { return s.Redelivered }),
+		counter("retry_later_total", "Deliveries that a device has answered with retry later.", func(s S) uint64 { return s.RetryLater }),
+		counter("asks_total", "Times that a reconnected device was asked what became of a delivery.", func(s S) uint64 { return s.Asks }),
+		counterBy("ask_answers_total", "Answers to these questions, by answer; none is an ack timeout.", "answer", func(s S) map[string]uint64 { return s.AskAnswers }),
+		counterBy("registrations_not_resumed_total", "Registrations whose ask_through was not taken, by cause: of another log, or beyond what the log has given out.", "cause",
+			func(s S) map[string]uint64 {
+				return map[string]uint64{"other_log": s.OtherLog, "beyond_log": s.BeyondLog}
+			}),
+		counter("verdicts_not_kept_total", "Deliveries that a device has handled and no longer knows its verdict on.", func(s S) uint64 { return s.NotKept }),
+		counter("payloads_not_handled_total", "Payloads that a device answered with not handled, which answers a question only; taken as retry later.", func(s S) uint64 { return s.NotHandled }),
 		counterBy("deliveries_settled_total", "Deliveries that became final, by state.", "state", settledByState),
 		counter("late_acks_total", "Acks that came after another state was final.", func(s S) uint64 { return s.LateAcks }),
 		counter("online_answers_total", "Deliveries with mode=online that were answered.", func(s S) uint64 { return s.OnlineAcked }),

@@ -21,7 +21,7 @@ func enums() []enum {
 	return []enum{
 		{"ProblemType", "The stable type of a problem. A GET of it explains the problem.", api.ProblemTypes(),
 			[][2]string{{"Problem", "type"}}},
-		{"DeliveryReason", "Why a delivery was rejected, has failed or was canceled.", gateway.DeliveryReasons(),
+		{"DeliveryReason", "Why a delivery was rejected, has failed, was canceled or waits, or that it was acked without a verdict.", gateway.DeliveryReasons(),
 			[][2]string{{"Message", "reason"}, {"Delivery", "reason"}, {"BulkResult", "reason"}}},
 		{"CloseReason", "Why the connection of a client ended.", gateway.CloseReasons(),
 			[][2]string{{"LastClose", "reason"}}},

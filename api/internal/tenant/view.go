@@ -255,3 +255,9 @@ func (v *View) Cancel(id gateway.MessageID) (m gateway.Message, err error) {
 func (v *View) Delivery(m *gateway.Message) (gateway.Delivery, error) {
 	return v.door.gateway.Delivery(m.ID, m.Client)
 }
+
+// InFlight returns the delivery of a message to one client as the client's
+// connection knows it; ok is false if it does not. The caller may see the message.
+func (v *View) InFlight(m *gateway.Message) (gateway.Delivery, bool) {
+	return v.door.gateway.InFlight(m)
+}

@@ -342,14 +342,14 @@ func (h *harness) member(id gateway.ClientID, groups ...string) {
 	if groups == nil {
 		groups = []string{}
 	}
-	_, err := h.store.Register(ctx, gateway.Registration{Client: id, Groups: groups, At: h.clock.Now()})
+	_, _, err := h.store.Register(ctx, gateway.Registration{Client: id, Groups: groups, At: h.clock.Now()})
 	h.must(err)
 }
 
 // labeled registers a client with labels.
 func (h *harness) labeled(id gateway.ClientID, labels map[string]string) {
 	h.Helper()
-	_, err := h.store.Register(ctx, gateway.Registration{Client: id, Labels: labels, At: h.clock.Now()})
+	_, _, err := h.store.Register(ctx, gateway.Registration{Client: id, Labels: labels, At: h.clock.Now()})
 	h.must(err)
 }
 

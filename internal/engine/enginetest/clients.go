@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ var clientTests = []test{
 	{name: "a registration is remembered", run: func(h *harness) {
 		at := h.clock.Now()
 		r := gateway.Registration{Client: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
-		got, err := h.store.Register(ctx, r)
+		got, _, err := h.store.Register(ctx, r)
 		h.must(err)
 		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at}
 		h.same("answer", got, want)
@@ -20,20 +21,93 @@ var clientTests = []test{
 	}},
 	{name: "nil keeps labels and groups, empty clears them", run: func(h *harness) {
 		first := h.clock.Now()
-		_, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
 		h.must(err)
 		h.clock.advance(time.Minute)
 		second := h.clock.Now()
-		got, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
+		got, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
 		h.must(err)
 		h.same("kept", got, gateway.ClientRecord{ID: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"},
 			CreatedAt: first, LastSeenAt: second})
-		got, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
+		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
 		h.must(err)
 		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second})
 		if m := h.accept(h.to(gateway.Audience{Group: "g"}, "x")); m.Counts.Total != 0 {
 			h.Errorf("%d members of a group that the last one left", m.Counts.Total)
 		}
+	}},
+	{name: "a registration returns the highest sequence", run: func(h *harness) {
+		_, before, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: h.clock.Now()})
+		h.must(err)
+		if before != 0 {
+			h.Errorf("an empty log has given out %d", before)
+		}
+		h.push("a", "1")
+		m := h.accept(h.to(gateway.Audience{All: true}, "2"))
+		h.settle(h.outcome(m, "a", gateway.Acked))
+		_, after, err := h.store.Register(ctx, gateway.Registration{Client: "b", At: h.clock.Now()})
+		h.must(err)
+		if after != m.Seq {
+			h.Errorf("the log has given out %d, want %d", after, m.Seq)
+		}
+	}},
+	{name: "a registration that is refused changes nothing", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.member("a", "g")
+		m := h.push("a", "x")
+		h.accept(h.to(gateway.Audience{All: true}, "y"))
+		until := h.clock.Now().Add(time.Minute)
+		_, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{BlockedUntil: &until})
+		h.must(err)
+		h.clock.advance(time.Second)
+		before := dump(h, h.store)
+		change := gateway.Registration{Client: "a", Labels: map[string]string{"k": "w"}, Groups: []string{"h"}, At: h.clock.Now()}
+		if _, _, err = h.store.Register(ctx, change); gateway.CodeOf(err) != gateway.CodeBlocked {
+			h.Errorf("a blocked client: %v", err)
+		} else if e, _ := errors.AsType[*gateway.Error](err); e.RetryAfter != 59*time.Second {
+			h.Errorf("retry after %v, want 59s", e.RetryAfter)
+		}
+		for _, id := range []gateway.ClientID{"a", "new"} {
+			for _, bad := range []gateway.Registration{{Groups: []string{"not a group"}}, {Labels: map[string]string{"not a label": ""}}} {
+				bad.Client, bad.At = id, until
+				if bad.Groups == nil {
+					bad.Groups = []string{"h"}
+				}
+				_, _, err = h.store.Register(ctx, bad)
+				h.wantCode(err, gateway.CodeValidation)
+			}
+		}
+		h.same("after the refusals", dump(h, h.store), before)
+		h.wantState(m.ID, "a", gateway.Queued)
+		change.At = until
+		_, _, err = h.store.Register(ctx, change)
+		h.must(err)
+	}},
+	{name: "a registration neither enters nor leaves guarded groups", run: func(h *harness) {
+		register := func(groups, guarded []string) []string {
+			r := gateway.Registration{Client: "a", Groups: groups, Guarded: map[string]bool{}, At: h.clock.Now()}
+			for _, name := range guarded {
+				r.Guarded[name] = true
+			}
+			c, _, err := h.store.Register(ctx, r)
+			h.must(err)
+			h.same("record", h.client("a").Groups, c.Groups)
+			return c.Groups
+		}
+		h.same("entered", register([]string{"acme", "fleet"}, []string{"acme"}), []string{"fleet"})
+		_, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{Groups: &[]string{"acme", "fleet"}})
+		h.must(err)
+		h.same("kept", register([]string{"yard", "acme", "other"}, []string{"acme", "other"}), []string{"acme", "yard"})
+		h.same("named none", register(nil, []string{"acme"}), []string{"acme", "yard"})
+		many := []string{}
+		for i := range gateway.MaxGroups {
+			many = append(many, fmt.Sprint("g", i))
+		}
+		if got := register(many, []string{"acme"}); len(got) != gateway.MaxGroups || got[0] != "acme" {
+			h.Errorf("with no room for all: %q", got)
+		}
+		h.same("left", register([]string{}, []string{"acme"}), []string{"acme"})
+		h.same("no longer guarded", register([]string{}, nil), []string{})
 	}},
 	{name: "a disconnect notes last seen and the reason", run: func(h *harness) {
 		h.register("a")
@@ -48,7 +122,7 @@ var clientTests = []test{
 		h.wantCode(err, gateway.CodeClientNotFound)
 	}},
 	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
-		_, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
 			Groups: []string{"old"}, At: h.clock.Now()})
 		h.must(err)
 		until := h.clock.Now().Add(time.Hour)

@@ -94,16 +94,20 @@ var nextTests = []test{
 	{name: "an unknown client has nothing", run: func(h *harness) {
 		h.same("queue", h.queue("nobody"), nil)
 	}},
-	{name: "expired ones are left out", run: func(h *harness) {
+	{name: "expired ones are left out once that is final", run: func(h *harness) {
 		h.register("a")
 		short := h.to(gateway.Audience{Client: "a"}, "short")
 		short.ExpiresAt = short.CreatedAt.Add(time.Minute)
-		h.accept(short)
+		m := h.accept(short)
 		h.push("a", "long")
-		h.clock.advance(time.Minute - time.Millisecond)
-		h.same("just before", h.queue("a"), []string{"short", "long"})
-		h.clock.advance(time.Millisecond) // nobody has told the store
-		h.same("at its time", h.queue("a"), []string{"long"})
+		h.clock.advance(time.Minute) // and the store's driver has not run
+		h.same("before it is final", h.queue("a"), []string{"short", "long"})
+		if _, ok, err := h.store.Parcel("a", m.Seq); !ok || err != nil {
+			h.Errorf("Parcel before it is final: %v, %v", ok, err)
+		}
+		h.advance(0)
+		h.awaitTold(m.ID, "a")
+		h.same("when it is final", h.queue("a"), []string{"long"})
 	}},
 	{name: "Parcel returns one that is queued", run: func(h *harness) {
 		h.register("a", "b")
@@ -234,6 +238,77 @@ var settleTests = []test{
 			}
 		}
 	}},
+	{name: "a final state that no device has given keeps the first late answer", run: func(h *harness) {
+		h.register("a", "b")
+		reject := func(o *gateway.Outcome) { o.State, o.Reason = gateway.Rejected, gateway.ReasonDeviceRejected }
+		ack := func(o *gateway.Outcome) { o.State, o.Reason = gateway.Acked, "" }
+		notKept := func(o *gateway.Outcome) { o.State, o.Reason = gateway.Acked, gateway.ReasonVerdictNotKept }
+		usedUp := func(o *gateway.Outcome) { o.State, o.Reason = gateway.Failed, gateway.ReasonAttemptsUsedUp }
+		tooLarge := func(o *gateway.Outcome) { o.State, o.Reason = gateway.Rejected, gateway.ReasonTooLargeForProtocol }
+		for _, c := range []struct {
+			name        string
+			first, then func(o *gateway.Outcome)
+			late        bool
+		}{
+			{"ack after ack", ack, ack, false},
+			{"reject after ack", ack, reject, false},
+			{"ack after reject", reject, ack, false},
+			{"reject after reject", reject, reject, false},
+			{"not kept after reject", reject, notKept, false},
+			{"ack after not kept", notKept, ack, false},
+			{"reject after not kept", notKept, reject, false},
+			{"ack after failed", usedUp, ack, true},
+			{"reject after failed", usedUp, reject, true},
+			{"not kept after failed", usedUp, notKept, false},
+			{"too large after failed", usedUp, tooLarge, false},
+			{"ack after too large", tooLarge, ack, true},
+			{"reject after too large", tooLarge, reject, true},
+			{"failed after too large", tooLarge, usedUp, false},
+		} {
+			for _, to := range []gateway.Audience{{Client: "a"}, {All: true}} {
+				m := h.accept(h.to(to, c.name))
+				o := h.outcome(m, "a", 0)
+				c.first(&o)
+				h.settle(o)
+				first := o
+				h.clock.advance(time.Second)
+				o = h.outcome(m, "a", 0)
+				o.Result = []byte(c.name)
+				c.then(&o)
+				h.must(h.store.Settle(o, true))
+				h.barrier("b")
+				d := h.delivery(m.ID, "a")
+				if d.State != first.State || d.Reason != first.Reason || d.Result != nil {
+					h.Errorf("%s: the delivery is %v, %q, %q", c.name, d.State, d.Reason, d.Result)
+				}
+				if !c.late {
+					if _, told := h.rec.late(m.ID, "a"); told || !d.LateAckAt.IsZero() || d.LateResult != nil {
+						h.Errorf("%s: a late ack at %v: %q", c.name, d.LateAckAt, d.LateResult)
+					}
+					continue
+				}
+				code, _ := o.Verdict()
+				if !d.LateAckAt.Equal(o.At) || d.LateCode != code || string(d.LateResult) != c.name {
+					h.Errorf("%s: late ack %d at %v: %q", c.name, d.LateCode, d.LateAckAt, d.LateResult)
+				}
+				if told, ok := h.rec.late(m.ID, "a"); !ok || told.Delivery.LateCode != code {
+					h.Errorf("%s: told %v of code %d", c.name, ok, told.Delivery.LateCode)
+				}
+			}
+		}
+	}},
+	{name: "a verdict that was not kept is acked with that reason", run: func(h *harness) {
+		h.register("a", "b")
+		for _, to := range []gateway.Audience{{Client: "a"}, {All: true}} {
+			m := h.accept(h.to(to, "x"))
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Reason = gateway.ReasonVerdictNotKept
+			h.settle(o)
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Acked || d.Reason != gateway.ReasonVerdictNotKept || d.Attempts != 1 {
+				h.Errorf("the delivery is %v, %q after %d attempts", d.State, d.Reason, d.Attempts)
+			}
+		}
+	}},
 	{name: "a late ack within a message to many", run: func(h *harness) {
 		h.register("a", "b")
 		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
@@ -285,24 +360,6 @@ var settleTests = []test{
 		if m := h.message(m.ID); !m.Completed() || m.CompletedAt.IsZero() {
 			h.Errorf("completed %v at %v", m.Completed(), m.CompletedAt)
 		}
-	}},
-	{name: "AckThrough acks up to a sequence", run: func(h *harness) {
-		h.register("a", "b")
-		m1 := h.push("a", "1")
-		m2 := h.accept(h.to(gateway.Audience{All: true}, "2"))
-		m3 := h.push("a", "3")
-		rejected := h.outcome(m1, "a", gateway.Rejected)
-		h.settle(rejected)
-		h.must(h.store.AckThrough(ctx, "a", m2.Seq, h.clock.Now()))
-		h.same("queue", h.queue("a"), []string{"3"})
-		h.same("the other's queue", h.queue("b"), []string{"2"})
-		h.awaitTold(m2.ID, "a")
-		h.wantState(m1.ID, "a", gateway.Rejected)
-		h.wantState(m2.ID, "a", gateway.Acked)
-		h.wantState(m2.ID, "b", gateway.Queued)
-		h.wantState(m3.ID, "a", gateway.Queued)
-		h.must(h.store.AckThrough(ctx, "a", m2.Seq, h.clock.Now())) // nothing left
-		h.must(h.store.AckThrough(ctx, "nobody", m2.Seq, h.clock.Now()))
 	}},
 }
 

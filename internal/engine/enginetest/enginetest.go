@@ -257,7 +257,7 @@ func (h *harness) push(client gateway.ClientID, payload string) gateway.Message 
 func (h *harness) register(ids ...gateway.ClientID) {
 	h.Helper()
 	for _, id := range ids {
-		_, err := h.store.Register(ctx, gateway.Registration{Client: id, At: h.clock.Now()})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: id, At: h.clock.Now()})
 		h.must(err)
 	}
 }

@@ -200,6 +200,20 @@ var expiryTests = []test{
 			}
 		}
 	}},
+	{name: "an expiry is proposed with the time it was judged by", run: func(h *harness) {
+		h.register("a")
+		m := h.push("a", "x")
+		h.must(h.store.ProposeExpiry(m.ID, m.ExpiresAt.Add(-time.Millisecond))) // not due then
+		h.must(h.store.ProposeExpiry("msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11", m.ExpiresAt))
+		h.barrier("a")
+		h.wantState(m.ID, "a", gateway.Queued)
+		h.must(h.store.ProposeExpiry(m.ID, m.ExpiresAt)) // the store's own clock is behind
+		h.must(h.store.ProposeExpiry(m.ID, m.ExpiresAt.Add(time.Second)))
+		if d := h.awaitTold(m.ID, "a").Delivery; d.State != gateway.Expired || !d.FinalAt.Equal(m.ExpiresAt) {
+			h.Errorf("told that it is %s at %v, want %s at %v", d.State, d.FinalAt, gateway.Expired, m.ExpiresAt)
+		}
+		h.wantState(m.ID, "a", gateway.Expired)
+	}},
 	{name: "an ack after expiry is late", run: func(h *harness) {
 		h.register("a")
 		m := h.push("a", "x")

@@ -29,9 +29,9 @@ func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.S
 			"repeat":     m.repeat,
 			"settle":     m.settle,
 			"settle any": m.settle,
-			"ackThrough": m.ackThrough,
 			"cancel":     m.cancel,
 			"purge":      m.purge,
+			"queue":      m.queue,
 			"uplink":     m.uplink,
 			"pages":      m.pages,
 			"tick":       m.tick,
@@ -48,6 +48,7 @@ type side struct {
 	store gateway.Store
 	recs  []*recorder // one for each time it was opened
 	seqs  map[gateway.MessageID]gateway.Seq
+	given gateway.Seq // the highest of them
 }
 
 func (s *side) attach(store gateway.Store) {
@@ -126,14 +127,26 @@ var (
 	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
 	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
 	labelSets = rapid.SampledFrom([]map[string]string{nil, {}, {"k": "1"}, {"k": "2"}, {"k": "1", "l": ""}})
-	reasons   = rapid.SampledFrom([]string{"", "busy", gateway.ReasonAttemptsUsedUp})
+	reasons   = rapid.SampledFrom([]string{"", gateway.ReasonDeviceRejected, gateway.ReasonDeviceRejected, gateway.ReasonTooLargeForProtocol})
 	results   = rapid.SampledFrom([][]byte{nil, nil, []byte("42")})
 )
 
 func (m *model) register(rt *rapid.T) {
 	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Labels: labelSets.Draw(rt, "labels"),
 		Groups: groupSets.Draw(rt, "groups"), At: m.clock.Now()}
-	m.both(rt, "register", func(s *side) (any, error) { return record(s.store.Register(ctx, r)) })
+	if rapid.IntRange(0, 3).Draw(rt, "guard") == 0 {
+		r.Guarded = map[string]bool{"g": true}
+	}
+	if rapid.IntRange(0, 9).Draw(rt, "bad") == 0 {
+		r.Groups = []string{"not a group"}
+	}
+	m.both(rt, "register", func(s *side) (any, error) {
+		c, given, err := s.store.Register(ctx, r)
+		if err == nil && given != s.given {
+			rt.Fatalf("registered at the sequence %d, want %d", given, s.given)
+		}
+		return record(c, err)
+	})
 }
 
 // record makes a client record comparable.
@@ -236,6 +249,7 @@ func (m *model) doAccept(rt *rapid.T, a gateway.Acceptance) {
 		if err == nil && !r.Replayed {
 			fresh = true
 			s.seqs[a.ID] = r.Message.Seq
+			s.given = r.Message.Seq
 		}
 		return []any{comparableMessage(r.Message), r.Replayed}, err
 	})
@@ -260,8 +274,11 @@ func (m *model) settle(rt *rapid.T) {
 		State:  rapid.SampledFrom([]gateway.State{gateway.Acked, gateway.Acked, gateway.Rejected, gateway.Failed}).Draw(rt, "state"),
 		SentAt: m.clock.Now(), At: m.clock.Now(), Result: results.Draw(rt, "result"),
 	}
-	if o.State != gateway.Acked {
+	switch {
+	case o.State != gateway.Acked:
 		o.Reason = reasons.Draw(rt, "reason")
+	case rapid.IntRange(0, 3).Draw(rt, "not kept") == 0:
+		o.Reason = gateway.ReasonVerdictNotKept
 	}
 	urgent := rapid.Bool().Draw(rt, "urgent")
 	for _, s := range m.sides() {
@@ -290,20 +307,8 @@ func (m *model) await(rt *rapid.T, what string, read func(s *side) any) {
 	}
 }
 
-func (m *model) ackThrough(rt *rapid.T) {
+func (m *model) queue(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
-	upTo := gateway.MessageID("")
-	if len(m.accepted) > 0 {
-		upTo = rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
-	}
-	m.both(rt, "ack through", func(s *side) (any, error) {
-		return nil, s.store.AckThrough(ctx, id, s.seqs[upTo], m.clock.Now())
-	})
-	m.compareQueue(rt, id)
-}
-
-func (m *model) compareQueue(rt *rapid.T, id gateway.ClientID) {
-	rt.Helper()
 	m.both(rt, "next", func(s *side) (any, error) {
 		p, err := s.store.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil)
 		for i := range p {

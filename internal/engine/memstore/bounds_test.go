@@ -18,7 +18,7 @@ var ctx = context.Background()
 func register(t *testing.T, s *memstore.Store, ids ...gateway.ClientID) {
 	t.Helper()
 	for _, id := range ids {
-		if _, err := s.Register(ctx, gateway.Registration{Client: id, At: time.Now()}); err != nil {
+		if _, _, err := s.Register(ctx, gateway.Registration{Client: id, At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,34 +11,39 @@ import (
 )
 
 // Register remembers a client that has connected.
-func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, error) {
+func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
 	if err := ctx.Err(); err != nil {
-		return gateway.ClientRecord{}, unavailable(err)
-	}
-	groups := sortedSet(r.Groups)
-	if err := checkBounds(r.Labels, groups); err != nil {
-		return gateway.ClientRecord{}, err
+		return gateway.ClientRecord{}, 0, unavailable(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(); err != nil {
-		return gateway.ClientRecord{}, err
+		return gateway.ClientRecord{}, 0, err
+	}
+	c := s.clients[r.Client]
+	var known gateway.ClientRecord
+	if c != nil {
+		known = c.ClientRecord
+	}
+	labels, groups := known.Labels, r.GroupsOf(known.Groups)
+	if r.Labels != nil {
+		labels = maps.Clone(r.Labels)
+	}
+	if err := r.Refusal(known.BlockedUntil); err != nil {
+		return gateway.ClientRecord{}, 0, err
+	}
+	if err := checkBounds(labels, groups); err != nil {
+		return gateway.ClientRecord{}, 0, err
 	}
 	s.events++
-	c := s.clients[r.Client]
 	if c == nil {
 		c = s.newClient(r.Client, r.At)
 	}
-	if r.Labels != nil {
-		c.Labels = maps.Clone(r.Labels)
-	}
-	if r.Groups != nil {
-		c.Groups = groups
-	}
+	c.Labels, c.Groups = labels, groups
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
-	return c.export(), nil
+	return c.export(), s.seq, nil
 }
 
 // newClient adds a client. Caller holds mu.

@@ -49,16 +49,12 @@ func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Par
 	if l == nil {
 		return buf, nil
 	}
-	now := s.opt.Now()
 	from, found := slices.BinarySearchFunc(l.queue, q.After, bySeq)
 	if found {
 		from++
 	}
 	count, size := 0, 0
 	for _, d := range l.queue[from:] {
-		if !now.Before(d.ExpiresAt) {
-			continue
-		}
 		if count >= q.Max || count > 0 && size >= q.MaxBytes {
 			break
 		}
@@ -69,8 +65,7 @@ func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Par
 	return buf, nil
 }
 
-// Parcel returns one queued parcel; one that is past its time is final but for
-// the note.
+// Parcel returns one queued parcel.
 func (s *Store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +74,7 @@ func (s *Store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel
 		return gateway.Parcel{}, false, nil
 	}
 	i, ok := slices.BinarySearchFunc(l.queue, seq, bySeq)
-	if !ok || !s.opt.Now().Before(l.queue[i].ExpiresAt) {
+	if !ok {
 		return gateway.Parcel{}, false, nil
 	}
 	return l.queue[i].parcel(), true, nil

@@ -43,28 +43,35 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	case !d.State.Final():
 		o.Result = bytes.Clone(o.Result)
 		s.finish(d, o)
-	case o.State == gateway.Acked && d.State != gateway.Acked && d.LateAckAt.IsZero():
+	case o.LateFor(&d.Delivery):
 		s.events++
+		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
 		s.note(note{settlement: gateway.Settlement{Delivery: d.Delivery, Late: true}})
 	}
 	return nil
 }
 
-// AckThrough makes what is queued for client up to seq acked.
-func (s *Store) AckThrough(ctx context.Context, client gateway.ClientID, seq gateway.Seq, at time.Time) error {
-	_, err := s.finishQueue(ctx, client, seq, gateway.Outcome{State: gateway.Acked, At: at})
-	return err
+// ProposeExpiry makes the open deliveries of a message expired, if it was due at
+// the time at.
+func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoom()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if m := s.messages[id]; m != nil && !m.Completed() && !m.ExpiresAt.After(at) {
+		s.finishMessage(m, gateway.Expired, at)
+	}
+	return nil
 }
+
+// Undurable returns zero: a write here never becomes more durable than it is.
+func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
 
 // Purge cancels what is queued for client.
 func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	return s.finishQueue(ctx, client, ^gateway.Seq(0),
-		gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
-}
-
-// finishQueue gives o to everything queued for client up to seq.
-func (s *Store) finishQueue(ctx context.Context, client gateway.ClientID, seq gateway.Seq, o gateway.Outcome) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(err)
 	}
@@ -79,8 +86,8 @@ func (s *Store) finishQueue(ctx context.Context, client gateway.ClientID, seq ga
 		return 0, nil
 	}
 	n := 0
-	for ; len(l.queue) > 0 && l.queue[0].Seq <= seq; n++ {
-		s.finish(l.queue[0], o)
+	for ; len(l.queue) > 0; n++ {
+		s.finish(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
 	}
 	return n, nil
 }
@@ -151,7 +158,7 @@ func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
 	d.State, d.Reason, d.Result = o.State, o.Reason, o.Result
 	full := d.Delivery
 	full.Attempts, full.SentAt, full.FinalAt = o.Attempts, o.SentAt, o.At
-	if plain := m.many() && o.State == gateway.Acked && len(o.Result) == 0; !plain {
+	if plain := m.many() && o.State == gateway.Acked && o.Reason == "" && len(o.Result) == 0; !plain {
 		d.Delivery = full
 	}
 	return full

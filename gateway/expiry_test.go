@@ -1,0 +1,225 @@
+package gateway_test
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// slowClockStore gives out parcels that its own clock takes for alive, and that
+// the session's does not.
+type slowClockStore struct {
+	gateway.Store
+	broken atomic.Bool
+
+	mu       sync.Mutex
+	expired  gateway.MessageID // by the session's clock
+	proposed []gateway.MessageID
+}
+
+func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+	buf, err := s.Store.Next(q, buf)
+	for i := range buf {
+		s.age(&buf[i])
+	}
+	return buf, err
+}
+
+func (s *slowClockStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
+	p, ok, err := s.Store.Parcel(client, seq)
+	s.age(&p)
+	return p, ok, err
+}
+
+func (s *slowClockStore) age(p *gateway.Parcel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.Message == s.expired {
+		p.ExpiresAt = time.Now()
+	}
+}
+
+func (s *slowClockStore) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	if s.broken.Load() {
+		return gateway.ErrUnavailable
+	}
+	s.mu.Lock()
+	s.proposed = append(s.proposed, id)
+	s.mu.Unlock()
+	return s.Store.ProposeExpiry(id, at.Add(24*time.Hour))
+}
+
+// expire makes the session find id expired, and the store unable to note it.
+func (s *slowClockStore) expire(id gateway.MessageID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = id
+	s.broken.Store(true)
+}
+
+func (s *slowClockStore) proposals() []gateway.MessageID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.proposed)
+}
+
+func slowClock(t *testing.T, f func(t *testing.T, g *gateway.Gateway, store *slowClockStore)) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := memstore.New(memstore.Options{})
+		t.Cleanup(func() { memory.Close() })
+		store := &slowClockStore{Store: memory}
+		g := gatewaytest.New(t, store, gateway.Config{})
+		f(t, g, store)
+	})
+}
+
+// A session that passes over a delivery says so in the log, with the time by
+// which it judged. What comes later leaves only after that.
+func TestADeliveryThatIsPassedOverIsProposedAsExpired(t *testing.T) {
+	slowClock(t, func(t *testing.T, g *gateway.Gateway, store *slowClockStore) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		l.SetBusy(true)
+		m := push(t, g, "a", "old")
+		push(t, g, "a", "new")
+		store.expire(m.ID)
+		l.SetBusy(false)
+		synctest.Wait()
+		wantTexts(t, l)
+		store.broken.Store(false)
+		time.Sleep(5 * time.Second)
+		wantTexts(t, l, "new")
+		d := wantState(t, g, m, gateway.Expired, 0)
+		if got := store.proposals(); len(got) != 1 || d.FinalAt.IsZero() {
+			t.Errorf("proposed %v, final at %v", got, d.FinalAt)
+		}
+	})
+}
+
+func TestARepeatThatIsExpiredIsProposedAsExpired(t *testing.T) {
+	slowClock(t, func(t *testing.T, g *gateway.Gateway, store *slowClockStore) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: answers(gateway.AckRetry)})
+		m := push(t, g, "a", "old")
+		synctest.Wait()
+		store.expire(m.ID)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantState(t, g, m, gateway.Queued, 0)
+		store.broken.Store(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		wantState(t, g, m, gateway.Expired, 0)
+		wantTexts(t, l, "old")
+		if n, got := g.Stats().InFlight, store.proposals(); n != 0 || len(got) != 1 {
+			t.Errorf("%d in flight, proposed %v", n, got)
+		}
+	})
+}
+
+// slowDisk is a store whose final states become durable, and visible, on release.
+type slowDisk struct {
+	gateway.Store
+	mu   sync.Mutex
+	held []func()
+	fast bool
+}
+
+func (s *slowDisk) later(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fast {
+		f()
+		return
+	}
+	s.held = append(s.held, f)
+}
+
+func (s *slowDisk) Settle(o gateway.Outcome, urgent bool) error {
+	s.later(func() { s.Store.Settle(o, urgent) })
+	return nil
+}
+
+func (s *slowDisk) ProposeExpiry(id gateway.MessageID, at time.Time) error {
+	s.later(func() { s.Store.ProposeExpiry(id, at) })
+	return nil
+}
+
+// release makes what is held durable, or loses it as a crash does.
+func (s *slowDisk) release(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.held {
+		if !lost {
+			f()
+		}
+	}
+	s.held, s.fast = nil, !lost
+}
+
+// Neither the cursor passes a delivery, nor does another one take its place in
+// the window, before its final state is durable: a crash that loses the state
+// must not leave a later delivery handled and this one neither sent nor final.
+func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
+	for name, tc := range map[string]struct {
+		max     int // bytes that the link carries
+		payload string
+		ttl     time.Duration
+		started bool // the first delivery is transmitted before
+		got     []string
+		state   gateway.State
+	}{
+		"expired":                  {16, "old", time.Second, false, nil, gateway.Expired},
+		"too large":                {3, "large", time.Hour, false, nil, gateway.Rejected},
+		"attempts used up":         {16, "old", time.Hour, true, []string{"old"}, gateway.Failed},
+		"attempts used up earlier": {16, "old", time.Hour, true, nil, gateway.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// The store's own driver lags behind the session's clock.
+				memory := memstore.New(memstore.Options{Now: func() time.Time { return time.Now().Add(-time.Hour) }})
+				t.Cleanup(func() { memory.Close() })
+				store := &slowDisk{Store: memory}
+				g := gatewaytest.New(t, store, gateway.Config{MaxAttempts: 1})
+				if _, _, err := memory.Register(t.Context(), gateway.Registration{Client: "a", At: time.Now()}); err != nil {
+					t.Fatal(err)
+				}
+				m := pushFor(t, g, "a", tc.payload, tc.ttl)
+				var l *gatewaytest.Link
+				connect := func() {
+					l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, Max: tc.max, React: gatewaytest.FlushOnly})
+					synctest.Wait()
+				}
+				if tc.started {
+					connect()
+					if tc.got == nil {
+						l.Disconnect(gateway.ReasonConnectionLost)
+					}
+				}
+				time.Sleep(2 * time.Second)
+				push(t, g, "a", "new")
+				if tc.got == nil {
+					connect()
+				} else {
+					l.Session.AckTimeout(m.Seq, false)
+				}
+				time.Sleep(time.Second)
+				wantTexts(t, l, tc.got...)
+				store.release(true) // the proposal is lost, and made again
+				time.Sleep(10 * time.Second)
+				wantTexts(t, l, tc.got...)
+				store.release(false)
+				time.Sleep(10 * time.Second)
+				wantTexts(t, l, append(tc.got, "new")...)
+				if d := delivery(t, g, m.ID, "a"); d.State != tc.state {
+					t.Errorf("the first is %s, want %s", d.State, tc.state)
+				}
+			})
+		})
+	}
+}
