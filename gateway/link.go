@@ -92,8 +92,12 @@ type Hello struct {
 	Token   string
 	Labels  map[string]string // nil = keep what is known
 	Groups  []string          // nil = keep what is known
-	Log     LogID             // the log that LastSeq belongs to, "" for none
+	Log     LogID             // the log that LastSeq and AskThrough belong to, "" for none
 	LastSeq Seq
+	// Asks is set when the device answers an ASK: up to AskThrough it has handled
+	// what reached it.
+	Asks       bool
+	AskThrough Seq
 	Dialect string
 	// Transport is "tcp" or "tls". Certificate is the leaf that the device has
 	// proven to hold under the client CA, nil where it has shown none.
@@ -127,16 +131,24 @@ type Welcome struct {
 	// Resumed is set when the client was known and its last_seq was honoured
 	// or none was needed: it goes on where it was.
 	Resumed bool
+	// Ask is set when device and gateway use ASK and the codes that answer it.
+	Ask bool
+	// Time is the gateway's clock, zero to leave it out.
+	Time time.Time
 	// ExpiresAt is the Grant's: the link closes then, with
 	// CloseCredentialsExpired. Zero = never.
 	ExpiresAt time.Time
 }
 
-// AckCode is a device's verdict.
+// AckCode is a device's answer to a payload or to an ASK. The codes from AckSend
+// on come only where Welcome.Ask is set.
 type AckCode uint8
 
 const (
-	AckOK     AckCode = 0
-	AckReject AckCode = 1
-	AckRetry  AckCode = 2
+	AckOK      AckCode = 0
+	AckReject  AckCode = 1
+	AckRetry   AckCode = 2
+	AckSend    AckCode = 3 // not handled: send the payload
+	AckNotKept AckCode = 4 // handled, but the device no longer knows its verdict
+	AckWorking AckCode = 5 // under way; no verdict yet
 )

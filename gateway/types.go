@@ -81,6 +81,7 @@ const (
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
+	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 
 	ReasonHeartbeatTimeout   = "heartbeat_timeout"
 	ReasonClientClosed       = "client_closed"
@@ -184,6 +185,7 @@ type Parcel struct {
 	Payload   []byte // read-only: shared between the recipients of one message
 	Many      bool   // the message has more than one recipient
 	Dup       bool   // sent before; set by the gateway
+	Ask       bool   // only ask for the verdict: the link sends no payload
 	Ephemeral bool   // mode=online: nothing is stored, Seq is valid in this session only
 }
 
