@@ -13,6 +13,14 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\x05\x02\x82\x00"))             // not minimal
 	f.Add([]byte("\x06\x22\x0c\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02r"))
 	f.Add([]byte("\x06\x02\x0b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00")) // beyond 64 bits
+	f.Add([]byte("\x05\x52\x02\xe8\x07"))                                     // an ASK
+	f.Add([]byte("\x05\x52\x03\xe8\x07x"))                                    // with a payload
+	f.Add([]byte("\x05\x42\x02\xe8\x07"))                                     // without DUP
+	f.Add([]byte("\x05\x72\x01\x01"))                                         // of an ephemeral number
+	f.Add([]byte("\x06\x02\x02\x01\x03"))                                     // not handled
+	f.Add([]byte("\x06\x02\x02\x01\x04"))                                     // verdict not kept
+	f.Add([]byte("\x06\x02\x04\x01\x0540"))                                   // working
+	f.Add([]byte("\x06\x02\x02\x01\x06"))
 	f.Add([]byte(v2(&message{kind: typeClose, close: &Close{Code: 3000, Text: "\xff\n"}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 1 << 16
@@ -26,7 +34,13 @@ func FuzzFrame(f *testing.F) {
 		if head := appendFrameHeader(nil, fr.typ, b[1]&^byte(versionMask), len(fr.body)); !bytes.Equal(append(head, fr.body...), b[:n]) {
 			t.Fatalf("% x is not its own encoding % x", b[:n], head)
 		}
-		m, err := decodeFrame(fr)
+		m, err := decodeFrame(fr, true)
+		if plain, err := decodeFrame(fr, false); err == nil && (plain.kind == typeData && plain.head || plain.code > AckRetry) {
+			t.Fatalf("% x is read without an agreement", b[:n])
+		}
+		if err == nil && m.kind == typeData && m.head && (len(m.payload) != 0 || !m.dup || m.ephemeral) {
+			t.Fatalf("% x is an ASK", b[:n])
+		}
 		if err != nil || m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose {
 			return // JSON and text have many spellings
 		}
@@ -97,18 +111,23 @@ func FuzzV1(f *testing.F) {
 }
 
 func FuzzRegister(f *testing.F) {
-	f.Add([]byte(`{"id":"d","token":"t","labels":{"a":"b"},"groups":["g"],"heartbeat_ms":1000,"window":4,"log":"l","last_seq":9}`))
+	f.Add([]byte(`{"id":"d","token":"t","labels":{"a":"b"},"groups":["g"],"heartbeat_ms":1000,"window":4,"log":"l","ask_through":9}`))
 	f.Add([]byte(`{"id":"d","labels":null,"groups":[]}`))
 	f.Add([]byte(`{"ID":"d","window":1e3}`))
+	f.Add([]byte(`{"id":"d","ask_through":0}`))
+	f.Add([]byte(`{"id":"d","ask_through":null,"last_seq":4}`))
+	f.Add([]byte(`{"id":"d","ask_through":18446744073709551615}`))
+	f.Add([]byte(`{"id":"d","ask_through":18446744073709551616}`))
+	f.Add([]byte(`{"ask":true,"time":253402300800000}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if a, err := decodeRegistered(b); err == nil && (a.Window > maxWireWindow || a.MaxPayload > maxWirePayload || a.Heartbeat < 0) {
+		if a, err := decodeRegistered(b); err == nil && (a.Window > maxWireWindow || a.MaxPayload > maxWirePayload || a.Heartbeat < 0 || a.Time.Year() > 9999) {
 			t.Fatalf("%s: passes a bound: %+v", b, a)
 		}
 		r, err := decodeRegister(b)
 		if err != nil {
 			return
 		}
-		if len(r.Labels) > maxLabels || len(r.Groups) > maxGroups || r.Window < 0 || r.Window > maxWireWindow || r.Heartbeat < 0 || r.Heartbeat > MaxHeartbeat {
+		if len(r.Labels) > maxLabels || len(r.Groups) > maxGroups || r.Window < 0 || r.Window > maxWireWindow || r.Heartbeat < 0 || r.Heartbeat > MaxHeartbeat || !r.Asks && r.AskThrough != 0 {
 			t.Fatalf("%s: passes a bound: %+v", b, r)
 		}
 		if again, err := decodeRegister(encodeRegister(r)); err == nil && string(encodeRegister(again)) != string(encodeRegister(r)) {

@@ -54,7 +54,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		if err != nil || n != len(b) {
 			t.Fatalf("% x: frame of %d bytes, %v", b, n, err)
 		}
-		got, err := decodeFrame(f)
+		got, err := decodeFrame(f, true)
 		if err != nil {
 			t.Fatalf("% x: %v", b, err)
 		}
