@@ -98,7 +98,7 @@ type Hello struct {
 	// what reached it.
 	Asks       bool
 	AskThrough Seq
-	Dialect string
+	Dialect    string
 	// Transport is "tcp" or "tls". Certificate is the leaf that the device has
 	// proven to hold under the client CA, nil where it has shown none.
 	Transport   string

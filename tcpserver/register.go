@@ -35,11 +35,11 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	defer c.mu.Unlock()
 	transport, certificate, authority := c.peer()
 	return gateway.Hello{
-		Client:  gateway.ClientID(r.ID),
-		Token:   r.Token,
-		Labels:  r.Labels,
-		Groups:  r.Groups,
-		Log:     gateway.LogID(r.Log),
+		Client: gateway.ClientID(r.ID),
+		Token:  r.Token,
+		Labels: r.Labels,
+		Groups: r.Groups,
+		Log:    gateway.LogID(r.Log),
 
 		Asks:       r.Asks,
 		AskThrough: gateway.Seq(r.AskThrough),
