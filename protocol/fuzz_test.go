@@ -147,6 +147,9 @@ func FuzzSession(f *testing.F) {
 	f.Add(byte(0), script("rGET / HTTP/1.1\r\n"))
 	f.Add(byte(1), script("r\x02#ok", "s1", "t\x20", "s1", "r\x06#", "k\x00", "c"))
 	f.Add(byte(2), script("r\x02\x02\x02{}", "s1", "k\x01", "e"))
+	f.Add(byte(0), script("r"+helloAsk, "A", "q\x01", "q\x02", "w\x50", "r"+ackFrame(1, AckSend, ""), "s\x01", "r"+ackFrame(2, AckWorking, "40 %"), "t\xff", "r"+ackFrame(2, AckNotKept, "")))
+	f.Add(byte(0), script("r"+helloAsk, "a", "q\x01", "r"+ackFrame(1, AckWorking, "")))
+	f.Add(byte(6), script("r"+welcomeAsk, "r\x05\x52\x01\x01", "k\x03", "k\x04", "k\x05", "q\x01", "r\x05\x52\x02\x01x"))
 	f.Add(byte(3), script("rREGISTERED s\nDATA 1 x\n", "k\x01", "rCLOSE 3000 5 bye\n"))
 	f.Fuzz(func(t *testing.T, start byte, script []byte) {
 		w := &fuzzed{t: t, now: epoch}
@@ -155,7 +158,7 @@ func FuzzSession(f *testing.F) {
 		case 0:
 			w.s = NewServer(cfg, epoch)
 		default:
-			w.s = NewDevice(cfg, Dialect(start%4), Register{ID: "d"}, epoch)
+			w.s = NewDevice(cfg, Dialect(start%4), Register{ID: "d", Asks: start%8 > 3}, epoch)
 		}
 		for len(script) > 0 {
 			n := min(int(script[0]), len(script)-1)
@@ -203,12 +206,16 @@ func (w *fuzzed) command(c []byte) {
 		s.Receive(w.now, bytes.Repeat(c[1:], 1000))
 	case 'a':
 		s.Accept(w.now, Registered{Window: int(arg)})
+	case 'A':
+		s.Accept(w.now, Registered{Ask: true})
+	case 'q':
+		_ = s.Ask(w.now, seq)
 	case 'x':
 		s.Refuse(w.now, Close{Code: CloseBlocked})
 	case 's', 'd':
 		_ = s.Send(w.now, Data{Seq: seq, Payload: c[1:], Dup: c[0] == 'd', Ephemeral: arg%3 == 0})
 	case 'k':
-		_ = s.AckData(w.now, seq, AckCode(arg%4), c[1:])
+		_ = s.AckData(w.now, seq, AckCode(arg%7), c[1:])
 	case 'f':
 		s.Forget(w.now, seq, arg%3 == 0)
 	case 'p':
