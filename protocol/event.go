@@ -15,8 +15,8 @@ const (
 	// KindData is a payload from the peer. Seq is its id, 0 in v1. The driver
 	// calls AckData when the payload is safe.
 	KindData
-	// KindAsk (device): the server asks what became of Seq. The driver answers
-	// with AckData, from what it remembers.
+	// KindAsk (device): the server asks for the verdict on Seq. The driver
+	// answers with AckData, from its memory.
 	KindAsk
 	// KindAck is the peer's answer to a Seq in the window: Code, Payload is
 	// its result, RTT the time since the first flush. Seq leaves the window,
@@ -25,8 +25,8 @@ const (
 	// KindStaleAck is an ack for nothing in the window: late, invented, or, with
 	// OtherSpace set, without the mark that the delivery has (SPEC §2.2).
 	KindStaleAck
-	// KindSent tells that the frame of Seq has been flushed completely. An ASK
-	// has no KindSent: it transmits nothing.
+	// KindSent reports that the frame of Seq has been flushed completely. An
+	// ASK has no KindSent, because it carries no payload.
 	KindSent
 	// KindAckTimeout tells that Seq is unacked for the ack timeout after its
 	// flush, or the last AckWorking. It keeps its place in the window until it

@@ -51,9 +51,9 @@ func (s *Session) onRegister(now time.Time, m *message) {
 	}
 }
 
-// Accept answers KindRegister: the client is registered. Zero fields of a mean
-// what was negotiated; Ask is an agreement only if the client has offered it.
-// It does nothing at any other time.
+// Accept answers KindRegister: the client is registered. Zero fields of a stand
+// for the negotiated values; Ask is an agreement only if the client has offered
+// it. It does nothing at any other time.
 func (s *Session) Accept(now time.Time, a Registered) {
 	if s.state != deciding {
 		return

@@ -240,8 +240,8 @@ func (s *Session) InFlight() int {
 }
 
 // Unasked returns how many messages have come since it was called before, modulo
-// 65,536, but for acks that count of what is in the window: all that the peer
-// sends as fast as it likes.
+// 65,536, without the acks that have settled a delivery or restarted its ack
+// timeout: the peer sends these messages as fast as it likes.
 func (s *Session) Unasked() int {
 	n := int(s.unasked)
 	s.unasked = 0
