@@ -133,13 +133,13 @@ func TestLastSeqMovesOverAnUnbrokenRunOnly(t *testing.T) {
 			t.Helper()
 			p.lose()
 			p = <-g.conns
-			if p.register.LastSeq != want || p.register.Log != wantLog {
-				t.Fatalf("registered with last_seq %d of %q, want %d of %q", p.register.LastSeq, p.register.Log, want, wantLog)
+			if p.register.AskThrough != want || p.register.Log != wantLog {
+				t.Fatalf("registered with ask_through %d of %q, want %d of %q", p.register.AskThrough, p.register.Log, want, wantLog)
 			}
 			return p
 		}
 		p := <-g.conns
-		if p.register.LastSeq != 0 || p.register.Log != "" {
+		if p.register.AskThrough != 0 || p.register.Log != "" {
 			t.Fatalf("first registration: %+v", p.register)
 		}
 		p.send(10, "a")
@@ -187,8 +187,8 @@ func TestStateSurvivesTheProcess(t *testing.T) {
 	for process := range 2 {
 		run(t, Config{Handler: h.handle, State: state}, func(t *testing.T, g *gateway, c *Client) {
 			p := <-g.conns
-			if want := uint64(process * 10); p.register.LastSeq != want {
-				t.Errorf("process %d registered with last_seq %d, want %d", process, p.register.LastSeq, want)
+			if want := uint64(process * 10); p.register.AskThrough != want {
+				t.Errorf("process %d registered with ask_through %d, want %d", process, p.register.AskThrough, want)
 			}
 			p.send(10, "a")
 			synctest.Wait()

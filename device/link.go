@@ -50,7 +50,7 @@ func newLink(c *Client, conn net.Conn, token string) *link {
 	}
 	c.mu.Unlock()
 	r := protocol.Register{ID: c.cfg.ID, Token: token, Labels: c.cfg.Labels, Groups: c.cfg.Groups,
-		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: position.Log, LastSeq: position.LastSeq}
+		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: position.Log, Asks: true, AskThrough: position.LastSeq}
 	return &link{c: c, conn: conn, number: number,
 		s:    protocol.NewDevice(c.cfg.Protocol, c.cfg.Dialect, r, time.Now()),
 		read: make(chan []byte), next: make(chan struct{}), lost: make(chan error, 1),

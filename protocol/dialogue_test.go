@@ -184,6 +184,9 @@ func describeSeq(b *strings.Builder, e Event) {
 	if e.OtherSpace {
 		b.WriteString(" other_space")
 	}
+	if e.Ask {
+		b.WriteString(" asked")
+	}
 	if e.Dup {
 		b.WriteString(" dup")
 	}
@@ -230,7 +233,7 @@ func describeOutput(d Dialect, out []byte) (lines []string) {
 		if err != nil || n == 0 {
 			return append(lines, fmt.Sprintf("out broken % x", out))
 		}
-		m, err := decodeFrame(f)
+		m, err := decodeFrame(f, true)
 		if err != nil {
 			return append(lines, "out broken "+err.Error())
 		}
@@ -255,8 +258,11 @@ func describeFrame(m *message) string {
 		fmt.Fprintf(&b, " %d %d %s", m.close.Code, retryMillis(*m.close), m.close.Text)
 	case typeData, typeAck:
 		e := Event{Seq: m.seq, Ephemeral: m.ephemeral, Dup: m.dup, Payload: m.payload, Code: m.code}
-		if e.Kind = KindData; m.kind == typeAck {
+		switch e.Kind = KindData; {
+		case m.kind == typeAck:
 			e.Kind = KindAck
+		case m.head:
+			return fmt.Sprint("ASK ", m.seq)
 		}
 		describeSeq(&b, e)
 	}

@@ -23,7 +23,7 @@
 //	session.go      life of a session            sniff.go                 which dialect is it
 //	input.go        from bytes to messages       output.go                from messages to bytes
 //	register.go     registration, both ends      heartbeat.go             who is alive
-//	window.go       deliveries and their acks    stopwait.go              one frame at a time
-//	close.go        codes and reasons            work.go                  memory while busy
-//	traits.go       the table of the dialects
+//	window.go       deliveries and their acks    ask.go                   what became of a delivery
+//	stopwait.go     one frame at a time          work.go                  memory while busy
+//	close.go        codes and reasons            traits.go                the table of the dialects
 package protocol

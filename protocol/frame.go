@@ -12,7 +12,7 @@ import (
 // Integers are big-endian. body borrows from the input.
 type frame struct {
 	typ   byte
-	flags byte // flagDup | flagEphemeral
+	flags byte // flagDup | flagEphemeral | flagHead
 	body  []byte
 }
 
@@ -50,7 +50,7 @@ func parseFrame(b []byte, maxBody int) (f frame, n int, err *wireError) {
 	if len(b) < end {
 		return f, 0, nil
 	}
-	return frame{b[0], b[1] & (flagDup | flagEphemeral), b[head:end:end]}, end, nil
+	return frame{b[0], b[1] & (flagDup | flagEphemeral | flagHead), b[head:end:end]}, end, nil
 }
 
 // parseUvarint reads an LEB128 number of at most maxBytes bytes. n is its
@@ -89,7 +89,7 @@ func parseV2(b []byte, r reading) (m message, n int, err *wireError) {
 	if n == 0 {
 		return m, 0, err
 	}
-	if m, err = decodeFrame(f); err != nil {
+	if m, err = decodeFrame(f, r.ask); err != nil {
 		return m, 0, err
 	}
 	return m, n, nil
@@ -109,6 +109,9 @@ func appendV2(b []byte, m message) []byte {
 	}
 	if m.ephemeral {
 		flags |= flagEphemeral
+	}
+	if m.head {
+		flags |= flagHead
 	}
 	switch m.kind {
 	case typeData:
@@ -139,11 +142,13 @@ func appendBody(b []byte, typ byte, body []byte) []byte {
 	return append(b, body...)
 }
 
-// decodeFrame reads the body of f (SPEC §4.1).
-func decodeFrame(f frame) (m message, err *wireError) {
+// decodeFrame reads the body of f (SPEC §4.1). An ASK, and the codes that
+// answer one, are readable if ask is set: both ends have agreed on them.
+func decodeFrame(f frame, ask bool) (m message, err *wireError) {
 	m.kind = f.typ
 	m.dup = f.flags&flagDup != 0
 	m.ephemeral = f.flags&flagEphemeral != 0
+	m.head = f.flags&flagHead != 0
 	switch f.typ {
 	case typeRegister:
 		m.register, err = decodeRegister(f.body)
@@ -155,13 +160,20 @@ func decodeFrame(f frame) (m message, err *wireError) {
 		}
 	case typeData:
 		m.seq, m.payload, err = decodeSeq(f.body)
+		if err == nil && m.head {
+			err = checkAsk(&m, ask)
+		}
 	case typeAck:
 		m.seq, m.payload, err = decodeSeq(f.body)
 		if err != nil {
 			return m, err
 		}
-		if len(m.payload) == 0 || m.payload[0] > byte(AckRetry) {
-			return m, broken(ReasonProtocolError, "ack without a code of 0, 1 or 2")
+		most := AckRetry
+		if ask {
+			most = AckWorking
+		}
+		if len(m.payload) == 0 || m.payload[0] > byte(most) {
+			return m, broken(ReasonProtocolError, "ack without a code of 0 to %d", most)
 		}
 		m.code, m.payload = AckCode(m.payload[0]), m.payload[1:]
 	case typeClose:

@@ -13,6 +13,14 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\x05\x02\x82\x00"))             // not minimal
 	f.Add([]byte("\x06\x22\x0c\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02r"))
 	f.Add([]byte("\x06\x02\x0b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00")) // beyond 64 bits
+	f.Add([]byte("\x05\x52\x02\xe8\x07"))                                     // an ASK
+	f.Add([]byte("\x05\x52\x03\xe8\x07x"))                                    // with a payload
+	f.Add([]byte("\x05\x42\x02\xe8\x07"))                                     // without DUP
+	f.Add([]byte("\x05\x72\x01\x01"))                                         // of an ephemeral number
+	f.Add([]byte("\x06\x02\x02\x01\x03"))                                     // not handled
+	f.Add([]byte("\x06\x02\x02\x01\x04"))                                     // verdict not kept
+	f.Add([]byte("\x06\x02\x04\x01\x0540"))                                   // working
+	f.Add([]byte("\x06\x02\x02\x01\x06"))
 	f.Add([]byte(v2(&message{kind: typeClose, close: &Close{Code: 3000, Text: "\xff\n"}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const limit = 1 << 16
@@ -26,7 +34,13 @@ func FuzzFrame(f *testing.F) {
 		if head := appendFrameHeader(nil, fr.typ, b[1]&^byte(versionMask), len(fr.body)); !bytes.Equal(append(head, fr.body...), b[:n]) {
 			t.Fatalf("% x is not its own encoding % x", b[:n], head)
 		}
-		m, err := decodeFrame(fr)
+		m, err := decodeFrame(fr, true)
+		if plain, err := decodeFrame(fr, false); err == nil && (plain.kind == typeData && plain.head || plain.code > AckRetry) {
+			t.Fatalf("% x is read without an agreement", b[:n])
+		}
+		if err == nil && m.kind == typeData && m.head && (len(m.payload) != 0 || !m.dup || m.ephemeral) {
+			t.Fatalf("% x is an ASK", b[:n])
+		}
 		if err != nil || m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose {
 			return // JSON and text have many spellings
 		}
@@ -97,18 +111,23 @@ func FuzzV1(f *testing.F) {
 }
 
 func FuzzRegister(f *testing.F) {
-	f.Add([]byte(`{"id":"d","token":"t","labels":{"a":"b"},"groups":["g"],"heartbeat_ms":1000,"window":4,"log":"l","last_seq":9}`))
+	f.Add([]byte(`{"id":"d","token":"t","labels":{"a":"b"},"groups":["g"],"heartbeat_ms":1000,"window":4,"log":"l","ask_through":9}`))
 	f.Add([]byte(`{"id":"d","labels":null,"groups":[]}`))
 	f.Add([]byte(`{"ID":"d","window":1e3}`))
+	f.Add([]byte(`{"id":"d","ask_through":0}`))
+	f.Add([]byte(`{"id":"d","ask_through":null,"last_seq":4}`))
+	f.Add([]byte(`{"id":"d","ask_through":18446744073709551615}`))
+	f.Add([]byte(`{"id":"d","ask_through":18446744073709551616}`))
+	f.Add([]byte(`{"ask":true,"time":253402300800000}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if a, err := decodeRegistered(b); err == nil && (a.Window > maxWireWindow || a.MaxPayload > maxWirePayload || a.Heartbeat < 0) {
+		if a, err := decodeRegistered(b); err == nil && (a.Window > maxWireWindow || a.MaxPayload > maxWirePayload || a.Heartbeat < 0 || a.Time.Year() > 9999) {
 			t.Fatalf("%s: passes a bound: %+v", b, a)
 		}
 		r, err := decodeRegister(b)
 		if err != nil {
 			return
 		}
-		if len(r.Labels) > maxLabels || len(r.Groups) > maxGroups || r.Window < 0 || r.Window > maxWireWindow || r.Heartbeat < 0 || r.Heartbeat > MaxHeartbeat {
+		if len(r.Labels) > maxLabels || len(r.Groups) > maxGroups || r.Window < 0 || r.Window > maxWireWindow || r.Heartbeat < 0 || r.Heartbeat > MaxHeartbeat || !r.Asks && r.AskThrough != 0 {
 			t.Fatalf("%s: passes a bound: %+v", b, r)
 		}
 		if again, err := decodeRegister(encodeRegister(r)); err == nil && string(encodeRegister(again)) != string(encodeRegister(r)) {
@@ -128,6 +147,9 @@ func FuzzSession(f *testing.F) {
 	f.Add(byte(0), script("rGET / HTTP/1.1\r\n"))
 	f.Add(byte(1), script("r\x02#ok", "s1", "t\x20", "s1", "r\x06#", "k\x00", "c"))
 	f.Add(byte(2), script("r\x02\x02\x02{}", "s1", "k\x01", "e"))
+	f.Add(byte(0), script("r"+helloAsk, "A", "q\x01", "q\x02", "w\x50", "r"+ackFrame(1, AckSend, ""), "s\x01", "r"+ackFrame(2, AckWorking, "40 %"), "t\xff", "r"+ackFrame(2, AckNotKept, "")))
+	f.Add(byte(0), script("r"+helloAsk, "a", "q\x01", "r"+ackFrame(1, AckWorking, "")))
+	f.Add(byte(6), script("r"+welcomeAsk, "r\x05\x52\x01\x01", "k\x03", "k\x04", "k\x05", "q\x01", "r\x05\x52\x02\x01x"))
 	f.Add(byte(3), script("rREGISTERED s\nDATA 1 x\n", "k\x01", "rCLOSE 3000 5 bye\n"))
 	f.Fuzz(func(t *testing.T, start byte, script []byte) {
 		w := &fuzzed{t: t, now: epoch}
@@ -136,7 +158,7 @@ func FuzzSession(f *testing.F) {
 		case 0:
 			w.s = NewServer(cfg, epoch)
 		default:
-			w.s = NewDevice(cfg, Dialect(start%4), Register{ID: "d"}, epoch)
+			w.s = NewDevice(cfg, Dialect(start%4), Register{ID: "d", Asks: start%8 > 3}, epoch)
 		}
 		for len(script) > 0 {
 			n := min(int(script[0]), len(script)-1)
@@ -184,12 +206,16 @@ func (w *fuzzed) command(c []byte) {
 		s.Receive(w.now, bytes.Repeat(c[1:], 1000))
 	case 'a':
 		s.Accept(w.now, Registered{Window: int(arg)})
+	case 'A':
+		s.Accept(w.now, Registered{Ask: true})
+	case 'q':
+		_ = s.Ask(w.now, seq)
 	case 'x':
 		s.Refuse(w.now, Close{Code: CloseBlocked})
 	case 's', 'd':
 		_ = s.Send(w.now, Data{Seq: seq, Payload: c[1:], Dup: c[0] == 'd', Ephemeral: arg%3 == 0})
 	case 'k':
-		_ = s.AckData(w.now, seq, AckCode(arg%4), c[1:])
+		_ = s.AckData(w.now, seq, AckCode(arg%7), c[1:])
 	case 'f':
 		s.Forget(w.now, seq, arg%3 == 0)
 	case 'p':

@@ -67,7 +67,7 @@ func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 // parseOne handles the message at the start of b and returns its size, 0 when
 // it is not complete or the session was closed.
 func (s *Session) parseOne(now time.Time, b []byte) int {
-	m, n, err := s.traits.parse(b, reading{s.role, s.state == open, s.inboundPayload(), s.cfg.V1Token})
+	m, n, err := s.traits.parse(b, reading{s.role, s.state == open, s.inboundPayload(), s.cfg.V1Token, s.asks && s.state == open})
 	switch {
 	case err == nil && n == 0:
 	case err == nil:
@@ -131,6 +131,10 @@ func (s *Session) onData(now time.Time, m *message) {
 			return
 		}
 		m.ephemeral = false // has no meaning from a device (SPEC §4.1)
+	}
+	if m.head {
+		s.onAsk(now, m)
+		return
 	}
 	payload := append(make([]byte, 0, len(m.payload)), m.payload...)
 	s.push(Event{Kind: KindData, Seq: m.seq, Ephemeral: m.ephemeral, Dup: m.dup, Payload: payload})

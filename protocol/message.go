@@ -8,6 +8,7 @@ type message struct {
 	kind      byte // a message type of wire.go, or one of the kinds below
 	dup       bool
 	ephemeral bool
+	head      bool // with dup on DATA: an ASK
 	code      AckCode
 	seq       uint64 // 0 where the dialect has none
 	payload   []byte // DATA: payload; ACK: the answer

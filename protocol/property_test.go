@@ -35,8 +35,11 @@ func randomMessage(r *rand.Rand) message {
 		m.accepted = &Registered{Session: fmt.Sprintf("ses_%d", r.IntN(1000))}
 	case typeData:
 		m.seq, m.ephemeral, m.dup, m.payload = randomSeq(r), r.IntN(2) == 0, r.IntN(2) == 0, randomBytes(r, 300)
+		if r.IntN(4) == 0 { // an ASK
+			m.head, m.dup, m.ephemeral, m.payload = true, true, false, nil
+		}
 	case typeAck:
-		m.seq, m.ephemeral, m.code, m.payload = randomSeq(r), r.IntN(2) == 0, AckCode(r.IntN(3)), randomBytes(r, 300)
+		m.seq, m.ephemeral, m.code, m.payload = randomSeq(r), r.IntN(2) == 0, AckCode(r.IntN(6)), randomBytes(r, 300)
 	case typeClose:
 		m.close = &Close{Code: CloseCode(r.Uint32()), RetryAfter: time.Duration(r.Uint32()) * time.Millisecond, Text: "some words"}
 	}
@@ -54,7 +57,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		if err != nil || n != len(b) {
 			t.Fatalf("% x: frame of %d bytes, %v", b, n, err)
 		}
-		got, err := decodeFrame(f)
+		got, err := decodeFrame(f, true)
 		if err != nil {
 			t.Fatalf("% x: %v", b, err)
 		}
@@ -63,7 +66,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		}
 
 		want.dup = false // text does not say it
-		if want.kind == typeClose && r.IntN(2) == 0 {
+		if want.kind == typeClose && r.IntN(2) == 0 || want.head || want.code > AckRetry {
 			continue
 		}
 		b = appendText(nil, want)
@@ -87,7 +90,7 @@ func TestDecodeUndoesEncodeV1(t *testing.T) {
 		if want.kind == typeClose {
 			continue
 		}
-		want.seq, want.ephemeral, want.dup, want.code, want.close = 0, false, false, 0, nil
+		want.seq, want.ephemeral, want.dup, want.head, want.code, want.close = 0, false, false, false, 0, nil
 		if want.kind == typeRegisterAck {
 			want.accepted = &Registered{}
 		}
@@ -107,12 +110,14 @@ func TestDecodeUndoesEncodeV1(t *testing.T) {
 	}
 }
 
-// clientStream is what a client might send: good, and now and then not.
-func clientStream(r *rand.Rand, dialect Dialect) []byte {
-	b := []byte(hellos[dialect])
+// peerStream is what the end in role from might send after hello: good, and now
+// and then not.
+func peerStream(r *rand.Rand, dialect Dialect, hello string) []byte {
+	b := []byte(hello)
 	for range 3 + r.IntN(20) {
 		m := randomMessage(r)
-		for m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose {
+		for m.kind == typeRegister || m.kind == typeRegisterAck || m.kind == typeClose ||
+			m.head && hello != welcomeAsk || m.code > AckRetry && hello != helloAsk {
 			m = randomMessage(r)
 		}
 		if dialect == Text {
@@ -130,15 +135,14 @@ func clientStream(r *rand.Rand, dialect Dialect) []byte {
 	return b
 }
 
-// play gives b to a server's session in chunks and returns all it reported
-// and wrote. Output is joined: chunking may only change how it is cut.
-func play(t *testing.T, b []byte, chunk func(left int) int) (events []string, output string) {
-	s := NewServer(nil, epoch)
+// play gives b to s in chunks and returns all it reported and wrote. Output is
+// joined: chunking may only change how it is cut.
+func play(s *Session, b []byte, chunk func(left int) int) (events []string, output string) {
 	take := func() {
 		for e, ok := s.Next(); ok; e, ok = s.Next() {
 			events = append(events, describe(e))
 			if e.Kind == KindRegister {
-				s.Accept(epoch, Registered{Session: "s"})
+				s.Accept(epoch, Registered{Session: "s", Ask: true})
 			}
 		}
 		output += string(s.AppendOutput(nil))
@@ -160,16 +164,25 @@ func play(t *testing.T, b []byte, chunk func(left int) int) (events []string, ou
 
 func TestSplitsDoNotMatter(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, dialect := range []Dialect{V2, Text} {
+	server := func() *Session { return NewServer(nil, epoch) }
+	device := func() *Session { return NewDevice(nil, V2, Register{ID: "d", Asks: true}, epoch) }
+	for _, c := range []struct {
+		dialect Dialect
+		hello   string
+		start   func() *Session
+	}{
+		{V2, helloV2, server}, {V2, helloAsk, server}, {Text, helloText, server}, {V2, welcomeAsk, device},
+	} {
+		dialect := c.dialect
 		for range 300 {
-			b := clientStream(r, dialect)
-			wantEvents, wantOutput := play(t, b, func(left int) int { return left })
+			b := peerStream(r, dialect, c.hello)
+			wantEvents, wantOutput := play(c.start(), b, func(left int) int { return left })
 			for name, chunk := range map[string]func(int) int{
 				"bytes":  func(int) int { return 1 },
 				"random": func(left int) int { return 1 + r.IntN(left) },
 				"short":  func(int) int { return 1 + r.IntN(7) },
 			} {
-				events, output := play(t, b, chunk)
+				events, output := play(c.start(), b, chunk)
 				if diff := cmp.Diff(wantEvents, events); diff != "" {
 					t.Fatalf("%v in %s (-whole +split) of %q:\n%s", dialect, name, b, diff)
 				}
@@ -193,8 +206,8 @@ func TestV1JoinsDoNotMatter(t *testing.T) {
 		for range r.IntN(10) {
 			add([]string{"\x06#", "\x02#h", "\x03#", "\x05#" + strings.Repeat("p", r.IntN(127))}[r.IntN(4)])
 		}
-		wantEvents, _ := play(t, whole, func(left int) int { return left })
-		events, _ := play(t, whole, func(left int) int {
+		wantEvents, _ := play(NewServer(nil, epoch), whole, func(left int) int { return left })
+		events, _ := play(NewServer(nil, epoch), whole, func(left int) int {
 			at := len(whole) - left
 			for _, end := range ends {
 				if end > at && (r.IntN(2) == 0 || end == len(whole)) {
@@ -215,7 +228,9 @@ type end struct {
 	inbound  [][]byte // one element per write, for v1 keeps them apart
 	queue    []uint64 // still to be sent, in order
 	unacked  []uint64 // sent at least once, in order
-	handled  []uint64 // first-time data, in order
+	asked    []uint64 // asked on this connection and not answered yet
+	arrived  []uint64 // first payloads, in order
+	handled  []uint64 // those that were handled, in order
 	seen     map[uint64]bool
 	acked    map[uint64]bool
 	closes   int
@@ -224,7 +239,9 @@ type end struct {
 
 // TestTwoEnds lets a device and a server talk over random chunking, random
 // delays and random losses of the connection: what either sends arrives at
-// least once, first transmissions in order, and every delivery is acked.
+// least once, first transmissions in order, and every delivery is acked. With an
+// agreement on ASK no payload that was handled is sent again, and the code that
+// is acked is the code that the device gave.
 func TestTwoEnds(t *testing.T) {
 	for _, dialect := range []Dialect{V1, V2, Text} {
 		t.Run(dialect.String(), func(t *testing.T) {
@@ -233,14 +250,23 @@ func TestTwoEnds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("v2 with ASK", func(t *testing.T) {
+		for seed := range uint64(80) {
+			w := newWire(t, V2, seed)
+			w.asks = true
+			w.run()
+		}
+	})
 }
 
 type wire struct {
 	t              *testing.T
 	r              *rand.Rand
 	dialect        Dialect
+	asks           bool
 	now            time.Time
 	server, device *end
+	toAsk          []uint64 // not asked yet on this connection
 }
 
 func newWire(t *testing.T, dialect Dialect, seed uint64) *wire {
@@ -267,8 +293,8 @@ func (w *wire) run() {
 		}
 	}
 	for name, e := range map[string]*end{"server": w.server, "device": w.device} {
-		if !slices.IsSorted(e.handled) || len(e.handled) != 12 {
-			w.t.Fatalf("%v: %s handled %v", w.dialect, name, e.handled)
+		if !slices.IsSorted(e.arrived) || len(e.handled) != 12 {
+			w.t.Fatalf("%v: %s handled %v, which arrived as %v", w.dialect, name, e.handled, e.arrived)
 		}
 	}
 }
@@ -276,12 +302,19 @@ func (w *wire) run() {
 func (w *wire) connect() {
 	cfg := &Config{Window: 1 + w.r.IntN(4)}
 	w.server.s = NewServer(cfg, w.now)
-	w.device.s = NewDevice(cfg, w.dialect, Register{ID: "d"}, w.now)
+	through := slices.Max(append(w.device.handled, 0))
+	w.device.s = NewDevice(cfg, w.dialect, Register{ID: "d", Asks: w.asks, AskThrough: through}, w.now)
 	for _, e := range []*end{w.server, w.device} {
 		e.inbound, e.nextSend, e.closes = nil, 0, 0
 		e.queue = append(e.unacked, e.queue...) // again, in order
-		e.unacked = nil
+		e.unacked, e.asked = nil, nil
 	}
+	for w.asks && len(w.server.queue) > 0 && w.server.queue[0] <= through {
+		w.server.asked = append(w.server.asked, w.server.queue[0])
+		w.server.queue = w.server.queue[1:]
+	}
+	w.server.unacked = slices.Clone(w.server.asked)
+	w.toAsk = slices.Clone(w.server.asked)
 }
 
 func (w *wire) disconnect() {
@@ -326,10 +359,55 @@ func (w *wire) deliver(e *end) {
 	e.s.Receive(w.now, p)
 }
 
+// keeps reports whether e is a device with a ledger.
+func (w *wire) keeps(e *end) bool { return w.asks && e == w.device }
+
+// take is a payload on its arrival. A device with a ledger handles it sooner or
+// later.
+func (w *wire) take(e *end, seq uint64) {
+	if w.keeps(e) && e.seen[seq] {
+		w.t.Fatalf("%d was sent again, although it is handled", seq)
+	}
+	if !slices.Contains(e.arrived, seq) {
+		e.arrived = append(e.arrived, seq)
+	}
+	if w.keeps(e) && w.r.IntN(3) == 0 {
+		w.answer(e, seq, AckRetry)
+		return
+	}
+	if !e.seen[seq] {
+		e.seen[seq] = true
+		e.handled = append(e.handled, seq)
+	}
+	w.answer(e, seq, AckOK)
+}
+
+// answer acks seq with the verdict that e has given, or with otherwise.
+func (w *wire) answer(e *end, seq uint64, otherwise AckCode) {
+	code := otherwise
+	if w.keeps(e) && e.seen[seq] {
+		code = verdictOf(seq)
+	}
+	for _, c := range [...]AckCode{AckWorking, code} {
+		if c == AckWorking && (!w.keeps(e) || w.r.IntN(4) > 0) {
+			continue
+		}
+		if err := e.s.AckData(w.now, seq, c, nil); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// verdictOf is what a device with a ledger says of seq.
+func verdictOf(seq uint64) AckCode { return [...]AckCode{AckOK, AckReject, AckNotKept}[seq%3] }
+
 func payloadOf(seq uint64) []byte { return fmt.Appendf(nil, "payload %d", seq) }
 
 func (w *wire) send(e *end) {
-	for len(e.queue) > 0 {
+	for e == w.server && len(w.toAsk) > 0 && e.s.Ask(w.now, w.toAsk[0]) == nil {
+		w.toAsk = w.toAsk[1:]
+	}
+	for len(e.queue) > 0 && len(e.asked) == 0 {
 		if err := e.s.Send(w.now, Data{Seq: e.queue[0], Payload: payloadOf(e.queue[0])}); err != nil {
 			return
 		}
@@ -345,26 +423,37 @@ func (w *wire) events(e *end) {
 		}
 		switch ev.Kind {
 		case KindRegister:
-			e.s.Accept(w.now, Registered{Session: "s"})
+			e.s.Accept(w.now, Registered{Session: "s", Ask: true})
 		case KindData:
 			var seq uint64
 			if _, err := fmt.Sscanf(string(ev.Payload), "payload %d", &seq); err != nil {
 				w.t.Fatalf("%v: payload %q", w.dialect, ev.Payload)
 			}
-			if !e.seen[seq] {
-				e.seen[seq] = true
-				e.handled = append(e.handled, seq)
-			}
-			if err := e.s.AckData(w.now, ev.Seq, AckOK, nil); err != nil {
-				w.t.Fatal(err)
-			}
+			w.take(e, seq)
+		case KindAsk:
+			w.answer(e, ev.Seq, AckSend)
 		case KindAck:
 			peer := w.device
 			if e == w.device {
 				peer = w.server
 			}
+			if ev.Ask {
+				e.asked = slices.DeleteFunc(e.asked, func(seq uint64) bool { return seq == ev.Seq })
+			}
+			if ev.Code == AckWorking {
+				continue
+			}
+			if ev.Code == AckSend || ev.Code == AckRetry {
+				if err := e.s.Send(w.now, Data{Seq: ev.Seq, Payload: payloadOf(ev.Seq), Dup: true}); err != nil {
+					w.t.Fatal(err)
+				}
+				continue
+			}
 			if !peer.seen[ev.Seq] {
 				w.t.Fatalf("%v: %d acked, but never handled", w.dialect, ev.Seq)
+			}
+			if w.keeps(peer) && ev.Code != verdictOf(ev.Seq) {
+				w.t.Fatalf("%v: %d acked %v, the verdict was %v", w.dialect, ev.Seq, ev.Code, verdictOf(ev.Seq))
 			}
 			e.acked[ev.Seq] = true
 			e.unacked = slices.DeleteFunc(e.unacked, func(seq uint64) bool { return seq == ev.Seq })

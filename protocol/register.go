@@ -19,6 +19,7 @@ func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 		return s
 	}
 	s.speak(d)
+	s.asks = s.traits.ask && r.Asks
 	s.write(message{kind: typeRegister, register: &r})
 	if s.wait != nil {
 		s.wait.register = &Register{ID: r.ID, Token: r.Token}
@@ -40,6 +41,7 @@ func (s *Session) onRegister(now time.Time, m *message) {
 		if r.Heartbeat != 0 {
 			s.heartbeat = max(MinHeartbeat, min(r.Heartbeat, MaxHeartbeat))
 		}
+		s.asks = s.traits.ask && r.Asks
 		s.state = deciding
 		s.push(Event{Kind: KindRegister, Register: r})
 	case s.traits.repeatsRegister && r.ID == s.id:
@@ -49,8 +51,9 @@ func (s *Session) onRegister(now time.Time, m *message) {
 	}
 }
 
-// Accept answers KindRegister: the client is registered. Zero fields of a mean
-// what was negotiated. It does nothing at any other time.
+// Accept answers KindRegister: the client is registered. Zero fields of a stand
+// for the negotiated values; Ask is an agreement only if the client has offered
+// it. It does nothing at any other time.
 func (s *Session) Accept(now time.Time, a Registered) {
 	if s.state != deciding {
 		return
@@ -62,6 +65,7 @@ func (s *Session) Accept(now time.Time, a Registered) {
 		s.maxPayload = int32(min(a.MaxPayload, s.cfg.maxPayload(s.traits)))
 	}
 	a.Heartbeat, a.Grace, a.Window, a.MaxPayload = s.heartbeat, s.grace, s.Window(), s.MaxPayload()
+	s.agree(&a)
 	if s.cfg.Jitter != nil {
 		s.early = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
@@ -112,6 +116,7 @@ func (s *Session) registered(a *Registered) {
 		s.maxPayload = int32(a.MaxPayload)
 	}
 	a.Heartbeat, a.Grace, a.Window, a.MaxPayload = s.heartbeat, s.grace, s.Window(), s.MaxPayload()
+	s.agree(a)
 	s.state, s.answerBy = open, 0
 	if s.wait != nil {
 		s.wait.repeatAt = 0

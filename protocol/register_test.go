@@ -190,7 +190,12 @@ func TestBoundsOfARegistration(t *testing.T) {
 		`{"id":"d","heartbeat_ms":-1}`:                                  ReasonBadRegister,
 		`{"id":"d","heartbeat_ms":9223372036854775807}`:                 "",
 		`{"id":"d","heartbeat_ms":9223372036854775808}`:                 ReasonBadRegister,
-		`{"id":"d","last_seq":18446744073709551615}`:                    "",
+		`{"id":"d","ask_through":18446744073709551615}`:                 "",
+		`{"id":"d","ask_through":18446744073709551616}`:                 ReasonBadRegister,
+		`{"id":"d","ask_through":-1}`:                                   ReasonBadRegister,
+		`{"id":"d","ask_through":1.0}`:                                  ReasonBadRegister,
+		`{"id":"d","ask_through":"1"}`:                                  ReasonBadRegister,
+		`{"id":"d","last_seq":-1}`:                                      "", // an unknown member
 		`{"id":"d","log":"` + strings.Repeat("l", 129) + `"}`:           ReasonBadRegister,
 		`{"id":"d","token":"` + strings.Repeat("t", maxRegister) + `"}`: ReasonFrameTooLarge,
 	} {

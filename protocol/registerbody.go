@@ -17,7 +17,7 @@ type registerJSON struct {
 	HeartbeatMS int64             `json:"heartbeat_ms,omitempty"`
 	Window      int64             `json:"window,omitempty"`
 	Log         string            `json:"log,omitempty"`
-	LastSeq     uint64            `json:"last_seq,omitempty"`
+	AskThrough  *uint64           `json:"ask_through,omitempty"` // 0 says something, absence does not
 }
 
 // registeredJSON is the body of a v2 REGISTER_ACK (SPEC §4.3).
@@ -29,17 +29,31 @@ type registeredJSON struct {
 	GraceMS     int64  `json:"grace_ms"`
 	Window      int64  `json:"window"`
 	MaxPayload  int64  `json:"max_payload"`
+	Ask         bool   `json:"ask,omitempty"`
+	Time        int64  `json:"time,omitempty"` // Unix milliseconds
 }
 
+// maxTime is the end of the year 9999 in Unix milliseconds; no clock that is
+// right shows more.
+const maxTime = 253_402_300_799_999
+
 func encodeRegister(r *Register) []byte {
-	return mustJSON(registerJSON{ID: r.ID, Token: r.Token, Labels: r.Labels, Groups: r.Groups,
-		HeartbeatMS: r.Heartbeat.Milliseconds(), Window: int64(r.Window), Log: r.Log, LastSeq: r.LastSeq})
+	j := registerJSON{ID: r.ID, Token: r.Token, Labels: r.Labels, Groups: r.Groups,
+		HeartbeatMS: r.Heartbeat.Milliseconds(), Window: int64(r.Window), Log: r.Log}
+	if r.Asks {
+		j.AskThrough = &r.AskThrough
+	}
+	return mustJSON(j)
 }
 
 func encodeRegistered(r *Registered) []byte {
-	return mustJSON(registeredJSON{Session: r.Session, Log: r.Log, Resumed: r.Resumed,
+	j := registeredJSON{Session: r.Session, Log: r.Log, Resumed: r.Resumed,
 		HeartbeatMS: r.Heartbeat.Milliseconds(), GraceMS: r.Grace.Milliseconds(),
-		Window: int64(r.Window), MaxPayload: int64(r.MaxPayload)})
+		Window: int64(r.Window), MaxPayload: int64(r.MaxPayload), Ask: r.Ask}
+	if !r.Time.IsZero() {
+		j.Time = r.Time.UnixMilli()
+	}
+	return mustJSON(j)
 }
 
 // mustJSON encodes strings, numbers and maps of strings, which cannot fail.
@@ -60,7 +74,10 @@ func decodeRegister(body []byte) (*Register, *wireError) {
 		return nil, badClientID(maxClientID)
 	}
 	r := &Register{ID: j.ID, Token: j.Token, Labels: j.Labels, Groups: j.Groups,
-		Heartbeat: clampMillis(j.HeartbeatMS), Window: int(min(j.Window, maxWireWindow)), Log: j.Log, LastSeq: j.LastSeq}
+		Heartbeat: clampMillis(j.HeartbeatMS), Window: int(min(j.Window, maxWireWindow)), Log: j.Log}
+	if j.AskThrough != nil {
+		r.Asks, r.AskThrough = true, *j.AskThrough
+	}
 	switch {
 	case j.HeartbeatMS < 0:
 		return nil, broken(ReasonBadRegister, "heartbeat_ms below 0")
@@ -80,10 +97,14 @@ func decodeRegistered(body []byte) (*Registered, *wireError) {
 	if err := decodeJSON(body, &j); err != nil {
 		return nil, err
 	}
-	return &Registered{Session: j.Session, Log: j.Log, Resumed: j.Resumed,
+	r := &Registered{Session: j.Session, Log: j.Log, Resumed: j.Resumed,
 		Heartbeat: clampMillis(j.HeartbeatMS), Grace: clampMillis(j.GraceMS),
 		Window:     int(max(0, min(j.Window, maxWireWindow))),
-		MaxPayload: int(max(0, min(j.MaxPayload, maxWirePayload)))}, nil
+		MaxPayload: int(max(0, min(j.MaxPayload, maxWirePayload))), Ask: j.Ask}
+	if j.Time > 0 && j.Time <= maxTime {
+		r.Time = time.UnixMilli(j.Time).UTC()
+	}
+	return r, nil
 }
 
 // decodeJSON reads one JSON object. The bound comes first: what is parsed is

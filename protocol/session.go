@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Errors of Session.Send, AckData and AckEphemeral.
+// Errors of Session.Send, Ask, AckData and AckEphemeral.
 var (
 	ErrWindowFull    = errors.New("protocol: window full")
 	ErrBusy          = errors.New("protocol: v1 peer has an unanswered frame")
@@ -14,6 +14,7 @@ var (
 	ErrClosed        = errors.New("protocol: session closed")
 	ErrNotRegistered = errors.New("protocol: not registered")
 	ErrZeroSeq       = errors.New("protocol: sequence 0 cannot be sent")
+	ErrCannotAsk     = errors.New("protocol: no agreement on ASK")
 )
 
 // Session is the protocol state of one connection, on either end. It is not
@@ -45,10 +46,12 @@ type Session struct {
 	maxPayload int32 // for Send
 	window     uint16
 	unasked    uint16 // see Unasked
+	tooSoon    uint16 // see TooSoon
 	malformed  uint8  // refused lines in a row
 	role       Role
 	state      state
 	wantWrite  bool // a Send has failed: owe the driver a KindWritable
+	asks       bool // the device has offered ASK; once open, both ends have agreed
 }
 
 type state uint8
@@ -237,8 +240,8 @@ func (s *Session) InFlight() int {
 }
 
 // Unasked returns how many messages have come since it was called before, modulo
-// 65,536, but for acks of what is in the window: all that the peer sends as fast
-// as it likes.
+// 65,536, without the acks that have settled a delivery or restarted its ack
+// timeout: the peer sends these messages as fast as it likes.
 func (s *Session) Unasked() int {
 	n := int(s.unasked)
 	s.unasked = 0

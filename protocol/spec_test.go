@@ -35,7 +35,7 @@ func TestSpecExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, n, broken := decodeAny(dialect, b)
+		m, n, broken := decodeAny(dialect, b, true)
 		if broken != nil || n != len(b) {
 			t.Errorf("%q: %d bytes, %v", line, n, broken)
 			continue

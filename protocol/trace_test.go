@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,8 +25,8 @@ var update = flag.Bool("update", false, "rewrite testdata from what the code doe
 //	device <dialect> <json>        start a device's session
 //	recv "go string" | recv hex …  bytes from the peer, one read
 //	advance <duration>             let time pass, deadline by deadline
-//	accept · refuse <code> <retry> · close <code> <retry>
-//	send <seq> "payload" [dup] [ephemeral] · ack <seq> <code> "result"
+//	accept [ask] · refuse <code> <retry> · close <code> <retry>
+//	send <seq> "payload" [dup] [ephemeral] · ask <seq> · ack <seq> <code> "result"
 //	forget <seq> · ping · eof · stick · unstick
 func TestTraces(t *testing.T) {
 	files, err := filepath.Glob("testdata/traces/*.txt")
@@ -96,7 +97,7 @@ func (d *dialogue) command(line string) {
 		}
 		d.until(d.now.Add(by))
 	case "accept":
-		d.accept(Registered{Session: "ses_1", Log: "log_1"})
+		d.accept(Registered{Session: "ses_1", Log: "log_1", Resumed: rest == "ask", Ask: rest == "ask"})
 	case "refuse":
 		d.refuse(traceClose(d.t, rest))
 	case "close":
@@ -104,8 +105,12 @@ func (d *dialogue) command(line string) {
 	case "send":
 		d.send(traceData(d.t, rest))
 	case "ack":
-		data := traceData(d.t, strings.Replace(rest, " ok", "", 1))
-		d.ack(data.Seq, AckOK, string(data.Payload))
+		seq, rest, _ := strings.Cut(rest, " ")
+		code, result, _ := strings.Cut(rest, " ")
+		data := traceData(d.t, seq+" "+result)
+		d.ack(data.Seq, traceCode(d.t, code), string(data.Payload))
+	case "ask":
+		d.ask(traceData(d.t, rest).Seq)
 	case "forget":
 		d.forget(traceData(d.t, rest).Seq)
 	case "ping":
@@ -165,6 +170,14 @@ func traceClose(t *testing.T, s string) Close {
 	}
 	c.RetryAfter, _ = time.ParseDuration(retry)
 	return c
+}
+
+func traceCode(t *testing.T, name string) AckCode {
+	i := slices.Index(codeNames[:], name)
+	if i < 0 {
+		t.Fatalf("unknown code %q", name)
+	}
+	return AckCode(i)
 }
 
 func traceData(t *testing.T, s string) (data Data) {

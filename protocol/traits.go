@@ -34,6 +34,7 @@ type traits struct {
 	rejects bool // an ACK can say reject and retry later
 	results bool // an ACK can carry a result
 	resumes bool // REGISTER and REGISTER_ACK name the log that a sequence belongs to
+	ask     bool // the ends can agree on ASK and on the codes that answer it
 
 	window      int                           // most deliveries in flight
 	payload     int                           // largest payload in bytes
@@ -58,7 +59,7 @@ var dialects = [...]traits{
 	V1: {
 		dialect: V1, name: "v1",
 		append: appendV1, parse: parseV1, cut: cutV1, check: checkV1Register,
-		ids: false, rejects: false, results: false, resumes: false,
+		ids: false, rejects: false, results: false, resumes: false, ask: false,
 		window: 1, payload: maxV1Payload,
 		stopAndWait: true, ackTimeout: (*Config).v1AckTimeout, gap: (*Config).v1Gap,
 		asksEarly: [2]bool{Server: false, Device: true}, answersLate: true,
@@ -69,7 +70,7 @@ var dialects = [...]traits{
 	V2: {
 		dialect: V2, name: "v2",
 		append: appendV2, parse: parseV2, check: checkV2Register,
-		ids: true, rejects: true, results: true, resumes: true,
+		ids: true, rejects: true, results: true, resumes: true, ask: true,
 		window: maxWireWindow, payload: maxWirePayload,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
 		asksEarly: [2]bool{Server: false, Device: false}, answersLate: false,
@@ -80,7 +81,7 @@ var dialects = [...]traits{
 	Text: {
 		dialect: Text, name: "text",
 		append: appendText, parse: parseText, check: checkTextRegister,
-		ids: true, rejects: true, results: true, resumes: false,
+		ids: true, rejects: true, results: true, resumes: false, ask: false,
 		window: maxWireWindow, payload: maxTextPayload,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
 		asksEarly: [2]bool{Server: true, Device: true}, answersLate: false,
@@ -100,6 +101,7 @@ type reading struct {
 	open    bool // the session is registered
 	payload int  // largest payload in bytes
 	tokens  bool // Config.V1Token
+	ask     bool // both ends have agreed on ASK
 }
 
 // String returns "v1", "v2", "text", or "unknown".

@@ -25,7 +25,9 @@ type vectorFile struct {
 // vector is some bytes and what they are. Exactly one of Incomplete, Error and
 // Message is set.
 type vector struct {
-	Name  string `json:"name"`
+	Name string `json:"name"`
+	// Ask is set when the ends have agreed on ASK (SPEC §2.3).
+	Ask   bool   `json:"ask,omitempty"`
 	Bytes string `json:"bytes"` // hex, spaces for people
 	// Canonical is set when encoding Message gives Bytes again.
 	Canonical  bool           `json:"canonical,omitempty"`
@@ -111,8 +113,8 @@ func outcome(t *testing.T, dialect Dialect, v vector) vector {
 	if err != nil {
 		t.Fatalf("%s: %v", v.Name, err)
 	}
-	m, n, broken := decodeAny(dialect, raw)
-	got := vector{Name: v.Name, Bytes: v.Bytes}
+	m, n, broken := decodeAny(dialect, raw, v.Ask)
+	got := vector{Name: v.Name, Ask: v.Ask, Bytes: v.Bytes}
 	switch {
 	case broken != nil:
 		got.Error = broken.reason
@@ -128,12 +130,12 @@ func outcome(t *testing.T, dialect Dialect, v vector) vector {
 	return got
 }
 
-func decodeAny(dialect Dialect, b []byte) (m message, n int, err *wireError) {
+func decodeAny(dialect Dialect, b []byte, ask bool) (m message, n int, err *wireError) {
 	switch dialect {
 	case V2:
 		var f frame
 		if f, n, err = parseFrame(b, vectorMaxBody); err == nil && n > 0 {
-			m, err = decodeFrame(f)
+			m, err = decodeFrame(f, ask)
 		}
 	case Text:
 		var line []byte
@@ -164,6 +166,11 @@ func describeVector(dialect Dialect, m *message) *vectorMessage {
 	case kindBlank:
 		v.Type = "blank"
 		return v
+	case typeData:
+		if m.head {
+			v.Type, v.Dup = "ASK", false
+			return v
+		}
 	case kindError:
 		v.Type, v.Text = "ERROR", m.close.Text
 		return v

@@ -12,7 +12,9 @@ type flight struct {
 	end       uint64  // Session.taken when its last byte is taken; notTaken while stopAndWait holds it
 	first     instant // first flush; 0 = none yet
 	sent      instant // last flush; 0 while a transmission is in the output
+	worked    instant // when the last AckWorking was taken; 0 = none
 	ephemeral bool
+	ask       bool // the last transmission was an ASK
 	timedOut  bool // KindAckTimeout was given for this transmission
 	repeated  bool // more than one transmission: no RTT can be measured
 }
@@ -34,20 +36,24 @@ func (s *Session) Send(now time.Time, d Data) error {
 	case len(d.Payload) > s.MaxPayload():
 		return ErrTooLarge
 	}
-	f := s.flight(d.Seq, d.Ephemeral)
+	return s.transmit(now, message{kind: typeData, seq: d.Seq, dup: d.Dup, ephemeral: d.Ephemeral, payload: d.Payload})
+}
+
+// transmit puts m, a DATA, into the window and into the output.
+func (s *Session) transmit(now time.Time, m message) error {
+	f := s.flight(m.seq, m.ephemeral)
 	if f == nil {
 		if err := s.roomError(); err != nil {
 			s.wantWrite = true
 			return err
 		}
 		w := s.busy()
-		w.flights = append(w.flights, flight{seq: d.Seq, ephemeral: d.Ephemeral})
+		w.flights = append(w.flights, flight{seq: m.seq, ephemeral: m.ephemeral})
 		f = &w.flights[len(w.flights)-1]
 	} else {
 		f.repeated = true
 	}
-	f.sent, f.timedOut = 0, false
-	m := message{kind: typeData, seq: d.Seq, dup: d.Dup, ephemeral: d.Ephemeral, payload: d.Payload}
+	f.sent, f.timedOut, f.ask = 0, false, m.head
 	if s.wait != nil {
 		s.wait.put(s.traits, f, m)
 	} else {
@@ -115,12 +121,18 @@ func (s *Session) markSent(now time.Time) {
 			if f.first == 0 {
 				f.first = f.sent
 			}
-			s.push(Event{Kind: KindSent, Seq: f.seq, Ephemeral: f.ephemeral})
+			s.pushSent(f)
 		}
 	}
 }
 
-// onAck is the peer's verdict on a delivery.
+func (s *Session) pushSent(f *flight) {
+	if !f.ask {
+		s.push(Event{Kind: KindSent, Seq: f.seq, Ephemeral: f.ephemeral})
+	}
+}
+
+// onAck is the peer's answer to a delivery.
 func (s *Session) onAck(now time.Time, m *message) {
 	if s.state != open {
 		s.unexpected(now, m)
@@ -130,11 +142,19 @@ func (s *Session) onAck(now time.Time, m *message) {
 		s.wait.onAck(s, now)
 		return
 	}
+	if s.role == Device && m.code > AckRetry {
+		s.fail(now, broken(ReasonProtocolError, "code %d is a device's", m.code))
+		return
+	}
 	f := s.flight(m.seq, m.ephemeral)
 	if f == nil || !s.transmitted(f) {
 		other := s.flight(m.seq, !m.ephemeral)
 		s.push(Event{Kind: KindStaleAck, Seq: m.seq, Ephemeral: m.ephemeral, Code: m.code,
 			OtherSpace: other != nil && s.transmitted(other)})
+		return
+	}
+	if m.code == AckWorking {
+		s.onWorking(now, f, m)
 		return
 	}
 	s.acked(now, f, m)
@@ -146,27 +166,35 @@ func (s *Session) transmitted(f *flight) bool { return f.first != 0 || f.end <= 
 // acked gives KindAck. The ack may overtake the driver's Flushed: then
 // KindSent comes first all the same.
 func (s *Session) acked(now time.Time, f *flight, m *message) {
-	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Code: m.code}
+	e := s.answered(now, f, m)
+	s.land(f.seq, f.ephemeral)
+	s.push(e)
+}
+
+// answered returns the KindAck that m makes of f.
+func (s *Session) answered(now time.Time, f *flight, m *message) Event {
+	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask, Code: m.code}
 	if len(m.payload) > 0 {
 		e.Payload = append(make([]byte, 0, len(m.payload)), m.payload...)
 	}
 	if f.first == 0 {
-		s.push(Event{Kind: KindSent, Seq: f.seq, Ephemeral: f.ephemeral})
+		s.pushSent(f)
 	} else {
 		e.RTT = s.at(now).since(f.first)
 		if !f.repeated {
 			s.rtt = e.RTT
 		}
 	}
-	s.land(f.seq, f.ephemeral)
-	s.push(e)
 	s.unasked-- // it counts when it is parsed
+	return e
 }
 
-// AckData answers a KindData event: code is the verdict, result an answer of
-// at most MaxPayload bytes. v1 can only say yes and carries no result: any
-// other verdict stays unsaid there, and seq and result are ignored. Errors:
-// ErrTooLarge, ErrNotRegistered, ErrClosed, ErrZeroSeq.
+// AckData answers a KindData or a KindAsk event: code is the verdict, result an
+// answer of at most MaxPayload bytes. Without an agreement on ASK the session
+// says AckSend as AckRetry and AckNotKept as AckOK, and leaves AckWorking
+// unsaid. v1 can only say yes and carries no result: any other verdict stays
+// unsaid there, and seq and result are ignored. Errors: ErrTooLarge,
+// ErrNotRegistered, ErrClosed, ErrZeroSeq.
 func (s *Session) AckData(now time.Time, seq uint64, code AckCode, result []byte) error {
 	return s.ackData(now, message{kind: typeAck, seq: seq, code: code, payload: result})
 }
@@ -187,8 +215,8 @@ func (s *Session) ackData(now time.Time, m message) error {
 	case s.traits.results && len(m.payload) > s.MaxPayload():
 		return ErrTooLarge
 	}
-	m.code = min(m.code, AckRetry)
-	if m.code == AckOK || s.traits.rejects {
+	code, ok := s.sayable(m.code)
+	if m.code = code; ok {
 		s.write(m)
 	}
 	s.settle(now)
@@ -221,7 +249,7 @@ func (s *Session) advanceAcks(now time.Time) {
 		f := &s.work.flights[i]
 		if f.sent != 0 && !f.timedOut && f.sent <= limit {
 			f.timedOut = true
-			s.push(Event{Kind: KindAckTimeout, Seq: f.seq, Ephemeral: f.ephemeral})
+			s.push(Event{Kind: KindAckTimeout, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask})
 		}
 	}
 }

@@ -9,7 +9,7 @@ const (
 	typeRegisterAck  = 0x02 // v1: 02 23 'o' 'k'       v2: JSON
 	typeHeartbeat    = 0x03 // v1: 03 23               v2: empty
 	typeHeartbeatAck = 0x04 // v1: 04 23 'h'           v2: empty
-	typeData         = 0x05 // v1: 05 23 payload       v2: id uvarint | payload
+	typeData         = 0x05 // v1: 05 23 payload       v2: id uvarint | payload; an ASK has no payload
 	typeAck          = 0x06 // v1: 06 23               v2: id uvarint | code u8 | result
 	typeClose        = 0x07 // v1: none                v2: code u16 | retry_after_ms u32 | UTF-8 reason
 )
@@ -18,14 +18,16 @@ const (
 // in the high one.
 //
 //	7   6   5   4   3   2   1   0
-//	0   0   |   |   0   0   1   0
-//	        |   DUP
-//	        EPHEMERAL
+//	0   |   |   |   0   0   1   0
+//	    |   |   DUP
+//	    |   EPHEMERAL
+//	    HEAD
 const (
 	version2      = 0x02
 	versionMask   = 0x0f
 	flagDup       = 0x10 // redelivery
 	flagEphemeral = 0x20 // the id counts in this session only
+	flagHead      = 0x40 // with flagDup on DATA: an ASK (SPEC §2.3)
 )
 
 // Limits of the wire (SPEC §8), in bytes unless a comment says otherwise.

@@ -55,7 +55,7 @@ func TestAckWithTheWrongFlag(t *testing.T) {
 		w.wantSaid(`d: acked 8 code 0 ""`, "d: acked other 8 ephemeral true")
 		d.say("ACK 9")
 		w.wantSaid(`d: acked 9 code 0 ""`)
-		want := map[string]uint64{"ephemeral_flag_missing": 1, "ephemeral_flag_extra": 1, "other": 1}
+		want := map[string]uint64{"ephemeral_flag_missing": 1, "ephemeral_flag_extra": 1, "working_too_soon": 0, "other": 1}
 		if got := w.srv.Stats().StaleAcks; !maps.Equal(got, want) {
 			t.Errorf("stale acks %v, want %v", got, want)
 		}

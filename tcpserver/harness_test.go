@@ -268,6 +268,7 @@ type recorder struct {
 	onConnect  func(h gateway.Hello) error
 	onLink     func(l gateway.Link)            // a client that is let in; before it hears so
 	expiresAt  func(h gateway.Hello) time.Time // of the credentials; nil = never
+	asks       bool                            // it agrees with devices that answer an ASK
 	onReceived func(ctx context.Context, payload string) error
 	onAcked    func(s *recorded, seq gateway.Seq)
 	onStart    func(s *recorded)
@@ -295,7 +296,7 @@ func (r *recorder) connect(ctx context.Context, h gateway.Hello, link gateway.Li
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sessions[s.id] = s
-	w := gateway.Welcome{Session: gateway.SessionID("ses_" + s.id), Log: "log"}
+	w := gateway.Welcome{Session: gateway.SessionID("ses_" + s.id), Log: "log", Ask: r.asks && h.Asks}
 	if r.expiresAt != nil {
 		w.ExpiresAt = r.expiresAt(h)
 	}

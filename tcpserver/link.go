@@ -18,6 +18,9 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
+	if p.Ask {
+		p.Payload = nil
+	}
 	switch held := c.held(); {
 	case c.ending():
 		return err
@@ -27,12 +30,20 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 		c.flags |= flagWantWritable
 		return gateway.ErrLinkBusy
 	}
-	if err = linkError(c.proto.Send(now, protocol.Data{
-		Seq: uint64(p.Seq), Payload: p.Payload, Dup: p.Dup, Ephemeral: p.Ephemeral,
-	})); err == nil {
+	if err = linkError(c.send(now, p)); err == nil {
 		c.pay(now, len(p.Payload))
 	}
 	return err
+}
+
+// send puts p into the session. c.mu is held.
+func (c *conn) send(now time.Time, p gateway.Parcel) error {
+	if p.Ask {
+		return c.proto.Ask(now, uint64(p.Seq))
+	}
+	return c.proto.Send(now, protocol.Data{
+		Seq: uint64(p.Seq), Payload: p.Payload, Dup: p.Dup, Ephemeral: p.Ephemeral,
+	})
 }
 
 // Flush implements gateway.Link: it is a turn on the caller's stack, unless

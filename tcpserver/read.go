@@ -17,6 +17,9 @@ func (c *conn) take(p []byte, now time.Time) {
 	before := c.proto.LastReceived()
 	c.proto.Receive(now, p)
 	c.charge(before, now, len(p))
+	if n := c.proto.TooSoon(); n > 0 {
+		c.srv.stats.staleAcks.addSome(staleTooSoon, n)
+	}
 }
 
 // takeInput moves one read into the session; it reports whether there was one.

@@ -35,11 +35,15 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	defer c.mu.Unlock()
 	transport, certificate, authority := c.peer()
 	return gateway.Hello{
-		Client:  gateway.ClientID(r.ID),
-		Token:   r.Token,
-		Labels:  r.Labels,
-		Groups:  r.Groups,
-		Log:     gateway.LogID(r.Log),
+		Client: gateway.ClientID(r.ID),
+		Token:  r.Token,
+		Labels: r.Labels,
+		Groups: r.Groups,
+		Log:    gateway.LogID(r.Log),
+
+		Asks:       r.Asks,
+		AskThrough: gateway.Seq(r.AskThrough),
+
 		Dialect: c.proto.Dialect().String(),
 		Remote:  c.remote.AddrPort(),
 
@@ -73,7 +77,7 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	c.srv.stats.online[c.dialect].Add(1)
 	if c.cause != causePanic {
 		c.proto.Accept(time.Now(), protocol.Registered{
-			Session: string(w.Session), Log: string(w.Log), Resumed: w.Resumed,
+			Session: string(w.Session), Log: string(w.Log), Resumed: w.Resumed, Ask: w.Ask, Time: w.Time,
 		})
 	}
 	c.mu.Unlock()

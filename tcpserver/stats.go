@@ -1,6 +1,7 @@
 package tcpserver
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/longwire/longwire/gateway"
@@ -24,7 +25,7 @@ type Stats struct {
 	BytesIn       uint64
 	BytesOut      uint64
 	Malformed     uint64            // input that was refused while the connection went on
-	StaleAcks     map[string]uint64 // acks for nothing in the window, by kind of a fixed list
+	StaleAcks     map[string]uint64 // acks that do not count, by kind of a fixed list
 	TLSHandshakes uint64            // that succeeded
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
@@ -58,10 +59,11 @@ var refusedReasons = []string{
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
 }
 
-// Kinds of stale acks, the label values of Stats.StaleAcks.
+// Kinds of acks that do not count, the label values of Stats.StaleAcks.
 const (
 	staleFlagMissing = "ephemeral_flag_missing" // an ephemeral delivery has the number
 	staleFlagExtra   = "ephemeral_flag_extra"   // a stored delivery has the number
+	staleTooSoon     = "working_too_soon"       // code working, less than a second after the one before
 	staleOther       = "other"                  // no delivery has the number: the ack is late or invented
 )
 
@@ -75,14 +77,14 @@ func newTally(labels []string) tally {
 	return tally{labels, make([]atomic.Uint64, len(labels)+1)}
 }
 
-func (t *tally) add(label string) {
-	for i, l := range t.labels {
-		if l == label {
-			t.counts[i].Add(1)
-			return
-		}
+func (t *tally) add(label string) { t.addSome(label, 1) }
+
+func (t *tally) addSome(label string, n int) {
+	i := slices.Index(t.labels, label)
+	if i < 0 {
+		i = len(t.labels)
 	}
-	t.counts[len(t.labels)].Add(1)
+	t.counts[i].Add(uint64(n))
 }
 
 func (t *tally) snapshot() map[string]uint64 {
@@ -114,7 +116,7 @@ type cacheLine [64]byte
 func (c *counters) init() {
 	c.online = make([]atomic.Int64, 1+len(protocol.Dialects()))
 	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)
-	c.staleAcks = newTally([]string{staleFlagMissing, staleFlagExtra})
+	c.staleAcks = newTally([]string{staleFlagMissing, staleFlagExtra, staleTooSoon})
 }
 
 // Stats returns a snapshot. It walks over nothing.

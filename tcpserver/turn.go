@@ -340,7 +340,7 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 
 // staleAck counts an ack for nothing in the window. The gateway may still know
 // the delivery: the ack is late, or its EPHEMERAL flag differs from the
-// delivery's.
+// delivery's. A late answer that is no verdict changes nothing there.
 func (c *conn) staleAck(e protocol.Event, now time.Time) {
 	seq := gateway.Seq(e.Seq)
 	kind := staleOther
@@ -351,6 +351,9 @@ func (c *conn) staleAck(e protocol.Event, now time.Time) {
 		}
 	}
 	c.srv.stats.staleAcks.add(kind)
+	if e.Code == protocol.AckSend || e.Code == protocol.AckWorking {
+		return
+	}
 	c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, now)
 	if e.OtherSpace {
 		c.gw.AckedOther(seq, e.Ephemeral)

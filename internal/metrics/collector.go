@@ -146,7 +146,7 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_received_bytes_total", "Bytes from devices.", func(s S) uint64 { return s.BytesIn }),
 		counter("tcp_sent_bytes_total", "Bytes to devices.", func(s S) uint64 { return s.BytesOut }),
 		counter("tcp_malformed_total", "Input that was refused while its connection went on.", func(s S) uint64 { return s.Malformed }),
-		counterBy("tcp_stale_acks_total", "Acks for no delivery in flight, by kind: the EPHEMERAL flag missing or extra, or other.", "kind", func(s S) map[string]uint64 { return s.StaleAcks }),
+		counterBy("tcp_stale_acks_total", "Acks that do not count, by kind: the EPHEMERAL flag missing or extra, working too soon, or other.", "kind", func(s S) map[string]uint64 { return s.StaleAcks }),
 		counter("tcp_tls_handshakes_total", "TLS handshakes of devices that succeeded.", func(s S) uint64 { return s.TLSHandshakes }),
 		counter("tcp_throttled_total", "Pauses in reading from devices that sent faster than they may.", func(s S) uint64 { return s.Throttled }),
 		counter("tcp_paced_total", "Pauses in sending to devices for tcp.delivery_rate and tcp.delivery_byte_rate.", func(s S) uint64 { return s.Paced }),

@@ -40,7 +40,7 @@ func TestHostileDevices(t *testing.T) {
 			{"half of a large frame, many times", halfFrames},
 			{"uplinks without pause", uplinkFlood},
 			{"an uplink beyond the bound", uplinkTooLarge},
-			{"a position of another log, and of the future", forgedLastSeq},
+			{"a position of another log, and of the future", forgedAskThrough},
 			{"frames that only a server sends", serverFrames},
 			{"a half-closed connection", halfClosed},
 			{"connections that are reset at once", resets},
@@ -246,7 +246,7 @@ func registerBombs(_ *testing.T, s *site) {
 		`"heartbeat_ms":1e999`,
 		`"heartbeat_ms":` + strings.Repeat("9", 4000),
 		`"window":-1e308`,
-		`"last_seq":-1`,
+		`"ask_through":-1`,
 		`"log":"` + strings.Repeat("x", 129) + `"`,
 		`"token":"` + "\xff" + `"`,
 		`"token":{}`,
@@ -404,7 +404,7 @@ func uplinkTooLarge(t *testing.T, s *site) {
 }
 
 // A device answers for itself alone, and only for what there is.
-func forgedLastSeq(t *testing.T, s *site) {
+func forgedAskThrough(t *testing.T, s *site) {
 	s.register("forger").Close()
 	s.eventually("the forger is offline", func() bool {
 		return strings.Contains(s.ask("GET", "/v1/clients/forger", "").body, `"online":false`)
@@ -416,7 +416,7 @@ func forgedLastSeq(t *testing.T, s *site) {
 		}
 	}
 	push()
-	future := fmt.Sprintf(`"last_seq":%d`, uint64(math.MaxUint64))
+	future := fmt.Sprintf(`"ask_through":%d`, uint64(math.MaxUint64))
 	p := s.dial()
 	_ = p.send(frame(tRegister, `{"id":"forger","log":"another",`+future+`}`))
 	var welcome struct{ Log string }
@@ -431,7 +431,7 @@ func forgedLastSeq(t *testing.T, s *site) {
 	p = s.register("forger", fmt.Sprintf(`"log":%q`, welcome.Log), future)
 	push()
 	if got := p.want(tData); !strings.HasSuffix(got, "for you") {
-		t.Errorf("after a last_seq of the future: %q, want the message that came after it", got)
+		t.Errorf("after an ask_through of the future: %q, want a message", got)
 	}
 	p.Close()
 }
