@@ -32,8 +32,8 @@ type Config struct {
 	// Workers is how many deliveries are handled at once. Default 1: one after
 	// the other, in order.
 	Workers int
-	// State remembers across restarts what has been handled (v2). Nil is a
-	// MemoryState.
+	// State keeps the verdicts of handled deliveries across restarts (v2). Nil is
+	// a MemoryState.
 	State State
 
 	// Backoff says how long to wait between connections.
@@ -101,11 +101,11 @@ type Client struct {
 	wake chan struct{} // capacity 1: the mailbox has something
 
 	saving sync.Mutex // orders State.Save; taken before mu
-	saved  Position   // guarded by saving
 
 	mu       sync.Mutex
 	running  bool
-	ledger   ledger
+	ledger   *Ledger
+	noted    bool      // a handler has called Progress
 	answers  []answer  // mailbox: for the deliveries of this and earlier sessions
 	uplinks  []*uplink // in order of number; bounded by maxUplinks
 	dropped  []uint64  // mailbox: uplinks whose sender has stopped waiting
@@ -138,12 +138,11 @@ func New(cfg Config) (*Client, error) {
 		jobs: make(chan job, maxJobs), wake: make(chan struct{}, 1)}
 	// Numbers of uplinks rise across restarts without being remembered.
 	c.lastUp = uint64(time.Now().UnixMicro())
-	position, err := cfg.State.Load()
+	saved, err := cfg.State.Load()
 	if err != nil {
 		return nil, fmt.Errorf("device: load state: %w", err)
 	}
-	c.saved = position
-	c.ledger = newLedger(cfg.Dialect.Resumes(), position)
+	c.ledger = NewLedger(cfg.Dialect, saved)
 	return c, nil
 }
 
@@ -201,7 +200,7 @@ func (c *Client) stop() {
 	defer c.mu.Unlock()
 	for len(c.jobs) > 0 {
 		j := <-c.jobs
-		c.ledger.abandon(j.entry)
+		c.ledger.Decide(j.ticket, protocol.AckRetry, nil)
 	}
 	c.running = false
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,14 +119,14 @@ func TestAnswerOnTheNextConnection(t *testing.T) {
 		p.lose()
 		p = <-g.conns
 		p.send(5, "slow")
-		p.want()
+		p.want("ack 5 working")
 		close(h.gate["slow"])
 		p.want("ack 5 ok did slow") // and nothing of the ephemeral one
 		h.want(t, "slow", "now")
 	})
 }
 
-func TestLastSeqMovesOverAnUnbrokenRunOnly(t *testing.T) {
+func TestAskThroughIsTheHighestAnswered(t *testing.T) {
 	h := new(calls)
 	run(t, Config{Handler: h.handle, Workers: 4}, func(t *testing.T, g *gateway, c *Client) {
 		h.block("slow")
@@ -133,36 +134,105 @@ func TestLastSeqMovesOverAnUnbrokenRunOnly(t *testing.T) {
 			t.Helper()
 			p.lose()
 			p = <-g.conns
-			if p.register.AskThrough != want || p.register.Log != wantLog {
-				t.Fatalf("registered with ask_through %d of %q, want %d of %q", p.register.AskThrough, p.register.Log, want, wantLog)
+			if r := p.register; !r.Asks || r.AskThrough != want || r.Log != wantLog {
+				t.Fatalf("registered with ask_through %d of %q (asks %v), want %d of %q", r.AskThrough, r.Log, r.Asks, want, wantLog)
 			}
 			return p
 		}
 		p := <-g.conns
-		if p.register.AskThrough != 0 || p.register.Log != "" {
-			t.Fatalf("first registration: %+v", p.register)
+		if r := p.register; !r.Asks || r.AskThrough != 0 || r.Log != "" {
+			t.Fatalf("first registration: %+v", r)
 		}
 		p.send(10, "a")
 		p.want("ack 10 ok did a")
 		p.send(12, "slow")
 		p.send(15, "b")
 		p.want("ack 15 ok did b")
-		p = reconnect(p, "log_1", 10)
-		close(h.gate["slow"])
-		synctest.Wait()
 		p = reconnect(p, "log_1", 15)
+		p.ask(10, 12, 15)
+		p.want("ack 10 ok did a", "ack 12 working", "ack 15 ok did b")
+		close(h.gate["slow"])
+		p.want("ack 12 ok did slow")
 		p.send(20, "later")
+		p.want("ack 20 retry")
+		p = reconnect(p, "log_1", 20)
+		p.ask(20)
+		p.want("ack 20 send")
+		p.repeat(20, "later")
 		p.want("ack 20 retry")
 		p.send(21, "c")
 		p.want("ack 21 ok did c")
-		p = reconnect(p, "log_1", 15)
-		p.send(20, "fine now")
+		p = reconnect(p, "log_1", 21)
+		p.ask(20, 21)
+		p.want("ack 20 send", "ack 21 ok did c")
+		p.repeat(20, "fine now")
 		p.want("ack 20 ok did fine now")
-		reconnect(p, "log_1", 21)
 	})
 }
 
-func TestAnotherLogVoidsLastSeq(t *testing.T) {
+// A verdict is answered again when the connection is lost before the gateway
+// has it, and by the next process too; the handler is not called again.
+func TestSameVerdictWhenAsked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	h := new(calls)
+	cfg := func() Config { return Config{Handler: h.handle, State: &FileState{Path: path}} }
+	run(t, cfg(), func(t *testing.T, g *gateway, c *Client) {
+		h.block("refuse slowly")
+		p := <-g.conns
+		p.send(1, "refuse")
+		p.send(2, "answer")
+		p.want("ack 1 reject jammed", "ack 2 ok did answer")
+		p.send(3, "refuse slowly")
+		h.want(t, "refuse", "answer", "refuse slowly")
+		p.lose() // before the answer leaves
+		close(h.gate["refuse slowly"])
+		synctest.Wait()
+		p = <-g.conns
+		p.ask(1, 2, 3)
+		p.want("ack 1 reject jammed", "ack 2 ok did answer", "ack 3 reject jammed")
+	})
+	run(t, cfg(), func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		if p.register.AskThrough != 3 {
+			t.Errorf("the next process registered with ask_through %d, want 3", p.register.AskThrough)
+		}
+		p.ask(1, 2, 3, 4)
+		p.want("ack 1 reject jammed", "ack 2 ok did answer", "ack 3 reject jammed", "ack 4 send")
+		p.repeat(2, "answer")
+		p.repeat(4, "new")
+		p.want("ack 2 ok did answer", "ack 4 ok did new")
+		h.want(t, "refuse", "answer", "refuse slowly", "new")
+	})
+}
+
+// What waits, or is under way, is still handled after any number of later
+// deliveries.
+func TestWaitingDeliveryIsHandledAfterManyOthers(t *testing.T) {
+	for _, later := range []uint64{512, 10_000} {
+		h := new(calls)
+		run(t, Config{Handler: h.handle, Workers: 2}, func(t *testing.T, g *gateway, c *Client) {
+			h.block("slow")
+			p := <-g.conns
+			p.send(1, "later")
+			p.send(2, "slow")
+			p.want("ack 1 retry")
+			for seq := uint64(3); seq < 3+later; seq++ {
+				p.send(seq, "refuse")
+				p.want(fmt.Sprintf("ack %d reject jammed", seq))
+			}
+			p.lose()
+			p = <-g.conns
+			p.ask(1, 2)
+			p.want("ack 1 send", "ack 2 working")
+			close(h.gate["slow"])
+			p.want("ack 2 ok did slow")
+			p.repeat(1, "now")
+			p.want("ack 1 ok did now")
+		})
+	}
+}
+
+func TestAnotherLogVoidsTheLedger(t *testing.T) {
 	h := new(calls)
 	state := new(MemoryState)
 	run(t, Config{Handler: h.handle, State: state}, func(t *testing.T, g *gateway, c *Client) {
@@ -172,17 +242,95 @@ func TestAnotherLogVoidsLastSeq(t *testing.T) {
 		g.accept.Log = "log_2"
 		p.lose()
 		p = <-g.conns
+		synctest.Wait()
+		if got, _ := state.Load(); got.Log != "log_2" || got.AskThrough != 0 || len(got.Verdicts) > 0 {
+			t.Errorf("state before the first delivery: %+v", got)
+		}
 		p.send(9, "new nine")
 		p.want("ack 9 ok did new nine")
 		h.want(t, "a", "new nine")
-		if got, _ := state.Load(); got != (Position{"log_2", 9}) {
+		if got, _ := state.Load(); got.Log != "log_2" || got.AskThrough != 9 {
 			t.Errorf("state %+v", got)
 		}
+		g.forget = true // the log is the same, and yet it is not resumed
+		p.lose()
+		p = <-g.conns
+		p.send(9, "another nine")
+		p.want("ack 9 ok did another nine")
+	})
+}
+
+// A gateway that does not ask sends all again, and gets only the codes that it
+// knows.
+func TestWithoutAgreement(t *testing.T) {
+	h := new(calls)
+	run(t, Config{Handler: h.handle, Workers: 2}, func(t *testing.T, g *gateway, c *Client) {
+		h.block("slow")
+		p := <-g.conns
+		p.send(1, "slow")
+		p.send(2, "refuse")
+		p.want("ack 2 reject jammed")
+		g.accept.Ask = false
+		p.lose()
+		p = <-g.conns
+		p.repeat(1, "slow")
+		p.repeat(2, "refuse")
+		p.want("ack 2 reject jammed")
+		time.Sleep(time.Minute)
+		p.want()
+		close(h.gate["slow"])
+		p.want("ack 1 ok did slow")
+	})
+}
+
+// The gateway is told of a handler that takes its time, before its ack timeout.
+func TestSlowHandlerSaysThatItWorks(t *testing.T) {
+	var report chan string
+	cfg := Config{Handler: func(ctx context.Context, m Message) ([]byte, error) {
+		for note := range report {
+			Progress(ctx, note)
+		}
+		return nil, nil
+	}}
+	run(t, cfg, func(t *testing.T, g *gateway, c *Client) {
+		report = make(chan string)
+		p := <-g.conns
+		p.send(1, "slow")
+		time.Sleep(25 * time.Second)
+		p.want("ack 1 working")
+		report <- "a third"
+		report <- "two thirds"
+		time.Sleep(progressEvery)
+		p.want("ack 1 working two thirds")
+		report <- strings.Repeat("x", maxNote) + "end"
+		time.Sleep(progressEvery)
+		p.want("ack 1 working " + strings.Repeat("x", maxNote-3) + "end")
+		close(report)
+		p.want("ack 1 ok")
+		time.Sleep(time.Minute)
+		p.want()
+	})
+	Progress(context.Background(), "of no delivery")
+}
+
+// More deliveries wait than a window holds: some have ended. A new connection
+// shows which.
+func TestReconnectsWhenTooManyWait(t *testing.T) {
+	h := new(calls)
+	run(t, Config{Handler: h.handle}, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		for seq := uint64(1); seq <= maxHoles+1; seq++ {
+			p.send(seq, "later")
+			synctest.Wait()
+		}
+		p = <-g.conns
+		p.send(maxHoles+2, "new")
+		p.want(fmt.Sprintf("ack %d ok did new", maxHoles+2))
 	})
 }
 
 func TestStateSurvivesTheProcess(t *testing.T) {
-	state := FileState{filepath.Join(t.TempDir(), "state.json")}
+	state := &FileState{Path: filepath.Join(t.TempDir(), "valve.state")}
 	h := new(calls)
 	for process := range 2 {
 		run(t, Config{Handler: h.handle, State: state}, func(t *testing.T, g *gateway, c *Client) {
@@ -333,7 +481,7 @@ func TestTooManyDeliveriesAreAskedForAgain(t *testing.T) {
 		for seq := range uint64(maxJobs + 1) {
 			l.deliver(protocol.Event{Kind: protocol.KindData, Seq: seq + 1, Payload: []byte("x")})
 		}
-		if len(c.answers) != 1 || c.answers[0].seq != maxJobs+1 || c.answers[0].code != protocol.AckRetry {
+		if len(c.answers) != 1 || c.answers[0].Seq != maxJobs+1 || c.answers[0].Code != protocol.AckRetry {
 			t.Fatalf("answers %+v, want one: retry %d", c.answers, maxJobs+1)
 		}
 		<-c.jobs

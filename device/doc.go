@@ -10,16 +10,21 @@
 //
 // # What is promised
 //
-// A delivery is acked after the Handler has returned, never before. A repeat of
-// a delivery that was handled is acked again and not handled again; with a
-// State that survives the process this holds across restarts too, but for a
-// crash between the Handler's return and State.Save. The text dialect does not
-// name its log, so there the memory of the process is all there is, and v1 has
-// no numbers at all: there a repeat is handled again.
+// A delivery is acked after the Handler has returned and State has saved the
+// verdict, never before. In v2 nothing that was handled is handled again: when
+// the gateway does not know what became of a delivery, it asks, and the Client
+// answers with the verdict and the result that it gave. With a State that
+// survives the process, such as FileState, this holds across restarts too, but
+// for a crash between the Handler's return and the end of State.Save, and until
+// the gateway names another log. The memory is bounded: see Ledger.
 //
-// Send returns nil when the gateway has stored the payload. An uplink that was
-// not acked is sent again, on the next connection if need be, so the gateway
-// may see it more than once.
+// The text dialect does not name its log, so a Client recognises repeats there
+// only as long as the process lives. v1 has no numbers at all: there a repeat is
+// handled again.
+//
+// Send returns nil when the gateway has acked the payload with ok: then it is
+// stored. An uplink that was not acked is sent again, on the next connection if
+// need be, so the gateway may store it more than once.
 //
 // # Goroutines
 //

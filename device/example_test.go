@@ -28,7 +28,7 @@ func Example() {
 	valve, err := device.New(device.Config{
 		Addr:  "localhost:6666",
 		ID:    "valve-7",
-		State: device.FileState{Path: filepath.Join(dir, "valve.json")},
+		State: &device.FileState{Path: filepath.Join(dir, "valve.state")},
 		Handler: func(ctx context.Context, m device.Message) ([]byte, error) {
 			switch string(m.Payload) {
 			case "open", "close":
@@ -108,7 +108,7 @@ func serve(conn net.Conn, payloads []string) {
 				s.Refuse(time.Now(), protocol.Close{Code: protocol.CloseUnauthorized})
 				return
 			}
-			s.Accept(time.Now(), protocol.Registered{Session: "ses_1", Log: "log_1"})
+			s.Accept(time.Now(), protocol.Registered{Session: "ses_1", Log: "log_1", Ask: true})
 			deliver()
 		case protocol.KindAck:
 			fmt.Printf("gateway: delivery %d is %s: %q\n", e.Seq, e.Code, e.Payload)

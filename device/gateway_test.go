@@ -20,12 +20,13 @@ import (
 type gateway struct {
 	t      *testing.T
 	accept protocol.Registered // what clients are told
+	forget bool                // resumes nothing
 	refuse protocol.CloseCode  // if not 0
 	conns  chan *peer
 }
 
 func newGateway(t *testing.T) *gateway {
-	return &gateway{t: t, accept: protocol.Registered{Session: "ses_1", Log: "log_1"}, conns: make(chan *peer, 10)}
+	return &gateway{t: t, accept: protocol.Registered{Session: "ses_1", Log: "log_1", Ask: true}, conns: make(chan *peer, 10)}
 }
 
 // peer is the gateway's end of one connection.
@@ -110,7 +111,9 @@ func (p *peer) handle() {
 				p.s.Refuse(time.Now(), protocol.Close{Code: p.g.refuse})
 				continue
 			}
-			p.s.Accept(time.Now(), p.g.accept)
+			accept := p.g.accept
+			accept.Resumed = !p.g.forget && p.register.Log == accept.Log
+			p.s.Accept(time.Now(), accept)
 			p.g.conns <- p
 		case protocol.KindData, protocol.KindAck, protocol.KindStaleAck:
 			p.events = append(p.events, e)
@@ -124,6 +127,23 @@ func (p *peer) send(seq uint64, payload string) {
 	p.do(func(s *protocol.Session) {
 		if err := s.Send(time.Now(), protocol.Data{Seq: seq, Payload: []byte(payload)}); err != nil {
 			p.g.t.Errorf("send %d: %v", seq, err)
+		}
+	})
+}
+
+// repeat sends a payload with DUP.
+func (p *peer) repeat(seq uint64, payload string) {
+	p.do(func(s *protocol.Session) {
+		_ = s.Send(time.Now(), protocol.Data{Seq: seq, Payload: []byte(payload), Dup: true})
+	})
+}
+
+func (p *peer) ask(seqs ...uint64) {
+	p.do(func(s *protocol.Session) {
+		for _, seq := range seqs {
+			if err := s.Ask(time.Now(), seq); err != nil {
+				p.g.t.Errorf("ask %d: %v", seq, err)
+			}
 		}
 	})
 }

@@ -34,42 +34,64 @@ func (retryLater) Error() string { return "retry later" }
 // job is a delivery for a worker.
 type job struct {
 	m       Message
-	entry   *entry // in the ledger; nil when the delivery has no lasting number
+	ticket  Ticket // the ledger's; zero when the delivery has no lasting number
 	session uint64
 }
 
 // answer is a verdict on its way back.
 type answer struct {
-	seq       uint64
+	Verdict
 	ephemeral bool
-	session   uint64 // in which the delivery came last
-	code      protocol.AckCode
-	result    []byte
+	session   uint64 // in which it may leave
 }
 
 // deliver judges a delivery: new ones go to the workers, repeats are answered.
 func (l *link) deliver(e protocol.Event) {
+	c := l.c
 	j := job{m: Message{Seq: e.Seq, Payload: e.Payload, Dup: e.Dup, Ephemeral: e.Ephemeral}, session: l.number}
-	a := answer{seq: e.Seq, ephemeral: e.Ephemeral, session: l.number, code: protocol.AckRetry}
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	if e.Seq != 0 && !e.Ephemeral {
-		seen, known := l.c.ledger.receive(e.Seq, e.Payload, l.number)
-		switch {
-		case known == handled:
-			a.code, a.result = seen.code, seen.result
-			l.c.answers = append(l.c.answers, a)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j.lasting() {
+		ticket, v, known := c.ledger.Receive(e.Seq, e.Payload)
+		if known {
+			c.answers = append(c.answers, answer{Verdict: v, session: l.number})
+			if v.Code == protocol.AckWorking { // the ack timeout is shorter than our patience
+				l.patience = max(l.patience/2, progressEvery)
+			}
 			return
-		case known == underway:
-			return // its answer will come
 		}
-		j.entry = seen
+		j.ticket = ticket
 	}
 	select {
-	case l.c.jobs <- j:
+	case c.jobs <- j:
 	default:
-		l.c.ledger.abandon(j.entry)
-		l.c.answers = append(l.c.answers, a)
+		c.decide(j, protocol.AckRetry, nil)
+	}
+	if c.ledger.Crowded() {
+		l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed, Text: "too many deliveries wait"})
+	}
+}
+
+// asked answers an ASK.
+func (l *link) asked(seq uint64) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.c.answers = append(l.c.answers, answer{Verdict: l.c.ledger.Ask(seq), session: l.number})
+}
+
+// lasting reports whether the delivery's number means something in the next
+// connection.
+func (j job) lasting() bool { return j.m.Seq != 0 && !j.m.Ephemeral }
+
+// decide notes a verdict, and answers with it if it need not be saved first.
+// c.mu is held.
+func (c *Client) decide(j job, code protocol.AckCode, result []byte) {
+	if !j.lasting() {
+		c.answers = append(c.answers, answer{Verdict{j.m.Seq, code, result}, j.m.Ephemeral, j.session})
+		return
+	}
+	if v, now := c.ledger.Decide(j.ticket, code, result); now {
+		c.answers = append(c.answers, answer{Verdict: v, session: c.sessions})
 	}
 }
 
@@ -85,27 +107,19 @@ func (c *Client) work(ctx context.Context) {
 	}
 }
 
-// handle runs the handler and answers. What it did is remembered, and saved,
-// before the answer goes out: a crash in between costs a repeat that is
-// recognised.
+// handle runs the handler and answers. The verdict is saved before the answer
+// leaves: a crash in between costs a question, and the answer is the same.
 func (c *Client) handle(ctx context.Context, j job) {
+	if j.lasting() {
+		ctx = context.WithValue(ctx, progressKey{}, func(note []byte) { c.note(j, note) })
+	}
 	code, result := c.verdict(ctx, j.m)
 	c.mu.Lock()
-	if code == protocol.AckRetry {
-		c.ledger.abandon(j.entry)
-	} else {
-		c.ledger.done(j.entry, code, result)
-	}
+	c.decide(j, code, result)
 	c.mu.Unlock()
-	if j.entry != nil {
+	if j.lasting() && code != protocol.AckRetry {
 		c.save()
 	}
-	c.mu.Lock()
-	if j.entry != nil {
-		j.session = j.entry.session // it may have come again meanwhile
-	}
-	c.answers = append(c.answers, answer{j.m.Seq, j.m.Ephemeral, j.session, code, result})
-	c.mu.Unlock()
 	c.signal()
 }
 
@@ -127,12 +141,64 @@ func (c *Client) verdict(ctx context.Context, m Message) (code protocol.AckCode,
 	case errors.Is(err, Retry), ctx.Err() != nil:
 		return protocol.AckRetry, nil // a handler that was interrupted has not decided
 	}
-	return protocol.AckReject, []byte(err.Error())
+	reason := []byte(err.Error())
+	return protocol.AckReject, reason[:min(len(reason), keptResult)]
 }
 
-// giveAnswers writes the acks that workers have left. An answer to an earlier
-// session is dropped: its number may mean another message here, and if the
-// same one comes again the ledger has the answer.
+type progressKey struct{}
+
+// maxNote is how much of a note the gateway shows, in bytes: its last (SPEC §2.3).
+const maxNote = 1 << 10
+
+// Progress says how far a Handler has come; ctx is the one it was called with.
+// The gateway shows the last 1 KiB of the latest note with the delivery. A note
+// leaves within two seconds, if the gateway takes notes. It settles nothing.
+func Progress(ctx context.Context, note string) {
+	if report, ok := ctx.Value(progressKey{}).(func([]byte)); ok {
+		report([]byte(note[max(0, len(note)-maxNote):]))
+	}
+}
+
+func (c *Client) note(j job, note []byte) {
+	c.mu.Lock()
+	c.ledger.Note(j.ticket, note)
+	c.noted = true
+	c.mu.Unlock()
+	c.signal()
+}
+
+// workingDue returns when the next sayWorking is due.
+func (l *link) workingDue() (due time.Time, ok bool) {
+	if !l.asks {
+		return due, false
+	}
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.c.noted {
+		return l.worked.Add(progressEvery), true
+	}
+	return l.worked.Add(l.patience), l.c.ledger.open() > 0
+}
+
+// sayWorking answers AckWorking for the deliveries that workers have had for a
+// while, so that the gateway does not send them again.
+func (l *link) sayWorking() {
+	now := time.Now()
+	if due, ok := l.workingDue(); !ok || now.Before(due) {
+		return
+	}
+	l.worked = now
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.c.noted = false
+	for _, v := range l.c.ledger.Working() {
+		l.c.answers = append(l.c.answers, answer{Verdict: v, session: l.number})
+	}
+}
+
+// giveAnswers writes the acks that wait. An answer to an earlier session is
+// dropped: its number may mean another message here, and if the gateway asks for
+// the same one the ledger has the answer.
 func (l *link) giveAnswers() {
 	l.c.mu.Lock()
 	answers := l.c.answers
@@ -142,33 +208,37 @@ func (l *link) giveAnswers() {
 		if a.session != l.number {
 			continue
 		}
-		if len(a.result) > l.s.MaxPayload() {
-			a.result = fmt.Appendf(nil, "result of %d bytes", len(a.result))
-			a.result = a.result[:min(len(a.result), l.s.MaxPayload())]
+		if len(a.Result) > l.s.MaxPayload() {
+			a.Result = fmt.Appendf(nil, "result of %d bytes", len(a.Result))
+			a.Result = a.Result[:min(len(a.Result), l.s.MaxPayload())]
 		}
 		if a.ephemeral {
-			_ = l.s.AckEphemeral(time.Now(), a.seq, a.code, a.result)
+			_ = l.s.AckEphemeral(time.Now(), a.Seq, a.Code, a.Result)
 		} else {
-			_ = l.s.AckData(time.Now(), a.seq, a.code, a.result) // only a closed session refuses
+			_ = l.s.AckData(time.Now(), a.Seq, a.Code, a.Result) // only a closed session refuses
 		}
 	}
 }
 
-// save makes the ledger's position lasting, if it has moved.
+// save makes the new verdicts lasting, those of other workers too, and lets the
+// answers leave.
 func (c *Client) save() {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()
-	position := c.ledger.position()
+	change, ok := c.ledger.Unsaved()
 	c.mu.Unlock()
-	if position == c.saved || position.Log == "" {
-		return
+	var err error
+	if ok {
+		if err = c.cfg.State.Save(change); err != nil {
+			// The answers leave all the same: only if they are lost, and the process
+			// dies before the next Save, is something handled again.
+			c.log.Error("save state", "err", err)
+		}
 	}
-	if err := c.cfg.State.Save(position); err != nil {
-		// The gateway still knows what was acked: only a crash before the
-		// next save can repeat something.
-		c.log.Error("save state", "err", err)
-		return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.ledger.Release(err == nil) {
+		c.answers = append(c.answers, answer{Verdict: v, session: c.sessions})
 	}
-	c.saved = position
 }

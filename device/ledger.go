@@ -8,137 +8,379 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// ledger knows which deliveries were handled, so that a repeat is recognised.
+// Ledger remembers the deliveries that reached a device and their verdicts
+// (SPEC §2.3). It is a value without I/O or a clock and is not safe for
+// concurrent use. A Client has one; a program that drives a protocol.Session
+// itself can use one directly:
 //
-// In v2 a log names the sequence space: everything up to last is handled, and
-// above it entries say so one by one. last moves over an unbroken run of
-// handled entries only, because a delivery that waits (answered "retry later",
-// or interrupted) must not count as handled.
+//	connect     Connect for REGISTER, Registered for REGISTER_ACK
+//	KindData    Receive says to handle the delivery, or answers it
+//	KindAsk     Ask answers
+//	handled     Decide, Unsaved, save the Change; Release answers
+//
+// In v2 everything up to ask_through is plain ok, meaning ok without a result,
+// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts are bounded and the oldest are dropped; CompleteFrom says
+// up to where some may be missing. Holes are not dropped: see Crowded.
 //
 // Text names no log, so a sequence may mean another message after the gateway's
-// store was restored: there an entry counts only if the payload is the same,
-// and last stays 0.
-type ledger struct {
-	named   bool // the dialect names the log (protocol.Dialect.Resumes)
-	log     string
-	last    uint64
-	entries []*entry // rising by seq; bounded by maxEntries
-	seed    maphash.Seed
+// store was restored: there a verdict counts only for the same payload, and an
+// unlisted delivery is new.
+type Ledger struct {
+	named     bool // the dialect names the log (protocol.Dialect.Resumes)
+	log       string
+	through   uint64 // highest sequence that was handled, or answered retry later
+	complete  uint64 // highest sequence whose verdict was dropped
+	highest   uint64 // highest sequence that was ever listed as a verdict
+	listed    map[uint64]*entry
+	verdicts  []*entry // the listed ones that are decided, oldest decision first
+	bytes     int      // of results in verdicts
+	lastEntry uint64
+	seed      maphash.Seed
+
+	// The connection.
+	conn    uint64 // rises with each
+	offered uint64 // through as REGISTER said it
+	agreed  bool   // both ends use ASK
+	pruned  bool
+
+	// What State has not been given yet.
+	decided []*entry // since the last Unsaved
+	saving  []*entry // between Unsaved and Release
+	unsaved int      // of verdicts, the last ones
+	reset   bool     // everything saved before is void
+	dirty   bool     // there is something to save
+	inSave  bool     // between Unsaved and Release, and no reset in between
 }
 
+// Verdict is the answer to a delivery.
+type Verdict struct {
+	Seq    uint64           `json:"seq"`
+	Code   protocol.AckCode `json:"code"`
+	Result []byte           `json:"result,omitempty"`
+}
+
+// Ticket stands for one delivery that is under way. The zero Ticket is none.
+type Ticket struct{ seq, id uint64 }
+
 type entry struct {
-	seq     uint64
+	seq, id uint64
+	hash    uint64 // of the payload; 0 when the log is named
+	conn    uint64 // the connection in which it came last, or was asked for
 	state   entryState
-	hash    uint64
-	session uint64           // in which it came last, and waits for the answer
-	code    protocol.AckCode // when handled
-	result  []byte
+	verdict Verdict // when decided
+	kept    bool    // in Ledger.verdicts, now or before
+	note    []byte  // progress
+	seen    bool    // by Working, since it is under way
 }
 
 type entryState uint8
 
 const (
-	fresh    entryState = iota // not seen before: handle it now
-	underway                   // a worker has it
-	waiting                    // came, but is not decided: it must come again
+	waiting  entryState = iota // came, but is not decided: it must come again
+	underway                   // a worker has it, or its verdict is not saved yet
 	handled
 )
 
-// Entries and bytes of remembered results. Handled entries up to last are kept
-// for their answers; the oldest go first. A waiting entry that is pushed out
-// has not come back while this many others have: the gateway has withdrawn it.
+// Bounds of a Ledger.
 const (
-	maxEntries = 512
-	keepResult = 4 << 10 // bytes; a longer result is not given a second time
+	maxVerdicts = 512
+	maxResults  = 1 << 20 // bytes of results in memory
+	// maxHoles is twice the largest window (SPEC §4.3), which is how many
+	// deliveries can be undecided and not have ended at the gateway.
+	maxHoles = 512
 )
 
-func newLedger(named bool, p Position) ledger {
-	l := ledger{named: named, seed: maphash.MakeSeed()}
-	if named {
-		l.log, l.last = p.Log, p.LastSeq
+// NewLedger returns a ledger that begins with s, or with nothing in a dialect
+// that does not name its log.
+func NewLedger(d protocol.Dialect, s Saved) *Ledger {
+	l := &Ledger{named: d.Resumes(), listed: map[uint64]*entry{}, seed: maphash.MakeSeed()}
+	if !l.named || s.Log == "" {
+		return l
 	}
+	l.log, l.through, l.complete, l.highest = s.Log, s.AskThrough, s.CompleteFrom, s.CompleteFrom
+	for _, seq := range s.Holes {
+		l.add(seq)
+	}
+	for _, v := range s.Verdicts {
+		e := l.add(v.Seq)
+		e.state, e.verdict = handled, v
+		l.list(e)
+	}
+	l.unsaved = 0
 	return l
 }
 
-func (l *ledger) position() Position { return Position{l.log, l.last} }
+// Connect begins a connection and returns the log and the ask_through of its
+// REGISTER.
+func (l *Ledger) Connect() (log string, askThrough uint64) {
+	l.conn++
+	l.offered, l.agreed, l.pruned = l.through, false, false
+	return l.log, l.through
+}
 
-// follow makes log the ledger's; another one than before voids all it knows.
-func (l *ledger) follow(log string) (reset bool) {
-	if !l.named || log == l.log {
+// Registered takes in the gateway's REGISTER_ACK. Unless it resumes this log,
+// the ledger forgets everything: its sequences mean other deliveries now, or
+// none. forgot reports whether there was anything to forget; the Change that
+// says so should be saved before the next delivery is handled.
+func (l *Ledger) Registered(r protocol.Registered) (forgot bool) {
+	if !l.named {
 		return false
 	}
-	reset = l.log != ""
-	l.log, l.last, l.entries = log, 0, nil
-	return reset
+	l.agreed = r.Ask
+	if r.Resumed && r.Log == l.log {
+		return false
+	}
+	forgot = l.through > 0 || len(l.listed) > 0
+	*l = Ledger{named: true, log: r.Log, listed: map[uint64]*entry{}, lastEntry: l.lastEntry, seed: l.seed,
+		conn: l.conn, agreed: l.agreed, reset: l.reset || forgot, dirty: l.dirty || forgot}
+	return forgot
 }
 
-// receive tells what is known of a delivery that came in a session. A fresh
-// one is underway from now on; its entry is to be given to done or abandon.
-func (l *ledger) receive(seq uint64, payload []byte, session uint64) (*entry, entryState) {
-	hash := maphash.Bytes(l.seed, payload)
-	i, found := slices.BinarySearchFunc(l.entries, seq, func(e *entry, seq uint64) int { return cmp.Compare(e.seq, seq) })
-	if found && (l.named || l.entries[i].hash == hash) {
-		e := l.entries[i]
-		e.session = session
-		if e.state == waiting {
-			e.state = underway
-			return e, fresh
-		}
-		return e, e.state
+// Receive judges a payload. If the delivery is known, v answers it now.
+// Otherwise it is to be handled, and t to be given to Decide.
+func (l *Ledger) Receive(seq uint64, payload []byte) (t Ticket, v Verdict, known bool) {
+	if seq > l.offered {
+		l.prune()
 	}
-	if !found && seq <= l.last {
-		return &entry{seq: seq, state: handled}, handled
+	e, hash := l.listed[seq], l.hash(payload)
+	if e != nil && e.hash != hash {
+		e = nil
 	}
-	e := &entry{seq: seq, state: underway, hash: hash, session: session}
-	if found {
-		l.entries[i] = e
-		return e, fresh
+	switch {
+	case e == nil && l.named && seq <= l.through:
+		return t, l.unlisted(seq), true
+	case e == nil:
+		e = l.add(seq)
+		e.hash = hash
+	case e.state != waiting:
+		e.conn = l.conn
+		return t, e.answer(), true
 	}
-	l.entries = slices.Insert(l.entries, i, e)
-	l.trim()
-	return e, fresh
+	e.state, e.conn, e.seen = underway, l.conn, false
+	return Ticket{seq, e.id}, v, false
 }
 
-// done tells that a delivery was handled, with this verdict.
-func (l *ledger) done(e *entry, code protocol.AckCode, result []byte) {
+// Ask answers an ASK.
+func (l *Ledger) Ask(seq uint64) Verdict {
+	e := l.listed[seq]
 	if e == nil {
-		return
+		return l.unlisted(seq)
 	}
-	e.state, e.code = handled, code
-	if len(result) <= keepResult {
-		e.result = result
-	}
-	l.advance()
+	e.conn = l.conn
+	return e.answer()
 }
 
-// abandon tells that a delivery was not decided and must come again.
-func (l *ledger) abandon(e *entry) {
-	if e != nil {
-		e.state = waiting
+func (e *entry) answer() Verdict {
+	switch e.state {
+	case waiting:
+		return Verdict{Seq: e.seq, Code: protocol.AckSend}
+	case underway:
+		return e.working()
+	}
+	return e.verdict
+}
+
+func (e *entry) working() Verdict {
+	return Verdict{Seq: e.seq, Code: protocol.AckWorking, Result: e.note}
+}
+
+func (l *Ledger) unlisted(seq uint64) Verdict {
+	switch {
+	case seq > l.through:
+		return Verdict{Seq: seq, Code: protocol.AckSend}
+	case seq <= l.complete:
+		return Verdict{Seq: seq, Code: protocol.AckNotKept}
+	}
+	return Verdict{Seq: seq, Code: protocol.AckOK}
+}
+
+// Decide ends what Receive began. AckRetry makes the delivery a waiting one,
+// and v is to be sent at once if now is set. With any other code the answer
+// comes from Release, after the verdict was saved; until then the delivery is
+// under way. A ticket of a log that was forgotten does nothing.
+func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdict, now bool) {
+	e := l.listed[t.seq]
+	if e == nil || e.id != t.id {
+		return v, false
+	}
+	e.note = nil
+	v = Verdict{Seq: t.seq, Code: code, Result: result}
+	if code != protocol.AckRetry {
+		e.verdict = v
+		l.decided = append(l.decided, e)
+		return v, false
+	}
+	e.state = waiting
+	if l.named {
+		l.through = max(l.through, t.seq) // a hole now, so the gateway asks for it
+	} else {
+		delete(l.listed, t.seq) // unlisted deliveries are new
+	}
+	return v, e.conn == l.conn
+}
+
+// Note keeps a handler's note on its progress. The next AckWorking carries it.
+func (l *Ledger) Note(t Ticket, note []byte) {
+	if e := l.listed[t.seq]; e != nil && e.id == t.id {
+		e.note = note
 	}
 }
 
-// advance moves last over the handled entries that follow it.
-func (l *ledger) advance() {
-	if !l.named {
-		return
+// Working returns an AckWorking for each delivery of this connection that is
+// under way and has a note, or was under way in the call before. Without an
+// agreement it returns nil.
+func (l *Ledger) Working() (all []Verdict) {
+	if !l.agreed {
+		return nil
 	}
-	for _, e := range l.entries {
-		if e.state != handled {
-			return
-		}
-		l.last = max(l.last, e.seq)
-	}
-}
-
-// trim forgets the oldest entries that no worker has.
-func (l *ledger) trim() {
-	for i := 0; len(l.entries) > maxEntries && i < len(l.entries); {
-		if l.entries[i].state == underway {
-			i++
+	for _, e := range l.listed {
+		if e.state != underway || e.conn != l.conn {
 			continue
 		}
-		l.entries = slices.Delete(l.entries, i, i+1)
-		l.advance()
+		if e.seen || e.note != nil {
+			all = append(all, e.working())
+		}
+		e.seen = true
+	}
+	slices.SortFunc(all, func(a, b Verdict) int { return cmp.Compare(a.Seq, b.Seq) })
+	return all
+}
+
+// Unsaved returns the Change that must be saved before the answers to the decided
+// deliveries may leave; ok is false if there is none. A call of Release must
+// follow, before the next of Unsaved.
+func (l *Ledger) Unsaved() (c Change, ok bool) {
+	for _, e := range l.decided {
+		l.dirty = true
+		if l.named {
+			l.through = max(l.through, e.seq)
+		}
+		if !l.plain(e) {
+			l.list(e)
+		}
+	}
+	l.saving, l.decided, l.inSave = l.decided, nil, true
+	if !l.named || l.log == "" || !l.dirty {
+		return c, false
+	}
+	c = Change{Reset: l.reset, Saved: Saved{Log: l.log, AskThrough: l.through, CompleteFrom: l.complete, Holes: l.holes()}}
+	for _, e := range l.verdicts[len(l.verdicts)-l.unsaved:] {
+		c.Verdicts = append(c.Verdicts, e.verdict.short())
+	}
+	return c, true
+}
+
+// Release ends a save and returns the answers that may leave now. If it has
+// failed, the next Change has everything that this one had.
+func (l *Ledger) Release(saved bool) (answers []Verdict) {
+	for _, e := range l.saving {
+		if e.state = handled; !e.kept {
+			delete(l.listed, e.seq)
+		}
+		if e.conn == l.conn {
+			answers = append(answers, e.verdict)
+		}
+	}
+	if saved && l.inSave {
+		l.reset, l.dirty, l.unsaved = false, false, 0
+	}
+	l.saving, l.inSave = nil, false
+	return answers
+}
+
+// Crowded reports whether more deliveries wait than a window can hold. Some
+// have ended at the gateway, by their time to live for example, and the next
+// connection shows which: the gateway asks for the others. So the device should
+// reconnect.
+func (l *Ledger) Crowded() bool { return l.agreed && l.open() > maxHoles }
+
+// open is how many deliveries are not decided.
+func (l *Ledger) open() int { return len(l.listed) - len(l.verdicts) }
+
+func (l *Ledger) hash(payload []byte) uint64 {
+	if l.named {
+		return 0
+	}
+	return maphash.Bytes(l.seed, payload)
+}
+
+func (l *Ledger) add(seq uint64) *entry {
+	if l.named && !l.agreed && l.open() > maxHoles {
+		l.dropHole()
+	}
+	l.lastEntry++
+	e := &entry{seq: seq, id: l.lastEntry}
+	l.listed[seq] = e
+	return e
+}
+
+// plain reports whether e, which is decided, need not be listed. Below a listed
+// verdict it must be: CompleteFrom rises over it when that verdict is dropped.
+func (l *Ledger) plain(e *entry) bool {
+	return l.named && e.verdict.Code == protocol.AckOK && len(e.verdict.Result) == 0 && e.seq > l.highest
+}
+
+// list makes e a verdict, and drops the oldest of too many.
+func (l *Ledger) list(e *entry) {
+	e.kept = true
+	l.verdicts = append(l.verdicts, e)
+	l.highest = max(l.highest, e.seq)
+	l.bytes += len(e.verdict.Result)
+	l.unsaved++
+	for len(l.verdicts) > maxVerdicts || l.bytes > maxResults {
+		old := l.verdicts[0]
+		l.verdicts[0] = nil
+		l.verdicts = l.verdicts[1:]
+		l.bytes -= len(old.verdict.Result)
+		l.complete = max(l.complete, old.seq)
+		if l.listed[old.seq] == old {
+			delete(l.listed, old.seq)
+		}
+	}
+	l.unsaved = min(l.unsaved, len(l.verdicts))
+}
+
+// holes returns the undecided deliveries up to through.
+func (l *Ledger) holes() (seqs []uint64) {
+	for seq, e := range l.listed {
+		if seq <= l.through && e.state != handled && e.verdict.Seq == 0 {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// prune drops the waiting deliveries that the gateway has not asked for. The
+// gateway asks for all of them before a delivery above the offered sequence
+// leaves (SPEC §2.3), so these have ended there.
+func (l *Ledger) prune() {
+	if !l.agreed || l.pruned {
+		return
+	}
+	l.pruned = true
+	for seq, e := range l.listed {
+		if e.state == waiting && seq <= l.offered && e.conn != l.conn {
+			delete(l.listed, seq)
+		}
+	}
+}
+
+// dropHole drops a waiting delivery of a gateway that does not ask, so that no
+// connection shows which have ended: the lowest that has not come in this one,
+// or else the lowest.
+func (l *Ledger) dropHole() {
+	var drop *entry
+	for _, e := range l.listed {
+		if e.state != waiting {
+			continue
+		}
+		here := e.conn == l.conn
+		if drop == nil || !here && drop.conn == l.conn || here == (drop.conn == l.conn) && e.seq < drop.seq {
+			drop = e
+		}
+	}
+	if drop != nil {
+		delete(l.listed, drop.seq)
 	}
 }

@@ -1,122 +1,416 @@
 package device
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
+	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/longwire/longwire/protocol"
 )
 
-func receiveAll(t *testing.T, l *ledger, seqs ...uint64) map[uint64]*entry {
-	t.Helper()
-	entries := map[uint64]*entry{}
+// book is a ledger with its state, and speaks in sentences: "reject jammed".
+type book struct {
+	*Ledger
+	t     *testing.T
+	state MemoryState
+	held  map[uint64]Ticket
+}
+
+func newBook(t *testing.T) *book {
+	b := &book{t: t, held: map[uint64]Ticket{}}
+	b.restart()
+	return b
+}
+
+// restart ends the process and connects anew.
+func (b *book) restart() {
+	saved, _ := b.state.Load()
+	b.Ledger = NewLedger(protocol.V2, saved)
+	b.connect()
+}
+
+func (b *book) connect() {
+	b.Connect()
+	b.Registered(protocol.Registered{Log: "log", Resumed: b.log == "log", Ask: true})
+}
+
+func said(v Verdict) string {
+	return string(bytes.TrimSpace(fmt.Appendf(nil, "%s %s", v.Code, v.Result)))
+}
+
+// take receives deliveries that are to be handled.
+func (b *book) take(seqs ...uint64) {
+	b.t.Helper()
 	for _, seq := range seqs {
-		e, state := l.receive(seq, nil, 1)
-		if state != fresh {
-			t.Fatalf("%d is %d, want fresh", seq, state)
+		t, v, known := b.Receive(seq, nil)
+		if known {
+			b.t.Fatalf("%d is answered %q, want it handled", seq, said(v))
 		}
-		entries[seq] = e
-	}
-	return entries
-}
-
-func wantLast(t *testing.T, l *ledger, want uint64) {
-	t.Helper()
-	if got := l.position().LastSeq; got != want {
-		t.Fatalf("last is %d, want %d", got, want)
+		b.held[seq] = t
 	}
 }
 
-func TestLedgerInAnyOrder(t *testing.T) {
-	l := newLedger(true, Position{"log", 5})
-	e := receiveAll(t, &l, 9, 7, 12)
-	l.done(e[12], protocol.AckOK, nil)
-	l.done(e[9], protocol.AckReject, []byte("no"))
-	wantLast(t, &l, 5)
-	if _, state := l.receive(7, nil, 2); state != underway {
-		t.Errorf("7 is %d, want underway", state)
+// decide decides and saves, and returns the answers that leave.
+func (b *book) decide(seq uint64, code protocol.AckCode, result string) (answers []string) {
+	if v, now := b.Decide(b.held[seq], code, []byte(result)); now {
+		return []string{said(v)}
 	}
-	l.abandon(e[7])
-	if _, state := l.receive(7, nil, 2); state != fresh {
-		t.Errorf("7 is %d, want fresh again", state)
+	for _, v := range b.save() {
+		answers = append(answers, said(v))
 	}
-	l.done(e[7], protocol.AckOK, nil)
-	wantLast(t, &l, 12)
-	if seen, state := l.receive(9, nil, 2); state != handled || seen.code != protocol.AckReject || string(seen.result) != "no" {
-		t.Errorf("9 is %d with %v %q", state, seen.code, seen.result)
+	return answers
+}
+
+func (b *book) save() []Verdict {
+	if c, ok := b.Unsaved(); ok {
+		_ = b.state.Save(c)
 	}
-	if seen, state := l.receive(3, nil, 2); state != handled || seen.code != protocol.AckOK {
-		t.Errorf("3 is %d with %v", state, seen.code)
+	return b.Release(true)
+}
+
+func (b *book) wantAsk(want string, seqs ...uint64) {
+	b.t.Helper()
+	for _, seq := range seqs {
+		if got := said(b.Ask(seq)); got != want {
+			b.t.Errorf("asked for %d: %q, want %q", seq, got, want)
+		}
 	}
 }
 
-// A delivery that never comes again must not hold up last, or fill memory, for
-// ever; one that a worker has does.
-func TestLedgerIsBounded(t *testing.T) {
-	l := newLedger(true, Position{})
-	e := receiveAll(t, &l, 1, 2)
-	l.abandon(e[1])
-	for seq := uint64(3); seq < 3+2*maxEntries; seq++ {
-		l.done(receiveAll(t, &l, seq)[seq], protocol.AckOK, make([]byte, keepResult+1))
+func TestLedgerAnswers(t *testing.T) {
+	b := newBook(t)
+	b.take(3, 5, 7, 9, 11)
+	b.decide(5, protocol.AckReject, "jammed")
+	b.decide(7, protocol.AckOK, "21 °C")
+	b.decide(9, protocol.AckOK, "")
+	b.decide(11, protocol.AckRetry, "")
+	for range 2 {
+		b.wantAsk("reject jammed", 5)
+		b.wantAsk("ok 21 °C", 7)
+		b.wantAsk("ok", 1, 9) // 1 was handled in an earlier log, or never ours
+		b.wantAsk("working", 3)
+		b.wantAsk("send", 11, 12)
+		if _, v, known := b.Receive(5, nil); !known || said(v) != "reject jammed" {
+			t.Errorf("5 again: %q", said(v))
+		}
+		b.connect()
 	}
-	if len(l.entries) > maxEntries {
-		t.Errorf("%d entries, at most %d", len(l.entries), maxEntries)
-	}
-	wantLast(t, &l, 0)
-	l.done(e[2], protocol.AckOK, nil)
-	wantLast(t, &l, 2+2*maxEntries)
-	if seen, _ := l.receive(2+2*maxEntries, nil, 1); seen.result != nil {
-		t.Errorf("a result of %d bytes is kept", len(seen.result))
+	b.restart()
+	b.wantAsk("send", 3, 11, 12)
+	b.wantAsk("reject jammed", 5)
+	b.wantAsk("ok 21 °C", 7)
+	b.wantAsk("ok", 1, 9)
+	if log, through := b.Connect(); log != "log" || through != 9 {
+		t.Errorf("registers with %d of %q, want 9 of log", through, log)
 	}
 }
 
-func TestLedgerFollowsTheLog(t *testing.T) {
-	l := newLedger(true, Position{})
-	if l.follow("a") {
-		t.Error("the first log voids nothing")
+// An answer may leave when it is saved, and not before: a question in between is
+// answered that the delivery is under way.
+func TestAnswerLeavesAfterItWasSaved(t *testing.T) {
+	b := newBook(t)
+	b.take(1, 2)
+	b.Decide(b.held[1], protocol.AckReject, nil)
+	b.wantAsk("working", 1)
+	c, ok := b.Unsaved()
+	if !ok || c.AskThrough != 1 || len(c.Verdicts) != 1 {
+		t.Fatalf("to be saved: %v %+v", ok, c)
 	}
-	e := receiveAll(t, &l, 4, 5)
-	l.done(e[4], protocol.AckOK, nil)
-	if l.follow("a") {
-		t.Error("the same log voids nothing")
+	b.wantAsk("working", 1)
+	b.Decide(b.held[2], protocol.AckOK, nil) // is not part of this save
+	if answers := b.Release(false); len(answers) != 1 || said(answers[0]) != "reject" {
+		t.Errorf("after the save %v leave, want the rejection", answers)
 	}
-	if !l.follow("b") {
-		t.Error("another log voids everything")
+	b.wantAsk("reject", 1)
+	b.wantAsk("working", 2)
+	if c, _ = b.Unsaved(); c.AskThrough != 2 || len(c.Verdicts) != 1 {
+		t.Errorf("after a save that failed the next one has %+v, want 1 again, and 2", c)
 	}
-	wantLast(t, &l, 0)
-	l.done(e[5], protocol.AckOK, nil) // of the old log
-	wantLast(t, &l, 0)
+	b.Release(true)
+	if _, ok = b.Unsaved(); ok {
+		t.Error("there is something left to save")
+	}
+	b.Release(true)
 }
 
-func TestFileState(t *testing.T) {
-	dir := t.TempDir()
-	s := FileState{filepath.Join(dir, "state.json")}
-	if p, err := s.Load(); err != nil || p != (Position{}) {
-		t.Errorf("nothing there: %+v, %v", p, err)
+func TestRetryIsAnsweredAtOnce(t *testing.T) {
+	b := newBook(t)
+	b.take(1)
+	if got := b.decide(1, protocol.AckRetry, ""); !slices.Equal(got, []string{"retry"}) {
+		t.Errorf("answers %q", got)
 	}
-	for _, want := range []Position{{"log_1", 7}, {"log_2", 1<<64 - 1}} {
-		if err := s.Save(want); err != nil {
-			t.Fatal(err)
+	b.take(1)
+	b.connect() // it has not come in this connection
+	if got := b.decide(1, protocol.AckOK, "x"); got != nil {
+		t.Errorf("answers %q, want none", got)
+	}
+}
+
+func TestWaitingDeliveryIsNotPushedOut(t *testing.T) {
+	for _, later := range []uint64{512, 10_000} {
+		b := newBook(t)
+		b.take(1, 2)
+		b.decide(1, protocol.AckRetry, "")
+		for seq := uint64(3); seq < 3+later; seq++ {
+			b.take(seq)
+			b.decide(seq, protocol.AckReject, "no")
 		}
-		if got, err := s.Load(); err != nil || got != want {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		b.wantAsk("send", 1)
+		b.wantAsk("working", 2)
+		b.wantAsk("reject no", 2+later)
+		if got := b.decide(2, protocol.AckReject, "slow"); !slices.Equal(got, []string{"reject slow"}) {
+			t.Errorf("answers %q", got)
 		}
+		b.restart()
+		b.wantAsk("reject slow", 2) // the latest verdict, though of the lowest sequence
+		b.wantAsk("send", 1)
+		b.take(1)
+		b.decide(1, protocol.AckOK, "")
+		b.restart()
+		b.wantAsk("ok", 1) // plain, but CompleteFrom is above it
 	}
-	if files, _ := os.ReadDir(dir); len(files) != 1 {
-		t.Errorf("files left behind: %v", files)
-	}
-	for _, bad := range []string{"{", strings.Repeat(" ", maxStateFile+1)} {
-		if err := os.WriteFile(s.Path, []byte(bad), 0o600); err != nil {
-			t.Fatal(err)
+}
+
+// A delivery above ask_through waits when the connection is lost, and a worker
+// ends a later one before the first comes again.
+func TestWaitingDeliveryIsNotPassedOver(t *testing.T) {
+	b := newBook(t)
+	b.take(1, 2)
+	b.decide(1, protocol.AckRetry, "")
+	b.connect()
+	b.decide(2, protocol.AckOK, "")
+	b.wantAsk("send", 1)
+	b.connect()
+	b.restart()
+	b.wantAsk("send", 1)
+	b.take(1)
+}
+
+func TestVerdictsAreBounded(t *testing.T) {
+	t.Run("in number", func(t *testing.T) {
+		b := newBook(t)
+		for seq := uint64(1); seq <= 2*maxVerdicts; seq++ {
+			b.take(seq)
+			b.decide(seq, protocol.AckReject, "")
 		}
-		if _, err := s.Load(); err == nil || !strings.Contains(err.Error(), s.Path) {
-			t.Errorf("%.5q: got %v, want an error that names the file", bad, err)
+		for range 2 {
+			b.wantAsk("not_kept", 1, maxVerdicts)
+			b.wantAsk("reject", maxVerdicts+1, 2*maxVerdicts)
+			if n := len(b.listed); n != maxVerdicts || len(b.verdicts) != n {
+				t.Errorf("%d listed, %d verdicts, want %d", n, len(b.verdicts), maxVerdicts)
+			}
+			b.restart()
 		}
+	})
+	t.Run("in bytes", func(t *testing.T) {
+		b := newBook(t)
+		long := string(make([]byte, keptResult))
+		const count = 2 * maxResults / keptResult
+		for seq := uint64(1); seq <= count; seq++ {
+			b.take(seq)
+			b.decide(seq, protocol.AckOK, long)
+		}
+		kept := func(bytes uint64) { // of the last results
+			t.Helper()
+			b.wantAsk("not_kept", 1, count-bytes/keptResult)
+			b.wantAsk(said(Verdict{Result: []byte(long)}), count-bytes/keptResult+1, count)
+		}
+		kept(maxResults)
+		b.restart()
+		kept(keptResults)
+	})
+	t.Run("in bytes of one", func(t *testing.T) {
+		b := newBook(t)
+		b.take(1, 2)
+		long := string(make([]byte, keptResult+1))
+		b.decide(1, protocol.AckOK, long)
+		b.wantAsk(said(Verdict{Result: []byte(long)}), 1)
+		b.restart()
+		b.wantAsk("not_kept", 1)
+		huge := string(make([]byte, maxResults+1))
+		b.take(2)
+		if got := b.decide(2, protocol.AckOK, huge); len(got) != 1 || got[0] != said(Verdict{Result: []byte(huge)}) {
+			t.Error("a result that is too long to be kept does not leave the first time")
+		}
+		b.wantAsk("not_kept", 2)
+	})
+}
+
+func TestForgetting(t *testing.T) {
+	for name, r := range map[string]protocol.Registered{
+		"another log": {Log: "other", Resumed: true, Ask: true},
+		"the same":    {Log: "log", Ask: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBook(t)
+			b.take(1, 2, 3)
+			b.decide(1, protocol.AckReject, "")
+			b.decide(2, protocol.AckOK, "")
+			b.Connect()
+			if !b.Registered(r) {
+				t.Error("nothing forgotten")
+			}
+			b.decide(3, protocol.AckReject, "of the old log") // also saves the forgetting
+			for range 2 {
+				b.wantAsk("send", 1, 2, 3)
+				if log, through := b.Connect(); log != r.Log || through != 0 {
+					t.Errorf("registers with %d of %q, want 0 of %q", through, log, r.Log)
+				}
+				b.restart()
+				if r.Log != "log" {
+					break // restart knows only "log"
+				}
+			}
+			if s, _ := b.state.Load(); s.Log != r.Log || s.AskThrough != 0 || len(s.Verdicts)+len(s.Holes) > 0 {
+				t.Errorf("saved: %+v", s)
+			}
+		})
 	}
-	gone := FileState{filepath.Join(dir, "nowhere", "state.json")}
-	if err := gone.Save(Position{"log", 1}); err == nil {
-		t.Error("saved into a directory that does not exist")
+	t.Run("between Unsaved and Release", func(t *testing.T) {
+		b := newBook(t)
+		b.take(1)
+		b.Decide(b.held[1], protocol.AckReject, nil)
+		c, _ := b.Unsaved()
+		b.Connect()
+		b.Registered(protocol.Registered{Log: "other", Ask: true})
+		_ = b.state.Save(c)
+		if answers := b.Release(true); len(answers) > 0 {
+			t.Errorf("%v leave", answers)
+		}
+		if c, ok := b.Unsaved(); !ok || !c.Reset {
+			t.Errorf("to be saved: %v %+v, want the reset", ok, c)
+		}
+	})
+	t.Run("while a worker has it", func(t *testing.T) {
+		b := newBook(t)
+		b.take(1)
+		old := b.held[1]
+		b.Connect()
+		b.Registered(protocol.Registered{Log: "other", Ask: true})
+		b.take(1)
+		b.Decide(old, protocol.AckReject, nil)
+		if answers := b.save(); len(answers) > 0 {
+			t.Errorf("%v leave: verdicts on another delivery 1", answers)
+		}
+		b.wantAsk("working", 1)
+	})
+	t.Run("nothing", func(t *testing.T) {
+		l := NewLedger(protocol.V2, Saved{})
+		l.Connect()
+		if l.Registered(protocol.Registered{Log: "log"}) {
+			t.Error("the first log voids something")
+		}
+	})
+}
+
+// Deliveries that wait here and have ended at the gateway are dropped when the
+// gateway has asked for the others.
+func TestEndedDeliveriesAreDropped(t *testing.T) {
+	b := newBook(t)
+	seq := uint64(0)
+	for ; !b.Crowded(); seq++ {
+		if seq > 2*maxHoles {
+			t.Fatal("never crowded")
+		}
+		b.take(seq + 1)
+		b.decide(seq+1, protocol.AckRetry, "")
 	}
+	if seq != maxHoles+1 {
+		t.Errorf("crowded after %d, want %d", seq, maxHoles+1)
+	}
+	b.take(1000)
+	b.decide(1000, protocol.AckOK, "")
+	b.connect()
+	b.wantAsk("send", 7, 300) // the gateway asks for these
+	if _, _, known := b.Receive(7, nil); known {
+		t.Error("7 is known")
+	}
+	if len(b.listed) != maxHoles+1 {
+		t.Errorf("%d listed before anything new has come", len(b.listed))
+	}
+	b.take(1001)
+	b.wantAsk("working", 7)
+	b.wantAsk("send", 300)
+	if len(b.listed) != 3 || b.Crowded() {
+		t.Errorf("%d listed, want 7, 300 and 1001", len(b.listed))
+	}
+}
+
+// A gateway that does not ask shows nothing: there the lowest go.
+func TestHolesAreBoundedWithoutAgreement(t *testing.T) {
+	b := newBook(t)
+	b.Connect()
+	b.Registered(protocol.Registered{Log: "log", Resumed: true})
+	for seq := uint64(1); seq <= 2*maxHoles; seq++ {
+		b.take(seq)
+		b.decide(seq, protocol.AckRetry, "")
+	}
+	if n := len(b.listed); n > maxHoles+1 || b.listed[2*maxHoles] == nil {
+		t.Errorf("%d listed, at most %d and the last among them", n, maxHoles+1)
+	}
+	if b.Crowded() || b.Working() != nil {
+		t.Error("a reconnect, or word of what is under way, is of use only to a gateway that asks")
+	}
+}
+
+func TestTextLedger(t *testing.T) {
+	l := NewLedger(protocol.Text, Saved{Log: "log", AskThrough: 9})
+	l.Connect()
+	if l.Registered(protocol.Registered{}) {
+		t.Error("text forgets with each connection")
+	}
+	handle := func(seq uint64, payload string, code protocol.AckCode) {
+		t.Helper()
+		ticket, v, known := l.Receive(seq, []byte(payload))
+		if known {
+			t.Fatalf("%d %q is answered %q", seq, payload, said(v))
+		}
+		l.Decide(ticket, code, nil)
+		if _, ok := l.Unsaved(); ok {
+			t.Error("there is something to save")
+		}
+		l.Release(true)
+	}
+	handle(5, "a", protocol.AckOK)
+	if _, v, known := l.Receive(5, []byte("a")); !known || said(v) != "ok" {
+		t.Errorf("5 again: %v %q", known, said(v))
+	}
+	handle(5, "b", protocol.AckReject)
+	handle(4, "c", protocol.AckRetry)
+	handle(4, "c", protocol.AckOK)
+	for seq := uint64(10); seq < 10+maxVerdicts-2; seq++ { // pushes the first 5 out
+		handle(seq, "d", protocol.AckOK)
+	}
+	if _, v, known := l.Receive(5, []byte("b")); !known || said(v) != "reject" {
+		t.Errorf("5 again: %v %q", known, said(v))
+	}
+	for seq := uint64(1000); seq < 1000+2*maxVerdicts; seq++ {
+		handle(seq, "d", protocol.AckOK)
+	}
+	if len(l.listed) > maxVerdicts || len(l.verdicts) > maxVerdicts {
+		t.Errorf("%d listed, %d verdicts", len(l.listed), len(l.verdicts))
+	}
+	handle(5, "b", protocol.AckOK) // dropped, so new
+}
+
+func TestProgressIsPartOfWorking(t *testing.T) {
+	b := newBook(t)
+	b.take(1, 2)
+	b.Note(b.held[2], []byte("half"))
+	b.wantAsk("working half", 2)
+	if w := b.Working(); len(w) != 1 || said(w[0]) != "working half" {
+		t.Errorf("working at first: %v", w)
+	}
+	if w := b.Working(); len(w) != 2 || said(w[0]) != "working" || said(w[1]) != "working half" {
+		t.Errorf("working: %v", w)
+	}
+	b.connect()
+	if w := b.Working(); w != nil {
+		t.Errorf("in a connection that knows of none: %v", w)
+	}
+	b.Note(Ticket{2, 99}, []byte("no such"))
+	b.decide(2, protocol.AckRetry, "")
+	b.take(2)
+	b.wantAsk("working", 2)
 }

@@ -24,6 +24,9 @@ type link struct {
 	blocked bool // the session takes no more uplinks for now
 
 	registered bool
+	asks       bool          // both ends use ASK
+	worked     time.Time     // of the last sayWorking
+	patience   time.Duration // from one sayWorking to the next
 
 	read    chan []byte   // what one read returned; the buffer goes back with readNext
 	next    chan struct{} // the reader may reuse its buffer
@@ -38,20 +41,25 @@ const (
 	readSize = 4 << 10
 	// lastWords is how long the final bytes of a session may take.
 	lastWords = time.Second
+	// workingEvery is the time between two AckWorking for one delivery, and
+	// progressEvery if it has a new note: above the second within which the
+	// gateway takes one (SPEC §2.3).
+	workingEvery  = 10 * time.Second
+	progressEvery = 2 * time.Second
 )
 
 func newLink(c *Client, conn net.Conn, token string) *link {
 	c.mu.Lock()
 	c.sessions++
 	number := c.sessions
-	position := c.ledger.position()
+	log, askThrough := c.ledger.Connect()
 	for _, u := range c.uplinks {
 		u.inFlight = false
 	}
 	c.mu.Unlock()
 	r := protocol.Register{ID: c.cfg.ID, Token: token, Labels: c.cfg.Labels, Groups: c.cfg.Groups,
-		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: position.Log, Asks: true, AskThrough: position.LastSeq}
-	return &link{c: c, conn: conn, number: number,
+		Heartbeat: c.cfg.Heartbeat, Window: c.cfg.Window, Log: log, Asks: c.cfg.Dialect.Resumes(), AskThrough: askThrough}
+	return &link{c: c, conn: conn, number: number, patience: workingEvery,
 		s:    protocol.NewDevice(c.cfg.Protocol, c.cfg.Dialect, r, time.Now()),
 		read: make(chan []byte), next: make(chan struct{}), lost: make(chan error, 1),
 		write: make(chan []byte, 1), written: make(chan int, 1)}
@@ -112,12 +120,15 @@ func (l *link) finish() {
 	_ = l.conn.Close()
 }
 
-// schedule sets the timer to the next deadline of the session or of an uplink
-// that waits to be sent again.
+// schedule sets the timer to the next deadline of the session, of an uplink that
+// waits to be sent again, or of sayWorking.
 func (l *link) schedule(timer *time.Timer) {
 	at, ok := l.s.Deadline()
 	if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
 		at, ok = retry, true
+	}
+	if due, works := l.workingDue(); works && (!ok || due.Before(at)) {
+		at, ok = due, true
 	}
 	if !ok {
 		timer.Stop()
@@ -132,6 +143,7 @@ func (l *link) pump() {
 		l.event(e)
 	}
 	if l.registered && !l.ended {
+		l.sayWorking()
 		l.giveAnswers()
 		l.sendUplinks()
 	}
@@ -141,10 +153,12 @@ func (l *link) pump() {
 func (l *link) event(e protocol.Event) {
 	switch e.Kind {
 	case protocol.KindRegistered:
-		l.registered = true
+		l.registered, l.asks, l.worked = true, e.Registered.Ask, time.Now()
 		l.c.accepted(*e.Registered)
 	case protocol.KindData:
 		l.deliver(e)
+	case protocol.KindAsk:
+		l.asked(e.Seq)
 	case protocol.KindAck:
 		l.c.uplinkAcked(e)
 	case protocol.KindAckTimeout:
@@ -203,10 +217,10 @@ func (l *link) readLoop(done <-chan struct{}) {
 // accepted notes what the gateway has answered to the registration.
 func (c *Client) accepted(r protocol.Registered) {
 	c.mu.Lock()
-	reset := c.ledger.follow(r.Log)
+	forgot := c.ledger.Registered(r)
 	c.mu.Unlock()
-	if reset {
-		c.log.Warn("the gateway's log is another one: what was handled before does not count", "log", r.Log)
+	if forgot {
+		c.log.Warn("the gateway does not go on where it was: what was handled before does not count", "log", r.Log)
 		c.save()
 	}
 	c.log.Info("connected", "session", r.Session, "resumed", r.Resumed, "window", r.Window)

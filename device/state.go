@@ -1,109 +1,107 @@
 package device
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"sync"
-	"syscall"
+
+	"github.com/longwire/longwire/protocol"
 )
 
-// Position is what a device remembers: everything up to LastSeq of the log
-// called Log is handled.
-type Position struct {
-	Log     string `json:"log"`
-	LastSeq uint64 `json:"last_seq"`
+// Saved is a device's memory of the deliveries of one log (SPEC §2.3). A delivery
+// up to AskThrough that is neither in Holes nor in Verdicts was handled and is
+// plain ok; up to CompleteFrom its verdict is unknown.
+type Saved struct {
+	Log          string    `json:"log"`
+	AskThrough   uint64    `json:"ask_through"`
+	CompleteFrom uint64    `json:"complete_from,omitempty"`
+	Holes        []uint64  `json:"holes,omitempty"`    // not handled; rising, at most 513
+	Verdicts     []Verdict `json:"verdicts,omitempty"` // oldest decision first
 }
 
-// State keeps a Position. Load is called once, by New; a State that has none
-// returns the zero Position. Save must not return before the position would
-// survive what the device is to survive. Calls do not overlap.
+// Change adds to a Saved what was decided since the Change before: Verdicts has
+// the new ones only, and the other members replace those of the Saved.
+type Change struct {
+	Reset bool `json:"reset,omitempty"` // everything saved before is void
+	Saved
+}
+
+// State keeps a Ledger across restarts. New calls Load once; a State that has
+// nothing returns the zero Saved. Save returns nil when the change would survive
+// a crash of the kind that the device is to survive. The ACKs of the deliveries
+// in the change leave after Save has returned. They also leave after an error,
+// which is logged: then the next Change has everything that this one had. Calls
+// do not overlap.
 type State interface {
-	Load() (Position, error)
-	Save(Position) error
+	Load() (Saved, error)
+	Save(Change) error
+}
+
+// Bounds of Saved, in bytes of results.
+const (
+	keptResult  = 4 << 10   // of one verdict
+	keptResults = 256 << 10 // of all
+)
+
+// Apply takes in c, also a second time. Of too many verdicts the oldest are
+// dropped: 512 are kept, and 256 KiB of results. Slices are shared with c.
+func (s *Saved) Apply(c Change) {
+	if c.Reset || c.Log != s.Log {
+		*s = Saved{}
+	}
+	s.Log, s.AskThrough, s.Holes = c.Log, c.AskThrough, c.Holes
+	s.CompleteFrom = max(s.CompleteFrom, c.CompleteFrom)
+	if len(c.Verdicts) == 0 {
+		return
+	}
+	all := make([]Verdict, 0, len(s.Verdicts)+len(c.Verdicts))
+	for _, v := range s.Verdicts {
+		if !slices.ContainsFunc(c.Verdicts, func(w Verdict) bool { return w.Seq == v.Seq }) {
+			all = append(all, v)
+		}
+	}
+	s.Verdicts = append(all, c.Verdicts...)
+	s.trim()
+}
+
+func (s *Saved) trim() {
+	size, drop := 0, 0
+	for _, v := range s.Verdicts {
+		size += len(v.Result)
+	}
+	for ; len(s.Verdicts)-drop > maxVerdicts || size > keptResults; drop++ {
+		old := s.Verdicts[drop]
+		size -= len(old.Result)
+		s.CompleteFrom = max(s.CompleteFrom, old.Seq)
+	}
+	s.Verdicts = s.Verdicts[drop:]
+}
+
+// short is v as it is saved: without a result that is too long, and then
+// without the verdict that the result belongs to.
+func (v Verdict) short() Verdict {
+	if len(v.Result) > keptResult {
+		return Verdict{Seq: v.Seq, Code: protocol.AckNotKept}
+	}
+	return v
 }
 
 // MemoryState forgets when the process ends. The zero value is ready.
 type MemoryState struct {
 	mu sync.Mutex
-	p  Position
+	s  Saved
 }
 
-func (s *MemoryState) Load() (Position, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.p, nil
+// Load returns the sum of the saved changes.
+func (m *MemoryState) Load() (Saved, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.s, nil
 }
 
-func (s *MemoryState) Save(p Position) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.p = p
+// Save applies c.
+func (m *MemoryState) Save(c Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.s.Apply(c)
 	return nil
-}
-
-// FileState keeps the position in a small JSON file. Save writes another file,
-// syncs it and renames it over the old one, then syncs the directory: after a
-// power cut the file has the old position or the new one. The file may be
-// deleted at any time; the device then knows nothing.
-type FileState struct{ Path string }
-
-// maxStateFile bounds what Load reads, in bytes.
-const maxStateFile = 4 << 10
-
-func (s FileState) Load() (p Position, err error) {
-	info, err := os.Stat(s.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, err
-	}
-	if info.Size() > maxStateFile {
-		return p, fmt.Errorf("%s: %d bytes, at most %d", s.Path, info.Size(), maxStateFile)
-	}
-	b, err := os.ReadFile(s.Path)
-	if err != nil {
-		return p, err
-	}
-	if err := json.Unmarshal(b, &p); err != nil {
-		return Position{}, fmt.Errorf("%s: %w; delete it to start anew", s.Path, err)
-	}
-	return p, nil
-}
-
-func (s FileState) Save(p Position) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(s.Path), filepath.Base(s.Path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.Path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(s.Path))
-}
-
-// syncDir makes a rename lasting. Systems that cannot sync a directory make
-// renames lasting by themselves.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, fs.ErrPermission) {
-		return errors.Join(err, d.Close())
-	}
-	return d.Close()
 }

@@ -32,11 +32,11 @@ type uplink struct {
 	done      chan error // capacity 1
 }
 
-// Send hands payload to the gateway and returns nil when the gateway has
-// stored it. Uplinks are sent in order of the calls; those that are not acked
-// are sent again after a reconnect. payload must not change before Send
-// returns. When ctx ends first, the payload may or may not arrive. Errors:
-// ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
+// Send hands payload to the gateway. It returns nil if, and only if, the gateway
+// has acked it with ok: then it is stored. Uplinks are sent in order of the
+// calls; those that are not acked are sent again after a reconnect. payload must
+// not change before Send returns. When ctx ends first, the payload may or may not
+// arrive. Errors: ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
 func (c *Client) Send(ctx context.Context, payload []byte) error {
 	u := &uplink{payload: payload, done: make(chan error, 1)}
 	c.mu.Lock()
@@ -114,25 +114,26 @@ func (l *link) repeatUplink(seq uint64) {
 	}
 }
 
-// uplinkAcked passes the gateway's verdict on.
+// uplinkAcked passes the gateway's verdict on. Only an ok says that the payload
+// is stored.
 func (c *Client) uplinkAcked(e protocol.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.Code == protocol.AckRetry {
+	switch e.Code {
+	case protocol.AckOK:
+		if u := c.settle(e.Seq); u != nil {
+			u.done <- nil
+		}
+	case protocol.AckReject:
+		if u := c.settle(e.Seq); u != nil {
+			u.done <- &RejectedError{string(e.Payload)}
+		}
+	default:
 		for _, u := range c.uplinks {
 			if u.seq == e.Seq {
 				u.inFlight, u.notBefore = false, time.Now().Add(uplinkPause)
 			}
 		}
-		return
-	}
-	u := c.settle(e.Seq)
-	switch {
-	case u == nil:
-	case e.Code == protocol.AckReject:
-		u.done <- &RejectedError{string(e.Payload)}
-	default:
-		u.done <- nil
 	}
 }
 

@@ -52,6 +52,23 @@ func TestSend(t *testing.T) {
 	}
 }
 
+func TestSendReturnsNilOnlyWhenAckedOk(t *testing.T) {
+	for code := protocol.AckOK; code < protocol.AckWorking+2; code++ {
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, newGateway(t), Config{})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			sent := make(chan error, 1)
+			go func() { sent <- c.Send(ctx, nil) }()
+			synctest.Wait()
+			c.uplinkAcked(protocol.Event{Kind: protocol.KindAck, Seq: c.lastUp, Code: code})
+			if err := <-sent; (err == nil) != (code == protocol.AckOK) {
+				t.Errorf("acked with %d %s, Send returned %v", code, code, err)
+			}
+		})
+	}
+}
+
 func TestSendGivesUpWithItsContext(t *testing.T) {
 	run(t, Config{Window: 1}, func(t *testing.T, g *gateway, c *Client) {
 		p := <-g.conns

@@ -140,7 +140,7 @@ func (k *killRun) follow(ctx context.Context, s *server) {
 // to all have them all.
 func (k *killRun) connectAll() {
 	for i := range careful {
-		d := &carefulDevice{id: fmt.Sprint("careful-", i), addr: k.tcpAddr, state: device.FileState{Path: filepath.Join(k.t.TempDir(), "position")},
+		d := &carefulDevice{id: fmt.Sprint("careful-", i), addr: k.tcpAddr, state: &device.FileState{Path: filepath.Join(k.t.TempDir(), "state")},
 			times: map[string]int{}, book: k.book}
 		k.careful[d.id] = d
 		k.devices.Go(func() { d.run(k.stop) })

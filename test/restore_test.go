@@ -99,17 +99,14 @@ func TestRestoredBackup(t *testing.T) {
 	if a := next.get("/v1/messages/" + after.ID); a.code != 404 {
 		t.Errorf("a message from after the backup reads %d, want 404", a.code)
 	}
-	// A device that claims a position of the old log gets what waits for it.
-	sleeper := &memory{p: device.Position{Log: original.Log, LastSeq: 1 << 40}}
+	// A device that remembers the old log gets what waits for it.
+	sleeper := new(device.MemoryState)
+	if err := sleeper.Save(device.Change{Saved: device.Saved{Log: original.Log, AskThrough: 1 << 40}}); err != nil {
+		t.Fatal(err)
+	}
 	startDevice(t, "sleeper", s.tcpAddr, sleeper).want(t, "while you slept")
 	waitFor(t, "it is acked", func() bool { return next.get("/v1/messages/"+waiting.ID).Status == "acked" })
 }
-
-// memory is a state that begins with a position.
-type memory struct{ p device.Position }
-
-func (m *memory) Load() (device.Position, error) { return m.p, nil }
-func (m *memory) Save(device.Position) error     { return nil }
 
 // meter is a device with the SDK that writes down what it gets.
 type meter struct {

@@ -81,6 +81,32 @@ func TestAnswersByHand(t *testing.T) {
 	}
 }
 
+// A device that comes back answers questions as it has answered the messages.
+func TestAskedAfterReconnect(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, errs := newScreen(), newScreen()
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, Program{In: strings.NewReader(""), Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "cut-off", "--ack", "reject", "--result", "jammed"})
+	}()
+	if log, ok := p.await(ctx, func(s string) bool {
+		_, after, asked := strings.Cut(s, "ask 1\nask 2\n")
+		return asked && strings.Contains(after, `ack 1 reject "jammed"`) && strings.Contains(after, `ack 2 reject "jammed"`)
+	}); !ok {
+		t.Errorf("the device port saw:\n%s", log)
+	}
+	out.await(t, `asked +1  reject`)
+	cancel()
+	<-code
+}
+
 func TestParseTyped(t *testing.T) {
 	for _, tt := range []struct {
 		line   string

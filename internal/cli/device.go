@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	sdk "github.com/longwire/longwire/device"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -52,7 +53,7 @@ type deviceConfig struct {
 // happening is one thing that a device did or met.
 type happening struct {
 	client string
-	kind   string // connected, received, answered, sent, stored, refused, ignored, closed, left, retrying
+	kind   string // connected, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
 	seq    string
 	text   string
 	again  bool // received: the server says it has sent this before
@@ -68,6 +69,7 @@ type device struct {
 	uplinkSeq uint64
 	uplinks   []uplink // not stored by the server yet, oldest first
 	pending   []answer // received, to be answered (by policy or by hand), oldest first
+	ledger    *sdk.Ledger
 }
 
 // command is what a person typed.
@@ -86,6 +88,7 @@ type uplink struct {
 
 // answer is a message that waits for the device's verdict.
 type answer struct {
+	ticket    sdk.Ticket // the ledger's; zero for an ephemeral message and in v1
 	seq       uint64
 	ephemeral bool
 	at        time.Time // when the policy answers; zero = a person does
@@ -95,7 +98,8 @@ type answer struct {
 
 func newDevice(cfg deviceConfig, id string) *device {
 	cfg.register.ID = id
-	return &device{deviceConfig: cfg, commands: make(chan command), ended: make(chan struct{})}
+	return &device{deviceConfig: cfg, commands: make(chan command), ended: make(chan struct{}),
+		ledger: sdk.NewLedger(cfg.dialect, sdk.Saved{})}
 }
 
 // errClosed is the end of a device that is not to come back.
@@ -146,9 +150,22 @@ func (d *device) once(ctx context.Context) (registered bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	l := &life{device: d, conn: conn, session: protocol.NewDevice(d.protocol, d.dialect, d.register, time.Now())}
+	l := &life{device: d, conn: conn, session: protocol.NewDevice(d.protocol, d.dialect, d.registration(), time.Now())}
 	err = l.live(ctx)
 	return l.registered, err
+}
+
+// registration begins a connection in the ledger. The server sends again what
+// was received and not answered.
+func (d *device) registration() protocol.Register {
+	for _, a := range d.pending {
+		d.ledger.Decide(a.ticket, protocol.AckRetry, nil)
+	}
+	d.pending = nil
+	r := d.register
+	r.Asks = d.dialect.Resumes()
+	r.Log, r.AskThrough = d.ledger.Connect()
+	return r
 }
 
 func (d *device) note(kind, seq, text string) {

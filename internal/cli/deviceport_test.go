@@ -13,7 +13,9 @@ import (
 
 // devicePort is the server's end of the device protocol: it takes every client,
 // sends it "hello" and "bye", acks what it gets, and keeps a log. A client
-// called "banned" is refused; one called "kicked" is asked to come back once.
+// called "banned" is refused; one called "kicked" is asked to come back once, and
+// one called "cut-off" when it has acked both. It asks for all that a client says
+// it has handled.
 type devicePort struct {
 	listener net.Listener
 	conns    sync.WaitGroup
@@ -128,6 +130,7 @@ type deviceConn struct {
 	session *protocol.Session
 	todo    []string // payloads not sent yet
 	seq     uint64
+	cut     bool // to be closed after the second ack
 	closed  bool
 }
 
@@ -162,9 +165,19 @@ func (c *deviceConn) event(ev protocol.Event) {
 			c.session.Refuse(now, protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: time.Millisecond})
 			return
 		}
-		c.session.Accept(now, protocol.Registered{Session: "ses_1", Log: "log_1"})
+		c.session.Accept(now, protocol.Registered{Session: "ses_1", Log: "log_1", Resumed: r.Log == "log_1", Ask: true})
+		c.cut = r.ID == "cut-off" && !c.port.kickOnce()
+		for c.seq < r.AskThrough {
+			c.seq++
+			c.todo = c.todo[1:]
+			c.port.line("ask %d", c.seq)
+			c.session.Ask(now, c.seq)
+		}
 	case protocol.KindAck:
 		c.port.line("ack %d %s %q", ev.Seq, ev.Code, ev.Payload)
+		if c.cut && ev.Seq == 2 {
+			c.session.Close(now, protocol.Close{Code: protocol.CloseShutdown, RetryAfter: time.Millisecond})
+		}
 	case protocol.KindData:
 		c.port.line("data %q", ev.Payload)
 		c.session.AckData(now, ev.Seq, protocol.AckOK, nil)

@@ -30,7 +30,6 @@ func (l *life) live(ctx context.Context) error {
 	for i := range l.uplinks {
 		l.uplinks[i].sent = false
 	}
-	l.pending = nil // the server sends again what was not answered
 	in := make(chan []byte)
 	done := make(chan struct{})
 	defer close(done)
@@ -147,10 +146,15 @@ func (l *life) event(ev protocol.Event) {
 	switch ev.Kind {
 	case protocol.KindRegistered:
 		l.registered = true
+		l.ledger.Registered(*ev.Registered)
 		l.note("connected", "", connectedText(l.addr, l.session.Dialect(), ev.Registered))
 	case protocol.KindData:
 		l.tell(happening{client: l.register.ID, kind: "received", seq: seqText(ev.Seq, ev.Ephemeral), text: string(ev.Payload), again: ev.Dup})
 		l.expectAnswer(ev)
+	case protocol.KindAsk:
+		v := l.ledger.Ask(ev.Seq)
+		l.session.AckData(time.Now(), v.Seq, v.Code, v.Result)
+		l.note("asked", seqText(ev.Seq, false), v.Code.String())
 	case protocol.KindAck:
 		l.uplinkAcked(ev)
 	case protocol.KindAckTimeout:
@@ -172,7 +176,8 @@ func (l *life) event(ev protocol.Event) {
 	}
 }
 
-// expectAnswer decides by the policy who answers a message, and when.
+// expectAnswer decides by the policy who answers a message, and when. A repeat
+// gets the answer of before.
 func (l *life) expectAnswer(ev protocol.Event) {
 	a := answer{seq: ev.Seq, ephemeral: ev.Ephemeral, at: time.Now().Add(l.latency), result: []byte(l.result)}
 	switch l.ack {
@@ -182,13 +187,20 @@ func (l *life) expectAnswer(ev protocol.Event) {
 		a.code = protocol.AckReject
 	case ackManual:
 		a.at = time.Time{}
-		for _, p := range l.pending {
-			if p.seq == a.seq && p.ephemeral == a.ephemeral {
-				return // a repeat; one answer will do
-			}
+		if ev.Seq == 0 && len(l.pending) > 0 {
+			return // v1 has one message under way: a repeat; one answer will do
 		}
 	}
+	if ev.Seq != 0 && !ev.Ephemeral {
+		ticket, v, known := l.ledger.Receive(ev.Seq, ev.Payload)
+		if known {
+			l.send(answer{seq: v.Seq, code: v.Code, result: v.Result})
+			return
+		}
+		a.ticket = ticket
+	}
 	if len(l.pending) == maxWaiting {
+		l.ledger.Decide(a.ticket, protocol.AckRetry, nil)
 		l.note("ignored", seqText(ev.Seq, ev.Ephemeral), "too many messages wait for an answer")
 		return
 	}
@@ -205,17 +217,26 @@ func (l *life) answerDue(now time.Time) {
 	}
 }
 
+// answer gives a verdict; the ledger remembers it, in memory only.
 func (l *life) answer(a answer) {
+	l.ledger.Decide(a.ticket, a.code, a.result)
+	l.ledger.Unsaved()
+	l.ledger.Release(true)
+	l.send(a)
+}
+
+func (l *life) send(a answer) {
 	answerWith := l.session.AckData
 	if a.ephemeral {
 		answerWith = l.session.AckEphemeral
 	}
 	seq := seqText(a.seq, a.ephemeral)
-	if err := answerWith(time.Now(), a.seq, a.code, a.result); err != nil {
+	switch err := answerWith(time.Now(), a.seq, a.code, a.result); {
+	case err != nil:
 		l.note("refused", seq, err.Error())
-		return
+	case a.code != protocol.AckWorking:
+		l.note("answered", seq, a.code.String())
 	}
-	l.note("answered", seq, a.code.String())
 }
 
 // command does what a person typed.

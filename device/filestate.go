@@ -1,0 +1,224 @@
+package device
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/longwire/longwire/protocol"
+)
+
+// FileState keeps the state in a file. Only one process may use it at a time.
+//
+// Each line of the file is a Change in JSON after its CRC-32C in hexadecimal and
+// a colon.
+// Save appends a line and syncs the file. When the file has doubled, Save writes
+// the sum of its lines to Path + ".tmp", syncs that, renames it to Path and syncs
+// the directory. The first Save of a process and the one after an error do that
+// too. So after a power cut the file has each
+// Change for which Save has returned nil, and perhaps a part of the one after.
+// Load ignores such a part; any other damage is an error that names the file.
+//
+// The file may be deleted while no process uses it; the device then knows
+// nothing.
+type FileState struct {
+	Path string
+
+	saved   Saved
+	loaded  bool
+	size    int64 // of the file, 0 when it must be written anew
+	compact int64 // the size from which on it is written anew
+}
+
+const (
+	// maxStateFile bounds what Load reads, in bytes. It is more than Save writes.
+	maxStateFile = 1 << 20
+	// minLog is how many bytes of lines are appended at least before the file is
+	// written anew.
+	minLog = 64 << 10
+	crcLen = 8 // digits
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Load reads the file.
+func (s *FileState) Load() (Saved, error) {
+	saved, err := readState(s.Path)
+	if err != nil {
+		return Saved{}, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	s.saved, s.loaded, s.size = saved, true, 0
+	return saved, nil
+}
+
+// Save makes c lasting.
+func (s *FileState) Save(c Change) error {
+	if !s.loaded {
+		if _, err := s.Load(); err != nil {
+			return err
+		}
+	}
+	line, err := stateLine(c)
+	if err != nil {
+		return err
+	}
+	saved := s.saved
+	saved.Apply(c)
+	if s.size == 0 || s.size+int64(len(line)) > s.compact || s.append(line) != nil {
+		err = s.rewrite(saved)
+	}
+	if err == nil {
+		s.saved = saved
+	}
+	return err
+}
+
+// append adds a line to the file that this process has written.
+func (s *FileState) append(line []byte) (err error) {
+	size := s.size
+	s.size = 0 // until the line is lasting
+	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != size {
+		err = errors.New("another program has changed it")
+	}
+	if err == nil {
+		_, err = f.Write(line)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		s.size = size + int64(len(line))
+	}
+	return err
+}
+
+// rewrite replaces the file by one line that has everything.
+func (s *FileState) rewrite(saved Saved) error {
+	s.size = 0
+	line, err := stateLine(Change{Reset: true, Saved: saved})
+	if err != nil {
+		return err
+	}
+	next := s.Path + ".tmp"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(line)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(next, s.Path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
+	if err := syncDir(filepath.Dir(s.Path)); err != nil {
+		return err
+	}
+	s.size = int64(len(line))
+	s.compact = s.size + max(s.size, minLog)
+	return nil
+}
+
+func stateLine(c Change) ([]byte, error) {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%0*x:%s\n", crcLen, crc32.Checksum(b, castagnoli), b), nil
+}
+
+func readState(path string) (s Saved, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, nil
+	case err != nil:
+		return s, err
+	case info.Size() > maxStateFile:
+		return s, fmt.Errorf("%d bytes, at most %d", info.Size(), maxStateFile)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	return parseState(b)
+}
+
+// parseState sums up the lines of a file.
+func parseState(b []byte) (s Saved, err error) {
+	for at := 0; at < len(b); {
+		rest := b[at:]
+		line, _, whole := bytes.Cut(rest, []byte{'\n'})
+		c, err := parseLine(line)
+		if whole && err == nil {
+			s.Apply(c)
+			at += len(line) + 1
+			continue
+		}
+		if torn(rest) {
+			return s, nil
+		}
+		return Saved{}, fmt.Errorf("damaged at byte %d: %w; delete the file and the device knows nothing of what it handled",
+			at, cmp.Or(err, errors.New("the line does not end")))
+	}
+	return s, nil
+}
+
+// torn reports whether rest, which begins with a bad line, is one that was not
+// written completely: it is the last, and either it is cut off or a block of it
+// was never written and reads as zeros. No whole line has a zero byte.
+func torn(rest []byte) bool {
+	body, end := rest[:len(rest)-1], rest[len(rest)-1]
+	switch {
+	case bytes.IndexByte(body, '\n') >= 0:
+		return false
+	case bytes.IndexByte(rest, 0) >= 0:
+		return true
+	}
+	_, err := parseLine(body)
+	return end != '\n' && err != nil // a sound line before another end was whole
+}
+
+func parseLine(line []byte) (c Change, err error) {
+	digits, body, _ := bytes.Cut(line, []byte{':'})
+	sum, err := strconv.ParseUint(string(digits), 16, 32)
+	if err != nil || len(digits) != crcLen || uint32(sum) != crc32.Checksum(body, castagnoli) {
+		return c, errors.New("wrong checksum")
+	}
+	if err := json.Unmarshal(body, &c); err != nil {
+		return c, err
+	}
+	for _, v := range c.Verdicts {
+		if v.Code == protocol.AckRetry || v.Code == protocol.AckSend || v.Code > protocol.AckNotKept {
+			return c, fmt.Errorf("verdict %s of %d is none", v.Code, v.Seq)
+		}
+	}
+	return c, nil
+}
+
+// syncDir makes a rename lasting. Systems that cannot sync a directory make
+// renames lasting by themselves.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, fs.ErrPermission) {
+		return errors.Join(err, d.Close())
+	}
+	return d.Close()
+}
