@@ -169,6 +169,8 @@ func TestAQuestionTakesAPlaceInTheWindow(t *testing.T) {
 	d.forget(40)
 	d.recv(ackFrame(40, AckSend, ""))
 	d.want("event stale_ack 40 send")
+	d.recv(ackFrame(40, AckReject, "jammed")) // late, and the device's own words all the same
+	d.want(`event stale_ack 40 reject "jammed"`)
 }
 
 func TestWorkingStartsTheAckTimeoutAnew(t *testing.T) {

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"time"
@@ -150,7 +151,7 @@ func (s *Session) onAck(now time.Time, m *message) {
 	if f == nil || !s.transmitted(f) {
 		other := s.flight(m.seq, !m.ephemeral)
 		s.push(Event{Kind: KindStaleAck, Seq: m.seq, Ephemeral: m.ephemeral, Code: m.code,
-			OtherSpace: other != nil && s.transmitted(other)})
+			Payload: result(m), OtherSpace: other != nil && s.transmitted(other)})
 		return
 	}
 	if m.code == AckWorking {
@@ -173,10 +174,7 @@ func (s *Session) acked(now time.Time, f *flight, m *message) {
 
 // answered returns the KindAck that m makes of f.
 func (s *Session) answered(now time.Time, f *flight, m *message) Event {
-	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask, Code: m.code}
-	if len(m.payload) > 0 {
-		e.Payload = append(make([]byte, 0, len(m.payload)), m.payload...)
-	}
+	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask, Code: m.code, Payload: result(m)}
 	if f.first == 0 {
 		s.pushSent(f)
 	} else {
@@ -187,6 +185,15 @@ func (s *Session) answered(now time.Time, f *flight, m *message) Event {
 	}
 	s.unasked-- // it counts when it is parsed
 	return e
+}
+
+// result is what came with an ack, apart from the input that it came in; nil for
+// none.
+func result(m *message) []byte {
+	if len(m.payload) == 0 {
+		return nil
+	}
+	return bytes.Clone(m.payload)
 }
 
 // AckData answers a KindData or a KindAsk event: code is the verdict, result an

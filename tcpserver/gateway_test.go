@@ -26,7 +26,7 @@ func TestDeliveryIsSentThenAcked(t *testing.T) {
 		d.say("ACK 7 done")
 		w.wantSaid(`d: acked 7 code 0 "done"`)
 		d.say("NAK 9 never seen")
-		w.wantSaid(`d: acked 9 code 1 ""`) // late or invented: the gateway knows
+		w.wantSaid(`d: acked 9 code 1 "never seen"`) // late or invented: the gateway knows
 		got := w.srv.Stats()
 		if got.StaleAcks["other"] != 1 || got.Online["text"] != 1 || got.Unregistered != 0 {
 			t.Errorf("stale acks %v, online %v, unregistered %d, want 1, text 1, 0", got.StaleAcks, got.Online, got.Unregistered)
