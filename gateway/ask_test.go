@@ -411,9 +411,9 @@ func TestADeviceIsAskedThoughTheAttemptsAreUsedUp(t *testing.T) {
 	}
 }
 
-// A delivery that another link has carried may be handled: this one's limit is
-// no verdict.
-func TestTooLargeIsNoVerdictOnWhatWasSentBefore(t *testing.T) {
+// The device may have handled a delivery that another link has carried: it has not
+// rejected it.
+func TestTooLargeAfterATransmissionIsFailed(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		for _, hello := range []gateway.Hello{{}, {Log: g.Log(), Asks: true}} {
 			l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
@@ -424,15 +424,15 @@ func TestTooLargeIsNoVerdictOnWhatWasSentBefore(t *testing.T) {
 			l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Max: 4, Hello: hello, React: answers(gateway.AckSend, gateway.AckOK)})
 			next := push(t, g, "a", "1234")
 			time.Sleep(2 * time.Second)
-			if d := delivery(t, g, m.ID, "a"); d.State != gateway.Queued {
-				t.Errorf("it is %s, %s", d.State, d.Reason)
-			}
 			wantState(t, g, next, gateway.Acked, 1)
-			l.Disconnect(gateway.ReasonConnectionLost)
-			l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: hello})
-			time.Sleep(time.Second)
-			if d := delivery(t, g, m.ID, "a"); d.State != gateway.Acked {
-				t.Errorf("in the end it is %s, %s", d.State, d.Reason)
+			if d := delivery(t, g, m.ID, "a"); d.State != gateway.Failed || d.Reason != gateway.ReasonTooLargeForProtocol || d.Attempts != 1 {
+				t.Errorf("it is %s, %s after %d attempts", d.State, d.Reason, d.Attempts)
+			}
+			l.Session.Acked(m.Seq, false, gateway.AckOK, []byte("done"), time.Now())
+			synctest.Wait()
+			d := delivery(t, g, m.ID, "a")
+			if d.State != gateway.Failed || string(d.LateResult) != "done" && hello.Asks { // the others were sent nothing to answer
+				t.Errorf("after the device's answer it is %s, with the late result %q", d.State, d.LateResult)
 			}
 			l.Disconnect(gateway.ReasonConnectionLost)
 		}

@@ -167,7 +167,7 @@ func (s *slowDisk) release(lost bool) {
 // must not leave a later delivery handled and this one neither sent nor final.
 func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
 	for name, tc := range map[string]struct {
-		max     int // bytes that the link carries
+		max     int // bytes that the last link carries
 		payload string
 		ttl     time.Duration
 		started bool // the first delivery is transmitted before
@@ -176,6 +176,7 @@ func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
 	}{
 		"expired":                  {16, "old", time.Second, false, nil, gateway.Expired},
 		"too large":                {3, "large", time.Hour, false, nil, gateway.Rejected},
+		"too large, but sent once": {3, "large", time.Hour, true, nil, gateway.Failed},
 		"attempts used up":         {16, "old", time.Hour, true, []string{"old"}, gateway.Failed},
 		"attempts used up earlier": {16, "old", time.Hour, true, nil, gateway.Failed},
 	} {
@@ -191,12 +192,12 @@ func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
 				}
 				m := pushFor(t, g, "a", tc.payload, tc.ttl)
 				var l *gatewaytest.Link
-				connect := func() {
-					l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, Max: tc.max, React: gatewaytest.FlushOnly})
+				connect := func(most int) {
+					l = gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, Max: most, React: gatewaytest.FlushOnly})
 					synctest.Wait()
 				}
 				if tc.started {
-					connect()
+					connect(16)
 					if tc.got == nil {
 						l.Disconnect(gateway.ReasonConnectionLost)
 					}
@@ -204,7 +205,7 @@ func TestNothingNewerLeavesBeforeAFinalStateIsDurable(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				push(t, g, "a", "new")
 				if tc.got == nil {
-					connect()
+					connect(tc.max)
 				} else {
 					l.Session.AckTimeout(m.Seq, false)
 				}

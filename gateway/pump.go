@@ -184,6 +184,10 @@ func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
 // before nextStep has chosen it.
 func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	seq := was.seq
+	if int(was.attempts) >= s.g.cfg.MaxAttempts {
+		s.giveUp(was, ReasonAttemptsUsedUp)
+		return false, true
+	}
 	p, ok, err := s.g.store.Parcel(s.client, seq)
 	switch {
 	case err != nil:
@@ -209,7 +213,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	case retryable(err):
 		s.repeatFailed(was, stageDue)
 	case errors.Is(err, ErrTooLarge):
-		s.skip(seq)
+		s.giveUp(was, ReasonTooLargeForProtocol)
 		return false, true
 	}
 	return false, false
@@ -224,16 +228,13 @@ func (s *Session) payloadLeft(seq Seq) {
 	}
 }
 
-// skip takes a delivery out of the window that this link cannot carry. The
-// device may have handled it on an earlier link, so it stays queued until another
-// link carries it or it expires.
-func (s *Session) skip(seq Seq) {
-	s.mu.Lock()
-	if f := s.find(seq, false); f != nil {
-		s.keepForLateAck(f)
-	}
-	s.mu.Unlock()
-	s.link.Forget(seq, false)
+// giveUp proposes a delivery as failed that was transmitted before: the device
+// may have handled it. It keeps its place in the window until that is durable, and
+// the proposal is repeated until then.
+func (s *Session) giveUp(was inflight, reason string) {
+	s.link.Forget(was.seq, false)
+	_ = s.g.store.Settle(s.outcome(&was, Failed, reason, time.Now()), true)
+	s.laterAgain(was)
 }
 
 // laterAgain tries a repeat again when the store may have recovered.
@@ -367,16 +368,15 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	if e := s.find(p.Seq, false); e != nil {
 		s.drop(e)
 	}
-	if f.is(flightRepeat) && retryable(err) && !s.is(flagClosed) {
+	if f.is(flightRepeat) && !s.is(flagClosed) {
 		s.keepTried(&f)
 	}
 	s.mu.Unlock()
 	switch {
 	case !errors.Is(err, ErrTooLarge):
 		return false, false
-	case f.is(flightRepeat):
-		s.cursor = p.Seq // see skip
-		return false, true
+	case f.is(flightRepeat): // the device may have handled it
+		return false, s.awaitOutcome(&f, Failed, ReasonTooLargeForProtocol)
 	}
 	return false, s.awaitOutcome(&f, Rejected, ReasonTooLargeForProtocol)
 }

@@ -249,12 +249,8 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	}
 }
 
-// sendAgain makes the payload of f due, or gives f up. s.mu is held and released.
+// sendAgain makes the payload of f due. s.mu is held and released.
 func (s *Session) sendAgain(f *inflight) {
-	if int(f.attempts) >= s.g.cfg.MaxAttempts {
-		s.giveUp(f)
-		return
-	}
 	f.stage = stageDue
 	s.mu.Unlock()
 	s.wake()
@@ -351,26 +347,6 @@ func (s *Session) retryNow(seq Seq) {
 	}
 	s.mu.Unlock()
 	s.wake()
-}
-
-// giveUp proposes f as failed. f keeps its place in the window until that is
-// durable, and the proposal is repeated until then. s.mu is held and released.
-func (s *Session) giveUp(f *inflight) {
-	o := s.outcome(f, Failed, ReasonAttemptsUsedUp, time.Now())
-	f.stage = stageOut
-	s.mu.Unlock()
-	s.link.Forget(o.Seq, false)
-	_ = s.g.store.Settle(o, true)
-	s.g.cfg.After(jitter(5*time.Second), func() { s.giveUpAgain(o.Seq) })
-}
-
-func (s *Session) giveUpAgain(seq Seq) {
-	s.mu.Lock()
-	if f := s.find(seq, false); f != nil && f.stage == stageOut && int(f.attempts) >= s.g.cfg.MaxAttempts {
-		s.giveUp(f)
-		return
-	}
-	s.mu.Unlock()
 }
 
 // settleWith proposes a device's verdict to the store; last says whether no other
