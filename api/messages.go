@@ -355,10 +355,11 @@ func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, client gateway.ClientID) error {
 	dq := gateway.ClientDeliveryQuery{Client: client, Since: q.since("since"), Limit: q.limit()}
-	if q.values.Get("status") == statusPending {
-		q.values.Set("status", gateway.Queued.String())
+	if dq.Pending = q.values.Get("status") == statusPending; dq.Pending {
+		q.one("status")
+	} else {
+		dq.State = q.state("status")
 	}
-	dq.State = q.state("status")
 	before, _ := strconv.ParseUint(q.cursor(s.cursors(w), cursorHistory, validSeq), 10, 64)
 	dq.Before = gateway.Seq(before)
 	if err := q.done(); err != nil {

@@ -418,6 +418,9 @@ func TestGetShowsRetryLaterAndProgress(t *testing.T) {
 			}
 		}
 	}
+	if pending := decode[MessagePage](h.call("GET", "/v1/clients/a/messages?status=pending", "").want(200)).Items; len(pending) != 2 {
+		t.Errorf("%d pending, want both: the one that is queued and the one that is sent", len(pending))
+	}
 }
 
 // A full queue is not a matter of haste: to repeat the push in a moment changes nothing.

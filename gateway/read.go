@@ -74,8 +74,11 @@ func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) 
 func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error) {
 	q.Limit = clampLimit(q.Limit)
 	want := q.State
-	if want == Sent {
+	if want == Sent || q.Pending { // the store knows nothing of what was sent
 		q.State = Queued
+	}
+	if q.Pending {
+		want = 0
 	}
 	page, err := g.store.ClientDeliveries(q)
 	page.Items = g.overlayAll(page.Items, want)

@@ -366,11 +366,12 @@ type DeliveryQuery struct {
 
 // ClientDeliveryQuery selects deliveries to one client, newest first.
 type ClientDeliveryQuery struct {
-	Client ClientID
-	State  State // 0 = any
-	Before Seq   // 0 = from the newest
-	Since  time.Time
-	Limit  int
+	Client  ClientID
+	State   State // 0 = any
+	Pending bool  // all that are not final, in place of State
+	Before  Seq   // 0 = from the newest
+	Since   time.Time
+	Limit   int
 }
 
 // StoreStats is a snapshot for metrics.
