@@ -19,8 +19,10 @@ import (
 //	handled     Decide, Unsaved, save the Change; Release answers
 //
 // In v2 everything up to ask_through is plain ok, meaning ok without a result,
-// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts are bounded and the oldest are dropped; CompleteFrom says
-// up to where some may be missing. Holes are not dropped: see Crowded.
+// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts
+// are bounded: the oldest lose their results, and the oldest of too many are
+// dropped; CompleteFrom says up to where some may be missing. Holes are not
+// dropped: see Crowded.
 //
 // Text names no log, so a sequence may mean another message after the gateway's
 // store was restored: there a verdict counts only for the same payload, and an
@@ -44,12 +46,19 @@ type Ledger struct {
 	pruned  bool
 
 	// What State has not been given yet.
-	decided []*entry // since the last Unsaved
-	saving  []*entry // between Unsaved and Release
-	unsaved int      // of verdicts, the last ones
-	reset   bool     // everything saved before is void
-	dirty   bool     // there is something to save
-	inSave  bool     // between Unsaved and Release, and no reset in between
+	decided []decision // since the last Unsaved
+	saving  []decision // between Unsaved and Release
+	unsaved int        // of verdicts, the last ones
+	reset   bool       // everything saved before is void
+	dirty   bool       // there is something to save
+	inSave  bool       // between Unsaved and Release, and no reset in between
+}
+
+// decision is a verdict as it was given. The entry may lose its result before
+// the answer has left.
+type decision struct {
+	e *entry
+	v Verdict
 }
 
 // Verdict is the answer to a delivery.
@@ -207,7 +216,7 @@ func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdi
 	v = Verdict{Seq: t.seq, Code: code, Result: result}
 	if code != protocol.AckRetry {
 		e.verdict = v
-		l.decided = append(l.decided, e)
+		l.decided = append(l.decided, decision{e, v})
 		return v, false
 	}
 	e.state = waiting
@@ -250,7 +259,8 @@ func (l *Ledger) Working() (all []Verdict) {
 // deliveries may leave; ok is false if there is none. A call of Release must
 // follow, before the next of Unsaved.
 func (l *Ledger) Unsaved() (c Change, ok bool) {
-	for _, e := range l.decided {
+	for _, d := range l.decided {
+		e := d.e
 		l.dirty = true
 		if l.named {
 			l.through = max(l.through, e.seq)
@@ -273,12 +283,12 @@ func (l *Ledger) Unsaved() (c Change, ok bool) {
 // Release ends a save and returns the answers that may leave now. If it has
 // failed, the next Change has everything that this one had.
 func (l *Ledger) Release(saved bool) (answers []Verdict) {
-	for _, e := range l.saving {
-		if e.state = handled; !e.kept {
-			delete(l.listed, e.seq)
+	for _, d := range l.saving {
+		if d.e.state = handled; !d.e.kept {
+			delete(l.listed, d.e.seq)
 		}
-		if e.conn == l.conn {
-			answers = append(answers, e.verdict)
+		if d.e.conn == l.conn {
+			answers = append(answers, d.v)
 		}
 	}
 	if saved && l.inSave {
@@ -320,14 +330,20 @@ func (l *Ledger) plain(e *entry) bool {
 	return l.named && e.verdict.Code == protocol.AckOK && len(e.verdict.Result) == 0 && e.seq > l.highest
 }
 
-// list makes e a verdict, and drops the oldest of too many.
+// list makes e a verdict. Of too many bytes the oldest results go, of too many
+// verdicts the oldest.
 func (l *Ledger) list(e *entry) {
 	e.kept = true
 	l.verdicts = append(l.verdicts, e)
 	l.highest = max(l.highest, e.seq)
 	l.bytes += len(e.verdict.Result)
 	l.unsaved++
-	for len(l.verdicts) > maxVerdicts || l.bytes > maxResults {
+	for i := 0; l.bytes > maxResults; i++ {
+		v := &l.verdicts[i].verdict
+		l.bytes -= len(v.Result)
+		*v = v.bare()
+	}
+	for len(l.verdicts) > maxVerdicts {
 		old := l.verdicts[0]
 		l.verdicts[0] = nil
 		l.verdicts = l.verdicts[1:]

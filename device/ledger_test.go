@@ -220,6 +220,20 @@ func TestVerdictsAreBounded(t *testing.T) {
 		b.restart()
 		kept(keptResults)
 	})
+	t.Run("in bytes of reasons", func(t *testing.T) {
+		b := newBook(t)
+		const count = 2 * maxResults / keptResult
+		for seq := uint64(1); seq <= count; seq++ {
+			b.take(seq)
+			b.decide(seq, protocol.AckReject, string(make([]byte, keptResult)))
+		}
+		b.take(count + 1)
+		b.decide(count+1, protocol.AckReject, string(make([]byte, keptResult+1)))
+		b.wantAsk("reject", 2, maxResults/keptResult) // what is dropped is the reason, not the no
+		b.restart()
+		b.wantAsk("reject", 2, count-keptResults/keptResult)
+		b.wantAsk("reject", count+1)
+	})
 	t.Run("in bytes of one", func(t *testing.T) {
 		b := newBook(t)
 		b.take(1, 2)

@@ -42,8 +42,9 @@ const (
 	keptResults = 256 << 10 // of all
 )
 
-// Apply takes in c, also a second time. Of too many verdicts the oldest are
-// dropped: 512 are kept, and 256 KiB of results. Slices are shared with c.
+// Apply takes in c, also a second time. 512 verdicts are kept, and 256 KiB of
+// results: of too many verdicts the oldest are dropped, and of too many bytes the
+// oldest results. Slices are shared with c.
 func (s *Saved) Apply(c Change) {
 	if c.Reset || c.Log != s.Log {
 		*s = Saved{}
@@ -64,24 +65,37 @@ func (s *Saved) Apply(c Change) {
 }
 
 func (s *Saved) trim() {
-	size, drop := 0, 0
+	if drop := len(s.Verdicts) - maxVerdicts; drop > 0 {
+		for _, v := range s.Verdicts[:drop] {
+			s.CompleteFrom = max(s.CompleteFrom, v.Seq)
+		}
+		s.Verdicts = s.Verdicts[drop:]
+	}
+	size := 0
 	for _, v := range s.Verdicts {
 		size += len(v.Result)
 	}
-	for ; len(s.Verdicts)-drop > maxVerdicts || size > keptResults; drop++ {
-		old := s.Verdicts[drop]
-		size -= len(old.Result)
-		s.CompleteFrom = max(s.CompleteFrom, old.Seq)
+	for i := 0; size > keptResults; i++ {
+		size -= len(s.Verdicts[i].Result)
+		s.Verdicts[i] = s.Verdicts[i].bare()
 	}
-	s.Verdicts = s.Verdicts[drop:]
 }
 
-// short is v as it is saved: without a result that is too long, and then
-// without the verdict that the result belongs to.
+// short is v as it is saved: without a result that is too long.
 func (v Verdict) short() Verdict {
 	if len(v.Result) > keptResult {
-		return Verdict{Seq: v.Seq, Code: protocol.AckNotKept}
+		return v.bare()
 	}
+	return v
+}
+
+// bare is v without its result. A reject is one without its reason; an ok whose
+// result is gone is no longer known.
+func (v Verdict) bare() Verdict {
+	if len(v.Result) > 0 && v.Code == protocol.AckOK {
+		v.Code = protocol.AckNotKept
+	}
+	v.Result = nil
 	return v
 }
 

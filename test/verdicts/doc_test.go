@@ -13,8 +13,7 @@
 //
 // The actors (store, gate, device) share nothing but frames and moves.
 //
-// The rules are a model and run ahead of the code: today's registration claims
-// with last_seq what a device has handled, and these rules have the gateway ask
-// for each delivery up to an ask_through instead, because a claim says nothing of
-// the verdict.
+// The rules are those of gateway, internal/engine, protocol (SPEC §2.2 to §2.4) and
+// device.Ledger, written once more: the names of the rules say what each of these
+// does.
 package verdicts
