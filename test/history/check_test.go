@@ -329,6 +329,8 @@ func (c *checker) checkOnce(j *journal) {
 		switch {
 		case e.what == forgot:
 			clear(acted)
+		case e.what == unsaved:
+			delete(acted, e.payload)
 		case e.what == got && e.ephemeral:
 			if online[e.payload]++; online[e.payload] > 1 {
 				c.wrong("online message came twice", j.client, nil, "%q", e.payload)
@@ -413,6 +415,7 @@ type number struct {
 // nothing else is.
 func (c *checker) checkUplinks(j *journal) {
 	listed, sentIt, putOff, ackedIt := map[uint64]map[digest]bool{}, map[uint64]digest{}, map[uint64]bool{}, map[uint64]bool{}
+	there, open := map[digest]bool{}, map[digest]bool{} // by payload: listed; wanted and not done
 	twice := map[number]bool{}
 	var payloads []string // sent by v1
 	for _, e := range j.entries {
@@ -424,13 +427,19 @@ func (c *checker) checkUplinks(j *journal) {
 			putOff[e.seq] = putOff[e.seq] || e.code == codeLater
 			ackedIt[e.seq] = ackedIt[e.seq] || e.code == codeOK
 		}
+		if e.what == given {
+			ackedIt[e.seq] = true // it is not waited for
+		}
+		if e.what == wanted || e.what == done {
+			open[e.payload] = e.what == wanted
+		}
 	}
 	for _, u := range c.uplinks[j.client] {
 		payload, n := digestOf([]byte(u.Text)), u.number()
 		if listed[n] == nil {
 			listed[n] = map[digest]bool{}
 		}
-		listed[n][payload] = true
+		listed[n][payload], there[payload] = true, true
 		at := number{u.Session, n}
 		switch {
 		case j.dialect == "v1":
@@ -456,6 +465,14 @@ func (c *checker) checkUplinks(j *journal) {
 	for n := range sentIt {
 		if j.dialect != "v1" && !ackedIt[n] {
 			c.wrong("uplink never acked", j.client, j.uplink(n), "%d", n)
+		}
+	}
+	for payload, waits := range open {
+		switch {
+		case waits:
+			c.wrong("uplink never acked", j.client, nil, "Send of %q has not returned nil", payload)
+		case !there[payload]:
+			c.wrong("uplink lost", j.client, nil, "Send of %q has returned nil", payload)
 		}
 	}
 }

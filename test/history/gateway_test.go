@@ -43,6 +43,7 @@ type gateway struct {
 	ended             chan struct{}
 	out               *output
 	lives             atomic.Int64 // processes so far; events of one are told by one
+	kills             atomic.Int64
 
 	mu       sync.Mutex
 	troubles []span // while a process was not up, or the disk was full
@@ -88,7 +89,7 @@ func freeAddr(t *testing.T) string {
 // spawn starts a process and does not wait for it.
 func (g *gateway) spawn() {
 	g.cmd = exec.Command(g.path, "serve", "--tcp-addr", g.tcpAddr, "--http-addr", g.httpAddr, "--data-dir", filepath.Join(g.dir, "data"),
-		"--tcp-ack-timeout", "1s", "--delivery-max-attempts", "1000", "--data-min-free", "24MiB", "--drain-timeout", "3s",
+		"--tcp-ack-timeout", "1s", "--delivery-max-attempts", "1000", "--data-min-free", "24MiB", "--drain-timeout", "3s", "--drain-retry-spread", "1s",
 		"--http-access-log=false", "--audit-file", os.DevNull, "--log-level", "error")
 	g.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LONGWIRE_") })
 	g.cmd.Stdout, g.cmd.Stderr = g.out, g.out
@@ -128,7 +129,9 @@ func (g *gateway) kill() {
 	if g.cmd == nil {
 		return
 	}
-	g.cmd.Process.Kill()
+	if g.cmd.Process.Kill() == nil {
+		g.kills.Add(1)
+	}
 	<-g.ended
 }
 
