@@ -222,7 +222,7 @@ func (v *view) acked() {
 	case len(ok) > 0 && v.Reason == "":
 		v.verdict(ok)
 	case len(v.of(got)) == 0:
-		v.wrong("acked without an ack", "the device never got it")
+		v.wrong("acked and never sent", "")
 	case len(v.answers(codeReject)) > 0:
 		v.wrong("acked without an ack", "the device rejected it")
 	default:

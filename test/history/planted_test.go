@@ -99,7 +99,7 @@ func TestCheckerFindsWhatIsPlanted(t *testing.T) {
 		"an act that was saved":            {"handled twice", func(_ *history, e []entry) { e[21].what = closed }},
 		"a rejected delivery that's acked": {"acked without an ack", func(h *history, _ []entry) { h.alter("m2", func(d *shown) { d.State, d.Reason = "acked", "" }) }},
 		"a result that is lost":            {"result differs", func(h *history, _ []entry) { h.alter("m1", func(d *shown) { d.Result = "" }) }},
-		"an expired delivery that's acked": {"acked without an ack", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.State = "acked" }) }},
+		"an expired delivery that's acked": {"acked and never sent", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.State = "acked" }) }},
 		"an early expiry":                  {"expired early", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.FinalAt = d.FinalAt.Add(-time.Second) }) }},
 		"a verdict that expired": {"verdict lost", func(h *history, _ []entry) {
 			h.alter("m4", func(d *shown) { d.State = "expired"; d.FinalAt = d.ExpiresAt })
