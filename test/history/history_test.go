@@ -33,9 +33,9 @@ func sizeOf() size {
 	case os.Getenv("LONGWIRE_TORTURE") != "":
 		return size{kills: 500, cuts: 10_000, limit: 20 * time.Minute, disk: 1024}
 	case testing.Short():
-		return size{kills: 5, cuts: 100, limit: 15 * time.Second, disk: 256}
+		return size{kills: 5, cuts: 100, limit: 10 * time.Second, disk: 256}
 	}
-	return size{kills: 25, cuts: 500, limit: 22 * time.Second, disk: 256}
+	return size{kills: 20, cuts: 500, limit: 15 * time.Second, disk: 256}
 }
 
 // seed is LONGWIRE_HISTORY_SEED, or a new one.
