@@ -43,6 +43,7 @@ func (h *history) check() []fault {
 		c.faults = append(c.faults, j.faults...)
 		c.checkOrder(j)
 		c.checkOnce(j)
+		c.checkAnswers(j)
 		c.checkUplinks(j)
 	}
 	c.faults = append(c.faults, h.book.faults...)
@@ -338,6 +339,29 @@ func (c *checker) checkOnce(j *journal) {
 		case e.what == handled && !e.ephemeral:
 			if acted[e.payload]++; acted[e.payload] > 1 {
 				c.wrong("handled twice", j.client, j.entries[max(0, i-10):i+1], "%q", e.payload)
+			}
+		}
+	}
+}
+
+// checkAnswers: a device says what it did. Of a reject it may forget the reason; of
+// anything it may say that it has forgotten the verdict.
+func (c *checker) checkAnswers(j *journal) {
+	x := c.indexes[j.client]
+	for payload, places := range x.stored {
+		if j.dialect == "v1" {
+			return
+		}
+		var acts []entry
+		for _, e := range x.entriesAt(places) {
+			if e.what == handled {
+				acts = append(acts, e)
+			}
+			verdict := e.code == codeOK || e.code == codeReject || e.code == codeNotKept
+			if e.what == answered && verdict && !slices.ContainsFunc(acts, func(act entry) bool {
+				return e.code == codeNotKept || e.code == act.code && (e.result == act.result || e.code == codeReject && e.result == "")
+			}) {
+				c.wrong("answer differs from the act", j.client, x.entriesAt(places), "%d %q was answered %d %.60q", e.seq, payload, e.code, e.result)
 			}
 		}
 	}

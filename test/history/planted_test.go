@@ -97,6 +97,8 @@ func TestCheckerFindsWhatIsPlanted(t *testing.T) {
 		"a Send that has returned nil":     {"uplink lost", func(_ *history, e []entry) { e[19].payload, e[20].payload = "up ten", "up ten" }},
 		"a Send that has not returned":     {"uplink never acked", func(_ *history, e []entry) { e[20].what = closed }},
 		"an act that was saved":            {"handled twice", func(_ *history, e []entry) { e[21].what = closed }},
+		"an ok for a reject":               {"answer differs from the act", func(_ *history, e []entry) { e[4].code, e[6].code = codeReject, codeOK }},
+		"a result that is another's":       {"answer differs from the act", func(_ *history, e []entry) { e[2].result = "other" }},
 		"a rejected delivery that's acked": {"acked without an ack", func(h *history, _ []entry) { h.alter("m2", func(d *shown) { d.State, d.Reason = "acked", "" }) }},
 		"a result that is lost":            {"result differs", func(h *history, _ []entry) { h.alter("m1", func(d *shown) { d.Result = "" }) }},
 		"an expired delivery that's acked": {"acked and never sent", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.State = "acked" }) }},

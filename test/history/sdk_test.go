@@ -45,6 +45,7 @@ type sdkDevice struct {
 	conns   int               // connections so far
 	later   map[uint64]int    // times that a delivery was put off
 	unsaved map[uint64]entry  // handled, and not in the ledger's file
+	refused map[uint64]bool   // rejected: no life with the ledger forgets it
 	uplinks map[uint64]digest // numbers that are not acked
 	told    int               // uplinks begun so far
 	outbox  [maxPending]string
@@ -56,7 +57,7 @@ func newSDKDevice(t *testing.T, id, addr string, d protocol.Dialect, seed uint64
 		c = lines{}
 	}
 	return &sdkDevice{id: id, seed: seed, dialect: d, codec: c, addr: addr, calm: calm, rnd: random(seed, id), j: j,
-		state: filepath.Join(t.TempDir(), "ledger"), later: map[uint64]int{}, unsaved: map[uint64]entry{}, uplinks: map[uint64]digest{}}
+		state: filepath.Join(t.TempDir(), "ledger"), later: map[uint64]int{}, unsaved: map[uint64]entry{}, refused: map[uint64]bool{}, uplinks: map[uint64]digest{}}
 }
 
 // run starts the program again and again until stop is closed.
@@ -121,6 +122,7 @@ func (d *sdkDevice) bury(crash, wipe bool) {
 		}
 		e.what = unsaved
 		d.j.write(e)
+		delete(d.refused, e.seq)
 	}
 	for n, payload := range d.uplinks {
 		d.j.write(entry{what: given, seq: n, payload: payload})
@@ -130,6 +132,7 @@ func (d *sdkDevice) bury(crash, wipe bool) {
 	switch {
 	case wipe:
 		os.Remove(d.state)
+		clear(d.refused)
 		d.j.write(entry{what: forgot, conn: d.conns})
 	case crash && d.rnd.IntN(3) == 0: // in the middle of a line
 		if f, err := os.OpenFile(d.state, os.O_APPEND|os.O_WRONLY, 0); err == nil {
@@ -196,11 +199,18 @@ func (d *sdkDevice) handle(ctx context.Context, m sdk.Message) ([]byte, error) {
 	d.j.write(e)
 	if !m.Ephemeral {
 		d.unsaved[m.Seq] = e
+		d.refused[m.Seq] = e.code == codeReject
 	}
 	if p.verdict.code == codeReject {
 		return nil, errors.New(string(p.verdict.result))
 	}
 	return p.verdict.result, nil
+}
+
+func (d *sdkDevice) rejects(seq uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refused[seq]
 }
 
 func (d *sdkDevice) putsOff(seq uint64, times int) bool {
@@ -408,6 +418,8 @@ func (t *tap) sends(m message) {
 		e := entry{what: answered, conn: t.number, seq: m.seq, ephemeral: m.ephemeral, code: m.code, result: digestOf(m.body)}
 		if m.ephemeral {
 			e.payload = t.online[m.seq]
+		} else if m.code == codeNotKept && t.d.rejects(m.seq) {
+			j.wrong("reject forgotten", "delivery %d is answered %d", m.seq, m.code)
 		}
 		j.write(e)
 	}
