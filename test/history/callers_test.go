@@ -152,7 +152,8 @@ func (c *caller) try(p *pushed, path, key string, body []byte) bool {
 		}
 	case code == 413: // a v1 client is connected, and cannot take it
 		c.book.mu.Lock()
-		p.refused = !p.unknown && len(p.ids) == 0 // of a repeat it says nothing about the first
+		// Of a repeat it says nothing about the first; net/http repeats what has a key.
+		p.refused = !p.keyed && !p.unknown && len(p.ids) == 0
 		c.book.mu.Unlock()
 	default:
 		c.book.wrong("push refused", p.to[0], fmt.Sprintf("%s = %d %s", p.payload, code, s.Reason))

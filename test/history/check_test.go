@@ -27,10 +27,10 @@ type span struct{ begin, end time.Time }
 // Slack of comparisons between the two processes' clocks, which are the same
 // clock: the API cuts times to milliseconds.
 const (
-	clockSlack = 5 * time.Millisecond
-	wireSlack  = 4 * time.Second // the longest that bytes stay on their way in a test
-	syncSlack  = time.Second     // until what the gateway has read is on its disk
-	sweepSlack = time.Second     // until what has expired is found: an ack before that still counts
+	clockSlack = 50 * time.Millisecond // a turn of the gateway with a device has one time
+	wireSlack  = 4 * time.Second       // the longest that bytes stay on their way in a test
+	syncSlack  = time.Second           // until what the gateway has read is on its disk
+	sweepSlack = time.Second           // until what has expired is found: an ack before that still counts
 )
 
 // check returns every fault of a history.
@@ -43,6 +43,7 @@ func (h *history) check() []fault {
 		c.faults = append(c.faults, j.faults...)
 		c.checkOrder(j)
 		c.checkOnce(j)
+		c.checkAnswers(j)
 		c.checkUplinks(j)
 	}
 	c.faults = append(c.faults, h.book.faults...)
@@ -222,7 +223,7 @@ func (v *view) acked() {
 	case len(ok) > 0 && v.Reason == "":
 		v.verdict(ok)
 	case len(v.of(got)) == 0:
-		v.wrong("acked without an ack", "the device never got it")
+		v.wrong("acked and never sent", "")
 	case len(v.answers(codeReject)) > 0:
 		v.wrong("acked without an ack", "the device rejected it")
 	default:
@@ -329,6 +330,8 @@ func (c *checker) checkOnce(j *journal) {
 		switch {
 		case e.what == forgot:
 			clear(acted)
+		case e.what == unsaved:
+			delete(acted, e.payload)
 		case e.what == got && e.ephemeral:
 			if online[e.payload]++; online[e.payload] > 1 {
 				c.wrong("online message came twice", j.client, nil, "%q", e.payload)
@@ -336,6 +339,29 @@ func (c *checker) checkOnce(j *journal) {
 		case e.what == handled && !e.ephemeral:
 			if acted[e.payload]++; acted[e.payload] > 1 {
 				c.wrong("handled twice", j.client, j.entries[max(0, i-10):i+1], "%q", e.payload)
+			}
+		}
+	}
+}
+
+// checkAnswers: a device says what it did. Of a reject it may forget the reason; of
+// anything it may say that it has forgotten the verdict.
+func (c *checker) checkAnswers(j *journal) {
+	x := c.indexes[j.client]
+	for payload, places := range x.stored {
+		if j.dialect == "v1" {
+			return
+		}
+		var acts []entry
+		for _, e := range x.entriesAt(places) {
+			if e.what == handled {
+				acts = append(acts, e)
+			}
+			verdict := e.code == codeOK || e.code == codeReject || e.code == codeNotKept
+			if e.what == answered && verdict && !slices.ContainsFunc(acts, func(act entry) bool {
+				return e.code == codeNotKept || e.code == act.code && (e.result == act.result || e.code == codeReject && e.result == "")
+			}) {
+				c.wrong("answer differs from the act", j.client, x.entriesAt(places), "%d %q was answered %d %.60q", e.seq, payload, e.code, e.result)
 			}
 		}
 	}
@@ -413,6 +439,7 @@ type number struct {
 // nothing else is.
 func (c *checker) checkUplinks(j *journal) {
 	listed, sentIt, putOff, ackedIt := map[uint64]map[digest]bool{}, map[uint64]digest{}, map[uint64]bool{}, map[uint64]bool{}
+	there, open := map[digest]bool{}, map[digest]bool{} // by payload: listed; wanted and not done
 	twice := map[number]bool{}
 	var payloads []string // sent by v1
 	for _, e := range j.entries {
@@ -424,13 +451,19 @@ func (c *checker) checkUplinks(j *journal) {
 			putOff[e.seq] = putOff[e.seq] || e.code == codeLater
 			ackedIt[e.seq] = ackedIt[e.seq] || e.code == codeOK
 		}
+		if e.what == given {
+			ackedIt[e.seq] = true // it is not waited for
+		}
+		if e.what == wanted || e.what == done {
+			open[e.payload] = e.what == wanted
+		}
 	}
 	for _, u := range c.uplinks[j.client] {
 		payload, n := digestOf([]byte(u.Text)), u.number()
 		if listed[n] == nil {
 			listed[n] = map[digest]bool{}
 		}
-		listed[n][payload] = true
+		listed[n][payload], there[payload] = true, true
 		at := number{u.Session, n}
 		switch {
 		case j.dialect == "v1":
@@ -456,6 +489,14 @@ func (c *checker) checkUplinks(j *journal) {
 	for n := range sentIt {
 		if j.dialect != "v1" && !ackedIt[n] {
 			c.wrong("uplink never acked", j.client, j.uplink(n), "%d", n)
+		}
+	}
+	for payload, waits := range open {
+		switch {
+		case waits:
+			c.wrong("uplink never acked", j.client, nil, "Send of %q has not returned nil", payload)
+		case !there[payload]:
+			c.wrong("uplink lost", j.client, nil, "Send of %q has returned nil", payload)
 		}
 	}
 }

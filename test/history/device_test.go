@@ -23,7 +23,8 @@ const (
 )
 
 // device is a program that lives again and again. Its ledger and its journal
-// outlive it; what it is working on does not. It belongs to the goroutine of run.
+// outlive it, though the ledger is lost now and then; what it is working on does
+// not. It belongs to the goroutine of run.
 type device struct {
 	id     string
 	addr   string
@@ -65,24 +66,33 @@ type work struct {
 type times struct{ silent, later int }
 
 func newDevice(id, addr string, s style, c codec, seed uint64, calm *atomic.Bool, j *journal) *device {
-	d := &device{id: id, addr: addr, seed: seed, style: s, codec: c, calm: calm, j: j, rnd: random(seed, id),
-		times: map[uint64]times{}, handled: map[uint64]bool{}}
+	d := &device{id: id, addr: addr, seed: seed, style: s, codec: c, calm: calm, j: j, rnd: random(seed, id)}
 	d.window = 4 + d.rnd.IntN(16)
 	d.outbox = outbox{j: j, rnd: d.rnd, client: id}
 	d.ledger = ledger{bounded: s == asks}
-	d.ledger.forget("")
-	d.restart()
+	d.forget("")
 	return d
 }
 
 // restart begins a new life of the program.
 func (d *device) restart() { d.life = life{jobs: map[job]*work{}} }
 
+// forget begins a new ledger.
+func (d *device) forget(log string) {
+	d.ledger.forget(log)
+	d.handled, d.times = map[uint64]bool{}, map[uint64]times{}
+	d.restart()
+}
+
 // run connects again and again until stop is closed.
 func (d *device) run(stop <-chan struct{}) {
 	for n := 1; ; n++ {
 		if d.rnd.IntN(4) == 0 && !d.calm.Load() {
 			d.restart()
+			if d.style == asks && d.rnd.IntN(10) == 0 {
+				d.forget("")
+				d.j.write(entry{what: forgot, conn: n})
+			}
 		}
 		d.connect(n, stop)
 		pause := time.Millisecond + upTo(d.rnd, 40*time.Millisecond)
@@ -206,7 +216,7 @@ func (c *conn) join() bool {
 		case !ok:
 			return false
 		case m.kind == closing:
-			c.close(m)
+			c.j.closes(c.number, m.body)
 			return false
 		case m.kind != registerAck:
 			c.j.wrong("protocol", "message %d came before REGISTER_ACK", m.kind)
@@ -238,21 +248,12 @@ func (c *conn) joined(body []byte) bool {
 		if known == w.Log && w.Ask && !c.stranger {
 			c.j.wrong("ledger given up", "REGISTER_ACK says resumed false for log %s and ask_through %d", w.Log, c.ledger.through)
 		}
-		c.ledger.forget(w.Log)
-		c.handled, c.times = map[uint64]bool{}, map[uint64]times{}
-		c.restart()
+		c.forget(w.Log)
 		if known != "" {
 			c.j.write(entry{what: forgot, conn: c.number})
 		}
 	}
 	return true
-}
-
-func (c *conn) close(m message) {
-	c.j.write(entry{what: closed, conn: c.number, result: digest(m.body)})
-	if strings.HasPrefix(string(m.body), "35") {
-		c.j.wrong("protocol", "the gateway closed for good: %s", m.body)
-	}
 }
 
 // serve handles what comes until the connection ends, or the calm begins, after
@@ -293,7 +294,7 @@ func (c *conn) take(m message) bool {
 	case acknowledge:
 		c.outbox.answered(c.number, m)
 	case closing:
-		c.close(m)
+		c.j.closes(c.number, m.body)
 		return false
 	default:
 		c.j.wrong("protocol", "the gateway sent a message of type %d", m.kind)

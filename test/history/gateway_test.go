@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,13 +21,30 @@ import (
 	"time"
 )
 
+// built is the directory of the gateway built from this tree.
+var built string
+
+func TestMain(m *testing.M) {
+	var err error
+	if built, err = os.MkdirTemp("", "longwire-history-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(built)
+	os.Exit(code)
+}
+
 // program is the gateway under test: LONGWIRE_HISTORY_BINARY, or one built from
-// this tree.
+// this tree, once.
 func program(t *testing.T) string {
 	if path := os.Getenv("LONGWIRE_HISTORY_BINARY"); path != "" {
 		return path
 	}
-	path := filepath.Join(t.TempDir(), "longwire")
+	path := filepath.Join(built, "longwire")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
 	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/longwire").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -43,6 +61,7 @@ type gateway struct {
 	ended             chan struct{}
 	out               *output
 	lives             atomic.Int64 // processes so far; events of one are told by one
+	kills             atomic.Int64
 
 	mu       sync.Mutex
 	troubles []span // while a process was not up, or the disk was full
@@ -76,19 +95,24 @@ func newGateway(t *testing.T, path, dir string) *gateway {
 	return g
 }
 
+// freeAddr is an address that stays free while no gateway is up: its port is below
+// those that the system gives to connections.
 func freeAddr(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // spawn starts a process and does not wait for it.
 func (g *gateway) spawn() {
 	g.cmd = exec.Command(g.path, "serve", "--tcp-addr", g.tcpAddr, "--http-addr", g.httpAddr, "--data-dir", filepath.Join(g.dir, "data"),
-		"--tcp-ack-timeout", "1s", "--delivery-max-attempts", "1000", "--data-min-free", "24MiB", "--drain-timeout", "3s",
+		"--tcp-ack-timeout", "1s", "--delivery-max-attempts", "1000", "--data-min-free", "24MiB", "--drain-timeout", "3s", "--drain-retry-spread", "1s",
 		"--http-access-log=false", "--audit-file", os.DevNull, "--log-level", "error")
 	g.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LONGWIRE_") })
 	g.cmd.Stdout, g.cmd.Stderr = g.out, g.out
@@ -128,7 +152,9 @@ func (g *gateway) kill() {
 	if g.cmd == nil {
 		return
 	}
-	g.cmd.Process.Kill()
+	if g.cmd.Process.Kill() == nil {
+		g.kills.Add(1)
+	}
 	<-g.ended
 }
 

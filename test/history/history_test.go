@@ -16,11 +16,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/longwire/longwire/protocol"
 )
 
 // size is how much a run does.
 type size struct {
-	kills int
+	kills int64
 	cuts  int64
 	limit time.Duration // for both
 	disk  int           // MiB
@@ -31,9 +33,9 @@ func sizeOf() size {
 	case os.Getenv("LONGWIRE_TORTURE") != "":
 		return size{kills: 500, cuts: 10_000, limit: 20 * time.Minute, disk: 1024}
 	case testing.Short():
-		return size{kills: 5, cuts: 100, limit: 15 * time.Second, disk: 256}
+		return size{kills: 5, cuts: 100, limit: 10 * time.Second, disk: 256}
 	}
-	return size{kills: 25, cuts: 500, limit: 22 * time.Second, disk: 256}
+	return size{kills: 20, cuts: 500, limit: 15 * time.Second, disk: 256}
 }
 
 // seed is LONGWIRE_HISTORY_SEED, or a new one.
@@ -83,10 +85,11 @@ type run struct {
 	callers *callers
 	deaf    func() // ends the event stream
 	actions map[string]int
+	began   time.Time
 }
 
 func newRun(t *testing.T, seed uint64) *run {
-	r := &run{t: t, size: sizeOf(), rnd: random(seed, "run"), devices: map[string]*journal{}, stop: make(chan struct{}), actions: map[string]int{}}
+	r := &run{t: t, size: sizeOf(), rnd: random(seed, "run"), devices: map[string]*journal{}, stop: make(chan struct{}), actions: map[string]int{}, began: time.Now()}
 	r.g = newGateway(t, program(t), storeDir(t, r.size.disk))
 	r.wild, r.whole = newProxy(t, r.g.tcpAddr, false, seed), newProxy(t, r.g.tcpAddr, true, seed+1)
 	asking := asks
@@ -100,6 +103,10 @@ func newRun(t *testing.T, seed uint64) *run {
 		r.device(fmt.Sprint("plain-", i), "v2", takesAll, framed{}, seed)
 		r.device(fmt.Sprint("text-", i), "text", takesAll, lines{}, seed)
 	}
+	for i := range 4 {
+		r.sdkDevice(fmt.Sprint("sdk-", i), "v2", protocol.V2, seed)
+	}
+	r.sdkDevice("sdk-text", "text", protocol.Text, seed)
 	for i := range 2 {
 		r.oldDevice(fmt.Sprint("old-", i), seed)
 	}
@@ -111,6 +118,13 @@ func (r *run) device(id, dialect string, s style, c codec, seed uint64) {
 	j := &journal{client: id, dialect: dialect}
 	r.devices[id] = j
 	d := newDevice(id, r.wild.addr(), s, c, seed, &r.calm, j)
+	r.living.Go(func() { d.run(r.stop) })
+}
+
+func (r *run) sdkDevice(id, dialect string, as protocol.Dialect, seed uint64) {
+	j := &journal{client: id, dialect: dialect}
+	r.devices[id] = j
+	d := newSDKDevice(r.t, id, r.wild.addr(), as, seed, &r.calm, j)
 	r.living.Go(func() { d.run(r.stop) })
 }
 
@@ -160,7 +174,7 @@ func (r *run) begin() {
 // over.
 func (r *run) disturb() {
 	deadline := time.Now().Add(r.size.limit)
-	for n := 0; (n < r.size.kills || r.cuts() < r.size.cuts) && time.Now().Before(deadline); n++ {
+	for (r.g.kills.Load() < r.size.kills || r.cuts() < r.size.cuts) && time.Now().Before(deadline) {
 		<-time.After(100*time.Millisecond + upTo(r.rnd, 400*time.Millisecond))
 		r.act()
 	}
@@ -298,9 +312,15 @@ func (r *run) settle() {
 func (j *journal) waits() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	open := map[uint64]bool{}
+	open, unfinished := map[uint64]bool{}, map[digest]bool{}
 	for _, e := range j.entries {
 		switch {
+		case e.what == wanted:
+			unfinished[e.payload] = true
+		case e.what == done:
+			delete(unfinished, e.payload)
+		case e.what == given:
+			open[e.seq] = false
 		case e.what == sent:
 			if _, known := open[e.seq]; !known {
 				open[e.seq] = true
@@ -314,7 +334,7 @@ func (j *journal) waits() bool {
 			return true
 		}
 	}
-	return false
+	return len(unfinished) > 0
 }
 
 // collect reads everything that the API shows.
@@ -378,7 +398,7 @@ func report(t *testing.T, faults []fault) {
 
 // summary says what the run was, and that it had some of everything.
 func (r *run) summary(h *history) {
-	states, entries, uplinks := map[string]int{}, map[string]int{}, 0
+	states, acts, codes, uplinks := map[string]int{}, map[what]int{}, map[byte]int{}, map[string]int{}
 	for _, d := range h.deliveries {
 		states[strings.TrimSpace(d.status()+" "+d.Reason)]++
 		if !d.LateAckAt.IsZero() {
@@ -387,23 +407,33 @@ func (r *run) summary(h *history) {
 	}
 	for _, j := range h.journals {
 		for _, e := range j.entries {
-			entries[string(e.what)]++
+			acts[e.what]++
 			if e.what == answered {
-				entries[fmt.Sprint("code ", e.code)]++
+				codes[e.code]++
 			}
 			if e.what == stored && e.code == codeLater {
-				entries["uplink put off"]++
+				uplinks["put off"]++
 			}
 		}
 	}
 	for _, page := range h.uplinks {
-		uplinks += len(page)
+		uplinks["stored"] += len(page)
 	}
-	r.t.Logf("%v, %d processes, %d connections cut; %d messages with the deliveries %v; %d uplinks; %d answers noted; journals %v",
-		r.actions, r.g.lives.Load(), r.cuts(), len(h.messages), states, uplinks, len(h.book.notes), entries)
+	r.t.Logf("%d kills and %d cut connections in %.0f s: %d processes, %v", r.g.kills.Load(), r.cuts(), time.Since(r.began).Seconds(), r.g.lives.Load(), r.actions)
+	r.t.Logf("%d messages with %d deliveries: %v; %d answers noted", len(h.messages), len(h.deliveries), states, len(h.book.notes))
+	r.t.Logf("verdicts by code %v; uplinks %v; journals %v", codes, uplinks, acts)
 	for _, s := range []string{"acked", "rejected device_rejected", "rejected too_large_for_protocol", "expired", "canceled"} {
 		if states[s] == 0 {
 			r.t.Errorf("no delivery is %s: the load was not as it should be", s)
+		}
+	}
+	wants := []byte{codeOK, codeReject, codeLater}
+	if acts[asked] > 0 {
+		wants = append(wants, codeSend, codeWorking)
+	}
+	for _, code := range wants {
+		if codes[code] == 0 {
+			r.t.Errorf("no device has answered %d: the load was not as it should be", code)
 		}
 	}
 }

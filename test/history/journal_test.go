@@ -33,6 +33,10 @@ const (
 	sent     what = "sent"     // an uplink is about to be written; seq is its number
 	stored   what = "stored"   // an uplink was acked; code is the gateway's verdict
 	closed   what = "closed"   // CLOSE arrived; result is its text
+	unsaved  what = "unsaved"  // the device has crashed before it had saved that it acted
+	wanted   what = "wanted"   // a program has something to tell, by the SDK
+	done     what = "done"     // Send has returned nil
+	given    what = "given up" // a program has ended before its uplink was acked
 )
 
 // entry is one thing that a device saw or did.
@@ -74,6 +78,20 @@ func (j *journal) write(e entry) int {
 	defer j.mu.Unlock()
 	j.entries = append(j.entries, e)
 	return len(j.entries) - 1
+}
+
+func (j *journal) length() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.entries)
+}
+
+// closes notes a CLOSE. None may say that the device must not come back.
+func (j *journal) closes(conn int, body []byte) {
+	j.write(entry{what: closed, conn: conn, result: digest(body)})
+	if strings.HasPrefix(string(body), "35") {
+		j.wrong("protocol", "the gateway closed for good: %s", body)
+	}
 }
 
 func (j *journal) wrong(rule, format string, args ...any) {

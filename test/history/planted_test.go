@@ -31,6 +31,10 @@ func aDay() *history {
 		{at: at(9), what: sent, conn: 2, seq: 5, payload: "up five"},
 		{at: at(9), what: stored, conn: 2, seq: 5, payload: "up five"},
 		{at: at(9), what: proved, conn: 2, seq: 18},
+		{at: at(9), what: wanted, payload: "up nine"},
+		{at: at(9), what: done, payload: "up nine"},
+		{at: at(9), what: unsaved, conn: 2, seq: 1, payload: "one"},
+		{at: at(9), what: handled, conn: 3, seq: 1, payload: "one", result: "done"},
 	}}
 	b := newBook()
 	for payload, id := range map[digest]string{"one": "m1", "two": "m2", "three": "m3", "four": "m4"} {
@@ -82,7 +86,7 @@ func TestCheckerFindsWhatIsPlanted(t *testing.T) {
 		"an ack of another delivery":       {"acked without an ack", func(_ *history, e []entry) { e[2].seq, e[2].payload = 7, "seven" }},
 		"a reject that was an ack":         {"rejected without a reject", func(_ *history, e []entry) { e[6].code = codeOK }},
 		"another result":                   {"result differs", func(_ *history, e []entry) { e[2].result = "other" }},
-		"an ack without an act":            {"verdict without an act", func(_ *history, e []entry) { e[1].what = closed }},
+		"an ack without an act":            {"verdict without an act", func(_ *history, e []entry) { e[1].what, e[22].what = closed, closed }},
 		"an order that is none":            {"order", func(_ *history, e []entry) { e[0].seq, e[1].seq, e[2].seq = 3, 3, 3 }},
 		"a second payload for a sequence":  {"sequence given twice", func(_ *history, e []entry) { e[7].seq = 2 }},
 		"an act that is repeated":          {"handled twice", func(_ *history, e []entry) { e[5] = e[4] }},
@@ -90,9 +94,14 @@ func TestCheckerFindsWhatIsPlanted(t *testing.T) {
 		"an online ack that was none":      {"online answer without an ack", func(_ *history, e []entry) { e[11].ephemeral = false }},
 		"an uplink with another payload":   {"uplink lost", func(_ *history, e []entry) { e[13].payload = "other" }},
 		"an uplink that nobody acked":      {"uplink never acked", func(_ *history, e []entry) { e[13].code = codeLater }},
+		"a Send that has returned nil":     {"uplink lost", func(_ *history, e []entry) { e[19].payload, e[20].payload = "up ten", "up ten" }},
+		"a Send that has not returned":     {"uplink never acked", func(_ *history, e []entry) { e[20].what = closed }},
+		"an act that was saved":            {"handled twice", func(_ *history, e []entry) { e[21].what = closed }},
+		"an ok for a reject":               {"answer differs from the act", func(_ *history, e []entry) { e[4].code, e[6].code = codeReject, codeOK }},
+		"a result that is another's":       {"answer differs from the act", func(_ *history, e []entry) { e[2].result = "other" }},
 		"a rejected delivery that's acked": {"acked without an ack", func(h *history, _ []entry) { h.alter("m2", func(d *shown) { d.State, d.Reason = "acked", "" }) }},
 		"a result that is lost":            {"result differs", func(h *history, _ []entry) { h.alter("m1", func(d *shown) { d.Result = "" }) }},
-		"an expired delivery that's acked": {"acked without an ack", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.State = "acked" }) }},
+		"an expired delivery that's acked": {"acked and never sent", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.State = "acked" }) }},
 		"an early expiry":                  {"expired early", func(h *history, _ []entry) { h.alter("m3", func(d *shown) { d.FinalAt = d.FinalAt.Add(-time.Second) }) }},
 		"a verdict that expired": {"verdict lost", func(h *history, _ []entry) {
 			h.alter("m4", func(d *shown) { d.State = "expired"; d.FinalAt = d.ExpiresAt })

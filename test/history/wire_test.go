@@ -184,6 +184,10 @@ func (lines) read(r *bufio.Reader) (message, error) {
 	verb, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	m := message{}
 	switch verb {
+	case "REGISTER":
+		return message{kind: register, body: []byte(rest)}, nil
+	case "BYE":
+		return message{kind: closing}, nil
 	case "REGISTERED":
 		return message{kind: registerAck, body: []byte("{}")}, nil
 	case "PING":
