@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/longwire/longwire/test/loopback"
 )
 
 // builds is where TestMain puts programs; each is built once, when needed.
@@ -164,9 +166,9 @@ func serve(t testing.TB, tcpAddr, dataDir string, args ...string) *server {
 func serveUnder(t testing.TB, program []string, tcpAddr, dataDir string, args ...string) *server {
 	t.Helper()
 	if tcpAddr == "" {
-		tcpAddr = freeAddr(t)
+		tcpAddr = loopback.FreeAddr(t)
 	}
-	httpAddr := freeAddr(t)
+	httpAddr := loopback.FreeAddr(t)
 	command := append(program, longwire(t), "serve", "--tcp-addr", tcpAddr, "--http-addr", httpAddr, "--data-dir", dataDir)
 	command = append(command, args...)
 	s := &server{
@@ -191,17 +193,6 @@ func serveUnder(t testing.TB, program []string, tcpAddr, dataDir string, args ..
 		return resp.StatusCode == http.StatusOK
 	})
 	return s
-}
-
-// freeAddr is a loopback address that nobody listens on at the moment.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // seedAddr is the one address that the seed programs know. It waits until

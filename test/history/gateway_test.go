@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/longwire/longwire/test/loopback"
 )
 
 // built is the directory of the gateway built from this tree.
@@ -83,7 +83,7 @@ func (o *output) Write(b []byte) (int, error) {
 }
 
 func newGateway(t *testing.T, path, dir string) *gateway {
-	g := &gateway{t: t, path: path, dir: dir, tcpAddr: freeAddr(t), httpAddr: freeAddr(t), out: &output{},
+	g := &gateway{t: t, path: path, dir: dir, tcpAddr: loopback.FreeAddr(t), httpAddr: loopback.FreeAddr(t), out: &output{},
 		callers: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	t.Cleanup(func() {
 		g.callers.CloseIdleConnections()
@@ -93,20 +93,6 @@ func newGateway(t *testing.T, path, dir string) *gateway {
 		}
 	})
 	return g
-}
-
-// freeAddr is an address that stays free while no gateway is up: its port is below
-// those that the system gives to connections.
-func freeAddr(t *testing.T) string {
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			defer listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // spawn starts a process and does not wait for it.
