@@ -79,6 +79,13 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	a.Only = r.Only
+	if s := g.cannotCarry(&r); s != nil {
+		rec, ok, err := g.store.Repeated(a)
+		if err == nil && !ok {
+			err = tooLargeFor(s)
+		}
+		return rec, err
+	}
 	if r.OnlineOnly {
 		a.Among = g.hub.clients
 	}
@@ -132,14 +139,17 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	if len(r.IdempotencyKey) > MaxIdempotency {
 		return invalid("an idempotency key is at most %d bytes", MaxIdempotency)
 	}
-	if err := r.To.check(); err != nil {
-		return err
-	}
+	return r.To.check()
+}
+
+// cannotCarry returns the session of the single recipient if the payload is too
+// large for it, else nil.
+func (g *Gateway) cannotCarry(r *PushRequest) *Session {
 	if r.To.Client == "" {
 		return nil
 	}
 	if s := g.hub.session(r.To.Client); s != nil && len(r.Payload) > int(s.maxPayload) {
-		return tooLargeFor(s)
+		return s
 	}
 	return nil
 }

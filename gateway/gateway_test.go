@@ -257,6 +257,30 @@ func TestExpiryAtTheSecondAndNotBefore(t *testing.T) {
 	})
 }
 
+// The first answer may be lost: its repeat must not read like a refusal.
+func TestARepeatIsNotTooLargeForALaterConnection(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{}).Disconnect(gateway.ReasonClientClosed)
+		r := gateway.PushRequest{To: gateway.Audience{Client: "a"}, Payload: []byte("12345"), IdempotencyKey: "order-7", Fingerprint: [32]byte{1}}
+		first, err := g.Push(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{Max: 4, Window: 1, React: gatewaytest.FlushOnly})
+		if again, err := g.Push(t.Context(), r); err != nil || !again.Replayed || again.Message.ID != first.Message.ID {
+			t.Errorf("the repeat: %+v, %v", again, err)
+		}
+		r.Fingerprint[0]++
+		if _, err := g.Push(t.Context(), r); gateway.CodeOf(err) != gateway.CodeIdempotencyMismatch {
+			t.Errorf("another request with the key: %v", err)
+		}
+		r.IdempotencyKey = "order-8"
+		if _, err := g.Push(t.Context(), r); gateway.CodeOf(err) != gateway.CodePayloadTooLarge {
+			t.Errorf("a new request: %v", err)
+		}
+	})
+}
+
 func TestTooLargeForTheDialect(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "seed", gatewaytest.Options{Max: 4})

@@ -28,6 +28,11 @@ type Store interface {
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
+	// Repeated returns what Accept would if a.IdempotencyKey is that of a message;
+	// ok is false if there is none, or a has no key. Nothing is stored. Errors:
+	// CodeIdempotencyMismatch, ErrUnavailable.
+	Repeated(a Acceptance) (r Receipt, ok bool, err error)
+
 	// Settle proposes a final state. It returns when the proposal has a place
 	// in the log's queue, not when it is durable: the Observer is told then.
 	// The first final state in log order wins. A later proposal changes nothing,

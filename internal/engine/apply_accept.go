@@ -81,9 +81,7 @@ func (m *machine) earlier(e *acceptEvent, key []byte, r *result) (*messageRow, e
 		m.del(keyAgeKey(known.at, scoped))
 		return nil, nil
 	}
-	if known.fingerprint != e.Fingerprint {
-		r.err = &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: known.id,
-			Message: "the idempotency key was used with another request"}
+	if r.err = known.mismatch(e.Fingerprint); r.err != nil {
 		return nil, nil
 	}
 	return m.messageRow(known.id)

@@ -108,6 +108,38 @@ func (e *Engine) Message(id gateway.MessageID) (msg gateway.Message, err error) 
 	return msg, err
 }
 
+// Repeated looks for the message of an idempotency key.
+func (e *Engine) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err error) {
+	if a.IdempotencyKey == "" {
+		return r, false, nil
+	}
+	err = e.read(func(v *view) error {
+		k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
+		val, err := v.get(k)
+		if err != nil || val == nil {
+			return err
+		}
+		known, err := decodeKey(val)
+		switch {
+		case err != nil:
+			return &CorruptError{Key: k, Cause: err}
+		case nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
+			return nil
+		}
+		if err := known.mismatch(a.Fingerprint); err != nil {
+			return err
+		}
+		row, err := v.messageRow(known.id)
+		if err != nil || row == nil {
+			return err
+		}
+		r.Message, err = v.message(row)
+		r.Message.Payload, r.Replayed, ok = nil, true, true
+		return err
+	})
+	return r, ok, err
+}
+
 // Messages returns messages, newest first.
 func (e *Engine) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)

@@ -316,6 +316,15 @@ func decodeKey(v []byte) (r keyRow, err error) {
 	return r, d.err
 }
 
+// mismatch refuses a request that is not the one that the key was given for.
+func (r *keyRow) mismatch(fingerprint [32]byte) error {
+	if r.fingerprint == fingerprint {
+		return nil
+	}
+	return &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: r.id,
+		Message: "the idempotency key was used with another request"}
+}
+
 func encodeUplink(key []byte, u *gateway.Uplink) []byte {
 	b := putString(make([]byte, 0, 64+len(u.Payload)), u.Session)
 	b = putBytes(putTime(putUint(b, u.Number), u.At), u.Payload)

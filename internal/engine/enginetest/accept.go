@@ -70,7 +70,7 @@ var acceptTests = []test{
 		h.register("a")
 		first := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
 		h.settle(h.outcome(first, "a", gateway.Acked))
-		r, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		r, err := h.repeat(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
 		h.must(err)
 		if !r.Replayed || r.Message.ID != first.ID {
 			h.Errorf("replayed %v, id %s; want true, %s", r.Replayed, r.Message.ID, first.ID)
@@ -83,13 +83,16 @@ var acceptTests = []test{
 	{name: "the same key with another fingerprint is a mismatch", run: func(h *harness) {
 		h.register("a")
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
-		_, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
+		_, err := h.repeat(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
 		h.wantCode(err, gateway.CodeIdempotencyMismatch)
 		h.same("queue", h.queue("a"), []string{"x"})
 	}},
 	{name: "a key belongs to its scope", run: func(h *harness) {
 		h.register("a")
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		if _, ok, err := h.store.Repeated(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "you", 2)); ok || err != nil {
+			h.Errorf("another's key: %v, %v", ok, err)
+		}
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "you", 2))
 		// A separator in a name must not let two of them meet.
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "z"), "b/c", "a", 3))
@@ -100,7 +103,7 @@ var acceptTests = []test{
 		h.register("a")
 		first := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
 		h.advance(24*time.Hour - time.Second)
-		r, err := h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
+		r, err := h.repeat(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
 		h.must(err)
 		if r.Message.ID != first.ID {
 			h.Error("the key was forgotten within 24 hours")
@@ -108,7 +111,7 @@ var acceptTests = []test{
 		h.advance(time.Second)
 		second := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
 		h.advance(time.Hour) // what is done for the first key must not touch the second
-		r, err = h.store.Accept(ctx, keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
+		r, err = h.repeat(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
 		h.must(err)
 		if r.Message.ID != second.ID {
 			h.Error("the key's second use was forgotten with its first")
@@ -173,6 +176,18 @@ var acceptTests = []test{
 			h.wantUnavailable(err)
 		}
 	}},
+}
+
+// repeat accepts a, whose key is that of a message, and wants Repeated to say the
+// same beforehand.
+func (h *harness) repeat(a gateway.Acceptance) (gateway.Receipt, error) {
+	h.Helper()
+	before, ok, refused := h.store.Repeated(a)
+	r, err := h.store.Accept(ctx, a)
+	h.same("whether it is a repeat", ok, r.Replayed)
+	h.same("the code before", gateway.CodeOf(refused), gateway.CodeOf(err))
+	h.same("the receipt before", before, r)
+	return r, err
 }
 
 // keyed adds an idempotency key to a.

@@ -94,6 +94,20 @@ func (s *Store) members(to gateway.Audience) []gateway.ClientID {
 	return ids
 }
 
+// Repeated looks for the message of an idempotency key.
+func (s *Store) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return r, false, err
+	}
+	m, err := s.accepted(a)
+	if m == nil || err != nil {
+		return r, false, err
+	}
+	return gateway.Receipt{Message: m.export(false), Replayed: true}, true, nil
+}
+
 // accepted returns the message that a repeats, nil for none. Caller holds mu.
 func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
 	if m := s.messages[a.ID]; m != nil {
