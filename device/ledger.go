@@ -9,7 +9,7 @@ import (
 )
 
 // Ledger remembers the deliveries that reached a device and their verdicts
-// (SPEC §2.3). It is a value without I/O or a clock and is not safe for
+// (SPEC §2.4). It is a value without I/O or a clock and is not safe for
 // concurrent use. A Client has one; a program that drives a protocol.Session
 // itself can use one directly:
 //
@@ -19,8 +19,9 @@ import (
 //	handled     Decide, Unsaved, save the Change; Release answers
 //
 // In v2 everything up to ask_through is plain ok, meaning ok without a result,
-// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts are bounded and the oldest are dropped; CompleteFrom says
-// up to where some may be missing. Holes are not dropped: see Crowded.
+// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts
+// are bounded and the oldest are dropped; CompleteFrom says up to where some may
+// be missing. Holes are not dropped: see Crowded.
 //
 // Text names no log, so a sequence may mean another message after the gateway's
 // store was restored: there a verdict counts only for the same payload, and an
@@ -41,7 +42,7 @@ type Ledger struct {
 	conn    uint64 // rises with each
 	offered uint64 // through as REGISTER said it
 	agreed  bool   // both ends use ASK
-	pruned  bool
+	pruned  bool   // a delivery above offered has come
 
 	// What State has not been given yet.
 	decided []*entry // since the last Unsaved
@@ -83,7 +84,7 @@ const (
 
 // Bounds of a Ledger.
 const (
-	maxVerdicts = 512
+	maxVerdicts = 512     // SPEC §2.4 has the reason
 	maxResults  = 1 << 20 // bytes of results in memory
 	// maxHoles is twice the largest window (SPEC §4.3), which is how many
 	// deliveries can be undecided and not have ended at the gateway.
@@ -281,6 +282,11 @@ func (l *Ledger) Release(saved bool) (answers []Verdict) {
 			answers = append(answers, e.verdict)
 		}
 	}
+	for i := 0; l.bytes > maxResults; i++ {
+		v := &l.verdicts[i].verdict
+		l.bytes -= len(v.Result)
+		*v = v.bare()
+	}
 	if saved && l.inSave {
 		l.reset, l.dirty, l.unsaved = false, false, 0
 	}
@@ -288,11 +294,11 @@ func (l *Ledger) Release(saved bool) (answers []Verdict) {
 	return answers
 }
 
-// Crowded reports whether more deliveries wait than a window can hold. Some
-// have ended at the gateway, by their time to live for example, and the next
-// connection shows which: the gateway asks for the others. So the device should
-// reconnect.
-func (l *Ledger) Crowded() bool { return l.agreed && l.open() > maxHoles }
+// Crowded reports whether more deliveries wait than a window can hold, and did so
+// when the last new one came. Some have ended at the gateway, by their time to
+// live for example, and the next connection shows which: see prune. So the device
+// should reconnect.
+func (l *Ledger) Crowded() bool { return l.pruned && l.open() > maxHoles }
 
 // open is how many deliveries are not decided.
 func (l *Ledger) open() int { return len(l.listed) - len(l.verdicts) }
@@ -305,9 +311,6 @@ func (l *Ledger) hash(payload []byte) uint64 {
 }
 
 func (l *Ledger) add(seq uint64) *entry {
-	if l.named && !l.agreed && l.open() > maxHoles {
-		l.dropHole()
-	}
 	l.lastEntry++
 	e := &entry{seq: seq, id: l.lastEntry}
 	l.listed[seq] = e
@@ -320,14 +323,15 @@ func (l *Ledger) plain(e *entry) bool {
 	return l.named && e.verdict.Code == protocol.AckOK && len(e.verdict.Result) == 0 && e.seq > l.highest
 }
 
-// list makes e a verdict, and drops the oldest of too many.
+// list makes e a verdict, and drops the oldest of too many. Release drops the
+// oldest results of too many bytes; the verdicts stay.
 func (l *Ledger) list(e *entry) {
 	e.kept = true
 	l.verdicts = append(l.verdicts, e)
 	l.highest = max(l.highest, e.seq)
 	l.bytes += len(e.verdict.Result)
 	l.unsaved++
-	for len(l.verdicts) > maxVerdicts || l.bytes > maxResults {
+	for len(l.verdicts) > maxVerdicts {
 		old := l.verdicts[0]
 		l.verdicts[0] = nil
 		l.verdicts = l.verdicts[1:]
@@ -351,11 +355,11 @@ func (l *Ledger) holes() (seqs []uint64) {
 	return seqs
 }
 
-// prune drops the waiting deliveries that the gateway has not asked for. The
-// gateway asks for all of them before a delivery above the offered sequence
-// leaves (SPEC §2.3), so these have ended there.
+// prune drops the waiting deliveries that the gateway has neither asked for nor
+// sent again. It does so with all that are not final before a delivery above the
+// offered sequence leaves (SPEC §2.3), so these have ended there.
 func (l *Ledger) prune() {
-	if !l.agreed || l.pruned {
+	if l.pruned {
 		return
 	}
 	l.pruned = true
@@ -363,24 +367,5 @@ func (l *Ledger) prune() {
 		if e.state == waiting && seq <= l.offered && e.conn != l.conn {
 			delete(l.listed, seq)
 		}
-	}
-}
-
-// dropHole drops a waiting delivery of a gateway that does not ask, so that no
-// connection shows which have ended: the lowest that has not come in this one,
-// or else the lowest.
-func (l *Ledger) dropHole() {
-	var drop *entry
-	for _, e := range l.listed {
-		if e.state != waiting {
-			continue
-		}
-		here := e.conn == l.conn
-		if drop == nil || !here && drop.conn == l.conn || here == (drop.conn == l.conn) && e.seq < drop.seq {
-			drop = e
-		}
-	}
-	if drop != nil {
-		delete(l.listed, drop.seq)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Saved is a device's memory of the deliveries of one log (SPEC §2.3). A delivery
+// Saved is a device's memory of the deliveries of one log (SPEC §2.4). A delivery
 // up to AskThrough that is neither in Holes nor in Verdicts was handled and is
 // plain ok; up to CompleteFrom its verdict is unknown.
 type Saved struct {
@@ -43,7 +43,8 @@ const (
 )
 
 // Apply takes in c, also a second time. Of too many verdicts the oldest are
-// dropped: 512 are kept, and 256 KiB of results. Slices are shared with c.
+// dropped: 512 are kept. Of too many results the oldest are dropped, and their
+// verdicts stay: 256 KiB are kept. Slices are shared with c.
 func (s *Saved) Apply(c Change) {
 	if c.Reset || c.Log != s.Log {
 		*s = Saved{}
@@ -64,24 +65,36 @@ func (s *Saved) Apply(c Change) {
 }
 
 func (s *Saved) trim() {
-	size, drop := 0, 0
-	for _, v := range s.Verdicts {
-		size += len(v.Result)
-	}
-	for ; len(s.Verdicts)-drop > maxVerdicts || size > keptResults; drop++ {
-		old := s.Verdicts[drop]
-		size -= len(old.Result)
+	drop := max(0, len(s.Verdicts)-maxVerdicts)
+	for _, old := range s.Verdicts[:drop] {
 		s.CompleteFrom = max(s.CompleteFrom, old.Seq)
 	}
 	s.Verdicts = s.Verdicts[drop:]
+	size := 0
+	for _, v := range s.Verdicts {
+		size += len(v.Result)
+	}
+	for i := 0; size > keptResults; i++ {
+		size -= len(s.Verdicts[i].Result)
+		s.Verdicts[i] = s.Verdicts[i].bare()
+	}
 }
 
-// short is v as it is saved: without a result that is too long, and then
-// without the verdict that the result belongs to.
+// short is v as it is saved: without a result that is too long.
 func (v Verdict) short() Verdict {
 	if len(v.Result) > keptResult {
-		return Verdict{Seq: v.Seq, Code: protocol.AckNotKept}
+		return v.bare()
 	}
+	return v
+}
+
+// bare is v without its result. A reject stays one, and an ok that had a result
+// is not kept (SPEC §2.4).
+func (v Verdict) bare() Verdict {
+	if v.Code == protocol.AckOK && len(v.Result) > 0 {
+		v.Code = protocol.AckNotKept
+	}
+	v.Result = nil
 	return v
 }
 
