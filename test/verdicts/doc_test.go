@@ -13,8 +13,8 @@
 //
 // The actors (store, gate, device) share nothing but frames and moves.
 //
-// The rules are a model and run ahead of the code: today's registration claims
-// with last_seq what a device has handled, and these rules have the gateway ask
-// for each delivery up to an ask_through instead, because a claim says nothing of
-// the verdict.
+// The rules are a model. The code that keeps them is in gateway (the sessions),
+// internal/engine (the store) and device (the ledger); protocol/SPEC.md has the
+// words. Where the device registers with an ask_through, the gateway asks for each
+// delivery up to there, because that number says nothing of a verdict.
 package verdicts
