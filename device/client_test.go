@@ -324,6 +324,8 @@ func TestReconnectsWhenTooManyWait(t *testing.T) {
 			synctest.Wait()
 		}
 		p = <-g.conns
+		p.send(7, "not final") // one that the gateway asks for comes first
+		p.want("ack 7 ok did not final")
 		p.send(maxHoles+2, "new")
 		p.want(fmt.Sprintf("ack %d ok did new", maxHoles+2))
 	})

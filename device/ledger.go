@@ -9,7 +9,7 @@ import (
 )
 
 // Ledger remembers the deliveries that reached a device and their verdicts
-// (SPEC §2.3). It is a value without I/O or a clock and is not safe for
+// (SPEC §2.4). It is a value without I/O or a clock and is not safe for
 // concurrent use. A Client has one; a program that drives a protocol.Session
 // itself can use one directly:
 //
@@ -20,9 +20,8 @@ import (
 //
 // In v2 everything up to ask_through is plain ok, meaning ok without a result,
 // unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts
-// are bounded: the oldest lose their results, and the oldest of too many are
-// dropped; CompleteFrom says up to where some may be missing. Holes are not
-// dropped: see Crowded.
+// are bounded and the oldest are dropped; CompleteFrom says up to where some may
+// be missing. Holes are not dropped: see Crowded.
 //
 // Text names no log, so a sequence may mean another message after the gateway's
 // store was restored: there a verdict counts only for the same payload, and an
@@ -43,22 +42,15 @@ type Ledger struct {
 	conn    uint64 // rises with each
 	offered uint64 // through as REGISTER said it
 	agreed  bool   // both ends use ASK
-	pruned  bool
+	pruned  bool   // a delivery above offered has come
 
 	// What State has not been given yet.
-	decided []decision // since the last Unsaved
-	saving  []decision // between Unsaved and Release
-	unsaved int        // of verdicts, the last ones
-	reset   bool       // everything saved before is void
-	dirty   bool       // there is something to save
-	inSave  bool       // between Unsaved and Release, and no reset in between
-}
-
-// decision is a verdict as it was given. The entry may lose its result before
-// the answer has left.
-type decision struct {
-	e *entry
-	v Verdict
+	decided []*entry // since the last Unsaved
+	saving  []*entry // between Unsaved and Release
+	unsaved int      // of verdicts, the last ones
+	reset   bool     // everything saved before is void
+	dirty   bool     // there is something to save
+	inSave  bool     // between Unsaved and Release, and no reset in between
 }
 
 // Verdict is the answer to a delivery.
@@ -92,7 +84,7 @@ const (
 
 // Bounds of a Ledger.
 const (
-	maxVerdicts = 512
+	maxVerdicts = 512     // SPEC §2.4 has the reason
 	maxResults  = 1 << 20 // bytes of results in memory
 	// maxHoles is twice the largest window (SPEC §4.3), which is how many
 	// deliveries can be undecided and not have ended at the gateway.
@@ -216,7 +208,7 @@ func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdi
 	v = Verdict{Seq: t.seq, Code: code, Result: result}
 	if code != protocol.AckRetry {
 		e.verdict = v
-		l.decided = append(l.decided, decision{e, v})
+		l.decided = append(l.decided, e)
 		return v, false
 	}
 	e.state = waiting
@@ -259,8 +251,7 @@ func (l *Ledger) Working() (all []Verdict) {
 // deliveries may leave; ok is false if there is none. A call of Release must
 // follow, before the next of Unsaved.
 func (l *Ledger) Unsaved() (c Change, ok bool) {
-	for _, d := range l.decided {
-		e := d.e
+	for _, e := range l.decided {
 		l.dirty = true
 		if l.named {
 			l.through = max(l.through, e.seq)
@@ -283,13 +274,18 @@ func (l *Ledger) Unsaved() (c Change, ok bool) {
 // Release ends a save and returns the answers that may leave now. If it has
 // failed, the next Change has everything that this one had.
 func (l *Ledger) Release(saved bool) (answers []Verdict) {
-	for _, d := range l.saving {
-		if d.e.state = handled; !d.e.kept {
-			delete(l.listed, d.e.seq)
+	for _, e := range l.saving {
+		if e.state = handled; !e.kept {
+			delete(l.listed, e.seq)
 		}
-		if d.e.conn == l.conn {
-			answers = append(answers, d.v)
+		if e.conn == l.conn {
+			answers = append(answers, e.verdict)
 		}
+	}
+	for i := 0; l.bytes > maxResults; i++ {
+		v := &l.verdicts[i].verdict
+		l.bytes -= len(v.Result)
+		*v = v.bare()
 	}
 	if saved && l.inSave {
 		l.reset, l.dirty, l.unsaved = false, false, 0
@@ -298,11 +294,11 @@ func (l *Ledger) Release(saved bool) (answers []Verdict) {
 	return answers
 }
 
-// Crowded reports whether more deliveries wait than a window can hold. Some
-// have ended at the gateway, by their time to live for example, and the next
-// connection shows which: the gateway asks for the others. So the device should
-// reconnect.
-func (l *Ledger) Crowded() bool { return l.agreed && l.open() > maxHoles }
+// Crowded reports whether more deliveries wait than a window can hold, and did so
+// when the last new one came. Some have ended at the gateway, by their time to
+// live for example, and the next connection shows which: see prune. So the device
+// should reconnect.
+func (l *Ledger) Crowded() bool { return l.pruned && l.open() > maxHoles }
 
 // open is how many deliveries are not decided.
 func (l *Ledger) open() int { return len(l.listed) - len(l.verdicts) }
@@ -315,9 +311,6 @@ func (l *Ledger) hash(payload []byte) uint64 {
 }
 
 func (l *Ledger) add(seq uint64) *entry {
-	if l.named && !l.agreed && l.open() > maxHoles {
-		l.dropHole()
-	}
 	l.lastEntry++
 	e := &entry{seq: seq, id: l.lastEntry}
 	l.listed[seq] = e
@@ -330,19 +323,14 @@ func (l *Ledger) plain(e *entry) bool {
 	return l.named && e.verdict.Code == protocol.AckOK && len(e.verdict.Result) == 0 && e.seq > l.highest
 }
 
-// list makes e a verdict. Of too many bytes the oldest results go, of too many
-// verdicts the oldest.
+// list makes e a verdict, and drops the oldest of too many. Release drops the
+// oldest results of too many bytes; the verdicts stay.
 func (l *Ledger) list(e *entry) {
 	e.kept = true
 	l.verdicts = append(l.verdicts, e)
 	l.highest = max(l.highest, e.seq)
 	l.bytes += len(e.verdict.Result)
 	l.unsaved++
-	for i := 0; l.bytes > maxResults; i++ {
-		v := &l.verdicts[i].verdict
-		l.bytes -= len(v.Result)
-		*v = v.bare()
-	}
 	for len(l.verdicts) > maxVerdicts {
 		old := l.verdicts[0]
 		l.verdicts[0] = nil
@@ -367,11 +355,11 @@ func (l *Ledger) holes() (seqs []uint64) {
 	return seqs
 }
 
-// prune drops the waiting deliveries that the gateway has not asked for. The
-// gateway asks for all of them before a delivery above the offered sequence
-// leaves (SPEC §2.3), so these have ended there.
+// prune drops the waiting deliveries that the gateway has neither asked for nor
+// sent again. It does so with all that are not final before a delivery above the
+// offered sequence leaves (SPEC §2.3), so these have ended there.
 func (l *Ledger) prune() {
-	if !l.agreed || l.pruned {
+	if l.pruned {
 		return
 	}
 	l.pruned = true
@@ -379,24 +367,5 @@ func (l *Ledger) prune() {
 		if e.state == waiting && seq <= l.offered && e.conn != l.conn {
 			delete(l.listed, seq)
 		}
-	}
-}
-
-// dropHole drops a waiting delivery of a gateway that does not ask, so that no
-// connection shows which have ended: the lowest that has not come in this one,
-// or else the lowest.
-func (l *Ledger) dropHole() {
-	var drop *entry
-	for _, e := range l.listed {
-		if e.state != waiting {
-			continue
-		}
-		here := e.conn == l.conn
-		if drop == nil || !here && drop.conn == l.conn || here == (drop.conn == l.conn) && e.seq < drop.seq {
-			drop = e
-		}
-	}
-	if drop != nil {
-		delete(l.listed, drop.seq)
 	}
 }

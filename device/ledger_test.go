@@ -249,6 +249,25 @@ func TestVerdictsAreBounded(t *testing.T) {
 		}
 		b.wantAsk("not_kept", 2)
 	})
+	t.Run("a reject without its reason is one", func(t *testing.T) {
+		b := newBook(t)
+		b.take(1, 2)
+		long := string(make([]byte, keptResult))
+		b.decide(1, protocol.AckReject, long+"!")
+		b.decide(2, protocol.AckReject, long)
+		b.restart()
+		b.wantAsk("reject", 1)
+		const last = 2 + maxResults/keptResult
+		for seq := uint64(3); seq <= last; seq++ {
+			b.take(seq)
+			b.decide(seq, protocol.AckReject, long)
+		}
+		b.wantAsk("reject", 1, 2)
+		b.wantAsk(said(Verdict{Code: protocol.AckReject, Result: []byte(long)}), 3, last)
+		b.restart()
+		b.wantAsk("reject", 1, 2, last-keptResults/keptResult)
+		b.wantAsk(said(Verdict{Code: protocol.AckReject, Result: []byte(long)}), last)
+	})
 }
 
 func TestForgetting(t *testing.T) {
@@ -340,8 +359,8 @@ func TestEndedDeliveriesAreDropped(t *testing.T) {
 	if _, _, known := b.Receive(7, nil); known {
 		t.Error("7 is known")
 	}
-	if len(b.listed) != maxHoles+1 {
-		t.Errorf("%d listed before anything new has come", len(b.listed))
+	if len(b.listed) != maxHoles+1 || b.Crowded() {
+		t.Errorf("%d listed before anything new has come, crowded %v: the next connection would be no better", len(b.listed), b.Crowded())
 	}
 	b.take(1001)
 	b.wantAsk("working", 7)
@@ -351,21 +370,33 @@ func TestEndedDeliveriesAreDropped(t *testing.T) {
 	}
 }
 
-// A gateway that does not ask shows nothing: there the lowest go.
+// A gateway that does not ask sends all that is not final again, in order. So
+// there, too, a new connection shows what has ended.
 func TestHolesAreBoundedWithoutAgreement(t *testing.T) {
 	b := newBook(t)
-	b.Connect()
-	b.Registered(protocol.Registered{Log: "log", Resumed: true})
-	for seq := uint64(1); seq <= 2*maxHoles; seq++ {
+	connect := func() {
+		b.Connect()
+		b.Registered(protocol.Registered{Log: "log", Resumed: b.log == "log"})
+	}
+	connect()
+	for seq := uint64(1); seq <= maxHoles+1; seq++ {
+		if b.Crowded() {
+			t.Fatalf("crowded by %d", seq-1)
+		}
 		b.take(seq)
 		b.decide(seq, protocol.AckRetry, "")
 	}
-	if n := len(b.listed); n > maxHoles+1 || b.listed[2*maxHoles] == nil {
-		t.Errorf("%d listed, at most %d and the last among them", n, maxHoles+1)
+	if !b.Crowded() || b.Working() != nil {
+		t.Errorf("crowded %v, working %v", b.Crowded(), b.Working())
 	}
-	if b.Crowded() || b.Working() != nil {
-		t.Error("a reconnect, or word of what is under way, is of use only to a gateway that asks")
+	connect()
+	b.take(1)
+	b.decide(1, protocol.AckRetry, "")
+	b.take(1000)
+	if n := len(b.listed); n != 2 || b.Crowded() {
+		t.Errorf("%d listed, want 1, which came again, and 1000", n)
 	}
+	b.take(1)
 }
 
 func TestTextLedger(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Saved is a device's memory of the deliveries of one log (SPEC §2.3). A delivery
+// Saved is a device's memory of the deliveries of one log (SPEC §2.4). A delivery
 // up to AskThrough that is neither in Holes nor in Verdicts was handled and is
 // plain ok; up to CompleteFrom its verdict is unknown.
 type Saved struct {
@@ -42,9 +42,9 @@ const (
 	keptResults = 256 << 10 // of all
 )
 
-// Apply takes in c, also a second time. 512 verdicts are kept, and 256 KiB of
-// results: of too many verdicts the oldest are dropped, and of too many bytes the
-// oldest results. Slices are shared with c.
+// Apply takes in c, also a second time. Of too many verdicts the oldest are
+// dropped: 512 are kept. Of too many results the oldest are dropped, and their
+// verdicts stay: 256 KiB are kept. Slices are shared with c.
 func (s *Saved) Apply(c Change) {
 	if c.Reset || c.Log != s.Log {
 		*s = Saved{}
@@ -65,12 +65,11 @@ func (s *Saved) Apply(c Change) {
 }
 
 func (s *Saved) trim() {
-	if drop := len(s.Verdicts) - maxVerdicts; drop > 0 {
-		for _, v := range s.Verdicts[:drop] {
-			s.CompleteFrom = max(s.CompleteFrom, v.Seq)
-		}
-		s.Verdicts = s.Verdicts[drop:]
+	drop := max(0, len(s.Verdicts)-maxVerdicts)
+	for _, old := range s.Verdicts[:drop] {
+		s.CompleteFrom = max(s.CompleteFrom, old.Seq)
 	}
+	s.Verdicts = s.Verdicts[drop:]
 	size := 0
 	for _, v := range s.Verdicts {
 		size += len(v.Result)
@@ -89,10 +88,10 @@ func (v Verdict) short() Verdict {
 	return v
 }
 
-// bare is v without its result. A reject is one without its reason; an ok whose
-// result is gone is no longer known.
+// bare is v without its result. A reject stays one, and an ok that had a result
+// is not kept (SPEC §2.4).
 func (v Verdict) bare() Verdict {
-	if len(v.Result) > 0 && v.Code == protocol.AckOK {
+	if v.Code == protocol.AckOK && len(v.Result) > 0 {
 		v.Code = protocol.AckNotKept
 	}
 	v.Result = nil

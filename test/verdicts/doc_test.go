@@ -13,7 +13,8 @@
 //
 // The actors (store, gate, device) share nothing but frames and moves.
 //
-// The rules are those of gateway, internal/engine, protocol (SPEC §2.2 to §2.4) and
-// device.Ledger, written once more: the names of the rules say what each of these
-// does.
+// The rules are a model. The code that keeps them is in gateway (the sessions),
+// internal/engine (the store) and device (the ledger); protocol/SPEC.md has the
+// words. Where the device registers with an ask_through, the gateway asks for each
+// delivery up to there, because that number says nothing of a verdict.
 package verdicts
