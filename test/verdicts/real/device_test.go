@@ -64,8 +64,17 @@ func (d *dev) flush() {
 	}
 }
 
-// receive reads one frame; deaf loses an ASK.
-func (d *dev) receive(deaf bool) {
+// manner is how the device answers an ASK.
+type manner uint8
+
+const (
+	heeds   manner = iota // as its ledger does
+	ignores               // not at all
+	forgets               // as a smaller ledger would: what was handled, its verdict is not kept
+)
+
+// receive reads one frame.
+func (d *dev) receive(m manner) {
 	d.c.mu.Lock()
 	f := d.c.down[0]
 	d.c.down = d.c.down[1:]
@@ -76,10 +85,16 @@ func (d *dev) receive(deaf bool) {
 		if !ok {
 			break
 		}
-		if deaf && e.Kind == protocol.KindAsk {
-			continue
+		switch {
+		case e.Kind != protocol.KindAsk:
+			d.event(e)
+		case m != ignores:
+			v := d.ledger.Ask(e.Seq)
+			if m == forgets && v.Code <= protocol.AckReject {
+				v = device.Verdict{Seq: e.Seq, Code: protocol.AckNotKept}
+			}
+			d.answer(v)
 		}
-		d.event(e)
 	}
 	if d.c != nil {
 		d.flush()
@@ -110,8 +125,6 @@ func (d *dev) event(e protocol.Event) {
 			w.cover("reconnect: too many holes")
 			d.proto.Close(d.now, protocol.Close{Reason: protocol.ReasonClientClosed})
 		}
-	case protocol.KindAsk:
-		d.answer(d.ledger.Ask(e.Seq))
 	case protocol.KindAck:
 		i := slices.IndexFunc(d.up, func(u *uplink) bool { return u.number == e.Seq })
 		switch {

@@ -122,7 +122,10 @@ func (x *run) trace(path []choice, more ...move) string {
 	var b strings.Builder
 	quiet := &run{cfg: x.cfg, long: x.long, templates: x.templates, covered: map[string]int{}}
 	w := newWorld(quiet)
-	defer w.p.stop()
+	defer func() {
+		w.p.stop()
+		synctest.Wait()
+	}()
 	moves := make([]move, 0, len(path)+len(more))
 	for _, c := range path {
 		moves = append(moves, c.move)
@@ -142,7 +145,7 @@ func (w *world) explain(m move) string {
 	switch m.kind {
 	case mvGateRead, mvRefuse:
 		s += ": " + describe(w.conns[m.a].up[0])
-	case mvDeviceRead, mvIgnore:
+	case mvDeviceRead, mvIgnore, mvForget:
 		s += ": " + describe(w.dev.c.down[0])
 	case mvSync, mvCommit, mvCrash:
 		s += fmt.Sprintf(" %q", w.p.store.ops[w.p.store.durable:])
@@ -157,7 +160,7 @@ func (w *world) finish() (broken string, made []move) {
 	for f := range faults {
 		w.spent[f] = 1 << 10
 	}
-	for range 120 {
+	for range 60 {
 		if w.settled() {
 			return w.broken, made
 		}
@@ -191,8 +194,8 @@ func (w *world) helpful() (move, bool) {
 			return m, true
 		}
 	}
-	for kind := uint8(1); kind <= 5; kind++ {
-		if slices.ContainsFunc(w.p.timers, func(t timer) bool { return t.kind() == kind }) {
+	for kind := uint8(settlePause + 1); kind <= 5; kind++ {
+		if w.p.count(kind) > 0 {
 			return move{kind: mvTimer, a: kind}, true
 		}
 	}

@@ -34,11 +34,14 @@ type timer struct {
 	f func()
 }
 
+// settlePause is the kind of the timer that looks for durable verdicts.
+const settlePause = 1
+
 // kind is the timer's name in moves: jittered timers are all alike.
 func (t timer) kind() uint8 {
 	switch d := t.d; {
 	case d < time.Second:
-		return 1 // settlePause
+		return settlePause
 	case d == time.Second:
 		return 2 // finalPause, or a retry delay
 	case d == 2*time.Second:
@@ -92,8 +95,22 @@ func (p *process) stop() {
 	p.end()
 	p.disk.release()
 	p.gw.Stop()
+	// A write that fails seals the database, and Close has nothing to flush.
+	_, _, _ = p.e.Register(context.Background(), gateway.Registration{Client: client})
 	_ = p.e.Close()
 	p.calls.Wait()
+}
+
+// count returns how many timers of a kind are set.
+func (p *process) count(kind uint8) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.timers {
+		if t.kind() == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // fire runs the first timer of a kind.

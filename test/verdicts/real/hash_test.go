@@ -161,13 +161,8 @@ func (w *world) hash() uint64 {
 	h.num(btoi(p.e.Health() == nil))
 
 	// The gateway.
-	kinds := make([]uint8, len(p.timers))
-	for i := range p.timers {
-		kinds[i] = p.timers[i].kind()
-	}
-	slices.Sort(kinds)
-	if w.may(fires) {
-		h.value(reflect.ValueOf(kinds))
+	for kind := uint8(settlePause + 1); kind <= 5 && w.may(fires); kind++ {
+		h.num(uint64(p.count(kind)))
 	}
 	shards := reflect.ValueOf(p.gw).Elem().FieldByName("hub").Elem().FieldByName("shards")
 	for i := range shards.Len() {

@@ -37,7 +37,11 @@ type conn struct {
 
 func (w *world) accept(no uint8) *conn {
 	now := time.Now()
-	c := &conn{p: w.p, no: no, now: now, proto: protocol.NewServer(w.wire, now), open: true, device: true}
+	wire := *w.wire
+	if w.cfg.shrinks && w.connects == 1 {
+		wire.MaxPayload = 8
+	}
+	c := &conn{p: w.p, no: no, now: now, proto: protocol.NewServer(&wire, now), open: true, device: true}
 	w.conns[no] = c
 	return c
 }
@@ -146,8 +150,14 @@ func (c *conn) flush() {
 	if len(out) == 0 {
 		return
 	}
+	l := frames(out)
+	for _, f := range l {
+		if f[0] == 0x05 && f[1]&0x40 == 0 && !c.dead {
+			c.p.w.transmitted(uint64(f[3]), 1)
+		}
+	}
 	if !c.dead && c.device {
-		c.down = append(c.down, frames(out)...)
+		c.down = append(c.down, l...)
 	}
 	c.proto.Flushed(c.now, len(out))
 }
@@ -171,12 +181,11 @@ func (c *conn) handle(ctx context.Context, e protocol.Event) {
 	case protocol.KindData:
 		c.uplink(ctx, e)
 	case protocol.KindSent:
-		c.transmitted(e.Seq, 1)
 		c.gw.Sent(seq, e.Ephemeral, time.Now())
 	case protocol.KindAck:
 		w.coverCode(e)
 		if !e.Ask && (e.Code == protocol.AckRetry || e.Code == protocol.AckSend) {
-			c.transmitted(e.Seq, -1)
+			w.transmitted(e.Seq, -1)
 		}
 		if !c.gw.TryAcked(seq, gateway.AckCode(e.Code), e.Payload, time.Now()) {
 			c.gw.Acked(seq, e.Ephemeral, gateway.AckCode(e.Code), e.Payload, time.Now())
@@ -209,19 +218,10 @@ func (c *conn) handle(ctx context.Context, e protocol.Event) {
 }
 
 // transmitted counts the payloads that were not answered retry later.
-func (c *conn) transmitted(seq uint64, n int) {
-	w := c.p.w
+func (w *world) transmitted(seq uint64, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !c.isDead() {
-		w.ghost.silent[seq] += n
-	}
-}
-
-func (c *conn) isDead() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.dead
+	w.ghost.silent[seq] += n
 }
 
 func (c *conn) register(ctx context.Context, r *protocol.Register) {

@@ -37,7 +37,7 @@ const (
 	slowAck                 // an ack timeout passes
 	fires                   // a timer of the gateway fires
 	postponed               // the device answers retry later
-	odd                     // the device answers a payload with "not handled"
+	odd                     // the device answers a payload with "not handled", or a handled ASK with "verdict not kept"
 	busy                    // the device answers "working"
 	again                   // the device repeats an uplink
 	faults
@@ -58,16 +58,20 @@ type config struct {
 	window   []int
 	ttl      []int // these messages expire when the clock is ahead
 	large    int   // this message fits no connection
+	shrinks  bool  // the second connection is too narrow for the first message
 	attempts int
 	limit    [faults]int
 	more     [faults]int // in addition, in the long form
 	verdicts []verdict   // of the device's handler, beside ok
+	only     bool        // and ok is none of them
 
 	slow   bool   // syncs wait for the explorer
 	small  bool   // needs small bounds
 	sure   bool   // the ledger is large enough for every verdict
 	forged uint64 // ask_through of the device at the beginning
 	steps  int    // of one execution; 0 = 60
+
+	owed string // a promise that the code does not keep yet
 
 	progress bool // check at the end of each execution that all ends well
 }
@@ -142,6 +146,9 @@ func (c *config) push(m int) gateway.PushRequest {
 	if slices.Contains(c.ttl, m) {
 		r.TTL = time.Hour
 	}
+	if c.shrinks && m == 1 {
+		r.Payload = []byte(strings.Repeat("m", 64))
+	}
 	if m == c.large {
 		r.Payload = []byte(strings.Repeat("m", 8<<10))
 	}
@@ -206,6 +213,7 @@ const (
 	mvConnect
 	mvDeviceRead
 	mvIgnore
+	mvForget
 	mvDeviceClose
 	mvDecide
 	mvWorking
@@ -214,7 +222,7 @@ const (
 )
 
 var moveNames = [...]string{"accept", "commit", "sync", "sweep", "cancel", "gateway crashes", "store replaced", "clock", "disk full",
-	"gateway reads", "gateway refuses", "gateway closes", "ack timeout", "timer", "connect", "device reads", "device ignores",
+	"gateway reads", "gateway refuses", "gateway closes", "ack timeout", "timer", "connect", "device reads", "device ignores", "device has forgotten the verdict",
 	"device closes", "decide", "working", "device restarts", "send uplink"}
 
 // move is one step. a is a sequence, a connection or a new value; b a verdict.
@@ -269,6 +277,9 @@ func (w *world) moves() (l []move) {
 		if d.c.down[0][1]&0x40 != 0 && w.may(deaf) {
 			add(mvIgnore, 0, 0)
 		}
+		if d.c.down[0][1]&0x40 != 0 && w.may(odd) {
+			add(mvForget, 0, 0)
+		}
 	}
 	jobs := make([]uint64, 0, 4)
 	for seq := range d.jobs {
@@ -276,7 +287,9 @@ func (w *world) moves() (l []move) {
 	}
 	slices.Sort(jobs)
 	for _, seq := range jobs {
-		add(mvDecide, int(seq), int(plain))
+		if !w.cfg.only {
+			add(mvDecide, int(seq), int(plain))
+		}
 		for _, v := range w.cfg.verdicts {
 			if v == later && !w.may(postponed) || v == oddly && !w.may(odd) {
 				continue
@@ -315,8 +328,8 @@ func (w *world) moves() (l []move) {
 		}
 	}
 	if w.may(fires) {
-		for kind := uint8(1); kind <= 5; kind++ {
-			if slices.ContainsFunc(w.p.timers, func(t timer) bool { return t.kind() == kind }) {
+		for kind := uint8(settlePause + 1); kind <= 5; kind++ {
+			if w.p.count(kind) > 0 {
 				add(mvTimer, int(kind), 0)
 			}
 		}
@@ -438,10 +451,13 @@ func (w *world) do(m move) {
 	case mvConnect:
 		d.connect(w.accept(m.a))
 	case mvDeviceRead:
-		d.receive(false)
+		d.receive(heeds)
 	case mvIgnore:
 		w.spend(deaf)
-		d.receive(true)
+		d.receive(ignores)
+	case mvForget:
+		w.spend(odd)
+		d.receive(forgets)
 	case mvDeviceClose:
 		if d.c.open {
 			w.spend(cut)
@@ -513,6 +529,11 @@ func (w *world) idle() {
 		time.Sleep(51 * time.Millisecond)
 		synctest.Wait()
 	}
+	// A session that looks again for durable verdicts does so after each move.
+	for range w.p.count(settlePause) {
+		w.p.fire(settlePause)
+	}
+	synctest.Wait()
 	w.p.store.settled()
 }
 
