@@ -25,6 +25,7 @@ type outcome struct {
 	States     int
 	Steps      int
 	Cut        int // executions that were ended by their length
+	Strayed    int // executions that had to be tried again
 	Seconds    float64
 	Broken     string
 	Trace      string
@@ -43,7 +44,10 @@ func explore(c *config, long bool) *outcome {
 	var path []choice
 	for o.Broken == "" {
 		o.Executions++
-		path = x.execute(o, path, seen)
+		if path = x.execute(o, path, seen); o.Broken == strayed && o.Strayed < maxStrayed {
+			o.Strayed, o.Broken, o.Trace = o.Strayed+1, "", ""
+			continue
+		}
 		for len(path) > 0 && path[len(path)-1].n+1 == path[len(path)-1].of {
 			path = path[:len(path)-1]
 		}
@@ -63,6 +67,13 @@ type choice struct {
 }
 
 const maxSteps = 60
+
+// strayed is that the same moves did not lead to the same world: goroutines ran in
+// another order, and both are right. The execution is tried again.
+const (
+	strayed    = "an execution does not repeat itself"
+	maxStrayed = 20
+)
 
 // execute makes the moves of path, and goes on until it meets a world that was
 // seen before, or one without a move.
@@ -95,7 +106,7 @@ func (x *run) execute(o *outcome, path []choice, seen map[uint64]bool) []choice 
 		}
 		at := &path[i]
 		if at.of != len(moves) || at.n > 0 && at.n >= len(moves) {
-			o.Broken = "an execution does not repeat itself"
+			o.Broken = strayed
 			o.Trace = x.trace(path[:i])
 			return path
 		}

@@ -47,7 +47,7 @@ var mutations = []mutation{
 	{"a cursor passes a delivery that is too large durably", "large", truth, []edit{{"gateway/pump.go",
 		"	return false, s.awaitOutcome(&f, Rejected, ReasonTooLargeForProtocol)\n",
 		"	_ = s.g.store.Settle(s.outcome(&f, Rejected, ReasonTooLargeForProtocol, time.Now()), true)\n	s.cursor = p.Seq\n	return false, true\n"}}, nil},
-	{"a cursor passes a failed delivery durably", "failed", truth, []edit{{"gateway/pump.go",
+	{"a cursor passes a failed delivery durably", "failed", inOrder, []edit{{"gateway/pump.go",
 		"		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)\n",
 		"		_ = s.g.store.Settle(s.outcome(&f, Failed, ReasonAttemptsUsedUp, time.Now()), true)\n		s.cursor = p.Seq\n		return false, true\n"}}, []string{"LONGWIRE_TORTURE=1"}},
 	{"an ASK costs no attempt", "attempts", patience, []edit{{"protocol/window.go",

@@ -14,14 +14,12 @@ const (
 	kept     = "the ledger was large enough"
 	stays    = "was told as"
 	once     = "was handled twice"
-	rises    = "came for the first time after a later one"
 	inOrder  = "with a window of one"
 	progress = "can never become final"
 	patience = "unanswered transmissions"
 	resumes  = "a good ledger was voided"
 	upStored = "is acked and not stored"
 	refused  = "a refused REGISTER changed the store"
-	agreed   = "ends"
 )
 
 func (w *world) fail(format string, args ...any) {

@@ -275,7 +275,8 @@ func TestPromisesHold(t *testing.T) {
 					binary = small
 				}
 				o := explored(t, binary, c.name)
-				t.Logf("%s: %d executions, %d states, %d steps, %.1f s, %d cut off", c.name, o.Executions, o.States, o.Steps, o.Seconds, o.Cut)
+				t.Logf("%s: %d executions, %d states, %d steps, %.1f s, %d cut off, %d tried again", c.name, o.Executions, o.States,
+					o.Steps, o.Seconds, o.Cut, o.Strayed)
 				switch {
 				case c.owed != "" && strings.Contains(o.Broken, c.owed):
 					t.Logf("the code owes this promise: %s\n%s", o.Broken, o.Trace)
@@ -286,14 +287,16 @@ func TestPromisesHold(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				all.Executions, all.States, all.Steps, all.Seconds = all.Executions+o.Executions, all.States+o.States, all.Steps+o.Steps, all.Seconds+o.Seconds
+				all.Executions, all.States = all.Executions+o.Executions, all.States+o.States
+				all.Steps, all.Seconds = all.Steps+o.Steps, all.Seconds+o.Seconds
 				for k, n := range o.Covered {
 					covered[k] += n
 				}
 			})
 		}
 	})
-	t.Logf("%d executions, %d states, %d steps in all, %.0f executions per second and process", all.Executions, all.States, all.Steps, float64(all.Executions)/all.Seconds)
+	t.Logf("%d executions, %d states, %d steps in all, %.0f executions per second and process", all.Executions, all.States,
+		all.Steps, float64(all.Executions)/all.Seconds)
 	for _, k := range slices.Sorted(maps.Keys(covered)) {
 		t.Logf("%10d %s", covered[k], k)
 	}
