@@ -19,9 +19,6 @@
 // TestPromisesHold compiles it once with small bounds, for the configs that reach
 // the bounds of the ledger and of undurable verdicts.
 //
-// A config whose owed is set shows a promise that the code does not keep yet; the
-// test fails when the code keeps it, so that the mark is removed.
-//
 // The gateway's workers move deliveries before the next move begins, so a move
 // meets no half-done step of a session. The order of records, frames, timers,
 // syncs and faults is explored. tcpserver's part is in link_test.go, and

@@ -60,8 +60,11 @@ func (w *world) told(d *gateway.Delivery) {
 		ok = w.ghost.ahead && slices.Contains(w.cfg.ttl, int(m))
 	case d.State == gateway.Canceled:
 		ok = w.ghost.canceled
-	case d.State == gateway.Rejected && d.Reason == gateway.ReasonTooLargeForProtocol:
-		ok = int(m) == w.cfg.large
+	case d.Reason == gateway.ReasonTooLargeForProtocol:
+		w.mu.Lock()
+		sent := w.ghost.silent[m] > 0
+		w.mu.Unlock()
+		ok = (int(m) == w.cfg.large || w.cfg.shrinks && m == 1) && sent == (d.State == gateway.Failed)
 	case d.State == gateway.Failed && d.Reason == gateway.ReasonAttemptsUsedUp:
 		w.mu.Lock()
 		n := max(w.ghost.silent[m], w.ghost.before[m])

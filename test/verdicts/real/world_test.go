@@ -71,8 +71,6 @@ type config struct {
 	forged uint64 // ask_through of the device at the beginning
 	steps  int    // of one execution; 0 = 60
 
-	owed string // a promise that the code does not keep yet
-
 	progress bool // check at the end of each execution that all ends well
 }
 
