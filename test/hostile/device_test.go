@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"strings"
 	"testing"
@@ -40,7 +39,6 @@ func TestHostileDevices(t *testing.T) {
 			{"half of a large frame, many times", halfFrames},
 			{"uplinks without pause", uplinkFlood},
 			{"an uplink beyond the bound", uplinkTooLarge},
-			{"a position of another log, and of the future", forgedAskThrough},
 			{"frames that only a server sends", serverFrames},
 			{"a half-closed connection", halfClosed},
 			{"connections that are reset at once", resets},
@@ -399,39 +397,6 @@ func uplinkTooLarge(t *testing.T, s *site) {
 	_ = p.send("DATA 1 " + strings.Repeat("x", 48_001) + "\n")
 	if line := p.line(); !strings.HasPrefix(line, "ERROR 413 ") {
 		t.Errorf("got %q, want ERROR 413", line)
-	}
-	p.Close()
-}
-
-// A device answers for itself alone, and only for what there is.
-func forgedAskThrough(t *testing.T, s *site) {
-	s.register("forger").Close()
-	s.eventually("the forger is offline", func() bool {
-		return strings.Contains(s.ask("GET", "/v1/clients/forger", "").body, `"online":false`)
-	})
-	push := func() {
-		t.Helper()
-		if a := s.ask("POST", "/v1/clients/forger/messages", "for you", "Content-Type", "text/plain"); a.status != 202 {
-			t.Fatalf("push: %d %s", a.status, a.body)
-		}
-	}
-	push()
-	future := fmt.Sprintf(`"ask_through":%d`, uint64(math.MaxUint64))
-	p := s.dial()
-	_ = p.send(frame(tRegister, `{"id":"forger","log":"another",`+future+`}`))
-	var welcome struct{ Log string }
-	if err := json.Unmarshal([]byte(p.want(tRegisterAck)), &welcome); err != nil || welcome.Log == "" {
-		t.Fatalf("no log in the welcome: %v", err)
-	}
-	if got := p.want(tData); !strings.HasSuffix(got, "for you") {
-		t.Errorf("behind a foreign log: %q, want the message that was queued", got)
-	}
-	p.Close()
-
-	p = s.register("forger", fmt.Sprintf(`"log":%q`, welcome.Log), future)
-	push()
-	if got := p.want(tData); !strings.HasSuffix(got, "for you") {
-		t.Errorf("after an ask_through of the future: %q, want a message", got)
 	}
 	p.Close()
 }
