@@ -135,7 +135,7 @@ type Uplink struct {
 	Seq        uint64    `json:"seq"`
 	Client     string    `json:"client"`
 	Session    string    `json:"session,omitempty"`
-	Number     uint64    `json:"number,omitempty"` // given by the device, rising; 0 = it gives none
+	Number     uint64    `json:"number,omitempty"` // given by the device, in any order; 0 = it gives none
 	ReceivedAt time.Time `json:"received_at,omitzero"`
 	Data
 }

@@ -35,6 +35,12 @@ func gateway() *httptest.Server {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"items":[{"id":"truck-17","online":true,"dialect":"v2"},{"id":"truck-18","online":true,"dialect":"text"}]}`)
 	})
+	mux.HandleFunc("GET /v1/uplinks", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"items":[{"seq":11,"client":"meter-7","number":1,"text":"21.5"},{"seq":12,"client":"meter-8","number":1,"text":"19.0"},`+
+			`{"seq":15,"client":"meter-7","number":1,"text":"21.5"},{"seq":16,"client":"meter-7","number":2,"text":"21.6"},`+
+			`{"seq":17,"client":"lamp-1","text":"on"},{"seq":18,"client":"lamp-1","text":"on"}],"next_after":18,"more":false}`)
+	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "id: 7\nevent: message.received\ndata: {\"type\":\"message.received\",\"subject\":\"truck-17\"}\n\n")
@@ -117,4 +123,34 @@ func ExampleClient_Events() {
 		break
 	}
 	// Output: message.received truck-17
+}
+
+// A repeat has the number of the uplink that it repeats. A backend that outlives
+// its process keeps seen and after where it keeps the readings.
+func ExampleClient_Uplinks() {
+	c, done := dial()
+	defer done()
+	type key struct {
+		client string
+		number uint64
+	}
+	seen, after := map[key]bool{}, uint64(0)
+	for u, err := range c.Uplinks(context.Background(), client.UplinkQuery{After: after}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		after = u.Seq
+		k := key{u.Client, u.Number}
+		if u.Number != 0 && seen[k] {
+			continue // a repeat
+		}
+		seen[k] = true
+		fmt.Println(u.Client, u.Number, u.Display())
+	}
+	// Output:
+	// meter-7 1 21.5
+	// meter-8 1 19.0
+	// meter-7 2 21.6
+	// lamp-1 0 on
+	// lamp-1 0 on
 }

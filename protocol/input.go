@@ -121,8 +121,7 @@ func (s *Session) onData(now time.Time, m *message) {
 		s.unexpected(now, m)
 		return
 	}
-	if len(m.payload) > s.inboundPayload() {
-		s.refuse(now, broken(ReasonFrameTooLarge, "payload of %d bytes, at most %d", len(m.payload), s.inboundPayload()))
+	if s.tooLarge(now, m) {
 		return
 	}
 	if s.role == Server && m.ephemeral {
@@ -138,6 +137,16 @@ func (s *Session) onData(now time.Time, m *message) {
 	}
 	payload := append(make([]byte, 0, len(m.payload)), m.payload...)
 	s.push(Event{Kind: KindData, Seq: m.seq, Ephemeral: m.ephemeral, Dup: m.dup, Payload: payload})
+}
+
+// tooLarge refuses a payload, result or reason above the bound (SPEC §8).
+func (s *Session) tooLarge(now time.Time, m *message) bool {
+	most := s.inboundPayload()
+	if len(m.payload) <= most {
+		return false
+	}
+	s.refuse(now, broken(ReasonFrameTooLarge, "payload of %d bytes, at most %d", len(m.payload), most))
+	return true
 }
 
 // inboundPayload bounds what comes in. A server has told its bound to the

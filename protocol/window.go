@@ -143,6 +143,9 @@ func (s *Session) onAck(now time.Time, m *message) {
 		s.wait.onAck(s, now)
 		return
 	}
+	if s.tooLarge(now, m) {
+		return
+	}
 	if s.role == Device && m.code > AckRetry {
 		s.fail(now, broken(ReasonProtocolError, "code %d is a device's", m.code))
 		return

@@ -210,6 +210,33 @@ func TestTooLargeUplink(t *testing.T) {
 	d.want(`event data 0 "`+strings.Repeat("z", 126)+`"`, `event malformed frame_too_large "v1 message of 129 bytes, at most 128"`)
 }
 
+// The bound of payloads is that of results and reasons, too (SPEC §8).
+func TestTooLargeResult(t *testing.T) {
+	cfg := &Config{MaxPayload: 10_000}
+	largest, big := strings.Repeat("x", 10_000), strings.Repeat("x", 10_001)
+	for code := range AckWorking + 1 {
+		for _, seq := range []uint64{1, 1 << 60} { // in flight, or not
+			d := askingServer(t, cfg)
+			d.send(Data{Seq: 1})
+			d.lines = nil
+			d.recv(ackFrame(seq, code, largest))
+			if len(d.lines) != 1 || strings.Contains(d.lines[0], "closed") {
+				t.Errorf("code %d with the largest result: %.200q", code, d.lines)
+			}
+			d.lines = nil
+			d.recv(ackFrame(seq, code, big))
+			d.want(`event closed 3500 frame_too_large "payload of 10001 bytes, at most 10000"`, "out CLOSE 3500 0 frame_too_large: payload of 10001 bytes, at most 10000")
+		}
+	}
+	d := answerServer(t, cfg, helloText)
+	d.send(Data{Seq: 1})
+	d.lines = nil
+	d.recv("ACK 1 " + big + "\n")
+	d.want(`event malformed frame_too_large "payload of 10001 bytes, at most 10000"`, `out "ERROR 413 payload of 10001 bytes, at most 10000\n"`)
+	d.recv("ACK 1\n")
+	d.want("event ack 1 ok")
+}
+
 func TestVerdictsOfADevice(t *testing.T) {
 	for dialect, want := range map[Dialect][]string{
 		V1:   {`out "\x06#"`}, // it has no other word than yes

@@ -134,6 +134,27 @@ func TestListsAreComplete(t *testing.T) {
 	}
 }
 
+// What a page prints in Go is part of an example that runs.
+func TestExamplesRun(t *testing.T) {
+	squeeze := func(code string) string { return strings.Join(strings.Fields(code), " ") }
+	b, err := os.ReadFile("../../client/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	for page, text := range pages(t) {
+		for _, block := range strings.Split(text, "```go\n")[1:] {
+			code, _, _ := strings.Cut(block, "```")
+			if blocks++; !strings.Contains(squeeze(string(b)), squeeze(code)) {
+				t.Errorf("%s prints code that no example of package client has:\n%s", page, code)
+			}
+		}
+	}
+	if blocks == 0 {
+		t.Error("no code found")
+	}
+}
+
 func source(t *testing.T, dir string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"strings"
 	"testing"
@@ -40,9 +39,6 @@ func TestHostileDevices(t *testing.T) {
 			{"half of a large frame, many times", halfFrames},
 			{"uplinks without pause", uplinkFlood},
 			{"an uplink beyond the bound", uplinkTooLarge},
-			{"a position of another log, and of the future", forgedAskThrough},
-			{"answers that are none", answersOfAsking},
-			{"a refused REGISTER with everything in it", refusedRegister},
 			{"frames that only a server sends", serverFrames},
 			{"a half-closed connection", halfClosed},
 			{"connections that are reset at once", resets},
@@ -403,113 +399,6 @@ func uplinkTooLarge(t *testing.T, s *site) {
 		t.Errorf("got %q, want ERROR 413", line)
 	}
 	p.Close()
-}
-
-// A device answers for itself alone, and only for what there is.
-func forgedAskThrough(t *testing.T, s *site) {
-	s.register("forger").Close()
-	s.eventually("the forger is offline", func() bool {
-		return strings.Contains(s.ask("GET", "/v1/clients/forger", "").body, `"online":false`)
-	})
-	push := func() {
-		t.Helper()
-		if a := s.ask("POST", "/v1/clients/forger/messages", "for you", "Content-Type", "text/plain"); a.status != 202 {
-			t.Fatalf("push: %d %s", a.status, a.body)
-		}
-	}
-	push()
-	future := fmt.Sprintf(`"ask_through":%d`, uint64(math.MaxUint64))
-	p := s.dial()
-	_ = p.send(frame(tRegister, `{"id":"forger","log":"another",`+future+`}`))
-	var welcome struct{ Log string }
-	if err := json.Unmarshal([]byte(p.want(tRegisterAck)), &welcome); err != nil || welcome.Log == "" {
-		t.Fatalf("no log in the welcome: %v", err)
-	}
-	if got := p.want(tData); !strings.HasSuffix(got, "for you") {
-		t.Errorf("behind a foreign log: %q, want the message that was queued", got)
-	}
-	p.Close()
-
-	p = s.register("forger", fmt.Sprintf(`"log":%q`, welcome.Log), future)
-	push()
-	if got := p.want(tData); !strings.HasSuffix(got, "for you") {
-		t.Errorf("after an ask_through of the future: %q, want a message", got)
-	}
-	p.Close()
-}
-
-// The codes of a device that is asked: not before it has agreed to be, and never
-// as more than they say.
-func answersOfAsking(t *testing.T, s *site) {
-	const notHandled, notKept, working = "\x03", "\x04", "\x05"
-	for _, code := range []string{notHandled, notKept, working, "\x06", "\xff"} {
-		for _, agreed := range []bool{false, true} {
-			if agreed && code < "\x06" {
-				continue
-			}
-			var more []string
-			if agreed {
-				more = []string{`"ask_through":0`}
-			}
-			p := s.register("asked", more...)
-			_ = p.send(frame(tAck, number(1)+code))
-			p.wantClose(3500, "protocol_error")
-		}
-	}
-	p := s.register("asked", `"ask_through":0`)
-	a := s.ask("POST", "/v1/clients/asked/messages?ttl=1h", "open", "Content-Type", "text/plain")
-	var m struct{ ID string }
-	if err := json.Unmarshal([]byte(a.body), &m); err != nil || a.status != 202 {
-		t.Fatalf("push: %d %s", a.status, a.body)
-	}
-	status := func(want string) {
-		t.Helper()
-		if a := s.ask("GET", "/v1/messages/"+m.ID, ""); !strings.Contains(a.body, `"status":"`+want+`"`) {
-			t.Errorf("it is %s, want %s", clip(a.body), want)
-		}
-	}
-	got := p.want(tData)
-	seq := strings.TrimSuffix(got, "open")
-	_ = p.send(strings.Repeat(frame(tAck, seq+working+"almost"), 1000) + frame(tHeartbeat, ""))
-	p.want(tHeartbeatAck)
-	status("sent")
-	_ = p.send(frame(tAck, seq+notHandled) + frame(tHeartbeat, "")) // to a payload
-	p.want(tHeartbeatAck)
-	status("queued")
-	if again := p.want(tData); again != got {
-		t.Errorf("after not handled: %q, want %q again", again, got)
-	}
-	_ = p.send(frame(tAck, seq+"\x01"+strings.Repeat("x", 256<<10))) // as long as a reason may be
-	s.eventually("it is rejected", func() bool {
-		return strings.Contains(s.ask("GET", "/v1/messages/"+m.ID, "").body, `"status":"rejected"`)
-	})
-	_ = p.send(frame(tAck, seq+"\x04") + frame(tAck, seq+"\x00other") + frame(tHeartbeat, ""))
-	p.want(tHeartbeatAck)
-	status("rejected")
-	p.Close()
-}
-
-// A REGISTER that is refused leaves the client and its queue as they were.
-func refusedRegister(t *testing.T, s *site) {
-	s.register("refused", `"labels":{"was":"1"}`, `"groups":["before"]`).Close()
-	s.eventually("it is offline", func() bool {
-		return strings.Contains(s.ask("GET", "/v1/clients/refused", "").body, `"online":false`)
-	})
-	a := s.ask("POST", "/v1/clients/refused/messages", "for you", "Content-Type", "text/plain")
-	if a.status != 202 {
-		t.Fatalf("push: %d %s", a.status, a.body)
-	}
-	if a := s.ask("DELETE", "/v1/clients/refused?block=1h", ""); a.status >= 300 {
-		t.Fatalf("block: %d %s", a.status, a.body)
-	}
-	before := s.ask("GET", "/v1/clients/refused", "").body + s.ask("GET", "/v1/clients/refused/messages", "").body
-	p := s.dial()
-	_ = p.send(frame(tRegister, fmt.Sprintf(`{"id":"refused","labels":{"is":"2"},"groups":["after"],"window":256,"heartbeat":1,"ask_through":%d}`, uint64(math.MaxUint64))) +
-		frame(tAck, number(1)+"\x00") + frame(tData, number(1)+"uplink"))
-	p.wantClose(3502, "blocked")
-	if after := s.ask("GET", "/v1/clients/refused", "").body + s.ask("GET", "/v1/clients/refused/messages", "").body; after != before {
-		t.Errorf("a refused REGISTER has changed\n%s into\n%s", before, after)
-	}
 }
 
 func serverFrames(_ *testing.T, s *site) {

@@ -20,6 +20,23 @@ func TestHostileTwins(t *testing.T) {
 					}
 				}
 			}},
+			{"REGISTER that is refused, with labels and a position", func(t *testing.T, s *site) {
+				holder := s.register("holder", `"labels":{"true":"1"},"groups":["true"]`)
+				holder.uplinks(1)
+				id := s.push("holder", "waits")
+				seq := holder.wantDelivery("waits")
+				s.wantStatus(id, `"status":"sent"`)
+				before := s.known("holder")
+				for range 20 {
+					p := s.dial()
+					_ = p.send(frame(tRegister, `{"id":"holder",`+refusedRegister+`}`))
+					p.wantClose(3503, "id_in_use")
+				}
+				s.wantKnown("holder", before)
+				_ = holder.send(ack(seq, "\x00"))
+				s.wantStatus(id, `"status":"acked"`)
+				holder.Close()
+			}},
 		})
 	})
 }
