@@ -141,6 +141,30 @@ func TestAHoleComesBeforeAnythingNewer(t *testing.T) {
 	}
 }
 
+// A window that is narrower than on the connection before is full of what the
+// device wants later. Its other verdicts do not wait for that.
+func TestAsksPassWhatTheDeviceWantsLater(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		a := askedThrough(t, g, 3, 3, 1)
+		push(t, g, "a", "new")
+		a.got("? 1")
+		a.answer(1, gateway.AckSend, "")
+		a.got("? 1", "1 again")
+		a.answer(1, gateway.AckRetry, "")
+		a.got("? 1", "1 again", "? 2")
+		a.answer(2, gateway.AckOK, "")
+		a.state(2, gateway.Acked, 1)
+		a.got("? 1", "1 again", "? 2", "? 3")
+		a.answer(3, gateway.AckRetry, "")
+		time.Sleep(time.Minute)
+		a.got("? 1", "1 again", "? 2", "? 3", "1 again")
+		a.answer(1, gateway.AckOK, "")
+		a.got("? 1", "1 again", "? 2", "? 3", "1 again", "3 again")
+		a.answer(3, gateway.AckOK, "")
+		a.got("? 1", "1 again", "? 2", "? 3", "1 again", "3 again", "new")
+	})
+}
+
 // parcelStore fails to read single parcels.
 type parcelStore struct {
 	gateway.Store

@@ -92,7 +92,7 @@ func (s *Session) nextStep() step {
 		return step{}
 	}
 	if w := s.work; w != nil {
-		free := s.linkHasRoom()
+		free := s.linkRoom() > 0
 		if free && w.urgent.head != nil {
 			return step{kind: stepUrgent, parcel: s.enterUrgent()}
 		}
@@ -333,7 +333,7 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 		return false, false
 	}
 	p.Ask = s.asksFor(p.Seq)
-	if !p.Ask && s.asking() {
+	if !p.Ask && (s.asking() || s.room() == 0) { // the room was that of ASKs
 		s.mu.Unlock()
 		return false, false
 	}

@@ -110,17 +110,17 @@ func (s *Session) live() int {
 	return len(s.work.flight) - s.work.gone
 }
 
-// linkHasRoom reports whether the link has a free place in its window. It has
-// the place of a delivery that was answered with retry later, too: that is held
-// back from first transmissions only.
-func (s *Session) linkHasRoom() bool {
+// linkRoom is how many places are free in the link's window. It has the place of
+// a delivery that was answered with retry later, too: that is held back from first
+// transmissions only.
+func (s *Session) linkRoom() int {
 	held := 0
 	for i := range s.work.flight {
 		if f := &s.work.flight[i]; !f.gone() && !f.is(flightAway) {
 			held++
 		}
 	}
-	return held < int(s.window)
+	return int(s.window) - held
 }
 
 // nextDue returns the first delivery that is to be sent again now, nil for
@@ -134,8 +134,15 @@ func (s *Session) nextDue(room bool) *inflight {
 	return nil
 }
 
-// room is how many first transmissions fit into the window now.
-func (s *Session) room() int { return max(0, int(s.window)-s.live()) }
+// room is how many first transmissions fit into the window now, or how many ASKs
+// while these are to be sent: an ASK that waited for what the device wants later
+// would keep a verdict from being heard.
+func (s *Session) room() int {
+	if s.work != nil && s.work.askThrough != 0 {
+		return max(0, s.linkRoom())
+	}
+	return max(0, int(s.window)-s.live())
+}
 
 // enter puts an entry into the window before its frame is written, for the
 // answer may come at once.
