@@ -15,7 +15,7 @@
 // The tests need Linux and strace. Where strace is missing or may not trace they
 // are skipped, and with LONGWIRE_TEST_STRACE=required they fail.
 //
-// LONGWIRE_TORTURE runs the long form and LONGWIRE_SYSDISK_CUTS sets the number of
+// LONGWIRE_SYSDISK_BINARY names another gateway. LONGWIRE_TORTURE runs the long form and LONGWIRE_SYSDISK_CUTS sets the number of
 // cuts. LONGWIRE_SYSDISK_SEED repeats the choices of a run (its trace is another
 // one all the same). LONGWIRE_SYSDISK_KEEP names a directory for the trace and the
 // rebuilt disk of the first violation of each scenario.

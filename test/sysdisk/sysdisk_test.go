@@ -311,7 +311,16 @@ func (o *outcome) report(t *testing.T, seed uint64, more string) {
 	for _, b := range o.broken[:min(5, len(o.broken))] {
 		t.Error(b)
 	}
+	totals.cuts += o.cuts.Load()
+	totals.facts += o.facts.Load()
+	totals.broken += len(o.broken)
 	t.Logf("%d cuts, %d facts checked, %d cuts with violations; seed %d; %s", o.cuts.Load(), o.facts.Load(), len(o.broken), seed, more)
+}
+
+// totals are those of all scenarios, which run one after the other.
+var totals struct {
+	cuts, facts int64
+	broken      int
 }
 
 // mustFind fails the test if a cut is without a violation.
@@ -355,7 +364,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 		o := s.try(t, s.choose(cutsOf(t, 50), seed, first, l.facts.all), func(root string, c cut) (int, []string) {
 			return check(root, c, l.facts.before(c.at))
 		})
-		o.report(t, seed, fmt.Sprintf("load: %v; told: %s; %d calls traced", l, l.facts.kinds(), len(s.rec.moments)/2))
+		o.report(t, seed, fmt.Sprintf("load: %v; told: %s; %d calls traced", l, l.facts.kinds(), len(s.rec.moments)/2)+s.rec.disk.turnover())
 	})
 	t.Run("while the store is made", func(t *testing.T) {
 		seed := seed(t)
@@ -392,6 +401,21 @@ func TestPowerCutUnderLoad(t *testing.T) {
 			return check(root, c, []*fact{early[c.at]})
 		}).mustFind(t)
 	})
+}
+
+// turnover counts the files that were made and removed.
+func (d *disk) turnover() string {
+	made, gone := map[string]int{}, map[string]int{}
+	for _, op := range d.names {
+		for _, e := range op.set {
+			if e.to == nil {
+				gone[filepath.Ext(e.name)]++
+			} else {
+				made[filepath.Ext(e.name)]++
+			}
+		}
+	}
+	return fmt.Sprintf("; names made and gone: logs %d, %d, tables %d, %d", made[".log"], gone[".log"], made[".sst"], gone[".sst"])
 }
 
 // syncsAgo is the end of the n-th sync of a log before a moment.
@@ -437,7 +461,11 @@ func underLoad(t *testing.T) (*scenario, *load) {
 	}
 	l := newLoad(t, &g)
 	for life := range 3 {
-		p := s.start(g.command(filepath.Join(s.root, "srv/gw/data")))
+		var args []string
+		if life > 0 {
+			args = append(args, "--data-max-disk", "64MiB") // small logs and tables: many are made, merged and removed
+		}
+		p := s.start(g.command(filepath.Join(s.root, "srv/gw/data"), args...))
 		g.process = p.process
 		if err := g.ready(); err != nil {
 			t.Fatal(err)
