@@ -167,13 +167,14 @@ func (fs *facts) uplinked(u answer, w *wire, upto int, how string) {
 
 // device reads what a device was told on a connection.
 func (fs *facts) device(client string, w *wire) {
+	got, said := w.so()
 	sent := map[uint64]string{}
-	for _, f := range frames(w.said) {
+	for _, f := range frames(said) {
 		if f.typ == frameData {
 			sent[f.number] = string(f.body)
 		}
 	}
-	for _, f := range frames(w.got) {
+	for _, f := range frames(got) {
 		switch {
 		case f.typ == frameRegisterAck:
 			var welcome struct{ Log string }
@@ -208,8 +209,9 @@ func (fs *facts) device(client string, w *wire) {
 
 // lines calls each for the lines of JSON on a wire, with the place of their end.
 func (w *wire) lines(each func(line []byte, upto int)) {
+	got, _ := w.so()
 	at := 0
-	for line := range bytes.Lines(w.got) {
+	for line := range bytes.Lines(got) {
 		at += len(line)
 		if line = bytes.TrimSpace(line); bytes.HasPrefix(line, []byte("{")) && bytes.HasSuffix(line, []byte("}")) {
 			each(line, at)

@@ -93,11 +93,17 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-// upto is how many bytes were read so far.
-func (w *wire) upto() int {
+// so returns what was read and what was written so far.
+func (w *wire) so() (got, said []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.got)
+	return w.got, w.said
+}
+
+// upto is how many bytes were read so far.
+func (w *wire) upto() int {
+	got, _ := w.so()
+	return len(got)
 }
 
 // wires are all connections of the test.
@@ -120,20 +126,15 @@ func (ws *wires) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 
 // streamOf finds the gateway's end of a connection.
 func (s *sockets) streamOf(w *wire) (*stream, error) {
-	for _, c := range s.byPort[w.port] {
-		if bytes.HasPrefix(c.data, w.got) {
-			return c, nil
-		}
-	}
+	got, _ := w.so()
 	var there []int
 	for _, c := range s.byPort[w.port] {
-		n := 0
-		for n < min(len(c.data), len(w.got)) && c.data[n] == w.got[n] {
-			n++
+		if bytes.HasPrefix(c.data, got) {
+			return c, nil
 		}
-		there = append(there, n, len(c.data))
+		there = append(there, len(c.data))
 	}
-	return nil, fmt.Errorf("the trace lacks what was read on port %d, %d bytes; it has %v: %.200q", w.port, len(w.got), there, w.got)
+	return nil, fmt.Errorf("the trace lacks the %d bytes that were read on port %d; of that it has %v bytes", len(got), w.port, there)
 }
 
 // left is the moment from which on the byte before upto may have left the
