@@ -150,7 +150,7 @@ func TestPowerCutKeepsBackups(t *testing.T) {
 	seed := seed(t)
 	ends := append(slices.Clone(l.facts.all), &fact{at: s.rec.end})
 	var refused atomic.Int64 // backups that had not been reported
-	o := s.try(t, s.choose(cutsOf(t, 15), seed, 0, ends), func(root string, c cut) (int, []string) {
+	o := s.try(t, s.choose(cutsOf(t, 10), seed, 0, ends), func(root string, c cut) (int, []string) {
 		n, broken := checkLoad(t, filepath.Join(root, "data"), l.facts.before(c.at), c.seed)
 		for _, b := range []backup{online, offline} {
 			from, to := filepath.Join(root, b.name), filepath.Join(root, b.name+"-restored")
@@ -201,7 +201,7 @@ func TestPowerCutKeepsARestoredStore(t *testing.T) {
 	s.command("store", "restore", "--data-dir", filepath.Join(s.root, "new/data"), filepath.Join(s.root, "backup"))
 	s.faithful()
 	seed := seed(t)
-	o := s.try(t, s.choose(cutsOf(t, 15), seed, 0, []*fact{{at: s.rec.end}}), func(root string, c cut) (int, []string) {
+	o := s.try(t, s.choose(cutsOf(t, 10), seed, 0, []*fact{{at: s.rec.end}}), func(root string, c cut) (int, []string) {
 		data := filepath.Join(root, "new/data")
 		if c.at <= s.rec.end {
 			err := longwireRun(t, "store", "restore", "--data-dir", data, filepath.Join(root, "backup"))

@@ -112,7 +112,7 @@ func TestPowerCutKeepsKeysAndTokens(t *testing.T) {
 	}
 
 	seed := seed(t)
-	o := s.try(t, s.choose(cutsOf(t, 20), seed, 0, told.all), func(root string, c cut) (int, []string) {
+	o := s.try(t, s.choose(cutsOf(t, 15), seed, 0, told.all), func(root string, c cut) (int, []string) {
 		data, tokens := filepath.Join(root, "srv/gw/data"), filepath.Join(root, "etc/tokens")
 		var args []string
 		if _, err := os.Stat(tokens); err == nil {

@@ -399,7 +399,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 
 	t.Run("while the manifest changes", func(t *testing.T) {
 		seed := seed(t)
-		o := s.try(t, s.manifests(cutsOf(t, 15), seed), func(root string, c cut) (int, []string) {
+		o := s.try(t, s.manifests(cutsOf(t, 10), seed), func(root string, c cut) (int, []string) {
 			return check(root, c, l.facts.before(c.at))
 		})
 		o.report(t, seed, "")
