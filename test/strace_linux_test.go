@@ -18,6 +18,9 @@ import (
 // has: shown by the process's system calls.
 func TestEveryAcceptedPushIsBehindASync(t *testing.T) {
 	strace, err := exec.LookPath("strace")
+	if err != nil && os.Getenv("LONGWIRE_TEST_STRACE") == "required" {
+		t.Fatal(err)
+	}
 	if err != nil {
 		t.Skip("needs strace")
 	}

@@ -119,7 +119,7 @@ func (f *file) next() string { return f.path + ".new" }
 // lock makes the new state, empty. It waits while another process has one; what
 // a dead process has left is removed. release ends it where write has not.
 func (f *file) lock() (release func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+	if err := makeDir(filepath.Dir(f.path)); err != nil {
 		return nil, err
 	}
 	for {
@@ -172,6 +172,27 @@ func (f *file) write(keys []*Key) error {
 	}
 	f.note(info, keys)
 	return syncDir(filepath.Dir(f.path))
+}
+
+// makeDir makes a directory and its parents, and syncs the entry of each. It also
+// syncs the entry of a directory that exists: the process that made it may have died
+// before its own sync. That parent may belong to another user, so an error of this
+// sync is ignored.
+func makeDir(dir string) error {
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(dir); err == nil {
+		_ = syncDir(parent)
+		return nil
+	}
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 // syncDir makes a rename durable. Windows has no such call and needs none.

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,5 +106,60 @@ func TestPowerCutWithoutSyncLoses(t *testing.T) {
 	lost, told := runCuts(t, 20, true, func(*Engine) {})
 	if len(lost) == 0 {
 		t.Errorf("nothing of %d answers was lost although nothing was synced", told)
+	}
+}
+
+// markerFS notes the steps of markers that a power cut could turn around.
+type markerFS struct {
+	vfs.FS
+	mem   *vfs.MemFS
+	steps int
+	wrong []string
+}
+
+// synced are the names in a directory that a power cut leaves for sure.
+func (f *markerFS) synced(dir string) string {
+	names, _ := f.mem.CrashClone(vfs.CrashCloneCfg{}).List(dir)
+	return " " + strings.Join(names, " ") + " "
+}
+
+func (f *markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if parts := strings.SplitN(filepath.Base(name), ".", 4); parts[0] == "marker" && parts[1] == "manifest" {
+		f.steps++
+		if !strings.Contains(f.synced(filepath.Dir(name)), " "+parts[3]+" ") {
+			f.wrong = append(f.wrong, fmt.Sprintf("%s is made, the name of %s is not synced", name, parts[3]))
+		}
+	}
+	return f.FS.Create(name, c)
+}
+
+func (f *markerFS) Remove(name string) error {
+	if base := filepath.Base(name); strings.HasPrefix(base, "marker.") {
+		f.steps++
+		kind := strings.Join(strings.SplitN(base, ".", 3)[:2], ".")
+		if strings.Count(f.synced(filepath.Dir(name)), " "+kind+".") < 2 {
+			f.wrong = append(f.wrong, fmt.Sprintf("%s is removed, the name of its successor is not synced", name))
+		}
+	}
+	return f.FS.Remove(name)
+}
+
+func (f *markerFS) Unwrap() vfs.FS { return f.FS }
+
+// Whatever order the disk keeps names in, a power cut finds a marker of a manifest
+// that is there.
+func TestMarkersMoveInOrder(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	fs := &markerFS{FS: mem, mem: mem}
+	for range 3 {
+		if err := openTest(t, powerOptions(fs)).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, w := range fs.wrong {
+		t.Error(w)
+	}
+	if fs.steps < 5 {
+		t.Errorf("%d steps seen, want those of three manifests", fs.steps)
 	}
 }

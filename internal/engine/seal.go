@@ -211,6 +211,11 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 }
 
 func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	if isMarker(name) {
+		if err := s.syncNames(name); err != nil {
+			return nil, err
+		}
+	}
 	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
 }
 
@@ -238,8 +243,28 @@ func (s *sealFS) Rename(old, name string) error {
 	return s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
 }
 
-// Remove never seals: a file that stays costs space only.
+// isMarker reports whether the file is one of Pebble's markers, whose names say
+// which manifest and which format count. Pebble moves a marker by making the new one
+// and removing the old one, with one sync of the directory at the end. A disk that
+// keeps the names in another order could be left with no marker, which means an
+// empty database, or with a marker of a manifest that is not there. So the names
+// before each of the two steps are synced first.
+func isMarker(name string) bool { return strings.HasPrefix(filepath.Base(name), "marker.") }
+
+// syncNames makes the names in the directory of a file durable.
+func (s *sealFS) syncNames(name string) error {
+	dir := s.FS.PathDir(name)
+	return s.do(s.classOf(name), "sync", dir, func() error { return syncDir(s.FS, dir) })
+}
+
+// Remove seals only if it is a marker's and the names cannot be synced: another file
+// that stays costs space only.
 func (s *sealFS) Remove(name string) error {
+	if isMarker(name) {
+		if err := s.syncNames(name); err != nil {
+			return err
+		}
+	}
 	return s.remove(name, s.FS.Remove)
 }
 
