@@ -38,7 +38,7 @@ func (w *clockWatch) look(now time.Time) (by time.Duration) {
 	if last.IsZero() {
 		return 0
 	}
-	by = now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+	by = (now.Round(0).Sub(last.Round(0)) - now.Sub(last)).Round(time.Millisecond) // the readings are not taken at one instant
 	switch {
 	case by > bigJump:
 		w.forwards++
@@ -56,7 +56,7 @@ func (a *App) watchClock() {
 	now := a.now()
 	if by := a.jumps.look(now); by != 0 {
 		a.log.Warn("the wall clock has jumped: what expires, is forgotten or is shown as a time follows it",
-			"by", by.Round(time.Millisecond), "clock", now.Round(0))
+			"by", by, "clock", now.Round(0))
 	}
 }
 
