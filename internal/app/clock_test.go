@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,9 +11,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/clocktest"
 	"github.com/longwire/longwire/internal/config"
 )
@@ -110,6 +113,7 @@ type jumped struct {
 	acked       client.Message
 	short, long client.Message // for clients that are away
 	first       client.Message // pushed with a key
+	mute        *line
 	waited      chan time.Duration
 }
 
@@ -141,7 +145,7 @@ func (j *jumped) prepare() {
 	if j.acked.Status != client.Acked {
 		j.Fatalf("before the step: %+v", j.acked)
 	}
-	register(j.T, j.app, nil, "mute")
+	_, j.mute = register(j.T, j.app, nil, "mute")
 	j.waited = make(chan time.Duration, 1)
 	began, looks := time.Now(), j.clock.looks.Load()
 	go func() {
@@ -242,9 +246,22 @@ func (j *jumped) drains() {
 	if got := away.list(); !slices.Equal(got, want) {
 		j.Errorf("the device that was away got %q, want %q", got, want)
 	}
+	events, _ := j.app.gw.Subscribe(0)
 	m := j.push("device", "after", client.Push{Wait: 10 * time.Second})
 	if m.Status != client.Acked || !j.near(m.CreatedAt) || !j.near(m.SentAt) || !j.near(m.FinalAt) || m.ExpiresAt.Sub(m.CreatedAt) != day {
 		j.Errorf("pushed after the step, while the clock shows %v: %+v", j.clock.Now(), m)
+	}
+	j.mute.say("DATA 1 up\n")
+	for seen := map[gateway.EventType]bool{}; !seen[gateway.EventMessageAcked] || !seen[gateway.EventMessageReceived]; {
+		batch, err := events.Next(j.Context(), nil)
+		if err != nil {
+			j.Fatal(err)
+		}
+		for _, e := range batch {
+			if seen[e.Type] = true; !j.near(e.At) {
+				j.Errorf("%s at %v, while the clock shows %v", e.Type, e.At, j.clock.Now())
+			}
+		}
 	}
 	if got := j.device.list(); !slices.Equal(got, []string{"before", "after"}) {
 		j.Errorf("the connected device got %q", got)
@@ -319,4 +336,14 @@ func TestSignedTokensAfterTheClockJumped(t *testing.T) {
 			wantAnswer(t, a, nil, "CLOSE 3501", "meter-1", token)
 		})
 	}
+}
+
+// Lists are in the order of ids, so an id must not fall behind those before it.
+func TestIDsRiseWhenTheClockIsSetBack(t *testing.T) {
+	before := newID()
+	synctest.Test(t, func(t *testing.T) { // whose clock begins in the year 2000
+		if after := newID(); bytes.Compare(before[:], after[:]) >= 0 {
+			t.Errorf("%x is followed by %x", before, after)
+		}
+	})
 }

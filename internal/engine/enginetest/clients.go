@@ -135,6 +135,13 @@ var clientTests = []test{
 			h.Errorf("disconnected: last seen at %v, want %v", got, h.clock.Now())
 		}
 	}},
+	{name: "a connected client is not forgotten, however far the clock is set forwards", run: func(h *harness) {
+		h.register("a")
+		h.advance(3 * 365 * 24 * time.Hour)
+		if _, err := h.store.Client("a"); err != nil {
+			h.Error(err)
+		}
+	}},
 	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
 		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
 			Groups: []string{"old"}, At: h.clock.Now()})
