@@ -155,8 +155,9 @@ func (g *Gateway) Ready() error {
 	return nil
 }
 
-// now is the wall clock's reading, to be kept, shown or compared with one that
-// was kept. It has no monotonic reading, for a step must show in it.
+// now is the wall clock's reading: the store keeps it, the API shows it, and
+// expiry times are compared with it. It has no monotonic reading, because that
+// would hide a step from the comparison.
 func (g *Gateway) now() time.Time { return g.cfg.Now().Round(0) }
 
 // onWall is the wall clock's reading for t, a time with a monotonic reading, as

@@ -301,6 +301,9 @@ func (j *jumped) noticed() {
 	if status != http.StatusOK || said["jumps"] != float64(forwards+backwards) {
 		j.Errorf("the admin socket says of the clock %v (%d)", said, status)
 	}
+	if last, _ := said["last_jump"].(map[string]any); forwards+backwards > 0 && last["by_seconds"] != j.by.Seconds() {
+		j.Errorf("the admin socket says of the last jump %v, want one by %v", last, j.by)
+	}
 }
 
 // rests looks whether something spins: a timer that is always due asks the clock

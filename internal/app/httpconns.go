@@ -17,7 +17,7 @@ type cappedListener struct {
 	places chan struct{} // one element for each open connection
 	log    *slog.Logger
 	begun  time.Time
-	warned atomic.Int64 // when a refusal was last told, a duration since begun; 0 = not yet
+	warned atomic.Int64 // the last warning, as a duration since begun; 0 = none yet
 }
 
 // warnEvery spaces the log lines of refusals.

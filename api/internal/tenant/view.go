@@ -28,8 +28,8 @@ type Door struct {
 }
 
 // NewDoor returns the door to g. guarded reports whether being in a group is a
-// right, because some key is limited to it; what is written is told to log. Keys
-// end by the clock now.
+// right, because some key is limited to it; what is written is told to log.
+// The clock now decides whether a key has ended.
 func NewDoor(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log, now func() time.Time) *Door {
 	return &Door{gateway: g, guarded: guarded, log: log, now: now}
 }
