@@ -60,7 +60,7 @@ type ClientPatch struct {
 	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`
 } //@name ClientPatch
 
-func clientView(c *gateway.Client) Client {
+func (s *server) clientView(c *gateway.Client) Client {
 	v := Client{
 		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
 		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels,
@@ -75,7 +75,7 @@ func clientView(c *gateway.Client) Client {
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
 	}
-	if c.BlockedUntil.After(time.Now()) {
+	if c.BlockedUntil.After(s.cfg.Now()) {
 		v.BlockedUntil = stamp(c.BlockedUntil)
 	}
 	if !c.Online {
@@ -144,7 +144,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 		next = s.cursors(w).encode(cursorClients, string(page.Next))
 	}
 	linkNext(w, r, next)
-	return writeJSON(w, http.StatusOK, clientPage(page.Items, fields, next))
+	return writeJSON(w, http.StatusOK, s.clientPage(page.Items, fields, next))
 }
 
 var presence = map[string]gateway.ClientStatus{
@@ -237,11 +237,11 @@ func (q *query) clientFields() []int {
 	return fields
 }
 
-func clientPage(clients []gateway.Client, fields []int, next string) any {
+func (s *server) clientPage(clients []gateway.Client, fields []int, next string) any {
 	if fields == nil {
 		page := ClientPage{Items: make([]Client, len(clients)), NextCursor: next}
 		for i := range clients {
-			page.Items[i] = clientView(&clients[i])
+			page.Items[i] = s.clientView(&clients[i])
 		}
 		return page
 	}
@@ -250,7 +250,7 @@ func clientPage(clients []gateway.Client, fields []int, next string) any {
 		NextCursor string         `json:"next_cursor,omitempty"`
 	}{make([]narrowClient, len(clients)), next}
 	for i := range clients {
-		page.Items[i] = narrowClient{clientView(&clients[i]), fields}
+		page.Items[i] = narrowClient{s.clientView(&clients[i]), fields}
 	}
 	return page
 }
@@ -308,7 +308,7 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, clientView(&c))
+	return writeJSON(w, http.StatusOK, s.clientView(&c))
 }
 
 // headClient tells whether a client is known.
@@ -367,7 +367,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, clientView(&c))
+	return writeJSON(w, http.StatusOK, s.clientView(&c))
 }
 
 // clientChange turns the patch into a change. A member that is null removes

@@ -72,6 +72,10 @@ type Config struct {
 	// ReadTimeout bounds the reading of a request's body. Default 30 s.
 	ReadTimeout time.Duration
 
+	// Now is the clock by which keys end and a query counts back, and whose wall
+	// reading is kept and shown. Nil = time.Now.
+	Now func() time.Time
+
 	// Source is the CloudEvents source of events. Default "/longwire".
 	Source string
 }
@@ -121,6 +125,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadTimeout <= 0 {
 		c.ReadTimeout = 30 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Source == "" {
 		c.Source = "/longwire"

@@ -330,7 +330,7 @@ func (st *stream) event(e *gateway.Event) {
 
 // note writes an event of the stream itself.
 func (st *stream) note(kind, detail string) {
-	now := time.Now()
+	now := st.server.cfg.Now()
 	st.write(Event{SpecVersion: "1.0", ID: "evt_" + uuid.Must(uuid.NewV7()).String(), Type: kind, Source: st.server.cfg.Source,
 		Time: stamp(now), ContentType: "application/json", Data: EventData{Detail: detail}})
 }

@@ -56,7 +56,7 @@ func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
 // observe is the outermost layer: request id, recovery, access log, metrics.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, started: time.Now(), id: s.requestID(r)}
+		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(r)}
 		h := w.Header()
 		x.idHeader[0] = x.id
 		h["X-Request-Id"] = x.idHeader[:]

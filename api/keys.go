@@ -79,7 +79,7 @@ func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	now := time.Now()
+	now := s.cfg.Now()
 	page := KeyPage{Items: []Key{}}
 	for _, k := range s.ring.List() {
 		if k.ID <= after {
@@ -132,7 +132,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err := s.decodeJSON(w, r, &body); err != nil {
 		return err
 	}
-	now := time.Now()
+	now := s.cfg.Now()
 	spec, err := body.spec(now)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return keyProblem(err, id)
 	}
-	return writeJSON(w, http.StatusOK, keyView(key, time.Now()))
+	return writeJSON(w, http.StatusOK, keyView(key, s.cfg.Now()))
 }
 
 // revokeKey ends a key.

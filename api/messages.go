@@ -296,7 +296,7 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	if client := q.clientID("client"); client != "" || q.err != nil {
 		return s.history(w, r, q, client)
 	}
-	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since"), Limit: q.limit()}
+	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit()}
 	mq.Before = gateway.MessageID(q.cursor(s.cursors(w), cursorMessages, validMessage))
 	if err := q.done(); err != nil {
 		return err
@@ -354,7 +354,7 @@ func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, client gateway.ClientID) error {
-	dq := gateway.ClientDeliveryQuery{Client: client, Since: q.since("since"), Limit: q.limit()}
+	dq := gateway.ClientDeliveryQuery{Client: client, Since: q.since("since", s.cfg.Now()), Limit: q.limit()}
 	if dq.Pending = q.values.Get("status") == statusPending; dq.Pending {
 		q.one("status")
 	} else {

@@ -105,7 +105,7 @@ func (q *query) duration(name string, min, max time.Duration) (d time.Duration, 
 }
 
 // since takes a time, or a duration that counts back from now.
-func (q *query) since(name string) time.Time {
+func (q *query) since(name string, now time.Time) time.Time {
 	v := q.one(name)
 	if v == "" {
 		return time.Time{}
@@ -114,7 +114,7 @@ func (q *query) since(name string) time.Time {
 		return t
 	}
 	if d, err := parseDuration(v); err == nil && d >= 0 {
-		return time.Now().Add(-d)
+		return now.Add(-d)
 	}
 	q.fail(name, "must be an RFC 3339 time or a duration such as 1h")
 	return time.Time{}

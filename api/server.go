@@ -41,7 +41,7 @@ func newServer(cfg Config) *server {
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
 		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
 	s.drain.init()
-	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit)
+	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
 	s.cfg.Gateway = nil // from here on there is the door
 	s.bootKey = bootKey(s.boot)
 	s.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}

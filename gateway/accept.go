@@ -72,7 +72,7 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	if err := g.checkPush(&r); err != nil {
 		return Receipt{}, err
 	}
-	now := time.Now()
+	now := g.now()
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
 		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed,

@@ -40,9 +40,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	c.ConnectedAt = s.connectedTime()
 	c.InFlight = s.inFlight()
 	c.Link = s.link.Stats()
-	if c.Link.LastSeen.After(c.LastSeenAt) {
-		c.LastSeenAt = c.Link.LastSeen
-	}
+	c.LastSeenAt = g.onWall(c.Link.LastSeen)
 	return c
 }
 
@@ -159,7 +157,7 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 	if _, err := g.store.Client(id); err != nil {
 		return err
 	}
-	now := time.Now()
+	now := g.now()
 	if o.Block > 0 {
 		until := now.Add(o.Block)
 		if _, err := g.store.UpdateClient(ctx, id, ClientChange{BlockedUntil: &until}); err != nil {

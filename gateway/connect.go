@@ -34,7 +34,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
-	now := time.Now().Truncate(time.Millisecond) // as session and events have it
+	now := g.now().Truncate(time.Millisecond) // as session and events have it
 	r := Registration{Client: h.Client, Labels: h.Labels, Groups: h.Groups, At: now}
 	if h.Groups != nil && g.cfg.GuardedGroups != nil {
 		r.Guarded = g.cfg.GuardedGroups()
@@ -138,7 +138,7 @@ func flapDelay(n uint8) time.Duration {
 // disconnected takes a session out of the hub when it is still the live one.
 func (g *Gateway) disconnected(s *Session, reason string) {
 	tried := s.retire()
-	now := time.Now()
+	now := g.now()
 	g.counts.closed(reason)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
@@ -152,10 +152,6 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	}
 	sh.mu.Unlock()
 	if live {
-		seen := s.link.Stats().LastSeen
-		if seen.IsZero() {
-			seen = now
-		}
-		g.store.Disconnected(s.client, seen, reason)
+		g.store.Disconnected(s.client, g.onWall(s.link.Stats().LastSeen), reason)
 	}
 }

@@ -36,6 +36,11 @@ type Config struct {
 	EventBufferBytes int // their payload bytes: 16 MiB
 	Workers          int // goroutines that move deliveries from the store to links: 2 × GOMAXPROCS, at least 4
 
+	// Now is the clock whose wall reading is kept and shown: when a message was
+	// accepted and expires, when a client was seen. Nil is time.Now. Durations are
+	// measured on its monotonic reading.
+	Now func() time.Time
+
 	// After calls f once after d from a goroutine of its own choosing; nil is
 	// time.AfterFunc. Used for rare retries only.
 	After func(d time.Duration, f func())
@@ -60,6 +65,9 @@ func (c *Config) setDefaults() {
 	num(&c.EventBuffer, 1<<16)
 	num(&c.EventBufferBytes, 16<<20)
 	num(&c.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.After == nil {
 		c.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
@@ -93,7 +101,7 @@ func New(cfg Config) *Gateway {
 	g := &Gateway{
 		cfg:       cfg,
 		store:     cfg.Store,
-		startedAt: time.Now(),
+		startedAt: cfg.Now().Round(0),
 		hub:       newHub(),
 		waiters:   newWaiters(),
 		runs:      newRunQueue(),
@@ -145,6 +153,18 @@ func (g *Gateway) Ready() error {
 		return &Error{Code: CodeUnavailable, Message: ErrUnavailable.Message, Cause: err, RetryAfter: time.Second}
 	}
 	return nil
+}
+
+// now is the wall clock's reading: the store keeps it, the API shows it, and
+// expiry times are compared with it. It has no monotonic reading, because that
+// would hide a step from the comparison.
+func (g *Gateway) now() time.Time { return g.cfg.Now().Round(0) }
+
+// onWall is the wall clock's reading for t, a time with a monotonic reading, as
+// if the clock had always been as it is now.
+func (g *Gateway) onWall(t time.Time) time.Time {
+	now := g.cfg.Now()
+	return now.Round(0).Add(-now.Sub(t))
 }
 
 func (g *Gateway) newMessageID() MessageID {

@@ -76,9 +76,9 @@ const (
 // LinkStats describes a live connection.
 type LinkStats struct {
 	RemoteAddr  netip.AddrPort
-	Dialect     string // "v1", "v2", "text"
-	Transport   string // "tcp", "tls"
-	LastSeen    time.Time
+	Dialect     string        // "v1", "v2", "text"
+	Transport   string        // "tcp", "tls"
+	LastSeen    time.Time     // when anything last came, with its monotonic reading; never zero
 	RTT         time.Duration // last measured; 0 = not yet
 	BytesIn     uint64
 	BytesOut    uint64

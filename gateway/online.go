@@ -21,7 +21,7 @@ type OnlineCall struct {
 	wait    time.Duration
 
 	// Guarded by the session's mutex.
-	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
+	sentAt   time.Time   // last flush; zero = not flushed yet
 	entered  bool        // in the window: the frame may leave at any moment
 	misacked Seq         // its number, if the device acked it as a stored delivery's; 0 = it has not
 	next     *OnlineCall // in the urgent queue
@@ -254,7 +254,7 @@ func (c *OnlineCall) Withdraw() bool {
 // lost ends the call because the session has. Like the others below it is
 // called by whoever took the call out of the session.
 func (c *OnlineCall) lost() {
-	if c.sentAt == 0 {
+	if c.sentAt.IsZero() {
 		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeClientOffline, MessageID: c.message,
 			Message: "the client disconnected before the message was sent"})
 		return
@@ -278,8 +278,9 @@ func (c *OnlineCall) refused(err error) {
 // since the payload was sent.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
 	s := c.session
+	now := s.g.cfg.Now()
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
-		SentAt: timeOf(c.sentAt), At: time.Now()}
+		SentAt: c.sentAt.Round(0), At: now.Round(0)}
 	e := record{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
 	switch code {
 	case AckOK:
@@ -290,8 +291,8 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 		r.State, r.Reason = Rejected, ReasonDeviceRejected
 		e.kind, e.state, e.reason = eventRejected, Rejected, reasonDeviceRejected
 	}
-	if c.sentAt != 0 {
-		r.RTT = max(0, r.At.Sub(r.SentAt)) // the clock may have been set back
+	if !c.sentAt.IsZero() {
+		r.RTT = now.Sub(c.sentAt)
 	}
 	s.g.events.addOnline(e, c.message, result)
 	s.g.counts.onlineAcked.Add(1)

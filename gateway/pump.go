@@ -197,7 +197,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		s.evict(seq)
 		return false, true
 	}
-	if now := time.Now(); !p.ExpiresAt.After(now) {
+	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
 			s.laterAgain(was)
 			return false, false
@@ -233,7 +233,7 @@ func (s *Session) payloadLeft(seq Seq) {
 // the proposal is repeated until then.
 func (s *Session) giveUp(was inflight, reason string) {
 	s.link.Forget(was.seq, false)
-	_ = s.g.store.Settle(s.outcome(&was, Failed, reason, time.Now()), true)
+	_ = s.g.store.Settle(s.outcome(&was, Failed, reason, s.g.now()), true)
 	s.laterAgain(was)
 }
 
@@ -324,7 +324,7 @@ func payloadBytes(parcels []Parcel) (n int) {
 
 // send hands one new parcel to the link.
 func (s *Session) send(p Parcel) (sent, more bool) {
-	if now := time.Now(); !p.ExpiresAt.After(now) {
+	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		return false, s.awaitFinal(func() error { return s.g.store.ProposeExpiry(p.Message, now) })
 	}
 	s.mu.Lock()
@@ -400,7 +400,7 @@ func (s *Session) awaitFinal(propose func() error) (more bool) {
 
 // awaitOutcome is awaitFinal for an outcome of the gateway's own.
 func (s *Session) awaitOutcome(f *inflight, st State, reason string) (more bool) {
-	o := s.outcome(f, st, reason, time.Now())
+	o := s.outcome(f, st, reason, s.g.now())
 	return s.awaitFinal(func() error { return s.g.store.Settle(o, true) })
 }
 

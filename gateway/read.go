@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // Message returns a message with its counts. Errors: CodeMessageNotFound,
 // CodeUnavailable.
@@ -122,7 +119,7 @@ func (g *Gateway) overlay(d *Delivery) {
 // canceled, durably. A delivery that is in a device's hands already may still
 // be acked late. Errors: CodeMessageNotFound, CodeAlreadyFinal, CodeUnavailable.
 func (g *Gateway) Cancel(ctx context.Context, id MessageID) (Message, error) {
-	return g.store.Cancel(ctx, id, time.Now())
+	return g.store.Cancel(ctx, id, g.now())
 }
 
 // Uplinks lists stored uplinks above after, oldest first; client "" = all.

@@ -119,7 +119,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 		}
 	}
 	if f.call != nil {
-		f.call.sentAt = now
+		f.call.sentAt = at
 	}
 }
 

@@ -1,7 +1,5 @@
 package gateway
 
-import "time"
-
 // observer is the gateway as the store tells it of final states.
 type observer Gateway
 
@@ -41,7 +39,7 @@ func (o *observer) SettledAll(m Message, st State, n int) {
 		s.evictMessage(m.ID)
 	}
 	counts := m.Counts
-	g.events.add(Event{Type: finalEvents[st], At: time.Now(), Message: m.ID, State: st, Counts: &counts})
+	g.events.add(Event{Type: finalEvents[st], At: g.now(), Message: m.ID, State: st, Counts: &counts})
 	if m.Completed() {
 		g.completed(&m)
 	}

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // reception is an uplink on its way to the store. Guarded by the session's
 // mutex until it has left work.receptions; err is read after done is closed.
@@ -101,7 +98,7 @@ func (s *Session) conclude(r *reception) {
 
 // storeUplink returns nil when the uplink is on stable storage.
 func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte) error {
-	u := &Uplink{Client: s.client, Session: s.ID(), Number: number, At: time.Now(), Payload: payload}
+	u := &Uplink{Client: s.client, Session: s.ID(), Number: number, At: s.g.now(), Payload: payload}
 	seq, err := s.g.store.AppendUplink(ctx, *u)
 	if err != nil {
 		return err

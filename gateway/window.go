@@ -298,5 +298,5 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 
 func (s *Session) outcome(f *inflight, st State, reason string, at time.Time) Outcome {
 	return Outcome{Message: f.message, Client: s.client, Ref: s.ref, Seq: f.seq, State: st, Reason: reason,
-		Attempts: int(f.attempts), SentAt: timeOf(f.sentAt), At: at}
+		Attempts: int(f.attempts), SentAt: timeOf(f.sentAt), At: at.Round(0)}
 }

@@ -85,6 +85,11 @@ type Config struct {
 	StoreCalls   int           // Connect and Received calls at once: 1,024
 	StoreTimeout time.Duration // of one such call: 10 s
 
+	// Now is the clock whose wall reading the gateway gets with Sent and Acked, and
+	// which says how much of a credential's time is left at the registration. Nil is
+	// time.Now. Deadlines are on its monotonic reading.
+	Now func() time.Time
+
 	Logger *slog.Logger // nil discards
 
 	kernel kernel // of the tests; nil = the system's, as Driver says
@@ -124,6 +129,9 @@ func (c *Config) setDefaults() {
 	def(&c.StoreTimeout, 10*time.Second)
 	if c.MemoryUsed == nil {
 		c.MemoryUsed = memoryInUse()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/clocktest"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -134,4 +135,19 @@ func TestGatewayIsToldOfTheTransport(t *testing.T) {
 			t.Errorf("peer is %q with %v by %v", transport, leaf, authority)
 		}
 	})
+}
+
+// A date is on the wall clock, and a connection's deadline is not: what is left
+// of a credential is measured at the registration, however the wall clock was set
+// since the start.
+func TestCredentialsLastAsTheWallClockSaysAtTheRegistration(t *testing.T) {
+	for _, by := range []time.Duration{0, time.Hour, -time.Hour, -24 * time.Hour, 3 * 365 * 24 * time.Hour, 20 * 365 * 24 * time.Hour} {
+		var clock clocktest.Clock
+		s := &Server{cfg: Config{Now: clock.Now}, epoch: clock.Now().Add(-time.Second)}
+		clock.Step(by)
+		date := clock.Now().Add(30 * time.Minute).Round(0)
+		if got := time.Until(s.instant(s.expiry(date).nanos())).Round(time.Minute); got != 30*time.Minute {
+			t.Errorf("clock set by %v: the connection ends in %v, want 30m", by, got)
+		}
+	}
 }

@@ -37,7 +37,7 @@ func (c *conn) happened(bits uint32) (at time.Time, turn bool) {
 		c.wantTurn()
 		return at, false
 	}
-	at = time.Now()
+	at = c.srv.cfg.Now()
 	c.readAhead(at)
 	return at, true
 }

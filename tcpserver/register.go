@@ -96,12 +96,17 @@ func (t tenths) nanos() int64 { return int64(t) * int64(tenth) }
 const farAway = 10 * 365 * 24 * time.Hour
 
 // expiry is when a connection has to end whose credentials end at t; 0 for
-// never. It is not sooner, or the device would be let in once more.
+// never. It is not sooner, or the device would be let in once more. It measures
+// the time left on the clock of this moment, because the wall clock may have been
+// set since epoch.
 func (s *Server) expiry(t time.Time) tenths {
-	if t.IsZero() || t.Sub(s.epoch) > farAway {
+	now := s.cfg.Now()
+	left := t.Sub(now)
+	if t.IsZero() || left > farAway {
 		return 0
 	}
-	return tenths(max((s.nanos(t)+int64(tenth)-1)/int64(tenth), 1)) // what has ended already ends the connection now
+	at := s.nanos(now) + int64(left)
+	return tenths(max((at+int64(tenth)-1)/int64(tenth), 1)) // a date in the past ends the connection now
 }
 
 // expiredRetry spreads the return of a fleet whose credentials end together.

@@ -108,7 +108,7 @@ func (c *conn) handleLeft() {
 	*c.left = protocol.Event{}
 	leftEvents.Put(c.left)
 	c.left = nil
-	c.handle(e, time.Now())
+	c.handle(e, c.srv.cfg.Now())
 }
 
 // yieldTurn ends a turn before its end.
@@ -139,7 +139,7 @@ func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 	for t.left > 0 {
 		c.turn.CompareAndSwap(turnAgain, turnRunning)
 		if t.now.IsZero() {
-			t.now = time.Now()
+			t.now = c.srv.cfg.Now()
 		}
 		now := t.now
 		if e, ok := c.nextEvent(now, t); ok {

@@ -131,7 +131,7 @@ func (f *file) lock() (release func(), err error) {
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
-		if info, err := os.Stat(f.next()); err == nil && time.Since(info.ModTime()) > lockPatience {
+		if info, err := os.Stat(f.next()); err == nil && time.Since(info.ModTime()).Abs() > lockPatience {
 			if err := os.Remove(f.next()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}

@@ -39,6 +39,7 @@ type admin struct {
 	ln    net.Listener
 	http  *http.Server
 	mux   *http.ServeMux // complete before start
+	clock *clockWatch
 
 	serving sync.WaitGroup
 	busy    sync.Mutex // held during a backup: one at a time
@@ -46,7 +47,7 @@ type admin struct {
 
 // listenAdmin opens the socket in the data directory, which this process holds:
 // one that is there already is what a killed process left.
-func listenAdmin(store gateway.Store, dir string, log *slog.Logger) (*admin, error) {
+func listenAdmin(store gateway.Store, dir string, clock *clockWatch, log *slog.Logger) (*admin, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func listenAdmin(store gateway.Store, dir string, log *slog.Logger) (*admin, err
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	a := &admin{store: store, dir: dir, log: log, ln: ln}
+	a := &admin{store: store, dir: dir, clock: clock, log: log, ln: ln}
 	a.mux = http.NewServeMux()
 	a.mux.HandleFunc("GET /stats", a.stats)
 	a.mux.HandleFunc("POST /backup", a.backup)
@@ -114,12 +115,13 @@ type storeStats struct {
 	Queued    int           `json:"queued"`
 	OldestAt  time.Time     `json:"oldest_at,omitzero"`
 	DiskBytes int64         `json:"disk_bytes"`
+	Clock     clockReport   `json:"clock"`
 }
 
 func (a *admin) stats(w http.ResponseWriter, _ *http.Request) {
 	s := a.store.Stats()
 	out := storeStats{Log: a.store.Log(), Engine: s.Engine, Health: "ok", Clients: s.Clients, Messages: s.Messages,
-		Queued: s.Queued, OldestAt: s.OldestAt, DiskBytes: s.DiskBytes}
+		Queued: s.Queued, OldestAt: s.OldestAt, DiskBytes: s.DiskBytes, Clock: a.clock.report()}
 	if err := a.store.Health(); err != nil {
 		out.Health = err.Error()
 	}
@@ -205,7 +207,7 @@ func (a *App) openAdmin() {
 	if _, ok := a.store.(backuper); !ok {
 		return
 	}
-	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, a.log)
+	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, &a.jumps, a.log)
 	if err != nil {
 		a.log.Warn("no admin socket: this process cannot be asked for a backup", "cause", err)
 		return

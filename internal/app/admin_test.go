@@ -126,7 +126,7 @@ func TestStopEndsABackup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := &slowBackup{Store: memstore.New(memstore.Options{}), begun: make(chan struct{}), ended: make(chan struct{})}
-			a, err := listenAdmin(s, dir, slog.New(slog.DiscardHandler))
+			a, err := listenAdmin(s, dir, new(clockWatch), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,6 +46,9 @@ type App struct {
 
 	tcpCerts, httpCerts *certs.Keeper // nil without TLS
 
+	now   func() time.Time // the clock of all parts: time.Now, but for tests
+	jumps clockWatch
+
 	draining chan struct{}
 	drainNow func()
 	serving  sync.WaitGroup
@@ -54,8 +57,11 @@ type App struct {
 
 // New opens the store and binds both listeners. Nothing is served before Start;
 // Stop releases everything, also after New alone.
-func New(cfg *config.Config, log *slog.Logger) (*App, error) {
-	a := &App{cfg: cfg, log: log, draining: make(chan struct{}), failed: make(chan error, 2)}
+func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg, log, time.Now) }
+
+func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
+	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
+	a.watchClock() // the first look, with which the next is compared
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.release())
@@ -67,7 +73,7 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) {
 // fails is release's to close.
 func (a *App) open() (err error) {
 	cfg := a.cfg
-	if a.store, err = openStore(cfg, a.log); err != nil {
+	if a.store, err = openStore(cfg, a.now, a.log); err != nil {
 		return err
 	}
 	a.openAdmin()
@@ -106,6 +112,7 @@ func (a *App) gatewayConfig() gateway.Config {
 		Authenticate:     a.auth.Authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
 		NewID:            newID,
+		Now:              a.now,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),
 		OnlineWait:       c.Delivery.OnlineWait.Std(),
 		MaxAttempts:      c.Delivery.MaxAttempts,
@@ -159,13 +166,14 @@ func (a *App) tcpConfig() tcpserver.Config {
 		TLS:                  a.deviceTLS(),
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
+		Now:                  a.now,
 		Logger:               a.log,
 	}
 }
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
-	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats})
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, Clock: a.clockStats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:  a.gw,
@@ -182,6 +190,7 @@ func (a *App) apiConfig() api.Config {
 		MaxBody:     int64(c.HTTP.MaxBody),
 		MaxWait:     c.HTTP.MaxWait.Std(),
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
+		Now:         a.now,
 	}
 	a.callers.restrict(&out, c.HTTP)
 	return out
@@ -215,7 +224,7 @@ func (a *App) Start() {
 			a.failed <- fmt.Errorf("serve HTTP: %w", err)
 		}
 	})
-	a.serving.Go(a.tidy)
+	a.serving.Go(a.tick)
 	notifySystemd("READY=1")
 }
 

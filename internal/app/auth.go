@@ -38,6 +38,7 @@ func (a *App) openAuth() error {
 		Known:             a.remembers,
 		FailuresPerMinute: c.DeviceFailures,
 		Changed:           a.recheck,
+		Now:               a.now,
 		Logger:            a.log,
 	})
 	if err != nil {

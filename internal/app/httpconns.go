@@ -16,14 +16,15 @@ type cappedListener struct {
 	net.Listener
 	places chan struct{} // one element for each open connection
 	log    *slog.Logger
-	warned atomic.Int64 // when a refusal was last told, Unix seconds
+	begun  time.Time
+	warned atomic.Int64 // the last warning, as a duration since begun; 0 = none yet
 }
 
 // warnEvery spaces the log lines of refusals.
-const warnEvery = 60 // seconds
+const warnEvery = time.Minute
 
 func capConnections(ln net.Listener, most int, log *slog.Logger) net.Listener {
-	return &cappedListener{Listener: ln, places: make(chan struct{}, most), log: log}
+	return &cappedListener{Listener: ln, places: make(chan struct{}, most), log: log, begun: time.Now()}
 }
 
 func (l *cappedListener) Accept() (net.Conn, error) {
@@ -42,8 +43,8 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 }
 
 func (l *cappedListener) refuse(c net.Conn) {
-	now, told := time.Now().Unix(), l.warned.Load()
-	if now-told >= warnEvery && l.warned.CompareAndSwap(told, now) {
+	now, told := int64(time.Since(l.begun)), l.warned.Load()
+	if (told == 0 || now-told >= int64(warnEvery)) && l.warned.CompareAndSwap(told, now) {
 		l.log.Warn("too many connections to the API: new ones are closed", "remote", c.RemoteAddr().String(), "http.max_connections", cap(l.places))
 	}
 	if t, ok := c.(*net.TCPConn); ok {

@@ -54,7 +54,7 @@ func (a *App) openCallers() error {
 	a.callers = &callers{keys: keys, audit: record, stop: stop}
 	a.callers.running.Go(func() { keys.Run(ctx) })
 	if a.admin != nil {
-		a.admin.serveKeys(keys, record)
+		a.admin.serveKeys(keys, record, a.now)
 		a.admin.serveProfiles()
 	}
 	return nil
@@ -83,16 +83,16 @@ const operator = "operator"
 
 // serveKeys lets the holder of the data directory manage keys, which is how the
 // first one is made.
-func (a *admin) serveKeys(keys *apikey.Ring, record *audit.Log) {
+func (a *admin) serveKeys(keys *apikey.Ring, record *audit.Log, now func() time.Time) {
 	note := func(what, target string, err error) {
-		e := audit.Entry{At: time.Now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}
+		e := audit.Entry{At: now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}
 		if err != nil {
 			e.Result = "error"
 		}
 		record.Record(e)
 	}
 	a.mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"keys": keys.Infos(time.Now())})
+		answer(w, http.StatusOK, map[string]any{"keys": keys.Infos(now())})
 	})
 	a.mux.HandleFunc("POST /keys", func(w http.ResponseWriter, r *http.Request) {
 		var q apikey.Request
@@ -102,7 +102,7 @@ func (a *admin) serveKeys(keys *apikey.Ring, record *audit.Log) {
 			answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
 			return
 		}
-		made, err := keys.Make(q, time.Now())
+		made, err := keys.Make(q, now())
 		if err != nil {
 			note(audit.CreateKey, q.Name, err)
 			answer(w, keyStatus(err), adminError{err.Error()})

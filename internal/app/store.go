@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/config"
@@ -10,11 +11,12 @@ import (
 )
 
 // openStore opens the store that data.engine names.
-func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
+func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gateway.Store, error) {
 	d := cfg.Data
 	if d.Engine == config.EngineMemory {
 		log.Warn("data.engine is memory: messages are lost with the process, a 202 promises nothing more")
 		return memstore.New(memstore.Options{
+			Now:             now,
 			StatusRetention: d.StatusRetention.Std(),
 			UplinkRetention: d.UplinkRetention.Std(),
 			ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
@@ -23,6 +25,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (gateway.Store, error) {
 		}), nil
 	}
 	store, err := engine.Open(engine.Options{
+		Now:             now,
 		Dir:             d.Dir,
 		Logger:          log,
 		StatusRetention: d.StatusRetention.Std(),

@@ -11,7 +11,7 @@ import (
 // back slowly. So when a wave is over the process collects once and gives back
 // what is free: about a third of what an idle device takes otherwise.
 const (
-	tidyEvery = time.Second      // how often the number of connections is looked at
+	tickEvery = time.Second      // how often the number of connections is looked at
 	tidyPause = 30 * time.Second // between two collections
 	leastWave = 500              // connections that came or went
 )
@@ -36,14 +36,16 @@ func (t *tidier) due(now time.Time, turnover uint64, online int) bool {
 	return true
 }
 
-// tidy gives memory back after each wave, until the drain begins.
-func (a *App) tidy() {
+// tick looks each second, until the drain begins, whether a wave is over and
+// whether the clock has jumped.
+func (a *App) tick() {
 	var t tidier
-	tick := time.NewTicker(tidyEvery)
+	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
+			a.watchClock()
 			if t.due(now, a.gw.Turnover(), a.gw.OnlineClients()) {
 				debug.FreeOSMemory() // it collects first, beside the work that goes on
 			}

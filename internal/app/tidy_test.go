@@ -10,7 +10,7 @@ func TestTidyAfterAWave(t *testing.T) {
 	now := time.Unix(1000, 0)
 	look := func(turnover uint64, online int, want bool) {
 		t.Helper()
-		now = now.Add(tidyEvery)
+		now = now.Add(tickEvery)
 		if got := d.due(now, turnover, online); got != want {
 			t.Errorf("at a turnover of %d with %d online: %v, want %v", turnover, online, got, want)
 		}

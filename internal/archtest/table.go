@@ -74,6 +74,7 @@ var table = []row{
 	{path: "test", band: tools},
 
 	{path: "internal/gatewaytest", band: helpers},
+	{path: "internal/clocktest", band: helpers, only: none, stdlib: true},
 	{path: "internal/engine/enginetest", band: helpers, only: []string{"gateway"}},
 }
 

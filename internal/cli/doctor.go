@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +76,7 @@ func (h host) examine() []finding {
 	dir, err := nearestDir(h.dataDir)
 	all := h.limits()
 	all = append(all, h.clock()...)
+	all = append(all, h.gateway()...)
 	if err != nil {
 		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another with --data-dir"})
 	}
@@ -253,6 +256,40 @@ func monotonic() finding {
 		f.Status, f.Advice = "warn", fmt.Sprintf("it was moved by %s while we looked", drift)
 	}
 	return f
+}
+
+// gateway asks the process that holds the data directory, if one does, what its
+// clock has done since it started.
+func (h host) gateway() []finding {
+	f := finding{Check: "clock of the gateway", Status: "ok", Value: "no jump of more than an hour since it started"}
+	var stats struct {
+		Clock struct {
+			Jumps    int `json:"jumps"`
+			LastJump struct {
+				At      time.Time `json:"at"`
+				Seconds float64   `json:"by_seconds"`
+			} `json:"last_jump"`
+		} `json:"clock"`
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	switch err := askHolder(ctx, h.dataDir, http.MethodGet, "/stats", nil, &stats); {
+	case errors.Is(err, errNoHolder):
+		return nil
+	case err != nil:
+		f.Status, f.Value, f.Advice = "warn", "not known: "+err.Error(), "does the gateway hang?"
+	case stats.Clock.Jumps > 0:
+		by := time.Duration(stats.Clock.LastJump.Seconds * float64(time.Second)).Round(time.Second)
+		direction := "forwards"
+		if by < 0 {
+			direction = "backwards"
+		}
+		f.Status = "warn"
+		f.Value = fmt.Sprintf("jumps of more than an hour: %d, the last %s by %s to %s",
+			stats.Clock.Jumps, direction, by.Abs(), stats.Clock.LastJump.At.UTC().Format(time.RFC3339))
+		f.Advice = "what expires and what is forgotten follows the clock: find what sets it, or suspends the machine"
+	}
+	return []finding{f}
 }
 
 // number reads the n-th number of a file, false when there is none.

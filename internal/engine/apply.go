@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -178,6 +177,3 @@ func (m *machine) uplink(e *uplinkEvent, r *result) error {
 	r.useq = u.Seq
 	return nil
 }
-
-// later returns the later of two times, ns.
-func later(a int64, t time.Time) int64 { return max(a, nanos(t)) }

@@ -38,7 +38,7 @@ func (m *machine) register(e *registerEvent, r *result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = later(c.lastSeenAt, e.At), "", m.record.incarnation
+	c.lastSeenAt, c.lastClose, c.connectedIn = nanos(e.At), "", m.record.incarnation
 	c.rowDirty = true
 	m.touch(c)
 	r.given = m.state.seq
@@ -73,7 +73,7 @@ func (m *machine) disconnected(e *disconnectedEvent) error {
 	if err != nil || c == nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = later(c.lastSeenAt, e.at), e.reason, 0
+	c.lastSeenAt, c.lastClose, c.connectedIn = nanos(e.at), e.reason, 0
 	c.rowDirty = true
 	m.touch(c)
 	return nil

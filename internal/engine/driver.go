@@ -24,6 +24,7 @@ type sweeper struct {
 	client   gateway.ClientID // walk over the clients: the last one looked at
 	nextWalk time.Time        // by the real clock
 	oldest   []byte           // key of a message before which all are completed
+	uplink   uint64           // uplinks up to here are of a clock that was ahead
 }
 
 // runDriver does what is due, until Close.
@@ -167,11 +168,12 @@ func (e *Engine) oldKeys(v *view, now time.Time) (events []event, err error) {
 	return events, err
 }
 
-// oldUplinks finds how far the uplinks are past their retention.
+// oldUplinks finds how far the uplinks are past their retention. One that is from
+// the future was stored by a clock that was ahead: it goes with those after it.
 func (e *Engine) oldUplinks(v *view, now time.Time) ([]event, error) {
 	before := now.Add(-e.opt.UplinkRetention)
-	through, n := uint64(0), 0
-	err := v.each([]byte{kindUplinkSeq}, []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+	through, ahead, n := uint64(0), e.sweeper.uplink, 0
+	err := v.each(key64(kindUplinkSeq, e.sweeper.uplink+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
 		useq := tail64(k)
 		row := uplinkKey(gateway.ClientID(val), useq)
 		raw, err := v.get(row)
@@ -179,16 +181,27 @@ func (e *Engine) oldUplinks(v *view, now time.Time) ([]event, error) {
 			return false, err
 		}
 		u, err := decodeUplink(row, raw)
-		if err != nil || u.At.After(before) {
+		n++
+		switch {
+		case err != nil:
 			return false, err
+		case u.At.After(now):
+			ahead = useq
+		case u.At.After(before):
+			return false, nil
+		default:
+			through = useq
 		}
-		through, n = useq, n+1
 		return n < maxRecordEvents, nil
 	})
-	if n == 0 || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return []event{&forgetUplinksEvent{through, n}}, nil
+	if through == 0 {
+		e.sweeper.uplink = ahead
+		return nil, nil
+	}
+	return []event{&forgetUplinksEvent{through, maxRecordEvents}}, nil
 }
 
 // oldOrdinals finds forgotten clients that no message can refer to any more.
@@ -222,6 +235,7 @@ func (e *Engine) unseenClients(v *view, now time.Time) (events []event, err erro
 	})
 	if n <= forgetSlice && len(events) < sweepBatch { // the walk is at its end
 		e.sweeper.client, e.sweeper.nextWalk = "", time.Now().Add(forgetEvery)
+		e.sweeper.uplink = 0 // the clock may have reached them
 	}
 	return events, err
 }

@@ -173,6 +173,15 @@ func auditCollector(read func() AuditStats) prometheus.Collector {
 	}}
 }
 
+func clockCollector(read func() ClockStats) prometheus.Collector {
+	return &snapshot[ClockStats]{read, []metric[ClockStats]{
+		counterBy("clock_jumps_total", "Jumps of the wall clock of more than an hour, by direction; a suspended machine jumps forwards.", "direction",
+			func(s ClockStats) map[string]uint64 {
+				return map[string]uint64{"forwards": s.Forwards, "backwards": s.Backwards}
+			}),
+	}}
+}
+
 // ofEach picks one number of each listener's.
 func ofEach[N int | uint64](pick func(CertStats) N) func(map[string]CertStats) map[string]N {
 	return func(all map[string]CertStats) map[string]N {

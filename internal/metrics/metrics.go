@@ -25,6 +25,12 @@ type Sources struct {
 	Certs   func() map[string]CertStats // by listener
 	Auth    func() AuthStats            // of devices
 	Audit   func() AuditStats
+	Clock   func() ClockStats
+}
+
+// ClockStats counts the jumps of the wall clock of more than an hour.
+type ClockStats struct {
+	Forwards, Backwards uint64
 }
 
 // AuditStats is what the audit log tells.
@@ -90,6 +96,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Audit != nil {
 		m.registry.MustRegister(auditCollector(s.Audit))
+	}
+	if s.Clock != nil {
+		m.registry.MustRegister(clockCollector(s.Clock))
 	}
 	if s.Certs != nil {
 		m.registry.MustRegister(certCollector(s.Certs))

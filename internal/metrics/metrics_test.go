@@ -35,6 +35,7 @@ func full() Sources {
 				Refused: map[string]uint64{"overloaded": 1}, Closed: map[string]uint64{"client_closed": 5}, BytesIn: 100, BytesOut: 200}
 		},
 		Audit: func() AuditStats { return AuditStats{Lost: 8} },
+		Clock: func() ClockStats { return ClockStats{Forwards: 2} },
 	}
 }
 

@@ -50,6 +50,9 @@ type Config struct {
 	// needs to know.
 	Changed func()
 
+	// Now is the clock by which tokens and certificates end; nil is time.Now.
+	Now func() time.Time
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -92,6 +95,9 @@ type Authenticator struct {
 func New(cfg Config) (*Authenticator, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Unknown == "" {
 		cfg.Unknown = UnknownAuto
@@ -184,7 +190,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
 			Message: "nobody could tell whether the device may register", Cause: errors.New(string(v.reason))}
 	}
-	now := time.Now()
+	now := a.cfg.Now()
 	a.penalties.add(source, now)
 	a.refused.add(&h, source, v.reason, now)
 	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)

@@ -26,7 +26,7 @@ func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 
 // certificate looks at the one that h has come with.
 func (a *Authenticator) certificate(h *gateway.Hello) verdict {
-	v := a.cfg.CertificateID.check(h)
+	v := a.cfg.CertificateID.check(h, a.cfg.Now())
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
 		v.credential = &authorityCredential{a, authorityPrint(h.Authority)}
 	}
@@ -35,12 +35,11 @@ func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 
 // check compares h's certificate, whose chain the TLS handshake has verified,
 // with the id.
-func (r CertificateRule) check(h *gateway.Hello) verdict {
+func (r CertificateRule) check(h *gateway.Hello, now time.Time) verdict {
 	c := h.Certificate
 	if c == nil {
 		return refused(MethodCertificate, ReasonNoCredentials)
 	}
-	now := time.Now()
 	switch {
 	case !r.names(c, string(h.Client)):
 		return refused(MethodCertificate, ReasonOtherClient)

@@ -3,7 +3,6 @@ package deviceauth
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -47,7 +46,7 @@ func (a *Authenticator) parser() *jwt.Parser {
 		jwt.WithExpirationRequired(),
 		jwt.WithStrictDecoding(),
 		jwt.WithLeeway(a.cfg.JWTLeeway),
-		jwt.WithTimeFunc(time.Now),
+		jwt.WithTimeFunc(a.cfg.Now),
 	}
 	if a.cfg.JWTIssuer != "" {
 		options = append(options, jwt.WithIssuer(a.cfg.JWTIssuer))

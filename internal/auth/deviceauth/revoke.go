@@ -25,7 +25,7 @@ type tokenCredential struct {
 }
 
 func (c *tokenCredential) Holds(client gateway.ClientID) bool {
-	v := c.a.tokens.Load().find(c.hash, client, time.Now())
+	v := c.a.tokens.Load().find(c.hash, client, c.a.cfg.Now())
 	return v.accepted() && (v.expires.IsZero() || !c.expires.IsZero() && !v.expires.Before(c.expires))
 }
 

@@ -57,7 +57,7 @@ func (s *tokenSet) covers(id gateway.ClientID) bool {
 // ownToken looks at a well-formed token.
 func (a *Authenticator) ownToken(tokens *tokenSet, h *gateway.Hello) verdict {
 	hash := fingerprint(HashToken(h.Token))
-	v := tokens.find(hash, h.Client, time.Now())
+	v := tokens.find(hash, h.Client, a.cfg.Now())
 	if v.accepted() {
 		v.credential = &tokenCredential{a, hash, v.expires}
 	}

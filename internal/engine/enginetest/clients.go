@@ -121,6 +121,27 @@ var clientTests = []test{
 		_, err := h.store.Client("nobody")
 		h.wantCode(err, gateway.CodeClientNotFound)
 	}},
+	{name: "last seen follows a clock that is set back", run: func(h *harness) {
+		h.register("a")
+		h.clock.advance(-24 * time.Hour)
+		h.register("a")
+		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
+			h.Errorf("registered again: last seen at %v, want %v", got, h.clock.Now())
+		}
+		h.clock.advance(-24 * time.Hour)
+		h.store.Disconnected("a", h.clock.Now(), gateway.ReasonHeartbeatTimeout)
+		h.eventually("the reason is noted", func() bool { return h.client("a").LastClose == gateway.ReasonHeartbeatTimeout })
+		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
+			h.Errorf("disconnected: last seen at %v, want %v", got, h.clock.Now())
+		}
+	}},
+	{name: "a connected client is not forgotten, however far the clock is set forwards", run: func(h *harness) {
+		h.register("a")
+		h.advance(3 * 365 * 24 * time.Hour)
+		if _, err := h.store.Client("a"); err != nil {
+			h.Error(err)
+		}
+	}},
 	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
 		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
 			Groups: []string{"old"}, At: h.clock.Now()})

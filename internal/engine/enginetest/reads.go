@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -339,6 +340,24 @@ var readTests = []test{
 }
 
 var uplinkTests = []test{
+	{name: "uplinks of a clock that was ahead do not keep those after them", run: func(h *harness) {
+		for _, at := range []time.Time{h.clock.Now().Add(3 * 365 * 24 * time.Hour), h.clock.Now()} {
+			if _, err := h.store.AppendUplink(ctx, gateway.Uplink{Client: "a", Session: "ses_a", At: at, Payload: []byte("x")}); err != nil {
+				h.Fatal(err)
+			}
+		}
+		kept := func() int {
+			p, err := h.store.Uplinks("a", 0, 10)
+			h.must(err)
+			return len(p.Items)
+		}
+		h.advance(6 * 24 * time.Hour)
+		if n := kept(); n != 2 {
+			h.Errorf("%d uplinks are left before their retention, want 2", n)
+		}
+		h.advance(2 * 24 * time.Hour)
+		h.eventually("the uplinks are removed", func() bool { return kept() == 0 })
+	}},
 	{name: "uplinks are kept in order and found by client", run: func(h *harness) {
 		want := map[gateway.ClientID][]gateway.Uplink{}
 		var last uint64
@@ -362,6 +381,17 @@ var uplinkTests = []test{
 		h.must(err)
 		h.same("after", p.Items, want["c0"][3:])
 		h.same("of nobody", allUplinks(h, h.store, "nobody", 10), nil)
+		for _, limit := range limits {
+			all := allUplinks(h, h.store, "", limit)
+			if !slices.IsSortedFunc(all, func(a, b gateway.Uplink) int { return cmp.Compare(a.Seq, b.Seq) }) {
+				h.Errorf("those of all clients by %d are not in order", limit)
+			}
+			of := map[gateway.ClientID][]gateway.Uplink{}
+			for _, u := range all {
+				of[u.Client] = append(of[u.Client], u)
+			}
+			h.same(fmt.Sprintf("all by %d", limit), of, want)
+		}
 	}},
 	{name: "the payload is not kept by reference", run: func(h *harness) {
 		buf := []byte("hello")

@@ -65,9 +65,7 @@ func (s *Store) Disconnected(id gateway.ClientID, at time.Time, reason string) {
 		return
 	}
 	s.events++
-	if at.After(c.LastSeenAt) {
-		c.LastSeenAt = at
-	}
+	c.LastSeenAt = at
 	c.LastClose = reason
 	c.connected = c.connected && reason == gateway.ReasonReplaced
 }

@@ -63,6 +63,10 @@ func (s *Store) unschedule(d *deadline) {
 	}
 }
 
+// lookEvery bounds how long the driver sleeps before something that is due: a
+// timer does not see a step of the wall clock.
+const lookEvery = time.Second
+
 // drive is the goroutine that calls Expire when something is due. It ends at
 // Close.
 func (s *Store) drive() {
@@ -70,7 +74,7 @@ func (s *Store) drive() {
 	defer alarm.Stop()
 	for {
 		if next, ok := s.nextDeadline(); ok {
-			alarm.Reset(next.Sub(s.opt.Now()))
+			alarm.Reset(min(next.Sub(s.opt.Now()), lookEvery))
 		}
 		select {
 		case <-s.ending:

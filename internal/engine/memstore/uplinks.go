@@ -44,7 +44,7 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 		r.dropOldest()
 	}
 	if len(r.kept) == 1 {
-		s.watchUplinks(u.At)
+		s.watchUplinks(s.opt.Now())
 	}
 	return u.Seq, nil
 }
@@ -53,13 +53,28 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 // oldest that is left. Caller holds mu.
 func (s *Store) watchUplinks(now time.Time) {
 	r := &s.uplinks
-	for len(r.kept) > 0 && !r.kept[0].At.Add(s.opt.UplinkRetention).After(now) {
+	old, next := 0, -1
+	for i := range r.kept {
+		at := r.kept[i].At
+		if at.After(now) {
+			continue // of a clock that was ahead: it goes with those after it
+		}
+		if at.Add(s.opt.UplinkRetention).After(now) {
+			next = i
+			break
+		}
+		old = i + 1
+	}
+	for range old {
 		r.dropOldest()
 	}
 	s.unschedule(r.due)
 	r.due = nil
-	if len(r.kept) > 0 {
-		r.due = s.schedule(r.kept[0].At.Add(s.opt.UplinkRetention), s.watchUplinks)
+	switch {
+	case next >= 0:
+		r.due = s.schedule(r.kept[next-old].At.Add(s.opt.UplinkRetention), s.watchUplinks)
+	case len(r.kept) > 0:
+		r.due = s.schedule(now.Add(s.opt.UplinkRetention), s.watchUplinks)
 	}
 }
 

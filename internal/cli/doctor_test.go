@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+)
+
+func TestDoctorShowsTheClockOfARunningGateway(t *testing.T) {
+	for _, tt := range []struct{ name, said, status, value string }{
+		{"it went on", `{"clock":{"jumps":0}}`, "ok", "no jump of more than an hour since it started"},
+		{"it was set forwards", `{"clock":{"jumps":1,"last_jump":{"at":"2029-11-28T09:00:00.5Z","by_seconds":94608000}}}`,
+			"warn", "jumps of more than an hour: 1, the last forwards by 26280h0m0s to 2029-11-28T09:00:00Z"},
+		{"it was set backwards", `{"clock":{"jumps":2,"last_jump":{"at":"2026-11-28T09:00:00Z","by_seconds":-86400.2}}}`,
+			"warn", "jumps of more than an hour: 2, the last backwards by 24h0m0s to 2026-11-28T09:00:00Z"},
+	} {
+		dir := t.TempDir()
+		ln, err := net.Listen("unix", filepath.Join(dir, adminSocket))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tt.said) })}
+		go s.Serve(ln)
+		all := host{dataDir: dir}.gateway()
+		s.Close()
+		if len(all) != 1 || all[0].Status != tt.status || all[0].Value != tt.value {
+			t.Errorf("%s: %+v, want %s: %s", tt.name, all, tt.status, tt.value)
+		}
+	}
+	if all := (host{dataDir: t.TempDir()}).gateway(); len(all) != 0 {
+		t.Errorf("without a gateway: %+v", all)
+	}
+}
