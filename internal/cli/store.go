@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -173,7 +172,7 @@ func backUp(ctx context.Context, dir, dest string) error {
 	if !errors.Is(err, errNoHolder) {
 		return err
 	}
-	if err := isStore(dir); err != nil {
+	if err := engine.IsStore(engine.Options{Dir: dir}); err != nil {
 		return err
 	}
 	// Opening it is a start-up: what a crash has left is recovered first.
@@ -187,14 +186,6 @@ func backUp(ctx context.Context, dir, dest string) error {
 	return errors.Join(s.Backup(ctx, dest), s.Close())
 }
 
-// isStore keeps a mistyped directory from becoming a new store.
-func isStore(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "FORMAT")); err != nil {
-		return fmt.Errorf("no store in %s: %w", dir, err)
-	}
-	return nil
-}
-
 func (e *environ) storeRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore BACKUP",
@@ -202,9 +193,12 @@ func (e *environ) storeRestore() *cobra.Command {
 		Long: `Make a store in the data directory, which must not hold one, from a backup. The
 backup is verified first and stays as it is; the new store is verified at the end.
 
-The new store has a new log: devices are told so when they come back and forget
-the position they remember, because the sequence numbers that were given after
-the backup will be given again. What was accepted after the backup is not in it.`,
+The new store has a new log, and its numbers are higher by 2^32: devices that come
+back learn of it and forget the position they remember, and no number that was
+given after the backup is given again. What was accepted after the backup is not
+in it.
+
+A restore that is cut short leaves no store; run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	dir := e.dataDirFlags(cmd)
@@ -220,53 +214,4 @@ the backup will be given again. What was accepted after the backup is not in it.
 	}
 	e.outputFlag(cmd)
 	return cmd
-}
-
-func (e *environ) storeRepair() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "repair",
-		Short: "Make a store that does not start for damage start again",
-		Long: `Open the store; where its log is damaged, copy the log to the directory
-"quarantine", cut it at the first damaged record, and say so. What followed the
-damage in the log is lost, nothing else; nothing is deleted. The store is then
-verified. Damage elsewhere cannot be repaired: restore a backup.
-
-A store that is sound stays as it is. Exits with 1 when it is not sound at the end.`,
-		Args: cobra.NoArgs,
-	}
-	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		d, err := dir()
-		if err != nil {
-			return err
-		}
-		return e.repair(d)
-	}
-	e.outputFlag(cmd)
-	return cmd
-}
-
-func (e *environ) repair(dir string) error {
-	if err := isStore(dir); err != nil {
-		return err
-	}
-	before, err := quarantined(dir)
-	if err != nil {
-		return err
-	}
-	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1, Repair: true})
-	if err != nil {
-		return err
-	}
-	if err := s.Close(); err != nil {
-		return fmt.Errorf("close the store: %w", err)
-	}
-	after, err := quarantined(dir)
-	if err != nil {
-		return err
-	}
-	if err := e.showQuarantined(dir, before, after); err != nil {
-		return err
-	}
-	return e.verify(dir)
 }

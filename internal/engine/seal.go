@@ -47,6 +47,7 @@ type sealFS struct {
 	// otherwise wait for ever.
 	tables *vfs.MemFS
 	quota  atomic.Int64 // bytes that tables may still take
+	logs   logFiles
 }
 
 // maxSealedTables bounds the tables in memory: a flush's worth and more. What
@@ -162,7 +163,11 @@ func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.F
 	if f == nil {
 		f = voidFile{name: filepath.Base(name)}
 	}
-	return &sealFile{File: f, fs: s, class: c, name: name}, nil
+	file := &sealFile{File: f, fs: s, class: c, name: name}
+	if c == classVital {
+		file.log = s.logs.begun(name)
+	}
+	return file, nil
 }
 
 // createTable makes a table in memory.
@@ -219,6 +224,7 @@ func (s *sealFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.
 }
 
 func (s *sealFS) ReuseForWrite(old, name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	s.logs.gone(old)
 	return s.open("reuse", name, func() (vfs.File, error) { return s.FS.ReuseForWrite(old, name, cat) })
 }
 
@@ -254,6 +260,7 @@ func (s *sealFS) remove(name string, change func(string) error) error {
 		_ = s.tables.Remove(filepath.ToSlash(name))
 		return nil
 	}
+	s.logs.gone(name)
 	return change(name)
 }
 
@@ -273,11 +280,12 @@ type sealFile struct {
 	fs    *sealFS
 	class class
 	name  string
+	log   *logFile // nil for a file that is no log
 }
 
 func (f *sealFile) Write(p []byte) (int, error) {
 	n := len(p)
-	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.Write(p); return err })
+	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.log.write(f.File, p); return err })
 	if err == nil {
 		n = len(p)
 	}
@@ -293,9 +301,13 @@ func (f *sealFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func (f *sealFile) Sync() error { return f.fs.do(f.class, "sync", f.name, f.File.Sync) }
+func (f *sealFile) Sync() error {
+	return f.fs.do(f.class, "sync", f.name, func() error { return f.log.sync(f.File.Sync) })
+}
 
-func (f *sealFile) SyncData() error { return f.fs.do(f.class, "sync", f.name, f.File.SyncData) }
+func (f *sealFile) SyncData() error {
+	return f.fs.do(f.class, "sync", f.name, func() error { return f.log.sync(f.File.SyncData) })
+}
 
 func (f *sealFile) SyncTo(length int64) (full bool, err error) {
 	err = f.fs.do(f.class, "sync", f.name, func() (err error) { full, err = f.File.SyncTo(length); return err })
@@ -321,29 +333,3 @@ func (f *sealFile) Preallocate(off, length int64) error {
 	}
 	return nil
 }
-
-// voidFile is what a vital file is once it could not be created.
-type voidFile struct{ name string }
-
-func (voidFile) Close() error                           { return nil }
-func (voidFile) Read([]byte) (int, error)               { return 0, io.EOF }
-func (voidFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
-func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }
-func (voidFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (voidFile) Preallocate(int64, int64) error         { return nil }
-func (v voidFile) Stat() (vfs.FileInfo, error)          { return voidInfo(v), nil }
-func (voidFile) Sync() error                            { return nil }
-func (voidFile) SyncTo(int64) (bool, error)             { return true, nil }
-func (voidFile) SyncData() error                        { return nil }
-func (voidFile) Prefetch(int64, int64) error            { return nil }
-func (voidFile) Fd() uintptr                            { return vfs.InvalidFd }
-
-type voidInfo struct{ name string }
-
-func (i voidInfo) Name() string         { return i.name }
-func (voidInfo) Size() int64            { return 0 }
-func (voidInfo) Mode() os.FileMode      { return 0o600 }
-func (voidInfo) ModTime() time.Time     { return time.Time{} }
-func (voidInfo) IsDir() bool            { return false }
-func (voidInfo) Sys() any               { return nil }
-func (voidInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
