@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type sealFS struct {
 	tables *vfs.MemFS
 	quota  atomic.Int64 // bytes that tables may still take
 	logs   logFiles
+	listed []string // the directory, as it was listed while the database opened
 }
 
 // maxSealedTables bounds the tables in memory: a flush's worth and more. What
@@ -215,8 +217,34 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 	return s.FS.Stat(name)
 }
 
+// List seals when the database cannot list its directory again while it opens:
+// Pebble would close under a goroutine of its own, which then ends the process.
+func (s *sealFS) List(dir string) ([]string, error) {
+	names, err := s.FS.List(dir)
+	switch {
+	case !s.opening.Load() || dir != s.dir:
+		return names, err
+	case err == nil:
+		s.listed = slices.Clone(names)
+	case s.listed != nil:
+		s.seal(fmt.Errorf("list %s: %w", dir, err))
+		return slices.Clone(s.listed), nil
+	}
+	return names, err
+}
+
 func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	s.settle(name)
 	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
+}
+
+// settle syncs the directory before a marker is made or removed. The manifest
+// that a marker names is then there after any crash, and an older marker goes only
+// when the newer one is there; Pebble leaves that order to the file system.
+func (s *sealFS) settle(name string) {
+	if strings.HasPrefix(filepath.Base(name), "marker.") && s.classOf(name) == classVital {
+		_ = s.do(classVital, "sync", s.dir, func() error { return syncDir(s.FS, s.dir) })
+	}
 }
 
 func (s *sealFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -246,6 +274,7 @@ func (s *sealFS) Rename(old, name string) error {
 
 // Remove never seals: a file that stays costs space only.
 func (s *sealFS) Remove(name string) error {
+	s.settle(name)
 	return s.remove(name, s.FS.Remove)
 }
 
@@ -273,63 +302,3 @@ func (s *sealFS) MkdirAll(dir string, perm os.FileMode) error {
 func (s *sealFS) Lock(name string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 func (s *sealFS) Unwrap() vfs.FS { return s.FS }
-
-// sealFile passes reads through and guards changes.
-type sealFile struct {
-	vfs.File
-	fs    *sealFS
-	class class
-	name  string
-	log   *logFile // nil for a file that is no log
-}
-
-func (f *sealFile) Write(p []byte) (int, error) {
-	n := len(p)
-	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.log.write(f.File, p); return err })
-	if err == nil {
-		n = len(p)
-	}
-	return n, err
-}
-
-func (f *sealFile) WriteAt(p []byte, off int64) (int, error) {
-	n := len(p)
-	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.WriteAt(p, off); return err })
-	if err == nil {
-		n = len(p)
-	}
-	return n, err
-}
-
-func (f *sealFile) Sync() error {
-	return f.fs.do(f.class, "sync", f.name, func() error { return f.log.sync(f.File.Sync) })
-}
-
-func (f *sealFile) SyncData() error {
-	return f.fs.do(f.class, "sync", f.name, func() error { return f.log.sync(f.File.SyncData) })
-}
-
-func (f *sealFile) SyncTo(length int64) (full bool, err error) {
-	err = f.fs.do(f.class, "sync", f.name, func() (err error) { full, err = f.File.SyncTo(length); return err })
-	return full, err
-}
-
-// Close always closes: the descriptor is gone whatever it says.
-func (f *sealFile) Close() error {
-	err := f.File.Close()
-	if err != nil && f.class == classVital {
-		f.fs.seal(fmt.Errorf("close %s: %w", f.name, err))
-		return nil
-	}
-	return err
-}
-
-// Preallocate is a hint: a disk that has no room says so at the write.
-func (f *sealFile) Preallocate(off, length int64) error {
-	f.fs.gate.RLock()
-	defer f.fs.gate.RUnlock()
-	if f.fs.cause.Load() == nil {
-		_ = f.File.Preallocate(off, length)
-	}
-	return nil
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -63,6 +64,10 @@ func surveyDatabase(o *Options, m *mark) (*Engine, error) {
 		return nil, err
 	}
 	inst, err := openInstance(o.dbDir(), o, openRead, nil)
+	if m := missingTable.FindStringSubmatch(fmt.Sprint(err)); m != nil {
+		err = &RefusalError{File: o.FS.PathJoin(o.dbDir(), m[1]+m[2]+".sst"), Found: "the file is not as the manifest names it",
+			Missing: "the file with its size", Remedy: "put it back, or restore a backup", Cause: err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +77,10 @@ func surveyDatabase(o *Options, m *mark) (*Engine, error) {
 	}
 	return e, nil
 }
+
+// missingTable finds the number of a table in the errors by which Pebble says that
+// it is not there, or not with the size that the manifest names.
+var missingTable = regexp.MustCompile(`(\d+): object size mismatch|file (\d+) \(type sstable\) unknown`)
 
 // checkFiles looks for what Pebble would not miss: a marker of the manifest, and
 // the end of a log.
