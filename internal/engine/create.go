@@ -72,6 +72,7 @@ func makeDatabase(o *Options, log gateway.LogID) error {
 
 // rewrite sets rows, brings everything into tables and closes the database.
 func (i *instance) rewrite(rows map[string][]byte) error {
+	i.fs.strict.Store(true)
 	b := i.db.NewBatch()
 	defer b.Close()
 	for k, v := range rows {

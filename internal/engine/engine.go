@@ -322,6 +322,7 @@ func (e *Engine) close() error {
 	if sealed == nil {
 		// An empty log makes the next start quick, and leaves no record that
 		// only the log's end vouches for.
+		e.inst.fs.strict.Store(true)
 		sealed = e.inst.db.Flush()
 	}
 	v.release()

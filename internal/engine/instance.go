@@ -95,7 +95,7 @@ func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*i
 		inst.fs.seal(err)
 		return nil, err
 	}
-	inst.fs.opening.Store(false)
+	inst.fs.strict.Store(false)
 	inst.db = db
 	return inst, nil
 }

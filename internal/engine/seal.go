@@ -38,9 +38,9 @@ type sealFS struct {
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
-	// opening is true until the database is open: Pebble's Open would repeat a
-	// failing flush for ever, so that a failed table seals too.
-	opening atomic.Bool
+	// strict is true while the database opens and closes: Pebble would repeat a
+	// failing flush for ever then, so that a failed table seals too.
+	strict atomic.Bool
 	// copying holds, while a copy is made elsewhere, what says that it is to
 	// stop: every further change of foreign files fails with its error.
 	copying atomic.Pointer[func() error]
@@ -59,7 +59,7 @@ const maxSealedTables = 256 << 20
 func newSealFS(fs vfs.FS, dir string, onSeal func(error)) *sealFS {
 	s := &sealFS{FS: fs, dir: dir, onSeal: onSeal, tables: vfs.NewMem()}
 	s.quota.Store(maxSealedTables)
-	s.opening.Store(true)
+	s.strict.Store(true)
 	return s
 }
 
@@ -139,7 +139,7 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w", what, name, err)
-	if c == classTable && s.opening.Load() {
+	if c == classTable && s.strict.Load() {
 		s.seal(err)
 		return err
 	}
@@ -222,7 +222,7 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 func (s *sealFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
 	switch {
-	case !s.opening.Load() || dir != s.dir:
+	case !s.strict.Load() || dir != s.dir:
 		return names, err
 	case err == nil:
 		s.listed = slices.Clone(names)
