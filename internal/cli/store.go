@@ -31,17 +31,26 @@ commands works on it, too.`,
 
 // dataDirFlags adds --config and --data-dir; load finds the directory.
 func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
+	settings := e.dataFlags(cmd)
+	return func() (string, error) {
+		cfg, err := settings()
+		if err != nil {
+			return "", err
+		}
+		return cfg.Data.Dir, nil
+	}
+}
+
+// dataFlags is dataDirFlags for a command that needs other settings too.
+func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
-	return func() (string, error) {
+	return func() (*config.Config, error) {
 		cfg, _, err := e.load(file, cmd.Flags())
-		if err != nil {
-			return "", err
-		}
-		return cfg.Data.Dir, nil
+		return cfg, err
 	}
 }
 
@@ -139,12 +148,13 @@ and as it sees the file system. On the data directory's file system the copy
 costs little room at first, for it shares files; copy it from there to another
 machine.
 
-The copy is then verified, as by "longwire store verify".`,
+API keys and device tokens, which lie beside the store, are copied with it, hashed
+as they are. The copy is then verified, as by "longwire store verify".`,
 		Args: cobra.ExactArgs(1),
 	}
-	dir := e.dataDirFlags(cmd)
+	settings := e.dataFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		d, err := dir()
+		cfg, err := settings()
 		if err != nil {
 			return err
 		}
@@ -152,7 +162,10 @@ The copy is then verified, as by "longwire store verify".`,
 		if err != nil {
 			return err
 		}
-		if err := backUp(cmd.Context(), d, dest); err != nil {
+		if err := backUp(cmd.Context(), cfg.Data.Dir, dest); err != nil {
+			return err
+		}
+		if err := copyCredentials(cfg, dest); err != nil {
 			return err
 		}
 		if check {
@@ -187,6 +200,7 @@ func backUp(ctx context.Context, dir, dest string) error {
 }
 
 func (e *environ) storeRestore() *cobra.Command {
+	withKeys := false
 	cmd := &cobra.Command{
 		Use:   "restore BACKUP",
 		Short: "Make a data directory from a backup",
@@ -198,20 +212,28 @@ back learn of it and forget the position they remember, and no number that was
 given after the backup is given again. What was accepted after the backup is not
 in it.
 
+API keys and device tokens come back only where there are none. With --with-keys
+they replace those that are there, which go to the directory "quarantine"; what
+has been revoked since the backup and is good again is listed.
+
 A restore that is cut short leaves no store; run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
-	dir := e.dataDirFlags(cmd)
+	settings := e.dataFlags(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		d, err := dir()
+		cfg, err := settings()
 		if err != nil {
 			return err
 		}
-		if err := engine.Restore(args[0], engine.Options{Dir: d}); err != nil {
+		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}); err != nil {
 			return err
 		}
-		return e.verify(d)
+		if err := e.restoreCredentials(cfg, args[0], withKeys); err != nil {
+			return err
+		}
+		return e.verify(cfg.Data.Dir)
 	}
+	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "bring back API keys and device tokens although there are some")
 	e.outputFlag(cmd)
 	return cmd
 }
