@@ -16,12 +16,12 @@ import (
 	"github.com/longwire/longwire/internal/config"
 )
 
-// credential is a file that lies beside a store and says who may call the API or
-// register.
+// credential is a file beside a store that lists callers of the API, or devices
+// that may register.
 type credential struct {
 	file   string // in use
 	copied string // its name in a backup
-	// list names what a file lets in.
+	// list returns a line for each entry of a file.
 	list func(file string) ([]string, error)
 }
 
@@ -66,9 +66,9 @@ func copyCredentials(cfg *config.Config, backup string) error {
 	return nil
 }
 
-// restoreCredentials brings back those that a backup has. Where there are some
-// already, with says whether they are replaced: one that was revoked after the
-// backup would be good again.
+// restoreCredentials copies the files of a backup to their places. It replaces a
+// file in use only if with is set, because a key that was revoked after the backup
+// would be good again.
 func (e *environ) restoreCredentials(cfg *config.Config, backup string, with bool) error {
 	for _, c := range credentialsOf(cfg) {
 		saved := filepath.Join(backup, c.copied)
@@ -95,8 +95,8 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 	return nil
 }
 
-// replaceCredential puts the file in use aside and the saved one, with the
-// content b, in its place. It lists what is good again by that.
+// replaceCredential moves the file in use aside and writes b, the content of the
+// saved file, in its place. It lists the entries that are good again.
 func (e *environ) replaceCredential(cfg *config.Config, c credential, saved string, b []byte) error {
 	before, err := c.list(c.file)
 	if err != nil {

@@ -97,8 +97,8 @@ func markCopy(o *Options) (m mark, err error) {
 }
 
 // Restore makes a store in o.Dir, which must not hold one, from a backup. The
-// store gets a new log and higher numbers: what a device remembers of the old
-// one's sequences is void. The backup is checked first and stays as it is. A
+// store gets a new log and higher numbers, so that devices forget the sequences
+// of the old one. The backup is checked first and stays as it is. A
 // restore that was cut short leaves no store, and can be run again.
 func Restore(backup string, o Options) error {
 	o = o.withDefaults()

@@ -12,20 +12,20 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// branchGap is by how much the numbers rise when a store goes on from a copy of
+// branchGap is added to the numbers of a store that continues from a copy of
 // another, or after a loss. Devices of the text dialect and saved cursors know
 // numbers and no name of a log; the gap is beyond all that they can have seen.
 const branchGap = 1 << 32
 
 // create makes a store. Each step is on stable storage before the next:
 //
-//	CREATING        what is found without FORMAT is not a store yet
+//	CREATING        without FORMAT: not a store yet
 //	db/             an empty database with the log's name
 //	MARK
 //	FORMAT          CREATING, renamed
 //
-// When an earlier attempt was cut short, create begins anew: no caller was told
-// of that store.
+// When an earlier attempt was cut short, create begins anew: that attempt returned
+// no store.
 func create(o *Options) error {
 	begun := o.path(nameCreating)
 	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, formatVersion))
@@ -82,9 +82,9 @@ func (i *instance) rewrite(rows map[string][]byte) error {
 	return errors.Join(err, i.fs.Err(), i.db.Flush(), i.fs.Err(), i.db.Close())
 }
 
-// migrate brings a store of format 2 up to date, whose rows are the same. Where
-// it stands is not in its MARK yet: what a killed process has left need not be
-// on stable storage. After a kill numbers go on with a gap, as for any store.
+// migrate brings a store of format 2 up to date, whose rows are the same. The
+// new MARK has no position yet, because records of a killed process may not be on
+// stable storage. Numbers skip a block, as after any kill.
 func migrate(o *Options, s *Engine) error {
 	given := s.machine.state.numbers()
 	err := makeMark(o.FS, o.Dir, mark{log: s.log, at: time.Now().UnixNano(), reserved: given.plus(reserveBlock)})

@@ -135,8 +135,8 @@ func (e *Engine) open() error {
 	return nil
 }
 
-// prepare makes or judges the store and brings it to where it can be opened. It
-// returns what MARK says and the highest numbers that were given.
+// prepare makes or judges the store and brings it up to date, so that it can be
+// opened. It returns MARK and the highest numbers that were given.
 func prepare(o *Options) (m mark, given numbers, err error) {
 	kind, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {

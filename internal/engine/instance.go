@@ -49,7 +49,7 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	l.inst.fs.seal(err)
 }
 
-// openMode is what a database may be opened for.
+// openMode selects how a database is opened.
 type openMode uint8
 
 const (

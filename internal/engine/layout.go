@@ -9,12 +9,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// dirKind is what a data directory is by its files.
+// dirKind classifies a data directory by its files.
 type dirKind uint8
 
 const (
 	dirNew   dirKind = iota // no store: neither FORMAT nor MARK nor a file in db/
-	dirBegun                // a store was being made and was never told of
+	dirBegun                // the making of a store was cut short
 	dirOld                  // a store of format 2: it has no MARK
 	dirStore                // a store of this format
 )
@@ -23,7 +23,7 @@ const (
 // them.
 const (
 	nameCreating  = "CREATING"  // made by a start; another start makes the store anew
-	nameRestoring = "RESTORING" // made by Restore; only Restore goes on
+	nameRestoring = "RESTORING" // made by Restore; only Restore continues
 )
 
 // RefusalError says why a data directory is not opened. Nothing in it was
@@ -54,7 +54,7 @@ func (o *Options) repairRemedy() string {
 
 func (o *Options) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
 
-// look says what the data directory is. It refuses one that is neither a store
+// look classifies the data directory. It refuses one that is neither a store
 // nor empty, and one that lacks a file that every store has.
 func look(o *Options) (dirKind, error) {
 	format, err := readFormat(o)

@@ -10,15 +10,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logFiles is what the file system of an open database knows of its logs: which
-// there are, and how far each is on stable storage. Pebble writes and syncs a
+// logFiles lists the logs of an open database, with how far each is on stable
+// storage. Pebble writes and syncs a
 // log on one goroutine.
 type logFiles struct {
 	mu    sync.Mutex
 	files map[uint32]*logFile
 }
 
-// logFile counts what was written to one log. A log that is used again is
+// logFile counts the bytes of one log. A log that is used again is
 // written from its start.
 type logFile struct {
 	written atomic.Int64
@@ -64,7 +64,7 @@ func (l *logFiles) lengths() (all []logLength) {
 	return all
 }
 
-// write writes to the file and counts what was written.
+// write writes to the file and counts the bytes.
 func (l *logFile) write(f vfs.File, p []byte) (int, error) {
 	n, err := f.Write(p)
 	if l != nil && err == nil {

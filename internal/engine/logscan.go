@@ -17,8 +17,8 @@ import (
 // place where a crash cut the log off, unless a later block of 32 KiB proves
 // that this place had been synced. The scan here looks for that proof in the
 // rest of the same block too, before Pebble opens the log. MARK proves how far the
-// log was synced a second ago. Damage to what was written since, and that reaches
-// to the log's end, stays beyond proof; an orderly Close leaves no records in the
+// log was synced a second ago. Damage to later records that reaches to the log's
+// end stays beyond proof; an orderly Close leaves no records in the
 // log.
 //
 // A chunk of the log, little-endian (docs/record format of Pebble, "WAL sync"):
@@ -44,7 +44,7 @@ type DamageError struct {
 	// Synced is how far the log was on stable storage by what MARK says, if that
 	// is what proves the damage; else 0.
 	Synced int64
-	// After is a log that should end where this one begins, but does not.
+	// After is the log before this one, if records between the two are missing.
 	After string
 	Gone  bool // the file is not there
 }
@@ -120,10 +120,10 @@ func logNumber(name string) uint32 {
 	return uint32(n)
 }
 
-// logScan is what a log says when it is read to its end.
+// logScan is the result of reading a log to its end.
 type logScan struct {
-	end     int64 // of what can be read
-	damaged bool  // what follows end had been synced
+	end     int64 // of the readable part
+	damaged bool  // the bytes behind end had been synced
 	// Pebble's numbers of row changes, each one higher than the last: of the
 	// first change in the log, and of the first one behind it; 0 for no record.
 	first, next uint64

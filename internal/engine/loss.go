@@ -9,7 +9,7 @@ import (
 
 // lostMessages returns the messages that records of a log behind offset from have
 // accepted. It reads records that lie in one chunk; others, and damaged ones,
-// cannot be read without what is around them.
+// cannot be read alone.
 func lostMessages(fs vfs.FS, name string, from int64) (ids []gateway.MessageID, err error) {
 	b, err := readAll(fs, name)
 	if err != nil {

@@ -88,7 +88,7 @@ func newestMarker(names []string, prefix string) (value string) {
 
 // oldestLog returns the number of the oldest log that the manifest needs. A
 // record of the manifest is a list of fields, each with a tag; the log number is
-// among the first. What is damaged is for Pebble to find.
+// among the first. Pebble finds damage later.
 func oldestLog(fs vfs.FS, manifest string) (oldest uint32, err error) {
 	f, err := fs.Open(manifest, vfs.SequentialReadsOption)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// mark is the content of the file MARK, which lies outside the database and says
-// what the database must have. Position and lengths are never ahead of stable
+// mark is the content of the file MARK, which lies outside the database and lists
+// the least that the database must have. Position and lengths are never ahead of stable
 // storage, so that a database that has less has lost something.
 //
 // MARK is two slots of 4 KiB, written in turn: a write that a power cut tears
@@ -23,7 +23,7 @@ import (
 //	magic "LWMK" | CRC32C u32 of all that follows | version u16 | length u16 | body
 //
 // The body is a list of uvarints and strings, in the order of the fields below. A
-// later program may append fields: a reader ignores what it does not know.
+// later program may append fields: a reader ignores the rest.
 type mark struct {
 	gen      uint64 // rises by one with each write
 	log      gateway.LogID
@@ -191,7 +191,7 @@ func exists(fs vfs.FS, name string) (bool, error) {
 // markFile is the MARK of a store that is open for writing.
 type markFile struct {
 	f    vfs.File
-	last mark // what was written last
+	last mark // the last one written
 	next int  // the slot that is written next
 }
 

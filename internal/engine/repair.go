@@ -14,7 +14,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Loss is what a repair gives up, as far as it can be known.
+// Loss describes the records that a repair gives up, as far as they are known.
 type Loss struct {
 	Cause error // why the store is not opened
 	// Records is how many records are lost at least; -1 if that is not known.
@@ -76,7 +76,7 @@ func repair(o *Options, accept func(*Loss) error) (*Loss, error) {
 	return p.loss, p.carryOut()
 }
 
-// repairPlan is what a repair does.
+// repairPlan is one repair.
 type repairPlan struct {
 	o    *Options
 	loss *Loss
@@ -85,7 +85,7 @@ type repairPlan struct {
 	gone []string     // logs behind it, from the newest to the oldest
 }
 
-// make decides what is to be done, and changes nothing.
+// make decides on the steps, and changes nothing.
 func (p *repairPlan) make(m mark, cause error) error {
 	o := p.o
 	if _, err := findManifest(o); err != nil {
@@ -134,8 +134,8 @@ func (p *repairPlan) tryCut() (*Engine, error) {
 	return surveyDatabase(&trial, &mark{})
 }
 
-// findLogs finds the logs that go with the damaged one, and what can still be
-// read of them.
+// findLogs finds the logs that go with the damaged one, and the messages in
+// them that can still be read.
 func (p *repairPlan) findLogs() error {
 	names, err := p.o.FS.List(p.o.dbDir())
 	if err != nil {
@@ -168,7 +168,7 @@ func (p *repairPlan) findLogs() error {
 }
 
 // carryOut changes the directory. The order is such that a kill leaves either
-// the damage, for the next repair to find, or a store that is branched.
+// the damage, which the next repair finds, or a store that is branched.
 func (p *repairPlan) carryOut() error {
 	o := p.o
 	for _, file := range p.loss.Files {
@@ -182,7 +182,7 @@ func (p *repairPlan) carryOut() error {
 	if err := writeFormat(o); err != nil {
 		return err
 	}
-	// From the newest to the oldest: what a kill leaves is a log without a gap.
+	// From the newest to the oldest, so that a kill leaves a log without a gap.
 	for _, name := range p.gone {
 		err := errors.Join(o.FS.Remove(o.FS.PathJoin(o.dbDir(), name)), syncDir(o.FS, o.dbDir()))
 		if err != nil {
@@ -242,7 +242,7 @@ func cutFile(fs vfs.FS, name string, n int64) error {
 	return replaceFile(fs, name, b[:min(n, int64(len(b)))])
 }
 
-// previewFS hides what a repair removes.
+// previewFS hides the bytes that a repair removes.
 type previewFS struct {
 	vfs.FS
 	plan *repairPlan

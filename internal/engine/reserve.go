@@ -20,7 +20,7 @@ const (
 
 // keeper writes MARK while the store is open.
 type keeper struct {
-	// floor is what other starts have reserved: numbers go on above it. Fixed by
+	// floor is the highest number that other starts have reserved. Fixed by
 	// Open.
 	floor numbers
 
@@ -113,7 +113,7 @@ func (e *Engine) runMark() {
 	}
 }
 
-// writeMark brings MARK up to what is on stable storage, and reserves a block
+// writeMark makes MARK follow stable storage, and reserves a block
 // if one was asked for.
 func (e *Engine) writeMark() error {
 	k := &e.mark

@@ -218,7 +218,7 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 }
 
 // List seals when the database cannot list its directory again while it opens:
-// Pebble would close under a goroutine of its own, which then ends the process.
+// Pebble would close while one of its goroutines reads, which then panics.
 func (s *sealFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
 	switch {

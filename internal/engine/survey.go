@@ -9,8 +9,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// IsStore returns an error unless the directory has a store, or what is left of
-// one.
+// IsStore returns an error unless the directory has a store, or remains of one.
 func IsStore(o Options) error {
 	o = o.withDefaults()
 	kind, err := look(&o)
