@@ -234,3 +234,84 @@ func TestRepairAsksFirst(t *testing.T) {
 	}
 	files.wantSame(t, "a repair that was not accepted", disk, "data")
 }
+
+// A backup that is copied into place by hand is no store of the old log either.
+func TestBackupInPlaceIsBranched(t *testing.T) {
+	s := stores(t)["backup"]
+	disk := s.files.disk(t)
+	before, _, err := readMark(disk, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantBranched(t, disk, &before)
+}
+
+// MARK and db/ of different times are refused: neither may be put back alone.
+func TestPartsOfDifferentTimesAreRefused(t *testing.T) {
+	disk, _ := filled(t, 50)
+	early := treeOf(t, disk, "data")
+	e := openTest(t, powerOptions(disk))
+	for range 10 {
+		accept(t, e, "a")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	late := treeOf(t, disk, "data")
+	other, _ := filled(t, 50)
+	for what, c := range map[string]struct {
+		db, mark tree
+		says     string
+	}{
+		"an older db":     {early, late, "MARK says that record"},
+		"an older MARK":   {late, early, "MARK is older than the database"},
+		"another store's": {late, treeOf(t, other, "data"), "the database has the log"},
+	} {
+		mark := c.mark["data/"+nameMark]
+		files := c.db.with("data/"+nameMark, &mark)
+		disk := files.disk(t)
+		if _, err := Open(powerOptions(disk)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", what, err, c.says)
+		}
+		files.wantSame(t, what, disk, "data")
+	}
+}
+
+// A log that is missing between two others is found by the numbers of its rows,
+// although MARK does not list it.
+func TestMissingLogInTheMiddle(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	full := &faultFS{FS: disk, fault: fault{file: "table", op: "create", mode: "full"}}
+	o := powerOptions(full)
+	o.MemTableBytes = 64 << 10
+	e := openTest(t, o)
+	full.armed.Store(true) // no flush ends, so that logs stay
+	old := len(logsOf(storedFiles(t, disk)))
+	for len(logsOf(storedFiles(t, disk))) < old+2 {
+		m := message("a")
+		m.Payload = make([]byte, 4<<10)
+		if _, err := e.Accept(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data")
+	full.armed.Store(false)
+	logs := logsOf(storedFiles(t, disk))
+	m, _, err := readMark(files.disk(t), "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.logs = nil // as if all were younger than MARK
+	slot := string(m.encode())
+	both := slot + slot
+	files = files.with("data/"+nameMark, &both)
+	if e, err := Open(powerOptions(files.disk(t))); err != nil {
+		t.Fatal(err)
+	} else {
+		_ = e.Close()
+	}
+	middle := files.with(logs[len(logs)-2], nil)
+	if _, err := Open(powerOptions(middle.disk(t))); err == nil || !strings.Contains(err.Error(), "does not go on where") {
+		t.Errorf("without %s: %v, want the gap named", logs[len(logs)-2], err)
+	}
+}
