@@ -315,3 +315,21 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 		t.Errorf("without %s: %v, want the gap named", logs[len(logs)-2], err)
 	}
 }
+
+// A backup that a program of format 2 has made can be restored.
+func TestRestoreOfAnOldBackup(t *testing.T) {
+	loadIDs.Lock()
+	loadIDs.n += 10_000 // the old stores have the first ids
+	loadIDs.Unlock()
+	for _, name := range []string{"clean", "killed"} {
+		files := tree{}
+		for file, content := range oldStore(t, name) {
+			files["backup"+strings.TrimPrefix(file, "data")] = content
+		}
+		disk := files.disk(t)
+		if err := Restore("backup", powerOptions(disk)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		stored{rows: wantRows(t, name)}.wantBranched(t, disk, &mark{})
+	}
+}

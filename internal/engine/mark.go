@@ -217,7 +217,7 @@ func (w *markFile) write(m mark) error {
 		err = io.ErrShortWrite
 	}
 	if err == nil {
-		err = w.f.Sync()
+		err = w.f.SyncData() // the file keeps its length
 	}
 	if err != nil {
 		w.last.gen = m.gen // the slot may hold it in part, or as a whole
