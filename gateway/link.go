@@ -127,8 +127,8 @@ type Credential interface {
 type Welcome struct {
 	Session SessionID
 	Log     LogID
-	// Resumed is set when Hello.Log is this log and has given out a sequence at or
-	// above Hello.AskThrough. Otherwise the device must forget its AskThrough, and
+	// Resumed is set when Hello.Log is this log and may have given out a sequence
+	// at or above Hello.AskThrough. Otherwise the device must forget its AskThrough, and
 	// the session asks nothing.
 	Resumed bool
 	// Ask is set when device and gateway use ASK and the codes that answer it.

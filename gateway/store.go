@@ -75,9 +75,10 @@ type Store interface {
 	// and groups replaced if the registration has any (nil keeps them), last
 	// seen set, last close cleared. It is one event, which is refused or changes
 	// the client when it is applied, in log order. It returns the record, and the
-	// highest sequence that the log has given to a message, when it is applied;
-	// it need not be durable before (the client would register again), but takes
-	// its place in the log before any Accept that follows.
+	// highest sequence that the log may have given to a message, when it is applied:
+	// of a store that has lost the end of its log that is more than the highest one
+	// it knows. The registration need not be durable before (the client would
+	// register again), but takes its place in the log before any Accept that follows.
 	//
 	// Errors: CodeBlocked, CodeValidation (bounds): nothing has changed.
 	// ErrUnavailable: the client is as it was or registered, nothing between.

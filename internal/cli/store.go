@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -32,17 +31,26 @@ commands works on it, too.`,
 
 // dataDirFlags adds --config and --data-dir; load finds the directory.
 func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
+	settings := e.dataFlags(cmd)
+	return func() (string, error) {
+		cfg, err := settings()
+		if err != nil {
+			return "", err
+		}
+		return cfg.Data.Dir, nil
+	}
+}
+
+// dataFlags is dataDirFlags for a command that needs other settings too.
+func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
-	return func() (string, error) {
+	return func() (*config.Config, error) {
 		cfg, _, err := e.load(file, cmd.Flags())
-		if err != nil {
-			return "", err
-		}
-		return cfg.Data.Dir, nil
+		return cfg, err
 	}
 }
 
@@ -140,12 +148,13 @@ and as it sees the file system. On the data directory's file system the copy
 costs little room at first, for it shares files; copy it from there to another
 machine.
 
-The copy is then verified, as by "longwire store verify".`,
+API keys and device tokens, which lie beside the store, are copied with it, hashed
+as they are. The copy is then verified, as by "longwire store verify".`,
 		Args: cobra.ExactArgs(1),
 	}
-	dir := e.dataDirFlags(cmd)
+	settings := e.dataFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		d, err := dir()
+		cfg, err := settings()
 		if err != nil {
 			return err
 		}
@@ -153,7 +162,10 @@ The copy is then verified, as by "longwire store verify".`,
 		if err != nil {
 			return err
 		}
-		if err := backUp(cmd.Context(), d, dest); err != nil {
+		if err := backUp(cmd.Context(), cfg.Data.Dir, dest); err != nil {
+			return err
+		}
+		if err := copyCredentials(cfg, dest); err != nil {
 			return err
 		}
 		if check {
@@ -173,7 +185,7 @@ func backUp(ctx context.Context, dir, dest string) error {
 	if !errors.Is(err, errNoHolder) {
 		return err
 	}
-	if err := isStore(dir); err != nil {
+	if err := engine.IsStore(engine.Options{Dir: dir}); err != nil {
 		return err
 	}
 	// Opening it is a start-up: what a crash has left is recovered first.
@@ -187,86 +199,41 @@ func backUp(ctx context.Context, dir, dest string) error {
 	return errors.Join(s.Backup(ctx, dest), s.Close())
 }
 
-// isStore keeps a mistyped directory from becoming a new store.
-func isStore(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "FORMAT")); err != nil {
-		return fmt.Errorf("no store in %s: %w", dir, err)
-	}
-	return nil
-}
-
 func (e *environ) storeRestore() *cobra.Command {
+	withKeys := false
 	cmd := &cobra.Command{
 		Use:   "restore BACKUP",
 		Short: "Make a data directory from a backup",
 		Long: `Make a store in the data directory, which must not hold one, from a backup. The
 backup is verified first and stays as it is; the new store is verified at the end.
 
-The new store has a new log: devices are told so when they come back and forget
-the position they remember, because the sequence numbers that were given after
-the backup will be given again. What was accepted after the backup is not in it.`,
+The new store has a new log, and its numbers are higher by 2^32: devices that come
+back learn of it and forget the position they remember, and no number that was
+given after the backup is given again. What was accepted after the backup is not
+in it.
+
+API keys and device tokens come back only where there are none. With --with-keys
+they replace those that are there, which go to the directory "quarantine"; what
+has been revoked since the backup and is good again is listed.
+
+A restore that is cut short leaves no store; run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
-	dir := e.dataDirFlags(cmd)
+	settings := e.dataFlags(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		d, err := dir()
+		cfg, err := settings()
 		if err != nil {
 			return err
 		}
-		if err := engine.Restore(args[0], engine.Options{Dir: d}); err != nil {
+		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}); err != nil {
 			return err
 		}
-		return e.verify(d)
-	}
-	e.outputFlag(cmd)
-	return cmd
-}
-
-func (e *environ) storeRepair() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "repair",
-		Short: "Make a store that does not start for damage start again",
-		Long: `Open the store; where its log is damaged, copy the log to the directory
-"quarantine", cut it at the first damaged record, and say so. What followed the
-damage in the log is lost, nothing else; nothing is deleted. The store is then
-verified. Damage elsewhere cannot be repaired: restore a backup.
-
-A store that is sound stays as it is. Exits with 1 when it is not sound at the end.`,
-		Args: cobra.NoArgs,
-	}
-	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		d, err := dir()
-		if err != nil {
+		if err := e.restoreCredentials(cfg, args[0], withKeys); err != nil {
 			return err
 		}
-		return e.repair(d)
+		return e.verify(cfg.Data.Dir)
 	}
+	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "bring back API keys and device tokens although there are some")
 	e.outputFlag(cmd)
 	return cmd
-}
-
-func (e *environ) repair(dir string) error {
-	if err := isStore(dir); err != nil {
-		return err
-	}
-	before, err := quarantined(dir)
-	if err != nil {
-		return err
-	}
-	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1, Repair: true})
-	if err != nil {
-		return err
-	}
-	if err := s.Close(); err != nil {
-		return fmt.Errorf("close the store: %w", err)
-	}
-	after, err := quarantined(dir)
-	if err != nil {
-		return err
-	}
-	if err := e.showQuarantined(dir, before, after); err != nil {
-		return err
-	}
-	return e.verify(dir)
 }

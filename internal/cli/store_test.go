@@ -191,7 +191,7 @@ func TestStoreBackupAndRestore(t *testing.T) {
 
 func TestStoreRepair(t *testing.T) {
 	sound := madeStore(t)
-	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the log is not damaged") || !strings.Contains(out, "verified     ok") {
+	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the store is whole") || !strings.Contains(out, "verified     ok") {
 		t.Errorf("a sound store = %d\n%s%s", code, out, errs)
 	}
 
@@ -201,6 +201,13 @@ func TestStoreRepair(t *testing.T) {
 		t.Errorf("verify of a damaged log = %d\n%s%s, want the file and the offset", code, out, errs)
 	}
 	code, out, errs := inStore(t, dir, "repair")
+	if code != exitFailed || !strings.Contains(errs, "give --accept-loss") || !strings.Contains(errs, "message msg_") {
+		t.Errorf("a repair that nothing was accepted of = %d\n%s%s, want what will be lost", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "quarantine")); !os.IsNotExist(err) {
+		t.Errorf("a repair that was not accepted has changed the directory: %v", err)
+	}
+	code, out, errs = inStore(t, dir, "repair --accept-loss")
 	if code != exitOK || !strings.Contains(out, "quarantined  "+filepath.Join(dir, "quarantine")) || !strings.Contains(out, "verified     ok") {
 		t.Fatalf("a damaged log = %d\n%s%s", code, out, errs)
 	}
@@ -212,11 +219,32 @@ func TestStoreRepair(t *testing.T) {
 
 	lost := madeStore(t)
 	flip(t, filepath.Join(lost, "db", "*.sst"), func(size int) int { return size / 3 })
-	if code, out, errs := inStore(t, lost, "repair"); code != exitFailed {
+	if code, out, errs := inStore(t, lost, "repair --accept-loss"); code != exitFailed {
 		t.Errorf("a damaged table = %d\n%s%s, want it found beyond repair", code, out, errs)
 	}
 	if code, _, errs := inStore(t, t.TempDir(), "repair"); code != exitFailed || !strings.Contains(errs, "no store in") {
 		t.Errorf("no store = %d %s", code, errs)
+	}
+}
+
+// A copy without the empty files is refused as it is, and whole again with them.
+func TestStoreRebuildMarker(t *testing.T) {
+	dir := madeStore(t)
+	names, err := filepath.Glob(filepath.Join(dir, "db", "marker.*"))
+	if err != nil || len(names) < 2 {
+		t.Fatalf("markers are %v, %v", names, err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := inStore(t, dir, "verify"); code != exitFailed || !strings.Contains(out+errs, "--rebuild-marker") {
+		t.Errorf("verify without markers = %d\n%s%s, want the command that makes them", code, out, errs)
+	}
+	if code, out, errs := inStore(t, dir, "repair --rebuild-marker"); code != exitOK || !strings.Contains(out, "marker.manifest.000001.MANIFEST-") ||
+		!strings.Contains(out, "10, with 10 deliveries queued") {
+		t.Errorf("rebuild = %d\n%s%s", code, out, errs)
 	}
 }
 

@@ -139,7 +139,7 @@ func (e *environ) showQuarantined(dir string, before, after []string) error {
 		}{append([]string{}, added...)})
 	}
 	if len(added) == 0 {
-		return e.facts("repaired", "nothing: the log is not damaged")
+		return e.facts("repaired", "nothing: the store is whole")
 	}
 	for _, name := range added {
 		if err := e.facts("quarantined", name); err != nil {

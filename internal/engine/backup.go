@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -48,7 +49,9 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 		return errors.Join(err, v.inst.fs.Err())
 	})
 	if err == nil {
-		err = writeFormatFile(fs, dir, fs.PathJoin(dir, nameFormat))
+		copied := e.opt
+		copied.Dir = dir
+		err = completeCopy(&copied, nameCreating)
 	}
 	if err != nil {
 		return fmt.Errorf("back up to %s: %w", dir, errors.Join(err, fs.RemoveAll(dir)))
@@ -56,10 +59,47 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	return nil
 }
 
+// completeCopy makes a store of the copy of a database in db/. Its MARK is made
+// from the database, with all that the logs hold, and has the first start give
+// the log a new name: numbers that were given after the copy would be given
+// again. begun stands for FORMAT until then.
+func completeCopy(o *Options, begun string) error {
+	name := o.path(begun)
+	err := replaceFile(o.FS, name, fmt.Appendf(nil, formatLine, formatVersion))
+	if err != nil {
+		return err
+	}
+	m, err := markCopy(o)
+	if err == nil {
+		err = makeMark(o.FS, o.Dir, m)
+	}
+	if err == nil {
+		err = complete(o, name)
+	}
+	return err
+}
+
+// markCopy returns a mark of a database whose files are on stable storage.
+func markCopy(o *Options) (m mark, err error) {
+	e, err := surveyDatabase(o, &mark{})
+	if err != nil {
+		return m, err
+	}
+	s := &e.machine.state
+	m = mark{log: e.log, pos: s.pos, at: time.Now().UnixNano(), reserved: s.numbers(), orderly: true, branched: true}
+	names, err := o.FS.List(o.dbDir())
+	for _, name := range logsOf(names) {
+		scan, scanErr := scanLog(o.FS, o.FS.PathJoin(o.dbDir(), name), logNumber(name))
+		err = errors.Join(err, scanErr)
+		m.logs = append(m.logs, logLength{logNumber(name), scan.end})
+	}
+	return m, errors.Join(err, e.inst.db.Close())
+}
+
 // Restore makes a store in o.Dir, which must not hold one, from a backup. The
-// store gets a new log: what a device remembers of the old one's sequences is
-// void, because sequences that were given after the backup will be given again.
-// The backup is checked first and stays as it is.
+// store gets a new log and higher numbers, so that devices forget the sequences
+// of the old one. The backup is checked first and stays as it is. A
+// restore that was cut short leaves no store, and can be run again.
 func Restore(backup string, o Options) error {
 	o = o.withDefaults()
 	from := o
@@ -71,49 +111,55 @@ func Restore(backup string, o Options) error {
 	if !r.OK() {
 		return fmt.Errorf("backup %s is damaged: %d problems, the first: %s", backup, r.Count, r.Problems[0])
 	}
-	fs := o.FS
-	if err := makeDir(fs, o.Dir); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return err
 	}
-	lock, err := lockDir(fs, o.Dir)
+	lock, err := lockDir(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if _, err := fs.Stat(o.dbDir()); err == nil {
-		return fmt.Errorf("there is a store in %s already", o.Dir)
-	}
-	// Under another name until the new log's name is in it: a restore that was
-	// cut short leaves no store.
-	tmp := o.FS.PathJoin(o.Dir, "restore.tmp")
-	err = errors.Join(fs.RemoveAll(tmp), copyDir(fs, from.dbDir(), tmp))
-	if err == nil {
-		err = renameLog(tmp, &o)
-	}
-	if err == nil {
-		err = fs.Rename(tmp, o.dbDir())
-	}
-	if err == nil {
-		err = syncDir(fs, o.Dir)
-	}
-	if err == nil {
-		err = writeFormatFile(fs, o.Dir, fs.PathJoin(o.Dir, nameFormat))
-	}
-	if err != nil {
+	err = restore(&from, &o)
+	if err = errors.Join(err, lock.Close()); err != nil {
 		return fmt.Errorf("restore %s: %w", backup, err)
 	}
-	return nil
-}
-
-// renameLog gives the database in dir a new log id. Records of the old log's
-// writers can then not be taken for records of the new one's.
-func renameLog(dir string, o *Options) error {
-	inst, err := openInstance(dir, o, false, nil)
+	o.SweepEvery = -1
+	e, err := Open(o) // gives the log its new name
 	if err != nil {
 		return err
 	}
-	err = inst.db.Set(keyLog, putSum(keyLog, []byte(newLogID())), pebble.Sync)
-	return errors.Join(err, inst.fs.Err(), inst.db.Flush(), inst.db.Close())
+	return e.Close()
+}
+
+func restore(from, o *Options) error {
+	begun := o.path(nameRestoring)
+	again, err := exists(o.FS, begun)
+	if err != nil {
+		return err
+	}
+	if kind, err := look(o); !again && (err != nil || kind != dirNew && kind != dirBegun) {
+		return errors.Join(fmt.Errorf("there is a store in %s already", o.Dir), err)
+	}
+	if formatted, err := exists(o.FS, o.path(nameFormat)); err != nil || formatted {
+		return errors.Join(fmt.Errorf("there is a store in %s already", o.Dir), err)
+	}
+	err = replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, formatVersion))
+	if err == nil {
+		err = errors.Join(ignoreMissing(o.FS.Remove(o.path(nameCreating))), o.FS.RemoveAll(o.dbDir()))
+	}
+	if err == nil {
+		err = copyDir(o.FS, from.dbDir(), o.dbDir())
+	}
+	if err == nil {
+		err = completeCopy(o, nameRestoring)
+	}
+	return err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // copyDir copies the files of a directory and syncs them.

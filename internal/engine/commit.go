@@ -186,6 +186,9 @@ func (e *Engine) finish(f *flight) {
 		return
 	}
 	_ = f.batch.Close()
+	if !e.opt.NoSync && !e.journal.Durable() {
+		e.mark.durable.Store(f.pos)
+	}
 	e.stats.synced(time.Since(f.begun))
 	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })
 	f.notices.tell(e.observer)

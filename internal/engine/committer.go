@@ -82,6 +82,11 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		return
 	}
 	if open.record == nil {
+		if err := e.reserve(&e.machine.state); err != nil {
+			e.inst.fs.seal(err)
+			answerAll(ops, unavailable(err))
+			return
+		}
 		open.record = &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
 		e.machine.begin(open.record)
 	}

@@ -19,6 +19,12 @@
 // therefore never read the database itself but a view: a snapshot that is
 // published only after the sync. A state that was read is on disk.
 //
+// # Starting
+//
+// The file MARK lies outside the database and lists the least that it must have.
+// survey compares the two before anything is written, and refuses a store that
+// has less. See survey.go, mark.go, reserve.go, and create.go for a new store.
+//
 // # What happens when the disk fails
 //
 // The first failed write or sync of a log or manifest seals the database: from

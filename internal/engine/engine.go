@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +35,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
+	mark      keeper
 
 	// Owned by the committer.
 	inst      *instance
@@ -51,7 +50,7 @@ type Engine struct {
 	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
 	stop      chan struct{}  // closed by Close: ends the driver
-	wg        sync.WaitGroup // committer, writer, finisher, driver
+	wg        sync.WaitGroup // committer, writer, finisher, driver, the writer of MARK
 	closing   sync.WaitGroup // instances that were replaced, until they are closed
 	closeOnce sync.Once
 	backupMu  sync.Mutex // one backup at a time
@@ -94,7 +93,8 @@ func Open(o Options) (*Engine, error) {
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	e.wg.Add(3)
+	e.wg.Add(4)
+	go e.runMark()
 	go e.runCommitter()
 	go e.runWriter()
 	go e.runFinisher()
@@ -116,15 +116,51 @@ func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
 
 // open does the part of Open that needs the lock.
 func (e *Engine) open() error {
-	if err := checkFormatFile(e.opt.FS, e.opt.Dir); err != nil {
+	m, given, err := prepare(&e.opt)
+	if err != nil {
+		return explain(err, &e.opt)
+	}
+	if err := e.openMark(m, given); err != nil {
 		return err
 	}
-	if err := e.openState(); err != nil {
-		return err
+	err = e.openState()
+	if err == nil {
+		e.incarnation = e.machine.state.incarnation + 1
+		err = e.writeMark()
 	}
-	e.incarnation = e.machine.state.incarnation + 1
+	if err != nil {
+		return errors.Join(err, e.closeMark(err))
+	}
 	e.checkDisk()
 	return nil
+}
+
+// prepare makes or judges the store and brings it up to date, so that it can be
+// opened. It returns MARK and the highest numbers that were given.
+func prepare(o *Options) (m mark, given numbers, err error) {
+	kind, err := look(o)
+	if err == nil && (kind == dirNew || kind == dirBegun) {
+		err = create(o)
+	}
+	if err != nil {
+		return m, given, err
+	}
+	s, m, err := survey(o)
+	if err != nil {
+		return m, given, err
+	}
+	given = s.machine.state.numbers()
+	err = s.inst.db.Close()
+	if err == nil && kind == dirOld {
+		err = migrate(o, s)
+	}
+	if err == nil && m.branched {
+		err = branch(o, m)
+	}
+	if err == nil && (kind == dirOld || m.branched) {
+		m, _, err = readMark(o.FS, o.Dir)
+	}
+	return m, given, err
 }
 
 // dbDir is where Pebble's files are.
@@ -144,6 +180,7 @@ func (e *Engine) openState() error {
 		_ = inst.db.Close()
 		return explain(err, &e.opt)
 	}
+	e.mark.durable.Store(m.state.pos)
 	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
 	e.inst, e.machine, e.writerSeq = inst, m, 0
 	if m.state.incarnation == e.incarnation {
@@ -162,26 +199,19 @@ func (e *Engine) openState() error {
 	return nil
 }
 
-// openDatabase opens the database; what is damaged is moved aside if Repair
-// says so.
+// openDatabase opens the database. The one of a running engine is judged again:
+// the disk has failed since.
 func (e *Engine) openDatabase() (*instance, error) {
-	inst, err := e.tryDatabase()
-	if err != nil && e.opt.Repair {
-		if err = repair(&e.opt, err); err == nil {
-			inst, err = e.tryDatabase()
+	if e.inst != nil {
+		if err := checkFiles(&e.opt, e.marked()); err != nil {
+			return nil, explain(err, &e.opt)
 		}
 	}
+	inst, err := openInstance(e.opt.dbDir(), &e.opt, openWrite, e.sealed)
 	if err != nil {
 		return nil, explain(err, &e.opt)
 	}
 	return inst, nil
-}
-
-func (e *Engine) tryDatabase() (*instance, error) {
-	if err := checkLogs(&e.opt); err != nil {
-		return nil, err
-	}
-	return openInstance(e.opt.dbDir(), &e.opt, false, e.sealed)
 }
 
 // sealed is told by the database's file system, on any goroutine.
@@ -226,6 +256,10 @@ func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 	if e.opt.bitmapsOnly {
 		m.small = 0
 	}
+	if !e.journal.Durable() { // the other kind keeps each number that was given
+		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.floor.seq))
+		m.state.useq = max(m.state.useq, e.mark.floor.useq)
+	}
 	return m, err
 }
 
@@ -250,57 +284,21 @@ func replay(m *machine, pos uint64, raw []byte) error {
 	return m.db.Apply(batch, pebble.NoSync)
 }
 
-// openMeta checks the layout's version and reads the log's name; a new database
-// gets both.
+// openMeta reads the log's name, and brings the layout's version up to date.
 func (e *Engine) openMeta(db *pebble.DB) error {
-	v, err := get(db, keyFormat)
+	n, log, err := readMeta(db)
+	if err == nil && n == 0 {
+		err = &CorruptError{Key: keyFormat, Cause: errMissing}
+	}
 	if err != nil {
 		return err
 	}
-	if v == nil {
-		return e.initMeta(db)
+	e.setLog(log)
+	if n == formatVersion {
+		return nil
 	}
-	if n, _ := binary.Uvarint(v); n != formatVersion {
-		return foreignFormat(n)
-	}
-	if v, err = get(db, keyLog); err != nil {
-		return err
-	}
-	if v, err = checkSum(keyLog, v); err != nil {
-		return err
-	}
-	e.setLog(gateway.LogID(v))
-	return nil
+	return db.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
 }
-
-func (e *Engine) initMeta(db *pebble.DB) error {
-	id := newLogID()
-	b := db.NewBatch()
-	defer b.Close()
-	_ = b.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), nil)
-	_ = b.Set(keyLog, putSum(keyLog, []byte(id)), nil)
-	if err := b.Commit(pebble.Sync); err != nil {
-		return err
-	}
-	// The first log was begun before the database had its format, and damage in
-	// it would be taken for its end. A flush begins another.
-	if err := db.Flush(); err != nil {
-		return err
-	}
-	e.setLog(id)
-	return nil
-}
-
-func (e *Engine) setLog(id gateway.LogID) {
-	e.log = id
-	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
-	for i := range len(id) {
-		h = (h ^ uint64(id[i])) * 1099511628211
-	}
-	e.writer = h
-}
-
-func newLogID() gateway.LogID { return gateway.LogID("log_" + rand.Text()[:16]) }
 
 // Log names the sequence space of this store.
 func (e *Engine) Log() gateway.LogID { return e.log }
@@ -324,13 +322,14 @@ func (e *Engine) close() error {
 	if sealed == nil {
 		// An empty log makes the next start quick, and leaves no record that
 		// only the log's end vouches for.
+		e.inst.fs.strict.Store(true)
 		sealed = e.inst.db.Flush()
 	}
 	v.release()
 	e.inst.views.Wait()
 	err := errors.Join(sealed, e.inst.fs.Err(), e.inst.db.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.lock.Close())
+	return errors.Join(err, e.closeMark(err), e.lock.Close())
 }
 
 // reading returns the state to read; the caller releases it.
@@ -361,63 +360,6 @@ func (e *Engine) Health() error {
 	defer v.release()
 	if err := v.inst.trouble(); err != nil {
 		return unavailable(err)
-	}
-	return nil
-}
-
-// checkFormatFile refuses a directory of another program or a newer format
-// before anything in it is touched.
-func checkFormatFile(fs vfs.FS, dir string) error {
-	name := fs.PathJoin(dir, nameFormat)
-	f, err := fs.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return writeFormatFile(fs, dir, name)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 256))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	var n uint64
-	if _, err := fmt.Sscanf(string(b), formatLine, &n); err != nil {
-		return fmt.Errorf("%s does not say that this is a longwire store: %q", name, b)
-	}
-	if n != formatVersion {
-		return fmt.Errorf("%s: %w", name, foreignFormat(n))
-	}
-	return nil
-}
-
-// foreignFormat says what to do with a store that another version has written.
-func foreignFormat(n uint64) error {
-	remedy := "use a newer program"
-	if n < formatVersion {
-		remedy = "start with the version that wrote it and let its queues run empty, or take another directory"
-	}
-	return fmt.Errorf("the store has format %d, this program knows %d: %s", n, formatVersion, remedy)
-}
-
-const formatLine = "longwire store, format %d\n"
-
-func writeFormatFile(fs vfs.FS, dir, name string) error {
-	tmp := name + ".tmp"
-	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", tmp, err)
-	}
-	_, err = fmt.Fprintf(f, formatLine, formatVersion)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = fs.Rename(tmp, name)
-	}
-	if err == nil {
-		err = syncDir(fs, dir)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }

@@ -14,14 +14,19 @@ import (
 var walPlace = regexp.MustCompile(`replaying wal \d+, offset \(?([^\s:)]+): (\d+)\)?`)
 
 // isDamage reports whether an error says that stored data is not what was
-// written.
+// written, or that a file of the store is missing.
 func isDamage(err error) bool {
-	_, ok := errors.AsType[*DamageError](err)
-	return ok || pebble.IsCorruptionError(err)
+	_, damaged := errors.AsType[*DamageError](err)
+	_, refused := errors.AsType[*RefusalError](err)
+	_, corrupt := errors.AsType[*CorruptError](err)
+	return damaged || refused || corrupt || pebble.IsCorruptionError(err)
 }
 
 // explain adds to an error of Open which file is damaged and what to do.
 func explain(err error, o *Options) error {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
+		return fmt.Errorf("the store in %s is not whole, and nothing in it was changed: %w", o.Dir, r)
+	}
 	if !isDamage(err) {
 		return fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
@@ -29,9 +34,9 @@ func explain(err error, o *Options) error {
 	if d, ok := damagedLog(err, o); ok {
 		where = fmt.Sprintf("%s, offset %d", d.File, d.Offset)
 	}
-	return fmt.Errorf("store is damaged: %s: %w (restore a backup, or run \"longwire store repair --data-dir %s\": "+
-		"the damaged part goes to %s and what follows it in the log is lost)",
-		where, err, o.Dir, o.FS.PathJoin(o.Dir, nameQuarantine))
+	return fmt.Errorf("store is damaged: %s: %w (restore a backup, or run \"longwire store repair --data-dir %s\", "+
+		"which says first what would be lost; the damaged part goes to %s)",
+		where, err, o.Dir, o.path(nameQuarantine))
 }
 
 // damagedLog returns the log file and the offset of its first damaged record.

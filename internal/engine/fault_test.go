@@ -1,14 +1,10 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,120 +12,6 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 )
-
-var errFault = errors.New("injected fault")
-
-// fault is what goes wrong with one kind of change of the disk.
-type fault struct {
-	file string // log, manifest, table, marker, dir
-	op   string // create, write, sync
-	mode string // fails, applied (done, and reported as failed), full, slow
-	at   int64  // instead of file and op: the change with this number
-}
-
-// faultFS makes the disk fail. A fault hits once, but a full disk is full until
-// it is healed.
-type faultFS struct {
-	vfs.FS
-	fault fault
-	armed atomic.Bool
-	hits  atomic.Int64
-	// changes counts what was done or failed so far.
-	changes atomic.Int64
-}
-
-func fileKind(name string) string {
-	switch base := filepath.Base(name); {
-	case strings.HasSuffix(base, ".log"):
-		return "log"
-	case strings.HasPrefix(base, "MANIFEST"):
-		return "manifest"
-	case strings.HasSuffix(base, ".sst"):
-		return "table"
-	case strings.HasPrefix(base, "marker"):
-		return "marker"
-	case base == nameDB:
-		return "dir"
-	}
-	return "other"
-}
-
-// do runs one change, or makes it go wrong.
-func (f *faultFS) do(op, name string, change func() error) error {
-	if f.fault.at > 0 && f.changes.Add(1) < f.fault.at {
-		return change()
-	}
-	if f.fault.at == 0 && (f.fault.file != fileKind(name) || f.fault.op != op) || !f.armed.Load() {
-		return change()
-	}
-	f.hits.Add(1)
-	switch f.fault.mode {
-	case "full":
-		return syscall.ENOSPC
-	case "slow":
-		<-time.After(5 * time.Millisecond)
-		return change()
-	}
-	if !f.armed.CompareAndSwap(true, false) {
-		return change()
-	}
-	if f.fault.mode == "applied" {
-		return errors.Join(errFault, change())
-	}
-	return errFault
-}
-
-func (f *faultFS) wrap(name string, file vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &faultFile{File: file, fs: f, name: name}, nil
-}
-
-func (f *faultFS) create(name string, make func() (vfs.File, error)) (file vfs.File, err error) {
-	err = f.do("create", name, func() (err error) { file, err = make(); return err })
-	if err != nil && file != nil {
-		_ = file.Close()
-	}
-	return f.wrap(name, file, err)
-}
-
-func (f *faultFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.create(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
-}
-
-func (f *faultFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.create(name, func() (vfs.File, error) { return f.FS.ReuseForWrite(old, name, c) })
-}
-
-func (f *faultFS) Rename(old, name string) error {
-	return f.do("rename", name, func() error { return f.FS.Rename(old, name) })
-}
-
-func (f *faultFS) OpenDir(name string) (vfs.File, error) {
-	file, err := f.FS.OpenDir(name)
-	return f.wrap(name, file, err)
-}
-
-func (f *faultFS) Unwrap() vfs.FS { return f.FS }
-
-type faultFile struct {
-	vfs.File
-	fs   *faultFS
-	name string
-}
-
-func (f *faultFile) Write(p []byte) (n int, err error) {
-	err = f.fs.do("write", f.name, func() (err error) { n, err = f.File.Write(p); return err })
-	return n, err
-}
-
-func (f *faultFile) Sync() error     { return f.fs.do("sync", f.name, f.File.Sync) }
-func (f *faultFile) SyncData() error { return f.fs.do("sync", f.name, f.File.SyncData) }
-func (f *faultFile) SyncTo(n int64) (full bool, err error) {
-	err = f.fs.do("sync", f.name, func() (err error) { full, err = f.File.SyncTo(n); return err })
-	return full, err
-}
 
 // Whatever write or sync goes wrong, in whatever way: nobody is told what is not
 // so, the store takes writes again once the disk does, and what was told is
@@ -140,9 +22,14 @@ func TestFaultMatrix(t *testing.T) {
 		"manifest": {"write", "sync"}, // made when a store is opened: see TestFaultWhileOpening
 		"table":    {"create", "write", "sync"},
 		"dir":      {"sync"},
+		"mark":     {"write", "sync"},
 	} {
 		for _, op := range ops {
-			for _, mode := range []string{"fails", "applied", "full", "slow"} {
+			modes := []string{"fails", "applied", "full", "slow"}
+			if op == "write" {
+				modes = append(modes, "short")
+			}
+			for _, mode := range modes {
 				f := fault{file: file, op: op, mode: mode}
 				t.Run(fmt.Sprintf("%s %s %s", file, op, mode), func(t *testing.T) { runFault(t, f) })
 			}
@@ -228,32 +115,32 @@ func TestFaultWhileOpening(t *testing.T) {
 	drain(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	modes := []string{"fails", "applied", "full"}
+	faults := []fault{{mode: "fails"}, {mode: "fails", read: true}, {mode: "applied"}, {mode: "short"}, {mode: "full"}, {mode: "dies"}}
 	if underRace { // one goroutine opens: the detector has little to see
-		modes = modes[:1]
+		faults = faults[:2]
 	}
-	for _, mode := range modes {
-		for n := int64(1); ; n++ {
-			cut := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, uint64(n)))})
-			fs := &faultFS{FS: cut, fault: fault{mode: mode, at: n}}
+	for _, f := range faults {
+		for f.at = 1; ; f.at++ {
+			cut := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, uint64(f.at)))})
+			fs := &faultFS{FS: cut, fault: f}
 			fs.armed.Store(true)
 			e, err := Open(powerOptions(fs))
 			if err == nil {
 				_ = e.Close()
 			}
 			if fs.hits.Load() == 0 {
-				if n < 10 {
-					t.Errorf("opening makes only %d changes", n)
+				if f.at < 10 {
+					t.Errorf("opening makes only %d changes or reads", f.at)
 				}
 				break
 			}
 			again, err := Open(powerOptions(cut))
 			if err != nil {
-				t.Errorf("%s at change %d: %v", mode, n, err)
+				t.Errorf("%+v: %v", f, err)
 				continue
 			}
 			for _, s := range l.losses(t, again) {
-				t.Errorf("%s at change %d: %s", mode, n, s)
+				t.Errorf("%+v: %s", f, s)
 			}
 			verifyView(t, again)
 			_ = again.Close()

@@ -49,8 +49,17 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	l.inst.fs.seal(err)
 }
 
-// openInstance opens the database in dir; onSeal is told when it is sealed.
-func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*instance, error) {
+// openMode selects how a database is opened.
+type openMode uint8
+
+const (
+	openRead   openMode = iota // nothing is changed
+	openWrite                  // it must exist
+	openCreate                 // it must not exist
+)
+
+// openInstance opens the database in dir; onSeal is called when it is sealed.
+func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*instance, error) {
 	inst := &instance{}
 	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)
@@ -58,7 +67,7 @@ func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*i
 	po := &pebble.Options{
 		FS:                          inst.fs,
 		Cache:                       cache,
-		FormatMajorVersion:          pebble.FormatTableFormatV6,
+		FormatMajorVersion:          databaseFormat,
 		MemTableSize:                uint64(o.memTableBytes()),
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       8,
@@ -66,7 +75,9 @@ func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*i
 		LBaseMaxBytes:               256 << 20,
 		BytesPerSync:                1 << 20,
 		MaxOpenFiles:                512,
-		ReadOnly:                    readOnly,
+		ReadOnly:                    mode == openRead,
+		ErrorIfNotExists:            mode != openCreate,
+		ErrorIfExists:               mode == openCreate,
 		Logger:                      pebbleLog{o.Logger, inst},
 		EventListener:               inst.listener(o.Logger),
 	}
@@ -84,7 +95,7 @@ func openInstance(dir string, o *Options, readOnly bool, onSeal func(error)) (*i
 		inst.fs.seal(err)
 		return nil, err
 	}
-	inst.fs.opening.Store(false)
+	inst.fs.strict.Store(false)
 	inst.db = db
 	return inst, nil
 }

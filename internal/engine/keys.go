@@ -78,8 +78,9 @@ const (
 // formatVersion is the version of the layout above.
 //
 //	1  before messages had an owner; never released
-//	2  this one
-const formatVersion = 2
+//	2  before the file MARK; a start makes it format 3
+//	3  this one: rows as in 2
+const formatVersion = 3
 
 var (
 	keyFormat = []byte("!format")

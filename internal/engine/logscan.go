@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +16,10 @@ import (
 // Pebble takes the first record of its newest log that it cannot read for the
 // place where a crash cut the log off, unless a later block of 32 KiB proves
 // that this place had been synced. The scan here looks for that proof in the
-// rest of the same block too, before Pebble opens the log. What stays beyond
-// proof is damage to the very last sync's records after a crash; an orderly
-// Close leaves no records in the log.
+// rest of the same block too, before Pebble opens the log. MARK proves how far the
+// log was synced a second ago. Damage to later records that reaches to the log's
+// end stays beyond proof; an orderly Close leaves no records in the
+// log.
 //
 // A chunk of the log, little-endian (docs/record format of Pebble, "WAL sync"):
 //
@@ -28,39 +28,81 @@ import (
 // The sync offset says how far the log was on stable storage when the chunk was
 // written. No chunk crosses a block; less than a header at a block's end is zero.
 const (
-	logBlock     = 32 << 10
-	logHeader    = 19
-	logChunkFull = 9 // the first of four types: full, first, middle, last
-	logChunkLast = 12
+	logBlock  = 32 << 10
+	logHeader = 19
+
+	// The types of chunks: a record as a whole, or its first, middle or last part.
+	logChunkFull  = 9
+	logChunkFirst = 10
+	logChunkLast  = 12
 )
 
 // DamageError names a place in a log that is not what was written.
 type DamageError struct {
 	File   string
 	Offset int64
+	// Synced is how far the log was on stable storage by what MARK says, if that
+	// is what proves the damage; else 0.
+	Synced int64
+	// After is the log before this one, if records between the two are missing.
+	After string
+	Gone  bool // the file is not there
 }
 
 func (e *DamageError) Error() string {
+	switch {
+	case e.Gone:
+		return fmt.Sprintf("log %s is not there, MARK says that %d bytes of it were synced", e.File, e.Synced)
+	case e.After != "":
+		return fmt.Sprintf("log %s does not go on where %s ends: records between them are missing", e.File, e.After)
+	case e.Synced > 0:
+		return fmt.Sprintf("log %s can be read up to offset %d, MARK says that %d bytes were synced", e.File, e.Offset, e.Synced)
+	}
 	return fmt.Sprintf("log %s is damaged at offset %d", e.File, e.Offset)
 }
 
-// checkLogs returns a *DamageError when a log of the database is damaged.
-func checkLogs(o *Options) error {
+// checkLogs returns a *DamageError when a log that the manifest needs is
+// damaged, or is not there or ends too early by what MARK says.
+func checkLogs(o *Options, oldest uint32, marked []logLength) error {
 	names, err := o.FS.List(o.dbDir())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
+	synced := map[uint32]int64{}
+	for _, l := range marked {
+		if l.number >= oldest {
+			synced[l.number] = l.synced
+		}
+	}
+	before, next := "", uint64(0)
 	for _, name := range logsOf(names) {
+		number := logNumber(name)
+		if number < oldest {
+			continue
+		}
 		file := o.FS.PathJoin(o.dbDir(), name)
-		offset, damaged, err := scanLog(o.FS, file, logNumber(name))
+		scan, err := scanLog(o.FS, file, number)
 		if err != nil {
 			return fmt.Errorf("read log %s: %w", file, err)
 		}
-		if damaged {
-			return &DamageError{file, offset}
+		if scan.damaged {
+			return &DamageError{File: file, Offset: scan.end}
+		}
+		if want := synced[number]; scan.end+logHeader < want { // the last header may be a log's closing one, of no record
+			return &DamageError{File: file, Offset: scan.end, Synced: want}
+		}
+		delete(synced, number)
+		if scan.next == 0 {
+			continue // it holds no record
+		}
+		if next != 0 && scan.first != next {
+			return &DamageError{File: file, After: before}
+		}
+		before, next = file, scan.next
+	}
+	for _, l := range marked {
+		if want, gone := synced[l.number]; gone && want > logHeader {
+			return &DamageError{File: o.FS.PathJoin(o.dbDir(), fmt.Sprintf("%06d.log", l.number)), Synced: want, Gone: true}
 		}
 	}
 	return nil
@@ -78,50 +120,74 @@ func logNumber(name string) uint32 {
 	return uint32(n)
 }
 
+// logScan is the result of reading a log to its end.
+type logScan struct {
+	end     int64 // of the readable part
+	damaged bool  // the bytes behind end had been synced
+	// Pebble's numbers of row changes, each one higher than the last: of the
+	// first change in the log, and of the first one behind it; 0 for no record.
+	first, next uint64
+}
+
 // scanLog finds the first chunk that cannot be read, and whether it had been
 // synced.
-func scanLog(fs vfs.FS, file string, number uint32) (offset int64, damaged bool, err error) {
+func scanLog(fs vfs.FS, file string, number uint32) (s logScan, err error) {
 	f, err := fs.Open(file, vfs.SequentialReadsOption)
 	if err != nil {
-		return 0, false, err
+		return s, err
 	}
 	defer f.Close()
 	buf := make([]byte, logBlock)
-	end := int64(-1) // of what can be read, once that is known
+	whole := true // so far
 	for base := int64(0); ; base += logBlock {
 		n, err := io.ReadFull(f, buf)
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return 0, false, err
+			return s, err
 		}
 		block, at := buf[:n], 0
-		if end < 0 {
-			if at = readableTo(block, number); at < n {
-				end = base + int64(at)
-			}
+		if whole {
+			at = s.read(block, number)
+			s.end, whole = base+int64(at), at == n
 		}
-		if end >= 0 && syncedBeyond(block[at:], number, end) {
-			return end, true, nil
+		if !whole && syncedBeyond(block[at:], number, s.end) {
+			s.damaged = true
+			return s, nil
 		}
 		if n < logBlock {
-			return 0, false, nil
+			return s, nil
 		}
 	}
 }
 
-// readableTo returns how far a block can be read chunk by chunk.
-func readableTo(block []byte, number uint32) int {
+// read returns how far a block can be read chunk by chunk.
+func (s *logScan) read(block []byte, number uint32) int {
 	at := 0
 	for len(block)-at >= logHeader {
 		size, _, ok := parseChunk(block[at:], number)
 		if !ok {
 			return at
 		}
+		s.note(block[at : at+size])
 		at += size
 	}
-	if strings.Trim(string(block[at:]), "\x00") == "" {
+	if len(block) == logBlock && strings.Trim(string(block[at:]), "\x00") == "" {
 		return len(block)
 	}
 	return at
+}
+
+// note reads the head of a record, which begins in the chunk: the number of its
+// first row change, and how many there are.
+func (s *logScan) note(chunk []byte) {
+	data := chunk[logHeader:]
+	if kind := chunk[6]; kind != logChunkFull && kind != logChunkFirst || len(data) < 12 {
+		return
+	}
+	number := binary.LittleEndian.Uint64(data)
+	if s.next == 0 {
+		s.first = number
+	}
+	s.next = number + uint64(binary.LittleEndian.Uint32(data[8:]))
 }
 
 // syncedBeyond looks at each place for a chunk that was written after the log

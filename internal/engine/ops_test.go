@@ -185,8 +185,8 @@ func TestDamagedLog(t *testing.T) {
 			log, size = name, info.Size()
 		}
 	}
-	if n, damaged, err := scanLog(cut, log, logNumber(cut.PathBase(log))); damaged || err != nil {
-		t.Fatalf("a log that a power cut has left is taken for damaged at %d, %v", n, err)
+	if scan, err := scanLog(cut, log, logNumber(cut.PathBase(log))); scan.damaged || err != nil {
+		t.Fatalf("a log that a power cut has left is taken for damaged at %d, %v", scan.end, err)
 	}
 	b, err := cut.UnsafeGetFileDataBuffer(log)
 	if err != nil {
@@ -212,10 +212,12 @@ func TestDamagedLog(t *testing.T) {
 			t.Errorf("the error does not name %q: %v", want, err)
 		}
 	}
-	o.Repair = true
+	if _, err := Repair(o, acceptLoss); err != nil {
+		t.Fatalf("repair: %v", err)
+	}
 	again, err := Open(o)
 	if err != nil {
-		t.Fatalf("repair: %v", err)
+		t.Fatal(err)
 	}
 	defer again.Close()
 	early.finals = nil
@@ -227,6 +229,8 @@ func TestDamagedLog(t *testing.T) {
 		t.Errorf("quarantine holds %v, %v", kept, err)
 	}
 }
+
+func acceptLoss(*Loss) error { return nil }
 
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
@@ -249,7 +253,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 func TestForeignFormatIsRefused(t *testing.T) {
-	for format, want := range map[int]string{formatVersion + 1: "newer program", formatVersion - 1: "the version that wrote it"} {
+	for format, want := range map[int]string{formatVersion + 1: "newer program", oldFormat - 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
 		f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
 		if err != nil {

@@ -58,10 +58,6 @@ type Options struct {
 	// 200 ms. Negative is never: only Expire does.
 	SweepEvery time.Duration
 
-	// Repair moves what Open cannot read into the quarantine directory and goes
-	// on without it. Nothing is deleted.
-	Repair bool
-
 	// NoSync leaves out the sync of the log. What was accepted is then lost at
 	// a power cut: for measurements and for the test that shows it.
 	NoSync bool

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,9 +38,9 @@ type sealFS struct {
 	gate   sync.RWMutex // held for reading by every change, for writing by seal
 	cause  atomic.Pointer[error]
 	onSeal func(error)
-	// opening is true until the database is open: Pebble's Open would repeat a
-	// failing flush for ever, so that a failed table seals too.
-	opening atomic.Bool
+	// strict is true while the database opens and closes: Pebble would repeat a
+	// failing flush for ever then, so that a failed table seals too.
+	strict atomic.Bool
 	// copying holds, while a copy is made elsewhere, what says that it is to
 	// stop: every further change of foreign files fails with its error.
 	copying atomic.Pointer[func() error]
@@ -47,6 +48,8 @@ type sealFS struct {
 	// otherwise wait for ever.
 	tables *vfs.MemFS
 	quota  atomic.Int64 // bytes that tables may still take
+	logs   logFiles
+	listed []string // the directory, as it was listed while the database opened
 }
 
 // maxSealedTables bounds the tables in memory: a flush's worth and more. What
@@ -56,7 +59,7 @@ const maxSealedTables = 256 << 20
 func newSealFS(fs vfs.FS, dir string, onSeal func(error)) *sealFS {
 	s := &sealFS{FS: fs, dir: dir, onSeal: onSeal, tables: vfs.NewMem()}
 	s.quota.Store(maxSealedTables)
-	s.opening.Store(true)
+	s.strict.Store(true)
 	return s
 }
 
@@ -136,7 +139,7 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 		return nil
 	}
 	err = fmt.Errorf("%s %s: %w", what, name, err)
-	if c == classTable && s.opening.Load() {
+	if c == classTable && s.strict.Load() {
 		s.seal(err)
 		return err
 	}
@@ -162,7 +165,11 @@ func (s *sealFS) open(what, name string, change func() (vfs.File, error)) (vfs.F
 	if f == nil {
 		f = voidFile{name: filepath.Base(name)}
 	}
-	return &sealFile{File: f, fs: s, class: c, name: name}, nil
+	file := &sealFile{File: f, fs: s, class: c, name: name}
+	if c == classVital {
+		file.log = s.logs.begun(name)
+	}
+	return file, nil
 }
 
 // createTable makes a table in memory.
@@ -210,13 +217,34 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 	return s.FS.Stat(name)
 }
 
-func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
-	if isMarker(name) {
-		if err := s.syncNames(name); err != nil {
-			return nil, err
-		}
+// List seals when the database cannot list its directory again while it opens:
+// Pebble would close while one of its goroutines reads, which then panics.
+func (s *sealFS) List(dir string) ([]string, error) {
+	names, err := s.FS.List(dir)
+	switch {
+	case !s.strict.Load() || dir != s.dir:
+		return names, err
+	case err == nil:
+		s.listed = slices.Clone(names)
+	case s.listed != nil:
+		s.seal(fmt.Errorf("list %s: %w", dir, err))
+		return slices.Clone(s.listed), nil
 	}
+	return names, err
+}
+
+func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	s.settle(name)
 	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
+}
+
+// settle syncs the directory before a marker is made or removed. The manifest
+// that a marker names is then there after any crash, and an older marker goes only
+// when the newer one is there; Pebble leaves that order to the file system.
+func (s *sealFS) settle(name string) {
+	if strings.HasPrefix(filepath.Base(name), "marker.") && s.classOf(name) == classVital {
+		_ = s.do(classVital, "sync", s.dir, func() error { return syncDir(s.FS, s.dir) })
+	}
 }
 
 func (s *sealFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -224,6 +252,7 @@ func (s *sealFS) OpenReadWrite(name string, cat vfs.DiskWriteCategory, o ...vfs.
 }
 
 func (s *sealFS) ReuseForWrite(old, name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	s.logs.gone(old)
 	return s.open("reuse", name, func() (vfs.File, error) { return s.FS.ReuseForWrite(old, name, cat) })
 }
 
@@ -243,28 +272,9 @@ func (s *sealFS) Rename(old, name string) error {
 	return s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
 }
 
-// isMarker reports whether the file is one of Pebble's markers, whose names say
-// which manifest and which format count. Pebble moves a marker by making the new one
-// and removing the old one, with one sync of the directory at the end. A disk that
-// keeps the names in another order could be left with no marker, which means an
-// empty database, or with a marker of a manifest that is not there. So the names
-// before each of the two steps are synced first.
-func isMarker(name string) bool { return strings.HasPrefix(filepath.Base(name), "marker.") }
-
-// syncNames makes the names in the directory of a file durable.
-func (s *sealFS) syncNames(name string) error {
-	dir := s.FS.PathDir(name)
-	return s.do(s.classOf(name), "sync", dir, func() error { return syncDir(s.FS, dir) })
-}
-
-// Remove seals only if it is a marker's and the names cannot be synced: another file
-// that stays costs space only.
+// Remove never seals: a file that stays costs space only.
 func (s *sealFS) Remove(name string) error {
-	if isMarker(name) {
-		if err := s.syncNames(name); err != nil {
-			return err
-		}
-	}
+	s.settle(name)
 	return s.remove(name, s.FS.Remove)
 }
 
@@ -279,6 +289,7 @@ func (s *sealFS) remove(name string, change func(string) error) error {
 		_ = s.tables.Remove(filepath.ToSlash(name))
 		return nil
 	}
+	s.logs.gone(name)
 	return change(name)
 }
 
@@ -291,84 +302,3 @@ func (s *sealFS) MkdirAll(dir string, perm os.FileMode) error {
 func (s *sealFS) Lock(name string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 func (s *sealFS) Unwrap() vfs.FS { return s.FS }
-
-// sealFile passes reads through and guards changes.
-type sealFile struct {
-	vfs.File
-	fs    *sealFS
-	class class
-	name  string
-}
-
-func (f *sealFile) Write(p []byte) (int, error) {
-	n := len(p)
-	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.Write(p); return err })
-	if err == nil {
-		n = len(p)
-	}
-	return n, err
-}
-
-func (f *sealFile) WriteAt(p []byte, off int64) (int, error) {
-	n := len(p)
-	err := f.fs.do(f.class, "write", f.name, func() (err error) { n, err = f.File.WriteAt(p, off); return err })
-	if err == nil {
-		n = len(p)
-	}
-	return n, err
-}
-
-func (f *sealFile) Sync() error { return f.fs.do(f.class, "sync", f.name, f.File.Sync) }
-
-func (f *sealFile) SyncData() error { return f.fs.do(f.class, "sync", f.name, f.File.SyncData) }
-
-func (f *sealFile) SyncTo(length int64) (full bool, err error) {
-	err = f.fs.do(f.class, "sync", f.name, func() (err error) { full, err = f.File.SyncTo(length); return err })
-	return full, err
-}
-
-// Close always closes: the descriptor is gone whatever it says.
-func (f *sealFile) Close() error {
-	err := f.File.Close()
-	if err != nil && f.class == classVital {
-		f.fs.seal(fmt.Errorf("close %s: %w", f.name, err))
-		return nil
-	}
-	return err
-}
-
-// Preallocate is a hint: a disk that has no room says so at the write.
-func (f *sealFile) Preallocate(off, length int64) error {
-	f.fs.gate.RLock()
-	defer f.fs.gate.RUnlock()
-	if f.fs.cause.Load() == nil {
-		_ = f.File.Preallocate(off, length)
-	}
-	return nil
-}
-
-// voidFile is what a vital file is once it could not be created.
-type voidFile struct{ name string }
-
-func (voidFile) Close() error                           { return nil }
-func (voidFile) Read([]byte) (int, error)               { return 0, io.EOF }
-func (voidFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
-func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }
-func (voidFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (voidFile) Preallocate(int64, int64) error         { return nil }
-func (v voidFile) Stat() (vfs.FileInfo, error)          { return voidInfo(v), nil }
-func (voidFile) Sync() error                            { return nil }
-func (voidFile) SyncTo(int64) (bool, error)             { return true, nil }
-func (voidFile) SyncData() error                        { return nil }
-func (voidFile) Prefetch(int64, int64) error            { return nil }
-func (voidFile) Fd() uintptr                            { return vfs.InvalidFd }
-
-type voidInfo struct{ name string }
-
-func (i voidInfo) Name() string         { return i.name }
-func (voidInfo) Size() int64            { return 0 }
-func (voidInfo) Mode() os.FileMode      { return 0o600 }
-func (voidInfo) ModTime() time.Time     { return time.Time{} }
-func (voidInfo) IsDir() bool            { return false }
-func (voidInfo) Sys() any               { return nil }
-func (voidInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

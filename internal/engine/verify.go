@@ -69,57 +69,32 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 	return s, err
 }
 
-// withStored opens a store for reading only and runs fn. When the database
-// cannot be opened for damage and damaged is set, it is told instead.
+// withStored opens a store for reading only and runs fn. When the store is
+// damaged or lacks a file, and damaged is set, that is reported to it instead.
 func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
 	o = o.withDefaults()
-	if _, err := o.FS.Stat(o.FS.PathJoin(o.Dir, nameFormat)); err != nil {
-		return fmt.Errorf("no store in %s: %w", o.Dir, err)
+	if err := IsStore(o); err != nil {
+		return err
 	}
 	lock, err := lockDir(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := checkFormatFile(o.FS, o.Dir); err != nil {
-		return err
-	}
-	var inst *instance
-	if err = checkLogs(&o); err == nil {
-		inst, err = openInstance(o.dbDir(), &o, true, nil)
-	}
+	e, _, err := survey(&o)
 	if err != nil {
+		err = explain(err, &o)
 		if damaged == nil || !isDamage(err) {
-			return explain(err, &o)
-		}
-		damaged(explain(err, &o))
-		return nil
-	}
-	defer inst.db.Close()
-	e := &Engine{opt: o, inst: inst, journal: &localJournal{}, queue: newQueue()}
-	m, err := e.storedState(inst)
-	if err != nil {
-		if _, ok := errors.AsType[*CorruptError](err); !ok || damaged == nil {
 			return err
 		}
 		damaged(err)
 		return nil
 	}
-	v := newView(inst, m.state)
+	defer e.inst.db.Close()
+	v := newView(e.inst, e.machine.state)
 	e.view.Store(v)
 	defer v.release()
 	return fn(e, v)
-}
-
-// storedState is recoverState without changes.
-func (e *Engine) storedState(inst *instance) (*machine, error) {
-	if v, err := get(inst.db, keyFormat); err != nil || v == nil {
-		return nil, errors.Join(err, &CorruptError{Key: keyFormat, Cause: errMissing})
-	}
-	if err := e.openMeta(inst.db); err != nil {
-		return nil, err
-	}
-	return e.newMachine(inst.db)
 }
 
 // countFiles adds up the files and reads each from end to end, so that a block

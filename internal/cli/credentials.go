@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/config"
+)
+
+// credential is a file beside a store that lists callers of the API, or devices
+// that may register.
+type credential struct {
+	file   string // in use
+	copied string // its name in a backup
+	// list returns a line for each entry of a file.
+	list func(file string) ([]string, error)
+}
+
+func credentialsOf(cfg *config.Config) []credential {
+	all := []credential{{cfg.APIKeyFile(), "api-keys.json", listKeys}}
+	if cfg.Auth.DeviceTokensFile != "" {
+		all = append(all, credential{cfg.Auth.DeviceTokensFile, "device-tokens", listTokens})
+	}
+	return all
+}
+
+func listKeys(file string) (all []string, err error) {
+	ring, err := apikey.Open(file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range ring.List() {
+		all = append(all, "API key "+k.ID+" "+k.Name)
+	}
+	return all, nil
+}
+
+func listTokens(file string) (all []string, err error) {
+	tokens, err := deviceauth.ReadTokens(file)
+	for i := range tokens {
+		all = append(all, "device token "+tokens[i].ID()+" of "+tokens[i].Client+tokens[i].Pattern)
+	}
+	return all, err
+}
+
+// copyCredentials puts copies into a backup.
+func copyCredentials(cfg *config.Config, backup string) error {
+	for _, c := range credentialsOf(cfg) {
+		b, err := os.ReadFile(c.file)
+		if err == nil {
+			err = writePrivate(filepath.Join(backup, c.copied), b)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreCredentials copies the files of a backup to their places. It replaces a
+// file in use only if with is set, because a key that was revoked after the backup
+// would be good again.
+func (e *environ) restoreCredentials(cfg *config.Config, backup string, with bool) error {
+	for _, c := range credentialsOf(cfg) {
+		saved := filepath.Join(backup, c.copied)
+		b, err := os.ReadFile(saved)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		now, err := os.ReadFile(c.file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = writePrivate(c.file, b)
+		case err == nil && !bytes.Equal(now, b) && with:
+			err = e.replaceCredential(cfg, c, saved, b)
+		case err == nil && !bytes.Equal(now, b):
+			_, err = fmt.Fprintf(e.err, "%s stays as it is; --with-keys would bring back the one of the backup\n", printable(c.file))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceCredential moves the file in use aside and writes b, the content of the
+// saved file, in its place. It lists the entries that are good again.
+func (e *environ) replaceCredential(cfg *config.Config, c credential, saved string, b []byte) error {
+	before, err := c.list(c.file)
+	if err != nil {
+		return err
+	}
+	after, err := c.list(saved)
+	if err != nil {
+		return err
+	}
+	for _, one := range after {
+		if !slices.Contains(before, one) {
+			fmt.Fprintf(e.err, "good again: %s\n", printable(strings.TrimSpace(one)))
+		}
+	}
+	aside := filepath.Join(cfg.Data.Dir, "quarantine")
+	if err := os.MkdirAll(aside, 0o700); err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		kept := filepath.Join(aside, fmt.Sprintf("%s.%d", filepath.Base(c.file), n))
+		if _, err := os.Lstat(kept); err == nil {
+			continue
+		}
+		if err := os.Rename(c.file, kept); err != nil {
+			return err
+		}
+		return writePrivate(c.file, b)
+	}
+}
+
+// writePrivate makes a file for its owner, on stable storage.
+func writePrivate(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}

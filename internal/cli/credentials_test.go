@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A key that was revoked after the backup is not good again by a restore, unless
+// that is asked for; then it is named.
+func TestRestoreBringsBackNoRevokedKey(t *testing.T) {
+	dir := madeStore(t)
+	run := func(dir, args string) (out, errs string) {
+		t.Helper()
+		code, out, errs := inStore(t, dir, args)
+		if code != exitOK {
+			t.Fatalf("%s = %d\n%s%s", args, code, out, errs)
+		}
+		return out, errs
+	}
+	keys := filepath.Join(dir, "api-keys.json")
+	had := `{"version":1,"keys":[{"id":"key_old","name":"old","scopes":["messages:write"],"created_at":"2026-11-01T00:00:00Z","sha256":"` + strings.Repeat("ab", 32) + `"}]}`
+	if err := os.WriteFile(keys, []byte(had), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	run(dir, "backup "+copied)
+
+	fresh := filepath.Join(t.TempDir(), "fresh")
+	run(fresh, "restore "+copied)
+	if b, err := os.ReadFile(filepath.Join(fresh, "api-keys.json")); err != nil || string(b) != had {
+		t.Errorf("a directory without keys gets %s, %v", b, err)
+	}
+
+	revoked := `{"version":1,"keys":[]}`
+	for _, c := range []struct{ flag, says, want string }{
+		{"", "stays as it is", revoked},
+		{" --with-keys", "good again: API key key_old old", had},
+	} {
+		back := filepath.Join(t.TempDir(), "back")
+		if err := os.Mkdir(back, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(back, "api-keys.json")
+		if err := os.WriteFile(file, []byte(revoked), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, errs := run(back, "restore "+copied+c.flag); !strings.Contains(errs, c.says) {
+			t.Errorf("restore%s says %q, want %q", c.flag, errs, c.says)
+		}
+		if b, err := os.ReadFile(file); err != nil || string(b) != c.want {
+			t.Errorf("restore%s leaves %s, %v, want %s", c.flag, b, err, c.want)
+		}
+	}
+}

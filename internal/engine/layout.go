@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// dirKind classifies a data directory by its files.
+type dirKind uint8
+
+const (
+	dirNew   dirKind = iota // no store: neither FORMAT nor MARK nor a file in db/
+	dirBegun                // the making of a store was cut short
+	dirOld                  // a store of format 2: it has no MARK
+	dirStore                // a store of this format
+)
+
+// Files that stand for FORMAT until a store is complete: the last step renames
+// them.
+const (
+	nameCreating  = "CREATING"  // made by a start; another start makes the store anew
+	nameRestoring = "RESTORING" // made by Restore; only Restore continues
+)
+
+// RefusalError says why a data directory is not opened. Nothing in it was
+// changed.
+type RefusalError struct {
+	File    string // that is not as it must be
+	Found   string
+	Missing string
+	Remedy  string
+	Cause   error // nil if there is none
+}
+
+func (e *RefusalError) Error() string {
+	s := fmt.Sprintf("%s: %s; missing: %s", e.File, e.Found, e.Missing)
+	if e.Cause != nil {
+		s += fmt.Sprintf(" (%v)", e.Cause)
+	}
+	return s + ": " + e.Remedy
+}
+
+func (e *RefusalError) Unwrap() error { return e.Cause }
+
+// repairRemedy is what to do about a store that repair can bring back, with some
+// loss.
+func (o *Options) repairRemedy() string {
+	return fmt.Sprintf(`put the file back, restore a backup, or run "longwire store repair --data-dir %s", which says first what would be lost`, o.Dir)
+}
+
+func (o *Options) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
+
+// look classifies the data directory. It refuses one that is neither a store
+// nor empty, and one that lacks a file that every store has.
+func look(o *Options) (dirKind, error) {
+	format, err := readFormat(o)
+	if err != nil {
+		return 0, err
+	}
+	if format == 0 {
+		return lookUnformatted(o)
+	}
+	if format == oldFormat {
+		return dirOld, nil
+	}
+	ok, err := exists(o.FS, o.path(nameMark))
+	if err == nil && !ok {
+		err = &RefusalError{File: o.path(nameMark), Found: nameFormat + " says that this is a store", Missing: nameMark,
+			Remedy: o.repairRemedy()}
+	}
+	return dirStore, err
+}
+
+// lookUnformatted is look for a directory without FORMAT.
+func lookUnformatted(o *Options) (dirKind, error) {
+	for _, name := range []string{nameCreating, nameRestoring} {
+		ok, err := exists(o.FS, o.path(name))
+		switch {
+		case err != nil:
+			return 0, err
+		case ok && name == nameCreating:
+			return dirBegun, nil
+		case ok:
+			return 0, &RefusalError{File: o.path(name), Found: "a restore was cut short", Missing: nameFormat,
+				Remedy: fmt.Sprintf(`run "longwire store restore BACKUP --data-dir %s" again`, o.Dir)}
+		}
+	}
+	left, err := o.FS.List(o.dbDir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	marked, err := exists(o.FS, o.path(nameMark))
+	if err != nil || !marked && len(left) == 0 {
+		return dirNew, err
+	}
+	found := fmt.Sprintf("%d files in %s", len(left), o.dbDir())
+	if marked {
+		found = nameMark + " and " + found
+	}
+	return 0, &RefusalError{File: o.path(nameFormat), Found: found, Missing: nameFormat, Remedy: o.repairRemedy()}
+}
+
+const formatLine = "longwire store, format %d\n"
+
+// oldFormat is the format before this one, which a start brings up to date.
+const oldFormat = 2
+
+// readFormat returns what FORMAT says, 0 if there is none. It refuses the
+// directory of another program or version.
+func readFormat(o *Options) (uint64, error) {
+	name := o.path(nameFormat)
+	b, err := readSmall(o.FS, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	var n uint64
+	if _, err := fmt.Sscanf(string(b), formatLine, &n); err != nil || string(b) != fmt.Sprintf(formatLine, n) {
+		return 0, &RefusalError{File: name, Found: fmt.Sprintf("%q, which does not say that this is a longwire store", b),
+			Missing: fmt.Sprintf("the line "+`"longwire store, format %d"`, formatVersion), Remedy: o.repairRemedy()}
+	}
+	if n != formatVersion && n != oldFormat {
+		return 0, fmt.Errorf("%s: %w", name, foreignFormat(n))
+	}
+	return n, nil
+}
+
+// readSmall returns the start of a file that ought to be short.
+func readSmall(fs vfs.FS, name string) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 256))
+}
+
+// foreignFormat says what to do with a store that another version has written.
+func foreignFormat(n uint64) error {
+	remedy := "use a newer program"
+	if n < oldFormat {
+		remedy = "start with the version that wrote it and let its queues run empty, or take another directory"
+	}
+	return fmt.Errorf("the store has format %d, this program knows %d and %d: %s", n, oldFormat, formatVersion, remedy)
+}
+
+// writeFormat makes the directory a store of this format.
+func writeFormat(o *Options) error {
+	return replaceFile(o.FS, o.path(nameFormat), fmt.Appendf(nil, formatLine, formatVersion))
+}

@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// mark is the content of the file MARK, which lies outside the database and lists
+// the least that the database must have. Position and lengths are never ahead of stable
+// storage, so that a database that has less has lost something.
+//
+// MARK is two slots of 4 KiB, written in turn: a write that a power cut tears
+// leaves the other slot. A slot, little-endian:
+//
+//	magic "LWMK" | CRC32C u32 of all that follows | version u16 | length u16 | body
+//
+// The body is a list of uvarints and strings, in the order of the fields below. A
+// later program may append fields: a reader ignores the rest.
+type mark struct {
+	gen      uint64 // rises by one with each write
+	log      gateway.LogID
+	pos      uint64  // of a record that is on stable storage
+	at       int64   // when this was written, ns
+	reserved numbers // at least every number that was given
+	boot     uint64  // random, drawn at each start
+	orderly  bool    // the store was closed: no log holds a record
+	// branched says that the store continues from a copy, and that others of its
+	// numbers may have been given elsewhere: the next start gives the log a new
+	// name and raises the numbers, see branch.
+	branched bool
+	logs     []logLength // rising
+}
+
+// numbers are those that are never given twice.
+type numbers struct {
+	seq   uint64 // of messages
+	useq  uint64 // of uplinks
+	event uint64 // of events; nothing uses it yet
+}
+
+// raise returns the higher of each two numbers.
+func (n numbers) raise(o numbers) numbers {
+	return numbers{max(n.seq, o.seq), max(n.useq, o.useq), max(n.event, o.event)}
+}
+
+// plus returns the numbers d further on.
+func (n numbers) plus(d uint64) numbers { return numbers{n.seq + d, n.useq + d, n.event} }
+
+// logLength is how far a log of the database is on stable storage.
+type logLength struct {
+	number uint32
+	synced int64
+}
+
+const (
+	nameMark    = "MARK"
+	markMagic   = "LWMK"
+	markVersion = 1
+	markSlot    = 4 << 10
+	markHeader  = 12
+	// maxMarkLogs keeps the body within its slot; Pebble has some ten logs.
+	maxMarkLogs = 128
+)
+
+func (m *mark) encode() []byte {
+	b := make([]byte, markHeader, markSlot)
+	b = putUint(putUint(putUint(putString(putUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
+	b = putUint(putUint(putUint(b, m.reserved.useq), m.reserved.event), m.boot)
+	b = putBool(putBool(b, m.orderly), m.branched)
+	logs := m.logs[max(0, len(m.logs)-maxMarkLogs):]
+	b = putUint(b, uint64(len(logs)))
+	for _, l := range logs {
+		b = putUint(putUint(b, uint64(l.number)), uint64(l.synced))
+	}
+	copy(b, markMagic)
+	binary.LittleEndian.PutUint16(b[8:], markVersion)
+	binary.LittleEndian.PutUint16(b[10:], uint16(len(b)-markHeader))
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	return b[:markSlot]
+}
+
+// decodeMark reads one slot.
+func decodeMark(b []byte) (m mark, err error) {
+	if len(b) < markHeader || string(b[:4]) != markMagic {
+		return m, errors.New("no slot of a MARK")
+	}
+	n := int(binary.LittleEndian.Uint16(b[10:]))
+	if markHeader+n > len(b) {
+		return m, errShort
+	}
+	if crc32.Checksum(b[8:markHeader+n], castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return m, errors.New("checksum does not match")
+	}
+	if v := binary.LittleEndian.Uint16(b[8:]); v != markVersion {
+		return m, fmt.Errorf("version %d, this program knows %d", v, markVersion)
+	}
+	d := decoder{b: b[markHeader : markHeader+n]}
+	m.gen, m.log, m.pos, m.at = d.uint(), gateway.LogID(d.string()), d.uint(), int64(d.uint())
+	m.reserved = numbers{d.uint(), d.uint(), d.uint()}
+	m.boot, m.orderly, m.branched = d.uint(), d.bool(), d.bool()
+	m.logs = make([]logLength, d.count(2))
+	for i := range m.logs {
+		m.logs[i] = logLength{uint32(d.uint()), int64(d.uint())}
+	}
+	return m, d.err
+}
+
+// errNoMark is why a MARK cannot be read although the disk gives its bytes.
+var errNoMark = errors.New("MARK is not readable")
+
+// readMark returns the newer slot of the MARK in dir, and which one that is.
+func readMark(fs vfs.FS, dir string) (m mark, slot int, err error) {
+	f, err := fs.Open(fs.PathJoin(dir, nameMark))
+	if err != nil {
+		return m, 0, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 2*markSlot+1))
+	if err != nil {
+		return m, 0, err
+	}
+	if len(b) != 2*markSlot {
+		return m, 0, fmt.Errorf("%w: it does not have %d bytes", errNoMark, 2*markSlot)
+	}
+	first, err := decodeMark(b[:markSlot])
+	second, err2 := decodeMark(b[markSlot:])
+	switch {
+	case err != nil && err2 != nil:
+		return m, 0, fmt.Errorf("%w: first slot: %w; second slot: %w", errNoMark, err, err2)
+	case err != nil || err2 == nil && second.gen > first.gen:
+		return second, 1, nil
+	default:
+		return first, 0, nil
+	}
+}
+
+// makeMark writes a MARK with m in both slots in place of the one in dir.
+func makeMark(fs vfs.FS, dir string, m mark) error {
+	name := fs.PathJoin(dir, nameMark)
+	m.gen++
+	return replaceFile(fs, name, append(m.encode(), m.encode()...))
+}
+
+// replaceFile gives a file a new content. After a crash it has the one or the
+// other.
+func replaceFile(fs vfs.FS, name string, content []byte) error {
+	tmp := name + ".tmp"
+	err := writeFile(fs, tmp, content)
+	if err == nil {
+		err = fs.Rename(tmp, name)
+	}
+	if err == nil {
+		err = syncDir(fs, fs.PathDir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// writeFile writes a file and syncs it, but not its directory.
+func writeFile(fs vfs.FS, name string, content []byte) error {
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(content)
+	if err == nil && n < len(content) {
+		err = io.ErrShortWrite
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// exists reports whether there is a file or directory of that name.
+func exists(fs vfs.FS, name string) (bool, error) {
+	_, err := fs.Stat(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// markFile is the MARK of a store that is open for writing.
+type markFile struct {
+	f    vfs.File
+	last mark // the last one written
+	next int  // the slot that is written next
+}
+
+func openMarkFile(fs vfs.FS, dir string) (*markFile, error) {
+	m, slot, err := readMark(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fs.OpenReadWrite(fs.PathJoin(dir, nameMark), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	return &markFile{f: f, last: m, next: 1 - slot}, nil
+}
+
+// write puts m into the older slot. After an error that slot is written again,
+// so that the newer one stays.
+func (w *markFile) write(m mark) error {
+	m.gen = w.last.gen + 1
+	b := m.encode()
+	n, err := w.f.WriteAt(b, int64(w.next)*markSlot)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = w.f.SyncData() // the file keeps its length
+	}
+	if err != nil {
+		w.last.gen = m.gen // the slot may hold it in part, or as a whole
+		return fmt.Errorf("write MARK: %w", err)
+	}
+	w.last, w.next = m, 1-w.next
+	return nil
+}
+
+// writeBoth puts m into both slots, so that the loss of one loses none of it.
+func (w *markFile) writeBoth(m mark) error {
+	if err := w.write(m); err != nil {
+		return err
+	}
+	return w.write(m)
+}

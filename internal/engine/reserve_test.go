@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+func registered(t *testing.T, e *Engine, c gateway.ClientID) gateway.Seq {
+	t.Helper()
+	_, given, err := e.Register(context.Background(), gateway.Registration{Client: c, At: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return given
+}
+
+func uplinked(t *testing.T, e *Engine, c gateway.ClientID) uint64 {
+	t.Helper()
+	n, err := e.AppendUplink(context.Background(), gateway.Uplink{Client: c, At: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A disk that loses the last second's records loses them unseen. No number in
+// them is given again, and a device that has handled such a number is not taken
+// for one of another log.
+func TestNumbersOfALostTailAreNotGivenAgain(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	e := openTest(t, powerOptions(disk))
+	accept(t, e, "a")
+	early := disk.CrashClone(vfs.CrashCloneCfg{})
+	var last gateway.Seq
+	for range 100 {
+		last = accept(t, e, "a").Seq
+		uplinked(t, e, "a")
+	}
+	lastUplink := uplinked(t, e, "a")
+
+	again := openTest(t, powerOptions(early))
+	if given := registered(t, again, "a"); given < last {
+		t.Errorf("Register says that numbers up to %d were given; a device has handled %d", given, last)
+	}
+	if seq := accept(t, again, "a").Seq; seq <= last {
+		t.Errorf("a message gets the number %d, another one had %d", seq, last)
+	}
+	if n := uplinked(t, again, "a"); n <= lastUplink {
+		t.Errorf("an uplink gets the number %d, another one had %d", n, lastUplink)
+	}
+}
+
+// The numbers that were reserved count after an orderly close too, also when
+// nothing was written between the kill and the close.
+func TestReservedNumbersOutliveAnOrderlyClose(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	e := openTest(t, powerOptions(disk))
+	first := accept(t, e, "a").Seq
+	early := disk.CrashClone(vfs.CrashCloneCfg{})
+	last := accept(t, e, "a").Seq
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if seq := accept(t, openTest(t, powerOptions(disk)), "a").Seq; seq != last+1 {
+		t.Errorf("after an orderly close a message gets %d, want %d", seq, last+1)
+	}
+	idle := openTest(t, powerOptions(early))
+	if err := idle.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if seq := accept(t, openTest(t, powerOptions(early)), "a").Seq; seq <= last || seq < first+reserveBlock {
+		t.Errorf("after a kill and an orderly close a message gets %d, want one above all that were reserved", seq)
+	}
+}
+
+// No number is given before both slots of MARK reserve it. The block is asked for
+// while half of the one before is left.
+func TestNumbersAreReservedBeforeTheyAreGiven(t *testing.T) {
+	disk := &faultFS{FS: vfs.NewCrashableMem(), fault: fault{file: "mark", op: "sync", mode: "full"}}
+	e := openTest(t, powerOptions(disk))
+	seq := accept(t, e, "a").Seq
+
+	e.mark.seq.Store(uint64(seq) + reserveBlock/2 - 1)
+	accept(t, e, "a") // does not wait
+	eventually(t, "the next block", func() bool { return e.mark.seq.Load() >= uint64(seq)+reserveBlock })
+	m, _, err := readMark(disk, "data")
+	if err != nil || m.reserved.seq < uint64(seq)+reserveBlock {
+		t.Errorf("MARK reserves up to %d, %v, want a block behind %d", m.reserved.seq, err, seq)
+	}
+
+	e.mark.seq.Store(uint64(seq) + 10) // the block is used up
+	disk.armed.Store(true)
+	if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("a message without a number = %v, want unavailable", err)
+	}
+	disk.armed.Store(false)
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	if got := accept(t, e, "a").Seq; got != seq+2 {
+		t.Errorf("the next message gets %d, want %d", got, seq+2)
+	}
+}
+
+// MARK follows the log, is never ahead of stable storage, and says that a closed
+// store was closed.
+func TestMarkFollowsTheLog(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	e := openTest(t, powerOptions(disk))
+	m, _, err := readMark(disk, "data")
+	if err != nil || m.orderly || m.log != e.Log() || m.boot == 0 {
+		t.Fatalf("MARK of a running store: %+v, %v", m, err)
+	}
+	boot := m.boot
+	accept(t, e, "a")
+	eventually(t, "MARK", func() bool {
+		m, _, err = readMark(disk, "data")
+		return err == nil && m.pos == e.mark.durable.Load() && len(m.logs) > 0
+	})
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err = readMark(disk, "data"); err != nil || !m.orderly || len(m.logs) > 0 || m.reserved.seq != 1 || m.boot != boot {
+		t.Errorf("MARK of a closed store: %+v, %v", m, err)
+	}
+}
+
+// A slot that is damaged leaves the other one.
+func TestOneSlotOfMark(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openTest(t, powerOptions(disk))
+	log := e.Log()
+	accept(t, e, "a")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for slot := range 2 {
+		damaged := copyMem(t, disk)
+		b, err := damaged.UnsafeGetFileDataBuffer("data/" + nameMark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[slot*markSlot+markHeader] ^= 1
+		e := openTest(t, powerOptions(damaged))
+		if e.Log() != log || accept(t, e, "a").Seq < 2 {
+			t.Errorf("with slot %d damaged the log is %s, want %s and higher numbers", slot, e.Log(), log)
+		}
+	}
+}
+
+func copyMem(t *testing.T, disk *vfs.MemFS) *vfs.MemFS {
+	t.Helper()
+	return treeOf(t, disk, "data").disk(t)
+}
+
+// A field that a later program appends is ignored, and a mark with many logs fits
+// its slot.
+func TestMarkEncoding(t *testing.T) {
+	m := mark{gen: 1 << 60, log: newLogID(), pos: 1 << 60, at: time.Now().UnixNano(), reserved: numbers{1 << 62, 1 << 61, 1 << 60}, boot: 1 << 63}
+	for i := range uint32(200) {
+		m.logs = append(m.logs, logLength{1<<31 + i, 1 << 40})
+	}
+	got, err := decodeMark(m.encode())
+	if err != nil || got.reserved != m.reserved || got.boot != m.boot || len(got.logs) != maxMarkLogs || got.logs[maxMarkLogs-1] != m.logs[199] {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+}
