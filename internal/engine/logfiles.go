@@ -36,7 +36,7 @@ func (l *logFiles) begun(name string) *logFile {
 	if l.files == nil {
 		l.files = map[uint32]*logFile{}
 	}
-	l.files[logNumber(baseName(name))] = f
+	l.files[logNumber(name)] = f
 	return f
 }
 
@@ -45,7 +45,7 @@ func (l *logFiles) gone(name string) {
 	if strings.HasSuffix(name, ".log") {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.files, logNumber(baseName(name)))
+		delete(l.files, logNumber(name))
 	}
 }
 

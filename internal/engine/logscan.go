@@ -115,8 +115,9 @@ func logsOf(names []string) []string {
 	return logs
 }
 
+// logNumber returns the number in the name or path of a log.
 func logNumber(name string) uint32 {
-	n, _ := strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 32)
+	n, _ := strconv.ParseUint(strings.TrimSuffix(baseName(name), ".log"), 10, 32)
 	return uint32(n)
 }
 

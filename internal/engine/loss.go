@@ -15,7 +15,7 @@ func lostMessages(fs vfs.FS, name string, from int64) (ids []gateway.MessageID, 
 	if err != nil {
 		return nil, err
 	}
-	number := logNumber(baseName(name))
+	number := logNumber(name)
 	for at := int(from); at+logHeader <= len(b); {
 		end := min(len(b), (at/logBlock+1)*logBlock)
 		size, _, ok := 0, uint64(0), false

@@ -268,7 +268,7 @@ func damages(name, content string) map[string]*string {
 	step := max(1, len(content)/16)
 	if strings.HasSuffix(name, ".log") {
 		step = 0
-		chunks := chunksOf(content, logNumber(baseName(name)))
+		chunks := chunksOf(content, logNumber(name))
 		each := max(1, len(chunks)/tortured(24))
 		for i, at := range chunks {
 			if i%each > 0 && i < len(chunks)-4 {

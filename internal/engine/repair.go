@@ -141,7 +141,7 @@ func (p *repairPlan) findLogs() error {
 	if err != nil {
 		return err
 	}
-	cut := logNumber(baseName(p.cut.File))
+	cut := logNumber(p.cut.File)
 	p.gone = nil
 	for _, name := range slices.Backward(logsOf(names)) {
 		file := p.o.FS.PathJoin(p.o.dbDir(), name)
