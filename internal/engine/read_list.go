@@ -178,14 +178,29 @@ func inState(msg *gateway.Message, s gateway.State) bool {
 	return false
 }
 
-// Uplinks returns stored uplinks of a client with a sequence above after,
-// oldest first.
+// Uplinks returns stored uplinks of a client, or of all when client is "", with a
+// sequence above after, oldest first.
 func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	p := newPage[gateway.Uplink, uint64](limit)
 	if after == ^uint64(0) {
 		return p.Page, nil
 	}
 	err := e.read(func(v *view) error {
+		if client == "" {
+			return v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+				if !p.next(tail64(k)) {
+					return false, nil
+				}
+				row := uplinkKey(gateway.ClientID(val), tail64(k))
+				raw, err := v.get(row)
+				if err != nil {
+					return false, err
+				}
+				u, err := decodeUplink(row, raw)
+				p.Items = append(p.Items, u)
+				return true, err
+			})
+		}
 		return v.each(uplinkKey(client, after+1), afterPrefix(namedPrefix(kindUplink, client)), false, func(k, val []byte) (bool, error) {
 			if !p.next(tail64(k)) {
 				return false, nil

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -362,6 +363,17 @@ var uplinkTests = []test{
 		h.must(err)
 		h.same("after", p.Items, want["c0"][3:])
 		h.same("of nobody", allUplinks(h, h.store, "nobody", 10), nil)
+		for _, limit := range limits {
+			all := allUplinks(h, h.store, "", limit)
+			if !slices.IsSortedFunc(all, func(a, b gateway.Uplink) int { return cmp.Compare(a.Seq, b.Seq) }) {
+				h.Errorf("those of all clients by %d are not in order", limit)
+			}
+			of := map[gateway.ClientID][]gateway.Uplink{}
+			for _, u := range all {
+				of[u.Client] = append(of[u.Client], u)
+			}
+			h.same(fmt.Sprintf("all by %d", limit), of, want)
+		}
 	}},
 	{name: "the payload is not kept by reference", run: func(h *harness) {
 		buf := []byte("hello")
