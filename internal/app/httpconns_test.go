@@ -2,10 +2,12 @@ package app
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,9 +19,13 @@ func TestConnectionsToTheAPIAreBounded(t *testing.T) {
 	cfg := testConfig(filepath.Join(t.TempDir(), "data"))
 	cfg.HTTP.MaxConnections = most
 	a := start(t, cfg)
+	// dial returns nil if the connection was closed before it returned.
 	dial := func() net.Conn {
 		t.Helper()
 		c, err := net.Dial("tcp", a.HTTPAddr().String())
+		if errors.Is(err, syscall.ECONNRESET) {
+			return nil
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,11 +47,11 @@ func TestConnectionsToTheAPIAreBounded(t *testing.T) {
 	}
 	hoard := make([]net.Conn, most)
 	for i := range hoard {
-		if hoard[i] = dial(); !served(hoard[i]) {
+		if hoard[i] = dial(); hoard[i] == nil || !served(hoard[i]) {
 			t.Fatalf("connection %d of %d is not served", i+1, most)
 		}
 	}
-	if served(dial()) {
+	if c := dial(); c != nil && served(c) {
 		t.Error("one connection more than there may be is served")
 	}
 	if !served(hoard[0]) {
