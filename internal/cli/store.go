@@ -30,19 +30,28 @@ commands works on it, too.`,
 	return cmd
 }
 
-// dataDirFlags adds --config and --data-dir; load finds the directory.
+// dataDirFlags adds --config and --data-dir; dir finds the directory.
 func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
+	settings := e.dataDirSettings(cmd)
+	return func() (string, error) {
+		cfg, err := settings()
+		if err != nil {
+			return "", err
+		}
+		return cfg.Data.Dir, nil
+	}
+}
+
+// dataDirSettings is dataDirFlags for a command that needs more of the settings.
+func (e *environ) dataDirSettings(cmd *cobra.Command) (load func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
-	return func() (string, error) {
+	return func() (*config.Config, error) {
 		cfg, _, err := e.load(file, cmd.Flags())
-		if err != nil {
-			return "", err
-		}
-		return cfg.Data.Dir, nil
+		return cfg, err
 	}
 }
 

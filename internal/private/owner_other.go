@@ -4,5 +4,5 @@ package private
 
 import "io/fs"
 
-// owner is not asked here: see hasModes.
+// owner is not asked here: see HasModes.
 func owner(fs.FileInfo) (uid, gid int) { return -1, -1 }

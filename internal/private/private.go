@@ -5,6 +5,7 @@
 package private
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,8 +21,8 @@ const (
 	FileMode fs.FileMode = 0o600
 )
 
-// hasModes reports whether the mode bits say who may do what.
-const hasModes = runtime.GOOS != "windows"
+// HasModes reports whether mode bits say who may do what on this system.
+const HasModes = runtime.GOOS != "windows"
 
 // MakeDir makes a directory with DirMode. Its parent must exist. The error says in
 // one line what is in the way.
@@ -79,20 +80,24 @@ func explain(dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for name := dir; ; name = filepath.Dir(name) {
-		info, lerr := os.Lstat(name)
-		if lerr != nil && name != filepath.Dir(name) {
-			continue
-		}
+	return cmp.Or(InTheWay(dir), err)
+}
+
+// InTheWay returns an error if dir is not a directory and cannot become one: it, or
+// the nearest name above it that exists, is a file or a link that leads nowhere.
+func InTheWay(dir string) error {
+	for {
+		info, err := os.Lstat(dir)
 		switch {
-		case lerr != nil || info.IsDir():
-			return err
+		case err != nil && dir != filepath.Dir(dir):
+			dir = filepath.Dir(dir)
+			continue
+		case err != nil || isDir(dir):
+			return nil
 		case info.Mode()&fs.ModeSymlink == 0:
-			return fmt.Errorf("%s is a file, not a directory", name)
-		case !isDir(name):
-			target, _ := os.Readlink(name)
-			return fmt.Errorf("%s is a symbolic link to %s, which is not a directory", name, target)
+			return fmt.Errorf("%s is a file, not a directory", dir)
 		}
-		return err
+		target, _ := os.Readlink(dir)
+		return fmt.Errorf("%s is a symbolic link to %s, which is not a directory", dir, target)
 	}
 }

@@ -102,7 +102,9 @@ func TestExamineNamesEachKindOnce(t *testing.T) {
 	link(t, "1.log", filepath.Join(db, "link")) // a link has no mode of its own
 	tokens := put(t, filepath.Join(top, "tokens"), 0o604)
 	mounted := link(t, tokens, filepath.Join(top, "mounted"))
+	keys := put(t, filepath.Join(data, "api-keys.json"), 0o644)
 	places := []Place{
+		{Kind: "API keys", Path: keys},
 		{Kind: "data directory", Path: data},
 		{Kind: "device tokens", Path: mounted},
 		{Kind: "audit log", Path: put(t, filepath.Join(top, "audit.log"), 0o600)},
@@ -112,6 +114,7 @@ func TestExamineNamesEachKindOnce(t *testing.T) {
 		{Kind: "device", Path: "/dev/null"},
 	}
 	want := []Wide{
+		{Kind: "API keys", Path: keys, Mode: 0o644, Mend: "chmod go= " + keys},
 		{Kind: "data directory", Path: data, Mode: 0o755, Mend: "chmod -R go= " + data},
 		{Kind: "files in the data directory", Path: format, Mode: 0o644, More: 1, Mend: "chmod -R go= " + data},
 		{Kind: "device tokens", Path: tokens, Mode: 0o604, Mend: "chmod go= " + tokens},
@@ -125,11 +128,12 @@ func TestExamineNamesEachKindOnce(t *testing.T) {
 			t.Errorf("found %+v, want %+v", got[i], want[i])
 		}
 	}
-	if v := got[1].Value(); v != "mode 0644 of "+format+", and 1 more" {
+	if v := got[2].Value(); v != "mode 0644 of "+format+", and 1 more" {
 		t.Errorf("told as %q", v)
 	}
 	chmod(t, data, 0o700)
 	chmod(t, format, 0o600)
+	chmod(t, keys, 0o600)
 	chmod(t, filepath.Join(db, "1.log"), 0o600)
 	chmod(t, tokens, 0o600)
 	if got := Examine(places); got != nil {

@@ -3,6 +3,7 @@ package private
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 )
@@ -26,6 +27,12 @@ type Wide struct {
 	Mend string      // the command that mends all of them
 }
 
+// Log names it with the command that mends it.
+func (w Wide) Log(log *slog.Logger) {
+	log.Warn("users other than the owner can reach private files", "kind", w.Kind, "path", w.Path,
+		"mode", fmt.Sprintf("%04o", w.Mode), "more", w.More, "mend", w.Mend)
+}
+
 // Value is the file with its mode, for people.
 func (w Wide) Value() string {
 	s := fmt.Sprintf("mode %04o of %s", w.Mode, w.Path)
@@ -37,22 +44,24 @@ func (w Wide) Value() string {
 
 // Examine returns the private files of places that others can reach, one Wide for
 // each kind; the directories and the files of a tree are two kinds. A place that
-// does not exist, or is no file, is passed over. The owner's group may read what
-// belongs to another user, because the process may have no other way to read it.
+// does not exist, or is no file, is passed over, and so is one that an earlier place
+// has. The owner's group may read what belongs to another user, because the process
+// may have no other way to read it.
 func Examine(places []Place) []Wide {
-	if !hasModes {
+	if !HasModes {
 		return nil
 	}
 	var all []Wide
+	seen := map[string]bool{}
 	for _, p := range places {
 		if !p.Public {
-			all = append(all, p.examine()...)
+			all = append(all, p.examine(seen)...)
 		}
 	}
 	return all
 }
 
-func (p Place) examine() (found []Wide) {
+func (p Place) examine(seen map[string]bool) (found []Wide) {
 	root, err := filepath.EvalSymlinks(p.Path)
 	if p.Path == "" || err != nil {
 		return nil
@@ -68,12 +77,13 @@ func (p Place) examine() (found []Wide) {
 		}
 		info, err := e.Info()
 		switch {
-		case err != nil:
+		case err != nil || seen[name]:
 		case info.IsDir():
 			dirs.add(name, info, p.Path, tree)
 		case info.Mode().IsRegular():
 			files.add(name, info, p.Path, tree)
 		}
+		seen[name] = true
 		return nil
 	})
 	for _, w := range []Wide{dirs, files} {

@@ -85,3 +85,17 @@ func TestNoTokenWhereOthersCanWrite(t *testing.T) {
 		t.Errorf("the file was made: %v", err)
 	}
 }
+
+// Public keys may be read by all; a secret that signs tokens is named.
+func TestSecretsThatOthersCanReadAreNamed(t *testing.T) {
+	for alg, named := range map[string]bool{"HS256": true, "ES256": false} {
+		file := writeFile(t, "jwks.json", jwksOf(t, signers()[alg]))
+		if err := os.Chmod(file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d := open(t, Config{JWTKeys: file})
+		if got := strings.Count(d.log.String(), `mend="chmod go= `+file+`"`); (got == 1) != named || got > 1 {
+			t.Errorf("%s: named %d times, want it named: %t\n%s", alg, got, named, d.log)
+		}
+	}
+}
