@@ -228,7 +228,7 @@ func (r *Ring) Run(ctx context.Context) {
 	reload, flush := time.NewTicker(reloadEvery), time.NewTicker(UsedEvery)
 	defer reload.Stop()
 	defer flush.Stop()
-	var reloading, flushing error // of the last time: each is told once
+	var reloading, flushing error // of the previous attempt; a repeated error is not logged again
 	for {
 		select {
 		case <-ctx.Done():
@@ -246,8 +246,8 @@ func (r *Ring) Run(ctx context.Context) {
 	}
 }
 
-// note flushes and tells of an error that follows none: a mounted secret cannot be
-// written at all.
+// note flushes and logs an error unless the previous flush failed too: a mounted
+// secret cannot be written at all.
 func (r *Ring) note(before error) error {
 	err := r.Flush()
 	if err != nil && before == nil {

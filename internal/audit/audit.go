@@ -65,7 +65,7 @@ type Log struct {
 	ended    chan struct{} // closed by Close: ends the syncs
 
 	mu         sync.Mutex
-	complained time.Time // when a loss was told last
+	complained time.Time // time of the last complaint in the log
 }
 
 // writer takes lines; flush hands them on.
@@ -73,7 +73,7 @@ type writer interface {
 	write(Entry)
 	full() bool   // flush now
 	flush() error // with an error, all or a part of what was gathered is lost
-	sync() error  // makes durable what was flushed before; called beside the others
+	sync() error  // makes flushed entries durable; another goroutine may call it
 	close() error // syncs first
 }
 
@@ -133,7 +133,7 @@ func (l *Log) Lost() uint64 {
 	return l.lost.Load()
 }
 
-// Close writes what is queued, syncs it and ends the log.
+// Close writes the queued entries, syncs them and ends the log.
 func (l *Log) Close() error {
 	if l == nil {
 		return nil
@@ -146,10 +146,10 @@ func (l *Log) Close() error {
 	return l.out.close()
 }
 
-// complainEvery bounds how often a loss is told.
+// complainEvery bounds how often a loss is logged.
 const complainEvery = time.Minute
 
-// complain counts n entries as lost and tells of them.
+// complain counts n entries as lost and logs the loss.
 func (l *Log) complain(text string, n uint64, cause error) {
 	lost := l.lost.Add(n)
 	l.mu.Lock()
@@ -175,7 +175,7 @@ func (l *Log) run() {
 			continue
 		}
 		if err := l.out.flush(); err != nil {
-			l.complain("the audit log cannot be written; entries are lost", batch, err) // more than was told, which may be lost too
+			l.complain("the audit log cannot be written; entries are lost", batch, err) // the batch may hold the line about earlier losses, too
 		} else {
 			l.unsynced.Add(batch)
 		}
@@ -200,8 +200,8 @@ func (l *Log) runSync() {
 	}
 }
 
-// sync makes durable what was flushed. Entries whose sync has failed count as lost:
-// the system may have thrown them away.
+// sync makes the flushed entries durable. After a failed sync they count as lost,
+// because the operating system may have dropped them.
 func (l *Log) sync() {
 	n := l.unsynced.Swap(0)
 	if n == 0 {

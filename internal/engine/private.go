@@ -19,7 +19,7 @@ type privateFS struct{ vfs.FS }
 // before, and opens it through the file system below.
 func (p privateFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
 	err := makeFile(name)
-	for errors.Is(err, os.ErrExist) { // as below: the name gets another inode, for it may be a hard link
+	for errors.Is(err, os.ErrExist) { // like the FS below, give the name a new inode: the old one may have other links
 		if err = os.Remove(name); err == nil || errors.Is(err, os.ErrNotExist) {
 			err = makeFile(name)
 		}

@@ -21,11 +21,11 @@ const (
 	FileMode fs.FileMode = 0o600
 )
 
-// HasModes reports whether mode bits say who may do what on this system.
+// HasModes reports whether this system enforces the mode bits of Unix.
 const HasModes = runtime.GOOS != "windows"
 
-// MakeDir makes a directory with DirMode. Its parent must exist. The error says in
-// one line what is in the way.
+// MakeDir makes a directory with DirMode. Its parent must exist. The error names in
+// one line the file or link that is in the way.
 func MakeDir(dir string) error {
 	err := os.Mkdir(dir, DirMode)
 	if errors.Is(err, fs.ErrExist) && isDir(dir) {

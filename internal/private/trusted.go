@@ -10,10 +10,10 @@ import (
 // maxLinks bounds a chain of symbolic links, as the kernel does.
 const maxLinks = 40
 
-// Trusted returns an error if a user other than the owner can change what the file
-// holds: by writing to it, or by putting another file or link in its place. Links
-// are followed, as Kubernetes mounts secrets; the file at the end counts, and the
-// directory of each step. It returns nil for a file that does not exist or is not
+// Trusted returns an error if a user other than the owner can change the content
+// that is read under the name: by writing to the file, or by putting another file or
+// link in its place. It follows links, as Kubernetes mounts secrets, and checks the
+// file at the end and the directory of each step. It returns nil for a file that does not exist or is not
 // regular: opening it says more.
 func Trusted(name string) error {
 	if !HasModes {
