@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -68,7 +69,7 @@ func (f *file) read() ([]*Key, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(private.InTheWay(filepath.Dir(f.path)), err)
 	}
 	defer r.Close()
 	info, err := r.Stat()

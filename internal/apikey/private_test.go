@@ -159,3 +159,14 @@ func TestUsesThatCannotBeNotedAreToldOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestDataDirectoryThatIsAFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "API keys: " + dir + " is a file, not a directory"
+	if _, err := Open(filepath.Join(dir, "api-keys.json"), quiet); err == nil || err.Error() != want {
+		t.Errorf("opened with %v, want %s", err, want)
+	}
+}
