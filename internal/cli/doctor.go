@@ -51,7 +51,7 @@ which users can reach the data directory and the files of the settings. These ar
 named as for "longwire serve". Exits with 1 when something is bad; a warning is not.`,
 		Args: cobra.NoArgs,
 	}
-	settings := e.dataDirSettings(cmd)
+	settings := e.dataFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if syncs < 1 || syncs > 10_000 {
 			return usagef("--syncs %d: want 1 to 10000", syncs)

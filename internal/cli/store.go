@@ -30,9 +30,9 @@ commands works on it, too.`,
 	return cmd
 }
 
-// dataDirFlags adds --config and --data-dir; dir finds the directory.
+// dataDirFlags adds --config and --data-dir; load finds the directory.
 func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
-	settings := e.dataDirSettings(cmd)
+	settings := e.dataFlags(cmd)
 	return func() (string, error) {
 		cfg, err := settings()
 		if err != nil {
@@ -42,8 +42,8 @@ func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) 
 	}
 }
 
-// dataDirSettings is dataDirFlags for a command that needs more of the settings.
-func (e *environ) dataDirSettings(cmd *cobra.Command) (load func() (*config.Config, error)) {
+// dataFlags is dataDirFlags for a command that needs other settings too.
+func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
