@@ -7,7 +7,7 @@ COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath \
       -ldflags "-s -w -X github.com/longwire/longwire/internal/version.version=${VERSION}" \
-      -o /out/longwire ./cmd/longwire && mkdir -p /out/data
+      -o /out/longwire ./cmd/longwire && mkdir -p -m 0700 /out/data
 
 FROM scratch
 COPY --from=build /out/longwire /longwire

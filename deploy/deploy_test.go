@@ -109,6 +109,9 @@ func TestUnitSettings(t *testing.T) {
 	if len(env) == 0 {
 		t.Fatal("the unit sets nothing")
 	}
+	if !strings.Contains(string(unit), "\nStateDirectoryMode=0700\n") {
+		t.Error("systemd makes the data directory readable by all")
+	}
 	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
 		t.Errorf("with %q: %v", env, err)
 	}

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,9 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 const (
@@ -26,9 +28,11 @@ const (
 // its place, so that a crash leaves the one or the other.
 //
 // The new state's name is also the lock between processes: it is made
-// exclusively, and is gone when it has taken the old one's place.
+// exclusively, and is gone when it has taken the old one's place. If the path is a
+// symbolic link, the file that it leads to is replaced, and the link stays.
 type file struct {
 	path   string
+	target string      // where path led when the lock was taken
 	info   fs.FileInfo // of the state that was read or written last; nil = none
 	locked bool        // the new state is ours
 
@@ -53,15 +57,19 @@ type keyForm struct {
 	SHA256     string    `json:"sha256"` // of the secret, in hex
 }
 
-// read returns the keys on disk, none when there is no file.
+// read returns the keys on disk, none when there is no file. A file that another
+// user can change is an error.
 func (f *file) read() ([]*Key, error) {
+	if err := private.Trusted(f.path); err != nil {
+		return nil, err
+	}
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f.note(nil, nil)
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(private.InTheWay(filepath.Dir(f.path)), err)
 	}
 	defer r.Close()
 	info, err := r.Stat()
@@ -114,16 +122,24 @@ func (f *file) stale(keys []*Key) bool {
 }
 
 // next is the new state's name.
-func (f *file) next() string { return f.path + ".new" }
+func (f *file) next() string { return f.target + ".new" }
 
 // lock makes the new state, empty. It waits while another process has one; what
 // a dead process has left is removed. release ends it where write has not.
 func (f *file) lock() (release func(), err error) {
-	if err := makeDir(filepath.Dir(f.path)); err != nil {
+	f.target = f.path
+	if target, err := filepath.EvalSymlinks(f.path); err == nil {
+		f.target = target
+	}
+	dir := filepath.Dir(f.target)
+	if err := private.MakeDirs(dir); err != nil {
+		return nil, err
+	}
+	if err := private.TrustedDir(dir); err != nil {
 		return nil, err
 	}
 	for {
-		w, err := os.OpenFile(f.next(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		w, err := os.OpenFile(f.next(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, private.FileMode)
 		if err == nil {
 			f.locked = true
 			return f.unlock, w.Close()
@@ -151,7 +167,7 @@ func (f *file) unlock() {
 
 // write replaces the file. The lock is held; it is released with success.
 func (f *file) write(keys []*Key) error {
-	w, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_TRUNC, 0o600)
+	w, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}
@@ -162,7 +178,7 @@ func (f *file) write(keys []*Key) error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.next(), f.path); err != nil {
+	if err := os.Rename(f.next(), f.target); err != nil {
 		return err
 	}
 	f.locked = false
@@ -171,40 +187,7 @@ func (f *file) write(keys []*Key) error {
 		return err
 	}
 	f.note(info, keys)
-	return syncDir(filepath.Dir(f.path))
-}
-
-// makeDir makes a directory and its parents, and syncs the entry of each. It also
-// syncs the entry of a directory that exists: the process that made it may have died
-// before its own sync. That parent may belong to another user, so an error of this
-// sync is ignored.
-func makeDir(dir string) error {
-	parent := filepath.Dir(dir)
-	if _, err := os.Stat(dir); err == nil {
-		_ = syncDir(parent)
-		return nil
-	}
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// syncDir makes a rename durable. Windows has no such call and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return private.SyncDir(filepath.Dir(f.target))
 }
 
 func encode(keys []*Key) []byte {

@@ -228,25 +228,32 @@ func (r *Ring) Run(ctx context.Context) {
 	reload, flush := time.NewTicker(reloadEvery), time.NewTicker(UsedEvery)
 	defer reload.Stop()
 	defer flush.Stop()
-	healthy := true
+	var reloading, flushing error // of the previous attempt; a repeated error is not logged again
 	for {
-		var err error
 		select {
 		case <-ctx.Done():
-			if err := r.Flush(); err != nil {
-				r.log.Warn("when API keys were last used is not noted", "cause", err)
-			}
+			_ = r.note(flushing)
 			return
 		case <-reload.C:
-			err = r.reload()
+			err := r.reload()
+			if err != nil && reloading == nil {
+				r.log.Error("the file of API keys; the keys stay as they were", "cause", err)
+			}
+			reloading = err
 		case <-flush.C:
-			err = r.Flush()
+			flushing = r.note(flushing)
 		}
-		if err != nil && healthy {
-			r.log.Error("the file of API keys; the keys stay as they were", "cause", err)
-		}
-		healthy = err == nil
 	}
+}
+
+// note flushes and logs an error unless the previous flush failed too: a mounted
+// secret cannot be written at all.
+func (r *Ring) note(before error) error {
+	err := r.Flush()
+	if err != nil && before == nil {
+		r.log.Warn("when API keys were last used is not noted", "cause", err)
+	}
+	return err
 }
 
 // reload takes over the file when it has changed.

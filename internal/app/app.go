@@ -23,6 +23,7 @@ import (
 	"github.com/longwire/longwire/internal/certs"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/metrics"
+	"github.com/longwire/longwire/internal/private"
 	"github.com/longwire/longwire/internal/version"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
@@ -85,6 +86,9 @@ func (a *App) open() (err error) {
 	}
 	if err = a.openAuth(); err != nil {
 		return err
+	}
+	for _, wide := range private.Examine(cfg.PrivateFiles()) {
+		wide.Log(a.log)
 	}
 	a.wheel = wheel.New(0)
 	a.wheel.Start()

@@ -19,6 +19,7 @@ func TestCheckerSees(t *testing.T) {
 		{"internal/app", "./cmd/longwire", "up, from wiring to entry"},
 		{"internal/wheel", "./gateway", "up, from leaves to core"},
 		{"docs", "./api", "up, from leaves to edges"},
+		{"internal/private", "./internal/audit", "up, from ground to leaves"},
 		// sideways
 		{"gateway", "./protocol", "sideways"},
 		{"protocol", "./gateway", "sideways"},
@@ -34,7 +35,7 @@ func TestCheckerSees(t *testing.T) {
 		{"api", "./protocol", "imports only"},
 		{"internal/engine", "./protocol", "imports only"},
 		{"internal/cli", "./gateway", "imports only"},
-		{"internal/config", "./internal/wheel", "imports none of ours"},
+		{"internal/config", "./internal/wheel", "imports only internal/private"},
 		{"client", "./gateway", "imports none of ours"},
 		{"device", "./gateway", "imports only protocol"},
 		{"gateway", "./internal/wheel", "imports none of ours"},

@@ -6,7 +6,8 @@ package archtest
 type band int
 
 const (
-	leaves    band = iota // know nothing of the rest
+	ground    band = iota // between the leaves and the operating system
+	leaves                // know nothing of the rest
 	core                  // the domain and the protocol, strangers to each other
 	published             // what other people's programs import
 	edges                 // HTTP, TCP and adapters to the outside
@@ -17,7 +18,7 @@ const (
 	helpers               // imported by tests only
 )
 
-var bandNames = map[band]string{leaves: "leaves", core: "core", published: "published", edges: "edges",
+var bandNames = map[band]string{ground: "ground", leaves: "leaves", core: "core", published: "published", edges: "edges",
 	settings: "settings", wiring: "wiring", entry: "entry", tools: "tools", helpers: "test helpers"}
 
 // row places a package and all below it, the longest match wins.
@@ -40,17 +41,17 @@ var table = []row{
 	{path: "cmd/longwire", band: entry},
 
 	{path: "internal/app", band: wiring},
-	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/version"}},
+	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/private", "internal/version"}},
 	{path: "internal/bench", band: wiring},
 
-	{path: "internal/config", band: settings, only: none},
+	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
 	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit"}},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel"}},
-	{path: "internal/auth", band: edges, only: []string{"gateway"}},
+	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
 	{path: "internal/webhook", band: edges},
 	{path: "internal/metrics", band: edges},
-	{path: "internal/engine", band: edges, only: []string{"gateway"}},
+	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/private"}},
 	{path: "internal/engine/memstore", band: edges, only: []string{"gateway"}},
 
 	{path: "client", band: published, only: none, stdlib: true},
@@ -61,13 +62,15 @@ var table = []row{
 	{path: "gateway", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "io"}},
 	{path: "protocol", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "context", "log/slog"}},
 
+	{path: "internal/private", band: ground, only: none, stdlib: true},
+
 	{path: "docs", band: leaves, only: none},
 	{path: "console", band: leaves, only: none},
 	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
-	{path: "internal/certs", band: leaves, only: none, stdlib: true},
+	{path: "internal/certs", band: leaves, only: []string{"internal/private"}, stdlib: true},
 	{path: "internal/version", band: leaves, only: none, stdlib: true},
-	{path: "internal/apikey", band: leaves, only: none},
-	{path: "internal/audit", band: leaves, only: none, stdlib: true},
+	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},
+	{path: "internal/audit", band: leaves, only: []string{"internal/private"}, stdlib: true},
 
 	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth"}},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},

@@ -4,8 +4,9 @@
 // It does not hold up whom it watches. Entries go through a bounded queue to one
 // goroutine; where the disk is full or slow they are lost, and how many were is
 // logged and written down as soon as that is possible again. A line is handed to
-// the operating system, not synced: a crash of the machine may cost the last
-// seconds.
+// the operating system at once and synced within a second: a power cut may cost the
+// last second, and the time that the sync takes. A crash of the process costs the
+// queue alone.
 package audit
 
 import (
@@ -56,10 +57,15 @@ type Log struct {
 	out    writer
 	log    *slog.Logger // is told of losses
 
-	queue chan Entry
-	lost  atomic.Uint64 // entries since the start
-	done  sync.WaitGroup
-	once  sync.Once
+	queue    chan Entry
+	lost     atomic.Uint64 // entries since the start
+	unsynced atomic.Uint64 // entries that were flushed since the last sync began
+	done     sync.WaitGroup
+	once     sync.Once
+	ended    chan struct{} // closed by Close: ends the syncs
+
+	mu         sync.Mutex
+	complained time.Time // time of the last complaint in the log
 }
 
 // writer takes lines; flush hands them on.
@@ -67,7 +73,8 @@ type writer interface {
 	write(Entry)
 	full() bool   // flush now
 	flush() error // with an error, all or a part of what was gathered is lost
-	close() error
+	sync() error  // makes flushed entries durable; another goroutine may call it
+	close() error // syncs first
 }
 
 // ToLog is the path that stands for the ordinary log.
@@ -77,7 +84,7 @@ const ToLog = "-"
 // ToLog the entries go to log; with "" they do too, pushes left out, which are
 // many. Close ends it.
 func Open(path string, log *slog.Logger) (*Log, error) {
-	l := &Log{pushes: path != "", log: log, queue: make(chan Entry, queueLen)}
+	l := newLog(nil, path != "", log)
 	if path == "" || path == ToLog {
 		l.out = &logWriter{log: log}
 	} else {
@@ -87,8 +94,18 @@ func Open(path string, log *slog.Logger) (*Log, error) {
 		}
 		l.out = f
 	}
-	l.done.Go(l.run)
+	l.start()
 	return l, nil
+}
+
+func newLog(out writer, pushes bool, log *slog.Logger) *Log {
+	return &Log{out: out, pushes: pushes, log: log, queue: make(chan Entry, queueLen), ended: make(chan struct{})}
+}
+
+// start begins the goroutines that Close ends.
+func (l *Log) start() {
+	l.done.Go(l.run)
+	l.done.Go(l.runSync)
 }
 
 // Wants reports whether an entry of this kind would be kept, so that nobody has
@@ -116,22 +133,35 @@ func (l *Log) Lost() uint64 {
 	return l.lost.Load()
 }
 
-// Close writes what is queued and ends the log.
+// Close writes the queued entries, syncs them and ends the log.
 func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
-	l.once.Do(func() { close(l.queue) })
+	l.once.Do(func() {
+		close(l.queue)
+		close(l.ended)
+	})
 	l.done.Wait()
 	return l.out.close()
 }
 
-// complainEvery bounds how often a loss is told.
+// complainEvery bounds how often a loss is logged.
 const complainEvery = time.Minute
+
+// complain counts n entries as lost and logs the loss.
+func (l *Log) complain(text string, n uint64, cause error) {
+	lost := l.lost.Add(n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.complained) >= complainEvery {
+		l.complained = time.Now()
+		l.log.Error(text, "cause", cause, "lost", lost)
+	}
+}
 
 // run writes entries, several at once when they come fast.
 func (l *Log) run() {
-	var complained time.Time
 	told := uint64(0)  // of the losses, in the record
 	batch := uint64(0) // entries that are not flushed
 	for e := range l.queue {
@@ -145,13 +175,40 @@ func (l *Log) run() {
 			continue
 		}
 		if err := l.out.flush(); err != nil {
-			l.lost.Add(batch) // more than was told, which may be lost too
-			if time.Since(complained) >= complainEvery {
-				complained = time.Now()
-				l.log.Error("the audit log cannot be written; entries are lost", "cause", err, "lost", l.lost.Load())
-			}
+			l.complain("the audit log cannot be written; entries are lost", batch, err) // the batch may hold the line about earlier losses, too
+		} else {
+			l.unsynced.Add(batch)
 		}
 		batch = 0
+	}
+}
+
+// syncEvery is how often the record is synced while it has something new.
+const syncEvery = time.Second
+
+// runSync syncs beside run, so that a slow disk does not hold up the queue.
+func (l *Log) runSync() {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ended:
+			return
+		case <-tick.C:
+			l.sync()
+		}
+	}
+}
+
+// sync makes the flushed entries durable. After a failed sync they count as lost,
+// because the operating system may have dropped them.
+func (l *Log) sync() {
+	n := l.unsynced.Swap(0)
+	if n == 0 {
+		return
+	}
+	if err := l.out.sync(); err != nil {
+		l.complain("the audit log cannot be synced; entries may be lost", n, err)
 	}
 }
 
@@ -191,4 +248,5 @@ func (w *logWriter) flush() error {
 }
 
 func (*logWriter) full() bool   { return true }
+func (*logWriter) sync() error  { return nil }
 func (*logWriter) close() error { return nil }

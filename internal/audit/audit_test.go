@@ -146,6 +146,7 @@ func TestRotation(t *testing.T) {
 
 // disk fails, and takes half a line first, while it is full.
 type disk struct {
+	file
 	mu   sync.Mutex
 	full bool
 	out  io.Writer
@@ -175,11 +176,11 @@ func TestAFullDiskHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &disk{full: true, out: w.file}
-	w.out, w.looked = d, time.Now().Add(time.Hour) // no reopening
+	d := &disk{file: w.file, full: true, out: w.file}
+	w.file, w.looked = d, time.Now().Add(time.Hour) // no reopening
 	own := &safeBuffer{}
-	l := &Log{pushes: true, out: w, log: slog.New(slog.NewTextHandler(own, nil)), queue: make(chan Entry, queueLen)}
-	l.done.Go(l.run)
+	l := newLog(w, true, slog.New(slog.NewTextHandler(own, nil)))
+	l.start()
 	for i := range uint64(3) {
 		l.Record(push("lost"))
 		for l.Lost() <= i { // until the writer has tried
@@ -244,10 +245,10 @@ func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &disk{out: w.file, held: make(chan struct{})}
-	w.out = d
-	l := &Log{pushes: true, out: w, log: slog.New(slog.DiscardHandler), queue: make(chan Entry, queueLen)}
-	l.done.Go(l.run)
+	d := &disk{file: w.file, out: w.file, held: make(chan struct{})}
+	w.file = d
+	l := newLog(w, true, slog.New(slog.DiscardHandler))
+	l.start()
 	done := make(chan struct{})
 	go func() {
 		for i := range 2*queueLen + 1000 {

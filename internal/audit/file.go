@@ -3,10 +3,16 @@ package audit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"sync"
 	"time"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // flushAt is how many bytes of lines are gathered at most before they are
@@ -17,16 +23,28 @@ const flushAt = 64 << 10
 // as after a rotation, the log goes on in a new file.
 const lookEvery = time.Second
 
-// fileWriter appends lines to a file. It is used by one goroutine.
+// file is an *os.File, but in tests.
+type file interface {
+	io.WriteCloser
+	Stat() (fs.FileInfo, error)
+	Sync() error
+}
+
+// fileWriter appends lines to a file. It is used by one goroutine; another one may
+// call sync.
 type fileWriter struct {
 	path   string
-	file   *os.File
-	out    io.Writer // file, but in tests
+	mu     sync.Mutex // guards file against sync
+	file   file
 	looked time.Time
 
 	buf  bytes.Buffer
 	json slog.Handler // into buf
 	torn bool         // the file ends in half a line
+
+	// Guarded by mu.
+	named bool  // the file's name is durable
+	left  error // of the last sync of files before this one
 }
 
 func openFile(path string) (*fileWriter, error) {
@@ -36,12 +54,18 @@ func openFile(path string) (*fileWriter, error) {
 }
 
 func (w *fileWriter) open() error {
-	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, private.FileMode)
 	if err != nil {
 		return err
 	}
-	w.file, w.out, w.torn = f, f, false
+	w.use(f)
 	return nil
+}
+
+func (w *fileWriter) use(f file) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.file, w.named, w.torn = f, false, false
 }
 
 func (w *fileWriter) write(e Entry) {
@@ -58,7 +82,7 @@ func (w *fileWriter) flush() error {
 	if w.torn {
 		b = append([]byte{'\n'}, b...)
 	}
-	n, err := w.out.Write(b)
+	n, err := w.file.Write(b)
 	if n > 0 {
 		w.torn = b[n-1] != '\n'
 	}
@@ -78,9 +102,44 @@ func (w *fileWriter) follow() {
 		return
 	}
 	old := w.file
-	if w.open() == nil {
-		old.Close()
+	if w.open() != nil {
+		return
 	}
+	err = errors.Join(syncFile(old), old.Close())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = errors.Join(w.left, err)
 }
 
-func (w *fileWriter) close() error { return w.file.Close() }
+// sync makes the lines durable, and the name of a file that was made.
+func (w *fileWriter) sync() error {
+	w.mu.Lock()
+	f, named, left := w.file, w.named, w.left
+	w.left = nil
+	w.mu.Unlock()
+	err := syncFile(f)
+	if errors.Is(err, fs.ErrClosed) {
+		err = nil // follow has synced it
+	}
+	if err = errors.Join(left, err); err != nil || named {
+		return err
+	}
+	err = private.SyncDir(filepath.Dir(w.path))
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // a directory that may be used and not read
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.named = w.file == f
+	return nil
+}
+
+// syncFile syncs a regular file. Others, such as a pipe, have no such call.
+func syncFile(f file) error {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return f.Sync()
+}
+
+func (w *fileWriter) close() error { return errors.Join(w.sync(), w.file.Close()) }

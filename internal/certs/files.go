@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Files names what a listener needs, all in PEM.
@@ -25,8 +27,14 @@ type material struct {
 	cas  *x509.CertPool  // nil without Files.ClientCA
 }
 
-// load reads the files. The error names the one that is wrong.
+// load reads the files. The error names the one that is wrong. A key or an
+// authority that another user can change is an error.
 func (f Files) load() (m material, err error) {
+	for _, name := range []string{f.Key, f.ClientCA} {
+		if err := private.Trusted(name); err != nil {
+			return m, err
+		}
+	}
 	cert, err := readFile(f.Cert)
 	if err != nil {
 		return m, err

@@ -12,10 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // finding is what one check of the doctor saw.
@@ -42,24 +43,28 @@ const (
 func reservedFiles(files uint64) uint64 { return min(max(files/8, 768), 2048, files/2) }
 
 func (e *environ) doctorCommand() *cobra.Command {
-	dir := ""
 	syncs := 0
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Examine this host: limits, clock, disk; and say how many devices it holds",
 		Long: `Examine what a gateway on this host would meet: the file limit, kernel limits,
-memory, the clock, and how fast the disk of the data directory confirms a write.
-Exits with 1 when something is bad; a warning is not.`,
+memory, the clock, how fast the disk of the data directory confirms a write, and
+which users can reach the data directory and the files of the settings. These are
+named as for "longwire serve". Exits with 1 when something is bad; a warning is not.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if syncs < 1 || syncs > 10_000 {
-				return usagef("--syncs %d: want 1 to 10000", syncs)
-			}
-			h := host{proc: "/proc", dataDir: dir, syncs: syncs}
-			return e.showFindings(h.examine())
-		},
 	}
-	cmd.Flags().StringVar(&dir, "data-dir", "longwire-data", "the data directory, or where it would be made")
+	settings := e.dataFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if syncs < 1 || syncs > 10_000 {
+			return usagef("--syncs %d: want 1 to 10000", syncs)
+		}
+		cfg, err := settings()
+		if err != nil {
+			return err
+		}
+		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: cfg.PrivateFiles(), syncs: syncs}
+		return e.showFindings(h.examine())
+	}
 	cmd.Flags().IntVar(&syncs, "syncs", 100, "writes to the disk to time")
 	e.outputFlag(cmd)
 	return cmd
@@ -69,6 +74,7 @@ Exits with 1 when something is bad; a warning is not.`,
 type host struct {
 	proc    string // where procfs is mounted
 	dataDir string
+	private []private.Place
 	syncs   int
 }
 
@@ -77,10 +83,27 @@ func (h host) examine() []finding {
 	all := h.limits()
 	all = append(all, h.clock()...)
 	all = append(all, h.gateway()...)
+	all = append(all, h.privacy()...)
 	if err != nil {
 		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another with --data-dir"})
 	}
 	return append(all, h.freeSpace(dir), h.diskSync(dir))
+}
+
+// privacy finds the private files that users other than the owner can reach.
+func (h host) privacy() (all []finding) {
+	for _, p := range h.private {
+		if err := private.Trusted(p.Path); err != nil && p.Key {
+			all = append(all, finding{Check: p.Kind, Status: "bad", Value: err.Error(), Advice: "the gateway refuses it"})
+		}
+	}
+	for _, w := range private.Examine(h.private) {
+		all = append(all, finding{Check: w.Kind, Status: "warn", Value: w.Value(), Advice: w.Mend})
+	}
+	if len(all) == 0 && private.HasModes {
+		all = append(all, finding{Check: "private files", Status: "ok", Value: "reached by their owner alone"})
+	}
+	return all
 }
 
 // showFindings prints them and the number of devices; errSilent when one is bad.
@@ -147,21 +170,18 @@ func capacity(all []finding) (devices uint64, limitedBy string) {
 // that is yet to be made will be on that disk.
 func nearestDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = private.InTheWay(dir)
 	}
-	for {
-		info, err := os.Stat(dir)
-		switch {
-		case err == nil && info.IsDir():
+	for err == nil {
+		if _, err = os.Stat(dir); err == nil {
 			return dir, nil
-		case err == nil:
-			return "", fmt.Errorf("%s is not a directory", dir)
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), dir == filepath.Dir(dir):
-			return "", err
 		}
-		dir = filepath.Dir(dir)
+		if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+			dir, err = filepath.Dir(dir), nil
+		}
 	}
+	return "", err
 }
 
 // Bounds of the time that a disk takes to confirm a write.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -323,6 +324,19 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 	if got := refused(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=/nowhere"}}); !strings.Contains(got, "/nowhere") {
 		t.Errorf("no such file: %s", got)
+	}
+}
+
+func TestSecretsThatOthersCanWriteAreRefused(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // modes say nothing there
+	}
+	keys := writeFile(t, "lwk_0123456789abcdef\n")
+	if err := os.Chmod(keys, 0o602); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=" + keys}}); !strings.Contains(got, "run: chmod go-w "+keys) {
+		t.Errorf("got %s, want the command that mends it", got)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 const (
@@ -53,8 +55,13 @@ func (l *loader) loadEnv(vars map[string]string, ignore []string) {
 	}
 }
 
-// loadSecret reads a secret from its file, a list one per line or by comma.
+// loadSecret reads a secret from its file, a list one per line or by comma. A file
+// that another user can change is a problem.
 func (l *loader) loadSecret(s setting, from Source, name string) {
+	if err := private.Trusted(name); err != nil {
+		l.complain(Problem{Setting: s.key, Text: err.Error(), Source: from})
+		return
+	}
 	text, err := readBounded(name)
 	if err != nil {
 		l.complain(Problem{Setting: s.key, Text: fmt.Sprintf("%s: %v", name, err), Source: from})

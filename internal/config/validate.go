@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // minAPIKey is the least length of an API key, prefix included.
@@ -74,6 +76,24 @@ func (c *Config) exposed() []Problem {
 
 // APIKeyFile is where API keys are kept.
 func (c *Config) APIKeyFile() string { return filepath.Join(c.Data.Dir, "api-keys.json") }
+
+// PrivateFiles are the files of the settings that users other than the gateway's
+// should not reach, or should not change.
+func (c *Config) PrivateFiles() []private.Place {
+	list := []private.Place{
+		{Kind: "API keys", Path: c.APIKeyFile(), Key: true},
+		{Kind: "device tokens", Path: c.Auth.DeviceTokensFile, Key: true},
+		{Kind: "keys of signed device tokens", Path: c.Auth.DeviceJWTKeys, Key: true, Public: true},
+		{Kind: "authorities of device certificates", Path: c.TCP.TLSClientCAFile, Key: true, Public: true},
+		{Kind: "private key of the device port", Path: c.TCP.TLSKeyFile, Key: true},
+		{Kind: "private key of the API", Path: c.HTTP.TLSKeyFile, Key: true},
+		{Kind: "data directory", Path: c.Data.Dir},
+	}
+	if c.Audit.File != "-" { // the ordinary log
+		list = append(list, private.Place{Kind: "audit log", Path: c.Audit.File})
+	}
+	return list
+}
 
 // hasAPIKeyFile reports whether keys may have been created. Whether any are left
 // is found out when the file is read.

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Engine is the durable gateway.Store. Open opens it, Close ends it.
@@ -108,8 +109,7 @@ func Open(o Options) (*Engine, error) {
 func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
 	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s is %w (stop the other process, or give this one a directory of its own): %w",
-			dir, ErrLocked, err)
+		return nil, lockFailed(dir, err)
 	}
 	return lock, nil
 }
@@ -368,7 +368,7 @@ func (e *Engine) Health() error {
 // power cut does not take it away again with all that was synced inside.
 func makeDir(fs vfs.FS, dir string) error {
 	parent := fs.PathDir(dir)
-	if _, err := fs.Stat(dir); err == nil {
+	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
 		if parent != dir {
 			_ = syncDir(fs, parent) // an earlier start may have been cut short before it; it may also be another's
 		}
@@ -379,7 +379,7 @@ func makeDir(fs vfs.FS, dir string) error {
 			return err
 		}
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, private.DirMode); err != nil {
 		return err
 	}
 	return syncDir(fs, parent)

@@ -13,7 +13,8 @@ import (
 type Options struct {
 	// Dir is the data directory. It is created if it does not exist.
 	Dir string
-	// FS is the file system; nil is the operating system's.
+	// FS is the file system; nil is the operating system's, with files and
+	// directories made for their owner alone.
 	FS vfs.FS
 	// Now is the clock by which things expire; nil is time.Now.
 	Now func() time.Time
@@ -90,7 +91,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	if o.FS == nil {
-		o.FS = vfs.Default
+		o.FS = privateFS{vfs.Default}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

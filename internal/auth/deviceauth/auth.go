@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Config says who may register. The zero value lets everybody in.
@@ -155,6 +156,11 @@ func (a *Authenticator) loadKeys() error {
 	}
 	a.keys.Store(keys)
 	a.log.Info("keys of signed device tokens loaded", "file", a.cfg.JWTKeys, "keys", len(keys.keys), "ignored", keys.Ignored)
+	if keys.secret() {
+		for _, wide := range private.Examine([]private.Place{{Kind: "secrets of signed device tokens", Path: a.cfg.JWTKeys}}) {
+			wide.Log(a.log)
+		}
+	}
 	return nil
 }
 

@@ -98,6 +98,16 @@ func (s *KeySet) add(id string, k signingKey) error {
 	return nil
 }
 
+// secret reports whether a key of the set signs as well as it verifies.
+func (s *KeySet) secret() bool {
+	for _, k := range s.keys {
+		if _, ok := k.key.([]byte); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // printKey is the fingerprint of a public key, or of a secret. Both are of a
 // form that says what they are, so that one is never taken for the other.
 func printKey(k any) fingerprint {

@@ -20,13 +20,3 @@ func keepOwner(w *os.File, name string) error {
 	}
 	return w.Chown(int(s.Uid), int(s.Gid))
 }
-
-// syncDir makes a rename in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // AddToken appends an entry to a token file, which is made when it is not there.
@@ -80,7 +82,10 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target // a symbolic link stays one
 	}
-	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
+		return nil, err
+	}
+	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.FileMode)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%s is being changed by somebody else; if that one has died, remove %s.new", name, name)
 	}
@@ -133,7 +138,7 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 		return err
 	}
 	e.fresh = nil
-	return syncDir(filepath.Dir(e.name))
+	return private.SyncDir(filepath.Dir(e.name))
 }
 
 // abandon removes the new file unless it was renamed.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Bounds of a token file.
@@ -135,8 +136,12 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 	return &e, e.check()
 }
 
-// readBounded reads a regular file of at most limit bytes.
+// readBounded reads a regular file of at most limit bytes that no other user can
+// change.
 func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
+	if err := private.Trusted(name); err != nil {
+		return nil, nil, err
+	}
 	r, err := os.Open(name)
 	if err != nil {
 		return nil, nil, err

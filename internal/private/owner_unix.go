@@ -1,0 +1,17 @@
+//go:build unix
+
+package private
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// owner returns the numbers of a file's user and group, -1 if they are not known.
+func owner(info fs.FileInfo) (uid, gid int) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1, -1
+	}
+	return int(s.Uid), int(s.Gid)
+}
