@@ -100,10 +100,13 @@ var nextTests = []test{
 		short.ExpiresAt = short.CreatedAt.Add(time.Minute)
 		m := h.accept(short)
 		h.push("a", "long")
-		h.clock.advance(time.Minute) // and the store's driver has not run
-		h.same("before it is final", h.queue("a"), []string{"short", "long"})
-		if _, ok, err := h.store.Parcel("a", m.Seq); !ok || err != nil {
-			h.Errorf("Parcel before it is final: %v, %v", ok, err)
+		h.clock.advance(time.Minute)
+		queue := h.queue("a")
+		_, ok, err := h.store.Parcel("a", m.Seq)
+		h.must(err)
+		if h.message(m.ID).Counts.Expired == 0 { // the store's driver may have run meanwhile
+			h.same("before it is final", queue, []string{"short", "long"})
+			h.same("Parcel before it is final", ok, true)
 		}
 		h.advance(0)
 		h.awaitTold(m.ID, "a")
