@@ -11,8 +11,8 @@ import (
 // halfClosedWait bounds the wait of a caller that has closed its direction.
 const halfClosedWait = 10 * time.Second
 
-// lingerOf is how long a wait goes on when the request's context has ended. A
-// stream of HTTP/2 that is reset ends the wait at once. Over HTTP/1 a caller that
+// lingerOf returns how long a wait goes on after the request's context has ended. A
+// reset of its HTTP/2 stream ends the wait at once. Over HTTP/1 a caller that
 // has gone looks like one that half-closes and still reads: the first holds its
 // place no longer than halfClosedWait, and the second gets its answer.
 func lingerOf(r *http.Request) time.Duration {

@@ -97,7 +97,7 @@ type Outcome struct {
 	Attempts         int            `json:"attempts,omitempty"`
 	SentAt           time.Time      `json:"sent_at,omitzero"` // last transmission
 	FinalAt          time.Time      `json:"final_at,omitzero"`
-	Result           *string        `json:"result,omitempty"` // the device's answer, where it is text
+	Result           *string        `json:"result,omitempty"` // the device's answer, if it is text
 	ResultBase64     []byte         `json:"result_base64,omitempty"`
 	Progress         *string        `json:"progress,omitempty"` // the device's last report of its work, if it is text
 	ProgressBase64   []byte         `json:"progress_base64,omitempty"`

@@ -90,8 +90,8 @@ type LinkStats struct {
 type Hello struct {
 	Client ClientID
 	Token  string
-	Labels map[string]string // nil = keep what is known
-	Groups []string          // nil = keep what is known
+	Labels map[string]string // nil keeps the known ones
+	Groups []string          // nil keeps the known ones
 	Log    LogID             // the log that AskThrough belongs to, "" for none
 	// Asks is set when the device answers an ASK: up to AskThrough it has handled
 	// what reached it.

@@ -71,7 +71,7 @@ func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) 
 func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error) {
 	q.Limit = clampLimit(q.Limit)
 	want := q.State
-	if want == Sent || q.Pending { // the store knows nothing of what was sent
+	if want == Sent || q.Pending { // the store has no state Sent
 		q.State = Queued
 	}
 	if q.Pending {

@@ -14,10 +14,10 @@ type Stats struct {
 	Store     StoreStats
 
 	Accepted       uint64             // durable messages
-	OnlineTimeouts uint64             // online deliveries that nobody answered in time
+	OnlineTimeouts uint64             // online deliveries without an answer in time
 	OnlineAcked    uint64             // online deliveries answered
 	Delivered      uint64             // transmissions flushed to a socket
-	Redelivered    uint64             // of these, repeats
+	Redelivered    uint64             // repeats among the delivered
 	RetryLater     uint64             // answers of devices that want a delivery later
 	Asks           uint64             // times that a device was asked what became of a delivery
 	AskAnswers     map[string]uint64  // answers to them, by the names in askAnswers

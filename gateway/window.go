@@ -134,9 +134,9 @@ func (s *Session) nextDue(room bool) *inflight {
 	return nil
 }
 
-// room is how many first transmissions fit into the window now, or how many ASKs
-// while these are to be sent: an ASK that waited for what the device wants later
-// would keep a verdict from being heard.
+// room returns how many first transmissions fit into the window now. While ASKs
+// are due it counts places for those: they also take the places of deliveries
+// that the device wants later, so that no known verdict is held up.
 func (s *Session) room() int {
 	if s.work != nil && s.work.askThrough != 0 {
 		return max(0, s.linkRoom())

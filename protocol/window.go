@@ -190,8 +190,8 @@ func (s *Session) answered(now time.Time, f *flight, m *message) Event {
 	return e
 }
 
-// result is what came with an ack, apart from the input that it came in; nil for
-// none.
+// result returns a copy of an ack's result, nil for an empty one. m.payload is part
+// of the input buffer.
 func result(m *message) []byte {
 	if len(m.payload) == 0 {
 		return nil

@@ -8,10 +8,9 @@ import (
 	"testing"
 )
 
-// FreeAddr returns a loopback address that nobody listens on. It stays free while
-// the process that it is for is down, as long as no other caller draws it: its
-// port is below those that the system gives to connections and to listeners on
-// port 0.
+// FreeAddr returns a loopback address without a listener. The port is below the
+// system's ephemeral range, so no outgoing connection and no listener on port 0
+// takes it while the process under test restarts. Another call of FreeAddr may.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {

@@ -104,7 +104,7 @@ var nextTests = []test{
 		queue := h.queue("a")
 		_, ok, err := h.store.Parcel("a", m.Seq)
 		h.must(err)
-		if h.message(m.ID).Counts.Expired == 0 { // the store's driver may have run meanwhile
+		if h.message(m.ID).Counts.Expired == 0 { // otherwise the store's driver has run
 			h.same("before it is final", queue, []string{"short", "long"})
 			h.same("Parcel before it is final", ok, true)
 		}
