@@ -20,13 +20,14 @@ var errFault = errors.New("injected fault")
 type fault struct {
 	file string // log, manifest, table, marker, mark, dir
 	op   string // create, write, sync, read
-	mode string // fails, applied (done, and reported as failed), short, full, slow, dies (this and all that follow)
-	at   int64  // instead of file and op: the change with this number
-	read bool   // with at: the read with this number
+	// mode is fails, applied (done, and reported as failed), short, slow or, until
+	// the disk is healed, full, dies, eio, flaky (every second one is eio).
+	mode string
+	at   int64 // instead of file and op: the change with this number
+	read bool  // with at: the read with this number
 }
 
-// faultFS makes the disk fail. A fault hits once, but a full disk is full until
-// it is healed.
+// faultFS makes the disk fail. A fault hits once, but for modes that last.
 type faultFS struct {
 	vfs.FS
 	fault fault
@@ -66,12 +67,19 @@ func (f *faultFS) do(op, name string, change func() error) error {
 	if !f.armed.Load() {
 		return change()
 	}
-	f.hits.Add(1)
+	n := f.hits.Add(1)
 	switch f.fault.mode {
 	case "full":
 		return syscall.ENOSPC
 	case "dies":
 		return errFault
+	case "eio":
+		return syscall.EIO
+	case "flaky":
+		if n%2 == 1 {
+			return syscall.EIO
+		}
+		return change()
 	case "slow":
 		<-time.After(5 * time.Millisecond)
 		return change()
