@@ -124,20 +124,24 @@ func runReadFault(t *testing.T, mode string) {
 	end := sync.OnceFunc(func() { close(stop) })
 	defer end()
 	wait := load(e, l, 4, 2*time.Second, stop, new(sync.RWMutex))
-	eventually(t, "the load to begin", func() bool { return e.stats.records.Load() > 300 })
+	records, passes := uint64(300), 3
+	if underRace { // each read of a table is slow then
+		records, passes = 100, 1
+	}
+	eventually(t, "the load to begin", func() bool { return e.stats.records.Load() > records })
 	if err := e.read(func(v *view) error { return v.inst.db.Flush() }); err != nil {
 		t.Fatal(err)
 	}
 	then := l.now()
 	repeats := then.repeats(e)
-	if len(repeats) < 10 {
+	if len(repeats) < 3 {
 		t.Fatalf("only %d pushes have a key", len(repeats))
 	}
 
 	fs.armed.Store(true)
 	unavailable := func(err error) bool { return gateway.CodeOf(err) == gateway.CodeUnavailable }
 	failed := 0
-	for range 3 {
+	for range passes {
 		wrong, n := then.compare(e, unavailable)
 		failed += n
 		for _, a := range repeats {
