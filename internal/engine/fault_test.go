@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -35,6 +36,9 @@ func TestFaultMatrix(t *testing.T) {
 			}
 		}
 	}
+	for _, mode := range []string{"eio", "flaky"} {
+		t.Run("table read "+mode, func(t *testing.T) { runReadFault(t, mode) })
+	}
 }
 
 func runFault(t *testing.T, f fault) {
@@ -68,12 +72,18 @@ func runFault(t *testing.T, f fault) {
 		eventually(t, "the store to refuse", func() bool { return e.Health() != nil })
 	}
 	fs.armed.Store(false)
-	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
-	healed := records()
 	eventually(t, "the last flush to end", func() bool { return !flushing.Load() })
-	eventually(t, "the load to go on", func() bool { return records() > healed+20 })
+	wantHealed(t, e, l, disk, func() { end(); wait() })
+}
+
+// wantHealed wants that a store under load goes on after a fault, and that what was
+// told is there: now, after a power cut and after a restart.
+func wantHealed(t *testing.T, e *Engine, l *ledger, disk *vfs.MemFS, end func()) {
+	t.Helper()
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	healed := e.stats.records.Load()
+	eventually(t, "the load to go on", func() bool { return e.stats.records.Load() > healed+20 })
 	end()
-	wait()
 	drain(e)
 
 	check := func(what string, e *Engine) {
@@ -98,6 +108,84 @@ func runFault(t *testing.T, f fault) {
 		t.Errorf("close: %v", err)
 	}
 	check("after a restart", openTest(t, powerOptions(disk)))
+}
+
+// runReadFault lets reads of tables fail for a while. A read answers with what is so
+// or says that the store is unavailable, never that there is no such thing; a push
+// that is repeated by its idempotency key makes no second message.
+func runReadFault(t *testing.T, mode string) {
+	disk := vfs.NewCrashableMem()
+	fs, l := &faultFS{FS: disk, fault: fault{file: "table", op: "read", mode: mode}}, newLedger()
+	o := powerOptions(fs)
+	o.MemTableBytes, o.SweepEvery, o.CacheBytes = 32<<10, time.Millisecond, 1
+	e := openTest(t, o)
+	e.Observe(l)
+	stop := make(chan struct{})
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
+	wait := load(e, l, 4, 2*time.Second, stop, new(sync.RWMutex))
+	records, passes := uint64(300), 3
+	if underRace { // each read of a table is slow then
+		records, passes = 100, 1
+	}
+	eventually(t, "the load to begin", func() bool { return e.stats.records.Load() > records })
+	if err := e.read(func(v *view) error { return v.inst.db.Flush() }); err != nil {
+		t.Fatal(err)
+	}
+	then := l.now()
+	repeats := then.repeats(e)
+	if len(repeats) < 3 {
+		t.Fatalf("only %d pushes have a key", len(repeats))
+	}
+
+	fs.armed.Store(true)
+	unavailable := func(err error) bool { return gateway.CodeOf(err) == gateway.CodeUnavailable }
+	failed := 0
+	for range passes {
+		wrong, n := then.compare(e, unavailable)
+		failed += n
+		for _, a := range repeats {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			known, ok, err := e.Repeated(a)
+			if err == nil && (!ok || known.Message.ID != gateway.MessageID(a.IdempotencyKey)) || err != nil && !unavailable(err) {
+				wrong = append(wrong, fmt.Sprintf("the key %s is known: %t, %v", a.IdempotencyKey, ok, err))
+			}
+			a.ID = nextLoadID()
+			r, err := e.Accept(ctx, a)
+			cancel()
+			if err == nil && !r.Replayed || err != nil && !unavailable(err) {
+				wrong = append(wrong, fmt.Sprintf("a repeat of %s is answered %+v, %v", a.IdempotencyKey, r, err))
+			}
+		}
+		for _, w := range wrong[:min(10, len(wrong))] {
+			t.Error("while reads fail: ", w)
+		}
+	}
+	if failed < 50 {
+		t.Errorf("only %d reads have failed, of %d of the disk", failed, fs.hits.Load())
+	}
+	fs.armed.Store(false)
+	t.Logf("%d reads of the store have failed, %d of the disk", failed, fs.hits.Load())
+	wantHealed(t, e, l, disk, func() { end(); wait() })
+}
+
+// now returns the ledger as it stands.
+func (l *ledger) now() *ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.copy()
+}
+
+// repeats returns pushes that were accepted with a key, as a caller repeats them.
+func (l *ledger) repeats(e *Engine) (all []gateway.Acceptance) {
+	for id, m := range l.accepted {
+		a := gateway.Acceptance{IdempotencyKey: string(id), Scope: "load", To: gateway.Audience{Client: m.client}, Payload: m.payload,
+			CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), QueueUnknown: true}
+		if _, ok, err := e.Repeated(a); err == nil && ok && m.client != "" && len(all) < 50 {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // A fault at any change that opening makes: Open says so, and the next one finds

@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,13 +22,14 @@ var errFault = errors.New("injected fault")
 type fault struct {
 	file string // log, manifest, table, marker, mark, dir
 	op   string // create, write, sync, read
-	mode string // fails, applied (done, and reported as failed), short, full, slow, dies (this and all that follow)
-	at   int64  // instead of file and op: the change with this number
-	read bool   // with at: the read with this number
+	// mode is fails, applied (done, and reported as failed), short, slow or, until
+	// the disk is healed, full, dies, eio, flaky (every second one is eio).
+	mode string
+	at   int64 // instead of file and op: the change with this number
+	read bool  // with at: the read with this number
 }
 
-// faultFS makes the disk fail. A fault hits once, but a full disk is full until
-// it is healed.
+// faultFS makes the disk fail. A fault hits once, but for modes that last.
 type faultFS struct {
 	vfs.FS
 	fault fault
@@ -34,6 +37,27 @@ type faultFS struct {
 	hits  atomic.Int64
 	// changes counts what was done or failed so far.
 	changes atomic.Int64
+	mu      sync.Mutex
+	done    []change // all of them, while the fault has at
+	hit     change   // the first that went wrong
+}
+
+// change is one change of the disk.
+type change struct{ op, name string }
+
+// marker returns the kind of a file whose name says something, "" for others. It is
+// written as NAME.tmp first.
+func (c change) marker() string {
+	base := strings.TrimSuffix(filepath.Base(c.name), ".tmp")
+	switch {
+	case strings.HasPrefix(base, markerManifest):
+		return strings.TrimSuffix(markerManifest, ".")
+	case strings.HasPrefix(base, markerFormat):
+		return strings.TrimSuffix(markerFormat, ".")
+	case slices.Contains([]string{nameMark, nameCreating, nameRestoring, nameFormat}, base):
+		return base
+	}
+	return ""
 }
 
 func fileKind(name string) string {
@@ -56,8 +80,16 @@ func fileKind(name string) string {
 
 // do runs one change or read, or makes it go wrong.
 func (f *faultFS) do(op, name string, change func() error) error {
+	err := f.try(op, name, change)
+	if errors.Is(err, errFault) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
+		return &os.PathError{Op: op, Path: name, Err: err} // as a real disk says it
+	}
+	return err
+}
+
+func (f *faultFS) try(op, name string, change func() error) error {
 	if f.fault.at > 0 {
-		if (op == "read") != f.fault.read || f.changes.Add(1) < f.fault.at {
+		if (op == "read") != f.fault.read || f.count(op, name) < f.fault.at {
 			return change()
 		}
 	} else if f.fault.file != fileKind(name) || f.fault.op != op {
@@ -66,12 +98,20 @@ func (f *faultFS) do(op, name string, change func() error) error {
 	if !f.armed.Load() {
 		return change()
 	}
-	f.hits.Add(1)
+	n := f.hits.Add(1)
+	f.note(op, name, n)
 	switch f.fault.mode {
 	case "full":
 		return syscall.ENOSPC
 	case "dies":
 		return errFault
+	case "eio":
+		return syscall.EIO
+	case "flaky":
+		if n%2 == 1 {
+			return syscall.EIO
+		}
+		return change()
 	case "slow":
 		<-time.After(5 * time.Millisecond)
 		return change()
@@ -86,6 +126,21 @@ func (f *faultFS) do(op, name string, change func() error) error {
 		return errShortWrite
 	}
 	return errFault
+}
+
+func (f *faultFS) count(op, name string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, change{op, name})
+	return f.changes.Add(1)
+}
+
+func (f *faultFS) note(op, name string, n int64) {
+	if n == 1 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.hit = change{op, name}
+	}
 }
 
 // errShortWrite has a write put half of its bytes into the file.

@@ -243,9 +243,9 @@ func (s *scenario) choose(n int, seed uint64, from int, told []*fact) (cuts []cu
 	return cuts
 }
 
-// manifests makes cuts at the calls that make a new manifest count, each with names
-// in any order.
-func (s *scenario) manifests(n int, seed uint64) (cuts []cut) {
+// near makes cuts at the calls that make a new file of one of these kinds count, each
+// with names in any order.
+func (s *scenario) near(n int, seed uint64, kinds ...string) (cuts []cut) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	var near []int
 	left := 0 // calls until the change is over
@@ -253,8 +253,11 @@ func (s *scenario) manifests(n int, seed uint64) (cuts []cut) {
 		if m.ended || !m.matters() || !s.rec.disk.concerns(m.call) {
 			continue
 		}
-		if strings.HasPrefix(m.name, "open") && strings.HasPrefix(filepath.Base(m.plain().path(0, 1)), "MANIFEST-") {
-			left = 10
+		if strings.HasPrefix(m.name, "open") {
+			file := filepath.Base(m.plain().path(0, 1))
+			if slices.ContainsFunc(kinds, func(kind string) bool { return strings.HasPrefix(file, kind) || filepath.Ext(file) == kind }) {
+				left = 10
+			}
 		}
 		if left > 0 {
 			near, left = append(near, m.begin+1), left-1
@@ -384,14 +387,14 @@ func TestPowerCutUnderLoad(t *testing.T) {
 	first := l.facts.all[0].at
 	t.Run("any moment", func(t *testing.T) {
 		seed := seed(t)
-		o := s.try(t, s.choose(cutsOf(t, 45), seed, first, l.facts.all), func(root string, c cut) (int, []string) {
+		o := s.try(t, s.choose(cutsOf(t, 35), seed, first, l.facts.all), func(root string, c cut) (int, []string) {
 			return check(root, c, l.facts.before(c.at))
 		})
 		o.report(t, seed, fmt.Sprintf("load: %v; told: %s; %d calls traced", l, l.facts.kinds(), len(s.rec.moments)/2)+s.rec.disk.turnover())
 	})
 	t.Run("while the store is made", func(t *testing.T) {
 		seed := seed(t)
-		o := s.try(t, s.choose(cutsOf(t, 10), seed, 0, l.facts.before(first+1)), func(root string, c cut) (int, []string) {
+		o := s.try(t, s.choose(cutsOf(t, 8), seed, 0, l.facts.before(first+1)), func(root string, c cut) (int, []string) {
 			return check(root, c, l.facts.before(c.at))
 		})
 		o.report(t, seed, "")
@@ -399,7 +402,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 
 	t.Run("while the manifest changes", func(t *testing.T) {
 		seed := seed(t)
-		o := s.try(t, s.manifests(cutsOf(t, 10), seed), func(root string, c cut) (int, []string) {
+		o := s.try(t, s.near(cutsOf(t, 7), seed, "MANIFEST-"), func(root string, c cut) (int, []string) {
 			return check(root, c, l.facts.before(c.at))
 		})
 		o.report(t, seed, "")
