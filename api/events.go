@@ -249,7 +249,7 @@ func (st *stream) run(ctx context.Context) error {
 	if gap {
 		st.note(eventGap, "events after the position are gone")
 	}
-	if err := st.flush(); err != nil {
+	if err := st.send(); err != nil {
 		return nil // the reader has gone
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -270,7 +270,7 @@ func (st *stream) run(ctx context.Context) error {
 	}
 }
 
-// begin sends the header.
+// begin writes the header.
 func (st *stream) begin() {
 	h := st.w.Header()
 	h.Set("X-Accel-Buffering", "no")
@@ -353,12 +353,17 @@ func (st *stream) write(v Event) {
 	st.buf.WriteString("\n\n")
 }
 
-// flush sends what has been written, within streamTimeout: a stream outlives
-// the server's own deadline for an answer.
+// flush sends what has been written, if anything.
 func (st *stream) flush() error {
 	if st.buf.Len() == 0 {
 		return nil
 	}
+	return st.send()
+}
+
+// send sends what has been written, and the header if it is not sent yet, within
+// streamTimeout: a stream outlives the server's own deadline for an answer.
+func (st *stream) send() error {
 	st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) // a writer in memory has none
 	_, err := st.w.Write(st.buf.Bytes())
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +41,7 @@ func (h *harness) subscribe(target string, headers ...string) *reader {
 	begun := make(chan struct{})
 	go func() {
 		defer close(rd.ended)
-		h.handler.ServeHTTP(&pipeWriter{header: rd.header, w: pw, begun: begun}, r)
+		h.handler.ServeHTTP(&pipeWriter{header: rd.header, w: pw, begun: sync.OnceFunc(func() { close(begun) })}, r)
 		pw.Close()
 	}()
 	separator := "\n\n"
@@ -71,13 +72,13 @@ func split(r io.Reader, separator string, blocks chan<- string) {
 type pipeWriter struct {
 	header http.Header
 	w      io.Writer
-	begun  chan struct{}
+	begun  func() // called when the header is on its way
 }
 
 func (p *pipeWriter) Header() http.Header         { return p.header }
-func (p *pipeWriter) WriteHeader(int)             { close(p.begun) }
+func (p *pipeWriter) WriteHeader(int)             {}
 func (p *pipeWriter) Write(b []byte) (int, error) { return p.w.Write(b) }
-func (p *pipeWriter) Flush()                      {}
+func (p *pipeWriter) Flush()                      { p.begun() }
 
 func (r *reader) block() string {
 	r.t.Helper()
@@ -249,6 +250,20 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 		synctest.Wait()
 		<-r.ended
 	})
+}
+
+// A reader knows that it is connected before anything happens.
+func TestStreamsBeginAtOnce(t *testing.T) {
+	for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t)
+			began := time.Now()
+			h.subscribe("/v1/events?types=message.acked", "Accept", accept)
+			if waited := time.Since(began); waited != 0 {
+				t.Errorf("%s: the header comes after %s, want at once", accept, waited)
+			}
+		})
+	}
 }
 
 func TestStreamsEndWhenTheServerDrains(t *testing.T) {

@@ -46,6 +46,7 @@ type oneStore struct {
 
 func (s *oneStore) Observe(o Observer) { s.observer = o }
 func (s *oneStore) Log() LogID         { return "log" }
+func (s *oneStore) EventBase() uint64  { return 0 }
 
 func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
 	return ClientRecord{ID: r.Client}, s.last, nil

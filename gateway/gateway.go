@@ -108,7 +108,7 @@ func New(cfg Config) *Gateway {
 		sent:      newSentCounts(),
 	}
 	g.onlineWaits.New = func() any { return newOnlineWait() }
-	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.startedAt)
+	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.store.EventBase())
 	cfg.Store.Observe((*observer)(g))
 	return g
 }

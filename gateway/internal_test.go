@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 )
 
 func TestDirectoryIsASortedSet(t *testing.T) {
@@ -52,7 +51,7 @@ func TestDirectoryIsASortedSet(t *testing.T) {
 }
 
 func TestEventRingIsBoundedAndSaysSo(t *testing.T) {
-	g := &Gateway{events: newEventRing(100, 1000, time.Unix(1, 0))}
+	g := &Gateway{events: newEventRing(100, 1000, 1e6)}
 	slow, _ := g.Subscribe(0)
 	for range 250 {
 		g.events.add(Event{Type: EventClientConnected})

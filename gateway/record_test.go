@@ -89,7 +89,7 @@ func TestUsualEventsAreTheirRecords(t *testing.T) {
 
 // The ring takes memory for what it holds, in chunks that are not moved.
 func TestEventRingGrowsByChunks(t *testing.T) {
-	r := newEventRing(10*chunkLen, 1<<20, time.Unix(1, 0))
+	r := newEventRing(10*chunkLen, 1<<20, 1e6)
 	chunks := func() (n int) {
 		for _, c := range r.chunks {
 			if c != nil {

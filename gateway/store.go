@@ -18,6 +18,10 @@ type Store interface {
 	// Log names the sequence space of this store.
 	Log() LogID
 
+	// EventBase returns the number above which this process numbers its events. No
+	// process before it has given a higher one.
+	EventBase() uint64
+
 	// Accept stores a message with its audience and returns when both are on
 	// stable storage. It is idempotent by a.ID, and by a.IdempotencyKey where
 	// one is given: the receipt then tells of the first message.

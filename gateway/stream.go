@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // ErrOverflow tells a subscriber that events it has not read are gone.
@@ -38,10 +37,8 @@ const chunkLen = 256
 
 type eventChunk [chunkLen]record
 
-// newEventRing numbers events from the start time in microseconds, so that
-// they go on rising over restarts without being stored.
-func newEventRing(n, maxBytes int, start time.Time) *eventRing {
-	last := uint64(start.UnixMicro())
+// newEventRing returns a ring of n events that numbers them above last.
+func newEventRing(n, maxBytes int, last uint64) *eventRing {
 	// n events in a row touch at most so many chunks.
 	chunks := make([]*eventChunk, (n+chunkLen-2)/chunkLen+1)
 	return &eventRing{chunks: chunks, max: uint64(n), maxBytes: maxBytes, first: last + 1, last: last}

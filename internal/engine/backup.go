@@ -51,7 +51,7 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	if err == nil {
 		copied := e.opt
 		copied.Dir = dir
-		err = completeCopy(&copied, nameCreating)
+		err = completeCopy(&copied, nameCreating, e.mark.floor.event+eventBlock)
 	}
 	if err != nil {
 		return fmt.Errorf("back up to %s: %w", dir, errors.Join(err, fs.RemoveAll(dir)))
@@ -62,14 +62,15 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 // completeCopy makes a store of the copy of a database in db/. Its MARK is made
 // from the database, with all that the logs hold, and has the first start give
 // the log a new name: numbers that were given after the copy would be given
-// again. begun stands for FORMAT until then.
-func completeCopy(o *Options, begun string) error {
+// again. Events have numbers up to event. begun stands for FORMAT until then.
+func completeCopy(o *Options, begun string, event uint64) error {
 	name := o.path(begun)
 	err := replaceFile(o.FS, name, fmt.Appendf(nil, formatLine, formatVersion))
 	if err != nil {
 		return err
 	}
 	m, err := markCopy(o)
+	m.reserved.event = event
 	if err == nil {
 		err = makeMark(o.FS, o.Dir, m)
 	}
@@ -150,7 +151,8 @@ func restore(from, o *Options) error {
 		err = copyDir(o.FS, from.dbDir(), o.dbDir())
 	}
 	if err == nil {
-		err = completeCopy(o, nameRestoring)
+		m, _, _ := readMark(from.FS, from.Dir) // a backup of format 2 has none
+		err = completeCopy(o, nameRestoring, m.reserved.event)
 	}
 	return err
 }

@@ -17,6 +17,9 @@ import (
 // numbers and no name of a log; the gap is beyond all that they can have seen.
 const branchGap = 1 << 32
 
+// eventBranchGap is the same for events: the blocks of 1,024 starts after the copy.
+const eventBranchGap = eventBlock << 10
+
 // create makes a store. Each step is on stable storage before the next:
 //
 //	CREATING        without FORMAT: not a store yet
@@ -114,6 +117,7 @@ func branch(o *Options, m mark) error {
 	}
 	s, log := e.machine.state, newLogID()
 	m.reserved = s.numbers().raise(m.reserved).plus(branchGap)
+	m.reserved.event += eventBranchGap
 	s.seq, s.useq = gateway.Seq(m.reserved.seq), m.reserved.useq
 	err = inst.rewrite(map[string][]byte{
 		string(keyLog):   putSum(keyLog, []byte(log)),

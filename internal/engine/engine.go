@@ -303,6 +303,10 @@ func (e *Engine) openMeta(db *pebble.DB) error {
 // Log names the sequence space of this store.
 func (e *Engine) Log() gateway.LogID { return e.log }
 
+// EventBase is the clock at the start in microseconds, or the end of the last
+// start's block if that is higher.
+func (e *Engine) EventBase() uint64 { return e.mark.floor.event }
+
 // Observe names who is told of final states; called once, before use.
 func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
 

@@ -43,7 +43,7 @@ type mark struct {
 type numbers struct {
 	seq   uint64 // of messages
 	useq  uint64 // of uplinks
-	event uint64 // of events; nothing uses it yet
+	event uint64 // of events
 }
 
 // raise returns the higher of each two numbers.
@@ -51,7 +51,7 @@ func (n numbers) raise(o numbers) numbers {
 	return numbers{max(n.seq, o.seq), max(n.useq, o.useq), max(n.event, o.event)}
 }
 
-// plus returns the numbers d further on.
+// plus returns the numbers of messages and uplinks d further on.
 func (n numbers) plus(d uint64) numbers { return numbers{n.seq + d, n.useq + d, n.event} }
 
 // logLength is how far a log of the database is on stable storage.

@@ -14,6 +14,9 @@ const (
 	// reserveBlock is how many numbers MARK reserves at once. Half of it is left
 	// when the next block is asked for, so that no record waits for one.
 	reserveBlock = 1 << 16
+	// eventBlock is how many events a process may number. One block is reserved at
+	// each start, because events are numbered without the store.
+	eventBlock = 1 << 40
 	// markEvery is how often MARK follows the log.
 	markEvery = time.Second
 )
@@ -45,7 +48,9 @@ func (e *Engine) openMark(m mark, given numbers) error {
 		return err
 	}
 	e.mark.floor = m.reserved.raise(given)
+	e.mark.floor.event = max(e.mark.floor.event, uint64(e.opt.Now().UnixMicro()))
 	m.reserved = e.mark.floor.plus(reserveBlock)
+	m.reserved.event += eventBlock
 	m.orderly, m.boot, m.at = false, newBoot(), time.Now().UnixNano()
 	if err := file.writeBoth(m); err != nil {
 		return errors.Join(err, file.f.Close())

@@ -55,6 +55,36 @@ func TestNumbersOfALostTailAreNotGivenAgain(t *testing.T) {
 	}
 }
 
+// Events get numbers without the store. They rise from start to start whatever the
+// clock shows, also in a copy of the store.
+func TestEventNumbersRiseFromStartToStart(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	now := time.Now()
+	start := func(disk vfs.FS) (*Engine, uint64) {
+		o := powerOptions(disk)
+		o.Now = func() time.Time { return now }
+		e := openTest(t, o)
+		return e, e.EventBase()
+	}
+	_, first := start(disk)
+	if first < uint64(now.UnixMicro()) {
+		t.Errorf("events are numbered from %d, below the clock %d", first, now.UnixMicro())
+	}
+	now = now.AddDate(-3, 0, 0)
+	e, second := start(disk.CrashClone(vfs.CrashCloneCfg{}))
+	if second < first+eventBlock {
+		t.Errorf("after a kill events are numbered from %d; the process before could give numbers up to %d", second, first+eventBlock)
+	}
+	if err := e.Backup(context.Background(), "copy"); err != nil {
+		t.Fatal(err)
+	}
+	copied := powerOptions(e.opt.FS)
+	copied.Dir, copied.Now = "copy", func() time.Time { return now }
+	if third := openTest(t, copied).EventBase(); third < second+eventBranchGap {
+		t.Errorf("in a copy events are numbered from %d, the store that was copied may be at %d", third, second+eventBlock)
+	}
+}
+
 // The numbers that were reserved count after an orderly close too, also when
 // nothing was written between the kill and the close.
 func TestReservedNumbersOutliveAnOrderlyClose(t *testing.T) {

@@ -166,6 +166,9 @@ func New(o Options) *Store {
 	return s
 }
 
+// EventBase is the clock in microseconds: no number outlives the process.
+func (s *Store) EventBase() uint64 { return uint64(time.Now().UnixMicro()) }
+
 // Log names this store's sequences: a new one for each process.
 func (s *Store) Log() gateway.LogID { return s.log }
 
