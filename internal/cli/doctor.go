@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -62,7 +63,8 @@ named as for "longwire serve". Exits with 1 when something is bad; a warning is 
 		if err != nil {
 			return err
 		}
-		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: cfg.PrivateFiles(), syncs: syncs}
+		files := append(cfg.PrivateFiles(), deviceauth.Secrets(cfg.Auth.DeviceJWTKeys)...)
+		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
 	cmd.Flags().IntVar(&syncs, "syncs", 100, "writes to the disk to time")

@@ -156,10 +156,8 @@ func (a *Authenticator) loadKeys() error {
 	}
 	a.keys.Store(keys)
 	a.log.Info("keys of signed device tokens loaded", "file", a.cfg.JWTKeys, "keys", len(keys.keys), "ignored", keys.Ignored)
-	if keys.secret() {
-		for _, wide := range private.Examine([]private.Place{{Kind: "secrets of signed device tokens", Path: a.cfg.JWTKeys}}) {
-			wide.Log(a.log)
-		}
+	for _, wide := range private.Examine(keys.secrets(a.cfg.JWTKeys)) {
+		wide.Log(a.log)
 	}
 	return nil
 }

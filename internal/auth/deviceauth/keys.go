@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // Bounds of signing keys.
@@ -98,14 +100,23 @@ func (s *KeySet) add(id string, k signingKey) error {
 	return nil
 }
 
-// secret reports whether a key of the set signs as well as it verifies.
-func (s *KeySet) secret() bool {
+// Secrets returns the file of keys, or the directory of them, if one of the keys
+// signs as well as it verifies (HS256), so that nobody else may read it. A file that
+// cannot be loaded has none.
+func Secrets(name string) []private.Place {
+	if s, err := LoadKeys(name); err == nil {
+		return s.secrets(name)
+	}
+	return nil
+}
+
+func (s *KeySet) secrets(name string) []private.Place {
 	for _, k := range s.keys {
 		if _, ok := k.key.([]byte); ok {
-			return true
+			return []private.Place{{Kind: "secrets of signed device tokens", Path: name}}
 		}
 	}
-	return false
+	return nil
 }
 
 // printKey is the fingerprint of a public key, or of a secret. Both are of a
