@@ -28,9 +28,9 @@ func TestTheRecordTellsWhatWasAsked(t *testing.T) {
 	for i := len(w.ring.List()); i < apikey.MaxKeys; i++ {
 		w.key(fmt.Sprint(i), apikey.Spec{Scopes: apikey.ClientsRead})
 	}
-	bulk := func(line string) func(key string) answer {
+	bulk := func(wait, line string) func(key string) answer {
 		return func(key string) answer {
-			return w.as(key, "POST", "/v1/messages/bulk?wait=1ms", line, "Content-Type", ndjson)
+			return w.as(key, "POST", "/v1/messages/bulk?wait="+wait, line, "Content-Type", ndjson)
 		}
 	}
 	call := func(method, target, body string) func(key string) answer {
@@ -49,11 +49,11 @@ func TestTheRecordTellsWhatWasAsked(t *testing.T) {
 		{"a", call("POST", "/v1/clients/a-on/messages?mode=online", "x"), "push a a-on ok"},
 		{"a", call("POST", "/v1/clients/b-truck/messages?mode=online", "x"), "push a b-truck client-not-found"},
 		{"a", call("POST", "/v1/clients/a-deaf/messages?mode=online&wait=1ms", "x"), "push a a-deaf ack-timeout"},
-		{"a", bulk(onlineLine("a-on", "x")), "push a a-on ok"},
-		{"a", bulk(onlineLine("a-deaf", "x")), "push a a-deaf ack-timeout"},
-		{"a", bulk(onlineLine("b-truck", "x")), "push a b-truck client-not-found"},
-		{"a", bulk(onlineLine("a-truck", "x")), "push a a-truck client-offline"},
-		{"a", bulk(`{"to":{"client":"b-truck"},"text":"x"}`), "push a b-truck client-not-found"},
+		{"a", bulk("10s", onlineLine("a-on", "x")), "push a a-on ok"},
+		{"a", bulk("1ms", onlineLine("a-deaf", "x")), "push a a-deaf ack-timeout"},
+		{"a", bulk("10s", onlineLine("b-truck", "x")), "push a b-truck client-not-found"},
+		{"a", bulk("10s", onlineLine("a-truck", "x")), "push a a-truck client-offline"},
+		{"a", bulk("10s", `{"to":{"client":"b-truck"},"text":"x"}`), "push a b-truck client-not-found"},
 		{"a", call("POST", "/v1/messages", `{"to":{"all":true},"text":"x"}`), "push a all ok"},
 		{"g", call("POST", "/v1/messages", `{"to":{"group":"gang"},"text":"x"}`), "push g group gang ok"},
 		{"a", call("POST", "/v1/messages", `{"to":{"labels":{"m":"2","l":"1"}},"text":"x"}`), "push a labels l=1,m=2 ok"},
