@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Chart is lines over two axes.
+type Chart struct {
+	Name   string   `json:"name"` // of the file, without suffix
+	Title  string   `json:"title"`
+	X      Axis     `json:"x"`
+	Y      Axis     `json:"y"`
+	Series []Series `json:"series"`
+}
+
+// Axis is one direction. Label names the quantity and its unit.
+type Axis struct {
+	Label string   `json:"label"`
+	Log   bool     `json:"log,omitempty"`
+	Names []string `json:"names,omitempty"` // of the values 0, 1, 2 and so on; none = numbers
+}
+
+// Series is one line.
+type Series struct {
+	Name   string      `json:"name"`
+	Points [][2]Figure `json:"points"`
+	Bare   bool        `json:"bare,omitempty"`   // a floor or a bound to compare with: grey
+	Dashed bool        `json:"dashed,omitempty"` // calculated, not measured
+}
+
+func (s *Series) add(x, y float64) { s.Points = append(s.Points, [2]Figure{Figure(x), Figure(y)}) }
+
+var hues = []color.Color{color.RGBA{9, 105, 218, 255}, color.RGBA{188, 76, 0, 255}, color.RGBA{130, 80, 223, 255}, color.RGBA{26, 127, 55, 255}}
+
+// newPlot is an empty plot on white, so that it is readable on any page.
+func newPlot(title string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.Title.Padding = title, vg.Points(8)
+	p.Legend.Top, p.Legend.Left = true, true
+	for _, s := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		s.Font.Variant = "Sans"
+	}
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{228}, color.Gray{228}
+	p.Add(grid)
+	return p
+}
+
+// svg draws the chart. The same chart is always the same bytes.
+func (c *Chart) svg() ([]byte, error) {
+	p := newPlot(c.Title)
+	for i, s := range c.Series {
+		points := c.drawable(s.Points)
+		if len(points) == 0 {
+			continue
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+		}
+		line.Color, line.Width = hues[i%len(hues)], vg.Points(1.6)
+		dots.Shape = draw.CircleGlyph{}
+		if s.Bare {
+			line.Color = color.Gray{129}
+		}
+		dots.Color = line.Color
+		p.Legend.Add(s.Name, line)
+		if s.Dashed {
+			line.Dashes = []vg.Length{vg.Points(5), vg.Points(4)}
+			p.Add(line)
+			continue
+		}
+		p.Add(line, dots)
+	}
+	c.X.set(&p.X)
+	c.Y.set(&p.Y)
+	return render(p, 300)
+}
+
+// drawable leaves out the points that an axis has no place for.
+func (c *Chart) drawable(points [][2]Figure) (kept plotter.XYs) {
+	for _, p := range points {
+		x, y := float64(p[0]), float64(p[1])
+		if !p[0].none() && !p[1].none() && (x > 0 || !c.X.Log) && (y > 0 || !c.Y.Log) {
+			kept = append(kept, plotter.XY{X: x, Y: y})
+		}
+	}
+	return kept
+}
+
+// set gives a logarithmic axis whole decades, because only these have labels.
+func (a *Axis) set(axis *plot.Axis) {
+	axis.Label.Text = a.Label
+	switch {
+	case len(a.Names) > 0:
+		var ticks []plot.Tick
+		for i, name := range a.Names {
+			ticks = append(ticks, plot.Tick{Value: float64(i), Label: name})
+		}
+		axis.Tick.Marker = plot.ConstantTicks(ticks)
+	case a.Log && axis.Min > 0 && axis.Max >= axis.Min:
+		axis.Scale, axis.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+		axis.Min, axis.Max = math.Pow(10, math.Floor(math.Log10(axis.Min))), math.Pow(10, math.Ceil(math.Log10(axis.Max)))
+		if axis.Min == axis.Max {
+			axis.Max *= 10
+		}
+	case !a.Log:
+		axis.Min = min(axis.Min, 0)
+	}
+}
+
+// render draws into 520 points of width.
+func render(p *plot.Plot, height vg.Length) ([]byte, error) {
+	canvas := vgsvg.New(520, height)
+	p.Draw(draw.New(canvas))
+	var b bytes.Buffer
+	_, err := canvas.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// describe is the chart in words, for readers who do not see it.
+func (c *Chart) describe() string {
+	var names []string
+	for _, s := range c.Series {
+		names = append(names, s.Name)
+	}
+	return fmt.Sprintf("%s. %s over %s: %s", c.Title, c.Y.Label, c.X.Label, strings.Join(names, ", "))
+}
+
+// budgetChart draws each budget's measured value as a share of what is allowed: 1
+// is the bound and less is better.
+func budgetChart(rows []Row) ([]byte, error) {
+	p := newPlot("Budgets: measured, as a share of what is allowed (less is better)")
+	var shares plotter.Values
+	var names []string
+	for i := len(rows) - 1; i >= 0; i-- { // the first row is at the top
+		if !rows[i].Median.none() {
+			shares, names = append(shares, min(rows[i].share(), 3)), append(names, rows[i].What)
+		}
+	}
+	if len(shares) == 0 {
+		return render(p, 60)
+	}
+	bars, err := plotter.NewBarChart(shares, vg.Points(9))
+	if err != nil {
+		return nil, fmt.Errorf("draw the budgets: %w", err)
+	}
+	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, hues[0], 0
+	bound, err := plotter.NewLine(plotter.XYs{{X: 1, Y: -0.5}, {X: 1, Y: float64(len(shares)) - 0.5}})
+	if err != nil {
+		return nil, fmt.Errorf("draw the bound: %w", err)
+	}
+	bound.Color, bound.Width = hues[1], vg.Points(1.6)
+	p.Add(bars, bound)
+	p.NominalY(names...)
+	p.X.Min = 0
+	return render(p, vg.Length(60+18*len(shares)))
+}
