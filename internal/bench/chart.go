@@ -58,6 +58,9 @@ func newPlot(title string) *plot.Plot {
 
 // svg draws the chart. The same chart is always the same bytes.
 func (c *Chart) svg() ([]byte, error) {
+	if len(c.Y.Names) > 0 {
+		return c.bars()
+	}
 	p := newPlot(c.Title)
 	for i, s := range c.Series {
 		points := c.drawable(s.Points)
@@ -85,6 +88,36 @@ func (c *Chart) svg() ([]byte, error) {
 	c.X.set(&p.X)
 	c.Y.set(&p.Y)
 	return render(p, 300)
+}
+
+// bars draws the first series as a bar for each name of the y axis, the first one
+// at the top, and further series as lines over them.
+func (c *Chart) bars() ([]byte, error) {
+	p, n := newPlot(c.Title), len(c.Y.Names)
+	values, names := make(plotter.Values, n), make([]string, n)
+	for i, point := range c.Series[0].Points {
+		if y := n - 1 - i; !point[0].none() {
+			values[y] = float64(point[0])
+		}
+		names[n-1-i] = c.Y.Names[i]
+	}
+	bars, err := plotter.NewBarChart(values, vg.Points(9))
+	if err != nil {
+		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+	}
+	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, hues[0], 0
+	p.Add(bars)
+	for _, s := range c.Series[1:] {
+		line, err := plotter.NewLine(c.drawable(s.Points))
+		if err != nil {
+			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+		}
+		line.Color, line.Width = hues[1], vg.Points(1.6)
+		p.Add(line)
+	}
+	p.NominalY(names...)
+	p.X.Min, p.X.Label.Text = 0, c.X.Label
+	return render(p, vg.Length(75+18*n))
 }
 
 // drawable leaves out the points that an axis has no place for.
@@ -119,13 +152,13 @@ func (a *Axis) set(axis *plot.Axis) {
 	}
 }
 
-// render draws into 520 points of width.
+// render draws into 520 points of width. The fonts have one set of widths.
 func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	canvas := vgsvg.New(520, height)
 	p.Draw(draw.New(canvas))
 	var b bytes.Buffer
 	_, err := canvas.WriteTo(&b)
-	return b.Bytes(), err
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
 
 // describe is the chart in words, for readers who do not see it.
@@ -139,30 +172,17 @@ func (c *Chart) describe() string {
 
 // budgetChart draws each budget's measured value as a share of what is allowed: 1
 // is the bound and less is better.
-func budgetChart(rows []Row) ([]byte, error) {
-	p := newPlot("Budgets: measured, as a share of what is allowed (less is better)")
-	var shares plotter.Values
-	var names []string
-	for i := len(rows) - 1; i >= 0; i-- { // the first row is at the top
+func budgetChart(rows []Row) Chart {
+	c := Chart{Name: budgetsName, Title: "Budgets", X: Axis{Label: "measured, as a share of what is allowed: less is better"}}
+	var shares, bound Series
+	for i := range rows {
 		if !rows[i].Median.none() {
-			shares, names = append(shares, min(rows[i].share(), 3)), append(names, rows[i].What)
+			c.Y.Names = append(c.Y.Names, rows[i].What)
+			shares.add(min(rows[i].share(), 3), 0)
 		}
 	}
-	if len(shares) == 0 {
-		return render(p, 60)
-	}
-	bars, err := plotter.NewBarChart(shares, vg.Points(9))
-	if err != nil {
-		return nil, fmt.Errorf("draw the budgets: %w", err)
-	}
-	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, hues[0], 0
-	bound, err := plotter.NewLine(plotter.XYs{{X: 1, Y: -0.5}, {X: 1, Y: float64(len(shares)) - 0.5}})
-	if err != nil {
-		return nil, fmt.Errorf("draw the bound: %w", err)
-	}
-	bound.Color, bound.Width = hues[1], vg.Points(1.6)
-	p.Add(bars, bound)
-	p.NominalY(names...)
-	p.X.Min = 0
-	return render(p, vg.Length(60+18*len(shares)))
+	bound.add(1, -0.5)
+	bound.add(1, float64(len(c.Y.Names))-0.5)
+	c.Series = []Series{shares, bound}
+	return c
 }

@@ -78,6 +78,13 @@ const (
 func (c compare) take(ctx context.Context, r *run, out *Scenario) error {
 	names, all := make([]string, len(c.sides)), make([]*callers, len(c.sides))
 	plays := make([]play, len(c.sides))
+	for _, s := range c.sides { // the servers first: the callers' connections are not to be idle for long
+		if s.role != noServer {
+			if _, err := r.server(ctx, s.spec); err != nil {
+				return err
+			}
+		}
+	}
 	for i, s := range c.sides {
 		var err error
 		if all[i], err = r.open(ctx, s); err != nil {
@@ -133,11 +140,11 @@ func (out *Scenario) compared(of, prefix string, names []string, m match, refere
 
 // draw is the CPU time of one push over the sides.
 func (c compare) draw(names []string, m match) Chart {
-	s := Series{Name: "CPU of the process for one, median of the rounds"}
+	s := Series{Name: "median of the rounds"}
 	for i := range m {
-		s.add(float64(i), medianOf(m[i], (*sample).cpuEach))
+		s.add(medianOf(m[i], (*sample).cpuEach), float64(i))
 	}
-	return Chart{Name: c.chart, Title: "CPU time by the state of the clients", X: Axis{Label: "side", Names: names}, Y: Axis{Label: "µs of CPU"}, Series: []Series{s}}
+	return Chart{Name: c.chart, Title: "CPU time of a push by the state of the clients", X: Axis{Label: "µs of CPU"}, Y: Axis{Names: names}, Series: []Series{s}}
 }
 
 // takeOutside repeats the closed loop with an outside loader.

@@ -38,7 +38,7 @@ const (
 const warmUpClients = 200
 
 // longestSettle is the pause before a reading, at most.
-const longestSettle = 2 * time.Second
+const longestSettle = 3 * time.Second
 
 // reading is one look at a process with so many clients.
 type reading struct {
@@ -127,7 +127,7 @@ func (f footprint) grow(ctx context.Context, r *run, s footprintSide) ([]reading
 // read waits until the process is quiet.
 func (r *run) read(ctx context.Context, srv *server, n int) (reading, error) {
 	now := reading{clients: n}
-	if err := pause(ctx, min(2*r.Duration, longestSettle)); err != nil {
+	if err := pause(ctx, min(3*r.Duration, longestSettle)); err != nil {
 		return now, err
 	}
 	now.kernel = kernelMemory()

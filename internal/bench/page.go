@@ -26,17 +26,17 @@ func (r *Report) save(dir string) error {
 	if err := r.encode(&data); err != nil {
 		return err
 	}
-	budgets, err := budgetChart(r.Budgets)
-	if err != nil {
-		return err
-	}
-	files := map[string][]byte{reportData: data.Bytes(), reportPage: []byte(r.page()), budgetsName + ".svg": budgets}
+	files := map[string][]byte{reportData: data.Bytes(), reportPage: []byte(r.page())}
+	charts := []Chart{budgetChart(r.Budgets)}
 	for _, s := range r.Scenarios {
-		for _, c := range s.Charts {
-			if files[c.Name+".svg"], err = c.svg(); err != nil {
-				return err
-			}
+		charts = append(charts, s.Charts...)
+	}
+	for _, c := range charts {
+		svg, err := c.svg()
+		if err != nil {
+			return err
 		}
+		files[c.Name+".svg"] = svg
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,9 @@ import (
 // much of HTTP as the answers to a push need, to leave the cores to the process
 // under test.
 type pusher struct {
-	conn    net.Conn
+	addr    string
+	conn    net.Conn // nil = none yet
+	until   time.Time // the server may close the connection later if it is silent
 	answers *bufio.Reader
 	random  *rand.Rand
 	request []byte // reused
@@ -34,13 +37,13 @@ func (r *run) newPushers(ctx context.Context, t *target, l load, clients int) (*
 	c := r.newCallers(t)
 	c.deliver = l.delivered && t.role == gatewayServer
 	for i := range l.callers {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.http)
-		if err != nil {
+		p := &pusher{addr: t.http, answers: bufio.NewReaderSize(nil, 2048), clients: clients, status: l.status(t.role),
+			random: rand.New(rand.NewPCG(uint64(i), r.Seed)), rest: restOfRequest(t, l)}
+		r.onClose(p.close)
+		c.all = append(c.all, p)
+		if err := cmp.Or(ctx.Err(), p.dial()); err != nil {
 			return nil, fmt.Errorf("open %d HTTP connections: %w", l.callers, err)
 		}
-		r.onClose(conn.Close)
-		c.all = append(c.all, &pusher{conn: conn, answers: bufio.NewReaderSize(conn, 2048), clients: clients, status: l.status(t.role),
-			random: rand.New(rand.NewPCG(uint64(i), r.Seed)), rest: restOfRequest(t, l)})
 	}
 	return c, nil
 }
@@ -60,9 +63,39 @@ func restOfRequest(t *target, l load) string {
 		query, t.http, t.key, len(body), body)
 }
 
+// Servers close silent connections, while the other sides of a comparison have
+// their turns: new ones sooner than used ones. The pusher opens another before that.
+const (
+	longestNew  = 3 * time.Second
+	longestIdle = time.Minute
+)
+
+func (c *pusher) dial() (err error) {
+	_ = c.close()
+	if c.conn, err = net.DialTimeout("tcp", c.addr, callTimeout); err == nil {
+		c.until = time.Now().Add(longestNew)
+		c.answers.Reset(c.conn)
+	}
+	return err
+}
+
+func (c *pusher) close() error {
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}
+
 // call does one push.
 func (c *pusher) call() (int, error) {
-	_ = c.conn.SetDeadline(time.Now().Add(callTimeout))
+	now := time.Now()
+	if now.After(c.until) {
+		if err := c.dial(); err != nil {
+			return 0, err
+		}
+	}
+	c.until = now.Add(longestIdle)
+	_ = c.conn.SetDeadline(now.Add(callTimeout))
 	c.request = append(c.request[:0], requestStart...)
 	c.request = append(c.request, clientID(c.random.IntN(c.clients))...)
 	c.request = append(c.request, c.rest...)
