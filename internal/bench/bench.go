@@ -32,7 +32,7 @@ type Options struct {
 	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
 	Strict    bool          // a missed budget is an error
 
-	perProcess int                                    // connections; 0 = what the file limit allows
+	perProcess int                                    // connections; 0 = by the file limit
 	start      starter                                // of the processes under test; nil = startProcess
 	work       func(context.Context) (*worker, error) // starts a worker; nil = startWorker
 	outside    string                                 // the outside loader's binary; "" = wrk from PATH
@@ -173,8 +173,8 @@ func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
 	return out, nil
 }
 
-// within calls do with r and ends the servers and devices that do has started. A
-// device that was lost meanwhile is an error: the measurement is worth nothing.
+// within calls do with r and ends the servers and devices that do has started. It
+// returns an error if a device was lost, because the measurement is void then.
 func within(ctx context.Context, r *run, do func(*run) error) (err error) {
 	r.servers = make(map[spec]*server)
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -189,7 +189,7 @@ func within(ctx context.Context, r *run, do func(*run) error) (err error) {
 	return nil
 }
 
-// part calls do with a run of its own, so that its servers end with it.
+// part calls do with a new run below r, whose servers end when do returns.
 func (r *run) part(ctx context.Context, do func(*run) error) error {
 	return within(ctx, &run{Options: r.Options, dir: r.newDir("part")}, do)
 }

@@ -161,7 +161,7 @@ func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
 
-// describe is the chart in words, for readers who do not see it.
+// describe is the chart in words: the alternative text of the picture.
 func (c *Chart) describe() string {
 	var names []string
 	for _, s := range c.Series {
@@ -170,8 +170,8 @@ func (c *Chart) describe() string {
 	return fmt.Sprintf("%s. %s over %s: %s", c.Title, c.Y.Label, c.X.Label, strings.Join(names, ", "))
 }
 
-// budgetChart draws each budget's measured value as a share of what is allowed: 1
-// is the bound and less is better.
+// budgetChart has a bar for each budget: the measured value as a share of the bound.
+// Less is better.
 func budgetChart(rows []Row) Chart {
 	c := Chart{Name: budgetsName, Title: "Budgets", X: Axis{Label: "measured, as a share of what is allowed: less is better"}}
 	var shares, bound Series

@@ -31,7 +31,7 @@ type load struct {
 	lines     int    // of a bulk request
 }
 
-// what is a kind of call.
+// A what names a kind of call.
 type what uint8
 
 const (

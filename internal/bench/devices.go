@@ -18,8 +18,8 @@ type devices struct {
 }
 
 // join has the next j.Count clients join, in all workers at the same time. j.First
-// is the number of the first client of these devices. The recorder has the time
-// from the call to each registration.
+// numbers the first client of these devices. The recorder counts the times from the
+// call to each registration.
 func (d *devices) join(ctx context.Context, j join) (*recorder, error) {
 	j.Sources = j.withDefaults().Sources
 	for len(d.workers)*d.each < d.size+j.Count {

@@ -8,10 +8,9 @@
 // turns, round by round, and the median of the rounds' ratios counts.
 // docs/bench/README.md describes how each figure comes about.
 //
-// The gateway under test is the longwire binary in a process of its own, so that
-// its memory and its CPU time are its own. The floors and the simulated devices
-// are processes too, this binary again. HTTP callers are in the measuring process,
-// or in wrk.
+// The gateway under test is a longwire process, so that no load counts in its memory
+// and CPU time. The floors and the simulated devices are processes of this binary.
+// The HTTP callers are in the measuring process, or in wrk.
 //
 //	the run        bench.go scenarios.go (the table) machine.go command.go
 //	processes      process.go (start, stop, CPU, memory) server.go (with clients) tls.go

@@ -28,7 +28,7 @@ const (
 	gatewayServer             // longwire serve
 	gatewayTLS                // the same; its device port speaks TLS only
 	bareServer                // chi handlers and echoing connections; it keeps nothing
-	bareSyncing               // the same, and it appends and syncs what it is sent
+	bareSyncing               // the same; it appends and syncs each body
 	sessionServer             // a gateway with clients that have no connections
 )
 
@@ -52,7 +52,7 @@ type process struct {
 	dir         string // of its store; "" = it keeps nothing
 	connections int    // of devices that the gateway must allow; 0 = its default
 	clients     int    // that a sessionServer has
-	returns     int    // of these, that come back in a second
+	returns     int    // clients of these that come back, a second
 	patient     bool   // the gateway waits long for answers to heartbeats
 }
 

@@ -18,7 +18,7 @@ import (
 // under test.
 type pusher struct {
 	addr    string
-	conn    net.Conn // nil = none yet
+	conn    net.Conn  // nil = none yet
 	until   time.Time // the server may close the connection later if it is silent
 	answers *bufio.Reader
 	random  *rand.Rand

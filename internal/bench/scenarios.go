@@ -141,8 +141,8 @@ func Names() []string {
 	return names
 }
 
-// choose returns the scenarios of these names. No name means those with budgets,
-// and with all set all of them.
+// choose returns the scenarios of these names: without a name those with budgets,
+// and with all set every one.
 func choose(names []string, all bool) (chosen []scenario, err error) {
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {

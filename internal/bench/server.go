@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// spec says what a server is and which clients it has.
+// spec is a kind of server and the state of its clients.
 type spec struct {
 	role      role
 	connected amount // devices that are connected and ack at once
