@@ -15,7 +15,7 @@ func Command(out io.Writer) *cobra.Command {
 		Use:   "longwire-bench",
 		Short: "Measure the performance of a longwire gateway on this machine",
 		Long: `Measure the performance budgets on this machine in about five minutes, or with
---all under every kind of load, in about ten. The gateway is the longwire binary
+--all under every kind of load, in about twelve. The gateway is the longwire binary
 beside this one, in a process of its own on free ports of loopback; the floors it
 is compared with are processes too. Only ratios of paired rounds mean something
 on another machine: see docs/bench/README.md. Stores are made below --dir and

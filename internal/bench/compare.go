@@ -180,10 +180,13 @@ func (c compare) takeOpen(ctx context.Context, r *run, out *Scenario, names []st
 	t := Table{Of: fmt.Sprintf("open loop, share of %s", perSecond.text(Figure(highest))), Columns: []Column{{"offered", perSecond}, {"p50", milliseconds},
 		{"p99", milliseconds}, {"p99.9", milliseconds}, {"CPU each", microseconds}, {"reference p50", milliseconds}, {"p99", milliseconds},
 		{"CPU each", microseconds}, {"p99 to reference", ratio}, {"least", ratio}, {"most", ratio}}}
-	noun := nouns[c.sides[0].load.what]
+	shares, noun := c.shares, nouns[c.sides[0].load.what]
+	if !r.All && len(r.Scenarios) == 0 { // only the budgets are asked for
+		shares = []float64{halfRate}
+	}
 	chart := Chart{Name: out.Name, Title: out.Title, X: Axis{Label: noun + " a second, offered at a fixed pace"}, Y: Axis{Label: "latency from the intended start, ms", Log: true},
 		Series: []Series{{Name: "p50"}, {Name: "p99"}, {Name: "p99.9"}, {Name: names[1] + ", p99", Bare: true}}}
-	for _, share := range c.shares {
+	for _, share := range shares {
 		rate := share * highest
 		offer := func(c *callers) play {
 			return func(ctx context.Context, d time.Duration) (sample, error) { return c.offer(ctx, rate, d) }
