@@ -21,6 +21,11 @@ lint: ## vet and staticcheck
 fmt: ## format in place
 	gofmt -w $$(git ls-files '*.go')
 
+bench: ## the performance budgets on this machine, five minutes
+	@mkdir -p dist
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o dist/ ./cmd/longwire ./cmd/longwire-bench
+	dist/longwire-bench
+
 docs: ## regenerate the OpenAPI files from the handlers' annotations
 	go generate ./...
 

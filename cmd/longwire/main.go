@@ -9,20 +9,14 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"github.com/longwire/longwire/internal/app"
-	"github.com/longwire/longwire/internal/bench"
 	"github.com/longwire/longwire/internal/cli"
 )
 
 func main() {
 	ctx, end := context.WithCancel(context.Background())
 	go endOnSignal(end)
-	os.Exit(cli.Main(ctx, cli.Program{
-		Serve: app.Run,
-		More:  []*cobra.Command{bench.Command(os.Stdout)},
-	}, os.Args[1:]))
+	os.Exit(cli.Main(ctx, cli.Program{Serve: app.Run}, os.Args[1:]))
 }
 
 // endOnSignal calls end, which starts the drain, at the first signal. Later

@@ -38,7 +38,8 @@ type row struct {
 var none = []string{}
 
 var table = []row{
-	{path: "cmd/longwire", band: entry},
+	{path: "cmd/longwire", band: entry, only: []string{"internal/app", "internal/cli"}},
+	{path: "cmd/longwire-bench", band: entry, only: []string{"internal/bench"}},
 
 	{path: "internal/app", band: wiring},
 	{path: "internal/cli", band: wiring, only: []string{"client", "device", "protocol", "internal/config", "internal/engine", "internal/apikey", "internal/auth", "internal/private", "internal/version"}},
@@ -95,8 +96,10 @@ var owners = map[string][]string{
 	"github.com/golang-jwt":                                   {"internal/auth"},
 	"github.com/pires/go-proxyproto":                          {"tcpserver"},
 	"github.com/prometheus":                                   {"internal/metrics"},
-	"github.com/schollz/progressbar":                          {"internal/cli", "internal/bench"},
-	"github.com/spf13/cobra":                                  {"internal/cli", "internal/bench", "cmd/longwire"},
+	"github.com/HdrHistogram":                                 {"internal/bench"},
+	"github.com/schollz/progressbar":                          {"internal/cli"},
+	"github.com/spf13/cobra":                                  {"internal/cli", "internal/bench"},
+	"gonum.org/v1":                                            {"internal/bench"},
 	"github.com/spf13/pflag":                                  {"internal/config", "internal/cli"},
 	"github.com/swaggo/swag":                                  {},
 	"github.com/google/go-cmp":                                {"internal/engine/enginetest", "internal/gatewaytest"},
@@ -108,7 +111,8 @@ var owners = map[string][]string{
 	"github.com/prometheus/client_golang/prometheus/promauto": {}, // registers globally
 }
 
-// unlinked are modules that must not be in the binary at all, not even by way
-// of others: they generate or test.
+// unlinked are modules that must not be in the binary longwire at all, not even by
+// way of others: they generate, test or measure.
 var unlinked = []string{"github.com/swaggo", "github.com/getkin/kin-openapi", "github.com/go-openapi",
-	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal/testscript", "pgregory.net/rapid", "testing"}
+	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal/testscript", "pgregory.net/rapid", "testing",
+	"gonum.org/v1", "github.com/HdrHistogram"}

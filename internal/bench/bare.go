@@ -21,12 +21,12 @@ const bareName = "bare"
 // bareAnswer has the size of a gateway's answer to a push.
 var bareAnswer = []byte(`{"id":"msg_01a20316-4a1a-789f-a8cc-53541a34f790","status":"acked","mode":"online","client":"c-00001","created_at":"2026-11-22T11:48:42.138Z"}`)
 
-// bareServer is the least of everything that a gateway does: chi handlers that read
+// floor is the least of everything that a gateway does: chi handlers that read
 // a request and answer it, and a port on which frames are answered by a
 // goroutine for each connection. It looks nothing up, checks nothing and
 // remembers nothing. With a log it appends and syncs first what a gateway would
 // have to keep.
-type bareServer struct {
+type floor struct {
 	log     *appendLog // nil = nothing is kept
 	devices *bareDevices
 }
@@ -38,7 +38,7 @@ const longestPause = 5 * time.Minute
 // serveBare serves until ctx ends and tells on out where, in the words of
 // `longwire serve`. What it keeps is below dir; "" keeps nothing.
 func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
-	s := &bareServer{devices: newBareDevices()}
+	s := &floor{devices: newBareDevices()}
 	if dir != "" {
 		if s.log, err = openAppendLog(dir); err != nil {
 			return fmt.Errorf("open the append log: %w", err)
@@ -70,7 +70,7 @@ func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
 }
 
 // router has the routes of the API that are measured.
-func (s *bareServer) router() http.Handler {
+func (s *floor) router() http.Handler {
 	r := chi.NewRouter()
 	push := s.push
 	if s.log != nil {
@@ -84,7 +84,7 @@ func (s *bareServer) router() http.Handler {
 
 // push is the least that a push can be: a route with a parameter, a body that is
 // read, an answer of JSON.
-func (s *bareServer) push(w http.ResponseWriter, r *http.Request) {
+func (s *floor) push(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)); err != nil || chi.URLParam(r, "id") == "" {
 		w.WriteHeader(http.StatusBadRequest)
 		return
@@ -94,7 +94,7 @@ func (s *bareServer) push(w http.ResponseWriter, r *http.Request) {
 }
 
 // keep answers when the body is in the log and synced.
-func (s *bareServer) keep(w http.ResponseWriter, r *http.Request) {
+func (s *floor) keep(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil || chi.URLParam(r, "id") == "" {
 		w.WriteHeader(http.StatusBadRequest)
@@ -111,7 +111,7 @@ func (s *bareServer) keep(w http.ResponseWriter, r *http.Request) {
 
 // bulk writes a frame for each line, to one device after another, waits for the
 // acks, and answers each line.
-func (s *bareServer) bulk(w http.ResponseWriter, r *http.Request) {
+func (s *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	var lines [][]byte
 	for in := bufio.NewScanner(r.Body); in.Scan(); {
 		lines = append(lines, bytes.Clone(in.Bytes()))
@@ -130,7 +130,7 @@ func (s *bareServer) bulk(w http.ResponseWriter, r *http.Request) {
 
 // broadcast writes one frame to every device, one after the other, and waits for
 // the acks.
-func (s *bareServer) broadcast(w http.ResponseWriter, r *http.Request) {
+func (s *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)

@@ -16,7 +16,7 @@ import (
 // bareHere is a bare server in this process.
 func bareHere(t *testing.T, dir string) *target {
 	t.Helper()
-	server, err := startHere(t.Context(), process{role: bareProcess, dir: dir})
+	server, err := startHere(t.Context(), process{role: bareServer, dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,14 +26,13 @@ func bareHere(t *testing.T, dir string) *target {
 
 func TestBareServerAnswersDevices(t *testing.T) {
 	server := bareHere(t, "")
-	l, err := newDevices(t.Context(), server, 2, func(s *speaker) error { return errors.Join(s.beat(), s.uplink(), s.uplink()) })
+	all, err := aRun(t).newExchanges(t.Context(), server, 2, func(e *exchange) error { return errors.Join(e.beat(), e.uplink(), e.uplink()) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
-	for _, c := range l.callers {
+	for _, c := range all.all {
 		for range 3 {
-			if err := c.call(); err != nil {
+			if _, err := c.call(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -48,12 +47,11 @@ func TestBareServerKeepsWhatItAcks(t *testing.T) {
 	if _, err := server.want(t.Context(), 202, "POST", "/v1/clients/a/messages", "", []byte("over HTTP")); err != nil {
 		t.Error(err)
 	}
-	l, err := newDevices(t.Context(), server, 1, (*speaker).uplink)
+	all, err := aRun(t).newExchanges(t.Context(), server, 1, (*exchange).uplink)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
-	if err := l.callers[0].call(); err != nil {
+	if _, err := all.all[0].call(); err != nil {
 		t.Error(err)
 	}
 	kept, err := os.ReadFile(filepath.Join(dir, "log"))
@@ -68,24 +66,21 @@ func TestBareServerKeepsWhatItAcks(t *testing.T) {
 }
 
 func TestBareServerDelivers(t *testing.T) {
-	server := bareHere(t, "")
-	if _, err := server.want(t.Context(), 504, "POST", "/v1/messages", "", []byte("x")); err != nil {
+	srv := bareHere(t, "")
+	if _, err := srv.want(t.Context(), 504, "POST", "/v1/messages", "", []byte("x")); err != nil {
 		t.Errorf("a broadcast to nobody: %v", err)
 	}
-	b := &bench{Options: Options{perProcess: 20}}
-	f, err := b.muster(t.Context(), muster{Addr: server.tcp, Count: 7})
-	if err != nil {
+	r := aRun(t)
+	if _, err := r.connect(t.Context(), &server{target: srv}, join{Count: 7}); err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
 	for range 200 { // more than there are numbers of deliveries
-		if err := server.broadcast(t.Context(), 7); err != nil {
+		if err := srv.broadcast(t.Context(), 7); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s, err := server.playBulk(t.Context(), time.Millisecond, 20, bulkBody(20, 7, "online"))
-	if err != nil || s.done < 20 {
-		t.Errorf("%d lines were acked, %v; want 20 at least", s.done, err)
+	if _, err := srv.bulk(t.Context(), r.bulkBody(load{lines: 20}, 7), 20); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -127,10 +122,10 @@ func TestAcksOfAnotherDeliveryDoNotCount(t *testing.T) {
 	})
 }
 
-func TestSpeakerWaitsForItsAnswer(t *testing.T) {
+func TestExchangeWaitsForItsAnswer(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
-	s := &speaker{conn: near, buf: make([]byte, 512)}
+	s := &exchange{conn: near, buf: make([]byte, 512)}
 	said := make(chan []byte, 1)
 	go func() { // ends with the conversation
 		defer far.Close()

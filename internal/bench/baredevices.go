@@ -118,7 +118,7 @@ func (d *bareDevices) acked(body []byte) {
 
 // serveDevices accepts until the listener is closed and waits for its
 // connections.
-func (s *bareServer) serveDevices(ln net.Listener) {
+func (s *floor) serveDevices(ln net.Listener) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	for {
@@ -132,7 +132,7 @@ func (s *bareServer) serveDevices(ln net.Listener) {
 }
 
 // serveDevice answers frames. It holds one small buffer for each connection.
-func (s *bareServer) serveDevice(conn net.Conn) {
+func (s *floor) serveDevice(conn net.Conn) {
 	defer func() {
 		s.devices.remove(conn)
 		conn.Close()
@@ -154,7 +154,7 @@ func (s *bareServer) serveDevice(conn net.Conn) {
 
 // answerAll answers the whole frames in b and returns their size; false ends
 // the connection.
-func (s *bareServer) answerAll(conn net.Conn, b []byte) (taken int, ok bool) {
+func (s *floor) answerAll(conn net.Conn, b []byte) (taken int, ok bool) {
 	for {
 		kind, flags, body, size, err := nextFrame(b[taken:])
 		if err != nil {
@@ -175,7 +175,7 @@ var bareWelcome = appendFrame(nil, frameRegisterAck, 0, []byte(`{"session":"ses_
 	`"log":"01a20316-4a1a-789f-a8cc-53541a34f790","resumed":true,"heartbeat_ms":3600000,"grace_ms":2000,"window":256,"max_payload":262144}`))
 
 // answer writes what a frame asks for; false ends the connection.
-func (s *bareServer) answer(conn net.Conn, kind, flags byte, body []byte) bool {
+func (s *floor) answer(conn net.Conn, kind, flags byte, body []byte) bool {
 	var err error
 	switch kind {
 	case frameRegister:

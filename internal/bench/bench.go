@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,114 +12,129 @@ import (
 	"time"
 )
 
-// Options of a run. The zero value measures all budgets once and prints a table
-// to nowhere.
+// Options of a run. The zero value measures the scenarios that have budgets.
 type Options struct {
-	Out      io.Writer     // gets the tables, or the JSON; nil = discarded
-	Progress io.Writer     // gets a line when a measurement begins; nil = none
-	Terminal bool          // Progress is one: it gets a bar instead
-	JSON     bool          // instead of the tables
-	Report   string        // directory that gets the report with its charts; "" = none
-	Only     []string      // budgets and scenarios by name; none = all budgets
-	All      bool          // all scenarios too
-	Runs     int           // times that the budgets are measured, each with fresh processes; default 1, up to 20
-	Duration time.Duration // load per side of a measurement; default 3 s, 100 ms to 1 min
-	Clients  int           // simulated clients of the measurements under load; default 5,000
-	Most     int           // clients of the largest count in connect and idle; default 15,000
-	Listed   int           // clients of list and million, without connections; default 1,000,000
-	Queued   int           // messages in the store that is restarted; default 1,000,000
-	Dir      string        // where stores and files are made; default the system's temporary directory
-	Quick    bool          // smaller defaults: 1 s, 1,000 clients and at most 3,000, 100,000 listed and queued
-	Strict   bool          // a missed budget is an error
+	Out       io.Writer     // gets the page, or the JSON; nil = discarded
+	Progress  io.Writer     // gets a line when a scenario begins; nil = none
+	JSON      bool          // instead of the page
+	Report    string        // directory that gets page, charts and JSON; "" = none
+	Scenarios []string      // by name; none = those with budgets
+	All       bool          // all scenarios
+	Rounds    int           // of each comparison; default 5, up to 20
+	Duration  time.Duration // load per side and round; default 1 s, 50 ms to 1 min
+	Clients   int           // connected devices under load; default 5,000
+	Most      int           // devices of the largest count in growth, connect, idle and storm; default 18,000
+	Listed    int           // clients of list and sessions, without connections; default 1,000,000
+	Queued    int           // messages for offline clients in growth and restart; default 1,000,000
+	Seed      uint64        // of the random recipients; default 1
+	Dir       string        // where stores and files are made; default the system's temporary directory
+	Longwire  string        // the gateway's binary; default the one beside this program, then the one in PATH
+	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
+	Strict    bool          // a missed budget is an error
 
-	perProcess int                                  // connections; 0 = what the file limit allows
-	start      starter                              // of the processes under test; nil = this binary again
-	help       func(context.Context) (hands, error) // starts a process for more clients; nil = likewise
+	perProcess int                                    // connections; 0 = by the file limit
+	start      starter                                // of the processes under test; nil = startProcess
+	work       func(context.Context) (*worker, error) // starts a worker; nil = startWorker
+	outside    string                                 // the outside loader's binary; "" = wrk from PATH
 }
 
 // Bounds of the options.
 const (
-	minDuration = 100 * time.Millisecond
+	minDuration = 50 * time.Millisecond
 	maxDuration = time.Minute
 	maxClients  = 1_000_000
 	maxListed   = 5_000_000
 	maxQueued   = 10_000_000
-	maxRuns     = 20
+	maxRounds   = 20
 )
 
 // ErrMissed is returned with Options.Strict when a budget was missed.
 var ErrMissed = errors.New("a budget was missed")
 
 func (o Options) withDefaults() (Options, error) {
-	clients, most, many, d := 5000, 15_000, 1_000_000, 3*time.Second
+	rounds, clients, most, many, d := 5, 5000, 18_000, 1_000_000, time.Second
 	if o.Quick {
-		clients, most, many, d = 1000, 3000, 100_000, time.Second
+		rounds, clients, most, many, d = 3, 1000, 3000, 100_000, 300*time.Millisecond
 	}
-	orElse(&o.perProcess, connectionsByFileLimit())
-	orElse(&o.Clients, min(clients, o.perProcess))
-	orElse(&o.Most, max(o.Clients, min(most, o.perProcess)))
-	orElse(&o.Listed, many)
-	orElse(&o.Queued, many)
-	orElse(&o.Duration, d)
-	orElse(&o.Runs, 1)
-	orElse(&o.Dir, os.TempDir())
-	orElse(&o.Out, io.Discard)
-	orElse(&o.Progress, io.Discard)
+	o.perProcess = cmp.Or(o.perProcess, connectionsByFileLimit())
+	o.Rounds, o.Duration = cmp.Or(o.Rounds, rounds), cmp.Or(o.Duration, d)
+	o.Clients = cmp.Or(o.Clients, min(clients, o.perProcess))
+	o.Most = cmp.Or(o.Most, max(o.Clients, min(most, o.perProcess)))
+	o.Listed, o.Queued = cmp.Or(o.Listed, many), cmp.Or(o.Queued, many)
+	o.Seed, o.Dir = cmp.Or(o.Seed, 1), cmp.Or(o.Dir, os.TempDir())
+	o.Out, o.Progress = cmp.Or(o.Out, io.Discard), cmp.Or(o.Progress, io.Discard)
 	if o.start == nil {
-		o.start = startProcess
+		o.start = o.startProcess
 	}
-	if o.help == nil {
-		o.help = startHelper
+	if o.work == nil {
+		o.work = startWorker
 	}
 	return o, o.check()
 }
 
 func (o *Options) check() error {
 	if o.Duration < minDuration || o.Duration > maxDuration {
-		return fmt.Errorf("a measurement takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
+		return fmt.Errorf("a round takes from %s to %s, not %s", minDuration, maxDuration, o.Duration)
 	}
 	for _, c := range []struct {
 		what      string
 		value, to int
 	}{
-		{"the number of clients", o.Clients, maxClients}, {"the largest number of clients", o.Most, maxClients},
-		{"the number of listed clients", o.Listed, maxListed}, {"the number of queued messages", o.Queued, maxQueued},
-		{"the number of runs", o.Runs, maxRuns},
+		{"clients", o.Clients, maxClients}, {"clients of the largest count", o.Most, maxClients}, {"listed clients", o.Listed, maxListed},
+		{"queued messages", o.Queued, maxQueued}, {"rounds", o.Rounds, maxRounds},
 	} {
 		if c.value < 1 || c.value > c.to {
-			return fmt.Errorf("%s is from 1 to %s, not %d", c.what, thousands(float64(c.to)), c.value)
+			return fmt.Errorf("the number of %s is from 1 to %s, not %d", c.what, thousands(c.to), c.value)
 		}
 	}
 	// The load may be spread over processes, the gateway is one.
 	if most := max(o.Clients, o.Most); most > o.perProcess {
 		return fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
-			thousands(float64(most)), thousands(float64(o.perProcess)))
+			thousands(most), thousands(o.perProcess))
 	}
 	return nil
 }
 
-func orElse[T comparable](p *T, def T) {
-	var zero T
-	if *p == zero {
-		*p = def
-	}
+// amount is a number of clients or messages that the options decide.
+type amount uint8
+
+const (
+	none    amount = iota
+	few            // 100, or as many as there are
+	known          // 1,000 clients: so many are far from the bounds of their queues
+	clients        // Options.Clients
+	most           // Options.Most
+	tenth          // of Options.Queued
+	queue          // Options.Queued
+)
+
+func (o *Options) number(a amount) int {
+	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued}[a]
 }
 
 // Run measures, prints and writes the report. It ends by itself, or early when
-// ctx ends; the processes and files it made are gone then.
+// ctx ends; the processes and files that it made are gone then.
 func Run(ctx context.Context, o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(o.Only, o.All)
+	chosen, err := choose(o.Scenarios, o.All)
 	if err != nil {
 		return err
 	}
-	report, err := chosen.measure(ctx, o)
-	if err != nil {
-		return err
+	report := Report{Machine: o.machine(ctx)}
+	began := time.Now()
+	for i := range chosen {
+		fmt.Fprintf(o.Progress, "%s: %s\n", chosen[i].name, chosen[i].title)
+		s, err := chosen[i].take(ctx, &o)
+		if err != nil {
+			return err
+		}
+		report.Scenarios = append(report.Scenarios, s)
+		report.Budgets = append(report.Budgets, chosen[i].judge(&s)...)
 	}
+	report.Took = time.Since(began).Seconds()
 	if err := report.write(o.Out, o.JSON); err != nil {
 		return err
 	}
@@ -130,141 +146,84 @@ func Run(ctx context.Context, o Options) error {
 	return report.outcome(o.Strict)
 }
 
-// choice is what a run measures.
-type choice struct {
-	budgets   []budget
-	scenarios []scenario
+// run is one scenario under way, or a part of it: its options, and the servers and
+// files that it has made. The scenarios share nothing.
+type run struct {
+	*Options
+	dir     string // of this run, below Options.Dir
+	dirs    int    // made in it so far
+	servers map[spec]*server
+	devices []*devices
+	closers []func() error // in the order of opening
 }
 
-// measure takes the budgets, o.Runs times, and the scenarios once. Each run
-// begins with processes and files of its own.
-func (c choice) measure(ctx context.Context, o Options) (report Report, err error) {
-	began := time.Now()
-	p := newProgress(o, c)
-	defer p.end()
-	report.Rows = c.rows()
-	for run := range o.Runs {
-		err := withBench(o, func(b *bench) error {
-			if run == 0 {
-				report.Machine = b.machine(ctx)
-			}
-			return c.takeBudgets(ctx, b, p, &report)
-		})
-		if err != nil {
-			return report, err
-		}
-	}
-	for i := range report.Rows {
-		report.Rows[i].settle(&c.budgets[i])
-	}
-	err = withBench(o, func(b *bench) error { return c.takeScenarios(ctx, b, p, &report) })
-	report.Took = time.Since(began).Seconds()
-	return report, err
-}
-
-func (c choice) takeBudgets(ctx context.Context, b *bench, p progress, report *Report) error {
-	for i := range c.budgets {
-		p.begin(c.budgets[i].name, c.budgets[i].what)
-		if err := c.budgets[i].take(ctx, b, &report.Rows[i]); err != nil {
-			return err
-		}
-		p.done(c.budgets[i].weight)
-	}
-	return nil
-}
-
-func (c choice) takeScenarios(ctx context.Context, b *bench, p progress, report *Report) error {
-	for i := range c.scenarios {
-		p.begin(c.scenarios[i].name, c.scenarios[i].title)
-		s, err := c.scenarios[i].take(ctx, b)
-		if err != nil {
-			return err
-		}
-		report.Scenarios = append(report.Scenarios, s)
-		p.done(c.scenarios[i].weight)
-	}
-	return nil
-}
-
-// bench is one run: its options and what several measurements share.
-type bench struct {
-	Options
-	dir  string // of this run, below Options.Dir
-	dirs int    // made in it so far
-	held int    // connections of clients in this process
-
-	gathered *gathering // made by the first measurement that needs it
-	bare     *target    // likewise
-	others   *fleet     // devices of bare, likewise
-}
-
-// withBench makes a bench for do and clears it away.
-func withBench(o Options, do func(*bench) error) (err error) {
+// take measures the scenario. An error is that of ctx.
+func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
+	out := Scenario{Name: s.name, Title: s.title, State: s.state, Load: s.load, Values: make(map[string][]Figure)}
 	dir, err := os.MkdirTemp(o.Dir, "longwire-bench-")
+	if err == nil {
+		err = within(ctx, &run{Options: o, dir: dir}, func(r *run) error { return s.measure.take(ctx, r, &out) })
+	}
+	if ctx.Err() != nil {
+		return out, ctx.Err()
+	}
 	if err != nil {
-		return fmt.Errorf("make a directory for the measurements: %w", err)
+		out.Failure = err.Error()
 	}
-	b := &bench{Options: o, dir: dir}
-	defer func() { err = errors.Join(err, b.close()) }()
-	return do(b)
+	return out, nil
 }
 
-// newDir returns the name of a directory that nobody uses yet.
-func (b *bench) newDir(purpose string) string {
-	b.dirs++
-	return filepath.Join(b.dir, fmt.Sprintf("%s-%d", purpose, b.dirs))
-}
-
-// close ends the processes first, for they write to the directory.
-func (b *bench) close() error {
-	var errs []error
-	if b.gathered != nil {
-		errs = append(errs, b.gathered.close())
+// within calls do with r and ends the servers and devices that do has started. It
+// returns an error if a device was lost, because the measurement is void then.
+func within(ctx context.Context, r *run, do func(*run) error) (err error) {
+	r.servers = make(map[spec]*server)
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := do(r); err != nil {
+		return err
 	}
-	if b.others != nil {
-		errs = append(errs, b.others.close())
-	}
-	if b.bare != nil {
-		errs = append(errs, b.bare.stop())
-	}
-	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
-}
-
-// bareOne returns the shared bare server, which keeps nothing.
-func (b *bench) bareOne(ctx context.Context) (*target, error) {
-	if b.bare == nil {
-		t, err := b.start(ctx, process{role: bareProcess})
-		if err != nil {
-			return nil, fmt.Errorf("start the bare server: %w", err)
+	for _, d := range r.devices {
+		if err := d.check(ctx); err != nil {
+			return err
 		}
-		b.bare = t
 	}
-	return b.bare, nil
+	return nil
 }
 
-// bareCrowd returns the shared bare server, with devices.
-func (b *bench) bareCrowd(ctx context.Context) (*target, error) {
-	t, err := b.bareOne(ctx)
-	if err == nil && b.others == nil {
-		b.others, err = b.muster(ctx, muster{Addr: t.tcp, Count: b.Clients})
+// part calls do with a new run below r, whose servers end when do returns.
+func (r *run) part(ctx context.Context, do func(*run) error) error {
+	return within(ctx, &run{Options: r.Options, dir: r.newDir("part")}, do)
+}
+
+// newDir returns the name of a directory that is not in use yet.
+func (r *run) newDir(purpose string) string {
+	r.dirs++
+	return filepath.Join(r.dir, fmt.Sprintf("%s-%d", purpose, r.dirs))
+}
+
+// onClose has f called at the end of the scenario, before those registered earlier.
+func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
+
+// close ends devices and processes and removes the files, in this order: the
+// processes write to them.
+func (r *run) close() error {
+	var errs []error
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		errs = append(errs, r.closers[i]())
 	}
-	return t, err
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }
 
 // outcome is the error of a run that has printed its report.
 func (r *Report) outcome(strict bool) error {
 	var failed, missed []string
-	for _, row := range r.Rows {
-		switch row.Verdict {
-		case verdictFailed:
-			failed = append(failed, row.Name)
-		case verdictMissed:
-			missed = append(missed, row.Name)
-		}
-	}
 	for _, s := range r.Scenarios {
 		if s.Failure != "" {
 			failed = append(failed, s.Name)
+		}
+	}
+	for _, row := range r.Budgets {
+		if row.Verdict == verdictMissed {
+			missed = append(missed, row.Scenario+" "+row.Value)
 		}
 	}
 	if len(failed) > 0 {

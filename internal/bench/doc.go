@@ -1,25 +1,24 @@
-// Package bench measures what the gateway reaches on a machine: `longwire
-// bench`. Budgets are promises with a verdict; scenarios show what happens under
-// a kind of load.
+// Package bench measures the performance of the gateway on a machine: the program
+// longwire-bench. Budgets are promises with a verdict; scenarios show the gateway
+// under a kind of load.
 //
 // A figure in messages per second says as much about the machine as about the
-// program. So what is fast is compared with something bare that does the least
-// possible of the same kind, in the same minutes on the same cores. For a budget
-// both sides take turns, round by round, and the median of the rounds' ratios
-// counts. How each figure comes about is told in docs/bench/README.md.
+// program. So the gateway is compared with something bare that does the least
+// possible of the same kind, in the same minutes on the same cores: the sides take
+// turns, round by round, and the median of the rounds' ratios counts.
+// docs/bench/README.md describes how each figure comes about.
 //
-// The gateway under test is a process of its own, this binary again, so that
-// its memory and its CPU time are its own. The load comes from the measuring
-// process, over loopback, on the same cores, and from helpers, this binary too,
-// where it needs more connections than one process may have.
+// The gateway under test is a longwire process, so that no load counts in its memory
+// and CPU time. The floors and the simulated devices are processes of this binary.
+// The HTTP callers are in the measuring process, or in wrk.
 //
-//	the run        bench.go budget.go scenario.go rounds.go progress.go command.go
-//	processes      process.go (start, stop, CPU, memory) collector.go (garbage) tls.go
+//	the run        bench.go scenarios.go (the table) machine.go command.go
+//	processes      process.go (start, stop, CPU, memory) server.go (with clients) tls.go
 //	floors         bare.go baredevices.go appendlog.go
-//	the load       load.go (closed and open loop) pusher.go (HTTP) speaker.go (devices that
-//	               wait for answers) crowd.go fleet.go helper.go (devices that ack)
-//	budgets        idle.go list.go roster.go push.go store.go restart.go
-//	scenarios      growth.go (connect) heartbeats.go (idle) sweep.go (push, durable, uplink)
-//	               batches.go (bulk) broadcasts.go storm.go million.go
-//	what is told   report.go text.go markdown.go capacity.go histogram.go format.go chart/
+//	the load       load.go (closed and open loop) pusher.go (HTTP) wrk.go exchange.go
+//	               (devices that wait for answers)
+//	devices        devices.go (controller) worker.go simulated.go frames.go
+//	measurements   compare.go footprint.go heartbeats.go storm.go beside.go
+//	               sessions.go sessionserver.go restart.go store.go
+//	the report     report.go page.go chart.go recorder.go format.go
 package bench

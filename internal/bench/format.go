@@ -8,11 +8,9 @@ import (
 	"time"
 )
 
-// brief writes a duration with two or three digits.
+// brief writes a duration with three digits.
 func brief(d time.Duration) string {
 	switch {
-	case d <= 0:
-		return "0"
 	case d < time.Millisecond:
 		return fmt.Sprintf("%.3g µs", float64(d)/1e3)
 	case d < time.Second:
@@ -22,59 +20,42 @@ func brief(d time.Duration) string {
 }
 
 // thousands writes a whole number with separators.
-func thousands(v float64) string {
-	s := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
-	first := 0
-	if s[0] == '-' {
-		first = 1
-	}
-	for i := len(s) - 3; i > first; i -= 3 {
+func thousands[T int | int64 | float64](v T) string {
+	s := strconv.FormatFloat(math.Round(float64(v)), 'f', 0, 64)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
 }
 
 // unit says what a value counts, and so how it is written.
-type unit uint8
+type unit string
 
 const (
-	ratio unit = iota
-	bytesEach
-	microseconds
-	milliseconds
-	seconds
-	number
-	count
-	perSecond
-	percent
-	mebibytes
+	ratio        unit = "ratio"
+	bytesEach    unit = "bytes"
+	microseconds unit = "microseconds"
+	milliseconds unit = "milliseconds"
+	seconds      unit = "seconds"
+	number       unit = "number"
+	count        unit = "count"
+	perSecond    unit = "per second"
+	percent      unit = "percent"
+	mebibytes    unit = "MiB"
 )
 
-var unitNames = [...]string{ratio: "ratio", bytesEach: "bytes", microseconds: "microseconds", milliseconds: "milliseconds",
-	seconds: "seconds", number: "number", count: "count", perSecond: "per second", percent: "percent", mebibytes: "MiB"}
-
-func (u unit) String() string { return unitNames[u] }
-
-// MarshalText names the unit in JSON.
-func (u unit) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
-
-func (u *unit) UnmarshalText(b []byte) error {
-	i := slices.Index(unitNames[:], string(b))
-	if i < 0 {
-		return fmt.Errorf("there is no unit %q", b)
-	}
-	*u = unit(i)
-	return nil
-}
-
 // text writes a value of the unit for people.
-func (u unit) text(v float64) string {
+func (u unit) text(f Figure) string {
+	v := float64(f)
+	if f.none() {
+		return "-"
+	}
 	switch u {
 	case ratio:
 		return fmt.Sprintf("%.3f ×", v)
 	case bytesEach:
-		if v >= 1000 {
-			return fmt.Sprintf("%.1f KiB", v/1024)
+		if math.Abs(v) >= 1000 {
+			return fmt.Sprintf("%.2f KiB", v/1024)
 		}
 		return fmt.Sprintf("%.0f B", v)
 	case microseconds:
@@ -92,16 +73,39 @@ func (u unit) text(v float64) string {
 	case mebibytes:
 		return fmt.Sprintf("%.1f MiB", v)
 	}
-	return fmt.Sprintf("%.2f", max(v, 0)) // a growth that is nothing may read as a little less
+	return fmt.Sprintf("%.2f", max(v, 0)) // a growth of nothing may read as a little less
 }
 
-// goal writes a budget's bound: short, and with its direction.
-func (u unit) goal(v float64, atLeast bool) string {
-	switch {
-	case v == 0:
-		return ""
-	case atLeast:
-		return "≥ " + u.text(v)
+// Figure is a value, or NaN for none, which is null in JSON.
+type Figure float64
+
+func (f Figure) none() bool { return math.IsNaN(float64(f)) || math.IsInf(float64(f), 0) }
+
+// MarshalJSON writes null for none.
+func (f Figure) MarshalJSON() ([]byte, error) {
+	if f.none() {
+		return []byte("null"), nil
 	}
-	return "≤ " + u.text(v)
+	return strconv.AppendFloat(nil, float64(f), 'g', 6, 64), nil
 }
+
+// UnmarshalJSON takes null for none.
+func (f *Figure) UnmarshalJSON(b []byte) error {
+	v, err := math.NaN(), error(nil)
+	if string(b) != "null" {
+		v, err = strconv.ParseFloat(string(b), 64)
+	}
+	*f = Figure(v)
+	return err
+}
+
+// median of values; NaN for none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	s := slices.Sorted(slices.Values(values))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+func mib(b int64) float64 { return float64(b) / (1 << 20) }

@@ -1,40 +1,44 @@
 package bench
 
 import (
+	"math"
 	"testing"
 	"time"
 )
 
 func TestFormatting(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{thousands(0), "0"},
-		{thousands(999.6), "1,000"},
-		{thousands(1234567), "1,234,567"},
-		{thousands(-12345), "-12,345"},
-		{thousands(-123), "-123"},
-		{brief(0), "0"},
-		{brief(1536 * time.Nanosecond), "1.54 µs"},
-		{brief(14680064 * time.Nanosecond), "14.7 ms"},
-		{brief(83 * time.Second), "83 s"},
-		{ratio.text(0.4461), "0.446 ×"},
-		{bytesEach.text(4.5 * 1024), "4.5 KiB"},
-		{bytesEach.text(853), "853 B"},
-		{bytesEach.text(-2048), "-2048 B"},
-		{microseconds.text(17.84), "17.8 µs"},
-		{milliseconds.text(0.321), "0.32 ms"},
-		{seconds.text(2.5), "2.50 s"},
-		{number.text(1), "1.00"},
-		{number.text(-0.0002), "0.00"},
-		{count.text(5000), "5,000"},
-		{perSecond.text(1234.4), "1,234/s"},
-		{percent.text(1.234), "1.23 %"},
-		{mebibytes.text(60.55), "60.5 MiB"},
-		{ratio.goal(0.4, true), "≥ 0.400 ×"},
-		{microseconds.goal(20, false), "≤ 20.0 µs"},
-		{seconds.goal(0, false), ""},
+		{thousands(0), "0"}, {thousands(999.6), "1,000"}, {thousands(1234567), "1,234,567"}, {thousands(-12345), "-12,345"}, {thousands(-123), "-123"},
+		{brief(1536 * time.Nanosecond), "1.54 µs"}, {brief(14680064 * time.Nanosecond), "14.7 ms"}, {brief(83 * time.Second), "83 s"},
+		{ratio.text(0.4461), "0.446 ×"}, {bytesEach.text(4.5 * 1024), "4.50 KiB"}, {bytesEach.text(853), "853 B"}, {bytesEach.text(-2048), "-2.00 KiB"},
+		{microseconds.text(17.84), "17.8 µs"}, {milliseconds.text(0.321), "0.32 ms"}, {seconds.text(2.5), "2.50 s"}, {number.text(1), "1.00"},
+		{number.text(-0.0002), "0.00"}, {count.text(5000), "5,000"}, {perSecond.text(1234.4), "1,234/s"}, {percent.text(1.234), "1.23 %"},
+		{mebibytes.text(60.55), "60.5 MiB"}, {ratio.text(Figure(math.NaN())), "-"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{7}, 7}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median(%v) = %v, want %v", c.values, got, c.want)
+		}
+	}
+	if !math.IsNaN(median(nil)) {
+		t.Error("no values have a median")
+	}
+}
+
+func TestTwoDigits(t *testing.T) {
+	for n, want := range map[float64]float64{0: 0, 99: 99, 100: 100, 96_468: 96_000, 1_999_999: 1_900_000, -1e6: -1e6} {
+		if got := twoDigits(n); got != want {
+			t.Errorf("twoDigits(%v) = %v, want %v", n, got, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestClientSpeaksTheProtocol(t *testing.T) {
 		t.Fatalf("first frame is of type %d, %v; want REGISTER_ACK", kind, err)
 	}
 
-	var c crowd
+	var c simulated
 	rest, answers, err := c.answer(out[size:], nil)
 	if err != nil || len(rest) != 0 {
 		t.Fatalf("%d bytes were left, %v", len(rest), err)
@@ -72,7 +72,7 @@ func TestAnswersDoNotDependOnTheReads(t *testing.T) {
 		t.Fatalf("size %d, %v", size, err)
 	}
 	stream := append(append(append([]byte{}, data...), heartbeatFrame...), data...)
-	var c crowd
+	var c simulated
 	_, whole, err := c.answer(bytes.Clone(stream), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestAnswersDoNotDependOnTheReads(t *testing.T) {
 }
 
 func TestBrokenFramesEndTheClient(t *testing.T) {
-	var c crowd
+	var c simulated
 	for name, stream := range map[string][]byte{
 		"version":        {frameData, 3, 0},
 		"endless length": {frameData, frameVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},

@@ -8,72 +8,109 @@ import (
 	"time"
 )
 
-// caller does one request after another and waits for each answer. One
-// goroutine at a time uses it.
+// sample is the work of one side in one round.
+type sample struct {
+	done    int
+	elapsed time.Duration
+	cpu     time.Duration // of the process under test; 0 = not known
+	latency recorder
+}
+
+func (s *sample) perSecond() float64 { return float64(s.done) / s.elapsed.Seconds() }
+
+// cpuEach is the CPU time for one, in microseconds; NaN if it is not known.
+func (s *sample) cpuEach() float64 {
+	if s.cpu == 0 {
+		return math.NaN()
+	}
+	return float64(s.cpu.Nanoseconds()) / 1e3 / float64(max(s.done, 1))
+}
+
+// caller does one request after another and waits for each answer. One goroutine
+// at a time uses it.
 type caller interface {
-	call() error
+	call() (done int, err error) // done counts the pushes, lines or deliveries of the call
 }
 
 // callerFunc is a caller that has nothing of its own.
-type callerFunc func() error
+type callerFunc func() (int, error)
 
-func (f callerFunc) call() error { return f() }
+func (f callerFunc) call() (int, error) { return f() }
 
-// load is callers of one process under test.
-type load struct {
-	target  *target // whose CPU time is counted; nil = nobody's
-	callers []caller
-	closers []func() error
+// callers put one process under load.
+type callers struct {
+	target  *target // whose CPU time is counted; nil = none's
+	all     []caller
+	deliver bool // messages whose acks a round waits for, after the last answer
 }
 
-func (l *load) close() {
-	for _, c := range l.closers {
-		_ = c()
-	}
-}
+// newCallers has callers without any connection yet.
+func (r *run) newCallers(t *target) *callers { return &callers{target: t} }
 
 // play has each caller call for d, the next time as soon as it has its answer:
-// a closed loop, which finds the most that can be done. It hides stalls, for
-// nobody calls while all wait.
-func (l *load) play(ctx context.Context, d time.Duration) (sample, error) {
-	return l.counted(func() (sample, error) { return closedLoop(ctx, d, l.callers) })
+// a closed loop, which finds the highest rate. It hides stalls, because no caller
+// calls while all wait.
+func (c *callers) play(ctx context.Context, d time.Duration) (sample, error) {
+	return c.counted(ctx, func() (sample, error) { return closedLoop(ctx, d, c.all) })
 }
 
 // offer has calls begin at a fixed rate for d, whether the ones before are
 // answered or not: an open loop. Latencies count from the time at which a call
 // was to begin, so a stall is seen by all the calls that it held up.
-func (l *load) offer(ctx context.Context, rate float64, d time.Duration) (sample, error) {
-	return l.counted(func() (sample, error) {
-		return openLoop(ctx, plan{rate: rate, lasting: d, sleep: preciseSleep}, l.callers)
+func (c *callers) offer(ctx context.Context, rate float64, d time.Duration) (sample, error) {
+	return c.counted(ctx, func() (sample, error) {
+		return openLoop(ctx, plan{rate: rate, lasting: d, sleep: preciseSleep}, c.all)
 	})
 }
 
-// counted adds the CPU time that the target takes.
-func (l *load) counted(do func() (sample, error)) (s sample, err error) {
-	if l.target == nil {
+// counted adds the target's CPU time. The round ends when each message of do has
+// its ack stored, so that rate and CPU time are those of the whole delivery.
+func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sample, err error) {
+	if c.target == nil {
 		return do()
 	}
-	cpu, err := l.target.cpuDuring(func() (err error) { s, err = do(); return err })
+	var before stats
+	if c.deliver {
+		if err := c.target.get(ctx, "/v1/stats", &before); err != nil {
+			return s, err
+		}
+	}
+	cpu, err := c.target.cpuDuring(func() (err error) {
+		if s, err = do(); err == nil && c.deliver {
+			start := time.Now()
+			err = c.target.waitForAcks(ctx, &before)
+			s.elapsed += time.Since(start)
+		}
+		return err
+	})
 	s.cpu = cpu
 	return s, err
 }
 
 // closedLoop has every caller call until d has passed, and once at least; the
 // last call is completed.
-func closedLoop(ctx context.Context, d time.Duration, callers []caller) (sample, error) {
+func closedLoop(ctx context.Context, d time.Duration, all []caller) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return together(callers, func(c caller, s *sample) error {
+	return together(all, func(c caller, s *sample) error {
 		for s.done == 0 || ctx.Err() == nil {
-			start := time.Now()
-			if err := c.call(); err != nil {
+			if err := s.count(c, time.Now()); err != nil {
 				return err
 			}
-			s.latency.observe(time.Since(start))
-			s.done++
 		}
 		return nil
 	})
+}
+
+// count has c call once and times it from start.
+func (s *sample) count(c caller, start time.Time) error {
+	done, err := c.call()
+	if err != nil {
+		return err
+	}
+	s.latency.observe(time.Since(start))
+	s.done += done
+	return nil
 }
 
 // plan is when the calls of an open loop begin.
@@ -115,32 +152,30 @@ func (p *plan) pace(ctx context.Context, due chan<- time.Time) {
 
 // openLoop has calls begin by the plan. A call that finds all callers busy
 // waits for one, which counts as latency. It ends when all are answered.
-func openLoop(ctx context.Context, p plan, callers []caller) (sample, error) {
+func openLoop(ctx context.Context, p plan, all []caller) (sample, error) {
 	due := make(chan time.Time, p.calls())
 	var pacer sync.WaitGroup
 	pacer.Go(func() { p.pace(ctx, due) })
 	defer pacer.Wait()
-	return together(callers, func(c caller, s *sample) error {
+	return together(all, func(c caller, s *sample) error {
 		for at := range due {
-			if err := c.call(); err != nil {
+			if err := s.count(c, at); err != nil {
 				return err
 			}
-			s.latency.observe(time.Since(at))
-			s.done++
 		}
 		return nil
 	})
 }
 
 // together has every caller do its work and adds up.
-func together(callers []caller, work func(caller, *sample) error) (sample, error) {
-	samples, errs := make([]sample, len(callers)), make([]error, len(callers))
+func together(all []caller, work func(caller, *sample) error) (sample, error) {
+	samples, errs := make([]sample, len(all)), make([]error, len(all))
 	start := time.Now()
-	var all sync.WaitGroup
-	for i, c := range callers {
-		all.Go(func() { errs[i] = work(c, &samples[i]) })
+	var working sync.WaitGroup
+	for i, c := range all {
+		working.Go(func() { errs[i] = work(c, &samples[i]) })
 	}
-	all.Wait()
+	working.Wait()
 	total := sample{elapsed: time.Since(start)}
 	for i := range samples {
 		total.done += samples[i].done

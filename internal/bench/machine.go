@@ -3,27 +3,26 @@ package bench
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/longwire/longwire/internal/version"
 )
 
-// machine describes where the run takes place.
-func (b *bench) machine(ctx context.Context) Machine {
+// machine describes the place and the settings of the run.
+func (o *Options) machine(ctx context.Context) Machine {
 	return Machine{
-		At: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), Memory: memoryTotal(), Files: b.perProcess, Duration: b.Duration.Seconds(),
+		At: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), Memory: memoryTotal(), Files: o.perProcess, Duration: o.Duration.Seconds(),
 		CPUs: runtime.GOMAXPROCS(0), OS: osVersion(), Arch: runtime.GOARCH, Go: runtime.Version(), Version: version.Get().Version,
-		Load: loadAverage(), Clients: b.Clients,
-		FsyncMS: float64(fsyncTime(ctx, b.dir)) / 1e6,
+		Load: loadAverage(), Clients: o.Clients, Rounds: o.Rounds, Seed: o.Seed,
+		FsyncMS: float64(fsyncTime(ctx, o.Dir)) / 1e6,
 	}
 }
 
 // fsyncTime is the median time of an append of 4 KiB with its sync, over at
 // most 200 of them and one second; 0 when the directory cannot be written.
 func fsyncTime(ctx context.Context, dir string) time.Duration {
-	f, err := os.Create(filepath.Join(dir, "fsync"))
+	f, err := os.CreateTemp(dir, "longwire-bench-fsync-")
 	if err != nil {
 		return 0
 	}

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -22,28 +24,36 @@ import (
 type role uint8
 
 const (
-	gatewayServer role = iota
-	gatewayTLS         // its device port speaks TLS only
-	bareProcess        // a bareServer; it keeps what it is sent when it has a directory
-	rosterServer       // a gateway with clients that have no connections
+	noServer      role = iota // the load is in this process
+	gatewayServer             // longwire serve
+	gatewayTLS                // the same; its device port speaks TLS only
+	bareServer                // chi handlers and echoing connections; it keeps nothing
+	bareSyncing               // the same; it appends and syncs each body
+	sessionServer             // a gateway with clients that have no connections
 )
+
+func (r role) String() string {
+	return [...]string{"nothing", "longwire", "longwire, TLS", "bare chi", "bare chi + fdatasync", "longwire without sockets"}[r]
+}
 
 // target is a process under test.
 type target struct {
 	tcp  string // address of the device port; "" when it has none
 	http string // address of the API
 	pid  int
+	role role
 	key  string       // API key; "" = none needed
 	stop func() error // ends it and waits; more calls do nothing
 }
 
 // process is what is to be started.
 type process struct {
-	role    role
-	dir     string // of its store; "" = it keeps nothing
-	clients int    // that a rosterServer has
-	returns int    // of these, that come back in a second
-	patient bool   // the gateway waits long for answers to heartbeats
+	role        role
+	dir         string // of its store; "" = it keeps nothing
+	connections int    // of devices that the gateway must allow; 0 = its default
+	clients     int    // that a sessionServer has
+	returns     int    // clients of these that come back, a second
+	patient     bool   // the gateway waits long for answers to heartbeats
 }
 
 // starter starts a process and returns when it serves. The process ends with
@@ -52,46 +62,76 @@ type starter func(ctx context.Context, p process) (*target, error)
 
 // Bounds of a process's life.
 const (
-	startTimeout = time.Minute      // until it tells where it listens
-	fillTimeout  = 5 * time.Minute  // the same, where it has clients to register first
-	stopTimeout  = 15 * time.Second // from the request to stop to the kill
-	tailBytes    = 4 << 10          // of what it says on standard error
+	startTimeout  = time.Minute      // until it prints its addresses
+	fillTimeout   = 5 * time.Minute  // the same, if it has clients to register first
+	stopTimeout   = 15 * time.Second // from the request to stop to the kill
+	tailBytes     = 4 << 10          // kept of its standard error
+	roomForWarmUp = 10               // connections that are being closed while others come
 )
 
-// startProcess runs this binary again.
-func startProcess(ctx context.Context, p process) (*target, error) {
-	self, err := os.Executable()
+// startProcess runs longwire, or this binary again.
+func (o *Options) startProcess(ctx context.Context, p process) (*target, error) {
+	binary, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	key := "lwk_bench_" + rand.Text()
+	key, args, timeout := "", []string(nil), startTimeout
+	switch p.role {
+	case bareServer, bareSyncing:
+		args = []string{bareName, "--dir", p.dir}
+	case sessionServer:
+		args = []string{sessionsName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}
+		timeout = fillTimeout
+	default:
+		if binary, err = o.gateway(binary); err != nil {
+			return nil, err
+		}
+		key = "lwk_bench_" + rand.Text()
+		if args, err = gatewayArgs(p); err != nil {
+			return nil, err
+		}
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = cleanEnv(os.Environ())
+	if key != "" {
+		cmd.Env = append(cmd.Env, "LONGWIRE_AUTH_API_KEYS="+key)
+	}
+	return startCommand(ctx, cmd, key, timeout)
+}
+
+// gateway finds the binary of the gateway: the one that was asked for, the one
+// beside self, or the one in PATH.
+func (o *Options) gateway(self string) (string, error) {
+	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
+	for _, name := range []string{o.Longwire, beside, "longwire"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		} else if name != "" && name == o.Longwire {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("there is no longwire at %s or in PATH; name it with --longwire", beside)
+}
+
+// gatewayArgs are those of longwire serve: the defaults, but for addresses, logs
+// and the bounds that the measurement itself reaches.
+func gatewayArgs(p process) ([]string, error) {
 	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", p.dir,
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
-	switch p.role {
-	case bareProcess:
-		args, key = []string{"bench", bareName, "--dir", p.dir}, ""
-	case rosterServer:
-		args, key = []string{"bench", rosterName, "--dir", p.dir, "--clients", strconv.Itoa(p.clients), "--returns", strconv.Itoa(p.returns)}, ""
-	case gatewayTLS:
+	if p.connections > 0 {
+		args = append(args, "--tcp-max-connections", strconv.Itoa(p.connections+roomForWarmUp))
+	}
+	if p.patient {
+		args = append(args, "--tcp-grace", "30s")
+	}
+	if p.role == gatewayTLS {
 		cert, key, err := selfSigned(p.dir + "-tls")
 		if err != nil {
 			return nil, err
 		}
 		args = append(args, "--tcp-tls", "required", "--tcp-tls-cert-file", cert, "--tcp-tls-key-file", key)
 	}
-	if p.patient {
-		args = append(args, "--tcp-grace", "30s")
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = cleanEnv(os.Environ())
-	if key != "" {
-		cmd.Env = append(cmd.Env, "LONGWIRE_AUTH_API_KEYS="+key)
-	}
-	timeout := startTimeout
-	if p.role == rosterServer {
-		timeout = fillTimeout
-	}
-	return startCommand(ctx, cmd, key, timeout)
+	return args, nil
 }
 
 // cleanEnv leaves out settings of longwire that belong to another gateway.
@@ -264,6 +304,18 @@ func (t *target) want(ctx context.Context, status int, method, path, contentType
 		err = fmt.Errorf("%s %s: status %d instead of %d: %.200s", method, path, got, status, answer)
 	}
 	return answer, err
+}
+
+// get decodes the JSON of a resource.
+func (t *target) get(ctx context.Context, path string, into any) error {
+	body, err := t.want(ctx, 200, "GET", path, "", nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
 }
 
 // cpuDuring returns the CPU time that the process takes while do runs; 0 where

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-	case "crowd":
-		if err := serveCrowd(ctx, os.Stdin, os.Stdout); err != nil {
+	case workerName:
+		if err := serveWorker(ctx, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,23 +17,15 @@ import (
 // much of HTTP as the answers to a push need, to leave the cores to the process
 // under test.
 type pusher struct {
-	conn    net.Conn
+	addr    string
+	conn    net.Conn  // nil = none yet
+	until   time.Time // the server may close the connection later if it is silent
 	answers *bufio.Reader
 	random  *rand.Rand
 	request []byte // reused
-	write   func(b []byte, client int) []byte
-	first   int    // the recipients are clients from this one on
-	clients int    // so many of them, at random
-	status  string // that every answer must have
-}
-
-// pushes says what pushers send.
-type pushes struct {
-	conns   int
-	first   int // recipient
-	clients int // the recipients: one of so many at random
-	mode    string
-	status  string // expected
+	rest    string // of a request, behind the client
+	clients int    // the recipients: one of so many at random
+	status  string // expected of every answer
 }
 
 const payloadBytes = 64
@@ -40,49 +33,80 @@ const payloadBytes = 64
 var pushPayload = bytes.Repeat([]byte("x"), payloadBytes)
 
 // newPushers opens the connections.
-func newPushers(ctx context.Context, t *target, p pushes) (*load, error) {
-	l := &load{target: t}
-	for i := range p.conns {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.http)
-		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("open %d HTTP connections: %w", p.conns, err)
+func (r *run) newPushers(ctx context.Context, t *target, l load, clients int) (*callers, error) {
+	c := r.newCallers(t)
+	c.deliver = l.delivered && t.role == gatewayServer
+	for i := range l.callers {
+		p := &pusher{addr: t.http, answers: bufio.NewReaderSize(nil, 2048), clients: clients, status: l.status(t.role),
+			random: rand.New(rand.NewPCG(uint64(i), r.Seed)), rest: restOfRequest(t, l)}
+		r.onClose(p.close)
+		c.all = append(c.all, p)
+		if err := cmp.Or(ctx.Err(), p.dial()); err != nil {
+			return nil, fmt.Errorf("open %d HTTP connections: %w", l.callers, err)
 		}
-		l.closers = append(l.closers, conn.Close)
-		l.callers = append(l.callers, &pusher{conn: conn, answers: bufio.NewReaderSize(conn, 2048), first: p.first, clients: p.clients,
-			status: p.status, random: rand.New(rand.NewPCG(uint64(i), 1)), write: requestWriter(t, p.mode)})
 	}
-	return l, nil
+	return c, nil
 }
 
-// requestWriter returns a function that appends the request of a push to one
-// client.
-func requestWriter(t *target, mode string) func(b []byte, client int) []byte {
-	body := fmt.Sprintf(`{"text":"%s","mode":"%s"}`, pushPayload, mode)
-	rest := fmt.Sprintf("/messages HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		t.http, t.key, len(body), body)
-	return func(b []byte, client int) []byte {
-		b = append(b, "POST /v1/clients/"...)
-		b = append(b, clientID(client)...)
-		return append(b, rest...)
+const requestStart = "POST /v1/clients/"
+
+// restOfRequest is the request of a push behind the client.
+func restOfRequest(t *target, l load) string {
+	body, query := fmt.Sprintf(`{"text":"%s"}`, pushPayload), ""
+	if l.mode != "" {
+		body = fmt.Sprintf(`{"text":"%s","mode":"%s"}`, pushPayload, l.mode)
 	}
+	if l.wait {
+		query = "?wait=30s"
+	}
+	return fmt.Sprintf("/messages%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		query, t.http, t.key, len(body), body)
+}
+
+// Servers close silent connections, while the other sides of a comparison have
+// their turns: new ones sooner than used ones. The pusher opens another before that.
+const (
+	longestNew  = 3 * time.Second
+	longestIdle = time.Minute
+)
+
+func (c *pusher) dial() (err error) {
+	_ = c.close()
+	if c.conn, err = net.DialTimeout("tcp", c.addr, callTimeout); err == nil {
+		c.until = time.Now().Add(longestNew)
+		c.answers.Reset(c.conn)
+	}
+	return err
+}
+
+func (c *pusher) close() error {
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
 }
 
 // call does one push.
-func (c *pusher) call() error {
-	_ = c.conn.SetDeadline(time.Now().Add(callTimeout))
-	c.request = c.write(c.request[:0], c.first+c.random.IntN(c.clients))
+func (c *pusher) call() (int, error) {
+	now := time.Now()
+	if now.After(c.until) {
+		if err := c.dial(); err != nil {
+			return 0, err
+		}
+	}
+	c.until = now.Add(longestIdle)
+	_ = c.conn.SetDeadline(now.Add(callTimeout))
+	c.request = append(c.request[:0], requestStart...)
+	c.request = append(c.request, clientID(c.random.IntN(c.clients))...)
+	c.request = append(c.request, c.rest...)
 	if _, err := c.conn.Write(c.request); err != nil {
-		return err
+		return 0, err
 	}
 	got, body, err := readAnswer(c.answers)
-	if err != nil {
-		return err
+	if err == nil && got != c.status {
+		err = fmt.Errorf("status %s instead of %s: %.200s", got, c.status, body)
 	}
-	if got != c.status {
-		return fmt.Errorf("status %s instead of %s: %.200s", got, c.status, body)
-	}
-	return nil
+	return 1, err
 }
 
 var (

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,13 +42,13 @@ func TestReadAnswerRefuses(t *testing.T) {
 
 // TestRequestIsHTTP has net/http read what the loader sends.
 func TestRequestIsHTTP(t *testing.T) {
-	b := requestWriter(&target{http: "127.0.0.1:80", key: "lwk_k"}, "online")(nil, 17)
-	r := bufio.NewReader(bytes.NewReader(b))
+	b := requestStart + clientID(17) + restOfRequest(&target{http: "127.0.0.1:80", key: "lwk_k"}, load{mode: "online", wait: true})
+	r := bufio.NewReader(strings.NewReader(b))
 	req, err := http.ReadRequest(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if req.Method != "POST" || req.URL.Path != "/v1/clients/c-000017/messages" || req.Header.Get("Authorization") != "Bearer lwk_k" {
+	if req.Method != "POST" || req.URL.Path != "/v1/clients/c-000017/messages" || req.URL.Query().Get("wait") == "" || req.Header.Get("Authorization") != "Bearer lwk_k" {
 		t.Errorf("request is %s %s, %v", req.Method, req.URL, req.Header)
 	}
 	if req.ContentLength != int64(r.Buffered()) {
@@ -57,10 +56,26 @@ func TestRequestIsHTTP(t *testing.T) {
 	}
 }
 
-func TestParseMetrics(t *testing.T) {
-	page := "# HELP go_goroutines x\n# TYPE go_goroutines gauge\ngo_goroutines 31\nbig 2.5e+06\nlabelled{a=\"b c\"} 3\nodd x\n\n"
-	got := parseMetrics([]byte(page))
-	if len(got) != 2 || got["go_goroutines"] != 31 || got["big"] != 2.5e6 {
-		t.Errorf("got %v, want go_goroutines and big", got)
+func TestMetric(t *testing.T) {
+	page := []byte("# TYPE go_goroutines gauge\ngo_goroutines 31\nbig 2.5e+06\nodd x\n\n")
+	for name, want := range map[string]float64{"go_goroutines": 31, "big": 2.5e6, "odd": 0, "absent": 0} {
+		if got := metric(page, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestReadWrk(t *testing.T) {
+	s, err := readWrk("Running 1s test\nRESULT 5000 1250000 0 2000 9000\n")
+	if err != nil || s.done != 5000 || s.perSecond() != 4000 {
+		t.Errorf("%d requests at %v/s, %v; want 5000 at 4000", s.done, s.perSecond(), err)
+	}
+	if p50, p99 := s.latency.ms(0.5), s.latency.ms(0.99); p50 < 1.98 || p50 > 2.02 || p99 < 8.9 || p99 > 9.1 {
+		t.Errorf("p50 %v and p99 %v, want 2 and 9", p50, p99)
+	}
+	for _, out := range []string{"", "RESULT 1\n", "RESULT 5000 1250000 3 2000 9000\n", "RESULT 0 1250000 0 0 0\n"} {
+		if _, err := readWrk(out); err == nil {
+			t.Errorf("%q is taken", out)
+		}
 	}
 }

@@ -4,64 +4,139 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"slices"
 	"time"
-
-	"github.com/longwire/longwire/internal/bench/chart"
 )
 
 // Report is the outcome of a run.
 type Report struct {
 	Machine   Machine    `json:"machine"`
 	Took      float64    `json:"took_seconds"`
-	Rows      []Row      `json:"rows"` // the budgets
-	Scenarios []Scenario `json:"scenarios,omitempty"`
+	Budgets   []Row      `json:"budgets"`
+	Scenarios []Scenario `json:"scenarios"`
 }
 
-// Machine is where it was measured.
+// Machine is the place and the settings of the measurement.
 type Machine struct {
 	At       time.Time `json:"at"`
 	CPUs     int       `json:"cpus"`
 	CPU      string    `json:"cpu,omitempty"`          // model; "" = not known
 	Memory   int64     `json:"memory_bytes,omitempty"` // 0 = not known
-	OS       string    `json:"os"`                     // with the kernel's version where it is known
+	OS       string    `json:"os"`                     // with the kernel's version if it is known
 	Arch     string    `json:"arch"`
 	Go       string    `json:"go"`
-	Version  string    `json:"version"` // of longwire
+	Version  string    `json:"version"` // of this program
 	FsyncMS  float64   `json:"fsync_p50_ms"`
 	Load     float64   `json:"load,omitempty"` // of the minute before, in runnable threads; 0 = not known
 	Clients  int       `json:"clients"`
 	Files    int       `json:"connections_per_process"` // by the limit of open files
-	Duration float64   `json:"seconds_per_side"`
+	Rounds   int       `json:"rounds"`
+	Duration float64   `json:"seconds_per_side_and_round"`
+	Seed     uint64    `json:"seed"`
 }
 
-// Row is one budget and what was measured. Measured is the median of the runs,
-// nil when there is none.
+// Row is one budget and its measured value: the median of the rounds, or the worst
+// of them.
 type Row struct {
-	Name     string    `json:"name"`
-	What     string    `json:"what"`
-	Unit     unit      `json:"unit"`
-	Measured *float64  `json:"measured"`
-	Must     float64   `json:"must"`
-	Stretch  float64   `json:"stretch,omitempty"`
-	AtLeast  bool      `json:"at_least,omitempty"` // must and stretch are lower bounds
-	Verdict  string    `json:"verdict"`
-	Runs     []float64 `json:"runs,omitempty"` // each run's value
-	Held     int       `json:"held"`           // runs that met the budget
-	Detail   string    `json:"detail"`
-
-	details []string // of the runs
+	Scenario string  `json:"scenario"`
+	Value    string  `json:"value"` // its name in the scenario
+	What     string  `json:"what"`
+	Unit     unit    `json:"unit"`
+	Median   Figure  `json:"median"`
+	Least    Figure  `json:"least"`
+	Most     Figure  `json:"most"`
+	Worst    bool    `json:"worst_counts,omitempty"` // not the median
+	Must     float64 `json:"must"`
+	Stretch  float64 `json:"stretch,omitempty"`
+	AtLeast  bool    `json:"at_least,omitempty"` // must and stretch are lower bounds
+	Verdict  string  `json:"verdict"`
 }
 
-// Scenario is what was seen under one kind of load.
+// Verdicts of a row.
+const (
+	verdictOK          = "ok"
+	verdictStretch     = "stretch" // the further goal is met too
+	verdictMissed      = "MISSED"
+	verdictNotMeasured = "not measured"
+)
+
+// judge compares the scenario's values with its budgets.
+func (s *scenario) judge(out *Scenario) (rows []Row) {
+	for _, b := range s.budgets {
+		var values []float64
+		for _, f := range out.Values[b.value] {
+			if !f.none() {
+				values = append(values, float64(f))
+			}
+		}
+		row := Row{Scenario: s.name, Value: b.value, What: b.what, Unit: b.unit, Must: b.must, Stretch: b.stretch, AtLeast: b.atLeast, Worst: b.worst,
+			Median: Figure(median(values)), Least: Figure(least(values)), Most: Figure(greatest(values))}
+		switch v := row.counted(); {
+		case row.Median.none() || out.Failure != "":
+			row.Verdict = verdictNotMeasured
+		case b.stretch != 0 && row.meets(v, b.stretch):
+			row.Verdict = verdictStretch
+		case row.meets(v, b.must):
+			row.Verdict = verdictOK
+		default:
+			row.Verdict = verdictMissed
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// counted is the value that is judged.
+func (r *Row) counted() float64 {
+	switch {
+	case r.Worst && r.AtLeast:
+		return float64(r.Least)
+	case r.Worst:
+		return float64(r.Most)
+	case r.Unit == number: // a growth of a hundredth is the process's own
+		return math.Round(100*max(0, float64(r.Median))) / 100
+	}
+	return float64(r.Median)
+}
+
+func (r *Row) meets(v, goal float64) bool {
+	if r.AtLeast {
+		return v >= goal
+	}
+	return v <= goal
+}
+
+// share is the value over the bound, or the bound over a value that must be at
+// least as much: less is better.
+func (r *Row) share() float64 {
+	switch v := r.counted(); {
+	case r.AtLeast:
+		return r.Must / v
+	case r.Must == 0:
+		return v
+	default:
+		return v / r.Must
+	}
+}
+
+// Scenario is the outcome of one.
 type Scenario struct {
-	Name     string        `json:"name"`
-	Title    string        `json:"title"`
-	What     string        `json:"what"` // how it was measured
-	Findings []string      `json:"findings,omitempty"`
-	Tables   []Table       `json:"tables,omitempty"`
-	Charts   []chart.Chart `json:"charts,omitempty"`
-	Capacity *Capacity     `json:"capacity,omitempty"`
-	Failure  string        `json:"failure,omitempty"` // why it could not be measured; "" = it was
+	Name    string              `json:"name"`
+	Title   string              `json:"title"`
+	State   string              `json:"state"` // of the clients
+	Load    string              `json:"load"`
+	Notes   []string            `json:"notes,omitempty"`
+	Tables  []Table             `json:"tables,omitempty"`
+	Charts  []Chart             `json:"charts,omitempty"`
+	Values  map[string][]Figure `json:"values,omitempty"`  // of the rounds, by name; budgets refer to them
+	Failure string              `json:"failure,omitempty"` // why it could not be measured; "" = it was
+}
+
+// value adds rounds to a value.
+func (out *Scenario) value(name string, rounds ...float64) {
+	for _, v := range rounds {
+		out.Values[name] = append(out.Values[name], Figure(v))
+	}
 }
 
 // Table is figures in lines under columns.
@@ -83,29 +158,6 @@ type Line struct {
 	Values []Figure `json:"values"`
 }
 
-// Figure is a value, or NaN for none, which is null in JSON.
-type Figure float64
-
-// none is the figure that is not there.
-var none = Figure(math.NaN())
-
-// MarshalJSON writes null for none.
-func (f Figure) MarshalJSON() ([]byte, error) {
-	if v := float64(f); !math.IsNaN(v) && !math.IsInf(v, 0) {
-		return json.Marshal(v)
-	}
-	return []byte("null"), nil
-}
-
-// UnmarshalJSON takes null for none.
-func (f *Figure) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		*f = none
-		return nil
-	}
-	return json.Unmarshal(b, (*float64)(f))
-}
-
 // add appends a line.
 func (t *Table) add(label string, values ...float64) {
 	line := Line{Label: label}
@@ -115,11 +167,57 @@ func (t *Table) add(label string, values ...float64) {
 	t.Lines = append(t.Lines, line)
 }
 
+// quantiles are columns of latencies.
+func quantiles() []Column {
+	return []Column{{"p50", milliseconds}, {"p90", milliseconds}, {"p99", milliseconds}, {"p99.9", milliseconds}, {"longest", milliseconds}}
+}
+
+// shares of the calls, for quantiles.
+var shown = []float64{0.5, 0.9, 0.99, 0.999, 1}
+
+func (r *recorder) quantiles() (list []float64) {
+	for _, q := range shown {
+		list = append(list, r.ms(q))
+	}
+	return list
+}
+
+// percentiles is a line of a chart whose x axis has shown.
+func (r *recorder) percentiles(name string, bare bool) Series {
+	s := Series{Name: name, Bare: bare}
+	for i, v := range r.quantiles() {
+		s.add(float64(i), v)
+	}
+	return s
+}
+
+// percentileChart has room for percentiles.
+func percentileChart(name, title string, series ...Series) Chart {
+	return Chart{Name: name, Title: title, X: Axis{Label: "share of the pushes that were faster", Names: []string{"p50", "p90", "p99", "p99.9", "max"}},
+		Y: Axis{Label: "latency from the intended start, ms", Log: true}, Series: series}
+}
+
+// least is the smallest value; NaN for none.
+func least(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	return slices.Min(values)
+}
+
+// greatest is the largest value; NaN for none.
+func greatest(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	return slices.Max(values)
+}
+
 func (r *Report) write(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return r.encode(out)
 	}
-	_, err := io.WriteString(out, r.text())
+	_, err := io.WriteString(out, r.page())
 	return err
 }
 

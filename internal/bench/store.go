@@ -16,55 +16,33 @@ import (
 
 // Sizes of the store's measurements.
 const (
-	acceptCallers = 256
 	acceptBytes   = 256  // of a message
 	acceptClients = 4096 // recipients
-	queuedEach    = 100  // messages for one client in the store that is restarted
+	queuedEach    = 100  // messages for one client of a store that is filled
 	queuedBytes   = 64
-	restarts      = 3
 )
 
-// accept compares the engine with the least that makes 256 callers' messages
-// durable: a file that is appended to and synced once for all who wait.
-func (b *bench) accept(ctx context.Context) (r reading, err error) {
-	e, err := engine.Open(engine.Options{Dir: b.newDir("accept")})
+// fillStore makes a store with queued messages for clients that are not those of a
+// load, and closes it. Nothing is synced until then.
+func fillStore(ctx context.Context, dir string, queued int) (err error) {
+	e, err := engine.Open(engine.Options{Dir: dir, NoSync: true})
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if err := registerClients(ctx, e, acceptClients); err != nil {
-		return r, err
+	others := recipients(queued)
+	if err := inParallel(others, func(i int) error { return registerOne(ctx, e, otherID(i)) }); err != nil {
+		return err
 	}
-	floor, err := openAppendLog(b.newDir("floor"))
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, floor.close()) }()
-
-	payload := make([]byte, acceptBytes)
-	var next atomic.Int64
-	ours := callers(acceptCallers, func() error {
-		return acceptOne(ctx, e, clientID(int(next.Add(1)%acceptClients)), payload)
-	})
-	theirs := callers(acceptCallers, func() error { return floor.append(payload) })
-	m, err := b.takeTurns(ctx, ours.play, theirs.play)
-	if err != nil {
-		return r, err
-	}
-	return reading{
-		value:  m.ratio(1, (*sample).perSecond),
-		detail: fmt.Sprintf("%d callers, %d B: %s; floor %s", acceptCallers, acceptBytes, describe(m[0]), describe(m[1])),
-	}, nil
+	payload := make([]byte, queuedBytes)
+	return inParallel(queued, func(i int) error { return acceptOne(ctx, e, otherID(i%others), payload) })
 }
 
-// callers is n callers in this process that all do the same.
-func callers(n int, call callerFunc) *load {
-	l := &load{}
-	for range n {
-		l.callers = append(l.callers, call)
-	}
-	return l
-}
+// recipients is for how many clients queued messages are.
+func recipients(queued int) int { return max(1, queued/queuedEach) }
+
+// otherID names a client that has queued messages and never connects.
+func otherID(n int) string { return fmt.Sprintf("o-%06d", n) }
 
 // acceptOne stores one message.
 func acceptOne(ctx context.Context, s gateway.Store, client string, payload []byte) error {
@@ -80,10 +58,12 @@ func acceptOne(ctx context.Context, s gateway.Store, client string, payload []by
 
 // registerClients makes n clients known.
 func registerClients(ctx context.Context, s gateway.Store, n int) error {
-	return inParallel(n, func(i int) error {
-		_, _, err := s.Register(ctx, gateway.Registration{Client: gateway.ClientID(clientID(i)), At: time.Now()})
-		return err
-	})
+	return inParallel(n, func(i int) error { return registerOne(ctx, s, clientID(i)) })
+}
+
+func registerOne(ctx context.Context, s gateway.Store, client string) error {
+	_, _, err := s.Register(ctx, gateway.Registration{Client: gateway.ClientID(client), At: time.Now()})
+	return err
 }
 
 // fillers fill a store: enough for large group commits.

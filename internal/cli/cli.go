@@ -29,8 +29,6 @@ type Program struct {
 	// Serve runs the gateway until ctx ends and has it drained by then. It
 	// tells people where it listens on out.
 	Serve func(ctx context.Context, cfg *config.Config, out io.Writer) error
-	// More are commands that other packages bring along.
-	More []*cobra.Command
 
 	In       io.Reader // nil = os.Stdin
 	Out, Err io.Writer // nil = os.Stdout, os.Stderr
@@ -133,7 +131,6 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand())...)
 	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
 	root.AddCommand(e.versionCommand())
-	root.AddCommand(p.More...)
 	root.InitDefaultCompletionCmd()
 	asUsage(root)
 	return root

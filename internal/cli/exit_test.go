@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/longwire/longwire/internal/config"
 )
 
@@ -23,9 +21,8 @@ func TestExitCodes(t *testing.T) {
 			}
 			return nil
 		},
-		More: []*cobra.Command{{Use: "extra", RunE: func(*cobra.Command, []string) error { return nil }}},
-		In:   strings.NewReader(""),
-		Env:  []string{"LONGWIRE_SERVER=" + g.http.URL, "LONGWIRE_API_KEY=k"},
+		In:  strings.NewReader(""),
+		Env: []string{"LONGWIRE_SERVER=" + g.http.URL, "LONGWIRE_API_KEY=k"},
 	}
 	for _, tt := range []struct {
 		args string
@@ -34,7 +31,6 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"", exitOK, ""},
 		{"serve", exitOK, ""},
-		{"extra", exitOK, ""},
 		{"version", exitOK, ""},
 		{"push truck-17 hi --wait 1s", exitOK, ""},
 		{"push truck-18 hi --wait 1s", exitFailed, ""},

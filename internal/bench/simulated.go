@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// crowd is simulated clients in this process that are registered at one
-// gateway. Each acks every delivery at once. It costs a goroutine and a small
-// buffer per client.
-type crowd struct {
+// simulated is simulated clients that are registered at one server. Each acks
+// every delivery at once. It costs a goroutine and a small buffer per client.
+type simulated struct {
 	devices []*device
 	readers sync.WaitGroup
 
-	answers atomic.Int64 // heartbeats that the gateway has answered
-	beats   atomic.Int64 // heartbeats that the gateway has asked for
-	away    atomic.Int64 // clients that the gateway or the network has closed
+	answers atomic.Int64 // heartbeats that the server has answered
+	beats   atomic.Int64 // heartbeats that the server has asked for
+	lost    atomic.Int64 // clients that the server or the network has closed
 	closing atomic.Bool
 }
 
@@ -33,19 +32,19 @@ type device struct {
 	id   string
 }
 
-// tally is what has happened to a crowd so far.
-type tally struct {
-	Lost  int64 `json:"lost"`  // clients whose connection the gateway or the network has closed
-	Beats int64 `json:"beats"` // heartbeats that the gateway has asked for
+// counts is the history of simulated clients so far.
+type counts struct {
+	Lost  int64 `json:"lost"`  // clients whose connection the server or the network has closed
+	Beats int64 `json:"beats"` // heartbeats that the server has asked for
 }
 
-// muster says which clients come, and how.
-type muster struct {
+// join says which clients come, and how.
+type join struct {
 	Addr      string        `json:"addr"`
 	First     int           `json:"first"` // client
 	Count     int           `json:"count"`
 	AtOnce    int           `json:"at_once"`   // dials under way at a time
-	Patient   bool          `json:"patient"`   // who is refused tries again, until registerTimeout
+	Patient   bool          `json:"patient"`   // a client that was refused tries again, until registerTimeout
 	Heartbeat time.Duration `json:"heartbeat"` // proposed; 0 = once in an hour, so that none is in the measurement
 	TLS       bool          `json:"tls"`
 	Sources   int           `json:"sources"` // addresses that clients come from
@@ -63,17 +62,17 @@ const (
 // clientID names a simulated client.
 func clientID(n int) string { return fmt.Sprintf("c-%06d", n) }
 
-func (m muster) withDefaults() muster {
-	orElse(&m.AtOnce, dialsAtOnce)
-	orElse(&m.Heartbeat, time.Hour)
-	orElse(&m.Sources, min(max(leastSources, m.Count/portsPerSource+1), mostSources))
+func (m join) withDefaults() join {
+	m.AtOnce = cmp.Or(m.AtOnce, dialsAtOnce)
+	m.Heartbeat = cmp.Or(m.Heartbeat, time.Hour)
+	m.Sources = cmp.Or(m.Sources, min(max(leastSources, m.Count/portsPerSource+1), mostSources))
 	return m
 }
 
-// join connects and registers the clients of m, whom nobody of the crowd is yet.
-// The histogram says how long after the call each was registered. On an error
-// none is left.
-func (c *crowd) join(ctx context.Context, m muster) (*latencies, error) {
+// join connects and registers the clients of m, none of which has joined yet. The
+// recorder has the time from the call to each registration. After an error none
+// of m is connected.
+func (c *simulated) join(ctx context.Context, m join) (*recorder, error) {
 	m = m.withDefaults()
 	joined := make([]*device, m.Count)
 	var next atomic.Int64
@@ -100,7 +99,7 @@ func (c *crowd) join(ctx context.Context, m muster) (*latencies, error) {
 		}
 		return nil, fmt.Errorf("connect %d clients: %w", m.Count, err)
 	}
-	var after latencies
+	var after recorder
 	for k, d := range joined {
 		after.observe(times[k])
 		c.readers.Go(func() { c.serve(d) }) // ends when the connection is closed
@@ -109,9 +108,9 @@ func (c *crowd) join(ctx context.Context, m muster) (*latencies, error) {
 	return &after, nil
 }
 
-// admit connects one client and waits for the gateway's word. A patient one
-// comes back when it was refused.
-func (m *muster) admit(ctx context.Context, k int) (*device, error) {
+// admit connects and registers one client. A patient one comes back when it was
+// refused.
+func (m *join) admit(ctx context.Context, k int) (*device, error) {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	for {
@@ -125,7 +124,7 @@ func (m *muster) admit(ctx context.Context, k int) (*device, error) {
 	}
 }
 
-func (m *muster) dial(ctx context.Context, k int) (*device, error) {
+func (m *join) dial(ctx context.Context, k int) (*device, error) {
 	dialer := net.Dialer{KeepAlive: -1}
 	if runtime.GOOS == "linux" { // elsewhere loopback is one address
 		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+k%m.Sources))}
@@ -184,7 +183,7 @@ func (d *device) hangUp() {
 }
 
 // serve answers the gateway until the connection ends.
-func (c *crowd) serve(d *device) {
+func (c *simulated) serve(d *device) {
 	in, out := make([]byte, 0, 256), make([]byte, 0, 64)
 	for {
 		if len(in) == cap(in) { // a frame that is larger; its length was checked
@@ -200,7 +199,7 @@ func (c *crowd) serve(d *device) {
 		}
 		if err != nil {
 			if !c.closing.Load() {
-				c.away.Add(1)
+				c.lost.Add(1)
 			}
 			d.tcp.Close()
 			return
@@ -210,7 +209,7 @@ func (c *crowd) serve(d *device) {
 
 // answer takes the whole frames off in, appends what they ask for to out, and
 // returns what is left of in, moved to the front.
-func (c *crowd) answer(in, out []byte) (rest, answers []byte, err error) {
+func (c *simulated) answer(in, out []byte) (rest, answers []byte, err error) {
 	taken := 0
 	for {
 		kind, flags, body, size, err := nextFrame(in[taken:])
@@ -240,7 +239,7 @@ func (c *crowd) answer(in, out []byte) (rest, answers []byte, err error) {
 // ask has every client ask for a sign of life once and waits for the answers,
 // so that each connection has been read from and written to since it
 // registered.
-func (c *crowd) ask(ctx context.Context) error {
+func (c *simulated) ask(ctx context.Context) error {
 	want := c.answers.Load() + int64(len(c.devices))
 	for _, d := range c.devices {
 		if _, err := d.conn.Write(heartbeatFrame); err != nil {
@@ -250,13 +249,8 @@ func (c *crowd) ask(ctx context.Context) error {
 	return waitFor(ctx, callTimeout, "the answers to heartbeats", func() bool { return c.answers.Load() >= want })
 }
 
-func (c *crowd) count(context.Context) (tally, error) {
-	return tally{Lost: c.away.Load(), Beats: c.beats.Load()}, nil
-}
-
-// drop disconnects everybody and waits for the goroutines. The crowd can join
-// again.
-func (c *crowd) drop(context.Context) error {
+// drop disconnects all clients and waits for their goroutines. They can join again.
+func (c *simulated) drop() {
 	c.closing.Store(true)
 	for _, d := range c.devices {
 		d.hangUp()
@@ -264,35 +258,4 @@ func (c *crowd) drop(context.Context) error {
 	c.readers.Wait()
 	c.devices = nil
 	c.closing.Store(false)
-	return nil
-}
-
-func (c *crowd) close() error { return c.drop(context.Background()) }
-
-// waitFor looks every 5 ms whether done, for at most limit.
-func waitFor(ctx context.Context, limit time.Duration, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
-		}
-	}
-	return nil
-}
-
-// pause lets d pass.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

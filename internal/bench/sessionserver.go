@@ -1,0 +1,204 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine"
+)
+
+// sessionsName is the hidden subcommand whose process is a sessionHost.
+const sessionsName = "sessions"
+
+// sessionHost is a gateway on a real store with connected clients that have no
+// sockets: more than a machine's files allow. Each acks what it is sent.
+type sessionHost struct {
+	dir     string // of the store
+	clients int
+	returns int // of clients that come back on a new connection, a second
+
+	base residents // before there were clients
+	g    *gateway.Gateway
+}
+
+// Paths of a sessionHost beside its API.
+const (
+	residentsPath = "/sessions/residents" // GET: memory and collections
+	collectPath   = "/sessions/collect"   // POST: one collection of garbage
+)
+
+// serve serves the API of the gateway when all clients are there. It prints its
+// address on out, in the words of `longwire serve`, and ends with ctx.
+func (r *sessionHost) serve(ctx context.Context, out io.Writer) (err error) {
+	store, err := engine.Open(engine.Options{Dir: r.dir, NoSync: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	r.g = gateway.New(gateway.Config{Store: store, NewID: func() [16]byte { return uuid.Must(uuid.NewV7()) }})
+	r.g.Start()
+	defer r.g.Stop()
+	runtime.GC()
+	r.base = readResidents()
+	if err := inParallel(r.clients, func(i int) error { return r.admit(ctx, i) }); err != nil {
+		return fmt.Errorf("register %d clients: %w", r.clients, err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := api.NewServer(api.Config{Gateway: r.g})
+	srv.Handler = r.beside(srv.Handler)
+	var serving sync.WaitGroup
+	serving.Go(func() { err = srv.Serve(ln) })
+	serving.Go(func() { r.keepReturning(ctx) })
+	fmt.Fprintf(out, "  HTTP API    http://%s\n", ln.Addr())
+	<-ctx.Done()
+	srv.Close()
+	serving.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// admit connects a client.
+func (r *sessionHost) admit(ctx context.Context, i int) error {
+	l := &echo{}
+	s, _, err := r.g.Connect(ctx, gateway.Hello{Client: gateway.ClientID(clientID(i)), Dialect: "v2"}, l)
+	if err != nil {
+		return err
+	}
+	l.session = s
+	s.Start()
+	return nil
+}
+
+// keepReturning has clients at random come back, r.returns in a second, until
+// ctx ends. Each takes its earlier connection over.
+func (r *sessionHost) keepReturning(ctx context.Context) {
+	if r.returns == 0 {
+		return
+	}
+	p := plan{rate: float64(r.returns)}
+	start := time.Now()
+	for i := 0; pause(ctx, time.Until(start.Add(p.at(i)))) == nil; i++ {
+		_ = r.admit(ctx, rand.IntN(r.clients)) // an error is that of ctx
+	}
+}
+
+// beside answers for the host's own paths and leaves the others to the API.
+func (r *sessionHost) beside(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch req.URL.Path {
+		case residentsPath:
+			now := readResidents()
+			now.Base = &r.base
+			_ = json.NewEncoder(w).Encode(&now) // the caller sees a cut answer
+		case collectPath:
+			runtime.GC()
+		default:
+			api.ServeHTTP(w, req)
+		}
+	})
+}
+
+// residents is a process's memory and the cost of its collections so far.
+type residents struct {
+	Heap      int64            `json:"heap"` // bytes in use at the end of the last collection
+	RSS       int64            `json:"rss"`  // 0 = not known
+	Cycles    uint64           `json:"cycles"`
+	Allocated uint64           `json:"allocated_bytes"` // since the process began
+	Pauses    map[int64]uint64 `json:"pauses"`          // of the whole process, by their longest nanoseconds
+	Base      *residents       `json:"base,omitempty"`
+}
+
+// readResidents does not ask for the collector's CPU time, which the runtime counts
+// by the clock, as if its threads always had a core.
+func readResidents() residents {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"}, {Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	now := residents{Heap: int64(s[0].Value.Uint64()), Cycles: s[1].Value.Uint64(), Allocated: s[2].Value.Uint64(), Pauses: make(map[int64]uint64)}
+	now.RSS, _ = processRSS(os.Getpid())
+	h := s[3].Value.Float64Histogram()
+	for i, n := range h.Counts {
+		if n > 0 {
+			end := h.Buckets[i+1]
+			if math.IsInf(end, 1) {
+				end = max(h.Buckets[i], 0)
+			}
+			now.Pauses[int64(end*1e9)] += n
+		}
+	}
+	return now
+}
+
+// pauses are those after before.
+func (r *residents) pauses(before *residents) (after recorder) {
+	for ns, n := range r.Pauses {
+		if n -= before.Pauses[ns]; n > 0 {
+			after.observeMany(time.Duration(ns), int64(n))
+		}
+	}
+	return after
+}
+
+// each is the growth since there were no clients, for each of n.
+func (r *residents) each(n int, of func(*residents) int64) float64 {
+	return float64(of(r)-of(r.Base)) / float64(n)
+}
+
+// echo is the connection of a client that has no socket. It acks each delivery when
+// it is flushed.
+type echo struct {
+	session *gateway.Session // set before its Start
+
+	mu      sync.Mutex
+	pending []gateway.Parcel // without their payloads
+}
+
+func (e *echo) Deliver(p gateway.Parcel) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pending = append(e.pending, gateway.Parcel{Seq: p.Seq, Ephemeral: p.Ephemeral})
+	return nil
+}
+
+func (e *echo) Flush() {
+	e.mu.Lock()
+	acked := e.pending
+	e.pending = nil
+	e.mu.Unlock()
+	for _, p := range acked {
+		e.session.Sent(p.Seq, p.Ephemeral, time.Now())
+		e.session.Acked(p.Seq, p.Ephemeral, gateway.AckOK, nil, time.Now())
+	}
+}
+
+// Close must not call into the gateway itself.
+func (e *echo) Close(c gateway.Close) { go e.session.Closed(c.Reason) }
+
+func (e *echo) Forget(gateway.Seq, bool) {}
+func (e *echo) MaxPayload() int          { return gateway.MaxPayload }
+func (e *echo) Window() int              { return 16 }
+func (e *echo) Stats() gateway.LinkStats {
+	return gateway.LinkStats{RemoteAddr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1), Dialect: "v2",
+		Transport: "tcp", LastSeen: time.Unix(1_700_000_000, 0)}
+}

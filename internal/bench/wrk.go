@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// wrkScript has wrk push to random clients and print its counts in one line.
+const wrkScript = `local rest, clients, seed = %q, %d, %d
+function setup(thread) seed = seed + 1; thread:set("seed", seed) end
+function init() math.randomseed(seed) end
+function request() return %q .. string.format("c-%%06d", math.random(clients) - 1) .. rest end
+function done(s, latency)
+  local e = s.errors
+  io.write(string.format("RESULT %%d %%d %%d %%d %%d\n", s.requests, s.duration, e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
+`
+
+// wrkThreads send the requests.
+const wrkThreads = 2
+
+// findWrk returns the outside loader; "" if there is none.
+func (r *run) findWrk() string {
+	if r.outside != "" {
+		return r.outside
+	}
+	path, _ := exec.LookPath("wrk")
+	return path
+}
+
+// wrkSide is callers whose requests wrk sends in place of this process. wrk
+// measures whole seconds.
+func (r *run) wrkSide(wrk string, c *callers) (side play, err error) {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, err
+	}
+	p, t := c.all[0].(*pusher), c.target
+	script := r.newDir("wrk") + ".lua"
+	if err := os.WriteFile(script, fmt.Appendf(nil, wrkScript, p.rest, p.clients, r.Seed, requestStart), 0o600); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, d time.Duration) (sample, error) {
+		return c.counted(ctx, func() (sample, error) {
+			whole := strconv.Itoa(max(1, int(d.Round(time.Second).Seconds())))
+			cmd := exec.CommandContext(ctx, wrk, "-t", strconv.Itoa(min(wrkThreads, len(c.all))), "-c", strconv.Itoa(len(c.all)), "-d", whole+"s", "-s", script, "http://"+t.http)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				return sample{}, fmt.Errorf("run wrk: %w: %.300s", err, out)
+			}
+			return readWrk(string(out))
+		})
+	}, nil
+}
+
+// readWrk reads the line that wrkScript prints.
+func readWrk(out string) (s sample, err error) {
+	_, line, ok := strings.Cut(out, "RESULT ")
+	var took, failed, p50, p99 int64
+	if _, err := fmt.Sscan(line, &s.done, &took, &failed, &p50, &p99); !ok || err != nil {
+		return s, fmt.Errorf("wrk printed %.300q", out)
+	}
+	if failed > 0 {
+		return s, fmt.Errorf("wrk counts %d failed requests of %d", failed, s.done)
+	}
+	s.elapsed = time.Duration(took) * time.Microsecond
+	s.latency.observeMany(time.Duration(p50)*time.Microsecond, 98) // the two quantiles that wrk gives
+	s.latency.observeMany(time.Duration(p99)*time.Microsecond, 2)
+	if s.done == 0 {
+		err = errors.New("wrk sent nothing")
+	}
+	return s, err
+}
