@@ -18,16 +18,8 @@ func (s *Session) markFresh() bool {
 	return s.flowing()
 }
 
-// notify tells the session that the store holds something new for it. The
-// calling goroutine does the work.
+// notify makes a worker look into the store for the session.
 func (s *Session) notify() {
-	if s.markFresh() {
-		s.wakeHere()
-	}
-}
-
-// notifyLater is notify for a goroutine that has other work.
-func (s *Session) notifyLater() {
 	if s.markFresh() {
 		s.wake()
 	}
@@ -38,6 +30,7 @@ type step struct {
 	kind   stepKind
 	parcel Parcel   // of stepUrgent
 	repeat inflight // of stepRepeat, as it was before
+	forget Seq      // of stepForget
 	room   int      // of stepFresh
 }
 
@@ -47,6 +40,7 @@ const (
 	stepNone   stepKind = iota
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
+	stepForget          // take a final delivery from the link's window
 	stepFresh           // take up to room new parcels from the store
 	stepPause           // let no first transmission leave for settlePause
 )
@@ -73,6 +67,8 @@ func (s *Session) pump() (flush bool) {
 			sent, more = s.sendUrgent(next.parcel)
 		case stepRepeat:
 			sent, more = s.sendRepeat(next.repeat)
+		case stepForget:
+			s.link.Forget(next.forget, false)
 		case stepFresh:
 			sent, more = s.sendFresh(next.room)
 		case stepPause:
@@ -92,6 +88,9 @@ func (s *Session) nextStep() step {
 		return step{}
 	}
 	if w := s.work; w != nil {
+		if seq := s.toForget(); seq != 0 {
+			return step{kind: stepForget, forget: seq}
+		}
 		free := s.linkRoom() > 0
 		if free && w.urgent.head != nil {
 			return step{kind: stepUrgent, parcel: s.enterUrgent()}
@@ -195,7 +194,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		return false, false
 	case !ok: // final meanwhile
 		s.evict(seq)
-		return false, true
+		return false, true // stepForget is next
 	}
 	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
@@ -262,7 +261,7 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 	defer parcelBuffers.Put(buf)
 	parcels, err := s.g.store.Next(ParcelQuery{Client: s.client, Ref: s.ref, After: s.cursor, Max: room, MaxBytes: pumpBytes}, (*buf)[:0])
 	if err != nil {
-		s.g.cfg.After(jitter(5*time.Second), s.notifyLater)
+		s.g.cfg.After(jitter(5*time.Second), s.notify)
 		return false, false
 	}
 	dry := len(parcels) < room && payloadBytes(parcels) < pumpBytes

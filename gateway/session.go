@@ -417,25 +417,22 @@ func (s *Session) endCalls() {
 	}
 }
 
-// evict takes seq out of the window: it is final.
-func (s *Session) evict(seq Seq) {
+// evict takes seq out of the window: it is final. It reports whether to pump the
+// session, which also takes seq from the link.
+func (s *Session) evict(seq Seq) (wake bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	f := s.find(seq, false)
 	if f == nil || f.gone() {
 		s.triedBefore(seq)
-		held := s.release()
-		s.mu.Unlock()
-		s.wakeIf(held)
-		return
+		return s.release()
 	}
 	s.keepForLateAck(f)
-	s.mu.Unlock()
-	s.link.Forget(seq, false)
-	s.wake()
+	return true
 }
 
-// evictMessage takes all of a message out of the window.
-func (s *Session) evictMessage(id MessageID) {
+// evictMessage is evict for a message to many.
+func (s *Session) evictMessage(id MessageID) (wake bool) {
 	s.mu.Lock()
 	var seq Seq
 	if s.work != nil {
@@ -446,7 +443,7 @@ func (s *Session) evictMessage(id MessageID) {
 		}
 	}
 	s.mu.Unlock()
-	s.evict(seq) // 0 is no delivery's
+	return s.evict(seq) // 0 is no delivery's
 }
 
 // overlay shows what only the live session knows of a queued delivery. It

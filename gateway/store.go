@@ -129,7 +129,7 @@ type Store interface {
 	// Uplinks returns stored uplinks with a sequence above after, oldest first.
 	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
 
-	// Observe names who is told of final states; called once, before use.
+	// Observe sets the observer. It is called once, before use.
 	Observe(Observer)
 
 	// Health returns nil when the store accepts writes, else why it does not.
@@ -138,29 +138,6 @@ type Store interface {
 
 	// Close makes what was settled durable and releases the store.
 	Close() error
-}
-
-// Observer is told of what became final, after it is durable, in log order and
-// from one goroutine at a time. It must not call the store's writing methods
-// and must not block.
-type Observer interface {
-	// Settled tells of deliveries that became final one by one. The slice is
-	// the store's again when it returns.
-	Settled([]Settlement)
-	// SettledAll tells that all remaining deliveries of a message to many
-	// became final in one step (expired or canceled): n of them. m is as in
-	// Settlement.Completed.
-	SettledAll(m Message, s State, n int)
-}
-
-// Settlement is one delivery that became final. Late is set instead when the
-// delivery was final before and an ack came after (Delivery.LateAckAt).
-type Settlement struct {
-	Delivery Delivery
-	Late     bool
-	// Completed is the message, when this was its last delivery, else nil: its
-	// ids, times and counts, without what it carries.
-	Completed *Message
 }
 
 // Acceptance is a message to be stored.
@@ -190,6 +167,9 @@ type Acceptance struct {
 	// before it is durable: an Accept that begins after the call comes after it. It is
 	// not called when the message was refused before. It must not block.
 	Placed func()
+
+	// Rate is passed on with AcceptedMany and not stored.
+	Rate int
 
 	// IdempotencyKey is "" for none, Scope is the principal it belongs to,
 	// Fingerprint a hash of the request it must be repeated with. They are

@@ -11,6 +11,7 @@ import (
 type work struct {
 	flight []inflight // in the order of first transmission
 	gone   int        // of these, kept for late acks only
+	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
 
@@ -51,6 +52,7 @@ const (
 	flightFlushed                         // its last transmission is flushed and not answered: it shows as sent
 	flightAsked                           // its ASK has left on this connection, its payload has not
 	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
+	flightForget                          // gone, and the link does not know it yet
 	flightAway                            // to be sent again, and the link has no place for it: it was answered
 )
 
@@ -189,6 +191,9 @@ func (s *Session) drop(f *inflight) (last bool) {
 	if f.gone() {
 		w.gone--
 	}
+	if f.is(flightForget) {
+		w.forget--
+	}
 	for i := range w.flight {
 		if &w.flight[i] == f {
 			w.flight = slices.Delete(w.flight, i, i+1)
@@ -207,6 +212,9 @@ func (s *Session) putBack(f inflight) {
 		w := s.busy()
 		w.flight = append(w.flight, f)
 		w.gone++
+		if f.is(flightForget) {
+			w.forget++
+		}
 		return
 	}
 	s.enter(f)
@@ -218,16 +226,29 @@ func (s *Session) putBack(f inflight) {
 // keepForLateAck frees the place of an entry that is final another way.
 func (s *Session) keepForLateAck(f *inflight) {
 	s.leave(f)
-	f.stage = stageGone
+	f.stage, f.flags = stageGone, f.flags|flightForget
 	w := s.work
-	w.gone++
+	w.gone, w.forget = w.gone+1, w.forget+1
 	for i := 0; w.gone > maxGone && i < len(w.flight); i++ {
-		if w.flight[i].gone() {
+		if w.flight[i].gone() && !w.flight[i].is(flightForget) {
 			w.flight = slices.Delete(w.flight, i, i+1)
 			w.gone--
 			break
 		}
 	}
+}
+
+// toForget returns the next delivery that the link is to forget; 0 for none.
+func (s *Session) toForget() Seq {
+	w := s.work
+	for i := 0; w.forget > 0 && i < len(w.flight); i++ {
+		if f := &w.flight[i]; f.is(flightForget) {
+			f.flags &^= flightForget
+			w.forget--
+			return f.seq
+		}
+	}
+	return 0
 }
 
 // triedBefore takes the transmissions of earlier sessions for seq; ok is false

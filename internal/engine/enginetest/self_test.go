@@ -48,9 +48,9 @@ func (f tellsTwice) Observe(o gateway.Observer) { f.Store.Observe(twice{o}) }
 
 type twice struct{ gateway.Observer }
 
-func (t twice) Settled(l []gateway.Settlement) {
-	t.Observer.Settled(l)
-	t.Observer.Settled(l)
+func (t twice) Changed(l []gateway.Change) {
+	t.Observer.Changed(l)
+	t.Observer.Changed(l)
 }
 
 // tellsEarly shows what it has told only to who asks later.

@@ -96,8 +96,10 @@ type Store struct {
 	events    uint64
 	accepts   gateway.Histogram
 
-	notes  []note     // what the observer is still to be told
-	told   *sync.Cond // signaled when notes or closed changes
+	notes  []gateway.Change // what the observer is still to be told
+	noted  uint64           // how many notes there were
+	passed uint64           // how many of these the observer was told
+	told   *sync.Cond       // signaled when one of these or closed changes
 	rearm  chan struct{}
 	ending chan struct{}
 	wg     sync.WaitGroup // the teller and the expiry driver

@@ -232,15 +232,20 @@ type observer struct {
 	p *process
 }
 
-func (o *observer) Settled(batch []gateway.Settlement) {
+func (o *observer) Changed(list []gateway.Change) {
 	o.p.mu.Lock()
-	for i := range batch {
-		if d := &batch[i].Delivery; !batch[i].Late {
-			o.p.told = append(o.p.told, *d)
-		} else {
-			o.p.w.cover("late ack")
+	for _, c := range list {
+		switch c := c.(type) {
+		case *gateway.Accepted:
+			c.Parcel.ExpiresAt = c.Parcel.ExpiresAt.Add(-o.p.w.offset)
+		case *gateway.Settlement:
+			if c.Late {
+				o.p.w.cover("late ack")
+			} else {
+				o.p.told = append(o.p.told, c.Delivery)
+			}
 		}
 	}
 	o.p.mu.Unlock()
-	o.Observer.Settled(batch)
+	o.Observer.Changed(list)
 }
