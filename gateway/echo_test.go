@@ -69,11 +69,11 @@ func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
 	return Receipt{}, nil
 }
 
-func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, error) {
+func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, Seq, error) {
 	if q.After < s.last {
 		buf = append(buf, s.parcel())
 	}
-	return buf, nil
+	return buf, s.last, nil
 }
 
 func (s *oneStore) parcel() Parcel {

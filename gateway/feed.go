@@ -41,8 +41,8 @@ type AcceptedMany struct {
 type Settlement struct {
 	Delivery Delivery
 	Late     bool
-	// Completed is the message, when this was its last delivery, else nil: its
-	// ids, times and counts, without what it carries.
+	// Completed is the message if this was its last delivery, else nil. It has ids,
+	// times and counts, but no payload and metadata.
 	Completed *Message
 }
 
@@ -57,8 +57,8 @@ type SettledAll struct {
 // Uplinked is an uplink that is stored.
 type Uplinked struct{ Uplink Uplink }
 
-// Reopened says that the store had failed and is open again. Each session looks
-// into the store.
+// Reopened says that the store had failed and is open again. Sessions trust no
+// mailbox until they have read the store.
 type Reopened struct{}
 
 // observer is the gateway as the store's observer.
@@ -72,10 +72,11 @@ func (o *observer) Changed(list []Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
-			if s := g.hub.session(c.Client); s != nil && s.markFresh() {
+			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Parcel, g.lastMany) {
 				woken.add(s)
 			}
 		case *AcceptedMany:
+			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
 			g.settled(c, &woken)
@@ -84,7 +85,11 @@ func (o *observer) Changed(list []Change) {
 		case *Uplinked:
 			g.uplinked(c.Uplink)
 		case *Reopened:
-			g.runs.start(&broadcast{g: g, recipients: &everyone{}})
+			for s := range g.hub.all {
+				if s.reopened() {
+					woken.add(s)
+				}
+			}
 		}
 	}
 	g.runs.pushAll(&woken)

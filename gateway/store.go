@@ -98,13 +98,14 @@ type Store interface {
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued parcels of a client with a sequence above
-	// q.After, in rising order, at most q.Max of them. It stops before that only
+	// q.After, in rising order, at most q.Max of them. last is the highest sequence
+	// that was given before the state that it has read. It stops before that only
 	// when there are no more, or when they have q.MaxBytes of payload or more in
 	// all (the last one may pass the mark). One that is past its time is among
 	// them until its final state is durable: if it were left out, a later one
 	// might be sent before that, and a device that is asked after a crash would
 	// take the earlier one for handled.
-	Next(q ParcelQuery, buf []Parcel) ([]Parcel, error)
+	Next(q ParcelQuery, buf []Parcel) (parcels []Parcel, last Seq, err error)
 
 	// Parcel returns one queued parcel, ok false when it is durably final or
 	// unknown.

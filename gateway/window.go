@@ -14,6 +14,7 @@ type work struct {
 	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
+	mail   mailbox
 
 	askThrough Seq // the device is asked for deliveries up to here; 0 once the cursor is past it
 	open       int // entries with flightOpen
@@ -82,12 +83,12 @@ func (s *Session) busy() *work {
 // relax gives the work back when nothing is left in it.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || w.askThrough != 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.parcels) > 0 || w.askThrough != 0 {
 		return
 	}
 	s.work = nil
 	w.tried = nil
-	if cap(w.flight) <= maxPooledFlight {
+	if cap(w.flight) <= maxPooledFlight && cap(w.mail.parcels) <= maxPooledFlight {
 		works.Put(w)
 	}
 }
@@ -300,6 +301,7 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	tried = w.tried
 	w.tried = nil
 	w.askThrough = 0
+	s.dropMail()
 	calls, _ = s.takeCalls()
 	for i := range w.flight {
 		f := &w.flight[i]

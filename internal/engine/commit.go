@@ -73,8 +73,8 @@ func (e *Engine) probe() error {
 }
 
 // tellRecovered deals with the records whose outcome was unknown when the
-// database was sealed. Recovery has found some of them durable; the observer does
-// not know of those yet.
+// database was sealed. It passes those that recovery has found durable to the
+// observer.
 func (e *Engine) tellRecovered() {
 	m := e.machine
 	for _, f := range e.lost {

@@ -37,7 +37,7 @@ func (n *notices) addAccepted(a gateway.Accepted) {
 	n.add(&n.accepted[len(n.accepted)-1])
 }
 
-// tell passes the notices on, unless o is nil, and frees them.
+// tell passes the notices to o, unless it is nil, and frees them.
 func (n *notices) tell(o gateway.Observer) {
 	if o != nil && len(n.list) > 0 {
 		o.Changed(n.list)

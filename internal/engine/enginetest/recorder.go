@@ -45,7 +45,7 @@ type told struct {
 type recorder struct {
 	store  gateway.Store
 	inside atomic.Int32
-	seq    gateway.Seq // of the message told of last; the store's goroutine's
+	seq    gateway.Seq // of the last accepted message; owned by the store's goroutine
 
 	mu   sync.Mutex
 	told []told
@@ -73,8 +73,8 @@ func (r *recorder) complaints() []string {
 	return r.bad
 }
 
-// Changed checks that what is told can be read: a reader must never learn of a
-// change by the event before the store shows it.
+// Changed checks that the store shows each change: a reader must not get an event
+// before that.
 func (r *recorder) Changed(list []gateway.Change) {
 	defer r.enter()()
 	for _, c := range list {

@@ -66,11 +66,11 @@ func (f tellsEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gateway.
 
 type newestFirst struct{ *memstore.Store }
 
-func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
 	n := len(buf)
-	buf, err := f.Store.Next(q, buf)
+	buf, last, err := f.Store.Next(q, buf)
 	slices.Reverse(buf[n:])
-	return buf, err
+	return buf, last, err
 }
 
 type forgetsKeys struct{ *memstore.Store }

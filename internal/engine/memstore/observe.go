@@ -17,7 +17,7 @@ func settled(d gateway.Delivery, m *message, last bool) *gateway.Settlement {
 	return st
 }
 
-// Observe names who is told of changes. It is called once, before use.
+// Observe sets the observer. It is called once, before use.
 func (s *Store) Observe(o gateway.Observer) { s.observer = o }
 
 // note queues c in log order. Caller holds mu.
@@ -37,7 +37,7 @@ func (s *Store) awaitRoom() {
 	}
 }
 
-// awaitTold waits until the observer was told of all that is noted now. Caller
+// awaitTold waits until the observer has taken all notes that there are now. Caller
 // holds mu.
 func (s *Store) awaitTold() {
 	for mine := s.noted; s.passed < mine; {

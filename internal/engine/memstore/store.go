@@ -96,10 +96,10 @@ type Store struct {
 	events    uint64
 	accepts   gateway.Histogram
 
-	notes  []gateway.Change // what the observer is still to be told
+	notes  []gateway.Change // not taken by the observer yet
 	noted  uint64           // how many notes there were
-	passed uint64           // how many of these the observer was told
-	told   *sync.Cond       // signaled when one of these or closed changes
+	passed uint64           // how many of these the observer has taken
+	told   *sync.Cond       // signaled when notes, passed or closed changes
 	rearm  chan struct{}
 	ending chan struct{}
 	wg     sync.WaitGroup // the teller and the expiry driver

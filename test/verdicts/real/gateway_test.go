@@ -210,12 +210,12 @@ func (s *store) Disconnected(client gateway.ClientID, at time.Time, reason strin
 	s.Store.Disconnected(client, at, reason)
 }
 
-func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
-	l, err := s.Store.Next(q, buf)
+func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+	l, last, err := s.Store.Next(q, buf)
 	for i := range l {
 		l[i].ExpiresAt = l[i].ExpiresAt.Add(-s.p.w.offset)
 	}
-	return l, err
+	return l, last, err
 }
 
 func (s *store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
