@@ -22,22 +22,25 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 // of ctx, and r.Linger after it, end the wait and not the push.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
 	id := g.newMessageID()
-	done := g.waiters.join(id)
-	defer g.waiters.leave(id, done)
+	w := g.waiters.join(id)
+	defer g.waiters.leave(id, w)
 	rec, err := g.accept(context.WithoutCancel(ctx), r, id)
 	if err != nil {
 		return rec, err
 	}
 	if rec.Replayed { // another message is waited for, which may be completed
 		id = rec.Message.ID
-		done = g.waiters.join(id)
-		defer g.waiters.leave(id, done)
+		w = g.waiters.join(id)
+		defer g.waiters.leave(id, w)
 		if m, err := g.Message(id); err == nil {
 			rec.Message = m
 		}
 	}
 	if !rec.Message.Completed() {
-		lingering(ctx, done, wait, r.Linger)
+		lingering(ctx, w.done, wait, r.Linger)
+		if w.completes(&rec.Message) {
+			return rec, nil
+		}
 		if m, err := g.Message(id); err == nil {
 			rec.Message = m
 		}
@@ -75,7 +78,7 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	now := g.now()
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
-		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed, Rate: r.Rate,
 		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	a.Only = r.Only
@@ -99,14 +102,8 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 		}
 		return Receipt{}, err
 	}
-	if rec.Replayed {
-		return rec, nil
-	}
-	g.counts.accepted.Add(1)
-	if r.To.Client == "" {
-		g.broadcast(&rec.Message, &r.To, r.Rate)
-	} else if s := g.hub.session(r.To.Client); s != nil {
-		s.notify()
+	if !rec.Replayed {
+		g.counts.accepted.Add(1)
 	}
 	return rec, nil
 }

@@ -38,13 +38,15 @@ func TestOnlineDeliveryAllocations(t *testing.T) {
 func TestStoredDeliveryAllocations(t *testing.T) {
 	g, store := echoing(t)
 	r := PushRequest{To: Audience{Client: "a"}, Payload: store.payload}
+	s := g.hub.session("a")
 	wantAllocs(t, "a stored delivery", 1, func() { // the text of the id
 		if _, err := g.Push(context.Background(), r); err != nil {
 			t.Fatal(err)
 		}
-		store.observer.Settled(store.settled)
+		s.awaitIdle()
+		store.tell()
 	})
-	if store.settled[0].Delivery.State != Acked {
+	if store.settled.Delivery.State != Acked {
 		t.Error("nothing was acked")
 	}
 }
@@ -63,11 +65,13 @@ func BenchmarkOnlineDelivery(b *testing.B) {
 func BenchmarkStoredDelivery(b *testing.B) {
 	g, store := echoing(b)
 	r := PushRequest{To: Audience{Client: "a"}, Payload: store.payload}
+	s := g.hub.session("a")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := g.Push(context.Background(), r); err != nil {
 			b.Fatal(err)
 		}
-		store.observer.Settled(store.settled)
+		s.awaitIdle()
+		store.tell()
 	}
 }

@@ -9,21 +9,45 @@ import (
 
 // waiters knows who waits for a message to be completed.
 type waiters struct {
-	n      atomic.Int64 // channels in all shards
+	n      atomic.Int64 // in all shards
 	seed   maphash.Seed
 	shards [16]waiterShard
 }
 
+// waiter is one caller that waits for a message.
+type waiter struct {
+	done chan struct{} // closed when the message is completed, or waiting ends for all
+	// The completed message. Read after done is closed; message is nil if waiting
+	// ended for all.
+	message  *Message
+	delivery *Delivery
+}
+
+// completes puts the completion into m, the message as it was before. It returns
+// false when the message has not been completed.
+func (w *waiter) completes(m *Message) bool {
+	select {
+	case <-w.done:
+	default:
+		return false
+	}
+	if w.message == nil {
+		return false
+	}
+	m.Counts, m.CompletedAt, m.Delivery = w.message.Counts, w.message.CompletedAt, w.delivery
+	return true
+}
+
 type waiterShard struct {
 	mu      sync.Mutex
-	wait    map[MessageID][]chan struct{}
+	wait    map[MessageID][]*waiter
 	drained bool // no wait begins any more
 }
 
 func newWaiters() *waiters {
 	w := &waiters{seed: maphash.MakeSeed()}
 	for i := range w.shards {
-		w.shards[i].wait = make(map[MessageID][]chan struct{})
+		w.shards[i].wait = make(map[MessageID][]*waiter)
 	}
 	return w
 }
@@ -32,30 +56,29 @@ func (w *waiters) shard(id MessageID) *waiterShard {
 	return &w.shards[maphash.String(w.seed, string(id))%uint64(len(w.shards))]
 }
 
-// join returns a channel that is closed when the message is completed, or when
-// waiting ends for all.
-func (w *waiters) join(id MessageID) chan struct{} {
-	done := make(chan struct{})
+// join returns a waiter for the message, which must leave.
+func (w *waiters) join(id MessageID) *waiter {
+	one := &waiter{done: make(chan struct{})}
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.drained {
-		close(done)
-		return done
+		close(one.done)
+		return one
 	}
-	sh.wait[id] = append(sh.wait[id], done)
+	sh.wait[id] = append(sh.wait[id], one)
 	w.n.Add(1)
-	return done
+	return one
 }
 
-// leave undoes join; harmless after the channel was closed.
-func (w *waiters) leave(id MessageID, done chan struct{}) {
+// leave undoes join; harmless after done was closed.
+func (w *waiters) leave(id MessageID, one *waiter) {
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	list := sh.wait[id]
 	for i, c := range list {
-		if c == done {
+		if c == one {
 			list = append(list[:i], list[i+1:]...)
 			w.n.Add(-1)
 			break
@@ -79,19 +102,30 @@ func (w *waiters) has(id MessageID) bool {
 	return len(sh.wait[id]) > 0
 }
 
-// completed wakes everybody who waits for the message.
-func (w *waiters) completed(id MessageID) {
+// completed passes the completed message to all its waiters; d is the delivery if
+// the message is to one client.
+func (w *waiters) completed(m *Message, d *Delivery) {
 	if w.n.Load() == 0 {
 		return
 	}
-	sh := w.shard(id)
+	sh := w.shard(m.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for _, c := range sh.wait[id] {
-		close(c)
+	list := sh.wait[m.ID]
+	if len(list) == 0 {
+		return
 	}
-	w.n.Add(-int64(len(sh.wait[id])))
-	delete(sh.wait, id)
+	message := *m
+	var delivery *Delivery
+	if m.Client != "" {
+		delivery = new(*d)
+	}
+	for _, one := range list {
+		one.message, one.delivery = &message, delivery
+		close(one.done)
+	}
+	w.n.Add(-int64(len(list)))
+	delete(sh.wait, m.ID)
 }
 
 // drain ends every wait, and those to come at once.
@@ -106,8 +140,8 @@ func (sh *waiterShard) drain(n *atomic.Int64) {
 	defer sh.mu.Unlock()
 	sh.drained = true
 	for _, list := range sh.wait {
-		for _, c := range list {
-			close(c)
+		for _, one := range list {
+			close(one.done)
 		}
 		n.Add(-int64(len(list)))
 	}
@@ -118,15 +152,18 @@ func (sh *waiterShard) drain(n *atomic.Int64) {
 // ends or the gateway drains (then Completed is false and the error nil).
 // Errors: CodeMessageNotFound, CodeUnavailable.
 func (g *Gateway) Await(ctx context.Context, id MessageID) (Message, error) {
-	done := g.waiters.join(id)
-	defer g.waiters.leave(id, done)
+	w := g.waiters.join(id)
+	defer g.waiters.leave(id, w)
 	m, err := g.Message(id) // after join, so that a completion between is not missed
 	if err != nil || m.Completed() {
 		return m, err
 	}
 	select {
-	case <-done:
+	case <-w.done:
 	case <-ctx.Done():
+	}
+	if w.completes(&m) {
+		return m, nil
 	}
 	return g.Message(id)
 }

@@ -9,13 +9,14 @@ import (
 // time. What it has not come to when the process ends is in the store, and
 // found by the recipients' next sessions.
 type broadcast struct {
-	g        *Gateway
-	rate     int         // wake-ups a second; 0 = as many as there are turns
-	messages []MessageID // for which it wakes; fixed once it has begun
+	g    *Gateway
+	rate int // wake-ups a second; 0 = as many as there are turns
 
 	mu         sync.Mutex
-	recipients recipients
-	started    time.Time // of the first turn
+	messages   []MessageID // for which it wakes
+	over       bool        // has handed out the last
+	recipients recipients  // an everyone stays one
+	started    time.Time   // of the first turn
 	woken      int
 
 	begun bool // has had a turn; guarded by the run queue
@@ -65,6 +66,7 @@ func (b *broadcast) take(buf []*Session) ([]*Session, progress) {
 	batch, done := b.recipients.next(b.g, n, buf)
 	b.woken += len(batch)
 	if done {
+		b.over = true
 		b.ended() // before the last are woken, for the last ack is to see it
 	}
 	return batch, progress{done: done}
@@ -101,6 +103,7 @@ const paceStep = 10 * time.Millisecond
 // meanwhile finds the message by itself.
 type everyone struct {
 	shard int
+	seen  int        // shards of this round
 	buf   []*Session // the shard before, and
 	rest  []*Session // what is left of it
 }
@@ -118,10 +121,11 @@ func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 // more goes on to the next shard where there is somebody, and reports whether
 // there is one.
 func (e *everyone) more(g *Gateway) bool {
-	for len(e.rest) == 0 && e.shard < hubShards {
+	for len(e.rest) == 0 && e.seen < hubShards {
 		e.buf = g.hub.inShard(e.shard, e.buf[:0])
 		e.rest = e.buf
-		e.shard++
+		e.shard = (e.shard + 1) % hubShards
+		e.seen++
 	}
 	return len(e.rest) > 0
 }
@@ -169,45 +173,55 @@ func (m *members) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 // recipientsOf chooses the cheapest walk. Those of a group or of labels are
 // looked up when they are few; else everybody is woken, which costs a look
 // into the store each.
-func (g *Gateway) recipientsOf(m *Message, to *Audience) recipients {
+func (g *Gateway) recipientsOf(m *AcceptedMany) recipients {
 	switch {
-	case len(to.Clients) > 0:
-		return &listed{to.Clients}
-	case !to.All && m.Counts.Total < g.hub.online.len()/4:
-		return &members{message: m.ID}
+	case len(m.To.Clients) > 0:
+		return &listed{m.To.Clients}
+	case !m.To.All && m.Total < g.hub.online.len()/4:
+		return &members{message: m.Message}
 	}
 	return &everyone{}
 }
 
-// broadcast wakes the recipients of a message to many soon, rate of them a
+// broadcast wakes the recipients of a message to many soon, m.Rate of them a
 // second.
-func (g *Gateway) broadcast(m *Message, to *Audience, rate int) {
-	g.sent.walk(m.ID, true)
-	b := &broadcast{g: g, messages: []MessageID{m.ID}, rate: rate, recipients: g.recipientsOf(m, to)}
-	if g.runs.start(b) {
-		return
-	}
-	for b.rate = 0; !b.wakeSome().done; {
-	}
+func (g *Gateway) broadcast(m *AcceptedMany) {
+	g.sent.walk(m.Message, true)
+	g.runs.start(&broadcast{g: g, messages: []MessageID{m.Message}, rate: m.Rate, recipients: g.recipientsOf(m)})
 }
 
-// start gives a broadcast its turns; false when there are too many. One to
-// everyone that has not begun wakes for b too.
-func (q *runQueue) start(b *broadcast) bool {
+// start gives a broadcast its turns. One to everyone that has not begun wakes for
+// b too. When there are too many, b is one to everyone, and one that has begun
+// goes round again for it.
+func (q *runQueue) start(b *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, e := range q.broadcasts {
-		if !e.begun && e.toAllAtOnce() && b.toAllAtOnce() {
-			e.messages = append(e.messages, b.messages...)
-			return true
-		}
+	full := q.kept >= maxBroadcasts
+	if full {
+		b.recipients, b.rate = &everyone{}, 0
 	}
-	if q.kept >= maxBroadcasts {
-		return false
+	if b.toAllAtOnce() {
+		for _, e := range q.broadcasts {
+			if e.toAllAtOnce() && e.join(b, full) {
+				return
+			}
+		}
 	}
 	q.kept++
 	q.broadcasts = append(q.broadcasts, b)
-	q.nonEmpty.Signal()
+	q.signal(1)
+}
+
+// join makes b, which is to everyone, wake for the messages of o too, and reports
+// whether it does. One that has begun does only if again is set.
+func (b *broadcast) join(o *broadcast, again bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over || b.begun && !again {
+		return false
+	}
+	b.messages = append(b.messages, o.messages...)
+	b.recipients.(*everyone).seen = 0
 	return true
 }
 
@@ -261,6 +275,6 @@ func (q *runQueue) resume(b *broadcast) {
 	defer q.mu.Unlock()
 	if !q.closed {
 		q.broadcasts = append(q.broadcasts, b)
-		q.nonEmpty.Signal()
+		q.signal(1)
 	}
 }

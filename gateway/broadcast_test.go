@@ -97,7 +97,7 @@ type askedStore struct {
 	asked map[gateway.ClientID]int
 }
 
-func (s *askedStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (s *askedStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
 	s.asked[q.Client]++
 	return s.Store.Next(q, buf)
 }

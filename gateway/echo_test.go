@@ -41,7 +41,15 @@ type oneStore struct {
 	observer Observer
 	last     Seq
 	payload  []byte
-	settled  []Settlement
+	accepted Accepted
+	settled  Settlement
+	changes  [1]Change
+}
+
+// tell tells of the settlement.
+func (s *oneStore) tell() {
+	s.changes[0] = &s.settled
+	s.observer.Changed(s.changes[:])
 }
 
 func (s *oneStore) Observe(o Observer) { s.observer = o }
@@ -56,20 +64,27 @@ func (s *oneStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
 
 func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
 	s.last++
+	s.accepted = Accepted{Client: "a", Parcel: s.parcel()}
+	s.changes[0] = &s.accepted
+	s.observer.Changed(s.changes[:])
 	return Receipt{}, nil
 }
 
-func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, error) {
+func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, Seq, error) {
 	if q.After < s.last {
-		buf = append(buf, Parcel{Message: "msg_01890a5d-ac96-774b-bcce-b302099a8057", Seq: s.last,
-			ExpiresAt: time.Now().Add(time.Hour), Payload: s.payload})
+		buf = append(buf, s.parcel())
 	}
-	return buf, nil
+	return buf, s.last, nil
+}
+
+func (s *oneStore) parcel() Parcel {
+	return Parcel{Message: "msg_01890a5d-ac96-774b-bcce-b302099a8057", Seq: s.last,
+		ExpiresAt: time.Now().Add(time.Hour), Payload: s.payload}
 }
 
 func (s *oneStore) Settle(o Outcome, _ bool) error {
-	s.settled = append(s.settled[:0], Settlement{Delivery: Delivery{Message: o.Message, Client: o.Client,
-		Seq: o.Seq, State: o.State, FinalAt: o.At, Attempts: o.Attempts}})
+	s.settled = Settlement{Delivery: Delivery{Message: o.Message, Client: o.Client,
+		Seq: o.Seq, State: o.State, FinalAt: o.At, Attempts: o.Attempts}}
 	return nil
 }
 
@@ -94,8 +109,13 @@ func echoing(t testing.TB) (*Gateway, *oneStore) {
 	g.Start()
 	t.Cleanup(g.Stop)
 	s.Start()
-	for s.run.Load() != idle { // from here on callers pump it themselves
+	s.awaitIdle()
+	return g, store
+}
+
+// awaitIdle waits until no worker is about to pump the session.
+func (s *Session) awaitIdle() {
+	for s.run.Load() != idle {
 		runtime.Gosched()
 	}
-	return g, store
 }

@@ -24,12 +24,12 @@ type slowClockStore struct {
 	proposed []gateway.MessageID
 }
 
-func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
-	buf, err := s.Store.Next(q, buf)
+func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+	buf, last, err := s.Store.Next(q, buf)
 	for i := range buf {
 		s.age(&buf[i])
 	}
-	return buf, err
+	return buf, last, err
 }
 
 func (s *slowClockStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {

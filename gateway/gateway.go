@@ -89,7 +89,9 @@ type Gateway struct {
 	runs        *runQueue
 	sent        *sentCounts
 	counts      counters
-	onlineWaits sync.Pool // of *onlineWait
+	onlineWaits sync.Pool    // of *onlineWait
+	mail        atomic.Int64 // bytes in the sessions' mailboxes
+	lastMany    Seq          // of the last AcceptedMany; the observer's
 
 	draining atomic.Bool
 	workers  sync.WaitGroup

@@ -18,27 +18,13 @@ func (s *Session) markFresh() bool {
 	return s.flowing()
 }
 
-// notify tells the session that the store holds something new for it. The
-// calling goroutine does the work.
-func (s *Session) notify() {
-	if s.markFresh() {
-		s.wakeHere()
-	}
-}
-
-// notifyLater is notify for a goroutine that has other work.
-func (s *Session) notifyLater() {
-	if s.markFresh() {
-		s.wake()
-	}
-}
-
 // step is what the pump does next.
 type step struct {
 	kind   stepKind
 	parcel Parcel   // of stepUrgent
 	repeat inflight // of stepRepeat, as it was before
-	room   int      // of stepFresh
+	forget Seq      // of stepForget
+	room   int      // of stepMail and stepFresh
 }
 
 type stepKind uint8
@@ -47,6 +33,8 @@ const (
 	stepNone   stepKind = iota
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
+	stepForget          // take a final delivery from the link's window
+	stepMail            // send up to room parcels of the mailbox
 	stepFresh           // take up to room new parcels from the store
 	stepPause           // let no first transmission leave for settlePause
 )
@@ -73,6 +61,10 @@ func (s *Session) pump() (flush bool) {
 			sent, more = s.sendUrgent(next.parcel)
 		case stepRepeat:
 			sent, more = s.sendRepeat(next.repeat)
+		case stepForget:
+			s.link.Forget(next.forget, false)
+		case stepMail:
+			sent, more = s.sendMail(next.room)
 		case stepFresh:
 			sent, more = s.sendFresh(next.room)
 		case stepPause:
@@ -92,6 +84,9 @@ func (s *Session) nextStep() step {
 		return step{}
 	}
 	if w := s.work; w != nil {
+		if seq := s.toForget(); seq != 0 {
+			return step{kind: stepForget, forget: seq}
+		}
 		free := s.linkRoom() > 0
 		if free && w.urgent.head != nil {
 			return step{kind: stepUrgent, parcel: s.enterUrgent()}
@@ -102,14 +97,18 @@ func (s *Session) nextStep() step {
 			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	if room := s.room(); room > 0 && s.flags&(flagFresh|flagHeld) == flagFresh && !s.asking() {
+	mail := s.hasMail()
+	if room := s.room(); room > 0 && (mail || s.is(flagFresh)) && !s.is(flagHeld) && !s.asking() {
 		if room = min(room, s.undurableRoom()); room <= 0 {
 			s.flags |= flagHeld
 			return step{kind: stepPause}
 		}
+		if mail { // comes before the parcels in the store
+			return step{kind: stepMail, room: room}
+		}
 		// Cleared before the store is asked, and set again by whoever finds or
 		// adds more.
-		s.flags &^= flagFresh
+		s.flags = s.flags&^flagFresh | flagReading
 		return step{kind: stepFresh, room: room}
 	}
 	return step{}
@@ -132,6 +131,15 @@ func (s *Session) resume() {
 	held := s.release()
 	s.mu.Unlock()
 	s.wakeIf(held)
+}
+
+// reopened marks the session because the store had failed. It reports whether to
+// pump the session: a read was put off.
+func (s *Session) reopened() (pump bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flags |= flagFresh
+	return s.release()
 }
 
 // release reports whether first transmissions were paused. s.mu is held.
@@ -195,7 +203,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		return false, false
 	case !ok: // final meanwhile
 		s.evict(seq)
-		return false, true
+		return false, true // stepForget is next
 	}
 	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
@@ -252,7 +260,7 @@ func (s *Session) repeatFailed(was inflight, to stage) {
 	}
 }
 
-// parcelBuffers holds *[]Parcel for the time of one sendFresh.
+// parcelBuffers holds *[]Parcel for the time of one sendMail or sendFresh.
 var parcelBuffers = sync.Pool{New: func() any { b := make([]Parcel, 0, 16); return &b }}
 
 // sendFresh takes up to room parcels above the cursor from the store and hands
@@ -260,12 +268,51 @@ var parcelBuffers = sync.Pool{New: func() any { b := make([]Parcel, 0, 16); retu
 func (s *Session) sendFresh(room int) (sent, more bool) {
 	buf := parcelBuffers.Get().(*[]Parcel)
 	defer parcelBuffers.Put(buf)
-	parcels, err := s.g.store.Next(ParcelQuery{Client: s.client, Ref: s.ref, After: s.cursor, Max: room, MaxBytes: pumpBytes}, (*buf)[:0])
+	parcels, last, err := s.g.store.Next(ParcelQuery{Client: s.client, Ref: s.ref, After: s.cursor, Max: room, MaxBytes: pumpBytes}, (*buf)[:0])
 	if err != nil {
-		s.g.cfg.After(jitter(5*time.Second), s.notifyLater)
+		s.mu.Lock()
+		s.flags = s.flags&^flagReading | flagFresh | flagHeld
+		s.mu.Unlock()
+		s.g.cfg.After(jitter(5*time.Second), s.resume)
 		return false, false
 	}
 	dry := len(parcels) < room && payloadBytes(parcels) < pumpBytes
+	sent, more = s.sendAll(parcels)
+	*buf = parcels[:0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flags &^= flagReading
+	if !more || !dry {
+		s.flags |= flagFresh
+		return sent, more
+	}
+	s.cursor = max(s.cursor, last)
+	s.askedAll()
+	return sent, true
+}
+
+// sendMail hands up to room parcels of the mailbox to the link. The store has the
+// parcels that the link does not take.
+func (s *Session) sendMail(room int) (sent, more bool) {
+	buf := parcelBuffers.Get().(*[]Parcel)
+	defer parcelBuffers.Put(buf)
+	s.mu.Lock()
+	parcels := s.takeMail(room, (*buf)[:0])
+	s.mu.Unlock()
+	sent, more = s.sendAll(parcels)
+	*buf = parcels[:0]
+	if !more {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.flags |= flagFresh
+		s.dropMail()
+		s.relax()
+	}
+	return sent, more
+}
+
+// sendAll hands parcels to the link until it takes no more, and clears them.
+func (s *Session) sendAll(parcels []Parcel) (sent, more bool) {
 	more = true
 	for i := 0; more && i < len(parcels); i++ {
 		var took bool
@@ -273,13 +320,6 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 		sent = sent || took
 	}
 	clear(parcels)
-	*buf = parcels[:0]
-	switch {
-	case !more || !dry:
-		s.markFresh()
-	default:
-		s.askedAll()
-	}
 	return sent, more
 }
 
@@ -305,10 +345,8 @@ func (s *Session) asksFor(seq Seq) bool {
 }
 
 // askedAll ends the asking. Every message that the store accepts from now on has
-// a higher sequence.
+// a higher sequence. s.mu is held.
 func (s *Session) askedAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if w := s.work; w != nil && w.askThrough != 0 {
 		w.askThrough = 0
 		s.relax()
@@ -358,7 +396,9 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 
 	err := s.link.Deliver(p)
 	if err == nil {
+		s.mu.Lock()
 		s.cursor = p.Seq
+		s.mu.Unlock()
 		if p.Ask {
 			s.g.counts.asks.Add(1)
 		}

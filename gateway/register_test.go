@@ -53,7 +53,7 @@ func stored(t *testing.T, s gateway.Store, id gateway.ClientID) (all struct {
 	if all.Record, err = s.Client(id); err != nil {
 		t.Fatal(err)
 	}
-	if all.Queue, err = s.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil); err != nil {
+	if all.Queue, _, err = s.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return all

@@ -17,6 +17,7 @@ type runQueue struct {
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
 	head, tail *Session
+	waiting    int // workers in nonEmpty.Wait that are not signaled
 	inRow      int // sessions since the last broadcast's turn
 	closed     bool
 
@@ -28,8 +29,8 @@ type runQueue struct {
 
 const (
 	broadcastEvery = 8
-	// maxBroadcasts bounds those that have not woken all their recipients. When
-	// there are more, the caller of Push wakes them itself.
+	// maxBroadcasts bounds those that have not woken all their recipients. Above it
+	// one more broadcast wakes every session for all the others.
 	maxBroadcasts = 1024
 )
 
@@ -39,16 +40,60 @@ func newRunQueue() *runQueue {
 	return q
 }
 
-func (q *runQueue) push(s *Session) {
-	q.mu.Lock()
-	if q.tail == nil {
-		q.head = s
-	} else {
-		q.tail.nextRun = s
+// runList is a list of sessions in state queued that are not in the run queue
+// yet. It belongs to one goroutine.
+type runList struct {
+	head, tail *Session
+	n          int
+}
+
+// add puts s on the list, unless a worker is about to pump it anyway.
+func (l *runList) add(s *Session) {
+	if s.claim() {
+		l.push(s)
 	}
-	q.tail = s
-	q.mu.Unlock()
-	q.nonEmpty.Signal()
+}
+
+// push adds a session in state queued, which no other goroutine links.
+func (l *runList) push(s *Session) {
+	if l.tail == nil {
+		l.head = s
+	} else {
+		l.tail.nextRun = s
+	}
+	l.tail = s
+	l.n++
+}
+
+// pushAll queues the sessions of l and wakes one worker for each, as far as there
+// are any without work.
+func (q *runQueue) pushAll(l *runList) {
+	if l.head == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.tail == nil {
+		q.head = l.head
+	} else {
+		q.tail.nextRun = l.head
+	}
+	q.tail = l.tail
+	q.signal(l.n)
+}
+
+func (q *runQueue) push(s *Session) {
+	var l runList
+	l.push(s)
+	q.pushAll(&l)
+}
+
+// signal wakes up to n workers that wait. q.mu is held.
+func (q *runQueue) signal(n int) {
+	for ; n > 0 && q.waiting > 0; n-- {
+		q.waiting--
+		q.nonEmpty.Signal()
+	}
 }
 
 // pop waits for work: a session, or a broadcast that must be given back with
@@ -59,11 +104,12 @@ func (q *runQueue) pop() (*Session, *broadcast) {
 	for !q.closed {
 		s, b := q.next()
 		if s != nil || b != nil {
-			if q.head != nil || q.mayTurn() {
-				q.nonEmpty.Signal() // for what is left
+			if q.mayTurn() {
+				q.signal(1) // for another turn
 			}
 			return s, b
 		}
+		q.waiting++
 		q.nonEmpty.Wait()
 	}
 	return nil, nil
@@ -135,19 +181,26 @@ const (
 
 // wake makes a worker pump the session soon.
 func (s *Session) wake() {
+	if s.claim() {
+		s.g.runs.push(s)
+	}
+}
+
+// claim reports whether the caller is to put the session into the run queue, where
+// it then stands by its state. Otherwise a worker is about to pump it.
+func (s *Session) claim() bool {
 	for {
 		switch s.run.Load() {
 		case idle:
 			if s.run.CompareAndSwap(idle, queued) {
-				s.g.runs.push(s)
-				return
+				return true
 			}
 		case running:
 			if s.run.CompareAndSwap(running, again) {
-				return
+				return false
 			}
 		default:
-			return
+			return false
 		}
 	}
 }

@@ -82,15 +82,35 @@ func TestBroadcastsTakeTurns(t *testing.T) {
 	}
 }
 
+// Beyond the bound one more walk wakes everybody, as often as there is need.
 func TestBroadcastsAreBounded(t *testing.T) {
+	g := &Gateway{hub: newHub(), sent: newSentCounts()}
 	q := newRunQueue()
+	start := func() { q.start(&broadcast{g: g, rate: 1, recipients: new(listed)}) }
 	for range maxBroadcasts {
-		if !q.start(&broadcast{rate: 1, recipients: new(everyone)}) {
-			t.Fatal("refused too early")
-		}
+		start()
 	}
-	if q.start(&broadcast{rate: 1, recipients: new(everyone)}) {
-		t.Error("one too many is taken")
+	for range 3 {
+		start()
+	}
+	if n := len(q.broadcasts); n != maxBroadcasts+1 {
+		t.Fatalf("%d broadcasts, want %d and one for the rest", n, maxBroadcasts)
+	}
+	rest := q.broadcasts[maxBroadcasts]
+	for i := range 5 {
+		id := numbered(i)
+		g.hub.shard(id).sessions[id] = &Session{client: id}
+	}
+	rest.begun = true
+	rest.recipients.next(g, 1, nil)
+	start()
+	if l, done := rest.recipients.next(g, 100, nil); !done || len(l) < 5 || len(q.broadcasts) != maxBroadcasts+1 {
+		t.Errorf("%d sessions are woken by %d broadcasts", len(l), len(q.broadcasts))
+	}
+	rest.over = true
+	start()
+	if len(q.broadcasts) != maxBroadcasts+2 {
+		t.Error("a walk that is over is trusted to find what came after")
 	}
 }
 

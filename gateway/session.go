@@ -30,7 +30,7 @@ type Session struct {
 	flaps   uint8        // quick takeovers in a row that led to this session; fixed
 	window  uint16       // of the link; set by Start, guarded by mu
 	nextRun *Session     // guarded by the run queue
-	cursor  Seq          // highest sequence taken from the store; owned by the goroutine that pumps
+	cursor  Seq          // no first transmission up to here is still to leave; changed by the goroutine that pumps, with mu
 
 	mu       sync.Mutex
 	work     *work    // in flight or waiting; nil when there is none
@@ -43,9 +43,10 @@ type sessionFlags uint8
 const (
 	flagStarted  sessionFlags = 1 << iota // the device has its REGISTER_ACK
 	flagClosed                            // ended or replaced; nothing more is sent
-	flagFresh                             // the store may hold parcels above cursor
+	flagFresh                             // the store may hold parcels above cursor that are not in the mailbox
 	flagMisacked                          // AckedOther was logged
 	flagHeld                              // a timer ends a pause of first transmissions
+	flagReading                           // the store is being read
 )
 
 // newSession returns a session that is not in the hub yet; at is in whole
@@ -222,7 +223,7 @@ func (s *Session) waits() bool {
 		return false
 	}
 	w := s.work
-	return s.is(flagFresh) || w != nil && (w.urgent.head != nil || s.nextDue(true) != nil)
+	return s.is(flagFresh) || w != nil && (s.hasMail() || w.urgent.head != nil || s.nextDue(true) != nil)
 }
 
 func (s *Session) wakeIf(waits bool) {
@@ -417,25 +418,23 @@ func (s *Session) endCalls() {
 	}
 }
 
-// evict takes seq out of the window: it is final.
-func (s *Session) evict(seq Seq) {
+// evict takes seq out of the window: it is final. It reports whether to pump the
+// session, which also takes seq from the link.
+func (s *Session) evict(seq Seq) (wake bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	f := s.find(seq, false)
 	if f == nil || f.gone() {
 		s.triedBefore(seq)
-		held := s.release()
-		s.mu.Unlock()
-		s.wakeIf(held)
-		return
+		s.cancelMail(seq)
+		return s.release()
 	}
 	s.keepForLateAck(f)
-	s.mu.Unlock()
-	s.link.Forget(seq, false)
-	s.wake()
+	return true
 }
 
-// evictMessage takes all of a message out of the window.
-func (s *Session) evictMessage(id MessageID) {
+// evictMessage is evict for a message to many.
+func (s *Session) evictMessage(id MessageID) (wake bool) {
 	s.mu.Lock()
 	var seq Seq
 	if s.work != nil {
@@ -446,7 +445,7 @@ func (s *Session) evictMessage(id MessageID) {
 		}
 	}
 	s.mu.Unlock()
-	s.evict(seq) // 0 is no delivery's
+	return s.evict(seq) // 0 is no delivery's
 }
 
 // overlay shows what only the live session knows of a queued delivery. It

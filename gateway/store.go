@@ -102,13 +102,14 @@ type Store interface {
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued parcels of a client with a sequence above
-	// q.After, in rising order, at most q.Max of them. It stops before that only
+	// q.After, in rising order, at most q.Max of them. last is the highest sequence
+	// that was given before the state that it has read. It stops before that only
 	// when there are no more, or when they have q.MaxBytes of payload or more in
 	// all (the last one may pass the mark). One that is past its time is among
 	// them until its final state is durable: if it were left out, a later one
 	// might be sent before that, and a device that is asked after a crash would
 	// take the earlier one for handled.
-	Next(q ParcelQuery, buf []Parcel) ([]Parcel, error)
+	Next(q ParcelQuery, buf []Parcel) (parcels []Parcel, last Seq, err error)
 
 	// Parcel returns one queued parcel, ok false when it is durably final or
 	// unknown.
@@ -133,7 +134,7 @@ type Store interface {
 	// Uplinks returns stored uplinks with a sequence above after, oldest first.
 	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
 
-	// Observe names who is told of final states; called once, before use.
+	// Observe sets the observer. It is called once, before use.
 	Observe(Observer)
 
 	// Health returns nil when the store accepts writes, else why it does not.
@@ -142,29 +143,6 @@ type Store interface {
 
 	// Close makes what was settled durable and releases the store.
 	Close() error
-}
-
-// Observer is told of what became final, after it is durable, in log order and
-// from one goroutine at a time. It must not call the store's writing methods
-// and must not block.
-type Observer interface {
-	// Settled tells of deliveries that became final one by one. The slice is
-	// the store's again when it returns.
-	Settled([]Settlement)
-	// SettledAll tells that all remaining deliveries of a message to many
-	// became final in one step (expired or canceled): n of them. m is as in
-	// Settlement.Completed.
-	SettledAll(m Message, s State, n int)
-}
-
-// Settlement is one delivery that became final. Late is set instead when the
-// delivery was final before and an ack came after (Delivery.LateAckAt).
-type Settlement struct {
-	Delivery Delivery
-	Late     bool
-	// Completed is the message, when this was its last delivery, else nil: its
-	// ids, times and counts, without what it carries.
-	Completed *Message
 }
 
 // Acceptance is a message to be stored.
@@ -194,6 +172,9 @@ type Acceptance struct {
 	// before it is durable: an Accept that begins after the call comes after it. It is
 	// not called when the message was refused before. It must not block.
 	Placed func()
+
+	// Rate is passed on with AcceptedMany and not stored.
+	Rate int
 
 	// IdempotencyKey is "" for none, Scope is the principal it belongs to,
 	// Fingerprint a hash of the request it must be repeated with. They are

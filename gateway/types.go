@@ -130,6 +130,9 @@ type Message struct {
 	Owner string
 	// CompletedAt is when the last delivery became final; zero before.
 	CompletedAt time.Time
+	// Delivery is that of a completed message to one client, if it is known without
+	// a read of the store; else nil.
+	Delivery *Delivery
 }
 
 // Completed reports whether every delivery is final.

@@ -98,15 +98,14 @@ func (s *Session) conclude(r *reception) {
 
 // storeUplink returns nil when the uplink is on stable storage.
 func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte) error {
-	u := &Uplink{Client: s.client, Session: s.ID(), Number: number, At: s.g.now(), Payload: payload}
-	seq, err := s.g.store.AppendUplink(ctx, *u)
-	if err != nil {
-		return err
-	}
-	u.Seq = seq
-	s.g.counts.uplinks.Add(1)
-	s.g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: s.client, Session: u.Session, Uplink: u})
-	return nil
+	_, err := s.g.store.AppendUplink(ctx, Uplink{Client: s.client, Session: s.ID(), Number: number, At: s.g.now(), Payload: payload})
+	return err
+}
+
+// uplinked counts a stored uplink and makes its event.
+func (g *Gateway) uplinked(u Uplink) {
+	g.counts.uplinks.Add(1)
+	g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: u.Client, Session: u.Session, Uplink: &u})
 }
 
 // numbers is a bounded set of uplink numbers: those of the numbersSpan up to the

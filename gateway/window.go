@@ -11,8 +11,10 @@ import (
 type work struct {
 	flight []inflight // in the order of first transmission
 	gone   int        // of these, kept for late acks only
+	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
+	mail   mailbox
 
 	askThrough Seq // the device is asked for deliveries up to here; 0 once the cursor is past it
 	open       int // entries with flightOpen
@@ -51,6 +53,7 @@ const (
 	flightFlushed                         // its last transmission is flushed and not answered: it shows as sent
 	flightAsked                           // its ASK has left on this connection, its payload has not
 	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
+	flightForget                          // gone, and the link does not know it yet
 	flightAway                            // to be sent again, and the link has no place for it: it was answered
 )
 
@@ -80,12 +83,12 @@ func (s *Session) busy() *work {
 // relax gives the work back when nothing is left in it.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || w.askThrough != 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.parcels) > 0 || w.askThrough != 0 {
 		return
 	}
 	s.work = nil
 	w.tried = nil
-	if cap(w.flight) <= maxPooledFlight {
+	if cap(w.flight) <= maxPooledFlight && cap(w.mail.parcels) <= maxPooledFlight {
 		works.Put(w)
 	}
 }
@@ -189,6 +192,9 @@ func (s *Session) drop(f *inflight) (last bool) {
 	if f.gone() {
 		w.gone--
 	}
+	if f.is(flightForget) {
+		w.forget--
+	}
 	for i := range w.flight {
 		if &w.flight[i] == f {
 			w.flight = slices.Delete(w.flight, i, i+1)
@@ -207,6 +213,9 @@ func (s *Session) putBack(f inflight) {
 		w := s.busy()
 		w.flight = append(w.flight, f)
 		w.gone++
+		if f.is(flightForget) {
+			w.forget++
+		}
 		return
 	}
 	s.enter(f)
@@ -218,16 +227,29 @@ func (s *Session) putBack(f inflight) {
 // keepForLateAck frees the place of an entry that is final another way.
 func (s *Session) keepForLateAck(f *inflight) {
 	s.leave(f)
-	f.stage = stageGone
+	f.stage, f.flags = stageGone, f.flags|flightForget
 	w := s.work
-	w.gone++
+	w.gone, w.forget = w.gone+1, w.forget+1
 	for i := 0; w.gone > maxGone && i < len(w.flight); i++ {
-		if w.flight[i].gone() {
+		if w.flight[i].gone() && !w.flight[i].is(flightForget) {
 			w.flight = slices.Delete(w.flight, i, i+1)
 			w.gone--
 			break
 		}
 	}
+}
+
+// toForget returns the next delivery that the link is to forget; 0 for none.
+func (s *Session) toForget() Seq {
+	w := s.work
+	for i := 0; w.forget > 0 && i < len(w.flight); i++ {
+		if f := &w.flight[i]; f.is(flightForget) {
+			f.flags &^= flightForget
+			w.forget--
+			return f.seq
+		}
+	}
+	return 0
 }
 
 // triedBefore takes the transmissions of earlier sessions for seq; ok is false
@@ -279,6 +301,7 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	tried = w.tried
 	w.tried = nil
 	w.askThrough = 0
+	s.dropMail()
 	calls, _ = s.takeCalls()
 	for i := range w.flight {
 		f := &w.flight[i]

@@ -175,5 +175,6 @@ func (m *machine) uplink(e *uplinkEvent, r *result) error {
 	m.set(k, encodeUplink(k, &u))
 	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
 	r.useq = u.Seq
+	m.notices.add(&gateway.Uplinked{Uplink: u})
 	return nil
 }

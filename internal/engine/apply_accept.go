@@ -119,6 +119,8 @@ func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
 	row.form, row.ord, row.client = formOne, c.ord, c.id
 	m.enqueue(c, row, e.maxQueued)
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
+	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
+		ExpiresAt: timeOf(row.expiresAt), Payload: row.payload}})
 	return nil
 }
 
@@ -195,7 +197,7 @@ func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) e
 		m.set(k, f.encode(k))
 		m.failedAtOnce(h, f, name)
 	}
-	return m.placeHead(row, h)
+	return m.placeHead(e, row, h)
 }
 
 // failed returns the delivery of a recipient that cannot take the message.
@@ -206,7 +208,7 @@ func (r *messageRow) failed(reason string) *finalRow {
 
 func (m *machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
 	h.count[gateway.Failed]++
-	m.notices.add(f.delivery(name, h.seq))
+	m.notices.addSettled(f.delivery(name, h.seq))
 }
 
 func (m *machine) newHead(row *messageRow, total int) *head {
@@ -220,9 +222,10 @@ func (m *machine) newHead(row *messageRow, total int) *head {
 
 // placeHead puts the message into the index that fits: one with nobody to wait
 // for is completed by its acceptance.
-func (m *machine) placeHead(row *messageRow, h *head) error {
+func (m *machine) placeHead(e *acceptEvent, row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
 		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
+		m.notices.add(&gateway.AcceptedMany{Message: row.id, Seq: row.seq, Total: h.total, To: e.To, Rate: e.Rate})
 		return nil
 	}
 	h.completedAt = row.createdAt
@@ -352,7 +355,7 @@ func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap,
 	if h.count[gateway.Queued] > 0 {
 		m.state.bitmaps++
 	}
-	return m.placeHead(row, h)
+	return m.placeHead(e, row, h)
 }
 
 // failFull fails the recipients whose queues have no room.

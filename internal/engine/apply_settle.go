@@ -98,7 +98,7 @@ func sameMessage(named, found gateway.MessageID) bool { return named == "" || na
 // settleRow makes a delivery with a row of its own final.
 func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
 	f := m.moveRow(c, seq, q, v)
-	s := m.notices.add(f.delivery(c.id, seq))
+	s := m.notices.addSettled(f.delivery(c.id, seq))
 	if q.many {
 		var err error
 		s.Completed, err = m.countSettled(seq, v.state, v.at)
@@ -174,7 +174,7 @@ func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 	f.lateAt, f.lateResult = v.at, v.result
 	f.lateCode, _ = o.Verdict()
 	m.set(key, f.encode(key))
-	m.notices.add(f.delivery(id, seq)).Late = true
+	m.notices.addSettled(f.delivery(id, seq)).Late = true
 }
 
 // settleBit makes a delivery final that is a bit.
@@ -200,7 +200,7 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 		m.set(k, f.encode(k))
 	}
 	m.state.queued--
-	s := m.notices.add(f.delivery(c.id, h.seq))
+	s := m.notices.addSettled(f.delivery(c.id, h.seq))
 	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
 	return err
 }
@@ -354,7 +354,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
-	m.notices.addWhole(m.completeMany(h, v.at), v.state, n)
+	m.notices.add(&gateway.SettledAll{Message: *m.completeMany(h, v.at), State: v.state, N: n})
 	return n, nil
 }
 

@@ -33,7 +33,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	got := testing.AllocsPerRun(10, func() {
 		buf := make([]gateway.Parcel, 0, 1)
 		for id, ref := range refs {
-			ps, err := e.Next(gateway.ParcelQuery{Client: id, Ref: ref, Max: 1, MaxBytes: 1}, buf)
+			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Ref: ref, Max: 1, MaxBytes: 1}, buf)
 			if err != nil || len(ps) != 1 || ps[0].Message != m.ID {
 				t.Fatalf("%s gets %v, %v", id, ps, err)
 			}
@@ -50,7 +50,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	}
 	drain(e)
 	for id, want := range map[gateway.ClientID]int{"c07": 0, "c08": 1} {
-		ps, err := e.Next(gateway.ParcelQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
+		ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
 		if err != nil || len(ps) != want {
 			t.Errorf("%s gets %d parcels, %v, want %d", id, len(ps), err, want)
 		}
@@ -79,7 +79,7 @@ func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 	v.broadcasts.mu.Lock()
 	v.broadcasts.chunks, v.broadcasts.kept = nil, maxKeptBits
 	v.broadcasts.mu.Unlock()
-	ps, err := e.Next(gateway.ParcelQuery{Client: "b", After: seqs[0], Max: 10, MaxBytes: 1 << 20}, nil)
+	ps, _, err := e.Next(gateway.ParcelQuery{Client: "b", After: seqs[0], Max: 10, MaxBytes: 1 << 20}, nil)
 	if err != nil || len(ps) != 2 || ps[0].Seq != seqs[1] || ps[1].Seq != seqs[2] {
 		t.Errorf("got %v, %v, want the last two of %v", ps, err, seqs)
 	}
@@ -115,7 +115,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			if got := e.inst.waiting.has(ordinal(rec.Ref - 1)); got != want {
 				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
 			}
-			ps, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
+			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
 			if err != nil || len(ps) > 0 != want {
 				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
 			}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 // flight is a record between its commit and its durability. Three goroutines
@@ -71,8 +73,8 @@ func (e *Engine) probe() error {
 }
 
 // tellRecovered deals with the records whose outcome was unknown when the
-// database was sealed: what recovery has found was durable after all, and the
-// observer has not heard of it.
+// database was sealed. It passes those that recovery has found durable to the
+// observer.
 func (e *Engine) tellRecovered() {
 	m := e.machine
 	for _, f := range e.lost {
@@ -81,6 +83,9 @@ func (e *Engine) tellRecovered() {
 		}
 	}
 	e.lost = nil
+	if e.observer != nil {
+		e.observer.Changed([]gateway.Change{&gateway.Reopened{}})
+	}
 }
 
 func answerAll(ops []op, err error) {

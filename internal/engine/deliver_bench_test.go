@@ -28,7 +28,7 @@ func BenchmarkPushAll(b *testing.B) {
 		next.run(func() {
 			for c := range names {
 				q := gateway.ParcelQuery{Client: names[c], Ref: refs[c], After: r.Message.Seq - 1, Max: 16, MaxBytes: 256 << 10}
-				if ps, err := e.Next(q, buf); err != nil || len(ps) != 1 {
+				if ps, _, err := e.Next(q, buf); err != nil || len(ps) != 1 {
 					b.Fatal(len(ps), err)
 				}
 			}
@@ -66,7 +66,7 @@ func BenchmarkDelivery(b *testing.B) {
 			b.Error(err)
 			return
 		}
-		ps, err := e.Next(gateway.ParcelQuery{Client: to, Ref: refs[c], Max: 16, MaxBytes: 256 << 10}, nil)
+		ps, _, err := e.Next(gateway.ParcelQuery{Client: to, Ref: refs[c], Max: 16, MaxBytes: 256 << 10}, nil)
 		if err != nil || len(ps) == 0 {
 			b.Error(len(ps), err)
 			return

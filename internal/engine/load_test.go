@@ -46,28 +46,31 @@ func (l *ledger) copy() *ledger {
 	return &ledger{accepted: maps.Clone(l.accepted), finals: maps.Clone(l.finals), uplinks: maps.Clone(l.uplinks)}
 }
 
-func (l *ledger) Settled(ss []gateway.Settlement) {
+func (l *ledger) Changed(list []gateway.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range ss {
-		d := deliveryID{s.Delivery.Message, s.Delivery.Client}
-		was, ok := l.finals[d]
-		switch {
-		case ok && !s.Late:
-			l.faults = append(l.faults, fmt.Sprintf("%v is final twice: %v, then %v", d, was, s.Delivery.State))
-		case s.Late && s.Delivery.State == gateway.Acked:
-			l.faults = append(l.faults, fmt.Sprintf("%v was acked and is told as a late ack", d))
+	for _, c := range list {
+		switch c := c.(type) {
+		case *gateway.Settlement:
+			l.settled(c)
+		case *gateway.SettledAll:
+			if c.N == 0 || *c.Message.Counts.Of(c.State) < c.N {
+				l.faults = append(l.faults, fmt.Sprintf("%s: %d settled at once, counts %+v", c.Message.ID, c.N, c.Message.Counts))
+			}
 		}
-		l.finals[d] = s.Delivery.State
 	}
 }
 
-func (l *ledger) SettledAll(m gateway.Message, s gateway.State, n int) {
-	if n == 0 || *m.Counts.Of(s) < n {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.faults = append(l.faults, fmt.Sprintf("%s: %d settled at once, counts %+v", m.ID, n, m.Counts))
+func (l *ledger) settled(s *gateway.Settlement) {
+	d := deliveryID{s.Delivery.Message, s.Delivery.Client}
+	was, ok := l.finals[d]
+	switch {
+	case ok && !s.Late:
+		l.faults = append(l.faults, fmt.Sprintf("%v is final twice: %v, then %v", d, was, s.Delivery.State))
+	case s.Late && s.Delivery.State == gateway.Acked:
+		l.faults = append(l.faults, fmt.Sprintf("%v was acked and is told as a late ack", d))
 	}
+	l.finals[d] = s.Delivery.State
 }
 
 // worker makes random calls on its own clients.
@@ -141,7 +144,7 @@ func (w *worker) step() error {
 		return err
 	case 4:
 		c := w.pick()
-		ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 1, MaxBytes: 1 << 20}, nil)
+		ps, _, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 1, MaxBytes: 1 << 20}, nil)
 		if err != nil || len(ps) == 0 {
 			return err
 		}
@@ -159,7 +162,7 @@ func (w *worker) step() error {
 // settle answers some of what a client has to get.
 func (w *worker) settle() error {
 	c := w.pick()
-	ps, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 8, MaxBytes: 1 << 20}, nil)
+	ps, _, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 8, MaxBytes: 1 << 20}, nil)
 	for _, p := range ps {
 		state := gateway.Acked
 		if w.rng.IntN(8) == 0 {
@@ -284,7 +287,7 @@ func verifyOrder(t *testing.T, e *Engine) {
 		t.Fatal(err)
 	}
 	for _, c := range p.Items {
-		ps, err := e.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 40}, nil)
+		ps, _, err := e.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 40}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

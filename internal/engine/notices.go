@@ -6,19 +6,13 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// notices is what the observer is to be told of a record, in log order, once
-// the record is durable.
+// notices is a record's part of the feed: its changes in log order. The finisher
+// passes them to the observer when the record is durable.
 type notices struct {
-	settled []gateway.Settlement
-	whole   []wholeNotice
-}
-
-// wholeNotice is that all of a message that was not final became so.
-type wholeNotice struct {
-	before  int // how many of notices.settled are told first
-	message *gateway.Message
-	state   gateway.State
-	n       int
+	list []gateway.Change
+	// What list points to. An array that has become too small stays valid.
+	settled  []gateway.Settlement
+	accepted []gateway.Accepted
 }
 
 // noticePool holds notices between records: a settlement has 300 bytes, and a
@@ -27,35 +21,30 @@ var noticePool = sync.Pool{New: func() any { return new(notices) }}
 
 func takeNotices() *notices { return noticePool.Get().(*notices) }
 
-// add returns the settlement of d, which may be completed until the next call.
-func (n *notices) add(d gateway.Delivery) *gateway.Settlement {
+func (n *notices) add(c gateway.Change) { n.list = append(n.list, c) }
+
+// addSettled returns the settlement of d, which may be completed until the next
+// call.
+func (n *notices) addSettled(d gateway.Delivery) *gateway.Settlement {
 	n.settled = append(n.settled, gateway.Settlement{Delivery: d})
-	return &n.settled[len(n.settled)-1]
+	s := &n.settled[len(n.settled)-1]
+	n.add(s)
+	return s
 }
 
-func (n *notices) addWhole(m *gateway.Message, st gateway.State, count int) {
-	n.whole = append(n.whole, wholeNotice{len(n.settled), m, st, count})
+func (n *notices) addAccepted(a gateway.Accepted) {
+	n.accepted = append(n.accepted, a)
+	n.add(&n.accepted[len(n.accepted)-1])
 }
 
-// tell passes the notices on, to nobody when o is nil. They are gone then.
+// tell passes the notices to o, unless it is nil, and frees them.
 func (n *notices) tell(o gateway.Observer) {
-	if o != nil {
-		told := 0
-		for _, w := range n.whole {
-			tellSettled(o, n.settled[told:w.before])
-			told = w.before
-			o.SettledAll(*w.message, w.state, w.n)
-		}
-		tellSettled(o, n.settled[told:])
+	if o != nil && len(n.list) > 0 {
+		o.Changed(n.list)
 	}
+	clear(n.list)
 	clear(n.settled)
-	clear(n.whole)
-	n.settled, n.whole = n.settled[:0], n.whole[:0]
+	clear(n.accepted)
+	n.list, n.settled, n.accepted = n.list[:0], n.settled[:0], n.accepted[:0]
 	noticePool.Put(n)
-}
-
-func tellSettled(o gateway.Observer, batch []gateway.Settlement) {
-	if len(batch) > 0 {
-		o.Settled(batch)
-	}
 }

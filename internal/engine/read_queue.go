@@ -9,11 +9,12 @@ import (
 )
 
 // Next appends to buf the queued parcels that q asks for.
-func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
 	if q.Max <= 0 {
-		return buf, nil
+		return buf, 0, nil
 	}
-	err := e.read(func(v *view) error {
+	err = e.read(func(v *view) error {
+		last = v.state.seq
 		o, ok, err := v.ordinal(q.Client, q.Ref)
 		if err != nil || !ok {
 			return err
@@ -24,7 +25,7 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Pa
 		}
 		return errors.Join(err, l.close())
 	})
-	return buf, err
+	return buf, last, err
 }
 
 // ordinal returns a known client's ordinal, which is in its reference where

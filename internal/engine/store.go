@@ -40,27 +40,19 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 // acceptEvents are used again by callers that were answered.
 var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
 
-// maxPooledPayload is up to how many bytes a buffer waits for its next use.
-const maxPooledPayload = 4 << 10
-
-// newAcceptEvent returns an event with a copy of the payload: it outlives the
-// call when that is given up before the answer.
+// newAcceptEvent returns an event with a copy of the payload. The copy outlives
+// the call, because the feed hands it on, and because the caller may give up before
+// the answer.
 func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
 	ev := acceptEvents.Get().(*acceptEvent)
-	buf := ev.Payload[:0]
 	ev.Acceptance = a
-	ev.Payload = append(buf, a.Payload...)
+	ev.Payload = bytes.Clone(a.Payload)
 	return ev
 }
 
 // free gives back an event that nobody looks at any more.
 func (e *acceptEvent) free() {
-	buf := e.Payload
-	if cap(buf) > maxPooledPayload {
-		buf = nil
-	}
 	*e = acceptEvent{}
-	e.Payload = buf
 	acceptEvents.Put(e)
 }
 

@@ -382,7 +382,7 @@ func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
 // parcels returns what is queued for a client.
 func (h *harness) parcels(client gateway.ClientID) []gateway.Parcel {
 	h.Helper()
-	p, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+	p, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)
 	return p
 }

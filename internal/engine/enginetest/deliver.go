@@ -47,15 +47,16 @@ var nextTests = []test{
 		h.register("a")
 		m := []gateway.Message{h.push("a", "0"), h.push("a", "1"), h.push("a", "2")}
 		for i, want := range []string{"1 2", "2", ""} {
-			p, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[i].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
+			p, last, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[i].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
 			h.must(err)
+			h.same("last", last, m[2].Seq)
 			h.same("after "+fmt.Sprint(i), strings.Join(payloads(p), " "), want)
 		}
 		h.settle(h.outcome(m[1], "a", gateway.Acked)) // after may be one that is final
-		p, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[1].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
+		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[1].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("after a final one", payloads(p), []string{"2"})
-		p, err = h.store.Next(gateway.ParcelQuery{Client: "a", After: ^gateway.Seq(0), Max: 10, MaxBytes: 1 << 20}, nil)
+		p, _, err = h.store.Next(gateway.ParcelQuery{Client: "a", After: ^gateway.Seq(0), Max: 10, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("after all", payloads(p), nil)
 	}},
@@ -64,7 +65,7 @@ var nextTests = []test{
 		for i := range 5 {
 			h.push("a", fmt.Sprint(i))
 		}
-		p, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 3, MaxBytes: 1 << 20}, nil)
+		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 3, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("parcels", payloads(p), []string{"0", "1", "2"})
 	}},
@@ -73,12 +74,12 @@ var nextTests = []test{
 		for range 10 {
 			h.push("a", strings.Repeat("x", 100))
 		}
-		p, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 1}, nil)
+		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 1}, nil)
 		h.must(err)
 		if len(p) != 1 {
 			h.Errorf("%d parcels for a byte, want 1", len(p))
 		}
-		p, err = h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 350}, nil)
+		p, _, err = h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 350}, nil)
 		h.must(err)
 		if len(p) < 3 || len(p) > 4 {
 			h.Errorf("%d parcels of 100 bytes for 350, want 3 or 4", len(p))
@@ -87,7 +88,7 @@ var nextTests = []test{
 	{name: "appends to the buffer", run: func(h *harness) {
 		h.register("a")
 		h.push("a", "x")
-		p, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 1, MaxBytes: 1 << 20}, []gateway.Parcel{{Payload: []byte("before")}})
+		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 1, MaxBytes: 1 << 20}, []gateway.Parcel{{Payload: []byte("before")}})
 		h.must(err)
 		h.same("buffer", payloads(p), []string{"before", "x"})
 	}},

@@ -37,7 +37,7 @@ func dump(t tb, s gateway.Store) state {
 		c.LastClose = "" // a client that was connected may be noted as lost
 		d.ByClient[c.ID] = allClientDeliveries(t, s, gateway.ClientDeliveryQuery{Client: c.ID, Limit: 1000})
 		d.Uplinks[c.ID] = allUplinks(t, s, c.ID, 1000)
-		q, err := s.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+		q, _, err := s.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -313,7 +313,7 @@ func (h *harness) client(id gateway.ClientID) gateway.ClientRecord {
 // queue returns the payloads that wait for a client, in order.
 func (h *harness) queue(client gateway.ClientID) []string {
 	h.Helper()
-	parcels, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+	parcels, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)
 	return payloads(parcels)
 }

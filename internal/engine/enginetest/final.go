@@ -45,6 +45,9 @@ var cancelTests = []test{
 		h.clock.advance(time.Second)
 		got, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
 		h.must(err)
+		if _, told := h.rec.settlement(m.ID, "a"); !told {
+			h.Errorf("the cancel is answered before the observer is told")
+		}
 		h.same("counts", got.Counts, gateway.Counts{Total: 1, Canceled: 1})
 		if !got.CompletedAt.Equal(h.clock.Now()) {
 			h.Errorf("completed at %v, want %v", got.CompletedAt, h.clock.Now())
@@ -97,6 +100,11 @@ var cancelTests = []test{
 		h.must(err)
 		if n != 2 {
 			h.Errorf("purged %d, want 2", n)
+		}
+		for _, m := range []gateway.Message{one, many} {
+			if _, told := h.rec.settlement(m.ID, "a"); !told {
+				h.Errorf("the purge is answered before the observer is told")
+			}
 		}
 		h.same("queue", h.queue("a"), nil)
 		h.same("the other's queue", h.queue("b"), []string{"2", "3"})

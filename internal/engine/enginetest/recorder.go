@@ -45,6 +45,7 @@ type told struct {
 type recorder struct {
 	store  gateway.Store
 	inside atomic.Int32
+	seq    gateway.Seq // of the last accepted message; owned by the store's goroutine
 
 	mu   sync.Mutex
 	told []told
@@ -72,44 +73,69 @@ func (r *recorder) complaints() []string {
 	return r.bad
 }
 
-// Settled checks that what is told can be read: a reader must never learn of a
-// final state by the event before the store shows it.
-func (r *recorder) Settled(list []gateway.Settlement) {
+// Changed checks that the store shows each change: a reader must not get an event
+// before that.
+func (r *recorder) Changed(list []gateway.Change) {
 	defer r.enter()()
-	for _, st := range list {
-		d := st.Delivery
-		if !d.State.Final() {
-			r.complain("told of %s to %s, which is %v", d.Message, d.Client, d.State)
+	for _, c := range list {
+		switch c := c.(type) {
+		case *gateway.Accepted:
+			r.accepted(c.Client, c.Parcel.Message, c.Parcel.Seq)
+			if got, ok, err := r.store.Parcel(c.Client, c.Parcel.Seq); ok && err == nil && string(got.Payload) != string(c.Parcel.Payload) {
+				r.complain("told that %s has %q, but it reads %q", c.Parcel.Message, c.Parcel.Payload, got.Payload)
+			}
+		case *gateway.AcceptedMany:
+			r.accepted("", c.Message, c.Seq)
+		case *gateway.Settlement:
+			r.settled(c)
+			r.add(told{Settlement: *c})
+		case *gateway.SettledAll:
+			r.whole(c)
+			r.add(told{all: &c.Message, state: c.State, n: c.N})
 		}
-		if st.Late == d.LateAckAt.IsZero() {
-			r.complain("told of %s to %s with Late %v and the late ack at %v", d.Message, d.Client, st.Late, d.LateAckAt)
-		}
-		if got, err := r.store.Delivery(d.Message, d.Client); err == nil && got.State != d.State {
-			r.complain("told that %s to %s is %v, but it reads %v", d.Message, d.Client, d.State, got.State)
-		}
-		if st.Completed != nil && !st.Completed.Completed() {
-			r.complain("%s is said to be completed with %+v", d.Message, st.Completed.Counts)
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, st := range list {
-		r.told = append(r.told, told{Settlement: st})
 	}
 }
 
-// SettledAll checks the same for all deliveries of a message.
-func (r *recorder) SettledAll(m gateway.Message, s gateway.State, n int) {
-	defer r.enter()()
-	if !m.Completed() {
-		r.complain("%s is said to be completed with %+v", m.ID, m.Counts)
-	}
-	if s != gateway.Expired && s != gateway.Canceled {
-		r.complain("%s became %v in one step", m.ID, s)
-	}
+func (r *recorder) add(t told) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.told = append(r.told, told{all: &m, state: s, n: n})
+	r.told = append(r.told, t)
+}
+
+func (r *recorder) accepted(client gateway.ClientID, id gateway.MessageID, seq gateway.Seq) {
+	if seq <= r.seq {
+		r.complain("told of %d after %d", seq, r.seq)
+	}
+	r.seq = seq
+	m, err := r.store.Message(id)
+	if err == nil && (m.Seq != seq || m.Client != client) {
+		r.complain("told that %s is %d to %q, but it reads %d to %q", id, seq, client, m.Seq, m.Client)
+	}
+}
+
+func (r *recorder) settled(st *gateway.Settlement) {
+	d := st.Delivery
+	if !d.State.Final() {
+		r.complain("told of %s to %s, which is %v", d.Message, d.Client, d.State)
+	}
+	if st.Late == d.LateAckAt.IsZero() {
+		r.complain("told of %s to %s with Late %v and the late ack at %v", d.Message, d.Client, st.Late, d.LateAckAt)
+	}
+	if got, err := r.store.Delivery(d.Message, d.Client); err == nil && got.State != d.State {
+		r.complain("told that %s to %s is %v, but it reads %v", d.Message, d.Client, d.State, got.State)
+	}
+	if st.Completed != nil && !st.Completed.Completed() {
+		r.complain("%s is said to be completed with %+v", d.Message, st.Completed.Counts)
+	}
+}
+
+func (r *recorder) whole(a *gateway.SettledAll) {
+	if !a.Message.Completed() {
+		r.complain("%s is said to be completed with %+v", a.Message.ID, a.Message.Counts)
+	}
+	if a.State != gateway.Expired && a.State != gateway.Canceled {
+		r.complain("%s became %v in one step", a.Message.ID, a.State)
+	}
 }
 
 // all returns what was told so far, in order.

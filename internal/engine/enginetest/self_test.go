@@ -48,9 +48,9 @@ func (f tellsTwice) Observe(o gateway.Observer) { f.Store.Observe(twice{o}) }
 
 type twice struct{ gateway.Observer }
 
-func (t twice) Settled(l []gateway.Settlement) {
-	t.Observer.Settled(l)
-	t.Observer.Settled(l)
+func (t twice) Changed(l []gateway.Change) {
+	t.Observer.Changed(l)
+	t.Observer.Changed(l)
 }
 
 // tellsEarly shows what it has told only to who asks later.
@@ -66,11 +66,11 @@ func (f tellsEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gateway.
 
 type newestFirst struct{ *memstore.Store }
 
-func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
 	n := len(buf)
-	buf, err := f.Store.Next(q, buf)
+	buf, last, err := f.Store.Next(q, buf)
 	slices.Reverse(buf[n:])
-	return buf, err
+	return buf, last, err
 }
 
 type forgetsKeys struct{ *memstore.Store }

@@ -198,6 +198,12 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 	for i, d := range failed {
 		s.note(settled(d.Delivery, m, i == len(failed)-1 && m.Completed()))
 	}
+	switch {
+	case !m.many():
+		s.note(&gateway.Accepted{Client: m.Client, Parcel: m.deliveries[0].parcel()})
+	case !m.Completed():
+		s.note(&gateway.AcceptedMany{Message: m.ID, Seq: m.Seq, Total: m.Counts.Total, To: a.To, Rate: a.Rate})
+	}
 	return m
 }
 

@@ -165,17 +165,20 @@ func TestOldestUplinkMakesRoom(t *testing.T) {
 	}
 }
 
-// blocked is an observer that waits before it listens.
+// blocked is an observer that waits before it takes a settlement.
 type blocked struct {
 	gate    chan struct{}
 	settled atomic.Int64
 }
 
-func (b *blocked) Settled(l []gateway.Settlement) {
-	<-b.gate
-	b.settled.Add(int64(len(l)))
+func (b *blocked) Changed(l []gateway.Change) {
+	for _, c := range l {
+		if _, ok := c.(*gateway.Settlement); ok {
+			<-b.gate
+			b.settled.Add(1)
+		}
+	}
 }
-func (b *blocked) SettledAll(gateway.Message, gateway.State, int) {}
 
 // Settle waits while the observer is far behind: the queue to it is bounded.
 func TestSettleWaitsForASlowObserver(t *testing.T) {

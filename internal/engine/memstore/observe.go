@@ -6,44 +6,41 @@ import "github.com/longwire/longwire/gateway"
 // settles many at once (a purge, an expiry) may pass it by its own number.
 const maxNotes = 8192
 
-// note is one thing to tell the observer: all, or the settlement.
-type note struct {
-	settlement gateway.Settlement
-	all        *settledAll
-}
-
-type settledAll struct {
-	message gateway.Message
-	state   gateway.State
-	n       int
-}
-
 // settled returns the note of one delivery that became final, the last one of
 // its message when last is set.
-func settled(d gateway.Delivery, m *message, last bool) note {
-	st := gateway.Settlement{Delivery: d}
+func settled(d gateway.Delivery, m *message, last bool) *gateway.Settlement {
+	st := &gateway.Settlement{Delivery: d}
 	if last {
 		h := m.head()
 		st.Completed = &h
 	}
-	return note{settlement: st}
+	return st
 }
 
-// Observe names who is told of final states. It is called once, before use.
+// Observe sets the observer. It is called once, before use.
 func (s *Store) Observe(o gateway.Observer) { s.observer = o }
 
-// note queues n in log order. Caller holds mu.
-func (s *Store) note(n note) {
+// note queues c in log order. Caller holds mu.
+func (s *Store) note(c gateway.Change) {
 	if s.observer == nil {
 		return
 	}
-	s.notes = append(s.notes, n)
+	s.notes = append(s.notes, c)
+	s.noted++
 	s.told.Broadcast()
 }
 
 // awaitRoom waits while too much waits for the observer. Caller holds mu.
 func (s *Store) awaitRoom() {
 	for len(s.notes) >= maxNotes && !s.closed {
+		s.told.Wait()
+	}
+}
+
+// awaitTold waits until the observer has taken all notes that there are now. Caller
+// holds mu.
+func (s *Store) awaitTold() {
+	for mine := s.noted; s.passed < mine; {
 		s.told.Wait()
 	}
 }
@@ -56,27 +53,16 @@ func (s *Store) tell() {
 		if notes == nil {
 			return
 		}
-		var run []gateway.Settlement
-		flush := func() {
-			if len(run) > 0 {
-				s.observer.Settled(run)
-				run = nil
-			}
-		}
-		for _, n := range notes {
-			if n.all == nil {
-				run = append(run, n.settlement)
-				continue
-			}
-			flush()
-			s.observer.SettledAll(n.all.message, n.all.state, n.all.n)
-		}
-		flush()
+		s.observer.Changed(notes)
+		s.mu.Lock()
+		s.passed += uint64(len(notes))
+		s.told.Broadcast()
+		s.mu.Unlock()
 	}
 }
 
 // takeNotes waits for notes and takes them all; nil after Close.
-func (s *Store) takeNotes() []note {
+func (s *Store) takeNotes() []gateway.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.notes) == 0 && !s.closed {

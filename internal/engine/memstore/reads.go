@@ -42,12 +42,12 @@ func (p *page[T, K]) pass(k K) {
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
 
 // Next appends queued parcels of one client.
-func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lanes[q.Client]
 	if l == nil {
-		return buf, nil
+		return buf, s.seq, nil
 	}
 	from, found := slices.BinarySearchFunc(l.queue, q.After, bySeq)
 	if found {
@@ -62,7 +62,7 @@ func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Par
 		size += len(d.message.Payload)
 		count++
 	}
-	return buf, nil
+	return buf, s.seq, nil
 }
 
 // Parcel returns one queued parcel.

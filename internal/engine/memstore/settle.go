@@ -47,7 +47,7 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 		s.events++
 		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
-		s.note(note{settlement: gateway.Settlement{Delivery: d.Delivery, Late: true}})
+		s.note(&gateway.Settlement{Delivery: d.Delivery, Late: true})
 	}
 	return nil
 }
@@ -89,6 +89,7 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	for ; len(l.queue) > 0; n++ {
 		s.finish(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
 	}
+	s.awaitTold()
 	return n, nil
 }
 
@@ -112,7 +113,9 @@ func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) 
 			Message: "every delivery of the message is final"}
 	}
 	s.finishMessage(m, gateway.Canceled, at)
-	return m.export(true), nil
+	now := m.export(true)
+	s.awaitTold()
+	return now, nil
 }
 
 // finishMessage gives one final state to all deliveries of m that have none:
@@ -133,7 +136,7 @@ func (s *Store) finishMessage(m *message, state gateway.State, at time.Time) {
 	}
 	s.events++
 	s.complete(m, at)
-	s.note(note{all: &settledAll{message: m.head(), state: state, n: n}})
+	s.note(&gateway.SettledAll{Message: m.head(), State: state, N: n})
 }
 
 // finish makes a queued delivery final and tells the observer. Caller holds mu.

@@ -96,8 +96,10 @@ type Store struct {
 	events    uint64
 	accepts   gateway.Histogram
 
-	notes  []note     // what the observer is still to be told
-	told   *sync.Cond // signaled when notes or closed changes
+	notes  []gateway.Change // not taken by the observer yet
+	noted  uint64           // how many notes there were
+	passed uint64           // how many of these the observer has taken
+	told   *sync.Cond       // signaled when notes, passed or closed changes
 	rearm  chan struct{}
 	ending chan struct{}
 	wg     sync.WaitGroup // the teller and the expiry driver

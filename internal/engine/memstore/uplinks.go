@@ -31,6 +31,7 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.awaitRoom()
 	if err := s.usable(); err != nil {
 		return 0, err
 	}
@@ -39,6 +40,7 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	r.last++
 	u.Seq, u.Payload = r.last, bytes.Clone(u.Payload)
 	r.kept = append(r.kept, u)
+	s.note(&gateway.Uplinked{Uplink: u})
 	r.bytes += int64(len(u.Payload))
 	for len(r.kept) > 0 && (len(r.kept) > s.opt.MaxUplinks || r.bytes > s.opt.MaxUplinkBytes) {
 		r.dropOldest()

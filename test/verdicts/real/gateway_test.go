@@ -210,12 +210,12 @@ func (s *store) Disconnected(client gateway.ClientID, at time.Time, reason strin
 	s.Store.Disconnected(client, at, reason)
 }
 
-func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
-	l, err := s.Store.Next(q, buf)
+func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+	l, last, err := s.Store.Next(q, buf)
 	for i := range l {
 		l[i].ExpiresAt = l[i].ExpiresAt.Add(-s.p.w.offset)
 	}
-	return l, err
+	return l, last, err
 }
 
 func (s *store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
@@ -232,15 +232,20 @@ type observer struct {
 	p *process
 }
 
-func (o *observer) Settled(batch []gateway.Settlement) {
+func (o *observer) Changed(list []gateway.Change) {
 	o.p.mu.Lock()
-	for i := range batch {
-		if d := &batch[i].Delivery; !batch[i].Late {
-			o.p.told = append(o.p.told, *d)
-		} else {
-			o.p.w.cover("late ack")
+	for _, c := range list {
+		switch c := c.(type) {
+		case *gateway.Accepted:
+			c.Parcel.ExpiresAt = c.Parcel.ExpiresAt.Add(-o.p.w.offset)
+		case *gateway.Settlement:
+			if c.Late {
+				o.p.w.cover("late ack")
+			} else {
+				o.p.told = append(o.p.told, c.Delivery)
+			}
 		}
 	}
 	o.p.mu.Unlock()
-	o.Observer.Settled(batch)
+	o.Observer.Changed(list)
 }
