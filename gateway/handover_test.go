@@ -338,6 +338,7 @@ func (w *stageWorld) key() string {
 
 func (w *stageWorld) Observe(o Observer)                       { w.observer = o }
 func (w *stageWorld) Log() LogID                               { return "log" }
+func (w *stageWorld) EventBase() uint64                        { return 0 }
 func (w *stageWorld) Undurable(ClientID) (n, bytes int)        { return 0, 0 }
 func (w *stageWorld) Disconnected(ClientID, time.Time, string) {}
 
