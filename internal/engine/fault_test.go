@@ -30,6 +30,9 @@ func TestFaultMatrix(t *testing.T) {
 			if op == "write" {
 				modes = append(modes, "short")
 			}
+			if underRace && file == "mark" { // it is written once a second, and the detector makes the load of that time dear
+				modes = modes[:1]
+			}
 			for _, mode := range modes {
 				f := fault{file: file, op: op, mode: mode}
 				t.Run(fmt.Sprintf("%s %s %s", file, op, mode), func(t *testing.T) { runFault(t, f) })

@@ -16,8 +16,9 @@ func killEach(t *testing.T, files tree, do func(disk vfs.FS) error, check func(t
 	if underRace {
 		modes = modes[:1]
 	}
+	stride := strideUnderRace()
 	for _, mode := range modes {
-		for n := int64(1); ; n++ {
+		for n := int64(1); ; n += stride {
 			disk := files.disk(t)
 			f := &faultFS{FS: disk, fault: fault{mode: mode, at: n}}
 			f.armed.Store(true)
@@ -35,6 +36,15 @@ func killEach(t *testing.T, files tree, do func(disk vfs.FS) error, check func(t
 			}
 		}
 	}
+}
+
+// strideUnderRace is by how many changes a test that is cut short at each of them
+// moves on. One goroutine works in such tests: the race detector has little to see.
+func strideUnderRace() int64 {
+	if underRace {
+		return 8
+	}
+	return 1
 }
 
 // A store whose making was cut short at any change is made anew by the next

@@ -174,7 +174,7 @@ func TestMigration(t *testing.T) {
 	for _, name := range []string{"clean", "killed"} {
 		t.Run(name, func(t *testing.T) {
 			files, want := oldStore(t, name), wantRows(t, name)
-			for n := int64(1); ; n++ {
+			for n := int64(1); ; n += strideUnderRace() {
 				disk := files.disk(t)
 				f := &faultFS{FS: disk, fault: fault{mode: "fails", at: n}}
 				f.armed.Store(true)
@@ -306,6 +306,9 @@ func chunksOf(log string, number uint32) (all []int) {
 // Open judge alike.
 func TestDamageMatrix(t *testing.T) {
 	for kind, s := range stores(t) {
+		if underRace && kind != "killed" { // one goroutine works: the detector has little to see
+			continue
+		}
 		t.Run(kind, func(t *testing.T) {
 			refused, opened := 0, 0
 			for name, content := range s.files {
