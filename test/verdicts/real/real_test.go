@@ -145,8 +145,8 @@ var configs = []*config{
 	}),
 	with("shrunk", func(c *config) {
 		c.shrinks, c.slow = true, false
-		c.limit = limits(map[fault]int{cut: 2})
-		c.more = limits(map[fault]int{restart: 1})
+		c.limit = limits(map[fault]int{cut: 1})
+		c.more = limits(map[fault]int{cut: 1, restart: 1})
 	}),
 	with("accept", func(c *config) {
 		c.at, c.verdicts = 0, []verdict{reject}
