@@ -36,7 +36,7 @@ func (s *server) identify(x *exchange, r *http.Request) error {
 		}
 	}
 	x.principal = key.ID
-	x.view = s.door.View(key, r.RemoteAddr, x.id)
+	x.view = s.door.View(key, tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID})
 	return nil
 }
 
@@ -60,11 +60,11 @@ func (s *server) need(w http.ResponseWriter, scope apikey.Scope) error {
 
 // refused notes a write that was not allowed. Others are noted by the view.
 func (s *server) refused(x *exchange, r *http.Request, err error) {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) || !s.mayRecord(x, r) {
 		return
 	}
-	e := audit.Entry{At: x.started, What: audit.Refused, Target: r.Method + " " + r.URL.Path, From: r.RemoteAddr, Request: x.id,
-		Result: problemOf(err).Code()}
+	e := audit.Entry{At: x.started, What: audit.Refused, Target: loggedMethod(r) + " " + loggedPath(r), From: r.RemoteAddr,
+		Request: x.id, Caller: x.callerID, Result: problemOf(err).Code()}
 	if key := x.view.Key(); key != nil {
 		e.Who, e.Name = key.ID, key.Name
 	}

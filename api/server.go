@@ -29,6 +29,7 @@ type server struct {
 	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
+	traces   traces
 }
 
 // New returns the HTTP API. It owns no goroutine beyond those of its requests.
@@ -41,6 +42,7 @@ func newServer(cfg Config) *server {
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
 		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
 	s.drain.init()
+	s.initTraces()
 	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
 	s.cfg.Gateway = nil // from here on there is the door
 	s.bootKey = bootKey(s.boot)

@@ -154,6 +154,10 @@ const (
 	// maxTurningAway bounds the refused connections that are told why at a
 	// time; above it they are cut off. It is less where files are few.
 	maxTurningAway = 256
+	// maxLinesPerSource bounds the log lines about refused registrations of one
+	// source in a minute, maxLines those of all sources.
+	maxLinesPerSource = 20
+	maxLines          = 600
 	// lateness is how late a deadline may be seen before we suspect that this
 	// process was stalled, and read what has come before we judge silence.
 	lateness = 500 * time.Millisecond

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/internal/shares"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -37,6 +38,7 @@ type Server struct {
 	handshakes  chan struct{} // one element for each TLS handshake that computes
 	turningAway chan struct{} // one element for each refused connection that is told why
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
+	refusals    *shares.Lines // of refused registrations, by source
 
 	mu           sync.Mutex
 	first        *conn // ring through prev and next; nil when there is none
@@ -89,6 +91,9 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
+	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
+		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
+	})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.memory.watch(s.ctx) })
 	s.workers.start(cfg.Workers)
@@ -120,6 +125,7 @@ func (s *Server) Close() error {
 	}
 	s.workers.stop()
 	s.tasks.Wait()
+	s.refusals.Flush()
 	return nil
 }
 

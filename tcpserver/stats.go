@@ -30,6 +30,7 @@ type Stats struct {
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
+	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
@@ -136,6 +137,7 @@ func (s *Server) Stats() Stats {
 		Throttled:     c.throttled.Load(),
 		Paced:         c.paced.Load(),
 		SlowConsumers: c.slowConsumers.Load(),
+		LinesHeld:     s.refusals.Held(),
 		Panics:        c.panics.Load(),
 	}
 	for _, d := range protocol.Dialects() {

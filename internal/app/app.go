@@ -177,7 +177,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
-	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, Clock: a.clockStats})
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, HTTP: a.httpStats, Clock: a.clockStats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:  a.gw,
@@ -199,6 +199,8 @@ func (a *App) apiConfig() api.Config {
 	a.callers.restrict(&out, c.HTTP)
 	return out
 }
+
+func (a *App) httpStats() metrics.HTTPStats { return metrics.HTTPStats(a.http.Stats()) }
 
 func (a *App) tcpStats() metrics.TCPStats { return metrics.TCPStats(a.tcp.Stats()) }
 

@@ -151,6 +151,7 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_throttled_total", "Pauses in reading from devices that sent faster than they may.", func(s S) uint64 { return s.Throttled }),
 		counter("tcp_paced_total", "Pauses in sending to devices for tcp.delivery_rate and tcp.delivery_byte_rate.", func(s S) uint64 { return s.Paced }),
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
+		counter("tcp_lines_held_total", "Log lines about refused registrations that were counted instead of written.", func(s S) uint64 { return s.LinesHeld }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}
 }
@@ -170,6 +171,13 @@ func certCollector(read func() map[string]CertStats) prometheus.Collector {
 func auditCollector(read func() AuditStats) prometheus.Collector {
 	return &snapshot[AuditStats]{read, []metric[AuditStats]{
 		counter("audit_lost_total", "Entries of the audit log that could not be written.", func(s AuditStats) uint64 { return s.Lost }),
+	}}
+}
+
+func httpCollector(read func() HTTPStats) prometheus.Collector {
+	type S = HTTPStats
+	return &snapshot[S]{read, []metric[S]{
+		counterBy("http_lines_held_total", "Lines about refused requests that were counted instead of written, by log.", "log", func(s S) map[string]uint64 { return s.LinesHeld }),
 	}}
 }
 

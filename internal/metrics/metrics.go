@@ -25,12 +25,19 @@ type Sources struct {
 	Certs   func() map[string]CertStats // by listener
 	Auth    func() AuthStats            // of devices
 	Audit   func() AuditStats
+	HTTP    func() HTTPStats
 	Clock   func() ClockStats
 }
 
 // ClockStats counts the jumps of the wall clock of more than an hour.
 type ClockStats struct {
 	Forwards, Backwards uint64
+}
+
+// HTTPStats is what the API tells. Its members are those of api.ServerStats, so
+// that one converts to the other.
+type HTTPStats struct {
+	LinesHeld map[string]uint64 // lines about refused requests that were counted and not written, by log
 }
 
 // AuditStats is what the audit log tells.
@@ -66,6 +73,7 @@ type TCPStats struct {
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
+	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
@@ -96,6 +104,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Audit != nil {
 		m.registry.MustRegister(auditCollector(s.Audit))
+	}
+	if s.HTTP != nil {
+		m.registry.MustRegister(httpCollector(s.HTTP))
 	}
 	if s.Clock != nil {
 		m.registry.MustRegister(clockCollector(s.Clock))
