@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -43,8 +42,9 @@ type Server struct {
 	mu           sync.Mutex
 	first        *conn // ring through prev and next; nil when there is none
 	open         int
-	unregistered int
-	perIP        map[netip.Addr]int // unregistered, by source
+	leaving      int // of these, cut off for a newcomer
+	unregistered waiting
+	waits        map[*conn]*waitingPlace // of connections; a preamble has its own
 	entering     map[*preamble]struct{}
 	closing      bool
 	empty        chan struct{} // closed when closing and the last connection is gone
@@ -85,7 +85,7 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		turningAway: make(chan struct{}, min(maxTurningAway, max(8, cfg.MaxConns/64))),
-		perIP:       make(map[netip.Addr]int),
+		waits:       make(map[*conn]*waitingPlace),
 		entering:    make(map[*preamble]struct{}),
 		empty:       make(chan struct{}),
 		stopping:    make(chan struct{}),
@@ -180,7 +180,7 @@ func (s *Server) remove(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next = nil, nil
-	s.leaveUnregistered(c)
+	s.forget(c)
 	s.closed()
 }
 

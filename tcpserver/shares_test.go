@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -50,4 +51,63 @@ func TestRefusedRegistrationsLeaveFewLines(t *testing.T) {
 			t.Errorf("the log lacks %q", want)
 		}
 	}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+}
+
+// Silent connections of a few sources hold every place, and more come all the
+// time. Devices of other sources register, and so does one that shares an
+// address with the attacker.
+func TestSilentConnectionsKeepNoDeviceOut(t *testing.T) {
+	inBubble(t, func(w *world) {
+		silent := func(i int) *device {
+			d := w.dialSilently(fmt.Sprintf("203.0.113.%d:%d", i%4, 1000+i))
+			d.read()
+			synctest.Wait()
+			return d
+		}
+		for i := range 64 {
+			silent(i)
+		}
+		for i := range 20 {
+			address := fmt.Sprintf("192.0.2.%d:7", i)
+			if i == 19 {
+				address = "203.0.113.1:7" // behind the attacker's address
+			}
+			d := w.dialSilently(address)
+			d.read()
+			for more := range 5 {
+				silent(i*5 + more)
+			}
+			fmt.Fprintf(d.nc, "REGISTER d%d\n", i)
+			if got := d.heard(); !strings.HasPrefix(got, "REGISTERED ") {
+				t.Errorf("device %d from %s heard %q, want REGISTERED", i, address, got)
+			}
+		}
+		if s := w.srv.Stats(); s.Unregistered > 32 || s.Open > 32+20 {
+			t.Errorf("%d unregistered of %d connections, want at most 32 of 52", s.Unregistered, s.Open)
+		}
+	}, func(c *Config) { c.MaxConns, c.MaxUnregistered, c.MaxUnregisteredPerIP = 52, 32, 16 })
+}
+
+// Sources without number, as a host on IPv6 has them, have one place each: the
+// oldest goes first.
+func TestManySourcesKeepNoDeviceOut(t *testing.T) {
+	inBubble(t, func(w *world) {
+		dial := func(from string) *device {
+			d := w.dialSilently(from)
+			d.read()
+			synctest.Wait()
+			return d
+		}
+		for i := range 100 {
+			dial(fmt.Sprintf("[2001:db8:0:%x::1]:1", i))
+		}
+		d := dial("192.0.2.1:1")
+		for i := range 20 {
+			dial(fmt.Sprintf("[2001:db8:1:%x::1]:1", i))
+		}
+		d.say("REGISTER d")
+		if got := d.heard(); !strings.HasPrefix(got, "REGISTERED ") {
+			t.Errorf("heard %q, want REGISTERED", got)
+		}
+	}, func(c *Config) { c.MaxUnregistered, c.MaxUnregisteredPerIP = 32, 16 })
 }

@@ -145,6 +145,6 @@ func (s *Server) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Open, st.Unregistered = s.open, s.unregistered
+	st.Open, st.Unregistered = s.open, s.unregistered.Len()
 	return st
 }
