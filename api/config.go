@@ -48,6 +48,12 @@ type Config struct {
 	// AuthFailures bounds the wrong keys per minute from one address. 0 = no
 	// bound.
 	AuthFailures int
+	// MaxConnections bounds the open connections of Server.Bound, a few for the
+	// operator and for probes left out. Default 1,280.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds those of one address (IPv6: /64) on which no
+	// request was allowed, loopback excepted. Default 320.
+	MaxConnectionsPerIP int
 	// MaxRequests bounds the requests under way, probes and documents left out;
 	// over HTTP/2 as many again may be refused, or read documents. Default 8,192.
 	MaxRequests int
@@ -111,6 +117,12 @@ func (c Config) withDefaults() Config {
 	if c.MaxStreamsPerKey <= 0 {
 		c.MaxStreamsPerKey = 128
 	}
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = 1280
+	}
+	if c.MaxConnectionsPerIP <= 0 {
+		c.MaxConnectionsPerIP = 320
+	}
 	if c.MaxRequests <= 0 {
 		c.MaxRequests = 8192
 	}
@@ -146,7 +158,7 @@ func (c Config) withDefaults() Config {
 func NewServer(c Config) *Server {
 	c = c.withDefaults()
 	s := newServer(c)
-	return &Server{api: s, Server: http.Server{
+	out := &Server{api: s, Server: http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       c.ReadTimeout,
@@ -156,4 +168,6 @@ func NewServer(c Config) *Server {
 		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}}
+	s.conns.watch(&out.Server)
+	return out
 }

@@ -26,6 +26,7 @@ type server struct {
 	failures *failures
 	callers  callers
 	load     load
+	conns    *connections
 	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
@@ -41,6 +42,7 @@ func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
 		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
+	s.conns = newConnections(&s.cfg)
 	s.drain.init()
 	s.initTraces()
 	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
@@ -100,7 +102,10 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.callers.spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}
-	return s.need(x, e.need)
+	if err := s.need(x, e.need); err != nil {
+		return err
+	}
+	return s.conns.allowed(r.Context(), s.view(x).Key().Scopes.Allows(apikey.Admin))
 }
 
 // routes builds the router. It is flat, so that a route's pattern is known when

@@ -101,8 +101,8 @@ func (a *App) open() (err error) {
 	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
-	a.ln = capConnections(a.ln, cfg.HTTP.MaxConnections, a.log)
 	a.http = api.NewServer(a.apiConfig())
+	a.ln = a.http.Bound(a.ln)
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
 	a.http.MaxHeaderBytes = int(cfg.HTTP.MaxHeader)
@@ -196,7 +196,7 @@ func (a *App) apiConfig() api.Config {
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
 		Now:         a.now,
 	}
-	a.callers.restrict(&out, c.HTTP)
+	a.callers.restrict(&out, c.HTTP, c.TCP.MaxConnections)
 	return out
 }
 

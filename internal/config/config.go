@@ -63,26 +63,27 @@ type TCP struct {
 
 // HTTP is the API.
 type HTTP struct {
-	Addr              string   `yaml:"addr" help:"address of the API, Swagger UI, health and metrics" check:"hostport"`
-	Hosts             []string `yaml:"hosts" help:"Host names, besides loopback ones, that the API answers to when it needs no key"`
-	ReadHeaderTimeout Duration `yaml:"read_header_timeout" help:"time for a request's headers" min:"100ms" max:"10m"`
-	ReadTimeout       Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
-	IdleTimeout       Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
-	MaxHeader         Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
-	MaxBody           Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
-	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
-	AccessLog         bool     `yaml:"access_log" help:"log each request"`
-	CORSOrigins       []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
-	RateLimit         int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
-	RateBurst         int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
-	AuthFailures      int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
-	MaxConnections    int      `yaml:"max_connections" help:"open connections of callers; more are closed at once" min:"16"`
-	MaxRequests       int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
-	MaxBodies         Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
-	MaxStreams        int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
-	MaxStreamsPerKey  int      `yaml:"max_streams_per_key" help:"of these with one API key" min:"1"`
-	TLSCertFile       string   `yaml:"tls_cert_file" help:"PEM file of a certificate: the API speaks HTTPS; watched for changes"`
-	TLSKeyFile        string   `yaml:"tls_key_file" help:"PEM file of its private key"`
+	Addr                string   `yaml:"addr" help:"address of the API, Swagger UI, health and metrics" check:"hostport"`
+	Hosts               []string `yaml:"hosts" help:"Host names, besides loopback ones, that the API answers to when it needs no key"`
+	ReadHeaderTimeout   Duration `yaml:"read_header_timeout" help:"time for a request's headers" min:"100ms" max:"10m"`
+	ReadTimeout         Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
+	IdleTimeout         Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
+	MaxHeader           Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
+	MaxBody             Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
+	MaxWait             Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
+	AccessLog           bool     `yaml:"access_log" help:"log each request"`
+	CORSOrigins         []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
+	RateLimit           int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
+	RateBurst           int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
+	AuthFailures        int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
+	MaxConnections      int      `yaml:"max_connections" help:"open connections of callers, fewer where the file limit is low; for one more an idle one is closed, those without a key first" min:"16"`
+	MaxConnectionsPerIP int      `yaml:"max_connections_per_ip" help:"of these from one address (IPv6: /64) that have shown no key, loopback excepted" min:"1"`
+	MaxRequests         int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
+	MaxBodies           Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
+	MaxStreams          int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
+	MaxStreamsPerKey    int      `yaml:"max_streams_per_key" help:"of these with one API key" min:"1"`
+	TLSCertFile         string   `yaml:"tls_cert_file" help:"PEM file of a certificate: the API speaks HTTPS; watched for changes"`
+	TLSKeyFile          string   `yaml:"tls_key_file" help:"PEM file of its private key"`
 }
 
 // Data is the store.
@@ -214,20 +215,21 @@ func Default() *Config {
 			DuplicateID:          TakeOver,
 		},
 		HTTP: HTTP{
-			Addr:              "127.0.0.1:8080",
-			ReadHeaderTimeout: 5 * second,
-			ReadTimeout:       30 * second,
-			IdleTimeout:       2 * minute,
-			MaxHeader:         32 * KiB,
-			MaxBody:           2 * MiB,
-			MaxWait:           minute,
-			AccessLog:         true,
-			AuthFailures:      60,
-			MaxConnections:    1280, // the streams, and some for the rest
-			MaxRequests:       8192,
-			MaxBodies:         256 * MiB,
-			MaxStreams:        1024,
-			MaxStreamsPerKey:  128,
+			Addr:                "127.0.0.1:8080",
+			ReadHeaderTimeout:   5 * second,
+			ReadTimeout:         30 * second,
+			IdleTimeout:         2 * minute,
+			MaxHeader:           32 * KiB,
+			MaxBody:             2 * MiB,
+			MaxWait:             minute,
+			AccessLog:           true,
+			AuthFailures:        60,
+			MaxConnections:      1280, // the streams, and some for the rest
+			MaxConnectionsPerIP: 320,
+			MaxRequests:         8192,
+			MaxBodies:           256 * MiB,
+			MaxStreams:          1024,
+			MaxStreamsPerKey:    128,
 		},
 		Data: Data{
 			Dir:             "./longwire-data",

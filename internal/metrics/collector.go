@@ -177,6 +177,8 @@ func auditCollector(read func() AuditStats) prometheus.Collector {
 func httpCollector(read func() HTTPStats) prometheus.Collector {
 	type S = HTTPStats
 	return &snapshot[S]{read, []metric[S]{
+		gauge("http_connections", "Open connections to the API.", func(s S) float64 { return float64(s.Connections) }),
+		counterBy("http_connections_displaced_total", "Connections to the API that were closed for want of room, by reason: no_key and address lost their place to a newcomer, and so did idle ones; the newcomer itself was refused.", "reason", func(s S) map[string]uint64 { return s.Displaced }),
 		counterBy("http_lines_held_total", "Lines about refused requests that were counted instead of written, by log.", "log", func(s S) map[string]uint64 { return s.LinesHeld }),
 	}}
 }

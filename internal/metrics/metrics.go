@@ -37,7 +37,9 @@ type ClockStats struct {
 // HTTPStats is what the API tells. Its members are those of api.ServerStats, so
 // that one converts to the other.
 type HTTPStats struct {
-	LinesHeld map[string]uint64 // lines about refused requests that were counted and not written, by log
+	Connections int               // open
+	Displaced   map[string]uint64 // connections that were closed for want of room, by reason
+	LinesHeld   map[string]uint64 // lines about refused requests that were counted and not written, by log
 }
 
 // AuditStats is what the audit log tells.
