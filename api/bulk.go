@@ -17,7 +17,7 @@ import (
 // Bounds of a bulk request.
 const (
 	bulkWindow    = 512              // lines in progress at once
-	bulkPayloads  = bulkBody         // bytes of their payloads; a single one is smaller
+	bulkPayloads  = 4 << 20          // bytes of their payloads; a single one is smaller
 	bulkBatch     = 384              // clients whose online deliveries begin together
 	bulkPerClient = 16               // of these, online deliveries to one client
 	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
@@ -96,14 +96,15 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	if err := view.Ready(); err != nil {
 		return err
 	}
-	waits, release := patience(r)
+	waits, release := s.patience(w, r)
 	defer release()
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
+	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
 	wait.applied(w.Header())
-	lines := s.newLineReader(w, r)
+	lines := s.newLineReader(w, r, b.principal)
 	defer lines.close()
 	w.WriteHeader(http.StatusOK)
 	b.answers.start()
@@ -165,6 +166,9 @@ func (b *bulkRun) read(lines *lineReader) error {
 			b.answers.batch.Flush()
 		}
 		line, err := lines.next()
+		if ended := b.view.Alive(); ended != nil {
+			return ended // before anything that the caller may send to stay
+		}
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
@@ -186,9 +190,6 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
-		if err := b.view.Alive(); err != nil {
-			return err
-		}
 		b.line(number, line)
 	}
 }
@@ -198,10 +199,19 @@ func (b *bulkRun) line(number int, data []byte) {
 	p := &b.decoded
 	*p = push{wait: waiting{d: b.wait}}
 	key, err := p.readLine(data)
+	if err != nil {
+		p.Payload = nil // it is not kept
+	}
 	if err == nil {
 		err = p.identify(key, b.principal)
 	}
-	l := b.answers.enter(number, key, len(p.Payload))
+	size := len(p.Payload)
+	if err == nil {
+		if err = b.server.bodies.take(b.principal, size); err != nil {
+			size = 0
+		}
+	}
+	l := b.answers.enter(number, key, size)
 	switch {
 	case err != nil:
 		l.refuse(err)

@@ -46,17 +46,30 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 	body := io.Reader(r.Body)
 	if r.ContentLength < 0 {
 		body = http.MaxBytesReader(w, r.Body, limit)
-	} else {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
 	x := exchangeOf(w)
 	s.drain.reading(x)
 	defer s.drain.read(x)
-	if _, err := buf.ReadFrom(body); err != nil {
-		return s.bodyProblem(err)
+	buf.Grow(int(min(max(r.ContentLength, 0), maxPooled))) // a longer body takes its memory as it comes
+	for {
+		buf.Grow(bytes.MinRead)
+		free := buf.AvailableBuffer()
+		n, err := body.Read(free[:cap(free)])
+		buf.Write(free[:n])
+		if n > 0 {
+			if err := s.bodies.take(x.principal, n); err != nil {
+				return err
+			}
+			x.bodySize += n
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			x.bodyRead = true
+			return nil
+		case err != nil:
+			return s.bodyProblem(err)
+		}
 	}
-	x.bodyRead = true
-	return nil
 }
 
 // decodeObject decodes exactly one JSON object without unknown members.

@@ -30,8 +30,8 @@ type exchange struct {
 	bodyRead  bool // to its end
 	lingers   bool // behind the answer the rest of the body is read
 	stranger  bool // counted in load.strangers
-	admitted  bool // counted in load.requests, with
-	bodySize  int64
+	admitted  bool // counted in load.requests
+	bodySize  int  // bytes of the body that are counted in server.bodies
 }
 
 func (x *exchange) WriteHeader(status int) {

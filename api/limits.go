@@ -14,39 +14,20 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// bulkBody is what a bulk request is counted as in Config.MaxBodies: the most
-// that the payloads of its lines under way take. Its answers are few beside them
-// unless their caller does not read.
-const bulkBody = 4 << 20
-
 // load counts what requests take at this moment.
 type load struct {
 	requests  atomic.Int64
-	bodies    atomic.Int64 // bytes
 	strangers atomic.Int64 // see meet
 }
 
 // admit takes a request in, until leave. It fails when the server has all that
 // it can hold: nothing waits.
-func (s *server) admit(x *exchange, r *http.Request, e *endpoint) error {
+func (s *server) admit(x *exchange) error {
 	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
 		s.load.requests.Add(-1)
 		return problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
 	}
-	var size int64
-	switch {
-	case e.stream:
-		size = bulkBody
-	case r.ContentLength < 0:
-		size = s.cfg.MaxBody
-	default:
-		size = min(r.ContentLength, s.cfg.MaxBody) // a larger one is refused unread
-	}
-	x.admitted, x.bodySize = true, size
-	if size > 0 && s.load.bodies.Add(size) > s.cfg.MaxBodies {
-		s.leave(x)
-		return problem(overloaded, "the bodies of requests take %d bytes, which is the most this server holds", s.cfg.MaxBodies)
-	}
+	x.admitted = true
 	return nil
 }
 
@@ -56,9 +37,8 @@ func (s *server) leave(x *exchange) {
 		return
 	}
 	x.admitted = false
-	if x.bodySize > 0 {
-		s.load.bodies.Add(-x.bodySize)
-	}
+	s.bodies.give(x.principal, x.bodySize)
+	x.bodySize = 0
 	if s.load.requests.Add(-1) > 0 || !s.drain.is() {
 		return
 	}

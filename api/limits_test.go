@@ -191,10 +191,13 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 }
 
 func TestBodiesInMemoryAreBounded(t *testing.T) {
-	h, release := held(t, func(c *Config) { c.MaxBodies = 1100 })
+	h, release := held(t, func(c *Config) { c.MaxBodies = 2050 })
 	body := `{"text":"` + strings.Repeat("y", 100) + `"}`
 	h.call("POST", "/v1/clients/slow/messages", body).wantProblem(503, overloaded)
-	h.call("POST", "/v1/messages/bulk", "{}", "Content-Type", ndjson).wantProblem(503, overloaded)
+	line := `{"to":{"client":"slow"},"text":"` + strings.Repeat("y", 100) + `"}`
+	if results, _ := h.bulk("/v1/messages/bulk", line); results[0].Status != 503 {
+		t.Errorf("a line is answered %d, want 503", results[0].Status)
+	}
 	h.call("GET", "/v1/clients", "").want(200)
 	release()
 	h.call("POST", "/v1/clients/slow/messages", body).want(202)
@@ -202,9 +205,8 @@ func TestBodiesInMemoryAreBounded(t *testing.T) {
 	h.call("POST", "/v1/clients/slow/messages", body).want(202) // a refusal gives back what it took
 }
 
-// TestBodiesAreCountedAsWhatTheyMayBecome: one of unknown length as the largest,
-// one that is refused unread as no more than that.
-func TestBodiesAreCountedAsWhatTheyMayBecome(t *testing.T) {
+// TestBodiesAreCountedAsTheyCome: what is announced takes nothing.
+func TestBodiesAreCountedAsTheyCome(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.MaxBody, c.MaxBodies = 1000, 1500 })
 	h.known("a")
 	admitted := make(chan struct{})
@@ -218,8 +220,8 @@ func TestBodiesAreCountedAsWhatTheyMayBecome(t *testing.T) {
 		done <- w.Code
 	}()
 	<-admitted
-	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 600), "Content-Type", "text/plain").wantProblem(503, overloaded)
-	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 400), "Content-Type", "text/plain").want(202)
+	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 600), "Content-Type", "text/plain").want(202)
+	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 800), "Content-Type", "text/plain").wantProblem(503, overloaded)
 	io.WriteString(feed, `{"text":"x"}`)
 	feed.Close()
 	if status := <-done; status != 202 {
@@ -381,7 +383,7 @@ func TestAuthenticationAllocatesNothing(t *testing.T) {
 		if err := s.allow(x, r, &e); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.admit(x, r, &e); err != nil {
+		if err := s.admit(x); err != nil {
 			t.Fatal(err)
 		}
 		s.leave(x)

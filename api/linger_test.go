@@ -58,7 +58,7 @@ func TestRefusalsReachWhoeverStillSends(t *testing.T) {
 		{"another type", "POST /v1/messages", announced + key("unlimited") + text, nil, 415},
 		{"a parameter", push + "?wait=x", announced + key("unlimited") + text, nil, 400},
 		{"too fast", push, announced + key("unlimited"), func(c *Config) { c.Rate, c.Burst = 1e-9, 1 }, 429},
-		{"too much", "POST /v1/messages/bulk", announced + key("unlimited"), func(c *Config) { c.MaxBodies = 1 }, 503},
+		{"too much", "POST /v1/messages", announced + key("unlimited") + "Content-Type: application/json\r\n", func(c *Config) { c.MaxBody, c.MaxBodies = 4<<20, 1 }, 503},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := Config{Gateway: w.gateway, Authorizer: w.ring}

@@ -26,6 +26,7 @@ type server struct {
 	failures *failures
 	callers  callers
 	load     load
+	bodies   bodyBudget
 	conns    *connections
 	drain    draining
 	requests atomic.Uint64
@@ -41,7 +42,8 @@ func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
-		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
+		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)},
+		bodies:  bodyBudget{most: cfg.MaxBodies, byKey: make(map[string]int64)}}
 	s.conns = newConnections(&s.cfg)
 	s.drain.init()
 	s.initTraces()
@@ -82,7 +84,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 		s.refused(x, r, err)
 		return err
 	}
-	if err := s.admit(x, r, e); err != nil {
+	if err := s.admit(x); err != nil {
 		return err
 	}
 	s.know(x)

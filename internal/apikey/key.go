@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -36,6 +38,9 @@ type Key struct {
 	hash    [sha256.Size]byte
 	used    atomic.Int64 // Unix seconds of the last use, at most UsedEvery late; 0 = never
 	revoked atomic.Bool
+	once    sync.Once // makes the next two
+	life    context.Context
+	end     context.CancelFunc
 }
 
 // Anyone is the caller of an API that needs no key. It may do everything.
@@ -44,6 +49,23 @@ var Anyone = &Key{Name: "anyone", Scopes: Admin}
 // Alive reports whether the key is good now: what goes on for long asks again.
 func (k *Key) Alive(now time.Time) bool {
 	return !k.revoked.Load() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
+}
+
+// Life returns a context that ends when the key is revoked: what waits under the
+// key ends with it. The end at ExpiresAt is the caller's to watch.
+func (k *Key) Life() context.Context {
+	k.once.Do(func() { k.life, k.end = context.WithCancel(context.Background()) })
+	return k.life
+}
+
+// Ends reports whether the key may end at all: a configured one lives as long
+// as the process.
+func (k *Key) Ends() bool { return !k.CreatedAt.IsZero() }
+
+func (k *Key) revoke() {
+	k.revoked.Store(true)
+	k.Life()
+	k.end()
 }
 
 // LastUsed is when the key was last used, to the minute; zero for never.
