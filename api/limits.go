@@ -126,9 +126,10 @@ func (c *callers) exit(id string) {
 	c.byKey[id].streams--
 }
 
-// failures slows down whoever guesses keys. An address that has failed too often
-// is refused before its key is looked at, so that guessing on tells nothing. A
-// made key cannot be guessed; one that a person thought up might.
+// failures slows down whoever guesses keys. From an address that has failed too
+// often only a right key that cannot be guessed is let in: others may share the
+// address. A right key that is guessable gets the same answer as a wrong one, so
+// that guessing on tells nothing.
 //
 // Loopback is never refused: behind a proxy on this machine it is everybody.
 type failures struct {

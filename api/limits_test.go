@@ -113,43 +113,59 @@ func (w *world) from(remote, secret string) answer {
 	return answer{t: w.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
 }
 
-// TestGuessingIsSlow: after so many wrong keys nothing from that address is
-// looked at, not even a right one, so that guessing on tells nothing.
+// TestARightKeyPassesWhereOthersGuess: it may share its address with the guesser.
+func TestARightKeyPassesWhereOthersGuess(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.AuthFailures = 6 })
+	for i := range 200 {
+		a := w.from(fmt.Sprintf("[2001:db8::%x]:1", i), "lwk_wrong")
+		if i >= 6 {
+			a.wantProblem(429, rateLimited)
+		}
+		if i%10 == 9 {
+			w.from("[2001:db8::ffff]:1", w.secrets["unlimited"]).want(200)
+		}
+	}
+}
+
+// TestGuessingIsSlow: after so many wrong keys a short key of the settings is
+// refused from that address like a wrong one, so that guessing on tells nothing.
 func TestGuessingIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *Config) { c.AuthFailures = 6 })
+		const chosen = "lwk_correct-horse-battery"
+		w := newWorld(t)
+		w.handler = New(Config{Gateway: w.gateway, Authorizer: APIKeys(chosen), AuthFailures: 6})
 		for range 6 {
 			w.from("203.0.113.9:1000", "lwk_wrong").wantProblem(401, unauthenticated)
 		}
-		a := w.from("203.0.113.9:1001", w.secrets["unlimited"])
+		a := w.from("203.0.113.9:1001", chosen)
 		a.wantProblem(429, rateLimited)
 		if got := a.header.Get("Retry-After"); got != "10" {
 			t.Errorf("Retry-After %q, want 10", got)
 		}
-		w.from("203.0.113.10:1000", w.secrets["unlimited"]).want(200)
+		w.from("203.0.113.10:1000", chosen).want(200)
 		time.Sleep(10 * time.Second)
-		w.from("203.0.113.9:1002", w.secrets["unlimited"]).want(200)
+		w.from("203.0.113.9:1002", chosen).want(200)
 		for range 100 {
 			w.from("127.0.0.1:1000", "lwk_wrong").wantProblem(401, unauthenticated) // a proxy on this machine is everybody
 		}
 		for range 100 {
 			w.from("203.0.113.11:1000", "").wantProblem(401, unauthenticated) // shows none
 		}
-		w.from("203.0.113.11:1000", w.secrets["unlimited"]).want(200)
+		w.from("203.0.113.11:1000", chosen).want(200)
 		for i := range 6 {
 			w.from(fmt.Sprintf("[2001:db8::%d]:1", i), "lwk_wrong").wantProblem(401, unauthenticated)
 		}
-		w.from("[2001:db8::ffff]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited) // one host has the /64
-		w.from("[2001:db8:0:1::1]:1", w.secrets["unlimited"]).want(200)
+		w.from("[2001:db8::ffff]:1", chosen).wantProblem(429, rateLimited) // one host has the /64
+		w.from("[2001:db8:0:1::1]:1", chosen).want(200)
 		for range 6 {
 			w.from("203.0.113.20:1", "lwk_wrong").wantProblem(401, unauthenticated)
 		}
-		w.from("[::ffff:203.0.113.20]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited) // the same in another spelling
-		w.from("203.0.113.21:1", w.secrets["unlimited"]).want(200)
+		w.from("[::ffff:203.0.113.20]:1", chosen).wantProblem(429, rateLimited) // the same in another spelling
+		w.from("203.0.113.21:1", chosen).want(200)
 		for _, zone := range []string{"eth0", "eth1", "a", "b", "c", "d"} {
 			w.from("[fe80::1%"+zone+"]:1", "lwk_wrong").wantProblem(401, unauthenticated)
 		}
-		w.from("[fe80::1%z]:1", w.secrets["unlimited"]).wantProblem(429, rateLimited)
+		w.from("[fe80::1%z]:1", chosen).wantProblem(429, rateLimited)
 	})
 }
 

@@ -24,14 +24,16 @@ func (s *server) view(w http.ResponseWriter) *tenant.View { return &exchangeOf(w
 func (s *server) identify(x *exchange, r *http.Request) error {
 	key := apikey.Anyone
 	if s.ring.Required() {
-		if err := s.failures.check(r.RemoteAddr, x.started); err != nil {
-			return err
-		}
 		var err error
-		if key, err = s.authenticate(x, r); err != nil {
-			if !errors.Is(err, errNoKey) { // who shows none does not guess
-				s.failures.note(r.RemoteAddr, x.started)
-			}
+		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // who shows none does not guess
+			return problem(unauthenticated, "%s", err)
+		}
+		slowed := s.failures.check(r.RemoteAddr, x.started)
+		if slowed != nil && (err != nil || key.Guessable()) {
+			return slowed
+		}
+		if err != nil {
+			s.failures.note(r.RemoteAddr, x.started)
 			return problem(unauthenticated, "%s", err)
 		}
 	}

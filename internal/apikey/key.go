@@ -35,6 +35,8 @@ type Key struct {
 	CreatedAt time.Time // zero for a configured key
 	ExpiresAt time.Time // zero = never
 
+	guessable bool // a person chose the secret, and it is short
+
 	hash    [sha256.Size]byte
 	used    atomic.Int64 // Unix seconds of the last use, at most UsedEvery late; 0 = never
 	revoked atomic.Bool
@@ -61,6 +63,13 @@ func (k *Key) Life() context.Context {
 // Ends reports whether the key may end at all: a configured one lives as long
 // as the process.
 func (k *Key) Ends() bool { return !k.CreatedAt.IsZero() }
+
+// unguessable is the length in bytes from which a configured secret is taken for
+// one that a machine has made.
+const unguessable = 32
+
+// Guessable reports whether the secret may be found by trying: a made one cannot.
+func (k *Key) Guessable() bool { return k.guessable }
 
 func (k *Key) revoke() {
 	k.revoked.Store(true)
@@ -96,7 +105,7 @@ func (k *Key) Derive(purpose string) [sha256.Size]byte {
 // configured is a key of the settings: it may do everything and has no name but
 // a part of its hash.
 func configured(secret string) *Key {
-	k := &Key{Name: "configured", Scopes: Admin, hash: digest(secret)}
+	k := &Key{Name: "configured", Scopes: Admin, hash: digest(secret), guessable: len(secret) < unguessable}
 	k.ID = "key:" + hex.EncodeToString(k.hash[:4])
 	return k
 }
