@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -59,6 +60,9 @@ type Config struct {
 	MaxRequests int
 	// MaxBodies bounds the bytes of bodies in memory. Default 256 MiB.
 	MaxBodies int64
+	// ProxyTrusted are the addresses of proxies, whose X-Forwarded-For names the
+	// caller.
+	ProxyTrusted []netip.Prefix
 	// Hosts are further Host names (without port) of an open API.
 	Hosts []string
 	// AnyHost serves an open API under any Host name.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,6 +25,7 @@ const reservedConnections = 16
 // idle for longest. A connection whose caller waits for an answer is never closed.
 type connections struct {
 	most, perAddress int
+	proxied          func(remote string) bool // an address that many callers share
 	log              *slog.Logger
 	displaced        [displacedKinds]atomic.Uint64
 	warned           atomic.Int64 // Unix nanoseconds of the last warning
@@ -49,7 +49,7 @@ const (
 type clientConn struct {
 	net.Conn
 	all    *connections
-	source netip.Prefix                             // invalid for loopback, which has no bound of its own
+	source netip.Prefix                             // invalid for loopback and proxies, which have no bound of their own
 	place  *shares.Place[netip.Prefix, *clientConn] // guarded by all.mu; nil when it is known
 	known  atomic.Bool                              // a request on it was allowed
 	left   bool                                     // guarded by all.mu: not counted any more
@@ -59,7 +59,7 @@ type clientConn struct {
 type connKey struct{}
 
 func newConnections(c *Config) *connections {
-	return &connections{most: c.MaxConnections, perAddress: c.MaxConnectionsPerIP, log: c.Logger, known: make(map[*clientConn]struct{})}
+	return &connections{proxied: c.isProxy, most: c.MaxConnections, perAddress: c.MaxConnectionsPerIP, log: c.Logger, known: make(map[*clientConn]struct{})}
 }
 
 // watch sets the hooks by which s tells of its connections.
@@ -83,11 +83,16 @@ func (cs *connections) watch(s *http.Server) {
 
 // connOf returns the connection below nc, nil for a listener that is not bounded.
 func connOf(nc net.Conn) *clientConn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	for {
+		if c, ok := nc.(*clientConn); ok {
+			return c
+		}
+		over, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		nc = over.NetConn()
 	}
-	c, _ := nc.(*clientConn)
-	return c
 }
 
 // Bound returns ln with the bounds of Config for its connections.
@@ -117,7 +122,9 @@ func (l *boundListener) Accept() (net.Conn, error) {
 // enter counts a new connection; nil means that there is no room for it.
 func (cs *connections) enter(nc net.Conn) *clientConn {
 	c := &clientConn{Conn: nc, all: cs}
-	c.source, _ = sourceOf(nc.RemoteAddr().String())
+	if remote := nc.RemoteAddr().String(); !cs.proxied(remote) {
+		c.source, _ = sourceOf(remote)
+	}
 	victim, ok := cs.place(c)
 	if victim != nil {
 		victim.Conn.Close()

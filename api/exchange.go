@@ -57,6 +57,7 @@ func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
 // observe is the outermost layer: request id, recovery, access log, metrics.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = s.cfg.callerOf(r)
 		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(), callerID: callerID(r)}
 		s.traces.turn(x.started)
 		h := w.Header()

@@ -102,7 +102,7 @@ func (a *App) open() (err error) {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
 	a.http = api.NewServer(a.apiConfig())
-	a.ln = a.http.Bound(a.ln)
+	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
 	a.http.MaxHeaderBytes = int(cfg.HTTP.MaxHeader)

@@ -75,6 +75,7 @@ func (c *callers) stats() metrics.AuditStats { return metrics.AuditStats{Lost: c
 func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 	out.Authorizer, out.Audit = c.keys, c.audit
 	out.Origins = h.CORSOrigins
+	out.ProxyTrusted = trustedProxies(h.ProxyTrusted)
 	out.Rate, out.Burst, out.AuthFailures = float64(h.RateLimit), h.RateBurst, h.AuthFailures
 	out.MaxConnections, out.MaxConnectionsPerIP = httpConnections(h.MaxConnections, devices, tcpserver.FileLimit()), h.MaxConnectionsPerIP
 	out.MaxRequests, out.MaxBodies = h.MaxRequests, int64(h.MaxBodies)

@@ -77,6 +77,7 @@ type HTTP struct {
 	RateBurst           int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
 	AuthFailures        int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
 	MaxConnections      int      `yaml:"max_connections" help:"open connections of callers, fewer where the file limit is low; for one more an idle one is closed, those without a key first" min:"16"`
+	ProxyTrusted        []string `yaml:"proxy_trusted" help:"addresses and networks of proxies, which name the caller in X-Forwarded-For or a PROXY header" check:"networks"`
 	MaxConnectionsPerIP int      `yaml:"max_connections_per_ip" help:"of these from one address (IPv6: /64) that have shown no key, loopback excepted" min:"1"`
 	MaxRequests         int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
 	MaxBodies           Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
