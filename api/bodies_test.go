@@ -235,3 +235,25 @@ func TestRevokingAKeyEndsItsWaits(t *testing.T) {
 		})
 	}
 }
+
+// A length and chunks in one request are two opinions about where the next one
+// begins: there is no next one on that connection.
+func TestChunksEndTheConnection(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	l := listen(t)
+	serve(t, Config{Gateway: h.gateway}, l)
+	for _, target := range []string{"/v1/clients/a/messages", "/v1/messages/bulk"} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", target)
+		said, _ := io.ReadAll(c)
+		if got := strings.Count(string(said), "HTTP/1.1 "); got != 1 {
+			t.Errorf("%s: %d answers, want one and the end of the connection:\n%s", target, got, said)
+		}
+	}
+}

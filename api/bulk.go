@@ -109,7 +109,11 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	b.answers.start()
 	defer b.answers.close() // also when run panics
-	return b.run(lines)
+	if err := b.run(lines); err != nil {
+		return err
+	}
+	exchangeOf(w).lingers = b.early && r.ProtoMajor == 1
+	return nil
 }
 
 // bulkRun is one bulk request. Its own goroutine reads and decodes lines and
@@ -123,6 +127,7 @@ type bulkRun struct {
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
+	early     bool // the answer is complete and the caller may still send
 
 	jobs    chan bulkJob
 	workers int            // at most bulkWindow
@@ -144,6 +149,8 @@ func (b *bulkRun) run(lines *lineReader) error {
 	summary.Done = err == nil
 	if err != nil {
 		summary.Problem = problemOf(err)
+		code := slug(summary.Problem.Code())
+		b.early = code != requestTimeout && code != incompleteBody
 	}
 	b.answers.add(summary)
 	if b.answers.close() != nil {

@@ -64,6 +64,11 @@ func (s *server) observe(next http.Handler) http.Handler {
 		x.idHeader[0] = x.id
 		h["X-Request-Id"] = x.idHeader[:]
 		protect(h, r)
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			// The request may have had a Content-Length too, by which a proxy goes:
+			// what follows is not taken for a request (RFC 9112 §6.1).
+			h["Connection"] = closeConnection
+		}
 		s.meet(x, r)
 		defer s.know(x)
 		defer s.finish(x, r)
