@@ -39,6 +39,10 @@ type Config struct {
 	// OutputBudget bounds the bytes that are kept in memory for one device
 	// that reads slowly: 1 MiB. Beyond it deliveries wait in the store.
 	OutputBudget int
+	// InputBudget bounds the bytes that are kept for frames of all devices that
+	// have begun and not ended: 64 MiB. Beyond it the device with the largest is
+	// closed.
+	InputBudget int
 	// WriteTimeout is how long a device may take nothing of what is written
 	// to it before it is closed as a slow consumer: 10 s.
 	WriteTimeout time.Duration
@@ -119,6 +123,7 @@ func (c *Config) setDefaults() {
 	def(&c.Protocol.RegisterTimeout, 10*time.Second) // as the protocol has it; it bounds the preamble, too
 	c.Driver = cmp.Or(c.Driver, DriverAuto)
 	num(&c.OutputBudget, 1<<20)
+	num(&c.InputBudget, 64<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
 	num(&c.MaxConns, maxConnsByFileLimit())

@@ -28,6 +28,7 @@ type conn struct {
 	flags   connFlags        //
 	dialect protocol.Dialect // under which it is counted as online
 	pauses  uint8            // in a row, for sending too fast
+	keeps   bool             // its unfinished frame is counted in srv.unfinished
 
 	prev, next *conn           // guarded by the server's mutex
 	nextTurn   *conn           // guarded by the worker queue
@@ -216,5 +217,9 @@ func (c *conn) shut() {
 	c.life = dead
 	c.srv.cfg.Wheel.Cancel(&c.timer)
 	c.tr.close(c.cause == causeSlow)
+	if c.keeps {
+		c.keeps = false
+		c.srv.unfinished.keep(c, 0)
+	}
 	c.srv.remove(c)
 }

@@ -34,6 +34,7 @@ type Server struct {
 	stats       counters
 	limits      *limits
 	memory      memoryWatch
+	unfinished  hoards        // frames that have begun and not ended
 	handshakes  chan struct{} // one element for each TLS handshake that computes
 	turningAway chan struct{} // one element for each refused connection that is told why
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
@@ -91,6 +92,7 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
+	s.unfinished.budget = cfg.InputBudget
 	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
 		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
 	})

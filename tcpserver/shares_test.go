@@ -2,6 +2,7 @@ package tcpserver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -110,4 +111,80 @@ func TestManySourcesKeepNoDeviceOut(t *testing.T) {
 			t.Errorf("heard %q, want REGISTERED", got)
 		}
 	}, func(c *Config) { c.MaxUnregistered, c.MaxUnregisteredPerIP = 32, 16 })
+}
+
+// v2Register is a v2 REGISTER with a heartbeat of an hour.
+func v2Register(id string) string {
+	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":3600000}`, id)
+	return string([]byte{1, 2, byte(len(body))}) + body
+}
+
+// begunFrame is the head of a v2 DATA with so many bytes, and the first n of them.
+func begunFrame(bytes, n int) string {
+	head := binary.AppendUvarint([]byte{5, 2}, uint64(bytes+1))
+	return string(append(head, 1)) + strings.Repeat("x", n)
+}
+
+// Devices that begin frames and do not end them hold a bounded amount of memory,
+// those with the largest give it back first, and the others go on.
+func TestUnfinishedFramesShareABudget(t *testing.T) {
+	inBubble(t, func(w *world) {
+		honest := w.register("honest")
+		slow := w.dial()
+		slow.send(v2Register("slow"))
+		slow.send(begunFrame(60_000, 20_000))
+		var hoard []*device
+		for i := range 20 {
+			d := w.dial()
+			d.send(v2Register(fmt.Sprint("h", i)))
+			d.send(begunFrame(200_000, 150_000))
+			hoard = append(hoard, d)
+		}
+		w.pass(2 * time.Second) // for the last words
+		open := 0
+		for i, d := range hoard {
+			if d.closedAt() < 0 {
+				open++
+			} else if !strings.Contains(d.heard(), "frame_timeout") {
+				t.Errorf("hoarder %d heard %q, want a CLOSE with frame_timeout", i, d.heard())
+			}
+		}
+		if open > 6 {
+			t.Errorf("%d frames of 150,000 bytes are held, want no more than 1 MiB takes", open)
+		}
+		honest.say("PING")
+		honest.wantHeard("PONG\n")
+		slow.wantOpen()
+		slow.send(strings.Repeat("x", 40_000))
+		if got := w.gw.said(); !strings.Contains(got, "slow: received 1") {
+			t.Error("the frame of a device with less is lost")
+		}
+	}, func(c *Config) { c.InputBudget = 1 << 20 })
+}
+
+// A frame is to be complete within its time, whatever heartbeat the device has
+// asked for. One that goes on coming has more.
+func TestAFrameHasItsTime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		silent, steady := w.dial(), w.dial()
+		silent.send(v2Register("silent"))
+		steady.send(v2Register("steady"))
+		silent.send(begunFrame(200_000, 10<<10))
+		steady.send(begunFrame(200_000, 0))
+		for range 20 {
+			steady.send(strings.Repeat("x", 10_000))
+			w.pass(2 * time.Second)
+		}
+		w.pass(2 * time.Second) // for the last words
+		steady.wantOpen()
+		if at := silent.closedAt(); at < 40*time.Second || at > 41*time.Second+2*tick {
+			t.Errorf("the silent one is closed after %v, want 40s and the time for last words", at)
+		}
+		if got := silent.heard(); !strings.Contains(got, "frame_timeout") {
+			t.Errorf("heard %q, want a CLOSE with frame_timeout", got)
+		}
+		if got := w.gw.said(); !strings.Contains(got, "steady: received 1") {
+			t.Error("the frame that went on coming is lost")
+		}
+	})
 }

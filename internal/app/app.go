@@ -142,6 +142,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Driver: tcpserver.Driver(c.Driver),
 		Protocol: protocol.Config{
 			Heartbeat:       c.Heartbeat.Std(),
+			MaxHeartbeat:    c.MaxHeartbeat.Std(),
 			Grace:           c.Grace.Std(),
 			RegisterTimeout: c.RegisterTimeout.Std(),
 			AckTimeout:      c.AckTimeout.Std(),
@@ -155,6 +156,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Gateway:              a.gw,
 		Wheel:                a.wheel,
 		OutputBudget:         int(c.OutputBudget),
+		InputBudget:          int(c.InputBudget),
 		WriteTimeout:         c.WriteTimeout.Std(),
 		MaxConns:             c.MaxConnections,
 		MaxUnregistered:      c.MaxUnregistered,

@@ -30,6 +30,7 @@ type TCP struct {
 	Addr                 string   `yaml:"addr" help:"address on which devices connect" check:"hostport"`
 	Driver               string   `yaml:"driver" help:"how plain connections are driven: epoll takes a third of the memory, on Linux only; portable works everywhere; auto takes the best there is" oneof:"auto|portable|epoll"`
 	Heartbeat            Duration `yaml:"heartbeat" help:"ask a silent device for a sign of life after" min:"1s" max:"1h"`
+	MaxHeartbeat         Duration `yaml:"max_heartbeat" help:"longest interval that a device may ask for" min:"1s" max:"1h"`
 	Grace                Duration `yaml:"grace" help:"then wait so long before it counts as offline" min:"100ms" max:"10m"`
 	RegisterTimeout      Duration `yaml:"register_timeout" help:"time for a new connection to register" min:"100ms" max:"10m"`
 	AckTimeout           Duration `yaml:"ack_timeout" help:"send again what is not acknowledged within" min:"100ms" max:"1h"`
@@ -40,6 +41,7 @@ type TCP struct {
 	MaxUnregisteredPerIP int      `yaml:"max_unregistered_per_ip" help:"of these from one address" min:"1"`
 	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
 	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
+	InputBudget          Size     `yaml:"input_budget" help:"bytes of memory for frames of all devices that have begun and not ended; beyond it the device with the largest is closed" min:"1MiB" max:"64GiB"`
 	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
 	MemoryLimit          Size     `yaml:"memory_limit" help:"refuse new connections while the process uses more; 0 = GOMEMLIMIT, or nine tenths of the container's limit" min:"0"`
 	AcceptRate           int      `yaml:"accept_rate" help:"new connections per second, after a quiet time ten seconds' worth at once; 0 = no limit" min:"0"`
@@ -193,6 +195,7 @@ func Default() *Config {
 			Addr:                 "127.0.0.1:6666",
 			Driver:               "auto",
 			Heartbeat:            10 * second,
+			MaxHeartbeat:         60 * minute,
 			Grace:                2 * second,
 			RegisterTimeout:      10 * second,
 			AckTimeout:           30 * second,
@@ -202,6 +205,7 @@ func Default() *Config {
 			MaxUnregistered:      4096,
 			MaxUnregisteredPerIP: 1024,
 			OutputBudget:         1 * MiB,
+			InputBudget:          64 * MiB,
 			WriteTimeout:         10 * second,
 			AcceptRate:           10000,
 			AcceptRatePerIP:      2000,

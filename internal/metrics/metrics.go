@@ -75,6 +75,7 @@ type TCPStats struct {
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
+	Unfinished    int64             // bytes of frames that have begun and not ended
 	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
