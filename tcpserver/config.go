@@ -39,6 +39,9 @@ type Config struct {
 	// OutputBudget bounds the bytes that are kept in memory for one device
 	// that reads slowly: 1 MiB. Beyond it deliveries wait in the store.
 	OutputBudget int
+	// OutputMemory bounds the same for all devices together: 256 MiB. Beyond it
+	// the device that has been behind for longest is closed as a slow consumer.
+	OutputMemory int
 	// InputBudget bounds the bytes that are kept for frames of all devices that
 	// have begun and not ended: 64 MiB. Beyond it the device with the largest is
 	// closed.
@@ -124,6 +127,7 @@ func (c *Config) setDefaults() {
 	c.Driver = cmp.Or(c.Driver, DriverAuto)
 	num(&c.OutputBudget, 1<<20)
 	num(&c.InputBudget, 64<<20)
+	num(&c.OutputMemory, 256<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
 	num(&c.MaxConns, maxConnsByFileLimit())

@@ -28,7 +28,7 @@ type conn struct {
 	flags   connFlags        //
 	dialect protocol.Dialect // under which it is counted as online
 	pauses  uint8            // in a row, for sending too fast
-	keeps   bool             // its unfinished frame is counted in srv.unfinished
+	hoards  hoardFlags       // which memory of it is counted
 
 	prev, next *conn           // guarded by the server's mutex
 	nextTurn   *conn           // guarded by the worker queue
@@ -217,9 +217,6 @@ func (c *conn) shut() {
 	c.life = dead
 	c.srv.cfg.Wheel.Cancel(&c.timer)
 	c.tr.close(c.cause == causeSlow)
-	if c.keeps {
-		c.keeps = false
-		c.srv.unfinished.keep(c, 0)
-	}
+	c.keepsNothing()
 	c.srv.remove(c)
 }

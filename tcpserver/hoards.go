@@ -3,16 +3,19 @@ package tcpserver
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/longwire/longwire/protocol"
 )
 
 // hoards is what connections keep in memory of one kind, and the budget for all
-// of them together. Beyond it the connection that keeps most gives way, the one
-// that has kept something for longest if there are several.
+// of them together. Beyond it one connection gives way: the one that keeps most
+// or, of the slowest, the one that has kept something for longest.
 type hoards struct {
-	budget int
-	total  atomic.Int64
+	budget  int
+	from    int  // bytes from which a connection's memory is counted: less is what any device has for a moment
+	slowest bool // not the largest
+	total   atomic.Int64
 
 	mu   sync.Mutex
 	next uint64
@@ -23,10 +26,6 @@ type hoard struct {
 	bytes int
 	since uint64 // rises from one to the next
 }
-
-// hoardFrom is the size in bytes from which memory is counted: less is what any
-// device has for a moment.
-const hoardFrom = 1 << 10
 
 // keep notes that c keeps bytes, and returns the connection that has to give way,
 // nil for none. It is not counted any more.
@@ -52,7 +51,8 @@ func (h *hoards) keep(c *conn, bytes int) (gives *conn) {
 	}
 	var most hoard
 	for other, o := range h.by {
-		if gives == nil || o.bytes > most.bytes || o.bytes == most.bytes && o.since < most.since {
+		older := o.since < most.since
+		if gives == nil || h.slowest && older || !h.slowest && (o.bytes > most.bytes || o.bytes == most.bytes && older) {
 			gives, most = other, o
 		}
 	}
@@ -64,20 +64,60 @@ func (h *hoards) keep(c *conn, bytes int) (gives *conn) {
 // held returns the bytes that are kept.
 func (h *hoards) held() int64 { return h.total.Load() }
 
+// hoardFlags are the memory of a connection that is counted.
+type hoardFlags uint8
+
+const (
+	hoardsInput  hoardFlags = 1 << iota // in srv.unfinished
+	hoardsOutput                        // in srv.untaken
+)
+
 // roomWanted is what the device hears whose unfinished frame has given way.
 var roomWanted = protocol.FrameTimeout("the memory for its unfinished frame is needed")
 
 // keepsInput counts the memory of c's unfinished frame. c.mu is held.
 func (c *conn) keepsInput() {
-	n := c.proto.Unfinished()
-	if n < hoardFrom {
+	if gives := c.keeps(&c.srv.unfinished, hoardsInput, c.proto.Unfinished()); gives != nil {
+		c.srv.tasks.Go(func() { gives.closeWith(roomWanted) })
+	}
+}
+
+// keepsOutput counts what c's socket has not taken. c.mu is held.
+func (c *conn) keepsOutput() {
+	if gives := c.keeps(&c.srv.untaken, hoardsOutput, c.held()); gives != nil {
+		c.srv.tasks.Go(gives.giveWay)
+	}
+}
+
+// keeps counts n bytes in h and returns the connection that has to give way.
+// What is little and was little costs nothing. c.mu is held.
+func (c *conn) keeps(h *hoards, flag hoardFlags, n int) (gives *conn) {
+	if n < h.from || c.life == dead {
 		n = 0
 	}
-	if n == 0 && !c.keeps {
-		return
+	if n == 0 && c.hoards&flag == 0 {
+		return nil
 	}
-	c.keeps = n > 0
-	if gives := c.srv.unfinished.keep(c, n); gives != nil {
-		c.srv.tasks.Go(func() { gives.closeWith(roomWanted) })
+	c.hoards &^= flag
+	if n > 0 {
+		c.hoards |= flag
+	}
+	return h.keep(c, n)
+}
+
+// keepsNothing ends the counts of a connection whose socket is closed. c.mu is held.
+func (c *conn) keepsNothing() {
+	c.keeps(&c.srv.unfinished, hoardsInput, 0)
+	c.keeps(&c.srv.untaken, hoardsOutput, 0)
+}
+
+// giveWay ends the connection of a device that reads too slowly for the memory
+// that there is.
+func (c *conn) giveWay() {
+	defer c.survive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending() {
+		c.tooSlow(time.Now())
 	}
 }

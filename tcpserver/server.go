@@ -35,6 +35,7 @@ type Server struct {
 	limits      *limits
 	memory      memoryWatch
 	unfinished  hoards        // frames that have begun and not ended
+	untaken     hoards        // output that sockets have not taken
 	handshakes  chan struct{} // one element for each TLS handshake that computes
 	turningAway chan struct{} // one element for each refused connection that is told why
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
@@ -92,7 +93,8 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
-	s.unfinished.budget = cfg.InputBudget
+	s.unfinished.budget, s.unfinished.from = cfg.InputBudget, 1<<10
+	s.untaken.budget, s.untaken.from, s.untaken.slowest = cfg.OutputMemory, 16<<10, true
 	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
 		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
 	})

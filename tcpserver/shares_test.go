@@ -188,3 +188,44 @@ func TestAFrameHasItsTime(t *testing.T) {
 		}
 	})
 }
+
+// Devices that never read hold a bounded amount of memory together. The one that
+// has been behind for longest is closed with a reason, and a device that reads
+// gets all that it is sent.
+func TestSlowReadersShareABudget(t *testing.T) {
+	forEachDriver(t, func(t *testing.T, driver func(*Config)) {
+		const budget = 2 << 20
+		gw := newRecorder()
+		srv := liveServer(t, gw.connect, driver, func(c *Config) {
+			c.OutputMemory, c.WriteTimeout, c.Protocol.Window = budget, time.Minute, 256
+		})
+		good := call(t, srv)
+		good.register("good")
+		payload := strings.Repeat("x", 47_000)
+		for i := range 12 {
+			p, id := call(t, srv), fmt.Sprint("deaf", i)
+			p.nc.SetReadBuffer(4 << 10)
+			p.register(id)
+			for seq := gateway.Seq(1); seq <= 256 && gw.session(id).deliver(seq, payload) == nil; seq++ {
+			}
+			if err := gw.session("good").deliver(gateway.Seq(i+1), payload); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := good.hear(), fmt.Sprintf("DATA %d %s", i+1, payload); got != want {
+				t.Fatalf("the device that reads got %.20q, want %.20q", got, want)
+			}
+		}
+		eventually(t, "slow readers are closed", func() bool {
+			held := 0
+			for _, c := range srv.conns() {
+				c.mu.Lock()
+				held += c.held()
+				c.mu.Unlock()
+			}
+			return held <= budget && strings.Contains(gw.all(), "deaf0: closed slow_consumer")
+		})
+		if strings.Contains(gw.all(), "good: closed") {
+			t.Error("the device that reads is closed")
+		}
+	})
+}

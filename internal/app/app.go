@@ -137,6 +137,7 @@ func newID() [16]byte { return uuid.Must(uuid.NewV7()) }
 
 func (a *App) tcpConfig() tcpserver.Config {
 	c := a.cfg.TCP
+	limit := memoryLimit(c.MemoryLimit, os.DirFS("/"))
 	return tcpserver.Config{
 		Addr:   c.Addr,
 		Driver: tcpserver.Driver(c.Driver),
@@ -156,6 +157,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Gateway:              a.gw,
 		Wheel:                a.wheel,
 		OutputBudget:         int(c.OutputBudget),
+		OutputMemory:         outputMemory(c.OutputMemory, limit),
 		InputBudget:          int(c.InputBudget),
 		WriteTimeout:         c.WriteTimeout.Std(),
 		MaxConns:             c.MaxConnections,
@@ -168,7 +170,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		ClientByteRate:       int(c.ClientByteRate),
 		DeliveryRate:         c.DeliveryRate,
 		DeliveryByteRate:     int(c.DeliveryByteRate),
-		MemoryLimit:          memoryLimit(c.MemoryLimit, os.DirFS("/")),
+		MemoryLimit:          limit,
 		TLS:                  a.deviceTLS(),
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),

@@ -152,6 +152,7 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_paced_total", "Pauses in sending to devices for tcp.delivery_rate and tcp.delivery_byte_rate.", func(s S) uint64 { return s.Paced }),
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
 		gauge("tcp_unfinished_bytes", "Memory for frames of devices that have begun and not ended, in bytes.", func(s S) float64 { return float64(s.Unfinished) }),
+		gauge("tcp_untaken_bytes", "Output that devices have not taken and that waits in memory, in bytes.", func(s S) float64 { return float64(s.Untaken) }),
 		counter("tcp_lines_held_total", "Log lines about refused registrations that were counted instead of written.", func(s S) uint64 { return s.LinesHeld }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}

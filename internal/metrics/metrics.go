@@ -76,6 +76,7 @@ type TCPStats struct {
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
 	Unfinished    int64             // bytes of frames that have begun and not ended
+	Untaken       int64             // bytes of output that sockets have not taken
 	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
