@@ -257,3 +257,62 @@ func TestChunksEndTheConnection(t *testing.T) {
 		}
 	}
 }
+
+// The lines of a bulk request count against its key's rate.
+func TestBulkLinesKeepToTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.Rate, c.Burst = 10, 20 })
+		time.Sleep(time.Hour) // virtual: what made the world is forgotten
+		began := time.Now()
+		lines := strings.Repeat(`{"to":{"client":"a-truck"},"text":"x"}`+"\n", 219)
+		a := w.as("a", "POST", "/v1/messages/bulk", lines, "Content-Type", ndjson).want(200)
+		if took := time.Since(began); took < 20*time.Second || took > 21*time.Second {
+			t.Errorf("219 lines took %v at 10 a second, 20 of them and the request at once, want 20s", took)
+		}
+		if !strings.Contains(string(a.body), `"accepted":219`) {
+			t.Errorf("not all lines are accepted: %s", a.body[max(0, len(a.body)-200):])
+		}
+	})
+}
+
+// A body of unknown members is refused at the first of them.
+func TestUnknownMembersEndTheReading(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"to":{"all":true}`)
+	for i := range 100_000 {
+		fmt.Fprintf(&b, `,"m%d":{"a":[1,2,3]}`, i)
+	}
+	body := []byte(b.String() + "}")
+	allocs := testing.AllocsPerRun(3, func() {
+		var p PushMany
+		err := decodeObject(body, &p)
+		if got := problemOf(err); got.Code() != string(unknownField) || len(got.Errors) != 1 || got.Errors[0].Pointer != "/m0" {
+			t.Fatalf("%v, want the first unknown member", err)
+		}
+	})
+	if allocs > 1000 {
+		t.Errorf("%v allocations, want those for the first members only", allocs)
+	}
+}
+
+// A stranger's refusal does not wait for its body.
+func TestAStrangerIsRefusedAtOnce(t *testing.T) {
+	inServer(t, func(*Config) {}, func(t *testing.T, w *world, p *pipes) {
+		c := p.dial()
+		defer c.Close()
+		began := time.Now()
+		go io.WriteString(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+		r := bufio.NewReader(c)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); resp.StatusCode != 401 || took > time.Second {
+			t.Errorf("%d after %v, want 401 at once", resp.StatusCode, took)
+		}
+		io.Copy(io.Discard, resp.Body)
+		if _, err := r.ReadByte(); err == nil || time.Since(began) > 5*time.Second {
+			t.Errorf("the connection ends after %v with %v, want its end within seconds", time.Since(began), err)
+		}
+	})
+}

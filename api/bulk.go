@@ -101,6 +101,10 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
 	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
+	reads, cancel := context.WithCancel(waits)
+	defer cancel()
+	defer context.AfterFunc(s.drain.began, cancel)()
+	b.reads = reads
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
 	wait.applied(w.Header())
@@ -124,6 +128,7 @@ type bulkRun struct {
 	view      *tenant.View
 	principal string
 	waits     context.Context // ends the waits of all lines
+	reads     context.Context // the same, and with the drain
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
@@ -197,8 +202,22 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
+		if b.server.callers.pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
+			return b.cutShort()
+		}
 		b.line(number, line)
 	}
+}
+
+// cutShort is why a wait for the key's rate has ended early.
+func (b *bulkRun) cutShort() error {
+	if b.server.drain.is() {
+		return drainingProblem()
+	}
+	if err := b.view.Alive(); err != nil {
+		return err
+	}
+	return errCallerGone
 }
 
 // line decodes one line and starts its push.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -106,6 +107,22 @@ func (c *callers) spend(h http.Header, id string, now time.Time) error {
 	p := problem(rateLimited, "the API key may send %v requests a second", float64(c.rate))
 	p.retryAfter = time.Duration((1 - left) / float64(c.rate) * float64(time.Second))
 	return p
+}
+
+// pace waits until a key may send one more line of a bulk request, which counts
+// like a request. hurry is called before a wait.
+func (c *callers) pace(ctx context.Context, id string, now time.Time, hurry func()) error {
+	if c.rate <= 0 {
+		return nil
+	}
+	c.mu.Lock()
+	bucket := c.of(id).bucket
+	c.mu.Unlock()
+	if bucket.AllowN(now, 1) {
+		return nil
+	}
+	hurry()
+	return bucket.Wait(ctx)
 }
 
 // enter counts an event stream of a key; false when it has max of them.
