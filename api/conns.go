@@ -62,7 +62,7 @@ func newConnections(c *Config) *connections {
 	return &connections{proxied: c.isProxy, most: c.MaxConnections, perAddress: c.MaxConnectionsPerIP, log: c.Logger, known: make(map[*clientConn]struct{})}
 }
 
-// watch sets the hooks by which s tells of its connections.
+// watch sets the hooks of s that report its connections.
 func (cs *connections) watch(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, connOf(nc))

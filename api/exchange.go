@@ -65,8 +65,8 @@ func (s *server) observe(next http.Handler) http.Handler {
 		h["X-Request-Id"] = x.idHeader[:]
 		protect(h, r)
 		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
-			// The request may have had a Content-Length too, by which a proxy goes:
-			// what follows is not taken for a request (RFC 9112 §6.1).
+			// The request may have a Content-Length too, and a proxy may go by it.
+			// The next request would begin elsewhere for it (RFC 9112 §6.1).
 			h["Connection"] = closeConnection
 		}
 		s.meet(x, r)

@@ -143,10 +143,10 @@ func (c *callers) exit(id string) {
 	c.byKey[id].streams--
 }
 
-// failures slows down whoever guesses keys. From an address that has failed too
-// often only a right key that cannot be guessed is let in: others may share the
-// address. A right key that is guessable gets the same answer as a wrong one, so
-// that guessing on tells nothing.
+// failures slows down the guessing of keys. An address that has failed too often
+// gets in with a right key that cannot be guessed: other callers may share the
+// address. A right key that is guessable gets the answer of a wrong one, so that
+// a guesser learns nothing.
 //
 // Loopback is never refused: behind a proxy on this machine it is everybody.
 type failures struct {

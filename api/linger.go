@@ -9,8 +9,8 @@ import (
 // A caller that is refused may still be sending its body, and many read the
 // answer only when all is sent. To close then resets the connection, which takes
 // the answer with it. net/http reads to the end what is short, up to leftToHTTP,
-// and the connection goes on. Of what is longer, or of unknown length, or a
-// stranger's, the answer is sent first, with the announcement that the connection ends; then the body
+// and the connection stays. A longer body, one of unknown length and a
+// stranger's have to wait: the answer is sent first, with the announcement that the connection ends; then the body
 // is read and thrown away until it ends, as long as it and its caller keep to
 // the bounds below. Whoever goes beyond them is cut off.
 //

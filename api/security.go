@@ -25,7 +25,7 @@ func (s *server) identify(x *exchange, r *http.Request) error {
 	key := apikey.Anyone
 	if s.ring.Required() {
 		var err error
-		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // who shows none does not guess
+		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // no key is no guess
 			return problem(unauthenticated, "%s", err)
 		}
 		slowed := s.failures.check(r.RemoteAddr, x.started)

@@ -68,9 +68,9 @@ func (t *traces) flush() {
 	t.audit.keys.Flush()
 }
 
-// mayLog reports whether the request gets a line of its own in the access log.
-// The successful requests of those who may call are not bounded: they are
-// logged at level debug, which an operator has chosen.
+// mayLog reports whether the access log has room for a line about the request.
+// Successful requests with a key have no bound: the operator has chosen level
+// debug for them.
 func (s *server) mayLog(x *exchange, r *http.Request) bool {
 	switch {
 	case x.principal != "":
@@ -81,8 +81,8 @@ func (s *server) mayLog(x *exchange, r *http.Request) bool {
 	return s.traces.log.strangers.Take(addressOf(r.RemoteAddr), x.started)
 }
 
-// mayRecord reports whether a refused write gets an entry of its own in the
-// audit log.
+// mayRecord reports whether the audit log has room for an entry about a refused
+// write.
 func (s *server) mayRecord(x *exchange, r *http.Request) bool {
 	if x.principal != "" {
 		return s.traces.audit.keys.Take(x.principal, x.started)

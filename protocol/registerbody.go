@@ -133,7 +133,7 @@ func decodeJSON(body []byte, into any) *wireError {
 	return nil
 }
 
-// jsonFault says what is wrong with a body in the words of the wire.
+// jsonFault describes a fault of a body without the words of encoding/json.
 func jsonFault(err error) string {
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError

@@ -3,8 +3,7 @@ package protocol
 import "time"
 
 // A registered device may leave a frame or line unfinished for frameTime, and
-// for frameTimePerKiB more with each KiB of it that has come: memory is kept for
-// those that go on (SPEC §8).
+// for frameTimePerKiB more with each KiB of it that has come (SPEC §8).
 const (
 	frameTime       = 30 * time.Second
 	frameTimePerKiB = time.Second

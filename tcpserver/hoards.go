@@ -64,7 +64,7 @@ func (h *hoards) keep(c *conn, bytes int) (gives *conn) {
 // held returns the bytes that are kept.
 func (h *hoards) held() int64 { return h.total.Load() }
 
-// hoardFlags are the memory of a connection that is counted.
+// hoardFlags say which memory of a connection is counted.
 type hoardFlags uint8
 
 const (
@@ -72,7 +72,7 @@ const (
 	hoardsOutput                        // in srv.untaken
 )
 
-// roomWanted is what the device hears whose unfinished frame has given way.
+// roomWanted closes a device whose unfinished frame gives way.
 var roomWanted = protocol.FrameTimeout("the memory for its unfinished frame is needed")
 
 // keepsInput counts the memory of c's unfinished frame. c.mu is held.

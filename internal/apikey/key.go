@@ -53,8 +53,8 @@ func (k *Key) Alive(now time.Time) bool {
 	return !k.revoked.Load() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
 }
 
-// Life returns a context that ends when the key is revoked: what waits under the
-// key ends with it. The end at ExpiresAt is the caller's to watch.
+// Life returns a context that ends when the key is revoked. It does not end at
+// ExpiresAt.
 func (k *Key) Life() context.Context {
 	k.once.Do(func() { k.life, k.end = context.WithCancel(context.Background()) })
 	return k.life

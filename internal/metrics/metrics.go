@@ -34,8 +34,8 @@ type ClockStats struct {
 	Forwards, Backwards uint64
 }
 
-// HTTPStats is what the API tells. Its members are those of api.ServerStats, so
-// that one converts to the other.
+// HTTPStats has the counts of the API. It has the members of api.ServerStats and
+// converts from it.
 type HTTPStats struct {
 	Connections int               // open
 	Displaced   map[string]uint64 // connections that were closed for want of room, by reason

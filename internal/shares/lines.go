@@ -1,6 +1,6 @@
-// Package shares divides what is scarce between those who ask for it: each owner
-// has a share, all together have a budget, and the owner that holds most gives
-// way first.
+// Package shares divides scarce resources between their owners: each owner has a
+// share, all together have a budget, and the owner that holds most gives way
+// first.
 package shares
 
 import (
@@ -41,7 +41,7 @@ type Lines struct {
 type lineCount struct{ wrote, held int }
 
 // NewLines returns a bound of each lines from one source and all lines in one
-// minute. It calls report, with no lock held, for each source that had more.
+// minute. It calls report for each source that had more, and holds no lock then.
 func NewLines(each, all int, report func(source string, held int)) *Lines {
 	return &Lines{each: each, all: all, report: report, sources: make(map[string]*lineCount)}
 }

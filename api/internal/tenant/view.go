@@ -34,7 +34,7 @@ func NewDoor(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log
 	return &Door{gateway: g, guarded: guarded, log: log, now: now}
 }
 
-// Request is where a request comes from and how the audit log names it.
+// Request has the source of a request and its names in the audit log.
 type Request struct {
 	From     string // address of the caller
 	ID       string // of ours

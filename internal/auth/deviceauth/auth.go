@@ -207,9 +207,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 // that a machine has made.
 const unguessable = 32
 
-// provesItself reports whether a device has shown a credential that nobody finds
-// by trying. Then the refusals of others behind its address do not hold it up.
-// The hook is not asked.
+// provesItself reports whether a device has shown a right credential that cannot
+// be guessed. The refusals of other devices behind its address do not hold it up.
+// It does not ask the hook.
 func (a *Authenticator) provesItself(h *gateway.Hello) bool {
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
 		return a.certificate(h).accepted()
