@@ -38,9 +38,3 @@ func (b *bodyBudget) give(key string, n int) {
 		delete(b.byKey, key)
 	}
 }
-
-func (b *bodyBudget) held() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.total
-}
