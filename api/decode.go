@@ -51,7 +51,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 	x := exchangeOf(w)
 	s.drain.reading(x)
 	defer s.drain.read(x)
-	buf.Grow(int(min(max(r.ContentLength, 0), maxPooled))) // a longer body takes its memory as it comes
+	buf.Grow(int(min(max(r.ContentLength, 0), maxPooled)) + bytes.MinRead) // a longer body takes its memory as it comes
 	for {
 		buf.Grow(bytes.MinRead)
 		free := buf.AvailableBuffer()
