@@ -47,7 +47,7 @@ func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
 }
 
 // waitUnder returns the context of a wait, and the time that the wait may last
-// after it. A key that lives as long as the process has no context of its own.
+// after it. A configured key never ends and needs no context of its own.
 func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.Context, linger time.Duration, release func()) {
 	if !s.view(w).Key().Ends() {
 		return r.Context(), lingerOf(r), func() {}

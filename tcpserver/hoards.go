@@ -90,7 +90,7 @@ func (c *conn) keepsOutput() {
 }
 
 // keeps counts n bytes in h and returns the connection that has to give way.
-// What is little and was little costs nothing. c.mu is held.
+// Below h.from it costs nothing. c.mu is held.
 func (c *conn) keeps(h *hoards, flag hoardFlags, n int) (gives *conn) {
 	if n < h.from || c.life == dead {
 		n = 0

@@ -44,7 +44,7 @@ type Server struct {
 	mu           sync.Mutex
 	first        *conn // ring through prev and next; nil when there is none
 	open         int
-	leaving      int // of these, cut off for a newcomer
+	leaving      int // connections in open that gave their place to a newcomer
 	unregistered waiting
 	waits        map[*conn]*waitingPlace // of connections; a preamble has its own
 	entering     map[*preamble]struct{}

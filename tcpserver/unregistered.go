@@ -6,9 +6,9 @@ import (
 	"github.com/longwire/longwire/internal/shares"
 )
 
-// A connection that has not registered yet costs its device nothing, so places
-// for it are what an attacker takes first. When they are all taken, the source
-// that holds most of them loses its oldest, and the newcomer is let in.
+// A connection without a registration costs its device nothing, and an attacker
+// opens many. When all places are taken, the source that holds most of them loses
+// its oldest, and the newcomer gets in.
 
 // unregistered is the holder of a place: a preamble, or the connection that it
 // has led to.
@@ -41,7 +41,7 @@ func (s *Server) displace(place *waitingPlace, reason string) bool {
 	h := place.Holder
 	if h.conn == nil {
 		h.preamble.place = nil
-		abandon(h.preamble.base, true) // which wakes it; it leaves by itself
+		abandon(h.preamble.base, true) // its goroutine wakes and leaves
 		return true
 	}
 	s.waits[h.conn] = nil // until it is removed
@@ -66,7 +66,7 @@ func (s *Server) registered(c *conn) {
 	}
 }
 
-// forget ends what the counts know of a connection that is removed. s.mu is held.
+// forget takes a removed connection out of the counts. s.mu is held.
 func (s *Server) forget(c *conn) {
 	place, waits := s.waits[c]
 	if !waits {

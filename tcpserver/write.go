@@ -15,7 +15,7 @@ func (c *conn) flush(now time.Time) {
 	c.keepsOutput()
 }
 
-// write is flush without the count of what is left. c.mu is held.
+// write is flush without keepsOutput. c.mu is held.
 func (c *conn) write(now time.Time) {
 	for c.life != dead && c.cause == causeNone && c.tr.mayWrite() {
 		o := c.nextOutput()
