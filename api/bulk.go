@@ -17,7 +17,7 @@ import (
 // Bounds of a bulk request.
 const (
 	bulkWindow    = 512              // lines in progress at once
-	bulkPayloads  = bulkBody         // bytes of their payloads; a single one is smaller
+	bulkPayloads  = 4 << 20          // bytes of their payloads; a single one is smaller
 	bulkBatch     = 384              // clients whose online deliveries begin together
 	bulkPerClient = 16               // of these, online deliveries to one client
 	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
@@ -96,19 +96,28 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	if err := view.Ready(); err != nil {
 		return err
 	}
-	waits, release := patience(r)
+	waits, release := s.patience(w, r)
 	defer release()
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
+	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
+	reads, cancel := context.WithCancel(waits)
+	defer cancel()
+	defer context.AfterFunc(s.drain.began, cancel)()
+	b.reads = reads
 	w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	w.Header()["X-Accel-Buffering"] = []string{"no"}
 	wait.applied(w.Header())
-	lines := s.newLineReader(w, r)
+	lines := s.newLineReader(w, r, b.principal)
 	defer lines.close()
 	w.WriteHeader(http.StatusOK)
 	b.answers.start()
 	defer b.answers.close() // also when run panics
-	return b.run(lines)
+	if err := b.run(lines); err != nil {
+		return err
+	}
+	exchangeOf(w).lingers = b.early && r.ProtoMajor == 1
+	return nil
 }
 
 // bulkRun is one bulk request. Its own goroutine reads and decodes lines and
@@ -119,9 +128,11 @@ type bulkRun struct {
 	view      *tenant.View
 	principal string
 	waits     context.Context // ends the waits of all lines
+	reads     context.Context // the same, and with the drain
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
+	early     bool // the answer is complete and the caller may still send
 
 	jobs    chan bulkJob
 	workers int            // at most bulkWindow
@@ -143,6 +154,8 @@ func (b *bulkRun) run(lines *lineReader) error {
 	summary.Done = err == nil
 	if err != nil {
 		summary.Problem = problemOf(err)
+		code := slug(summary.Problem.Code())
+		b.early = code != requestTimeout && code != incompleteBody
 	}
 	b.answers.add(summary)
 	if b.answers.close() != nil {
@@ -165,6 +178,9 @@ func (b *bulkRun) read(lines *lineReader) error {
 			b.answers.batch.Flush()
 		}
 		line, err := lines.next()
+		if ended := b.view.Alive(); ended != nil {
+			return ended // before anything that the caller may send to stay
+		}
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
@@ -186,11 +202,22 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
-		if err := b.view.Alive(); err != nil {
-			return err
+		if b.server.callers.pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
+			return b.cutShort()
 		}
 		b.line(number, line)
 	}
+}
+
+// cutShort is why a wait for the key's rate has ended early.
+func (b *bulkRun) cutShort() error {
+	if b.server.drain.is() {
+		return drainingProblem()
+	}
+	if err := b.view.Alive(); err != nil {
+		return err
+	}
+	return errCallerGone
 }
 
 // line decodes one line and starts its push.
@@ -198,10 +225,19 @@ func (b *bulkRun) line(number int, data []byte) {
 	p := &b.decoded
 	*p = push{wait: waiting{d: b.wait}}
 	key, err := p.readLine(data)
+	if err != nil {
+		p.Payload = nil // it is not kept
+	}
 	if err == nil {
 		err = p.identify(key, b.principal)
 	}
-	l := b.answers.enter(number, key, len(p.Payload))
+	size := len(p.Payload)
+	if err == nil {
+		if err = b.server.bodies.take(b.principal, size); err != nil {
+			size = 0
+		}
+	}
+	l := b.answers.enter(number, key, size)
 	switch {
 	case err != nil:
 		l.refuse(err)

@@ -64,6 +64,8 @@ type bulkAnswers struct {
 	written chan struct{} // closed when the writer has ended
 	hurry   chan struct{} // has room for one: do not wait for more answers
 
+	release func(size int) // gives back the memory of an answered line's payload
+
 	batch gateway.OnlineBatch // of the reader; sent before it waits for anything
 
 	mu        sync.Mutex
@@ -206,6 +208,7 @@ func (a *bulkAnswers) answered(l *bulkLine) {
 	defer a.mu.Unlock()
 	l.done = true
 	a.payloads -= l.size
+	a.release(l.size)
 	if l.client != "" {
 		if n := a.perClient[l.client] - 1; n > 0 {
 			a.perClient[l.client] = n

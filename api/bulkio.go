@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,23 +22,32 @@ type lineReader struct {
 	server *server
 	r      *bufio.Reader
 	wire   *http.ResponseController
-	close  func() bool // stops to listen for the drain
+	close  func()      // stops to listen for the drain and the end of the key, and gives back what buf takes
+	over   atomic.Bool // the key has ended
 	buf    []byte
+	key    string
+	held   int // bytes of buf beyond maxPooled, which are counted in server.bodies
 }
 
-func (s *server) newLineReader(w http.ResponseWriter, r *http.Request) *lineReader {
+func (s *server) newLineReader(w http.ResponseWriter, r *http.Request, key string) *lineReader {
 	wire := http.NewResponseController(w)
 	wire.EnableFullDuplex() // HTTP/2 needs no leave; a writer in memory has none to give
-	l := &lineReader{server: s, r: bufio.NewReaderSize(r.Body, maxPooled), wire: wire}
-	l.close = context.AfterFunc(s.drain.began, func() { wire.SetReadDeadline(time.Now()) })
+	l := &lineReader{server: s, r: bufio.NewReaderSize(r.Body, maxPooled), wire: wire, key: key}
+	undrain := context.AfterFunc(s.drain.began, func() { wire.SetReadDeadline(time.Now()) })
+	unwatch := s.onKeyEnd(w, func() {
+		l.over.Store(true)
+		wire.SetReadDeadline(time.Now())
+	})
+	l.close = func() { undrain(); unwatch(); s.bodies.give(key, l.held) }
 	return l
 }
 
-// wait bounds the read that comes next. The drain may begin at any moment: it
-// sets its deadline after this one, or this sees that it has begun.
+// wait bounds the read that comes next. The drain may begin at any moment, and
+// so may the key end: each sets its deadline after this one, or this sees that it
+// has come.
 func (l *lineReader) wait() {
 	l.wire.SetReadDeadline(time.Now().Add(bulkTimeout))
-	if l.server.drain.is() {
+	if l.server.drain.is() || l.over.Load() {
 		l.wire.SetReadDeadline(time.Now())
 	}
 }
@@ -70,6 +80,12 @@ func (l *lineReader) next() ([]byte, error) {
 		any = any || len(part) > 0
 		if long = long || int64(len(l.buf)+len(part)) > l.server.cfg.MaxBody; !long {
 			l.buf = append(l.buf, part...)
+		}
+		if more := cap(l.buf) - maxPooled - l.held; more > 0 {
+			if err := l.server.bodies.take(l.key, more); err != nil {
+				return nil, err
+			}
+			l.held += more
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):

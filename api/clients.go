@@ -374,11 +374,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 // everything, which a decoded patch no longer tells from an absent one.
 func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
-	members, err := orderedMembers(body)
-	if err != nil {
-		return change, problem(malformedJSON, "the body is not a JSON object")
-	}
-	for _, m := range members {
+	for m := range orderedMembers(body) { // patch was decoded from it
 		if string(m.value) != "null" {
 			continue
 		}

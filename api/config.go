@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -48,11 +49,20 @@ type Config struct {
 	// AuthFailures bounds the wrong keys per minute from one address. 0 = no
 	// bound.
 	AuthFailures int
+	// MaxConnections bounds the open connections of Server.Bound, a few for the
+	// operator and for probes left out. Default 1,280.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds those of one address (IPv6: /64) on which no
+	// request was allowed, loopback excepted. Default 320.
+	MaxConnectionsPerIP int
 	// MaxRequests bounds the requests under way, probes and documents left out;
 	// over HTTP/2 as many again may be refused, or read documents. Default 8,192.
 	MaxRequests int
 	// MaxBodies bounds the bytes of bodies in memory. Default 256 MiB.
 	MaxBodies int64
+	// ProxyTrusted are the addresses of proxies, whose X-Forwarded-For names the
+	// caller.
+	ProxyTrusted []netip.Prefix
 	// Hosts are further Host names (without port) of an open API.
 	Hosts []string
 	// AnyHost serves an open API under any Host name.
@@ -111,6 +121,12 @@ func (c Config) withDefaults() Config {
 	if c.MaxStreamsPerKey <= 0 {
 		c.MaxStreamsPerKey = 128
 	}
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = 1280
+	}
+	if c.MaxConnectionsPerIP <= 0 {
+		c.MaxConnectionsPerIP = 320
+	}
 	if c.MaxRequests <= 0 {
 		c.MaxRequests = 8192
 	}
@@ -146,7 +162,7 @@ func (c Config) withDefaults() Config {
 func NewServer(c Config) *Server {
 	c = c.withDefaults()
 	s := newServer(c)
-	return &Server{api: s, Server: http.Server{
+	out := &Server{api: s, Server: http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       c.ReadTimeout,
@@ -156,4 +172,6 @@ func NewServer(c Config) *Server {
 		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}}
+	s.conns.watch(&out.Server)
+	return out
 }

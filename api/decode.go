@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -46,17 +47,30 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 	body := io.Reader(r.Body)
 	if r.ContentLength < 0 {
 		body = http.MaxBytesReader(w, r.Body, limit)
-	} else {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
 	x := exchangeOf(w)
 	s.drain.reading(x)
 	defer s.drain.read(x)
-	if _, err := buf.ReadFrom(body); err != nil {
-		return s.bodyProblem(err)
+	buf.Grow(int(min(max(r.ContentLength, 0), maxPooled)) + bytes.MinRead) // a longer body takes its memory as it comes
+	for {
+		buf.Grow(bytes.MinRead)
+		free := buf.AvailableBuffer()
+		n, err := body.Read(free[:cap(free)])
+		buf.Write(free[:n])
+		if n > 0 {
+			if err := s.bodies.take(x.principal, n); err != nil {
+				return err
+			}
+			x.bodySize += n
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			x.bodyRead = true
+			return nil
+		case err != nil:
+			return s.bodyProblem(err)
+		}
 	}
-	x.bodyRead = true
-	return nil
 }
 
 // decodeObject decodes exactly one JSON object without unknown members.
@@ -76,6 +90,11 @@ func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return problem(malformedJSON, "the body is not UTF-8; use base64 for other bytes")
 	}
+	if len(data) > scanFrom {
+		if pointer, ok := findUnknown(data, reflect.TypeOf(v).Elem()); ok {
+			return unknownMember(pointer)
+		}
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
@@ -85,6 +104,16 @@ func decodeStrict(data []byte, v any) error {
 		return problem(malformedJSON, "data follows the JSON object at byte %d", len(data)-len(rest))
 	}
 	return nil
+}
+
+// scanFrom is the size in bytes from which a body is looked through for unknown
+// members first: encoding/json reads all of it before it reports one.
+const scanFrom = 16 << 10
+
+func unknownMember(pointer string) error {
+	p := problem(unknownField, "%s is not a member of this body", pointer)
+	p.Errors = []FieldError{{Pointer: pointer, Detail: "unknown member"}}
+	return p
 }
 
 func decodeProblem(data []byte, v any, err error) error {
@@ -98,9 +127,7 @@ func decodeProblem(data []byte, v any, err error) error {
 		return problem(malformedJSON, "at byte %d: %s", e.Offset, e.Error())
 	}
 	if pointer, ok := findUnknown(data, reflect.TypeOf(v).Elem()); ok {
-		p := problem(unknownField, "%s is not a member of this body", pointer)
-		p.Errors = []FieldError{{Pointer: pointer, Detail: "unknown member"}}
-		return p
+		return unknownMember(pointer)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return problem(malformedJSON, "the JSON object is not closed")
@@ -124,20 +151,16 @@ func jsonKind(t reflect.Type) string {
 	return "a number"
 }
 
-// findUnknown returns the pointer of the first member that t does not have. It
-// runs only when decoding has failed, so it may be slow.
+// findUnknown returns the pointer of the first member that t does not have, and
+// reads no further. Other errors are not its to find.
 func findUnknown(data []byte, t reflect.Type) (string, bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		members, err := orderedMembers(data)
-		if err != nil {
-			return "", false
-		}
 		known := jsonFields(t)
-		for _, m := range members {
+		for m := range orderedMembers(data) {
 			field, ok := known[strings.ToLower(m.name)]
 			if !ok {
 				return "/" + escapePointer(m.name), true
@@ -165,25 +188,25 @@ type member struct {
 	value json.RawMessage
 }
 
-// orderedMembers splits a JSON object into its members in source order.
-func orderedMembers(data []byte) ([]member, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil, errors.New("not an object")
-	}
-	var all []member
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, err
+// orderedMembers are the members of a JSON object in source order, up to the
+// first that cannot be read.
+func orderedMembers(data []byte) iter.Seq[member] {
+	return func(yield func(member) bool) {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+			return
 		}
-		m := member{name: name.(string)}
-		if err := dec.Decode(&m.value); err != nil {
-			return nil, err
+		for dec.More() {
+			name, err := dec.Token()
+			if err != nil {
+				return
+			}
+			m := member{name: name.(string)}
+			if dec.Decode(&m.value) != nil || !yield(m) {
+				return
+			}
 		}
-		all = append(all, m)
 	}
-	return all, nil
 }
 
 // jsonFields maps the lower-case JSON names of a struct, embedded ones included,

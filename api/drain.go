@@ -72,6 +72,7 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	cancel()
 	<-ended
 	s.Close()
+	s.api.traces.flush()
 	d := &s.api.drain
 	return DrainReport{Answered: max(0, d.met-left), Refused: int(d.refused.Load()), CutOff: left}
 }

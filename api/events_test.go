@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -213,7 +214,7 @@ func TestSlowReaderIsToldOfOverflow(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
 	link := h.device("a", gatewaytest.Options{})
 	s := newServer(Config{Gateway: h.gateway})
-	view := s.door.View(apikey.Anyone, "", "")
+	view := s.door.View(apikey.Anyone, tenant.Request{})
 	st := stream{server: s, view: &view, w: newRecorder()}
 	st.wire = http.NewResponseController(st.w)
 	sub, _ := view.Subscribe(0)

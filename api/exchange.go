@@ -19,6 +19,7 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	id        string
+	callerID  string    // the caller's X-Request-Id, "" for none that can be shown
 	idHeader  [1]string // what X-Request-Id points to
 	route     string    // the pattern that matched, "" for none
 	principal string    // id of the caller's key, "" for an open API
@@ -29,8 +30,8 @@ type exchange struct {
 	bodyRead  bool // to its end
 	lingers   bool // behind the answer the rest of the body is read
 	stranger  bool // counted in load.strangers
-	admitted  bool // counted in load.requests, with
-	bodySize  int64
+	admitted  bool // counted in load.requests
+	bodySize  int  // bytes of the body that are counted in server.bodies
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -56,11 +57,18 @@ func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
 // observe is the outermost layer: request id, recovery, access log, metrics.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(r)}
+		r.RemoteAddr = s.cfg.callerOf(r)
+		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(), callerID: callerID(r)}
+		s.traces.turn(x.started)
 		h := w.Header()
 		x.idHeader[0] = x.id
 		h["X-Request-Id"] = x.idHeader[:]
 		protect(h, r)
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			// The request may have a Content-Length too, and a proxy may go by it.
+			// The next request would begin elsewhere for it (RFC 9112 §6.1).
+			h["Connection"] = closeConnection
+		}
 		s.meet(x, r)
 		defer s.know(x)
 		defer s.finish(x, r)
@@ -122,20 +130,31 @@ func (s *server) logAccess(x *exchange, r *http.Request, elapsed time.Duration) 
 	if x.status >= 400 {
 		level = slog.LevelInfo
 	}
-	if x.quiet || !s.log.Enabled(r.Context(), level) {
+	if x.quiet || !s.log.Enabled(r.Context(), level) || !s.mayLog(x, r) {
 		return
 	}
-	s.log.LogAttrs(r.Context(), level, "request", slog.String("request_id", x.id), slog.String("method", r.Method),
-		slog.String("path", r.URL.Path), slog.Int("status", x.status), slog.Duration("elapsed", elapsed),
+	list := make([]slog.Attr, 0, 8)
+	list = append(list, slog.String("request_id", x.id), slog.String("method", loggedMethod(r)),
+		slog.String("path", loggedPath(r)), slog.Int("status", x.status), slog.Duration("elapsed", elapsed),
 		slog.String("remote", r.RemoteAddr), slog.String("principal", x.principal))
+	if x.callerID != "" {
+		list = append(list, slog.String("caller_request_id", x.callerID))
+	}
+	s.log.LogAttrs(r.Context(), level, "request", list...)
 }
 
-// requestID takes the caller's X-Request-Id when it is short and plain, else
-// counts: the process's random prefix and a number.
-func (s *server) requestID(r *http.Request) string {
+// callerID is the caller's X-Request-Id when it is short and plain. It is shown
+// beside the request's id and never takes its place: two callers may send the
+// same.
+func callerID(r *http.Request) string {
 	if given := r.Header["X-Request-Id"]; len(given) == 1 && plainToken(given[0], 128) {
 		return given[0]
 	}
+	return ""
+}
+
+// requestID counts: the process's random prefix and a number.
+func (s *server) requestID() string {
 	var buf [32]byte
 	b := append(buf[:0], s.boot...)
 	b = append(b, '-')

@@ -147,7 +147,7 @@ func TestAMistypedKeyIsToldFromAWrongOne(t *testing.T) {
 }
 
 // audited is a world whose writes are recorded in a file; entries ends it.
-func audited(t *testing.T) (w *world, entries func() []map[string]any) {
+func audited(t *testing.T, change ...func(*Config)) (w *world, entries func() []map[string]any) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	var own bytes.Buffer
@@ -155,7 +155,7 @@ func audited(t *testing.T) (w *world, entries func() []map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w = newWorld(t, func(c *Config) { c.Audit = record })
+	w = newWorld(t, append(change, func(c *Config) { c.Audit = record })...)
 	return w, func() []map[string]any {
 		t.Helper()
 		if err := record.Close(); err != nil {
@@ -206,7 +206,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 			t.Errorf("entry %v lacks audit, from or request_id", e)
 		}
 		got = append(got, fmt.Sprintln(e["msg"], e["name"], strings.SplitN(fmt.Sprint(e["target"]), " key_", 2)[0], e["result"]))
-		if e["request_id"] == "r-1" && (e["message_id"] == nil || len(fmt.Sprint(e["idempotency_key_hash"])) != 16 || e["who"] != w.ids["a"]) {
+		if e["caller_request_id"] == "r-1" && (e["message_id"] == nil || len(fmt.Sprint(e["idempotency_key_hash"])) != 16 || e["who"] != w.ids["a"]) {
 			t.Errorf("entry %v lacks the message, the hash or the key", e)
 		}
 	}

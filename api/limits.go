@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -14,39 +15,20 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// bulkBody is what a bulk request is counted as in Config.MaxBodies: the most
-// that the payloads of its lines under way take. Its answers are few beside them
-// unless their caller does not read.
-const bulkBody = 4 << 20
-
 // load counts what requests take at this moment.
 type load struct {
 	requests  atomic.Int64
-	bodies    atomic.Int64 // bytes
 	strangers atomic.Int64 // see meet
 }
 
 // admit takes a request in, until leave. It fails when the server has all that
 // it can hold: nothing waits.
-func (s *server) admit(x *exchange, r *http.Request, e *endpoint) error {
+func (s *server) admit(x *exchange) error {
 	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
 		s.load.requests.Add(-1)
 		return problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
 	}
-	var size int64
-	switch {
-	case e.stream:
-		size = bulkBody
-	case r.ContentLength < 0:
-		size = s.cfg.MaxBody
-	default:
-		size = min(r.ContentLength, s.cfg.MaxBody) // a larger one is refused unread
-	}
-	x.admitted, x.bodySize = true, size
-	if size > 0 && s.load.bodies.Add(size) > s.cfg.MaxBodies {
-		s.leave(x)
-		return problem(overloaded, "the bodies of requests take %d bytes, which is the most this server holds", s.cfg.MaxBodies)
-	}
+	x.admitted = true
 	return nil
 }
 
@@ -56,9 +38,8 @@ func (s *server) leave(x *exchange) {
 		return
 	}
 	x.admitted = false
-	if x.bodySize > 0 {
-		s.load.bodies.Add(-x.bodySize)
-	}
+	s.bodies.give(x.principal, x.bodySize)
+	x.bodySize = 0
 	if s.load.requests.Add(-1) > 0 || !s.drain.is() {
 		return
 	}
@@ -128,6 +109,22 @@ func (c *callers) spend(h http.Header, id string, now time.Time) error {
 	return p
 }
 
+// pace waits until a key may send one more line of a bulk request, which counts
+// like a request. hurry is called before a wait.
+func (c *callers) pace(ctx context.Context, id string, now time.Time, hurry func()) error {
+	if c.rate <= 0 {
+		return nil
+	}
+	c.mu.Lock()
+	bucket := c.of(id).bucket
+	c.mu.Unlock()
+	if bucket.AllowN(now, 1) {
+		return nil
+	}
+	hurry()
+	return bucket.Wait(ctx)
+}
+
 // enter counts an event stream of a key; false when it has max of them.
 func (c *callers) enter(id string, max int) bool {
 	c.mu.Lock()
@@ -146,9 +143,10 @@ func (c *callers) exit(id string) {
 	c.byKey[id].streams--
 }
 
-// failures slows down whoever guesses keys. An address that has failed too often
-// is refused before its key is looked at, so that guessing on tells nothing. A
-// made key cannot be guessed; one that a person thought up might.
+// failures slows down the guessing of keys. An address that has failed too often
+// gets in with a right key that cannot be guessed: other callers may share the
+// address. A right key that is guessable gets the answer of a wrong one, so that
+// a guesser learns nothing.
 //
 // Loopback is never refused: behind a proxy on this machine it is everybody.
 type failures struct {

@@ -58,7 +58,7 @@ func TestRefusalsReachWhoeverStillSends(t *testing.T) {
 		{"another type", "POST /v1/messages", announced + key("unlimited") + text, nil, 415},
 		{"a parameter", push + "?wait=x", announced + key("unlimited") + text, nil, 400},
 		{"too fast", push, announced + key("unlimited"), func(c *Config) { c.Rate, c.Burst = 1e-9, 1 }, 429},
-		{"too much", "POST /v1/messages/bulk", announced + key("unlimited"), func(c *Config) { c.MaxBodies = 1 }, 503},
+		{"too much", "POST /v1/messages", announced + key("unlimited") + "Content-Type: application/json\r\n", func(c *Config) { c.MaxBody, c.MaxBodies = 4<<20, 1 }, 503},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := Config{Gateway: w.gateway, Authorizer: w.ring}
@@ -127,7 +127,7 @@ func TestRefusalsKeepConnections(t *testing.T) {
 		key, body string
 		status    int
 	}{
-		{"lwk_wrong", strings.Repeat("x", leftToHTTP-1), 401},
+		{w.secrets["clients:read"], strings.Repeat("x", leftToHTTP-1), 403},
 		{w.secrets["clients:read"], "x", 403},
 		{w.secrets["unlimited"], `{"text":` + strings.Repeat(" ", 2*leftToHTTP) + `}`, 400},
 		{w.secrets["unlimited"], `{"text":"x"}`, 404},
@@ -190,7 +190,7 @@ func TestLingeringIsBounded(t *testing.T) {
 		name    string
 		timeout time.Duration // Config.ReadTimeout
 		want    time.Duration
-	}{{"by its own time", 30 * time.Second, lingerTime}, {"by the time for bodies", 2 * time.Second, 2 * time.Second}} {
+	}{{"by its own time", 30 * time.Second, shortTime}, {"by the time for bodies", time.Second, time.Second}} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := refusedOn(t, "Content-Length: 1000000\r\n", func(c *Config) { c.ReadTimeout = tt.timeout })

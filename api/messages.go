@@ -223,7 +223,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	m, err := awaited(s.view(w), r, wait)
+	m, err := s.awaited(w, r, wait)
 	if err != nil {
 		return err
 	}
@@ -234,14 +234,18 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // awaited returns the message in the path, once it is completed or wait is over.
-func awaited(v *tenant.View, r *http.Request, wait waiting) (gateway.Message, error) {
+func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (gateway.Message, error) {
+	v := s.view(w)
 	id := messageInPath(r)
 	if wait.d == 0 {
 		return v.Message(id)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait.d)
 	defer cancel()
-	return v.Await(ctx, id)
+	defer s.onKeyEnd(w, cancel)()
+	m, err := v.Await(ctx, id)
+	s.endWithKey(w)
+	return m, err
 }
 
 // cancelMessage withdraws a message.

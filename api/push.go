@@ -418,8 +418,11 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
-	p.Linger = lingerOf(r)
-	receipt, err := s.view(w).PushAndAwait(r.Context(), &p.PushRequest, p.wait.d)
+	ctx, linger, release := s.waitUnder(w, r)
+	defer release()
+	p.Linger = linger
+	receipt, err := s.view(w).PushAndAwait(ctx, &p.PushRequest, p.wait.d)
+	s.endWithKey(w)
 	if err != nil {
 		return err
 	}
@@ -448,8 +451,11 @@ func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *pu
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
 	started := time.Now()
 	online := p.onlineRequest()
-	online.Linger = lingerOf(r)
-	result, err := s.view(w).PushOnline(r.Context(), online)
+	ctx, linger, release := s.waitUnder(w, r)
+	defer release()
+	online.Linger = linger
+	result, err := s.view(w).PushOnline(ctx, online)
+	s.endWithKey(w)
 	if err != nil {
 		return err
 	}

@@ -24,19 +24,21 @@ func (s *server) view(w http.ResponseWriter) *tenant.View { return &exchangeOf(w
 func (s *server) identify(x *exchange, r *http.Request) error {
 	key := apikey.Anyone
 	if s.ring.Required() {
-		if err := s.failures.check(r.RemoteAddr, x.started); err != nil {
-			return err
-		}
 		var err error
-		if key, err = s.authenticate(x, r); err != nil {
-			if !errors.Is(err, errNoKey) { // who shows none does not guess
-				s.failures.note(r.RemoteAddr, x.started)
-			}
+		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // no key is no guess
+			return problem(unauthenticated, "%s", err)
+		}
+		slowed := s.failures.check(r.RemoteAddr, x.started)
+		if slowed != nil && (err != nil || key.Guessable()) {
+			return slowed
+		}
+		if err != nil {
+			s.failures.note(r.RemoteAddr, x.started)
 			return problem(unauthenticated, "%s", err)
 		}
 	}
 	x.principal = key.ID
-	x.view = s.door.View(key, r.RemoteAddr, x.id)
+	x.view = s.door.View(key, tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID})
 	return nil
 }
 
@@ -60,11 +62,11 @@ func (s *server) need(w http.ResponseWriter, scope apikey.Scope) error {
 
 // refused notes a write that was not allowed. Others are noted by the view.
 func (s *server) refused(x *exchange, r *http.Request, err error) {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) || !s.mayRecord(x, r) {
 		return
 	}
-	e := audit.Entry{At: x.started, What: audit.Refused, Target: r.Method + " " + r.URL.Path, From: r.RemoteAddr, Request: x.id,
-		Result: problemOf(err).Code()}
+	e := audit.Entry{At: x.started, What: audit.Refused, Target: loggedMethod(r) + " " + loggedPath(r), From: r.RemoteAddr,
+		Request: x.id, Caller: x.callerID, Result: problemOf(err).Code()}
 	if key := x.view.Key(); key != nil {
 		e.Who, e.Name = key.ID, key.Name
 	}

@@ -26,9 +26,12 @@ type server struct {
 	failures *failures
 	callers  callers
 	load     load
+	bodies   bodyBudget
+	conns    *connections
 	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
+	traces   traces
 }
 
 // New returns the HTTP API. It owns no goroutine beyond those of its requests.
@@ -39,8 +42,11 @@ func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
 	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
-		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)}}
+		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)},
+		bodies:  bodyBudget{most: cfg.MaxBodies, byKey: make(map[string]int64)}}
+	s.conns = newConnections(&s.cfg)
 	s.drain.init()
+	s.initTraces()
 	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
 	s.cfg.Gateway = nil // from here on there is the door
 	s.bootKey = bootKey(s.boot)
@@ -78,7 +84,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 		s.refused(x, r, err)
 		return err
 	}
-	if err := s.admit(x, r, e); err != nil {
+	if err := s.admit(x); err != nil {
 		return err
 	}
 	s.know(x)
@@ -98,7 +104,10 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.callers.spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}
-	return s.need(x, e.need)
+	if err := s.need(x, e.need); err != nil {
+		return err
+	}
+	return s.conns.allowed(r.Context(), s.view(x).Key().Scopes.Allows(apikey.Admin))
 }
 
 // routes builds the router. It is flat, so that a route's pattern is known when

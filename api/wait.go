@@ -22,11 +22,46 @@ func lingerOf(r *http.Request) time.Duration {
 	return halfClosedWait
 }
 
-// patience is a context that ends lingerOf after the request's own, and its release.
-func patience(r *http.Request) (ctx context.Context, release func()) {
+// patience is a context that ends lingerOf after the request's own, and with the
+// caller's key at once, and its release.
+func (s *server) patience(w http.ResponseWriter, r *http.Request) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(lingerOf(r), cancel) })
-	return ctx, func() { stop(); cancel() }
+	unwatch := s.onKeyEnd(w, cancel)
+	return ctx, func() { stop(); unwatch(); cancel() }
+}
+
+// onKeyEnd arranges that f is called, once, when the caller's key ends, and
+// returns what takes that back.
+func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
+	key := s.view(w).Key()
+	if !key.Ends() {
+		return func() {}
+	}
+	unwatch := context.AfterFunc(key.Life(), f)
+	if key.ExpiresAt.IsZero() {
+		return func() { unwatch() }
+	}
+	expiry := time.AfterFunc(key.ExpiresAt.Sub(s.cfg.Now()), f)
+	return func() { unwatch(); expiry.Stop() }
+}
+
+// waitUnder returns the context of a wait, and the time that the wait may last
+// after it. A configured key never ends and needs no context of its own.
+func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.Context, linger time.Duration, release func()) {
+	if !s.view(w).Key().Ends() {
+		return r.Context(), lingerOf(r), func() {}
+	}
+	ctx, release = s.patience(w, r)
+	return ctx, 0, release
+}
+
+// endWithKey ends the connection behind the answer when the caller's key has ended
+// during the wait.
+func (s *server) endWithKey(w http.ResponseWriter) {
+	if s.view(w).Alive() != nil {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // waiting is how long a caller will wait for a final state; zero = not at all.

@@ -49,6 +49,7 @@ const (
 	ReasonAlreadyRegistered  CloseReason = "already_registered"
 	ReasonTooManyErrors      CloseReason = "too_many_errors"
 	ReasonInputOverflow      CloseReason = "input_overflow"
+	ReasonFrameTimeout       CloseReason = "frame_timeout"  // a frame that the device began did not end in time
 	ReasonShutdown           CloseReason = "shutdown"       // the gateway stopped in good order
 	ReasonInternalError      CloseReason = "internal_error" // a defect of the gateway
 	ReasonServerStopped      CloseReason = "server_stopped" // the gateway was killed

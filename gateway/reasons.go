@@ -33,6 +33,7 @@ const (
 	ReasonAlreadyRegistered  = "already_registered"
 	ReasonTooManyErrors      = "too_many_errors"
 	ReasonInputOverflow      = "input_overflow"
+	ReasonFrameTimeout       = "frame_timeout"
 	ReasonShutdown           = "shutdown"
 	ReasonInternalError      = "internal_error" // a defect: the log has the cause
 	ReasonServerStopped      = "server_stopped" // the client was online when the process was killed
@@ -70,6 +71,7 @@ var closes = [...]struct {
 	{ReasonAlreadyRegistered, ClosedByGateway},
 	{ReasonTooManyErrors, ClosedByGateway},
 	{ReasonInputOverflow, ClosedByGateway},
+	{ReasonFrameTimeout, ClosedByGateway},
 	{ReasonShutdown, ClosedByGateway},
 	{ReasonInternalError, ClosedByGateway},
 	{ReasonServerStopped, ClosedByGateway},

@@ -58,6 +58,7 @@ const (
 	ReasonUnknownCommand    = "unknown_command"    // a text line
 	ReasonTooManyErrors     = "too_many_errors"    // refused lines or v1 messages in a row
 	ReasonInputOverflow     = "input_overflow"     // too much input before the registration was decided
+	ReasonFrameTimeout      = "frame_timeout"      // a frame or line that was begun did not end in time
 	ReasonHTTPRequest       = "http_request"       // an HTTP client on the device port
 	ReasonTLSUnsupported    = "tls_unsupported"    // a TLS hello where none is expected
 	ReasonTLSRequired       = "tls_required"       // no TLS hello where nothing else is taken
@@ -90,7 +91,8 @@ var codeReasons = map[CloseCode]string{
 
 // toldReasons are those a server may send besides codeReasons.
 var toldReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
-	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired}
+	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired,
+	ReasonFrameTimeout}
 
 // closeText returns what a CLOSE says (SPEC §7): the reason, and after a colon
 // what there is for people.

@@ -21,6 +21,9 @@ type Config struct {
 	// sign of life. Default 10 s. v2 clients may propose their own, clamped
 	// to MinHeartbeat and MaxHeartbeat.
 	Heartbeat time.Duration
+	// MaxHeartbeat is the longest heartbeat that a client is granted. Default and
+	// maximum MaxHeartbeat.
+	MaxHeartbeat time.Duration
 	// Grace is how long the peer may take to answer. Default 2 s.
 	Grace time.Duration
 	// RegisterTimeout is how long a connection may exist without a
@@ -54,7 +57,10 @@ type Config struct {
 
 var defaults Config
 
-func (c *Config) heartbeat() time.Duration    { return cmp.Or(c.Heartbeat, 10*time.Second) }
+func (c *Config) heartbeat() time.Duration { return cmp.Or(c.Heartbeat, 10*time.Second) }
+func (c *Config) maxHeartbeat() time.Duration {
+	return min(cmp.Or(c.MaxHeartbeat, MaxHeartbeat), MaxHeartbeat)
+}
 func (c *Config) grace() time.Duration        { return cmp.Or(c.Grace, 2*time.Second) }
 func (c *Config) registerTime() time.Duration { return cmp.Or(c.RegisterTimeout, 10*time.Second) }
 func (c *Config) v1AckTimeout() time.Duration { return cmp.Or(c.V1AckTimeout, 3*time.Second) }

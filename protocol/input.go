@@ -33,6 +33,9 @@ func (s *Session) parseKept(now time.Time) {
 		return
 	}
 	w := s.busy()
+	if len(rest) < len(in) {
+		w.begun = s.at(now) // another frame
+	}
 	w.in = in[:copy(in, rest)]
 }
 
@@ -45,7 +48,7 @@ func (s *Session) keep(now time.Time, rest []byte) {
 		return
 	}
 	w := s.busy()
-	w.in = append(w.in[:0], rest...)
+	w.in, w.begun = append(w.in[:0], rest...), s.at(now)
 }
 
 // parse handles the messages at the start of b and returns what is left.

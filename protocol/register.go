@@ -39,7 +39,7 @@ func (s *Session) onRegister(now time.Time, m *message) {
 		s.id = r.ID
 		s.window = uint16(s.cfg.window(s.traits, r.Window))
 		if r.Heartbeat != 0 {
-			s.heartbeat = max(MinHeartbeat, min(r.Heartbeat, MaxHeartbeat))
+			s.heartbeat = max(MinHeartbeat, min(r.Heartbeat, s.cfg.maxHeartbeat()))
 		}
 		s.asks = s.traits.ask && r.Asks
 		s.state = deciding

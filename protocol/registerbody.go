@@ -1,7 +1,12 @@
 package protocol
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -70,6 +75,9 @@ func decodeRegister(body []byte) (*Register, *wireError) {
 	if err := decodeJSON(body, &j); err != nil {
 		return nil, err
 	}
+	if err := checkNames(body, registerNames); err != nil {
+		return nil, err
+	}
 	if !validID(j.ID, maxClientID) {
 		return nil, badClientID(maxClientID)
 	}
@@ -120,10 +128,55 @@ func decodeJSON(body []byte, into any) *wireError {
 		return broken(ReasonBadRegister, "registration is not a JSON object")
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return broken(ReasonBadRegister, "registration: %v", err)
+		return broken(ReasonBadRegister, "registration: %s", jsonFault(err))
 	}
 	return nil
 }
+
+// jsonFault describes a fault of a body without the words of encoding/json.
+func jsonFault(err error) string {
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Sprintf("%s cannot be %s", cmp.Or(kind.Field, "the body"), kind.Value)
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("not JSON at byte %d", syntax.Offset)
+	}
+	return "not JSON"
+}
+
+// checkNames refuses members that two readers may take for different ones: one
+// that stands there twice, and a known one in another spelling, which
+// encoding/json would take. Unknown members are left alone. body is JSON.
+func checkNames(body []byte, known []string) *wireError {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.Token() // the brace
+	seen := make(map[string]bool, len(known))
+	for dec.More() {
+		token, err := dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return broken(ReasonBadRegister, "registration: not JSON")
+		}
+		if seen[name] {
+			return broken(ReasonBadRegister, "registration: a member twice")
+		}
+		seen[name] = true
+		for _, k := range known {
+			if k != name && strings.EqualFold(k, name) {
+				return broken(ReasonBadRegister, "registration: %s in another spelling", k)
+			}
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return broken(ReasonBadRegister, "registration: not JSON")
+		}
+	}
+	return nil
+}
+
+var registerNames = []string{"id", "token", "labels", "groups", "heartbeat_ms", "window", "log", "ask_through"}
 
 // clampMillis bounds ms before it becomes a duration, so that it cannot
 // overflow.

@@ -160,6 +160,7 @@ func (s *Session) Advance(now time.Time) {
 	if s.state == open {
 		s.advanceHeartbeat(now)
 		s.advanceAcks(now)
+		s.advanceFrame(now)
 	}
 	s.settle(now)
 }
@@ -179,6 +180,7 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 	case open:
 		sooner(s.heartbeatDue())
 		sooner(s.ackDue())
+		sooner(s.frameDue())
 	}
 	if s.wait != nil && s.state != closed {
 		sooner(s.wait.due(s))

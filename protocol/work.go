@@ -7,6 +7,7 @@ import "sync"
 // session holds no buffer.
 type work struct {
 	in      []byte   // input that is not a whole frame yet, or waits for the driver's decision
+	begun   instant  // when its first byte came
 	out     []byte   // output that may be taken now
 	events  []Event  // from next on not yet taken
 	next    int      //

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/longwire/longwire/protocol"
 )
 
 // Reasons for which a connection is refused before the device protocol begins,
@@ -80,12 +82,12 @@ func (s *Server) welcome(nc net.Conn) {
 	if proxied {
 		source = netip.Addr{} // the device's, which its header will tell
 	}
-	if reason := s.admit(source); reason != "" {
+	p := &preamble{srv: s, base: nc, nc: nc, since: now, remote: remote}
+	if reason := s.admit(p, source); reason != "" {
 		s.turnAway(nc, remote, reason)
 		return
 	}
 	s.stats.accepted.Add(1)
-	p := &preamble{srv: s, base: nc, nc: nc, since: now, remote: remote, counted: true, source: source}
 	if s.cfg.TLS == nil && !proxied {
 		s.begin(p)
 		return
@@ -95,8 +97,9 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 }
 
-// admit takes one more connection into the counts, or says why not.
-func (s *Server) admit(source netip.Addr) (refused string) {
+// admit takes one more connection into the counts, or returns why not. When too
+// many have not registered yet, the newcomer gets the place of another one.
+func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
 	if s.memory.exhausted() {
 		return refusedMemory
 	}
@@ -108,21 +111,21 @@ func (s *Server) admit(source netip.Addr) (refused string) {
 	switch {
 	case s.closing:
 		return refusedDraining
-	case s.open >= s.cfg.MaxConns:
-		return refusedMaxConns
-	case s.unregistered >= s.cfg.MaxUnregistered:
-		return refusedUnregistered
-	case source.IsValid() && s.perIP[source] >= s.cfg.MaxUnregisteredPerIP:
-		return refusedUnregisteredPerIP
+	case s.displaceOldestOf(source):
+	case s.open-s.leaving >= s.cfg.MaxConns:
+		if !s.displace(s.unregistered.Hoarder(), refusedMaxConns) {
+			return refusedMaxConns
+		}
+	case s.unregistered.Len() >= s.cfg.MaxUnregistered:
+		s.displace(s.unregistered.Hoarder(), refusedUnregistered)
 	}
 	s.open++
-	s.unregistered++
-	s.countSource(source, +1)
+	p.counted, p.place = true, s.unregistered.Enter(source, unregistered{preamble: p})
 	return ""
 }
 
 // attribute counts a connection that came through a proxy under the address of
-// its device, or says why it is one too many from there.
+// its device, or returns why it is one too many from there.
 func (s *Server) attribute(p *preamble) (refused string) {
 	source := sourceOf(p.remote)
 	if !s.limits.acceptBehindProxy(source) {
@@ -130,11 +133,11 @@ func (s *Server) attribute(p *preamble) (refused string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if source.IsValid() && s.perIP[source] >= s.cfg.MaxUnregisteredPerIP {
-		return refusedUnregisteredPerIP
+	if p.place != nil {
+		s.unregistered.Leave(p.place)
+		s.displaceOldestOf(source)
+		p.place = s.unregistered.Enter(source, unregistered{preamble: p})
 	}
-	s.countSource(source, +1)
-	p.source = source
 	return ""
 }
 
@@ -185,62 +188,43 @@ func (s *Server) leave(p *preamble) {
 	s.release(p)
 }
 
-// release gives p's place back. s.mu is held.
+// release takes p out of the counts. s.mu is held.
 func (s *Server) release(p *preamble) {
 	if !p.counted {
 		return
 	}
 	p.counted = false
-	s.unregistered--
-	s.countSource(p.source, -1)
+	if p.place == nil {
+		s.leaving--
+	} else {
+		s.unregistered.Leave(p.place)
+	}
 	s.closed()
 }
 
-// join puts c into the list, with the place that p had, unless the server is
-// closing.
-func (s *Server) join(c *conn, p *preamble) bool {
+// join puts c into the list, with the place that p had, or returns why not: the
+// server is closing, or p's place is gone.
+func (s *Server) join(c *conn, p *preamble) (refused string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.entering, p)
 	if s.closing {
 		s.release(p)
-		return false
+		return protocol.ReasonShutdown
+	}
+	if p.place == nil {
+		s.release(p)
+		return protocol.ReasonOverloaded
 	}
 	p.counted = false
-	c.isUnregistered = true
+	p.place.Holder = unregistered{conn: c}
+	s.waits[c] = p.place
 	c.next = s.first
 	if s.first != nil {
 		s.first.prev = c
 	}
 	s.first = c
-	return true
-}
-
-// registered frees c's place among the unregistered.
-func (s *Server) registered(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leaveUnregistered(c)
-}
-
-// leaveUnregistered is harmless when c has left before. s.mu is held.
-func (s *Server) leaveUnregistered(c *conn) {
-	if !c.isUnregistered {
-		return
-	}
-	c.isUnregistered = false
-	s.unregistered--
-	s.countSource(sourceOf(c.remote.AddrPort()), -1)
-}
-
-// countSource counts unregistered connections of one source. s.mu is held.
-func (s *Server) countSource(source netip.Addr, by int) {
-	if !source.IsValid() {
-		return
-	}
-	if s.perIP[source] += by; s.perIP[source] == 0 {
-		delete(s.perIP, source)
-	}
+	return ""
 }
 
 // sourceOf is what counts as one address: an IPv4 address or an IPv6 /64. It

@@ -39,6 +39,13 @@ type Config struct {
 	// OutputBudget bounds the bytes that are kept in memory for one device
 	// that reads slowly: 1 MiB. Beyond it deliveries wait in the store.
 	OutputBudget int
+	// OutputMemory bounds the same for all devices together: 256 MiB. Beyond it
+	// the device that has been behind for longest is closed as a slow consumer.
+	OutputMemory int
+	// InputBudget bounds the bytes that are kept for frames of all devices that
+	// have begun and not ended: 64 MiB. Beyond it the device with the largest is
+	// closed.
+	InputBudget int
 	// WriteTimeout is how long a device may take nothing of what is written
 	// to it before it is closed as a slow consumer: 10 s.
 	WriteTimeout time.Duration
@@ -119,6 +126,8 @@ func (c *Config) setDefaults() {
 	def(&c.Protocol.RegisterTimeout, 10*time.Second) // as the protocol has it; it bounds the preamble, too
 	c.Driver = cmp.Or(c.Driver, DriverAuto)
 	num(&c.OutputBudget, 1<<20)
+	num(&c.InputBudget, 64<<20)
+	num(&c.OutputMemory, 256<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.LingerTimeout, time.Second)
 	num(&c.MaxConns, maxConnsByFileLimit())
@@ -154,6 +163,10 @@ const (
 	// maxTurningAway bounds the refused connections that are told why at a
 	// time; above it they are cut off. It is less where files are few.
 	maxTurningAway = 256
+	// maxLinesPerSource bounds the log lines about refused registrations of one
+	// source in a minute, maxLines those of all sources.
+	maxLinesPerSource = 20
+	maxLines          = 600
 	// lateness is how late a deadline may be seen before we suspect that this
 	// process was stalled, and read what has come before we judge silence.
 	lateness = 500 * time.Millisecond

@@ -23,12 +23,12 @@ type conn struct {
 	srv    *Server
 	remote address
 
-	isUnregistered bool             // counted in the server's unregistered; guarded by its mutex
-	life           lifeState        // how far the connection has ended; this and the next four by mu
-	cause          causeOfEnd       // why it cannot go on, causeNone while it can
-	flags          connFlags        //
-	dialect        protocol.Dialect // under which it is counted as online
-	pauses         uint8            // in a row, for sending too fast
+	life    lifeState        // how far the connection has ended; this and the next four by mu
+	cause   causeOfEnd       // why it cannot go on, causeNone while it can
+	flags   connFlags        //
+	dialect protocol.Dialect // under which it is counted as online
+	pauses  uint8            // in a row, for sending too fast
+	hoards  hoardFlags       // which memory of it is counted
 
 	prev, next *conn           // guarded by the server's mutex
 	nextTurn   *conn           // guarded by the worker queue
@@ -217,5 +217,6 @@ func (c *conn) shut() {
 	c.life = dead
 	c.srv.cfg.Wheel.Cancel(&c.timer)
 	c.tr.close(c.cause == causeSlow)
+	c.keepsNothing()
 	c.srv.remove(c)
 }

@@ -280,9 +280,12 @@ func TestLimitsRefuseAndCount(t *testing.T) {
 			t.Errorf("refused per address = %d, want 2", got)
 		}
 		from("127.0.0.1:1")
-		from("127.0.0.1:2")
+		from("192.0.2.2:1")
 		if got := refused()["max_unregistered"]; got != 1 {
 			t.Errorf("refused unregistered = %d, want 1", got)
+		}
+		if s := w.srv.Stats(); s.Open != 5 || s.Unregistered != 5 {
+			t.Errorf("open %d, unregistered %d, want 5 of both: the oldest have made room", s.Open, s.Unregistered)
 		}
 		w.pass(11 * time.Second) // all of them are closed
 		for i := range 6 {
@@ -293,8 +296,8 @@ func TestLimitsRefuseAndCount(t *testing.T) {
 		if got := refused()["max_connections"]; got != 1 {
 			t.Errorf("refused connections = %d, want 1", got)
 		}
-		if got := w.srv.Stats(); got.Open != 6 || got.Unregistered != 0 || got.Accepted != 11 {
-			t.Errorf("open %d, unregistered %d, accepted %d, want 6, 0, 11", got.Open, got.Unregistered, got.Accepted)
+		if got := w.srv.Stats(); got.Open != 6 || got.Unregistered != 0 || got.Accepted != 14 {
+			t.Errorf("open %d, unregistered %d, accepted %d, want 6, 0, 14", got.Open, got.Unregistered, got.Accepted)
 		}
 	}, limits)
 }

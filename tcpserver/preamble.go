@@ -24,8 +24,8 @@ type preamble struct {
 	since time.Time
 
 	// Guarded by the server's mutex.
-	counted bool       // holds a place among the open and unregistered
-	source  netip.Addr // under which
+	counted bool          // among the open connections
+	place   *waitingPlace // among the unregistered; nil when another connection has got it
 
 	// Owned by run.
 	nc     net.Conn       // base, or the TLS connection over it
@@ -78,9 +78,9 @@ func (s *Server) begin(p *preamble) {
 	if len(first) > 0 {
 		c.receive(first, time.Now())
 	}
-	if !s.join(c, p) {
+	if reason := s.join(c, p); reason != "" {
 		abandon(p.nc, true)
-		s.stats.closed.add(protocol.ReasonShutdown)
+		s.stats.closed.add(reason)
 		return
 	}
 	c.start()
@@ -92,8 +92,11 @@ func (s *Server) begin(p *preamble) {
 // end closes the connection without it having begun.
 func (p *preamble) end(e *ending) {
 	s := p.srv
-	if s.stopped() {
+	switch {
+	case s.stopped():
 		e = &ending{reason: protocol.ReasonShutdown}
+	case s.displaced(p):
+		e = &ending{reason: protocol.ReasonOverloaded, err: e.err}
 	}
 	s.log.Debug("connection ended before the protocol", "remote", p.remote, "reason", e.reason, "error", e.err)
 	if e.refused {

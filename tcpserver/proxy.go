@@ -31,15 +31,7 @@ var (
 
 // isTrustedProxy reports whether connections from a begin with the header of a
 // proxy.
-func (s *Server) isTrustedProxy(a netip.Addr) bool {
-	a = a.WithZone("")
-	for _, p := range s.cfg.ProxyTrusted {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) isTrustedProxy(a netip.Addr) bool { return isTrusted(s.cfg.ProxyTrusted, a) }
 
 // readProxyHeader reads the header that a trusted proxy begins with, and takes
 // the address in it for the device's. A proxy that speaks for itself (LOCAL, or

@@ -177,8 +177,8 @@ func TestSourcesAreBounded(t *testing.T) {
 func TestRefusedConnectionsAreToldWithinBounds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		const told = 8
-		var all []*device
-		for range 3 * told {
+		all := []*device{w.register("first")}
+		for range 3*told - 1 {
 			all = append(all, w.dial())
 		}
 		synctest.Wait()

@@ -16,6 +16,7 @@ func (c *conn) take(p []byte, now time.Time) {
 	c.srv.stats.bytesIn.Add(uint64(len(p)))
 	before := c.proto.LastReceived()
 	c.proto.Receive(now, p)
+	c.keepsInput()
 	c.charge(before, now, len(p))
 	if n := c.proto.TooSoon(); n > 0 {
 		c.srv.stats.staleAcks.addSome(staleTooSoon, n)

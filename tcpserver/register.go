@@ -119,7 +119,9 @@ func credentialsExpired() protocol.Close {
 
 func (c *conn) refuse(r *protocol.Register, err error) {
 	why := refusal(err)
-	c.srv.log.Info("registration refused", "client", r.ID, "remote", c.remote, "reason", why.Reason, "error", err)
+	if c.srv.refusals.Take(sourceOf(c.remote.AddrPort()).String(), time.Now()) {
+		c.srv.log.Info("registration refused", "client", r.ID, "remote", c.remote, "reason", why.Reason, "error", err)
+	}
 	c.refuseAs(why.Reason, why)
 }
 

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/internal/shares"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -34,15 +34,19 @@ type Server struct {
 	stats       counters
 	limits      *limits
 	memory      memoryWatch
+	unfinished  hoards        // frames that have begun and not ended
+	untaken     hoards        // output that sockets have not taken
 	handshakes  chan struct{} // one element for each TLS handshake that computes
 	turningAway chan struct{} // one element for each refused connection that is told why
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
+	refusals    *shares.Lines // of refused registrations, by source
 
 	mu           sync.Mutex
 	first        *conn // ring through prev and next; nil when there is none
 	open         int
-	unregistered int
-	perIP        map[netip.Addr]int // unregistered, by source
+	leaving      int // connections in open that gave their place to a newcomer
+	unregistered waiting
+	waits        map[*conn]*waitingPlace // of connections; a preamble has its own
 	entering     map[*preamble]struct{}
 	closing      bool
 	empty        chan struct{} // closed when closing and the last connection is gone
@@ -83,12 +87,17 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		turningAway: make(chan struct{}, min(maxTurningAway, max(8, cfg.MaxConns/64))),
-		perIP:       make(map[netip.Addr]int),
+		waits:       make(map[*conn]*waitingPlace),
 		entering:    make(map[*preamble]struct{}),
 		empty:       make(chan struct{}),
 		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
+	s.unfinished.budget, s.unfinished.from = cfg.InputBudget, 1<<10
+	s.untaken.budget, s.untaken.from, s.untaken.slowest = cfg.OutputMemory, 16<<10, true
+	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
+		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
+	})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.memory.watch(s.ctx) })
 	s.workers.start(cfg.Workers)
@@ -120,6 +129,7 @@ func (s *Server) Close() error {
 	}
 	s.workers.stop()
 	s.tasks.Wait()
+	s.refusals.Flush()
 	return nil
 }
 
@@ -174,7 +184,7 @@ func (s *Server) remove(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next = nil, nil
-	s.leaveUnregistered(c)
+	s.forget(c)
 	s.closed()
 }
 

@@ -30,6 +30,9 @@ type Stats struct {
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
+	Unfinished    int64             // bytes of frames that have begun and not ended
+	Untaken       int64             // bytes of output that sockets have not taken
+	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
@@ -44,7 +47,7 @@ var closeReasons = []string{
 	protocol.ReasonProtocolError, protocol.ReasonFrameTooLarge, protocol.ReasonBadClientID,
 	protocol.ReasonBadRegister, protocol.ReasonNotRegistered, protocol.ReasonAlreadyRegistered,
 	protocol.ReasonInvalidUTF8, protocol.ReasonUnknownCommand, protocol.ReasonTooManyErrors,
-	protocol.ReasonInputOverflow, protocol.ReasonHTTPRequest, protocol.ReasonTLSUnsupported,
+	protocol.ReasonInputOverflow, protocol.ReasonFrameTimeout, protocol.ReasonHTTPRequest, protocol.ReasonTLSUnsupported,
 	protocol.ReasonProxyUnexpected, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
 	closedTLSHandshake, protocol.ReasonClientClosed, protocol.ReasonConnectionLost,
 	reasonInternal,
@@ -136,6 +139,9 @@ func (s *Server) Stats() Stats {
 		Throttled:     c.throttled.Load(),
 		Paced:         c.paced.Load(),
 		SlowConsumers: c.slowConsumers.Load(),
+		Unfinished:    s.unfinished.held(),
+		Untaken:       s.untaken.held(),
+		LinesHeld:     s.refusals.Held(),
 		Panics:        c.panics.Load(),
 	}
 	for _, d := range protocol.Dialects() {
@@ -143,6 +149,6 @@ func (s *Server) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Open, st.Unregistered = s.open, s.unregistered
+	st.Open, st.Unregistered = s.open, s.unregistered.Len()
 	return st
 }

@@ -11,6 +11,12 @@ var slowConsumer = protocol.Close{Code: protocol.CloseSlowConsumer, Reason: prot
 // flush writes what was left over and what the session has to say, as far as
 // the socket takes it at once; the transport finishes the rest. c.mu is held.
 func (c *conn) flush(now time.Time) {
+	c.write(now)
+	c.keepsOutput()
+}
+
+// write is flush without keepsOutput. c.mu is held.
+func (c *conn) write(now time.Time) {
 	for c.life != dead && c.cause == causeNone && c.tr.mayWrite() {
 		o := c.nextOutput()
 		if o == nil {

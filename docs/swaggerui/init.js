@@ -7,7 +7,7 @@ window.ui = SwaggerUIBundle({
   layout: 'BaseLayout',
   validatorUrl: null,
   deepLinking: true,
-  persistAuthorization: true,
+  persistAuthorization: false, // a key is forgotten with the tab
   tryItOutEnabled: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -33,9 +35,14 @@ type Key struct {
 	CreatedAt time.Time // zero for a configured key
 	ExpiresAt time.Time // zero = never
 
+	guessable bool // a person chose the secret, and it is short
+
 	hash    [sha256.Size]byte
 	used    atomic.Int64 // Unix seconds of the last use, at most UsedEvery late; 0 = never
 	revoked atomic.Bool
+	once    sync.Once // makes the next two
+	life    context.Context
+	end     context.CancelFunc
 }
 
 // Anyone is the caller of an API that needs no key. It may do everything.
@@ -44,6 +51,30 @@ var Anyone = &Key{Name: "anyone", Scopes: Admin}
 // Alive reports whether the key is good now: what goes on for long asks again.
 func (k *Key) Alive(now time.Time) bool {
 	return !k.revoked.Load() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
+}
+
+// Life returns a context that ends when the key is revoked. It does not end at
+// ExpiresAt.
+func (k *Key) Life() context.Context {
+	k.once.Do(func() { k.life, k.end = context.WithCancel(context.Background()) })
+	return k.life
+}
+
+// Ends reports whether the key may end at all: a configured one lives as long
+// as the process.
+func (k *Key) Ends() bool { return !k.CreatedAt.IsZero() }
+
+// unguessable is the length in bytes from which a configured secret is taken for
+// one that a machine has made.
+const unguessable = 32
+
+// Guessable reports whether the secret may be found by trying: a made one cannot.
+func (k *Key) Guessable() bool { return k.guessable }
+
+func (k *Key) revoke() {
+	k.revoked.Store(true)
+	k.Life()
+	k.end()
 }
 
 // LastUsed is when the key was last used, to the minute; zero for never.
@@ -74,7 +105,7 @@ func (k *Key) Derive(purpose string) [sha256.Size]byte {
 // configured is a key of the settings: it may do everything and has no name but
 // a part of its hash.
 func configured(secret string) *Key {
-	k := &Key{Name: "configured", Scopes: Admin, hash: digest(secret)}
+	k := &Key{Name: "configured", Scopes: Admin, hash: digest(secret), guessable: len(secret) < unguessable}
 	k.ID = "key:" + hex.EncodeToString(k.hash[:4])
 	return k
 }

@@ -213,7 +213,7 @@ func (r *Ring) adopt(keys []*Key) {
 		}
 	}
 	for _, k := range before {
-		k.revoked.Store(true)
+		k.revoke()
 	}
 	r.publish(keys)
 }

@@ -101,8 +101,8 @@ func (a *App) open() (err error) {
 	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
-	a.ln = capConnections(a.ln, cfg.HTTP.MaxConnections, a.log)
 	a.http = api.NewServer(a.apiConfig())
+	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
 	a.http.MaxHeaderBytes = int(cfg.HTTP.MaxHeader)
@@ -137,11 +137,13 @@ func newID() [16]byte { return uuid.Must(uuid.NewV7()) }
 
 func (a *App) tcpConfig() tcpserver.Config {
 	c := a.cfg.TCP
+	limit := memoryLimit(c.MemoryLimit, os.DirFS("/"))
 	return tcpserver.Config{
 		Addr:   c.Addr,
 		Driver: tcpserver.Driver(c.Driver),
 		Protocol: protocol.Config{
 			Heartbeat:       c.Heartbeat.Std(),
+			MaxHeartbeat:    c.MaxHeartbeat.Std(),
 			Grace:           c.Grace.Std(),
 			RegisterTimeout: c.RegisterTimeout.Std(),
 			AckTimeout:      c.AckTimeout.Std(),
@@ -155,6 +157,8 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Gateway:              a.gw,
 		Wheel:                a.wheel,
 		OutputBudget:         int(c.OutputBudget),
+		OutputMemory:         outputMemory(c.OutputMemory, limit),
+		InputBudget:          int(c.InputBudget),
 		WriteTimeout:         c.WriteTimeout.Std(),
 		MaxConns:             c.MaxConnections,
 		MaxUnregistered:      c.MaxUnregistered,
@@ -166,7 +170,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		ClientByteRate:       int(c.ClientByteRate),
 		DeliveryRate:         c.DeliveryRate,
 		DeliveryByteRate:     int(c.DeliveryByteRate),
-		MemoryLimit:          memoryLimit(c.MemoryLimit, os.DirFS("/")),
+		MemoryLimit:          limit,
 		TLS:                  a.deviceTLS(),
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
@@ -177,7 +181,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
-	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, Clock: a.clockStats})
+	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, HTTP: a.httpStats, Clock: a.clockStats})
 	v := version.Get()
 	out := api.Config{
 		Gateway:  a.gw,
@@ -196,9 +200,11 @@ func (a *App) apiConfig() api.Config {
 		ReadTimeout: c.HTTP.ReadTimeout.Std(),
 		Now:         a.now,
 	}
-	a.callers.restrict(&out, c.HTTP)
+	a.callers.restrict(&out, c.HTTP, c.TCP.MaxConnections)
 	return out
 }
+
+func (a *App) httpStats() metrics.HTTPStats { return metrics.HTTPStats(a.http.Stats()) }
 
 func (a *App) tcpStats() metrics.TCPStats { return metrics.TCPStats(a.tcp.Stats()) }
 

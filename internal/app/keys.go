@@ -14,6 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/metrics"
+	"github.com/longwire/longwire/tcpserver"
 )
 
 // callers is who may call the API, and the record of what they change.
@@ -70,10 +71,13 @@ func (c *callers) close() error {
 func (c *callers) stats() metrics.AuditStats { return metrics.AuditStats{Lost: c.audit.Lost()} }
 
 // restrict puts who may call, and how much, into the API's configuration.
-func (c *callers) restrict(out *api.Config, h config.HTTP) {
+// devices is tcp.max_connections.
+func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 	out.Authorizer, out.Audit = c.keys, c.audit
 	out.Origins = h.CORSOrigins
+	out.ProxyTrusted = trustedProxies(h.ProxyTrusted)
 	out.Rate, out.Burst, out.AuthFailures = float64(h.RateLimit), h.RateBurst, h.AuthFailures
+	out.MaxConnections, out.MaxConnectionsPerIP = httpConnections(h.MaxConnections, devices, tcpserver.FileLimit()), h.MaxConnectionsPerIP
 	out.MaxRequests, out.MaxBodies = h.MaxRequests, int64(h.MaxBodies)
 	out.MaxStreams, out.MaxStreamsPerKey = h.MaxStreams, h.MaxStreamsPerKey
 }

@@ -77,3 +77,12 @@ func groupLimit(root fs.FS, top, group, name string) (least int64) {
 	}
 	return least
 }
+
+// outputMemory leaves half of the memory limit, if there is one, to the rest of
+// the process.
+func outputMemory(wanted config.Size, limit uint64) int {
+	if limit == 0 {
+		return int(wanted)
+	}
+	return int(min(uint64(wanted), limit/2))
+}

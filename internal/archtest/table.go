@@ -47,8 +47,8 @@ var table = []row{
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
-	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit"}},
-	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel"}},
+	{path: "api", band: edges, only: []string{"gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares"}},
+	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel", "internal/shares"}},
 	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
 	{path: "internal/webhook", band: edges},
 	{path: "internal/metrics", band: edges},
@@ -69,6 +69,7 @@ var table = []row{
 	{path: "console", band: leaves, only: none},
 	{path: "internal/wheel", band: leaves, only: none, stdlib: true},
 	{path: "internal/certs", band: leaves, only: []string{"internal/private"}, stdlib: true},
+	{path: "internal/shares", band: leaves, only: none, stdlib: true},
 	{path: "internal/version", band: leaves, only: none, stdlib: true},
 	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},
 	{path: "internal/audit", band: leaves, only: []string{"internal/private"}, stdlib: true},

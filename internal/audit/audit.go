@@ -28,6 +28,8 @@ type Entry struct {
 	Target  string // the client, audience, message or key that it was about
 	From    string // address of the caller
 	Request string // id of the request, as in the log and in problems
+	Caller  string // the X-Request-Id of the caller, "" for none
+	Count   int    // refusals that the entry stands for; 0 for one
 	Result  string // "ok", or the code of the problem
 	Message string // id of the message, where there is one
 	// Idempotency is a hash of the idempotency key, so that repeats are seen.
@@ -45,8 +47,11 @@ const (
 	Refused      = "refused" // a write without the key or the scope for it
 )
 
-// OK is the Result of what was done.
-const OK = "ok"
+// Results of entries, beside the codes of problems.
+const (
+	OK   = "ok"   // it was done
+	Held = "held" // the entry stands for Count refusals of a source that had too many entries
+)
 
 // queueLen bounds the entries that wait to be written; more are lost.
 const queueLen = 8192
@@ -214,13 +219,16 @@ func (l *Log) sync() {
 
 // attrs are an entry as a log line has it; empty members are left out.
 func (e *Entry) attrs() []slog.Attr {
-	list := make([]slog.Attr, 0, 10)
+	list := make([]slog.Attr, 0, 12)
 	list = append(list, slog.Bool("audit", true))
-	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request},
+	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request}, {"caller_request_id", e.Caller},
 		{"result", e.Result}, {"message_id", e.Message}, {"idempotency_key_hash", e.Idempotency}} {
 		if a[1] != "" {
 			list = append(list, slog.String(a[0], a[1]))
 		}
+	}
+	if e.Count > 0 {
+		list = append(list, slog.Int("count", e.Count))
 	}
 	return list
 }

@@ -30,6 +30,7 @@ type TCP struct {
 	Addr                 string   `yaml:"addr" help:"address on which devices connect" check:"hostport"`
 	Driver               string   `yaml:"driver" help:"how plain connections are driven: epoll takes a third of the memory, on Linux only; portable works everywhere; auto takes the best there is" oneof:"auto|portable|epoll"`
 	Heartbeat            Duration `yaml:"heartbeat" help:"ask a silent device for a sign of life after" min:"1s" max:"1h"`
+	MaxHeartbeat         Duration `yaml:"max_heartbeat" help:"longest interval that a device may ask for" min:"1s" max:"1h"`
 	Grace                Duration `yaml:"grace" help:"then wait so long before it counts as offline" min:"100ms" max:"10m"`
 	RegisterTimeout      Duration `yaml:"register_timeout" help:"time for a new connection to register" min:"100ms" max:"10m"`
 	AckTimeout           Duration `yaml:"ack_timeout" help:"send again what is not acknowledged within" min:"100ms" max:"1h"`
@@ -40,6 +41,8 @@ type TCP struct {
 	MaxUnregisteredPerIP int      `yaml:"max_unregistered_per_ip" help:"of these from one address" min:"1"`
 	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
 	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
+	OutputMemory         Size     `yaml:"output_memory" help:"the same for all devices together, and no more than half of tcp.memory_limit; beyond it the device that has been behind for longest is closed" min:"1MiB" max:"1TiB"`
+	InputBudget          Size     `yaml:"input_budget" help:"bytes of memory for frames of all devices that have begun and not ended; beyond it the device with the largest is closed" min:"1MiB" max:"64GiB"`
 	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
 	MemoryLimit          Size     `yaml:"memory_limit" help:"refuse new connections while the process uses more; 0 = GOMEMLIMIT, or nine tenths of the container's limit" min:"0"`
 	AcceptRate           int      `yaml:"accept_rate" help:"new connections per second, after a quiet time ten seconds' worth at once; 0 = no limit" min:"0"`
@@ -63,26 +66,28 @@ type TCP struct {
 
 // HTTP is the API.
 type HTTP struct {
-	Addr              string   `yaml:"addr" help:"address of the API, Swagger UI, health and metrics" check:"hostport"`
-	Hosts             []string `yaml:"hosts" help:"Host names, besides loopback ones, that the API answers to when it needs no key"`
-	ReadHeaderTimeout Duration `yaml:"read_header_timeout" help:"time for a request's headers" min:"100ms" max:"10m"`
-	ReadTimeout       Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
-	IdleTimeout       Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
-	MaxHeader         Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
-	MaxBody           Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
-	MaxWait           Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
-	AccessLog         bool     `yaml:"access_log" help:"log each request"`
-	CORSOrigins       []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
-	RateLimit         int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
-	RateBurst         int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
-	AuthFailures      int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
-	MaxConnections    int      `yaml:"max_connections" help:"open connections of callers; more are closed at once" min:"16"`
-	MaxRequests       int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
-	MaxBodies         Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
-	MaxStreams        int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
-	MaxStreamsPerKey  int      `yaml:"max_streams_per_key" help:"of these with one API key" min:"1"`
-	TLSCertFile       string   `yaml:"tls_cert_file" help:"PEM file of a certificate: the API speaks HTTPS; watched for changes"`
-	TLSKeyFile        string   `yaml:"tls_key_file" help:"PEM file of its private key"`
+	Addr                string   `yaml:"addr" help:"address of the API, Swagger UI, health and metrics" check:"hostport"`
+	Hosts               []string `yaml:"hosts" help:"Host names, besides loopback ones, that the API answers to when it needs no key"`
+	ReadHeaderTimeout   Duration `yaml:"read_header_timeout" help:"time for a request's headers" min:"100ms" max:"10m"`
+	ReadTimeout         Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
+	IdleTimeout         Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
+	MaxHeader           Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
+	MaxBody             Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
+	MaxWait             Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
+	AccessLog           bool     `yaml:"access_log" help:"log each request"`
+	CORSOrigins         []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
+	RateLimit           int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
+	RateBurst           int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
+	AuthFailures        int      `yaml:"auth_failures" help:"requests per minute with a wrong key from one address (IPv6: /64), loopback excepted; 0 = no limit" min:"0"`
+	MaxConnections      int      `yaml:"max_connections" help:"open connections of callers, fewer where the file limit is low; for one more an idle one is closed, those without a key first" min:"16"`
+	ProxyTrusted        []string `yaml:"proxy_trusted" help:"addresses and networks of proxies, which name the caller in X-Forwarded-For or a PROXY header" check:"networks"`
+	MaxConnectionsPerIP int      `yaml:"max_connections_per_ip" help:"of these from one address (IPv6: /64) that have shown no key, loopback excepted" min:"1"`
+	MaxRequests         int      `yaml:"max_requests" help:"requests under way; more are told to come back" min:"1"`
+	MaxBodies           Size     `yaml:"max_bodies" help:"bytes of requests' bodies in memory; more are told to come back" min:"64MiB"`
+	MaxStreams          int      `yaml:"max_streams" help:"event streams that are open" min:"1"`
+	MaxStreamsPerKey    int      `yaml:"max_streams_per_key" help:"of these with one API key" min:"1"`
+	TLSCertFile         string   `yaml:"tls_cert_file" help:"PEM file of a certificate: the API speaks HTTPS; watched for changes"`
+	TLSKeyFile          string   `yaml:"tls_key_file" help:"PEM file of its private key"`
 }
 
 // Data is the store.
@@ -191,6 +196,7 @@ func Default() *Config {
 			Addr:                 "127.0.0.1:6666",
 			Driver:               "auto",
 			Heartbeat:            10 * second,
+			MaxHeartbeat:         60 * minute,
 			Grace:                2 * second,
 			RegisterTimeout:      10 * second,
 			AckTimeout:           30 * second,
@@ -200,6 +206,8 @@ func Default() *Config {
 			MaxUnregistered:      4096,
 			MaxUnregisteredPerIP: 1024,
 			OutputBudget:         1 * MiB,
+			OutputMemory:         256 * MiB,
+			InputBudget:          64 * MiB,
 			WriteTimeout:         10 * second,
 			AcceptRate:           10000,
 			AcceptRatePerIP:      2000,
@@ -214,20 +222,21 @@ func Default() *Config {
 			DuplicateID:          TakeOver,
 		},
 		HTTP: HTTP{
-			Addr:              "127.0.0.1:8080",
-			ReadHeaderTimeout: 5 * second,
-			ReadTimeout:       30 * second,
-			IdleTimeout:       2 * minute,
-			MaxHeader:         32 * KiB,
-			MaxBody:           2 * MiB,
-			MaxWait:           minute,
-			AccessLog:         true,
-			AuthFailures:      60,
-			MaxConnections:    1280, // the streams, and some for the rest
-			MaxRequests:       8192,
-			MaxBodies:         256 * MiB,
-			MaxStreams:        1024,
-			MaxStreamsPerKey:  128,
+			Addr:                "127.0.0.1:8080",
+			ReadHeaderTimeout:   5 * second,
+			ReadTimeout:         30 * second,
+			IdleTimeout:         2 * minute,
+			MaxHeader:           32 * KiB,
+			MaxBody:             2 * MiB,
+			MaxWait:             minute,
+			AccessLog:           true,
+			AuthFailures:        60,
+			MaxConnections:      1280, // the streams, and some for the rest
+			MaxConnectionsPerIP: 320,
+			MaxRequests:         8192,
+			MaxBodies:           256 * MiB,
+			MaxStreams:          1024,
+			MaxStreamsPerKey:    128,
 		},
 		Data: Data{
 			Dir:             "./longwire-data",

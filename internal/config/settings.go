@@ -149,6 +149,11 @@ func (s setting) text() string {
 	switch v := s.value.Interface().(type) {
 	case []string:
 		return strings.Join(v, ",")
+	case string:
+		if base, query, ok := strings.Cut(v, "?"); ok && s.field.Tag.Get("check") == "url" {
+			return base + "?" + Secret(query).String()
+		}
+		return v
 	case []Secret:
 		masked := make([]string, len(v))
 		for i, x := range v {

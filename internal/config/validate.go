@@ -45,6 +45,12 @@ func (c *Config) problems() []Problem {
 	if c.HTTP.ReadTimeout < c.HTTP.ReadHeaderTimeout {
 		wrong("http.read_timeout", "%v is shorter than http.read_header_timeout, %v", c.HTTP.ReadTimeout, c.HTTP.ReadHeaderTimeout)
 	}
+	if c.HTTP.MaxBody > c.HTTP.MaxBodies/2 {
+		wrong("http.max_body", "%v is more than half of http.max_bodies, %v, which is the most that one key may hold", c.HTTP.MaxBody, c.HTTP.MaxBodies)
+	}
+	if c.TCP.MaxHeartbeat < c.TCP.Heartbeat {
+		wrong("tcp.max_heartbeat", "%v is shorter than tcp.heartbeat, %v", c.TCP.MaxHeartbeat, c.TCP.Heartbeat)
+	}
 	if c.TCP.MaxUnregisteredPerIP > c.TCP.MaxUnregistered {
 		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
 	}

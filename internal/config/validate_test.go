@@ -94,3 +94,14 @@ func TestValidateTogether(t *testing.T) {
 		t.Errorf("two free ports: %v", err)
 	}
 }
+
+// A query of a URL may hold a secret.
+func TestShownURLsHaveNoQuery(t *testing.T) {
+	c := Default()
+	c.Auth.DeviceHookURL = "https://hook.example/ask?token=TOPSECRET"
+	for _, r := range Rows(c, Provenance{}) {
+		if r.Key == "auth.device_hook_url" && (strings.Contains(r.Value, "TOPSECRET") || !strings.HasPrefix(r.Value, "https://hook.example/ask?")) {
+			t.Errorf("shown as %q, want the query masked", r.Value)
+		}
+	}
+}

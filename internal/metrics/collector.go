@@ -151,6 +151,9 @@ func tcpCollector(read func() TCPStats) prometheus.Collector {
 		counter("tcp_throttled_total", "Pauses in reading from devices that sent faster than they may.", func(s S) uint64 { return s.Throttled }),
 		counter("tcp_paced_total", "Pauses in sending to devices for tcp.delivery_rate and tcp.delivery_byte_rate.", func(s S) uint64 { return s.Paced }),
 		counter("tcp_slow_consumers_total", "Connections that were closed because they read too slowly.", func(s S) uint64 { return s.SlowConsumers }),
+		gauge("tcp_unfinished_bytes", "Memory for frames of devices that have begun and not ended, in bytes.", func(s S) float64 { return float64(s.Unfinished) }),
+		gauge("tcp_untaken_bytes", "Output that devices have not taken and that waits in memory, in bytes.", func(s S) float64 { return float64(s.Untaken) }),
+		counter("tcp_lines_held_total", "Log lines about refused registrations that were counted instead of written.", func(s S) uint64 { return s.LinesHeld }),
 		counter("tcp_panics_total", "Bugs that closed a connection.", func(s S) uint64 { return s.Panics }),
 	}}
 }
@@ -170,6 +173,15 @@ func certCollector(read func() map[string]CertStats) prometheus.Collector {
 func auditCollector(read func() AuditStats) prometheus.Collector {
 	return &snapshot[AuditStats]{read, []metric[AuditStats]{
 		counter("audit_lost_total", "Entries of the audit log that could not be written.", func(s AuditStats) uint64 { return s.Lost }),
+	}}
+}
+
+func httpCollector(read func() HTTPStats) prometheus.Collector {
+	type S = HTTPStats
+	return &snapshot[S]{read, []metric[S]{
+		gauge("http_connections", "Open connections to the API.", func(s S) float64 { return float64(s.Connections) }),
+		counterBy("http_connections_displaced_total", "Connections to the API that were closed for want of room, by reason: no_key and address lost their place to a newcomer, and so did idle ones; the newcomer itself was refused.", "reason", func(s S) map[string]uint64 { return s.Displaced }),
+		counterBy("http_lines_held_total", "Lines about refused requests that were counted instead of written, by log.", "log", func(s S) map[string]uint64 { return s.LinesHeld }),
 	}}
 }
 

@@ -25,12 +25,21 @@ type Sources struct {
 	Certs   func() map[string]CertStats // by listener
 	Auth    func() AuthStats            // of devices
 	Audit   func() AuditStats
+	HTTP    func() HTTPStats
 	Clock   func() ClockStats
 }
 
 // ClockStats counts the jumps of the wall clock of more than an hour.
 type ClockStats struct {
 	Forwards, Backwards uint64
+}
+
+// HTTPStats has the counts of the API. It has the members of api.ServerStats and
+// converts from it.
+type HTTPStats struct {
+	Connections int               // open
+	Displaced   map[string]uint64 // connections that were closed for want of room, by reason
+	LinesHeld   map[string]uint64 // lines about refused requests that were counted and not written, by log
 }
 
 // AuditStats is what the audit log tells.
@@ -66,6 +75,9 @@ type TCPStats struct {
 	Throttled     uint64            // times that reading paused because a device sent too fast
 	Paced         uint64            // times that deliveries paused for the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
+	Unfinished    int64             // bytes of frames that have begun and not ended
+	Untaken       int64             // bytes of output that sockets have not taken
+	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
@@ -96,6 +108,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Audit != nil {
 		m.registry.MustRegister(auditCollector(s.Audit))
+	}
+	if s.HTTP != nil {
+		m.registry.MustRegister(httpCollector(s.HTTP))
 	}
 	if s.Clock != nil {
 		m.registry.MustRegister(clockCollector(s.Clock))

@@ -34,9 +34,16 @@ func NewDoor(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log
 	return &Door{gateway: g, guarded: guarded, log: log, now: now}
 }
 
-// View returns the gateway for one request by key, from an address.
-func (d *Door) View(key *apikey.Key, from, request string) View {
-	return View{door: d, key: key, from: from, request: request}
+// Request has the source of a request and its names in the audit log.
+type Request struct {
+	From     string // address of the caller
+	ID       string // of ours
+	CallerID string // of the caller's, "" for none
+}
+
+// View returns the gateway for one request by key.
+func (d *Door) View(key *apikey.Key, r Request) View {
+	return View{door: d, key: key, request: r}
 }
 
 // View is the gateway for one request. The zero View is nobody's: it panics.
@@ -47,8 +54,7 @@ func (d *Door) View(key *apikey.Key, from, request string) View {
 type View struct {
 	door    *Door
 	key     *apikey.Key
-	from    string
-	request string
+	request Request
 }
 
 // Key is who asks.

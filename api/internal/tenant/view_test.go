@@ -20,7 +20,7 @@ func viewOf(t *testing.T, l apikey.Limit) *View {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := NewDoor(gatewaytest.New(t, store, gateway.Config{}), func(string) bool { return false }, nil, time.Now).View(k, "", "")
+	v := NewDoor(gatewaytest.New(t, store, gateway.Config{}), func(string) bool { return false }, nil, time.Now).View(k, Request{})
 	return &v
 }
 

@@ -43,7 +43,8 @@ type Config struct {
 
 	// FailuresPerMinute bounds the refused registrations from one source (an
 	// IPv4 address or an IPv6 /64, loopback excepted), a minute's worth of them
-	// at once. Beyond it nothing is looked at. 0 = no bound.
+	// at once. Beyond it only a right credential that cannot be guessed is taken.
+	// 0 = no bound.
 	FailuresPerMinute int
 
 	// Changed is called when a file of credentials has changed and the new ones
@@ -176,7 +177,7 @@ func (a *Authenticator) loadAuthorities() error {
 // the hook and the store.
 func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
 	source := sourceOf(h.Remote)
-	if wait := a.penalties.wait(source, time.Now()); wait > 0 {
+	if wait := a.penalties.wait(source, time.Now()); wait > 0 && !a.provesItself(&h) {
 		a.stats.add(MethodNone, ReasonThrottled)
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable, RetryAfter: wait,
 			Message: "too many registrations from this address were refused"}
@@ -198,6 +199,24 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	a.penalties.add(source, now)
 	a.refused.add(&h, source, v.reason, now)
 	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)
+}
+
+// unguessable is the length in bytes from which a shared token is taken for one
+// that a machine has made.
+const unguessable = 32
+
+// provesItself reports whether a device has shown a right credential that cannot
+// be guessed. The refusals of other devices behind its address do not hold it up.
+// It does not ask the hook.
+func (a *Authenticator) provesItself(h *gateway.Hello) bool {
+	if a.cfg.CertificateID.asks() && h.Certificate != nil {
+		return a.certificate(h).accepted()
+	}
+	if !a.asksToken() || h.Token == "" {
+		return false
+	}
+	v := a.token(h)
+	return v.accepted() && (v.method != MethodShared || len(a.cfg.SharedToken) >= unguessable)
 }
 
 // decide is the policy: what is asked of this id, and whether that is enough.

@@ -97,7 +97,8 @@ func TestRefusalsFromOneSourceAreLimited(t *testing.T) {
 	for range 10 {
 		d.wantOut(from(hello("d", NewToken()), "198.51.100.1:1"), MethodToken, ReasonWrongToken)
 	}
-	_, err := d.register(from(hello("d", token), "198.51.100.1:2")) // the right one is not looked at either
+	d.wantIn(from(hello("d", token), "198.51.100.1:2"), time.Time{}) // others behind the address do not hold it up
+	_, err := d.register(from(hello("d", NewToken()), "198.51.100.1:2"))
 	e, ok := errors.AsType[*gateway.Error](err)
 	if !ok || e.Code != gateway.CodeUnavailable || e.RetryAfter <= 0 || e.RetryAfter > 6*time.Second {
 		t.Errorf("after ten refusals: %v", err)
@@ -112,10 +113,28 @@ func TestRefusalsFromOneSourceAreLimited(t *testing.T) {
 	for i := range 10 { // a /64 is one source
 		d.wantOut(from(hello("d", ""), "[2001:db8::"+string(rune('1'+i%9))+"]:1"), MethodNone, ReasonNoCredentials)
 	}
-	if _, err := d.register(from(hello("d", token), "[2001:db8::ffff]:1")); !errors.Is(err, gateway.ErrUnavailable) {
+	if _, err := d.register(from(hello("d", NewToken()), "[2001:db8::ffff]:1")); !errors.Is(err, gateway.ErrUnavailable) {
 		t.Errorf("a neighbour in the /64: %v", err)
 	}
 	d.wantIn(from(hello("d", token), "[2001:db8:0:1::1]:1"), time.Time{})
+}
+
+// A token that a person chose may be found by trying: from an address with many
+// refusals the right one is refused like a wrong one. One that a machine made is
+// taken.
+func TestGuessingASharedTokenIsSlow(t *testing.T) {
+	for shared, passes := range map[string]bool{"correct horse battery": false, "8d1f0c6e5b7a49d2a3c4e5f60718293a": true} {
+		d := open(t, Config{SharedToken: shared, FailuresPerMinute: 10})
+		h := hello("d", "wrong")
+		h.Remote = netip.MustParseAddrPort("198.51.100.1:1")
+		for range 10 {
+			d.wantOut(h, MethodShared, ReasonWrongToken)
+		}
+		h.Token = shared
+		if _, err := d.register(h); passes != (err == nil) || err != nil && !errors.Is(err, gateway.ErrUnavailable) {
+			t.Errorf("a token of %d bytes: %v, want it taken: %v", len(shared), err, passes)
+		}
+	}
 }
 
 func TestPenaltiesEndAndTheirTableIsBounded(t *testing.T) {

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// isProxy reports whether remote, an address with its port, is a trusted proxy's.
+func (c *Config) isProxy(remote string) bool {
+	if len(c.ProxyTrusted) == 0 {
+		return false
+	}
+	at, err := netip.ParseAddrPort(remote)
+	return err == nil && c.trusts(at.Addr())
+}
+
+func (c *Config) trusts(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(c.ProxyTrusted, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// callerOf returns the address from which a request comes. A trusted proxy names
+// it in X-Forwarded-For: each proxy on the way has added the address that it was
+// called from, so the last one that is not a proxy's is the caller's. What stands
+// before it, the caller may have written. The port is not known, and 0.
+func (c *Config) callerOf(r *http.Request) string {
+	if !c.isProxy(r.RemoteAddr) {
+		return r.RemoteAddr
+	}
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	caller := r.RemoteAddr
+	for _, hop := range slices.Backward(hops) {
+		a, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		caller = netip.AddrPortFrom(a.Unmap(), 0).String()
+		if !c.trusts(a) {
+			break
+		}
+	}
+	return caller
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/shares"
+)
+
+// Bounds of the lines that refused requests leave. A source is an address
+// (IPv6: a /64) whose requests show no valid key, or else a key.
+const (
+	maxLinesPerAddress = 20   // in a minute, in the log and in the audit log each
+	maxLinesOfAddress  = 600  // of all addresses
+	maxLinesPerKey     = 600  // likewise for keys
+	maxLinesOfKeys     = 6000 // of all keys
+	maxLoggedPath      = 256  // bytes
+	maxLoggedMethod    = 32   // bytes
+)
+
+// traces bounds what requests leave in the log and in the audit log, so that no
+// caller fills the disk with its refusals.
+type traces struct {
+	log, audit struct{ strangers, keys *shares.Lines }
+}
+
+func (s *server) initTraces() {
+	t := &s.traces
+	t.log.strangers = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, s.logHeld("address"))
+	t.log.keys = shares.NewLines(maxLinesPerKey, maxLinesOfKeys, s.logHeld("principal"))
+	t.audit.strangers = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, func(address string, held int) {
+		s.cfg.Audit.Record(audit.Entry{At: s.cfg.Now(), What: audit.Refused, From: address, Count: held, Result: audit.Held})
+	})
+	t.audit.keys = shares.NewLines(maxLinesPerKey, maxLinesOfKeys, func(key string, held int) {
+		s.cfg.Audit.Record(audit.Entry{At: s.cfg.Now(), What: audit.Refused, Who: key, Count: held, Result: audit.Held})
+	})
+}
+
+// logHeld returns what writes the line about the requests of one source that
+// have none of their own.
+func (s *server) logHeld(source string) func(string, int) {
+	return func(name string, held int) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "requests that are not logged one by one", slog.String(source, name), slog.Int("count", held))
+	}
+}
+
+// turn reports the minute that has ended. Each request calls it.
+func (t *traces) turn(now time.Time) {
+	t.log.strangers.Turn(now)
+	t.log.keys.Turn(now)
+	t.audit.strangers.Turn(now)
+	t.audit.keys.Turn(now)
+}
+
+// held is how many lines were not written since the start, by log.
+func (t *traces) held() map[string]uint64 {
+	return map[string]uint64{"log": t.log.strangers.Held() + t.log.keys.Held(), "audit": t.audit.strangers.Held() + t.audit.keys.Held()}
+}
+
+func (t *traces) flush() {
+	t.log.strangers.Flush()
+	t.log.keys.Flush()
+	t.audit.strangers.Flush()
+	t.audit.keys.Flush()
+}
+
+// mayLog reports whether the access log has room for a line about the request.
+// Successful requests with a key have no bound: the operator has chosen level
+// debug for them.
+func (s *server) mayLog(x *exchange, r *http.Request) bool {
+	switch {
+	case x.principal != "":
+		return x.status < 400 || s.traces.log.keys.Take(x.principal, x.started)
+	case x.status < 400 && !s.ring.Required():
+		return true
+	}
+	return s.traces.log.strangers.Take(addressOf(r.RemoteAddr), x.started)
+}
+
+// mayRecord reports whether the audit log has room for an entry about a refused
+// write.
+func (s *server) mayRecord(x *exchange, r *http.Request) bool {
+	if x.principal != "" {
+		return s.traces.audit.keys.Take(x.principal, x.started)
+	}
+	return s.traces.audit.strangers.Take(addressOf(r.RemoteAddr), x.started)
+}
+
+// addressOf is the address under which a stranger's requests are counted: an
+// IPv4 address, or the /64 that a host on IPv6 has to itself.
+func addressOf(remote string) string {
+	if source, ok := sourceOf(remote); ok {
+		if source.Bits() == 32 {
+			return source.Addr().String()
+		}
+		return source.String()
+	}
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		return at.Addr().String()
+	}
+	return "unknown"
+}
+
+// loggedPath is the request's path as the logs show it.
+func loggedPath(r *http.Request) string { return shortened(r.URL.Path, maxLoggedPath) }
+
+func loggedMethod(r *http.Request) string { return shortened(r.Method, maxLoggedMethod) }
