@@ -19,6 +19,7 @@ import (
 type Client struct {
 	ID           string            `json:"id" validate:"required" example:"truck-17"`
 	Online       bool              `json:"online"`
+	Confirmed    *bool             `json:"confirmed,omitempty"`
 	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"`
 	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"`
 	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`
@@ -86,6 +87,7 @@ func (s *server) clientView(c *gateway.Client) Client {
 		v.RemoteAddr = l.RemoteAddr.String()
 	}
 	v.Dialect, v.Transport, v.RTTMs = l.Dialect, l.Transport, milliseconds(l.RTT)
+	v.Confirmed = &l.Confirmed
 	v.MessagesIn, v.MessagesOut, v.BytesIn, v.BytesOut = l.MessagesIn, l.MessagesOut, l.BytesIn, l.BytesOut
 	return v
 }

@@ -184,7 +184,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", badParameter("id", "is not a client id: 1 to 128 bytes of A-Z a-z 0-9 . _ : @ -")
+	return "", badParameter("id", "is not a client id: "+gateway.ClientIDRule)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

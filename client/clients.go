@@ -12,8 +12,12 @@ import (
 
 // ClientInfo is a device or program that has registered, online or not.
 type ClientInfo struct {
-	ID           string            `json:"id"`
-	Online       bool              `json:"online"`
+	ID     string `json:"id"`
+	Online bool   `json:"online"`
+	// Confirmed says how well Online is known, nil while offline. It is false for
+	// a text client that has answered no PING in time: it may have been gone for a
+	// minute and the grace.
+	Confirmed    *bool             `json:"confirmed,omitempty"`
 	ConnectedAt  time.Time         `json:"connected_at,omitzero"`
 	CreatedAt    time.Time         `json:"created_at,omitzero"`
 	LastSeenAt   time.Time         `json:"last_seen_at,omitzero"`

@@ -224,6 +224,7 @@ type answer struct {
 	ID        string   `json:"id"`
 	Status    status   `json:"status"`
 	Online    bool     `json:"online"`
+	Confirmed *bool    `json:"confirmed"`
 	Dialect   string   `json:"dialect"`
 	LastClose closed   `json:"last_close"`
 	Result    string   `json:"result"`

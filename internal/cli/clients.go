@@ -68,6 +68,9 @@ func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
 }
 
 func presence(c *client.ClientInfo) string {
+	if c.Online && c.Confirmed != nil && !*c.Confirmed {
+		return "online (unconfirmed)"
+	}
 	if c.Online {
 		return "online"
 	}
