@@ -225,6 +225,8 @@ type answer struct {
 	Status    status   `json:"status"`
 	Online    bool     `json:"online"`
 	Confirmed *bool    `json:"confirmed"`
+	Session   string   `json:"session"`
+	RTT       float64  `json:"rtt_ms"`
 	Dialect   string   `json:"dialect"`
 	LastClose closed   `json:"last_close"`
 	Result    string   `json:"result"`
