@@ -376,26 +376,21 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 // everything, which a decoded patch no longer tells from an absent one.
 func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
-	members, err := orderedMembers(body)
-	if err != nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
 		return change, problem(malformedJSON, "the body is not a JSON object")
 	}
-	for _, m := range members {
-		if string(m.value) != "null" {
-			continue
+	if string(members["groups"]) == "null" {
+		change.Groups = &[]string{}
+	}
+	if string(members["labels"]) == "null" {
+		c, err := v.Client(id)
+		if err != nil {
+			return change, err
 		}
-		switch strings.ToLower(m.name) {
-		case "groups":
-			change.Groups = &[]string{}
-		case "labels":
-			c, err := v.Client(id)
-			if err != nil {
-				return change, err
-			}
-			change.Labels = make(map[string]*string, len(c.Labels))
-			for name := range c.Labels {
-				change.Labels[name] = nil
-			}
+		change.Labels = make(map[string]*string, len(c.Labels))
+		for name := range c.Labels {
+			change.Labels[name] = nil
 		}
 	}
 	return change, nil
