@@ -118,7 +118,7 @@ func bootKey(boot string) uint64 {
 //	@Produce		text/event-stream,application/x-ndjson
 //	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
 //	@Param			client			query		string	false	"of this client"
-//	@Param			after			query		integer	false	"behind this sequence"	minimum(0)
+//	@Param			after			query		string	false	"behind this sequence; earliest (or 0) is the oldest event kept, now is the end"	default(now)
 //	@Param			Last-Event-ID	header		string	false	"as after"
 //	@Success		200				{object}	Event	"a stream of events"
 //	@Failure		400,401			{object}	Problem
@@ -129,10 +129,11 @@ func bootKey(boot string) uint64 {
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
-	st.position = q.position("after")
-	if st.position == 0 {
+	after := q.position("after")
+	if st.position = after.seq; !after.given {
 		st.position = lastEventID(r)
 	}
+	st.earliest = after.given && !after.now && after.seq == 0
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -140,17 +141,29 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if st.lines, ok = wantsLines(r); !ok {
 		return problem(notAcceptable, "the stream is text/event-stream or application/x-ndjson")
 	}
+	release, err := s.takeStream(w)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return st.run(r.Context())
+}
+
+// takeStream counts a caller that stays to hear of what happens.
+func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.streams.Add(-1)
-		return problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
+		return nil, problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
-	defer s.streams.Add(-1)
 	who := exchangeOf(w).principal
 	if !s.callers.enter(who, s.perKey(who)) {
-		return problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
+		s.streams.Add(-1)
+		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
 	}
-	defer s.callers.exit(who)
-	return st.run(r.Context())
+	return func() {
+		s.callers.exit(who)
+		s.streams.Add(-1)
+	}, nil
 }
 
 // perKey is how many streams a caller may have: without keys all are one.
@@ -161,17 +174,30 @@ func (s *server) perKey(principal string) int {
 	return s.cfg.MaxStreamsPerKey
 }
 
-// position takes a sequence number.
-func (q *query) position(name string) uint64 {
-	v := q.one(name)
-	if v == "" {
-		return 0
+// position is a place in a log: behind the entry with a sequence, 0 being the
+// beginning.
+type position struct {
+	seq   uint64
+	now   bool // the end
+	given bool
+}
+
+// position takes a sequence number, or a word for one end of the log.
+func (q *query) position(name string) position {
+	switch v := q.one(name); v {
+	case "":
+		return position{}
+	case "earliest":
+		return position{given: true}
+	case "now":
+		return position{now: true, given: true}
+	default:
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			q.fail(name, "must be a sequence number, earliest or now")
+		}
+		return position{seq: n, given: true}
 	}
-	n, err := strconv.ParseUint(v, 10, 64)
-	if err != nil {
-		q.fail(name, "must be a sequence number")
-	}
-	return n
 }
 
 // lastEventID is 0 for none. One that is not ours is behind everything, so that
@@ -238,15 +264,19 @@ type stream struct {
 	types    map[gateway.EventType]bool // nil = all
 	client   gateway.ClientID           // "" = all
 	lines    bool                       // NDJSON
+	earliest bool                       // from the oldest event that is kept, whichever that is
 	position uint64                     // of the last event seen, passed on or not
 	buf      bytes.Buffer
 }
 
 // run writes until the reader leaves, is too slow, or the server stops.
 func (st *stream) run(ctx context.Context) error {
+	if st.earliest {
+		st.position = 1 // below all that was ever given
+	}
 	sub, gap := st.view.Subscribe(st.position)
 	st.begin()
-	if gap {
+	if gap && !st.earliest {
 		st.note(eventGap, "events after the position are gone")
 	}
 	if err := st.send(); err != nil {

@@ -149,7 +149,13 @@ type UplinkQuery struct {
 	Client string // "" = of all
 	After  uint64 // sequence of the last one seen; 0 = from the oldest kept
 	Limit  int    // in all; 0 = no bound
+	Since  time.Time
+	Until  time.Time
+	Follow bool // do not end with the newest one: wait for what comes, until ctx ends
 }
+
+// followWait is how long one call of a query that follows waits.
+const followWait = 30 * time.Second
 
 // uplinkPage is one answer of the list of uplinks, whose cursor is a sequence.
 type uplinkPage struct {
@@ -163,6 +169,17 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 	return func(yield func(Uplink, error) bool) {
 		v := url.Values{}
 		setIf(v, "client", q.Client)
+		if !q.Since.IsZero() {
+			v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+		}
+		if !q.Until.IsZero() {
+			v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
+		}
+		var wait time.Duration
+		if q.Follow {
+			wait = followWait
+			v.Set("wait", wait.String())
+		}
 		for n, after := 0, q.After; ; {
 			size := pageSize
 			if q.Limit > 0 {
@@ -171,7 +188,7 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 			v.Set("limit", strconv.Itoa(size))
 			v.Set("after", strconv.FormatUint(after, 10))
 			var p uplinkPage
-			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true}, &p); err != nil {
+			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true, wait: wait}, &p); err != nil {
 				yield(Uplink{}, err)
 				return
 			}
@@ -183,10 +200,10 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 					return
 				}
 			}
-			if !p.More || p.NextAfter <= after {
+			if !q.Follow && (!p.More || p.NextAfter <= after) {
 				return
 			}
-			after = p.NextAfter
+			after = max(after, p.NextAfter)
 		}
 	}
 }

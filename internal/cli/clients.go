@@ -232,6 +232,7 @@ func (e *environ) uplinksCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&q.Client, "client", "", "from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "after this sequence")
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes (--limit 0 for without end)")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
