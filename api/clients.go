@@ -103,7 +103,7 @@ const maxIDs = 100
 //	@Description	A page may be shorter than `limit` and still have a `next_cursor`, when a filter passed over many.
 //	@Tags			clients
 //	@Produce		json
-//	@Param			status		query		string		false	"presence"	Enums(online, offline, all)	default(online)
+//	@Param			status		query		string		false	"presence, or those that a block keeps away"	Enums(online, offline, all, blocked)	default(online)
 //	@Param			prefix		query		string		false	"ids that begin with this"
 //	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
 //	@Param			group		query		string		false	"members of this group"
@@ -124,7 +124,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) > 0 {
 		standard = "all"
 	}
-	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all")]}
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all", "blocked")]}
 	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
@@ -137,7 +137,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := selectClients(s.view(w), ids, sel)
+	page, err := selectClients(s.view(w), ids, sel, s.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 }
 
 var presence = map[string]gateway.ClientStatus{
-	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll,
+	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
 }
 
 // onlyIDs checks a direct look-up, which no other filter narrows but status.
@@ -168,7 +168,7 @@ func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	}
 }
 
-func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
+func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection, now time.Time) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 	if len(ids) == 0 {
 		return v.Clients(sel)
 	}
@@ -180,7 +180,7 @@ func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (g
 		case gateway.CodeOf(err) == gateway.CodeClientNotFound:
 		case err != nil:
 			return page, err
-		case sel.Status == gateway.StatusAll, c.Online == (sel.Status == gateway.StatusOnline):
+		case sel.Status.Includes(&c, now):
 			page.Items = append(page.Items, c)
 		}
 	}
@@ -404,11 +404,12 @@ const maxBlock = 365 * 24 * time.Hour
 //	@ID				disconnectClient
 //	@Summary		Disconnect a client
 //	@Description	Its queue is kept and delivered when it comes back, unless `purge` cancels what is queued. `block` refuses its return for so long.
+//	@Description	`block=0` lifts a block and disconnects nobody.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path	string	true	"client id"
 //	@Param			purge	query	bool	false	"cancel what is queued"
-//	@Param			block	query	string	false	"refuse its return for this long, such as 10m"
+//	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
 //	@Success		204
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
@@ -421,7 +422,15 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	}
 	q := queryOf(r)
 	o := gateway.DisconnectOptions{Purge: q.flag("purge")}
-	o.Block, _ = q.duration("block", time.Second, maxBlock)
+	block, given := q.duration("block", 0, maxBlock)
+	o.Block = block
+	lifts := given && block == 0
+	if given && !lifts && block < time.Second {
+		q.fail("block", "must be a duration from 1s to %s, or 0 to lift a block", maxBlock)
+	}
+	if lifts && o.Purge {
+		q.fail("purge", "does not go with block=0, which lifts a block only")
+	}
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -430,7 +439,12 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 			return err
 		}
 	}
-	if err := s.view(w).Disconnect(id, o); err != nil {
+	if lifts {
+		err = s.view(w).Unblock(id)
+	} else {
+		err = s.view(w).Disconnect(id, o)
+	}
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

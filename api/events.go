@@ -149,7 +149,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	return st.run(r.Context())
 }
 
-// takeStream counts a caller that stays to hear of what happens.
+// takeStream counts a caller that waits for events. It returns how the place is
+// given back.
 func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.streams.Add(-1)

@@ -91,8 +91,8 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, out)
 }
 
-// awaitUplinks returns the first page that has something to say, or what there is
-// after a while. A call that waits counts as an event stream.
+// awaitUplinks returns the first page with an uplink, or an empty page when the
+// wait is over. A call that waits counts as an event stream.
 func (s *server) awaitUplinks(w http.ResponseWriter, r *http.Request, q tenant.UplinkQuery, wait time.Duration) (gateway.Page[gateway.Uplink, uint64], error) {
 	sub, _ := s.view(w).Subscribe(0) // before the first look, so that nothing falls between
 	page, err := s.view(w).Uplinks(q)

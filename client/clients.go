@@ -46,6 +46,7 @@ const (
 	PresenceOnline  Presence = "online"
 	PresenceOffline Presence = "offline"
 	PresenceAll     Presence = "all"
+	PresenceBlocked Presence = "blocked" // kept away by a block, see DisconnectOptions
 )
 
 // ClientQuery selects clients. Zero fields select all that are online.
@@ -134,6 +135,14 @@ func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions)
 	return err
 }
 
+// Unblock lets a client that is blocked come back at once. A client that is
+// connected stays so.
+func (c *Client) Unblock(ctx context.Context, id string) error {
+	r := request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"block": {"0"}}, idempotent: true}
+	_, err := c.call(ctx, r, nil)
+	return err
+}
+
 // Uplink is one payload that a device sent, stored before the device was told.
 type Uplink struct {
 	Seq        uint64    `json:"seq"`
@@ -151,7 +160,7 @@ type UplinkQuery struct {
 	Limit  int    // in all; 0 = no bound
 	Since  time.Time
 	Until  time.Time
-	Follow bool // do not end with the newest one: wait for what comes, until ctx ends
+	Follow bool // wait for newer ones, until ctx ends
 }
 
 // followWait is how long one call of a query that follows waits.

@@ -130,7 +130,7 @@ func (q *UplinkQuery) includes(at time.Time) bool {
 	return !at.Before(q.Since) && (q.Until.IsZero() || at.Before(q.Until))
 }
 
-// Uplinks lists what devices have sent, oldest first.
+// Uplinks lists the uplinks that q selects, oldest first.
 func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], error) {
 	if q.Client != "" {
 		if in, err := v.inside(q.Client); err != nil || !in {
