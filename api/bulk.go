@@ -92,6 +92,11 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 		return problem(unsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
 	}
+	if coding, err := contentCoding(r); err != nil {
+		return err
+	} else if coding != "" {
+		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
+	}
 	view := s.view(w)
 	if err := view.Ready(); err != nil {
 		return err

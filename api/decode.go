@@ -38,6 +38,10 @@ func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data 
 
 // readBody appends the body, of at most limit bytes, to buf.
 func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Buffer) error {
+	coding, err := contentCoding(r)
+	if err != nil {
+		return err
+	}
 	if r.ContentLength > limit {
 		return tooLarge(limit, "the body")
 	}
@@ -54,6 +58,9 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 		return s.bodyProblem(err)
 	}
 	x.bodyRead = true
+	if coding != "" {
+		return decodeContent(coding, limit, buf)
+	}
 	return nil
 }
 

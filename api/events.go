@@ -246,7 +246,7 @@ func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 // wantsLines reports whether the caller asked for NDJSON; ok is false when it
 // accepts neither form.
 func wantsLines(r *http.Request) (lines, ok bool) {
-	accept := strings.Join(r.Header["Accept"], ",")
+	accept := strings.ToLower(strings.Join(r.Header["Accept"], ","))
 	if accept == "" || strings.Contains(accept, "text/event-stream") {
 		return false, true
 	}

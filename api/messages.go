@@ -350,6 +350,9 @@ func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.view(w).Client(id); err != nil {
+		return err
+	}
 	return s.history(w, r, queryOf(r), id)
 }
 

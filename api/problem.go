@@ -31,6 +31,7 @@ type Problem struct {
 
 	retryAfter time.Duration
 	allow      string
+	accepts    string // content codings of a request
 	scope      string // that is missing
 	cause      error
 } //@name Problem
@@ -216,6 +217,9 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	}
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
+	}
+	if p.accepts != "" {
+		h.Set("Accept-Encoding", p.accepts)
 	}
 	if after := p.retry(); after > 0 {
 		h.Set("Retry-After", strconv.Itoa(after))

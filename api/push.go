@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"strings"
@@ -250,7 +251,7 @@ func (p *push) readOne(data []byte, query *Options) error {
 	}
 	var body PushOne
 	if err := decodeObject(data, &body); err != nil {
-		return err
+		return sayEnvelope(err, data)
 	}
 	if err := body.Options.merge(query); err != nil {
 		return err
@@ -316,10 +317,28 @@ func looksLikeObject(body []byte) bool {
 // jsonCommand is the command that the caller wanted to type.
 func jsonCommand(r *http.Request, body []byte) string {
 	data := `{"text":"hello"}`
-	if len(body) > 0 && len(body) <= 200 && utf8.Valid(body) && !bytes.ContainsRune(body, '\'') {
+	if len(body) <= 200 && !bytes.ContainsRune(body, '\'') && json.Valid(body) {
 		data = string(body)
+		if decodeStrict(body, new(PushOne)) != nil {
+			data = `{"json":` + data + `}`
+		}
 	}
 	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
+}
+
+// sayEnvelope adds the cure to the problem of a body that is the payload itself.
+func sayEnvelope(err error, data []byte) error {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok || p.Code() != string(unknownField) {
+		return err
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil || members["text"] != nil || members["json"] != nil || members["base64"] != nil {
+		return err
+	}
+	said := *p
+	said.Detail += `. A payload goes into a member: {"json":{…}}, {"text":"…"} or {"base64":"…"}`
+	return &said
 }
 
 // urlOf is the request's URL as it goes between single quotes in a shell.
