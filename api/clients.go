@@ -17,48 +17,48 @@ import (
 // Client is a registered device or program. Members that need a connection are
 // absent while it is offline; ?fields= leaves out all that it does not name.
 type Client struct {
-	ID           string            `json:"id" validate:"required" example:"truck-17"`
-	Online       bool              `json:"online"`
-	Confirmed    *bool             `json:"confirmed,omitempty"`
-	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"`
-	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"`
-	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`
-	RemoteAddr   string            `json:"remote_addr,omitempty" example:"203.0.113.9:51544"`
-	Dialect      string            `json:"dialect,omitempty" enums:"v1,v2,text"`
-	Transport    string            `json:"transport,omitempty" enums:"tcp,tls"`
-	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`
-	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Groups       []string          `json:"groups" example:"fleet-a"`
-	Labels       map[string]string `json:"labels"`
-	Queued       int               `json:"queued"`
-	QueuedBytes  int64             `json:"queued_bytes"`
-	InFlight     int               `json:"in_flight"`
-	MessagesIn   uint64            `json:"messages_in,omitempty"`
-	MessagesOut  uint64            `json:"messages_out,omitempty"`
-	BytesIn      uint64            `json:"bytes_in,omitempty"`
-	BytesOut     uint64            `json:"bytes_out,omitempty"`
-	LastClose    *LastClose        `json:"last_close,omitempty"`
-	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`
+	ID           string            `json:"id" validate:"required" example:"truck-17"`                                    // the name that it registers with
+	Online       bool              `json:"online" validate:"required"`                                                   // connected now
+	Confirmed    *bool             `json:"confirmed,omitempty"`                                                          // while online: silence for heartbeat and grace would have ended the connection. False for a text client that has answered no PING in time: it may have been gone for a minute
+	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"` // start of the connection
+	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"` // when the last byte came from it
+	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`   // when it was first known
+	RemoteAddr   string            `json:"remote_addr,omitempty" example:"203.0.113.9:51544"`                            // the address of its end of the connection
+	Dialect      string            `json:"dialect,omitempty" enums:"v1,v2,text"`                                         // of the device protocol
+	Transport    string            `json:"transport,omitempty" enums:"tcp,tls"`                                          // of its connection
+	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`                                             // the last round trip that was measured, in milliseconds
+	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`         // of its connection
+	Groups       []string          `json:"groups" validate:"required" example:"fleet-a"`                                 // that it is a member of
+	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that it, or a PATCH, has set
+	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
+	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
+	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection
+	MessagesIn   uint64            `json:"messages_in,omitempty"`                                                        // messages from it on this connection
+	MessagesOut  uint64            `json:"messages_out,omitempty"`                                                       // messages to it on this connection
+	BytesIn      uint64            `json:"bytes_in,omitempty"`                                                           // bytes from it on this connection
+	BytesOut     uint64            `json:"bytes_out,omitempty"`                                                          // bytes to it on this connection
+	LastClose    *LastClose        `json:"last_close,omitempty"`                                                         // how its last connection ended; absent while it is online
+	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`                                   // it may not register before
 } //@name ClientInfo
 
 // LastClose says why a client's last connection ended and which side ended it.
 // Absent while the client is connected.
 type LastClose struct {
-	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"`
-	By     string `json:"by" validate:"required" example:"gateway"`
+	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"` // why it ended
+	By     string `json:"by" validate:"required" example:"gateway"`               // which side ended it
 } //@name LastClose
 
 // ClientPage is one page of clients.
 type ClientPage struct {
-	Items      []Client `json:"items" validate:"required"`
-	NextCursor string   `json:"next_cursor,omitempty"`
+	Items      []Client `json:"items" validate:"required"` // of this page
+	NextCursor string   `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name ClientPage
 
 // ClientPatch is a JSON merge patch (RFC 7396): a label that is null is
 // removed, groups are replaced as a whole.
 type ClientPatch struct {
-	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"`
-	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`
+	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"` // to set, or with null to remove
+	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`                                    // that replace all it has
 } //@name ClientPatch
 
 func (s *server) clientView(c *gateway.Client) Client {
@@ -109,7 +109,7 @@ const maxIDs = 100
 //	@Param			group		query		string		false	"members of this group"
 //	@Param			label		query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
 //	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
-//	@Param			fields		query		string		false	"members to show, by comma; id is always shown"
+//	@Param			fields		query		string		false	"members to show, by comma; id is always shown, others are left out, required ones too"
 //	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor		query		string		false	"next_cursor of the page before"
 //	@Success		200			{object}	ClientPage

@@ -27,33 +27,33 @@ const (
 
 // Event is a CloudEvents 1.0 event in JSON. Its members depend on the type.
 type Event struct {
-	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`
-	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"`
-	Source      string    `json:"source" validate:"required" example:"/longwire"`
-	Subject     string    `json:"subject,omitempty" example:"truck-17"`
-	Time        string    `json:"time" validate:"required" format:"date-time"`
-	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`
-	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`
-	Data        EventData `json:"data" validate:"required"`
+	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`                                                                                                                                                                                         // of CloudEvents
+	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                                                                             // names the event
+	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"` // type of the event
+	Source      string    `json:"source" validate:"required" example:"/longwire"`                                                                                                                                                                                        // the gateway
+	Subject     string    `json:"subject,omitempty" example:"truck-17"`                                                                                                                                                                                                  // the client, or the message to many
+	Time        string    `json:"time" validate:"required" format:"date-time"`                                                                                                                                                                                           // when it happened
+	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`                                                                                                                                                                                         // position in the stream, for after; absent in gap and overflow
+	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`                                                                                                                                                                        // of data
+	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                              // details, by type
 } //@name Event
 
 // EventData is what an event tells.
 type EventData struct {
-	Client       string  `json:"client,omitempty" example:"truck-17"`
-	Session      string  `json:"session,omitempty"`
-	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`
-	By           string  `json:"by,omitempty" example:"gateway"`
-	Dialect      string  `json:"dialect,omitempty"`
-	RemoteAddr   string  `json:"remote_addr,omitempty"`
-	MessageID    string  `json:"message_id,omitempty"`
-	Status       string  `json:"status,omitempty" example:"acked"`
-	Attempts     int     `json:"attempts,omitempty"`
-	Result       *string `json:"result,omitempty"`
-	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
-	Counts       *Counts `json:"counts,omitempty"`
-	Uplink       *Uplink `json:"uplink,omitempty"`
-	Detail       string  `json:"detail,omitempty"`
+	Client       string  `json:"client,omitempty" example:"truck-17"`                        // that it is about
+	Session      string  `json:"session,omitempty"`                                          // of its connection
+	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`               // why
+	By           string  `json:"by,omitempty" example:"gateway"`                             // which side ended the connection
+	Dialect      string  `json:"dialect,omitempty"`                                          // that the client speaks
+	RemoteAddr   string  `json:"remote_addr,omitempty"`                                      // the address of its end of the connection
+	MessageID    string  `json:"message_id,omitempty"`                                       // that it is about
+	Status       string  `json:"status,omitempty" example:"acked"`                           // the state of the delivery
+	Attempts     int     `json:"attempts,omitempty"`                                         // transmissions of the delivery
+	Result       *string `json:"result,omitempty"`                                           // the device's answer, as text
+	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
+	Counts       *Counts `json:"counts,omitempty"`                                           // of a message to many that is completed
+	Uplink       *Uplink `json:"uplink,omitempty"`                                           // that the device has sent
+	Detail       string  `json:"detail,omitempty"`                                           // for people
 } //@name EventData
 
 // Types of events that the stream itself makes.

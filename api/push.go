@@ -26,17 +26,17 @@ const (
 // Content is the payload of a push: exactly one of text, json and base64. The
 // device gets plain bytes; json in its compact form, on one line.
 type Content struct {
-	Text   *string         `json:"text,omitempty" example:"hello"`
-	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"`
-	Base64 *string         `json:"base64,omitempty" format:"byte"`
+	Text   *string         `json:"text,omitempty" example:"hello"`      // a payload of text
+	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"` // a payload of JSON; the device gets it in its compact form
+	Base64 *string         `json:"base64,omitempty" format:"byte"`      // a payload of any bytes
 }
 
 // Options say how a push is to be treated. Without a mode it is durable.
 type Options struct {
-	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"`
-	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`
-	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`
-	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`
+	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"` // durable (default): stored, and delivered until the ttl ends; online: now or never
+	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`                            // it is never delivered after this long, 1s to 30d; 24h unless given
+	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`   // treatment of a client that was never seen: fail (default), or queue for its first connection
+	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`     // the caller's own notes: kept with the message, not sent to the device
 }
 
 // PushOne is a push to the client in the path.
@@ -47,7 +47,7 @@ type PushOne struct {
 
 // PushMany is a push to an audience.
 type PushMany struct {
-	To *Audience `json:"to" validate:"required"`
+	To *Audience `json:"to" validate:"required"` // the audience
 	Content
 	Options
 	// OnlineOnly narrows a group, labels or all to the clients that are connected.
@@ -60,11 +60,11 @@ type PushMany struct {
 
 // Audience says who gets a message: exactly one of its members.
 type Audience struct {
-	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`
-	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`
-	Group   string            `json:"group,omitempty" validate:"omitempty,group"`
-	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"`
-	All     bool              `json:"all,omitempty"`
+	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`                     // one client
+	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`                   // these clients
+	Group   string            `json:"group,omitempty" validate:"omitempty,group"`                                            // the members of this group
+	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"` // the clients with all these labels
+	All     bool              `json:"all,omitempty"`                                                                         // every client that has ever registered
 } //@name Audience
 
 // push is a request for one message, decoded, and how long to wait for it.

@@ -14,15 +14,3 @@ package api
 //	@in							header
 //	@name						Authorization
 //	@security					BearerAuth
-//	@tag.name					clients
-//	@tag.description			Devices and programs that hold a connection
-//	@tag.name					messages
-//	@tag.description			Push, and know what became of it
-//	@tag.name					uplinks
-//	@tag.description			What devices have sent
-//	@tag.name					events
-//	@tag.description			What happens, as it happens
-//	@tag.name					keys
-//	@tag.description			Who may call: scopes, limits, rotation
-//	@tag.name					system
-//	@tag.description			Probes, totals, version

@@ -12,21 +12,21 @@ import (
 
 // Uplink is one payload that a device sent, stored before the device's ack.
 type Uplink struct {
-	Seq        uint64  `json:"seq" validate:"required"`
-	Client     string  `json:"client" validate:"required" example:"truck-17"`
-	Session    string  `json:"session,omitempty"`
-	Number     uint64  `json:"number,omitempty"`
-	ReceivedAt string  `json:"received_at" validate:"required" format:"date-time"`
-	Text       *string `json:"text,omitempty" example:"21.5"`
-	Base64     []byte  `json:"base64,omitempty" swaggertype:"string" format:"byte"`
+	Seq        uint64  `json:"seq" validate:"required"`                             // position among all uplinks, for after
+	Client     string  `json:"client" validate:"required" example:"truck-17"`       // that sent it
+	Session    string  `json:"session,omitempty"`                                   // in which it came
+	Number     uint64  `json:"number,omitempty"`                                    // that the device gave it; repeats have the same. Absent if it gives none
+	ReceivedAt string  `json:"received_at" validate:"required" format:"date-time"`  // when it was stored
+	Text       *string `json:"text,omitempty" example:"21.5"`                       // the payload if it is text
+	Base64     []byte  `json:"base64,omitempty" swaggertype:"string" format:"byte"` // the payload if it is not
 } //@name Uplink
 
 // UplinkPage is one page of uplinks. NextAfter is the after to go on with, also
 // when the page is the last one for now.
 type UplinkPage struct {
-	Items     []Uplink `json:"items" validate:"required"`
-	NextAfter uint64   `json:"next_after" validate:"required"`
-	More      bool     `json:"more" validate:"required"`
+	Items     []Uplink `json:"items" validate:"required"`      // oldest first
+	NextAfter uint64   `json:"next_after" validate:"required"` // the after of the next call, also when this page is the last one for now
+	More      bool     `json:"more" validate:"required"`       // there is more already
 } //@name UplinkPage
 
 func uplinkView(u *gateway.Uplink) Uplink {
