@@ -25,7 +25,7 @@ type Problem struct {
 	Detail    string       `json:"detail,omitempty" example:"no client has registered as \"truck-17\""`     // explanation of this occurrence
 	Reason    string       `json:"reason,omitempty" example:"connection_lost"`                              // of ack-timeout: why there is no ack
 	Instance  string       `json:"instance,omitempty" example:"5f0c1a2b-1"`                                 // the request's id, as in X-Request-Id and the server's log
-	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // the message that it is about, where there is one
+	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // the message concerned, if there is one
 	Limit     int64        `json:"limit,omitempty" example:"262144"`                                        // the bound that was passed
 	Errors    []FieldError `json:"errors,omitempty"`                                                        // each place in the request that is wrong
 

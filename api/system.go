@@ -119,12 +119,12 @@ type Stats struct {
 	InFlight     int               `json:"in_flight" validate:"required"`                     // deliveries that devices have not answered
 	Accepted     uint64            `json:"accepted" validate:"required"`                      // messages accepted
 	Delivered    uint64            `json:"delivered" validate:"required"`                     // transmissions flushed to sockets
-	Redelivered  uint64            `json:"redelivered" validate:"required"`                   // of these, repeats
+	Redelivered  uint64            `json:"redelivered" validate:"required"`                   // repeated transmissions
 	Settled      map[string]uint64 `json:"settled" validate:"required"`                       // deliveries that became final, by state
 	LateAcks     uint64            `json:"late_acks" validate:"required"`                     // answers after that
 	Uplinks      uint64            `json:"uplinks" validate:"required"`                       // payloads from devices
 	Connects     uint64            `json:"connects" validate:"required"`                      // registrations
-	Takeovers    uint64            `json:"takeovers" validate:"required"`                     // of these, those that replaced a connection
+	Takeovers    uint64            `json:"takeovers" validate:"required"`                     // registrations that replaced a connection
 	Disconnects  map[string]uint64 `json:"disconnects" validate:"required"`                   // connections that ended, by reason
 	EventStreams int64             `json:"event_streams" validate:"required"`                 // callers that wait for events
 	Store        StoreStats        `json:"store" validate:"required"`                         // totals of the store
@@ -137,7 +137,7 @@ type StoreStats struct {
 	Clients   int    `json:"clients" validate:"required"`                 // that are known
 	Messages  int    `json:"messages" validate:"required"`                // that are kept
 	Queued    int    `json:"queued" validate:"required"`                  // deliveries that are not final
-	OldestAt  string `json:"oldest_at,omitempty" format:"date-time"`      // when the oldest of these was accepted
+	OldestAt  string `json:"oldest_at,omitempty" format:"date-time"`      // acceptance of the oldest queued message
 	DiskBytes int64  `json:"disk_bytes" validate:"required"`              // that the store takes
 } //@name StoreStats
 

@@ -26,12 +26,11 @@ var examples = map[string]any{
 	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
-// descriptions are of schemas that members refer to: a member that does can have no
-// words of its own.
+// descriptions are of schemas that members refer to. OpenAPI 3.0 ignores a
+// description beside a reference.
 var descriptions = map[string]string{
 	"Audience":   "Who gets a message: exactly one of its members.",
 	"Counts":     "How many deliveries of a message are in each state.",
-	"EventData":  "What there is to tell of an event. Which members it has depends on the type.",
 	"LastClose":  "How the last connection ended; absent while the client is online.",
 	"Problem":    "Why a request was refused, or failed (RFC 9457).",
 	"StoreStats": "What is stored.",
@@ -58,6 +57,7 @@ func amend(doc *openapi3.T) {
 			schema.Value.Description = text
 		}
 	}
+	unionOfEvents(doc.Components.Schemas)
 	addEnums(doc.Components.Schemas)
 	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
 		amendPatch(patch.Value)
@@ -75,8 +75,8 @@ func amend(doc *openapi3.T) {
 }
 
 // amendSchema lets members called json hold any JSON value. A member that refers to
-// a schema does so plainly: with words of its own beside the reference it would
-// be a schema without a name, for which generators invent one.
+// a schema does so plainly: a schema of its own would have no name, and
+// generators would invent one.
 func amendSchema(s *openapi3.Schema) {
 	for name, p := range s.Properties {
 		if p.Value != nil && len(p.Value.AllOf) == 1 {

@@ -76,8 +76,8 @@ func convert(source []byte) ([]byte, error) {
 	return pretty.Bytes(), nil
 }
 
-// inOrder writes the paths, and the methods of each, in an order for readers, of
-// whom the interactive page is one: it shows them as they come.
+// inOrder writes the paths, and the methods of each, in an order for people. The
+// interactive page keeps it.
 func inOrder(data []byte, paths []string) ([]byte, error) {
 	var doc, byPath map[string]json.RawMessage
 	if err := json.Unmarshal(data, &doc); err != nil {
