@@ -10,7 +10,7 @@ import (
 // while they do not tell, or when the session was closed for them.
 //
 //	01–06 '#'          v1
-//	01–07 x2           v2; anything but a REGISTER is answered not_registered
+//	01, 03–07 x2       v2; anything but a REGISTER is answered not_registered
 //	letter or newline  text; a first line that is HTTP or PROXY is found there
 //	16 03              TLS: the driver has not been told to expect it
 //	0d 0a 0d 0a 00 …   PROXY v2, likewise
@@ -27,7 +27,7 @@ func (s *Session) sniff(now time.Time, b []byte) bool {
 	case isV1Start(b):
 		s.speak(V1)
 		return true
-	case typeRegister <= first && first <= typeClose && b[1]&versionMask == version2:
+	case typeRegister <= first && first <= typeClose && first != typeRegisterAck && b[1]&versionMask == version2:
 		s.speak(V2)
 		return true
 	case first == tlsHandshake && b[1] == tlsMajor:
