@@ -33,7 +33,7 @@ func wrongCoding(takes, format string, args ...any) *Problem {
 	return p
 }
 
-// decodeContent replaces what is in buf by what it says, of at most limit bytes.
+// decodeContent replaces the encoded bytes in buf by at most limit decoded ones.
 func decodeContent(coding string, limit int64, buf *bytes.Buffer) error {
 	encoded := bytes.NewReader(bytes.Clone(buf.Bytes()))
 	buf.Reset()

@@ -98,7 +98,7 @@ func (i *inspection) enter(end byte) bool {
 	return c != end
 }
 
-// string walks a string and returns what it says.
+// string walks a string and returns its value.
 func (i *inspection) string(pointer string) (string, *Problem) {
 	start, escaped := i.at, false
 	for i.at++; i.data[i.at] != '"'; i.at++ {

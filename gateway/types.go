@@ -21,7 +21,7 @@ type LogID string
 type Seq uint64
 
 // ClientIDRule says to people what ClientID.Valid checks.
-const ClientIDRule = "1 to 128 of A-Z a-z 0-9 . _ : @ -, and neither . nor .."
+const ClientIDRule = "1 to 128 of A-Z a-z 0-9 . _ : @ -, but not . or .. alone"
 
 // Valid reports whether id may name a client.
 func (id ClientID) Valid() bool {
