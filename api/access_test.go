@@ -206,11 +206,20 @@ func (w *world) send(key, method string, a ask) answer {
 // publicRoutes are all that may be had without a key. What is added here is for
 // everybody to read.
 var publicRoutes = []string{
-	"GET /livez", "HEAD /livez", "GET /readyz", "HEAD /readyz", "GET /healthz", "HEAD /healthz", "GET /version",
+	"GET /livez", "HEAD /livez", "GET /readyz", "HEAD /readyz", "GET /healthz", "HEAD /healthz", "GET /version", "HEAD /version",
 	"GET /", "HEAD /", "GET /openapi.json", "HEAD /openapi.json",
 	"GET /swagger", "HEAD /swagger", "GET /swagger/", "HEAD /swagger/", "GET /swagger/{file}", "HEAD /swagger/{file}",
 	"GET /docs", "HEAD /docs", "GET /docs/", "HEAD /docs/", "GET /docs/problems", "HEAD /docs/problems",
 	"GET /docs/problems/{slug}", "HEAD /docs/problems/{slug}",
+}
+
+// A HEAD beside a GET is asked as that one.
+func init() {
+	for _, e := range newServer(Config{}).endpoints() {
+		if e.head && e.need != public {
+			asks["HEAD "+e.pattern] = asks["GET "+e.pattern]
+		}
+	}
 }
 
 // TestEveryRouteIsInTheMatrix: what the router serves is asked by the tests

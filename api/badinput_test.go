@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
 func TestBadInputIsNamed(t *testing.T) {
@@ -27,6 +29,28 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"not closed", one, `{"text":"a"`, 400, malformedJSON, ""},
 		{"trailing data", one, `{"text":"a"} {"text":"b"}`, 400, malformedJSON, ""},
 		{"invalid UTF-8", one, "{\"text\":\"\xff\"}", 400, malformedJSON, ""},
+		{"byte order mark", one, "\ufeff{\"text\":\"a\"}", 400, malformedJSON, ""},
+		{"byte order mark in front of a list", many, "\ufeff{\"to\":{\"all\":true},\"text\":\"a\"}", 400, malformedJSON, ""},
+		{"a member twice", one, `{"text":"a","text":"b"}`, 400, malformedJSON, "/text"},
+		{"a member twice, once escaped", one, `{"text":"a","te\u0078t":"b"}`, 400, malformedJSON, "/text"},
+		{"a member twice below", many, `{"to":{"client":"b","client":"c"},"text":"x"}`, 400, malformedJSON, "/to/client"},
+		{"a label twice", many, `{"to":{"labels":{"a":"1","a":"2"}},"text":"x"}`, 400, malformedJSON, "/to/labels/a"},
+		{"a member twice in the payload", one, `{"json":{"list":[0,{"a":1,"b":2,"a":3}]}}`, 400, malformedJSON, "/json/list/1/a"},
+		{"metadata twice", one, `{"text":"a","metadata":{"k":"1","k":"2"}}`, 400, malformedJSON, "/metadata/k"},
+		{"another case", one, `{"Text":"a"}`, 400, unknownField, "/Text"},
+		{"both cases", one, `{"text":"a","TEXT":"b"}`, 400, unknownField, "/TEXT"},
+		{"another case below", many, `{"to":{"ALL":true},"text":"x"}`, 400, unknownField, "/to/ALL"},
+		{"another case of another type", one, `{"Text":5}`, 400, unknownField, "/Text"},
+		{"high surrogate alone", one, `{"text":"a\ud83db"}`, 400, malformedJSON, "/text"},
+		{"high surrogate at the end", one, `{"text":"a\ud83d"}`, 400, malformedJSON, "/text"},
+		{"low surrogate alone", one, `{"text":"a\udc00b"}`, 400, malformedJSON, "/text"},
+		{"surrogates the wrong way round", one, `{"text":"\udc00\ud83d"}`, 400, malformedJSON, "/text"},
+		{"high surrogate and another escape", one, `{"text":"\ud83d\n"}`, 400, malformedJSON, "/text"},
+		{"high surrogate and another character", one, `{"text":"\ud83d\u0041"}`, 400, malformedJSON, "/text"},
+		{"surrogate in metadata", one, `{"text":"a","metadata":{"k":"\ud83d"}}`, 400, malformedJSON, "/metadata/k"},
+		{"surrogate in a name", one, `{"text":"a","metadata":{"\ud83d":"v"}}`, 400, malformedJSON, "/metadata"},
+		{"surrogate in the payload", one, `{"json":["\ud83d"]}`, 400, malformedJSON, "/json/0"},
+		{"patch a label twice", "PATCH /v1/clients/b", `{"labels":{"a":"1","a":null}}`, 400, malformedJSON, "/labels/a"},
 		{"wrong type", one, `{"text":5}`, 400, malformedJSON, "/text"},
 		{"wrong type below", many, `{"to":{"clients":"a"},"text":"x"}`, 400, malformedJSON, "/to/clients"},
 		{"unknown member", one, `{"text":"a","txet":"b"}`, 400, unknownField, "/txet"},
@@ -183,4 +207,43 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q: %v", data, err)
 		}
 	})
+}
+
+// What looks like the refused is taken, and arrives as it was sent.
+func TestStrictJSONTakesWhatIsRight(t *testing.T) {
+	h := newHarness(t)
+	l := h.device("b", gatewaytest.Options{})
+	for body, want := range map[string]string{
+		`{"text":"\ud83d\ude00"}`:                      "\U0001f600",
+		`{"text":"\\ud83d"}`:                           `\ud83d`,
+		`{"text":"\ufffd\u0041"}`:                      "\ufffdA",
+		`{"json":{"Text":1,"text":2,"a":{"a":{}}}}`:    `{"Text":1,"text":2,"a":{"a":{}}}`,
+		`{"json":[{"a":1},{"a":1}] , "mode":"online"}`: `[{"a":1},{"a":1}]`,
+	} {
+		before := len(l.Parcels())
+		h.call("POST", "/v1/clients/b/messages?wait=5s", body).want(200)
+		if p := l.Parcels(); len(p) != before+1 || string(p[before].Payload) != want {
+			t.Errorf("%s: the device got %+v, want %q", body, p[before:], want)
+		}
+	}
+}
+
+// Each answer says where.
+func TestMalformedJSONSaysWhere(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for body, at := range map[string]string{
+		`{"text":}`:                "at byte 9",
+		`{"text":"a"`:              "at byte 11",
+		`{"text":"a"} x`:           "at byte 14",
+		`{"text":"a", "text":"b"}`: "at byte 14",
+		`{"text":"a\ud83d"}`:       "at byte 9",
+		"\ufeff" + `{"text":"a"}`:  "at byte 1",
+		`{"text":5}`:               "at byte 9",
+	} {
+		p := h.call("POST", "/v1/clients/b/messages", body, "Content-Type", "application/json").wantProblem(400, malformedJSON)
+		if !strings.HasPrefix(p.Detail, at+":") {
+			t.Errorf("%s: %q, want %s", body, p.Detail, at)
+		}
+	}
 }

@@ -206,7 +206,7 @@ func TestWhatNoNameMayBe(t *testing.T) {
 func TestACommandThatIsShownIsSafeToPaste(t *testing.T) {
 	h := newHarness(t)
 	p := h.call("POST", "/v1/clients/a/messages?metadata.x='$(id)'", `{"a":"b"}`, "Content-Type", formType).wantProblem(415, unsupportedMediaType)
-	if !strings.HasSuffix(p.Detail, ` '{"a":"b"}' 'http://localhost/v1/clients/a/messages?metadata.x=%27$(id)%27'`) {
+	if !strings.HasSuffix(p.Detail, ` '{"json":{"a":"b"}}' 'http://localhost/v1/clients/a/messages?metadata.x=%27$(id)%27'`) {
 		t.Errorf("detail %s", p.Detail)
 	}
 }

@@ -28,33 +28,33 @@ const (
 // and key as its idempotency key.
 type BulkLine struct {
 	PushMany
-	Key *string `json:"key,omitempty" validate:"omitempty,idempotencykey" minLength:"1" maxLength:"255" example:"row-1"`
+	Key *string `json:"key,omitempty" validate:"omitempty,idempotencykey" minLength:"1" maxLength:"255" example:"row-1"` // its idempotency key
 } //@name BulkLine
 
 // BulkResult answers one line: status is what a single push would have had.
 type BulkResult struct {
-	Line         int     `json:"line" validate:"required" example:"1"`
-	Key          string  `json:"key,omitempty" example:"row-1"`
-	Status       int     `json:"status" validate:"required" example:"202"`
-	ID           string  `json:"id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	State        string  `json:"state,omitempty" example:"queued"`
-	Replayed     bool    `json:"replayed,omitempty"`
-	Reason       string  `json:"reason,omitempty"`
-	Result       *string `json:"result,omitempty"`
-	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
+	Line         int     `json:"line" validate:"required" example:"1"`                            // of the request, from 1
+	Key          string  `json:"key,omitempty" example:"row-1"`                                   // that the line had
+	Status       int     `json:"status" validate:"required" example:"202"`                        // the HTTP status that a single push would have had
+	ID           string  `json:"id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // of the message
+	State        string  `json:"state,omitempty" example:"queued"`                                // of the message
+	Replayed     bool    `json:"replayed,omitempty"`                                              // the key had made the message before
+	Reason       string  `json:"reason,omitempty"`                                                // as in a Message
+	Result       *string `json:"result,omitempty"`                                                // the device's answer, as text
+	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`      // the same if it is no text
 	// Unknown are the named clients that a limited key cannot reach.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
-	Problem *Problem           `json:"problem,omitempty"`
+	Problem *Problem           `json:"problem,omitempty"` // why the line was refused
 } //@name BulkResult
 
 // BulkSummary is the last line of the answer. Without it the answer was cut.
 // Done is false when the rest of the body was not read; problem says why.
 type BulkSummary struct {
-	Done     bool     `json:"done" validate:"required"`
-	Lines    int      `json:"lines" validate:"required"`
-	Accepted int      `json:"accepted" validate:"required"`
-	Failed   int      `json:"failed" validate:"required"`
-	Problem  *Problem `json:"problem,omitempty"`
+	Done     bool     `json:"done" validate:"required"`     // the whole request was read
+	Lines    int      `json:"lines" validate:"required"`    // that were answered
+	Accepted int      `json:"accepted" validate:"required"` // pushes that were accepted
+	Failed   int      `json:"failed" validate:"required"`   // lines that were refused
+	Problem  *Problem `json:"problem,omitempty"`            // why the rest was not read
 } //@name BulkSummary
 
 // BulkAnswer describes a line of the answer, which is one of these as it stands:
@@ -91,6 +91,11 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return problem(unsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
+	}
+	if coding, err := contentCoding(r); err != nil {
+		return err
+	} else if coding != "" {
+		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
 	}
 	view := s.view(w)
 	if err := view.Ready(); err != nil {

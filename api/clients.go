@@ -17,47 +17,48 @@ import (
 // Client is a registered device or program. Members that need a connection are
 // absent while it is offline; ?fields= leaves out all that it does not name.
 type Client struct {
-	ID           string            `json:"id" validate:"required" example:"truck-17"`
-	Online       bool              `json:"online"`
-	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"`
-	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"`
-	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`
-	RemoteAddr   string            `json:"remote_addr,omitempty" example:"203.0.113.9:51544"`
-	Dialect      string            `json:"dialect,omitempty" enums:"v1,v2,text"`
-	Transport    string            `json:"transport,omitempty" enums:"tcp,tls"`
-	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`
-	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Groups       []string          `json:"groups" example:"fleet-a"`
-	Labels       map[string]string `json:"labels"`
-	Queued       int               `json:"queued"`
-	QueuedBytes  int64             `json:"queued_bytes"`
-	InFlight     int               `json:"in_flight"`
-	MessagesIn   uint64            `json:"messages_in,omitempty"`
-	MessagesOut  uint64            `json:"messages_out,omitempty"`
-	BytesIn      uint64            `json:"bytes_in,omitempty"`
-	BytesOut     uint64            `json:"bytes_out,omitempty"`
-	LastClose    *LastClose        `json:"last_close,omitempty"`
-	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`
+	ID           string            `json:"id" validate:"required" example:"truck-17"`                                    // the name that it registers with
+	Online       bool              `json:"online" validate:"required"`                                                   // connected now
+	Confirmed    *bool             `json:"confirmed,omitempty"`                                                          // while online: silence for heartbeat and grace would have ended the connection. False for a text client that has answered no PING in time: it may have been gone for a minute
+	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"` // start of the connection
+	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"` // when the last byte came from it
+	CreatedAt    string            `json:"created_at,omitempty" format:"date-time" example:"2026-10-01T12:00:00.000Z"`   // when it was first known
+	RemoteAddr   string            `json:"remote_addr,omitempty" example:"203.0.113.9:51544"`                            // the address of its end of the connection
+	Dialect      string            `json:"dialect,omitempty" enums:"v1,v2,text"`                                         // of the device protocol
+	Transport    string            `json:"transport,omitempty" enums:"tcp,tls"`                                          // of its connection
+	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`                                             // the last round trip that was measured, in milliseconds
+	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`         // of its connection
+	Groups       []string          `json:"groups" validate:"required" example:"fleet-a"`                                 // that it is a member of
+	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that it, or a PATCH, has set
+	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
+	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
+	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection
+	MessagesIn   uint64            `json:"messages_in,omitempty"`                                                        // messages from it on this connection
+	MessagesOut  uint64            `json:"messages_out,omitempty"`                                                       // messages to it on this connection
+	BytesIn      uint64            `json:"bytes_in,omitempty"`                                                           // bytes from it on this connection
+	BytesOut     uint64            `json:"bytes_out,omitempty"`                                                          // bytes to it on this connection
+	LastClose    *LastClose        `json:"last_close,omitempty"`                                                         // how its last connection ended; absent while it is online
+	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`                                   // it may not register before
 } //@name ClientInfo
 
 // LastClose says why a client's last connection ended and which side ended it.
 // Absent while the client is connected.
 type LastClose struct {
-	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"`
-	By     string `json:"by" validate:"required" example:"gateway"`
+	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"` // why it ended
+	By     string `json:"by" validate:"required" example:"gateway"`               // which side ended it
 } //@name LastClose
 
 // ClientPage is one page of clients.
 type ClientPage struct {
-	Items      []Client `json:"items" validate:"required"`
-	NextCursor string   `json:"next_cursor,omitempty"`
+	Items      []Client `json:"items" validate:"required"` // of this page
+	NextCursor string   `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name ClientPage
 
 // ClientPatch is a JSON merge patch (RFC 7396): a label that is null is
 // removed, groups are replaced as a whole.
 type ClientPatch struct {
-	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"`
-	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`
+	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"` // to set, or with null to remove
+	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`                                    // that replace all it has
 } //@name ClientPatch
 
 func (s *server) clientView(c *gateway.Client) Client {
@@ -86,6 +87,7 @@ func (s *server) clientView(c *gateway.Client) Client {
 		v.RemoteAddr = l.RemoteAddr.String()
 	}
 	v.Dialect, v.Transport, v.RTTMs = l.Dialect, l.Transport, milliseconds(l.RTT)
+	v.Confirmed = &l.Confirmed
 	v.MessagesIn, v.MessagesOut, v.BytesIn, v.BytesOut = l.MessagesIn, l.MessagesOut, l.BytesIn, l.BytesOut
 	return v
 }
@@ -101,13 +103,13 @@ const maxIDs = 100
 //	@Description	A page may be shorter than `limit` and still have a `next_cursor`, when a filter passed over many.
 //	@Tags			clients
 //	@Produce		json
-//	@Param			status		query		string		false	"presence"	Enums(online, offline, all)	default(online)
+//	@Param			status		query		string		false	"presence, or those that a block keeps away"	Enums(online, offline, all, blocked)	default(online)
 //	@Param			prefix		query		string		false	"ids that begin with this"
 //	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
 //	@Param			group		query		string		false	"members of this group"
 //	@Param			label		query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
 //	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
-//	@Param			fields		query		string		false	"members to show, by comma; id is always shown"
+//	@Param			fields		query		string		false	"members to show, by comma; id is always shown, others are left out, required ones too"
 //	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor		query		string		false	"next_cursor of the page before"
 //	@Success		200			{object}	ClientPage
@@ -122,7 +124,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) > 0 {
 		standard = "all"
 	}
-	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all")]}
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all", "blocked")]}
 	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
@@ -135,7 +137,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := selectClients(s.view(w), ids, sel)
+	page, err := selectClients(s.view(w), ids, sel, s.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -148,7 +150,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 }
 
 var presence = map[string]gateway.ClientStatus{
-	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll,
+	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
 }
 
 // onlyIDs checks a direct look-up, which no other filter narrows but status.
@@ -166,7 +168,7 @@ func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	}
 }
 
-func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
+func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection, now time.Time) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 	if len(ids) == 0 {
 		return v.Clients(sel)
 	}
@@ -178,7 +180,7 @@ func selectClients(v *tenant.View, ids []string, sel gateway.ClientSelection) (g
 		case gateway.CodeOf(err) == gateway.CodeClientNotFound:
 		case err != nil:
 			return page, err
-		case sel.Status == gateway.StatusAll, c.Online == (sel.Status == gateway.StatusOnline):
+		case sel.Status.Includes(&c, now):
 			page.Items = append(page.Items, c)
 		}
 	}
@@ -374,22 +376,21 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 // everything, which a decoded patch no longer tells from an absent one.
 func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
-	for m := range orderedMembers(body) { // patch was decoded from it
-		if string(m.value) != "null" {
-			continue
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return change, problem(malformedJSON, "the body is not a JSON object")
+	}
+	if string(members["groups"]) == "null" {
+		change.Groups = &[]string{}
+	}
+	if string(members["labels"]) == "null" {
+		c, err := v.Client(id)
+		if err != nil {
+			return change, err
 		}
-		switch strings.ToLower(m.name) {
-		case "groups":
-			change.Groups = &[]string{}
-		case "labels":
-			c, err := v.Client(id)
-			if err != nil {
-				return change, err
-			}
-			change.Labels = make(map[string]*string, len(c.Labels))
-			for name := range c.Labels {
-				change.Labels[name] = nil
-			}
+		change.Labels = make(map[string]*string, len(c.Labels))
+		for name := range c.Labels {
+			change.Labels[name] = nil
 		}
 	}
 	return change, nil
@@ -403,11 +404,12 @@ const maxBlock = 365 * 24 * time.Hour
 //	@ID				disconnectClient
 //	@Summary		Disconnect a client
 //	@Description	Its queue is kept and delivered when it comes back, unless `purge` cancels what is queued. `block` refuses its return for so long.
+//	@Description	`block=0` lifts a block and disconnects nobody.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path	string	true	"client id"
 //	@Param			purge	query	bool	false	"cancel what is queued"
-//	@Param			block	query	string	false	"refuse its return for this long, such as 10m"
+//	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
 //	@Success		204
 //	@Failure		400,401	{object}	Problem
 //	@Failure		404,503	{object}	Problem
@@ -420,7 +422,15 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	}
 	q := queryOf(r)
 	o := gateway.DisconnectOptions{Purge: q.flag("purge")}
-	o.Block, _ = q.duration("block", time.Second, maxBlock)
+	block, given := q.duration("block", 0, maxBlock)
+	o.Block = block
+	lifts := given && block == 0
+	if given && !lifts && block < time.Second {
+		q.fail("block", "must be a duration from 1s to %s, or 0 to lift a block", maxBlock)
+	}
+	if lifts && o.Purge {
+		q.fail("purge", "does not go with block=0, which lifts a block only")
+	}
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -429,7 +439,12 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 			return err
 		}
 	}
-	if err := s.view(w).Disconnect(id, o); err != nil {
+	if lifts {
+		err = s.view(w).Unblock(id)
+	} else {
+		err = s.view(w).Disconnect(id, o)
+	}
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -170,3 +170,37 @@ func TestUplinks(t *testing.T) {
 		t.Errorf("got %+v, want nothing and the same position", last)
 	}
 }
+
+// A block is found, and lifted before its time; who is connected stays so.
+func TestABlockIsListedAndLifted(t *testing.T) {
+	h := newHarness(t)
+	h.device("here", gatewaytest.Options{})
+	h.known("a")
+	h.known("b")
+	h.call("DELETE", "/v1/clients/a?block=8760h", "").want(204)
+	blocked := func(query string) string {
+		return ids(decode[ClientPage](h.call("GET", "/v1/clients?status=blocked"+query, "").want(200)).Items)
+	}
+	if got := blocked(""); got != "a" {
+		t.Errorf("blocked are %q, want a", got)
+	}
+	if got := blocked("&id=a&id=b"); got != "a" {
+		t.Errorf("of a and b blocked are %q, want a", got)
+	}
+	_, _, err := h.gateway.Connect(t.Context(), gateway.Hello{Client: "a", Dialect: "v2"}, gatewaytest.NewLink(gatewaytest.Options{}))
+	if gateway.CodeOf(err) != gateway.CodeBlocked {
+		t.Errorf("a blocked client registers: %v", err)
+	}
+	h.call("DELETE", "/v1/clients/a?block=0", "").want(204)
+	if c := decode[Client](h.call("GET", "/v1/clients/a", "").want(200)); c.BlockedUntil != "" || blocked("") != "" {
+		t.Errorf("blocked until %q after the block was lifted", c.BlockedUntil)
+	}
+	h.device("a", gatewaytest.Options{})
+	h.call("DELETE", "/v1/clients/here?block=0s", "").want(204)
+	if !h.gateway.Online("here") {
+		t.Error("lifting a block that is none disconnects")
+	}
+	h.call("DELETE", "/v1/clients/ghost?block=0", "").wantProblem(404, "client-not-found")
+	h.call("DELETE", "/v1/clients/a?block=0&purge=true", "").wantProblem(400, invalidParameter)
+	h.call("DELETE", "/v1/clients/a?block=500ms", "").wantProblem(400, invalidParameter)
+}

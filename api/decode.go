@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"iter"
 	"net/http"
 	"reflect"
-	"strconv"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -41,6 +38,10 @@ func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data 
 
 // readBody appends the body, of at most limit bytes, to buf.
 func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *bytes.Buffer) error {
+	coding, err := contentCoding(r)
+	if err != nil {
+		return err
+	}
 	if r.ContentLength > limit {
 		return tooLarge(limit, "the body")
 	}
@@ -66,14 +67,15 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 		switch {
 		case errors.Is(err, io.EOF):
 			x.bodyRead = true
-			return nil
+			return s.decodeBody(x, coding, limit, buf)
 		case err != nil:
 			return s.bodyProblem(err)
 		}
 	}
 }
 
-// decodeObject decodes exactly one JSON object without unknown members.
+// decodeObject decodes exactly one JSON object: without unknown members, each
+// member once and spelled as documented, in whole characters.
 func decodeObject(data []byte, v any) error {
 	if err := decodeStrict(data, v); err != nil {
 		return err
@@ -82,57 +84,47 @@ func decodeObject(data []byte, v any) error {
 }
 
 func decodeStrict(data []byte, v any) error {
-	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 {
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	switch {
+	case len(trimmed) == 0:
 		return problem(malformedJSON, "the body is empty; a JSON object is expected")
-	} else if trimmed[0] != '{' {
+	case bytes.HasPrefix(data, []byte("\ufeff")):
+		return problem(malformedJSON, "at byte 1: the body begins with a byte order mark (EF BB BF); send UTF-8 without one")
+	case trimmed[0] != '{':
 		return problem(malformedJSON, "the body is not a JSON object")
-	}
-	if !utf8.Valid(data) {
+	case !utf8.Valid(data):
 		return problem(malformedJSON, "the body is not UTF-8; use base64 for other bytes")
 	}
-	if len(data) > scanFrom {
-		if pointer, ok := findUnknown(data, reflect.TypeOf(v).Elem()); ok {
-			return unknownMember(pointer)
-		}
-	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return decodeProblem(data, v, err)
+	err := dec.Decode(v)
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return problem(malformedJSON, "at byte %d: %s", e.Offset, e.Error())
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return problem(malformedJSON, "at byte %d: the JSON object is not closed", len(data))
+	}
+	if err := inspect(data, v); err != nil {
+		return err
+	}
+	if err != nil {
+		return wrongType(err)
 	}
 	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) != 0 {
-		return problem(malformedJSON, "data follows the JSON object at byte %d", len(data)-len(rest))
+		return problem(malformedJSON, "at byte %d: data follows the JSON object", len(data)-len(rest)+1)
 	}
 	return nil
 }
 
-// scanFrom is the size in bytes from which a body is looked through for unknown
-// members first: encoding/json reads all of it before it reports one.
-const scanFrom = 16 << 10
-
-func unknownMember(pointer string) error {
-	p := problem(unknownField, "%s is not a member of this body", pointer)
-	p.Errors = []FieldError{{Pointer: pointer, Detail: "unknown member"}}
+// wrongType says which value has the wrong type.
+func wrongType(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return problem(malformedJSON, "the body is not valid JSON")
+	}
+	pointer := pointerOf(e.Field)
+	p := problem(malformedJSON, "at byte %d: %s must be %s, not %s", e.Offset, pointer, jsonKind(e.Type), e.Value)
+	p.Errors = []FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
 	return p
-}
-
-func decodeProblem(data []byte, v any, err error) error {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		pointer := pointerOf(e.Field)
-		p := problem(malformedJSON, "%s must be %s, not %s", pointer, jsonKind(e.Type), e.Value)
-		p.Errors = []FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
-		return p
-	}
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return problem(malformedJSON, "at byte %d: %s", e.Offset, e.Error())
-	}
-	if pointer, ok := findUnknown(data, reflect.TypeOf(v).Elem()); ok {
-		return unknownMember(pointer)
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return problem(malformedJSON, "the JSON object is not closed")
-	}
-	return problem(malformedJSON, "the body is not valid JSON")
 }
 
 func jsonKind(t reflect.Type) string {
@@ -149,86 +141,4 @@ func jsonKind(t reflect.Type) string {
 		return jsonKind(t.Elem())
 	}
 	return "a number"
-}
-
-// findUnknown returns the pointer of the first member that t does not have, and
-// reads no further. Other errors are not its to find.
-func findUnknown(data []byte, t reflect.Type) (string, bool) {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		known := jsonFields(t)
-		for m := range orderedMembers(data) {
-			field, ok := known[strings.ToLower(m.name)]
-			if !ok {
-				return "/" + escapePointer(m.name), true
-			}
-			if inner, ok := findUnknown(m.value, field); ok {
-				return "/" + escapePointer(m.name) + inner, true
-			}
-		}
-	case reflect.Slice:
-		var items []json.RawMessage
-		if t.Elem().Kind() == reflect.Uint8 || json.Unmarshal(data, &items) != nil {
-			return "", false
-		}
-		for i, item := range items {
-			if inner, ok := findUnknown(item, t.Elem()); ok {
-				return "/" + strconv.Itoa(i) + inner, true
-			}
-		}
-	}
-	return "", false
-}
-
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// orderedMembers are the members of a JSON object in source order, up to the
-// first that cannot be read.
-func orderedMembers(data []byte) iter.Seq[member] {
-	return func(yield func(member) bool) {
-		dec := json.NewDecoder(bytes.NewReader(data))
-		if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-			return
-		}
-		for dec.More() {
-			name, err := dec.Token()
-			if err != nil {
-				return
-			}
-			m := member{name: name.(string)}
-			if dec.Decode(&m.value) != nil || !yield(m) {
-				return
-			}
-		}
-	}
-}
-
-// jsonFields maps the lower-case JSON names of a struct, embedded ones included,
-// to their types: encoding/json takes member names in any case.
-func jsonFields(t reflect.Type) map[string]reflect.Type {
-	fields := make(map[string]reflect.Type)
-	for _, f := range reflect.VisibleFields(t) {
-		if name := jsonName(f); name != "" && !f.Anonymous {
-			fields[strings.ToLower(name)] = f.Type
-		}
-	}
-	return fields
-}
-
-func jsonName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if name == "-" {
-		return ""
-	}
-	return name
-}
-
-func escapePointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

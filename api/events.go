@@ -27,33 +27,33 @@ const (
 
 // Event is a CloudEvents 1.0 event in JSON. Its members depend on the type.
 type Event struct {
-	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`
-	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"`
-	Source      string    `json:"source" validate:"required" example:"/longwire"`
-	Subject     string    `json:"subject,omitempty" example:"truck-17"`
-	Time        string    `json:"time" validate:"required" format:"date-time"`
-	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`
-	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`
-	Data        EventData `json:"data" validate:"required"`
+	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`                                                                                                                                                                                         // of CloudEvents
+	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                                                                             // names the event
+	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"` // type of the event
+	Source      string    `json:"source" validate:"required" example:"/longwire"`                                                                                                                                                                                        // the gateway
+	Subject     string    `json:"subject,omitempty" example:"truck-17"`                                                                                                                                                                                                  // the client, or the message to many
+	Time        string    `json:"time" validate:"required" format:"date-time"`                                                                                                                                                                                           // when it happened
+	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`                                                                                                                                                                                         // position in the stream, for after; absent in gap and overflow
+	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`                                                                                                                                                                        // of data
+	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                              // details, by type
 } //@name Event
 
 // EventData is what an event tells.
 type EventData struct {
-	Client       string  `json:"client,omitempty" example:"truck-17"`
-	Session      string  `json:"session,omitempty"`
-	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`
-	By           string  `json:"by,omitempty" example:"gateway"`
-	Dialect      string  `json:"dialect,omitempty"`
-	RemoteAddr   string  `json:"remote_addr,omitempty"`
-	MessageID    string  `json:"message_id,omitempty"`
-	Status       string  `json:"status,omitempty" example:"acked"`
-	Attempts     int     `json:"attempts,omitempty"`
-	Result       *string `json:"result,omitempty"`
-	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
-	Counts       *Counts `json:"counts,omitempty"`
-	Uplink       *Uplink `json:"uplink,omitempty"`
-	Detail       string  `json:"detail,omitempty"`
+	Client       string  `json:"client,omitempty" example:"truck-17"`                        // that it is about
+	Session      string  `json:"session,omitempty"`                                          // of its connection
+	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`               // why
+	By           string  `json:"by,omitempty" example:"gateway"`                             // which side ended the connection
+	Dialect      string  `json:"dialect,omitempty"`                                          // that the client speaks
+	RemoteAddr   string  `json:"remote_addr,omitempty"`                                      // the address of its end of the connection
+	MessageID    string  `json:"message_id,omitempty"`                                       // that it is about
+	Status       string  `json:"status,omitempty" example:"acked"`                           // the state of the delivery
+	Attempts     int     `json:"attempts,omitempty"`                                         // transmissions of the delivery
+	Result       *string `json:"result,omitempty"`                                           // the device's answer, as text
+	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
+	Counts       *Counts `json:"counts,omitempty"`                                           // of a message to many that is completed
+	Uplink       *Uplink `json:"uplink,omitempty"`                                           // that the device has sent
+	Detail       string  `json:"detail,omitempty"`                                           // for people
 } //@name EventData
 
 // Types of events that the stream itself makes.
@@ -118,7 +118,7 @@ func bootKey(boot string) uint64 {
 //	@Produce		text/event-stream,application/x-ndjson
 //	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
 //	@Param			client			query		string	false	"of this client"
-//	@Param			after			query		integer	false	"behind this sequence"	minimum(0)
+//	@Param			after			query		string	false	"behind this sequence; earliest (or 0) is the oldest event kept, now is the end"	default(now)
 //	@Param			Last-Event-ID	header		string	false	"as after"
 //	@Success		200				{object}	Event	"a stream of events"
 //	@Failure		400,401			{object}	Problem
@@ -129,10 +129,11 @@ func bootKey(boot string) uint64 {
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
-	st.position = q.position("after")
-	if st.position == 0 {
+	after := q.position("after")
+	if st.position = after.seq; !after.given {
 		st.position = lastEventID(r)
 	}
+	st.earliest = after.given && !after.now && after.seq == 0
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -140,17 +141,30 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if st.lines, ok = wantsLines(r); !ok {
 		return problem(notAcceptable, "the stream is text/event-stream or application/x-ndjson")
 	}
+	release, err := s.takeStream(w)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return st.run(r.Context())
+}
+
+// takeStream counts a caller that waits for events. It returns how the place is
+// given back.
+func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.streams.Add(-1)
-		return problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
+		return nil, problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
-	defer s.streams.Add(-1)
 	who := exchangeOf(w).principal
 	if !s.callers.enter(who, s.perKey(who)) {
-		return problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
+		s.streams.Add(-1)
+		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
 	}
-	defer s.callers.exit(who)
-	return st.run(r.Context())
+	return func() {
+		s.callers.exit(who)
+		s.streams.Add(-1)
+	}, nil
 }
 
 // perKey is how many streams a caller may have: without keys all are one.
@@ -161,17 +175,30 @@ func (s *server) perKey(principal string) int {
 	return s.cfg.MaxStreamsPerKey
 }
 
-// position takes a sequence number.
-func (q *query) position(name string) uint64 {
-	v := q.one(name)
-	if v == "" {
-		return 0
+// position is a place in a log: behind the entry with a sequence, 0 being the
+// beginning.
+type position struct {
+	seq   uint64
+	now   bool // the end
+	given bool
+}
+
+// position takes a sequence number, or a word for one end of the log.
+func (q *query) position(name string) position {
+	switch v := q.one(name); v {
+	case "":
+		return position{}
+	case "earliest":
+		return position{given: true}
+	case "now":
+		return position{now: true, given: true}
+	default:
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			q.fail(name, "must be a sequence number, earliest or now")
+		}
+		return position{seq: n, given: true}
 	}
-	n, err := strconv.ParseUint(v, 10, 64)
-	if err != nil {
-		q.fail(name, "must be a sequence number")
-	}
-	return n
 }
 
 // lastEventID is 0 for none. One that is not ours is behind everything, so that
@@ -219,7 +246,7 @@ func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 // wantsLines reports whether the caller asked for NDJSON; ok is false when it
 // accepts neither form.
 func wantsLines(r *http.Request) (lines, ok bool) {
-	accept := strings.Join(r.Header["Accept"], ",")
+	accept := strings.ToLower(strings.Join(r.Header["Accept"], ","))
 	if accept == "" || strings.Contains(accept, "text/event-stream") {
 		return false, true
 	}
@@ -238,15 +265,19 @@ type stream struct {
 	types    map[gateway.EventType]bool // nil = all
 	client   gateway.ClientID           // "" = all
 	lines    bool                       // NDJSON
+	earliest bool                       // from the oldest event that is kept, whichever that is
 	position uint64                     // of the last event seen, passed on or not
 	buf      bytes.Buffer
 }
 
 // run writes until the reader leaves, is too slow, or the server stops.
 func (st *stream) run(ctx context.Context) error {
+	if st.earliest {
+		st.position = 1 // below all that was ever given
+	}
 	sub, gap := st.view.Subscribe(st.position)
 	st.begin()
-	if gap {
+	if gap && !st.earliest {
 		st.note(eventGap, "events after the position are gone")
 	}
 	if err := st.send(); err != nil {

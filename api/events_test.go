@@ -13,7 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/longwire/longwire/api/internal/tenant"
+	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -107,6 +110,7 @@ func (r *reader) event() Event {
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		r.t.Fatalf("%q: %v", data, err)
 	}
+	wantDescribed(r.t, data)
 	if !strings.Contains(block, "event: "+e.Type+"\n") || e.Sequence != "" && !strings.HasPrefix(block, "id: "+e.Sequence+"\n") {
 		r.t.Errorf("%q: id and event do not agree with the data", block)
 	}
@@ -114,6 +118,32 @@ func (r *reader) event() Event {
 		r.t.Errorf("%+v is not a CloudEvents event", e)
 	}
 	return e
+}
+
+// wantDescribed holds an event against the description of its type.
+func wantDescribed(t *testing.T, data string) {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal([]byte(data), &v); err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Components.Schemas["Event"].Value.VisitJSON(v); err != nil {
+		t.Errorf("%s is not as described: %v", data, err)
+	}
+	kind := doc.Components.Schemas["Event"].Value.Discriminator.Mapping[v["type"].(string)]
+	described := doc.Components.Schemas[strings.TrimPrefix(kind.Ref, "#/components/schemas/")]
+	if described == nil {
+		t.Fatalf("there is no schema for %v", v["type"])
+	}
+	for member := range v["data"].(map[string]any) {
+		if described.Value.Properties["data"].Value.Properties[member] == nil {
+			t.Errorf("%s has data.%s, which its type does not describe", data, member)
+		}
+	}
 }
 
 func TestEventsAsTheyHappen(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,11 @@ func (a answer) check(r *http.Request) {
 		a.t.Fatalf("description: %v", err)
 	}
 	route, params, err := router.FindRoute(r)
+	if err != nil && r.Method == http.MethodHead { // as its GET, unless it is described by itself
+		r = r.Clone(r.Context())
+		r.Method = http.MethodGet
+		route, params, err = router.FindRoute(r)
+	}
 	switch described := strings.HasPrefix(r.URL.Path, "/v1/") && a.status != 404 && a.status != 405 && r.Method != "OPTIONS"; {
 	case err != nil && described:
 		a.t.Errorf("%s %s is not described: %v", r.Method, r.URL, err)
@@ -137,6 +143,10 @@ func (a answer) check(r *http.Request) {
 		a.checkLines(route.Operation)
 		return
 	}
+	a.checkHeaders(r, route.Operation)
+	if r.URL.Query().Has("fields") {
+		return // members that are required otherwise are left out
+	}
 	in := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, Route: route, PathParams: params},
 		Status:                 a.status,
@@ -146,6 +156,34 @@ func (a answer) check(r *http.Request) {
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
 		a.t.Errorf("%s %s: the answer is not as described: %v\n%s", r.Method, r.URL, err, a.body)
+	}
+}
+
+// undescribedHeaders are of every HTTP answer, or of the server around the API.
+var undescribedHeaders = []string{"Content-Type", "Content-Length", "Cache-Control", "X-Content-Type-Options", "Connection", "Vary", "X-Accel-Buffering",
+	"Referrer-Policy", "X-Frame-Options", "Content-Security-Policy", "Cross-Origin-Resource-Policy", "Date", "Strict-Transport-Security"}
+
+// checkHeaders wants each header of the answer to be declared for its status.
+func (a answer) checkHeaders(r *http.Request, op *openapi3.Operation) {
+	a.t.Helper()
+	response := op.Responses.Status(a.status)
+	if response == nil {
+		response = op.Responses.Default()
+	}
+	if response == nil || r.Method == http.MethodOptions {
+		return
+	}
+	for name := range a.header {
+		if strings.HasPrefix(name, "Access-Control-") || slices.Contains(undescribedHeaders, name) {
+			continue
+		}
+		declared := false
+		for d := range response.Value.Headers {
+			declared = declared || http.CanonicalHeaderKey(d) == name
+		}
+		if !declared {
+			a.t.Errorf("%s %s: %d has the header %s, which is not declared", r.Method, r.URL, a.status, name)
+		}
 	}
 }
 

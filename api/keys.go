@@ -16,32 +16,32 @@ import (
 // Key is an API key as those who manage keys see it. Its secret is shown once,
 // in the answer to its creation.
 type Key struct {
-	ID         string   `json:"id" validate:"required" example:"key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Name       string   `json:"name" validate:"required" example:"backend of acme"`
-	Scopes     []string `json:"scopes" validate:"required" example:"messages:write"`
-	Prefix     string   `json:"prefix,omitempty" example:"acme-"`
-	Group      string   `json:"group,omitempty" example:"fleet-a"`
-	Status     string   `json:"status" validate:"required" enums:"active,expired"`
-	CreatedAt  string   `json:"created_at" validate:"required" format:"date-time"`
-	ExpiresAt  string   `json:"expires_at,omitempty" format:"date-time"`
-	LastUsedAt string   `json:"last_used_at,omitempty" format:"date-time"`
-	Secret     string   `json:"secret,omitempty" example:"lwk_"`
+	ID         string   `json:"id" validate:"required" example:"key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // names the key; it is no secret
+	Name       string   `json:"name" validate:"required" example:"backend of acme"`                        // for people
+	Scopes     []string `json:"scopes" validate:"required" example:"messages:write"`                       // scopes of the key
+	Prefix     string   `json:"prefix,omitempty" example:"acme-"`                                          // it reaches clients whose ids begin so only
+	Group      string   `json:"group,omitempty" example:"fleet-a"`                                         // it reaches members of this group only
+	Status     string   `json:"status" validate:"required" enums:"active,expired"`                         // whether it opens anything
+	CreatedAt  string   `json:"created_at" validate:"required" format:"date-time"`                         // when it was made
+	ExpiresAt  string   `json:"expires_at,omitempty" format:"date-time"`                                   // when it ends
+	LastUsedAt string   `json:"last_used_at,omitempty" format:"date-time"`                                 // when it was last used, to a minute or so
+	Secret     string   `json:"secret,omitempty" example:"lwk_"`                                           // the key itself; only the answer to its creation has it
 } //@name Key
 
 // KeyPage is one page of keys.
 type KeyPage struct {
-	Items      []Key  `json:"items" validate:"required"`
-	NextCursor string `json:"next_cursor,omitempty"`
+	Items      []Key  `json:"items" validate:"required"` // of this page
+	NextCursor string `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name KeyPage
 
 // KeyCreate asks for a key. Prefix or group limit it to the clients whose id
 // begins so, or that are in that group.
 type KeyCreate struct {
-	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`
-	Scopes    []string `json:"scopes" validate:"required,min=1,max=8,dive,scope" example:"messages:write"`
-	Prefix    string   `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`
-	Group     string   `json:"group,omitempty" validate:"omitempty,group"`
-	ExpiresIn string   `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`
+	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
+	Scopes    []string `json:"scopes" validate:"required,min=1,max=8,dive,scope" example:"messages:write"` // scopes of the key
+	Prefix    string   `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`             // limit it to clients whose ids begin so
+	Group     string   `json:"group,omitempty" validate:"omitempty,group"`                                 // limit it to members of this group
+	ExpiresIn string   `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`            // how long it lives; without it, for ever
 } //@name KeyCreate
 
 const (

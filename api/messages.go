@@ -15,21 +15,21 @@ import (
 // delivery's: queued, sent, acked, rejected, expired, canceled or failed. For
 // many it is pending or completed, and counts tell the rest.
 type Message struct {
-	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,pending,completed"`
-	Mode   string `json:"mode" validate:"required" enums:"durable,online"`
-	Client string `json:"client,omitempty" example:"truck-17"`
+	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                               // names the message
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,pending,completed"` // of one client's delivery; of a message to many pending, or completed when every delivery is final
+	Mode   string `json:"mode" validate:"required" enums:"durable,online"`                                                         // as it was pushed
+	Client string `json:"client,omitempty" example:"truck-17"`                                                                     // that it is for; absent if it is for many
 	Outcome
-	CreatedAt   string            `json:"created_at,omitempty" format:"date-time"`
-	ExpiresAt   string            `json:"expires_at" validate:"required" format:"date-time"`
-	CompletedAt string            `json:"completed_at,omitempty" format:"date-time"`
-	RTTMs       float64           `json:"rtt_ms,omitempty" example:"0.412"`
-	Counts      *Counts           `json:"counts,omitempty"`
-	Deliveries  string            `json:"deliveries_url,omitempty" example:"/v1/messages/msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11/deliveries"`
-	Metadata    map[string]string `json:"metadata,omitempty"`
-	Text        *string           `json:"text,omitempty"`
-	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`
-	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`
+	CreatedAt   string            `json:"created_at,omitempty" validate:"required" format:"date-time"`                                         // when it was accepted
+	ExpiresAt   string            `json:"expires_at" validate:"required" format:"date-time"`                                                   // it is never delivered after this
+	CompletedAt string            `json:"completed_at,omitempty" format:"date-time"`                                                           // when its last delivery became final
+	RTTMs       float64           `json:"rtt_ms,omitempty" example:"0.412"`                                                                    // mode=online: from the write to the answer, in milliseconds
+	Counts      *Counts           `json:"counts,omitempty"`                                                                                    // of a message to many: deliveries by state
+	Deliveries  string            `json:"deliveries_url,omitempty" example:"/v1/messages/msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11/deliveries"` // URL of the deliveries of a message to many
+	Metadata    map[string]string `json:"metadata,omitempty"`                                                                                  // the caller's own notes: kept with the message, not sent to the device, not searched
+	Text        *string           `json:"text,omitempty"`                                                                                      // the payload if it was text; only GET of the message shows payloads
+	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`                                                                 // the payload if it was JSON
+	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`                                                 // the payload if it was neither
 	// Unknown are the named clients that a limited key cannot reach; nothing was
 	// stored for them. Only the answer to the push tells.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
@@ -39,49 +39,49 @@ type Message struct {
 // it is text, else in result_base64. Progress is the device's last report of its
 // work; it ends with the connection.
 type Outcome struct {
-	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`
-	Attempts         int     `json:"attempts,omitempty" example:"1"`
-	SentAt           string  `json:"sent_at,omitempty" format:"date-time"`
-	FinalAt          string  `json:"final_at,omitempty" format:"date-time"`
-	Result           *string `json:"result,omitempty" example:"done"`
-	ResultBase64     []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`
-	Progress         *string `json:"progress,omitempty" example:"40 %"`
-	ProgressBase64   []byte  `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`
-	LateAckAt        string  `json:"late_ack_at,omitempty" format:"date-time"`
-	LateVerdict      string  `json:"late_verdict,omitempty" enums:"ok,reject"`
-	LateResult       *string `json:"late_result,omitempty"`
-	LateResultBase64 []byte  `json:"late_result_base64,omitempty" swaggertype:"string" format:"byte"`
+	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`               // reason for the state, if it has one
+	Attempts         int     `json:"attempts,omitempty" example:"1"`                                  // transmissions so far
+	SentAt           string  `json:"sent_at,omitempty" format:"date-time"`                            // when its bytes were flushed to the socket last
+	FinalAt          string  `json:"final_at,omitempty" format:"date-time"`                           // when its state became final
+	Result           *string `json:"result,omitempty" example:"done"`                                 // the device's answer, or its words on a reject, as text
+	ResultBase64     []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`      // the same if it is no text
+	Progress         *string `json:"progress,omitempty" example:"40 %"`                               // the device's last report of its work, as text
+	ProgressBase64   []byte  `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`    // the same if it is no text
+	LateAckAt        string  `json:"late_ack_at,omitempty" format:"date-time"`                        // when the device answered after the state was final
+	LateVerdict      string  `json:"late_verdict,omitempty" enums:"ok,reject"`                        // verdict of the late answer
+	LateResult       *string `json:"late_result,omitempty"`                                           // late answer, as text
+	LateResultBase64 []byte  `json:"late_result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
 }
 
 // Counts tells how many deliveries are in each state.
 type Counts struct {
-	Total    int `json:"total" validate:"required"`
-	Queued   int `json:"queued" validate:"required"`
-	Sent     int `json:"sent" validate:"required"`
-	Acked    int `json:"acked" validate:"required"`
-	Rejected int `json:"rejected" validate:"required"`
-	Expired  int `json:"expired" validate:"required"`
-	Canceled int `json:"canceled" validate:"required"`
-	Failed   int `json:"failed" validate:"required"`
+	Total    int `json:"total" validate:"required"`    // all deliveries
+	Queued   int `json:"queued" validate:"required"`   // waiting on disk
+	Sent     int `json:"sent" validate:"required"`     // flushed to a socket, and not answered
+	Acked    int `json:"acked" validate:"required"`    // the device said yes
+	Rejected int `json:"rejected" validate:"required"` // the device said no, or cannot take it
+	Expired  int `json:"expired" validate:"required"`  // the time to live ran out
+	Canceled int `json:"canceled" validate:"required"` // withdrawn
+	Failed   int `json:"failed" validate:"required"`   // attempts used up, or no such client
 } //@name Counts
 
 // MessagePage is one page of messages, newest first.
 type MessagePage struct {
-	Items      []Message `json:"items" validate:"required"`
-	NextCursor string    `json:"next_cursor,omitempty"`
+	Items      []Message `json:"items" validate:"required"` // of this page
+	NextCursor string    `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name MessagePage
 
 // Delivery is one message for one client.
 type Delivery struct {
-	Client string `json:"client" validate:"required" example:"truck-17"`
-	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed"`
+	Client string `json:"client" validate:"required" example:"truck-17"`                                         // that it is for
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed"` // its state
 	Outcome
 } //@name Delivery
 
 // DeliveryPage is one page of deliveries.
 type DeliveryPage struct {
-	Items      []Delivery `json:"items" validate:"required"`
-	NextCursor string     `json:"next_cursor,omitempty"`
+	Items      []Delivery `json:"items" validate:"required"` // of this page
+	NextCursor string     `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name DeliveryPage
 
 const (
@@ -352,6 +352,9 @@ func (q *query) messageState() gateway.State {
 func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 	id, err := clientInPath(r)
 	if err != nil {
+		return err
+	}
+	if _, err := s.view(w).Client(id); err != nil {
 		return err
 	}
 	return s.history(w, r, queryOf(r), id)

@@ -19,18 +19,19 @@ import (
 
 // Problem is an error answer, RFC 9457. Its type names a page of this server.
 type Problem struct {
-	Type      string       `json:"type" example:"/docs/problems/client-not-found"`
-	Title     string       `json:"title" example:"No such client"`
-	Status    int          `json:"status" example:"404"`
-	Detail    string       `json:"detail,omitempty" example:"no client has registered as \"truck-17\""`
-	Reason    string       `json:"reason,omitempty" example:"connection_lost"` // of ack-timeout: why there is no ack
-	Instance  string       `json:"instance,omitempty" example:"5f0c1a2b-1"`
-	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`
-	Limit     int64        `json:"limit,omitempty" example:"262144"`
-	Errors    []FieldError `json:"errors,omitempty"`
+	Type      string       `json:"type" validate:"required" example:"/docs/problems/client-not-found"`      // type of the problem; a GET of it explains it
+	Title     string       `json:"title" validate:"required" example:"No such client"`                      // the type in words
+	Status    int          `json:"status" validate:"required" example:"404"`                                // the HTTP status
+	Detail    string       `json:"detail,omitempty" example:"no client has registered as \"truck-17\""`     // explanation of this occurrence
+	Reason    string       `json:"reason,omitempty" example:"connection_lost"`                              // of ack-timeout: why there is no ack
+	Instance  string       `json:"instance,omitempty" example:"5f0c1a2b-1"`                                 // the request's id, as in X-Request-Id and the server's log
+	MessageID string       `json:"message_id,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // the message concerned, if there is one
+	Limit     int64        `json:"limit,omitempty" example:"262144"`                                        // the bound that was passed
+	Errors    []FieldError `json:"errors,omitempty"`                                                        // each place in the request that is wrong
 
 	retryAfter time.Duration
 	allow      string
+	accepts    string // content codings of a request
 	scope      string // that is missing
 	cause      error
 } //@name Problem
@@ -38,9 +39,9 @@ type Problem struct {
 // FieldError names one place in the request: a pointer (RFC 6901) into the
 // body, or a query parameter or header.
 type FieldError struct {
-	Pointer   string `json:"pointer,omitempty" example:"/to/clients/3"`
-	Parameter string `json:"parameter,omitempty" example:"limit"`
-	Detail    string `json:"detail" example:"must be 1 to 1000"`
+	Pointer   string `json:"pointer,omitempty" example:"/to/clients/3"`              // into the body (RFC 6901)
+	Parameter string `json:"parameter,omitempty" example:"limit"`                    // or a query parameter or header
+	Detail    string `json:"detail" validate:"required" example:"must be 1 to 1000"` // explanation
 } //@name FieldError
 
 func (p *Problem) Error() string { return p.Type + ": " + p.Detail }
@@ -216,6 +217,9 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	}
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
+	}
+	if p.accepts != "" {
+		h.Set("Accept-Encoding", p.accepts)
 	}
 	if after := p.retry(); after > 0 {
 		h.Set("Retry-After", strconv.Itoa(after))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"strings"
@@ -25,17 +26,17 @@ const (
 // Content is the payload of a push: exactly one of text, json and base64. The
 // device gets plain bytes; json in its compact form, on one line.
 type Content struct {
-	Text   *string         `json:"text,omitempty" example:"hello"`
-	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"`
-	Base64 *string         `json:"base64,omitempty" format:"byte"`
+	Text   *string         `json:"text,omitempty" example:"hello"`      // a payload of text
+	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"` // a payload of JSON; the device gets it in its compact form
+	Base64 *string         `json:"base64,omitempty" format:"byte"`      // a payload of any bytes
 }
 
 // Options say how a push is to be treated. Without a mode it is durable.
 type Options struct {
-	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"`
-	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`
-	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`
-	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`
+	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"` // durable (default): stored, and delivered until the ttl ends; online: now or never
+	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`                            // it is never delivered after this long, 1s to 30d; 24h unless given
+	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`   // treatment of a client that was never seen: fail (default), or queue for its first connection
+	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`     // the caller's own notes: kept with the message, not sent to the device
 }
 
 // PushOne is a push to the client in the path.
@@ -46,7 +47,7 @@ type PushOne struct {
 
 // PushMany is a push to an audience.
 type PushMany struct {
-	To *Audience `json:"to" validate:"required"`
+	To *Audience `json:"to" validate:"required"` // the audience
 	Content
 	Options
 	// OnlineOnly narrows a group, labels or all to the clients that are connected.
@@ -59,11 +60,11 @@ type PushMany struct {
 
 // Audience says who gets a message: exactly one of its members.
 type Audience struct {
-	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`
-	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`
-	Group   string            `json:"group,omitempty" validate:"omitempty,group"`
-	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"`
-	All     bool              `json:"all,omitempty"`
+	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`                     // one client
+	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`                   // these clients
+	Group   string            `json:"group,omitempty" validate:"omitempty,group"`                                            // the members of this group
+	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"` // the clients with all these labels
+	All     bool              `json:"all,omitempty"`                                                                         // every client that has ever registered
 } //@name Audience
 
 // push is a request for one message, decoded, and how long to wait for it.
@@ -250,7 +251,7 @@ func (p *push) readOne(data []byte, query *Options) error {
 	}
 	var body PushOne
 	if err := decodeObject(data, &body); err != nil {
-		return err
+		return sayEnvelope(err, data)
 	}
 	if err := body.Options.merge(query); err != nil {
 		return err
@@ -316,10 +317,28 @@ func looksLikeObject(body []byte) bool {
 // jsonCommand is the command that the caller wanted to type.
 func jsonCommand(r *http.Request, body []byte) string {
 	data := `{"text":"hello"}`
-	if len(body) > 0 && len(body) <= 200 && utf8.Valid(body) && !bytes.ContainsRune(body, '\'') {
+	if len(body) <= 200 && !bytes.ContainsRune(body, '\'') && json.Valid(body) {
 		data = string(body)
+		if decodeStrict(body, new(PushOne)) != nil {
+			data = `{"json":` + data + `}`
+		}
 	}
 	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
+}
+
+// sayEnvelope adds the cure to the problem of a body that is the payload itself.
+func sayEnvelope(err error, data []byte) error {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok || p.Code() != string(unknownField) {
+		return err
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil || members["text"] != nil || members["json"] != nil || members["base64"] != nil {
+		return err
+	}
+	said := *p
+	said.Detail += `. A payload goes into a member: {"json":{…}}, {"text":"…"} or {"base64":"…"}`
+	return &said
 }
 
 // urlOf is the request's URL as it goes between single quotes in a shell.

@@ -113,6 +113,10 @@ func (q *query) since(name string, now time.Time) time.Time {
 	if t, err := time.Parse(time.RFC3339, v); err == nil {
 		return t
 	}
+	if _, err := strconv.ParseFloat(v, 64); err == nil {
+		q.fail(name, "has no unit. A Unix time is not taken; write an RFC 3339 time, or a duration such as 1h")
+		return time.Time{}
+	}
 	if d, err := parseDuration(v); err == nil && d >= 0 {
 		return now.Add(-d)
 	}
@@ -184,7 +188,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", badParameter("id", "is not a client id: 1 to 128 bytes of A-Z a-z 0-9 . _ : @ -")
+	return "", badParameter("id", "is not a client id: "+gateway.ClientIDRule)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

@@ -9,19 +9,19 @@ import (
 
 // RefusedRegistration is a device that asked to register and was refused.
 type RefusedRegistration struct {
-	Client     string `json:"client" validate:"required" example:"meter-7"`
-	Count      uint64 `json:"count" validate:"required"`
-	FirstAt    string `json:"first_at" validate:"required" format:"date-time"`
-	LastAt     string `json:"last_at" validate:"required" format:"date-time"`
-	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`
-	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`
-	Reason     string `json:"reason" validate:"required" example:"unknown_device"`
+	Client     string `json:"client" validate:"required" example:"meter-7"`        // the id that it asked for
+	Count      uint64 `json:"count" validate:"required"`                           // times
+	FirstAt    string `json:"first_at" validate:"required" format:"date-time"`     // the first time
+	LastAt     string `json:"last_at" validate:"required" format:"date-time"`      // the last time
+	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`     // its address the last time
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                // that it spoke the last time
+	Reason     string `json:"reason" validate:"required" example:"unknown_device"` // why, the last time
 } //@name RefusedRegistration
 
 // RefusedRegistrationPage is one page of refused devices.
 type RefusedRegistrationPage struct {
-	Items      []RefusedRegistration `json:"items" validate:"required"`
-	NextCursor string                `json:"next_cursor,omitempty"`
+	Items      []RefusedRegistration `json:"items" validate:"required"` // of this page
+	NextCursor string                `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name RefusedRegistrationPage
 
 func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {

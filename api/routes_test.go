@@ -48,7 +48,8 @@ func TestRoutesAreDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for route := range routed {
-		if !described[route] {
+		asGET := strings.HasPrefix(route, "HEAD ") && described["GET "+strings.TrimPrefix(route, "HEAD ")]
+		if !described[route] && !asGET {
 			t.Errorf("%s is served and not described", route)
 		}
 	}

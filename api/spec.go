@@ -6,6 +6,7 @@ package api
 //	@version					1
 //	@description				Reach long-lived TCP connections of devices over HTTP: see who is online, push to one, many or all, and know what became of every message.
 //	@description				To try it, run `longwire connect --id demo` in a terminal: a simulated device. Then push to the client `demo` and see `acked`.
+//	@description				HEAD is answered as GET without its body, but for the stream of events. A JSON body may be `Content-Encoding: gzip` or `zstd`.
 //	@license.name				Apache-2.0
 //	@license.url				https://www.apache.org/licenses/LICENSE-2.0
 //	@basePath					/
@@ -13,15 +14,3 @@ package api
 //	@in							header
 //	@name						Authorization
 //	@security					BearerAuth
-//	@tag.name					clients
-//	@tag.description			Devices and programs that hold a connection
-//	@tag.name					messages
-//	@tag.description			Push, and know what became of it
-//	@tag.name					uplinks
-//	@tag.description			What devices have sent
-//	@tag.name					events
-//	@tag.description			What happens, as it happens
-//	@tag.name					keys
-//	@tag.description			Who may call: scopes, limits, rotation
-//	@tag.name					system
-//	@tag.description			Probes, totals, version

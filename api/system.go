@@ -9,23 +9,23 @@ import (
 
 // Version is what the binary was built from.
 type Version struct {
-	Version string `json:"version" validate:"required" example:"0.1.0"`
-	Commit  string `json:"commit,omitempty"`
-	Date    string `json:"date,omitempty"`
-	Go      string `json:"go,omitempty" example:"go1.26.8"`
+	Version string `json:"version" validate:"required" example:"0.1.0"` // of the release
+	Commit  string `json:"commit,omitempty"`                            // of the source
+	Date    string `json:"date,omitempty"`                              // of the commit
+	Go      string `json:"go,omitempty" example:"go1.26.8"`             // version of the compiler
 } //@name Version
 
 // Health is an answer to a probe.
 type Health struct {
-	Status string        `json:"status" validate:"required" enums:"ok,unavailable"`
-	Checks []HealthCheck `json:"checks,omitempty"`
+	Status string        `json:"status" validate:"required" enums:"ok,unavailable"` // ok when all checks are
+	Checks []HealthCheck `json:"checks,omitempty"`                                  // each thing that must be well
 } //@name Health
 
 // HealthCheck is one thing that must be well.
 type HealthCheck struct {
-	Name   string `json:"name" validate:"required" example:"store"`
-	Status string `json:"status" validate:"required" enums:"ok,unavailable"`
-	Detail string `json:"detail,omitempty"`
+	Name   string `json:"name" validate:"required" example:"store"`          // of the thing
+	Status string `json:"status" validate:"required" enums:"ok,unavailable"` // of the thing
+	Detail string `json:"detail,omitempty"`                                  // explanation
 } //@name HealthCheck
 
 const (
@@ -113,32 +113,32 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 
 // Stats are totals of this process since it started, and what is true now.
 type Stats struct {
-	StartedAt    string            `json:"started_at" validate:"required" format:"date-time"`
-	Draining     bool              `json:"draining" validate:"required"`
-	Online       int               `json:"online" validate:"required"`
-	InFlight     int               `json:"in_flight" validate:"required"`
-	Accepted     uint64            `json:"accepted" validate:"required"`
-	Delivered    uint64            `json:"delivered" validate:"required"`
-	Redelivered  uint64            `json:"redelivered" validate:"required"`
-	Settled      map[string]uint64 `json:"settled" validate:"required"`
-	LateAcks     uint64            `json:"late_acks" validate:"required"`
-	Uplinks      uint64            `json:"uplinks" validate:"required"`
-	Connects     uint64            `json:"connects" validate:"required"`
-	Takeovers    uint64            `json:"takeovers" validate:"required"`
-	Disconnects  map[string]uint64 `json:"disconnects" validate:"required"`
-	EventStreams int64             `json:"event_streams" validate:"required"`
-	Store        StoreStats        `json:"store" validate:"required"`
+	StartedAt    string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
+	Draining     bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
+	Online       int               `json:"online" validate:"required"`                        // clients that are connected
+	InFlight     int               `json:"in_flight" validate:"required"`                     // deliveries that devices have not answered
+	Accepted     uint64            `json:"accepted" validate:"required"`                      // messages accepted
+	Delivered    uint64            `json:"delivered" validate:"required"`                     // transmissions flushed to sockets
+	Redelivered  uint64            `json:"redelivered" validate:"required"`                   // repeated transmissions
+	Settled      map[string]uint64 `json:"settled" validate:"required"`                       // deliveries that became final, by state
+	LateAcks     uint64            `json:"late_acks" validate:"required"`                     // answers after that
+	Uplinks      uint64            `json:"uplinks" validate:"required"`                       // payloads from devices
+	Connects     uint64            `json:"connects" validate:"required"`                      // registrations
+	Takeovers    uint64            `json:"takeovers" validate:"required"`                     // registrations that replaced a connection
+	Disconnects  map[string]uint64 `json:"disconnects" validate:"required"`                   // connections that ended, by reason
+	EventStreams int64             `json:"event_streams" validate:"required"`                 // callers that wait for events
+	Store        StoreStats        `json:"store" validate:"required"`                         // totals of the store
 } //@name Stats
 
 // StoreStats tells what is stored.
 type StoreStats struct {
-	Engine    string `json:"engine" validate:"required" example:"pebble"`
-	Durable   bool   `json:"durable" validate:"required"`
-	Clients   int    `json:"clients" validate:"required"`
-	Messages  int    `json:"messages" validate:"required"`
-	Queued    int    `json:"queued" validate:"required"`
-	OldestAt  string `json:"oldest_at,omitempty" format:"date-time"`
-	DiskBytes int64  `json:"disk_bytes" validate:"required"`
+	Engine    string `json:"engine" validate:"required" example:"pebble"` // that stores
+	Durable   bool   `json:"durable" validate:"required"`                 // whether a 202 survives the process
+	Clients   int    `json:"clients" validate:"required"`                 // that are known
+	Messages  int    `json:"messages" validate:"required"`                // that are kept
+	Queued    int    `json:"queued" validate:"required"`                  // deliveries that are not final
+	OldestAt  string `json:"oldest_at,omitempty" format:"date-time"`      // acceptance of the oldest queued message
+	DiskBytes int64  `json:"disk_bytes" validate:"required"`              // that the store takes
 } //@name StoreStats
 
 // stats tells totals.

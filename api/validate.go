@@ -126,9 +126,9 @@ func ruleText(b validator.FieldError) string {
 	case "unique":
 		return "must not repeat"
 	case "clientid":
-		return "must be 1 to 128 bytes of A-Z a-z 0-9 . _ : @ -"
+		return "must be " + gateway.ClientIDRule
 	case "group":
-		return fmt.Sprintf("must be 1 to %d bytes of A-Z a-z 0-9 . _ : @ -", gateway.MaxGroupName)
+		return fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	case "labelkey":
 		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
 	case "idempotencykey":

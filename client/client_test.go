@@ -396,3 +396,28 @@ func TestUplinksFollowTheSequence(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestUplinksThatFollowWaitForMore(t *testing.T) {
+	var queries []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		queries = append(queries, r.URL.RawQuery)
+		switch len(queries) {
+		case 1: // a filter has made it short
+			answer(w, 200, `{"items":[],"next_after":9,"more":true}`)
+		case 2: // the wait is over
+			answer(w, 200, `{"items":[],"next_after":9,"more":false}`)
+		default:
+			answer(w, 200, `{"items":[{"seq":12,"client":"a","text":"21.5"}],"next_after":12,"more":false}`)
+		}
+	})
+	since := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for u, err := range c.Uplinks(t.Context(), UplinkQuery{Follow: true, Since: since, Limit: 1}) {
+		if err != nil || u.Seq != 12 {
+			t.Errorf("got %+v, %v", u, err)
+		}
+	}
+	const rest = "&limit=1&since=2026-11-01T00%3A00%3A00Z&wait=30s"
+	if d := cmp.Diff([]string{"after=0" + rest, "after=9" + rest, "after=9" + rest}, queries); d != "" {
+		t.Error(d)
+	}
+}

@@ -12,8 +12,12 @@ import (
 
 // ClientInfo is a device or program that has registered, online or not.
 type ClientInfo struct {
-	ID           string            `json:"id"`
-	Online       bool              `json:"online"`
+	ID     string `json:"id"`
+	Online bool   `json:"online"`
+	// Confirmed says how well Online is known, nil while offline. It is false for
+	// a text client that has answered no PING in time: it may have been gone for a
+	// minute and the grace.
+	Confirmed    *bool             `json:"confirmed,omitempty"`
 	ConnectedAt  time.Time         `json:"connected_at,omitzero"`
 	CreatedAt    time.Time         `json:"created_at,omitzero"`
 	LastSeenAt   time.Time         `json:"last_seen_at,omitzero"`
@@ -42,6 +46,7 @@ const (
 	PresenceOnline  Presence = "online"
 	PresenceOffline Presence = "offline"
 	PresenceAll     Presence = "all"
+	PresenceBlocked Presence = "blocked" // kept away by a block, see DisconnectOptions
 )
 
 // ClientQuery selects clients. Zero fields select all that are online.
@@ -130,6 +135,14 @@ func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions)
 	return err
 }
 
+// Unblock lets a client that is blocked come back at once. A client that is
+// connected stays so.
+func (c *Client) Unblock(ctx context.Context, id string) error {
+	r := request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"block": {"0"}}, idempotent: true}
+	_, err := c.call(ctx, r, nil)
+	return err
+}
+
 // Uplink is one payload that a device sent, stored before the device was told.
 type Uplink struct {
 	Seq        uint64    `json:"seq"`
@@ -145,7 +158,13 @@ type UplinkQuery struct {
 	Client string // "" = of all
 	After  uint64 // sequence of the last one seen; 0 = from the oldest kept
 	Limit  int    // in all; 0 = no bound
+	Since  time.Time
+	Until  time.Time
+	Follow bool // wait for newer ones, until ctx ends
 }
+
+// followWait is how long one call of a query that follows waits.
+const followWait = 30 * time.Second
 
 // uplinkPage is one answer of the list of uplinks, whose cursor is a sequence.
 type uplinkPage struct {
@@ -159,6 +178,17 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 	return func(yield func(Uplink, error) bool) {
 		v := url.Values{}
 		setIf(v, "client", q.Client)
+		if !q.Since.IsZero() {
+			v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+		}
+		if !q.Until.IsZero() {
+			v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
+		}
+		var wait time.Duration
+		if q.Follow {
+			wait = followWait
+			v.Set("wait", wait.String())
+		}
 		for n, after := 0, q.After; ; {
 			size := pageSize
 			if q.Limit > 0 {
@@ -167,7 +197,7 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 			v.Set("limit", strconv.Itoa(size))
 			v.Set("after", strconv.FormatUint(after, 10))
 			var p uplinkPage
-			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true}, &p); err != nil {
+			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true, wait: wait}, &p); err != nil {
 				yield(Uplink{}, err)
 				return
 			}
@@ -179,10 +209,10 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 					return
 				}
 			}
-			if !p.More || p.NextAfter <= after {
+			if !q.Follow && (!p.More || p.NextAfter <= after) {
 				return
 			}
-			after = p.NextAfter
+			after = max(after, p.NextAfter)
 		}
 	}
 }

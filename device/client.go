@@ -18,7 +18,7 @@ import (
 // Config says who the device is and what it does. Addr and ID are required.
 type Config struct {
 	Addr    string           // host:port of the gateway's device listener
-	ID      string           // 1 to 128 of A-Z a-z 0-9 . _ : @ - (126 in v1)
+	ID      string           // 1 to 128 of A-Z a-z 0-9 . _ : @ -, not . or .. (126 in v1)
 	Token   string           // what the gateway wants to see; v1 can send a short one, where the gateway takes it
 	Dialect protocol.Dialect // default protocol.V2
 

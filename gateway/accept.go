@@ -164,14 +164,14 @@ func (a *Audience) check() error {
 		return invalid("to names exactly one of client, clients, group, labels, all")
 	}
 	if a.Client != "" && !a.Client.Valid() {
-		return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+		return invalid("not a client id: " + ClientIDRule)
 	}
 	if len(a.Clients) > MaxClientsInTo {
 		return invalid("at most %d clients in one message", MaxClientsInTo)
 	}
 	for _, id := range a.Clients {
 		if !id.Valid() {
-			return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+			return invalid("not a client id: " + ClientIDRule)
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 		return g.onlineClients(q)
 	}
 	var out Page[Client, ClientID]
-	cq := q.ClientQuery
+	cq, now := q.ClientQuery, g.now()
 	for passed := 0; ; {
 		page, err := g.store.Clients(cq)
 		if err != nil {
@@ -61,7 +61,7 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 		}
 		for i, rec := range page.Items {
 			c := g.client(rec)
-			if q.Status != StatusAll && c.Online != (q.Status == StatusOnline) {
+			if !q.Status.Includes(&c, now) {
 				passed++
 				continue
 			}
@@ -148,6 +148,13 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 		return Client{}, err
 	}
 	return g.client(rec), nil
+}
+
+// Unblock lets a client that is blocked come back at once. Errors:
+// CodeClientNotFound, CodeUnavailable.
+func (g *Gateway) Unblock(ctx context.Context, id ClientID) error {
+	_, err := g.store.UpdateClient(ctx, id, ClientChange{BlockedUntil: new(time.Time)})
+	return err
 }
 
 // Disconnect ends the client's session, if it has one. Its queue is kept

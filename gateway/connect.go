@@ -24,7 +24,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, errDraining
 	}
 	if !h.Client.Valid() {
-		return nil, Welcome{}, &Error{Code: CodeValidation, Message: "a client id is 1 to 128 of A-Z a-z 0-9 . _ : @ -"}
+		return nil, Welcome{}, &Error{Code: CodeValidation, Message: "a client id is " + ClientIDRule}
 	}
 	grant, err := g.authenticate(ctx, h)
 	if err != nil {

@@ -80,6 +80,7 @@ type LinkStats struct {
 	Transport   string        // "tcp", "tls"
 	LastSeen    time.Time     // when anything last came, with its monotonic reading; never zero
 	RTT         time.Duration // last measured; 0 = not yet
+	Confirmed   bool          // silence for heartbeat + grace ends the connection; false: only a longer one does
 	BytesIn     uint64
 	BytesOut    uint64
 	MessagesIn  uint64

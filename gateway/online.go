@@ -125,7 +125,7 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		return errDraining
 	}
 	if !r.Client.Valid() {
-		return invalid("not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+		return invalid("not a client id: " + ClientIDRule)
 	}
 	s := g.hub.session(r.Client)
 	if s == nil {

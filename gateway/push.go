@@ -69,14 +69,26 @@ type Client struct {
 	Link        LinkStats // zero when offline
 }
 
-// ClientStatus selects clients by presence.
+// ClientStatus selects clients by presence, or those that may not come back yet.
 type ClientStatus uint8
 
 const (
 	StatusOnline ClientStatus = iota
 	StatusOffline
 	StatusAll
+	StatusBlocked
 )
+
+// Includes reports whether c has the status at now.
+func (s ClientStatus) Includes(c *Client, now time.Time) bool {
+	switch s {
+	case StatusAll:
+		return true
+	case StatusBlocked:
+		return c.BlockedUntil.After(now)
+	}
+	return c.Online == (s == StatusOnline)
+}
 
 // ClientSelection is a ClientQuery with presence.
 type ClientSelection struct {

@@ -2,7 +2,8 @@ package gateway
 
 import "time"
 
-// ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}.
+// ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}, but
+// neither "." nor "..", which a path resolves to another place.
 type ClientID string
 
 // MessageID names a message: "msg_" and a UUIDv7, so ids sort by time.
@@ -19,9 +20,12 @@ type LogID string
 // store. Each client sees a strictly rising subset of it. Zero is before all.
 type Seq uint64
 
-// Valid reports whether id is 1 to 128 bytes of [A-Za-z0-9._:@-].
+// ClientIDRule says to people what ClientID.Valid checks.
+const ClientIDRule = "1 to 128 of A-Z a-z 0-9 . _ : @ -, but not . or .. alone"
+
+// Valid reports whether id may name a client.
 func (id ClientID) Valid() bool {
-	if len(id) == 0 || len(id) > 128 {
+	if len(id) == 0 || len(id) > 128 || id == "." || id == ".." {
 		return false
 	}
 	for i := range len(id) {

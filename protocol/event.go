@@ -98,7 +98,7 @@ func (c AckCode) String() string {
 
 // Register is what a client says of itself. Only ID is required. Nil Labels
 // and Groups mean that it says nothing of them. v1 carries the ID alone, text
-// the ID and the Token.
+// the ID, the Token and the Heartbeat.
 type Register struct {
 	ID        string
 	Token     string

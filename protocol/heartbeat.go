@@ -4,7 +4,8 @@ import "time"
 
 // Heartbeats (SPEC §6). Any byte from the peer is life. A server that has heard
 // nothing for the heartbeat asks; when the grace passes too, the peer is gone.
-// A device watches its server the same way, but lets it ask first.
+// The patience of a dialect lengthens that for a client that has not answered
+// in time yet. A device watches its server the same way, but lets it ask first.
 
 // heard notes that something came from the peer.
 func (s *Session) heard(now time.Time) {
@@ -78,6 +79,8 @@ func (s *Session) ask(now instant) {
 	s.askedAt = now
 	s.answerBy = now.add(s.grace)
 	switch {
+	case s.role == Server && !s.Confirmed():
+		s.answerBy = max(s.answerBy, s.lastIn.add(max(s.heartbeat, s.traits.patience)+s.grace))
 	case s.traits.answersLate && s.role == Device:
 		// A server that knows no heartbeat from devices asks by itself after
 		// its own interval; its question is the answer.
@@ -102,5 +105,6 @@ func (s *Session) onHeartbeat(now time.Time, m *message) {
 	if s.askedAt != 0 {
 		s.rtt = s.at(now).since(s.askedAt)
 		s.askedAt = 0
+		s.answers = s.answers || s.rtt <= s.grace
 	}
 }

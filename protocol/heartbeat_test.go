@@ -44,6 +44,7 @@ func TestSilentClientIsAskedAfterTheHeartbeat(t *testing.T) {
 func TestClientIsGoneWhenTheGracePasses(t *testing.T) {
 	forEachDialect(t, func(t *testing.T, dialect Dialect) {
 		d := answerServer(t, nil, hellos[dialect])
+		d.confirm(dialect)
 		d.advance(10 * time.Second)
 		d.want(asked[dialect])
 		d.advance(2*time.Second - tick)
@@ -54,6 +55,58 @@ func TestClientIsGoneWhenTheGracePasses(t *testing.T) {
 			t.Errorf("a closed session still has a deadline: %v", at)
 		}
 	})
+}
+
+// confirm has the client answer one heartbeat, after ten seconds.
+func (d *dialogue) confirm(dialect Dialect) {
+	d.t.Helper()
+	d.advance(10 * time.Second)
+	d.recv(answer[dialect])
+	if !d.s.Confirmed() {
+		d.t.Errorf("%v: not confirmed after an answer", dialect)
+	}
+	d.want(asked[dialect])
+}
+
+// A person at nc has a minute and the grace; the binary dialects are programs.
+func TestOnlyATextClientIsUnconfirmedAtFirst(t *testing.T) {
+	forEachDialect(t, func(t *testing.T, dialect Dialect) {
+		d := answerServer(t, nil, hellos[dialect])
+		if got, want := d.s.Confirmed(), dialect != Text; got != want {
+			t.Errorf("confirmed %t after the registration, want %t", got, want)
+		}
+	})
+}
+
+func TestWhoNeverAnsweredHasAMinute(t *testing.T) {
+	for name, c := range map[string]struct {
+		hello string
+		cfg   Config
+		typed string // 30 s after the registration
+		gone  time.Duration
+	}{
+		"nothing is typed":                {helloText, Config{}, "", 62 * time.Second},
+		"a line is typed":                 {helloText, Config{}, "ACK 7\n", 92 * time.Second},
+		"an answer that is late":          {helloText, Config{}, "PONG\n", 92 * time.Second},
+		"the server's heartbeat is short": {helloText, Config{Heartbeat: time.Second, Grace: 5 * time.Second}, "", 65 * time.Second},
+		"the server's heartbeat is long":  {helloText, Config{Heartbeat: 5 * time.Minute}, "", 302 * time.Second},
+		"a short one is proposed":         {"REGISTER d - heartbeat=2s\n", Config{}, "", 62 * time.Second},
+		"a long one is proposed":          {"REGISTER d - heartbeat=10m\n", Config{}, "", 602 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := answerServer(t, &c.cfg, c.hello)
+			d.until(epoch.Add(30 * time.Second))
+			d.recv(c.typed)
+			d.until(epoch.Add(c.gone - tick))
+			if !d.s.Registered() || d.s.Confirmed() {
+				t.Errorf("%v before its time: registered %t, confirmed %t", tick, d.s.Registered(), d.s.Confirmed())
+			}
+			d.until(epoch.Add(c.gone))
+			if d.s.Registered() {
+				t.Errorf("still registered after %v of silence", c.gone)
+			}
+		})
+	}
 }
 
 func TestAnswerInTheLastMomentKeepsTheClient(t *testing.T) {
@@ -153,6 +206,7 @@ func TestLateAdvanceAsksFirst(t *testing.T) {
 
 func TestPingAsksNow(t *testing.T) {
 	d := answerServer(t, nil, helloText)
+	d.confirm(Text)
 	d.advance(time.Second)
 	d.ping()
 	d.ping() // one question is enough

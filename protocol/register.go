@@ -20,6 +20,9 @@ func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 	}
 	s.speak(d)
 	s.asks = s.traits.ask && r.Asks
+	if s.traits.paces && r.Heartbeat != 0 {
+		s.heartbeat = clampHeartbeat(r.Heartbeat) // a REGISTER_ACK may say another
+	}
 	s.write(message{kind: typeRegister, register: &r})
 	if s.wait != nil {
 		s.wait.register = &Register{ID: r.ID, Token: r.Token}
@@ -50,6 +53,8 @@ func (s *Session) onRegister(now time.Time, m *message) {
 		s.fail(now, broken(ReasonAlreadyRegistered, "this connection is registered as %s", s.id))
 	}
 }
+
+func clampHeartbeat(d time.Duration) time.Duration { return max(MinHeartbeat, min(d, MaxHeartbeat)) }
 
 // Accept answers KindRegister: the client is registered. Zero fields of a stand
 // for the negotiated values; Ask is an agreement only if the client has offered

@@ -40,7 +40,7 @@ func TestRegisterDeadlineRestsWhileTheDriverDecides(t *testing.T) {
 	}
 	d.advance(time.Minute)
 	d.accept(Registered{Session: "s"})
-	d.want(`event register {"id":"d"}`, `out "REGISTERED s\n"`)
+	d.want(`event register {"id":"d"}`, `out "REGISTERED s answer DATA <n> with ACK <n>, PING with PONG\n"`)
 }
 
 func TestInputWaitsForTheDecision(t *testing.T) {
@@ -49,7 +49,7 @@ func TestInputWaitsForTheDecision(t *testing.T) {
 	d.recv("TA 2 b\n")
 	d.want(`event register {"id":"d"}`)
 	d.accept(Registered{})
-	d.want(`event data 1 "a"`, `event data 2 "b"`, `out "REGISTERED \n"`)
+	d.want(`event data 1 "a"`, `event data 2 "b"`, `out "REGISTERED  answer DATA <n> with ACK <n>, PING with PONG\n"`)
 }
 
 func TestInputBeforeTheDecisionIsBounded(t *testing.T) {
@@ -264,5 +264,24 @@ func TestDeviceRegisterDeadline(t *testing.T) {
 func TestDeviceSpeaksV2ByDefault(t *testing.T) {
 	if got := NewDevice(nil, Unknown, Register{ID: "d"}, epoch).Dialect(); got != V2 {
 		t.Errorf("got %v, want v2", got)
+	}
+}
+
+// A text device proposes its heartbeat as a v2 device does, and watches its
+// server by it.
+func TestATextDeviceProposesAHeartbeat(t *testing.T) {
+	d := startDevice(t, nil, Text, Register{ID: "d", Heartbeat: 90 * time.Second})
+	d.want(`out "REGISTER d - heartbeat=90s\n"`)
+	d.recv("REGISTERED ses_1 welcome\n")
+	d.want(`event registered {"session":"ses_1","log":"","resumed":false,"heartbeat_ms":90000,"grace_ms":2000,"window":16,"max_payload":48000}`)
+	d.wantDeadline(92 * time.Second)
+}
+
+func TestATextTokenIsOneWord(t *testing.T) {
+	for _, token := range []string{"two words", "-", "heartbeat=60s", "tab\t"} {
+		d := startDevice(t, nil, Text, Register{ID: "d", Token: token})
+		if len(d.lines) != 1 || !strings.HasPrefix(d.lines[0], "event closed 3500 bad_register") {
+			t.Errorf("token %q: %q, want bad_register", token, d.lines)
+		}
 	}
 }

@@ -190,7 +190,7 @@ func checkLabels(labels map[string]string) *wireError {
 	}
 	for k, v := range labels {
 		if !validLabelKey(k) {
-			return broken(ReasonBadRegister, "label key must be 1 to %d of A-Z a-z 0-9 . _ -", maxLabelKey)
+			return broken(ReasonBadRegister, "label key must be 1 to %d of A-Z a-z 0-9 . _ -, and not . or ..", maxLabelKey)
 		}
 		if len(v) > maxLabelValue {
 			return broken(ReasonBadRegister, "label value longer than %d bytes", maxLabelValue)
@@ -205,19 +205,28 @@ func checkGroups(groups []string) *wireError {
 	}
 	for _, g := range groups {
 		if !validID(g, maxGroupName) {
-			return broken(ReasonBadRegister, "group must be 1 to %d of A-Z a-z 0-9 . _ : @ -", maxGroupName)
+			return broken(ReasonBadRegister, "group must be %s", idRule(maxGroupName))
 		}
 	}
 	return nil
 }
 
 func badClientID(limit int) *wireError {
-	return broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -", limit)
+	return broken(ReasonBadClientID, "id must be %s", idRule(limit))
 }
 
-// validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-].
-func validID[T string | []byte](id T, limit int) bool {
-	if len(id) == 0 || len(id) > limit {
+func idRule(limit int) string {
+	return fmt.Sprintf("1 to %d of A-Z a-z 0-9 . _ : @ -, and not . or ..", limit)
+}
+
+// isDots reports whether programs that carry a name in a path resolve it to
+// another place.
+func isDots(name string) bool { return name == "." || name == ".." }
+
+// validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-] and neither
+// "." nor "..".
+func validID(id string, limit int) bool {
+	if len(id) == 0 || len(id) > limit || isDots(id) {
 		return false
 	}
 	for i := range len(id) {
@@ -229,7 +238,7 @@ func validID[T string | []byte](id T, limit int) bool {
 }
 
 func validLabelKey(key string) bool {
-	if len(key) == 0 || len(key) > maxLabelKey {
+	if len(key) == 0 || len(key) > maxLabelKey || isDots(key) {
 		return false
 	}
 	for i := range len(key) {

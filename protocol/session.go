@@ -52,6 +52,7 @@ type Session struct {
 	state      state
 	wantWrite  bool // a Send has failed: owe the driver a KindWritable
 	asks       bool // the device has offered ASK; once open, both ends have agreed
+	answers    bool // server: the client has answered a heartbeat within the grace
 }
 
 type state uint8
@@ -249,6 +250,11 @@ func (s *Session) Unasked() int {
 	s.unasked = 0
 	return n
 }
+
+// Confirmed reports whether the server knows that the client is gone after
+// heartbeat and grace without a byte. It does not yet know that of a text client
+// that has answered no PING within the grace (SPEC §6).
+func (s *Session) Confirmed() bool { return s.answers || s.traits.patience == 0 }
 
 // LastReceived returns when anything last came from the peer, at first the
 // time of construction.

@@ -9,8 +9,8 @@ import (
 // sniff learns the dialect from the first bytes (SPEC §1). It returns false
 // while they do not tell, or when the session was closed for them.
 //
-//	01 '#'             v1
-//	01 x2              v2
+//	01–06 '#'          v1
+//	01, 03–07 x2       v2; anything but a REGISTER is answered not_registered
 //	letter or newline  text; a first line that is HTTP or PROXY is found there
 //	16 03              TLS: the driver has not been told to expect it
 //	0d 0a 0d 0a 00 …   PROXY v2, likewise
@@ -22,12 +22,12 @@ func (s *Session) sniff(now time.Time, b []byte) bool {
 		return true
 	case first == '\r':
 		return s.sniffReturn(now, b)
-	case len(b) == 1 && (first == typeRegister || first == tlsHandshake):
+	case len(b) == 1 && (typeRegister <= first && first <= typeClose || first == tlsHandshake):
 		return false
-	case first == typeRegister && b[1] == v1Mark:
+	case isV1Start(b):
 		s.speak(V1)
 		return true
-	case first == typeRegister && b[1]&versionMask == version2:
+	case typeRegister <= first && first <= typeClose && first != typeRegisterAck && b[1]&versionMask == version2:
 		s.speak(V2)
 		return true
 	case first == tlsHandshake && b[1] == tlsMajor:

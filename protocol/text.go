@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -14,7 +15,8 @@ import (
 // line, byte for byte. A verb that ends in 64 has its last field in base64.
 //
 //	client                        server
-//	REGISTER <id> [token]         REGISTERED <session>
+//	REGISTER <id> [<token|-> [heartbeat=60s]]
+//	                              REGISTERED <session> [words for people]
 //	DATA[64] <n> <payload>        DATA[64] <seq> <payload>
 //	ACK[64] <seq> [result]        ACK[64] <n> [result]
 //	NAK[64] <seq> [reason]        NAK[64] <n> [reason]
@@ -47,7 +49,11 @@ func checkTextRegister(r *Register) *wireError {
 		return badClientID(maxClientID)
 	case !isPlainText([]byte(r.Token)):
 		return broken(ReasonBadRegister, "token has control characters")
-	case len(r.ID)+len(r.Token) > maxRegister-longestVerb:
+	case strings.ContainsRune(r.Token, ' '), r.Token == noToken, strings.HasPrefix(r.Token, heartbeatOption):
+		return broken(ReasonBadRegister, "token is not one word, or has another meaning there")
+	case r.Heartbeat < 0:
+		return broken(ReasonBadRegister, "heartbeat below 0")
+	case len(r.ID)+len(r.Token) > maxRegister-longestVerb-longestOption:
 		return broken(ReasonBadRegister, "token too long")
 	}
 	return nil
@@ -134,7 +140,8 @@ func parseLine(line []byte) (m message, err *wireError) {
 	case m.kind == typeRegister:
 		m.register, err = parseRegisterLine(rest)
 	case m.kind == typeRegisterAck:
-		m.accepted = &Registered{Session: string(rest)}
+		session, _ := cutWord(rest)
+		m.accepted = &Registered{Session: string(session)}
 	case string(name) == "BYE":
 		m.close = new(Close)
 	case m.kind == typeClose:
@@ -180,17 +187,62 @@ func parseNumber(b []byte) (uint64, bool) {
 	return n, err == nil
 }
 
+// Words that may follow the id in a REGISTER line.
+const (
+	noToken         = "-" // in the place of a token: there is none
+	heartbeatOption = "heartbeat="
+	longestOption   = len(" - " + heartbeatOption + "3600000ms")
+)
+
 func parseRegisterLine(rest []byte) (*Register, *wireError) {
-	id, token := cutWord(bytes.TrimSpace(rest))
-	if !validID(id, maxClientID) {
-		return nil, broken(ReasonBadClientID, "id must be 1 to %d of A-Z a-z 0-9 . _ : @ -; try REGISTER my-device", maxClientID)
-	}
-	token = bytes.TrimSpace(token)
-	if hasControl(token) {
+	words := append(strings.Fields(string(rest)), "", "") // at least the id and the token
+	r := &Register{ID: words[0], Token: words[1]}
+	options := words[2:max(2, len(words)-2)]
+	switch {
+	case !validID(r.ID, maxClientID):
+		return nil, broken(ReasonBadClientID, "id must be %s; try REGISTER my-device", idRule(maxClientID))
+	case hasControl([]byte(r.Token)):
 		return nil, broken(ReasonBadRegister, "token has control characters")
+	case strings.HasPrefix(r.Token, heartbeatOption):
+		return nil, broken(ReasonBadRegister, "the token comes before %s; write - for none", heartbeatOption)
+	case r.Token == noToken:
+		r.Token = ""
 	}
-	return &Register{ID: string(id), Token: string(token)}, nil
+	if len(options) == 0 {
+		return r, nil
+	}
+	value, ok := strings.CutPrefix(options[0], heartbeatOption)
+	if ok {
+		r.Heartbeat, ok = parseInterval(value)
+	}
+	if !ok || len(options) > 1 {
+		return nil, broken(ReasonBadRegister, "after the token, one word, comes nothing but %s60s", heartbeatOption)
+	}
+	return r, nil
 }
+
+// parseInterval reads digits and a unit, such as 60s. More than MaxHeartbeat is
+// MaxHeartbeat.
+func parseInterval(s string) (d time.Duration, ok bool) {
+	digits := strings.TrimRight(s, "hms")
+	unit := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}[s[len(digits):]]
+	n, ok := parseNumber([]byte(digits))
+	if !ok || unit == 0 || n == 0 {
+		return 0, false
+	}
+	return time.Duration(min(n, uint64(MaxHeartbeat/unit))) * unit, true
+}
+
+func appendInterval(b []byte, d time.Duration) []byte {
+	if d%time.Second == 0 {
+		return append(strconv.AppendInt(b, int64(d/time.Second), 10), 's')
+	}
+	return append(strconv.AppendInt(b, d.Milliseconds(), 10), "ms"...)
+}
+
+// greeting follows the session, for people who type or read along. Devices skip
+// it.
+const greeting = " answer DATA <n> with ACK <n>, PING with PONG"
 
 func parseCloseLine(rest []byte) (*Close, *wireError) {
 	first, rest := cutWord(rest)
@@ -209,13 +261,19 @@ func appendText(b []byte, m message) []byte {
 	case typeRegister:
 		b = append(b, "REGISTER "...)
 		b = append(b, m.register.ID...)
-		if m.register.Token != "" {
-			b = append(b, ' ')
-			b = append(b, m.register.Token...)
+		switch token := m.register.Token; {
+		case token != "":
+			b = append(append(b, ' '), token...)
+		case m.register.Heartbeat != 0:
+			b = append(append(b, ' '), noToken...)
+		}
+		if h := m.register.Heartbeat; h != 0 {
+			b = appendInterval(append(append(b, ' '), heartbeatOption...), h)
 		}
 	case typeRegisterAck:
 		b = append(b, "REGISTERED "...)
 		b = append(b, oneLine(m.accepted.Session)...)
+		b = append(b, greeting...)
 	case typeHeartbeat:
 		b = append(b, "PING"...)
 	case typeHeartbeatAck:

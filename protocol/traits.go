@@ -35,9 +35,11 @@ type traits struct {
 	results bool // an ACK can carry a result
 	resumes bool // REGISTER and REGISTER_ACK name the log that a sequence belongs to
 	ask     bool // the ends can agree on ASK and on the codes that answer it
+	paces   bool // REGISTER can propose a heartbeat
 
 	window      int                           // most deliveries in flight
 	payload     int                           // largest payload in bytes
+	patience    time.Duration                 // a server's, with a client that has not answered a heartbeat in time yet
 	stopAndWait bool                          // frames go out one by one (stopwait.go)
 	ackTimeout  func(c *Config) time.Duration // until a delivery counts as unacked
 	gap         func(c *Config) time.Duration // between two frames; only with stopAndWait
@@ -70,7 +72,7 @@ var dialects = [...]traits{
 	V2: {
 		dialect: V2, name: "v2",
 		append: appendV2, parse: parseV2, check: checkV2Register,
-		ids: true, rejects: true, results: true, resumes: true, ask: true,
+		ids: true, rejects: true, results: true, resumes: true, ask: true, paces: true,
 		window: maxWireWindow, payload: maxWirePayload,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
 		asksEarly: [2]bool{Server: false, Device: false}, answersLate: false,
@@ -81,8 +83,8 @@ var dialects = [...]traits{
 	Text: {
 		dialect: Text, name: "text",
 		append: appendText, parse: parseText, check: checkTextRegister,
-		ids: true, rejects: true, results: true, resumes: false, ask: false,
-		window: maxWireWindow, payload: maxTextPayload,
+		ids: true, rejects: true, results: true, resumes: false, ask: false, paces: true,
+		window: maxWireWindow, payload: maxTextPayload, patience: textPatience,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
 		asksEarly: [2]bool{Server: true, Device: true}, answersLate: false,
 		repeatsRegister: false, ownsEphemeral: true,

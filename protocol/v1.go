@@ -79,7 +79,7 @@ func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
 		id, token, found = bytes.Cut(body, []byte{' '})
 	}
 	switch {
-	case !validID(id, maxClientID):
+	case !validID(string(id), maxClientID):
 		return nil, badClientID(maxClientID)
 	case found && (len(body) > maxV1Payload || !validV1Token(token)):
 		return nil, broken(ReasonBadRegister, "token must be printable and, with the id, at most %d bytes", maxV1Payload-1)

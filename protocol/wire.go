@@ -58,3 +58,7 @@ const (
 	MinHeartbeat = time.Second
 	MaxHeartbeat = time.Hour
 )
+
+// textPatience is how long a text client may be silent, before the grace, until
+// it has answered a PING in time: people type at that end (SPEC §6).
+const textPatience = time.Minute

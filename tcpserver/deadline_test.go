@@ -57,11 +57,33 @@ func TestSilentClientIsAskedAndGivenUp(t *testing.T) {
 		d.wantHeard("")
 		w.until(10*time.Second + tick)
 		d.wantHeard("PING\n")
-		w.until(12*time.Second - 1)
+		if w.gw.session("d").link.Stats().Confirmed {
+			t.Error("confirmed before the first answer")
+		}
+		d.say("PONG")
+		w.until(10*time.Second + 2*tick)
+		if !w.gw.session("d").link.Stats().Confirmed {
+			t.Error("not confirmed after an answer")
+		}
+		w.until(20*time.Second + 3*tick)
+		d.wantHeard("PING\n")
+		w.until(22*time.Second - 1)
 		w.wantSaid("d: start")
-		w.until(12*time.Second + 2*tick)
+		w.until(22*time.Second + 4*tick)
 		w.wantSaid("d: closed heartbeat_timeout")
 		d.wantHeard("CLOSE 3003 0 heartbeat_timeout\n")
+	})
+}
+
+// A person at nc who types nothing has a minute and the grace.
+func TestWhoNeverAnsweredHasAMinute(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d := w.register("d")
+		w.until(62*time.Second - 1)
+		w.wantSaid("d: start")
+		d.wantHeard("PING\n")
+		w.until(62*time.Second + 2*tick)
+		w.wantSaid("d: closed heartbeat_timeout")
 	})
 }
 

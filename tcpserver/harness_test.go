@@ -103,6 +103,9 @@ func (w *world) dialSilently(from string) *device {
 	return &device{t: w.T, nc: ours, start: w.start}
 }
 
+// greeting is what a text device is told after its session.
+const greeting = " answer DATA <n> with ACK <n>, PING with PONG"
+
 // register connects and registers a text device.
 func (w *world) register(id string) *device {
 	w.Helper()

@@ -126,6 +126,7 @@ func (c *conn) Stats() gateway.LinkStats {
 		Transport:  "tcp",
 		LastSeen:   c.proto.LastReceived(),
 		RTT:        c.proto.RTT(),
+		Confirmed:  c.proto.Confirmed(),
 		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
 		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
 	}

@@ -179,7 +179,7 @@ func TestStalledProcessDoesNotJudgeSlowness(t *testing.T) {
 		if got := w.srv.Stats().SlowConsumers; got != 0 {
 			t.Errorf("slow consumers = %d, want 0", got)
 		}
-		if got, want := d.heard(), "REGISTERED ses_d\n"; !strings.HasPrefix(got, want) {
+		if got, want := d.heard(), "REGISTERED ses_d"+greeting+"\n"; !strings.HasPrefix(got, want) {
 			t.Errorf("device heard %q, want %q first", got, want)
 		}
 	})

@@ -1,6 +1,10 @@
 package tcpserver
 
-import "time"
+import (
+	"errors"
+	"io"
+	"time"
+)
 
 // receive gives the session its first input, which was read before the
 // connection has started.
@@ -37,7 +41,11 @@ func (c *conn) takeInput(now time.Time) bool {
 	if in.n > 0 {
 		c.take(in.bytes(), now)
 	}
-	if in.err != nil {
+	switch {
+	case in.err == nil:
+	case errors.Is(in.err, io.EOF):
+		c.proto.EOF(now) // all that came before is handled, and its answers still leave (SPEC §7)
+	default:
 		c.lost(now)
 	}
 	return true
@@ -51,7 +59,7 @@ func (c *conn) discardInput() {
 			return
 		}
 		c.paid += int64(in.n)
-		if in.err != nil || c.paid > lingerBytes {
+		if in.err != nil && (c.out == nil || !errors.Is(in.err, io.EOF)) || c.paid > lingerBytes {
 			c.fail(causePeerGone)
 		}
 		in.release()

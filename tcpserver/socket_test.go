@@ -165,7 +165,7 @@ func TestWhatIsDeliveredTogetherLeavesInOneWrite(t *testing.T) {
 	forEachDriver(t, func(t *testing.T, driver func(*Config)) {
 		gw := newRecorder()
 		var want strings.Builder
-		want.WriteString("REGISTERED ses_d\n")
+		want.WriteString("REGISTERED ses_d" + greeting + "\n")
 		for i := range 10 {
 			fmt.Fprintf(&want, "DATA %d m%d\n", i+1, i)
 		}
@@ -197,11 +197,11 @@ func TestInputByteByByte(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, want := range []string{"REGISTERED ses_d", "PONG", "ACK 1"} {
+		for _, want := range []string{"REGISTERED ses_d" + greeting, "PONG", "ACK 1"} {
 			// The answer to DATA waits for the store, that to PING does not: they
 			// may change places.
 			got := p.hear()
-			if got != want && !(strings.Contains("PONG ACK 1", got) && want != "REGISTERED ses_d") {
+			if got != want && !(strings.Contains("PONG ACK 1", got) && want != "REGISTERED ses_d"+greeting) {
 				t.Errorf("heard %q, want %q", got, want)
 			}
 		}
@@ -299,7 +299,7 @@ func TestDevicesOverTLS(t *testing.T) {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprint(nc, "REGISTER d\n")
-	want := "REGISTERED ses_d\n"
+	want := "REGISTERED ses_d" + greeting + "\n"
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(nc, got); err != nil || string(got) != want {
 		t.Fatalf("answer = %q, %v, want %q", got, err, want)

@@ -31,6 +31,7 @@ type stream struct {
 	// Guarded by the connection's mutex.
 	input   *inbound // reads that a turn has taken from the inbox and not handled yet, oldest first
 	reading bool     // a read loop runs
+	over    bool     // the end of the stream was read
 }
 
 func newStream(c *conn, nc net.Conn) *stream {
@@ -78,7 +79,7 @@ func (s *stream) mustPause() bool { return s.deaf.Load() || s.waiting.Load() >= 
 func (s *stream) listen() {
 	c := s.c
 	s.deaf.Store(c.life == open && c.inputWaits())
-	if s.reading || c.life == dead || c.cause != causeNone || s.mustPause() {
+	if s.reading || s.over || c.life == dead || c.cause != causeNone || s.mustPause() {
 		return
 	}
 	s.reading = true
@@ -89,8 +90,14 @@ func (s *stream) look()           { s.listen() }
 func (s *stream) pause()          { s.deaf.Store(true) }
 func (s *stream) listening() bool { return s.reading }
 
-// put adds one read to the inbox.
+// put adds one read to the inbox. The end of the stream comes after the bytes
+// that were read with it.
 func (s *stream) put(in *inbound) {
+	if in.n > 0 && in.err != nil {
+		end := takeSmall(nil, in.err)
+		defer s.put(end)
+		in.err = nil
+	}
 	s.waiting.Add(1)
 	in.next = s.inbox.Load()
 	for !s.inbox.CompareAndSwap(in.next, in) {
@@ -108,6 +115,7 @@ func (s *stream) read() *inbound {
 	}
 	in := s.input
 	if in != nil {
+		s.over = in.err != nil
 		s.input = in.next
 		s.waiting.Add(-1)
 	}

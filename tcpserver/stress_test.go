@@ -120,9 +120,9 @@ func beRude(t *testing.T, srv *Server, id string) {
 		tcp.SetLinger(0) // a reset, before the answer is read
 		return
 	}
-	answer := make([]byte, len("REGISTERED ses_")+len(id)+1)
+	answer := make([]byte, len("REGISTERED ses_"+id+greeting+"\n"))
 	if n, err := io.ReadFull(nc, answer); err == nil || n > 15 {
-		if got, want := string(answer[:n]), "REGISTERED ses_"+id+"\n"; got != want[:n] {
+		if got, want := string(answer[:n]), "REGISTERED ses_"+id+greeting+"\n"; got != want[:n] {
 			t.Errorf("answer to %s = %q", id, got)
 		}
 	}

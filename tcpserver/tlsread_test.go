@@ -28,7 +28,7 @@ func callTLS(t testing.TB, srv *Server, cfg *tls.Config, id string) (*tls.Conn, 
 	nc.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprintf(nc, "REGISTER %s\n", id)
 	in := bufio.NewReaderSize(nc, 64<<10)
-	wantLine(t, in, "REGISTERED ses_"+id)
+	wantLine(t, in, "REGISTERED ses_"+id+greeting)
 	return nc, in
 }
 
@@ -163,7 +163,7 @@ func TestDataBehindTheHandshakeIsSeen(t *testing.T) {
 	io.WriteString(c, "PING\n")
 	corked.flush(t)
 	in := bufio.NewReader(c)
-	wantLine(t, in, "REGISTERED ses_d")
+	wantLine(t, in, "REGISTERED ses_d"+greeting)
 	wantLine(t, in, "PONG")
 }
 

@@ -224,6 +224,9 @@ type answer struct {
 	ID        string   `json:"id"`
 	Status    status   `json:"status"`
 	Online    bool     `json:"online"`
+	Confirmed *bool    `json:"confirmed"`
+	Session   string   `json:"session"`
+	RTT       float64  `json:"rtt_ms"`
 	Dialect   string   `json:"dialect"`
 	LastClose closed   `json:"last_close"`
 	Result    string   `json:"result"`

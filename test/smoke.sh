@@ -40,6 +40,11 @@ wait "$push_pid" || fail "push"
 want "acked" '"status":"acked"' <"$work/push.json"
 want "with the device's answer" opened <"$work/push.json"
 
+# A person who answers nothing, neither the message nor PING, is kept.
+curl -fs -d 'hello again' "$api/v1/clients/demo/messages?wait=14s" | want "not answered" '"status":"sent"'
+grep -q '^PING' "$work/device.log" || fail "the device was not asked: $(cat "$work/device.log")"
+curl -fs $api/v1/clients | want "kept, and unconfirmed" '"confirmed":false'
+
 # What nobody is there for waits on disk, through kill -9.
 exec 3>&-
 wait "$nc_pid" 2>/dev/null || true

@@ -122,6 +122,61 @@ func TestADeviceTypedByHand(t *testing.T) {
 	k.types("ACK " + seq)
 }
 
+// A person does not answer PING, and stays; a program that answers it is known to
+// be there.
+func TestAPersonIsUnconfirmedAndStays(t *testing.T) {
+	s := serve(t, "", t.TempDir(), "--tcp-heartbeat", "1s", "--tcp-grace", "1s")
+	person, program := nc(t, s.tcpAddr), nc(t, s.tcpAddr)
+	person.types("REGISTER person")
+	if greeting := person.sees("REGISTERED ses_"); !strings.HasSuffix(greeting, " answer DATA <n> with ACK <n>, PING with PONG") {
+		t.Errorf("the greeting says %q, want how to answer", greeting)
+	}
+	program.types("REGISTER program - heartbeat=2s")
+	program.sees("REGISTERED ses_")
+	confirmed := func(id string) bool {
+		c := s.get("/v1/clients/" + id).Confirmed
+		if c == nil {
+			t.Fatalf("%s has no confirmed", id)
+		}
+		return *c
+	}
+	if confirmed("person") || confirmed("program") {
+		t.Error("confirmed before the first answer")
+	}
+	person.sees("PING")
+	for range 3 { // the person is silent for as long as several intervals and graces
+		program.sees("PING")
+		program.types("PONG")
+	}
+	waitFor(t, "the program is confirmed", func() bool { return confirmed("program") })
+	if !s.online("person") || confirmed("person") {
+		t.Error("a person who answers nothing is offline, or confirmed")
+	}
+	push := make(chan answer, 1)
+	go func() { push <- s.push("person", "?wait=10s", "hello") }()
+	seq, _, _ := strings.Cut(person.sees("DATA "), " ")
+	person.types("ACK " + seq + " hi there")
+	if a := <-push; a.code != 200 || a.Status != "acked" || a.Result != "hi there" {
+		t.Errorf("push = %+v, want 200 acked, hi there", a)
+	}
+}
+
+// A sensor that pipes what it has into nc -N gets the answers.
+func TestOneShotSensorGetsItsAck(t *testing.T) {
+	s := serve(t, "", t.TempDir())
+	k := nc(t, s.tcpAddr)
+	k.types("REGISTER sensor\nDATA 1 21.5")
+	if err := k.nc.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	k.sees("REGISTERED ses_")
+	k.sees("ACK 1")
+	if up := s.get("/v1/uplinks?client=sensor"); len(up.Items) != 1 {
+		t.Errorf("%d uplinks, want 1", len(up.Items))
+	}
+	waitWithin(t, 5*time.Second, "sensor is offline", func() bool { return !s.online("sensor") })
+}
+
 // A second connection with the same id takes over, and the first is told.
 func TestTakeoverTypedByHand(t *testing.T) {
 	s := serve(t, "", t.TempDir())

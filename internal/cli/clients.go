@@ -14,7 +14,7 @@ import (
 
 func (e *environ) clientsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "See who is there, and disconnect"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsSet(), e.clientsKick())
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsSet(), e.clientsKick(), e.clientsUnblock())
 	return cmd
 }
 
@@ -43,13 +43,13 @@ func (e *environ) clientsList() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&status, "status", "online", "online, offline or all")
+	f.StringVar(&status, "status", "online", "online, offline, blocked or all")
 	f.StringVar(&q.Prefix, "prefix", "", "ids that begin with this")
 	f.StringVar(&q.Group, "group", "", "members of this group")
 	f.StringArrayVar(&labels, "label", nil, "clients with this label, name=value (repeat: all of them)")
 	f.IntVar(&queuedGT, "queued-gt", -1, "with more queued messages than this")
 	f.IntVar(&q.Limit, "limit", 0, "at most so many, 0 for all")
-	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -68,6 +68,9 @@ func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
 }
 
 func presence(c *client.ClientInfo) string {
+	if c.Online && c.Confirmed != nil && !*c.Confirmed {
+		return "online (unconfirmed)"
+	}
 	if c.Online {
 		return "online"
 	}
@@ -210,6 +213,28 @@ func (e *environ) clientsKick() *cobra.Command {
 	return e.apiFlags(cmd)
 }
 
+func (e *environ) clientsUnblock() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "unblock ID…",
+		Short: "Let clients come back that kick --block keeps away",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			for _, id := range args {
+				if err := api.Unblock(cmd.Context(), id); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.err, "%s may come back\n", printable(id))
+			}
+			return nil
+		},
+	}
+	return e.apiFlags(cmd)
+}
+
 func (e *environ) uplinksCommand() *cobra.Command {
 	var q client.UplinkQuery
 	cmd := &cobra.Command{
@@ -229,6 +254,7 @@ func (e *environ) uplinksCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&q.Client, "client", "", "from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "after this sequence")
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes (--limit 0 for without end)")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)

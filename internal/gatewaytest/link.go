@@ -158,7 +158,7 @@ func (l *Link) Close(c gateway.Close) {
 
 // Stats implements gateway.Link.
 func (l *Link) Stats() gateway.LinkStats {
-	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", LastSeen: time.Now(), RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
+	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: time.Now(), RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
 }
 
 // MaxPayload implements gateway.Link.

@@ -26,6 +26,17 @@ var examples = map[string]any{
 	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
+// descriptions are of schemas that members refer to. OpenAPI 3.0 ignores a
+// description beside a reference.
+var descriptions = map[string]string{
+	"Audience":   "Who gets a message: exactly one of its members.",
+	"Counts":     "How many deliveries of a message are in each state.",
+	"LastClose":  "How the last connection ended; absent while the client is online.",
+	"Problem":    "Why a request was refused, or failed (RFC 9457).",
+	"StoreStats": "What is stored.",
+	"Uplink":     "A payload that a device has sent, stored before it was acked.",
+}
+
 // alternatives are schemas whose members say what may stand in their place,
 // for which 2.0 has no word.
 var alternatives = []string{"BulkAnswer"}
@@ -37,10 +48,16 @@ func amend(doc *openapi3.T) {
 	doc.Components.SecuritySchemes = openapi3.SecuritySchemes{bearer: {Value: &openapi3.SecurityScheme{
 		Type: "http", Scheme: "bearer", Description: "An API key (`lwk_…`), where the server has any. Each call names the scope that the key must have.",
 	}}}
+	doc.Tags = tags
+	addHeaders(doc)
 	doc.Security = openapi3.SecurityRequirements{{bearer: {}}, {}}
-	for _, schema := range doc.Components.Schemas {
+	for name, schema := range doc.Components.Schemas {
 		amendSchema(schema.Value)
+		if text, ok := descriptions[name]; ok {
+			schema.Value.Description = text
+		}
 	}
+	unionOfEvents(doc.Components.Schemas)
 	addEnums(doc.Components.Schemas)
 	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
 		amendPatch(patch.Value)
@@ -57,8 +74,15 @@ func amend(doc *openapi3.T) {
 	}
 }
 
-// amendSchema lets members called json hold any JSON value.
+// amendSchema lets members called json hold any JSON value. A member that refers to
+// a schema does so plainly: a schema of its own would have no name, and
+// generators would invent one.
 func amendSchema(s *openapi3.Schema) {
+	for name, p := range s.Properties {
+		if p.Value != nil && len(p.Value.AllOf) == 1 {
+			s.Properties[name] = p.Value.AllOf[0]
+		}
+	}
 	if any := s.Properties["json"]; any != nil {
 		any.Value = &openapi3.Schema{Description: "Any JSON value.", Nullable: true}
 	}
@@ -88,7 +112,7 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 		op.Security = openapi3.NewSecurityRequirements() // probes and documents
 	}
 	if scope, ok := op.Extensions["x-scope"].(string); ok {
-		amendGuarded(op, method, scope)
+		amendGuarded(op, scope)
 	}
 	for code, response := range op.Responses.Map() {
 		if response.Value == nil {
@@ -101,6 +125,7 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	if method != "HEAD" {
 		op.Responses.Set("default", anyProblem())
 	}
+	amendHeaders(op)
 	for _, p := range op.Parameters {
 		if p.Value.In == "path" && strings.HasPrefix(path, "/v1/clients/") {
 			p.Value.Example = "demo" // the simulated device that the page tells how to start
@@ -113,7 +138,7 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 
 // amendGuarded says what every call that needs a key has in common: the scope,
 // and the refusals for want of it and for haste.
-func amendGuarded(op *openapi3.Operation, method, scope string) {
+func amendGuarded(op *openapi3.Operation, scope string) {
 	if op.Description != "" {
 		op.Description += "\n\n"
 	}
@@ -123,21 +148,6 @@ func amendGuarded(op *openapi3.Operation, method, scope string) {
 			op.Responses.Set(code, &openapi3.ResponseRef{Value: anyProblem().Value.WithDescription(text)})
 		}
 	}
-	tooMany := op.Responses.Value("429").Value
-	if tooMany.Headers == nil {
-		tooMany.Headers = openapi3.Headers{}
-	}
-	tooMany.Headers["Retry-After"] = header("seconds to wait before trying again", openapi3.NewIntegerSchema())
-	if method != "HEAD" {
-		tooMany.Headers["RateLimit"] = header("what is left for the key: r requests, all of them again in t seconds", openapi3.NewStringSchema())
-		tooMany.Headers["RateLimit-Policy"] = header("what the key may send: q requests in w seconds", openapi3.NewStringSchema())
-	}
-}
-
-func header(text string, schema *openapi3.Schema) *openapi3.HeaderRef {
-	h := &openapi3.Header{}
-	h.Description, h.Schema = text, openapi3.NewSchemaRef("", schema)
-	return &openapi3.HeaderRef{Value: h}
 }
 
 // anyProblem stands for the refusals that any call can meet: a foreign origin

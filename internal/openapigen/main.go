@@ -16,7 +16,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
 
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi2conv"
@@ -62,12 +65,53 @@ func convert(source []byte) ([]byte, error) {
 	if err := check(compact); err != nil {
 		return nil, err
 	}
+	if compact, err = inOrder(compact, pathOrder(doc.Paths)); err != nil {
+		return nil, err
+	}
 	var pretty bytes.Buffer
 	if err := json.Indent(&pretty, compact, "", "  "); err != nil {
 		return nil, err
 	}
 	pretty.WriteByte('\n')
 	return pretty.Bytes(), nil
+}
+
+// inOrder writes the paths, and the methods of each, in an order for people. The
+// interactive page keeps it.
+func inOrder(data []byte, paths []string) ([]byte, error) {
+	var doc, byPath map[string]json.RawMessage
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(doc["paths"], &byPath); err != nil {
+		return nil, err
+	}
+	for path, item := range byPath {
+		var byMethod map[string]json.RawMessage
+		if err := json.Unmarshal(item, &byMethod); err != nil {
+			return nil, err
+		}
+		byPath[path] = object(byMethod, methodOrder)
+	}
+	doc["paths"] = object(byPath, paths)
+	return object(doc, []string{"openapi", "info", "servers", "tags", "security", "paths", "components"}), nil
+}
+
+// object writes the members named by order, then the others by name.
+func object(members map[string]json.RawMessage, order []string) []byte {
+	rest := slices.Sorted(maps.Keys(members))
+	rest = slices.DeleteFunc(rest, func(name string) bool { return slices.Contains(order, name) })
+	b := []byte{'{'}
+	for _, name := range slices.Concat(order, rest) {
+		if value, ok := members[name]; ok {
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendQuote(b, name)
+			b = append(append(b, ':'), value...)
+		}
+	}
+	return append(b, '}')
 }
 
 // check reads the result back and validates it, examples included.

@@ -83,7 +83,7 @@ func readDescription(t *testing.T) *openapi3.T {
 func TestNoSchemaHasAGeneratedName(t *testing.T) {
 	doc := readDescription(t)
 	names := generated(doc)
-	for _, want := range []string{"ListClientsParams", "PushOneJSONRequestBody", "GetClientResponse", "ListClientsParamsQueuedGt", "EventType"} {
+	for _, want := range []string{"ListClientsParams", "PushOneJSONRequestBody", "GetClientResponse", "ListClientsParamsQueuedGt", "ClientConnectedEventType"} {
 		if names[want] == "" {
 			t.Fatalf("%s is not among the generated names", want)
 		}

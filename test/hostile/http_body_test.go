@@ -103,7 +103,7 @@ func listBombs(_ *testing.T, s *site) {
 	}
 }
 
-// A coding of the content is not undone: what is stored is what was sent.
+// A coding is undone up to the bound of a body, and no further.
 func gzipBomb(_ *testing.T, s *site) {
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
@@ -114,7 +114,7 @@ func gzipBomb(_ *testing.T, s *site) {
 		s.Fatal(err)
 	}
 	a := s.ask("POST", pushOne, z.String(), "Content-Type", "application/json", "Content-Encoding", "gzip")
-	s.wantProblem(a, 400, "malformed-json")
+	s.wantProblem(a, 413, "payload-too-large")
 }
 
 func bulkBombs(t *testing.T, s *site) {

@@ -1,8 +1,11 @@
 package tenant
 
 import (
+	"math"
 	"slices"
+	"sort"
 	"strings"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -115,20 +118,36 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 	return v.door.gateway.ClientDeliveries(q)
 }
 
-// Uplinks lists what devices have sent, oldest first; client "" = all.
-func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
-	if client != "" {
-		if in, err := v.inside(client); err != nil || !in {
+// UplinkQuery selects uplinks. Zero fields select all.
+type UplinkQuery struct {
+	Client       gateway.ClientID
+	After        uint64 // above this sequence
+	Limit        int
+	Since, Until time.Time // received at Since or later, and before Until
+}
+
+func (q *UplinkQuery) includes(at time.Time) bool {
+	return !at.Before(q.Since) && (q.Until.IsZero() || at.Before(q.Until))
+}
+
+// Uplinks lists the uplinks that q selects, oldest first.
+func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], error) {
+	if q.Client != "" {
+		if in, err := v.inside(q.Client); err != nil || !in {
 			return gateway.Page[gateway.Uplink, uint64]{}, err
 		}
 	}
-	if client != "" || !v.limited() {
-		return v.door.gateway.Uplinks(client, after, limit)
+	foreign := q.Client == "" && v.limited()
+	if !foreign && q.Since.IsZero() && q.Until.IsZero() {
+		return v.door.gateway.Uplinks(q.Client, q.After, q.Limit)
 	}
 	known := make(map[gateway.ClientID]bool) // for one page, so that a talkative device is looked up once
-	return filtered(limit, func(n int) (gateway.Page[gateway.Uplink, uint64], error) {
-		return v.door.gateway.Uplinks("", after, n)
+	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Uplink, uint64], error) {
+		return v.door.gateway.Uplinks(q.Client, q.After, n)
 	}, func(u *gateway.Uplink) uint64 { return u.Seq }, func(u *gateway.Uplink) (bool, error) {
+		if !q.includes(u.At) || !foreign {
+			return q.includes(u.At), nil
+		}
 		in, ok := known[u.Client]
 		if ok {
 			return in, nil
@@ -136,5 +155,19 @@ func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gatewa
 		in, err := v.inside(u.Client)
 		known[u.Client] = in
 		return in, err
-	}, func(next uint64) { after = next })
+	}, func(next uint64) { q.After = next })
+}
+
+// LastUplink returns the sequence of the newest uplink, 0 when there is none. It
+// halves the range of sequences, because no uplink is above the newest one.
+func (v *View) LastUplink() (uint64, error) {
+	var failed error
+	last := sort.Search(math.MaxInt, func(after int) bool {
+		page, err := v.door.gateway.Uplinks("", uint64(after), 1)
+		if err != nil {
+			failed = err
+		}
+		return len(page.Items) == 0
+	})
+	return uint64(last), failed
 }

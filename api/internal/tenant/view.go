@@ -216,6 +216,16 @@ func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) erro
 	return err
 }
 
+// Unblock ends a client's block.
+func (v *View) Unblock(id gateway.ClientID) error {
+	err := v.reach(id)
+	if err == nil {
+		err = v.hide(v.door.gateway.Unblock(context.Background(), id), id, "")
+	}
+	v.Record(audit.Disconnect, string(id)+" block=0s", err)
+	return err
+}
+
 // Message returns a message with its counts.
 func (v *View) Message(id gateway.MessageID) (gateway.Message, error) {
 	m, err := v.door.gateway.Message(id)

@@ -80,6 +80,8 @@ func TestTokenFilesThatAreRefused(t *testing.T) {
 		"nobody":         {`{"sha256":"` + sum + `"}`, "either a client or a pattern"},
 		"both":           {`{"client":"d","pattern":"d*","sha256":"` + sum + `"}`, "either a client or a pattern"},
 		"bad id":         {`{"client":"d*","sha256":"` + sum + `"}`, "not a client id"},
+		"one dot":        {`{"client":".","sha256":"` + sum + `"}`, "client is not a client id"},
+		"two dots":       {`{"client":"..","sha256":"` + sum + `"}`, "client is not a client id"},
 		"bad pattern":    {`{"pattern":"d[","sha256":"` + sum + `"}`, "not a pattern"},
 		"twice":          {good + "\n# x\n" + good, ":3: the same token as in line 1"},
 		"long line":      {strings.Repeat(" ", 10) + `{"note":"` + strings.Repeat("x", maxTokenLine) + `"}`, "longer than"},

@@ -54,7 +54,7 @@ func (e *TokenEntry) check() error {
 	case (e.Client == "") == (e.Pattern == ""):
 		return errors.New("want either a client or a pattern")
 	case e.Client != "" && !gateway.ClientID(e.Client).Valid():
-		return errors.New("client is not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+		return errors.New("client is not a client id: " + gateway.ClientIDRule)
 	case len(e.Note) > maxNote:
 		return fmt.Errorf("note is longer than %d bytes", maxNote)
 	case e.Pattern != "":

@@ -1,0 +1,79 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// contentCoding returns how the request's body is encoded, "" for not at all. A
+// coding that no handler could undo is refused: the device would get bytes that
+// the caller did not mean.
+func contentCoding(r *http.Request) (string, error) {
+	switch c := strings.ToLower(strings.TrimSpace(strings.Join(r.Header["Content-Encoding"], ","))); c {
+	case "", "identity":
+		return "", nil
+	case "gzip", "x-gzip":
+		return "gzip", nil
+	case "zstd":
+		return c, nil
+	default:
+		return "", wrongCoding("gzip, zstd, identity", "Content-Encoding %s is not decoded; send gzip, zstd or none", c)
+	}
+}
+
+// wrongCoding is a 415 that names the codings of this call (RFC 9110 §15.5.16).
+func wrongCoding(takes, format string, args ...any) *Problem {
+	p := problem(unsupportedMediaType, format, args...)
+	p.accepts = takes
+	return p
+}
+
+// decodeBody undoes the coding of a body. What it may become is counted before.
+func (s *server) decodeBody(x *exchange, coding string, limit int64, buf *bytes.Buffer) error {
+	if coding == "" {
+		return nil
+	}
+	if err := s.bodies.take(x.principal, int(limit)); err != nil {
+		return err
+	}
+	x.bodySize += int(limit)
+	return decodeContent(coding, limit, buf)
+}
+
+// decodeContent replaces the encoded bytes in buf by at most limit decoded ones.
+func decodeContent(coding string, limit int64, buf *bytes.Buffer) error {
+	encoded := bytes.NewReader(bytes.Clone(buf.Bytes()))
+	buf.Reset()
+	var plain io.Reader
+	var err error
+	if coding == "gzip" {
+		plain, err = gzip.NewReader(encoded)
+	} else {
+		var d *zstd.Decoder
+		d, err = zstd.NewReader(encoded, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
+		if err == nil {
+			defer d.Close()
+		}
+		plain = d
+	}
+	var n int64
+	if err == nil {
+		n, err = buf.ReadFrom(io.LimitReader(plain, limit+1))
+	}
+	switch {
+	case n > limit:
+		return tooLarge(limit, "the decoded body")
+	case err != nil:
+		return wrongCoding("gzip, zstd, identity", "the body is not %s, as Content-Encoding says", coding)
+	}
+	return nil
+}
+
+// maxZstdWindow bounds the memory of a decoder. The level that compresses best
+// takes a window of 8 MiB.
+const maxZstdWindow = 8 << 20

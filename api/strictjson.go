@@ -1,0 +1,192 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+)
+
+// inspection walks a JSON object that is syntactically valid, and finds what
+// encoding/json lets pass: a member that is there twice, a member in another
+// case, and half a surrogate pair, which it replaces. Two readers of one body
+// must not disagree on it. encoding/json/v2 refuses the same.
+type inspection struct {
+	data []byte
+	at   int // of the next byte
+}
+
+// inspect returns the first problem of a body that is decoded into v.
+func inspect(data []byte, v any) error {
+	i := inspection{data: data}
+	if p := i.value(reflect.TypeOf(v), ""); p != nil {
+		return p
+	}
+	return nil
+}
+
+// value walks one value. t is the type that it is decoded into, nil for any.
+func (i *inspection) value(t reflect.Type, pointer string) *Problem {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	i.space()
+	switch i.data[i.at] {
+	case '{':
+		return i.object(t, pointer)
+	case '[':
+		return i.array(t, pointer)
+	case '"':
+		_, p := i.string(pointer)
+		return p
+	}
+	for i.at < len(i.data) && strings.IndexByte(",]} \t\r\n", i.data[i.at]) < 0 {
+		i.at++
+	}
+	return nil
+}
+
+func (i *inspection) object(t reflect.Type, pointer string) *Problem {
+	known := jsonFields(t)
+	seen := make(map[string]bool)
+	for i.at++; i.enter('}'); {
+		start := i.at
+		name, p := i.string(pointer)
+		if p != nil {
+			return p
+		}
+		here := pointer + "/" + escapePointer(name)
+		if _, ok := known[name]; known != nil && !ok {
+			return unknownMember(known, name, here)
+		}
+		if seen[name] {
+			return misread(here, start, "is there twice")
+		}
+		seen[name] = true
+		i.space()
+		i.at++ // the colon
+		if p := i.value(known[name], here); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func (i *inspection) array(t reflect.Type, pointer string) *Problem {
+	var element reflect.Type
+	if t != nil && t.Kind() == reflect.Slice {
+		element = t.Elem()
+	}
+	n := 0
+	for i.at++; i.enter(']'); n++ {
+		if p := i.value(element, pointer+"/"+strconv.Itoa(n)); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// enter goes to the next member or element. It reports false behind the last one.
+func (i *inspection) enter(end byte) bool {
+	i.space()
+	c := i.data[i.at]
+	if c == end || c == ',' {
+		i.at++
+		i.space()
+	}
+	return c != end
+}
+
+// string walks a string and returns its value.
+func (i *inspection) string(pointer string) (string, *Problem) {
+	start, escaped := i.at, false
+	for i.at++; i.data[i.at] != '"'; i.at++ {
+		if i.data[i.at] != '\\' {
+			continue
+		}
+		escaped = true
+		if i.at++; i.data[i.at] == 'u' && !i.surrogates() {
+			return "", misread(pointer, start, "has half a surrogate pair; it is no Unicode text")
+		}
+	}
+	i.at++
+	raw := i.data[start:i.at]
+	if !escaped {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	var s string
+	_ = json.Unmarshal(raw, &s) // it is valid
+	return s, nil
+}
+
+// surrogates steps to the end of the escape at a u, or of two that are a pair. It
+// reports false for half a pair.
+func (i *inspection) surrogates() bool {
+	first := i.hex(i.at + 1)
+	i.at += 4
+	if !utf16.IsSurrogate(first) {
+		return true
+	}
+	if i.data[i.at+1] != '\\' || i.data[i.at+2] != 'u' {
+		return false
+	}
+	i.at += 6
+	return utf16.DecodeRune(first, i.hex(i.at-3)) != '\uFFFD'
+}
+
+func (i *inspection) hex(at int) rune {
+	n, _ := strconv.ParseUint(string(i.data[at:at+4]), 16, 32) // it is valid
+	return rune(n)
+}
+
+func (i *inspection) space() {
+	for i.at < len(i.data) && strings.IndexByte(" \t\r\n", i.data[i.at]) >= 0 {
+		i.at++
+	}
+}
+
+func misread(pointer string, at int, what string) *Problem {
+	p := problem(malformedJSON, "at byte %d: %s %s", at+1, pointer, what)
+	p.Errors = []FieldError{{Pointer: pointer, Detail: what}}
+	return p
+}
+
+func unknownMember(known map[string]reflect.Type, name, pointer string) *Problem {
+	detail := "unknown member"
+	for k := range known {
+		if strings.EqualFold(k, name) {
+			detail = "unknown member: names are in lower case, such as " + k
+		}
+	}
+	p := problem(unknownField, "%s is not a member of this body", pointer)
+	p.Errors = []FieldError{{Pointer: pointer, Detail: detail}}
+	return p
+}
+
+// jsonFields maps the JSON names of a struct, embedded ones included, to their
+// types; nil for another type.
+func jsonFields(t reflect.Type) map[string]reflect.Type {
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	fields := make(map[string]reflect.Type)
+	for _, f := range reflect.VisibleFields(t) {
+		if name := jsonName(f); name != "" && !f.Anonymous {
+			fields[name] = f.Type
+		}
+	}
+	return fields
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" {
+		return ""
+	}
+	return name
+}
+
+func escapePointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

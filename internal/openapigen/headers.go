@@ -1,0 +1,109 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// headers are those that answers have, each described once.
+var headers = map[string]struct {
+	text   string
+	schema *openapi3.Schema
+}{
+	"X-Request-Id":         {"names the request, also in the server's log and in instance of a problem; the caller's own where it sent one", openapi3.NewStringSchema()},
+	"Retry-After":          {"seconds to wait before trying again", openapi3.NewIntegerSchema()},
+	"RateLimit":            {"of a key with a rate: r requests are left, all of them again in t seconds", openapi3.NewStringSchema()},
+	"RateLimit-Policy":     {"of a key with a rate: it may send q requests in w seconds", openapi3.NewStringSchema()},
+	"Idempotency-Replayed": {"true: the key had made this message before; this is its state now", openapi3.NewStringSchema()},
+	"Preference-Applied":   {"the wait of Prefer that was heard", openapi3.NewStringSchema()},
+	"Link":                 {"rel=next: the next page, while there is one", openapi3.NewStringSchema()},
+	"WWW-Authenticate":     {"how to authenticate, and the scope that is missing", openapi3.NewStringSchema()},
+	"Accept-Encoding":      {"the content codings of a request that are decoded", openapi3.NewStringSchema()},
+	"Allow":                {"the methods of the path", openapi3.NewStringSchema()},
+}
+
+func addHeaders(doc *openapi3.T) {
+	doc.Components.Headers = openapi3.Headers{}
+	for name, h := range headers {
+		header := &openapi3.Header{}
+		header.Description, header.Schema = h.text, openapi3.NewSchemaRef("", h.schema)
+		doc.Components.Headers[name] = &openapi3.HeaderRef{Value: header}
+	}
+}
+
+// amendHeaders declares the headers of every answer of an operation.
+func amendHeaders(op *openapi3.Operation) {
+	_, guarded := op.Extensions["x-scope"]
+	for code, response := range op.Responses.Map() {
+		names := []string{"X-Request-Id"}
+		if guarded {
+			names = append(names, "RateLimit", "RateLimit-Policy")
+		}
+		switch status, _ := strconv.Atoi(code); {
+		case status == 0: // any other problem
+			names = append(names, "Retry-After", "WWW-Authenticate", "Accept-Encoding", "Allow")
+		case status == 401, status == 403:
+			names = append(names, "WWW-Authenticate")
+		case status == 415:
+			names = append(names, "Accept-Encoding")
+		case status == 409, status == 429, status == 503:
+			names = append(names, "Retry-After")
+		case status < 300:
+			names = append(names, successHeaders(op)...)
+		}
+		r := response.Value
+		if r.Headers == nil {
+			r.Headers = openapi3.Headers{}
+		}
+		for _, name := range names {
+			r.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name}
+		}
+	}
+}
+
+// successHeaders follow from what the operation takes and shows.
+func successHeaders(op *openapi3.Operation) (names []string) {
+	for _, p := range op.Parameters {
+		switch p.Value.Name {
+		case "Prefer":
+			names = append(names, "Preference-Applied")
+		case "Idempotency-Key":
+			names = append(names, "Idempotency-Replayed")
+		case "cursor":
+			names = append(names, "Link")
+		}
+	}
+	return names
+}
+
+// tags are the parts of the API in the order in which they are read.
+var tags = openapi3.Tags{
+	{Name: "clients", Description: "Devices and programs that hold a connection"},
+	{Name: "messages", Description: "Push, and know what became of it"},
+	{Name: "events", Description: "What happens, as it happens"},
+	{Name: "uplinks", Description: "What devices have sent"},
+	{Name: "keys", Description: "Who may call: scopes, limits, rotation"},
+	{Name: "system", Description: "Probes, totals, version"},
+}
+
+// pathOrder returns the paths by tag.
+func pathOrder(paths *openapi3.Paths) []string {
+	rank := func(path string) int {
+		for _, op := range paths.Value(path).Operations() {
+			if i := slices.IndexFunc(tags, func(t *openapi3.Tag) bool { return slices.Contains(op.Tags, t.Name) }); i >= 0 {
+				return i
+			}
+		}
+		return len(tags)
+	}
+	all := slices.Sorted(maps.Keys(paths.Map()))
+	slices.SortStableFunc(all, func(a, b string) int { return rank(a) - rank(b) })
+	return all
+}
+
+// methodOrder is that in which people list the methods of a path.
+var methodOrder = strings.Fields("get head post patch delete")

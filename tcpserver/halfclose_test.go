@@ -1,0 +1,70 @@
+package tcpserver
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// A device that ends its direction, as nc -N does after its input, gets the
+// answers to what it sent before; then the gateway closes (SPEC §7).
+func TestADeviceThatHalfClosesGetsItsAnswers(t *testing.T) {
+	var uplinks, acks strings.Builder
+	for i := 1; i <= 40; i++ { // more than the buffer of one read
+		fmt.Fprintf(&uplinks, "DATA %d %s\n", i, strings.Repeat("x", 1000))
+		fmt.Fprintf(&acks, "ACK %d\n", i)
+	}
+	for _, c := range []struct{ name, said, answers, closed string }{
+		{"one uplink", "DATA 1 hi\n", "ACK 1\n", "connection_lost"},
+		{"many uplinks", uplinks.String(), acks.String(), "connection_lost"},
+		{"a question", "PING\n", "PONG\n", "connection_lost"},
+		{"half a line", "DATA 1 hi\nDATA 2 half", "ACK 1\n", "connection_lost"},
+		{"nothing", "", "", "connection_lost"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forEachDriver(t, func(t *testing.T, driver func(*Config)) {
+				gw := newRecorder()
+				srv := liveServer(t, gw.connect, driver)
+				p := call(t, srv)
+				sayLast(t, p.nc, "REGISTER d\n"+c.said)
+				wantAll(t, p.in, c.answers)
+				eventually(t, "closed "+c.closed, func() bool { return strings.HasSuffix(gw.all(), "d: closed "+c.closed) })
+				eventually(t, "the socket is closed", func() bool { return srv.Stats().Open == 0 })
+			})
+			t.Run("TLS", func(t *testing.T) {
+				a, gw := newAuthority(t), newRecorder()
+				srv := liveServer(t, gw.connect, func(c *Config) { c.TLS = a.server() })
+				nc, in := callTLS(t, srv, a.client(), "d")
+				sayLast(t, nc, c.said)
+				if got, err := io.ReadAll(in); string(got) != c.answers || err != nil {
+					t.Errorf("heard %.60q, %v, want %.60q and the end", got, err, c.answers)
+				}
+				eventually(t, "the socket is closed", func() bool { return srv.Stats().Open == 0 })
+			})
+		})
+	}
+}
+
+// sayLast sends words and ends the direction.
+func sayLast(t *testing.T, nc net.Conn, words string) {
+	t.Helper()
+	_, err := io.WriteString(nc, words)
+	if err == nil {
+		err = nc.(interface{ CloseWrite() error }).CloseWrite()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantAll wants a registration, the answers and the end of the stream.
+func wantAll(t *testing.T, in io.Reader, answers string) {
+	t.Helper()
+	got, err := io.ReadAll(in)
+	first, rest, _ := strings.Cut(string(got), "\n")
+	if !strings.HasPrefix(first, "REGISTERED ") || rest != answers || err != nil {
+		t.Errorf("heard %.60q, %v, want REGISTERED, %.60q and the end", got, err, answers)
+	}
+}
