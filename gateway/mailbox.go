@@ -77,8 +77,12 @@ func (s *Session) takesMail(p *Parcel) bool {
 	return s.room() > mail && bytes+mailSize(p) <= maxSessionMail && s.g.mail.Load()+int64(mailSize(p)) <= maxMail
 }
 
-// takeMail removes the first n parcels from the mailbox and appends them to buf.
+// takeMail removes the first n parcels from the mailbox and appends them to buf. The
+// mailbox may have become empty since nextStep has chosen it.
 func (s *Session) takeMail(n int, buf []Parcel) []Parcel {
+	if !s.hasMail() {
+		return buf
+	}
 	m := &s.work.mail
 	n = min(n, len(m.parcels))
 	for i := range m.parcels[:n] {

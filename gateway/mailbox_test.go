@@ -50,6 +50,21 @@ func TestAMailboxIsGivenBack(t *testing.T) {
 	}
 }
 
+// A delivery becomes final after the pump has decided to send it: it is not sent.
+func TestAMailboxIsEmptiedBeforeItIsTaken(t *testing.T) {
+	w := onStage(1)
+	w.tell()
+	s := w.link().s
+	next := s.nextStep()
+	if next.kind != stepMail {
+		t.Fatalf("the next step is %d, want %d", next.kind, stepMail)
+	}
+	s.evict(1)
+	if sent, more := s.sendMail(next.room); sent || !more || len(w.link().sent) != 0 {
+		t.Errorf("sent %v, %t, %t", w.link().sent, sent, more)
+	}
+}
+
 // Above the bound for all sessions a message is read from the store.
 func TestMailboxesAreBounded(t *testing.T) {
 	w := onStage(2)
