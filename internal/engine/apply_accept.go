@@ -140,9 +140,12 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 
 // enqueue writes the delivery's row.
 func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
-	q := queueRow{createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
+	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
 	m.buf = q.encode(m.buf[:0], row.key[1:])
 	m.set(queueKey(c.ord, row.seq), m.buf)
+	if row.form == formOne {
+		m.queued.put(c.ord, row.seq, q)
+	}
 	m.count(c, 1, q.bytes(), maxQueued)
 	m.state.queued++
 }

@@ -113,6 +113,7 @@ func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) *finalRow {
 	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
 	m.del(queueKey(c.ord, seq))
+	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
 	m.set(k, f.encode(k))
 	m.count(c, -1, -q.bytes(), 0)
