@@ -69,6 +69,9 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		if ln, err = listen(cfg.Addr); err != nil {
 			return nil, fmt.Errorf("listen for devices: %w", err)
 		}
+		if poll != nil && cfg.kernel == nil && cfg.TLS == nil && len(cfg.ProxyTrusted) == 0 {
+			ln = acceptSockets(ln) // no preamble reads from a connection
+		}
 	}
 	s := &Server{
 		cfg:         cfg,
