@@ -37,7 +37,8 @@ func acceptSockets(ln net.Listener) net.Listener {
 	}
 	if err == nil {
 		var set error
-		err = errors.Join(l.raw.Control(func(fd uintptr) { set = inherit(int(fd)) }), set)
+		err = l.raw.Control(func(fd uintptr) { set = inherit(int(fd)) })
+		err = errors.Join(err, set)
 	}
 	if err != nil {
 		file.Close()

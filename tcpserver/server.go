@@ -27,10 +27,11 @@ type Server struct {
 
 	poll        *pollers // nil where connections are streams
 	workers     *workers
-	storeCalls  chan struct{}   // one element for each call that waits for the store
-	tasks       sync.WaitGroup  // readers, flushers and slow turns of live connections
+	callers     *workers        // run the turns that wait for the store
+	tasks       sync.WaitGroup  // readers and flushers of live connections
 	ctx         context.Context // of calls that wait for the store
 	cancel      context.CancelFunc
+	calls       atomic.Pointer[storeCalls] // those that begin now
 	stats       counters
 	limits      *limits
 	memory      memoryWatch
@@ -80,8 +81,8 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		ln:          ln,
 		epoch:       time.Now().Add(-time.Second), // so that 0 can mean none
 		poll:        poll,
-		workers:     newWorkers(),
-		storeCalls:  make(chan struct{}, cfg.StoreCalls),
+		workers:     newWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
+		callers:     newWorkers((*conn).driveSlowly, cfg.StoreCalls, spareCallers),
 		limits:      newLimits(&cfg),
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -94,7 +95,6 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 	s.stats.init()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.memory.watch(s.ctx) })
-	s.workers.start(cfg.Workers)
 	return s, nil
 }
 
@@ -121,6 +121,7 @@ func (s *Server) Close() error {
 	if s.poll != nil {
 		s.poll.stop()
 	}
+	s.callers.stop()
 	s.workers.stop()
 	s.tasks.Wait()
 	return nil

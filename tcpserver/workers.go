@@ -2,30 +2,31 @@ package tcpserver
 
 import "sync"
 
-// workers runs the turns of connections. A connection stands in the queue at
-// most once, so the queue is bounded by the connections, and it is linked
-// through them.
+// workers is goroutines that run turns of connections. A connection stands in
+// their queue at most once, so the queue is bounded by the connections, and it is
+// linked through them.
+//
+// A worker starts when one is missing, and ends when enough others wait: a
+// goroutine that is used again has its stack grown already.
 type workers struct {
+	run   func(*conn)
+	most  int // at a time
+	spare int // may wait for work
+
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
-	idle       int // workers that wait
+	started    int // that have not ended
+	idle       int // that wait
 	head, tail *conn
 	closed     bool
 
 	running sync.WaitGroup
 }
 
-func newWorkers() *workers {
-	w := &workers{}
+func newWorkers(run func(*conn), most, spare int) *workers {
+	w := &workers{run: run, most: most, spare: min(most, spare)}
 	w.nonEmpty.L = &w.mu
 	return w
-}
-
-// start launches n workers. They end in stop.
-func (w *workers) start(n int) {
-	for range n {
-		w.running.Go(w.work)
-	}
 }
 
 // stop lets the queue run empty and ends the workers.
@@ -46,23 +47,33 @@ func (w *workers) push(c *conn) {
 	}
 	w.tail = c
 	wake := w.idle > 0
-	w.mu.Unlock()
 	if wake {
+		w.idle--
+	}
+	start := !wake && w.started < w.most
+	if start {
+		w.started++
+	}
+	w.mu.Unlock()
+	switch {
+	case wake:
 		w.nonEmpty.Signal()
+	case start:
+		w.running.Go(w.work)
 	}
 }
 
-// pop waits for a connection; nil when stopped.
+// pop waits for a connection; nil for the end of the worker.
 func (w *workers) pop() *conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.head == nil {
-		if w.closed {
+		if w.closed || w.idle >= w.spare {
+			w.started--
 			return nil
 		}
 		w.idle++
 		w.nonEmpty.Wait()
-		w.idle--
 	}
 	c := w.head
 	w.head, c.nextTurn = c.nextTurn, nil
@@ -74,6 +85,6 @@ func (w *workers) pop() *conn {
 
 func (w *workers) work() {
 	for c := w.pop(); c != nil; c = w.pop() {
-		c.runTurn()
+		w.run(c)
 	}
 }
