@@ -83,7 +83,7 @@ type Config struct {
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
 	StoreCalls   int           // Connect and Received calls at once: 1,024
-	StoreTimeout time.Duration // of one such call: 10 s
+	StoreTimeout time.Duration // of one such call, and up to a sixteenth more: 10 s
 
 	// Now is the clock whose wall reading the gateway gets with Sent and Acked, and
 	// which says how much of a credential's time is left at the registration. Nil is
