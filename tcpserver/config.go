@@ -148,9 +148,8 @@ const (
 	// connections get theirs; a read counts as eventsPerRead.
 	turnEvents    = 64
 	eventsPerRead = 8
-	// spareCallers is how many goroutines that have called the store wait for
-	// the next call.
-	spareCallers = 64
+	// spareCallers is how many goroutines wait for turns that call the store.
+	spareCallers = 32
 	// lingerBytes is how much a closed connection's device may still send
 	// before it is cut off.
 	lingerBytes = 256 << 10

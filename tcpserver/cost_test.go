@@ -209,12 +209,9 @@ func TestGoroutinesOfIdleClients(t *testing.T) {
 			gw := &counting{}
 			srv := liveServer(t, gw.connect, drivenBy(d))
 			crowd(t, srv, 10)
-			others := func() int { // those of turns come with the load, and are few
-				return runtime.NumGoroutine() - srv.workers.alive() - srv.callers.alive()
-			}
 			var before int
 			eventually(t, "the registrations settle", func() bool {
-				n := others()
+				n := runtime.NumGoroutine()
 				same := n == before
 				before = n
 				return same
@@ -222,9 +219,7 @@ func TestGoroutinesOfIdleClients(t *testing.T) {
 			want := map[Driver]int{DriverPortable: 200, DriverEpoll: 0}[d]
 			crowd(t, srv, 200)
 			eventually(t, fmt.Sprintf("200 clients have %d goroutines", want),
-				func() bool { return others() <= before+want })
-			eventually(t, "the spare ones are left of those that have called the store",
-				func() bool { return srv.callers.alive() <= spareCallers })
+				func() bool { return runtime.NumGoroutine() <= before+want })
 		})
 	}
 }

@@ -81,8 +81,8 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		ln:          ln,
 		epoch:       time.Now().Add(-time.Second), // so that 0 can mean none
 		poll:        poll,
-		workers:     newWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
-		callers:     newWorkers((*conn).driveSlowly, cfg.StoreCalls, spareCallers),
+		workers:     startWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
+		callers:     startWorkers((*conn).driveSlowly, cfg.StoreCalls, spareCallers),
 		limits:      newLimits(&cfg),
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),

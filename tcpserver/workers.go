@@ -6,12 +6,12 @@ import "sync"
 // their queue at most once, so the queue is bounded by the connections, and it is
 // linked through them.
 //
-// A worker starts when one is missing, and ends when enough others wait: a
-// goroutine that is used again has its stack grown already.
+// Spare workers live until stop; a goroutine that is used again has its stack
+// grown already. More start when all are busy, and end when the spare ones will do.
 type workers struct {
 	run   func(*conn)
 	most  int // at a time
-	spare int // may wait for work
+	spare int
 
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
@@ -23,13 +23,19 @@ type workers struct {
 	running sync.WaitGroup
 }
 
-func newWorkers(run func(*conn), most, spare int) *workers {
+// startWorkers starts the spare ones.
+func startWorkers(run func(*conn), most, spare int) *workers {
 	w := &workers{run: run, most: most, spare: min(most, spare)}
 	w.nonEmpty.L = &w.mu
+	w.started = w.spare
+	for range w.spare {
+		w.running.Go(w.work)
+	}
 	return w
 }
 
-// stop lets the queue run empty and ends the workers.
+// stop lets the queue run empty and ends the workers. Nothing is run that is
+// pushed later.
 func (w *workers) stop() {
 	w.mu.Lock()
 	w.closed = true
@@ -40,25 +46,19 @@ func (w *workers) stop() {
 
 func (w *workers) push(c *conn) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.tail == nil {
 		w.head = c
 	} else {
 		w.tail.nextTurn = c
 	}
 	w.tail = c
-	wake := w.idle > 0
-	if wake {
-		w.idle--
-	}
-	start := !wake && w.started < w.most
-	if start {
-		w.started++
-	}
-	w.mu.Unlock()
 	switch {
-	case wake:
+	case w.idle > 0:
+		w.idle--
 		w.nonEmpty.Signal()
-	case start:
+	case w.started < w.most && !w.closed:
+		w.started++
 		w.running.Go(w.work)
 	}
 }

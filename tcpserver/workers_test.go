@@ -8,18 +8,11 @@ import (
 	"time"
 )
 
-// alive is how many have started and not ended.
-func (w *workers) alive() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.started
-}
-
 func TestWorkersComeAndGoWithTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running, done atomic.Int32
 		release := make(chan struct{})
-		w := newWorkers(func(*conn) {
+		w := startWorkers(func(*conn) {
 			running.Add(1)
 			<-release
 			running.Add(-1)
@@ -34,7 +27,7 @@ func TestWorkersComeAndGoWithTheWork(t *testing.T) {
 				t.Errorf("%s: %d run, %d started, %d idle, want %d, %d, %d", when, running.Load(), w.started, w.idle, run, started, idle)
 			}
 		}
-		want("at first", 0, 0, 0)
+		want("at first", 0, 1, 1)
 		for range 5 {
 			w.push(new(conn))
 		}
