@@ -191,13 +191,13 @@ func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) e
 		}
 		f := row.failed(gateway.ReasonQueueFull)
 		k := finalKey(c.ord, row.seq)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		m.failedAtOnce(h, f, c.id)
 	}
 	for _, name := range row.unknown {
 		f := row.failed(gateway.ReasonUnknownClient)
 		k := strangerKey(name, row.seq)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		m.failedAtOnce(h, f, name)
 	}
 	return m.placeHead(e, row, h)
@@ -385,7 +385,7 @@ func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
 		audience[chunkOf(o)].clear(o)
 		f := row.failed(gateway.ReasonQueueFull)
 		k := sparseKey(row.seq, o)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		if err := m.setBit(finalChunk(row.seq, gateway.Failed, chunkOf(o)), o, true); err != nil {
 			return err
 		}
