@@ -97,6 +97,14 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 }
 
+// known returns nc as a connection that can be read and written.
+func known(nc net.Conn) net.Conn {
+	if s, ok := nc.(interface{ known() net.Conn }); ok {
+		return s.known()
+	}
+	return nc
+}
+
 // admit takes one more connection into the counts, or returns why not. When too
 // many have not registered yet, the newcomer gets the place of another one.
 func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
@@ -146,13 +154,14 @@ func (s *Server) attribute(p *preamble) (refused string) {
 // attacker's hands, are cut off.
 func (s *Server) turnAway(nc net.Conn, remote netip.AddrPort, reason string) {
 	s.stats.refused.add(reason)
-	p := &preamble{srv: s, base: nc, nc: nc, remote: remote}
 	select {
 	case s.turningAway <- struct{}{}:
 	default:
 		abandon(nc, true)
 		return
 	}
+	nc = known(nc)
+	p := &preamble{srv: s, base: nc, nc: nc, remote: remote}
 	if !s.enter(p) {
 		<-s.turningAway
 		return

@@ -90,7 +90,7 @@ type Config struct {
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
 	StoreCalls   int           // Connect and Received calls at once: 1,024
-	StoreTimeout time.Duration // of one such call: 10 s
+	StoreTimeout time.Duration // of one such call, and up to a sixteenth more: 10 s
 
 	// Now is the clock whose wall reading the gateway gets with Sent and Acked, and
 	// which says how much of a credential's time is left at the registration. Nil is
@@ -157,6 +157,8 @@ const (
 	// connections get theirs; a read counts as eventsPerRead.
 	turnEvents    = 64
 	eventsPerRead = 8
+	// spareCallers is how many goroutines wait for turns that call the store.
+	spareCallers = 32
 	// lingerBytes is how much a closed connection's device may still send
 	// before it is cut off.
 	lingerBytes = 256 << 10

@@ -116,7 +116,7 @@ func (c *conn) start() {
 	if c.srv.poll != nil && c.srv.poll.adopt(c, nc) {
 		c.tr = (*polled)(c)
 	} else {
-		c.tr = newStream(c, nc)
+		c.tr = newStream(c, known(nc))
 	}
 	c.rearm()
 	c.tr.listen()

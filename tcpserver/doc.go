@@ -16,7 +16,7 @@
 //	gateway ▶ Link ──────────────┘    └────▶ transport ─▶ socket
 //
 // Calls that wait for the store (Connect, Received) take the turn to a
-// goroutine of their own, so that they hold up no worker; nothing is read from
+// goroutine for such calls, so that they hold up no worker; nothing is read from
 // that connection meanwhile.
 //
 // # Two transports
@@ -25,9 +25,9 @@
 // waits on one epoll instance for thousands of sockets, registered once each
 // and edge-triggered. An event sets a bit of the conn and runs a turn, which
 // reads and writes the socket itself, on the poller's goroutine while no call
-// to the gateway may wait, and on a worker's from there. The descriptor is
-// duplicated from the accepted connection, whose part in package net is then
-// closed. Every system call on it is made under conn.mu, and an event names the
+// to the gateway may wait, and on a worker's from there. A server without TLS and
+// proxies accepts the descriptor itself. Elsewhere it is duplicated from the
+// accepted connection, whose part in package net is then closed. Every system call on it is made under conn.mu, and an event names the
 // conn's generation beside the descriptor's number: a number that is used again
 // is never mistaken.
 //

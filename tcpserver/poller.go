@@ -74,14 +74,13 @@ func pollersFor(cfg *Config) (*pollers, error) {
 }
 
 // adopt makes c, whose socket nc is, a polled connection. When it returns
-// false, nc is as it was. c.mu is held.
+// false, nc is as it was, but a bare socket may be closed. c.mu is held.
 func (p *pollers) adopt(c *conn, nc net.Conn) bool {
-	fd, ok := p.sys.adopt(nc)
-	if !ok {
+	if p.start.Do(p.run); len(p.queues) == 0 {
 		return false
 	}
-	if p.start.Do(p.run); len(p.queues) == 0 {
-		p.sys.close(fd, false)
+	fd, ok := p.sys.adopt(nc)
+	if !ok {
 		return false
 	}
 	n := p.spread.Add(1)

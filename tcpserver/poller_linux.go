@@ -18,9 +18,13 @@ func systemKernel() kernel { return linux{} }
 // beyond its reads and writes.
 type linux struct{}
 
-// adopt duplicates the descriptor, for package net gives none away. Both name
-// the same open socket, so its options and its not blocking stay.
+// adopt takes a socket's descriptor. It duplicates that of a net.TCPConn, for
+// package net gives none away; both name the same open socket, so its options and
+// its not blocking stay.
 func (linux) adopt(nc net.Conn) (fd int32, ok bool) {
+	if s, bare := nc.(*socket); bare {
+		return int32(s.take()), true
+	}
 	tcp, isTCP := nc.(*net.TCPConn)
 	if !isTCP {
 		return -1, false

@@ -1,6 +1,8 @@
 package tcpserver
 
 import (
+	"fmt"
+	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +37,41 @@ func TestAdoptedSocketKeepsItsOptions(t *testing.T) {
 	}
 	if flags, err = unix.FcntlInt(uintptr(c.fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
 		t.Errorf("file flags %#x, %v, want not blocking", flags, err)
+	}
+}
+
+// A plain server accepts bare sockets: it knows the device's address without
+// asking, and a device that it turns away still reads why.
+func TestBareSocketsAreConnections(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		t.Run(addr, func(t *testing.T) {
+			gw := newRecorder()
+			srv := liveServer(t, gw.connect, drivenBy(DriverEpoll), func(c *Config) { c.Addr, c.MaxConns = addr, 1 })
+			if _, ok := srv.ln.(*socketListener); !ok {
+				t.Fatalf("listener is %T, want *socketListener", srv.ln)
+			}
+			d := call(t, srv)
+			d.register("d")
+			c := gw.session("d").link.(*conn)
+			if got, want := c.remote.AddrPort(), addrPort(d.nc.LocalAddr()); got != want {
+				t.Errorf("remote = %s, want the device's %s", got, want)
+			}
+			var code, retry int
+			late := call(t, srv)
+			late.say("REGISTER e")
+			said := late.hear()
+			if n, _ := fmt.Sscanf(said, "CLOSE %d %d overloaded", &code, &retry); n != 2 || code != 3005 {
+				t.Errorf("the second device read %q, want CLOSE 3005", said)
+			}
+		})
+	}
+}
+
+// Package net accepts if a preamble may read from the connection.
+func TestPreamblesReadConnectionsOfPackageNet(t *testing.T) {
+	srv := liveServer(t, newRecorder().connect, drivenBy(DriverEpoll), trustEverybody)
+	if _, ok := srv.ln.(*net.TCPListener); !ok {
+		t.Errorf("listener is %T, want *net.TCPListener", srv.ln)
 	}
 }
 

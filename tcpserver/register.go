@@ -1,7 +1,6 @@
 package tcpserver
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,13 +14,11 @@ import (
 // register asks the gateway and answers the device. It runs inside a turn, so
 // nothing else happens to the session meanwhile but output and its end.
 func (c *conn) register(r *protocol.Register) {
-	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.StoreTimeout)
-	defer cancel()
 	if reason := c.srv.limits.register(sourceOf(c.remote.AddrPort())); reason != "" {
 		c.refuseAs(reason, *overloaded())
 		return
 	}
-	gw, welcome, err := c.srv.connect(ctx, c.hello(r), c)
+	gw, welcome, err := c.srv.connect(c.srv.callContext(), c.hello(r), c)
 	if err != nil {
 		c.refuse(r, err)
 		return

@@ -27,10 +27,11 @@ type Server struct {
 
 	poll        *pollers // nil where connections are streams
 	workers     *workers
-	storeCalls  chan struct{}   // one element for each call that waits for the store
-	tasks       sync.WaitGroup  // readers, flushers and slow turns of live connections
+	callers     *workers        // run the turns that wait for the store
+	tasks       sync.WaitGroup  // readers and flushers of live connections
 	ctx         context.Context // of calls that wait for the store
 	cancel      context.CancelFunc
+	calls       atomic.Pointer[storeCalls] // those that begin now
 	stats       counters
 	limits      *limits
 	memory      memoryWatch
@@ -73,6 +74,9 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		if ln, err = listen(cfg.Addr); err != nil {
 			return nil, fmt.Errorf("listen for devices: %w", err)
 		}
+		if poll != nil && cfg.kernel == nil && cfg.TLS == nil && len(cfg.ProxyTrusted) == 0 {
+			ln = acceptSockets(ln) // no preamble reads from a connection
+		}
 	}
 	s := &Server{
 		cfg:         cfg,
@@ -81,8 +85,8 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		ln:          ln,
 		epoch:       time.Now().Add(-time.Second), // so that 0 can mean none
 		poll:        poll,
-		workers:     newWorkers(),
-		storeCalls:  make(chan struct{}, cfg.StoreCalls),
+		workers:     startWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
+		callers:     startWorkers((*conn).driveSlowly, cfg.StoreCalls, spareCallers),
 		limits:      newLimits(&cfg),
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -100,7 +104,6 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 	})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.memory.watch(s.ctx) })
-	s.workers.start(cfg.Workers)
 	return s, nil
 }
 
@@ -127,6 +130,7 @@ func (s *Server) Close() error {
 	if s.poll != nil {
 		s.poll.stop()
 	}
+	s.callers.stop()
 	s.workers.stop()
 	s.tasks.Wait()
 	s.refusals.Flush()

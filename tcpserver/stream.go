@@ -223,7 +223,7 @@ func abandon(nc net.Conn, reset bool) {
 	if u, ok := nc.(*underTLS); ok {
 		nc = u.Conn
 	}
-	if t, ok := nc.(*net.TCPConn); ok && reset {
+	if t, ok := nc.(interface{ SetLinger(int) error }); ok && reset {
 		t.SetLinger(0)
 	}
 	nc.Close()

@@ -2,6 +2,7 @@ package tcpserver
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -139,7 +140,7 @@ func TestDebtsAreBoundedAndRoundedUp(t *testing.T) {
 			microsOf(1).time():                        time.Microsecond,
 			microsOf(time.Second).time():              time.Second,
 			microsOf(1000 * time.Hour).time():         (1<<32 - 1) * time.Microsecond,
-			costAt(1, 1<<62):                          1e6 * time.Second,
+			costAt(1, math.MaxInt):                    1e6 * time.Second,
 			costAt(1000, 5):                           5 * time.Millisecond,
 			costAt(0, 5):                              0,
 			time.Duration(unsafe.Sizeof(conn{}.debt)): 4,

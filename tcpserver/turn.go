@@ -1,7 +1,6 @@
 package tcpserver
 
 import (
-	"context"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -22,16 +21,16 @@ type turn struct {
 type place uint8
 
 const (
-	onPoller    place = iota // other connections wait for this one: no call that may wait
-	onWorker                 // brief waits
-	onGoroutine              // of its own: any call
+	onPoller place = iota // other connections wait for this one: no call that may wait
+	onWorker              // brief waits
+	onCaller              // any call
 )
 
 // callTime is how long the gateway may take over an event.
 func callTime(e *protocol.Event) place {
 	switch e.Kind {
 	case protocol.KindRegister, protocol.KindData:
-		return onGoroutine // it waits for the store
+		return onCaller // it waits for the store
 	case protocol.KindAck, protocol.KindStaleAck, protocol.KindAckTimeout:
 		if !e.Ephemeral {
 			return onWorker // it may wait while the store's queue is full
@@ -94,7 +93,7 @@ func (c *conn) leave(e *protocol.Event, to place) {
 	c.mu.Lock()
 	c.tr.pause()
 	c.mu.Unlock()
-	c.srv.tasks.Go(c.driveSlowly)
+	c.srv.callers.push(c)
 }
 
 var leftEvents = sync.Pool{New: func() any { return new(protocol.Event) }}
@@ -119,10 +118,8 @@ func (c *conn) yieldTurn() {
 
 // driveSlowly goes on with a turn where waiting hurts nobody.
 func (c *conn) driveSlowly() {
-	c.srv.storeCalls <- struct{}{}
-	defer func() { <-c.srv.storeCalls }()
 	c.handleLeft()
-	c.drive(onGoroutine)
+	c.drive(onCaller)
 }
 
 // step returns the next event. When there is none the turn is over, and the
@@ -174,7 +171,7 @@ func (c *conn) nextEvent(now time.Time, t *turn) (protocol.Event, bool) {
 	}
 	for {
 		if e, ok := c.proto.Next(); ok {
-			if callTime(&e) == onGoroutine || e.Kind == protocol.KindClosed {
+			if callTime(&e) == onCaller || e.Kind == protocol.KindClosed {
 				c.flush(now)
 			}
 			return e, true
@@ -363,10 +360,8 @@ func (c *conn) staleAck(e protocol.Event, now time.Time) {
 // uplink stores a payload and acks it when it is safe. When the store cannot
 // say, the device is asked to send it again later.
 func (c *conn) uplink(e protocol.Event) {
-	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.StoreTimeout)
-	defer cancel()
 	code := protocol.AckOK
-	if err := c.gw.Received(ctx, e.Seq, e.Payload); err != nil {
+	if err := c.gw.Received(c.srv.callContext(), e.Seq, e.Payload); err != nil {
 		code = protocol.AckRetry
 		if gateway.CodeOf(err) == gateway.CodeValidation {
 			code = protocol.AckReject

@@ -2,33 +2,40 @@ package tcpserver
 
 import "sync"
 
-// workers runs the turns of connections. A connection stands in the queue at
-// most once, so the queue is bounded by the connections, and it is linked
-// through them.
+// workers is goroutines that run turns of connections. A connection stands in
+// their queue at most once, so the queue is bounded by the connections, and it is
+// linked through them.
+//
+// Spare workers live until stop; a goroutine that is used again has its stack
+// grown already. More start when all are busy, and end when the spare ones will do.
 type workers struct {
+	run   func(*conn)
+	most  int // at a time
+	spare int
+
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
-	idle       int // workers that wait
+	started    int // that have not ended
+	idle       int // that wait
 	head, tail *conn
 	closed     bool
 
 	running sync.WaitGroup
 }
 
-func newWorkers() *workers {
-	w := &workers{}
+// startWorkers starts the spare ones.
+func startWorkers(run func(*conn), most, spare int) *workers {
+	w := &workers{run: run, most: most, spare: min(most, spare)}
 	w.nonEmpty.L = &w.mu
+	w.started = w.spare
+	for range w.spare {
+		w.running.Go(w.work)
+	}
 	return w
 }
 
-// start launches n workers. They end in stop.
-func (w *workers) start(n int) {
-	for range n {
-		w.running.Go(w.work)
-	}
-}
-
-// stop lets the queue run empty and ends the workers.
+// stop lets the queue run empty and ends the workers. Nothing is run that is
+// pushed later.
 func (w *workers) stop() {
 	w.mu.Lock()
 	w.closed = true
@@ -39,30 +46,34 @@ func (w *workers) stop() {
 
 func (w *workers) push(c *conn) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.tail == nil {
 		w.head = c
 	} else {
 		w.tail.nextTurn = c
 	}
 	w.tail = c
-	wake := w.idle > 0
-	w.mu.Unlock()
-	if wake {
+	switch {
+	case w.idle > 0:
+		w.idle--
 		w.nonEmpty.Signal()
+	case w.started < w.most && !w.closed:
+		w.started++
+		w.running.Go(w.work)
 	}
 }
 
-// pop waits for a connection; nil when stopped.
+// pop waits for a connection; nil for the end of the worker.
 func (w *workers) pop() *conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.head == nil {
-		if w.closed {
+		if w.closed || w.idle >= w.spare {
+			w.started--
 			return nil
 		}
 		w.idle++
 		w.nonEmpty.Wait()
-		w.idle--
 	}
 	c := w.head
 	w.head, c.nextTurn = c.nextTurn, nil
@@ -74,6 +85,6 @@ func (w *workers) pop() *conn {
 
 func (w *workers) work() {
 	for c := w.pop(); c != nil; c = w.pop() {
-		c.runTurn()
+		w.run(c)
 	}
 }

@@ -82,6 +82,9 @@ func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 }
 
 func (m *machine) queuedRow(o ordinal, s gateway.Seq) (*queueRow, error) {
+	if row, ok := m.queued.get(o, s); ok {
+		return &row, nil
+	}
 	k := queueKey(o, s)
 	v, err := m.get(k)
 	if err != nil || v == nil {

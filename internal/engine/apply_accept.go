@@ -140,9 +140,12 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 
 // enqueue writes the delivery's row.
 func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
-	q := queueRow{createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
+	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
 	m.buf = q.encode(m.buf[:0], row.key[1:])
 	m.set(queueKey(c.ord, row.seq), m.buf)
+	if row.form == formOne {
+		m.queued.put(c.ord, row.seq, q)
+	}
 	m.count(c, 1, q.bytes(), maxQueued)
 	m.state.queued++
 }
@@ -188,13 +191,13 @@ func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) e
 		}
 		f := row.failed(gateway.ReasonQueueFull)
 		k := finalKey(c.ord, row.seq)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		m.failedAtOnce(h, f, c.id)
 	}
 	for _, name := range row.unknown {
 		f := row.failed(gateway.ReasonUnknownClient)
 		k := strangerKey(name, row.seq)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		m.failedAtOnce(h, f, name)
 	}
 	return m.placeHead(e, row, h)
@@ -382,7 +385,7 @@ func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
 		audience[chunkOf(o)].clear(o)
 		f := row.failed(gateway.ReasonQueueFull)
 		k := sparseKey(row.seq, o)
-		m.set(k, f.encode(k))
+		m.setFinal(k, f)
 		if err := m.setBit(finalChunk(row.seq, gateway.Failed, chunkOf(o)), o, true); err != nil {
 			return err
 		}

@@ -21,8 +21,8 @@ type verdict struct {
 }
 
 // final returns the row of a delivery with this verdict.
-func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many bool) *finalRow {
-	return &finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: v.state,
+func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many bool) finalRow {
+	return finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: v.state,
 		reason: v.reason, attempts: v.attempts, sentAt: v.sentAt, finalAt: v.at, result: v.result}
 }
 
@@ -105,26 +105,32 @@ func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 		return err
 	}
 	m.completed(q.id, seq, q.expiresAt, v.at)
-	s.Completed = completedOne(c, seq, f)
+	s.Completed = m.notices.addCompleted(completedOne(c, seq, &f))
 	return nil
 }
 
 // moveRow replaces a queued row by a final one.
-func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) *finalRow {
+func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
 	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
 	m.del(queueKey(c.ord, seq))
+	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
-	m.set(k, f.encode(k))
+	m.setFinal(k, &f)
 	m.count(c, -1, -q.bytes(), 0)
 	m.state.queued--
 	return f
 }
 
+func (m *machine) setFinal(key []byte, f *finalRow) {
+	m.buf = f.encode(m.buf[:0], key)
+	m.set(key, m.buf)
+}
+
 // completedOne returns the message to one whose delivery f is, as the observer
 // is told of it.
-func completedOne(c *client, seq gateway.Seq, f *finalRow) *gateway.Message {
-	msg := &gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: timeOf(f.createdAt), ExpiresAt: timeOf(f.expiresAt)}
-	f.complete(msg)
+func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
+	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: timeOf(f.createdAt), ExpiresAt: timeOf(f.expiresAt)}
+	f.complete(&msg)
 	return msg
 }
 
@@ -173,7 +179,7 @@ func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 	}
 	f.lateAt, f.lateResult = v.at, v.result
 	f.lateCode, _ = o.Verdict()
-	m.set(key, f.encode(key))
+	m.setFinal(key, f)
 	m.notices.addSettled(f.delivery(id, seq)).Late = true
 }
 
@@ -197,7 +203,7 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	f := v.final(h.id, h.createdAt, h.expiresAt, true)
 	if v.state != gateway.Acked || v.reason != "" || len(v.result) > 0 {
 		k := sparseKey(h.seq, c.ord)
-		m.set(k, f.encode(k))
+		m.setFinal(k, &f)
 	}
 	m.state.queued--
 	s := m.notices.addSettled(f.delivery(c.id, h.seq))

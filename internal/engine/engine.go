@@ -253,6 +253,7 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 	m, err := newMachine(db)
 	m.catchUp = e.writing.Wait
+	m.queued = make(recentQueued, max(0, e.opt.recentQueued))
 	if e.opt.bitmapsOnly {
 		m.small = 0
 	}

@@ -48,6 +48,7 @@ type machine struct {
 	counts []*client
 	buf    []byte // of the row that is being written
 	recent *recentMessages
+	queued recentQueued
 	// small is smallAudience, but in tests.
 	small int
 }

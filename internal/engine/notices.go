@@ -11,8 +11,9 @@ import (
 type notices struct {
 	list []gateway.Change
 	// What list points to. An array that has become too small stays valid.
-	settled  []gateway.Settlement
-	accepted []gateway.Accepted
+	settled   []gateway.Settlement
+	accepted  []gateway.Accepted
+	completed []gateway.Message
 }
 
 // noticePool holds notices between records: a settlement has 300 bytes, and a
@@ -37,6 +38,12 @@ func (n *notices) addAccepted(a gateway.Accepted) {
 	n.add(&n.accepted[len(n.accepted)-1])
 }
 
+// addCompleted returns a message for the settlement that completes it.
+func (n *notices) addCompleted(m gateway.Message) *gateway.Message {
+	n.completed = append(n.completed, m)
+	return &n.completed[len(n.completed)-1]
+}
+
 // tell passes the notices to o, unless it is nil, and frees them.
 func (n *notices) tell(o gateway.Observer) {
 	if o != nil && len(n.list) > 0 {
@@ -45,6 +52,7 @@ func (n *notices) tell(o gateway.Observer) {
 	clear(n.list)
 	clear(n.settled)
 	clear(n.accepted)
-	n.list, n.settled, n.accepted = n.list[:0], n.settled[:0], n.accepted[:0]
+	clear(n.completed)
+	n.list, n.settled, n.accepted, n.completed = n.list[:0], n.settled[:0], n.accepted[:0], n.completed[:0]
 	noticePool.Put(n)
 }

@@ -69,6 +69,9 @@ type Options struct {
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
 	bitmapsOnly bool
+	// recentQueued is how many queued rows the machine remembers; 0 is
+	// recentQueuedRows, negative is none, for tests.
+	recentQueued int
 }
 
 // Bounds of the queue between callers and the committer.
@@ -90,6 +93,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
+	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
 		o.FS = privateFS{vfs.Default}
 	}

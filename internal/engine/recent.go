@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 // recentGeneration is how many messages a generation of recentMessages holds:
@@ -85,4 +87,39 @@ func (r *recentMessages) add(key []byte) {
 	clear(r.old)
 	r.old, r.young = r.young, r.old
 	r.topOld, r.topYoung = r.topYoung, recentKey{}
+}
+
+// recentQueued holds the rows of the deliveries queued last, of messages to one, so
+// that an ack that comes soon needs no look-up. A row has the slot of its sequence
+// until a later one takes it. The machine removes a row with its delivery, and is
+// replaced with the cache when a record is given up: a row found here is the one that
+// the database has, with the changes of the record under way.
+type recentQueued []struct {
+	ord ordinal
+	seq gateway.Seq // 0 = empty: sequences begin with 1
+	row queueRow
+}
+
+// recentQueuedRows is how many rows recentQueued has room for: about 150 bytes each.
+const recentQueuedRows = 4 << 10
+
+func (r recentQueued) put(o ordinal, s gateway.Seq, row queueRow) {
+	if len(r) > 0 {
+		at := &r[s%gateway.Seq(len(r))]
+		at.ord, at.seq, at.row = o, s, row
+	}
+}
+
+func (r recentQueued) get(o ordinal, s gateway.Seq) (row queueRow, ok bool) {
+	if len(r) == 0 || s == 0 {
+		return row, false
+	}
+	at := &r[s%gateway.Seq(len(r))]
+	return at.row, at.seq == s && at.ord == o
+}
+
+func (r recentQueued) remove(o ordinal, s gateway.Seq) {
+	if _, ok := r.get(o, s); ok {
+		clear(r[s%gateway.Seq(len(r)):][:1])
+	}
 }

@@ -139,6 +139,32 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
+// The rows that the machine remembers are those that the database has: with room for
+// none, for one and for all, replayed in one go and with restarts, a log leads to the
+// same rows.
+func TestRecentRowsAreInvisible(t *testing.T) {
+	j, want := recordLog(t)
+	for _, size := range []int{-1, 1, recentQueuedRows} {
+		for _, step := range []int{len(j.records), len(j.records)/5 + 1} {
+			o := powerOptions(vfs.NewMem())
+			o.recentQueued = size
+			for at := 0; at < len(j.records); {
+				at = min(len(j.records), at+step)
+				o.Journal = &memoryJournal{records: j.records[:at]}
+				e := openTest(t, o)
+				if at == len(j.records) {
+					if got, _ := checksum(t, e); got != want {
+						t.Errorf("room for %d rows, %d records at a time: state %08x, want %08x", size, step, got, want)
+					}
+				}
+				if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
 // What the journal is allowed to drop is on stable storage without it, and a
 // journal that fails is an unavailable store until it works again.
 func TestDurableJournal(t *testing.T) {
@@ -271,14 +297,14 @@ func TestOlderFormats(t *testing.T) {
 
 	key := finalKey(1, 2)
 	row := finalRow{id: "m", state: gateway.Expired, finalAt: 1, lateAt: 2, lateResult: []byte("late")}
-	plain := len(row.encode(key))
+	plain := len(row.encode(nil, key))
 	row.lateCode = gateway.AckReject
-	got, err := decodeFinal(key, row.encode(key))
-	if err != nil || got.lateCode != gateway.AckReject || len(row.encode(key)) != plain+1 {
+	got, err := decodeFinal(key, row.encode(nil, key))
+	if err != nil || got.lateCode != gateway.AckReject || len(row.encode(nil, key)) != plain+1 {
 		t.Errorf("the code of a late ack is %d, error %v", got.lateCode, err)
 	}
 	row.lateCode = gateway.AckOK // ends as rows did before there was a code
-	if got, err = decodeFinal(key, row.encode(key)); err != nil || got.lateCode != gateway.AckOK || string(got.lateResult) != "late" {
+	if got, err = decodeFinal(key, row.encode(nil, key)); err != nil || got.lateCode != gateway.AckOK || string(got.lateResult) != "late" {
 		t.Errorf("a row without the code: %+v, %v", got, err)
 	}
 }

@@ -212,8 +212,9 @@ type finalRow struct {
 	lateCode   gateway.AckCode
 }
 
-func (r *finalRow) encode(key []byte) []byte {
-	b := putID(make([]byte, 0, 96+len(r.result)), r.id)
+// encode appends the row to b, which is empty.
+func (r *finalRow) encode(b, key []byte) []byte {
+	b = putID(b, r.id)
 	b = putUint(putUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
 	b = append(putBool(b, r.many), byte(r.state))
 	b = putUint(putString(b, r.reason), uint64(r.attempts))

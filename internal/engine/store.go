@@ -19,7 +19,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	ev := newAcceptEvent(a)
 	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
-		mask, err := e.mask(&a)
+		mask, err := e.mask(&ev.Acceptance)
 		if err != nil {
 			return gateway.Receipt{}, unavailable(err)
 		}

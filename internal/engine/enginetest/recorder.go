@@ -88,7 +88,11 @@ func (r *recorder) Changed(list []gateway.Change) {
 			r.accepted("", c.Message, c.Seq)
 		case *gateway.Settlement:
 			r.settled(c)
-			r.add(told{Settlement: *c})
+			t := told{Settlement: *c}
+			if t.Completed != nil {
+				t.Completed = new(*t.Completed)
+			}
+			r.add(t)
 		case *gateway.SettledAll:
 			r.whole(c)
 			r.add(told{all: &c.Message, state: c.State, n: c.N})
