@@ -30,6 +30,8 @@ type Config struct {
 	Recorder Recorder
 	// Logger gets the access log and the causes of 5xx answers. Nil = discarded.
 	Logger *slog.Logger
+	// AccessLog logs successful requests at Info, not at Debug.
+	AccessLog bool
 
 	// Authorizer has the keys of those who may call /v1 and /metrics. While it
 	// is nil or has never had one anybody may, and then only requests whose

@@ -123,11 +123,11 @@ func (s *server) unanswered(x *exchange, r *http.Request) any {
 	return http.ErrAbortHandler
 }
 
-// logAccess writes one line: refusals and failures at Info, the rest at Debug,
-// probes never.
+// logAccess writes one line: refusals and failures at Info, the rest at Debug
+// unless Config.AccessLog is set, probes never.
 func (s *server) logAccess(x *exchange, r *http.Request, elapsed time.Duration) {
 	level := slog.LevelDebug
-	if x.status >= 400 {
+	if x.status >= 400 || s.cfg.AccessLog {
 		level = slog.LevelInfo
 	}
 	if x.quiet || !s.log.Enabled(r.Context(), level) || !s.mayLog(x, r) {

@@ -74,6 +74,13 @@ func TestAccessLog(t *testing.T) {
 	if got := debug.String(); strings.Count(got, "msg=request") != 1 {
 		t.Errorf("debug log: %s\nwant the call and not the probe", got)
 	}
+	var asked logLines
+	h = newHarness(t, logTo(&asked, slog.LevelInfo), func(c *Config) { c.AccessLog = true })
+	h.call("GET", "/v1/clients", "").want(200)
+	h.call("GET", "/livez", "").want(200)
+	if got := asked.String(); strings.Count(got, "msg=request") != 1 {
+		t.Errorf("info log with AccessLog: %s\nwant the call and not the probe", got)
+	}
 }
 
 type recorded struct {

@@ -69,8 +69,8 @@ func (t *traces) flush() {
 }
 
 // mayLog reports whether the access log has room for a line about the request.
-// Successful requests with a key have no bound: the operator has chosen level
-// debug for them.
+// Successful requests with a key have no bound: the operator has asked for
+// them.
 func (s *server) mayLog(x *exchange, r *http.Request) bool {
 	switch {
 	case x.principal != "":

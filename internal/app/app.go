@@ -184,14 +184,15 @@ func (a *App) apiConfig() api.Config {
 	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, HTTP: a.httpStats, Clock: a.clockStats})
 	v := version.Get()
 	out := api.Config{
-		Gateway:  a.gw,
-		Ready:    a.checks,
-		Refused:  a.auth.Refused,
-		Version:  api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
-		Metrics:  m.Handler(),
-		Recorder: m,
-		Logger:   a.log,
-		Hosts:    c.HTTP.Hosts,
+		Gateway:   a.gw,
+		Ready:     a.checks,
+		Refused:   a.auth.Refused,
+		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Metrics:   m.Handler(),
+		Recorder:  m,
+		Logger:    a.log,
+		AccessLog: c.HTTP.AccessLog,
+		Hosts:     c.HTTP.Hosts,
 		// Whoever opens the API to a network without keys may name its hosts;
 		// else it answers to any, for we cannot know how it is called there.
 		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr) && len(c.HTTP.Hosts) == 0,

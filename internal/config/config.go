@@ -74,7 +74,7 @@ type HTTP struct {
 	MaxHeader           Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
 	MaxBody             Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
 	MaxWait             Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
-	AccessLog           bool     `yaml:"access_log" help:"log each request"`
+	AccessLog           bool     `yaml:"access_log" help:"log successful requests too, at level info; refused ones are always logged"`
 	CORSOrigins         []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`
 	RateLimit           int      `yaml:"rate_limit" help:"requests per second of one API key; 0 = no limit" min:"0"`
 	RateBurst           int      `yaml:"rate_burst" help:"of these at once after a quiet time; 0 = one second's worth" min:"0"`
@@ -196,7 +196,7 @@ func Default() *Config {
 			Addr:                 "127.0.0.1:6666",
 			Driver:               "auto",
 			Heartbeat:            10 * second,
-			MaxHeartbeat:         60 * minute,
+			MaxHeartbeat:         10 * minute,
 			Grace:                2 * second,
 			RegisterTimeout:      10 * second,
 			AckTimeout:           30 * second,
@@ -229,7 +229,6 @@ func Default() *Config {
 			MaxHeader:           32 * KiB,
 			MaxBody:             2 * MiB,
 			MaxWait:             minute,
-			AccessLog:           true,
 			AuthFailures:        60,
 			MaxConnections:      1280, // the streams, and some for the rest
 			MaxConnectionsPerIP: 320,

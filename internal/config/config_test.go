@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -103,7 +105,7 @@ func TestOrderOfSources(t *testing.T) {
 func TestEverySettingFromEverySource(t *testing.T) {
 	other := map[string]string{ // values that differ from the defaults and are valid
 		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "data.engine": "memory",
-		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "false", "insecure": "true",
+		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "true", "insecure": "true",
 		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
 		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",
 		"tcp.output_budget": "2MiB", "tcp.input_budget": "2MiB", "tcp.output_memory": "3MiB", "tcp.max_heartbeat": "2m", "http.proxy_trusted": "10.1.0.0/16", "http.max_header": "16KiB", "http.max_body": "3MiB", "data.max_disk": "10GiB",
@@ -491,5 +493,36 @@ func TestAKeyFileGuardsTheAPI(t *testing.T) {
 	}
 	if _, _, err := Load(LoadOptions{Flags: flags(t, args...)}); err != nil {
 		t.Errorf("with one: %v", err)
+	}
+}
+
+// A setting that no code reads is a promise that is not kept.
+func TestEverySettingIsRead(t *testing.T) {
+	var code strings.Builder
+	for _, dir := range []string{"../app", "../cli", "../../cmd/longwire"} {
+		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s has no source: %v", dir, err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(text)
+		}
+	}
+	for group := range reflect.TypeFor[Config]().Fields() {
+		if group.Type.Kind() != reflect.Struct {
+			continue
+		}
+		for field := range group.Type.Fields() {
+			if !regexp.MustCompile(`\.` + field.Name + `\b`).MatchString(code.String()) {
+				t.Errorf("no code reads %s.%s", group.Name, field.Name)
+			}
+		}
 	}
 }
