@@ -217,7 +217,7 @@ func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 		l.refuse(err)
 		return
 	}
-	b.answers.started(l)
+	b.answers.started(l, l.call.Wait())
 	if b.answers.batch.Clients() >= bulkBatch {
 		b.answers.batch.Flush()
 	}
@@ -225,16 +225,17 @@ func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 
 // store hands a message in. The store keeps the order of the lines.
 func (b *bulkRun) store(l *bulkLine, r *gateway.PushRequest) {
-	b.view.StartPush(r, func(receipt tenant.Receipt, err error) {
-		if m := &receipt.Message; err == nil && b.wait > 0 && !m.Completed() {
-			go b.stored(l, &receipt, nil)
-			return
-		}
-		b.stored(l, &receipt, err)
-	})
+	stored := func(receipt tenant.Receipt, err error) { b.stored(l, &receipt, err) }
+	if b.wait == 0 {
+		b.view.StartPush(nil, r, stored)
+		return
+	}
+	l.push = new(gateway.PushCall)
+	b.view.StartPush(l.push, r, stored)
+	b.answers.started(l, b.wait)
 }
 
-// stored answers a line; with a wait, when its message is completed.
+// stored answers a line.
 func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -245,22 +246,9 @@ func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 		l.refuse(err)
 		return
 	}
-	m := receipt.Message
-	if b.wait > 0 && !m.Completed() {
-		m = b.await(m, b.wait)
-	}
 	l.Replayed, l.Unknown = receipt.Replayed, receipt.Unknown
-	b.accepted(l, &m, b.wait > 0)
+	b.accepted(l, &receipt.Message, b.wait > 0)
 	l.answered()
-}
-
-func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
-	ctx, cancel := context.WithTimeout(b.waits, wait)
-	defer cancel()
-	if now, err := b.view.Await(ctx, m.ID); err == nil {
-		return now
-	}
-	return m
 }
 
 // accepted shows what a line's message has come to.

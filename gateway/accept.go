@@ -19,8 +19,11 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 // StartPush is Push for a caller that does not wait: done is called once, maybe before
 // StartPush returns, and must not block. The messages of a caller have its order.
 func (g *Gateway) StartPush(r PushRequest, done func(Receipt, error)) {
-	id := g.newMessageID()
-	a, s, err := g.acceptance(&r, id)
+	g.start(&r, g.newMessageID(), done)
+}
+
+func (g *Gateway) start(r *PushRequest, id MessageID, done func(Receipt, error)) {
+	a, s, err := g.acceptance(r, id)
 	switch {
 	case err != nil:
 		done(Receipt{}, err)

@@ -34,8 +34,9 @@ func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
 	return out, err
 }
 
-// StartPush is Push for a caller that does not wait. See gateway.Gateway.StartPush.
-func (v *View) StartPush(r *gateway.PushRequest, done func(Receipt, error)) {
+// StartPush is Push for a caller that does not wait. With c it is PushAndAwait, and
+// the caller ends the wait. See gateway.Gateway.StartPush and StartPushAndAwait.
+func (v *View) StartPush(c *gateway.PushCall, r *gateway.PushRequest, done func(Receipt, error)) {
 	told, key := v.target(&r.To), r.IdempotencyKey
 	unknown, err := v.narrow(r)
 	answer := func(rec gateway.Receipt, err error) {
@@ -47,7 +48,12 @@ func (v *View) StartPush(r *gateway.PushRequest, done func(Receipt, error)) {
 		return
 	}
 	client := r.To.Client
-	v.door.gateway.StartPush(*r, func(rec gateway.Receipt, err error) { answer(rec, v.hide(err, client, "")) })
+	hidden := func(rec gateway.Receipt, err error) { answer(rec, v.hide(err, client, "")) }
+	if c == nil {
+		v.door.gateway.StartPush(*r, hidden)
+		return
+	}
+	v.door.gateway.StartPushAndAwait(c, *r, hidden)
 }
 
 // PushAndAwait is Push, and waits for the final states for up to wait. The end of
