@@ -39,31 +39,18 @@ func (g *Gateway) start(r *PushRequest, id MessageID, done func(Receipt, error))
 // once. Message is as it stands at the end; an error is of the push alone. The end
 // of ctx, and r.Linger after it, end the wait and not the push.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
-	id := g.newMessageID()
-	w := g.waiters.join(id)
-	defer g.waiters.leave(id, w)
-	rec, err := g.accept(context.WithoutCancel(ctx), r, id)
-	if err != nil {
-		return rec, err
-	}
-	if rec.Replayed { // another message is waited for, which may be completed
-		id = rec.Message.ID
-		w = g.waiters.join(id)
-		defer g.waiters.leave(id, w)
-		if m, err := g.Message(id); err == nil {
-			rec.Message = m
-		}
-	}
-	if !rec.Message.Completed() {
-		lingering(ctx, w.done, wait, r.Linger)
-		if w.completes(&rec.Message) {
-			return rec, nil
-		}
-		if m, err := g.Message(id); err == nil {
-			rec.Message = m
-		}
-	}
-	return rec, nil
+	var c PushCall
+	var rec Receipt
+	var err error
+	done := make(chan struct{})
+	g.StartPushAndAwait(&c, r, func(got Receipt, failure error) {
+		rec, err = got, failure
+		close(done)
+	})
+	lingering(ctx, done, wait, r.Linger)
+	c.TimeOut()
+	<-done
+	return rec, err
 }
 
 // lingering returns when done is closed, after wait, or linger after the end of
