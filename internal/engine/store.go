@@ -37,14 +37,18 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 		return
 	}
 	o := waited(ev)
+	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
 	o.reply.told = func(r result) {
 		ev.free()
+		if !e.stuck.leave(o.reply) {
+			return
+		}
 		if r.err == nil {
 			e.stats.accepted(time.Since(begun))
 		}
 		done(r.receipt, r.err)
 	}
-	if err := e.queue.push(context.Background(), o); err != nil {
+	if err := e.queue.push(context.Background(), o); err != nil && e.stuck.leave(o.reply) {
 		done(gateway.Receipt{}, unavailable(err))
 	}
 }
@@ -100,6 +104,7 @@ func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool,
 		return false, unavailable(err)
 	}
 	o := waited(ev)
+	stuck := e.stuck.waits()
 	if err := e.queue.push(ctx, o); err != nil {
 		return false, unavailable(err)
 	}
@@ -110,6 +115,8 @@ func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool,
 		return true, r.err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
+	case <-stuck:
+		return false, unavailable(e.stuck.reason())
 	}
 }
 
