@@ -308,6 +308,15 @@ func TestEnvironmentErrors(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", env, got, want)
 		}
 	}
+	for _, env := range []string{"LONGWIRE_PORT=6666", "LONGWIRE_SERVICE_HOST=localhost", "LONGWIRE_TCP_PORT=7000", "LONGWIRE_SERVICE_PORT=http"} {
+		if got := refused(t, LoadOptions{Env: []string{env}}); !strings.Contains(got, "unknown setting") {
+			t.Errorf("%s, which no orchestrator sets: %s", env, got)
+		}
+	}
+	load(t, LoadOptions{Env: []string{ // of services longwire and longwire-devices
+		"LONGWIRE_SERVICE_HOST=10.0.0.1", "LONGWIRE_SERVICE_PORT=8080", "LONGWIRE_SERVICE_PORT_HTTP=8080", "LONGWIRE_PORT=tcp://10.0.0.1:8080",
+		"LONGWIRE_PORT_8080_TCP=tcp://10.0.0.1:8080", "LONGWIRE_PORT_8080_TCP_PROTO=tcp", "LONGWIRE_PORT_8080_TCP_PORT=8080", "LONGWIRE_PORT_8080_TCP_ADDR=10.0.0.1",
+		"LONGWIRE_DEVICES_SERVICE_HOST=fd00::1", "LONGWIRE_DEVICES_PORT=tcp://[fd00::1]:6666", "LONGWIRE_DEVICES_PORT_6666_TCP_ADDR=fd00::1"}})
 	load(t, LoadOptions{Env: []string{"LONGWIRE_SERVER=x", "LONGWIRE_"}, IgnoreEnv: []string{"LONGWIRE_SERVER", "LONGWIRE_"}})
 }
 

@@ -134,7 +134,7 @@ func (s setting) wrong() string {
 	if one := tag.Get("oneof"); one != "" {
 		names := strings.Split(one, "|")
 		if v := s.value.String(); !slices.Contains(names, v) {
-			return fmt.Sprintf("%q is none of %s%s", v, strings.Join(names, ", "), didYouMean(v, names))
+			return fmt.Sprintf("%q is none of %s%s", v, strings.Join(names, ", "), DidYouMean(v, names))
 		}
 	}
 	switch tag.Get("check") {
