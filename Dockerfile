@@ -1,5 +1,7 @@
 # syntax=docker/dockerfile:1
-FROM golang:1.26 AS build
+# A release gives the digest too: --build-arg GO_IMAGE=golang:1.26@sha256:…
+ARG GO_IMAGE=golang:1.26
+FROM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -11,6 +13,8 @@ RUN CGO_ENABLED=0 go build -trimpath \
 
 FROM scratch
 COPY --from=build /out/longwire /longwire
+# For an authentication hook over https.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # 65532 is nobody in particular; the data folder is its own.
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532

@@ -16,6 +16,7 @@ import (
 
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
 )
 
 const (
@@ -92,6 +93,14 @@ func (s *server) eventView(e *gateway.Event) Event {
 	return v
 }
 
+// hidePayloads leaves out what takes messages:read to see.
+func (d *EventData) hidePayloads() {
+	d.Result, d.ResultBase64 = nil, nil
+	if d.Uplink != nil {
+		d.Uplink.Text, d.Uplink.Base64 = nil, nil
+	}
+}
+
 // eventID is a UUIDv7 that any reader of this process gets for the same event:
 // its time, its sequence and the process's random key.
 func (s *server) eventID(seq uint64, at time.Time) string {
@@ -114,6 +123,7 @@ func bootKey(boot string) uint64 {
 //	@Summary		Stream events
 //	@Description	Server-sent events, or with `Accept: application/x-ndjson` one JSON object per line. Each is a CloudEvents 1.0 event.
 //	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` goes on where it was; a first event `gap` says that some are gone, a last event `overflow` that the reader was too slow.
+//	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out.
 //	@Tags			events
 //	@Produce		text/event-stream,application/x-ndjson
 //	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
@@ -129,6 +139,7 @@ func bootKey(boot string) uint64 {
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
 	after := q.position("after")
 	if st.position = after.seq; !after.given {
 		st.position = lastEventID(r)
@@ -265,6 +276,7 @@ type stream struct {
 	types    map[gateway.EventType]bool // nil = all
 	client   gateway.ClientID           // "" = all
 	lines    bool                       // NDJSON
+	payloads bool                       // the key may read messages
 	earliest bool                       // from the oldest event that is kept, whichever that is
 	position uint64                     // of the last event seen, passed on or not
 	buf      bytes.Buffer
@@ -356,7 +368,11 @@ func (st *stream) event(e *gateway.Event) {
 	if st.types != nil && !st.types[e.Type] || st.client != "" && e.Client != st.client {
 		return
 	}
-	st.write(st.server.eventView(e))
+	v := st.server.eventView(e)
+	if !st.payloads {
+		v.Data.hidePayloads()
+	}
+	st.write(v)
 }
 
 // note writes an event of the stream itself.

@@ -94,7 +94,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
-		if !s.cfg.AnyHost && !s.ring.Required() && !s.hosts[hostName(r.Host)] {
+		if !s.cfg.AnyHost && !s.ring.Required() && !s.hosts[hostName(r.Host)] && !isProbe(r.URL.Path) {
 			s.fail(x, r, problem(hostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
 			return
 		}

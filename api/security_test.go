@@ -18,6 +18,17 @@ func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
 		h.handler.ServeHTTP(w, r)
 		answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(403, hostNotAllowed)
 	}
+	for _, probe := range []string{"/livez", "/readyz", "/healthz"} { // load balancers send any Host, or none
+		for _, host := range []string{"10.0.0.7:8080", ""} {
+			r := newRequest(t.Context(), "GET", probe, "")
+			r.Host = host
+			w := newRecorder()
+			h.handler.ServeHTTP(w, r)
+			if w.Code != 200 {
+				t.Errorf("%s as %q = %d, want 200", probe, host, w.Code)
+			}
+		}
+	}
 	any := newHarness(t, func(c *Config) { c.AnyHost = true })
 	any.call("GET", "/v1/clients", "", "Host", "10.0.0.7:8080").want(200)
 	keyed := newHarness(t, func(c *Config) { c.Authorizer = APIKeys("lwk_k") })

@@ -65,7 +65,7 @@ func (s *server) register(r chi.Router, method string, e endpoint) {
 	if e.need == 0 {
 		panic("api: " + method + " " + e.pattern + " does not say which scope it needs")
 	}
-	quiet := e.pattern == "/livez" || e.pattern == "/readyz" || e.pattern == "/healthz" || e.pattern == "/metrics"
+	quiet := isProbe(e.pattern) || e.pattern == "/metrics"
 	r.MethodFunc(method, e.pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
 		x.route, x.quiet = e.pattern, quiet
@@ -74,6 +74,10 @@ func (s *server) register(r chi.Router, method string, e endpoint) {
 		}
 	})
 }
+
+// isProbe reports whether path is what orchestrators and load balancers ask. They
+// send any Host or none, and the answers say nothing to a stranger.
+func isProbe(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
 
 // serve runs an endpoint for a caller who may use it.
 func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -372,6 +374,42 @@ func TestStreamsShowWhatIsTheTenantsOnly(t *testing.T) {
 	resumed.block()
 	if e := resumed.event(); e.Data.Client != "a-truck" && e.Data.MessageID != w.messages["a"] {
 		t.Errorf("resumed behind the first event of all: %+v, want its own next one", e)
+	}
+}
+
+// TestEventsShowPayloadsToReadersOfMessages: what a device sent and answered takes
+// messages:read, in the event stream as in /v1/uplinks.
+func TestEventsShowPayloadsToReadersOfMessages(t *testing.T) {
+	w := newWorld(t)
+	readers := map[string]*reader{}
+	for _, key := range []string{"events:read", "a"} {
+		readers[key] = w.subscribe("/v1/events?client=a-truck&types=message.received,message.acked", "Authorization", "Bearer "+w.secrets[key])
+		readers[key].block() // retry
+	}
+	o := answering(gateway.AckOK, "secret answer")
+	o.Hello.Client = "a-truck"
+	l := w.device("a-truck", o)
+	if err := l.Session.Received(t.Context(), 2, []byte("secret data")); err != nil {
+		t.Fatal(err)
+	}
+	w.as("a", "POST", "/v1/clients/a-truck/messages?wait=5s", `{"text":"x"}`).want(200)
+	for key, r := range readers {
+		shown := map[string]string{}
+		for shown["message.received"] == "" || shown["message.acked"] == "" {
+			e := r.event()
+			if u := e.Data.Uplink; u != nil {
+				shown[e.Type] = "text " + text(u.Text)
+			} else {
+				shown[e.Type] = "result " + text(e.Data.Result)
+			}
+		}
+		want := map[string]string{"message.received": "text secret data", "message.acked": "result secret answer"}
+		if key == "events:read" {
+			want = map[string]string{"message.received": "text <none>", "message.acked": "result <none>"}
+		}
+		if diff := cmp.Diff(want, shown); diff != "" {
+			t.Errorf("with the scopes of %s (-want +got):\n%s", key, diff)
+		}
 	}
 }
 

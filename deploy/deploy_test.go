@@ -24,14 +24,21 @@ type composeFile struct {
 		Environment map[string]string `yaml:"environment"`
 		Ports       []string          `yaml:"ports"`
 		Volumes     []string          `yaml:"volumes"`
-		Ulimits     map[string]int    `yaml:"ulimits"`
+		ReadOnly    bool              `yaml:"read_only"`
+		CapDrop     []string          `yaml:"cap_drop"`
+		SecurityOpt []string          `yaml:"security_opt"`
+		MemLimit    string            `yaml:"mem_limit"`
+		Healthcheck struct {
+			Disable bool `yaml:"disable"`
+		} `yaml:"healthcheck"`
 		Profiles    []string          `yaml:"profiles"`
 		DependsOn   map[string]struct {
 			Condition string `yaml:"condition"`
 		} `yaml:"depends_on"`
 		Command []string `yaml:"command"`
 	} `yaml:"services"`
-	Volumes map[string]any `yaml:"volumes"`
+	Volumes  map[string]any `yaml:"volumes"`
+	Confined map[string]any `yaml:"x-confined"` // merged into each service
 }
 
 func readCompose(t *testing.T) composeFile {
@@ -59,6 +66,12 @@ func TestComposeFile(t *testing.T) {
 		}
 	}
 	for name, s := range c.Services {
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") || s.MemLimit == "" {
+			t.Errorf("%s may write to its image, has capabilities, may gain some, or has no memory limit", name)
+		}
+		if gateway := name == "longwire"; s.Healthcheck.Disable == gateway {
+			t.Errorf("%s has its health check disabled: %t", name, s.Healthcheck.Disable)
+		}
 		for dep := range s.DependsOn {
 			if _, ok := c.Services[dep]; !ok {
 				t.Errorf("%s depends on %s, which is no service", name, dep)
@@ -95,6 +108,9 @@ func TestContainerSettings(t *testing.T) {
 	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
 		t.Errorf("with %q: %v", env, err)
 	}
+	if !strings.Contains(string(docker), "/etc/ssl/certs/ca-certificates.crt") {
+		t.Error("the image has no CA roots: a hook over https cannot be verified")
+	}
 }
 
 func TestUnitSettings(t *testing.T) {
@@ -109,8 +125,11 @@ func TestUnitSettings(t *testing.T) {
 	if len(env) == 0 {
 		t.Fatal("the unit sets nothing")
 	}
-	if !strings.Contains(string(unit), "\nStateDirectoryMode=0700\n") {
-		t.Error("systemd makes the data directory readable by all")
+	for _, line := range []string{"StateDirectoryMode=0700", "UMask=0077", "NoNewPrivileges=yes", "ProtectProc=invisible", "ProtectKernelLogs=yes", "ProtectClock=yes",
+		"ProtectHostname=yes", "RestrictSUIDSGID=yes", "RemoveIPC=yes", "PrivateUsers=yes", "MemoryMax=80%"} {
+		if !strings.Contains(string(unit), "\n"+line+"\n") {
+			t.Errorf("the unit lacks %s", line)
+		}
 	}
 	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
 		t.Errorf("with %q: %v", env, err)

@@ -23,6 +23,7 @@ func (a *App) openAuth() error {
 		JWTLeeway:     c.DeviceJWTLeeway.Std(),
 		CertificateID: deviceauth.CertificateRule(c.DeviceCertificateID),
 		ClientCA:      a.cfg.TCP.TLSClientCAFile,
+		RevokedFile:   c.DeviceRevokedFile,
 		Hook: deviceauth.HookConfig{
 			URL:         c.DeviceHookURL,
 			Secret:      c.DeviceHookSecret.Reveal(),

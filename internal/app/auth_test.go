@@ -264,7 +264,7 @@ func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	ca := &authority{t: t}
 	ca.cert, ca.key, _ = ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "plant CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(time.Hour)})
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: time.Now().Add(time.Hour)})
 	return ca
 }
 

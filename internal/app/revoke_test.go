@@ -1,8 +1,11 @@
 package app
 
 import (
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,6 +85,43 @@ func ofAuthority() *revocation {
 	return r
 }
 
+// ofCertificate puts the device's certificate on its authority's list.
+func ofCertificate() *revocation {
+	r := &revocation{refused: "CLOSE 3501"}
+	var file string
+	var ca *authority
+	list := func(t *testing.T, serials ...*big.Int) {
+		l := &x509.RevocationList{Number: big.NewInt(int64(len(serials) + 1)), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+		for _, serial := range serials {
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: time.Now()})
+		}
+		der, err := x509.CreateRevocationList(rand.Reader, l, ca.cert, ca.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.configure = func(t *testing.T, cfg *config.Config) {
+		ca = newAuthority(t)
+		ca.serving(&cfg.TCP)
+		file = filepath.Join(t.TempDir(), "crl.pem")
+		list(t)
+		cfg.Auth.DeviceRevokedFile, cfg.Auth.DeviceCertificateID = file, "cn"
+		r.side = ca.device("meter-1", time.Now().Add(time.Hour))
+		r.side.ClientSessionCache = tls.NewLRUClientSessionCache(1) // a resumed session is none the better
+	}
+	r.revoke = func(t *testing.T) {
+		leaf, err := x509.ParseCertificate(r.side.Certificates[0].Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		list(t, leaf.SerialNumber)
+	}
+	return r
+}
+
 var wantRevoked = regexp.MustCompile(`^CLOSE 3006 [0-9]{1,4} credentials_expired: the credential was revoked\n$`)
 
 // Whatever takes the credential back ends the connection, within seconds and
@@ -91,7 +131,7 @@ func TestRevokedCredentialEndsTheConnection(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		drivers = append(drivers, "epoll")
 	}
-	for kind, of := range map[string]func() *revocation{"token": ofToken, "key": ofKey, "authority": ofAuthority} {
+	for kind, of := range map[string]func() *revocation{"token": ofToken, "key": ofKey, "authority": ofAuthority, "certificate": ofCertificate} {
 		for _, driver := range drivers {
 			t.Run(kind+" on "+driver, func(t *testing.T) {
 				t.Parallel() // waits for the watcher

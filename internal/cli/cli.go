@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/longwire/longwire/internal/config"
 )
@@ -118,10 +119,10 @@ HTTP API to reach them.
 Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(suggestFlag)
 	root.AddGroup(&cobra.Group{ID: groupGateway, Title: "The gateway:"},
 		&cobra.Group{ID: groupAPI, Title: "Through the API of a running gateway:"},
 		&cobra.Group{ID: groupDevice, Title: "Devices:"})
@@ -170,4 +171,29 @@ func asUsage(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		asUsage(sub)
 	}
+}
+
+// knownCommand refuses a word that is no command of cmd.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), config.DidYouMean(args[0], known))
+}
+
+// suggestFlag makes the error of a flag wrong usage.
+func suggestFlag(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return usageError{err}
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, "--"+f.Name) })
+	return usagef("%w%s", err, config.DidYouMean("--"+unknown.GetSpecifiedName(), known))
 }

@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 			env.Values[gatewayKey{}], env.Values[deviceKey{}] = g, p
 			env.Setenv("LONGWIRE_SERVER", g.http.URL)
 			env.Setenv("GATEWAY", g.http.URL)
+			env.Setenv("GATEWAY_ADDR", g.http.Listener.Addr().String())
 			env.Setenv("DEVICES", p.listener.Addr().String())
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")

@@ -24,6 +24,7 @@ func startTLS(env *testscript.Env, g *fakeGateway, p *devicePort) error {
 	p.serveAll(l)
 	env.Defer(func() { l.Close() }) // before the port, which waits for its connections
 	env.Setenv("GATEWAY_TLS", https.URL)
+	env.Setenv("GATEWAY_TLS_ADDR", https.Listener.Addr().String())
 	env.Setenv("DEVICES_TLS", l.Addr().String())
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: https.Certificate().Raw})
 	return os.WriteFile(filepath.Join(env.WorkDir, "ca.pem"), ca, 0o600)

@@ -131,6 +131,7 @@ type Auth struct {
 	DeviceJWTAudience     string   `yaml:"device_jwt_audience" help:"audience (aud) of signed device tokens; empty = any"`
 	DeviceJWTLeeway       Duration `yaml:"device_jwt_leeway" help:"by how much clocks may differ for signed device tokens" min:"0s" max:"10m"`
 	DeviceCertificateID   string   `yaml:"device_certificate_id" help:"which name in a device's certificate is its id" oneof:"none|cn|san_dns|san_uri|san_email"`
+	DeviceRevokedFile     string   `yaml:"device_revoked_file" help:"PEM file of lists of revoked certificates (CRL), signed by authorities in tcp.tls_client_ca_file; watched for changes"`
 	DeviceHookURL         string   `yaml:"device_hook_url" help:"HTTP service that is asked whether a device may register" check:"url"`
 	DeviceHookSecret      Secret   `yaml:"device_hook_secret" help:"sent to that service as bearer token; empty = none"`
 	DeviceHookMode        string   `yaml:"device_hook_mode" help:"enforce its answers, or monitor: only report them" oneof:"enforce|monitor"`

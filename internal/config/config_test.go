@@ -113,7 +113,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"tcp.tls": "required", "tcp.tls_cert_file": "/tmp/c", "tcp.tls_key_file": "/tmp/k", "http.tls_cert_file": "/tmp/c", "http.tls_key_file": "/tmp/k",
 		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB", "tcp.delivery_byte_rate": "2MiB",
 		"auth.device_tokens_file": "/tmp/t", "auth.device_jwt_keys": "/tmp/k", "auth.device_jwt_issuer": "i", "auth.device_jwt_audience": "a",
-		"auth.device_certificate_id": "cn", "auth.device_hook_url": "https://hook.example/", "auth.device_hook_secret": "s", "auth.device_hook_mode": "monitor",
+		"auth.device_certificate_id": "cn", "auth.device_revoked_file": "/tmp/crl", "auth.device_hook_url": "https://hook.example/", "auth.device_hook_secret": "s", "auth.device_hook_mode": "monitor",
 		"auth.device_require": "all", "auth.device_unknown": "pattern", "auth.device_patterns": "a*,b?", "auth.device_v1_token": "true",
 		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "delivery.max_queued_bytes": "1MiB", "tcp.max_unregistered": "7777", "clients.forget_after": "5h",
 		"http.cors_origins": "https://a.example,http://localhost:3000", "http.max_bodies": "1GiB", "audit.file": "/tmp/audit.log",
@@ -124,6 +124,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"auth.device_jwt_audience":   {"auth.device_jwt_keys"},
 		"auth.device_unknown":        {"auth.device_patterns"},
 		"auth.device_certificate_id": {"tcp.tls_client_auth", "tcp.tls_client_ca_file", "tcp.tls", "tcp.tls_cert_file", "tcp.tls_key_file"},
+		"auth.device_revoked_file":   {"auth.device_certificate_id", "tcp.tls_client_auth", "tcp.tls_client_ca_file", "tcp.tls", "tcp.tls_cert_file", "tcp.tls_key_file"},
 		"tcp.tls_cert_file":          {"tcp.tls_key_file"},
 		"tcp.tls_key_file":           {"tcp.tls_cert_file"},
 		"http.tls_cert_file":         {"http.tls_key_file"},
@@ -307,6 +308,15 @@ func TestEnvironmentErrors(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", env, got, want)
 		}
 	}
+	for _, env := range []string{"LONGWIRE_PORT=6666", "LONGWIRE_SERVICE_HOST=localhost", "LONGWIRE_TCP_PORT=7000", "LONGWIRE_SERVICE_PORT=http"} {
+		if got := refused(t, LoadOptions{Env: []string{env}}); !strings.Contains(got, "unknown setting") {
+			t.Errorf("%s, which no orchestrator sets: %s", env, got)
+		}
+	}
+	load(t, LoadOptions{Env: []string{ // of services longwire and longwire-devices
+		"LONGWIRE_SERVICE_HOST=10.0.0.1", "LONGWIRE_SERVICE_PORT=8080", "LONGWIRE_SERVICE_PORT_HTTP=8080", "LONGWIRE_PORT=tcp://10.0.0.1:8080",
+		"LONGWIRE_PORT_8080_TCP=tcp://10.0.0.1:8080", "LONGWIRE_PORT_8080_TCP_PROTO=tcp", "LONGWIRE_PORT_8080_TCP_PORT=8080", "LONGWIRE_PORT_8080_TCP_ADDR=10.0.0.1",
+		"LONGWIRE_DEVICES_SERVICE_HOST=fd00::1", "LONGWIRE_DEVICES_PORT=tcp://[fd00::1]:6666", "LONGWIRE_DEVICES_PORT_6666_TCP_ADDR=fd00::1"}})
 	load(t, LoadOptions{Env: []string{"LONGWIRE_SERVER=x", "LONGWIRE_"}, IgnoreEnv: []string{"LONGWIRE_SERVER", "LONGWIRE_"}})
 }
 

@@ -26,6 +26,9 @@ func (c *Config) deviceProblems() []Problem {
 		list = append(list, Problem{Setting: key, Text: fmt.Sprintf(format, args...)})
 	}
 	a := &c.Auth
+	if a.DeviceRevokedFile != "" && a.DeviceCertificateID == CertificateID {
+		wrong("auth.device_revoked_file", "is set, and certificates are no credentials: set auth.device_certificate_id")
+	}
 	if a.DeviceCertificateID != CertificateID && c.TCP.TLSClientAuth == Off {
 		wrong("auth.device_certificate_id", "is %s, and no device is asked for a certificate: set tcp.tls_client_auth", a.DeviceCertificateID)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,9 +42,10 @@ func (l *loader) loadEnv(vars map[string]string, ignore []string) {
 		s, ok := byEnv[name]
 		switch {
 		case name == envConfig || slices.Contains(ignore, name):
+		case !ok && ofOrchestrator(name, vars[name]):
 		case !ok:
 			known := append(slices.Sorted(maps.Keys(byEnv)), envConfig)
-			l.complain(Problem{Text: "unknown setting" + didYouMean(name, known), Source: from})
+			l.complain(Problem{Text: "unknown setting" + DidYouMean(name, known), Source: from})
 		case vars[name] == "":
 		case name == s.env:
 			l.assign(s, from, func() error { return s.set(vars[name]) })
@@ -53,6 +55,25 @@ func (l *loader) loadEnv(vars map[string]string, ignore []string) {
 			l.loadSecret(s, from, vars[name])
 		}
 	}
+}
+
+// Variables that Kubernetes and container links add for a service whose name
+// begins with "longwire", by their names and what they hold.
+var orchestrated = []struct{ name, value *regexp.Regexp }{
+	{regexp.MustCompile(`_SERVICE_HOST$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
+	{regexp.MustCompile(`_SERVICE_PORT(_[A-Z0-9_]+)?$`), regexp.MustCompile(`^[0-9]+$`)},
+	{regexp.MustCompile(`_PORT(_[0-9]+_(TCP|UDP|SCTP))?$`), regexp.MustCompile(`^(tcp|udp|sctp)://\S+$`)},
+	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO$`), regexp.MustCompile(`^(tcp|udp|sctp)$`)},
+	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`), regexp.MustCompile(`^[0-9]+$`)},
+	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
+}
+
+// ofOrchestrator reports whether a variable comes from an orchestrator, by its
+// form. Any other unknown variable is a mistyped setting.
+func ofOrchestrator(name, value string) bool {
+	return slices.ContainsFunc(orchestrated, func(o struct{ name, value *regexp.Regexp }) bool {
+		return o.name.MatchString(name) && o.value.MatchString(value)
+	})
 }
 
 // loadSecret reads a secret from its file, a list one per line or by comma. A file

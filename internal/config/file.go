@@ -116,7 +116,7 @@ func (f *file) entry(e *ast.MappingValueNode, prefix string) {
 	for _, s := range sections() {
 		known = append(known, s.name)
 	}
-	f.at(name, "", fmt.Sprintf("unknown setting %s%s", key, didYouMean(key, known)))
+	f.at(name, "", fmt.Sprintf("unknown setting %s%s", key, DidYouMean(key, known)))
 }
 
 func isSection(name string) bool {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// didYouMean returns " (did you mean …?)" when a known name resembles name, or
+// DidYouMean returns " (did you mean …?)" when a known name resembles name, or
 // has it as its last part; else "".
-func didYouMean(name string, known []string) string {
+func DidYouMean(name string, known []string) string {
 	best, bestAt := "", max(2, len(name)/4)+1
 	for _, k := range known {
 		if strings.HasSuffix(k, "."+name) {

@@ -91,6 +91,7 @@ func (c *Config) PrivateFiles() []private.Place {
 		{Kind: "device tokens", Path: c.Auth.DeviceTokensFile, Key: true},
 		{Kind: "keys of signed device tokens", Path: c.Auth.DeviceJWTKeys, Key: true, Public: true},
 		{Kind: "authorities of device certificates", Path: c.TCP.TLSClientCAFile, Key: true, Public: true},
+		{Kind: "revoked device certificates", Path: c.Auth.DeviceRevokedFile, Key: true, Public: true},
 		{Kind: "private key of the device port", Path: c.TCP.TLSKeyFile, Key: true},
 		{Kind: "private key of the API", Path: c.HTTP.TLSKeyFile, Key: true},
 		{Kind: "data directory", Path: c.Data.Dir},
@@ -133,7 +134,7 @@ func (s setting) wrong() string {
 	if one := tag.Get("oneof"); one != "" {
 		names := strings.Split(one, "|")
 		if v := s.value.String(); !slices.Contains(names, v) {
-			return fmt.Sprintf("%q is none of %s%s", v, strings.Join(names, ", "), didYouMean(v, names))
+			return fmt.Sprintf("%q is none of %s%s", v, strings.Join(names, ", "), DidYouMean(v, names))
 		}
 	}
 	switch tag.Get("check") {

@@ -68,18 +68,19 @@ func TestValidateTogether(t *testing.T) {
 		"nobody to vouch": {func(c *Config) {
 			c.TCP.TLS, c.TCP.TLSCertFile, c.TCP.TLSKeyFile, c.TCP.TLSClientAuth = Required, "c", "k", Required
 		}, "tcp.tls_client_auth"},
-		"certificates in the clear": {func(c *Config) { c.TCP.TLSClientAuth, c.TCP.TLSClientCAFile = Required, "ca" }, "tcp.tls_client_auth"},
-		"nobody is asked":           {func(c *Config) { c.TCP.TLSClientCAFile = "ca" }, "tcp.tls_client_ca_file"},
-		"network":                   {func(c *Config) { c.TCP.ProxyTrusted = []string{"10.0.0.0/8", "10.0.0.0/40"} }, "tcp.proxy_trusted"},
-		"zone":                      {func(c *Config) { c.TCP.ProxyTrusted = []string{"fe80::1%eth0"} }, "tcp.proxy_trusted"},
-		"hook without a scheme":     {func(c *Config) { c.Auth.DeviceHookURL = "hook.example/x" }, "auth.device_hook_url"},
-		"hook with a password":      {func(c *Config) { c.Auth.DeviceHookURL = "https://me:secret@hook.example" }, "auth.device_hook_url"},
-		"tokens in the clear":       {func(c *Config) { c.Auth.DeviceHookURL = "http://hook.example" }, "auth.device_hook_url"},
-		"no patterns":               {func(c *Config) { c.Auth.DeviceUnknown = "pattern" }, "auth.device_patterns"},
-		"a bad pattern":             {func(c *Config) { c.Auth.DevicePatterns = []string{"a["} }, "auth.device_patterns"},
-		"an issuer of nothing":      {func(c *Config) { c.Auth.DeviceJWTIssuer = "x" }, "auth.device_jwt_keys"},
-		"ids of no certificates":    {func(c *Config) { c.Auth.DeviceCertificateID = "cn" }, "auth.device_certificate_id"},
-		"key prefix":                {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
+		"certificates in the clear":  {func(c *Config) { c.TCP.TLSClientAuth, c.TCP.TLSClientCAFile = Required, "ca" }, "tcp.tls_client_auth"},
+		"nobody is asked":            {func(c *Config) { c.TCP.TLSClientCAFile = "ca" }, "tcp.tls_client_ca_file"},
+		"network":                    {func(c *Config) { c.TCP.ProxyTrusted = []string{"10.0.0.0/8", "10.0.0.0/40"} }, "tcp.proxy_trusted"},
+		"zone":                       {func(c *Config) { c.TCP.ProxyTrusted = []string{"fe80::1%eth0"} }, "tcp.proxy_trusted"},
+		"hook without a scheme":      {func(c *Config) { c.Auth.DeviceHookURL = "hook.example/x" }, "auth.device_hook_url"},
+		"hook with a password":       {func(c *Config) { c.Auth.DeviceHookURL = "https://me:secret@hook.example" }, "auth.device_hook_url"},
+		"tokens in the clear":        {func(c *Config) { c.Auth.DeviceHookURL = "http://hook.example" }, "auth.device_hook_url"},
+		"no patterns":                {func(c *Config) { c.Auth.DeviceUnknown = "pattern" }, "auth.device_patterns"},
+		"a bad pattern":              {func(c *Config) { c.Auth.DevicePatterns = []string{"a["} }, "auth.device_patterns"},
+		"an issuer of nothing":       {func(c *Config) { c.Auth.DeviceJWTIssuer = "x" }, "auth.device_jwt_keys"},
+		"revoked, and no credential": {func(c *Config) { c.Auth.DeviceRevokedFile = "crl" }, "auth.device_revoked_file"},
+		"ids of no certificates":     {func(c *Config) { c.Auth.DeviceCertificateID = "cn" }, "auth.device_certificate_id"},
+		"key prefix":                 {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
 	} {
 		cfg := Default()
 		c.change(cfg)

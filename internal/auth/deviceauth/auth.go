@@ -28,6 +28,7 @@ type Config struct {
 
 	CertificateID CertificateRule // which name of a certificate is the id
 	ClientCA      string          // file of the authorities that sign certificates, to see when one goes; "" = they stay
+	RevokedFile   string          // lists of revoked certificates (CRL), signed by authorities in ClientCA; "" = none
 
 	Hook HookConfig // zero = nobody is asked
 
@@ -80,7 +81,8 @@ type Authenticator struct {
 	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
 	hook   *hook                    // nil without a URL
 
-	authorities atomic.Pointer[authorities] // nil without ClientCA
+	authorities atomic.Pointer[authorities]         // nil without ClientCA
+	revoked     atomic.Pointer[revokedCertificates] // nil without RevokedFile
 
 	penalties *penalties
 	refused   refusedList
@@ -132,6 +134,9 @@ func New(cfg Config) (*Authenticator, error) {
 	if cfg.ClientCA != "" && cfg.CertificateID.asks() {
 		a.files = append(a.files, &watched{name: cfg.ClientCA, load: a.loadAuthorities})
 	}
+	if cfg.RevokedFile != "" {
+		a.files = append(a.files, &watched{name: cfg.RevokedFile, load: a.loadRevoked})
+	}
 	for _, f := range a.files {
 		if err := f.first(); err != nil {
 			return nil, err
@@ -170,6 +175,19 @@ func (a *Authenticator) loadAuthorities() error {
 	}
 	a.authorities.Store(&list)
 	a.log.Info("authorities of devices' certificates loaded", "file", a.cfg.ClientCA, "authorities", len(list))
+	return nil
+}
+
+func (a *Authenticator) loadRevoked() error {
+	list, stale, err := readRevoked(a.cfg.RevokedFile, a.cfg.ClientCA)
+	if err != nil {
+		return err
+	}
+	a.revoked.Store(&list)
+	a.log.Info("lists of revoked certificates loaded", "file", a.cfg.RevokedFile, "certificates", len(list))
+	if !stale.IsZero() && stale.Before(a.cfg.Now()) {
+		a.log.Warn("a list of revoked certificates is older than its authority wants it to be; it stays in force", "file", a.cfg.RevokedFile, "next_update", stale)
+	}
 	return nil
 }
 

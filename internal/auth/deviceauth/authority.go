@@ -23,19 +23,31 @@ func authorityPrint(c *x509.Certificate) (p fingerprint) {
 	return p
 }
 
-// readAuthorities leaves out what is no certificate, as the listener does.
+// readAuthorities reads the certificates of authorities.
 func readAuthorities(name string) (authorities, error) {
-	text, _, err := readBounded(name, maxKeyFile)
+	certificates, err := readCertificates(name)
 	if err != nil {
 		return nil, err
 	}
 	list := make(authorities)
+	for _, c := range certificates {
+		list[authorityPrint(c)] = true
+	}
+	return list, nil
+}
+
+// readCertificates skips other blocks, as the listener does.
+func readCertificates(name string) (list []*x509.Certificate, err error) {
+	text, _, err := readBounded(name, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
 			continue
 		}
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
-			list[authorityPrint(c)] = true
+			list = append(list, c)
 		}
 	}
 	if len(list) == 0 {

@@ -2,6 +2,7 @@ package deviceauth
 
 import (
 	"crypto/x509"
+	"encoding/asn1"
 	"net/url"
 	"slices"
 	"strings"
@@ -28,7 +29,10 @@ func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	v := a.cfg.CertificateID.check(h, a.cfg.Now())
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
-		v.credential = &authorityCredential{a, authorityPrint(h.Authority)}
+		v.credential = &certificateCredential{a, authorityPrint(h.Authority), certificatePrint(h.Certificate.RawIssuer, h.Certificate.SerialNumber)}
+		if !v.credential.Holds(h.Client) {
+			return refused(MethodCertificate, ReasonRevoked)
+		}
 	}
 	return v
 }
@@ -41,6 +45,8 @@ func (r CertificateRule) check(h *gateway.Hello, now time.Time) verdict {
 		return refused(MethodCertificate, ReasonNoCredentials)
 	}
 	switch {
+	case r == CertificateCN && commonNames(c) > 1: // which of them counts is a matter of the parser
+		return refused(MethodCertificate, ReasonMalformed)
 	case !r.names(c, string(h.Client)):
 		return refused(MethodCertificate, ReasonOtherClient)
 	case now.After(c.NotAfter): // the handshake may have been a while ago
@@ -67,3 +73,15 @@ func (r CertificateRule) names(c *x509.Certificate, id string) bool {
 	}
 	return false
 }
+
+// commonNames counts the common names of a certificate that was parsed.
+func commonNames(c *x509.Certificate) (n int) {
+	for _, name := range c.Subject.Names {
+		if name.Type.Equal(commonName) {
+			n++
+		}
+	}
+	return n
+}
+
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}

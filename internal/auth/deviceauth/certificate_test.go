@@ -1,9 +1,14 @@
 package deviceauth
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +18,7 @@ import (
 // leaf is a certificate as it comes out of a handshake that has verified it.
 func leaf(t *testing.T, until time.Time) *x509.Certificate {
 	t.Helper()
-	c := &x509.Certificate{Raw: []byte("raw"), Subject: pkix.Name{CommonName: "meter-1"}, NotAfter: until,
+	c := &x509.Certificate{Raw: []byte("raw"), SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "meter-1"}, NotAfter: until,
 		DNSNames: []string{"meter-2", "*.example"}, EmailAddresses: []string{"meter@3"}}
 	for _, u := range []string{"urn:dev:mac:0024befffe804ff1", "spiffe://plant.example/meter/meter-4"} {
 		parsed, err := url.Parse(u)
@@ -82,4 +87,75 @@ func TestCertificateAndTokens(t *testing.T) {
 
 	// Without a rule a certificate is no credential.
 	open(t, Config{CertificateID: CertificateNone, SharedToken: "s"}).wantOut(with(hello("meter-1", ""), c), MethodNone, ReasonNoCredentials)
+}
+
+// A subject with two common names is two devices', and which of them is shown
+// depends on who reads it.
+func TestTwoCommonNamesAreNone(t *testing.T) {
+	c := leaf(t, time.Now().Add(time.Hour))
+	for _, name := range []string{"meter-7", "meter-1"} {
+		c.Subject.Names = append(c.Subject.Names, pkix.AttributeTypeAndValue{Type: commonName, Value: name})
+	}
+	d := open(t, Config{CertificateID: CertificateCN})
+	for _, id := range []string{"meter-1", "meter-7"} {
+		d.wantOut(with(hello(id, ""), c), MethodCertificate, ReasonMalformed)
+	}
+}
+
+// A list that no known authority has signed changes nothing.
+func TestListsOfRevokedCertificatesAreTheAuthoritys(t *testing.T) {
+	own, strange := newListSigner(t), newListSigner(t)
+	ca := writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.cert.Raw})))
+	for name, c := range map[string]struct {
+		list []byte
+		want string // of the error, "" for none
+	}{
+		"signed":               {own.revoke(t, 7), ""},
+		"signed by another":    {strange.revoke(t, 7), "not signed by an authority"},
+		"no list":              {nil, "no list of revoked certificates"},
+		"a list that is short": {own.revoke(t, 7)[:40], "list 1"},
+	} {
+		text := ""
+		if c.list != nil {
+			text = string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: c.list}))
+		}
+		_, err := New(Config{CertificateID: CertificateCN, ClientCA: ca, RevokedFile: writeFile(t, "crl.pem", text)})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// listSigner is an authority of certificates.
+type listSigner struct {
+	cert *x509.Certificate
+	key  ed25519.PrivateKey
+}
+
+func newListSigner(t *testing.T) *listSigner {
+	t.Helper()
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "plant CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, public, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return &listSigner{c, key}
+}
+
+func (s *listSigner) revoke(t *testing.T, serial int64) []byte {
+	t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(serial), RevocationTime: time.Now()}}}, s.cert, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }

@@ -37,13 +37,17 @@ type keyCredential struct {
 
 func (c *keyCredential) Holds(gateway.ClientID) bool { return c.a.keys.Load().prints[c.key] }
 
-// authorityCredential is the client CA that vouches for a certificate.
-type authorityCredential struct {
-	a         *Authenticator
-	authority fingerprint
+// certificateCredential is a certificate and the client CA that vouches for it.
+type certificateCredential struct {
+	a           *Authenticator
+	authority   fingerprint
+	certificate serialPrint
 }
 
-func (c *authorityCredential) Holds(gateway.ClientID) bool {
+func (c *certificateCredential) Holds(gateway.ClientID) bool {
+	if revoked := c.a.revoked.Load(); revoked != nil && (*revoked)[c.certificate] {
+		return false
+	}
 	return (*c.a.authorities.Load())[c.authority]
 }
 

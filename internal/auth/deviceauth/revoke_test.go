@@ -241,7 +241,7 @@ func TestChangesAreTold(t *testing.T) {
 // gateway's table.
 func TestCredentialsAreSmall(t *testing.T) {
 	for kind, got := range map[string]uintptr{"token": unsafe.Sizeof(tokenCredential{}), "signed token": unsafe.Sizeof(keyCredential{}),
-		"certificate": unsafe.Sizeof(authorityCredential{})} {
+		"certificate": unsafe.Sizeof(certificateCredential{})} {
 		if got > 64 {
 			t.Errorf("the credential of a %s takes %d bytes, want at most 64", kind, got)
 		}

@@ -31,6 +31,7 @@ const (
 	ReasonWrongToken    Reason = "wrong_token"
 	ReasonOtherClient   Reason = "other_client" // the credential is good and names somebody else
 	ReasonExpired       Reason = "expired"
+	ReasonRevoked       Reason = "revoked" // the certificate's authority has taken it back
 	ReasonNotYetValid   Reason = "not_yet_valid"
 	ReasonMalformed     Reason = "malformed"
 	ReasonUnknownKey    Reason = "unknown_key"
@@ -48,7 +49,7 @@ const (
 )
 
 var reasons = []Reason{ReasonAccepted, ReasonNoCredentials, ReasonUnknownDevice, ReasonWrongToken, ReasonOtherClient,
-	ReasonExpired, ReasonNotYetValid, ReasonMalformed, ReasonUnknownKey, ReasonAlgorithm, ReasonSignature, ReasonClaims,
+	ReasonExpired, ReasonRevoked, ReasonNotYetValid, ReasonMalformed, ReasonUnknownKey, ReasonAlgorithm, ReasonSignature, ReasonClaims,
 	ReasonDenied, ReasonThrottled, ReasonHookFailed, ReasonHookBusy, ReasonHookOpen, ReasonStore}
 
 // Refusals returns the reasons that the list of refused registrations has.
