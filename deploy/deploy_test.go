@@ -31,8 +31,8 @@ type composeFile struct {
 		Healthcheck struct {
 			Disable bool `yaml:"disable"`
 		} `yaml:"healthcheck"`
-		Profiles    []string          `yaml:"profiles"`
-		DependsOn   map[string]struct {
+		Profiles  []string `yaml:"profiles"`
+		DependsOn map[string]struct {
 			Condition string `yaml:"condition"`
 		} `yaml:"depends_on"`
 		Command []string `yaml:"command"`
