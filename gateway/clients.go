@@ -14,7 +14,10 @@ import (
 const lookLimit = 500
 
 // Online reports whether the client is connected.
-func (g *Gateway) Online(id ClientID) bool { return g.hub.session(id) != nil }
+func (g *Gateway) Online(id ClientID) bool {
+	_, ok := g.presence.holder(id)
+	return ok
+}
 
 // Client returns one client. Errors: CodeClientNotFound, CodeUnavailable.
 func (g *Gateway) Client(id ClientID) (Client, error) {

@@ -84,6 +84,7 @@ type Gateway struct {
 	startedAt time.Time
 
 	hub         *hub
+	presence    presence // the hub
 	waiters     *waiters
 	events      *eventRing
 	runs        *runQueue
@@ -109,6 +110,7 @@ func New(cfg Config) *Gateway {
 		runs:      newRunQueue(),
 		sent:      newSentCounts(),
 	}
+	g.presence = g.hub
 	g.onlineWaits.New = func() any { return newOnlineWait() }
 	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.store.EventBase())
 	cfg.Store.Observe((*observer)(g))
