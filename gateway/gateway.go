@@ -85,6 +85,7 @@ type Gateway struct {
 
 	hub         *hub
 	presence    presence // the hub
+	evictor     evictor
 	waiters     *waiters
 	events      *eventRing
 	runs        *runQueue
@@ -111,6 +112,7 @@ func New(cfg Config) *Gateway {
 		sent:      newSentCounts(),
 	}
 	g.presence = g.hub
+	g.evictor.gateway, g.evictor.start = g, func(walk func()) { go walk() }
 	g.onlineWaits.New = func() any { return newOnlineWait() }
 	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.store.EventBase())
 	cfg.Store.Observe((*observer)(g))

@@ -433,21 +433,6 @@ func (s *Session) evict(seq Seq) (wake bool) {
 	return true
 }
 
-// evictMessage is evict for a message to many.
-func (s *Session) evictMessage(id MessageID) (wake bool) {
-	s.mu.Lock()
-	var seq Seq
-	if s.work != nil {
-		for i := range s.work.flight {
-			if f := &s.work.flight[i]; f.message == id && !f.gone() {
-				seq = f.seq
-			}
-		}
-	}
-	s.mu.Unlock()
-	return s.evict(seq) // 0 is no delivery's
-}
-
 // overlay shows what only the live session knows of a queued delivery. It
 // reports whether there is anything.
 func (s *Session) overlay(d *Delivery) bool {
