@@ -41,7 +41,7 @@ type TCP struct {
 	MaxUnregisteredPerIP int      `yaml:"max_unregistered_per_ip" help:"of these from one address" min:"1"`
 	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
 	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
-	OutputMemory         Size     `yaml:"output_memory" help:"the same for all devices together, and no more than half of tcp.memory_limit; beyond it the device that has been behind for longest is closed" min:"1MiB" max:"1TiB"`
+	OutputMemory         Size     `yaml:"output_memory" help:"the same for all devices together, and no more than a quarter of tcp.memory_limit; beyond it the device that has been behind for longest is closed" min:"1MiB" max:"1TiB"`
 	InputBudget          Size     `yaml:"input_budget" help:"bytes of memory for frames of all devices that have begun and not ended; beyond it the device with the largest is closed" min:"1MiB" max:"64GiB"`
 	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
 	MemoryLimit          Size     `yaml:"memory_limit" help:"refuse new connections while the process uses more; 0 = GOMEMLIMIT, or nine tenths of the container's limit" min:"0"`
