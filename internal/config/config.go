@@ -143,6 +143,7 @@ type Auth struct {
 	DeviceUnknown         string   `yaml:"device_unknown" help:"ids that no credential names: auto = as the shared token decides, open, listed in store or token file, pattern" oneof:"auto|open|listed|pattern"`
 	DevicePatterns        []string `yaml:"device_patterns" help:"patterns of ids, such as meter-*, for device_unknown: pattern"`
 	DeviceV1Token         bool     `yaml:"device_v1_token" help:"let v1 devices register with a token after their id, as in 1#id token"`
+	DeviceGroups          []string `yaml:"device_groups" help:"groups that devices enter and leave by naming them when they register, beside those of their tokens; * = all that no key is limited to; empty = none" check:"groups"`
 	DeviceFailures        int      `yaml:"device_failures_per_minute" help:"refused registrations from one address before others from there have to wait; 0 = no limit" min:"0" max:"1000000"`
 }
 
