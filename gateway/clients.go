@@ -146,6 +146,12 @@ func (q *ClientQuery) matches(r *ClientRecord) bool {
 // UpdateClient changes labels and groups. Errors: CodeClientNotFound,
 // CodeValidation, CodeUnavailable.
 func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange) (Client, error) {
+	if c.Groups != nil {
+		if err := g.hub.reserve(ctx, id); err != nil {
+			return Client{}, err
+		}
+		defer g.hub.giveBack(id)
+	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
 	if err != nil {
 		return Client{}, err

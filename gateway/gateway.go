@@ -27,6 +27,11 @@ type Config struct {
 	// leaves them. Nil = none. The map is not changed any more.
 	GuardedGroups func() map[string]bool
 
+	// DeviceGroups names the groups that devices enter and leave by naming them when
+	// they register; AnyGroup stands for all that are not guarded. Groups beside these
+	// and Grant.Groups are the operator's alone. Nil = devices enter none.
+	DeviceGroups []string
+
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1

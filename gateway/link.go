@@ -115,6 +115,9 @@ type Grant struct {
 	// Credential is what it was let in with, where that can be taken back while
 	// it is connected; nil where it cannot. See Gateway.Recheck.
 	Credential Credential
+	// Groups are those that the device may enter and leave by naming them, beside
+	// Config.DeviceGroups. They may be guarded.
+	Groups []string
 }
 
 // Credential is what a device was let in with. It does not change; what it is
