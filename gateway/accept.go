@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Push stores a message and returns when it is on stable storage; the
-// recipients that are online get it at once.
+// Push stores a message and returns when it is on stable storage. Recipients that
+// are online get it at once.
 //
 // Errors: CodeValidation, CodePayloadTooLarge (also when the single recipient
 // is connected with a dialect that cannot carry it), CodeClientNotFound,
@@ -16,8 +16,9 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 	return g.accept(ctx, r, g.newMessageID())
 }
 
-// StartPush is Push for a caller that does not wait: done is called once, maybe before
-// StartPush returns, and must not block. The messages of a caller have its order.
+// StartPush is Push for a caller that does not wait. It calls done once, maybe
+// before it returns; done must not block. The messages of one caller keep their
+// order.
 func (g *Gateway) StartPush(r PushRequest, done func(Receipt, error)) {
 	g.start(&r, g.newMessageID(), done)
 }
@@ -34,10 +35,11 @@ func (g *Gateway) start(r *PushRequest, id MessageID, done func(Receipt, error))
 	}
 }
 
-// PushAndAwait is Push followed by Await for up to wait. Unlike the two calls
-// it makes known beforehand that somebody waits, so the outcome is written at
-// once. Message is as it stands at the end; an error is of the push alone. The end
-// of ctx, and r.Linger after it, end the wait and not the push.
+// PushAndAwait is Push followed by Await for up to wait. Unlike the two calls it
+// announces the waiting caller beforehand, so the store writes the outcome at
+// once. The receipt's message is as it stands at the end. An error is about the
+// push alone. The end of ctx, and r.Linger after it, end the wait but not the
+// push.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
 	var c PushCall
 	var rec Receipt
@@ -85,8 +87,8 @@ func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Rece
 	return g.accepted(rec, id, err)
 }
 
-// acceptance returns what the store is to take; with a session the payload is too
-// large for it, and only what was accepted before may be.
+// acceptance returns the message for the store. A session is returned if its link
+// cannot carry the payload; the caller may then only repeat an earlier message.
 func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session, error) {
 	if g.draining.Load() {
 		return Acceptance{}, nil, errDraining
@@ -107,7 +109,8 @@ func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session
 	return a, g.cannotCarry(r), nil
 }
 
-// repeated returns the message that a repeats; without one, s cannot carry it.
+// repeated returns the message that a repeats. If there is none, the error says
+// that s cannot carry the payload.
 func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
 	rec, ok, err := g.store.Repeated(a)
 	if err == nil && !ok {
@@ -116,11 +119,13 @@ func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
 	return rec, err
 }
 
-// accepted counts what the store has made of a message.
+// accepted counts an accepted message and completes the error of one that was
+// not.
 func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
 	if err != nil {
 		if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
-			// Unknown, not no: name the message so that its fate can be read.
+			// The outcome is unknown: name the message so that the caller can
+			// look it up.
 			e := *e
 			e.MessageID = id
 			return Receipt{}, &e
@@ -133,7 +138,7 @@ func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error
 	return rec, nil
 }
 
-// checkPush applies defaults and bounds.
+// checkPush applies the defaults and checks the bounds.
 func (g *Gateway) checkPush(r *PushRequest) error {
 	if len(r.Payload) > MaxPayload {
 		return &Error{Code: CodePayloadTooLarge, Message: fmt.Sprintf("a payload is at most %d bytes", MaxPayload), Limit: MaxPayload}
@@ -164,8 +169,8 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	return r.To.check()
 }
 
-// cannotCarry returns the session of the single recipient if the payload is too
-// large for it, else nil.
+// cannotCarry returns the session of the single recipient if its link cannot
+// carry the payload, else nil.
 func (g *Gateway) cannotCarry(r *PushRequest) *Session {
 	if r.To.Client == "" {
 		return nil
@@ -176,8 +181,8 @@ func (g *Gateway) cannotCarry(r *PushRequest) *Session {
 	return nil
 }
 
-// check reports an audience that is not exactly one of its kinds, or breaks a
-// bound.
+// check reports an audience that is not exactly one of the five kinds or exceeds
+// a bound.
 func (a *Audience) check() error {
 	kinds := 0
 	for _, set := range []bool{a.Client != "", len(a.Clients) > 0, a.Group != "", len(a.Labels) > 0, a.All} {

@@ -1,13 +1,13 @@
 package gateway
 
-// Observer takes the feed: the changes of the log. It passes them on without a
+// Observer receives the feed: the changes of the log. It passes them on without a
 // system call, and takes no lock that another goroutine holds during one.
 type Observer interface {
-	// Changed reports changes that are durable and can be read, in log order and from
-	// one goroutine at a time. Cancel and Purge return after it. It
-	// must not call the store's writing methods and must not block. The list and the
-	// changes are the store's again when Changed returns; payloads and results may be
-	// kept, and must not be changed.
+	// Changed reports durable, readable changes in log order, from one goroutine
+	// at a time. Cancel and Purge return after it. It must not call the store's
+	// writing methods and must not block. The store reuses the list and the
+	// changes when Changed returns; payloads and results may be kept and must not
+	// be changed.
 	Changed([]Change)
 }
 
@@ -21,13 +21,14 @@ func (*SettledAll) change()   {}
 func (*Uplinked) change()     {}
 func (*Reopened) change()     {}
 
-// Accepted is a message to one client that was accepted.
+// Accepted reports an accepted message to one client.
 type Accepted struct {
 	Client ClientID
 	Parcel Parcel
 }
 
-// AcceptedMany is a message to many that was accepted and has a queued delivery.
+// AcceptedMany reports an accepted message to many that has at least one queued
+// delivery.
 type AcceptedMany struct {
 	Message MessageID
 	Seq     Seq
@@ -36,36 +37,36 @@ type AcceptedMany struct {
 	Rate    int // Acceptance.Rate
 }
 
-// Settlement is one delivery that became final. Late is set instead when the
-// delivery was final before and an ack came after (Delivery.LateAckAt).
+// Settlement reports a delivery that became final. With Late set it reports an
+// ack that came after the final state (Delivery.LateAckAt).
 type Settlement struct {
 	Delivery Delivery
 	Late     bool
-	// Completed is the message if this was its last delivery, else nil. It has ids,
-	// times and counts, but no payload and metadata.
+	// Completed is the message if this was its last delivery, else nil. It has
+	// ids, times and counts, but neither payload nor metadata.
 	Completed *Message
 }
 
-// SettledAll is the rest of a message to many, N deliveries, that became final
-// in one step: expired or canceled. Message is as in Settlement.Completed.
+// SettledAll reports that the remaining N deliveries of a message to many became
+// final in one step: expired or canceled. Message is as in Settlement.Completed.
 type SettledAll struct {
 	Message Message
 	State   State
 	N       int
 }
 
-// Uplinked is an uplink that is stored.
+// Uplinked reports a stored uplink.
 type Uplinked struct{ Uplink Uplink }
 
-// Reopened says that the store had failed and is open again. Sessions trust no
+// Reopened reports that the store failed and is open again. Sessions trust no
 // mailbox until they have read the store.
 type Reopened struct{}
 
-// observer is the gateway as the store's observer.
+// observer is the Gateway's implementation of Observer.
 type observer Gateway
 
-// wakes is whom the changes of one record wake: sessions go to the run queue as one
-// list, calls are answered on one goroutine.
+// wakes collects the sessions and calls that one record wakes. The sessions go to
+// the run queue as one list; one goroutine finishes the calls.
 type wakes struct {
 	runList
 	calls []*PushCall

@@ -2,46 +2,45 @@ package gateway
 
 import "time"
 
-// PushRequest asks for a durable message to one or many.
+// PushRequest is a request to store a message for one client or many.
 type PushRequest struct {
 	To         Audience
 	Payload    []byte
 	Encoding   Encoding
 	TTL        time.Duration // 0 = Config.DefaultTTL; 1 s to 30 d
 	Metadata   map[string]string
-	OnlineOnly bool // narrow a group, label or all audience to who is online now
-	// Only, when set, narrows a group, label or all audience further. It is
-	// asked once for each member; see Acceptance.Only.
+	OnlineOnly bool // narrows a group, label or all audience to the online clients
+	// Only, if set, narrows a group, label or all audience further. It is called
+	// once for each member; see Acceptance.Only.
 	Only         func(ClientID) bool
 	QueueUnknown bool
 
-	// Rate is how many of the recipients that are online a message to many is
-	// begun for a second, 1 to MaxRate; 0 = no pace. The pace is not stored: a
-	// recipient that connects or gets another message meanwhile has it at once,
-	// for messages to one client keep their order, and so have all when the
-	// process starts again. With more than a thousand unfinished messages to
-	// many at a time it is not kept.
+	// Rate is how many online recipients of a message to many get their first
+	// transmission each second, 1 to MaxRate; 0 = no limit. It is not stored. A
+	// recipient that connects or gets another message gets this one at once,
+	// because messages to one client keep their order. After a restart, and with
+	// more than a thousand unfinished messages to many, there is no limit.
 	Rate int
 
-	// Linger is how long PushAndAwait still waits when its context has ended.
+	// Linger is how long PushAndAwait still waits after its context has ended.
 	Linger time.Duration
 
 	Owner          string // Message.Owner; at most MaxOwner bytes
 	IdempotencyKey string
-	Scope          string // principal the key belongs to
+	Scope          string // the principal that the key belongs to
 	Fingerprint    [32]byte
 }
 
-// OnlineRequest asks for a delivery now or never to one client.
+// OnlineRequest is a request for an online delivery to one client.
 type OnlineRequest struct {
 	Client   ClientID
 	Payload  []byte
 	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
-	Linger   time.Duration // how long PushOnline still waits when its context has ended
+	Linger   time.Duration // how long PushOnline still waits after its context has ended
 	Metadata map[string]string
 }
 
-// OnlineResult is what the device answered.
+// OnlineResult is the device's answer.
 type OnlineResult struct {
 	Message MessageID
 	Client  ClientID
@@ -53,8 +52,8 @@ type OnlineResult struct {
 	RTT     time.Duration
 }
 
-// Client is a client as the API shows it: what is remembered and, when it is
-// online, what is true now.
+// Client is a client as the API shows it: its stored record and, if it is online,
+// its live session.
 type Client struct {
 	ClientRecord
 	Online      bool
@@ -64,7 +63,7 @@ type Client struct {
 	Link        LinkStats // zero when offline
 }
 
-// ClientStatus selects clients by presence, or those that may not come back yet.
+// ClientStatus selects clients by presence or block.
 type ClientStatus uint8
 
 const (
@@ -91,13 +90,13 @@ type ClientSelection struct {
 	Status ClientStatus
 }
 
-// DisconnectOptions says how to disconnect a client.
+// DisconnectOptions are the options of Gateway.Disconnect.
 type DisconnectOptions struct {
-	Purge bool          // cancel what is queued
-	Block time.Duration // refuse its return for so long; 0 = it may come back at once
+	Purge bool          // cancel its queued deliveries
+	Block time.Duration // how long to refuse its registrations; 0 = not at all
 }
 
-// Limits of what a caller may hand in.
+// Limits of a request.
 const (
 	MaxPayload      = 256 << 10 // bytes
 	MaxMetadata     = 16        // entries

@@ -3,7 +3,7 @@ package gateway
 var finalEvents = [...]EventType{Acked: EventMessageAcked, Rejected: EventMessageRejected,
 	Expired: EventMessageExpired, Canceled: EventMessageCanceled, Failed: EventMessageFailed}
 
-// settled passes a settlement on: to the counters, the window of the live session,
+// settled passes a settlement to the counters, the window of the live session,
 // the event stream and the waiting callers, in this order.
 func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	d := &t.Delivery
@@ -24,7 +24,7 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	}
 }
 
-// settledAll is settled for the rest of a message to many.
+// settledAll is settled for the remaining deliveries of a message to many.
 func (g *Gateway) settledAll(a *SettledAll, woken *wakes) {
 	m := &a.Message
 	g.counts.settled[a.State].Add(uint64(a.N))
