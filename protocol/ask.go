@@ -84,9 +84,9 @@ func (s *Session) TooSoon() int {
 	return n
 }
 
-// sayable returns the code that the session sends for c; ok is false if it sends
+// sendable returns the code that the session sends for c; ok is false if it sends
 // nothing.
-func (s *Session) sayable(c AckCode) (said AckCode, ok bool) {
+func (s *Session) sendable(c AckCode) (said AckCode, ok bool) {
 	agreed := s.asks && s.role == Device
 	switch {
 	case c <= AckRetry, c <= AckWorking && agreed:

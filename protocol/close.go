@@ -89,8 +89,8 @@ var codeReasons = map[CloseCode]string{
 	CloseProtocol: ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
 }
 
-// toldReasons are the other reasons that a server may send.
-var toldReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
+// sentReasons are the other reasons that a server may send.
+var sentReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
 	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired,
 	ReasonFrameTimeout}
 
@@ -113,7 +113,7 @@ func remoteClose(c Close) Close {
 	c.Remote = true
 	word, _, _ := strings.Cut(c.Text, ":")
 	c.Reason = cmp.Or(codeReasons[c.Code], ReasonServerClosed)
-	for _, r := range toldReasons {
+	for _, r := range sentReasons {
 		if word == r {
 			c.Reason = r
 		}

@@ -8,8 +8,8 @@ import "time"
 // dialect is added. A device watches its server in the same way, but lets the
 // server ask first.
 
-// heard notes that the peer has sent something.
-func (s *Session) heard(now time.Time) {
+// noteInput notes that the peer has sent something.
+func (s *Session) noteInput(now time.Time) {
 	s.lastIn = s.at(now)
 	if s.state == open {
 		s.answerBy = 0
@@ -21,7 +21,7 @@ func (s *Session) heard(now time.Time) {
 func (s *Session) Ping(now time.Time) {
 	if s.state == open && s.answerBy == 0 && !s.mustNotAsk() {
 		s.ask(s.at(now))
-		s.settle(now)
+		s.afterChange(now)
 	}
 }
 
@@ -46,12 +46,12 @@ func (s *Session) askAt() instant {
 	if s.role == Device {
 		return s.lastIn.add(s.heartbeat + s.grace)
 	}
-	return s.lastIn.add(s.heartbeat - s.ahead())
+	return s.lastIn.add(s.heartbeat - s.phaseStep())
 }
 
-// ahead is the correction of the next heartbeat: at most half an interval of what
-// early still has, so that every heartbeat keeps at least half of its interval.
-func (s *Session) ahead() time.Duration { return min(s.early, s.heartbeat/2) }
+// phaseStep is the part of phaseDebt by which the next heartbeat comes early: at
+// most half an interval, so that each keeps at least half of its interval.
+func (s *Session) phaseStep() time.Duration { return min(s.phaseDebt, s.heartbeat/2) }
 
 // deadAt returns when to give up a client that could not be asked.
 func (s *Session) deadAt() instant { return s.lastIn.add(s.heartbeat + s.grace) }
@@ -69,7 +69,7 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 	// The next heartbeat keeps the place in the interval that this one should
 	// have had. Otherwise clients that were asked together, because this process
 	// stood still, would be asked together for ever.
-	s.early = (s.early + i.since(due)) % s.heartbeat
+	s.phaseDebt = (s.phaseDebt + i.since(due)) % s.heartbeat
 }
 
 // ask writes a heartbeat. The grace counts from now and not from the due time: a
@@ -90,7 +90,7 @@ func (s *Session) ask(now instant) {
 		// delivery was its chance to answer (SPEC §3.5).
 		s.answerBy = max(now, s.deadAt())
 	}
-	s.early -= s.ahead()
+	s.phaseDebt -= s.phaseStep()
 }
 
 func (s *Session) onHeartbeat(now time.Time, m *message) {

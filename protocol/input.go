@@ -76,9 +76,9 @@ func (s *Session) parseOne(now time.Time, b []byte) int {
 	case err == nil:
 		s.handle(now, &m)
 	case n == 0:
-		s.sayRefused(err)
+		s.writeRefusal(err)
 		s.fail(now, err)
-	case s.strangeLine(now, b[:n], err):
+	case s.foreignLine(now, b[:n], err):
 	default:
 		s.refuse(now, err)
 	}
@@ -178,7 +178,7 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 		return
 	}
 	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}})
-	s.sayRefused(e)
+	s.writeRefusal(e)
 	if s.traits.maxRefused == 0 {
 		return
 	}
@@ -187,8 +187,8 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 	}
 }
 
-// sayRefused writes a server's answer to refused input, if the dialect has one.
-func (s *Session) sayRefused(e *wireError) {
+// writeRefusal writes a server's answer to refused input, if the dialect has one.
+func (s *Session) writeRefusal(e *wireError) {
 	switch {
 	case s.role != Server:
 	case s.traits.errors:

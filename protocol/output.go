@@ -48,7 +48,7 @@ func (s *Session) AppendOutput(b []byte) []byte {
 	if s.wait != nil {
 		s.wait.taken()
 	}
-	s.rest()
+	s.releaseWork()
 	return b
 }
 
@@ -65,5 +65,5 @@ func (s *Session) Flushed(now time.Time, n int) {
 	if s.work != nil {
 		s.markSent(now)
 	}
-	s.settle(now)
+	s.afterChange(now)
 }

@@ -28,7 +28,7 @@ func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 		s.wait.register = &Register{ID: r.ID, Token: r.Token}
 		s.wait.repeatLater(s, s.at(now))
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return s
 }
 
@@ -72,13 +72,13 @@ func (s *Session) Accept(now time.Time, a Registered) {
 	a.Heartbeat, a.Grace, a.Window, a.MaxPayload = s.heartbeat, s.grace, s.Window(), s.MaxPayload()
 	s.agree(&a)
 	if s.cfg.Jitter != nil {
-		s.early = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
+		s.phaseDebt = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
 	s.state, s.answerBy = open, 0
 	s.malformed = 0
 	s.write(message{kind: typeRegisterAck, accepted: &a})
 	s.parseKept(now)
-	s.settle(now)
+	s.afterChange(now)
 }
 
 // Refuse answers KindRegister: the client may not register. The session ends with
@@ -96,7 +96,7 @@ func (s *Session) Refuse(now time.Time, c Close) {
 	s.state, s.id = awaiting, ""
 	s.write(message{kind: typeRegisterAck}) // 2#er
 	s.parseKept(now)
-	s.settle(now)
+	s.afterChange(now)
 }
 
 // onRegisterAck processes a REGISTER_ACK on the device (SPEC §2.1).

@@ -40,7 +40,7 @@ type Session struct {
 	askedAt   instant       // when the unanswered heartbeat was sent
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
-	early     time.Duration // correction that the next heartbeats still have to make
+	phaseDebt time.Duration // by which the next heartbeats, together, still have to come early
 	rtt       time.Duration // last measured
 
 	maxPayload int32 // for Send
@@ -105,15 +105,15 @@ func (s *Session) Receive(now time.Time, p []byte) {
 	if s.state == closed || len(p) == 0 {
 		return
 	}
-	s.heard(now)
+	s.noteInput(now)
 	s.consume(now, p)
-	s.settle(now)
+	s.afterChange(now)
 }
 
 // EOF reports that the peer has closed the connection or that the socket failed.
 func (s *Session) EOF(now time.Time) {
 	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
-	s.rest()
+	s.releaseWork()
 }
 
 // Close ends the session: it sends the reason to the peer, if the dialect can,
@@ -121,7 +121,7 @@ func (s *Session) EOF(now time.Time) {
 func (s *Session) Close(now time.Time, c Close) {
 	c.Remote = false
 	s.shut(now, c)
-	s.rest()
+	s.releaseWork()
 }
 
 // shut is the only way into the closed state.
@@ -162,7 +162,7 @@ func (s *Session) Advance(now time.Time) {
 		s.advanceAcks(now)
 		s.advanceFrame(now)
 	}
-	s.settle(now)
+	s.afterChange(now)
 }
 
 // Deadline returns the next time at which Advance must run; ok is false if there
@@ -191,10 +191,10 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 	return s.when(next), true
 }
 
-// settle ends every call that changes the session: the next frame moves to the
+// afterChange ends every call that changes the session: the next frame moves to the
 // output, a waiting sender gets KindWritable, and an idle session releases its
 // memory.
-func (s *Session) settle(now time.Time) {
+func (s *Session) afterChange(now time.Time) {
 	if s.wait != nil && s.state != closed {
 		s.wait.advance(s, now)
 	}
@@ -202,14 +202,14 @@ func (s *Session) settle(now time.Time) {
 		s.wantWrite = false
 		s.push(Event{Kind: KindWritable})
 	}
-	s.rest()
+	s.releaseWork()
 }
 
 // Next returns the next event; ok is false when there is none.
 func (s *Session) Next() (e Event, ok bool) {
 	w := s.work
 	if w == nil || w.next == len(w.events) {
-		s.rest()
+		s.releaseWork()
 		return Event{}, false
 	}
 	e = w.events[w.next]

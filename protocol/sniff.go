@@ -63,9 +63,9 @@ func (s *Session) sniffReturn(now time.Time, b []byte) bool {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// strangeLine recognizes other protocols in a line that is not a command before
+// foreignLine recognizes other protocols in a line that is not a command before
 // registration, and closes the session. Their clients do not read ERROR lines.
-func (s *Session) strangeLine(now time.Time, line []byte, e *wireError) bool {
+func (s *Session) foreignLine(now time.Time, line []byte, e *wireError) bool {
 	if s.role != Server || s.state != awaiting || e.reason != ReasonUnknownCommand {
 		return false
 	}

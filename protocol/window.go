@@ -61,7 +61,7 @@ func (s *Session) transmit(now time.Time, m message) error {
 		s.write(m)
 		f.end = s.taken + uint64(len(s.work.out))
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return nil
 }
 
@@ -92,8 +92,8 @@ func (s *Session) flight(seq uint64, ephemeral bool) *flight {
 	return nil
 }
 
-// land removes a delivery from the window.
-func (s *Session) land(seq uint64, ephemeral bool) {
+// removeFlight removes a delivery from the window.
+func (s *Session) removeFlight(seq uint64, ephemeral bool) {
 	s.work.flights = slices.DeleteFunc(s.work.flights, func(f flight) bool {
 		return f.seq == seq && f.ephemeral == ephemeral
 	})
@@ -110,8 +110,8 @@ func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
 	if s.wait != nil {
 		s.wait.forget(s, s.at(now))
 	}
-	s.land(seq, ephemeral)
-	s.settle(now)
+	s.removeFlight(seq, ephemeral)
+	s.afterChange(now)
 }
 
 // markSent pushes KindSent for deliveries whose last byte has been flushed.
@@ -171,7 +171,7 @@ func (s *Session) transmitted(f *flight) bool { return f.first != 0 || f.end <= 
 // pushes KindSent first.
 func (s *Session) acked(now time.Time, f *flight, m *message) {
 	e := s.answered(now, f, m)
-	s.land(f.seq, f.ephemeral)
+	s.removeFlight(f.seq, f.ephemeral)
 	s.push(e)
 }
 
@@ -225,11 +225,11 @@ func (s *Session) ackData(now time.Time, m message) error {
 	case s.traits.results && len(m.payload) > s.MaxPayload():
 		return ErrTooLarge
 	}
-	code, ok := s.sayable(m.code)
+	code, ok := s.sendable(m.code)
 	if m.code = code; ok {
 		s.write(m)
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return nil
 }
 

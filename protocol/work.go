@@ -31,8 +31,8 @@ func (s *Session) busy() *work {
 	return s.work
 }
 
-// rest returns the work to the pool if it is empty.
-func (s *Session) rest() {
+// releaseWork returns the work to the pool if it is empty.
+func (s *Session) releaseWork() {
 	w := s.work
 	if w == nil || len(w.in)+len(w.out)+len(w.flights) > 0 || w.next < len(w.events) {
 		return
