@@ -7,6 +7,50 @@ import (
 	"time"
 )
 
+// Client is a client as the API shows it: its stored record and, if it is online,
+// its live session.
+type Client struct {
+	ClientRecord
+	Online      bool
+	Session     SessionID
+	ConnectedAt time.Time
+	InFlight    int
+	Link        LinkStats // zero when offline
+}
+
+// ClientStatus selects clients by presence or block.
+type ClientStatus uint8
+
+const (
+	StatusOnline ClientStatus = iota
+	StatusOffline
+	StatusAll
+	StatusBlocked
+)
+
+// Includes reports whether c has the status at now.
+func (s ClientStatus) Includes(c *Client, now time.Time) bool {
+	switch s {
+	case StatusAll:
+		return true
+	case StatusBlocked:
+		return c.BlockedUntil.After(now)
+	}
+	return c.Online == (s == StatusOnline)
+}
+
+// ClientSelection is a ClientQuery with presence.
+type ClientSelection struct {
+	ClientQuery
+	Status ClientStatus
+}
+
+// DisconnectOptions are the options of Gateway.Disconnect.
+type DisconnectOptions struct {
+	Purge bool          // cancel its queued deliveries
+	Block time.Duration // how long to refuse its registrations; 0 = not at all
+}
+
 // lookLimit bounds the clients that one page looks up one by one and passes over;
 // each costs some microseconds. Rows that are read in sequence are several times
 // cheaper, and the store bounds them. At the bound a page ends early, with a

@@ -91,7 +91,7 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 // enter makes s the client's live session and closes the one before. The caller
 // has reserved the client's place.
 func (g *Gateway) enter(s *Session, h Hello, c Credential) {
-	e := recordOf(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
+	e := packEvent(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
 	e.session, e.has = s.id, e.has|hasSession
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()

@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// OnlineRequest is a request for an online delivery to one client.
+type OnlineRequest struct {
+	Client   ClientID
+	Payload  []byte
+	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
+	Linger   time.Duration // how long PushOnline still waits after its context has ended
+	Metadata map[string]string
+}
+
+// OnlineResult is the device's answer.
+type OnlineResult struct {
+	Message MessageID
+	Client  ClientID
+	State   State // Acked or Rejected
+	Reason  string
+	Result  []byte
+	SentAt  time.Time
+	At      time.Time
+	RTT     time.Duration
+}
+
 // maxOnlineCalls bounds the calls that wait for one client's window at a time;
 // more get CodeQueueFull.
 const maxOnlineCalls = 64
@@ -281,7 +302,7 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 	now := s.g.cfg.Now()
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
-	e := record{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
+	e := packedEvent{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
 	switch code {
 	case AckOK:
 	case AckNotKept:

@@ -214,13 +214,6 @@ type Outcome struct {
 	Result   []byte
 }
 
-// Bounds of unwritten proposals.
-const (
-	MaxUndurable      = 256       // proposals for one client
-	MaxUndurableBytes = 128 << 10 // bytes of results for one client
-	MaxLazyResult     = 4 << 10   // bytes of one result
-)
-
 // Verdict returns the code of the device's answer that led to the outcome; ok is
 // false if the gateway decided it.
 func (o *Outcome) Verdict() (code AckCode, ok bool) { return verdict(o.State, o.Reason) }
@@ -299,15 +292,6 @@ type ClientChange struct {
 	Groups       *[]string          // replaces
 	BlockedUntil *time.Time
 }
-
-// Bounds of a client record.
-const (
-	MaxLabels     = 32
-	MaxLabelKey   = 64  // bytes, [A-Za-z0-9._-]
-	MaxLabelValue = 256 // bytes of UTF-8
-	MaxGroups     = 32
-	MaxGroupName  = 64 // bytes, as a client id
-)
 
 // Page is one page of a list. More is set when rows may follow. The next page
 // starts after Next, which need not be the key of the last item: a page may hold

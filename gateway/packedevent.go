@@ -2,9 +2,9 @@ package gateway
 
 import "net/netip"
 
-// record is a packed Event, as the ring keeps it: 72 bytes, and no further memory
+// packedEvent is an Event as the ring keeps it: 72 bytes, and no further memory
 // for the frequent types. A test checks both.
-type record struct {
+type packedEvent struct {
 	at      int64 // Unix nanoseconds; 0 = none
 	client  ClientID
 	session uid
@@ -18,13 +18,13 @@ type record struct {
 	state    State
 	reason   reasonNumber
 	dialect  uint8
-	has      recordFlags
+	has      packedFlags
 }
 
-type recordFlags uint8
+type packedFlags uint8
 
 const (
-	hasSession recordFlags = 1 << iota
+	hasSession packedFlags = 1 << iota
 	hasMessage             // other is a message
 	hasRemote              // other is an IPv6 address
 	hasRemote4             // other is an IPv4 address
@@ -84,10 +84,10 @@ func number[T ~string](table []T, v T) (n uint8, ok bool) {
 	return 0, false
 }
 
-// recordOf packs an event; remote is passed in its compact form. Values that do
-// not fit into the record go to its rest, which is allocated for them.
-func recordOf(e *Event, remote netip.AddrPort) record {
-	r := record{client: e.Client, state: e.State}
+// packEvent packs an event; remote is passed in its compact form. Values that do
+// not fit go to its rest, which is allocated for them.
+func packEvent(e *Event, remote netip.AddrPort) packedEvent {
+	r := packedEvent{client: e.Client, state: e.State}
 	if !e.At.IsZero() {
 		r.at = e.At.UnixNano()
 	}
@@ -131,7 +131,7 @@ func recordOf(e *Event, remote netip.AddrPort) record {
 	return r
 }
 
-func (r *record) setSession(id SessionID) (ok bool) {
+func (r *packedEvent) setSession(id SessionID) (ok bool) {
 	if id == "" {
 		return true
 	}
@@ -141,7 +141,7 @@ func (r *record) setSession(id SessionID) (ok bool) {
 	return ok
 }
 
-func (r *record) setMessage(id MessageID) (ok bool) {
+func (r *packedEvent) setMessage(id MessageID) (ok bool) {
 	if id == "" {
 		return true
 	}
@@ -153,7 +153,7 @@ func (r *record) setMessage(id MessageID) (ok bool) {
 
 // setRemote stores remote in the field of the message id. It returns false if
 // that is used, or if the address has a zone.
-func (r *record) setRemote(remote netip.AddrPort) (ok bool) {
+func (r *packedEvent) setRemote(remote netip.AddrPort) (ok bool) {
 	switch a := remote.Addr(); {
 	case !remote.IsValid():
 		return true
@@ -168,8 +168,8 @@ func (r *record) setRemote(remote netip.AddrPort) (ok bool) {
 	return true
 }
 
-// event unpacks a record.
-func (r *record) event(seq uint64) Event {
+// event unpacks it.
+func (r *packedEvent) event(seq uint64) Event {
 	e := Event{Seq: seq, Type: eventKinds[r.kind], At: timeOf(r.at), Client: r.client, State: r.state,
 		Reason: reasonNumbers[r.reason], Dialect: dialectNumbers[r.dialect], Attempts: int(r.attempts)}
 	if r.has&hasSession != 0 {
@@ -209,8 +209,8 @@ func orElse[T ~string](v *T, other T) {
 	}
 }
 
-// size is the number of payload bytes that the record keeps alive.
-func (r *record) size() int {
+// size is the number of payload bytes that the packedEvent keeps alive.
+func (r *packedEvent) size() int {
 	if r.rest == nil {
 		return 0
 	}

@@ -36,7 +36,7 @@ type eventRing struct {
 // chunkLen makes a chunk 18 KiB.
 const chunkLen = 256
 
-type eventChunk [chunkLen]record
+type eventChunk [chunkLen]packedEvent
 
 // newEventRing returns a ring of n events that numbers them above last.
 func newEventRing(n, maxBytes int, last uint64) *eventRing {
@@ -50,13 +50,13 @@ func (r *eventRing) slot(seq uint64) **eventChunk {
 	return &r.chunks[seq/chunkLen%uint64(len(r.chunks))]
 }
 
-func (r *eventRing) at(seq uint64) *record { return &(*r.slot(seq))[seq%chunkLen] }
+func (r *eventRing) at(seq uint64) *packedEvent { return &(*r.slot(seq))[seq%chunkLen] }
 
 // add numbers the event and keeps it.
-func (r *eventRing) add(e Event) { r.keep(recordOf(&e, netip.AddrPort{})) }
+func (r *eventRing) add(e Event) { r.keep(packEvent(&e, netip.AddrPort{})) }
 
 // addOnline is add for the verdict on an online delivery.
-func (r *eventRing) addOnline(e record, id MessageID, result []byte) {
+func (r *eventRing) addOnline(e packedEvent, id MessageID, result []byte) {
 	fits := e.setMessage(id)
 	if !fits || len(result) > 0 {
 		e.rest = &rest{result: result}
@@ -67,7 +67,7 @@ func (r *eventRing) addOnline(e record, id MessageID, result []byte) {
 	r.keep(e)
 }
 
-func (r *eventRing) keep(e record) {
+func (r *eventRing) keep(e packedEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -98,7 +98,7 @@ func (r *eventRing) keep(e record) {
 func (r *eventRing) drop() {
 	old := r.at(r.first)
 	r.bytes -= old.size()
-	*old = record{}
+	*old = packedEvent{}
 	if s := r.slot(r.first); r.first%chunkLen == chunkLen-1 || r.first == r.last {
 		*s, r.spare = nil, *s
 	}
@@ -120,7 +120,7 @@ func (r *eventRing) close() {
 type Subscription struct {
 	r     *eventRing
 	next  uint64
-	batch []record // reused; unpacked without the ring's lock
+	batch []packedEvent // reused; unpacked without the ring's lock
 }
 
 // Subscribe returns a cursor behind the event numbered after; 0 = behind the
