@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// BulkItem is one push of a bulk request. Its Wait is not used, and its mode is
-// durable.
+// BulkItem is one push of a bulk request. Its mode is always durable, and its
+// Wait is ignored.
 type BulkItem struct {
 	To   Audience
 	Push Push
@@ -29,36 +29,37 @@ type BulkResult struct {
 	Status int    `json:"status"`        // as the HTTP status of a single push
 	ID     string `json:"id,omitempty"`  // of the message, when accepted
 	State  Status `json:"state,omitempty"`
-	// Replayed is set when the key was known: the message was made before.
+	// Replayed is set when the key was known: an earlier request made the
+	// message.
 	Replayed bool     `json:"replayed,omitempty"`
 	Problem  *Problem `json:"problem,omitempty"`
 }
 
-// bulkLine is a line of the answer: a result, or the summary that closes it.
+// bulkLine is a line of the answer: a result, or the summary at the end.
 type bulkLine struct {
 	BulkResult
-	Done *bool `json:"done"` // false: the rest was not read, the problem says why
+	Done *bool `json:"done"` // false: the gateway did not read the rest, and the problem says why
 }
 
 // ErrBulkCut is yielded when a bulk answer ended without its summary. Items
-// without a result may or may not have been accepted; sending them again under
-// the same idempotency keys is safe.
+// without a result may or may not have been accepted; sending them again with the
+// same idempotency keys is safe.
 var ErrBulkCut = errors.New("bulk: the answer was cut off; items without a result may have been accepted")
 
-// Bulk sends items in one request and yields a result for each as it comes. An
-// item that yields an accepted result is on stable storage. Both directions
-// stream, so neither the items nor the results are held in memory; items is
-// ranged over in another goroutine, which has ended when Bulk's range has.
+// Bulk sends items in one request and yields each result as it arrives. An item
+// with an accepted result is on stable storage. Both directions stream, so
+// neither the items nor the results are held in memory. Another goroutine ranges
+// over items; it has ended when Bulk's range ends.
 //
-// Every item without an idempotency key gets one (BulkResult.Key). The request
-// itself is not repeated. An error is the last thing that is yielded.
+// Every item without an idempotency key gets one (BulkResult.Key). The request as
+// a whole is not repeated. An error is the last value that Bulk yields.
 func (c *Client) Bulk(ctx context.Context, items iter.Seq[BulkItem]) iter.Seq2[BulkResult, error] {
 	return func(yield func(BulkResult, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		pr, pw := io.Pipe()
 		written := make(chan error, 1)
-		// The writer ends with the items, or when pr is closed.
+		// The writer ends when the items end or pr is closed.
 		go func() {
 			err := writeItems(pw, items)
 			pw.CloseWithError(err)
@@ -72,13 +73,13 @@ func (c *Client) Bulk(ctx context.Context, items iter.Seq[BulkItem]) iter.Seq2[B
 		case errors.Is(err, errStopped) || err == nil:
 			return
 		case werr != nil && !errors.Is(werr, io.ErrClosedPipe):
-			err = werr // what broke the request is the better message
+			err = werr // it is the cause
 		}
 		yield(BulkResult{}, err)
 	}
 }
 
-// writeItems encodes items as lines until they end or nobody reads any more.
+// writeItems encodes items as lines until they end or the reader closes.
 func writeItems(w io.Writer, items iter.Seq[BulkItem]) error {
 	b := newLingerWriter(w)
 	defer b.stop()
@@ -100,8 +101,8 @@ func writeItems(w io.Writer, items iter.Seq[BulkItem]) error {
 	return b.flush()
 }
 
-// linger is how long an encoded item waits for company: a fast source fills
-// whole buffers, a slow one is still sent at once for a person's eye.
+// linger is how long an encoded item waits for others. A fast source then fills
+// whole buffers, and the items of a slow one still leave without a visible delay.
 const linger = 5 * time.Millisecond
 
 // lingerWriter collects small writes and passes them on when its buffer is full
@@ -131,7 +132,7 @@ func (l *lingerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// flush passes on what is held. Its error comes back from each later Write.
+// flush writes the buffer. Each later Write returns its error.
 func (l *lingerWriter) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +142,8 @@ func (l *lingerWriter) flush() error {
 
 func (l *lingerWriter) stop() { l.timer.Stop() }
 
-// bulk sends body and yields the results; nil when the summary has come.
+// bulk sends body and yields the results. It returns nil when the summary has
+// come.
 func (c *Client) bulk(ctx context.Context, body io.Reader, yield func(BulkResult, error) bool) error {
 	req, err := c.newRequest(ctx, request{method: http.MethodPost, path: "/v1/messages/bulk",
 		header: http.Header{"Content-Type": {"application/x-ndjson"}, "Accept": {"application/x-ndjson"}}}, body)

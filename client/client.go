@@ -21,8 +21,8 @@ const (
 	// maxLine bounds one line of a bulk answer or of an event: a payload of
 	// 256 KiB in base64 within its envelope.
 	maxLine = 1 << 20
-	// attemptTimeout bounds one attempt, beside the time the call asks the
-	// gateway to wait.
+	// attemptTimeout bounds one attempt, in addition to the time that the call
+	// asks the gateway to wait.
 	attemptTimeout = 30 * time.Second
 )
 
@@ -36,15 +36,15 @@ type Client struct {
 	roots     *x509.CertPool // nil: the system's
 }
 
-// Retry says how often and how patiently a safe request is repeated.
+// Retry is how often a safe request is repeated, and with which pauses.
 type Retry struct {
 	// Attempts is the number of tries in all; 0 = 4, 1 = never repeat.
 	Attempts int
 	// Base is the first pause, doubled for each further one; 0 = 200 ms. The
-	// pause taken is a random part of it.
+	// actual pause is a random part of it.
 	Base time.Duration
-	// Max is the longest pause; 0 = 10 s. An answer whose Retry-After is
-	// longer is returned instead of waited for.
+	// Max is the longest pause; 0 = 10 s. An answer with a longer Retry-After is
+	// returned at once.
 	Max time.Duration
 }
 
@@ -67,12 +67,12 @@ type Option func(*Client)
 // WithAPIKey sends key as a bearer token with every request. "" sends none.
 func WithAPIKey(key string) Option { return func(c *Client) { c.apiKey = key } }
 
-// WithHTTPClient sends requests through h. It must not have a Timeout: waiting
-// pushes and event streams outlast any. Each call is bounded by its context.
+// WithHTTPClient sends requests through h, which must not have a Timeout: waiting
+// pushes and event streams may last longer. The context of each call bounds it.
 func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
 
 // WithRootCAs trusts the authorities in pool, instead of the system's, to sign
-// the gateway's certificate. It does not reach a client of WithHTTPClient.
+// the gateway's certificate. It has no effect on a client of WithHTTPClient.
 func WithRootCAs(pool *x509.CertPool) Option { return func(c *Client) { c.roots = pool } }
 
 // WithRetry sets how requests are repeated.
@@ -107,8 +107,8 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// newTransport keeps enough idle connections for a caller with many
-// goroutines; net/http's default of 2 per host would open and close all others.
+// newTransport keeps enough idle connections for a caller with many goroutines;
+// net/http's default of 2 per host would close all others after each request.
 func newTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},

@@ -14,9 +14,9 @@ import (
 type ClientInfo struct {
 	ID     string `json:"id"`
 	Online bool   `json:"online"`
-	// Confirmed says how well Online is known, nil while offline. It is false for
-	// a text client that has answered no PING in time: it may have been gone for a
-	// minute and the grace.
+	// Confirmed says whether silence would have shown by now that the client is
+	// gone; nil while offline. It is false for a text client that has answered no
+	// PING in time: it may have been gone for a minute and the grace.
 	Confirmed    *bool             `json:"confirmed,omitempty"`
 	ConnectedAt  time.Time         `json:"connected_at,omitzero"`
 	CreatedAt    time.Time         `json:"created_at,omitzero"`
@@ -46,14 +46,14 @@ const (
 	PresenceOnline  Presence = "online"
 	PresenceOffline Presence = "offline"
 	PresenceAll     Presence = "all"
-	PresenceBlocked Presence = "blocked" // kept away by a block, see DisconnectOptions
+	PresenceBlocked Presence = "blocked" // refused until its block ends, see DisconnectOptions
 )
 
-// ClientQuery selects clients. Zero fields select all that are online.
+// ClientQuery selects clients. Zero fields select all online clients.
 type ClientQuery struct {
 	Presence Presence // "" = online, or all when IDs are named
 	Prefix   string   // of the id
-	IDs      []string // these only, at most 100; goes with Presence only
+	IDs      []string // only these, at most 100; combines with Presence only
 	Group    string
 	Labels   map[string]string // all of them
 	QueuedGT *int              // more queued than this
@@ -93,14 +93,13 @@ func (c *Client) Client(ctx context.Context, id string) (*ClientInfo, error) {
 	return info, nil
 }
 
-// ClientChange changes what is remembered of a client; nil members leave theirs
-// alone.
+// ClientChange changes a client's record; nil fields leave theirs unchanged.
 type ClientChange struct {
 	Labels map[string]*string `json:"labels,omitempty"` // merged; a nil value removes the label
 	Groups *[]string          `json:"groups,omitempty"` // replaced
 }
 
-// UpdateClient changes labels and groups and returns the client as it then is.
+// UpdateClient changes labels and groups and returns the changed client.
 func (c *Client) UpdateClient(ctx context.Context, id string, change ClientChange) (*ClientInfo, error) {
 	body, err := jsonBody(change)
 	if err != nil {
@@ -115,10 +114,10 @@ func (c *Client) UpdateClient(ctx context.Context, id string, change ClientChang
 	return info, nil
 }
 
-// DisconnectOptions says how to disconnect a client.
+// DisconnectOptions are the options of Client.Disconnect.
 type DisconnectOptions struct {
-	Purge bool          // cancel what is queued for it
-	Block time.Duration // refuse its return for so long; 0 = it may come back at once
+	Purge bool          // cancel its queued deliveries
+	Block time.Duration // how long to refuse its registrations; 0 = not at all
 }
 
 // Disconnect ends a client's session now. Its queue is kept unless purged.
@@ -130,32 +129,32 @@ func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions)
 	if o.Block > 0 {
 		q.Set("block", o.Block.String())
 	}
-	// Not repeated after a lost answer: the client may be back by then.
+	// Not repeated after a lost answer: the client may have reconnected by then.
 	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: q}, nil)
 	return err
 }
 
-// Unblock lets a client that is blocked come back at once. A client that is
-// connected stays so.
+// Unblock lets a blocked client come back at once. It does not disconnect a
+// connected client.
 func (c *Client) Unblock(ctx context.Context, id string) error {
 	r := request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"block": {"0"}}, idempotent: true}
 	_, err := c.call(ctx, r, nil)
 	return err
 }
 
-// Uplink is one payload that a device sent, stored before the device was told.
+// Uplink is one payload from a device, stored before the gateway acked it.
 type Uplink struct {
 	Seq        uint64    `json:"seq"`
 	Client     string    `json:"client"`
 	Session    string    `json:"session,omitempty"`
-	Number     uint64    `json:"number,omitempty"` // given by the device, in any order; 0 = it gives none
+	Number     uint64    `json:"number,omitempty"` // the device's number, in any order; 0 = none
 	ReceivedAt time.Time `json:"received_at,omitzero"`
 	Data
 }
 
 // UplinkQuery selects uplinks.
 type UplinkQuery struct {
-	Client string // "" = of all
+	Client string // "" = of all clients
 	After  uint64 // sequence of the last one seen; 0 = from the oldest kept
 	Limit  int    // in all; 0 = no bound
 	Since  time.Time
@@ -163,7 +162,7 @@ type UplinkQuery struct {
 	Follow bool // wait for newer ones, until ctx ends
 }
 
-// followWait is how long one call of a query that follows waits.
+// followWait is how long one request of a following query waits.
 const followWait = 30 * time.Second
 
 // uplinkPage is one answer of the list of uplinks, whose cursor is a sequence.

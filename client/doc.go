@@ -8,22 +8,22 @@
 //	})
 //	if m.Status == client.Acked { … }
 //
-// # What is retried
+// # Retries
 //
-// A request is repeated only when that cannot act twice. Reads, cancellations
-// and changes of a client record are safe by nature. A durable push carries an
-// idempotency key, made up here when the caller gave none, so that a repeat
-// after a timeout finds the message that the first attempt stored. A push with
-// Mode Online has no such key and is repeated only when it provably was not
-// accepted: the connection could not be opened, or the gateway answered that
-// the rate is limited or that it is draining. A Retry-After is obeyed.
+// A request is repeated only if it cannot act twice. Reads, cancellations and
+// changes of a client record are safe. A durable push carries an idempotency key,
+// which the package makes if the caller gave none: a repeat after a timeout finds
+// the message that the first attempt stored. A push with Mode Online has no key
+// and is repeated only if it was certainly not accepted: the connection could not
+// be opened, or the gateway answered that the rate is limited or that it is
+// draining. A Retry-After is obeyed.
 //
 // # Errors
 //
-// An answer that is not a success is a *Problem (RFC 9457); its Code is stable
-// and can be branched on:
+// An answer that is not a success is a *Problem (RFC 9457). Its Code is stable,
+// and callers may branch on it:
 //
 //	if p, ok := errors.AsType[*client.Problem](err); ok && p.Code() == client.CodeClientOffline { … }
 //
-// Any other error means that no answer came, so the outcome is unknown, not no.
+// Any other error means that no answer came: the outcome is unknown, not refused.
 package client

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// EventType names what happened.
+// EventType is the type of an event.
 type EventType string
 
 const (
 	EventClientConnected    EventType = "client.connected"
 	EventClientDisconnected EventType = "client.disconnected"
 	EventClientReplaced     EventType = "client.replaced"
-	EventMessageReceived    EventType = "message.received" // a device sent something
+	EventMessageReceived    EventType = "message.received" // a device sent a payload
 	EventMessageAcked       EventType = "message.acked"
 	EventMessageRejected    EventType = "message.rejected"
 	EventMessageExpired     EventType = "message.expired"
@@ -29,19 +29,19 @@ const (
 	EventMessageLateAck     EventType = "message.late_ack"
 	EventMessageCompleted   EventType = "message.completed"
 
-	// EventGap tells that events before this one are gone: the reader was
-	// away for longer than the gateway keeps them. What they told must be
-	// asked for (Clients, Messages, Uplinks).
+	// EventGap means that events before this one are lost: the reader was away
+	// for longer than the gateway keeps them. Read the current state instead
+	// (Clients, Messages, Uplinks).
 	EventGap EventType = "gap"
 )
 
-// Event is one thing that happened, a CloudEvent. Events of one client come in
+// Event is one event of the stream, a CloudEvent. Events of one client are in
 // order.
 type Event struct {
 	ID       string          `json:"id"`
 	Type     EventType       `json:"type"`
 	Source   string          `json:"source,omitempty"`
-	Subject  string          `json:"subject,omitempty"` // the client, where there is one
+	Subject  string          `json:"subject,omitempty"` // the client, if there is one
 	Time     time.Time       `json:"time,omitzero"`
 	Sequence string          `json:"sequence,omitempty"`
 	Data     json.RawMessage `json:"data,omitempty"`
@@ -53,23 +53,22 @@ type Event struct {
 // EventQuery selects events.
 type EventQuery struct {
 	Types  []string // "client.connected", or with a wildcard "client.*"; nil = all
-	Client string   // "" = of all
-	After  string   // Position of the last event seen; "" = only what comes
+	Client string   // "" = of all clients
+	After  string   // Position of the last event seen; "" = only new events
 
-	// Reconnecting, when set, is told of each loss of the stream and the
+	// Reconnecting, if set, is called after each loss of the stream, with the
 	// pause before the next attempt. It must not block.
 	Reconnecting func(err error, pause time.Duration)
 }
 
-// silence is how long a stream may be quiet before it is taken for dead; the
+// silence is how long a stream may be quiet before the client gives it up. The
 // gateway sends a comment every 15 s.
 const silence = 45 * time.Second
 
-// Events yields events as they happen until ctx ends or the caller stops. A
-// lost stream is opened again behind the last event, with a growing pause; no
-// event is skipped unless an EventGap says so. The only errors it yields are
-// those that trying again cannot cure (a *Problem, or ctx's own), and one is
-// the last thing it yields.
+// Events yields events as they happen until ctx ends or the caller stops. It
+// reopens a lost stream behind the last event, with growing pauses; no event is
+// skipped without an EventGap. It yields an error only if another attempt cannot
+// help (a *Problem, or ctx's own), as its last value.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := &eventStream{client: c, query: q, after: q.After, yield: yield}
@@ -101,24 +100,24 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 	}
 }
 
-// errStopped says that the caller wants no more.
+// errStopped means that the caller has ended the range.
 var errStopped = errors.New("stopped by the caller")
 
-// eventStream is a subscription over as many connections as it takes.
+// eventStream is a subscription over one connection after another.
 type eventStream struct {
 	client *Client
 	query  EventQuery
 	after  string
-	retry  time.Duration // as asked by the gateway
+	retry  time.Duration // as the gateway asked
 	yield  func(Event, error) bool
 }
 
-// once opens the stream and reads it to its end. progress tells that at least
-// one line came, so the gateway is there.
+// once opens the stream and reads it to its end. progress is true if at least one
+// line came, so the gateway is there.
 func (s *eventStream) once(ctx context.Context) (progress bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Canceling the request is what wakes a read from a dead connection.
+	// Canceling the request wakes a read from a dead connection.
 	watchdog := time.AfterFunc(silence, func() { cancel(errors.New("event stream: silent for too long")) })
 	defer watchdog.Stop()
 
@@ -175,7 +174,7 @@ func (s *eventStream) open(ctx context.Context) (*http.Response, error) {
 // deliver hands one event to the caller and remembers the position behind it.
 func (s *eventStream) deliver(f frame) error {
 	if f.name == "overflow" {
-		return io.EOF // we read too slowly: come back behind what was read
+		return io.EOF // the reader was too slow: reopen behind the last event read
 	}
 	ev := Event{Position: s.after}
 	if err := json.Unmarshal(f.data, &ev); err != nil {
@@ -187,7 +186,7 @@ func (s *eventStream) deliver(f frame) error {
 	return nil
 }
 
-// pause before the next attempt: what the gateway asked for, then growing.
+// pause is the pause before the next attempt: the gateway's, then growing.
 func (s *eventStream) pause(failures int, err error) time.Duration {
 	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
 		return min(p.RetryAfter, time.Minute)
@@ -205,7 +204,7 @@ func transient(err error) bool {
 	return !foreign && !errors.Is(err, errLineTooLong)
 }
 
-// causeOf prefers the reason for which ctx was canceled to "context canceled".
+// causeOf returns ctx's cause, if it has one, instead of "context canceled".
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

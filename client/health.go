@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// Version tells what runs.
+// Version is the gateway's version.
 type Version struct {
 	Version string `json:"version"`          // tag, module version or "dev"
 	Commit  string `json:"commit,omitempty"` // full hash
@@ -17,7 +17,7 @@ type Version struct {
 	Arch    string `json:"arch,omitempty"`
 }
 
-// Version returns what the gateway runs.
+// Version returns the gateway's version.
 func (c *Client) Version(ctx context.Context) (*Version, error) {
 	v := &Version{}
 	_, err := c.call(ctx, request{method: http.MethodGet, path: "/version", idempotent: true}, v)
@@ -27,16 +27,16 @@ func (c *Client) Version(ctx context.Context) (*Version, error) {
 	return v, nil
 }
 
-// Ready returns nil when the gateway accepts messages: its store is writable
-// and it is not draining. It asks once. An error that is a *Problem says why
-// not; any other means that nothing answered.
+// Ready returns nil when the gateway accepts messages: its store is writable and
+// it is not draining. It asks once. A *Problem gives the reason why it is not
+// ready; any other error means that no answer came.
 func (c *Client) Ready(ctx context.Context) error {
 	var body json.RawMessage
 	once := *c
 	once.retry.Attempts = 1
 	_, err := once.call(ctx, request{method: http.MethodGet, path: "/readyz"}, &body)
 	if _, ok := errors.AsType[*notGatewayError](err); ok {
-		return nil // a 2xx is all that counts
+		return nil // any 2xx counts
 	}
 	return err
 }

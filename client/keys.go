@@ -13,7 +13,7 @@ type APIKey struct {
 	ID         string    `json:"id"`
 	Name       string    `json:"name"`
 	Scopes     []string  `json:"scopes"`
-	Prefix     string    `json:"prefix,omitempty"` // limits it to clients whose id begins so
+	Prefix     string    `json:"prefix,omitempty"` // limits it to clients whose id begins with it
 	Group      string    `json:"group,omitempty"`  // limits it to clients in this group
 	Status     string    `json:"status"`           // active or expired
 	CreatedAt  time.Time `json:"created_at,omitzero"`
@@ -21,7 +21,8 @@ type APIKey struct {
 	LastUsedAt time.Time `json:"last_used_at,omitzero"` // to the minute
 }
 
-// NewAPIKey asks for a key. At most one of Prefix and Group is set.
+// NewAPIKey describes a key to be created. At most one of Prefix and Group is
+// set.
 type NewAPIKey struct {
 	Name      string
 	Scopes    []string // such as messages:write
@@ -36,14 +37,15 @@ type CreatedAPIKey struct {
 	Secret string `json:"secret"`
 }
 
-// APIKeys lists the keys in the order of their creation; those of the gateway's
-// settings are not among them. It takes the scope admin, as all about keys does.
+// APIKeys lists the stored keys in the order of their creation; keys in the
+// gateway's settings are not included. This and all other calls about keys need
+// the scope admin.
 func (c *Client) APIKeys(ctx context.Context) iter.Seq2[APIKey, error] {
 	return pages[APIKey](ctx, c, "/v1/keys", url.Values{}, 0)
 }
 
-// CreateAPIKey makes a key. It is not repeated after a lost answer, whose secret
-// nobody could read.
+// CreateAPIKey creates a key. It is not repeated after a lost answer, because the
+// secret in that answer cannot be read again.
 func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (*CreatedAPIKey, error) {
 	in := map[string]any{"name": k.Name, "scopes": k.Scopes}
 	if k.Prefix != "" {
@@ -67,7 +69,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (*CreatedAPIKey,
 	return out, nil
 }
 
-// RevokeAPIKey ends a key at once.
+// RevokeAPIKey revokes a key at once.
 func (c *Client) RevokeAPIKey(ctx context.Context, id string) error {
 	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id)}, nil)
 	return err

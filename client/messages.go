@@ -11,24 +11,24 @@ import (
 	"unicode/utf8"
 )
 
-// Status is where a delivery, or a message to one client, stands.
+// Status is the state of a delivery, or of a message to one client.
 type Status string
 
 const (
 	Queued   Status = "queued"   // stored, waiting for the client
 	Sent     Status = "sent"     // flushed to the client's socket: no proof that it arrived
-	Acked    Status = "acked"    // the device said so
-	Rejected Status = "rejected" // the device said no, or cannot take it
+	Acked    Status = "acked"    // the device acked it
+	Rejected Status = "rejected" // the device rejected it or cannot take it
 	Expired  Status = "expired"  // its time to live ended first
 	Canceled Status = "canceled" // withdrawn
 	Failed   Status = "failed"   // attempts used up, or no such client
 
-	// A message to many is one of these; Message.Counts says more.
+	// A message to many is one of these; Message.Counts has the details.
 	Pending   Status = "pending"
 	Completed Status = "completed"
 )
 
-// Final reports whether the status can change no more.
+// Final reports whether the status can no longer change.
 func (s Status) Final() bool {
 	switch s {
 	case Acked, Rejected, Expired, Canceled, Failed, Completed:
@@ -37,15 +37,15 @@ func (s Status) Final() bool {
 	return false
 }
 
-// Data is bytes in the form in which the API shows them: text where they are
-// UTF-8, base64 otherwise, or the JSON that a caller gave.
+// Data is bytes in the API's form: text if they are UTF-8, otherwise base64, or
+// the JSON of the caller.
 type Data struct {
 	Text   *string         `json:"text,omitempty"`
 	JSON   json.RawMessage `json:"json,omitempty"`
 	Base64 *string         `json:"base64,omitempty"`
 }
 
-// Bytes returns the plain bytes, nil when there are none.
+// Bytes returns the plain bytes, nil if there are none.
 func (d Data) Bytes() []byte {
 	switch {
 	case d.Text != nil:
@@ -61,7 +61,7 @@ func (d Data) Bytes() []byte {
 	return nil
 }
 
-// Display returns the text, or base64 where the bytes are not text.
+// Display returns the text, or base64 if the bytes are not text.
 func (d Data) Display() string { return textOrBase64(d.Bytes()) }
 
 func textOrBase64(b []byte) string {
@@ -71,7 +71,7 @@ func textOrBase64(b []byte) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// Message is a message and what became of it.
+// Message is a message and its state.
 type Message struct {
 	ID          string            `json:"id"`
 	Status      Status            `json:"status"`
@@ -84,30 +84,30 @@ type Message struct {
 	RTTMS       float64           `json:"rtt_ms,omitempty"`      // Mode Online
 	Counts      *Counts           `json:"counts,omitempty"`      // of a message to many
 	Metadata    map[string]string `json:"metadata,omitempty"`
-	Data                          // the payload, where the answer shows it (Client.Message)
+	Data                          // the payload, if the answer has it (Client.Message)
 
-	// Replayed is set when the idempotency key was known: this is the message
-	// that it made the first time.
+	// Replayed is set when the idempotency key was known: this is the message of
+	// the first request.
 	Replayed bool `json:"replayed,omitempty"`
 }
 
-// Outcome is what became of one delivery.
+// Outcome is the state of one delivery.
 type Outcome struct {
-	Reason           DeliveryReason `json:"reason,omitempty"` // why it was rejected or failed, purged or comes later
+	Reason           DeliveryReason `json:"reason,omitempty"` // why it was rejected or failed, was purged or comes later
 	Attempts         int            `json:"attempts,omitempty"`
 	SentAt           time.Time      `json:"sent_at,omitzero"` // last transmission
 	FinalAt          time.Time      `json:"final_at,omitzero"`
 	Result           *string        `json:"result,omitempty"` // the device's answer, if it is text
 	ResultBase64     []byte         `json:"result_base64,omitempty"`
-	Progress         *string        `json:"progress,omitempty"` // the device's last report of its work, if it is text
+	Progress         *string        `json:"progress,omitempty"` // the device's last progress note, if it is text
 	ProgressBase64   []byte         `json:"progress_base64,omitempty"`
-	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`   // answered after another state was final
+	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`   // when the device acked after another final state
 	LateVerdict      string         `json:"late_verdict,omitempty"` // "ok" or "reject"
 	LateResult       *string        `json:"late_result,omitempty"`
 	LateResultBase64 []byte         `json:"late_result_base64,omitempty"`
 }
 
-// Answer returns the bytes that the device answered with, nil for none.
+// Answer returns the bytes of the device's answer, nil if there are none.
 func (o *Outcome) Answer() []byte {
 	if o.Result != nil {
 		return []byte(*o.Result)
@@ -115,7 +115,7 @@ func (o *Outcome) Answer() []byte {
 	return o.ResultBase64
 }
 
-// Counts tells how many deliveries of a message are in each state.
+// Counts has the number of deliveries of a message in each state.
 type Counts struct {
 	Total    int `json:"total"`
 	Queued   int `json:"queued"`
@@ -134,8 +134,8 @@ type Delivery struct {
 	Outcome
 }
 
-// Message returns a message. With wait it is answered when the message is
-// final, or as it stands when wait (at most 60 s) is over.
+// Message returns a message. With wait the gateway answers when the message is
+// final, or with the message as it stands after wait (at most 60 s).
 func (c *Client) Message(ctx context.Context, id string, wait time.Duration) (*Message, error) {
 	m := &Message{}
 	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id),
@@ -146,12 +146,12 @@ func (c *Client) Message(ctx context.Context, id string, wait time.Duration) (*M
 	return m, nil
 }
 
-// Cancel withdraws what is not final yet and returns the message as it then
-// stands. Nothing to withdraw is the problem already-final.
+// Cancel withdraws the deliveries that are not final and returns the message as
+// it then is. If all are final, it returns the problem already-final.
 func (c *Client) Cancel(ctx context.Context, id string) (*Message, error) {
 	m := &Message{}
-	// A repeat after a lost answer finds the message canceled: already-final
-	// is not a second act, but it hides the first answer. So it is not sent.
+	// A repeat after a lost answer would find the message canceled. already-final
+	// would hide the first answer, so the request is not repeated.
 	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/messages/" + url.PathEscape(id)}, m)
 	if err != nil {
 		return nil, err
@@ -161,11 +161,11 @@ func (c *Client) Cancel(ctx context.Context, id string) (*Message, error) {
 
 // MessageQuery selects messages. Zero fields select all.
 type MessageQuery struct {
-	// Client selects the messages to one client, those to many included, each
+	// Client selects the messages to one client, including those to many, each
 	// with the state of its own delivery.
 	Client string
-	// Status Pending selects messages that are not completed, a final one
-	// those that are, with at least one such delivery.
+	// Status Pending selects messages that are not completed; a final one selects
+	// completed messages with at least one such delivery.
 	Status Status
 	Since  time.Time // created at or after
 	Limit  int       // in all; 0 = no bound

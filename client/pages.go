@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// pageSize is what one request of a list asks for.
+// pageSize is how many items one request of a list asks for.
 const pageSize = 500
 
 // page is one answer of a list.
@@ -19,9 +19,9 @@ type page[T any] struct {
 	NextCursor string `json:"next_cursor"`
 }
 
-// pages follows the cursors of a list and yields its items, at most limit of
-// them (0 = all). An error is the last thing it yields. It may be ranged over
-// again and then starts at the front.
+// pages follows the cursors of a list and yields its items, at most limit of them
+// (0 = all). An error is the last value it yields. A second range starts from the
+// beginning.
 func pages[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T

@@ -17,7 +17,7 @@ type Code string
 // Codes of problems. Others may be added.
 const (
 	CodeMalformedJSON        Code = "malformed-json"
-	CodeIncompleteBody       Code = "incomplete-body" // it ended before its announced length
+	CodeIncompleteBody       Code = "incomplete-body" // the body ended before its announced length
 	CodeUnknownField         Code = "unknown-field"
 	CodeInvalidParameter     Code = "invalid-parameter"
 	CodeInvalidCursor        Code = "invalid-cursor"
@@ -36,7 +36,7 @@ const (
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeMessageNotFound      Code = "message-not-found"
-	CodeBlocked              Code = "blocked"   // the client is, until its block ends
+	CodeBlocked              Code = "blocked"   // the client is blocked
 	CodeIDInUse              Code = "id-in-use" // the client is connected already
 	CodeClientOffline        Code = "client-offline"
 	CodeAlreadyFinal         Code = "already-final"
@@ -60,11 +60,11 @@ type Problem struct {
 	Reason   NoAckReason  `json:"reason,omitempty"`   // of CodeAckTimeout: why there is no ack
 	Instance string       `json:"instance,omitempty"` // id of the request, as in the gateway's log
 	Errors   []FieldError `json:"errors,omitempty"`
-	// MessageID is the message that the problem is about, where one exists:
-	// after an ack timeout it can still be asked for.
+	// MessageID is the message that the problem is about, if there is one: after
+	// an ack timeout its state can be read.
 	MessageID string `json:"message_id,omitempty"`
-	Limit     int64  `json:"limit,omitempty"` // the bound that was passed, in bytes or entries
-	// RetryAfter is when to try again, 0 when the gateway did not say.
+	Limit     int64  `json:"limit,omitempty"` // the bound that was exceeded, in bytes or entries
+	// RetryAfter is when to try again, 0 if the gateway gave no time.
 	RetryAfter time.Duration `json:"-"`
 }
 
@@ -76,7 +76,7 @@ type FieldError struct {
 	Detail    string `json:"detail"`
 }
 
-// Code returns the stable name, "" when the answer did not come from a gateway.
+// Code returns the stable name, "" if the answer did not come from a gateway.
 func (p *Problem) Code() Code {
 	if p.Type == "" || p.Type == "about:blank" {
 		return ""
@@ -84,7 +84,7 @@ func (p *Problem) Code() Code {
 	return Code(path.Base(p.Type))
 }
 
-// Error is one line: what happened and which part of the request caused it.
+// Error returns one line: the problem and the faulty parts of the request.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	if p.Title != "" {
@@ -108,8 +108,8 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// problemOf reads the problem out of an answer. An answer by something else
-// than a gateway (a proxy's HTML page, say) gives a Problem without a Type.
+// problemOf reads the problem of an answer. An answer that is not a gateway's (a
+// proxy's HTML page, for example) gives a Problem without a Type.
 func problemOf(res *http.Response) *Problem {
 	p := &Problem{}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))
@@ -126,7 +126,7 @@ func problemOf(res *http.Response) *Problem {
 	return p
 }
 
-// retryAfter understands both forms of RFC 9110 §10.2.3, seconds and a date.
+// retryAfter reads both forms of RFC 9110 §10.2.3, seconds and a date.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if v == "" {

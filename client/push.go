@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Payload is what a device gets. Make one with Text, JSON or Bytes; the zero
+// Payload is a message's payload. Make one with Text, JSON or Bytes; the zero
 // value is no payload and is refused.
 type Payload struct {
 	text   *string
@@ -26,7 +26,7 @@ func Text(s string) Payload { return Payload{text: &s} }
 // JSON is a payload of v encoded as JSON. A json.RawMessage is sent as it is.
 func JSON(v any) Payload { return Payload{json: v, isJSON: true} }
 
-// Bytes is a payload of any bytes.
+// Bytes is a payload of arbitrary bytes.
 func Bytes(b []byte) Payload {
 	if b == nil {
 		b = []byte{}
@@ -34,15 +34,15 @@ func Bytes(b []byte) Payload {
 	return Payload{bytes: b}
 }
 
-// Mode says what happens when the client is offline.
+// Mode decides whether a message to an offline client is stored.
 type Mode string
 
 const (
-	// Durable stores the message before it is answered and delivers it when
-	// the client is there, until its time to live ends.
+	// Durable stores the message before the gateway answers, and delivers it when
+	// the client is online, until its time to live ends.
 	Durable Mode = "durable"
-	// Online delivers now or never: nothing is stored, and the answer waits
-	// for the device's.
+	// Online delivers now or never: the gateway stores nothing and waits for the
+	// device's answer.
 	Online Mode = "online"
 )
 
@@ -56,15 +56,15 @@ type Push struct {
 	// QueueUnknown stores the message for a client that was never seen
 	// instead of answering client-not-found.
 	QueueUnknown bool
-	// OnlineOnly narrows a group, label or all audience to who is connected.
+	// OnlineOnly narrows a group, label or all audience to the online clients.
 	OnlineOnly bool
-	// IdempotencyKey, 1 to 255 characters of printable ASCII, makes repeats find
-	// the first message; remembered for 24 h. "" makes one up for this call, so
-	// that its own retries are safe. A key does not go with Mode Online.
+	// IdempotencyKey is 1 to 255 characters of printable ASCII. Repeats with it
+	// return the first message for 24 h. With "" the call makes a key, so that
+	// its own retries are safe. Mode Online takes no key.
 	IdempotencyKey string
 }
 
-// Audience says who gets a message. Exactly one field is to be set.
+// Audience selects the recipients of a message. Set exactly one field.
 type Audience struct {
 	Client  string            `json:"client,omitempty"`
 	Clients []string          `json:"clients,omitempty"` // at most 1,000
@@ -113,8 +113,8 @@ func (p Push) body(to *Audience) (*pushBody, error) {
 	return b, nil
 }
 
-// Push sends one message to one client. Without an error a durable message is
-// on stable storage; see Message.Status for what became of it so far.
+// Push sends one message to one client. If it returns without an error, a durable
+// message is on stable storage; Message.Status is its state so far.
 //
 // Common problems: client-not-found, client-offline and ack-timeout (Online),
 // queue-full, payload-too-large.
@@ -122,13 +122,13 @@ func (c *Client) Push(ctx context.Context, clientID string, p Push) (*Message, e
 	return c.push(ctx, "/v1/clients/"+url.PathEscape(clientID)+"/messages", p, nil)
 }
 
-// PushTo sends one message to an audience, which is fixed when it is accepted.
+// PushTo sends one message to an audience. Acceptance fixes the recipients.
 func (c *Client) PushTo(ctx context.Context, to Audience, p Push) (*Message, error) {
 	return c.push(ctx, "/v1/messages", p, &to)
 }
 
-// PushMany sends one message to each of the clients named, at most 1,000. It is
-// stored once.
+// PushMany sends one message to the named clients, at most 1,000. It is stored
+// once.
 func (c *Client) PushMany(ctx context.Context, clientIDs []string, p Push) (*Message, error) {
 	return c.PushTo(ctx, Audience{Clients: clientIDs}, p)
 }
@@ -163,7 +163,7 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	return m, nil
 }
 
-// waitQuery is the query that asks the gateway to wait, nil for 0.
+// waitQuery is the query parameter for wait, nil for 0.
 func waitQuery(wait time.Duration) url.Values {
 	if wait <= 0 {
 		return nil

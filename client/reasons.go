@@ -1,13 +1,13 @@
 package client
 
-// DeliveryReason says why a delivery was rejected, has failed, was canceled or
+// DeliveryReason is why a delivery was rejected, has failed, was canceled or
 // waits, or that it was acked without a verdict.
 type DeliveryReason string
 
 // Reasons of deliveries. Others may be added.
 const (
 	ReasonTooLargeForProtocol DeliveryReason = "too_large_for_protocol" // the device's dialect cannot carry the payload
-	ReasonDeviceRejected      DeliveryReason = "device_rejected"        // the device said no; its words are the result
+	ReasonDeviceRejected      DeliveryReason = "device_rejected"        // the device rejected it; its text is the result
 	ReasonUnknownClient       DeliveryReason = "unknown_client"         // named in a list, never registered
 	ReasonQueueFull           DeliveryReason = "queue_full"             // the client's queue had no room
 	ReasonAttemptsUsedUp      DeliveryReason = "attempts_used_up"       // sent as often as allowed, without an ack
@@ -16,26 +16,26 @@ const (
 	ReasonVerdictNotKept      DeliveryReason = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
-// NoAckReason says why a delivery with Mode Online has no ack (CodeAckTimeout).
+// NoAckReason is why a delivery with Mode Online has no ack (CodeAckTimeout).
 type NoAckReason string
 
 // Reasons of a missing ack. Others may be added.
 const (
 	NoAckTimeout              NoAckReason = "ack_timeout"            // the device did not ack in time
-	NoAckEphemeralFlagMissing NoAckReason = "ephemeral_flag_missing" // its ack had the number, and not the flag, of an online delivery
-	NoAckNotSent              NoAckReason = "not_sent"               // earlier deliveries held the window until the wait was over
+	NoAckEphemeralFlagMissing NoAckReason = "ephemeral_flag_missing" // its ack has the number of the online delivery, but not the flag
+	NoAckNotSent              NoAckReason = "not_sent"               // earlier deliveries filled the window until the wait was over
 	NoAckDraining             NoAckReason = "draining"               // the gateway stopped waiting
 	NoAckConnectionLost       NoAckReason = "connection_lost"        // the connection ended before the ack
 )
 
-// CloseReason says why the connection of a client ended.
+// CloseReason is why the connection of a client ended.
 type CloseReason string
 
 // Reasons of closed connections. Others may be added.
 const (
-	ReasonClientClosed       CloseReason = "client_closed"       // the device said goodbye
+	ReasonClientClosed       CloseReason = "client_closed"       // the device closed the connection in order
 	ReasonReplaced           CloseReason = "replaced"            // the same id registered on another connection
-	ReasonConnectionLost     CloseReason = "connection_lost"     // the connection broke without a goodbye
+	ReasonConnectionLost     CloseReason = "connection_lost"     // the connection broke: neither side closed it
 	ReasonKicked             CloseReason = "kicked"              // DisconnectClient
 	ReasonHeartbeatTimeout   CloseReason = "heartbeat_timeout"   // nothing came from the device in time
 	ReasonRegisterTimeout    CloseReason = "register_timeout"    // the registration took too long
@@ -50,7 +50,7 @@ const (
 	ReasonTooManyErrors      CloseReason = "too_many_errors"
 	ReasonInputOverflow      CloseReason = "input_overflow"
 	ReasonFrameTimeout       CloseReason = "frame_timeout"  // a frame that the device began did not end in time
-	ReasonShutdown           CloseReason = "shutdown"       // the gateway stopped in good order
+	ReasonShutdown           CloseReason = "shutdown"       // the gateway was stopped in order
 	ReasonInternalError      CloseReason = "internal_error" // a defect of the gateway
 	ReasonServerStopped      CloseReason = "server_stopped" // the gateway was killed
 )
@@ -66,13 +66,13 @@ const (
 	ClosedByOperator ClosedBy = "operator"
 )
 
-// LastClose says why a client's last connection ended and which side ended it.
+// LastClose is why a client's last connection ended, and by which side.
 type LastClose struct {
 	Reason CloseReason `json:"reason"`
 	By     ClosedBy    `json:"by"`
 }
 
-// String is the reason and the side, "" when c is nil.
+// String is the reason and the side, "" if c is nil.
 func (c *LastClose) String() string {
 	if c == nil {
 		return ""

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// RefusedRegistration is a device that asked to register and was refused.
+// RefusedRegistration is a device whose registration was refused.
 type RefusedRegistration struct {
 	Client     string    `json:"client"`
 	Count      uint64    `json:"count"` // refusals since FirstAt
 	FirstAt    time.Time `json:"first_at"`
 	LastAt     time.Time `json:"last_at"`
-	RemoteAddr string    `json:"remote_addr,omitempty"` // of the last time, as are the next two
+	RemoteAddr string    `json:"remote_addr,omitempty"` // of the last refusal, as are the next two
 	Dialect    string    `json:"dialect,omitempty"`
 	Reason     string    `json:"reason"`
 }
@@ -24,7 +24,7 @@ type RefusedQuery struct {
 	Limit  int    // in all; 0 = no bound
 }
 
-// Refused lists devices that were refused lately, in the order of their ids.
+// Refused lists recently refused devices in the order of their ids.
 func (c *Client) Refused(ctx context.Context, q RefusedQuery) iter.Seq2[RefusedRegistration, error] {
 	v := url.Values{}
 	setIf(v, "prefix", q.Prefix)

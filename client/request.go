@@ -21,13 +21,13 @@ type request struct {
 	query  url.Values
 	header http.Header
 	body   []byte // nil for none
-	// idempotent is set when a repeat cannot act twice.
+	// idempotent is set if a repeat cannot act twice.
 	idempotent bool
-	// wait is how long the gateway was asked to wait, beside attemptTimeout.
+	// wait is how long the gateway may wait, in addition to attemptTimeout.
 	wait time.Duration
 }
 
-// jsonBody returns v encoded, or the error of a value that JSON cannot say.
+// jsonBody returns v encoded, or an error if JSON cannot represent it.
 func jsonBody(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -36,8 +36,8 @@ func jsonBody(v any) ([]byte, error) {
 	return b, nil
 }
 
-// call sends r, repeats it where that is safe, and decodes the answer into out
-// (nil to ignore it). It returns the header of the answer.
+// call sends r, repeats it if that is safe, and decodes the answer into out (nil
+// ignores it). It returns the header of the answer.
 func (c *Client) call(ctx context.Context, r request, out any) (http.Header, error) {
 	for attempt := 1; ; attempt++ {
 		h, err := c.attempt(ctx, r, out)
@@ -111,8 +111,8 @@ func (c *Client) newRequest(ctx context.Context, r request, body io.Reader) (*ht
 // errAnswerTooLarge is returned for an answer beyond maxAnswer.
 var errAnswerTooLarge = fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
 
-// decode reads one JSON value; members that this version does not know are
-// ignored, for a newer gateway may send more.
+// decode reads one JSON value. It ignores unknown members, because a newer
+// gateway may send more.
 func decode(r io.Reader, out any) error {
 	body, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
 	if err != nil {
@@ -127,8 +127,8 @@ func decode(r io.Reader, out any) error {
 	return nil
 }
 
-// notGatewayError is a success whose body is not what a gateway answers. Asking
-// again would give the same.
+// notGatewayError is a success whose body is not a gateway's. Another attempt
+// would give the same.
 type notGatewayError struct{ cause error }
 
 func (e *notGatewayError) Error() string {
@@ -136,14 +136,14 @@ func (e *notGatewayError) Error() string {
 }
 func (e *notGatewayError) Unwrap() error { return e.cause }
 
-// after says whether to repeat a request that failed with err in the given
+// after decides whether to repeat a request that failed with err in the given
 // attempt (from 1), and after which pause.
 func (r Retry) after(attempt int, err error, idempotent bool) (time.Duration, bool) {
 	if attempt >= r.Attempts || !repeatable(err, idempotent) {
 		return 0, false
 	}
 	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
-		// A little later than told, and not all callers at one instant.
+		// A little later than asked, so that not all callers come at once.
 		return p.RetryAfter + rand.N(r.Base), p.RetryAfter <= r.Max
 	}
 	return r.backoff(attempt), true
@@ -162,7 +162,7 @@ func repeatable(err error, idempotent bool) bool {
 		case http.StatusTooManyRequests:
 			return true // refused before anything was done
 		case http.StatusServiceUnavailable:
-			// Other reasons than a drain leave it open what was done.
+			// For other reasons than a drain the request may have been executed.
 			return idempotent || p.Code() == CodeDraining
 		case http.StatusBadGateway, http.StatusGatewayTimeout:
 			return idempotent && p.Code() != CodeAckTimeout
@@ -175,7 +175,7 @@ func repeatable(err error, idempotent bool) bool {
 	return idempotent || neverSent(err)
 }
 
-// neverSent reports that the connection could not even be opened.
+// neverSent reports whether the connection could not be opened.
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"

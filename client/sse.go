@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// frame is one event of a stream as it stands on the wire.
+// frame is one event of a stream in its wire form.
 type frame struct {
 	id   string
 	name string
@@ -22,9 +22,9 @@ type eventReader struct {
 	scan  *bufio.Scanner
 	alive func() // called for each line, comments included
 	data  bytes.Buffer
-	retry time.Duration // what the server asked for, 0 for nothing
-	// position is the id of the last complete block, also of one without data:
-	// a filter may pass over many events.
+	retry time.Duration // as the server asked, 0 for none
+	// position is the id of the last complete block, even one without data: a
+	// filter may skip many events.
 	position string
 }
 
@@ -37,8 +37,8 @@ func newEventReader(r io.Reader, alive func()) *eventReader {
 	return &eventReader{scan: s, alive: alive}
 }
 
-// next returns the next event that has data; io.EOF when the stream ended. An
-// event cut off by the end of the stream is dropped, as the standard says.
+// next returns the next event with data; io.EOF at the end of the stream. An
+// event that the end cuts off is dropped, as the standard says.
 func (r *eventReader) next() (frame, error) {
 	var f frame
 	r.data.Reset()
@@ -69,7 +69,7 @@ func (r *eventReader) next() (frame, error) {
 	return frame{}, io.EOF
 }
 
-// field takes one line: "name: value", or a comment that starts with a colon.
+// field processes one line: "name: value", or a comment that starts with a colon.
 func (r *eventReader) field(f *frame, line []byte) error {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))

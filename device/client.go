@@ -15,44 +15,44 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Config says who the device is and what it does. Addr and ID are required.
+// Config describes the device and its behaviour. Addr and ID are required.
 type Config struct {
 	Addr    string           // host:port of the gateway's device listener
 	ID      string           // 1 to 128 of A-Z a-z 0-9 . _ : @ -, not . or .. (126 in v1)
-	Token   string           // what the gateway wants to see; v1 can send a short one, where the gateway takes it
+	Token   string           // the device's token or password; v1 sends a short one, if the gateway accepts it
 	Dialect protocol.Dialect // default protocol.V2
 
-	Labels    map[string]string // nil leaves what the gateway knows; v2 only
-	Groups    []string          // nil leaves what the gateway knows; v2 only
+	Labels    map[string]string // nil leaves the stored ones unchanged; v2 only
+	Groups    []string          // nil leaves the stored ones unchanged; v2 only
 	Heartbeat time.Duration     // proposal, 1 s to 1 h, 0 for the gateway's; v2 only
 	Window    int               // proposal, 1 to 256, 0 for the gateway's; v2 only
 
 	// Handler gets each delivery. Nil acks everything.
 	Handler Handler
-	// Workers is how many deliveries are handled at once. Default 1: one after
-	// the other, in order.
+	// Workers is how many deliveries are handled at once. Default 1: one by one,
+	// in order.
 	Workers int
 	// State keeps the verdicts of handled deliveries across restarts (v2). Nil is
 	// a MemoryState.
 	State State
 
-	// Backoff says how long to wait between connections.
+	// Backoff is the wait between connections.
 	Backoff Backoff
 	// Logger gets one line per connection made and lost. Nil is slog.Default().
 	Logger *slog.Logger
-	// TLS encrypts the connection; nil is plain TCP. A ServerName that is ""
-	// is taken from Addr.
+	// TLS encrypts the connection; nil is plain TCP. An empty ServerName is taken
+	// from Addr.
 	TLS *tls.Config
-	// TokenSource, when set, is asked for the token before each connection, for
-	// tokens that end. Its error counts as a connection that could not be made.
+	// TokenSource, if set, returns the token for each connection; use it for
+	// tokens that expire. An error counts as a failed connection.
 	TokenSource func(ctx context.Context) (string, error)
-	// Dial makes a connection instead: TLS is not used then. Nil is TCP with a
-	// timeout of 10 s, that of the TLS handshake included.
+	// Dial, if set, makes the connections, and TLS is not used. Nil is TCP with a
+	// timeout of 10 s, which includes the TLS handshake.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
-	// OnConnect is called when the gateway has accepted the registration,
-	// OnDisconnect when a connection has ended, or could not be made, and the
-	// next one is tried after retry. Run waits for both. Either may be nil.
+	// OnConnect is called when the gateway has accepted the registration.
+	// OnDisconnect is called when a connection has ended or failed; the next
+	// attempt follows after retry. Run waits for both. Either may be nil.
 	OnConnect    func(protocol.Registered)
 	OnDisconnect func(why protocol.Close, retry time.Duration)
 
@@ -60,16 +60,15 @@ type Config struct {
 	Protocol *protocol.Config
 }
 
-// Backoff is exponential with full jitter: before attempt n the client waits
-// for a random part of Min × 2ⁿ, at most Max, and for as long as the gateway
-// has told it to besides.
+// Backoff is exponential with full jitter: before attempt n the client waits for
+// a random part of Min × 2ⁿ, at most Max, plus the retry delay that the gateway
+// has sent.
 type Backoff struct {
 	Min time.Duration // default 500 ms
 	Max time.Duration // default 1 min
 }
 
-// settledAfter is how long a session must live for the next loss to count as
-// the first one again.
+// settledAfter is how long a session must live to reset the backoff.
 const settledAfter = 30 * time.Second
 
 func (b Backoff) wait(attempt int, retryAfter time.Duration) time.Duration {
@@ -84,8 +83,8 @@ func (b Backoff) wait(attempt int, retryAfter time.Duration) time.Duration {
 	return retryAfter + rand.N(max(1, min(ceiling, limit)))
 }
 
-// ClosedError is why Run ended: the gateway has closed the connection with a
-// code that says not to come back, or the registration cannot be sent.
+// ClosedError is why Run ended: the gateway has closed the connection with a code
+// that forbids a reconnect, or the registration cannot be sent.
 type ClosedError struct{ Close protocol.Close }
 
 func (e *ClosedError) Error() string {
@@ -98,7 +97,7 @@ type Client struct {
 	cfg  Config
 	log  *slog.Logger
 	jobs chan job      // deliveries for the workers
-	wake chan struct{} // capacity 1: the mailbox has something
+	wake chan struct{} // capacity 1: the mailbox is not empty
 
 	saving sync.Mutex // orders State.Save; taken before mu
 
@@ -108,16 +107,16 @@ type Client struct {
 	noted    bool      // a handler has called Progress
 	answers  []answer  // mailbox: for the deliveries of this and earlier sessions
 	uplinks  []*uplink // in order of number; bounded by maxUplinks
-	dropped  []uint64  // mailbox: uplinks whose sender has stopped waiting
+	dropped  []uint64  // mailbox: uplinks whose Send has returned early
 	lastUp   uint64
-	sessions uint64 // connections so far; tells ephemeral numbers apart
+	sessions uint64 // connections so far; distinguishes ephemeral numbers
 }
 
-// maxJobs bounds deliveries that wait for a worker: the largest window there
-// is. A gateway that sends more is answered "retry later".
+// maxJobs bounds deliveries that wait for a worker: the largest window. A gateway
+// that sends more gets "retry later".
 const maxJobs = 256
 
-// New returns a client that does nothing until Run. It reads the State.
+// New returns a client; Run starts it. New reads the State.
 func New(cfg Config) (*Client, error) {
 	if cfg.Addr == "" && cfg.Dial == nil {
 		return nil, errors.New("device: no address")
@@ -136,7 +135,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, log: cmp.Or(cfg.Logger, slog.Default()).With("client", cfg.ID),
 		jobs: make(chan job, maxJobs), wake: make(chan struct{}, 1)}
-	// Numbers of uplinks rise across restarts without being remembered.
+	// Numbers of uplinks rise across restarts without being stored.
 	c.lastUp = uint64(time.Now().UnixMicro())
 	saved, err := cfg.State.Load()
 	if err != nil {
@@ -151,8 +150,8 @@ func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	return newDialer().DialContext(ctx, "tcp", addr)
 }
 
-// dialTLS makes encrypted ones. Tickets are kept, so that a reconnect costs the
-// gateway no signature.
+// dialTLS makes encrypted connections. It keeps session tickets, so that a
+// reconnect costs the gateway no signature.
 func dialTLS(cfg *tls.Config) func(context.Context, string) (net.Conn, error) {
 	cfg = cfg.Clone()
 	if cfg.ClientSessionCache == nil {
@@ -166,9 +165,9 @@ func newDialer() *net.Dialer {
 	return &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 }
 
-// Run keeps the device connected until ctx ends (it returns ctx's error) or
-// the gateway says not to come back (it returns a *ClosedError). It waits for
-// handlers, whose ctx ends with Run's. Only one Run at a time.
+// Run keeps the device connected until ctx ends (it returns ctx's error) or the
+// gateway forbids a reconnect (it returns a *ClosedError). It waits for handlers,
+// whose ctx ends with Run's. Only one Run may run at a time.
 func (c *Client) Run(ctx context.Context) error {
 	if !c.start() {
 		return errors.New("device: Run is running already")
@@ -193,8 +192,8 @@ func (c *Client) start() bool {
 	return ok
 }
 
-// stop makes the client ready for another Run: what no worker has begun comes
-// again from the gateway.
+// stop makes the client ready for another Run. The gateway sends the deliveries
+// again that no worker has begun.
 func (c *Client) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -234,7 +233,7 @@ func (c *Client) reconnect(ctx context.Context) error {
 	}
 }
 
-// connection makes one connection and stays until it ends.
+// connection makes one connection and runs it until it ends.
 func (c *Client) connection(ctx context.Context) (why protocol.Close, registered bool) {
 	token, err := c.token(ctx)
 	if err != nil {
@@ -256,10 +255,10 @@ func (c *Client) token(ctx context.Context) (string, error) {
 	return c.cfg.TokenSource(ctx)
 }
 
-// signal wakes Run to look into the mailbox.
+// signal wakes Run to read the mailbox.
 func (c *Client) signal() {
 	select {
 	case c.wake <- struct{}{}:
-	default: // it has not looked since the last signal
+	default: // an earlier signal is still pending
 	}
 }

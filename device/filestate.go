@@ -18,31 +18,30 @@ import (
 
 // FileState keeps the state in a file. Only one process may use it at a time.
 //
-// Each line of the file is a Change in JSON after its CRC-32C in hexadecimal and
-// a colon.
-// Save appends a line and syncs the file. When the file has doubled, Save writes
-// the sum of its lines to Path + ".tmp", syncs that, renames it to Path and syncs
-// the directory. The first Save of a process and the one after an error do that
-// too. So after a power cut the file has each
-// Change for which Save has returned nil, and perhaps a part of the one after.
-// Load ignores such a part; any other damage is an error that names the file.
+// Each line of the file is the CRC-32C of a Change in hexadecimal, a colon, and
+// the Change in JSON. Save appends a line and syncs the file. When the file has
+// doubled, Save writes the sum of its lines to Path + ".tmp", syncs that, renames
+// it to Path and syncs the directory. It also does that in the first Save of a
+// process and after an error. So after a power cut the file has each Change for
+// which Save has returned nil, and perhaps a part of the next one. Load ignores
+// such a part; any other damage is an error that names the file.
 //
-// The file may be deleted while no process uses it; the device then knows
-// nothing.
+// The file may be deleted while no process uses it. The device then has no memory
+// of handled deliveries.
 type FileState struct {
 	Path string
 
 	saved   Saved
 	loaded  bool
-	size    int64 // of the file, 0 when it must be written anew
-	compact int64 // the size from which on it is written anew
+	size    int64 // of the file; 0 if it must be rewritten
+	compact int64 // the size at which it is rewritten
 }
 
 const (
-	// maxStateFile bounds what Load reads, in bytes. It is more than Save writes.
+	// maxStateFile bounds the bytes that Load reads. It is more than Save writes.
 	maxStateFile = 1 << 20
 	// minLog is how many bytes of lines are appended at least before the file is
-	// written anew.
+	// rewritten.
 	minLog = 64 << 10
 	crcLen = 8 // digits
 )
@@ -59,7 +58,7 @@ func (s *FileState) Load() (Saved, error) {
 	return saved, nil
 }
 
-// Save makes c lasting.
+// Save makes c durable.
 func (s *FileState) Save(c Change) error {
 	if !s.loaded {
 		if _, err := s.Load(); err != nil {
@@ -84,7 +83,7 @@ func (s *FileState) Save(c Change) error {
 // append adds a line to the file that this process has written.
 func (s *FileState) append(line []byte) (err error) {
 	size := s.size
-	s.size = 0 // until the line is lasting
+	s.size = 0 // until the line is durable
 	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
@@ -105,7 +104,7 @@ func (s *FileState) append(line []byte) (err error) {
 	return err
 }
 
-// rewrite replaces the file by one line that has everything.
+// rewrite replaces the file by one line with the whole state.
 func (s *FileState) rewrite(saved Saved) error {
 	s.size = 0
 	line, err := stateLine(Change{Reset: true, Saved: saved})
@@ -158,7 +157,7 @@ func readState(path string) (s Saved, err error) {
 	return parseState(b)
 }
 
-// parseState sums up the lines of a file.
+// parseState adds up the lines of a file.
 func parseState(b []byte) (s Saved, err error) {
 	for at := 0; at < len(b); {
 		rest := b[at:]
@@ -172,15 +171,15 @@ func parseState(b []byte) (s Saved, err error) {
 		if torn(rest) {
 			return s, nil
 		}
-		return Saved{}, fmt.Errorf("damaged at byte %d: %w; delete the file and the device knows nothing of what it handled",
+		return Saved{}, fmt.Errorf("damaged at byte %d: %w; without the file the device has no memory of handled deliveries",
 			at, cmp.Or(err, errors.New("the line does not end")))
 	}
 	return s, nil
 }
 
-// torn reports whether rest, which begins with a bad line, is one that was not
-// written completely: it is the last, and either it is cut off or a block of it
-// was never written and reads as zeros. No whole line has a zero byte.
+// torn reports whether rest, which begins with a bad line, is an incomplete
+// write: the last line, either cut off or with a block that was never written and
+// reads as zeros. No complete line has a zero byte.
 func torn(rest []byte) bool {
 	body, end := rest[:len(rest)-1], rest[len(rest)-1]
 	switch {
@@ -190,7 +189,7 @@ func torn(rest []byte) bool {
 		return true
 	}
 	_, err := parseLine(body)
-	return end != '\n' && err != nil // a sound line before another end was whole
+	return end != '\n' && err != nil // a valid line before another end was complete
 }
 
 func parseLine(line []byte) (c Change, err error) {
@@ -210,8 +209,8 @@ func parseLine(line []byte) (c Change, err error) {
 	return c, nil
 }
 
-// syncDir makes a rename lasting. Systems that cannot sync a directory make
-// renames lasting by themselves.
+// syncDir makes a rename durable. Systems that cannot sync a directory need no
+// sync for it.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

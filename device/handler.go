@@ -13,15 +13,15 @@ import (
 // Message is one delivery.
 type Message struct {
 	Seq       uint64 // the gateway's sequence; 0 in v1
-	Payload   []byte // the handler's to keep
+	Payload   []byte // the handler may keep it
 	Dup       bool   // v2: the gateway has sent it before, and this device has not handled it
-	Ephemeral bool   // sent to whoever is connected now; Seq counts in this session only
+	Ephemeral bool   // sent to the connected device only; Seq is valid in this session only
 }
 
-// Handler acts on a delivery. Its result goes back to whoever has sent the
-// message. An error rejects the message, with the error's text as the reason;
-// an error that is Retry asks for it again later. A panic rejects it and is
-// logged. v1 can say neither: there the gateway sends it again.
+// Handler acts on a delivery. The gateway passes its result to the sender of the
+// message. An error rejects the message, with the error's text as the reason; an
+// error that is Retry asks for a later repeat. A panic rejects it and is logged.
+// v1 can express neither: there the gateway sends the message again.
 type Handler func(ctx context.Context, m Message) (result []byte, err error)
 
 // Retry asks the gateway to send the message again later.
@@ -34,7 +34,7 @@ func (retryLater) Error() string { return "retry later" }
 // job is a delivery for a worker.
 type job struct {
 	m       Message
-	ticket  Ticket // the ledger's; zero when the delivery has no lasting number
+	ticket  Ticket // the ledger's; zero if the delivery's number is valid in this session only
 	session uint64
 }
 
@@ -42,10 +42,10 @@ type job struct {
 type answer struct {
 	Verdict
 	ephemeral bool
-	session   uint64 // in which it may leave
+	session   uint64 // the session that it may leave in
 }
 
-// deliver judges a delivery: new ones go to the workers, repeats are answered.
+// deliver passes a new delivery to the workers and answers a repeat.
 func (l *link) deliver(e protocol.Event) {
 	c := l.c
 	j := job{m: Message{Seq: e.Seq, Payload: e.Payload, Dup: e.Dup, Ephemeral: e.Ephemeral}, session: l.number}
@@ -55,7 +55,7 @@ func (l *link) deliver(e protocol.Event) {
 		ticket, v, known := c.ledger.Receive(e.Seq, e.Payload)
 		if known {
 			c.answers = append(c.answers, answer{Verdict: v, session: l.number})
-			if v.Code == protocol.AckWorking { // the ack timeout is shorter than our patience
+			if v.Code == protocol.AckWorking { // the ack timeout is shorter than l.patience
 				l.patience = max(l.patience/2, progressEvery)
 			}
 			return
@@ -79,11 +79,10 @@ func (l *link) asked(seq uint64) {
 	l.c.answers = append(l.c.answers, answer{Verdict: l.c.ledger.Ask(seq), session: l.number})
 }
 
-// lasting reports whether the delivery's number means something in the next
-// connection.
+// lasting reports whether the delivery's number is valid in the next connection.
 func (j job) lasting() bool { return j.m.Seq != 0 && !j.m.Ephemeral }
 
-// decide notes a verdict, and answers with it if it need not be saved first.
+// decide notes a verdict, and queues the answer if it need not be saved first.
 // c.mu is held.
 func (c *Client) decide(j job, code protocol.AckCode, result []byte) {
 	if !j.lasting() {
@@ -108,7 +107,7 @@ func (c *Client) work(ctx context.Context) {
 }
 
 // handle runs the handler and answers. The verdict is saved before the answer
-// leaves: a crash in between costs a question, and the answer is the same.
+// leaves: after a crash in between the gateway asks, and gets the same answer.
 func (c *Client) handle(ctx context.Context, j job) {
 	if j.lasting() {
 		ctx = context.WithValue(ctx, progressKey{}, func(note []byte) { c.note(j, note) })
@@ -123,7 +122,7 @@ func (c *Client) handle(ctx context.Context, j job) {
 	c.signal()
 }
 
-// verdict calls the handler and turns what it returns into an ack.
+// verdict calls the handler and converts its result into an ack.
 func (c *Client) verdict(ctx context.Context, m Message) (code protocol.AckCode, result []byte) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -139,7 +138,7 @@ func (c *Client) verdict(ctx context.Context, m Message) (code protocol.AckCode,
 	case err == nil:
 		return protocol.AckOK, result
 	case errors.Is(err, Retry), ctx.Err() != nil:
-		return protocol.AckRetry, nil // a handler that was interrupted has not decided
+		return protocol.AckRetry, nil // an interrupted handler has not decided
 	}
 	reason := []byte(err.Error())
 	return protocol.AckReject, reason[:min(len(reason), keptResult)]
@@ -147,12 +146,13 @@ func (c *Client) verdict(ctx context.Context, m Message) (code protocol.AckCode,
 
 type progressKey struct{}
 
-// maxNote is how much of a note the gateway shows, in bytes: its last (SPEC §2.3).
+// maxNote is how much of a note the gateway shows, in bytes: the end of it (SPEC
+// §2.3).
 const maxNote = 1 << 10
 
-// Progress says how far a Handler has come; ctx is the one it was called with.
-// The gateway shows the last 1 KiB of the latest note with the delivery. A note
-// leaves within two seconds, if the gateway takes notes. It settles nothing.
+// Progress reports the progress of a Handler; ctx is the Handler's. The gateway
+// shows the last 1 KiB of the latest note with the delivery. A note leaves within
+// two seconds, if the gateway accepts notes. It settles nothing.
 func Progress(ctx context.Context, note string) {
 	if report, ok := ctx.Value(progressKey{}).(func([]byte)); ok {
 		report([]byte(note[max(0, len(note)-maxNote):]))
@@ -180,8 +180,8 @@ func (l *link) workingDue() (due time.Time, ok bool) {
 	return l.worked.Add(l.patience), l.c.ledger.open() > 0
 }
 
-// sayWorking answers AckWorking for the deliveries that workers have had for a
-// while, so that the gateway does not send them again.
+// sayWorking answers AckWorking for deliveries that workers have had for a while,
+// so that the gateway does not send them again.
 func (l *link) sayWorking() {
 	now := time.Now()
 	if due, ok := l.workingDue(); !ok || now.Before(due) {
@@ -196,9 +196,9 @@ func (l *link) sayWorking() {
 	}
 }
 
-// giveAnswers writes the acks that wait. An answer to an earlier session is
-// dropped: its number may mean another message here, and if the gateway asks for
-// the same one the ledger has the answer.
+// giveAnswers writes the waiting acks. It drops an answer to an earlier session:
+// its number may mean another message here, and if the gateway asks for the same
+// delivery, the ledger has the answer.
 func (l *link) giveAnswers() {
 	l.c.mu.Lock()
 	answers := l.c.answers
@@ -215,13 +215,13 @@ func (l *link) giveAnswers() {
 		if a.ephemeral {
 			_ = l.s.AckEphemeral(time.Now(), a.Seq, a.Code, a.Result)
 		} else {
-			_ = l.s.AckData(time.Now(), a.Seq, a.Code, a.Result) // only a closed session refuses
+			_ = l.s.AckData(time.Now(), a.Seq, a.Code, a.Result) // fails only if the session is closed
 		}
 	}
 }
 
-// save makes the new verdicts lasting, those of other workers too, and lets the
-// answers leave.
+// save makes the new verdicts durable, including those of other workers, and
+// releases their answers.
 func (c *Client) save() {
 	c.saving.Lock()
 	defer c.saving.Unlock()
@@ -231,8 +231,8 @@ func (c *Client) save() {
 	var err error
 	if ok {
 		if err = c.cfg.State.Save(change); err != nil {
-			// The answers leave all the same: only if they are lost, and the process
-			// dies before the next Save, is something handled again.
+			// The answers leave nevertheless. A delivery is handled again only if
+			// they are lost and the process dies before the next Save.
 			c.log.Error("save state", "err", err)
 		}
 	}

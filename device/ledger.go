@@ -8,49 +8,49 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Ledger remembers the deliveries that reached a device and their verdicts
-// (SPEC §2.4). It is a value without I/O or a clock and is not safe for
-// concurrent use. A Client has one; a program that drives a protocol.Session
-// itself can use one directly:
+// Ledger has the deliveries that reached a device and their verdicts (SPEC §2.4).
+// It is a value without I/O or a clock and is not safe for concurrent use. A
+// Client has one; a program that drives a protocol.Session itself can use one
+// directly:
 //
 //	connect     Connect for REGISTER, Registered for REGISTER_ACK
-//	KindData    Receive says to handle the delivery, or answers it
+//	KindData    Receive returns a ticket to handle the delivery, or the answer
 //	KindAsk     Ask answers
 //	handled     Decide, Unsaved, save the Change; Release answers
 //
-// In v2 everything up to ask_through is plain ok, meaning ok without a result,
-// unless it is listed: as a hole, which is not handled, or as a verdict. Verdicts
-// are bounded and the oldest are dropped; CompleteFrom says up to where some may
-// be missing. Holes are not dropped: see Crowded.
+// In v2 every delivery up to ask_through is plain ok, meaning ok without a
+// result, unless it is listed: as a hole, which is not handled, or as a verdict.
+// Verdicts are bounded and the oldest are dropped; up to CompleteFrom some may be
+// missing. Holes are not dropped: see Crowded.
 //
 // Text names no log, so a sequence may mean another message after the gateway's
-// store was restored: there a verdict counts only for the same payload, and an
+// store was restored. There a verdict counts only for the same payload, and an
 // unlisted delivery is new.
 type Ledger struct {
 	named     bool // the dialect names the log (protocol.Dialect.Resumes)
 	log       string
-	through   uint64 // highest sequence that was handled, or answered retry later
+	through   uint64 // highest sequence that was handled, or answered with retry later
 	complete  uint64 // highest sequence whose verdict was dropped
 	highest   uint64 // highest sequence that was ever listed as a verdict
 	listed    map[uint64]*entry
-	verdicts  []*entry // the listed ones that are decided, oldest decision first
+	verdicts  []*entry // the listed and decided ones, oldest decision first
 	bytes     int      // of results in verdicts
 	lastEntry uint64
 	seed      maphash.Seed
 
-	// The connection.
-	conn    uint64 // rises with each
-	offered uint64 // through as REGISTER said it
+	// Of the connection.
+	conn    uint64 // rises with each connection
+	offered uint64 // through as sent in REGISTER
 	agreed  bool   // both ends use ASK
 	pruned  bool   // a delivery above offered has come
 
-	// What State has not been given yet.
+	// Not yet given to State.
 	decided []*entry // since the last Unsaved
 	saving  []*entry // between Unsaved and Release
 	unsaved int      // of verdicts, the last ones
 	reset   bool     // everything saved before is void
-	dirty   bool     // there is something to save
-	inSave  bool     // between Unsaved and Release, and no reset in between
+	dirty   bool     // a save is necessary
+	inSave  bool     // between Unsaved and Release, without a reset in between
 }
 
 // Verdict is the answer to a delivery.
@@ -60,18 +60,18 @@ type Verdict struct {
 	Result []byte           `json:"result,omitempty"`
 }
 
-// Ticket stands for one delivery that is under way. The zero Ticket is none.
+// Ticket identifies one delivery in progress. The zero Ticket is none.
 type Ticket struct{ seq, id uint64 }
 
 type entry struct {
 	seq, id uint64
-	hash    uint64 // of the payload; 0 when the log is named
-	conn    uint64 // the connection in which it came last, or was asked for
+	hash    uint64 // of the payload; 0 if the log is named
+	conn    uint64 // the connection in which it last came or was asked for
 	state   entryState
 	verdict Verdict // when decided
 	kept    bool    // in Ledger.verdicts, now or before
 	note    []byte  // progress
-	seen    bool    // by Working, since it is under way
+	seen    bool    // by Working, since it is in progress
 }
 
 type entryState uint8
@@ -86,13 +86,13 @@ const (
 const (
 	maxVerdicts = 512     // SPEC §2.4 has the reason
 	maxResults  = 1 << 20 // bytes of results in memory
-	// maxHoles is twice the largest window (SPEC §4.3), which is how many
-	// deliveries can be undecided and not have ended at the gateway.
+	// maxHoles is twice the largest window (SPEC §4.3). That many deliveries can
+	// be undecided and not yet final at the gateway.
 	maxHoles = 512
 )
 
-// NewLedger returns a ledger that begins with s, or with nothing in a dialect
-// that does not name its log.
+// NewLedger returns a ledger that begins with s, or empty for a dialect that does
+// not name its log.
 func NewLedger(d protocol.Dialect, s Saved) *Ledger {
 	l := &Ledger{named: d.Resumes(), listed: map[uint64]*entry{}, seed: maphash.MakeSeed()}
 	if !l.named || s.Log == "" {
@@ -119,10 +119,10 @@ func (l *Ledger) Connect() (log string, askThrough uint64) {
 	return l.log, l.through
 }
 
-// Registered takes in the gateway's REGISTER_ACK. Unless it resumes this log,
-// the ledger forgets everything: its sequences mean other deliveries now, or
-// none. forgot reports whether there was anything to forget; the Change that
-// says so should be saved before the next delivery is handled.
+// Registered processes the gateway's REGISTER_ACK. Unless that resumes this log,
+// the ledger forgets everything: its sequences now mean other deliveries or none.
+// forgot reports whether there was anything to forget; save the Change that says
+// so before the next delivery is handled.
 func (l *Ledger) Registered(r protocol.Registered) (forgot bool) {
 	if !l.named {
 		return false
@@ -137,8 +137,8 @@ func (l *Ledger) Registered(r protocol.Registered) (forgot bool) {
 	return forgot
 }
 
-// Receive judges a payload. If the delivery is known, v answers it now.
-// Otherwise it is to be handled, and t to be given to Decide.
+// Receive processes a payload. If the delivery is known, v is its answer.
+// Otherwise the caller must handle it and pass t to Decide.
 func (l *Ledger) Receive(seq uint64, payload []byte) (t Ticket, v Verdict, known bool) {
 	if seq > l.offered {
 		l.prune()
@@ -195,10 +195,10 @@ func (l *Ledger) unlisted(seq uint64) Verdict {
 	return Verdict{Seq: seq, Code: protocol.AckOK}
 }
 
-// Decide ends what Receive began. AckRetry makes the delivery a waiting one,
-// and v is to be sent at once if now is set. With any other code the answer
-// comes from Release, after the verdict was saved; until then the delivery is
-// under way. A ticket of a log that was forgotten does nothing.
+// Decide ends a delivery that Receive began. AckRetry makes it a waiting one, and
+// v must be sent at once if now is set. For any other code Release returns the
+// answer after the verdict was saved; until then the delivery is in progress. A
+// ticket of a forgotten log does nothing.
 func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdict, now bool) {
 	e := l.listed[t.seq]
 	if e == nil || e.id != t.id {
@@ -220,16 +220,16 @@ func (l *Ledger) Decide(t Ticket, code protocol.AckCode, result []byte) (v Verdi
 	return v, e.conn == l.conn
 }
 
-// Note keeps a handler's note on its progress. The next AckWorking carries it.
+// Note keeps a handler's progress note. The next AckWorking carries it.
 func (l *Ledger) Note(t Ticket, note []byte) {
 	if e := l.listed[t.seq]; e != nil && e.id == t.id {
 		e.note = note
 	}
 }
 
-// Working returns an AckWorking for each delivery of this connection that is
-// under way and has a note, or was under way in the call before. Without an
-// agreement it returns nil.
+// Working returns an AckWorking for each delivery of this connection that is in
+// progress and has a note, or was in progress in the call before. Without an
+// agreement on ASK it returns nil.
 func (l *Ledger) Working() (all []Verdict) {
 	if !l.agreed {
 		return nil
@@ -248,8 +248,8 @@ func (l *Ledger) Working() (all []Verdict) {
 }
 
 // Unsaved returns the Change that must be saved before the answers to the decided
-// deliveries may leave; ok is false if there is none. A call of Release must
-// follow, before the next of Unsaved.
+// deliveries may leave; ok is false if there is none. Call Release before the
+// next Unsaved.
 func (l *Ledger) Unsaved() (c Change, ok bool) {
 	for _, e := range l.decided {
 		l.dirty = true
@@ -271,8 +271,8 @@ func (l *Ledger) Unsaved() (c Change, ok bool) {
 	return c, true
 }
 
-// Release ends a save and returns the answers that may leave now. If it has
-// failed, the next Change has everything that this one had.
+// Release ends a save and returns the answers that may leave now. After a failed
+// save, the next Change has everything that this one had.
 func (l *Ledger) Release(saved bool) (answers []Verdict) {
 	for _, e := range l.saving {
 		if e.state = handled; !e.kept {
@@ -295,12 +295,12 @@ func (l *Ledger) Release(saved bool) (answers []Verdict) {
 }
 
 // Crowded reports whether more deliveries wait than a window can hold, and did so
-// when the last new one came. Some have ended at the gateway, by their time to
-// live for example, and the next connection shows which: see prune. So the device
-// should reconnect.
+// when the last new one came. Some have become final at the gateway, by their
+// time to live for example, and the next connection shows which: see prune. So
+// the device should reconnect.
 func (l *Ledger) Crowded() bool { return l.pruned && l.open() > maxHoles }
 
-// open is how many deliveries are not decided.
+// open is the number of undecided deliveries.
 func (l *Ledger) open() int { return len(l.listed) - len(l.verdicts) }
 
 func (l *Ledger) hash(payload []byte) uint64 {
@@ -317,14 +317,15 @@ func (l *Ledger) add(seq uint64) *entry {
 	return e
 }
 
-// plain reports whether e, which is decided, need not be listed. Below a listed
-// verdict it must be: CompleteFrom rises over it when that verdict is dropped.
+// plain reports whether e, which is decided, need not be listed. It must be
+// listed below a listed verdict: CompleteFrom rises above it when that verdict is
+// dropped.
 func (l *Ledger) plain(e *entry) bool {
 	return l.named && e.verdict.Code == protocol.AckOK && len(e.verdict.Result) == 0 && e.seq > l.highest
 }
 
-// list makes e a verdict, and drops the oldest of too many. Release drops the
-// oldest results of too many bytes; the verdicts stay.
+// list makes e a listed verdict and drops the oldest above the bound. Release
+// drops the oldest results above their bound; their verdicts stay.
 func (l *Ledger) list(e *entry) {
 	e.kept = true
 	l.verdicts = append(l.verdicts, e)
@@ -356,8 +357,8 @@ func (l *Ledger) holes() (seqs []uint64) {
 }
 
 // prune drops the waiting deliveries that the gateway has neither asked for nor
-// sent again. It does so with all that are not final before a delivery above the
-// offered sequence leaves (SPEC §2.3), so these have ended there.
+// sent again. The gateway does one of the two with all that are not final, before
+// a delivery above the offered sequence leaves (SPEC §2.3); so these are final.
 func (l *Ledger) prune() {
 	if l.pruned {
 		return

@@ -12,8 +12,8 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// link is one connection. It is owned by Run's goroutine; reader and writer
-// only touch conn and their channels.
+// link is one connection. Run's goroutine owns it; reader and writer use only
+// conn and their channels.
 type link struct {
 	c       *Client
 	conn    net.Conn
@@ -25,14 +25,14 @@ type link struct {
 
 	registered bool
 	asks       bool          // both ends use ASK
-	worked     time.Time     // of the last sayWorking
-	patience   time.Duration // from one sayWorking to the next
+	worked     time.Time     // time of the last sayWorking
+	patience   time.Duration // time between two sayWorking
 
-	read    chan []byte   // what one read returned; the buffer goes back with readNext
+	read    chan []byte   // bytes of one read; the buffer is returned with next
 	next    chan struct{} // the reader may reuse its buffer
-	lost    chan error    // why the reader ended; capacity 1
+	lost    chan error    // the reader's error; capacity 1
 	write   chan []byte   // output for the writer; at most one at a time
-	written chan int      // bytes written of it; capacity 1
+	written chan int      // number of bytes written; capacity 1
 	writing bool
 	spare   []byte // output buffer while the writer has none
 }
@@ -41,9 +41,9 @@ const (
 	readSize = 4 << 10
 	// lastWords is how long the final bytes of a session may take.
 	lastWords = time.Second
-	// workingEvery is the time between two AckWorking for one delivery, and
-	// progressEvery if it has a new note: above the second within which the
-	// gateway takes one (SPEC §2.3).
+	// workingEvery is the time between two AckWorking for one delivery,
+	// progressEvery if it has a new note. Both are above one second, the shortest
+	// interval that the gateway accepts (SPEC §2.3).
 	workingEvery  = 10 * time.Second
 	progressEvery = 2 * time.Second
 )
@@ -65,7 +65,7 @@ func newLink(c *Client, conn net.Conn, token string) *link {
 		write: make(chan []byte, 1), written: make(chan int, 1)}
 }
 
-// run drives the session until it is closed, and returns why.
+// run drives the session until it is closed, and returns the reason.
 func (l *link) run(ctx context.Context) protocol.Close {
 	var helpers sync.WaitGroup
 	done := make(chan struct{})
@@ -97,15 +97,15 @@ func (l *link) run(ctx context.Context) protocol.Close {
 	return l.why
 }
 
-// lose ends the session because the socket has; a timeout of the reader cannot
-// happen, for it has no deadline.
+// lose ends the session after an error of the socket. It cannot be a timeout,
+// because the reader has no deadline.
 func (l *link) lose(err error) {
 	l.s.EOF(time.Now())
 	l.why.Text = err.Error()
 }
 
-// finish writes what the session still has to say and closes the connection,
-// which wakes reader and writer.
+// finish writes the last output of the session and closes the connection, which
+// wakes reader and writer.
 func (l *link) finish() {
 	_ = l.conn.SetWriteDeadline(time.Now().Add(lastWords))
 	if l.writing {
@@ -120,8 +120,8 @@ func (l *link) finish() {
 	_ = l.conn.Close()
 }
 
-// schedule sets the timer to the next deadline of the session, of an uplink that
-// waits to be sent again, or of sayWorking.
+// schedule sets the timer to the next deadline of the session, of an uplink to be
+// repeated, or of sayWorking.
 func (l *link) schedule(timer *time.Timer) {
 	at, ok := l.s.Deadline()
 	if retry, waits := l.c.nextRetry(); waits && (!ok || retry.Before(at)) {
@@ -137,7 +137,7 @@ func (l *link) schedule(timer *time.Timer) {
 	timer.Reset(max(0, time.Until(at)))
 }
 
-// pump moves everything that can move: events, answers, uplinks, output.
+// pump moves events, answers, uplinks and output as far as possible.
 func (l *link) pump() {
 	for e, ok := l.s.Next(); ok; e, ok = l.s.Next() {
 		l.event(e)
@@ -174,7 +174,7 @@ func (l *link) event(e protocol.Event) {
 	}
 }
 
-// writeOutput hands what is pending to the writer if it is idle.
+// writeOutput hands the pending output to the writer if it is idle.
 func (l *link) writeOutput() {
 	if l.writing || l.s.Pending() == 0 {
 		return
@@ -186,7 +186,7 @@ func (l *link) writeOutput() {
 
 func (l *link) writeLoop() {
 	for p := range l.write {
-		n, _ := l.conn.Write(p) // an error is the reader's, too
+		n, _ := l.conn.Write(p) // the reader gets the error, too
 		l.written <- n
 	}
 }
@@ -214,13 +214,13 @@ func (l *link) readLoop(done <-chan struct{}) {
 	}
 }
 
-// accepted notes what the gateway has answered to the registration.
+// accepted processes the gateway's answer to the registration.
 func (c *Client) accepted(r protocol.Registered) {
 	c.mu.Lock()
 	forgot := c.ledger.Registered(r)
 	c.mu.Unlock()
 	if forgot {
-		c.log.Warn("the gateway does not go on where it was: what was handled before does not count", "log", r.Log)
+		c.log.Warn("the gateway has another log: verdicts on earlier deliveries no longer count", "log", r.Log)
 		c.save()
 	}
 	c.log.Info("connected", "session", r.Session, "resumed", r.Resumed, "window", r.Window)

@@ -18,19 +18,18 @@ type Saved struct {
 	Verdicts     []Verdict `json:"verdicts,omitempty"` // oldest decision first
 }
 
-// Change adds to a Saved what was decided since the Change before: Verdicts has
-// the new ones only, and the other members replace those of the Saved.
+// Change adds to a Saved the decisions since the last Change: Verdicts has only
+// the new ones, and the other fields replace those of the Saved.
 type Change struct {
 	Reset bool `json:"reset,omitempty"` // everything saved before is void
 	Saved
 }
 
-// State keeps a Ledger across restarts. New calls Load once; a State that has
-// nothing returns the zero Saved. Save returns nil when the change would survive
-// a crash of the kind that the device is to survive. The ACKs of the deliveries
-// in the change leave after Save has returned. They also leave after an error,
-// which is logged: then the next Change has everything that this one had. Calls
-// do not overlap.
+// State keeps a Ledger across restarts. New calls Load once; an empty State
+// returns the zero Saved. Save returns nil when the change would survive the kind
+// of crash that the device must survive. The ACKs of the deliveries in the change
+// leave after Save has returned. They also leave after an error, which is logged;
+// then the next Change has everything that this one had. Calls do not overlap.
 type State interface {
 	Load() (Saved, error)
 	Save(Change) error
@@ -42,9 +41,9 @@ const (
 	keptResults = 256 << 10 // of all
 )
 
-// Apply takes in c, also a second time. Of too many verdicts the oldest are
-// dropped: 512 are kept. Of too many results the oldest are dropped, and their
-// verdicts stay: 256 KiB are kept. Slices are shared with c.
+// Apply adds c; applying it twice does no harm. It keeps the newest 512 verdicts.
+// It keeps the newest 256 KiB of results; verdicts stay without them. Slices are
+// shared with c.
 func (s *Saved) Apply(c Change) {
 	if c.Reset || c.Log != s.Log {
 		*s = Saved{}
@@ -80,7 +79,7 @@ func (s *Saved) trim() {
 	}
 }
 
-// short is v as it is saved: without a result that is too long.
+// short returns v in its saved form: without a result that is too long.
 func (v Verdict) short() Verdict {
 	if len(v.Result) > keptResult {
 		return v.bare()
@@ -88,8 +87,8 @@ func (v Verdict) short() Verdict {
 	return v
 }
 
-// bare is v without its result. A reject stays one, and an ok that had a result
-// is not kept (SPEC §2.4).
+// bare returns v without its result. A reject stays one, and an ok that had a
+// result is not kept (SPEC §2.4).
 func (v Verdict) bare() Verdict {
 	if v.Code == protocol.AckOK && len(v.Result) > 0 {
 		v.Code = protocol.AckNotKept
@@ -98,7 +97,7 @@ func (v Verdict) bare() Verdict {
 	return v
 }
 
-// MemoryState forgets when the process ends. The zero value is ready.
+// MemoryState keeps the state in memory only. The zero value is ready.
 type MemoryState struct {
 	mu sync.Mutex
 	s  Saved

@@ -19,7 +19,7 @@ func (e *RejectedError) Error() string { return "device: uplink rejected: " + e.
 
 const (
 	maxUplinks  = 1024        // that wait to be acked
-	uplinkPause = time.Second // before one that the gateway could not take is sent again
+	uplinkPause = time.Second // before an uplink that the gateway could not store is sent again
 )
 
 // uplink is one payload on its way to the gateway.
@@ -27,15 +27,15 @@ type uplink struct {
 	seq       uint64
 	payload   []byte
 	inFlight  bool // in the session's window
-	sent      bool // once at least, so it may be known to the gateway
+	sent      bool // at least once, so the gateway may have it
 	notBefore time.Time
 	done      chan error // capacity 1
 }
 
-// Send hands payload to the gateway. It returns nil if, and only if, the gateway
-// has acked it with ok: then it is stored. Uplinks are sent in order of the
-// calls; those that are not acked are sent again after a reconnect. payload must
-// not change before Send returns. When ctx ends first, the payload may or may not
+// Send passes payload to the gateway. It returns nil if and only if the gateway
+// has acked it with ok, which means that it is stored. Uplinks are sent in the
+// order of the calls; unacked ones are sent again after a reconnect. payload must
+// not change before Send returns. If ctx ends first, the payload may or may not
 // arrive. Errors: ErrQueueFull, *RejectedError, protocol.ErrTooLarge, ctx's.
 func (c *Client) Send(ctx context.Context, payload []byte) error {
 	u := &uplink{payload: payload, done: make(chan error, 1)}
@@ -63,7 +63,7 @@ func (c *Client) Send(ctx context.Context, payload []byte) error {
 	return ctx.Err()
 }
 
-// settle takes an uplink off the list, nil if it is not there. c.mu is held.
+// settle removes an uplink from the list, nil if it is not there. c.mu is held.
 func (c *Client) settle(seq uint64) *uplink {
 	i := slices.IndexFunc(c.uplinks, func(u *uplink) bool { return u.seq == seq })
 	if i < 0 {
@@ -97,7 +97,7 @@ func (l *link) sendUplinks() {
 		case errors.Is(err, protocol.ErrTooLarge):
 			c.settle(u.seq)
 			u.done <- err
-		default: // window full, v1 gate shut: KindWritable follows
+		default: // window full, or v1 must wait: KindWritable follows
 			l.blocked = true
 		}
 	}
@@ -114,8 +114,8 @@ func (l *link) repeatUplink(seq uint64) {
 	}
 }
 
-// uplinkAcked passes the gateway's verdict on. Only an ok says that the payload
-// is stored.
+// uplinkAcked passes the gateway's verdict to Send. Only an ok means that the
+// payload is stored.
 func (c *Client) uplinkAcked(e protocol.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *Client) uplinkAcked(e protocol.Event) {
 	}
 }
 
-// nextRetry returns when an uplink that the gateway could not take is due.
+// nextRetry returns when the next uplink that the gateway could not store is due.
 func (c *Client) nextRetry() (at time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

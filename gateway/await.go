@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// waiters knows who waits for a message to be completed.
+// waiters has the callers that wait for messages to be completed.
 type waiters struct {
 	n      atomic.Int64 // in all shards
 	seed   maphash.Seed
@@ -16,16 +16,16 @@ type waiters struct {
 
 // waiter is one caller that waits for a message.
 type waiter struct {
-	done chan struct{} // closed when the message is completed, or waiting ends for all
-	// The completed message. Read after done is closed; message is nil if waiting
-	// ended for all.
+	done chan struct{} // closed when the message is completed or every wait ends
+	// The completed message. Read it after done is closed; message is nil if
+	// every wait was ended.
 	message  *Message
 	delivery *Delivery
-	call     *PushCall // to be told; nil for a caller that waits for done
+	call     *PushCall // the call to finish; nil for a caller that waits on done
 }
 
-// completes puts the completion into m, the message as it was before. It returns
-// false when the message has not been completed.
+// completes copies the completion into m, an earlier state of the message. It
+// returns false if the message has not been completed.
 func (w *waiter) completes(m *Message) bool {
 	select {
 	case <-w.done:
@@ -42,7 +42,7 @@ func (w *waiter) completes(m *Message) bool {
 type waiterShard struct {
 	mu      sync.Mutex
 	wait    map[MessageID][]*waiter
-	drained bool // no wait begins any more
+	drained bool // new waits end at once
 }
 
 func newWaiters() *waiters {
@@ -57,10 +57,11 @@ func (w *waiters) shard(id MessageID) *waiterShard {
 	return &w.shards[maphash.String(w.seed, string(id))%uint64(len(w.shards))]
 }
 
-// join returns a waiter for the message, which must leave.
+// join returns a waiter for the message. The caller must call leave.
 func (w *waiters) join(id MessageID) *waiter { return w.joinCall(id, nil) }
 
-// joinCall is join for a call that is told. A drained gateway has closed done.
+// joinCall is join for a call that completed returns. After drain, done is closed
+// already.
 func (w *waiters) joinCall(id MessageID, c *PushCall) *waiter {
 	one := &waiter{done: make(chan struct{}), call: c}
 	sh := w.shard(id)
@@ -75,7 +76,7 @@ func (w *waiters) joinCall(id MessageID, c *PushCall) *waiter {
 	return one
 }
 
-// leave undoes join; harmless after done was closed.
+// leave undoes join. It does nothing after done was closed.
 func (w *waiters) leave(id MessageID, one *waiter) {
 	sh := w.shard(id)
 	sh.mu.Lock()
@@ -95,7 +96,7 @@ func (w *waiters) leave(id MessageID, one *waiter) {
 	}
 }
 
-// has reports whether somebody waits.
+// has reports whether a caller waits for the message.
 func (w *waiters) has(id MessageID) bool {
 	if w.n.Load() == 0 {
 		return false
@@ -107,7 +108,8 @@ func (w *waiters) has(id MessageID) bool {
 }
 
 // completed passes the completed message to all its waiters; d is the delivery if
-// the message is to one client. It returns calls with those that are to be told.
+// the message is to one client. It appends to calls the calls that the caller
+// must finish.
 func (w *waiters) completed(m *Message, d *Delivery, calls []*PushCall) []*PushCall {
 	if w.n.Load() == 0 {
 		return calls
@@ -136,7 +138,7 @@ func (w *waiters) completed(m *Message, d *Delivery, calls []*PushCall) []*PushC
 	return calls
 }
 
-// drain ends every wait, and those to come at once.
+// drain ends every wait. Waits that begin later end at once.
 func (w *waiters) drain() {
 	var calls []*PushCall
 	for i := range w.shards {
@@ -162,13 +164,14 @@ func (sh *waiterShard) drain(n *atomic.Int64, calls []*PushCall) []*PushCall {
 	return calls
 }
 
-// Await returns the message when it is completed, or as it stands when ctx
-// ends or the gateway drains (then Completed is false and the error nil).
+// Await returns the message when it is completed. When ctx ends or the gateway
+// drains, it returns the message as it stands; then Completed is false and the
+// error nil.
 // Errors: CodeMessageNotFound, CodeUnavailable.
 func (g *Gateway) Await(ctx context.Context, id MessageID) (Message, error) {
 	w := g.waiters.join(id)
 	defer g.waiters.leave(id, w)
-	m, err := g.Message(id) // after join, so that a completion between is not missed
+	m, err := g.Message(id) // after join, so that no completion is missed in between
 	if err != nil || m.Completed() {
 		return m, err
 	}

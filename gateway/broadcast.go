@@ -5,42 +5,42 @@ import (
 	"time"
 )
 
-// broadcast wakes the live sessions of a message's recipients, a batch at a
-// time. What it has not come to when the process ends is in the store, and
-// found by the recipients' next sessions.
+// broadcast wakes the live sessions of a message's recipients in batches. If the
+// process ends before the last batch, the store still has the message, and the
+// other recipients get it in their next sessions.
 type broadcast struct {
 	g    *Gateway
-	rate int // wake-ups a second; 0 = as many as there are turns
+	rate int // wake-ups a second; 0 = no limit
 
 	mu         sync.Mutex
-	messages   []MessageID // for which it wakes
-	over       bool        // has handed out the last
-	recipients recipients  // an everyone stays one
-	started    time.Time   // of the first turn
+	messages   []MessageID // the messages it wakes recipients for
+	over       bool        // the last batch has been handed out
+	recipients recipients  // never replaced if it is an everyone
+	started    time.Time   // time of the first turn
 	woken      int
 
 	begun bool // has had a turn; guarded by the run queue
 }
 
-// broadcastBatch is how many sessions one turn wakes: about half a millisecond
-// of work.
+// broadcastBatch is how many sessions one turn wakes: about half a millisecond of
+// work.
 const broadcastBatch = 32
 
-// recipients is a walk over live sessions. next appends up to n of them; done
-// is true with the last ones.
+// recipients iterates over live sessions. next appends up to n of them; done is
+// true with the last ones.
 type recipients interface {
 	next(g *Gateway, n int, buf []*Session) (batch []*Session, done bool)
 }
 
-// progress is what became of a turn.
+// progress is the result of a turn.
 type progress struct {
 	done bool
-	wait time.Duration // before the next turn, for the pace; 0 = none
+	wait time.Duration // until the next turn may start, for the pace; 0 = none
 }
 
-// wakeSome is one turn. All of the batch take what is theirs before the first is
-// written to: the code and the pages that each half needs are used again while
-// the processor has them at hand, which saves some percent.
+// wakeSome runs one turn. All sessions of the batch take their parcels before the
+// first socket is written: each half then finds its code and pages in the
+// processor's cache, which saves a few percent.
 func (b *broadcast) wakeSome() progress {
 	var room [broadcastBatch]*Session
 	batch, p := b.take(room[:0])
@@ -67,19 +67,20 @@ func (b *broadcast) take(buf []*Session) ([]*Session, progress) {
 	b.woken += len(batch)
 	if done {
 		b.over = true
-		b.ended() // before the last are woken, for the last ack is to see it
+		b.ended() // before the last sessions are woken: their acks must see it
 	}
 	return batch, progress{done: done}
 }
 
-// ended notes that nobody more is woken.
+// ended notes that the broadcast wakes no more sessions.
 func (b *broadcast) ended() {
 	for _, id := range b.messages {
 		b.g.sent.walk(id, false)
 	}
 }
 
-// allowance is how many sessions may be woken now, or when the next may be.
+// allowance returns how many sessions may be woken now, or how long to wait for
+// the next.
 func (b *broadcast) allowance(now time.Time) (n int, wait time.Duration) {
 	if b.rate == 0 {
 		return broadcastBatch, 0
@@ -87,7 +88,8 @@ func (b *broadcast) allowance(now time.Time) (n int, wait time.Duration) {
 	if b.started.IsZero() {
 		b.started = now
 	}
-	// The first is due at once, the one after k woken ones k/rate later.
+	// The first wake-up is due at once; after k wake-ups the next is due k/rate
+	// later.
 	due := 1 + int(float64(b.rate)*now.Sub(b.started).Seconds())
 	if due <= b.woken {
 		at := time.Duration(float64(b.woken) / float64(b.rate) * float64(time.Second))
@@ -96,16 +98,16 @@ func (b *broadcast) allowance(now time.Time) (n int, wait time.Duration) {
 	return min(due-b.woken, broadcastBatch), 0
 }
 
-// paceStep bounds how often a paced broadcast is looked at.
+// paceStep is the shortest wait of a paced broadcast.
 const paceStep = 10 * time.Millisecond
 
-// everyone walks over all live sessions, shard by shard. A client that connects
-// meanwhile finds the message by itself.
+// everyone iterates over all live sessions, shard by shard. A client that
+// connects during the walk finds the message in the store.
 type everyone struct {
 	shard int
 	seen  int        // shards of this round
-	buf   []*Session // the shard before, and
-	rest  []*Session // what is left of it
+	buf   []*Session // the current shard's sessions
+	rest  []*Session // the part of buf that is still to be woken
 }
 
 func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
@@ -118,8 +120,7 @@ func (e *everyone) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 	return buf, !e.more(g)
 }
 
-// more goes on to the next shard where there is somebody, and reports whether
-// there is one.
+// more loads the next shard that has sessions. It returns false if there is none.
 func (e *everyone) more(g *Gateway) bool {
 	for len(e.rest) == 0 && e.seen < hubShards {
 		e.buf = g.hub.inShard(e.shard, e.buf[:0])
@@ -130,7 +131,7 @@ func (e *everyone) more(g *Gateway) bool {
 	return len(e.rest) > 0
 }
 
-// listed walks over the live sessions of named clients.
+// listed iterates over the live sessions of named clients.
 type listed struct{ ids []ClientID }
 
 func (l *listed) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
@@ -143,7 +144,7 @@ func (l *listed) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 	return buf, len(l.ids) == 0
 }
 
-// members walks over the recipients of a stored message that are online.
+// members iterates over the online recipients of a stored message.
 type members struct {
 	listed
 	message MessageID
@@ -159,8 +160,8 @@ func (m *members) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 		}
 		page, err := g.store.Deliveries(DeliveryQuery{Message: m.message, State: Queued, After: m.after, Limit: MaxListLimit})
 		if err != nil {
-			// The store is failing. Those who are not woken now get it with what
-			// comes next, or when they connect.
+			// The store is failing. The other recipients get the message with
+			// their next one, or when they connect.
 			return buf, true
 		}
 		for i := range page.Items {
@@ -170,9 +171,9 @@ func (m *members) next(g *Gateway, n int, buf []*Session) ([]*Session, bool) {
 	}
 }
 
-// recipientsOf chooses the cheapest walk. Those of a group or of labels are
-// looked up when they are few; else everybody is woken, which costs a look
-// into the store each.
+// recipientsOf chooses the cheapest walk. A small group or label audience is
+// looked up. For a large one every session is woken, at the price of one read of
+// the store each.
 func (g *Gateway) recipientsOf(m *AcceptedMany) recipients {
 	switch {
 	case len(m.To.Clients) > 0:
@@ -183,16 +184,16 @@ func (g *Gateway) recipientsOf(m *AcceptedMany) recipients {
 	return &everyone{}
 }
 
-// broadcast wakes the recipients of a message to many soon, m.Rate of them a
+// broadcast starts to wake the recipients of a message to many, m.Rate of them a
 // second.
 func (g *Gateway) broadcast(m *AcceptedMany) {
 	g.sent.walk(m.Message, true)
 	g.runs.start(&broadcast{g: g, messages: []MessageID{m.Message}, rate: m.Rate, recipients: g.recipientsOf(m)})
 }
 
-// start gives a broadcast its turns. One to everyone that has not begun wakes for
-// b too. When there are too many, b is one to everyone, and one that has begun
-// goes round again for it.
+// start queues a broadcast. If one to everyone has not begun, it also wakes for
+// b's messages. Above maxBroadcasts, b becomes a broadcast to everyone, and one
+// that has begun makes another round for it.
 func (q *runQueue) start(b *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -212,8 +213,8 @@ func (q *runQueue) start(b *broadcast) {
 	q.signal(1)
 }
 
-// join makes b, which is to everyone, wake for the messages of o too, and reports
-// whether it does. One that has begun does only if again is set.
+// join makes b, a broadcast to everyone, wake for the messages of o too. It
+// returns false if b is over, or has begun and again is not set.
 func (b *broadcast) join(o *broadcast, again bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -230,8 +231,8 @@ func (b *broadcast) toAllAtOnce() bool {
 	return all && b.rate == 0
 }
 
-// popBroadcast takes the next turn; the others come before that broadcast's
-// turn after. q.mu is held.
+// popBroadcast takes the next broadcast and moves it behind the others. q.mu is
+// held.
 func (q *runQueue) popBroadcast() *broadcast {
 	b := q.broadcasts[0]
 	b.begun = true
@@ -240,8 +241,8 @@ func (q *runQueue) popBroadcast() *broadcast {
 	return b
 }
 
-// endTurn takes b out when it is done or has to wait. It wakes nobody: who ends
-// a turn takes what comes next, and wakes others when there is more.
+// endTurn removes b when it is done or has to wait. It does not signal a worker:
+// the calling worker takes the next item and signals others if there are more.
 func (q *runQueue) endTurn(b *broadcast, p progress) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -258,7 +259,7 @@ func (q *runQueue) endTurn(b *broadcast, p progress) {
 	}
 }
 
-// takeOut reports whether b was there: another worker may have been at it too.
+// takeOut removes b. It returns false if another worker already has.
 func (q *runQueue) takeOut(b *broadcast) bool {
 	for i, e := range q.broadcasts {
 		if e == b {
@@ -269,7 +270,7 @@ func (q *runQueue) takeOut(b *broadcast) bool {
 	return false
 }
 
-// resume gives a broadcast that has waited its next turn.
+// resume queues a broadcast whose wait is over.
 func (q *runQueue) resume(b *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,10 +7,54 @@ import (
 	"time"
 )
 
-// lookLimit bounds the clients that are looked up one by one, each some
-// microseconds, and passed over for a page. What is read in a row is several times cheaper, and the
-// store bounds it. A page that would pass over more ends early, with a cursor,
-// so that each costs some milliseconds whatever it asks for.
+// Client is a client as the API shows it: its stored record and, if it is online,
+// its live session.
+type Client struct {
+	ClientRecord
+	Online      bool
+	Session     SessionID
+	ConnectedAt time.Time
+	InFlight    int
+	Link        LinkStats // zero when offline
+}
+
+// ClientStatus selects clients by presence or block.
+type ClientStatus uint8
+
+const (
+	StatusOnline ClientStatus = iota
+	StatusOffline
+	StatusAll
+	StatusBlocked
+)
+
+// Includes reports whether c has the status at now.
+func (s ClientStatus) Includes(c *Client, now time.Time) bool {
+	switch s {
+	case StatusAll:
+		return true
+	case StatusBlocked:
+		return c.BlockedUntil.After(now)
+	}
+	return c.Online == (s == StatusOnline)
+}
+
+// ClientSelection is a ClientQuery with presence.
+type ClientSelection struct {
+	ClientQuery
+	Status ClientStatus
+}
+
+// DisconnectOptions are the options of Gateway.Disconnect.
+type DisconnectOptions struct {
+	Purge bool          // cancel its queued deliveries
+	Block time.Duration // how long to refuse its registrations; 0 = not at all
+}
+
+// lookLimit bounds the clients that one page looks up one by one and passes over;
+// each costs some microseconds. Rows that are read in sequence are several times
+// cheaper, and the store bounds them. At the bound a page ends early, with a
+// cursor, so that every page costs some milliseconds at most.
 const lookLimit = 500
 
 // Online reports whether the client is connected.
@@ -28,13 +72,13 @@ func (g *Gateway) Client(id ClientID) (Client, error) {
 	return g.client(rec), nil
 }
 
-// client adds what is true now to what is remembered.
+// client adds the live session's state to the stored record.
 func (g *Gateway) client(rec ClientRecord) Client {
 	c := Client{ClientRecord: rec}
 	s := g.hub.session(rec.ID)
 	if s == nil {
 		if c.LastClose == "" && !c.LastSeenAt.IsZero() && c.LastSeenAt.Before(g.startedAt) {
-			c.LastClose = ReasonServerStopped // no process has noted its end
+			c.LastClose = ReasonServerStopped // the process was killed and could not store the reason
 		}
 		return c
 	}
@@ -48,8 +92,8 @@ func (g *Gateway) client(rec ClientRecord) Client {
 }
 
 // Clients lists clients in id order. A page costs the same however many clients
-// there are; one that meets too few that match may hold less than asked for, or
-// nothing, and still have a cursor.
+// there are. If few clients match, a page may hold fewer items than asked for, or
+// none, and still have a cursor.
 func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	q.Limit = clampLimit(q.Limit)
 	if q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit) {
@@ -79,7 +123,8 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 			return out, nil
 		}
 		cq.After = page.Next
-		// A short page says that the store has passed over as many as it may.
+		// A short page means that the store has passed over as many rows as it
+		// may.
 		if len(page.Items) < cq.Limit || passed >= lookLimit {
 			out.Next, out.More = page.Next, true
 			return out, nil
@@ -87,10 +132,11 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	}
 }
 
-// filters reports whether a client may be left out for what its record says.
+// filters reports whether the query looks at more of a record than its key.
 func (q *ClientQuery) filters() bool { return q.Group != "" || len(q.Labels) > 0 || q.QueuedGT >= 0 }
 
-// onlineClients walks the directory and looks each client up.
+// onlineClients lists online clients: it takes ids from the directory and looks
+// each up.
 func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], error) {
 	var out Page[Client, ClientID]
 	start, after := q.After, true
@@ -99,7 +145,7 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 	}
 	var ids []ClientID
 	for passed := 0; ; {
-		// One more than fits, so that the last page has no cursor.
+		// Ask for one more than fits, so that the last page has no cursor.
 		ids = g.hub.online.from(start, after, q.Limit+1, ids[:0])
 		for _, id := range ids {
 			if !strings.HasPrefix(string(id), q.Prefix) {
@@ -130,7 +176,7 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 	}
 }
 
-// matches applies the filters that are not the key's.
+// matches applies the filters that need the record.
 func (q *ClientQuery) matches(r *ClientRecord) bool {
 	if q.Group != "" && !slices.Contains(r.Groups, q.Group) {
 		return false
@@ -159,16 +205,16 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 	return g.client(rec), nil
 }
 
-// Unblock lets a client that is blocked come back at once. Errors:
-// CodeClientNotFound, CodeUnavailable.
+// Unblock lets a blocked client come back at once. Errors: CodeClientNotFound,
+// CodeUnavailable.
 func (g *Gateway) Unblock(ctx context.Context, id ClientID) error {
 	_, err := g.store.UpdateClient(ctx, id, ClientChange{BlockedUntil: new(time.Time)})
 	return err
 }
 
-// Disconnect ends the client's session, if it has one. Its queue is kept
-// unless o.Purge; with o.Block it is refused until then. Errors:
-// CodeClientNotFound, CodeUnavailable.
+// Disconnect ends the client's session, if it has one. The queue is kept unless
+// o.Purge is set; o.Block refuses the client's registrations for that long.
+// Errors: CodeClientNotFound, CodeUnavailable.
 func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptions) error {
 	if _, err := g.store.Client(id); err != nil {
 		return err
@@ -180,7 +226,8 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 			return err
 		}
 	}
-	// A registration that came before the block may be about to enter.
+	// A registration that was checked before the block may be about to enter the
+	// hub.
 	s, err := g.hub.decided(ctx, id)
 	if err != nil {
 		return err

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Connect registers a client on a new connection. On success the session is
-// live and visible; deliveries flow when the link has called Session.Start.
+// Connect registers a client on a new connection. On success the session is live
+// and visible; deliveries flow when the link has called Session.Start.
 //
 // Connect checks id and credentials and reserves the client's place in the hub.
 // Then one event registers the client in the store, which may refuse it. Only
-// after that Connect closes another connection with the id (takeover); with
-// Config.RejectTwins it refuses the place while there is one. A second
+// after that does Connect close another connection with the id (takeover). With
+// Config.RejectTwins it refuses the registration if the id is connected. A second
 // registration of the id waits until the first is decided.
 //
-// Errors: CodeValidation (not a client id, or beyond the bounds of a record),
-// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable. After
-// each of them the other connection is as it was, and so are the client's record
-// and queue; after CodeUnavailable the record may also be the registered one.
+// Errors: CodeValidation (not a client id, or a record beyond its bounds),
+// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable. An
+// error leaves the other connection, the client's record and its queue as they
+// were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
 	if g.draining.Load() {
 		return nil, Welcome{}, errDraining
@@ -34,7 +34,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
-	now := g.now().Truncate(time.Millisecond) // as session and events have it
+	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
 	r := Registration{Client: h.Client, Labels: h.Labels, At: now}
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
 		return nil, Welcome{}, err
@@ -54,7 +54,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	return s, w, nil
 }
 
-// authenticate asks whether the device may register.
+// authenticate decides whether the device may register.
 func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 	if g.cfg.Authenticate == nil {
 		return Grant{}, nil
@@ -70,8 +70,7 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 }
 
 // reserve takes the client's place in the hub for a registration, until giveBack.
-// It waits for a registration that is under way. Errors: CodeIDInUse,
-// CodeUnavailable.
+// It waits for a registration under way. Errors: CodeIDInUse, CodeUnavailable.
 func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 	sh := g.hub.shard(id)
 	sh.mu.Lock()
@@ -86,10 +85,10 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 	return nil
 }
 
-// enter makes s, which has its client's place, the live session of the client, and
-// closes the one before.
+// enter makes s the client's live session and closes the one before. The caller
+// has reserved the client's place.
 func (g *Gateway) enter(s *Session, h Hello, c Credential) {
-	e := recordOf(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
+	e := packEvent(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
 	e.session, e.has = s.id, e.has|hasSession
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
@@ -114,11 +113,12 @@ func (g *Gateway) enter(s *Session, h Hello, c Credential) {
 	}
 }
 
-// flapWindow is how soon a takeover must follow the last one to count as two
-// devices fighting for one id.
+// flapWindow is how soon a takeover must follow the last one to be counted as a
+// flap: two devices that fight for one id.
 const flapWindow = 30 * time.Second
 
-// flapsAfter counts a takeover of this session at now.
+// flapsAfter returns the number of quick takeovers in a row if this session is
+// taken over at now.
 func (s *Session) flapsAfter(now time.Time) uint8 {
 	if now.Sub(s.connectedTime()) > flapWindow<<min(s.flaps, 4) {
 		return 0
@@ -126,13 +126,13 @@ func (s *Session) flapsAfter(now time.Time) uint8 {
 	return min(s.flaps+1, 16)
 }
 
-// flapDelay is what the loser of the nth quick takeover is told to wait: 1 s,
+// flapDelay is the retry delay for the loser of the nth quick takeover: 1 s,
 // doubling up to 5 min, jittered.
 func flapDelay(n uint8) time.Duration {
 	return jitter(min(2*time.Second<<min(n, 10), 5*time.Minute))
 }
 
-// disconnected takes a session out of the hub when it is still the live one.
+// disconnected removes a session from the hub if it is still the live one.
 func (g *Gateway) disconnected(s *Session, reason string) {
 	tried := s.retire()
 	now := g.now()

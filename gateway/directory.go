@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// directory is the ordered set of online client ids: what a page of the client
-// list walks. It is a sorted list of sorted blocks, so that adding one id
-// moves at most one block's worth of strings and a page costs the same with a
-// hundred clients as with a million. About 24 bytes per client beside the id.
+// directory is the ordered set of online client ids; a page of the client list
+// reads it. It is a sorted list of sorted blocks: adding an id moves at most one
+// block of strings, and a page costs the same with a hundred clients as with a
+// million. It takes about 24 bytes per client in addition to the id.
 type directory struct {
 	mu     sync.RWMutex
 	blocks [][]ClientID // none empty; every id in blocks[i] < every id in blocks[i+1]
 	size   int
 }
 
-// blockSize bounds a block; a full one is split, usually in halves.
+// blockSize bounds a block. A full block is split, usually in halves.
 const blockSize = 512
 
 func (d *directory) len() int {
@@ -24,7 +24,7 @@ func (d *directory) len() int {
 	return d.size
 }
 
-// add inserts id; it reports false when it was there.
+// add inserts id. It returns false if id is there already.
 func (d *directory) add(id ClientID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -44,7 +44,7 @@ func (d *directory) add(id ClientID) bool {
 	if len(b) >= blockSize {
 		cut := blockSize / 2
 		if at == len(b)-1 && i == len(d.blocks)-1 {
-			cut = at // ids that come in order fill their blocks
+			cut = at // ids that arrive in order fill their blocks
 		}
 		right := slices.Clone(b[cut:])
 		clear(b[cut:])
@@ -54,7 +54,7 @@ func (d *directory) add(id ClientID) bool {
 	return true
 }
 
-// remove deletes id; it reports false when it was not there.
+// remove deletes id. It returns false if id is not there.
 func (d *directory) remove(id ClientID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -74,8 +74,8 @@ func (d *directory) remove(id ClientID) bool {
 	return true
 }
 
-// block returns the index of the block that id belongs to. d.mu is held and
-// there is a block.
+// block returns the index of the block that id belongs to. d.mu is held and there
+// is at least one block.
 func (d *directory) block(id ClientID) int {
 	i, found := slices.BinarySearchFunc(d.blocks, id, func(b []ClientID, id ClientID) int {
 		switch {
@@ -92,8 +92,8 @@ func (d *directory) block(id ClientID) int {
 	return max(0, i-1)
 }
 
-// from appends to buf up to n ids that are ≥ start (> start when after is
-// set), in order.
+// from appends to buf up to n ids in order, beginning at start, or after start if
+// after is set.
 func (d *directory) from(start ClientID, after bool, n int, buf []ClientID) []ClientID {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

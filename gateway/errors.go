@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Code is a stable name of what went wrong, safe to show and to branch on.
+// Code is the stable name of an error. Callers may show it and branch on it.
 type Code string
 
 const (
@@ -29,21 +29,21 @@ const (
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.
 const (
 	ReasonAckTimeout           = "ack_timeout"            // the device did not ack in time
-	ReasonEphemeralFlagMissing = "ephemeral_flag_missing" // its ack had the number, but not the flag, of an online delivery
-	ReasonNotSent              = "not_sent"               // earlier deliveries held the window until the wait was over
+	ReasonEphemeralFlagMissing = "ephemeral_flag_missing" // its ack has the number of the online delivery, but not the flag
+	ReasonNotSent              = "not_sent"               // earlier deliveries filled the window until the wait was over
 	ReasonDraining             = "draining"               // the gateway stopped waiting for the ack
 	// and ReasonConnectionLost: the connection ended before the ack
 )
 
-// Error is the domain's one error type: a stable code, a message that is safe
-// to show, and the cause for the log.
+// Error is the domain's one error type: a stable code, a message that is safe to
+// show, and the cause for the log.
 type Error struct {
 	Code       Code
 	Message    string
-	MessageID  MessageID     // where one exists
-	Limit      int64         // the bound that was passed, where one was
-	Reason     string        // why an online call has no ack: a reason of CodeAckTimeout; "" for other errors
-	RetryAfter time.Duration // when to try again, where that is known
+	MessageID  MessageID     // "" if there is none
+	Limit      int64         // the bound that was exceeded; 0 if there is none
+	Reason     string        // of CodeAckTimeout: one of the reasons above; "" for other errors
+	RetryAfter time.Duration // when to try again; 0 if unknown
 	Cause      error         // logged, never sent
 }
 
@@ -62,7 +62,7 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// CodeOf returns the code of err, or "" when it is not a domain error.
+// CodeOf returns the code of err, or "" if it is not a domain error.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -70,8 +70,8 @@ func CodeOf(err error) Code {
 	return ""
 }
 
-// ErrUnavailable is what a Store returns when it cannot say that a change is
-// durable. Unknown, not no.
+// ErrUnavailable is the error of a Store that cannot confirm a change. The
+// outcome is unknown, not refused.
 var ErrUnavailable = &Error{Code: CodeUnavailable, Message: "the store cannot confirm the change; nothing was promised"}
 
 // Errors of Link.Deliver.

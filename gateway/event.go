@@ -2,13 +2,13 @@ package gateway
 
 import "time"
 
-// EventType names what happened, as the API shows it.
+// EventType is the type of an event, as the API shows it.
 type EventType string
 
 const (
 	EventClientConnected    EventType = "client.connected"
 	EventClientDisconnected EventType = "client.disconnected"
-	EventClientReplaced     EventType = "client.replaced" // stays online, on another connection
+	EventClientReplaced     EventType = "client.replaced" // the client stays online, on another connection
 	EventMessageReceived    EventType = "message.received"
 	EventMessageAcked       EventType = "message.acked"
 	EventMessageRejected    EventType = "message.rejected"
@@ -19,10 +19,10 @@ const (
 	EventMessageCompleted   EventType = "message.completed" // every delivery of a message to many is final
 )
 
-// Event is one thing that happened. Events of one client are in order. Which
-// fields are set depends on the type; zero means not applicable.
+// Event is one event of the stream. Events of one client are in order. The type
+// decides which fields are set; zero means not applicable.
 type Event struct {
-	Seq     uint64 // position in the stream, rising without gaps within one process
+	Seq     uint64 // position in the stream; rises without gaps within one process
 	Type    EventType
 	At      time.Time
 	Client  ClientID
@@ -37,5 +37,5 @@ type Event struct {
 	State    State
 	Attempts int
 	Result   []byte
-	Counts   *Counts // completed; expired or canceled in one step for many
+	Counts   *Counts // completed; also expired and canceled, if many deliveries ended in one step
 }

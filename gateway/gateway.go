@@ -10,21 +10,22 @@ import (
 	"time"
 )
 
-// Config fixes a gateway's parts and limits. Zero durations and counts take
-// the default named at the field.
+// Config has a gateway's parts and limits. Zero durations and counts take the
+// default named at the field.
 type Config struct {
 	Store Store // required
 
 	NewID func() [16]byte // required: a UUIDv7, for messages and sessions
 
-	// Authenticate decides whether a device may register; nil lets all in. Its
-	// error is answered as CodeUnauthorized, unless it wraps ErrUnavailable: then
-	// nobody could tell, and the device is asked to come back.
+	// Authenticate decides whether a device may register; nil admits every
+	// device. Its error is answered as CodeUnauthorized. If it wraps
+	// ErrUnavailable, the decision could not be made, and the device is asked to
+	// come back.
 	Authenticate func(ctx context.Context, h Hello) (Grant, error)
 
-	// GuardedGroups names the groups that are a right to be in, because some
-	// caller is limited to them: a device that registers neither enters nor
-	// leaves them. Nil = none. The map is not changed any more.
+	// GuardedGroups returns the groups that some caller is limited to, so that
+	// being a member is a right. A registration neither enters nor leaves them.
+	// Nil = none. The map must not change afterwards.
 	GuardedGroups func() map[string]bool
 
 	// DeviceGroups names the groups that devices enter and leave by naming them when
@@ -37,17 +38,17 @@ type Config struct {
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1
 	RejectTwins bool          // refuse a second connection with the same id instead of letting it take over
 
-	EventBuffer      int // events kept for readers that fall behind: 65,536
-	EventBufferBytes int // their payload bytes: 16 MiB
+	EventBuffer      int // events kept for slow readers: 65,536
+	EventBufferBytes int // payload bytes in them: 16 MiB
 	Workers          int // goroutines that move deliveries from the store to links: 2 × GOMAXPROCS, at least 4
 
-	// Now is the clock whose wall reading is kept and shown: when a message was
-	// accepted and expires, when a client was seen. Nil is time.Now. Durations are
-	// measured on its monotonic reading.
+	// Now is the clock of all times that are kept and shown: when a message was
+	// accepted and expires, when a client was seen. Nil is time.Now. Durations
+	// are measured on its monotonic reading.
 	Now func() time.Time
 
-	// After calls f once after d from a goroutine of its own choosing; nil is
-	// time.AfterFunc. Used for rare retries only.
+	// After calls f once after d, from any goroutine; nil is time.AfterFunc. Used
+	// for rare retries only.
 	After func(d time.Duration, f func())
 
 	Logger *slog.Logger // nil discards
@@ -81,8 +82,8 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Gateway ties the store to the live sessions. All methods may be called from
-// any goroutine.
+// Gateway ties the store to the live sessions. All methods may be called from any
+// goroutine.
 type Gateway struct {
 	cfg       Config
 	store     Store
@@ -98,13 +99,13 @@ type Gateway struct {
 	counts      counters
 	onlineWaits sync.Pool    // of *onlineWait
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
-	lastMany    Seq          // of the last AcceptedMany; the observer's
+	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
 
 	draining atomic.Bool
 	workers  sync.WaitGroup
 }
 
-// New returns a gateway on a store. Start must be called before it is used.
+// New returns a gateway on a store. Call Start before using it.
 func New(cfg Config) *Gateway {
 	cfg.setDefaults()
 	g := &Gateway{
@@ -124,16 +125,16 @@ func New(cfg Config) *Gateway {
 	return g
 }
 
-// Start launches the delivery workers. They stop in Stop.
+// Start launches the delivery workers. Stop ends them.
 func (g *Gateway) Start() {
 	for range g.cfg.Workers {
 		g.workers.Go(g.runs.work)
 	}
 }
 
-// Drain refuses new messages and new clients from now on and ends every wait:
-// Await and PushAndAwait return the message as it stands, an online call ends
-// with CodeAckTimeout and ReasonDraining, or with CodeDraining when no byte of it
+// Drain refuses new messages and new clients from now on and ends every wait.
+// Await and PushAndAwait return the message as it stands. An online call ends
+// with CodeAckTimeout and ReasonDraining, or with CodeDraining if no byte of it
 // was sent. The gateway still takes acks and serves reads.
 func (g *Gateway) Drain() {
 	if g.draining.Swap(true) {
@@ -145,8 +146,8 @@ func (g *Gateway) Drain() {
 	}
 }
 
-// Stop ends the workers and the event streams. Sessions must have been closed
-// before; the store stays open for its owner to close.
+// Stop ends the workers and the event streams. The sessions must be closed
+// before. The store stays open; its owner closes it.
 func (g *Gateway) Stop() {
 	g.Drain()
 	g.runs.close()
@@ -166,13 +167,13 @@ func (g *Gateway) Ready() error {
 	return nil
 }
 
-// now is the wall clock's reading: the store keeps it, the API shows it, and
-// expiry times are compared with it. It has no monotonic reading, because that
-// would hide a step from the comparison.
+// now returns the wall clock. The store keeps it, the API shows it, and expiry
+// times are compared with it. It has no monotonic reading: that would hide a step
+// of the clock from the comparison.
 func (g *Gateway) now() time.Time { return g.cfg.Now().Round(0) }
 
-// onWall is the wall clock's reading for t, a time with a monotonic reading, as
-// if the clock had always been as it is now.
+// onWall converts t, which has a monotonic reading, to the wall clock as it is
+// set now.
 func (g *Gateway) onWall(t time.Time) time.Time {
 	now := g.cfg.Now()
 	return now.Round(0).Add(-now.Sub(t))

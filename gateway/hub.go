@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// hub knows the live session of every online client. It is sharded by client
-// id; a shard's lock also orders the presence events of its clients.
+// hub has the live session of every online client. It is sharded by client id. A
+// shard's lock also orders the presence events of its clients.
 type hub struct {
 	seed     maphash.Seed
 	shards   [hubShards]hubShard
@@ -18,7 +18,7 @@ type hub struct {
 	_        cacheLine
 	inFlight atomic.Int64
 	_        cacheLine
-	// unsettled counts the memory entries over all shards, see remember.
+	// unsettled counts the entries of tried over all shards.
 	unsettled atomic.Int64
 }
 
@@ -27,29 +27,30 @@ const hubShards = 64
 type hubShard struct {
 	mu       sync.Mutex
 	sessions map[ClientID]*Session
-	// places has an entry for each client with a registration under way, one at a
-	// time. The channel is closed when that is decided; nil if no other waits.
+	// places has an entry for each client with a registration under way; there is
+	// one at a time. The channel is closed when the registration is decided; it
+	// is nil if no other registration waits.
 	places map[ClientID]chan struct{}
-	// credentials are those of the live sessions that have one which can be taken
-	// back; nil until there is one, so that nobody else pays for them.
+	// credentials has the credentials of live sessions that can be revoked. Nil
+	// until the first one, so that gateways without them pay nothing.
 	credentials map[ClientID]Credential
-	// tried remembers, for clients that are offline, the transmissions of
-	// deliveries that were unacked when their session ended, so that the
-	// repeat is marked as one and attempts go on counting. Lost with the
+	// tried has, for offline clients, the transmissions of deliveries that were
+	// unacked when the session ended. With them the next transmission is marked
+	// as a repeat and attempts are counted further. They are lost with the
 	// process.
 	tried map[ClientID][]attempt
 }
 
-// attempt is one delivery's transmissions in earlier sessions, without those
-// that were answered with retry later.
+// attempt is the transmissions of one delivery in earlier sessions, without those
+// that the device answered with retry later.
 type attempt struct {
 	seq      Seq
 	sentAt   int64 // the last of them, Unix nanoseconds
 	attempts int32
 }
 
-// maxTried bounds the remembered attempts of offline clients. When it is
-// reached more are not remembered: their count starts anew.
+// maxTried bounds the attempts kept for offline clients. Attempts beyond it are
+// not kept, and their count starts anew.
 const maxTried = 1 << 20
 
 func newHub() *hub {
@@ -74,7 +75,7 @@ func (h *hub) session(id ClientID) *Session {
 }
 
 // awaitPlace returns when no registration of the client is under way. sh.mu is
-// held; awaitPlace releases it to wait.
+// held; awaitPlace releases it while it waits.
 func (sh *hubShard) awaitPlace(ctx context.Context, id ClientID) error {
 	for {
 		decided, reserved := sh.places[id]
@@ -118,7 +119,7 @@ func (h *hub) reserve(ctx context.Context, id ClientID) error {
 	return nil
 }
 
-// giveBack ends a registration, which is decided.
+// giveBack releases the client's place: its registration is decided.
 func (h *hub) giveBack(id ClientID) {
 	sh := h.shard(id)
 	sh.mu.Lock()
@@ -129,7 +130,7 @@ func (h *hub) giveBack(id ClientID) {
 	delete(sh.places, id)
 }
 
-// decided is session, after a registration that is under way.
+// decided is session, called after any registration under way.
 func (h *hub) decided(ctx context.Context, id ClientID) (*Session, error) {
 	sh := h.shard(id)
 	sh.mu.Lock()
@@ -165,7 +166,7 @@ func (h *hub) all(yield func(*Session) bool) {
 	}
 }
 
-// clients yields who is online, as Acceptance.Among wants it.
+// clients yields the online clients, in the form of Acceptance.Among.
 func (h *hub) clients(yield func(ClientID, uint32) bool) {
 	for s := range h.all {
 		if !yield(s.client, s.ref) {
@@ -174,7 +175,7 @@ func (h *hub) clients(yield func(ClientID, uint32) bool) {
 	}
 }
 
-// remember keeps what was unacked when a session ended. sh.mu is held.
+// remember keeps the unacked deliveries of a session that ended. sh.mu is held.
 func (h *hub) remember(sh *hubShard, id ClientID, tried []attempt) {
 	if len(tried) == 0 || h.unsettled.Load() >= maxTried {
 		return
@@ -183,7 +184,8 @@ func (h *hub) remember(sh *hubShard, id ClientID, tried []attempt) {
 	sh.tried[id] = tried
 }
 
-// recall hands the remembered attempts to a new session. sh.mu is held.
+// recall returns the remembered attempts for a new session and forgets them.
+// sh.mu is held.
 func (h *hub) recall(sh *hubShard, id ClientID) []attempt {
 	tried, ok := sh.tried[id]
 	if !ok {
@@ -194,7 +196,8 @@ func (h *hub) recall(sh *hubShard, id ClientID) []attempt {
 	return tried
 }
 
-// settled forgets an offline client's attempts at seq, which is final.
+// settled forgets an offline client's attempts at seq, which is final. It returns
+// the live session, if any.
 func (h *hub) settled(id ClientID, seq Seq) (s *Session) {
 	sh := h.shard(id)
 	sh.mu.Lock()

@@ -6,15 +6,13 @@ import (
 	"time"
 )
 
-// Link is the gateway's hold on one live connection. It is implemented by
-// tcpserver. No method blocks; all may be called from any goroutine. A Link
-// never calls into the gateway from inside one of these methods, Flush
-// excepted.
+// Link is one live connection, implemented by tcpserver. No method blocks; all
+// may be called from any goroutine. A Link never calls into the gateway from
+// inside one of these methods, except from Flush.
 type Link interface {
 	// Deliver puts one parcel into the window and its frame into the output;
-	// Flush must follow.
-	// It does not keep p.Payload after the call. When the bytes have been
-	// flushed the link calls Session.Sent.
+	// Flush must follow. It does not keep p.Payload after the call. The link
+	// calls Session.Sent when the bytes have been flushed.
 	//
 	// Errors: ErrWindowFull (try again after the next ack), ErrLinkBusy (the
 	// output budget is used up or the dialect is pausing; the link calls
@@ -22,35 +20,35 @@ type Link interface {
 	// ErrLinkClosed.
 	Deliver(p Parcel) error
 
-	// Flush writes what Deliver has put into the output since, in as few writes
-	// as possible. The gateway calls it after one or several Delivers with no
-	// lock held, for it may report to the session what happens on the way.
+	// Flush writes the output of the Delivers before it, in as few writes as
+	// possible. The gateway calls it after one or several Delivers and holds no
+	// lock, because Flush may report events to the session.
 	Flush()
 
-	// Forget drops a parcel that is final for another reason (expired,
-	// canceled) from the window, so that it is not timed any longer. Its ack
-	// may still arrive. A dialect without ids may keep the slot until it
-	// cannot be mistaken for the next parcel's.
+	// Forget drops a parcel that is final for another reason (expired, canceled)
+	// from the window and stops its ack timeout. Its ack may still arrive. A
+	// dialect without ids may keep the slot until that ack cannot be mistaken for
+	// the next parcel's.
 	Forget(seq Seq, ephemeral bool)
 
-	// Close tells the device why, where its dialect can, and ends the
+	// Close sends the reason to the device, if the dialect can, and ends the
 	// connection. The link calls Session.Closed afterwards, as always.
 	Close(c Close)
 
 	// Stats describes the connection now.
 	Stats() LinkStats
 
-	// MaxPayload is the largest payload in bytes that Deliver can take. It is
-	// asked for at Gateway.Connect and does not change.
+	// MaxPayload is the largest payload in bytes that Deliver takes.
+	// Gateway.Connect reads it once; it does not change.
 	MaxPayload() int
 
-	// Window is how many deliveries may be unacked at once, 1 to 256. It is asked
-	// for at Session.Start and does not change.
+	// Window is how many deliveries may be unacked at once, 1 to 256.
+	// Session.Start reads it once; it does not change.
 	Window() int
 }
 
-// Close says why a connection ends. Code 3000–3499 invites the device to
-// reconnect (after RetryAfter), 3500–3999 tells it not to.
+// Close says why a connection ends. Codes 3000–3499 ask the device to reconnect
+// (after RetryAfter), codes 3500–3999 ask it not to.
 type Close struct {
 	Code       uint16
 	Reason     string // one of the Reason constants
@@ -58,7 +56,8 @@ type Close struct {
 	Text       string // for people; "" = Reason
 }
 
-// Close codes. The lower half invites to reconnect, the upper does not.
+// Close codes. The lower half asks the device to reconnect, the upper half asks
+// it not to.
 const (
 	CloseShutdown           = 3000
 	CloseReplaced           = 3001
@@ -78,52 +77,52 @@ type LinkStats struct {
 	RemoteAddr  netip.AddrPort
 	Dialect     string        // "v1", "v2", "text"
 	Transport   string        // "tcp", "tls"
-	LastSeen    time.Time     // when anything last came, with its monotonic reading; never zero
+	LastSeen    time.Time     // when the last bytes came, with a monotonic reading; never zero
 	RTT         time.Duration // last measured; 0 = not yet
-	Confirmed   bool          // silence for heartbeat + grace ends the connection; false: only a longer one does
+	Confirmed   bool          // whether silence for heartbeat + grace ends the connection; if not, a longer silence does
 	BytesIn     uint64
 	BytesOut    uint64
 	MessagesIn  uint64
 	MessagesOut uint64
 }
 
-// Hello is a client that asks to be registered.
+// Hello is a client's request to be registered.
 type Hello struct {
 	Client ClientID
 	Token  string
-	Labels map[string]string // nil keeps the known ones
-	Groups []string          // nil keeps the known ones
-	Log    LogID             // the log that AskThrough belongs to, "" for none
-	// Asks is set when the device answers an ASK: up to AskThrough it has handled
-	// what reached it.
+	Labels map[string]string // nil keeps the stored ones
+	Groups []string          // nil keeps the stored ones
+	Log    LogID             // the log of AskThrough, "" for none
+	// Asks is set when the device answers an ASK. It has handled every delivery
+	// up to AskThrough that reached it.
 	Asks       bool
 	AskThrough Seq
 	Dialect    string
 	// Transport is "tcp" or "tls". Certificate is the leaf that the device has
-	// proven to hold under the client CA, nil where it has shown none.
+	// proven to hold under the client CA; nil if it has shown none.
 	Transport   string
 	Certificate *x509.Certificate
-	Authority   *x509.Certificate // the one of the client CAs that vouches for Certificate
+	Authority   *x509.Certificate // the client CA that vouches for Certificate
 	Remote      netip.AddrPort
 }
 
-// Grant is what a device that may register is given.
+// Grant is the result of a successful authentication.
 type Grant struct {
-	// ExpiresAt is when its credentials end, and with them the connection; zero
+	// ExpiresAt is when the credentials end; the connection ends with them. Zero
 	// for never.
 	ExpiresAt time.Time
-	// Credential is what it was let in with, where that can be taken back while
-	// it is connected; nil where it cannot. See Gateway.Recheck.
+	// Credential is the credential the device showed, if it can be revoked during
+	// the connection; else nil. See Gateway.Recheck.
 	Credential Credential
 	// Groups are those that the device may enter and leave by naming them, beside
 	// Config.DeviceGroups. They may be guarded.
 	Groups []string
 }
 
-// Credential is what a device was let in with. It does not change; what it is
-// compared with may.
+// Credential is a credential that admitted a device. It does not change; the keys
+// or certificates it is checked against may.
 type Credential interface {
-	// Holds reports whether it still lets the client in. It must not wait.
+	// Holds reports whether it still admits the client. It must not wait.
 	Holds(client ClientID) bool
 }
 
@@ -131,21 +130,21 @@ type Credential interface {
 type Welcome struct {
 	Session SessionID
 	Log     LogID
-	// Resumed is set when Hello.Log is this log and may have given out a sequence
-	// at or above Hello.AskThrough. Otherwise the device must forget its AskThrough, and
-	// the session asks nothing.
+	// Resumed is set when Hello.Log is this log and the log may have given out a
+	// sequence at or above Hello.AskThrough. Otherwise the device must forget its
+	// AskThrough, and the session sends no ASK.
 	Resumed bool
 	// Ask is set when device and gateway use ASK and the codes that answer it.
 	Ask bool
-	// Time is the gateway's clock, zero to leave it out.
+	// Time is the gateway's clock; zero leaves it out.
 	Time time.Time
-	// ExpiresAt is the Grant's: the link closes then, with
+	// ExpiresAt is that of the Grant: the link closes then, with
 	// CloseCredentialsExpired. Zero = never.
 	ExpiresAt time.Time
 }
 
-// AckCode is a device's answer to a payload or to an ASK. The codes from AckSend
-// on come only where Welcome.Ask is set.
+// AckCode is a device's answer to a payload or to an ASK. Codes from AckSend on
+// come only if Welcome.Ask is set.
 type AckCode uint8
 
 const (
@@ -154,5 +153,5 @@ const (
 	AckRetry   AckCode = 2
 	AckSend    AckCode = 3 // not handled: send the payload
 	AckNotKept AckCode = 4 // handled, but the device no longer knows its verdict
-	AckWorking AckCode = 5 // under way; no verdict yet
+	AckWorking AckCode = 5 // in progress; no verdict yet
 )

@@ -2,23 +2,22 @@ package gateway
 
 import "slices"
 
-// mailbox holds parcels that were accepted for a connected client with nothing
-// before them, so that they are sent without a read of the store. It is part of
-// work, and so guarded by the session's mutex.
+// mailbox holds parcels that the store accepted for a connected client with an
+// empty queue; they are sent without a read of the store. It is part of work, and
+// so guarded by the session's mutex.
 //
-// The store is the truth and the mailbox a shortcut: a parcel may be dropped at any
-// time, if the session is marked to read the store (flagFresh). First transmissions
-// of a session rise and none is skipped, because
-//   - a parcel that is not above the last one taken was read from the store before,
-//     and is ignored;
-//   - a session that is marked or reading gets no parcel: one before it may be in
-//     the store only;
-//   - nor does a session that has not read beyond the last message to many: the
-//     message may be for it, and its walk may come later (a rate);
+// The store is the truth and the mailbox a shortcut: any parcel may be dropped if
+// the session is marked to read the store (flagFresh). The first transmissions of
+// a session rise and skip none, because
+//   - the mailbox ignores a parcel that is not above the last one taken: it was read
+//     from the store before;
+//   - a session that is marked or reading gets no parcel: the store may have an earlier one;
+//   - nor does a session that has not read beyond the last message to many: that message
+//     may be for it, and its broadcast may come later (a rate);
 //   - parcels leave before the store is read, and the cursor moves with them.
 type mailbox struct {
-	parcels []Parcel // rising
-	bytes   int      // their size, as mailSize counts
+	parcels []Parcel // in rising order
+	bytes   int      // as mailSize counts
 }
 
 // Bounds of the mailboxes, in bytes. The feed holds less than 4 MiB in addition: the
@@ -28,12 +27,12 @@ const (
 	maxSessionMail = 64 << 10
 )
 
-// mailSize is how many bytes a parcel in a mailbox takes.
+// mailSize is the memory that a parcel in a mailbox takes, in bytes.
 func mailSize(p *Parcel) int { return len(p.Payload) + 128 }
 
-// offer takes a parcel that the store has just made readable: into the mailbox, or
-// else it marks the session to read the store. many is the sequence of the last
-// message to many before it. offer reports whether to pump the session.
+// offer puts a parcel that the store has just made readable into the mailbox, or
+// marks the session to read the store. many is the sequence of the last message
+// to many before it. offer reports whether to pump the session.
 func (s *Session) offer(p *Parcel, many Seq) (pump bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +53,7 @@ func (s *Session) offer(p *Parcel, many Seq) (pump bool) {
 
 // The functions below are called with s.mu held.
 
-// lastTaken is the highest sequence that is in the mailbox or behind the cursor.
+// lastTaken is the highest sequence in the mailbox or behind the cursor.
 func (s *Session) lastTaken() Seq {
 	if s.hasMail() {
 		mail := s.work.mail.parcels
@@ -77,8 +76,8 @@ func (s *Session) takesMail(p *Parcel) bool {
 	return s.room() > mail && bytes+mailSize(p) <= maxSessionMail && s.g.mail.Load()+int64(mailSize(p)) <= maxMail
 }
 
-// takeMail removes the first n parcels from the mailbox and appends them to buf. The
-// mailbox may have become empty since nextStep has chosen it.
+// takeMail moves up to n parcels from the mailbox to buf. The mailbox may have
+// become empty since nextStep chose it.
 func (s *Session) takeMail(n int, buf []Parcel) []Parcel {
 	if !s.hasMail() {
 		return buf
@@ -100,8 +99,8 @@ func (s *Session) uncountMail(p *Parcel) {
 	s.g.mail.Add(-int64(mailSize(p)))
 }
 
-// dropMail empties the mailbox. The caller marks the session to read the store, or
-// has ended it.
+// dropMail empties the mailbox. The caller marks the session to read the store,
+// or has ended it.
 func (s *Session) dropMail() {
 	if s.hasMail() {
 		m := &s.work.mail
@@ -111,7 +110,7 @@ func (s *Session) dropMail() {
 	}
 }
 
-// cancelMail removes a parcel that is final.
+// cancelMail removes a parcel that became final.
 func (s *Session) cancelMail(seq Seq) {
 	if s.work == nil {
 		return

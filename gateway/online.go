@@ -7,12 +7,33 @@ import (
 	"time"
 )
 
-// maxOnlineCalls bounds the callers that wait for one client's window at a
-// time; more get CodeQueueFull.
+// OnlineRequest is a request for an online delivery to one client.
+type OnlineRequest struct {
+	Client   ClientID
+	Payload  []byte
+	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
+	Linger   time.Duration // how long PushOnline still waits after its context has ended
+	Metadata map[string]string
+}
+
+// OnlineResult is the device's answer.
+type OnlineResult struct {
+	Message MessageID
+	Client  ClientID
+	State   State // Acked or Rejected
+	Reason  string
+	Result  []byte
+	SentAt  time.Time
+	At      time.Time
+	RTT     time.Duration
+}
+
+// maxOnlineCalls bounds the calls that wait for one client's window at a time;
+// more get CodeQueueFull.
 const maxOnlineCalls = 64
 
-// OnlineCall is one delivery now or never, from StartOnline until its waiter is
-// told. It belongs to the caller, who may use it again after that.
+// OnlineCall is one online delivery, from StartOnline until its waiter is called.
+// It belongs to the caller, which may then use it again.
 type OnlineCall struct {
 	gateway *Gateway
 	session sessionRef
@@ -21,23 +42,23 @@ type OnlineCall struct {
 	payload []byte
 	wait    time.Duration
 
-	// Guarded by the session's mutex.
+	// The fields below are guarded by the session's mutex.
 	sentAt   time.Time   // last flush; zero = not flushed yet
 	entered  bool        // in the window: the frame may leave at any moment
-	misacked Seq         // its number, if the device acked it as a stored delivery's; 0 = it has not
+	misacked Seq         // its number, if the device acked it as a stored delivery's; else 0
 	next     *OnlineCall // in the urgent queue
 }
 
-// OnlineWaiter is told how an OnlineCall has ended.
+// OnlineWaiter receives the end of an OnlineCall.
 type OnlineWaiter interface {
-	// Answered is called once, from any goroutine and with no lock held, maybe
-	// before StartOnline has returned. It must not block. Errors are those of
+	// Answered is called once, from any goroutine, with no lock held, and maybe
+	// before StartOnline has returned. It must not block. Its errors are those of
 	// PushOnline that can come after the start: CodeClientOffline,
 	// CodePayloadTooLarge, CodeAckTimeout.
 	Answered(OnlineResult, error)
 }
 
-// onlineQueue is a list of calls, linked through them.
+// onlineQueue is a linked list of calls.
 type onlineQueue struct {
 	head, tail *OnlineCall
 	n          int
@@ -62,7 +83,7 @@ func (q *onlineQueue) pushFront(c *OnlineCall) {
 	q.n++
 }
 
-// pop returns the first call, nil when there is none.
+// pop removes and returns the first call, nil if there is none.
 func (q *onlineQueue) pop() *OnlineCall {
 	c := q.head
 	if c != nil {
@@ -71,7 +92,7 @@ func (q *onlineQueue) pop() *OnlineCall {
 	return c
 }
 
-// remove takes c out; it reports false when it was not there.
+// remove takes c out. It returns false if c is not in the queue.
 func (q *onlineQueue) remove(c *OnlineCall) bool {
 	var before *OnlineCall
 	for e := q.head; e != nil; before, e = e, e.next {
@@ -96,11 +117,11 @@ func (q *onlineQueue) unlink(before, c *OnlineCall) {
 	q.n--
 }
 
-// OnlineBatch collects calls that begin together, so that those to one client
-// leave in one write. It is for one goroutine.
+// OnlineBatch collects calls that begin together, so that calls to one client
+// leave in one write. It belongs to one goroutine.
 type OnlineBatch struct{ sessions []*Session }
 
-// Flush sends what was started with b since.
+// Flush sends the calls that were started with b since the last Flush.
 func (b *OnlineBatch) Flush() {
 	for _, s := range b.sessions {
 		s.wakeHere()
@@ -109,14 +130,14 @@ func (b *OnlineBatch) Flush() {
 	b.sessions = b.sessions[:0]
 }
 
-// Clients is how many clients have something to be sent by Flush.
+// Clients is the number of clients that Flush will write to.
 func (b *OnlineBatch) Clients() int { return len(b.sessions) }
 
-// StartOnline begins to deliver to a connected client now, or refuses: nothing
-// is stored. With a batch the delivery begins at its Flush. After it has returned nil w is told once how it ended, at the
-// latest when the session ends; it is the caller who ends the call with TimeOut
-// when c.Wait is over. r.Payload must not change any more, for it may be on its
-// way longer than the call lasts.
+// StartOnline begins to deliver to a connected client now, or refuses; nothing is
+// stored. With a batch the delivery begins at its Flush. After StartOnline has
+// returned nil, w is called once, at the latest when the session ends. The caller
+// must call TimeOut when c.Wait is over. r.Payload must not change any more: its
+// frame may leave after the call has ended.
 //
 // Errors: CodeValidation, CodeClientNotFound, CodeClientOffline,
 // CodePayloadTooLarge, CodeQueueFull (too many callers wait for this client),
@@ -143,19 +164,19 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 	if err := g.presence.begin(c, b); err != nil {
 		return err
 	}
-	if g.draining.Load() && c.Withdraw() { // Drain may have passed the session before the call was there
+	if g.draining.Load() && c.Withdraw() { // Drain may have visited the session before the call was in its queue
 		c.drained()
 	}
 	return nil
 }
 
-// Wait is how long to wait for the answer.
+// Wait is how long the caller should wait for the answer.
 func (c *OnlineCall) Wait() time.Duration { return c.wait }
 
 var errOffline = &Error{Code: CodeClientOffline, Message: "the client is not connected, and mode=online does not queue"}
 
-// call puts a call into the session's urgent queue and pumps it, or leaves that
-// to b.
+// call puts a call into the session's urgent queue and pumps the session, unless
+// b does that later.
 func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	s.mu.Lock()
 	if !s.flowing() {
@@ -173,7 +194,7 @@ func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	switch {
 	case b == nil:
 		s.wakeHere()
-	case first: // whoever put in the one before sends this one too
+	case first: // the first call of the batch pumps for all
 		b.sessions = append(b.sessions, s)
 	}
 	return nil
@@ -186,7 +207,7 @@ func (c *OnlineCall) TimeOut() {
 	}
 }
 
-// timedOut counts and explains the end of a call that was withdrawn.
+// timedOut counts a withdrawn call and returns its error.
 func (c *OnlineCall) timedOut() error {
 	c.gateway.counts.onlineTimeouts.Add(1)
 	text, reason := "the client has not acked in time: the message may or may not have been handled", ReasonAckTimeout
@@ -196,8 +217,8 @@ func (c *OnlineCall) timedOut() error {
 	return c.unanswered(reason, text)
 }
 
-// unanswered is CodeAckTimeout with a reason and a text, or with the device's
-// mistake if it has acked without the flag.
+// unanswered is CodeAckTimeout with a reason and a text. If the device acked
+// without the flag, that mistake is the reason.
 func (c *OnlineCall) unanswered(reason, text string) error {
 	if c.misacked != 0 {
 		reason = ReasonEphemeralFlagMissing
@@ -207,8 +228,8 @@ func (c *OnlineCall) unanswered(reason, text string) error {
 	return &Error{Code: CodeAckTimeout, MessageID: c.message, Message: text, Reason: reason}
 }
 
-// drained ends the call because the gateway stops. Like lost it is called by
-// the goroutine that took the call out of the session.
+// drained ends the call because the gateway stops. Like lost it is called by the
+// goroutine that took the call out of the session.
 func (c *OnlineCall) drained() {
 	if !c.entered {
 		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeDraining, MessageID: c.message, RetryAfter: errDraining.RetryAfter,
@@ -219,8 +240,8 @@ func (c *OnlineCall) drained() {
 		"the gateway is shutting down and the client has not acked yet: the message may or may not have been handled"))
 }
 
-// Withdraw takes the call out of the session, and its waiter is not told; false
-// when it is being told already.
+// Withdraw takes the call out of the session; its waiter is not called. It
+// returns false if the waiter is being called already.
 func (c *OnlineCall) Withdraw() bool { return c.gateway.presence.withdraw(c) }
 
 func (s *Session) withdraw(c *OnlineCall) bool {
@@ -250,8 +271,8 @@ func (s *Session) withdraw(c *OnlineCall) bool {
 	return false
 }
 
-// lost ends the call because the session has. Like the others below it is
-// called by whoever took the call out of the session.
+// lost ends the call because the session has ended. The goroutine that took the
+// call out of the session calls it, and the functions below.
 func (c *OnlineCall) lost() {
 	if c.sentAt.IsZero() {
 		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeClientOffline, MessageID: c.message,
@@ -262,7 +283,7 @@ func (c *OnlineCall) lost() {
 		"the connection was lost after the message was sent and before it was acked: it may or may not have arrived"))
 }
 
-// refused ends the call because the link cannot take it.
+// refused ends the call because the link cannot carry it.
 func (c *OnlineCall) refused(err error) {
 	if errors.Is(err, ErrTooLarge) {
 		c.waiter.Answered(OnlineResult{}, &Error{Code: CodePayloadTooLarge, MessageID: c.message,
@@ -272,15 +293,15 @@ func (c *OnlineCall) refused(err error) {
 	c.lost()
 }
 
-// answer hands the device's verdict to the waiter and to the event stream.
-// Retry later is a no: there is no later for an online delivery. So is AckSend,
-// since the payload was sent.
+// answer passes the device's verdict to the waiter and to the event stream. Retry
+// later counts as a rejection, because an online delivery has no later. So does
+// AckSend, because the payload was sent.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
 	g, s := c.gateway, &c.session
 	now := g.cfg.Now()
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
-	e := record{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
+	e := packedEvent{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
 	switch code {
 	case AckOK:
 	case AckNotKept:
@@ -298,11 +319,11 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 	c.waiter.Answered(r, nil)
 }
 
-// onlineWait is a caller of PushOnline. It is used again and again: when its
-// call has ended, done is empty and the timer stopped.
+// onlineWait is the state of one PushOnline. It is pooled: when its call has
+// ended, done is empty and the timer stopped.
 type onlineWait struct {
 	call   OnlineCall
-	done   chan struct{} // has room for the one answer
+	done   chan struct{} // capacity 1, for the answer
 	timer  *time.Timer
 	result OnlineResult
 	err    error
@@ -320,9 +341,9 @@ func (w *onlineWait) Answered(r OnlineResult, err error) {
 	w.done <- struct{}{}
 }
 
-// PushOnline delivers to a connected client now and waits for its answer, or
-// never: nothing is stored. Errors are those of StartOnline and CodeAckTimeout.
-// The end of ctx, and r.Linger after it, end the wait like its time.
+// PushOnline delivers to a connected client now and waits for its answer; nothing
+// is stored. Errors are those of StartOnline and CodeAckTimeout. The end of ctx,
+// and r.Linger after it, end the wait as its timeout does.
 func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult, error) {
 	w := g.onlineWaits.Get().(*onlineWait)
 	defer g.release(w)
@@ -346,11 +367,11 @@ func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult
 	if w.call.Withdraw() {
 		return OnlineResult{}, w.call.timedOut()
 	}
-	<-w.done // answered at the last moment
+	<-w.done // the answer came at the last moment
 	return w.result, w.err
 }
 
-// release keeps w for the next caller, without what it points to.
+// release clears w and returns it to the pool.
 func (g *Gateway) release(w *onlineWait) {
 	w.timer.Stop()
 	w.call, w.result, w.err = OnlineCall{}, OnlineResult{}, nil

@@ -9,8 +9,8 @@ import (
 // pumpBytes bounds the payload bytes that one step takes from the store.
 const pumpBytes = 256 << 10
 
-// markFresh notes that the store holds something new for the session; it
-// reports whether to pump it.
+// markFresh notes that the store has new parcels for the session. It reports
+// whether to pump the session.
 func (s *Session) markFresh() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,11 +18,11 @@ func (s *Session) markFresh() bool {
 	return s.flowing()
 }
 
-// step is what the pump does next.
+// step is one action of the pump.
 type step struct {
 	kind   stepKind
 	parcel Parcel   // of stepUrgent
-	repeat inflight // of stepRepeat, as it was before
+	repeat inflight // of stepRepeat: the entry before the step
 	forget Seq      // of stepForget
 	room   int      // of stepMail and stepFresh
 }
@@ -33,23 +33,24 @@ const (
 	stepNone   stepKind = iota
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
-	stepForget          // take a final delivery from the link's window
+	stepForget          // drop a final delivery from the link's window
 	stepMail            // send up to room parcels of the mailbox
 	stepFresh           // take up to room new parcels from the store
-	stepPause           // let no first transmission leave for settlePause
+	stepPause           // send no first transmission for settlePause
 )
 
-// How long a session waits before it looks again: for the store to make verdicts
-// durable, and for a final state, which ends the pause when it is.
+// Pauses of first transmissions: settlePause waits for verdicts to become
+// durable, finalPause for a final state. A final state that becomes durable ends
+// the pause early.
 const (
 	settlePause = 5 * time.Millisecond
 	finalPause  = time.Second
 )
 
-// pump moves what can be sent now to the link: online deliveries first, for
-// somebody waits for them, then repeats, then what is new. It runs on one
-// goroutine at a time per session, which keeps first transmissions in order.
-// It reports whether the link has taken something that Flush must follow.
+// pump hands deliveries to the link: online deliveries first, because a caller
+// waits for them, then repeats, then new ones. It runs on one goroutine at a time
+// per session, so first transmissions stay in order. It reports whether the link
+// took something that Flush must follow.
 func (s *Session) pump() (flush bool) {
 	for more := true; more; {
 		next := s.nextStep()
@@ -75,8 +76,8 @@ func (s *Session) pump() (flush bool) {
 	return flush
 }
 
-// nextStep decides. Repeats hold their place in the window already, so they leave
-// while first transmissions wait for room.
+// nextStep chooses the next step. Repeats already have a place in the window, so
+// they leave while first transmissions wait for room.
 func (s *Session) nextStep() step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,11 +104,11 @@ func (s *Session) nextStep() step {
 			s.flags |= flagHeld
 			return step{kind: stepPause}
 		}
-		if mail { // comes before the parcels in the store
+		if mail { // its parcels come before those in the store
 			return step{kind: stepMail, room: room}
 		}
-		// Cleared before the store is asked, and set again by whoever finds or
-		// adds more.
+		// Cleared before the store is read. A goroutine that adds parcels sets it
+		// again.
 		s.flags = s.flags&^flagFresh | flagReading
 		return step{kind: stepFresh, room: room}
 	}
@@ -133,8 +134,8 @@ func (s *Session) resume() {
 	s.wakeIf(held)
 }
 
-// reopened marks the session because the store had failed. It reports whether to
-// pump the session: a read was put off.
+// reopened marks the session to read the store, which failed and is open again.
+// It reports whether to pump the session because a read was put off.
 func (s *Session) reopened() (pump bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,16 +143,16 @@ func (s *Session) reopened() (pump bool) {
 	return s.release()
 }
 
-// release reports whether first transmissions were paused. s.mu is held.
+// release ends a pause and reports whether there was one. s.mu is held.
 func (s *Session) release() (held bool) {
 	held = s.is(flagHeld)
 	s.flags &^= flagHeld
 	return held
 }
 
-// enterUrgent puts the first waiting call into the window. s.mu is held. What
-// is sent is copied out of the call: once it is in the window, its caller may
-// withdraw it and use it again.
+// enterUrgent puts the first waiting call into the window and returns a copy of
+// its parcel: once the call is in the window, its caller may withdraw it and use
+// it again. s.mu is held.
 func (s *Session) enterUrgent() Parcel {
 	call := s.work.urgent.pop()
 	call.entered = true
@@ -160,16 +161,16 @@ func (s *Session) enterUrgent() Parcel {
 	return Parcel{Message: call.message, Seq: s.localSeq, Payload: call.payload, Ephemeral: true}
 }
 
-// sendUrgent hands an online delivery to the link. Like its siblings it
-// reports whether the link took something and whether it may take more.
+// sendUrgent hands an online delivery to the link. Like its siblings it reports
+// whether the link took something and whether it may take more.
 func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
 	err := s.link.Deliver(p)
 	if err == nil {
 		return true, true
 	}
 	s.mu.Lock()
-	// Whoever takes a call out of the window replies to it, and nobody else:
-	// the session may have ended, or the caller left, meanwhile.
+	// Only the goroutine that removes a call from the window replies to it: the
+	// session may have ended, or the caller withdrawn the call, since.
 	var call *OnlineCall
 	if f := s.find(p.Seq, true); f != nil {
 		call = f.call
@@ -188,8 +189,7 @@ func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
 	return false, true
 }
 
-// sendRepeat sends a delivery again that is in the window; was is its entry
-// before nextStep has chosen it.
+// sendRepeat sends a delivery again; was is its entry before nextStep chose it.
 func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	seq := was.seq
 	if int(was.attempts) >= s.g.cfg.MaxAttempts {
@@ -201,9 +201,9 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	case err != nil:
 		s.laterAgain(was)
 		return false, false
-	case !ok: // final meanwhile
+	case !ok: // it became final since nextStep
 		s.evict(seq)
-		return false, true // stepForget is next
+		return false, true // nextStep chooses stepForget
 	}
 	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		if err := s.g.store.ProposeExpiry(p.Message, now); err != nil {
@@ -227,7 +227,8 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 	return false, false
 }
 
-// payloadLeft lets first transmissions follow a payload that an ASK was about.
+// payloadLeft lets first transmissions follow once the payload of an asked
+// delivery has left.
 func (s *Session) payloadLeft(seq Seq) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,22 +237,23 @@ func (s *Session) payloadLeft(seq Seq) {
 	}
 }
 
-// giveUp proposes a delivery as failed that was transmitted before: the device
-// may have handled it. It keeps its place in the window until that is durable, and
-// the proposal is repeated until then.
+// giveUp proposes Failed for a delivery that was transmitted before: the device
+// may have handled it. The delivery keeps its place in the window until the state
+// is durable, and the proposal is repeated until then.
 func (s *Session) giveUp(was inflight, reason string) {
 	s.link.Forget(was.seq, false)
 	_ = s.g.store.Settle(s.outcome(&was, Failed, reason, s.g.now()), true)
 	s.laterAgain(was)
 }
 
-// laterAgain tries a repeat again when the store may have recovered.
+// laterAgain schedules the repeat again, for a time when the store may have
+// recovered.
 func (s *Session) laterAgain(was inflight) {
 	s.repeatFailed(was, stageWaiting)
 	s.g.cfg.After(jitter(5*time.Second), func() { s.retryNow(was.seq) })
 }
 
-// repeatFailed takes back that a repeat was about to leave.
+// repeatFailed resets the entry of a repeat that did not leave.
 func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,10 +262,10 @@ func (s *Session) repeatFailed(was inflight, to stage) {
 	}
 }
 
-// parcelBuffers holds *[]Parcel for the time of one sendMail or sendFresh.
+// parcelBuffers holds *[]Parcel; sendMail and sendFresh borrow one for each call.
 var parcelBuffers = sync.Pool{New: func() any { b := make([]Parcel, 0, 16); return &b }}
 
-// sendFresh takes up to room parcels above the cursor from the store and hands
+// sendFresh reads up to room parcels above the cursor from the store and hands
 // them to the link.
 func (s *Session) sendFresh(room int) (sent, more bool) {
 	buf := parcelBuffers.Get().(*[]Parcel)
@@ -291,8 +293,8 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 	return sent, true
 }
 
-// sendMail hands up to room parcels of the mailbox to the link. The store has the
-// parcels that the link does not take.
+// sendMail hands up to room parcels of the mailbox to the link. The store still
+// has the parcels that the link does not take.
 func (s *Session) sendMail(room int) (sent, more bool) {
 	buf := parcelBuffers.Get().(*[]Parcel)
 	defer parcelBuffers.Put(buf)
@@ -323,14 +325,14 @@ func (s *Session) sendAll(parcels []Parcel) (sent, more bool) {
 	return sent, more
 }
 
-// asking reports whether the store is not to be asked for more: all ASKs have
-// left, and one is open. s.mu is held.
+// asking reports whether the pump must not read on: all ASKs have left, and one
+// is open. s.mu is held.
 func (s *Session) asking() bool {
 	return s.work != nil && s.work.open > 0 && s.work.askThrough == 0
 }
 
-// asksFor reports whether the device is to be asked for seq, which comes next
-// above the cursor. s.mu is held.
+// asksFor reports whether to send an ASK for seq, the next above the cursor. s.mu
+// is held.
 func (s *Session) asksFor(seq Seq) bool {
 	w := s.work
 	if w == nil || w.askThrough == 0 {
@@ -421,11 +423,11 @@ func (s *Session) send(p Parcel) (sent, more bool) {
 	return false, s.awaitOutcome(&f, Rejected, ReasonTooLargeForProtocol)
 }
 
-// awaitFinal proposes the final state of a delivery that will not be sent, and ends
-// the turn of first transmissions. The cursor stays before the delivery until Next
-// leaves it out, because that state is durable. If a later one left before that, a
-// crash could lose the proposal, and the device would take the delivery for one
-// that it has handled.
+// awaitFinal proposes the final state of a delivery that will not be sent, and
+// ends the turn of first transmissions. The cursor stays before the delivery
+// until Next leaves it out, which means that the state is durable. If a later
+// delivery left earlier, a crash could lose the proposal, and the device would
+// take this delivery for one that it has handled.
 func (s *Session) awaitFinal(propose func() error) (more bool) {
 	s.mu.Lock()
 	s.flags |= flagHeld // before Settled can end the pause
@@ -438,7 +440,7 @@ func (s *Session) awaitFinal(propose func() error) (more bool) {
 	return false
 }
 
-// awaitOutcome is awaitFinal for an outcome of the gateway's own.
+// awaitOutcome is awaitFinal for an outcome that the gateway decides.
 func (s *Session) awaitOutcome(f *inflight, st State, reason string) (more bool) {
 	o := s.outcome(f, st, reason, s.g.now())
 	return s.awaitFinal(func() error { return s.g.store.Settle(o, true) })

@@ -1,118 +1,247 @@
 package gateway
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
-// PushRequest asks for a durable message to one or many.
+// PushRequest is a request to store a message for one client or many.
 type PushRequest struct {
 	To         Audience
 	Payload    []byte
 	Encoding   Encoding
 	TTL        time.Duration // 0 = Config.DefaultTTL; 1 s to 30 d
 	Metadata   map[string]string
-	OnlineOnly bool // narrow a group, label or all audience to who is online now
-	// Only, when set, narrows a group, label or all audience further. It is
-	// asked once for each member; see Acceptance.Only.
+	OnlineOnly bool // narrows a group, label or all audience to the online clients
+	// Only, if set, narrows a group, label or all audience further. It is called
+	// once for each member; see Acceptance.Only.
 	Only         func(ClientID) bool
 	QueueUnknown bool
 
-	// Rate is how many of the recipients that are online a message to many is
-	// begun for a second, 1 to MaxRate; 0 = no pace. The pace is not stored: a
-	// recipient that connects or gets another message meanwhile has it at once,
-	// for messages to one client keep their order, and so have all when the
-	// process starts again. With more than a thousand unfinished messages to
-	// many at a time it is not kept.
+	// Rate is how many online recipients of a message to many get their first
+	// transmission each second, 1 to MaxRate; 0 = no limit. It is not stored. A
+	// recipient that connects or gets another message gets this one at once,
+	// because messages to one client keep their order. After a restart, and with
+	// more than a thousand unfinished messages to many, there is no limit.
 	Rate int
 
-	// Linger is how long PushAndAwait still waits when its context has ended.
+	// Linger is how long PushAndAwait still waits after its context has ended.
 	Linger time.Duration
 
 	Owner          string // Message.Owner; at most MaxOwner bytes
 	IdempotencyKey string
-	Scope          string // principal the key belongs to
+	Scope          string // the principal that the key belongs to
 	Fingerprint    [32]byte
 }
 
-// OnlineRequest asks for a delivery now or never to one client.
-type OnlineRequest struct {
-	Client   ClientID
-	Payload  []byte
-	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
-	Linger   time.Duration // how long PushOnline still waits when its context has ended
-	Metadata map[string]string
+// Push stores a message and returns when it is on stable storage. Recipients that
+// are online get it at once.
+//
+// Errors: CodeValidation, CodePayloadTooLarge (also when the single recipient
+// is connected with a dialect that cannot carry it), CodeClientNotFound,
+// CodeQueueFull, CodeIdempotencyMismatch, CodeDraining, CodeUnavailable.
+func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
+	return g.accept(ctx, r, g.newMessageID())
 }
 
-// OnlineResult is what the device answered.
-type OnlineResult struct {
-	Message MessageID
-	Client  ClientID
-	State   State // Acked or Rejected
-	Reason  string
-	Result  []byte
-	SentAt  time.Time
-	At      time.Time
-	RTT     time.Duration
+// StartPush is Push for a caller that does not wait. It calls done once, maybe
+// before it returns; done must not block. The messages of one caller keep their
+// order.
+func (g *Gateway) StartPush(r PushRequest, done func(Receipt, error)) {
+	g.start(&r, g.newMessageID(), done)
 }
 
-// Client is a client as the API shows it: what is remembered and, when it is
-// online, what is true now.
-type Client struct {
-	ClientRecord
-	Online      bool
-	Session     SessionID
-	ConnectedAt time.Time
-	InFlight    int
-	Link        LinkStats // zero when offline
-}
-
-// ClientStatus selects clients by presence, or those that may not come back yet.
-type ClientStatus uint8
-
-const (
-	StatusOnline ClientStatus = iota
-	StatusOffline
-	StatusAll
-	StatusBlocked
-)
-
-// Includes reports whether c has the status at now.
-func (s ClientStatus) Includes(c *Client, now time.Time) bool {
-	switch s {
-	case StatusAll:
-		return true
-	case StatusBlocked:
-		return c.BlockedUntil.After(now)
+func (g *Gateway) start(r *PushRequest, id MessageID, done func(Receipt, error)) {
+	a, s, err := g.acceptance(r, id)
+	switch {
+	case err != nil:
+		done(Receipt{}, err)
+	case s != nil:
+		done(g.repeated(a, s))
+	default:
+		g.store.StartAccept(a, func(rec Receipt, err error) { done(g.accepted(rec, id, err)) })
 	}
-	return c.Online == (s == StatusOnline)
 }
 
-// ClientSelection is a ClientQuery with presence.
-type ClientSelection struct {
-	ClientQuery
-	Status ClientStatus
+// PushAndAwait is Push followed by Await for up to wait. Unlike the two calls it
+// announces the waiting caller beforehand, so the store writes the outcome at
+// once. The receipt's message is as it stands at the end. An error is about the
+// push alone. The end of ctx, and r.Linger after it, end the wait but not the
+// push.
+func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
+	var c PushCall
+	var rec Receipt
+	var err error
+	done := make(chan struct{})
+	g.StartPushAndAwait(&c, r, func(got Receipt, failure error) {
+		rec, err = got, failure
+		close(done)
+	})
+	lingering(ctx, done, wait, r.Linger)
+	c.TimeOut()
+	<-done
+	return rec, err
 }
 
-// DisconnectOptions says how to disconnect a client.
-type DisconnectOptions struct {
-	Purge bool          // cancel what is queued
-	Block time.Duration // refuse its return for so long; 0 = it may come back at once
+// lingering returns when done is closed, after wait, or linger after the end of
+// ctx.
+func lingering(ctx context.Context, done <-chan struct{}, wait, linger time.Duration) {
+	begun := time.Now()
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-done:
+		return
+	case <-over.C:
+		return
+	case <-ctx.Done():
+	}
+	over.Reset(min(linger, wait-time.Since(begun)))
+	select {
+	case <-done:
+	case <-over.C:
+	}
 }
 
-// Limits of what a caller may hand in.
-const (
-	MaxPayload      = 256 << 10 // bytes
-	MaxMetadata     = 16        // entries
-	MaxMetadataKey  = 64        // bytes
-	MaxMetadataVal  = 512       // bytes
-	MaxOwner        = 160       // bytes
-	MaxRate         = 100_000   // deliveries a second
-	MinTTL          = time.Second
-	MaxTTL          = 30 * 24 * time.Hour
-	MaxClientsInTo  = 1000
-	MaxWait         = 60 * time.Second
-	MaxIdempotency  = 255 // bytes of an idempotency key
-	MaxListLimit    = 1000
-	DefaultListSize = 100
+func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Receipt, error) {
+	a, s, err := g.acceptance(&r, id)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if s != nil {
+		return g.repeated(a, s)
+	}
+	rec, err := g.store.Accept(ctx, a)
+	return g.accepted(rec, id, err)
+}
 
-	DefaultMaxQueued      = 10_000   // messages queued for one client
-	DefaultMaxQueuedBytes = 16 << 20 // their payloads
-)
+// acceptance returns the message for the store. A session is returned if its link
+// cannot carry the payload; the caller may then only repeat an earlier message.
+func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session, error) {
+	if g.draining.Load() {
+		return Acceptance{}, nil, errDraining
+	}
+	if err := g.checkPush(r); err != nil {
+		return Acceptance{}, nil, err
+	}
+	now := g.now()
+	a := Acceptance{
+		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Rate: r.Rate,
+		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
+	}
+	a.Only = r.Only
+	if r.OnlineOnly {
+		a.Among = g.hub.clients
+	}
+	return a, g.cannotCarry(r), nil
+}
+
+// repeated returns the message that a repeats. If there is none, the error says
+// that s cannot carry the payload.
+func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
+	rec, ok, err := g.store.Repeated(a)
+	if err == nil && !ok {
+		err = tooLargeFor(s)
+	}
+	return rec, err
+}
+
+// accepted counts an accepted message and completes the error of one that was
+// not.
+func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
+	if err != nil {
+		if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
+			// The outcome is unknown: name the message so that the caller can
+			// look it up.
+			e := *e
+			e.MessageID = id
+			return Receipt{}, &e
+		}
+		return Receipt{}, err
+	}
+	if !rec.Replayed {
+		g.counts.accepted.Add(1)
+	}
+	return rec, nil
+}
+
+// checkPush applies the defaults and checks the bounds.
+func (g *Gateway) checkPush(r *PushRequest) error {
+	if len(r.Payload) > MaxPayload {
+		return &Error{Code: CodePayloadTooLarge, Message: fmt.Sprintf("a payload is at most %d bytes", MaxPayload), Limit: MaxPayload}
+	}
+	if r.TTL == 0 {
+		r.TTL = g.cfg.DefaultTTL
+	}
+	if r.TTL < MinTTL || r.TTL > MaxTTL {
+		return invalid("ttl is 1s to 720h")
+	}
+	if r.Rate < 0 || r.Rate > MaxRate || r.Rate > 0 && r.To.Client != "" {
+		return invalid("rate is 1 to %d deliveries a second, for a message to many", MaxRate)
+	}
+	if len(r.Owner) > MaxOwner {
+		return invalid("an owner is at most %d bytes", MaxOwner)
+	}
+	if len(r.Metadata) > MaxMetadata {
+		return invalid("at most %d metadata entries", MaxMetadata)
+	}
+	for k, v := range r.Metadata {
+		if k == "" || len(k) > MaxMetadataKey || len(v) > MaxMetadataVal {
+			return invalid("a metadata key is 1 to %d bytes, a value at most %d", MaxMetadataKey, MaxMetadataVal)
+		}
+	}
+	if len(r.IdempotencyKey) > MaxIdempotency {
+		return invalid("an idempotency key is at most %d bytes", MaxIdempotency)
+	}
+	return r.To.check()
+}
+
+// cannotCarry returns the session of the single recipient if its link cannot
+// carry the payload, else nil.
+func (g *Gateway) cannotCarry(r *PushRequest) *Session {
+	if r.To.Client == "" {
+		return nil
+	}
+	if s := g.hub.session(r.To.Client); s != nil && len(r.Payload) > int(s.maxPayload) {
+		return s
+	}
+	return nil
+}
+
+// check reports an audience that is not exactly one of the five kinds or exceeds
+// a bound.
+func (a *Audience) check() error {
+	kinds := 0
+	for _, set := range []bool{a.Client != "", len(a.Clients) > 0, a.Group != "", len(a.Labels) > 0, a.All} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return invalid("to names exactly one of client, clients, group, labels, all")
+	}
+	if a.Client != "" && !a.Client.Valid() {
+		return invalid("not a client id: " + ClientIDRule)
+	}
+	if len(a.Clients) > MaxClientsInTo {
+		return invalid("at most %d clients in one message", MaxClientsInTo)
+	}
+	for _, id := range a.Clients {
+		if !id.Valid() {
+			return invalid("not a client id: " + ClientIDRule)
+		}
+	}
+	return nil
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Code: CodeValidation, Message: fmt.Sprintf(format, args...)}
+}
+
+func tooLargeFor(s *Session) *Error {
+	limit := s.maxPayload
+	return &Error{Code: CodePayloadTooLarge, Limit: int64(limit),
+		Message: fmt.Sprintf("the client is connected with the %s protocol, which carries at most %d bytes", s.link.Stats().Dialect, limit)}
+}

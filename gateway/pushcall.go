@@ -2,24 +2,24 @@ package gateway
 
 import "sync"
 
-// PushCall is one push of StartPushAndAwait, until its caller is answered. It belongs
-// to the caller, who may use it again after that.
+// PushCall is one push of StartPushAndAwait until its done is called. It belongs
+// to the caller, which may then use it again.
 type PushCall struct {
 	gateway *Gateway
 	answer  func(Receipt, error)
 
 	mu       sync.Mutex
 	waiter   *waiter   // for id
-	id       MessageID // what is waited for
+	id       MessageID // the message that the call waits for
 	receipt  Receipt
 	accepted bool // receipt is set
-	ended    bool // nobody waits any longer, or the message is completed
+	ended    bool // the wait is over, or the message is completed
 	answered bool
 }
 
-// StartPushAndAwait is PushAndAwait for a caller that does not wait: done is called
-// once, maybe before StartPushAndAwait returns, and must not block. It is the caller
-// who ends the wait, with c.TimeOut. The messages of a caller have its order.
+// StartPushAndAwait is PushAndAwait for a caller that does not wait. It calls
+// done once, maybe before it returns; done must not block. The caller must end
+// the wait with c.TimeOut. The messages of one caller keep their order.
 func (g *Gateway) StartPushAndAwait(c *PushCall, r PushRequest, done func(Receipt, error)) {
 	id := g.newMessageID()
 	c.gateway, c.answer = g, done
@@ -28,22 +28,22 @@ func (g *Gateway) StartPushAndAwait(c *PushCall, r PushRequest, done func(Receip
 	g.start(&r, id, c.placed)
 }
 
-// await begins to wait for a message.
+// await registers the call as a waiter for a message.
 func (c *PushCall) await(id MessageID) {
 	w := c.gateway.waiters.joinCall(id, c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.id, c.waiter = id, w
 	select {
-	case <-w.done: // the gateway drains
+	case <-w.done: // the gateway is draining
 		c.ended = true
 	default:
 	}
 }
 
-// placed takes the store's answer.
+// placed receives the store's answer.
 func (c *PushCall) placed(rec Receipt, err error) {
-	if err == nil && rec.Replayed { // another message is waited for, which may be completed
+	if err == nil && rec.Replayed { // the call waits for an earlier message, which may be completed
 		c.gateway.waiters.leave(c.id, c.waiter)
 		c.await(rec.Message.ID)
 		if m, err := c.gateway.Message(rec.Message.ID); err == nil {
@@ -58,7 +58,7 @@ func (c *PushCall) placed(rec Receipt, err error) {
 }
 
 // TimeOut ends the wait: the caller gets the message as it stands, once it is
-// accepted. It does nothing after the answer.
+// accepted. After the answer it does nothing.
 func (c *PushCall) TimeOut() {
 	c.mu.Lock()
 	c.ended = true
@@ -73,7 +73,7 @@ func endAll(calls []*PushCall) {
 	}
 }
 
-// finish answers when the message is accepted and nothing is waited for.
+// finish calls done if the message is accepted and the wait is over.
 func (c *PushCall) finish(err error) {
 	c.mu.Lock()
 	ready := c.accepted && c.ended && !c.answered

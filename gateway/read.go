@@ -22,7 +22,7 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	return page, err
 }
 
-// showSent moves what live sessions have flushed from queued to sent.
+// showSent moves deliveries that live sessions have flushed from queued to sent.
 func (g *Gateway) showSent(m *Message) {
 	if m.Counts.Queued == 0 {
 		return
@@ -54,8 +54,8 @@ func (g *Gateway) Delivery(id MessageID, client ClientID) (Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists a message's deliveries. Sent selects among those that are
-// not final, as Queued does, since only the live sessions know which is which.
+// Deliveries lists a message's deliveries. Queued and Sent both select deliveries
+// that are not final; only the live sessions can separate them.
 func (g *Gateway) Deliveries(q DeliveryQuery) (Page[Delivery, ClientID], error) {
 	q.Limit = clampLimit(q.Limit)
 	want := q.State
@@ -82,7 +82,8 @@ func (g *Gateway) ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], 
 	return page, err
 }
 
-// overlayAll overlays what the live sessions know and keeps what is wanted.
+// overlayAll adds the live sessions' state to items and keeps those in state
+// want.
 func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	kept := items[:0]
 	for i := range items {
@@ -95,9 +96,8 @@ func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	return kept
 }
 
-// InFlight returns the delivery of a message to one client as the live session
-// knows it, without a read of the store; ok is false if the session does not know
-// it.
+// InFlight returns the delivery of a message to one client from the live session,
+// without a read of the store. ok is false if the session does not have it.
 func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
 	if s := g.hub.session(m.Client); s != nil {
 		d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
@@ -115,9 +115,9 @@ func (g *Gateway) overlay(d *Delivery) {
 	}
 }
 
-// Cancel withdraws a message: every delivery that is not final becomes
-// canceled, durably. A delivery that is in a device's hands already may still
-// be acked late. Errors: CodeMessageNotFound, CodeAlreadyFinal, CodeUnavailable.
+// Cancel withdraws a message: every delivery that is not final becomes canceled,
+// durably. A delivery that the device already has may still be acked late.
+// Errors: CodeMessageNotFound, CodeAlreadyFinal, CodeUnavailable.
 func (g *Gateway) Cancel(ctx context.Context, id MessageID) (Message, error) {
 	return g.store.Cancel(ctx, id, g.now())
 }

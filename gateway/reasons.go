@@ -1,12 +1,12 @@
 package gateway
 
-// Reasons of a delivery that was rejected, has failed or was canceled, that
-// waits, or that was acked without a verdict. There are no others: the words of
-// a device that rejects are the delivery's result.
+// Reasons of a delivery that was rejected, has failed, was canceled, waits, or
+// was acked without a verdict. There are no others: the text that a device
+// rejects with is the delivery's result.
 const (
 	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
-	ReasonDeviceRejected      = "device_rejected"        // the device said no; its words are the result
-	ReasonUnknownClient       = "unknown_client"         // addressed in a list, never registered
+	ReasonDeviceRejected      = "device_rejected"        // the device rejected it; its text is the result
+	ReasonUnknownClient       = "unknown_client"         // named in a list, never registered
 	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
@@ -14,8 +14,8 @@ const (
 	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
-// Reasons for which the connection of a registered client ends. Those that the
-// protocol knows are written as there.
+// Reasons for the end of a registered client's connection. Reasons that the
+// protocol also knows are spelled as there.
 const (
 	ReasonClientClosed       = "client_closed"
 	ReasonReplaced           = "replaced"
@@ -46,7 +46,7 @@ type ClosedBy string
 const (
 	ClosedByDevice   ClosedBy = "device"
 	ClosedByGateway  ClosedBy = "gateway"
-	ClosedByNetwork  ClosedBy = "network" // the connection broke: no side said goodbye
+	ClosedByNetwork  ClosedBy = "network" // the connection broke: neither side closed it
 	ClosedByOperator ClosedBy = "operator"
 )
 

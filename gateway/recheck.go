@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Recheck asks every credential that a connected client was let in with whether
-// it still holds, and ends the connections of those whose does not; it returns
-// how many. Call it after what credentials are compared with has changed: who
-// registers meanwhile is looked at again by Connect.
+// Recheck asks each credential of a connected client whether it still holds. It
+// ends the connections whose credential does not, and returns how many. Call it
+// after the keys or certificates have changed. Connect checks the clients that
+// register during a Recheck again.
 //
-// It goes through the clients one shard of the hub at a time and holds no lock
-// while it asks, so that registrations and deliveries go on.
+// It visits one shard of the hub at a time and holds no lock while it asks, so
+// registrations and deliveries continue.
 func (g *Gateway) Recheck() (ended int) {
 	var list []admitted
 	for i := range g.hub.shards {
@@ -26,13 +26,13 @@ func (g *Gateway) Recheck() (ended int) {
 	return ended
 }
 
-// admitted is a live session and what it was let in with.
+// admitted is a live session and its credential.
 type admitted struct {
 	session    *Session
 	credential Credential
 }
 
-// admitted appends the shard's sessions that can be taken back to list.
+// admitted appends the shard's sessions with a revocable credential to list.
 func (sh *hubShard) admitted(list []admitted) []admitted {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -42,8 +42,8 @@ func (sh *hubShard) admitted(list []admitted) []admitted {
 	return list
 }
 
-// keepCredential notes what the live session of client was let in with; nil
-// forgets the one before. sh.mu is held.
+// keepCredential stores the credential of client's live session; nil removes the
+// one before. sh.mu is held.
 func (sh *hubShard) keepCredential(client ClientID, c Credential) {
 	switch {
 	case c == nil:
@@ -55,23 +55,23 @@ func (sh *hubShard) keepCredential(client ClientID, c Credential) {
 	sh.credentials[client] = c
 }
 
-// checkAgain ends a session whose credential was taken back while it
-// registered: Recheck may have been past its shard before it was there.
+// checkAgain ends a session whose credential was revoked while it registered:
+// Recheck may have visited its shard before it was there.
 func (g *Gateway) checkAgain(s *Session, c Credential) {
 	if c != nil && !c.Holds(s.client) {
 		s.link.Close(credentialRevoked(0))
 	}
 }
 
-// Whoever is cut off comes back, for it may have another credential by now, and
-// a fleet that was cut off at once comes back over a time that grows with it.
+// Revoked clients may reconnect with a new credential. Their retry delay is
+// spread over a range that grows with the number disconnected.
 const (
 	revokedRetry = 5 * time.Second
 	revokedEach  = time.Second / 5000
 )
 
-// credentialRevoked is what the device is told, which is one of several: so many
-// were told before.
+// credentialRevoked is the Close for one revoked client; before is how many were
+// disconnected earlier in the same Recheck.
 func credentialRevoked(before int) Close {
 	return Close{Code: CloseCredentialsExpired, Reason: ReasonCredentialsExpired, Text: "the credential was revoked",
 		RetryAfter: rand.N(revokedRetry + time.Duration(before)*revokedEach)}

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// runQueue hands the workers what there is to do, in two priorities: sessions
-// that have something to send, and broadcasts, which wake one session after
-// the other. A session goes ahead of any number of broadcasts; a broadcast
-// still gets its turn after broadcastEvery sessions.
+// runQueue gives work to the workers in two priorities: sessions that have
+// something to send, and broadcasts, each of which wakes sessions one after
+// another. Sessions come before broadcasts, but a broadcast gets a turn after
+// broadcastEvery sessions.
 //
-// A session stands in the queue at most once, so it is bounded by the
-// sessions; it is linked through them and costs no memory of its own.
+// A session is in the queue at most once, so the number of sessions bounds the
+// queue. It is a list linked through the sessions and allocates nothing.
 // Broadcasts are bounded by maxBroadcasts.
 type runQueue struct {
 	mu         sync.Mutex
@@ -21,16 +21,16 @@ type runQueue struct {
 	inRow      int // sessions since the last broadcast's turn
 	closed     bool
 
-	broadcasts []*broadcast // with a turn to come, the next one first
-	turns      int          // broadcasts' turns that workers are at
-	maxTurns   int          // so that single deliveries find a free core
-	kept       int          // broadcasts here or parked until their pace allows more
+	broadcasts []*broadcast // broadcasts with a turn to come, the next one first
+	turns      int          // broadcasts that workers have a turn of
+	maxTurns   int          // bound of turns, so that single deliveries find a free core
+	kept       int          // broadcasts here, or parked until their rate allows more
 }
 
 const (
 	broadcastEvery = 8
-	// maxBroadcasts bounds those that have not woken all their recipients. Above it
-	// one more broadcast wakes every session for all the others.
+	// maxBroadcasts bounds the unfinished broadcasts. Above it a new one becomes
+	// a broadcast to everyone that wakes for all the others.
 	maxBroadcasts = 1024
 )
 
@@ -47,14 +47,14 @@ type runList struct {
 	n          int
 }
 
-// add puts s on the list, unless a worker is about to pump it anyway.
+// add puts s on the list, unless a worker is about to pump it.
 func (l *runList) add(s *Session) {
 	if s.claim() {
 		l.push(s)
 	}
 }
 
-// push adds a session in state queued, which no other goroutine links.
+// push adds a session in state queued that is in no list.
 func (l *runList) push(s *Session) {
 	if l.tail == nil {
 		l.head = s
@@ -65,8 +65,8 @@ func (l *runList) push(s *Session) {
 	l.n++
 }
 
-// pushAll queues the sessions of l and wakes one worker for each, as far as there
-// are any without work.
+// pushAll queues the sessions of l and signals one idle worker for each, as far
+// as there are any.
 func (q *runQueue) pushAll(l *runList) {
 	if l.head == nil {
 		return
@@ -88,7 +88,7 @@ func (q *runQueue) push(s *Session) {
 	q.pushAll(&l)
 }
 
-// signal wakes up to n workers that wait. q.mu is held.
+// signal wakes up to n waiting workers. q.mu is held.
 func (q *runQueue) signal(n int) {
 	for ; n > 0 && q.waiting > 0; n-- {
 		q.waiting--
@@ -96,7 +96,7 @@ func (q *runQueue) signal(n int) {
 	}
 }
 
-// pop waits for work: a session, or a broadcast that must be given back with
+// pop waits for work: a session, or a broadcast that the caller must return with
 // endTurn. Both are nil when the queue is closed.
 func (q *runQueue) pop() (*Session, *broadcast) {
 	q.mu.Lock()
@@ -115,8 +115,8 @@ func (q *runQueue) pop() (*Session, *broadcast) {
 	return nil, nil
 }
 
-// next takes what goes first; both are nil when there is nothing to do. q.mu is
-// held.
+// next returns the next session or broadcast; both are nil when the queue is
+// empty. q.mu is held.
 func (q *runQueue) next() (*Session, *broadcast) {
 	turn := q.mayTurn()
 	switch {
@@ -143,7 +143,7 @@ func (q *runQueue) popSession() *Session {
 	return s
 }
 
-// close makes every worker return; what is queued stays in the store.
+// close makes every worker return. Unsent deliveries stay in the store.
 func (q *runQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,7 +151,7 @@ func (q *runQueue) close() {
 	q.nonEmpty.Broadcast()
 }
 
-// work does what there is to do until the queue is closed.
+// work is the worker's loop; it returns when the queue is closed.
 func (q *runQueue) work() {
 	for {
 		s, b := q.pop()
@@ -163,15 +163,15 @@ func (q *runQueue) work() {
 			}
 		case b != nil:
 			q.endTurn(b, b.wakeSome())
-			runtime.Gosched() // callers and devices that became ready meanwhile go first
+			runtime.Gosched() // let callers and devices that became ready go first
 		default:
 			return
 		}
 	}
 }
 
-// Run states of a session: at most one goroutine pumps it at a time, and a
-// wake-up during a run makes it run again.
+// Run states of a session. At most one goroutine pumps it at a time; a wake-up
+// during a run makes it run again.
 const (
 	idle int32 = iota
 	queued
@@ -186,8 +186,8 @@ func (s *Session) wake() {
 	}
 }
 
-// claim reports whether the caller is to put the session into the run queue, where
-// it then stands by its state. Otherwise a worker is about to pump it.
+// claim reports whether the caller must put the session into the run queue; its
+// state is queued then. Otherwise a goroutine pumps it already or is about to.
 func (s *Session) claim() bool {
 	for {
 		switch s.run.Load() {
@@ -205,16 +205,17 @@ func (s *Session) claim() bool {
 	}
 }
 
-// wakeHere pumps the session on the calling goroutine when nobody else does:
-// it saves a switch where the caller's stack is deep already and it may read
-// the store. Else it is wake.
+// wakeHere pumps the session on the calling goroutine unless another one does. It
+// saves a switch when the caller's stack is already deep and it may read the
+// store. Otherwise it is wake.
 func (s *Session) wakeHere() {
 	if s.takeHere() {
 		s.link.Flush()
 	}
 }
 
-// takeHere is wakeHere without the last step: Flush must follow when it says so.
+// takeHere is wakeHere without the Flush; the caller must flush if it returns
+// true.
 func (s *Session) takeHere() (flush bool) {
 	if s.run.CompareAndSwap(idle, running) {
 		return s.runPump()
@@ -223,8 +224,8 @@ func (s *Session) takeHere() (flush bool) {
 	return false
 }
 
-// runPump pumps in state running, and leaves idle or queued. It reports whether
-// Flush must follow.
+// runPump pumps in state running and leaves the session idle or queued. It
+// reports whether Flush must follow.
 func (s *Session) runPump() (flush bool) {
 	flush = s.pump()
 	if !s.run.CompareAndSwap(running, idle) {

@@ -2,9 +2,9 @@ package gateway
 
 import "sync"
 
-// sentCounts counts, for messages to many, the deliveries that are in a live
-// session's window and flushed: the "sent" of their counts. It holds an entry
-// only while that is not zero, or a broadcast has not come to all recipients.
+// sentCounts counts, for messages to many, the deliveries that are flushed and
+// still in a live session's window: the "sent" of their counts. It has an entry
+// only while that count is not zero or a broadcast still has recipients to wake.
 type sentCounts struct {
 	mu sync.Mutex
 	of map[MessageID]sentCount
@@ -12,13 +12,13 @@ type sentCounts struct {
 
 type sentCount struct {
 	n       int
-	walking bool // more recipients are about to be sent to
+	walking bool // a broadcast still has recipients to wake
 }
 
 func newSentCounts() *sentCounts { return &sentCounts{of: make(map[MessageID]sentCount)} }
 
-// add changes the count by d, and reports whether that leaves nothing to wait
-// for: no delivery that is flushed, and none that is about to be.
+// add changes the count by d. last is true if that leaves no flushed delivery and
+// no recipient to wake.
 func (c *sentCounts) add(id MessageID, d int) (last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,7 +28,7 @@ func (c *sentCounts) add(id MessageID, d int) (last bool) {
 	return s == sentCount{}
 }
 
-// walk notes that a broadcast of the message begins, or ends.
+// walk notes that a broadcast of the message begins or ends.
 func (c *sentCounts) walk(id MessageID, walking bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +45,7 @@ func (c *sentCounts) put(id MessageID, s sentCount) {
 	}
 }
 
-// get returns how many deliveries of the message are flushed and not answered.
+// get returns how many deliveries of the message are flushed and unanswered.
 func (c *sentCounts) get(id MessageID) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

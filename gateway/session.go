@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Session is one registered connection, as its link drives it: the link
-// reports what happened on the wire, the session moves deliveries. An idle
-// session holds these 128 bytes and nothing else; a test keeps that.
+// Session is one registered connection. The link reports events on the wire to
+// it, and the session moves deliveries. An idle session takes these 128 bytes and
+// nothing else; a test checks that.
 //
-// Its methods may wait briefly while the store's queue is full. They must not
-// be called while holding a lock that the Link's methods take: the session
-// calls those with its own lock held.
+// Its methods may wait briefly while the store's queue is full. A caller must not
+// hold a lock that the Link's methods take, because the session calls those with
+// its own lock held.
 type Session struct {
 	// Fixed after construction.
 	g           *Gateway
@@ -27,15 +27,15 @@ type Session struct {
 
 	run     atomic.Int32 // idle, queued, running, again
 	flags   sessionFlags // guarded by mu
-	flaps   uint8        // quick takeovers in a row that led to this session; fixed
+	flaps   uint8        // fixed: quick takeovers in a row that led to this session
 	window  uint16       // of the link; set by Start, guarded by mu
 	nextRun *Session     // guarded by the run queue
-	cursor  Seq          // no first transmission up to here is still to leave; changed by the goroutine that pumps, with mu
+	cursor  Seq          // no first transmission up to here is left to send; written by the pumping goroutine, with mu
 
 	mu       sync.Mutex
-	work     *work    // in flight or waiting; nil when there is none
-	localSeq Seq      // last number given to an online delivery
-	uplinks  *numbers // those stored in this session; nil before the first
+	work     *work    // in flight or waiting; nil if empty
+	localSeq Seq      // last number of an online delivery
+	uplinks  *numbers // of uplinks stored in this session; nil before the first
 }
 
 type sessionFlags uint8
@@ -46,25 +46,25 @@ const (
 	flagFresh                             // the store may hold parcels above cursor that are not in the mailbox
 	flagMisacked                          // AckedOther was logged
 	flagHeld                              // a timer ends a pause of first transmissions
-	flagReading                           // the store is being read
+	flagReading                           // a goroutine is reading the store
 )
 
-// newSession returns a session that is not in the hub yet; at is in whole
+// newSession returns a session that is not in the hub yet. at has whole
 // milliseconds.
 func newSession(g *Gateway, link Link, client ClientID, ref uint32, at time.Time) *Session {
 	return &Session{g: g, link: link, id: g.cfg.NewID(), client: client, ref: ref, connectedAt: at.UnixMilli(),
 		maxPayload: int32(min(link.MaxPayload(), MaxPayload)), flags: flagFresh}
 }
 
-// inherit takes over what earlier sessions tried. Nobody else knows s yet.
+// inherit takes over the attempts of earlier sessions. s is not shared yet.
 func (s *Session) inherit(tried []attempt) {
 	if len(tried) > 0 {
 		s.busy().tried = tried
 	}
 }
 
-// ask makes the session ask the device for each delivery up to through instead of
-// sending its payload. No other goroutine knows s yet.
+// ask makes the session send an ASK instead of the payload for each delivery up
+// to through. s is not shared yet.
 func (s *Session) ask(through Seq) {
 	if through > 0 {
 		s.busy().askThrough = through
@@ -92,12 +92,13 @@ func (s *Session) Start() {
 	s.wake()
 }
 
-// Writable tells that Deliver may succeed again after ErrLinkBusy or
+// Writable reports that Deliver may succeed again after ErrLinkBusy or
 // ErrWindowFull.
 func (s *Session) Writable() { s.wake() }
 
-// Sent tells that the frame of seq has been flushed to the socket, at a time that
-// the link knows: it would take as long again to ask the clock.
+// Sent reports that the frame of seq was flushed to the socket at a time that the
+// link has already read: reading the clock again would double the cost of the
+// call.
 func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	now := at.UnixNano()
 	s.mu.Lock()
@@ -124,9 +125,9 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	}
 }
 
-// Acked reports the device's answer to the payload or the ASK of seq, also when
-// the link no longer has it in its window: a late ack is kept with the delivery.
-// The result is kept as it is and must not change.
+// Acked reports the device's answer to the payload or the ASK of seq. The link
+// may no longer have seq in its window: a late ack is kept with the delivery. The
+// session keeps result, which must not change.
 func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
@@ -158,8 +159,9 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at
 	}
 }
 
-// TryAcked is Acked for a stored delivery, where nothing may wait. When it
-// returns false, nothing has happened, and Acked is to be called elsewhere.
+// TryAcked is Acked for a stored delivery, without waiting. If it returns false,
+// it has done nothing, and the caller must call Acked on a goroutine that may
+// wait.
 func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) bool {
 	switch code {
 	case AckRetry, AckSend, AckWorking:
@@ -184,10 +186,10 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 	return true
 }
 
-// AckedOther reports an ack for seq with the given ephemeral flag, while the
-// delivery in flight under seq has the other one. It settles nothing: a stored
-// delivery is sent again, and the timeout of an online call names the mistake.
-// The log has one line per session.
+// AckedOther reports an ack for seq whose ephemeral flag is not that of the
+// delivery in flight. The ack settles nothing: a stored delivery is sent again,
+// and the timeout of an online call names the mistake. It is logged once per
+// session.
 func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	if f := s.find(seq, !ephemeral); f != nil && f.call != nil {
@@ -202,7 +204,7 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	}
 }
 
-// answered is the outcome that a device's answer to f makes. s.mu is held.
+// answered is the outcome of a device's answer to f. s.mu is held.
 func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
 	o := s.outcome(f, Acked, "", at)
 	o.Result = result
@@ -216,8 +218,8 @@ func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Tim
 	return o
 }
 
-// waits reports whether something waits for the room that an ack makes. s.mu
-// is held.
+// waits reports whether a delivery waits for the room that an ack makes. s.mu is
+// held.
 func (s *Session) waits() bool {
 	if !s.flowing() {
 		return false
@@ -233,8 +235,8 @@ func (s *Session) wakeIf(waits bool) {
 }
 
 // AckTimeout reports that the payload or the ASK of seq was not answered in time
-// after its last flush. The payload is sent again unless its attempts are used
-// up.
+// after its last flush. The session sends the payload again unless its attempts
+// are used up.
 func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.find(seq, ephemeral)
@@ -250,15 +252,16 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	}
 }
 
-// sendAgain makes the payload of f due. s.mu is held and released.
+// sendAgain makes the payload of f due. s.mu is held; sendAgain releases it.
 func (s *Session) sendAgain(f *inflight) {
 	f.stage = stageDue
 	s.mu.Unlock()
 	s.wake()
 }
 
-// notHandled takes AckSend. As the answer to an ASK it makes the payload due; as
-// the answer to a payload it is retry later. s.mu is held and released.
+// notHandled processes AckSend. As the answer to an ASK it makes the payload due;
+// as the answer to a payload it means retry later. s.mu is held; notHandled
+// releases it.
 func (s *Session) notHandled(f *inflight) {
 	if !f.is(flightAsked) {
 		s.g.counts.answered(false, AckSend)
@@ -277,9 +280,9 @@ func (s *Session) notHandled(f *inflight) {
 // maxProgress is how much of an AckWorking is kept, in bytes.
 const maxProgress = 1 << 10
 
-// working takes AckWorking, which settles nothing: the link restarts the ack
-// timeout, and GET shows the end of said. The device has the payload, so first
-// transmissions may follow. s.mu is held and released.
+// working processes AckWorking, which settles nothing: the link restarts the ack
+// timeout, and the API shows the end of said. The device has the payload, so
+// first transmissions may follow. s.mu is held; working releases it.
 func (s *Session) working(f *inflight, said []byte) {
 	if f.gone() || f.is(flightAway) || f.call != nil {
 		s.mu.Unlock()
@@ -297,8 +300,8 @@ func (s *Session) working(f *inflight, said []byte) {
 	s.wakeIf(waits)
 }
 
-// lastText copies the last n bytes of b or a little less, so that text is not cut
-// within a character.
+// lastText copies about the last n bytes of b: a few less if the cut would split
+// a character.
 func lastText(b []byte, n int) []byte {
 	cut := max(0, len(b)-n)
 	for i := 0; i < utf8.UTFMax && cut > 0 && cut < len(b) && !utf8.RuneStart(b[cut]); i++ {
@@ -307,17 +310,18 @@ func lastText(b []byte, n int) []byte {
 	return bytes.Clone(b[cut:])
 }
 
-// The delay of a delivery that the device wants later doubles from minRetryDelay
-// with each such answer on the connection (SPEC §2.2).
+// The delay of a delivery that the device wants later starts at minRetryDelay and
+// doubles with each such answer on the connection (SPEC §2.2).
 const (
 	minRetryDelay = time.Second
 	maxRetryDelay = time.Minute
 )
 
-// retryLater sends f again after a delay, until its time to live ends: the
-// transmission that the device has answered counts as no attempt. Until then f
-// keeps its place in the window against first transmissions, so that a window
-// of one stays strict; an online call may take it. s.mu is held and released.
+// retryLater sends f again after a delay, until its time to live ends. The
+// answered transmission does not count as an attempt. Until then f keeps its
+// place in the window against first transmissions, so that a window of one stays
+// strict; an online call may take the place. s.mu is held; retryLater releases
+// it.
 func (s *Session) retryLater(f *inflight) {
 	if f.gone() || f.is(flightAway) { // the second answer to two transmissions
 		s.mu.Unlock()
@@ -351,8 +355,8 @@ func (s *Session) retryNow(seq Seq) {
 }
 
 // settleWith proposes a device's verdict to the store; last says whether no other
-// delivery of the message is on its way. When the store cannot take it the
-// delivery is still queued there; a session that is live sends it again, and the
+// delivery of the message is on its way. If the store refuses the proposal, the
+// delivery is still queued there. A live session then sends it again, and the
 // next session would in any case.
 func (s *Session) settleWith(o Outcome, last bool) {
 	if err := s.g.store.Settle(o, s.g.awaited(o.Message, last)); err != nil {
@@ -362,9 +366,9 @@ func (s *Session) settleWith(o Outcome, last bool) {
 	}
 }
 
-// awaited reports whether an outcome is to be stored at once, for somebody waits
-// for the message. Who waits for a message to many waits for the last of them:
-// the others may share a write while more are on their way.
+// awaited reports whether the store must write an outcome at once because a
+// caller waits for the message. For a message to many only the last outcome is
+// urgent; the others may share a write.
 func (g *Gateway) awaited(m MessageID, last bool) bool { return last && g.waiters.has(m) }
 
 func (s *Session) reenter(f inflight) {
@@ -376,11 +380,12 @@ func (s *Session) reenter(f inflight) {
 	s.wake()
 }
 
-// Closed tells that the connection has ended and why; the link calls it once,
-// as the last thing.
+// Closed reports the end of the connection and its reason. The link calls it
+// once, after all other methods.
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
-// retire stops the session's deliveries and returns what was unacked.
+// retire stops the session's deliveries and returns the attempts of the unacked
+// ones.
 func (s *Session) retire() []attempt {
 	s.mu.Lock()
 	if s.is(flagClosed) {
@@ -418,8 +423,8 @@ func (s *Session) endCalls() {
 	}
 }
 
-// evict takes seq out of the window: it is final. It reports whether to pump the
-// session, which also takes seq from the link.
+// evict takes seq, which is final, out of the window. It reports whether to pump
+// the session; the pump also takes seq out of the link.
 func (s *Session) evict(seq Seq) (wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -433,8 +438,8 @@ func (s *Session) evict(seq Seq) (wake bool) {
 	return true
 }
 
-// overlay shows what only the live session knows of a queued delivery. It
-// reports whether there is anything.
+// overlay adds the live session's knowledge to a queued delivery. It reports
+// whether there was any.
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -456,14 +461,14 @@ func (s *Session) overlay(d *Delivery) bool {
 	return true
 }
 
-// inFlight returns how many deliveries are unacked.
+// inFlight returns the number of unacked deliveries.
 func (s *Session) inFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.live()
 }
 
-// timeOf is the time of Unix nanoseconds, of which 0 means none.
+// timeOf converts Unix nanoseconds to a time; 0 is the zero time.
 func timeOf(ns int64) time.Time {
 	if ns == 0 {
 		return time.Time{}

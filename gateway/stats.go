@@ -19,9 +19,9 @@ type Stats struct {
 	Delivered      uint64             // transmissions flushed to a socket
 	Redelivered    uint64             // repeats among the delivered
 	RetryLater     uint64             // answers of devices that want a delivery later
-	Asks           uint64             // times that a device was asked what became of a delivery
-	AskAnswers     map[string]uint64  // answers to them, by the names in askAnswers
-	NotHandled     uint64             // payloads that were answered with AckSend, which is for ASKs
+	Asks           uint64             // ASKs sent
+	AskAnswers     map[string]uint64  // answers to ASKs, by the names in askAnswers
+	NotHandled     uint64             // answers AckSend to a payload; AckSend is for ASKs
 	NotKept        uint64             // answers AckNotKept
 	OtherLog       uint64             // registrations with an AskThrough of another log
 	BeyondLog      uint64             // registrations with an AskThrough above all sequences of this log
@@ -38,7 +38,7 @@ type Stats struct {
 
 type counters struct {
 	accepted, onlineTimeouts, onlineAcked atomic.Uint64
-	_                                     cacheLine // sends are counted on other processors than answers
+	_                                     cacheLine // sends and answers are counted on different processors
 	delivered, redelivered                atomic.Uint64
 	_                                     cacheLine
 	retriesLater, notHandled, notKept     atomic.Uint64
@@ -51,8 +51,7 @@ type counters struct {
 	closedBy                              [len(closes) + 1]atomic.Uint64
 }
 
-// cacheLine keeps what is beside it apart for the processors, which own memory by
-// lines.
+// cacheLine keeps the fields before and after it in different cache lines.
 type cacheLine [64]byte
 
 func (c *counters) closed(reason string) {
@@ -83,7 +82,7 @@ func (c *counters) answered(asked bool, code AckCode) {
 	}
 }
 
-// claimed counts what became of the AskThrough of a registration.
+// claimed counts a registration's AskThrough by its result.
 func (c *counters) claimed(h Hello, w Welcome) {
 	switch {
 	case !h.Asks || h.AskThrough == 0 || w.Resumed:
@@ -94,17 +93,17 @@ func (c *counters) claimed(h Hello, w Welcome) {
 	}
 }
 
-// OnlineClients is Stats().Online, and costs nothing.
+// OnlineClients is Stats().Online at no cost.
 func (g *Gateway) OnlineClients() int { return g.hub.online.len() }
 
-// Turnover is how often a client has come or gone so far. It costs nothing.
+// Turnover is how often a client has connected or disconnected so far, at no
+// cost.
 func (g *Gateway) Turnover() uint64 {
 	c := &g.counts
 	return c.connects.Load() + c.takeovers.Load() + c.disconnects.Load()
 }
 
-// Stats returns a snapshot. It costs a walk over the sessions' windows only in
-// so far as they hold anything.
+// Stats returns a snapshot. Its cost is a walk over the windows of busy sessions.
 func (g *Gateway) Stats() Stats {
 	c := &g.counts
 	s := Stats{

@@ -2,8 +2,8 @@ package gateway
 
 import "time"
 
-// ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}, but
-// neither "." nor "..", which a path resolves to another place.
+// ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}. "." and
+// ".." are excluded, because they change the path of a URL.
 type ClientID string
 
 // MessageID names a message: "msg_" and a UUIDv7, so ids sort by time.
@@ -20,7 +20,7 @@ type LogID string
 // store. Each client sees a strictly rising subset of it. Zero is before all.
 type Seq uint64
 
-// ClientIDRule says to people what ClientID.Valid checks.
+// ClientIDRule describes for people the rule that ClientID.Valid checks.
 const ClientIDRule = "1 to 128 of A-Z a-z 0-9 . _ : @ -, but not . or .. alone"
 
 // Valid reports whether id may name a client.
@@ -39,15 +39,15 @@ func (id ClientID) Valid() bool {
 	return true
 }
 
-// State is where a delivery stands.
+// State is the state of a delivery.
 type State uint8
 
 const (
 	Queued   State = iota + 1 // stored, waiting for the client or for room in its window
 	Sent                      // flushed to the socket of the live session (memory only)
-	Acked                     // the device said so
-	Rejected                  // the device said no, or cannot take it
-	Expired                   // its time to live ran out first
+	Acked                     // the device acked it
+	Rejected                  // the device rejected it or cannot take it
+	Expired                   // its time to live ended first
 	Canceled                  // a caller withdrew it
 	Failed                    // attempts used up, or no such client
 )
@@ -66,7 +66,7 @@ func (s State) String() string {
 // Final reports whether no later state can follow.
 func (s State) Final() bool { return s >= Acked && s <= Failed }
 
-// ParseState returns the state called name; ok is false for none.
+// ParseState returns the state called name; ok is false if there is none.
 func ParseState(name string) (s State, ok bool) {
 	for i, n := range stateNames {
 		if n != "" && n == name {
@@ -76,8 +76,8 @@ func ParseState(name string) (s State, ok bool) {
 	return 0, false
 }
 
-// Encoding tells how a caller gave the payload, so that the API can show it
-// the same way. The device always gets the plain bytes.
+// Encoding is the form in which a caller gave the payload; the API shows it in
+// the same form. The device always gets the plain bytes.
 type Encoding uint8
 
 const (
@@ -86,13 +86,13 @@ const (
 	EncodingJSON                   // valid JSON
 )
 
-// Counts tells how many deliveries of one message are in each state.
+// Counts has the number of deliveries of one message in each state.
 type Counts struct {
 	Total                                                    int
 	Queued, Sent, Acked, Rejected, Expired, Canceled, Failed int
 }
 
-// Final returns how many deliveries can change no more.
+// Final returns how many deliveries are final.
 func (c Counts) Final() int { return c.Acked + c.Rejected + c.Expired + c.Canceled + c.Failed }
 
 // Of returns a pointer to the count of one state, nil for an unknown state.
@@ -116,7 +116,7 @@ func (c *Counts) Of(s State) *int {
 	return nil
 }
 
-// Message is what a caller handed in once.
+// Message is one message as a caller pushed it, with its counts.
 type Message struct {
 	ID        MessageID
 	Seq       Seq
@@ -126,44 +126,45 @@ type Message struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	Counts    Counts
-	// Client is the only recipient of a message to one client, "" for a
-	// message to many.
+	// Client is the recipient of a message to one client, "" for a message to
+	// many.
 	Client ClientID
-	// Owner names the limited callers that may see the message, beside those
-	// who may see all; "" for a message of the latter. It is kept as given.
+	// Owner names the limited callers that may see the message, in addition to
+	// the callers that may see all messages; "" if only those may. The gateway
+	// does not interpret it.
 	Owner string
 	// CompletedAt is when the last delivery became final; zero before.
 	CompletedAt time.Time
-	// Delivery is that of a completed message to one client, if it is known without
-	// a read of the store; else nil.
+	// Delivery is the delivery of a completed message to one client, if it is
+	// known without a read of the store; else nil.
 	Delivery *Delivery
 }
 
 // Completed reports whether every delivery is final.
 func (m *Message) Completed() bool { return m.Counts.Final() == m.Counts.Total }
 
-// Delivery is one message for one client. Times that are not known are zero:
-// a plain ack within a message to many keeps neither times nor attempts.
+// Delivery is one message for one client. Unknown times are zero: a plain ack
+// within a message to many keeps neither times nor attempts.
 type Delivery struct {
 	Message   MessageID
 	Client    ClientID
 	Seq       Seq
 	State     State
 	Reason    string // why it was rejected or failed, or is not sent
-	Attempts  int    // transmissions so far, by this process, without those that were answered with retry later
+	Attempts  int    // transmissions so far by this process, without those answered with retry later
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	SentAt    time.Time // last transmission
 	FinalAt   time.Time
 	Result    []byte    // the device's answer
 	Progress  []byte    // the end of the device's last AckWorking, while it is connected
-	LateAckAt time.Time // the device acked after another state was final
-	// LateCode and LateResult are that answer.
+	LateAckAt time.Time // when the device acked after another final state
+	// LateCode and LateResult are that late ack.
 	LateCode   AckCode
 	LateResult []byte
 }
 
-// Parcel is a delivery on its way to a session: what is needed to send it.
+// Parcel is one delivery ready to be sent to a session.
 type Parcel struct {
 	Message   MessageID
 	Seq       Seq // the session-local number when Ephemeral
@@ -171,11 +172,11 @@ type Parcel struct {
 	Payload   []byte // read-only: shared between the recipients of one message
 	Many      bool   // the message has more than one recipient
 	Dup       bool   // sent before; set by the gateway
-	Ask       bool   // only ask for the verdict: the link sends no payload
+	Ask       bool   // send an ASK for the verdict, and no payload
 	Ephemeral bool   // mode=online: nothing is stored, Seq is valid in this session only
 }
 
-// ClientRecord is what the store remembers of a client.
+// ClientRecord is a client as the store keeps it.
 type ClientRecord struct {
 	ID           ClientID
 	Labels       map[string]string
@@ -183,12 +184,12 @@ type ClientRecord struct {
 	CreatedAt    time.Time
 	LastSeenAt   time.Time
 	LastClose    string    // reason of the last disconnect; see CloserOf
-	BlockedUntil time.Time // refuses to register before; zero = not blocked
+	BlockedUntil time.Time // until when registrations are refused; zero = not blocked
 	Queued       int       // deliveries that are not final
 	QueuedBytes  int64     // their payload bytes, messages to many not counted
-	// Ref is the store's own name of the client, good for as long as the client
-	// is remembered; 0 when the store has none. An Outcome or a ParcelQuery that
-	// carries it saves the store a look-up.
+	// Ref is the store's own name of the client, valid as long as the client is
+	// stored; 0 if the store has none. An Outcome or a ParcelQuery with it saves
+	// the store a look-up.
 	Ref uint32
 }
 

@@ -2,8 +2,8 @@ package gateway
 
 import "encoding/hex"
 
-// uid is a UUID as it is kept in memory: the ids of sessions and messages are
-// their kind and a UUID, and are written out when somebody asks.
+// uid is a UUID in memory. The ids of sessions and messages are a kind and a
+// UUID; their text is made on demand.
 type uid [16]byte
 
 // Kinds of ids.
@@ -28,8 +28,7 @@ func (u uid) text(kind string) string {
 	return string(b[:])
 }
 
-// parseUID reads an id of a kind back; ok is false for any other spelling than
-// text's own.
+// parseUID is the reverse of text. ok is false for every other spelling.
 func parseUID(id, kind string) (u uid, ok bool) {
 	if len(id) != kindLen+uuidLen || id[:kindLen] != kind {
 		return u, false
@@ -52,7 +51,8 @@ func parseUID(id, kind string) (u uid, ok bool) {
 	return u, true
 }
 
-// nibble is the value of a lower-case hexadecimal digit, more than 15 for none.
+// nibble is the value of a lower-case hexadecimal digit, more than 15 for other
+// bytes.
 func nibble(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':

@@ -2,21 +2,21 @@ package gateway
 
 import "context"
 
-// reception is an uplink on its way to the store. Guarded by the session's
-// mutex until it has left work.receptions; err is read after done is closed.
+// reception is an uplink on its way to the store. The session's mutex guards it
+// until it has left work.receptions; err is read after done is closed.
 type reception struct {
 	number uint64
-	done   chan struct{} // made by the first repeat that waits for it
+	done   chan struct{} // made by the first repeat that waits for the uplink
 	err    error
 }
 
 // Received stores an uplink. After it has returned nil the device may be acked.
 //
-// The device's number is an identity and not an order (SPEC §2.2): a number
-// that the session does not remember is new. A repeat of a remembered one is
-// not stored again, and a repeat of one under way gets its answer. Number 0 is
-// no number. The session does not remember an uplink that the store has
-// refused, or has not confirmed in time.
+// The device's number is an identity and not an order (SPEC §2.2): a number that
+// the session does not remember is new. A repeat of a remembered one is not
+// stored again, and a repeat of one under way gets its answer. Number 0 means
+// that there is no number. The session does not remember an uplink that the store
+// has refused, or has not confirmed in time.
 func (s *Session) Received(ctx context.Context, number uint64, payload []byte) error {
 	if number == 0 {
 		return s.storeUplink(ctx, 0, payload)
@@ -42,7 +42,7 @@ func (s *Session) Received(ctx context.Context, number uint64, payload []byte) e
 // errInterrupted answers the repeats of an uplink whose goroutine has panicked.
 var errInterrupted = &Error{Code: CodeUnavailable, Message: "the uplink was interrupted; send it again"}
 
-// reception returns the uplink that is under way with a number, nil for none.
+// reception returns the uplink under way with a number, nil if there is none.
 // s.mu is held.
 func (s *Session) reception(number uint64) *reception {
 	if s.work == nil {
@@ -56,7 +56,7 @@ func (s *Session) reception(number uint64) *reception {
 	return nil
 }
 
-// join waits for r on behalf of a repeat. s.mu is held and released.
+// join waits for r on behalf of a repeat. s.mu is held; join releases it.
 func (s *Session) join(ctx context.Context, r *reception) error {
 	if r.done == nil {
 		r.done = make(chan struct{})
@@ -106,7 +106,7 @@ func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte
 // device with large ones does not push the events of others out of the ring.
 const maxEventPayload = 1 << 10
 
-// uplinked counts a stored uplink and makes its event.
+// uplinked counts a stored uplink and adds its event.
 func (g *Gateway) uplinked(u Uplink) {
 	g.counts.uplinks.Add(1)
 	if len(u.Payload) > maxEventPayload {
@@ -115,10 +115,10 @@ func (g *Gateway) uplinked(u Uplink) {
 	g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: u.Client, Session: u.Session, Uplink: &u})
 }
 
-// numbers is a bounded set of uplink numbers: those of the numbersSpan up to the
-// highest, and the last one below them. It forgets, and never holds a number
-// that was not added: a forgotten uplink is stored twice, which is allowed, and
-// a wrong memory would lose one. The nil set is empty.
+// numbers is a bounded set of uplink numbers: those within numbersSpan of the
+// highest, and the last one below them. It forgets numbers, but never holds one
+// that was not added: a forgotten uplink is stored twice, which is allowed, while
+// a wrong entry would lose one. The nil set is empty.
 //
 // Comparisons are modulo 2^64, so a counter that wraps keeps rising.
 type numbers struct {
@@ -154,7 +154,7 @@ func (n *numbers) add(number uint64) {
 	}
 }
 
-// rise moves the highest number up and forgets what falls out of the span.
+// rise raises the highest number and forgets those that leave the span.
 func (n *numbers) rise(by uint64) {
 	n.highest += by
 	words, bits := int(min(by/64, uint64(len(n.recent)))), by%64

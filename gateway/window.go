@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// work is what a session has in its window and what waits for room in it. A
-// session holds one only while there is any. Guarded by the session's mutex.
+// work is a session's window and its queue. A session has one only while there is
+// something in it. Guarded by the session's mutex.
 type work struct {
 	flight []inflight // in the order of first transmission
-	gone   int        // of these, kept for late acks only
+	gone   int        // entries kept for late acks only
 	forget int        // number of entries with flightForget
 	urgent onlineQueue
 	tried  []attempt // transmissions of earlier sessions
 	mail   mailbox
 
-	askThrough Seq // the device is asked for deliveries up to here; 0 once the cursor is past it
+	askThrough Seq // ASKs are sent for deliveries up to here; 0 once the cursor is past it
 	open       int // entries with flightOpen
 
 	receptions []*reception // uplinks on their way to the store
@@ -27,22 +27,22 @@ type inflight struct {
 	seq      Seq
 	message  MessageID
 	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
-	call     *OnlineCall // who waits for it; nil for what is stored
-	progress *[]byte     // the device's last AckWorking that said anything; nil for none
-	attempts int32       // flushes that were not answered with retry later, earlier sessions included
+	call     *OnlineCall // the waiting call; nil for a stored delivery
+	progress *[]byte     // text of the device's last AckWorking that had any; else nil
+	attempts int32       // flushes without those answered with retry later; includes earlier sessions
 	stage    stage
 	flags    flightFlags
 	retries  uint8 // answers retry later in this session
 }
 
-// stage is how far a delivery in the window is.
+// stage is the progress of a delivery in the window.
 type stage uint8
 
 const (
 	stageOut     stage = iota // the link has it, or is about to
-	stageWaiting              // to be sent again when its delay is over
+	stageWaiting              // to be sent again after its delay
 	stageDue                  // to be sent again now
-	stageGone                 // final another way; kept so that a late ack is recognised
+	stageGone                 // final another way; kept so that a late ack is recognized
 )
 
 type flightFlags uint8
@@ -53,8 +53,8 @@ const (
 	flightFlushed                         // its last transmission is flushed and not answered: it shows as sent
 	flightAsked                           // its ASK has left on this connection, its payload has not
 	flightOpen                            // holds back first transmissions: its ASK is unanswered, or answered with AckSend
-	flightForget                          // gone, and the link does not know it yet
-	flightAway                            // to be sent again, and the link has no place for it: it was answered
+	flightForget                          // gone, but the link still has it
+	flightAway                            // to be sent again, but answered and so without a place in the link
 )
 
 // is reports whether g is set.
@@ -62,17 +62,18 @@ func (f *inflight) is(g flightFlags) bool { return f.flags&g != 0 }
 
 func (f *inflight) gone() bool { return f.stage == stageGone }
 
-// maxGone bounds the entries kept for late acks only; the oldest are forgotten.
+// maxGone bounds the entries kept for late acks only; above it the oldest are
+// dropped.
 const maxGone = 64
 
-// works pools *work. What was grown far beyond a usual window is not kept.
+// works pools *work. A work that has grown far beyond a usual window is not kept.
 var works = sync.Pool{New: func() any { return &work{flight: make([]inflight, 0, 4)} }}
 
 const maxPooledFlight = 64
 
 // The functions below are called with s.mu held.
 
-// busy returns the session's work, new where it has none.
+// busy returns the session's work; it makes one if there is none.
 func (s *Session) busy() *work {
 	if s.work == nil {
 		s.work = works.Get().(*work)
@@ -80,7 +81,7 @@ func (s *Session) busy() *work {
 	return s.work
 }
 
-// relax gives the work back when nothing is left in it.
+// relax returns the work to its pool if it is empty.
 func (s *Session) relax() {
 	w := s.work
 	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.parcels) > 0 || w.askThrough != 0 {
@@ -113,9 +114,9 @@ func (s *Session) live() int {
 	return len(s.work.flight) - s.work.gone
 }
 
-// linkRoom is how many places are free in the link's window. It has the place of
-// a delivery that was answered with retry later, too: that is held back from first
-// transmissions only.
+// linkRoom is the number of free places in the link's window. A delivery answered
+// with retry later has left that window, although it still holds back first
+// transmissions.
 func (s *Session) linkRoom() int {
 	held := 0
 	for i := range s.work.flight {
@@ -126,8 +127,8 @@ func (s *Session) linkRoom() int {
 	return int(s.window) - held
 }
 
-// nextDue returns the first delivery that is to be sent again now, nil for
-// none. One that is away is passed over unless the link has room.
+// nextDue returns the first delivery to be sent again now, nil if there is none.
+// It skips a delivery that is away unless the link has room.
 func (s *Session) nextDue(room bool) *inflight {
 	for i := range s.work.flight {
 		if f := &s.work.flight[i]; f.stage == stageDue && (room || !f.is(flightAway)) {
@@ -138,8 +139,8 @@ func (s *Session) nextDue(room bool) *inflight {
 }
 
 // room returns how many first transmissions fit into the window now. While ASKs
-// are due it counts places for those: they also take the places of deliveries
-// that the device wants later, so that no known verdict is held up.
+// are due it counts places for ASKs: they also take the places of deliveries that
+// the device wants later, so that no known verdict is held up.
 func (s *Session) room() int {
 	if s.work != nil && s.work.askThrough != 0 {
 		return max(0, s.linkRoom())
@@ -147,7 +148,7 @@ func (s *Session) room() int {
 	return max(0, int(s.window)-s.live())
 }
 
-// enter puts an entry into the window before its frame is written, for the
+// enter puts an entry into the window before its frame is written, because the
 // answer may come at once.
 func (s *Session) enter(f inflight) {
 	w := s.busy()
@@ -158,8 +159,8 @@ func (s *Session) enter(f inflight) {
 	}
 }
 
-// leave takes a live entry out of the counts. It reports whether that was the
-// last delivery of its message on the way, of which there may be many.
+// leave removes a live entry from the counts. last is true if no other delivery
+// of its message, which may have many, is on its way.
 func (s *Session) leave(f *inflight) (last bool) {
 	if f.gone() {
 		return true
@@ -169,7 +170,7 @@ func (s *Session) leave(f *inflight) (last bool) {
 	return s.unflush(f)
 }
 
-// closeAsk lets first transmissions go ahead of f.
+// closeAsk stops f from holding back first transmissions.
 func (s *Session) closeAsk(f *inflight) {
 	if f.is(flightOpen) {
 		f.flags &^= flightOpen
@@ -177,15 +178,15 @@ func (s *Session) closeAsk(f *inflight) {
 	}
 }
 
-// unflush notes that f no longer shows as sent. It returns what leave does.
+// unflush notes that f no longer shows as sent. It returns the result of leave.
 func (s *Session) unflush(f *inflight) (last bool) {
 	flushed := f.is(flightFlushed)
 	f.flags &^= flightFlushed
 	return !flushed || !f.is(flightMany) || s.g.sent.add(f.message, -1)
 }
 
-// drop removes an entry, which must not be used afterwards, and returns what
-// leave does.
+// drop removes an entry and returns the result of leave. The entry must not be
+// used afterwards.
 func (s *Session) drop(f *inflight) (last bool) {
 	last = s.leave(f)
 	w := s.work
@@ -205,7 +206,7 @@ func (s *Session) drop(f *inflight) (last bool) {
 	return last
 }
 
-// putBack undoes drop for an answer that is about to come again.
+// putBack undoes drop for an answer that will come again.
 func (s *Session) putBack(f inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,7 +240,7 @@ func (s *Session) keepForLateAck(f *inflight) {
 	}
 }
 
-// toForget returns the next delivery that the link is to forget; 0 for none.
+// toForget returns the next delivery for the link to forget, 0 if there is none.
 func (s *Session) toForget() Seq {
 	w := s.work
 	for i := 0; w.forget > 0 && i < len(w.flight); i++ {
@@ -252,8 +253,8 @@ func (s *Session) toForget() Seq {
 	return 0
 }
 
-// triedBefore takes the transmissions of earlier sessions for seq; ok is false
-// without any.
+// triedBefore removes and returns the transmissions of earlier sessions for seq;
+// ok is false if there are none.
 func (s *Session) triedBefore(seq Seq) (t attempt, ok bool) {
 	if s.work == nil {
 		return t, false
@@ -274,8 +275,8 @@ func (s *Session) keepTried(f *inflight) {
 	w.tried = append(w.tried, attempt{f.seq, f.sentAt, f.attempts})
 }
 
-// takeCalls removes all online calls from the session's work and returns them,
-// with the numbers of the calls that were in the window. The caller calls relax.
+// takeCalls removes all online calls from the session's work. It returns them and
+// the numbers of those that were in the window. The caller calls relax.
 func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
 	w := s.work
 	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {
@@ -292,10 +293,10 @@ func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
 	return calls, inWindow
 }
 
-// abandon empties the window of a session that has ended: the callers have to
-// be told, and the next session needs to know what was tried. An ack that is
-// still on its way to this session must find its delivery, for what the device
-// said stays true: these entries are kept.
+// abandon empties the window of a session that has ended. It returns the calls,
+// which the caller must end, and the attempts for the next session. Entries for
+// late acks stay: an ack may still arrive on this session, and the device's
+// verdict remains true.
 func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried

@@ -2,20 +2,21 @@ package protocol
 
 import "time"
 
-// Asking (SPEC §2.3). A device says in REGISTER how far it has handled what
-// reached it. If the server agrees, it sends no payload up to there again: it
-// asks for the verdict, with a DATA frame that has no payload.
+// Asking (SPEC §2.3). A device says in REGISTER up to which sequence it has
+// handled the deliveries that reached it. If the server agrees, it sends no
+// payload up to that sequence again: it asks for the verdict, with a DATA frame
+// that has no payload.
 
 // workingEvery is how often an AckWorking for one delivery counts.
 const workingEvery = time.Second
 
-// agree settles at the end of a registration whether ASK may be used.
+// agree decides at the end of a registration whether ASK may be used.
 func (s *Session) agree(a *Registered) {
 	a.Ask = a.Ask && s.asks
 	s.asks = a.Ask
 }
 
-// checkAsk says why m, a DATA with HEAD, is no ASK.
+// checkAsk returns why m, a DATA with HEAD, is not an ASK; nil if it is.
 func checkAsk(m *message, agreed bool) *wireError {
 	switch {
 	case !agreed:
@@ -28,10 +29,10 @@ func checkAsk(m *message, agreed bool) *wireError {
 	return nil
 }
 
-// Ask asks the device what became of seq. The question takes a place in the
-// window, as Send does, and keeps it until KindAck or KindAckTimeout, whose Ask
-// is set; Send then transmits the payload in that place. Errors: those of Send,
-// and ErrCannotAsk.
+// Ask asks the device for its verdict on seq. The ASK takes a place in the
+// window, as Send does, and keeps it until KindAck or KindAckTimeout with Ask
+// set; Send then transmits the payload in that place. Errors: those of Send, and
+// ErrCannotAsk.
 func (s *Session) Ask(now time.Time, seq uint64) error {
 	switch {
 	case s.state == closed:
@@ -46,7 +47,7 @@ func (s *Session) Ask(now time.Time, seq uint64) error {
 	return s.transmit(now, message{kind: typeData, seq: seq, dup: true, head: true})
 }
 
-// onAsk is a server's question. The device answers also for a sequence above
+// onAsk processes a server's ASK. The device also answers for a sequence above
 // its ask_through (SPEC §2.3).
 func (s *Session) onAsk(now time.Time, m *message) {
 	if s.role == Server {
@@ -56,7 +57,7 @@ func (s *Session) onAsk(now time.Time, m *message) {
 	s.push(Event{Kind: KindAsk, Seq: m.seq})
 }
 
-// onWorking restarts the ack timeout of f and reports it, once a second at most.
+// onWorking restarts the ack timeout of f and reports it, at most once a second.
 func (s *Session) onWorking(now time.Time, f *flight, m *message) {
 	i := s.at(now)
 	if f.worked != 0 && i.since(f.worked) < workingEvery {
@@ -74,18 +75,18 @@ func (s *Session) onWorking(now time.Time, f *flight, m *message) {
 	s.push(e)
 }
 
-// TooSoon returns how many AckWorking were dropped since it was called before,
-// modulo 65,536, because another one for the same delivery was taken less than a
-// second earlier.
+// TooSoon returns the number of AckWorking dropped since the last call, modulo
+// 65,536: each came less than a second after an accepted one for the same
+// delivery.
 func (s *Session) TooSoon() int {
 	n := int(s.tooSoon)
 	s.tooSoon = 0
 	return n
 }
 
-// sayable returns the code that the session says for c; ok is false if it says
+// sendable returns the code that the session sends for c; ok is false if it sends
 // nothing.
-func (s *Session) sayable(c AckCode) (said AckCode, ok bool) {
+func (s *Session) sendable(c AckCode) (said AckCode, ok bool) {
 	agreed := s.asks && s.role == Device
 	switch {
 	case c <= AckRetry, c <= AckWorking && agreed:

@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// CloseCode says why a session ends and whether the device should come back
-// (SPEC §7). Zero is the end of a connection without any code.
+// CloseCode is the reason for the end of a session and says whether the device
+// should reconnect (SPEC §7). Zero is an end without a code.
 type CloseCode uint16
 
 const (
 	CloseShutdown           CloseCode = 3000
 	CloseReplaced           CloseCode = 3001
 	CloseKicked             CloseCode = 3002
-	CloseHeartbeat          CloseCode = 3003 // heartbeat or registration not in time
+	CloseHeartbeat          CloseCode = 3003 // no heartbeat answer or registration in time
 	CloseSlowConsumer       CloseCode = 3004
 	CloseOverloaded         CloseCode = 3005
 	CloseCredentialsExpired CloseCode = 3006
@@ -28,12 +28,12 @@ const (
 	CloseIDInUse      CloseCode = 3503
 )
 
-// Reconnect reports whether a device that was closed with this code should
-// connect again. 3500–3999 say no.
+// Reconnect reports whether a device should connect again after a close with this
+// code. It should not after 3500–3999.
 func (c CloseCode) Reconnect() bool { return c < 3500 || c > 3999 }
 
-// Reasons, a short fixed list that is fit for a metrics label. A code below
-// 3500 has its own reason; CloseProtocol comes with what was wrong.
+// Reasons, a short fixed list that is fit for a metrics label. A code below 3500
+// has its own reason; CloseProtocol has one that names the fault.
 const (
 	ReasonShutdown           = "shutdown"
 	ReasonReplaced           = "replaced"
@@ -48,31 +48,31 @@ const (
 	ReasonBlocked            = "blocked"
 	ReasonIDInUse            = "id_in_use"
 
-	ReasonProtocolError     = "protocol_error"     // anything without a name of its own
+	ReasonProtocolError     = "protocol_error"     // a fault without its own reason
 	ReasonFrameTooLarge     = "frame_too_large"    // a frame, line or v1 message above its limit
 	ReasonBadClientID       = "bad_client_id"      //
-	ReasonBadRegister       = "bad_register"       // a REGISTER that cannot be read or passes a bound
-	ReasonNotRegistered     = "not_registered"     // something else before REGISTER
+	ReasonBadRegister       = "bad_register"       // a REGISTER that cannot be read or exceeds a bound
+	ReasonNotRegistered     = "not_registered"     // another message before REGISTER
 	ReasonAlreadyRegistered = "already_registered" // a second REGISTER
 	ReasonInvalidUTF8       = "invalid_utf8"       // a text line
 	ReasonUnknownCommand    = "unknown_command"    // a text line
 	ReasonTooManyErrors     = "too_many_errors"    // refused lines or v1 messages in a row
 	ReasonInputOverflow     = "input_overflow"     // too much input before the registration was decided
-	ReasonFrameTimeout      = "frame_timeout"      // a frame or line that was begun did not end in time
+	ReasonFrameTimeout      = "frame_timeout"      // a frame or line was begun and did not end in time
 	ReasonHTTPRequest       = "http_request"       // an HTTP client on the device port
-	ReasonTLSUnsupported    = "tls_unsupported"    // a TLS hello where none is expected
-	ReasonTLSRequired       = "tls_required"       // no TLS hello where nothing else is taken
-	ReasonProxyUnexpected   = "proxy_unexpected"   // a PROXY header where none is expected
-	ReasonProxyRequired     = "proxy_required"     // no good PROXY header from a trusted proxy
+	ReasonTLSUnsupported    = "tls_unsupported"    // a TLS hello on a port without TLS
+	ReasonTLSRequired       = "tls_required"       // no TLS hello on a port that requires TLS
+	ReasonProxyUnexpected   = "proxy_unexpected"   // a PROXY header that is not expected
+	ReasonProxyRequired     = "proxy_required"     // no valid PROXY header from a trusted proxy
 
-	ReasonClientClosed    = "client_closed"    // the device said goodbye
-	ReasonServerClosed    = "server_closed"    // the server said goodbye with an unknown code
-	ReasonConnectionLost  = "connection_lost"  // end of file or a socket error, without a word
-	ReasonRegisterRefused = "register_refused" // device: the server refused without saying why
-	ReasonRemoteError     = "remote_error"     // device: the server called a line bad
+	ReasonClientClosed    = "client_closed"    // the device closed the session
+	ReasonServerClosed    = "server_closed"    // the server closed the session with an unknown code
+	ReasonConnectionLost  = "connection_lost"  // end of file or a socket error, without a CLOSE
+	ReasonRegisterRefused = "register_refused" // device: the server refused without a reason
+	ReasonRemoteError     = "remote_error"     // device: the server answered a line with ERROR
 )
 
-// Close says why a session ended, or is to end.
+// Close is the end of a session and its reason.
 type Close struct {
 	Code       CloseCode
 	Remote     bool          // the peer ended it
@@ -81,7 +81,7 @@ type Close struct {
 	Text       string        // for people, at most 256 bytes; "" = Reason
 }
 
-// codeReasons names the codes that need no further reason.
+// codeReasons names the codes that have a single reason.
 var codeReasons = map[CloseCode]string{
 	CloseShutdown: ReasonShutdown, CloseReplaced: ReasonReplaced, CloseKicked: ReasonKicked,
 	CloseHeartbeat: ReasonHeartbeatTimeout, CloseSlowConsumer: ReasonSlowConsumer, CloseOverloaded: ReasonOverloaded,
@@ -89,13 +89,13 @@ var codeReasons = map[CloseCode]string{
 	CloseProtocol: ReasonProtocolError, CloseUnauthorized: ReasonUnauthorized, CloseBlocked: ReasonBlocked, CloseIDInUse: ReasonIDInUse,
 }
 
-// toldReasons are those a server may send besides codeReasons.
-var toldReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
+// sentReasons are the other reasons that a server may send.
+var sentReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
 	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired,
 	ReasonFrameTimeout}
 
-// closeText returns what a CLOSE says (SPEC §7): the reason, and after a colon
-// what there is for people.
+// closeText returns the text of a CLOSE (SPEC §7): the reason, then a colon and
+// the text for people, if any.
 func closeText(c Close) string {
 	reason := cmp.Or(c.Reason, codeReasons[c.Code])
 	if c.Text == "" || c.Text == reason {
@@ -107,13 +107,13 @@ func closeText(c Close) string {
 	return cutText(reason + ": " + c.Text)
 }
 
-// remoteClose is a CLOSE as its receiver reports it, with a Reason from the
-// fixed list whatever the peer has sent.
+// remoteClose is a received CLOSE. Its Reason is from the fixed list, whatever
+// the peer has sent.
 func remoteClose(c Close) Close {
 	c.Remote = true
 	word, _, _ := strings.Cut(c.Text, ":")
 	c.Reason = cmp.Or(codeReasons[c.Code], ReasonServerClosed)
-	for _, r := range toldReasons {
+	for _, r := range sentReasons {
 		if word == r {
 			c.Reason = r
 		}
@@ -134,8 +134,8 @@ func cutText(s string) string {
 	return s[:n]
 }
 
-// retryMillis returns RetryAfter in whole milliseconds, rounded up, so that
-// nobody comes back too early.
+// retryMillis returns RetryAfter in whole milliseconds, rounded up, so that no
+// device reconnects too early.
 func retryMillis(c Close) int64 {
 	ms := (max(c.RetryAfter, 0) + time.Millisecond - 1) / time.Millisecond
 	return int64(min(ms, math.MaxUint32))

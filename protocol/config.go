@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Role says which end of the wire a Session is.
+// Role is the end of the wire that a Session serves.
 type Role uint8
 
 const (
@@ -13,45 +13,44 @@ const (
 	Device
 )
 
-// Config holds what all sessions of one server, or one device, have in common.
-// Zero fields mean the default. Sessions share one Config and only read it: it
-// must not change while a session lives.
+// Config is shared by all sessions of one server, or one device. Zero fields mean
+// the default. Sessions only read it: it must not change while a session lives.
 type Config struct {
-	// Heartbeat is how long the peer may be silent before it is asked for a
-	// sign of life. Default 10 s. v2 clients may propose their own, clamped
-	// to MinHeartbeat and MaxHeartbeat.
+	// Heartbeat is how long the peer may be silent before the server sends it a
+	// heartbeat. Default 10 s. v2 clients may propose their own, clamped to
+	// MinHeartbeat and MaxHeartbeat.
 	Heartbeat time.Duration
-	// MaxHeartbeat is the longest heartbeat that a client is granted. Default and
+	// MaxHeartbeat is the longest heartbeat that a client may have. Default and
 	// maximum MaxHeartbeat.
 	MaxHeartbeat time.Duration
-	// Grace is how long the peer may take to answer. Default 2 s.
+	// Grace is how long the peer may take to answer a heartbeat. Default 2 s.
 	Grace time.Duration
-	// RegisterTimeout is how long a connection may exist without a
-	// registration. Default 10 s. It rests while the driver decides.
+	// RegisterTimeout is how long a connection may exist without a registration.
+	// Default 10 s. It does not run while the driver decides.
 	RegisterTimeout time.Duration
-	// AckTimeout is how long a delivery may be unacked after its last byte
-	// was flushed. Default 30 s.
+	// AckTimeout is how long a delivery may be unacked after the flush of its
+	// last byte. Default 30 s.
 	AckTimeout time.Duration
-	// V1AckTimeout is the same for v1 peers. Default 3 s.
+	// V1AckTimeout is AckTimeout for v1 peers. Default 3 s.
 	V1AckTimeout time.Duration
 	// V1Gap is the pause between any two frames to a v1 peer, so that they
 	// arrive as two reads. Default 30 ms.
 	V1Gap time.Duration
 	// V1Token makes a server take a token after the id of a v1 REGISTER.
 	V1Token bool
-	// Window is how many deliveries may be unacked when the client proposes
-	// nothing. Default 16. v1 always has 1.
+	// Window is how many deliveries may be unacked if the client proposes no
+	// window. Default 16. v1 always has 1.
 	Window int
-	// MaxWindow is the largest window a client is granted. Default and
-	// maximum 256.
+	// MaxWindow is the largest window that a client may have. Default and maximum
+	// 256.
 	MaxWindow int
 	// MaxPayload is the largest payload in bytes. Default 256 KiB. v1 has at
 	// most 126, text 48,000.
 	MaxPayload int
-	// Jitter returns a duration in [0, max) by which the first two heartbeats
-	// together are asked early, so that a mass reconnect does not answer in one
-	// wave. It is asked with a max of the whole interval: with less, a part of
-	// each interval would be empty ever after. Nil means none.
+	// Jitter returns a duration in [0, max). The first two heartbeats together
+	// come that much early, so that clients that reconnect at once do not answer
+	// at once. max is the whole interval: a smaller one would leave a part of
+	// every interval empty for ever. Nil means none.
 	Jitter func(max time.Duration) time.Duration
 }
 
@@ -68,7 +67,7 @@ func (c *Config) v1Gap() time.Duration        { return cmp.Or(c.V1Gap, 30*time.M
 
 func (c *Config) ackTimeout() time.Duration { return cmp.Or(c.AckTimeout, 30*time.Second) }
 
-// window returns the window for a client that proposed n, 0 for nothing.
+// window returns the window for a client that proposed n; 0 is no proposal.
 func (c *Config) window(t *traits, n int) int {
 	most := min(cmp.Or(c.MaxWindow, maxWireWindow), t.window)
 	return max(1, min(cmp.Or(n, c.Window, 16), most))

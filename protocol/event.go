@@ -2,40 +2,40 @@ package protocol
 
 import "time"
 
-// EventKind says what an Event tells.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 const (
-	// KindRegister (server): the peer wants to register. The driver answers
-	// with Accept or Refuse; until then nothing else is processed and input
-	// is kept up to 64 KiB.
+	// KindRegister (server): the peer wants to register. The driver answers with
+	// Accept or Refuse. Until then the session processes nothing else and keeps
+	// up to 64 KiB of input.
 	KindRegister EventKind = iota + 1
 	// KindRegistered (device): the server has accepted.
 	KindRegistered
 	// KindData is a payload from the peer. Seq is its id, 0 in v1. The driver
-	// calls AckData when the payload is safe.
+	// calls AckData when it has stored or handled the payload.
 	KindData
 	// KindAsk (device): the server asks for the verdict on Seq. The driver
-	// answers with AckData, from its memory.
+	// answers from its memory, with AckData.
 	KindAsk
-	// KindAck is the peer's answer to a Seq in the window: Code, Payload is
-	// its result, RTT the time since the first flush. Seq leaves the window,
-	// unless Code is AckWorking.
+	// KindAck is the peer's answer to a Seq in the window. Payload is its result,
+	// RTT the time since the first flush. Seq leaves the window, unless Code is
+	// AckWorking.
 	KindAck
-	// KindStaleAck is an ack for nothing in the window: late, invented, or, with
-	// OtherSpace set, without the mark that the delivery has (SPEC §2.2).
+	// KindStaleAck is an ack for a Seq that is not in the window: late or
+	// invented, or, with OtherSpace set, without the delivery's mark (SPEC §2.2).
 	KindStaleAck
-	// KindSent reports that the frame of Seq has been flushed completely. An
-	// ASK has no KindSent, because it carries no payload.
+	// KindSent reports that the frame of Seq has been flushed completely. An ASK
+	// has no KindSent, because it carries no payload.
 	KindSent
-	// KindAckTimeout tells that Seq is unacked for the ack timeout after its
-	// flush, or the last AckWorking. It keeps its place in the window until it
-	// is sent again, acked or forgotten.
+	// KindAckTimeout reports that the ack timeout has passed since the flush of
+	// Seq or its last AckWorking. Seq keeps its place in the window until it is
+	// sent again, acked or forgotten.
 	KindAckTimeout
-	// KindWritable tells that there is room again after a Send that failed
-	// with ErrWindowFull or ErrBusy.
+	// KindWritable reports that there is room again after a Send that failed with
+	// ErrWindowFull or ErrBusy.
 	KindWritable
-	// KindMalformed is input that was refused while the session goes on;
+	// KindMalformed reports refused input on a session that stays open;
 	// Close.Reason says why.
 	KindMalformed
 	// KindClosed is the last event. The output may hold final bytes, to be
@@ -55,12 +55,12 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is one thing that happened, to be taken with Session.Next. Which
-// fields are set depends on Kind. The receiver owns everything it points to.
+// Event is one event of a session, returned by Session.Next. Kind decides which
+// fields are set. The receiver owns all memory that it points to.
 type Event struct {
 	Kind       EventKind
-	Ephemeral  bool // Seq counts in this session only
-	Dup        bool // KindData: the peer says that it has sent this before
+	Ephemeral  bool // Seq is valid in this session only
+	Dup        bool // KindData: the peer has sent it before
 	Ask        bool // KindAck, KindAckTimeout: the last transmission of Seq was an ASK
 	OtherSpace bool // KindStaleAck: Seq is in the window with the other value of Ephemeral
 	Code       AckCode
@@ -82,7 +82,7 @@ const (
 	AckRetry   AckCode = 2 // send it again later
 	AckSend    AckCode = 3 // not handled: send the payload
 	AckNotKept AckCode = 4 // handled, but the device no longer knows its verdict
-	AckWorking AckCode = 5 // under way: the ack timeout starts anew
+	AckWorking AckCode = 5 // in progress: the ack timeout starts anew
 )
 
 var codeNames = [...]string{AckOK: "ok", AckReject: "reject", AckRetry: "retry",
@@ -96,9 +96,9 @@ func (c AckCode) String() string {
 	return "unknown"
 }
 
-// Register is what a client says of itself. Only ID is required. Nil Labels
-// and Groups mean that it says nothing of them. v1 carries the ID alone, text
-// the ID, the Token and the Heartbeat.
+// Register is a client's request to register. Only ID is required. Nil Labels and
+// Groups leave the stored ones unchanged. v1 carries the ID alone, text the ID,
+// the Token and the Heartbeat.
 type Register struct {
 	ID        string
 	Token     string
@@ -106,14 +106,14 @@ type Register struct {
 	Groups    []string
 	Heartbeat time.Duration // proposal, 0 for none; whole milliseconds on the wire
 	Window    int           // proposal, 0 for none
-	Log       string        // the log that AskThrough belongs to
+	Log       string        // the log of AskThrough
 
-	Asks       bool   // it answers ASK; otherwise AskThrough says nothing
+	Asks       bool   // it answers ASK; otherwise AskThrough has no meaning
 	AskThrough uint64 // highest sequence that it has handled, 0 for none
 }
 
-// Registered is the server's answer. In Session.Accept zero fields mean what
-// was negotiated.
+// Registered is the server's answer. In Session.Accept zero fields stand for the
+// negotiated values.
 type Registered struct {
 	Session    string
 	Log        string
@@ -123,13 +123,13 @@ type Registered struct {
 	Window     int
 	MaxPayload int
 	Ask        bool      // both ends use ASK and the codes that answer it
-	Time       time.Time // the server's clock in whole milliseconds, zero if it says none
+	Time       time.Time // the server's clock in whole milliseconds, zero if it sends none
 }
 
-// Data is one payload to be sent.
+// Data is one payload for Session.Send.
 type Data struct {
 	Seq       uint64
 	Payload   []byte // copied
 	Dup       bool   // it was sent before
-	Ephemeral bool   // Seq counts in this session only
+	Ephemeral bool   // Seq is valid in this session only
 }

@@ -22,9 +22,9 @@ func appendFrameHeader(b []byte, typ, flags byte, n int) []byte {
 	return binary.AppendUvarint(b, uint64(n))
 }
 
-// parseFrame reads the frame at the start of b. n is its size; 0 without an
-// error means that more bytes are needed. The length is judged as soon as it
-// is there: a body longer than maxBody is never waited for.
+// parseFrame reads the frame at the start of b. n is its size; 0 without an error
+// means that more bytes are needed. The length is checked as soon as it is
+// complete: the session does not wait for a body longer than maxBody.
 func parseFrame(b []byte, maxBody int) (f frame, n int, err *wireError) {
 	if len(b) >= 1 && (b[0] < typeRegister || b[0] > typeClose) {
 		return f, 0, broken(ReasonProtocolError, "unknown frame type 0x%02x", b[0])
@@ -53,9 +53,9 @@ func parseFrame(b []byte, maxBody int) (f frame, n int, err *wireError) {
 	return frame{b[0], b[1] & (flagDup | flagEphemeral | flagHead), b[head:end:end]}, end, nil
 }
 
-// parseUvarint reads an LEB128 number of at most maxBytes bytes. n is its
-// size, 0 when more bytes are needed. ok is false when it is too long or not
-// minimal (SPEC §4.2).
+// parseUvarint reads an LEB128 number of at most maxBytes bytes. n is its size, 0
+// if more bytes are needed. ok is false if it is too long or not minimal (SPEC
+// §4.2).
 func parseUvarint(b []byte, maxBytes int) (v uint64, n int, ok bool) {
 	for i := range min(len(b), maxBytes) {
 		c := b[i]
@@ -79,7 +79,8 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
-// parseV2 reads the frame at the start of b. After a bad one nothing is read.
+// parseV2 reads the frame at the start of b. After a bad frame nothing can be
+// read.
 func parseV2(b []byte, r reading) (m message, n int, err *wireError) {
 	limit := maxRegister
 	if r.open {
@@ -95,7 +96,7 @@ func parseV2(b []byte, r reading) (m message, n int, err *wireError) {
 	return m, n, nil
 }
 
-// checkV2Register says why r cannot be sent.
+// checkV2Register returns why r cannot be sent.
 func checkV2Register(r *Register) *wireError {
 	_, err := decodeRegister(encodeRegister(r))
 	return err
@@ -142,8 +143,8 @@ func appendBody(b []byte, typ byte, body []byte) []byte {
 	return append(b, body...)
 }
 
-// decodeFrame reads the body of f (SPEC §4.1). An ASK, and the codes that
-// answer one, are readable if ask is set: both ends have agreed on them.
+// decodeFrame reads the body of f (SPEC §4.1). It accepts an ASK, and the codes
+// that answer one, only if ask is set: both ends have agreed on them.
 func decodeFrame(f frame, ask bool) (m message, err *wireError) {
 	m.kind = f.typ
 	m.dup = f.flags&flagDup != 0

@@ -2,26 +2,26 @@ package protocol
 
 import "time"
 
-// Heartbeats (SPEC §6). Any byte from the peer is life. A server that has heard
-// nothing for the heartbeat asks; when the grace passes too, the peer is gone.
-// The patience of a dialect lengthens that for a client that has not answered
-// in time yet. A device watches its server the same way, but lets it ask first.
+// Heartbeats (SPEC §6). Any byte from the peer is a sign of life. A server that
+// has received nothing for the heartbeat sends one; when the grace passes too,
+// the peer is gone. Before a client's first answer in time, the patience of its
+// dialect is added. A device watches its server in the same way, but lets the
+// server ask first.
 
-// heard notes that something came from the peer.
-func (s *Session) heard(now time.Time) {
+// noteInput notes that the peer has sent something.
+func (s *Session) noteInput(now time.Time) {
 	s.lastIn = s.at(now)
 	if s.state == open {
 		s.answerBy = 0
 	}
 }
 
-// Ping asks the peer for a sign of life now, as a heartbeat that is due. It
-// does nothing while one is unanswered, before registration, or while a
-// stop-and-wait client owes an ack.
+// Ping sends a heartbeat now, as if it were due. It does nothing while one is
+// unanswered, before registration, or while a stop-and-wait client owes an ack.
 func (s *Session) Ping(now time.Time) {
 	if s.state == open && s.answerBy == 0 && !s.mustNotAsk() {
 		s.ask(s.at(now))
-		s.settle(now)
+		s.afterChange(now)
 	}
 }
 
@@ -30,7 +30,7 @@ func (s *Session) mustNotAsk() bool {
 	return s.wait != nil && s.role == Server && s.wait.outstanding()
 }
 
-// heartbeatDue returns when advanceHeartbeat has something to do.
+// heartbeatDue returns when advanceHeartbeat must run next.
 func (s *Session) heartbeatDue() instant {
 	switch {
 	case s.answerBy != 0:
@@ -41,19 +41,19 @@ func (s *Session) heartbeatDue() instant {
 	return s.askAt()
 }
 
-// askAt returns when the silence is long enough to ask.
+// askAt returns when the peer has been silent long enough for a heartbeat.
 func (s *Session) askAt() instant {
 	if s.role == Device {
 		return s.lastIn.add(s.heartbeat + s.grace)
 	}
-	return s.lastIn.add(s.heartbeat - s.ahead())
+	return s.lastIn.add(s.heartbeat - s.phaseStep())
 }
 
-// ahead is how much earlier than usual a client is asked next: what is to come
-// off comes off in parts, so that nobody is asked before half of its heartbeat.
-func (s *Session) ahead() time.Duration { return min(s.early, s.heartbeat/2) }
+// phaseStep is the part of phaseDebt by which the next heartbeat comes early: at
+// most half an interval, so that each keeps at least half of its interval.
+func (s *Session) phaseStep() time.Duration { return min(s.phaseDebt, s.heartbeat/2) }
 
-// deadAt returns when a client that could not be asked is given up.
+// deadAt returns when to give up a client that could not be asked.
 func (s *Session) deadAt() instant { return s.lastIn.add(s.heartbeat + s.grace) }
 
 func (s *Session) advanceHeartbeat(now time.Time) {
@@ -66,14 +66,14 @@ func (s *Session) advanceHeartbeat(now time.Time) {
 		return
 	}
 	s.ask(i)
-	// The next one keeps the place in the interval that this one should have
-	// had: those who were asked together because this process stood still would
-	// be asked together ever after.
-	s.early = (s.early + i.since(due)) % s.heartbeat
+	// The next heartbeat keeps the place in the interval that this one should
+	// have had. Otherwise clients that were asked together, because this process
+	// stood still, would be asked together for ever.
+	s.phaseDebt = (s.phaseDebt + i.since(due)) % s.heartbeat
 }
 
-// ask writes a heartbeat. The grace counts from now, not from when it was due:
-// a process that was stopped for a while must not give up all its clients.
+// ask writes a heartbeat. The grace counts from now and not from the due time: a
+// process that was stopped for a while must not give up all its clients.
 func (s *Session) ask(now instant) {
 	s.write(message{kind: typeHeartbeat})
 	s.askedAt = now
@@ -82,15 +82,15 @@ func (s *Session) ask(now instant) {
 	case s.role == Server && !s.Confirmed():
 		s.answerBy = max(s.answerBy, s.lastIn.add(max(s.heartbeat, s.traits.patience)+s.grace))
 	case s.traits.answersLate && s.role == Device:
-		// A server that knows no heartbeat from devices asks by itself after
-		// its own interval; its question is the answer.
+		// A server that expects no heartbeat from devices sends its own after its
+		// interval; that heartbeat is the answer.
 		s.answerBy = now.add(s.heartbeat + s.grace)
 	case s.wait != nil && s.wait.openedAt > s.askAt():
-		// It could not be asked in time because of an unanswered delivery:
-		// then it had its chance (SPEC §3.5).
+		// It could not be asked in time because of an unanswered delivery. That
+		// delivery was its chance to answer (SPEC §3.5).
 		s.answerBy = max(now, s.deadAt())
 	}
-	s.early -= s.ahead()
+	s.phaseDebt -= s.phaseStep()
 }
 
 func (s *Session) onHeartbeat(now time.Time, m *message) {

@@ -2,9 +2,9 @@ package protocol
 
 import "time"
 
-// consume parses p, after what was kept of earlier input, and keeps what is
-// not a whole message yet: at most one frame, line or lone type byte, or
-// maxPendingIn bytes while the driver decides about a registration.
+// consume parses the kept input and p, and keeps an incomplete message: at most
+// one frame, line or lone type byte, or maxPendingIn bytes while the driver
+// decides about a registration.
 func (s *Session) consume(now time.Time, p []byte) {
 	if s.work == nil || len(s.work.in) == 0 {
 		s.keep(now, s.parse(now, p))
@@ -21,13 +21,13 @@ func (s *Session) consume(now time.Time, p []byte) {
 	}
 }
 
-// parseKept goes on with the kept input.
+// parseKept parses the kept input further.
 func (s *Session) parseKept(now time.Time) {
 	if s.work == nil || len(s.work.in) == 0 {
 		return
 	}
 	in := s.work.in
-	s.work.in = nil // so that nobody else touches it
+	s.work.in = nil // no other function may touch it now
 	rest := s.parse(now, in)
 	if s.state == closed {
 		return
@@ -51,7 +51,7 @@ func (s *Session) keep(now time.Time, rest []byte) {
 	w.in, w.begun = append(w.in[:0], rest...), s.at(now)
 }
 
-// parse handles the messages at the start of b and returns what is left.
+// parse handles the messages at the start of b and returns the rest.
 func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 	if s.traits == unspoken && !s.sniff(now, b) {
 		return b
@@ -67,8 +67,8 @@ func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 	return b
 }
 
-// parseOne handles the message at the start of b and returns its size, 0 when
-// it is not complete or the session was closed.
+// parseOne handles the message at the start of b and returns its size, 0 if it is
+// incomplete or the session was closed.
 func (s *Session) parseOne(now time.Time, b []byte) int {
 	m, n, err := s.traits.parse(b, reading{s.role, s.state == open, s.inboundPayload(), s.cfg.V1Token, s.asks && s.state == open})
 	switch {
@@ -76,9 +76,9 @@ func (s *Session) parseOne(now time.Time, b []byte) int {
 	case err == nil:
 		s.handle(now, &m)
 	case n == 0:
-		s.sayRefused(err)
+		s.writeRefusal(err)
 		s.fail(now, err)
-	case s.strangeLine(now, b[:n], err):
+	case s.foreignLine(now, b[:n], err):
 	default:
 		s.refuse(now, err)
 	}
@@ -107,7 +107,7 @@ func (s *Session) handle(now time.Time, m *message) {
 		s.onAck(now, m)
 	}
 	if s.state == open && s.malformed == refused {
-		s.malformed = 0 // they count in a row
+		s.malformed = 0 // only refusals in a row count
 	}
 }
 
@@ -152,8 +152,8 @@ func (s *Session) tooLarge(now time.Time, m *message) bool {
 	return true
 }
 
-// inboundPayload bounds what comes in. A server has told its bound to the
-// device; a device takes what either bound allows.
+// inboundPayload bounds received payloads. A server's bound is in its
+// REGISTER_ACK; a device accepts the larger of both bounds.
 func (s *Session) inboundPayload() int {
 	if s.role == Server {
 		return int(s.maxPayload)
@@ -161,7 +161,7 @@ func (s *Session) inboundPayload() int {
 	return max(int(s.maxPayload), s.cfg.maxPayload(s.traits))
 }
 
-// unexpected answers a message that has no place in this state or role.
+// unexpected answers a message that this state or role does not allow.
 func (s *Session) unexpected(now time.Time, m *message) {
 	if s.state == awaiting && s.role == Server {
 		s.refuse(now, broken(ReasonNotRegistered, "register first"))
@@ -178,7 +178,7 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 		return
 	}
 	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}})
-	s.sayRefused(e)
+	s.writeRefusal(e)
 	if s.traits.maxRefused == 0 {
 		return
 	}
@@ -187,8 +187,8 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 	}
 }
 
-// sayRefused writes a server's answer to refused input, if the dialect has one.
-func (s *Session) sayRefused(e *wireError) {
+// writeRefusal writes a server's answer to refused input, if the dialect has one.
+func (s *Session) writeRefusal(e *wireError) {
 	switch {
 	case s.role != Server:
 	case s.traits.errors:

@@ -2,15 +2,15 @@ package protocol
 
 import "fmt"
 
-// message is one frame, line or v1 message, whatever its dialect. Payload
-// borrows from the input it was parsed from.
+// message is one frame, line or v1 message of any dialect. payload borrows from
+// the input it was parsed from.
 type message struct {
 	kind      byte // a message type of wire.go, or one of the kinds below
 	dup       bool
 	ephemeral bool
 	head      bool // with dup on DATA: an ASK
 	code      AckCode
-	seq       uint64 // 0 where the dialect has none
+	seq       uint64 // 0 if the dialect has none
 	payload   []byte // DATA: payload; ACK: the answer
 	register  *Register
 	accepted  *Registered
@@ -20,11 +20,11 @@ type message struct {
 // Kinds that have no type byte on the wire.
 const (
 	kindBlank = 0x80 // text: an empty line
-	kindError = 0x81 // text: ERROR, from a server; close.Text is what it says
+	kindError = 0x81 // text: ERROR, from a server; close.Text is its text
 	kindBye   = 0x82 // text: BYE, from a device; read as typeClose
 )
 
-// wireError says why input cannot be a message.
+// wireError is the reason why input is not a message.
 type wireError struct {
 	reason string // one of the Reason constants
 	text   string // for people

@@ -2,8 +2,8 @@ package protocol
 
 import "time"
 
-// write appends m to the output in the session's dialect. With stop-and-wait it
-// waits for its turn.
+// write appends m to the output in the session's dialect. With stop-and-wait the
+// frame waits for its turn.
 func (s *Session) write(m message) {
 	if s.wait != nil {
 		s.wait.hold(s.traits, m)
@@ -13,7 +13,7 @@ func (s *Session) write(m message) {
 	w.out = s.traits.append(w.out, m)
 }
 
-// Pending returns how many bytes AppendOutput would give now.
+// Pending returns how many bytes AppendOutput would append now.
 func (s *Session) Pending() int {
 	if s.work == nil {
 		return 0
@@ -21,8 +21,8 @@ func (s *Session) Pending() int {
 	return len(s.work.out)
 }
 
-// Buffered returns how many output bytes the session holds, including frames
-// that wait for their turn. The session never drops a frame; the driver bounds
+// Buffered returns how many output bytes the session holds, including frames that
+// wait for their turn. The session never drops a frame; the driver must bound
 // this number.
 func (s *Session) Buffered() int {
 	n := s.Pending()
@@ -48,11 +48,11 @@ func (s *Session) AppendOutput(b []byte) []byte {
 	if s.wait != nil {
 		s.wait.taken()
 	}
-	s.rest()
+	s.releaseWork()
 	return b
 }
 
-// Flushed tells that n more of the bytes taken have reached the socket. Ack
+// Flushed reports that n more of the taken bytes have reached the socket. Ack
 // timers start here.
 func (s *Session) Flushed(now time.Time, n int) {
 	s.flushed = min(s.flushed+uint64(max(n, 0)), s.taken)
@@ -65,5 +65,5 @@ func (s *Session) Flushed(now time.Time, n int) {
 	if s.work != nil {
 		s.markSent(now)
 	}
-	s.settle(now)
+	s.afterChange(now)
 }

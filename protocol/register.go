@@ -6,9 +6,9 @@ import (
 )
 
 // NewDevice returns the device's end of a connection that was made at now;
-// Unknown is V2. Its REGISTER is in the output at once. A registration that the
-// dialect cannot carry closes the session at once, with ReasonBadClientID or
-// ReasonBadRegister.
+// dialect Unknown means V2. Its REGISTER is in the output at once. A registration
+// that the dialect cannot carry closes the session at once, with
+// ReasonBadClientID or ReasonBadRegister.
 func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 	s := newSession(cfg, Device, now)
 	d = cmp.Or(d, V2)
@@ -21,18 +21,18 @@ func NewDevice(cfg *Config, d Dialect, r Register, now time.Time) *Session {
 	s.speak(d)
 	s.asks = s.traits.ask && r.Asks
 	if s.traits.paces && r.Heartbeat != 0 {
-		s.heartbeat = clampHeartbeat(r.Heartbeat) // a REGISTER_ACK may say another
+		s.heartbeat = clampHeartbeat(r.Heartbeat) // a REGISTER_ACK may set another
 	}
 	s.write(message{kind: typeRegister, register: &r})
 	if s.wait != nil {
 		s.wait.register = &Register{ID: r.ID, Token: r.Token}
 		s.wait.repeatLater(s, s.at(now))
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return s
 }
 
-// onRegister is the server's side of a registration (SPEC §2.1).
+// onRegister processes a REGISTER on the server (SPEC §2.1).
 func (s *Session) onRegister(now time.Time, m *message) {
 	r := m.register
 	switch {
@@ -58,7 +58,7 @@ func clampHeartbeat(d time.Duration) time.Duration { return max(MinHeartbeat, mi
 
 // Accept answers KindRegister: the client is registered. Zero fields of a stand
 // for the negotiated values; Ask is an agreement only if the client has offered
-// it. It does nothing at any other time.
+// it. At any other time Accept does nothing.
 func (s *Session) Accept(now time.Time, a Registered) {
 	if s.state != deciding {
 		return
@@ -72,18 +72,19 @@ func (s *Session) Accept(now time.Time, a Registered) {
 	a.Heartbeat, a.Grace, a.Window, a.MaxPayload = s.heartbeat, s.grace, s.Window(), s.MaxPayload()
 	s.agree(&a)
 	if s.cfg.Jitter != nil {
-		s.early = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
+		s.phaseDebt = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
 	s.state, s.answerBy = open, 0
 	s.malformed = 0
 	s.write(message{kind: typeRegisterAck, accepted: &a})
 	s.parseKept(now)
-	s.settle(now)
+	s.afterChange(now)
 }
 
-// Refuse answers KindRegister: the client may not register, with CLOSE and
-// KindClosed. A client that repeats its REGISTER, as in v1, gets a refusing
-// REGISTER_ACK and may try again until the registration deadline. It does nothing at any other time.
+// Refuse answers KindRegister: the client may not register. The session ends with
+// CLOSE and KindClosed. A client that repeats its REGISTER, as in v1, gets a
+// refusing REGISTER_ACK and may try again until the registration deadline. At any
+// other time Refuse does nothing.
 func (s *Session) Refuse(now time.Time, c Close) {
 	if s.state != deciding {
 		return
@@ -95,10 +96,10 @@ func (s *Session) Refuse(now time.Time, c Close) {
 	s.state, s.id = awaiting, ""
 	s.write(message{kind: typeRegisterAck}) // 2#er
 	s.parseKept(now)
-	s.settle(now)
+	s.afterChange(now)
 }
 
-// onRegisterAck is the device's side (SPEC §2.1).
+// onRegisterAck processes a REGISTER_ACK on the device (SPEC §2.1).
 func (s *Session) onRegisterAck(now time.Time, m *message) {
 	switch {
 	case s.role == Server || s.state != awaiting && !s.traits.repeatsRegister:
@@ -129,8 +130,8 @@ func (s *Session) registered(a *Registered) {
 	s.push(Event{Kind: KindRegistered, Registered: a})
 }
 
-// onError is a server's ERROR line. Before registration there is nothing that
-// a program could do better, so it ends there.
+// onError processes a server's ERROR line. It ends the session before
+// registration, because a program cannot correct itself.
 func (s *Session) onError(now time.Time, m *message) {
 	switch {
 	case s.role == Server:
@@ -142,7 +143,7 @@ func (s *Session) onError(now time.Time, m *message) {
 	}
 }
 
-// advanceRegister ends a connection that has not registered in time. A
+// advanceRegister closes a connection that has not registered in time. A
 // stop-and-wait device repeats its REGISTER until then.
 func (s *Session) advanceRegister(now time.Time) {
 	i := s.at(now)

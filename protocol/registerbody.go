@@ -12,8 +12,8 @@ import (
 )
 
 // registerJSON is the body of a v2 REGISTER (SPEC §4.3). Unknown members are
-// ignored, so that later versions can add some. A null or absent member says
-// nothing; empty labels or groups say that there are none.
+// ignored, so that later versions can add some. A null or absent member leaves
+// the stored value unchanged; empty labels or groups remove all.
 type registerJSON struct {
 	ID          string            `json:"id"`
 	Token       string            `json:"token,omitempty"`
@@ -22,7 +22,7 @@ type registerJSON struct {
 	HeartbeatMS int64             `json:"heartbeat_ms,omitempty"`
 	Window      int64             `json:"window,omitempty"`
 	Log         string            `json:"log,omitempty"`
-	AskThrough  *uint64           `json:"ask_through,omitempty"` // 0 says something, absence does not
+	AskThrough  *uint64           `json:"ask_through,omitempty"` // 0 is a value, absence is not
 }
 
 // registeredJSON is the body of a v2 REGISTER_ACK (SPEC §4.3).
@@ -38,8 +38,8 @@ type registeredJSON struct {
 	Time        int64  `json:"time,omitempty"` // Unix milliseconds
 }
 
-// maxTime is the end of the year 9999 in Unix milliseconds; no clock that is
-// right shows more.
+// maxTime is the end of the year 9999 in Unix milliseconds. No correct clock
+// shows more.
 const maxTime = 253_402_300_799_999
 
 func encodeRegister(r *Register) []byte {
@@ -115,8 +115,8 @@ func decodeRegistered(body []byte) (*Registered, *wireError) {
 	return r, nil
 }
 
-// decodeJSON reads one JSON object. The bound comes first: what is parsed is
-// never longer than maxRegister.
+// decodeJSON reads one JSON object. The bound is checked first: the parser never
+// gets more than maxRegister bytes.
 func decodeJSON(body []byte, into any) *wireError {
 	if len(body) > maxRegister {
 		return broken(ReasonFrameTooLarge, "registration of %d bytes, at most %d", len(body), maxRegister)
@@ -146,12 +146,12 @@ func jsonFault(err error) string {
 	return "not JSON"
 }
 
-// checkNames refuses members that two readers may take for different ones: one
-// that stands there twice, and a known one in another spelling, which
-// encoding/json would take. Unknown members are left alone. body is JSON.
+// checkNames refuses members that two readers may take for different ones: a
+// duplicate, or a known member in another spelling, which encoding/json would
+// accept. It ignores unknown members. body is valid JSON.
 func checkNames(body []byte, known []string) *wireError {
 	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.Token() // the brace
+	dec.Token() // the opening brace
 	seen := make(map[string]bool, len(known))
 	for dec.More() {
 		token, err := dec.Token()
@@ -178,8 +178,7 @@ func checkNames(body []byte, known []string) *wireError {
 
 var registerNames = []string{"id", "token", "labels", "groups", "heartbeat_ms", "window", "log", "ask_through"}
 
-// clampMillis bounds ms before it becomes a duration, so that it cannot
-// overflow.
+// clampMillis bounds ms before it becomes a duration, so that it cannot overflow.
 func clampMillis(ms int64) time.Duration {
 	return time.Duration(max(0, min(ms, MaxHeartbeat.Milliseconds()))) * time.Millisecond
 }
@@ -219,8 +218,8 @@ func idRule(limit int) string {
 	return fmt.Sprintf("1 to %d of A-Z a-z 0-9 . _ : @ -, and not . or ..", limit)
 }
 
-// isDots reports whether programs that carry a name in a path resolve it to
-// another place.
+// isDots reports whether name is "." or "..", which programs resolve to another
+// place in a path.
 func isDots(name string) bool { return name == "." || name == ".." }
 
 // validID reports whether id is 1 to limit bytes of [A-Za-z0-9._:@-] and neither

@@ -17,30 +17,30 @@ var (
 	ErrCannotAsk     = errors.New("protocol: no agreement on ASK")
 )
 
-// Session is the protocol state of one connection, on either end. It is not
-// safe for concurrent use.
+// Session is the protocol state of one connection, on either end. It is not safe
+// for concurrent use.
 //
-// It takes at most 160 bytes and, while nothing is in flight or half read,
-// holds nothing else but the client's id and, in v1, a stopAndWait.
+// It takes at most 160 bytes. While no delivery is in flight and no input half
+// read, it holds nothing else but the client's id and, in v1, a stopAndWait.
 type Session struct {
 	// Fixed after construction.
 	cfg   *Config
-	start time.Time // what an instant counts from
+	start time.Time // an instant counts from here
 
 	traits *traits      // of the dialect; unspoken before the first bytes
 	work   *work        // nil while idle
-	wait   *stopAndWait // nil unless the traits ask for it
-	id     string       // of the client, "" before its REGISTER
+	wait   *stopAndWait // nil unless the traits require it
+	id     string       // the client's, "" before its REGISTER
 
-	taken   uint64 // output bytes handed to the driver so far
-	flushed uint64 // of those, bytes that have reached the socket
+	taken   uint64 // output bytes that the driver has taken so far
+	flushed uint64 // taken bytes that have reached the socket
 
-	lastIn    instant       // when anything came from the peer
-	answerBy  instant       // registration deadline; once open, the peer must have answered a heartbeat by then, 0 = not asked
+	lastIn    instant       // when the peer last sent something
+	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked
 	askedAt   instant       // when the unanswered heartbeat was sent
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
-	early     time.Duration // how much earlier the next heartbeats are asked, together
+	phaseDebt time.Duration // by which the next heartbeats, together, still have to come early
 	rtt       time.Duration // last measured
 
 	maxPayload int32 // for Send
@@ -61,11 +61,11 @@ const (
 	awaiting state = iota // no registration yet
 	deciding              // server: the driver has a KindRegister to answer
 	open                  // registered
-	closed                // KindClosed has been given
+	closed                // KindClosed has been pushed
 )
 
-// instant counts nanoseconds since Session.start, plus one; 0 is never. It is
-// a third of a time.Time and keeps its monotonic reading.
+// instant counts nanoseconds since Session.start, plus one; 0 is never. It is a
+// third of the size of a time.Time and keeps its monotonic reading.
 type instant int64
 
 func (s *Session) at(now time.Time) instant { return instant(max(now.Sub(s.start), 0) + 1) }
@@ -75,9 +75,8 @@ func (i instant) add(d time.Duration) instant {
 }
 func (i instant) since(earlier instant) time.Duration { return time.Duration(i - earlier) }
 
-// NewServer returns the server's end of a connection that was accepted at
-// now. It waits for the first bytes to learn the dialect. A nil cfg is all
-// defaults.
+// NewServer returns the server's end of a connection that was accepted at now.
+// The first bytes decide the dialect. A nil cfg is all defaults.
 func NewServer(cfg *Config, now time.Time) *Session { return newSession(cfg, Server, now) }
 
 func newSession(cfg *Config, role Role, now time.Time) *Session {
@@ -90,7 +89,7 @@ func newSession(cfg *Config, role Role, now time.Time) *Session {
 	return s
 }
 
-// speak sets the dialect and what follows from it.
+// speak sets the dialect and the values that follow from it.
 func (s *Session) speak(d Dialect) {
 	s.traits = &dialects[d]
 	s.window = uint16(s.cfg.window(s.traits, 0))
@@ -100,32 +99,32 @@ func (s *Session) speak(d Dialect) {
 	}
 }
 
-// Receive takes what one read returned. p is borrowed for the call. In v1 a
+// Receive processes the bytes of one read. It borrows p for the call. In v1 a
 // read is a message, so reads must not be joined.
 func (s *Session) Receive(now time.Time, p []byte) {
 	if s.state == closed || len(p) == 0 {
 		return
 	}
-	s.heard(now)
+	s.noteInput(now)
 	s.consume(now, p)
-	s.settle(now)
+	s.afterChange(now)
 }
 
-// EOF tells that the peer has closed the connection or that the socket failed.
+// EOF reports that the peer has closed the connection or that the socket failed.
 func (s *Session) EOF(now time.Time) {
 	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
-	s.rest()
+	s.releaseWork()
 }
 
-// Close ends the session: the peer is told where its dialect can, and
-// KindClosed is the last event. It does nothing on a closed session.
+// Close ends the session: it sends the reason to the peer, if the dialect can,
+// and KindClosed is the last event. It does nothing on a closed session.
 func (s *Session) Close(now time.Time, c Close) {
 	c.Remote = false
 	s.shut(now, c)
-	s.rest()
+	s.releaseWork()
 }
 
-// shut is the one way into the closed state.
+// shut is the only way into the closed state.
 func (s *Session) shut(now time.Time, c Close) {
 	if s.state == closed {
 		return
@@ -144,12 +143,12 @@ func (s *Session) shut(now time.Time, c Close) {
 	s.push(Event{Kind: KindClosed, Close: c})
 }
 
-// fail closes the session because of what the peer has sent.
+// fail closes the session because the peer broke the protocol.
 func (s *Session) fail(now time.Time, e *wireError) {
 	s.shut(now, Close{Code: CloseProtocol, Reason: e.reason, Text: e.text})
 }
 
-// Advance does what is due at now. Calling it early, late or twice is
+// Advance runs everything that is due at now. Calling it early, late or twice is
 // harmless.
 func (s *Session) Advance(now time.Time) {
 	if s.state == closed {
@@ -163,11 +162,11 @@ func (s *Session) Advance(now time.Time) {
 		s.advanceAcks(now)
 		s.advanceFrame(now)
 	}
-	s.settle(now)
+	s.afterChange(now)
 }
 
-// Deadline returns the next instant at which Advance has something to do, ok
-// false when there is none.
+// Deadline returns the next time at which Advance must run; ok is false if there
+// is none.
 func (s *Session) Deadline() (t time.Time, ok bool) {
 	var next instant
 	sooner := func(i instant) {
@@ -192,10 +191,10 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 	return s.when(next), true
 }
 
-// settle is the end of every call that changes something: the frame whose turn
-// has come moves to the output, a waiting sender learns of room, and an idle
-// session lets go of its memory.
-func (s *Session) settle(now time.Time) {
+// afterChange ends every call that changes the session: the next frame moves to the
+// output, a waiting sender gets KindWritable, and an idle session releases its
+// memory.
+func (s *Session) afterChange(now time.Time) {
 	if s.wait != nil && s.state != closed {
 		s.wait.advance(s, now)
 	}
@@ -203,14 +202,14 @@ func (s *Session) settle(now time.Time) {
 		s.wantWrite = false
 		s.push(Event{Kind: KindWritable})
 	}
-	s.rest()
+	s.releaseWork()
 }
 
 // Next returns the next event; ok is false when there is none.
 func (s *Session) Next() (e Event, ok bool) {
 	w := s.work
 	if w == nil || w.next == len(w.events) {
-		s.rest()
+		s.releaseWork()
 		return Event{}, false
 	}
 	e = w.events[w.next]
@@ -219,13 +218,13 @@ func (s *Session) Next() (e Event, ok bool) {
 	return e, true
 }
 
-// Dialect returns how the peer speaks; Unknown before its first bytes.
+// Dialect returns the peer's dialect; Unknown before its first bytes.
 func (s *Session) Dialect() Dialect { return s.traits.dialect }
 
 // Registered reports whether the session is registered and open.
 func (s *Session) Registered() bool { return s.state == open }
 
-// ClientID returns the registered, or asking, client's id.
+// ClientID returns the id of the client that is registered or asks to be.
 func (s *Session) ClientID() string { return s.id }
 
 // MaxPayload returns how many bytes Send takes; 0 before the dialect is known.
@@ -242,22 +241,22 @@ func (s *Session) InFlight() int {
 	return len(s.work.flights)
 }
 
-// Unasked returns how many messages have come since it was called before, modulo
-// 65,536, without the acks that have settled a delivery or restarted its ack
-// timeout: the peer sends these messages as fast as it likes.
+// Unasked returns the number of messages received since the last call, modulo
+// 65,536, without acks that settled a delivery or restarted its ack timeout. The
+// peer sends these messages at its own rate; the driver limits that.
 func (s *Session) Unasked() int {
 	n := int(s.unasked)
 	s.unasked = 0
 	return n
 }
 
-// Confirmed reports whether the server knows that the client is gone after
-// heartbeat and grace without a byte. It does not yet know that of a text client
-// that has answered no PING within the grace (SPEC §6).
+// Confirmed reports whether silence for heartbeat and grace proves that the
+// client is gone. It is false for a text client that has answered no PING within
+// the grace yet (SPEC §6).
 func (s *Session) Confirmed() bool { return s.answers || s.traits.patience == 0 }
 
-// LastReceived returns when anything last came from the peer, at first the
-// time of construction.
+// LastReceived returns when the peer last sent something, at first the time of
+// construction.
 func (s *Session) LastReceived() time.Time { return s.when(s.lastIn) }
 
 // RTT returns the last measured time from a heartbeat to its answer or from

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// sniff learns the dialect from the first bytes (SPEC §1). It returns false
-// while they do not tell, or when the session was closed for them.
+// sniff learns the dialect from the first bytes (SPEC §1). It returns false if
+// they are too few, or if it has closed the session because of them.
 //
 //	01–06 '#'          v1
 //	01, 03–07 x2       v2; anything but a REGISTER is answered not_registered
 //	letter or newline  text; a first line that is HTTP or PROXY is found there
-//	16 03              TLS: the driver has not been told to expect it
+//	16 03              TLS: closed, because the driver has TLS off
 //	0d 0a 0d 0a 00 …   PROXY v2, likewise
 func (s *Session) sniff(now time.Time, b []byte) bool {
 	first := b[0]
@@ -45,7 +45,7 @@ const (
 
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
-// sniffReturn tells a PROXY v2 header from somebody who has pressed Enter.
+// sniffReturn distinguishes a PROXY v2 header from an Enter key.
 func (s *Session) sniffReturn(now time.Time, b []byte) bool {
 	n := min(len(b), len(proxySignature))
 	switch {
@@ -63,10 +63,9 @@ func (s *Session) sniffReturn(now time.Time, b []byte) bool {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// strangeLine recognises other protocols in a line that is not a command
-// before registration, and closes for them. Their clients do not read ERROR
-// lines.
-func (s *Session) strangeLine(now time.Time, line []byte, e *wireError) bool {
+// foreignLine recognizes other protocols in a line that is not a command before
+// registration, and closes the session. Their clients do not read ERROR lines.
+func (s *Session) foreignLine(now time.Time, line []byte, e *wireError) bool {
 	if s.role != Server || s.state != awaiting || e.reason != ReasonUnknownCommand {
 		return false
 	}

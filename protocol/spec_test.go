@@ -61,7 +61,7 @@ func TestSpecNamesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := string(b)
-	for _, reason := range append(toldReasons, ReasonHTTPRequest, ReasonTLSUnsupported, ReasonProxyUnexpected, ReasonProxyRequired,
+	for _, reason := range append(sentReasons, ReasonHTTPRequest, ReasonTLSUnsupported, ReasonProxyUnexpected, ReasonProxyRequired,
 		ReasonClientClosed, ReasonServerClosed, ReasonConnectionLost, ReasonRegisterRefused) {
 		if !strings.Contains(spec, "`"+reason+"`") {
 			t.Errorf("SPEC.md does not name %s", reason)

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// stopAndWait sends to a peer that reads one frame at a time and acks without
-// a number (SPEC §3.3, §3.4). Frames go out one by one with a gap between: two
+// stopAndWait sends to a peer that reads one frame at a time and acks without a
+// number (SPEC §3.3, §3.4). Frames leave one by one with a gap in between: two
 // writes may arrive as one read, and the peer sees only the first message of a
-// read. One delivery is in flight, its acks are counted, and a server writes
+// read. One delivery is in flight. Its acks are counted, and a server writes
 // nothing else until it is acked.
 type stopAndWait struct {
 	held []byte // control frames that wait for their turn, back to back
 	data []byte // the DATA frame that waits for its turn, nil for none
 
 	ready bool // the output is the DATA frame
-	owed  int  // DATA transmissions taken that no ack has answered yet
+	owed  int  // DATA transmissions taken and not yet acked
 
-	gapUntil  instant       // no frame before
+	gapUntil  instant       // no frame leaves before
 	holdUntil instant       // when owed acks are given up; 0 while a delivery is in the window
-	holdFor   time.Duration // how long each of them is waited for
+	holdFor   time.Duration // how long to wait for each of them
 	firstAt   instant       // first transmission of the delivery in the window
 	openedAt  instant       // when owed acks were last given up
 
@@ -29,15 +29,14 @@ type stopAndWait struct {
 	refused  bool      // device: the last answer was a refusal
 }
 
-// outstanding reports whether the peer has a DATA frame that it has not
-// answered.
+// outstanding reports whether the peer has an unanswered DATA frame.
 func (w *stopAndWait) outstanding() bool { return w.owed > 0 || w.ready }
 
 // buffered returns how many bytes wait for their turn.
 func (w *stopAndWait) buffered() int { return len(w.held) + len(w.data) }
 
-// hold queues a control frame. Refusals and heartbeats are not queued twice:
-// one says all that two would.
+// hold queues a control frame. A refusal or heartbeat that is queued already is
+// not queued twice.
 func (w *stopAndWait) hold(t *traits, m message) {
 	n := len(w.held)
 	held := t.append(w.held, m)
@@ -47,7 +46,7 @@ func (w *stopAndWait) hold(t *traits, m message) {
 	w.held = held
 }
 
-// put makes m, which transmits f, the DATA frame to go out next.
+// put makes m, which transmits f, the next DATA frame.
 func (w *stopAndWait) put(t *traits, f *flight, m message) {
 	if w.ready {
 		return // its last transmission has not been taken yet
@@ -56,8 +55,8 @@ func (w *stopAndWait) put(t *traits, f *flight, m message) {
 	f.end = notTaken
 }
 
-// advance gives up acks that have been owed for too long and moves the next
-// frame to the output when its turn has come.
+// advance gives up acks that have been owed for too long. It moves the next frame
+// to the output when its turn has come.
 func (w *stopAndWait) advance(s *Session, now time.Time) {
 	i := s.at(now)
 	if due := w.holdDue(s); due != 0 && i >= due {
@@ -88,16 +87,16 @@ func (w *stopAndWait) advance(s *Session, now time.Time) {
 	}
 }
 
-// drained reports whether all frames before have reached the socket.
+// drained reports whether all earlier frames have reached the socket.
 func (s *Session) drained() bool { return s.Pending() == 0 && s.flushed == s.taken }
 
-// mayWriteControl reports whether a control frame may go out now, the gap
-// aside. A server writes nothing to a client that owes an ack.
+// mayWriteControl reports whether a control frame may leave now, apart from the
+// gap. A server writes nothing to a client that owes an ack.
 func (w *stopAndWait) mayWriteControl(role Role) bool {
 	return len(w.held) > 0 && (role == Device || !w.outstanding())
 }
 
-// taken notes that the output has been taken.
+// taken notes that the driver has taken the output.
 func (w *stopAndWait) taken() {
 	if w.ready {
 		w.ready = false
@@ -105,8 +104,8 @@ func (w *stopAndWait) taken() {
 	}
 }
 
-// flushed starts the gap, and starts the wait for owed acks anew: a peer can
-// answer a frame only after it has received it.
+// flushed starts the gap. It also restarts the wait for owed acks, because a peer
+// can answer a frame only after it has received it.
 func (w *stopAndWait) flushed(s *Session, i instant) {
 	w.gapUntil = i.add(s.traits.gap(s.cfg))
 	if w.holdUntil != 0 {
@@ -114,7 +113,7 @@ func (w *stopAndWait) flushed(s *Session, i instant) {
 	}
 }
 
-// due returns when there is something to do, 0 for never.
+// due returns when advance must run next, 0 for never.
 func (w *stopAndWait) due(s *Session) instant {
 	due := w.repeatAt
 	for _, i := range [...]instant{w.holdDue(s), w.gapDue(s)} {
@@ -139,10 +138,10 @@ func (w *stopAndWait) gapDue(s *Session) instant {
 	return 0
 }
 
-// onAck is an ack without a number. It answers the delivery in the window if
-// that has been transmitted. When there were more transmissions than one,
-// their acks are still to come, and the gate stays shut until they have come
-// or a hold has passed, or they would be taken for the next delivery's.
+// onAck processes an ack without a number. It answers the delivery in the window
+// if that has been transmitted. After several transmissions their other acks are
+// still to come. No delivery leaves until they have come or a hold has passed;
+// otherwise they would be taken for the next delivery's.
 func (w *stopAndWait) onAck(s *Session, now time.Time) {
 	i := s.at(now)
 	if w.owed == 0 {
@@ -164,13 +163,13 @@ func (w *stopAndWait) onAck(s *Session, now time.Time) {
 	}
 }
 
-// patience returns how long to wait for each owed ack: twice the time that the
-// first ack took, and not less than the ack timeout.
+// patience returns how long to wait for each owed ack: twice the time of the
+// first ack, and at least the ack timeout.
 func (w *stopAndWait) patience(s *Session, i instant) time.Duration {
 	return max(s.traits.ackTimeout(s.cfg), 2*i.since(w.firstAt))
 }
 
-// forget prepares for the ack of a delivery that is withdrawn.
+// forget prepares for the ack of a withdrawn delivery.
 func (w *stopAndWait) forget(s *Session, i instant) {
 	w.dropUnsent(s)
 	if w.owed > 0 {
@@ -180,7 +179,7 @@ func (w *stopAndWait) forget(s *Session, i instant) {
 	w.firstAt = 0
 }
 
-// dropUnsent takes back a DATA frame that has not been handed out.
+// dropUnsent drops a DATA frame that has not been taken.
 func (w *stopAndWait) dropUnsent(s *Session) {
 	w.data = nil
 	if w.ready {
@@ -189,7 +188,7 @@ func (w *stopAndWait) dropUnsent(s *Session) {
 	}
 }
 
-// stop drops all that has not had its turn: the session is closed.
+// stop drops all waiting frames: the session is closed.
 func (w *stopAndWait) stop(s *Session) {
 	w.dropUnsent(s)
 	w.held = nil

@@ -11,8 +11,8 @@ import (
 )
 
 // The text dialect (SPEC §5): one message is one line of UTF-8, ended by LF or
-// CRLF. Words are separated by one space; the last field is the rest of the
-// line, byte for byte. A verb that ends in 64 has its last field in base64.
+// CRLF. Words are separated by one space; the last field is the rest of the line,
+// byte for byte. A verb that ends in 64 has its last field in base64.
 //
 //	client                        server
 //	REGISTER <id> [<token|-> [heartbeat=60s]]
@@ -27,8 +27,8 @@ import (
 //
 // The seq of an ephemeral message is written with an e before it: e7.
 
-// parseText reads the line at the start of b. No line is read after one that is
-// too long.
+// parseText reads the line at the start of b. After a line that is too long
+// nothing can be read.
 func parseText(b []byte, r reading) (m message, n int, err *wireError) {
 	limit := maxRegister
 	if r.open {
@@ -42,7 +42,7 @@ func parseText(b []byte, r reading) (m message, n int, err *wireError) {
 	return m, n, err
 }
 
-// checkTextRegister says why r cannot be sent.
+// checkTextRegister returns why r cannot be sent.
 func checkTextRegister(r *Register) *wireError {
 	switch {
 	case !validID(r.ID, maxClientID):
@@ -59,8 +59,8 @@ func checkTextRegister(r *Register) *wireError {
 	return nil
 }
 
-// nextLine returns the line at the start of b without its end, and its size
-// with it. n 0 without an error means that the line has not ended yet.
+// nextLine returns the line at the start of b without its end, and its size with
+// it. n 0 without an error means that the line is incomplete.
 func nextLine(b []byte, maxLen int) (line []byte, n int, err *wireError) {
 	i := bytes.IndexByte(b[:min(len(b), maxLen+2)], '\n') // CR and LF do not count
 	switch {
@@ -75,7 +75,7 @@ func nextLine(b []byte, maxLen int) (line []byte, n int, err *wireError) {
 	return line, i + 1, nil
 }
 
-// cutWord splits line at its first space. The rest is nil when there is none.
+// cutWord splits line at its first space. rest is nil if there is none.
 func cutWord(line []byte) (word, rest []byte) {
 	word, rest, found := bytes.Cut(line, []byte{' '})
 	if !found {
@@ -84,7 +84,8 @@ func cutWord(line []byte) (word, rest []byte) {
 	return word, rest
 }
 
-// verbs are upper case on the wire and read in any case, for people type them.
+// verbs are upper case on the wire and read in any case, because people type
+// them.
 var verbs = map[string]struct {
 	kind   byte
 	code   AckCode
@@ -109,7 +110,7 @@ var verbs = map[string]struct {
 
 const longestVerb = len("REGISTERED")
 
-// parseLine reads one line. The payload borrows from it unless it was base64.
+// parseLine reads one line. The payload borrows from it unless it is base64.
 func parseLine(line []byte) (m message, err *wireError) {
 	if !utf8.Valid(line) {
 		return m, broken(ReasonInvalidUTF8, "line is not UTF-8; send bytes with DATA64")
@@ -156,7 +157,7 @@ func unknownCommand() *wireError {
 	return broken(ReasonUnknownCommand, "unknown command; try REGISTER <id>, DATA <n> <text>, ACK <seq>, PING or BYE")
 }
 
-// parseNumbered reads "<seq> [payload]", seq with an e before it if ephemeral.
+// parseNumbered reads "<seq> [payload]"; an ephemeral seq begins with e.
 func parseNumbered(m *message, rest []byte, isBase64 bool) *wireError {
 	number, payload := cutWord(rest)
 	if len(number) > 0 && number[0] == 'e' {
@@ -189,7 +190,7 @@ func parseNumber(b []byte) (uint64, bool) {
 
 // Words that may follow the id in a REGISTER line.
 const (
-	noToken         = "-" // in the place of a token: there is none
+	noToken         = "-" // in the place of a token: no token
 	heartbeatOption = "heartbeat="
 	longestOption   = len(" - " + heartbeatOption + "3600000ms")
 )
@@ -221,8 +222,8 @@ func parseRegisterLine(rest []byte) (*Register, *wireError) {
 	return r, nil
 }
 
-// parseInterval reads digits and a unit, such as 60s. More than MaxHeartbeat is
-// MaxHeartbeat.
+// parseInterval reads digits and a unit, such as 60s. A value above MaxHeartbeat
+// becomes MaxHeartbeat.
 func parseInterval(s string) (d time.Duration, ok bool) {
 	digits := strings.TrimRight(s, "hms")
 	unit := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}[s[len(digits):]]
@@ -240,7 +241,7 @@ func appendInterval(b []byte, d time.Duration) []byte {
 	return append(strconv.AppendInt(b, d.Milliseconds(), 10), "ms"...)
 }
 
-// greeting follows the session, for people who type or read along. Devices skip
+// greeting follows the session, for people who type or read along. Devices ignore
 // it.
 const greeting = " answer DATA <n> with ACK <n>, PING with PONG"
 
@@ -321,7 +322,7 @@ func appendNumbered(b []byte, verb string, m *message) []byte {
 	return b
 }
 
-// isPlainText reports whether p can stand in a line as it is.
+// isPlainText reports whether p can be in a line unchanged.
 func isPlainText(p []byte) bool { return utf8.Valid(p) && !hasControl(p) }
 
 func hasControl(p []byte) bool {
@@ -342,7 +343,7 @@ func hasControl(p []byte) bool {
 	return false
 }
 
-// oneLine replaces what would break a line, or a terminal, with spaces.
+// oneLine replaces bytes that would break a line, or a terminal, with spaces.
 func oneLine(s string) string {
 	if isPlainText([]byte(s)) {
 		return s

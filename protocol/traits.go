@@ -2,9 +2,9 @@ package protocol
 
 import "time"
 
-// Dialect is how frames look on the wire. A server learns it from the first
-// bytes. A Dialect is a name only: code that behaves differently asks for a
-// trait, so that another dialect is another row of the table below.
+// Dialect is the form of frames on the wire. A server learns it from the first
+// bytes. A Dialect is only a name: code that behaves differently asks for a
+// trait, so a new dialect is a new row of the table below.
 type Dialect uint8
 
 const (
@@ -20,10 +20,10 @@ type traits struct {
 	dialect Dialect
 	name    string
 
-	// The codec. parse reads the message at the start of b, and n is its size:
-	// 0 without an error means that more bytes are needed, 0 with an error that
+	// The codec. parse reads the message at the start of b, and n is its size: 0
+	// without an error means that more bytes are needed, 0 with an error that
 	// nothing after it can be read either. cut returns the first of several
-	// encoded frames; only stopAndWait needs it. check says why a registration
+	// encoded frames; only stopAndWait uses it. check returns why a registration
 	// cannot be sent.
 	append func(b []byte, m message) []byte
 	parse  func(b []byte, r reading) (m message, n int, err *wireError)
@@ -33,29 +33,29 @@ type traits struct {
 	ids     bool // DATA and ACK carry a number
 	rejects bool // an ACK can say reject and retry later
 	results bool // an ACK can carry a result
-	resumes bool // REGISTER and REGISTER_ACK name the log that a sequence belongs to
+	resumes bool // the ends can agree on ASK and on the codes that answer it
 	ask     bool // the ends can agree on ASK and on the codes that answer it
 	paces   bool // REGISTER can propose a heartbeat
 
 	window      int                           // most deliveries in flight
 	payload     int                           // largest payload in bytes
-	patience    time.Duration                 // a server's, with a client that has not answered a heartbeat in time yet
-	stopAndWait bool                          // frames go out one by one (stopwait.go)
+	patience    time.Duration                 // of a server, until the client has answered a heartbeat in time
+	stopAndWait bool                          // frames leave one by one (stopwait.go)
 	ackTimeout  func(c *Config) time.Duration // until a delivery counts as unacked
 	gap         func(c *Config) time.Duration // between two frames; only with stopAndWait
 
 	asksEarly       [2]bool // by the role of the receiver: a heartbeat may come before registration
 	answersLate     bool    // a server may answer a heartbeat with its own next one only
-	repeatsRegister bool    // a device sends REGISTER until it is accepted; a refusal ends nothing
+	repeatsRegister bool    // a device sends REGISTER until it is accepted; a refusal does not end the session
 	ownsEphemeral   bool    // a device that sends an ephemeral number is refused; otherwise the mark is ignored
 
 	forgives   bool    // the session drops input that breaks a rule and stays open
-	maxRefused uint8   // that many times in a row; 0 is without limit
+	maxRefused uint8   // bound of refusals in a row; 0 is without limit
 	errors     bool    // a server has an ERROR message for such input
 	goodbye    [2]byte // by role: the message that ends a session; 0 is none
 }
 
-// dialects has a row for each Dialect. SPEC §3 to §8 says the same in words.
+// dialects has a row for each Dialect, the table form of SPEC §3 to §8.
 var dialects = [...]traits{
 	Unknown: {name: "unknown"},
 	V1: {
@@ -93,11 +93,11 @@ var dialects = [...]traits{
 	},
 }
 
-// unspoken is the traits of a session that knows no dialect: it cannot read or
-// say a word.
+// unspoken is the traits of a session without a dialect: it can neither read nor
+// write.
 var unspoken = &dialects[Unknown]
 
-// reading holds the facts of the session that a codec needs to read a message.
+// reading has the facts of the session that a codec needs to read a message.
 type reading struct {
 	role    Role // of the reader
 	open    bool // the session is registered
@@ -117,8 +117,7 @@ func (d Dialect) String() string {
 // Rejects reports whether an ACK can say reject and retry later.
 func (d Dialect) Rejects() bool { return dialects[d].rejects }
 
-// Resumes reports whether a registration names the log that its sequence
-// belongs to.
+// Resumes reports whether a registration names the log of its sequence.
 func (d Dialect) Resumes() bool { return dialects[d].resumes }
 
 // Dialects returns all dialects but Unknown, by their values from 1.

@@ -2,15 +2,14 @@ package protocol
 
 import "time"
 
-// A registered device may leave a frame or line unfinished for frameTime, and
-// for frameTimePerKiB more with each KiB of it that has come (SPEC §8).
+// A registered device may leave a frame or line unfinished for frameTime, plus
+// frameTimePerKiB for each KiB of it that has come (SPEC §8).
 const (
 	frameTime       = 30 * time.Second
 	frameTimePerKiB = time.Second
 )
 
-// Unfinished returns the memory that is kept for a frame that has begun and not
-// ended, in bytes.
+// Unfinished returns the memory that an incomplete frame takes, in bytes.
 func (s *Session) Unfinished() int {
 	if s.work == nil || len(s.work.in) == 0 {
 		return 0
@@ -18,8 +17,8 @@ func (s *Session) Unfinished() int {
 	return cap(s.work.in)
 }
 
-// frameDue returns when the frame that has begun must have ended, 0 for none. A
-// lone type byte of v1 is no frame.
+// frameDue returns when an incomplete frame must have ended, 0 if there is none.
+// A lone type byte of v1 is no frame.
 func (s *Session) frameDue() instant {
 	w := s.work
 	if w == nil || len(w.in) == 0 || s.role == Device || s.traits.stopAndWait {

@@ -2,9 +2,9 @@ package protocol
 
 import "bytes"
 
-// The v1 dialect (SPEC §3): a message is a type byte 0x01–0x06, '#' and a
-// rest without a length. One read is meant to be one message; a read that
-// holds several is split where a type byte is followed by '#'.
+// The v1 dialect (SPEC §3): a message is a type byte 0x01–0x06, '#' and a rest
+// without a length. A read should be one message; a read of several messages is
+// split at each type byte that '#' follows.
 //
 //	01 23 id [token]  REGISTER, ends at NUL, CR, LF or the end
 //	02 23 'o' 'k'     REGISTER_ACK, 'e' 'r' when refused; "02 23 68" from a
@@ -20,8 +20,8 @@ func isV1Start(b []byte) bool {
 	return len(b) >= 2 && b[0] >= typeRegister && b[0] <= typeAck && b[1] == v1Mark
 }
 
-// cutV1 returns the first message of b, which is what stands before the next
-// start; b is not empty. It does not begin with a start when b does not.
+// cutV1 returns the first message of b, which ends before the next start; b is
+// not empty. If b does not begin with a start, neither does msg.
 func cutV1(b []byte) (msg, rest []byte) {
 	for i := 1; i < len(b); i++ {
 		if isV1Start(b[i:]) {
@@ -42,8 +42,8 @@ func parseV1(b []byte, r reading) (m message, n int, err *wireError) {
 	return m, len(msg), err
 }
 
-// decodeV1 reads one message that cutV1 returned. A REGISTER may have a token
-// where tokens says so (SPEC §3.1).
+// decodeV1 reads one message that cutV1 returned. With tokens set, a REGISTER may
+// have a token (SPEC §3.1).
 func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
 	if !isV1Start(b) {
 		return m, broken(ReasonProtocolError, "not a v1 message")
@@ -58,7 +58,7 @@ func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
 		m.register, err = decodeV1Register(body, tokens)
 	case typeRegisterAck:
 		if role == Server {
-			m.kind = typeHeartbeatAck // what the first client program sends
+			m.kind = typeHeartbeatAck // the first client program sends it
 			break
 		}
 		if bytes.HasPrefix(body, []byte("ok")) {
@@ -87,7 +87,7 @@ func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
 	return &Register{ID: string(id), Token: string(token)}, nil
 }
 
-// checkV1Register says why r cannot be sent.
+// checkV1Register returns why r cannot be sent.
 func checkV1Register(r *Register) *wireError {
 	switch {
 	case !validID(r.ID, maxV1Payload):
@@ -110,8 +110,7 @@ func validV1Token[T string | []byte](token T) bool {
 }
 
 // appendV1 appends m as a v1 message. A REGISTER_ACK without accepted is a
-// refusal. Answers to data are empty and the same for every verdict: v1 has
-// only one.
+// refusal. Answers to data are empty: v1 has only one verdict.
 func appendV1(b []byte, m message) []byte {
 	b = append(b, m.kind, v1Mark)
 	switch m.kind {

@@ -13,19 +13,19 @@ type flight struct {
 	end       uint64  // Session.taken when its last byte is taken; notTaken while stopAndWait holds it
 	first     instant // first flush; 0 = none yet
 	sent      instant // last flush; 0 while a transmission is in the output
-	worked    instant // when the last AckWorking was taken; 0 = none
+	worked    instant // when the last AckWorking was accepted; 0 = none
 	ephemeral bool
 	ask       bool // the last transmission was an ASK
-	timedOut  bool // KindAckTimeout was given for this transmission
+	timedOut  bool // KindAckTimeout was pushed for this transmission
 	repeated  bool // more than one transmission: no RTT can be measured
 }
 
 const notTaken = math.MaxUint64
 
-// Send puts one payload into the window and its frame into the output. A
-// sequence that is in the window already is transmitted again and keeps its
-// place. Errors: ErrWindowFull and ErrBusy (KindWritable follows when there is
-// room), ErrTooLarge, ErrNotRegistered, ErrClosed, ErrZeroSeq.
+// Send puts one payload into the window and its frame into the output. A sequence
+// that is already in the window is transmitted again and keeps its place. Errors:
+// ErrWindowFull and ErrBusy (KindWritable follows when there is room),
+// ErrTooLarge, ErrNotRegistered, ErrClosed, ErrZeroSeq.
 func (s *Session) Send(now time.Time, d Data) error {
 	switch {
 	case s.state == closed:
@@ -61,11 +61,11 @@ func (s *Session) transmit(now time.Time, m message) error {
 		s.write(m)
 		f.end = s.taken + uint64(len(s.work.out))
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return nil
 }
 
-// roomError says why the window takes no new delivery, nil when it does.
+// roomError returns why the window takes no new delivery, nil if it does.
 func (s *Session) roomError() error {
 	switch {
 	case s.wait != nil && (s.InFlight() > 0 || s.wait.outstanding()):
@@ -78,8 +78,8 @@ func (s *Session) roomError() error {
 
 func (s *Session) hasRoom() bool { return s.roomError() == nil }
 
-// flight returns the delivery in the window, nil for none. It points into the
-// window and is valid until the window changes.
+// flight returns the delivery in the window, nil if there is none. It points into
+// the window and is valid until the window changes.
 func (s *Session) flight(seq uint64, ephemeral bool) *flight {
 	if s.work == nil {
 		return nil
@@ -92,16 +92,16 @@ func (s *Session) flight(seq uint64, ephemeral bool) *flight {
 	return nil
 }
 
-// land takes a delivery out of the window.
-func (s *Session) land(seq uint64, ephemeral bool) {
+// removeFlight removes a delivery from the window.
+func (s *Session) removeFlight(seq uint64, ephemeral bool) {
 	s.work.flights = slices.DeleteFunc(s.work.flights, func(f flight) bool {
 		return f.seq == seq && f.ephemeral == ephemeral
 	})
 }
 
-// Forget drops a delivery from the window, so that it is timed no longer. Its
-// ack is stale when it comes. A later ack without a number could belong to the
-// next delivery, so stop-and-wait holds that one back for a while (SPEC §3.4).
+// Forget removes a delivery from the window and stops its ack timeout. Its ack is
+// stale when it comes. An ack without a number could belong to the next delivery,
+// so stop-and-wait holds that delivery back for a while (SPEC §3.4).
 func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
 	f := s.flight(seq, ephemeral)
 	if f == nil || s.state == closed {
@@ -110,11 +110,11 @@ func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
 	if s.wait != nil {
 		s.wait.forget(s, s.at(now))
 	}
-	s.land(seq, ephemeral)
-	s.settle(now)
+	s.removeFlight(seq, ephemeral)
+	s.afterChange(now)
 }
 
-// markSent gives KindSent for deliveries whose last byte has been flushed.
+// markSent pushes KindSent for deliveries whose last byte has been flushed.
 func (s *Session) markSent(now time.Time) {
 	for i := range s.work.flights {
 		if f := &s.work.flights[i]; f.sent == 0 && f.end <= s.flushed {
@@ -133,7 +133,7 @@ func (s *Session) pushSent(f *flight) {
 	}
 }
 
-// onAck is the peer's answer to a delivery.
+// onAck processes the peer's answer to a delivery.
 func (s *Session) onAck(now time.Time, m *message) {
 	if s.state != open {
 		s.unexpected(now, m)
@@ -167,15 +167,15 @@ func (s *Session) onAck(now time.Time, m *message) {
 // transmitted reports whether the peer can have seen f.
 func (s *Session) transmitted(f *flight) bool { return f.first != 0 || f.end <= s.taken }
 
-// acked gives KindAck. The ack may overtake the driver's Flushed: then
-// KindSent comes first all the same.
+// acked pushes KindAck. The ack may overtake the driver's Flushed; then acked
+// pushes KindSent first.
 func (s *Session) acked(now time.Time, f *flight, m *message) {
 	e := s.answered(now, f, m)
-	s.land(f.seq, f.ephemeral)
+	s.removeFlight(f.seq, f.ephemeral)
 	s.push(e)
 }
 
-// answered returns the KindAck that m makes of f.
+// answered returns the KindAck event of m for f.
 func (s *Session) answered(now time.Time, f *flight, m *message) Event {
 	e := Event{Kind: KindAck, Seq: f.seq, Ephemeral: f.ephemeral, Ask: f.ask, Code: m.code, Payload: result(m)}
 	if f.first == 0 {
@@ -186,11 +186,11 @@ func (s *Session) answered(now time.Time, f *flight, m *message) Event {
 			s.rtt = e.RTT
 		}
 	}
-	s.unasked-- // it counts when it is parsed
+	s.unasked-- // it was counted when it was parsed
 	return e
 }
 
-// result returns a copy of an ack's result, nil for an empty one. m.payload is part
+// result returns a copy of an ack's result, nil if it is empty; m.payload is part
 // of the input buffer.
 func result(m *message) []byte {
 	if len(m.payload) == 0 {
@@ -199,12 +199,12 @@ func result(m *message) []byte {
 	return bytes.Clone(m.payload)
 }
 
-// AckData answers a KindData or a KindAsk event: code is the verdict, result an
+// AckData answers a KindData or a KindAsk event. code is the verdict, result an
 // answer of at most MaxPayload bytes. Without an agreement on ASK the session
-// says AckSend as AckRetry and AckNotKept as AckOK, and leaves AckWorking
-// unsaid. v1 can only say yes and carries no result: any other verdict stays
-// unsaid there, and seq and result are ignored. Errors: ErrTooLarge,
-// ErrNotRegistered, ErrClosed, ErrZeroSeq.
+// sends AckSend as AckRetry and AckNotKept as AckOK, and does not send
+// AckWorking. v1 can only send AckOK without a result: it does not send other
+// verdicts, and it ignores seq and result. Errors: ErrTooLarge, ErrNotRegistered,
+// ErrClosed, ErrZeroSeq.
 func (s *Session) AckData(now time.Time, seq uint64, code AckCode, result []byte) error {
 	return s.ackData(now, message{kind: typeAck, seq: seq, code: code, payload: result})
 }
@@ -225,15 +225,15 @@ func (s *Session) ackData(now time.Time, m message) error {
 	case s.traits.results && len(m.payload) > s.MaxPayload():
 		return ErrTooLarge
 	}
-	code, ok := s.sayable(m.code)
+	code, ok := s.sendable(m.code)
 	if m.code = code; ok {
 		s.write(m)
 	}
-	s.settle(now)
+	s.afterChange(now)
 	return nil
 }
 
-// ackDue returns when the next ack timeout passes, 0 for none.
+// ackDue returns when the next ack timeout passes, 0 if there is none.
 func (s *Session) ackDue() (due instant) {
 	if s.work == nil {
 		return 0

@@ -37,7 +37,7 @@ const (
 	maxRegister    = 8 << 10  // a frame body or a line before registration; a REGISTER or REGISTER_ACK body
 	maxLine        = 64 << 10 // a text line without its end
 	maxTextPayload = 48_000   // fits a line as base64 with the longest prefix
-	maxV1Message   = 128      // what the v1 client reads at once
+	maxV1Message   = 128      // the v1 client's read buffer
 	maxV1Payload   = 126      // maxV1Message without type and '#'
 	maxPendingIn   = 64 << 10 // input kept while the driver decides about a registration
 	maxCloseText   = 256      // of a CLOSE; the rest is cut off
@@ -50,7 +50,7 @@ const (
 	maxMalformed   = 16       // refused text lines in a row; then the session is closed
 	maxWireWindow  = 256      // deliveries
 	maxWirePayload = 1<<28 - 1 - bodyOverhead
-	bodyOverhead   = 16 // id (≤ 10), code (1), rounded up: what a body may have besides the payload
+	bodyOverhead   = 16 // id (≤ 10), code (1), rounded up: the part of a body besides the payload
 )
 
 // The range of a negotiated heartbeat (SPEC §6).
@@ -59,6 +59,6 @@ const (
 	MaxHeartbeat = time.Hour
 )
 
-// textPatience is how long a text client may be silent, before the grace, until
-// it has answered a PING in time: people type at that end (SPEC §6).
+// textPatience is added to the heartbeat of a text client until it has answered a
+// PING in time, because people type at that end (SPEC §6).
 const textPatience = time.Minute

@@ -2,20 +2,19 @@ package protocol
 
 import "sync"
 
-// work is what a session needs only while something is going on. It comes from
-// a pool and goes back there as soon as all of it is empty, so that an idle
-// session holds no buffer.
+// work is the state of a busy session. It comes from a pool and returns there as
+// soon as it is empty, so an idle session holds no buffer.
 type work struct {
 	in      []byte   // input that is not a whole frame yet, or waits for the driver's decision
-	begun   instant  // when its first byte came
+	begun   instant  // when the first byte of in came
 	out     []byte   // output that may be taken now
-	events  []Event  // from next on not yet taken
+	events  []Event  // events before next are taken
 	next    int      //
 	flights []flight // the window, in order of first transmission
 }
 
 // Capacity in bytes or entries above which a buffer is not kept: keepPooled in
-// the pool, keepInFlight by a session that waits for acks.
+// the pool, keepInFlight in a session that waits for acks.
 const (
 	keepPooled   = 4 << 10
 	keepInFlight = 512
@@ -24,7 +23,7 @@ const (
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-// busy returns the session's work, taking one from the pool if there is none.
+// busy returns the session's work; it takes one from the pool if there is none.
 func (s *Session) busy() *work {
 	if s.work == nil {
 		s.work = works.Get().(*work)
@@ -32,8 +31,8 @@ func (s *Session) busy() *work {
 	return s.work
 }
 
-// rest gives the work back if all of it is empty.
-func (s *Session) rest() {
+// releaseWork returns the work to the pool if it is empty.
+func (s *Session) releaseWork() {
 	w := s.work
 	if w == nil || len(w.in)+len(w.out)+len(w.flights) > 0 || w.next < len(w.events) {
 		return

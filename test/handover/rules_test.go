@@ -24,7 +24,7 @@ var rules = []struct {
 	{"a message to many is looked for first", "paced", "mailbox.go", "	case many > last || !s", "	case !s", "has not left"},
 	{"nothing enters before the store is read", "strict", "mailbox.go", "s.is(flagFresh|flagReading)", "s.is(flagReading)", "has not left"},
 	{"nothing enters during a read", "plain", "mailbox.go", "s.is(flagFresh|flagReading)", "s.is(flagFresh)", " leaves after "},
-	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // comes", "		if mail && !s.is(flagFresh) { // comes", " leaves after "},
+	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // its", "		if mail && !s.is(flagFresh) { // its", " leaves after "},
 	{"a short read moves the cursor to its view", "plain", "pump.go", "	s.cursor = max(s.cursor, last)\n", "	s.cursor = max(s.cursor, last, s.g.lastMany)\n", "has not left"},
 	{"a full read is followed by another", "plain", "pump.go", "	if !more || !dry {\n", "	if !more || !dry && last == 0 {\n", "has not left"},
 	{"what the link does not take is read again", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMail()\n", "		s.dropMail()\n", "has not left"},

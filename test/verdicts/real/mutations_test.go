@@ -29,7 +29,7 @@ type mutation struct {
 
 // smallBounds makes the bounds of ledger and undurable verdicts reachable.
 var smallBounds = []edit{
-	{"gateway/store.go", "MaxUndurable      = 256       //", "MaxUndurable      = 2 //"},
+	{"gateway/limits.go", "MaxUndurable      = 256       //", "MaxUndurable      = 2 //"},
 	{"device/ledger.go", "maxVerdicts = 512     //", "maxVerdicts = 3     //"},
 	{"device/ledger.go", "maxHoles = 512\n", "maxHoles = 2\n"},
 }

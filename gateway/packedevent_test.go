@@ -30,7 +30,7 @@ func TestIDsAreReadBackAsWritten(t *testing.T) {
 	}
 }
 
-// Whatever an event has comes back out of its record: each member alone, with
+// Whatever an event has comes back out of its packed form: each member alone, with
 // values that have a place in it and with values that have none.
 func TestEveryMemberOfAnEventIsKept(t *testing.T) {
 	values := []Event{
@@ -44,9 +44,9 @@ func TestEveryMemberOfAnEventIsKept(t *testing.T) {
 	check := func(e Event) {
 		t.Helper()
 		e.Seq = 7
-		r := recordOf(&e, netip.AddrPort{})
+		r := packEvent(&e, netip.AddrPort{})
 		if e.Remote != "" {
-			r = recordOf(&e, netip.MustParseAddrPort(e.Remote))
+			r = packEvent(&e, netip.MustParseAddrPort(e.Remote))
 		}
 		if d := cmp.Diff(e, r.event(7)); d != "" {
 			t.Errorf("want -, got +:\n%s", d)
@@ -78,12 +78,12 @@ func TestUsualEventsAreTheirRecords(t *testing.T) {
 		if e.Type == EventClientConnected {
 			remote = netip.MustParseAddrPort("192.0.2.7:40000")
 		}
-		if r := recordOf(&e, remote); r.rest != nil {
+		if r := packEvent(&e, remote); r.rest != nil {
 			t.Errorf("%s needs %+v", e.Type, *r.rest)
 		}
 	}
-	if got := unsafe.Sizeof(record{}); got > 72 {
-		t.Errorf("a record takes %d bytes, want at most 72", got)
+	if got := unsafe.Sizeof(packedEvent{}); got > 72 {
+		t.Errorf("a packed event takes %d bytes, want at most 72", got)
 	}
 }
 

@@ -2,35 +2,35 @@ package gateway
 
 import "net/netip"
 
-// record is an Event as the ring keeps it: 72 bytes, without a byte elsewhere
-// for what happens all the time. A test keeps that.
-type record struct {
+// packedEvent is an Event as the ring keeps it: 72 bytes, and no further memory
+// for the frequent types. A test checks both.
+type packedEvent struct {
 	at      int64 // Unix nanoseconds; 0 = none
 	client  ClientID
 	session uid
-	other   uid // the message, or the remote address
+	other   uid // UUID of the message, or the remote address
 	rest    *rest
 	port    uint16 // of the remote address
-	// attempts, and the numbers of the tables below; what has none there is in
+	// attempts, and indexes into the tables below. A value without an index is in
 	// rest.
 	attempts uint8
 	kind     eventKind
 	state    State
 	reason   reasonNumber
 	dialect  uint8
-	has      recordFlags
+	has      packedFlags
 }
 
-type recordFlags uint8
+type packedFlags uint8
 
 const (
-	hasSession recordFlags = 1 << iota
-	hasMessage             // other is one
-	hasRemote              // other is one, IPv6
-	hasRemote4             // other is one, IPv4
+	hasSession packedFlags = 1 << iota
+	hasMessage             // other is a message
+	hasRemote              // other is an IPv6 address
+	hasRemote4             // other is an IPv4 address
 )
 
-// rest is what only some events have.
+// rest has the fields that few events have.
 type rest struct {
 	kind     EventType
 	reason   string
@@ -44,7 +44,7 @@ type rest struct {
 	counts   *Counts
 }
 
-// The tables have the zero value at 0, so that nothing is spelled as nothing.
+// In every table index 0 is the zero value.
 type (
 	eventKind    uint8
 	reasonNumber uint8
@@ -74,7 +74,7 @@ var reasonNumbers = [...]string{1: ReasonTooLargeForProtocol, ReasonUnknownClien
 
 var dialectNumbers = [...]string{1: "v1", "v2", "text"}
 
-// number returns the place of v in a table, ok false when it has none.
+// number returns the index of v in a table; ok is false if it has none.
 func number[T ~string](table []T, v T) (n uint8, ok bool) {
 	for i, e := range table {
 		if e == v {
@@ -84,10 +84,10 @@ func number[T ~string](table []T, v T) (n uint8, ok bool) {
 	return 0, false
 }
 
-// recordOf packs an event, whose Remote is given as it is cheap to keep. What
-// has no place in a record goes to its rest, and makes one.
-func recordOf(e *Event, remote netip.AddrPort) record {
-	r := record{client: e.Client, state: e.State}
+// packEvent packs an event; remote is passed in its compact form. Values that do
+// not fit go to its rest, which is allocated for them.
+func packEvent(e *Event, remote netip.AddrPort) packedEvent {
+	r := packedEvent{client: e.Client, state: e.State}
 	if !e.At.IsZero() {
 		r.at = e.At.UnixNano()
 	}
@@ -131,7 +131,7 @@ func recordOf(e *Event, remote netip.AddrPort) record {
 	return r
 }
 
-func (r *record) setSession(id SessionID) (ok bool) {
+func (r *packedEvent) setSession(id SessionID) (ok bool) {
 	if id == "" {
 		return true
 	}
@@ -141,7 +141,7 @@ func (r *record) setSession(id SessionID) (ok bool) {
 	return ok
 }
 
-func (r *record) setMessage(id MessageID) (ok bool) {
+func (r *packedEvent) setMessage(id MessageID) (ok bool) {
 	if id == "" {
 		return true
 	}
@@ -151,8 +151,9 @@ func (r *record) setMessage(id MessageID) (ok bool) {
 	return ok
 }
 
-// setRemote needs the place that a message has, and has none for a zone.
-func (r *record) setRemote(remote netip.AddrPort) (ok bool) {
+// setRemote stores remote in the field of the message id. It returns false if
+// that is used, or if the address has a zone.
+func (r *packedEvent) setRemote(remote netip.AddrPort) (ok bool) {
 	switch a := remote.Addr(); {
 	case !remote.IsValid():
 		return true
@@ -167,8 +168,8 @@ func (r *record) setRemote(remote netip.AddrPort) (ok bool) {
 	return true
 }
 
-// event unpacks a record.
-func (r *record) event(seq uint64) Event {
+// event unpacks it.
+func (r *packedEvent) event(seq uint64) Event {
 	e := Event{Seq: seq, Type: eventKinds[r.kind], At: timeOf(r.at), Client: r.client, State: r.state,
 		Reason: reasonNumbers[r.reason], Dialect: dialectNumbers[r.dialect], Attempts: int(r.attempts)}
 	if r.has&hasSession != 0 {
@@ -188,7 +189,7 @@ func (r *record) event(seq uint64) Event {
 	return e
 }
 
-// spillInto sets what a record had no place for.
+// spillInto sets the fields of e that are in rest.
 func (x *rest) spillInto(e *Event) {
 	orElse(&e.Type, x.kind)
 	orElse(&e.Reason, x.reason)
@@ -208,8 +209,8 @@ func orElse[T ~string](v *T, other T) {
 	}
 }
 
-// size is the payload bytes that the record keeps alive.
-func (r *record) size() int {
+// size is the number of payload bytes that the packedEvent keeps alive.
+func (r *packedEvent) size() int {
 	if r.rest == nil {
 		return 0
 	}

@@ -8,54 +8,55 @@ import (
 	"sync/atomic"
 )
 
-// ErrOverflow tells a subscriber that events it has not read are gone.
+// ErrOverflow means that the ring has dropped events that the subscriber has not
+// read.
 var ErrOverflow = errors.New("the reader was too slow: events are gone")
 
-// ErrClosed tells a subscriber that the gateway has stopped.
+// ErrClosed means that the gateway has stopped.
 var ErrClosed = errors.New("the gateway has stopped")
 
 // eventRing keeps the newest events, bounded in number and in payload bytes.
-// Adding never waits: the oldest make room. It grows by chunks, which are not
-// moved, up to its bound.
+// Adding never waits; it drops the oldest events to make room. The ring grows up
+// to its bound in chunks, which are not moved.
 type eventRing struct {
-	dropped atomic.Uint64 // passed over by a subscriber
+	dropped atomic.Uint64 // events dropped before a subscriber read them
 
 	mu       sync.Mutex
-	chunks   []*eventChunk // event seq is in chunks[seq/chunkLen % len]; nil where none is
-	spare    *eventChunk   // the last one that was emptied
+	chunks   []*eventChunk // event seq is in chunks[seq/chunkLen % len]; nil for an empty chunk
+	spare    *eventChunk   // the last chunk that became empty
 	max      uint64
 	first    uint64 // oldest kept; first > last when empty
 	last     uint64
 	bytes    int
 	maxBytes int
-	wake     chan struct{} // closed and replaced when somebody waits; nil when nobody does
+	wake     chan struct{} // closed and replaced by the next event; nil when no subscriber waits
 	closed   bool
 }
 
 // chunkLen makes a chunk 18 KiB.
 const chunkLen = 256
 
-type eventChunk [chunkLen]record
+type eventChunk [chunkLen]packedEvent
 
 // newEventRing returns a ring of n events that numbers them above last.
 func newEventRing(n, maxBytes int, last uint64) *eventRing {
-	// n events in a row touch at most so many chunks.
+	// n consecutive events touch at most this many chunks.
 	chunks := make([]*eventChunk, (n+chunkLen-2)/chunkLen+1)
 	return &eventRing{chunks: chunks, max: uint64(n), maxBytes: maxBytes, first: last + 1, last: last}
 }
 
-// slot is where the chunk of event seq hangs.
+// slot is the place of event seq's chunk.
 func (r *eventRing) slot(seq uint64) **eventChunk {
 	return &r.chunks[seq/chunkLen%uint64(len(r.chunks))]
 }
 
-func (r *eventRing) at(seq uint64) *record { return &(*r.slot(seq))[seq%chunkLen] }
+func (r *eventRing) at(seq uint64) *packedEvent { return &(*r.slot(seq))[seq%chunkLen] }
 
 // add numbers the event and keeps it.
-func (r *eventRing) add(e Event) { r.keep(recordOf(&e, netip.AddrPort{})) }
+func (r *eventRing) add(e Event) { r.keep(packEvent(&e, netip.AddrPort{})) }
 
 // addOnline is add for the verdict on an online delivery.
-func (r *eventRing) addOnline(e record, id MessageID, result []byte) {
+func (r *eventRing) addOnline(e packedEvent, id MessageID, result []byte) {
 	fits := e.setMessage(id)
 	if !fits || len(result) > 0 {
 		e.rest = &rest{result: result}
@@ -66,7 +67,7 @@ func (r *eventRing) addOnline(e record, id MessageID, result []byte) {
 	r.keep(e)
 }
 
-func (r *eventRing) keep(e record) {
+func (r *eventRing) keep(e packedEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -93,11 +94,11 @@ func (r *eventRing) keep(e record) {
 	}
 }
 
-// drop forgets the oldest event. r.mu is held.
+// drop removes the oldest event. r.mu is held.
 func (r *eventRing) drop() {
 	old := r.at(r.first)
 	r.bytes -= old.size()
-	*old = record{}
+	*old = packedEvent{}
 	if s := r.slot(r.first); r.first%chunkLen == chunkLen-1 || r.first == r.last {
 		*s, r.spare = nil, *s
 	}
@@ -115,17 +116,17 @@ func (r *eventRing) close() {
 }
 
 // Subscription is a cursor into the event ring, for one goroutine. It costs
-// nothing while nobody calls Next: a reader that is too slow finds ErrOverflow.
+// nothing between calls of Next: a reader that is too slow gets ErrOverflow.
 type Subscription struct {
 	r     *eventRing
 	next  uint64
-	batch []record // reused; unpacked without the ring's lock
+	batch []packedEvent // reused; unpacked without the ring's lock
 }
 
 // Subscribe returns a cursor behind the event numbered after; 0 = behind the
-// newest. gap tells that events between after and the cursor are gone, or that
+// newest. gap is true if events between after and the cursor are gone, or if
 // after is not a number of this stream; the cursor then starts at the oldest
-// event that is kept.
+// event in the ring.
 func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool) {
 	r := g.events
 	r.mu.Lock()
@@ -139,9 +140,9 @@ func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool) {
 	return &Subscription{r: r, next: after + 1}, false
 }
 
-// Next waits until there are events and appends up to cap(buf)-len(buf) of
-// them, at least one. It returns ErrOverflow when unread events are gone (the
-// cursor is then at the oldest kept one), ErrClosed, or ctx.Err().
+// Next waits for events and appends up to cap(buf)-len(buf) of them, at least
+// one. It returns ErrOverflow when unread events are gone (the cursor then moves
+// to the oldest kept one), ErrClosed, or ctx.Err().
 func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
 	n := max(1, cap(buf)-len(buf))
 	for {

@@ -1,0 +1,151 @@
+package gateway
+
+// Observer receives the feed: the changes of the log. It passes them on without a
+// system call, and takes no lock that another goroutine holds during one.
+type Observer interface {
+	// Changed reports durable, readable changes in log order, from one goroutine
+	// at a time. Cancel and Purge return after it. It must not call the store's
+	// writing methods and must not block. The store reuses the list and the
+	// changes when Changed returns; payloads and results may be kept and must not
+	// be changed.
+	Changed([]Change)
+}
+
+// Change is one change of the log: a pointer to one of the types below.
+type Change interface{ change() }
+
+func (*Accepted) change()     {}
+func (*AcceptedMany) change() {}
+func (*Settlement) change()   {}
+func (*SettledAll) change()   {}
+func (*Uplinked) change()     {}
+func (*Reopened) change()     {}
+
+// Accepted reports an accepted message to one client.
+type Accepted struct {
+	Client ClientID
+	Parcel Parcel
+}
+
+// AcceptedMany reports an accepted message to many that has at least one queued
+// delivery.
+type AcceptedMany struct {
+	Message MessageID
+	Seq     Seq
+	Total   int // deliveries
+	To      Audience
+	Rate    int // Acceptance.Rate
+}
+
+// Settlement reports a delivery that became final. With Late set it reports an
+// ack that came after the final state (Delivery.LateAckAt).
+type Settlement struct {
+	Delivery Delivery
+	Late     bool
+	// Completed is the message if this was its last delivery, else nil. It has
+	// ids, times and counts, but neither payload nor metadata.
+	Completed *Message
+}
+
+// SettledAll reports that the remaining N deliveries of a message to many became
+// final in one step: expired or canceled. Message is as in Settlement.Completed.
+type SettledAll struct {
+	Message Message
+	State   State
+	N       int
+}
+
+// Uplinked reports a stored uplink.
+type Uplinked struct{ Uplink Uplink }
+
+// Reopened reports that the store failed and is open again. Sessions trust no
+// mailbox until they have read the store.
+type Reopened struct{}
+
+// observer is the Gateway's implementation of Observer.
+type observer Gateway
+
+// wakes collects the sessions and calls that one record wakes. The sessions go to
+// the run queue as one list; one goroutine finishes the calls.
+type wakes struct {
+	runList
+	calls []*PushCall
+}
+
+// Changed wakes the sessions and callers that the changes concern.
+func (o *observer) Changed(list []Change) {
+	g := (*Gateway)(o)
+	var woken wakes
+	for _, c := range list {
+		switch c := c.(type) {
+		case *Accepted:
+			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Parcel, g.lastMany) {
+				woken.add(s)
+			}
+		case *AcceptedMany:
+			g.lastMany = c.Seq
+			g.broadcast(c)
+		case *Settlement:
+			g.settled(c, &woken)
+		case *SettledAll:
+			g.settledAll(c, &woken)
+		case *Uplinked:
+			g.uplinked(c.Uplink)
+		case *Reopened:
+			for s := range g.hub.all {
+				if s.reopened() {
+					woken.add(s)
+				}
+			}
+		}
+	}
+	g.runs.pushAll(&woken.runList)
+	if woken.calls != nil {
+		go endAll(woken.calls)
+	}
+}
+
+var finalEvents = [...]EventType{Acked: EventMessageAcked, Rejected: EventMessageRejected,
+	Expired: EventMessageExpired, Canceled: EventMessageCanceled, Failed: EventMessageFailed}
+
+// settled passes a settlement to the counters, the window of the live session,
+// the event stream and the waiting callers, in this order.
+func (g *Gateway) settled(t *Settlement, woken *wakes) {
+	d := &t.Delivery
+	if t.Late {
+		g.counts.lateAcks.Add(1)
+		g.events.add(Event{Type: EventMessageLateAck, At: d.LateAckAt, Client: d.Client, Message: d.Message,
+			State: d.State, Result: d.LateResult})
+		return
+	}
+	g.counts.settled[d.State].Add(1)
+	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
+		woken.add(s)
+	}
+	g.events.add(Event{Type: finalEvents[d.State], At: d.FinalAt, Client: d.Client, Message: d.Message,
+		State: d.State, Reason: d.Reason, Attempts: d.Attempts, Result: d.Result})
+	if t.Completed != nil {
+		g.completed(t.Completed, d, woken)
+	}
+}
+
+// settledAll is settled for the remaining deliveries of a message to many.
+func (g *Gateway) settledAll(a *SettledAll, woken *wakes) {
+	m := &a.Message
+	g.counts.settled[a.State].Add(uint64(a.N))
+	g.evictor.add(m.Seq)
+	counts := m.Counts
+	g.events.add(Event{Type: finalEvents[a.State], At: g.now(), Message: m.ID, State: a.State, Counts: &counts})
+	if m.Completed() {
+		g.completed(m, nil, woken)
+	}
+}
+
+// completed passes on a message whose last delivery, d, is final.
+func (g *Gateway) completed(m *Message, d *Delivery, woken *wakes) {
+	if m.Client == "" {
+		counts := m.Counts
+		g.events.add(Event{Type: EventMessageCompleted, At: m.CompletedAt, Message: m.ID, Counts: &counts})
+	}
+	woken.calls = g.waiters.completed(m, d, woken.calls)
+}
