@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/tenant"
@@ -104,7 +103,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	waits, release := s.patience(w, r)
 	defer release()
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
-		jobs: make(chan bulkJob), last: make(map[gateway.ClientID]chan struct{}), answers: newBulkAnswers(w)}
+		answers: newBulkAnswers(w)}
 	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
 	reads, cancel := context.WithCancel(waits)
 	defer cancel()
@@ -126,8 +125,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 }
 
 // bulkRun is one bulk request. Its own goroutine reads and decodes lines and
-// starts their pushes: online deliveries right away, for nobody has to wait for
-// them; what is stored on workers.
+// starts their pushes in that order, and waits for none of them.
 type bulkRun struct {
 	server    *server
 	view      *tenant.View
@@ -138,23 +136,11 @@ type bulkRun struct {
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
 	early     bool // the answer is complete and the caller may still send
-
-	jobs    chan bulkJob
-	workers int            // at most bulkWindow
-	pushes  sync.WaitGroup // the workers
-
-	// last has, per client, the push that must be accepted before the next one
-	// to it may start. everyone stands for the last push to an audience that
-	// is not a single client: it comes after all before it, and before all
-	// after it.
-	last     map[gateway.ClientID]chan struct{}
-	everyone chan struct{}
 }
 
 func (b *bulkRun) run(lines *lineReader) error {
 	defer context.AfterFunc(b.waits, b.answers.giveUp)()
 	err := b.read(lines)
-	b.pushes.Wait()
 	summary := b.answers.wait()
 	summary.Done = err == nil
 	if err != nil {
@@ -176,7 +162,6 @@ func (b *bulkRun) run(lines *lineReader) error {
 // that cannot be read, when the caller takes no answers, and when the server
 // drains.
 func (b *bulkRun) read(lines *lineReader) error {
-	defer close(b.jobs)
 	defer b.answers.batch.Flush()
 	for number := 1; ; number++ {
 		if !lines.buffered() {
@@ -243,32 +228,26 @@ func (b *bulkRun) line(number int, data []byte) {
 		}
 	}
 	l := b.answers.enter(number, key, size)
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.panicked(l, cause)
+		}
+	}()
 	switch {
 	case err != nil:
 		l.refuse(err)
-	case p.online && b.isNext(p.To.Client):
+	case p.online:
 		b.start(l, p.onlineRequest())
 	default:
-		stored := *p
-		b.store(l, &stored)
+		b.store(l, &p.PushRequest)
 	}
 }
 
-// isNext reports whether nothing has to be accepted before a push to a client.
-func (b *bulkRun) isNext(id gateway.ClientID) bool {
-	return ended(b.everyone) && ended(b.last[id])
-}
-
-func ended(c <-chan struct{}) bool {
-	if c == nil {
-		return true
-	}
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+// panicked answers a line whose push had a bug.
+func (b *bulkRun) panicked(l *bulkLine, cause any) {
+	b.server.log.LogAttrs(context.Background(), slog.LevelError, "bulk line panicked", slog.Int("line", l.Line),
+		slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
+	l.refuse(fmt.Errorf("panic: %v", cause))
 }
 
 // start begins an online delivery. The session keeps the order of those to one
@@ -279,127 +258,38 @@ func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 		l.refuse(err)
 		return
 	}
-	b.answers.started(l)
+	b.answers.started(l, l.call.Wait())
 	if b.answers.batch.Clients() >= bulkBatch {
 		b.answers.batch.Flush()
 	}
 }
 
-// store gives a push to the workers.
-func (b *bulkRun) store(l *bulkLine, p *push) {
-	before, accepted := b.turn(p)
-	b.give(bulkJob{push: p, line: l, before: before, accepted: accepted})
-}
-
-// bulkJob is a line's push for a worker.
-type bulkJob struct {
-	push     *push
-	line     *bulkLine
-	before   []<-chan struct{} // what must be accepted first
-	accepted chan struct{}
-}
-
-// give hands a job to a worker: one that waits, else a new one, else, when
-// bulkWindow of them are at work, the first to be done. Jobs are taken in line
-// order, so what a job waits for is at work already.
-func (b *bulkRun) give(j bulkJob) {
-	select {
-	case b.jobs <- j:
-		return
-	default:
-	}
-	if b.workers == bulkWindow {
-		b.answers.batch.Flush()
-		b.jobs <- j
+// store hands a message in. The store keeps the order of the lines.
+func (b *bulkRun) store(l *bulkLine, r *gateway.PushRequest) {
+	stored := func(receipt tenant.Receipt, err error) { b.stored(l, &receipt, err) }
+	if b.wait == 0 {
+		b.view.StartPush(nil, r, stored)
 		return
 	}
-	b.workers++
-	b.pushes.Go(func() {
-		b.do(j)
-		for j := range b.jobs {
-			b.do(j)
-		}
-	})
+	l.push = new(gateway.PushCall)
+	b.view.StartPush(l.push, r, stored)
+	b.answers.started(l, b.wait)
 }
 
-func (b *bulkRun) do(j bulkJob) {
-	defer j.line.answered()
-	for _, earlier := range j.before {
-		<-earlier
-	}
-	b.push(j.push, j.line, j.accepted)
-}
-
-// turn puts a push in line: it starts after before, and closes accepted when
-// the next one to the same client may start.
-func (b *bulkRun) turn(p *push) (before []<-chan struct{}, accepted chan struct{}) {
-	accepted = make(chan struct{})
-	if b.everyone != nil {
-		before = append(before, b.everyone)
-	}
-	if id := p.To.Client; id != "" {
-		if earlier := b.last[id]; earlier != nil {
-			before = append(before, earlier)
-		}
-		b.last[id] = accepted
-		return before, accepted
-	}
-	for _, earlier := range b.last {
-		before = append(before, earlier)
-	}
-	clear(b.last)
-	b.everyone = accepted
-	return before, accepted
-}
-
-// push hands one message in and sets its answer.
-func (b *bulkRun) push(p *push, a *bulkLine, accepted chan struct{}) {
+// stored answers a line.
+func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			b.server.log.LogAttrs(context.Background(), slog.LevelError, "bulk line panicked", slog.Int("line", a.Line),
-				slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
-			a.fail(fmt.Errorf("panic: %v", cause))
+			b.panicked(l, cause)
 		}
 	}()
-	if p.online {
-		b.pushOnline(p, a, accepted)
-		return
-	}
-	receipt, err := b.accept(p, accepted)
 	if err != nil {
-		a.fail(err)
+		l.refuse(err)
 		return
 	}
-	m := receipt.Message
-	if p.wait.d > 0 && !m.Completed() {
-		m = b.await(m, p.wait.d)
-	}
-	a.Replayed = receipt.Replayed
-	a.Unknown = receipt.Unknown
-	b.accepted(a, &m, p.wait.d > 0)
-}
-
-// accept stores a message. The next push to the same client may start when the
-// order of this one is fixed, so that both can share a group commit.
-func (b *bulkRun) accept(p *push, accepted chan struct{}) (tenant.Receipt, error) {
-	p.Placed = sync.OnceFunc(func() { close(accepted) })
-	defer p.Placed()
-	return b.view.Push(&p.PushRequest)
-}
-
-func (b *bulkRun) await(m gateway.Message, wait time.Duration) gateway.Message {
-	ctx, cancel := context.WithTimeout(b.waits, wait)
-	defer cancel()
-	if now, err := b.view.Await(ctx, m.ID); err == nil {
-		return now
-	}
-	return m
-}
-
-func (b *bulkRun) pushOnline(p *push, a *bulkLine, accepted chan struct{}) {
-	defer close(accepted)
-	r, err := b.view.PushOnline(b.waits, p.onlineRequest())
-	a.online(&r, err)
+	l.Replayed, l.Unknown = receipt.Replayed, receipt.Unknown
+	b.accepted(l, &receipt.Message, b.wait > 0)
+	l.answered()
 }
 
 // accepted shows what a line's message has come to.

@@ -3,7 +3,6 @@ package api
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -285,7 +284,7 @@ func TestBulkEndsWithItsKey(t *testing.T) {
 // panickyStore has a bug.
 type panickyStore struct{ gateway.Store }
 
-func (panickyStore) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+func (panickyStore) StartAccept(gateway.Acceptance, func(gateway.Receipt, error)) {
 	panic("top secret bug")
 }
 

@@ -14,8 +14,8 @@ type bulkLine struct {
 	answers *bulkAnswers
 	size    int // bytes of the payload
 
-	// Of an online delivery that waits for its device.
-	call gateway.OnlineCall
+	call gateway.OnlineCall // of an online delivery
+	push *gateway.PushCall  // of a stored one that is waited for
 
 	// Guarded by answers.mu.
 	client    gateway.ClientID // counted in perClient; "" = not
@@ -134,18 +134,27 @@ func (a *bulkAnswers) await() {
 	a.mu.Lock()
 }
 
-// started notes that l's call has begun, and may be over already.
-func (a *bulkAnswers) started(l *bulkLine) {
+// timeOut ends the wait for the device.
+func (l *bulkLine) timeOut() {
+	if l.push != nil {
+		l.push.TimeOut()
+		return
+	}
+	l.call.TimeOut()
+}
+
+// started notes that l's call has begun, which lasts for wait and may be over already.
+func (a *bulkAnswers) started(l *bulkLine, wait time.Duration) {
 	a.mu.Lock()
 	if !l.done {
 		l.isStarted = true
-		l.deadline = time.Now().Add(l.call.Wait())
-		a.arm(l.call.Wait())
+		l.deadline = time.Now().Add(wait)
+		a.arm(wait)
 	}
 	over := a.gaveUp && !l.done
 	a.mu.Unlock()
 	if over {
-		l.call.TimeOut()
+		l.timeOut()
 	}
 }
 
@@ -161,7 +170,7 @@ func (a *bulkAnswers) giveUp() {
 	}
 	a.mu.Unlock()
 	for _, l := range over {
-		l.call.TimeOut()
+		l.timeOut()
 	}
 }
 
@@ -198,7 +207,7 @@ func (a *bulkAnswers) expire() {
 	}
 	a.mu.Unlock()
 	for _, l := range over {
-		l.call.TimeOut()
+		l.timeOut()
 	}
 }
 

@@ -145,6 +145,10 @@ func (b brokenStore) Accept(ctx context.Context, a gateway.Acceptance) (gateway.
 	return gateway.Receipt{}, b.err
 }
 
+func (b brokenStore) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, error)) {
+	done(gateway.Receipt{}, b.err)
+}
+
 func TestStoreFailureIsNeverA202(t *testing.T) {
 	var log logLines
 	failure := *gateway.ErrUnavailable

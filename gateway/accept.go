@@ -16,36 +16,41 @@ func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
 	return g.accept(ctx, r, g.newMessageID())
 }
 
+// StartPush is Push for a caller that does not wait: done is called once, maybe before
+// StartPush returns, and must not block. The messages of a caller have its order.
+func (g *Gateway) StartPush(r PushRequest, done func(Receipt, error)) {
+	g.start(&r, g.newMessageID(), done)
+}
+
+func (g *Gateway) start(r *PushRequest, id MessageID, done func(Receipt, error)) {
+	a, s, err := g.acceptance(r, id)
+	switch {
+	case err != nil:
+		done(Receipt{}, err)
+	case s != nil:
+		done(g.repeated(a, s))
+	default:
+		g.store.StartAccept(a, func(rec Receipt, err error) { done(g.accepted(rec, id, err)) })
+	}
+}
+
 // PushAndAwait is Push followed by Await for up to wait. Unlike the two calls
 // it makes known beforehand that somebody waits, so the outcome is written at
 // once. Message is as it stands at the end; an error is of the push alone. The end
 // of ctx, and r.Linger after it, end the wait and not the push.
 func (g *Gateway) PushAndAwait(ctx context.Context, r PushRequest, wait time.Duration) (Receipt, error) {
-	id := g.newMessageID()
-	w := g.waiters.join(id)
-	defer g.waiters.leave(id, w)
-	rec, err := g.accept(context.WithoutCancel(ctx), r, id)
-	if err != nil {
-		return rec, err
-	}
-	if rec.Replayed { // another message is waited for, which may be completed
-		id = rec.Message.ID
-		w = g.waiters.join(id)
-		defer g.waiters.leave(id, w)
-		if m, err := g.Message(id); err == nil {
-			rec.Message = m
-		}
-	}
-	if !rec.Message.Completed() {
-		lingering(ctx, w.done, wait, r.Linger)
-		if w.completes(&rec.Message) {
-			return rec, nil
-		}
-		if m, err := g.Message(id); err == nil {
-			rec.Message = m
-		}
-	}
-	return rec, nil
+	var c PushCall
+	var rec Receipt
+	var err error
+	done := make(chan struct{})
+	g.StartPushAndAwait(&c, r, func(got Receipt, failure error) {
+		rec, err = got, failure
+		close(done)
+	})
+	lingering(ctx, done, wait, r.Linger)
+	c.TimeOut()
+	<-done
+	return rec, err
 }
 
 // lingering returns when done is closed, after wait, or linger after the end of
@@ -69,30 +74,50 @@ func lingering(ctx context.Context, done <-chan struct{}, wait, linger time.Dura
 }
 
 func (g *Gateway) accept(ctx context.Context, r PushRequest, id MessageID) (Receipt, error) {
-	if g.draining.Load() {
-		return Receipt{}, errDraining
-	}
-	if err := g.checkPush(&r); err != nil {
+	a, s, err := g.acceptance(&r, id)
+	if err != nil {
 		return Receipt{}, err
+	}
+	if s != nil {
+		return g.repeated(a, s)
+	}
+	rec, err := g.store.Accept(ctx, a)
+	return g.accepted(rec, id, err)
+}
+
+// acceptance returns what the store is to take; with a session the payload is too
+// large for it, and only what was accepted before may be.
+func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session, error) {
+	if g.draining.Load() {
+		return Acceptance{}, nil, errDraining
+	}
+	if err := g.checkPush(r); err != nil {
+		return Acceptance{}, nil, err
 	}
 	now := g.now()
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
-		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Placed: r.Placed, Rate: r.Rate,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Rate: r.Rate,
 		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	a.Only = r.Only
-	if s := g.cannotCarry(&r); s != nil {
-		rec, ok, err := g.store.Repeated(a)
-		if err == nil && !ok {
-			err = tooLargeFor(s)
-		}
-		return rec, err
-	}
 	if r.OnlineOnly {
 		a.Among = g.hub.clients
 	}
-	rec, err := g.store.Accept(ctx, a)
+	return a, g.cannotCarry(r), nil
+}
+
+// repeated returns the message that a repeats; without one, s cannot carry it.
+func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
+	rec, ok, err := g.store.Repeated(a)
+	if err == nil && !ok {
+		err = tooLargeFor(s)
+	}
+	return rec, err
+}
+
+// accepted counts what the store has made of a message.
+func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
 	if err != nil {
 		if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
 			// Unknown, not no: name the message so that its fate can be read.

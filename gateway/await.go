@@ -21,6 +21,7 @@ type waiter struct {
 	// ended for all.
 	message  *Message
 	delivery *Delivery
+	call     *PushCall // to be told; nil for a caller that waits for done
 }
 
 // completes puts the completion into m, the message as it was before. It returns
@@ -57,8 +58,11 @@ func (w *waiters) shard(id MessageID) *waiterShard {
 }
 
 // join returns a waiter for the message, which must leave.
-func (w *waiters) join(id MessageID) *waiter {
-	one := &waiter{done: make(chan struct{})}
+func (w *waiters) join(id MessageID) *waiter { return w.joinCall(id, nil) }
+
+// joinCall is join for a call that is told. A drained gateway has closed done.
+func (w *waiters) joinCall(id MessageID, c *PushCall) *waiter {
+	one := &waiter{done: make(chan struct{}), call: c}
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -103,17 +107,17 @@ func (w *waiters) has(id MessageID) bool {
 }
 
 // completed passes the completed message to all its waiters; d is the delivery if
-// the message is to one client.
-func (w *waiters) completed(m *Message, d *Delivery) {
+// the message is to one client. It returns calls with those that are to be told.
+func (w *waiters) completed(m *Message, d *Delivery, calls []*PushCall) []*PushCall {
 	if w.n.Load() == 0 {
-		return
+		return calls
 	}
 	sh := w.shard(m.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	list := sh.wait[m.ID]
 	if len(list) == 0 {
-		return
+		return calls
 	}
 	message := *m
 	var delivery *Delivery
@@ -123,29 +127,39 @@ func (w *waiters) completed(m *Message, d *Delivery) {
 	for _, one := range list {
 		one.message, one.delivery = &message, delivery
 		close(one.done)
+		if one.call != nil {
+			calls = append(calls, one.call)
+		}
 	}
 	w.n.Add(-int64(len(list)))
 	delete(sh.wait, m.ID)
+	return calls
 }
 
 // drain ends every wait, and those to come at once.
 func (w *waiters) drain() {
+	var calls []*PushCall
 	for i := range w.shards {
-		w.shards[i].drain(&w.n)
+		calls = w.shards[i].drain(&w.n, calls)
 	}
+	endAll(calls)
 }
 
-func (sh *waiterShard) drain(n *atomic.Int64) {
+func (sh *waiterShard) drain(n *atomic.Int64, calls []*PushCall) []*PushCall {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.drained = true
 	for _, list := range sh.wait {
 		for _, one := range list {
 			close(one.done)
+			if one.call != nil {
+				calls = append(calls, one.call)
+			}
 		}
 		n.Add(-int64(len(list)))
 	}
 	clear(sh.wait)
+	return calls
 }
 
 // Await returns the message when it is completed, or as it stands when ctx

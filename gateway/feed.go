@@ -64,11 +64,17 @@ type Reopened struct{}
 // observer is the gateway as the store's observer.
 type observer Gateway
 
-// Changed wakes the sessions and callers that the changes concern. Sessions go to
-// the run queue as one list.
+// wakes is whom the changes of one record wake: sessions go to the run queue as one
+// list, calls are answered on one goroutine.
+type wakes struct {
+	runList
+	calls []*PushCall
+}
+
+// Changed wakes the sessions and callers that the changes concern.
 func (o *observer) Changed(list []Change) {
 	g := (*Gateway)(o)
-	var woken runList
+	var woken wakes
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
@@ -92,5 +98,8 @@ func (o *observer) Changed(list []Change) {
 			}
 		}
 	}
-	g.runs.pushAll(&woken)
+	g.runs.pushAll(&woken.runList)
+	if woken.calls != nil {
+		go endAll(woken.calls)
+	}
 }

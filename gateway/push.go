@@ -23,11 +23,6 @@ type PushRequest struct {
 	// many at a time it is not kept.
 	Rate int
 
-	// Placed, when set, is called as soon as the message's order is fixed,
-	// which is before Push returns: a Push that begins after the call is
-	// delivered after it. It is not called when the message was refused before.
-	Placed func()
-
 	// Linger is how long PushAndAwait still waits when its context has ended.
 	Linger time.Duration
 

@@ -5,7 +5,7 @@ var finalEvents = [...]EventType{Acked: EventMessageAcked, Rejected: EventMessag
 
 // settled passes a settlement on: to the counters, the window of the live session,
 // the event stream and the waiting callers, in this order.
-func (g *Gateway) settled(t *Settlement, woken *runList) {
+func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	d := &t.Delivery
 	if t.Late {
 		g.counts.lateAcks.Add(1)
@@ -20,12 +20,12 @@ func (g *Gateway) settled(t *Settlement, woken *runList) {
 	g.events.add(Event{Type: finalEvents[d.State], At: d.FinalAt, Client: d.Client, Message: d.Message,
 		State: d.State, Reason: d.Reason, Attempts: d.Attempts, Result: d.Result})
 	if t.Completed != nil {
-		g.completed(t.Completed, d)
+		g.completed(t.Completed, d, woken)
 	}
 }
 
 // settledAll is settled for the rest of a message to many.
-func (g *Gateway) settledAll(a *SettledAll, woken *runList) {
+func (g *Gateway) settledAll(a *SettledAll, woken *wakes) {
 	m := &a.Message
 	g.counts.settled[a.State].Add(uint64(a.N))
 	for s := range g.hub.all {
@@ -36,15 +36,15 @@ func (g *Gateway) settledAll(a *SettledAll, woken *runList) {
 	counts := m.Counts
 	g.events.add(Event{Type: finalEvents[a.State], At: g.now(), Message: m.ID, State: a.State, Counts: &counts})
 	if m.Completed() {
-		g.completed(m, nil)
+		g.completed(m, nil, woken)
 	}
 }
 
 // completed passes on a message whose last delivery, d, is final.
-func (g *Gateway) completed(m *Message, d *Delivery) {
+func (g *Gateway) completed(m *Message, d *Delivery, woken *wakes) {
 	if m.Client == "" {
 		counts := m.Counts
 		g.events.add(Event{Type: EventMessageCompleted, At: m.CompletedAt, Message: m.ID, Counts: &counts})
 	}
-	g.waiters.completed(m, d)
+	woken.calls = g.waiters.completed(m, d, woken.calls)
 }

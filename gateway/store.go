@@ -32,6 +32,12 @@ type Store interface {
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
+	// StartAccept is Accept for a caller that does not wait: done is called once, maybe
+	// before StartAccept returns, must not block, and may be called with others on one
+	// goroutine. The messages of a caller have its order. It waits while the log's
+	// queue has no room.
+	StartAccept(a Acceptance, done func(Receipt, error))
+
 	// Repeated returns what Accept would if a.IdempotencyKey is that of a message;
 	// ok is false if there is none, or a has no key. Nothing is stored. Errors:
 	// CodeIdempotencyMismatch, ErrUnavailable.
@@ -167,11 +173,6 @@ type Acceptance struct {
 	// each member, of Among where that is set, at acceptance. Both must be
 	// quick.
 	Only func(ClientID) bool
-
-	// Placed, when set, is called once the message has its place in the log,
-	// before it is durable: an Accept that begins after the call comes after it. It is
-	// not called when the message was refused before. It must not block.
-	Placed func()
 
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int

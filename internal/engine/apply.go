@@ -154,7 +154,7 @@ func (r *finalRow) complete(msg *gateway.Message) {
 
 // completed moves a message from the expiry index to the retention index.
 func (m *machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
-	m.del(expiryKey(expiresAt, seq))
+	m.delOnce(expiryKey(expiresAt, seq))
 	m.set(retentionKey(at, id), nil)
 }
 

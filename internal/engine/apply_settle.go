@@ -112,7 +112,7 @@ func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 // moveRow replaces a queued row by a final one.
 func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
 	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
-	m.del(queueKey(c.ord, seq))
+	m.delOnce(queueKey(c.ord, seq))
 	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
 	m.setFinal(k, &f)

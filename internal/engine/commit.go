@@ -88,12 +88,6 @@ func (e *Engine) tellRecovered() {
 	}
 }
 
-func answerAll(ops []op, err error) {
-	for i := range ops {
-		ops[i].answer(err)
-	}
-}
-
 // commit closes a record and sends it on its way to the disk.
 func (e *Engine) commit(r *record, ops []op) {
 	e.writerSeq++

@@ -105,7 +105,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 			continue
 		}
 		e.opt.Logger.Error("an event could not be applied", "error", err)
-		open.ops[done].answer(unavailable(err))
+		answerAll(open.ops[done:done+1], unavailable(err))
 		open.ops = append(open.ops[:done], open.ops[done+1:]...)
 		if err := e.restart(open.record); err != nil {
 			e.inst.fs.seal(err)

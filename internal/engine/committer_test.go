@@ -16,16 +16,14 @@ import (
 // answers; when it returns, all have their place in the queue.
 func acceptAll(e *Engine, to []gateway.ClientID) (answers func() []error) {
 	errs := make([]error, len(to))
-	var placed, answered sync.WaitGroup
-	placed.Add(len(to))
+	var answered sync.WaitGroup
+	answered.Add(len(to))
 	for i, id := range to {
-		answered.Go(func() {
-			m := message(id)
-			m.Placed = placed.Done
-			_, errs[i] = e.Accept(context.Background(), m)
+		e.StartAccept(message(id), func(_ gateway.Receipt, err error) {
+			errs[i] = err
+			answered.Done()
 		})
 	}
-	placed.Wait()
 	return func() []error { answered.Wait(); return errs }
 }
 
@@ -79,8 +77,15 @@ func TestGivenUpAcceptIsStoredAsItWas(t *testing.T) {
 
 	ctx, giveUp := context.WithCancel(t.Context())
 	m := message("b")
-	m.Payload, m.Placed = []byte("as it was"), giveUp
-	if _, err := e.Accept(ctx, m); !errors.Is(err, context.Canceled) {
+	m.Payload = []byte("as it was")
+	left := make(chan error, 1)
+	go func() {
+		_, err := e.Accept(ctx, m)
+		left <- err
+	}()
+	eventually(t, "it to have its place", func() bool { return e.queue.depth.Load() == 2 })
+	giveUp()
+	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
 	others := acceptAll(e, to[:50])

@@ -84,6 +84,36 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 }
 
+// BenchmarkAcked is a durable accept and the ack that follows it, as of a message
+// to a connected device, which is sent without a read of the store.
+func BenchmarkAcked(b *testing.B) {
+	const callers, clients = 256, 10_240
+	e := openBench(b)
+	names := register(b, e, clients)
+	refs := references(b, e, names)
+	turn := make([]int, callers)
+	payload := make([]byte, 256)
+	run(b, callers, func(caller int) {
+		c := caller + callers*(turn[caller]%(clients/callers))
+		turn[caller]++
+		a := gateway.Acceptance{ID: nextLoadID(), To: gateway.Audience{Client: names[c]}, Payload: payload,
+			CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+		r, err := e.Accept(context.Background(), a)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		o := gateway.Outcome{Message: r.Message.ID, Client: names[c], Ref: refs[c], Seq: r.Message.Seq, State: gateway.Acked, At: time.Now()}
+		if err := e.Settle(o, false); err != nil {
+			b.Error(err)
+		}
+	})
+	drain(e)
+	if n := e.Stats().Queued; n != 0 {
+		b.Errorf("%d are still queued", n)
+	}
+}
+
 // references returns the clients' references, as sessions have them from their
 // registrations.
 func references(b *testing.B, e *Engine, names []gateway.ClientID) []uint32 {

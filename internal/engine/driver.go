@@ -40,6 +40,7 @@ func (e *Engine) runDriver() {
 		case <-tick.C:
 		}
 		e.checkDisk()
+		e.checkStuck()
 		if e.failure.Load() != nil {
 			continue
 		}

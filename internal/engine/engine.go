@@ -58,6 +58,7 @@ type Engine struct {
 	sweepMu   sync.Mutex // one sweep at a time
 	sweeper   sweeper    // guarded by sweepMu
 	reclaimer reclaimer
+	stuck     stuck
 }
 
 var _ gateway.Store = (*Engine)(nil)

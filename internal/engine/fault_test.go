@@ -252,3 +252,51 @@ func eventually(t *testing.T, what string, cond func() bool) {
 		}
 	}
 }
+
+// While no write gets through, because the memtables are full and the disk takes no
+// table, every caller is answered. What it handed in may be stored later.
+func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	fs := &faultFS{FS: disk, fault: fault{file: "table", op: "write", mode: "full"}}
+	o := powerOptions(fs)
+	o.MemTableBytes, o.SweepEvery = 32<<10, time.Millisecond
+	e := openTest(t, o)
+	accept(t, e, "a")
+	fs.armed.Store(true)
+	defer fs.armed.Store(false) // else Close waits too
+
+	var answered atomic.Int64
+	var accepted sync.Map
+	note := func(m gateway.MessageID, err error) {
+		if answered.Add(1); err == nil {
+			accepted.Store(m, true)
+		}
+	}
+	const callers = 64
+	for range callers {
+		waits, told := message("a"), message("a")
+		waits.Payload, told.Payload = make([]byte, 8<<10), make([]byte, 8<<10)
+		go func() {
+			_, err := e.Accept(context.Background(), waits)
+			note(waits.ID, err)
+		}()
+		go e.StartAccept(told, func(_ gateway.Receipt, err error) { note(told.ID, err) })
+	}
+	eventually(t, "every caller to be answered", func() bool { return answered.Load() == 2*callers })
+	if !e.inst.stalled.Load() {
+		t.Error("the database takes writes: nothing was tried")
+	}
+	fs.armed.Store(false)
+	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	drain(e)
+	for m := range accepted.Range {
+		if _, err := e.Message(m.(gateway.MessageID)); err != nil {
+			t.Errorf("%s was accepted: %v", m, err)
+		}
+	}
+	if n := answered.Load(); n != 2*callers {
+		t.Errorf("%d answers to %d callers", n, 2*callers)
+	}
+	verifyView(t, e)
+}

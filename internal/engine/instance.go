@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -122,6 +123,18 @@ func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
 			err := fmt.Errorf("file %s is damaged: %w", c.Path, c.Details)
 			if i.corrupt.CompareAndSwap(nil, &err) {
 				log.Error("damaged file", "file", c.Path, "error", c.Details)
+			}
+		},
+		// A row removed by delOnce was set twice. No range is ever deleted, which is
+		// what could make this a false alarm. That it was never set is harmless, and
+		// happens after a repair that gave up tables.
+		PossibleAPIMisuse: func(m pebble.PossibleAPIMisuseInfo) {
+			if m.Kind != pebble.NondeterministicSingleDelete {
+				return
+			}
+			err := error(&CorruptError{Key: bytes.Clone(m.UserKey), Cause: errSetTwice})
+			if i.corrupt.CompareAndSwap(nil, &err) {
+				log.Error("damaged row", "error", err)
 			}
 		},
 		WriteStallBegin: func(w pebble.WriteStallBeginInfo) {

@@ -28,7 +28,7 @@ import (
 //	l <key=value> <chunk>      bitmap: clients with a label
 //
 //	m <id>                     message: recipients, metadata, payload; never rewritten
-//	q <ord> <seq>              delivery that is not final (queueRow)
+//	q <ord> <seq>              delivery that is not final (queueRow); set once, see delOnce
 //	h <ord> <seq>              delivery that is final (finalRow)
 //	v <client> 0 <seq>         delivery that failed because the client was unknown (finalRow)
 //	a <seq>                    head of a message to many: counts (headRow)
@@ -36,7 +36,7 @@ import (
 //	s <seq> <state> <chunk>    bitmap: recipients in a final state
 //	e <seq> <ord>              what a bit cannot say: reason, result, late ack (finalRow)
 //
-//	x <expiry> <seq>           message id: expiry index of messages that are not completed
+//	x <expiry> <seq>           message id: expiry index of messages that are not completed; set once
 //	r <completed> <id>         empty: retention index of completed messages
 //	k <scope> <key>            idempotency key: message id, fingerprint, time
 //	j <time> <scope> <key>     empty: retention index of idempotency keys

@@ -39,7 +39,8 @@ func freeOps(ops []op) {
 // not touch it, nor the event, after that.
 type reply struct {
 	result
-	done chan struct{} // cap 1
+	done chan struct{}  // cap 1
+	told func(r result) // instead of a token, on a goroutine of the record's; see answerAll
 }
 
 // replies are used again by callers that saw their token.
@@ -49,7 +50,7 @@ func newReply() *reply { return replies.Get().(*reply) }
 
 // free gives back a reply whose token was taken.
 func (r *reply) free() {
-	r.result = result{}
+	r.result, r.told = result{}, nil
 	replies.Put(r)
 }
 
@@ -59,15 +60,40 @@ func waited(e event) op { return op{event: e, size: e.size(), urgent: true, repl
 // lazy is an op that nobody waits for.
 func lazy(e event, urgent bool) op { return op{event: e, size: e.size(), urgent: urgent} }
 
-func (o *op) answer(err error) {
+// answer gives the reply its token, or returns it when somebody is to be told.
+func (o *op) answer(err error) *reply {
 	o.uncount()
 	if o.reply == nil {
-		return
+		return nil
 	}
 	if err != nil {
 		o.reply.result = result{err: err}
 	}
+	if o.reply.told != nil {
+		return o.reply
+	}
 	o.reply.done <- struct{}{}
+	return nil
+}
+
+// answerAll answers the ops of a record. Those that are told share a goroutine, for
+// what they do takes longer than a token, and the next record does not wait for it.
+func answerAll(ops []op, err error) {
+	var told []*reply
+	for i := range ops {
+		if r := ops[i].answer(err); r != nil {
+			told = append(told, r)
+		}
+	}
+	if told == nil {
+		return
+	}
+	go func() {
+		for _, r := range told {
+			r.told(r.result)
+			r.free()
+		}
+	}()
 }
 
 // queue holds what waits for the committer, within maxWaitingEvents and

@@ -13,21 +13,12 @@ import (
 // stable storage.
 func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Receipt, error) {
 	begun := time.Now()
-	if err := e.Health(); err != nil {
+	ev, err := e.acceptEvent(a)
+	if err != nil {
 		return gateway.Receipt{}, err
 	}
-	ev := newAcceptEvent(a)
-	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
-	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
-		mask, err := e.mask(&ev.Acceptance)
-		if err != nil {
-			return gateway.Receipt{}, unavailable(err)
-		}
-		ev.mask, ev.Only, ev.Among = mask, nil, nil
-	}
-	ev.Placed = nil
 	var r result
-	answered, err := e.place(ctx, ev, a.Placed, &r)
+	answered, err := e.place(ctx, ev, &r)
 	if answered {
 		ev.free()
 	}
@@ -35,6 +26,49 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 		e.stats.accepted(time.Since(begun))
 	}
 	return r.receipt, err
+}
+
+// StartAccept is Accept for a caller that does not wait.
+func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, error)) {
+	begun := time.Now()
+	ev, err := e.acceptEvent(a)
+	if err != nil {
+		done(gateway.Receipt{}, err)
+		return
+	}
+	o := waited(ev)
+	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
+	o.reply.told = func(r result) {
+		ev.free()
+		if !e.stuck.leave(o.reply) {
+			return
+		}
+		if r.err == nil {
+			e.stats.accepted(time.Since(begun))
+		}
+		done(r.receipt, r.err)
+	}
+	if err := e.queue.push(context.Background(), o); err != nil && e.stuck.leave(o.reply) {
+		done(gateway.Receipt{}, unavailable(err))
+	}
+}
+
+// acceptEvent returns the event of a message with the bounds that it is accepted
+// under.
+func (e *Engine) acceptEvent(a gateway.Acceptance) (*acceptEvent, error) {
+	if err := e.Health(); err != nil {
+		return nil, err
+	}
+	ev := newAcceptEvent(a)
+	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
+	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
+		mask, err := e.mask(&ev.Acceptance)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		ev.mask, ev.Only, ev.Among = mask, nil, nil
+	}
+	return ev, nil
 }
 
 // acceptEvents are used again by callers that were answered.
@@ -59,22 +93,20 @@ func (e *acceptEvent) free() {
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
 func (e *Engine) do(ctx context.Context, ev event) (r result, err error) {
-	_, err = e.place(ctx, ev, nil, &r)
+	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
-// place is do, and calls placed when the event's order is fixed. It reports
-// whether there was an answer: else the event may still be under way.
-func (e *Engine) place(ctx context.Context, ev event, placed func(), r *result) (answered bool, err error) {
+// place is do. It reports whether there was an answer: else the event may still be
+// under way.
+func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}
 	o := waited(ev)
+	stuck := e.stuck.waits()
 	if err := e.queue.push(ctx, o); err != nil {
 		return false, unavailable(err)
-	}
-	if placed != nil {
-		placed()
 	}
 	select {
 	case <-o.reply.done:
@@ -83,6 +115,8 @@ func (e *Engine) place(ctx context.Context, ev event, placed func(), r *result) 
 		return true, r.err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
+	case <-stuck:
+		return false, unavailable(e.stuck.reason())
 	}
 }
 

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // writes collects the changes of one record. They are kept apart by kind of row
 // until the end, because a memtable takes rising keys at a fraction of the cost
@@ -19,6 +23,8 @@ const (
 	laneMessage = iota
 	laneExpiry
 	laneQueued
+	laneFinal
+	laneRetention
 	laneOther
 	laneCount
 )
@@ -31,6 +37,10 @@ func laneOf(kind byte) int {
 		return laneExpiry
 	case kindQueued:
 		return laneQueued
+	case kindFinal:
+		return laneFinal
+	case kindRetention:
+		return laneRetention
 	}
 	return laneOther
 }
@@ -49,6 +59,16 @@ func (w *writes) lane(kind byte) *pebble.Batch {
 // A batch takes every change: its errors are of closed batches only.
 func (w *writes) set(k, v []byte) { _ = w.lane(k[0]).Set(k, v, nil) }
 func (w *writes) del(k []byte)    { _ = w.lane(k[0]).Delete(k, nil) }
+
+// errSetTwice is why a row that delOnce has removed is corrupt.
+var errSetTwice = errors.New("it was set twice before it was removed")
+
+// delOnce removes a row that was set once, as those of kindQueued and kindExpiry are:
+// their keys have a sequence, and none is given twice. The database drops such a row
+// together with its removal, mostly before either reaches a table; a removal by del
+// goes down to the last level. A row set twice would
+// come back; the listener of the database reports it.
+func (w *writes) delOnce(k []byte) { _ = w.lane(k[0]).SingleDelete(k, nil) }
 
 // get returns a copy of the value of key as the record has left it so far, nil
 // when there is none.

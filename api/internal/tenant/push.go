@@ -34,6 +34,28 @@ func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
 	return out, err
 }
 
+// StartPush is Push for a caller that does not wait. With c it is PushAndAwait, and
+// the caller ends the wait. See gateway.Gateway.StartPush and StartPushAndAwait.
+func (v *View) StartPush(c *gateway.PushCall, r *gateway.PushRequest, done func(Receipt, error)) {
+	told, key := v.target(&r.To), r.IdempotencyKey
+	unknown, err := v.narrow(r)
+	answer := func(rec gateway.Receipt, err error) {
+		v.pushed(told, rec.Message.ID, rec.Replayed, key, err)
+		done(Receipt{Receipt: rec, Unknown: unknown}, err)
+	}
+	if err != nil {
+		answer(gateway.Receipt{}, err)
+		return
+	}
+	client := r.To.Client
+	hidden := func(rec gateway.Receipt, err error) { answer(rec, v.hide(err, client, "")) }
+	if c == nil {
+		v.door.gateway.StartPush(*r, hidden)
+		return
+	}
+	v.door.gateway.StartPushAndAwait(c, *r, hidden)
+}
+
 // PushAndAwait is Push, and waits for the final states for up to wait. The end of
 // ctx and r.Linger end the wait and not the push.
 func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,31 @@ var acceptTests = []test{
 				last = m.Seq
 			}
 		}
+	}},
+	{name: "messages that nobody waits for keep the caller's order", run: func(h *harness) {
+		h.register("a")
+		answers := make(chan gateway.Receipt, 300)
+		var want []string
+		for i := range cap(answers) {
+			a := h.to(gateway.Audience{Client: "a"}, fmt.Sprint(i))
+			want = append(want, fmt.Sprint(i))
+			h.store.StartAccept(a, func(r gateway.Receipt, err error) {
+				h.must(err)
+				answers <- r
+			})
+			copy(a.Payload, "XXX") // it is not kept by reference
+		}
+		for range cap(answers) {
+			if r := <-answers; h.message(r.Message.ID).Seq != r.Message.Seq {
+				h.Errorf("%s was answered and is not stored", r.Message.ID)
+			}
+		}
+		h.same("queue", h.queue("a"), want)
+	}},
+	{name: "what nobody waits for is refused as well", run: func(h *harness) {
+		refused := make(chan error, 1)
+		h.store.StartAccept(h.to(gateway.Audience{Client: "stranger"}, "x"), func(_ gateway.Receipt, err error) { refused <- err })
+		h.wantCode(<-refused, gateway.CodeClientNotFound)
 	}},
 	{name: "the payload is not kept by reference", run: func(h *harness) {
 		h.register("a")

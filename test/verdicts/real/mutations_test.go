@@ -62,7 +62,7 @@ var mutations = []mutation{
 		"			s.mu.Unlock()\n			return\n"}}, nil},
 	{"the first final state wins", "cancel", stays, []edit{{"internal/engine/apply_settle.go",
 		"	m.lateAck(key, f, id, seq, v)\n	return true, nil\n",
-		"	f.state, f.reason, f.result = v.state, v.reason, v.result\n	m.set(key, f.encode(key))\n	return true, nil\n"}}, nil},
+		"	f.state, f.reason, f.result = v.state, v.reason, v.result\n	m.setFinal(key, f)\n	return true, nil\n"}}, nil},
 	{"a final state is told when it is durable", "cancel", stays, []edit{{"internal/engine/commit.go",
 		"	if !e.opt.NoSync && !e.journal.Durable() {\n		err = f.batch.SyncWait()\n",
 		"	if !e.opt.NoSync && !e.journal.Durable() {\n		go f.batch.SyncWait()\n"},

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// delOnce removes a row that was set once, and the database says so when it was not.
+func TestDelOnceIsForRowsSetOnce(t *testing.T) {
+	for _, sets := range []int{0, 1, 2} {
+		o := Options{Dir: "store", FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)}.withDefaults()
+		inst, err := openInstance(o.Dir, &o, openCreate, func(error) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := queueKey(1, 2)
+		commit := func(change func(w *writes)) {
+			w := &writes{db: inst.db}
+			change(w)
+			b, err := w.take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := inst.db.Apply(b, pebble.Sync); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range sets {
+			commit(func(w *writes) { w.set(k, []byte("row")) })
+		}
+		commit(func(w *writes) {
+			w.delOnce(k)
+			if v, err := w.get(k); v != nil || err != nil {
+				t.Errorf("the record still sees %q, error %v", v, err)
+			}
+		})
+		if err := errors.Join(inst.db.Flush(), inst.db.Compact(t.Context(), []byte{0}, []byte{255}, false)); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := get(inst.db, k); sets < 2 && v != nil || err != nil {
+			t.Errorf("set %d times: %q is left, error %v", sets, v, err)
+		}
+		if got := errors.Is(inst.trouble(), errSetTwice); got != (sets == 2) {
+			t.Errorf("set %d times: the instance says %v", sets, inst.trouble())
+		}
+		if err := inst.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
