@@ -18,25 +18,25 @@ import (
 
 const (
 	fileVersion = 1
-	maxFile     = 2 << 20 // bytes: MaxKeys at their longest, twice
-	// lockPatience is how long a writer waits for another, which takes
-	// milliseconds, before it takes that one for dead.
+	maxFile     = 2 << 20 // bytes: twice the size of MaxKeys of the longest keys
+	// lockPatience is how long a writer waits for another writer, which takes
+	// milliseconds, before it removes its lock as left by a dead process.
 	lockPatience = 5 * time.Second
 )
 
-// file is the keys on disk. A new state is written beside it, synced and put in
-// its place, so that a crash leaves the one or the other.
+// file is the keys on disk. A new state is written beside it, synced and renamed
+// over it, so that a crash leaves one of the two.
 //
-// The new state's name is also the lock between processes: it is made
-// exclusively, and is gone when it has taken the old one's place. If the path is a
-// symbolic link, the file that it leads to is replaced, and the link stays.
+// The new state's file is also the lock between processes: it is created
+// exclusively, and the rename removes it. If the path is a symbolic link, the
+// file that it points to is replaced, and the link stays.
 type file struct {
 	path   string
-	target string      // where path led when the lock was taken
-	info   fs.FileInfo // of the state that was read or written last; nil = none
-	locked bool        // the new state is ours
+	target string      // path without symbolic links when the lock was taken
+	info   fs.FileInfo // of the state that was last read or written; nil = none
+	locked bool        // this process has created the new state
 
-	used atomic.Pointer[map[string]int64] // last use of each key as it is on disk, Unix seconds
+	used atomic.Pointer[map[string]int64] // last use of each key as on disk, Unix seconds
 }
 
 // fileForm is the file's content.
@@ -57,7 +57,7 @@ type keyForm struct {
 	SHA256     string    `json:"sha256"` // of the secret, in hex
 }
 
-// read returns the keys on disk, none when there is no file. A file that another
+// read returns the keys on disk, none if there is no file. A file that another
 // user can change is an error.
 func (f *file) read() ([]*Key, error) {
 	if err := private.Trusted(f.path); err != nil {
@@ -91,7 +91,7 @@ func (f *file) read() ([]*Key, error) {
 	return keys, nil
 }
 
-// note remembers what is on disk.
+// note remembers the state on disk.
 func (f *file) note(info fs.FileInfo, keys []*Key) {
 	f.info = info
 	used := make(map[string]int64, len(keys))
@@ -110,7 +110,7 @@ func (f *file) changed() bool {
 	return f.info == nil || !os.SameFile(info, f.info) || !info.ModTime().Equal(f.info.ModTime()) || info.Size() != f.info.Size()
 }
 
-// stale reports whether keys were used since they were written.
+// stale reports whether the last uses on disk are out of date.
 func (f *file) stale(keys []*Key) bool {
 	used := *f.used.Load()
 	for _, k := range keys {
@@ -121,11 +121,12 @@ func (f *file) stale(keys []*Key) bool {
 	return false
 }
 
-// next is the new state's name.
+// next is the name of the new state's file.
 func (f *file) next() string { return f.target + ".new" }
 
-// lock makes the new state, empty. It waits while another process has one; what
-// a dead process has left is removed. release ends it where write has not.
+// lock creates an empty new state. It waits while another process has one, and
+// removes one that a dead process has left. release removes it unless write has
+// renamed it.
 func (f *file) lock() (release func(), err error) {
 	f.target = f.path
 	if target, err := filepath.EvalSymlinks(f.path); err == nil {
@@ -153,11 +154,11 @@ func (f *file) lock() (release func(), err error) {
 			}
 			continue
 		}
-		time.Sleep(10 * time.Millisecond) // until the other is done, or old
+		time.Sleep(10 * time.Millisecond) // until the other process is done, or its lock is old
 	}
 }
 
-// unlock gives up a new state that was not written.
+// unlock removes a new state that was not written.
 func (f *file) unlock() {
 	if f.locked {
 		os.Remove(f.next())
@@ -165,7 +166,7 @@ func (f *file) unlock() {
 	}
 }
 
-// write replaces the file. The lock is held; it is released with success.
+// write replaces the file. The caller holds the lock; success releases it.
 func (f *file) write(keys []*Key) error {
 	w, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
@@ -203,7 +204,7 @@ func encode(keys []*Key) []byte {
 	return append(b, '\n')
 }
 
-// decode checks every row: half a key is worse than none.
+// decode checks every row. One bad row is an error of the whole file.
 func decode(b []byte) ([]*Key, error) {
 	var form fileForm
 	if err := json.Unmarshal(b, &form); err != nil {

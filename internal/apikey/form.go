@@ -2,7 +2,7 @@ package apikey
 
 import "time"
 
-// Info is a key as it is shown to whoever manages keys.
+// Info is a key in the form that administrators see.
 type Info struct {
 	ID         string    `json:"id"`
 	Name       string    `json:"name"`
@@ -15,13 +15,13 @@ type Info struct {
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 }
 
-// What a key is.
+// Values of Info.Status.
 const (
 	StatusActive  = "active"
 	StatusExpired = "expired"
 )
 
-// Info describes the key at a moment.
+// Info describes the key at a given time.
 func (k *Key) Info(now time.Time) Info {
 	i := Info{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group, Status: StatusActive,
 		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsed()}
@@ -31,13 +31,13 @@ func (k *Key) Info(now time.Time) Info {
 	return i
 }
 
-// Created is a new key with its secret, which is shown this once.
+// Created is a new key with its secret, which is shown only once.
 type Created struct {
 	Info
 	Secret string `json:"secret"`
 }
 
-// Request asks for a key in words.
+// Request is a request for a key, with scopes by name.
 type Request struct {
 	Name      string    `json:"name"`
 	Scopes    []string  `json:"scopes"`
@@ -46,7 +46,7 @@ type Request struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Spec is the key that is asked for.
+// Spec is the key that the request describes.
 func (q *Request) Spec() (Spec, error) {
 	scopes, err := ParseScopes(q.Scopes)
 	if err != nil {
@@ -55,7 +55,7 @@ func (q *Request) Spec() (Spec, error) {
 	return Spec{Name: q.Name, Scopes: scopes, Limit: Limit{Prefix: q.Prefix, Group: q.Group}, ExpiresAt: q.ExpiresAt}, nil
 }
 
-// Make creates the key that is asked for.
+// Make creates the key that q describes.
 func (r *Ring) Make(q Request, now time.Time) (Created, error) {
 	spec, err := q.Spec()
 	if err != nil {

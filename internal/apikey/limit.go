@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Bounds of a limit, those of a client id and of a group's name.
+// Bounds of a limit: those of a client id and of a group's name.
 const (
 	maxPrefix = 128 // bytes
 	maxGroup  = 64  // bytes
 )
 
 // Limit narrows a key to the clients of one tenant: those whose id begins with
-// Prefix, or those that are in Group now. At most one is set; none = no limit.
+// Prefix, or the current members of Group. At most one is set; none = no limit.
 type Limit struct {
 	Prefix string
 	Group  string
 }
 
-// None reports whether the limit lets everything through.
+// None reports whether there is no limit.
 func (l Limit) None() bool { return l.Prefix == "" && l.Group == "" }
 
 const (
@@ -26,7 +26,7 @@ const (
 	ownerGroup  = "group:"
 )
 
-// Owner names the limit on the messages that are pushed under it, "" for none.
+// Owner is the owner of messages that are pushed under the limit, "" for none.
 func (l Limit) Owner() string {
 	switch {
 	case l.Prefix != "":
@@ -37,8 +37,8 @@ func (l Limit) Owner() string {
 	return ""
 }
 
-// Covers reports whether all that is owned by owner lies within the limit: its
-// own, and for a prefix also what a longer one has pushed.
+// Covers reports whether the limit includes everything of owner: its own
+// messages, and for a prefix also those of a longer prefix.
 func (l Limit) Covers(owner string) bool {
 	switch {
 	case l.None():
@@ -50,7 +50,7 @@ func (l Limit) Covers(owner string) bool {
 	return owner == l.Owner()
 }
 
-// check returns a *SpecError for a limit that cannot be.
+// check returns a *SpecError if the limit is not valid.
 func (l Limit) check() error {
 	switch {
 	case l.Prefix != "" && l.Group != "":
@@ -63,8 +63,8 @@ func (l Limit) check() error {
 	return nil
 }
 
-// plainName reports whether s is at most max bytes of what a client id is made
-// of.
+// plainName reports whether s has at most max bytes, all of them allowed in a
+// client id.
 func plainName(s string, max int) bool {
 	if len(s) > max {
 		return false

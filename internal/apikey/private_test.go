@@ -132,8 +132,8 @@ func TestMountedKeysAreFollowed(t *testing.T) {
 }
 
 // Where no file can be made, as in a secret that is mounted read-only, uses cannot
-// be noted. That is told once, and the keys count.
-func TestUsesThatCannotBeNotedAreToldOnce(t *testing.T) {
+// be written. That is logged once, and the keys are valid.
+func TestUsesThatCannotBeWrittenAreLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		_, secret := create(t, open(t, path), Spec{Name: "x", Scopes: Admin})
@@ -154,7 +154,7 @@ func TestUsesThatCannotBeNotedAreToldOnce(t *testing.T) {
 		}
 		stop()
 		running.Wait()
-		if got := strings.Count(log.String(), "not noted"); got != 1 || strings.Contains(log.String(), "level=ERROR") {
+		if got := strings.Count(log.String(), "cannot be written"); got != 1 || strings.Contains(log.String(), "level=ERROR") {
 			t.Errorf("told %d times, want once and no error:\n%s", got, &log)
 		}
 	})

@@ -1,8 +1,8 @@
-// Package apikey is who may call the API: keys with scopes and limits, the
-// secrets that prove them, and the file that they are kept in.
+// Package apikey has the callers of the API: keys with scopes and limits, their
+// secrets, and the file of keys.
 //
-// Nothing in the file is a secret: it holds the SHA-256 of each. Whoever can
-// write it can make keys, so it belongs to the gateway's user alone.
+// The file has the SHA-256 of each secret, and no secret. A user who can write it
+// can make keys, so only the gateway's user may have access.
 package apikey
 
 import (
@@ -18,29 +18,29 @@ import (
 	"github.com/google/uuid"
 )
 
-// Ring is all keys of a gateway: those of the settings, which are fixed, and
-// those of its file. All methods may be called from any goroutine.
+// Ring has all keys of a gateway: the fixed keys of the settings and the keys of
+// its file. All methods may be called from any goroutine.
 type Ring struct {
 	fixed    []*Key
 	log      *slog.Logger
 	required atomic.Bool
 	keys     atomic.Pointer[table]
 
-	mu   sync.Mutex // held by whoever changes keys or the file
+	mu   sync.Mutex // held to change keys or the file
 	file *file      // nil = in memory only
 }
 
 // table is one state of the ring; it is replaced as a whole.
 type table struct {
 	list []*Key // of the file, by id
-	// byHash has every key under the first bytes of its hash. They tell nothing
-	// of a secret; the rest is compared in constant time.
+	// byHash has every key under the first bytes of its hash. These reveal
+	// nothing of a secret; the rest is compared in constant time.
 	byHash map[uint64]*Key
-	groups map[string]bool // that some key is limited to
+	groups map[string]bool // groups that a key is limited to
 }
 
-// NewRing returns a ring of configured secrets, which may do everything; what
-// is created in it is not kept.
+// NewRing returns a ring of configured secrets, which may do everything. Keys
+// that are created in it are not stored.
 func NewRing(secrets ...string) *Ring {
 	r := &Ring{log: slog.New(slog.DiscardHandler)}
 	for _, s := range secrets {
@@ -50,9 +50,9 @@ func NewRing(secrets ...string) *Ring {
 	return r
 }
 
-// Open returns the ring of a file, which need not be there yet, and of
-// configured secrets. A file that cannot be read or is damaged is an error:
-// to go on without its keys would lock callers out, or let everybody in.
+// Open returns the ring of a file, which need not exist yet, and of configured
+// secrets. A file that cannot be read or is damaged is an error: without its keys
+// the gateway would refuse valid callers or accept everyone.
 func Open(path string, log *slog.Logger, secrets ...string) (*Ring, error) {
 	r := NewRing(secrets...)
 	r.log, r.file = log, &file{path: path}
@@ -64,7 +64,7 @@ func Open(path string, log *slog.Logger, secrets ...string) (*Ring, error) {
 	return r, nil
 }
 
-// publish makes keys the state that everybody sees.
+// publish makes keys the current state.
 func (r *Ring) publish(keys []*Key) {
 	sortByID(keys)
 	t := &table{list: keys, byHash: make(map[uint64]*Key), groups: make(map[string]bool)}
@@ -85,12 +85,11 @@ func (r *Ring) publish(keys []*Key) {
 
 func index(hash *[32]byte) uint64 { return binary.BigEndian.Uint64(hash[:8]) }
 
-// Required reports whether callers need a key: from the first key on, and then
-// for as long as the process lives, so that removing the last key does not
-// open the door.
+// Required reports whether callers need a key: after the first key exists, and
+// then until the process ends. So removing the last key does not open the API.
 func (r *Ring) Required() bool { return r.required.Load() }
 
-// Authenticate returns the key of a secret and notes that it was used.
+// Authenticate returns the key of a secret and notes its use.
 func (r *Ring) Authenticate(secret string, now time.Time) (*Key, error) {
 	hash := digest(secret)
 	k := r.keys.Load().byHash[index(&hash)]
@@ -107,10 +106,10 @@ func (r *Ring) Authenticate(secret string, now time.Time) (*Key, error) {
 	return k, nil
 }
 
-// List returns the keys of the file, by id, which is by time of creation.
+// List returns the keys of the file by id, which is the order of creation.
 func (r *Ring) List() []*Key { return r.keys.Load().list }
 
-// Get returns one key of the file: ErrNoKey.
+// Get returns one key of the file. Errors: ErrNoKey.
 func (r *Ring) Get(id string) (*Key, error) {
 	for _, k := range r.List() {
 		if k.ID == id {
@@ -120,15 +119,15 @@ func (r *Ring) Get(id string) (*Key, error) {
 	return nil, ErrNoKey
 }
 
-// GuardsGroup reports whether some key is limited to the group: then being in
-// it is a right, which a tenant may not give itself.
+// GuardsGroup reports whether a key is limited to the group. Membership is then a
+// right that a tenant may not give to its own clients.
 func (r *Ring) GuardsGroup(name string) bool { return r.keys.Load().groups[name] }
 
-// GuardedGroups are the groups of GuardsGroup; the map is not changed any more.
+// GuardedGroups are the groups of GuardsGroup. The map does not change.
 func (r *Ring) GuardedGroups() map[string]bool { return r.keys.Load().groups }
 
-// Create makes a key and returns it with its secret, which is nowhere kept, when
-// the key is on disk. Errors: *SpecError, ErrFull.
+// Create creates a key and returns it with its secret when the key is on disk.
+// The secret is not stored. Errors: *SpecError, ErrFull.
 func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) {
 	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	if err := s.Check(now); err != nil {
@@ -150,8 +149,8 @@ func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) 
 	return k, secret, nil
 }
 
-// Revoke ends a key at once, also what goes on under it, and forgets it.
-// Errors: ErrNoKey.
+// Revoke ends a key and all calls under it at once, and removes it. Errors:
+// ErrNoKey.
 func (r *Ring) Revoke(id string) error {
 	return r.change(func(keys []*Key) ([]*Key, error) {
 		for i, k := range keys {
@@ -163,9 +162,9 @@ func (r *Ring) Revoke(id string) error {
 	})
 }
 
-// change replaces the keys of the file by what edit makes of them. The file is
-// read again before, since another process may have changed it: a command that
-// found no gateway running while this one started.
+// change applies edit to the keys of the file. It reads the file again first,
+// because another process may have changed it: a command that found no gateway
+// running while this one started.
 func (r *Ring) change(edit func([]*Key) ([]*Key, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,8 +195,8 @@ func (r *Ring) change(edit func([]*Key) ([]*Key, error)) error {
 	return nil
 }
 
-// adopt publishes keys. One that was there before stays the same value, so that
-// whoever holds it hears of its end. r.mu is held.
+// adopt publishes keys. A known key keeps its value, so that its revocation
+// reaches the callers that hold it. r.mu is held.
 func (r *Ring) adopt(keys []*Key) {
 	before := make(map[string]*Key, len(r.List()))
 	for _, k := range r.List() {
@@ -218,12 +217,12 @@ func (r *Ring) adopt(keys []*Key) {
 	r.publish(keys)
 }
 
-// reloadEvery is how soon a change by another process is seen.
+// reloadEvery is how soon a change by another process takes effect.
 const reloadEvery = 2 * time.Second
 
-// Run follows the file until ctx ends: it takes over what others change and
-// writes down, now and then and at the end, when keys were last used. A file
-// that is found damaged changes nothing.
+// Run follows the file until ctx ends. It takes over changes by other processes,
+// and writes the last uses of keys from time to time and at the end. A damaged
+// file changes nothing.
 func (r *Ring) Run(ctx context.Context) {
 	reload, flush := time.NewTicker(reloadEvery), time.NewTicker(UsedEvery)
 	defer reload.Stop()
@@ -237,7 +236,7 @@ func (r *Ring) Run(ctx context.Context) {
 		case <-reload.C:
 			err := r.reload()
 			if err != nil && reloading == nil {
-				r.log.Error("the file of API keys; the keys stay as they were", "cause", err)
+				r.log.Error("the file of API keys cannot be used; the keys stay as they are", "cause", err)
 			}
 			reloading = err
 		case <-flush.C:
@@ -246,17 +245,17 @@ func (r *Ring) Run(ctx context.Context) {
 	}
 }
 
-// note flushes and logs an error unless the previous flush failed too: a mounted
+// note flushes and logs an error unless the previous flush failed, too: a mounted
 // secret cannot be written at all.
 func (r *Ring) note(before error) error {
 	err := r.Flush()
 	if err != nil && before == nil {
-		r.log.Warn("when API keys were last used is not noted", "cause", err)
+		r.log.Warn("the last uses of API keys cannot be written", "cause", err)
 	}
 	return err
 }
 
-// reload takes over the file when it has changed.
+// reload takes over the file if it has changed.
 func (r *Ring) reload() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -271,7 +270,7 @@ func (r *Ring) reload() error {
 	return nil
 }
 
-// Flush writes down when keys were last used, where that is not known yet.
+// Flush writes the last uses of keys if those on disk are out of date.
 func (r *Ring) Flush() error {
 	if r.file == nil || !r.file.stale(r.List()) {
 		return nil

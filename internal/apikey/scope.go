@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Scope is a set of things that a key may do.
+// Scope is a set of permissions of a key.
 type Scope uint16
 
-// What a key may be allowed. Writing does not include reading: a write answers
-// with what it wrote and nothing else.
+// The permissions. Writing does not include reading: a write answers only with
+// the written resource.
 const (
 	ClientsRead   Scope = 1 << iota // see clients
 	ClientsWrite                    // change labels and groups, disconnect
-	MessagesRead                    // see messages, deliveries and what devices sent
+	MessagesRead                    // see messages, deliveries and uplinks
 	MessagesWrite                   // push and cancel
 	EventsRead                      // follow the event stream
 	WebhooksWrite                   // set up webhooks
-	MetricsRead                     // metrics and totals, which are of all tenants
-	Admin                           // everything, and the keys themselves
+	MetricsRead                     // metrics and totals, which cover all tenants
+	Admin                           // everything, including the keys
 )
 
-// scopeNames are the scopes as they are written, in the order of their bits.
+// scopeNames are the names of the scopes, in the order of their bits.
 var scopeNames = [...]string{"clients:read", "clients:write", "messages:read", "messages:write",
 	"events:read", "webhooks:write", "metrics:read", "admin"}
 

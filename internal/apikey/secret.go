@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-// A secret is the prefix, 43 letters and digits drawn at random (256 bits of
-// entropy) and 6 more that are a checksum of them: a mistyped or cut key is
-// told from a wrong one without asking anybody, and scanners for leaked keys
-// find few others.
+// A secret is the prefix, 43 random letters and digits (256 bits of entropy) and
+// a checksum of 6. The checksum shows a mistyped or cut key without a lookup, and
+// scanners for leaked keys find few false ones.
 const (
 	SecretPrefix = "lwk_"
 	randomLen    = 43
@@ -21,7 +20,7 @@ const (
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// ErrMistyped says that a secret is not one that was ever made.
+// ErrMistyped means that a secret was never generated.
 var ErrMistyped = errors.New("the API key is mistyped: its checksum does not fit")
 
 func newSecret() string {
@@ -30,7 +29,8 @@ func newSecret() string {
 	for buf := make([]byte, 64); len(b) < len(SecretPrefix)+randomLen; {
 		rand.Read(buf) // never fails: crypto/rand aborts the process instead
 		for _, r := range buf {
-			// 248 is the greatest multiple of 62 in a byte: no letter is likelier than another.
+			// 248 is the largest multiple of 62 in a byte, so all letters are
+			// equally likely.
 			if r < 248 && len(b) < len(SecretPrefix)+randomLen {
 				b = append(b, alphabet[r%62])
 			}
@@ -50,9 +50,9 @@ func checksum(s string) string {
 	return string(b[:])
 }
 
-// CheckSecret returns ErrMistyped for a secret that has the form of a made one
-// and a wrong checksum. A key that was thought up by a person, as in
-// auth.api_keys, may have any form.
+// CheckSecret returns ErrMistyped for a secret that has the form of a generated
+// one but a wrong checksum. A configured secret, as in auth.api_keys, may have
+// any form.
 func CheckSecret(secret string) error {
 	rest, ok := strings.CutPrefix(secret, SecretPrefix)
 	if !ok || len(secret) != secretLen {
@@ -64,9 +64,9 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// digest is what is kept of a secret. A fast hash is enough: with 256 random
-// bits there is nothing to guess, so nothing that a slow one would slow down,
-// and it runs on every request.
+// digest is the stored hash of a secret. A fast hash is enough, and it runs on
+// every request: a slow one only protects secrets that can be guessed, and 256
+// random bits cannot.
 func digest(secret string) [sha256.Size]byte {
 	var buf [128]byte // on the stack
 	if len(secret) > len(buf) {

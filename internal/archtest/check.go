@@ -9,11 +9,11 @@ import (
 
 const module = "github.com/longwire/longwire"
 
-// graph holds what each package imports, without its tests. Packages of the
-// module go by their path below it ("api"), marked with a leading "./".
+// graph has the imports of each package, without its tests. Packages of the
+// module appear by their path below it, with a leading "./" ("./api").
 type graph map[string][]string
 
-// local returns the path below the module of one of our packages.
+// local returns the path below the module if the package is ours.
 func local(path string) (string, bool) { return strings.CutPrefix(path, "./") }
 
 // check returns a sentence for each import that breaks a rule of rows.
@@ -35,7 +35,7 @@ func check(g graph, rows []row, owners map[string][]string) []string {
 	return complaints
 }
 
-// forbidden says why from may not import a package, "" when it may.
+// forbidden returns why from may not import a package, "" if it may.
 func forbidden(from *row, imported string, rows []row, owners map[string][]string) string {
 	if path, ok := local(imported); ok {
 		return forbiddenLocal(from, path, rows)
@@ -84,7 +84,7 @@ func forbiddenLocal(from *row, path string, rows []row) string {
 	return ""
 }
 
-// place returns the row of a package, nil for none.
+// place returns the row of a package, nil if there is none.
 func place(path string, rows []row) *row {
 	var best *row
 	for i := range rows {
@@ -95,7 +95,7 @@ func place(path string, rows []row) *row {
 	return best
 }
 
-// owner returns who may import a package of other people.
+// owner returns the rows that may import a third-party package.
 func owner(imported string, owners map[string][]string) (who []string, ok bool) {
 	best := ""
 	for prefix, rows := range owners {

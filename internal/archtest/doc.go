@@ -1,4 +1,5 @@
-// Package archtest keeps the architecture: which package may import which. The
-// table is in table.go, the checker in check.go; both run as a test, and the
-// checker is itself tested on graphs that break each rule.
+// Package archtest checks the architecture, which package may import which, and
+// the language of comments. The rules of imports are in table.go and their
+// checker in check.go; words.go has the language. Each checker is tested on input
+// that breaks each rule.
 package archtest

@@ -7,34 +7,34 @@ type band int
 
 const (
 	ground    band = iota // between the leaves and the operating system
-	leaves                // know nothing of the rest
-	core                  // the domain and the protocol, strangers to each other
-	published             // what other people's programs import
+	leaves                // import nothing of the module
+	core                  // the domain and the protocol, which do not import each other
+	published             // imported by other people's programs
 	edges                 // HTTP, TCP and adapters to the outside
 	settings              // the one Config
 	wiring                // puts the parts together
 	entry                 // the binary
-	tools                 // run by developers, imported by nobody
+	tools                 // run by developers, never imported
 	helpers               // imported by tests only
 )
 
 var bandNames = map[band]string{ground: "ground", leaves: "leaves", core: "core", published: "published", edges: "edges",
 	settings: "settings", wiring: "wiring", entry: "entry", tools: "tools", helpers: "test helpers"}
 
-// row places a package and all below it, the longest match wins.
+// row places a package and all packages below it; the longest match wins.
 type row struct {
 	path string // below the module
 	band band
-	// only, when not nil, are the rows that this one may import, however low
-	// the others are. "-" stands for none.
+	// only, if not nil, are the rows that this one may import, whatever their
+	// band. "-" stands for none.
 	only []string
-	// stdlib forbids other people's packages.
+	// stdlib forbids third-party packages.
 	stdlib bool
-	// never are packages of the standard library that the row must not need.
+	// never are packages of the standard library that the row must not import.
 	never []string
 }
 
-// none is row.only of a package that imports none of ours.
+// none is row.only of a package that imports no package of the module.
 var none = []string{}
 
 var table = []row{
@@ -58,7 +58,7 @@ var table = []row{
 	{path: "client", band: published, only: none, stdlib: true},
 	{path: "device", band: published, only: []string{"protocol"}, stdlib: true},
 
-	// The domain knows no wire and no disk; the protocol is a value that takes
+	// The domain knows no wire and no disk. The protocol is a value that takes
 	// bytes and times.
 	{path: "gateway", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "io"}},
 	{path: "protocol", band: core, only: none, stdlib: true, never: []string{"net", "net/http", "os", "context", "log/slog"}},
@@ -83,9 +83,9 @@ var table = []row{
 	{path: "internal/engine/enginetest", band: helpers, only: []string{"gateway"}},
 }
 
-// owners are the rows that may import other people's modules; the rest of the
-// program meets them through the owner. The longest match wins, and a module
-// that has no entry may be imported by every row that is not stdlib.
+// owners are the rows that may import third-party modules; the rest of the
+// program uses the owner. The longest match wins. A module without an entry may
+// be imported by every row that is not stdlib.
 var owners = map[string][]string{
 	"github.com/cockroachdb":                                  {"internal/engine"},
 	"github.com/go-chi/chi":                                   {"api", "internal/bench"},
@@ -112,8 +112,8 @@ var owners = map[string][]string{
 	"github.com/prometheus/client_golang/prometheus/promauto": {}, // registers globally
 }
 
-// unlinked are modules that must not be in the binary longwire at all, not even by
-// way of others: they generate, test or measure.
+// unlinked are modules that must not be in the binary longwire, directly or
+// indirectly: they generate, test or measure.
 var unlinked = []string{"github.com/swaggo", "github.com/getkin/kin-openapi", "github.com/go-openapi",
 	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal/testscript", "pgregory.net/rapid", "testing",
 	"gonum.org/v1", "github.com/HdrHistogram"}

@@ -1,12 +1,12 @@
-// Package audit writes down who changed what: one line of JSON for each write
-// to the API, never a secret and never a payload.
+// Package audit records the changes that callers make: one line of JSON for each
+// write to the API, without secrets and payloads.
 //
-// It does not hold up whom it watches. Entries go through a bounded queue to one
-// goroutine; where the disk is full or slow they are lost, and how many were is
-// logged and written down as soon as that is possible again. A line is handed to
-// the operating system at once and synced within a second: a power cut may cost the
-// last second, and the time that the sync takes. A crash of the process costs the
-// queue alone.
+// Recording does not delay the caller. Entries go through a bounded queue to one
+// goroutine. If the disk is full or slow, entries are lost; their number is
+// logged, and recorded as soon as the log can be written again. A line is passed
+// to the operating system at once and synced within a second. A power cut may
+// lose the last second and the time of a sync; a crash of the process loses only
+// the queue.
 package audit
 
 import (
@@ -22,21 +22,22 @@ import (
 // Entry is one write.
 type Entry struct {
 	At      time.Time
-	Who     string // id of the key, "" for an API that needs none
+	Who     string // id of the key, "" if the API needs none
 	Name    string // the key's name
 	What    string // one of the constants below
-	Target  string // the client, audience, message or key that it was about
+	Target  string // the client, audience, message or key that was changed
 	From    string // address of the caller
 	Request string // id of the request, as in the log and in problems
 	Caller  string // the X-Request-Id of the caller, "" for none
-	Count   int    // refusals that the entry stands for; 0 for one
+	Count   int    // number of refusals in one entry; 0 for one
 	Result  string // "ok", or the code of the problem
-	Message string // id of the message, where there is one
-	// Idempotency is a hash of the idempotency key, so that repeats are seen.
+	Message string // id of the message, if there is one
+	// Idempotency is a hash of the idempotency key, so that repeats can be
+	// recognized.
 	Idempotency string
 }
 
-// What was done.
+// Values of Entry.What.
 const (
 	Push         = "push"
 	Cancel       = "cancel"
@@ -47,10 +48,10 @@ const (
 	Refused      = "refused" // a write without the key or the scope for it
 )
 
-// Results of entries, beside the codes of problems.
+// Values of Entry.Result besides the codes of problems.
 const (
-	OK   = "ok"   // it was done
-	Held = "held" // the entry stands for Count refusals of a source that had too many entries
+	OK   = "ok"   // the write was made
+	Held = "held" // the entry stands for Count refusals of a source with too many entries
 )
 
 // queueLen bounds the entries that wait to be written; more are lost.
@@ -60,34 +61,34 @@ const queueLen = 8192
 type Log struct {
 	pushes bool
 	out    writer
-	log    *slog.Logger // is told of losses
+	log    *slog.Logger // for losses
 
 	queue    chan Entry
 	lost     atomic.Uint64 // entries since the start
-	unsynced atomic.Uint64 // entries that were flushed since the last sync began
+	unsynced atomic.Uint64 // entries flushed since the last sync began
 	done     sync.WaitGroup
 	once     sync.Once
 	ended    chan struct{} // closed by Close: ends the syncs
 
 	mu         sync.Mutex
-	complained time.Time // time of the last complaint in the log
+	complained time.Time // time of the last loss in the log
 }
 
-// writer takes lines; flush hands them on.
+// writer collects lines; flush writes them.
 type writer interface {
 	write(Entry)
 	full() bool   // flush now
-	flush() error // with an error, all or a part of what was gathered is lost
+	flush() error // after an error some or all collected lines are lost
 	sync() error  // makes flushed entries durable; another goroutine may call it
 	close() error // syncs first
 }
 
-// ToLog is the path that stands for the ordinary log.
+// ToLog is the path that means the ordinary log.
 const ToLog = "-"
 
-// Open starts an audit log in the file at path, which is made or added to. With
-// ToLog the entries go to log; with "" they do too, pushes left out, which are
-// many. Close ends it.
+// Open opens an audit log that appends to the file at path. With ToLog the
+// entries go to log, with "" too, but without pushes, which are many. Close
+// closes it.
 func Open(path string, log *slog.Logger) (*Log, error) {
 	l := newLog(nil, path != "", log)
 	if path == "" || path == ToLog {
@@ -113,11 +114,11 @@ func (l *Log) start() {
 	l.done.Go(l.runSync)
 }
 
-// Wants reports whether an entry of this kind would be kept, so that nobody has
-// to gather what is thrown away.
+// Wants reports whether an entry of this kind is recorded. Callers need not
+// collect an entry that is not.
 func (l *Log) Wants(what string) bool { return l != nil && (l.pushes || what != Push) }
 
-// Record takes an entry; it never waits. It must not be called after Close.
+// Record queues an entry; it never waits. It must not be called after Close.
 func (l *Log) Record(e Entry) {
 	if !l.Wants(e.What) {
 		return
@@ -129,8 +130,8 @@ func (l *Log) Record(e Entry) {
 	}
 }
 
-// Lost is how many entries could not be written since the start. Of several that
-// were written at once, and some of which may be there, all are counted.
+// Lost is how many entries were lost since the start. Of a batch that failed, all
+// entries count, although some may be in the file.
 func (l *Log) Lost() uint64 {
 	if l == nil {
 		return 0
@@ -165,9 +166,9 @@ func (l *Log) complain(text string, n uint64, cause error) {
 	}
 }
 
-// run writes entries, several at once when they come fast.
+// run writes entries, in batches if they come fast.
 func (l *Log) run() {
-	told := uint64(0)  // of the losses, in the record
+	told := uint64(0)  // losses in the record so far
 	batch := uint64(0) // entries that are not flushed
 	for e := range l.queue {
 		if n := l.lost.Load(); n != told {
@@ -180,7 +181,7 @@ func (l *Log) run() {
 			continue
 		}
 		if err := l.out.flush(); err != nil {
-			l.complain("the audit log cannot be written; entries are lost", batch, err) // the batch may hold the line about earlier losses, too
+			l.complain("the audit log cannot be written; entries are lost", batch, err) // the batch may include the line about earlier losses
 		} else {
 			l.unsynced.Add(batch)
 		}
@@ -188,7 +189,7 @@ func (l *Log) run() {
 	}
 }
 
-// syncEvery is how often the record is synced while it has something new.
+// syncEvery is how often the record is synced while it has new lines.
 const syncEvery = time.Second
 
 // runSync syncs beside run, so that a slow disk does not hold up the queue.
@@ -217,7 +218,7 @@ func (l *Log) sync() {
 	}
 }
 
-// attrs are an entry as a log line has it; empty members are left out.
+// attrs are an entry as attributes of a log line; empty members are left out.
 func (e *Entry) attrs() []slog.Attr {
 	list := make([]slog.Attr, 0, 12)
 	list = append(list, slog.Bool("audit", true))
@@ -242,7 +243,7 @@ func (e *Entry) record() slog.Record {
 // logWriter writes to the ordinary log.
 type logWriter struct {
 	log *slog.Logger
-	err error // of what was written since the last flush
+	err error // of the writes since the last flush
 }
 
 func (w *logWriter) write(e Entry) {

@@ -15,23 +15,22 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// flushAt is how many bytes of lines are gathered at most before they are
-// written.
+// flushAt is the number of bytes at which collected lines are written.
 const flushAt = 64 << 10
 
-// lookEvery is how often the file's name is looked at: when it leads elsewhere,
-// as after a rotation, the log goes on in a new file.
+// lookEvery is how often the file's name is checked. If it names another file, as
+// after a rotation, the log continues in a new file.
 const lookEvery = time.Second
 
-// file is an *os.File, but in tests.
+// file is an *os.File, except in tests.
 type file interface {
 	io.WriteCloser
 	Stat() (fs.FileInfo, error)
 	Sync() error
 }
 
-// fileWriter appends lines to a file. It is used by one goroutine; another one may
-// call sync.
+// fileWriter appends lines to a file. One goroutine uses it; another one may call
+// sync.
 type fileWriter struct {
 	path   string
 	mu     sync.Mutex // guards file against sync
@@ -39,12 +38,12 @@ type fileWriter struct {
 	looked time.Time
 
 	buf  bytes.Buffer
-	json slog.Handler // into buf
-	torn bool         // the file ends in half a line
+	json slog.Handler // writes into buf
+	torn bool         // the file ends in the middle of a line
 
 	// Guarded by mu.
 	named bool  // the file's name is durable
-	left  error // of the last sync of files before this one
+	left  error // error of the last sync of earlier files
 }
 
 func openFile(path string) (*fileWriter, error) {
@@ -69,12 +68,12 @@ func (w *fileWriter) use(f file) {
 }
 
 func (w *fileWriter) write(e Entry) {
-	_ = w.json.Handle(context.Background(), e.record()) // a buffer takes everything
+	_ = w.json.Handle(context.Background(), e.record()) // a buffer accepts everything
 }
 
 func (w *fileWriter) full() bool { return w.buf.Len() >= flushAt }
 
-// flush writes what is gathered.
+// flush writes the collected lines.
 func (w *fileWriter) flush() error {
 	defer w.buf.Reset()
 	w.follow()
@@ -89,8 +88,8 @@ func (w *fileWriter) flush() error {
 	return err
 }
 
-// follow opens the file anew when its name leads elsewhere. Where that fails it
-// goes on with the one it has.
+// follow reopens the file if its name leads to another one. If that fails, it
+// keeps the current file.
 func (w *fileWriter) follow() {
 	now := time.Now()
 	if now.Sub(w.looked) < lookEvery {
@@ -111,7 +110,7 @@ func (w *fileWriter) follow() {
 	w.left = errors.Join(w.left, err)
 }
 
-// sync makes the lines durable, and the name of a file that was made.
+// sync makes the lines durable, and the name of a new file.
 func (w *fileWriter) sync() error {
 	w.mu.Lock()
 	f, named, left := w.file, w.named, w.left
@@ -125,7 +124,7 @@ func (w *fileWriter) sync() error {
 		return err
 	}
 	err = private.SyncDir(filepath.Dir(w.path))
-	if err != nil && !errors.Is(err, fs.ErrPermission) { // a directory that may be used and not read
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // a directory that may be used but not read
 		return err
 	}
 	w.mu.Lock()

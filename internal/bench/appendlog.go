@@ -7,17 +7,17 @@ import (
 	"sync"
 )
 
-// appendLog is a file whose appends are durable when they return. All appends
-// that wait while a sync runs share the next one.
+// appendLog is a file whose appends are durable when they return. All appends that
+// wait while a sync runs share the next one.
 type appendLog struct {
 	file *os.File
 
 	mu      sync.Mutex
 	pending []byte
 	waiting *flush // of pending; nil = nothing is pending
-	syncing bool   // a caller is at work and will take what is pending after
-	end     int64  // owned by who syncs
-	size    int64  // preallocated; likewise
+	syncing bool   // a goroutine is syncing and then takes pending
+	end     int64  // owned by the syncing goroutine
+	size    int64  // preallocated; owned by the syncing goroutine
 }
 
 // flush is one write with its sync.
@@ -26,7 +26,7 @@ type flush struct {
 	err  error // set before done is closed
 }
 
-// extent is what is preallocated at a time, in bytes.
+// extent is the size of one preallocation, in bytes.
 const extent = 64 << 20
 
 func openAppendLog(dir string) (*appendLog, error) {
@@ -40,8 +40,8 @@ func openAppendLog(dir string) (*appendLog, error) {
 	return &appendLog{file: f}, nil
 }
 
-// append returns when record is on stable storage. The caller that finds nobody
-// syncing syncs for all, until nothing is pending.
+// append returns when record is on stable storage. A caller that finds no sync
+// running starts one for all callers; it runs until nothing is pending.
 func (l *appendLog) append(record []byte) error {
 	l.mu.Lock()
 	l.pending = append(l.pending, record...)
@@ -58,7 +58,7 @@ func (l *appendLog) append(record []byte) error {
 	return mine.err
 }
 
-// sync writes and syncs what is pending until nothing is.
+// sync writes and syncs pending until it is empty.
 func (l *appendLog) sync() {
 	var spare []byte
 	for {
@@ -80,7 +80,7 @@ func (l *appendLog) sync() {
 func (l *appendLog) write(b []byte) error {
 	if l.end+int64(len(b)) > l.size {
 		l.size += extent
-		_ = preallocate(l.file, l.size) // helps where the file system can
+		_ = preallocate(l.file, l.size) // speeds up syncs on file systems that support it
 	}
 	if _, err := l.file.WriteAt(b, l.end); err != nil {
 		return err

@@ -21,22 +21,21 @@ const bareName = "bare"
 // bareAnswer has the size of a gateway's answer to a push.
 var bareAnswer = []byte(`{"id":"msg_01a20316-4a1a-789f-a8cc-53541a34f790","status":"acked","mode":"online","client":"c-00001","created_at":"2026-11-22T11:48:42.138Z"}`)
 
-// floor is the least of everything that a gateway does: chi handlers that read
-// a request and answer it, and a port on which frames are answered by a
-// goroutine for each connection. It looks nothing up, checks nothing and
-// remembers nothing. With a log it appends and syncs first what a gateway would
-// have to keep.
+// floor is the least work that a gateway does: chi handlers that read a request and
+// answer it, and a port that answers frames with a goroutine for each connection.
+// It looks nothing up, checks nothing and stores nothing. With a log it first
+// appends and syncs the data that a gateway would have to keep.
 type floor struct {
-	log     *appendLog // nil = nothing is kept
+	log     *appendLog // nil = it keeps nothing
 	devices *bareDevices
 }
 
-// longestPause is how long a connection of the load may be silent: the other
+// longestPause is how long a connection of the load may be silent while the other
 // side of a comparison has its turn.
 const longestPause = 5 * time.Minute
 
-// serveBare serves until ctx ends and tells on out where, in the words of
-// `longwire serve`. What it keeps is below dir; "" keeps nothing.
+// serveBare serves until ctx ends. It prints its addresses to out in the format of
+// `longwire serve`. It keeps its data below dir; "" keeps nothing.
 func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
 	s := &floor{devices: newBareDevices()}
 	if dir != "" {
@@ -69,7 +68,7 @@ func serveBare(ctx context.Context, out io.Writer, dir string) (err error) {
 	return err
 }
 
-// router has the routes of the API that are measured.
+// router has the measured routes of the API.
 func (s *floor) router() http.Handler {
 	r := chi.NewRouter()
 	push := s.push
@@ -82,8 +81,8 @@ func (s *floor) router() http.Handler {
 	return r
 }
 
-// push is the least that a push can be: a route with a parameter, a body that is
-// read, an answer of JSON.
+// push is the least work of a push: a route with a parameter, a body to read, and
+// an answer of JSON.
 func (s *floor) push(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)); err != nil || chi.URLParam(r, "id") == "" {
 		w.WriteHeader(http.StatusBadRequest)
@@ -109,8 +108,8 @@ func (s *floor) keep(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(bareAnswer)
 }
 
-// bulk writes a frame for each line, to one device after another, waits for the
-// acks, and answers each line.
+// bulk writes a frame for each line to the next device, waits for the acks, and
+// answers each line.
 func (s *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	var lines [][]byte
 	for in := bufio.NewScanner(r.Body); in.Scan(); {
@@ -128,8 +127,7 @@ func (s *floor) bulk(w http.ResponseWriter, r *http.Request) {
 	_ = out.Flush()
 }
 
-// broadcast writes one frame to every device, one after the other, and waits for
-// the acks.
+// broadcast writes one frame to every device in turn and waits for the acks.
 func (s *floor) broadcast(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 	"sync/atomic"
 )
 
-// bareDevices is the connections of a bare server.
+// bareDevices has the connections of a bare server.
 type bareDevices struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	row   []net.Conn // conns in some order; nil = they have changed
-	next  int        // in row
+	row   []net.Conn // conns in some order; nil = conns has changed
+	next  int        // index into row
 
-	delivering sync.Mutex   // one at a time
-	number     atomic.Int32 // of the delivery that acks are counted for, 1 to 127
+	delivering sync.Mutex   // one delivery at a time
+	number     atomic.Int32 // of the current delivery, 1 to 127; acks are counted for it
 	acks, want atomic.Int64
-	enough     chan struct{} // told when acks is want
+	enough     chan struct{} // signaled when acks reaches want
 }
 
 func newBareDevices() *bareDevices {
@@ -44,7 +44,7 @@ func (d *bareDevices) size() int {
 	return len(d.conns)
 }
 
-// take returns the next n connections, in turn; none when there is none.
+// take returns the next n connections in turn; none if there are no connections.
 func (d *bareDevices) take(n int) []net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,11 +84,11 @@ func (d *bareDevices) deliver(ctx context.Context, n int, payload func(int) []by
 		return errNoDevices
 	}
 	number := d.number.Load()%127 + 1
-	d.number.Store(number) // acks of a delivery that was given up count no more
+	d.number.Store(number) // acks of an abandoned delivery no longer count
 	d.acks.Store(0)
 	d.want.Store(int64(n))
 	select {
-	case <-d.enough: // likewise
+	case <-d.enough: // signal of an abandoned delivery
 	default:
 	}
 	var frame []byte
@@ -106,7 +106,7 @@ func (d *bareDevices) deliver(ctx context.Context, n int, payload func(int) []by
 	}
 }
 
-// acked counts one ack, whose body begins with the delivery's number.
+// acked counts one ack. Its body begins with the delivery's number.
 func (d *bareDevices) acked(body []byte) {
 	if len(body) > 0 && int32(body[0]) == d.number.Load() && d.acks.Add(1) == d.want.Load() {
 		select {
@@ -152,8 +152,8 @@ func (s *floor) serveDevice(conn net.Conn) {
 	}
 }
 
-// answerAll answers the whole frames in b and returns their size; false ends
-// the connection.
+// answerAll answers the complete frames in b and returns their size; ok is false to
+// end the connection.
 func (s *floor) answerAll(conn net.Conn, b []byte) (taken int, ok bool) {
 	for {
 		kind, flags, body, size, err := nextFrame(b[taken:])
@@ -174,7 +174,7 @@ func (s *floor) answerAll(conn net.Conn, b []byte) (taken int, ok bool) {
 var bareWelcome = appendFrame(nil, frameRegisterAck, 0, []byte(`{"session":"ses_01a20316-4a1a-789f-a8cc-53541a34f790",`+
 	`"log":"01a20316-4a1a-789f-a8cc-53541a34f790","resumed":true,"heartbeat_ms":3600000,"grace_ms":2000,"window":256,"max_payload":262144}`))
 
-// answer writes what a frame asks for; false ends the connection.
+// answer writes the answer to one frame; false ends the connection.
 func (s *floor) answer(conn net.Conn, kind, flags byte, body []byte) bool {
 	var err error
 	switch kind {

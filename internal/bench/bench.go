@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Options of a run. The zero value measures the scenarios that have budgets.
+// Options of a run. The zero value measures the scenarios with budgets.
 type Options struct {
 	Out       io.Writer     // gets the page, or the JSON; nil = discarded
 	Progress  io.Writer     // gets a line when a scenario begins; nil = none
@@ -23,11 +23,11 @@ type Options struct {
 	Rounds    int           // of each comparison; default 5, up to 20
 	Duration  time.Duration // load per side and round; default 1 s, 50 ms to 1 min
 	Clients   int           // connected devices under load; default 5,000
-	Most      int           // devices of the largest count in growth, connect, idle and storm; default 18,000
+	Most      int           // devices at the largest step of growth, connect, idle and storm; default 18,000
 	Listed    int           // clients of list and sessions, without connections; default 1,000,000
 	Queued    int           // messages for offline clients in growth and restart; default 1,000,000
 	Seed      uint64        // of the random recipients; default 1
-	Dir       string        // where stores and files are made; default the system's temporary directory
+	Dir       string        // parent of stores and files; default the system's temporary directory
 	Longwire  string        // the gateway's binary; default the one beside this program, then the one in PATH
 	Quick     bool          // smaller defaults: 3 rounds of 300 ms, 1,000 devices and at most 3,000, 100,000 listed and queued
 	Strict    bool          // a missed budget is an error
@@ -48,7 +48,7 @@ const (
 	maxRounds   = 20
 )
 
-// ErrMissed is returned with Options.Strict when a budget was missed.
+// ErrMissed is returned with Options.Strict if a budget was missed.
 var ErrMissed = errors.New("a budget was missed")
 
 func (o Options) withDefaults() (Options, error) {
@@ -87,7 +87,7 @@ func (o *Options) check() error {
 			return fmt.Errorf("the number of %s is from 1 to %s, not %d", c.what, thousands(c.to), c.value)
 		}
 	}
-	// The load may be spread over processes, the gateway is one.
+	// Several processes share the load, but one gateway holds all connections.
 	if most := max(o.Clients, o.Most); most > o.perProcess {
 		return fmt.Errorf("%s clients are more than one gateway may hold with its limit of open files: %s here; raise it (ulimit -n) or take fewer",
 			thousands(most), thousands(o.perProcess))
@@ -95,13 +95,13 @@ func (o *Options) check() error {
 	return nil
 }
 
-// amount is a number of clients or messages that the options decide.
+// amount is a number of clients or messages that the options determine.
 type amount uint8
 
 const (
 	none    amount = iota
-	few            // 100, or as many as there are
-	known          // 1,000 clients: so many are far from the bounds of their queues
+	few            // 100, or all if there are fewer
+	known          // 1,000 clients: enough to stay below the bounds of their queues
 	clients        // Options.Clients
 	most           // Options.Most
 	tenth          // of Options.Queued
@@ -112,8 +112,8 @@ func (o *Options) number(a amount) int {
 	return [...]int{none: 0, few: min(100, o.Clients), known: 1000, clients: o.Clients, most: o.Most, tenth: max(1, o.Queued/10), queue: o.Queued}[a]
 }
 
-// Run measures, prints and writes the report. It ends by itself, or early when
-// ctx ends; the processes and files that it made are gone then.
+// Run measures, prints and writes the report. It ends when the measurements are
+// done, or early when ctx ends; it has then removed its processes and files.
 func Run(ctx context.Context, o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -146,18 +146,18 @@ func Run(ctx context.Context, o Options) error {
 	return report.outcome(o.Strict)
 }
 
-// run is one scenario under way, or a part of it: its options, and the servers and
-// files that it has made. The scenarios share nothing.
+// run is one scenario or a part of it while it is measured: its options, and the
+// servers and files that it has made. The scenarios share nothing.
 type run struct {
 	*Options
 	dir     string // of this run, below Options.Dir
-	dirs    int    // made in it so far
+	dirs    int    // number of directories made
 	servers map[spec]*server
 	devices []*devices
 	closers []func() error // in the order of opening
 }
 
-// take measures the scenario. An error is that of ctx.
+// take measures the scenario. It returns only errors of ctx.
 func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
 	out := Scenario{Name: s.name, Title: s.title, State: s.state, Load: s.load, Values: make(map[string][]Figure)}
 	dir, err := os.MkdirTemp(o.Dir, "longwire-bench-")
@@ -173,8 +173,8 @@ func (s *scenario) take(ctx context.Context, o *Options) (Scenario, error) {
 	return out, nil
 }
 
-// within calls do with r and ends the servers and devices that do has started. It
-// returns an error if a device was lost, because the measurement is void then.
+// within calls do with r and then ends the servers and devices that do started. It
+// returns an error if a device was lost, because the measurement is then void.
 func within(ctx context.Context, r *run, do func(*run) error) (err error) {
 	r.servers = make(map[spec]*server)
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -189,7 +189,7 @@ func within(ctx context.Context, r *run, do func(*run) error) (err error) {
 	return nil
 }
 
-// part calls do with a new run below r, whose servers end when do returns.
+// part calls do with a new run below r. Its servers end when do returns.
 func (r *run) part(ctx context.Context, do func(*run) error) error {
 	return within(ctx, &run{Options: r.Options, dir: r.newDir("part")}, do)
 }
@@ -200,11 +200,11 @@ func (r *run) newDir(purpose string) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%s-%d", purpose, r.dirs))
 }
 
-// onClose has f called at the end of the scenario, before those registered earlier.
+// onClose registers f for the end of the scenario. Functions run in reverse order.
 func (r *run) onClose(f func() error) { r.closers = append(r.closers, f) }
 
-// close ends devices and processes and removes the files, in this order: the
-// processes write to them.
+// close ends devices and processes, then removes the files that the processes
+// write.
 func (r *run) close() error {
 	var errs []error
 	for i := len(r.closers) - 1; i >= 0; i-- {
@@ -213,7 +213,7 @@ func (r *run) close() error {
 	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }
 
-// outcome is the error of a run that has printed its report.
+// outcome is the error of a run after it has printed its report.
 func (r *Report) outcome(strict bool) error {
 	var failed, missed []string
 	for _, s := range r.Scenarios {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// beside offers single pushes at a fixed rate, first alone and then while one
-// broadcast to all follows another.
+// beside offers single pushes at a fixed rate, first alone and then while
+// broadcasts to all follow one another.
 type beside struct {
-	sides []side // the first one decides the rate
+	sides []side // the first side decides the rate
 }
 
-// besideShare is the rate of single pushes beside other work, to the highest that a
-// closed loop reaches.
+// besideShare is the rate of single pushes beside other work, as a share of the
+// highest rate in a closed loop.
 const besideShare = 0.1
 
 func (b beside) take(ctx context.Context, r *run, out *Scenario) error {
@@ -63,7 +63,7 @@ func (b beside) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// while does background as long as do runs. Background ends soon after its context.
+// while runs background until do returns. background ends soon after its context.
 func while(ctx context.Context, background func(context.Context) error, do func() error) error {
 	busy, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Chart is lines over two axes.
+// Chart is a set of lines over two axes.
 type Chart struct {
 	Name   string   `json:"name"` // of the file, without suffix
 	Title  string   `json:"title"`
@@ -42,7 +42,7 @@ func (s *Series) add(x, y float64) { s.Points = append(s.Points, [2]Figure{Figur
 
 var hues = []color.Color{color.RGBA{9, 105, 218, 255}, color.RGBA{188, 76, 0, 255}, color.RGBA{130, 80, 223, 255}, color.RGBA{26, 127, 55, 255}}
 
-// newPlot is an empty plot on white, so that it is readable on any page.
+// newPlot is an empty plot on white, so that every page shows it readably.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.Title.Padding = title, vg.Points(8)
@@ -56,7 +56,7 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// svg draws the chart. The same chart is always the same bytes.
+// svg draws the chart. The same chart always gives the same bytes.
 func (c *Chart) svg() ([]byte, error) {
 	if len(c.Y.Names) > 0 {
 		return c.bars()
@@ -90,7 +90,7 @@ func (c *Chart) svg() ([]byte, error) {
 	return render(p, 300)
 }
 
-// bars draws the first series as a bar for each name of the y axis, the first one
+// bars draws the first series as a bar for each name of the y axis, the first name
 // at the top, and further series as lines over them.
 func (c *Chart) bars() ([]byte, error) {
 	p, n := newPlot(c.Title), len(c.Y.Names)
@@ -120,7 +120,7 @@ func (c *Chart) bars() ([]byte, error) {
 	return render(p, vg.Length(75+18*n))
 }
 
-// drawable leaves out the points that an axis has no place for.
+// drawable leaves out points that a logarithmic axis cannot show.
 func (c *Chart) drawable(points [][2]Figure) (kept plotter.XYs) {
 	for _, p := range points {
 		x, y := float64(p[0]), float64(p[1])
@@ -131,7 +131,7 @@ func (c *Chart) drawable(points [][2]Figure) (kept plotter.XYs) {
 	return kept
 }
 
-// set gives a logarithmic axis whole decades, because only these have labels.
+// set extends a logarithmic axis to whole decades, because only these have labels.
 func (a *Axis) set(axis *plot.Axis) {
 	axis.Label.Text = a.Label
 	switch {
@@ -152,7 +152,7 @@ func (a *Axis) set(axis *plot.Axis) {
 	}
 }
 
-// render draws into 520 points of width. The fonts have one set of widths.
+// render draws an image 520 points wide. The fonts have one set of widths.
 func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	canvas := vgsvg.New(520, height)
 	p.Draw(draw.New(canvas))
@@ -161,7 +161,7 @@ func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
 
-// describe is the chart in words: the alternative text of the picture.
+// describe is the chart in words: the alternative text of the image.
 func (c *Chart) describe() string {
 	var names []string
 	for _, s := range c.Series {
@@ -170,8 +170,8 @@ func (c *Chart) describe() string {
 	return fmt.Sprintf("%s. %s over %s: %s", c.Title, c.Y.Label, c.X.Label, strings.Join(names, ", "))
 }
 
-// budgetChart has a bar for each budget: the measured value as a share of the bound.
-// Less is better.
+// budgetChart has a bar for each budget: the measured value as a share of the
+// bound. Less is better.
 func budgetChart(rows []Row) Chart {
 	c := Chart{Name: budgetsName, Title: "Budgets", X: Axis{Label: "measured, as a share of what is allowed: less is better"}}
 	var shares, bound Series

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Command is longwire-bench. The page or the JSON goes to out.
+// Command is longwire-bench. It writes the page or the JSON to out.
 func Command(out io.Writer) *cobra.Command {
 	o := Options{Out: out}
 	cmd := &cobra.Command{
@@ -54,7 +54,7 @@ A missed budget is shown and is no failure, unless --strict is given.`,
 	return cmd
 }
 
-// parts are the processes of a run that are this binary again.
+// parts are the hidden subcommands: processes of a run that run this binary.
 func parts(out io.Writer) []*cobra.Command {
 	dir, host := "", sessionHost{}
 	bare := &cobra.Command{Use: bareName, Short: "Serve the bare server that the gateway is compared with",

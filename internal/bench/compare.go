@@ -13,15 +13,14 @@ import (
 	"github.com/longwire/longwire/internal/engine"
 )
 
-// side is one party of a comparison: a server, the state of its clients, and a
-// load.
+// side is one side of a comparison: a server, the state of its clients, and a load.
 type side struct {
 	name string // "" = the server's
 	spec
 	load load
 }
 
-// load says what callers do again and again.
+// load is the calls that callers repeat.
 type load struct {
 	what      what
 	callers   int
@@ -31,7 +30,7 @@ type load struct {
 	lines     int    // of a bulk request
 }
 
-// A what names a kind of call.
+// what is a kind of call.
 type what uint8
 
 const (
@@ -45,7 +44,7 @@ const (
 
 var nouns = [...]string{pushes: "pushes", lines: "messages", broadcasts: "deliveries", uplinks: "uplinks", accepts: "messages", appends: "messages"}
 
-// status is the answer that a push must get.
+// status is the expected answer to a push.
 func (l load) status(r role) string {
 	if r == bareServer || r != bareSyncing && (l.wait || l.mode == "online") {
 		return "200"
@@ -53,17 +52,18 @@ func (l load) status(r role) string {
 	return "202"
 }
 
-// compare lets sides take turns, round by round. Each side is compared with the
-// reference in the same round; the first side's ratios are the scenario's values.
+// compare gives the sides their turns, round by round. Each side is compared with
+// the reference in the same round; the first side's ratios are the scenario's
+// values.
 type compare struct {
 	sides     []side
 	reference int       // index of the side that the others are compared with
 	shares    []float64 // of the first side's highest rate, offered in open loops to the first two sides; none = closed loop only
-	wrk       bool      // the first two sides also under the outside loader
+	wrk       bool      // also measure the first two sides with the outside loader
 	chart     string    // of CPU over sides; "" = none
 }
 
-// Names of the values of a comparison: the first side's ratio to the reference.
+// Names of a comparison's values: the first side's ratio to the reference.
 const (
 	valueRate = "rate"
 	valueCPU  = "cpu"
@@ -78,7 +78,7 @@ const (
 func (c compare) take(ctx context.Context, r *run, out *Scenario) error {
 	names, all := make([]string, len(c.sides)), make([]*callers, len(c.sides))
 	plays := make([]play, len(c.sides))
-	for _, s := range c.sides { // the servers first: the callers' connections are not to be idle for long
+	for _, s := range c.sides { // start the servers first: the callers' connections must not be idle for long
 		if s.role != noServer {
 			if _, err := r.server(ctx, s.spec); err != nil {
 				return err
@@ -119,8 +119,8 @@ func (s side) label(o *Options) string {
 	return name
 }
 
-// compared adds the table of rounds, a ratio's spread beside it, and the first
-// side's ratios as values.
+// compared adds the table of rounds, the spread of each ratio, and the first side's
+// ratios as values.
 func (out *Scenario) compared(of, prefix string, names []string, m match, reference int) {
 	t := Table{Of: of, Columns: []Column{{"rate", perSecond}, {"rate to reference", ratio}, {"least", ratio}, {"most", ratio}, {"CPU each", microseconds},
 		{"CPU to reference", ratio}, {"least", ratio}, {"most", ratio}, {"p50", milliseconds}, {"p99", milliseconds}}}
@@ -138,7 +138,7 @@ func (out *Scenario) compared(of, prefix string, names []string, m match, refere
 	out.Notes = append(out.Notes, fmt.Sprintf("The reference of “%s” is %s.", of, names[reference]))
 }
 
-// draw is the CPU time of one push over the sides.
+// draw draws the CPU time of one push for each side.
 func (c compare) draw(names []string, m match) Chart {
 	s := Series{Name: "median of the rounds"}
 	for i := range m {
@@ -171,8 +171,8 @@ func (c compare) takeOutside(ctx context.Context, r *run, out *Scenario, names [
 	return err
 }
 
-// takeOpen offers shares of the highest rate to both sides: the same rates, not
-// the same shares of each side's own.
+// takeOpen offers shares of the highest rate to both sides: both get the same
+// rates.
 func (c compare) takeOpen(ctx context.Context, r *run, out *Scenario, names []string, all []*callers, highest float64) error {
 	if len(c.shares) == 0 {
 		return nil
@@ -211,13 +211,13 @@ func (c compare) takeOpen(ctx context.Context, r *run, out *Scenario, names []st
 	return nil
 }
 
-// play does one round of about d.
+// play runs one round of about d.
 type play func(ctx context.Context, d time.Duration) (sample, error)
 
-// match is the rounds of several sides that took turns.
+// match has the rounds of several sides that took turns.
 type match [][]sample
 
-// takeTurns lets all sides warm up and then play their rounds of d.
+// takeTurns warms up all sides and then plays their rounds of d.
 func (r *run) takeTurns(ctx context.Context, d time.Duration, sides ...play) (match, error) {
 	m := make(match, len(sides))
 	for round := -1; round < r.Rounds; round++ {
@@ -243,7 +243,7 @@ func (m match) ratios(side, reference int, value func(*sample) float64) []float6
 	return list
 }
 
-// latency is a side's over all rounds.
+// latency is the latencies of one side over all rounds.
 func (m match) latency(side int) *recorder {
 	var all recorder
 	for i := range m[side] {
@@ -287,7 +287,7 @@ func (r *run) open(ctx context.Context, s side) (*callers, error) {
 	return nil, errors.New("a server cannot have this load")
 }
 
-// bulkBody is one bulk request with lines to random clients.
+// bulkBody is a bulk request with lines to random clients.
 func (r *run) bulkBody(l load, clients int) []byte {
 	random := rand.New(rand.NewPCG(r.Seed, 2))
 	var b bytes.Buffer
@@ -297,7 +297,7 @@ func (r *run) bulkBody(l load, clients int) []byte {
 	return b.Bytes()
 }
 
-// bulk sends one request, whose lines must all be acked.
+// bulk sends one request and checks that all lines are acked.
 func (t *target) bulk(ctx context.Context, body []byte, lines int) (int, error) {
 	answer, err := t.want(ctx, 200, "POST", "/v1/messages/bulk?wait=30s", "application/x-ndjson", body)
 	if err != nil {
@@ -326,8 +326,8 @@ func (t *target) broadcast(ctx context.Context, want int) error {
 	return nil
 }
 
-// openStore has callers in this process: of the engine, or of the least that makes
-// their messages durable.
+// openStore has callers in this process: of the engine, or of the least work that
+// makes their messages durable.
 func (r *run) openStore(ctx context.Context, l load) (*callers, error) {
 	c, payload := r.newCallers(nil), make([]byte, acceptBytes)
 	call := callerFunc(nil)

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// devices is the simulated clients of one server. Worker processes hold them, so
-// that their CPU time is neither the server's nor the callers', as many in each
-// as its limit of open files allows.
+// devices controls the simulated clients of one server. They are in worker
+// processes, so that their CPU time counts neither for the server nor for the
+// callers. Each worker has as many clients as its limit of open files allows.
 type devices struct {
 	each    int // clients in one worker
 	start   func(context.Context) (*worker, error)
@@ -17,8 +17,8 @@ type devices struct {
 	size    int // clients that have joined
 }
 
-// join has the next j.Count clients join, in all workers at the same time. j.First
-// numbers the first client of these devices. The recorder counts the times from the
+// join makes the next j.Count clients join, in all workers at the same time.
+// j.First is the number of their first client. The recorder has the time from the
 // call to each registration.
 func (d *devices) join(ctx context.Context, j join) (*recorder, error) {
 	j.Sources = j.withDefaults().Sources
@@ -46,7 +46,7 @@ func (d *devices) join(ctx context.Context, j join) (*recorder, error) {
 	return &total, nil
 }
 
-// all gives an order to each worker at the same time.
+// all sends an order to each worker at the same time.
 func (d *devices) all(order func(i int) order) ([]report, error) {
 	reports, errs := make([]report, len(d.workers)), make([]error, len(d.workers))
 	var waiting sync.WaitGroup
@@ -57,26 +57,26 @@ func (d *devices) all(order func(i int) order) ([]report, error) {
 	return reports, errors.Join(errs...)
 }
 
-func (d *devices) tell(do string) ([]report, error) {
+func (d *devices) orderAll(do string) ([]report, error) {
 	return d.all(func(int) order { return order{Do: do} })
 }
 
-// ask has each client ask for a sign of life once and waits for the answers.
+// ask makes each client send one heartbeat and waits for the answers.
 func (d *devices) ask(context.Context) error {
-	_, err := d.tell("ask")
+	_, err := d.orderAll("ask")
 	return err
 }
 
-// drop disconnects all clients at once and without a CLOSE; they can join again.
+// drop disconnects all clients at once without a CLOSE. They can join again.
 func (d *devices) drop(context.Context) error {
-	_, err := d.tell("drop")
+	_, err := d.orderAll("drop")
 	d.size = 0
 	return err
 }
 
-// count adds up over the workers.
+// count adds up the counts of the workers.
 func (d *devices) count(context.Context) (total counts, err error) {
-	reports, err := d.tell("count")
+	reports, err := d.orderAll("count")
 	for _, r := range reports {
 		total.Lost += r.Counts.Lost
 		total.Beats += r.Counts.Beats
@@ -84,7 +84,7 @@ func (d *devices) count(context.Context) (total counts, err error) {
 	return total, err
 }
 
-// check is an error when a client was lost.
+// check returns an error if a client was lost.
 func (d *devices) check(ctx context.Context) error {
 	c, err := d.count(ctx)
 	if err == nil && c.Lost > 0 {

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// exchange is a device that waits for the answer to each of its frames. It alone
+// exchange is a device that waits for the answer to each of its frames. Only it
 // reads from its connection.
 type exchange struct {
 	conn net.Conn
 	say  func(*exchange) error // uplink or beat
 	buf  []byte
-	have int    // bytes in buf that are not taken yet
+	have int    // unprocessed bytes in buf
 	id   uint64 // of the last uplink
 	out  []byte // reused
 }
 
-// newExchanges registers n devices that say something again and again.
+// newExchanges registers n devices that call say repeatedly.
 func (r *run) newExchanges(ctx context.Context, t *target, n int, say func(*exchange) error) (*callers, error) {
 	c := r.newCallers(t)
 	j := join{Addr: t.tcp, Count: n}.withDefaults()
@@ -38,7 +38,7 @@ func (e *exchange) call() (int, error) {
 	return 1, e.say(e)
 }
 
-// beat asks for a sign of life.
+// beat sends a heartbeat and waits for the answer.
 func (e *exchange) beat() error {
 	if _, err := e.conn.Write(heartbeatFrame); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (e *exchange) beat() error {
 	return e.await(frameHeartbeatAck)
 }
 
-// uplink sends a payload and waits until it is taken.
+// uplink sends a payload and waits for its ack.
 func (e *exchange) uplink() error {
 	e.id++
 	e.out = appendData(e.out[:0], e.id, pushPayload)
@@ -56,7 +56,7 @@ func (e *exchange) uplink() error {
 	return e.await(frameAck)
 }
 
-// await reads until a frame of the kind has come. It answers heartbeats.
+// await reads until a frame of kind want has come. It answers heartbeats.
 func (e *exchange) await(want byte) error {
 	for {
 		kind, _, body, size, err := nextFrame(e.buf[:e.have])

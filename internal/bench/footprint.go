@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// footprint reads the memory of fresh processes while clients come. Nothing
-// collects a process's garbage for it: the figure is the one that an operator sees.
+// footprint reads the memory of fresh processes while clients connect. It does not
+// trigger their garbage collectors: an operator sees the same figure.
 type footprint struct {
 	sides  []footprintSide
 	upTo   amount
 	steps  []float64 // shares of upTo, rising
-	repeat int       // so often, with fresh processes
+	repeat int       // number of repeats, with fresh processes
 }
 
-// footprintSide is one server. Its share of the clients connects: a TLS handshake
-// takes so much CPU time that all of them would take minutes.
+// footprintSide is one server. Only its share of the clients connects: with the CPU
+// time of a TLS handshake, all of them would take minutes.
 type footprintSide struct {
 	value string // the memory of one client
 	role  role
@@ -33,17 +33,17 @@ const (
 	valueGoroutines = "goroutines"
 )
 
-// warmUpClients come and go before the first reading, so that memory that is taken
-// once does not count for the clients that stay.
+// warmUpClients connect and leave before the first reading, so that memory that is
+// taken only once does not count for the clients that stay.
 const warmUpClients = 200
 
-// longestSettle is the pause before a reading, at most.
+// longestSettle bounds the pause before a reading.
 const longestSettle = 3 * time.Second
 
-// reading is one look at a process with so many clients.
+// reading is the state of a process with a number of clients.
 type reading struct {
 	clients    int
-	rate       float64 // registrations a second since the reading before
+	rate       float64 // registrations a second since the last reading
 	cpuEach    float64 // microseconds of CPU for each of them
 	rss        int64   // 0 = not known
 	kernel     int64   // bytes of the kernel's structures, both ends together; 0 = not known
@@ -75,7 +75,7 @@ func (f footprint) take(ctx context.Context, r *run, out *Scenario) error {
 // each is the memory for one client.
 func each(base, end reading) float64 { return float64(end.rss-base.rss) / float64(end.clients) }
 
-// grow starts a process and lets clients come step by step. The first reading is
+// grow starts a process and connects clients step by step. The first reading is
 // without clients.
 func (f footprint) grow(ctx context.Context, r *run, s footprintSide) ([]reading, error) {
 	p := process{role: s.role, connections: r.number(f.upTo)}
@@ -118,13 +118,13 @@ func (f footprint) grow(ctx context.Context, r *run, s footprintSide) ([]reading
 			readings = append(readings, now)
 		}
 	}
-	for err == nil && len(readings) <= len(f.steps) { // steps that so few clients do not have
+	for err == nil && len(readings) <= len(f.steps) { // repeat the last reading for steps that so few clients do not have
 		readings = append(readings, readings[len(readings)-1])
 	}
 	return readings, err
 }
 
-// read waits until the process is quiet.
+// read waits until the process is quiet and reads it.
 func (r *run) read(ctx context.Context, srv *server, n int) (reading, error) {
 	now := reading{clients: n}
 	if err := pause(ctx, min(3*r.Duration, longestSettle)); err != nil {
@@ -139,7 +139,7 @@ func (r *run) read(ctx context.Context, srv *server, n int) (reading, error) {
 	return now, err
 }
 
-// metric is a sample without labels of a page of the Prometheus text format; 0 if
+// metric is a sample without labels from a page in the Prometheus text format; 0 if
 // there is none.
 func metric(page []byte, name string) float64 {
 	for line := range bytes.Lines(page) {
@@ -151,8 +151,8 @@ func metric(page []byte, name string) float64 {
 	return 0
 }
 
-// tables has the last readings, and with several steps a chart and the capacity of
-// machines.
+// tables adds the last readings and, with several steps, a chart and the capacity
+// of machines.
 func (f footprint) tables(out *Scenario, last map[string][]reading) {
 	chart := Chart{Name: out.Name, Title: out.Title, X: Axis{Label: "connected devices, idle"}, Y: Axis{Label: "resident memory of the process, MiB"}}
 	for _, s := range f.sides {
@@ -173,11 +173,11 @@ func (f footprint) tables(out *Scenario, last map[string][]reading) {
 	}
 }
 
-// kernelGuess stands in for the kernel's memory of a socket if that is not known:
-// Linux 6 takes about as much for an idle one.
+// kernelGuess is used if the kernel's memory for a socket is not known: Linux 6
+// takes about as much for an idle one.
 const kernelGuess = 5000
 
-// systemShare of a machine's memory is left to the rest of the system and to the
+// systemShare of a machine's memory is reserved for the rest of the system and for
 // growth under load.
 const systemShare = 0.25
 
@@ -198,7 +198,7 @@ func (out *Scenario) capacity(plain, tls []reading) {
 		"A quarter of the memory is left to the system and to the growth under load.", bytesEach.text(Figure(kernel))))
 }
 
-// twoDigits rounds down to two digits: more is not known.
+// twoDigits rounds down to two digits; further digits are not known.
 func twoDigits(v float64) float64 {
 	unit := math.Pow(10, max(0, math.Floor(math.Log10(max(v, 1)))-1))
 	return math.Floor(v/unit) * unit

@@ -28,7 +28,7 @@ func thousands[T int | int64 | float64](v T) string {
 	return s
 }
 
-// unit says what a value counts, and so how it is written.
+// unit is the unit of a value; it decides the format.
 type unit string
 
 const (

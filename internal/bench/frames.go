@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A simulated client speaks just enough of the dialect v2 (protocol/SPEC.md §4)
-// to be a good one, with as little CPU time as can be: its cores are those of
-// the gateway under test.
+// A simulated client speaks the part of dialect v2 (protocol/SPEC.md §4) that a
+// correct client needs, with as little CPU time as possible: it shares the cores
+// with the gateway under test.
 const (
 	frameRegister     = 1
 	frameRegisterAck  = 2
@@ -29,8 +29,8 @@ var (
 	heartbeatAckFrame = []byte{frameHeartbeatAck, frameVersion, 0}
 )
 
-// registerFrame asks for a wide window, so that the gateway's work is not bound
-// by the client's.
+// registerFrame asks for a wide window, so that the client's window does not limit
+// the gateway.
 func registerFrame(id string, heartbeat time.Duration) []byte {
 	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":%d,"window":256}`, id, heartbeat.Milliseconds())
 	return appendFrame(nil, frameRegister, 0, []byte(body))
@@ -45,7 +45,8 @@ func appendFrame(b []byte, kind, flags byte, body []byte) []byte {
 
 var errBrokenFrame = errors.New("the gateway sent a broken frame")
 
-// nextFrame cuts one frame off b; size 0 means that more bytes are needed.
+// nextFrame reads the frame at the start of b; size 0 means that more bytes are
+// needed.
 func nextFrame(b []byte) (kind, flags byte, body []byte, size int, err error) {
 	if len(b) < 3 {
 		return 0, 0, nil, 0, nil
@@ -64,7 +65,7 @@ func nextFrame(b []byte) (kind, flags byte, body []byte, size int, err error) {
 	return b[0], b[1] &^ 0x0f, b[2+n : size], size, nil
 }
 
-// appendAck answers a DATA frame with ok.
+// appendAck appends an ok for a DATA frame.
 func appendAck(b []byte, flags byte, data []byte) ([]byte, error) {
 	_, n := binary.Uvarint(data)
 	if n <= 0 {
@@ -75,7 +76,7 @@ func appendAck(b []byte, flags byte, data []byte) ([]byte, error) {
 	return append(b, 0), nil
 }
 
-// appendData adds a DATA frame: of a device's own, or to one.
+// appendData appends a DATA frame, from a device or to one.
 func appendData(b []byte, id uint64, payload []byte) []byte {
 	var number [binary.MaxVarintLen64]byte
 	n := binary.PutUvarint(number[:], id)

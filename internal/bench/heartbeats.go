@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// heartbeats watches a gateway whose clients only answer heartbeats.
+// heartbeats measures a gateway whose clients only answer heartbeats.
 type heartbeats struct {
-	intervals []float64 // seconds, that people use
+	intervals []float64 // seconds, as in practice
 }
 
-// fastest is the shortest interval that a device may ask for. At it, fewer clients
-// make as many heartbeats a second as all of them at a longer one: that stands in
-// for minutes of waiting.
+// fastest is the shortest interval that a device may ask for. With it, fewer
+// clients cause as many heartbeats a second as all of them at a longer interval;
+// that replaces minutes of waiting.
 const fastest = time.Second
 
 // beatCallers are the connections over which the bare server gets its heartbeats.
 const beatCallers = 256
 
-// watch is the work of a gateway with idle clients for a while.
+// watch is the work of a gateway with idle clients over some time.
 type watch struct {
 	elapsed time.Duration
 	cpu     time.Duration
@@ -30,11 +30,11 @@ type watch struct {
 
 func (w *watch) rate() float64 { return float64(w.beats) / w.elapsed.Seconds() }
 
-// percent is the share of one core.
+// percent is the CPU time as a share of one core.
 func (w *watch) percent() float64 { return 100 * w.cpu.Seconds() / w.elapsed.Seconds() }
 
 // each is the CPU time of a heartbeat in microseconds: the excess over quiet, which
-// had none.
+// had no heartbeats.
 func (w *watch) each(quiet *watch) float64 { return 1e4 * (w.percent() - quiet.percent()) / w.rate() }
 
 func (h heartbeats) take(ctx context.Context, r *run, out *Scenario) error {
@@ -84,8 +84,8 @@ func (h heartbeats) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// watch has n clients join, lets the fastest interval pass and watches for one or
-// longer.
+// watch makes n clients join, lets the fastest interval pass, and measures for at
+// least one interval.
 func (r *run) watch(ctx context.Context, srv *server, n int, interval time.Duration) (w *watch, err error) {
 	err = r.part(ctx, func(r *run) error {
 		d, err := r.connect(ctx, srv, join{Count: n, Heartbeat: interval})

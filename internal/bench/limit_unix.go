@@ -4,8 +4,8 @@ package bench
 
 import "syscall"
 
-// connectionsByFileLimit is how many devices one process can be connected with.
-// The rest of its files is for its store and for callers.
+// connectionsByFileLimit is how many devices one process can be connected with. The
+// rest of its files is for its store and for callers.
 func connectionsByFileLimit() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

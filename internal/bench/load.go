@@ -18,7 +18,7 @@ type sample struct {
 
 func (s *sample) perSecond() float64 { return float64(s.done) / s.elapsed.Seconds() }
 
-// cpuEach is the CPU time for one, in microseconds; NaN if it is not known.
+// cpuEach is the CPU time of one call, in microseconds; NaN if it is not known.
 func (s *sample) cpuEach() float64 {
 	if s.cpu == 0 {
 		return math.NaN()
@@ -26,45 +26,45 @@ func (s *sample) cpuEach() float64 {
 	return float64(s.cpu.Nanoseconds()) / 1e3 / float64(max(s.done, 1))
 }
 
-// caller does one request after another and waits for each answer. One goroutine
+// caller sends one request after another and waits for each answer. One goroutine
 // at a time uses it.
 type caller interface {
 	call() (done int, err error) // done counts the pushes, lines or deliveries of the call
 }
 
-// callerFunc is a caller that has nothing of its own.
+// callerFunc is a caller without state.
 type callerFunc func() (int, error)
 
 func (f callerFunc) call() (int, error) { return f() }
 
 // callers put one process under load.
 type callers struct {
-	target  *target // whose CPU time is counted; nil = none's
+	target  *target // the process whose CPU time is counted; nil = none
 	all     []caller
-	deliver bool // messages whose acks a round waits for, after the last answer
+	deliver bool // a round also waits for the acks of its messages
 }
 
-// newCallers has callers without any connection yet.
+// newCallers has no callers yet.
 func (r *run) newCallers(t *target) *callers { return &callers{target: t} }
 
-// play has each caller call for d, the next time as soon as it has its answer:
-// a closed loop, which finds the highest rate. It hides stalls, because no caller
+// play makes each caller call for d, the next time as soon as it has its answer: a
+// closed loop, which finds the highest rate. It hides stalls, because no caller
 // calls while all wait.
 func (c *callers) play(ctx context.Context, d time.Duration) (sample, error) {
 	return c.counted(ctx, func() (sample, error) { return closedLoop(ctx, d, c.all) })
 }
 
-// offer has calls begin at a fixed rate for d, whether the ones before are
-// answered or not: an open loop. Latencies count from the time at which a call
-// was to begin, so a stall is seen by all the calls that it held up.
+// offer begins calls at a fixed rate for d, whether the earlier ones are answered
+// or not: an open loop. Latencies count from the planned begin of a call, so a
+// stall shows in all calls that it delays.
 func (c *callers) offer(ctx context.Context, rate float64, d time.Duration) (sample, error) {
 	return c.counted(ctx, func() (sample, error) {
 		return openLoop(ctx, plan{rate: rate, lasting: d, sleep: preciseSleep}, c.all)
 	})
 }
 
-// counted adds the target's CPU time. The round ends when each message of do has
-// its ack stored, so that rate and CPU time are those of the whole delivery.
+// counted adds the target's CPU time. The round ends when the ack of each message
+// of do is stored, so that rate and CPU time are those of the whole delivery.
 func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sample, err error) {
 	if c.target == nil {
 		return do()
@@ -87,8 +87,8 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 	return s, err
 }
 
-// closedLoop has every caller call until d has passed, and once at least; the
-// last call is completed.
+// closedLoop makes every caller call until d has passed, and at least once; it
+// completes the last calls.
 func closedLoop(ctx context.Context, d time.Duration, all []caller) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -102,7 +102,7 @@ func closedLoop(ctx context.Context, d time.Duration, all []caller) (sample, err
 	})
 }
 
-// count has c call once and times it from start.
+// count makes c call once and times it from start.
 func (s *sample) count(c caller, start time.Time) error {
 	done, err := c.call()
 	if err != nil {
@@ -113,14 +113,14 @@ func (s *sample) count(c caller, start time.Time) error {
 	return nil
 }
 
-// plan is when the calls of an open loop begin.
+// plan is the schedule of the calls of an open loop.
 type plan struct {
 	rate    float64 // calls per second
 	lasting time.Duration
 	sleep   func(time.Duration)
 }
 
-// calls is how many the plan has; at least one.
+// calls is the number of calls in the plan; at least one.
 func (p *plan) calls() int { return max(1, int(p.rate*p.lasting.Seconds())) }
 
 // at is when call i begins after the first.
@@ -128,13 +128,13 @@ func (p *plan) at(i int) time.Duration {
 	return time.Duration(math.Round(float64(i) / p.rate * float64(time.Second)))
 }
 
-// leastSleep keeps the pacing of high rates from taking the time that is to be
-// measured: what is due meanwhile begins together, and is timed from when it was
-// to begin all the same.
+// leastSleep keeps the pacing of high rates from taking too much CPU time. Calls
+// that become due during a sleep begin together, but are timed from their planned
+// begin.
 const leastSleep = 200 * time.Microsecond
 
-// pace sends the time at which each call is to begin to due, when it is, and
-// closes it in the end, or early when ctx ends. due must have room for all.
+// pace sends the planned begin of each call to due at that time. It closes due at
+// the end, or early when ctx ends. due must have room for all calls.
 func (p *plan) pace(ctx context.Context, due chan<- time.Time) {
 	defer close(due)
 	start := time.Now()
@@ -150,8 +150,8 @@ func (p *plan) pace(ctx context.Context, due chan<- time.Time) {
 	}
 }
 
-// openLoop has calls begin by the plan. A call that finds all callers busy
-// waits for one, which counts as latency. It ends when all are answered.
+// openLoop begins calls by the plan. A call that finds all callers busy waits for
+// one, which counts as latency. openLoop returns when all calls are answered.
 func openLoop(ctx context.Context, p plan, all []caller) (sample, error) {
 	due := make(chan time.Time, p.calls())
 	var pacer sync.WaitGroup
@@ -167,7 +167,7 @@ func openLoop(ctx context.Context, p plan, all []caller) (sample, error) {
 	})
 }
 
-// together has every caller do its work and adds up.
+// together runs work for every caller and adds up the samples.
 func together(all []caller, work func(caller, *sample) error) (sample, error) {
 	samples, errs := make([]sample, len(all)), make([]error, len(all))
 	start := time.Now()
@@ -184,7 +184,7 @@ func together(all []caller, work func(caller, *sample) error) (sample, error) {
 	return total, firstOf(errs)
 }
 
-// firstOf is one error for many callers: theirs are all alike.
+// firstOf is one error for many callers, which usually fail alike.
 func firstOf(errs []error) error {
 	n := 0
 	var first error

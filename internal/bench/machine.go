@@ -9,7 +9,7 @@ import (
 	"github.com/longwire/longwire/internal/version"
 )
 
-// machine describes the place and the settings of the run.
+// machine describes the machine and the settings of the run.
 func (o *Options) machine(ctx context.Context) Machine {
 	return Machine{
 		At: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), Memory: memoryTotal(), Files: o.perProcess, Duration: o.Duration.Seconds(),
@@ -19,8 +19,8 @@ func (o *Options) machine(ctx context.Context) Machine {
 	}
 }
 
-// fsyncTime is the median time of an append of 4 KiB with its sync, over at
-// most 200 of them and one second; 0 when the directory cannot be written.
+// fsyncTime is the median time of an append of 4 KiB with its sync, over at most
+// 200 of them and one second; 0 if the directory cannot be written.
 func fsyncTime(ctx context.Context, dir string) time.Duration {
 	f, err := os.CreateTemp(dir, "longwire-bench-fsync-")
 	if err != nil {

@@ -16,8 +16,8 @@ const (
 	budgetsName = "budgets"
 )
 
-// save writes page, data and charts into dir, which is made if there is none.
-// Charts of an earlier report that this one does not have stay.
+// save writes page, data and charts into dir, which it makes if necessary. Other
+// charts of an earlier report stay.
 func (r *Report) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -46,8 +46,8 @@ func (r *Report) save(dir string) error {
 	return nil
 }
 
-// page is the report for people: Markdown whose tables are aligned, so that a
-// terminal shows them too.
+// page is the report for people: Markdown with aligned tables, so that they are
+// also readable in a terminal.
 func (r *Report) page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Performance of longwire %s\n\nWritten by `longwire-bench` on %s in %.0f s. How each figure comes about, and what it does not say: [the method](README.md).\n\n",
@@ -64,7 +64,7 @@ func (r *Report) page() string {
 	return b.String()
 }
 
-// describe writes the place of the measurement.
+// describe writes the machine and the settings.
 func (m *Machine) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "**Machine.** %d CPUs", m.CPUs)
 	if m.CPU != "" {
@@ -134,7 +134,7 @@ func (t *Table) cells() [][]string {
 	return lines
 }
 
-// writeTable has its first line as the head, and figures to the right.
+// writeTable takes the first line as the head and aligns figures to the right.
 func writeTable(b *strings.Builder, lines [][]string) {
 	widths := make([]int, len(lines[0]))
 	for _, line := range lines {

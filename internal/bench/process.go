@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// role is what a process under test is.
+// role is the kind of a process under test.
 type role uint8
 
 const (
@@ -28,7 +28,7 @@ const (
 	gatewayServer             // longwire serve
 	gatewayTLS                // the same; its device port speaks TLS only
 	bareServer                // chi handlers and echoing connections; it keeps nothing
-	bareSyncing               // the same; it appends and syncs each body
+	bareSyncing               // the same, but appends and syncs each body
 	sessionServer             // a gateway with clients that have no connections
 )
 
@@ -38,38 +38,38 @@ func (r role) String() string {
 
 // target is a process under test.
 type target struct {
-	tcp  string // address of the device port; "" when it has none
+	tcp  string // address of the device port; "" if it has none
 	http string // address of the API
 	pid  int
 	role role
 	key  string       // API key; "" = none needed
-	stop func() error // ends it and waits; more calls do nothing
+	stop func() error // ends it and waits; later calls do nothing
 }
 
-// process is what is to be started.
+// process describes a process to be started.
 type process struct {
 	role        role
 	dir         string // of its store; "" = it keeps nothing
-	connections int    // of devices that the gateway must allow; 0 = its default
-	clients     int    // that a sessionServer has
-	returns     int    // clients of these that come back, a second
+	connections int    // bound of devices for the gateway; 0 = its default
+	clients     int    // of a sessionServer
+	returns     int    // clients of a sessionServer that reconnect each second
 	patient     bool   // the gateway waits long for answers to heartbeats
 }
 
-// starter starts a process and returns when it serves. The process ends with
-// ctx at the latest.
+// starter starts a process and returns when it serves. The process ends with ctx at
+// the latest.
 type starter func(ctx context.Context, p process) (*target, error)
 
 // Bounds of a process's life.
 const (
 	startTimeout  = time.Minute      // until it prints its addresses
-	fillTimeout   = 5 * time.Minute  // the same, if it has clients to register first
+	fillTimeout   = 5 * time.Minute  // the same, if it first registers clients
 	stopTimeout   = 15 * time.Second // from the request to stop to the kill
 	tailBytes     = 4 << 10          // kept of its standard error
 	roomForWarmUp = 10               // connections that are being closed while others come
 )
 
-// startProcess runs longwire, or this binary again.
+// startProcess runs longwire, or this binary as a hidden subcommand.
 func (o *Options) startProcess(ctx context.Context, p process) (*target, error) {
 	binary, err := os.Executable()
 	if err != nil {
@@ -99,8 +99,8 @@ func (o *Options) startProcess(ctx context.Context, p process) (*target, error) 
 	return startCommand(ctx, cmd, key, timeout)
 }
 
-// gateway finds the binary of the gateway: the one that was asked for, the one
-// beside self, or the one in PATH.
+// gateway finds the binary of the gateway: the requested one, the one beside self,
+// or the one in PATH.
 func (o *Options) gateway(self string) (string, error) {
 	beside := filepath.Join(filepath.Dir(self), "longwire"+filepath.Ext(self))
 	for _, name := range []string{o.Longwire, beside, "longwire"} {
@@ -113,8 +113,8 @@ func (o *Options) gateway(self string) (string, error) {
 	return "", fmt.Errorf("there is no longwire at %s or in PATH; name it with --longwire", beside)
 }
 
-// gatewayArgs are those of longwire serve: the defaults, but for addresses, logs
-// and the bounds that the measurement itself reaches.
+// gatewayArgs are the arguments of longwire serve: the defaults, except for
+// addresses, logs and the bounds that the measurement reaches.
 func gatewayArgs(p process) ([]string, error) {
 	args := []string{"serve", "--tcp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir", p.dir,
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
@@ -134,7 +134,7 @@ func gatewayArgs(p process) ([]string, error) {
 	return args, nil
 }
 
-// cleanEnv leaves out settings of longwire that belong to another gateway.
+// cleanEnv removes settings of longwire that belong to another gateway.
 func cleanEnv(env []string) []string {
 	var kept []string
 	for _, entry := range env {
@@ -183,31 +183,31 @@ func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.D
 	return t, nil
 }
 
-// launch starts cmd on a thread of its own that lives as long as the process:
-// on Linux a process is told of the death of the thread that started it. The
-// channel is closed when the process has ended and output is at its end.
+// launch starts cmd on its own thread, which lives as long as the process: on Linux
+// a process gets a signal when the thread that started it dies. exited is closed
+// when the process has ended and its output has been read.
 func launch(cmd *exec.Cmd, output *io.PipeWriter) (exited chan struct{}, err error) {
 	exited = make(chan struct{})
 	started := make(chan error)
 	go func() { // ends with the process
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := cmd.Start()
 		started <- err
 		if err != nil {
 			return
 		}
-		_ = cmd.Wait() // how it ended says nothing: it was told to, or the caller sees its silence
+		_ = cmd.Wait() // its exit status has no meaning: it was stopped, or the caller notices its silence
 		output.Close()
 		close(exited)
 	}()
 	return exited, <-started
 }
 
-// stopper returns a function that asks the process to end, kills it when it
-// does not, and waits.
+// stopper returns a function that asks the process to end, kills it if it does not,
+// and waits.
 func stopper(cmd *exec.Cmd, exited <-chan struct{}) func() error {
 	return sync.OnceValue(func() error {
-		if runtime.GOOS == "windows" { // no signal to ask with
+		if runtime.GOOS == "windows" { // has no such signal
 			_ = cmd.Process.Kill()
 		} else {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -223,8 +223,8 @@ func stopper(cmd *exec.Cmd, exited <-chan struct{}) func() error {
 	})
 }
 
-// readGreeting takes the addresses from what a starting process says. The line
-// with the API's comes after the line with the device port's.
+// readGreeting reads the addresses from the output of a starting process. The API's
+// line comes after the device port's.
 func (t *target) readGreeting(r *bufio.Reader) error {
 	for range 100 {
 		line, err := r.ReadString('\n')
@@ -242,13 +242,13 @@ func (t *target) readGreeting(r *bufio.Reader) error {
 	return errors.New("it said much, but not where it listens")
 }
 
-// labelled returns the word after label at a line's start.
+// labelled returns the word after label at the start of a line.
 func labelled(line, label string) (word string, ok bool) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(line), label+" ")
 	return strings.TrimSpace(rest), ok
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of the text that is written to it.
 type tail struct {
 	mu  sync.Mutex
 	end []byte
@@ -270,10 +270,10 @@ func (t *tail) String() string {
 	return strings.TrimSpace(string(t.end))
 }
 
-// callTimeout bounds one call to a process under test that is not load.
+// callTimeout bounds one call that is not part of the load.
 const callTimeout = time.Minute
 
-// call does one request and returns the answer's status and body, of which it
+// call sends one request and returns the answer's status and body, of which it
 // reads at most 64 MiB.
 func (t *target) call(ctx context.Context, method, path, contentType string, body []byte) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -297,7 +297,7 @@ func (t *target) call(ctx context.Context, method, path, contentType string, bod
 	return resp.StatusCode, answer, err
 }
 
-// want is call for an answer with one status.
+// want is call with an expected status.
 func (t *target) want(ctx context.Context, status int, method, path, contentType string, body []byte) ([]byte, error) {
 	got, answer, err := t.call(ctx, method, path, contentType, body)
 	if err == nil && got != status {
@@ -318,8 +318,8 @@ func (t *target) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// cpuDuring returns the CPU time that the process takes while do runs; 0 where
-// that is not known.
+// cpuDuring returns the CPU time that the process takes while do runs; 0 if that is
+// not known.
 func (t *target) cpuDuring(do func() error) (time.Duration, error) {
 	before, errBefore := processCPU(t.pid)
 	err := do()

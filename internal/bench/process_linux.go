@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dieWithParent makes the kernel end a child whose parent has died without
-// stopping it.
+// dieWithParent makes the kernel kill a child if its parent dies without stopping
+// it.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-// processCPU is the user and system time that all threads of a process have
-// taken, by the clock of clock_getcpuclockid(3).
+// processCPU is the user and system time of all threads of a process, by the clock
+// of clock_getcpuclockid(3).
 func processCPU(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED: time on a CPU, in nanoseconds
 	var t unix.Timespec
@@ -26,7 +26,7 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// processRSS is the memory of a process that is in RAM, in bytes.
+// processRSS is the resident memory of a process, in bytes.
 func processRSS(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -40,14 +40,14 @@ func processRSS(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// kernelMemory is what the kernel's own structures take, sockets among them, in
-// bytes of the whole machine; 0 = not known.
+// kernelMemory is the memory of the kernel's own structures, which include sockets,
+// in bytes of the whole machine; 0 = not known.
 func kernelMemory() int64 { return 1024 * procField("/proc/meminfo", "Slab:") }
 
-// memoryTotal is the machine's, in bytes; 0 = not known.
+// memoryTotal is the machine's memory; 0 = not known.
 func memoryTotal() int64 { return 1024 * procField("/proc/meminfo", "MemTotal:") }
 
-// procField is the first number after a name at a line's start.
+// procField is the first number after a name at the start of a line.
 func procField(file, name string) int64 {
 	b, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(b)) {
@@ -80,7 +80,7 @@ func osVersion() string {
 	return "linux " + strings.TrimSpace(string(b))
 }
 
-// loadAverage is how many threads wanted to run in the last minute.
+// loadAverage is the load average of the last minute.
 func loadAverage() float64 {
 	b, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(b), " ")
@@ -88,8 +88,8 @@ func loadAverage() float64 {
 	return v
 }
 
-// preallocate reserves the blocks of an append log, as a store that wants fast
-// syncs would.
+// preallocate reserves the blocks of an append log, as a store with fast syncs
+// would.
 func preallocate(f *os.File, size int64) error { return syscall.Fallocate(int(f.Fd()), 0, 0, size) }
 
 // syncData syncs the contents without the times.

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// pusher is an HTTP caller on a keep-alive connection of its own. It knows as
-// much of HTTP as the answers to a push need, to leave the cores to the process
-// under test.
+// pusher is an HTTP caller on its own keep-alive connection. It implements only the
+// part of HTTP that answers to a push need, to leave the cores to the process under
+// test.
 type pusher struct {
 	addr    string
 	conn    net.Conn  // nil = none yet
@@ -24,7 +24,7 @@ type pusher struct {
 	random  *rand.Rand
 	request []byte // reused
 	rest    string // of a request, behind the client
-	clients int    // the recipients: one of so many at random
+	clients int    // number of recipients; each push goes to a random one
 	status  string // expected of every answer
 }
 
@@ -50,7 +50,7 @@ func (r *run) newPushers(ctx context.Context, t *target, l load, clients int) (*
 
 const requestStart = "POST /v1/clients/"
 
-// restOfRequest is the request of a push behind the client.
+// restOfRequest is the part of a push request behind the client.
 func restOfRequest(t *target, l load) string {
 	body, query := fmt.Sprintf(`{"text":"%s"}`, pushPayload), ""
 	if l.mode != "" {
@@ -63,8 +63,8 @@ func restOfRequest(t *target, l load) string {
 		query, t.http, t.key, len(body), body)
 }
 
-// Servers close silent connections, while the other sides of a comparison have
-// their turns: new ones sooner than used ones. The pusher opens another before that.
+// Servers close silent connections while the other sides of a comparison have their
+// turns, new connections sooner than used ones. The pusher reconnects before that.
 const (
 	longestNew  = 3 * time.Second
 	longestIdle = time.Minute
@@ -86,7 +86,7 @@ func (c *pusher) close() error {
 	return c.conn.Close()
 }
 
-// call does one push.
+// call sends one push.
 func (c *pusher) call() (int, error) {
 	now := time.Now()
 	if now.After(c.until) {
@@ -114,8 +114,8 @@ var (
 	errNotAnAnswer = errors.New("not an HTTP answer with a length")
 )
 
-// readAnswer reads one answer of known length. The body is returned when it is
-// in r's buffer as a whole, and valid until the next read.
+// readAnswer reads one answer of known length. It returns the body if r's buffer
+// holds it completely; the body is valid until the next read.
 func readAnswer(r *bufio.Reader) (status string, body []byte, err error) {
 	length := -1
 	for first := true; ; first = false {
@@ -148,7 +148,7 @@ func readAnswer(r *bufio.Reader) (status string, body []byte, err error) {
 	}
 }
 
-// statusText is string(b) without memory for the usual ones.
+// statusText is string(b) without an allocation for the usual statuses.
 func statusText(b []byte) string {
 	switch string(b) {
 	case "200":

@@ -7,8 +7,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// longest is the longest latency that a recorder distinguishes; a longer one
-// counts as longest.
+// longest is the longest latency that a recorder distinguishes; a longer one counts
+// as longest.
 const longest = 128 * time.Second
 
 // recorder counts latencies, in nanoseconds with two significant digits. Its zero
@@ -41,7 +41,7 @@ func (r *recorder) total() int64 {
 	return r.h.TotalCount()
 }
 
-// quantile returns a latency that a share q of the observations did not exceed; 0
+// quantile returns the latency that a share q of the observations did not exceed; 0
 // without any observation.
 func (r *recorder) quantile(q float64) time.Duration {
 	if r.h == nil {

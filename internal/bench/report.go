@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Report is the outcome of a run.
+// Report is the result of a run.
 type Report struct {
 	Machine   Machine    `json:"machine"`
 	Took      float64    `json:"took_seconds"`
@@ -16,7 +16,7 @@ type Report struct {
 	Scenarios []Scenario `json:"scenarios"`
 }
 
-// Machine is the place and the settings of the measurement.
+// Machine is the machine and the settings of the measurement.
 type Machine struct {
 	At       time.Time `json:"at"`
 	CPUs     int       `json:"cpus"`
@@ -55,7 +55,7 @@ type Row struct {
 // Verdicts of a row.
 const (
 	verdictOK          = "ok"
-	verdictStretch     = "stretch" // the further goal is met too
+	verdictStretch     = "stretch" // the further goal is met, too
 	verdictMissed      = "MISSED"
 	verdictNotMeasured = "not measured"
 )
@@ -86,7 +86,7 @@ func (s *scenario) judge(out *Scenario) (rows []Row) {
 	return rows
 }
 
-// counted is the value that is judged.
+// counted is the value to be judged.
 func (r *Row) counted() float64 {
 	switch {
 	case r.Worst && r.AtLeast:
@@ -106,8 +106,8 @@ func (r *Row) meets(v, goal float64) bool {
 	return v <= goal
 }
 
-// share is the value over the bound, or the bound over a value that must be at
-// least as much: less is better.
+// share is the value over the bound, or the bound over a value with a lower bound:
+// less is better.
 func (r *Row) share() float64 {
 	switch v := r.counted(); {
 	case r.AtLeast:
@@ -119,7 +119,7 @@ func (r *Row) share() float64 {
 	}
 }
 
-// Scenario is the outcome of one.
+// Scenario is the result of one scenario.
 type Scenario struct {
 	Name    string              `json:"name"`
 	Title   string              `json:"title"`
@@ -132,7 +132,7 @@ type Scenario struct {
 	Failure string              `json:"failure,omitempty"` // why it could not be measured; "" = it was
 }
 
-// value adds rounds to a value.
+// value appends rounds to a value.
 func (out *Scenario) value(name string, rounds ...float64) {
 	for _, v := range rounds {
 		out.Values[name] = append(out.Values[name], Figure(v))
@@ -141,7 +141,7 @@ func (out *Scenario) value(name string, rounds ...float64) {
 
 // Table is figures in lines under columns.
 type Table struct {
-	Of      string   `json:"of"` // what the lines are
+	Of      string   `json:"of"` // the kind of its lines
 	Columns []Column `json:"columns"`
 	Lines   []Line   `json:"lines"`
 }
@@ -172,7 +172,7 @@ func quantiles() []Column {
 	return []Column{{"p50", milliseconds}, {"p90", milliseconds}, {"p99", milliseconds}, {"p99.9", milliseconds}, {"longest", milliseconds}}
 }
 
-// shares of the calls, for quantiles.
+// Shares of the calls that quantiles show.
 var shown = []float64{0.5, 0.9, 0.99, 0.999, 1}
 
 func (r *recorder) quantiles() (list []float64) {
@@ -191,7 +191,7 @@ func (r *recorder) percentiles(name string, bare bool) Series {
 	return s
 }
 
-// percentileChart has room for percentiles.
+// percentileChart is a chart for lines of percentiles.
 func percentileChart(name, title string, series ...Series) Chart {
 	return Chart{Name: name, Title: title, X: Axis{Label: "share of the pushes that were faster", Names: []string{"p50", "p90", "p99", "p99.9", "max"}},
 		Y: Axis{Label: "latency from the intended start, ms", Log: true}, Series: series}

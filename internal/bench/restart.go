@@ -8,7 +8,7 @@ import (
 )
 
 // restart times starts of a gateway on a store with queued messages. The first one
-// finds the store as it was left, the later ones find it tidied up.
+// finds the store as fillStore left it, the later ones find it compacted.
 type restart struct{}
 
 // valueReady is the time from the start of the process to a green /readyz.
@@ -33,8 +33,7 @@ func (restart) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// timeToReady starts a gateway on the store, waits until it is ready, and stops
-// it.
+// timeToReady starts a gateway on the store, waits until it is ready, and stops it.
 func (r *run) timeToReady(ctx context.Context, dir string) (took time.Duration, err error) {
 	start := time.Now()
 	t, err := r.start(ctx, process{role: gatewayServer, dir: dir})

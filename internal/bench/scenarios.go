@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// scenario is one kind of load on one state of the clients, and the budgets that
-// hold for it.
+// scenario is one kind of load on one state of the clients, with its budgets.
 type scenario struct {
 	name    string // for --scenario
 	title   string
@@ -18,7 +17,7 @@ type scenario struct {
 	budgets []budget
 }
 
-// measurement does what its fields say and fills in tables, charts and values.
+// measurement runs as its fields say and fills in tables, charts and values.
 type measurement interface {
 	take(context.Context, *run, *Scenario) error
 }
@@ -34,7 +33,7 @@ type budget struct {
 	worst   bool    // the worst round counts, not the median
 }
 
-// Loads and sides that several scenarios have.
+// Loads and sides of several scenarios.
 var (
 	push       = load{what: pushes, callers: 128, delivered: true}
 	pushWait   = load{what: pushes, callers: 128, wait: true}
@@ -47,7 +46,7 @@ var (
 
 func bulk(n int) load { return load{what: lines, callers: 1, lines: n} }
 
-// scenarios is every kind of load, in the order of the report. The default path
+// scenarios has every kind of load, in the order of the report. The default path
 // comes first.
 var scenarios = []scenario{
 	{name: "push", title: "Durable push to a connected device (the default path)",
@@ -141,8 +140,8 @@ func Names() []string {
 	return names
 }
 
-// choose returns the scenarios of these names: without a name those with budgets,
-// and with all set every one.
+// choose returns the scenarios with these names. Without names it returns those
+// with budgets, or every one if all is set.
 func choose(names []string, all bool) (chosen []scenario, err error) {
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {

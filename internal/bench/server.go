@@ -17,7 +17,7 @@ type spec struct {
 	patient   bool   // the gateway waits long for answers to heartbeats
 }
 
-// words describe the state of the clients.
+// words describes the state of the clients.
 func (s spec) words(o *Options) string {
 	var parts []string
 	for _, p := range []struct {
@@ -37,8 +37,7 @@ type server struct {
 	devices *devices // nil = none
 }
 
-// server returns the scenario's server of this spec, and starts it for the first
-// caller.
+// server returns the scenario's server of this spec; the first call starts it.
 func (r *run) server(ctx context.Context, s spec) (*server, error) {
 	if have, ok := r.servers[s]; ok {
 		return have, nil
@@ -51,7 +50,7 @@ func (r *run) server(ctx context.Context, s spec) (*server, error) {
 }
 
 // newServer starts a server that ends with the scenario, brings its clients into
-// their state and lets it settle.
+// their state, and waits until it is quiet.
 func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
 	p := process{role: s.role, patient: s.patient, connections: r.number(s.connected)}
 	if s.role != bareServer {
@@ -94,7 +93,7 @@ func (r *run) startServer(ctx context.Context, p process) (*server, error) {
 	return &server{target: t}, nil
 }
 
-// connect has devices join a server until the scenario ends.
+// connect makes devices join a server until the scenario ends.
 func (r *run) connect(ctx context.Context, srv *server, j join) (*devices, error) {
 	d := &devices{each: r.perProcess, start: r.work}
 	r.devices = append(r.devices, d)
@@ -104,7 +103,7 @@ func (r *run) connect(ctx context.Context, srv *server, j join) (*devices, error
 	return d, err
 }
 
-// stats are the counters of a gateway that a measurement waits for.
+// stats has the counters of a gateway that measurements wait for.
 type stats struct {
 	Online   int            `json:"online"`
 	Accepted int            `json:"accepted"`
@@ -119,8 +118,7 @@ func (t *target) waitForOnline(ctx context.Context, n int) error {
 	})
 }
 
-// waitForAcks waits until the ack of each message that was accepted since before
-// is stored.
+// waitForAcks waits until the ack of each message accepted since before is stored.
 func (t *target) waitForAcks(ctx context.Context, before *stats) error {
 	return waitFor(ctx, callTimeout, "the acks of all messages", func() bool {
 		var now stats
@@ -128,7 +126,7 @@ func (t *target) waitForAcks(ctx context.Context, before *stats) error {
 	})
 }
 
-// waitFor looks every 5 ms whether done, for at most limit.
+// waitFor calls done every 5 ms until it returns true, for at most limit.
 func waitFor(ctx context.Context, limit time.Duration, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -140,7 +138,7 @@ func waitFor(ctx context.Context, limit time.Duration, what string, done func() 
 	return nil
 }
 
-// pause lets d pass.
+// pause waits for d.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

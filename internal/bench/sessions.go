@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// pages times pages of the client list, one after another, from the first on.
+// pages times the pages of the client list, from the first on.
 type pages struct{}
 
-// valuePage is the median time of a page, of the slowest kind of list.
+// valuePage is the median time of a page of the slowest kind of list.
 const valuePage = "page"
 
 const pageSize = 100
@@ -32,7 +32,7 @@ func (pages) take(ctx context.Context, r *run, out *Scenario) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, 3*r.Duration); err != nil { // the store is still tidying up after so many new clients
+	if err := pause(ctx, 3*r.Duration); err != nil { // the store is still compacting after so many new clients
 		return err
 	}
 	var plays []play
@@ -58,8 +58,7 @@ func (pages) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// lister is a caller that turns the pages of a list; after the last one comes the
-// first.
+// lister is a caller that reads the pages of a list in turn and then starts again.
 func (t *target) lister(ctx context.Context, query string) *callers {
 	cursor := ""
 	return &callers{all: []caller{callerFunc(func() (int, error) {
@@ -76,13 +75,13 @@ func (t *target) lister(ctx context.Context, query string) *callers {
 	})}}
 }
 
-// sessions shows what very many sessions cost while others are served: their memory,
-// and a collector that has to look at all of it.
+// sessions measures the cost of very many sessions: their memory, and a collector
+// that has to scan all of it.
 type sessions struct{}
 
 // Load of the sessions. Single pushes take besideShare of a closed loop's rate.
 const (
-	durableShare    = 0.25 // durable pushes to one of mode=online
+	durableShare    = 0.25 // durable pushes for each push with mode=online
 	pagesPerSecond  = 20
 	returnsASecond  = 500
 	aloneCollection = 5 // collections whose CPU time is measured
@@ -171,8 +170,8 @@ func (sessions) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// table is the memory of n sessions, and how often it is collected: whenever as much
-// has been allocated as is in use.
+// table is the memory of n sessions and the rate of collections: the runtime
+// collects when as much has been allocated as is in use.
 func (r *residents) table(n int, cost, allocated float64) Table {
 	t := Table{Of: "sessions without sockets", Columns: []Column{{"heap in use each", bytesEach}, {"RSS each", bytesEach}, {"CPU of a collection", milliseconds},
 		{"from one to the next", seconds}, {"CPU for them", percent}}}
@@ -184,7 +183,7 @@ func (r *residents) table(n int, cost, allocated float64) Table {
 	return t
 }
 
-// atOnce does n things at the same time and returns the errors of all.
+// atOnce calls do n times concurrently and returns all errors.
 func atOnce(n int, do func(int) error) error {
 	errs := make([]error, n)
 	var doing sync.WaitGroup
@@ -195,7 +194,7 @@ func atOnce(n int, do func(int) error) error {
 	return errors.Join(errs...)
 }
 
-// collect has a sessionHost collect its garbage once.
+// collect makes a sessionHost collect its garbage once.
 func (t *target) collect(ctx context.Context) error {
 	_, err := t.want(ctx, 200, "POST", collectPath, "", nil)
 	return err

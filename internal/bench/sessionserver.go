@@ -27,25 +27,26 @@ import (
 // sessionsName is the hidden subcommand whose process is a sessionHost.
 const sessionsName = "sessions"
 
-// sessionHost is a gateway on a real store with connected clients that have no
-// sockets: more than a machine's files allow. Each acks what it is sent.
+// sessionHost is a gateway on a real store. Its connected clients have no sockets,
+// so there can be more than the limit of open files allows. Each acks every
+// delivery.
 type sessionHost struct {
 	dir     string // of the store
 	clients int
-	returns int // of clients that come back on a new connection, a second
+	returns int // clients that reconnect each second
 
 	base residents // before there were clients
 	g    *gateway.Gateway
 }
 
-// Paths of a sessionHost beside its API.
+// Paths of a sessionHost in addition to its API.
 const (
 	residentsPath = "/sessions/residents" // GET: memory and collections
 	collectPath   = "/sessions/collect"   // POST: one collection of garbage
 )
 
-// serve serves the API of the gateway when all clients are there. It prints its
-// address on out, in the words of `longwire serve`, and ends with ctx.
+// serve serves the API of the gateway once all clients are connected. It prints its
+// address on out in the format of `longwire serve`, and ends with ctx.
 func (r *sessionHost) serve(ctx context.Context, out io.Writer) (err error) {
 	store, err := engine.Open(engine.Options{Dir: r.dir, NoSync: true})
 	if err != nil {
@@ -91,8 +92,8 @@ func (r *sessionHost) admit(ctx context.Context, i int) error {
 	return nil
 }
 
-// keepReturning has clients at random come back, r.returns in a second, until
-// ctx ends. Each takes its earlier connection over.
+// keepReturning makes random clients reconnect, r.returns each second, until ctx
+// ends. Each takes over its earlier connection.
 func (r *sessionHost) keepReturning(ctx context.Context) {
 	if r.returns == 0 {
 		return
@@ -100,18 +101,18 @@ func (r *sessionHost) keepReturning(ctx context.Context) {
 	p := plan{rate: float64(r.returns)}
 	start := time.Now()
 	for i := 0; pause(ctx, time.Until(start.Add(p.at(i)))) == nil; i++ {
-		_ = r.admit(ctx, rand.IntN(r.clients)) // an error is that of ctx
+		_ = r.admit(ctx, rand.IntN(r.clients)) // fails only when ctx ends
 	}
 }
 
-// beside answers for the host's own paths and leaves the others to the API.
+// beside answers the host's own paths and passes the others to the API.
 func (r *sessionHost) beside(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case residentsPath:
 			now := readResidents()
 			now.Base = &r.base
-			_ = json.NewEncoder(w).Encode(&now) // the caller sees a cut answer
+			_ = json.NewEncoder(w).Encode(&now) // the caller notices a cut answer
 		case collectPath:
 			runtime.GC()
 		default:
@@ -130,8 +131,8 @@ type residents struct {
 	Base      *residents       `json:"base,omitempty"`
 }
 
-// readResidents does not ask for the collector's CPU time, which the runtime counts
-// by the clock, as if its threads always had a core.
+// readResidents does not read the collector's CPU time: the runtime measures it by
+// the clock, as if its threads always had a core.
 func readResidents() residents {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"}, {Name: "/sched/pauses/total/gc:seconds"}}
 	metrics.Read(s)
@@ -150,7 +151,7 @@ func readResidents() residents {
 	return now
 }
 
-// pauses are those after before.
+// pauses are the pauses after before.
 func (r *residents) pauses(before *residents) (after recorder) {
 	for ns, n := range r.Pauses {
 		if n -= before.Pauses[ns]; n > 0 {
@@ -160,12 +161,12 @@ func (r *residents) pauses(before *residents) (after recorder) {
 	return after
 }
 
-// each is the growth since there were no clients, for each of n.
+// each is the growth since the begin, divided by n clients.
 func (r *residents) each(n int, of func(*residents) int64) float64 {
 	return float64(of(r)-of(r.Base)) / float64(n)
 }
 
-// echo is the connection of a client that has no socket. It acks each delivery when
+// echo is the connection of a client without a socket. It acks each delivery when
 // it is flushed.
 type echo struct {
 	session *gateway.Session // set before its Start

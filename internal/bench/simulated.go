@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// simulated is simulated clients that are registered at one server. Each acks
-// every delivery at once. It costs a goroutine and a small buffer per client.
+// simulated has the simulated clients that are registered at one server. Each acks
+// every delivery at once. A client costs a goroutine and a small buffer.
 type simulated struct {
 	devices []*device
 	readers sync.WaitGroup
 
 	answers atomic.Int64 // heartbeats that the server has answered
-	beats   atomic.Int64 // heartbeats that the server has asked for
-	lost    atomic.Int64 // clients that the server or the network has closed
+	beats   atomic.Int64 // heartbeats that the server has sent
+	lost    atomic.Int64 // clients that the server or the network has disconnected
 	closing atomic.Bool
 }
 
@@ -34,23 +34,23 @@ type device struct {
 
 // counts is the history of simulated clients so far.
 type counts struct {
-	Lost  int64 `json:"lost"`  // clients whose connection the server or the network has closed
-	Beats int64 `json:"beats"` // heartbeats that the server has asked for
+	Lost  int64 `json:"lost"`  // clients that the server or the network has disconnected
+	Beats int64 `json:"beats"` // heartbeats that the server has sent
 }
 
-// join says which clients come, and how.
+// join describes the clients to be connected.
 type join struct {
 	Addr      string        `json:"addr"`
-	First     int           `json:"first"` // client
+	First     int           `json:"first"` // number of the first client
 	Count     int           `json:"count"`
-	AtOnce    int           `json:"at_once"`   // dials under way at a time
-	Patient   bool          `json:"patient"`   // a client that was refused tries again, until registerTimeout
-	Heartbeat time.Duration `json:"heartbeat"` // proposed; 0 = once in an hour, so that none is in the measurement
+	AtOnce    int           `json:"at_once"`   // dials in progress at a time
+	Patient   bool          `json:"patient"`   // a refused client tries again, until registerTimeout
+	Heartbeat time.Duration `json:"heartbeat"` // proposed; 0 = once an hour, so that none is in the measurement
 	TLS       bool          `json:"tls"`
-	Sources   int           `json:"sources"` // addresses that clients come from
+	Sources   int           `json:"sources"` // addresses that clients connect from
 }
 
-// Bounds of the connecting.
+// Bounds of connecting.
 const (
 	dialsAtOnce     = 64
 	registerTimeout = 30 * time.Second
@@ -69,9 +69,9 @@ func (m join) withDefaults() join {
 	return m
 }
 
-// join connects and registers the clients of m, none of which has joined yet. The
-// recorder has the time from the call to each registration. After an error none
-// of m is connected.
+// join connects and registers the clients of m, none of them joined yet. The
+// recorder has the time from the call to each registration. After an error no
+// client of m is connected.
 func (c *simulated) join(ctx context.Context, m join) (*recorder, error) {
 	m = m.withDefaults()
 	joined := make([]*device, m.Count)
@@ -108,8 +108,8 @@ func (c *simulated) join(ctx context.Context, m join) (*recorder, error) {
 	return &after, nil
 }
 
-// admit connects and registers one client. A patient one comes back when it was
-// refused.
+// admit connects and registers one client. A patient client tries again after a
+// refusal.
 func (m *join) admit(ctx context.Context, k int) (*device, error) {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
@@ -126,7 +126,7 @@ func (m *join) admit(ctx context.Context, k int) (*device, error) {
 
 func (m *join) dial(ctx context.Context, k int) (*device, error) {
 	dialer := net.Dialer{KeepAlive: -1}
-	if runtime.GOOS == "linux" { // elsewhere loopback is one address
+	if runtime.GOOS == "linux" { // on other systems loopback is one address
 		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+k%m.Sources))}
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", m.Addr)
@@ -134,7 +134,7 @@ func (m *join) dial(ctx context.Context, k int) (*device, error) {
 		return nil, err
 	}
 	d := &device{conn: conn, tcp: conn.(*net.TCPConn), id: clientID(k)}
-	if m.TLS { // the certificate is one that this run has made for itself
+	if m.TLS { // this run has made the certificate
 		d.conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	}
 	deadline, _ := ctx.Deadline()
@@ -147,8 +147,8 @@ func (m *join) dial(ctx context.Context, k int) (*device, error) {
 	return d, nil
 }
 
-// register says who the client is. Nothing but the answer comes before the
-// first delivery, and nothing is queued for a new client.
+// register sends REGISTER and reads the answer. No other frame can come before it,
+// because nothing is queued for a new client.
 func (d *device) register(heartbeat time.Duration) error {
 	if _, err := d.conn.Write(registerFrame(d.id, heartbeat)); err != nil {
 		return err
@@ -173,8 +173,8 @@ func (d *device) register(heartbeat time.Duration) error {
 	}
 }
 
-// hangUp ends the connection without a word, as a cut line would, and leaves no
-// port in TIME_WAIT. A nil device has none.
+// hangUp closes the connection without a CLOSE, as a cut line would, and leaves no
+// port in TIME_WAIT. A nil device has no connection.
 func (d *device) hangUp() {
 	if d != nil {
 		_ = d.tcp.SetLinger(0)
@@ -186,7 +186,7 @@ func (d *device) hangUp() {
 func (c *simulated) serve(d *device) {
 	in, out := make([]byte, 0, 256), make([]byte, 0, 64)
 	for {
-		if len(in) == cap(in) { // a frame that is larger; its length was checked
+		if len(in) == cap(in) { // the frame is larger; its length was checked
 			in = append(in, make([]byte, cap(in))...)[:len(in)]
 		}
 		n, err := d.conn.Read(in[len(in):cap(in)])
@@ -207,8 +207,8 @@ func (c *simulated) serve(d *device) {
 	}
 }
 
-// answer takes the whole frames off in, appends what they ask for to out, and
-// returns what is left of in, moved to the front.
+// answer processes the complete frames in in, appends their answers to out, and
+// returns the rest of in, moved to the front.
 func (c *simulated) answer(in, out []byte) (rest, answers []byte, err error) {
 	taken := 0
 	for {
@@ -236,9 +236,8 @@ func (c *simulated) answer(in, out []byte) (rest, answers []byte, err error) {
 	}
 }
 
-// ask has every client ask for a sign of life once and waits for the answers,
-// so that each connection has been read from and written to since it
-// registered.
+// ask makes every client send one heartbeat and waits for the answers, so that each
+// connection has been read and written since it registered.
 func (c *simulated) ask(ctx context.Context) error {
 	want := c.answers.Load() + int64(len(c.devices))
 	for _, d := range c.devices {

@@ -18,11 +18,11 @@ import (
 const (
 	acceptBytes   = 256  // of a message
 	acceptClients = 4096 // recipients
-	queuedEach    = 100  // messages for one client of a store that is filled
+	queuedEach    = 100  // messages for one client of a filled store
 	queuedBytes   = 64
 )
 
-// fillStore makes a store with queued messages for clients that are not those of a
+// fillStore makes a store with queued messages for clients that are not part of a
 // load, and closes it. Nothing is synced until then.
 func fillStore(ctx context.Context, dir string, queued int) (err error) {
 	e, err := engine.Open(engine.Options{Dir: dir, NoSync: true})
@@ -38,7 +38,7 @@ func fillStore(ctx context.Context, dir string, queued int) (err error) {
 	return inParallel(queued, func(i int) error { return acceptOne(ctx, e, otherID(i%others), payload) })
 }
 
-// recipients is for how many clients queued messages are.
+// recipients is the number of clients that queued messages are for.
 func recipients(queued int) int { return max(1, queued/queuedEach) }
 
 // otherID names a client that has queued messages and never connects.
@@ -56,7 +56,7 @@ func acceptOne(ctx context.Context, s gateway.Store, client string, payload []by
 	return err
 }
 
-// registerClients makes n clients known.
+// registerClients registers n clients in the store.
 func registerClients(ctx context.Context, s gateway.Store, n int) error {
 	return inParallel(n, func(i int) error { return registerOne(ctx, s, clientID(i)) })
 }
@@ -66,11 +66,12 @@ func registerOne(ctx context.Context, s gateway.Store, client string) error {
 	return err
 }
 
-// fillers fill a store: enough for large group commits.
+// fillers is the number of goroutines that fill a store: enough for large group
+// commits.
 const fillers = 512
 
-// inParallel calls do for 0 to n-1, fillers of them at a time, and returns the
-// first error. After an error it begins no more.
+// inParallel calls do for 0 to n-1 on fillers goroutines and returns the first
+// error. After an error it begins no further calls.
 func inParallel(n int, do func(int) error) error {
 	var next atomic.Int64
 	var failed atomic.Pointer[error]

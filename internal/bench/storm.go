@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// storm has nine of ten clients lose their connection at once and come back.
+// storm disconnects nine of ten clients at once and lets them reconnect.
 type storm struct {
 	sides []spec
 }
 
 // Sizes of a storm.
 const (
-	stormDials   = 2000 // under way at a time
+	stormDials   = 2000 // in progress at a time
 	stayingShare = 0.1  // of the clients keep their connection
 	stormPushes  = 200  // per second, to those that stayed
 	longestStorm = time.Minute
 	mostStorms   = 3 // of one server
 )
 
-// storms is the outcome at one server.
+// storms is the result for one server.
 type storms struct {
 	lost         int
 	back         recorder // from the loss of all to each one's return, in the last storm
@@ -60,7 +60,7 @@ func (s storm) take(ctx context.Context, r *run, out *Scenario) error {
 	return nil
 }
 
-// at has the storms at one server.
+// at runs the storms at one server.
 func (s *storms) at(ctx context.Context, r *run, server spec) error {
 	p := process{role: server.role, connections: r.Most}
 	if server.role != bareServer {
@@ -107,8 +107,8 @@ func (s *storms) at(ctx context.Context, r *run, server spec) error {
 	return nil
 }
 
-// comeBack is the loss and the return. It ends when all are registered, and at a
-// gateway online as well.
+// comeBack runs the loss and the return. It ends when all clients are registered,
+// and with a gateway also online.
 func (s *storms) comeBack(ctx context.Context, srv *server, lost *devices, staying int) error {
 	if err := lost.drop(ctx); err != nil {
 		return err

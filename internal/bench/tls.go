@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate for loopback, of the kind that is cheapest to
-// use, and writes it with its key into dir.
+// selfSigned makes a certificate for loopback, of the kind that is cheapest to use,
+// and writes it with its key into dir.
 func selfSigned(dir string) (certFile, keyFile string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

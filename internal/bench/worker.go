@@ -10,7 +10,7 @@ import (
 	"os/exec"
 )
 
-// workerName is the hidden subcommand whose process holds simulated clients.
+// workerName is the hidden subcommand whose process has simulated clients.
 const workerName = "worker"
 
 // order is one line to a worker, report one line back.
@@ -26,7 +26,7 @@ type (
 	}
 )
 
-// serveWorker obeys the orders of in, line by line, until in ends; then it
+// serveWorker executes the orders of in, line by line, until in ends; then it
 // disconnects its clients.
 func serveWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 	c := &simulated{}
@@ -39,13 +39,13 @@ func serveWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return fmt.Errorf("read an order: %w", err)
 		}
-		if err := reports.Encode(c.obey(ctx, o)); err != nil {
+		if err := reports.Encode(c.execute(ctx, o)); err != nil {
 			return fmt.Errorf("write a report: %w", err)
 		}
 	}
 }
 
-func (c *simulated) obey(ctx context.Context, o order) (r report) {
+func (c *simulated) execute(ctx context.Context, o order) (r report) {
 	var err error
 	switch o.Do {
 	case "join":
@@ -75,7 +75,7 @@ type worker struct {
 	stop    func() error // ends the process and waits for it
 }
 
-// startWorker runs this binary again.
+// startWorker runs this binary as a worker.
 func startWorker(ctx context.Context) (*worker, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -104,7 +104,7 @@ func workerFrom(ctx context.Context, cmd *exec.Cmd) (*worker, error) {
 	}}, nil
 }
 
-// order sends one and waits for the report.
+// order sends an order and waits for the report.
 func (w *worker) order(o order) (r report, err error) {
 	if err = w.orders.Encode(o); err == nil {
 		err = w.reports.Decode(&r)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// wrkScript has wrk push to random clients and print its counts in one line.
+// wrkScript makes wrk push to random clients and print its counts in one line.
 const wrkScript = `local rest, clients, seed = %q, %d, %d
 function setup(thread) seed = seed + 1; thread:set("seed", seed) end
 function init() math.randomseed(seed) end
@@ -35,8 +35,8 @@ func (r *run) findWrk() string {
 	return path
 }
 
-// wrkSide is callers whose requests wrk sends in place of this process. wrk
-// measures whole seconds.
+// wrkSide plays the requests of c with wrk instead of this process. wrk measures
+// whole seconds.
 func (r *run) wrkSide(wrk string, c *callers) (side play, err error) {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return nil, err

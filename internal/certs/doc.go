@@ -1,7 +1,7 @@
-// Package certs keeps the TLS side of a listener as its files have it now:
-// certificate, key, and where clients have to show a certificate of their own,
-// the authorities that sign those. The files may be replaced at any time, in
-// place, by rename, or by a symbolic link that moves (as Kubernetes does it
-// with mounted secrets); the next handshake after the change was seen uses
-// them. What cannot be used is told and changes nothing.
+// Package certs keeps the TLS configuration of a listener up to date with its
+// files: certificate, key, and the authorities of client certificates if clients
+// must show one. The files may be replaced at any time, in place, by rename, or
+// by a symbolic link that moves (as Kubernetes does with mounted secrets). The
+// next handshake after a change was seen uses them. Files that cannot be used are
+// logged and change nothing.
 package certs

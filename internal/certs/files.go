@@ -11,7 +11,7 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// Files names what a listener needs, all in PEM.
+// Files names the files of a listener, all in PEM.
 type Files struct {
 	Cert     string // the certificate, then those between it and its root
 	Key      string // its private key
@@ -21,14 +21,14 @@ type Files struct {
 // maxFile bounds the bytes of one file.
 const maxFile = 1 << 20
 
-// material is what was read from Files.
+// material is the content of Files.
 type material struct {
 	cert tls.Certificate // with its Leaf
 	cas  *x509.CertPool  // nil without Files.ClientCA
 }
 
-// load reads the files. The error names the one that is wrong. A key or an
-// authority that another user can change is an error.
+// load reads the files. The error names the faulty file. A key or an authority
+// that another user can change is an error.
 func (f Files) load() (m material, err error) {
 	for _, name := range []string{f.Key, f.ClientCA} {
 		if err := private.Trusted(name); err != nil {
@@ -76,8 +76,8 @@ func readFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// state is how the files looked, links followed, to notice a change without
-// reading them. nil stands for one that is not there.
+// state is the metadata of the files, symbolic links followed, which shows a
+// change without reading them. nil stands for a missing file.
 type state [3]os.FileInfo
 
 func (f Files) look() (st state, err error) {

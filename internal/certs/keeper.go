@@ -10,41 +10,40 @@ import (
 	"time"
 )
 
-// Options says what to keep and how it is offered.
+// Options are the files to follow and the TLS settings of the listener.
 type Options struct {
 	Files
 	// Listener names the port in logs.
 	Listener string
-	// ClientAuth says whether clients show a certificate. Whoever asks for one
-	// to be verified needs Files.ClientCA.
+	// ClientAuth is whether clients must show a certificate. Verification needs
+	// Files.ClientCA.
 	ClientAuth tls.ClientAuthType
 	// Protocols are offered by ALPN, the preferred one first; nil for none.
 	Protocols []string
-	// Every is how often the files are looked at: 5 s.
+	// Every is how often the files are checked: 5 s.
 	Every  time.Duration
 	Logger *slog.Logger // nil discards
 }
 
-// Keeper holds what was read last and could be used. Its methods may be called
-// from any goroutine.
+// Keeper has the last files that could be used. Its methods may be called from
+// any goroutine.
 type Keeper struct {
 	opts    Options
-	config  *tls.Config // what Config returns; it takes current
+	config  *tls.Config // returned by Config; it uses current
 	current atomic.Pointer[tls.Config]
 
 	notAfter        atomic.Int64 // of the certificate in use, Unix seconds
 	loads, failures atomic.Uint64
 
 	mu   sync.Mutex
-	seen state  // of the files that were read last
-	flaw string // why they could not be used, "" when they are in use
+	seen state  // of the files that were last read
+	flaw string // why they could not be used, "" if they are in use
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-// Open reads the files. What is wrong with them is an error here, and only
-// here.
+// Open reads the files. Only Open returns their errors; later ones are logged.
 func Open(o Options) (*Keeper, error) {
 	if o.Every <= 0 {
 		o.Every = 5 * time.Second
@@ -66,12 +65,12 @@ func Open(o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// Config returns the configuration for a listener. Each handshake takes what is
-// in use at its time. Session tickets are sealed with keys that package tls
-// makes and replaces by itself; they outlast a reload.
+// Config returns the configuration for a listener. Each handshake uses the
+// certificate of its time. Package tls makes and rotates the keys of session
+// tickets; they outlast a reload.
 func (k *Keeper) Config() *tls.Config { return k.config }
 
-// Start begins to watch the files, until Stop.
+// Start watches the files until Stop.
 func (k *Keeper) Start() {
 	var ctx context.Context
 	ctx, k.stop = context.WithCancel(context.Background())
@@ -97,9 +96,8 @@ func (k *Keeper) watch(ctx context.Context) {
 	}
 }
 
-// Refresh reads the files when they have changed since they were read, or could
-// not be used then: a pair that is replaced one file after the other does not
-// fit for a moment.
+// Refresh reads the files if they have changed since the last read, or could not
+// be used then: while one file of a pair is replaced, the pair does not match.
 func (k *Keeper) Refresh() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,15 +109,15 @@ func (k *Keeper) Refresh() {
 	case err == nil:
 		k.flaw = ""
 		k.opts.Logger.Info("certificate loaded", "listener", k.opts.Listener, "expires", time.Unix(k.notAfter.Load(), 0).UTC())
-	case err.Error() != k.flaw: // told once
+	case err.Error() != k.flaw: // logged once
 		k.flaw = err.Error()
 		k.failures.Add(1)
 		k.opts.Logger.Error("the new certificate cannot be used; the old one stays", "listener", k.opts.Listener, "error", err)
 	}
 }
 
-// load puts what the files have into use. The look comes before the read, so
-// that a change between the two is seen the next time.
+// load puts the files into use. It takes their state before it reads them, so
+// that it sees a change in between the next time.
 func (k *Keeper) load() error {
 	seen, err := k.opts.look()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// New starts a gateway on store; it stops when the test ends. Zero members of
-// cfg are filled in, and devices choose their groups.
+// New starts a gateway on store; it stops when the test ends. Zero members of cfg
+// get test values; devices choose their groups.
 func New(t testing.TB, store gateway.Store, cfg gateway.Config) *gateway.Gateway {
 	t.Helper()
 	cfg.Store = store

@@ -1,5 +1,5 @@
-// Package gatewaytest has a device end for tests of what stands on a gateway:
-// a Link without a socket, and a gateway over the in-memory store.
+// Package gatewaytest has a device for tests of packages above the gateway: a
+// Link without a socket, and a gateway on the in-memory store.
 package gatewaytest
 
 import (
@@ -13,9 +13,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Link is a connected device without a connection. What it gets is recorded;
-// React, when set, is called for each parcel from a goroutine of the link's
-// own, one after the other.
+// Link is a connected device without a connection. It records its parcels. React,
+// if set, is called for each parcel in turn, from a goroutine of the link.
 type Link struct {
 	Session *gateway.Session
 	Welcome gateway.Welcome
@@ -67,7 +66,7 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 	l.Session, l.Welcome = s, w
 	ended := l.ended
 	l.mu.Unlock()
-	if ended { // while it registered
+	if ended { // the link ended while it registered
 		s.Closed(l.Closes()[0].Reason)
 	}
 	l.reacting.Go(l.run)
@@ -185,7 +184,7 @@ func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
 	l.Session.Acked(p.Seq, p.Ephemeral, code, result, time.Now())
 }
 
-// SetBusy makes Deliver answer ErrLinkBusy, or lets it go on.
+// SetBusy makes Deliver return ErrLinkBusy, or accept parcels again.
 func (l *Link) SetBusy(busy bool) {
 	l.mu.Lock()
 	l.busy = busy
@@ -206,26 +205,26 @@ func (l *Link) Disconnect(reason string) {
 	l.cond.Broadcast()
 	s := l.Session
 	l.mu.Unlock()
-	if s != nil { // else Connect tells it
+	if s != nil { // otherwise Connect calls Closed
 		s.Closed(reason)
 	}
 }
 
-// Parcels returns everything that was delivered so far, repeats included.
+// Parcels returns all delivered parcels so far, repeats included.
 func (l *Link) Parcels() []gateway.Parcel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.parcels)
 }
 
-// Closes returns what the gateway gave as reasons for closing.
+// Closes returns the reasons that the gateway gave for closing.
 func (l *Link) Closes() []gateway.Close {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.closes)
 }
 
-// Forgotten returns the sequences that the gateway took out of the window.
+// Forgotten returns the sequences that the gateway removed from the window.
 func (l *Link) Forgotten() []gateway.Seq {
 	l.mu.Lock()
 	defer l.mu.Unlock()

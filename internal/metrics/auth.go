@@ -10,17 +10,17 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// AuthStats is what the authentication of devices tells. Its members are those
-// of deviceauth.Stats.
+// AuthStats is the statistics of device authentication. Its members are those of
+// deviceauth.Stats.
 type AuthStats struct {
-	Results      map[[2]string]uint64 // decisions by method and reason, of fixed lists
+	Results      map[[2]string]uint64 // decisions by method and reason, from fixed lists
 	Refused      int                  // ids in the list of refused devices
 	Reloads      uint64
 	ReloadErrors uint64
 	Hook         *HookStats // nil without a hook
 }
 
-// HookStats is how the auth hook does. Its members are those of
+// HookStats is the statistics of the auth hook. Its members are those of
 // deviceauth.HookStats, so that one converts to the other.
 type HookStats struct {
 	Calls     gateway.Histogram
@@ -56,7 +56,7 @@ func emitResults(s AuthStats, d *prometheus.Desc, out chan<- prometheus.Metric) 
 	}
 }
 
-// ofHook is left out where there is no hook.
+// ofHook leaves a metric out if there is no hook.
 func ofHook(m metric[HookStats]) metric[AuthStats] {
 	return metric[AuthStats]{m.desc, func(s AuthStats, d *prometheus.Desc, out chan<- prometheus.Metric) {
 		if s.Hook != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// snapshot is a collector over one snapshot: each scrape asks its source once,
-// so that the numbers of one page belong together.
+// snapshot is a collector over one snapshot: each scrape reads its source once,
+// so that the numbers of one page are consistent.
 type snapshot[T any] struct {
 	read    func() T
 	metrics []metric[T]
@@ -42,7 +42,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("longwire_"+name, help, labels, nil)
 }
 
-// gauge and counter are one number; the by variants one for each label value.
+// gauge and counter are one number; the By variants have one for each label
+// value.
 
 func gauge[T any](name, help string, value func(T) float64) metric[T] {
 	return single(prometheus.GaugeValue, name, help, value)
@@ -85,7 +86,7 @@ func histogram[T any](name, help string, value func(T) gateway.Histogram) metric
 		buckets, total := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 		for i, bound := range h.Bounds {
 			total += h.Counts[i]
-			buckets[bound.Seconds()] = total // cumulative, as the format wants it
+			buckets[bound.Seconds()] = total // cumulative, as the format requires
 		}
 		total += h.Counts[len(h.Bounds)]
 		out <- prometheus.MustNewConstHistogram(d, total, h.Sum.Seconds(), buckets)
@@ -194,7 +195,7 @@ func clockCollector(read func() ClockStats) prometheus.Collector {
 	}}
 }
 
-// ofEach picks one number of each listener's.
+// ofEach takes one number of each listener.
 func ofEach[N int | uint64](pick func(CertStats) N) func(map[string]CertStats) map[string]N {
 	return func(all map[string]CertStats) map[string]N {
 		m := make(map[string]N, len(all))
@@ -206,7 +207,7 @@ func ofEach[N int | uint64](pick func(CertStats) N) func(map[string]CertStats) m
 }
 
 // settledByState has every final state, also those that have not occurred, so
-// that a rate over them is there from the start.
+// that a rate over them exists from the start.
 func settledByState(s gateway.Stats) map[string]uint64 {
 	m := map[string]uint64{}
 	for state, n := range s.Settled {

@@ -1,9 +1,9 @@
-// Package metrics is the Prometheus page. What happens per message is counted
-// where it happens and read here as a snapshot when the page is asked for; only
-// HTTP requests are counted by this package.
+// Package metrics is the Prometheus page. Packages count their own events and
+// provide a snapshot, which is read for each scrape; this package counts only
+// HTTP requests.
 //
 // Label values come from short fixed lists: dialects, reasons, states, routes,
-// methods and status codes. A client id never is one.
+// methods and status codes. A client id is never one.
 package metrics
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/longwire/longwire/internal/version"
 )
 
-// Sources are asked once for each scrape. A nil source leaves its metrics out.
+// Sources are read once for each scrape. A nil source leaves its metrics out.
 type Sources struct {
 	Gateway func() gateway.Stats
 	TCP     func() TCPStats
@@ -34,54 +34,54 @@ type ClockStats struct {
 	Forwards, Backwards uint64
 }
 
-// HTTPStats has the counts of the API. It has the members of api.ServerStats and
-// converts from it.
+// HTTPStats has the counts of the API. Its members are those of api.ServerStats,
+// so that one converts to the other.
 type HTTPStats struct {
 	Connections int               // open
-	Displaced   map[string]uint64 // connections that were closed for want of room, by reason
-	LinesHeld   map[string]uint64 // lines about refused requests that were counted and not written, by log
+	Displaced   map[string]uint64 // connections that were closed to make room, by reason
+	LinesHeld   map[string]uint64 // log lines about refused requests that were counted and not written, by log
 }
 
-// AuditStats is what the audit log tells.
+// AuditStats is the statistics of the audit log.
 type AuditStats struct {
 	Lost uint64 // entries that could not be written
 }
 
-// CertStats is what a listener's certificate tells. Its members are those of
-// certs.Stats, so that one converts to the other.
+// CertStats is the statistics of a listener's certificate. Its members are those
+// of certs.Stats, so that one converts to the other.
 type CertStats struct {
 	NotAfter time.Time // when the certificate in use expires
 	Loads    uint64    // certificates that came into use, the first one included
 	Failures uint64    // changes of the files that could not be used
 }
 
-// TCPStats is what the device port tells. Its members are those of
+// TCPStats is the statistics of the device port. Its members are those of
 // tcpserver.Stats, so that one converts to the other.
 type TCPStats struct {
 	Open         int            // connections, registered or not
-	Unregistered int            // of these, not registered yet
+	Unregistered int            // connections that are not registered yet
 	Online       map[string]int // registered, by dialect
 
 	Accepted     uint64
 	AcceptErrors uint64
-	Refused      map[string]uint64 // before or at registration, by reason of a fixed list
-	Closed       map[string]uint64 // by reason of a fixed list
+	Refused      map[string]uint64 // before or at registration, by reason from a fixed list
+	Closed       map[string]uint64 // by reason from a fixed list
 
 	BytesIn       uint64
 	BytesOut      uint64
-	Malformed     uint64            // input that was refused while the connection went on
-	StaleAcks     map[string]uint64 // acks for nothing in the window, by kind of a fixed list
+	Malformed     uint64            // refused input on connections that stayed open
+	StaleAcks     map[string]uint64 // acks for sequences outside the window, by kind from a fixed list
 	TLSHandshakes uint64            // that succeeded
-	Throttled     uint64            // times that reading paused because a device sent too fast
-	Paced         uint64            // times that deliveries paused for the rates towards a device
+	Throttled     uint64            // pauses of reading because a device sent too fast
+	Paced         uint64            // pauses of deliveries because of the rates towards a device
 	SlowConsumers uint64            // closed because they read too slowly
-	Unfinished    int64             // bytes of frames that have begun and not ended
-	Untaken       int64             // bytes of output that sockets have not taken
+	Unfinished    int64             // bytes of incomplete frames
+	Untaken       int64             // bytes of output that sockets have not accepted
 	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
 	Panics        uint64            // bugs; each has closed one connection
 }
 
-// Metrics is a registry of its own with everything the process tells.
+// Metrics is its own registry with all metrics of the process.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests
@@ -121,19 +121,19 @@ func New(s Sources) *Metrics {
 	return m
 }
 
-// Handler serves the page. A collector that fails costs its own lines only.
+// Handler serves the page. A failing collector loses only its own lines.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorHandling:       promhttp.ContinueOnError,
-		MaxRequestsInFlight: 4, // a scrape walks every shard; more at once are answered 503
+		MaxRequestsInFlight: 4, // a scrape walks every shard; further requests get 503
 		EnableOpenMetrics:   true,
 	})
 }
 
-// Gatherer gives the metrics to tests and other exporters.
+// Gatherer returns the metrics for tests and other exporters.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// buildInfo is a gauge that is always 1 and says in labels what is running.
+// buildInfo is a gauge that is always 1; its labels describe the running program.
 func buildInfo() prometheus.Collector {
 	v := version.Get()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{

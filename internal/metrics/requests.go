@@ -10,12 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxSeries bounds the label sets of requests. Routes come from the router, so
-// it is not reached; if it were, the rest is counted under the route "other".
+// maxSeries bounds the label sets of requests. Routes come from the router, so it
+// is not reached. Beyond it requests would count under the route "other".
 const maxSeries = 1024
 
-// requests counts HTTP requests. A label set is resolved once and then found in
-// a map that is replaced, not changed: counting takes no lock.
+// requests counts HTTP requests. A label set is resolved once and then found in a
+// map that is replaced, not changed, so counting takes no lock.
 type requests struct {
 	count    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -60,7 +60,7 @@ func (r *requests) Request(route, method string, status int, elapsed time.Durati
 	c.duration.Observe(elapsed.Seconds())
 }
 
-// bounded replaces what a caller could make up by a value from a list.
+// bounded replaces values that a caller can make up by values from a list.
 func (s series) bounded() series {
 	switch s.method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":

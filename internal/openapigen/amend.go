@@ -16,7 +16,7 @@ const (
 	jsonType    = "application/json"
 )
 
-// examples are request bodies that work, by schema. What a tool makes up from
+// examples are working request bodies by schema. A body that a tool derives from
 // the schema alone would set members that exclude each other.
 var examples = map[string]any{
 	"PushOne":     map[string]any{"text": "hello"},
@@ -26,7 +26,7 @@ var examples = map[string]any{
 	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
-// descriptions are of schemas that members refer to. OpenAPI 3.0 ignores a
+// descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a
 // description beside a reference.
 var descriptions = map[string]string{
 	"Audience":   "Who gets a message: exactly one of its members.",
@@ -37,11 +37,11 @@ var descriptions = map[string]string{
 	"Uplink":     "A payload that a device has sent, stored before it was acked.",
 }
 
-// alternatives are schemas whose members say what may stand in their place,
-// for which 2.0 has no word.
+// alternatives are schemas with exactly one member set. Swagger 2.0 cannot
+// express that.
 var alternatives = []string{"BulkAnswer"}
 
-// amend says what Swagger 2.0 could not.
+// amend adds the parts that Swagger 2.0 cannot express.
 func amend(doc *openapi3.T) {
 	doc.OpenAPI = "3.0.3"
 	doc.Servers = openapi3.Servers{{URL: "/"}}
@@ -74,9 +74,9 @@ func amend(doc *openapi3.T) {
 	}
 }
 
-// amendSchema lets members called json hold any JSON value. A member that refers to
-// a schema does so plainly: a schema of its own would have no name, and
-// generators would invent one.
+// amendSchema lets members called json have any JSON value. A member that refers
+// to a schema becomes a plain reference, because generators would invent a name
+// for a separate schema.
 func amendSchema(s *openapi3.Schema) {
 	for name, p := range s.Properties {
 		if p.Value != nil && len(p.Value.AllOf) == 1 {
@@ -128,7 +128,7 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	amendHeaders(op)
 	for _, p := range op.Parameters {
 		if p.Value.In == "path" && strings.HasPrefix(path, "/v1/clients/") {
-			p.Value.Example = "demo" // the simulated device that the page tells how to start
+			p.Value.Example = "demo" // the page shows how to start this simulated device
 		}
 	}
 	if op.RequestBody != nil {
@@ -136,8 +136,8 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	}
 }
 
-// amendGuarded says what every call that needs a key has in common: the scope,
-// and the refusals for want of it and for haste.
+// amendGuarded adds the common part of every call that needs a key: the scope,
+// and the refusals for a missing scope and for too many requests.
 func amendGuarded(op *openapi3.Operation, scope string) {
 	if op.Description != "" {
 		op.Description += "\n\n"
@@ -150,8 +150,8 @@ func amendGuarded(op *openapi3.Operation, scope string) {
 	}
 }
 
-// anyProblem stands for the refusals that any call can meet: a foreign origin
-// or host, a limit, a defect of the server.
+// anyProblem stands for the refusals that every call may get: a foreign origin or
+// host, a limit, a defect of the server.
 func anyProblem() *openapi3.ResponseRef {
 	media := &openapi3.MediaType{Schema: openapi3.NewSchemaRef(problemRef, nil)}
 	return &openapi3.ResponseRef{Value: openapi3.NewResponse().WithDescription("Any other problem").WithContent(openapi3.Content{problemType: media})}
@@ -177,8 +177,8 @@ func amendResponse(r *openapi3.Response, method string, status int) {
 	}
 }
 
-// amendBody gives a JSON body its example, and every other content type beside
-// JSON the bytes themselves as its schema.
+// amendBody gives a JSON body its example, and every other content type the bytes
+// as its schema.
 func amendBody(b *openapi3.RequestBody) {
 	_, envelope := b.Content[jsonType]
 	for name, media := range b.Content {

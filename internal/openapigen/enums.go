@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 )
 
-// enum is a list that the program keeps in Go. The description has it as a
-// schema, and each of members, a schema and its member, refers to that.
+// enum is a list from the Go code. It becomes a schema, and each of members, a
+// schema and its member, refers to that.
 type enum struct {
 	schema  string
 	text    string
@@ -34,8 +34,8 @@ func enums() []enum {
 	}
 }
 
-// addEnums adds the schemas of the lists and refers to them. Swagger 2.0 would
-// repeat each list at every member.
+// addEnums adds the schemas of the lists and the references to them. Swagger 2.0
+// would repeat each list at every member.
 func addEnums(schemas openapi3.Schemas) {
 	for _, e := range enums() {
 		s := openapi3.NewStringSchema()

@@ -8,9 +8,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// eventData lists, for each schema of an event's data, its members out of
-// EventData and the types that have it. The required members come first, up to
-// the empty name.
+// eventData lists the schemas of event data with their members from EventData and
+// the types that have them. The required members come first, up to the empty name.
 var eventData = []struct {
 	schema  string
 	text    string
@@ -31,7 +30,7 @@ var eventData = []struct {
 }
 
 // unionOfEvents replaces Event by a union of one schema for each type, and
-// EventData by the data that each has.
+// EventData by the data of each type.
 func unionOfEvents(schemas openapi3.Schemas) {
 	event, data := schemas["Event"], schemas["EventData"]
 	if event == nil || data == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// headers are those that answers have, each described once.
+// headers are the headers of answers, each described once.
 var headers = map[string]struct {
 	text   string
 	schema *openapi3.Schema
@@ -44,7 +44,7 @@ func amendHeaders(op *openapi3.Operation) {
 			names = append(names, "RateLimit", "RateLimit-Policy")
 		}
 		switch status, _ := strconv.Atoi(code); {
-		case status == 0: // any other problem
+		case status == 0: // every other problem
 			names = append(names, "Retry-After", "WWW-Authenticate", "Accept-Encoding", "Allow")
 		case status == 401, status == 403:
 			names = append(names, "WWW-Authenticate")
@@ -65,7 +65,8 @@ func amendHeaders(op *openapi3.Operation) {
 	}
 }
 
-// successHeaders follow from what the operation takes and shows.
+// successHeaders returns the headers of a success; they follow from the
+// parameters and the answer of the operation.
 func successHeaders(op *openapi3.Operation) (names []string) {
 	for _, p := range op.Parameters {
 		switch p.Value.Name {
@@ -80,7 +81,7 @@ func successHeaders(op *openapi3.Operation) (names []string) {
 	return names
 }
 
-// tags are the parts of the API in the order in which they are read.
+// tags are the parts of the API in reading order.
 var tags = openapi3.Tags{
 	{Name: "clients", Description: "Devices and programs that hold a connection"},
 	{Name: "messages", Description: "Push, and know what became of it"},
@@ -105,5 +106,5 @@ func pathOrder(paths *openapi3.Paths) []string {
 	return all
 }
 
-// methodOrder is that in which people list the methods of a path.
+// methodOrder is the usual order of the methods of a path.
 var methodOrder = strings.Fields("get head post patch delete")

@@ -1,13 +1,13 @@
-// Command openapigen turns the Swagger 2.0 description that swag writes into
-// the OpenAPI 3.0.3 that the server shows. What 2.0 cannot say is added here:
+// Command openapigen turns the Swagger 2.0 description that swag writes into the
+// OpenAPI 3.0.3 that the server shows. It adds the parts that 2.0 cannot express:
 // bearer authentication, problem+json on errors, several kinds of body, which
-// routes are public, examples that work when they are sent, and the lists of
-// problem types and reasons.
+// routes are public, working examples, and the lists of problem types and
+// reasons.
 //
 //	openapigen -in swagger.json -out openapi.json
 //
-// The output depends on the input and on those lists alone, so that CI can
-// compare it.
+// The output depends only on the input and on those lists, so that CI can compare
+// it.
 package main
 
 import (
@@ -76,7 +76,7 @@ func convert(source []byte) ([]byte, error) {
 	return pretty.Bytes(), nil
 }
 
-// inOrder writes the paths, and the methods of each, in an order for people. The
+// inOrder writes the paths, and the methods of each, in reading order. The
 // interactive page keeps it.
 func inOrder(data []byte, paths []string) ([]byte, error) {
 	var doc, byPath map[string]json.RawMessage

@@ -1,4 +1,4 @@
-// Package version tells what this binary was built from.
+// Package version has the version of this binary.
 package version
 
 import (

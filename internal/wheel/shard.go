@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// A level has one slot for each value of six bits of the tick, so that its
-// occupation is one word. With seven levels the wheel turns once in 2^42
+// A level has one slot for each value of six bits of the tick, so that one word
+// shows which slots are occupied. With seven levels the wheel turns once in 2^42
 // ticks: 697 years of 5 ms.
 const (
 	slotBits  = 6
 	slotCount = 1 << slotBits
 	slotMask  = slotCount - 1
 	levels    = 7
-	maxTick   = 1<<(slotBits*levels) - 1 // later deadlines are due then
+	maxTick   = 1<<(slotBits*levels) - 1 // later deadlines are due at this tick
 )
 
-// shard is one wheel. A timer stands at the level of the highest digit, to the
-// base 64, in which its tick differs from the clock, in the slot of that digit.
-// Hence a lower level is always due before a higher one, the occupied slots of
-// a level never lie behind the clock, and the next slot that matters is the
-// lowest bit of the first level that has any.
+// shard is one wheel. A timer is at the level of the highest digit, to the base
+// 64, in which its tick differs from the clock, in the slot of that digit. Hence
+// a lower level is always due before a higher one, the occupied slots of a level
+// are never behind the clock, and the next slot to process is the lowest bit of
+// the first level that has any.
 type shard struct {
 	mu       sync.Mutex
-	now      int64 // clock in ticks: everything before it was fired
+	now      int64 // clock in ticks: all earlier timers have fired
 	armed    int
 	occupied [levels]uint64 // bit i: slot i of the level has timers
 	slots    [levels * slotCount]*Timer
@@ -31,7 +31,7 @@ type shard struct {
 	_ [64]byte // keeps the next shard's mutex off this one's cache line
 }
 
-// insert arms t by its tick, which is not before the clock. Caller holds mu.
+// insert arms t by its tick, which is not before the clock. The caller holds mu.
 func (s *shard) insert(t *Timer) {
 	level := 0
 	if diff := uint64(t.tick ^ s.now); diff != 0 {
@@ -43,7 +43,7 @@ func (s *shard) insert(t *Timer) {
 		t.next, t.prev = t, t
 		s.slots[t.slot] = t
 		s.occupied[level] |= 1 << digit
-	} else { // at the end: timers of one tick fire in the order they were armed
+	} else { // at the end: timers of one tick fire in the order in which they were armed
 		t.prev, t.next = head.prev, head
 		head.prev.next = t
 		head.prev = t
@@ -51,7 +51,7 @@ func (s *shard) insert(t *Timer) {
 	s.armed++
 }
 
-// remove disarms t, which is armed. Caller holds mu.
+// remove disarms t, which is armed. The caller holds mu.
 func (s *shard) remove(t *Timer) {
 	switch head := s.slots[t.slot]; {
 	case t.next == t:
@@ -68,8 +68,8 @@ func (s *shard) remove(t *Timer) {
 	s.armed--
 }
 
-// first returns the next occupied slot and the tick at which it begins, ok
-// false when there is none. Caller holds mu.
+// first returns the next occupied slot and the tick at which it begins; ok is
+// false if there is none. The caller holds mu.
 func (s *shard) first() (slot int, tick int64, ok bool) {
 	for level, set := range s.occupied {
 		if set == 0 {
@@ -84,8 +84,8 @@ func (s *shard) first() (slot int, tick int64, ok bool) {
 	return 0, 0, false
 }
 
-// next returns the tick at which something is to be fired or moved down a
-// level, asleepForever when nothing is armed.
+// next returns the tick at which a timer must fire or move down a level,
+// asleepForever if none is armed.
 func (s *shard) next() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,9 +95,9 @@ func (s *shard) next() int64 {
 	return asleepForever
 }
 
-// popDue disarms and returns one timer that is due at tick, nil for none. It
-// moves the clock on and timers down as it goes. One at a time, so that a
-// Cancel between two of them still counts.
+// popDue disarms and returns one timer that is due at tick, nil if there is none.
+// It advances the clock and moves timers down. It returns one at a time, so that
+// a Cancel between two of them is still effective.
 func (s *shard) popDue(tick int64) *Timer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,8 +117,8 @@ func (s *shard) popDue(tick int64) *Timer {
 	}
 }
 
-// cascade spreads the timers of a slot that the clock has just reached over
-// the levels below. Caller holds mu.
+// cascade moves the timers of a slot that the clock has just reached to the
+// levels below. The caller holds mu.
 func (s *shard) cascade(slot int) {
 	for s.slots[slot] != nil {
 		t := s.slots[slot]

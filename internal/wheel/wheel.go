@@ -1,10 +1,10 @@
-// Package wheel keeps the deadlines of a whole process in one hierarchical
-// hashed timing wheel: a million armed timers cost one goroutine, no runtime
-// timer each, and a constant time to arm, move or disarm.
+// Package wheel has the deadlines of a whole process in one hierarchical hashed
+// timing wheel. A million armed timers cost one goroutine and no runtime timer
+// each; arming, moving and disarming take constant time.
 //
-// A [Timer] is embedded by value in the thing it times, so arming it allocates
-// nothing. Deadlines are rounded up to the wheel's tick: a timer never fires
-// early and, while callbacks are quick, fires less than one tick late.
+// A [Timer] is embedded by value in its owner, so arming it allocates nothing.
+// Deadlines are rounded up to the wheel's tick: a timer never fires early and,
+// while callbacks are quick, fires less than one tick late.
 package wheel
 
 import (
@@ -14,37 +14,37 @@ import (
 	"time"
 )
 
-// DefaultTick is the resolution of a wheel that was made with tick 0.
+// DefaultTick is the resolution of a wheel made with tick 0.
 const DefaultTick = 5 * time.Millisecond
 
 const (
-	shardCount = 32 // so that a million connections do not meet at one mutex
+	shardCount = 32 // so that a million connections do not contend for one mutex
 
-	// asleepForever is Wheel.wake while no timer is armed, and while the
-	// driver looks for the next one: any Schedule then wakes it.
+	// asleepForever is Wheel.wake while no timer is armed, and while the driver
+	// looks for the next one: any Schedule then wakes it.
 	asleepForever = math.MaxInt64
-	// awake is Wheel.wake while the driver fires: it looks again before it
-	// sleeps, so that nobody needs to wake it.
+	// awake is Wheel.wake while the driver fires. The driver looks again before
+	// it sleeps, so Schedule need not wake it.
 	awake = 0
 )
 
-// Firer is what a Timer calls. Fire runs on the wheel's goroutine, one at a
-// time, with no lock of the wheel held: it must be quick, and it may call
-// Schedule and Cancel, also for its own timer. now is the time at which the
-// wheel woke.
+// Firer is the callback of a Timer. Fire runs on the wheel's goroutine, one call
+// at a time, with no lock of the wheel held. It must be quick, and it may call
+// Schedule and Cancel, also for its own timer. now is the time at which the wheel
+// woke.
 type Firer interface {
 	Fire(now time.Time)
 }
 
-// FireFunc is a function as a Firer.
+// FireFunc is a function that implements Firer.
 type FireFunc func(now time.Time)
 
 // Fire calls f.
 func (f FireFunc) Fire(now time.Time) { f(now) }
 
-// Timer is one deadline, 48 bytes, embedded by value. It is bound to a wheel
-// by Init and must not be copied afterwards. All fields are guarded by the
-// mutex of its shard, except firer and shard, which are fixed by Init.
+// Timer is one deadline, 48 bytes, embedded by value. Init binds it to a wheel,
+// and it must not be copied afterwards. The mutex of its shard guards all fields
+// except firer and shard, which Init fixes.
 type Timer struct {
 	next, prev *Timer // ring through the slot's head; nil while not armed
 	firer      Firer
@@ -53,24 +53,24 @@ type Timer struct {
 	shard      uint8
 }
 
-// Wheel fires timers. It is made by New and runs between Start and Stop.
+// Wheel fires timers. New makes it, and it runs between Start and Stop.
 type Wheel struct {
 	tick   time.Duration
 	origin time.Time // tick 0
 	shards [shardCount]shard
 
 	spread atomic.Uint32 // gives each new timer its shard in turn
-	wake   atomic.Int64  // the tick for which the driver sleeps, or awake, asleepForever
+	wake   atomic.Int64  // the tick until which the driver sleeps, or awake, asleepForever
 
-	nudge chan struct{} // one slot: the driver should look again
+	nudge chan struct{} // capacity 1: the driver should look again
 	stop  chan struct{}
 	done  chan struct{}
 	start sync.Once
 	end   sync.Once
 }
 
-// New returns a stopped wheel with the given resolution; 0 is DefaultTick.
-// Timers may be armed before Start, and fire after it.
+// New returns a stopped wheel with the given resolution; 0 is DefaultTick. Timers
+// may be armed before Start; they fire after it.
 func New(tick time.Duration) *Wheel {
 	if tick <= 0 {
 		tick = DefaultTick
@@ -91,8 +91,8 @@ func (w *Wheel) Start() {
 	w.start.Do(func() { go w.run() })
 }
 
-// Stop ends the goroutine and waits for a callback that is running. Timers
-// that are armed stay so and never fire. It must not be called from Fire.
+// Stop ends the goroutine and waits for a running callback. Armed timers stay
+// armed and never fire. Stop must not be called from Fire.
 func (w *Wheel) Stop() {
 	w.end.Do(func() { close(w.stop) })
 	w.start.Do(func() { close(w.done) }) // never started: nothing to wait for
@@ -102,15 +102,15 @@ func (w *Wheel) Stop() {
 // Tick returns the resolution.
 func (w *Wheel) Tick() time.Duration { return w.tick }
 
-// Init binds t, which is zero, to w and says whom it calls. It comes before
-// anything else that is done with t.
+// Init binds t, which is zero, to w and sets its callback. Call it before all
+// other uses of t.
 func (w *Wheel) Init(t *Timer, f Firer) {
 	t.firer = f
 	t.shard = uint8(w.spread.Add(1) % shardCount)
 }
 
-// Schedule arms t for at, or moves it there, earlier or later. A time that is
-// past fires at the next tick.
+// Schedule arms t for at, or moves it there, earlier or later. A past time fires
+// at the next tick.
 func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	if t.firer == nil {
 		panic("wheel: Schedule before Init")
@@ -122,7 +122,7 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 		s.remove(t)
 	}
 	if s.armed == 0 {
-		// An idle shard's clock stands still; set it before it counts.
+		// The clock of an idle shard stands still; set it before using it.
 		s.now = max(s.now, w.floor(time.Now()))
 	}
 	due = min(max(due, s.now+1), maxTick)
@@ -135,8 +135,8 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	}
 }
 
-// Cancel disarms t and reports whether it was armed. When it was not, its
-// callback may be running at this moment.
+// Cancel disarms t and reports whether it was armed. If it was not, its callback
+// may be running at this moment.
 func (w *Wheel) Cancel(t *Timer) bool {
 	s := &w.shards[t.shard]
 	s.mu.Lock()
@@ -148,7 +148,7 @@ func (w *Wheel) Cancel(t *Timer) bool {
 	return true
 }
 
-// Armed returns how many timers wait, for metrics and tests.
+// Armed returns how many timers are armed, for metrics and tests.
 func (w *Wheel) Armed() int {
 	n := 0
 	for i := range w.shards {
@@ -160,8 +160,8 @@ func (w *Wheel) Armed() int {
 	return n
 }
 
-// run is the wheel's goroutine: fire what is due, find the next deadline,
-// sleep until then. It ends when Stop closes w.stop.
+// run is the wheel's goroutine: it fires due timers, finds the next deadline and
+// sleeps until then. It ends when Stop closes w.stop.
 func (w *Wheel) run() {
 	defer close(w.done)
 	alarm := time.NewTimer(math.MaxInt64)
@@ -186,8 +186,8 @@ func (w *Wheel) run() {
 	}
 }
 
-// fire calls every timer that is due at now, and returns false when the wheel
-// was stopped meanwhile.
+// fire calls every timer that is due at now. It returns false if the wheel was
+// stopped in between.
 func (w *Wheel) fire(now time.Time) bool {
 	tick := w.floor(now)
 	for i := range w.shards {
@@ -208,9 +208,9 @@ func (w *Wheel) fire(now time.Time) bool {
 	return true
 }
 
-// next returns the tick at which the driver has to look again, and publishes
-// it. A Schedule that comes while it looks finds asleepForever and nudges, so
-// that no deadline falls between the look and the sleep.
+// next returns and publishes the tick at which the driver must look again. A
+// Schedule during the search finds asleepForever and nudges, so that no deadline
+// is missed between the search and the sleep.
 func (w *Wheel) next() int64 {
 	w.wake.Store(asleepForever)
 	next := int64(asleepForever)
@@ -221,7 +221,7 @@ func (w *Wheel) next() int64 {
 	return next
 }
 
-// rouse makes the driver look again; a nudge that is already there will do.
+// rouse makes the driver look again. One pending nudge is enough.
 func (w *Wheel) rouse() {
 	select {
 	case w.nudge <- struct{}{}:
@@ -229,7 +229,7 @@ func (w *Wheel) rouse() {
 	}
 }
 
-// ceil returns the first tick that is not before at, so that nothing fires
+// ceil returns the first tick that is not before at, so that no timer fires
 // early.
 func (w *Wheel) ceil(at time.Time) int64 {
 	d := at.Sub(w.origin) // saturates at 292 years

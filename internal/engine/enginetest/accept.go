@@ -52,7 +52,7 @@ var acceptTests = []test{
 				h.must(err)
 				answers <- r
 			})
-			copy(a.Payload, "XXX") // it is not kept by reference
+			copy(a.Payload, "XXX") // the store must not keep a reference to it
 		}
 		for range cap(answers) {
 			if r := <-answers; h.message(r.Message.ID).Seq != r.Message.Seq {
@@ -78,7 +78,7 @@ var acceptTests = []test{
 		h.push("a", "")
 		h.same("queue", h.queue("a"), []string{""})
 	}},
-	{name: "the same id again tells of the first message", run: func(h *harness) {
+	{name: "the same id again returns the first message", run: func(h *harness) {
 		h.register("a", "b")
 		a := h.to(gateway.Audience{Client: "a"}, "first")
 		first := h.accept(a)
@@ -92,7 +92,7 @@ var acceptTests = []test{
 		h.same("queue of a", h.queue("a"), []string{"first"})
 		h.same("queue of b", h.queue("b"), nil)
 	}},
-	{name: "the same key and fingerprint tell of the first message as it now is", run: func(h *harness) {
+	{name: "the same key and fingerprint return the first message as it now is", run: func(h *harness) {
 		h.register("a")
 		first := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "me", 1))
 		h.settle(h.outcome(first, "a", gateway.Acked))
@@ -120,7 +120,7 @@ var acceptTests = []test{
 			h.Errorf("another's key: %v, %v", ok, err)
 		}
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "you", 2))
-		// A separator in a name must not let two of them meet.
+		// Two pairs of names must not become equal by a separator in one of them.
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "z"), "b/c", "a", 3))
 		h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "z"), "c", "a/b", 4))
 		h.same("queue", h.queue("a"), []string{"x", "y", "z", "z"})
@@ -136,7 +136,7 @@ var acceptTests = []test{
 		}
 		h.advance(time.Second)
 		second := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
-		h.advance(time.Hour) // what is done for the first key must not touch the second
+		h.advance(time.Hour) // the end of the first key must not touch the second
 		r, err = h.repeat(keyed(h.to(gateway.Audience{Client: "a"}, "y"), "k", "me", 2))
 		h.must(err)
 		if r.Message.ID != second.ID {
@@ -181,7 +181,7 @@ var acceptTests = []test{
 	{name: "a full queue by bytes is refused", opt: Options{QueueBytes: 100}, run: func(h *harness) {
 		h.register("a")
 		h.push("a", strings.Repeat("x", 60))
-		h.push("a", strings.Repeat("x", 40)) // just fits
+		h.push("a", strings.Repeat("x", 40)) // exactly at the bound
 		_, err := h.store.Accept(ctx, h.to(gateway.Audience{Client: "a"}, "x"))
 		h.wantCode(err, gateway.CodeQueueFull)
 		if got := h.client("a").QueuedBytes; got != 100 {
@@ -197,15 +197,15 @@ var acceptTests = []test{
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
 		if r, err := h.store.Accept(gone, h.to(gateway.Audience{Client: "a"}, "x")); err == nil {
-			h.message(r.Message.ID) // it was quicker: then it is stored
+			h.message(r.Message.ID) // it was accepted before the end of ctx, so it is stored
 		} else {
 			h.wantUnavailable(err)
 		}
 	}},
 }
 
-// repeat accepts a, whose key is that of a message, and wants Repeated to say the
-// same beforehand.
+// repeat accepts a, whose key is that of a message, and checks that Repeated says
+// the same beforehand.
 func (h *harness) repeat(a gateway.Acceptance) (gateway.Receipt, error) {
 	h.Helper()
 	before, ok, refused := h.store.Repeated(a)
@@ -234,7 +234,7 @@ var audienceTests = []test{
 		if d.State != gateway.Failed || d.Reason != gateway.ReasonUnknownClient {
 			h.Errorf("the unknown client's delivery is %v, %q", d.State, d.Reason)
 		}
-		st := h.awaitTold(m.ID, "ghost")
+		st := h.awaitNotified(m.ID, "ghost")
 		if st.Completed != nil {
 			h.Error("the message is said to be completed")
 		}
@@ -245,10 +245,10 @@ var audienceTests = []test{
 		if !m.Completed() || m.CompletedAt.IsZero() {
 			h.Errorf("completed %v at %v", m.Completed(), m.CompletedAt)
 		}
-		h.awaitTold(m.ID, "x")
-		h.awaitTold(m.ID, "y")
+		h.awaitNotified(m.ID, "x")
+		h.awaitNotified(m.ID, "y")
 		if got := h.completions(m.ID); got != 1 {
-			h.Errorf("told %d times that it is completed, want once", got)
+			h.Errorf("%d notifications of the completion, want one", got)
 		}
 	}},
 	{name: "a list with QueueUnknown makes clients known", run: func(h *harness) {
@@ -265,7 +265,7 @@ var audienceTests = []test{
 		if d := h.delivery(m.ID, "a"); d.State != gateway.Failed || d.Reason != gateway.ReasonQueueFull {
 			h.Errorf("the full client's delivery is %v, %q", d.State, d.Reason)
 		}
-		h.awaitTold(m.ID, "a")
+		h.awaitNotified(m.ID, "a")
 	}},
 	{name: "a message to many does not count in a queue's bytes", opt: Options{QueueBytes: 10}, run: func(h *harness) {
 		h.register("a")
@@ -394,7 +394,7 @@ func (h *harness) labeled(id gateway.ClientID, labels map[string]string) {
 	h.must(err)
 }
 
-// recipients returns whom a message is for, sorted.
+// recipients returns the recipients of a message, sorted.
 func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
 	h.Helper()
 	var ids []gateway.ClientID
@@ -405,7 +405,7 @@ func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
 	return ids
 }
 
-// parcels returns what is queued for a client.
+// parcels returns the queued parcels of a client.
 func (h *harness) parcels(client gateway.ClientID) []gateway.Parcel {
 	h.Helper()
 	p, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
@@ -413,7 +413,7 @@ func (h *harness) parcels(client gateway.ClientID) []gateway.Parcel {
 	return p
 }
 
-// completions returns how often the observer was told that a message is
+// completions returns how often the observer was notified that a message is
 // completed.
 func (h *harness) completions(id gateway.MessageID) int {
 	n := 0

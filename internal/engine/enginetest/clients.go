@@ -179,7 +179,7 @@ var clientTests = []test{
 		h.labeled("a", map[string]string{"k": "v"})
 		before := h.client("a")
 		labels, groups := map[string]*string{}, []string{}
-		for i := range gateway.MaxLabels { // one more with the one that is there
+		for i := range gateway.MaxLabels { // one more than allowed, with the existing one
 			labels[fmt.Sprint("k", i)] = new("")
 		}
 		for i := range gateway.MaxGroups + 1 {

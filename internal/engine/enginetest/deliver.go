@@ -52,7 +52,7 @@ var nextTests = []test{
 			h.same("last", last, m[2].Seq)
 			h.same("after "+fmt.Sprint(i), strings.Join(payloads(p), " "), want)
 		}
-		h.settle(h.outcome(m[1], "a", gateway.Acked)) // after may be one that is final
+		h.settle(h.outcome(m[1], "a", gateway.Acked)) // after may be the sequence of a final delivery
 		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[1].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("after a final one", payloads(p), []string{"2"})
@@ -110,7 +110,7 @@ var nextTests = []test{
 			h.same("Parcel before it is final", ok, true)
 		}
 		h.advance(0)
-		h.awaitTold(m.ID, "a")
+		h.awaitNotified(m.ID, "a")
 		h.same("when it is final", h.queue("a"), []string{"long"})
 	}},
 	{name: "Parcel returns one that is queued", run: func(h *harness) {
@@ -150,8 +150,8 @@ var settleTests = []test{
 			want := gateway.Delivery{Message: m.ID, Client: "a", Seq: m.Seq, State: o.State, Reason: o.Reason,
 				Attempts: 3, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt, SentAt: o.SentAt, FinalAt: o.At, Result: o.Result}
 			h.same("delivery", h.delivery(m.ID, "a"), want)
-			st := h.awaitTold(m.ID, "a")
-			h.same("told", st.Delivery, want)
+			st := h.awaitNotified(m.ID, "a")
+			h.same("notification", st.Delivery, want)
 			if st.Completed == nil {
 				h.Fatal("the message is not said to be completed")
 			}
@@ -169,7 +169,7 @@ var settleTests = []test{
 		h.register("a")
 		m := h.push("a", "x")
 		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), false))
-		h.awaitTold(m.ID, "a")
+		h.awaitNotified(m.ID, "a")
 		h.wantState(m.ID, "a", gateway.Acked)
 	}},
 	{name: "what cannot wait becomes final too", run: func(h *harness) {
@@ -179,8 +179,8 @@ var settleTests = []test{
 			o := h.outcome(m, "a", gateway.Acked)
 			o.Result = []byte("result")
 			h.eventually("there is room", func() bool { return h.store.TrySettle(o, urgent) })
-			o.Result[0] = '?' // the caller's again
-			h.awaitTold(m.ID, "a")
+			o.Result[0] = '?' // the caller may use it again
+			h.awaitNotified(m.ID, "a")
 			h.wantState(m.ID, "a", gateway.Acked)
 			if got := h.delivery(m.ID, "a").Result; string(got) != "result" {
 				h.Errorf("the result is %q", got)
@@ -193,7 +193,7 @@ var settleTests = []test{
 			m := h.push("a", "x")
 			h.must(h.store.Settle(h.outcome(m, "a", gateway.Rejected), false))
 			h.must(h.store.Settle(h.outcome(m, "a", second), true))
-			h.awaitTold(m.ID, "a")
+			h.awaitNotified(m.ID, "a")
 			h.barrier("a")
 			h.wantState(m.ID, "a", gateway.Rejected)
 			if got := h.message(m.ID).Counts; got != (gateway.Counts{Total: 1, Rejected: 1}) {
@@ -201,7 +201,7 @@ var settleTests = []test{
 			}
 		}
 	}},
-	{name: "a late ack is kept once and told", run: func(h *harness) {
+	{name: "a late ack is kept and reported once", run: func(h *harness) {
 		h.register("a")
 		m := h.push("a", "x")
 		_, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
@@ -210,7 +210,7 @@ var settleTests = []test{
 		o := h.outcome(m, "a", gateway.Acked)
 		o.Result = []byte("done anyway")
 		h.must(h.store.Settle(o, true))
-		h.eventually("the late ack is told", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+		h.eventually("the late ack is reported", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
 		again := o
 		again.At, again.Result = o.At.Add(time.Second), []byte("again")
 		h.must(h.store.Settle(again, true))
@@ -226,7 +226,7 @@ var settleTests = []test{
 			}
 		}
 		if n != 1 {
-			h.Errorf("told of %d late acks, want 1", n)
+			h.Errorf("notified of %d late acks, want 1", n)
 		}
 	}},
 	{name: "an ack after an ack is not late", run: func(h *harness) {
@@ -286,7 +286,7 @@ var settleTests = []test{
 					h.Errorf("%s: the delivery is %v, %q, %q", c.name, d.State, d.Reason, d.Result)
 				}
 				if !c.late {
-					if _, told := h.rec.late(m.ID, "a"); told || !d.LateAckAt.IsZero() || d.LateResult != nil {
+					if _, notified := h.rec.late(m.ID, "a"); notified || !d.LateAckAt.IsZero() || d.LateResult != nil {
 						h.Errorf("%s: a late ack at %v: %q", c.name, d.LateAckAt, d.LateResult)
 					}
 					continue
@@ -295,8 +295,8 @@ var settleTests = []test{
 				if !d.LateAckAt.Equal(o.At) || d.LateCode != code || string(d.LateResult) != c.name {
 					h.Errorf("%s: late ack %d at %v: %q", c.name, d.LateCode, d.LateAckAt, d.LateResult)
 				}
-				if told, ok := h.rec.late(m.ID, "a"); !ok || told.Delivery.LateCode != code {
-					h.Errorf("%s: told %v of code %d", c.name, ok, told.Delivery.LateCode)
+				if late, ok := h.rec.late(m.ID, "a"); !ok || late.Delivery.LateCode != code {
+					h.Errorf("%s: notified %v of code %d", c.name, ok, late.Delivery.LateCode)
 				}
 			}
 		}
@@ -320,7 +320,7 @@ var settleTests = []test{
 		h.must(err)
 		h.clock.advance(time.Second)
 		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
-		h.eventually("the late ack is told", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+		h.eventually("the late ack is reported", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
 		if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || !d.LateAckAt.Equal(h.clock.Now()) {
 			h.Errorf("the delivery is %v with a late ack at %v", d.State, d.LateAckAt)
 		}
@@ -355,11 +355,11 @@ var settleTests = []test{
 			h.Errorf("rejected with %q at %v", d.Reason, d.FinalAt)
 		}
 		if h.completions(m.ID) != 0 {
-			h.Error("told that it is completed")
+			h.Error("notified that it is completed")
 		}
 		h.settle(h.outcome(m, "d", gateway.Acked))
-		if h.completions(m.ID) != 1 || h.awaitTold(m.ID, "d").Completed == nil {
-			h.Error("not told with the last delivery that it is completed")
+		if h.completions(m.ID) != 1 || h.awaitNotified(m.ID, "d").Completed == nil {
+			h.Error("not notified with the last delivery that it is completed")
 		}
 		if m := h.message(m.ID); !m.Completed() || m.CompletedAt.IsZero() {
 			h.Errorf("completed %v at %v", m.Completed(), m.CompletedAt)
@@ -367,7 +367,7 @@ var settleTests = []test{
 	}},
 }
 
-// barrier returns when everything that was settled before is applied.
+// barrier returns when all outcomes settled so far are applied.
 func (h *harness) barrier(client gateway.ClientID) {
 	h.Helper()
 	m := h.push(client, "barrier")

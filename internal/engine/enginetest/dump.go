@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// state is everything that can be read of a store, made comparable between
-// engines and across a reopen: without what the contract leaves open.
+// state is all readable data of a store, comparable between engines and across a
+// reopen: without the parts that the contract leaves open.
 type state struct {
 	Clients    []gateway.ClientRecord
 	Messages   []gateway.Message
@@ -34,7 +34,7 @@ func dump(t tb, s gateway.Store) state {
 	d.Clients = allClients(t, s, gateway.ClientQuery{QueuedGT: -1, Limit: 1000})
 	for i := range d.Clients {
 		c := &d.Clients[i]
-		c.LastClose = "" // a client that was connected may be noted as lost
+		c.LastClose = "" // a connected client may be stored as lost
 		d.ByClient[c.ID] = allClientDeliveries(t, s, gateway.ClientDeliveryQuery{Client: c.ID, Limit: 1000})
 		d.Uplinks[c.ID] = allUplinks(t, s, c.ID, 1000)
 		q, _, err := s.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
@@ -58,9 +58,9 @@ func dump(t tb, s gateway.Store) state {
 	return d
 }
 
-// comparable takes out of a state what two engines may tell differently: the
-// numbers of their logs, when exactly something was found expired, and what
-// need not be kept of a plain final state within a message to many.
+// comparable removes differences that two engines may have: the numbers of their
+// logs, the exact time of an expiry, and the parts of a plain final state that
+// need not be kept within a message to many.
 func (d state) comparable() state {
 	many := map[gateway.MessageID]bool{}
 	for i := range d.Messages {

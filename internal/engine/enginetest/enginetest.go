@@ -6,14 +6,13 @@
 //		enginetest.Run(t, func(t *testing.T, o enginetest.Options) gateway.Store { … })
 //	}
 //
-// A store may offer more to the suite:
+// A store may have more methods for the suite:
 //
-//   - Expire(now time.Time), with or without an error: do what is due at now and
+//   - Expire(now time.Time), with or without an error: do everything due at now and
 //     return when it is applied. Without it the suite waits for the store's own
-//     driver, which then has to notice that the clock has jumped.
-//   - Reopen() (gateway.Store, error): close the store and open the same data
-//     again. Every subtest then ends by checking that everything that can be read
-//     survives it.
+//     driver, which must then notice that the clock has jumped.
+//   - Reopen() (gateway.Store, error): close the store and open the same data again.
+//     Every subtest then ends with a check that all readable data survives.
 package enginetest
 
 import (
@@ -27,7 +26,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Options is how a store is to be opened. Zero means the engine's default.
+// Options are the options for opening a store. Zero means the engine's default.
 type Options struct {
 	Now             func() time.Time // never nil
 	StatusRetention time.Duration
@@ -112,7 +111,7 @@ func (h *harness) attach(s gateway.Store) {
 	s.Observe(h.rec)
 }
 
-// finish checks what holds at the end of every test.
+// finish checks the conditions that hold at the end of every test.
 func (h *harness) finish() {
 	h.Helper()
 	if h.Failed() {
@@ -124,8 +123,8 @@ func (h *harness) finish() {
 	h.reopen()
 }
 
-// reopen closes and opens the store, where it can, and checks that everything
-// reads as before. It reports whether it did.
+// reopen closes and opens the store, if it can, and checks that everything reads
+// as before. It returns false if the store cannot.
 func (h *harness) reopen() bool {
 	h.Helper()
 	r, ok := h.store.(Reopener)
@@ -145,7 +144,7 @@ func (h *harness) reopen() bool {
 	return true
 }
 
-// same compares two values; nil is an empty list of any type.
+// same compares two values; nil equals an empty list of any type.
 func (h *harness) same(what string, got, want any) {
 	h.Helper()
 	if want == nil {
@@ -200,7 +199,7 @@ func waitFor(cond func() bool) bool {
 	return true
 }
 
-// advance moves the clock and lets the store do what is then due.
+// advance moves the clock and runs everything that is then due in the store.
 func (h *harness) advance(d time.Duration) {
 	h.Helper()
 	h.clock.advance(d)
@@ -268,18 +267,18 @@ func (h *harness) outcome(m gateway.Message, client gateway.ClientID, state gate
 	return gateway.Outcome{Message: m.ID, Client: client, Seq: m.Seq, State: state, Attempts: 1, SentAt: now, At: now}
 }
 
-// settle proposes an outcome and waits until the observer was told of it.
+// settle proposes an outcome and waits until the observer was notified of it.
 func (h *harness) settle(o gateway.Outcome) {
 	h.Helper()
 	h.must(h.store.Settle(o, true))
-	h.awaitTold(o.Message, o.Client)
+	h.awaitNotified(o.Message, o.Client)
 }
 
-// awaitTold waits until the observer was told that a delivery is final.
-func (h *harness) awaitTold(id gateway.MessageID, client gateway.ClientID) gateway.Settlement {
+// awaitNotified waits until the observer was notified that a delivery is final.
+func (h *harness) awaitNotified(id gateway.MessageID, client gateway.ClientID) gateway.Settlement {
 	h.Helper()
 	var st gateway.Settlement
-	h.eventually(fmt.Sprintf("the observer is told of %s to %s", id, client), func() (ok bool) {
+	h.eventually(fmt.Sprintf("the observer is notified of %s to %s", id, client), func() (ok bool) {
 		st, ok = h.rec.settlement(id, client)
 		return ok
 	})
@@ -310,7 +309,7 @@ func (h *harness) client(id gateway.ClientID) gateway.ClientRecord {
 	return c
 }
 
-// queue returns the payloads that wait for a client, in order.
+// queue returns the queued payloads of a client, in order.
 func (h *harness) queue(client gateway.ClientID) []string {
 	h.Helper()
 	parcels, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)

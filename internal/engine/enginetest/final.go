@@ -8,7 +8,7 @@ import (
 )
 
 var observerTests = []test{
-	{name: "each final state is told once and in log order", run: func(h *harness) {
+	{name: "each final state is reported once and in log order", run: func(h *harness) {
 		h.register("a")
 		var ids []gateway.MessageID
 		for i := range 200 {
@@ -16,21 +16,21 @@ var observerTests = []test{
 			h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), i%7 == 0))
 			ids = append(ids, m.ID)
 		}
-		h.awaitTold(ids[len(ids)-1], "a")
+		h.awaitNotified(ids[len(ids)-1], "a")
 		var got []gateway.MessageID
 		for _, x := range h.rec.all() {
 			got = append(got, x.Delivery.Message)
 		}
 		h.same("order", got, ids)
 	}},
-	{name: "what is final is told before Close returns", run: func(h *harness) {
+	{name: "every final state is reported before Close returns", run: func(h *harness) {
 		h.register("a")
 		m := h.push("a", "x")
 		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), false))
 		if !h.reopen() {
 			h.must(h.store.Close())
 			if _, ok := h.rec.settlement(m.ID, "a"); !ok {
-				h.Error("Close returned, and the observer was not told")
+				h.Error("Close returned, and the observer was not notified")
 			}
 			return
 		}
@@ -45,8 +45,8 @@ var cancelTests = []test{
 		h.clock.advance(time.Second)
 		got, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
 		h.must(err)
-		if _, told := h.rec.settlement(m.ID, "a"); !told {
-			h.Errorf("the cancel is answered before the observer is told")
+		if _, notified := h.rec.settlement(m.ID, "a"); !notified {
+			h.Errorf("the cancel is answered before the observer is notified")
 		}
 		h.same("counts", got.Counts, gateway.Counts{Total: 1, Canceled: 1})
 		if !got.CompletedAt.Equal(h.clock.Now()) {
@@ -57,8 +57,8 @@ var cancelTests = []test{
 		if d.State != gateway.Canceled || !d.FinalAt.Equal(h.clock.Now()) {
 			h.Errorf("delivery is %v at %v", d.State, d.FinalAt)
 		}
-		if st := h.awaitTold(m.ID, "a"); st.Delivery.State != gateway.Canceled || st.Completed == nil {
-			h.Errorf("told %v, completed %v", st.Delivery.State, st.Completed)
+		if st := h.awaitNotified(m.ID, "a"); st.Delivery.State != gateway.Canceled || st.Completed == nil {
+			h.Errorf("notified of %v, completed %v", st.Delivery.State, st.Completed)
 		}
 		if c := h.client("a"); c.Queued != 0 || c.QueuedBytes != 0 {
 			h.Errorf("%d queued with %d bytes", c.Queued, c.QueuedBytes)
@@ -102,8 +102,8 @@ var cancelTests = []test{
 			h.Errorf("purged %d, want 2", n)
 		}
 		for _, m := range []gateway.Message{one, many} {
-			if _, told := h.rec.settlement(m.ID, "a"); !told {
-				h.Errorf("the purge is answered before the observer is told")
+			if _, notified := h.rec.settlement(m.ID, "a"); !notified {
+				h.Errorf("the purge is answered before the observer is notified")
 			}
 		}
 		h.same("queue", h.queue("a"), nil)
@@ -112,7 +112,7 @@ var cancelTests = []test{
 			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || d.Reason != gateway.ReasonPurged {
 				h.Errorf("delivery is %v, %q", d.State, d.Reason)
 			}
-			h.awaitTold(m.ID, "a")
+			h.awaitNotified(m.ID, "a")
 		}
 		h.wantState(other.ID, "b", gateway.Queued)
 		h.wantState(many.ID, "b", gateway.Queued)
@@ -124,23 +124,23 @@ var cancelTests = []test{
 	}},
 }
 
-// wantAll waits until the observer was told that the rest of a message became
+// wantAll waits until the observer was notified that the rest of a message became
 // final in one step.
 func (h *harness) wantAll(id gateway.MessageID, state gateway.State, n int) {
 	h.Helper()
-	var x told
-	h.eventually("the observer is told of all", func() (ok bool) {
+	var x notification
+	h.eventually("the observer is notified of all", func() (ok bool) {
 		x, ok = h.rec.settledAll(id)
 		return ok
 	})
 	if x.state != state || x.n != n {
-		h.Errorf("told that %d became %v, want %d %v", x.n, x.state, n, state)
+		h.Errorf("notified that %d became %v, want %d %v", x.n, x.state, n, state)
 	}
 	if !x.all.Completed() || *x.all.Counts.Of(state) < n {
-		h.Errorf("told of the counts %+v", x.all.Counts)
+		h.Errorf("notified of the counts %+v", x.all.Counts)
 	}
 	if got := h.completions(id); got != 1 {
-		h.Errorf("told %d times that it is completed, want once", got)
+		h.Errorf("%d notifications of the completion, want one", got)
 	}
 }
 
@@ -151,9 +151,9 @@ var expiryTests = []test{
 		h.advance(time.Hour - time.Millisecond)
 		h.wantState(m.ID, "a", gateway.Queued)
 		h.advance(time.Millisecond)
-		st := h.awaitTold(m.ID, "a")
+		st := h.awaitNotified(m.ID, "a")
 		if st.Delivery.State != gateway.Expired || st.Completed == nil {
-			h.Errorf("told %v, completed %v", st.Delivery.State, st.Completed)
+			h.Errorf("notified of %v, completed %v", st.Delivery.State, st.Completed)
 		}
 		d := h.delivery(m.ID, "a")
 		if d.State != gateway.Expired || d.FinalAt.Before(m.ExpiresAt) {
@@ -189,7 +189,7 @@ var expiryTests = []test{
 		h.wantState(one.ID, "a", gateway.Acked)
 		h.wantState(many.ID, "b", gateway.Acked)
 		if _, ok := h.rec.settledAll(many.ID); ok {
-			h.Error("told that a completed message expired")
+			h.Error("notified that a completed message expired")
 		}
 	}},
 	{name: "each at its own time", run: func(h *harness) {
@@ -202,7 +202,7 @@ var expiryTests = []test{
 		}
 		for i := range ms {
 			h.advance(time.Minute)
-			h.awaitTold(ms[9-i].ID, "a")
+			h.awaitNotified(ms[9-i].ID, "a")
 			if got := len(h.parcels("a")); got != 9-i {
 				h.Fatalf("%d queued after %d minutes, want %d", got, i+1, 9-i)
 			}
@@ -217,8 +217,8 @@ var expiryTests = []test{
 		h.wantState(m.ID, "a", gateway.Queued)
 		h.must(h.store.ProposeExpiry(m.ID, m.ExpiresAt)) // the store's own clock is behind
 		h.must(h.store.ProposeExpiry(m.ID, m.ExpiresAt.Add(time.Second)))
-		if d := h.awaitTold(m.ID, "a").Delivery; d.State != gateway.Expired || !d.FinalAt.Equal(m.ExpiresAt) {
-			h.Errorf("told that it is %s at %v, want %s at %v", d.State, d.FinalAt, gateway.Expired, m.ExpiresAt)
+		if d := h.awaitNotified(m.ID, "a").Delivery; d.State != gateway.Expired || !d.FinalAt.Equal(m.ExpiresAt) {
+			h.Errorf("notified that it is %s at %v, want %s at %v", d.State, d.FinalAt, gateway.Expired, m.ExpiresAt)
 		}
 		h.wantState(m.ID, "a", gateway.Expired)
 	}},
@@ -226,9 +226,9 @@ var expiryTests = []test{
 		h.register("a")
 		m := h.push("a", "x")
 		h.advance(time.Hour)
-		h.awaitTold(m.ID, "a")
+		h.awaitNotified(m.ID, "a")
 		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
-		h.eventually("the late ack is told", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+		h.eventually("the late ack is reported", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
 		h.wantState(m.ID, "a", gateway.Expired)
 	}},
 	{name: "a completed message is kept for the retention and then gone", opt: Options{StatusRetention: 48 * time.Hour}, run: func(h *harness) {

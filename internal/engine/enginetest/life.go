@@ -20,7 +20,7 @@ var lifeTests = []test{
 	{name: "a closed store accepts nothing", run: func(h *harness) {
 		h.register("a")
 		m := h.push("a", "x")
-		if h.reopen() { // the store that was closed is gone: only the new one can be asked
+		if h.reopen() { // the store that was closed is gone: use the new one
 			h.register("a")
 		}
 		h.must(h.store.Close())
@@ -51,7 +51,7 @@ var lifeTests = []test{
 		up, err := h.store.AppendUplink(ctx, gateway.Uplink{Client: "a", At: h.clock.Now(), Payload: []byte("u")})
 		h.must(err)
 		if !h.reopen() {
-			return // nothing survives this store, and it does not say so
+			return // the data of this store does not survive, and it says so
 		}
 		if got := h.client("b").LastClose; got != gateway.ReasonClientClosed {
 			h.Errorf("the last close of b is %q", got)
@@ -76,7 +76,7 @@ var lifeTests = []test{
 	}},
 }
 
-// closed hides Reopen, so that finish leaves a store alone that the test has
+// closed hides Reopen, so that finish does not reopen a store that the test has
 // closed.
 type closed struct{ gateway.Store }
 
@@ -126,7 +126,7 @@ var concurrentTests = []test{
 				}
 			})
 			wg.Wait()
-			first := h.awaitTold(m.ID, "a").Delivery.State
+			first := h.awaitNotified(m.ID, "a").Delivery.State
 			h.wantState(m.ID, "a", first)
 			if got := h.message(m.ID).Counts; got.Total != 1 || *got.Of(first) != 1 {
 				h.Errorf("counts are %+v", got)
@@ -156,8 +156,8 @@ var concurrentTests = []test{
 	{name: "one final state for each delivery, in order for each client", run: manyAtOnce},
 }
 
-// manyAtOnce has clients that take their queues and callers that push, cancel
-// and purge, all at once, and then does the sums.
+// manyAtOnce runs clients that ack their queues and callers that push, cancel and
+// purge, all at once, and then checks the sums.
 func manyAtOnce(h *harness) {
 	const clients, callers, pushes = 6, 4, 40
 	var ids []gateway.ClientID
@@ -167,7 +167,7 @@ func manyAtOnce(h *harness) {
 	h.register(ids...)
 
 	var pushing, draining sync.WaitGroup
-	var owed atomic.Int64 // deliveries that have to become final
+	var owed atomic.Int64 // deliveries that must become final
 	pushed := make(chan struct{})
 	for g := range callers {
 		pushing.Go(func() {
@@ -217,11 +217,11 @@ func manyAtOnce(h *harness) {
 	}
 	h.eventually("every delivery became final", func() bool { return final() >= owed.Load() })
 	if got := final(); got != owed.Load() {
-		h.Errorf("told of %d final states for %d deliveries", got, owed.Load())
+		h.Errorf("notified of %d final states for %d deliveries", got, owed.Load())
 	}
 	for _, m := range allMessages(h, h.store, gateway.MessageQuery{Limit: 50}) {
 		if !m.Completed() || h.completions(m.ID) != 1 {
-			h.Errorf("%s has %+v, told %d times that it is completed", m.ID, m.Counts, h.completions(m.ID))
+			h.Errorf("%s has %+v, %d notifications of the completion", m.ID, m.Counts, h.completions(m.ID))
 		}
 	}
 	if st := h.store.Stats(); st.Queued != 0 {
@@ -229,8 +229,8 @@ func manyAtOnce(h *harness) {
 	}
 }
 
-// drain is a client: it acks its queue, in which sequences must rise, until
-// nothing is left after the last push.
+// drain acts as a client: it acks its queue, in which sequences must rise, until
+// the queue is empty after the last push.
 func drain(h *harness, id gateway.ClientID, pushed <-chan struct{}) {
 	var last gateway.Seq
 	for {

@@ -13,9 +13,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// RunModel compares two engines: random operations on both have to give the
-// same answers, tell the observers the same and leave the same behind. A store
-// that has Reopen is closed and opened again now and then.
+// RunModel compares two engines: random operations must give the same answers,
+// notifications and stored data on both. A store with Reopen is closed and opened
+// again from time to time.
 func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newModel(t, rt, openA, openB)
@@ -39,7 +39,7 @@ func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.S
 			"reopen":     m.reopen,
 		})
 		m.compare(rt)
-		m.compareTold(rt)
+		m.compareNotifications(rt)
 	})
 }
 
@@ -48,7 +48,7 @@ type side struct {
 	store gateway.Store
 	recs  []*recorder // one for each time it was opened
 	seqs  map[gateway.MessageID]gateway.Seq
-	given gateway.Seq // the highest of them
+	given gateway.Seq // the highest sequence given
 }
 
 func (s *side) attach(store gateway.Store) {
@@ -92,13 +92,13 @@ func (m *model) close() {
 
 func (m *model) sides() []*side { return []*side{&m.a, &m.b} }
 
-// answer is what an operation said, comparable between the stores.
+// answer is the result of an operation, comparable between the stores.
 type answer struct {
 	Value any
 	Code  gateway.Code
 }
 
-// both does an operation on both stores and compares the answers.
+// both runs an operation on both stores and compares the answers.
 func (m *model) both(rt *rapid.T, what string, op func(s *side) (any, error)) {
 	rt.Helper()
 	var got [2]answer
@@ -122,7 +122,8 @@ func difference(a, b any) string {
 	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(gateway.ClientRecord{}, "Ref"))
 }
 
-// The names that the operations draw from: few, so that they meet.
+// The names that the operations draw from: few, so that operations concern the
+// same ones.
 var (
 	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
 	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
@@ -230,7 +231,7 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 	m.doAccept(rt, a)
 }
 
-// repeat hands in a message once more.
+// repeat accepts a message once more.
 func (m *model) repeat(rt *rapid.T) {
 	if len(m.accepted) == 0 {
 		rt.Skip("nothing accepted")
@@ -263,7 +264,7 @@ func comparableMessage(m gateway.Message) gateway.Message {
 }
 
 // settle proposes any outcome for any delivery, final or not, or for one that
-// is not there.
+// does not exist.
 func (m *model) settle(rt *rapid.T) {
 	if len(m.accepted) == 0 {
 		rt.Skip("nothing accepted")
@@ -294,8 +295,8 @@ func (m *model) settle(rt *rapid.T) {
 	})
 }
 
-// await waits until both stores read the same: what is settled or expired is
-// applied in their own time.
+// await waits until both stores read the same: each applies outcomes and expiries
+// in its own time.
 func (m *model) await(rt *rapid.T, what string, read func(s *side) any) {
 	rt.Helper()
 	diff := ""
@@ -375,14 +376,14 @@ func (m *model) pages(rt *rapid.T) {
 	})
 }
 
-// tick moves the clock, less than a time to live.
+// tick moves the clock by less than a time to live.
 func (m *model) tick(rt *rapid.T) {
 	m.clock.advance(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
 	m.expire(rt)
 	m.compare(rt)
 }
 
-// age lets everything expire, and then the retention run out.
+// age lets everything expire and then the retention end.
 func (m *model) age(rt *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(rt, "really") > 0 {
 		rt.Skip("seldom")
@@ -429,16 +430,16 @@ func (m *model) compare(rt *rapid.T) {
 	m.await(rt, "all that can be read", func(s *side) any { return dump(rt, s.store).comparable() })
 }
 
-// compareTold compares what the observers were told. What expired at one time
-// may be told in any order.
-func (m *model) compareTold(rt *rapid.T) {
+// compareNotifications compares the notifications of the observers. Deliveries that
+// expired at one time may come in any order.
+func (m *model) compareNotifications(rt *rapid.T) {
 	rt.Helper()
-	m.await(rt, "what the observers were told", func(s *side) any {
+	m.await(rt, "the notifications of the observers", func(s *side) any {
 		n := map[string]int{}
 		for _, rec := range s.recs {
 			for _, x := range rec.all() {
 				n[x.String()]++
-				if x.Completed != nil { // with whichever delivery of the step that was last
+				if x.Completed != nil { // it comes with any delivery of the step
 					n[fmt.Sprintf("%s: completed %+v", x.Completed.ID, x.Completed.Counts)]++
 				}
 			}
@@ -454,7 +455,7 @@ func (m *model) compareTold(rt *rapid.T) {
 	}
 }
 
-func (x told) String() string {
+func (x notification) String() string {
 	if x.all != nil {
 		return fmt.Sprintf("%s: the last %d %v, %+v", x.all.ID, x.n, x.state, x.all.Counts)
 	}

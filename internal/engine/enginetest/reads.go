@@ -9,13 +9,13 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// tb is what a *testing.T and a *rapid.T have in common.
+// tb is the common part of *testing.T and *rapid.T.
 type tb interface {
 	Helper()
 	Fatal(args ...any)
 }
 
-// collect follows a list to its end, and fails when it does not come to one.
+// collect follows a list to its end and fails if it does not end.
 func collect[T, K any](t tb, next func(after K) (gateway.Page[T, K], error)) []T {
 	t.Helper()
 	var items []T
@@ -80,8 +80,8 @@ func allUplinks(t tb, s gateway.Store, client gateway.ClientID, limit int) []gat
 	})
 }
 
-// limits are the page sizes with which every list is read: the pages change,
-// what they hold together does not.
+// limits are the page sizes with which every list is read: the pages differ,
+// their sum does not.
 var limits = []int{1, 2, 3, 7, 100}
 
 var readTests = []test{

@@ -31,24 +31,24 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// told is one thing that an observer was told: a settlement, or that all that
-// was left of a message became final.
-type told struct {
+// notification is one call of an observer: a settlement, or the end of all open
+// deliveries of a message.
+type notification struct {
 	gateway.Settlement
 	all   *gateway.Message
 	state gateway.State
 	n     int
 }
 
-// recorder is an observer that remembers, and complains of what no observer
-// may see.
+// recorder is an observer that keeps its notifications and complains of forbidden
+// ones.
 type recorder struct {
 	store  gateway.Store
 	inside atomic.Int32
 	seq    gateway.Seq // of the last accepted message; owned by the store's goroutine
 
 	mu   sync.Mutex
-	told []told
+	list []notification
 	bad  []string
 }
 
@@ -82,51 +82,51 @@ func (r *recorder) Changed(list []gateway.Change) {
 		case *gateway.Accepted:
 			r.accepted(c.Client, c.Parcel.Message, c.Parcel.Seq)
 			if got, ok, err := r.store.Parcel(c.Client, c.Parcel.Seq); ok && err == nil && string(got.Payload) != string(c.Parcel.Payload) {
-				r.complain("told that %s has %q, but it reads %q", c.Parcel.Message, c.Parcel.Payload, got.Payload)
+				r.complain("notified that %s has %q, but it reads %q", c.Parcel.Message, c.Parcel.Payload, got.Payload)
 			}
 		case *gateway.AcceptedMany:
 			r.accepted("", c.Message, c.Seq)
 		case *gateway.Settlement:
 			r.settled(c)
-			t := told{Settlement: *c}
+			t := notification{Settlement: *c}
 			if t.Completed != nil {
 				t.Completed = new(*t.Completed)
 			}
 			r.add(t)
 		case *gateway.SettledAll:
 			r.whole(c)
-			r.add(told{all: &c.Message, state: c.State, n: c.N})
+			r.add(notification{all: &c.Message, state: c.State, n: c.N})
 		}
 	}
 }
 
-func (r *recorder) add(t told) {
+func (r *recorder) add(t notification) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.told = append(r.told, t)
+	r.list = append(r.list, t)
 }
 
 func (r *recorder) accepted(client gateway.ClientID, id gateway.MessageID, seq gateway.Seq) {
 	if seq <= r.seq {
-		r.complain("told of %d after %d", seq, r.seq)
+		r.complain("notified of %d after %d", seq, r.seq)
 	}
 	r.seq = seq
 	m, err := r.store.Message(id)
 	if err == nil && (m.Seq != seq || m.Client != client) {
-		r.complain("told that %s is %d to %q, but it reads %d to %q", id, seq, client, m.Seq, m.Client)
+		r.complain("notified that %s is %d to %q, but it reads %d to %q", id, seq, client, m.Seq, m.Client)
 	}
 }
 
 func (r *recorder) settled(st *gateway.Settlement) {
 	d := st.Delivery
 	if !d.State.Final() {
-		r.complain("told of %s to %s, which is %v", d.Message, d.Client, d.State)
+		r.complain("notified of %s to %s, which is %v", d.Message, d.Client, d.State)
 	}
 	if st.Late == d.LateAckAt.IsZero() {
-		r.complain("told of %s to %s with Late %v and the late ack at %v", d.Message, d.Client, st.Late, d.LateAckAt)
+		r.complain("notified of %s to %s with Late %v and the late ack at %v", d.Message, d.Client, st.Late, d.LateAckAt)
 	}
 	if got, err := r.store.Delivery(d.Message, d.Client); err == nil && got.State != d.State {
-		r.complain("told that %s to %s is %v, but it reads %v", d.Message, d.Client, d.State, got.State)
+		r.complain("notified that %s to %s is %v, but it reads %v", d.Message, d.Client, d.State, got.State)
 	}
 	if st.Completed != nil && !st.Completed.Completed() {
 		r.complain("%s is said to be completed with %+v", d.Message, st.Completed.Counts)
@@ -142,14 +142,14 @@ func (r *recorder) whole(a *gateway.SettledAll) {
 	}
 }
 
-// all returns what was told so far, in order.
-func (r *recorder) all() []told {
+// all returns the notifications so far, in order.
+func (r *recorder) all() []notification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.told[:len(r.told):len(r.told)]
+	return r.list[:len(r.list):len(r.list)]
 }
 
-// settlement returns the first final state told of a delivery.
+// settlement returns the first final state reported for a delivery.
 func (r *recorder) settlement(id gateway.MessageID, client gateway.ClientID) (gateway.Settlement, bool) {
 	for _, x := range r.all() {
 		if x.all == nil && !x.Late && x.Delivery.Message == id && x.Delivery.Client == client {
@@ -159,7 +159,7 @@ func (r *recorder) settlement(id gateway.MessageID, client gateway.ClientID) (ga
 	return gateway.Settlement{}, false
 }
 
-// late returns the late ack told of a delivery.
+// late returns the late ack reported for a delivery.
 func (r *recorder) late(id gateway.MessageID, client gateway.ClientID) (gateway.Settlement, bool) {
 	for _, x := range r.all() {
 		if x.all == nil && x.Late && x.Delivery.Message == id && x.Delivery.Client == client {
@@ -169,12 +169,12 @@ func (r *recorder) late(id gateway.MessageID, client gateway.ClientID) (gateway.
 	return gateway.Settlement{}, false
 }
 
-// settledAll returns what was told of a message as a whole.
-func (r *recorder) settledAll(id gateway.MessageID) (told, bool) {
+// settledAll returns the notification of a message as a whole.
+func (r *recorder) settledAll(id gateway.MessageID) (notification, bool) {
 	for _, x := range r.all() {
 		if x.all != nil && x.all.ID == id {
 			return x, true
 		}
 	}
-	return told{}, false
+	return notification{}, false
 }

@@ -19,15 +19,15 @@ const faulty = "ENGINETEST_FAULT"
 
 // faults are stores that break one sentence of the contract each.
 var faults = map[string]func(s *memstore.Store) gateway.Store{
-	"loses an ack now and then": func(s *memstore.Store) gateway.Store { return &losesAcks{Store: s} },
-	"tells twice":               func(s *memstore.Store) gateway.Store { return tellsTwice{s} },
-	"tells before it is true":   func(s *memstore.Store) gateway.Store { return tellsEarly{s} },
-	"newest first":              func(s *memstore.Store) gateway.Store { return newestFirst{s} },
-	"forgets keys":              func(s *memstore.Store) gateway.Store { return forgetsKeys{s} },
-	"skips a row a page":        func(s *memstore.Store) gateway.Store { return skipsRows{s} },
-	"never expires":             func(s *memstore.Store) gateway.Store { return neverExpires{s} },
-	"forgets late acks":         func(s *memstore.Store) gateway.Store { return forgetsLateAcks{s} },
-	"does not survive":          func(s *memstore.Store) gateway.Store { return &losesAll{Store: s} },
+	"loses an ack now and then":  func(s *memstore.Store) gateway.Store { return &losesAcks{Store: s} },
+	"notifies twice":             func(s *memstore.Store) gateway.Store { return notifiesTwice{s} },
+	"notifies before it is true": func(s *memstore.Store) gateway.Store { return notifiesEarly{s} },
+	"newest first":               func(s *memstore.Store) gateway.Store { return newestFirst{s} },
+	"forgets keys":               func(s *memstore.Store) gateway.Store { return forgetsKeys{s} },
+	"skips a row a page":         func(s *memstore.Store) gateway.Store { return skipsRows{s} },
+	"never expires":              func(s *memstore.Store) gateway.Store { return neverExpires{s} },
+	"forgets late acks":          func(s *memstore.Store) gateway.Store { return forgetsLateAcks{s} },
+	"does not survive":           func(s *memstore.Store) gateway.Store { return &losesAll{Store: s} },
 }
 
 type losesAcks struct {
@@ -42,9 +42,9 @@ func (f *losesAcks) Settle(o gateway.Outcome, urgent bool) error {
 	return f.Store.Settle(o, urgent)
 }
 
-type tellsTwice struct{ *memstore.Store }
+type notifiesTwice struct{ *memstore.Store }
 
-func (f tellsTwice) Observe(o gateway.Observer) { f.Store.Observe(twice{o}) }
+func (f notifiesTwice) Observe(o gateway.Observer) { f.Store.Observe(twice{o}) }
 
 type twice struct{ gateway.Observer }
 
@@ -53,10 +53,10 @@ func (t twice) Changed(l []gateway.Change) {
 	t.Observer.Changed(l)
 }
 
-// tellsEarly shows what it has told only to who asks later.
-type tellsEarly struct{ *memstore.Store }
+// notifiesEarly shows a reported final state only to later readers.
+type notifiesEarly struct{ *memstore.Store }
 
-func (f tellsEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gateway.Delivery, error) {
+func (f notifiesEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gateway.Delivery, error) {
 	d, err := f.Store.Delivery(id, c)
 	if d.State == gateway.Rejected {
 		d.State = gateway.Queued

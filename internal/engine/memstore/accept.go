@@ -49,13 +49,13 @@ func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Recei
 	return gateway.Receipt{Message: m.export(false)}, nil
 }
 
-// StartAccept is Accept for a caller that does not wait, and need not: there is no disk.
+// StartAccept is Accept, which never waits: there is no disk.
 func (s *Store) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, error)) {
 	done(s.Accept(context.Background(), a))
 }
 
-// audience returns whom the message is for, sorted and once each. It asks
-// a.Only without holding mu, for that may take the caller's locks.
+// audience returns the recipients, sorted and without duplicates. It calls a.Only
+// without mu, because that may take the caller's locks.
 func (s *Store) audience(a gateway.Acceptance) ([]gateway.ClientID, error) {
 	switch {
 	case a.To.Client != "":
@@ -110,7 +110,8 @@ func (s *Store) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err 
 	return gateway.Receipt{Message: m.export(false), Replayed: true}, true, nil
 }
 
-// accepted returns the message that a repeats, nil for none. Caller holds mu.
+// accepted returns the message that a repeats, nil if there is none. The caller
+// holds mu.
 func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
 	if m := s.messages[a.ID]; m != nil {
 		return m, nil
@@ -129,8 +130,8 @@ func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
 	return m, nil
 }
 
-// admit refuses a message to one client that is unknown or whose queue is
-// full. Caller holds mu.
+// admit refuses a message to one client that is unknown or has a full queue. The
+// caller holds mu.
 func (s *Store) admit(a gateway.Acceptance) error {
 	id := a.To.Client
 	if id == "" {
@@ -158,8 +159,8 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 		Message: fmt.Sprintf("the queue of client %q has reached its limit of %d %s", id, limit, what)}
 }
 
-// makeRoom drops the oldest completed messages until another one of n bytes
-// fits. Caller holds mu.
+// makeRoom drops the oldest completed messages until a message of n bytes fits.
+// The caller holds mu.
 func (s *Store) makeRoom(n int64) error {
 	for len(s.messages) >= s.opt.MaxMessages || s.bytes+n > s.opt.MaxBytes {
 		if len(s.done) == 0 {
@@ -170,8 +171,8 @@ func (s *Store) makeRoom(n int64) error {
 	return nil
 }
 
-// store gives the message its place in the log and its deliveries theirs in
-// the lanes. Caller holds mu.
+// store adds the message to the log and its deliveries to the lanes. The caller
+// holds mu.
 func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *message {
 	s.seq++
 	s.events++
@@ -190,7 +191,7 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 			failed = append(failed, d)
 		}
 	}
-	if m.Completed() { // for nobody, or nobody can have it
+	if m.Completed() { // no recipients, or none that can have it
 		s.retain(m, m.CreatedAt)
 	} else {
 		s.pending = append(s.pending, m)
@@ -209,7 +210,7 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 	return m
 }
 
-// insert files m by its id. Caller holds mu.
+// insert adds m to the messages, by its id. The caller holds mu.
 func (s *Store) insert(m *message) {
 	s.messages[m.ID] = m
 	s.bytes += int64(len(m.Payload))
@@ -219,15 +220,15 @@ func (s *Store) insert(m *message) {
 
 func byID(m *message, id gateway.MessageID) int { return cmp.Compare(m.ID, id) }
 
-// remember keeps the idempotency key of m. Caller holds mu.
+// remember keeps the idempotency key of m. The caller holds mu.
 func (s *Store) remember(m *message, a gateway.Acceptance) {
 	m.key, m.fingerprint = key{scope: a.Scope, name: a.IdempotencyKey}, a.Fingerprint
 	s.keys[m.key] = m
 	m.keyDue = s.schedule(m.CreatedAt.Add(keyLife), func(time.Time) { s.forgetKey(m) })
 }
 
-// enqueue adds the delivery of m to one client: queued, or failed where a
-// message to many finds the client unknown or full. Caller holds mu.
+// enqueue adds the delivery of m to one client: queued, or failed if m is to many
+// and the client is unknown or its queue full. The caller holds mu.
 func (s *Store) enqueue(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
 	d := &delivery{message: m, Delivery: gateway.Delivery{
 		Message: m.ID, Client: id, Seq: m.Seq, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,

@@ -10,7 +10,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Register remembers a client that has connected.
+// Register stores a client that has connected.
 func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
 	if err := ctx.Err(); err != nil {
 		return gateway.ClientRecord{}, 0, unavailable(err)
@@ -46,7 +46,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	return c.export(), s.seq, nil
 }
 
-// newClient adds a client. Caller holds mu.
+// newClient adds a client. The caller holds mu.
 func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
 	s.clients[id] = c
@@ -55,8 +55,8 @@ func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
 	return c
 }
 
-// Disconnected notes when and why a client was last seen. A connection that was
-// replaced leaves its client connected.
+// Disconnected stores when and why a client was last seen. After a takeover the
+// client stays connected.
 func (s *Store) Disconnected(id gateway.ClientID, at time.Time, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 	return c.export(), nil
 }
 
-// checkBounds keeps the bounds of a client record.
+// checkBounds checks the bounds of a client record.
 func checkBounds(labels map[string]string, groups []string) error {
 	if len(labels) > gateway.MaxLabels {
 		return invalid("%d labels, at most %d", len(labels), gateway.MaxLabels)
@@ -160,7 +160,7 @@ func hasLabels(c *client, want map[string]string) bool {
 	return true
 }
 
-// export returns a copy that the caller may keep. Caller holds mu.
+// export returns a copy that the caller may keep. The caller holds mu.
 func (c *client) export() gateway.ClientRecord {
 	r := c.ClientRecord
 	r.Labels = maps.Clone(r.Labels)

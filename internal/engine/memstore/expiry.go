@@ -8,14 +8,14 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// expireBatch bounds how much is done under the mutex at once.
+// expireBatch bounds the work under the mutex at once.
 const expireBatch = 1024
 
-// deadline is something to be done at a time.
+// deadline is work that is due at a time.
 type deadline struct {
 	at    time.Time
 	do    func(now time.Time) // called with mu held
-	index int                 // in the heap; -1 when it is not there any more
+	index int                 // in the heap; -1 if it is no longer there
 }
 
 // deadlines is a heap, the earliest first.
@@ -43,11 +43,11 @@ func (h *deadlines) Pop() any {
 	return d
 }
 
-// schedule has do called at a time. Caller holds mu.
+// schedule runs do at a time. The caller holds mu.
 func (s *Store) schedule(at time.Time, do func(now time.Time)) *deadline {
 	d := &deadline{at: at, do: do}
 	heap.Push(&s.deadlines, d)
-	if d.index == 0 { // the driver sleeps for a later one
+	if d.index == 0 { // the driver sleeps for a later deadline
 		select {
 		case s.rearm <- struct{}{}:
 		default:
@@ -56,19 +56,18 @@ func (s *Store) schedule(at time.Time, do func(now time.Time)) *deadline {
 	return d
 }
 
-// unschedule withdraws d, which may be nil or over. Caller holds mu.
+// unschedule withdraws d, which may be nil or done. The caller holds mu.
 func (s *Store) unschedule(d *deadline) {
 	if d != nil && d.index >= 0 {
 		heap.Remove(&s.deadlines, d.index)
 	}
 }
 
-// lookEvery bounds how long the driver sleeps before something that is due: a
-// timer does not see a step of the wall clock.
+// lookEvery bounds how long the driver sleeps if there is a deadline: a timer
+// does not notice a step of the wall clock.
 const lookEvery = time.Second
 
-// drive is the goroutine that calls Expire when something is due. It ends at
-// Close.
+// drive is the goroutine that calls Expire when work is due. It ends at Close.
 func (s *Store) drive() {
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
@@ -95,9 +94,9 @@ func (s *Store) nextDeadline() (time.Time, bool) {
 	return s.deadlines[0].at, true
 }
 
-// Expire does everything that is due at now: it expires deliveries, forgets
-// idempotency keys and clients, and drops what was kept long enough. The store
-// calls it by itself; it is there for clocks that jump.
+// Expire does everything due at now: it expires deliveries, forgets idempotency
+// keys and clients, and drops messages and uplinks after their retention. The
+// store calls it; it is exported for tests whose clocks jump.
 func (s *Store) Expire(now time.Time) {
 	for s.expireSome(now) {
 	}
@@ -117,15 +116,15 @@ func (s *Store) expireSome(now time.Time) (more bool) {
 	return true
 }
 
-// forgetKey forgets the idempotency key of m, if it has one. Caller holds mu.
+// forgetKey forgets the idempotency key of m, if it has one. The caller holds mu.
 func (s *Store) forgetKey(m *message) {
 	s.unschedule(m.keyDue)
-	if s.keys[m.key] == m { // and not of a later one
+	if s.keys[m.key] == m { // the key may belong to a later message
 		delete(s.keys, m.key)
 	}
 }
 
-// drop removes a completed message and its deliveries. Caller holds mu.
+// drop removes a completed message and its deliveries. The caller holds mu.
 func (s *Store) drop(m *message) {
 	s.unschedule(m.due)
 	s.forgetKey(m)
@@ -147,11 +146,11 @@ func (s *Store) drop(m *message) {
 }
 
 // forgetClient forgets a client that was not seen for long and has nothing
-// queued, else looks again later. Caller holds mu.
+// queued. Otherwise it looks again later. The caller holds mu.
 func (s *Store) forgetClient(id gateway.ClientID, now time.Time) {
 	c := s.clients[id]
 	seen := c.LastSeenAt
-	if seen.IsZero() { // known only because something was queued for it
+	if seen.IsZero() { // known only because a message was queued for it
 		seen = c.CreatedAt
 	}
 	again := func(now time.Time) { s.forgetClient(id, now) }

@@ -7,15 +7,15 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// chunkLen bounds what an insertion moves.
+// chunkLen bounds the ids that an insertion moves.
 const chunkLen = 512
 
 // idList is a sorted set of client ids in chunks, so that a million of them can
 // register in any order.
 type idList struct{ chunks [][]gateway.ClientID }
 
-// chunk returns the index of the first chunk that ends at or after id, which
-// may be beyond the last.
+// chunk returns the index of the first chunk that ends at or after id; it may be
+// beyond the last.
 func (l *idList) chunk(id gateway.ClientID) int {
 	i, _ := slices.BinarySearchFunc(l.chunks, id, func(c []gateway.ClientID, id gateway.ClientID) int {
 		if c[len(c)-1] < id {
@@ -26,7 +26,7 @@ func (l *idList) chunk(id gateway.ClientID) int {
 	return i
 }
 
-// insert adds id, which is not there.
+// insert adds id, which is not in the set.
 func (l *idList) insert(id gateway.ClientID) {
 	if len(l.chunks) == 0 {
 		l.chunks = append(l.chunks, []gateway.ClientID{id})
@@ -42,7 +42,7 @@ func (l *idList) insert(id gateway.ClientID) {
 	}
 }
 
-// remove takes id out, if it is there.
+// remove removes id, if it is in the set.
 func (l *idList) remove(id gateway.ClientID) {
 	i := l.chunk(id)
 	if i == len(l.chunks) {
@@ -57,12 +57,12 @@ func (l *idList) remove(id gateway.ClientID) {
 	}
 }
 
-// from yields what is at or after id, in order.
+// from yields the ids at or after id, in order.
 func (l *idList) from(id gateway.ClientID) iter.Seq[gateway.ClientID] {
 	return func(yield func(gateway.ClientID) bool) {
 		for i := l.chunk(id); i < len(l.chunks); i++ {
 			c := l.chunks[i]
-			at, _ := slices.BinarySearch(c, id) // 0 but in the first chunk
+			at, _ := slices.BinarySearch(c, id) // 0 except in the first chunk
 			for _, x := range c[at:] {
 				if !yield(x) {
 					return

@@ -2,12 +2,13 @@ package memstore
 
 import "github.com/longwire/longwire/gateway"
 
-// maxNotes bounds what waits for the observer. Writers wait beyond it; one that
-// settles many at once (a purge, an expiry) may pass it by its own number.
+// maxNotes bounds the changes that wait for the observer. Writers wait beyond it;
+// a writer that settles many at once (a purge, an expiry) may exceed it by their
+// number.
 const maxNotes = 8192
 
-// settled returns the note of one delivery that became final, the last one of
-// its message when last is set.
+// settled returns the change for one delivery that became final; with last it is
+// the last one of its message.
 func settled(d gateway.Delivery, m *message, last bool) *gateway.Settlement {
 	st := &gateway.Settlement{Delivery: d}
 	if last {
@@ -20,34 +21,35 @@ func settled(d gateway.Delivery, m *message, last bool) *gateway.Settlement {
 // Observe sets the observer. It is called once, before use.
 func (s *Store) Observe(o gateway.Observer) { s.observer = o }
 
-// note queues c in log order. Caller holds mu.
+// note queues c in log order. The caller holds mu.
 func (s *Store) note(c gateway.Change) {
 	if s.observer == nil {
 		return
 	}
 	s.notes = append(s.notes, c)
 	s.noted++
-	s.told.Broadcast()
+	s.changed.Broadcast()
 }
 
-// awaitRoom waits while too much waits for the observer. Caller holds mu.
+// awaitRoom waits while too many changes wait for the observer. The caller holds
+// mu.
 func (s *Store) awaitRoom() {
 	for len(s.notes) >= maxNotes && !s.closed {
-		s.told.Wait()
+		s.changed.Wait()
 	}
 }
 
-// awaitTold waits until the observer has taken all notes that there are now. Caller
+// awaitNotified waits until the observer has received all current changes. The caller
 // holds mu.
-func (s *Store) awaitTold() {
+func (s *Store) awaitNotified() {
 	for mine := s.noted; s.passed < mine; {
-		s.told.Wait()
+		s.changed.Wait()
 	}
 }
 
-// tell is the goroutine that calls the observer, without mu. It ends after
-// Close, when all is told.
-func (s *Store) tell() {
+// notify is the goroutine that calls the observer, without mu. It ends after Close,
+// when the observer has received all changes.
+func (s *Store) notify() {
 	for {
 		notes := s.takeNotes()
 		if notes == nil {
@@ -56,20 +58,20 @@ func (s *Store) tell() {
 		s.observer.Changed(notes)
 		s.mu.Lock()
 		s.passed += uint64(len(notes))
-		s.told.Broadcast()
+		s.changed.Broadcast()
 		s.mu.Unlock()
 	}
 }
 
-// takeNotes waits for notes and takes them all; nil after Close.
+// takeNotes waits for changes and takes them all; nil after Close.
 func (s *Store) takeNotes() []gateway.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.notes) == 0 && !s.closed {
-		s.told.Wait()
+		s.changed.Wait()
 	}
 	notes := s.notes
 	s.notes = nil
-	s.told.Broadcast() // there is room
+	s.changed.Broadcast() // there is room
 	return notes
 }

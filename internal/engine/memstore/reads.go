@@ -9,8 +9,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// maxScan bounds how many rows a filter may pass over for one page, so that it
-// costs some milliseconds at most.
+// maxScan bounds how many rows a filter may pass over for one page, so that a
+// page costs some milliseconds at most.
 const maxScan = 2_000
 
 // page collects the rows of one page.
@@ -33,7 +33,7 @@ func (p *page[T, K]) full() bool {
 	return p.More
 }
 
-// pass notes that the row k was looked at.
+// pass notes that the page has reached row k.
 func (p *page[T, K]) pass(k K) {
 	p.Next = k
 	p.scanned++
@@ -85,7 +85,7 @@ func (d *delivery) parcel() gateway.Parcel {
 		Payload: d.message.Payload, Many: d.message.many()}
 }
 
-// Client returns what is remembered of one client.
+// Client returns the record of one client.
 func (s *Store) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 	return p.Page, nil
 }
 
-// matches reports whether a list for state holds m.
+// matches reports whether m belongs in a list for state.
 func (m *message) matches(state gateway.State) bool {
 	switch {
 	case state == 0:

@@ -11,11 +11,11 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Settle proposes a final state. Here everything is written at once, urgent or
+// Settle proposes a final state. This store writes at once, whether urgent or
 // not.
 func (s *Store) Settle(o gateway.Outcome, _ bool) error { return s.settle(o, true) }
 
-// TrySettle is Settle when there is room for it now.
+// TrySettle is Settle if it need not wait.
 func (s *Store) TrySettle(o gateway.Outcome, _ bool) bool { return s.settle(o, false) == nil }
 
 func (s *Store) settle(o gateway.Outcome, wait bool) error {
@@ -52,7 +52,7 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	return nil
 }
 
-// ProposeExpiry makes the open deliveries of a message expired, if it was due at
+// ProposeExpiry makes the open deliveries of a message expired if it was due at
 // the time at.
 func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	s.mu.Lock()
@@ -67,10 +67,10 @@ func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	return nil
 }
 
-// Undurable returns zero: a write here never becomes more durable than it is.
+// Undurable returns zero: this store has nothing to make durable.
 func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
 
-// Purge cancels what is queued for client.
+// Purge cancels everything queued for client.
 func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(err)
@@ -89,11 +89,11 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	for ; len(l.queue) > 0; n++ {
 		s.finish(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
 	}
-	s.awaitTold()
+	s.awaitNotified()
 	return n, nil
 }
 
-// Cancel withdraws a message from all who have not got it.
+// Cancel cancels every delivery of a message that is not final.
 func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return gateway.Message{}, unavailable(err)
@@ -114,12 +114,12 @@ func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) 
 	}
 	s.finishMessage(m, gateway.Canceled, at)
 	now := m.export(true)
-	s.awaitTold()
+	s.awaitNotified()
 	return now, nil
 }
 
-// finishMessage gives one final state to all deliveries of m that have none:
-// in one step when the message is to many. Caller holds mu.
+// finishMessage gives one final state to all open deliveries of m: in one step if
+// the message is to many. The caller holds mu.
 func (s *Store) finishMessage(m *message, state gateway.State, at time.Time) {
 	o := gateway.Outcome{State: state, At: at}
 	if !m.many() {
@@ -139,7 +139,8 @@ func (s *Store) finishMessage(m *message, state gateway.State, at time.Time) {
 	s.note(&gateway.SettledAll{Message: m.head(), State: state, N: n})
 }
 
-// finish makes a queued delivery final and tells the observer. Caller holds mu.
+// finish makes a queued delivery final and notifies the observer. The caller
+// holds mu.
 func (s *Store) finish(d *delivery, o gateway.Outcome) {
 	m := d.message
 	s.events++
@@ -151,9 +152,9 @@ func (s *Store) finish(d *delivery, o gateway.Outcome) {
 	s.note(settled(full, m, m.Completed()))
 }
 
-// setFinal writes the outcome into the delivery and the message's counts, and
-// returns the delivery with all that the outcome told. A plain ack of a message
-// to many is kept without times and attempts. Caller holds mu.
+// setFinal writes the outcome into the delivery and the message's counts. It
+// returns the delivery with everything in the outcome; a plain ack of a message
+// to many is kept without times and attempts. The caller holds mu.
 func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
 	m := d.message
 	*m.Counts.Of(d.State)--
@@ -167,7 +168,7 @@ func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
 	return full
 }
 
-// dequeue takes a delivery out of its client's queue. Caller holds mu.
+// dequeue removes a delivery from its client's queue. The caller holds mu.
 func (s *Store) dequeue(d *delivery) {
 	l := s.lanes[d.Client]
 	if i, ok := slices.BinarySearchFunc(l.queue, d.Seq, bySeq); ok {
@@ -183,8 +184,8 @@ func (s *Store) dequeue(d *delivery) {
 
 func bySeq(d *delivery, seq gateway.Seq) int { return cmp.Compare(d.Seq, seq) }
 
-// complete notes that the last delivery of m is final: from now on it is only
-// kept to be read. Caller holds mu.
+// complete notes that the last delivery of m is final: the message is only kept
+// for reads now. The caller holds mu.
 func (s *Store) complete(m *message, at time.Time) {
 	s.open--
 	s.unschedule(m.due)
@@ -192,15 +193,15 @@ func (s *Store) complete(m *message, at time.Time) {
 	s.trimPending()
 }
 
-// retain keeps a completed message for as long as its status is promised.
-// Caller holds mu.
+// retain keeps a completed message for the retention of its status. The caller
+// holds mu.
 func (s *Store) retain(m *message, at time.Time) {
 	m.CompletedAt = at
 	s.done = append(s.done, m)
 	m.due = s.schedule(at.Add(s.opt.StatusRetention), func(time.Time) { s.drop(m) })
 }
 
-// delivery returns the delivery to one client, nil for none.
+// delivery returns the delivery to one client, nil if there is none.
 func (m *message) delivery(id gateway.ClientID) *delivery {
 	i, ok := slices.BinarySearchFunc(m.deliveries, id, func(d *delivery, id gateway.ClientID) int {
 		return cmp.Compare(d.Client, id)

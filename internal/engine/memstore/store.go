@@ -1,9 +1,9 @@
-// Package memstore is gateway.Store in memory: one mutex, maps and sorted
-// slices, as plain as the contract allows. It is the store of data.engine
-// "memory", and the model that the durable engine is compared with.
+// Package memstore is gateway.Store in memory: one mutex, maps and sorted slices,
+// as simple as the contract allows. It is the store of data.engine "memory", and
+// the model that the durable engine is compared with.
 //
-// Nothing outlives the process: a 202 from this store is not on disk, and
-// Stats says so.
+// Its data ends with the process: a 202 from this store is not on disk, and Stats
+// says so.
 package memstore
 
 import (
@@ -17,7 +17,7 @@ import (
 
 // Options of a Store. The zero value is ready for use.
 type Options struct {
-	// Now is the clock by which things expire; nil is time.Now.
+	// Now is the clock that expiry uses; nil is time.Now.
 	Now func() time.Time
 
 	// StatusRetention is how long a message is kept after its last delivery
@@ -25,24 +25,24 @@ type Options struct {
 	StatusRetention time.Duration
 	// UplinkRetention is how long an uplink is kept at most; 0 is 7 days.
 	UplinkRetention time.Duration
-	// ForgetAfter is how long a client that has nothing queued is remembered
+	// ForgetAfter is how long a client without queued messages is remembered
 	// after it was last seen; 0 is 30 days.
 	ForgetAfter time.Duration
 
-	// QueueLen and QueueBytes bound what may be queued for one client; 0 is
+	// QueueLen and QueueBytes bound the queue of one client; 0 is
 	// gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes.
 	QueueLen   int
 	QueueBytes int64
 
-	// MaxMessages and MaxBytes bound the messages that are kept and their
-	// payloads; 0 is 1,000,000 and 1 GiB. Beyond them the oldest completed
-	// message goes early, its idempotency key with it; when none is completed,
-	// Accept answers CodeUnavailable.
+	// MaxMessages and MaxBytes bound the stored messages and their payloads; 0 is
+	// 1,000,000 and 1 GiB. Beyond them the oldest completed message is dropped
+	// early with its idempotency key; if none is completed, Accept answers
+	// CodeUnavailable.
 	MaxMessages int
 	MaxBytes    int64
 
-	// MaxUplinks and MaxUplinkBytes bound the uplinks that are kept; beyond
-	// them the oldest goes. 0 is 10,000 and 64 MiB.
+	// MaxUplinks and MaxUplinkBytes bound the stored uplinks; beyond them the
+	// oldest is dropped. 0 is 10,000 and 64 MiB.
 	MaxUplinks     int
 	MaxUplinkBytes int64
 }
@@ -71,7 +71,7 @@ func orElse[T comparable](p *T, def T) {
 	}
 }
 
-// Store is a gateway.Store in memory. Make one with New, end it with Close.
+// Store is a gateway.Store in memory. New makes one, Close ends it.
 type Store struct {
 	opt      Options          // fixed by New
 	log      gateway.LogID    // fixed by New
@@ -85,9 +85,9 @@ type Store struct {
 	lanes     map[gateway.ClientID]*lane
 	messages  map[gateway.MessageID]*message
 	order     []*message // of messages, by rising id
-	pending   []*message // not completed, in log order; with completed ones between
-	open      int        // how many are not completed
-	done      []*message // completed, in the order in which they were
+	pending   []*message // messages that are not completed, in log order; completed ones may be in between
+	open      int        // number of pending messages that are not completed
+	done      []*message // completed messages in the order of completion
 	bytes     int64      // payloads of messages
 	queued    int        // deliveries that are not final
 	keys      map[key]*message
@@ -96,33 +96,33 @@ type Store struct {
 	events    uint64
 	accepts   gateway.Histogram
 
-	notes  []gateway.Change // not taken by the observer yet
-	noted  uint64           // how many notes there were
-	passed uint64           // how many of these the observer has taken
-	told   *sync.Cond       // signaled when notes, passed or closed changes
-	rearm  chan struct{}
-	ending chan struct{}
-	wg     sync.WaitGroup // the teller and the expiry driver
+	notes   []gateway.Change // changes that the observer has not received
+	noted   uint64           // number of changes so far
+	passed  uint64           // number of changes that the observer has received
+	changed *sync.Cond       // signaled when notes, passed or closed changes
+	rearm   chan struct{}
+	ending  chan struct{}
+	wg      sync.WaitGroup // the goroutine that notifies and the expiry driver
 }
 
-// client is what is remembered of one client.
+// client is the record of one client.
 type client struct {
 	gateway.ClientRecord
 	connected bool // registered and not disconnected since: must not be forgotten
 }
 
-// lane holds the deliveries to one client id, known client or not, by rising
+// lane has the deliveries to one client id, known client or not, by rising
 // sequence.
 type lane struct {
 	queue   []*delivery // not final
-	history []*delivery // all that are kept
+	history []*delivery // all stored ones
 }
 
 // message is a message with its deliveries.
 type message struct {
 	gateway.Message
 	key         key
-	fingerprint [32]byte    // of the request that the key was used for
+	fingerprint [32]byte    // of the request with the key
 	deliveries  []*delivery // by client id
 	due         *deadline   // when it expires, or once completed when it is dropped
 	keyDue      *deadline   // when the key is forgotten
@@ -162,16 +162,16 @@ func New(o Options) *Store {
 		rearm:    make(chan struct{}, 1),
 		ending:   make(chan struct{}),
 	}
-	s.told = sync.NewCond(&s.mu)
-	s.wg.Go(s.tell)
+	s.changed = sync.NewCond(&s.mu)
+	s.wg.Go(s.notify)
 	s.wg.Go(s.drive)
 	return s
 }
 
-// EventBase is the clock in microseconds: no number outlives the process.
+// EventBase is the clock in microseconds: numbers end with the process.
 func (s *Store) EventBase() uint64 { return uint64(time.Now().UnixMicro()) }
 
-// Log names this store's sequences: a new one for each process.
+// Log names this store's sequences: a new name for each process.
 func (s *Store) Log() gateway.LogID { return s.log }
 
 // Health returns nil until Close.
@@ -181,7 +181,8 @@ func (s *Store) Health() error {
 	return s.usable()
 }
 
-// usable returns why nothing can be written, nil when it can. Caller holds mu.
+// usable returns why the store accepts no writes, nil if it does. The caller
+// holds mu.
 func (s *Store) usable() error {
 	if s.closed {
 		return unavailable(errClosed)
@@ -189,7 +190,7 @@ func (s *Store) usable() error {
 	return nil
 }
 
-// Close tells the observer what is left to tell and ends the store.
+// Close passes the last changes to the observer and ends the store.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -198,7 +199,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	close(s.ending)
-	s.told.Broadcast()
+	s.changed.Broadcast()
 	s.mu.Unlock()
 	s.wg.Wait()
 	return nil
@@ -213,7 +214,7 @@ func (s *Store) Stats() gateway.StoreStats {
 		Clients:  len(s.clients),
 		Messages: len(s.messages),
 		Queued:   s.queued,
-		Records:  s.events, // every event is its own
+		Records:  s.events, // every event has its own record
 		Events:   s.events,
 	}
 	st.AcceptNanos = s.accepts
@@ -225,8 +226,8 @@ func (s *Store) Stats() gateway.StoreStats {
 	return st
 }
 
-// trimPending drops completed messages from the front of pending, and all of
-// them when they are the most of it. Caller holds mu.
+// trimPending drops completed messages from the front of pending, and all of them
+// if they are the majority. The caller holds mu.
 func (s *Store) trimPending() {
 	if len(s.pending) > 2*s.open+1024 {
 		s.pending = slices.DeleteFunc(s.pending, func(m *message) bool { return m.Completed() })
@@ -237,7 +238,8 @@ func (s *Store) trimPending() {
 	}
 }
 
-// lane returns the lane of client, made if need be. Caller holds mu.
+// lane returns the lane of client; it makes one if necessary. The caller holds
+// mu.
 func (s *Store) lane(id gateway.ClientID) *lane {
 	l := s.lanes[id]
 	if l == nil {
@@ -267,8 +269,8 @@ func observe(h *gateway.Histogram, d time.Duration) {
 	h.Sum += d
 }
 
-// cut removes s[i], moving the shorter side: what is kept longest is removed
-// near the front.
+// cut removes s[i] and moves the shorter side: the oldest entries, at the front,
+// are removed most often.
 func cut[T any](s []T, i int) []T {
 	var zero T
 	if i < len(s)/2 {

@@ -10,12 +10,12 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// uplinkRing holds the newest uplinks within two bounds.
+// uplinkRing has the newest uplinks within two bounds.
 type uplinkRing struct {
-	last  uint64 // sequence of the newest, kept or not
+	last  uint64 // sequence of the newest, stored or not
 	kept  []gateway.Uplink
 	bytes int64
-	due   *deadline // when the oldest is to be dropped; nil when there is none
+	due   *deadline // when the oldest is to be dropped; nil if there is none
 }
 
 func (r *uplinkRing) dropOldest() {
@@ -23,8 +23,8 @@ func (r *uplinkRing) dropOldest() {
 	r.kept = cut(r.kept, 0)
 }
 
-// AppendUplink stores a payload from a device. Beyond the bounds the oldest
-// uplinks go.
+// AppendUplink stores a payload from a device. Beyond the bounds it drops the
+// oldest uplinks.
 func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(err)
@@ -51,15 +51,15 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	return u.Seq, nil
 }
 
-// watchUplinks drops uplinks that were kept long enough, and comes back for the
-// oldest that is left. Caller holds mu.
+// watchUplinks drops uplinks at the end of their retention and schedules itself
+// for the oldest one left. The caller holds mu.
 func (s *Store) watchUplinks(now time.Time) {
 	r := &s.uplinks
 	old, next := 0, -1
 	for i := range r.kept {
 		at := r.kept[i].At
 		if at.After(now) {
-			continue // of a clock that was ahead: it goes with those after it
+			continue // of a clock that was ahead: it is dropped with later ones
 		}
 		if at.Add(s.opt.UplinkRetention).After(now) {
 			next = i
@@ -80,8 +80,8 @@ func (s *Store) watchUplinks(now time.Time) {
 	}
 }
 
-// Uplinks returns stored uplinks of a client, or of all when client is "",
-// oldest first.
+// Uplinks returns stored uplinks of a client, or of all if client is "", oldest
+// first.
 func (s *Store) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
