@@ -2,6 +2,14 @@ package engine
 
 import "time"
 
+// Bounds of one record, so of one group commit. Acks that nobody waits for do
+// not count as events: many of them share one change of a bitmap.
+const (
+	maxRecordEvents = 512
+	maxRecordAcks   = 16 << 10
+	maxRecordBytes  = 512 << 10 // one event that is larger gets a record of its own
+)
+
 // openRecord is the record that is being filled. Events are applied as they
 // come, and it is closed when the disk has nothing else to do or when it is
 // full: so a record is as large as the time allows that a sync takes, and the

@@ -55,6 +55,25 @@ type acceptEvent struct {
 	keyTTL         time.Duration // how long IdempotencyKey is remembered
 }
 
+// acceptEvents are used again by callers that were answered.
+var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
+
+// newAcceptEvent returns an event with a copy of the payload. The copy outlives
+// the call, because the feed hands it on, and because the caller may give up before
+// the answer.
+func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
+	ev := acceptEvents.Get().(*acceptEvent)
+	ev.Acceptance = a
+	ev.Payload = bytes.Clone(a.Payload)
+	return ev
+}
+
+// free gives back an event that nobody looks at any more.
+func (e *acceptEvent) free() {
+	*e = acceptEvent{}
+	acceptEvents.Put(e)
+}
+
 func (e *acceptEvent) kind() eventKind { return evAccept }
 
 func (e *acceptEvent) size() int {

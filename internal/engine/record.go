@@ -7,14 +7,6 @@ import (
 	"hash/crc32"
 )
 
-// Bounds of one record, so of one group commit. Acks that nobody waits for do
-// not count as events: many of them share one change of a bitmap.
-const (
-	maxRecordEvents = 512
-	maxRecordAcks   = 16 << 10
-	maxRecordBytes  = 512 << 10 // one event that is larger gets a record of its own
-)
-
 // record is one group commit.
 //
 //	offset 0  format u8 | 0 u8 | events u16

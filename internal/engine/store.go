@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -69,25 +68,6 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*acceptEvent, error) {
 		ev.mask, ev.Only, ev.Among = mask, nil, nil
 	}
 	return ev, nil
-}
-
-// acceptEvents are used again by callers that were answered.
-var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
-
-// newAcceptEvent returns an event with a copy of the payload. The copy outlives
-// the call, because the feed hands it on, and because the caller may give up before
-// the answer.
-func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
-	ev := acceptEvents.Get().(*acceptEvent)
-	ev.Acceptance = a
-	ev.Payload = bytes.Clone(a.Payload)
-	return ev
-}
-
-// free gives back an event that nobody looks at any more.
-func (e *acceptEvent) free() {
-	*e = acceptEvent{}
-	acceptEvents.Put(e)
 }
 
 // do sends an event through the log at once and waits until what it came to is
