@@ -21,48 +21,48 @@ type result struct {
 // apply makes one event's changes in the record under way. An error is not the
 // event's answer but a database that cannot be read: the record must be given
 // up.
-func (m *machine) apply(e event, r *result) error {
+func (m *machine) apply(e Event, r *result) error {
 	switch e := e.(type) {
-	case *acceptEvent:
+	case *Accept:
 		return m.accept(e, r)
-	case *settleEvent:
+	case *Settle:
 		return m.settle(&e.Outcome)
-	case *cancelEvent:
+	case *Cancel:
 		return m.cancel(e, r)
-	case *purgeEvent:
+	case *Purge:
 		return m.purge(e, r)
-	case *registerEvent:
+	case *Register:
 		return m.register(e, r)
-	case *disconnectedEvent:
+	case *Disconnected:
 		return m.disconnected(e)
-	case *updateEvent:
+	case *Update:
 		return m.update(e, r)
-	case *uplinkEvent:
+	case *Uplink:
 		return m.uplink(e, r)
-	case *expireEvent:
+	case *Expire:
 		return m.expire(e)
-	case *forgetMessageEvent:
+	case *ForgetMessage:
 		return m.forgetMessage(e)
-	case *forgetKeyEvent:
+	case *ForgetKey:
 		return m.forgetKey(e)
-	case *forgetUplinksEvent:
+	case *ForgetUplinks:
 		return m.forgetUplinks(e)
-	case *forgetClientEvent:
+	case *ForgetClient:
 		return m.forgetClient(e)
-	case *forgetOrdinalEvent:
-		m.del(ordinalKey(e.ord))
-		m.del(forgottenKey(nanos(e.at), e.ord))
+	case *ForgetOrdinal:
+		m.del(ordinalKey(e.Ord))
+		m.del(forgottenKey(Nanos(e.At), e.Ord))
 		return nil
-	case *probeEvent:
+	case *Probe:
 		return nil
 	}
-	return fmt.Errorf("event of kind %d has no rule", e.kind())
+	return fmt.Errorf("event of kind %d has no rule", e.Kind())
 }
 
 // applyRecord makes a whole record's changes, as a replay does: with no one
 // waiting for the results.
-func (m *machine) applyRecord(r *record) error {
-	for _, e := range r.events {
+func (m *machine) applyRecord(r *Commit) error {
+	for _, e := range r.Events {
 		if err := m.apply(e, new(result)); err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return &row, err
 }
 
-func (m *machine) queuedRow(o ordinal, s gateway.Seq) (*queueRow, error) {
+func (m *machine) queuedRow(o Ordinal, s gateway.Seq) (*queueRow, error) {
 	if row, ok := m.queued.get(o, s); ok {
 		return &row, nil
 	}
@@ -135,21 +135,21 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 	if h == nil {
 		return msg, &CorruptError{Key: headKey(row.seq), Cause: errMissing}
 	}
-	msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
+	msg.Counts, msg.CompletedAt = h.counts(), TimeOf(h.completedAt)
 	return msg, nil
 }
 
 // message returns what the row alone says: no counts.
 func (r *messageRow) message() gateway.Message {
 	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata, Owner: r.owner,
-		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt), Client: r.client}
+		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt), Client: r.client}
 }
 
 // complete marks the message to one whose delivery r is.
 func (r *finalRow) complete(msg *gateway.Message) {
 	msg.Counts = gateway.Counts{Total: 1}
 	*msg.Counts.Of(r.state) = 1
-	msg.CompletedAt = timeOf(r.finalAt)
+	msg.CompletedAt = TimeOf(r.finalAt)
 }
 
 // completed moves a message from the expiry index to the retention index.
@@ -170,7 +170,7 @@ func unknownMessage(id gateway.MessageID) error {
 	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
 }
 
-func (m *machine) uplink(e *uplinkEvent, r *result) error {
+func (m *machine) uplink(e *Uplink, r *result) error {
 	m.state.useq++
 	u := e.Uplink
 	u.Seq = m.state.useq

@@ -9,7 +9,7 @@ import (
 
 // accept stores a message with its recipients. All decisions come before the
 // first change, so that a refusal leaves nothing behind.
-func (m *machine) accept(e *acceptEvent, r *result) error {
+func (m *machine) accept(e *Accept, r *result) error {
 	k := messageKey(e.ID)
 	first, err := m.earlier(e, k, r)
 	if err != nil || r.err != nil {
@@ -19,7 +19,7 @@ func (m *machine) accept(e *acceptEvent, r *result) error {
 		r.receipt.Replayed = true
 		return m.receipt(first, r)
 	}
-	row := &messageRow{id: e.ID, key: k, createdAt: nanos(e.CreatedAt), expiresAt: nanos(e.ExpiresAt),
+	row := &messageRow{id: e.ID, key: k, createdAt: Nanos(e.CreatedAt), expiresAt: Nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
 	switch {
 	case e.To.Client != "":
@@ -59,7 +59,7 @@ func (m *machine) receipt(row *messageRow, r *result) (err error) {
 
 // earlier finds the message that the event repeats, by its id or its
 // idempotency key; nil when it is new.
-func (m *machine) earlier(e *acceptEvent, key []byte, r *result) (*messageRow, error) {
+func (m *machine) earlier(e *Accept, key []byte, r *result) (*messageRow, error) {
 	if !m.recent.unknown(key) {
 		if row, err := m.messageRow(e.ID); err != nil || row != nil {
 			return row, err
@@ -77,7 +77,7 @@ func (m *machine) earlier(e *acceptEvent, key []byte, r *result) (*messageRow, e
 	if err != nil {
 		return nil, &CorruptError{Key: idempotencyKey(scoped), Cause: err}
 	}
-	if nanos(e.CreatedAt)-known.at >= int64(e.keyTTL) {
+	if Nanos(e.CreatedAt)-known.at >= int64(e.KeyTTL) {
 		m.del(keyAgeKey(known.at, scoped))
 		return nil, nil
 	}
@@ -93,7 +93,7 @@ func (m *machine) place(row *messageRow) {
 	row.seq = m.state.seq
 }
 
-func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
+func (m *machine) acceptOne(e *Accept, row *messageRow, r *result) error {
 	c, err := m.counted(e.To.Client)
 	if err != nil {
 		return err
@@ -103,11 +103,11 @@ func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
 		return nil
 	}
 	size := int64(len(e.Payload))
-	if n, bytes := c.queued(); n >= e.maxQueued {
-		r.err = queueFull(e.To.Client, "messages", int64(e.maxQueued))
+	if n, bytes := c.queued(); n >= e.MaxQueued {
+		r.err = queueFull(e.To.Client, "messages", int64(e.MaxQueued))
 		return nil
-	} else if bytes+size > e.maxQueuedBytes {
-		r.err = queueFull(e.To.Client, "bytes", e.maxQueuedBytes)
+	} else if bytes+size > e.MaxQueuedBytes {
+		r.err = queueFull(e.To.Client, "bytes", e.MaxQueuedBytes)
 		return nil
 	}
 	if c == nil {
@@ -117,10 +117,10 @@ func (m *machine) acceptOne(e *acceptEvent, row *messageRow, r *result) error {
 	}
 	m.place(row)
 	row.form, row.ord, row.client = formOne, c.ord, c.id
-	m.enqueue(c, row, e.maxQueued)
+	m.enqueue(c, row, e.MaxQueued)
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
-		ExpiresAt: timeOf(row.expiresAt), Payload: row.payload}})
+		ExpiresAt: TimeOf(row.expiresAt), Payload: row.payload}})
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
 }
 
 // acceptList stores a message to named clients, a row for each.
-func (m *machine) acceptList(e *acceptEvent, row *messageRow) error {
+func (m *machine) acceptList(e *Accept, row *messageRow) error {
 	names := slices.Clone(e.To.Clients)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -177,15 +177,15 @@ func (m *machine) acceptList(e *acceptEvent, row *messageRow) error {
 
 // acceptRows stores a message in list form. Who is unknown or has no room is
 // failed at once.
-func (m *machine) acceptRows(e *acceptEvent, row *messageRow, known []*client) error {
+func (m *machine) acceptRows(e *Accept, row *messageRow, known []*client) error {
 	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
 	m.place(row)
 	row.form = formList
 	h := m.newHead(row, len(known)+len(row.unknown))
 	for _, c := range known {
 		row.ords = append(row.ords, c.ord)
-		if c.n < e.maxQueued { // its bytes are not the client's: they are stored once
-			m.enqueue(c, row, e.maxQueued)
+		if c.n < e.MaxQueued { // its bytes are not the client's: they are stored once
+			m.enqueue(c, row, e.MaxQueued)
 			h.count[gateway.Queued]++
 			continue
 		}
@@ -225,7 +225,7 @@ func (m *machine) newHead(row *messageRow, total int) *head {
 
 // placeHead puts the message into the index that fits: one with nobody to wait
 // for is completed by its acceptance.
-func (m *machine) placeHead(e *acceptEvent, row *messageRow, h *head) error {
+func (m *machine) placeHead(e *Accept, row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
 		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 		m.notices.add(&gateway.AcceptedMany{Message: row.id, Seq: row.seq, Total: h.total, To: e.To, Rate: e.Rate})
@@ -240,12 +240,12 @@ func (m *machine) placeHead(e *acceptEvent, row *messageRow, h *head) error {
 }
 
 // acceptSelection stores a message to everybody that a rule selects now.
-func (m *machine) acceptSelection(e *acceptEvent, row *messageRow, r *result) error {
+func (m *machine) acceptSelection(e *Accept, row *messageRow, r *result) error {
 	audience, err := m.audience(e)
 	if err != nil {
 		return err
 	}
-	if total := audience.count(); total > m.small {
+	if total := audience.Count(); total > m.small {
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
@@ -254,7 +254,7 @@ func (m *machine) acceptSelection(e *acceptEvent, row *messageRow, r *result) er
 		if set == nil {
 			continue
 		}
-		set.each(n, 0, func(o ordinal) bool {
+		set.Each(n, 0, func(o Ordinal) bool {
 			var c *client
 			if c, err = m.clientByOrdinal(o); err == nil {
 				known = append(known, c)
@@ -270,24 +270,24 @@ func (m *machine) acceptSelection(e *acceptEvent, row *messageRow, r *result) er
 
 // chunkCount is how many chunks cover all ordinals given so far.
 func (m *machine) chunkCount() uint32 {
-	return (uint32(m.state.nextOrdinal) + chunkBits - 1) / chunkBits
+	return (uint32(m.state.nextOrdinal) + ChunkBits - 1) / ChunkBits
 }
 
 // audience returns who a group, label or all message is for.
-func (m *machine) audience(e *acceptEvent) (bitmap, error) {
-	out := bitmap{}
+func (m *machine) audience(e *Accept) (Bitmap, error) {
+	out := Bitmap{}
 	for n := range m.chunkCount() {
-		if e.mask != nil && e.mask[n] == nil {
+		if e.Mask != nil && e.Mask[n] == nil {
 			continue
 		}
 		set, err := m.selected(&e.To, n)
 		if err != nil {
 			return nil, err
 		}
-		if e.mask != nil {
-			set.and(e.mask[n])
+		if e.Mask != nil {
+			set.And(e.Mask[n])
 		}
-		if !set.empty() {
+		if !set.Empty() {
 			out[n] = &set
 		}
 	}
@@ -295,22 +295,22 @@ func (m *machine) audience(e *acceptEvent) (bitmap, error) {
 }
 
 // selected returns one chunk of an audience.
-func (m *machine) selected(to *gateway.Audience, n uint32) (bitset, error) {
+func (m *machine) selected(to *gateway.Audience, n uint32) (Bitset, error) {
 	if to.All {
 		c, err := m.chunk(knownChunk(n))
 		if err != nil {
-			return bitset{}, err
+			return Bitset{}, err
 		}
 		return c.bits, nil
 	}
 	if to.Group != "" {
 		c, err := m.chunk(groupChunk(to.Group, n))
 		if err != nil {
-			return bitset{}, err
+			return Bitset{}, err
 		}
 		return c.bits, nil
 	}
-	var set bitset
+	var set Bitset
 	first := true
 	for k, v := range to.Labels {
 		c, err := m.chunk(labelChunk(k, v, n))
@@ -320,14 +320,14 @@ func (m *machine) selected(to *gateway.Audience, n uint32) (bitset, error) {
 		if first {
 			set, first = c.bits, false
 		} else {
-			set.and(&c.bits)
+			set.And(&c.bits)
 		}
 	}
 	return set, nil
 }
 
 // acceptBitmap stores a message with a bit per recipient.
-func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap, total int, r *result) error {
+func (m *machine) acceptBitmap(e *Accept, row *messageRow, audience Bitmap, total int, r *result) error {
 	if m.state.bitmaps >= maxBitmaps {
 		r.err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
 			Message: "too many messages to large audiences are under way"}
@@ -346,7 +346,7 @@ func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap,
 			return err
 		}
 		c.bits = *set
-		h.count[gateway.Queued] += set.count()
+		h.count[gateway.Queued] += set.Count()
 	}
 	// In the order of chunks, so that the same log writes the same batch.
 	for n := range h.chunks {
@@ -362,15 +362,15 @@ func (m *machine) acceptBitmap(e *acceptEvent, row *messageRow, audience bitmap,
 }
 
 // failFull fails the recipients whose queues have no room.
-func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
+func (m *machine) failFull(row *messageRow, h *head, audience Bitmap) error {
 	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
 	if err != nil {
 		return err
 	}
-	var full []ordinal
+	var full []Ordinal
 	for ok := it.First(); ok; ok = it.Next() {
-		o := ordinal(tail32(it.Key()))
-		if set := audience[chunkOf(o)]; set != nil && set.has(o) {
+		o := Ordinal(tail32(it.Key()))
+		if set := audience[ChunkOf(o)]; set != nil && set.Has(o) {
 			full = append(full, o)
 		}
 	}
@@ -382,11 +382,11 @@ func (m *machine) failFull(row *messageRow, h *head, audience bitmap) error {
 		if err != nil {
 			return err
 		}
-		audience[chunkOf(o)].clear(o)
+		audience[ChunkOf(o)].Clear(o)
 		f := row.failed(gateway.ReasonQueueFull)
 		k := sparseKey(row.seq, o)
 		m.setFinal(k, f)
-		if err := m.setBit(finalChunk(row.seq, gateway.Failed, chunkOf(o)), o, true); err != nil {
+		if err := m.setBit(finalChunk(row.seq, gateway.Failed, ChunkOf(o)), o, true); err != nil {
 			return err
 		}
 		m.failedAtOnce(h, f, c.id)

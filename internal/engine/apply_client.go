@@ -11,7 +11,7 @@ import (
 
 // register takes or refuses a registration. All decisions come before the first
 // change.
-func (m *machine) register(e *registerEvent, r *result) error {
+func (m *machine) register(e *Register, r *result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
@@ -24,21 +24,21 @@ func (m *machine) register(e *registerEvent, r *result) error {
 	if e.Labels != nil {
 		labels = e.Labels
 	}
-	if r.err = e.Refusal(timeOf(known.blockedUntil)); r.err == nil {
+	if r.err = e.Refusal(TimeOf(known.blockedUntil)); r.err == nil {
 		r.err = checkBounds(labels, groups)
 	}
 	if r.err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, nanos(e.At)); err != nil {
+		if c, err = m.newClient(e.Client, Nanos(e.At)); err != nil {
 			return err
 		}
 	}
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = nanos(e.At), "", m.record.incarnation
+	c.lastSeenAt, c.lastClose, c.connectedIn = Nanos(e.At), "", m.record.Incarnation
 	c.rowDirty = true
 	m.touch(c)
 	r.given = m.state.seq
@@ -50,16 +50,16 @@ func (m *machine) register(e *registerEvent, r *result) error {
 func (m *machine) clientRecord(c *client, r *result) error {
 	n := 0
 	if m.state.bitmaps > 0 {
-		keys, err := m.keysWith(key32(kindBits, chunkOf(c.ord)), 0)
+		keys, err := m.keysWith(key32(kindBits, ChunkOf(c.ord)), 0)
 		if err != nil {
 			return err
 		}
 		for _, k := range keys {
-			set, err := m.chunk(queuedChunk(gateway.Seq(tail64(k)), chunkOf(c.ord)))
+			set, err := m.chunk(queuedChunk(gateway.Seq(tail64(k)), ChunkOf(c.ord)))
 			if err != nil {
 				return err
 			}
-			if set.bits.has(c.ord) {
+			if set.bits.Has(c.ord) {
 				n++
 			}
 		}
@@ -68,28 +68,28 @@ func (m *machine) clientRecord(c *client, r *result) error {
 	return nil
 }
 
-func (m *machine) disconnected(e *disconnectedEvent) error {
-	c, err := m.client(e.client)
+func (m *machine) disconnected(e *Disconnected) error {
+	c, err := m.client(e.Client)
 	if err != nil || c == nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = nanos(e.at), e.reason, 0
+	c.lastSeenAt, c.lastClose, c.connectedIn = Nanos(e.At), e.Reason, 0
 	c.rowDirty = true
 	m.touch(c)
 	return nil
 }
 
-func (m *machine) update(e *updateEvent, r *result) error {
-	c, err := m.counted(e.client)
+func (m *machine) update(e *Update, r *result) error {
+	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
 	}
 	if c == nil {
-		r.err = unknownClient(e.client)
+		r.err = unknownClient(e.Client)
 		return nil
 	}
 	labels, groups := maps.Clone(c.labels), c.groups
-	for k, v := range e.change.Labels {
+	for k, v := range e.Change.Labels {
 		if v == nil {
 			delete(labels, k)
 			continue
@@ -99,8 +99,8 @@ func (m *machine) update(e *updateEvent, r *result) error {
 		}
 		labels[k] = *v
 	}
-	if e.change.Groups != nil {
-		groups = sortedSet(*e.change.Groups)
+	if e.Change.Groups != nil {
+		groups = sortedSet(*e.Change.Groups)
 	}
 	if r.err = checkBounds(labels, groups); r.err != nil {
 		return nil
@@ -108,8 +108,8 @@ func (m *machine) update(e *updateEvent, r *result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	if e.change.BlockedUntil != nil {
-		c.blockedUntil = nanos(*e.change.BlockedUntil)
+	if e.Change.BlockedUntil != nil {
+		c.blockedUntil = Nanos(*e.Change.BlockedUntil)
 	}
 	c.rowDirty = true
 	m.touch(c)
@@ -166,7 +166,7 @@ func boundError(limit int64, format string, args ...any) error {
 
 // regroup gives a client its labels and groups and keeps their bitmaps.
 func (m *machine) regroup(c *client, labels map[string]string, groups []string) error {
-	n := chunkOf(c.ord)
+	n := ChunkOf(c.ord)
 	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
 		if v, ok := labels[k]; !ok || v != c.labels[k] {
 			if err := m.setBit(labelChunk(k, c.labels[k], n), c.ord, false); err != nil {
@@ -207,9 +207,9 @@ func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
 
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued. Its ordinal keeps its name while messages may refer to it.
-func (m *machine) forgetClient(e *forgetClientEvent) error {
-	c, err := m.counted(e.client)
-	if err != nil || c == nil || c.n > 0 || !c.forgettable(nanos(e.before), m.record.incarnation) {
+func (m *machine) forgetClient(e *ForgetClient) error {
+	c, err := m.counted(e.Client)
+	if err != nil || c == nil || c.n > 0 || !c.forgettable(Nanos(e.Before), m.record.Incarnation) {
 		return err
 	}
 	var r result
@@ -219,12 +219,12 @@ func (m *machine) forgetClient(e *forgetClientEvent) error {
 	if err := m.regroup(c, nil, nil); err != nil {
 		return err
 	}
-	if err := m.setBit(knownChunk(chunkOf(c.ord)), c.ord, false); err != nil {
+	if err := m.setBit(knownChunk(ChunkOf(c.ord)), c.ord, false); err != nil {
 		return err
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	m.set(forgottenKey(nanos(e.at), c.ord), nil)
+	m.set(forgottenKey(Nanos(e.At), c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
 	m.state.clients--
@@ -232,8 +232,8 @@ func (m *machine) forgetClient(e *forgetClientEvent) error {
 }
 
 // forgetMessage removes all rows of a completed message.
-func (m *machine) forgetMessage(e *forgetMessageEvent) error {
-	row, err := m.messageRow(e.id)
+func (m *machine) forgetMessage(e *ForgetMessage) error {
+	row, err := m.messageRow(e.ID)
 	if err != nil || row == nil {
 		return err
 	}
@@ -241,11 +241,11 @@ func (m *machine) forgetMessage(e *forgetMessageEvent) error {
 	if err != nil {
 		return err
 	}
-	if !msg.Completed() || msg.CompletedAt.After(e.through) {
+	if !msg.Completed() || msg.CompletedAt.After(e.Through) {
 		return nil
 	}
 	m.del(messageKey(row.id))
-	m.del(retentionKey(nanos(msg.CompletedAt), row.id))
+	m.del(retentionKey(Nanos(msg.CompletedAt), row.id))
 	m.state.messages--
 	switch row.form {
 	case formOne:
@@ -277,24 +277,24 @@ func (m *machine) forgetMessage(e *forgetMessageEvent) error {
 	return nil
 }
 
-func (m *machine) forgetKey(e *forgetKeyEvent) error {
-	v, err := m.get(idempotencyKey(e.scoped))
+func (m *machine) forgetKey(e *ForgetKey) error {
+	v, err := m.get(idempotencyKey(e.Scoped))
 	if err != nil {
 		return err
 	}
-	m.del(keyAgeKey(nanos(e.at), e.scoped))
+	m.del(keyAgeKey(Nanos(e.At), e.Scoped))
 	if v == nil {
 		return nil
 	}
-	if k, err := decodeKey(v); err != nil || k.at != nanos(e.at) {
+	if k, err := decodeKey(v); err != nil || k.at != Nanos(e.At) {
 		return err // it was given again later
 	}
-	m.del(idempotencyKey(e.scoped))
+	m.del(idempotencyKey(e.Scoped))
 	return nil
 }
 
-func (m *machine) forgetUplinks(e *forgetUplinksEvent) error {
-	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.through+1))
+func (m *machine) forgetUplinks(e *ForgetUplinks) error {
+	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
 	if err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func (m *machine) forgetUplinks(e *forgetUplinksEvent) error {
 		useq   uint64
 	}
 	var rows []row
-	for ok := it.First(); ok && n < e.max; ok = it.Next() {
+	for ok := it.First(); ok && n < e.Max; ok = it.Next() {
 		rows = append(rows, row{gateway.ClientID(it.Value()), tail64(it.Key())})
 		n++
 	}

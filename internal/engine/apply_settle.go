@@ -36,11 +36,11 @@ func (m *machine) settle(o *gateway.Outcome) error {
 		}
 		seq = row.seq
 	}
-	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: nanos(o.SentAt),
-		at: nanos(o.At), result: o.Result}
+	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: Nanos(o.SentAt),
+		at: Nanos(o.At), result: o.Result}
 	if h := m.heads[seq]; h != nil && h.form == formBitmap && o.Ref != 0 {
 		// A bit needs the ordinal and nothing else of the client.
-		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: ordinal(o.Ref - 1)}}, h, o.Message, v)
+		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: Ordinal(o.Ref - 1)}}, h, o.Message, v)
 	}
 	c, err := m.client(o.Client)
 	if err != nil {
@@ -129,7 +129,7 @@ func (m *machine) setFinal(key []byte, f *finalRow) {
 // completedOne returns the message to one whose delivery f is, as the observer
 // is told of it.
 func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
-	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: timeOf(f.createdAt), ExpiresAt: timeOf(f.expiresAt)}
+	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: TimeOf(f.createdAt), ExpiresAt: TimeOf(f.expiresAt)}
 	f.complete(&msg)
 	return msg
 }
@@ -166,8 +166,8 @@ func (m *machine) completeMany(h *head, at int64) *gateway.Message {
 
 // told returns the message as the observer is told of it.
 func (h *head) told() *gateway.Message {
-	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: timeOf(h.createdAt), ExpiresAt: timeOf(h.expiresAt),
-		Counts: h.counts(), CompletedAt: timeOf(h.completedAt)}
+	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: TimeOf(h.createdAt), ExpiresAt: TimeOf(h.expiresAt),
+		Counts: h.counts(), CompletedAt: TimeOf(h.completedAt)}
 }
 
 // lateAck keeps a device's answer that came after a final state that is not one;
@@ -188,16 +188,16 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	if !sameMessage(named, h.id) {
 		return nil
 	}
-	q, err := m.chunk(queuedChunk(h.seq, chunkOf(c.ord)))
+	q, err := m.chunk(queuedChunk(h.seq, ChunkOf(c.ord)))
 	if err != nil {
 		return err
 	}
-	if !q.bits.has(c.ord) {
+	if !q.bits.Has(c.ord) {
 		return m.lateBit(c, h, v)
 	}
-	q.bits.clear(c.ord)
+	q.bits.Clear(c.ord)
 	m.touchChunk(q)
-	if err := m.setBit(finalChunk(h.seq, v.state, chunkOf(c.ord)), c.ord, true); err != nil {
+	if err := m.setBit(finalChunk(h.seq, v.state, ChunkOf(c.ord)), c.ord, true); err != nil {
 		return err
 	}
 	f := v.final(h.id, h.createdAt, h.expiresAt, true)
@@ -214,11 +214,11 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 // lateBit keeps a late ack of a delivery that is a bit.
 func (m *machine) lateBit(c *client, h *head, v verdict) error {
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
-		set, err := m.chunk(finalChunk(h.seq, s, chunkOf(c.ord)))
+		set, err := m.chunk(finalChunk(h.seq, s, ChunkOf(c.ord)))
 		if err != nil {
 			return err
 		}
-		if !set.bits.has(c.ord) {
+		if !set.bits.Has(c.ord) {
 			continue
 		}
 		k := sparseKey(h.seq, c.ord)
@@ -237,8 +237,8 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 }
 
 // purge cancels everything queued for a client.
-func (m *machine) purge(e *purgeEvent, r *result) error {
-	c, err := m.counted(e.client)
+func (m *machine) purge(e *Purge, r *result) error {
+	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (m *machine) purge(e *purgeEvent, r *result) error {
 	if err != nil {
 		return err
 	}
-	bits, err := m.keysWith(key32(kindBits, chunkOf(c.ord)), 0)
+	bits, err := m.keysWith(key32(kindBits, ChunkOf(c.ord)), 0)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (m *machine) purge(e *purgeEvent, r *result) error {
 		seqs = append(seqs, gateway.Seq(tail64(k)))
 	}
 	slices.Sort(seqs) // a client is settled in the order it was sent to
-	v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.at.UnixNano()}
+	v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()}
 	for _, seq := range seqs {
 		done, err := m.settleOneOf(c, seq, v)
 		if err != nil {
@@ -278,8 +278,8 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	if q != nil {
 		return true, m.settleRow(c, seq, q, v)
 	}
-	set, err := m.chunk(queuedChunk(seq, chunkOf(c.ord)))
-	if err != nil || !set.bits.has(c.ord) {
+	set, err := m.chunk(queuedChunk(seq, ChunkOf(c.ord)))
+	if err != nil || !set.bits.Has(c.ord) {
 		return false, err
 	}
 	h, err := m.head(seq)
@@ -292,21 +292,21 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	return true, m.settleBit(c, h, h.id, v)
 }
 
-func (m *machine) cancel(e *cancelEvent, r *result) error {
-	row, err := m.messageRow(e.id)
+func (m *machine) cancel(e *Cancel, r *result) error {
+	row, err := m.messageRow(e.ID)
 	if err != nil {
 		return err
 	}
 	if row == nil {
-		r.err = unknownMessage(e.id)
+		r.err = unknownMessage(e.ID)
 		return nil
 	}
-	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: nanos(e.at)})
+	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: Nanos(e.At)})
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		r.err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.id,
+		r.err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.ID,
 			Message: "every delivery of the message is final"}
 		return nil
 	}
@@ -314,12 +314,12 @@ func (m *machine) cancel(e *cancelEvent, r *result) error {
 	return err
 }
 
-func (m *machine) expire(e *expireEvent) error {
-	row, err := m.messageRow(e.id)
-	if err != nil || row == nil || row.expiresAt > nanos(e.at) {
+func (m *machine) expire(e *Expire) error {
+	row, err := m.messageRow(e.ID)
+	if err != nil || row == nil || row.expiresAt > Nanos(e.At) {
 		return err
 	}
-	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: nanos(e.at)})
+	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: Nanos(e.At)})
 	return err
 }
 
@@ -388,16 +388,16 @@ func (m *machine) settleRestBits(h *head, v verdict) error {
 		if err != nil {
 			return err
 		}
-		if q.bits.empty() {
+		if q.bits.Empty() {
 			continue
 		}
 		f, err := m.chunk(finalChunk(h.seq, v.state, n))
 		if err != nil {
 			return err
 		}
-		f.bits.or(&q.bits)
-		m.state.queued -= int64(q.bits.count())
-		q.bits = bitset{}
+		f.bits.Or(&q.bits)
+		m.state.queued -= int64(q.bits.Count())
+		q.bits = Bitset{}
 		m.touchChunk(q)
 		m.touchChunk(f)
 	}

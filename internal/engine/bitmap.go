@@ -5,46 +5,46 @@ import (
 	"math/bits"
 )
 
-// chunkBits is how many ordinals one chunk of a bitmap covers.
-const chunkBits = 4096
+// ChunkBits is how many ordinals one chunk of a bitmap covers.
+const ChunkBits = 4096
 
-// bitset is one chunk of a bitmap.
-type bitset [chunkBits / 64]uint64
+// Bitset is one chunk of a bitmap.
+type Bitset [ChunkBits / 64]uint64
 
-func chunkOf(o ordinal) uint32 { return uint32(o) / chunkBits }
+func ChunkOf(o Ordinal) uint32 { return uint32(o) / ChunkBits }
 
-func (b *bitset) has(o ordinal) bool { return b[o%chunkBits/64]&(1<<(o%64)) != 0 }
-func (b *bitset) set(o ordinal)      { b[o%chunkBits/64] |= 1 << (o % 64) }
-func (b *bitset) clear(o ordinal)    { b[o%chunkBits/64] &^= 1 << (o % 64) }
+func (b *Bitset) Has(o Ordinal) bool { return b[o%ChunkBits/64]&(1<<(o%64)) != 0 }
+func (b *Bitset) Set(o Ordinal)      { b[o%ChunkBits/64] |= 1 << (o % 64) }
+func (b *Bitset) Clear(o Ordinal)    { b[o%ChunkBits/64] &^= 1 << (o % 64) }
 
-func (b *bitset) count() (n int) {
+func (b *Bitset) Count() (n int) {
 	for _, w := range b {
 		n += bits.OnesCount64(w)
 	}
 	return n
 }
 
-func (b *bitset) empty() bool { return *b == bitset{} }
+func (b *Bitset) Empty() bool { return *b == Bitset{} }
 
-func (b *bitset) and(c *bitset) {
+func (b *Bitset) And(c *Bitset) {
 	for i := range b {
 		b[i] &= c[i]
 	}
 }
 
-func (b *bitset) or(c *bitset) {
+func (b *Bitset) Or(c *Bitset) {
 	for i := range b {
 		b[i] |= c[i]
 	}
 }
 
-// each calls fn with the ordinals of the set in rising order, from on upwards,
+// Each calls fn with the ordinals of the set in rising order, from on upwards,
 // until it returns false.
-func (b *bitset) each(chunk uint32, from ordinal, fn func(ordinal) bool) bool {
+func (b *Bitset) Each(chunk uint32, from Ordinal, fn func(Ordinal) bool) bool {
 	for i, w := range b {
-		base := ordinal(chunk)*chunkBits + ordinal(i)*64
+		base := Ordinal(chunk)*ChunkBits + Ordinal(i)*64
 		for w != 0 {
-			o := base + ordinal(bits.TrailingZeros64(w))
+			o := base + Ordinal(bits.TrailingZeros64(w))
 			w &= w - 1
 			if o >= from && !fn(o) {
 				return false
@@ -61,9 +61,9 @@ const (
 	chunkSteps = 1
 )
 
-// encode returns nil for an empty chunk: it has no row.
-func (b *bitset) encode() []byte {
-	n, last := b.count(), len(b)
+// Encode returns nil for an empty chunk: it has no row.
+func (b *Bitset) Encode() []byte {
+	n, last := b.Count(), len(b)
 	if n == 0 {
 		return nil
 	}
@@ -78,58 +78,58 @@ func (b *bitset) encode() []byte {
 		return out
 	}
 	out := append(make([]byte, 0, 1+2*n), chunkSteps)
-	prev := ordinal(0)
-	b.each(0, 0, func(o ordinal) bool {
-		out = putUint(out, uint64(o-prev))
+	prev := Ordinal(0)
+	b.Each(0, 0, func(o Ordinal) bool {
+		out = PutUint(out, uint64(o-prev))
 		prev = o
 		return true
 	})
 	return out
 }
 
-func (b *bitset) decode(v []byte) error {
-	*b = bitset{}
+func (b *Bitset) Decode(v []byte) error {
+	*b = Bitset{}
 	if len(v) == 0 {
 		return nil
 	}
-	d := decoder{b: v[1:]}
+	d := Decoder{Rest: v[1:]}
 	switch v[0] {
 	case chunkWords:
-		if len(d.b)%8 != 0 || len(d.b) > 8*len(b) {
-			return errShort
+		if len(d.Rest)%8 != 0 || len(d.Rest) > 8*len(b) {
+			return ErrShort
 		}
-		for i := range len(d.b) / 8 {
-			b[i] = binary.LittleEndian.Uint64(d.b[8*i:])
+		for i := range len(d.Rest) / 8 {
+			b[i] = binary.LittleEndian.Uint64(d.Rest[8*i:])
 		}
 		return nil
 	case chunkSteps:
 		o := uint64(0)
-		for len(d.b) > 0 {
-			if o += d.uint(); o >= chunkBits || d.err != nil {
-				return errShort
+		for len(d.Rest) > 0 {
+			if o += d.Uint(); o >= ChunkBits || d.Err != nil {
+				return ErrShort
 			}
-			b.set(ordinal(o))
+			b.Set(Ordinal(o))
 		}
 		return nil
 	}
-	return errShort
+	return ErrShort
 }
 
-// bitmap is a set of ordinals: chunks by number.
-type bitmap map[uint32]*bitset
+// Bitmap is a set of ordinals: chunks by number.
+type Bitmap map[uint32]*Bitset
 
-func (m bitmap) set(o ordinal) {
-	c := m[chunkOf(o)]
+func (m Bitmap) set(o Ordinal) {
+	c := m[ChunkOf(o)]
 	if c == nil {
-		c = new(bitset)
-		m[chunkOf(o)] = c
+		c = new(Bitset)
+		m[ChunkOf(o)] = c
 	}
-	c.set(o)
+	c.Set(o)
 }
 
-func (m bitmap) count() (n int) {
+func (m Bitmap) Count() (n int) {
 	for _, c := range m {
-		n += c.count()
+		n += c.Count()
 	}
 	return n
 }

@@ -27,7 +27,7 @@ type broadcasts struct {
 // chunk, by rising sequence.
 type queuedBits struct {
 	seqs []gateway.Seq
-	sets []*bitset
+	sets []*Bitset
 }
 
 // above returns the index of the first message with a sequence above after.
@@ -63,7 +63,7 @@ func (v *view) readQueuedBits(chunk uint32, after gateway.Seq) (*queuedBits, err
 	q := &queuedBits{}
 	from := key32x64(kindBits, chunk, uint64(after)+1)
 	err := v.each(from, afterPrefix(key32(kindBits, chunk)), false, func(k, val []byte) (bool, error) {
-		set := new(bitset)
+		set := new(Bitset)
 		if err := decodeChunk(set, k, val); err != nil {
 			return false, err
 		}

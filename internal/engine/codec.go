@@ -16,80 +16,80 @@ import (
 // times as nanoseconds since 1970 in UTC with 0 for the zero time. Maps are
 // written in key order, so that equal values have equal bytes.
 
-var errShort = errors.New("value ends too early")
+var ErrShort = errors.New("value ends too early")
 
-// castagnoli is the polynomial of CRC32C.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// Castagnoli is the polynomial of CRC32C.
+var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func putUint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
+func PutUint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
 
-func putBytes(b, v []byte) []byte { return append(binary.AppendUvarint(b, uint64(len(v))), v...) }
+func PutBytes(b, v []byte) []byte { return append(binary.AppendUvarint(b, uint64(len(v))), v...) }
 
-func putString[S ~string](b []byte, v S) []byte {
+func PutString[S ~string](b []byte, v S) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
-func putBool(b []byte, v bool) []byte {
+func PutBool(b []byte, v bool) []byte {
 	if v {
 		return append(b, 1)
 	}
 	return append(b, 0)
 }
 
-func nanos(t time.Time) int64 {
+func Nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixNano()
 }
 
-func timeOf(n int64) time.Time {
+func TimeOf(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, n).UTC()
 }
 
-func putTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, nanos(t)) }
+func PutTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, Nanos(t)) }
 
-func putMap(b []byte, m map[string]string) []byte {
-	b = putUint(b, uint64(len(m)))
+func PutMap(b []byte, m map[string]string) []byte {
+	b = PutUint(b, uint64(len(m)))
 	if len(m) == 0 {
 		return b
 	}
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		b = putString(putString(b, k), m[k])
+		b = PutString(PutString(b, k), m[k])
 	}
 	return b
 }
 
-func putStrings[S ~string](b []byte, v []S) []byte {
-	b = putUint(b, uint64(len(v)))
+func PutStrings[S ~string](b []byte, v []S) []byte {
+	b = PutUint(b, uint64(len(v)))
 	for _, s := range v {
-		b = putString(b, s)
+		b = PutString(b, s)
 	}
 	return b
 }
 
-// putID writes a message id with its length.
-func putID(b []byte, id gateway.MessageID) []byte {
+// PutID writes a message id with its length.
+func PutID(b []byte, id gateway.MessageID) []byte {
 	var buf [64]byte
-	return putBytes(b, appendID(buf[:0], id))
+	return PutBytes(b, AppendID(buf[:0], id))
 }
 
-// putSum appends the CRC32C of key and value, which ties a row to its place.
-func putSum(key, value []byte) []byte {
-	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+// PutSum appends the CRC32C of key and value, which ties a row to its place.
+func PutSum(key, value []byte) []byte {
+	sum := crc32.Update(crc32.Checksum(key, Castagnoli), Castagnoli, value)
 	return binary.BigEndian.AppendUint32(value, sum)
 }
 
-// checkSum returns value without its CRC, or an error when it does not match.
-func checkSum(key, value []byte) ([]byte, error) {
+// CheckSum returns value without its CRC, or an error when it does not match.
+func CheckSum(key, value []byte) ([]byte, error) {
 	if len(value) < 4 {
-		return nil, &CorruptError{Key: key, Cause: errShort}
+		return nil, &CorruptError{Key: key, Cause: ErrShort}
 	}
 	body, want := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
-	if got := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body); got != want {
+	if got := crc32.Update(crc32.Checksum(key, Castagnoli), Castagnoli, body); got != want {
 		return nil, &CorruptError{Key: key, Cause: fmt.Errorf("checksum %08x, want %08x", got, want)}
 	}
 	return body, nil
@@ -104,106 +104,106 @@ type CorruptError struct {
 func (e *CorruptError) Error() string { return fmt.Sprintf("corrupt row %q: %v", e.Key, e.Cause) }
 func (e *CorruptError) Unwrap() error { return e.Cause }
 
-// decoder reads what the put functions wrote. After the first error every
+// Decoder reads what the put functions wrote. After the first error every
 // read returns zero; err is looked at once, at the end.
-type decoder struct {
-	b   []byte
-	err error
+type Decoder struct {
+	Rest []byte
+	Err  error
 }
 
-func (d *decoder) fail() { d.b, d.err = nil, errShort }
+func (d *Decoder) fail() { d.Rest, d.Err = nil, ErrShort }
 
-func (d *decoder) uint() uint64 {
-	v, n := binary.Uvarint(d.b)
+func (d *Decoder) Uint() uint64 {
+	v, n := binary.Uvarint(d.Rest)
 	if n <= 0 {
 		d.fail()
 		return 0
 	}
-	d.b = d.b[n:]
+	d.Rest = d.Rest[n:]
 	return v
 }
 
-func (d *decoder) int() int { return int(d.uint()) }
+func (d *Decoder) Int() int { return int(d.Uint()) }
 
-// count reads a number of items of at least min bytes each: more than the rest
+// Count reads a number of items of at least min bytes each: more than the rest
 // can hold is an error, before memory is taken for them.
-func (d *decoder) count(min int) int {
-	n := d.uint()
-	if n > uint64(len(d.b)/min) {
+func (d *Decoder) Count(min int) int {
+	n := d.Uint()
+	if n > uint64(len(d.Rest)/min) {
 		d.fail()
 		return 0
 	}
 	return int(n)
 }
 
-func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
+func (d *Decoder) Byte() byte {
+	if len(d.Rest) == 0 {
 		d.fail()
 		return 0
 	}
-	v := d.b[0]
-	d.b = d.b[1:]
+	v := d.Rest[0]
+	d.Rest = d.Rest[1:]
 	return v
 }
 
-func (d *decoder) bool() bool { return d.byte() != 0 }
+func (d *Decoder) Bool() bool { return d.Byte() != 0 }
 
-// bytes returns a part of the input, not a copy; nil for none.
-func (d *decoder) bytes() []byte {
-	n := d.count(1)
+// Bytes returns a part of the input, not a copy; nil for none.
+func (d *Decoder) Bytes() []byte {
+	n := d.Count(1)
 	if n == 0 {
 		return nil
 	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
+	v := d.Rest[:n:n]
+	d.Rest = d.Rest[n:]
 	return v
 }
 
-func (d *decoder) string() string { return string(d.bytes()) }
+func (d *Decoder) Text() string { return string(d.Bytes()) }
 
-func (d *decoder) id() gateway.MessageID { return parseID(d.bytes()) }
+func (d *Decoder) ID() gateway.MessageID { return ParseID(d.Bytes()) }
 
-func (d *decoder) nanos() int64 {
-	v, n := binary.Varint(d.b)
+func (d *Decoder) nanos() int64 {
+	v, n := binary.Varint(d.Rest)
 	if n <= 0 {
 		d.fail()
 		return 0
 	}
-	d.b = d.b[n:]
+	d.Rest = d.Rest[n:]
 	return v
 }
 
-func (d *decoder) time() time.Time { return timeOf(d.nanos()) }
+func (d *Decoder) Time() time.Time { return TimeOf(d.nanos()) }
 
-func (d *decoder) strmap() map[string]string {
-	n := d.count(2)
+func (d *Decoder) Map() map[string]string {
+	n := d.Count(2)
 	if n == 0 {
 		return nil
 	}
 	m := make(map[string]string, n)
 	for range n {
-		k := d.string()
-		m[k] = d.string()
+		k := d.Text()
+		m[k] = d.Text()
 	}
 	return m
 }
 
-func decodeStrings[S ~string](d *decoder) []S {
-	n := d.count(1)
+func DecodeStrings[S ~string](d *Decoder) []S {
+	n := d.Count(1)
 	if n == 0 {
 		return nil
 	}
 	v := make([]S, n)
 	for i := range v {
-		v[i] = S(d.string())
+		v[i] = S(d.Text())
 	}
 	return v
 }
 
-// end returns the decoder's error, or one when bytes are left over.
-func (d *decoder) end() error {
-	if d.err == nil && len(d.b) > 0 {
-		return fmt.Errorf("%d bytes left over", len(d.b))
+// End returns the decoder's error, or one when bytes are left over.
+func (d *Decoder) End() error {
+	if d.Err == nil && len(d.Rest) > 0 {
+		return fmt.Errorf("%d bytes left over", len(d.Rest))
 	}
-	return d.err
+	return d.Err
 }

@@ -89,9 +89,9 @@ func (e *Engine) tellRecovered() {
 }
 
 // commit closes a record and sends it on its way to the disk.
-func (e *Engine) commit(r *record, ops []op) {
+func (e *Engine) commit(r *Commit, ops []op) {
 	e.writerSeq++
-	r.seq = e.writerSeq
+	r.Seq = e.writerSeq
 	pos, err := e.append(r, ops)
 	if err != nil {
 		e.inst.fs.seal(fmt.Errorf("append to the journal: %w", err))
@@ -133,14 +133,14 @@ func (e *Engine) runWriter() {
 
 // append gives the record its position. The local journal does not need its
 // bytes.
-func (e *Engine) append(r *record, ops []op) (uint64, error) {
+func (e *Engine) append(r *Commit, ops []op) (uint64, error) {
 	if !e.journal.Durable() {
 		return e.journal.Append(nil)
 	}
 	for _, o := range ops {
-		r.events = append(r.events, o.event)
+		r.Events = append(r.Events, o.event)
 	}
-	return e.journal.Append(r.encode())
+	return e.journal.Append(r.Encode())
 }
 
 // write hands a batch to the database; it becomes durable by SyncWait, or is

@@ -15,7 +15,7 @@ const (
 // full: so a record is as large as the time allows that a sync takes, and the
 // next one is ready when that ends. It belongs to the committer.
 type openRecord struct {
-	*record
+	*Commit
 	ops  []op // applied
 	fill fill
 	full bool // what waits next has no room
@@ -46,7 +46,7 @@ func (e *Engine) runCommitter() {
 	var buf []op
 	for {
 		if len(open.ops) > 0 && (open.full || e.unsynced.Load() == 0) {
-			e.commit(open.record, open.ops)
+			e.commit(open.Commit, open.ops)
 			open = openRecord{}
 		}
 		limit := time.Duration(0)
@@ -62,7 +62,7 @@ func (e *Engine) runCommitter() {
 		e.applyTo(&open, cut.ops)
 		if cut.closed {
 			if len(open.ops) > 0 {
-				e.commit(open.record, open.ops)
+				e.commit(open.Commit, open.ops)
 			}
 			return
 		}
@@ -89,14 +89,14 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 	if len(ops) == 0 {
 		return
 	}
-	if open.record == nil {
+	if open.Commit == nil {
 		if err := e.reserve(&e.machine.state); err != nil {
 			e.inst.fs.seal(err)
 			answerAll(ops, unavailable(err))
 			return
 		}
-		open.record = &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
-		e.machine.begin(open.record)
+		open.Commit = &Commit{Writer: e.writer, Incarnation: e.incarnation, At: e.opt.Now().UnixNano()}
+		e.machine.begin(open.Commit)
 	}
 	if open.ops == nil {
 		open.ops = takeOps()
@@ -115,7 +115,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		e.opt.Logger.Error("an event could not be applied", "error", err)
 		answerAll(open.ops[done:done+1], unavailable(err))
 		open.ops = append(open.ops[:done], open.ops[done+1:]...)
-		if err := e.restart(open.record); err != nil {
+		if err := e.restart(open.Commit); err != nil {
 			e.inst.fs.seal(err)
 			answerAll(open.ops, unavailable(err))
 			*open = openRecord{}
@@ -130,7 +130,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 }
 
 // restart begins a record anew, with what the database says.
-func (e *Engine) restart(r *record) error {
+func (e *Engine) restart(r *Commit) error {
 	e.machine.abort()
 	e.writing.Wait()
 	m, err := e.newMachine(e.inst.db)

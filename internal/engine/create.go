@@ -69,7 +69,7 @@ func makeDatabase(o *Options, log gateway.LogID) error {
 	}
 	return inst.rewrite(map[string][]byte{
 		string(keyFormat): binary.AppendUvarint(nil, formatVersion),
-		string(keyLog):    putSum(keyLog, []byte(log)),
+		string(keyLog):    PutSum(keyLog, []byte(log)),
 	})
 }
 
@@ -120,7 +120,7 @@ func branch(o *Options, m mark) error {
 	m.reserved.event += eventBranchGap
 	s.seq, s.useq = gateway.Seq(m.reserved.seq), m.reserved.useq
 	err = inst.rewrite(map[string][]byte{
-		string(keyLog):   putSum(keyLog, []byte(log)),
+		string(keyLog):   PutSum(keyLog, []byte(log)),
 		string(keyState): s.encode(),
 	})
 	if err == nil {
@@ -145,7 +145,7 @@ func readMeta(db *pebble.DB) (format uint64, log gateway.LogID, err error) {
 		return n, "", foreignFormat(n)
 	}
 	if v, err = get(db, keyLog); err == nil {
-		v, err = checkSum(keyLog, v)
+		v, err = CheckSum(keyLog, v)
 	}
 	return n, gateway.LogID(v), err
 }

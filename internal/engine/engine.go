@@ -267,7 +267,7 @@ func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 
 // replay applies one journal record to the database.
 func replay(m *machine, pos uint64, raw []byte) error {
-	r, err := decodeRecord(raw)
+	r, err := Decode(raw)
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
 	}

@@ -39,7 +39,7 @@ func (r *reopenable) Clients(q gateway.ClientQuery) (gateway.Page[gateway.Client
 }
 
 // drain waits until everything before it in the queue is durable.
-func drain(e *Engine) { _, _ = e.do(context.Background(), &probeEvent{}) }
+func drain(e *Engine) { _, _ = e.do(context.Background(), &Probe{}) }
 
 func openTest(t *testing.T, o Options) *Engine {
 	t.Helper()

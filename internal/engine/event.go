@@ -12,199 +12,199 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// event is one change that asks for a place in the log. Everything that the
+// Event is one change that asks for a place in the log. Everything that the
 // outside decides (ids, times, payloads) is in it; everything that the state
 // decides is the result of applying it.
-type event interface {
-	kind() eventKind
+type Event interface {
+	Kind() Kind
 	encode(b []byte) []byte
-	// size is about what the event takes in a record, bytes.
-	size() int
+	// Size is about what the event takes in a record, bytes.
+	Size() int
 }
 
-// eventKind is how an event is marked in a record. Numbers are never reused.
-type eventKind uint8
+// Kind is how an event is marked in a record. Numbers are never reused.
+type Kind uint8
 
 const (
-	evAccept eventKind = iota + 1
-	evSettle
-	evAckThrough // no longer written, and refused: a device's claim settles nothing
-	evCancel
-	evPurge
-	evRegister
-	evDisconnected
-	evUpdate
-	evUplink
-	evExpire
-	evForgetMessage
-	evForgetKey
-	evForgetUplinks
-	evForgetClient
-	evForgetOrdinal
-	evProbe
+	KindAccept Kind = iota + 1
+	KindSettle
+	KindAckThrough // no longer written, and refused: a device's claim settles nothing
+	KindCancel
+	KindPurge
+	KindRegister
+	KindDisconnected
+	KindUpdate
+	KindUplink
+	KindExpire
+	KindForgetMessage
+	KindForgetKey
+	KindForgetUplinks
+	KindForgetClient
+	KindForgetOrdinal
+	KindProbe
 )
 
-type acceptEvent struct {
+type Accept struct {
 	gateway.Acceptance
-	// mask narrows the audience to these ordinals; nil for no narrowing. It is
+	// Mask narrows the audience to these ordinals; nil for no narrowing. It is
 	// what Acceptance.Only said when it was asked, before the log.
-	mask bitmap
+	Mask Bitmap
 	// Bounds of the recipients' queues.
-	maxQueued      int
-	maxQueuedBytes int64
-	keyTTL         time.Duration // how long IdempotencyKey is remembered
+	MaxQueued      int
+	MaxQueuedBytes int64
+	KeyTTL         time.Duration // how long IdempotencyKey is remembered
 }
 
-// acceptEvents are used again by callers that were answered.
-var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
+// accepts are used again by callers that were answered.
+var accepts = sync.Pool{New: func() any { return new(Accept) }}
 
-// newAcceptEvent returns an event with a copy of the payload. The copy outlives
+// NewAccept returns an event with a copy of the payload. The copy outlives
 // the call, because the feed hands it on, and because the caller may give up before
 // the answer.
-func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
-	ev := acceptEvents.Get().(*acceptEvent)
+func NewAccept(a gateway.Acceptance) *Accept {
+	ev := accepts.Get().(*Accept)
 	ev.Acceptance = a
 	ev.Payload = bytes.Clone(a.Payload)
 	return ev
 }
 
-// free gives back an event that nobody looks at any more.
-func (e *acceptEvent) free() {
-	*e = acceptEvent{}
-	acceptEvents.Put(e)
+// Free gives back an event that nobody looks at any more.
+func (e *Accept) Free() {
+	*e = Accept{}
+	accepts.Put(e)
 }
 
-func (e *acceptEvent) kind() eventKind { return evAccept }
+func (e *Accept) Kind() Kind { return KindAccept }
 
-func (e *acceptEvent) size() int {
-	n := 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.mask)*(chunkBits/8+8)
+func (e *Accept) Size() int {
+	n := 256 + len(e.Payload) + 64*len(e.Metadata) + 48*len(e.To.Clients) + len(e.Mask)*(ChunkBits/8+8)
 	return n
 }
 
-func (e *acceptEvent) encode(b []byte) []byte {
-	b = putTime(putTime(putID(b, e.ID), e.CreatedAt), e.ExpiresAt)
-	b = putBool(append(b, byte(e.Encoding)), e.QueueUnknown)
-	b = putStrings(putString(b, e.To.Client), e.To.Clients)
-	b = putBool(putMap(putString(b, e.To.Group), e.To.Labels), e.To.All)
-	b = putString(putString(b, e.Scope), e.IdempotencyKey)
+func (e *Accept) encode(b []byte) []byte {
+	b = PutTime(PutTime(PutID(b, e.ID), e.CreatedAt), e.ExpiresAt)
+	b = PutBool(append(b, byte(e.Encoding)), e.QueueUnknown)
+	b = PutStrings(PutString(b, e.To.Client), e.To.Clients)
+	b = PutBool(PutMap(PutString(b, e.To.Group), e.To.Labels), e.To.All)
+	b = PutString(PutString(b, e.Scope), e.IdempotencyKey)
 	b = append(b, e.Fingerprint[:]...)
-	b = putUint(putUint(putUint(b, uint64(e.maxQueued)), uint64(e.maxQueuedBytes)), uint64(e.keyTTL))
-	b = putBool(b, e.mask != nil)
-	if e.mask != nil {
-		b = putUint(b, uint64(len(e.mask)))
-		for _, c := range slices.Sorted(maps.Keys(e.mask)) {
-			b = putBytes(putUint(b, uint64(c)), e.mask[c].encode())
+	b = PutUint(PutUint(PutUint(b, uint64(e.MaxQueued)), uint64(e.MaxQueuedBytes)), uint64(e.KeyTTL))
+	b = PutBool(b, e.Mask != nil)
+	if e.Mask != nil {
+		b = PutUint(b, uint64(len(e.Mask)))
+		for _, c := range slices.Sorted(maps.Keys(e.Mask)) {
+			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}
-	return putBytes(putMap(putString(b, e.Owner), e.Metadata), e.Payload)
+	return PutBytes(PutMap(PutString(b, e.Owner), e.Metadata), e.Payload)
 }
 
-func decodeAccept(d *decoder) *acceptEvent {
-	e := new(acceptEvent)
-	e.ID, e.CreatedAt, e.ExpiresAt = d.id(), d.time(), d.time()
-	e.Encoding, e.QueueUnknown = gateway.Encoding(d.byte()), d.bool()
-	e.To.Client, e.To.Clients = gateway.ClientID(d.string()), decodeStrings[gateway.ClientID](d)
-	e.To.Group, e.To.Labels, e.To.All = d.string(), d.strmap(), d.bool()
-	e.Scope, e.IdempotencyKey = d.string(), d.string()
-	if n := copy(e.Fingerprint[:], d.b); n < len(e.Fingerprint) {
+func decodeAccept(d *Decoder) *Accept {
+	e := new(Accept)
+	e.ID, e.CreatedAt, e.ExpiresAt = d.ID(), d.Time(), d.Time()
+	e.Encoding, e.QueueUnknown = gateway.Encoding(d.Byte()), d.Bool()
+	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
+	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
+	e.Scope, e.IdempotencyKey = d.Text(), d.Text()
+	if n := copy(e.Fingerprint[:], d.Rest); n < len(e.Fingerprint) {
 		d.fail()
 	} else {
-		d.b = d.b[n:]
+		d.Rest = d.Rest[n:]
 	}
-	e.maxQueued, e.maxQueuedBytes, e.keyTTL = d.int(), int64(d.uint()), time.Duration(d.uint())
-	if d.bool() {
-		e.mask = bitmap{}
-		for range d.count(2) {
-			c, set := uint32(d.uint()), new(bitset)
-			if err := set.decode(d.bytes()); err != nil && d.err == nil {
-				d.err = err
+	e.MaxQueued, e.MaxQueuedBytes, e.KeyTTL = d.Int(), int64(d.Uint()), time.Duration(d.Uint())
+	if d.Bool() {
+		e.Mask = Bitmap{}
+		for range d.Count(2) {
+			c, set := uint32(d.Uint()), new(Bitset)
+			if err := set.Decode(d.Bytes()); err != nil && d.Err == nil {
+				d.Err = err
 			}
-			e.mask[c] = set
+			e.Mask[c] = set
 		}
 	}
-	e.Owner, e.Metadata, e.Payload = d.string(), d.strmap(), d.bytes()
+	e.Owner, e.Metadata, e.Payload = d.Text(), d.Map(), d.Bytes()
 	return e
 }
 
-type settleEvent struct{ gateway.Outcome }
+type Settle struct{ gateway.Outcome }
 
-// settleEvents holds the commonest event between records.
-var settleEvents = sync.Pool{New: func() any { return new(settleEvent) }}
+// settles holds the commonest event between records.
+var settles = sync.Pool{New: func() any { return new(Settle) }}
 
-func newSettleEvent(o gateway.Outcome) *settleEvent {
-	e := settleEvents.Get().(*settleEvent)
+func NewSettle(o gateway.Outcome) *Settle {
+	e := settles.Get().(*Settle)
 	e.Outcome = o
 	e.Result = bytes.Clone(o.Result)
 	return e
 }
 
-func (e *settleEvent) free() {
-	*e = settleEvent{}
-	settleEvents.Put(e)
+func (e *Settle) Free() {
+	*e = Settle{}
+	settles.Put(e)
 }
 
-func (e *settleEvent) kind() eventKind { return evSettle }
-func (e *settleEvent) size() int       { return 32 + len(e.Client) + len(e.Reason) + len(e.Result) }
+func (e *Settle) Kind() Kind { return KindSettle }
+func (e *Settle) Size() int  { return 32 + len(e.Client) + len(e.Reason) + len(e.Result) }
 
-func (e *settleEvent) encode(b []byte) []byte {
-	b = putUint(putUint(putString(putID(b, e.Message), e.Client), uint64(e.Ref)), uint64(e.Seq))
-	b = putUint(putString(append(b, byte(e.State)), e.Reason), uint64(e.Attempts))
-	return putBytes(putTime(putTime(b, e.SentAt), e.At), e.Result)
+func (e *Settle) encode(b []byte) []byte {
+	b = PutUint(PutUint(PutString(PutID(b, e.Message), e.Client), uint64(e.Ref)), uint64(e.Seq))
+	b = PutUint(PutString(append(b, byte(e.State)), e.Reason), uint64(e.Attempts))
+	return PutBytes(PutTime(PutTime(b, e.SentAt), e.At), e.Result)
 }
 
-func decodeSettle(d *decoder) *settleEvent {
-	e := new(settleEvent)
-	e.Message, e.Client, e.Ref, e.Seq = d.id(), gateway.ClientID(d.string()), uint32(d.uint()), gateway.Seq(d.uint())
-	e.State, e.Reason, e.Attempts = gateway.State(d.byte()), d.string(), d.int()
-	e.SentAt, e.At, e.Result = d.time(), d.time(), d.bytes()
+func decodeSettle(d *Decoder) *Settle {
+	e := new(Settle)
+	e.Message, e.Client, e.Ref, e.Seq = d.ID(), gateway.ClientID(d.Text()), uint32(d.Uint()), gateway.Seq(d.Uint())
+	e.State, e.Reason, e.Attempts = gateway.State(d.Byte()), d.Text(), d.Int()
+	e.SentAt, e.At, e.Result = d.Time(), d.Time(), d.Bytes()
 	return e
 }
 
-type cancelEvent struct {
-	id gateway.MessageID
-	at time.Time
+type Cancel struct {
+	ID gateway.MessageID
+	At time.Time
 }
 
-func (e *cancelEvent) kind() eventKind        { return evCancel }
-func (e *cancelEvent) size() int              { return 64 }
-func (e *cancelEvent) encode(b []byte) []byte { return putTime(putID(b, e.id), e.at) }
+func (e *Cancel) Kind() Kind             { return KindCancel }
+func (e *Cancel) Size() int              { return 64 }
+func (e *Cancel) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
-type purgeEvent struct {
-	client gateway.ClientID
-	at     time.Time
+type Purge struct {
+	Client gateway.ClientID
+	At     time.Time
 }
 
-func (e *purgeEvent) kind() eventKind        { return evPurge }
-func (e *purgeEvent) size() int              { return 64 }
-func (e *purgeEvent) encode(b []byte) []byte { return putTime(putString(b, e.client), e.at) }
+func (e *Purge) Kind() Kind             { return KindPurge }
+func (e *Purge) Size() int              { return 64 }
+func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
 
-type registerEvent struct{ gateway.Registration }
+type Register struct{ gateway.Registration }
 
-func (e *registerEvent) kind() eventKind { return evRegister }
-func (e *registerEvent) size() int       { return 96 + 64*len(e.Labels) + 32*(len(e.Groups)+len(e.Guarded)) }
+func (e *Register) Kind() Kind { return KindRegister }
+func (e *Register) Size() int  { return 96 + 64*len(e.Labels) + 32*(len(e.Groups)+len(e.Guarded)) }
 
-func (e *registerEvent) encode(b []byte) []byte {
-	b = putMap(putBool(putString(b, e.Client), e.Labels != nil), e.Labels)
-	b = putTime(putStrings(putBool(b, e.Groups != nil), e.Groups), e.At)
-	return putStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
+func (e *Register) encode(b []byte) []byte {
+	b = PutMap(PutBool(PutString(b, e.Client), e.Labels != nil), e.Labels)
+	b = PutTime(PutStrings(PutBool(b, e.Groups != nil), e.Groups), e.At)
+	return PutStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
 }
 
-func decodeRegister(d *decoder) *registerEvent {
-	e := new(registerEvent)
-	e.Client = gateway.ClientID(d.string())
-	some := d.bool()
-	if e.Labels = d.strmap(); some && e.Labels == nil {
+func decodeRegister(d *Decoder) *Register {
+	e := new(Register)
+	e.Client = gateway.ClientID(d.Text())
+	some := d.Bool()
+	if e.Labels = d.Map(); some && e.Labels == nil {
 		e.Labels = map[string]string{}
 	}
-	some = d.bool()
-	if e.Groups = decodeStrings[string](d); some && e.Groups == nil {
+	some = d.Bool()
+	if e.Groups = DecodeStrings[string](d); some && e.Groups == nil {
 		e.Groups = []string{}
 	}
-	e.At = d.time()
-	if len(d.b) == 0 {
+	e.At = d.Time()
+	if len(d.Rest) == 0 {
 		return e // of a version that did not know guarded groups here
 	}
-	if guarded := decodeStrings[string](d); guarded != nil {
+	if guarded := DecodeStrings[string](d); guarded != nil {
 		e.Guarded = make(map[string]bool, len(guarded))
 		for _, name := range guarded {
 			e.Guarded[name] = true
@@ -213,148 +213,148 @@ func decodeRegister(d *decoder) *registerEvent {
 	return e
 }
 
-type disconnectedEvent struct {
-	client gateway.ClientID
-	at     time.Time
-	reason string
+type Disconnected struct {
+	Client gateway.ClientID
+	At     time.Time
+	Reason string
 }
 
-func (e *disconnectedEvent) kind() eventKind { return evDisconnected }
-func (e *disconnectedEvent) size() int       { return 64 + len(e.reason) }
-func (e *disconnectedEvent) encode(b []byte) []byte {
-	return putString(putTime(putString(b, e.client), e.at), e.reason)
+func (e *Disconnected) Kind() Kind { return KindDisconnected }
+func (e *Disconnected) Size() int  { return 64 + len(e.Reason) }
+func (e *Disconnected) encode(b []byte) []byte {
+	return PutString(PutTime(PutString(b, e.Client), e.At), e.Reason)
 }
 
-type updateEvent struct {
-	client gateway.ClientID
-	change gateway.ClientChange
+type Update struct {
+	Client gateway.ClientID
+	Change gateway.ClientChange
 }
 
-func (e *updateEvent) kind() eventKind { return evUpdate }
-func (e *updateEvent) size() int       { return 96 + 64*len(e.change.Labels) }
+func (e *Update) Kind() Kind { return KindUpdate }
+func (e *Update) Size() int  { return 96 + 64*len(e.Change.Labels) }
 
-func (e *updateEvent) encode(b []byte) []byte {
-	b = putUint(putString(b, e.client), uint64(len(e.change.Labels)))
-	for _, k := range slices.Sorted(maps.Keys(e.change.Labels)) {
-		v := e.change.Labels[k]
-		if b = putBool(putString(b, k), v != nil); v != nil {
-			b = putString(b, *v)
+func (e *Update) encode(b []byte) []byte {
+	b = PutUint(PutString(b, e.Client), uint64(len(e.Change.Labels)))
+	for _, k := range slices.Sorted(maps.Keys(e.Change.Labels)) {
+		v := e.Change.Labels[k]
+		if b = PutBool(PutString(b, k), v != nil); v != nil {
+			b = PutString(b, *v)
 		}
 	}
-	if b = putBool(b, e.change.Groups != nil); e.change.Groups != nil {
-		b = putStrings(b, *e.change.Groups)
+	if b = PutBool(b, e.Change.Groups != nil); e.Change.Groups != nil {
+		b = PutStrings(b, *e.Change.Groups)
 	}
-	if b = putBool(b, e.change.BlockedUntil != nil); e.change.BlockedUntil != nil {
-		b = putTime(b, *e.change.BlockedUntil)
+	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
+		b = PutTime(b, *e.Change.BlockedUntil)
 	}
 	return b
 }
 
-func decodeUpdate(d *decoder) *updateEvent {
-	e := &updateEvent{client: gateway.ClientID(d.string())}
-	if n := d.count(2); n > 0 {
-		e.change.Labels = make(map[string]*string, n)
+func decodeUpdate(d *Decoder) *Update {
+	e := &Update{Client: gateway.ClientID(d.Text())}
+	if n := d.Count(2); n > 0 {
+		e.Change.Labels = make(map[string]*string, n)
 		for range n {
-			k := d.string()
-			if e.change.Labels[k] = nil; d.bool() {
-				v := d.string()
-				e.change.Labels[k] = &v
+			k := d.Text()
+			if e.Change.Labels[k] = nil; d.Bool() {
+				v := d.Text()
+				e.Change.Labels[k] = &v
 			}
 		}
 	}
-	if d.bool() {
-		g := decodeStrings[string](d)
-		e.change.Groups = &g
+	if d.Bool() {
+		g := DecodeStrings[string](d)
+		e.Change.Groups = &g
 	}
-	if d.bool() {
-		t := d.time()
-		e.change.BlockedUntil = &t
+	if d.Bool() {
+		t := d.Time()
+		e.Change.BlockedUntil = &t
 	}
 	return e
 }
 
-type uplinkEvent struct{ gateway.Uplink }
+type Uplink struct{ gateway.Uplink }
 
-func (e *uplinkEvent) kind() eventKind { return evUplink }
-func (e *uplinkEvent) size() int       { return 128 + len(e.Payload) }
-func (e *uplinkEvent) encode(b []byte) []byte {
-	b = putUint(putString(putString(b, e.Client), e.Session), e.Number)
-	return putBytes(putTime(b, e.At), e.Payload)
+func (e *Uplink) Kind() Kind { return KindUplink }
+func (e *Uplink) Size() int  { return 128 + len(e.Payload) }
+func (e *Uplink) encode(b []byte) []byte {
+	b = PutUint(PutString(PutString(b, e.Client), e.Session), e.Number)
+	return PutBytes(PutTime(b, e.At), e.Payload)
 }
 
-// expireEvent makes what is left of a message expired, if it is due at at.
-type expireEvent struct {
-	id gateway.MessageID
-	at time.Time
+// Expire makes what is left of a message expired, if it is due at at.
+type Expire struct {
+	ID gateway.MessageID
+	At time.Time
 }
 
-func (e *expireEvent) kind() eventKind        { return evExpire }
-func (e *expireEvent) size() int              { return 64 }
-func (e *expireEvent) encode(b []byte) []byte { return putTime(putID(b, e.id), e.at) }
+func (e *Expire) Kind() Kind             { return KindExpire }
+func (e *Expire) Size() int              { return 64 }
+func (e *Expire) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
-// forgetMessageEvent removes a message that was completed at or before through.
-type forgetMessageEvent struct {
-	id      gateway.MessageID
-	through time.Time
+// ForgetMessage removes a message that was completed at or before through.
+type ForgetMessage struct {
+	ID      gateway.MessageID
+	Through time.Time
 }
 
-func (e *forgetMessageEvent) kind() eventKind        { return evForgetMessage }
-func (e *forgetMessageEvent) size() int              { return 64 }
-func (e *forgetMessageEvent) encode(b []byte) []byte { return putTime(putID(b, e.id), e.through) }
+func (e *ForgetMessage) Kind() Kind             { return KindForgetMessage }
+func (e *ForgetMessage) Size() int              { return 64 }
+func (e *ForgetMessage) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.Through) }
 
-// forgetKeyEvent removes an idempotency key that was given at at.
-type forgetKeyEvent struct {
-	scoped []byte
-	at     time.Time
+// ForgetKey removes an idempotency key that was given at at.
+type ForgetKey struct {
+	Scoped []byte
+	At     time.Time
 }
 
-func (e *forgetKeyEvent) kind() eventKind        { return evForgetKey }
-func (e *forgetKeyEvent) size() int              { return 32 + len(e.scoped) }
-func (e *forgetKeyEvent) encode(b []byte) []byte { return putTime(putBytes(b, e.scoped), e.at) }
+func (e *ForgetKey) Kind() Kind             { return KindForgetKey }
+func (e *ForgetKey) Size() int              { return 32 + len(e.Scoped) }
+func (e *ForgetKey) encode(b []byte) []byte { return PutTime(PutBytes(b, e.Scoped), e.At) }
 
-// forgetUplinksEvent removes the uplinks with a sequence up to through.
-type forgetUplinksEvent struct {
-	through uint64
-	max     int // at most so many by one event
+// ForgetUplinks removes the uplinks with a sequence up to through.
+type ForgetUplinks struct {
+	Through uint64
+	Max     int // at most so many by one event
 }
 
-func (e *forgetUplinksEvent) kind() eventKind { return evForgetUplinks }
-func (e *forgetUplinksEvent) size() int       { return 32 }
-func (e *forgetUplinksEvent) encode(b []byte) []byte {
-	return putUint(putUint(b, e.through), uint64(e.max))
+func (e *ForgetUplinks) Kind() Kind { return KindForgetUplinks }
+func (e *ForgetUplinks) Size() int  { return 32 }
+func (e *ForgetUplinks) encode(b []byte) []byte {
+	return PutUint(PutUint(b, e.Through), uint64(e.Max))
 }
 
-// forgetClientEvent removes a client with nothing queued that was not seen
+// ForgetClient removes a client with nothing queued that was not seen
 // since before.
-type forgetClientEvent struct {
-	client gateway.ClientID
-	before time.Time
-	at     time.Time
+type ForgetClient struct {
+	Client gateway.ClientID
+	Before time.Time
+	At     time.Time
 }
 
-func (e *forgetClientEvent) kind() eventKind { return evForgetClient }
-func (e *forgetClientEvent) size() int       { return 64 }
-func (e *forgetClientEvent) encode(b []byte) []byte {
-	return putTime(putTime(putString(b, e.client), e.before), e.at)
+func (e *ForgetClient) Kind() Kind { return KindForgetClient }
+func (e *ForgetClient) Size() int  { return 64 }
+func (e *ForgetClient) encode(b []byte) []byte {
+	return PutTime(PutTime(PutString(b, e.Client), e.Before), e.At)
 }
 
-// forgetOrdinalEvent removes the name of a client that was forgotten at at:
+// ForgetOrdinal removes the name of a client that was forgotten at at:
 // no message refers to it any more.
-type forgetOrdinalEvent struct {
-	ord ordinal
-	at  time.Time
+type ForgetOrdinal struct {
+	Ord Ordinal
+	At  time.Time
 }
 
-func (e *forgetOrdinalEvent) kind() eventKind        { return evForgetOrdinal }
-func (e *forgetOrdinalEvent) size() int              { return 32 }
-func (e *forgetOrdinalEvent) encode(b []byte) []byte { return putTime(putUint(b, uint64(e.ord)), e.at) }
+func (e *ForgetOrdinal) Kind() Kind             { return KindForgetOrdinal }
+func (e *ForgetOrdinal) Size() int              { return 32 }
+func (e *ForgetOrdinal) encode(b []byte) []byte { return PutTime(PutUint(b, uint64(e.Ord)), e.At) }
 
-// probeEvent changes nothing: it shows that the log takes writes.
-type probeEvent struct{}
+// Probe changes nothing: it shows that the log takes writes.
+type Probe struct{}
 
-func (e *probeEvent) kind() eventKind        { return evProbe }
-func (e *probeEvent) size() int              { return 16 }
-func (e *probeEvent) encode(b []byte) []byte { return b }
+func (e *Probe) Kind() Kind             { return KindProbe }
+func (e *Probe) Size() int              { return 16 }
+func (e *Probe) encode(b []byte) []byte { return b }
 
 // errAckThrough refuses a journal with such an event. Only journals of the tests
 // keep events: the store's own journal keeps the rows that they change.
@@ -362,49 +362,49 @@ var errAckThrough = errors.New("the event acks all that is queued for a client u
 	"does not do: start once with the version that wrote the journal, so that it is applied")
 
 // decodeEvent reads one event. Byte slices of the result are parts of body.
-func decodeEvent(k eventKind, body []byte) (event, error) {
-	d := &decoder{b: body}
-	var e event
+func decodeEvent(k Kind, body []byte) (Event, error) {
+	d := &Decoder{Rest: body}
+	var e Event
 	switch k {
-	case evAccept:
+	case KindAccept:
 		e = decodeAccept(d)
-	case evSettle:
+	case KindSettle:
 		e = decodeSettle(d)
-	case evAckThrough:
+	case KindAckThrough:
 		return nil, errAckThrough
-	case evCancel:
-		e = &cancelEvent{d.id(), d.time()}
-	case evPurge:
-		e = &purgeEvent{gateway.ClientID(d.string()), d.time()}
-	case evRegister:
+	case KindCancel:
+		e = &Cancel{d.ID(), d.Time()}
+	case KindPurge:
+		e = &Purge{gateway.ClientID(d.Text()), d.Time()}
+	case KindRegister:
 		e = decodeRegister(d)
-	case evDisconnected:
-		e = &disconnectedEvent{gateway.ClientID(d.string()), d.time(), d.string()}
-	case evUpdate:
+	case KindDisconnected:
+		e = &Disconnected{gateway.ClientID(d.Text()), d.Time(), d.Text()}
+	case KindUpdate:
 		e = decodeUpdate(d)
-	case evUplink:
-		u := new(uplinkEvent)
-		u.Client, u.Session, u.Number = gateway.ClientID(d.string()), gateway.SessionID(d.string()), d.uint()
-		u.At, u.Payload = d.time(), d.bytes()
+	case KindUplink:
+		u := new(Uplink)
+		u.Client, u.Session, u.Number = gateway.ClientID(d.Text()), gateway.SessionID(d.Text()), d.Uint()
+		u.At, u.Payload = d.Time(), d.Bytes()
 		e = u
-	case evExpire:
-		e = &expireEvent{d.id(), d.time()}
-	case evForgetMessage:
-		e = &forgetMessageEvent{d.id(), d.time()}
-	case evForgetKey:
-		e = &forgetKeyEvent{d.bytes(), d.time()}
-	case evForgetUplinks:
-		e = &forgetUplinksEvent{d.uint(), d.int()}
-	case evForgetClient:
-		e = &forgetClientEvent{gateway.ClientID(d.string()), d.time(), d.time()}
-	case evForgetOrdinal:
-		e = &forgetOrdinalEvent{ordinal(d.uint()), d.time()}
-	case evProbe:
-		e = &probeEvent{}
+	case KindExpire:
+		e = &Expire{d.ID(), d.Time()}
+	case KindForgetMessage:
+		e = &ForgetMessage{d.ID(), d.Time()}
+	case KindForgetKey:
+		e = &ForgetKey{d.Bytes(), d.Time()}
+	case KindForgetUplinks:
+		e = &ForgetUplinks{d.Uint(), d.Int()}
+	case KindForgetClient:
+		e = &ForgetClient{gateway.ClientID(d.Text()), d.Time(), d.Time()}
+	case KindForgetOrdinal:
+		e = &ForgetOrdinal{Ordinal(d.Uint()), d.Time()}
+	case KindProbe:
+		e = &Probe{}
 	default:
 		return nil, fmt.Errorf("event of unknown kind %d", k)
 	}
-	if err := d.end(); err != nil {
+	if err := d.End(); err != nil {
 		return nil, fmt.Errorf("event of kind %d: %w", k, err)
 	}
 	return e, nil

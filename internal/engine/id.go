@@ -7,23 +7,23 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// ordinal is a client's number within the store, for bitmaps and short keys.
-type ordinal uint32
+// Ordinal is a client's number within the store, for bitmaps and short keys.
+type Ordinal uint32
 
 // Message ids are kept as 16 bytes when they are "msg_" and a UUID in its
 // usual form, else as they are. Both forms sort by time within themselves.
 const (
-	idText = 0
-	idUUID = 1
+	textForm = 0
+	UUIDForm = 1
 )
 
-func appendID(b []byte, id gateway.MessageID) []byte {
+func AppendID(b []byte, id gateway.MessageID) []byte {
 	if s, ok := strings.CutPrefix(string(id), "msg_"); ok && len(s) == 36 {
 		if u, ok := parseUUID(s); ok {
-			return append(append(b, idUUID), u[:]...)
+			return append(append(b, UUIDForm), u[:]...)
 		}
 	}
-	return append(append(b, idText), id...)
+	return append(append(b, textForm), id...)
 }
 
 // parseUUID reads a UUID of 36 characters in its usual form, lower case.
@@ -56,8 +56,8 @@ var hexDigits = func() (t [256]byte) {
 	return t
 }()
 
-func parseID(b []byte) gateway.MessageID {
-	if len(b) == 17 && b[0] == idUUID {
+func ParseID(b []byte) gateway.MessageID {
+	if len(b) == 17 && b[0] == UUIDForm {
 		var s [40]byte
 		copy(s[:], "msg_")
 		u := b[1:]

@@ -310,8 +310,8 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	for len(records()) < 3 {
 		m := message("a")
 		m.Payload = make([]byte, 4<<10)
-		ev := newAcceptEvent(m) // Accept would refuse, for the disk is full
-		ev.maxQueued, ev.maxQueuedBytes = 1<<20, 1<<40
+		ev := NewAccept(m) // Accept would refuse, for the disk is full
+		ev.MaxQueued, ev.MaxQueuedBytes = 1<<20, 1<<40
 		if _, err := e.do(t.Context(), ev); err != nil {
 			t.Fatal(err)
 		}

@@ -212,7 +212,7 @@ func parseChunk(b []byte, number uint32) (size int, synced uint64, ok bool) {
 	if size > len(b) {
 		return 0, 0, false
 	}
-	sum := crc32.Checksum(b[6:size], castagnoli)
+	sum := crc32.Checksum(b[6:size], Castagnoli)
 	if (sum>>15|sum<<17)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
 		return 0, 0, false
 	}

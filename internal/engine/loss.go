@@ -45,7 +45,7 @@ func messagesIn(batch []byte) (ids []gateway.MessageID) {
 			return ids
 		}
 		if kind == setKind && len(key) > 1 && key[0] == kindMessage {
-			ids = append(ids, parseID(key[1:]))
+			ids = append(ids, ParseID(key[1:]))
 		}
 	}
 }

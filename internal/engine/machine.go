@@ -32,7 +32,7 @@ const maxBitmaps = 10_000
 // (with all earlier batches) says; after an error it is thrown away.
 type machine struct {
 	writes          // of the record under way; reads see them
-	record  *record // under way
+	record  *Commit // under way
 	state   stateRow
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
@@ -75,7 +75,7 @@ type head struct {
 // chunk is one chunk of a bitmap in the database.
 type chunk struct {
 	id     chunkID
-	bits   bitset
+	bits   Bitset
 	stored bool // has a row
 	dirty  bool
 }
@@ -144,7 +144,7 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 }
 
 // begin starts a record.
-func (m *machine) begin(r *record) {
+func (m *machine) begin(r *Commit) {
 	m.record = r
 	m.counts = m.counts[:0]
 	m.notices = takeNotices()
@@ -154,10 +154,10 @@ func (m *machine) begin(r *record) {
 // to be told once it is durable.
 func (m *machine) finish(pos uint64) (*pebble.Batch, *notices, error) {
 	r := m.record
-	m.state.pos, m.state.at = pos, r.at
-	m.state.incarnation, m.state.writerSeq = r.incarnation, r.seq
+	m.state.pos, m.state.at = pos, r.At
+	m.state.incarnation, m.state.writerSeq = r.Incarnation, r.Seq
 	m.set(keyState, m.state.encode())
-	m.set(key64(kindWriter, r.writer), putUint(putUint(nil, r.incarnation), r.seq))
+	m.set(key64(kindWriter, r.Writer), PutUint(PutUint(nil, r.Incarnation), r.Seq))
 	m.flush()
 	m.evict()
 	told := m.notices
@@ -178,14 +178,14 @@ func (m *machine) takeWaiting() []waitingChange {
 }
 
 // seen reports whether a record was applied before, by its writer's sequence.
-func (m *machine) seen(r *record) (bool, error) {
-	v, err := get(m.db, key64(kindWriter, r.writer))
+func (m *machine) seen(r *Commit) (bool, error) {
+	v, err := get(m.db, key64(kindWriter, r.Writer))
 	if err != nil || v == nil {
 		return false, err
 	}
-	d := decoder{b: v}
-	inc, seq := d.uint(), d.uint()
-	return r.incarnation < inc || r.incarnation == inc && r.seq <= seq, d.end()
+	d := Decoder{Rest: v}
+	inc, seq := d.Uint(), d.Uint()
+	return r.Incarnation < inc || r.Incarnation == inc && r.Seq <= seq, d.End()
 }
 
 // flush writes what the caches hold into the batch, so that scans see it.
@@ -212,9 +212,9 @@ func (m *machine) flush() {
 	}
 	for _, c := range m.dirty.chunks {
 		c.dirty = false
-		if v := c.bits.encode(); v != nil {
+		if v := c.bits.Encode(); v != nil {
 			k := c.id.key()
-			m.set(k, putSum(k, v))
+			m.set(k, PutSum(k, v))
 			c.stored = true
 		} else if c.stored {
 			m.del(c.id.key())
@@ -291,7 +291,7 @@ func (m *machine) counted(id gateway.ClientID) (*client, error) {
 	return c, err
 }
 
-func (m *machine) clientByOrdinal(o ordinal) (*client, error) {
+func (m *machine) clientByOrdinal(o Ordinal) (*client, error) {
 	v, err := m.get(ordinalKey(o))
 	if err != nil {
 		return nil, err
@@ -312,7 +312,7 @@ func (m *machine) newClient(id gateway.ClientID, createdAt int64) (*client, erro
 	m.set(ordinalKey(c.ord), []byte(id))
 	m.clients[id] = c
 	m.touch(c)
-	return c, m.setBit(knownChunk(chunkOf(c.ord)), c.ord, true)
+	return c, m.setBit(knownChunk(ChunkOf(c.ord)), c.ord, true)
 }
 
 func (m *machine) touch(c *client) {
@@ -348,10 +348,10 @@ func (m *machine) chunk(id chunkID) (*chunk, error) {
 		return nil, err
 	}
 	if c.stored = v != nil; c.stored {
-		if v, err = checkSum(k, v); err != nil {
+		if v, err = CheckSum(k, v); err != nil {
 			return nil, err
 		}
-		if err = c.bits.decode(v); err != nil {
+		if err = c.bits.Decode(v); err != nil {
 			return nil, &CorruptError{Key: k, Cause: err}
 		}
 	}
@@ -366,15 +366,15 @@ func (m *machine) touchChunk(c *chunk) {
 	}
 }
 
-func (m *machine) setBit(id chunkID, o ordinal, on bool) error {
+func (m *machine) setBit(id chunkID, o Ordinal, on bool) error {
 	c, err := m.chunk(id)
 	if err != nil {
 		return err
 	}
 	if on {
-		c.bits.set(o)
+		c.bits.Set(o)
 	} else {
-		c.bits.clear(o)
+		c.bits.Clear(o)
 	}
 	m.touchChunk(c)
 	return nil

@@ -117,13 +117,13 @@ func oldestLog(fs vfs.FS, manifest string) (oldest uint32, err error) {
 // logOfEdit returns the log number of a manifest's record, 0 for none.
 func logOfEdit(b []byte) uint32 {
 	const tagComparator, tagLogNumber = 1, 2
-	d := decoder{b: b}
-	tag := d.uint()
+	d := Decoder{Rest: b}
+	tag := d.Uint()
 	if tag == tagComparator {
-		_ = d.bytes()
-		tag = d.uint()
+		_ = d.Bytes()
+		tag = d.Uint()
 	}
-	if n := d.uint(); tag == tagLogNumber && d.err == nil {
+	if n := d.Uint(); tag == tagLogNumber && d.Err == nil {
 		return uint32(n)
 	}
 	return 0

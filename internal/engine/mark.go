@@ -72,18 +72,18 @@ const (
 
 func (m *mark) encode() []byte {
 	b := make([]byte, markHeader, markSlot)
-	b = putUint(putUint(putUint(putString(putUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
-	b = putUint(putUint(putUint(b, m.reserved.useq), m.reserved.event), m.boot)
-	b = putBool(putBool(b, m.orderly), m.branched)
+	b = PutUint(PutUint(PutUint(PutString(PutUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
+	b = PutUint(PutUint(PutUint(b, m.reserved.useq), m.reserved.event), m.boot)
+	b = PutBool(PutBool(b, m.orderly), m.branched)
 	logs := m.logs[max(0, len(m.logs)-maxMarkLogs):]
-	b = putUint(b, uint64(len(logs)))
+	b = PutUint(b, uint64(len(logs)))
 	for _, l := range logs {
-		b = putUint(putUint(b, uint64(l.number)), uint64(l.synced))
+		b = PutUint(PutUint(b, uint64(l.number)), uint64(l.synced))
 	}
 	copy(b, markMagic)
 	binary.LittleEndian.PutUint16(b[8:], markVersion)
 	binary.LittleEndian.PutUint16(b[10:], uint16(len(b)-markHeader))
-	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], Castagnoli))
 	return b[:markSlot]
 }
 
@@ -94,23 +94,23 @@ func decodeMark(b []byte) (m mark, err error) {
 	}
 	n := int(binary.LittleEndian.Uint16(b[10:]))
 	if markHeader+n > len(b) {
-		return m, errShort
+		return m, ErrShort
 	}
-	if crc32.Checksum(b[8:markHeader+n], castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+	if crc32.Checksum(b[8:markHeader+n], Castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
 		return m, errors.New("checksum does not match")
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v != markVersion {
 		return m, fmt.Errorf("version %d, this program knows %d", v, markVersion)
 	}
-	d := decoder{b: b[markHeader : markHeader+n]}
-	m.gen, m.log, m.pos, m.at = d.uint(), gateway.LogID(d.string()), d.uint(), int64(d.uint())
-	m.reserved = numbers{d.uint(), d.uint(), d.uint()}
-	m.boot, m.orderly, m.branched = d.uint(), d.bool(), d.bool()
-	m.logs = make([]logLength, d.count(2))
+	d := Decoder{Rest: b[markHeader : markHeader+n]}
+	m.gen, m.log, m.pos, m.at = d.Uint(), gateway.LogID(d.Text()), d.Uint(), int64(d.Uint())
+	m.reserved = numbers{d.Uint(), d.Uint(), d.Uint()}
+	m.boot, m.orderly, m.branched = d.Uint(), d.Bool(), d.Bool()
+	m.logs = make([]logLength, d.Count(2))
 	for i := range m.logs {
-		m.logs[i] = logLength{uint32(d.uint()), int64(d.uint())}
+		m.logs[i] = logLength{uint32(d.Uint()), int64(d.Uint())}
 	}
-	return m, d.err
+	return m, d.Err
 }
 
 // errNoMark is why a MARK cannot be read although the disk gives its bytes.

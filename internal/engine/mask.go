@@ -10,7 +10,7 @@ import (
 
 // mask returns the ordinals of those of the audience whom a.Among names and
 // a.Only wants.
-func (e *Engine) mask(a *gateway.Acceptance) (bitmap, error) {
+func (e *Engine) mask(a *gateway.Acceptance) (Bitmap, error) {
 	v, err := e.reading()
 	if err != nil {
 		return nil, err
@@ -36,12 +36,12 @@ type masking struct {
 }
 
 // maskChunk is who is in the audience, and who of them is wanted.
-type maskChunk struct{ in, wanted bitset }
+type maskChunk struct{ in, wanted Bitset }
 
-func (m *masking) wanted() bitmap {
-	out := bitmap{}
+func (m *masking) wanted() Bitmap {
+	out := Bitmap{}
 	for n, c := range m.chunks {
-		if c.wanted.count() > 0 {
+		if c.wanted.Count() > 0 {
 			out[n] = &c.wanted
 		}
 	}
@@ -51,7 +51,7 @@ func (m *masking) wanted() bitmap {
 // among looks at the clients that the caller names.
 func (m *masking) among(a *gateway.Acceptance) error {
 	for id, ref := range a.Among {
-		o := ordinal(ref - 1)
+		o := Ordinal(ref - 1)
 		if ref == 0 {
 			row, ok, err := m.clientRow(id)
 			if err != nil {
@@ -76,20 +76,20 @@ func (m *masking) everybody() error {
 		return err
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = m.consider(gateway.ClientID(it.Value()), ordinal(tail32(it.Key())))
+		err = m.consider(gateway.ClientID(it.Value()), Ordinal(tail32(it.Key())))
 	}
 	return errors.Join(err, it.Error(), it.Close())
 }
 
 // consider adds a client if it is wanted.
-func (m *masking) consider(id gateway.ClientID, o ordinal) error {
-	if n := chunkOf(o); m.at == nil || n != m.n {
+func (m *masking) consider(id gateway.ClientID, o Ordinal) error {
+	if n := ChunkOf(o); m.at == nil || n != m.n {
 		if err := m.turnTo(n); err != nil {
 			return err
 		}
 	}
-	if m.at.in.has(o) && (m.only == nil || m.only(id)) {
-		m.at.wanted.set(o)
+	if m.at.in.Has(o) && (m.only == nil || m.only(id)) {
+		m.at.wanted.Set(o)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // op is an event on its way through the log.
 type op struct {
-	event  event
+	event  Event
 	size   int
 	urgent bool   // commit at once; else within lazyDelay
 	reply  *reply // nil when nobody waits
@@ -26,8 +26,8 @@ func takeOps() []op { return (*opPool.Get().(*[]op))[:0] }
 // more.
 func freeOps(ops []op) {
 	for i := range ops {
-		if e, ok := ops[i].event.(*settleEvent); ok {
-			e.free()
+		if e, ok := ops[i].event.(*Settle); ok {
+			e.Free()
 		}
 	}
 	clear(ops)
@@ -55,10 +55,10 @@ func (r *reply) free() {
 }
 
 // waited is an op that somebody waits for and that is committed at once.
-func waited(e event) op { return op{event: e, size: e.size(), urgent: true, reply: newReply()} }
+func waited(e Event) op { return op{event: e, size: e.Size(), urgent: true, reply: newReply()} }
 
 // lazy is an op that nobody waits for.
-func lazy(e event, urgent bool) op { return op{event: e, size: e.size(), urgent: urgent} }
+func lazy(e Event, urgent bool) op { return op{event: e, size: e.Size(), urgent: urgent} }
 
 // answer gives the reply its token, or returns it when somebody is to be told.
 func (o *op) answer(err error) *reply {

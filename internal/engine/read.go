@@ -36,7 +36,7 @@ func (v *view) each(from, to []byte, falling bool, fn func(k, val []byte) (bool,
 	return errors.Join(err, it.Error(), it.Close())
 }
 
-func (v *view) chunk(id chunkID) (set bitset, err error) {
+func (v *view) chunk(id chunkID) (set Bitset, err error) {
 	k := id.key()
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -45,19 +45,19 @@ func (v *view) chunk(id chunkID) (set bitset, err error) {
 	return set, decodeChunk(&set, k, val)
 }
 
-func decodeChunk(set *bitset, k, val []byte) error {
-	val, err := checkSum(k, val)
+func decodeChunk(set *Bitset, k, val []byte) error {
+	val, err := CheckSum(k, val)
 	if err != nil {
 		return err
 	}
-	if err := set.decode(val); err != nil {
+	if err := set.Decode(val); err != nil {
 		return &CorruptError{Key: k, Cause: err}
 	}
 	return nil
 }
 
 // selected returns one chunk of an audience that a rule selects.
-func (v *view) selected(to *gateway.Audience, n uint32) (set bitset, err error) {
+func (v *view) selected(to *gateway.Audience, n uint32) (set Bitset, err error) {
 	switch {
 	case to.All:
 		return v.chunk(knownChunk(n))
@@ -73,7 +73,7 @@ func (v *view) selected(to *gateway.Audience, n uint32) (set bitset, err error) 
 		if first {
 			set, first = c, false
 		} else {
-			set.and(&c)
+			set.And(&c)
 		}
 	}
 	return set, nil
@@ -91,7 +91,7 @@ func (v *view) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error
 }
 
 // nameOf returns the id of the client that has, or had, an ordinal.
-func (v *view) nameOf(o ordinal) (gateway.ClientID, error) {
+func (v *view) nameOf(o Ordinal) (gateway.ClientID, error) {
 	val, err := v.get(ordinalKey(o))
 	return gateway.ClientID(val), err
 }
@@ -134,7 +134,7 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 			err = &CorruptError{Key: headKey(row.seq), Cause: errMissing}
 		}
 		if err == nil {
-			msg.Counts, msg.CompletedAt = h.counts(), timeOf(h.completedAt)
+			msg.Counts, msg.CompletedAt = h.counts(), TimeOf(h.completedAt)
 		}
 		return msg, err
 	}
@@ -152,16 +152,16 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 
 // broadcastsFor returns how many messages in bitmap form are queued for an
 // ordinal.
-func (v *view) broadcastsFor(o ordinal) (n int, err error) {
+func (v *view) broadcastsFor(o Ordinal) (n int, err error) {
 	if v.state.bitmaps == 0 {
 		return 0, nil
 	}
-	q, err := v.queuedBits(chunkOf(o), 0)
+	q, err := v.queuedBits(ChunkOf(o), 0)
 	if err != nil {
 		return 0, err
 	}
 	for _, set := range q.sets {
-		if set.has(o) {
+		if set.Has(o) {
 			n++
 		}
 	}

@@ -77,7 +77,7 @@ func (v *view) formerDelivery(row *messageRow, client gateway.ClientID) (d gatew
 }
 
 // rowDelivery returns a delivery that has a row of its own.
-func (v *view) rowDelivery(row *messageRow, o ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *view) rowDelivery(row *messageRow, o Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	f, err := v.finalRow(finalKey(o, row.seq))
 	if err != nil {
 		return d, false, err
@@ -86,7 +86,7 @@ func (v *view) rowDelivery(row *messageRow, o ordinal, client gateway.ClientID) 
 		return f.delivery(client, row.seq), true, nil
 	}
 	return gateway.Delivery{Message: row.id, Client: client, Seq: row.seq, State: gateway.Queued,
-		CreatedAt: timeOf(row.createdAt), ExpiresAt: timeOf(row.expiresAt)}, true, nil
+		CreatedAt: TimeOf(row.createdAt), ExpiresAt: TimeOf(row.expiresAt)}, true, nil
 }
 
 // strangerDelivery returns the delivery to a client that was not known.
@@ -103,19 +103,19 @@ func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gat
 }
 
 // bitDelivery returns a delivery that is a bit.
-func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
-	set, err := v.chunk(queuedChunk(seq, chunkOf(o)))
+func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	set, err := v.chunk(queuedChunk(seq, ChunkOf(o)))
 	if err != nil {
 		return d, false, err
 	}
-	if set.has(o) {
+	if set.Has(o) {
 		return h.bit(gateway.Queued, seq, client), true, nil
 	}
 	for _, s := range finalStates {
-		if set, err = v.chunk(finalChunk(seq, s, chunkOf(o))); err != nil {
+		if set, err = v.chunk(finalChunk(seq, s, ChunkOf(o))); err != nil {
 			return d, false, err
 		}
-		if set.has(o) {
+		if set.Has(o) {
 			return v.settledBit(h, s, seq, o, client)
 		}
 	}
@@ -123,7 +123,7 @@ func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o ordinal, client gatewa
 }
 
 // settledBit adds what a bit cannot say.
-func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
 	f, err := v.finalRow(sparseKey(seq, o))
 	if err != nil || f == nil {
 		return h.bit(s, seq, client), true, err
@@ -134,9 +134,9 @@ func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o ordina
 // bit returns the delivery of which only the state is known.
 func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
 	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
-		CreatedAt: timeOf(h.createdAt), ExpiresAt: timeOf(h.expiresAt)}
+		CreatedAt: TimeOf(h.createdAt), ExpiresAt: TimeOf(h.expiresAt)}
 	if s == gateway.Expired || s == gateway.Canceled { // all in one step, which completed the message
-		d.FinalAt = timeOf(h.completedAt)
+		d.FinalAt = TimeOf(h.completedAt)
 	}
 	return d
 }
@@ -212,7 +212,7 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 	if q.State != 0 {
 		states = []gateway.State{q.State}
 	}
-	for n := chunkOf(from); n < h.chunks && !p.More; n++ {
+	for n := ChunkOf(from); n < h.chunks && !p.More; n++ {
 		if err := v.bitChunk(h, row.seq, n, from, states, p); err != nil {
 			return err
 		}
@@ -221,9 +221,9 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 }
 
 // bitChunk adds one chunk's deliveries to the page.
-func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
-	sets := make([]bitset, len(states))
-	var all bitset
+func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+	sets := make([]Bitset, len(states))
+	var all Bitset
 	for i, s := range states {
 		id := finalChunk(seq, s, n)
 		if s == gateway.Queued {
@@ -232,14 +232,14 @@ func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from ordinal, sta
 		if sets[i], err = v.chunk(id); err != nil {
 			return err
 		}
-		all.or(&sets[i])
+		all.Or(&sets[i])
 	}
-	all.each(n, from, func(o ordinal) bool {
+	all.Each(n, from, func(o Ordinal) bool {
 		var name gateway.ClientID
 		if name, err = v.nameOf(o); err != nil || !p.next(name) {
 			return false
 		}
-		s := states[slices.IndexFunc(sets, func(set bitset) bool { return set.has(o) })]
+		s := states[slices.IndexFunc(sets, func(set Bitset) bool { return set.Has(o) })]
 		d := h.bit(s, seq, name)
 		if s != gateway.Queued {
 			d, _, err = v.settledBit(h, s, seq, o, name)
@@ -251,7 +251,7 @@ func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from ordinal, sta
 }
 
 // ordinalAfter returns the ordinal behind that of a client; 0 for "".
-func (v *view) ordinalAfter(id gateway.ClientID) (ordinal, error) {
+func (v *view) ordinalAfter(id gateway.ClientID) (Ordinal, error) {
 	if id == "" {
 		return 0, nil
 	}
@@ -260,10 +260,10 @@ func (v *view) ordinalAfter(id gateway.ClientID) (ordinal, error) {
 		return row.ord + 1, err
 	}
 	// Forgotten between two pages: its name is still with its ordinal.
-	found := ordinal(0)
+	found := Ordinal(0)
 	err = v.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, val []byte) (bool, error) {
 		if gateway.ClientID(val) == id {
-			found = ordinal(tail32(k)) + 1
+			found = Ordinal(tail32(k)) + 1
 		}
 		return true, nil
 	})

@@ -38,7 +38,7 @@ func (e *Engine) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[g
 // rows that are final, bits, and what failed before the client was known.
 type history struct {
 	view   *view
-	ord    ordinal
+	ord    Ordinal
 	q      gateway.ClientDeliveryQuery
 	limit  int
 	before gateway.Seq
@@ -104,7 +104,7 @@ func (h *history) queued(k, val []byte) (gateway.Delivery, error) {
 		return gateway.Delivery{}, &CorruptError{Key: slices.Clone(k), Cause: err}
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
-		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt)}, nil
+		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt)}, nil
 }
 
 func (h *history) final(k, val []byte) (gateway.Delivery, error) {

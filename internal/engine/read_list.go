@@ -123,7 +123,7 @@ func (e *Engine) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err
 		switch {
 		case err != nil:
 			return &CorruptError{Key: k, Cause: err}
-		case nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
+		case Nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
 			return nil
 		}
 		if err := known.mismatch(a.Fingerprint); err != nil {
@@ -149,11 +149,11 @@ func (e *Engine) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message,
 	}
 	err := e.read(func(v *view) error {
 		return v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
-			if !p.next(parseID(k[1:])) {
+			if !p.next(ParseID(k[1:])) {
 				return false, nil
 			}
 			row, err := decodeMessage(k, val)
-			if err != nil || row.createdAt < nanos(q.Since) {
+			if err != nil || row.createdAt < Nanos(q.Since) {
 				return true, err
 			}
 			msg, err := v.message(&row)

@@ -30,9 +30,9 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []ga
 
 // ordinal returns a known client's ordinal, which is in its reference where
 // there is one.
-func (v *view) ordinal(id gateway.ClientID, ref uint32) (ordinal, bool, error) {
+func (v *view) ordinal(id gateway.ClientID, ref uint32) (Ordinal, bool, error) {
 	if ref != 0 {
-		return ordinal(ref - 1), true, nil
+		return Ordinal(ref - 1), true, nil
 	}
 	row, ok, err := v.clientRow(id)
 	return row.ord, ok, err
@@ -71,8 +71,8 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 			ok = err == nil
 			return err
 		}
-		set, err := v.chunk(queuedChunk(seq, chunkOf(row.ord)))
-		if err != nil || !set.has(row.ord) {
+		set, err := v.chunk(queuedChunk(seq, ChunkOf(row.ord)))
+		if err != nil || !set.Has(row.ord) {
 			return err
 		}
 		p, err = v.broadcastParcel(seq)
@@ -86,20 +86,20 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 // bitmap form, by rising sequence.
 type lane struct {
 	view *view
-	ord  ordinal
+	ord  Ordinal
 	rows *pebble.Iterator // nil: none
 	ok   bool             // rows stands on a row
 	bits *queuedBits      // of the client's chunk; nil: none
 	at   int              // the next of bits that is not looked at
 }
 
-func (v *view) lane(o ordinal, after gateway.Seq) (l lane, err error) {
+func (v *view) lane(o Ordinal, after gateway.Seq) (l lane, err error) {
 	l.view, l.ord = v, o
 	if after == ^gateway.Seq(0) {
 		return l, nil
 	}
 	if v.state.bitmaps > 0 {
-		if l.bits, err = v.queuedBits(chunkOf(o), after); err != nil {
+		if l.bits, err = v.queuedBits(ChunkOf(o), after); err != nil {
 			return l, err
 		}
 		l.at = l.bits.above(after)
@@ -121,7 +121,7 @@ func (l *lane) broadcast() (gateway.Seq, bool) {
 		return 0, false
 	}
 	for ; l.at < len(l.bits.seqs); l.at++ {
-		if l.bits.sets[l.at].has(l.ord) {
+		if l.bits.sets[l.at].Has(l.ord) {
 			return l.bits.seqs[l.at], true
 		}
 	}
@@ -172,6 +172,6 @@ func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, er
 	if err != nil {
 		return gateway.Parcel{}, err
 	}
-	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: timeOf(row.expiresAt), Payload: row.payload,
+	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: TimeOf(row.expiresAt), Payload: row.payload,
 		Many: row.form != formOne}, nil
 }

@@ -7,18 +7,18 @@ import (
 	"hash/crc32"
 )
 
-// record is one group commit.
+// Commit is one group commit.
 //
 //	offset 0  format u8 | 0 u8 | events u16
 //	       4  CRC32C u32 of all that follows
 //	       8  writer u64 | incarnation u64 | writer sequence u64 | time i64, ns
 //	      40  events: kind u8 | length uvarint | body
-type record struct {
-	writer      uint64 // who wrote it
-	incarnation uint64 // of the writer: rises with each start
-	seq         uint64 // rises by one within an incarnation, from 1
-	at          int64  // writer's clock, ns since 1970
-	events      []event
+type Commit struct {
+	Writer      uint64 // who wrote it
+	Incarnation uint64 // of the writer: rises with each start
+	Seq         uint64 // rises by one within an incarnation, from 1
+	At          int64  // writer's clock, ns since 1970
+	Events      []Event
 }
 
 const (
@@ -26,55 +26,55 @@ const (
 	recordHeader = 40
 )
 
-var errRecordSum = errors.New("record checksum does not match")
+var ErrSum = errors.New("record checksum does not match")
 
-func (r *record) encode() []byte {
-	b := make([]byte, recordHeader, recordHeader+256*len(r.events))
+func (r *Commit) Encode() []byte {
+	b := make([]byte, recordHeader, recordHeader+256*len(r.Events))
 	b[0] = recordFormat
-	binary.BigEndian.PutUint16(b[2:], uint16(len(r.events)))
-	binary.BigEndian.PutUint64(b[8:], r.writer)
-	binary.BigEndian.PutUint64(b[16:], r.incarnation)
-	binary.BigEndian.PutUint64(b[24:], r.seq)
-	binary.BigEndian.PutUint64(b[32:], uint64(r.at))
+	binary.BigEndian.PutUint16(b[2:], uint16(len(r.Events)))
+	binary.BigEndian.PutUint64(b[8:], r.Writer)
+	binary.BigEndian.PutUint64(b[16:], r.Incarnation)
+	binary.BigEndian.PutUint64(b[24:], r.Seq)
+	binary.BigEndian.PutUint64(b[32:], uint64(r.At))
 	var body []byte
-	for _, e := range r.events {
+	for _, e := range r.Events {
 		body = e.encode(body[:0])
-		b = putBytes(append(b, byte(e.kind())), body)
+		b = PutBytes(append(b, byte(e.Kind())), body)
 	}
-	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[8:], Castagnoli))
 	return b
 }
 
-// decodeRecord checks the sum first: nothing of a damaged record is looked at.
+// Decode checks the sum first: nothing of a damaged record is looked at.
 // Byte slices of the events are parts of b.
-func decodeRecord(b []byte) (*record, error) {
+func Decode(b []byte) (*Commit, error) {
 	if len(b) < recordHeader {
-		return nil, errShort
+		return nil, ErrShort
 	}
 	if b[0] != recordFormat {
 		return nil, fmt.Errorf("record of format %d, this program knows %d", b[0], recordFormat)
 	}
-	if crc32.Checksum(b[8:], castagnoli) != binary.BigEndian.Uint32(b[4:]) {
-		return nil, errRecordSum
+	if crc32.Checksum(b[8:], Castagnoli) != binary.BigEndian.Uint32(b[4:]) {
+		return nil, ErrSum
 	}
-	r := &record{
-		writer:      binary.BigEndian.Uint64(b[8:]),
-		incarnation: binary.BigEndian.Uint64(b[16:]),
-		seq:         binary.BigEndian.Uint64(b[24:]),
-		at:          int64(binary.BigEndian.Uint64(b[32:])),
-		events:      make([]event, 0, binary.BigEndian.Uint16(b[2:])),
+	r := &Commit{
+		Writer:      binary.BigEndian.Uint64(b[8:]),
+		Incarnation: binary.BigEndian.Uint64(b[16:]),
+		Seq:         binary.BigEndian.Uint64(b[24:]),
+		At:          int64(binary.BigEndian.Uint64(b[32:])),
+		Events:      make([]Event, 0, binary.BigEndian.Uint16(b[2:])),
 	}
-	d := decoder{b: b[recordHeader:]}
-	for range cap(r.events) {
-		k, body := eventKind(d.byte()), d.bytes()
-		if d.err != nil {
-			return nil, d.err
+	d := Decoder{Rest: b[recordHeader:]}
+	for range cap(r.Events) {
+		k, body := Kind(d.Byte()), d.Bytes()
+		if d.Err != nil {
+			return nil, d.Err
 		}
 		e, err := decodeEvent(k, body)
 		if err != nil {
 			return nil, err
 		}
-		r.events = append(r.events, e)
+		r.Events = append(r.Events, e)
 	}
-	return r, d.end()
+	return r, d.End()
 }

@@ -113,10 +113,10 @@ func (p *repairPlan) make(m mark, cause error) error {
 	}
 	st := &e.machine.state
 	p.mark = mark{gen: m.gen, log: e.log, at: time.Now().UnixNano(), reserved: st.numbers().raise(m.reserved), branched: true}
-	p.loss.After = timeOf(st.at)
+	p.loss.After = TimeOf(st.at)
 	if m.pos > 0 {
 		p.loss.Records = max(0, int64(m.pos-st.pos))
-		p.loss.Before = timeOf(m.at)
+		p.loss.Before = TimeOf(m.at)
 	}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))

@@ -12,7 +12,7 @@ type stateRow struct {
 	at          int64  // time of the record, ns
 	seq         gateway.Seq
 	useq        uint64  // last uplink sequence
-	nextOrdinal ordinal // of the next new client
+	nextOrdinal Ordinal // of the next new client
 	clients     int64
 	messages    int64
 	queued      int64 // deliveries that are not final
@@ -23,25 +23,25 @@ func (r *stateRow) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.pos, r.incarnation, r.writerSeq, uint64(r.at), uint64(r.seq), r.useq,
 		uint64(r.nextOrdinal), uint64(r.clients), uint64(r.messages), uint64(r.queued), uint64(r.bitmaps)} {
-		b = putUint(b, v)
+		b = PutUint(b, v)
 	}
-	return putSum(keyState, b)
+	return PutSum(keyState, b)
 }
 
 func decodeState(v []byte) (r stateRow, err error) {
-	if v, err = checkSum(keyState, v); err != nil {
+	if v, err = CheckSum(keyState, v); err != nil {
 		return r, err
 	}
-	d := decoder{b: v}
-	r.pos, r.incarnation, r.writerSeq, r.at = d.uint(), d.uint(), d.uint(), int64(d.uint())
-	r.seq, r.useq, r.nextOrdinal = gateway.Seq(d.uint()), d.uint(), ordinal(d.uint())
-	r.clients, r.messages, r.queued, r.bitmaps = int64(d.uint()), int64(d.uint()), int64(d.uint()), int64(d.uint())
-	return r, d.end()
+	d := Decoder{Rest: v}
+	r.pos, r.incarnation, r.writerSeq, r.at = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
+	r.seq, r.useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), Ordinal(d.Uint())
+	r.clients, r.messages, r.queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	return r, d.End()
 }
 
 // clientRow is what is remembered of a client, without its queue's counters.
 type clientRow struct {
-	ord          ordinal
+	ord          Ordinal
 	createdAt    int64
 	lastSeenAt   int64
 	blockedUntil int64
@@ -54,27 +54,27 @@ type clientRow struct {
 }
 
 func (r *clientRow) encode(key []byte) []byte {
-	b := putUint(make([]byte, 0, 64), uint64(r.ord))
-	b = putUint(putUint(putUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
-	b = putStrings(putMap(putString(putUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	return putSum(key, b)
+	b := PutUint(make([]byte, 0, 64), uint64(r.ord))
+	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
+	b = PutStrings(PutMap(PutString(PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
+	return PutSum(key, b)
 }
 
 func decodeClient(key, v []byte) (r clientRow, err error) {
-	if v, err = checkSum(key, v); err != nil {
+	if v, err = CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := decoder{b: v}
-	r.ord = ordinal(d.uint())
-	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.uint()), int64(d.uint()), int64(d.uint())
-	r.connectedIn, r.lastClose, r.labels, r.groups = d.uint(), d.string(), d.strmap(), decodeStrings[string](&d)
-	return r, d.end()
+	d := Decoder{Rest: v}
+	r.ord = Ordinal(d.Uint())
+	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), DecodeStrings[string](&d)
+	return r, d.End()
 }
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64) gateway.ClientRecord {
-	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: timeOf(r.createdAt),
-		LastSeenAt: timeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: timeOf(r.blockedUntil),
+	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: TimeOf(r.createdAt),
+		LastSeenAt: TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: TimeOf(r.blockedUntil),
 		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1}
 }
 
@@ -84,12 +84,12 @@ type countRow struct {
 	bytes int64 // of messages to it alone
 }
 
-func (r countRow) encode() []byte { return putUint(putUint(nil, uint64(r.n)), uint64(r.bytes)) }
+func (r countRow) encode() []byte { return PutUint(PutUint(nil, uint64(r.n)), uint64(r.bytes)) }
 
 func decodeCount(v []byte) (r countRow, err error) {
-	d := decoder{b: v}
-	r.n, r.bytes = d.int(), int64(d.uint())
-	return r, d.end()
+	d := Decoder{Rest: v}
+	r.n, r.bytes = d.Int(), int64(d.Uint())
+	return r, d.End()
 }
 
 // form is how a message's recipients are kept.
@@ -110,9 +110,9 @@ type messageRow struct {
 	expiresAt int64
 	encoding  gateway.Encoding
 	form      form
-	ord       ordinal            // formOne
+	ord       Ordinal            // formOne
 	client    gateway.ClientID   // formOne
-	ords      []ordinal          // formList, rising
+	ords      []Ordinal          // formList, rising
 	unknown   []gateway.ClientID // formList: addressed, never registered; failed at once
 	metadata  map[string]string
 	owner     string
@@ -121,47 +121,47 @@ type messageRow struct {
 
 // encode appends the row to b, which is empty.
 func (r *messageRow) encode(b, key []byte) []byte {
-	b = putUint(putUint(putUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
+	b = PutUint(PutUint(PutUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
 	b = append(b, byte(r.encoding), byte(r.form))
 	switch r.form {
 	case formOne:
-		b = putString(putUint(b, uint64(r.ord)), r.client)
+		b = PutString(PutUint(b, uint64(r.ord)), r.client)
 	case formList:
-		b = putUint(b, uint64(len(r.ords)))
-		prev := ordinal(0)
+		b = PutUint(b, uint64(len(r.ords)))
+		prev := Ordinal(0)
 		for _, o := range r.ords {
-			b = putUint(b, uint64(o-prev))
+			b = PutUint(b, uint64(o-prev))
 			prev = o
 		}
-		b = putStrings(b, r.unknown)
+		b = PutStrings(b, r.unknown)
 	}
-	b = putBytes(putMap(putString(b, r.owner), r.metadata), r.payload)
-	return putSum(key, b)
+	b = PutBytes(PutMap(PutString(b, r.owner), r.metadata), r.payload)
+	return PutSum(key, b)
 }
 
 // decodeMessage keeps no part of v.
 func decodeMessage(key, v []byte) (r messageRow, err error) {
-	if v, err = checkSum(key, v); err != nil {
+	if v, err = CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := decoder{b: v}
-	r.id = parseID(key[1:])
-	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.uint()), int64(d.uint()), int64(d.uint())
-	r.encoding, r.form = gateway.Encoding(d.byte()), form(d.byte())
+	d := Decoder{Rest: v}
+	r.id = ParseID(key[1:])
+	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.encoding, r.form = gateway.Encoding(d.Byte()), form(d.Byte())
 	switch r.form {
 	case formOne:
-		r.ord, r.client = ordinal(d.uint()), gateway.ClientID(d.string())
+		r.ord, r.client = Ordinal(d.Uint()), gateway.ClientID(d.Text())
 	case formList:
-		r.ords = make([]ordinal, d.count(1))
-		prev := ordinal(0)
+		r.ords = make([]Ordinal, d.Count(1))
+		prev := Ordinal(0)
 		for i := range r.ords {
-			prev += ordinal(d.uint())
+			prev += Ordinal(d.Uint())
 			r.ords[i] = prev
 		}
-		r.unknown = decodeStrings[gateway.ClientID](&d)
+		r.unknown = DecodeStrings[gateway.ClientID](&d)
 	}
-	r.owner, r.metadata, r.payload = d.string(), d.strmap(), append([]byte(nil), d.bytes()...)
-	return r, d.end()
+	r.owner, r.metadata, r.payload = d.Text(), d.Map(), append([]byte(nil), d.Bytes()...)
+	return r, d.End()
 }
 
 // queueRow is a delivery that is not final.
@@ -175,16 +175,16 @@ type queueRow struct {
 
 // encode appends the row of the message with this id, see appendID, to b.
 func (r *queueRow) encode(b, id []byte) []byte {
-	b = putBytes(b, id)
-	b = putUint(putUint(putUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
-	return putBool(b, r.many)
+	b = PutBytes(b, id)
+	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
+	return PutBool(b, r.many)
 }
 
 func decodeQueued(v []byte) (r queueRow, err error) {
-	d := decoder{b: v}
-	r.id, r.createdAt, r.expiresAt, r.size = d.id(), int64(d.uint()), int64(d.uint()), int64(d.uint())
-	r.many = d.bool()
-	return r, d.end()
+	d := Decoder{Rest: v}
+	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.many = d.Bool()
+	return r, d.End()
 }
 
 // bytes is what the row counts against its client's limit.
@@ -214,40 +214,40 @@ type finalRow struct {
 
 // encode appends the row to b, which is empty.
 func (r *finalRow) encode(b, key []byte) []byte {
-	b = putID(b, r.id)
-	b = putUint(putUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
-	b = append(putBool(b, r.many), byte(r.state))
-	b = putUint(putString(b, r.reason), uint64(r.attempts))
-	b = putBytes(putUint(putUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
-	b = putBytes(putUint(b, uint64(r.lateAt)), r.lateResult)
+	b = PutID(b, r.id)
+	b = PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
+	b = append(PutBool(b, r.many), byte(r.state))
+	b = PutUint(PutString(b, r.reason), uint64(r.attempts))
+	b = PutBytes(PutUint(PutUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
+	b = PutBytes(PutUint(b, uint64(r.lateAt)), r.lateResult)
 	if r.lateCode != gateway.AckOK { // older rows end before it
 		b = append(b, byte(r.lateCode))
 	}
-	return putSum(key, b)
+	return PutSum(key, b)
 }
 
 // decodeFinal keeps no part of v.
 func decodeFinal(key, v []byte) (r finalRow, err error) {
-	if v, err = checkSum(key, v); err != nil {
+	if v, err = CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := decoder{b: v}
-	r.id, r.createdAt, r.expiresAt = d.id(), int64(d.uint()), int64(d.uint())
-	r.many, r.state = d.bool(), gateway.State(d.byte())
-	r.reason, r.attempts = d.string(), d.int()
-	r.sentAt, r.finalAt, r.result = int64(d.uint()), int64(d.uint()), append([]byte(nil), d.bytes()...)
-	r.lateAt, r.lateResult = int64(d.uint()), append([]byte(nil), d.bytes()...)
-	if len(d.b) > 0 {
-		r.lateCode = gateway.AckCode(d.byte())
+	d := Decoder{Rest: v}
+	r.id, r.createdAt, r.expiresAt = d.ID(), int64(d.Uint()), int64(d.Uint())
+	r.many, r.state = d.Bool(), gateway.State(d.Byte())
+	r.reason, r.attempts = d.Text(), d.Int()
+	r.sentAt, r.finalAt, r.result = int64(d.Uint()), int64(d.Uint()), append([]byte(nil), d.Bytes()...)
+	r.lateAt, r.lateResult = int64(d.Uint()), append([]byte(nil), d.Bytes()...)
+	if len(d.Rest) > 0 {
+		r.lateCode = gateway.AckCode(d.Byte())
 	}
-	return r, d.end()
+	return r, d.End()
 }
 
 // delivery returns the row as the gateway knows it.
 func (r *finalRow) delivery(c gateway.ClientID, s gateway.Seq) gateway.Delivery {
 	return gateway.Delivery{Message: r.id, Client: c, Seq: s, State: r.state, Reason: r.reason, Attempts: r.attempts,
-		CreatedAt: timeOf(r.createdAt), ExpiresAt: timeOf(r.expiresAt), SentAt: timeOf(r.sentAt),
-		FinalAt: timeOf(r.finalAt), Result: r.result, LateAckAt: timeOf(r.lateAt),
+		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt), SentAt: TimeOf(r.sentAt),
+		FinalAt: TimeOf(r.finalAt), Result: r.result, LateAckAt: TimeOf(r.lateAt),
 		LateCode: r.lateCode, LateResult: r.lateResult}
 }
 
@@ -266,27 +266,27 @@ type headRow struct {
 }
 
 func (r *headRow) encode(key []byte) []byte {
-	b := append(putID(make([]byte, 0, 80), r.id), byte(r.form))
-	b = putUint(putUint(putUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.completedAt))
-	b = putUint(putUint(b, uint64(r.total)), uint64(r.chunks))
+	b := append(PutID(make([]byte, 0, 80), r.id), byte(r.form))
+	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.completedAt))
+	b = PutUint(PutUint(b, uint64(r.total)), uint64(r.chunks))
 	for _, n := range r.count {
-		b = putUint(b, uint64(n))
+		b = PutUint(b, uint64(n))
 	}
-	return putSum(key, b)
+	return PutSum(key, b)
 }
 
 func decodeHead(key, v []byte) (r headRow, err error) {
-	if v, err = checkSum(key, v); err != nil {
+	if v, err = CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := decoder{b: v}
-	r.id, r.form = d.id(), form(d.byte())
-	r.createdAt, r.expiresAt, r.completedAt = int64(d.uint()), int64(d.uint()), int64(d.uint())
-	r.total, r.chunks = d.int(), uint32(d.uint())
+	d := Decoder{Rest: v}
+	r.id, r.form = d.ID(), form(d.Byte())
+	r.createdAt, r.expiresAt, r.completedAt = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.total, r.chunks = d.Int(), uint32(d.Uint())
 	for i := range r.count {
-		r.count[i] = d.int()
+		r.count[i] = d.Int()
 	}
-	return r, d.end()
+	return r, d.End()
 }
 
 func (r *headRow) counts() gateway.Counts {
@@ -305,16 +305,16 @@ type keyRow struct {
 }
 
 func (r *keyRow) encode() []byte {
-	return append(putUint(putID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
+	return append(PutUint(PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
 }
 
 func decodeKey(v []byte) (r keyRow, err error) {
-	d := decoder{b: v}
-	r.id, r.at = d.id(), int64(d.uint())
-	if copy(r.fingerprint[:], d.b) != len(r.fingerprint) {
-		return r, errShort
+	d := Decoder{Rest: v}
+	r.id, r.at = d.ID(), int64(d.Uint())
+	if copy(r.fingerprint[:], d.Rest) != len(r.fingerprint) {
+		return r, ErrShort
 	}
-	return r, d.err
+	return r, d.Err
 }
 
 // mismatch refuses a request that is not the one that the key was given for.
@@ -327,19 +327,19 @@ func (r *keyRow) mismatch(fingerprint [32]byte) error {
 }
 
 func encodeUplink(key []byte, u *gateway.Uplink) []byte {
-	b := putString(make([]byte, 0, 64+len(u.Payload)), u.Session)
-	b = putBytes(putTime(putUint(b, u.Number), u.At), u.Payload)
-	return putSum(key, b)
+	b := PutString(make([]byte, 0, 64+len(u.Payload)), u.Session)
+	b = PutBytes(PutTime(PutUint(b, u.Number), u.At), u.Payload)
+	return PutSum(key, b)
 }
 
 // decodeUplink keeps no part of v.
 func decodeUplink(key, v []byte) (u gateway.Uplink, err error) {
-	if v, err = checkSum(key, v); err != nil {
+	if v, err = CheckSum(key, v); err != nil {
 		return u, err
 	}
-	d := decoder{b: v}
-	u.Session, u.Number, u.At = gateway.SessionID(d.string()), d.uint(), d.time()
-	u.Payload = append([]byte(nil), d.bytes()...)
+	d := Decoder{Rest: v}
+	u.Session, u.Number, u.At = gateway.SessionID(d.Text()), d.Uint(), d.Time()
+	u.Payload = append([]byte(nil), d.Bytes()...)
 	u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)
-	return u, d.end()
+	return u, d.End()
 }

@@ -59,12 +59,12 @@ func TestRowsStayTheSame(t *testing.T) {
 			if got != want {
 				t.Errorf("%d events have the sums\n%#v, want\n%#v", len(events), got, want)
 			}
-			kinds := map[eventKind]int{}
+			kinds := map[Kind]int{}
 			for _, e := range events {
-				kinds[e.kind()]++
+				kinds[e.Kind()]++
 			}
-			for k := evAccept; k < evProbe; k++ {
-				if kinds[k] == 0 && k != evAckThrough {
+			for k := KindAccept; k < KindProbe; k++ {
+				if kinds[k] == 0 && k != KindAckThrough {
 					t.Errorf("no event of kind %d", k)
 				}
 			}
@@ -139,7 +139,7 @@ func clientOfSchedule(n int) gateway.ClientID { return gateway.ClientID(fmt.Spri
 func (s *schedule) client() gateway.ClientID { return clientOfSchedule(s.rng.IntN(clientsOfSchedule)) }
 
 // do sends an event through the log and notes the answer.
-func (s *schedule) do(ev event) {
+func (s *schedule) do(ev Event) {
 	s.t.Helper()
 	r, err := s.e.do(s.t.Context(), ev)
 	if gateway.CodeOf(err) == gateway.CodeUnavailable {
@@ -152,25 +152,25 @@ func (s *schedule) step() {
 	s.now = s.now.Add(time.Duration(s.rng.IntN(20_000)) * time.Millisecond)
 	switch s.rng.IntN(40) {
 	case 0, 1:
-		s.do(&registerEvent{s.registration()})
+		s.do(&Register{Registration: s.registration()})
 	case 2:
-		s.do(&disconnectedEvent{s.client(), s.now, "gone away"})
+		s.do(&Disconnected{Client: s.client(), At: s.now, Reason: "gone away"})
 	case 3:
-		s.do(&updateEvent{s.client(), s.change()})
+		s.do(&Update{Client: s.client(), Change: s.change()})
 	case 4, 5:
-		s.do(&uplinkEvent{gateway.Uplink{Client: s.client(), Session: "s1", Number: s.rng.Uint64N(9), At: s.now, Payload: s.payload()}})
+		s.do(&Uplink{Uplink: gateway.Uplink{Client: s.client(), Session: "s1", Number: s.rng.Uint64N(9), At: s.now, Payload: s.payload()}})
 	case 6:
-		s.do(&purgeEvent{s.client(), s.now})
+		s.do(&Purge{Client: s.client(), At: s.now})
 	case 7:
 		if len(s.sent) > 0 {
-			s.do(&cancelEvent{s.sent[s.rng.IntN(len(s.sent))].Delivery.Message, s.now})
+			s.do(&Cancel{ID: s.sent[s.rng.IntN(len(s.sent))].Delivery.Message, At: s.now})
 		}
 	case 8:
 		if err := s.e.Expire(s.now); err != nil {
 			s.t.Fatal(err)
 		}
 	case 9:
-		s.do(&probeEvent{})
+		s.do(&Probe{})
 	case 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:
 		s.settle()
 	default:
@@ -237,7 +237,7 @@ func (s *schedule) settle() {
 	case 4:
 		o.Seq = 0
 	}
-	s.do(newSettleEvent(o))
+	s.do(NewSettle(o))
 }
 
 func (s *schedule) accept() {
@@ -292,7 +292,7 @@ func (s *schedule) forget() {
 		}
 	}
 	for id := range clientsOfSchedule / 2 {
-		s.do(&disconnectedEvent{clientOfSchedule(id), s.now, "the end"})
+		s.do(&Disconnected{Client: clientOfSchedule(id), At: s.now, Reason: "the end"})
 	}
 	s.now = s.now.Add(50 * time.Hour)
 	if err := s.e.Expire(s.now); err != nil {
@@ -301,20 +301,20 @@ func (s *schedule) forget() {
 }
 
 // events returns the events of the log so far.
-func (s *schedule) events() (all []event) {
+func (s *schedule) events() (all []Event) {
 	s.t.Helper()
 	for _, raw := range s.j.records {
-		r, err := decodeRecord(raw)
+		r, err := Decode(raw)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		all = append(all, r.events...)
+		all = append(all, r.Events...)
 	}
 	return all
 }
 
 // eventSum sums records in which nothing differs from start to start.
-func eventSum(events []event) string {
+func eventSum(events []Event) string {
 	h := sha256.New()
 	for _, raw := range regrouped(events, 5) {
 		h.Write(raw)
@@ -323,11 +323,11 @@ func eventSum(events []event) string {
 }
 
 // regrouped puts events into records of n of one writer.
-func regrouped(events []event, n int) (raw [][]byte) {
+func regrouped(events []Event, n int) (raw [][]byte) {
 	for chunk := range slices.Chunk(events, n) {
 		seq := uint64(len(raw) + 1)
-		r := &record{writer: 0x1234, incarnation: 1, seq: seq, at: 1e18 + int64(seq), events: chunk}
-		raw = append(raw, bytes.Clone(r.encode()))
+		r := &Commit{Writer: 0x1234, Incarnation: 1, Seq: seq, At: 1e18 + int64(seq), Events: chunk}
+		raw = append(raw, bytes.Clone(r.Encode()))
 	}
 	return raw
 }

@@ -106,7 +106,7 @@ func (e *Engine) oldest(v *view) (at time.Time, err error) {
 		if err != nil {
 			return false, err
 		}
-		at = timeOf(row.createdAt)
+		at = TimeOf(row.createdAt)
 		msg, err := v.message(&row)
 		n++
 		return err == nil && msg.Completed() && n < maxOldestScan, err

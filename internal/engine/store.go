@@ -19,7 +19,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	var r result
 	answered, err := e.place(ctx, ev, &r)
 	if answered {
-		ev.free()
+		ev.Free()
 	}
 	if err == nil {
 		e.stats.accepted(time.Since(begun))
@@ -38,7 +38,7 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 	o := waited(ev)
 	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
 	o.reply.told = func(r result) {
-		ev.free()
+		ev.Free()
 		if !e.stuck.leave(o.reply) {
 			return
 		}
@@ -54,32 +54,32 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 
 // acceptEvent returns the event of a message with the bounds that it is accepted
 // under.
-func (e *Engine) acceptEvent(a gateway.Acceptance) (*acceptEvent, error) {
+func (e *Engine) acceptEvent(a gateway.Acceptance) (*Accept, error) {
 	if err := e.Health(); err != nil {
 		return nil, err
 	}
-	ev := newAcceptEvent(a)
-	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
+	ev := NewAccept(a)
+	ev.MaxQueued, ev.MaxQueuedBytes, ev.KeyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&ev.Acceptance)
 		if err != nil {
 			return nil, unavailable(err)
 		}
-		ev.mask, ev.Only, ev.Among = mask, nil, nil
+		ev.Mask, ev.Only, ev.Among = mask, nil, nil
 	}
 	return ev, nil
 }
 
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev event) (r result, err error) {
+func (e *Engine) do(ctx context.Context, ev Event) (r result, err error) {
 	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
 // place is do. It reports whether there was an answer: else the event may still be
 // under way.
-func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool, err error) {
+func (e *Engine) place(ctx context.Context, ev Event, r *result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}
@@ -122,7 +122,7 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	took := e.queue.offer(p)
 	if !took {
 		p.uncount()
-		p.event.(*settleEvent).free()
+		p.event.(*Settle).Free()
 	}
 	return took
 }
@@ -133,7 +133,7 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, true)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(&Expire{ID: id, At: at}, true)); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -141,31 +141,31 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 
 // Cancel makes every delivery of the message that is not final canceled.
 func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
-	r, err := e.do(ctx, &cancelEvent{id, at})
+	r, err := e.do(ctx, &Cancel{ID: id, At: at})
 	return r.message, err
 }
 
 // Purge cancels everything queued for client.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	r, err := e.do(ctx, &purgeEvent{client, at})
+	r, err := e.do(ctx, &Purge{Client: client, At: at})
 	return r.n, err
 }
 
 // Register remembers a client that has connected.
 func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
-	res, err := e.do(ctx, &registerEvent{r})
+	res, err := e.do(ctx, &Register{Registration: r})
 	return res.record, res.given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue
 // is full or the disk fails.
 func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
-	e.queue.offer(lazy(&disconnectedEvent{client, at, reason}, false))
+	e.queue.offer(lazy(&Disconnected{Client: client, At: at, Reason: reason}, false))
 }
 
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &updateEvent{client, c})
+	r, err := e.do(ctx, &Update{Client: client, Change: c})
 	return r.record, err
 }
 
@@ -176,6 +176,6 @@ func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, er
 		return 0, err
 	}
 	u.Payload = bytes.Clone(u.Payload)
-	r, err := e.do(ctx, &uplinkEvent{u})
+	r, err := e.do(ctx, &Uplink{Uplink: u})
 	return r.useq, err
 }

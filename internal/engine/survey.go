@@ -125,7 +125,7 @@ func (e *Engine) compare(m *mark) error {
 	}
 	if s.pos < m.pos {
 		return refuse(fmt.Sprintf("%d records at least", m.pos-s.pos), "the database ends with record %d, MARK says that record %d was synced at %s",
-			s.pos, m.pos, timeOf(m.at).Format("2006-01-02 15:04:05"))
+			s.pos, m.pos, TimeOf(m.at).Format("2006-01-02 15:04:05"))
 	}
 	return nil
 }

@@ -133,12 +133,12 @@ type verifier struct {
 	queued   int64
 	bitmaps  int64
 	expiry   int
-	perOrd   map[ordinal]countRow // queued rows found
+	perOrd   map[Ordinal]countRow // queued rows found
 	pending  int                  // messages that are not completed
 }
 
 func (v *view) verify(r *Report) {
-	c := &verifier{view: v, r: r, perOrd: map[ordinal]countRow{}}
+	c := &verifier{view: v, r: r, perOrd: map[Ordinal]countRow{}}
 	r.Position = v.state.pos
 	for _, step := range []struct {
 		kind byte
@@ -196,7 +196,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 		return err
 	}
 	c.queued++
-	o := ordinal(tail32(k[:5]))
+	o := Ordinal(tail32(k[:5]))
 	n := c.perOrd[o]
 	n.n++
 	n.bytes += q.bytes()
@@ -219,7 +219,7 @@ func (c *verifier) countRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	o := ordinal(tail32(k))
+	o := Ordinal(tail32(k))
 	if got := c.perOrd[o]; got != n {
 		return fmt.Errorf("%d queued deliveries of %d bytes, the counter says %d of %d", got.n, got.bytes, n.n, n.bytes)
 	}
@@ -240,19 +240,19 @@ func (c *verifier) clientRow(k, val []byte) error {
 	if name != gateway.ClientID(k[1:]) {
 		return fmt.Errorf("ordinal %d belongs to %q", row.ord, name)
 	}
-	ids := []chunkID{knownChunk(chunkOf(row.ord))}
+	ids := []chunkID{knownChunk(ChunkOf(row.ord))}
 	for _, g := range row.groups {
-		ids = append(ids, groupChunk(g, chunkOf(row.ord)))
+		ids = append(ids, groupChunk(g, ChunkOf(row.ord)))
 	}
 	for l, val := range row.labels {
-		ids = append(ids, labelChunk(l, val, chunkOf(row.ord)))
+		ids = append(ids, labelChunk(l, val, ChunkOf(row.ord)))
 	}
 	for _, id := range ids {
 		set, err := c.chunk(id)
 		if err != nil {
 			return err
 		}
-		if !set.has(row.ord) {
+		if !set.Has(row.ord) {
 			return fmt.Errorf("bitmap %q leaves it out", id.key())
 		}
 	}
@@ -260,16 +260,16 @@ func (c *verifier) clientRow(k, val []byte) error {
 }
 
 func (c *verifier) bitsRow(k, val []byte) error {
-	var set bitset
+	var set Bitset
 	return decodeChunk(&set, k, val)
 }
 
 func (c *verifier) queuedBits(k, val []byte) error {
-	var set bitset
+	var set Bitset
 	if err := decodeChunk(&set, k, val); err != nil {
 		return err
 	}
-	c.queued += int64(set.count())
+	c.queued += int64(set.Count())
 	return nil
 }
 
@@ -286,7 +286,7 @@ func (c *verifier) message(k, val []byte) error {
 	if got := msg.Counts.Queued + msg.Counts.Final(); got != msg.Counts.Total {
 		return fmt.Errorf("%d deliveries, %d in states", msg.Counts.Total, got)
 	}
-	index := retentionKey(nanos(msg.CompletedAt), row.id)
+	index := retentionKey(Nanos(msg.CompletedAt), row.id)
 	if !msg.Completed() {
 		c.pending++
 		index = expiryKey(row.expiresAt, row.seq)
@@ -296,7 +296,7 @@ func (c *verifier) message(k, val []byte) error {
 	}
 	switch row.form {
 	case formOne:
-		return c.recipients(&row, []ordinal{row.ord})
+		return c.recipients(&row, []Ordinal{row.ord})
 	case formList:
 		return c.recipients(&row, row.ords)
 	default:
@@ -305,7 +305,7 @@ func (c *verifier) message(k, val []byte) error {
 }
 
 // recipients checks that each recipient has exactly one row.
-func (c *verifier) recipients(row *messageRow, ords []ordinal) error {
+func (c *verifier) recipients(row *messageRow, ords []Ordinal) error {
 	for _, o := range ords {
 		q, err := c.get(queueKey(o, row.seq))
 		if err != nil {
@@ -334,7 +334,7 @@ func (c *verifier) bits(row *messageRow) error {
 	var got [gateway.Failed + 1]int
 	total := 0
 	for n := range h.chunks {
-		var all bitset
+		var all Bitset
 		sum := 0
 		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
 			id := finalChunk(row.seq, s, n)
@@ -345,11 +345,11 @@ func (c *verifier) bits(row *messageRow) error {
 			if err != nil {
 				return err
 			}
-			got[s] += set.count()
-			sum += set.count()
-			all.or(&set)
+			got[s] += set.Count()
+			sum += set.Count()
+			all.Or(&set)
 		}
-		if all.count() != sum {
+		if all.Count() != sum {
 			return fmt.Errorf("chunk %d: a recipient is in two states", n)
 		}
 		total += sum
@@ -370,7 +370,7 @@ func (c *verifier) settledRow(k, val []byte) error {
 
 func (c *verifier) expiryRow(_, val []byte) error {
 	c.expiry++
-	row, err := c.messageRow(parseID(val))
+	row, err := c.messageRow(ParseID(val))
 	if err == nil && row == nil {
 		err = errMissing
 	}
@@ -378,7 +378,7 @@ func (c *verifier) expiryRow(_, val []byte) error {
 }
 
 func (c *verifier) retentionRow(k, _ []byte) error {
-	row, err := c.messageRow(parseID(k[9:]))
+	row, err := c.messageRow(ParseID(k[9:]))
 	if err == nil && row == nil {
 		err = errMissing
 	}

@@ -14,7 +14,7 @@ type waitingSet struct {
 	chunks atomic.Pointer[[]*waitingChunk]
 }
 
-type waitingChunk [chunkBits / 64]atomic.Uint64
+type waitingChunk [ChunkBits / 64]atomic.Uint64
 
 // readWaiting reads the set from the rows that count what is queued.
 func readWaiting(db *pebble.DB) (*waitingSet, error) {
@@ -25,7 +25,7 @@ func readWaiting(db *pebble.DB) (*waitingSet, error) {
 		return nil, err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		s.set(ordinal(tail32(it.Key())), true)
+		s.set(Ordinal(tail32(it.Key())), true)
 	}
 	if err := it.Error(); err != nil {
 		_ = it.Close()
@@ -34,15 +34,15 @@ func readWaiting(db *pebble.DB) (*waitingSet, error) {
 	return s, it.Close()
 }
 
-func (s *waitingSet) has(o ordinal) bool {
+func (s *waitingSet) has(o Ordinal) bool {
 	chunks := *s.chunks.Load()
-	n := int(chunkOf(o))
-	return n < len(chunks) && chunks[n][o%chunkBits/64].Load()&(1<<(o%64)) != 0
+	n := int(ChunkOf(o))
+	return n < len(chunks) && chunks[n][o%ChunkBits/64].Load()&(1<<(o%64)) != 0
 }
 
-func (s *waitingSet) set(o ordinal, on bool) {
+func (s *waitingSet) set(o Ordinal, on bool) {
 	chunks := *s.chunks.Load()
-	if n := int(chunkOf(o)); n >= len(chunks) {
+	if n := int(ChunkOf(o)); n >= len(chunks) {
 		grown := make([]*waitingChunk, n+1)
 		for i := copy(grown, chunks); i <= n; i++ {
 			grown[i] = new(waitingChunk)
@@ -50,7 +50,7 @@ func (s *waitingSet) set(o ordinal, on bool) {
 		s.chunks.Store(&grown)
 		chunks = grown
 	}
-	word, bit := &chunks[chunkOf(o)][o%chunkBits/64], uint64(1)<<(o%64)
+	word, bit := &chunks[ChunkOf(o)][o%ChunkBits/64], uint64(1)<<(o%64)
 	if on {
 		word.Or(bit)
 	} else {
@@ -60,7 +60,7 @@ func (s *waitingSet) set(o ordinal, on bool) {
 
 // waitingChange is what a record did to a client's rows.
 type waitingChange struct {
-	ord ordinal
+	ord Ordinal
 	on  bool
 }
 
