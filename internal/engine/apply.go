@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // result is what an event came to. Which fields are set depends on the event.
@@ -21,39 +22,39 @@ type result struct {
 // apply makes one event's changes in the record under way. An error is not the
 // event's answer but a database that cannot be read: the record must be given
 // up.
-func (m *machine) apply(e Event, r *result) error {
+func (m *machine) apply(e record.Event, r *result) error {
 	switch e := e.(type) {
-	case *Accept:
+	case *record.Accept:
 		return m.accept(e, r)
-	case *Settle:
+	case *record.Settle:
 		return m.settle(&e.Outcome)
-	case *Cancel:
+	case *record.Cancel:
 		return m.cancel(e, r)
-	case *Purge:
+	case *record.Purge:
 		return m.purge(e, r)
-	case *Register:
+	case *record.Register:
 		return m.register(e, r)
-	case *Disconnected:
+	case *record.Disconnected:
 		return m.disconnected(e)
-	case *Update:
+	case *record.Update:
 		return m.update(e, r)
-	case *Uplink:
+	case *record.Uplink:
 		return m.uplink(e, r)
-	case *Expire:
+	case *record.Expire:
 		return m.expire(e)
-	case *ForgetMessage:
+	case *record.ForgetMessage:
 		return m.forgetMessage(e)
-	case *ForgetKey:
+	case *record.ForgetKey:
 		return m.forgetKey(e)
-	case *ForgetUplinks:
+	case *record.ForgetUplinks:
 		return m.forgetUplinks(e)
-	case *ForgetClient:
+	case *record.ForgetClient:
 		return m.forgetClient(e)
-	case *ForgetOrdinal:
+	case *record.ForgetOrdinal:
 		m.del(ordinalKey(e.Ord))
-		m.del(forgottenKey(Nanos(e.At), e.Ord))
+		m.del(forgottenKey(record.Nanos(e.At), e.Ord))
 		return nil
-	case *Probe:
+	case *record.Probe:
 		return nil
 	}
 	return fmt.Errorf("event of kind %d has no rule", e.Kind())
@@ -61,7 +62,7 @@ func (m *machine) apply(e Event, r *result) error {
 
 // applyRecord makes a whole record's changes, as a replay does: with no one
 // waiting for the results.
-func (m *machine) applyRecord(r *Commit) error {
+func (m *machine) applyRecord(r *record.Commit) error {
 	for _, e := range r.Events {
 		if err := m.apply(e, new(result)); err != nil {
 			return err
@@ -81,7 +82,7 @@ func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return &row, err
 }
 
-func (m *machine) queuedRow(o Ordinal, s gateway.Seq) (*queueRow, error) {
+func (m *machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) {
 	if row, ok := m.queued.get(o, s); ok {
 		return &row, nil
 	}
@@ -92,7 +93,7 @@ func (m *machine) queuedRow(o Ordinal, s gateway.Seq) (*queueRow, error) {
 	}
 	row, err := decodeQueued(v)
 	if err != nil {
-		return nil, &CorruptError{Key: k, Cause: err}
+		return nil, &record.CorruptError{Key: k, Cause: err}
 	}
 	return &row, nil
 }
@@ -123,7 +124,7 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 			return msg, err
 		}
 		if f == nil {
-			return msg, &CorruptError{Key: finalKey(row.ord, row.seq), Cause: errMissing}
+			return msg, &record.CorruptError{Key: finalKey(row.ord, row.seq), Cause: errMissing}
 		}
 		f.complete(&msg)
 		return msg, nil
@@ -133,23 +134,23 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 		return msg, err
 	}
 	if h == nil {
-		return msg, &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return msg, &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
 	}
-	msg.Counts, msg.CompletedAt = h.counts(), TimeOf(h.completedAt)
+	msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
 	return msg, nil
 }
 
 // message returns what the row alone says: no counts.
 func (r *messageRow) message() gateway.Message {
 	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata, Owner: r.owner,
-		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt), Client: r.client}
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), Client: r.client}
 }
 
 // complete marks the message to one whose delivery r is.
 func (r *finalRow) complete(msg *gateway.Message) {
 	msg.Counts = gateway.Counts{Total: 1}
 	*msg.Counts.Of(r.state) = 1
-	msg.CompletedAt = TimeOf(r.finalAt)
+	msg.CompletedAt = record.TimeOf(r.finalAt)
 }
 
 // completed moves a message from the expiry index to the retention index.
@@ -170,7 +171,7 @@ func unknownMessage(id gateway.MessageID) error {
 	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
 }
 
-func (m *machine) uplink(e *Uplink, r *result) error {
+func (m *machine) uplink(e *record.Uplink, r *result) error {
 	m.state.useq++
 	u := e.Uplink
 	u.Seq = m.state.useq

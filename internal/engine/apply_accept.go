@@ -5,11 +5,12 @@ import (
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // accept stores a message with its recipients. All decisions come before the
 // first change, so that a refusal leaves nothing behind.
-func (m *machine) accept(e *Accept, r *result) error {
+func (m *machine) accept(e *record.Accept, r *result) error {
 	k := messageKey(e.ID)
 	first, err := m.earlier(e, k, r)
 	if err != nil || r.err != nil {
@@ -19,7 +20,7 @@ func (m *machine) accept(e *Accept, r *result) error {
 		r.receipt.Replayed = true
 		return m.receipt(first, r)
 	}
-	row := &messageRow{id: e.ID, key: k, createdAt: Nanos(e.CreatedAt), expiresAt: Nanos(e.ExpiresAt),
+	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
 	switch {
 	case e.To.Client != "":
@@ -59,7 +60,7 @@ func (m *machine) receipt(row *messageRow, r *result) (err error) {
 
 // earlier finds the message that the event repeats, by its id or its
 // idempotency key; nil when it is new.
-func (m *machine) earlier(e *Accept, key []byte, r *result) (*messageRow, error) {
+func (m *machine) earlier(e *record.Accept, key []byte, r *result) (*messageRow, error) {
 	if !m.recent.unknown(key) {
 		if row, err := m.messageRow(e.ID); err != nil || row != nil {
 			return row, err
@@ -75,9 +76,9 @@ func (m *machine) earlier(e *Accept, key []byte, r *result) (*messageRow, error)
 	}
 	known, err := decodeKey(v)
 	if err != nil {
-		return nil, &CorruptError{Key: idempotencyKey(scoped), Cause: err}
+		return nil, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
 	}
-	if Nanos(e.CreatedAt)-known.at >= int64(e.KeyTTL) {
+	if record.Nanos(e.CreatedAt)-known.at >= int64(e.KeyTTL) {
 		m.del(keyAgeKey(known.at, scoped))
 		return nil, nil
 	}
@@ -93,7 +94,7 @@ func (m *machine) place(row *messageRow) {
 	row.seq = m.state.seq
 }
 
-func (m *machine) acceptOne(e *Accept, row *messageRow, r *result) error {
+func (m *machine) acceptOne(e *record.Accept, row *messageRow, r *result) error {
 	c, err := m.counted(e.To.Client)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (m *machine) acceptOne(e *Accept, row *messageRow, r *result) error {
 	m.enqueue(c, row, e.MaxQueued)
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
-		ExpiresAt: TimeOf(row.expiresAt), Payload: row.payload}})
+		ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload}})
 	return nil
 }
 
@@ -151,7 +152,7 @@ func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
 }
 
 // acceptList stores a message to named clients, a row for each.
-func (m *machine) acceptList(e *Accept, row *messageRow) error {
+func (m *machine) acceptList(e *record.Accept, row *messageRow) error {
 	names := slices.Clone(e.To.Clients)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -177,7 +178,7 @@ func (m *machine) acceptList(e *Accept, row *messageRow) error {
 
 // acceptRows stores a message in list form. Who is unknown or has no room is
 // failed at once.
-func (m *machine) acceptRows(e *Accept, row *messageRow, known []*client) error {
+func (m *machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
 	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
 	m.place(row)
 	row.form = formList
@@ -225,7 +226,7 @@ func (m *machine) newHead(row *messageRow, total int) *head {
 
 // placeHead puts the message into the index that fits: one with nobody to wait
 // for is completed by its acceptance.
-func (m *machine) placeHead(e *Accept, row *messageRow, h *head) error {
+func (m *machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
 		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 		m.notices.add(&gateway.AcceptedMany{Message: row.id, Seq: row.seq, Total: h.total, To: e.To, Rate: e.Rate})
@@ -240,7 +241,7 @@ func (m *machine) placeHead(e *Accept, row *messageRow, h *head) error {
 }
 
 // acceptSelection stores a message to everybody that a rule selects now.
-func (m *machine) acceptSelection(e *Accept, row *messageRow, r *result) error {
+func (m *machine) acceptSelection(e *record.Accept, row *messageRow, r *result) error {
 	audience, err := m.audience(e)
 	if err != nil {
 		return err
@@ -254,7 +255,7 @@ func (m *machine) acceptSelection(e *Accept, row *messageRow, r *result) error {
 		if set == nil {
 			continue
 		}
-		set.Each(n, 0, func(o Ordinal) bool {
+		set.Each(n, 0, func(o record.Ordinal) bool {
 			var c *client
 			if c, err = m.clientByOrdinal(o); err == nil {
 				known = append(known, c)
@@ -270,12 +271,12 @@ func (m *machine) acceptSelection(e *Accept, row *messageRow, r *result) error {
 
 // chunkCount is how many chunks cover all ordinals given so far.
 func (m *machine) chunkCount() uint32 {
-	return (uint32(m.state.nextOrdinal) + ChunkBits - 1) / ChunkBits
+	return (uint32(m.state.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
 }
 
 // audience returns who a group, label or all message is for.
-func (m *machine) audience(e *Accept) (Bitmap, error) {
-	out := Bitmap{}
+func (m *machine) audience(e *record.Accept) (record.Bitmap, error) {
+	out := record.Bitmap{}
 	for n := range m.chunkCount() {
 		if e.Mask != nil && e.Mask[n] == nil {
 			continue
@@ -295,22 +296,22 @@ func (m *machine) audience(e *Accept) (Bitmap, error) {
 }
 
 // selected returns one chunk of an audience.
-func (m *machine) selected(to *gateway.Audience, n uint32) (Bitset, error) {
+func (m *machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
 	if to.All {
 		c, err := m.chunk(knownChunk(n))
 		if err != nil {
-			return Bitset{}, err
+			return record.Bitset{}, err
 		}
 		return c.bits, nil
 	}
 	if to.Group != "" {
 		c, err := m.chunk(groupChunk(to.Group, n))
 		if err != nil {
-			return Bitset{}, err
+			return record.Bitset{}, err
 		}
 		return c.bits, nil
 	}
-	var set Bitset
+	var set record.Bitset
 	first := true
 	for k, v := range to.Labels {
 		c, err := m.chunk(labelChunk(k, v, n))
@@ -327,7 +328,7 @@ func (m *machine) selected(to *gateway.Audience, n uint32) (Bitset, error) {
 }
 
 // acceptBitmap stores a message with a bit per recipient.
-func (m *machine) acceptBitmap(e *Accept, row *messageRow, audience Bitmap, total int, r *result) error {
+func (m *machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *result) error {
 	if m.state.bitmaps >= maxBitmaps {
 		r.err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
 			Message: "too many messages to large audiences are under way"}
@@ -362,15 +363,15 @@ func (m *machine) acceptBitmap(e *Accept, row *messageRow, audience Bitmap, tota
 }
 
 // failFull fails the recipients whose queues have no room.
-func (m *machine) failFull(row *messageRow, h *head, audience Bitmap) error {
+func (m *machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
 	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
 	if err != nil {
 		return err
 	}
-	var full []Ordinal
+	var full []record.Ordinal
 	for ok := it.First(); ok; ok = it.Next() {
-		o := Ordinal(tail32(it.Key()))
-		if set := audience[ChunkOf(o)]; set != nil && set.Has(o) {
+		o := record.Ordinal(tail32(it.Key()))
+		if set := audience[record.ChunkOf(o)]; set != nil && set.Has(o) {
 			full = append(full, o)
 		}
 	}
@@ -382,11 +383,11 @@ func (m *machine) failFull(row *messageRow, h *head, audience Bitmap) error {
 		if err != nil {
 			return err
 		}
-		audience[ChunkOf(o)].Clear(o)
+		audience[record.ChunkOf(o)].Clear(o)
 		f := row.failed(gateway.ReasonQueueFull)
 		k := sparseKey(row.seq, o)
 		m.setFinal(k, f)
-		if err := m.setBit(finalChunk(row.seq, gateway.Failed, ChunkOf(o)), o, true); err != nil {
+		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
 			return err
 		}
 		m.failedAtOnce(h, f, c.id)

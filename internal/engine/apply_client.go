@@ -7,11 +7,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // register takes or refuses a registration. All decisions come before the first
 // change.
-func (m *machine) register(e *Register, r *result) error {
+func (m *machine) register(e *record.Register, r *result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
@@ -24,21 +25,21 @@ func (m *machine) register(e *Register, r *result) error {
 	if e.Labels != nil {
 		labels = e.Labels
 	}
-	if r.err = e.Refusal(TimeOf(known.blockedUntil)); r.err == nil {
+	if r.err = e.Refusal(record.TimeOf(known.blockedUntil)); r.err == nil {
 		r.err = checkBounds(labels, groups)
 	}
 	if r.err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, Nanos(e.At)); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At)); err != nil {
 			return err
 		}
 	}
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = Nanos(e.At), "", m.record.Incarnation
+	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.record.Incarnation
 	c.rowDirty = true
 	m.touch(c)
 	r.given = m.state.seq
@@ -50,12 +51,12 @@ func (m *machine) register(e *Register, r *result) error {
 func (m *machine) clientRecord(c *client, r *result) error {
 	n := 0
 	if m.state.bitmaps > 0 {
-		keys, err := m.keysWith(key32(kindBits, ChunkOf(c.ord)), 0)
+		keys, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
 		if err != nil {
 			return err
 		}
 		for _, k := range keys {
-			set, err := m.chunk(queuedChunk(gateway.Seq(tail64(k)), ChunkOf(c.ord)))
+			set, err := m.chunk(queuedChunk(gateway.Seq(tail64(k)), record.ChunkOf(c.ord)))
 			if err != nil {
 				return err
 			}
@@ -68,18 +69,18 @@ func (m *machine) clientRecord(c *client, r *result) error {
 	return nil
 }
 
-func (m *machine) disconnected(e *Disconnected) error {
+func (m *machine) disconnected(e *record.Disconnected) error {
 	c, err := m.client(e.Client)
 	if err != nil || c == nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = Nanos(e.At), e.Reason, 0
+	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), e.Reason, 0
 	c.rowDirty = true
 	m.touch(c)
 	return nil
 }
 
-func (m *machine) update(e *Update, r *result) error {
+func (m *machine) update(e *record.Update, r *result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (m *machine) update(e *Update, r *result) error {
 		return err
 	}
 	if e.Change.BlockedUntil != nil {
-		c.blockedUntil = Nanos(*e.Change.BlockedUntil)
+		c.blockedUntil = record.Nanos(*e.Change.BlockedUntil)
 	}
 	c.rowDirty = true
 	m.touch(c)
@@ -166,7 +167,7 @@ func boundError(limit int64, format string, args ...any) error {
 
 // regroup gives a client its labels and groups and keeps their bitmaps.
 func (m *machine) regroup(c *client, labels map[string]string, groups []string) error {
-	n := ChunkOf(c.ord)
+	n := record.ChunkOf(c.ord)
 	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
 		if v, ok := labels[k]; !ok || v != c.labels[k] {
 			if err := m.setBit(labelChunk(k, c.labels[k], n), c.ord, false); err != nil {
@@ -207,9 +208,9 @@ func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
 
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued. Its ordinal keeps its name while messages may refer to it.
-func (m *machine) forgetClient(e *ForgetClient) error {
+func (m *machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
-	if err != nil || c == nil || c.n > 0 || !c.forgettable(Nanos(e.Before), m.record.Incarnation) {
+	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.record.Incarnation) {
 		return err
 	}
 	var r result
@@ -219,12 +220,12 @@ func (m *machine) forgetClient(e *ForgetClient) error {
 	if err := m.regroup(c, nil, nil); err != nil {
 		return err
 	}
-	if err := m.setBit(knownChunk(ChunkOf(c.ord)), c.ord, false); err != nil {
+	if err := m.setBit(knownChunk(record.ChunkOf(c.ord)), c.ord, false); err != nil {
 		return err
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	m.set(forgottenKey(Nanos(e.At), c.ord), nil)
+	m.set(forgottenKey(record.Nanos(e.At), c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
 	m.state.clients--
@@ -232,7 +233,7 @@ func (m *machine) forgetClient(e *ForgetClient) error {
 }
 
 // forgetMessage removes all rows of a completed message.
-func (m *machine) forgetMessage(e *ForgetMessage) error {
+func (m *machine) forgetMessage(e *record.ForgetMessage) error {
 	row, err := m.messageRow(e.ID)
 	if err != nil || row == nil {
 		return err
@@ -245,7 +246,7 @@ func (m *machine) forgetMessage(e *ForgetMessage) error {
 		return nil
 	}
 	m.del(messageKey(row.id))
-	m.del(retentionKey(Nanos(msg.CompletedAt), row.id))
+	m.del(retentionKey(record.Nanos(msg.CompletedAt), row.id))
 	m.state.messages--
 	switch row.form {
 	case formOne:
@@ -277,23 +278,23 @@ func (m *machine) forgetMessage(e *ForgetMessage) error {
 	return nil
 }
 
-func (m *machine) forgetKey(e *ForgetKey) error {
+func (m *machine) forgetKey(e *record.ForgetKey) error {
 	v, err := m.get(idempotencyKey(e.Scoped))
 	if err != nil {
 		return err
 	}
-	m.del(keyAgeKey(Nanos(e.At), e.Scoped))
+	m.del(keyAgeKey(record.Nanos(e.At), e.Scoped))
 	if v == nil {
 		return nil
 	}
-	if k, err := decodeKey(v); err != nil || k.at != Nanos(e.At) {
+	if k, err := decodeKey(v); err != nil || k.at != record.Nanos(e.At) {
 		return err // it was given again later
 	}
 	m.del(idempotencyKey(e.Scoped))
 	return nil
 }
 
-func (m *machine) forgetUplinks(e *ForgetUplinks) error {
+func (m *machine) forgetUplinks(e *record.ForgetUplinks) error {
 	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // errMissing is why a row that another row promises is corrupt.
@@ -36,11 +37,11 @@ func (m *machine) settle(o *gateway.Outcome) error {
 		}
 		seq = row.seq
 	}
-	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: Nanos(o.SentAt),
-		at: Nanos(o.At), result: o.Result}
+	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: record.Nanos(o.SentAt),
+		at: record.Nanos(o.At), result: o.Result}
 	if h := m.heads[seq]; h != nil && h.form == formBitmap && o.Ref != 0 {
 		// A bit needs the ordinal and nothing else of the client.
-		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: Ordinal(o.Ref - 1)}}, h, o.Message, v)
+		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o.Message, v)
 	}
 	c, err := m.client(o.Client)
 	if err != nil {
@@ -129,7 +130,7 @@ func (m *machine) setFinal(key []byte, f *finalRow) {
 // completedOne returns the message to one whose delivery f is, as the observer
 // is told of it.
 func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
-	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: TimeOf(f.createdAt), ExpiresAt: TimeOf(f.expiresAt)}
+	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: record.TimeOf(f.createdAt), ExpiresAt: record.TimeOf(f.expiresAt)}
 	f.complete(&msg)
 	return msg
 }
@@ -142,7 +143,7 @@ func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gat
 		return nil, err
 	}
 	if h == nil {
-		return nil, &CorruptError{Key: headKey(seq), Cause: errMissing}
+		return nil, &record.CorruptError{Key: headKey(seq), Cause: errMissing}
 	}
 	h.count[gateway.Queued]--
 	h.count[s]++
@@ -166,8 +167,8 @@ func (m *machine) completeMany(h *head, at int64) *gateway.Message {
 
 // told returns the message as the observer is told of it.
 func (h *head) told() *gateway.Message {
-	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: TimeOf(h.createdAt), ExpiresAt: TimeOf(h.expiresAt),
-		Counts: h.counts(), CompletedAt: TimeOf(h.completedAt)}
+	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt),
+		Counts: h.counts(), CompletedAt: record.TimeOf(h.completedAt)}
 }
 
 // lateAck keeps a device's answer that came after a final state that is not one;
@@ -188,7 +189,7 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	if !sameMessage(named, h.id) {
 		return nil
 	}
-	q, err := m.chunk(queuedChunk(h.seq, ChunkOf(c.ord)))
+	q, err := m.chunk(queuedChunk(h.seq, record.ChunkOf(c.ord)))
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	}
 	q.bits.Clear(c.ord)
 	m.touchChunk(q)
-	if err := m.setBit(finalChunk(h.seq, v.state, ChunkOf(c.ord)), c.ord, true); err != nil {
+	if err := m.setBit(finalChunk(h.seq, v.state, record.ChunkOf(c.ord)), c.ord, true); err != nil {
 		return err
 	}
 	f := v.final(h.id, h.createdAt, h.expiresAt, true)
@@ -214,7 +215,7 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 // lateBit keeps a late ack of a delivery that is a bit.
 func (m *machine) lateBit(c *client, h *head, v verdict) error {
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
-		set, err := m.chunk(finalChunk(h.seq, s, ChunkOf(c.ord)))
+		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
 		if err != nil {
 			return err
 		}
@@ -237,7 +238,7 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 }
 
 // purge cancels everything queued for a client.
-func (m *machine) purge(e *Purge, r *result) error {
+func (m *machine) purge(e *record.Purge, r *result) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
 		return err
@@ -246,7 +247,7 @@ func (m *machine) purge(e *Purge, r *result) error {
 	if err != nil {
 		return err
 	}
-	bits, err := m.keysWith(key32(kindBits, ChunkOf(c.ord)), 0)
+	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
 	if err != nil {
 		return err
 	}
@@ -278,7 +279,7 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	if q != nil {
 		return true, m.settleRow(c, seq, q, v)
 	}
-	set, err := m.chunk(queuedChunk(seq, ChunkOf(c.ord)))
+	set, err := m.chunk(queuedChunk(seq, record.ChunkOf(c.ord)))
 	if err != nil || !set.bits.Has(c.ord) {
 		return false, err
 	}
@@ -287,12 +288,12 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 		return false, err
 	}
 	if h == nil {
-		return false, &CorruptError{Key: headKey(seq), Cause: errMissing}
+		return false, &record.CorruptError{Key: headKey(seq), Cause: errMissing}
 	}
 	return true, m.settleBit(c, h, h.id, v)
 }
 
-func (m *machine) cancel(e *Cancel, r *result) error {
+func (m *machine) cancel(e *record.Cancel, r *result) error {
 	row, err := m.messageRow(e.ID)
 	if err != nil {
 		return err
@@ -301,7 +302,7 @@ func (m *machine) cancel(e *Cancel, r *result) error {
 		r.err = unknownMessage(e.ID)
 		return nil
 	}
-	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: Nanos(e.At)})
+	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: record.Nanos(e.At)})
 	if err != nil {
 		return err
 	}
@@ -314,12 +315,12 @@ func (m *machine) cancel(e *Cancel, r *result) error {
 	return err
 }
 
-func (m *machine) expire(e *Expire) error {
+func (m *machine) expire(e *record.Expire) error {
 	row, err := m.messageRow(e.ID)
-	if err != nil || row == nil || row.expiresAt > Nanos(e.At) {
+	if err != nil || row == nil || row.expiresAt > record.Nanos(e.At) {
 		return err
 	}
-	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: Nanos(e.At)})
+	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: record.Nanos(e.At)})
 	return err
 }
 
@@ -336,7 +337,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 			return 0, err
 		}
 		if c == nil {
-			return 0, &CorruptError{Key: clientKey(row.client), Cause: errMissing}
+			return 0, &record.CorruptError{Key: clientKey(row.client), Cause: errMissing}
 		}
 		return 1, m.settleRow(c, row.seq, q, v)
 	}
@@ -345,7 +346,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	if h == nil {
-		return 0, &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return 0, &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
 	}
 	n := h.count[gateway.Queued]
 	if n == 0 {
@@ -397,7 +398,7 @@ func (m *machine) settleRestBits(h *head, v verdict) error {
 		}
 		f.bits.Or(&q.bits)
 		m.state.queued -= int64(q.bits.Count())
-		q.bits = Bitset{}
+		q.bits = record.Bitset{}
 		m.touchChunk(q)
 		m.touchChunk(f)
 	}

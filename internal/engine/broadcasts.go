@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // A message to many is asked for by all its recipients, one after the other and
@@ -27,7 +28,7 @@ type broadcasts struct {
 // chunk, by rising sequence.
 type queuedBits struct {
 	seqs []gateway.Seq
-	sets []*Bitset
+	sets []*record.Bitset
 }
 
 // above returns the index of the first message with a sequence above after.
@@ -63,7 +64,7 @@ func (v *view) readQueuedBits(chunk uint32, after gateway.Seq) (*queuedBits, err
 	q := &queuedBits{}
 	from := key32x64(kindBits, chunk, uint64(after)+1)
 	err := v.each(from, afterPrefix(key32(kindBits, chunk)), false, func(k, val []byte) (bool, error) {
-		set := new(Bitset)
+		set := new(record.Bitset)
 		if err := decodeChunk(set, k, val); err != nil {
 			return false, err
 		}
@@ -97,7 +98,7 @@ func (v *view) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
 	}
 	h, err := v.head(seq)
 	if err == nil && h == nil {
-		err = &CorruptError{Key: headKey(seq), Cause: errMissing}
+		err = &record.CorruptError{Key: headKey(seq), Cause: errMissing}
 	}
 	if err != nil {
 		return gateway.Parcel{}, err

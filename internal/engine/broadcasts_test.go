@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // The bits and the body of a message to many are read once, not by each of its
@@ -112,7 +113,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.inst.waiting.has(Ordinal(rec.Ref - 1)); got != want {
+			if got := e.inst.waiting.has(record.Ordinal(rec.Ref - 1)); got != want {
 				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
 			}
 			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
@@ -120,7 +121,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
 			}
 		}
-		if e.inst.waiting.has(5 * ChunkBits) {
+		if e.inst.waiting.has(5 * record.ChunkBits) {
 			t.Errorf("%s: an ordinal that was never given has rows", when)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // flight is a record between its commit and its durability. Three goroutines
@@ -89,7 +90,7 @@ func (e *Engine) tellRecovered() {
 }
 
 // commit closes a record and sends it on its way to the disk.
-func (e *Engine) commit(r *Commit, ops []op) {
+func (e *Engine) commit(r *record.Commit, ops []op) {
 	e.writerSeq++
 	r.Seq = e.writerSeq
 	pos, err := e.append(r, ops)
@@ -133,7 +134,7 @@ func (e *Engine) runWriter() {
 
 // append gives the record its position. The local journal does not need its
 // bytes.
-func (e *Engine) append(r *Commit, ops []op) (uint64, error) {
+func (e *Engine) append(r *record.Commit, ops []op) (uint64, error) {
 	if !e.journal.Durable() {
 		return e.journal.Append(nil)
 	}

@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/longwire/longwire/internal/engine/record"
+)
 
 // Bounds of one record, so of one group commit. Acks that nobody waits for do
 // not count as events: many of them share one change of a bitmap.
@@ -15,7 +19,7 @@ const (
 // full: so a record is as large as the time allows that a sync takes, and the
 // next one is ready when that ends. It belongs to the committer.
 type openRecord struct {
-	*Commit
+	*record.Commit
 	ops  []op // applied
 	fill fill
 	full bool // what waits next has no room
@@ -95,7 +99,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 			answerAll(ops, unavailable(err))
 			return
 		}
-		open.Commit = &Commit{Writer: e.writer, Incarnation: e.incarnation, At: e.opt.Now().UnixNano()}
+		open.Commit = &record.Commit{Writer: e.writer, Incarnation: e.incarnation, At: e.opt.Now().UnixNano()}
 		e.machine.begin(open.Commit)
 	}
 	if open.ops == nil {
@@ -130,7 +134,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 }
 
 // restart begins a record anew, with what the database says.
-func (e *Engine) restart(r *Commit) error {
+func (e *Engine) restart(r *record.Commit) error {
 	e.machine.abort()
 	e.writing.Wait()
 	m, err := e.newMachine(e.inst.db)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // branchGap is added to the numbers of a store that continues from a copy of
@@ -69,7 +70,7 @@ func makeDatabase(o *Options, log gateway.LogID) error {
 	}
 	return inst.rewrite(map[string][]byte{
 		string(keyFormat): binary.AppendUvarint(nil, formatVersion),
-		string(keyLog):    PutSum(keyLog, []byte(log)),
+		string(keyLog):    record.PutSum(keyLog, []byte(log)),
 	})
 }
 
@@ -120,7 +121,7 @@ func branch(o *Options, m mark) error {
 	m.reserved.event += eventBranchGap
 	s.seq, s.useq = gateway.Seq(m.reserved.seq), m.reserved.useq
 	err = inst.rewrite(map[string][]byte{
-		string(keyLog):   PutSum(keyLog, []byte(log)),
+		string(keyLog):   record.PutSum(keyLog, []byte(log)),
 		string(keyState): s.encode(),
 	})
 	if err == nil {
@@ -145,7 +146,7 @@ func readMeta(db *pebble.DB) (format uint64, log gateway.LogID, err error) {
 		return n, "", foreignFormat(n)
 	}
 	if v, err = get(db, keyLog); err == nil {
-		v, err = CheckSum(keyLog, v)
+		v, err = record.CheckSum(keyLog, v)
 	}
 	return n, gateway.LogID(v), err
 }

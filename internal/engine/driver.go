@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 const (
@@ -80,7 +81,7 @@ func (e *Engine) Expire(now time.Time) error { return e.sweep(now, true) }
 func (e *Engine) sweep(now time.Time, all bool) error {
 	e.sweepMu.Lock()
 	defer e.sweepMu.Unlock()
-	for _, step := range []func(v *view, now time.Time) ([]Event, error){
+	for _, step := range []func(v *view, now time.Time) ([]record.Event, error){
 		(*view).dueMessages,
 		e.oldMessages,
 		e.oldKeys,
@@ -88,7 +89,7 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 		e.oldOrdinals,
 	} {
 		for {
-			n, err := e.drive(func(v *view) ([]Event, error) { return step(v, now) })
+			n, err := e.drive(func(v *view) ([]record.Event, error) { return step(v, now) })
 			if err != nil {
 				return err
 			}
@@ -104,7 +105,7 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 		e.sweeper.client, e.sweeper.nextWalk = "", time.Time{}
 	}
 	for time.Now().After(e.sweeper.nextWalk) {
-		if _, err := e.drive(func(v *view) ([]Event, error) { return e.unseenClients(v, now) }); err != nil || !all {
+		if _, err := e.drive(func(v *view) ([]record.Event, error) { return e.unseenClients(v, now) }); err != nil || !all {
 			return err
 		}
 	}
@@ -113,8 +114,8 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 
 // drive sends what find finds through the log, waits for it and returns how
 // many events that were.
-func (e *Engine) drive(find func(v *view) ([]Event, error)) (int, error) {
-	var events []Event
+func (e *Engine) drive(find func(v *view) ([]record.Event, error)) (int, error) {
+	var events []record.Event
 	err := e.read(func(v *view) (err error) {
 		events, err = find(v)
 		return err
@@ -139,31 +140,31 @@ func (e *Engine) drive(find func(v *view) ([]Event, error)) (int, error) {
 }
 
 // dueMessages finds messages past their time.
-func (v *view) dueMessages(now time.Time) (events []Event, err error) {
+func (v *view) dueMessages(now time.Time) (events []record.Event, err error) {
 	to := key64(kindExpiry, uint64(now.UnixNano())+1)
 	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
-		events = append(events, &Expire{ID: ParseID(val), At: now})
+		events = append(events, &record.Expire{ID: record.ParseID(val), At: now})
 		return len(events) < sweepBatch, nil
 	})
 	return events, err
 }
 
 // oldMessages finds completed messages past their retention.
-func (e *Engine) oldMessages(v *view, now time.Time) (events []Event, err error) {
+func (e *Engine) oldMessages(v *view, now time.Time) (events []record.Event, err error) {
 	through := now.Add(-e.opt.StatusRetention)
 	to := key64(kindRetention, uint64(through.UnixNano())+1)
 	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
-		events = append(events, &ForgetMessage{ID: ParseID(k[9:]), Through: through})
+		events = append(events, &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through})
 		return len(events) < sweepBatch, nil
 	})
 	return events, err
 }
 
-func (e *Engine) oldKeys(v *view, now time.Time) (events []Event, err error) {
+func (e *Engine) oldKeys(v *view, now time.Time) (events []record.Event, err error) {
 	to := key64(kindKeyAge, uint64(now.Add(-e.opt.IdempotencyRetention).UnixNano())+1)
 	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
-		at := TimeOf(int64(tail64(k[:9])))
-		events = append(events, &ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: at})
+		at := record.TimeOf(int64(tail64(k[:9])))
+		events = append(events, &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: at})
 		return len(events) < sweepBatch, nil
 	})
 	return events, err
@@ -171,7 +172,7 @@ func (e *Engine) oldKeys(v *view, now time.Time) (events []Event, err error) {
 
 // oldUplinks finds how far the uplinks are past their retention. One that is from
 // the future was stored by a clock that was ahead: it goes with those after it.
-func (e *Engine) oldUplinks(v *view, now time.Time) ([]Event, error) {
+func (e *Engine) oldUplinks(v *view, now time.Time) ([]record.Event, error) {
 	before := now.Add(-e.opt.UplinkRetention)
 	through, ahead, n := uint64(0), e.sweeper.uplink, 0
 	err := v.each(key64(kindUplinkSeq, e.sweeper.uplink+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
@@ -202,21 +203,21 @@ func (e *Engine) oldUplinks(v *view, now time.Time) ([]Event, error) {
 		e.sweeper.uplink = ahead
 		return nil, nil
 	}
-	return []Event{&ForgetUplinks{Through: through, Max: maxRecordEvents}}, nil
+	return []record.Event{&record.ForgetUplinks{Through: through, Max: maxRecordEvents}}, nil
 }
 
 // oldOrdinals finds forgotten clients that no message can refer to any more.
-func (e *Engine) oldOrdinals(v *view, now time.Time) (events []Event, err error) {
+func (e *Engine) oldOrdinals(v *view, now time.Time) (events []record.Event, err error) {
 	before := now.Add(-gateway.MaxTTL - e.opt.StatusRetention)
 	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
-		events = append(events, &ForgetOrdinal{Ord: Ordinal(tail32(k)), At: TimeOf(int64(tail64(k[:9])))})
+		events = append(events, &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))})
 		return len(events) < sweepBatch, nil
 	})
 	return events, err
 }
 
 // unseenClients finds clients to forget in the next part of the walk.
-func (e *Engine) unseenClients(v *view, now time.Time) (events []Event, err error) {
+func (e *Engine) unseenClients(v *view, now time.Time) (events []record.Event, err error) {
 	before := now.Add(-e.opt.ForgetAfter)
 	n := 0
 	from := append(clientKey(e.sweeper.client), 0)
@@ -230,7 +231,7 @@ func (e *Engine) unseenClients(v *view, now time.Time) (events []Event, err erro
 		e.sweeper.client = gateway.ClientID(k[1:])
 		row, err := decodeClient(k, val)
 		if err == nil && row.forgettable(before.UnixNano(), e.incarnation) {
-			events = append(events, &ForgetClient{Client: e.sweeper.client, Before: before, At: now})
+			events = append(events, &record.ForgetClient{Client: e.sweeper.client, Before: before, At: now})
 		}
 		return true, err
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/private"
 )
 
@@ -267,7 +268,7 @@ func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 
 // replay applies one journal record to the database.
 func replay(m *machine, pos uint64, raw []byte) error {
-	r, err := Decode(raw)
+	r, err := record.Decode(raw)
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
 	}
@@ -290,7 +291,7 @@ func replay(m *machine, pos uint64, raw []byte) error {
 func (e *Engine) openMeta(db *pebble.DB) error {
 	n, log, err := readMeta(db)
 	if err == nil && n == 0 {
-		err = &CorruptError{Key: keyFormat, Cause: errMissing}
+		err = &record.CorruptError{Key: keyFormat, Cause: errMissing}
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"regexp"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // walPlace finds the log file and the offset in what Pebble says of a damaged
@@ -18,7 +20,7 @@ var walPlace = regexp.MustCompile(`replaying wal \d+, offset \(?([^\s:)]+): (\d+
 func isDamage(err error) bool {
 	_, damaged := errors.AsType[*DamageError](err)
 	_, refused := errors.AsType[*RefusalError](err)
-	_, corrupt := errors.AsType[*CorruptError](err)
+	_, corrupt := errors.AsType[*record.CorruptError](err)
 	return damaged || refused || corrupt || pebble.IsCorruptionError(err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // instance is one opened database. When its file system is sealed it is
@@ -132,7 +133,7 @@ func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
 			if m.Kind != pebble.NondeterministicSingleDelete {
 				return
 			}
-			err := error(&CorruptError{Key: bytes.Clone(m.UserKey), Cause: errSetTwice})
+			err := error(&record.CorruptError{Key: bytes.Clone(m.UserKey), Cause: errSetTwice})
 			if i.corrupt.CompareAndSwap(nil, &err) {
 				log.Error("damaged row", "error", err)
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // The rows of the store. Integers in keys are big-endian, so that scans are in
@@ -102,16 +103,20 @@ func key64x32(kind byte, a uint64, b uint32) []byte {
 
 func clientKey(id gateway.ClientID) []byte { return append(keyOf(kindClient, len(id)), id...) }
 
-func ordinalKey(o Ordinal) []byte { return key32(kindOrdinal, uint32(o)) }
-func countKey(o Ordinal) []byte   { return key32(kindCount, uint32(o)) }
-func fullKey(o Ordinal) []byte    { return key32(kindFull, uint32(o)) }
+func ordinalKey(o record.Ordinal) []byte { return key32(kindOrdinal, uint32(o)) }
+func countKey(o record.Ordinal) []byte   { return key32(kindCount, uint32(o)) }
+func fullKey(o record.Ordinal) []byte    { return key32(kindFull, uint32(o)) }
 
-func messageKey(id gateway.MessageID) []byte { return AppendID(keyOf(kindMessage, 17), id) }
+func messageKey(id gateway.MessageID) []byte { return record.AppendID(keyOf(kindMessage, 17), id) }
 
-func queueKey(o Ordinal, s gateway.Seq) []byte { return key32x64(kindQueued, uint32(o), uint64(s)) }
-func finalKey(o Ordinal, s gateway.Seq) []byte { return key32x64(kindFinal, uint32(o), uint64(s)) }
-func headKey(s gateway.Seq) []byte             { return key64(kindHead, uint64(s)) }
-func sparseKey(s gateway.Seq, o Ordinal) []byte {
+func queueKey(o record.Ordinal, s gateway.Seq) []byte {
+	return key32x64(kindQueued, uint32(o), uint64(s))
+}
+func finalKey(o record.Ordinal, s gateway.Seq) []byte {
+	return key32x64(kindFinal, uint32(o), uint64(s))
+}
+func headKey(s gateway.Seq) []byte { return key64(kindHead, uint64(s)) }
+func sparseKey(s gateway.Seq, o record.Ordinal) []byte {
 	return key64x32(kindSparse, uint64(s), uint32(o))
 }
 
@@ -121,7 +126,7 @@ func expiryKey(at int64, s gateway.Seq) []byte {
 }
 
 func retentionKey(at int64, id gateway.MessageID) []byte {
-	return AppendID(binary.BigEndian.AppendUint64(keyOf(kindRetention, 8+17), uint64(at)), id)
+	return record.AppendID(binary.BigEndian.AppendUint64(keyOf(kindRetention, 8+17), uint64(at)), id)
 }
 
 // scopedKey is an idempotency key within its scope, as it stands in k and j rows.
@@ -154,7 +159,7 @@ func strangerKey(c gateway.ClientID, s gateway.Seq) []byte {
 	return namedKey(kindStranger, c, uint64(s))
 }
 
-func forgottenKey(at int64, o Ordinal) []byte {
+func forgottenKey(at int64, o record.Ordinal) []byte {
 	return key64x32(kindForgotten, uint64(at), uint32(o))
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // killEach runs do on copies of the files, each time on a disk that dies at
@@ -310,7 +312,7 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	for len(records()) < 3 {
 		m := message("a")
 		m.Payload = make([]byte, 4<<10)
-		ev := NewAccept(m) // Accept would refuse, for the disk is full
+		ev := record.NewAccept(m) // Accept would refuse, for the disk is full
 		ev.MaxQueued, ev.MaxQueuedBytes = 1<<20, 1<<40
 		if _, err := e.do(t.Context(), ev); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Pebble takes the first record of its newest log that it cannot read for the
@@ -212,7 +214,7 @@ func parseChunk(b []byte, number uint32) (size int, synced uint64, ok bool) {
 	if size > len(b) {
 		return 0, 0, false
 	}
-	sum := crc32.Checksum(b[6:size], Castagnoli)
+	sum := crc32.Checksum(b[6:size], record.Castagnoli)
 	if (sum>>15|sum<<17)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
 		return 0, 0, false
 	}

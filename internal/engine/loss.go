@@ -5,6 +5,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // lostMessages returns the messages that records of a log behind offset from have
@@ -45,7 +46,7 @@ func messagesIn(batch []byte) (ids []gateway.MessageID) {
 			return ids
 		}
 		if kind == setKind && len(key) > 1 && key[0] == kindMessage {
-			ids = append(ids, ParseID(key[1:]))
+			ids = append(ids, record.ParseID(key[1:]))
 		}
 	}
 }

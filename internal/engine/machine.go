@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Bounds of what the machine keeps in memory between records.
@@ -31,8 +32,8 @@ const maxBitmaps = 10_000
 // one goroutine, the only one that writes. Its caches hold what the database
 // (with all earlier batches) says; after an error it is thrown away.
 type machine struct {
-	writes          // of the record under way; reads see them
-	record  *Commit // under way
+	writes                 // of the record under way; reads see them
+	record  *record.Commit // under way
 	state   stateRow
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
@@ -75,7 +76,7 @@ type head struct {
 // chunk is one chunk of a bitmap in the database.
 type chunk struct {
 	id     chunkID
-	bits   Bitset
+	bits   record.Bitset
 	stored bool // has a row
 	dirty  bool
 }
@@ -144,7 +145,7 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 }
 
 // begin starts a record.
-func (m *machine) begin(r *Commit) {
+func (m *machine) begin(r *record.Commit) {
 	m.record = r
 	m.counts = m.counts[:0]
 	m.notices = takeNotices()
@@ -157,7 +158,7 @@ func (m *machine) finish(pos uint64) (*pebble.Batch, *notices, error) {
 	m.state.pos, m.state.at = pos, r.At
 	m.state.incarnation, m.state.writerSeq = r.Incarnation, r.Seq
 	m.set(keyState, m.state.encode())
-	m.set(key64(kindWriter, r.Writer), PutUint(PutUint(nil, r.Incarnation), r.Seq))
+	m.set(key64(kindWriter, r.Writer), record.PutUint(record.PutUint(nil, r.Incarnation), r.Seq))
 	m.flush()
 	m.evict()
 	told := m.notices
@@ -178,12 +179,12 @@ func (m *machine) takeWaiting() []waitingChange {
 }
 
 // seen reports whether a record was applied before, by its writer's sequence.
-func (m *machine) seen(r *Commit) (bool, error) {
+func (m *machine) seen(r *record.Commit) (bool, error) {
 	v, err := get(m.db, key64(kindWriter, r.Writer))
 	if err != nil || v == nil {
 		return false, err
 	}
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	inc, seq := d.Uint(), d.Uint()
 	return r.Incarnation < inc || r.Incarnation == inc && r.Seq <= seq, d.End()
 }
@@ -214,7 +215,7 @@ func (m *machine) flush() {
 		c.dirty = false
 		if v := c.bits.Encode(); v != nil {
 			k := c.id.key()
-			m.set(k, PutSum(k, v))
+			m.set(k, record.PutSum(k, v))
 			c.stored = true
 		} else if c.stored {
 			m.del(c.id.key())
@@ -271,7 +272,7 @@ func (m *machine) load(c *client) error {
 	}
 	if v != nil {
 		if c.countRow, err = decodeCount(v); err != nil {
-			return &CorruptError{Key: countKey(c.ord), Cause: err}
+			return &record.CorruptError{Key: countKey(c.ord), Cause: err}
 		}
 		if v, err = m.get(fullKey(c.ord)); err != nil {
 			return err
@@ -291,14 +292,14 @@ func (m *machine) counted(id gateway.ClientID) (*client, error) {
 	return c, err
 }
 
-func (m *machine) clientByOrdinal(o Ordinal) (*client, error) {
+func (m *machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	v, err := m.get(ordinalKey(o))
 	if err != nil {
 		return nil, err
 	}
 	c, err := m.counted(gateway.ClientID(v))
 	if err == nil && (c == nil || c.ord != o) {
-		return nil, &CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
+		return nil, &record.CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
 	}
 	return c, err
 }
@@ -312,7 +313,7 @@ func (m *machine) newClient(id gateway.ClientID, createdAt int64) (*client, erro
 	m.set(ordinalKey(c.ord), []byte(id))
 	m.clients[id] = c
 	m.touch(c)
-	return c, m.setBit(knownChunk(ChunkOf(c.ord)), c.ord, true)
+	return c, m.setBit(knownChunk(record.ChunkOf(c.ord)), c.ord, true)
 }
 
 func (m *machine) touch(c *client) {
@@ -348,11 +349,11 @@ func (m *machine) chunk(id chunkID) (*chunk, error) {
 		return nil, err
 	}
 	if c.stored = v != nil; c.stored {
-		if v, err = CheckSum(k, v); err != nil {
+		if v, err = record.CheckSum(k, v); err != nil {
 			return nil, err
 		}
 		if err = c.bits.Decode(v); err != nil {
-			return nil, &CorruptError{Key: k, Cause: err}
+			return nil, &record.CorruptError{Key: k, Cause: err}
 		}
 	}
 	m.chunks[id] = c
@@ -366,7 +367,7 @@ func (m *machine) touchChunk(c *chunk) {
 	}
 }
 
-func (m *machine) setBit(id chunkID, o Ordinal, on bool) error {
+func (m *machine) setBit(id chunkID, o record.Ordinal, on bool) error {
 	c, err := m.chunk(id)
 	if err != nil {
 		return err

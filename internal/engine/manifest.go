@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	pebblerecord "github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Pebble finds its manifest by the name of an empty file:
@@ -117,7 +119,7 @@ func oldestLog(fs vfs.FS, manifest string) (oldest uint32, err error) {
 // logOfEdit returns the log number of a manifest's record, 0 for none.
 func logOfEdit(b []byte) uint32 {
 	const tagComparator, tagLogNumber = 1, 2
-	d := Decoder{Rest: b}
+	d := record.Decoder{Rest: b}
 	tag := d.Uint()
 	if tag == tagComparator {
 		_ = d.Bytes()

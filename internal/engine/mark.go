@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // mark is the content of the file MARK, which lies outside the database and lists
@@ -72,18 +73,18 @@ const (
 
 func (m *mark) encode() []byte {
 	b := make([]byte, markHeader, markSlot)
-	b = PutUint(PutUint(PutUint(PutString(PutUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
-	b = PutUint(PutUint(PutUint(b, m.reserved.useq), m.reserved.event), m.boot)
-	b = PutBool(PutBool(b, m.orderly), m.branched)
+	b = record.PutUint(record.PutUint(record.PutUint(record.PutString(record.PutUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
+	b = record.PutUint(record.PutUint(record.PutUint(b, m.reserved.useq), m.reserved.event), m.boot)
+	b = record.PutBool(record.PutBool(b, m.orderly), m.branched)
 	logs := m.logs[max(0, len(m.logs)-maxMarkLogs):]
-	b = PutUint(b, uint64(len(logs)))
+	b = record.PutUint(b, uint64(len(logs)))
 	for _, l := range logs {
-		b = PutUint(PutUint(b, uint64(l.number)), uint64(l.synced))
+		b = record.PutUint(record.PutUint(b, uint64(l.number)), uint64(l.synced))
 	}
 	copy(b, markMagic)
 	binary.LittleEndian.PutUint16(b[8:], markVersion)
 	binary.LittleEndian.PutUint16(b[10:], uint16(len(b)-markHeader))
-	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], Castagnoli))
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], record.Castagnoli))
 	return b[:markSlot]
 }
 
@@ -94,15 +95,15 @@ func decodeMark(b []byte) (m mark, err error) {
 	}
 	n := int(binary.LittleEndian.Uint16(b[10:]))
 	if markHeader+n > len(b) {
-		return m, ErrShort
+		return m, record.ErrShort
 	}
-	if crc32.Checksum(b[8:markHeader+n], Castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+	if crc32.Checksum(b[8:markHeader+n], record.Castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
 		return m, errors.New("checksum does not match")
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v != markVersion {
 		return m, fmt.Errorf("version %d, this program knows %d", v, markVersion)
 	}
-	d := Decoder{Rest: b[markHeader : markHeader+n]}
+	d := record.Decoder{Rest: b[markHeader : markHeader+n]}
 	m.gen, m.log, m.pos, m.at = d.Uint(), gateway.LogID(d.Text()), d.Uint(), int64(d.Uint())
 	m.reserved = numbers{d.Uint(), d.Uint(), d.Uint()}
 	m.boot, m.orderly, m.branched = d.Uint(), d.Bool(), d.Bool()

@@ -6,11 +6,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // mask returns the ordinals of those of the audience whom a.Among names and
 // a.Only wants.
-func (e *Engine) mask(a *gateway.Acceptance) (Bitmap, error) {
+func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
 	v, err := e.reading()
 	if err != nil {
 		return nil, err
@@ -36,10 +37,10 @@ type masking struct {
 }
 
 // maskChunk is who is in the audience, and who of them is wanted.
-type maskChunk struct{ in, wanted Bitset }
+type maskChunk struct{ in, wanted record.Bitset }
 
-func (m *masking) wanted() Bitmap {
-	out := Bitmap{}
+func (m *masking) wanted() record.Bitmap {
+	out := record.Bitmap{}
 	for n, c := range m.chunks {
 		if c.wanted.Count() > 0 {
 			out[n] = &c.wanted
@@ -51,7 +52,7 @@ func (m *masking) wanted() Bitmap {
 // among looks at the clients that the caller names.
 func (m *masking) among(a *gateway.Acceptance) error {
 	for id, ref := range a.Among {
-		o := Ordinal(ref - 1)
+		o := record.Ordinal(ref - 1)
 		if ref == 0 {
 			row, ok, err := m.clientRow(id)
 			if err != nil {
@@ -76,14 +77,14 @@ func (m *masking) everybody() error {
 		return err
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = m.consider(gateway.ClientID(it.Value()), Ordinal(tail32(it.Key())))
+		err = m.consider(gateway.ClientID(it.Value()), record.Ordinal(tail32(it.Key())))
 	}
 	return errors.Join(err, it.Error(), it.Close())
 }
 
 // consider adds a client if it is wanted.
-func (m *masking) consider(id gateway.ClientID, o Ordinal) error {
-	if n := ChunkOf(o); m.at == nil || n != m.n {
+func (m *masking) consider(id gateway.ClientID, o record.Ordinal) error {
+	if n := record.ChunkOf(o); m.at == nil || n != m.n {
 		if err := m.turnTo(n); err != nil {
 			return err
 		}

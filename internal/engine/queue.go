@@ -6,11 +6,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // op is an event on its way through the log.
 type op struct {
-	event  Event
+	event  record.Event
 	size   int
 	urgent bool   // commit at once; else within lazyDelay
 	reply  *reply // nil when nobody waits
@@ -26,7 +28,7 @@ func takeOps() []op { return (*opPool.Get().(*[]op))[:0] }
 // more.
 func freeOps(ops []op) {
 	for i := range ops {
-		if e, ok := ops[i].event.(*Settle); ok {
+		if e, ok := ops[i].event.(*record.Settle); ok {
 			e.Free()
 		}
 	}
@@ -55,10 +57,10 @@ func (r *reply) free() {
 }
 
 // waited is an op that somebody waits for and that is committed at once.
-func waited(e Event) op { return op{event: e, size: e.Size(), urgent: true, reply: newReply()} }
+func waited(e record.Event) op { return op{event: e, size: e.Size(), urgent: true, reply: newReply()} }
 
 // lazy is an op that nobody waits for.
-func lazy(e Event, urgent bool) op { return op{event: e, size: e.Size(), urgent: urgent} }
+func lazy(e record.Event, urgent bool) op { return op{event: e, size: e.Size(), urgent: urgent} }
 
 // answer gives the reply its token, or returns it when somebody is to be told.
 func (o *op) answer(err error) *reply {

@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Reading a view: the same rows that the machine writes, as they are on disk.
@@ -36,7 +37,7 @@ func (v *view) each(from, to []byte, falling bool, fn func(k, val []byte) (bool,
 	return errors.Join(err, it.Error(), it.Close())
 }
 
-func (v *view) chunk(id chunkID) (set Bitset, err error) {
+func (v *view) chunk(id chunkID) (set record.Bitset, err error) {
 	k := id.key()
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -45,19 +46,19 @@ func (v *view) chunk(id chunkID) (set Bitset, err error) {
 	return set, decodeChunk(&set, k, val)
 }
 
-func decodeChunk(set *Bitset, k, val []byte) error {
-	val, err := CheckSum(k, val)
+func decodeChunk(set *record.Bitset, k, val []byte) error {
+	val, err := record.CheckSum(k, val)
 	if err != nil {
 		return err
 	}
 	if err := set.Decode(val); err != nil {
-		return &CorruptError{Key: k, Cause: err}
+		return &record.CorruptError{Key: k, Cause: err}
 	}
 	return nil
 }
 
 // selected returns one chunk of an audience that a rule selects.
-func (v *view) selected(to *gateway.Audience, n uint32) (set Bitset, err error) {
+func (v *view) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
 	switch {
 	case to.All:
 		return v.chunk(knownChunk(n))
@@ -91,7 +92,7 @@ func (v *view) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error
 }
 
 // nameOf returns the id of the client that has, or had, an ordinal.
-func (v *view) nameOf(o Ordinal) (gateway.ClientID, error) {
+func (v *view) nameOf(o record.Ordinal) (gateway.ClientID, error) {
 	val, err := v.get(ordinalKey(o))
 	return gateway.ClientID(val), err
 }
@@ -131,10 +132,10 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 	if row.form != formOne {
 		h, err := v.head(row.seq)
 		if err == nil && h == nil {
-			err = &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+			err = &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
 		}
 		if err == nil {
-			msg.Counts, msg.CompletedAt = h.counts(), TimeOf(h.completedAt)
+			msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
 		}
 		return msg, err
 	}
@@ -152,11 +153,11 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 
 // broadcastsFor returns how many messages in bitmap form are queued for an
 // ordinal.
-func (v *view) broadcastsFor(o Ordinal) (n int, err error) {
+func (v *view) broadcastsFor(o record.Ordinal) (n int, err error) {
 	if v.state.bitmaps == 0 {
 		return 0, nil
 	}
-	q, err := v.queuedBits(ChunkOf(o), 0)
+	q, err := v.queuedBits(record.ChunkOf(o), 0)
 	if err != nil {
 		return 0, err
 	}
@@ -177,7 +178,7 @@ func (v *view) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord
 	}
 	if val != nil {
 		if n, err = decodeCount(val); err != nil {
-			return gateway.ClientRecord{}, &CorruptError{Key: countKey(row.ord), Cause: err}
+			return gateway.ClientRecord{}, &record.CorruptError{Key: countKey(row.ord), Cause: err}
 		}
 	}
 	many, err := v.broadcastsFor(row.ord)
@@ -198,7 +199,7 @@ func (e *Engine) read(fn func(v *view) error) error {
 	if _, ok := errors.AsType[*gateway.Error](err); ok {
 		return err
 	}
-	if c, ok := errors.AsType[*CorruptError](err); ok {
+	if c, ok := errors.AsType[*record.CorruptError](err); ok {
 		e.noteCorrupt(v.inst, c)
 	}
 	return unavailable(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // finalStates are the states that have a bitmap of their own.
@@ -57,7 +58,7 @@ func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 	}
 	h, err := v.head(row.seq)
 	if err != nil || h == nil {
-		return d, false, cmp.Or(err, error(&CorruptError{Key: headKey(row.seq), Cause: errMissing}))
+		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: errMissing}))
 	}
 	return v.bitDelivery(h, row.seq, c.ord, client)
 }
@@ -77,7 +78,7 @@ func (v *view) formerDelivery(row *messageRow, client gateway.ClientID) (d gatew
 }
 
 // rowDelivery returns a delivery that has a row of its own.
-func (v *view) rowDelivery(row *messageRow, o Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *view) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	f, err := v.finalRow(finalKey(o, row.seq))
 	if err != nil {
 		return d, false, err
@@ -86,7 +87,7 @@ func (v *view) rowDelivery(row *messageRow, o Ordinal, client gateway.ClientID) 
 		return f.delivery(client, row.seq), true, nil
 	}
 	return gateway.Delivery{Message: row.id, Client: client, Seq: row.seq, State: gateway.Queued,
-		CreatedAt: TimeOf(row.createdAt), ExpiresAt: TimeOf(row.expiresAt)}, true, nil
+		CreatedAt: record.TimeOf(row.createdAt), ExpiresAt: record.TimeOf(row.expiresAt)}, true, nil
 }
 
 // strangerDelivery returns the delivery to a client that was not known.
@@ -94,7 +95,7 @@ func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gat
 	k := strangerKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
-		err = &CorruptError{Key: k, Cause: errMissing}
+		err = &record.CorruptError{Key: k, Cause: errMissing}
 	}
 	if err != nil {
 		return d, false, err
@@ -103,8 +104,8 @@ func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gat
 }
 
 // bitDelivery returns a delivery that is a bit.
-func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
-	set, err := v.chunk(queuedChunk(seq, ChunkOf(o)))
+func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(o)))
 	if err != nil {
 		return d, false, err
 	}
@@ -112,7 +113,7 @@ func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o Ordinal, client gatewa
 		return h.bit(gateway.Queued, seq, client), true, nil
 	}
 	for _, s := range finalStates {
-		if set, err = v.chunk(finalChunk(seq, s, ChunkOf(o))); err != nil {
+		if set, err = v.chunk(finalChunk(seq, s, record.ChunkOf(o))); err != nil {
 			return d, false, err
 		}
 		if set.Has(o) {
@@ -123,7 +124,7 @@ func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o Ordinal, client gatewa
 }
 
 // settledBit adds what a bit cannot say.
-func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
 	f, err := v.finalRow(sparseKey(seq, o))
 	if err != nil || f == nil {
 		return h.bit(s, seq, client), true, err
@@ -134,9 +135,9 @@ func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o Ordina
 // bit returns the delivery of which only the state is known.
 func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
 	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
-		CreatedAt: TimeOf(h.createdAt), ExpiresAt: TimeOf(h.expiresAt)}
+		CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt)}
 	if s == gateway.Expired || s == gateway.Canceled { // all in one step, which completed the message
-		d.FinalAt = TimeOf(h.completedAt)
+		d.FinalAt = record.TimeOf(h.completedAt)
 	}
 	return d
 }
@@ -202,7 +203,7 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 		return err
 	}
 	if h == nil {
-		return &CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
 	}
 	from, err := v.ordinalAfter(q.After)
 	if err != nil {
@@ -212,7 +213,7 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 	if q.State != 0 {
 		states = []gateway.State{q.State}
 	}
-	for n := ChunkOf(from); n < h.chunks && !p.More; n++ {
+	for n := record.ChunkOf(from); n < h.chunks && !p.More; n++ {
 		if err := v.bitChunk(h, row.seq, n, from, states, p); err != nil {
 			return err
 		}
@@ -221,9 +222,9 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 }
 
 // bitChunk adds one chunk's deliveries to the page.
-func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
-	sets := make([]Bitset, len(states))
-	var all Bitset
+func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+	sets := make([]record.Bitset, len(states))
+	var all record.Bitset
 	for i, s := range states {
 		id := finalChunk(seq, s, n)
 		if s == gateway.Queued {
@@ -234,12 +235,12 @@ func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from Ordinal, sta
 		}
 		all.Or(&sets[i])
 	}
-	all.Each(n, from, func(o Ordinal) bool {
+	all.Each(n, from, func(o record.Ordinal) bool {
 		var name gateway.ClientID
 		if name, err = v.nameOf(o); err != nil || !p.next(name) {
 			return false
 		}
-		s := states[slices.IndexFunc(sets, func(set Bitset) bool { return set.Has(o) })]
+		s := states[slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })]
 		d := h.bit(s, seq, name)
 		if s != gateway.Queued {
 			d, _, err = v.settledBit(h, s, seq, o, name)
@@ -251,7 +252,7 @@ func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from Ordinal, sta
 }
 
 // ordinalAfter returns the ordinal behind that of a client; 0 for "".
-func (v *view) ordinalAfter(id gateway.ClientID) (Ordinal, error) {
+func (v *view) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
 	if id == "" {
 		return 0, nil
 	}
@@ -260,10 +261,10 @@ func (v *view) ordinalAfter(id gateway.ClientID) (Ordinal, error) {
 		return row.ord + 1, err
 	}
 	// Forgotten between two pages: its name is still with its ordinal.
-	found := Ordinal(0)
+	found := record.Ordinal(0)
 	err = v.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, val []byte) (bool, error) {
 		if gateway.ClientID(val) == id {
-			found = Ordinal(tail32(k)) + 1
+			found = record.Ordinal(tail32(k)) + 1
 		}
 		return true, nil
 	})

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // ClientDeliveries returns a client's deliveries, newest first.
@@ -38,7 +39,7 @@ func (e *Engine) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[g
 // rows that are final, bits, and what failed before the client was known.
 type history struct {
 	view   *view
-	ord    Ordinal
+	ord    record.Ordinal
 	q      gateway.ClientDeliveryQuery
 	limit  int
 	before gateway.Seq
@@ -101,10 +102,10 @@ func (h *history) stop(at gateway.Seq) {
 func (h *history) queued(k, val []byte) (gateway.Delivery, error) {
 	r, err := decodeQueued(val)
 	if err != nil {
-		return gateway.Delivery{}, &CorruptError{Key: slices.Clone(k), Cause: err}
+		return gateway.Delivery{}, &record.CorruptError{Key: slices.Clone(k), Cause: err}
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
-		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt)}, nil
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, nil
 }
 
 func (h *history) final(k, val []byte) (gateway.Delivery, error) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // maxScan bounds how many rows a filter may pass over for one page, so that it
@@ -122,8 +123,8 @@ func (e *Engine) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err
 		known, err := decodeKey(val)
 		switch {
 		case err != nil:
-			return &CorruptError{Key: k, Cause: err}
-		case Nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
+			return &record.CorruptError{Key: k, Cause: err}
+		case record.Nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
 			return nil
 		}
 		if err := known.mismatch(a.Fingerprint); err != nil {
@@ -149,11 +150,11 @@ func (e *Engine) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message,
 	}
 	err := e.read(func(v *view) error {
 		return v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
-			if !p.next(ParseID(k[1:])) {
+			if !p.next(record.ParseID(k[1:])) {
 				return false, nil
 			}
 			row, err := decodeMessage(k, val)
-			if err != nil || row.createdAt < Nanos(q.Since) {
+			if err != nil || row.createdAt < record.Nanos(q.Since) {
 				return true, err
 			}
 			msg, err := v.message(&row)

@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Next appends to buf the queued parcels that q asks for.
@@ -30,9 +31,9 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []ga
 
 // ordinal returns a known client's ordinal, which is in its reference where
 // there is one.
-func (v *view) ordinal(id gateway.ClientID, ref uint32) (Ordinal, bool, error) {
+func (v *view) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
 	if ref != 0 {
-		return Ordinal(ref - 1), true, nil
+		return record.Ordinal(ref - 1), true, nil
 	}
 	row, ok, err := v.clientRow(id)
 	return row.ord, ok, err
@@ -65,13 +66,13 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 		if val != nil {
 			q, err := decodeQueued(val)
 			if err != nil {
-				return &CorruptError{Key: queueKey(row.ord, seq), Cause: err}
+				return &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
 			}
 			p, err = v.parcel(q.id, seq)
 			ok = err == nil
 			return err
 		}
-		set, err := v.chunk(queuedChunk(seq, ChunkOf(row.ord)))
+		set, err := v.chunk(queuedChunk(seq, record.ChunkOf(row.ord)))
 		if err != nil || !set.Has(row.ord) {
 			return err
 		}
@@ -86,20 +87,20 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 // bitmap form, by rising sequence.
 type lane struct {
 	view *view
-	ord  Ordinal
+	ord  record.Ordinal
 	rows *pebble.Iterator // nil: none
 	ok   bool             // rows stands on a row
 	bits *queuedBits      // of the client's chunk; nil: none
 	at   int              // the next of bits that is not looked at
 }
 
-func (v *view) lane(o Ordinal, after gateway.Seq) (l lane, err error) {
+func (v *view) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
 	l.view, l.ord = v, o
 	if after == ^gateway.Seq(0) {
 		return l, nil
 	}
 	if v.state.bitmaps > 0 {
-		if l.bits, err = v.queuedBits(ChunkOf(o), after); err != nil {
+		if l.bits, err = v.queuedBits(record.ChunkOf(o), after); err != nil {
 			return l, err
 		}
 		l.at = l.bits.above(after)
@@ -157,7 +158,7 @@ func (l *lane) row() (gateway.Parcel, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
 	q, err := decodeQueued(l.rows.Value())
 	if err != nil {
-		return gateway.Parcel{}, &CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+		return gateway.Parcel{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
 	}
 	l.ok = l.rows.Next()
 	return l.view.parcel(q.id, seq)
@@ -167,11 +168,11 @@ func (l *lane) row() (gateway.Parcel, error) {
 func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
-		err = &CorruptError{Key: messageKey(id), Cause: errMissing}
+		err = &record.CorruptError{Key: messageKey(id), Cause: errMissing}
 	}
 	if err != nil {
 		return gateway.Parcel{}, err
 	}
-	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: TimeOf(row.expiresAt), Payload: row.payload,
+	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload,
 		Many: row.form != formOne}, nil
 }

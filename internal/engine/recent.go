@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // recentGeneration is how many messages a generation of recentMessages holds:
@@ -30,7 +31,7 @@ func (k recentKey) above(l recentKey) bool { return bytes.Compare(k[:], l[:]) > 
 
 // recentKeyOf returns the id in a message's key, ok false for one in text form.
 func recentKeyOf(key []byte) (k recentKey, ok bool) {
-	if len(key) != 18 || key[1] != UUIDForm {
+	if len(key) != 18 || key[1] != record.UUIDForm {
 		return k, false
 	}
 	return recentKey(key[2:]), true
@@ -95,7 +96,7 @@ func (r *recentMessages) add(key []byte) {
 // replaced with the cache when a record is given up: a row found here is the one that
 // the database has, with the changes of the record under way.
 type recentQueued []struct {
-	ord Ordinal
+	ord record.Ordinal
 	seq gateway.Seq // 0 = empty: sequences begin with 1
 	row queueRow
 }
@@ -103,14 +104,14 @@ type recentQueued []struct {
 // recentQueuedRows is how many rows recentQueued has room for: about 150 bytes each.
 const recentQueuedRows = 4 << 10
 
-func (r recentQueued) put(o Ordinal, s gateway.Seq, row queueRow) {
+func (r recentQueued) put(o record.Ordinal, s gateway.Seq, row queueRow) {
 	if len(r) > 0 {
 		at := &r[s%gateway.Seq(len(r))]
 		at.ord, at.seq, at.row = o, s, row
 	}
 }
 
-func (r recentQueued) get(o Ordinal, s gateway.Seq) (row queueRow, ok bool) {
+func (r recentQueued) get(o record.Ordinal, s gateway.Seq) (row queueRow, ok bool) {
 	if len(r) == 0 || s == 0 {
 		return row, false
 	}
@@ -118,7 +119,7 @@ func (r recentQueued) get(o Ordinal, s gateway.Seq) (row queueRow, ok bool) {
 	return at.row, at.seq == s && at.ord == o
 }
 
-func (r recentQueued) remove(o Ordinal, s gateway.Seq) {
+func (r recentQueued) remove(o record.Ordinal, s gateway.Seq) {
 	if _, ok := r.get(o, s); ok {
 		clear(r[s%gateway.Seq(len(r)):][:1])
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // What was added is never called unknown, in whatever order it comes and
@@ -14,7 +15,7 @@ func TestRecentMessagesNeverForgetWithoutSaying(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	r := emptyRecentMessages()
 	key := func(n uint64) []byte {
-		return binary.BigEndian.AppendUint64(append(make([]byte, 0, 18), kindMessage, UUIDForm, 0, 0, 0, 0, 0, 0, 0, 0), n)
+		return binary.BigEndian.AppendUint64(append(make([]byte, 0, 18), kindMessage, record.UUIDForm, 0, 0, 0, 0, 0, 0, 0, 0), n)
 	}
 	var added []uint64
 	for n := range uint64(5 * recentGeneration) {
@@ -41,7 +42,7 @@ func TestRecentMessagesNeverForgetWithoutSaying(t *testing.T) {
 // one takes its slot.
 func TestRecentQueued(t *testing.T) {
 	r := make(recentQueued, 4)
-	want := func(o Ordinal, s gateway.Seq, size int64) {
+	want := func(o record.Ordinal, s gateway.Seq, size int64) {
 		t.Helper()
 		if row, ok := r.get(o, s); ok != (size > 0) || ok && row.size != size {
 			t.Errorf("client %d, sequence %d: %d bytes, %v, want %d", o, s, row.size, ok, size)

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Loss describes the records that a repair gives up, as far as they are known.
@@ -113,10 +114,10 @@ func (p *repairPlan) make(m mark, cause error) error {
 	}
 	st := &e.machine.state
 	p.mark = mark{gen: m.gen, log: e.log, at: time.Now().UnixNano(), reserved: st.numbers().raise(m.reserved), branched: true}
-	p.loss.After = TimeOf(st.at)
+	p.loss.After = record.TimeOf(st.at)
 	if m.pos > 0 {
 		p.loss.Records = max(0, int64(m.pos-st.pos))
-		p.loss.Before = TimeOf(m.at)
+		p.loss.Before = record.TimeOf(m.at)
 	}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // memoryJournal keeps records outside the state, as a replicated log would.
@@ -59,7 +60,7 @@ func checksum(t *testing.T, e *Engine) (sum uint32, rows int) {
 	err := e.read(func(v *view) error {
 		return v.each([]byte{0}, []byte{0xff}, false, func(k, val []byte) (bool, error) {
 			if !bytes.Equal(k, keyLog) {
-				sum = crc32.Update(crc32.Update(sum, Castagnoli, k), Castagnoli, val)
+				sum = crc32.Update(crc32.Update(sum, record.Castagnoli, k), record.Castagnoli, val)
 				rows++
 			}
 			return true, nil
@@ -222,8 +223,8 @@ func TestRecordBitFlip(t *testing.T) {
 			continue // reserved
 		}
 		raw[i/8] ^= 1 << (i % 8)
-		if r, err := Decode(raw); err == nil {
-			orig, _ := Decode(j.records[len(j.records)/2])
+		if r, err := record.Decode(raw); err == nil {
+			orig, _ := record.Decode(j.records[len(j.records)/2])
 			if len(r.Events) != len(orig.Events) {
 				t.Fatalf("bit %d flipped: the record is taken for one of %d events, not %d", i, len(r.Events), len(orig.Events))
 			}
@@ -235,7 +236,7 @@ func TestRecordBitFlip(t *testing.T) {
 	raw[len(raw)-1] ^= 1
 	bad[len(bad)/2] = raw
 	o.Journal = &memoryJournal{records: bad}
-	if _, err := Open(o); !errors.Is(err, ErrSum) {
-		t.Errorf("opening with a damaged record: %v, want %v", err, ErrSum)
+	if _, err := Open(o); !errors.Is(err, record.ErrSum) {
+		t.Errorf("opening with a damaged record: %v, want %v", err, record.ErrSum)
 	}
 }

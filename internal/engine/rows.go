@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // stateRow is where the log stands, and what has been counted up to there.
@@ -11,8 +12,8 @@ type stateRow struct {
 	writerSeq   uint64 // within the incarnation
 	at          int64  // time of the record, ns
 	seq         gateway.Seq
-	useq        uint64  // last uplink sequence
-	nextOrdinal Ordinal // of the next new client
+	useq        uint64         // last uplink sequence
+	nextOrdinal record.Ordinal // of the next new client
 	clients     int64
 	messages    int64
 	queued      int64 // deliveries that are not final
@@ -23,25 +24,25 @@ func (r *stateRow) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.pos, r.incarnation, r.writerSeq, uint64(r.at), uint64(r.seq), r.useq,
 		uint64(r.nextOrdinal), uint64(r.clients), uint64(r.messages), uint64(r.queued), uint64(r.bitmaps)} {
-		b = PutUint(b, v)
+		b = record.PutUint(b, v)
 	}
-	return PutSum(keyState, b)
+	return record.PutSum(keyState, b)
 }
 
 func decodeState(v []byte) (r stateRow, err error) {
-	if v, err = CheckSum(keyState, v); err != nil {
+	if v, err = record.CheckSum(keyState, v); err != nil {
 		return r, err
 	}
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.pos, r.incarnation, r.writerSeq, r.at = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
-	r.seq, r.useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), Ordinal(d.Uint())
+	r.seq, r.useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), record.Ordinal(d.Uint())
 	r.clients, r.messages, r.queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	return r, d.End()
 }
 
 // clientRow is what is remembered of a client, without its queue's counters.
 type clientRow struct {
-	ord          Ordinal
+	ord          record.Ordinal
 	createdAt    int64
 	lastSeenAt   int64
 	blockedUntil int64
@@ -54,27 +55,27 @@ type clientRow struct {
 }
 
 func (r *clientRow) encode(key []byte) []byte {
-	b := PutUint(make([]byte, 0, 64), uint64(r.ord))
-	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
-	b = PutStrings(PutMap(PutString(PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	return PutSum(key, b)
+	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
+	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
+	return record.PutSum(key, b)
 }
 
 func decodeClient(key, v []byte) (r clientRow, err error) {
-	if v, err = CheckSum(key, v); err != nil {
+	if v, err = record.CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := Decoder{Rest: v}
-	r.ord = Ordinal(d.Uint())
+	d := record.Decoder{Rest: v}
+	r.ord = record.Ordinal(d.Uint())
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
-	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), DecodeStrings[string](&d)
+	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
 	return r, d.End()
 }
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64) gateway.ClientRecord {
-	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: TimeOf(r.createdAt),
-		LastSeenAt: TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: TimeOf(r.blockedUntil),
+	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
+		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
 		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1}
 }
 
@@ -84,10 +85,12 @@ type countRow struct {
 	bytes int64 // of messages to it alone
 }
 
-func (r countRow) encode() []byte { return PutUint(PutUint(nil, uint64(r.n)), uint64(r.bytes)) }
+func (r countRow) encode() []byte {
+	return record.PutUint(record.PutUint(nil, uint64(r.n)), uint64(r.bytes))
+}
 
 func decodeCount(v []byte) (r countRow, err error) {
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.n, r.bytes = d.Int(), int64(d.Uint())
 	return r, d.End()
 }
@@ -110,9 +113,9 @@ type messageRow struct {
 	expiresAt int64
 	encoding  gateway.Encoding
 	form      form
-	ord       Ordinal            // formOne
+	ord       record.Ordinal     // formOne
 	client    gateway.ClientID   // formOne
-	ords      []Ordinal          // formList, rising
+	ords      []record.Ordinal   // formList, rising
 	unknown   []gateway.ClientID // formList: addressed, never registered; failed at once
 	metadata  map[string]string
 	owner     string
@@ -121,44 +124,44 @@ type messageRow struct {
 
 // encode appends the row to b, which is empty.
 func (r *messageRow) encode(b, key []byte) []byte {
-	b = PutUint(PutUint(PutUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
 	b = append(b, byte(r.encoding), byte(r.form))
 	switch r.form {
 	case formOne:
-		b = PutString(PutUint(b, uint64(r.ord)), r.client)
+		b = record.PutString(record.PutUint(b, uint64(r.ord)), r.client)
 	case formList:
-		b = PutUint(b, uint64(len(r.ords)))
-		prev := Ordinal(0)
+		b = record.PutUint(b, uint64(len(r.ords)))
+		prev := record.Ordinal(0)
 		for _, o := range r.ords {
-			b = PutUint(b, uint64(o-prev))
+			b = record.PutUint(b, uint64(o-prev))
 			prev = o
 		}
-		b = PutStrings(b, r.unknown)
+		b = record.PutStrings(b, r.unknown)
 	}
-	b = PutBytes(PutMap(PutString(b, r.owner), r.metadata), r.payload)
-	return PutSum(key, b)
+	b = record.PutBytes(record.PutMap(record.PutString(b, r.owner), r.metadata), r.payload)
+	return record.PutSum(key, b)
 }
 
 // decodeMessage keeps no part of v.
 func decodeMessage(key, v []byte) (r messageRow, err error) {
-	if v, err = CheckSum(key, v); err != nil {
+	if v, err = record.CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := Decoder{Rest: v}
-	r.id = ParseID(key[1:])
+	d := record.Decoder{Rest: v}
+	r.id = record.ParseID(key[1:])
 	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.encoding, r.form = gateway.Encoding(d.Byte()), form(d.Byte())
 	switch r.form {
 	case formOne:
-		r.ord, r.client = Ordinal(d.Uint()), gateway.ClientID(d.Text())
+		r.ord, r.client = record.Ordinal(d.Uint()), gateway.ClientID(d.Text())
 	case formList:
-		r.ords = make([]Ordinal, d.Count(1))
-		prev := Ordinal(0)
+		r.ords = make([]record.Ordinal, d.Count(1))
+		prev := record.Ordinal(0)
 		for i := range r.ords {
-			prev += Ordinal(d.Uint())
+			prev += record.Ordinal(d.Uint())
 			r.ords[i] = prev
 		}
-		r.unknown = DecodeStrings[gateway.ClientID](&d)
+		r.unknown = record.DecodeStrings[gateway.ClientID](&d)
 	}
 	r.owner, r.metadata, r.payload = d.Text(), d.Map(), append([]byte(nil), d.Bytes()...)
 	return r, d.End()
@@ -175,13 +178,13 @@ type queueRow struct {
 
 // encode appends the row of the message with this id, see appendID, to b.
 func (r *queueRow) encode(b, id []byte) []byte {
-	b = PutBytes(b, id)
-	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
-	return PutBool(b, r.many)
+	b = record.PutBytes(b, id)
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
+	return record.PutBool(b, r.many)
 }
 
 func decodeQueued(v []byte) (r queueRow, err error) {
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.many = d.Bool()
 	return r, d.End()
@@ -214,24 +217,24 @@ type finalRow struct {
 
 // encode appends the row to b, which is empty.
 func (r *finalRow) encode(b, key []byte) []byte {
-	b = PutID(b, r.id)
-	b = PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
-	b = append(PutBool(b, r.many), byte(r.state))
-	b = PutUint(PutString(b, r.reason), uint64(r.attempts))
-	b = PutBytes(PutUint(PutUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
-	b = PutBytes(PutUint(b, uint64(r.lateAt)), r.lateResult)
+	b = record.PutID(b, r.id)
+	b = record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
+	b = append(record.PutBool(b, r.many), byte(r.state))
+	b = record.PutUint(record.PutString(b, r.reason), uint64(r.attempts))
+	b = record.PutBytes(record.PutUint(record.PutUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
+	b = record.PutBytes(record.PutUint(b, uint64(r.lateAt)), r.lateResult)
 	if r.lateCode != gateway.AckOK { // older rows end before it
 		b = append(b, byte(r.lateCode))
 	}
-	return PutSum(key, b)
+	return record.PutSum(key, b)
 }
 
 // decodeFinal keeps no part of v.
 func decodeFinal(key, v []byte) (r finalRow, err error) {
-	if v, err = CheckSum(key, v); err != nil {
+	if v, err = record.CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt = d.ID(), int64(d.Uint()), int64(d.Uint())
 	r.many, r.state = d.Bool(), gateway.State(d.Byte())
 	r.reason, r.attempts = d.Text(), d.Int()
@@ -246,8 +249,8 @@ func decodeFinal(key, v []byte) (r finalRow, err error) {
 // delivery returns the row as the gateway knows it.
 func (r *finalRow) delivery(c gateway.ClientID, s gateway.Seq) gateway.Delivery {
 	return gateway.Delivery{Message: r.id, Client: c, Seq: s, State: r.state, Reason: r.reason, Attempts: r.attempts,
-		CreatedAt: TimeOf(r.createdAt), ExpiresAt: TimeOf(r.expiresAt), SentAt: TimeOf(r.sentAt),
-		FinalAt: TimeOf(r.finalAt), Result: r.result, LateAckAt: TimeOf(r.lateAt),
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), SentAt: record.TimeOf(r.sentAt),
+		FinalAt: record.TimeOf(r.finalAt), Result: r.result, LateAckAt: record.TimeOf(r.lateAt),
 		LateCode: r.lateCode, LateResult: r.lateResult}
 }
 
@@ -266,20 +269,20 @@ type headRow struct {
 }
 
 func (r *headRow) encode(key []byte) []byte {
-	b := append(PutID(make([]byte, 0, 80), r.id), byte(r.form))
-	b = PutUint(PutUint(PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.completedAt))
-	b = PutUint(PutUint(b, uint64(r.total)), uint64(r.chunks))
+	b := append(record.PutID(make([]byte, 0, 80), r.id), byte(r.form))
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.completedAt))
+	b = record.PutUint(record.PutUint(b, uint64(r.total)), uint64(r.chunks))
 	for _, n := range r.count {
-		b = PutUint(b, uint64(n))
+		b = record.PutUint(b, uint64(n))
 	}
-	return PutSum(key, b)
+	return record.PutSum(key, b)
 }
 
 func decodeHead(key, v []byte) (r headRow, err error) {
-	if v, err = CheckSum(key, v); err != nil {
+	if v, err = record.CheckSum(key, v); err != nil {
 		return r, err
 	}
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.id, r.form = d.ID(), form(d.Byte())
 	r.createdAt, r.expiresAt, r.completedAt = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.total, r.chunks = d.Int(), uint32(d.Uint())
@@ -305,14 +308,14 @@ type keyRow struct {
 }
 
 func (r *keyRow) encode() []byte {
-	return append(PutUint(PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
+	return append(record.PutUint(record.PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
 }
 
 func decodeKey(v []byte) (r keyRow, err error) {
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	r.id, r.at = d.ID(), int64(d.Uint())
 	if copy(r.fingerprint[:], d.Rest) != len(r.fingerprint) {
-		return r, ErrShort
+		return r, record.ErrShort
 	}
 	return r, d.Err
 }
@@ -327,17 +330,17 @@ func (r *keyRow) mismatch(fingerprint [32]byte) error {
 }
 
 func encodeUplink(key []byte, u *gateway.Uplink) []byte {
-	b := PutString(make([]byte, 0, 64+len(u.Payload)), u.Session)
-	b = PutBytes(PutTime(PutUint(b, u.Number), u.At), u.Payload)
-	return PutSum(key, b)
+	b := record.PutString(make([]byte, 0, 64+len(u.Payload)), u.Session)
+	b = record.PutBytes(record.PutTime(record.PutUint(b, u.Number), u.At), u.Payload)
+	return record.PutSum(key, b)
 }
 
 // decodeUplink keeps no part of v.
 func decodeUplink(key, v []byte) (u gateway.Uplink, err error) {
-	if v, err = CheckSum(key, v); err != nil {
+	if v, err = record.CheckSum(key, v); err != nil {
 		return u, err
 	}
-	d := Decoder{Rest: v}
+	d := record.Decoder{Rest: v}
 	u.Session, u.Number, u.At = gateway.SessionID(d.Text()), d.Uint(), d.Time()
 	u.Payload = append([]byte(nil), d.Bytes()...)
 	u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // sums are checksums of one log.
@@ -59,12 +60,12 @@ func TestRowsStayTheSame(t *testing.T) {
 			if got != want {
 				t.Errorf("%d events have the sums\n%#v, want\n%#v", len(events), got, want)
 			}
-			kinds := map[Kind]int{}
+			kinds := map[record.Kind]int{}
 			for _, e := range events {
 				kinds[e.Kind()]++
 			}
-			for k := KindAccept; k < KindProbe; k++ {
-				if kinds[k] == 0 && k != KindAckThrough {
+			for k := record.KindAccept; k < record.KindProbe; k++ {
+				if kinds[k] == 0 && k != record.KindAckThrough {
 					t.Errorf("no event of kind %d", k)
 				}
 			}
@@ -139,7 +140,7 @@ func clientOfSchedule(n int) gateway.ClientID { return gateway.ClientID(fmt.Spri
 func (s *schedule) client() gateway.ClientID { return clientOfSchedule(s.rng.IntN(clientsOfSchedule)) }
 
 // do sends an event through the log and notes the answer.
-func (s *schedule) do(ev Event) {
+func (s *schedule) do(ev record.Event) {
 	s.t.Helper()
 	r, err := s.e.do(s.t.Context(), ev)
 	if gateway.CodeOf(err) == gateway.CodeUnavailable {
@@ -152,25 +153,25 @@ func (s *schedule) step() {
 	s.now = s.now.Add(time.Duration(s.rng.IntN(20_000)) * time.Millisecond)
 	switch s.rng.IntN(40) {
 	case 0, 1:
-		s.do(&Register{Registration: s.registration()})
+		s.do(&record.Register{Registration: s.registration()})
 	case 2:
-		s.do(&Disconnected{Client: s.client(), At: s.now, Reason: "gone away"})
+		s.do(&record.Disconnected{Client: s.client(), At: s.now, Reason: "gone away"})
 	case 3:
-		s.do(&Update{Client: s.client(), Change: s.change()})
+		s.do(&record.Update{Client: s.client(), Change: s.change()})
 	case 4, 5:
-		s.do(&Uplink{Uplink: gateway.Uplink{Client: s.client(), Session: "s1", Number: s.rng.Uint64N(9), At: s.now, Payload: s.payload()}})
+		s.do(&record.Uplink{Uplink: gateway.Uplink{Client: s.client(), Session: "s1", Number: s.rng.Uint64N(9), At: s.now, Payload: s.payload()}})
 	case 6:
-		s.do(&Purge{Client: s.client(), At: s.now})
+		s.do(&record.Purge{Client: s.client(), At: s.now})
 	case 7:
 		if len(s.sent) > 0 {
-			s.do(&Cancel{ID: s.sent[s.rng.IntN(len(s.sent))].Delivery.Message, At: s.now})
+			s.do(&record.Cancel{ID: s.sent[s.rng.IntN(len(s.sent))].Delivery.Message, At: s.now})
 		}
 	case 8:
 		if err := s.e.Expire(s.now); err != nil {
 			s.t.Fatal(err)
 		}
 	case 9:
-		s.do(&Probe{})
+		s.do(&record.Probe{})
 	case 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:
 		s.settle()
 	default:
@@ -237,7 +238,7 @@ func (s *schedule) settle() {
 	case 4:
 		o.Seq = 0
 	}
-	s.do(NewSettle(o))
+	s.do(record.NewSettle(o))
 }
 
 func (s *schedule) accept() {
@@ -292,7 +293,7 @@ func (s *schedule) forget() {
 		}
 	}
 	for id := range clientsOfSchedule / 2 {
-		s.do(&Disconnected{Client: clientOfSchedule(id), At: s.now, Reason: "the end"})
+		s.do(&record.Disconnected{Client: clientOfSchedule(id), At: s.now, Reason: "the end"})
 	}
 	s.now = s.now.Add(50 * time.Hour)
 	if err := s.e.Expire(s.now); err != nil {
@@ -301,10 +302,10 @@ func (s *schedule) forget() {
 }
 
 // events returns the events of the log so far.
-func (s *schedule) events() (all []Event) {
+func (s *schedule) events() (all []record.Event) {
 	s.t.Helper()
 	for _, raw := range s.j.records {
-		r, err := Decode(raw)
+		r, err := record.Decode(raw)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -314,7 +315,7 @@ func (s *schedule) events() (all []Event) {
 }
 
 // eventSum sums records in which nothing differs from start to start.
-func eventSum(events []Event) string {
+func eventSum(events []record.Event) string {
 	h := sha256.New()
 	for _, raw := range regrouped(events, 5) {
 		h.Write(raw)
@@ -323,10 +324,10 @@ func eventSum(events []Event) string {
 }
 
 // regrouped puts events into records of n of one writer.
-func regrouped(events []Event, n int) (raw [][]byte) {
+func regrouped(events []record.Event, n int) (raw [][]byte) {
 	for chunk := range slices.Chunk(events, n) {
 		seq := uint64(len(raw) + 1)
-		r := &Commit{Writer: 0x1234, Incarnation: 1, Seq: seq, At: 1e18 + int64(seq), Events: chunk}
+		r := &record.Commit{Writer: 0x1234, Incarnation: 1, Seq: seq, At: 1e18 + int64(seq), Events: chunk}
 		raw = append(raw, bytes.Clone(r.Encode()))
 	}
 	return raw

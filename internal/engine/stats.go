@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // latencyBounds are the upper bounds of the latency histograms.
@@ -106,7 +107,7 @@ func (e *Engine) oldest(v *view) (at time.Time, err error) {
 		if err != nil {
 			return false, err
 		}
-		at = TimeOf(row.createdAt)
+		at = record.TimeOf(row.createdAt)
 		msg, err := v.message(&row)
 		n++
 		return err == nil && msg.Completed() && n < maxOldestScan, err

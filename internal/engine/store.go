@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Accept stores a message with its audience and returns when both are on
@@ -54,11 +55,11 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 
 // acceptEvent returns the event of a message with the bounds that it is accepted
 // under.
-func (e *Engine) acceptEvent(a gateway.Acceptance) (*Accept, error) {
+func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 	if err := e.Health(); err != nil {
 		return nil, err
 	}
-	ev := NewAccept(a)
+	ev := record.NewAccept(a)
 	ev.MaxQueued, ev.MaxQueuedBytes, ev.KeyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&ev.Acceptance)
@@ -72,14 +73,14 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*Accept, error) {
 
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev Event) (r result, err error) {
+func (e *Engine) do(ctx context.Context, ev record.Event) (r result, err error) {
 	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
 // place is do. It reports whether there was an answer: else the event may still be
 // under way.
-func (e *Engine) place(ctx context.Context, ev Event, r *result) (answered bool, err error) {
+func (e *Engine) place(ctx context.Context, ev record.Event, r *result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}
@@ -122,7 +123,7 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	took := e.queue.offer(p)
 	if !took {
 		p.uncount()
-		p.event.(*Settle).Free()
+		p.event.(*record.Settle).Free()
 	}
 	return took
 }
@@ -133,7 +134,7 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(&Expire{ID: id, At: at}, true)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(&record.Expire{ID: id, At: at}, true)); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -141,31 +142,31 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 
 // Cancel makes every delivery of the message that is not final canceled.
 func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
-	r, err := e.do(ctx, &Cancel{ID: id, At: at})
+	r, err := e.do(ctx, &record.Cancel{ID: id, At: at})
 	return r.message, err
 }
 
 // Purge cancels everything queued for client.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	r, err := e.do(ctx, &Purge{Client: client, At: at})
+	r, err := e.do(ctx, &record.Purge{Client: client, At: at})
 	return r.n, err
 }
 
 // Register remembers a client that has connected.
 func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
-	res, err := e.do(ctx, &Register{Registration: r})
+	res, err := e.do(ctx, &record.Register{Registration: r})
 	return res.record, res.given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue
 // is full or the disk fails.
 func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
-	e.queue.offer(lazy(&Disconnected{Client: client, At: at, Reason: reason}, false))
+	e.queue.offer(lazy(&record.Disconnected{Client: client, At: at, Reason: reason}, false))
 }
 
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &Update{Client: client, Change: c})
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c})
 	return r.record, err
 }
 
@@ -176,6 +177,6 @@ func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, er
 		return 0, err
 	}
 	u.Payload = bytes.Clone(u.Payload)
-	r, err := e.do(ctx, &Uplink{Uplink: u})
+	r, err := e.do(ctx, &record.Uplink{Uplink: u})
 	return r.useq, err
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // IsStore returns an error unless the directory has a store, or remains of one.
@@ -99,7 +100,7 @@ func checkFiles(o *Options, logs []logLength) error {
 func (e *Engine) readState() (err error) {
 	n, log, err := readMeta(e.inst.db)
 	if err == nil && n == 0 {
-		err = &CorruptError{Key: keyFormat, Cause: errMissing}
+		err = &record.CorruptError{Key: keyFormat, Cause: errMissing}
 	}
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (e *Engine) compare(m *mark) error {
 	}
 	if s.pos < m.pos {
 		return refuse(fmt.Sprintf("%d records at least", m.pos-s.pos), "the database ends with record %d, MARK says that record %d was synced at %s",
-			s.pos, m.pos, TimeOf(m.at).Format("2006-01-02 15:04:05"))
+			s.pos, m.pos, record.TimeOf(m.at).Format("2006-01-02 15:04:05"))
 	}
 	return nil
 }

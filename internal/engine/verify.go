@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Report is what Verify has found.
@@ -133,12 +134,12 @@ type verifier struct {
 	queued   int64
 	bitmaps  int64
 	expiry   int
-	perOrd   map[Ordinal]countRow // queued rows found
-	pending  int                  // messages that are not completed
+	perOrd   map[record.Ordinal]countRow // queued rows found
+	pending  int                         // messages that are not completed
 }
 
 func (v *view) verify(r *Report) {
-	c := &verifier{view: v, r: r, perOrd: map[Ordinal]countRow{}}
+	c := &verifier{view: v, r: r, perOrd: map[record.Ordinal]countRow{}}
 	r.Position = v.state.pos
 	for _, step := range []struct {
 		kind byte
@@ -196,7 +197,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 		return err
 	}
 	c.queued++
-	o := Ordinal(tail32(k[:5]))
+	o := record.Ordinal(tail32(k[:5]))
 	n := c.perOrd[o]
 	n.n++
 	n.bytes += q.bytes()
@@ -219,7 +220,7 @@ func (c *verifier) countRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	o := Ordinal(tail32(k))
+	o := record.Ordinal(tail32(k))
 	if got := c.perOrd[o]; got != n {
 		return fmt.Errorf("%d queued deliveries of %d bytes, the counter says %d of %d", got.n, got.bytes, n.n, n.bytes)
 	}
@@ -240,12 +241,12 @@ func (c *verifier) clientRow(k, val []byte) error {
 	if name != gateway.ClientID(k[1:]) {
 		return fmt.Errorf("ordinal %d belongs to %q", row.ord, name)
 	}
-	ids := []chunkID{knownChunk(ChunkOf(row.ord))}
+	ids := []chunkID{knownChunk(record.ChunkOf(row.ord))}
 	for _, g := range row.groups {
-		ids = append(ids, groupChunk(g, ChunkOf(row.ord)))
+		ids = append(ids, groupChunk(g, record.ChunkOf(row.ord)))
 	}
 	for l, val := range row.labels {
-		ids = append(ids, labelChunk(l, val, ChunkOf(row.ord)))
+		ids = append(ids, labelChunk(l, val, record.ChunkOf(row.ord)))
 	}
 	for _, id := range ids {
 		set, err := c.chunk(id)
@@ -260,12 +261,12 @@ func (c *verifier) clientRow(k, val []byte) error {
 }
 
 func (c *verifier) bitsRow(k, val []byte) error {
-	var set Bitset
+	var set record.Bitset
 	return decodeChunk(&set, k, val)
 }
 
 func (c *verifier) queuedBits(k, val []byte) error {
-	var set Bitset
+	var set record.Bitset
 	if err := decodeChunk(&set, k, val); err != nil {
 		return err
 	}
@@ -286,7 +287,7 @@ func (c *verifier) message(k, val []byte) error {
 	if got := msg.Counts.Queued + msg.Counts.Final(); got != msg.Counts.Total {
 		return fmt.Errorf("%d deliveries, %d in states", msg.Counts.Total, got)
 	}
-	index := retentionKey(Nanos(msg.CompletedAt), row.id)
+	index := retentionKey(record.Nanos(msg.CompletedAt), row.id)
 	if !msg.Completed() {
 		c.pending++
 		index = expiryKey(row.expiresAt, row.seq)
@@ -296,7 +297,7 @@ func (c *verifier) message(k, val []byte) error {
 	}
 	switch row.form {
 	case formOne:
-		return c.recipients(&row, []Ordinal{row.ord})
+		return c.recipients(&row, []record.Ordinal{row.ord})
 	case formList:
 		return c.recipients(&row, row.ords)
 	default:
@@ -305,7 +306,7 @@ func (c *verifier) message(k, val []byte) error {
 }
 
 // recipients checks that each recipient has exactly one row.
-func (c *verifier) recipients(row *messageRow, ords []Ordinal) error {
+func (c *verifier) recipients(row *messageRow, ords []record.Ordinal) error {
 	for _, o := range ords {
 		q, err := c.get(queueKey(o, row.seq))
 		if err != nil {
@@ -334,7 +335,7 @@ func (c *verifier) bits(row *messageRow) error {
 	var got [gateway.Failed + 1]int
 	total := 0
 	for n := range h.chunks {
-		var all Bitset
+		var all record.Bitset
 		sum := 0
 		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
 			id := finalChunk(row.seq, s, n)
@@ -370,7 +371,7 @@ func (c *verifier) settledRow(k, val []byte) error {
 
 func (c *verifier) expiryRow(_, val []byte) error {
 	c.expiry++
-	row, err := c.messageRow(ParseID(val))
+	row, err := c.messageRow(record.ParseID(val))
 	if err == nil && row == nil {
 		err = errMissing
 	}
@@ -378,7 +379,7 @@ func (c *verifier) expiryRow(_, val []byte) error {
 }
 
 func (c *verifier) retentionRow(k, _ []byte) error {
-	row, err := c.messageRow(ParseID(k[9:]))
+	row, err := c.messageRow(record.ParseID(k[9:]))
 	if err == nil && row == nil {
 		err = errMissing
 	}

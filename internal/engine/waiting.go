@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // waitingSet tells for which clients rows are queued, a bit for each ordinal,
@@ -14,7 +16,7 @@ type waitingSet struct {
 	chunks atomic.Pointer[[]*waitingChunk]
 }
 
-type waitingChunk [ChunkBits / 64]atomic.Uint64
+type waitingChunk [record.ChunkBits / 64]atomic.Uint64
 
 // readWaiting reads the set from the rows that count what is queued.
 func readWaiting(db *pebble.DB) (*waitingSet, error) {
@@ -25,7 +27,7 @@ func readWaiting(db *pebble.DB) (*waitingSet, error) {
 		return nil, err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		s.set(Ordinal(tail32(it.Key())), true)
+		s.set(record.Ordinal(tail32(it.Key())), true)
 	}
 	if err := it.Error(); err != nil {
 		_ = it.Close()
@@ -34,15 +36,15 @@ func readWaiting(db *pebble.DB) (*waitingSet, error) {
 	return s, it.Close()
 }
 
-func (s *waitingSet) has(o Ordinal) bool {
+func (s *waitingSet) has(o record.Ordinal) bool {
 	chunks := *s.chunks.Load()
-	n := int(ChunkOf(o))
-	return n < len(chunks) && chunks[n][o%ChunkBits/64].Load()&(1<<(o%64)) != 0
+	n := int(record.ChunkOf(o))
+	return n < len(chunks) && chunks[n][o%record.ChunkBits/64].Load()&(1<<(o%64)) != 0
 }
 
-func (s *waitingSet) set(o Ordinal, on bool) {
+func (s *waitingSet) set(o record.Ordinal, on bool) {
 	chunks := *s.chunks.Load()
-	if n := int(ChunkOf(o)); n >= len(chunks) {
+	if n := int(record.ChunkOf(o)); n >= len(chunks) {
 		grown := make([]*waitingChunk, n+1)
 		for i := copy(grown, chunks); i <= n; i++ {
 			grown[i] = new(waitingChunk)
@@ -50,7 +52,7 @@ func (s *waitingSet) set(o Ordinal, on bool) {
 		s.chunks.Store(&grown)
 		chunks = grown
 	}
-	word, bit := &chunks[ChunkOf(o)][o%ChunkBits/64], uint64(1)<<(o%64)
+	word, bit := &chunks[record.ChunkOf(o)][o%record.ChunkBits/64], uint64(1)<<(o%64)
 	if on {
 		word.Or(bit)
 	} else {
@@ -60,7 +62,7 @@ func (s *waitingSet) set(o Ordinal, on bool) {
 
 // waitingChange is what a record did to a client's rows.
 type waitingChange struct {
-	ord Ordinal
+	ord record.Ordinal
 	on  bool
 }
 

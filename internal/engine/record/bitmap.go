@@ -1,4 +1,4 @@
-package engine
+package record
 
 import (
 	"encoding/binary"
@@ -11,12 +11,16 @@ const ChunkBits = 4096
 // Bitset is one chunk of a bitmap.
 type Bitset [ChunkBits / 64]uint64
 
+// ChunkOf returns the number of the chunk that covers an ordinal.
 func ChunkOf(o Ordinal) uint32 { return uint32(o) / ChunkBits }
 
+// Has reports whether the set has an ordinal of its chunk; Set, Clear, And and Or
+// change the set in place.
 func (b *Bitset) Has(o Ordinal) bool { return b[o%ChunkBits/64]&(1<<(o%64)) != 0 }
 func (b *Bitset) Set(o Ordinal)      { b[o%ChunkBits/64] |= 1 << (o % 64) }
 func (b *Bitset) Clear(o Ordinal)    { b[o%ChunkBits/64] &^= 1 << (o % 64) }
 
+// Count returns how many ordinals are set.
 func (b *Bitset) Count() (n int) {
 	for _, w := range b {
 		n += bits.OnesCount64(w)
@@ -24,6 +28,7 @@ func (b *Bitset) Count() (n int) {
 	return n
 }
 
+// Empty reports whether none is set.
 func (b *Bitset) Empty() bool { return *b == Bitset{} }
 
 func (b *Bitset) And(c *Bitset) {
@@ -87,6 +92,7 @@ func (b *Bitset) Encode() []byte {
 	return out
 }
 
+// Decode replaces the set by what Encode wrote; no bytes are the empty set.
 func (b *Bitset) Decode(v []byte) error {
 	*b = Bitset{}
 	if len(v) == 0 {
@@ -127,6 +133,7 @@ func (m Bitmap) set(o Ordinal) {
 	c.Set(o)
 }
 
+// Count returns how many ordinals all chunks have.
 func (m Bitmap) Count() (n int) {
 	for _, c := range m {
 		n += c.Count()

@@ -1,4 +1,4 @@
-package engine
+package record
 
 import (
 	"encoding/hex"
@@ -17,6 +17,7 @@ const (
 	UUIDForm = 1
 )
 
+// AppendID appends the stored form of a message id.
 func AppendID(b []byte, id gateway.MessageID) []byte {
 	if s, ok := strings.CutPrefix(string(id), "msg_"); ok && len(s) == 36 {
 		if u, ok := parseUUID(s); ok {
@@ -56,6 +57,7 @@ var hexDigits = func() (t [256]byte) {
 	return t
 }()
 
+// ParseID is the reverse of AppendID; the id of no bytes is "".
 func ParseID(b []byte) gateway.MessageID {
 	if len(b) == 17 && b[0] == UUIDForm {
 		var s [40]byte

@@ -1,4 +1,4 @@
-package engine
+package record
 
 import (
 	"bytes"
@@ -44,6 +44,7 @@ const (
 	KindProbe
 )
 
+// Accept stores a message with its audience.
 type Accept struct {
 	gateway.Acceptance
 	// Mask narrows the audience to these ordinals; nil for no narrowing. It is
@@ -68,7 +69,7 @@ func NewAccept(a gateway.Acceptance) *Accept {
 	return ev
 }
 
-// Free gives back an event that nobody looks at any more.
+// Free gives back an event that no goroutine uses any more.
 func (e *Accept) Free() {
 	*e = Accept{}
 	accepts.Put(e)
@@ -126,11 +127,13 @@ func decodeAccept(d *Decoder) *Accept {
 	return e
 }
 
+// Settle proposes a final state for a delivery.
 type Settle struct{ gateway.Outcome }
 
 // settles holds the commonest event between records.
 var settles = sync.Pool{New: func() any { return new(Settle) }}
 
+// NewSettle returns an event with a copy of the result.
 func NewSettle(o gateway.Outcome) *Settle {
 	e := settles.Get().(*Settle)
 	e.Outcome = o
@@ -138,6 +141,7 @@ func NewSettle(o gateway.Outcome) *Settle {
 	return e
 }
 
+// Free gives back an event whose record is over.
 func (e *Settle) Free() {
 	*e = Settle{}
 	settles.Put(e)
@@ -160,6 +164,7 @@ func decodeSettle(d *Decoder) *Settle {
 	return e
 }
 
+// Cancel makes the deliveries of a message canceled that are not final.
 type Cancel struct {
 	ID gateway.MessageID
 	At time.Time
@@ -169,6 +174,7 @@ func (e *Cancel) Kind() Kind             { return KindCancel }
 func (e *Cancel) Size() int              { return 64 }
 func (e *Cancel) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
+// Purge cancels all deliveries that are queued for a client.
 type Purge struct {
 	Client gateway.ClientID
 	At     time.Time
@@ -178,6 +184,7 @@ func (e *Purge) Kind() Kind             { return KindPurge }
 func (e *Purge) Size() int              { return 64 }
 func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
 
+// Register remembers a client that connects, unless a rule refuses it.
 type Register struct{ gateway.Registration }
 
 func (e *Register) Kind() Kind { return KindRegister }
@@ -213,6 +220,7 @@ func decodeRegister(d *Decoder) *Register {
 	return e
 }
 
+// Disconnected notes when a client was last seen, and why its connection ended.
 type Disconnected struct {
 	Client gateway.ClientID
 	At     time.Time
@@ -225,6 +233,7 @@ func (e *Disconnected) encode(b []byte) []byte {
 	return PutString(PutTime(PutString(b, e.Client), e.At), e.Reason)
 }
 
+// Update changes labels, groups or the block of a client.
 type Update struct {
 	Client gateway.ClientID
 	Change gateway.ClientChange
@@ -273,6 +282,7 @@ func decodeUpdate(d *Decoder) *Update {
 	return e
 }
 
+// Uplink stores a payload from a device.
 type Uplink struct{ gateway.Uplink }
 
 func (e *Uplink) Kind() Kind { return KindUplink }

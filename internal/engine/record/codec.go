@@ -1,4 +1,4 @@
-package engine
+package record
 
 import (
 	"encoding/binary"
@@ -16,11 +16,13 @@ import (
 // times as nanoseconds since 1970 in UTC with 0 for the zero time. Maps are
 // written in key order, so that equal values have equal bytes.
 
+// ErrShort is the cause of a value that ends too early, or has an impossible length.
 var ErrShort = errors.New("value ends too early")
 
 // Castagnoli is the polynomial of CRC32C.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// PutUint, and the other Put functions, append one value to b. A Decoder reads them back.
 func PutUint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
 
 func PutBytes(b, v []byte) []byte { return append(binary.AppendUvarint(b, uint64(len(v))), v...) }
@@ -36,6 +38,7 @@ func PutBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
+// Nanos returns a time as it is stored, 0 for the zero time.
 func Nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -43,6 +46,7 @@ func Nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// TimeOf is the reverse of Nanos.
 func TimeOf(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}
@@ -113,6 +117,7 @@ type Decoder struct {
 
 func (d *Decoder) fail() { d.Rest, d.Err = nil, ErrShort }
 
+// Uint reads a value of PutUint.
 func (d *Decoder) Uint() uint64 {
 	v, n := binary.Uvarint(d.Rest)
 	if n <= 0 {
@@ -159,6 +164,7 @@ func (d *Decoder) Bytes() []byte {
 	return v
 }
 
+// Text reads a string.
 func (d *Decoder) Text() string { return string(d.Bytes()) }
 
 func (d *Decoder) ID() gateway.MessageID { return ParseID(d.Bytes()) }
@@ -188,6 +194,7 @@ func (d *Decoder) Map() map[string]string {
 	return m
 }
 
+// DecodeStrings reads a value of PutStrings, nil for none.
 func DecodeStrings[S ~string](d *Decoder) []S {
 	n := d.Count(1)
 	if n == 0 {

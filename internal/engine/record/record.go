@@ -1,4 +1,4 @@
-package engine
+package record
 
 import (
 	"encoding/binary"
@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 )
 
-// Commit is one group commit.
+// Commit is one record: the events of one group commit.
 //
 //	offset 0  format u8 | 0 u8 | events u16
 //	       4  CRC32C u32 of all that follows
@@ -22,15 +22,17 @@ type Commit struct {
 }
 
 const (
-	recordFormat = 1
-	recordHeader = 40
+	version    = 1
+	headerSize = 40
 )
 
+// ErrSum is why a damaged record is refused.
 var ErrSum = errors.New("record checksum does not match")
 
+// Encode returns the record as journals keep it.
 func (r *Commit) Encode() []byte {
-	b := make([]byte, recordHeader, recordHeader+256*len(r.Events))
-	b[0] = recordFormat
+	b := make([]byte, headerSize, headerSize+256*len(r.Events))
+	b[0] = version
 	binary.BigEndian.PutUint16(b[2:], uint16(len(r.Events)))
 	binary.BigEndian.PutUint64(b[8:], r.Writer)
 	binary.BigEndian.PutUint64(b[16:], r.Incarnation)
@@ -48,11 +50,11 @@ func (r *Commit) Encode() []byte {
 // Decode checks the sum first: nothing of a damaged record is looked at.
 // Byte slices of the events are parts of b.
 func Decode(b []byte) (*Commit, error) {
-	if len(b) < recordHeader {
+	if len(b) < headerSize {
 		return nil, ErrShort
 	}
-	if b[0] != recordFormat {
-		return nil, fmt.Errorf("record of format %d, this program knows %d", b[0], recordFormat)
+	if b[0] != version {
+		return nil, fmt.Errorf("record of format %d, this program knows %d", b[0], version)
 	}
 	if crc32.Checksum(b[8:], Castagnoli) != binary.BigEndian.Uint32(b[4:]) {
 		return nil, ErrSum
@@ -64,7 +66,7 @@ func Decode(b []byte) (*Commit, error) {
 		At:          int64(binary.BigEndian.Uint64(b[32:])),
 		Events:      make([]Event, 0, binary.BigEndian.Uint16(b[2:])),
 	}
-	d := Decoder{Rest: b[recordHeader:]}
+	d := Decoder{Rest: b[headerSize:]}
 	for range cap(r.Events) {
 		k, body := Kind(d.Byte()), d.Bytes()
 		if d.Err != nil {
