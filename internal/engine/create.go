@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -111,7 +112,7 @@ func branch(o *Options, m mark) error {
 	if err != nil {
 		return err
 	}
-	e := &Engine{opt: *o, inst: inst, journal: &localJournal{}}
+	e := &Engine{opt: *o, inst: inst, journal: &journal.Local{}}
 	if err := e.readState(); err != nil {
 		inst.fs.seal(err)
 		return errors.Join(err, inst.db.Close())

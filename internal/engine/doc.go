@@ -10,7 +10,7 @@
 // that the same log gives the same state, byte for byte.
 //
 // On one node the journal is Pebble's write-ahead log: the changes that a
-// record makes and the position it has are one synced batch. See Journal for
+// record makes and the position it has are one synced batch. See package journal for
 // what a replicated log has to provide.
 //
 // # What a reader sees

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/private"
 )
@@ -24,7 +25,7 @@ type Engine struct {
 	log         gateway.LogID
 	writer      uint64 // of the records: from the log id
 	incarnation uint64
-	journal     Journal
+	journal     journal.Log
 	lock        io.Closer // of the directory
 	started     time.Time
 
@@ -90,7 +91,7 @@ func Open(o Options) (*Engine, error) {
 	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
 		applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
 	if e.journal == nil {
-		e.journal = &localJournal{}
+		e.journal = &journal.Local{}
 	}
 	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
@@ -188,8 +189,8 @@ func (e *Engine) openState() error {
 	if m.state.incarnation == e.incarnation {
 		e.writerSeq = m.state.writerSeq
 	}
-	if j, ok := e.journal.(*localJournal); ok {
-		j.pos = m.state.pos
+	if j, ok := e.journal.(*journal.Local); ok {
+		j.Resume(m.state.pos)
 	}
 	if old != nil {
 		old.release()

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journal"
 )
 
 // Options of an engine. Only Dir is required.
@@ -63,8 +64,8 @@ type Options struct {
 	// a power cut: for measurements and for the test that shows it.
 	NoSync bool
 
-	// Journal orders the records; nil is the local one. See Journal.
-	Journal Journal
+	// Journal orders the records; nil is journal.Local.
+	Journal journal.Log
 
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -71,7 +72,7 @@ func surveyDatabase(o *Options, m *mark) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opt: *o, inst: inst, journal: &localJournal{}, queue: newQueue()}
+	e := &Engine{opt: *o, inst: inst, journal: &journal.Local{}, queue: newQueue()}
 	if err := e.readState(); err != nil {
 		return nil, errors.Join(err, inst.db.Close())
 	}

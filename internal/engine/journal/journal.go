@@ -1,6 +1,8 @@
-package engine
+// Package journal is the contract between the engine and what orders its records,
+// and the journal of one node.
+package journal
 
-// Journal orders records and makes them durable. The engine appends from one
+// Log is a journal: it orders records and makes them durable. The engine appends from one
 // goroutine, applies each record in the order of positions, and stores the
 // position with the state that it leads to, in one atomic batch.
 //
@@ -9,7 +11,7 @@ package engine
 // replays what the state has not seen. Records of several writers may be
 // interleaved; a record that comes twice is dropped by apply, by writer,
 // incarnation and sequence.
-type Journal interface {
+type Log interface {
 	// Append gives the record a place and returns its position, which is above
 	// all earlier ones. When Durable, it returns only once the record is on
 	// stable storage. An error means unknown: the record may be in the log.
@@ -27,16 +29,3 @@ type Journal interface {
 	// given nil: there is no need to encode it.
 	Durable() bool
 }
-
-// localJournal is the journal of one node: Pebble's write-ahead log, in which
-// the state's batch is at once the record. It only counts.
-type localJournal struct{ pos uint64 }
-
-func (j *localJournal) Append([]byte) (uint64, error) {
-	j.pos++
-	return j.pos, nil
-}
-
-func (j *localJournal) Replay(uint64, func(uint64, []byte) error) error { return nil }
-func (j *localJournal) Trim(uint64) error                               { return nil }
-func (j *localJournal) Durable() bool                                   { return false }
