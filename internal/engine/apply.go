@@ -124,7 +124,7 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 			return msg, err
 		}
 		if f == nil {
-			return msg, &record.CorruptError{Key: finalKey(row.ord, row.seq), Cause: errMissing}
+			return msg, &record.CorruptError{Key: finalKey(row.ord, row.seq), Cause: record.ErrMissing}
 		}
 		f.complete(&msg)
 		return msg, nil
@@ -134,7 +134,7 @@ func (m *machine) message(row *messageRow) (gateway.Message, error) {
 		return msg, err
 	}
 	if h == nil {
-		return msg, &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return msg, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
 	return msg, nil

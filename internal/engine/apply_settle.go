@@ -1,15 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
-
-// errMissing is why a row that another row promises is corrupt.
-var errMissing = errors.New("row is missing")
 
 // verdict is a final state on its way to a delivery.
 type verdict struct {
@@ -143,7 +139,7 @@ func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gat
 		return nil, err
 	}
 	if h == nil {
-		return nil, &record.CorruptError{Key: headKey(seq), Cause: errMissing}
+		return nil, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	h.count[gateway.Queued]--
 	h.count[s]++
@@ -288,7 +284,7 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 		return false, err
 	}
 	if h == nil {
-		return false, &record.CorruptError{Key: headKey(seq), Cause: errMissing}
+		return false, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	return true, m.settleBit(c, h, h.id, v)
 }
@@ -337,7 +333,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 			return 0, err
 		}
 		if c == nil {
-			return 0, &record.CorruptError{Key: clientKey(row.client), Cause: errMissing}
+			return 0, &record.CorruptError{Key: clientKey(row.client), Cause: record.ErrMissing}
 		}
 		return 1, m.settleRow(c, row.seq, q, v)
 	}
@@ -346,7 +342,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	if h == nil {
-		return 0, &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return 0, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	n := h.count[gateway.Queued]
 	if n == 0 {

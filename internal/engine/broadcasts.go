@@ -98,7 +98,7 @@ func (v *view) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
 	}
 	h, err := v.head(seq)
 	if err == nil && h == nil {
-		err = &record.CorruptError{Key: headKey(seq), Cause: errMissing}
+		err = &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	if err != nil {
 		return gateway.Parcel{}, err

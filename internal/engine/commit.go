@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -41,7 +39,7 @@ const retryEvery = 250 * time.Millisecond
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.inflight.Wait()
-	if err := e.probe(); err != nil {
+	if err := probe(e.opt.disk()); err != nil {
 		return err
 	}
 	if err := e.openState(); err != nil {
@@ -51,25 +49,6 @@ func (e *Engine) reopen(cause error) error {
 	e.tellRecovered()
 	e.failure.Store(nil)
 	e.opt.Logger.Info("the store takes writes again")
-	return nil
-}
-
-// probeBytes is enough for a database to be opened and a record to be written.
-const probeBytes = 1 << 20
-
-// probe finds out whether the directory takes a synced write.
-func (e *Engine) probe() error {
-	fs := e.opt.FS
-	name := fs.PathJoin(e.opt.Dir, nameProbe)
-	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("probe the disk: %w", err)
-	}
-	_, err = f.Write(make([]byte, probeBytes))
-	err = errors.Join(err, f.Sync(), f.Close(), fs.Remove(name))
-	if err != nil {
-		return fmt.Errorf("probe the disk: %w", err)
-	}
 	return nil
 }
 
@@ -95,14 +74,14 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	r.Seq = e.writerSeq
 	pos, err := e.append(r, ops)
 	if err != nil {
-		e.inst.fs.seal(fmt.Errorf("append to the journal: %w", err))
+		e.inst.seal(fmt.Errorf("append to the journal: %w", err))
 		e.machine.abort()
 		answerAll(ops, unavailable(err))
 		return
 	}
 	f := &flight{ops: ops, pos: pos, inst: e.inst}
 	if f.batch, f.notices, err = e.machine.finish(pos); err != nil {
-		e.inst.fs.seal(fmt.Errorf("collect a record: %w", err))
+		e.inst.seal(fmt.Errorf("collect a record: %w", err))
 		e.machine.abort()
 		answerAll(ops, unavailable(err))
 		return
@@ -124,7 +103,7 @@ func (e *Engine) runWriter() {
 	for f := range e.applied {
 		f.begun = time.Now()
 		if err := e.write(f); err != nil {
-			f.inst.fs.seal(err)
+			f.inst.seal(err)
 		}
 		f.view = newView(f.inst, f.state)
 		e.writing.Done()
@@ -173,7 +152,7 @@ func (e *Engine) finish(f *flight) {
 	}
 	// Only now: an error of the sync has sealed the file system before SyncWait
 	// returned.
-	if sealed := f.view.inst.fs.Err(); sealed != nil {
+	if sealed := f.view.inst.err(); sealed != nil {
 		err = sealed
 	}
 	e.unsynced.Add(-1)
@@ -187,7 +166,7 @@ func (e *Engine) finish(f *flight) {
 	}
 	_ = f.batch.Close()
 	if !e.opt.NoSync && !e.journal.Durable() {
-		e.mark.durable.Store(f.pos)
+		e.mark.synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))
 	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })

@@ -143,10 +143,17 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 	}
 }
 
+// quiet is a log of the database that is not kept.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(string, ...any) {}
+
 // The changes of a record are read back in whatever order rows are written and
 // looked up, and reach the database as one batch.
 func TestWritesAreReadBack(t *testing.T) {
-	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem(), Logger: pebbleLog{}})
+	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem(), Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
-	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -22,6 +22,34 @@ const branchGap = 1 << 32
 // eventBranchGap is the same for events: the blocks of 1,024 starts after the copy.
 const eventBranchGap = eventBlock << 10
 
+// prepare makes or judges the store and brings it up to date, so that it can be
+// opened. It returns MARK and the highest numbers that were given.
+func prepare(o *diskOptions) (m mark, given numbers, err error) {
+	kind, err := look(o)
+	if err == nil && (kind == dirNew || kind == dirBegun) {
+		err = create(o)
+	}
+	if err != nil {
+		return m, given, err
+	}
+	s, m, err := survey(o)
+	if err != nil {
+		return m, given, err
+	}
+	given = s.stand.given
+	err = s.db.Close()
+	if err == nil && kind == dirOld {
+		err = migrate(o, s)
+	}
+	if err == nil && m.branched {
+		err = branch(o, m)
+	}
+	if err == nil && (kind == dirOld || m.branched) {
+		m, _, err = readMark(o.FS, o.Dir)
+	}
+	return m, given, err
+}
+
 // create makes a store. Each step is on stable storage before the next:
 //
 //	CREATING        without FORMAT: not a store yet
@@ -31,7 +59,7 @@ const eventBranchGap = eventBlock << 10
 //
 // When an earlier attempt was cut short, create begins anew: that attempt returned
 // no store.
-func create(o *Options) error {
+func create(o *diskOptions) error {
 	begun := o.path(nameCreating)
 	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, formatVersion))
 	if err == nil {
@@ -57,26 +85,26 @@ func create(o *Options) error {
 }
 
 // complete turns CREATING or RESTORING into FORMAT.
-func complete(o *Options, begun string) error {
+func complete(o *diskOptions, begun string) error {
 	if err := o.FS.Rename(begun, o.path(nameFormat)); err != nil {
 		return err
 	}
 	return syncDir(o.FS, o.Dir)
 }
 
-func makeDatabase(o *Options, log gateway.LogID) error {
-	inst, err := openInstance(o.dbDir(), o, openCreate, nil)
+func makeDatabase(o *diskOptions, log gateway.LogID) error {
+	db, err := openInstance(o.dbDir(), o, openCreate, nil)
 	if err != nil {
 		return err
 	}
-	return inst.rewrite(map[string][]byte{
+	return db.rewrite(map[string][]byte{
 		string(keyFormat): binary.AppendUvarint(nil, formatVersion),
 		string(keyLog):    record.PutSum(keyLog, []byte(log)),
 	})
 }
 
 // rewrite sets rows, brings everything into tables and closes the database.
-func (i *instance) rewrite(rows map[string][]byte) error {
+func (i *database) rewrite(rows map[string][]byte) error {
 	i.fs.strict.Store(true)
 	b := i.db.NewBatch()
 	defer b.Close()
@@ -90,9 +118,8 @@ func (i *instance) rewrite(rows map[string][]byte) error {
 // migrate brings a store of format 2 up to date, whose rows are the same. The
 // new MARK has no position yet, because records of a killed process may not be on
 // stable storage. Numbers skip a block, as after any kill.
-func migrate(o *Options, s *Engine) error {
-	given := s.machine.state.numbers()
-	err := makeMark(o.FS, o.Dir, mark{log: s.log, at: time.Now().UnixNano(), reserved: given.plus(reserveBlock)})
+func migrate(o *diskOptions, s *found) error {
+	err := makeMark(o.FS, o.Dir, mark{log: s.log, at: time.Now().UnixNano(), reserved: s.stand.given.plus(reserveBlock)})
 	if err == nil {
 		err = writeFormat(o)
 	}
@@ -107,23 +134,30 @@ func migrate(o *Options, s *Engine) error {
 // raises the numbers. Records of the old log's writers can then not be taken for
 // records of the new one's, and no device takes a new number for an old one. When
 // it is cut short it is done again, with other numbers.
-func branch(o *Options, m mark) error {
-	inst, err := openInstance(o.dbDir(), o, openWrite, nil)
+func branch(o *diskOptions, m mark) error {
+	db, err := openInstance(o.dbDir(), o, openWrite, nil)
 	if err != nil {
 		return err
 	}
-	e := &Engine{opt: *o, inst: inst, journal: &journal.Local{}}
-	if err := e.readState(); err != nil {
-		inst.fs.seal(err)
-		return errors.Join(err, inst.db.Close())
+	_, before, err := db.readMeta()
+	var s stand
+	if err == nil {
+		s, err = o.Rows.Stand(db.db)
 	}
-	s, log := e.machine.state, newLogID()
-	m.reserved = s.numbers().raise(m.reserved).plus(branchGap)
+	log := newLogID()
+	m.reserved = s.given.raise(m.reserved).plus(branchGap)
 	m.reserved.event += eventBranchGap
-	s.seq, s.useq = gateway.Seq(m.reserved.seq), m.reserved.useq
-	err = inst.rewrite(map[string][]byte{
-		string(keyLog):   record.PutSum(keyLog, []byte(log)),
-		string(keyState): s.encode(),
+	var key, row []byte
+	if err == nil {
+		key, row, err = o.Rows.Raised(db.db, m.reserved)
+	}
+	if err != nil {
+		db.seal(err)
+		return errors.Join(err, db.db.Close())
+	}
+	err = db.rewrite(map[string][]byte{
+		string(keyLog): record.PutSum(keyLog, []byte(log)),
+		string(key):    row,
 	})
 	if err == nil {
 		err = makeMark(o.FS, o.Dir, mark{gen: m.gen, log: log, pos: s.pos, at: time.Now().UnixNano(), reserved: m.reserved, orderly: true})
@@ -131,25 +165,45 @@ func branch(o *Options, m mark) error {
 	if err != nil {
 		return fmt.Errorf("give the log of %s a new name: %w", o.Dir, err)
 	}
-	o.Logger.Info("the store continues from a copy: its log has a new name", "log", log, "before", e.log)
+	o.Logger.Info("the store continues from a copy: its log has a new name", "log", log, "before", before)
 	return nil
 }
 
-// readMeta returns the version of the layout, 0 if there is none, and the log's
-// name.
-func readMeta(db *pebble.DB) (format uint64, log gateway.LogID, err error) {
-	v, err := get(db, keyFormat)
-	if err != nil || v == nil {
+// readMeta returns the version of the layout and the log's name.
+func (i *database) readMeta() (format uint64, log gateway.LogID, err error) {
+	v, err := i.row(keyFormat)
+	if err != nil {
 		return 0, "", err
 	}
 	n, _ := binary.Uvarint(v)
 	if n != formatVersion && n != oldFormat {
 		return n, "", foreignFormat(n)
 	}
-	if v, err = get(db, keyLog); err == nil {
+	if v, err = i.row(keyLog); err == nil {
 		v, err = record.CheckSum(keyLog, v)
 	}
 	return n, gateway.LogID(v), err
+}
+
+// row returns a copy of a row that every store has.
+func (i *database) row(key []byte) ([]byte, error) {
+	v, closer, err := i.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, &record.CorruptError{Key: key, Cause: record.ErrMissing}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read row %q: %w", key, err)
+	}
+	return bytes.Clone(v), closer.Close()
+}
+
+// openLog returns the log's name, and brings the layout's version up to date.
+func (i *database) openLog() (gateway.LogID, error) {
+	n, log, err := i.readMeta()
+	if err == nil && n != formatVersion {
+		err = i.db.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
+	}
+	return log, err
 }
 
 func newLogID() gateway.LogID { return gateway.LogID("log_" + rand.Text()[:16]) }

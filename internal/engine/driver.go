@@ -62,7 +62,7 @@ func (e *Engine) trim() error {
 	return e.read(func(v *view) error {
 		err := v.inst.db.Flush()
 		if err == nil {
-			err = v.inst.fs.Err()
+			err = v.inst.err()
 		}
 		if err != nil {
 			return err

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +9,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
-	"github.com/longwire/longwire/internal/private"
 )
 
 // Engine is the durable gateway.Store. Open opens it, Close ends it.
@@ -38,7 +35,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
-	mark      keeper
+	mark      *keeper // fixed by Open
 
 	// Owned by the committer.
 	inst      *instance
@@ -65,18 +62,6 @@ type Engine struct {
 
 var _ gateway.Store = (*Engine)(nil)
 
-// ErrLocked is wrapped by Open's error when another process has the directory.
-var ErrLocked = errors.New("in use by another process")
-
-// Names within the data directory.
-const (
-	nameDB         = "db"
-	nameLock       = "LOCK"
-	nameFormat     = "FORMAT"
-	nameQuarantine = "quarantine"
-	nameProbe      = "probe.tmp"
-)
-
 // Open opens the store in o.Dir, or makes a new one. It finishes recovery
 // before it returns: what a crash left behind is applied and on stable storage.
 func Open(o Options) (*Engine, error) {
@@ -98,7 +83,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	e.wg.Add(4)
-	go e.runMark()
+	go func() { defer e.wg.Done(); e.mark.run(e.stop, e.opt.Logger) }()
 	go e.runCommitter()
 	go e.runWriter()
 	go e.runFinisher()
@@ -109,81 +94,41 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
-	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
-	if err != nil {
-		return nil, lockFailed(dir, err)
-	}
-	return lock, nil
-}
-
 // open does the part of Open that needs the lock.
 func (e *Engine) open() error {
-	m, given, err := prepare(&e.opt)
+	mark, err := hold(e.opt.disk(), e.opt.Now(), func() *database { return e.view.Load().inst.database })
 	if err != nil {
-		return explain(err, &e.opt)
-	}
-	if err := e.openMark(m, given); err != nil {
 		return err
 	}
+	e.mark = mark
 	err = e.openState()
 	if err == nil {
 		e.incarnation = e.machine.state.incarnation + 1
-		err = e.writeMark()
+		err = mark.follow()
 	}
 	if err != nil {
-		return errors.Join(err, e.closeMark(err))
+		return errors.Join(err, mark.close(stand{}, err))
 	}
 	e.checkDisk()
 	return nil
 }
 
-// prepare makes or judges the store and brings it up to date, so that it can be
-// opened. It returns MARK and the highest numbers that were given.
-func prepare(o *Options) (m mark, given numbers, err error) {
-	kind, err := look(o)
-	if err == nil && (kind == dirNew || kind == dirBegun) {
-		err = create(o)
-	}
-	if err != nil {
-		return m, given, err
-	}
-	s, m, err := survey(o)
-	if err != nil {
-		return m, given, err
-	}
-	given = s.machine.state.numbers()
-	err = s.inst.db.Close()
-	if err == nil && kind == dirOld {
-		err = migrate(o, s)
-	}
-	if err == nil && m.branched {
-		err = branch(o, m)
-	}
-	if err == nil && (kind == dirOld || m.branched) {
-		m, _, err = readMark(o.FS, o.Dir)
-	}
-	return m, given, err
-}
-
-// dbDir is where Pebble's files are.
-func (o *Options) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
-
 // openState opens the database, brings it up to the journal's end and publishes
 // what it then says. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
-	inst, err := e.openDatabase()
+	db, err := e.mark.open(e.opt.disk(), e.sealed)
 	if err != nil {
 		return err
 	}
+	inst := &instance{database: db}
 	m, err := e.recoverState(inst)
 	if err != nil {
-		inst.fs.seal(err)
+		inst.seal(err)
 		_ = inst.db.Close()
-		return explain(err, &e.opt)
+		return explain(err, e.opt.disk())
 	}
-	e.mark.durable.Store(m.state.pos)
+	e.mark.synced(m.state.pos)
 	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
 	e.inst, e.machine, e.writerSeq = inst, m, 0
 	if m.state.incarnation == e.incarnation {
@@ -202,21 +147,6 @@ func (e *Engine) openState() error {
 	return nil
 }
 
-// openDatabase opens the database. The one of a running engine is judged again:
-// the disk has failed since.
-func (e *Engine) openDatabase() (*instance, error) {
-	if e.inst != nil {
-		if err := checkFiles(&e.opt, e.marked()); err != nil {
-			return nil, explain(err, &e.opt)
-		}
-	}
-	inst, err := openInstance(e.opt.dbDir(), &e.opt, openWrite, e.sealed)
-	if err != nil {
-		return nil, explain(err, &e.opt)
-	}
-	return inst, nil
-}
-
 // sealed is told by the database's file system, on any goroutine.
 func (e *Engine) sealed(cause error) {
 	if e.failure.CompareAndSwap(nil, &cause) {
@@ -228,9 +158,11 @@ func (e *Engine) sealed(cause error) {
 // recoverState reads where the state stands and applies what the journal has
 // beyond it.
 func (e *Engine) recoverState(inst *instance) (*machine, error) {
-	if err := e.openMeta(inst.db); err != nil {
+	log, err := inst.openLog()
+	if err != nil {
 		return nil, err
 	}
+	e.setLog(log)
 	m, err := e.newMachine(inst.db)
 	if err != nil {
 		return nil, err
@@ -248,7 +180,7 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 		err = inst.db.Flush()
 	}
 	if err == nil {
-		err = inst.fs.Err()
+		err = inst.err()
 	}
 	return m, err
 }
@@ -288,20 +220,13 @@ func replay(m *machine, pos uint64, raw []byte) error {
 	return m.db.Apply(batch, pebble.NoSync)
 }
 
-// openMeta reads the log's name, and brings the layout's version up to date.
-func (e *Engine) openMeta(db *pebble.DB) error {
-	n, log, err := readMeta(db)
-	if err == nil && n == 0 {
-		err = &record.CorruptError{Key: keyFormat, Cause: errMissing}
+func (e *Engine) setLog(id gateway.LogID) {
+	e.log = id
+	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
 	}
-	if err != nil {
-		return err
-	}
-	e.setLog(log)
-	if n == formatVersion {
-		return nil
-	}
-	return db.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
+	e.writer = h
 }
 
 // Log names the sequence space of this store.
@@ -326,18 +251,17 @@ func (e *Engine) close() error {
 	e.queue.close()
 	e.wg.Wait()
 	v := e.view.Load()
-	sealed := e.inst.fs.Err()
+	sealed := e.inst.err()
 	if sealed == nil {
 		// An empty log makes the next start quick, and leaves no record that
 		// only the log's end vouches for.
-		e.inst.fs.strict.Store(true)
-		sealed = e.inst.db.Flush()
+		sealed = e.inst.flush()
 	}
 	v.release()
 	e.inst.views.Wait()
-	err := errors.Join(sealed, e.inst.fs.Err(), e.inst.db.Close())
+	err := errors.Join(sealed, e.inst.err(), e.inst.db.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.closeMark(err), e.lock.Close())
+	return errors.Join(err, e.mark.close(standOf(&e.machine.state), err), e.lock.Close())
 }
 
 // reading returns the state to read; the caller releases it.
@@ -370,33 +294,4 @@ func (e *Engine) Health() error {
 		return unavailable(err)
 	}
 	return nil
-}
-
-// makeDir makes a directory, and its parents where they are missing, so that a
-// power cut does not take it away again with all that was synced inside.
-func makeDir(fs vfs.FS, dir string) error {
-	parent := fs.PathDir(dir)
-	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
-		if parent != dir {
-			_ = syncDir(fs, parent) // an earlier start may have been cut short before it; it may also be another's
-		}
-		return nil
-	}
-	if parent != dir {
-		if err := makeDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(dir, private.DirMode); err != nil {
-		return err
-	}
-	return syncDir(fs, parent)
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

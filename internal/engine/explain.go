@@ -25,7 +25,7 @@ func isDamage(err error) bool {
 }
 
 // explain adds to an error of Open which file is damaged and what to do.
-func explain(err error, o *Options) error {
+func explain(err error, o *diskOptions) error {
 	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return fmt.Errorf("the store in %s is not whole, and nothing in it was changed: %w", o.Dir, r)
 	}
@@ -42,7 +42,7 @@ func explain(err error, o *Options) error {
 }
 
 // damagedLog returns the log file and the offset of its first damaged record.
-func damagedLog(err error, o *Options) (*DamageError, bool) {
+func damagedLog(err error, o *diskOptions) (*DamageError, bool) {
 	if d, ok := errors.AsType[*DamageError](err); ok {
 		return d, true
 	}

@@ -74,18 +74,7 @@ const (
 	kindUplinkSeq  = 'y'
 )
 
-// formatVersion is the version of the layout above.
-//
-//	1  before messages had an owner; never released
-//	2  before the file MARK; a start makes it format 3
-//	3  this one: rows as in 2
-const formatVersion = 3
-
-var (
-	keyFormat = []byte("!format")
-	keyLog    = []byte("!log")
-	keyState  = []byte("!state")
-)
+var keyState = []byte("!state")
 
 func keyOf(kind byte, n int) []byte { return append(make([]byte, 0, 1+n), kind) }
 

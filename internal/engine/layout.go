@@ -4,10 +4,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
 )
+
+// diskOptions say where a store is, and how its database is opened.
+type diskOptions struct {
+	Dir           string // the data directory
+	FS            vfs.FS
+	Logger        *slog.Logger
+	CacheBytes    int64 // of the block cache
+	MemTableBytes int
+	// Follows says that the database follows a journal of its own, which keeps each
+	// number that was given: MARK bounds none of them then.
+	Follows bool
+	Rows    stateRows
+}
+
+// stateRows are the few rows of the database that say how far it has come. Their
+// owner reads and writes them.
+type stateRows interface {
+	// Stand returns where the state in the database stands, and changes nothing.
+	Stand(db *pebble.DB) (stand, error)
+	// Raised returns the row of a state that has given the numbers up to those of
+	// to, and otherwise stands where the one in the database does.
+	Raised(db *pebble.DB, to numbers) (key, value []byte, err error)
+	// Message returns the message whose row has this key, ok false for another row.
+	Message(key []byte) (id gateway.MessageID, ok bool)
+}
+
+// stand is how far a state has come.
+type stand struct {
+	pos   uint64 // of the last record
+	at    int64  // its time, ns
+	given numbers
+}
 
 // dirKind classifies a data directory by its files.
 type dirKind uint8
@@ -48,15 +84,18 @@ func (e *RefusalError) Unwrap() error { return e.Cause }
 
 // repairRemedy is what to do about a store that repair can bring back, with some
 // loss.
-func (o *Options) repairRemedy() string {
+func (o *diskOptions) repairRemedy() string {
 	return fmt.Sprintf(`put the file back, restore a backup, or run "longwire store repair --data-dir %s", which says first what would be lost`, o.Dir)
 }
 
-func (o *Options) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
+// dbDir is where Pebble's files are.
+func (o *diskOptions) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
+
+func (o *diskOptions) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
 
 // look classifies the data directory. It refuses one that is neither a store
 // nor empty, and one that lacks a file that every store has.
-func look(o *Options) (dirKind, error) {
+func look(o *diskOptions) (dirKind, error) {
 	format, err := readFormat(o)
 	if err != nil {
 		return 0, err
@@ -76,7 +115,7 @@ func look(o *Options) (dirKind, error) {
 }
 
 // lookUnformatted is look for a directory without FORMAT.
-func lookUnformatted(o *Options) (dirKind, error) {
+func lookUnformatted(o *diskOptions) (dirKind, error) {
 	for _, name := range []string{nameCreating, nameRestoring} {
 		ok, err := exists(o.FS, o.path(name))
 		switch {
@@ -104,6 +143,18 @@ func lookUnformatted(o *Options) (dirKind, error) {
 	return 0, &RefusalError{File: o.path(nameFormat), Found: found, Missing: nameFormat, Remedy: o.repairRemedy()}
 }
 
+// formatVersion is the version of the rows.
+//
+//	1  before messages had an owner; never released
+//	2  before the file MARK; a start makes it format 3
+//	3  this one: rows as in 2
+const formatVersion = 3
+
+var (
+	keyFormat = []byte("!format")
+	keyLog    = []byte("!log")
+)
+
 const formatLine = "longwire store, format %d\n"
 
 // oldFormat is the format before this one, which a start brings up to date.
@@ -111,7 +162,7 @@ const oldFormat = 2
 
 // readFormat returns what FORMAT says, 0 if there is none. It refuses the
 // directory of another program or version.
-func readFormat(o *Options) (uint64, error) {
+func readFormat(o *diskOptions) (uint64, error) {
 	name := o.path(nameFormat)
 	b, err := readSmall(o.FS, name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -151,6 +202,6 @@ func foreignFormat(n uint64) error {
 }
 
 // writeFormat makes the directory a store of this format.
-func writeFormat(o *Options) error {
+func writeFormat(o *diskOptions) error {
 	return replaceFile(o.FS, o.path(nameFormat), fmt.Appendf(nil, formatLine, formatVersion))
 }

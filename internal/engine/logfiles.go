@@ -85,7 +85,3 @@ func (l *logFile) sync(sync func() error) error {
 	}
 	return err
 }
-
-func baseName(name string) string {
-	return name[strings.LastIndexAny(name, `/\`)+1:]
-}

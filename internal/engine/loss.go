@@ -2,17 +2,15 @@ package engine
 
 import (
 	"github.com/cockroachdb/pebble/v2/batchrepr"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
-	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // lostMessages returns the messages that records of a log behind offset from have
 // accepted. It reads records that lie in one chunk; others, and damaged ones,
 // cannot be read alone.
-func lostMessages(fs vfs.FS, name string, from int64) (ids []gateway.MessageID, err error) {
-	b, err := readAll(fs, name)
+func lostMessages(o *diskOptions, name string, from int64) (ids []gateway.MessageID, err error) {
+	b, err := readAll(o.FS, name)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +26,7 @@ func lostMessages(fs vfs.FS, name string, from int64) (ids []gateway.MessageID, 
 			continue
 		}
 		if b[at+6] == logChunkFull {
-			ids = append(ids, messagesIn(b[at+logHeader:at+size])...)
+			ids = append(ids, messagesIn(o.Rows, b[at+logHeader:at+size])...)
 		}
 		at += size
 	}
@@ -36,7 +34,7 @@ func lostMessages(fs vfs.FS, name string, from int64) (ids []gateway.MessageID, 
 }
 
 // messagesIn returns the messages whose rows a batch of the database sets.
-func messagesIn(batch []byte) (ids []gateway.MessageID) {
+func messagesIn(rows stateRows, batch []byte) (ids []gateway.MessageID) {
 	if len(batch) < batchrepr.HeaderLen {
 		return nil
 	}
@@ -45,8 +43,8 @@ func messagesIn(batch []byte) (ids []gateway.MessageID) {
 		if err != nil || !ok {
 			return ids
 		}
-		if kind == setKind && len(key) > 1 && key[0] == kindMessage {
-			ids = append(ids, record.ParseID(key[1:]))
+		if id, ok := rows.Message(key); ok && kind == setKind {
+			ids = append(ids, id)
 		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 
 // findManifest returns the path of the manifest that Pebble will read. It refuses
 // a database that lacks it, or a marker.
-func findManifest(o *Options) (string, error) {
+func findManifest(o *diskOptions) (string, error) {
 	names, err := o.FS.List(o.dbDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
@@ -131,11 +131,10 @@ func logOfEdit(b []byte) uint32 {
 	return 0
 }
 
-// RebuildMarker writes the markers of a database that has lost one. It takes the
+// rebuildMarker writes the markers of a database that has lost one. It takes the
 // newest manifest by which the store is whole: all files that the manifest names
 // exist with their sizes, and nothing is missing that MARK knows of.
-func RebuildMarker(o Options) (made []string, err error) {
-	o = o.withDefaults()
+func rebuildMarker(o *diskOptions) (made []string, err error) {
 	lock, err := lockDir(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
@@ -158,25 +157,25 @@ func RebuildMarker(o Options) (made []string, err error) {
 		if manifest != "" {
 			all = append(slices.Clip(made), markerManifest+"000001."+manifest)
 		}
-		if err = tryMarkers(&o, all); err == nil {
-			return all, writeMarkers(&o, all)
+		if err = tryMarkers(o, all); err == nil {
+			return all, writeMarkers(o, all)
 		}
 	}
 	return nil, fmt.Errorf("no marker makes this store whole, restore a backup: %w", err)
 }
 
 // tryMarkers judges the store as if the markers were there.
-func tryMarkers(o *Options, markers []string) error {
+func tryMarkers(o *diskOptions, markers []string) error {
 	trial := *o
 	trial.FS = &listedFS{o.FS, o.dbDir(), markers}
-	e, _, err := survey(&trial)
+	s, _, err := survey(&trial)
 	if err != nil {
 		return err
 	}
-	return e.inst.db.Close()
+	return s.db.Close()
 }
 
-func writeMarkers(o *Options, markers []string) error {
+func writeMarkers(o *diskOptions, markers []string) error {
 	for _, name := range markers {
 		if err := writeFile(o.FS, o.FS.PathJoin(o.dbDir(), name), nil); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -148,45 +147,6 @@ func makeMark(fs vfs.FS, dir string, m mark) error {
 	name := fs.PathJoin(dir, nameMark)
 	m.gen++
 	return replaceFile(fs, name, append(m.encode(), m.encode()...))
-}
-
-// replaceFile gives a file a new content. After a crash it has the one or the
-// other.
-func replaceFile(fs vfs.FS, name string, content []byte) error {
-	tmp := name + ".tmp"
-	err := writeFile(fs, tmp, content)
-	if err == nil {
-		err = fs.Rename(tmp, name)
-	}
-	if err == nil {
-		err = syncDir(fs, fs.PathDir(name))
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-// writeFile writes a file and syncs it, but not its directory.
-func writeFile(fs vfs.FS, name string, content []byte) error {
-	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	n, err := f.Write(content)
-	if err == nil && n < len(content) {
-		err = io.ErrShortWrite
-	}
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// exists reports whether there is a file or directory of that name.
-func exists(fs vfs.FS, name string) (bool, error) {
-	_, err := fs.Stat(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // markFile is the MARK of a store that is open for writing.

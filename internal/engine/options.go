@@ -4,10 +4,12 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/journal"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Options of an engine. Only Dir is required.
@@ -84,6 +86,37 @@ const (
 // lazyDelay is how long an event that nobody waits for may wait for company.
 const lazyDelay = 50 * time.Millisecond
 
+// disk returns the options of the room that keeps the files.
+func (o *Options) disk() *diskOptions {
+	return &diskOptions{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
+		Follows: o.Journal != nil, Rows: rowsOfState{}}
+}
+
+// rowsOfState reads the rows that say how far a database has come.
+type rowsOfState struct{}
+
+func (rowsOfState) Stand(db *pebble.DB) (stand, error) {
+	m, err := newMachine(db)
+	return standOf(&m.state), err
+}
+
+func (rowsOfState) Raised(db *pebble.DB, to numbers) (key, value []byte, err error) {
+	m, err := newMachine(db)
+	m.state.seq, m.state.useq = gateway.Seq(to.seq), to.useq
+	return keyState, m.state.encode(), err
+}
+
+func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) {
+	if len(key) < 2 || key[0] != kindMessage {
+		return "", false
+	}
+	return record.ParseID(key[1:]), true
+}
+
+func standOf(s *stateRow) stand {
+	return stand{pos: s.pos, at: s.at, given: numbers{seq: uint64(s.seq), useq: s.useq}}
+}
+
 func (o Options) withDefaults() Options {
 	const day = 24 * time.Hour
 	orElse(&o.StatusRetention, 7*day)
@@ -96,7 +129,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
-		o.FS = privateFS{vfs.Default}
+		o.FS = ownersFS()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

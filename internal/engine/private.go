@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -14,6 +13,10 @@ import (
 // privateFS is the operating system's file system. Its files and directories are
 // made for their owner alone, while Pebble would leave their modes to the umask.
 type privateFS struct{ vfs.FS }
+
+// ownersFS returns the operating system's file system, on which files and directories
+// are made for their owner alone.
+func ownersFS() vfs.FS { return privateFS{vfs.Default} }
 
 // Create makes the file with its final mode, so that no other user can open it
 // before, and opens it through the file system below.
@@ -57,14 +60,4 @@ func makeFile(name string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// lockFailed says whether another process has the directory, or the lock's file
-// cannot be made.
-func lockFailed(dir string, err error) error {
-	if _, ok := errors.AsType[*os.PathError](err); ok {
-		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
-	}
-	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one a directory of its own): %w",
-		dir, ErrLocked, err)
 }

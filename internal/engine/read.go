@@ -132,7 +132,7 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 	if row.form != formOne {
 		h, err := v.head(row.seq)
 		if err == nil && h == nil {
-			err = &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
+			err = &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 		}
 		if err == nil {
 			msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
@@ -207,7 +207,7 @@ func (e *Engine) read(fn func(v *view) error) error {
 
 // noteCorrupt makes Health say that a damaged row was met.
 func (e *Engine) noteCorrupt(inst *instance, err error) {
-	if inst.corrupt.CompareAndSwap(nil, &err) {
+	if inst.noteCorrupt(err) {
 		e.opt.Logger.Error("damaged row", "error", err)
 	}
 }

@@ -58,7 +58,7 @@ func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 	}
 	h, err := v.head(row.seq)
 	if err != nil || h == nil {
-		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: errMissing}))
+		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}))
 	}
 	return v.bitDelivery(h, row.seq, c.ord, client)
 }
@@ -95,7 +95,7 @@ func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gat
 	k := strangerKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
-		err = &record.CorruptError{Key: k, Cause: errMissing}
+		err = &record.CorruptError{Key: k, Cause: record.ErrMissing}
 	}
 	if err != nil {
 		return d, false, err
@@ -203,7 +203,7 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 		return err
 	}
 	if h == nil {
-		return &record.CorruptError{Key: headKey(row.seq), Cause: errMissing}
+		return &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	from, err := v.ordinalAfter(q.After)
 	if err != nil {

@@ -168,7 +168,7 @@ func (l *lane) row() (gateway.Parcel, error) {
 func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
-		err = &record.CorruptError{Key: messageKey(id), Cause: errMissing}
+		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}
 	}
 	if err != nil {
 		return gateway.Parcel{}, err

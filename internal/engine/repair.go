@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +14,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Loss describes the records that a repair gives up, as far as they are known.
-type Loss struct {
+// loss describes the records that a repair gives up, as far as they are known.
+type loss struct {
 	Cause error // why the store is not opened
 	// Records is how many records are lost at least; -1 if that is not known.
 	Records int64
@@ -32,42 +31,28 @@ type Loss struct {
 
 const maxLostIDs = 1000
 
-// Repair makes a store that Open refuses one that it opens. It can cut a log at
-// its first damage, and make MARK and FORMAT anew; everything else needs a backup.
-// accept is asked before anything is changed; its error ends the repair. What
-// Repair changes is copied into the quarantine directory first. As part of the
-// log is lost, the log gets a new name and the numbers rise, as by Restore.
-//
-// It returns nil for a store that is whole. After a kill at any moment it can be
-// run again: MARK says that the store is branched before the first file of the
-// database changes.
-func Repair(o Options, accept func(*Loss) error) (*Loss, error) {
-	o = o.withDefaults()
+// repair makes a store that survey refuses one that it accepts, as far as it can: see
+// engine.Repair. A start then gives the log its new name. It returns nil for a store
+// that is whole. After a kill at any moment it can be run again: MARK says that the
+// store is branched before the first file of the database changes.
+func repair(o *diskOptions, accept func(*loss) error) (*loss, error) {
 	lock, err := lockDir(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	loss, err := repair(&o, accept)
-	if err = errors.Join(err, lock.Close()); err != nil || loss == nil {
-		return loss, err
-	}
-	o.SweepEvery = -1
-	e, err := Open(o) // gives the log its new name
-	if err != nil {
-		return loss, err
-	}
-	return loss, e.Close()
+	loss, err := repairLocked(o, accept)
+	return loss, errors.Join(err, lock.Close())
 }
 
-func repair(o *Options, accept func(*Loss) error) (*Loss, error) {
+func repairLocked(o *diskOptions, accept func(*loss) error) (*loss, error) {
 	s, m, cause := survey(o)
 	if cause == nil {
-		return nil, s.inst.db.Close()
+		return nil, s.db.Close()
 	}
 	if half, err := exists(o.FS, o.path(nameRestoring)); err != nil || half {
 		return nil, errors.Join(cause, err)
 	}
-	p := repairPlan{o: o, loss: &Loss{Cause: explain(cause, o), Records: -1}}
+	p := repairPlan{o: o, loss: &loss{Cause: explain(cause, o), Records: -1}}
 	if err := p.make(m, cause); err != nil {
 		return nil, err
 	}
@@ -79,8 +64,8 @@ func repair(o *Options, accept func(*Loss) error) (*Loss, error) {
 
 // repairPlan is one repair.
 type repairPlan struct {
-	o    *Options
-	loss *Loss
+	o    *diskOptions
+	loss *loss
 	mark mark
 	cut  *DamageError // of the log that is cut, nil for none
 	gone []string     // logs behind it, from the newest to the oldest
@@ -99,34 +84,33 @@ func (p *repairPlan) make(m mark, cause error) error {
 	if _, refused := errors.AsType[*RefusalError](cause); !damaged && !refused {
 		return fmt.Errorf("cannot be repaired, restore a backup: %w", cause)
 	}
-	var e *Engine
+	var s *found
 	var err error
 	if !damaged {
-		e, err = surveyDatabase(o, &m)
+		s, err = surveyDatabase(o, &m)
 		d, damaged = damagedLog(err, o)
 	}
 	if damaged {
 		p.cut = d
-		e, err = p.tryCut()
+		s, err = p.tryCut()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot be repaired, restore a backup: %w", err)
 	}
-	st := &e.machine.state
-	p.mark = mark{gen: m.gen, log: e.log, at: time.Now().UnixNano(), reserved: st.numbers().raise(m.reserved), branched: true}
-	p.loss.After = record.TimeOf(st.at)
+	p.mark = mark{gen: m.gen, log: s.log, at: time.Now().UnixNano(), reserved: s.stand.given.raise(m.reserved), branched: true}
+	p.loss.After = record.TimeOf(s.stand.at)
 	if m.pos > 0 {
-		p.loss.Records = max(0, int64(m.pos-st.pos))
+		p.loss.Records = max(0, int64(m.pos-s.stand.pos))
 		p.loss.Before = record.TimeOf(m.at)
 	}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))
 	}
-	return e.inst.db.Close()
+	return s.db.Close()
 }
 
 // tryCut reads the store as it will be without the damaged end of its log.
-func (p *repairPlan) tryCut() (*Engine, error) {
+func (p *repairPlan) tryCut() (*found, error) {
 	if err := p.findLogs(); err != nil {
 		return nil, err
 	}
@@ -156,7 +140,7 @@ func (p *repairPlan) findLogs() error {
 		} else {
 			from = p.cut.Offset
 		}
-		ids, err := lostMessages(p.o.FS, file, from)
+		ids, err := lostMessages(p.o, file, from)
 		if err != nil {
 			return err
 		}
@@ -201,7 +185,7 @@ func (p *repairPlan) carryOut() error {
 }
 
 // quarantine copies a file into the quarantine directory, once for each content.
-func quarantine(o *Options, name string) error {
+func quarantine(o *diskOptions, name string) error {
 	dir := o.path(nameQuarantine)
 	if err := makeDir(o.FS, dir); err != nil {
 		return err
@@ -223,24 +207,6 @@ func quarantine(o *Options, name string) error {
 		}
 		return replaceFile(o.FS, kept, content)
 	}
-}
-
-func readAll(fs vfs.FS, name string) ([]byte, error) {
-	f, err := fs.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(f)
-}
-
-// cutFile leaves the first n bytes of a file.
-func cutFile(fs vfs.FS, name string, n int64) error {
-	b, err := readAll(fs, name)
-	if err != nil {
-		return err
-	}
-	return replaceFile(fs, name, b[:min(n, int64(len(b)))])
 }
 
 // previewFS hides the bytes that a repair removes.

@@ -7,14 +7,12 @@ import (
 	"regexp"
 
 	"github.com/longwire/longwire/gateway"
-	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// IsStore returns an error unless the directory has a store, or remains of one.
-func IsStore(o Options) error {
-	o = o.withDefaults()
-	kind, err := look(&o)
+// isStore returns an error unless the directory has a store, or remains of one.
+func isStore(o *diskOptions) error {
+	kind, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = fmt.Errorf("no store in %s: %w", o.Dir, os.ErrNotExist)
 	}
@@ -24,13 +22,19 @@ func IsStore(o Options) error {
 	return err
 }
 
+// found is a store whose database is open for reading.
+type found struct {
+	*database
+	log   gateway.LogID
+	stand stand
+}
+
 // survey is the one judge of a directory that has a store: a start, Verify,
 // Restore and Repair all ask it. It changes nothing. It returns the store, open
-// for reading, with its database and its machine, and what MARK says; a store of
-// the old format has no mark.
+// for reading, and what MARK says; a store of the old format has no mark.
 //
 // A refusal is a *RefusalError, *DamageError or *CorruptError, or Pebble's.
-func survey(o *Options) (*Engine, mark, error) {
+func survey(o *diskOptions) (*found, mark, error) {
 	var m mark
 	kind, err := look(o)
 	if err != nil {
@@ -45,26 +49,26 @@ func survey(o *Options) (*Engine, mark, error) {
 			return nil, m, err
 		}
 	}
-	e, err := surveyDatabase(o, &m)
+	s, err := surveyDatabase(o, &m)
 	if err != nil {
 		return nil, m, err
 	}
 	if kind == dirStore {
-		err = e.compare(&m)
+		err = s.compare(o, &m)
 	}
 	if err != nil {
-		return nil, m, errors.Join(err, e.inst.db.Close())
+		return nil, m, errors.Join(err, s.db.Close())
 	}
-	return e, m, nil
+	return s, m, nil
 }
 
 // surveyDatabase opens the database for reading, if its logs have all that m
 // lists.
-func surveyDatabase(o *Options, m *mark) (*Engine, error) {
+func surveyDatabase(o *diskOptions, m *mark) (*found, error) {
 	if err := checkFiles(o, m.logs); err != nil {
 		return nil, err
 	}
-	inst, err := openInstance(o.dbDir(), o, openRead, nil)
+	db, err := openInstance(o.dbDir(), o, openRead, nil)
 	if m := missingTable.FindStringSubmatch(fmt.Sprint(err)); m != nil {
 		err = &RefusalError{File: o.FS.PathJoin(o.dbDir(), m[1]+m[2]+".sst"), Found: "the file is not as the manifest names it",
 			Missing: "the file with its size", Remedy: "put it back, or restore a backup", Cause: err}
@@ -72,11 +76,14 @@ func surveyDatabase(o *Options, m *mark) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opt: *o, inst: inst, journal: &journal.Local{}, queue: newQueue()}
-	if err := e.readState(); err != nil {
-		return nil, errors.Join(err, inst.db.Close())
+	s := &found{database: db}
+	if _, s.log, err = db.readMeta(); err == nil {
+		s.stand, err = o.Rows.Stand(db.db)
 	}
-	return e, nil
+	if err != nil {
+		return nil, errors.Join(err, db.db.Close())
+	}
+	return s, nil
 }
 
 // missingTable finds the number of a table in the errors by which Pebble says that
@@ -85,7 +92,7 @@ var missingTable = regexp.MustCompile(`(\d+): object size mismatch|file (\d+) \(
 
 // checkFiles looks for what Pebble would not miss: a marker of the manifest, and
 // the end of a log.
-func checkFiles(o *Options, logs []logLength) error {
+func checkFiles(o *diskOptions, logs []logLength) error {
 	manifest, err := findManifest(o)
 	if err != nil {
 		return err
@@ -97,49 +104,23 @@ func checkFiles(o *Options, logs []logLength) error {
 	return checkLogs(o, oldest, logs)
 }
 
-// readState is recoverState without changes.
-func (e *Engine) readState() (err error) {
-	n, log, err := readMeta(e.inst.db)
-	if err == nil && n == 0 {
-		err = &record.CorruptError{Key: keyFormat, Cause: errMissing}
-	}
-	if err != nil {
-		return err
-	}
-	e.setLog(log)
-	e.machine, err = e.newMachine(e.inst.db)
-	return err
-}
-
 // compare refuses a database that is not the one of MARK, or is behind it.
-func (e *Engine) compare(m *mark) error {
-	s := &e.machine.state
+func (s *found) compare(o *diskOptions, m *mark) error {
+	pos, given := s.stand.pos, s.stand.given
 	refuse := func(missing, format string, args ...any) error {
-		return &RefusalError{File: e.opt.dbDir(), Found: fmt.Sprintf(format, args...), Missing: missing, Remedy: e.opt.repairRemedy()}
+		return &RefusalError{File: o.dbDir(), Found: fmt.Sprintf(format, args...), Missing: missing, Remedy: o.repairRemedy()}
 	}
 	switch {
 	case m.branched: // the log may have its new name already
-	case e.log != m.log:
-		return refuse("the database of this MARK", "the database has the log %s, MARK has %s", e.log, m.log)
-	case e.opt.Journal == nil && (uint64(s.seq) > m.reserved.seq || s.useq > m.reserved.useq):
+	case s.log != m.log:
+		return refuse("the database of this MARK", "the database has the log %s, MARK has %s", s.log, m.log)
+	case !o.Follows && (given.seq > m.reserved.seq || given.useq > m.reserved.useq):
 		return refuse("a MARK of this time", "the database has given the message number %d and the uplink number %d, MARK reserves them up to %d and %d: MARK is older than the database",
-			s.seq, s.useq, m.reserved.seq, m.reserved.useq)
+			given.seq, given.useq, m.reserved.seq, m.reserved.useq)
 	}
-	if s.pos < m.pos {
-		return refuse(fmt.Sprintf("%d records at least", m.pos-s.pos), "the database ends with record %d, MARK says that record %d was synced at %s",
-			s.pos, m.pos, record.TimeOf(m.at).Format("2006-01-02 15:04:05"))
+	if pos < m.pos {
+		return refuse(fmt.Sprintf("%d records at least", m.pos-pos), "the database ends with record %d, MARK says that record %d was synced at %s",
+			pos, m.pos, record.TimeOf(m.at).Format("2006-01-02 15:04:05"))
 	}
 	return nil
-}
-
-// numbers returns the highest numbers that were given.
-func (r *stateRow) numbers() numbers { return numbers{seq: uint64(r.seq), useq: r.useq} }
-
-func (e *Engine) setLog(id gateway.LogID) {
-	e.log = id
-	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
-	for i := range len(id) {
-		h = (h ^ uint64(id[i])) * 1099511628211
-	}
-	e.writer = h
 }

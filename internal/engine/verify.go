@@ -51,7 +51,7 @@ func Verify(o Options) (*Report, error) {
 	r := &Report{}
 	err := withStored(o, func(e *Engine, v *view) error {
 		r.Log = e.log
-		e.countFiles(r)
+		v.countFiles(e.opt.FS, r)
 		if err := v.inst.db.CheckLevels(nil); err != nil {
 			r.problem("sorted tables: %v", err)
 		}
@@ -59,6 +59,12 @@ func Verify(o Options) (*Report, error) {
 		return nil
 	}, func(err error) { r.problem("%v", err) })
 	return r, err
+}
+
+// IsStore returns an error unless the directory has a store, or remains of one.
+func IsStore(o Options) error {
+	o = o.withDefaults()
+	return isStore(o.disk())
 }
 
 // StatsOf returns the counts of a store that no process has open.
@@ -74,7 +80,8 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 // damaged or lacks a file, and damaged is set, that is reported to it instead.
 func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
 	o = o.withDefaults()
-	if err := IsStore(o); err != nil {
+	d := o.disk()
+	if err := isStore(d); err != nil {
 		return err
 	}
 	lock, err := lockDir(o.FS, o.Dir)
@@ -82,17 +89,22 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 		return err
 	}
 	defer lock.Close()
-	e, _, err := survey(&o)
+	s, _, err := survey(d)
 	if err != nil {
-		err = explain(err, &o)
+		err = explain(err, d)
 		if damaged == nil || !isDamage(err) {
 			return err
 		}
 		damaged(err)
 		return nil
 	}
-	defer e.inst.db.Close()
-	v := newView(e.inst, e.machine.state)
+	defer s.db.Close()
+	m, err := newMachine(s.db)
+	if err != nil {
+		return err
+	}
+	e := &Engine{opt: o, log: s.log, queue: newQueue()}
+	v := newView(&instance{database: s.database}, m.state)
 	e.view.Store(v)
 	defer v.release()
 	return fn(e, v)
@@ -100,8 +112,8 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 
 // countFiles adds up the files and reads each from end to end, so that a block
 // that the disk cannot read is found although no row is in it.
-func (e *Engine) countFiles(r *Report) {
-	fs, dir := e.opt.FS, e.opt.dbDir()
+func (v *view) countFiles(fs vfs.FS, r *Report) {
+	dir := v.inst.dir()
 	names, err := fs.List(dir)
 	if err != nil {
 		r.problem("list %s: %v", dir, err)
@@ -207,7 +219,7 @@ func (c *verifier) queuedRow(k, val []byte) error {
 		return err
 	}
 	if row == nil {
-		return fmt.Errorf("message %s: %w", q.id, errMissing)
+		return fmt.Errorf("message %s: %w", q.id, record.ErrMissing)
 	}
 	if row.seq != gateway.Seq(tail64(k)) {
 		return fmt.Errorf("message %s has sequence %d", q.id, row.seq)
@@ -293,7 +305,7 @@ func (c *verifier) message(k, val []byte) error {
 		index = expiryKey(row.expiresAt, row.seq)
 	}
 	if v, err := c.get(index); err != nil || v == nil {
-		return errors.Join(err, fmt.Errorf("row %q: %w", index, errMissing))
+		return errors.Join(err, fmt.Errorf("row %q: %w", index, record.ErrMissing))
 	}
 	switch row.form {
 	case formOne:
@@ -373,7 +385,7 @@ func (c *verifier) expiryRow(_, val []byte) error {
 	c.expiry++
 	row, err := c.messageRow(record.ParseID(val))
 	if err == nil && row == nil {
-		err = errMissing
+		err = record.ErrMissing
 	}
 	return err
 }
@@ -381,7 +393,7 @@ func (c *verifier) expiryRow(_, val []byte) error {
 func (c *verifier) retentionRow(k, _ []byte) error {
 	row, err := c.messageRow(record.ParseID(k[9:]))
 	if err == nil && row == nil {
-		err = errMissing
+		err = record.ErrMissing
 	}
 	return err
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -59,9 +57,6 @@ func (w *writes) lane(kind byte) *pebble.Batch {
 // A batch takes every change: its errors are of closed batches only.
 func (w *writes) set(k, v []byte) { _ = w.lane(k[0]).Set(k, v, nil) }
 func (w *writes) del(k []byte)    { _ = w.lane(k[0]).Delete(k, nil) }
-
-// errSetTwice is why a row that delOnce has removed is corrupt.
-var errSetTwice = errors.New("it was set twice before it was removed")
 
 // delOnce removes a row that was set once, as those of kindQueued and kindExpiry are:
 // their keys have a sequence, and none is given twice. The database drops such a row

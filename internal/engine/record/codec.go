@@ -105,6 +105,9 @@ type CorruptError struct {
 	Cause error
 }
 
+// ErrMissing is why a row that another row promises is corrupt.
+var ErrMissing = errors.New("row is missing")
+
 func (e *CorruptError) Error() string { return fmt.Sprintf("corrupt row %q: %v", e.Key, e.Cause) }
 func (e *CorruptError) Unwrap() error { return e.Cause }
 

@@ -2,41 +2,35 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 
-	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// instance is one opened database. When its file system is sealed it is
-// replaced by another one over the same directory; views of it may be in use
-// for a while.
-type instance struct {
-	db    *pebble.DB
-	fs    *sealFS
-	views sync.WaitGroup // views that are not released
+// database is one opened database. When its file system is sealed it is of no more
+// use but to readers: another one is opened over the same directory.
+type database struct {
+	db *pebble.DB
+	fs *sealFS
 	// background is the last failure of a flush or compaction that was not
 	// followed by a success.
 	background atomic.Pointer[error]
 	// corrupt is the first damaged file that a read has met.
 	corrupt atomic.Pointer[error]
 	stalled atomic.Bool // writes wait for flushes
-
-	bodies  bodies
-	waiting *waitingSet // fixed before the first view that delivers
 }
 
 // pebbleLog passes Pebble's messages on. Pebble ends the process after Fatalf;
 // here it seals the directory, which is as safe, and the engine opens it again.
 type pebbleLog struct {
 	log  *slog.Logger
-	inst *instance
+	inst *database
 }
 
 func (l pebbleLog) Infof(string, ...any) {}
@@ -51,6 +45,9 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	l.inst.fs.seal(err)
 }
 
+// errSetTwice is why a row is corrupt that was removed as one that was set once.
+var errSetTwice = errors.New("it was set twice before it was removed")
+
 // openMode selects how a database is opened.
 type openMode uint8
 
@@ -61,8 +58,8 @@ const (
 )
 
 // openInstance opens the database in dir; onSeal is called when it is sealed.
-func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*instance, error) {
-	inst := &instance{}
+func openInstance(dir string, o *diskOptions, mode openMode, onSeal func(error)) (*database, error) {
+	inst := &database{}
 	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
@@ -70,7 +67,7 @@ func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*i
 		FS:                          inst.fs,
 		Cache:                       cache,
 		FormatMajorVersion:          databaseFormat,
-		MemTableSize:                uint64(o.memTableBytes()),
+		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       40,
@@ -103,7 +100,7 @@ func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*i
 }
 
 // listener hears of what goes wrong behind the commits.
-func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
+func (i *database) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
 			if i.background.Swap(&err) == nil {
@@ -122,7 +119,7 @@ func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
 		},
 		DataCorruption: func(c pebble.DataCorruptionInfo) {
 			err := fmt.Errorf("file %s is damaged: %w", c.Path, c.Details)
-			if i.corrupt.CompareAndSwap(nil, &err) {
+			if i.noteCorrupt(err) {
 				log.Error("damaged file", "file", c.Path, "error", c.Details)
 			}
 		},
@@ -134,7 +131,7 @@ func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
 				return
 			}
 			err := error(&record.CorruptError{Key: bytes.Clone(m.UserKey), Cause: errSetTwice})
-			if i.corrupt.CompareAndSwap(nil, &err) {
+			if i.noteCorrupt(err) {
 				log.Error("damaged row", "error", err)
 			}
 		},
@@ -146,8 +143,30 @@ func (i *instance) listener(log *slog.Logger) *pebble.EventListener {
 	}
 }
 
+// dir is where the files of the database are.
+func (i *database) dir() string { return i.fs.dir }
+
+// err returns why the directory was sealed, nil while it is not.
+func (i *database) err() error { return i.fs.Err() }
+
+// seal gives the database up: nothing reaches the directory through it any more.
+func (i *database) seal(cause error) { i.fs.seal(cause) }
+
+// logs returns how far the logs are on stable storage.
+func (i *database) logs() []logLength { return i.fs.logs.lengths() }
+
+// flush brings everything into tables, before a close: an error seals.
+func (i *database) flush() error {
+	i.fs.strict.Store(true)
+	return i.db.Flush()
+}
+
+// noteCorrupt has trouble report a damaged row. It returns false if there is damage
+// already.
+func (i *database) noteCorrupt(err error) bool { return i.corrupt.CompareAndSwap(nil, &err) }
+
 // trouble returns why the instance should not be given more work.
-func (i *instance) trouble() error {
+func (i *database) trouble() error {
 	if err := i.fs.Err(); err != nil {
 		return err
 	}
@@ -158,46 +177,4 @@ func (i *instance) trouble() error {
 		return *p
 	}
 	return nil
-}
-
-// view is what readers see: the state after a record that is durable.
-type view struct {
-	inst  *instance
-	snap  *pebble.Snapshot
-	state stateRow
-	refs  atomic.Int64 // one is the publisher's
-
-	broadcasts broadcasts
-}
-
-func newView(inst *instance, state stateRow) *view {
-	v := &view{inst: inst, snap: inst.db.NewSnapshot(), state: state}
-	v.refs.Store(1)
-	inst.views.Add(1)
-	return v
-}
-
-// acquire reports whether the view can still be used.
-func (v *view) acquire() bool {
-	for {
-		n := v.refs.Load()
-		if n == 0 {
-			return false
-		}
-		if v.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (v *view) release() {
-	if v.refs.Add(-1) == 0 {
-		_ = v.snap.Close()
-		v.inst.views.Done()
-	}
-}
-
-// unavailable wraps a cause so that a caller sees ErrUnavailable.
-func unavailable(cause error) error {
-	return &gateway.Error{Code: gateway.CodeUnavailable, Message: gateway.ErrUnavailable.Message, Cause: cause}
 }

@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// instance is one opened database with the views of it, which may be in use for a
+// while after another one has replaced it.
+type instance struct {
+	*database
+	views   sync.WaitGroup // views that are not released
+	bodies  bodies
+	waiting *waitingSet // fixed before the first view that delivers
+}
+
+// view is what readers see: the state after a record that is durable.
+type view struct {
+	inst  *instance
+	snap  *pebble.Snapshot
+	state stateRow
+	refs  atomic.Int64 // one is the publisher's
+
+	broadcasts broadcasts
+}
+
+func newView(inst *instance, state stateRow) *view {
+	v := &view{inst: inst, snap: inst.db.NewSnapshot(), state: state}
+	v.refs.Store(1)
+	inst.views.Add(1)
+	return v
+}
+
+// acquire reports whether the view can still be used.
+func (v *view) acquire() bool {
+	for {
+		n := v.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if v.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (v *view) release() {
+	if v.refs.Add(-1) == 0 {
+		_ = v.snap.Close()
+		v.inst.views.Done()
+	}
+}
+
+// unavailable wraps a cause so that a caller sees ErrUnavailable.
+func unavailable(cause error) error {
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: gateway.ErrUnavailable.Message, Cause: cause}
+}
