@@ -32,12 +32,12 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := makeDir(fs, dir); err != nil {
+	if err := MakeDir(fs, dir); err != nil {
 		return err
 	}
 	copied := e.opt
 	copied.Dir = dir
-	err := e.read(func(v *view) error { return v.inst.backup(copied.disk(), e.mark, stopped) })
+	err := e.read(func(v *view) error { return v.inst.Backup(copied.disk(), e.mark, stopped) })
 	if err != nil {
 		return fmt.Errorf("back up to %s: %w", dir, errors.Join(err, fs.RemoveAll(dir)))
 	}

@@ -39,7 +39,7 @@ const retryEvery = 250 * time.Millisecond
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.inflight.Wait()
-	if err := probe(e.opt.disk()); err != nil {
+	if err := Probe(e.opt.disk()); err != nil {
 		return err
 	}
 	if err := e.openState(); err != nil {
@@ -74,14 +74,14 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	r.Seq = e.writerSeq
 	pos, err := e.append(r, ops)
 	if err != nil {
-		e.inst.seal(fmt.Errorf("append to the journal: %w", err))
+		e.inst.Seal(fmt.Errorf("append to the journal: %w", err))
 		e.machine.abort()
 		answerAll(ops, unavailable(err))
 		return
 	}
 	f := &flight{ops: ops, pos: pos, inst: e.inst}
 	if f.batch, f.notices, err = e.machine.finish(pos); err != nil {
-		e.inst.seal(fmt.Errorf("collect a record: %w", err))
+		e.inst.Seal(fmt.Errorf("collect a record: %w", err))
 		e.machine.abort()
 		answerAll(ops, unavailable(err))
 		return
@@ -103,7 +103,7 @@ func (e *Engine) runWriter() {
 	for f := range e.applied {
 		f.begun = time.Now()
 		if err := e.write(f); err != nil {
-			f.inst.seal(err)
+			f.inst.Seal(err)
 		}
 		f.view = newView(f.inst, f.state)
 		e.writing.Done()
@@ -127,9 +127,9 @@ func (e *Engine) append(r *record.Commit, ops []op) (uint64, error) {
 // so by its journal.
 func (e *Engine) write(f *flight) error {
 	if e.opt.NoSync || e.journal.Durable() {
-		return f.inst.db.Apply(f.batch, pebble.NoSync)
+		return f.inst.DB.Apply(f.batch, pebble.NoSync)
 	}
-	return f.inst.db.ApplyNoSyncWait(f.batch, pebble.Sync)
+	return f.inst.DB.ApplyNoSyncWait(f.batch, pebble.Sync)
 }
 
 // abort gives up the record under way; the machine is of no more use.
@@ -152,7 +152,7 @@ func (e *Engine) finish(f *flight) {
 	}
 	// Only now: an error of the sync has sealed the file system before SyncWait
 	// returned.
-	if sealed := f.view.inst.err(); sealed != nil {
+	if sealed := f.view.inst.Err(); sealed != nil {
 		err = sealed
 	}
 	e.unsynced.Add(-1)
@@ -166,7 +166,7 @@ func (e *Engine) finish(f *flight) {
 	}
 	_ = f.batch.Close()
 	if !e.opt.NoSync && !e.journal.Durable() {
-		e.mark.synced(f.pos)
+		e.mark.Synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))
 	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })

@@ -78,7 +78,7 @@ func (e *Engine) runCommitter() {
 // keepOpen replaces a database that was sealed; nothing of the open record has
 // reached it.
 func (e *Engine) keepOpen(open *openRecord) error {
-	cause := e.inst.err()
+	cause := e.inst.Err()
 	if cause == nil {
 		return nil
 	}
@@ -94,8 +94,8 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		return
 	}
 	if open.Commit == nil {
-		if err := e.mark.reserve(standOf(&e.machine.state).given, maxRecordEvents); err != nil {
-			e.inst.seal(err)
+		if err := e.mark.Reserve(standOf(&e.machine.state).Given, maxRecordEvents); err != nil {
+			e.inst.Seal(err)
 			answerAll(ops, unavailable(err))
 			return
 		}
@@ -120,7 +120,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		answerAll(open.ops[done:done+1], unavailable(err))
 		open.ops = append(open.ops[:done], open.ops[done+1:]...)
 		if err := e.restart(open.Commit); err != nil {
-			e.inst.seal(err)
+			e.inst.Seal(err)
 			answerAll(open.ops, unavailable(err))
 			*open = openRecord{}
 			return
@@ -137,7 +137,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 func (e *Engine) restart(r *record.Commit) error {
 	e.machine.abort()
 	e.writing.Wait()
-	m, err := e.newMachine(e.inst.db)
+	m, err := e.newMachine(e.inst.DB)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 	for _, id := range []gateway.ClientID{"a", "b", "damaged"} {
 		accept(t, e, id)
 	}
-	if err := e.inst.db.Set(clientKey("damaged"), []byte("not a row"), pebble.Sync); err != nil {
+	if err := e.inst.DB.Set(clientKey("damaged"), []byte("not a row"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {

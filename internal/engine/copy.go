@@ -8,18 +8,18 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// backup makes a store in o.Dir of a copy of the database, as it is at some moment of
+// Backup makes a store in o.Dir of a copy of the database, as it is at some moment of
 // the call, until stopped returns an error; one at a time. The files may be hard links.
 // Its first start gives the log a new name, and numbers events above all that k allows.
-func (i *database) backup(o *diskOptions, k *keeper, stopped func() error) error {
-	if err := i.err(); err != nil {
+func (i *Database) Backup(o *diskOptions, k *Keeper, stopped func() error) error {
+	if err := i.Err(); err != nil {
 		return err
 	}
-	err := i.fs.copy(stopped, func() error { return i.db.Checkpoint(o.dbDir(), pebble.WithFlushedWAL()) })
-	if err = errors.Join(err, i.err()); err != nil {
+	err := i.fs.copy(stopped, func() error { return i.DB.Checkpoint(o.dbDir(), pebble.WithFlushedWAL()) })
+	if err = errors.Join(err, i.Err()); err != nil {
 		return err
 	}
-	return completeCopy(o, nameCreating, k.floor.event+eventBlock)
+	return completeCopy(o, nameCreating, k.Floor.Event+eventBlock)
 }
 
 // completeCopy makes a store of the copy of a database in db/. Its MARK is made
@@ -28,12 +28,12 @@ func (i *database) backup(o *diskOptions, k *keeper, stopped func() error) error
 // again. Events have numbers up to event. begun stands for FORMAT until then.
 func completeCopy(o *diskOptions, begun string, event uint64) error {
 	name := o.path(begun)
-	err := replaceFile(o.FS, name, fmt.Appendf(nil, formatLine, formatVersion))
+	err := replaceFile(o.FS, name, fmt.Appendf(nil, formatLine, Format))
 	if err != nil {
 		return err
 	}
 	m, err := markCopy(o)
-	m.reserved.event = event
+	m.Reserved.Event = event
 	if err == nil {
 		err = makeMark(o.FS, o.Dir, m)
 	}
@@ -49,23 +49,23 @@ func markCopy(o *diskOptions) (m mark, err error) {
 	if err != nil {
 		return m, err
 	}
-	m = mark{log: s.log, pos: s.stand.pos, at: time.Now().UnixNano(), reserved: s.stand.given, orderly: true, branched: true}
+	m = mark{Log: s.Log, Pos: s.stand.Pos, at: time.Now().UnixNano(), Reserved: s.stand.Given, Orderly: true, Branched: true}
 	names, err := o.FS.List(o.dbDir())
 	for _, name := range logsOf(names) {
 		scan, scanErr := scanLog(o.FS, o.FS.PathJoin(o.dbDir(), name), logNumber(name))
 		err = errors.Join(err, scanErr)
-		m.logs = append(m.logs, logLength{logNumber(name), scan.end})
+		m.Logs = append(m.Logs, logLength{logNumber(name), scan.end})
 	}
-	return m, errors.Join(err, s.db.Close())
+	return m, errors.Join(err, s.DB.Close())
 }
 
 // restore makes a store in o.Dir of the backup in from.Dir, which is whole. After a
 // kill it can be run again. The next start gives the log a new name.
 func restore(from, o *diskOptions) error {
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	if err := MakeDir(o.FS, o.Dir); err != nil {
 		return err
 	}
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func restoreLocked(from, o *diskOptions) error {
 	if formatted, err := exists(o.FS, o.path(nameFormat)); err != nil || formatted {
 		return errors.Join(fmt.Errorf("there is a store in %s already", o.Dir), err)
 	}
-	err = replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, formatVersion))
+	err = replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, Format))
 	if err == nil {
 		err = errors.Join(ignoreMissing(o.FS.Remove(o.path(nameCreating))), o.FS.RemoveAll(o.dbDir()))
 	}
@@ -97,7 +97,7 @@ func restoreLocked(from, o *diskOptions) error {
 	}
 	if err == nil {
 		m, _, _ := readMark(from.FS, from.Dir) // a backup of format 2 has none
-		err = completeCopy(o, nameRestoring, m.reserved.event)
+		err = completeCopy(o, nameRestoring, m.Reserved.Event)
 	}
 	return err
 }

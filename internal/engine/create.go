@@ -24,7 +24,7 @@ const eventBranchGap = eventBlock << 10
 
 // prepare makes or judges the store and brings it up to date, so that it can be
 // opened. It returns MARK and the highest numbers that were given.
-func prepare(o *diskOptions) (m mark, given numbers, err error) {
+func prepare(o *diskOptions) (m mark, given Numbers, err error) {
 	kind, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = create(o)
@@ -32,19 +32,19 @@ func prepare(o *diskOptions) (m mark, given numbers, err error) {
 	if err != nil {
 		return m, given, err
 	}
-	s, m, err := survey(o)
+	s, m, err := Survey(o)
 	if err != nil {
 		return m, given, err
 	}
-	given = s.stand.given
-	err = s.db.Close()
+	given = s.stand.Given
+	err = s.DB.Close()
 	if err == nil && kind == dirOld {
 		err = migrate(o, s)
 	}
-	if err == nil && m.branched {
+	if err == nil && m.Branched {
 		err = branch(o, m)
 	}
-	if err == nil && (kind == dirOld || m.branched) {
+	if err == nil && (kind == dirOld || m.Branched) {
 		m, _, err = readMark(o.FS, o.Dir)
 	}
 	return m, given, err
@@ -61,19 +61,19 @@ func prepare(o *diskOptions) (m mark, given numbers, err error) {
 // no store.
 func create(o *diskOptions) error {
 	begun := o.path(nameCreating)
-	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, formatVersion))
+	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, Format))
 	if err == nil {
 		err = o.FS.RemoveAll(o.dbDir())
 	}
 	if err == nil {
-		err = makeDir(o.FS, o.dbDir())
+		err = MakeDir(o.FS, o.dbDir())
 	}
 	log := newLogID()
 	if err == nil {
 		err = makeDatabase(o, log)
 	}
 	if err == nil {
-		err = makeMark(o.FS, o.Dir, mark{log: log, at: time.Now().UnixNano(), orderly: true})
+		err = makeMark(o.FS, o.Dir, mark{Log: log, at: time.Now().UnixNano(), Orderly: true})
 	}
 	if err == nil {
 		err = complete(o, begun)
@@ -98,35 +98,35 @@ func makeDatabase(o *diskOptions, log gateway.LogID) error {
 		return err
 	}
 	return db.rewrite(map[string][]byte{
-		string(keyFormat): binary.AppendUvarint(nil, formatVersion),
+		string(keyFormat): binary.AppendUvarint(nil, Format),
 		string(keyLog):    record.PutSum(keyLog, []byte(log)),
 	})
 }
 
 // rewrite sets rows, brings everything into tables and closes the database.
-func (i *database) rewrite(rows map[string][]byte) error {
+func (i *Database) rewrite(rows map[string][]byte) error {
 	i.fs.strict.Store(true)
-	b := i.db.NewBatch()
+	b := i.DB.NewBatch()
 	defer b.Close()
 	for k, v := range rows {
 		_ = b.Set([]byte(k), v, nil)
 	}
 	err := b.Commit(pebble.Sync)
-	return errors.Join(err, i.fs.Err(), i.db.Flush(), i.fs.Err(), i.db.Close())
+	return errors.Join(err, i.fs.Err(), i.DB.Flush(), i.fs.Err(), i.DB.Close())
 }
 
 // migrate brings a store of format 2 up to date, whose rows are the same. The
 // new MARK has no position yet, because records of a killed process may not be on
 // stable storage. Numbers skip a block, as after any kill.
 func migrate(o *diskOptions, s *found) error {
-	err := makeMark(o.FS, o.Dir, mark{log: s.log, at: time.Now().UnixNano(), reserved: s.stand.given.plus(reserveBlock)})
+	err := makeMark(o.FS, o.Dir, mark{Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.plus(reserveBlock)})
 	if err == nil {
 		err = writeFormat(o)
 	}
 	if err != nil {
-		return fmt.Errorf("bring the store in %s up to format %d: %w", o.Dir, formatVersion, err)
+		return fmt.Errorf("bring the store in %s up to format %d: %w", o.Dir, Format, err)
 	}
-	o.Logger.Info("store brought up to date", "dir", o.Dir, "from", oldFormat, "to", formatVersion)
+	o.Logger.Info("store brought up to date", "dir", o.Dir, "from", oldFormat, "to", Format)
 	return nil
 }
 
@@ -140,27 +140,27 @@ func branch(o *diskOptions, m mark) error {
 		return err
 	}
 	_, before, err := db.readMeta()
-	var s stand
+	var s Stand
 	if err == nil {
-		s, err = o.Rows.Stand(db.db)
+		s, err = o.Rows.Stand(db.DB)
 	}
 	log := newLogID()
-	m.reserved = s.given.raise(m.reserved).plus(branchGap)
-	m.reserved.event += eventBranchGap
+	m.Reserved = s.Given.raise(m.Reserved).plus(branchGap)
+	m.Reserved.Event += eventBranchGap
 	var key, row []byte
 	if err == nil {
-		key, row, err = o.Rows.Raised(db.db, m.reserved)
+		key, row, err = o.Rows.Raised(db.DB, m.Reserved)
 	}
 	if err != nil {
-		db.seal(err)
-		return errors.Join(err, db.db.Close())
+		db.Seal(err)
+		return errors.Join(err, db.DB.Close())
 	}
 	err = db.rewrite(map[string][]byte{
 		string(keyLog): record.PutSum(keyLog, []byte(log)),
 		string(key):    row,
 	})
 	if err == nil {
-		err = makeMark(o.FS, o.Dir, mark{gen: m.gen, log: log, pos: s.pos, at: time.Now().UnixNano(), reserved: m.reserved, orderly: true})
+		err = makeMark(o.FS, o.Dir, mark{gen: m.gen, Log: log, Pos: s.Pos, at: time.Now().UnixNano(), Reserved: m.Reserved, Orderly: true})
 	}
 	if err != nil {
 		return fmt.Errorf("give the log of %s a new name: %w", o.Dir, err)
@@ -170,13 +170,13 @@ func branch(o *diskOptions, m mark) error {
 }
 
 // readMeta returns the version of the layout and the log's name.
-func (i *database) readMeta() (format uint64, log gateway.LogID, err error) {
+func (i *Database) readMeta() (format uint64, log gateway.LogID, err error) {
 	v, err := i.row(keyFormat)
 	if err != nil {
 		return 0, "", err
 	}
 	n, _ := binary.Uvarint(v)
-	if n != formatVersion && n != oldFormat {
+	if n != Format && n != oldFormat {
 		return n, "", foreignFormat(n)
 	}
 	if v, err = i.row(keyLog); err == nil {
@@ -186,8 +186,8 @@ func (i *database) readMeta() (format uint64, log gateway.LogID, err error) {
 }
 
 // row returns a copy of a row that every store has.
-func (i *database) row(key []byte) ([]byte, error) {
-	v, closer, err := i.db.Get(key)
+func (i *Database) row(key []byte) ([]byte, error) {
+	v, closer, err := i.DB.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, &record.CorruptError{Key: key, Cause: record.ErrMissing}
 	}
@@ -197,11 +197,11 @@ func (i *database) row(key []byte) ([]byte, error) {
 	return bytes.Clone(v), closer.Close()
 }
 
-// openLog returns the log's name, and brings the layout's version up to date.
-func (i *database) openLog() (gateway.LogID, error) {
+// OpenLog returns the log's name, and brings the layout's version up to date.
+func (i *Database) OpenLog() (gateway.LogID, error) {
 	n, log, err := i.readMeta()
-	if err == nil && n != formatVersion {
-		err = i.db.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
+	if err == nil && n != Format {
+		err = i.DB.Set(keyFormat, binary.AppendUvarint(nil, Format), pebble.Sync)
 	}
 	return log, err
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// database is one opened database. When its file system is sealed it is of no more
+// Database is one opened database. When its file system is sealed it is of no more
 // use but to readers: another one is opened over the same directory.
-type database struct {
-	db *pebble.DB
+type Database struct {
+	DB *pebble.DB
 	fs *sealFS
 	// background is the last failure of a flush or compaction that was not
 	// followed by a success.
@@ -30,7 +30,7 @@ type database struct {
 // here it seals the directory, which is as safe, and the engine opens it again.
 type pebbleLog struct {
 	log  *slog.Logger
-	inst *database
+	inst *Database
 }
 
 func (l pebbleLog) Infof(string, ...any) {}
@@ -58,8 +58,8 @@ const (
 )
 
 // openInstance opens the database in dir; onSeal is called when it is sealed.
-func openInstance(dir string, o *diskOptions, mode openMode, onSeal func(error)) (*database, error) {
-	inst := &database{}
+func openInstance(dir string, o *diskOptions, mode openMode, onSeal func(error)) (*Database, error) {
+	inst := &Database{}
 	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
@@ -95,12 +95,12 @@ func openInstance(dir string, o *diskOptions, mode openMode, onSeal func(error))
 		return nil, err
 	}
 	inst.fs.strict.Store(false)
-	inst.db = db
+	inst.DB = db
 	return inst, nil
 }
 
 // listener hears of what goes wrong behind the commits.
-func (i *database) listener(log *slog.Logger) *pebble.EventListener {
+func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
 			if i.background.Swap(&err) == nil {
@@ -119,7 +119,7 @@ func (i *database) listener(log *slog.Logger) *pebble.EventListener {
 		},
 		DataCorruption: func(c pebble.DataCorruptionInfo) {
 			err := fmt.Errorf("file %s is damaged: %w", c.Path, c.Details)
-			if i.noteCorrupt(err) {
+			if i.NoteCorrupt(err) {
 				log.Error("damaged file", "file", c.Path, "error", c.Details)
 			}
 		},
@@ -131,7 +131,7 @@ func (i *database) listener(log *slog.Logger) *pebble.EventListener {
 				return
 			}
 			err := error(&record.CorruptError{Key: bytes.Clone(m.UserKey), Cause: errSetTwice})
-			if i.noteCorrupt(err) {
+			if i.NoteCorrupt(err) {
 				log.Error("damaged row", "error", err)
 			}
 		},
@@ -143,30 +143,30 @@ func (i *database) listener(log *slog.Logger) *pebble.EventListener {
 	}
 }
 
-// dir is where the files of the database are.
-func (i *database) dir() string { return i.fs.dir }
+// Dir is where the files of the database are.
+func (i *Database) Dir() string { return i.fs.dir }
 
-// err returns why the directory was sealed, nil while it is not.
-func (i *database) err() error { return i.fs.Err() }
+// Err returns why the directory was sealed, nil while it is not.
+func (i *Database) Err() error { return i.fs.Err() }
 
-// seal gives the database up: nothing reaches the directory through it any more.
-func (i *database) seal(cause error) { i.fs.seal(cause) }
+// Seal gives the database up: nothing reaches the directory through it any more.
+func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 
 // logs returns how far the logs are on stable storage.
-func (i *database) logs() []logLength { return i.fs.logs.lengths() }
+func (i *Database) logs() []logLength { return i.fs.logs.lengths() }
 
-// flush brings everything into tables, before a close: an error seals.
-func (i *database) flush() error {
+// Flush brings everything into tables, before a close: an error seals.
+func (i *Database) Flush() error {
 	i.fs.strict.Store(true)
-	return i.db.Flush()
+	return i.DB.Flush()
 }
 
-// noteCorrupt has trouble report a damaged row. It returns false if there is damage
+// NoteCorrupt has trouble report a damaged row. It returns false if there is damage
 // already.
-func (i *database) noteCorrupt(err error) bool { return i.corrupt.CompareAndSwap(nil, &err) }
+func (i *Database) NoteCorrupt(err error) bool { return i.corrupt.CompareAndSwap(nil, &err) }
 
-// trouble returns why the instance should not be given more work.
-func (i *database) trouble() error {
+// Trouble returns why the instance should not be given more work.
+func (i *Database) Trouble() error {
 	if err := i.fs.Err(); err != nil {
 		return err
 	}

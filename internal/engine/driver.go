@@ -60,9 +60,9 @@ func (e *Engine) runDriver() {
 // trim lets the journal drop what the state has on stable storage.
 func (e *Engine) trim() error {
 	return e.read(func(v *view) error {
-		err := v.inst.db.Flush()
+		err := v.inst.DB.Flush()
 		if err == nil {
-			err = v.inst.err()
+			err = v.inst.Err()
 		}
 		if err != nil {
 			return err

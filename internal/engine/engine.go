@@ -35,7 +35,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
-	mark      *keeper // fixed by Open
+	mark      *Keeper // fixed by Open
 
 	// Owned by the committer.
 	inst      *instance
@@ -66,10 +66,10 @@ var _ gateway.Store = (*Engine)(nil)
 // before it returns: what a crash left behind is applied and on stable storage.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	if err := MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	e.wg.Add(4)
-	go func() { defer e.wg.Done(); e.mark.run(e.stop, e.opt.Logger) }()
+	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
 	go e.runCommitter()
 	go e.runWriter()
 	go e.runFinisher()
@@ -96,7 +96,7 @@ func Open(o Options) (*Engine, error) {
 
 // open does the part of Open that needs the lock.
 func (e *Engine) open() error {
-	mark, err := hold(e.opt.disk(), e.opt.Now(), func() *database { return e.view.Load().inst.database })
+	mark, err := Hold(e.opt.disk(), e.opt.Now(), func() *Database { return e.view.Load().inst.Database })
 	if err != nil {
 		return err
 	}
@@ -104,10 +104,10 @@ func (e *Engine) open() error {
 	err = e.openState()
 	if err == nil {
 		e.incarnation = e.machine.state.incarnation + 1
-		err = mark.follow()
+		err = mark.Follow()
 	}
 	if err != nil {
-		return errors.Join(err, mark.close(stand{}, err))
+		return errors.Join(err, mark.Close(Stand{}, err))
 	}
 	e.checkDisk()
 	return nil
@@ -117,18 +117,18 @@ func (e *Engine) open() error {
 // what it then says. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
-	db, err := e.mark.open(e.opt.disk(), e.sealed)
+	db, err := e.mark.Open(e.opt.disk(), e.sealed)
 	if err != nil {
 		return err
 	}
-	inst := &instance{database: db}
+	inst := &instance{Database: db}
 	m, err := e.recoverState(inst)
 	if err != nil {
-		inst.seal(err)
-		_ = inst.db.Close()
-		return explain(err, e.opt.disk())
+		inst.Seal(err)
+		_ = inst.DB.Close()
+		return Explain(err, e.opt.disk())
 	}
-	e.mark.synced(m.state.pos)
+	e.mark.Synced(m.state.pos)
 	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
 	e.inst, e.machine, e.writerSeq = inst, m, 0
 	if m.state.incarnation == e.incarnation {
@@ -141,7 +141,7 @@ func (e *Engine) openState() error {
 		old.release()
 		e.closing.Go(func() {
 			oldInst.views.Wait()
-			_ = oldInst.db.Close() // sealed: nothing it does reaches the disk
+			_ = oldInst.DB.Close() // sealed: nothing it does reaches the disk
 		})
 	}
 	return nil
@@ -158,12 +158,12 @@ func (e *Engine) sealed(cause error) {
 // recoverState reads where the state stands and applies what the journal has
 // beyond it.
 func (e *Engine) recoverState(inst *instance) (*machine, error) {
-	log, err := inst.openLog()
+	log, err := inst.OpenLog()
 	if err != nil {
 		return nil, err
 	}
 	e.setLog(log)
-	m, err := e.newMachine(inst.db)
+	m, err := e.newMachine(inst.DB)
 	if err != nil {
 		return nil, err
 	}
@@ -173,14 +173,14 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inst.waiting, err = readWaiting(inst.db); err != nil {
+	if inst.waiting, err = readWaiting(inst.DB); err != nil {
 		return nil, err
 	}
 	if e.journal.Durable() {
-		err = inst.db.Flush()
+		err = inst.DB.Flush()
 	}
 	if err == nil {
-		err = inst.err()
+		err = inst.Err()
 	}
 	return m, err
 }
@@ -193,8 +193,8 @@ func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 		m.small = 0
 	}
 	if !e.journal.Durable() { // the other kind keeps each number that was given
-		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.floor.seq))
-		m.state.useq = max(m.state.useq, e.mark.floor.useq)
+		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.Floor.Seq))
+		m.state.useq = max(m.state.useq, e.mark.Floor.Useq)
 	}
 	return m, err
 }
@@ -234,7 +234,7 @@ func (e *Engine) Log() gateway.LogID { return e.log }
 
 // EventBase is the clock at the start in microseconds, or the end of the last
 // start's block if that is higher.
-func (e *Engine) EventBase() uint64 { return e.mark.floor.event }
+func (e *Engine) EventBase() uint64 { return e.mark.Floor.Event }
 
 // Observe names who is told of final states; called once, before use.
 func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
@@ -251,17 +251,17 @@ func (e *Engine) close() error {
 	e.queue.close()
 	e.wg.Wait()
 	v := e.view.Load()
-	sealed := e.inst.err()
+	sealed := e.inst.Err()
 	if sealed == nil {
 		// An empty log makes the next start quick, and leaves no record that
 		// only the log's end vouches for.
-		sealed = e.inst.flush()
+		sealed = e.inst.Flush()
 	}
 	v.release()
 	e.inst.views.Wait()
-	err := errors.Join(sealed, e.inst.err(), e.inst.db.Close())
+	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.mark.close(standOf(&e.machine.state), err), e.lock.Close())
+	return errors.Join(err, e.mark.Close(standOf(&e.machine.state), err), e.lock.Close())
 }
 
 // reading returns the state to read; the caller releases it.
@@ -290,7 +290,7 @@ func (e *Engine) Health() error {
 		return err
 	}
 	defer v.release()
-	if err := v.inst.trouble(); err != nil {
+	if err := v.inst.Trouble(); err != nil {
 		return unavailable(err)
 	}
 	return nil

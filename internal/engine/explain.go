@@ -15,21 +15,21 @@ import (
 // log.
 var walPlace = regexp.MustCompile(`replaying wal \d+, offset \(?([^\s:)]+): (\d+)\)?`)
 
-// isDamage reports whether an error says that stored data is not what was
+// IsDamage reports whether an error says that stored data is not what was
 // written, or that a file of the store is missing.
-func isDamage(err error) bool {
+func IsDamage(err error) bool {
 	_, damaged := errors.AsType[*DamageError](err)
 	_, refused := errors.AsType[*RefusalError](err)
 	_, corrupt := errors.AsType[*record.CorruptError](err)
 	return damaged || refused || corrupt || pebble.IsCorruptionError(err)
 }
 
-// explain adds to an error of Open which file is damaged and what to do.
-func explain(err error, o *diskOptions) error {
+// Explain adds to an error of Open which file is damaged and what to do.
+func Explain(err error, o *diskOptions) error {
 	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return fmt.Errorf("the store in %s is not whole, and nothing in it was changed: %w", o.Dir, r)
 	}
-	if !isDamage(err) {
+	if !IsDamage(err) {
 		return fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	where := o.dbDir()

@@ -24,7 +24,7 @@ const (
 // ErrLocked is wrapped by Open's error when another process has the directory.
 var ErrLocked = errors.New("in use by another process")
 
-func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
+func Lock(fs vfs.FS, dir string) (io.Closer, error) {
 	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
 	if err != nil {
 		return nil, lockFailed(dir, err)
@@ -42,9 +42,9 @@ func lockFailed(dir string, err error) error {
 		dir, ErrLocked, err)
 }
 
-// makeDir makes a directory, and its parents where they are missing, so that a
+// MakeDir makes a directory, and its parents where they are missing, so that a
 // power cut does not take it away again with all that was synced inside.
-func makeDir(fs vfs.FS, dir string) error {
+func MakeDir(fs vfs.FS, dir string) error {
 	parent := fs.PathDir(dir)
 	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
 		if parent != dir {
@@ -53,7 +53,7 @@ func makeDir(fs vfs.FS, dir string) error {
 		return nil
 	}
 	if parent != dir {
-		if err := makeDir(fs, parent); err != nil {
+		if err := MakeDir(fs, parent); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func ignoreMissing(err error) error {
 
 // copyDir copies the files of a directory and syncs them.
 func copyDir(fs vfs.FS, from, to string) error {
-	if err := makeDir(fs, to); err != nil {
+	if err := MakeDir(fs, to); err != nil {
 		return err
 	}
 	names, err := fs.List(from)
@@ -155,8 +155,8 @@ func copyDir(fs vfs.FS, from, to string) error {
 // probeBytes is enough for a database to be opened and a record to be written.
 const probeBytes = 1 << 20
 
-// probe finds out whether the directory takes a synced write.
-func probe(o *diskOptions) error {
+// Probe finds out whether the directory takes a synced write.
+func Probe(o *diskOptions) error {
 	fs := o.FS
 	name := fs.PathJoin(o.Dir, nameProbe)
 	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)

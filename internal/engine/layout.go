@@ -23,26 +23,26 @@ type diskOptions struct {
 	// Follows says that the database follows a journal of its own, which keeps each
 	// number that was given: MARK bounds none of them then.
 	Follows bool
-	Rows    stateRows
+	Rows    Rows
 }
 
-// stateRows are the few rows of the database that say how far it has come. Their
+// Rows are the few rows of the database that say how far it has come. Their
 // owner reads and writes them.
-type stateRows interface {
+type Rows interface {
 	// Stand returns where the state in the database stands, and changes nothing.
-	Stand(db *pebble.DB) (stand, error)
+	Stand(db *pebble.DB) (Stand, error)
 	// Raised returns the row of a state that has given the numbers up to those of
 	// to, and otherwise stands where the one in the database does.
-	Raised(db *pebble.DB, to numbers) (key, value []byte, err error)
+	Raised(db *pebble.DB, to Numbers) (key, value []byte, err error)
 	// Message returns the message whose row has this key, ok false for another row.
 	Message(key []byte) (id gateway.MessageID, ok bool)
 }
 
-// stand is how far a state has come.
-type stand struct {
-	pos   uint64 // of the last record
-	at    int64  // its time, ns
-	given numbers
+// Stand is how far a state has come.
+type Stand struct {
+	Pos   uint64 // of the last record
+	At    int64  // its time, ns
+	Given Numbers
 }
 
 // dirKind classifies a data directory by its files.
@@ -143,12 +143,12 @@ func lookUnformatted(o *diskOptions) (dirKind, error) {
 	return 0, &RefusalError{File: o.path(nameFormat), Found: found, Missing: nameFormat, Remedy: o.repairRemedy()}
 }
 
-// formatVersion is the version of the rows.
+// Format is the version of the rows.
 //
 //	1  before messages had an owner; never released
 //	2  before the file MARK; a start makes it format 3
 //	3  this one: rows as in 2
-const formatVersion = 3
+const Format = 3
 
 var (
 	keyFormat = []byte("!format")
@@ -174,9 +174,9 @@ func readFormat(o *diskOptions) (uint64, error) {
 	var n uint64
 	if _, err := fmt.Sscanf(string(b), formatLine, &n); err != nil || string(b) != fmt.Sprintf(formatLine, n) {
 		return 0, &RefusalError{File: name, Found: fmt.Sprintf("%q, which does not say that this is a longwire store", b),
-			Missing: fmt.Sprintf("the line "+`"longwire store, format %d"`, formatVersion), Remedy: o.repairRemedy()}
+			Missing: fmt.Sprintf("the line "+`"longwire store, format %d"`, Format), Remedy: o.repairRemedy()}
 	}
-	if n != formatVersion && n != oldFormat {
+	if n != Format && n != oldFormat {
 		return 0, fmt.Errorf("%s: %w", name, foreignFormat(n))
 	}
 	return n, nil
@@ -198,10 +198,10 @@ func foreignFormat(n uint64) error {
 	if n < oldFormat {
 		remedy = "start with the version that wrote it and let its queues run empty, or take another directory"
 	}
-	return fmt.Errorf("the store has format %d, this program knows %d and %d: %s", n, oldFormat, formatVersion, remedy)
+	return fmt.Errorf("the store has format %d, this program knows %d and %d: %s", n, oldFormat, Format, remedy)
 }
 
 // writeFormat makes the directory a store of this format.
 func writeFormat(o *diskOptions) error {
-	return replaceFile(o.FS, o.path(nameFormat), fmt.Appendf(nil, formatLine, formatVersion))
+	return replaceFile(o.FS, o.path(nameFormat), fmt.Appendf(nil, formatLine, Format))
 }

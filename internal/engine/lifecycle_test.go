@@ -115,7 +115,7 @@ func TestRestoreIsCutShort(t *testing.T) {
 		return Restore("backup", o)
 	}
 	before, _, err := readMark(files.disk(t), "backup")
-	if err != nil || !before.branched || !before.orderly {
+	if err != nil || !before.Branched || !before.Orderly {
 		t.Fatalf("MARK of a backup: %+v, %v", before, err)
 	}
 	killEach(t, files, restoreTo, func(t *testing.T, disk *vfs.MemFS) {
@@ -143,14 +143,14 @@ func (s stored) wantBranched(t *testing.T, disk vfs.FS, before *mark) {
 		t.Errorf("rows are\n%swant\n%s", got, s.rows)
 	}
 	verifyView(t, e)
-	if e.Log() == before.log {
+	if e.Log() == before.Log {
 		t.Errorf("the log is still %s", e.Log())
 	}
-	if seq := accept(t, e, "a").Seq; uint64(seq) < before.reserved.seq+branchGap {
-		t.Errorf("a message gets the number %d; up to %d may have been given", seq, before.reserved.seq)
+	if seq := accept(t, e, "a").Seq; uint64(seq) < before.Reserved.Seq+branchGap {
+		t.Errorf("a message gets the number %d; up to %d may have been given", seq, before.Reserved.Seq)
 	}
-	if n := uplinked(t, e, "a"); n < before.reserved.useq+branchGap {
-		t.Errorf("an uplink gets the number %d; up to %d may have been given", n, before.reserved.useq)
+	if n := uplinked(t, e, "a"); n < before.Reserved.Useq+branchGap {
+		t.Errorf("an uplink gets the number %d; up to %d may have been given", n, before.Reserved.Useq)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestRepairIsCutShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "no MARK" {
-				before.reserved = numbers{} // it is not known
+				before.Reserved = Numbers{} // it is not known
 			}
 			want := stored{}
 			once := files.disk(t)
@@ -335,8 +335,8 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.logs = nil // as if all were younger than MARK
-	slot := string(m.encode())
+	m.Logs = nil // as if all were younger than MARK
+	slot := string(m.Encode())
 	both := slot + slot
 	files = files.with("data/"+nameMark, &both)
 	if e, err := Open(powerOptions(files.disk(t))); err != nil {

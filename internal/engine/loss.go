@@ -34,7 +34,7 @@ func lostMessages(o *diskOptions, name string, from int64) (ids []gateway.Messag
 }
 
 // messagesIn returns the messages whose rows a batch of the database sets.
-func messagesIn(rows stateRows, batch []byte) (ids []gateway.MessageID) {
+func messagesIn(rows Rows, batch []byte) (ids []gateway.MessageID) {
 	if len(batch) < batchrepr.HeaderLen {
 		return nil
 	}

@@ -135,7 +135,7 @@ func logOfEdit(b []byte) uint32 {
 // newest manifest by which the store is whole: all files that the manifest names
 // exist with their sizes, and nothing is missing that MARK knows of.
 func rebuildMarker(o *diskOptions) (made []string, err error) {
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -168,11 +168,11 @@ func rebuildMarker(o *diskOptions) (made []string, err error) {
 func tryMarkers(o *diskOptions, markers []string) error {
 	trial := *o
 	trial.FS = &listedFS{o.FS, o.dbDir(), markers}
-	s, _, err := survey(&trial)
+	s, _, err := Survey(&trial)
 	if err != nil {
 		return err
 	}
-	return s.db.Close()
+	return s.DB.Close()
 }
 
 func writeMarkers(o *diskOptions, markers []string) error {

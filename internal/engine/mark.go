@@ -26,33 +26,33 @@ import (
 // later program may append fields: a reader ignores the rest.
 type mark struct {
 	gen      uint64 // rises by one with each write
-	log      gateway.LogID
-	pos      uint64  // of a record that is on stable storage
+	Log      gateway.LogID
+	Pos      uint64  // of a record that is on stable storage
 	at       int64   // when this was written, ns
-	reserved numbers // at least every number that was given
-	boot     uint64  // random, drawn at each start
-	orderly  bool    // the store was closed: no log holds a record
-	// branched says that the store continues from a copy, and that others of its
+	Reserved Numbers // at least every number that was given
+	Boot     uint64  // random, drawn at each start
+	Orderly  bool    // the store was closed: no log holds a record
+	// Branched says that the store continues from a copy, and that others of its
 	// numbers may have been given elsewhere: the next start gives the log a new
 	// name and raises the numbers, see branch.
-	branched bool
-	logs     []logLength // rising
+	Branched bool
+	Logs     []logLength // rising
 }
 
-// numbers are those that are never given twice.
-type numbers struct {
-	seq   uint64 // of messages
-	useq  uint64 // of uplinks
-	event uint64 // of events
+// Numbers are those that are never given twice.
+type Numbers struct {
+	Seq   uint64 // of messages
+	Useq  uint64 // of uplinks
+	Event uint64 // of events
 }
 
 // raise returns the higher of each two numbers.
-func (n numbers) raise(o numbers) numbers {
-	return numbers{max(n.seq, o.seq), max(n.useq, o.useq), max(n.event, o.event)}
+func (n Numbers) raise(o Numbers) Numbers {
+	return Numbers{max(n.Seq, o.Seq), max(n.Useq, o.Useq), max(n.Event, o.Event)}
 }
 
 // plus returns the numbers of messages and uplinks d further on.
-func (n numbers) plus(d uint64) numbers { return numbers{n.seq + d, n.useq + d, n.event} }
+func (n Numbers) plus(d uint64) Numbers { return Numbers{n.Seq + d, n.Useq + d, n.Event} }
 
 // logLength is how far a log of the database is on stable storage.
 type logLength struct {
@@ -70,12 +70,12 @@ const (
 	maxMarkLogs = 128
 )
 
-func (m *mark) encode() []byte {
+func (m *mark) Encode() []byte {
 	b := make([]byte, markHeader, markSlot)
-	b = record.PutUint(record.PutUint(record.PutUint(record.PutString(record.PutUint(b, m.gen), m.log), m.pos), uint64(m.at)), m.reserved.seq)
-	b = record.PutUint(record.PutUint(record.PutUint(b, m.reserved.useq), m.reserved.event), m.boot)
-	b = record.PutBool(record.PutBool(b, m.orderly), m.branched)
-	logs := m.logs[max(0, len(m.logs)-maxMarkLogs):]
+	b = record.PutUint(record.PutUint(record.PutUint(record.PutString(record.PutUint(b, m.gen), m.Log), m.Pos), uint64(m.at)), m.Reserved.Seq)
+	b = record.PutUint(record.PutUint(record.PutUint(b, m.Reserved.Useq), m.Reserved.Event), m.Boot)
+	b = record.PutBool(record.PutBool(b, m.Orderly), m.Branched)
+	logs := m.Logs[max(0, len(m.Logs)-maxMarkLogs):]
 	b = record.PutUint(b, uint64(len(logs)))
 	for _, l := range logs {
 		b = record.PutUint(record.PutUint(b, uint64(l.number)), uint64(l.synced))
@@ -103,12 +103,12 @@ func decodeMark(b []byte) (m mark, err error) {
 		return m, fmt.Errorf("version %d, this program knows %d", v, markVersion)
 	}
 	d := record.Decoder{Rest: b[markHeader : markHeader+n]}
-	m.gen, m.log, m.pos, m.at = d.Uint(), gateway.LogID(d.Text()), d.Uint(), int64(d.Uint())
-	m.reserved = numbers{d.Uint(), d.Uint(), d.Uint()}
-	m.boot, m.orderly, m.branched = d.Uint(), d.Bool(), d.Bool()
-	m.logs = make([]logLength, d.Count(2))
-	for i := range m.logs {
-		m.logs[i] = logLength{uint32(d.Uint()), int64(d.Uint())}
+	m.gen, m.Log, m.Pos, m.at = d.Uint(), gateway.LogID(d.Text()), d.Uint(), int64(d.Uint())
+	m.Reserved = Numbers{d.Uint(), d.Uint(), d.Uint()}
+	m.Boot, m.Orderly, m.Branched = d.Uint(), d.Bool(), d.Bool()
+	m.Logs = make([]logLength, d.Count(2))
+	for i := range m.Logs {
+		m.Logs[i] = logLength{uint32(d.Uint()), int64(d.Uint())}
 	}
 	return m, d.Err
 }
@@ -146,7 +146,7 @@ func readMark(fs vfs.FS, dir string) (m mark, slot int, err error) {
 func makeMark(fs vfs.FS, dir string, m mark) error {
 	name := fs.PathJoin(dir, nameMark)
 	m.gen++
-	return replaceFile(fs, name, append(m.encode(), m.encode()...))
+	return replaceFile(fs, name, append(m.Encode(), m.Encode()...))
 }
 
 // markFile is the MARK of a store that is open for writing.
@@ -172,7 +172,7 @@ func openMarkFile(fs vfs.FS, dir string) (*markFile, error) {
 // so that the newer one stays.
 func (w *markFile) write(m mark) error {
 	m.gen = w.last.gen + 1
-	b := m.encode()
+	b := m.Encode()
 	n, err := w.f.WriteAt(b, int64(w.next)*markSlot)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite

@@ -53,7 +53,7 @@ func operations(t *testing.T) map[string]operation {
 	e := openTest(t, powerOptions(once))
 	all["repair"] = operation{cut, rowsOf(t, e), repair, nil}
 
-	copied := tree{"data/" + nameCreating: fmt.Sprintf(formatLine, formatVersion)} // a start was cut short
+	copied := tree{"data/" + nameCreating: fmt.Sprintf(formatLine, Format)} // a start was cut short
 	for name, content := range kinds["backup"].files {
 		copied["backup"+strings.TrimPrefix(name, "data")] = content
 	}

@@ -58,7 +58,7 @@ func (files tree) disk(t *testing.T) *vfs.MemFS {
 	disk := vfs.NewCrashableMem()
 	for name, content := range files {
 		dir := disk.PathDir(name)
-		if err := makeDir(disk, dir); err != nil {
+		if err := MakeDir(disk, dir); err != nil {
 			t.Fatal(err)
 		}
 		if err := storeFile(disk, name, content); err != nil {
@@ -249,7 +249,7 @@ func stores(t *testing.T) map[string]stored {
 		}
 	}
 	drain(e)
-	if err := e.mark.follow(); err != nil {
+	if err := e.mark.Follow(); err != nil {
 		t.Fatal(err)
 	}
 	add("killed", treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data"))
@@ -268,7 +268,7 @@ func stores(t *testing.T) map[string]stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = o.mark.follow()
+	_ = o.mark.Follow()
 	add("migrated", treeOf(t, old.CrashClone(vfs.CrashCloneCfg{}), "data"))
 	_ = o.Close()
 	return all

@@ -256,7 +256,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 func TestForeignFormatIsRefused(t *testing.T) {
-	for format, want := range map[int]string{formatVersion + 1: "newer program", 1: "the version that wrote it"} {
+	for format, want := range map[int]string{Format + 1: "newer program", 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
 		f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
 		if err != nil {

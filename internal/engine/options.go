@@ -95,14 +95,14 @@ func (o *Options) disk() *diskOptions {
 // rowsOfState reads the rows that say how far a database has come.
 type rowsOfState struct{}
 
-func (rowsOfState) Stand(db *pebble.DB) (stand, error) {
+func (rowsOfState) Stand(db *pebble.DB) (Stand, error) {
 	m, err := newMachine(db)
 	return standOf(&m.state), err
 }
 
-func (rowsOfState) Raised(db *pebble.DB, to numbers) (key, value []byte, err error) {
+func (rowsOfState) Raised(db *pebble.DB, to Numbers) (key, value []byte, err error) {
 	m, err := newMachine(db)
-	m.state.seq, m.state.useq = gateway.Seq(to.seq), to.useq
+	m.state.seq, m.state.useq = gateway.Seq(to.Seq), to.Useq
 	return keyState, m.state.encode(), err
 }
 
@@ -113,8 +113,8 @@ func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) {
 	return record.ParseID(key[1:]), true
 }
 
-func standOf(s *stateRow) stand {
-	return stand{pos: s.pos, at: s.at, given: numbers{seq: uint64(s.seq), useq: s.useq}}
+func standOf(s *stateRow) Stand {
+	return Stand{Pos: s.pos, At: s.at, Given: Numbers{Seq: uint64(s.seq), Useq: s.useq}}
 }
 
 func (o Options) withDefaults() Options {
@@ -129,7 +129,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
-		o.FS = ownersFS()
+		o.FS = OwnersFS()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -14,9 +14,9 @@ import (
 // made for their owner alone, while Pebble would leave their modes to the umask.
 type privateFS struct{ vfs.FS }
 
-// ownersFS returns the operating system's file system, on which files and directories
+// OwnersFS returns the operating system's file system, on which files and directories
 // are made for their owner alone.
-func ownersFS() vfs.FS { return privateFS{vfs.Default} }
+func OwnersFS() vfs.FS { return privateFS{vfs.Default} }
 
 // Create makes the file with its final mode, so that no other user can open it
 // before, and opens it through the file system below.

@@ -85,7 +85,7 @@ func fillPrivately(t *testing.T, dir string) {
 		if _, err := e.Accept(context.Background(), message("a")); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.inst.db.Flush(); err != nil {
+		if err := e.inst.DB.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}

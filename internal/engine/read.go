@@ -207,7 +207,7 @@ func (e *Engine) read(fn func(v *view) error) error {
 
 // noteCorrupt makes Health say that a damaged row was met.
 func (e *Engine) noteCorrupt(inst *instance, err error) {
-	if inst.noteCorrupt(err) {
+	if inst.NoteCorrupt(err) {
 		e.opt.Logger.Error("damaged row", "error", err)
 	}
 }

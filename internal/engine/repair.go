@@ -36,7 +36,7 @@ const maxLostIDs = 1000
 // that is whole. After a kill at any moment it can be run again: MARK says that the
 // store is branched before the first file of the database changes.
 func repair(o *diskOptions, accept func(*loss) error) (*loss, error) {
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +45,14 @@ func repair(o *diskOptions, accept func(*loss) error) (*loss, error) {
 }
 
 func repairLocked(o *diskOptions, accept func(*loss) error) (*loss, error) {
-	s, m, cause := survey(o)
+	s, m, cause := Survey(o)
 	if cause == nil {
-		return nil, s.db.Close()
+		return nil, s.DB.Close()
 	}
 	if half, err := exists(o.FS, o.path(nameRestoring)); err != nil || half {
 		return nil, errors.Join(cause, err)
 	}
-	p := repairPlan{o: o, loss: &loss{Cause: explain(cause, o), Records: -1}}
+	p := repairPlan{o: o, loss: &loss{Cause: Explain(cause, o), Records: -1}}
 	if err := p.make(m, cause); err != nil {
 		return nil, err
 	}
@@ -97,16 +97,16 @@ func (p *repairPlan) make(m mark, cause error) error {
 	if err != nil {
 		return fmt.Errorf("cannot be repaired, restore a backup: %w", err)
 	}
-	p.mark = mark{gen: m.gen, log: s.log, at: time.Now().UnixNano(), reserved: s.stand.given.raise(m.reserved), branched: true}
-	p.loss.After = record.TimeOf(s.stand.at)
-	if m.pos > 0 {
-		p.loss.Records = max(0, int64(m.pos-s.stand.pos))
+	p.mark = mark{gen: m.gen, Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.raise(m.Reserved), Branched: true}
+	p.loss.After = record.TimeOf(s.stand.At)
+	if m.Pos > 0 {
+		p.loss.Records = max(0, int64(m.Pos-s.stand.Pos))
 		p.loss.Before = record.TimeOf(m.at)
 	}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))
 	}
-	return s.db.Close()
+	return s.DB.Close()
 }
 
 // tryCut reads the store as it will be without the damaged end of its log.
@@ -187,7 +187,7 @@ func (p *repairPlan) carryOut() error {
 // quarantine copies a file into the quarantine directory, once for each content.
 func quarantine(o *diskOptions, name string) error {
 	dir := o.path(nameQuarantine)
-	if err := makeDir(o.FS, dir); err != nil {
+	if err := MakeDir(o.FS, dir); err != nil {
 		return err
 	}
 	content, err := readAll(o.FS, name)

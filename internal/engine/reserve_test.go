@@ -120,7 +120,7 @@ func TestNumbersAreReservedBeforeTheyAreGiven(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.reserved.seq
+		return m.Reserved.Seq
 	}
 	// jump has the next message get the number that leaves so many.
 	jump := func(left uint64) {
@@ -157,19 +157,19 @@ func TestMarkFollowsTheLog(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	e := openTest(t, powerOptions(disk))
 	m, _, err := readMark(disk, "data")
-	if err != nil || m.orderly || m.log != e.Log() || m.boot == 0 {
+	if err != nil || m.Orderly || m.Log != e.Log() || m.Boot == 0 {
 		t.Fatalf("MARK of a running store: %+v, %v", m, err)
 	}
-	boot := m.boot
+	boot := m.Boot
 	accept(t, e, "a")
 	eventually(t, "MARK", func() bool {
 		m, _, err = readMark(disk, "data")
-		return err == nil && m.pos == e.machine.state.pos && len(m.logs) > 0
+		return err == nil && m.Pos == e.machine.state.pos && len(m.Logs) > 0
 	})
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if m, _, err = readMark(disk, "data"); err != nil || !m.orderly || len(m.logs) > 0 || m.reserved.seq != 1 || m.boot != boot {
+	if m, _, err = readMark(disk, "data"); err != nil || !m.Orderly || len(m.Logs) > 0 || m.Reserved.Seq != 1 || m.Boot != boot {
 		t.Errorf("MARK of a closed store: %+v, %v", m, err)
 	}
 }

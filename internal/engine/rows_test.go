@@ -337,7 +337,7 @@ func regrouped(events []record.Event, n int) (raw [][]byte) {
 // the size of records; they count only if whole is set.
 func rowSum(t *testing.T, e *Engine, whole bool) string {
 	t.Helper()
-	it, err := e.inst.db.NewIter(&pebble.IterOptions{})
+	it, err := e.inst.DB.NewIter(&pebble.IterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,5 +93,5 @@ func (e *Engine) compact(v *view) error {
 	})
 	defer watch.Wait()
 	defer close(ended)
-	return v.inst.db.Compact(ctx, []byte{0}, []byte{0xff}, false)
+	return v.inst.DB.Compact(ctx, []byte{0}, []byte{0xff}, false)
 }

@@ -72,7 +72,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 // Waiting returns how many events wait for the committer.
 func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
 
-func (v *view) diskBytes() int64 { return int64(v.inst.db.Metrics().DiskSpaceUsage()) }
+func (v *view) diskBytes() int64 { return int64(v.inst.DB.Metrics().DiskSpaceUsage()) }
 
 // diskBytes is what the store has on disk, 0 when it is closed.
 func (e *Engine) diskBytes() (n int64) {

@@ -24,17 +24,17 @@ func isStore(o *diskOptions) error {
 
 // found is a store whose database is open for reading.
 type found struct {
-	*database
-	log   gateway.LogID
-	stand stand
+	*Database
+	Log   gateway.LogID
+	stand Stand
 }
 
-// survey is the one judge of a directory that has a store: a start, Verify,
+// Survey is the one judge of a directory that has a store: a start, Verify,
 // Restore and Repair all ask it. It changes nothing. It returns the store, open
 // for reading, and what MARK says; a store of the old format has no mark.
 //
 // A refusal is a *RefusalError, *DamageError or *CorruptError, or Pebble's.
-func survey(o *diskOptions) (*found, mark, error) {
+func Survey(o *diskOptions) (*found, mark, error) {
 	var m mark
 	kind, err := look(o)
 	if err != nil {
@@ -57,7 +57,7 @@ func survey(o *diskOptions) (*found, mark, error) {
 		err = s.compare(o, &m)
 	}
 	if err != nil {
-		return nil, m, errors.Join(err, s.db.Close())
+		return nil, m, errors.Join(err, s.DB.Close())
 	}
 	return s, m, nil
 }
@@ -65,7 +65,7 @@ func survey(o *diskOptions) (*found, mark, error) {
 // surveyDatabase opens the database for reading, if its logs have all that m
 // lists.
 func surveyDatabase(o *diskOptions, m *mark) (*found, error) {
-	if err := checkFiles(o, m.logs); err != nil {
+	if err := checkFiles(o, m.Logs); err != nil {
 		return nil, err
 	}
 	db, err := openInstance(o.dbDir(), o, openRead, nil)
@@ -76,12 +76,12 @@ func surveyDatabase(o *diskOptions, m *mark) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &found{database: db}
-	if _, s.log, err = db.readMeta(); err == nil {
-		s.stand, err = o.Rows.Stand(db.db)
+	s := &found{Database: db}
+	if _, s.Log, err = db.readMeta(); err == nil {
+		s.stand, err = o.Rows.Stand(db.DB)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.db.Close())
+		return nil, errors.Join(err, db.DB.Close())
 	}
 	return s, nil
 }
@@ -106,21 +106,21 @@ func checkFiles(o *diskOptions, logs []logLength) error {
 
 // compare refuses a database that is not the one of MARK, or is behind it.
 func (s *found) compare(o *diskOptions, m *mark) error {
-	pos, given := s.stand.pos, s.stand.given
+	pos, given := s.stand.Pos, s.stand.Given
 	refuse := func(missing, format string, args ...any) error {
 		return &RefusalError{File: o.dbDir(), Found: fmt.Sprintf(format, args...), Missing: missing, Remedy: o.repairRemedy()}
 	}
 	switch {
-	case m.branched: // the log may have its new name already
-	case s.log != m.log:
-		return refuse("the database of this MARK", "the database has the log %s, MARK has %s", s.log, m.log)
-	case !o.Follows && (given.seq > m.reserved.seq || given.useq > m.reserved.useq):
+	case m.Branched: // the log may have its new name already
+	case s.Log != m.Log:
+		return refuse("the database of this MARK", "the database has the log %s, MARK has %s", s.Log, m.Log)
+	case !o.Follows && (given.Seq > m.Reserved.Seq || given.Useq > m.Reserved.Useq):
 		return refuse("a MARK of this time", "the database has given the message number %d and the uplink number %d, MARK reserves them up to %d and %d: MARK is older than the database",
-			given.seq, given.useq, m.reserved.seq, m.reserved.useq)
+			given.Seq, given.Useq, m.Reserved.Seq, m.Reserved.Useq)
 	}
-	if pos < m.pos {
-		return refuse(fmt.Sprintf("%d records at least", m.pos-pos), "the database ends with record %d, MARK says that record %d was synced at %s",
-			pos, m.pos, record.TimeOf(m.at).Format("2006-01-02 15:04:05"))
+	if pos < m.Pos {
+		return refuse(fmt.Sprintf("%d records at least", m.Pos-pos), "the database ends with record %d, MARK says that record %d was synced at %s",
+			pos, m.Pos, record.TimeOf(m.at).Format("2006-01-02 15:04:05"))
 	}
 	return nil
 }

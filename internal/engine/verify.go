@@ -52,7 +52,7 @@ func Verify(o Options) (*Report, error) {
 	err := withStored(o, func(e *Engine, v *view) error {
 		r.Log = e.log
 		v.countFiles(e.opt.FS, r)
-		if err := v.inst.db.CheckLevels(nil); err != nil {
+		if err := v.inst.DB.CheckLevels(nil); err != nil {
 			r.problem("sorted tables: %v", err)
 		}
 		v.verify(r)
@@ -84,27 +84,27 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 	if err := isStore(d); err != nil {
 		return err
 	}
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	s, _, err := survey(d)
+	s, _, err := Survey(d)
 	if err != nil {
-		err = explain(err, d)
-		if damaged == nil || !isDamage(err) {
+		err = Explain(err, d)
+		if damaged == nil || !IsDamage(err) {
 			return err
 		}
 		damaged(err)
 		return nil
 	}
-	defer s.db.Close()
-	m, err := newMachine(s.db)
+	defer s.DB.Close()
+	m, err := newMachine(s.DB)
 	if err != nil {
 		return err
 	}
-	e := &Engine{opt: o, log: s.log, queue: newQueue()}
-	v := newView(&instance{database: s.database}, m.state)
+	e := &Engine{opt: o, log: s.Log, queue: newQueue()}
+	v := newView(&instance{Database: s.Database}, m.state)
 	e.view.Store(v)
 	defer v.release()
 	return fn(e, v)
@@ -113,7 +113,7 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 // countFiles adds up the files and reads each from end to end, so that a block
 // that the disk cannot read is found although no row is in it.
 func (v *view) countFiles(fs vfs.FS, r *Report) {
-	dir := v.inst.dir()
+	dir := v.inst.Dir()
 	names, err := fs.List(dir)
 	if err != nil {
 		r.problem("list %s: %v", dir, err)

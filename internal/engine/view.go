@@ -12,7 +12,7 @@ import (
 // instance is one opened database with the views of it, which may be in use for a
 // while after another one has replaced it.
 type instance struct {
-	*database
+	*Database
 	views   sync.WaitGroup // views that are not released
 	bodies  bodies
 	waiting *waitingSet // fixed before the first view that delivers
@@ -29,7 +29,7 @@ type view struct {
 }
 
 func newView(inst *instance, state stateRow) *view {
-	v := &view{inst: inst, snap: inst.db.NewSnapshot(), state: state}
+	v := &view{inst: inst, snap: inst.DB.NewSnapshot(), state: state}
 	v.refs.Store(1)
 	inst.views.Add(1)
 	return v

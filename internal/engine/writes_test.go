@@ -13,13 +13,13 @@ func TestDelOnceIsForRowsSetOnce(t *testing.T) {
 		inst := openTest(t, Options{SweepEvery: -1}).inst
 		k := queueKey(1, 2)
 		commit := func(change func(w *writes)) {
-			w := &writes{db: inst.db}
+			w := &writes{db: inst.DB}
 			change(w)
 			b, err := w.take()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := inst.db.Apply(b, pebble.Sync); err != nil {
+			if err := inst.DB.Apply(b, pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -32,14 +32,14 @@ func TestDelOnceIsForRowsSetOnce(t *testing.T) {
 				t.Errorf("the record still sees %q, error %v", v, err)
 			}
 		})
-		if err := errors.Join(inst.db.Flush(), inst.db.Compact(t.Context(), []byte{0}, []byte{255}, false)); err != nil {
+		if err := errors.Join(inst.DB.Flush(), inst.DB.Compact(t.Context(), []byte{0}, []byte{255}, false)); err != nil {
 			t.Fatal(err)
 		}
-		if v, err := get(inst.db, k); sets < 2 && v != nil || err != nil {
+		if v, err := get(inst.DB, k); sets < 2 && v != nil || err != nil {
 			t.Errorf("set %d times: %q is left, error %v", sets, v, err)
 		}
-		if got := inst.trouble() != nil; got != (sets == 2) {
-			t.Errorf("set %d times: the instance says %v", sets, inst.trouble())
+		if got := inst.Trouble() != nil; got != (sets == 2) {
+			t.Errorf("set %d times: the instance says %v", sets, inst.Trouble())
 		}
 	}
 }
