@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/longwire/longwire/internal/engine/disk"
 )
 
 // Backup writes a consistent copy of the store, as it is at some moment of the
@@ -32,7 +34,7 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := MakeDir(fs, dir); err != nil {
+	if err := disk.MakeDir(fs, dir); err != nil {
 		return err
 	}
 	copied := e.opt
@@ -59,7 +61,7 @@ func Restore(backup string, o Options) error {
 	if !r.OK() {
 		return fmt.Errorf("backup %s is damaged: %d problems, the first: %s", backup, r.Count, r.Problems[0])
 	}
-	if err := restore(from.disk(), o.disk()); err != nil {
+	if err := disk.Restore(from.disk(), o.disk()); err != nil {
 		return err
 	}
 	o.SweepEvery = -1

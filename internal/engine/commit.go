@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -39,7 +40,7 @@ const retryEvery = 250 * time.Millisecond
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
 	e.inflight.Wait()
-	if err := Probe(e.opt.disk()); err != nil {
+	if err := disk.Probe(e.opt.disk()); err != nil {
 		return err
 	}
 	if err := e.openState(); err != nil {

@@ -11,7 +11,7 @@ import (
 const (
 	maxRecordEvents = 512
 	maxRecordAcks   = 16 << 10
-	maxRecordBytes  = 512 << 10 // one event that is larger gets a record of its own
+	maxRecordBytes  = 512 << 10 // a larger event is a record alone
 )
 
 // openRecord is the record that is being filled. Events are applied as they

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -35,7 +36,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
-	mark      *Keeper // fixed by Open
+	mark      *disk.Keeper // fixed by Open
 
 	// Owned by the committer.
 	inst      *instance
@@ -62,14 +63,17 @@ type Engine struct {
 
 var _ gateway.Store = (*Engine)(nil)
 
+// ErrLocked is wrapped by Open's error when another process has the directory.
+var ErrLocked = disk.ErrLocked
+
 // Open opens the store in o.Dir, or makes a new one. It finishes recovery
 // before it returns: what a crash left behind is applied and on stable storage.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
-	if err := MakeDir(o.FS, o.Dir); err != nil {
+	if err := disk.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := disk.Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func Open(o Options) (*Engine, error) {
 
 // open does the part of Open that needs the lock.
 func (e *Engine) open() error {
-	mark, err := Hold(e.opt.disk(), e.opt.Now(), func() *Database { return e.view.Load().inst.Database })
+	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), func() *disk.Database { return e.view.Load().inst.Database })
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func (e *Engine) open() error {
 		err = mark.Follow()
 	}
 	if err != nil {
-		return errors.Join(err, mark.Close(Stand{}, err))
+		return errors.Join(err, mark.Close(disk.Stand{}, err))
 	}
 	e.checkDisk()
 	return nil
@@ -126,7 +130,7 @@ func (e *Engine) openState() error {
 	if err != nil {
 		inst.Seal(err)
 		_ = inst.DB.Close()
-		return Explain(err, e.opt.disk())
+		return disk.Explain(err, e.opt.disk())
 	}
 	e.mark.Synced(m.state.pos)
 	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst

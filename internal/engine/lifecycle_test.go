@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -180,7 +181,7 @@ func TestRepairIsCutShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "no MARK" {
-				before.Reserved = Numbers{} // it is not known
+				before.Reserved = disk.Numbers{} // it is not known
 			}
 			want := stored{}
 			once := files.disk(t)

@@ -58,7 +58,7 @@ func (files tree) disk(t *testing.T) *vfs.MemFS {
 	disk := vfs.NewCrashableMem()
 	for name, content := range files {
 		dir := disk.PathDir(name)
-		if err := MakeDir(disk, dir); err != nil {
+		if err := makeDir(disk, dir); err != nil {
 			t.Fatal(err)
 		}
 		if err := storeFile(disk, name, content); err != nil {

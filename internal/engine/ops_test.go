@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 )
 
 // filled returns a disk with a store that was closed, and what it promised.
@@ -256,7 +257,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 func TestForeignFormatIsRefused(t *testing.T) {
-	for format, want := range map[int]string{Format + 1: "newer program", 1: "the version that wrote it"} {
+	for format, want := range map[int]string{disk.Format + 1: "newer program", 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
 		f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
 		if err != nil {

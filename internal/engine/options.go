@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -87,20 +88,20 @@ const (
 const lazyDelay = 50 * time.Millisecond
 
 // disk returns the options of the room that keeps the files.
-func (o *Options) disk() *diskOptions {
-	return &diskOptions{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
+func (o *Options) disk() *disk.Options {
+	return &disk.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
 		Follows: o.Journal != nil, Rows: rowsOfState{}}
 }
 
 // rowsOfState reads the rows that say how far a database has come.
 type rowsOfState struct{}
 
-func (rowsOfState) Stand(db *pebble.DB) (Stand, error) {
+func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
 	m, err := newMachine(db)
 	return standOf(&m.state), err
 }
 
-func (rowsOfState) Raised(db *pebble.DB, to Numbers) (key, value []byte, err error) {
+func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
 	m, err := newMachine(db)
 	m.state.seq, m.state.useq = gateway.Seq(to.Seq), to.Useq
 	return keyState, m.state.encode(), err
@@ -113,8 +114,8 @@ func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) {
 	return record.ParseID(key[1:]), true
 }
 
-func standOf(s *stateRow) Stand {
-	return Stand{Pos: s.pos, At: s.at, Given: Numbers{Seq: uint64(s.seq), Useq: s.useq}}
+func standOf(s *stateRow) disk.Stand {
+	return disk.Stand{Pos: s.pos, At: s.at, Given: disk.Numbers{Seq: uint64(s.seq), Useq: s.useq}}
 }
 
 func (o Options) withDefaults() Options {
@@ -129,7 +130,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.SweepEvery, 200*time.Millisecond)
 	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
-		o.FS = OwnersFS()
+		o.FS = disk.OwnersFS()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -64,7 +65,7 @@ func Verify(o Options) (*Report, error) {
 // IsStore returns an error unless the directory has a store, or remains of one.
 func IsStore(o Options) error {
 	o = o.withDefaults()
-	return isStore(o.disk())
+	return disk.IsStore(o.disk())
 }
 
 // StatsOf returns the counts of a store that no process has open.
@@ -81,18 +82,18 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
 	o = o.withDefaults()
 	d := o.disk()
-	if err := isStore(d); err != nil {
+	if err := disk.IsStore(d); err != nil {
 		return err
 	}
-	lock, err := Lock(o.FS, o.Dir)
+	lock, err := disk.Lock(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	s, _, err := Survey(d)
+	s, _, err := disk.Survey(d)
 	if err != nil {
-		err = Explain(err, d)
-		if damaged == nil || !IsDamage(err) {
+		err = disk.Explain(err, d)
+		if damaged == nil || !disk.IsDamage(err) {
 			return err
 		}
 		damaged(err)

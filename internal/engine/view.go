@@ -7,12 +7,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 )
 
 // instance is one opened database with the views of it, which may be in use for a
 // while after another one has replaced it.
 type instance struct {
-	*Database
+	*disk.Database
 	views   sync.WaitGroup // views that are not released
 	bodies  bodies
 	waiting *waitingSet // fixed before the first view that delivers

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"github.com/cockroachdb/pebble/v2/batchrepr"
@@ -9,7 +9,7 @@ import (
 // lostMessages returns the messages that records of a log behind offset from have
 // accepted. It reads records that lie in one chunk; others, and damaged ones,
 // cannot be read alone.
-func lostMessages(o *diskOptions, name string, from int64) (ids []gateway.MessageID, err error) {
+func lostMessages(o *Options, name string, from int64) (ids []gateway.MessageID, err error) {
 	b, err := readAll(o.FS, name)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"errors"
@@ -13,15 +13,15 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// diskOptions say where a store is, and how its database is opened.
-type diskOptions struct {
+// Options are the place of a store and the settings of its database.
+type Options struct {
 	Dir           string // the data directory
 	FS            vfs.FS
 	Logger        *slog.Logger
 	CacheBytes    int64 // of the block cache
-	MemTableBytes int
-	// Follows says that the database follows a journal of its own, which keeps each
-	// number that was given: MARK bounds none of them then.
+	MemTableBytes int   // about the size of a log file too
+	// Follows says that the database follows a durable journal. The journal keeps
+	// each number that was given, so that MARK bounds none.
 	Follows bool
 	Rows    Rows
 }
@@ -29,10 +29,10 @@ type diskOptions struct {
 // Rows are the few rows of the database that say how far it has come. Their
 // owner reads and writes them.
 type Rows interface {
-	// Stand returns where the state in the database stands, and changes nothing.
+	// Stand reads how far the state in the database has come. It changes nothing.
 	Stand(db *pebble.DB) (Stand, error)
-	// Raised returns the row of a state that has given the numbers up to those of
-	// to, and otherwise stands where the one in the database does.
+	// Raised returns the row of the state in the database, with the numbers in it
+	// raised to those of to.
 	Raised(db *pebble.DB, to Numbers) (key, value []byte, err error)
 	// Message returns the message whose row has this key, ok false for another row.
 	Message(key []byte) (id gateway.MessageID, ok bool)
@@ -84,18 +84,18 @@ func (e *RefusalError) Unwrap() error { return e.Cause }
 
 // repairRemedy is what to do about a store that repair can bring back, with some
 // loss.
-func (o *diskOptions) repairRemedy() string {
+func (o *Options) repairRemedy() string {
 	return fmt.Sprintf(`put the file back, restore a backup, or run "longwire store repair --data-dir %s", which says first what would be lost`, o.Dir)
 }
 
 // dbDir is where Pebble's files are.
-func (o *diskOptions) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
+func (o *Options) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
 
-func (o *diskOptions) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
+func (o *Options) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
 
 // look classifies the data directory. It refuses one that is neither a store
 // nor empty, and one that lacks a file that every store has.
-func look(o *diskOptions) (dirKind, error) {
+func look(o *Options) (dirKind, error) {
 	format, err := readFormat(o)
 	if err != nil {
 		return 0, err
@@ -115,7 +115,7 @@ func look(o *diskOptions) (dirKind, error) {
 }
 
 // lookUnformatted is look for a directory without FORMAT.
-func lookUnformatted(o *diskOptions) (dirKind, error) {
+func lookUnformatted(o *Options) (dirKind, error) {
 	for _, name := range []string{nameCreating, nameRestoring} {
 		ok, err := exists(o.FS, o.path(name))
 		switch {
@@ -162,7 +162,7 @@ const oldFormat = 2
 
 // readFormat returns what FORMAT says, 0 if there is none. It refuses the
 // directory of another program or version.
-func readFormat(o *diskOptions) (uint64, error) {
+func readFormat(o *Options) (uint64, error) {
 	name := o.path(nameFormat)
 	b, err := readSmall(o.FS, name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -202,6 +202,6 @@ func foreignFormat(n uint64) error {
 }
 
 // writeFormat makes the directory a store of this format.
-func writeFormat(o *diskOptions) error {
+func writeFormat(o *Options) error {
 	return replaceFile(o.FS, o.path(nameFormat), fmt.Appendf(nil, formatLine, Format))
 }

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ const (
 
 // findManifest returns the path of the manifest that Pebble will read. It refuses
 // a database that lacks it, or a marker.
-func findManifest(o *diskOptions) (string, error) {
+func findManifest(o *Options) (string, error) {
 	names, err := o.FS.List(o.dbDir())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
@@ -131,10 +131,10 @@ func logOfEdit(b []byte) uint32 {
 	return 0
 }
 
-// rebuildMarker writes the markers of a database that has lost one. It takes the
+// RebuildMarker writes the markers of a database that has lost one. It takes the
 // newest manifest by which the store is whole: all files that the manifest names
 // exist with their sizes, and nothing is missing that MARK knows of.
-func rebuildMarker(o *diskOptions) (made []string, err error) {
+func RebuildMarker(o *Options) (made []string, err error) {
 	lock, err := Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func rebuildMarker(o *diskOptions) (made []string, err error) {
 }
 
 // tryMarkers judges the store as if the markers were there.
-func tryMarkers(o *diskOptions, markers []string) error {
+func tryMarkers(o *Options, markers []string) error {
 	trial := *o
 	trial.FS = &listedFS{o.FS, o.dbDir(), markers}
 	s, _, err := Survey(&trial)
@@ -175,7 +175,7 @@ func tryMarkers(o *diskOptions, markers []string) error {
 	return s.DB.Close()
 }
 
-func writeMarkers(o *diskOptions, markers []string) error {
+func writeMarkers(o *Options, markers []string) error {
 	for _, name := range markers {
 		if err := writeFile(o.FS, o.FS.PathJoin(o.dbDir(), name), nil); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"encoding/binary"
@@ -13,7 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// mark is the content of the file MARK, which lies outside the database and lists
+// Mark is the content of the file MARK, which lies outside the database and lists
 // the least that the database must have. Position and lengths are never ahead of stable
 // storage, so that a database that has less has lost something.
 //
@@ -24,7 +24,7 @@ import (
 //
 // The body is a list of uvarints and strings, in the order of the fields below. A
 // later program may append fields: a reader ignores the rest.
-type mark struct {
+type Mark struct {
 	gen      uint64 // rises by one with each write
 	Log      gateway.LogID
 	Pos      uint64  // of a record that is on stable storage
@@ -70,7 +70,8 @@ const (
 	maxMarkLogs = 128
 )
 
-func (m *mark) Encode() []byte {
+// Encode returns a slot.
+func (m *Mark) Encode() []byte {
 	b := make([]byte, markHeader, markSlot)
 	b = record.PutUint(record.PutUint(record.PutUint(record.PutString(record.PutUint(b, m.gen), m.Log), m.Pos), uint64(m.at)), m.Reserved.Seq)
 	b = record.PutUint(record.PutUint(record.PutUint(b, m.Reserved.Useq), m.Reserved.Event), m.Boot)
@@ -88,7 +89,7 @@ func (m *mark) Encode() []byte {
 }
 
 // decodeMark reads one slot.
-func decodeMark(b []byte) (m mark, err error) {
+func decodeMark(b []byte) (m Mark, err error) {
 	if len(b) < markHeader || string(b[:4]) != markMagic {
 		return m, errors.New("no slot of a MARK")
 	}
@@ -116,8 +117,8 @@ func decodeMark(b []byte) (m mark, err error) {
 // errNoMark is why a MARK cannot be read although the disk gives its bytes.
 var errNoMark = errors.New("MARK is not readable")
 
-// readMark returns the newer slot of the MARK in dir, and which one that is.
-func readMark(fs vfs.FS, dir string) (m mark, slot int, err error) {
+// ReadMark returns the newer slot of the MARK in dir, and which one that is.
+func ReadMark(fs vfs.FS, dir string) (m Mark, slot int, err error) {
 	f, err := fs.Open(fs.PathJoin(dir, nameMark))
 	if err != nil {
 		return m, 0, err
@@ -143,7 +144,7 @@ func readMark(fs vfs.FS, dir string) (m mark, slot int, err error) {
 }
 
 // makeMark writes a MARK with m in both slots in place of the one in dir.
-func makeMark(fs vfs.FS, dir string, m mark) error {
+func makeMark(fs vfs.FS, dir string, m Mark) error {
 	name := fs.PathJoin(dir, nameMark)
 	m.gen++
 	return replaceFile(fs, name, append(m.Encode(), m.Encode()...))
@@ -152,12 +153,12 @@ func makeMark(fs vfs.FS, dir string, m mark) error {
 // markFile is the MARK of a store that is open for writing.
 type markFile struct {
 	f    vfs.File
-	last mark // the last one written
+	last Mark // the last one written
 	next int  // the slot that is written next
 }
 
 func openMarkFile(fs vfs.FS, dir string) (*markFile, error) {
-	m, slot, err := readMark(fs, dir)
+	m, slot, err := ReadMark(fs, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func openMarkFile(fs vfs.FS, dir string) (*markFile, error) {
 
 // write puts m into the older slot. After an error that slot is written again,
 // so that the newer one stays.
-func (w *markFile) write(m mark) error {
+func (w *markFile) write(m Mark) error {
 	m.gen = w.last.gen + 1
 	b := m.Encode()
 	n, err := w.f.WriteAt(b, int64(w.next)*markSlot)
@@ -189,7 +190,7 @@ func (w *markFile) write(m mark) error {
 }
 
 // writeBoth puts m into both slots, so that the loss of one loses none of it.
-func (w *markFile) writeBoth(m mark) error {
+func (w *markFile) writeBoth(m Mark) error {
 	if err := w.write(m); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ const eventBranchGap = eventBlock << 10
 
 // prepare makes or judges the store and brings it up to date, so that it can be
 // opened. It returns MARK and the highest numbers that were given.
-func prepare(o *diskOptions) (m mark, given Numbers, err error) {
+func prepare(o *Options) (m Mark, given Numbers, err error) {
 	kind, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = create(o)
@@ -45,7 +45,7 @@ func prepare(o *diskOptions) (m mark, given Numbers, err error) {
 		err = branch(o, m)
 	}
 	if err == nil && (kind == dirOld || m.Branched) {
-		m, _, err = readMark(o.FS, o.Dir)
+		m, _, err = ReadMark(o.FS, o.Dir)
 	}
 	return m, given, err
 }
@@ -59,7 +59,7 @@ func prepare(o *diskOptions) (m mark, given Numbers, err error) {
 //
 // When an earlier attempt was cut short, create begins anew: that attempt returned
 // no store.
-func create(o *diskOptions) error {
+func create(o *Options) error {
 	begun := o.path(nameCreating)
 	err := replaceFile(o.FS, begun, fmt.Appendf(nil, formatLine, Format))
 	if err == nil {
@@ -73,7 +73,7 @@ func create(o *diskOptions) error {
 		err = makeDatabase(o, log)
 	}
 	if err == nil {
-		err = makeMark(o.FS, o.Dir, mark{Log: log, at: time.Now().UnixNano(), Orderly: true})
+		err = makeMark(o.FS, o.Dir, Mark{Log: log, at: time.Now().UnixNano(), Orderly: true})
 	}
 	if err == nil {
 		err = complete(o, begun)
@@ -85,14 +85,14 @@ func create(o *diskOptions) error {
 }
 
 // complete turns CREATING or RESTORING into FORMAT.
-func complete(o *diskOptions, begun string) error {
+func complete(o *Options, begun string) error {
 	if err := o.FS.Rename(begun, o.path(nameFormat)); err != nil {
 		return err
 	}
 	return syncDir(o.FS, o.Dir)
 }
 
-func makeDatabase(o *diskOptions, log gateway.LogID) error {
+func makeDatabase(o *Options, log gateway.LogID) error {
 	db, err := openInstance(o.dbDir(), o, openCreate, nil)
 	if err != nil {
 		return err
@@ -118,8 +118,8 @@ func (i *Database) rewrite(rows map[string][]byte) error {
 // migrate brings a store of format 2 up to date, whose rows are the same. The
 // new MARK has no position yet, because records of a killed process may not be on
 // stable storage. Numbers skip a block, as after any kill.
-func migrate(o *diskOptions, s *found) error {
-	err := makeMark(o.FS, o.Dir, mark{Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.plus(reserveBlock)})
+func migrate(o *Options, s *found) error {
+	err := makeMark(o.FS, o.Dir, Mark{Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.plus(reserveBlock)})
 	if err == nil {
 		err = writeFormat(o)
 	}
@@ -134,7 +134,7 @@ func migrate(o *diskOptions, s *found) error {
 // raises the numbers. Records of the old log's writers can then not be taken for
 // records of the new one's, and no device takes a new number for an old one. When
 // it is cut short it is done again, with other numbers.
-func branch(o *diskOptions, m mark) error {
+func branch(o *Options, m Mark) error {
 	db, err := openInstance(o.dbDir(), o, openWrite, nil)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func branch(o *diskOptions, m mark) error {
 		string(key):    row,
 	})
 	if err == nil {
-		err = makeMark(o.FS, o.Dir, mark{gen: m.gen, Log: log, Pos: s.Pos, at: time.Now().UnixNano(), Reserved: m.Reserved, Orderly: true})
+		err = makeMark(o.FS, o.Dir, Mark{gen: m.gen, Log: log, Pos: s.Pos, at: time.Now().UnixNano(), Reserved: m.Reserved, Orderly: true})
 	}
 	if err != nil {
 		return fmt.Errorf("give the log of %s a new name: %w", o.Dir, err)

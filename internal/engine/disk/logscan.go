@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"encoding/binary"
@@ -65,7 +65,7 @@ func (e *DamageError) Error() string {
 
 // checkLogs returns a *DamageError when a log that the manifest needs is
 // damaged, or is not there or ends too early by what MARK says.
-func checkLogs(o *diskOptions, oldest uint32, marked []logLength) error {
+func checkLogs(o *Options, oldest uint32, marked []logLength) error {
 	names, err := o.FS.List(o.dbDir())
 	if err != nil {
 		return err

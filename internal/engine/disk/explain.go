@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"errors"
@@ -25,7 +25,7 @@ func IsDamage(err error) bool {
 }
 
 // Explain adds to an error of Open which file is damaged and what to do.
-func Explain(err error, o *diskOptions) error {
+func Explain(err error, o *Options) error {
 	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return fmt.Errorf("the store in %s is not whole, and nothing in it was changed: %w", o.Dir, r)
 	}
@@ -42,7 +42,7 @@ func Explain(err error, o *diskOptions) error {
 }
 
 // damagedLog returns the log file and the offset of its first damaged record.
-func damagedLog(err error, o *diskOptions) (*DamageError, bool) {
+func damagedLog(err error, o *Options) (*DamageError, bool) {
 	if d, ok := errors.AsType[*DamageError](err); ok {
 		return d, true
 	}

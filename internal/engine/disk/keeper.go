@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"crypto/rand"
@@ -45,7 +45,7 @@ type Keeper struct {
 // MARK says of an orderly close no longer holds, and a first block of numbers is
 // reserved. It returns before anything else in the directory is written. now is the
 // clock of the store; current is asked from the first follow on.
-func Hold(o *diskOptions, now time.Time, current func() *Database) (*Keeper, error) {
+func Hold(o *Options, now time.Time, current func() *Database) (*Keeper, error) {
 	m, given, err := prepare(o)
 	if err != nil {
 		return nil, Explain(err, o)
@@ -150,10 +150,9 @@ func (k *Keeper) Follow() error {
 	return k.file.write(m)
 }
 
-// Open opens the database for writing, of which MARK says the least. It may be
-// opened again when it has been sealed: the disk has failed since. onSeal is called
-// when it is sealed.
-func (k *Keeper) Open(o *diskOptions, onSeal func(error)) (*Database, error) {
+// Open opens the database for writing, if it has what MARK lists. A store whose
+// database was sealed opens it again: the disk has failed since. A seal calls onSeal.
+func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
 	k.mu.Lock()
 	logs := k.file.last.Logs
 	k.mu.Unlock()

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"errors"
@@ -24,6 +24,7 @@ const (
 // ErrLocked is wrapped by Open's error when another process has the directory.
 var ErrLocked = errors.New("in use by another process")
 
+// Lock takes the directory for this process: ErrLocked.
 func Lock(fs vfs.FS, dir string) (io.Closer, error) {
 	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
 	if err != nil {
@@ -156,7 +157,7 @@ func copyDir(fs vfs.FS, from, to string) error {
 const probeBytes = 1 << 20
 
 // Probe finds out whether the directory takes a synced write.
-func Probe(o *diskOptions) error {
+func Probe(o *Options) error {
 	fs := o.FS
 	name := fs.PathJoin(o.Dir, nameProbe)
 	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 // Database is one opened database. When its file system is sealed it is of no more
 // use but to readers: another one is opened over the same directory.
 type Database struct {
-	DB *pebble.DB
+	DB *pebble.DB // for reading, and for batches of rows
 	fs *sealFS
 	// background is the last failure of a flush or compaction that was not
 	// followed by a success.
@@ -58,7 +58,7 @@ const (
 )
 
 // openInstance opens the database in dir; onSeal is called when it is sealed.
-func openInstance(dir string, o *diskOptions, mode openMode, onSeal func(error)) (*Database, error) {
+func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*Database, error) {
 	inst := &Database{}
 	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)
@@ -143,7 +143,7 @@ func (i *Database) listener(log *slog.Logger) *pebble.EventListener {
 	}
 }
 
-// Dir is where the files of the database are.
+// Dir is the directory of the files.
 func (i *Database) Dir() string { return i.fs.dir }
 
 // Err returns why the directory was sealed, nil while it is not.
@@ -165,7 +165,16 @@ func (i *Database) Flush() error {
 // already.
 func (i *Database) NoteCorrupt(err error) bool { return i.corrupt.CompareAndSwap(nil, &err) }
 
-// Trouble returns why the instance should not be given more work.
+// Stuck returns why no write gets through: the memtables are full, and the disk takes
+// no table. It is nil if writes get through.
+func (i *Database) Stuck() error {
+	if cause := i.background.Load(); cause != nil && i.stalled.Load() {
+		return *cause
+	}
+	return nil
+}
+
+// Trouble returns why the database should not be given more work.
 func (i *Database) Trouble() error {
 	if err := i.fs.Err(); err != nil {
 		return err

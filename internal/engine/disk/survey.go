@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// isStore returns an error unless the directory has a store, or remains of one.
-func isStore(o *diskOptions) error {
+// IsStore returns an error unless the directory has a store, or remains of one.
+func IsStore(o *Options) error {
 	kind, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = fmt.Errorf("no store in %s: %w", o.Dir, os.ErrNotExist)
@@ -34,14 +34,14 @@ type found struct {
 // for reading, and what MARK says; a store of the old format has no mark.
 //
 // A refusal is a *RefusalError, *DamageError or *CorruptError, or Pebble's.
-func Survey(o *diskOptions) (*found, mark, error) {
-	var m mark
+func Survey(o *Options) (*found, Mark, error) {
+	var m Mark
 	kind, err := look(o)
 	if err != nil {
 		return nil, m, err
 	}
 	if kind == dirStore {
-		if m, _, err = readMark(o.FS, o.Dir); errors.Is(err, errNoMark) {
+		if m, _, err = ReadMark(o.FS, o.Dir); errors.Is(err, errNoMark) {
 			err = &RefusalError{File: o.path(nameMark), Found: "neither of its slots can be read", Missing: "what MARK says",
 				Remedy: o.repairRemedy(), Cause: err}
 		}
@@ -64,7 +64,7 @@ func Survey(o *diskOptions) (*found, mark, error) {
 
 // surveyDatabase opens the database for reading, if its logs have all that m
 // lists.
-func surveyDatabase(o *diskOptions, m *mark) (*found, error) {
+func surveyDatabase(o *Options, m *Mark) (*found, error) {
 	if err := checkFiles(o, m.Logs); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ var missingTable = regexp.MustCompile(`(\d+): object size mismatch|file (\d+) \(
 
 // checkFiles looks for what Pebble would not miss: a marker of the manifest, and
 // the end of a log.
-func checkFiles(o *diskOptions, logs []logLength) error {
+func checkFiles(o *Options, logs []logLength) error {
 	manifest, err := findManifest(o)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func checkFiles(o *diskOptions, logs []logLength) error {
 }
 
 // compare refuses a database that is not the one of MARK, or is behind it.
-func (s *found) compare(o *diskOptions, m *mark) error {
+func (s *found) compare(o *Options, m *Mark) error {
 	pos, given := s.stand.Pos, s.stand.Given
 	refuse := func(missing, format string, args ...any) error {
 		return &RefusalError{File: o.dbDir(), Found: fmt.Sprintf(format, args...), Missing: missing, Remedy: o.repairRemedy()}

@@ -1,4 +1,4 @@
-package engine
+package disk
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 // Backup makes a store in o.Dir of a copy of the database, as it is at some moment of
 // the call, until stopped returns an error; one at a time. The files may be hard links.
 // Its first start gives the log a new name, and numbers events above all that k allows.
-func (i *Database) Backup(o *diskOptions, k *Keeper, stopped func() error) error {
+func (i *Database) Backup(o *Options, k *Keeper, stopped func() error) error {
 	if err := i.Err(); err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (i *Database) Backup(o *diskOptions, k *Keeper, stopped func() error) error
 // from the database, with all that the logs hold, and has the first start give
 // the log a new name: numbers that were given after the copy would be given
 // again. Events have numbers up to event. begun stands for FORMAT until then.
-func completeCopy(o *diskOptions, begun string, event uint64) error {
+func completeCopy(o *Options, begun string, event uint64) error {
 	name := o.path(begun)
 	err := replaceFile(o.FS, name, fmt.Appendf(nil, formatLine, Format))
 	if err != nil {
@@ -44,12 +44,12 @@ func completeCopy(o *diskOptions, begun string, event uint64) error {
 }
 
 // markCopy returns a mark of a database whose files are on stable storage.
-func markCopy(o *diskOptions) (m mark, err error) {
-	s, err := surveyDatabase(o, &mark{})
+func markCopy(o *Options) (m Mark, err error) {
+	s, err := surveyDatabase(o, &Mark{})
 	if err != nil {
 		return m, err
 	}
-	m = mark{Log: s.Log, Pos: s.stand.Pos, at: time.Now().UnixNano(), Reserved: s.stand.Given, Orderly: true, Branched: true}
+	m = Mark{Log: s.Log, Pos: s.stand.Pos, at: time.Now().UnixNano(), Reserved: s.stand.Given, Orderly: true, Branched: true}
 	names, err := o.FS.List(o.dbDir())
 	for _, name := range logsOf(names) {
 		scan, scanErr := scanLog(o.FS, o.FS.PathJoin(o.dbDir(), name), logNumber(name))
@@ -59,9 +59,9 @@ func markCopy(o *diskOptions) (m mark, err error) {
 	return m, errors.Join(err, s.DB.Close())
 }
 
-// restore makes a store in o.Dir of the backup in from.Dir, which is whole. After a
+// Restore makes a store in o.Dir of the backup in from.Dir, which is whole. After a
 // kill it can be run again. The next start gives the log a new name.
-func restore(from, o *diskOptions) error {
+func Restore(from, o *Options) error {
 	if err := MakeDir(o.FS, o.Dir); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func restore(from, o *diskOptions) error {
 	return nil
 }
 
-func restoreLocked(from, o *diskOptions) error {
+func restoreLocked(from, o *Options) error {
 	begun := o.path(nameRestoring)
 	again, err := exists(o.FS, begun)
 	if err != nil {
@@ -96,7 +96,7 @@ func restoreLocked(from, o *diskOptions) error {
 		err = copyDir(o.FS, from.dbDir(), o.dbDir())
 	}
 	if err == nil {
-		m, _, _ := readMark(from.FS, from.Dir) // a backup of format 2 has none
+		m, _, _ := ReadMark(from.FS, from.Dir) // a backup of format 2 has none
 		err = completeCopy(o, nameRestoring, m.Reserved.Event)
 	}
 	return err
