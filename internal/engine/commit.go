@@ -81,7 +81,7 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 		return
 	}
 	f := &flight{ops: ops, pos: pos, inst: e.inst}
-	if f.batch, f.notices, err = e.machine.finish(pos); err != nil {
+	if err = e.finishRecord(f); err != nil {
 		e.inst.Seal(fmt.Errorf("collect a record: %w", err))
 		e.machine.abort()
 		answerAll(ops, unavailable(err))
@@ -94,6 +94,17 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	e.writing.Add(1)
 	e.applied <- f
 	runtime.Gosched() // the writer goes first: the disk waits for it
+}
+
+// finishRecord puts what the machine has made of the record into its flight.
+func (e *Engine) finishRecord(f *flight) error {
+	changes, notices, err := e.machine.finish(f.pos)
+	if err != nil {
+		return err
+	}
+	f.notices = notices
+	f.batch, err = batchOf(e.inst.DB, &changes)
+	return err
 }
 
 // runWriter hands records to the database, in log order. It ends when the

@@ -143,6 +143,23 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 	}
 }
 
+// commitWrites takes the changes into the database.
+func commitWrites(t *testing.T, db *pebble.DB, w *writes) {
+	t.Helper()
+	changes, err := w.take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := batchOf(db, &changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Apply(b, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	w.drop()
+}
+
 // quiet is a log of the database that is not kept.
 type quiet struct{}
 
@@ -158,7 +175,7 @@ func TestWritesAreReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	w := &writes{db: db}
+	w := &writes{base: written{db, func() {}}}
 	want := func(key, value string) {
 		t.Helper()
 		if got, err := w.get([]byte(key)); err != nil || string(got) != value {
@@ -175,13 +192,7 @@ func TestWritesAreReadBack(t *testing.T) {
 	want("q2", "two")
 	want("m1", "body")
 	w.set([]byte("m1"), []byte("body again"))
-	b, err := w.take()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Apply(b, pebble.Sync); err != nil {
-		t.Fatal(err)
-	}
+	commitWrites(t, db, w)
 	want("q1", "")
 	want("q2", "two")
 	want("m1", "body again")

@@ -172,12 +172,12 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 		return nil, err
 	}
 	err = e.journal.Replay(m.state.pos, func(pos uint64, raw []byte) error {
-		return replay(m, pos, raw)
+		return replay(inst.DB, m, pos, raw)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if inst.waiting, err = readWaiting(inst.DB); err != nil {
+	if inst.waiting, err = readWaiting(rows{inst.DB}); err != nil {
 		return nil, err
 	}
 	if e.journal.Durable() {
@@ -190,8 +190,7 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 }
 
 func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
-	m, err := newMachine(db)
-	m.catchUp = e.writing.Wait
+	m, err := newMachine(written{db, e.writing.Wait})
 	m.queued = make(recentQueued, max(0, e.opt.recentQueued))
 	if e.opt.bitmapsOnly {
 		m.small = 0
@@ -204,7 +203,7 @@ func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
 }
 
 // replay applies one journal record to the database.
-func replay(m *machine, pos uint64, raw []byte) error {
+func replay(db *pebble.DB, m *machine, pos uint64, raw []byte) error {
 	r, err := record.Decode(raw)
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
@@ -216,12 +215,16 @@ func replay(m *machine, pos uint64, raw []byte) error {
 	if err := m.applyRecord(r); err != nil {
 		return fmt.Errorf("apply record at position %d: %w", pos, err)
 	}
-	batch, _, err := m.finish(pos)
+	changes, _, err := m.finish(pos)
+	if err != nil {
+		return err
+	}
+	batch, err := batchOf(db, &changes)
 	if err != nil {
 		return err
 	}
 	defer batch.Close()
-	return m.db.Apply(batch, pebble.NoSync)
+	return db.Apply(batch, pebble.NoSync)
 }
 
 func (e *Engine) setLog(id gateway.LogID) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -116,14 +114,14 @@ func (id chunkID) key() []byte {
 	}
 }
 
-func newMachine(db *pebble.DB) (*machine, error) {
-	m := &machine{writes: writes{db: db}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
+func newMachine(base Base) (*machine, error) {
+	m := &machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: smallAudience}
 	var err error
-	if m.recent, err = newRecentMessages(db); err != nil {
+	if m.recent, err = newRecentMessages(base); err != nil {
 		return m, err
 	}
-	v, err := get(db, keyState)
+	v, err := base.Get(keyState)
 	if err != nil || v == nil {
 		return m, err
 	}
@@ -131,29 +129,17 @@ func newMachine(db *pebble.DB) (*machine, error) {
 	return m, err
 }
 
-// get returns a copy of the value of key, nil when there is none.
-func get(r pebble.Reader, key []byte) ([]byte, error) {
-	v, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read row %q: %w", key, err)
-	}
-	out := append(make([]byte, 0, len(v)), v...)
-	return out, closer.Close()
-}
-
 // begin starts a record.
 func (m *machine) begin(r *record.Commit) {
+	m.drop()
 	m.record = r
 	m.counts = m.counts[:0]
 	m.notices = takeNotices()
 }
 
-// finish completes the record's batch and returns it with what the observer is
-// to be told once it is durable.
-func (m *machine) finish(pos uint64) (*pebble.Batch, *notices, error) {
+// finish completes the record. It returns its changes, and what the observer is
+// to be told once they are durable.
+func (m *machine) finish(pos uint64) (Changes, *notices, error) {
 	r := m.record
 	m.state.pos, m.state.at = pos, r.At
 	m.state.incarnation, m.state.writerSeq = r.Incarnation, r.Seq
@@ -163,8 +149,8 @@ func (m *machine) finish(pos uint64) (*pebble.Batch, *notices, error) {
 	m.evict()
 	told := m.notices
 	m.notices, m.record = nil, nil
-	b, err := m.take()
-	return b, told, err
+	c, err := m.take()
+	return c, told, err
 }
 
 // takeWaiting returns what the record did to the clients' queues.
@@ -180,7 +166,7 @@ func (m *machine) takeWaiting() []waitingChange {
 
 // seen reports whether a record was applied before, by its writer's sequence.
 func (m *machine) seen(r *record.Commit) (bool, error) {
-	v, err := get(m.db, key64(kindWriter, r.Writer))
+	v, err := m.base.Get(key64(kindWriter, r.Writer))
 	if err != nil || v == nil {
 		return false, err
 	}

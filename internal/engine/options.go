@@ -97,12 +97,12 @@ func (o *Options) disk() *disk.Options {
 type rowsOfState struct{}
 
 func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
-	m, err := newMachine(db)
+	m, err := newMachine(written{db, func() {}})
 	return standOf(&m.state), err
 }
 
 func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
-	m, err := newMachine(db)
+	m, err := newMachine(written{db, func() {}})
 	m.state.seq, m.state.useq = gateway.Seq(to.Seq), to.Useq
 	return keyState, m.state.encode(), err
 }

@@ -11,7 +11,7 @@ import (
 
 // Reading a view: the same rows that the machine writes, as they are on disk.
 
-func (v *view) get(key []byte) ([]byte, error) { return get(v.snap, key) }
+func (v *view) get(key []byte) ([]byte, error) { return rows{v.snap}.Get(key) }
 
 // each calls fn with the rows of [from, to) in rising or falling order until it
 // returns false. Key and value are valid during the call only.

@@ -3,8 +3,6 @@ package engine
 import (
 	"bytes"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -39,9 +37,9 @@ func recentKeyOf(key []byte) (k recentKey, ok bool) {
 
 // newRecentMessages starts behind the greatest message key in the database. Ids
 // in text form are below all others.
-func newRecentMessages(db *pebble.DB) (*recentMessages, error) {
+func newRecentMessages(rows Reader) (*recentMessages, error) {
 	r := emptyRecentMessages()
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindMessage}, UpperBound: []byte{kindMessage + 1}})
+	it, err := rows.Iter([]byte{kindMessage}, []byte{kindMessage + 1})
 	if err != nil {
 		return nil, err
 	}

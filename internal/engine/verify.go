@@ -100,7 +100,7 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 		return nil
 	}
 	defer s.DB.Close()
-	m, err := newMachine(s.DB)
+	m, err := newMachine(written{s.DB, func() {}})
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package engine
 import (
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
@@ -19,10 +17,10 @@ type waitingSet struct {
 type waitingChunk [record.ChunkBits / 64]atomic.Uint64
 
 // readWaiting reads the set from the rows that count what is queued.
-func readWaiting(db *pebble.DB) (*waitingSet, error) {
+func readWaiting(rows Reader) (*waitingSet, error) {
 	s := &waitingSet{}
 	s.chunks.Store(new([]*waitingChunk))
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindCount}, UpperBound: []byte{kindCount + 1}})
+	it, err := rows.Iter([]byte{kindCount}, []byte{kindCount + 1})
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"github.com/cockroachdb/pebble/v2"
+	"encoding/binary"
+	"errors"
 )
 
 // writes collects the changes of one record. They are kept apart by kind of row
@@ -9,11 +10,8 @@ import (
 // of keys in any order, and are not indexed until one of their kind is looked
 // up, which a record of new messages never does.
 type writes struct {
-	db *pebble.DB
-	// catchUp returns when the database has the changes of all earlier records;
-	// nil when it always has.
-	catchUp func()
-	lanes   [laneCount]*pebble.Batch // nil: no change
+	base  Base
+	lanes [laneCount]writeLane
 }
 
 // Lanes of changes: the kinds whose keys rise with time have their own.
@@ -43,27 +41,107 @@ func laneOf(kind byte) int {
 	return laneOther
 }
 
-// laneBytes is what a lane has room for from the start; it grows.
-const laneBytes = 32 << 10
-
-func (w *writes) lane(kind byte) *pebble.Batch {
-	l := &w.lanes[laneOf(kind)]
-	if *l == nil {
-		*l = w.db.NewBatchWithSize(laneBytes)
-	}
-	return *l
+// writeLane has the changes of some kinds of rows, in their order.
+type writeLane struct {
+	bytes []byte // encoded, see Changes
+	n     int
+	over  Overlay // has the changes too, from the first look-up on; else nil
+	err   error   // of over
 }
 
-// A batch takes every change: its errors are of closed batches only.
-func (w *writes) set(k, v []byte) { _ = w.lane(k[0]).Set(k, v, nil) }
-func (w *writes) del(k []byte)    { _ = w.lane(k[0]).Delete(k, nil) }
+// maxKeptLane bounds the buffer that a lane keeps for the next record.
+const maxKeptLane = 1 << 20
+
+// ChangeKind is how a change of a row is marked.
+type ChangeKind uint8
+
+const (
+	ChangeDelete     ChangeKind = 0
+	ChangeSet        ChangeKind = 1
+	ChangeDeleteOnce ChangeKind = 7 // of a row that was set once; see delOnce
+)
+
+// Changes are all changes of one record. Each is encoded as
+//
+//	kind u8 | length of the key uvarint | key | for ChangeSet: length of the value uvarint | value
+//
+// which is also the form that they have in a batch of Pebble. They are valid until
+// the next record begins.
+type Changes struct {
+	lanes [laneCount][]byte
+	n     int
+}
+
+// Count returns how many changes there are.
+func (c *Changes) Count() int { return c.n }
+
+// Size returns the length of all changes, bytes.
+func (c *Changes) Size() (n int) {
+	for _, l := range c.lanes {
+		n += len(l)
+	}
+	return n
+}
+
+// AppendTo appends all changes to b.
+func (c *Changes) AppendTo(b []byte) []byte {
+	for _, l := range c.lanes {
+		b = append(b, l...)
+	}
+	return b
+}
+
+// add encodes a change. It keeps no part of key and value.
+func (l *writeLane) add(kind ChangeKind, key, value []byte) {
+	b := binary.AppendUvarint(append(l.bytes, byte(kind)), uint64(len(key)))
+	at := len(b)
+	b = append(b, key...)
+	if kind == ChangeSet {
+		b = append(binary.AppendUvarint(b, uint64(len(value))), value...)
+	}
+	l.bytes, l.n = b, l.n+1
+	if l.over != nil {
+		end := at + len(key)
+		l.put(kind, b[at:end:end], b[len(b)-len(value):])
+	}
+}
+
+func (l *writeLane) put(kind ChangeKind, key, value []byte) {
+	if err := l.over.Add(kind, key, value); err != nil && l.err == nil {
+		l.err = err
+	}
+}
+
+// index lets the changes be read.
+func (l *writeLane) index(base Base) {
+	l.over = base.Overlay(len(l.bytes))
+	for b := l.bytes; len(b) > 0; {
+		kind := ChangeKind(b[0])
+		var key, value []byte
+		key, b = cutBytes(b[1:])
+		if kind == ChangeSet {
+			value, b = cutBytes(b)
+		}
+		l.put(kind, key, value)
+	}
+}
+
+// cutBytes splits bytes that begin with their length from the rest.
+func cutBytes(b []byte) (v, rest []byte) {
+	n, size := binary.Uvarint(b)
+	b = b[size:]
+	return b[:n:n], b[n:]
+}
+
+func (w *writes) set(k, v []byte) { w.lanes[laneOf(k[0])].add(ChangeSet, k, v) }
+func (w *writes) del(k []byte)    { w.lanes[laneOf(k[0])].add(ChangeDelete, k, nil) }
 
 // delOnce removes a row that was set once, as those of kindQueued and kindExpiry are:
 // their keys have a sequence, and none is given twice. The database drops such a row
 // together with its removal, mostly before either reaches a table; a removal by del
 // goes down to the last level. A row set twice would
 // come back; the listener of the database reports it.
-func (w *writes) delOnce(k []byte) { _ = w.lane(k[0]).SingleDelete(k, nil) }
+func (w *writes) delOnce(k []byte) { w.lanes[laneOf(k[0])].add(ChangeDeleteOnce, k, nil) }
 
 // get returns a copy of the value of key as the record has left it so far, nil
 // when there is none.
@@ -72,65 +150,55 @@ func (w *writes) get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return get(r, key)
+	return r.Get(key)
 }
 
 // iter walks rows of one kind as the record has left them so far.
-func (w *writes) iter(from, to []byte) (*pebble.Iterator, error) {
+func (w *writes) iter(from, to []byte) (Iterator, error) {
 	r, err := w.reader(from[0])
 	if err != nil {
 		return nil, err
 	}
-	return r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	return r.Iter(from, to)
 }
 
 // reader reads rows of one kind with the record's changes.
-func (w *writes) reader(kind byte) (pebble.Reader, error) {
-	if w.catchUp != nil {
-		w.catchUp()
-	}
+func (w *writes) reader(kind byte) (Reader, error) {
 	l := &w.lanes[laneOf(kind)]
-	if *l == nil {
-		return w.db, nil
+	if l.n == 0 {
+		return w.base, nil
 	}
-	if !(*l).Indexed() {
-		indexed := w.db.NewIndexedBatchWithSize(max(laneBytes, (*l).Len()))
-		if err := indexed.Apply(*l, nil); err != nil {
-			return nil, err
-		}
-		_ = (*l).Close()
-		*l = indexed
+	if l.over == nil {
+		l.index(w.base)
 	}
-	return *l, nil
+	return l.over, l.err
 }
 
-// take returns all changes as one batch and begins anew.
-func (w *writes) take() (*pebble.Batch, error) {
-	size := 0
-	for _, l := range w.lanes {
-		if l != nil {
-			size += l.Len()
-		}
+// take returns all changes.
+func (w *writes) take() (c Changes, err error) {
+	for i := range w.lanes {
+		l := &w.lanes[i]
+		c.lanes[i], c.n = l.bytes, c.n+l.n
+		err = errors.Join(err, l.err, l.close())
 	}
-	all := w.db.NewBatchWithSize(size)
-	for _, l := range w.lanes {
-		if l == nil {
-			continue
-		}
-		if err := all.Apply(l, nil); err != nil {
-			return nil, err
-		}
-	}
-	w.drop()
-	return all, nil
+	return c, err
 }
 
 // drop forgets all changes.
 func (w *writes) drop() {
-	for i, l := range w.lanes {
-		if l != nil {
-			_ = l.Close()
-			w.lanes[i] = nil
+	for i := range w.lanes {
+		l := &w.lanes[i]
+		_ = l.close()
+		if cap(l.bytes) > maxKeptLane {
+			l.bytes = nil
 		}
+		l.bytes, l.n, l.err = l.bytes[:0], 0, nil
 	}
+}
+
+func (l *writeLane) close() (err error) {
+	if l.over != nil {
+		err, l.over = l.over.Close(), nil
+	}
+	return err
 }

@@ -3,8 +3,6 @@ package engine
 import (
 	"errors"
 	"testing"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // delOnce removes a row that was set once, and the database says so when it was not.
@@ -13,15 +11,9 @@ func TestDelOnceIsForRowsSetOnce(t *testing.T) {
 		inst := openTest(t, Options{SweepEvery: -1}).inst
 		k := queueKey(1, 2)
 		commit := func(change func(w *writes)) {
-			w := &writes{db: inst.DB}
+			w := &writes{base: written{inst.DB, func() {}}}
 			change(w)
-			b, err := w.take()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := inst.DB.Apply(b, pebble.Sync); err != nil {
-				t.Fatal(err)
-			}
+			commitWrites(t, inst.DB, w)
 		}
 		for range sets {
 			commit(func(w *writes) { w.set(k, []byte("row")) })
@@ -35,7 +27,7 @@ func TestDelOnceIsForRowsSetOnce(t *testing.T) {
 		if err := errors.Join(inst.DB.Flush(), inst.DB.Compact(t.Context(), []byte{0}, []byte{255}, false)); err != nil {
 			t.Fatal(err)
 		}
-		if v, err := get(inst.DB, k); sets < 2 && v != nil || err != nil {
+		if v, err := (rows{inst.DB}).Get(k); sets < 2 && v != nil || err != nil {
 			t.Errorf("set %d times: %q is left, error %v", sets, v, err)
 		}
 		if got := inst.Trouble() != nil; got != (sets == 2) {
