@@ -181,7 +181,7 @@ func (e *Engine) finish(f *flight) {
 		e.mark.Synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))
-	f.inst.waiting.publish(f.waiting, func() { e.view.Swap(f.view).release() })
+	f.inst.shared.publish(f.waiting, func() { e.view.Swap(f.view).release() })
 	f.notices.tell(e.observer)
 	answerAll(f.ops, nil)
 	freeOps(f.ops)

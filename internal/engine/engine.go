@@ -177,7 +177,7 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inst.waiting, err = readWaiting(rows{inst.DB}); err != nil {
+	if inst.shared, err = newShared(rows{inst.DB}); err != nil {
 		return nil, err
 	}
 	if e.journal.Durable() {

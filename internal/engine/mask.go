@@ -3,21 +3,14 @@ package engine
 import (
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// mask returns the ordinals of those of the audience whom a.Among names and
+// Mask returns the ordinals of those of the audience whom a.Among names and
 // a.Only wants.
-func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
-	v, err := e.reading()
-	if err != nil {
-		return nil, err
-	}
-	defer v.release()
-	m := &masking{view: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
+func (v *stateView) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
+	m := &masking{stateView: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
 	if a.Among != nil {
 		err = m.among(a)
 	} else {
@@ -28,7 +21,7 @@ func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
 
 // masking is a mask in the making.
 type masking struct {
-	*view
+	*stateView
 	to     *gateway.Audience
 	only   func(gateway.ClientID) bool // nil wants all
 	chunks map[uint32]*maskChunk
@@ -72,7 +65,7 @@ func (m *masking) among(a *gateway.Acceptance) error {
 
 // everybody looks at all known clients.
 func (m *masking) everybody() error {
-	it, err := m.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindOrdinal}, UpperBound: []byte{kindOrdinal + 1}})
+	it, err := m.Rows.Iter([]byte{kindOrdinal}, []byte{kindOrdinal + 1})
 	if err != nil {
 		return err
 	}

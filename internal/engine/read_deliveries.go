@@ -12,26 +12,23 @@ import (
 var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
 
 // Delivery returns one delivery.
-func (e *Engine) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
-	err = e.read(func(v *view) error {
-		row, err := v.messageRow(id)
-		if err == nil && row == nil {
-			err = unknownMessage(id)
-		}
-		if err != nil {
-			return err
-		}
-		var ok bool
-		if d, ok, err = v.delivery(row, client); err == nil && !ok {
-			err = domainError(gateway.CodeClientNotFound, "client %q is no recipient of message %q", client, id)
-		}
-		return err
-	})
+func (v *stateView) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
+	}
+	if err != nil {
+		return d, err
+	}
+	d, ok, err := v.delivery(row, client)
+	if err == nil && !ok {
+		err = domainError(gateway.CodeClientNotFound, "client %q is no recipient of message %q", client, id)
+	}
 	return d, err
 }
 
 // delivery returns a message's delivery to client, ok false when it has none.
-func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *stateView) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	if row.form == formOne {
 		if client != row.client {
 			return d, false, nil
@@ -64,7 +61,7 @@ func (v *view) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 }
 
 // formerDelivery looks for a recipient that was forgotten since.
-func (v *view) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *stateView) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	for _, o := range row.ords {
 		name, err := v.nameOf(o)
 		if err != nil {
@@ -78,7 +75,7 @@ func (v *view) formerDelivery(row *messageRow, client gateway.ClientID) (d gatew
 }
 
 // rowDelivery returns a delivery that has a row of its own.
-func (v *view) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *stateView) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	f, err := v.finalRow(finalKey(o, row.seq))
 	if err != nil {
 		return d, false, err
@@ -91,7 +88,7 @@ func (v *view) rowDelivery(row *messageRow, o record.Ordinal, client gateway.Cli
 }
 
 // strangerDelivery returns the delivery to a client that was not known.
-func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *stateView) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	k := strangerKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
@@ -104,7 +101,7 @@ func (v *view) strangerDelivery(row *messageRow, client gateway.ClientID) (d gat
 }
 
 // bitDelivery returns a delivery that is a bit.
-func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *stateView) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(o)))
 	if err != nil {
 		return d, false, err
@@ -124,7 +121,7 @@ func (v *view) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client
 }
 
 // settledBit adds what a bit cannot say.
-func (v *view) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+func (v *stateView) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
 	f, err := v.finalRow(sparseKey(seq, o))
 	if err != nil || f == nil {
 		return h.bit(s, seq, client), true, err
@@ -144,25 +141,22 @@ func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID)
 
 // Deliveries returns a message's deliveries: in the order in which the clients
 // first registered, those that were never seen last.
-func (e *Engine) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+func (v *stateView) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
 	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
-	err := e.read(func(v *view) error {
-		row, err := v.messageRow(q.Message)
-		if err == nil && row == nil {
-			err = unknownMessage(q.Message)
-		}
-		if err != nil {
-			return err
-		}
-		if row.form == formBitmap {
-			return v.bitDeliveries(row, q, p)
-		}
-		return v.rowDeliveries(row, q, p)
-	})
+	row, err := v.messageRow(q.Message)
+	switch {
+	case err != nil:
+	case row == nil:
+		err = unknownMessage(q.Message)
+	case row.form == formBitmap:
+		err = v.bitDeliveries(row, q, p)
+	default:
+		err = v.rowDeliveries(row, q, p)
+	}
 	return p.Page, err
 }
 
-func (v *view) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+func (v *stateView) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
 	names := []gateway.ClientID{row.client}
 	if row.form == formList {
 		names = names[:0]
@@ -197,7 +191,7 @@ func (v *view) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 }
 
 // bitDeliveries walks the bitmaps chunk by chunk.
-func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+func (v *stateView) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
 	h, err := v.head(row.seq)
 	if err != nil {
 		return err
@@ -222,7 +216,7 @@ func (v *view) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 }
 
 // bitChunk adds one chunk's deliveries to the page.
-func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+func (v *stateView) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
 	sets := make([]record.Bitset, len(states))
 	var all record.Bitset
 	for i, s := range states {
@@ -252,7 +246,7 @@ func (v *view) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordin
 }
 
 // ordinalAfter returns the ordinal behind that of a client; 0 for "".
-func (v *view) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
+func (v *stateView) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
 	if id == "" {
 		return 0, nil
 	}

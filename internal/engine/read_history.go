@@ -9,36 +9,33 @@ import (
 )
 
 // ClientDeliveries returns a client's deliveries, newest first.
-func (e *Engine) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+func (v *stateView) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
 	p := newPage[gateway.Delivery, gateway.Seq](q.Limit)
-	err := e.read(func(v *view) error {
-		row, known, err := v.clientRow(q.Client)
-		if err != nil {
-			return err
-		}
-		h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: q.Before}
-		if h.before == 0 {
-			h.before = ^gateway.Seq(0)
-		}
-		if err := h.strangers(); err != nil {
-			return err
-		}
-		if known {
-			err = h.collect()
-		}
-		if err != nil {
-			return err
-		}
-		p.Items, p.Next, p.More = h.page()
-		return nil
-	})
-	return p.Page, err
+	row, known, err := v.clientRow(q.Client)
+	if err != nil {
+		return p.Page, err
+	}
+	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: q.Before}
+	if h.before == 0 {
+		h.before = ^gateway.Seq(0)
+	}
+	if err := h.strangers(); err != nil {
+		return p.Page, err
+	}
+	if known {
+		err = h.collect()
+	}
+	if err != nil {
+		return p.Page, err
+	}
+	p.Items, p.Next, p.More = h.page()
+	return p.Page, nil
 }
 
 // history gathers a client's deliveries from four places: rows that are queued,
 // rows that are final, bits, and what failed before the client was known.
 type history struct {
-	view   *view
+	view   *stateView
 	ord    record.Ordinal
 	q      gateway.ClientDeliveryQuery
 	limit  int

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -37,23 +38,19 @@ func (p *page[T, K]) next(k K) bool {
 }
 
 // Client returns a known client.
-func (e *Engine) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error) {
-	err = e.read(func(v *view) error {
-		row, ok, err := v.clientRow(id)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return unknownClient(id)
-		}
-		rec, err = v.record(id, &row)
-		return err
-	})
-	return rec, err
+func (v *stateView) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error) {
+	row, ok, err := v.clientRow(id)
+	if err != nil {
+		return rec, err
+	}
+	if !ok {
+		return rec, unknownClient(id)
+	}
+	return v.record(id, &row)
 }
 
 // Clients returns known clients in id order.
-func (e *Engine) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
+func (v *stateView) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
 	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
 	from, to := clientKey(gateway.ClientID(q.Prefix)), afterPrefix(clientKey(gateway.ClientID(q.Prefix)))
 	if next := append(clientKey(q.After), 0); q.After != "" && string(next) > string(from) {
@@ -62,22 +59,20 @@ func (e *Engine) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientReco
 	if string(from) >= string(to) {
 		return p.Page, nil
 	}
-	err := e.read(func(v *view) error {
-		return v.each(from, to, false, func(k, val []byte) (bool, error) {
-			id := gateway.ClientID(k[1:])
-			if !p.next(id) {
-				return false, nil
-			}
-			row, err := decodeClient(k, val)
-			if err != nil || !matches(&row, &q) {
-				return true, err
-			}
-			rec, err := v.record(id, &row)
-			if err == nil && rec.Queued > q.QueuedGT {
-				p.Items = append(p.Items, rec)
-			}
+	err := v.each(from, to, false, func(k, val []byte) (bool, error) {
+		id := gateway.ClientID(k[1:])
+		if !p.next(id) {
+			return false, nil
+		}
+		row, err := decodeClient(k, val)
+		if err != nil || !matches(&row, &q) {
 			return true, err
-		})
+		}
+		rec, err := v.record(id, &row)
+		if err == nil && rec.Queued > q.QueuedGT {
+			p.Items = append(p.Items, rec)
+		}
+		return true, err
 	})
 	return p.Page, err
 }
@@ -95,74 +90,63 @@ func matches(row *clientRow, q *gateway.ClientQuery) bool {
 }
 
 // Message returns a message.
-func (e *Engine) Message(id gateway.MessageID) (msg gateway.Message, err error) {
-	err = e.read(func(v *view) error {
-		row, err := v.messageRow(id)
-		if err == nil && row == nil {
-			err = unknownMessage(id)
-		}
-		if err == nil {
-			msg, err = v.message(row)
-		}
-		return err
-	})
+func (v *stateView) Message(id gateway.MessageID) (msg gateway.Message, err error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
+	}
+	if err == nil {
+		msg, err = v.message(row)
+	}
 	return msg, err
 }
 
-// Repeated looks for the message of an idempotency key.
-func (e *Engine) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err error) {
-	if a.IdempotencyKey == "" {
+// Repeated looks for the message of an idempotency key, which is remembered for ttl.
+func (v *stateView) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
+	k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return r, false, err
+	}
+	known, err := decodeKey(val)
+	switch {
+	case err != nil:
+		return r, false, &record.CorruptError{Key: k, Cause: err}
+	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
 		return r, false, nil
 	}
-	err = e.read(func(v *view) error {
-		k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
-		val, err := v.get(k)
-		if err != nil || val == nil {
-			return err
-		}
-		known, err := decodeKey(val)
-		switch {
-		case err != nil:
-			return &record.CorruptError{Key: k, Cause: err}
-		case record.Nanos(a.CreatedAt)-known.at >= int64(e.opt.IdempotencyRetention):
-			return nil
-		}
-		if err := known.mismatch(a.Fingerprint); err != nil {
-			return err
-		}
-		row, err := v.messageRow(known.id)
-		if err != nil || row == nil {
-			return err
-		}
-		r.Message, err = v.message(row)
-		r.Message.Payload, r.Replayed, ok = nil, true, true
-		return err
-	})
-	return r, ok, err
+	if err := known.mismatch(a.Fingerprint); err != nil {
+		return r, false, err
+	}
+	row, err := v.messageRow(known.id)
+	if err != nil || row == nil {
+		return r, false, err
+	}
+	r.Message, err = v.message(row)
+	r.Message.Payload, r.Replayed = nil, true
+	return r, true, err
 }
 
 // Messages returns messages, newest first.
-func (e *Engine) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+func (v *stateView) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
 	to := []byte{kindMessage + 1}
 	if q.Before != "" {
 		to = messageKey(q.Before)
 	}
-	err := e.read(func(v *view) error {
-		return v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
-			if !p.next(record.ParseID(k[1:])) {
-				return false, nil
-			}
-			row, err := decodeMessage(k, val)
-			if err != nil || row.createdAt < record.Nanos(q.Since) {
-				return true, err
-			}
-			msg, err := v.message(&row)
-			if err == nil && inState(&msg, q.State) {
-				p.Items = append(p.Items, msg)
-			}
+	err := v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
+		if !p.next(record.ParseID(k[1:])) {
+			return false, nil
+		}
+		row, err := decodeMessage(k, val)
+		if err != nil || row.createdAt < record.Nanos(q.Since) {
 			return true, err
-		})
+		}
+		msg, err := v.message(&row)
+		if err == nil && inState(&msg, q.State) {
+			p.Items = append(p.Items, msg)
+		}
+		return true, err
 	})
 	return p.Page, err
 }
@@ -181,35 +165,35 @@ func inState(msg *gateway.Message, s gateway.State) bool {
 
 // Uplinks returns stored uplinks of a client, or of all when client is "", with a
 // sequence above after, oldest first.
-func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+func (v *stateView) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	p := newPage[gateway.Uplink, uint64](limit)
 	if after == ^uint64(0) {
 		return p.Page, nil
 	}
-	err := e.read(func(v *view) error {
-		if client == "" {
-			return v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
-				if !p.next(tail64(k)) {
-					return false, nil
-				}
-				row := uplinkKey(gateway.ClientID(val), tail64(k))
-				raw, err := v.get(row)
-				if err != nil {
-					return false, err
-				}
-				u, err := decodeUplink(row, raw)
-				p.Items = append(p.Items, u)
-				return true, err
-			})
-		}
-		return v.each(uplinkKey(client, after+1), afterPrefix(namedPrefix(kindUplink, client)), false, func(k, val []byte) (bool, error) {
+	add := func(k, val []byte) (bool, error) {
+		u, err := decodeUplink(k, val)
+		p.Items = append(p.Items, u)
+		return true, err
+	}
+	if client == "" {
+		err := v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
 			if !p.next(tail64(k)) {
 				return false, nil
 			}
-			u, err := decodeUplink(k, val)
-			p.Items = append(p.Items, u)
-			return true, err
+			row := uplinkKey(gateway.ClientID(val), tail64(k))
+			raw, err := v.get(row)
+			if err != nil {
+				return false, err
+			}
+			return add(row, raw)
 		})
+		return p.Page, err
+	}
+	err := v.each(uplinkKey(client, after+1), afterPrefix(namedPrefix(kindUplink, client)), false, func(k, val []byte) (bool, error) {
+		if !p.next(tail64(k)) {
+			return false, nil
+		}
+		return add(k, val)
 	})
 	return p.Page, err
 }

@@ -3,35 +3,26 @@ package engine
 import (
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Next appends to buf the queued parcels that q asks for.
-func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
-	if q.Max <= 0 {
-		return buf, 0, nil
+func (v *stateView) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+	o, ok, err := v.ordinal(q.Client, q.Ref)
+	if err != nil || !ok {
+		return buf, err
 	}
-	err = e.read(func(v *view) error {
-		last = v.state.seq
-		o, ok, err := v.ordinal(q.Client, q.Ref)
-		if err != nil || !ok {
-			return err
-		}
-		l, err := v.lane(o, q.After)
-		if err == nil {
-			buf, err = l.fill(buf, q.Max, q.MaxBytes)
-		}
-		return errors.Join(err, l.close())
-	})
-	return buf, last, err
+	l, err := v.lane(o, q.After)
+	if err == nil {
+		buf, err = l.fill(buf, q.Max, q.MaxBytes)
+	}
+	return buf, errors.Join(err, l.close())
 }
 
 // ordinal returns a known client's ordinal, which is in its reference where
 // there is one.
-func (v *view) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
+func (v *stateView) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
 	if ref != 0 {
 		return record.Ordinal(ref - 1), true, nil
 	}
@@ -53,65 +44,59 @@ func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, 
 }
 
 // Parcel returns one queued parcel, ok false when it is final or unknown.
-func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
-	err = e.read(func(v *view) error {
-		row, known, err := v.clientRow(client)
-		if err != nil || !known {
-			return err
-		}
-		val, err := v.get(queueKey(row.ord, seq))
+func (v *stateView) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+	row, known, err := v.clientRow(client)
+	if err != nil || !known {
+		return p, false, err
+	}
+	val, err := v.get(queueKey(row.ord, seq))
+	if err != nil {
+		return p, false, err
+	}
+	if val != nil {
+		q, err := decodeQueued(val)
 		if err != nil {
-			return err
+			return p, false, &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
 		}
-		if val != nil {
-			q, err := decodeQueued(val)
-			if err != nil {
-				return &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
-			}
-			p, err = v.parcel(q.id, seq)
-			ok = err == nil
-			return err
-		}
-		set, err := v.chunk(queuedChunk(seq, record.ChunkOf(row.ord)))
-		if err != nil || !set.Has(row.ord) {
-			return err
-		}
-		p, err = v.broadcastParcel(seq)
-		ok = err == nil
-		return err
-	})
-	return p, ok, err
+		p, err = v.parcel(q.id, seq)
+		return p, err == nil, err
+	}
+	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(row.ord)))
+	if err != nil || !set.Has(row.ord) {
+		return p, false, err
+	}
+	p, err = v.broadcastParcel(seq)
+	return p, err == nil, err
 }
 
 // lane walks what is queued for one client: its own rows and the messages in
 // bitmap form, by rising sequence.
 type lane struct {
-	view *view
+	view *stateView
 	ord  record.Ordinal
-	rows *pebble.Iterator // nil: none
-	ok   bool             // rows stands on a row
-	bits *queuedBits      // of the client's chunk; nil: none
-	at   int              // the next of bits that is not looked at
+	rows Iterator    // nil: none
+	ok   bool        // rows stands on a row
+	bits *queuedBits // of the client's chunk; nil: none
+	at   int         // the next of bits that is not looked at
 }
 
-func (v *view) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
+func (v *stateView) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
 	l.view, l.ord = v, o
 	if after == ^gateway.Seq(0) {
 		return l, nil
 	}
-	if v.state.bitmaps > 0 {
+	if v.State.bitmaps > 0 {
 		if l.bits, err = v.queuedBits(record.ChunkOf(o), after); err != nil {
 			return l, err
 		}
 		l.at = l.bits.above(after)
 	}
-	if !v.inst.waiting.has(o) {
+	if !v.Shared.waits(o) {
 		return l, nil
 	}
-	l.rows, err = v.snap.NewIter(&pebble.IterOptions{LowerBound: queueKey(o, after+1),
-		UpperBound: afterPrefix(key32(kindQueued, uint32(o)))})
+	rows, err := v.Rows.Iter(queueKey(o, after+1), afterPrefix(key32(kindQueued, uint32(o))))
 	if err == nil {
-		l.ok = l.rows.First()
+		l.rows, l.ok = rows, rows.First()
 	}
 	return l, err
 }
@@ -165,7 +150,7 @@ func (l *lane) row() (gateway.Parcel, error) {
 }
 
 // parcel returns a message ready to be sent.
-func (v *view) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
+func (v *stateView) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}

@@ -14,23 +14,21 @@ import (
 // while after another one has replaced it.
 type instance struct {
 	*disk.Database
-	views   sync.WaitGroup // views that are not released
-	bodies  bodies
-	waiting *waitingSet // fixed before the first view that delivers
+	views  sync.WaitGroup // views that are not released
+	shared *shared        // fixed before the first view that delivers
 }
 
 // view is what readers see: the state after a record that is durable.
 type view struct {
-	inst  *instance
-	snap  *pebble.Snapshot
-	state stateRow
-	refs  atomic.Int64 // one is the publisher's
-
-	broadcasts broadcasts
+	stateView
+	inst *instance
+	snap *pebble.Snapshot
+	refs atomic.Int64 // one is the publisher's
 }
 
 func newView(inst *instance, state stateRow) *view {
-	v := &view{inst: inst, snap: inst.DB.NewSnapshot(), state: state}
+	v := &view{inst: inst, snap: inst.DB.NewSnapshot()}
+	v.Rows, v.State, v.Shared = rows{v.snap}, state, inst.shared
 	v.refs.Store(1)
 	inst.views.Add(1)
 	return v

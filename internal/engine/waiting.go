@@ -64,9 +64,10 @@ type waitingChange struct {
 	on  bool
 }
 
-// publish makes view the one that is read, with what it changed: clients enter
-// the set before it is published and leave it after.
-func (s *waitingSet) publish(changes []waitingChange, swap func()) {
+// publish makes another view the one that is read: clients enter the set before swap
+// and leave it after.
+func (sh *shared) publish(changes []waitingChange, swap func()) {
+	s := sh.waiting
 	for _, c := range changes {
 		if c.on {
 			s.set(c.ord, true)

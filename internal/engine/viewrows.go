@@ -3,20 +3,41 @@ package engine
 import (
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Reading a view: the same rows that the machine writes, as they are on disk.
+// stateView reads a state: the same rows that the machine writes.
+type stateView struct {
+	Rows   Reader
+	State  stateRow // of the rows
+	Shared *shared
 
-func (v *view) get(key []byte) ([]byte, error) { return rows{v.snap}.Get(key) }
+	broadcasts broadcasts
+}
+
+// shared is what all views of one database share.
+type shared struct {
+	bodies  bodies
+	waiting *waitingSet
+}
+
+// waits reports whether rows may be queued for a client alone. It never leaves out one
+// that has rows in a published view.
+func (s *shared) waits(o record.Ordinal) bool { return s.waiting.has(o) }
+
+// newShared reads what the views of a database share, before the first record.
+func newShared(rows Reader) (*shared, error) {
+	w, err := readWaiting(rows)
+	return &shared{waiting: w}, err
+}
+
+func (v *stateView) get(key []byte) ([]byte, error) { return v.Rows.Get(key) }
 
 // each calls fn with the rows of [from, to) in rising or falling order until it
 // returns false. Key and value are valid during the call only.
-func (v *view) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+func (v *stateView) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
+	it, err := v.Rows.Iter(from, to)
 	if err != nil {
 		return err
 	}
@@ -37,7 +58,7 @@ func (v *view) each(from, to []byte, falling bool, fn func(k, val []byte) (bool,
 	return errors.Join(err, it.Error(), it.Close())
 }
 
-func (v *view) chunk(id chunkID) (set record.Bitset, err error) {
+func (v *stateView) chunk(id chunkID) (set record.Bitset, err error) {
 	k := id.key()
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -58,7 +79,7 @@ func decodeChunk(set *record.Bitset, k, val []byte) error {
 }
 
 // selected returns one chunk of an audience that a rule selects.
-func (v *view) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
+func (v *stateView) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
 	switch {
 	case to.All:
 		return v.chunk(knownChunk(n))
@@ -81,7 +102,7 @@ func (v *view) selected(to *gateway.Audience, n uint32) (set record.Bitset, err 
 }
 
 // clientRow returns a known client's row, ok false for an unknown one.
-func (v *view) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
+func (v *stateView) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
 	k := clientKey(id)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -92,12 +113,12 @@ func (v *view) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error
 }
 
 // nameOf returns the id of the client that has, or had, an ordinal.
-func (v *view) nameOf(o record.Ordinal) (gateway.ClientID, error) {
+func (v *stateView) nameOf(o record.Ordinal) (gateway.ClientID, error) {
 	val, err := v.get(ordinalKey(o))
 	return gateway.ClientID(val), err
 }
 
-func (v *view) messageRow(id gateway.MessageID) (*messageRow, error) {
+func (v *stateView) messageRow(id gateway.MessageID) (*messageRow, error) {
 	k := messageKey(id)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -107,7 +128,7 @@ func (v *view) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return &row, err
 }
 
-func (v *view) head(seq gateway.Seq) (*headRow, error) {
+func (v *stateView) head(seq gateway.Seq) (*headRow, error) {
 	k := headKey(seq)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -117,7 +138,7 @@ func (v *view) head(seq gateway.Seq) (*headRow, error) {
 	return &h, err
 }
 
-func (v *view) finalRow(k []byte) (*finalRow, error) {
+func (v *stateView) finalRow(k []byte) (*finalRow, error) {
 	val, err := v.get(k)
 	if err != nil || val == nil {
 		return nil, err
@@ -127,7 +148,7 @@ func (v *view) finalRow(k []byte) (*finalRow, error) {
 }
 
 // message returns a message as it stands in the view.
-func (v *view) message(row *messageRow) (gateway.Message, error) {
+func (v *stateView) message(row *messageRow) (gateway.Message, error) {
 	msg := row.message()
 	if row.form != formOne {
 		h, err := v.head(row.seq)
@@ -153,8 +174,8 @@ func (v *view) message(row *messageRow) (gateway.Message, error) {
 
 // broadcastsFor returns how many messages in bitmap form are queued for an
 // ordinal.
-func (v *view) broadcastsFor(o record.Ordinal) (n int, err error) {
-	if v.state.bitmaps == 0 {
+func (v *stateView) broadcastsFor(o record.Ordinal) (n int, err error) {
+	if v.State.bitmaps == 0 {
 		return 0, nil
 	}
 	q, err := v.queuedBits(record.ChunkOf(o), 0)
@@ -170,7 +191,7 @@ func (v *view) broadcastsFor(o record.Ordinal) (n int, err error) {
 }
 
 // record returns a client's record with all that is queued for it.
-func (v *view) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
+func (v *stateView) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
 	var n countRow
 	val, err := v.get(countKey(row.ord))
 	if err != nil {
@@ -183,31 +204,4 @@ func (v *view) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord
 	}
 	many, err := v.broadcastsFor(row.ord)
 	return row.record(id, n.n+many, n.bytes), err
-}
-
-// read runs fn on the current view. What cannot be read is unavailable; an
-// answer of the domain passes.
-func (e *Engine) read(fn func(v *view) error) error {
-	v, err := e.reading()
-	if err != nil {
-		return err
-	}
-	defer v.release()
-	if err = fn(v); err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*gateway.Error](err); ok {
-		return err
-	}
-	if c, ok := errors.AsType[*record.CorruptError](err); ok {
-		e.noteCorrupt(v.inst, c)
-	}
-	return unavailable(err)
-}
-
-// noteCorrupt makes Health say that a damaged row was met.
-func (e *Engine) noteCorrupt(inst *instance, err error) {
-	if inst.NoteCorrupt(err) {
-		e.opt.Logger.Error("damaged row", "error", err)
-	}
 }
