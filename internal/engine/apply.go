@@ -60,17 +60,6 @@ func (m *machine) apply(e record.Event, r *result) error {
 	return fmt.Errorf("event of kind %d has no rule", e.Kind())
 }
 
-// applyRecord makes a whole record's changes, as a replay does: with no one
-// waiting for the results.
-func (m *machine) applyRecord(r *record.Commit) error {
-	for _, e := range r.Events {
-		if err := m.apply(e, new(result)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // messageRow returns a message's row, nil when it is unknown.
 func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	k := messageKey(id)

@@ -58,37 +58,6 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	}
 }
 
-// Bits that a view has no room to keep are read anew each time.
-func TestBitsBeyondTheBoundAreRead(t *testing.T) {
-	e := openTest(t, powerOptions(vfs.NewMem()))
-	for _, id := range []gateway.ClientID{"a", "b"} {
-		if _, _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var seqs []gateway.Seq
-	for range 3 {
-		m := message("")
-		m.To = gateway.Audience{All: true}
-		r, err := e.Accept(context.Background(), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seqs = append(seqs, r.Message.Seq)
-	}
-	v := e.view.Load()
-	v.broadcasts.mu.Lock()
-	v.broadcasts.chunks, v.broadcasts.kept = nil, maxKeptBits
-	v.broadcasts.mu.Unlock()
-	ps, _, err := e.Next(gateway.ParcelQuery{Client: "b", After: seqs[0], Max: 10, MaxBytes: 1 << 20}, nil)
-	if err != nil || len(ps) != 2 || ps[0].Seq != seqs[1] || ps[1].Seq != seqs[2] {
-		t.Errorf("got %v, %v, want the last two of %v", ps, err, seqs)
-	}
-	if n := len(v.broadcasts.chunks); n != 0 {
-		t.Errorf("%d chunks are kept beyond the bound", n)
-	}
-}
-
 // The set of clients with rows names whoever has some, through changes within
 // one record, and after a restart.
 func TestWaitingSetNamesWhoHasRows(t *testing.T) {

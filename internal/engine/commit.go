@@ -19,13 +19,11 @@ import (
 //	writer:    hands the record to the database, makes the view
 //	finisher:  waits for the sync, publishes the view, answers
 type flight struct {
-	ops     []op
-	notices *notices
-	waiting []waitingChange
-	inst    *instance
-	batch   *pebble.Batch
-	state   stateRow
-	pos     uint64
+	ops   []op
+	inst  *instance
+	pos   uint64
+	batch *pebble.Batch
+	Applied
 
 	// The writer's.
 	view  *view     // the state after it, to be published when it is durable
@@ -60,7 +58,7 @@ func (e *Engine) tellRecovered() {
 	m := e.machine
 	for _, f := range e.lost {
 		if m.state.incarnation == e.incarnation && f.pos <= m.state.pos {
-			f.notices.tell(e.observer)
+			f.Feed.tell(e.observer)
 		}
 	}
 	e.lost = nil
@@ -87,7 +85,6 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 		answerAll(ops, unavailable(err))
 		return
 	}
-	f.state, f.waiting = e.machine.state, e.machine.takeWaiting()
 	e.stats.record(len(ops))
 	e.unsynced.Add(1)
 	e.inflight.Add(1)
@@ -96,14 +93,11 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	runtime.Gosched() // the writer goes first: the disk waits for it
 }
 
-// finishRecord puts what the machine has made of the record into its flight.
-func (e *Engine) finishRecord(f *flight) error {
-	changes, notices, err := e.machine.finish(f.pos)
-	if err != nil {
-		return err
+// finishRecord puts what the record has come to into its flight.
+func (e *Engine) finishRecord(f *flight) (err error) {
+	if f.Applied, err = e.machine.finish(f.pos); err == nil {
+		f.batch, err = batchOf(e.inst.DB, &f.Changes)
 	}
-	f.notices = notices
-	f.batch, err = batchOf(e.inst.DB, &changes)
 	return err
 }
 
@@ -117,7 +111,7 @@ func (e *Engine) runWriter() {
 		if err := e.write(f); err != nil {
 			f.inst.Seal(err)
 		}
-		f.view = newView(f.inst, f.state)
+		f.view = newView(f.inst, f.State)
 		e.writing.Done()
 		e.flights <- f
 	}
@@ -143,9 +137,6 @@ func (e *Engine) write(f *flight) error {
 	}
 	return f.inst.DB.ApplyNoSyncWait(f.batch, pebble.Sync)
 }
-
-// abort gives up the record under way; the machine is of no more use.
-func (m *machine) abort() { m.drop() }
 
 // runFinisher publishes records that are durable, in log order. It ends when
 // the committer does.
@@ -181,8 +172,8 @@ func (e *Engine) finish(f *flight) {
 		e.mark.Synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))
-	f.inst.shared.publish(f.waiting, func() { e.view.Swap(f.view).release() })
-	f.notices.tell(e.observer)
+	f.inst.shared.publish(f.Waiting, func() { e.view.Swap(f.view).release() })
+	f.Feed.tell(e.observer)
 	answerAll(f.ops, nil)
 	freeOps(f.ops)
 }

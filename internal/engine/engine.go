@@ -190,11 +190,11 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 }
 
 func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
-	m, err := newMachine(written{db, e.writing.Wait})
-	m.queued = make(recentQueued, max(0, e.opt.recentQueued))
+	o := Settings{RecentQueued: e.opt.recentQueued}
 	if e.opt.bitmapsOnly {
-		m.small = 0
+		o.SmallAudience = -1
 	}
+	m, err := newMachine(written{db, e.writing.Wait}, o)
 	if !e.journal.Durable() { // the other kind keeps each number that was given
 		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.Floor.Seq))
 		m.state.useq = max(m.state.useq, e.mark.Floor.Useq)
@@ -208,16 +208,12 @@ func replay(db *pebble.DB, m *machine, pos uint64, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
 	}
-	if done, err := m.seen(r); err != nil || done {
-		return err
-	}
-	m.begin(r)
-	if err := m.applyRecord(r); err != nil {
+	changes, err := m.replay(r, pos)
+	if err != nil {
 		return fmt.Errorf("apply record at position %d: %w", pos, err)
 	}
-	changes, _, err := m.finish(pos)
-	if err != nil {
-		return err
+	if changes.Count() == 0 {
+		return nil
 	}
 	batch, err := batchOf(db, &changes)
 	if err != nil {

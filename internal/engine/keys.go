@@ -98,6 +98,14 @@ func fullKey(o record.Ordinal) []byte    { return key32(kindFull, uint32(o)) }
 
 func messageKey(id gateway.MessageID) []byte { return record.AppendID(keyOf(kindMessage, 17), id) }
 
+// messageOf returns the message whose row has this key, ok false for another row.
+func messageOf(key []byte) (id gateway.MessageID, ok bool) {
+	if len(key) < 2 || key[0] != kindMessage {
+		return "", false
+	}
+	return record.ParseID(key[1:]), true
+}
+
 func queueKey(o record.Ordinal, s gateway.Seq) []byte {
 	return key32x64(kindQueued, uint32(o), uint64(s))
 }

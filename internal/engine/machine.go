@@ -114,22 +114,37 @@ func (id chunkID) key() []byte {
 	}
 }
 
-func newMachine(base Base) (*machine, error) {
+// Settings are bounds of a machine. Zero is the default of each.
+type Settings struct {
+	// SmallAudience replaces smallAudience; negative is 0: every message to a selection
+	// is kept as bits.
+	SmallAudience int
+	// RecentQueued is how many queued rows the machine remembers; 0 is
+	// recentQueuedRows, negative is none.
+	RecentQueued int
+}
+
+// newMachine returns a machine that goes on where the rows of base stand.
+func newMachine(base Base, o Settings) (*machine, error) {
 	m := &machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
-		heads: map[gateway.Seq]*head{}, small: smallAudience}
+		heads: map[gateway.Seq]*head{}, small: orDefault(o.SmallAudience, smallAudience)}
+	m.queued = make(recentQueued, orDefault(o.RecentQueued, recentQueuedRows))
 	var err error
-	if m.recent, err = newRecentMessages(base); err != nil {
-		return m, err
+	if m.recent, err = newRecentMessages(base); err == nil {
+		m.state, err = readStanding(base)
 	}
-	v, err := base.Get(keyState)
-	if err != nil || v == nil {
-		return m, err
-	}
-	m.state, err = decodeState(v)
 	return m, err
 }
 
-// begin starts a record.
+// orDefault returns n, or def for 0, or 0 for a negative n.
+func orDefault(n, def int) int {
+	if n == 0 {
+		n = def
+	}
+	return max(0, n)
+}
+
+// begin starts a record. It ends the validity of the changes of the one before.
 func (m *machine) begin(r *record.Commit) {
 	m.drop()
 	m.record = r
@@ -137,9 +152,16 @@ func (m *machine) begin(r *record.Commit) {
 	m.notices = takeNotices()
 }
 
-// finish completes the record. It returns its changes, and what the observer is
-// to be told once they are durable.
-func (m *machine) finish(pos uint64) (Changes, *notices, error) {
+// Applied is what a record has come to, beside the results of its events.
+type Applied struct {
+	Changes Changes // valid until the next record begins
+	Feed    *notices
+	Waiting []waitingChange
+	State   stateRow // behind the record
+}
+
+// finish completes the record, which has the position pos.
+func (m *machine) finish(pos uint64) (a Applied, err error) {
 	r := m.record
 	m.state.pos, m.state.at = pos, r.At
 	m.state.incarnation, m.state.writerSeq = r.Incarnation, r.Seq
@@ -147,10 +169,31 @@ func (m *machine) finish(pos uint64) (Changes, *notices, error) {
 	m.set(key64(kindWriter, r.Writer), record.PutUint(record.PutUint(nil, r.Incarnation), r.Seq))
 	m.flush()
 	m.evict()
-	told := m.notices
+	a.Feed, a.State = m.notices, m.state
 	m.notices, m.record = nil, nil
-	c, err := m.take()
-	return c, told, err
+	if a.Changes, err = m.take(); err == nil {
+		a.Waiting = m.takeWaiting()
+	}
+	return a, err
+}
+
+// abort gives up the record under way; the machine is of no more use.
+func (m *machine) abort() { m.drop() }
+
+// replay applies a record of a journal as a whole, and returns its changes. There are
+// none if it was applied before.
+func (m *machine) replay(r *record.Commit, pos uint64) (Changes, error) {
+	if done, err := m.seen(r); err != nil || done {
+		return Changes{}, err
+	}
+	m.begin(r)
+	for _, e := range r.Events {
+		if err := m.apply(e, new(result)); err != nil {
+			return Changes{}, err
+		}
+	}
+	a, err := m.finish(pos)
+	return a.Changes, err
 }
 
 // takeWaiting returns what the record did to the clients' queues.

@@ -134,14 +134,13 @@ func rowsOf(t *testing.T, e *Engine) string {
 			}
 			rows, h = 0, sha256.New()
 		}
-		err := v.each([]byte{kindMeta + 1}, []byte{0xff}, false, func(k, val []byte) (bool, error) {
+		err := eachRow(v, "\"", func(k, val []byte) {
 			if k[0] != kind {
 				end()
 				kind = k[0]
 			}
 			rows++
 			fmt.Fprintf(h, "%d %d %s%s", len(k), len(val), k, val)
-			return true, nil
 		})
 		end()
 		return err
@@ -150,6 +149,18 @@ func rowsOf(t *testing.T, e *Engine) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// eachRow calls fn with the rows of a view from a key on.
+func eachRow(v *view, from string, fn func(k, val []byte)) error {
+	it, err := v.Rows.Iter([]byte(from), []byte{0xff})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		fn(it.Key(), it.Value())
+	}
+	return errors.Join(it.Error(), it.Close())
 }
 
 // oldStore unpacks a store that a program of format 2 has written; see

@@ -10,7 +10,6 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/journal"
-	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // Options of an engine. Only Dir is required.
@@ -73,8 +72,8 @@ type Options struct {
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
 	bitmapsOnly bool
-	// recentQueued is how many queued rows the machine remembers; 0 is
-	// recentQueuedRows, negative is none, for tests.
+	// recentQueued is how many queued rows the machine remembers; see
+	// state.Settings.
 	recentQueued int
 }
 
@@ -97,22 +96,18 @@ func (o *Options) disk() *disk.Options {
 type rowsOfState struct{}
 
 func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
-	m, err := newMachine(written{db, func() {}})
+	m, err := newMachine(written{db, func() {}}, Settings{RecentQueued: -1}) // all that a start reads
 	return standOf(&m.state), err
 }
 
 func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
-	m, err := newMachine(written{db, func() {}})
-	m.state.seq, m.state.useq = gateway.Seq(to.Seq), to.Useq
-	return keyState, m.state.encode(), err
+	s, err := readStanding(rows{db})
+	s.seq, s.useq = gateway.Seq(to.Seq), to.Useq
+	key, value = s.row()
+	return key, value, err
 }
 
-func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) {
-	if len(key) < 2 || key[0] != kindMessage {
-		return "", false
-	}
-	return record.ParseID(key[1:]), true
-}
+func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) { return messageOf(key) }
 
 func standOf(s *stateRow) disk.Stand {
 	return disk.Stand{Pos: s.pos, At: s.at, Given: disk.Numbers{Seq: uint64(s.seq), Useq: s.useq}}
@@ -128,7 +123,6 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
-	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
 		o.FS = disk.OwnersFS()
 	}

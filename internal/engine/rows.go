@@ -20,6 +20,18 @@ type stateRow struct {
 	bitmaps     int64 // messages in bitmap form that are not completed
 }
 
+// readStanding reads the row of the state; a store without one is at its beginning.
+func readStanding(rows Reader) (r stateRow, err error) {
+	v, err := rows.Get(keyState)
+	if err != nil || v == nil {
+		return r, err
+	}
+	return decodeState(v)
+}
+
+// row returns the row of the state.
+func (r *stateRow) row() (key, value []byte) { return keyState, r.encode() }
+
 func (r *stateRow) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.pos, r.incarnation, r.writerSeq, uint64(r.at), uint64(r.seq), r.useq,

@@ -344,7 +344,7 @@ func rowSum(t *testing.T, e *Engine, whole bool) string {
 	h := sha256.New()
 	for ok := it.First(); ok; ok = it.Next() {
 		k, v := it.Key(), it.Value()
-		if string(k) == "!log" || !whole && (k[0] == kindMeta || k[0] == kindWriter) {
+		if string(k) == "!log" || !whole && (k[0] == '!' || k[0] == 'w') {
 			continue
 		}
 		var n [8]byte

@@ -73,12 +73,12 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 		return nil
 	}
 	defer s.DB.Close()
-	m, err := newMachine(written{s.DB, func() {}})
+	at, err := readStanding(rows{s.DB})
 	if err != nil {
 		return err
 	}
 	e := &Engine{opt: o, log: s.Log, queue: newQueue()}
-	v := newView(&instance{Database: s.Database}, m.state)
+	v := newView(&instance{Database: s.Database}, at)
 	e.view.Store(v)
 	defer v.release()
 	return fn(e, v)
