@@ -7,22 +7,22 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// result is what an event came to. Which fields are set depends on the event.
+// Result is what an event came to. Which fields are set depends on the event.
 // err is the domain's answer: the event changed nothing.
-type result struct {
-	receipt gateway.Receipt
-	message gateway.Message
-	record  gateway.ClientRecord
-	given   gateway.Seq // highest so far
-	n       int
-	useq    uint64
-	err     error
+type Result struct {
+	Receipt gateway.Receipt
+	Message gateway.Message
+	Record  gateway.ClientRecord
+	Given   gateway.Seq // highest so far
+	N       int
+	Useq    uint64
+	Err     error
 }
 
-// apply makes one event's changes in the record under way. An error is not the
+// Apply makes one event's changes in the record under way. An error is not the
 // event's answer but a database that cannot be read: the record must be given
 // up.
-func (m *machine) apply(e record.Event, r *result) error {
+func (m *Machine) Apply(e record.Event, r *Result) error {
 	switch e := e.(type) {
 	case *record.Accept:
 		return m.accept(e, r)
@@ -61,7 +61,7 @@ func (m *machine) apply(e record.Event, r *result) error {
 }
 
 // messageRow returns a message's row, nil when it is unknown.
-func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
+func (m *Machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	k := messageKey(id)
 	v, err := m.get(k)
 	if err != nil || v == nil {
@@ -71,7 +71,7 @@ func (m *machine) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return &row, err
 }
 
-func (m *machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) {
+func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) {
 	if row, ok := m.queued.get(o, s); ok {
 		return &row, nil
 	}
@@ -87,7 +87,7 @@ func (m *machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) 
 	return &row, nil
 }
 
-func (m *machine) finalRow(key []byte) (*finalRow, error) {
+func (m *Machine) finalRow(key []byte) (*finalRow, error) {
 	v, err := m.get(key)
 	if err != nil || v == nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (m *machine) finalRow(key []byte) (*finalRow, error) {
 }
 
 // message returns a message as it now stands.
-func (m *machine) message(row *messageRow) (gateway.Message, error) {
+func (m *Machine) message(row *messageRow) (gateway.Message, error) {
 	msg := row.message()
 	if row.form == formOne {
 		q, err := m.queuedRow(row.ord, row.seq)
@@ -143,7 +143,7 @@ func (r *finalRow) complete(msg *gateway.Message) {
 }
 
 // completed moves a message from the expiry index to the retention index.
-func (m *machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
+func (m *Machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
 	m.delOnce(expiryKey(expiresAt, seq))
 	m.set(retentionKey(at, id), nil)
 }
@@ -160,14 +160,14 @@ func unknownMessage(id gateway.MessageID) error {
 	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
 }
 
-func (m *machine) uplink(e *record.Uplink, r *result) error {
-	m.state.useq++
+func (m *Machine) uplink(e *record.Uplink, r *Result) error {
+	m.State.Useq++
 	u := e.Uplink
-	u.Seq = m.state.useq
+	u.Seq = m.State.Useq
 	k := uplinkKey(u.Client, u.Seq)
 	m.set(k, encodeUplink(k, &u))
 	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
-	r.useq = u.Seq
+	r.Useq = u.Seq
 	m.notices.add(&gateway.Uplinked{Uplink: u})
 	return nil
 }

@@ -10,14 +10,14 @@ import (
 
 // accept stores a message with its recipients. All decisions come before the
 // first change, so that a refusal leaves nothing behind.
-func (m *machine) accept(e *record.Accept, r *result) error {
+func (m *Machine) accept(e *record.Accept, r *Result) error {
 	k := messageKey(e.ID)
 	first, err := m.earlier(e, k, r)
-	if err != nil || r.err != nil {
+	if err != nil || r.Err != nil {
 		return err
 	}
 	if first != nil {
-		r.receipt.Replayed = true
+		r.Receipt.Replayed = true
 		return m.receipt(first, r)
 	}
 	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
@@ -30,7 +30,7 @@ func (m *machine) accept(e *record.Accept, r *result) error {
 	default:
 		err = m.acceptSelection(e, row, r)
 	}
-	if err != nil || r.err != nil {
+	if err != nil || r.Err != nil {
 		return err
 	}
 	if e.IdempotencyKey != "" {
@@ -39,28 +39,28 @@ func (m *machine) accept(e *record.Accept, r *result) error {
 		m.set(idempotencyKey(scoped), k.encode())
 		m.set(keyAgeKey(k.at, scoped), nil)
 	}
-	m.state.messages++
+	m.State.Messages++
 	m.buf = row.encode(m.buf[:0], k)
 	m.set(k, m.buf)
 	m.recent.add(k)
 	if row.form == formOne { // as it was just queued: no need to look
-		r.receipt.Message = row.message()
-		r.receipt.Message.Payload, r.receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
+		r.Receipt.Message = row.message()
+		r.Receipt.Message.Payload, r.Receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
 		return nil
 	}
 	return m.receipt(row, r)
 }
 
 // receipt fills in the receipt: the message as it now stands, without payload.
-func (m *machine) receipt(row *messageRow, r *result) (err error) {
-	r.receipt.Message, err = m.message(row)
-	r.receipt.Message.Payload = nil
+func (m *Machine) receipt(row *messageRow, r *Result) (err error) {
+	r.Receipt.Message, err = m.message(row)
+	r.Receipt.Message.Payload = nil
 	return err
 }
 
 // earlier finds the message that the event repeats, by its id or its
 // idempotency key; nil when it is new.
-func (m *machine) earlier(e *record.Accept, key []byte, r *result) (*messageRow, error) {
+func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (*messageRow, error) {
 	if !m.recent.unknown(key) {
 		if row, err := m.messageRow(e.ID); err != nil || row != nil {
 			return row, err
@@ -82,33 +82,33 @@ func (m *machine) earlier(e *record.Accept, key []byte, r *result) (*messageRow,
 		m.del(keyAgeKey(known.at, scoped))
 		return nil, nil
 	}
-	if r.err = known.mismatch(e.Fingerprint); r.err != nil {
+	if r.Err = known.mismatch(e.Fingerprint); r.Err != nil {
 		return nil, nil
 	}
 	return m.messageRow(known.id)
 }
 
 // place gives the message its sequence.
-func (m *machine) place(row *messageRow) {
-	m.state.seq++
-	row.seq = m.state.seq
+func (m *Machine) place(row *messageRow) {
+	m.State.Seq++
+	row.seq = m.State.Seq
 }
 
-func (m *machine) acceptOne(e *record.Accept, row *messageRow, r *result) error {
+func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error {
 	c, err := m.counted(e.To.Client)
 	if err != nil {
 		return err
 	}
 	if c == nil && !e.QueueUnknown {
-		r.err = unknownClient(e.To.Client)
+		r.Err = unknownClient(e.To.Client)
 		return nil
 	}
 	size := int64(len(e.Payload))
 	if n, bytes := c.queued(); n >= e.MaxQueued {
-		r.err = queueFull(e.To.Client, "messages", int64(e.MaxQueued))
+		r.Err = queueFull(e.To.Client, "messages", int64(e.MaxQueued))
 		return nil
 	} else if bytes+size > e.MaxQueuedBytes {
-		r.err = queueFull(e.To.Client, "bytes", e.MaxQueuedBytes)
+		r.Err = queueFull(e.To.Client, "bytes", e.MaxQueuedBytes)
 		return nil
 	}
 	if c == nil {
@@ -140,7 +140,7 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 }
 
 // enqueue writes the delivery's row.
-func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
+func (m *Machine) enqueue(c *client, row *messageRow, maxQueued int) {
 	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
 	m.buf = q.encode(m.buf[:0], row.key[1:])
 	m.set(queueKey(c.ord, row.seq), m.buf)
@@ -148,11 +148,11 @@ func (m *machine) enqueue(c *client, row *messageRow, maxQueued int) {
 		m.queued.put(c.ord, row.seq, q)
 	}
 	m.count(c, 1, q.bytes(), maxQueued)
-	m.state.queued++
+	m.State.Queued++
 }
 
 // acceptList stores a message to named clients, a row for each.
-func (m *machine) acceptList(e *record.Accept, row *messageRow) error {
+func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
 	names := slices.Clone(e.To.Clients)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -178,7 +178,7 @@ func (m *machine) acceptList(e *record.Accept, row *messageRow) error {
 
 // acceptRows stores a message in list form. Who is unknown or has no room is
 // failed at once.
-func (m *machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
+func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
 	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
 	m.place(row)
 	row.form = formList
@@ -210,12 +210,12 @@ func (r *messageRow) failed(reason string) *finalRow {
 		state: gateway.Failed, reason: reason, finalAt: r.createdAt}
 }
 
-func (m *machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
+func (m *Machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
 	h.count[gateway.Failed]++
 	m.notices.addSettled(f.delivery(name, h.seq))
 }
 
-func (m *machine) newHead(row *messageRow, total int) *head {
+func (m *Machine) newHead(row *messageRow, total int) *head {
 	h := &head{seq: row.seq}
 	h.id, h.form, h.total = row.id, row.form, total
 	h.createdAt, h.expiresAt = row.createdAt, row.expiresAt
@@ -226,7 +226,7 @@ func (m *machine) newHead(row *messageRow, total int) *head {
 
 // placeHead puts the message into the index that fits: one with nobody to wait
 // for is completed by its acceptance.
-func (m *machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
+func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
 		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 		m.notices.add(&gateway.AcceptedMany{Message: row.id, Seq: row.seq, Total: h.total, To: e.To, Rate: e.Rate})
@@ -241,7 +241,7 @@ func (m *machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 }
 
 // acceptSelection stores a message to everybody that a rule selects now.
-func (m *machine) acceptSelection(e *record.Accept, row *messageRow, r *result) error {
+func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) error {
 	audience, err := m.audience(e)
 	if err != nil {
 		return err
@@ -270,12 +270,12 @@ func (m *machine) acceptSelection(e *record.Accept, row *messageRow, r *result) 
 }
 
 // chunkCount is how many chunks cover all ordinals given so far.
-func (m *machine) chunkCount() uint32 {
-	return (uint32(m.state.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
+func (m *Machine) chunkCount() uint32 {
+	return (uint32(m.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
 }
 
 // audience returns who a group, label or all message is for.
-func (m *machine) audience(e *record.Accept) (record.Bitmap, error) {
+func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	out := record.Bitmap{}
 	for n := range m.chunkCount() {
 		if e.Mask != nil && e.Mask[n] == nil {
@@ -296,7 +296,7 @@ func (m *machine) audience(e *record.Accept) (record.Bitmap, error) {
 }
 
 // selected returns one chunk of an audience.
-func (m *machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
+func (m *Machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
 	if to.All {
 		c, err := m.chunk(knownChunk(n))
 		if err != nil {
@@ -328,9 +328,9 @@ func (m *machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error
 }
 
 // acceptBitmap stores a message with a bit per recipient.
-func (m *machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *result) error {
-	if m.state.bitmaps >= maxBitmaps {
-		r.err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
+func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *Result) error {
+	if m.State.bitmaps >= maxBitmaps {
+		r.Err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
 			Message: "too many messages to large audiences are under way"}
 		return nil
 	}
@@ -355,15 +355,15 @@ func (m *machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
 		}
 	}
-	m.state.queued += int64(h.count[gateway.Queued])
+	m.State.Queued += int64(h.count[gateway.Queued])
 	if h.count[gateway.Queued] > 0 {
-		m.state.bitmaps++
+		m.State.bitmaps++
 	}
 	return m.placeHead(e, row, h)
 }
 
 // failFull fails the recipients whose queues have no room.
-func (m *machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
+func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
 	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
 	if err != nil {
 		return err

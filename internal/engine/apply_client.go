@@ -12,7 +12,7 @@ import (
 
 // register takes or refuses a registration. All decisions come before the first
 // change.
-func (m *machine) register(e *record.Register, r *result) error {
+func (m *Machine) register(e *record.Register, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
@@ -25,10 +25,10 @@ func (m *machine) register(e *record.Register, r *result) error {
 	if e.Labels != nil {
 		labels = e.Labels
 	}
-	if r.err = e.Refusal(record.TimeOf(known.blockedUntil)); r.err == nil {
-		r.err = checkBounds(labels, groups)
+	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
+		r.Err = checkBounds(labels, groups)
 	}
-	if r.err != nil {
+	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
@@ -42,15 +42,15 @@ func (m *machine) register(e *record.Register, r *result) error {
 	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.record.Incarnation
 	c.rowDirty = true
 	m.touch(c)
-	r.given = m.state.seq
+	r.Given = m.State.Seq
 	return m.clientRecord(c, r)
 }
 
 // clientRecord fills in the record of a client, what waits for it as a bit
 // included.
-func (m *machine) clientRecord(c *client, r *result) error {
+func (m *Machine) clientRecord(c *client, r *Result) error {
 	n := 0
-	if m.state.bitmaps > 0 {
+	if m.State.bitmaps > 0 {
 		keys, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
 		if err != nil {
 			return err
@@ -65,11 +65,11 @@ func (m *machine) clientRecord(c *client, r *result) error {
 			}
 		}
 	}
-	r.record = c.record(c.id, c.n+n, c.countRow.bytes)
+	r.Record = c.record(c.id, c.n+n, c.countRow.bytes)
 	return nil
 }
 
-func (m *machine) disconnected(e *record.Disconnected) error {
+func (m *Machine) disconnected(e *record.Disconnected) error {
 	c, err := m.client(e.Client)
 	if err != nil || c == nil {
 		return err
@@ -80,13 +80,13 @@ func (m *machine) disconnected(e *record.Disconnected) error {
 	return nil
 }
 
-func (m *machine) update(e *record.Update, r *result) error {
+func (m *Machine) update(e *record.Update, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
 	}
 	if c == nil {
-		r.err = unknownClient(e.Client)
+		r.Err = unknownClient(e.Client)
 		return nil
 	}
 	labels, groups := maps.Clone(c.labels), c.groups
@@ -103,7 +103,7 @@ func (m *machine) update(e *record.Update, r *result) error {
 	if e.Change.Groups != nil {
 		groups = sortedSet(*e.Change.Groups)
 	}
-	if r.err = checkBounds(labels, groups); r.err != nil {
+	if r.Err = checkBounds(labels, groups); r.Err != nil {
 		return nil
 	}
 	if err := m.regroup(c, labels, groups); err != nil {
@@ -166,7 +166,7 @@ func boundError(limit int64, format string, args ...any) error {
 }
 
 // regroup gives a client its labels and groups and keeps their bitmaps.
-func (m *machine) regroup(c *client, labels map[string]string, groups []string) error {
+func (m *Machine) regroup(c *client, labels map[string]string, groups []string) error {
 	n := record.ChunkOf(c.ord)
 	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
 		if v, ok := labels[k]; !ok || v != c.labels[k] {
@@ -208,13 +208,13 @@ func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
 
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued. Its ordinal keeps its name while messages may refer to it.
-func (m *machine) forgetClient(e *record.ForgetClient) error {
+func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.record.Incarnation) {
 		return err
 	}
-	var r result
-	if err := m.clientRecord(c, &r); err != nil || r.record.Queued > 0 {
+	var r Result
+	if err := m.clientRecord(c, &r); err != nil || r.Record.Queued > 0 {
 		return err
 	}
 	if err := m.regroup(c, nil, nil); err != nil {
@@ -228,12 +228,12 @@ func (m *machine) forgetClient(e *record.ForgetClient) error {
 	m.set(forgottenKey(record.Nanos(e.At), c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
-	m.state.clients--
+	m.State.Clients--
 	return nil
 }
 
 // forgetMessage removes all rows of a completed message.
-func (m *machine) forgetMessage(e *record.ForgetMessage) error {
+func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 	row, err := m.messageRow(e.ID)
 	if err != nil || row == nil {
 		return err
@@ -247,7 +247,7 @@ func (m *machine) forgetMessage(e *record.ForgetMessage) error {
 	}
 	m.del(messageKey(row.id))
 	m.del(retentionKey(record.Nanos(msg.CompletedAt), row.id))
-	m.state.messages--
+	m.State.Messages--
 	switch row.form {
 	case formOne:
 		m.del(finalKey(row.ord, row.seq))
@@ -278,7 +278,7 @@ func (m *machine) forgetMessage(e *record.ForgetMessage) error {
 	return nil
 }
 
-func (m *machine) forgetKey(e *record.ForgetKey) error {
+func (m *Machine) forgetKey(e *record.ForgetKey) error {
 	v, err := m.get(idempotencyKey(e.Scoped))
 	if err != nil {
 		return err
@@ -294,7 +294,7 @@ func (m *machine) forgetKey(e *record.ForgetKey) error {
 	return nil
 }
 
-func (m *machine) forgetUplinks(e *record.ForgetUplinks) error {
+func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
 	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
 	if err != nil {
 		return err

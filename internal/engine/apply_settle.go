@@ -24,7 +24,7 @@ func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many b
 }
 
 // settle gives a delivery its final state, unless it has one.
-func (m *machine) settle(o *gateway.Outcome) error {
+func (m *Machine) settle(o *gateway.Outcome) error {
 	seq := o.Seq
 	if seq == 0 {
 		row, err := m.messageRow(o.Message)
@@ -53,7 +53,7 @@ func (m *machine) settle(o *gateway.Outcome) error {
 }
 
 // settleFor settles a known client's delivery; done is false when it has none.
-func (m *machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
+func (m *Machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
 	if h := m.heads[seq]; h != nil && h.form == formBitmap {
 		return true, m.settleBit(c, h, named, v)
 	}
@@ -79,7 +79,7 @@ func (m *machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID,
 
 // lateRow keeps a late ack of a delivery whose final row is at key, if there is
 // one.
-func (m *machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, named gateway.MessageID, v verdict) (bool, error) {
+func (m *Machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, named gateway.MessageID, v verdict) (bool, error) {
 	f, err := m.finalRow(key)
 	if err != nil || f == nil || !sameMessage(named, f.id) {
 		return false, err
@@ -93,7 +93,7 @@ func (m *machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, name
 func sameMessage(named, found gateway.MessageID) bool { return named == "" || named == found }
 
 // settleRow makes a delivery with a row of its own final.
-func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
+func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
 	f := m.moveRow(c, seq, q, v)
 	s := m.notices.addSettled(f.delivery(c.id, seq))
 	if q.many {
@@ -107,18 +107,18 @@ func (m *machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 }
 
 // moveRow replaces a queued row by a final one.
-func (m *machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
+func (m *Machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
 	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
 	m.delOnce(queueKey(c.ord, seq))
 	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
 	m.setFinal(k, &f)
 	m.count(c, -1, -q.bytes(), 0)
-	m.state.queued--
+	m.State.Queued--
 	return f
 }
 
-func (m *machine) setFinal(key []byte, f *finalRow) {
+func (m *Machine) setFinal(key []byte, f *finalRow) {
 	m.buf = f.encode(m.buf[:0], key)
 	m.set(key, m.buf)
 }
@@ -133,7 +133,7 @@ func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
 
 // countSettled counts one settled delivery of a message to many and returns
 // the message when it was the last.
-func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gateway.Message, error) {
+func (m *Machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gateway.Message, error) {
 	h, err := m.head(seq)
 	if err != nil {
 		return nil, err
@@ -151,12 +151,12 @@ func (m *machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gat
 }
 
 // completeMany closes a message to many.
-func (m *machine) completeMany(h *head, at int64) *gateway.Message {
+func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
 	h.completedAt = at
 	m.touchHead(h)
 	m.completed(h.id, h.seq, h.expiresAt, at)
 	if h.form == formBitmap {
-		m.state.bitmaps--
+		m.State.bitmaps--
 	}
 	return h.told()
 }
@@ -169,7 +169,7 @@ func (h *head) told() *gateway.Message {
 
 // lateAck keeps a device's answer that came after a final state that is not one;
 // see gateway.Store.Settle.
-func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
+func (m *Machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
 	o := gateway.Outcome{State: v.state, Reason: v.reason}
 	if d := f.delivery(id, seq); !o.LateFor(&d) {
 		return
@@ -181,7 +181,7 @@ func (m *machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 }
 
 // settleBit makes a delivery final that is a bit.
-func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdict) error {
+func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdict) error {
 	if !sameMessage(named, h.id) {
 		return nil
 	}
@@ -202,14 +202,14 @@ func (m *machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 		k := sparseKey(h.seq, c.ord)
 		m.setFinal(k, &f)
 	}
-	m.state.queued--
+	m.State.Queued--
 	s := m.notices.addSettled(f.delivery(c.id, h.seq))
 	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
 	return err
 }
 
 // lateBit keeps a late ack of a delivery that is a bit.
-func (m *machine) lateBit(c *client, h *head, v verdict) error {
+func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
 		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
 		if err != nil {
@@ -234,7 +234,7 @@ func (m *machine) lateBit(c *client, h *head, v verdict) error {
 }
 
 // purge cancels everything queued for a client.
-func (m *machine) purge(e *record.Purge, r *result) error {
+func (m *Machine) purge(e *record.Purge, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
 		return err
@@ -259,7 +259,7 @@ func (m *machine) purge(e *record.Purge, r *result) error {
 			return err
 		}
 		if done {
-			r.n++
+			r.N++
 		}
 	}
 	return nil
@@ -267,7 +267,7 @@ func (m *machine) purge(e *record.Purge, r *result) error {
 
 // settleOneOf settles one delivery that a scan found; a bit may be another
 // client's.
-func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, error) {
+func (m *Machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, error) {
 	q, err := m.queuedRow(c.ord, seq)
 	if err != nil {
 		return false, err
@@ -289,13 +289,13 @@ func (m *machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	return true, m.settleBit(c, h, h.id, v)
 }
 
-func (m *machine) cancel(e *record.Cancel, r *result) error {
+func (m *Machine) cancel(e *record.Cancel, r *Result) error {
 	row, err := m.messageRow(e.ID)
 	if err != nil {
 		return err
 	}
 	if row == nil {
-		r.err = unknownMessage(e.ID)
+		r.Err = unknownMessage(e.ID)
 		return nil
 	}
 	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: record.Nanos(e.At)})
@@ -303,15 +303,15 @@ func (m *machine) cancel(e *record.Cancel, r *result) error {
 		return err
 	}
 	if n == 0 {
-		r.err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.ID,
+		r.Err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.ID,
 			Message: "every delivery of the message is final"}
 		return nil
 	}
-	r.message, err = m.message(row)
+	r.Message, err = m.message(row)
 	return err
 }
 
-func (m *machine) expire(e *record.Expire) error {
+func (m *Machine) expire(e *record.Expire) error {
 	row, err := m.messageRow(e.ID)
 	if err != nil || row == nil || row.expiresAt > record.Nanos(e.At) {
 		return err
@@ -322,7 +322,7 @@ func (m *machine) expire(e *record.Expire) error {
 
 // settleRest gives every delivery of a message that is not final the same final
 // state, in one step, and returns how many those were.
-func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
+func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 	if row.form == formOne {
 		q, err := m.queuedRow(row.ord, row.seq)
 		if err != nil || q == nil {
@@ -361,7 +361,7 @@ func (m *machine) settleRest(row *messageRow, v verdict) (int, error) {
 	return n, nil
 }
 
-func (m *machine) settleRestRows(row *messageRow, v verdict) error {
+func (m *Machine) settleRestRows(row *messageRow, v verdict) error {
 	for _, o := range row.ords {
 		q, err := m.queuedRow(o, row.seq)
 		if err != nil {
@@ -379,7 +379,7 @@ func (m *machine) settleRestRows(row *messageRow, v verdict) error {
 	return nil
 }
 
-func (m *machine) settleRestBits(h *head, v verdict) error {
+func (m *Machine) settleRestBits(h *head, v verdict) error {
 	for n := range h.chunks {
 		q, err := m.chunk(queuedChunk(h.seq, n))
 		if err != nil {
@@ -393,7 +393,7 @@ func (m *machine) settleRestBits(h *head, v verdict) error {
 			return err
 		}
 		f.bits.Or(&q.bits)
-		m.state.queued -= int64(q.bits.Count())
+		m.State.Queued -= int64(q.bits.Count())
 		q.bits = record.Bitset{}
 		m.touchChunk(q)
 		m.touchChunk(f)

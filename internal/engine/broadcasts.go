@@ -38,7 +38,7 @@ func (q *queuedBits) above(after gateway.Seq) int {
 }
 
 // queuedBits returns a chunk's messages above after; there may be others below.
-func (v *stateView) queuedBits(chunk uint32, after gateway.Seq) (*queuedBits, error) {
+func (v *View) queuedBits(chunk uint32, after gateway.Seq) (*queuedBits, error) {
 	b := &v.broadcasts
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,7 +60,7 @@ func (v *stateView) queuedBits(chunk uint32, after gateway.Seq) (*queuedBits, er
 	return q, nil
 }
 
-func (v *stateView) readQueuedBits(chunk uint32, after gateway.Seq) (*queuedBits, error) {
+func (v *View) readQueuedBits(chunk uint32, after gateway.Seq) (*queuedBits, error) {
 	q := &queuedBits{}
 	from := key32x64(kindBits, chunk, uint64(after)+1)
 	err := v.each(from, afterPrefix(key32(kindBits, chunk)), false, func(k, val []byte) (bool, error) {
@@ -92,7 +92,7 @@ func (b *bodies) get(seq gateway.Seq) (gateway.Parcel, bool) {
 func (b *bodies) put(p gateway.Parcel) { b[p.Seq%bodySlots].Store(&p) }
 
 // broadcastParcel returns a message in bitmap form, ready to be sent.
-func (v *stateView) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
+func (v *View) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
 	if p, ok := v.Shared.bodies.get(seq); ok {
 		return p, nil
 	}

@@ -82,7 +82,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.inst.shared.waits(record.Ordinal(rec.Ref - 1)); got != want {
+			if got := e.inst.shared.Waits(record.Ordinal(rec.Ref - 1)); got != want {
 				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
 			}
 			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
@@ -90,7 +90,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
 			}
 		}
-		if e.inst.shared.waits(5 * record.ChunkBits) {
+		if e.inst.shared.Waits(5 * record.ChunkBits) {
 			t.Errorf("%s: an ordinal that was never given has rows", when)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// findings are the counts of the rows, and what is wrong with them.
-type findings struct {
+// Findings are the counts of the rows, and what is wrong with them.
+type Findings struct {
 	Position uint64 // of the last record
 	Rows     int
 
@@ -29,10 +29,10 @@ type findings struct {
 const maxProblems = 100
 
 // OK reports whether nothing was found wrong.
-func (r *findings) OK() bool { return r.Count == 0 }
+func (r *Findings) OK() bool { return r.Count == 0 }
 
 // Problem notes one thing that is wrong.
-func (r *findings) Problem(format string, args ...any) {
+func (r *Findings) Problem(format string, args ...any) {
 	if r.Count++; len(r.Problems) < maxProblems {
 		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 	}
@@ -40,8 +40,8 @@ func (r *findings) Problem(format string, args ...any) {
 
 // verifier walks all rows of a view.
 type verifier struct {
-	*stateView
-	r        *findings
+	*View
+	r        *Findings
 	messages int
 	queued   int64
 	bitmaps  int64
@@ -52,9 +52,9 @@ type verifier struct {
 
 // Check reads all rows, and compares them with each other and with the counts of the
 // state.
-func (v *stateView) Check(r *findings) {
-	c := &verifier{stateView: v, r: r, perOrd: map[record.Ordinal]countRow{}}
-	r.Position = v.State.pos
+func (v *View) Check(r *Findings) {
+	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}}
+	r.Position = v.State.Pos
 	for _, step := range []struct {
 		kind byte
 		row  func(k, val []byte) error
@@ -90,9 +90,9 @@ func (c *verifier) totals() {
 		what      string
 		got, want int64
 	}{
-		{"clients", int64(c.r.Clients), c.State.clients},
-		{"messages", int64(c.messages), c.State.messages},
-		{"queued deliveries", c.queued, c.State.queued},
+		{"clients", int64(c.r.Clients), c.State.Clients},
+		{"messages", int64(c.messages), c.State.Messages},
+		{"queued deliveries", c.queued, c.State.Queued},
 		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
 		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
 	} {
@@ -194,7 +194,7 @@ func (c *verifier) message(k, val []byte) error {
 		return err
 	}
 	c.messages++
-	msg, err := c.stateView.message(&row)
+	msg, err := c.View.message(&row)
 	if err != nil {
 		return err
 	}

@@ -57,8 +57,8 @@ func (e *Engine) reopen(cause error) error {
 func (e *Engine) tellRecovered() {
 	m := e.machine
 	for _, f := range e.lost {
-		if m.state.incarnation == e.incarnation && f.pos <= m.state.pos {
-			f.Feed.tell(e.observer)
+		if m.State.Incarnation == e.incarnation && f.pos <= m.State.Pos {
+			f.Feed.Tell(e.observer)
 		}
 	}
 	e.lost = nil
@@ -74,14 +74,14 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	pos, err := e.append(r, ops)
 	if err != nil {
 		e.inst.Seal(fmt.Errorf("append to the journal: %w", err))
-		e.machine.abort()
+		e.machine.Abort()
 		answerAll(ops, unavailable(err))
 		return
 	}
 	f := &flight{ops: ops, pos: pos, inst: e.inst}
 	if err = e.finishRecord(f); err != nil {
 		e.inst.Seal(fmt.Errorf("collect a record: %w", err))
-		e.machine.abort()
+		e.machine.Abort()
 		answerAll(ops, unavailable(err))
 		return
 	}
@@ -95,7 +95,7 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 
 // finishRecord puts what the record has come to into its flight.
 func (e *Engine) finishRecord(f *flight) (err error) {
-	if f.Applied, err = e.machine.finish(f.pos); err == nil {
+	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
 		f.batch, err = batchOf(e.inst.DB, &f.Changes)
 	}
 	return err
@@ -172,8 +172,8 @@ func (e *Engine) finish(f *flight) {
 		e.mark.Synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))
-	f.inst.shared.publish(f.Waiting, func() { e.view.Swap(f.view).release() })
-	f.Feed.tell(e.observer)
+	f.inst.shared.Publish(f.Waiting, func() { e.view.Swap(f.view).release() })
+	f.Feed.Tell(e.observer)
 	answerAll(f.ops, nil)
 	freeOps(f.ops)
 }

@@ -94,13 +94,13 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		return
 	}
 	if open.Commit == nil {
-		if err := e.mark.Reserve(standOf(&e.machine.state).Given, maxRecordEvents); err != nil {
+		if err := e.mark.Reserve(standOf(&e.machine.State).Given, maxRecordEvents); err != nil {
 			e.inst.Seal(err)
 			answerAll(ops, unavailable(err))
 			return
 		}
 		open.Commit = &record.Commit{Writer: e.writer, Incarnation: e.incarnation, At: e.opt.Now().UnixNano()}
-		e.machine.begin(open.Commit)
+		e.machine.Begin(open.Commit)
 	}
 	if open.ops == nil {
 		open.ops = takeOps()
@@ -128,29 +128,29 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		done = 0
 	}
 	if len(open.ops) == 0 {
-		e.machine.abort()
+		e.machine.Abort()
 		*open = openRecord{}
 	}
 }
 
 // restart begins a record anew, with what the database says.
 func (e *Engine) restart(r *record.Commit) error {
-	e.machine.abort()
+	e.machine.Abort()
 	e.writing.Wait()
 	m, err := e.newMachine(e.inst.DB)
 	if err != nil {
 		return err
 	}
 	e.machine = m
-	m.begin(r)
+	m.Begin(r)
 	return nil
 }
 
 func (e *Engine) applyOp(o *op) error {
-	r := new(result)
+	r := new(Result)
 	if o.reply != nil {
-		r = &o.reply.result
-		*r = result{}
+		r = &o.reply.Result
+		*r = Result{}
 	}
-	return e.machine.apply(o.event, r)
+	return e.machine.Apply(o.event, r)
 }

@@ -67,7 +67,7 @@ func (e *Engine) trim() error {
 		if err != nil {
 			return err
 		}
-		return e.journal.Trim(v.State.pos)
+		return e.journal.Trim(v.State.Pos)
 	})
 }
 
@@ -136,7 +136,7 @@ func (e *Engine) drive(find func(v *view) ([]record.Event, error)) (int, error) 
 	}
 	for _, r := range replies {
 		<-r.done
-		err = errors.Join(err, r.err)
+		err = errors.Join(err, r.Err)
 		r.free()
 	}
 	return len(events), err

@@ -11,7 +11,7 @@ import (
 // its time; apply looks again.
 
 // DueMessages finds messages past their time.
-func (v *stateView) DueMessages(now time.Time, max int) (events []record.Event, err error) {
+func (v *View) DueMessages(now time.Time, max int) (events []record.Event, err error) {
 	to := key64(kindExpiry, uint64(now.UnixNano())+1)
 	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
 		events = append(events, &record.Expire{ID: record.ParseID(val), At: now})
@@ -21,7 +21,7 @@ func (v *stateView) DueMessages(now time.Time, max int) (events []record.Event, 
 }
 
 // OldMessages finds messages that were completed at or before through.
-func (v *stateView) OldMessages(through time.Time, max int) (events []record.Event, err error) {
+func (v *View) OldMessages(through time.Time, max int) (events []record.Event, err error) {
 	to := key64(kindRetention, uint64(through.UnixNano())+1)
 	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
 		events = append(events, &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through})
@@ -31,7 +31,7 @@ func (v *stateView) OldMessages(through time.Time, max int) (events []record.Eve
 }
 
 // OldKeys finds idempotency keys that were given at or before through.
-func (v *stateView) OldKeys(through time.Time, max int) (events []record.Event, err error) {
+func (v *View) OldKeys(through time.Time, max int) (events []record.Event, err error) {
 	to := key64(kindKeyAge, uint64(through.UnixNano())+1)
 	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
 		at := record.TimeOf(int64(tail64(k[:9])))
@@ -44,7 +44,7 @@ func (v *stateView) OldKeys(through time.Time, max int) (events []record.Event, 
 // OldUplinks finds how far behind after the uplinks came at or before a time. One from
 // the future was stored by a clock that was ahead: it goes with those after it. ahead
 // is the last of them if no other was found, else after.
-func (v *stateView) OldUplinks(after uint64, now, before time.Time, max int) (events []record.Event, ahead uint64, err error) {
+func (v *View) OldUplinks(after uint64, now, before time.Time, max int) (events []record.Event, ahead uint64, err error) {
 	through, n := uint64(0), 0
 	ahead = after
 	err = v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
@@ -79,7 +79,7 @@ func (v *stateView) OldUplinks(after uint64, now, before time.Time, max int) (ev
 
 // OldOrdinals finds clients that were forgotten before a time: no message can refer to
 // them any more.
-func (v *stateView) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
+func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
 	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
 		events = append(events, &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))})
 		return len(events) < max, nil
@@ -90,7 +90,7 @@ func (v *stateView) OldOrdinals(before time.Time, max int) (events []record.Even
 // UnseenClients finds clients not seen since before, and not connected to the writer
 // with this incarnation, among the next slice clients behind after. last is the client
 // where it has stopped, "" at the end of all.
-func (v *stateView) UnseenClients(after gateway.ClientID, before, now time.Time, incarnation uint64, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
+func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, incarnation uint64, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
 	n, last := 0, after
 	from := append(clientKey(after), 0)
 	if after == "" {
@@ -115,7 +115,7 @@ func (v *stateView) UnseenClients(after gateway.ClientID, before, now time.Time,
 
 // Oldest returns when the first message behind a place was accepted that is not
 // completed, after at most max others, and its place. nil is the place before all.
-func (v *stateView) Oldest(from []byte, max int) (at time.Time, place []byte, err error) {
+func (v *View) Oldest(from []byte, max int) (at time.Time, place []byte, err error) {
 	place = from
 	if from == nil {
 		from = []byte{kindMessage}

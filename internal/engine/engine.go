@@ -40,7 +40,7 @@ type Engine struct {
 
 	// Owned by the committer.
 	inst      *instance
-	machine   *machine
+	machine   *Machine
 	writerSeq uint64
 
 	applied  chan *flight   // from the committer to the writer, in log order
@@ -107,7 +107,7 @@ func (e *Engine) open() error {
 	e.mark = mark
 	err = e.openState()
 	if err == nil {
-		e.incarnation = e.machine.state.incarnation + 1
+		e.incarnation = e.machine.State.Incarnation + 1
 		err = mark.Follow()
 	}
 	if err != nil {
@@ -132,14 +132,14 @@ func (e *Engine) openState() error {
 		_ = inst.DB.Close()
 		return disk.Explain(err, e.opt.disk())
 	}
-	e.mark.Synced(m.state.pos)
-	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
+	e.mark.Synced(m.State.Pos)
+	old, oldInst := e.view.Swap(newView(inst, m.State)), e.inst
 	e.inst, e.machine, e.writerSeq = inst, m, 0
-	if m.state.incarnation == e.incarnation {
-		e.writerSeq = m.state.writerSeq
+	if m.State.Incarnation == e.incarnation {
+		e.writerSeq = m.State.WriterSeq
 	}
 	if j, ok := e.journal.(*journal.Local); ok {
-		j.Resume(m.state.pos)
+		j.Resume(m.State.Pos)
 	}
 	if old != nil {
 		old.release()
@@ -161,7 +161,7 @@ func (e *Engine) sealed(cause error) {
 
 // recoverState reads where the state stands and applies what the journal has
 // beyond it.
-func (e *Engine) recoverState(inst *instance) (*machine, error) {
+func (e *Engine) recoverState(inst *instance) (*Machine, error) {
 	log, err := inst.OpenLog()
 	if err != nil {
 		return nil, err
@@ -171,13 +171,13 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = e.journal.Replay(m.state.pos, func(pos uint64, raw []byte) error {
+	err = e.journal.Replay(m.State.Pos, func(pos uint64, raw []byte) error {
 		return replay(inst.DB, m, pos, raw)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if inst.shared, err = newShared(rows{inst.DB}); err != nil {
+	if inst.shared, err = NewShared(rows{inst.DB}); err != nil {
 		return nil, err
 	}
 	if e.journal.Durable() {
@@ -189,26 +189,26 @@ func (e *Engine) recoverState(inst *instance) (*machine, error) {
 	return m, err
 }
 
-func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
+func (e *Engine) newMachine(db *pebble.DB) (*Machine, error) {
 	o := Settings{RecentQueued: e.opt.recentQueued}
 	if e.opt.bitmapsOnly {
 		o.SmallAudience = -1
 	}
-	m, err := newMachine(written{db, e.writing.Wait}, o)
+	m, err := NewMachine(written{db, e.writing.Wait}, o)
 	if !e.journal.Durable() { // the other kind keeps each number that was given
-		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.Floor.Seq))
-		m.state.useq = max(m.state.useq, e.mark.Floor.Useq)
+		m.State.Seq = max(m.State.Seq, gateway.Seq(e.mark.Floor.Seq))
+		m.State.Useq = max(m.State.Useq, e.mark.Floor.Useq)
 	}
 	return m, err
 }
 
 // replay applies one journal record to the database.
-func replay(db *pebble.DB, m *machine, pos uint64, raw []byte) error {
+func replay(db *pebble.DB, m *Machine, pos uint64, raw []byte) error {
 	r, err := record.Decode(raw)
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
 	}
-	changes, err := m.replay(r, pos)
+	changes, err := m.Replay(r, pos)
 	if err != nil {
 		return fmt.Errorf("apply record at position %d: %w", pos, err)
 	}
@@ -264,7 +264,7 @@ func (e *Engine) close() error {
 	e.inst.views.Wait()
 	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.mark.Close(standOf(&e.machine.state), err), e.lock.Close())
+	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err), e.lock.Close())
 }
 
 // reading returns the state to read; the caller releases it.

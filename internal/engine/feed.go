@@ -6,9 +6,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// notices is a record's part of the feed: its changes in log order. The finisher
+// Feed is a record's part of the feed: its changes in log order. The finisher
 // passes them to the observer when the record is durable.
-type notices struct {
+type Feed struct {
 	list []gateway.Change
 	// What list points to. An array that has become too small stays valid.
 	settled   []gateway.Settlement
@@ -18,34 +18,34 @@ type notices struct {
 
 // noticePool holds notices between records: a settlement has 300 bytes, and a
 // record up to maxRecordAcks of them.
-var noticePool = sync.Pool{New: func() any { return new(notices) }}
+var noticePool = sync.Pool{New: func() any { return new(Feed) }}
 
-func takeNotices() *notices { return noticePool.Get().(*notices) }
+func takeNotices() *Feed { return noticePool.Get().(*Feed) }
 
-func (n *notices) add(c gateway.Change) { n.list = append(n.list, c) }
+func (n *Feed) add(c gateway.Change) { n.list = append(n.list, c) }
 
 // addSettled returns the settlement of d, which may be completed until the next
 // call.
-func (n *notices) addSettled(d gateway.Delivery) *gateway.Settlement {
+func (n *Feed) addSettled(d gateway.Delivery) *gateway.Settlement {
 	n.settled = append(n.settled, gateway.Settlement{Delivery: d})
 	s := &n.settled[len(n.settled)-1]
 	n.add(s)
 	return s
 }
 
-func (n *notices) addAccepted(a gateway.Accepted) {
+func (n *Feed) addAccepted(a gateway.Accepted) {
 	n.accepted = append(n.accepted, a)
 	n.add(&n.accepted[len(n.accepted)-1])
 }
 
 // addCompleted returns a message for the settlement that completes it.
-func (n *notices) addCompleted(m gateway.Message) *gateway.Message {
+func (n *Feed) addCompleted(m gateway.Message) *gateway.Message {
 	n.completed = append(n.completed, m)
 	return &n.completed[len(n.completed)-1]
 }
 
-// tell passes the notices to o, unless it is nil, and frees them.
-func (n *notices) tell(o gateway.Observer) {
+// Tell passes the notices to o, unless it is nil, and frees them.
+func (n *Feed) Tell(o gateway.Observer) {
 	if o != nil && len(n.list) > 0 {
 		o.Changed(n.list)
 	}

@@ -98,8 +98,8 @@ func fullKey(o record.Ordinal) []byte    { return key32(kindFull, uint32(o)) }
 
 func messageKey(id gateway.MessageID) []byte { return record.AppendID(keyOf(kindMessage, 17), id) }
 
-// messageOf returns the message whose row has this key, ok false for another row.
-func messageOf(key []byte) (id gateway.MessageID, ok bool) {
+// MessageOf returns the message whose row has this key, ok false for another row.
+func MessageOf(key []byte) (id gateway.MessageID, ok bool) {
 	if len(key) < 2 || key[0] != kindMessage {
 		return "", false
 	}

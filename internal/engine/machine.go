@@ -26,13 +26,13 @@ const smallAudience = 256
 // each one is looked at when a recipient connects.
 const maxBitmaps = 10_000
 
-// machine applies records to the database: one batch per record. It belongs to
+// Machine applies records to the database: one batch per record. It belongs to
 // one goroutine, the only one that writes. Its caches hold what the database
 // (with all earlier batches) says; after an error it is thrown away.
-type machine struct {
+type Machine struct {
 	writes                 // of the record under way; reads see them
 	record  *record.Commit // under way
-	state   stateRow
+	State   Standing
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
 	heads   map[gateway.Seq]*head
@@ -41,7 +41,7 @@ type machine struct {
 		chunks  []*chunk
 		heads   []*head
 	}
-	notices *notices // of the record under way
+	notices *Feed // of the record under way
 	// counts has the clients whose queues the record under way has changed; one
 	// may be in it more than once.
 	counts []*client
@@ -124,14 +124,14 @@ type Settings struct {
 	RecentQueued int
 }
 
-// newMachine returns a machine that goes on where the rows of base stand.
-func newMachine(base Base, o Settings) (*machine, error) {
-	m := &machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
+// NewMachine returns a machine that goes on where the rows of base stand.
+func NewMachine(base Base, o Settings) (*Machine, error) {
+	m := &Machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: orDefault(o.SmallAudience, smallAudience)}
 	m.queued = make(recentQueued, orDefault(o.RecentQueued, recentQueuedRows))
 	var err error
 	if m.recent, err = newRecentMessages(base); err == nil {
-		m.state, err = readStanding(base)
+		m.State, err = ReadStanding(base)
 	}
 	return m, err
 }
@@ -144,8 +144,8 @@ func orDefault(n, def int) int {
 	return max(0, n)
 }
 
-// begin starts a record. It ends the validity of the changes of the one before.
-func (m *machine) begin(r *record.Commit) {
+// Begin starts a record. It ends the validity of the changes of the one before.
+func (m *Machine) Begin(r *record.Commit) {
 	m.drop()
 	m.record = r
 	m.counts = m.counts[:0]
@@ -155,21 +155,21 @@ func (m *machine) begin(r *record.Commit) {
 // Applied is what a record has come to, beside the results of its events.
 type Applied struct {
 	Changes Changes // valid until the next record begins
-	Feed    *notices
+	Feed    *Feed
 	Waiting []waitingChange
-	State   stateRow // behind the record
+	State   Standing // behind the record
 }
 
-// finish completes the record, which has the position pos.
-func (m *machine) finish(pos uint64) (a Applied, err error) {
+// Finish completes the record, which has the position pos.
+func (m *Machine) Finish(pos uint64) (a Applied, err error) {
 	r := m.record
-	m.state.pos, m.state.at = pos, r.At
-	m.state.incarnation, m.state.writerSeq = r.Incarnation, r.Seq
-	m.set(keyState, m.state.encode())
+	m.State.Pos, m.State.At = pos, r.At
+	m.State.Incarnation, m.State.WriterSeq = r.Incarnation, r.Seq
+	m.set(keyState, m.State.encode())
 	m.set(key64(kindWriter, r.Writer), record.PutUint(record.PutUint(nil, r.Incarnation), r.Seq))
 	m.flush()
 	m.evict()
-	a.Feed, a.State = m.notices, m.state
+	a.Feed, a.State = m.notices, m.State
 	m.notices, m.record = nil, nil
 	if a.Changes, err = m.take(); err == nil {
 		a.Waiting = m.takeWaiting()
@@ -177,27 +177,27 @@ func (m *machine) finish(pos uint64) (a Applied, err error) {
 	return a, err
 }
 
-// abort gives up the record under way; the machine is of no more use.
-func (m *machine) abort() { m.drop() }
+// Abort gives up the record under way; the machine is of no more use.
+func (m *Machine) Abort() { m.drop() }
 
-// replay applies a record of a journal as a whole, and returns its changes. There are
+// Replay applies a record of a journal as a whole, and returns its changes. There are
 // none if it was applied before.
-func (m *machine) replay(r *record.Commit, pos uint64) (Changes, error) {
+func (m *Machine) Replay(r *record.Commit, pos uint64) (Changes, error) {
 	if done, err := m.seen(r); err != nil || done {
 		return Changes{}, err
 	}
-	m.begin(r)
+	m.Begin(r)
 	for _, e := range r.Events {
-		if err := m.apply(e, new(result)); err != nil {
+		if err := m.Apply(e, new(Result)); err != nil {
 			return Changes{}, err
 		}
 	}
-	a, err := m.finish(pos)
+	a, err := m.Finish(pos)
 	return a.Changes, err
 }
 
 // takeWaiting returns what the record did to the clients' queues.
-func (m *machine) takeWaiting() []waitingChange {
+func (m *Machine) takeWaiting() []waitingChange {
 	changes := make([]waitingChange, len(m.counts))
 	for i, c := range m.counts {
 		changes[i] = waitingChange{c.ord, c.n > 0}
@@ -208,7 +208,7 @@ func (m *machine) takeWaiting() []waitingChange {
 }
 
 // seen reports whether a record was applied before, by its writer's sequence.
-func (m *machine) seen(r *record.Commit) (bool, error) {
+func (m *Machine) seen(r *record.Commit) (bool, error) {
 	v, err := m.base.Get(key64(kindWriter, r.Writer))
 	if err != nil || v == nil {
 		return false, err
@@ -219,7 +219,7 @@ func (m *machine) seen(r *record.Commit) (bool, error) {
 }
 
 // flush writes what the caches hold into the batch, so that scans see it.
-func (m *machine) flush() {
+func (m *Machine) flush() {
 	slices.SortFunc(m.dirty.clients, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) }) // see writes
 	for _, c := range m.dirty.clients {
 		c.dirty = false
@@ -260,7 +260,7 @@ func (m *machine) flush() {
 }
 
 // evict keeps the caches within their bounds. Nothing in them is dirty.
-func (m *machine) evict() {
+func (m *Machine) evict() {
 	if len(m.clients) > maxCachedClients {
 		clear(m.clients)
 	}
@@ -273,7 +273,7 @@ func (m *machine) evict() {
 }
 
 // client returns a known client, nil for an unknown one.
-func (m *machine) client(id gateway.ClientID) (*client, error) {
+func (m *Machine) client(id gateway.ClientID) (*client, error) {
 	if c := m.clients[id]; c != nil {
 		return c, nil
 	}
@@ -291,7 +291,7 @@ func (m *machine) client(id gateway.ClientID) (*client, error) {
 }
 
 // load reads the client's counters, which an ack of a bit does not need.
-func (m *machine) load(c *client) error {
+func (m *Machine) load(c *client) error {
 	if c.loaded {
 		return nil
 	}
@@ -313,7 +313,7 @@ func (m *machine) load(c *client) error {
 }
 
 // counted is client, with its counters.
-func (m *machine) counted(id gateway.ClientID) (*client, error) {
+func (m *Machine) counted(id gateway.ClientID) (*client, error) {
 	c, err := m.client(id)
 	if err == nil && c != nil {
 		err = m.load(c)
@@ -321,7 +321,7 @@ func (m *machine) counted(id gateway.ClientID) (*client, error) {
 	return c, err
 }
 
-func (m *machine) clientByOrdinal(o record.Ordinal) (*client, error) {
+func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	v, err := m.get(ordinalKey(o))
 	if err != nil {
 		return nil, err
@@ -334,18 +334,18 @@ func (m *machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 }
 
 // newClient makes a client known.
-func (m *machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
+func (m *Machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
 	c := &client{id: id, loaded: true}
-	c.ord, c.createdAt, c.rowDirty = m.state.nextOrdinal, createdAt, true
-	m.state.nextOrdinal++
-	m.state.clients++
+	c.ord, c.createdAt, c.rowDirty = m.State.nextOrdinal, createdAt, true
+	m.State.nextOrdinal++
+	m.State.Clients++
 	m.set(ordinalKey(c.ord), []byte(id))
 	m.clients[id] = c
 	m.touch(c)
 	return c, m.setBit(knownChunk(record.ChunkOf(c.ord)), c.ord, true)
 }
 
-func (m *machine) touch(c *client) {
+func (m *Machine) touch(c *client) {
 	if !c.dirty {
 		c.dirty = true
 		m.dirty.clients = append(m.dirty.clients, c)
@@ -353,7 +353,7 @@ func (m *machine) touch(c *client) {
 }
 
 // count changes how much is queued for a client alone, and keeps its f row.
-func (m *machine) count(c *client, n int, bytes int64, max int) {
+func (m *Machine) count(c *client, n int, bytes int64, max int) {
 	c.n += n
 	c.countRow.bytes += bytes
 	c.countDirty = true
@@ -367,7 +367,7 @@ func (m *machine) count(c *client, n int, bytes int64, max int) {
 	}
 }
 
-func (m *machine) chunk(id chunkID) (*chunk, error) {
+func (m *Machine) chunk(id chunkID) (*chunk, error) {
 	if c := m.chunks[id]; c != nil {
 		return c, nil
 	}
@@ -389,14 +389,14 @@ func (m *machine) chunk(id chunkID) (*chunk, error) {
 	return c, nil
 }
 
-func (m *machine) touchChunk(c *chunk) {
+func (m *Machine) touchChunk(c *chunk) {
 	if !c.dirty {
 		c.dirty = true
 		m.dirty.chunks = append(m.dirty.chunks, c)
 	}
 }
 
-func (m *machine) setBit(id chunkID, o record.Ordinal, on bool) error {
+func (m *Machine) setBit(id chunkID, o record.Ordinal, on bool) error {
 	c, err := m.chunk(id)
 	if err != nil {
 		return err
@@ -411,7 +411,7 @@ func (m *machine) setBit(id chunkID, o record.Ordinal, on bool) error {
 }
 
 // head returns the head of a message to many, nil when seq is none.
-func (m *machine) head(seq gateway.Seq) (*head, error) {
+func (m *Machine) head(seq gateway.Seq) (*head, error) {
 	if h := m.heads[seq]; h != nil {
 		return h, nil
 	}
@@ -428,7 +428,7 @@ func (m *machine) head(seq gateway.Seq) (*head, error) {
 	return h, nil
 }
 
-func (m *machine) touchHead(h *head) {
+func (m *Machine) touchHead(h *head) {
 	if !h.dirty {
 		h.dirty = true
 		m.dirty.heads = append(m.dirty.heads, h)
@@ -437,7 +437,7 @@ func (m *machine) touchHead(h *head) {
 
 // keysWith returns copies of the keys that start with prefix, at most max (0 =
 // all), the caches included.
-func (m *machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
+func (m *Machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
 	m.flush()
 	it, err := m.iter(prefix, afterPrefix(prefix))
 	if err != nil {
@@ -450,7 +450,7 @@ func (m *machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
 }
 
 // deleteWith deletes the rows whose keys start with prefix.
-func (m *machine) deleteWith(prefix []byte) error {
+func (m *Machine) deleteWith(prefix []byte) error {
 	keys, err := m.keysWith(prefix, 0)
 	for _, k := range keys {
 		m.del(k)

@@ -9,8 +9,8 @@ import (
 
 // Mask returns the ordinals of those of the audience whom a.Among names and
 // a.Only wants.
-func (v *stateView) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
-	m := &masking{stateView: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
+func (v *View) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
+	m := &masking{View: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
 	if a.Among != nil {
 		err = m.among(a)
 	} else {
@@ -21,7 +21,7 @@ func (v *stateView) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
 
 // masking is a mask in the making.
 type masking struct {
-	*stateView
+	*View
 	to     *gateway.Audience
 	only   func(gateway.ClientID) bool // nil wants all
 	chunks map[uint32]*maskChunk

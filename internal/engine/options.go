@@ -96,21 +96,21 @@ func (o *Options) disk() *disk.Options {
 type rowsOfState struct{}
 
 func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
-	m, err := newMachine(written{db, func() {}}, Settings{RecentQueued: -1}) // all that a start reads
-	return standOf(&m.state), err
+	m, err := NewMachine(written{db, func() {}}, Settings{RecentQueued: -1}) // all that a start reads
+	return standOf(&m.State), err
 }
 
 func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
-	s, err := readStanding(rows{db})
-	s.seq, s.useq = gateway.Seq(to.Seq), to.Useq
-	key, value = s.row()
+	s, err := ReadStanding(rows{db})
+	s.Seq, s.Useq = gateway.Seq(to.Seq), to.Useq
+	key, value = s.Row()
 	return key, value, err
 }
 
-func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) { return messageOf(key) }
+func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) { return MessageOf(key) }
 
-func standOf(s *stateRow) disk.Stand {
-	return disk.Stand{Pos: s.pos, At: s.at, Given: disk.Numbers{Seq: uint64(s.seq), Useq: s.useq}}
+func standOf(s *Standing) disk.Stand {
+	return disk.Stand{Pos: s.Pos, At: s.At, Given: disk.Numbers{Seq: uint64(s.Seq), Useq: s.Useq}}
 }
 
 func (o Options) withDefaults() Options {

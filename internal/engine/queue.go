@@ -40,9 +40,9 @@ func freeOps(ops []op) {
 // and durable, or the outcome is unknown; the committer and its followers do
 // not touch it, nor the event, after that.
 type reply struct {
-	result
+	Result
 	done chan struct{}  // cap 1
-	told func(r result) // instead of a token, on a goroutine of the record's; see answerAll
+	told func(r Result) // instead of a token, on a goroutine of the record's; see answerAll
 }
 
 // replies are used again by callers that saw their token.
@@ -52,7 +52,7 @@ func newReply() *reply { return replies.Get().(*reply) }
 
 // free gives back a reply whose token was taken.
 func (r *reply) free() {
-	r.result, r.told = result{}, nil
+	r.Result, r.told = Result{}, nil
 	replies.Put(r)
 }
 
@@ -69,7 +69,7 @@ func (o *op) answer(err error) *reply {
 		return nil
 	}
 	if err != nil {
-		o.reply.result = result{err: err}
+		o.reply.Result = Result{Err: err}
 	}
 	if o.reply.told != nil {
 		return o.reply
@@ -92,7 +92,7 @@ func answerAll(ops []op, err error) {
 	}
 	go func() {
 		for _, r := range told {
-			r.told(r.result)
+			r.told(r.Result)
 			r.free()
 		}
 	}()

@@ -12,7 +12,7 @@ import (
 var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
 
 // Delivery returns one delivery.
-func (v *stateView) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
+func (v *View) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = unknownMessage(id)
@@ -28,7 +28,7 @@ func (v *stateView) Delivery(id gateway.MessageID, client gateway.ClientID) (d g
 }
 
 // delivery returns a message's delivery to client, ok false when it has none.
-func (v *stateView) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	if row.form == formOne {
 		if client != row.client {
 			return d, false, nil
@@ -61,7 +61,7 @@ func (v *stateView) delivery(row *messageRow, client gateway.ClientID) (d gatewa
 }
 
 // formerDelivery looks for a recipient that was forgotten since.
-func (v *stateView) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *View) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	for _, o := range row.ords {
 		name, err := v.nameOf(o)
 		if err != nil {
@@ -75,7 +75,7 @@ func (v *stateView) formerDelivery(row *messageRow, client gateway.ClientID) (d 
 }
 
 // rowDelivery returns a delivery that has a row of its own.
-func (v *stateView) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *View) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	f, err := v.finalRow(finalKey(o, row.seq))
 	if err != nil {
 		return d, false, err
@@ -88,7 +88,7 @@ func (v *stateView) rowDelivery(row *messageRow, o record.Ordinal, client gatewa
 }
 
 // strangerDelivery returns the delivery to a client that was not known.
-func (v *stateView) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *View) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	k := strangerKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
@@ -101,7 +101,7 @@ func (v *stateView) strangerDelivery(row *messageRow, client gateway.ClientID) (
 }
 
 // bitDelivery returns a delivery that is a bit.
-func (v *stateView) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+func (v *View) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(o)))
 	if err != nil {
 		return d, false, err
@@ -121,7 +121,7 @@ func (v *stateView) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, c
 }
 
 // settledBit adds what a bit cannot say.
-func (v *stateView) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+func (v *View) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
 	f, err := v.finalRow(sparseKey(seq, o))
 	if err != nil || f == nil {
 		return h.bit(s, seq, client), true, err
@@ -141,7 +141,7 @@ func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID)
 
 // Deliveries returns a message's deliveries: in the order in which the clients
 // first registered, those that were never seen last.
-func (v *stateView) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
 	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
 	row, err := v.messageRow(q.Message)
 	switch {
@@ -156,7 +156,7 @@ func (v *stateView) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.De
 	return p.Page, err
 }
 
-func (v *stateView) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
 	names := []gateway.ClientID{row.client}
 	if row.form == formList {
 		names = names[:0]
@@ -191,7 +191,7 @@ func (v *stateView) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *p
 }
 
 // bitDeliveries walks the bitmaps chunk by chunk.
-func (v *stateView) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
 	h, err := v.head(row.seq)
 	if err != nil {
 		return err
@@ -216,7 +216,7 @@ func (v *stateView) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *p
 }
 
 // bitChunk adds one chunk's deliveries to the page.
-func (v *stateView) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+func (v *View) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
 	sets := make([]record.Bitset, len(states))
 	var all record.Bitset
 	for i, s := range states {
@@ -246,7 +246,7 @@ func (v *stateView) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.
 }
 
 // ordinalAfter returns the ordinal behind that of a client; 0 for "".
-func (v *stateView) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
+func (v *View) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
 	if id == "" {
 		return 0, nil
 	}

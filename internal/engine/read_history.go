@@ -9,7 +9,7 @@ import (
 )
 
 // ClientDeliveries returns a client's deliveries, newest first.
-func (v *stateView) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
 	p := newPage[gateway.Delivery, gateway.Seq](q.Limit)
 	row, known, err := v.clientRow(q.Client)
 	if err != nil {
@@ -35,7 +35,7 @@ func (v *stateView) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Pag
 // history gathers a client's deliveries from four places: rows that are queued,
 // rows that are final, bits, and what failed before the client was known.
 type history struct {
-	view   *stateView
+	view   *View
 	ord    record.Ordinal
 	q      gateway.ClientDeliveryQuery
 	limit  int

@@ -38,7 +38,7 @@ func (p *page[T, K]) next(k K) bool {
 }
 
 // Client returns a known client.
-func (v *stateView) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error) {
+func (v *View) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error) {
 	row, ok, err := v.clientRow(id)
 	if err != nil {
 		return rec, err
@@ -50,7 +50,7 @@ func (v *stateView) Client(id gateway.ClientID) (rec gateway.ClientRecord, err e
 }
 
 // Clients returns known clients in id order.
-func (v *stateView) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
+func (v *View) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
 	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
 	from, to := clientKey(gateway.ClientID(q.Prefix)), afterPrefix(clientKey(gateway.ClientID(q.Prefix)))
 	if next := append(clientKey(q.After), 0); q.After != "" && string(next) > string(from) {
@@ -90,7 +90,7 @@ func matches(row *clientRow, q *gateway.ClientQuery) bool {
 }
 
 // Message returns a message.
-func (v *stateView) Message(id gateway.MessageID) (msg gateway.Message, err error) {
+func (v *View) Message(id gateway.MessageID) (msg gateway.Message, err error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = unknownMessage(id)
@@ -102,7 +102,7 @@ func (v *stateView) Message(id gateway.MessageID) (msg gateway.Message, err erro
 }
 
 // Repeated looks for the message of an idempotency key, which is remembered for ttl.
-func (v *stateView) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
+func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
 	k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -128,7 +128,7 @@ func (v *stateView) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway
 }
 
 // Messages returns messages, newest first.
-func (v *stateView) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
 	to := []byte{kindMessage + 1}
 	if q.Before != "" {
@@ -165,7 +165,7 @@ func inState(msg *gateway.Message, s gateway.State) bool {
 
 // Uplinks returns stored uplinks of a client, or of all when client is "", with a
 // sequence above after, oldest first.
-func (v *stateView) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	p := newPage[gateway.Uplink, uint64](limit)
 	if after == ^uint64(0) {
 		return p.Page, nil

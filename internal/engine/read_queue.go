@@ -8,7 +8,7 @@ import (
 )
 
 // Next appends to buf the queued parcels that q asks for.
-func (v *stateView) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (v *View) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
 	o, ok, err := v.ordinal(q.Client, q.Ref)
 	if err != nil || !ok {
 		return buf, err
@@ -22,7 +22,7 @@ func (v *stateView) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway
 
 // ordinal returns a known client's ordinal, which is in its reference where
 // there is one.
-func (v *stateView) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
+func (v *View) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
 	if ref != 0 {
 		return record.Ordinal(ref - 1), true, nil
 	}
@@ -44,7 +44,7 @@ func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, 
 }
 
 // Parcel returns one queued parcel, ok false when it is final or unknown.
-func (v *stateView) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+func (v *View) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
 	row, known, err := v.clientRow(client)
 	if err != nil || !known {
 		return p, false, err
@@ -72,7 +72,7 @@ func (v *stateView) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.
 // lane walks what is queued for one client: its own rows and the messages in
 // bitmap form, by rising sequence.
 type lane struct {
-	view *stateView
+	view *View
 	ord  record.Ordinal
 	rows Iterator    // nil: none
 	ok   bool        // rows stands on a row
@@ -80,7 +80,7 @@ type lane struct {
 	at   int         // the next of bits that is not looked at
 }
 
-func (v *stateView) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
+func (v *View) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
 	l.view, l.ord = v, o
 	if after == ^gateway.Seq(0) {
 		return l, nil
@@ -91,7 +91,7 @@ func (v *stateView) lane(o record.Ordinal, after gateway.Seq) (l lane, err error
 		}
 		l.at = l.bits.above(after)
 	}
-	if !v.Shared.waits(o) {
+	if !v.Shared.Waits(o) {
 		return l, nil
 	}
 	rows, err := v.Rows.Iter(queueKey(o, after+1), afterPrefix(key32(kindQueued, uint32(o))))
@@ -150,7 +150,7 @@ func (l *lane) row() (gateway.Parcel, error) {
 }
 
 // parcel returns a message ready to be sent.
-func (v *stateView) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
+func (v *View) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}

@@ -69,7 +69,7 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []ga
 		return buf, 0, nil
 	}
 	err = e.read(func(v *view) (err error) {
-		last = v.State.seq
+		last = v.State.Seq
 		buf, err = v.Next(q, buf)
 		return err
 	})

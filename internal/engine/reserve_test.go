@@ -125,7 +125,7 @@ func TestNumbersAreReservedBeforeTheyAreGiven(t *testing.T) {
 	// jump has the next message get the number that leaves so many.
 	jump := func(left uint64) {
 		drain(e)
-		e.machine.state.seq = gateway.Seq(reserved() - left - 1)
+		e.machine.State.Seq = gateway.Seq(reserved() - left - 1)
 	}
 	if reserved() < uint64(seq)+reserveBlock-1 {
 		t.Errorf("MARK reserves up to %d, want a block behind %d", reserved(), seq)
@@ -164,7 +164,7 @@ func TestMarkFollowsTheLog(t *testing.T) {
 	accept(t, e, "a")
 	eventually(t, "MARK", func() bool {
 		m, _, err = readMark(disk, "data")
-		return err == nil && m.Pos == e.machine.state.pos && len(m.Logs) > 0
+		return err == nil && m.Pos == e.machine.State.Pos && len(m.Logs) > 0
 	})
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

@@ -5,23 +5,23 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// stateRow is where the log stands, and what has been counted up to there.
-type stateRow struct {
-	pos         uint64 // position of the last applied record
-	incarnation uint64 // of the writer: rises with each opening
-	writerSeq   uint64 // within the incarnation
-	at          int64  // time of the record, ns
-	seq         gateway.Seq
-	useq        uint64         // last uplink sequence
+// Standing is where the log stands, and what has been counted up to there.
+type Standing struct {
+	Pos         uint64 // position of the last applied record
+	Incarnation uint64 // of the writer: rises with each opening
+	WriterSeq   uint64 // within the incarnation
+	At          int64  // time of the record, ns
+	Seq         gateway.Seq
+	Useq        uint64         // last uplink sequence
 	nextOrdinal record.Ordinal // of the next new client
-	clients     int64
-	messages    int64
-	queued      int64 // deliveries that are not final
+	Clients     int64
+	Messages    int64
+	Queued      int64 // deliveries that are not final
 	bitmaps     int64 // messages in bitmap form that are not completed
 }
 
-// readStanding reads the row of the state; a store without one is at its beginning.
-func readStanding(rows Reader) (r stateRow, err error) {
+// ReadStanding reads the row of the state; a store without one is at its beginning.
+func ReadStanding(rows Reader) (r Standing, err error) {
 	v, err := rows.Get(keyState)
 	if err != nil || v == nil {
 		return r, err
@@ -29,26 +29,26 @@ func readStanding(rows Reader) (r stateRow, err error) {
 	return decodeState(v)
 }
 
-// row returns the row of the state.
-func (r *stateRow) row() (key, value []byte) { return keyState, r.encode() }
+// Row returns the row of the state.
+func (r *Standing) Row() (key, value []byte) { return keyState, r.encode() }
 
-func (r *stateRow) encode() []byte {
+func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
-	for _, v := range [...]uint64{r.pos, r.incarnation, r.writerSeq, uint64(r.at), uint64(r.seq), r.useq,
-		uint64(r.nextOrdinal), uint64(r.clients), uint64(r.messages), uint64(r.queued), uint64(r.bitmaps)} {
+	for _, v := range [...]uint64{r.Pos, r.Incarnation, r.WriterSeq, uint64(r.At), uint64(r.Seq), r.Useq,
+		uint64(r.nextOrdinal), uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps)} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
 }
 
-func decodeState(v []byte) (r stateRow, err error) {
+func decodeState(v []byte) (r Standing, err error) {
 	if v, err = record.CheckSum(keyState, v); err != nil {
 		return r, err
 	}
 	d := record.Decoder{Rest: v}
-	r.pos, r.incarnation, r.writerSeq, r.at = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
-	r.seq, r.useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), record.Ordinal(d.Uint())
-	r.clients, r.messages, r.queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.Pos, r.Incarnation, r.WriterSeq, r.At = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
+	r.Seq, r.Useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), record.Ordinal(d.Uint())
+	r.Clients, r.Messages, r.Queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	return r, d.End()
 }
 

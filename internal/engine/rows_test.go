@@ -146,7 +146,7 @@ func (s *schedule) do(ev record.Event) {
 	if gateway.CodeOf(err) == gateway.CodeUnavailable {
 		s.t.Fatal(err)
 	}
-	s.note(r.receipt, r.message, r.record, r.given, r.n, r.useq, fmt.Sprint(err))
+	s.note(r.Receipt, r.Message, r.Record, r.Given, r.N, r.Useq, fmt.Sprint(err))
 }
 
 func (s *schedule) step() {

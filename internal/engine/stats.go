@@ -60,7 +60,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 	s := gateway.StoreStats{Engine: "pebble", Durable: !e.opt.NoSync, Records: e.stats.records.Load(),
 		Events: e.stats.events.Load(), AcceptNanos: e.stats.accept.snapshot(), SyncNanos: e.stats.sync.snapshot()}
 	_ = e.read(func(v *view) (err error) {
-		s.Clients, s.Messages, s.Queued = int(v.State.clients), int(v.State.messages), int(v.State.queued)
+		s.Clients, s.Messages, s.Queued = int(v.State.Clients), int(v.State.Messages), int(v.State.Queued)
 		s.DiskBytes = v.diskBytes()
 		s.OldestAt, err = e.oldest(v)
 		return err
@@ -90,7 +90,7 @@ const maxOldestScan = 2_000
 // good. Behind a long run of completed ones the answer is too early for some
 // calls.
 func (e *Engine) oldest(v *view) (at time.Time, err error) {
-	if v.State.queued == 0 {
+	if v.State.Queued == 0 {
 		return at, nil
 	}
 	e.sweepMu.Lock()

@@ -17,7 +17,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	if err != nil {
 		return gateway.Receipt{}, err
 	}
-	var r result
+	var r Result
 	answered, err := e.place(ctx, ev, &r)
 	if answered {
 		ev.Free()
@@ -25,7 +25,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	if err == nil {
 		e.stats.accepted(time.Since(begun))
 	}
-	return r.receipt, err
+	return r.Receipt, err
 }
 
 // StartAccept is Accept for a caller that does not wait.
@@ -38,15 +38,15 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 	}
 	o := waited(ev)
 	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
-	o.reply.told = func(r result) {
+	o.reply.told = func(r Result) {
 		ev.Free()
 		if !e.stuck.leave(o.reply) {
 			return
 		}
-		if r.err == nil {
+		if r.Err == nil {
 			e.stats.accepted(time.Since(begun))
 		}
-		done(r.receipt, r.err)
+		done(r.Receipt, r.Err)
 	}
 	if err := e.queue.push(context.Background(), o); err != nil && e.stuck.leave(o.reply) {
 		done(gateway.Receipt{}, unavailable(err))
@@ -73,14 +73,14 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev record.Event) (r result, err error) {
+func (e *Engine) do(ctx context.Context, ev record.Event) (r Result, err error) {
 	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
 // place is do. It reports whether there was an answer: else the event may still be
 // under way.
-func (e *Engine) place(ctx context.Context, ev record.Event, r *result) (answered bool, err error) {
+func (e *Engine) place(ctx context.Context, ev record.Event, r *Result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}
@@ -91,9 +91,9 @@ func (e *Engine) place(ctx context.Context, ev record.Event, r *result) (answere
 	}
 	select {
 	case <-o.reply.done:
-		*r = o.reply.result
+		*r = o.reply.Result
 		o.reply.free()
-		return true, r.err
+		return true, r.Err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
 	case <-stuck:
@@ -143,19 +143,19 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 // Cancel makes every delivery of the message that is not final canceled.
 func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
 	r, err := e.do(ctx, &record.Cancel{ID: id, At: at})
-	return r.message, err
+	return r.Message, err
 }
 
 // Purge cancels everything queued for client.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
 	r, err := e.do(ctx, &record.Purge{Client: client, At: at})
-	return r.n, err
+	return r.N, err
 }
 
 // Register remembers a client that has connected.
 func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
 	res, err := e.do(ctx, &record.Register{Registration: r})
-	return res.record, res.given, err
+	return res.Record, res.Given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue
@@ -167,7 +167,7 @@ func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason stri
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
 	r, err := e.do(ctx, &record.Update{Client: client, Change: c})
-	return r.record, err
+	return r.Record, err
 }
 
 // AppendUplink stores a payload from a device and returns its sequence when it
@@ -178,5 +178,5 @@ func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, er
 	}
 	u.Payload = bytes.Clone(u.Payload)
 	r, err := e.do(ctx, &record.Uplink{Uplink: u})
-	return r.useq, err
+	return r.Useq, err
 }

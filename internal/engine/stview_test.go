@@ -11,7 +11,7 @@ import (
 // Bits that a view has no room to keep are read anew each time.
 func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 	db := openDB(t)
-	m, err := newMachine(db, Settings{SmallAudience: -1})
+	m, err := NewMachine(db, Settings{SmallAudience: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,16 +24,16 @@ func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 		r.Events = append(r.Events, &record.Accept{Acceptance: gateway.Acceptance{ID: id, To: gateway.Audience{All: true},
 			CreatedAt: at, ExpiresAt: at.Add(time.Hour)}, MaxQueued: 1, MaxQueuedBytes: 1})
 	}
-	changes, err := m.replay(r, 1)
+	changes, err := m.Replay(r, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	db.apply(t, &changes)
-	shared, err := newShared(db)
+	shared, err := NewShared(db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &stateView{Rows: db, State: m.state, Shared: shared}
+	v := &View{Rows: db, State: m.State, Shared: shared}
 	v.broadcasts.kept = maxKeptBits
 	ps, err := v.Next(gateway.ParcelQuery{Client: "b", After: 1, Max: 10, MaxBytes: 1 << 20}, nil)
 	if err != nil || len(ps) != 2 || ps[0].Seq != 2 || ps[1].Seq != 3 {

@@ -14,7 +14,7 @@ type Report struct {
 	Log   gateway.LogID
 	Files int
 	Bytes int64 // of the files
-	findings
+	Findings
 }
 
 // Verify reads everything in the data directory of a store that no process has
@@ -29,7 +29,7 @@ func Verify(o Options) (*Report, error) {
 		if err := v.inst.DB.CheckLevels(nil); err != nil {
 			r.Problem("sorted tables: %v", err)
 		}
-		v.Check(&r.findings)
+		v.Check(&r.Findings)
 		return nil
 	}, func(err error) { r.Problem("%v", err) })
 	return r, err
@@ -73,7 +73,7 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 		return nil
 	}
 	defer s.DB.Close()
-	at, err := readStanding(rows{s.DB})
+	at, err := ReadStanding(rows{s.DB})
 	if err != nil {
 		return err
 	}

@@ -15,18 +15,18 @@ import (
 type instance struct {
 	*disk.Database
 	views  sync.WaitGroup // views that are not released
-	shared *shared        // fixed before the first view that delivers
+	shared *Shared        // fixed before the first view that delivers
 }
 
 // view is what readers see: the state after a record that is durable.
 type view struct {
-	stateView
+	View
 	inst *instance
 	snap *pebble.Snapshot
 	refs atomic.Int64 // one is the publisher's
 }
 
-func newView(inst *instance, state stateRow) *view {
+func newView(inst *instance, state Standing) *view {
 	v := &view{inst: inst, snap: inst.DB.NewSnapshot()}
 	v.Rows, v.State, v.Shared = rows{v.snap}, state, inst.shared
 	v.refs.Store(1)

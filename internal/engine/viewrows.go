@@ -7,36 +7,36 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// stateView reads a state: the same rows that the machine writes.
-type stateView struct {
+// View reads a state: the same rows that the machine writes.
+type View struct {
 	Rows   Reader
-	State  stateRow // of the rows
-	Shared *shared
+	State  Standing // of the rows
+	Shared *Shared
 
 	broadcasts broadcasts
 }
 
-// shared is what all views of one database share.
-type shared struct {
+// Shared is what all views of one database share.
+type Shared struct {
 	bodies  bodies
 	waiting *waitingSet
 }
 
-// waits reports whether rows may be queued for a client alone. It never leaves out one
+// Waits reports whether rows may be queued for a client alone. It never leaves out one
 // that has rows in a published view.
-func (s *shared) waits(o record.Ordinal) bool { return s.waiting.has(o) }
+func (s *Shared) Waits(o record.Ordinal) bool { return s.waiting.has(o) }
 
-// newShared reads what the views of a database share, before the first record.
-func newShared(rows Reader) (*shared, error) {
+// NewShared reads what the views of a database share, before the first record.
+func NewShared(rows Reader) (*Shared, error) {
 	w, err := readWaiting(rows)
-	return &shared{waiting: w}, err
+	return &Shared{waiting: w}, err
 }
 
-func (v *stateView) get(key []byte) ([]byte, error) { return v.Rows.Get(key) }
+func (v *View) get(key []byte) ([]byte, error) { return v.Rows.Get(key) }
 
 // each calls fn with the rows of [from, to) in rising or falling order until it
 // returns false. Key and value are valid during the call only.
-func (v *stateView) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
+func (v *View) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
 	it, err := v.Rows.Iter(from, to)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (v *stateView) each(from, to []byte, falling bool, fn func(k, val []byte) (
 	return errors.Join(err, it.Error(), it.Close())
 }
 
-func (v *stateView) chunk(id chunkID) (set record.Bitset, err error) {
+func (v *View) chunk(id chunkID) (set record.Bitset, err error) {
 	k := id.key()
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -79,7 +79,7 @@ func decodeChunk(set *record.Bitset, k, val []byte) error {
 }
 
 // selected returns one chunk of an audience that a rule selects.
-func (v *stateView) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
+func (v *View) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
 	switch {
 	case to.All:
 		return v.chunk(knownChunk(n))
@@ -102,7 +102,7 @@ func (v *stateView) selected(to *gateway.Audience, n uint32) (set record.Bitset,
 }
 
 // clientRow returns a known client's row, ok false for an unknown one.
-func (v *stateView) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
+func (v *View) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
 	k := clientKey(id)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -113,12 +113,12 @@ func (v *stateView) clientRow(id gateway.ClientID) (row clientRow, ok bool, err 
 }
 
 // nameOf returns the id of the client that has, or had, an ordinal.
-func (v *stateView) nameOf(o record.Ordinal) (gateway.ClientID, error) {
+func (v *View) nameOf(o record.Ordinal) (gateway.ClientID, error) {
 	val, err := v.get(ordinalKey(o))
 	return gateway.ClientID(val), err
 }
 
-func (v *stateView) messageRow(id gateway.MessageID) (*messageRow, error) {
+func (v *View) messageRow(id gateway.MessageID) (*messageRow, error) {
 	k := messageKey(id)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -128,7 +128,7 @@ func (v *stateView) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return &row, err
 }
 
-func (v *stateView) head(seq gateway.Seq) (*headRow, error) {
+func (v *View) head(seq gateway.Seq) (*headRow, error) {
 	k := headKey(seq)
 	val, err := v.get(k)
 	if err != nil || val == nil {
@@ -138,7 +138,7 @@ func (v *stateView) head(seq gateway.Seq) (*headRow, error) {
 	return &h, err
 }
 
-func (v *stateView) finalRow(k []byte) (*finalRow, error) {
+func (v *View) finalRow(k []byte) (*finalRow, error) {
 	val, err := v.get(k)
 	if err != nil || val == nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (v *stateView) finalRow(k []byte) (*finalRow, error) {
 }
 
 // message returns a message as it stands in the view.
-func (v *stateView) message(row *messageRow) (gateway.Message, error) {
+func (v *View) message(row *messageRow) (gateway.Message, error) {
 	msg := row.message()
 	if row.form != formOne {
 		h, err := v.head(row.seq)
@@ -174,7 +174,7 @@ func (v *stateView) message(row *messageRow) (gateway.Message, error) {
 
 // broadcastsFor returns how many messages in bitmap form are queued for an
 // ordinal.
-func (v *stateView) broadcastsFor(o record.Ordinal) (n int, err error) {
+func (v *View) broadcastsFor(o record.Ordinal) (n int, err error) {
 	if v.State.bitmaps == 0 {
 		return 0, nil
 	}
@@ -191,7 +191,7 @@ func (v *stateView) broadcastsFor(o record.Ordinal) (n int, err error) {
 }
 
 // record returns a client's record with all that is queued for it.
-func (v *stateView) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
+func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
 	var n countRow
 	val, err := v.get(countKey(row.ord))
 	if err != nil {

@@ -64,9 +64,9 @@ type waitingChange struct {
 	on  bool
 }
 
-// publish makes another view the one that is read: clients enter the set before swap
+// Publish makes another view the one that is read: clients enter the set before swap
 // and leave it after.
-func (sh *shared) publish(changes []waitingChange, swap func()) {
+func (sh *Shared) Publish(changes []waitingChange, swap func()) {
 	s := sh.waiting
 	for _, c := range changes {
 		if c.on {
