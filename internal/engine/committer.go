@@ -4,9 +4,10 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
-// Bounds of one record, so of one group commit. Acks that nobody waits for do
+// Bounds of one record, so of one group commit. Acks without a waiting caller do
 // not count as events: many of them share one change of a bitmap.
 const (
 	maxRecordEvents = 512
@@ -147,10 +148,10 @@ func (e *Engine) restart(r *record.Commit) error {
 }
 
 func (e *Engine) applyOp(o *op) error {
-	r := new(Result)
+	r := new(state.Result)
 	if o.reply != nil {
 		r = &o.reply.Result
-		*r = Result{}
+		*r = state.Result{}
 	}
 	return e.machine.Apply(o.event, r)
 }

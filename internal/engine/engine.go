@@ -8,12 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/journal"
-	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Engine is the durable gateway.Store. Open opens it, Close ends it.
@@ -40,7 +38,7 @@ type Engine struct {
 
 	// Owned by the committer.
 	inst      *instance
-	machine   *Machine
+	machine   *state.Machine
 	writerSeq uint64
 
 	applied  chan *flight   // from the committer to the writer, in log order
@@ -157,70 +155,6 @@ func (e *Engine) sealed(cause error) {
 		e.opt.Logger.Error("a write failed; nothing is accepted until the disk takes writes again", "error", cause)
 	}
 	e.queue.nudge()
-}
-
-// recoverState reads where the state stands and applies what the journal has
-// beyond it.
-func (e *Engine) recoverState(inst *instance) (*Machine, error) {
-	log, err := inst.OpenLog()
-	if err != nil {
-		return nil, err
-	}
-	e.setLog(log)
-	m, err := e.newMachine(inst.DB)
-	if err != nil {
-		return nil, err
-	}
-	err = e.journal.Replay(m.State.Pos, func(pos uint64, raw []byte) error {
-		return replay(inst.DB, m, pos, raw)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if inst.shared, err = NewShared(rows{inst.DB}); err != nil {
-		return nil, err
-	}
-	if e.journal.Durable() {
-		err = inst.DB.Flush()
-	}
-	if err == nil {
-		err = inst.Err()
-	}
-	return m, err
-}
-
-func (e *Engine) newMachine(db *pebble.DB) (*Machine, error) {
-	o := Settings{RecentQueued: e.opt.recentQueued}
-	if e.opt.bitmapsOnly {
-		o.SmallAudience = -1
-	}
-	m, err := NewMachine(written{db, e.writing.Wait}, o)
-	if !e.journal.Durable() { // the other kind keeps each number that was given
-		m.State.Seq = max(m.State.Seq, gateway.Seq(e.mark.Floor.Seq))
-		m.State.Useq = max(m.State.Useq, e.mark.Floor.Useq)
-	}
-	return m, err
-}
-
-// replay applies one journal record to the database.
-func replay(db *pebble.DB, m *Machine, pos uint64, raw []byte) error {
-	r, err := record.Decode(raw)
-	if err != nil {
-		return fmt.Errorf("journal record at position %d: %w", pos, err)
-	}
-	changes, err := m.Replay(r, pos)
-	if err != nil {
-		return fmt.Errorf("apply record at position %d: %w", pos, err)
-	}
-	if changes.Count() == 0 {
-		return nil
-	}
-	batch, err := batchOf(db, &changes)
-	if err != nil {
-		return err
-	}
-	defer batch.Close()
-	return db.Apply(batch, pebble.NoSync)
 }
 
 func (e *Engine) setLog(id gateway.LogID) {

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
@@ -86,31 +85,10 @@ const (
 // lazyDelay is how long an event that nobody waits for may wait for company.
 const lazyDelay = 50 * time.Millisecond
 
-// disk returns the options of the room that keeps the files.
+// disk returns the options of package disk.
 func (o *Options) disk() *disk.Options {
 	return &disk.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
 		Follows: o.Journal != nil, Rows: rowsOfState{}}
-}
-
-// rowsOfState reads the rows that say how far a database has come.
-type rowsOfState struct{}
-
-func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
-	m, err := NewMachine(written{db, func() {}}, Settings{RecentQueued: -1}) // all that a start reads
-	return standOf(&m.State), err
-}
-
-func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
-	s, err := ReadStanding(rows{db})
-	s.Seq, s.Useq = gateway.Seq(to.Seq), to.Useq
-	key, value = s.Row()
-	return key, value, err
-}
-
-func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) { return MessageOf(key) }
-
-func standOf(s *Standing) disk.Stand {
-	return disk.Stand{Pos: s.Pos, At: s.At, Given: disk.Numbers{Seq: uint64(s.Seq), Useq: s.Useq}}
 }
 
 func (o Options) withDefaults() Options {

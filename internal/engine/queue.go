@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // op is an event on its way through the log.
@@ -40,9 +41,9 @@ func freeOps(ops []op) {
 // and durable, or the outcome is unknown; the committer and its followers do
 // not touch it, nor the event, after that.
 type reply struct {
-	Result
-	done chan struct{}  // cap 1
-	told func(r Result) // instead of a token, on a goroutine of the record's; see answerAll
+	state.Result
+	done chan struct{}        // cap 1
+	told func(r state.Result) // instead of a token, on a goroutine of the record's; see answerAll
 }
 
 // replies are used again by callers that saw their token.
@@ -52,7 +53,7 @@ func newReply() *reply { return replies.Get().(*reply) }
 
 // free gives back a reply whose token was taken.
 func (r *reply) free() {
-	r.Result, r.told = Result{}, nil
+	r.Result, r.told = state.Result{}, nil
 	replies.Put(r)
 }
 
@@ -69,7 +70,7 @@ func (o *op) answer(err error) *reply {
 		return nil
 	}
 	if err != nil {
-		o.reply.Result = Result{Err: err}
+		o.reply.Result = state.Result{Err: err}
 	}
 	if o.reply.told != nil {
 		return o.reply

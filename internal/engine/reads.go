@@ -85,8 +85,7 @@ func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Par
 	return p, ok, err
 }
 
-// mask returns the ordinals of those of the audience whom a.Among names and
-// a.Only wants.
+// mask returns the clients of the audience that a.Among names and a.Only wants.
 func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
 	v, err := e.reading()
 	if err != nil {
@@ -96,7 +95,7 @@ func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
 	return v.Mask(a)
 }
 
-// read returns what fn does of the current view; see Engine.read.
+// read returns the answer of fn about the current view; see Engine.read.
 func read[T any](e *Engine, fn func(v *view) (T, error)) (got T, err error) {
 	err = e.read(func(v *view) (err error) {
 		got, err = fn(v)
@@ -105,7 +104,7 @@ func read[T any](e *Engine, fn func(v *view) (T, error)) (got T, err error) {
 	return got, err
 }
 
-// read runs fn on the current view. What cannot be read is unavailable; an
+// read runs fn on the current view. A read that fails is unavailable; an
 // answer of the domain passes.
 func (e *Engine) read(fn func(v *view) error) error {
 	v, err := e.reading()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Accept stores a message with its audience and returns when both are on
@@ -17,7 +18,7 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	if err != nil {
 		return gateway.Receipt{}, err
 	}
-	var r Result
+	var r state.Result
 	answered, err := e.place(ctx, ev, &r)
 	if answered {
 		ev.Free()
@@ -38,7 +39,7 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 	}
 	o := waited(ev)
 	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
-	o.reply.told = func(r Result) {
+	o.reply.told = func(r state.Result) {
 		ev.Free()
 		if !e.stuck.leave(o.reply) {
 			return
@@ -73,14 +74,14 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev record.Event) (r Result, err error) {
+func (e *Engine) do(ctx context.Context, ev record.Event) (r state.Result, err error) {
 	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
 // place is do. It reports whether there was an answer: else the event may still be
 // under way.
-func (e *Engine) place(ctx context.Context, ev record.Event, r *Result) (answered bool, err error) {
+func (e *Engine) place(ctx context.Context, ev record.Event, r *state.Result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}

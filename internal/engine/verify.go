@@ -7,6 +7,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Report is what Verify has found.
@@ -14,7 +15,7 @@ type Report struct {
 	Log   gateway.LogID
 	Files int
 	Bytes int64 // of the files
-	Findings
+	state.Findings
 }
 
 // Verify reads everything in the data directory of a store that no process has
@@ -73,7 +74,7 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 		return nil
 	}
 	defer s.DB.Close()
-	at, err := ReadStanding(rows{s.DB})
+	at, err := state.ReadStanding(rows{s.DB})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // instance is one opened database with the views of it, which may be in use for a
@@ -15,18 +16,18 @@ import (
 type instance struct {
 	*disk.Database
 	views  sync.WaitGroup // views that are not released
-	shared *Shared        // fixed before the first view that delivers
+	shared *state.Shared  // fixed before the first view that delivers
 }
 
 // view is what readers see: the state after a record that is durable.
 type view struct {
-	View
+	state.View
 	inst *instance
 	snap *pebble.Snapshot
 	refs atomic.Int64 // one is the publisher's
 }
 
-func newView(inst *instance, state Standing) *view {
+func newView(inst *instance, state state.Standing) *view {
 	v := &view{inst: inst, snap: inst.DB.NewSnapshot()}
 	v.Rows, v.State, v.Shared = rows{v.snap}, state, inst.shared
 	v.refs.Store(1)

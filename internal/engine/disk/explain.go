@@ -15,7 +15,7 @@ import (
 // log.
 var walPlace = regexp.MustCompile(`replaying wal \d+, offset \(?([^\s:)]+): (\d+)\)?`)
 
-// IsDamage reports whether an error says that stored data is not what was
+// IsDamage reports whether an error says that stored data differs from the data
 // written, or that a file of the store is missing.
 func IsDamage(err error) bool {
 	_, damaged := errors.AsType[*DamageError](err)

@@ -43,7 +43,7 @@ func lockFailed(dir string, err error) error {
 		dir, ErrLocked, err)
 }
 
-// MakeDir makes a directory, and its parents where they are missing, so that a
+// MakeDir makes a directory and its missing parents, so that a
 // power cut does not take it away again with all that was synced inside.
 func MakeDir(fs vfs.FS, dir string) error {
 	parent := fs.PathDir(dir)

@@ -111,7 +111,7 @@ var ErrMissing = errors.New("row is missing")
 func (e *CorruptError) Error() string { return fmt.Sprintf("corrupt row %q: %v", e.Key, e.Cause) }
 func (e *CorruptError) Unwrap() error { return e.Cause }
 
-// Decoder reads what the put functions wrote. After the first error every
+// Decoder reads the values of the Put functions. After the first error every
 // read returns zero; err is looked at once, at the end.
 type Decoder struct {
 	Rest []byte

@@ -18,7 +18,7 @@ import (
 type Event interface {
 	Kind() Kind
 	encode(b []byte) []byte
-	// Size is about what the event takes in a record, bytes.
+	// Size is about the length of the event in a record, bytes.
 	Size() int
 }
 
@@ -292,7 +292,7 @@ func (e *Uplink) encode(b []byte) []byte {
 	return PutBytes(PutTime(b, e.At), e.Payload)
 }
 
-// Expire makes what is left of a message expired, if it is due at at.
+// Expire makes the open deliveries of a message expired, if it is due at At.
 type Expire struct {
 	ID gateway.MessageID
 	At time.Time

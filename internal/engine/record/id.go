@@ -46,7 +46,7 @@ func parseUUID(s string) (u [16]byte, ok bool) {
 	return u, true
 }
 
-// hexDigits has the value of each lower-case hexadecimal digit, 255 for what is none.
+// hexDigits has the value of each lower-case hexadecimal digit, 255 for others.
 var hexDigits = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 255

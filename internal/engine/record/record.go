@@ -14,7 +14,7 @@ import (
 //	       8  writer u64 | incarnation u64 | writer sequence u64 | time i64, ns
 //	      40  events: kind u8 | length uvarint | body
 type Commit struct {
-	Writer      uint64 // who wrote it
+	Writer      uint64 // of the data directory
 	Incarnation uint64 // of the writer: rises with each start
 	Seq         uint64 // rises by one within an incarnation, from 1
 	At          int64  // writer's clock, ns since 1970

@@ -1,4 +1,4 @@
-package engine
+package state
 
 // Reader reads rows.
 type Reader interface {

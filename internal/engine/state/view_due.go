@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"time"
@@ -7,8 +7,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// The walks of the sweeper. Each returns events, at most max, that remove what is past
-// its time; apply looks again.
+// The walks of the sweeper. Each returns at most max events for rows that are past
+// their time; apply looks again.
 
 // DueMessages finds messages past their time.
 func (v *View) DueMessages(now time.Time, max int) (events []record.Event, err error) {
@@ -88,8 +88,8 @@ func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, er
 }
 
 // UnseenClients finds clients not seen since before, and not connected to the writer
-// with this incarnation, among the next slice clients behind after. last is the client
-// where it has stopped, "" at the end of all.
+// with this incarnation, among the next slice clients behind after. last is the last
+// client of them, "" if there are no more.
 func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, incarnation uint64, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
 	n, last := 0, after
 	from := append(clientKey(after), 0)

@@ -7,9 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/longwire/longwire/gateway"
-	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // flight is a record between its commit and its durability. Three goroutines
@@ -23,48 +22,11 @@ type flight struct {
 	inst  *instance
 	pos   uint64
 	batch *pebble.Batch
-	Applied
+	state.Applied
 
 	// The writer's.
 	view  *view     // the state after it, to be published when it is durable
 	begun time.Time // when the batch was handed to the database
-}
-
-// retryEvery is how often a failed store tries to open its directory again.
-const retryEvery = 250 * time.Millisecond
-
-// reopen replaces a database that was sealed for cause. While that does not
-// succeed it returns why.
-func (e *Engine) reopen(cause error) error {
-	e.failure.CompareAndSwap(nil, &cause)
-	e.inflight.Wait()
-	if err := disk.Probe(e.opt.disk()); err != nil {
-		return err
-	}
-	if err := e.openState(); err != nil {
-		e.failure.Store(&err)
-		return err
-	}
-	e.tellRecovered()
-	e.failure.Store(nil)
-	e.opt.Logger.Info("the store takes writes again")
-	return nil
-}
-
-// tellRecovered deals with the records whose outcome was unknown when the
-// database was sealed. It passes those that recovery has found durable to the
-// observer.
-func (e *Engine) tellRecovered() {
-	m := e.machine
-	for _, f := range e.lost {
-		if m.State.Incarnation == e.incarnation && f.pos <= m.State.Pos {
-			f.Feed.Tell(e.observer)
-		}
-	}
-	e.lost = nil
-	if e.observer != nil {
-		e.observer.Changed([]gateway.Change{&gateway.Reopened{}})
-	}
 }
 
 // commit closes a record and sends it on its way to the disk.
@@ -93,11 +55,12 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 	runtime.Gosched() // the writer goes first: the disk waits for it
 }
 
-// finishRecord puts what the record has come to into its flight.
+// finishRecord completes the record and puts its changes into a batch.
 func (e *Engine) finishRecord(f *flight) (err error) {
 	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
 		f.batch, err = batchOf(e.inst.DB, &f.Changes)
 	}
+	f.Changes = state.Changes{} // they are in buffers of the machine, which the next record uses
 	return err
 }
 

@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Result is what an event came to. Which fields are set depends on the event.
+// Result is the outcome of an event. Which fields are set depends on the event.
 // err is the domain's answer: the event changed nothing.
 type Result struct {
 	Receipt gateway.Receipt

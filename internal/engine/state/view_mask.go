@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"errors"
@@ -7,8 +7,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Mask returns the ordinals of those of the audience whom a.Among names and
-// a.Only wants.
+// Mask returns the clients of the audience that a.Among names and a.Only wants.
 func (v *View) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
 	m := &masking{View: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
 	if a.Among != nil {

@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"cmp"
@@ -26,13 +26,13 @@ const smallAudience = 256
 // each one is looked at when a recipient connects.
 const maxBitmaps = 10_000
 
-// Machine applies records to the database: one batch per record. It belongs to
-// one goroutine, the only one that writes. Its caches hold what the database
-// (with all earlier batches) says; after an error it is thrown away.
+// Machine applies records: Begin, Apply for each event, Finish. It belongs to
+// one goroutine. Its caches hold the same rows as the database, with the changes of
+// all earlier records; after an error it is thrown away.
 type Machine struct {
 	writes                 // of the record under way; reads see them
 	record  *record.Commit // under way
-	State   Standing
+	State   Standing       // with the events applied so far
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
 	heads   map[gateway.Seq]*head
@@ -124,7 +124,7 @@ type Settings struct {
 	RecentQueued int
 }
 
-// NewMachine returns a machine that goes on where the rows of base stand.
+// NewMachine returns a machine that continues the state in base.
 func NewMachine(base Base, o Settings) (*Machine, error) {
 	m := &Machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
 		heads: map[gateway.Seq]*head{}, small: orDefault(o.SmallAudience, smallAudience)}
@@ -152,7 +152,7 @@ func (m *Machine) Begin(r *record.Commit) {
 	m.notices = takeNotices()
 }
 
-// Applied is what a record has come to, beside the results of its events.
+// Applied is the outcome of a record, beside the results of its events.
 type Applied struct {
 	Changes Changes // valid until the next record begins
 	Feed    *Feed

@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ type Shared struct {
 // that has rows in a published view.
 func (s *Shared) Waits(o record.Ordinal) bool { return s.waiting.has(o) }
 
-// NewShared reads what the views of a database share, before the first record.
+// NewShared makes it of the rows that a database has before its next record.
 func NewShared(rows Reader) (*Shared, error) {
 	w, err := readWaiting(rows)
 	return &Shared{waiting: w}, err

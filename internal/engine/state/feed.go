@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"sync"
@@ -6,8 +6,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Feed is a record's part of the feed: its changes in log order. The finisher
-// passes them to the observer when the record is durable.
+// Feed is a record's part of the feed: its changes in log order. The observer gets
+// them when the record is durable.
 type Feed struct {
 	list []gateway.Change
 	// What list points to. An array that has become too small stays valid.
@@ -17,7 +17,7 @@ type Feed struct {
 }
 
 // noticePool holds notices between records: a settlement has 300 bytes, and a
-// record up to maxRecordAcks of them.
+// record up to 16,384 of them.
 var noticePool = sync.Pool{New: func() any { return new(Feed) }}
 
 func takeNotices() *Feed { return noticePool.Get().(*Feed) }

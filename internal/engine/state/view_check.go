@@ -1,4 +1,4 @@
-package engine
+package state
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Findings are the counts of the rows, and what is wrong with them.
+// Findings are the counts of the rows, and the problems in them.
 type Findings struct {
 	Position uint64 // of the last record
 	Rows     int
