@@ -93,7 +93,7 @@ func complete(o *Options, begun string) error {
 }
 
 func makeDatabase(o *Options, log gateway.LogID) error {
-	db, err := openInstance(o.dbDir(), o, openCreate, nil)
+	db, err := openDatabase(o.dbDir(), o, openCreate, nil)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func migrate(o *Options, s *found) error {
 // records of the new one's, and no device takes a new number for an old one. When
 // it is cut short it is done again, with other numbers.
 func branch(o *Options, m Mark) error {
-	db, err := openInstance(o.dbDir(), o, openWrite, nil)
+	db, err := openDatabase(o.dbDir(), o, openWrite, nil)
 	if err != nil {
 		return err
 	}

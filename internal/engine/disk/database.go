@@ -57,8 +57,8 @@ const (
 	openCreate                 // it must not exist
 )
 
-// openInstance opens the database in dir; onSeal is called when it is sealed.
-func openInstance(dir string, o *Options, mode openMode, onSeal func(error)) (*Database, error) {
+// openDatabase opens the database in dir; onSeal is called when it is sealed.
+func openDatabase(dir string, o *Options, mode openMode, onSeal func(error)) (*Database, error) {
 	inst := &Database{}
 	inst.fs = newSealFS(o.FS, dir, onSeal)
 	cache := pebble.NewCache(o.CacheBytes)

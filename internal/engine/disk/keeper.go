@@ -159,7 +159,7 @@ func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
 	err := checkFiles(o, logs)
 	var db *Database
 	if err == nil {
-		db, err = openInstance(o.dbDir(), o, openWrite, onSeal)
+		db, err = openDatabase(o.dbDir(), o, openWrite, onSeal)
 	}
 	if err != nil {
 		return nil, Explain(err, o)

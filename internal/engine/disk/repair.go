@@ -31,7 +31,7 @@ type Loss struct {
 
 const maxLostIDs = 1000
 
-// Repair makes a store that survey refuses one that it accepts, as far as it can: see
+// Repair makes a store that Survey refuses one that it accepts, as far as it can: see
 // engine.Repair. A start then gives the log its new name. It returns nil for a store
 // that is whole. After a kill at any moment it can be run again: MARK says that the
 // store is branched before the first file of the database changes.

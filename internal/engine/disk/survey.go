@@ -68,7 +68,7 @@ func surveyDatabase(o *Options, m *Mark) (*found, error) {
 	if err := checkFiles(o, m.Logs); err != nil {
 		return nil, err
 	}
-	db, err := openInstance(o.dbDir(), o, openRead, nil)
+	db, err := openDatabase(o.dbDir(), o, openRead, nil)
 	if m := missingTable.FindStringSubmatch(fmt.Sprint(err)); m != nil {
 		err = &RefusalError{File: o.FS.PathJoin(o.dbDir(), m[1]+m[2]+".sst"), Found: "the file is not as the manifest names it",
 			Missing: "the file with its size", Remedy: "put it back, or restore a backup", Cause: err}

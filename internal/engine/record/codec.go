@@ -112,7 +112,7 @@ func (e *CorruptError) Error() string { return fmt.Sprintf("corrupt row %q: %v",
 func (e *CorruptError) Unwrap() error { return e.Cause }
 
 // Decoder reads the values of the Put functions. After the first error every
-// read returns zero; err is looked at once, at the end.
+// read returns zero; Err is looked at once, at the end.
 type Decoder struct {
 	Rest []byte
 	Err  error

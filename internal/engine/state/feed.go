@@ -16,7 +16,7 @@ type Feed struct {
 	completed []gateway.Message
 }
 
-// noticePool holds notices between records: a settlement has 300 bytes, and a
+// noticePool holds feeds between records: a settlement has 300 bytes, and a
 // record up to 16,384 of them.
 var noticePool = sync.Pool{New: func() any { return new(Feed) }}
 
@@ -44,7 +44,7 @@ func (n *Feed) addCompleted(m gateway.Message) *gateway.Message {
 	return &n.completed[len(n.completed)-1]
 }
 
-// Tell passes the notices to o, unless it is nil, and frees them.
+// Tell passes the changes to o, unless it is nil, and frees them.
 func (n *Feed) Tell(o gateway.Observer) {
 	if o != nil && len(n.list) > 0 {
 		o.Changed(n.list)

@@ -10,11 +10,11 @@ import (
 // The rows of the store. Integers in keys are big-endian, so that scans are in
 // order; ord is a client's ordinal u32, given at its first registration and
 // never reused; seq is a message's sequence u64; id is a message id (see
-// appendID); chunk is a u32 that covers 4,096 ordinals.
+// record.AppendID); chunk is a u32 that covers 4,096 ordinals.
 //
-//	!format                    version of this layout, uvarint
-//	!log                       LogID
-//	!state                     position, sequences and counters (stateRow)
+//	!format                    version of this layout, uvarint; package disk's
+//	!log                       LogID; package disk's
+//	!state                     position, sequences and counters (Standing)
 //	w <writer u64>             incarnation and sequence of the writer's last record
 //
 //	c <client>                 what is remembered of a client (clientRow)

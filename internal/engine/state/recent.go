@@ -22,7 +22,7 @@ type recentMessages struct {
 	topOld     recentKey
 }
 
-// recentKey is a message id that appendID has put as idUUID.
+// recentKey is a message id in the form of a UUID.
 type recentKey [16]byte
 
 func (k recentKey) above(l recentKey) bool { return bytes.Compare(k[:], l[:]) > 0 }

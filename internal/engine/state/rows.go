@@ -188,7 +188,7 @@ type queueRow struct {
 	many      bool
 }
 
-// encode appends the row of the message with this id, see appendID, to b.
+// encode appends the row of the message with this id, see record.AppendID, to b.
 func (r *queueRow) encode(b, id []byte) []byte {
 	b = record.PutBytes(b, id)
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
