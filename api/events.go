@@ -123,7 +123,7 @@ func bootKey(boot string) uint64 {
 //	@Summary		Stream events
 //	@Description	Server-sent events, or with `Accept: application/x-ndjson` one JSON object per line. Each is a CloudEvents 1.0 event.
 //	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` goes on where it was; a first event `gap` says that some are gone, a last event `overflow` that the reader was too slow.
-//	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out.
+//	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out, and so is the text of an uplink that is no longer kept.
 //	@Tags			events
 //	@Produce		text/event-stream,application/x-ndjson
 //	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
@@ -168,9 +168,9 @@ func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 		return nil, problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
 	who := exchangeOf(w).principal
-	if !s.callers.enter(who, s.perKey(who)) {
+	if most := s.perKey(w); !s.callers.enter(who, most) {
 		s.streams.Add(-1)
-		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", s.cfg.MaxStreamsPerKey)
+		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", most)
 	}
 	return func() {
 		s.callers.exit(who)
@@ -178,13 +178,21 @@ func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	}, nil
 }
 
-// perKey is how many streams a caller may have: without keys all are one.
-func (s *server) perKey(principal string) int {
-	if principal == "" {
+// perKey is how many streams a caller may have: without keys all are one. A
+// limited key may have fewer, because the gateway checks each event for each of its
+// streams.
+func (s *server) perKey(w http.ResponseWriter) int {
+	switch x := exchangeOf(w); {
+	case x.principal == "":
 		return s.cfg.MaxStreams
+	case !x.view.Key().Limit.None():
+		return max(1, s.cfg.MaxStreamsPerKey/limitedStreams)
 	}
 	return s.cfg.MaxStreamsPerKey
 }
+
+// limitedStreams is the part of MaxStreamsPerKey that a limited key has.
+const limitedStreams = 8
 
 // position is a place in a log: behind the entry with a sequence, 0 being the
 // beginning.
@@ -369,10 +377,27 @@ func (st *stream) event(e *gateway.Event) {
 		return
 	}
 	v := st.server.eventView(e)
-	if !st.payloads {
+	switch {
+	case !st.payloads:
 		v.Data.hidePayloads()
+	case e.Uplink != nil && e.Uplink.Omitted:
+		st.complete(&v, e.Uplink)
 	}
 	st.write(v)
+}
+
+// complete gives an event the payload of its uplink, which the store has.
+func (st *stream) complete(v *Event, u *gateway.Uplink) {
+	whole, ok, err := st.view.Whole(u)
+	if !ok {
+		if err != nil {
+			st.server.log.Warn("an event goes out without the payload of its uplink", "uplink", u.Seq, "cause", err)
+		}
+		v.Data.hidePayloads()
+		return
+	}
+	shown := uplinkView(&whole)
+	v.Data.Uplink = &shown
 }
 
 // note writes an event of the stream itself.

@@ -264,6 +264,23 @@ func TestSlowReaderIsToldOfOverflow(t *testing.T) {
 	}
 }
 
+// What an event omits is read from the store.
+func TestEventsOfLargeUplinksAreWhole(t *testing.T) {
+	h := newHarness(t)
+	r := h.subscribe("/v1/events?types=message.received")
+	r.block() // retry
+	link := h.device("a", gatewaytest.Options{})
+	for i, size := range []int{1 << 10, 20 << 10} {
+		payload := strings.Repeat("x", size)
+		if err := link.Session.Received(t.Context(), uint64(i+1), []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+		if u := r.event().Data.Uplink; u == nil || text(u.Text) != payload || u.Seq == 0 {
+			t.Errorf("the event of an uplink of %d bytes does not have them", size)
+		}
+	}
+}
+
 func TestSilentStreamIsKeptAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -267,7 +267,7 @@ func TestStrangersTakeNoRoom(t *testing.T) {
 
 // TestStreamsAreBounded over all keys, and one that has ended makes room.
 func TestStreamsAreBounded(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.MaxStreams, c.MaxStreamsPerKey = 3, 2 })
+	w := newWorld(t, func(c *Config) { c.MaxStreams, c.MaxStreamsPerKey = 3, 16 })
 	bearer := func(key string) []string { return []string{"Authorization", "Bearer " + w.secrets[key]} }
 	var open []*reader
 	for _, key := range []string{"a", "b", "g"} {
@@ -315,7 +315,7 @@ func TestTheServerWaitsForNobodyForever(t *testing.T) {
 }
 
 func TestStreamsPerKeyAreBounded(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.MaxStreamsPerKey = 2 })
+	w := newWorld(t, func(c *Config) { c.MaxStreamsPerKey = 16 })
 	first := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
 	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
 	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)

@@ -154,3 +154,27 @@ func ExampleClient_Uplinks() {
 	// lamp-1 0 on
 	// lamp-1 0 on
 }
+
+// takeIn hands each uplink to save, which keeps it together with the cursor.
+func takeIn(ctx context.Context, cursor uint64, save func(u client.Uplink, after uint64) error) {
+	c, err := client.New("http://localhost:8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for u, err := range c.Uplinks(ctx, client.UplinkQuery{After: cursor, Follow: true}) {
+		if err != nil {
+			log.Fatal(err) // start again from the saved cursor
+		}
+		if err := save(u, u.Seq); err != nil { // the reading and the cursor
+			log.Fatal(err)
+		}
+	}
+}
+
+// A backend that keeps what devices send, from the place where it was.
+func ExampleClient_Uplinks_follow() {
+	takeIn(context.Background(), 0, func(u client.Uplink, after uint64) error {
+		fmt.Println(u.Client, u.Display(), after)
+		return nil
+	})
+}

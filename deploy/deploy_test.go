@@ -1,10 +1,12 @@
-// Package deploy holds what runs Longwire elsewhere: the systemd unit here, the
-// Dockerfile and the compose file at the root. Its test keeps them true to the
+// Package deploy holds what runs Longwire elsewhere: the systemd unit, a
+// Kubernetes manifest and alerts here, the Dockerfile and the compose file at the
+// root. Its test keeps them true to the
 // program: the settings and commands they name must exist.
 package deploy
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,5 +135,118 @@ func TestUnitSettings(t *testing.T) {
 	}
 	if _, _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
 		t.Errorf("with %q: %v", env, err)
+	}
+}
+
+// What the pod is started with is a valid configuration, and its probes are
+// answered without a key.
+func TestKubernetesManifest(t *testing.T) {
+	text, err := os.ReadFile("kubernetes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type probe struct {
+		HTTPGet struct {
+			Path, Port, Scheme string
+		} `yaml:"httpGet"`
+	}
+	var set struct {
+		Kind string
+		Spec struct {
+			Replicas int
+			Template struct {
+				Spec struct {
+					EnableServiceLinks *bool `yaml:"enableServiceLinks"`
+					Grace              int   `yaml:"terminationGracePeriodSeconds"`
+					Containers         []struct {
+						Env       []struct{ Name, Value string }
+						Startup   probe `yaml:"startupProbe"`
+						Liveness  probe `yaml:"livenessProbe"`
+						Readiness probe `yaml:"readinessProbe"`
+					}
+				}
+			}
+		}
+	}
+	documents := strings.Split(string(text), "\n---\n")
+	if err := yaml.Unmarshal([]byte(documents[len(documents)-1]), &set); err != nil {
+		t.Fatal(err)
+	}
+	pod := set.Spec.Template.Spec
+	if set.Kind != "StatefulSet" || set.Spec.Replicas != 1 || pod.EnableServiceLinks == nil || *pod.EnableServiceLinks || len(pod.Containers) != 1 {
+		t.Fatalf("%+v is not one pod without the variables of Services", set)
+	}
+	c := pod.Containers[0]
+	var env []string
+	secrets := t.TempDir()
+	for _, v := range c.Env {
+		value := v.Value
+		if strings.HasPrefix(value, "/secrets/keys/") {
+			value = secrets + "/" + v.Name
+			if err := os.WriteFile(value, []byte("lwk_0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env = append(env, v.Name+"="+value)
+	}
+	env = append(env, "LONGWIRE_TCP_ADDR=0.0.0.0:6666", "LONGWIRE_HTTP_ADDR=0.0.0.0:8080") // of the image
+	cfg, _, err := config.Load(config.LoadOptions{Env: env})
+	if err != nil {
+		t.Fatalf("with %q: %v", env, err)
+	}
+	if least := cfg.Drain.Delay.Std() + cfg.Drain.Timeout.Std(); float64(pod.Grace) <= least.Seconds() {
+		t.Errorf("the pod is killed after %d s, and a drain may take %v", pod.Grace, least)
+	}
+	for path, p := range map[string][]probe{"/livez": {c.Startup, c.Liveness}, "/readyz": {c.Readiness}} {
+		for _, p := range p {
+			if p.HTTPGet.Path != path || p.HTTPGet.Scheme != "HTTPS" {
+				t.Errorf("a probe asks %+v, want %s over HTTPS", p.HTTPGet, path)
+			}
+		}
+	}
+}
+
+// An alert on a metric that does not exist never fires.
+func TestAlertsNameMetrics(t *testing.T) {
+	rules, err := os.ReadFile("prometheus-rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parsed struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For string
+				Annotations      map[string]string
+			}
+		}
+	}
+	if err := yaml.UnmarshalWithOptions(rules, &parsed, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	names, err := filepath.Glob("../internal/metrics/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(text)
+	}
+	found := 0
+	for _, g := range parsed.Groups {
+		for _, r := range g.Rules {
+			for _, m := range regexp.MustCompile(`longwire_([a-z_]+?)(_bucket)?\b`).FindAllStringSubmatch(r.Expr, -1) {
+				if found++; !strings.Contains(code.String(), `"`+m[1]+`"`) && !strings.Contains(code.String(), "longwire_"+m[1]) {
+					t.Errorf("%s: no metric is called longwire_%s", r.Alert, m[1])
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d metrics in %d groups", found, len(parsed.Groups))
 	}
 }

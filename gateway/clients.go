@@ -58,7 +58,10 @@ type DisconnectOptions struct {
 const lookLimit = 500
 
 // Online reports whether the client is connected.
-func (g *Gateway) Online(id ClientID) bool { return g.hub.session(id) != nil }
+func (g *Gateway) Online(id ClientID) bool {
+	_, ok := g.presence.holder(id)
+	return ok
+}
 
 // Client returns one client. Errors: CodeClientNotFound, CodeUnavailable.
 func (g *Gateway) Client(id ClientID) (Client, error) {
@@ -189,6 +192,12 @@ func (q *ClientQuery) matches(r *ClientRecord) bool {
 // UpdateClient changes labels and groups. Errors: CodeClientNotFound,
 // CodeValidation, CodeUnavailable.
 func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange) (Client, error) {
+	if c.Groups != nil {
+		if err := g.hub.reserve(ctx, id); err != nil {
+			return Client{}, err
+		}
+		defer g.hub.giveBack(id)
+	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
 	if err != nil {
 		return Client{}, err

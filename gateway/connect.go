@@ -35,9 +35,9 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	}
 	defer g.hub.giveBack(h.Client)
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
-	r := Registration{Client: h.Client, Labels: h.Labels, Groups: h.Groups, At: now}
-	if h.Groups != nil && g.cfg.GuardedGroups != nil {
-		r.Guarded = g.cfg.GuardedGroups()
+	r := Registration{Client: h.Client, Labels: h.Labels, At: now}
+	if err := g.regroup(&r, h.Groups, &grant); err != nil {
+		return nil, Welcome{}, err
 	}
 	rec, given, err := g.store.Register(ctx, r)
 	if err != nil {
@@ -81,10 +81,7 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 	if sh.sessions[id] != nil && g.cfg.RejectTwins {
 		return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
 	}
-	if sh.places == nil {
-		sh.places = make(map[ClientID]chan struct{})
-	}
-	sh.places[id] = nil
+	sh.take(id)
 	return nil
 }
 

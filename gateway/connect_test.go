@@ -69,6 +69,45 @@ func TestRefusedTwinTakesNothingOver(t *testing.T) {
 	})
 }
 
+// A device enters the groups that the settings or its token name, and leaves no
+// other: the rest is the operator's, while callers' keys come and go.
+func TestDevicesEnterTheGroupsThatAreTheirs(t *testing.T) {
+	grant := gateway.Grant{}
+	for _, c := range []struct {
+		name    string
+		setting []string
+		own     []string // of the token
+		first   []string // groups of the operator
+		wanted  []string
+		want    []string
+	}{
+		{"by itself none", []string{}, nil, nil, []string{"canary"}, nil},
+		{"and leaves none", []string{}, nil, []string{"ops"}, []string{}, []string{"ops"}},
+		{"by the setting", []string{"yard"}, nil, []string{"ops"}, []string{"yard", "canary"}, []string{"ops", "yard"}},
+		{"and leaves it", []string{"yard"}, nil, []string{"ops", "yard"}, []string{}, []string{"ops"}},
+		{"by its token", []string{}, []string{"fleet"}, []string{"ops"}, []string{"fleet", "yard"}, []string{"fleet", "ops"}},
+		{"by both", []string{"yard"}, []string{"fleet"}, nil, []string{"fleet", "yard", "ops"}, []string{"fleet", "yard"}},
+		{"any but a tenant's", []string{gateway.AnyGroup}, nil, nil, []string{"acme", "yard"}, []string{"yard"}},
+		{"a tenant's by its token", []string{gateway.AnyGroup}, []string{"acme"}, nil, []string{"acme"}, []string{"acme"}},
+		{"names none", []string{"yard"}, nil, []string{"yard"}, nil, []string{"yard"}},
+	} {
+		cfg := gateway.Config{DeviceGroups: c.setting, GuardedGroups: func() map[string]bool { return map[string]bool{"acme": true} },
+			Authenticate: func(context.Context, gateway.Hello) (gateway.Grant, error) { return grant, nil }}
+		bubble(t, cfg, func(t *testing.T, g *gateway.Gateway) {
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+			if _, err := g.UpdateClient(t.Context(), "a", gateway.ClientChange{Groups: &c.first}); err != nil {
+				t.Fatal(err)
+			}
+			grant.Groups = c.own
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: gateway.Hello{Groups: c.wanted}})
+			got, err := g.Client("a")
+			if err != nil || !slices.Equal(got.Groups, c.want) {
+				t.Errorf("%s: in %v, %v; want %v", c.name, got.Groups, err, c.want)
+			}
+		})
+	}
+}
+
 // A group that some caller is limited to is not for devices to choose.
 func TestDevicesNeitherEnterNorLeaveGuardedGroups(t *testing.T) {
 	guarded := map[string]bool{"acme": true, "other": true}

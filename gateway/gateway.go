@@ -28,6 +28,11 @@ type Config struct {
 	// Nil = none. The map must not change afterwards.
 	GuardedGroups func() map[string]bool
 
+	// DeviceGroups names the groups that devices enter and leave by naming them when
+	// they register; AnyGroup stands for all that are not guarded. Groups beside these
+	// and Grant.Groups are the operator's alone. Nil = devices enter none.
+	DeviceGroups []string
+
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1
@@ -85,6 +90,8 @@ type Gateway struct {
 	startedAt time.Time
 
 	hub         *hub
+	presence    presence // the hub
+	evictor     evictor
 	waiters     *waiters
 	events      *eventRing
 	runs        *runQueue
@@ -110,6 +117,8 @@ func New(cfg Config) *Gateway {
 		runs:      newRunQueue(),
 		sent:      newSentCounts(),
 	}
+	g.presence = g.hub
+	g.evictor.gateway, g.evictor.start = g, func(walk func()) { go walk() }
 	g.onlineWaits.New = func() any { return newOnlineWait() }
 	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.store.EventBase())
 	cfg.Store.Observe((*observer)(g))

@@ -143,6 +143,7 @@ func newStage(x *explorer) *stageWorld {
 	w.g = New(Config{Store: w, NewID: func() [16]byte { return [16]byte{} }, EventBuffer: 1,
 		Now:   func() time.Time { return time.Unix(1000, 0) },
 		After: func(_ time.Duration, f func()) { w.timers = append(w.timers, f) }})
+	w.g.evictor.start = func(walk func()) { w.timers = append(w.timers, walk) }
 	w.connect()
 	return w
 }

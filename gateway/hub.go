@@ -98,6 +98,27 @@ func (sh *hubShard) awaitPlace(ctx context.Context, id ClientID) error {
 	}
 }
 
+// take reserves the client's place, which is free. sh.mu is held.
+func (sh *hubShard) take(id ClientID) {
+	if sh.places == nil {
+		sh.places = make(map[ClientID]chan struct{})
+	}
+	sh.places[id] = nil
+}
+
+// reserve takes the client's place for a change that no registration may come
+// between, until giveBack.
+func (h *hub) reserve(ctx context.Context, id ClientID) error {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err := sh.awaitPlace(ctx, id); err != nil {
+		return err
+	}
+	sh.take(id)
+	return nil
+}
+
 // giveBack releases the client's place: its registration is decided.
 func (h *hub) giveBack(id ClientID) {
 	sh := h.shard(id)

@@ -114,6 +114,9 @@ type Grant struct {
 	// Credential is the credential the device showed, if it can be revoked during
 	// the connection; else nil. See Gateway.Recheck.
 	Credential Credential
+	// Groups are those that the device may enter and leave by naming them, beside
+	// Config.DeviceGroups. They may be guarded.
+	Groups []string
 }
 
 // Credential is a credential that admitted a device. It does not change; the keys

@@ -133,11 +133,7 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 func (g *Gateway) settledAll(a *SettledAll, woken *wakes) {
 	m := &a.Message
 	g.counts.settled[a.State].Add(uint64(a.N))
-	for s := range g.hub.all {
-		if s.evictMessage(m.ID) {
-			woken.add(s)
-		}
-	}
+	g.evictor.add(m.Seq)
 	counts := m.Counts
 	g.events.add(Event{Type: finalEvents[a.State], At: g.now(), Message: m.ID, State: a.State, Counts: &counts})
 	if m.Completed() {

@@ -35,7 +35,8 @@ const maxOnlineCalls = 64
 // OnlineCall is one online delivery, from StartOnline until its waiter is called.
 // It belongs to the caller, which may then use it again.
 type OnlineCall struct {
-	session *Session
+	gateway *Gateway
+	session sessionRef
 	waiter  OnlineWaiter
 	message MessageID
 	payload []byte
@@ -148,26 +149,23 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 	if !r.Client.Valid() {
 		return invalid("not a client id: " + ClientIDRule)
 	}
-	s := g.hub.session(r.Client)
-	if s == nil {
+	session, ok := g.presence.holder(r.Client)
+	if !ok {
 		if _, err := g.store.Client(r.Client); err != nil {
 			return err
 		}
 		return errOffline
 	}
-	if len(r.Payload) > int(s.maxPayload) {
-		return tooLargeFor(s)
-	}
 	wait := r.Wait
 	if wait <= 0 {
 		wait = g.cfg.OnlineWait
 	}
-	*c = OnlineCall{session: s, waiter: w, message: g.newMessageID(), payload: r.Payload, wait: min(wait, MaxWait)}
-	if err := s.call(c, b); err != nil {
+	*c = OnlineCall{gateway: g, session: session, waiter: w, message: g.newMessageID(), payload: r.Payload, wait: min(wait, MaxWait)}
+	if err := g.presence.begin(c, b); err != nil {
 		return err
 	}
-	if g.draining.Load() { // Drain may have visited the session before the call was in its queue
-		s.endCalls()
+	if g.draining.Load() && c.Withdraw() { // Drain may have visited the session before the call was in its queue
+		c.drained()
 	}
 	return nil
 }
@@ -211,7 +209,7 @@ func (c *OnlineCall) TimeOut() {
 
 // timedOut counts a withdrawn call and returns its error.
 func (c *OnlineCall) timedOut() error {
-	c.session.g.counts.onlineTimeouts.Add(1)
+	c.gateway.counts.onlineTimeouts.Add(1)
 	text, reason := "the client has not acked in time: the message may or may not have been handled", ReasonAckTimeout
 	if !c.entered {
 		text, reason = "the message could not be sent in time: the client is busy with earlier ones", ReasonNotSent
@@ -244,8 +242,9 @@ func (c *OnlineCall) drained() {
 
 // Withdraw takes the call out of the session; its waiter is not called. It
 // returns false if the waiter is being called already.
-func (c *OnlineCall) Withdraw() bool {
-	s := c.session
+func (c *OnlineCall) Withdraw() bool { return c.gateway.presence.withdraw(c) }
+
+func (s *Session) withdraw(c *OnlineCall) bool {
 	s.mu.Lock()
 	w := s.work
 	if w == nil {
@@ -298,8 +297,8 @@ func (c *OnlineCall) refused(err error) {
 // later counts as a rejection, because an online delivery has no later. So does
 // AckSend, because the payload was sent.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
-	s := c.session
-	now := s.g.cfg.Now()
+	g, s := c.gateway, &c.session
+	now := g.cfg.Now()
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
 	e := packedEvent{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
@@ -315,8 +314,8 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 	if !c.sentAt.IsZero() {
 		r.RTT = now.Sub(c.sentAt)
 	}
-	s.g.events.addOnline(e, c.message, result)
-	s.g.counts.onlineAcked.Add(1)
+	g.events.addOnline(e, c.message, result)
+	g.counts.onlineAcked.Add(1)
 	c.waiter.Answered(r, nil)
 }
 

@@ -438,21 +438,6 @@ func (s *Session) evict(seq Seq) (wake bool) {
 	return true
 }
 
-// evictMessage is evict by the id of a message to many.
-func (s *Session) evictMessage(id MessageID) (wake bool) {
-	s.mu.Lock()
-	var seq Seq
-	if s.work != nil {
-		for i := range s.work.flight {
-			if f := &s.work.flight[i]; f.message == id && !f.gone() {
-				seq = f.seq
-			}
-		}
-	}
-	s.mu.Unlock()
-	return s.evict(seq) // 0 is not a sequence
-}
-
 // overlay adds the live session's knowledge to a queued delivery. It reports
 // whether there was any.
 func (s *Session) overlay(d *Delivery) bool {

@@ -230,3 +230,30 @@ func number(rt *rapid.T, base uint64) uint64 {
 	}
 	return base + rapid.Uint64Range(0, 300).Draw(rt, "above")
 }
+
+// A device with large uplinks takes no more of the event ring than others do.
+func TestLargeUplinksLeaveTheEventsOfOthers(t *testing.T) {
+	g := gatewaytest.New(t, memstore.New(memstore.Options{}), gateway.Config{EventBufferBytes: 64 << 10})
+	noisy, quiet := gatewaytest.Connect(t, g, "noisy", gatewaytest.Options{}), gatewaytest.Connect(t, g, "quiet", gatewaytest.Options{})
+	seen, _ := g.Subscribe(0)
+	if err := quiet.Session.Received(t.Context(), 1, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	first, err := seen.Next(t.Context(), make([]gateway.Event, 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if err := noisy.Session.Received(t.Context(), uint64(i+1), make([]byte, 200<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, gap := g.Subscribe(first[0].Seq - 1)
+	events, err := sub.Next(t.Context(), make([]gateway.Event, 0, 2))
+	if gap || err != nil || len(events) != 2 || events[0].Client != "quiet" || string(events[0].Uplink.Payload) != "x" {
+		t.Fatalf("gap %t, %v, %+v; want the event of quiet first", gap, err, events)
+	}
+	if u := events[1].Uplink; !u.Omitted || u.Payload != nil {
+		t.Errorf("the event of a large uplink has %d bytes of payload, omitted %t; want none, true", len(u.Payload), u.Omitted)
+	}
+}

@@ -115,6 +115,7 @@ func (a *App) gatewayConfig() gateway.Config {
 		Store:            a.store,
 		Authenticate:     a.auth.Authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
+		DeviceGroups:     c.Auth.DeviceGroups,
 		NewID:            newID,
 		Now:              a.now,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),

@@ -25,6 +25,7 @@ func testConfig(dir string) *config.Config {
 	c := config.Default()
 	c.TCP.Addr, c.HTTP.Addr = "127.0.0.1:0", "127.0.0.1:0"
 	c.Data.Dir = dir
+	c.Auth.DeviceGroups = []string{"*"}
 	c.Drain.Timeout = config.Duration(20 * time.Second)
 	return c
 }

@@ -78,11 +78,11 @@ func groupLimit(root fs.FS, top, group, name string) (least int64) {
 	return least
 }
 
-// outputMemory leaves half of the memory limit, if there is one, to the rest of
-// the process.
+// outputMemory leaves three quarters of the memory limit, if there is one, to the
+// rest of the process: payloads, the store, and the room that buffers have left.
 func outputMemory(wanted config.Size, limit uint64) int {
 	if limit == 0 {
 		return int(wanted)
 	}
-	return int(min(uint64(wanted), limit/2))
+	return int(min(uint64(wanted), limit/4))
 }

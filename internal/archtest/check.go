@@ -71,7 +71,9 @@ func forbiddenLocal(from *row, path string, rows []row) string {
 		if from.band < tools {
 			return "test helpers are imported by tests only"
 		}
-	case to.band == from.band:
+	case to.room != "" && to.room != from.path && to.room != from.room && from.band < tools:
+		return "only " + to.room + " may"
+	case to.band == from.band && (to.room == "" || !slices.Contains(from.only, to.path)):
 		return fmt.Sprintf("sideways, both are %s", bandNames[from.band])
 	case to.band > from.band:
 		return fmt.Sprintf("up, from %s to %s", bandNames[from.band], bandNames[to.band])

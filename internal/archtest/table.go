@@ -1,8 +1,8 @@
 package archtest
 
 // band is a layer of the program. A package imports packages of lower bands
-// only: never up, never sideways. Packages of one row are one component and may
-// import each other.
+// only: never up, and sideways only into rooms that its row names. Packages of one row
+// are one component and may import each other.
 type band int
 
 const (
@@ -32,7 +32,14 @@ type row struct {
 	stdlib bool
 	// never are packages of the standard library that the row must not import.
 	never []string
+	// room, when not "", is the row that this one is a room of: only that row and its
+	// rooms may import it.
+	room string
 }
+
+// impure are the packages of the standard library that reach out of a process, or
+// differ from run to run.
+var impure = []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "log/slog", "math/rand", "math/rand/v2", "crypto/rand", "hash/maphash"}
 
 // none is row.only of a package that imports no package of the module.
 var none = []string{}
@@ -52,7 +59,12 @@ var table = []row{
 	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
 	{path: "internal/webhook", band: edges},
 	{path: "internal/metrics", band: edges},
-	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/private"}},
+	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/engine/record", "internal/engine/state", "internal/engine/journal", "internal/engine/disk"}},
+	// The engine's rooms. What applies records must not know a disk or a clock.
+	{path: "internal/engine/record", band: edges, room: "internal/engine", only: []string{"gateway"}, stdlib: true, never: impure},
+	{path: "internal/engine/state", band: edges, room: "internal/engine", only: []string{"gateway", "internal/engine/record"}, stdlib: true, never: impure},
+	{path: "internal/engine/journal", band: edges, room: "internal/engine", only: none, stdlib: true},
+	{path: "internal/engine/disk", band: edges, room: "internal/engine", only: []string{"gateway", "internal/engine/record", "internal/private"}},
 	{path: "internal/engine/memstore", band: edges, only: []string{"gateway"}},
 
 	{path: "client", band: published, only: none, stdlib: true},
@@ -87,7 +99,7 @@ var table = []row{
 // program uses the owner. The longest match wins. A module without an entry may
 // be imported by every row that is not stdlib.
 var owners = map[string][]string{
-	"github.com/cockroachdb":                                  {"internal/engine"},
+	"github.com/cockroachdb":                                  {"internal/engine", "internal/engine/disk"},
 	"github.com/go-chi/chi":                                   {"api", "internal/bench"},
 	"github.com/go-chi/httplog":                               {"api"},
 	"github.com/go-playground":                                {"api"},

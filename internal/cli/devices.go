@@ -78,6 +78,7 @@ alone; only its hash is kept. The file is made when it is not there.`,
 	f.StringVar(&entry.Client, "client", "", "the client that may register with it")
 	f.StringVar(&entry.Pattern, "pattern", "", "the clients that may, such as 'meter-*'")
 	f.StringVar(&life, "expires", "", "end it after this time, such as 90d; empty = never")
+	f.StringSliceVar(&entry.Groups, "group", nil, "a group that the device may enter and leave by itself (repeat: several)")
 	f.StringVar(&entry.Note, "note", "", "a note for people")
 	cmd.MarkFlagsMutuallyExclusive("client", "pattern")
 	cmd.MarkFlagsOneRequired("client", "pattern")

@@ -41,7 +41,7 @@ type TCP struct {
 	MaxUnregisteredPerIP int      `yaml:"max_unregistered_per_ip" help:"of these from one address" min:"1"`
 	MaxConnections       int      `yaml:"max_connections" help:"connections in all; 0 = as many as the file limit allows" min:"0"`
 	OutputBudget         Size     `yaml:"output_budget" help:"bytes that may wait for a slow device in memory" min:"300KiB" max:"1GiB"`
-	OutputMemory         Size     `yaml:"output_memory" help:"the same for all devices together, and no more than half of tcp.memory_limit; beyond it the device that has been behind for longest is closed" min:"1MiB" max:"1TiB"`
+	OutputMemory         Size     `yaml:"output_memory" help:"the same for all devices together, and no more than a quarter of tcp.memory_limit; beyond it the device that has been behind for longest is closed" min:"1MiB" max:"1TiB"`
 	InputBudget          Size     `yaml:"input_budget" help:"bytes of memory for frames of all devices that have begun and not ended; beyond it the device with the largest is closed" min:"1MiB" max:"64GiB"`
 	WriteTimeout         Duration `yaml:"write_timeout" help:"close a device that takes nothing for" min:"100ms" max:"10m"`
 	MemoryLimit          Size     `yaml:"memory_limit" help:"refuse new connections while the process uses more; 0 = GOMEMLIMIT, or nine tenths of the container's limit" min:"0"`
@@ -143,6 +143,7 @@ type Auth struct {
 	DeviceUnknown         string   `yaml:"device_unknown" help:"ids that no credential names: auto = as the shared token decides, open, listed in store or token file, pattern" oneof:"auto|open|listed|pattern"`
 	DevicePatterns        []string `yaml:"device_patterns" help:"patterns of ids, such as meter-*, for device_unknown: pattern"`
 	DeviceV1Token         bool     `yaml:"device_v1_token" help:"let v1 devices register with a token after their id, as in 1#id token"`
+	DeviceGroups          []string `yaml:"device_groups" help:"groups that devices enter and leave by naming them when they register, beside those of their tokens; * = all that no key is limited to; empty = none" check:"groups"`
 	DeviceFailures        int      `yaml:"device_failures_per_minute" help:"refused registrations from one address before others from there have to wait; 0 = no limit" min:"0" max:"1000000"`
 }
 

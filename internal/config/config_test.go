@@ -114,7 +114,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB", "tcp.delivery_byte_rate": "2MiB",
 		"auth.device_tokens_file": "/tmp/t", "auth.device_jwt_keys": "/tmp/k", "auth.device_jwt_issuer": "i", "auth.device_jwt_audience": "a",
 		"auth.device_certificate_id": "cn", "auth.device_revoked_file": "/tmp/crl", "auth.device_hook_url": "https://hook.example/", "auth.device_hook_secret": "s", "auth.device_hook_mode": "monitor",
-		"auth.device_require": "all", "auth.device_unknown": "pattern", "auth.device_patterns": "a*,b?", "auth.device_v1_token": "true",
+		"auth.device_require": "all", "auth.device_groups": "yard,fleet-a", "auth.device_unknown": "pattern", "auth.device_patterns": "a*,b?", "auth.device_v1_token": "true",
 		"data.min_free": "1GiB", "delivery.default_ttl": "2h", "delivery.max_queued_bytes": "1MiB", "tcp.max_unregistered": "7777", "clients.forget_after": "5h",
 		"http.cors_origins": "https://a.example,http://localhost:3000", "http.max_bodies": "1GiB", "audit.file": "/tmp/audit.log",
 	}

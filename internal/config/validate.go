@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,6 +143,8 @@ func (s setting) wrong() string {
 		return wrongAddr(s.value.String())
 	case "networks":
 		return wrongNetworks(s.value.Interface().([]string))
+	case "groups":
+		return wrongGroups(s.value.Interface().([]string))
 	case "url":
 		return wrongURL(s.value.String())
 	case "apikey":
@@ -201,6 +204,18 @@ func wrongAPIKeys(keys []Secret) string {
 	for i, k := range keys {
 		if !strings.HasPrefix(k.Reveal(), apiKeyPrefix) || len(k) < minAPIKey {
 			return fmt.Sprintf("key %d of %d: want %s and at least %d more characters", i+1, len(keys), apiKeyPrefix, minAPIKey-len(apiKeyPrefix))
+		}
+	}
+	return ""
+}
+
+// groupName is the rule of gateway.ValidGroup, and * for any group.
+var groupName = regexp.MustCompile(`^([A-Za-z0-9._:@-]{1,64}|\*)$`)
+
+func wrongGroups(names []string) string {
+	for _, name := range names {
+		if !groupName.MatchString(name) || name == "." || name == ".." {
+			return fmt.Sprintf("%q is not a group: want 1 to 64 of A-Z a-z 0-9 . _ : @ -, or * for any", name)
 		}
 	}
 	return ""

@@ -78,6 +78,7 @@ func TestValidateTogether(t *testing.T) {
 		"no patterns":                {func(c *Config) { c.Auth.DeviceUnknown = "pattern" }, "auth.device_patterns"},
 		"a bad pattern":              {func(c *Config) { c.Auth.DevicePatterns = []string{"a["} }, "auth.device_patterns"},
 		"an issuer of nothing":       {func(c *Config) { c.Auth.DeviceJWTIssuer = "x" }, "auth.device_jwt_keys"},
+		"a group that is none":       {func(c *Config) { c.Auth.DeviceGroups = []string{"a b"} }, "auth.device_groups"},
 		"revoked, and no credential": {func(c *Config) { c.Auth.DeviceRevokedFile = "crl" }, "auth.device_revoked_file"},
 		"ids of no certificates":     {func(c *Config) { c.Auth.DeviceCertificateID = "cn" }, "auth.device_certificate_id"},
 		"key prefix":                 {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},

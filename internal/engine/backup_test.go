@@ -61,7 +61,7 @@ func copyTest(t *testing.T) (*Engine, *copyFS) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.inst.db.Flush(); err != nil {
+	if err := e.inst.DB.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return e, fs

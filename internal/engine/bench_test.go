@@ -141,7 +141,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	names := register(b, e, clients)
 	refs := references(b, e, names)
 	for i := range b.N {
-		written := e.inst.db.Metrics().WAL.BytesWritten
+		written := e.inst.DB.Metrics().WAL.BytesWritten
 		begun := time.Now()
 		r, err := e.Accept(context.Background(), gateway.Acceptance{ID: loadID(uint64(i + 1)), To: gateway.Audience{All: true},
 			Payload: make([]byte, 256), CreatedAt: begun, ExpiresAt: begun.Add(time.Hour)})
@@ -149,8 +149,8 @@ func BenchmarkBroadcast(b *testing.B) {
 			b.Fatalf("%+v, %v", r.Message.Counts, err)
 		}
 		b.ReportMetric(float64(time.Since(begun).Microseconds()), "accept-µs")
-		b.ReportMetric(float64(e.inst.db.Metrics().WAL.BytesWritten-written), "accept-bytes")
-		begun, written = time.Now(), e.inst.db.Metrics().WAL.BytesWritten
+		b.ReportMetric(float64(e.inst.DB.Metrics().WAL.BytesWritten-written), "accept-bytes")
+		begun, written = time.Now(), e.inst.DB.Metrics().WAL.BytesWritten
 		for c := range names {
 			// In an order that no bitmap likes.
 			o := gateway.Outcome{Client: names[c*7919%clients], Ref: refs[c*7919%clients], Seq: r.Message.Seq, State: gateway.Acked, At: begun}
@@ -160,7 +160,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		}
 		drain(e)
 		b.ReportMetric(time.Since(begun).Seconds(), "acks-s")
-		b.ReportMetric(float64(e.inst.db.Metrics().WAL.BytesWritten-written)/1e6, "acks-MB")
+		b.ReportMetric(float64(e.inst.DB.Metrics().WAL.BytesWritten-written)/1e6, "acks-MB")
 		if m, err := e.Message(r.Message.ID); err != nil || m.Counts.Acked != clients {
 			b.Fatalf("%+v, %v", m.Counts, err)
 		}

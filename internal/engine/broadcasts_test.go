@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // The bits and the body of a message to many are read once, not by each of its
@@ -57,37 +58,6 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	}
 }
 
-// Bits that a view has no room to keep are read anew each time.
-func TestBitsBeyondTheBoundAreRead(t *testing.T) {
-	e := openTest(t, powerOptions(vfs.NewMem()))
-	for _, id := range []gateway.ClientID{"a", "b"} {
-		if _, _, err := e.Register(context.Background(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var seqs []gateway.Seq
-	for range 3 {
-		m := message("")
-		m.To = gateway.Audience{All: true}
-		r, err := e.Accept(context.Background(), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seqs = append(seqs, r.Message.Seq)
-	}
-	v := e.view.Load()
-	v.broadcasts.mu.Lock()
-	v.broadcasts.chunks, v.broadcasts.kept = nil, maxKeptBits
-	v.broadcasts.mu.Unlock()
-	ps, _, err := e.Next(gateway.ParcelQuery{Client: "b", After: seqs[0], Max: 10, MaxBytes: 1 << 20}, nil)
-	if err != nil || len(ps) != 2 || ps[0].Seq != seqs[1] || ps[1].Seq != seqs[2] {
-		t.Errorf("got %v, %v, want the last two of %v", ps, err, seqs)
-	}
-	if n := len(v.broadcasts.chunks); n != 0 {
-		t.Errorf("%d chunks are kept beyond the bound", n)
-	}
-}
-
 // The set of clients with rows names whoever has some, through changes within
 // one record, and after a restart.
 func TestWaitingSetNamesWhoHasRows(t *testing.T) {
@@ -112,7 +82,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.inst.waiting.has(ordinal(rec.Ref - 1)); got != want {
+			if got := e.inst.shared.Waits(record.Ordinal(rec.Ref - 1)); got != want {
 				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
 			}
 			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
@@ -120,7 +90,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
 			}
 		}
-		if e.inst.waiting.has(5 * chunkBits) {
+		if e.inst.shared.Waits(5 * record.ChunkBits) {
 			t.Errorf("%s: an ordinal that was never given has rows", when)
 		}
 	}

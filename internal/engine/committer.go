@@ -1,13 +1,26 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
+)
+
+// Bounds of one record, so of one group commit. Acks without a waiting caller do
+// not count as events: many of them share one change of a bitmap.
+const (
+	maxRecordEvents = 512
+	maxRecordAcks   = 16 << 10
+	maxRecordBytes  = 512 << 10 // a larger event is a record alone
+)
 
 // openRecord is the record that is being filled. Events are applied as they
 // come, and it is closed when the disk has nothing else to do or when it is
 // full: so a record is as large as the time allows that a sync takes, and the
 // next one is ready when that ends. It belongs to the committer.
 type openRecord struct {
-	*record
+	*record.Commit
 	ops  []op // applied
 	fill fill
 	full bool // what waits next has no room
@@ -38,7 +51,7 @@ func (e *Engine) runCommitter() {
 	var buf []op
 	for {
 		if len(open.ops) > 0 && (open.full || e.unsynced.Load() == 0) {
-			e.commit(open.record, open.ops)
+			e.commit(open.Commit, open.ops)
 			open = openRecord{}
 		}
 		limit := time.Duration(0)
@@ -54,7 +67,7 @@ func (e *Engine) runCommitter() {
 		e.applyTo(&open, cut.ops)
 		if cut.closed {
 			if len(open.ops) > 0 {
-				e.commit(open.record, open.ops)
+				e.commit(open.Commit, open.ops)
 			}
 			return
 		}
@@ -66,7 +79,7 @@ func (e *Engine) runCommitter() {
 // keepOpen replaces a database that was sealed; nothing of the open record has
 // reached it.
 func (e *Engine) keepOpen(open *openRecord) error {
-	cause := e.inst.fs.Err()
+	cause := e.inst.Err()
 	if cause == nil {
 		return nil
 	}
@@ -81,14 +94,14 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 	if len(ops) == 0 {
 		return
 	}
-	if open.record == nil {
-		if err := e.reserve(&e.machine.state); err != nil {
-			e.inst.fs.seal(err)
+	if open.Commit == nil {
+		if err := e.mark.Reserve(standOf(&e.machine.State).Given, maxRecordEvents); err != nil {
+			e.inst.Seal(err)
 			answerAll(ops, unavailable(err))
 			return
 		}
-		open.record = &record{writer: e.writer, incarnation: e.incarnation, at: e.opt.Now().UnixNano()}
-		e.machine.begin(open.record)
+		open.Commit = &record.Commit{Writer: e.writer, Incarnation: e.incarnation, At: e.opt.Now().UnixNano()}
+		e.machine.Begin(open.Commit)
 	}
 	if open.ops == nil {
 		open.ops = takeOps()
@@ -107,8 +120,8 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		e.opt.Logger.Error("an event could not be applied", "error", err)
 		answerAll(open.ops[done:done+1], unavailable(err))
 		open.ops = append(open.ops[:done], open.ops[done+1:]...)
-		if err := e.restart(open.record); err != nil {
-			e.inst.fs.seal(err)
+		if err := e.restart(open.Commit); err != nil {
+			e.inst.Seal(err)
 			answerAll(open.ops, unavailable(err))
 			*open = openRecord{}
 			return
@@ -116,29 +129,29 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 		done = 0
 	}
 	if len(open.ops) == 0 {
-		e.machine.abort()
+		e.machine.Abort()
 		*open = openRecord{}
 	}
 }
 
 // restart begins a record anew, with what the database says.
-func (e *Engine) restart(r *record) error {
-	e.machine.abort()
+func (e *Engine) restart(r *record.Commit) error {
+	e.machine.Abort()
 	e.writing.Wait()
-	m, err := e.newMachine(e.inst.db)
+	m, err := e.newMachine(e.inst.DB)
 	if err != nil {
 		return err
 	}
 	e.machine = m
-	m.begin(r)
+	m.Begin(r)
 	return nil
 }
 
 func (e *Engine) applyOp(o *op) error {
-	r := new(result)
+	r := new(state.Result)
 	if o.reply != nil {
-		r = &o.reply.result
-		*r = result{}
+		r = &o.reply.Result
+		*r = state.Result{}
 	}
-	return e.machine.apply(o.event, r)
+	return e.machine.Apply(o.event, r)
 }

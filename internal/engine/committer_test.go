@@ -110,7 +110,7 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 	for _, id := range []gateway.ClientID{"a", "b", "damaged"} {
 		accept(t, e, id)
 	}
-	if err := e.inst.db.Set(clientKey("damaged"), []byte("not a row"), pebble.Sync); err != nil {
+	if err := e.inst.DB.Set([]byte("cdamaged"), []byte("not a row"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
@@ -141,55 +141,4 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 			t.Errorf("%s has %d parcels, %v, want %d", id, len(ps), err, want)
 		}
 	}
-}
-
-// The changes of a record are read back in whatever order rows are written and
-// looked up, and reach the database as one batch.
-func TestWritesAreReadBack(t *testing.T) {
-	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem(), Logger: pebbleLog{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	w := &writes{db: db}
-	want := func(key, value string) {
-		t.Helper()
-		if got, err := w.get([]byte(key)); err != nil || string(got) != value {
-			t.Errorf("%s reads %q, %v, want %q", key, got, err, value)
-		}
-	}
-	w.set([]byte("q1"), []byte("one"))
-	w.set([]byte("m1"), []byte("body"))
-	want("q1", "one") // from here on the lane is indexed
-	want("q2", "")
-	w.set([]byte("q2"), []byte("two"))
-	w.del([]byte("q1"))
-	want("q1", "")
-	want("q2", "two")
-	want("m1", "body")
-	w.set([]byte("m1"), []byte("body again"))
-	b, err := w.take()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Apply(b, pebble.Sync); err != nil {
-		t.Fatal(err)
-	}
-	want("q1", "")
-	want("q2", "two")
-	want("m1", "body again")
-	w.set([]byte("q3"), []byte("three"))
-	it, err := w.iter([]byte("q"), []byte("r"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var keys string
-	for ok := it.First(); ok; ok = it.Next() {
-		keys += string(it.Key())
-	}
-	if err := it.Close(); err != nil || keys != "q2q3" {
-		t.Errorf("walk finds %q, %v, want q2 and q3", keys, err)
-	}
-	w.drop()
-	want("q3", "")
 }

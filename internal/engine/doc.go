@@ -10,8 +10,27 @@
 // that the same log gives the same state, byte for byte.
 //
 // On one node the journal is Pebble's write-ahead log: the changes that a
-// record makes and the position it has are one synced batch. See Journal for
+// record makes and the position it has are one synced batch. See package journal for
 // what a replicated log has to provide.
+//
+// # Rooms
+//
+//	record/     events, records and their encoding: the wire format of the log
+//	state/      rows and rules; pure: record in, changes, results and feed out
+//	journal/    what orders records: the contract, and the journal of one node
+//	disk/       the files of a store: judge, make, repair, hold and open it
+//	memstore/   the same port in memory
+//	enginetest/ the suite that every store passes
+//
+// The engine itself joins them:
+//
+//	store.go, undurable.go, stuck.go   calls that become events
+//	queue.go, committer.go             events that become records: group commit
+//	pipeline.go, reopen.go             records on their way to the disk; a failed disk
+//	engine.go, options.go, follow.go   start, end, and the journal's records
+//	view.go, reads.go, rows.go         what readers see, and the rows for package state
+//	driver.go, space.go, stats.go      the sweeper, the room on the disk, figures
+//	backup.go, verify.go, repair.go    stores that are copied, checked or mended
 //
 // # What a reader sees
 //
@@ -22,13 +41,13 @@
 // # Starting
 //
 // The file MARK lies outside the database and lists the least that it must have.
-// survey compares the two before anything is written, and refuses a store that
-// has less. See survey.go, mark.go, reserve.go, and create.go for a new store.
+// disk.Survey compares the two before anything is written, and refuses a store that
+// has less.
 //
 // # What happens when the disk fails
 //
 // The first failed write or sync of a log or manifest seals the database: from
 // then on nothing reaches the directory through it, everybody in the batch gets
 // ErrUnavailable, and the engine opens the directory again as a start-up would
-// until that succeeds. See seal.go and instance.go.
+// until that succeeds. See disk/seal.go and reopen.go.
 package engine

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 const (
@@ -59,14 +60,14 @@ func (e *Engine) runDriver() {
 // trim lets the journal drop what the state has on stable storage.
 func (e *Engine) trim() error {
 	return e.read(func(v *view) error {
-		err := v.inst.db.Flush()
+		err := v.inst.DB.Flush()
 		if err == nil {
-			err = v.inst.fs.Err()
+			err = v.inst.Err()
 		}
 		if err != nil {
 			return err
 		}
-		return e.journal.Trim(v.state.pos)
+		return e.journal.Trim(v.State.Pos)
 	})
 }
 
@@ -80,15 +81,18 @@ func (e *Engine) Expire(now time.Time) error { return e.sweep(now, true) }
 func (e *Engine) sweep(now time.Time, all bool) error {
 	e.sweepMu.Lock()
 	defer e.sweepMu.Unlock()
-	for _, step := range []func(v *view, now time.Time) ([]event, error){
-		(*view).dueMessages,
-		e.oldMessages,
-		e.oldKeys,
-		e.oldUplinks,
-		e.oldOrdinals,
+	o := &e.opt
+	for _, step := range []func(v *view) ([]record.Event, error){
+		func(v *view) ([]record.Event, error) { return v.DueMessages(now, sweepBatch) },
+		func(v *view) ([]record.Event, error) { return v.OldMessages(now.Add(-o.StatusRetention), sweepBatch) },
+		func(v *view) ([]record.Event, error) { return v.OldKeys(now.Add(-o.IdempotencyRetention), sweepBatch) },
+		func(v *view) ([]record.Event, error) { return e.oldUplinks(v, now) },
+		func(v *view) ([]record.Event, error) {
+			return v.OldOrdinals(now.Add(-gateway.MaxTTL-o.StatusRetention), sweepBatch)
+		},
 	} {
 		for {
-			n, err := e.drive(func(v *view) ([]event, error) { return step(v, now) })
+			n, err := e.drive(step)
 			if err != nil {
 				return err
 			}
@@ -104,7 +108,7 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 		e.sweeper.client, e.sweeper.nextWalk = "", time.Time{}
 	}
 	for time.Now().After(e.sweeper.nextWalk) {
-		if _, err := e.drive(func(v *view) ([]event, error) { return e.unseenClients(v, now) }); err != nil || !all {
+		if _, err := e.drive(func(v *view) ([]record.Event, error) { return e.unseenClients(v, now) }); err != nil || !all {
 			return err
 		}
 	}
@@ -113,8 +117,8 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 
 // drive sends what find finds through the log, waits for it and returns how
 // many events that were.
-func (e *Engine) drive(find func(v *view) ([]event, error)) (int, error) {
-	var events []event
+func (e *Engine) drive(find func(v *view) ([]record.Event, error)) (int, error) {
+	var events []record.Event
 	err := e.read(func(v *view) (err error) {
 		events, err = find(v)
 		return err
@@ -132,110 +136,23 @@ func (e *Engine) drive(find func(v *view) ([]event, error)) (int, error) {
 	}
 	for _, r := range replies {
 		<-r.done
-		err = errors.Join(err, r.err)
+		err = errors.Join(err, r.Err)
 		r.free()
 	}
 	return len(events), err
 }
 
-// dueMessages finds messages past their time.
-func (v *view) dueMessages(now time.Time) (events []event, err error) {
-	to := key64(kindExpiry, uint64(now.UnixNano())+1)
-	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
-		events = append(events, &expireEvent{parseID(val), now})
-		return len(events) < sweepBatch, nil
-	})
-	return events, err
-}
-
-// oldMessages finds completed messages past their retention.
-func (e *Engine) oldMessages(v *view, now time.Time) (events []event, err error) {
-	through := now.Add(-e.opt.StatusRetention)
-	to := key64(kindRetention, uint64(through.UnixNano())+1)
-	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
-		events = append(events, &forgetMessageEvent{parseID(k[9:]), through})
-		return len(events) < sweepBatch, nil
-	})
-	return events, err
-}
-
-func (e *Engine) oldKeys(v *view, now time.Time) (events []event, err error) {
-	to := key64(kindKeyAge, uint64(now.Add(-e.opt.IdempotencyRetention).UnixNano())+1)
-	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
-		at := timeOf(int64(tail64(k[:9])))
-		events = append(events, &forgetKeyEvent{append([]byte(nil), k[9:]...), at})
-		return len(events) < sweepBatch, nil
-	})
-	return events, err
-}
-
-// oldUplinks finds how far the uplinks are past their retention. One that is from
-// the future was stored by a clock that was ahead: it goes with those after it.
-func (e *Engine) oldUplinks(v *view, now time.Time) ([]event, error) {
-	before := now.Add(-e.opt.UplinkRetention)
-	through, ahead, n := uint64(0), e.sweeper.uplink, 0
-	err := v.each(key64(kindUplinkSeq, e.sweeper.uplink+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
-		useq := tail64(k)
-		row := uplinkKey(gateway.ClientID(val), useq)
-		raw, err := v.get(row)
-		if err != nil {
-			return false, err
-		}
-		u, err := decodeUplink(row, raw)
-		n++
-		switch {
-		case err != nil:
-			return false, err
-		case u.At.After(now):
-			ahead = useq
-		case u.At.After(before):
-			return false, nil
-		default:
-			through = useq
-		}
-		return n < maxRecordEvents, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if through == 0 {
-		e.sweeper.uplink = ahead
-		return nil, nil
-	}
-	return []event{&forgetUplinksEvent{through, maxRecordEvents}}, nil
-}
-
-// oldOrdinals finds forgotten clients that no message can refer to any more.
-func (e *Engine) oldOrdinals(v *view, now time.Time) (events []event, err error) {
-	before := now.Add(-gateway.MaxTTL - e.opt.StatusRetention)
-	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
-		events = append(events, &forgetOrdinalEvent{ordinal(tail32(k)), timeOf(int64(tail64(k[:9])))})
-		return len(events) < sweepBatch, nil
-	})
+func (e *Engine) oldUplinks(v *view, now time.Time) (events []record.Event, err error) {
+	events, e.sweeper.uplink, err = v.OldUplinks(e.sweeper.uplink, now, now.Add(-e.opt.UplinkRetention), maxRecordEvents)
 	return events, err
 }
 
 // unseenClients finds clients to forget in the next part of the walk.
-func (e *Engine) unseenClients(v *view, now time.Time) (events []event, err error) {
-	before := now.Add(-e.opt.ForgetAfter)
-	n := 0
-	from := append(clientKey(e.sweeper.client), 0)
-	if e.sweeper.client == "" {
-		from = []byte{kindClient}
-	}
-	err = v.each(from, []byte{kindClient + 1}, false, func(k, val []byte) (bool, error) {
-		if n++; n > forgetSlice || len(events) == sweepBatch {
-			return false, nil
-		}
-		e.sweeper.client = gateway.ClientID(k[1:])
-		row, err := decodeClient(k, val)
-		if err == nil && row.forgettable(before.UnixNano(), e.incarnation) {
-			events = append(events, &forgetClientEvent{e.sweeper.client, before, now})
-		}
-		return true, err
-	})
-	if n <= forgetSlice && len(events) < sweepBatch { // the walk is at its end
-		e.sweeper.client, e.sweeper.nextWalk = "", time.Now().Add(forgetEvery)
+func (e *Engine) unseenClients(v *view, now time.Time) ([]record.Event, error) {
+	events, last, err := v.UnseenClients(e.sweeper.client, now.Add(-e.opt.ForgetAfter), now, e.incarnation, forgetSlice, sweepBatch)
+	e.sweeper.client = last
+	if last == "" { // the walk is at its end
+		e.sweeper.nextWalk = time.Now().Add(forgetEvery)
 		e.sweeper.uplink = 0 // the clock may have reached them
 	}
 	return events, err

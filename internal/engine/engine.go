@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,11 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/longwire/longwire/gateway"
-	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/journal"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Engine is the durable gateway.Store. Open opens it, Close ends it.
@@ -23,7 +21,7 @@ type Engine struct {
 	log         gateway.LogID
 	writer      uint64 // of the records: from the log id
 	incarnation uint64
-	journal     Journal
+	journal     journal.Log
 	lock        io.Closer // of the directory
 	started     time.Time
 
@@ -36,11 +34,11 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
-	mark      keeper
+	mark      *disk.Keeper // fixed by Open
 
 	// Owned by the committer.
 	inst      *instance
-	machine   *machine
+	machine   *state.Machine
 	writerSeq uint64
 
 	applied  chan *flight   // from the committer to the writer, in log order
@@ -64,39 +62,30 @@ type Engine struct {
 var _ gateway.Store = (*Engine)(nil)
 
 // ErrLocked is wrapped by Open's error when another process has the directory.
-var ErrLocked = errors.New("in use by another process")
-
-// Names within the data directory.
-const (
-	nameDB         = "db"
-	nameLock       = "LOCK"
-	nameFormat     = "FORMAT"
-	nameQuarantine = "quarantine"
-	nameProbe      = "probe.tmp"
-)
+var ErrLocked = disk.ErrLocked
 
 // Open opens the store in o.Dir, or makes a new one. It finishes recovery
 // before it returns: what a crash left behind is applied and on stable storage.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	if err := disk.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := disk.Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
 		applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
 	if e.journal == nil {
-		e.journal = &localJournal{}
+		e.journal = &journal.Local{}
 	}
 	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	e.wg.Add(4)
-	go e.runMark()
+	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
 	go e.runCommitter()
 	go e.runWriter()
 	go e.runFinisher()
@@ -107,112 +96,57 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
-	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
-	if err != nil {
-		return nil, lockFailed(dir, err)
-	}
-	return lock, nil
-}
-
 // open does the part of Open that needs the lock.
 func (e *Engine) open() error {
-	m, given, err := prepare(&e.opt)
+	mark, err := disk.Hold(e.opt.disk(), e.opt.Now(), func() *disk.Database { return e.view.Load().inst.Database })
 	if err != nil {
-		return explain(err, &e.opt)
-	}
-	if err := e.openMark(m, given); err != nil {
 		return err
 	}
+	e.mark = mark
 	err = e.openState()
 	if err == nil {
-		e.incarnation = e.machine.state.incarnation + 1
-		err = e.writeMark()
+		e.incarnation = e.machine.State.Incarnation + 1
+		err = mark.Follow()
 	}
 	if err != nil {
-		return errors.Join(err, e.closeMark(err))
+		return errors.Join(err, mark.Close(disk.Stand{}, err))
 	}
 	e.checkDisk()
 	return nil
 }
 
-// prepare makes or judges the store and brings it up to date, so that it can be
-// opened. It returns MARK and the highest numbers that were given.
-func prepare(o *Options) (m mark, given numbers, err error) {
-	kind, err := look(o)
-	if err == nil && (kind == dirNew || kind == dirBegun) {
-		err = create(o)
-	}
-	if err != nil {
-		return m, given, err
-	}
-	s, m, err := survey(o)
-	if err != nil {
-		return m, given, err
-	}
-	given = s.machine.state.numbers()
-	err = s.inst.db.Close()
-	if err == nil && kind == dirOld {
-		err = migrate(o, s)
-	}
-	if err == nil && m.branched {
-		err = branch(o, m)
-	}
-	if err == nil && (kind == dirOld || m.branched) {
-		m, _, err = readMark(o.FS, o.Dir)
-	}
-	return m, given, err
-}
-
-// dbDir is where Pebble's files are.
-func (o *Options) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
-
 // openState opens the database, brings it up to the journal's end and publishes
 // what it then says. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
-	inst, err := e.openDatabase()
+	db, err := e.mark.Open(e.opt.disk(), e.sealed)
 	if err != nil {
 		return err
 	}
+	inst := &instance{Database: db}
 	m, err := e.recoverState(inst)
 	if err != nil {
-		inst.fs.seal(err)
-		_ = inst.db.Close()
-		return explain(err, &e.opt)
+		inst.Seal(err)
+		_ = inst.DB.Close()
+		return disk.Explain(err, e.opt.disk())
 	}
-	e.mark.durable.Store(m.state.pos)
-	old, oldInst := e.view.Swap(newView(inst, m.state)), e.inst
+	e.mark.Synced(m.State.Pos)
+	old, oldInst := e.view.Swap(newView(inst, m.State)), e.inst
 	e.inst, e.machine, e.writerSeq = inst, m, 0
-	if m.state.incarnation == e.incarnation {
-		e.writerSeq = m.state.writerSeq
+	if m.State.Incarnation == e.incarnation {
+		e.writerSeq = m.State.WriterSeq
 	}
-	if j, ok := e.journal.(*localJournal); ok {
-		j.pos = m.state.pos
+	if j, ok := e.journal.(*journal.Local); ok {
+		j.Resume(m.State.Pos)
 	}
 	if old != nil {
 		old.release()
 		e.closing.Go(func() {
 			oldInst.views.Wait()
-			_ = oldInst.db.Close() // sealed: nothing it does reaches the disk
+			_ = oldInst.DB.Close() // sealed: nothing it does reaches the disk
 		})
 	}
 	return nil
-}
-
-// openDatabase opens the database. The one of a running engine is judged again:
-// the disk has failed since.
-func (e *Engine) openDatabase() (*instance, error) {
-	if e.inst != nil {
-		if err := checkFiles(&e.opt, e.marked()); err != nil {
-			return nil, explain(err, &e.opt)
-		}
-	}
-	inst, err := openInstance(e.opt.dbDir(), &e.opt, openWrite, e.sealed)
-	if err != nil {
-		return nil, explain(err, &e.opt)
-	}
-	return inst, nil
 }
 
 // sealed is told by the database's file system, on any goroutine.
@@ -223,83 +157,13 @@ func (e *Engine) sealed(cause error) {
 	e.queue.nudge()
 }
 
-// recoverState reads where the state stands and applies what the journal has
-// beyond it.
-func (e *Engine) recoverState(inst *instance) (*machine, error) {
-	if err := e.openMeta(inst.db); err != nil {
-		return nil, err
+func (e *Engine) setLog(id gateway.LogID) {
+	e.log = id
+	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
 	}
-	m, err := e.newMachine(inst.db)
-	if err != nil {
-		return nil, err
-	}
-	err = e.journal.Replay(m.state.pos, func(pos uint64, raw []byte) error {
-		return replay(m, pos, raw)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if inst.waiting, err = readWaiting(inst.db); err != nil {
-		return nil, err
-	}
-	if e.journal.Durable() {
-		err = inst.db.Flush()
-	}
-	if err == nil {
-		err = inst.fs.Err()
-	}
-	return m, err
-}
-
-func (e *Engine) newMachine(db *pebble.DB) (*machine, error) {
-	m, err := newMachine(db)
-	m.catchUp = e.writing.Wait
-	m.queued = make(recentQueued, max(0, e.opt.recentQueued))
-	if e.opt.bitmapsOnly {
-		m.small = 0
-	}
-	if !e.journal.Durable() { // the other kind keeps each number that was given
-		m.state.seq = max(m.state.seq, gateway.Seq(e.mark.floor.seq))
-		m.state.useq = max(m.state.useq, e.mark.floor.useq)
-	}
-	return m, err
-}
-
-// replay applies one journal record to the database.
-func replay(m *machine, pos uint64, raw []byte) error {
-	r, err := decodeRecord(raw)
-	if err != nil {
-		return fmt.Errorf("journal record at position %d: %w", pos, err)
-	}
-	if done, err := m.seen(r); err != nil || done {
-		return err
-	}
-	m.begin(r)
-	if err := m.applyRecord(r); err != nil {
-		return fmt.Errorf("apply record at position %d: %w", pos, err)
-	}
-	batch, _, err := m.finish(pos)
-	if err != nil {
-		return err
-	}
-	defer batch.Close()
-	return m.db.Apply(batch, pebble.NoSync)
-}
-
-// openMeta reads the log's name, and brings the layout's version up to date.
-func (e *Engine) openMeta(db *pebble.DB) error {
-	n, log, err := readMeta(db)
-	if err == nil && n == 0 {
-		err = &CorruptError{Key: keyFormat, Cause: errMissing}
-	}
-	if err != nil {
-		return err
-	}
-	e.setLog(log)
-	if n == formatVersion {
-		return nil
-	}
-	return db.Set(keyFormat, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
+	e.writer = h
 }
 
 // Log names the sequence space of this store.
@@ -307,7 +171,7 @@ func (e *Engine) Log() gateway.LogID { return e.log }
 
 // EventBase is the clock at the start in microseconds, or the end of the last
 // start's block if that is higher.
-func (e *Engine) EventBase() uint64 { return e.mark.floor.event }
+func (e *Engine) EventBase() uint64 { return e.mark.Floor.Event }
 
 // Observe names who is told of final states; called once, before use.
 func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
@@ -324,18 +188,17 @@ func (e *Engine) close() error {
 	e.queue.close()
 	e.wg.Wait()
 	v := e.view.Load()
-	sealed := e.inst.fs.Err()
+	sealed := e.inst.Err()
 	if sealed == nil {
 		// An empty log makes the next start quick, and leaves no record that
 		// only the log's end vouches for.
-		e.inst.fs.strict.Store(true)
-		sealed = e.inst.db.Flush()
+		sealed = e.inst.Flush()
 	}
 	v.release()
 	e.inst.views.Wait()
-	err := errors.Join(sealed, e.inst.fs.Err(), e.inst.db.Close())
+	err := errors.Join(sealed, e.inst.Err(), e.inst.DB.Close())
 	e.closing.Wait()
-	return errors.Join(err, e.closeMark(err), e.lock.Close())
+	return errors.Join(err, e.mark.Close(standOf(&e.machine.State), err), e.lock.Close())
 }
 
 // reading returns the state to read; the caller releases it.
@@ -364,37 +227,8 @@ func (e *Engine) Health() error {
 		return err
 	}
 	defer v.release()
-	if err := v.inst.trouble(); err != nil {
+	if err := v.inst.Trouble(); err != nil {
 		return unavailable(err)
 	}
 	return nil
-}
-
-// makeDir makes a directory, and its parents where they are missing, so that a
-// power cut does not take it away again with all that was synced inside.
-func makeDir(fs vfs.FS, dir string) error {
-	parent := fs.PathDir(dir)
-	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
-		if parent != dir {
-			_ = syncDir(fs, parent) // an earlier start may have been cut short before it; it may also be another's
-		}
-		return nil
-	}
-	if parent != dir {
-		if err := makeDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(dir, private.DirMode); err != nil {
-		return err
-	}
-	return syncDir(fs, parent)
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

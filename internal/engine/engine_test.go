@@ -12,6 +12,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/enginetest"
 	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // reopenable is an engine that the suite can close and open again.
@@ -39,7 +40,7 @@ func (r *reopenable) Clients(q gateway.ClientQuery) (gateway.Page[gateway.Client
 }
 
 // drain waits until everything before it in the queue is durable.
-func drain(e *Engine) { _, _ = e.do(context.Background(), &probeEvent{}) }
+func drain(e *Engine) { _, _ = e.do(context.Background(), &record.Probe{}) }
 
 func openTest(t *testing.T, o Options) *Engine {
 	t.Helper()

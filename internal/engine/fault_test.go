@@ -65,7 +65,7 @@ func runFault(t *testing.T, f fault) {
 		// while the disk is full.
 		if flushing.CompareAndSwap(false, true) {
 			go func() {
-				_ = e.read(func(v *view) error { return v.inst.db.Flush() })
+				_ = e.read(func(v *view) error { return v.inst.DB.Flush() })
 				flushing.Store(false)
 			}()
 		}
@@ -132,7 +132,7 @@ func runReadFault(t *testing.T, mode string) {
 		records, passes = 100, 1
 	}
 	eventually(t, "the load to begin", func() bool { return e.stats.records.Load() > records })
-	if err := e.read(func(v *view) error { return v.inst.db.Flush() }); err != nil {
+	if err := e.read(func(v *view) error { return v.inst.DB.Flush() }); err != nil {
 		t.Fatal(err)
 	}
 	then := l.now()
@@ -283,7 +283,7 @@ func TestNobodyWaitsForADiskThatTakesNothing(t *testing.T) {
 		go e.StartAccept(told, func(_ gateway.Receipt, err error) { note(told.ID, err) })
 	}
 	eventually(t, "every caller to be answered", func() bool { return answered.Load() == 2*callers })
-	if !e.inst.stalled.Load() {
+	if e.inst.Stuck() == nil {
 		t.Error("the database takes writes: nothing was tried")
 	}
 	fs.armed.Store(false)

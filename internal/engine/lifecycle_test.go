@@ -2,10 +2,14 @@ package engine
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // killEach runs do on copies of the files, each time on a disk that dies at
@@ -112,13 +116,13 @@ func TestRestoreIsCutShort(t *testing.T) {
 		return Restore("backup", o)
 	}
 	before, _, err := readMark(files.disk(t), "backup")
-	if err != nil || !before.branched || !before.orderly {
+	if err != nil || !before.Branched || !before.Orderly {
 		t.Fatalf("MARK of a backup: %+v, %v", before, err)
 	}
 	killEach(t, files, restoreTo, func(t *testing.T, disk *vfs.MemFS) {
 		o := o
 		o.FS = disk
-		if kind, err := look(&o); err == nil && kind == dirStore {
+		if _, err := disk.Stat("data/" + nameFormat); err == nil {
 			s.wantBranched(t, disk, &before)
 			return
 		}
@@ -140,14 +144,14 @@ func (s stored) wantBranched(t *testing.T, disk vfs.FS, before *mark) {
 		t.Errorf("rows are\n%swant\n%s", got, s.rows)
 	}
 	verifyView(t, e)
-	if e.Log() == before.log {
+	if e.Log() == before.Log {
 		t.Errorf("the log is still %s", e.Log())
 	}
-	if seq := accept(t, e, "a").Seq; uint64(seq) < before.reserved.seq+branchGap {
-		t.Errorf("a message gets the number %d; up to %d may have been given", seq, before.reserved.seq)
+	if seq := accept(t, e, "a").Seq; uint64(seq) < before.Reserved.Seq+branchGap {
+		t.Errorf("a message gets the number %d; up to %d may have been given", seq, before.Reserved.Seq)
 	}
-	if n := uplinked(t, e, "a"); n < before.reserved.useq+branchGap {
-		t.Errorf("an uplink gets the number %d; up to %d may have been given", n, before.reserved.useq)
+	if n := uplinked(t, e, "a"); n < before.Reserved.Useq+branchGap {
+		t.Errorf("an uplink gets the number %d; up to %d may have been given", n, before.Reserved.Useq)
 	}
 }
 
@@ -177,7 +181,7 @@ func TestRepairIsCutShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "no MARK" {
-				before.reserved = numbers{} // it is not known
+				before.Reserved = disk.Numbers{} // it is not known
 			}
 			want := stored{}
 			once := files.disk(t)
@@ -296,12 +300,21 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	o.MemTableBytes = 64 << 10
 	e := openTest(t, o)
 	full.armed.Store(true) // no flush ends, so that logs stay
-	names := logsOf(storedFiles(t, disk))
-	first := logNumber(names[len(names)-1])
+	logs := func() (names []string) {
+		for _, name := range storedFiles(t, disk) {
+			if strings.HasSuffix(name, ".log") {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	names := logs()
+	first := names[len(names)-1]
 	records := func() (with []string) { // the logs that have any
-		for _, name := range logsOf(storedFiles(t, disk)) {
-			scan, err := scanLog(disk, name, logNumber(name))
-			if err == nil && scan.next > 0 && logNumber(name) > first {
+		for _, name := range logs() {
+			b, err := readFile(disk, name)
+			if err == nil && len(chunksOf(name, string(b))) > 0 && name > first {
 				with = append(with, name)
 			}
 		}
@@ -310,21 +323,21 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	for len(records()) < 3 {
 		m := message("a")
 		m.Payload = make([]byte, 4<<10)
-		ev := newAcceptEvent(m) // Accept would refuse, for the disk is full
-		ev.maxQueued, ev.maxQueuedBytes = 1<<20, 1<<40
+		ev := record.NewAccept(m) // Accept would refuse, for the disk is full
+		ev.MaxQueued, ev.MaxQueuedBytes = 1<<20, 1<<40
 		if _, err := e.do(t.Context(), ev); err != nil {
 			t.Fatal(err)
 		}
 	}
 	files := treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data")
 	full.armed.Store(false)
-	logs := records()
+	with := records()
 	m, _, err := readMark(files.disk(t), "data")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.logs = nil // as if all were younger than MARK
-	slot := string(m.encode())
+	m.Logs = nil // as if all were younger than MARK
+	slot := string(m.Encode())
 	both := slot + slot
 	files = files.with("data/"+nameMark, &both)
 	if e, err := Open(powerOptions(files.disk(t))); err != nil {
@@ -332,9 +345,9 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	} else {
 		_ = e.Close()
 	}
-	middle := files.with(logs[1], nil)
+	middle := files.with(with[1], nil)
 	if _, err := Open(powerOptions(middle.disk(t))); err == nil || !strings.Contains(err.Error(), "does not go on where") {
-		t.Errorf("without %s: %v, want the gap named", logs[1], err)
+		t.Errorf("without %s: %v, want the gap named", with[1], err)
 	}
 }
 

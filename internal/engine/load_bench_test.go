@@ -106,7 +106,7 @@ func BenchmarkAcceptBesideCompaction(b *testing.B) {
 	}
 	accepts(100_000) // something to merge
 	n := max(b.N, 20_000)
-	if err := e.inst.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
+	if err := e.inst.DB.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
 		b.Fatal(err)
 	}
 	reportLatency(b, "alone", accepts(n))
@@ -115,7 +115,7 @@ func BenchmarkAcceptBesideCompaction(b *testing.B) {
 	merges := 0
 	merging.Go(func() {
 		for ctx.Err() == nil {
-			if err := e.inst.db.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil && ctx.Err() == nil {
+			if err := e.inst.DB.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil && ctx.Err() == nil {
 				b.Error(err)
 			}
 			merges++

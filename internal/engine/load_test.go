@@ -271,7 +271,7 @@ func (l *ledger) compare(e *Engine, excuse func(error) bool) (lost []string, exc
 func verifyView(t *testing.T, e *Engine) {
 	t.Helper()
 	var r Report
-	if err := e.read(func(v *view) error { v.verify(&r); return nil }); err != nil {
+	if err := e.read(func(v *view) error { v.Check(&r.Findings); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range r.Problems {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/engine/disk"
 )
 
 // operation changes files whose names say what a directory is.
@@ -53,7 +55,7 @@ func operations(t *testing.T) map[string]operation {
 	e := openTest(t, powerOptions(once))
 	all["repair"] = operation{cut, rowsOf(t, e), repair, nil}
 
-	copied := tree{"data/" + nameCreating: fmt.Sprintf(formatLine, formatVersion)} // a start was cut short
+	copied := tree{"data/" + nameCreating: fmt.Sprintf(formatLine, disk.Format)} // a start was cut short
 	for name, content := range kinds["backup"].files {
 		copied["backup"+strings.TrimPrefix(name, "data")] = content
 	}

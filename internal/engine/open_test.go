@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,7 +38,7 @@ func treeOf(t *testing.T, disk vfs.FS, dir string) tree {
 			t.Fatal(err)
 		}
 		if !info.IsDir() {
-			b, err := readAll(disk, name)
+			b, err := readFile(disk, name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,11 +61,34 @@ func (files tree) disk(t *testing.T) *vfs.MemFS {
 		if err := makeDir(disk, dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(writeFile(disk, name, []byte(content)), syncDir(disk, dir)); err != nil {
+		if err := storeFile(disk, name, content); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return disk
+}
+
+func readFile(disk vfs.FS, name string) ([]byte, error) {
+	f, err := disk.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// storeFile writes a file to stable storage.
+func storeFile(disk vfs.FS, name, content string) error {
+	f, err := disk.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, content)
+	d, dirErr := disk.OpenDir(disk.PathDir(name))
+	if err := errors.Join(err, f.Sync(), f.Close(), dirErr); err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // with returns the files with one of them changed; nil removes it.
@@ -109,14 +134,13 @@ func rowsOf(t *testing.T, e *Engine) string {
 			}
 			rows, h = 0, sha256.New()
 		}
-		err := v.each([]byte{kindMeta + 1}, []byte{0xff}, false, func(k, val []byte) (bool, error) {
+		err := eachRow(v, "\"", func(k, val []byte) {
 			if k[0] != kind {
 				end()
 				kind = k[0]
 			}
 			rows++
 			fmt.Fprintf(h, "%d %d %s%s", len(k), len(val), k, val)
-			return true, nil
 		})
 		end()
 		return err
@@ -125,6 +149,18 @@ func rowsOf(t *testing.T, e *Engine) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// eachRow calls fn with the rows of a view from a key on.
+func eachRow(v *view, from string, fn func(k, val []byte)) error {
+	it, err := v.Rows.Iter([]byte(from), []byte{0xff})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		fn(it.Key(), it.Value())
+	}
+	return errors.Join(it.Error(), it.Close())
 }
 
 // oldStore unpacks a store that a program of format 2 has written; see
@@ -224,7 +260,7 @@ func stores(t *testing.T) map[string]stored {
 		}
 	}
 	drain(e)
-	if err := e.writeMark(); err != nil {
+	if err := e.mark.Follow(); err != nil {
 		t.Fatal(err)
 	}
 	add("killed", treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data"))
@@ -243,7 +279,7 @@ func stores(t *testing.T) map[string]stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = o.writeMark()
+	_ = o.mark.Follow()
 	add("migrated", treeOf(t, old.CrashClone(vfs.CrashCloneCfg{}), "data"))
 	_ = o.Close()
 	return all
@@ -268,7 +304,7 @@ func damages(name, content string) map[string]*string {
 	step := max(1, len(content)/16)
 	if strings.HasSuffix(name, ".log") {
 		step = 0
-		chunks := chunksOf(content, logNumber(name))
+		chunks := chunksOf(name, content)
 		each := max(1, len(chunks)/tortured(24))
 		for i, at := range chunks {
 			if i%each > 0 && i < len(chunks)-4 {
@@ -283,15 +319,22 @@ func damages(name, content string) map[string]*string {
 	return all
 }
 
-// chunksOf returns where the chunks of a log begin.
-func chunksOf(log string, number uint32) (all []int) {
-	for at := 0; at+logHeader <= len(log); {
-		end := min(len(log), (at/logBlock+1)*logBlock)
-		size, _, ok := 0, uint64(0), false
-		if end-at >= logHeader {
-			size, _, ok = parseChunk([]byte(log[at:end]), number)
+// chunksOf returns where the chunks of a log begin: CRC u32, length u16, type u8 and the
+// number of the log u32, in a header of 19 bytes. None crosses a block of 32 KiB.
+func chunksOf(name, log string) (all []int) {
+	const header, block = 19, 32 << 10
+	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), ".log"), 10, 32)
+	if err != nil {
+		return nil
+	}
+	for at := 0; at+header <= len(log); {
+		end := min(len(log), (at/block+1)*block)
+		h := []byte(log[at:min(at+header, end)])
+		size := 0
+		if len(h) == header && h[6] >= 9 && h[6] <= 12 && uint64(binary.LittleEndian.Uint32(h[7:])) == number {
+			size = header + int(binary.LittleEndian.Uint16(h[4:]))
 		}
-		if !ok {
+		if size == 0 || at+size > end {
 			at++
 			continue
 		}
@@ -313,7 +356,7 @@ func TestDamageMatrix(t *testing.T) {
 			refused, opened := 0, 0
 			for name, content := range s.files {
 				for what, changed := range damages(name, content) {
-					if baseName(name) == nameLock {
+					if filepath.Base(name) == nameLock {
 						continue // it has no content and is made when it is missing
 					}
 					what = name + " " + what
@@ -346,7 +389,7 @@ func (s stored) damaged(t *testing.T, what, name string, changed *string) bool {
 		if verifyErr == nil && r.OK() {
 			t.Errorf("%s: refused (%v), but verified", what, err)
 		}
-		if !strings.Contains(err.Error(), baseName(name)) && !strings.Contains(err.Error(), nameDB) && !strings.Contains(err.Error(), nameFormat) {
+		if !strings.Contains(err.Error(), filepath.Base(name)) && !strings.Contains(err.Error(), nameDB) && !strings.Contains(err.Error(), nameFormat) {
 			t.Errorf("%s: the refusal names no file: %v", what, err)
 		}
 		if !strings.Contains(err.Error(), "longwire store") && !strings.Contains(err.Error(), "restore a backup") {

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
 )
 
 // filled returns a disk with a store that was closed, and what it promised.
@@ -185,8 +186,11 @@ func TestDamagedLog(t *testing.T) {
 			log, size = name, info.Size()
 		}
 	}
-	if scan, err := scanLog(cut, log, logNumber(cut.PathBase(log))); scan.damaged || err != nil {
-		t.Fatalf("a log that a power cut has left is taken for damaged at %d, %v", scan.end, err)
+	o.FS = copyDisk(cut)
+	if e, err := Open(o); err != nil {
+		t.Fatalf("a log that a power cut has left is taken for damaged: %v", err)
+	} else if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 	b, err := cut.UnsafeGetFileDataBuffer(log)
 	if err != nil {
@@ -253,7 +257,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 func TestForeignFormatIsRefused(t *testing.T) {
-	for format, want := range map[int]string{formatVersion + 1: "newer program", oldFormat - 1: "the version that wrote it"} {
+	for format, want := range map[int]string{disk.Format + 1: "newer program", 1: "the version that wrote it"} {
 		fs, _ := filled(t, 10)
 		f, err := fs.Create("data/"+nameFormat, vfs.WriteCategoryUnspecified)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/journal"
 )
 
 // Options of an engine. Only Dir is required.
@@ -63,14 +65,14 @@ type Options struct {
 	// a power cut: for measurements and for the test that shows it.
 	NoSync bool
 
-	// Journal orders the records; nil is the local one. See Journal.
-	Journal Journal
+	// Journal orders the records; nil is journal.Local.
+	Journal journal.Log
 
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
 	bitmapsOnly bool
-	// recentQueued is how many queued rows the machine remembers; 0 is
-	// recentQueuedRows, negative is none, for tests.
+	// recentQueued is how many queued rows the machine remembers; see
+	// state.Settings.
 	recentQueued int
 }
 
@@ -83,6 +85,12 @@ const (
 // lazyDelay is how long an event that nobody waits for may wait for company.
 const lazyDelay = 50 * time.Millisecond
 
+// disk returns the options of package disk.
+func (o *Options) disk() *disk.Options {
+	return &disk.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger, CacheBytes: o.CacheBytes, MemTableBytes: o.memTableBytes(),
+		Follows: o.Journal != nil, Rows: rowsOfState{}}
+}
+
 func (o Options) withDefaults() Options {
 	const day = 24 * time.Hour
 	orElse(&o.StatusRetention, 7*day)
@@ -93,9 +101,8 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
-	orElse(&o.recentQueued, recentQueuedRows)
 	if o.FS == nil {
-		o.FS = privateFS{vfs.Default}
+		o.FS = disk.OwnersFS()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

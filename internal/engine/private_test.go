@@ -85,7 +85,7 @@ func fillPrivately(t *testing.T, dir string) {
 		if _, err := e.Accept(context.Background(), message("a")); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.inst.db.Flush(); err != nil {
+		if err := e.inst.DB.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,35 +99,11 @@ func fillPrivately(t *testing.T, dir string) {
 	if err := Restore(backup, Options{Dir: filepath.Join(dir, "restored")}); err != nil {
 		t.Fatal(err)
 	}
-	o = o.withDefaults()
-	if err := quarantine(&o, o.FS.PathJoin(o.Dir, nameFormat)); err != nil {
+	if err := os.Remove(filepath.Join(o.Dir, nameMark)); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// A file that is made over another one gets a new inode and the owner's mode.
-func TestPrivateCreateReplaces(t *testing.T) {
-	dir := t.TempDir()
-	name, other := filepath.Join(dir, "name"), filepath.Join(dir, "other")
-	if err := os.WriteFile(name, []byte("old"), 0o644); err != nil {
+	if _, err := Repair(o, acceptLoss); err != nil {
 		t.Fatal(err)
-	}
-	if err := os.Link(name, other); err != nil {
-		t.Fatal(err)
-	}
-	f, err := privateFS{vfs.Default}.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := io.WriteString(f, "new"); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(name); err != nil || info.Mode() != private.FileMode || info.Size() != 3 {
-		t.Errorf("the new file: %v, %v; want mode 0600 and 3 bytes", info, err)
-	}
-	if old, err := os.ReadFile(other); err != nil || string(old) != "old" {
-		t.Errorf("the other link holds %q, %v; want the old file", old, err)
 	}
 }
 

@@ -6,11 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // op is an event on its way through the log.
 type op struct {
-	event  event
+	event  record.Event
 	size   int
 	urgent bool   // commit at once; else within lazyDelay
 	reply  *reply // nil when nobody waits
@@ -26,8 +29,8 @@ func takeOps() []op { return (*opPool.Get().(*[]op))[:0] }
 // more.
 func freeOps(ops []op) {
 	for i := range ops {
-		if e, ok := ops[i].event.(*settleEvent); ok {
-			e.free()
+		if e, ok := ops[i].event.(*record.Settle); ok {
+			e.Free()
 		}
 	}
 	clear(ops)
@@ -38,9 +41,9 @@ func freeOps(ops []op) {
 // and durable, or the outcome is unknown; the committer and its followers do
 // not touch it, nor the event, after that.
 type reply struct {
-	result
-	done chan struct{}  // cap 1
-	told func(r result) // instead of a token, on a goroutine of the record's; see answerAll
+	state.Result
+	done chan struct{}        // cap 1
+	told func(r state.Result) // instead of a token, on a goroutine of the record's; see answerAll
 }
 
 // replies are used again by callers that saw their token.
@@ -50,15 +53,15 @@ func newReply() *reply { return replies.Get().(*reply) }
 
 // free gives back a reply whose token was taken.
 func (r *reply) free() {
-	r.result, r.told = result{}, nil
+	r.Result, r.told = state.Result{}, nil
 	replies.Put(r)
 }
 
 // waited is an op that somebody waits for and that is committed at once.
-func waited(e event) op { return op{event: e, size: e.size(), urgent: true, reply: newReply()} }
+func waited(e record.Event) op { return op{event: e, size: e.Size(), urgent: true, reply: newReply()} }
 
 // lazy is an op that nobody waits for.
-func lazy(e event, urgent bool) op { return op{event: e, size: e.size(), urgent: urgent} }
+func lazy(e record.Event, urgent bool) op { return op{event: e, size: e.Size(), urgent: urgent} }
 
 // answer gives the reply its token, or returns it when somebody is to be told.
 func (o *op) answer(err error) *reply {
@@ -67,7 +70,7 @@ func (o *op) answer(err error) *reply {
 		return nil
 	}
 	if err != nil {
-		o.reply.result = result{err: err}
+		o.reply.Result = state.Result{Err: err}
 	}
 	if o.reply.told != nil {
 		return o.reply
@@ -90,7 +93,7 @@ func answerAll(ops []op, err error) {
 	}
 	go func() {
 		for _, r := range told {
-			r.told(r.result)
+			r.told(r.Result)
 			r.free()
 		}
 	}()

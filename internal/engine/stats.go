@@ -60,7 +60,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 	s := gateway.StoreStats{Engine: "pebble", Durable: !e.opt.NoSync, Records: e.stats.records.Load(),
 		Events: e.stats.events.Load(), AcceptNanos: e.stats.accept.snapshot(), SyncNanos: e.stats.sync.snapshot()}
 	_ = e.read(func(v *view) (err error) {
-		s.Clients, s.Messages, s.Queued = int(v.state.clients), int(v.state.messages), int(v.state.queued)
+		s.Clients, s.Messages, s.Queued = int(v.State.Clients), int(v.State.Messages), int(v.State.Queued)
 		s.DiskBytes = v.diskBytes()
 		s.OldestAt, err = e.oldest(v)
 		return err
@@ -71,7 +71,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 // Waiting returns how many events wait for the committer.
 func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
 
-func (v *view) diskBytes() int64 { return int64(v.inst.db.Metrics().DiskSpaceUsage()) }
+func (v *view) diskBytes() int64 { return int64(v.inst.DB.Metrics().DiskSpaceUsage()) }
 
 // diskBytes is what the store has on disk, 0 when it is closed.
 func (e *Engine) diskBytes() (n int64) {
@@ -90,26 +90,11 @@ const maxOldestScan = 2_000
 // good. Behind a long run of completed ones the answer is too early for some
 // calls.
 func (e *Engine) oldest(v *view) (at time.Time, err error) {
-	if v.state.queued == 0 {
+	if v.State.Queued == 0 {
 		return at, nil
 	}
 	e.sweepMu.Lock()
 	defer e.sweepMu.Unlock()
-	from := e.sweeper.oldest
-	if from == nil {
-		from = []byte{kindMessage}
-	}
-	n := 0
-	err = v.each(from, []byte{kindMessage + 1}, false, func(k, val []byte) (bool, error) {
-		e.sweeper.oldest = append(e.sweeper.oldest[:0], k...)
-		row, err := decodeMessage(k, val)
-		if err != nil {
-			return false, err
-		}
-		at = timeOf(row.createdAt)
-		msg, err := v.message(&row)
-		n++
-		return err == nil && msg.Completed() && n < maxOldestScan, err
-	})
+	at, e.sweeper.oldest, err = v.Oldest(e.sweeper.oldest, maxOldestScan)
 	return at, err
 }

@@ -3,10 +3,11 @@ package engine
 import (
 	"bytes"
 	"context"
-	"sync"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Accept stores a message with its audience and returns when both are on
@@ -17,15 +18,15 @@ func (e *Engine) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rece
 	if err != nil {
 		return gateway.Receipt{}, err
 	}
-	var r result
+	var r state.Result
 	answered, err := e.place(ctx, ev, &r)
 	if answered {
-		ev.free()
+		ev.Free()
 	}
 	if err == nil {
 		e.stats.accepted(time.Since(begun))
 	}
-	return r.receipt, err
+	return r.Receipt, err
 }
 
 // StartAccept is Accept for a caller that does not wait.
@@ -38,15 +39,15 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 	}
 	o := waited(ev)
 	e.stuck.enter(o.reply, func(cause error) { done(gateway.Receipt{}, unavailable(cause)) })
-	o.reply.told = func(r result) {
-		ev.free()
+	o.reply.told = func(r state.Result) {
+		ev.Free()
 		if !e.stuck.leave(o.reply) {
 			return
 		}
-		if r.err == nil {
+		if r.Err == nil {
 			e.stats.accepted(time.Since(begun))
 		}
-		done(r.receipt, r.err)
+		done(r.Receipt, r.Err)
 	}
 	if err := e.queue.push(context.Background(), o); err != nil && e.stuck.leave(o.reply) {
 		done(gateway.Receipt{}, unavailable(err))
@@ -55,51 +56,32 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 
 // acceptEvent returns the event of a message with the bounds that it is accepted
 // under.
-func (e *Engine) acceptEvent(a gateway.Acceptance) (*acceptEvent, error) {
+func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 	if err := e.Health(); err != nil {
 		return nil, err
 	}
-	ev := newAcceptEvent(a)
-	ev.maxQueued, ev.maxQueuedBytes, ev.keyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
+	ev := record.NewAccept(a)
+	ev.MaxQueued, ev.MaxQueuedBytes, ev.KeyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&ev.Acceptance)
 		if err != nil {
 			return nil, unavailable(err)
 		}
-		ev.mask, ev.Only, ev.Among = mask, nil, nil
+		ev.Mask, ev.Only, ev.Among = mask, nil, nil
 	}
 	return ev, nil
 }
 
-// acceptEvents are used again by callers that were answered.
-var acceptEvents = sync.Pool{New: func() any { return new(acceptEvent) }}
-
-// newAcceptEvent returns an event with a copy of the payload. The copy outlives
-// the call, because the feed hands it on, and because the caller may give up before
-// the answer.
-func newAcceptEvent(a gateway.Acceptance) *acceptEvent {
-	ev := acceptEvents.Get().(*acceptEvent)
-	ev.Acceptance = a
-	ev.Payload = bytes.Clone(a.Payload)
-	return ev
-}
-
-// free gives back an event that nobody looks at any more.
-func (e *acceptEvent) free() {
-	*e = acceptEvent{}
-	acceptEvents.Put(e)
-}
-
 // do sends an event through the log at once and waits until what it came to is
 // durable. When ctx ends first the outcome is unknown.
-func (e *Engine) do(ctx context.Context, ev event) (r result, err error) {
+func (e *Engine) do(ctx context.Context, ev record.Event) (r state.Result, err error) {
 	_, err = e.place(ctx, ev, &r)
 	return r, err
 }
 
 // place is do. It reports whether there was an answer: else the event may still be
 // under way.
-func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool, err error) {
+func (e *Engine) place(ctx context.Context, ev record.Event, r *state.Result) (answered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable(err)
 	}
@@ -110,9 +92,9 @@ func (e *Engine) place(ctx context.Context, ev event, r *result) (answered bool,
 	}
 	select {
 	case <-o.reply.done:
-		*r = o.reply.result
+		*r = o.reply.Result
 		o.reply.free()
-		return true, r.err
+		return true, r.Err
 	case <-ctx.Done():
 		return false, unavailable(ctx.Err())
 	case <-stuck:
@@ -142,7 +124,7 @@ func (e *Engine) TrySettle(o gateway.Outcome, urgent bool) bool {
 	took := e.queue.offer(p)
 	if !took {
 		p.uncount()
-		p.event.(*settleEvent).free()
+		p.event.(*record.Settle).Free()
 	}
 	return took
 }
@@ -153,7 +135,7 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	if p := e.failure.Load(); p != nil {
 		return unavailable(*p)
 	}
-	if err := e.queue.push(context.Background(), lazy(&expireEvent{id, at}, true)); err != nil {
+	if err := e.queue.push(context.Background(), lazy(&record.Expire{ID: id, At: at}, true)); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -161,32 +143,32 @@ func (e *Engine) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 
 // Cancel makes every delivery of the message that is not final canceled.
 func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
-	r, err := e.do(ctx, &cancelEvent{id, at})
-	return r.message, err
+	r, err := e.do(ctx, &record.Cancel{ID: id, At: at})
+	return r.Message, err
 }
 
 // Purge cancels everything queued for client.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	r, err := e.do(ctx, &purgeEvent{client, at})
-	return r.n, err
+	r, err := e.do(ctx, &record.Purge{Client: client, At: at})
+	return r.N, err
 }
 
 // Register remembers a client that has connected.
 func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
-	res, err := e.do(ctx, &registerEvent{r})
-	return res.record, res.given, err
+	res, err := e.do(ctx, &record.Register{Registration: r})
+	return res.Record, res.Given, err
 }
 
 // Disconnected notes last seen and the reason. The note is lost when the queue
 // is full or the disk fails.
 func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
-	e.queue.offer(lazy(&disconnectedEvent{client, at, reason}, false))
+	e.queue.offer(lazy(&record.Disconnected{Client: client, At: at, Reason: reason}, false))
 }
 
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &updateEvent{client, c})
-	return r.record, err
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c})
+	return r.Record, err
 }
 
 // AppendUplink stores a payload from a device and returns its sequence when it
@@ -196,6 +178,6 @@ func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, er
 		return 0, err
 	}
 	u.Payload = bytes.Clone(u.Payload)
-	r, err := e.do(ctx, &uplinkEvent{u})
-	return r.useq, err
+	r, err := e.do(ctx, &record.Uplink{Uplink: u})
+	return r.Useq, err
 }

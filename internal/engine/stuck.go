@@ -71,7 +71,7 @@ func (e *Engine) checkStuck() {
 		return
 	}
 	defer v.release()
-	if cause := v.inst.background.Load(); cause != nil && v.inst.stalled.Load() {
-		e.stuck.end(*cause)
+	if cause := v.inst.Stuck(); cause != nil {
+		e.stuck.end(cause)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
 )
 
 // undurable counts each client's proposals by Settle from their place in the queue
@@ -38,7 +39,7 @@ func (e *Engine) Undurable(client gateway.ClientID) (n, bytes int) {
 
 // proposal returns the op of a proposal, which is counted until it is answered.
 func (e *Engine) proposal(o gateway.Outcome, urgent bool) op {
-	p := lazy(newSettleEvent(o), false)
+	p := lazy(record.NewSettle(o), false)
 	p.slot = e.undurable.slot(o.Client)
 	n, bytes := split(p.slot.Add(weight(o.Result)))
 	p.urgent = urgent || n >= gateway.MaxUndurable/2 || bytes >= gateway.MaxUndurableBytes/2 || len(o.Result) > gateway.MaxLazyResult
@@ -48,7 +49,7 @@ func (e *Engine) proposal(o gateway.Outcome, urgent bool) op {
 // uncount takes a proposal out of its client's count.
 func (o *op) uncount() {
 	if o.slot != nil {
-		o.slot.Add(-weight(o.event.(*settleEvent).Result))
+		o.slot.Add(-weight(o.event.(*record.Settle).Result))
 		o.slot = nil
 	}
 }

@@ -1,45 +1,21 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Report is what Verify has found.
 type Report struct {
-	Log      gateway.LogID
-	Position uint64 // of the last record
-	Rows     int
-	Files    int
-	Bytes    int64 // of the files
-
-	Clients    int
-	Messages   int
-	Queued     int // deliveries that are not final
-	Uplinks    int
-	Keys       int // idempotency keys
-	Broadcasts int // messages in bitmap form that are not completed
-
-	// Problems are the first things found wrong, at most maxProblems of them;
-	// Count is how many there were.
-	Problems []string
-	Count    int
-}
-
-const maxProblems = 100
-
-// OK reports whether nothing was found wrong.
-func (r *Report) OK() bool { return r.Count == 0 }
-
-func (r *Report) problem(format string, args ...any) {
-	if r.Count++; len(r.Problems) < maxProblems {
-		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
-	}
+	Log   gateway.LogID
+	Files int
+	Bytes int64 // of the files
+	state.Findings
 }
 
 // Verify reads everything in the data directory of a store that no process has
@@ -50,14 +26,20 @@ func Verify(o Options) (*Report, error) {
 	r := &Report{}
 	err := withStored(o, func(e *Engine, v *view) error {
 		r.Log = e.log
-		e.countFiles(r)
-		if err := v.inst.db.CheckLevels(nil); err != nil {
-			r.problem("sorted tables: %v", err)
+		v.countFiles(e.opt.FS, r)
+		if err := v.inst.DB.CheckLevels(nil); err != nil {
+			r.Problem("sorted tables: %v", err)
 		}
-		v.verify(r)
+		v.Check(&r.Findings)
 		return nil
-	}, func(err error) { r.problem("%v", err) })
+	}, func(err error) { r.Problem("%v", err) })
 	return r, err
+}
+
+// IsStore returns an error unless the directory has a store, or remains of one.
+func IsStore(o Options) error {
+	o = o.withDefaults()
+	return disk.IsStore(o.disk())
 }
 
 // StatsOf returns the counts of a store that no process has open.
@@ -73,25 +55,31 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 // damaged or lacks a file, and damaged is set, that is reported to it instead.
 func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
 	o = o.withDefaults()
-	if err := IsStore(o); err != nil {
+	d := o.disk()
+	if err := disk.IsStore(d); err != nil {
 		return err
 	}
-	lock, err := lockDir(o.FS, o.Dir)
+	lock, err := disk.Lock(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	e, _, err := survey(&o)
+	s, _, err := disk.Survey(d)
 	if err != nil {
-		err = explain(err, &o)
-		if damaged == nil || !isDamage(err) {
+		err = disk.Explain(err, d)
+		if damaged == nil || !disk.IsDamage(err) {
 			return err
 		}
 		damaged(err)
 		return nil
 	}
-	defer e.inst.db.Close()
-	v := newView(e.inst, e.machine.state)
+	defer s.DB.Close()
+	at, err := state.ReadStanding(rows{s.DB})
+	if err != nil {
+		return err
+	}
+	e := &Engine{opt: o, log: s.Log, queue: newQueue()}
+	v := newView(&instance{Database: s.Database}, at)
 	e.view.Store(v)
 	defer v.release()
 	return fn(e, v)
@@ -99,17 +87,17 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 
 // countFiles adds up the files and reads each from end to end, so that a block
 // that the disk cannot read is found although no row is in it.
-func (e *Engine) countFiles(r *Report) {
-	fs, dir := e.opt.FS, e.opt.dbDir()
+func (v *view) countFiles(fs vfs.FS, r *Report) {
+	dir := v.inst.Dir()
 	names, err := fs.List(dir)
 	if err != nil {
-		r.problem("list %s: %v", dir, err)
+		r.Problem("list %s: %v", dir, err)
 		return
 	}
 	for _, name := range names {
 		n, err := readThrough(fs, fs.PathJoin(dir, name))
 		if err != nil {
-			r.problem("file %s: %v", fs.PathJoin(dir, name), err)
+			r.Problem("file %s: %v", fs.PathJoin(dir, name), err)
 		}
 		r.Files++
 		r.Bytes += n
@@ -123,283 +111,4 @@ func readThrough(fs vfs.FS, name string) (int64, error) {
 	}
 	defer f.Close()
 	return io.Copy(io.Discard, f)
-}
-
-// verifier walks all rows of a view.
-type verifier struct {
-	*view
-	r        *Report
-	messages int
-	queued   int64
-	bitmaps  int64
-	expiry   int
-	perOrd   map[ordinal]countRow // queued rows found
-	pending  int                  // messages that are not completed
-}
-
-func (v *view) verify(r *Report) {
-	c := &verifier{view: v, r: r, perOrd: map[ordinal]countRow{}}
-	r.Position = v.state.pos
-	for _, step := range []struct {
-		kind byte
-		row  func(k, val []byte) error
-	}{
-		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
-		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
-		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
-		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
-		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindWriter, nil}, {kindMeta, nil},
-	} {
-		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
-			r.Rows++
-			if step.row == nil {
-				return true, nil
-			}
-			if err := step.row(k, val); err != nil {
-				r.problem("row %q: %v", k, err)
-			}
-			return true, nil
-		})
-		if err != nil {
-			r.problem("rows of kind %q: %v", step.kind, err)
-		}
-	}
-	c.totals()
-}
-
-// totals compares what was counted with what the state says.
-func (c *verifier) totals() {
-	c.r.Queued, c.r.Messages, c.r.Broadcasts = int(c.queued), c.messages, int(c.bitmaps)
-	for _, n := range []struct {
-		what      string
-		got, want int64
-	}{
-		{"clients", int64(c.r.Clients), c.state.clients},
-		{"messages", int64(c.messages), c.state.messages},
-		{"queued deliveries", c.queued, c.state.queued},
-		{"messages in bitmap form", c.bitmaps, c.state.bitmaps},
-		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
-	} {
-		if n.got != n.want {
-			c.r.problem("%d %s, want %d", n.got, n.what, n.want)
-		}
-	}
-	for o, n := range c.perOrd {
-		c.r.problem("client with ordinal %d has %d queued deliveries that its counter leaves out", o, n.n)
-	}
-}
-
-func (c *verifier) queuedRow(k, val []byte) error {
-	q, err := decodeQueued(val)
-	if err != nil {
-		return err
-	}
-	c.queued++
-	o := ordinal(tail32(k[:5]))
-	n := c.perOrd[o]
-	n.n++
-	n.bytes += q.bytes()
-	c.perOrd[o] = n
-	row, err := c.messageRow(q.id)
-	if err != nil {
-		return err
-	}
-	if row == nil {
-		return fmt.Errorf("message %s: %w", q.id, errMissing)
-	}
-	if row.seq != gateway.Seq(tail64(k)) {
-		return fmt.Errorf("message %s has sequence %d", q.id, row.seq)
-	}
-	return nil
-}
-
-func (c *verifier) countRow(k, val []byte) error {
-	n, err := decodeCount(val)
-	if err != nil {
-		return err
-	}
-	o := ordinal(tail32(k))
-	if got := c.perOrd[o]; got != n {
-		return fmt.Errorf("%d queued deliveries of %d bytes, the counter says %d of %d", got.n, got.bytes, n.n, n.bytes)
-	}
-	delete(c.perOrd, o)
-	return nil
-}
-
-func (c *verifier) clientRow(k, val []byte) error {
-	row, err := decodeClient(k, val)
-	if err != nil {
-		return err
-	}
-	c.r.Clients++
-	name, err := c.nameOf(row.ord)
-	if err != nil {
-		return err
-	}
-	if name != gateway.ClientID(k[1:]) {
-		return fmt.Errorf("ordinal %d belongs to %q", row.ord, name)
-	}
-	ids := []chunkID{knownChunk(chunkOf(row.ord))}
-	for _, g := range row.groups {
-		ids = append(ids, groupChunk(g, chunkOf(row.ord)))
-	}
-	for l, val := range row.labels {
-		ids = append(ids, labelChunk(l, val, chunkOf(row.ord)))
-	}
-	for _, id := range ids {
-		set, err := c.chunk(id)
-		if err != nil {
-			return err
-		}
-		if !set.has(row.ord) {
-			return fmt.Errorf("bitmap %q leaves it out", id.key())
-		}
-	}
-	return nil
-}
-
-func (c *verifier) bitsRow(k, val []byte) error {
-	var set bitset
-	return decodeChunk(&set, k, val)
-}
-
-func (c *verifier) queuedBits(k, val []byte) error {
-	var set bitset
-	if err := decodeChunk(&set, k, val); err != nil {
-		return err
-	}
-	c.queued += int64(set.count())
-	return nil
-}
-
-func (c *verifier) message(k, val []byte) error {
-	row, err := decodeMessage(k, val)
-	if err != nil {
-		return err
-	}
-	c.messages++
-	msg, err := c.view.message(&row)
-	if err != nil {
-		return err
-	}
-	if got := msg.Counts.Queued + msg.Counts.Final(); got != msg.Counts.Total {
-		return fmt.Errorf("%d deliveries, %d in states", msg.Counts.Total, got)
-	}
-	index := retentionKey(nanos(msg.CompletedAt), row.id)
-	if !msg.Completed() {
-		c.pending++
-		index = expiryKey(row.expiresAt, row.seq)
-	}
-	if v, err := c.get(index); err != nil || v == nil {
-		return errors.Join(err, fmt.Errorf("row %q: %w", index, errMissing))
-	}
-	switch row.form {
-	case formOne:
-		return c.recipients(&row, []ordinal{row.ord})
-	case formList:
-		return c.recipients(&row, row.ords)
-	default:
-		return c.bits(&row)
-	}
-}
-
-// recipients checks that each recipient has exactly one row.
-func (c *verifier) recipients(row *messageRow, ords []ordinal) error {
-	for _, o := range ords {
-		q, err := c.get(queueKey(o, row.seq))
-		if err != nil {
-			return err
-		}
-		f, err := c.finalRow(finalKey(o, row.seq))
-		if err != nil {
-			return err
-		}
-		if (q != nil) == (f != nil) {
-			return fmt.Errorf("recipient %d: queued %t and final %t", o, q != nil, f != nil)
-		}
-	}
-	return nil
-}
-
-// bits checks that each recipient has exactly one bit, and the counts.
-func (c *verifier) bits(row *messageRow) error {
-	h, err := c.head(row.seq)
-	if err != nil {
-		return err
-	}
-	if h.count[gateway.Queued] > 0 {
-		c.bitmaps++
-	}
-	var got [gateway.Failed + 1]int
-	total := 0
-	for n := range h.chunks {
-		var all bitset
-		sum := 0
-		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
-			id := finalChunk(row.seq, s, n)
-			if s == gateway.Queued {
-				id = queuedChunk(row.seq, n)
-			}
-			set, err := c.chunk(id)
-			if err != nil {
-				return err
-			}
-			got[s] += set.count()
-			sum += set.count()
-			all.or(&set)
-		}
-		if all.count() != sum {
-			return fmt.Errorf("chunk %d: a recipient is in two states", n)
-		}
-		total += sum
-	}
-	if got != h.count || total != h.total {
-		return fmt.Errorf("bits count %v of %d, the head says %v of %d", got, total, h.count, h.total)
-	}
-	return nil
-}
-
-func (c *verifier) settledRow(k, val []byte) error {
-	f, err := decodeFinal(k, val)
-	if err == nil && !f.state.Final() {
-		err = fmt.Errorf("state %v is not final", f.state)
-	}
-	return err
-}
-
-func (c *verifier) expiryRow(_, val []byte) error {
-	c.expiry++
-	row, err := c.messageRow(parseID(val))
-	if err == nil && row == nil {
-		err = errMissing
-	}
-	return err
-}
-
-func (c *verifier) retentionRow(k, _ []byte) error {
-	row, err := c.messageRow(parseID(k[9:]))
-	if err == nil && row == nil {
-		err = errMissing
-	}
-	return err
-}
-
-func (c *verifier) keyRow(_, val []byte) error {
-	c.r.Keys++
-	_, err := decodeKey(val)
-	return err
-}
-
-func (c *verifier) uplinkRow(k, val []byte) error {
-	c.r.Uplinks++
-	u, err := decodeUplink(k, val)
-	if err != nil {
-		return err
-	}
-	name, err := c.get(key64(kindUplinkSeq, u.Seq))
-	if err == nil && gateway.ClientID(name) != u.Client {
-		err = fmt.Errorf("the order of arrival says %q", name)
-	}
-	return err
 }

@@ -13,13 +13,23 @@ import (
 // takes it while the process under test restarts. Another call of FreeAddr may.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
+	addr, err := Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+// Free is FreeAddr for code without a test.
+func Free() (string, error) {
+	var last error
 	for range 100 {
 		listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
 		if err == nil {
 			defer listener.Close()
-			return listener.Addr().String()
+			return listener.Addr().String(), nil
 		}
+		last = err
 	}
-	t.Fatal("no port is free")
-	return ""
+	return "", fmt.Errorf("no port is free: %w", last)
 }

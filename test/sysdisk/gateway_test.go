@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/longwire/longwire/test/loopback"
 )
 
 // built is the program under test: LONGWIRE_SYSDISK_BINARY, or one built once from
@@ -114,15 +116,6 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
 // gateway is a longwire serve.
 type gateway struct {
 	*process
@@ -131,8 +124,8 @@ type gateway struct {
 
 // prepare chooses the addresses.
 func prepare() (g gateway, err error) {
-	if g.tcpAddr, err = freeAddr(); err == nil {
-		g.httpAddr, err = freeAddr()
+	if g.tcpAddr, err = loopback.Free(); err == nil {
+		g.httpAddr, err = loopback.Free()
 	}
 	return g, err
 }

@@ -158,6 +158,16 @@ func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], err
 	}, func(next uint64) { q.After = next })
 }
 
+// Whole returns the uplink of an event with the payload that the event omits. ok is
+// false if it is no longer kept.
+func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err error) {
+	page, err := v.door.gateway.Uplinks(u.Client, u.Seq-1, 1)
+	if err != nil || len(page.Items) == 0 || page.Items[0].Seq != u.Seq {
+		return *u, false, err
+	}
+	return page.Items[0], true, nil
+}
+
 // LastUplink returns the sequence of the newest uplink, 0 when there is none. It
 // halves the range of sequences, because no uplink is above the newest one.
 func (v *View) LastUplink() (uint64, error) {

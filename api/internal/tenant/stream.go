@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"slices"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -61,8 +62,12 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 // message to many of the caller's own.
 func (v *View) hears(e *gateway.Event) bool {
 	if e.Client != "" {
-		in, err := v.inside(e.Client)
-		return err == nil && in
+		group := v.key.Limit.Group
+		if group == "" {
+			return v.MaySee(e.Client)
+		}
+		groups, err := v.door.members.of(v.door.gateway, e.Client, e.Seq)
+		return err == nil && slices.Contains(groups, group)
 	}
 	if e.Message == "" {
 		return false

@@ -25,6 +25,7 @@ type Door struct {
 	guarded func(group string) bool
 	log     *audit.Log
 	now     func() time.Time
+	members memberships
 }
 
 // NewDoor returns the door to g. guarded reports whether being in a group is a

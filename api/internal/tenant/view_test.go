@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,5 +93,63 @@ func TestPagesOfWhatOthersHaveEnd(t *testing.T) {
 	}
 	if want := fmt.Sprint([]int{own, 2 * own, 3 * own, 4 * own}); fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+// countingStore counts the look-ups of clients.
+type countingStore struct {
+	gateway.Store
+	clients atomic.Int64
+}
+
+func (s *countingStore) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
+	s.clients.Add(1)
+	return s.Store.Client(id)
+}
+
+// TestStreamsShareTheLookUpOfAnEvent: what one event costs the store does not rise
+// with the streams of keys that are limited to a group.
+func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
+	store := &countingStore{Store: memstore.New(memstore.Options{})}
+	t.Cleanup(func() { store.Close() })
+	g := gatewaytest.New(t, store, gateway.Config{})
+	door := NewDoor(g, func(string) bool { return false }, nil, time.Now)
+	k, _, err := apikey.NewRing().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := gatewaytest.Connect(t, g, "in", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"gang"}}})
+	out := gatewaytest.Connect(t, g, "out", gatewaytest.Options{})
+	var streams []*Subscription
+	for range 20 {
+		v := door.View(k, Request{})
+		sub, _ := v.Subscribe(0)
+		streams = append(streams, sub)
+	}
+	before := store.clients.Load()
+	const events = 10
+	for i := range uint64(events) {
+		for _, l := range []*gatewaytest.Link{out, in} {
+			if err := l.Session.Received(t.Context(), i+1, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, s := range streams {
+		seen := 0
+		for seen < events {
+			list, err := s.Next(t.Context(), make([]gateway.Event, 0, 2*events))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range list {
+				if seen++; e.Client != "in" {
+					t.Errorf("a stream of the group shows an event of %s", e.Client)
+				}
+			}
+		}
+	}
+	if n := store.clients.Load() - before; n > 2*events {
+		t.Errorf("%d events took %d look-ups for %d streams, want one each", 2*events, n, len(streams))
 	}
 }

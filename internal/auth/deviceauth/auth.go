@@ -208,7 +208,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 		if a.hook != nil && a.cfg.Hook.Monitor {
 			a.hook.watch(&h)
 		}
-		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential}, nil
+		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential, Groups: v.groups}, nil
 	case v.unknown():
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
 			Message: "nobody could tell whether the device may register", Cause: errors.New(string(v.reason))}

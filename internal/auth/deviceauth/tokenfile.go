@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -33,6 +34,7 @@ type TokenEntry struct {
 	SHA256    string    `json:"sha256"`            // of the token, in hexadecimal
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero = never
+	Groups    []string  `json:"groups,omitempty"`    // that the device may enter and leave
 	Note      string    `json:"note,omitempty"`      // for people
 }
 
@@ -55,6 +57,8 @@ func (e *TokenEntry) check() error {
 		return errors.New("want either a client or a pattern")
 	case e.Client != "" && !gateway.ClientID(e.Client).Valid():
 		return errors.New("client is not a client id: " + gateway.ClientIDRule)
+	case len(e.Groups) > gateway.MaxGroups || slices.ContainsFunc(e.Groups, func(g string) bool { return !gateway.ValidGroup(g) }):
+		return fmt.Errorf("want at most %d groups of 1 to %d letters", gateway.MaxGroups, gateway.MaxGroupName)
 	case len(e.Note) > maxNote:
 		return fmt.Errorf("note is longer than %d bytes", maxNote)
 	case e.Pattern != "":
@@ -131,7 +135,7 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if dec.Decode(&e) != nil || dec.InputOffset() != int64(len(text)) {
-		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at and note")
+		return nil, errors.New("not a JSON object with client or pattern, sha256, created_at, expires_at, groups and note")
 	}
 	return &e, e.check()
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// tokenSet is a token file in memory, about 120 bytes a token. It does not
+// tokenSet is a token file in memory, about 140 bytes a token. It does not
 // change: a new file makes a new set.
 type tokenSet struct {
 	byHash   map[fingerprint]holder
@@ -19,6 +19,7 @@ type holder struct {
 	client  string // an id, or a pattern of ids
 	pattern bool
 	expires time.Time // zero = never
+	groups  []string
 }
 
 func readTokenSet(name string) (*tokenSet, error) {
@@ -39,7 +40,7 @@ func readTokenSet(name string) (*tokenSet, error) {
 			seen[e.Pattern] = true
 			s.patterns = append(s.patterns, e.Pattern)
 		}
-		s.byHash[e.hash()] = holder{client: e.Client + e.Pattern, pattern: e.Pattern != "", expires: e.ExpiresAt}
+		s.byHash[e.hash()] = holder{client: e.Client + e.Pattern, pattern: e.Pattern != "", expires: e.ExpiresAt, groups: e.Groups}
 	}
 	return s, nil
 }
@@ -77,5 +78,5 @@ func (s *tokenSet) find(hash fingerprint, id gateway.ClientID, now time.Time) ve
 	case !h.expires.IsZero() && !now.Before(h.expires):
 		return refused(MethodToken, ReasonExpired)
 	}
-	return verdict{method: MethodToken, reason: ReasonAccepted, bound: true, expires: h.expires}
+	return verdict{method: MethodToken, reason: ReasonAccepted, bound: true, expires: h.expires, groups: h.groups}
 }

@@ -1,6 +1,7 @@
 package deviceauth
 
 import (
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -70,6 +71,7 @@ type verdict struct {
 	bound   bool      // the credential names the id
 	expires time.Time // zero = never
 
+	groups     []string           // that the device may enter
 	credential gateway.Credential // of an accepted one, where it can be taken back
 }
 
@@ -92,6 +94,7 @@ func (v verdict) and(next verdict) verdict {
 		return next
 	}
 	next.bound = next.bound || v.bound
+	next.groups = slices.Concat(v.groups, next.groups)
 	next.credential = together(v.credential, next.credential)
 	if next.expires.IsZero() || !v.expires.IsZero() && v.expires.Before(next.expires) {
 		next.expires = v.expires

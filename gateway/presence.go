@@ -1,0 +1,57 @@
+package gateway
+
+// presence says who has the session of a client, and takes online calls to a session by
+// its name. The hub answers for the sessions of this process. One that knows the
+// sessions of several processes asks the hub for its own and passes on the rest: an
+// online call names its session, so that it can end where the session is.
+type presence interface {
+	// holder returns the live session of a client; ok is false when it is offline.
+	holder(ClientID) (ref sessionRef, ok bool)
+	// begin puts a call into its session and sends it, or leaves that to b. Errors:
+	// CodeClientOffline (also when the client has another session now),
+	// CodePayloadTooLarge, CodeQueueFull.
+	begin(c *OnlineCall, b *OnlineBatch) error
+	// withdraw takes a call out of its session; false when it is being answered, or
+	// has been.
+	withdraw(c *OnlineCall) bool
+}
+
+// sessionRef names a live session.
+type sessionRef struct {
+	client ClientID
+	id     uid
+}
+
+// named returns the live session that r names, nil when it has ended.
+func (h *hub) named(r *sessionRef) *Session {
+	if s := h.session(r.client); s != nil && s.id == r.id {
+		return s
+	}
+	return nil
+}
+
+func (h *hub) holder(id ClientID) (sessionRef, bool) {
+	s := h.session(id)
+	if s == nil {
+		return sessionRef{}, false
+	}
+	return sessionRef{client: s.client, id: s.id}, true
+}
+
+func (h *hub) begin(c *OnlineCall, b *OnlineBatch) error {
+	s := h.named(&c.session)
+	if s == nil {
+		return errOffline
+	}
+	if len(c.payload) > int(s.maxPayload) {
+		return tooLargeFor(s)
+	}
+	return s.call(c, b)
+}
+
+// withdraw finds nothing in a session that is not live any more: whoever ended it
+// answers its calls.
+func (h *hub) withdraw(c *OnlineCall) bool {
+	s := h.named(&c.session)
+	return s != nil && s.withdraw(c)
+}

@@ -1,0 +1,177 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/internal/private"
+)
+
+// Names within the data directory.
+const (
+	nameDB         = "db"
+	nameLock       = "LOCK"
+	nameFormat     = "FORMAT"
+	nameQuarantine = "quarantine"
+	nameProbe      = "probe.tmp"
+)
+
+// ErrLocked is wrapped by Open's error when another process has the directory.
+var ErrLocked = errors.New("in use by another process")
+
+// Lock takes the directory for this process: ErrLocked.
+func Lock(fs vfs.FS, dir string) (io.Closer, error) {
+	lock, err := fs.Lock(fs.PathJoin(dir, nameLock))
+	if err != nil {
+		return nil, lockFailed(dir, err)
+	}
+	return lock, nil
+}
+
+// lockFailed says whether another process has the directory, or the lock's file
+// cannot be made.
+func lockFailed(dir string, err error) error {
+	if _, ok := errors.AsType[*os.PathError](err); ok {
+		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
+	}
+	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one a directory of its own): %w",
+		dir, ErrLocked, err)
+}
+
+// MakeDir makes a directory and its missing parents, so that a
+// power cut does not take it away again with all that was synced inside.
+func MakeDir(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
+		if parent != dir {
+			_ = syncDir(fs, parent) // an earlier start may have been cut short before it; it may also be another's
+		}
+		return nil
+	}
+	if parent != dir {
+		if err := MakeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, private.DirMode); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// replaceFile gives a file a new content. After a crash it has the one or the
+// other.
+func replaceFile(fs vfs.FS, name string, content []byte) error {
+	tmp := name + ".tmp"
+	err := writeFile(fs, tmp, content)
+	if err == nil {
+		err = fs.Rename(tmp, name)
+	}
+	if err == nil {
+		err = syncDir(fs, fs.PathDir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// writeFile writes a file and syncs it, but not its directory.
+func writeFile(fs vfs.FS, name string, content []byte) error {
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(content)
+	if err == nil && n < len(content) {
+		err = io.ErrShortWrite
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// exists reports whether there is a file or directory of that name.
+func exists(fs vfs.FS, name string) (bool, error) {
+	_, err := fs.Stat(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func readAll(fs vfs.FS, name string) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// cutFile leaves the first n bytes of a file.
+func cutFile(fs vfs.FS, name string, n int64) error {
+	b, err := readAll(fs, name)
+	if err != nil {
+		return err
+	}
+	return replaceFile(fs, name, b[:min(n, int64(len(b)))])
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// copyDir copies the files of a directory and syncs them.
+func copyDir(fs vfs.FS, from, to string) error {
+	if err := MakeDir(fs, to); err != nil {
+		return err
+	}
+	names, err := fs.List(from)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := vfs.Copy(fs, fs.PathJoin(from, name), fs.PathJoin(to, name)); err != nil {
+			return err
+		}
+	}
+	return syncDir(fs, to)
+}
+
+// probeBytes is enough for a database to be opened and a record to be written.
+const probeBytes = 1 << 20
+
+// Probe finds out whether the directory takes a synced write.
+func Probe(o *Options) error {
+	fs := o.FS
+	name := fs.PathJoin(o.Dir, nameProbe)
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("probe the disk: %w", err)
+	}
+	_, err = f.Write(make([]byte, probeBytes))
+	err = errors.Join(err, f.Sync(), f.Close(), fs.Remove(name))
+	if err != nil {
+		return fmt.Errorf("probe the disk: %w", err)
+	}
+	return nil
+}
+
+func baseName(name string) string {
+	return name[strings.LastIndexAny(name, `/\`)+1:]
+}

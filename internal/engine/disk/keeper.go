@@ -1,0 +1,182 @@
+package disk
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// reserveBlock is how many numbers MARK reserves at once. Half of it is left
+	// when the next block is asked for, so that no record waits for one.
+	reserveBlock = 1 << 16
+	// eventBlock is how many events a process may number. One block is reserved at
+	// each start, because events are numbered without the store.
+	eventBlock = 1 << 40
+	// markEvery is how often MARK follows the log.
+	markEvery = time.Second
+)
+
+// Keeper holds a store for writing: it keeps MARK, and the numbers that MARK reserves.
+type Keeper struct {
+	// Floor is the highest number that other starts have reserved. Fixed.
+	Floor Numbers
+	// current returns the database that is written; its logs are listed in MARK.
+	current func() *Database
+
+	mu   sync.Mutex // held while MARK is written
+	file *markFile  // guarded by mu
+
+	// Numbers up to these are in both slots of MARK, and may be given.
+	seq, useq atomic.Uint64
+
+	durable atomic.Uint64           // position of the last record that is on stable storage
+	asked   atomic.Pointer[Numbers] // given so far, when more were asked for
+	wake    chan struct{}           // cap 1: numbers were asked for
+	failing atomic.Bool             // the last write failed
+}
+
+// Hold makes the store, or judges it and brings it up to date, and takes it over: what
+// MARK says of an orderly close no longer holds, and a first block of numbers is
+// reserved. It returns before anything else in the directory is written. now is the
+// clock of the store; current is asked from the first follow on.
+func Hold(o *Options, now time.Time, current func() *Database) (*Keeper, error) {
+	m, given, err := prepare(o)
+	if err != nil {
+		return nil, Explain(err, o)
+	}
+	file, err := openMarkFile(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keeper{Floor: m.Reserved.raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
+	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
+	m.Reserved = k.Floor.plus(reserveBlock)
+	m.Reserved.Event += eventBlock
+	m.Orderly, m.Boot, m.at = false, newBoot(), time.Now().UnixNano()
+	if err := file.writeBoth(m); err != nil {
+		return nil, errors.Join(err, file.f.Close())
+	}
+	k.allow(m.Reserved)
+	return k, nil
+}
+
+func newBoot() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func (k *Keeper) allow(n Numbers) {
+	k.seq.Store(n.Seq)
+	k.useq.Store(n.Useq)
+}
+
+// left returns how many messages or uplinks can get a number.
+func (k *Keeper) left(given Numbers) uint64 {
+	seq, useq := k.seq.Load(), k.useq.Load()
+	return min(seq-min(seq, given.Seq), useq-min(useq, given.Useq))
+}
+
+// Reserve makes sure that need numbers are left behind those given. It waits only if a
+// whole block is used up before MARK was written.
+func (k *Keeper) Reserve(given Numbers, need uint64) error {
+	left := k.left(given)
+	if left >= reserveBlock/2 {
+		return nil
+	}
+	k.asked.Store(&given)
+	if left < need {
+		return k.Follow()
+	}
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Synced notes that the records up to pos are on stable storage.
+func (k *Keeper) Synced(pos uint64) { k.durable.Store(pos) }
+
+// Run writes MARK once a second while records are written, and when numbers are asked
+// for, until stop is closed.
+func (k *Keeper) Run(stop <-chan struct{}, log *slog.Logger) {
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		case <-k.wake:
+		}
+		if err := k.Follow(); err == nil {
+			k.failing.Store(false)
+		} else if !k.failing.Swap(true) {
+			log.Error("MARK cannot be written; it is tried again", "error", err)
+		}
+	}
+}
+
+// Follow makes MARK follow stable storage, and reserves a block
+// if one was asked for.
+func (k *Keeper) Follow() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m := k.file.last
+	m.Pos = max(m.Pos, k.durable.Load())
+	m.Logs = k.current().logs()
+	asked := k.asked.Swap(nil)
+	if asked != nil && k.left(*asked) < reserveBlock/2 {
+		m.Reserved = m.Reserved.raise(asked.plus(reserveBlock))
+		m.at = time.Now().UnixNano()
+		if err := k.file.writeBoth(m); err != nil {
+			k.asked.CompareAndSwap(nil, asked)
+			return err
+		}
+		k.allow(m.Reserved)
+		return nil
+	}
+	if m.Pos == k.file.last.Pos && slices.Equal(m.Logs, k.file.last.Logs) {
+		return nil
+	}
+	m.at = time.Now().UnixNano()
+	return k.file.write(m)
+}
+
+// Open opens the database for writing, if it has what MARK lists. A store whose
+// database was sealed opens it again: the disk has failed since. A seal calls onSeal.
+func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
+	k.mu.Lock()
+	logs := k.file.last.Logs
+	k.mu.Unlock()
+	err := checkFiles(o, logs)
+	var db *Database
+	if err == nil {
+		db, err = openDatabase(o.dbDir(), o, openWrite, onSeal)
+	}
+	if err != nil {
+		return nil, Explain(err, o)
+	}
+	return db, nil
+}
+
+// Close says that the store was closed in an orderly way where s stands, with nothing
+// in its logs, unless failed is set; then MARK stays as it is.
+func (k *Keeper) Close(s Stand, failed error) (err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if failed == nil {
+		m := k.file.last
+		m.Pos, m.Reserved = s.Pos, s.Given.raise(Numbers{Event: m.Reserved.Event})
+		m.Orderly, m.Logs, m.at = true, nil, time.Now().UnixNano()
+		err = k.file.write(m)
+	}
+	return errors.Join(err, k.file.f.Close())
+}

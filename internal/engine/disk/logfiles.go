@@ -1,0 +1,87 @@
+package disk
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// logFiles lists the logs of an open database, with how far each is on stable
+// storage. Pebble writes and syncs a
+// log on one goroutine.
+type logFiles struct {
+	mu    sync.Mutex
+	files map[uint32]*logFile
+}
+
+// logFile counts the bytes of one log. A log that is used again is
+// written from its start.
+type logFile struct {
+	written atomic.Int64
+	synced  atomic.Int64
+}
+
+// begun notes a log that was created, nil for a file that is none.
+func (l *logFiles) begun(name string) *logFile {
+	if !strings.HasSuffix(name, ".log") {
+		return nil
+	}
+	f := &logFile{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.files == nil {
+		l.files = map[uint32]*logFile{}
+	}
+	l.files[logNumber(name)] = f
+	return f
+}
+
+// gone notes that a log was removed or got another name.
+func (l *logFiles) gone(name string) {
+	if strings.HasSuffix(name, ".log") {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.files, logNumber(name))
+	}
+}
+
+// lengths returns the logs that have anything on stable storage, in order. Pebble
+// syncs the directory before it writes to a log, so that these are there after
+// a power cut too.
+func (l *logFiles) lengths() (all []logLength) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n, f := range l.files {
+		if synced := f.synced.Load(); synced > 0 {
+			all = append(all, logLength{n, synced})
+		}
+	}
+	slices.SortFunc(all, func(a, b logLength) int { return cmp.Compare(a.number, b.number) })
+	return all
+}
+
+// write writes to the file and counts the bytes.
+func (l *logFile) write(f vfs.File, p []byte) (int, error) {
+	n, err := f.Write(p)
+	if l != nil && err == nil {
+		l.written.Add(int64(n))
+	}
+	return n, err
+}
+
+// sync calls sync, which makes all that was written before it durable.
+func (l *logFile) sync(sync func() error) error {
+	if l == nil {
+		return sync()
+	}
+	n := l.written.Load()
+	err := sync()
+	if err == nil {
+		l.synced.Store(n)
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
+)
+
+// flight is a record between its commit and its durability. Three goroutines
+// share the work:
+//
+//	committer: applies events, while the record before is written and synced
+//	writer:    hands the record to the database, makes the view
+//	finisher:  waits for the sync, publishes the view, answers
+type flight struct {
+	ops   []op
+	inst  *instance
+	pos   uint64
+	batch *pebble.Batch
+	state.Applied
+
+	// The writer's.
+	view  *view     // the state after it, to be published when it is durable
+	begun time.Time // when the batch was handed to the database
+}
+
+// commit closes a record and sends it on its way to the disk.
+func (e *Engine) commit(r *record.Commit, ops []op) {
+	e.writerSeq++
+	r.Seq = e.writerSeq
+	pos, err := e.append(r, ops)
+	if err != nil {
+		e.inst.Seal(fmt.Errorf("append to the journal: %w", err))
+		e.machine.Abort()
+		answerAll(ops, unavailable(err))
+		return
+	}
+	f := &flight{ops: ops, pos: pos, inst: e.inst}
+	if err = e.finishRecord(f); err != nil {
+		e.inst.Seal(fmt.Errorf("collect a record: %w", err))
+		e.machine.Abort()
+		answerAll(ops, unavailable(err))
+		return
+	}
+	e.stats.record(len(ops))
+	e.unsynced.Add(1)
+	e.inflight.Add(1)
+	e.writing.Add(1)
+	e.applied <- f
+	runtime.Gosched() // the writer goes first: the disk waits for it
+}
+
+// finishRecord completes the record and puts its changes into a batch.
+func (e *Engine) finishRecord(f *flight) (err error) {
+	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
+		f.batch, err = batchOf(e.inst.DB, &f.Changes)
+	}
+	f.Changes = state.Changes{} // they are in buffers of the machine, which the next record uses
+	return err
+}
+
+// runWriter hands records to the database, in log order. It ends when the
+// committer does.
+func (e *Engine) runWriter() {
+	defer e.wg.Done()
+	defer close(e.flights)
+	for f := range e.applied {
+		f.begun = time.Now()
+		if err := e.write(f); err != nil {
+			f.inst.Seal(err)
+		}
+		f.view = newView(f.inst, f.State)
+		e.writing.Done()
+		e.flights <- f
+	}
+}
+
+// append gives the record its position. The local journal does not need its
+// bytes.
+func (e *Engine) append(r *record.Commit, ops []op) (uint64, error) {
+	if !e.journal.Durable() {
+		return e.journal.Append(nil)
+	}
+	for _, o := range ops {
+		r.Events = append(r.Events, o.event)
+	}
+	return e.journal.Append(r.Encode())
+}
+
+// write hands a batch to the database; it becomes durable by SyncWait, or is
+// so by its journal.
+func (e *Engine) write(f *flight) error {
+	if e.opt.NoSync || e.journal.Durable() {
+		return f.inst.DB.Apply(f.batch, pebble.NoSync)
+	}
+	return f.inst.DB.ApplyNoSyncWait(f.batch, pebble.Sync)
+}
+
+// runFinisher publishes records that are durable, in log order. It ends when
+// the committer does.
+func (e *Engine) runFinisher() {
+	defer e.wg.Done()
+	for f := range e.flights {
+		e.finish(f)
+		e.inflight.Done()
+	}
+}
+
+func (e *Engine) finish(f *flight) {
+	var err error
+	if !e.opt.NoSync && !e.journal.Durable() {
+		err = f.batch.SyncWait()
+	}
+	// Only now: an error of the sync has sealed the file system before SyncWait
+	// returned.
+	if sealed := f.view.inst.Err(); sealed != nil {
+		err = sealed
+	}
+	e.unsynced.Add(-1)
+	e.queue.nudge() // the record that is open is to be closed
+	if err != nil {
+		e.failure.CompareAndSwap(nil, &err)
+		e.lost = append(e.lost, f)
+		f.view.release()
+		answerAll(f.ops, unavailable(err))
+		return
+	}
+	_ = f.batch.Close()
+	if !e.opt.NoSync && !e.journal.Durable() {
+		e.mark.Synced(f.pos)
+	}
+	e.stats.synced(time.Since(f.begun))
+	f.inst.shared.Publish(f.Waiting, func() { e.view.Swap(f.view).release() })
+	f.Feed.Tell(e.observer)
+	answerAll(f.ops, nil)
+	freeOps(f.ops)
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Reads of the current view. Package state knows the rows.
+
+// Client returns a known client.
+func (e *Engine) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
+	return read(e, func(v *view) (gateway.ClientRecord, error) { return v.Client(id) })
+}
+
+// Clients returns known clients in id order.
+func (e *Engine) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) { return v.Clients(q) })
+}
+
+// Message returns a message.
+func (e *Engine) Message(id gateway.MessageID) (gateway.Message, error) {
+	return read(e, func(v *view) (gateway.Message, error) { return v.Message(id) })
+}
+
+// Messages returns messages, newest first.
+func (e *Engine) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Message, gateway.MessageID], error) { return v.Messages(q) })
+}
+
+// Repeated looks for the message of an idempotency key.
+func (e *Engine) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err error) {
+	if a.IdempotencyKey == "" {
+		return r, false, nil
+	}
+	err = e.read(func(v *view) (err error) {
+		r, ok, err = v.Repeated(a, e.opt.IdempotencyRetention)
+		return err
+	})
+	return r, ok, err
+}
+
+// Delivery returns one delivery.
+func (e *Engine) Delivery(id gateway.MessageID, client gateway.ClientID) (gateway.Delivery, error) {
+	return read(e, func(v *view) (gateway.Delivery, error) { return v.Delivery(id, client) })
+}
+
+// Deliveries returns a message's deliveries: in the order in which the clients
+// first registered, those that were never seen last.
+func (e *Engine) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Delivery, gateway.ClientID], error) { return v.Deliveries(q) })
+}
+
+// ClientDeliveries returns a client's deliveries, newest first.
+func (e *Engine) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Delivery, gateway.Seq], error) { return v.ClientDeliveries(q) })
+}
+
+// Uplinks returns stored uplinks of a client, or of all when client is "", with a
+// sequence above after, oldest first.
+func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) { return v.Uplinks(client, after, limit) })
+}
+
+// Next appends to buf the queued parcels that q asks for.
+func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
+	if q.Max <= 0 {
+		return buf, 0, nil
+	}
+	err = e.read(func(v *view) (err error) {
+		last = v.State.Seq
+		buf, err = v.Next(q, buf)
+		return err
+	})
+	return buf, last, err
+}
+
+// Parcel returns one queued parcel, ok false when it is final or unknown.
+func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+	err = e.read(func(v *view) (err error) {
+		p, ok, err = v.Parcel(client, seq)
+		return err
+	})
+	return p, ok, err
+}
+
+// mask returns the clients of the audience that a.Among names and a.Only wants.
+func (e *Engine) mask(a *gateway.Acceptance) (record.Bitmap, error) {
+	v, err := e.reading()
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	return v.Mask(a)
+}
+
+// read returns the answer of fn about the current view; see Engine.read.
+func read[T any](e *Engine, fn func(v *view) (T, error)) (got T, err error) {
+	err = e.read(func(v *view) (err error) {
+		got, err = fn(v)
+		return err
+	})
+	return got, err
+}
+
+// read runs fn on the current view. A read that fails is unavailable; an
+// answer of the domain passes.
+func (e *Engine) read(fn func(v *view) error) error {
+	v, err := e.reading()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	if err = fn(v); err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*gateway.Error](err); ok {
+		return err
+	}
+	if c, ok := errors.AsType[*record.CorruptError](err); ok {
+		e.noteCorrupt(v.inst, c)
+	}
+	return unavailable(err)
+}
+
+// noteCorrupt makes Health say that a damaged row was met.
+func (e *Engine) noteCorrupt(inst *instance, err error) {
+	if inst.NoteCorrupt(err) {
+		e.opt.Logger.Error("damaged row", "error", err)
+	}
+}

@@ -1,0 +1,78 @@
+package record
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// decode(encode(e)) = e for every kind of event.
+func TestEventRoundTrip(t *testing.T) {
+	at, red := time.Unix(5, 6).UTC(), "red"
+	mask := Bitmap{}
+	mask.set(5)
+	mask.set(ChunkBits + 9)
+	groups := []string{"g"}
+	for _, e := range []Event{
+		&Accept{Acceptance: gateway.Acceptance{ID: "msg_00000000-0001-7000-8000-000000000001", To: gateway.Audience{Labels: map[string]string{"a": "b"}},
+			Payload: []byte("x"), Metadata: map[string]string{"k": "v"}, CreatedAt: at, ExpiresAt: at, Scope: "s",
+			IdempotencyKey: "k", Fingerprint: [32]byte{1}, QueueUnknown: true, Encoding: gateway.EncodingJSON},
+			Mask: mask, MaxQueued: 3, MaxQueuedBytes: 4, KeyTTL: time.Hour},
+		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
+			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
+		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
+		&Register{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
+		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at}},
+		&Disconnected{"c", at, "why"},
+		&Update{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},
+		&Uplink{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
+		&Expire{"msg_00000000-0003-7000-8000-000000000003", at}, &ForgetMessage{"msg_00000000-0004-7000-8000-000000000004", at}, &ForgetKey{[]byte("k"), at},
+		&ForgetUplinks{9, 10}, &ForgetClient{"c", at, at}, &ForgetOrdinal{5, at}, &Probe{},
+	} {
+		r := &Commit{Writer: 1, Incarnation: 2, Seq: 3, At: 4, Events: []Event{e}}
+		got, err := Decode(r.Encode())
+		if err != nil {
+			t.Errorf("%T: %v", e, err)
+			continue
+		}
+		if diff := cmp.Diff(e, got.Events[0], cmp.AllowUnexported(Accept{}, Cancel{}, Purge{},
+			Disconnected{}, Update{}, Expire{}, ForgetMessage{}, ForgetKey{}, ForgetUplinks{},
+			ForgetClient{}, ForgetOrdinal{})); diff != "" {
+			t.Errorf("%T (-want +got):\n%s", e, diff)
+		}
+	}
+}
+
+// What an earlier version has written is read as it was meant, or refused.
+func TestOlderFormats(t *testing.T) {
+	at := time.Unix(0, 1234).UTC()
+	d := &Decoder{}
+	older := PutTime(PutStrings(PutBool(PutMap(PutBool(PutString(nil, "c"), false), nil), true), []string{"g"}), at)
+	d.Rest = older
+	want := &Register{gateway.Registration{Client: "c", Groups: []string{"g"}, At: at}}
+	if diff := cmp.Diff(want, decodeRegister(d)); diff != "" || d.End() != nil {
+		t.Errorf("a registration before guarded groups: %v (-want +got):\n%s", d.End(), diff)
+	}
+
+	ackThrough := PutTime(PutUint(PutString(nil, "c"), 7), at)
+	if e, err := decodeEvent(KindAckThrough, ackThrough); err == nil || e != nil || !strings.Contains(err.Error(), "the version that wrote") {
+		t.Errorf("an event that is no longer applied is read as %v, error %v", e, err)
+	}
+}
+
+// FuzzRecord shows that no input makes the decoder fall over.
+func FuzzRecord(f *testing.F) {
+	f.Add((&Commit{Events: []Event{&Probe{}, &Cancel{"m", time.Unix(1, 0)}}}).Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for k := KindAccept; k <= KindProbe; k++ {
+			if e, err := decodeEvent(k, b); err == nil {
+				_ = e.encode(nil)
+			}
+		}
+		_, _ = Decode(b)
+	})
+}

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/disk"
+)
+
+// retryEvery is how often a failed store tries to open its directory again.
+const retryEvery = 250 * time.Millisecond
+
+// reopen replaces a database that was sealed for cause. While that does not
+// succeed it returns why.
+func (e *Engine) reopen(cause error) error {
+	e.failure.CompareAndSwap(nil, &cause)
+	e.inflight.Wait()
+	if err := disk.Probe(e.opt.disk()); err != nil {
+		return err
+	}
+	if err := e.openState(); err != nil {
+		e.failure.Store(&err)
+		return err
+	}
+	e.tellRecovered()
+	e.failure.Store(nil)
+	e.opt.Logger.Info("the store takes writes again")
+	return nil
+}
+
+// tellRecovered deals with the records whose outcome was unknown when the
+// database was sealed. It passes those that recovery has found durable to the
+// observer.
+func (e *Engine) tellRecovered() {
+	m := e.machine
+	for _, f := range e.lost {
+		if m.State.Incarnation == e.incarnation && f.pos <= m.State.Pos {
+			f.Feed.Tell(e.observer)
+		}
+	}
+	e.lost = nil
+	if e.observer != nil {
+		e.observer.Changed([]gateway.Change{&gateway.Reopened{}})
+	}
+}

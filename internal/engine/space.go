@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// checkDisk refuses messages before the disk is really full, so that acks can
+// still be written.
+func (e *Engine) checkDisk() {
+	err := e.diskTrouble()
+	if err == nil {
+		if e.refusal.Swap(nil) != nil {
+			e.opt.Logger.Info("there is room on the disk again")
+		}
+		return
+	}
+	if e.refusal.Swap(&err) == nil {
+		e.opt.Logger.Error("nothing is accepted", "error", err)
+	}
+	if errors.Is(err, errBudget) {
+		e.reclaim()
+	}
+}
+
+// errBudget is wrapped by the refusal of a store that is above its budget.
+var errBudget = errors.New("disk budget is used up")
+
+func (e *Engine) diskTrouble() error {
+	if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil && e.opt.MinFreeBytes >= 0 {
+		low := e.opt.MinFreeBytes
+		if low == 0 {
+			low = min(64<<20, int64(usage.TotalBytes/10))
+		}
+		if int64(usage.AvailBytes) < low {
+			return fmt.Errorf("disk has %d bytes free, the minimum is %d", usage.AvailBytes, low)
+		}
+	}
+	if e.opt.MaxDiskBytes > 0 {
+		if used := e.diskBytes(); used > e.opt.MaxDiskBytes {
+			return fmt.Errorf("%w: store has %d bytes on disk, the budget is %d", errBudget, used, e.opt.MaxDiskBytes)
+		}
+	}
+	return nil
+}
+
+// reclaimer gathers the space of removed rows, in the background, half of the
+// time at most. Tables are merged because new ones come, and while the store
+// refuses messages hardly any come: the space of what is acked and forgotten
+// would stay taken. It is not for a disk that is full in fact, on which merging
+// needs room first.
+type reclaimer struct {
+	removed atomic.Bool // rows, since it last began
+	busy    atomic.Bool
+	next    time.Time // not to begin before; of whoever has set busy
+}
+
+func (e *Engine) reclaim() {
+	r := &e.reclaimer
+	if !r.removed.Load() || !r.busy.CompareAndSwap(false, true) {
+		return
+	}
+	if time.Now().Before(r.next) {
+		r.busy.Store(false)
+		return
+	}
+	e.wg.Go(func() {
+		defer r.busy.Store(false)
+		begun := time.Now()
+		r.removed.Store(false)
+		if err := e.read(e.compact); err != nil && !errors.Is(err, context.Canceled) {
+			e.opt.Logger.Warn("gather space", "error", err)
+		}
+		r.next = time.Now().Add(time.Since(begun))
+	})
+}
+
+// compact merges all tables, until the engine is closed.
+func (e *Engine) compact(v *view) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-e.stop:
+		case <-ended:
+		}
+		cancel()
+	})
+	defer watch.Wait()
+	defer close(ended)
+	return v.inst.DB.Compact(ctx, []byte{0}, []byte{0xff}, false)
+}

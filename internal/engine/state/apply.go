@@ -1,0 +1,173 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Result is the outcome of an event. Which fields are set depends on the event.
+// err is the domain's answer: the event changed nothing.
+type Result struct {
+	Receipt gateway.Receipt
+	Message gateway.Message
+	Record  gateway.ClientRecord
+	Given   gateway.Seq // highest so far
+	N       int
+	Useq    uint64
+	Err     error
+}
+
+// Apply makes one event's changes in the record under way. An error is not the
+// event's answer but a database that cannot be read: the record must be given
+// up.
+func (m *Machine) Apply(e record.Event, r *Result) error {
+	switch e := e.(type) {
+	case *record.Accept:
+		return m.accept(e, r)
+	case *record.Settle:
+		return m.settle(&e.Outcome)
+	case *record.Cancel:
+		return m.cancel(e, r)
+	case *record.Purge:
+		return m.purge(e, r)
+	case *record.Register:
+		return m.register(e, r)
+	case *record.Disconnected:
+		return m.disconnected(e)
+	case *record.Update:
+		return m.update(e, r)
+	case *record.Uplink:
+		return m.uplink(e, r)
+	case *record.Expire:
+		return m.expire(e)
+	case *record.ForgetMessage:
+		return m.forgetMessage(e)
+	case *record.ForgetKey:
+		return m.forgetKey(e)
+	case *record.ForgetUplinks:
+		return m.forgetUplinks(e)
+	case *record.ForgetClient:
+		return m.forgetClient(e)
+	case *record.ForgetOrdinal:
+		m.del(ordinalKey(e.Ord))
+		m.del(forgottenKey(record.Nanos(e.At), e.Ord))
+		return nil
+	case *record.Probe:
+		return nil
+	}
+	return fmt.Errorf("event of kind %d has no rule", e.Kind())
+}
+
+// messageRow returns a message's row, nil when it is unknown.
+func (m *Machine) messageRow(id gateway.MessageID) (*messageRow, error) {
+	k := messageKey(id)
+	v, err := m.get(k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeMessage(k, v)
+	return &row, err
+}
+
+func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) {
+	if row, ok := m.queued.get(o, s); ok {
+		return &row, nil
+	}
+	k := queueKey(o, s)
+	v, err := m.get(k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeQueued(v)
+	if err != nil {
+		return nil, &record.CorruptError{Key: k, Cause: err}
+	}
+	return &row, nil
+}
+
+func (m *Machine) finalRow(key []byte) (*finalRow, error) {
+	v, err := m.get(key)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decodeFinal(key, v)
+	return &row, err
+}
+
+// message returns a message as it now stands.
+func (m *Machine) message(row *messageRow) (gateway.Message, error) {
+	msg := row.message()
+	if row.form == formOne {
+		q, err := m.queuedRow(row.ord, row.seq)
+		if err != nil {
+			return msg, err
+		}
+		if q != nil {
+			msg.Counts = gateway.Counts{Total: 1, Queued: 1}
+			return msg, nil
+		}
+		f, err := m.finalRow(finalKey(row.ord, row.seq))
+		if err != nil {
+			return msg, err
+		}
+		if f == nil {
+			return msg, &record.CorruptError{Key: finalKey(row.ord, row.seq), Cause: record.ErrMissing}
+		}
+		f.complete(&msg)
+		return msg, nil
+	}
+	h, err := m.head(row.seq)
+	if err != nil {
+		return msg, err
+	}
+	if h == nil {
+		return msg, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
+	}
+	msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
+	return msg, nil
+}
+
+// message returns what the row alone says: no counts.
+func (r *messageRow) message() gateway.Message {
+	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata, Owner: r.owner,
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), Client: r.client}
+}
+
+// complete marks the message to one whose delivery r is.
+func (r *finalRow) complete(msg *gateway.Message) {
+	msg.Counts = gateway.Counts{Total: 1}
+	*msg.Counts.Of(r.state) = 1
+	msg.CompletedAt = record.TimeOf(r.finalAt)
+}
+
+// completed moves a message from the expiry index to the retention index.
+func (m *Machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
+	m.delOnce(expiryKey(expiresAt, seq))
+	m.set(retentionKey(at, id), nil)
+}
+
+func domainError(c gateway.Code, format string, args ...any) *gateway.Error {
+	return &gateway.Error{Code: c, Message: fmt.Sprintf(format, args...)}
+}
+
+func unknownClient(id gateway.ClientID) error {
+	return domainError(gateway.CodeClientNotFound, "no client %q is known", id)
+}
+
+func unknownMessage(id gateway.MessageID) error {
+	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
+}
+
+func (m *Machine) uplink(e *record.Uplink, r *Result) error {
+	m.State.Useq++
+	u := e.Uplink
+	u.Seq = m.State.Useq
+	k := uplinkKey(u.Client, u.Seq)
+	m.set(k, encodeUplink(k, &u))
+	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
+	r.Useq = u.Seq
+	m.notices.add(&gateway.Uplinked{Uplink: u})
+	return nil
+}

@@ -1,0 +1,396 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// accept stores a message with its recipients. All decisions come before the
+// first change, so that a refusal leaves nothing behind.
+func (m *Machine) accept(e *record.Accept, r *Result) error {
+	k := messageKey(e.ID)
+	first, err := m.earlier(e, k, r)
+	if err != nil || r.Err != nil {
+		return err
+	}
+	if first != nil {
+		r.Receipt.Replayed = true
+		return m.receipt(first, r)
+	}
+	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
+		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
+	switch {
+	case e.To.Client != "":
+		err = m.acceptOne(e, row, r)
+	case len(e.To.Clients) > 0:
+		err = m.acceptList(e, row)
+	default:
+		err = m.acceptSelection(e, row, r)
+	}
+	if err != nil || r.Err != nil {
+		return err
+	}
+	if e.IdempotencyKey != "" {
+		scoped := scopedKey(e.Scope, e.IdempotencyKey)
+		k := keyRow{id: e.ID, at: row.createdAt, fingerprint: e.Fingerprint}
+		m.set(idempotencyKey(scoped), k.encode())
+		m.set(keyAgeKey(k.at, scoped), nil)
+	}
+	m.State.Messages++
+	m.buf = row.encode(m.buf[:0], k)
+	m.set(k, m.buf)
+	m.recent.add(k)
+	if row.form == formOne { // as it was just queued: no need to look
+		r.Receipt.Message = row.message()
+		r.Receipt.Message.Payload, r.Receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
+		return nil
+	}
+	return m.receipt(row, r)
+}
+
+// receipt fills in the receipt: the message as it now stands, without payload.
+func (m *Machine) receipt(row *messageRow, r *Result) (err error) {
+	r.Receipt.Message, err = m.message(row)
+	r.Receipt.Message.Payload = nil
+	return err
+}
+
+// earlier finds the message that the event repeats, by its id or its
+// idempotency key; nil when it is new.
+func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (*messageRow, error) {
+	if !m.recent.unknown(key) {
+		if row, err := m.messageRow(e.ID); err != nil || row != nil {
+			return row, err
+		}
+	}
+	if e.IdempotencyKey == "" {
+		return nil, nil
+	}
+	scoped := scopedKey(e.Scope, e.IdempotencyKey)
+	v, err := m.get(idempotencyKey(scoped))
+	if err != nil || v == nil {
+		return nil, err
+	}
+	known, err := decodeKey(v)
+	if err != nil {
+		return nil, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
+	}
+	if record.Nanos(e.CreatedAt)-known.at >= int64(e.KeyTTL) {
+		m.del(keyAgeKey(known.at, scoped))
+		return nil, nil
+	}
+	if r.Err = known.mismatch(e.Fingerprint); r.Err != nil {
+		return nil, nil
+	}
+	return m.messageRow(known.id)
+}
+
+// place gives the message its sequence.
+func (m *Machine) place(row *messageRow) {
+	m.State.Seq++
+	row.seq = m.State.Seq
+}
+
+func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error {
+	c, err := m.counted(e.To.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil && !e.QueueUnknown {
+		r.Err = unknownClient(e.To.Client)
+		return nil
+	}
+	size := int64(len(e.Payload))
+	if n, bytes := c.queued(); n >= e.MaxQueued {
+		r.Err = queueFull(e.To.Client, "messages", int64(e.MaxQueued))
+		return nil
+	} else if bytes+size > e.MaxQueuedBytes {
+		r.Err = queueFull(e.To.Client, "bytes", e.MaxQueuedBytes)
+		return nil
+	}
+	if c == nil {
+		if c, err = m.newClient(e.To.Client, row.createdAt); err != nil {
+			return err
+		}
+	}
+	m.place(row)
+	row.form, row.ord, row.client = formOne, c.ord, c.id
+	m.enqueue(c, row, e.MaxQueued)
+	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
+	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
+		ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload}})
+	return nil
+}
+
+// queued is also asked of a client that is not known yet.
+func (c *client) queued() (int, int64) {
+	if c == nil {
+		return 0, 0
+	}
+	return c.n, c.countRow.bytes
+}
+
+func queueFull(id gateway.ClientID, what string, limit int64) error {
+	err := domainError(gateway.CodeQueueFull, "the queue of client %q has reached its limit of %d %s", id, limit, what)
+	err.Limit = limit
+	return err
+}
+
+// enqueue writes the delivery's row.
+func (m *Machine) enqueue(c *client, row *messageRow, maxQueued int) {
+	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
+	m.buf = q.encode(m.buf[:0], row.key[1:])
+	m.set(queueKey(c.ord, row.seq), m.buf)
+	if row.form == formOne {
+		m.queued.put(c.ord, row.seq, q)
+	}
+	m.count(c, 1, q.bytes(), maxQueued)
+	m.State.Queued++
+}
+
+// acceptList stores a message to named clients, a row for each.
+func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
+	names := slices.Clone(e.To.Clients)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var known []*client
+	for _, name := range names {
+		c, err := m.counted(name)
+		if err != nil {
+			return err
+		}
+		if c == nil && e.QueueUnknown {
+			if c, err = m.newClient(name, row.createdAt); err != nil {
+				return err
+			}
+		}
+		if c == nil {
+			row.unknown = append(row.unknown, name)
+		} else {
+			known = append(known, c)
+		}
+	}
+	return m.acceptRows(e, row, known)
+}
+
+// acceptRows stores a message in list form. Who is unknown or has no room is
+// failed at once.
+func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
+	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
+	m.place(row)
+	row.form = formList
+	h := m.newHead(row, len(known)+len(row.unknown))
+	for _, c := range known {
+		row.ords = append(row.ords, c.ord)
+		if c.n < e.MaxQueued { // its bytes are not the client's: they are stored once
+			m.enqueue(c, row, e.MaxQueued)
+			h.count[gateway.Queued]++
+			continue
+		}
+		f := row.failed(gateway.ReasonQueueFull)
+		k := finalKey(c.ord, row.seq)
+		m.setFinal(k, f)
+		m.failedAtOnce(h, f, c.id)
+	}
+	for _, name := range row.unknown {
+		f := row.failed(gateway.ReasonUnknownClient)
+		k := strangerKey(name, row.seq)
+		m.setFinal(k, f)
+		m.failedAtOnce(h, f, name)
+	}
+	return m.placeHead(e, row, h)
+}
+
+// failed returns the delivery of a recipient that cannot take the message.
+func (r *messageRow) failed(reason string) *finalRow {
+	return &finalRow{id: r.id, createdAt: r.createdAt, expiresAt: r.expiresAt, many: true,
+		state: gateway.Failed, reason: reason, finalAt: r.createdAt}
+}
+
+func (m *Machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
+	h.count[gateway.Failed]++
+	m.notices.addSettled(f.delivery(name, h.seq))
+}
+
+func (m *Machine) newHead(row *messageRow, total int) *head {
+	h := &head{seq: row.seq}
+	h.id, h.form, h.total = row.id, row.form, total
+	h.createdAt, h.expiresAt = row.createdAt, row.expiresAt
+	m.heads[h.seq] = h
+	m.touchHead(h)
+	return h
+}
+
+// placeHead puts the message into the index that fits: one with nobody to wait
+// for is completed by its acceptance.
+func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
+	if h.count[gateway.Queued] > 0 {
+		m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
+		m.notices.add(&gateway.AcceptedMany{Message: row.id, Seq: row.seq, Total: h.total, To: e.To, Rate: e.Rate})
+		return nil
+	}
+	h.completedAt = row.createdAt
+	m.set(retentionKey(row.createdAt, row.id), nil)
+	if h.total > 0 {
+		m.notices.settled[len(m.notices.settled)-1].Completed = h.told()
+	}
+	return nil
+}
+
+// acceptSelection stores a message to everybody that a rule selects now.
+func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) error {
+	audience, err := m.audience(e)
+	if err != nil {
+		return err
+	}
+	if total := audience.Count(); total > m.small {
+		return m.acceptBitmap(e, row, audience, total, r)
+	}
+	var known []*client
+	for n := range m.chunkCount() {
+		set := audience[n]
+		if set == nil {
+			continue
+		}
+		set.Each(n, 0, func(o record.Ordinal) bool {
+			var c *client
+			if c, err = m.clientByOrdinal(o); err == nil {
+				known = append(known, c)
+			}
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return m.acceptRows(e, row, known)
+}
+
+// chunkCount is how many chunks cover all ordinals given so far.
+func (m *Machine) chunkCount() uint32 {
+	return (uint32(m.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
+}
+
+// audience returns who a group, label or all message is for.
+func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
+	out := record.Bitmap{}
+	for n := range m.chunkCount() {
+		if e.Mask != nil && e.Mask[n] == nil {
+			continue
+		}
+		set, err := m.selected(&e.To, n)
+		if err != nil {
+			return nil, err
+		}
+		if e.Mask != nil {
+			set.And(e.Mask[n])
+		}
+		if !set.Empty() {
+			out[n] = &set
+		}
+	}
+	return out, nil
+}
+
+// selected returns one chunk of an audience.
+func (m *Machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
+	if to.All {
+		c, err := m.chunk(knownChunk(n))
+		if err != nil {
+			return record.Bitset{}, err
+		}
+		return c.bits, nil
+	}
+	if to.Group != "" {
+		c, err := m.chunk(groupChunk(to.Group, n))
+		if err != nil {
+			return record.Bitset{}, err
+		}
+		return c.bits, nil
+	}
+	var set record.Bitset
+	first := true
+	for k, v := range to.Labels {
+		c, err := m.chunk(labelChunk(k, v, n))
+		if err != nil {
+			return set, err
+		}
+		if first {
+			set, first = c.bits, false
+		} else {
+			set.And(&c.bits)
+		}
+	}
+	return set, nil
+}
+
+// acceptBitmap stores a message with a bit per recipient.
+func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *Result) error {
+	if m.State.bitmaps >= maxBitmaps {
+		r.Err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
+			Message: "too many messages to large audiences are under way"}
+		return nil
+	}
+	m.place(row)
+	row.form = formBitmap
+	h := m.newHead(row, total)
+	h.chunks = m.chunkCount()
+	if err := m.failFull(row, h, audience); err != nil {
+		return err
+	}
+	for n, set := range audience {
+		c, err := m.chunk(queuedChunk(row.seq, n))
+		if err != nil {
+			return err
+		}
+		c.bits = *set
+		h.count[gateway.Queued] += set.Count()
+	}
+	// In the order of chunks, so that the same log writes the same batch.
+	for n := range h.chunks {
+		if audience[n] != nil {
+			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
+		}
+	}
+	m.State.Queued += int64(h.count[gateway.Queued])
+	if h.count[gateway.Queued] > 0 {
+		m.State.bitmaps++
+	}
+	return m.placeHead(e, row, h)
+}
+
+// failFull fails the recipients whose queues have no room.
+func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
+	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
+	if err != nil {
+		return err
+	}
+	var full []record.Ordinal
+	for ok := it.First(); ok; ok = it.Next() {
+		o := record.Ordinal(tail32(it.Key()))
+		if set := audience[record.ChunkOf(o)]; set != nil && set.Has(o) {
+			full = append(full, o)
+		}
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	for _, o := range full {
+		c, err := m.clientByOrdinal(o)
+		if err != nil {
+			return err
+		}
+		audience[record.ChunkOf(o)].Clear(o)
+		f := row.failed(gateway.ReasonQueueFull)
+		k := sparseKey(row.seq, o)
+		m.setFinal(k, f)
+		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
+			return err
+		}
+		m.failedAtOnce(h, f, c.id)
+	}
+	return nil
+}

@@ -1,0 +1,320 @@
+package state
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// register takes or refuses a registration. All decisions come before the first
+// change.
+func (m *Machine) register(e *record.Register, r *Result) error {
+	c, err := m.counted(e.Client)
+	if err != nil {
+		return err
+	}
+	var known clientRow
+	if c != nil {
+		known = c.clientRow
+	}
+	labels, groups := known.labels, e.GroupsOf(known.groups)
+	if e.Labels != nil {
+		labels = e.Labels
+	}
+	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
+		r.Err = checkBounds(labels, groups)
+	}
+	if r.Err != nil {
+		return nil
+	}
+	if c == nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At)); err != nil {
+			return err
+		}
+	}
+	if err := m.regroup(c, labels, groups); err != nil {
+		return err
+	}
+	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.record.Incarnation
+	c.rowDirty = true
+	m.touch(c)
+	r.Given = m.State.Seq
+	return m.clientRecord(c, r)
+}
+
+// clientRecord fills in the record of a client, what waits for it as a bit
+// included.
+func (m *Machine) clientRecord(c *client, r *Result) error {
+	n := 0
+	if m.State.bitmaps > 0 {
+		keys, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			set, err := m.chunk(queuedChunk(gateway.Seq(tail64(k)), record.ChunkOf(c.ord)))
+			if err != nil {
+				return err
+			}
+			if set.bits.Has(c.ord) {
+				n++
+			}
+		}
+	}
+	r.Record = c.record(c.id, c.n+n, c.countRow.bytes)
+	return nil
+}
+
+func (m *Machine) disconnected(e *record.Disconnected) error {
+	c, err := m.client(e.Client)
+	if err != nil || c == nil {
+		return err
+	}
+	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), e.Reason, 0
+	c.rowDirty = true
+	m.touch(c)
+	return nil
+}
+
+func (m *Machine) update(e *record.Update, r *Result) error {
+	c, err := m.counted(e.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		r.Err = unknownClient(e.Client)
+		return nil
+	}
+	labels, groups := maps.Clone(c.labels), c.groups
+	for k, v := range e.Change.Labels {
+		if v == nil {
+			delete(labels, k)
+			continue
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[k] = *v
+	}
+	if e.Change.Groups != nil {
+		groups = sortedSet(*e.Change.Groups)
+	}
+	if r.Err = checkBounds(labels, groups); r.Err != nil {
+		return nil
+	}
+	if err := m.regroup(c, labels, groups); err != nil {
+		return err
+	}
+	if e.Change.BlockedUntil != nil {
+		c.blockedUntil = record.Nanos(*e.Change.BlockedUntil)
+	}
+	c.rowDirty = true
+	m.touch(c)
+	return m.clientRecord(c, r)
+}
+
+func sortedSet(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// checkBounds says why a client cannot have these labels and groups.
+func checkBounds(labels map[string]string, groups []string) error {
+	if len(labels) > gateway.MaxLabels {
+		return boundError(gateway.MaxLabels, "at most %d labels", gateway.MaxLabels)
+	}
+	for k, v := range labels {
+		if !validLabelKey(k) {
+			return boundError(gateway.MaxLabelKey, "label %q: a key is 1 to %d of A-Z a-z 0-9 . _ -", k, gateway.MaxLabelKey)
+		}
+		if len(v) > gateway.MaxLabelValue || !utf8.ValidString(v) {
+			return boundError(gateway.MaxLabelValue, "label %q: a value is at most %d bytes of UTF-8", k, gateway.MaxLabelValue)
+		}
+	}
+	if len(groups) > gateway.MaxGroups {
+		return boundError(gateway.MaxGroups, "at most %d groups", gateway.MaxGroups)
+	}
+	for _, g := range groups {
+		if len(g) > gateway.MaxGroupName || !gateway.ClientID(g).Valid() {
+			return boundError(gateway.MaxGroupName, "group %q: a name is 1 to %d of A-Z a-z 0-9 . _ : @ -", g, gateway.MaxGroupName)
+		}
+	}
+	return nil
+}
+
+func validLabelKey(k string) bool {
+	if len(k) == 0 || len(k) > gateway.MaxLabelKey {
+		return false
+	}
+	for i := range len(k) {
+		switch c := k[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func boundError(limit int64, format string, args ...any) error {
+	return &gateway.Error{Code: gateway.CodeValidation, Limit: limit, Message: fmt.Sprintf(format, args...)}
+}
+
+// regroup gives a client its labels and groups and keeps their bitmaps.
+func (m *Machine) regroup(c *client, labels map[string]string, groups []string) error {
+	n := record.ChunkOf(c.ord)
+	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
+		if v, ok := labels[k]; !ok || v != c.labels[k] {
+			if err := m.setBit(labelChunk(k, c.labels[k], n), c.ord, false); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		if v, ok := c.labels[k]; !ok || v != labels[k] {
+			if err := m.setBit(labelChunk(k, labels[k], n), c.ord, true); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range c.groups {
+		if !slices.Contains(groups, g) {
+			if err := m.setBit(groupChunk(g, n), c.ord, false); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range groups {
+		if !slices.Contains(c.groups, g) {
+			if err := m.setBit(groupChunk(g, n), c.ord, true); err != nil {
+				return err
+			}
+		}
+	}
+	c.labels, c.groups = labels, groups
+	return nil
+}
+
+// forgettable reports whether a client was not seen since before and is not
+// connected to the writer.
+func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
+	return max(r.createdAt, r.lastSeenAt) < before && (r.connectedIn == 0 || r.connectedIn != incarnation)
+}
+
+// forgetClient removes a client that has not been seen for long and has nothing
+// queued. Its ordinal keeps its name while messages may refer to it.
+func (m *Machine) forgetClient(e *record.ForgetClient) error {
+	c, err := m.counted(e.Client)
+	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.record.Incarnation) {
+		return err
+	}
+	var r Result
+	if err := m.clientRecord(c, &r); err != nil || r.Record.Queued > 0 {
+		return err
+	}
+	if err := m.regroup(c, nil, nil); err != nil {
+		return err
+	}
+	if err := m.setBit(knownChunk(record.ChunkOf(c.ord)), c.ord, false); err != nil {
+		return err
+	}
+	m.del(clientKey(c.id))
+	m.del(countKey(c.ord))
+	m.set(forgottenKey(record.Nanos(e.At), c.ord), nil)
+	c.gone = true
+	delete(m.clients, c.id)
+	m.State.Clients--
+	return nil
+}
+
+// forgetMessage removes all rows of a completed message.
+func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
+	row, err := m.messageRow(e.ID)
+	if err != nil || row == nil {
+		return err
+	}
+	msg, err := m.message(row)
+	if err != nil {
+		return err
+	}
+	if !msg.Completed() || msg.CompletedAt.After(e.Through) {
+		return nil
+	}
+	m.del(messageKey(row.id))
+	m.del(retentionKey(record.Nanos(msg.CompletedAt), row.id))
+	m.State.Messages--
+	switch row.form {
+	case formOne:
+		m.del(finalKey(row.ord, row.seq))
+		return nil
+	case formList:
+		for _, o := range row.ords {
+			m.del(finalKey(o, row.seq))
+		}
+		for _, name := range row.unknown {
+			m.del(strangerKey(name, row.seq))
+		}
+	case formBitmap:
+		if err := m.deleteWith(key64(kindStateBits, uint64(row.seq))); err != nil {
+			return err
+		}
+		if err := m.deleteWith(key64(kindSparse, uint64(row.seq))); err != nil {
+			return err
+		}
+		for id := range m.chunks {
+			if id.seq == row.seq {
+				delete(m.chunks, id)
+			}
+		}
+	}
+	m.flush() // the head may wait there to be written
+	m.del(headKey(row.seq))
+	delete(m.heads, row.seq)
+	return nil
+}
+
+func (m *Machine) forgetKey(e *record.ForgetKey) error {
+	v, err := m.get(idempotencyKey(e.Scoped))
+	if err != nil {
+		return err
+	}
+	m.del(keyAgeKey(record.Nanos(e.At), e.Scoped))
+	if v == nil {
+		return nil
+	}
+	if k, err := decodeKey(v); err != nil || k.at != record.Nanos(e.At) {
+		return err // it was given again later
+	}
+	m.del(idempotencyKey(e.Scoped))
+	return nil
+}
+
+func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
+	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
+	if err != nil {
+		return err
+	}
+	n := 0
+	type row struct {
+		client gateway.ClientID
+		useq   uint64
+	}
+	var rows []row
+	for ok := it.First(); ok && n < e.Max; ok = it.Next() {
+		rows = append(rows, row{gateway.ClientID(it.Value()), tail64(it.Key())})
+		n++
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		m.del(key64(kindUplinkSeq, r.useq))
+		m.del(uplinkKey(r.client, r.useq))
+	}
+	return nil
+}

@@ -1,0 +1,402 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// verdict is a final state on its way to a delivery.
+type verdict struct {
+	state    gateway.State
+	reason   string
+	attempts int
+	sentAt   int64
+	at       int64
+	result   []byte
+}
+
+// final returns the row of a delivery with this verdict.
+func (v *verdict) final(id gateway.MessageID, createdAt, expiresAt int64, many bool) finalRow {
+	return finalRow{id: id, createdAt: createdAt, expiresAt: expiresAt, many: many, state: v.state,
+		reason: v.reason, attempts: v.attempts, sentAt: v.sentAt, finalAt: v.at, result: v.result}
+}
+
+// settle gives a delivery its final state, unless it has one.
+func (m *Machine) settle(o *gateway.Outcome) error {
+	seq := o.Seq
+	if seq == 0 {
+		row, err := m.messageRow(o.Message)
+		if err != nil || row == nil {
+			return err
+		}
+		seq = row.seq
+	}
+	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: record.Nanos(o.SentAt),
+		at: record.Nanos(o.At), result: o.Result}
+	if h := m.heads[seq]; h != nil && h.form == formBitmap && o.Ref != 0 {
+		// A bit needs the ordinal and nothing else of the client.
+		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o.Message, v)
+	}
+	c, err := m.client(o.Client)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		if done, err := m.settleFor(c, seq, o.Message, v); done || err != nil {
+			return err
+		}
+	}
+	_, err = m.lateRow(strangerKey(o.Client, seq), o.Client, seq, o.Message, v)
+	return err
+}
+
+// settleFor settles a known client's delivery; done is false when it has none.
+func (m *Machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
+	if h := m.heads[seq]; h != nil && h.form == formBitmap {
+		return true, m.settleBit(c, h, named, v)
+	}
+	q, err := m.queuedRow(c.ord, seq)
+	if err != nil {
+		return false, err
+	}
+	if q != nil && sameMessage(named, q.id) {
+		if err := m.load(c); err != nil {
+			return false, err
+		}
+		return true, m.settleRow(c, seq, q, v)
+	}
+	if done, err = m.lateRow(finalKey(c.ord, seq), c.id, seq, named, v); done || err != nil {
+		return done, err
+	}
+	h, err := m.head(seq)
+	if err != nil || h == nil || h.form != formBitmap {
+		return false, err
+	}
+	return true, m.settleBit(c, h, named, v)
+}
+
+// lateRow keeps a late ack of a delivery whose final row is at key, if there is
+// one.
+func (m *Machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, named gateway.MessageID, v verdict) (bool, error) {
+	f, err := m.finalRow(key)
+	if err != nil || f == nil || !sameMessage(named, f.id) {
+		return false, err
+	}
+	m.lateAck(key, f, id, seq, v)
+	return true, nil
+}
+
+// sameMessage guards against a sequence of another log: the message that an
+// outcome names, where it names one, is the one that has the sequence.
+func sameMessage(named, found gateway.MessageID) bool { return named == "" || named == found }
+
+// settleRow makes a delivery with a row of its own final.
+func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
+	f := m.moveRow(c, seq, q, v)
+	s := m.notices.addSettled(f.delivery(c.id, seq))
+	if q.many {
+		var err error
+		s.Completed, err = m.countSettled(seq, v.state, v.at)
+		return err
+	}
+	m.completed(q.id, seq, q.expiresAt, v.at)
+	s.Completed = m.notices.addCompleted(completedOne(c, seq, &f))
+	return nil
+}
+
+// moveRow replaces a queued row by a final one.
+func (m *Machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) finalRow {
+	f := v.final(q.id, q.createdAt, q.expiresAt, q.many)
+	m.delOnce(queueKey(c.ord, seq))
+	m.queued.remove(c.ord, seq)
+	k := finalKey(c.ord, seq)
+	m.setFinal(k, &f)
+	m.count(c, -1, -q.bytes(), 0)
+	m.State.Queued--
+	return f
+}
+
+func (m *Machine) setFinal(key []byte, f *finalRow) {
+	m.buf = f.encode(m.buf[:0], key)
+	m.set(key, m.buf)
+}
+
+// completedOne returns the message to one whose delivery f is, as the observer
+// is told of it.
+func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
+	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: record.TimeOf(f.createdAt), ExpiresAt: record.TimeOf(f.expiresAt)}
+	f.complete(&msg)
+	return msg
+}
+
+// countSettled counts one settled delivery of a message to many and returns
+// the message when it was the last.
+func (m *Machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gateway.Message, error) {
+	h, err := m.head(seq)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
+	}
+	h.count[gateway.Queued]--
+	h.count[s]++
+	m.touchHead(h)
+	if h.count[gateway.Queued] > 0 {
+		return nil, nil
+	}
+	return m.completeMany(h, at), nil
+}
+
+// completeMany closes a message to many.
+func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
+	h.completedAt = at
+	m.touchHead(h)
+	m.completed(h.id, h.seq, h.expiresAt, at)
+	if h.form == formBitmap {
+		m.State.bitmaps--
+	}
+	return h.told()
+}
+
+// told returns the message as the observer is told of it.
+func (h *head) told() *gateway.Message {
+	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt),
+		Counts: h.counts(), CompletedAt: record.TimeOf(h.completedAt)}
+}
+
+// lateAck keeps a device's answer that came after a final state that is not one;
+// see gateway.Store.Settle.
+func (m *Machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
+	o := gateway.Outcome{State: v.state, Reason: v.reason}
+	if d := f.delivery(id, seq); !o.LateFor(&d) {
+		return
+	}
+	f.lateAt, f.lateResult = v.at, v.result
+	f.lateCode, _ = o.Verdict()
+	m.setFinal(key, f)
+	m.notices.addSettled(f.delivery(id, seq)).Late = true
+}
+
+// settleBit makes a delivery final that is a bit.
+func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdict) error {
+	if !sameMessage(named, h.id) {
+		return nil
+	}
+	q, err := m.chunk(queuedChunk(h.seq, record.ChunkOf(c.ord)))
+	if err != nil {
+		return err
+	}
+	if !q.bits.Has(c.ord) {
+		return m.lateBit(c, h, v)
+	}
+	q.bits.Clear(c.ord)
+	m.touchChunk(q)
+	if err := m.setBit(finalChunk(h.seq, v.state, record.ChunkOf(c.ord)), c.ord, true); err != nil {
+		return err
+	}
+	f := v.final(h.id, h.createdAt, h.expiresAt, true)
+	if v.state != gateway.Acked || v.reason != "" || len(v.result) > 0 {
+		k := sparseKey(h.seq, c.ord)
+		m.setFinal(k, &f)
+	}
+	m.State.Queued--
+	s := m.notices.addSettled(f.delivery(c.id, h.seq))
+	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
+	return err
+}
+
+// lateBit keeps a late ack of a delivery that is a bit.
+func (m *Machine) lateBit(c *client, h *head, v verdict) error {
+	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
+		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
+		if err != nil {
+			return err
+		}
+		if !set.bits.Has(c.ord) {
+			continue
+		}
+		k := sparseKey(h.seq, c.ord)
+		f, err := m.finalRow(k)
+		if err != nil {
+			return err
+		}
+		if f == nil { // settled in one step with all others
+			f = &finalRow{id: h.id, createdAt: h.createdAt, expiresAt: h.expiresAt, many: true, state: s,
+				finalAt: h.completedAt}
+		}
+		m.lateAck(k, f, c.id, h.seq, v)
+		return nil
+	}
+	return nil
+}
+
+// purge cancels everything queued for a client.
+func (m *Machine) purge(e *record.Purge, r *Result) error {
+	c, err := m.counted(e.Client)
+	if err != nil || c == nil {
+		return err
+	}
+	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
+	if err != nil {
+		return err
+	}
+	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
+	if err != nil {
+		return err
+	}
+	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
+	for _, k := range slices.Concat(rows, bits) {
+		seqs = append(seqs, gateway.Seq(tail64(k)))
+	}
+	slices.Sort(seqs) // a client is settled in the order it was sent to
+	v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()}
+	for _, seq := range seqs {
+		done, err := m.settleOneOf(c, seq, v)
+		if err != nil {
+			return err
+		}
+		if done {
+			r.N++
+		}
+	}
+	return nil
+}
+
+// settleOneOf settles one delivery that a scan found; a bit may be another
+// client's.
+func (m *Machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, error) {
+	q, err := m.queuedRow(c.ord, seq)
+	if err != nil {
+		return false, err
+	}
+	if q != nil {
+		return true, m.settleRow(c, seq, q, v)
+	}
+	set, err := m.chunk(queuedChunk(seq, record.ChunkOf(c.ord)))
+	if err != nil || !set.bits.Has(c.ord) {
+		return false, err
+	}
+	h, err := m.head(seq)
+	if err != nil {
+		return false, err
+	}
+	if h == nil {
+		return false, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
+	}
+	return true, m.settleBit(c, h, h.id, v)
+}
+
+func (m *Machine) cancel(e *record.Cancel, r *Result) error {
+	row, err := m.messageRow(e.ID)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		r.Err = unknownMessage(e.ID)
+		return nil
+	}
+	n, err := m.settleRest(row, verdict{state: gateway.Canceled, at: record.Nanos(e.At)})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		r.Err = &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: e.ID,
+			Message: "every delivery of the message is final"}
+		return nil
+	}
+	r.Message, err = m.message(row)
+	return err
+}
+
+func (m *Machine) expire(e *record.Expire) error {
+	row, err := m.messageRow(e.ID)
+	if err != nil || row == nil || row.expiresAt > record.Nanos(e.At) {
+		return err
+	}
+	_, err = m.settleRest(row, verdict{state: gateway.Expired, at: record.Nanos(e.At)})
+	return err
+}
+
+// settleRest gives every delivery of a message that is not final the same final
+// state, in one step, and returns how many those were.
+func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
+	if row.form == formOne {
+		q, err := m.queuedRow(row.ord, row.seq)
+		if err != nil || q == nil {
+			return 0, err
+		}
+		c, err := m.counted(row.client)
+		if err != nil {
+			return 0, err
+		}
+		if c == nil {
+			return 0, &record.CorruptError{Key: clientKey(row.client), Cause: record.ErrMissing}
+		}
+		return 1, m.settleRow(c, row.seq, q, v)
+	}
+	h, err := m.head(row.seq)
+	if err != nil {
+		return 0, err
+	}
+	if h == nil {
+		return 0, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
+	}
+	n := h.count[gateway.Queued]
+	if n == 0 {
+		return 0, nil
+	}
+	if row.form == formList {
+		err = m.settleRestRows(row, v)
+	} else {
+		err = m.settleRestBits(h, v)
+	}
+	if err != nil {
+		return 0, err
+	}
+	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
+	m.notices.add(&gateway.SettledAll{Message: *m.completeMany(h, v.at), State: v.state, N: n})
+	return n, nil
+}
+
+func (m *Machine) settleRestRows(row *messageRow, v verdict) error {
+	for _, o := range row.ords {
+		q, err := m.queuedRow(o, row.seq)
+		if err != nil {
+			return err
+		}
+		if q == nil {
+			continue
+		}
+		c, err := m.clientByOrdinal(o)
+		if err != nil {
+			return err
+		}
+		m.moveRow(c, row.seq, q, v)
+	}
+	return nil
+}
+
+func (m *Machine) settleRestBits(h *head, v verdict) error {
+	for n := range h.chunks {
+		q, err := m.chunk(queuedChunk(h.seq, n))
+		if err != nil {
+			return err
+		}
+		if q.bits.Empty() {
+			continue
+		}
+		f, err := m.chunk(finalChunk(h.seq, v.state, n))
+		if err != nil {
+			return err
+		}
+		f.bits.Or(&q.bits)
+		m.State.Queued -= int64(q.bits.Count())
+		q.bits = record.Bitset{}
+		m.touchChunk(q)
+		m.touchChunk(f)
+	}
+	return nil
+}

@@ -1,0 +1,459 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Bounds of what the machine keeps in memory between records.
+const (
+	maxCachedClients = 32 << 10 // about 0.5 KB each
+	maxCachedChunks  = 8 << 10  // 0.6 KB each
+	maxCachedHeads   = 8 << 10  // 0.2 KB each
+)
+
+// smallAudience is how many recipients a message to a group, to labels or to
+// all may have to be kept as a row per recipient rather than as bits: a bit is
+// cheap among many, and a row is cheap to find for one.
+const smallAudience = 256
+
+// maxBitmaps bounds the messages in bitmap form that are not completed, because
+// each one is looked at when a recipient connects.
+const maxBitmaps = 10_000
+
+// Machine applies records: Begin, Apply for each event, Finish. It belongs to
+// one goroutine. Its caches hold the same rows as the database, with the changes of
+// all earlier records; after an error it is thrown away.
+type Machine struct {
+	writes                 // of the record under way; reads see them
+	record  *record.Commit // under way
+	State   Standing       // with the events applied so far
+	clients map[gateway.ClientID]*client
+	chunks  map[chunkID]*chunk
+	heads   map[gateway.Seq]*head
+	dirty   struct {
+		clients []*client
+		chunks  []*chunk
+		heads   []*head
+	}
+	notices *Feed // of the record under way
+	// counts has the clients whose queues the record under way has changed; one
+	// may be in it more than once.
+	counts []*client
+	buf    []byte // of the row that is being written
+	recent *recentMessages
+	queued recentQueued
+	// small is smallAudience, but in tests.
+	small int
+}
+
+// client is a client as the machine caches it.
+type client struct {
+	id gateway.ClientID
+	clientRow
+	countRow
+	dirty      bool // in the dirty list
+	rowDirty   bool
+	countDirty bool
+	loaded     bool // countRow and full are known
+	full       bool // has an f row
+	gone       bool // forgotten in this record
+}
+
+type head struct {
+	seq gateway.Seq
+	headRow
+	dirty bool
+}
+
+// chunk is one chunk of a bitmap in the database.
+type chunk struct {
+	id     chunkID
+	bits   record.Bitset
+	stored bool // has a row
+	dirty  bool
+}
+
+// chunkID names a chunk of a bitmap; which fields are used depends on kind.
+type chunkID struct {
+	kind  byte
+	name  string        // group, or key=value of a label
+	seq   gateway.Seq   // message
+	state gateway.State // final state
+	n     uint32        // number of the chunk
+}
+
+func knownChunk(n uint32) chunkID              { return chunkID{kind: kindKnown, n: n} }
+func groupChunk(name string, n uint32) chunkID { return chunkID{kind: kindGroup, name: name, n: n} }
+func labelChunk(k, v string, n uint32) chunkID {
+	return chunkID{kind: kindLabel, name: k + "=" + v, n: n}
+}
+func queuedChunk(s gateway.Seq, n uint32) chunkID { return chunkID{kind: kindBits, seq: s, n: n} }
+func finalChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
+	return chunkID{kind: kindStateBits, seq: s, state: st, n: n}
+}
+
+func (id chunkID) key() []byte {
+	switch id.kind {
+	case kindKnown:
+		return key32(kindKnown, id.n)
+	case kindBits:
+		return key32x64(kindBits, id.n, uint64(id.seq))
+	case kindStateBits:
+		k := append(key64(kindStateBits, uint64(id.seq)), byte(id.state))
+		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+	default: // the length keeps one name's chunks apart from a longer name's
+		k := append(keyOf(id.kind, len(id.name)+6), byte(len(id.name)>>8), byte(len(id.name)))
+		k = append(k, id.name...)
+		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+	}
+}
+
+// Settings are bounds of a machine. Zero is the default of each.
+type Settings struct {
+	// SmallAudience replaces smallAudience; negative is 0: every message to a selection
+	// is kept as bits.
+	SmallAudience int
+	// RecentQueued is how many queued rows the machine remembers; 0 is
+	// recentQueuedRows, negative is none.
+	RecentQueued int
+}
+
+// NewMachine returns a machine that continues the state in base.
+func NewMachine(base Base, o Settings) (*Machine, error) {
+	m := &Machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
+		heads: map[gateway.Seq]*head{}, small: orDefault(o.SmallAudience, smallAudience)}
+	m.queued = make(recentQueued, orDefault(o.RecentQueued, recentQueuedRows))
+	var err error
+	if m.recent, err = newRecentMessages(base); err == nil {
+		m.State, err = ReadStanding(base)
+	}
+	return m, err
+}
+
+// orDefault returns n, or def for 0, or 0 for a negative n.
+func orDefault(n, def int) int {
+	if n == 0 {
+		n = def
+	}
+	return max(0, n)
+}
+
+// Begin starts a record. It ends the validity of the changes of the one before.
+func (m *Machine) Begin(r *record.Commit) {
+	m.drop()
+	m.record = r
+	m.counts = m.counts[:0]
+	m.notices = takeNotices()
+}
+
+// Applied is the outcome of a record, beside the results of its events.
+type Applied struct {
+	Changes Changes // valid until the next record begins
+	Feed    *Feed
+	Waiting []waitingChange
+	State   Standing // behind the record
+}
+
+// Finish completes the record, which has the position pos.
+func (m *Machine) Finish(pos uint64) (a Applied, err error) {
+	r := m.record
+	m.State.Pos, m.State.At = pos, r.At
+	m.State.Incarnation, m.State.WriterSeq = r.Incarnation, r.Seq
+	m.set(keyState, m.State.encode())
+	m.set(key64(kindWriter, r.Writer), record.PutUint(record.PutUint(nil, r.Incarnation), r.Seq))
+	m.flush()
+	m.evict()
+	a.Feed, a.State = m.notices, m.State
+	m.notices, m.record = nil, nil
+	if a.Changes, err = m.take(); err == nil {
+		a.Waiting = m.takeWaiting()
+	}
+	return a, err
+}
+
+// Abort gives up the record under way; the machine is of no more use.
+func (m *Machine) Abort() { m.drop() }
+
+// Replay applies a record of a journal as a whole, and returns its changes. There are
+// none if it was applied before.
+func (m *Machine) Replay(r *record.Commit, pos uint64) (Changes, error) {
+	if done, err := m.seen(r); err != nil || done {
+		return Changes{}, err
+	}
+	m.Begin(r)
+	for _, e := range r.Events {
+		if err := m.Apply(e, new(Result)); err != nil {
+			return Changes{}, err
+		}
+	}
+	a, err := m.Finish(pos)
+	return a.Changes, err
+}
+
+// takeWaiting returns what the record did to the clients' queues.
+func (m *Machine) takeWaiting() []waitingChange {
+	changes := make([]waitingChange, len(m.counts))
+	for i, c := range m.counts {
+		changes[i] = waitingChange{c.ord, c.n > 0}
+	}
+	clear(m.counts)
+	m.counts = m.counts[:0]
+	return changes
+}
+
+// seen reports whether a record was applied before, by its writer's sequence.
+func (m *Machine) seen(r *record.Commit) (bool, error) {
+	v, err := m.base.Get(key64(kindWriter, r.Writer))
+	if err != nil || v == nil {
+		return false, err
+	}
+	d := record.Decoder{Rest: v}
+	inc, seq := d.Uint(), d.Uint()
+	return r.Incarnation < inc || r.Incarnation == inc && r.Seq <= seq, d.End()
+}
+
+// flush writes what the caches hold into the batch, so that scans see it.
+func (m *Machine) flush() {
+	slices.SortFunc(m.dirty.clients, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) }) // see writes
+	for _, c := range m.dirty.clients {
+		c.dirty = false
+		if c.gone {
+			continue
+		}
+		if c.rowDirty {
+			k := clientKey(c.id)
+			m.set(k, c.clientRow.encode(k))
+		}
+		if c.countDirty {
+			m.counts = append(m.counts, c)
+		}
+		if c.countDirty && c.n == 0 {
+			m.del(countKey(c.ord))
+		} else if c.countDirty {
+			m.set(countKey(c.ord), c.countRow.encode())
+		}
+		c.rowDirty, c.countDirty = false, false
+	}
+	for _, c := range m.dirty.chunks {
+		c.dirty = false
+		if v := c.bits.Encode(); v != nil {
+			k := c.id.key()
+			m.set(k, record.PutSum(k, v))
+			c.stored = true
+		} else if c.stored {
+			m.del(c.id.key())
+			c.stored = false
+		}
+	}
+	for _, h := range m.dirty.heads {
+		h.dirty = false
+		k := headKey(h.seq)
+		m.set(k, h.headRow.encode(k))
+	}
+	m.dirty.clients, m.dirty.chunks, m.dirty.heads = m.dirty.clients[:0], m.dirty.chunks[:0], m.dirty.heads[:0]
+}
+
+// evict keeps the caches within their bounds. Nothing in them is dirty.
+func (m *Machine) evict() {
+	if len(m.clients) > maxCachedClients {
+		clear(m.clients)
+	}
+	if len(m.chunks) > maxCachedChunks {
+		clear(m.chunks)
+	}
+	if len(m.heads) > maxCachedHeads {
+		clear(m.heads)
+	}
+}
+
+// client returns a known client, nil for an unknown one.
+func (m *Machine) client(id gateway.ClientID) (*client, error) {
+	if c := m.clients[id]; c != nil {
+		return c, nil
+	}
+	k := clientKey(id)
+	v, err := m.get(k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	c := &client{id: id}
+	if c.clientRow, err = decodeClient(k, v); err != nil {
+		return nil, err
+	}
+	m.clients[id] = c
+	return c, nil
+}
+
+// load reads the client's counters, which an ack of a bit does not need.
+func (m *Machine) load(c *client) error {
+	if c.loaded {
+		return nil
+	}
+	v, err := m.get(countKey(c.ord))
+	if err != nil {
+		return err
+	}
+	if v != nil {
+		if c.countRow, err = decodeCount(v); err != nil {
+			return &record.CorruptError{Key: countKey(c.ord), Cause: err}
+		}
+		if v, err = m.get(fullKey(c.ord)); err != nil {
+			return err
+		}
+		c.full = v != nil
+	}
+	c.loaded = true
+	return nil
+}
+
+// counted is client, with its counters.
+func (m *Machine) counted(id gateway.ClientID) (*client, error) {
+	c, err := m.client(id)
+	if err == nil && c != nil {
+		err = m.load(c)
+	}
+	return c, err
+}
+
+func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
+	v, err := m.get(ordinalKey(o))
+	if err != nil {
+		return nil, err
+	}
+	c, err := m.counted(gateway.ClientID(v))
+	if err == nil && (c == nil || c.ord != o) {
+		return nil, &record.CorruptError{Key: ordinalKey(o), Cause: fmt.Errorf("no client %q with this ordinal", v)}
+	}
+	return c, err
+}
+
+// newClient makes a client known.
+func (m *Machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
+	c := &client{id: id, loaded: true}
+	c.ord, c.createdAt, c.rowDirty = m.State.nextOrdinal, createdAt, true
+	m.State.nextOrdinal++
+	m.State.Clients++
+	m.set(ordinalKey(c.ord), []byte(id))
+	m.clients[id] = c
+	m.touch(c)
+	return c, m.setBit(knownChunk(record.ChunkOf(c.ord)), c.ord, true)
+}
+
+func (m *Machine) touch(c *client) {
+	if !c.dirty {
+		c.dirty = true
+		m.dirty.clients = append(m.dirty.clients, c)
+	}
+}
+
+// count changes how much is queued for a client alone, and keeps its f row.
+func (m *Machine) count(c *client, n int, bytes int64, max int) {
+	c.n += n
+	c.countRow.bytes += bytes
+	c.countDirty = true
+	m.touch(c)
+	if n > 0 && !c.full && c.n >= max {
+		c.full = true
+		m.set(fullKey(c.ord), nil)
+	} else if n < 0 && c.full {
+		c.full = false
+		m.del(fullKey(c.ord))
+	}
+}
+
+func (m *Machine) chunk(id chunkID) (*chunk, error) {
+	if c := m.chunks[id]; c != nil {
+		return c, nil
+	}
+	c := &chunk{id: id}
+	k := id.key()
+	v, err := m.get(k)
+	if err != nil {
+		return nil, err
+	}
+	if c.stored = v != nil; c.stored {
+		if v, err = record.CheckSum(k, v); err != nil {
+			return nil, err
+		}
+		if err = c.bits.Decode(v); err != nil {
+			return nil, &record.CorruptError{Key: k, Cause: err}
+		}
+	}
+	m.chunks[id] = c
+	return c, nil
+}
+
+func (m *Machine) touchChunk(c *chunk) {
+	if !c.dirty {
+		c.dirty = true
+		m.dirty.chunks = append(m.dirty.chunks, c)
+	}
+}
+
+func (m *Machine) setBit(id chunkID, o record.Ordinal, on bool) error {
+	c, err := m.chunk(id)
+	if err != nil {
+		return err
+	}
+	if on {
+		c.bits.Set(o)
+	} else {
+		c.bits.Clear(o)
+	}
+	m.touchChunk(c)
+	return nil
+}
+
+// head returns the head of a message to many, nil when seq is none.
+func (m *Machine) head(seq gateway.Seq) (*head, error) {
+	if h := m.heads[seq]; h != nil {
+		return h, nil
+	}
+	k := headKey(seq)
+	v, err := m.get(k)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	h := &head{seq: seq}
+	if h.headRow, err = decodeHead(k, v); err != nil {
+		return nil, err
+	}
+	m.heads[seq] = h
+	return h, nil
+}
+
+func (m *Machine) touchHead(h *head) {
+	if !h.dirty {
+		h.dirty = true
+		m.dirty.heads = append(m.dirty.heads, h)
+	}
+}
+
+// keysWith returns copies of the keys that start with prefix, at most max (0 =
+// all), the caches included.
+func (m *Machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
+	m.flush()
+	it, err := m.iter(prefix, afterPrefix(prefix))
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok && (max == 0 || len(keys) < max); ok = it.Next() {
+		keys = append(keys, append([]byte(nil), it.Key()...))
+	}
+	return keys, errors.Join(it.Error(), it.Close())
+}
+
+// deleteWith deletes the rows whose keys start with prefix.
+func (m *Machine) deleteWith(prefix []byte) error {
+	keys, err := m.keysWith(prefix, 0)
+	for _, k := range keys {
+		m.del(k)
+	}
+	return err
+}

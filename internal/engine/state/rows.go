@@ -1,0 +1,360 @@
+package state
+
+import (
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Standing is how far the log is applied, and the counts up to there.
+type Standing struct {
+	Pos         uint64 // position of the last applied record
+	Incarnation uint64 // of the writer: rises with each opening
+	WriterSeq   uint64 // within the incarnation
+	At          int64  // time of the record, ns
+	Seq         gateway.Seq
+	Useq        uint64         // last uplink sequence
+	nextOrdinal record.Ordinal // of the next new client
+	Clients     int64
+	Messages    int64
+	Queued      int64 // deliveries that are not final
+	bitmaps     int64 // messages in bitmap form that are not completed
+}
+
+// ReadStanding reads the row of the state; a store without one is at its beginning.
+func ReadStanding(rows Reader) (r Standing, err error) {
+	v, err := rows.Get(keyState)
+	if err != nil || v == nil {
+		return r, err
+	}
+	return decodeState(v)
+}
+
+// Row returns the row of the state.
+func (r *Standing) Row() (key, value []byte) { return keyState, r.encode() }
+
+func (r *Standing) encode() []byte {
+	b := make([]byte, 0, 64)
+	for _, v := range [...]uint64{r.Pos, r.Incarnation, r.WriterSeq, uint64(r.At), uint64(r.Seq), r.Useq,
+		uint64(r.nextOrdinal), uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps)} {
+		b = record.PutUint(b, v)
+	}
+	return record.PutSum(keyState, b)
+}
+
+func decodeState(v []byte) (r Standing, err error) {
+	if v, err = record.CheckSum(keyState, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.Pos, r.Incarnation, r.WriterSeq, r.At = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
+	r.Seq, r.Useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), record.Ordinal(d.Uint())
+	r.Clients, r.Messages, r.Queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	return r, d.End()
+}
+
+// clientRow is what is remembered of a client, without its queue's counters.
+type clientRow struct {
+	ord          record.Ordinal
+	createdAt    int64
+	lastSeenAt   int64
+	blockedUntil int64
+	// connectedIn is the writer's incarnation in which the client registered
+	// last, 0 once it has disconnected.
+	connectedIn uint64
+	lastClose   string
+	labels      map[string]string
+	groups      []string // sorted
+}
+
+func (r *clientRow) encode(key []byte) []byte {
+	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
+	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
+	return record.PutSum(key, b)
+}
+
+func decodeClient(key, v []byte) (r clientRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.ord = record.Ordinal(d.Uint())
+	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
+	return r, d.End()
+}
+
+// record returns the row as the gateway knows it.
+func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64) gateway.ClientRecord {
+	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
+		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
+		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1}
+}
+
+// countRow is how much is queued for one client, bitmap messages not counted.
+type countRow struct {
+	n     int
+	bytes int64 // of messages to it alone
+}
+
+func (r countRow) encode() []byte {
+	return record.PutUint(record.PutUint(nil, uint64(r.n)), uint64(r.bytes))
+}
+
+func decodeCount(v []byte) (r countRow, err error) {
+	d := record.Decoder{Rest: v}
+	r.n, r.bytes = d.Int(), int64(d.Uint())
+	return r, d.End()
+}
+
+// form is how a message's recipients are kept.
+type form uint8
+
+const (
+	formOne    form = iota // one client
+	formList               // ordinals in the message row, a row per recipient
+	formBitmap             // a bit per recipient
+)
+
+// messageRow is written once, at acceptance.
+type messageRow struct {
+	id        gateway.MessageID
+	key       []byte // of the row, while the message is accepted
+	seq       gateway.Seq
+	createdAt int64
+	expiresAt int64
+	encoding  gateway.Encoding
+	form      form
+	ord       record.Ordinal     // formOne
+	client    gateway.ClientID   // formOne
+	ords      []record.Ordinal   // formList, rising
+	unknown   []gateway.ClientID // formList: addressed, never registered; failed at once
+	metadata  map[string]string
+	owner     string
+	payload   []byte
+}
+
+// encode appends the row to b, which is empty.
+func (r *messageRow) encode(b, key []byte) []byte {
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
+	b = append(b, byte(r.encoding), byte(r.form))
+	switch r.form {
+	case formOne:
+		b = record.PutString(record.PutUint(b, uint64(r.ord)), r.client)
+	case formList:
+		b = record.PutUint(b, uint64(len(r.ords)))
+		prev := record.Ordinal(0)
+		for _, o := range r.ords {
+			b = record.PutUint(b, uint64(o-prev))
+			prev = o
+		}
+		b = record.PutStrings(b, r.unknown)
+	}
+	b = record.PutBytes(record.PutMap(record.PutString(b, r.owner), r.metadata), r.payload)
+	return record.PutSum(key, b)
+}
+
+// decodeMessage keeps no part of v.
+func decodeMessage(key, v []byte) (r messageRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.id = record.ParseID(key[1:])
+	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.encoding, r.form = gateway.Encoding(d.Byte()), form(d.Byte())
+	switch r.form {
+	case formOne:
+		r.ord, r.client = record.Ordinal(d.Uint()), gateway.ClientID(d.Text())
+	case formList:
+		r.ords = make([]record.Ordinal, d.Count(1))
+		prev := record.Ordinal(0)
+		for i := range r.ords {
+			prev += record.Ordinal(d.Uint())
+			r.ords[i] = prev
+		}
+		r.unknown = record.DecodeStrings[gateway.ClientID](&d)
+	}
+	r.owner, r.metadata, r.payload = d.Text(), d.Map(), append([]byte(nil), d.Bytes()...)
+	return r, d.End()
+}
+
+// queueRow is a delivery that is not final.
+type queueRow struct {
+	id        gateway.MessageID
+	createdAt int64
+	expiresAt int64
+	size      int64 // payload bytes
+	many      bool
+}
+
+// encode appends the row of the message with this id, see record.AppendID, to b.
+func (r *queueRow) encode(b, id []byte) []byte {
+	b = record.PutBytes(b, id)
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.size))
+	return record.PutBool(b, r.many)
+}
+
+func decodeQueued(v []byte) (r queueRow, err error) {
+	d := record.Decoder{Rest: v}
+	r.id, r.createdAt, r.expiresAt, r.size = d.ID(), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.many = d.Bool()
+	return r, d.End()
+}
+
+// bytes is what the row counts against its client's limit.
+func (r *queueRow) bytes() int64 {
+	if r.many {
+		return 0
+	}
+	return r.size
+}
+
+// finalRow is a delivery that is final.
+type finalRow struct {
+	id         gateway.MessageID
+	createdAt  int64
+	expiresAt  int64
+	many       bool
+	state      gateway.State
+	reason     string
+	attempts   int
+	sentAt     int64
+	finalAt    int64
+	result     []byte
+	lateAt     int64
+	lateResult []byte
+	lateCode   gateway.AckCode
+}
+
+// encode appends the row to b, which is empty.
+func (r *finalRow) encode(b, key []byte) []byte {
+	b = record.PutID(b, r.id)
+	b = record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
+	b = append(record.PutBool(b, r.many), byte(r.state))
+	b = record.PutUint(record.PutString(b, r.reason), uint64(r.attempts))
+	b = record.PutBytes(record.PutUint(record.PutUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
+	b = record.PutBytes(record.PutUint(b, uint64(r.lateAt)), r.lateResult)
+	if r.lateCode != gateway.AckOK { // older rows end before it
+		b = append(b, byte(r.lateCode))
+	}
+	return record.PutSum(key, b)
+}
+
+// decodeFinal keeps no part of v.
+func decodeFinal(key, v []byte) (r finalRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.id, r.createdAt, r.expiresAt = d.ID(), int64(d.Uint()), int64(d.Uint())
+	r.many, r.state = d.Bool(), gateway.State(d.Byte())
+	r.reason, r.attempts = d.Text(), d.Int()
+	r.sentAt, r.finalAt, r.result = int64(d.Uint()), int64(d.Uint()), append([]byte(nil), d.Bytes()...)
+	r.lateAt, r.lateResult = int64(d.Uint()), append([]byte(nil), d.Bytes()...)
+	if len(d.Rest) > 0 {
+		r.lateCode = gateway.AckCode(d.Byte())
+	}
+	return r, d.End()
+}
+
+// delivery returns the row as the gateway knows it.
+func (r *finalRow) delivery(c gateway.ClientID, s gateway.Seq) gateway.Delivery {
+	return gateway.Delivery{Message: r.id, Client: c, Seq: s, State: r.state, Reason: r.reason, Attempts: r.attempts,
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), SentAt: record.TimeOf(r.sentAt),
+		FinalAt: record.TimeOf(r.finalAt), Result: r.result, LateAckAt: record.TimeOf(r.lateAt),
+		LateCode: r.lateCode, LateResult: r.lateResult}
+}
+
+// headRow is the part of a message to many that changes.
+type headRow struct {
+	id          gateway.MessageID
+	form        form
+	createdAt   int64
+	expiresAt   int64
+	completedAt int64 // 0 = not completed
+	total       int
+	count       [gateway.Failed + 1]int // by state; Sent is not used
+	// chunks covers the recipients of a bitmap: their ordinals are below
+	// chunks × chunkBits.
+	chunks uint32
+}
+
+func (r *headRow) encode(key []byte) []byte {
+	b := append(record.PutID(make([]byte, 0, 80), r.id), byte(r.form))
+	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt)), uint64(r.completedAt))
+	b = record.PutUint(record.PutUint(b, uint64(r.total)), uint64(r.chunks))
+	for _, n := range r.count {
+		b = record.PutUint(b, uint64(n))
+	}
+	return record.PutSum(key, b)
+}
+
+func decodeHead(key, v []byte) (r headRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.id, r.form = d.ID(), form(d.Byte())
+	r.createdAt, r.expiresAt, r.completedAt = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
+	r.total, r.chunks = d.Int(), uint32(d.Uint())
+	for i := range r.count {
+		r.count[i] = d.Int()
+	}
+	return r, d.End()
+}
+
+func (r *headRow) counts() gateway.Counts {
+	c := gateway.Counts{Total: r.total}
+	for s := gateway.Queued; s <= gateway.Failed; s++ {
+		*c.Of(s) = r.count[s]
+	}
+	return c
+}
+
+// keyRow is a remembered idempotency key.
+type keyRow struct {
+	id          gateway.MessageID
+	at          int64
+	fingerprint [32]byte
+}
+
+func (r *keyRow) encode() []byte {
+	return append(record.PutUint(record.PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
+}
+
+func decodeKey(v []byte) (r keyRow, err error) {
+	d := record.Decoder{Rest: v}
+	r.id, r.at = d.ID(), int64(d.Uint())
+	if copy(r.fingerprint[:], d.Rest) != len(r.fingerprint) {
+		return r, record.ErrShort
+	}
+	return r, d.Err
+}
+
+// mismatch refuses a request that is not the one that the key was given for.
+func (r *keyRow) mismatch(fingerprint [32]byte) error {
+	if r.fingerprint == fingerprint {
+		return nil
+	}
+	return &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: r.id,
+		Message: "the idempotency key was used with another request"}
+}
+
+func encodeUplink(key []byte, u *gateway.Uplink) []byte {
+	b := record.PutString(make([]byte, 0, 64+len(u.Payload)), u.Session)
+	b = record.PutBytes(record.PutTime(record.PutUint(b, u.Number), u.At), u.Payload)
+	return record.PutSum(key, b)
+}
+
+// decodeUplink keeps no part of v.
+func decodeUplink(key, v []byte) (u gateway.Uplink, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return u, err
+	}
+	d := record.Decoder{Rest: v}
+	u.Session, u.Number, u.At = gateway.SessionID(d.Text()), d.Uint(), d.Time()
+	u.Payload = append([]byte(nil), d.Bytes()...)
+	u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)
+	return u, d.End()
+}

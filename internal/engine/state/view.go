@@ -1,0 +1,207 @@
+package state
+
+import (
+	"errors"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// View reads a state: the same rows that the machine writes.
+type View struct {
+	Rows   Reader
+	State  Standing // of the rows
+	Shared *Shared
+
+	broadcasts broadcasts
+}
+
+// Shared is what all views of one database share.
+type Shared struct {
+	bodies  bodies
+	waiting *waitingSet
+}
+
+// Waits reports whether rows may be queued for a client alone. It never leaves out one
+// that has rows in a published view.
+func (s *Shared) Waits(o record.Ordinal) bool { return s.waiting.has(o) }
+
+// NewShared makes it of the rows that a database has before its next record.
+func NewShared(rows Reader) (*Shared, error) {
+	w, err := readWaiting(rows)
+	return &Shared{waiting: w}, err
+}
+
+func (v *View) get(key []byte) ([]byte, error) { return v.Rows.Get(key) }
+
+// each calls fn with the rows of [from, to) in rising or falling order until it
+// returns false. Key and value are valid during the call only.
+func (v *View) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
+	it, err := v.Rows.Iter(from, to)
+	if err != nil {
+		return err
+	}
+	first, next := it.First, it.Next
+	if falling {
+		first, next = it.Last, it.Prev
+	}
+	var more bool
+	for ok := first(); ok; ok = next() {
+		var val []byte
+		if val, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		if more, err = fn(it.Key(), val); err != nil || !more {
+			break
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+func (v *View) chunk(id chunkID) (set record.Bitset, err error) {
+	k := id.key()
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return set, err
+	}
+	return set, decodeChunk(&set, k, val)
+}
+
+func decodeChunk(set *record.Bitset, k, val []byte) error {
+	val, err := record.CheckSum(k, val)
+	if err != nil {
+		return err
+	}
+	if err := set.Decode(val); err != nil {
+		return &record.CorruptError{Key: k, Cause: err}
+	}
+	return nil
+}
+
+// selected returns one chunk of an audience that a rule selects.
+func (v *View) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
+	switch {
+	case to.All:
+		return v.chunk(knownChunk(n))
+	case to.Group != "":
+		return v.chunk(groupChunk(to.Group, n))
+	}
+	first := true
+	for k, val := range to.Labels {
+		c, err := v.chunk(labelChunk(k, val, n))
+		if err != nil {
+			return set, err
+		}
+		if first {
+			set, first = c, false
+		} else {
+			set.And(&c)
+		}
+	}
+	return set, nil
+}
+
+// clientRow returns a known client's row, ok false for an unknown one.
+func (v *View) clientRow(id gateway.ClientID) (row clientRow, ok bool, err error) {
+	k := clientKey(id)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return row, false, err
+	}
+	row, err = decodeClient(k, val)
+	return row, err == nil, err
+}
+
+// nameOf returns the id of the client that has, or had, an ordinal.
+func (v *View) nameOf(o record.Ordinal) (gateway.ClientID, error) {
+	val, err := v.get(ordinalKey(o))
+	return gateway.ClientID(val), err
+}
+
+func (v *View) messageRow(id gateway.MessageID) (*messageRow, error) {
+	k := messageKey(id)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	row, err := decodeMessage(k, val)
+	return &row, err
+}
+
+func (v *View) head(seq gateway.Seq) (*headRow, error) {
+	k := headKey(seq)
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	h, err := decodeHead(k, val)
+	return &h, err
+}
+
+func (v *View) finalRow(k []byte) (*finalRow, error) {
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return nil, err
+	}
+	f, err := decodeFinal(k, val)
+	return &f, err
+}
+
+// message returns a message as it stands in the view.
+func (v *View) message(row *messageRow) (gateway.Message, error) {
+	msg := row.message()
+	if row.form != formOne {
+		h, err := v.head(row.seq)
+		if err == nil && h == nil {
+			err = &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
+		}
+		if err == nil {
+			msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
+		}
+		return msg, err
+	}
+	f, err := v.finalRow(finalKey(row.ord, row.seq))
+	if err != nil {
+		return msg, err
+	}
+	if f == nil {
+		msg.Counts = gateway.Counts{Total: 1, Queued: 1}
+		return msg, nil
+	}
+	f.complete(&msg)
+	return msg, nil
+}
+
+// broadcastsFor returns how many messages in bitmap form are queued for an
+// ordinal.
+func (v *View) broadcastsFor(o record.Ordinal) (n int, err error) {
+	if v.State.bitmaps == 0 {
+		return 0, nil
+	}
+	q, err := v.queuedBits(record.ChunkOf(o), 0)
+	if err != nil {
+		return 0, err
+	}
+	for _, set := range q.sets {
+		if set.Has(o) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// record returns a client's record with all that is queued for it.
+func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord, error) {
+	var n countRow
+	val, err := v.get(countKey(row.ord))
+	if err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	if val != nil {
+		if n, err = decodeCount(val); err != nil {
+			return gateway.ClientRecord{}, &record.CorruptError{Key: countKey(row.ord), Cause: err}
+		}
+	}
+	many, err := v.broadcastsFor(row.ord)
+	return row.record(id, n.n+many, n.bytes), err
+}

@@ -1,0 +1,320 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Findings are the counts of the rows, and the problems in them.
+type Findings struct {
+	Position uint64 // of the last record
+	Rows     int
+
+	Clients    int
+	Messages   int
+	Queued     int // deliveries that are not final
+	Uplinks    int
+	Keys       int // idempotency keys
+	Broadcasts int // messages in bitmap form that are not completed
+
+	// Problems are the first things found wrong, at most maxProblems of them;
+	// Count is how many there were.
+	Problems []string
+	Count    int
+}
+
+const maxProblems = 100
+
+// OK reports whether nothing was found wrong.
+func (r *Findings) OK() bool { return r.Count == 0 }
+
+// Problem notes one thing that is wrong.
+func (r *Findings) Problem(format string, args ...any) {
+	if r.Count++; len(r.Problems) < maxProblems {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// verifier walks all rows of a view.
+type verifier struct {
+	*View
+	r        *Findings
+	messages int
+	queued   int64
+	bitmaps  int64
+	expiry   int
+	perOrd   map[record.Ordinal]countRow // queued rows found
+	pending  int                         // messages that are not completed
+}
+
+// Check reads all rows, and compares them with each other and with the counts of the
+// state.
+func (v *View) Check(r *Findings) {
+	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}}
+	r.Position = v.State.Pos
+	for _, step := range []struct {
+		kind byte
+		row  func(k, val []byte) error
+	}{
+		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
+		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
+		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
+		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
+		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
+		{kindUplinkSeq, nil}, {kindWriter, nil}, {kindMeta, nil},
+	} {
+		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
+			r.Rows++
+			if step.row == nil {
+				return true, nil
+			}
+			if err := step.row(k, val); err != nil {
+				r.Problem("row %q: %v", k, err)
+			}
+			return true, nil
+		})
+		if err != nil {
+			r.Problem("rows of kind %q: %v", step.kind, err)
+		}
+	}
+	c.totals()
+}
+
+// totals compares what was counted with what the state says.
+func (c *verifier) totals() {
+	c.r.Queued, c.r.Messages, c.r.Broadcasts = int(c.queued), c.messages, int(c.bitmaps)
+	for _, n := range []struct {
+		what      string
+		got, want int64
+	}{
+		{"clients", int64(c.r.Clients), c.State.Clients},
+		{"messages", int64(c.messages), c.State.Messages},
+		{"queued deliveries", c.queued, c.State.Queued},
+		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
+		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
+	} {
+		if n.got != n.want {
+			c.r.Problem("%d %s, want %d", n.got, n.what, n.want)
+		}
+	}
+	for o, n := range c.perOrd {
+		c.r.Problem("client with ordinal %d has %d queued deliveries that its counter leaves out", o, n.n)
+	}
+}
+
+func (c *verifier) queuedRow(k, val []byte) error {
+	q, err := decodeQueued(val)
+	if err != nil {
+		return err
+	}
+	c.queued++
+	o := record.Ordinal(tail32(k[:5]))
+	n := c.perOrd[o]
+	n.n++
+	n.bytes += q.bytes()
+	c.perOrd[o] = n
+	row, err := c.messageRow(q.id)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return fmt.Errorf("message %s: %w", q.id, record.ErrMissing)
+	}
+	if row.seq != gateway.Seq(tail64(k)) {
+		return fmt.Errorf("message %s has sequence %d", q.id, row.seq)
+	}
+	return nil
+}
+
+func (c *verifier) countRow(k, val []byte) error {
+	n, err := decodeCount(val)
+	if err != nil {
+		return err
+	}
+	o := record.Ordinal(tail32(k))
+	if got := c.perOrd[o]; got != n {
+		return fmt.Errorf("%d queued deliveries of %d bytes, the counter says %d of %d", got.n, got.bytes, n.n, n.bytes)
+	}
+	delete(c.perOrd, o)
+	return nil
+}
+
+func (c *verifier) clientRow(k, val []byte) error {
+	row, err := decodeClient(k, val)
+	if err != nil {
+		return err
+	}
+	c.r.Clients++
+	name, err := c.nameOf(row.ord)
+	if err != nil {
+		return err
+	}
+	if name != gateway.ClientID(k[1:]) {
+		return fmt.Errorf("ordinal %d belongs to %q", row.ord, name)
+	}
+	ids := []chunkID{knownChunk(record.ChunkOf(row.ord))}
+	for _, g := range row.groups {
+		ids = append(ids, groupChunk(g, record.ChunkOf(row.ord)))
+	}
+	for l, val := range row.labels {
+		ids = append(ids, labelChunk(l, val, record.ChunkOf(row.ord)))
+	}
+	for _, id := range ids {
+		set, err := c.chunk(id)
+		if err != nil {
+			return err
+		}
+		if !set.Has(row.ord) {
+			return fmt.Errorf("bitmap %q leaves it out", id.key())
+		}
+	}
+	return nil
+}
+
+func (c *verifier) bitsRow(k, val []byte) error {
+	var set record.Bitset
+	return decodeChunk(&set, k, val)
+}
+
+func (c *verifier) queuedBits(k, val []byte) error {
+	var set record.Bitset
+	if err := decodeChunk(&set, k, val); err != nil {
+		return err
+	}
+	c.queued += int64(set.Count())
+	return nil
+}
+
+func (c *verifier) message(k, val []byte) error {
+	row, err := decodeMessage(k, val)
+	if err != nil {
+		return err
+	}
+	c.messages++
+	msg, err := c.View.message(&row)
+	if err != nil {
+		return err
+	}
+	if got := msg.Counts.Queued + msg.Counts.Final(); got != msg.Counts.Total {
+		return fmt.Errorf("%d deliveries, %d in states", msg.Counts.Total, got)
+	}
+	index := retentionKey(record.Nanos(msg.CompletedAt), row.id)
+	if !msg.Completed() {
+		c.pending++
+		index = expiryKey(row.expiresAt, row.seq)
+	}
+	if v, err := c.get(index); err != nil || v == nil {
+		return errors.Join(err, fmt.Errorf("row %q: %w", index, record.ErrMissing))
+	}
+	switch row.form {
+	case formOne:
+		return c.recipients(&row, []record.Ordinal{row.ord})
+	case formList:
+		return c.recipients(&row, row.ords)
+	default:
+		return c.bits(&row)
+	}
+}
+
+// recipients checks that each recipient has exactly one row.
+func (c *verifier) recipients(row *messageRow, ords []record.Ordinal) error {
+	for _, o := range ords {
+		q, err := c.get(queueKey(o, row.seq))
+		if err != nil {
+			return err
+		}
+		f, err := c.finalRow(finalKey(o, row.seq))
+		if err != nil {
+			return err
+		}
+		if (q != nil) == (f != nil) {
+			return fmt.Errorf("recipient %d: queued %t and final %t", o, q != nil, f != nil)
+		}
+	}
+	return nil
+}
+
+// bits checks that each recipient has exactly one bit, and the counts.
+func (c *verifier) bits(row *messageRow) error {
+	h, err := c.head(row.seq)
+	if err != nil {
+		return err
+	}
+	if h.count[gateway.Queued] > 0 {
+		c.bitmaps++
+	}
+	var got [gateway.Failed + 1]int
+	total := 0
+	for n := range h.chunks {
+		var all record.Bitset
+		sum := 0
+		for _, s := range append([]gateway.State{gateway.Queued}, finalStates[:]...) {
+			id := finalChunk(row.seq, s, n)
+			if s == gateway.Queued {
+				id = queuedChunk(row.seq, n)
+			}
+			set, err := c.chunk(id)
+			if err != nil {
+				return err
+			}
+			got[s] += set.Count()
+			sum += set.Count()
+			all.Or(&set)
+		}
+		if all.Count() != sum {
+			return fmt.Errorf("chunk %d: a recipient is in two states", n)
+		}
+		total += sum
+	}
+	if got != h.count || total != h.total {
+		return fmt.Errorf("bits count %v of %d, the head says %v of %d", got, total, h.count, h.total)
+	}
+	return nil
+}
+
+func (c *verifier) settledRow(k, val []byte) error {
+	f, err := decodeFinal(k, val)
+	if err == nil && !f.state.Final() {
+		err = fmt.Errorf("state %v is not final", f.state)
+	}
+	return err
+}
+
+func (c *verifier) expiryRow(_, val []byte) error {
+	c.expiry++
+	row, err := c.messageRow(record.ParseID(val))
+	if err == nil && row == nil {
+		err = record.ErrMissing
+	}
+	return err
+}
+
+func (c *verifier) retentionRow(k, _ []byte) error {
+	row, err := c.messageRow(record.ParseID(k[9:]))
+	if err == nil && row == nil {
+		err = record.ErrMissing
+	}
+	return err
+}
+
+func (c *verifier) keyRow(_, val []byte) error {
+	c.r.Keys++
+	_, err := decodeKey(val)
+	return err
+}
+
+func (c *verifier) uplinkRow(k, val []byte) error {
+	c.r.Uplinks++
+	u, err := decodeUplink(k, val)
+	if err != nil {
+		return err
+	}
+	name, err := c.get(key64(kindUplinkSeq, u.Seq))
+	if err == nil && gateway.ClientID(name) != u.Client {
+		err = fmt.Errorf("the order of arrival says %q", name)
+	}
+	return err
+}

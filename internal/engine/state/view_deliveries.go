@@ -1,0 +1,266 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// finalStates are the states that have a bitmap of their own.
+var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Expired, gateway.Canceled, gateway.Failed}
+
+// Delivery returns one delivery.
+func (v *View) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
+	}
+	if err != nil {
+		return d, err
+	}
+	d, ok, err := v.delivery(row, client)
+	if err == nil && !ok {
+		err = domainError(gateway.CodeClientNotFound, "client %q is no recipient of message %q", client, id)
+	}
+	return d, err
+}
+
+// delivery returns a message's delivery to client, ok false when it has none.
+func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	if row.form == formOne {
+		if client != row.client {
+			return d, false, nil
+		}
+		return v.rowDelivery(row, row.ord, client)
+	}
+	if slices.Contains(row.unknown, client) {
+		return v.strangerDelivery(row, client)
+	}
+	c, known, err := v.clientRow(client)
+	if err != nil {
+		return d, false, err
+	}
+	if row.form == formList {
+		for _, o := range row.ords {
+			if known && c.ord == o {
+				return v.rowDelivery(row, o, client)
+			}
+		}
+		return v.formerDelivery(row, client)
+	}
+	if !known {
+		return d, false, nil
+	}
+	h, err := v.head(row.seq)
+	if err != nil || h == nil {
+		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}))
+	}
+	return v.bitDelivery(h, row.seq, c.ord, client)
+}
+
+// formerDelivery looks for a recipient that was forgotten since.
+func (v *View) formerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	for _, o := range row.ords {
+		name, err := v.nameOf(o)
+		if err != nil {
+			return d, false, err
+		}
+		if name == client {
+			return v.rowDelivery(row, o, client)
+		}
+	}
+	return d, false, nil
+}
+
+// rowDelivery returns a delivery that has a row of its own.
+func (v *View) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	f, err := v.finalRow(finalKey(o, row.seq))
+	if err != nil {
+		return d, false, err
+	}
+	if f != nil {
+		return f.delivery(client, row.seq), true, nil
+	}
+	return gateway.Delivery{Message: row.id, Client: client, Seq: row.seq, State: gateway.Queued,
+		CreatedAt: record.TimeOf(row.createdAt), ExpiresAt: record.TimeOf(row.expiresAt)}, true, nil
+}
+
+// strangerDelivery returns the delivery to a client that was not known.
+func (v *View) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	k := strangerKey(client, row.seq)
+	f, err := v.finalRow(k)
+	if err == nil && f == nil {
+		err = &record.CorruptError{Key: k, Cause: record.ErrMissing}
+	}
+	if err != nil {
+		return d, false, err
+	}
+	return f.delivery(client, row.seq), true, nil
+}
+
+// bitDelivery returns a delivery that is a bit.
+func (v *View) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(o)))
+	if err != nil {
+		return d, false, err
+	}
+	if set.Has(o) {
+		return h.bit(gateway.Queued, seq, client), true, nil
+	}
+	for _, s := range finalStates {
+		if set, err = v.chunk(finalChunk(seq, s, record.ChunkOf(o))); err != nil {
+			return d, false, err
+		}
+		if set.Has(o) {
+			return v.settledBit(h, s, seq, o, client)
+		}
+	}
+	return d, false, nil
+}
+
+// settledBit adds what a bit cannot say.
+func (v *View) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
+	f, err := v.finalRow(sparseKey(seq, o))
+	if err != nil || f == nil {
+		return h.bit(s, seq, client), true, err
+	}
+	return f.delivery(client, seq), true, nil
+}
+
+// bit returns the delivery of which only the state is known.
+func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
+	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
+		CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt)}
+	if s == gateway.Expired || s == gateway.Canceled { // all in one step, which completed the message
+		d.FinalAt = record.TimeOf(h.completedAt)
+	}
+	return d
+}
+
+// Deliveries returns a message's deliveries: in the order in which the clients
+// first registered, those that were never seen last.
+func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
+	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
+	row, err := v.messageRow(q.Message)
+	switch {
+	case err != nil:
+	case row == nil:
+		err = unknownMessage(q.Message)
+	case row.form == formBitmap:
+		err = v.bitDeliveries(row, q, p)
+	default:
+		err = v.rowDeliveries(row, q, p)
+	}
+	return p.Page, err
+}
+
+func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+	names := []gateway.ClientID{row.client}
+	if row.form == formList {
+		names = names[:0]
+		for _, o := range row.ords {
+			name, err := v.nameOf(o)
+			if err != nil {
+				return err
+			}
+			names = append(names, name)
+		}
+		names = append(names, row.unknown...)
+	}
+	for i := slices.Index(names, q.After) + 1; i < len(names) && p.next(names[i]); i++ {
+		var d gateway.Delivery
+		var err error
+		switch {
+		case row.form == formOne:
+			d, _, err = v.rowDelivery(row, row.ord, names[i])
+		case i < len(row.ords):
+			d, _, err = v.rowDelivery(row, row.ords[i], names[i])
+		default:
+			d, _, err = v.strangerDelivery(row, names[i])
+		}
+		if err != nil {
+			return err
+		}
+		if q.State == 0 || d.State == q.State {
+			p.Items = append(p.Items, d)
+		}
+	}
+	return nil
+}
+
+// bitDeliveries walks the bitmaps chunk by chunk.
+func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
+	h, err := v.head(row.seq)
+	if err != nil {
+		return err
+	}
+	if h == nil {
+		return &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
+	}
+	from, err := v.ordinalAfter(q.After)
+	if err != nil {
+		return err
+	}
+	states := append([]gateway.State{gateway.Queued}, finalStates[:]...)
+	if q.State != 0 {
+		states = []gateway.State{q.State}
+	}
+	for n := record.ChunkOf(from); n < h.chunks && !p.More; n++ {
+		if err := v.bitChunk(h, row.seq, n, from, states, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bitChunk adds one chunk's deliveries to the page.
+func (v *View) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordinal, states []gateway.State, p *page[gateway.Delivery, gateway.ClientID]) (err error) {
+	sets := make([]record.Bitset, len(states))
+	var all record.Bitset
+	for i, s := range states {
+		id := finalChunk(seq, s, n)
+		if s == gateway.Queued {
+			id = queuedChunk(seq, n)
+		}
+		if sets[i], err = v.chunk(id); err != nil {
+			return err
+		}
+		all.Or(&sets[i])
+	}
+	all.Each(n, from, func(o record.Ordinal) bool {
+		var name gateway.ClientID
+		if name, err = v.nameOf(o); err != nil || !p.next(name) {
+			return false
+		}
+		s := states[slices.IndexFunc(sets, func(set record.Bitset) bool { return set.Has(o) })]
+		d := h.bit(s, seq, name)
+		if s != gateway.Queued {
+			d, _, err = v.settledBit(h, s, seq, o, name)
+		}
+		p.Items = append(p.Items, d)
+		return err == nil
+	})
+	return err
+}
+
+// ordinalAfter returns the ordinal behind that of a client; 0 for "".
+func (v *View) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
+	if id == "" {
+		return 0, nil
+	}
+	row, ok, err := v.clientRow(id)
+	if err != nil || ok {
+		return row.ord + 1, err
+	}
+	// Forgotten between two pages: its name is still with its ordinal.
+	found := record.Ordinal(0)
+	err = v.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, val []byte) (bool, error) {
+		if gateway.ClientID(val) == id {
+			found = record.Ordinal(tail32(k)) + 1
+		}
+		return true, nil
+	})
+	return found, err
+}

@@ -1,0 +1,136 @@
+package state
+
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// The walks of the sweeper. Each returns at most max events for rows that are past
+// their time; apply looks again.
+
+// DueMessages finds messages past their time.
+func (v *View) DueMessages(now time.Time, max int) (events []record.Event, err error) {
+	to := key64(kindExpiry, uint64(now.UnixNano())+1)
+	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
+		events = append(events, &record.Expire{ID: record.ParseID(val), At: now})
+		return len(events) < max, nil
+	})
+	return events, err
+}
+
+// OldMessages finds messages that were completed at or before through.
+func (v *View) OldMessages(through time.Time, max int) (events []record.Event, err error) {
+	to := key64(kindRetention, uint64(through.UnixNano())+1)
+	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
+		events = append(events, &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through})
+		return len(events) < max, nil
+	})
+	return events, err
+}
+
+// OldKeys finds idempotency keys that were given at or before through.
+func (v *View) OldKeys(through time.Time, max int) (events []record.Event, err error) {
+	to := key64(kindKeyAge, uint64(through.UnixNano())+1)
+	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
+		at := record.TimeOf(int64(tail64(k[:9])))
+		events = append(events, &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: at})
+		return len(events) < max, nil
+	})
+	return events, err
+}
+
+// OldUplinks finds how far behind after the uplinks came at or before a time. One from
+// the future was stored by a clock that was ahead: it goes with those after it. ahead
+// is the last of them if no other was found, else after.
+func (v *View) OldUplinks(after uint64, now, before time.Time, max int) (events []record.Event, ahead uint64, err error) {
+	through, n := uint64(0), 0
+	ahead = after
+	err = v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+		useq := tail64(k)
+		row := uplinkKey(gateway.ClientID(val), useq)
+		raw, err := v.get(row)
+		if err != nil {
+			return false, err
+		}
+		u, err := decodeUplink(row, raw)
+		n++
+		switch {
+		case err != nil:
+			return false, err
+		case u.At.After(now):
+			ahead = useq
+		case u.At.After(before):
+			return false, nil
+		default:
+			through = useq
+		}
+		return n < max, nil
+	})
+	if err != nil {
+		return nil, after, err
+	}
+	if through == 0 {
+		return nil, ahead, nil
+	}
+	return []record.Event{&record.ForgetUplinks{Through: through, Max: max}}, after, nil
+}
+
+// OldOrdinals finds clients that were forgotten before a time: no message can refer to
+// them any more.
+func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
+	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
+		events = append(events, &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))})
+		return len(events) < max, nil
+	})
+	return events, err
+}
+
+// UnseenClients finds clients not seen since before, and not connected to the writer
+// with this incarnation, among the next slice clients behind after. last is the last
+// client of them, "" if there are no more.
+func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, incarnation uint64, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
+	n, last := 0, after
+	from := append(clientKey(after), 0)
+	if after == "" {
+		from = []byte{kindClient}
+	}
+	err = v.each(from, []byte{kindClient + 1}, false, func(k, val []byte) (bool, error) {
+		if n++; n > slice || len(events) == max {
+			return false, nil
+		}
+		last = gateway.ClientID(k[1:])
+		row, err := decodeClient(k, val)
+		if err == nil && row.forgettable(before.UnixNano(), incarnation) {
+			events = append(events, &record.ForgetClient{Client: last, Before: before, At: now})
+		}
+		return true, err
+	})
+	if n <= slice && len(events) < max {
+		last = ""
+	}
+	return events, last, err
+}
+
+// Oldest returns when the first message behind a place was accepted that is not
+// completed, after at most max others, and its place. nil is the place before all.
+func (v *View) Oldest(from []byte, max int) (at time.Time, place []byte, err error) {
+	place = from
+	if from == nil {
+		from = []byte{kindMessage}
+	}
+	n := 0
+	err = v.each(from, []byte{kindMessage + 1}, false, func(k, val []byte) (bool, error) {
+		place = append(place[:0], k...)
+		row, err := decodeMessage(k, val)
+		if err != nil {
+			return false, err
+		}
+		at = record.TimeOf(row.createdAt)
+		msg, err := v.message(&row)
+		n++
+		return err == nil && msg.Completed() && n < max, err
+	})
+	return at, place, err
+}

@@ -1,0 +1,157 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// ClientDeliveries returns a client's deliveries, newest first.
+func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
+	p := newPage[gateway.Delivery, gateway.Seq](q.Limit)
+	row, known, err := v.clientRow(q.Client)
+	if err != nil {
+		return p.Page, err
+	}
+	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: q.Before}
+	if h.before == 0 {
+		h.before = ^gateway.Seq(0)
+	}
+	if err := h.strangers(); err != nil {
+		return p.Page, err
+	}
+	if known {
+		err = h.collect()
+	}
+	if err != nil {
+		return p.Page, err
+	}
+	p.Items, p.Next, p.More = h.page()
+	return p.Page, nil
+}
+
+// history gathers a client's deliveries from four places: rows that are queued,
+// rows that are final, bits, and what failed before the client was known.
+type history struct {
+	view   *View
+	ord    record.Ordinal
+	q      gateway.ClientDeliveryQuery
+	limit  int
+	before gateway.Seq
+	items  []gateway.Delivery
+	// floor is the highest sequence at which one of the places was left before
+	// its end: below it the items are not all.
+	floor gateway.Seq
+	cut   bool
+}
+
+func (h *history) strangers() error {
+	if h.q.State != 0 && h.q.State != gateway.Failed {
+		return nil
+	}
+	return h.rows(namedPrefix(kindStranger, h.q.Client), strangerKey(h.q.Client, h.before), h.final)
+}
+
+func (h *history) collect() error {
+	if h.q.State == 0 || h.q.State == gateway.Queued {
+		from, to := key32(kindQueued, uint32(h.ord)), queueKey(h.ord, h.before)
+		if err := h.rows(from, to, h.queued); err != nil {
+			return err
+		}
+	}
+	if h.q.State == 0 || h.q.State.Final() {
+		from, to := key32(kindFinal, uint32(h.ord)), finalKey(h.ord, h.before)
+		if err := h.rows(from, to, h.final); err != nil {
+			return err
+		}
+	}
+	return h.bits()
+}
+
+// rows walks one place, newest first, until the page must be full.
+func (h *history) rows(from, to []byte, read func(k, val []byte) (gateway.Delivery, error)) error {
+	found, scanned := 0, 0
+	return h.view.each(from, to, true, func(k, val []byte) (bool, error) {
+		if found >= h.limit || scanned >= maxScan {
+			h.stop(gateway.Seq(tail64(k)) + 1)
+			return false, nil
+		}
+		scanned++
+		d, err := read(k, val)
+		if err == nil && h.wants(&d) {
+			h.items = append(h.items, d)
+			found++
+		}
+		return true, err
+	})
+}
+
+func (h *history) wants(d *gateway.Delivery) bool {
+	return (h.q.State == 0 || d.State == h.q.State) && !d.CreatedAt.Before(h.q.Since)
+}
+
+func (h *history) stop(at gateway.Seq) {
+	h.cut, h.floor = true, max(h.floor, at)
+}
+
+func (h *history) queued(k, val []byte) (gateway.Delivery, error) {
+	r, err := decodeQueued(val)
+	if err != nil {
+		return gateway.Delivery{}, &record.CorruptError{Key: slices.Clone(k), Cause: err}
+	}
+	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, nil
+}
+
+func (h *history) final(k, val []byte) (gateway.Delivery, error) {
+	f, err := decodeFinal(k, val)
+	return f.delivery(h.q.Client, gateway.Seq(tail64(k))), err
+}
+
+// bits walks the heads of messages in bitmap form.
+func (h *history) bits() error {
+	found, scanned := 0, 0
+	return h.view.each([]byte{kindHead}, headKey(h.before), true, func(k, val []byte) (bool, error) {
+		seq := gateway.Seq(tail64(k))
+		if found >= h.limit || scanned >= maxScan {
+			h.stop(seq + 1)
+			return false, nil
+		}
+		scanned++
+		head, err := decodeHead(k, val)
+		if err != nil || head.form != formBitmap {
+			return true, err
+		}
+		d, ok, err := h.view.bitDelivery(&head, seq, h.ord, h.q.Client)
+		if err == nil && ok && h.wants(&d) {
+			h.items = append(h.items, d)
+			found++
+		}
+		return true, err
+	})
+}
+
+// page merges what was gathered.
+func (h *history) page() (items []gateway.Delivery, next gateway.Seq, more bool) {
+	slices.SortFunc(h.items, func(a, b gateway.Delivery) int { return cmp.Compare(b.Seq, a.Seq) })
+	items = h.items
+	if h.cut {
+		n := slices.IndexFunc(items, func(d gateway.Delivery) bool { return d.Seq < h.floor })
+		if n >= 0 {
+			items = items[:n]
+		}
+	}
+	if len(items) > h.limit {
+		items = items[:h.limit]
+		return items, items[len(items)-1].Seq, true
+	}
+	if h.cut {
+		return items, h.floor, true
+	}
+	if len(items) > 0 {
+		next = items[len(items)-1].Seq
+	}
+	return items, next, false
+}

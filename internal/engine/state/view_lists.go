@@ -1,0 +1,199 @@
+package state
+
+import (
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// maxScan bounds how many rows a filter may pass over for one page, so that it
+// costs some milliseconds at most.
+const maxScan = 2_000
+
+// page collects one page of a list.
+type page[T, K any] struct {
+	gateway.Page[T, K]
+	limit   int
+	scanned int
+}
+
+func newPage[T, K any](limit int) *page[T, K] {
+	if limit <= 0 {
+		limit = gateway.DefaultListSize
+	}
+	return &page[T, K]{limit: min(limit, gateway.MaxListLimit)}
+}
+
+// next notes that the row k is looked at; false when the page ends before it.
+func (p *page[T, K]) next(k K) bool {
+	if len(p.Items) >= p.limit || p.scanned >= maxScan {
+		p.More = true
+		return false
+	}
+	p.Next = k
+	p.scanned++
+	return true
+}
+
+// Client returns a known client.
+func (v *View) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error) {
+	row, ok, err := v.clientRow(id)
+	if err != nil {
+		return rec, err
+	}
+	if !ok {
+		return rec, unknownClient(id)
+	}
+	return v.record(id, &row)
+}
+
+// Clients returns known clients in id order.
+func (v *View) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
+	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
+	from, to := clientKey(gateway.ClientID(q.Prefix)), afterPrefix(clientKey(gateway.ClientID(q.Prefix)))
+	if next := append(clientKey(q.After), 0); q.After != "" && string(next) > string(from) {
+		from = next
+	}
+	if string(from) >= string(to) {
+		return p.Page, nil
+	}
+	err := v.each(from, to, false, func(k, val []byte) (bool, error) {
+		id := gateway.ClientID(k[1:])
+		if !p.next(id) {
+			return false, nil
+		}
+		row, err := decodeClient(k, val)
+		if err != nil || !matches(&row, &q) {
+			return true, err
+		}
+		rec, err := v.record(id, &row)
+		if err == nil && rec.Queued > q.QueuedGT {
+			p.Items = append(p.Items, rec)
+		}
+		return true, err
+	})
+	return p.Page, err
+}
+
+func matches(row *clientRow, q *gateway.ClientQuery) bool {
+	if q.Group != "" && !slices.Contains(row.groups, q.Group) {
+		return false
+	}
+	for k, want := range q.Labels {
+		if got, ok := row.labels[k]; !ok || got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Message returns a message.
+func (v *View) Message(id gateway.MessageID) (msg gateway.Message, err error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
+	}
+	if err == nil {
+		msg, err = v.message(row)
+	}
+	return msg, err
+}
+
+// Repeated looks for the message of an idempotency key, which is remembered for ttl.
+func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Receipt, ok bool, err error) {
+	k := idempotencyKey(scopedKey(a.Scope, a.IdempotencyKey))
+	val, err := v.get(k)
+	if err != nil || val == nil {
+		return r, false, err
+	}
+	known, err := decodeKey(val)
+	switch {
+	case err != nil:
+		return r, false, &record.CorruptError{Key: k, Cause: err}
+	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
+		return r, false, nil
+	}
+	if err := known.mismatch(a.Fingerprint); err != nil {
+		return r, false, err
+	}
+	row, err := v.messageRow(known.id)
+	if err != nil || row == nil {
+		return r, false, err
+	}
+	r.Message, err = v.message(row)
+	r.Message.Payload, r.Replayed = nil, true
+	return r, true, err
+}
+
+// Messages returns messages, newest first.
+func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
+	to := []byte{kindMessage + 1}
+	if q.Before != "" {
+		to = messageKey(q.Before)
+	}
+	err := v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
+		if !p.next(record.ParseID(k[1:])) {
+			return false, nil
+		}
+		row, err := decodeMessage(k, val)
+		if err != nil || row.createdAt < record.Nanos(q.Since) {
+			return true, err
+		}
+		msg, err := v.message(&row)
+		if err == nil && inState(&msg, q.State) {
+			p.Items = append(p.Items, msg)
+		}
+		return true, err
+	})
+	return p.Page, err
+}
+
+func inState(msg *gateway.Message, s gateway.State) bool {
+	switch {
+	case s == 0:
+		return true
+	case s == gateway.Queued:
+		return !msg.Completed()
+	case s.Final():
+		return msg.Completed() && *msg.Counts.Of(s) > 0
+	}
+	return false
+}
+
+// Uplinks returns stored uplinks of a client, or of all when client is "", with a
+// sequence above after, oldest first.
+func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	p := newPage[gateway.Uplink, uint64](limit)
+	if after == ^uint64(0) {
+		return p.Page, nil
+	}
+	add := func(k, val []byte) (bool, error) {
+		u, err := decodeUplink(k, val)
+		p.Items = append(p.Items, u)
+		return true, err
+	}
+	if client == "" {
+		err := v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+			if !p.next(tail64(k)) {
+				return false, nil
+			}
+			row := uplinkKey(gateway.ClientID(val), tail64(k))
+			raw, err := v.get(row)
+			if err != nil {
+				return false, err
+			}
+			return add(row, raw)
+		})
+		return p.Page, err
+	}
+	err := v.each(uplinkKey(client, after+1), afterPrefix(namedPrefix(kindUplink, client)), false, func(k, val []byte) (bool, error) {
+		if !p.next(tail64(k)) {
+			return false, nil
+		}
+		return add(k, val)
+	})
+	return p.Page, err
+}

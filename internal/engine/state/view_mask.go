@@ -1,0 +1,102 @@
+package state
+
+import (
+	"errors"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Mask returns the clients of the audience that a.Among names and a.Only wants.
+func (v *View) Mask(a *gateway.Acceptance) (_ record.Bitmap, err error) {
+	m := &masking{View: v, to: &a.To, only: a.Only, chunks: map[uint32]*maskChunk{}}
+	if a.Among != nil {
+		err = m.among(a)
+	} else {
+		err = m.everybody()
+	}
+	return m.wanted(), err
+}
+
+// masking is a mask in the making.
+type masking struct {
+	*View
+	to     *gateway.Audience
+	only   func(gateway.ClientID) bool // nil wants all
+	chunks map[uint32]*maskChunk
+	n      uint32     // the chunk that was looked at last, and
+	at     *maskChunk // what it has
+}
+
+// maskChunk is who is in the audience, and who of them is wanted.
+type maskChunk struct{ in, wanted record.Bitset }
+
+func (m *masking) wanted() record.Bitmap {
+	out := record.Bitmap{}
+	for n, c := range m.chunks {
+		if c.wanted.Count() > 0 {
+			out[n] = &c.wanted
+		}
+	}
+	return out
+}
+
+// among looks at the clients that the caller names.
+func (m *masking) among(a *gateway.Acceptance) error {
+	for id, ref := range a.Among {
+		o := record.Ordinal(ref - 1)
+		if ref == 0 {
+			row, ok, err := m.clientRow(id)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			o = row.ord
+		}
+		if err := m.consider(id, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everybody looks at all known clients.
+func (m *masking) everybody() error {
+	it, err := m.Rows.Iter([]byte{kindOrdinal}, []byte{kindOrdinal + 1})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		err = m.consider(gateway.ClientID(it.Value()), record.Ordinal(tail32(it.Key())))
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+// consider adds a client if it is wanted.
+func (m *masking) consider(id gateway.ClientID, o record.Ordinal) error {
+	if n := record.ChunkOf(o); m.at == nil || n != m.n {
+		if err := m.turnTo(n); err != nil {
+			return err
+		}
+	}
+	if m.at.in.Has(o) && (m.only == nil || m.only(id)) {
+		m.at.wanted.Set(o)
+	}
+	return nil
+}
+
+func (m *masking) turnTo(n uint32) error {
+	c := m.chunks[n]
+	if c == nil {
+		in, err := m.selected(m.to, n)
+		if err != nil {
+			return err
+		}
+		c = &maskChunk{in: in}
+		m.chunks[n] = c
+	}
+	m.n, m.at = n, c
+	return nil
+}

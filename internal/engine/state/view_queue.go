@@ -1,0 +1,163 @@
+package state
+
+import (
+	"errors"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Next appends to buf the queued parcels that q asks for.
+func (v *View) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+	o, ok, err := v.ordinal(q.Client, q.Ref)
+	if err != nil || !ok {
+		return buf, err
+	}
+	l, err := v.lane(o, q.After)
+	if err == nil {
+		buf, err = l.fill(buf, q.Max, q.MaxBytes)
+	}
+	return buf, errors.Join(err, l.close())
+}
+
+// ordinal returns a known client's ordinal, which is in its reference where
+// there is one.
+func (v *View) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, error) {
+	if ref != 0 {
+		return record.Ordinal(ref - 1), true, nil
+	}
+	row, ok, err := v.clientRow(id)
+	return row.ord, ok, err
+}
+
+// fill appends parcels to buf: at most max, and until they have maxBytes.
+func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, error) {
+	for size, n := 0, 0; n < max && (n == 0 || size < maxBytes); n++ {
+		p, ok, err := l.next()
+		if err != nil || !ok {
+			return buf, err
+		}
+		size += len(p.Payload)
+		buf = append(buf, p)
+	}
+	return buf, nil
+}
+
+// Parcel returns one queued parcel, ok false when it is final or unknown.
+func (v *View) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+	row, known, err := v.clientRow(client)
+	if err != nil || !known {
+		return p, false, err
+	}
+	val, err := v.get(queueKey(row.ord, seq))
+	if err != nil {
+		return p, false, err
+	}
+	if val != nil {
+		q, err := decodeQueued(val)
+		if err != nil {
+			return p, false, &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
+		}
+		p, err = v.parcel(q.id, seq)
+		return p, err == nil, err
+	}
+	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(row.ord)))
+	if err != nil || !set.Has(row.ord) {
+		return p, false, err
+	}
+	p, err = v.broadcastParcel(seq)
+	return p, err == nil, err
+}
+
+// lane walks what is queued for one client: its own rows and the messages in
+// bitmap form, by rising sequence.
+type lane struct {
+	view *View
+	ord  record.Ordinal
+	rows Iterator    // nil: none
+	ok   bool        // rows stands on a row
+	bits *queuedBits // of the client's chunk; nil: none
+	at   int         // the next of bits that is not looked at
+}
+
+func (v *View) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
+	l.view, l.ord = v, o
+	if after == ^gateway.Seq(0) {
+		return l, nil
+	}
+	if v.State.bitmaps > 0 {
+		if l.bits, err = v.queuedBits(record.ChunkOf(o), after); err != nil {
+			return l, err
+		}
+		l.at = l.bits.above(after)
+	}
+	if !v.Shared.Waits(o) {
+		return l, nil
+	}
+	rows, err := v.Rows.Iter(queueKey(o, after+1), afterPrefix(key32(kindQueued, uint32(o))))
+	if err == nil {
+		l.rows, l.ok = rows, rows.First()
+	}
+	return l, err
+}
+
+// broadcast returns the next message whose bit is set.
+func (l *lane) broadcast() (gateway.Seq, bool) {
+	if l.bits == nil {
+		return 0, false
+	}
+	for ; l.at < len(l.bits.seqs); l.at++ {
+		if l.bits.sets[l.at].Has(l.ord) {
+			return l.bits.seqs[l.at], true
+		}
+	}
+	return 0, false
+}
+
+func (l *lane) close() error {
+	if l.rows == nil {
+		return nil
+	}
+	return l.rows.Close()
+}
+
+// next returns the next parcel, ok false at the end.
+func (l *lane) next() (p gateway.Parcel, ok bool, err error) {
+	seq, many := l.broadcast()
+	switch {
+	case l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq):
+		p, err = l.row()
+	case many:
+		l.at++
+		p, err = l.view.broadcastParcel(seq)
+	case l.rows != nil:
+		return p, false, l.rows.Error()
+	default:
+		return p, false, nil
+	}
+	return p, err == nil, err
+}
+
+// row takes the row that rows stands on.
+func (l *lane) row() (gateway.Parcel, error) {
+	seq := gateway.Seq(tail64(l.rows.Key()))
+	q, err := decodeQueued(l.rows.Value())
+	if err != nil {
+		return gateway.Parcel{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+	}
+	l.ok = l.rows.Next()
+	return l.view.parcel(q.id, seq)
+}
+
+// parcel returns a message ready to be sent.
+func (v *View) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}
+	}
+	if err != nil {
+		return gateway.Parcel{}, err
+	}
+	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload,
+		Many: row.form != formOne}, nil
+}

@@ -1,0 +1,82 @@
+package state
+
+import (
+	"sync/atomic"
+
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// waitingSet tells for which clients rows are queued, a bit for each ordinal,
+// so that one without is not looked for in the database. One goroutine changes
+// it, any may ask. It never leaves out a client that has rows in a published
+// view; it may name one whose rows are not published yet.
+type waitingSet struct {
+	chunks atomic.Pointer[[]*waitingChunk]
+}
+
+type waitingChunk [record.ChunkBits / 64]atomic.Uint64
+
+// readWaiting reads the set from the rows that count what is queued.
+func readWaiting(rows Reader) (*waitingSet, error) {
+	s := &waitingSet{}
+	s.chunks.Store(new([]*waitingChunk))
+	it, err := rows.Iter([]byte{kindCount}, []byte{kindCount + 1})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		s.set(record.Ordinal(tail32(it.Key())), true)
+	}
+	if err := it.Error(); err != nil {
+		_ = it.Close()
+		return nil, err
+	}
+	return s, it.Close()
+}
+
+func (s *waitingSet) has(o record.Ordinal) bool {
+	chunks := *s.chunks.Load()
+	n := int(record.ChunkOf(o))
+	return n < len(chunks) && chunks[n][o%record.ChunkBits/64].Load()&(1<<(o%64)) != 0
+}
+
+func (s *waitingSet) set(o record.Ordinal, on bool) {
+	chunks := *s.chunks.Load()
+	if n := int(record.ChunkOf(o)); n >= len(chunks) {
+		grown := make([]*waitingChunk, n+1)
+		for i := copy(grown, chunks); i <= n; i++ {
+			grown[i] = new(waitingChunk)
+		}
+		s.chunks.Store(&grown)
+		chunks = grown
+	}
+	word, bit := &chunks[record.ChunkOf(o)][o%record.ChunkBits/64], uint64(1)<<(o%64)
+	if on {
+		word.Or(bit)
+	} else {
+		word.And(^bit)
+	}
+}
+
+// waitingChange is what a record did to a client's rows.
+type waitingChange struct {
+	ord record.Ordinal
+	on  bool
+}
+
+// Publish makes another view the one that is read: clients enter the set before swap
+// and leave it after.
+func (sh *Shared) Publish(changes []waitingChange, swap func()) {
+	s := sh.waiting
+	for _, c := range changes {
+		if c.on {
+			s.set(c.ord, true)
+		}
+	}
+	swap()
+	for _, c := range changes {
+		if !c.on {
+			s.set(c.ord, false)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// One attacker at full rate beside a crowd of honest devices, for each resource
+// that could be hoarded: every push to the honest ones is acked, none of them loses
+// its connection, and the attacker leaves bounded traces. With LONGWIRE_TORTURE an
+// attack takes 20 s, the crowd is 1,000, and 99 of 100 pushes take at most three
+// times what they take without an attack, or 200 ms: the attacker shares the
+// processors.
+func TestNobodyTakesWhatOthersNeed(t *testing.T) {
+	size, lasts := 300, 2*time.Second
+	long := os.Getenv("LONGWIRE_TORTURE") != ""
+	if long {
+		size, lasts = 1000, 20*time.Second
+	}
+	for _, keyed := range []bool{false, true} {
+		t.Run(map[bool]string{false: "open", true: "with keys"}[keyed], func(t *testing.T) {
+			args := []string{"--tcp-grace", "20s", "--tcp-max-unregistered", "512", "--tcp-max-unregistered-per-ip", "512", "--http-max-connections", "256", "--audit-file", "audit.log"}
+			var s *server
+			if keyed {
+				s = serveKeyed(t, args...)
+			} else {
+				s = serve(t, "", t.TempDir(), args...)
+			}
+			crowd := newFlock(t, s.tcpAddr, "honest", size)
+			crowd.fly()
+			waitFor(t, "all are online", func() bool { return int(s.metric(t, "longwire_clients_online")) == size })
+			const enough = 200
+			quiet := s.pushWhile(t, crowd, enough, func() {})
+			for _, attack := range attacks {
+				t.Run(attack.name, func(t *testing.T) {
+					before := len(s.output())
+					ctx, cancel := context.WithTimeout(t.Context(), lasts)
+					defer cancel()
+					rough := s.pushWhile(t, crowd, enough, func() { attack.run(ctx, t, s) })
+					t.Logf("quiet %s; under attack %s", quiet, rough)
+					if n := crowd.attempts.Load(); n != int64(size) {
+						t.Errorf("%d honest devices have connected %d times", size, n)
+					}
+					if grown := len(s.output()) - before; grown > 1<<20 {
+						t.Errorf("the log has grown by %d bytes", grown)
+					}
+					if p99 := func(l latencies) time.Duration { return l[len(l)*99/100] }; long && p99(rough) > max(3*p99(quiet), 200*time.Millisecond) {
+						t.Errorf("p99 is %v, without an attack %v", p99(rough), p99(quiet))
+					}
+				})
+			}
+			audit, err := os.ReadFile(s.cmd.Dir + "/audit.log")
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := 0
+			for line := range bytes.Lines(audit) {
+				if bytes.Contains(line, []byte(`"msg":"refused"`)) {
+					refused += len(line)
+				}
+			}
+			if refused > 1<<20 {
+				t.Errorf("refused requests have %d bytes of the audit log", refused)
+			}
+		})
+	}
+}
+
+const sharesKey = "lwk_0123456789abcdefghijklmnopqrstuv"
+
+// serveKeyed is serve with an API key, which the server's own calls show.
+func serveKeyed(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := serve(t, "", t.TempDir(), append(args, "--auth-api-keys", sharesKey)...)
+	s.http.Transport = bearing{s.http.Transport}
+	return s
+}
+
+// bearing shows the key with each request.
+type bearing struct{ http.RoundTripper }
+
+func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+sharesKey)
+	return b.RoundTripper.RoundTrip(r)
+}
+
+// attacks run until ctx ends.
+var attacks = []struct {
+	name string
+	run  func(ctx context.Context, t *testing.T, s *server)
+}{
+	{"writes without a key, with long paths", func(ctx context.Context, t *testing.T, s *server) {
+		request := "POST /v1/clients/" + strings.Repeat("%01", 5000) + "/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+		for ctx.Err() == nil {
+			nc := s.dialAPI(t)
+			go io.Copy(io.Discard, nc)
+			nc.SetDeadline(time.Now().Add(time.Second))
+			for ctx.Err() == nil {
+				if _, err := io.WriteString(nc, request); err != nil {
+					break
+				}
+			}
+			nc.Close()
+		}
+	}},
+	{"idle connections to the API", func(ctx context.Context, t *testing.T, s *server) {
+		hoard(ctx, 600, func() net.Conn {
+			nc := s.dialAPI(t)
+			io.WriteString(nc, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			return nc
+		})
+	}},
+	{"idle bulk requests of the same key", func(ctx context.Context, t *testing.T, s *server) {
+		hoard(ctx, 70, func() net.Conn {
+			nc := s.dialAPI(t)
+			io.WriteString(nc, "POST /v1/messages/bulk HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+sharesKey+"\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+			return nc
+		})
+	}},
+	{"connections that do not register", func(ctx context.Context, t *testing.T, s *server) {
+		hoard(ctx, 1000, func() net.Conn { return dialPort(t, s.tcpAddr) })
+	}},
+	{"frames that do not end", func(ctx context.Context, t *testing.T, s *server) {
+		n := 0
+		half := append([]byte{5, 2, 0xf0, 0xff, 0x0f}, bytes.Repeat([]byte{1}, 250_000)...)
+		hoard(ctx, 400, func() net.Conn {
+			n++
+			nc := registered(t, s.tcpAddr, fmt.Sprintf("half-%d", n))
+			nc.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			nc.Write(half)
+			return nc
+		})
+	}},
+	{"a device that sends without end", func(ctx context.Context, t *testing.T, s *server) {
+		nc := registered(t, s.tcpAddr, "noisy")
+		defer nc.Close()
+		go io.Copy(io.Discard, nc)
+		for n := byte(1); ctx.Err() == nil; n = n%100 + 1 {
+			nc.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+			if _, err := nc.Write(append([]byte{5, 2, 0xe9, 0x07, n}, make([]byte, 1000)...)); err != nil && ctx.Err() == nil {
+				nc.Close()
+				nc = registered(t, s.tcpAddr, "noisy")
+				go io.Copy(io.Discard, nc)
+			}
+		}
+	}},
+}
+
+// hoard opens n connections and keeps them until ctx ends; for each that the
+// gateway closes it opens another one.
+func hoard(ctx context.Context, n int, open func() net.Conn) {
+	var mu sync.Mutex // of open
+	var kept sync.WaitGroup
+	for range n {
+		mu.Lock()
+		nc := open()
+		mu.Unlock()
+		kept.Go(func() {
+			for {
+				gone := make(chan struct{})
+				go func() { io.Copy(io.Discard, nc); close(gone) }()
+				select {
+				case <-ctx.Done():
+					nc.Close()
+					<-gone
+					return
+				case <-gone:
+					nc.Close()
+				}
+				mu.Lock()
+				nc = open()
+				mu.Unlock()
+			}
+		})
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	kept.Wait()
+}
+
+func dialPort(t *testing.T, addr string) net.Conn {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		nc, _ = net.Pipe()
+	}
+	return nc
+}
+
+func (s *server) dialAPI(t *testing.T) net.Conn {
+	return dialPort(t, strings.TrimPrefix(s.url, "http://"))
+}
+
+// registered returns the connection of a device that the gateway has accepted.
+func registered(t *testing.T, addr, id string) net.Conn {
+	nc := dialPort(t, addr)
+	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":600000}`, id)
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.Write(append([]byte{1, 2, byte(len(body))}, body...))
+	readFrame(bufio.NewReaderSize(nc, 512))
+	nc.SetDeadline(time.Time{})
+	return nc
+}
