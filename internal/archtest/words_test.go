@@ -99,7 +99,7 @@ func TestMarks(t *testing.T) {
 func TestWording(t *testing.T) {
 	const source = `package x
 
-//go:generate what is queued
+//go:noinline what is queued
 // @Summary what is queued
 
 // Next returns what is queued.
