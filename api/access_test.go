@@ -24,7 +24,7 @@ import (
 // everybody.
 type world struct {
 	*harness
-	ring     *apikey.Ring
+	ring     *apikey.Keyset
 	secrets  map[string]string // by the name of the key
 	ids      map[string]string // of keys, likewise
 	messages map[string]string // id by tenant
@@ -38,7 +38,7 @@ const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{ring: apikey.NewRing(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
+	w := &world{ring: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
 	change = append([]func(*Config){func(c *Config) {
 		c.Authorizer = w.ring
 		c.Refused = func() []gateway.RefusedRegistration {

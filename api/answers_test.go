@@ -57,7 +57,7 @@ func newCalled(t *testing.T) *called {
 	h := newHarness(t)
 	h.known("a")
 	c := &called{harness: h, device: h.device("b", answering(gateway.AckOK, "done"))}
-	ring := apikey.NewRing()
+	ring := apikey.NewKeyset()
 	_, secret, err := ring.Create(apikey.Spec{Name: "all", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)

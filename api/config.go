@@ -37,7 +37,7 @@ type Config struct {
 	// is nil or has never had one anybody may, and then only requests whose
 	// Host is a loopback name or in Hosts are served, so that no web page can
 	// reach the devices by DNS rebinding.
-	Authorizer *apikey.Ring
+	Authorizer *apikey.Keyset
 	// Audit is told of every write. Nil = nobody.
 	Audit *audit.Log
 	// Origins are the web origins, such as https://app.example, whose pages may
@@ -139,7 +139,7 @@ func (c Config) withDefaults() Config {
 		c.Burst = int(math.Ceil(c.Rate))
 	}
 	if c.Authorizer == nil {
-		c.Authorizer = apikey.NewRing()
+		c.Authorizer = apikey.NewKeyset()
 	}
 	if c.ReadTimeout <= 0 {
 		c.ReadTimeout = 30 * time.Second

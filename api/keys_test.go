@@ -120,7 +120,7 @@ func TestKeysThatCannotBeWritten(t *testing.T) {
 
 // TestTheFirstKeyClosesTheDoor, and the end of the last one does not open it.
 func TestTheFirstKeyClosesTheDoor(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Authorizer = apikey.NewRing() })
+	h := newHarness(t, func(c *Config) { c.Authorizer = apikey.NewKeyset() })
 	k := decode[Key](h.call("POST", "/v1/keys", `{"name":"first","scopes":["admin"]}`).want(201))
 	h.call("GET", "/v1/clients", "").wantProblem(401, unauthenticated)
 	h.call("GET", "/v1/clients", "", "Authorization", "Bearer "+k.Secret, "Host", "gw.example").want(200)

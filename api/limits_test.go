@@ -385,7 +385,7 @@ func TestProblemsOfHasteSayWhenToComeBack(t *testing.T) {
 
 // TestAuthenticationAllocatesNothing beyond the request itself.
 func TestAuthenticationAllocatesNothing(t *testing.T) {
-	ring := apikey.NewRing("lwk_0123456789abcdef")
+	ring := apikey.NewKeyset("lwk_0123456789abcdef")
 	_, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)

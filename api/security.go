@@ -14,7 +14,7 @@ var errNoKey = errors.New("this server needs an API key: send Authorization: Bea
 
 // APIKeys returns a ring of the given secrets, which may do everything. They
 // are presented as Bearer token or in X-API-Key.
-func APIKeys(secrets ...string) *apikey.Ring { return apikey.NewRing(secrets...) }
+func APIKeys(secrets ...string) *apikey.Keyset { return apikey.NewKeyset(secrets...) }
 
 // view is the gateway as this request's caller may see and touch it. There is no
 // other way to it.

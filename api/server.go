@@ -17,7 +17,7 @@ import (
 type server struct {
 	cfg     Config
 	door    *tenant.Door // to the gateway; handlers go through their request's view
-	ring    *apikey.Ring
+	ring    *apikey.Keyset
 	log     *slog.Logger
 	hosts   map[string]bool
 	boot    string // names this run of the process

@@ -2,20 +2,21 @@ package gateway
 
 import "sync"
 
-// evictor takes messages to many that are final out of the windows of all sessions. It
-// walks the sessions in the background, once for all messages that came during the walk
-// before: the feed, which every delivery waits for, does not walk a million sessions. A
-// session that reads the store in between does not find the message any more.
+// evictor removes final messages to many from the windows of all sessions. It
+// walks the sessions in the background, one walk for all messages that came
+// during the walk before. So the feed, which every delivery waits for, does not
+// walk a million sessions. A session that reads the store in between no longer
+// finds the message.
 type evictor struct {
 	gateway *Gateway
-	start   func(walk func()) // on a goroutine of its own
+	start   func(walk func()) // runs walk on a new goroutine
 
 	mu      sync.Mutex
-	next    []Seq // final, and not looked for yet
+	next    []Seq // final messages for the next walk
 	walking bool
 }
 
-// add has a message's deliveries evicted.
+// add evicts the deliveries of a message.
 func (e *evictor) add(seq Seq) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -26,7 +27,7 @@ func (e *evictor) add(seq Seq) {
 	}
 }
 
-// take returns what the next walk looks for; nil ends the walking.
+// take returns the messages for the next walk; nil ends the walking.
 func (e *evictor) take() []Seq {
 	e.mu.Lock()
 	defer e.mu.Unlock()

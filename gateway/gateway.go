@@ -28,9 +28,10 @@ type Config struct {
 	// Nil = none. The map must not change afterwards.
 	GuardedGroups func() map[string]bool
 
-	// DeviceGroups names the groups that devices enter and leave by naming them when
-	// they register; AnyGroup stands for all that are not guarded. Groups beside these
-	// and Grant.Groups are the operator's alone. Nil = devices enter none.
+	// DeviceGroups names the groups that devices enter and leave by naming them
+	// in a registration; AnyGroup stands for all that are not guarded. Only the
+	// operator changes other groups, except Grant.Groups. Nil = devices enter
+	// none.
 	DeviceGroups []string
 
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL

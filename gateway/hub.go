@@ -106,8 +106,8 @@ func (sh *hubShard) take(id ClientID) {
 	sh.places[id] = nil
 }
 
-// reserve takes the client's place for a change that no registration may come
-// between, until giveBack.
+// reserve takes the client's place, until giveBack, for a change that excludes
+// registrations.
 func (h *hub) reserve(ctx context.Context, id ClientID) error {
 	sh := h.shard(id)
 	sh.mu.Lock()

@@ -1,18 +1,18 @@
 package gateway
 
-// presence says who has the session of a client, and takes online calls to a session by
-// its name. The hub answers for the sessions of this process. One that knows the
-// sessions of several processes asks the hub for its own and passes on the rest: an
-// online call names its session, so that it can end where the session is.
+// presence finds the session of a client and passes online calls to sessions. The
+// hub implements it for the sessions of this process. An implementation for
+// several processes asks the hub for its own sessions and forwards the other
+// calls: an online call names its session, so it can end in another process.
 type presence interface {
-	// holder returns the live session of a client; ok is false when it is offline.
+	// holder returns the live session of a client; ok is false if it is offline.
 	holder(ClientID) (ref sessionRef, ok bool)
 	// begin puts a call into its session and sends it, or leaves that to b. Errors:
 	// CodeClientOffline (also when the client has another session now),
 	// CodePayloadTooLarge, CodeQueueFull.
 	begin(c *OnlineCall, b *OnlineBatch) error
-	// withdraw takes a call out of its session; false when it is being answered, or
-	// has been.
+	// withdraw takes a call out of its session. It returns false if the call has
+	// been answered or is being answered.
 	withdraw(c *OnlineCall) bool
 }
 
@@ -22,7 +22,7 @@ type sessionRef struct {
 	id     uid
 }
 
-// named returns the live session that r names, nil when it has ended.
+// named returns the live session that r names, nil if it has ended.
 func (h *hub) named(r *sessionRef) *Session {
 	if s := h.session(r.client); s != nil && s.id == r.id {
 		return s
@@ -49,8 +49,8 @@ func (h *hub) begin(c *OnlineCall, b *OnlineBatch) error {
 	return s.call(c, b)
 }
 
-// withdraw finds nothing in a session that is not live any more: whoever ended it
-// answers its calls.
+// withdraw finds no call in a session that is no longer live: the goroutine that
+// ended the session answers its calls.
 func (h *hub) withdraw(c *OnlineCall) bool {
 	s := h.named(&c.session)
 	return s != nil && s.withdraw(c)

@@ -201,7 +201,7 @@ type Uplink struct {
 	Number  uint64 // the device's own number; 0 for dialects without one
 	At      time.Time
 	Payload []byte
-	// Omitted is set in an event whose Payload is too large to be kept twice: it is
-	// in the uplink that Uplinks returns.
+	// Omitted is set in an event whose Payload is too large to be kept twice;
+	// Uplinks returns it.
 	Omitted bool
 }

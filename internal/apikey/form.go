@@ -56,12 +56,12 @@ func (q *Request) Spec() (Spec, error) {
 }
 
 // Make creates the key that q describes.
-func (r *Ring) Make(q Request, now time.Time) (Created, error) {
+func (ks *Keyset) Make(q Request, now time.Time) (Created, error) {
 	spec, err := q.Spec()
 	if err != nil {
 		return Created{}, err
 	}
-	k, secret, err := r.Create(spec, now)
+	k, secret, err := ks.Create(spec, now)
 	if err != nil {
 		return Created{}, err
 	}
@@ -69,9 +69,9 @@ func (r *Ring) Make(q Request, now time.Time) (Created, error) {
 }
 
 // Infos describes all keys of the file.
-func (r *Ring) Infos(now time.Time) []Info {
+func (ks *Keyset) Infos(now time.Time) []Info {
 	list := []Info{}
-	for _, k := range r.List() {
+	for _, k := range ks.List() {
 		list = append(list, k.Info(now))
 	}
 	return list

@@ -148,7 +148,7 @@ func (s *Spec) Check(now time.Time) error {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// Errors of the ring.
+// Errors of the keyset.
 var (
 	ErrUnknown = errors.New("the API key is not valid")
 	ErrExpired = errors.New("the API key has expired")

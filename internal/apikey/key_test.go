@@ -54,14 +54,14 @@ func TestKeysThatCanBe(t *testing.T) {
 		case c.member != "" && (wrong == nil || wrong.Member != c.member):
 			t.Errorf("%s: %v, want %s refused", name, err, c.member)
 		}
-		if k, _, err := NewRing().Create(s, now); (err == nil) != (c.member == "") || err != nil && k != nil {
+		if k, _, err := NewKeyset().Create(s, now); (err == nil) != (c.member == "") || err != nil && k != nil {
 			t.Errorf("%s: Create gives %v, %v", name, k, err)
 		}
 	}
 }
 
 func TestARingHasABound(t *testing.T) {
-	r := NewRing()
+	r := NewKeyset()
 	for range MaxKeys {
 		create(t, r, Spec{Name: "x", Scopes: ClientsRead})
 	}

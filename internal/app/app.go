@@ -45,7 +45,7 @@ type App struct {
 	auth    *deviceauth.Authenticator
 	callers *callers
 
-	tcpCerts, httpCerts *certs.Keeper // nil without TLS
+	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
 	now   func() time.Time // the clock of all parts: time.Now, but for tests
 	jumps clockWatch

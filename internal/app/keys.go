@@ -19,7 +19,7 @@ import (
 
 // callers is who may call the API, and the record of what they change.
 type callers struct {
-	keys  *apikey.Ring
+	keys  *apikey.Keyset
 	audit *audit.Log
 
 	stop    context.CancelFunc // ends following the file of keys
@@ -87,7 +87,7 @@ const operator = "operator"
 
 // serveKeys lets the holder of the data directory manage keys, which is how the
 // first one is made.
-func (a *admin) serveKeys(keys *apikey.Ring, record *audit.Log, now func() time.Time) {
+func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() time.Time) {
 	note := func(what, target string, err error) {
 		e := audit.Entry{At: now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}
 		if err != nil {

@@ -42,7 +42,7 @@ func (a *App) openCerts() (err error) {
 }
 
 func (a *App) closeCerts() {
-	for _, k := range []*certs.Keeper{a.tcpCerts, a.httpCerts} {
+	for _, k := range []*certs.Reloader{a.tcpCerts, a.httpCerts} {
 		if k != nil {
 			k.Stop()
 		}
@@ -87,7 +87,7 @@ func (a *App) scheme() string {
 // certStats is what the metrics page says of certificates, by listener.
 func (a *App) certStats() map[string]metrics.CertStats {
 	all := map[string]metrics.CertStats{}
-	for listener, k := range map[string]*certs.Keeper{"tcp": a.tcpCerts, "http": a.httpCerts} {
+	for listener, k := range map[string]*certs.Reloader{"tcp": a.tcpCerts, "http": a.httpCerts} {
 		if k != nil {
 			all[listener] = metrics.CertStats(k.Stats())
 		}

@@ -35,6 +35,13 @@ func TestImports(t *testing.T) {
 func readModule(t *testing.T) graph {
 	t.Helper()
 	g := graph{}
+	eachFile(t, func(name string) error { return addFile(g, name) })
+	return g
+}
+
+// eachFile calls do for every Go file of the module, tests left out.
+func eachFile(t *testing.T, do func(name string) error) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -48,14 +55,13 @@ func readModule(t *testing.T) graph {
 			return nil
 		}
 		if strings.HasSuffix(base, ".go") && !strings.HasSuffix(base, "_test.go") {
-			return addFile(g, name)
+			return do(name)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g
 }
 
 func addFile(g graph, name string) error {

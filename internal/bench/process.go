@@ -169,14 +169,14 @@ func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.D
 	select {
 	case err = <-greeted:
 	case <-time.After(timeout):
-		err = fmt.Errorf("it did not say within %s where it listens", timeout)
+		err = fmt.Errorf("it printed no addresses within %s", timeout)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	if err != nil {
 		err = errors.Join(err, stop())
 		if text := complaints.String(); text != "" {
-			err = fmt.Errorf("%w; it said: %s", err, text)
+			err = fmt.Errorf("%w; its output: %s", err, text)
 		}
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (t *target) readGreeting(r *bufio.Reader) error {
 	for range 100 {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return errors.New("it ended without saying where it listens")
+			return errors.New("it ended before it printed its addresses")
 		}
 		if addr, ok := labelled(line, "devices"); ok {
 			t.tcp = addr
@@ -239,7 +239,7 @@ func (t *target) readGreeting(r *bufio.Reader) error {
 			return nil
 		}
 	}
-	return errors.New("it said much, but not where it listens")
+	return errors.New("its output is long, but has no addresses")
 }
 
 // labelled returns the word after label at the start of a line.

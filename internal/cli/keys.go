@@ -58,7 +58,7 @@ func (e *environ) keyringFlags(cmd *cobra.Command) (open func() (*keyring, error
 }
 
 // ask asks the holder, or does it in the file.
-func (k *keyring) ask(ctx context.Context, method, path string, in, out any, inFile func(*apikey.Ring) error) error {
+func (k *keyring) ask(ctx context.Context, method, path string, in, out any, inFile func(*apikey.Keyset) error) error {
 	err := askHolder(ctx, k.dir, method, path, in, out)
 	if !errors.Is(err, errNoHolder) {
 		return err
@@ -116,7 +116,7 @@ both are valid meanwhile, and "longwire keys list" tells when each was used last
 			return err
 		}
 		var made apikey.Created
-		err = ring.ask(cmd.Context(), "POST", "/keys", q, &made, func(r *apikey.Ring) (err error) {
+		err = ring.ask(cmd.Context(), "POST", "/keys", q, &made, func(r *apikey.Keyset) (err error) {
 			made, err = r.Make(q, now)
 			return err
 		})
@@ -185,7 +185,7 @@ func (e *environ) keysList() *cobra.Command {
 			return err
 		}
 		var all struct{ Keys []apikey.Info }
-		err = ring.ask(cmd.Context(), "GET", "/keys", nil, &all, func(r *apikey.Ring) error {
+		err = ring.ask(cmd.Context(), "GET", "/keys", nil, &all, func(r *apikey.Keyset) error {
 			all.Keys = r.Infos(time.Now())
 			return nil
 		})
@@ -245,7 +245,7 @@ func (e *environ) keysRevoke() *cobra.Command {
 		}
 		for _, id := range slices.Compact(ids) {
 			err := ring.ask(cmd.Context(), "DELETE", "/keys/"+url.PathEscape(id), nil, nil,
-				func(r *apikey.Ring) error { return r.Revoke(id) })
+				func(r *apikey.Keyset) error { return r.Revoke(id) })
 			if err != nil {
 				return fmt.Errorf("revoke %s: %w", id, err)
 			}

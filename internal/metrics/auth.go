@@ -35,15 +35,15 @@ func authCollector(read func() AuthStats) prometheus.Collector {
 	type S = AuthStats
 	return &snapshot[S]{read, []metric[S]{
 		{desc("device_auth_total", "Decisions on registrations, by method and reason.", "method", "reason"), emitResults},
-		gauge("device_auth_refused", "Ids in the list of devices that were refused.", func(s S) float64 { return float64(s.Refused) }),
-		counter("device_auth_reloads_total", "Changed files of tokens or keys that came into force.", func(s S) uint64 { return s.Reloads }),
-		counter("device_auth_reload_errors_total", "Changed files of tokens or keys that are broken; the old ones stay in force.", func(s S) uint64 { return s.ReloadErrors }),
+		gauge("device_auth_refused", "Ids in the list of refused devices.", func(s S) float64 { return float64(s.Refused) }),
+		counter("device_auth_reloads_total", "Changed files of tokens or keys that were loaded.", func(s S) uint64 { return s.Reloads }),
+		counter("device_auth_reload_errors_total", "Changed files of tokens or keys that could not be loaded; the old ones stay in use.", func(s S) uint64 { return s.ReloadErrors }),
 		ofHook(histogram("device_auth_hook_duration_seconds", "Round trips to the auth hook.", func(h HookStats) gateway.Histogram { return h.Calls })),
-		ofHook(counterBy("device_auth_hook_answers_total", "What came of calls to the auth hook.", "answer", func(h HookStats) map[string]uint64 { return h.Answers })),
-		ofHook(counter("device_auth_hook_cache_hits_total", "Answers of the auth hook that were remembered.", func(h HookStats) uint64 { return h.CacheHits })),
+		ofHook(counterBy("device_auth_hook_answers_total", "Calls to the auth hook, by result.", "answer", func(h HookStats) map[string]uint64 { return h.Answers })),
+		ofHook(counter("device_auth_hook_cache_hits_total", "Registrations that a cached answer of the auth hook decided.", func(h HookStats) uint64 { return h.CacheHits })),
 		ofHook(gauge("device_auth_hook_cached", "Answers of the auth hook in memory.", func(h HookStats) float64 { return float64(h.Cached) })),
-		ofHook(gauge("device_auth_hook_breaker", "Whether the auth hook is asked: 0 yes, 1 once to see, 2 not for now.", func(h HookStats) float64 { return float64(h.Breaker) })),
-		ofHook(counterBy("device_auth_hook_monitored_total", "What the auth hook would have said of devices that were let in.", "answer", func(h HookStats) map[string]uint64 { return h.Monitored })),
+		ofHook(gauge("device_auth_hook_breaker", "State of the circuit breaker of the auth hook: 0 closed, 1 half open, 2 open.", func(h HookStats) float64 { return float64(h.Breaker) })),
+		ofHook(counterBy("device_auth_hook_monitored_total", "Answers of the auth hook in monitor mode, where they decide nothing.", "answer", func(h HookStats) map[string]uint64 { return h.Monitored })),
 	}}
 }
 

@@ -29,11 +29,11 @@ var examples = map[string]any{
 // descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a
 // description beside a reference.
 var descriptions = map[string]string{
-	"Audience":   "Who gets a message: exactly one of its members.",
-	"Counts":     "How many deliveries of a message are in each state.",
+	"Audience":   "The recipients of a message: exactly one member is set.",
+	"Counts":     "The number of deliveries of a message in each state.",
 	"LastClose":  "How the last connection ended; absent while the client is online.",
-	"Problem":    "Why a request was refused, or failed (RFC 9457).",
-	"StoreStats": "What is stored.",
+	"Problem":    "The reason why a request was refused or failed (RFC 9457).",
+	"StoreStats": "The contents of the store.",
 	"Uplink":     "A payload that a device has sent, stored before it was acked.",
 }
 
@@ -46,7 +46,7 @@ func amend(doc *openapi3.T) {
 	doc.OpenAPI = "3.0.3"
 	doc.Servers = openapi3.Servers{{URL: "/"}}
 	doc.Components.SecuritySchemes = openapi3.SecuritySchemes{bearer: {Value: &openapi3.SecurityScheme{
-		Type: "http", Scheme: "bearer", Description: "An API key (`lwk_…`), where the server has any. Each call names the scope that the key must have.",
+		Type: "http", Scheme: "bearer", Description: "An API key (`lwk_…`), if the server has keys. Each call names the scope that the key must have.",
 	}}}
 	doc.Tags = tags
 	addHeaders(doc)

@@ -16,16 +16,16 @@ var eventData = []struct {
 	members []string
 	types   []string
 }{
-	{"ClientEventData", "A client has come or gone.", []string{"client", "", "session", "reason", "by", "dialect", "remote_addr"},
+	{"ClientEventData", "A client has connected or disconnected.", []string{"client", "", "session", "reason", "by", "dialect", "remote_addr"},
 		[]string{"client.connected", "client.disconnected", "client.replaced"}},
 	{"UplinkEventData", "A device has sent a payload, which is stored.", []string{"client", "uplink", "", "session"},
 		[]string{"message.received"}},
-	{"DeliveryEventData", "A delivery has become final, or was answered after that; without client all deliveries of a message at once.",
+	{"DeliveryEventData", "A delivery has become final, or was answered later; without client, all open deliveries of a message have become final at once.",
 		[]string{"message_id", "", "client", "status", "attempts", "reason", "result", "result_base64", "counts"},
 		[]string{"message.acked", "message.rejected", "message.expired", "message.canceled", "message.failed", "message.late_ack"}},
 	{"CompletedEventData", "The last delivery of a message to many has become final.", []string{"message_id", "counts", ""},
 		[]string{"message.completed"}},
-	{"StreamEventData", "The stream itself: events are gone, or the reader was too slow.", []string{"detail", ""},
+	{"StreamEventData", "The stream itself: events are lost, or the reader was too slow.", []string{"detail", ""},
 		[]string{"gap", "overflow"}},
 }
 

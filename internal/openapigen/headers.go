@@ -14,15 +14,15 @@ var headers = map[string]struct {
 	text   string
 	schema *openapi3.Schema
 }{
-	"X-Request-Id":         {"names the request, also in the server's log and in instance of a problem; the caller's own where it sent one", openapi3.NewStringSchema()},
+	"X-Request-Id":         {"the id of the request, as in the server's log and in instance of a problem; the caller's own id if it sent one", openapi3.NewStringSchema()},
 	"Retry-After":          {"seconds to wait before trying again", openapi3.NewIntegerSchema()},
-	"RateLimit":            {"of a key with a rate: r requests are left, all of them again in t seconds", openapi3.NewStringSchema()},
+	"RateLimit":            {"of a key with a rate: r requests are left, and the full quota in t seconds", openapi3.NewStringSchema()},
 	"RateLimit-Policy":     {"of a key with a rate: it may send q requests in w seconds", openapi3.NewStringSchema()},
-	"Idempotency-Replayed": {"true: the key had made this message before; this is its state now", openapi3.NewStringSchema()},
-	"Preference-Applied":   {"the wait of Prefer that was heard", openapi3.NewStringSchema()},
-	"Link":                 {"rel=next: the next page, while there is one", openapi3.NewStringSchema()},
-	"WWW-Authenticate":     {"how to authenticate, and the scope that is missing", openapi3.NewStringSchema()},
-	"Accept-Encoding":      {"the content codings of a request that are decoded", openapi3.NewStringSchema()},
+	"Idempotency-Replayed": {"true: an earlier request with the key made this message; this is its current state", openapi3.NewStringSchema()},
+	"Preference-Applied":   {"the wait of Prefer that the server applies", openapi3.NewStringSchema()},
+	"Link":                 {"rel=next: the next page, if there is one", openapi3.NewStringSchema()},
+	"WWW-Authenticate":     {"how to authenticate, and the missing scope", openapi3.NewStringSchema()},
+	"Accept-Encoding":      {"the content codings that requests may have", openapi3.NewStringSchema()},
 	"Allow":                {"the methods of the path", openapi3.NewStringSchema()},
 }
 
@@ -83,11 +83,11 @@ func successHeaders(op *openapi3.Operation) (names []string) {
 
 // tags are the parts of the API in reading order.
 var tags = openapi3.Tags{
-	{Name: "clients", Description: "Devices and programs that hold a connection"},
-	{Name: "messages", Description: "Push, and know what became of it"},
-	{Name: "events", Description: "What happens, as it happens"},
-	{Name: "uplinks", Description: "What devices have sent"},
-	{Name: "keys", Description: "Who may call: scopes, limits, rotation"},
+	{Name: "clients", Description: "Devices and programs with a connection"},
+	{Name: "messages", Description: "Push messages and read their state"},
+	{Name: "events", Description: "Events as they happen"},
+	{Name: "uplinks", Description: "Payloads from devices"},
+	{Name: "keys", Description: "Keys of the API: scopes, limits, rotation"},
 	{Name: "system", Description: "Probes, totals, version"},
 }
 

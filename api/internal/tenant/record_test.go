@@ -49,7 +49,7 @@ func TestAReaderWhoHasLeftHearsNoMore(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	g := gatewaytest.New(t, store, gateway.Config{})
-	k, _, err := apikey.NewRing().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Prefix: "a-"}}, time.Now())
+	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Prefix: "a-"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func viewOf(t *testing.T, l apikey.Limit) *View {
 	t.Helper()
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
-	k, _, err := apikey.NewRing().Create(apikey.Spec{Name: "x", Scopes: apikey.ClientsRead, Limit: l}, time.Now())
+	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.ClientsRead, Limit: l}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,11 +77,11 @@ func rename(t *testing.T, name string, b []byte) {
 	}
 }
 
-// fixture is a keeper over files in a directory of its own, with its log.
+// fixture is a reloader over files in a directory of its own, with its log.
 type fixture struct {
 	*testing.T
 	Files
-	*Keeper
+	*Reloader
 	log *bytes.Buffer
 }
 
@@ -99,7 +99,7 @@ func open(t *testing.T, first pair, change func(*Options)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Keeper, f.Files = k, o.Files
+	f.Reloader, f.Files = k, o.Files
 	return f
 }
 

@@ -18,7 +18,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func open(t *testing.T, path string, secrets ...string) *Ring {
+func open(t *testing.T, path string, secrets ...string) *Keyset {
 	t.Helper()
 	r, err := Open(path, quiet, secrets...)
 	if err != nil {
@@ -27,7 +27,7 @@ func open(t *testing.T, path string, secrets ...string) *Ring {
 	return r
 }
 
-func create(t *testing.T, r *Ring, s Spec) (*Key, string) {
+func create(t *testing.T, r *Keyset, s Spec) (*Key, string) {
 	t.Helper()
 	k, secret, err := r.Create(s, time.Now())
 	if err != nil {
@@ -79,7 +79,7 @@ func TestTyposAreFound(t *testing.T) {
 }
 
 func TestAuthenticate(t *testing.T) {
-	r := NewRing("lwk_configured-by-hand", "lwk_"+strings.Repeat("long", 100))
+	r := NewKeyset("lwk_configured-by-hand", "lwk_"+strings.Repeat("long", 100))
 	now := time.Now()
 	k, secret := create(t, r, Spec{Name: "x", Scopes: ClientsRead, Limit: Limit{Prefix: "a-"}, ExpiresAt: now.Add(time.Hour)})
 	if got, err := r.Authenticate(secret, now); got != k || err != nil {
@@ -112,7 +112,7 @@ func TestAuthenticate(t *testing.T) {
 
 // TestTheWholeHashCounts: the part by which a key is found is not enough.
 func TestTheWholeHashCounts(t *testing.T) {
-	r := NewRing("lwk_0123456789abcdef")
+	r := NewKeyset("lwk_0123456789abcdef")
 	k := r.fixed[0]
 	k.hash[31] ^= 1 // as of another secret whose hash begins alike
 	if _, err := r.Authenticate("lwk_0123456789abcdef", time.Now()); err != ErrUnknown {
@@ -260,7 +260,7 @@ func TestTwoProcessesShareTheFile(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			if _, _, err := []*Ring{server, command}[i%2].Create(Spec{Name: fmt.Sprint(i), Scopes: Admin}, time.Now()); err != nil {
+			if _, _, err := []*Keyset{server, command}[i%2].Create(Spec{Name: fmt.Sprint(i), Scopes: Admin}, time.Now()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -371,7 +371,7 @@ func TestCovers(t *testing.T) {
 }
 
 func TestDerivedKeysDiffer(t *testing.T) {
-	r := NewRing("lwk_0123456789abcdef", "lwk_fedcba9876543210")
+	r := NewKeyset("lwk_0123456789abcdef", "lwk_fedcba9876543210")
 	a, b := r.fixed[0], r.fixed[1]
 	if x, again := a.Derive("x"), a.Derive("x"); x != again || x == b.Derive("x") || x == a.Derive("y") {
 		t.Error("derived keys are not one for each key and purpose")
@@ -394,7 +394,7 @@ func TestScopes(t *testing.T) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	r := NewRing()
+	r := NewKeyset()
 	var secret string
 	for i := range MaxKeys {
 		_, secret, _ = r.Create(Spec{Name: fmt.Sprint(i), Scopes: Admin}, time.Now())

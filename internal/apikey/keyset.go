@@ -18,9 +18,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Ring has all keys of a gateway: the fixed keys of the settings and the keys of
+// Keyset has all keys of a gateway: the fixed keys of the settings and the keys of
 // its file. All methods may be called from any goroutine.
-type Ring struct {
+type Keyset struct {
 	fixed    []*Key
 	log      *slog.Logger
 	required atomic.Bool
@@ -30,7 +30,7 @@ type Ring struct {
 	file *file      // nil = in memory only
 }
 
-// table is one state of the ring; it is replaced as a whole.
+// table is one state of the keyset; it is replaced as a whole.
 type table struct {
 	list []*Key // of the file, by id
 	// byHash has every key under the first bytes of its hash. These reveal
@@ -39,33 +39,33 @@ type table struct {
 	groups map[string]bool // groups that a key is limited to
 }
 
-// NewRing returns a ring of configured secrets, which may do everything. Keys
+// NewKeyset returns a keyset of configured secrets, which may do everything. Keys
 // that are created in it are not stored.
-func NewRing(secrets ...string) *Ring {
-	r := &Ring{log: slog.New(slog.DiscardHandler)}
+func NewKeyset(secrets ...string) *Keyset {
+	ks := &Keyset{log: slog.New(slog.DiscardHandler)}
 	for _, s := range secrets {
-		r.fixed = append(r.fixed, configured(s))
+		ks.fixed = append(ks.fixed, configured(s))
 	}
-	r.publish(nil)
-	return r
+	ks.publish(nil)
+	return ks
 }
 
-// Open returns the ring of a file, which need not exist yet, and of configured
+// Open returns the keyset of a file, which need not exist yet, and of configured
 // secrets. A file that cannot be read or is damaged is an error: without its keys
 // the gateway would refuse valid callers or accept everyone.
-func Open(path string, log *slog.Logger, secrets ...string) (*Ring, error) {
-	r := NewRing(secrets...)
-	r.log, r.file = log, &file{path: path}
-	keys, err := r.file.read()
+func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
+	ks := NewKeyset(secrets...)
+	ks.log, ks.file = log, &file{path: path}
+	keys, err := ks.file.read()
 	if err != nil {
 		return nil, fmt.Errorf("API keys: %w", err)
 	}
-	r.publish(keys)
-	return r, nil
+	ks.publish(keys)
+	return ks, nil
 }
 
 // publish makes keys the current state.
-func (r *Ring) publish(keys []*Key) {
+func (ks *Keyset) publish(keys []*Key) {
 	sortByID(keys)
 	t := &table{list: keys, byHash: make(map[uint64]*Key), groups: make(map[string]bool)}
 	for _, k := range keys {
@@ -74,12 +74,12 @@ func (r *Ring) publish(keys []*Key) {
 			t.groups[k.Limit.Group] = true
 		}
 	}
-	for _, k := range r.fixed {
+	for _, k := range ks.fixed {
 		t.byHash[index(&k.hash)] = k
 	}
-	r.keys.Store(t)
+	ks.keys.Store(t)
 	if len(t.byHash) > 0 {
-		r.required.Store(true)
+		ks.required.Store(true)
 	}
 }
 
@@ -87,12 +87,12 @@ func index(hash *[32]byte) uint64 { return binary.BigEndian.Uint64(hash[:8]) }
 
 // Required reports whether callers need a key: after the first key exists, and
 // then until the process ends. So removing the last key does not open the API.
-func (r *Ring) Required() bool { return r.required.Load() }
+func (ks *Keyset) Required() bool { return ks.required.Load() }
 
 // Authenticate returns the key of a secret and notes its use.
-func (r *Ring) Authenticate(secret string, now time.Time) (*Key, error) {
+func (ks *Keyset) Authenticate(secret string, now time.Time) (*Key, error) {
 	hash := digest(secret)
-	k := r.keys.Load().byHash[index(&hash)]
+	k := ks.keys.Load().byHash[index(&hash)]
 	if k == nil || subtle.ConstantTimeCompare(hash[:], k.hash[:]) != 1 {
 		if err := CheckSecret(secret); err != nil {
 			return nil, err
@@ -107,11 +107,11 @@ func (r *Ring) Authenticate(secret string, now time.Time) (*Key, error) {
 }
 
 // List returns the keys of the file by id, which is the order of creation.
-func (r *Ring) List() []*Key { return r.keys.Load().list }
+func (ks *Keyset) List() []*Key { return ks.keys.Load().list }
 
 // Get returns one key of the file. Errors: ErrNoKey.
-func (r *Ring) Get(id string) (*Key, error) {
-	for _, k := range r.List() {
+func (ks *Keyset) Get(id string) (*Key, error) {
+	for _, k := range ks.List() {
 		if k.ID == id {
 			return k, nil
 		}
@@ -121,14 +121,14 @@ func (r *Ring) Get(id string) (*Key, error) {
 
 // GuardsGroup reports whether a key is limited to the group. Membership is then a
 // right that a tenant may not give to its own clients.
-func (r *Ring) GuardsGroup(name string) bool { return r.keys.Load().groups[name] }
+func (ks *Keyset) GuardsGroup(name string) bool { return ks.keys.Load().groups[name] }
 
 // GuardedGroups are the groups of GuardsGroup. The map does not change.
-func (r *Ring) GuardedGroups() map[string]bool { return r.keys.Load().groups }
+func (ks *Keyset) GuardedGroups() map[string]bool { return ks.keys.Load().groups }
 
 // Create creates a key and returns it with its secret when the key is on disk.
 // The secret is not stored. Errors: *SpecError, ErrFull.
-func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) {
+func (ks *Keyset) Create(s Spec, now time.Time) (k *Key, secret string, err error) {
 	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	if err := s.Check(now); err != nil {
 		return nil, "", err
@@ -137,7 +137,7 @@ func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) 
 		CreatedAt: now.UTC().Truncate(time.Second), ExpiresAt: s.ExpiresAt}
 	secret = newSecret()
 	k.hash = digest(secret)
-	err = r.change(func(keys []*Key) ([]*Key, error) {
+	err = ks.change(func(keys []*Key) ([]*Key, error) {
 		if len(keys) >= MaxKeys {
 			return nil, ErrFull
 		}
@@ -151,8 +151,8 @@ func (r *Ring) Create(s Spec, now time.Time) (k *Key, secret string, err error) 
 
 // Revoke ends a key and all calls under it at once, and removes it. Errors:
 // ErrNoKey.
-func (r *Ring) Revoke(id string) error {
-	return r.change(func(keys []*Key) ([]*Key, error) {
+func (ks *Keyset) Revoke(id string) error {
+	return ks.change(func(keys []*Key) ([]*Key, error) {
 		for i, k := range keys {
 			if k.ID == id {
 				return append(keys[:i:i], keys[i+1:]...), nil
@@ -165,41 +165,41 @@ func (r *Ring) Revoke(id string) error {
 // change applies edit to the keys of the file. It reads the file again first,
 // because another process may have changed it: a command that found no gateway
 // running while this one started.
-func (r *Ring) change(edit func([]*Key) ([]*Key, error)) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.file == nil {
-		keys, err := edit(append([]*Key(nil), r.List()...))
+func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	if ks.file == nil {
+		keys, err := edit(append([]*Key(nil), ks.List()...))
 		if err == nil {
-			r.adopt(keys)
+			ks.adopt(keys)
 		}
 		return err
 	}
-	release, err := r.file.lock()
+	release, err := ks.file.lock()
 	if err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
 	defer release()
-	keys, err := r.file.read()
+	keys, err := ks.file.read()
 	if err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	r.adopt(keys)
-	if keys, err = edit(append([]*Key(nil), r.List()...)); err != nil {
+	ks.adopt(keys)
+	if keys, err = edit(append([]*Key(nil), ks.List()...)); err != nil {
 		return err
 	}
-	if err := r.file.write(keys); err != nil {
+	if err := ks.file.write(keys); err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	r.adopt(keys)
+	ks.adopt(keys)
 	return nil
 }
 
 // adopt publishes keys. A known key keeps its value, so that its revocation
-// reaches the callers that hold it. r.mu is held.
-func (r *Ring) adopt(keys []*Key) {
-	before := make(map[string]*Key, len(r.List()))
-	for _, k := range r.List() {
+// reaches the callers that hold it. ks.mu is held.
+func (ks *Keyset) adopt(keys []*Key) {
+	before := make(map[string]*Key, len(ks.List()))
+	for _, k := range ks.List() {
 		before[k.ID] = k
 	}
 	for i, k := range keys {
@@ -214,7 +214,7 @@ func (r *Ring) adopt(keys []*Key) {
 	for _, k := range before {
 		k.revoke()
 	}
-	r.publish(keys)
+	ks.publish(keys)
 }
 
 // reloadEvery is how soon a change by another process takes effect.
@@ -223,7 +223,7 @@ const reloadEvery = 2 * time.Second
 // Run follows the file until ctx ends. It takes over changes by other processes,
 // and writes the last uses of keys from time to time and at the end. A damaged
 // file changes nothing.
-func (r *Ring) Run(ctx context.Context) {
+func (ks *Keyset) Run(ctx context.Context) {
 	reload, flush := time.NewTicker(reloadEvery), time.NewTicker(UsedEvery)
 	defer reload.Stop()
 	defer flush.Stop()
@@ -231,49 +231,49 @@ func (r *Ring) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			_ = r.note(flushing)
+			_ = ks.note(flushing)
 			return
 		case <-reload.C:
-			err := r.reload()
+			err := ks.reload()
 			if err != nil && reloading == nil {
-				r.log.Error("the file of API keys cannot be used; the keys stay as they are", "cause", err)
+				ks.log.Error("the file of API keys cannot be used; the keys stay as they are", "cause", err)
 			}
 			reloading = err
 		case <-flush.C:
-			flushing = r.note(flushing)
+			flushing = ks.note(flushing)
 		}
 	}
 }
 
 // note flushes and logs an error unless the previous flush failed, too: a mounted
 // secret cannot be written at all.
-func (r *Ring) note(before error) error {
-	err := r.Flush()
+func (ks *Keyset) note(before error) error {
+	err := ks.Flush()
 	if err != nil && before == nil {
-		r.log.Warn("the last uses of API keys cannot be written", "cause", err)
+		ks.log.Warn("the last uses of API keys cannot be written", "cause", err)
 	}
 	return err
 }
 
 // reload takes over the file if it has changed.
-func (r *Ring) reload() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.file == nil || !r.file.changed() {
+func (ks *Keyset) reload() error {
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	if ks.file == nil || !ks.file.changed() {
 		return nil
 	}
-	keys, err := r.file.read()
+	keys, err := ks.file.read()
 	if err != nil {
 		return err
 	}
-	r.adopt(keys)
+	ks.adopt(keys)
 	return nil
 }
 
 // Flush writes the last uses of keys if those on disk are out of date.
-func (r *Ring) Flush() error {
-	if r.file == nil || !r.file.stale(r.List()) {
+func (ks *Keyset) Flush() error {
+	if ks.file == nil || !ks.file.stale(ks.List()) {
 		return nil
 	}
-	return r.change(func(keys []*Key) ([]*Key, error) { return keys, nil })
+	return ks.change(func(keys []*Key) ([]*Key, error) { return keys, nil })
 }

@@ -25,9 +25,9 @@ type Options struct {
 	Logger *slog.Logger // nil discards
 }
 
-// Keeper has the last files that could be used. Its methods may be called from
+// Reloader has the last files that could be used. Its methods may be called from
 // any goroutine.
-type Keeper struct {
+type Reloader struct {
 	opts    Options
 	config  *tls.Config // returned by Config; it uses current
 	current atomic.Pointer[tls.Config]
@@ -44,52 +44,52 @@ type Keeper struct {
 }
 
 // Open reads the files. Only Open returns their errors; later ones are logged.
-func Open(o Options) (*Keeper, error) {
+func Open(o Options) (*Reloader, error) {
 	if o.Every <= 0 {
 		o.Every = 5 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{opts: o, stop: func() {}}
-	k.config = &tls.Config{
+	r := &Reloader{opts: o, stop: func() {}}
+	r.config = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: o.Protocols,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return k.current.Load(), nil
+			return r.current.Load(), nil
 		},
 	}
-	if err := k.load(); err != nil {
+	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", o.Listener, err)
 	}
-	return k, nil
+	return r, nil
 }
 
 // Config returns the configuration for a listener. Each handshake uses the
 // certificate of its time. Package tls makes and rotates the keys of session
 // tickets; they outlast a reload.
-func (k *Keeper) Config() *tls.Config { return k.config }
+func (r *Reloader) Config() *tls.Config { return r.config }
 
 // Start watches the files until Stop.
-func (k *Keeper) Start() {
+func (r *Reloader) Start() {
 	var ctx context.Context
-	ctx, k.stop = context.WithCancel(context.Background())
-	k.done.Go(func() { k.watch(ctx) })
+	ctx, r.stop = context.WithCancel(context.Background())
+	r.done.Go(func() { r.watch(ctx) })
 }
 
 // Stop ends the watch and waits for it. The configuration stays usable.
-func (k *Keeper) Stop() {
-	k.stop()
-	k.done.Wait()
+func (r *Reloader) Stop() {
+	r.stop()
+	r.done.Wait()
 }
 
-func (k *Keeper) watch(ctx context.Context) {
-	tick := time.NewTicker(k.opts.Every)
+func (r *Reloader) watch(ctx context.Context) {
+	tick := time.NewTicker(r.opts.Every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			k.Refresh()
+			r.Refresh()
 		case <-ctx.Done():
 			return
 		}
@@ -98,47 +98,47 @@ func (k *Keeper) watch(ctx context.Context) {
 
 // Refresh reads the files if they have changed since the last read, or could not
 // be used then: while one file of a pair is replaced, the pair does not match.
-func (k *Keeper) Refresh() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now, err := k.opts.look(); err == nil && k.flaw == "" && now.same(k.seen) {
+func (r *Reloader) Refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now, err := r.opts.look(); err == nil && r.flaw == "" && now.same(r.seen) {
 		return
 	}
-	err := k.load()
+	err := r.load()
 	switch {
 	case err == nil:
-		k.flaw = ""
-		k.opts.Logger.Info("certificate loaded", "listener", k.opts.Listener, "expires", time.Unix(k.notAfter.Load(), 0).UTC())
-	case err.Error() != k.flaw: // logged once
-		k.flaw = err.Error()
-		k.failures.Add(1)
-		k.opts.Logger.Error("the new certificate cannot be used; the old one stays", "listener", k.opts.Listener, "error", err)
+		r.flaw = ""
+		r.opts.Logger.Info("certificate loaded", "listener", r.opts.Listener, "expires", time.Unix(r.notAfter.Load(), 0).UTC())
+	case err.Error() != r.flaw: // logged once
+		r.flaw = err.Error()
+		r.failures.Add(1)
+		r.opts.Logger.Error("the new certificate cannot be used; the old one stays", "listener", r.opts.Listener, "error", err)
 	}
 }
 
 // load puts the files into use. It takes their state before it reads them, so
 // that it sees a change in between the next time.
-func (k *Keeper) load() error {
-	seen, err := k.opts.look()
+func (r *Reloader) load() error {
+	seen, err := r.opts.look()
 	if err != nil {
 		return err
 	}
-	m, err := k.opts.load()
+	m, err := r.opts.load()
 	if err != nil {
 		return err
 	}
 	expires := m.cert.Leaf.NotAfter
 	if time.Now().After(expires) {
-		k.opts.Logger.Warn("the certificate has expired", "listener", k.opts.Listener, "expired", expires)
+		r.opts.Logger.Warn("the certificate has expired", "listener", r.opts.Listener, "expired", expires)
 	}
-	k.seen = seen
-	k.notAfter.Store(expires.Unix())
-	k.loads.Add(1)
-	k.current.Store(&tls.Config{
+	r.seen = seen
+	r.notAfter.Store(expires.Unix())
+	r.loads.Add(1)
+	r.current.Store(&tls.Config{
 		MinVersion:   tls.VersionTLS12,
-		NextProtos:   k.opts.Protocols,
+		NextProtos:   r.opts.Protocols,
 		Certificates: []tls.Certificate{m.cert},
-		ClientAuth:   k.opts.ClientAuth,
+		ClientAuth:   r.opts.ClientAuth,
 		ClientCAs:    m.cas,
 	})
 	return nil
@@ -152,6 +152,6 @@ type Stats struct {
 }
 
 // Stats returns a snapshot.
-func (k *Keeper) Stats() Stats {
-	return Stats{NotAfter: time.Unix(k.notAfter.Load(), 0), Loads: k.loads.Load(), Failures: k.failures.Load()}
+func (r *Reloader) Stats() Stats {
+	return Stats{NotAfter: time.Unix(r.notAfter.Load(), 0), Loads: r.loads.Load(), Failures: r.failures.Load()}
 }
