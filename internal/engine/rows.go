@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
@@ -16,20 +17,12 @@ import (
 // Package state reads rows and returns changes; package disk needs three of its rows.
 // This file is all that joins them and the database.
 
-// rows reads the rows of a database, or of a snapshot or a batch of one.
+// rows reads the rows of a database or of a batch.
 type rows struct{ pebble.Reader }
 
-// Get returns a copy of the value of key, nil when there is none.
 func (r rows) Get(key []byte) ([]byte, error) {
 	v, closer, err := r.Reader.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read row %q: %w", key, err)
-	}
-	out := append(make([]byte, 0, len(v)), v...)
-	return out, closer.Close()
+	return copied(key, v, closer, err)
 }
 
 func (r rows) Iter(from, to []byte) (state.Iterator, error) {
@@ -38,6 +31,35 @@ func (r rows) Iter(from, to []byte) (state.Iterator, error) {
 		return nil, err
 	}
 	return it, nil
+}
+
+// snapshot is rows for a snapshot: with its own type the options of an iterator need
+// no memory.
+type snapshot struct{ snap *pebble.Snapshot }
+
+func (s snapshot) Get(key []byte) ([]byte, error) {
+	v, closer, err := s.snap.Get(key)
+	return copied(key, v, closer, err)
+}
+
+func (s snapshot) Iter(from, to []byte) (state.Iterator, error) {
+	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return nil, err
+	}
+	return it, nil
+}
+
+// copied returns a copy of the value that a look-up of key has found, nil for none.
+func copied(key, value []byte, closer io.Closer, err error) ([]byte, error) {
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read row %q: %w", key, err)
+	}
+	out := append(make([]byte, 0, len(value)), value...)
+	return out, closer.Close()
 }
 
 // written is the database below a record. catchUp returns when it has the changes of

@@ -29,7 +29,7 @@ type view struct {
 
 func newView(inst *instance, state state.Standing) *view {
 	v := &view{inst: inst, snap: inst.DB.NewSnapshot()}
-	v.Rows, v.State, v.Shared = rows{v.snap}, state, inst.shared
+	v.Rows, v.State, v.Shared = snapshot{v.snap}, state, inst.shared
 	v.refs.Store(1)
 	inst.views.Add(1)
 	return v
