@@ -114,7 +114,7 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 	t.Cleanup(func() { store.Close() })
 	g := gatewaytest.New(t, store, gateway.Config{})
 	door := NewDoor(g, func(string) bool { return false }, nil, time.Now)
-	k, _, err := apikey.NewRing().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
+	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
