@@ -125,8 +125,8 @@ func ExampleClient_Events() {
 	// Output: message.received truck-17
 }
 
-// A repeat has the number of the uplink that it repeats. A backend that outlives
-// its process keeps seen and after where it keeps the readings.
+// A repeat has the number of the uplink that it repeats. A backend that survives
+// its process stores seen and after with the readings.
 func ExampleClient_Uplinks() {
 	c, done := dial()
 	defer done()
@@ -171,7 +171,7 @@ func takeIn(ctx context.Context, cursor uint64, save func(u client.Uplink, after
 	}
 }
 
-// A backend that keeps what devices send, from the place where it was.
+// A backend that stores uplinks and continues behind the last one.
 func ExampleClient_Uplinks_follow() {
 	takeIn(context.Background(), 0, func(u client.Uplink, after uint64) error {
 		fmt.Println(u.Client, u.Display(), after)

@@ -283,7 +283,7 @@ func TestWithoutAgreement(t *testing.T) {
 	})
 }
 
-// The gateway is told of a handler that takes its time, before its ack timeout.
+// The gateway gets an AckWorking for a slow handler before its ack timeout.
 func TestSlowHandlerSaysThatItWorks(t *testing.T) {
 	var report chan string
 	cfg := Config{Handler: func(ctx context.Context, m Message) ([]byte, error) {

@@ -14,8 +14,8 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// A valve that opens and closes, and tells the gateway once that it is up. It
-// remembers across restarts what it has done.
+// A valve that opens and closes, and sends one uplink when it is up. It remembers
+// handled messages across restarts.
 func Example() {
 	dir, err := os.MkdirTemp("", "valve")
 	if err != nil {

@@ -66,8 +66,8 @@ func TestFileStateRemembers(t *testing.T) {
 	}
 }
 
-// lines returns a file of some changes, where each line ends, and what the file
-// says up to there.
+// lines returns a file of some changes, the end of each line, and the state of
+// the file up to there.
 func lines(t *testing.T) (file []byte, ends []int, says []Saved) {
 	t.Helper()
 	s := &FileState{Path: filepath.Join(t.TempDir(), "state")}
@@ -84,9 +84,9 @@ func lines(t *testing.T) (file []byte, ends []int, says []Saved) {
 	return file, ends, says
 }
 
-// A power cut leaves any prefix of the line that was being written, or zeros
-// where a block of it was not written. Nothing of the lines before is lost, and
-// the next Save makes the file whole.
+// A power cut leaves any prefix of the line being written, or zeros for a block
+// that was not written. The lines before it survive, and the next Save repairs
+// the file.
 func TestFileStateAfterAPowerCut(t *testing.T) {
 	file, ends, says := lines(t)
 	path := filepath.Join(t.TempDir(), "state")
@@ -191,7 +191,7 @@ func TestFileStateAfterAnError(t *testing.T) {
 		}
 	}
 	save(2)
-	wantLoad(t, path, sum(aChange(2))) // 1 was told to have failed
+	wantLoad(t, path, sum(aChange(2))) // the Save of 1 returned an error
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -202,11 +202,11 @@ func TestFileStateAfterAnError(t *testing.T) {
 	}
 	save(4)
 	wantLoad(t, path, sum(aChange(2), aChange(3), aChange(4)))
-	save(4) // as after an error of which the State cannot know what was written
+	save(4) // as after an error that leaves the file's content unknown
 	wantLoad(t, path, sum(aChange(2), aChange(3), aChange(4)))
 }
 
-// The file stays small, and says what a MemoryState would.
+// The file stays small and has the content of a MemoryState.
 func TestFileStateIsCompacted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")

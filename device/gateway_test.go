@@ -19,7 +19,7 @@ import (
 // gateway is the other side: it takes connections and answers registrations.
 type gateway struct {
 	t      *testing.T
-	accept protocol.Registered // what clients are told
+	accept protocol.Registered // sent to clients
 	forget bool                // resumes nothing
 	refuse protocol.CloseCode  // if not 0
 	conns  chan *peer
@@ -91,7 +91,7 @@ func (p *peer) write() {
 	}
 }
 
-// do calls f with the session and handles what comes of it.
+// do calls f with the session and handles its events.
 func (p *peer) do(f func(s *protocol.Session)) {
 	p.mu.Lock()
 	f(p.s)
@@ -165,7 +165,7 @@ func (p *peer) close(code protocol.CloseCode, retry time.Duration) {
 // lose cuts the connection without a word.
 func (p *peer) lose() { p.conn.Close() }
 
-// want waits until nothing moves and compares what has come since the last
+// want waits until all goroutines are idle and compares the events since the last
 // call: "data 1 up", "ack 7 ok result", "ack e7 reject".
 func (p *peer) want(lines ...string) {
 	p.g.t.Helper()
@@ -228,7 +228,7 @@ func newClient(t *testing.T, g *gateway, cfg Config) *Client {
 	return c
 }
 
-// calls is a handler that notes its calls and does what the payload says.
+// calls is a handler that notes its calls and follows the payload.
 type calls struct {
 	mu   sync.Mutex
 	list []string

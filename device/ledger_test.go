@@ -229,7 +229,7 @@ func TestVerdictsAreBounded(t *testing.T) {
 		}
 		b.take(count + 1)
 		b.decide(count+1, protocol.AckReject, string(make([]byte, keptResult+1)))
-		b.wantAsk("reject", 2, maxResults/keptResult) // what is dropped is the reason, not the no
+		b.wantAsk("reject", 2, maxResults/keptResult) // the reason is dropped, the reject stays
 		b.restart()
 		b.wantAsk("reject", 2, count-keptResults/keptResult)
 		b.wantAsk("reject", count+1)
@@ -370,8 +370,8 @@ func TestEndedDeliveriesAreDropped(t *testing.T) {
 	}
 }
 
-// A gateway that does not ask sends all that is not final again, in order. So
-// there, too, a new connection shows what has ended.
+// A gateway that does not ask sends all deliveries that are not final again, in
+// order. So a new connection shows there, too, which ones have ended.
 func TestHolesAreBoundedWithoutAgreement(t *testing.T) {
 	b := newBook(t)
 	connect := func() {

@@ -27,7 +27,7 @@ type play struct {
 	alive   map[uint64]bool   // not final at the gateway
 	toAsk   []uint64          // before anything else
 	toSend  []uint64          // after that: sent in an earlier connection
-	at      map[uint64]string // what each delivery is at the device
+	at      map[uint64]string // the state of each delivery at the device
 	order   []uint64          // the decided ones, in this order
 	verdict map[uint64]Verdict
 	lost    map[uint64]bool // handled, and the process died before the save
@@ -150,8 +150,8 @@ func (p *play) pick(of map[uint64]string, state ...string) (seq uint64, ok bool)
 	return rapid.SampledFrom(all).Draw(p.t, "seq"), true
 }
 
-// settle saves what was decided, on a disk that may be full and with a power
-// that may be cut after that.
+// settle saves the decisions, on a disk that may be full, and with a power cut
+// that may follow.
 func (p *play) settle() {
 	c, ok := p.Unsaved()
 	var err error
@@ -190,8 +190,8 @@ func (p *play) settle() {
 	}
 }
 
-// finish has the SPEC's ledger decide what the other one has decided. It returns
-// what is told.
+// finish makes the SPEC's ledger take the decisions of the other one. It returns
+// the sequences that may be answered.
 func (p *play) finish(saves bool) (told []uint64) {
 	for i, seq := range p.order {
 		// The other ledger saves once for all of these.
@@ -203,7 +203,7 @@ func (p *play) finish(saves bool) (told []uint64) {
 	return told
 }
 
-// restart forgets what was not saved.
+// restart forgets unsaved decisions.
 func (p *play) restart() {
 	p.book.restart()
 	p.rough = true
@@ -222,7 +222,7 @@ func (p *play) restart() {
 	p.reconnect()
 }
 
-// wantSameSaved compares what the two ledgers have saved.
+// wantSameSaved compares the saved states of the two ledgers.
 func (p *play) wantSameSaved() {
 	s, _ := p.state.Load()
 	w := p.spec.saved
@@ -338,7 +338,7 @@ func playLedger(t *testing.T, window, bound int) {
 				if n := len(p.verdicts); n > maxVerdicts || p.bytes > maxResults || p.unsaved > n {
 					t.Fatalf("%d verdicts with %d bytes, %d of them unsaved", n, p.bytes, p.unsaved)
 				}
-				for seq := range p.alive { // the gateway must find what it may ask for
+				for seq := range p.alive { // the gateway must find every delivery that it may ask for
 					if at := p.at[seq]; at == waits && p.listed[seq] == nil {
 						t.Fatalf("%d waits, and the ledger has no entry", seq)
 					}

@@ -9,7 +9,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// specSaved is what a specLedger saves.
+// specSaved is the saved state of a specLedger.
 type specSaved struct {
 	// | saved       log,  ask_through = 0,  complete_from = 0
 	log                      string
@@ -23,7 +23,7 @@ type specSaved struct {
 // specLedger is the ledger of SPEC §2.4. Each comment that begins with a bar is a
 // line of the pseudo-code there, and TestSpecLedgerIsTheSpecs keeps them equal.
 type specLedger struct {
-	specSaved // what it has; saved is what it had when it was saved last
+	specSaved // the current state; saved is the state at the last save
 	saved     specSaved
 
 	bound int // of verdicts; 512 in the SPEC

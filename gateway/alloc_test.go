@@ -12,7 +12,7 @@ import (
 func wantAllocs(t *testing.T, what string, most float64, f func()) {
 	t.Helper()
 	for range 600 {
-		f() // pools and the event ring have what they need
+		f() // fills the pools and the event ring
 	}
 	least := math.Inf(1) // a collection on a busy machine empties the pools in between
 	for range 10 {

@@ -59,7 +59,7 @@ func (a *asked) got(want ...string) {
 	wantTexts(a.t, a.Link, want...)
 }
 
-// state waits until what is settled shows.
+// state waits until the settled state is visible.
 func (a *asked) state(i int, want gateway.State, attempts int) gateway.Delivery {
 	a.t.Helper()
 	time.Sleep(100 * time.Millisecond)
@@ -141,8 +141,8 @@ func TestAHoleComesBeforeAnythingNewer(t *testing.T) {
 	}
 }
 
-// A window that is narrower than on the connection before is full of what the
-// device wants later. Its other verdicts do not wait for that.
+// A window that is narrower than on the connection before is full of deliveries
+// that the device wants later. Other verdicts do not wait for them.
 func TestAsksPassWhatTheDeviceWantsLater(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		a := askedThrough(t, g, 3, 3, 1)
@@ -361,8 +361,8 @@ func TestATakeoverWhileAsksAreUnanswered(t *testing.T) {
 		a := &asked{t: t, g: g, messages: old.messages}
 		a.back(3, 16)
 		a.got("? 1", "? 2", "? 3")
-		// What the device says on the replaced connection is still true; an answer
-		// that is no verdict belongs to that connection alone.
+		// The device's verdict on the replaced connection is still true; an
+		// answer that is no verdict is valid on that connection only.
 		old.answer(1, gateway.AckOK, "late")
 		old.answer(2, gateway.AckSend, "")
 		old.answer(3, gateway.AckWorking, "on the old one")
@@ -463,8 +463,8 @@ func TestTooLargeAfterATransmissionIsFailed(t *testing.T) {
 	})
 }
 
-// An online call has no verdict to be asked for. What the codes say of its
-// payload counts.
+// An online call has no verdict to be asked for. The codes that answer its
+// payload count.
 func TestAnswersToAnOnlineCall(t *testing.T) {
 	for name, tc := range map[string]struct {
 		codes  []gateway.AckCode

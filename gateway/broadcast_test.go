@@ -31,7 +31,7 @@ func connectMany(t *testing.T, g *gateway.Gateway, n int, group string) []*gatew
 		links[i] = gatewaytest.Connect(t, g, gateway.ClientID(fmt.Sprintf("%s-%03d", group, i)),
 			gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}}})
 	}
-	synctest.Wait() // they have looked for what was queued
+	synctest.Wait() // they have read their queues
 	return links
 }
 
@@ -62,8 +62,8 @@ func TestBroadcastPace(t *testing.T) {
 	})
 }
 
-// What a client is sent meanwhile comes behind the message with a pace: the
-// order of one client is kept.
+// A message that a client gets in between follows the paced message: the order of
+// one client is kept.
 func TestPaceYieldsToOrder(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		links := connectMany(t, g, 50, "fleet")
@@ -91,7 +91,7 @@ func TestRateIsForMany(t *testing.T) {
 	})
 }
 
-// askedStore counts who is looked up for deliveries.
+// askedStore counts the clients that are looked up for deliveries.
 type askedStore struct {
 	*memstore.Store
 	asked map[gateway.ClientID]int
@@ -102,7 +102,7 @@ func (s *askedStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gatewa
 	return s.Store.Next(q, buf)
 }
 
-// A message to a few does not wake everybody.
+// A message to a few does not wake every session.
 func TestAFewAreWokenByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &askedStore{memstore.New(memstore.Options{}), make(map[gateway.ClientID]int)}
@@ -187,7 +187,7 @@ func TestPushToMany(t *testing.T) {
 	})
 }
 
-// urgencies counts what is to be stored at once.
+// urgencies counts urgent outcomes.
 type urgencies struct {
 	gateway.Store
 	urgent, all atomic.Int64
@@ -201,8 +201,8 @@ func (s *urgencies) Settle(o gateway.Outcome, urgent bool) error {
 	return s.Store.Settle(o, urgent)
 }
 
-// Who waits for a push to many waits for the last answer. The others may share a
-// write, also when each comes before the next recipient is sent to.
+// A caller that waits for a push to many waits for the last answer. The others
+// may share a write, even if each comes before the next recipient is sent to.
 func TestOnlyTheLastAnswerIsUrgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &urgencies{Store: memstore.New(memstore.Options{})}

@@ -13,7 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
-// door lets in who says so: "until" for an hour, "anybody" for good.
+// door admits devices by their token: "until" for an hour, "anybody" for ever.
 func door(_ context.Context, h gateway.Hello) (gateway.Grant, error) {
 	switch h.Token {
 	case "anybody":
@@ -54,7 +54,7 @@ func TestWhoMayRegister(t *testing.T) {
 	})
 }
 
-// Whoever knows an id and nothing else does not disturb its device.
+// A stranger that knows only an id does not disturb its device.
 func TestRefusedTwinTakesNothingOver(t *testing.T) {
 	bubble(t, gateway.Config{Authenticate: door}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Hello: gateway.Hello{Token: "anybody"}})

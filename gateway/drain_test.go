@@ -12,7 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
-// Draining ends every wait at once: with what is known of the message.
+// Draining ends every wait at once, with the current state of the message.
 func TestDrainEndsEveryWait(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		gatewaytest.Connect(t, g, "deaf", gatewaytest.Options{React: gatewaytest.FlushOnly, Window: 2})
@@ -59,8 +59,8 @@ func TestDrainEndsEveryWait(t *testing.T) {
 	})
 }
 
-// A call that is in the window, with its frame not flushed yet, may reach the
-// device: it is not told that nothing was sent.
+// A call in the window whose frame is not flushed yet may reach the device. Its
+// error must not say that nothing was sent.
 func TestAnOnlineCallInTheWindowMayArrive(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		gatewaytest.Connect(t, g, "slow", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Parcel) {}})

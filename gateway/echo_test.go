@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// echoLink is a device that has acked before Flush returns, so that what is
-// counted is the gateway's own.
+// echoLink is a device that has acked before Flush returns, so that the counts
+// are those of the gateway alone.
 type echoLink struct {
 	session *Session
 	got     []Parcel
@@ -34,8 +34,8 @@ func (l *echoLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
 func (l *echoLink) MaxPayload() int  { return MaxPayload }
 func (l *echoLink) Window() int      { return 16 }
 
-// oneStore is a store that always has the next parcel for its client, and
-// forgets what it is told.
+// oneStore is a store that always has the next parcel for its client and keeps
+// nothing.
 type oneStore struct {
 	Store
 	observer Observer
@@ -46,7 +46,7 @@ type oneStore struct {
 	changes  [1]Change
 }
 
-// tell tells of the settlement.
+// tell reports the settlement.
 func (s *oneStore) tell() {
 	s.changes[0] = &s.settled
 	s.observer.Changed(s.changes[:])

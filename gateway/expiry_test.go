@@ -80,8 +80,8 @@ func slowClock(t *testing.T, f func(t *testing.T, g *gateway.Gateway, store *slo
 	})
 }
 
-// A session that passes over a delivery says so in the log, with the time by
-// which it judged. What comes later leaves only after that.
+// A session that passes over a delivery proposes its expiry, with the time by
+// which it judged. Later deliveries leave only after that.
 func TestADeliveryThatIsPassedOverIsProposedAsExpired(t *testing.T) {
 	slowClock(t, func(t *testing.T, g *gateway.Gateway, store *slowClockStore) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
@@ -150,7 +150,7 @@ func (s *slowDisk) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	return nil
 }
 
-// release makes what is held durable, or loses it as a crash does.
+// release makes the held changes durable, or loses them as a crash does.
 func (s *slowDisk) release(lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

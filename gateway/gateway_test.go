@@ -57,7 +57,7 @@ func texts(parcels []gateway.Parcel) []string {
 	return out
 }
 
-// wantTexts checks what the device got by now.
+// wantTexts checks the payloads that the device has received so far.
 func wantTexts(t *testing.T, l *gatewaytest.Link, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -154,7 +154,7 @@ func TestAckTimeoutRepeatsUntilAttemptsAreUsedUp(t *testing.T) {
 		}
 		synctest.Wait()
 		wantTexts(t, l, "x", "x again", "x again")
-		time.Sleep(time.Second) // outcomes that nobody waits for may be written later
+		time.Sleep(time.Second) // outcomes without a waiting caller may be written later
 		d := wantState(t, g, m, gateway.Failed, 3)
 		if d.Reason != gateway.ReasonAttemptsUsedUp {
 			t.Errorf("reason %q", d.Reason)
@@ -358,7 +358,7 @@ func TestTakeoverWithGrowingDelay(t *testing.T) {
 		if last < 30*time.Second {
 			t.Errorf("six quick takeovers lead to a delay of only %v", last)
 		}
-		// What the device says on the replaced connection is still true.
+		// The device's verdict on the replaced connection is still true.
 		old.Ack(old.Parcels()[0], gateway.AckOK, nil)
 		time.Sleep(time.Second)
 		wantState(t, g, m, gateway.Acked, 7)

@@ -19,7 +19,7 @@ import (
 // At rest each message for the client has left once on the connection, or is
 // final, and first transmissions rise.
 
-// kind is who gets a message.
+// kind is the audience of a message.
 type kind uint8
 
 const (
@@ -125,7 +125,7 @@ type stageWorld struct {
 	links           []*stageLink
 	left            handover // optional steps that are left
 	popped          []bool   // was final when the pump that may have it began
-	inside          []byte   // what is under way
+	inside          []byte   // steps in progress
 }
 
 type stageLink struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
-// countedStore counts what a list asks of the store.
+// countedStore counts the reads of a list.
 type countedStore struct {
 	gateway.Store
 	looked, pages int

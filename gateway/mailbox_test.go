@@ -10,7 +10,7 @@ import (
 func onStage(accepted int) *stageWorld {
 	x := &explorer{cfg: handover{n: accepted, window: 16, payload: 1}, kinds: make([]kind, accepted), seen: map[string]bool{}}
 	w := newStage(x)
-	w.pump() // it has looked for what was queued
+	w.pump() // it has read its queue
 	w.published = accepted
 	return w
 }

@@ -19,9 +19,9 @@ func TestSessionSize(t *testing.T) {
 	}
 }
 
-// What the gateway keeps of an idle client: the session (128), its place in the
-// hub and in the directory (60 to 90), the event of its coming (72) and its id.
-// The link and what the store remembers are not in it.
+// The gateway's memory for an idle client: the session (128), its place in the
+// hub and in the directory (60 to 90), its connect event (72) and its id. The
+// link and the store's record are not included.
 func TestHeapOfAConnectedClient(t *testing.T) { wantHeapOfAClient(t, nil, 340) }
 
 // A credential that can be taken back adds its place in a table, and itself.

@@ -10,8 +10,8 @@ import (
 // million is how many clients a list has to bear.
 const million = 1_000_000
 
-// presenceBudget is what the index of who is online may take for each client,
-// in bytes, besides its session.
+// presenceBudget bounds the memory of the index of online clients for each
+// client, in bytes, without its session.
 const presenceBudget = 100
 
 func numbered(n int) ClientID { return ClientID(fmt.Sprintf("device-%07d", n)) }
@@ -24,8 +24,8 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// presenceBytes is what the hub takes for each of n clients that come in the
-// order of step (mod n), beyond sessions and ids.
+// presenceBytes is the memory of the hub for each of n clients that come in the
+// order of step (mod n), without sessions and ids.
 func presenceBytes(n, step int) float64 {
 	sessions := make([]Session, n)
 	for i := range sessions {
@@ -95,7 +95,7 @@ func crowded(b *testing.B, n int) *Gateway {
 }
 
 // BenchmarkClientsOfAMillion is a page of 100 out of a million clients online,
-// and what the index takes for each of them.
+// and the memory of the index for each of them.
 func BenchmarkClientsOfAMillion(b *testing.B) {
 	each := presenceBytes(million, 7)
 	g := crowded(b, million)

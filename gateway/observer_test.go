@@ -41,7 +41,7 @@ func TestAPushToAConnectedClientReadsNothing(t *testing.T) {
 			l.Sent(p)
 			l.Ack(p, gateway.AckOK, []byte("done"))
 		}})
-		synctest.Wait() // it has looked for what was queued
+		synctest.Wait() // it has read its queue
 		before := store.parcels.Load()
 		var want []string
 		for i := range 40 {
@@ -128,7 +128,7 @@ func (s forsaken) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Rec
 	return gateway.Receipt{}, gateway.ErrUnavailable
 }
 
-// What is accepted is sent, also when its caller has not waited for the answer.
+// An accepted message is sent even if its caller has not waited for the answer.
 func TestAMessageNeedsNoCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := forsaken{memstore.New(memstore.Options{})}

@@ -69,8 +69,8 @@ func TestOnlineRefusals(t *testing.T) {
 	})
 }
 
-// A timed-out call leaves nothing in the window, and its late ack is nobody
-// else's.
+// A timed-out call leaves no entry in the window, and its late ack is not taken
+// for another call's.
 func TestOnlineTimeoutFreesTheWindow(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
@@ -211,7 +211,7 @@ func TestOnlineBatch(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		a := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 2})
 		b := gatewaytest.Connect(t, g, "b", gatewaytest.Options{})
-		synctest.Wait() // both have looked for what was queued
+		synctest.Wait() // both have read their queues
 		var batch gateway.OnlineBatch
 		calls := make([]collectedCall, 5)
 		for i, id := range []gateway.ClientID{"a", "b", "a", "a", "b"} {

@@ -66,7 +66,7 @@ func TestEveryMemberOfAnEventIsKept(t *testing.T) {
 	}
 }
 
-// What happens all the time needs no memory of its own.
+// Frequent events need no memory besides their record.
 func TestUsualEventsAreTheirRecords(t *testing.T) {
 	for _, e := range []Event{
 		{Type: EventClientConnected, At: time.Now(), Client: "a", Session: aSession, Dialect: "v2"},
@@ -87,7 +87,7 @@ func TestUsualEventsAreTheirRecords(t *testing.T) {
 	}
 }
 
-// The ring takes memory for what it holds, in chunks that are not moved.
+// The ring allocates chunks as it grows; chunks are not moved.
 func TestEventRingGrowsByChunks(t *testing.T) {
 	r := newEventRing(10*chunkLen, 1<<20, 1e6)
 	chunks := func() (n int) {

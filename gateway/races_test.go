@@ -47,8 +47,8 @@ func (s fullNowAndThen) TrySettle(o gateway.Outcome, urgent bool) bool {
 	return s.dice.one(2) && s.Store.TrySettle(o, urgent)
 }
 
-// fickleLink is a connection that may end at any moment: before, while and
-// after a parcel is handed to it, while the device answers, or by itself.
+// fickleLink is a connection that may end at any moment: before, while and after
+// it gets a parcel, while the device answers, or between.
 type fickleLink struct {
 	dice    *dice
 	session *gateway.Session
@@ -66,7 +66,7 @@ type fickleLink struct {
 	work    sync.WaitGroup
 }
 
-// ledger is what a device remembers over its connections.
+// ledger is a device's memory across its connections.
 type ledger struct {
 	mu      sync.Mutex
 	handled map[gateway.Seq]bool
@@ -146,13 +146,13 @@ func (l *fickleLink) ack(p gateway.Parcel, code gateway.AckCode) {
 	}
 	l.mu.Unlock()
 	l.dice.dawdle()
-	if p.Ephemeral || !l.session.TryAcked(p.Seq, code, p.Payload, time.Now()) { // also when the connection has ended meanwhile
+	if p.Ephemeral || !l.session.TryAcked(p.Seq, code, p.Payload, time.Now()) { // the connection may have ended by now
 		l.dice.dawdle()
 		l.session.Acked(p.Seq, p.Ephemeral, code, p.Payload, time.Now())
 	}
 }
 
-// answerAsk says what the ledger knows.
+// answerAsk answers from the ledger.
 func (l *fickleLink) answerAsk(p gateway.Parcel) {
 	switch {
 	case !l.steady && l.dice.one(6):
@@ -221,8 +221,8 @@ func (l *fickleLink) lateCalls() int {
 	return l.late
 }
 
-// scramble is one short life of one client: connections that come and go, with
-// callers of all kinds meanwhile.
+// scramble is one short run of one client: connections that come and go, with
+// callers of all kinds at the same time.
 type scramble struct {
 	t     *testing.T
 	g     *gateway.Gateway
@@ -239,7 +239,7 @@ type scramble struct {
 	online []*countedCall
 }
 
-// countedCall is a caller that must be told exactly once.
+// countedCall is a caller that must be answered exactly once.
 type countedCall struct {
 	call gateway.OnlineCall
 	mu   sync.Mutex
@@ -304,7 +304,7 @@ func (s *scramble) call(n int) {
 		case s.dice.one(3):
 			c.call.TimeOut()
 		case s.dice.one(3) && c.call.Withdraw():
-			c.Answered(gateway.OnlineResult{}, context.Canceled) // it was told so by nobody else
+			c.Answered(gateway.OnlineResult{}, context.Canceled) // the only answer
 		}
 	}
 }
@@ -355,7 +355,7 @@ func (s *scramble) check() {
 		late += l.lateCalls()
 	}
 	last := s.connect(true)
-	time.Sleep(time.Hour) // what is to be sent later has been
+	time.Sleep(time.Hour) // every later repeat has been sent
 	synctest.Wait()
 	for _, l := range s.links[:len(s.links)-1] {
 		late -= l.lateCalls()
@@ -388,8 +388,8 @@ func (s *scramble) final(seq gateway.Seq) bool {
 	return err == nil && !queued
 }
 
-// checkOrder: what is stored comes in its order, what comes again aside, and as
-// the device wants to be asked.
+// checkOrder: stored deliveries come in their order, apart from repeats, and as
+// payloads or ASKs by the registration of the device.
 func (s *scramble) checkOrder(l *fickleLink) {
 	for _, what := range l.wrong {
 		s.t.Error(what)
@@ -408,8 +408,9 @@ func (s *scramble) checkOrder(l *fickleLink) {
 	}
 }
 
-// Each caller is told once, nothing is sent on a connection that has ended, and
-// what was stored arrives, in order, whatever ends when.
+// Each caller is answered once, no delivery is sent on a connection that has
+// ended, and stored messages arrive in order, at whichever moment connections
+// end.
 func TestConnectionsThatEndAtAnyMoment(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
-// pass is a credential that somebody can take back.
+// pass is a credential that the test can revoke.
 type pass struct {
 	asked   atomic.Int32
 	revoked atomic.Bool
@@ -103,7 +103,7 @@ func TestCredentialGoesWithItsSession(t *testing.T) {
 	})
 }
 
-// What is revoked after the device was let in and before it is seen by Recheck
+// A revocation between the admission of a device and its entry into the hub
 // counts, too.
 func TestCredentialRevokedWhileItRegisters(t *testing.T) {
 	p := &pass{}
@@ -117,8 +117,8 @@ func TestCredentialRevokedWhileItRegisters(t *testing.T) {
 	})
 }
 
-// While ten thousand are asked, others register; and those who are cut off come
-// back over a time that grows with their number.
+// While Recheck asks ten thousand clients, others register. The revoked clients
+// come back over a time that grows with their number.
 func TestRecheckHoldsUpNobody(t *testing.T) {
 	const n = 10_000
 	p := &pass{}
@@ -175,7 +175,7 @@ func registerMany(ctx context.Context, g *gateway.Gateway, n int) error {
 	return nil
 }
 
-// What a change of credentials costs, for each 10,000 clients that are connected.
+// The cost of a change of credentials for each 10,000 connected clients.
 func BenchmarkRecheck(b *testing.B) {
 	store := memstore.New(memstore.Options{})
 	defer store.Close()

@@ -43,7 +43,7 @@ func gated(t *testing.T, cfg gateway.Config, f func(t *testing.T, g *gateway.Gat
 	})
 }
 
-// stored is what the store has of a client.
+// stored is the store's data of a client.
 func stored(t *testing.T, s gateway.Store, id gateway.ClientID) (all struct {
 	Record gateway.ClientRecord
 	Queue  []gateway.Parcel
@@ -279,8 +279,8 @@ func (s *undurableStore) Undurable(gateway.ClientID) (n, bytes int) {
 	return int(s.n.Load()), int(s.bytes.Load())
 }
 
-// A device remembers a limited number of verdicts: what it has not answered, and
-// what the gateway may lose by a crash, stay below that.
+// A device remembers a limited number of verdicts. Its unanswered deliveries, and
+// the verdicts that a crash of the gateway may lose, stay below that.
 func TestFirstTransmissionsWaitForUndurableVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := memstore.New(memstore.Options{})

@@ -128,8 +128,8 @@ func TestRetryLaterTwiceForTwoTransmissions(t *testing.T) {
 	})
 }
 
-// A delivery that waits keeps its place against first transmissions. A caller
-// who waits for an online call gets the place at once.
+// A waiting delivery keeps its place against first transmissions. An online call
+// gets the place at once.
 func TestRetryLaterGivesItsPlaceToOnlineCallsOnly(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: answers(gateway.AckRetry, silence, gateway.AckOK)})

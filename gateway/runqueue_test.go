@@ -14,7 +14,7 @@ func (m *many) next(_ *Gateway, n int, buf []*Session) ([]*Session, bool) {
 	return buf, len(m.left) == 0
 }
 
-// turn takes what is next and, of a broadcast, wakes nobody.
+// turn takes the next item and wakes no session of a broadcast.
 func turn(q *runQueue) (s *Session, woken int) {
 	s, b := q.pop()
 	if b != nil {
@@ -82,7 +82,7 @@ func TestBroadcastsTakeTurns(t *testing.T) {
 	}
 }
 
-// Beyond the bound one more walk wakes everybody, as often as there is need.
+// Beyond the bound one more walk wakes every session, as often as necessary.
 func TestBroadcastsAreBounded(t *testing.T) {
 	g := &Gateway{hub: newHub(), sent: newSentCounts()}
 	q := newRunQueue()

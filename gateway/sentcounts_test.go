@@ -2,8 +2,8 @@ package gateway
 
 import "testing"
 
-// The last delivery on its way is that after which none is flushed and none is
-// about to be: only it is stored at once for those who wait.
+// The last delivery on its way leaves no flushed delivery and no recipient to
+// wake. Only that one is urgent for waiting callers.
 func TestLastDeliveryOnItsWay(t *testing.T) {
 	c := newSentCounts()
 	step := func(what string, got, want bool) {

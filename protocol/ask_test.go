@@ -169,7 +169,7 @@ func TestAQuestionTakesAPlaceInTheWindow(t *testing.T) {
 	d.forget(40)
 	d.recv(ackFrame(40, AckSend, ""))
 	d.want("event stale_ack 40 send")
-	d.recv(ackFrame(40, AckReject, "jammed")) // late, and the device's own words all the same
+	d.recv(ackFrame(40, AckReject, "jammed")) // late, but with the device's text
 	d.want(`event stale_ack 40 reject "jammed"`)
 }
 
@@ -208,7 +208,7 @@ func TestWorkingAnswersAQuestion(t *testing.T) {
 	d.want("event ack_timeout 40 asked")
 }
 
-// The device may answer before the driver has told of the flush, and while a
+// The device may answer before the driver has reported the flush, and while a
 // repeat is on its way into the socket.
 func TestWorkingOvertakesTheFlush(t *testing.T) {
 	d := askingServer(t, &Config{Heartbeat: time.Hour})

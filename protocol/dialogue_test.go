@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// dialogue drives one session in virtual time. What the session says and
-// reports is collected as lines, in order, until want compares them.
+// dialogue drives one session in virtual time. It collects the session's output
+// and events as lines, in order, until want compares them.
 type dialogue struct {
 	t     *testing.T
 	s     *Session
@@ -22,8 +22,8 @@ type dialogue struct {
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// answerServer starts a server's session; hello is what the client sends
-// first, and if it registers it is accepted.
+// answerServer starts a server's session and sends it hello. If hello registers
+// the client, the registration is accepted.
 func answerServer(t *testing.T, cfg *Config, hello string) *dialogue {
 	t.Helper()
 	d := &dialogue{t: t, s: NewServer(cfg, epoch), now: epoch}
@@ -154,7 +154,7 @@ func (d *dialogue) wantDeadline(after time.Duration) {
 	}
 }
 
-// describe writes an event as a line: its kind, then what is set.
+// describe writes an event as a line: its kind, then its nonzero fields.
 func describe(e Event) string {
 	var b strings.Builder
 	b.WriteString("event " + e.Kind.String())

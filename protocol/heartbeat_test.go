@@ -13,7 +13,7 @@ var (
 	answer = map[Dialect]string{V1: "\x02#h", V2: "\x04\x02\x00", Text: "PONG\n"}
 )
 
-// gone is what a client that is given up hears.
+// gone is the output to a client that is given up.
 func gone(d Dialect) []string {
 	lines := []string{"event closed 3003 heartbeat_timeout"}
 	switch d {
@@ -178,7 +178,8 @@ func TestJitterComesOffTheFirstHeartbeats(t *testing.T) {
 	}
 }
 
-// Who is asked late, with many others, is asked at its own time again.
+// A client whose heartbeat was late, with many others, gets the next one at its
+// own time again.
 func TestLatenessDoesNotStay(t *testing.T) {
 	for _, c := range []struct{ late, first, second time.Duration }{
 		{3 * time.Second, 7 * time.Second, 10 * time.Second},
@@ -250,8 +251,8 @@ func TestV1DeliveryHoldsBackTheHeartbeat(t *testing.T) {
 	d.want(`out "\x03#"`)
 }
 
-// The delivery is withdrawn, the hold passes within the grace: what is left of
-// heartbeat and grace is all that the client gets.
+// The delivery is withdrawn, and the hold passes within the grace: the client
+// gets the rest of heartbeat and grace, and no more.
 func TestV1ClientIsAskedLateAfterAHold(t *testing.T) {
 	d := answerServer(t, nil, helloV1)
 	d.advance(8 * time.Second)
@@ -278,8 +279,8 @@ func TestDeviceLetsTheServerAskFirst(t *testing.T) {
 	d.want(gone(V2)...)
 }
 
-// The first server program does not answer heartbeats, but asks by itself
-// within 10 s of hearing one.
+// The first server program does not answer heartbeats, but sends its own within
+// 10 s of receiving one.
 func TestV1DeviceGivesItsServerTimeToAsk(t *testing.T) {
 	d := registeredDevice(t, nil, V1)
 	d.advance(12 * time.Second)

@@ -110,8 +110,8 @@ func TestDecodeUndoesEncodeV1(t *testing.T) {
 	}
 }
 
-// peerStream is what the end in role from might send after hello: good, and now
-// and then not.
+// peerStream is a random stream from the end in role after hello: mostly valid
+// messages, with some invalid ones.
 func peerStream(r *rand.Rand, dialect Dialect, hello string) []byte {
 	b := []byte(hello)
 	for range 3 + r.IntN(20) {
@@ -398,7 +398,7 @@ func (w *wire) answer(e *end, seq uint64, otherwise AckCode) {
 	}
 }
 
-// verdictOf is what a device with a ledger says of seq.
+// verdictOf is the answer of a device with a ledger for seq.
 func verdictOf(seq uint64) AckCode { return [...]AckCode{AckOK, AckReject, AckNotKept}[seq%3] }
 
 func payloadOf(seq uint64) []byte { return fmt.Appendf(nil, "payload %d", seq) }

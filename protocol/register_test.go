@@ -11,7 +11,7 @@ func TestRegisterDeadline(t *testing.T) {
 	for _, tt := range []struct{ sent, closes string }{
 		{"", ""},
 		{"\x01", ""},
-		{"\x01#", ""}, // refused with 2#er, the deadline goes on
+		{"\x01#", ""}, // refused with 2#er; the deadline stays
 		{"\x01\x02\x80", "out CLOSE 3003 0 register_timeout"},
 		{"regist", `out "CLOSE 3003 0 register_timeout\n"`},
 	} {
@@ -209,8 +209,8 @@ func TestBoundsOfARegistration(t *testing.T) {
 	}
 }
 
-// Nil labels keep what the server knows, empty ones clear it: the difference
-// must survive the wire.
+// Nil labels keep the server's labels, empty ones clear them: the difference must
+// survive the wire.
 func TestNilAndEmptyAreDifferent(t *testing.T) {
 	for _, r := range []Register{{ID: "d"}, {ID: "d", Labels: map[string]string{}, Groups: []string{}}} {
 		got, err := decodeRegister(encodeRegister(&r))

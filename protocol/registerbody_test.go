@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A REGISTER means one thing to every reader, and what is wrong with it is told
-// without the words of this program's language.
+// A REGISTER means the same to every reader, and errors do not use the words of
+// this program's language.
 func TestRegistrationsAreReadStrictly(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"id":"a","later":1}`:                     "",

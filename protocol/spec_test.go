@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestSpecExamples checks every byte-exact example of SPEC.md: the bytes
-// decode to what the line says, and it encodes to the bytes.
+// TestSpecExamples checks every byte-exact example of SPEC.md: the bytes decode
+// to the message of the line, which encodes to the bytes.
 func TestSpecExamples(t *testing.T) {
 	spec, err := os.ReadFile("SPEC.md")
 	if err != nil {

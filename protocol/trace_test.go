@@ -18,8 +18,8 @@ import (
 var update = flag.Bool("update", false, "rewrite testdata from what the code does; review the diff")
 
 // TestTraces plays the conversations in testdata/traces. A line at the left
-// margin is a command; the indented lines after it are what the session said
-// and reported. `go test -run Traces -update` writes them anew.
+// margin is a command; the indented lines after it are the session's output and
+// events. `go test -run Traces -update` rewrites them.
 //
 //	server [setting=value …]       start a server's session
 //	device <dialect> <json>        start a device's session

@@ -22,7 +22,7 @@ type vectorFile struct {
 	Vectors []vector `json:"vectors"`
 }
 
-// vector is some bytes and what they are. Exactly one of Incomplete, Error and
+// vector is some bytes and their meaning. Exactly one of Incomplete, Error and
 // Message is set.
 type vector struct {
 	Name string `json:"name"`
@@ -106,7 +106,7 @@ func writeVectors(t *testing.T, file string, f vectorFile) {
 	}
 }
 
-// outcome decodes v.Bytes and returns v with what came of it.
+// outcome decodes v.Bytes and returns v with the result.
 func outcome(t *testing.T, dialect Dialect, v vector) vector {
 	t.Helper()
 	raw, err := hex.DecodeString(strings.ReplaceAll(v.Bytes, " ", ""))

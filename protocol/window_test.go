@@ -21,7 +21,7 @@ func TestAckTimeoutCountsFromTheFlush(t *testing.T) {
 		d.advance(tick)
 		d.want("event ack_timeout 1")
 		d.advance(timeout)
-		d.want() // told once
+		d.want() // reported once
 		d.send(Data{Seq: 1, Payload: []byte("x"), Dup: true})
 		d.lines = nil
 		d.advance(timeout - tick)
@@ -34,7 +34,7 @@ func TestAckTimeoutCountsFromTheFlush(t *testing.T) {
 func TestWindowFullAndWritable(t *testing.T) {
 	d := answerServer(t, &Config{Window: 2}, helloText)
 	d.send(Data{Seq: 1})
-	d.send(Data{Seq: 1, Ephemeral: true}) // a number space of its own
+	d.send(Data{Seq: 1, Ephemeral: true}) // a separate number space
 	d.send(Data{Seq: 2})
 	d.send(Data{Seq: 1, Dup: true}) // keeps its place
 	d.want(`out "DATA 1\n"`, "event sent 1", `out "DATA e1\n"`, "event sent e1", "error "+ErrWindowFull.Error(),
@@ -70,7 +70,7 @@ func TestWindowIsNegotiated(t *testing.T) {
 	}
 }
 
-// The peer's ack may be read before the writer has told of the flush.
+// The peer's ack may be read before the writer has reported the flush.
 func TestAckOvertakesTheFlush(t *testing.T) {
 	for dialect, ack := range map[Dialect]string{V1: "\x06#", V2: "\x06\x02\x02\x01\x00", Text: "ACK 1\n"} {
 		d := answerServer(t, nil, hellos[dialect])

@@ -91,8 +91,8 @@ func TestADirectoryThatIsMadeIsTheOwners(t *testing.T) {
 	}
 }
 
-// TestAReplacedKeyIsAnother: a row whose secret was exchanged by hand ends what
-// goes on under the old one.
+// TestAReplacedKeyIsAnother: a row whose secret was replaced by hand ends the
+// calls under the old secret.
 func TestAReplacedKeyIsAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	r := open(t, path)

@@ -226,8 +226,8 @@ func TestAFullDiskChangesNothing(t *testing.T) {
 	}
 }
 
-// TestTwoProcessesShareTheFile: neither loses what the other has done, and each
-// hears of it.
+// TestTwoProcessesShareTheFile: neither process loses a change of the other one,
+// and each takes it over.
 func TestTwoProcessesShareTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	server, command := open(t, path), open(t, path)

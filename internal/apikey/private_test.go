@@ -23,7 +23,7 @@ func chmod(t *testing.T, name string, mode fs.FileMode) {
 	}
 }
 
-// Anyone who can write the file, or replace it, can make keys: such a file is
+// A user who can write the file, or replace it, can make keys. Such a file is
 // refused at the start and changes nothing later.
 func TestKeysThatOthersCanWriteAreRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

@@ -92,7 +92,7 @@ func addFile(g graph, name string) error {
 	return nil
 }
 
-// TestBinary checks what is linked into longwire, directly or not.
+// TestBinary checks the packages linked into longwire, directly or indirectly.
 func TestBinary(t *testing.T) {
 	deps := goList(t, "./cmd/longwire")
 	for _, want := range []string{module + "/cmd/longwire", "net/http"} {

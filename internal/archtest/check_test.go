@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Each rule, broken: the checker must say so, and why. And what is allowed must
-// pass, or the rules would only be strict.
+// Each rule, broken: the checker must report it with the reason. Allowed imports
+// must pass, or the rules would only be strict.
 func TestCheckerSees(t *testing.T) {
 	for _, c := range []struct{ from, imports, why string }{
 		// up

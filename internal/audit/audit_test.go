@@ -111,7 +111,8 @@ func TestWithoutAFile(t *testing.T) {
 	}
 }
 
-// TestRotation: when the file is renamed away the log goes on under its name.
+// TestRotation: when the file is renamed, the log continues in a new file with
+// the old name.
 func TestRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	w, err := openFile(path)
@@ -212,7 +213,7 @@ func TestAFullDiskHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// TestALogThatCannotBeWrittenLosesEntries, also where the record is the ordinary
+// TestALogThatCannotBeWrittenLosesEntries, also if the record is the ordinary
 // log.
 func TestALogThatCannotBeWrittenLosesEntries(t *testing.T) {
 	own := &safeBuffer{}

@@ -102,8 +102,8 @@ func TestSyncedEachSecondWhileThereIsSomethingNew(t *testing.T) {
 	})
 }
 
-// A sync that fails may have lost what it was about: the entries are counted and
-// told, and the record says so.
+// A failed sync may have lost its lines: the entries are counted and logged, and
+// the record says so.
 func TestFailedSyncIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, f, own := cached(t)
@@ -126,8 +126,8 @@ func TestFailedSyncIsCounted(t *testing.T) {
 	})
 }
 
-// A file that a rotation has renamed is synced before it is closed, and a failure
-// of that sync is told by the next one.
+// A file that a rotation has renamed is synced before it is closed. The next sync
+// reports a failure of that one.
 func TestRotatedFileIsSynced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	w, err := openFile(path)

@@ -39,8 +39,8 @@ func TestBareServerAnswersDevices(t *testing.T) {
 	}
 }
 
-// TestBareServerKeepsWhatItAcks finds in its file what was acked over HTTP and by
-// a device's port.
+// TestBareServerKeepsWhatItAcks finds bodies acked over HTTP and by the device
+// port in the server's file.
 func TestBareServerKeepsWhatItAcks(t *testing.T) {
 	dir := t.TempDir()
 	server := bareHere(t, dir)

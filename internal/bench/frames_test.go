@@ -67,7 +67,7 @@ func TestClientSpeaksTheProtocol(t *testing.T) {
 }
 
 func TestAnswersDoNotDependOnTheReads(t *testing.T) {
-	data := append([]byte{frameData, frameVersion, 0x82, 0x80, 0x00}, 7, 'x') // padded length: not what a gateway sends, but a frame
+	data := append([]byte{frameData, frameVersion, 0x82, 0x80, 0x00}, 7, 'x') // padded length: a frame, although a gateway sends none
 	if _, _, _, size, err := nextFrame(data); err != nil || size != len(data) {
 		t.Fatalf("size %d, %v", size, err)
 	}

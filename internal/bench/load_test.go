@@ -41,8 +41,8 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 	})
 }
 
-// TestOpenLoopSeesStalls has the one caller hang for a second: the calls that
-// should have begun meanwhile were late, by up to that second.
+// TestOpenLoopSeesStalls makes the one caller hang for a second: the calls due in
+// that second are late, by up to that second.
 func TestOpenLoopSeesStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stall := func(call int) time.Duration {

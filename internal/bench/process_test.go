@@ -143,7 +143,7 @@ func TestCleanEnv(t *testing.T) {
 	}
 }
 
-// listens reports whether somebody accepts connections at addr.
+// listens reports whether a process accepts connections at addr.
 func listens(addr string) bool {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {

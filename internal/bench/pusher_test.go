@@ -40,7 +40,7 @@ func TestReadAnswerRefuses(t *testing.T) {
 	}
 }
 
-// TestRequestIsHTTP has net/http read what the loader sends.
+// TestRequestIsHTTP makes net/http read the loader's request.
 func TestRequestIsHTTP(t *testing.T) {
 	b := requestStart + clientID(17) + restOfRequest(&target{http: "127.0.0.1:80", key: "lwk_k"}, load{mode: "online", wait: true})
 	r := bufio.NewReader(strings.NewReader(b))

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Clients without sockets come back while they are online, and ack what they get.
+// Clients without sockets reconnect while they are online, and ack their
+// deliveries.
 func TestSessionsGoOn(t *testing.T) {
 	const n = 50
 	host, err := startHere(t.Context(), process{role: sessionServer, dir: t.TempDir(), clients: n, returns: 2000})

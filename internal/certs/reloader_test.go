@@ -77,7 +77,7 @@ func rename(t *testing.T, name string, b []byte) {
 	}
 }
 
-// fixture is a reloader over files in a directory of its own, with its log.
+// fixture is a reloader with its own directory of files and its log.
 type fixture struct {
 	*testing.T
 	Files
@@ -103,7 +103,7 @@ func open(t *testing.T, first pair, change func(*Options)) *fixture {
 	return f
 }
 
-// handshake returns what a client sees of the server, and the server's verdict.
+// handshake returns the client's view of the server, and the server's verdict.
 func (f *fixture) handshake(client *tls.Config) (tls.ConnectionState, error) {
 	f.Helper()
 	ours, theirs := net.Pipe()
@@ -223,8 +223,8 @@ func TestSymlinkThatMoves(t *testing.T) {
 	f.wantServed("b")
 }
 
-// What cannot be used is told once and changes nothing, and what follows it is
-// taken.
+// Unusable files are logged once and change nothing; usable files that follow are
+// loaded.
 func TestBrokenFilesChangeNothing(t *testing.T) {
 	a, b := newPair(t, "a"), newPair(t, "b")
 	for name, damage := range map[string]func(f *fixture){

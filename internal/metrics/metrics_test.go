@@ -138,7 +138,7 @@ func TestWithoutSources(t *testing.T) {
 	}
 }
 
-// What a caller can make up does not become a label value.
+// Values that a caller can make up do not become label values.
 func TestLabelsAreBounded(t *testing.T) {
 	m := New(Sources{})
 	m.Request("", "BREW", 404, 0)

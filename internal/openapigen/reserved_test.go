@@ -48,7 +48,7 @@ func generated(doc *openapi3.T) map[string]string {
 	}
 	for schema, s := range doc.Components.Schemas {
 		for member, p := range s.Value.Properties {
-			if p.Ref == "" { // an enum or object in place is a type of its own
+			if p.Ref == "" { // an inline enum or object becomes a type
 				names[schema+exported(member)] = "member " + member + " of " + schema
 			}
 		}

@@ -42,7 +42,7 @@ func ack(t *testing.T, s *memstore.Store, m gateway.Message) {
 	}
 }
 
-// The store's own driver expires, retires and forgets by itself, at the time.
+// The store's own driver expires, retires and forgets on time.
 func TestDriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(memstore.Options{StatusRetention: time.Hour, ForgetAfter: 5 * time.Hour, UplinkRetention: 3 * time.Hour})
@@ -214,7 +214,7 @@ func TestSettleWaitsForASlowObserver(t *testing.T) {
 	})
 }
 
-// What is scheduled and filed for a message leaves with it: a busy store does
+// The schedule and index entries of a message leave with it: a busy store does
 // not grow beyond its bounds.
 func TestNothingIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -26,7 +26,7 @@ func TestIDList(t *testing.T) {
 			l.insert(id)
 			want = slices.Insert(want, at, id)
 		case !there:
-			l.remove(id) // of what is not there
+			l.remove(id) // an id that is not in the list
 		}
 		if step%500 != 0 {
 			continue

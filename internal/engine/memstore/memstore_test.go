@@ -20,6 +20,6 @@ func open(_ *testing.T, o enginetest.Options) gateway.Store {
 
 func TestStore(t *testing.T) { enginetest.Run(t, open) }
 
-// The model against itself shows that the comparison leaves out what it must:
-// random numbers, map order, goroutines.
+// The model against itself shows that the comparison leaves out all that may
+// differ: random numbers, map order, goroutines.
 func TestModel(t *testing.T) { enginetest.RunModel(t, open, open) }
