@@ -153,7 +153,7 @@ func rowsOf(t *testing.T, e *Engine) string {
 
 // eachRow calls fn with the rows of a view from a key on.
 func eachRow(v *view, from string, fn func(k, val []byte)) error {
-	it, err := v.Rows.Iter([]byte(from), []byte{0xff})
+	it, err := v.Rows.Iter([]byte(max(from, "\x00")), []byte{0xff}) // no bound is empty
 	if err != nil {
 		return err
 	}
