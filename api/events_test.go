@@ -120,10 +120,12 @@ func (r *reader) event() Event {
 	return e
 }
 
+var openapi = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromData(docs.OpenAPI) })
+
 // wantDescribed holds an event against the description of its type.
 func wantDescribed(t *testing.T, data string) {
 	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,14 +209,15 @@ func TestEventsResume(t *testing.T) {
 	link := h.device("a", gatewaytest.Options{})
 	seen := first.event()
 	first.cancel()
-	send := func(n int) {
-		for i := range n {
-			if err := link.Session.Received(t.Context(), uint64(i+1), fmt.Append(nil, i)); err != nil {
-				t.Fatal(err)
-			}
+	receive := func(i int) {
+		t.Helper()
+		if err := link.Session.Received(t.Context(), uint64(i+1), fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	send(3)
+	for i := range 3 {
+		receive(i)
+	}
 	again := h.subscribe("/v1/events", "Last-Event-ID", seen.Sequence)
 	again.block()
 	for i := range 3 {
@@ -227,7 +230,12 @@ func TestEventsResume(t *testing.T) {
 	if e := byQuery.event(); text(e.Data.Uplink.Text) != "0" {
 		t.Errorf("by query: %+v, want the first uplink", e)
 	}
-	send(100)
+	newest := h.subscribe("/v1/events")
+	newest.block()
+	for i := range 100 {
+		receive(3 + i)
+		newest.event()
+	}
 	for _, position := range []string{seen.Sequence, "12345", "not-ours"} {
 		late := h.subscribe("/v1/events", "Last-Event-ID", position)
 		late.block()

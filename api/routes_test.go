@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
 
 	"github.com/longwire/longwire/docs"
@@ -23,7 +22,7 @@ var documents = map[string]bool{
 
 // TestRoutesAreDescribed compares the router with the description, both ways.
 func TestRoutesAreDescribed(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +65,7 @@ func TestRoutesAreDescribed(t *testing.T) {
 // TestScopesAreDescribed: what the description asks for is what the table asks
 // for, and public routes ask for nothing.
 func TestScopesAreDescribed(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +88,7 @@ func TestScopesAreDescribed(t *testing.T) {
 }
 
 func TestDescriptionSaysWhatSwaggerCannot(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := openapi()
 	if err != nil {
 		t.Fatal(err)
 	}
