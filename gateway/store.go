@@ -263,8 +263,8 @@ func (r *Registration) Refusal(blockedUntil time.Time) error {
 }
 
 // GroupsOf returns the sorted groups of a client that was in known before it
-// registers. If they exceed MaxGroups, guarded groups have precedence.
-func (r *Registration) GroupsOf(known []string) []string {
+// registers. If they exceed limit, guarded groups have precedence.
+func (r *Registration) GroupsOf(known []string, limit int) []string {
 	if r.Groups == nil {
 		return known
 	}
@@ -278,7 +278,7 @@ func (r *Registration) GroupsOf(known []string) []string {
 		}
 	}
 	for _, name := range r.Groups {
-		if !r.Guarded[name] && !slices.Contains(groups, name) && len(groups) < MaxGroups {
+		if !r.Guarded[name] && !slices.Contains(groups, name) && len(groups) < limit {
 			groups = append(groups, name)
 		}
 	}

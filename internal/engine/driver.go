@@ -149,7 +149,7 @@ func (e *Engine) oldUplinks(v *view, now time.Time) (events []record.Event, err 
 
 // unseenClients finds clients to forget in the next part of the walk.
 func (e *Engine) unseenClients(v *view, now time.Time) ([]record.Event, error) {
-	events, last, err := v.UnseenClients(e.sweeper.client, now.Add(-e.opt.ForgetAfter), now, e.incarnation, forgetSlice, sweepBatch)
+	events, last, err := v.UnseenClients(e.sweeper.client, now.Add(-e.opt.ForgetAfter), now, forgetSlice, sweepBatch)
 	e.sweeper.client = last
 	if last == "" { // the walk is at its end
 		e.sweeper.nextWalk = time.Now().Add(forgetEvery)

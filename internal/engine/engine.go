@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,13 +19,13 @@ import (
 // Engine is the durable gateway.Store. Open opens it, Close ends it.
 type Engine struct {
 	// Fixed by Open.
-	opt         Options
-	log         gateway.LogID
-	writer      uint64 // of the records: from the log id
-	incarnation uint64
-	journal     journal.Log
-	lock        io.Closer // of the directory
-	started     time.Time
+	opt     Options
+	log     gateway.LogID
+	writer  uint64 // of the data directory
+	boot    uint64 // random, drawn by Open
+	journal journal.Log
+	lock    io.Closer // of the directory
+	started time.Time
 
 	observer gateway.Observer // fixed by Observe, before use
 
@@ -37,9 +39,10 @@ type Engine struct {
 	mark      *disk.Keeper // fixed by Open
 
 	// Owned by the committer.
-	inst      *instance
-	machine   *state.Machine
-	writerSeq uint64
+	inst    *instance
+	machine *state.Machine
+	n       uint64 // of the last record of this boot
+	intact  uint64 // position up to which the flights before the last opening are durable
 
 	applied  chan *flight   // from the committer to the writer, in log order
 	flights  chan *flight   // from the writer to the finisher, in log order
@@ -76,7 +79,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
-		applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
+		boot: randomBoot(), applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
 	if e.journal == nil {
 		e.journal = &journal.Local{}
 	}
@@ -105,7 +108,6 @@ func (e *Engine) open() error {
 	e.mark = mark
 	err = e.openState()
 	if err == nil {
-		e.incarnation = e.machine.State.Incarnation + 1
 		err = mark.Follow()
 	}
 	if err != nil {
@@ -125,6 +127,9 @@ func (e *Engine) openState() error {
 	}
 	inst := &instance{Database: db}
 	m, err := e.recoverState(inst)
+	if err == nil {
+		err = e.enter(inst, m)
+	}
 	if err != nil {
 		inst.Seal(err)
 		_ = inst.DB.Close()
@@ -132,10 +137,7 @@ func (e *Engine) openState() error {
 	}
 	e.mark.Synced(m.State.Pos)
 	old, oldInst := e.view.Swap(newView(inst, m.State)), e.inst
-	e.inst, e.machine, e.writerSeq = inst, m, 0
-	if m.State.Incarnation == e.incarnation {
-		e.writerSeq = m.State.WriterSeq
-	}
+	e.inst, e.machine = inst, m
 	if j, ok := e.journal.(*journal.Local); ok {
 		j.Resume(m.State.Pos)
 	}
@@ -157,13 +159,11 @@ func (e *Engine) sealed(cause error) {
 	e.queue.nudge()
 }
 
-func (e *Engine) setLog(id gateway.LogID) {
-	e.log = id
-	h := uint64(14695981039346656037) // FNV-1a: any stable number that differs between logs
-	for i := range len(id) {
-		h = (h ^ uint64(id[i])) * 1099511628211
-	}
-	e.writer = h
+// randomBoot returns a number that no other start of a writer has drawn.
+func randomBoot() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return max(1, binary.BigEndian.Uint64(b[:]))
 }
 
 // Log names the sequence space of this store.

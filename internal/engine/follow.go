@@ -1,11 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/engine/state"
 )
@@ -13,11 +13,10 @@ import (
 // recoverState reads the state and applies the records that the journal has
 // beyond it.
 func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
-	log, err := inst.OpenLog()
-	if err != nil {
+	var err error
+	if e.log, e.writer, err = inst.OpenLog(rowsOfState{}); err != nil {
 		return nil, err
 	}
-	e.setLog(log)
 	m, err := e.newMachine(inst.DB)
 	if err != nil {
 		return nil, err
@@ -41,16 +40,55 @@ func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
 }
 
 func (e *Engine) newMachine(db *pebble.DB) (*state.Machine, error) {
-	o := state.Settings{RecentQueued: e.opt.recentQueued}
-	if e.opt.bitmapsOnly {
-		o.SmallAudience = -1
+	return state.NewMachine(written{db, e.writing.Wait}, e.opt.caches)
+}
+
+// enter makes this process the writer: unless the state has its boot already, it adds the
+// record that opens it. Another one follows if the settings are not those in force.
+func (e *Engine) enter(inst *instance, m *state.Machine) error {
+	e.intact = 0
+	after, n := m.Boot(e.writer)
+	if after == e.boot {
+		e.n, e.intact = n, m.State.Pos
+		return nil
 	}
-	m, err := state.NewMachine(written{db, e.writing.Wait}, o)
-	if !e.journal.Durable() { // the other kind keeps each number that was given
-		m.State.Seq = max(m.State.Seq, gateway.Seq(e.mark.Floor.Seq))
-		m.State.Useq = max(m.State.Useq, e.mark.Floor.Useq)
+	e.n = 0
+	if err := e.addRecord(inst, m, &record.Opened{After: after, Floor: e.mark.Floor}); err != nil {
+		return err
 	}
-	return m, err
+	want := e.opt.bounds()
+	if m.Bounds() == want {
+		return nil
+	}
+	return e.addRecord(inst, m, &record.Bounded{Bounds: want})
+}
+
+// addRecord applies a record of one event and returns when it is on stable storage.
+func (e *Engine) addRecord(inst *instance, m *state.Machine, ev record.Event) error {
+	e.n++
+	r := &record.Commit{Writer: e.writer, Boot: e.boot, N: e.n, At: e.opt.Now().UnixNano(), Events: []record.Event{ev}}
+	pos := m.State.Pos + 1
+	if e.journal.Durable() {
+		var err error
+		if pos, err = e.journal.Append(r.Encode()); err != nil {
+			return err
+		}
+	}
+	return e.store(inst, m, r, pos)
+}
+
+// store applies a record as a whole and returns when it is on stable storage.
+func (e *Engine) store(inst *instance, m *state.Machine, r *record.Commit, pos uint64) error {
+	a, err := m.ApplyAll(r, pos, make([]state.Result, len(r.Events)))
+	if err != nil {
+		return err
+	}
+	batch, err := batchOf(inst.DB, &a.Changes)
+	if err != nil {
+		return err
+	}
+	defer batch.Close()
+	return errors.Join(inst.DB.Apply(batch, pebble.Sync), inst.Err())
 }
 
 // replay applies one journal record to the database.
@@ -59,14 +97,14 @@ func replay(db *pebble.DB, m *state.Machine, pos uint64, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("journal record at position %d: %w", pos, err)
 	}
-	changes, err := m.Replay(r, pos)
+	if m.Judge(r) != state.Next {
+		return nil
+	}
+	a, err := m.ApplyAll(r, pos, make([]state.Result, len(r.Events)))
 	if err != nil {
 		return fmt.Errorf("apply record at position %d: %w", pos, err)
 	}
-	if changes.Count() == 0 {
-		return nil
-	}
-	batch, err := batchOf(db, &changes)
+	batch, err := batchOf(db, &a.Changes)
 	if err != nil {
 		return err
 	}

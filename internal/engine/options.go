@@ -9,6 +9,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/journal"
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // Options of an engine. Only Dir is required.
@@ -71,9 +73,7 @@ type Options struct {
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
 	bitmapsOnly bool
-	// recentQueued is how many queued rows the machine remembers; see
-	// state.Settings.
-	recentQueued int
+	caches      state.Caches // other sizes are for tests
 }
 
 // Bounds of the queue between callers and the committer.
@@ -84,6 +84,19 @@ const (
 
 // lazyDelay is how long an event that nobody waits for may wait for company.
 const lazyDelay = 50 * time.Millisecond
+
+// bounds returns the settings that change outcomes.
+func (o *Options) bounds() record.Bounds {
+	b := record.DefaultBounds()
+	b.MaxQueued, b.MaxQueuedBytes, b.KeyAge = o.MaxQueued, o.MaxQueuedBytes, o.IdempotencyRetention
+	b.StatusAge, b.UplinkAge, b.ClientAge = o.StatusRetention, o.UplinkRetention, o.ForgetAfter
+	b.MaxLabels, b.MaxLabelKey, b.MaxLabelValue = gateway.MaxLabels, gateway.MaxLabelKey, gateway.MaxLabelValue
+	b.MaxGroups, b.MaxGroupName = gateway.MaxGroups, gateway.MaxGroupName
+	if o.bitmapsOnly {
+		b.SmallAudience = 0
+	}
+	return b
+}
 
 // disk returns the options of package disk.
 func (o *Options) disk() *disk.Options {

@@ -31,8 +31,8 @@ type flight struct {
 
 // commit closes a record and sends it on its way to the disk.
 func (e *Engine) commit(r *record.Commit, ops []op) {
-	e.writerSeq++
-	r.Seq = e.writerSeq
+	e.n++
+	r.N = e.n
 	pos, err := e.append(r, ops)
 	if err != nil {
 		e.inst.Seal(fmt.Errorf("append to the journal: %w", err))

@@ -32,9 +32,8 @@ func (e *Engine) reopen(cause error) error {
 // database was sealed. It passes those that recovery has found durable to the
 // observer.
 func (e *Engine) tellRecovered() {
-	m := e.machine
 	for _, f := range e.lost {
-		if m.State.Incarnation == e.incarnation && f.pos <= m.State.Pos {
+		if f.pos <= e.intact {
 			f.Feed.Tell(e.observer)
 		}
 	}

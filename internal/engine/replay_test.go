@@ -14,6 +14,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // memoryJournal keeps records outside the state, as a replicated log would.
@@ -142,10 +143,10 @@ func TestDeterminism(t *testing.T) {
 // same rows.
 func TestRecentRowsAreInvisible(t *testing.T) {
 	j, want := recordLog(t)
-	for _, size := range []int{-1, 1, 0} {
+	for _, size := range []state.Caches{state.CachesEmpty, 1, state.CachesFull} {
 		for _, step := range []int{len(j.records), len(j.records)/5 + 1} {
 			o := powerOptions(vfs.NewMem())
-			o.recentQueued = size
+			o.caches = size
 			for at := 0; at < len(j.records); {
 				at = min(len(j.records), at+step)
 				o.Journal = &memoryJournal{records: j.records[:at]}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
+	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
@@ -127,19 +128,31 @@ func batchOf(db *pebble.DB, c *state.Changes) (*pebble.Batch, error) {
 type rowsOfState struct{}
 
 func (rowsOfState) Stand(db *pebble.DB) (disk.Stand, error) {
-	m, err := state.NewMachine(written{db, func() {}}, state.Settings{RecentQueued: -1}) // all that a start reads
-	return standOf(&m.State), err
+	m, err := state.NewMachine(written{db, func() {}}, state.CachesEmpty) // all that a start reads
+	if err != nil {
+		return disk.Stand{}, err
+	}
+	return standOf(&m.State), nil
 }
 
-func (rowsOfState) Raised(db *pebble.DB, to disk.Numbers) (key, value []byte, err error) {
+func (rowsOfState) Raised(db *pebble.DB, to record.Numbers) (key, value []byte, err error) {
 	s, err := state.ReadStanding(rows{db})
-	s.Seq, s.Useq = gateway.Seq(to.Seq), to.Useq
+	s.Raise(to)
 	key, value = s.Row()
 	return key, value, err
+}
+
+func (rowsOfState) Migrate(db *pebble.DB, b *pebble.Batch) error {
+	s, err := state.ReadStanding(rows{db})
+	if err != nil {
+		return err
+	}
+	key, value := s.Row()
+	return errors.Join(b.Set(key, value, nil), b.DeleteRange(state.OldWriters[0], state.OldWriters[1], nil))
 }
 
 func (rowsOfState) Message(key []byte) (gateway.MessageID, bool) { return state.MessageOf(key) }
 
 func standOf(s *state.Standing) disk.Stand {
-	return disk.Stand{Pos: s.Pos, At: s.At, Given: disk.Numbers{Seq: uint64(s.Seq), Useq: s.Useq}}
+	return disk.Stand{Pos: s.Pos, At: s.At, Given: record.Numbers{Seq: uint64(s.Seq), Useq: s.Useq, Event: s.Event}}
 }

@@ -54,14 +54,12 @@ func (e *Engine) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, er
 	}
 }
 
-// acceptEvent returns the event of a message with the bounds that it is accepted
-// under.
+// acceptEvent returns the event of a message.
 func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 	if err := e.Health(); err != nil {
 		return nil, err
 	}
 	ev := record.NewAccept(a)
-	ev.MaxQueued, ev.MaxQueuedBytes, ev.KeyTTL = e.opt.MaxQueued, e.opt.MaxQueuedBytes, e.opt.IdempotencyRetention
 	if (a.Only != nil || a.Among != nil) && a.To.Client == "" && len(a.To.Clients) == 0 {
 		mask, err := e.mask(&ev.Acceptance)
 		if err != nil {

@@ -327,7 +327,7 @@ func eventSum(events []record.Event) string {
 func regrouped(events []record.Event, n int) (raw [][]byte) {
 	for chunk := range slices.Chunk(events, n) {
 		seq := uint64(len(raw) + 1)
-		r := &record.Commit{Writer: 0x1234, Incarnation: 1, Seq: seq, At: 1e18 + int64(seq), Events: chunk}
+		r := &record.Commit{Writer: 0x1234, Boot: 1, N: seq, At: 1e18 + int64(seq), Events: chunk}
 		raw = append(raw, bytes.Clone(r.Encode()))
 	}
 	return raw
@@ -344,7 +344,7 @@ func rowSum(t *testing.T, e *Engine, whole bool) string {
 	h := sha256.New()
 	for ok := it.First(); ok; ok = it.Next() {
 		k, v := it.Key(), it.Value()
-		if string(k) == "!log" || !whole && (k[0] == '!' || k[0] == 'w') {
+		if string(k) == "!log" || !whole && (k[0] == '!' || k[0] == 'W') {
 			continue
 		}
 		var n [8]byte

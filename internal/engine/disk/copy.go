@@ -82,7 +82,7 @@ func restoreLocked(from, o *Options) error {
 	if err != nil {
 		return err
 	}
-	if kind, err := look(o); !again && (err != nil || kind != dirNew && kind != dirBegun) {
+	if kind, _, err := look(o); !again && (err != nil || kind != dirNew && kind != dirBegun) {
 		return errors.Join(fmt.Errorf("there is a store in %s already", o.Dir), err)
 	}
 	if formatted, err := exists(o.FS, o.path(nameFormat)); err != nil || formatted {

@@ -25,7 +25,7 @@ const eventBranchGap = eventBlock << 10
 // prepare makes or judges the store and brings it up to date, so that it can be
 // opened. It returns MARK and the highest numbers that were given.
 func prepare(o *Options) (m Mark, given Numbers, err error) {
-	kind, err := look(o)
+	kind, old, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = create(o)
 	}
@@ -38,13 +38,13 @@ func prepare(o *Options) (m Mark, given Numbers, err error) {
 	}
 	given = s.stand.Given
 	err = s.DB.Close()
-	if err == nil && kind == dirOld {
-		err = migrate(o, s)
+	if err == nil && old != 0 {
+		err = migrate(o, s, old)
 	}
 	if err == nil && m.Branched {
 		err = branch(o, m)
 	}
-	if err == nil && (kind == dirOld || m.Branched) {
+	if err == nil && (old != 0 || m.Branched) {
 		m, _, err = ReadMark(o.FS, o.Dir)
 	}
 	return m, given, err
@@ -100,6 +100,7 @@ func makeDatabase(o *Options, log gateway.LogID) error {
 	return db.rewrite(map[string][]byte{
 		string(keyFormat): binary.AppendUvarint(nil, Format),
 		string(keyLog):    record.PutSum(keyLog, []byte(log)),
+		string(keyWriter): newWriter(),
 	})
 }
 
@@ -115,18 +116,24 @@ func (i *Database) rewrite(rows map[string][]byte) error {
 	return errors.Join(err, i.fs.Err(), i.DB.Flush(), i.fs.Err(), i.DB.Close())
 }
 
-// migrate brings a store of format 2 up to date, whose rows are the same. The
-// new MARK has no position yet, because records of a killed process may not be on
-// stable storage. Numbers skip a block, as after any kill.
-func migrate(o *Options, s *found) error {
-	err := makeMark(o.FS, o.Dir, Mark{Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.plus(reserveBlock)})
+// migrate brings the files of an older store up to date; OpenLog does so with its rows.
+// Both may be done again when they were cut short: FORMAT and the database are read in
+// the older form and in this one.
+//
+// A store of format 2 has no MARK. The new one has no position yet, because records of a
+// killed process may not be on stable storage. Numbers skip a block, as after any kill.
+func migrate(o *Options, s *found, from uint64) error {
+	var err error
+	if from < formatWithMark {
+		err = makeMark(o.FS, o.Dir, Mark{Log: s.Log, at: time.Now().UnixNano(), Reserved: plus(s.stand.Given, reserveBlock)})
+	}
 	if err == nil {
 		err = writeFormat(o)
 	}
 	if err != nil {
 		return fmt.Errorf("bring the store in %s up to format %d: %w", o.Dir, Format, err)
 	}
-	o.Logger.Info("store brought up to date", "dir", o.Dir, "from", oldFormat, "to", Format)
+	o.Logger.Info("store brought up to date", "dir", o.Dir, "from", from, "to", Format)
 	return nil
 }
 
@@ -145,7 +152,7 @@ func branch(o *Options, m Mark) error {
 		s, err = o.Rows.Stand(db.DB)
 	}
 	log := newLogID()
-	m.Reserved = s.Given.raise(m.Reserved).plus(branchGap)
+	m.Reserved = plus(s.Given.Raise(m.Reserved), branchGap)
 	m.Reserved.Event += eventBranchGap
 	var key, row []byte
 	if err == nil {
@@ -176,7 +183,7 @@ func (i *Database) readMeta() (format uint64, log gateway.LogID, err error) {
 		return 0, "", err
 	}
 	n, _ := binary.Uvarint(v)
-	if n != Format && n != oldFormat {
+	if n < oldestFormat || n > Format {
 		return n, "", foreignFormat(n)
 	}
 	if v, err = i.row(keyLog); err == nil {
@@ -197,13 +204,46 @@ func (i *Database) row(key []byte) ([]byte, error) {
 	return bytes.Clone(v), closer.Close()
 }
 
-// OpenLog returns the log's name, and brings the layout's version up to date.
-func (i *Database) OpenLog() (gateway.LogID, error) {
+// OpenLog returns the log's name and the writer's id, and brings rows of an older format
+// up to date in one batch.
+func (i *Database) OpenLog(rows Rows) (log gateway.LogID, writer uint64, err error) {
 	n, log, err := i.readMeta()
 	if err == nil && n != Format {
-		err = i.DB.Set(keyFormat, binary.AppendUvarint(nil, Format), pebble.Sync)
+		err = i.migrateRows(rows)
 	}
-	return log, err
+	if err != nil {
+		return "", 0, err
+	}
+	v, err := i.row(keyWriter)
+	if err == nil {
+		v, err = record.CheckSum(keyWriter, v)
+	}
+	if err == nil && len(v) != 8 {
+		err = &record.CorruptError{Key: keyWriter, Cause: record.ErrShort}
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	return log, binary.BigEndian.Uint64(v), nil
+}
+
+func (i *Database) migrateRows(rows Rows) error {
+	b := i.DB.NewBatch()
+	defer b.Close()
+	err := rows.Migrate(i.DB, b)
+	if err != nil {
+		return err
+	}
+	_ = b.Set(keyWriter, newWriter(), nil)
+	_ = b.Set(keyFormat, binary.AppendUvarint(nil, Format), nil)
+	return b.Commit(pebble.Sync)
+}
+
+// newWriter returns the row of a new writer.
+func newWriter() []byte {
+	id := make([]byte, 8)
+	_, _ = rand.Read(id) // it never fails
+	return record.PutSum(keyWriter, id)
 }
 
 func newLogID() gateway.LogID { return gateway.LogID("log_" + rand.Text()[:16]) }

@@ -155,6 +155,9 @@ func (i *Database) Seal(cause error) { i.fs.seal(cause) }
 // logs returns how far the logs are on stable storage.
 func (i *Database) logs() []logLength { return i.fs.logs.lengths() }
 
+// manifest returns how far the newest manifest is on stable storage.
+func (i *Database) manifest() logLength { return i.fs.logs.manifestLength() }
+
 // Flush brings everything into tables, before a close: an error seals.
 func (i *Database) Flush() error {
 	i.fs.strict.Store(true)

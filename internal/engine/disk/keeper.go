@@ -54,9 +54,9 @@ func Hold(o *Options, now time.Time, current func() *Database) (*Keeper, error) 
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeper{Floor: m.Reserved.raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
+	k := &Keeper{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
 	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
-	m.Reserved = k.Floor.plus(reserveBlock)
+	m.Reserved = plus(k.Floor, reserveBlock)
 	m.Reserved.Event += eventBlock
 	m.Orderly, m.Boot, m.at = false, newBoot(), time.Now().UnixNano()
 	if err := file.writeBoth(m); err != nil {
@@ -131,10 +131,10 @@ func (k *Keeper) Follow() error {
 	defer k.mu.Unlock()
 	m := k.file.last
 	m.Pos = max(m.Pos, k.durable.Load())
-	m.Logs = k.current().logs()
+	m.Logs, m.manifest = k.current().logs(), k.current().manifest()
 	asked := k.asked.Swap(nil)
 	if asked != nil && k.left(*asked) < reserveBlock/2 {
-		m.Reserved = m.Reserved.raise(asked.plus(reserveBlock))
+		m.Reserved = m.Reserved.Raise(plus(*asked, reserveBlock))
 		m.at = time.Now().UnixNano()
 		if err := k.file.writeBoth(m); err != nil {
 			k.asked.CompareAndSwap(nil, asked)
@@ -143,7 +143,7 @@ func (k *Keeper) Follow() error {
 		k.allow(m.Reserved)
 		return nil
 	}
-	if m.Pos == k.file.last.Pos && slices.Equal(m.Logs, k.file.last.Logs) {
+	if m.Pos == k.file.last.Pos && m.manifest == k.file.last.manifest && slices.Equal(m.Logs, k.file.last.Logs) {
 		return nil
 	}
 	m.at = time.Now().UnixNano()
@@ -154,9 +154,9 @@ func (k *Keeper) Follow() error {
 // database was sealed opens it again: the disk has failed since. A seal calls onSeal.
 func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
 	k.mu.Lock()
-	logs := k.file.last.Logs
+	last := k.file.last
 	k.mu.Unlock()
-	err := checkFiles(o, logs)
+	err := checkFiles(o, &last)
 	var db *Database
 	if err == nil {
 		db, err = openDatabase(o.dbDir(), o, openWrite, onSeal)
@@ -174,8 +174,8 @@ func (k *Keeper) Close(s Stand, failed error) (err error) {
 	defer k.mu.Unlock()
 	if failed == nil {
 		m := k.file.last
-		m.Pos, m.Reserved = s.Pos, s.Given.raise(Numbers{Event: m.Reserved.Event})
-		m.Orderly, m.Logs, m.at = true, nil, time.Now().UnixNano()
+		m.Pos, m.Reserved = s.Pos, s.Given.Raise(Numbers{Event: m.Reserved.Event})
+		m.Orderly, m.Logs, m.manifest, m.at = true, nil, k.current().manifest(), time.Now().UnixNano()
 		err = k.file.write(m)
 	}
 	return errors.Join(err, k.file.f.Close())

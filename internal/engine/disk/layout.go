@@ -34,6 +34,8 @@ type Rows interface {
 	// Raised returns the row of the state in the database, with the numbers in it
 	// raised to those of to.
 	Raised(db *pebble.DB, to Numbers) (key, value []byte, err error)
+	// Migrate puts into b what makes the rows of an older format those of this one.
+	Migrate(db *pebble.DB, b *pebble.Batch) error
 	// Message returns the message whose row has this key, ok false for another row.
 	Message(key []byte) (id gateway.MessageID, ok bool)
 }
@@ -49,10 +51,10 @@ type Stand struct {
 type dirKind uint8
 
 const (
-	dirNew   dirKind = iota // no store: neither FORMAT nor MARK nor a file in db/
-	dirBegun                // the making of a store was cut short
-	dirOld                  // a store of format 2: it has no MARK
-	dirStore                // a store of this format
+	dirNew      dirKind = iota // no store: neither FORMAT nor MARK nor a file in db/
+	dirBegun                   // the making of a store was cut short
+	dirMarkless                // a store of format 2: it has no MARK
+	dirStore                   // a store with MARK
 )
 
 // Files that stand for FORMAT until a store is complete: the last step renames
@@ -94,24 +96,29 @@ func (o *Options) dbDir() string { return o.FS.PathJoin(o.Dir, nameDB) }
 func (o *Options) path(name string) string { return o.FS.PathJoin(o.Dir, name) }
 
 // look classifies the data directory. It refuses one that is neither a store
-// nor empty, and one that lacks a file that every store has.
-func look(o *Options) (dirKind, error) {
+// nor empty, and one that lacks a file that every store has. old is the format of a
+// store that is not of this one, else 0.
+func look(o *Options) (kind dirKind, old uint64, err error) {
 	format, err := readFormat(o)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if format == 0 {
-		return lookUnformatted(o)
+		kind, err = lookUnformatted(o)
+		return kind, 0, err
 	}
-	if format == oldFormat {
-		return dirOld, nil
+	if format != Format {
+		old = format
+	}
+	if format < formatWithMark {
+		return dirMarkless, old, nil
 	}
 	ok, err := exists(o.FS, o.path(nameMark))
 	if err == nil && !ok {
 		err = &RefusalError{File: o.path(nameMark), Found: nameFormat + " says that this is a store", Missing: nameMark,
 			Remedy: o.repairRemedy()}
 	}
-	return dirStore, err
+	return dirStore, old, err
 }
 
 // lookUnformatted is look for a directory without FORMAT.
@@ -146,19 +153,24 @@ func lookUnformatted(o *Options) (dirKind, error) {
 // Format is the version of the rows.
 //
 //	1  before messages had an owner; never released
-//	2  before the file MARK; a start makes it format 3
-//	3  this one: rows as in 2
-const Format = 3
+//	2  before the file MARK; rows as in 3
+//	3  before records had a boot, bounds were a row, and events were rows
+//	4  this one
+//
+// A start brings each from oldestFormat on up to date.
+const (
+	Format         = 4
+	oldestFormat   = 2
+	formatWithMark = 3
+)
 
 var (
 	keyFormat = []byte("!format")
 	keyLog    = []byte("!log")
+	keyWriter = []byte("!writer") // of the records that this directory's processes make
 )
 
 const formatLine = "longwire store, format %d\n"
-
-// oldFormat is the format before this one, which a start brings up to date.
-const oldFormat = 2
 
 // readFormat returns what FORMAT says, 0 if there is none. It refuses the
 // directory of another program or version.
@@ -176,7 +188,7 @@ func readFormat(o *Options) (uint64, error) {
 		return 0, &RefusalError{File: name, Found: fmt.Sprintf("%q, which does not say that this is a longwire store", b),
 			Missing: fmt.Sprintf("the line "+`"longwire store, format %d"`, Format), Remedy: o.repairRemedy()}
 	}
-	if n != Format && n != oldFormat {
+	if n < oldestFormat || n > Format {
 		return 0, fmt.Errorf("%s: %w", name, foreignFormat(n))
 	}
 	return n, nil
@@ -195,10 +207,10 @@ func readSmall(fs vfs.FS, name string) ([]byte, error) {
 // foreignFormat says what to do with a store that another version has written.
 func foreignFormat(n uint64) error {
 	remedy := "use a newer program"
-	if n < oldFormat {
+	if n < oldestFormat {
 		remedy = "start with the version that wrote it and let its queues run empty, or take another directory"
 	}
-	return fmt.Errorf("the store has format %d, this program knows %d and %d: %s", n, oldFormat, Format, remedy)
+	return fmt.Errorf("the store has format %d, this program knows %d to %d: %s", n, oldestFormat, Format, remedy)
 }
 
 // writeFormat makes the directory a store of this format.

@@ -3,6 +3,7 @@ package disk
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,29 +11,35 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logFiles lists the logs of an open database, with how far each is on stable
-// storage. Pebble writes and syncs a
-// log on one goroutine.
+// logFiles lists the logs of an open database and its manifest, with how far each is
+// on stable storage. Pebble writes and syncs each of them on one goroutine at a time.
 type logFiles struct {
-	mu    sync.Mutex
-	files map[uint32]*logFile
+	mu       sync.Mutex
+	files    map[uint32]*logFile
+	manifest *logFile // the newest
+	number   uint32   // of it
 }
 
-// logFile counts the bytes of one log. A log that is used again is
+// logFile counts the bytes of one log or manifest. A log that is used again is
 // written from its start.
 type logFile struct {
 	written atomic.Int64
 	synced  atomic.Int64
 }
 
-// begun notes a log that was created, nil for a file that is none.
+// begun notes a log or manifest that was created, nil for another file.
 func (l *logFiles) begun(name string) *logFile {
-	if !strings.HasSuffix(name, ".log") {
+	manifest := manifestNumber(name)
+	if manifest == 0 && !strings.HasSuffix(name, ".log") {
 		return nil
 	}
 	f := &logFile{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if manifest > 0 {
+		l.manifest, l.number = f, manifest
+		return f
+	}
 	if l.files == nil {
 		l.files = map[uint32]*logFile{}
 	}
@@ -62,6 +69,24 @@ func (l *logFiles) lengths() (all []logLength) {
 	}
 	slices.SortFunc(all, func(a, b logLength) int { return cmp.Compare(a.number, b.number) })
 	return all
+}
+
+// manifestLength returns the newest manifest.
+func (l *logFiles) manifestLength() logLength {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.manifest == nil {
+		return logLength{}
+	}
+	return logLength{l.number, l.manifest.synced.Load()}
+}
+
+// manifestNumber returns the number in the name or path of a manifest, 0 for another
+// file.
+func manifestNumber(name string) uint32 {
+	s, _ := strings.CutPrefix(baseName(name), "MANIFEST-")
+	n, _ := strconv.ParseUint(s, 10, 32)
+	return uint32(n)
 }
 
 // write writes to the file and counts the bytes.

@@ -37,22 +37,16 @@ type Mark struct {
 	// name and raises the numbers, see branch.
 	Branched bool
 	Logs     []logLength // rising
+	manifest logLength   // the newest; number 0 = not known
 }
 
 // Numbers are those that are never given twice.
-type Numbers struct {
-	Seq   uint64 // of messages
-	Useq  uint64 // of uplinks
-	Event uint64 // of events
-}
-
-// raise returns the higher of each two numbers.
-func (n Numbers) raise(o Numbers) Numbers {
-	return Numbers{max(n.Seq, o.Seq), max(n.Useq, o.Useq), max(n.Event, o.Event)}
-}
+type Numbers = record.Numbers
 
 // plus returns the numbers of messages and uplinks d further on.
-func (n Numbers) plus(d uint64) Numbers { return Numbers{n.Seq + d, n.Useq + d, n.Event} }
+func plus(n Numbers, d uint64) Numbers {
+	return Numbers{Seq: n.Seq + d, Useq: n.Useq + d, Event: n.Event}
+}
 
 // logLength is how far a log of the database is on stable storage.
 type logLength struct {
@@ -81,6 +75,7 @@ func (m *Mark) Encode() []byte {
 	for _, l := range logs {
 		b = record.PutUint(record.PutUint(b, uint64(l.number)), uint64(l.synced))
 	}
+	b = record.PutUint(record.PutUint(b, uint64(m.manifest.number)), uint64(m.manifest.synced))
 	copy(b, markMagic)
 	binary.LittleEndian.PutUint16(b[8:], markVersion)
 	binary.LittleEndian.PutUint16(b[10:], uint16(len(b)-markHeader))
@@ -105,11 +100,14 @@ func decodeMark(b []byte) (m Mark, err error) {
 	}
 	d := record.Decoder{Rest: b[markHeader : markHeader+n]}
 	m.gen, m.Log, m.Pos, m.at = d.Uint(), gateway.LogID(d.Text()), d.Uint(), int64(d.Uint())
-	m.Reserved = Numbers{d.Uint(), d.Uint(), d.Uint()}
+	m.Reserved = Numbers{Seq: d.Uint(), Useq: d.Uint(), Event: d.Uint()}
 	m.Boot, m.Orderly, m.Branched = d.Uint(), d.Bool(), d.Bool()
 	m.Logs = make([]logLength, d.Count(2))
 	for i := range m.Logs {
 		m.Logs[i] = logLength{uint32(d.Uint()), int64(d.Uint())}
+	}
+	if len(d.Rest) > 0 { // older ones end here
+		m.manifest = logLength{uint32(d.Uint()), int64(d.Uint())}
 	}
 	return m, d.Err
 }

@@ -8,7 +8,7 @@ import (
 // A field that a later program appends is ignored, and a mark with many logs fits
 // its slot.
 func TestMarkEncoding(t *testing.T) {
-	m := Mark{gen: 1 << 60, Log: newLogID(), Pos: 1 << 60, at: time.Now().UnixNano(), Reserved: Numbers{1 << 62, 1 << 61, 1 << 60}, Boot: 1 << 63}
+	m := Mark{gen: 1 << 60, Log: newLogID(), Pos: 1 << 60, at: time.Now().UnixNano(), Reserved: Numbers{Seq: 1 << 62, Useq: 1 << 61, Event: 1 << 60}, Boot: 1 << 63}
 	for i := range uint32(200) {
 		m.Logs = append(m.Logs, logLength{1<<31 + i, 1 << 40})
 	}

@@ -97,7 +97,7 @@ func (p *repairPlan) make(m Mark, cause error) error {
 	if err != nil {
 		return fmt.Errorf("cannot be repaired, restore a backup: %w", err)
 	}
-	p.mark = Mark{gen: m.gen, Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.raise(m.Reserved), Branched: true}
+	p.mark = Mark{gen: m.gen, Log: s.Log, at: time.Now().UnixNano(), Reserved: s.stand.Given.Raise(m.Reserved), Branched: true}
 	p.loss.After = record.TimeOf(s.stand.At)
 	if m.Pos > 0 {
 		p.loss.Records = max(0, int64(m.Pos-s.stand.Pos))

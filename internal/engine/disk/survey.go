@@ -12,7 +12,7 @@ import (
 
 // IsStore returns an error unless the directory has a store, or remains of one.
 func IsStore(o *Options) error {
-	kind, err := look(o)
+	kind, _, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
 		err = fmt.Errorf("no store in %s: %w", o.Dir, os.ErrNotExist)
 	}
@@ -36,7 +36,7 @@ type found struct {
 // A refusal is a *RefusalError, *DamageError or *CorruptError, or Pebble's.
 func Survey(o *Options) (*found, Mark, error) {
 	var m Mark
-	kind, err := look(o)
+	kind, _, err := look(o)
 	if err != nil {
 		return nil, m, err
 	}
@@ -65,7 +65,7 @@ func Survey(o *Options) (*found, Mark, error) {
 // surveyDatabase opens the database for reading, if its logs have all that m
 // lists.
 func surveyDatabase(o *Options, m *Mark) (*found, error) {
-	if err := checkFiles(o, m.Logs); err != nil {
+	if err := checkFiles(o, m); err != nil {
 		return nil, err
 	}
 	db, err := openDatabase(o.dbDir(), o, openRead, nil)
@@ -91,17 +91,27 @@ func surveyDatabase(o *Options, m *Mark) (*found, error) {
 var missingTable = regexp.MustCompile(`(\d+): object size mismatch|file (\d+) \(type sstable\) unknown`)
 
 // checkFiles looks for what Pebble would not miss: a marker of the manifest, and
-// the end of a log.
-func checkFiles(o *Options, logs []logLength) error {
+// the end of the manifest or of a log.
+func checkFiles(o *Options, m *Mark) error {
 	manifest, err := findManifest(o)
 	if err != nil {
 		return err
+	}
+	if manifestNumber(manifest) == m.manifest.number {
+		info, err := o.FS.Stat(manifest)
+		if err != nil {
+			return err
+		}
+		if info.Size() < m.manifest.synced {
+			return &RefusalError{File: manifest, Found: fmt.Sprintf("the manifest has %d bytes", info.Size()),
+				Missing: fmt.Sprintf("its end: MARK says that %d bytes were synced", m.manifest.synced), Remedy: "restore a backup"}
+		}
 	}
 	oldest, err := oldestLog(o.FS, manifest)
 	if err != nil {
 		return err
 	}
-	return checkLogs(o, oldest, logs)
+	return checkLogs(o, oldest, m.Logs)
 }
 
 // compare refuses a database that is not the one of MARK, or is behind it.

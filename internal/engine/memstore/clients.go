@@ -25,7 +25,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	if c != nil {
 		known = c.ClientRecord
 	}
-	labels, groups := known.Labels, r.GroupsOf(known.Groups)
+	labels, groups := known.Labels, r.GroupsOf(known.Groups, gateway.MaxGroups)
 	if r.Labels != nil {
 		labels = maps.Clone(r.Labels)
 	}

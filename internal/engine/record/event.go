@@ -42,6 +42,9 @@ const (
 	KindForgetClient
 	KindForgetOrdinal
 	KindProbe
+	KindOpened
+	KindBounded
+	KindForgetEvents
 )
 
 // Accept stores a message with its audience.
@@ -50,10 +53,6 @@ type Accept struct {
 	// Mask narrows the audience to these ordinals; nil for no narrowing. It is
 	// what Acceptance.Only said when it was asked, before the log.
 	Mask Bitmap
-	// Bounds of the recipients' queues.
-	MaxQueued      int
-	MaxQueuedBytes int64
-	KeyTTL         time.Duration // how long IdempotencyKey is remembered
 }
 
 // accepts are used again by callers that were answered.
@@ -89,7 +88,6 @@ func (e *Accept) encode(b []byte) []byte {
 	b = PutBool(PutMap(PutString(b, e.To.Group), e.To.Labels), e.To.All)
 	b = PutString(PutString(b, e.Scope), e.IdempotencyKey)
 	b = append(b, e.Fingerprint[:]...)
-	b = PutUint(PutUint(PutUint(b, uint64(e.MaxQueued)), uint64(e.MaxQueuedBytes)), uint64(e.KeyTTL))
 	b = PutBool(b, e.Mask != nil)
 	if e.Mask != nil {
 		b = PutUint(b, uint64(len(e.Mask)))
@@ -112,7 +110,6 @@ func decodeAccept(d *Decoder) *Accept {
 	} else {
 		d.Rest = d.Rest[n:]
 	}
-	e.MaxQueued, e.MaxQueuedBytes, e.KeyTTL = d.Int(), int64(d.Uint()), time.Duration(d.Uint())
 	if d.Bool() {
 		e.Mask = Bitmap{}
 		for range d.Count(2) {
@@ -208,9 +205,6 @@ func decodeRegister(d *Decoder) *Register {
 		e.Groups = []string{}
 	}
 	e.At = d.Time()
-	if len(d.Rest) == 0 {
-		return e // of a version that did not know guarded groups here
-	}
 	if guarded := DecodeStrings[string](d); guarded != nil {
 		e.Guarded = make(map[string]bool, len(guarded))
 		for _, name := range guarded {
@@ -411,6 +405,12 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 		e = &ForgetOrdinal{Ordinal(d.Uint()), d.Time()}
 	case KindProbe:
 		e = &Probe{}
+	case KindOpened:
+		e = &Opened{After: d.Uint(), Floor: Numbers{d.Uint(), d.Uint(), d.Uint()}}
+	case KindBounded:
+		e = &Bounded{DecodeBounds(d)}
+	case KindForgetEvents:
+		e = &ForgetEvents{d.Uint(), d.Int()}
 	default:
 		return nil, fmt.Errorf("event of unknown kind %d", k)
 	}

@@ -11,18 +11,19 @@ import (
 //
 //	offset 0  format u8 | 0 u8 | events u16
 //	       4  CRC32C u32 of all that follows
-//	       8  writer u64 | incarnation u64 | writer sequence u64 | time i64, ns
+//	       8  writer u64 | boot u64 | n u64 | time i64, ns
 //	      40  events: kind u8 | length uvarint | body
 type Commit struct {
-	Writer      uint64 // of the data directory
-	Incarnation uint64 // of the writer: rises with each start
-	Seq         uint64 // rises by one within an incarnation, from 1
-	At          int64  // writer's clock, ns since 1970
-	Events      []Event
+	Writer uint64 // random, drawn with the data directory
+	Boot   uint64 // random, drawn at each start of the writer
+	N      uint64 // rises by one within a boot; record 1 is Opened
+	At     int64  // writer's clock, ns since 1970: information, no order
+	Events []Event
+	Sum    uint32 // CRC32C of the record's bytes; 0 where no journal keeps them
 }
 
 const (
-	version    = 1
+	version    = 2
 	headerSize = 40
 )
 
@@ -35,8 +36,8 @@ func (r *Commit) Encode() []byte {
 	b[0] = version
 	binary.BigEndian.PutUint16(b[2:], uint16(len(r.Events)))
 	binary.BigEndian.PutUint64(b[8:], r.Writer)
-	binary.BigEndian.PutUint64(b[16:], r.Incarnation)
-	binary.BigEndian.PutUint64(b[24:], r.Seq)
+	binary.BigEndian.PutUint64(b[16:], r.Boot)
+	binary.BigEndian.PutUint64(b[24:], r.N)
 	binary.BigEndian.PutUint64(b[32:], uint64(r.At))
 	var body []byte
 	for _, e := range r.Events {
@@ -56,15 +57,17 @@ func Decode(b []byte) (*Commit, error) {
 	if b[0] != version {
 		return nil, fmt.Errorf("record of format %d, this program knows %d", b[0], version)
 	}
-	if crc32.Checksum(b[8:], Castagnoli) != binary.BigEndian.Uint32(b[4:]) {
+	sum := crc32.Checksum(b[8:], Castagnoli)
+	if sum != binary.BigEndian.Uint32(b[4:]) {
 		return nil, ErrSum
 	}
 	r := &Commit{
-		Writer:      binary.BigEndian.Uint64(b[8:]),
-		Incarnation: binary.BigEndian.Uint64(b[16:]),
-		Seq:         binary.BigEndian.Uint64(b[24:]),
-		At:          int64(binary.BigEndian.Uint64(b[32:])),
-		Events:      make([]Event, 0, binary.BigEndian.Uint16(b[2:])),
+		Writer: binary.BigEndian.Uint64(b[8:]),
+		Boot:   binary.BigEndian.Uint64(b[16:]),
+		N:      binary.BigEndian.Uint64(b[24:]),
+		At:     int64(binary.BigEndian.Uint64(b[32:])),
+		Events: make([]Event, 0, binary.BigEndian.Uint16(b[2:])),
+		Sum:    sum,
 	}
 	d := Decoder{Rest: b[headerSize:]}
 	for range cap(r.Events) {

@@ -17,11 +17,13 @@ func TestEventRoundTrip(t *testing.T) {
 	mask.set(5)
 	mask.set(ChunkBits + 9)
 	groups := []string{"g"}
+	bounds := DefaultBounds()
+	bounds.RejectTwins, bounds.SmallAudience = true, 0
 	for _, e := range []Event{
 		&Accept{Acceptance: gateway.Acceptance{ID: "msg_00000000-0001-7000-8000-000000000001", To: gateway.Audience{Labels: map[string]string{"a": "b"}},
 			Payload: []byte("x"), Metadata: map[string]string{"k": "v"}, CreatedAt: at, ExpiresAt: at, Scope: "s",
 			IdempotencyKey: "k", Fingerprint: [32]byte{1}, QueueUnknown: true, Encoding: gateway.EncodingJSON},
-			Mask: mask, MaxQueued: 3, MaxQueuedBytes: 4, KeyTTL: time.Hour},
+			Mask: mask},
 		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
 		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
@@ -32,8 +34,9 @@ func TestEventRoundTrip(t *testing.T) {
 		&Uplink{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
 		&Expire{"msg_00000000-0003-7000-8000-000000000003", at}, &ForgetMessage{"msg_00000000-0004-7000-8000-000000000004", at}, &ForgetKey{[]byte("k"), at},
 		&ForgetUplinks{9, 10}, &ForgetClient{"c", at, at}, &ForgetOrdinal{5, at}, &Probe{},
+		&Opened{After: 1 << 63, Floor: Numbers{1, 2, 3}}, &Bounded{bounds}, &ForgetEvents{7, 8},
 	} {
-		r := &Commit{Writer: 1, Incarnation: 2, Seq: 3, At: 4, Events: []Event{e}}
+		r := &Commit{Writer: 1, Boot: 2, N: 3, At: 4, Events: []Event{e}}
 		got, err := Decode(r.Encode())
 		if err != nil {
 			t.Errorf("%T: %v", e, err)
@@ -50,14 +53,6 @@ func TestEventRoundTrip(t *testing.T) {
 // What an earlier version has written is read as it was meant, or refused.
 func TestOlderFormats(t *testing.T) {
 	at := time.Unix(0, 1234).UTC()
-	d := &Decoder{}
-	older := PutTime(PutStrings(PutBool(PutMap(PutBool(PutString(nil, "c"), false), nil), true), []string{"g"}), at)
-	d.Rest = older
-	want := &Register{gateway.Registration{Client: "c", Groups: []string{"g"}, At: at}}
-	if diff := cmp.Diff(want, decodeRegister(d)); diff != "" || d.End() != nil {
-		t.Errorf("a registration before guarded groups: %v (-want +got):\n%s", d.End(), diff)
-	}
-
 	ackThrough := PutTime(PutUint(PutString(nil, "c"), 7), at)
 	if e, err := decodeEvent(KindAckThrough, ackThrough); err == nil || e != nil || !strings.Contains(err.Error(), "the version that wrote") {
 		t.Errorf("an event that is no longer applied is read as %v, error %v", e, err)
@@ -68,7 +63,7 @@ func TestOlderFormats(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	f.Add((&Commit{Events: []Event{&Probe{}, &Cancel{"m", time.Unix(1, 0)}}}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for k := KindAccept; k <= KindProbe; k++ {
+		for k := KindAccept; k <= KindForgetEvents; k++ {
 			if e, err := decodeEvent(k, b); err == nil {
 				_ = e.encode(nil)
 			}

@@ -54,6 +54,12 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 		m.del(ordinalKey(e.Ord))
 		m.del(forgottenKey(record.Nanos(e.At), e.Ord))
 		return nil
+	case *record.Opened:
+		return m.opened(e)
+	case *record.Bounded:
+		m.bounds = e.Bounds
+		m.set(keyBounds, record.PutSum(keyBounds, e.Bounds.Encode(nil)))
+		return nil
 	case *record.Probe:
 		return nil
 	}

@@ -78,7 +78,7 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (*messageRow,
 	if err != nil {
 		return nil, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
 	}
-	if record.Nanos(e.CreatedAt)-known.at >= int64(e.KeyTTL) {
+	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		m.del(keyAgeKey(known.at, scoped))
 		return nil, nil
 	}
@@ -104,11 +104,11 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 		return nil
 	}
 	size := int64(len(e.Payload))
-	if n, bytes := c.queued(); n >= e.MaxQueued {
-		r.Err = queueFull(e.To.Client, "messages", int64(e.MaxQueued))
+	if n, bytes := c.queued(); n >= m.bounds.MaxQueued {
+		r.Err = queueFull(e.To.Client, "messages", int64(m.bounds.MaxQueued))
 		return nil
-	} else if bytes+size > e.MaxQueuedBytes {
-		r.Err = queueFull(e.To.Client, "bytes", e.MaxQueuedBytes)
+	} else if bytes+size > m.bounds.MaxQueuedBytes {
+		r.Err = queueFull(e.To.Client, "bytes", m.bounds.MaxQueuedBytes)
 		return nil
 	}
 	if c == nil {
@@ -118,7 +118,7 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 	}
 	m.place(row)
 	row.form, row.ord, row.client = formOne, c.ord, c.id
-	m.enqueue(c, row, e.MaxQueued)
+	m.enqueue(c, row)
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
 		ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload}})
@@ -140,14 +140,14 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 }
 
 // enqueue writes the delivery's row.
-func (m *Machine) enqueue(c *client, row *messageRow, maxQueued int) {
+func (m *Machine) enqueue(c *client, row *messageRow) {
 	q := queueRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, size: int64(len(row.payload)), many: row.form != formOne}
 	m.buf = q.encode(m.buf[:0], row.key[1:])
 	m.set(queueKey(c.ord, row.seq), m.buf)
 	if row.form == formOne {
 		m.queued.put(c.ord, row.seq, q)
 	}
-	m.count(c, 1, q.bytes(), maxQueued)
+	m.count(c, 1, q.bytes())
 	m.State.Queued++
 }
 
@@ -185,8 +185,8 @@ func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client)
 	h := m.newHead(row, len(known)+len(row.unknown))
 	for _, c := range known {
 		row.ords = append(row.ords, c.ord)
-		if c.n < e.MaxQueued { // its bytes are not the client's: they are stored once
-			m.enqueue(c, row, e.MaxQueued)
+		if c.n < m.bounds.MaxQueued { // its bytes are not the client's: they are stored once
+			m.enqueue(c, row)
 			h.count[gateway.Queued]++
 			continue
 		}
@@ -246,7 +246,7 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 	if err != nil {
 		return err
 	}
-	if total := audience.Count(); total > m.small {
+	if total := audience.Count(); total > m.bounds.SmallAudience {
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
@@ -329,8 +329,8 @@ func (m *Machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error
 
 // acceptBitmap stores a message with a bit per recipient.
 func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience record.Bitmap, total int, r *Result) error {
-	if m.State.bitmaps >= maxBitmaps {
-		r.Err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: maxBitmaps,
+	if m.State.bitmaps >= m.bounds.MaxBitmaps {
+		r.Err = &gateway.Error{Code: gateway.CodeQueueFull, Limit: m.bounds.MaxBitmaps,
 			Message: "too many messages to large audiences are under way"}
 		return nil
 	}

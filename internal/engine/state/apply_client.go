@@ -21,12 +21,12 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if c != nil {
 		known = c.clientRow
 	}
-	labels, groups := known.labels, e.GroupsOf(known.groups)
+	labels, groups := known.labels, e.GroupsOf(known.groups, m.bounds.MaxGroups)
 	if e.Labels != nil {
 		labels = e.Labels
 	}
 	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
-		r.Err = checkBounds(labels, groups)
+		r.Err = checkBounds(&m.bounds, labels, groups)
 	}
 	if r.Err != nil {
 		return nil
@@ -39,7 +39,7 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.record.Incarnation
+	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.writers[m.record.Writer].era
 	c.rowDirty = true
 	m.touch(c)
 	r.Given = m.State.Seq
@@ -103,7 +103,7 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	if e.Change.Groups != nil {
 		groups = sortedSet(*e.Change.Groups)
 	}
-	if r.Err = checkBounds(labels, groups); r.Err != nil {
+	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err != nil {
 		return nil
 	}
 	if err := m.regroup(c, labels, groups); err != nil {
@@ -124,31 +124,31 @@ func sortedSet(s []string) []string {
 }
 
 // checkBounds says why a client cannot have these labels and groups.
-func checkBounds(labels map[string]string, groups []string) error {
-	if len(labels) > gateway.MaxLabels {
-		return boundError(gateway.MaxLabels, "at most %d labels", gateway.MaxLabels)
+func checkBounds(o *record.Bounds, labels map[string]string, groups []string) error {
+	if len(labels) > o.MaxLabels {
+		return boundError(o.MaxLabels, "at most %d labels", o.MaxLabels)
 	}
 	for k, v := range labels {
-		if !validLabelKey(k) {
-			return boundError(gateway.MaxLabelKey, "label %q: a key is 1 to %d of A-Z a-z 0-9 . _ -", k, gateway.MaxLabelKey)
+		if !validLabelKey(k, o.MaxLabelKey) {
+			return boundError(o.MaxLabelKey, "label %q: a key is 1 to %d of A-Z a-z 0-9 . _ -", k, o.MaxLabelKey)
 		}
-		if len(v) > gateway.MaxLabelValue || !utf8.ValidString(v) {
-			return boundError(gateway.MaxLabelValue, "label %q: a value is at most %d bytes of UTF-8", k, gateway.MaxLabelValue)
+		if len(v) > o.MaxLabelValue || !utf8.ValidString(v) {
+			return boundError(o.MaxLabelValue, "label %q: a value is at most %d bytes of UTF-8", k, o.MaxLabelValue)
 		}
 	}
-	if len(groups) > gateway.MaxGroups {
-		return boundError(gateway.MaxGroups, "at most %d groups", gateway.MaxGroups)
+	if len(groups) > o.MaxGroups {
+		return boundError(o.MaxGroups, "at most %d groups", o.MaxGroups)
 	}
 	for _, g := range groups {
-		if len(g) > gateway.MaxGroupName || !gateway.ClientID(g).Valid() {
-			return boundError(gateway.MaxGroupName, "group %q: a name is 1 to %d of A-Z a-z 0-9 . _ : @ -", g, gateway.MaxGroupName)
+		if len(g) > o.MaxGroupName || !gateway.ClientID(g).Valid() {
+			return boundError(o.MaxGroupName, "group %q: a name is 1 to %d of A-Z a-z 0-9 . _ : @ -", g, o.MaxGroupName)
 		}
 	}
 	return nil
 }
 
-func validLabelKey(k string) bool {
-	if len(k) == 0 || len(k) > gateway.MaxLabelKey {
+func validLabelKey(k string, limit int) bool {
+	if len(k) == 0 || len(k) > limit {
 		return false
 	}
 	for i := range len(k) {
@@ -161,8 +161,8 @@ func validLabelKey(k string) bool {
 	return true
 }
 
-func boundError(limit int64, format string, args ...any) error {
-	return &gateway.Error{Code: gateway.CodeValidation, Limit: limit, Message: fmt.Sprintf(format, args...)}
+func boundError(limit int, format string, args ...any) error {
+	return &gateway.Error{Code: gateway.CodeValidation, Limit: int64(limit), Message: fmt.Sprintf(format, args...)}
 }
 
 // regroup gives a client its labels and groups and keeps their bitmaps.
@@ -201,16 +201,16 @@ func (m *Machine) regroup(c *client, labels map[string]string, groups []string) 
 }
 
 // forgettable reports whether a client was not seen since before and is not
-// connected to the writer.
-func (r *clientRow) forgettable(before int64, incarnation uint64) bool {
-	return max(r.createdAt, r.lastSeenAt) < before && (r.connectedIn == 0 || r.connectedIn != incarnation)
+// connected.
+func (r *clientRow) forgettable(before int64, eras eras) bool {
+	return max(r.createdAt, r.lastSeenAt) < before && !eras.live(r.connectedIn)
 }
 
 // forgetClient removes a client that has not been seen for long and has nothing
 // queued. Its ordinal keeps its name while messages may refer to it.
 func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
-	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.record.Incarnation) {
+	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.writers) {
 		return err
 	}
 	var r Result

@@ -35,9 +35,14 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 	}
 	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: record.Nanos(o.SentAt),
 		at: record.Nanos(o.At), result: o.Result}
-	if h := m.heads[seq]; h != nil && h.form == formBitmap && o.Ref != 0 {
-		// A bit needs the ordinal and nothing else of the client.
-		return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o.Message, v)
+	if o.Ref != 0 && m.State.bitmaps > 0 {
+		// A bit needs the ordinal and nothing else of the client. The state says whether
+		// to look for one, not the cache: a Ref may be of a client forgotten since.
+		if h, err := m.head(seq); err != nil {
+			return err
+		} else if h != nil && h.form == formBitmap {
+			return m.settleBit(&client{id: o.Client, clientRow: clientRow{ord: record.Ordinal(o.Ref - 1)}}, h, o.Message, v)
+		}
 	}
 	c, err := m.client(o.Client)
 	if err != nil {
@@ -54,9 +59,6 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 
 // settleFor settles a known client's delivery; done is false when it has none.
 func (m *Machine) settleFor(c *client, seq gateway.Seq, named gateway.MessageID, v verdict) (done bool, err error) {
-	if h := m.heads[seq]; h != nil && h.form == formBitmap {
-		return true, m.settleBit(c, h, named, v)
-	}
 	q, err := m.queuedRow(c.ord, seq)
 	if err != nil {
 		return false, err
@@ -113,7 +115,7 @@ func (m *Machine) moveRow(c *client, seq gateway.Seq, q *queueRow, v verdict) fi
 	m.queued.remove(c.ord, seq)
 	k := finalKey(c.ord, seq)
 	m.setFinal(k, &f)
-	m.count(c, -1, -q.bytes(), 0)
+	m.count(c, -1, -q.bytes())
 	m.State.Queued--
 	return f
 }

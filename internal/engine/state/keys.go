@@ -15,7 +15,8 @@ import (
 //	!format                    version of this layout, uvarint; package disk's
 //	!log                       LogID; package disk's
 //	!state                     position, sequences and counters (Standing)
-//	w <writer u64>             incarnation and sequence of the writer's last record
+//	!bounds                    settings that change outcomes (record.Bounds)
+//	W <writer u64>             boot, era and last record of a writer (writerRow)
 //
 //	c <client>                 what is remembered of a client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
@@ -23,6 +24,7 @@ import (
 //	f <ord>                    empty: that queue is full
 //	z <time> <ord>             empty: the client was forgotten then
 //	o <chunk>                  bitmap: known clients
+//	i <era u64> <chunk>        bitmap: clients that are connected to the writer of this era
 //	g <name> <chunk>           bitmap: members of a group
 //	l <key=value> <chunk>      bitmap: clients with a label
 //
@@ -41,15 +43,19 @@ import (
 //	j <time> <scope> <key>     empty: retention index of idempotency keys
 //	u <client> 0 <useq>        uplink
 //	y <useq>                   client: uplinks in order of arrival
+//	E <number u64>             events of one record; the number is the first one's (eventsRow)
+//	w                          no longer: rows of writers, to format 3
+//	p <ord> <wire number>      reserved: sequence and part of a delivery that was held back, and
+//	                           that its client sees under the number of its release
 //
 // A message to one is m, q and x while it is queued and m, h and r when it is
 // final. A message to many is one body and one head, and per recipient either
-// q and h rows (up to smallAudience) or a bit: a chunk's queued bits lie next
+// q and h rows (up to record.Bounds.SmallAudience) or a bit: a chunk's queued bits lie next
 // to each other for all messages, so that one short scan finds what a client
 // has to get.
 const (
 	kindMeta       = '!'
-	kindWriter     = 'w'
+	kindWriter     = 'W'
 	kindClient     = 'c'
 	kindOrdinal    = 'd'
 	kindCount      = 'n'
@@ -72,9 +78,14 @@ const (
 	kindKeyAge     = 'j'
 	kindUplink     = 'u'
 	kindUplinkSeq  = 'y'
+	kindOnline     = 'i'
+	kindEvents     = 'E'
 )
 
-var keyState = []byte("!state")
+var (
+	keyState  = []byte("!state")
+	keyBounds = []byte("!bounds")
+)
 
 func keyOf(kind byte, n int) []byte { return append(make([]byte, 0, 1+n), kind) }
 

@@ -17,15 +17,6 @@ const (
 	maxCachedHeads   = 8 << 10  // 0.2 KB each
 )
 
-// smallAudience is how many recipients a message to a group, to labels or to
-// all may have to be kept as a row per recipient rather than as bits: a bit is
-// cheap among many, and a row is cheap to find for one.
-const smallAudience = 256
-
-// maxBitmaps bounds the messages in bitmap form that are not completed, because
-// each one is looked at when a recipient connects.
-const maxBitmaps = 10_000
-
 // Machine applies records: Begin, Apply for each event, Finish. It belongs to
 // one goroutine. Its caches hold the same rows as the database, with the changes of
 // all earlier records; after an error it is thrown away.
@@ -33,6 +24,8 @@ type Machine struct {
 	writes                 // of the record under way; reads see them
 	record  *record.Commit // under way
 	State   Standing       // with the events applied so far
+	bounds  record.Bounds
+	writers eras
 	clients map[gateway.ClientID]*client
 	chunks  map[chunkID]*chunk
 	heads   map[gateway.Seq]*head
@@ -48,8 +41,7 @@ type Machine struct {
 	buf    []byte // of the row that is being written
 	recent *recentMessages
 	queued recentQueued
-	// small is smallAudience, but in tests.
-	small int
+	caches Caches
 }
 
 // client is a client as the machine caches it.
@@ -114,34 +106,39 @@ func (id chunkID) key() []byte {
 	}
 }
 
-// Settings are bounds of a machine. Zero is the default of each.
-type Settings struct {
-	// SmallAudience replaces smallAudience; negative is 0: every message to a selection
-	// is kept as bits.
-	SmallAudience int
-	// RecentQueued is how many queued rows the machine remembers; 0 is
-	// recentQueuedRows, negative is none.
-	RecentQueued int
+// Caches is how many entries each cache of a machine may have between two records.
+// Their sizes change the speed and nothing else.
+type Caches int
+
+const (
+	CachesFull  Caches = 0  // the sizes that are meant
+	CachesEmpty Caches = -1 // nothing is kept
+)
+
+// of returns the size of a cache that is meant to have n entries.
+func (c Caches) of(n int) int {
+	if c == CachesFull {
+		return n
+	}
+	return max(0, int(c))
 }
 
 // NewMachine returns a machine that continues the state in base.
-func NewMachine(base Base, o Settings) (*Machine, error) {
+func NewMachine(base Base, c Caches) (*Machine, error) {
 	m := &Machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
-		heads: map[gateway.Seq]*head{}, small: orDefault(o.SmallAudience, smallAudience)}
-	m.queued = make(recentQueued, orDefault(o.RecentQueued, recentQueuedRows))
+		heads: map[gateway.Seq]*head{}, queued: make(recentQueued, c.of(recentQueuedRows)), caches: c}
 	var err error
-	if m.recent, err = newRecentMessages(base); err == nil {
-		m.State, err = ReadStanding(base)
+	if m.State, err = ReadStanding(base); err != nil {
+		return nil, err
 	}
+	if m.bounds, err = ReadBounds(base); err != nil {
+		return nil, err
+	}
+	if m.writers, err = readWriters(base); err != nil {
+		return nil, err
+	}
+	m.recent, err = newRecentMessages(base, c.of(recentGeneration))
 	return m, err
-}
-
-// orDefault returns n, or def for 0, or 0 for a negative n.
-func orDefault(n, def int) int {
-	if n == 0 {
-		n = def
-	}
-	return max(0, n)
 }
 
 // Begin starts a record. It ends the validity of the changes of the one before.
@@ -164,11 +161,11 @@ type Applied struct {
 func (m *Machine) Finish(pos uint64) (a Applied, err error) {
 	r := m.record
 	m.State.Pos, m.State.At = pos, r.At
-	m.State.Incarnation, m.State.WriterSeq = r.Incarnation, r.Seq
-	m.set(keyState, m.State.encode())
-	m.set(key64(kindWriter, r.Writer), record.PutUint(record.PutUint(nil, r.Incarnation), r.Seq))
+	m.noteWriter(r)
 	m.flush()
 	m.evict()
+	m.seal(r)
+	m.set(keyState, m.State.encode())
 	a.Feed, a.State = m.notices, m.State
 	m.notices, m.record = nil, nil
 	if a.Changes, err = m.take(); err == nil {
@@ -180,20 +177,17 @@ func (m *Machine) Finish(pos uint64) (a Applied, err error) {
 // Abort gives up the record under way; the machine is of no more use.
 func (m *Machine) Abort() { m.drop() }
 
-// Replay applies a record of a journal as a whole, and returns its changes. There are
-// none if it was applied before.
-func (m *Machine) Replay(r *record.Commit, pos uint64) (Changes, error) {
-	if done, err := m.seen(r); err != nil || done {
-		return Changes{}, err
-	}
+// ApplyAll applies a record as a whole. An error names the event that the record could
+// not be applied for: nothing of it may be stored, and the machine is of no more use.
+func (m *Machine) ApplyAll(r *record.Commit, pos uint64, results []Result) (a Applied, err error) {
 	m.Begin(r)
-	for _, e := range r.Events {
-		if err := m.Apply(e, new(Result)); err != nil {
-			return Changes{}, err
+	for i, e := range r.Events {
+		if err = m.Apply(e, &results[i]); err != nil {
+			m.Abort()
+			return a, fmt.Errorf("event %d of the record, of kind %d: %w", i+1, e.Kind(), err)
 		}
 	}
-	a, err := m.Finish(pos)
-	return a.Changes, err
+	return m.Finish(pos)
 }
 
 // takeWaiting returns what the record did to the clients' queues.
@@ -205,17 +199,6 @@ func (m *Machine) takeWaiting() []waitingChange {
 	clear(m.counts)
 	m.counts = m.counts[:0]
 	return changes
-}
-
-// seen reports whether a record was applied before, by its writer's sequence.
-func (m *Machine) seen(r *record.Commit) (bool, error) {
-	v, err := m.base.Get(key64(kindWriter, r.Writer))
-	if err != nil || v == nil {
-		return false, err
-	}
-	d := record.Decoder{Rest: v}
-	inc, seq := d.Uint(), d.Uint()
-	return r.Incarnation < inc || r.Incarnation == inc && r.Seq <= seq, d.End()
 }
 
 // flush writes what the caches hold into the batch, so that scans see it.
@@ -261,13 +244,13 @@ func (m *Machine) flush() {
 
 // evict keeps the caches within their bounds. Nothing in them is dirty.
 func (m *Machine) evict() {
-	if len(m.clients) > maxCachedClients {
+	if len(m.clients) > m.caches.of(maxCachedClients) {
 		clear(m.clients)
 	}
-	if len(m.chunks) > maxCachedChunks {
+	if len(m.chunks) > m.caches.of(maxCachedChunks) {
 		clear(m.chunks)
 	}
-	if len(m.heads) > maxCachedHeads {
+	if len(m.heads) > m.caches.of(maxCachedHeads) {
 		clear(m.heads)
 	}
 }
@@ -353,12 +336,12 @@ func (m *Machine) touch(c *client) {
 }
 
 // count changes how much is queued for a client alone, and keeps its f row.
-func (m *Machine) count(c *client, n int, bytes int64, max int) {
+func (m *Machine) count(c *client, n int, bytes int64) {
 	c.n += n
 	c.countRow.bytes += bytes
 	c.countDirty = true
 	m.touch(c)
-	if n > 0 && !c.full && c.n >= max {
+	if n > 0 && !c.full && c.n >= m.bounds.MaxQueued {
 		c.full = true
 		m.set(fullKey(c.ord), nil)
 	} else if n < 0 && c.full {

@@ -20,6 +20,7 @@ type recentMessages struct {
 	young, old map[recentKey]struct{}
 	topYoung   recentKey // greatest key of young
 	topOld     recentKey
+	size       int // of a generation
 }
 
 // recentKey is a message id in the form of a UUID.
@@ -37,8 +38,8 @@ func recentKeyOf(key []byte) (k recentKey, ok bool) {
 
 // newRecentMessages starts behind the greatest message key in the database. Ids
 // in text form are below all others.
-func newRecentMessages(rows Reader) (*recentMessages, error) {
-	r := emptyRecentMessages()
+func newRecentMessages(rows Reader, size int) (*recentMessages, error) {
+	r := emptyRecentMessages(size)
 	it, err := rows.Iter([]byte{kindMessage}, []byte{kindMessage + 1})
 	if err != nil {
 		return nil, err
@@ -49,8 +50,8 @@ func newRecentMessages(rows Reader) (*recentMessages, error) {
 	return r, it.Close()
 }
 
-func emptyRecentMessages() *recentMessages {
-	return &recentMessages{young: map[recentKey]struct{}{}, old: map[recentKey]struct{}{}}
+func emptyRecentMessages(size int) *recentMessages {
+	return &recentMessages{size: size, young: map[recentKey]struct{}{}, old: map[recentKey]struct{}{}}
 }
 
 // unknown reports whether there is certainly no message with this key.
@@ -77,7 +78,7 @@ func (r *recentMessages) add(key []byte) {
 	if k.above(r.topYoung) {
 		r.topYoung = k
 	}
-	if len(r.young) < recentGeneration {
+	if len(r.young) < r.size {
 		return
 	}
 	if r.topOld.above(r.floor) {

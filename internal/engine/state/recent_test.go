@@ -13,7 +13,7 @@ import (
 // however long ago it was.
 func TestRecentMessagesNeverForgetWithoutSaying(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
-	r := emptyRecentMessages()
+	r := emptyRecentMessages(recentGeneration)
 	key := func(n uint64) []byte {
 		return binary.BigEndian.AppendUint64(append(make([]byte, 0, 18), kindMessage, record.UUIDForm, 0, 0, 0, 0, 0, 0, 0, 0), n)
 	}

@@ -8,17 +8,25 @@ import (
 // Standing is how far the log is applied, and the counts up to there.
 type Standing struct {
 	Pos         uint64 // position of the last applied record
-	Incarnation uint64 // of the writer: rises with each opening
-	WriterSeq   uint64 // within the incarnation
 	At          int64  // time of the record, ns
 	Seq         gateway.Seq
 	Useq        uint64         // last uplink sequence
+	Event       uint64         // last event number
 	nextOrdinal record.Ordinal // of the next new client
+	era         uint64         // of the last boot that was taken; rises by one with each
 	Clients     int64
 	Messages    int64
 	Queued      int64 // deliveries that are not final
 	bitmaps     int64 // messages in bitmap form that are not completed
+	eventBytes  int64 // of the rows of events, keys and values
+	// Sum is the running checksum behind Pos, Agreed the one behind the last position
+	// that is a multiple of 256, for nodes to compare; see Machine.seal.
+	Sum    uint64
+	Agreed Agreement
 }
+
+// Agreement is a checksum that all states of one log have at one position.
+type Agreement struct{ Pos, Sum uint64 }
 
 // ReadStanding reads the row of the state; a store without one is at its beginning.
 func ReadStanding(rows Reader) (r Standing, err error) {
@@ -32,10 +40,14 @@ func ReadStanding(rows Reader) (r Standing, err error) {
 // Row returns the row of the state.
 func (r *Standing) Row() (key, value []byte) { return keyState, r.encode() }
 
+// OldWriters are the bounds of the rows of writers up to format 3.
+var OldWriters = [2][]byte{{'w'}, {'w' + 1}}
+
 func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
-	for _, v := range [...]uint64{r.Pos, r.Incarnation, r.WriterSeq, uint64(r.At), uint64(r.Seq), r.Useq,
-		uint64(r.nextOrdinal), uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps)} {
+	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
+		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes),
+		r.Sum, r.Agreed.Pos, r.Agreed.Sum} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
@@ -46,11 +58,33 @@ func decodeState(v []byte) (r Standing, err error) {
 		return r, err
 	}
 	d := record.Decoder{Rest: v}
-	r.Pos, r.Incarnation, r.WriterSeq, r.At = d.Uint(), d.Uint(), d.Uint(), int64(d.Uint())
-	r.Seq, r.Useq, r.nextOrdinal = gateway.Seq(d.Uint()), d.Uint(), record.Ordinal(d.Uint())
-	r.Clients, r.Messages, r.Queued, r.bitmaps = int64(d.Uint()), int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
-	return r, d.End()
+	var n [stateValues]uint64
+	count := 0
+	for ; len(d.Rest) > 0 && count < len(n); count++ {
+		n[count] = d.Uint()
+	}
+	if err := d.End(); err != nil {
+		return r, err
+	}
+	switch count {
+	case stateValues:
+		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
+			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]),
+			Sum: n[12], Agreed: Agreement{n[13], n[14]}}
+	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
+		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
+			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
+	default:
+		err = &record.CorruptError{Key: keyState, Cause: record.ErrShort}
+	}
+	return r, err
 }
+
+// Numbers of values in the row of the state, now and up to format 3.
+const (
+	stateValues    = 15
+	oldStateValues = 11
+)
 
 // clientRow is what is remembered of a client, without its queue's counters.
 type clientRow struct {
@@ -58,18 +92,22 @@ type clientRow struct {
 	createdAt    int64
 	lastSeenAt   int64
 	blockedUntil int64
-	// connectedIn is the writer's incarnation in which the client registered
-	// last, 0 once it has disconnected.
+	// connectedIn is the era of the boot in which the client registered last, 0 once it
+	// has disconnected. Of an era that is over it says that the writer's process ended
+	// before the client did.
 	connectedIn uint64
 	lastClose   string
 	labels      map[string]string
-	groups      []string // sorted
+	groups      []string          // sorted
+	epoch       uint64            // rises by one with each registration
+	reported    map[string]string // labels that the device has sent, apart from those that it was given
 }
 
 func (r *clientRow) encode(key []byte) []byte {
 	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
+	b = record.PutMap(record.PutUint(b, r.epoch), r.reported)
 	return record.PutSum(key, b)
 }
 
@@ -81,6 +119,9 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	r.ord = record.Ordinal(d.Uint())
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
+	if len(d.Rest) > 0 { // rows of format 3 end here
+		r.epoch, r.reported = d.Uint(), d.Map()
+	}
 	return r, d.End()
 }
 
@@ -317,19 +358,25 @@ type keyRow struct {
 	id          gateway.MessageID
 	at          int64
 	fingerprint [32]byte
+	online      bool // of a push to connected clients alone
 }
 
 func (r *keyRow) encode() []byte {
-	return append(record.PutUint(record.PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
+	b := append(record.PutUint(record.PutID(make([]byte, 0, 64), r.id), uint64(r.at)), r.fingerprint[:]...)
+	return record.PutBool(b, r.online)
 }
 
 func decodeKey(v []byte) (r keyRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id, r.at = d.ID(), int64(d.Uint())
-	if copy(r.fingerprint[:], d.Rest) != len(r.fingerprint) {
+	n := copy(r.fingerprint[:], d.Rest)
+	if n != len(r.fingerprint) {
 		return r, record.ErrShort
 	}
-	return r, d.Err
+	if d.Rest = d.Rest[n:]; len(d.Rest) > 0 { // rows of format 3 end here
+		r.online = d.Bool()
+	}
+	return r, d.End()
 }
 
 // mismatch refuses a request that is not the one that the key was given for.

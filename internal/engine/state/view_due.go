@@ -87,11 +87,14 @@ func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, er
 	return events, err
 }
 
-// UnseenClients finds clients not seen since before, and not connected to the writer
-// with this incarnation, among the next slice clients behind after. last is the last
+// UnseenClients finds clients not seen since before, and not connected, among the next slice clients behind after. last is the last
 // client of them, "" if there are no more.
-func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, incarnation uint64, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
+func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
 	n, last := 0, after
+	live, err := readWriters(v.Rows)
+	if err != nil {
+		return nil, "", err
+	}
 	from := append(clientKey(after), 0)
 	if after == "" {
 		from = []byte{kindClient}
@@ -102,7 +105,7 @@ func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, inca
 		}
 		last = gateway.ClientID(k[1:])
 		row, err := decodeClient(k, val)
-		if err == nil && row.forgettable(before.UnixNano(), incarnation) {
+		if err == nil && row.forgettable(before.UnixNano(), live) {
 			events = append(events, &record.ForgetClient{Client: last, Before: before, At: now})
 		}
 		return true, err

@@ -11,24 +11,26 @@ import (
 // Bits that a view has no room to keep are read anew each time.
 func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 	db := openDB(t)
-	m, err := NewMachine(db, Settings{SmallAudience: -1})
+	m, err := NewMachine(db, CachesFull)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := time.Unix(1, 0).UTC()
-	r := &record.Commit{Writer: 1, Incarnation: 1, Seq: 1, At: at.UnixNano()}
+	bounds := record.DefaultBounds()
+	bounds.SmallAudience = 0
+	r := &record.Commit{Writer: 1, Boot: 1, N: 1, At: at.UnixNano(), Events: []record.Event{&record.Opened{}, &record.Bounded{Bounds: bounds}}}
 	for _, id := range []gateway.ClientID{"a", "b"} {
 		r.Events = append(r.Events, &record.Register{Registration: gateway.Registration{Client: id, At: at}})
 	}
 	for _, id := range []gateway.MessageID{"1", "2", "3"} {
 		r.Events = append(r.Events, &record.Accept{Acceptance: gateway.Acceptance{ID: id, To: gateway.Audience{All: true},
-			CreatedAt: at, ExpiresAt: at.Add(time.Hour)}, MaxQueued: 1, MaxQueuedBytes: 1})
+			CreatedAt: at, ExpiresAt: at.Add(time.Hour)}})
 	}
-	changes, err := m.Replay(r, 1)
+	a, err := m.ApplyAll(r, 1, make([]Result, len(r.Events)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.apply(t, &changes)
+	db.apply(t, &a.Changes)
 	shared, err := NewShared(db)
 	if err != nil {
 		t.Fatal(err)

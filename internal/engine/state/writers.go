@@ -1,0 +1,185 @@
+package state
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// writerRow is how far a writer has come.
+type writerRow struct {
+	boot uint64 // of its process
+	era  uint64 // number that the state gave to the boot, from 1
+	n    uint64 // its last record that was applied
+}
+
+// eras are the writers of a state, by their ids.
+type eras map[uint64]writerRow
+
+// live reports whether a writer's boot with this number is its last one.
+func (w eras) live(era uint64) bool {
+	if era == 0 {
+		return false
+	}
+	for _, row := range w {
+		if row.era == era {
+			return true
+		}
+	}
+	return false
+}
+
+func (r writerRow) encode(key []byte) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 32), r.boot)
+	return record.PutSum(key, record.PutUint(record.PutUint(b, r.era), r.n))
+}
+
+func decodeWriter(key, v []byte) (r writerRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	if len(v) < 8 {
+		return r, &record.CorruptError{Key: key, Cause: record.ErrShort}
+	}
+	d := record.Decoder{Rest: v[8:]}
+	r.boot, r.era, r.n = binary.BigEndian.Uint64(v), d.Uint(), d.Uint()
+	return r, d.End()
+}
+
+func readWriters(rows Reader) (eras, error) {
+	w := eras{}
+	it, err := rows.Iter([]byte{kindWriter}, []byte{kindWriter + 1})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		row, err := decodeWriter(it.Key(), it.Value())
+		if err != nil {
+			return nil, err
+		}
+		w[tail64(it.Key())] = row
+	}
+	return w, it.Error()
+}
+
+// ReadBounds reads the row of bounds; a state without one has the default.
+func ReadBounds(rows Reader) (record.Bounds, error) {
+	v, err := rows.Get(keyBounds)
+	if err != nil || v == nil {
+		return record.DefaultBounds(), err
+	}
+	if v, err = record.CheckSum(keyBounds, v); err != nil {
+		return record.Bounds{}, err
+	}
+	d := record.Decoder{Rest: v}
+	return record.DecodeBounds(&d), d.End()
+}
+
+// Bounds returns the bounds in force.
+func (m *Machine) Bounds() record.Bounds { return m.bounds }
+
+// Verdict says whether a record is the next one of its writer.
+type Verdict uint8
+
+const (
+	Next   Verdict = iota // the record is to be applied
+	Repeat                // it was applied before
+	Hole                  // a record of the same boot before it has not come yet
+	Fenced                // it is of a boot that is over, or that never was the writer's
+)
+
+// Judge decides by the writer's row alone whether a record is applied. A writer's
+// records that are applied are therefore an unbroken run of the records of one process
+// after another, whatever a journal loses, repeats or reorders. What is not applied
+// changes nothing.
+func (m *Machine) Judge(r *record.Commit) Verdict {
+	w := m.writers[r.Writer]
+	if w.boot != r.Boot {
+		if o, ok := r.Opening(); ok && o.After == w.boot {
+			return Next
+		}
+		return Fenced
+	}
+	switch {
+	case r.N <= w.n:
+		return Repeat
+	case r.N > w.n+1:
+		return Hole
+	}
+	return Next
+}
+
+// Boot returns the boot of a writer's last process, 0 if it has none.
+func (m *Machine) Boot(writer uint64) (boot, n uint64) {
+	w := m.writers[writer]
+	return w.boot, w.n
+}
+
+// opened begins the era of a boot.
+func (m *Machine) opened(e *record.Opened) error {
+	m.State.era++
+	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.State.era}
+	m.State.Raise(e.Floor)
+	return nil
+}
+
+// Raise makes the numbers that are given next higher than n.
+func (r *Standing) Raise(n record.Numbers) {
+	r.Seq = max(r.Seq, gateway.Seq(n.Seq))
+	r.Useq, r.Event = max(r.Useq, n.Useq), max(r.Event, n.Event)
+}
+
+// noteWriter keeps the place of the record under way among those of its writer.
+func (m *Machine) noteWriter(r *record.Commit) {
+	w := m.writers[r.Writer]
+	w.n = r.N
+	m.writers[r.Writer] = w
+	k := key64(kindWriter, r.Writer)
+	m.set(k, w.encode(k))
+}
+
+// agreeEvery is the distance of the positions whose checksums nodes compare.
+const agreeEvery = 256
+
+// seal adds the record and its changes to the running checksum. The changes count as a
+// set: the sum of the hashes of all that were made, so that they need not be sorted.
+// Only the row of the state is not among them, because it has the checksum.
+//
+//	sum' = xxh64(sum | position | CRC32C of the record's bytes | Σ xxh64(change) mod 2^64)
+func (m *Machine) seal(r *record.Commit) {
+	var b [28]byte
+	binary.BigEndian.PutUint64(b[:], m.State.Sum)
+	binary.BigEndian.PutUint64(b[8:], m.State.Pos)
+	binary.BigEndian.PutUint32(b[16:], r.Sum)
+	binary.BigEndian.PutUint64(b[20:], m.writes.sum())
+	m.State.Sum = xxhash.Sum64(b[:])
+	if m.State.Pos%agreeEvery == 0 {
+		m.State.Agreed = Agreement{m.State.Pos, m.State.Sum}
+	}
+}
+
+// sum adds up the hashes of all changes.
+func (w *writes) sum() (total uint64) {
+	for i := range w.lanes {
+		for b := w.lanes[i].bytes; len(b) > 0; {
+			rest := afterChange(b)
+			total += xxhash.Sum64(b[:len(b)-len(rest)])
+			b = rest
+		}
+	}
+	return total
+}
+
+// afterChange returns what follows the first change in b.
+func afterChange(b []byte) []byte {
+	kind := ChangeKind(b[0])
+	_, b = cutBytes(b[1:])
+	if kind == ChangeSet {
+		_, b = cutBytes(b)
+	}
+	return b
+}
