@@ -48,7 +48,7 @@ func (e *Engine) runDriver() {
 		if err := e.sweep(e.opt.Now(), false); err != nil && !errors.Is(err, errClosed) {
 			e.opt.Logger.Warn("sweep", "error", err)
 		}
-		if e.journal.Durable() && time.Since(trimmed) > trimEvery {
+		if e.follow != nil && time.Since(trimmed) > trimEvery {
 			if err := e.trim(); err != nil {
 				e.opt.Logger.Warn("trim the journal", "error", err)
 			}
@@ -67,7 +67,7 @@ func (e *Engine) trim() error {
 		if err != nil {
 			return err
 		}
-		return e.journal.Trim(v.State.Pos)
+		return e.follow.log.Trim(v.State.Pos)
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
-	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
@@ -23,9 +22,9 @@ type Engine struct {
 	log     gateway.LogID
 	writer  uint64 // of the data directory
 	boot    uint64 // random, drawn by Open
-	journal journal.Log
 	lock    io.Closer // of the directory
 	started time.Time
+	follow  *follower // of a shared journal; nil where the database's log is the journal
 
 	observer gateway.Observer // fixed by Observe, before use
 
@@ -78,10 +77,10 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opt: o, lock: lock, journal: o.Journal, started: time.Now(), queue: newQueue(),
+	e := &Engine{opt: o, lock: lock, started: time.Now(), queue: newQueue(),
 		boot: randomBoot(), applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
-	if e.journal == nil {
-		e.journal = &journal.Local{}
+	if o.Journal != nil {
+		e.follow = newFollower(e, o.Journal)
 	}
 	e.reclaimer.removed.Store(true) // perhaps, by an earlier process
 	if err := e.open(); err != nil {
@@ -127,9 +126,6 @@ func (e *Engine) openState() error {
 	}
 	inst := &instance{Database: db}
 	m, err := e.recoverState(inst)
-	if err == nil {
-		err = e.enter(inst, m)
-	}
 	if err != nil {
 		inst.Seal(err)
 		_ = inst.DB.Close()
@@ -138,9 +134,6 @@ func (e *Engine) openState() error {
 	e.mark.Synced(m.State.Pos)
 	old, oldInst := e.view.Swap(newView(inst, m.State)), e.inst
 	e.inst, e.machine = inst, m
-	if j, ok := e.journal.(*journal.Local); ok {
-		j.Resume(m.State.Pos)
-	}
 	if old != nil {
 		old.release()
 		e.closing.Go(func() {

@@ -1,113 +1,147 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
+	"github.com/longwire/longwire/internal/engine/journal"
 	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
-// recoverState reads the state and applies the records that the journal has
-// beyond it.
-func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
-	var err error
-	if e.log, e.writer, err = inst.OpenLog(rowsOfState{}); err != nil {
-		return nil, err
-	}
-	m, err := e.newMachine(inst.DB)
-	if err != nil {
-		return nil, err
-	}
-	err = e.journal.Replay(m.State.Pos, func(pos uint64, raw []byte) error {
-		return replay(inst.DB, m, pos, raw)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if inst.shared, err = state.NewShared(rows{inst.DB}); err != nil {
-		return nil, err
-	}
-	if e.journal.Durable() {
-		err = inst.DB.Flush()
-	}
-	if err == nil {
-		err = inst.Err()
-	}
-	return m, err
+// resendAfter is how long a record may be under way before the sender hands over
+// again all that it has not read back.
+const resendAfter = 2 * time.Second
+
+// errFenced is why a process writes nothing more: its directory's identity has another
+// owner, as after a clone of the machine.
+var errFenced = errors.New("another process writes with the identity of this data directory")
+
+// follower stands in place of the committer where a shared journal orders the records.
+// Its sender makes records of what waits and hands them over; its reader applies what
+// the journal has, of all writers, and answers what it reads back of its own.
+type follower struct {
+	e   *Engine
+	log journal.Shared
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   chan struct{} // cap 1: the sender has something to do
+	stood  chan struct{} // closed when the boot's Opened was read back applied
+
+	mu     sync.Mutex
+	out    *journal.Writer
+	ops    map[uint64][]op // of records that are not read back, by number
+	opened bool
+	fenced atomic.Pointer[error]
+
+	told uint64 // position up to which the feed was told; the finisher's
 }
 
-func (e *Engine) newMachine(db *pebble.DB) (*state.Machine, error) {
-	return state.NewMachine(written{db, e.writing.Wait}, e.opt.caches)
+func newFollower(e *Engine, log journal.Shared) *follower {
+	f := &follower{e: e, log: log, work: make(chan struct{}, 1), stood: make(chan struct{}), ops: map[uint64][]op{}}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
 }
 
-// enter makes this process the writer: unless the state has its boot already, it adds the
-// record that opens it. Another one follows if the settings are not those in force.
-func (e *Engine) enter(inst *instance, m *state.Machine) error {
-	e.intact = 0
-	after, n := m.Boot(e.writer)
-	if after == e.boot {
-		e.n, e.intact = n, m.State.Pos
-		return nil
-	}
-	e.n = 0
-	if err := e.addRecord(inst, m, &record.Opened{After: after, Floor: e.mark.Floor}); err != nil {
-		return err
+// run starts sender and reader in place of the committer and returns when the state has
+// this process's boot, and its bounds.
+func (f *follower) run() error {
+	e := f.e
+	f.out = journal.NewWriter(e.writer, e.boot)
+	after, _ := e.machine.Boot(e.writer)
+	f.out.Open(after, e.opt.Now().UnixNano(), e.mark.Floor)
+	e.wg.Add(2)
+	go f.send()
+	go f.read()
+	select {
+	case <-f.stood:
+	case <-time.After(e.opt.JournalWait):
+		return fmt.Errorf("the journal has not taken this process as a writer within %v", e.opt.JournalWait)
 	}
 	want := e.opt.bounds()
-	if m.Bounds() == want {
-		return nil
+	if bounds, err := e.boundsInForce(); err != nil || bounds == want {
+		return err
 	}
-	return e.addRecord(inst, m, &record.Bounded{Bounds: want})
+	_, err := e.do(f.ctx, &record.Bounded{Bounds: want})
+	return err
 }
 
-// addRecord applies a record of one event and returns when it is on stable storage.
-func (e *Engine) addRecord(inst *instance, m *state.Machine, ev record.Event) error {
-	e.n++
-	r := &record.Commit{Writer: e.writer, Boot: e.boot, N: e.n, At: e.opt.Now().UnixNano(), Events: []record.Event{ev}}
-	pos := m.State.Pos + 1
-	if e.journal.Durable() {
-		var err error
-		if pos, err = e.journal.Append(r.Encode()); err != nil {
-			return err
+func (e *Engine) boundsInForce() (b record.Bounds, err error) {
+	err = e.read(func(v *view) error {
+		b, err = state.ReadBounds(v.Rows)
+		return err
+	})
+	return b, err
+}
+
+func (f *follower) nudge() {
+	select {
+	case f.work <- struct{}{}:
+	default:
+	}
+}
+
+// send hands records over until the queue is closed and empty, and all is read back.
+func (f *follower) send() {
+	defer f.e.wg.Done()
+	defer f.cancel()
+	go f.fill()
+	again := time.NewTimer(resendAfter)
+	defer again.Stop()
+	for {
+		f.mu.Lock()
+		raws, done := f.out.Send(), f.out.Done()
+		f.mu.Unlock()
+		if done {
+			return
+		}
+		for _, raw := range raws {
+			if err := f.log.Append(f.ctx, raw); err != nil {
+				f.e.opt.Logger.Warn("hand a record to the journal", "error", err)
+				break // the timer hands it over again
+			}
+		}
+		if len(raws) > 0 {
+			again.Reset(resendAfter)
+		}
+		select {
+		case <-f.work:
+		case <-again.C:
+			f.mu.Lock()
+			f.out.Again()
+			f.mu.Unlock()
+			again.Reset(resendAfter)
+		case <-f.ctx.Done():
+			return
 		}
 	}
-	return e.store(inst, m, r, pos)
 }
 
-// store applies a record as a whole and returns when it is on stable storage.
-func (e *Engine) store(inst *instance, m *state.Machine, r *record.Commit, pos uint64) error {
-	a, err := m.ApplyAll(r, pos, make([]state.Result, len(r.Events)))
-	if err != nil {
-		return err
+// fill makes records of what waits in the queue. It waits while a full window is under
+// way, so that a record takes all that comes meanwhile.
+func (f *follower) fill() {
+	for {
+		cut := f.e.queue.take(nil, fill{}, 0)
+		if len(cut.ops) > 0 {
+			r := &record.Commit{At: f.e.opt.Now().UnixNano()}
+			for _, o := range cut.ops {
+				r.Events = append(r.Events, o.event)
+			}
+			if err := f.add(r, cut.ops); err != nil {
+				answerAll(cut.ops, unavailable(err))
+			}
+		}
+		if cut.closed {
+			f.mu.Lock()
+			f.out.Close()
+			f.mu.Unlock()
+			f.nudge()
+			return
+		}
 	}
-	batch, err := batchOf(inst.DB, &a.Changes)
-	if err != nil {
-		return err
-	}
-	defer batch.Close()
-	return errors.Join(inst.DB.Apply(batch, pebble.Sync), inst.Err())
-}
-
-// replay applies one journal record to the database.
-func replay(db *pebble.DB, m *state.Machine, pos uint64, raw []byte) error {
-	r, err := record.Decode(raw)
-	if err != nil {
-		return fmt.Errorf("journal record at position %d: %w", pos, err)
-	}
-	if m.Judge(r) != state.Next {
-		return nil
-	}
-	a, err := m.ApplyAll(r, pos, make([]state.Result, len(r.Events)))
-	if err != nil {
-		return fmt.Errorf("apply record at position %d: %w", pos, err)
-	}
-	batch, err := batchOf(db, &a.Changes)
-	if err != nil {
-		return err
-	}
-	defer batch.Close()
-	return db.Apply(batch, pebble.NoSync)
 }

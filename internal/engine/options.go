@@ -67,8 +67,8 @@ type Options struct {
 	// a power cut: for measurements and for the test that shows it.
 	NoSync bool
 
-	// Journal orders the records; nil is journal.Local.
-	Journal journal.Log
+	// Journal orders the records of several engines; nil is the database's own log, of one.
+	Journal journal.Shared
 
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.

@@ -33,35 +33,35 @@ type flight struct {
 func (e *Engine) commit(r *record.Commit, ops []op) {
 	e.n++
 	r.N = e.n
-	pos, err := e.append(r, ops)
-	if err != nil {
-		e.inst.Seal(fmt.Errorf("append to the journal: %w", err))
-		e.machine.Abort()
-		answerAll(ops, unavailable(err))
-		return
+	f := &flight{ops: ops, pos: e.machine.State.Pos + 1, inst: e.inst}
+	var err error
+	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
+		err = f.collect()
 	}
-	f := &flight{ops: ops, pos: pos, inst: e.inst}
-	if err = e.finishRecord(f); err != nil {
+	if err != nil {
 		e.inst.Seal(fmt.Errorf("collect a record: %w", err))
 		e.machine.Abort()
 		answerAll(ops, unavailable(err))
 		return
 	}
-	e.stats.record(len(ops))
+	e.fly(f)
+	runtime.Gosched() // the writer goes first: the disk waits for it
+}
+
+// collect puts the record's changes into a batch.
+func (f *flight) collect() (err error) {
+	f.batch, err = batchOf(f.inst.DB, &f.Changes)
+	f.Changes = state.Changes{} // they are in buffers of the machine, which the next record uses
+	return err
+}
+
+// fly sends a record that is applied on its way to the disk.
+func (e *Engine) fly(f *flight) {
+	e.stats.record(len(f.ops))
 	e.unsynced.Add(1)
 	e.inflight.Add(1)
 	e.writing.Add(1)
 	e.applied <- f
-	runtime.Gosched() // the writer goes first: the disk waits for it
-}
-
-// finishRecord completes the record and puts its changes into a batch.
-func (e *Engine) finishRecord(f *flight) (err error) {
-	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
-		f.batch, err = batchOf(e.inst.DB, &f.Changes)
-	}
-	f.Changes = state.Changes{} // they are in buffers of the machine, which the next record uses
-	return err
 }
 
 // runWriter hands records to the database, in log order. It ends when the
@@ -80,22 +80,13 @@ func (e *Engine) runWriter() {
 	}
 }
 
-// append gives the record its position. The local journal does not need its
-// bytes.
-func (e *Engine) append(r *record.Commit, ops []op) (uint64, error) {
-	if !e.journal.Durable() {
-		return e.journal.Append(nil)
-	}
-	for _, o := range ops {
-		r.Events = append(r.Events, o.event)
-	}
-	return e.journal.Append(r.Encode())
-}
+// syncs reports whether the state's batch makes a record durable.
+func (e *Engine) syncs() bool { return !e.opt.NoSync && e.follow == nil }
 
 // write hands a batch to the database; it becomes durable by SyncWait, or is
 // so by its journal.
 func (e *Engine) write(f *flight) error {
-	if e.opt.NoSync || e.journal.Durable() {
+	if !e.syncs() {
 		return f.inst.DB.Apply(f.batch, pebble.NoSync)
 	}
 	return f.inst.DB.ApplyNoSyncWait(f.batch, pebble.Sync)
@@ -113,7 +104,7 @@ func (e *Engine) runFinisher() {
 
 func (e *Engine) finish(f *flight) {
 	var err error
-	if !e.opt.NoSync && !e.journal.Durable() {
+	if e.syncs() {
 		err = f.batch.SyncWait()
 	}
 	// Only now: an error of the sync has sealed the file system before SyncWait
@@ -131,7 +122,7 @@ func (e *Engine) finish(f *flight) {
 		return
 	}
 	_ = f.batch.Close()
-	if !e.opt.NoSync && !e.journal.Durable() {
+	if e.syncs() {
 		e.mark.Synced(f.pos)
 	}
 	e.stats.synced(time.Since(f.begun))

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
+)
+
+// recoverState reads the state. A local one becomes this process's: its boot is opened.
+func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
+	var err error
+	if e.log, e.writer, err = inst.OpenLog(rowsOfState{}); err != nil {
+		return nil, err
+	}
+	m, err := e.newMachine(inst.DB)
+	if err == nil && e.follow == nil {
+		err = e.enter(inst, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if inst.shared, err = state.NewShared(rows{inst.DB}); err != nil {
+		return nil, err
+	}
+	return m, inst.Err()
+}
+
+func (e *Engine) newMachine(db *pebble.DB) (*state.Machine, error) {
+	return state.NewMachine(written{db, e.writing.Wait}, e.opt.caches)
+}
+
+// enter makes this process the writer: unless the state has its boot already, it adds the
+// record that opens it. Another one follows if the settings are not those in force.
+func (e *Engine) enter(inst *instance, m *state.Machine) error {
+	e.intact = 0
+	after, n := m.Boot(e.writer)
+	if after == e.boot {
+		e.n, e.intact = n, m.State.Pos
+		return nil
+	}
+	e.n = 0
+	if err := e.addRecord(inst, m, &record.Opened{After: after, Floor: e.mark.Floor}); err != nil {
+		return err
+	}
+	want := e.opt.bounds()
+	if m.Bounds() == want {
+		return nil
+	}
+	return e.addRecord(inst, m, &record.Bounded{Bounds: want})
+}
+
+// addRecord applies a record of one event and returns when it is on stable storage.
+func (e *Engine) addRecord(inst *instance, m *state.Machine, ev record.Event) error {
+	e.n++
+	r := &record.Commit{Writer: e.writer, Boot: e.boot, N: e.n, At: e.opt.Now().UnixNano(), Events: []record.Event{ev}}
+	a, err := m.ApplyAll(r, m.State.Pos+1, make([]state.Result, 1))
+	if err != nil {
+		return err
+	}
+	batch, err := batchOf(inst.DB, &a.Changes)
+	if err != nil {
+		return err
+	}
+	defer batch.Close()
+	return errors.Join(inst.DB.Apply(batch, pebble.Sync), inst.Err())
+}
