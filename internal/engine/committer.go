@@ -100,7 +100,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 			answerAll(ops, unavailable(err))
 			return
 		}
-		open.Commit = &record.Commit{Writer: e.writer, Boot: e.boot, At: e.opt.Now().UnixNano()}
+		open.Commit = e.newRecord()
 		e.machine.Begin(open.Commit)
 	}
 	if open.ops == nil {

@@ -20,8 +20,8 @@ type Engine struct {
 	// Fixed by Open.
 	opt     Options
 	log     gateway.LogID
-	writer  uint64 // of the data directory
-	boot    uint64 // random, drawn by Open
+	writer  uint64    // of the data directory
+	boot    uint64    // random, drawn by Open
 	lock    io.Closer // of the directory
 	started time.Time
 	follow  *follower // of a shared journal; nil where the database's log is the journal
@@ -48,6 +48,7 @@ type Engine struct {
 	unsynced atomic.Int32   // flights that are not known to be durable or lost
 	writing  sync.WaitGroup // flights that the writer has not dealt with
 	inflight sync.WaitGroup // flights that the finisher has not dealt with
+	toldTo   uint64         // position up to which the feed was told; the finisher's
 	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
 	stop      chan struct{}  // closed by Close: ends the driver
@@ -86,11 +87,17 @@ func Open(o Options) (*Engine, error) {
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	e.wg.Add(4)
+	e.wg.Add(3)
 	go func() { defer e.wg.Done(); e.mark.Run(e.stop, e.opt.Logger) }()
-	go e.runCommitter()
 	go e.runWriter()
 	go e.runFinisher()
+	if e.follow == nil {
+		e.wg.Add(1)
+		go e.runCommitter()
+	} else if err := e.follow.start(); err != nil {
+		e.follow.stop(err)
+		return nil, errors.Join(err, e.Close())
+	}
 	if o.SweepEvery > 0 {
 		e.wg.Add(1)
 		go e.runDriver()

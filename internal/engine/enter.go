@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/engine/state"
 )
@@ -16,8 +17,16 @@ func (e *Engine) recoverState(inst *instance) (*state.Machine, error) {
 		return nil, err
 	}
 	m, err := e.newMachine(inst.DB)
-	if err == nil && e.follow == nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case e.follow == nil:
 		err = e.enter(inst, m)
+	default:
+		e.log = gateway.LogID(e.follow.log.Name())
+		if err = e.follow.checkJournal(inst, m.State.Pos); err == nil {
+			err = inst.DB.Flush() // MARK says that all of it is on stable storage
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -52,10 +61,16 @@ func (e *Engine) enter(inst *instance, m *state.Machine) error {
 	return e.addRecord(inst, m, &record.Bounded{Bounds: want})
 }
 
+// newRecord returns an empty record of this process.
+func (e *Engine) newRecord() *record.Commit {
+	return &record.Commit{Writer: e.writer, Boot: e.boot, At: e.opt.Now().UnixNano()}
+}
+
 // addRecord applies a record of one event and returns when it is on stable storage.
 func (e *Engine) addRecord(inst *instance, m *state.Machine, ev record.Event) error {
 	e.n++
-	r := &record.Commit{Writer: e.writer, Boot: e.boot, N: e.n, At: e.opt.Now().UnixNano(), Events: []record.Event{ev}}
+	r := e.newRecord()
+	r.N, r.Events = e.n, []record.Event{ev}
 	a, err := m.ApplyAll(r, m.State.Pos+1, make([]state.Result, 1))
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/longwire/longwire/internal/engine/journal"
@@ -13,135 +12,309 @@ import (
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
-// resendAfter is how long a record may be under way before the sender hands over
-// again all that it has not read back.
-const resendAfter = 2 * time.Second
+// ErrFenced is why a process writes nothing more: another one has its data directory's
+// identity, as after a clone of the machine.
+var ErrFenced = errors.New("another process writes under the identity of this data directory")
 
-// errFenced is why a process writes nothing more: its directory's identity has another
-// owner, as after a clone of the machine.
-var errFenced = errors.New("another process writes with the identity of this data directory")
+// closeWait is how long Close waits for records that are not read back.
+const closeWait = 5 * time.Second
 
-// follower stands in place of the committer where a shared journal orders the records.
-// Its sender makes records of what waits and hands them over; its reader applies what
-// the journal has, of all writers, and answers what it reads back of its own.
+// follower stands in place of the committer where a shared journal orders the records:
+//
+//	fill  makes records of what waits in the queue
+//	send  hands them over, again if need be; see journal.Writer
+//	read  applies the journal's records, of all writers, and answers for its own
 type follower struct {
-	e   *Engine
-	log journal.Shared
-
-	ctx    context.Context
+	e      *Engine
+	log    journal.Shared
+	ctx    context.Context // ends with the engine, or when nothing can be written any more
 	cancel context.CancelFunc
-	work   chan struct{} // cap 1: the sender has something to do
-	stood  chan struct{} // closed when the boot's Opened was read back applied
+	wake   chan struct{} // cap 1, for send
+	stands chan struct{} // closed when the boot's opening was read back applied
+	over   chan struct{} // closed when the process must write no more; see Engine.Fenced
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards all below
+	room   *sync.Cond // out.Room, or end
 	out    *journal.Writer
-	ops    map[uint64][]op // of records that are not read back, by number
-	opened bool
-	fenced atomic.Pointer[error]
-
-	told uint64 // position up to which the feed was told; the finisher's
+	ops    map[uint64][]op // of the records that are not read back, by number
+	end    error           // why nothing more is read back
+	closed bool            // nothing more comes from the queue
 }
 
 func newFollower(e *Engine, log journal.Shared) *follower {
-	f := &follower{e: e, log: log, work: make(chan struct{}, 1), stood: make(chan struct{}), ops: map[uint64][]op{}}
+	f := &follower{e: e, log: log, wake: make(chan struct{}, 1), stands: make(chan struct{}), over: make(chan struct{}), ops: map[uint64][]op{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.room = sync.NewCond(&f.mu)
 	return f
 }
 
-// run starts sender and reader in place of the committer and returns when the state has
-// this process's boot, and its bounds.
-func (f *follower) run() error {
+// Fenced is closed when another process writes under this directory's identity, or when
+// a record of the journal cannot be applied. The engine takes nothing more; its owner
+// closes the connections and ends the process. It is nil without a shared journal.
+func (e *Engine) Fenced() <-chan struct{} {
+	if e.follow == nil {
+		return nil
+	}
+	return e.follow.over
+}
+
+// start returns when the state has this process's boot and its bounds.
+func (f *follower) start() error {
 	e := f.e
 	f.out = journal.NewWriter(e.writer, e.boot)
-	after, _ := e.machine.Boot(e.writer)
-	f.out.Open(after, e.opt.Now().UnixNano(), e.mark.Floor)
-	e.wg.Add(2)
+	f.out.Add(f.opening())
+	e.wg.Add(3)
+	go f.fill()
 	go f.send()
 	go f.read()
 	select {
-	case <-f.stood:
+	case <-f.stands:
+	case <-f.over:
+		return f.cause()
 	case <-time.After(e.opt.JournalWait):
 		return fmt.Errorf("the journal has not taken this process as a writer within %v", e.opt.JournalWait)
 	}
-	want := e.opt.bounds()
-	if bounds, err := e.boundsInForce(); err != nil || bounds == want {
+	var bounds record.Bounds
+	err := e.read(func(v *view) (err error) {
+		bounds, err = state.ReadBounds(v.Rows)
 		return err
+	})
+	if want := e.opt.bounds(); err == nil && bounds != want {
+		_, err = e.do(f.ctx, &record.Bounded{Bounds: want})
 	}
-	_, err := e.do(f.ctx, &record.Bounded{Bounds: want})
 	return err
 }
 
-func (e *Engine) boundsInForce() (b record.Bounds, err error) {
-	err = e.read(func(v *view) error {
-		b, err = state.ReadBounds(v.Rows)
-		return err
-	})
-	return b, err
+// opening returns the record that opens the boot behind the one that the state knows.
+func (f *follower) opening() []byte {
+	after, _ := f.e.machine.Boot(f.e.writer)
+	r := f.e.newRecord()
+	r.N, r.Events = 1, []record.Event{&record.Opened{After: after}}
+	return r.Encode()
+}
+
+func (f *follower) cause() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.end
 }
 
 func (f *follower) nudge() {
 	select {
-	case f.work <- struct{}{}:
+	case f.wake <- struct{}{}:
 	default:
 	}
 }
 
-// send hands records over until the queue is closed and empty, and all is read back.
-func (f *follower) send() {
+// fill takes what waits whenever another record can be handed over, so that a record is
+// as large as the time allows that the journal takes.
+func (f *follower) fill() {
 	defer f.e.wg.Done()
-	defer f.cancel()
-	go f.fill()
-	again := time.NewTimer(resendAfter)
-	defer again.Stop()
 	for {
 		f.mu.Lock()
-		raws, done := f.out.Send(), f.out.Done()
-		f.mu.Unlock()
-		if done {
-			return
+		for f.end == nil && !f.out.Room() {
+			f.room.Wait()
 		}
-		for _, raw := range raws {
-			if err := f.log.Append(f.ctx, raw); err != nil {
-				f.e.opt.Logger.Warn("hand a record to the journal", "error", err)
-				break // the timer hands it over again
+		f.mu.Unlock()
+		cut := f.e.queue.take(takeOps(), fill{}, 0)
+		if len(cut.ops) > 0 {
+			if err := f.add(cut.ops); err != nil {
+				answerAll(cut.ops, unavailable(err))
 			}
 		}
-		if len(raws) > 0 {
-			again.Reset(resendAfter)
-		}
-		select {
-		case <-f.work:
-		case <-again.C:
-			f.mu.Lock()
-			f.out.Again()
-			f.mu.Unlock()
-			again.Reset(resendAfter)
-		case <-f.ctx.Done():
+		if cut.closed {
+			time.AfterFunc(closeWait, f.cancel)
+			f.finishIfDone(true)
 			return
 		}
 	}
 }
 
-// fill makes records of what waits in the queue. It waits while a full window is under
-// way, so that a record takes all that comes meanwhile.
-func (f *follower) fill() {
-	for {
-		cut := f.e.queue.take(nil, fill{}, 0)
-		if len(cut.ops) > 0 {
-			r := &record.Commit{At: f.e.opt.Now().UnixNano()}
-			for _, o := range cut.ops {
-				r.Events = append(r.Events, o.event)
-			}
-			if err := f.add(r, cut.ops); err != nil {
-				answerAll(cut.ops, unavailable(err))
+// add makes a record of ops.
+func (f *follower) add(ops []op) error {
+	r := f.e.newRecord()
+	for i := range ops {
+		r.Events = append(r.Events, ops[i].event)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.end != nil {
+		return f.end
+	}
+	r.N = f.out.Next()
+	f.out.Add(r.Encode())
+	f.ops[r.N] = ops
+	f.nudge()
+	return nil
+}
+
+// send hands records over until the follower ends.
+func (f *follower) send() {
+	defer f.e.wg.Done()
+	again := time.NewTimer(journal.Patience)
+	defer again.Stop()
+	for f.ctx.Err() == nil {
+		f.mu.Lock()
+		records := f.out.Send()
+		f.mu.Unlock()
+		for _, r := range records {
+			if err := f.log.Append(f.ctx, r); err != nil && f.ctx.Err() == nil {
+				f.e.opt.Logger.Warn("a record may not have reached the journal; it is handed over again", "error", err)
 			}
 		}
-		if cut.closed {
+		if len(records) > 0 {
+			again.Reset(journal.Patience)
+		}
+		select {
+		case <-f.wake:
+		case <-f.ctx.Done():
+		case <-again.C:
 			f.mu.Lock()
-			f.out.Close()
+			f.out.Again()
 			f.mu.Unlock()
-			f.nudge()
-			return
+			again.Reset(journal.Patience)
 		}
 	}
+}
+
+// read applies the journal's records. It is the committer of a shared journal: the
+// machine and the instance are its own.
+func (f *follower) read() {
+	e := f.e
+	defer e.wg.Done()
+	defer close(e.applied)
+	for f.ctx.Err() == nil {
+		err := f.log.Follow(f.ctx, e.machine.State.Pos, f.apply)
+		if f.ctx.Err() != nil {
+			break
+		}
+		if cause := e.inst.Err(); cause != nil {
+			if err = e.reopen(cause); err == nil {
+				continue
+			}
+		} else if errors.Is(err, journal.ErrEnds) || errors.Is(err, journal.ErrTrimmed) || errors.Is(err, errUnreadable) {
+			f.stop(err)
+			break
+		}
+		e.opt.Logger.Warn("follow the journal", "error", err)
+		select {
+		case <-time.After(retryEvery):
+		case <-f.ctx.Done():
+		}
+	}
+	f.stop(errClosed)
+}
+
+// errUnreadable is wrapped by the error of a record that this program, or this disk,
+// cannot apply.
+var errUnreadable = errors.New("a record of the journal cannot be applied, and none behind it")
+
+// apply takes a record of the journal. The record counts if the state says so; nothing
+// is left out: what cannot be applied ends the follower before the record.
+func (f *follower) apply(pos uint64, raw []byte) error {
+	e := f.e
+	if err := e.inst.Err(); err != nil {
+		return err
+	}
+	r, err := record.Decode(raw)
+	if err != nil {
+		return fmt.Errorf("%w: position %d: %w", errUnreadable, pos, err)
+	}
+	verdict := e.machine.Judge(r)
+	fl := &flight{inst: e.inst, pos: pos}
+	results := make([]state.Result, len(r.Events))
+	if verdict == state.Next {
+		if fl.Applied, err = e.machine.ApplyAll(r, pos, results); err == nil {
+			err = fl.collect()
+		}
+		if err != nil && e.inst.Err() == nil {
+			return fmt.Errorf("%w: position %d: %w", errUnreadable, pos, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	fl.ops = f.readBack(journal.Record{Pos: pos, Writer: r.Writer, Boot: r.Boot, N: r.N, Bytes: raw}, verdict)
+	for i := range fl.ops {
+		if reply := fl.ops[i].reply; reply != nil {
+			reply.Result = results[i]
+		}
+	}
+	if verdict == state.Next {
+		e.fly(fl)
+	}
+	return nil
+}
+
+// readBack does what follows from a record for this process's own ones, and returns the
+// events that it answers for.
+func (f *follower) readBack(r journal.Record, v state.Verdict) (ops []op) {
+	f.mu.Lock()
+	todo := f.out.ReadBack(r, journal.Verdict(v))
+	switch todo {
+	case journal.Answer:
+		ops = f.ops[r.N]
+		delete(f.ops, r.N)
+		if r.N == 1 {
+			close(f.stands)
+		}
+		f.room.Broadcast()
+	case journal.Reopen:
+		f.out.Reopen(f.opening())
+	}
+	f.mu.Unlock()
+	switch todo {
+	case journal.Leave:
+		f.stop(ErrFenced)
+	case journal.Ignore:
+	default:
+		f.nudge()
+		f.finishIfDone(false)
+	}
+	return ops
+}
+
+// finishIfDone ends the follower of a closed queue when nothing is owed.
+func (f *follower) finishIfDone(closed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = f.closed || closed
+	if f.closed && len(f.ops) == 0 {
+		f.cancel()
+	}
+}
+
+// stop says that nothing more is read back. What is owed has an unknown outcome.
+func (f *follower) stop(cause error) {
+	f.mu.Lock()
+	if f.end != nil {
+		f.mu.Unlock()
+		return
+	}
+	f.end = cause
+	owed := f.ops
+	f.ops = map[uint64][]op{}
+	f.room.Broadcast()
+	f.mu.Unlock()
+	for _, ops := range owed {
+		answerAll(ops, unavailable(cause))
+	}
+	f.cancel()
+	if cause != errClosed {
+		f.e.failure.Store(&cause)
+		f.e.opt.Logger.Error("the store takes nothing more", "error", cause)
+		close(f.over)
+	}
+}
+
+// checkJournal refuses a journal that is not the one whose records are in the state.
+func (f *follower) checkJournal(inst *instance, pos uint64) error {
+	known, err := inst.Journal()
+	if err != nil || known == f.log.Name() {
+		return err
+	}
+	if known != "" || pos > 0 {
+		return fmt.Errorf("the store has records of the journal %q, the journal is %q: start with an empty data directory, or with a copy of another node's", known, f.log.Name())
+	}
+	return inst.SetJournal(f.log.Name())
 }

@@ -69,6 +69,9 @@ type Options struct {
 
 	// Journal orders the records of several engines; nil is the database's own log, of one.
 	Journal journal.Shared
+	// JournalWait is how long Open waits until the journal has taken this process as a
+	// writer; 0 is 30 s.
+	JournalWait time.Duration
 
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
@@ -114,6 +117,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))
 	orElse(&o.SweepEvery, 200*time.Millisecond)
+	orElse(&o.JournalWait, 30*time.Second)
 	if o.FS == nil {
 		o.FS = disk.OwnersFS()
 	}

@@ -127,7 +127,12 @@ func (e *Engine) finish(f *flight) {
 	}
 	e.stats.synced(time.Since(f.begun))
 	f.inst.shared.Publish(f.Waiting, func() { e.view.Swap(f.view).release() })
-	f.Feed.Tell(e.observer)
+	if f.pos > e.toldTo { // a state without sync may have lost its end, which is applied again
+		f.Feed.Tell(e.observer)
+		e.toldTo = f.pos
+	} else {
+		f.Feed.Tell(nil)
+	}
 	answerAll(f.ops, nil)
 	freeOps(f.ops)
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/journaltest"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 // sums are checksums of one log.
@@ -50,11 +52,12 @@ func TestRowsStayTheSame(t *testing.T) {
 			got.records, got.answers = eventSum(events), hexSum(s.answers)
 			for _, size := range []int{1, 7, maxRecordEvents} {
 				for _, upTo := range []int{half, len(events)} {
-					o := s.options(vfs.NewMem())
-					o.Journal = &memoryJournal{records: regrouped(events[:upTo], size)}
-					e := openTest(t, o)
-					verifyView(t, e)
-					got.rows += rowSum(t, e, size == 1)
+					r := replay(t, state.CachesFull)
+					for i, raw := range regrouped(events[:upTo], size) {
+						r.apply(uint64(i+1), raw)
+					}
+					r.verify()
+					got.rows += rowSum(t, r.db, size == 1)
 				}
 			}
 			if got != want {
@@ -78,7 +81,7 @@ func TestRowsStayTheSame(t *testing.T) {
 type schedule struct {
 	t       *testing.T
 	e       *Engine
-	j       *memoryJournal
+	j       *journaltest.Log
 	bitmaps bool
 	rng     *rand.Rand
 	now     time.Time
@@ -89,7 +92,7 @@ type schedule struct {
 }
 
 func newSchedule(t *testing.T, bitmaps bool) *schedule {
-	s := &schedule{t: t, j: &memoryJournal{}, bitmaps: bitmaps, rng: rand.New(rand.NewPCG(11, 12)),
+	s := &schedule{t: t, j: journaltest.NewLog("log", 1, journaltest.Faults{}), bitmaps: bitmaps, rng: rand.New(rand.NewPCG(11, 12)),
 		now: time.Date(2031, 2, 3, 4, 5, 6, 789, time.UTC), answers: sha256.New()}
 	o := s.options(vfs.NewMem())
 	o.Journal = s.j
@@ -304,8 +307,8 @@ func (s *schedule) forget() {
 // events returns the events of the log so far.
 func (s *schedule) events() (all []record.Event) {
 	s.t.Helper()
-	for _, raw := range s.j.records {
-		r, err := record.Decode(raw)
+	for pos := uint64(1); pos <= s.j.End(); pos++ {
+		r, err := record.Decode(s.j.At(pos))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -333,18 +336,18 @@ func regrouped(events []record.Event, n int) (raw [][]byte) {
 	return raw
 }
 
-// rowSum sums all rows but the log's name. The rows of the log's position depend on
+// rowSum sums all rows. The rows of the log's position depend on
 // the size of records; they count only if whole is set.
-func rowSum(t *testing.T, e *Engine, whole bool) string {
+func rowSum(t *testing.T, db *pebble.DB, whole bool) string {
 	t.Helper()
-	it, err := e.inst.DB.NewIter(&pebble.IterOptions{})
+	it, err := db.NewIter(&pebble.IterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := sha256.New()
 	for ok := it.First(); ok; ok = it.Next() {
 		k, v := it.Key(), it.Value()
-		if string(k) == "!log" || !whole && (k[0] == '!' || k[0] == 'W') {
+		if !whole && (k[0] == '!' || k[0] == 'W') {
 			continue
 		}
 		var n [8]byte

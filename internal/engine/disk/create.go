@@ -227,6 +227,24 @@ func (i *Database) OpenLog(rows Rows) (log gateway.LogID, writer uint64, err err
 	return log, binary.BigEndian.Uint64(v), nil
 }
 
+// Journal returns the name of the shared journal whose records are in the database, ""
+// if there is none.
+func (i *Database) Journal() (string, error) {
+	v, err := i.row(keyJournal)
+	if errors.Is(err, record.ErrMissing) {
+		return "", nil
+	}
+	if err == nil {
+		v, err = record.CheckSum(keyJournal, v)
+	}
+	return string(v), err
+}
+
+// SetJournal names the shared journal that the database follows from now on.
+func (i *Database) SetJournal(name string) error {
+	return i.DB.Set(keyJournal, record.PutSum(keyJournal, []byte(name)), pebble.Sync)
+}
+
 func (i *Database) migrateRows(rows Rows) error {
 	b := i.DB.NewBatch()
 	defer b.Close()

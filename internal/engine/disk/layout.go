@@ -168,6 +168,8 @@ var (
 	keyFormat = []byte("!format")
 	keyLog    = []byte("!log")
 	keyWriter = []byte("!writer") // of the records that this directory's processes make
+	// keyJournal is the name of a shared journal.
+	keyJournal = []byte("!journal")
 )
 
 const formatLine = "longwire store, format %d\n"
