@@ -46,10 +46,11 @@ func forbidden(from *row, imported string, rows []row, owners map[string][]strin
 		}
 		return ""
 	}
-	if from.stdlib {
+	who, ok := owner(imported, owners)
+	if from.stdlib && !slices.Contains(who, from.path) {
 		return from.path + " uses the standard library only"
 	}
-	if who, ok := owner(imported, owners); ok && !slices.Contains(who, from.path) {
+	if ok && !slices.Contains(who, from.path) {
 		if len(who) == 0 {
 			return "no package may"
 		}

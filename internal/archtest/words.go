@@ -102,7 +102,7 @@ var limits = map[string]int{
 	"internal/cli":             46,
 	"internal/config":          19,
 	"internal/engine":          48,
-	"internal/engine/state":    35,
+	"internal/engine/state":    24,
 	"tcpserver":                166,
 }
 

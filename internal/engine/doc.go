@@ -1,7 +1,7 @@
 // Package engine is the durable store of the gateway: one deterministic state
 // machine over Pebble, fed by records.
 //
-//	event → queue (group commit) → Journal.Append(record) → apply(record) → Pebble
+//	event → queue (group commit) → record → apply → Pebble
 //
 // A record is one group commit: everything that waited while the previous
 // fsync ran. Decisions that need state (idempotency, queue limits, first final
@@ -10,24 +10,26 @@
 // that the same log gives the same state, byte for byte.
 //
 // On one node the journal is Pebble's write-ahead log: the changes that a
-// record makes and the position it has are one synced batch. See package journal for
-// what a replicated log has to provide.
+// record makes and the position it has are one synced batch. Over a shared journal,
+// see package journal, a record is applied when it is read back, like everybody's.
 //
 // # Rooms
 //
 //	record/     events, records and their encoding: the wire format of the log
 //	state/      rows and rules; pure: record in, changes, results and feed out
-//	journal/    what orders records: the contract, and the journal of one node
+//	journal/    a log that several processes share: the contract, and their protocol
 //	disk/       the files of a store: judge, make, repair, hold and open it
 //	memstore/   the same port in memory
 //	enginetest/ the suite that every store passes
+//	journaltest/ a journal that misbehaves, and nodes over it
 //
 // The engine itself joins them:
 //
 //	store.go, undurable.go, stuck.go   calls that become events
 //	queue.go, committer.go             events that become records: group commit
 //	pipeline.go, reopen.go             records on their way to the disk; a failed disk
-//	engine.go, options.go, follow.go   start, end, and the journal's records
+//	engine.go, options.go, enter.go    start and end; the process becomes the writer
+//	follow.go                          the records of a shared journal
 //	view.go, reads.go, rows.go         what readers see, and the rows for package state
 //	driver.go, space.go, stats.go      the sweeper, the room on the disk, figures
 //	backup.go, verify.go, repair.go    stores that are copied, checked or mended

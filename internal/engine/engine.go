@@ -24,7 +24,7 @@ type Engine struct {
 	boot    uint64    // random, drawn by Open
 	lock    io.Closer // of the directory
 	started time.Time
-	follow  *follower // of a shared journal; nil where the database's log is the journal
+	follow  *follower // of a shared journal; nil if the database's log is the journal
 
 	observer gateway.Observer // fixed by Observe, before use
 
@@ -48,7 +48,7 @@ type Engine struct {
 	unsynced atomic.Int32   // flights that are not known to be durable or lost
 	writing  sync.WaitGroup // flights that the writer has not dealt with
 	inflight sync.WaitGroup // flights that the finisher has not dealt with
-	toldTo   uint64         // position up to which the feed was told; the finisher's
+	toldTo   uint64         // position up to which the observer has the feed; the finisher's
 	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
 	stop      chan struct{}  // closed by Close: ends the driver

@@ -19,9 +19,9 @@ var ErrFenced = errors.New("another process writes under the identity of this da
 // closeWait is how long Close waits for records that are not read back.
 const closeWait = 5 * time.Second
 
-// follower stands in place of the committer where a shared journal orders the records:
+// follower replaces the committer of an engine whose records a shared journal orders:
 //
-//	fill  makes records of what waits in the queue
+//	fill  makes records of the events in the queue
 //	send  hands them over, again if need be; see journal.Writer
 //	read  applies the journal's records, of all writers, and answers for its own
 type follower struct {
@@ -106,8 +106,8 @@ func (f *follower) nudge() {
 	}
 }
 
-// fill takes what waits whenever another record can be handed over, so that a record is
-// as large as the time allows that the journal takes.
+// fill takes all events of the queue whenever another record can be handed over: a record
+// grows while the journal works on the ones before.
 func (f *follower) fill() {
 	defer f.e.wg.Done()
 	for {
@@ -209,8 +209,8 @@ func (f *follower) read() {
 // cannot apply.
 var errUnreadable = errors.New("a record of the journal cannot be applied, and none behind it")
 
-// apply takes a record of the journal. The record counts if the state says so; nothing
-// is left out: what cannot be applied ends the follower before the record.
+// apply takes a record of the journal. The state judges whether it counts. A record that
+// counts and cannot be applied ends the follower before it.
 func (f *follower) apply(pos uint64, raw []byte) error {
 	e := f.e
 	if err := e.inst.Err(); err != nil {
@@ -246,8 +246,8 @@ func (f *follower) apply(pos uint64, raw []byte) error {
 	return nil
 }
 
-// readBack does what follows from a record for this process's own ones, and returns the
-// events that it answers for.
+// readBack passes a record to the Writer, and returns the events that are answered with
+// it.
 func (f *follower) readBack(r journal.Record, v state.Verdict) (ops []op) {
 	f.mu.Lock()
 	todo := f.out.ReadBack(r, journal.Verdict(v))

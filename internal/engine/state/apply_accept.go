@@ -176,7 +176,7 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
 	return m.acceptRows(e, row, known)
 }
 
-// acceptRows stores a message in list form. Who is unknown or has no room is
+// acceptRows stores a message in list form. A delivery to an unknown or full queue is
 // failed at once.
 func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
 	slices.SortFunc(known, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) })
@@ -224,7 +224,7 @@ func (m *Machine) newHead(row *messageRow, total int) *head {
 	return h
 }
 
-// placeHead puts the message into the index that fits: one with nobody to wait
+// placeHead puts the message into the index that fits: one without a delivery to wait
 // for is completed by its acceptance.
 func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	if h.count[gateway.Queued] > 0 {
@@ -240,7 +240,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	return nil
 }
 
-// acceptSelection stores a message to everybody that a rule selects now.
+// acceptSelection stores a message to all clients that a rule selects now.
 func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) error {
 	audience, err := m.audience(e)
 	if err != nil {

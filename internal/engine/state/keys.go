@@ -18,7 +18,7 @@ import (
 //	!bounds                    settings that change outcomes (record.Bounds)
 //	W <writer u64>             boot, era and last record of a writer (writerRow)
 //
-//	c <client>                 what is remembered of a client (clientRow)
+//	c <client>                 the client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
 //	n <ord>                    deliveries queued for it alone: count and bytes; absent = none
 //	f <ord>                    empty: that queue is full
@@ -35,7 +35,7 @@ import (
 //	a <seq>                    head of a message to many: counts (headRow)
 //	b <chunk> <seq>            bitmap: recipients still queued, of messages in bitmap form
 //	s <seq> <state> <chunk>    bitmap: recipients in a final state
-//	e <seq> <ord>              what a bit cannot say: reason, result, late ack (finalRow)
+//	e <seq> <ord>              reason, result and late ack, which a bit has no room for (finalRow)
 //
 //	x <expiry> <seq>           message id: expiry index of messages that are not completed; set once
 //	r <completed> <id>         empty: retention index of completed messages

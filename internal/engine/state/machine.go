@@ -10,7 +10,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Bounds of what the machine keeps in memory between records.
+// Sizes of the machine's caches.
 const (
 	maxCachedClients = 32 << 10 // about 0.5 KB each
 	maxCachedChunks  = 8 << 10  // 0.6 KB each
@@ -190,7 +190,7 @@ func (m *Machine) ApplyAll(r *record.Commit, pos uint64, results []Result) (a Ap
 	return m.Finish(pos)
 }
 
-// takeWaiting returns what the record did to the clients' queues.
+// takeWaiting returns the changes of the clients' queues.
 func (m *Machine) takeWaiting() []waitingChange {
 	changes := make([]waitingChange, len(m.counts))
 	for i, c := range m.counts {
@@ -201,7 +201,7 @@ func (m *Machine) takeWaiting() []waitingChange {
 	return changes
 }
 
-// flush writes what the caches hold into the batch, so that scans see it.
+// flush writes the dirty rows of the caches into the batch, so that scans see them.
 func (m *Machine) flush() {
 	slices.SortFunc(m.dirty.clients, func(a, b *client) int { return cmp.Compare(a.ord, b.ord) }) // see writes
 	for _, c := range m.dirty.clients {

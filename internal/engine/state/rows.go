@@ -86,7 +86,7 @@ const (
 	oldStateValues = 11
 )
 
-// clientRow is what is remembered of a client, without its queue's counters.
+// clientRow is a client's row, without its queue's counters.
 type clientRow struct {
 	ord          record.Ordinal
 	createdAt    int64
@@ -243,7 +243,7 @@ func decodeQueued(v []byte) (r queueRow, err error) {
 	return r, d.End()
 }
 
-// bytes is what the row counts against its client's limit.
+// bytes returns the size that counts against the client's limit.
 func (r *queueRow) bytes() int64 {
 	if r.many {
 		return 0

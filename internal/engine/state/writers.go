@@ -93,9 +93,9 @@ const (
 )
 
 // Judge decides by the writer's row alone whether a record is applied. A writer's
-// records that are applied are therefore an unbroken run of the records of one process
-// after another, whatever a journal loses, repeats or reorders. What is not applied
-// changes nothing.
+// applied records are therefore an unbroken run of the records of one process after
+// another, although a journal may lose, repeat and reorder them. A record that is not
+// applied changes nothing.
 func (m *Machine) Judge(r *record.Commit) Verdict {
 	w := m.writers[r.Writer]
 	if w.boot != r.Boot {
@@ -174,7 +174,7 @@ func (w *writes) sum() (total uint64) {
 	return total
 }
 
-// afterChange returns what follows the first change in b.
+// afterChange returns b without its first change.
 func afterChange(b []byte) []byte {
 	kind := ChangeKind(b[0])
 	_, b = cutBytes(b[1:])
