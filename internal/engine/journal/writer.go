@@ -93,8 +93,10 @@ type Writer struct {
 }
 
 // NewWriter returns the Writer of a process that has drawn boot. Its first record is
-// the opening of the boot.
-func NewWriter(writer, boot uint64) *Writer { return &Writer{writer: writer, boot: boot} }
+// the opening of the boot, made of the state at position pos.
+func NewWriter(writer, boot, pos uint64) *Writer {
+	return &Writer{writer: writer, boot: boot, pos: pos}
+}
 
 // Next returns the number of the record that Add takes next.
 func (w *Writer) Next() uint64 { return w.applied + uint64(len(w.kept)) + 1 }

@@ -18,7 +18,7 @@ const (
 	testBoot   = 70
 )
 
-func newTalk(t *testing.T) *talk { return &talk{T: t, Writer: NewWriter(testWriter, testBoot)} }
+func newTalk(t *testing.T) *talk { return &talk{T: t, Writer: NewWriter(testWriter, testBoot, 0)} }
 
 // entered returns one whose opening is applied.
 func entered(t *testing.T) *talk {
@@ -181,4 +181,13 @@ func TestCopyIsIndependent(t *testing.T) {
 	twin.add("other 3")
 	c.sends("2", "3")
 	twin.sends("2", "other 3")
+}
+
+// The opening that a state led to is not made again because the state has lost its end
+// and reads the same boot once more: two openings after one boot could both be taken.
+func TestPositionsBeforeTheStartAreOld(t *testing.T) {
+	c := &talk{T: t, Writer: NewWriter(testWriter, testBoot, 1)}
+	c.add("open after 99")
+	c.reads(99, 1, "theirs", Applied, Ignore)
+	c.reads(98, 1, "theirs", Applied, Reopen)
 }

@@ -1,0 +1,17 @@
+// Package journaltest has a shared journal in memory that misbehaves as journals may,
+// and a harness that runs several nodes over it, one step at a time.
+//
+// A schedule is a seed. The harness draws from it which process does the next step:
+// an event is handed in, a record is made, an append arrives, is lost or comes again, a
+// record is read and applied, a process is killed, restarted, paused, or copied. It
+// checks that all nodes have one state, that each answered event is in it once, and that
+// a process with a successor answers nothing.
+//
+//	log.go                the journal
+//	rows.go               rows in memory, with the crashes of a state that is not synced
+//	node.go               one process: a state machine and a journal.Writer
+//	events.go             the events that it is given
+//	schedule.go           the steps
+//	check.go              the properties
+//	rules.go              each rule of the protocol, to be left out by a test
+package journaltest
