@@ -61,7 +61,7 @@ func (e *Engine) Fenced() <-chan struct{} {
 // start returns when the state has this process's boot and its bounds.
 func (f *follower) start() error {
 	e := f.e
-	f.out = journal.NewWriter(e.writer, e.boot)
+	f.out = journal.NewWriter(e.writer, e.boot, e.machine.State.Pos)
 	f.out.Add(f.opening())
 	e.wg.Add(3)
 	go f.fill()
