@@ -100,7 +100,6 @@ var limits = map[string]int{
 	"internal/app":             29,
 	"internal/auth/deviceauth": 56,
 	"internal/cli":             46,
-	"internal/config":          19,
 	"internal/engine":          48,
 	"internal/engine/state":    35,
 	"tcpserver":                166,
