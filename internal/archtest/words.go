@@ -95,13 +95,12 @@ func (w wording) fits() bool {
 // marked lines that each may have. A limit is only lowered, and it goes when the
 // package keeps the bounds. Packages that come from one with a limit share it.
 var limits = map[string]int{
-	"api":                      98,
-	"api/internal/tenant":      24,
-	"internal/auth/deviceauth": 56,
-	"internal/cli":             46,
-	"internal/engine":          48,
-	"internal/engine/state":    35,
-	"tcpserver":                166,
+	"api":                   98,
+	"api/internal/tenant":   24,
+	"internal/cli":          46,
+	"internal/engine":       48,
+	"internal/engine/state": 35,
+	"tcpserver":             166,
 }
 
 // slack is how far a limit may be above the number of marked lines.
