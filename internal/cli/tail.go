@@ -19,9 +19,10 @@ func (e *environ) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show events as they happen",
-		Long: `Show events as they happen, until interrupted: clients that come and go, what
-devices send, and what became of messages. A lost stream is opened again behind
-the last event; events that are gone by then are reported as a gap.`,
+		Long: `Show events as they happen, until an interrupt: clients that connect and leave,
+messages from devices, and final states of messages. The command opens a lost stream
+again after the last event. It reports events that the gateway no longer has as a
+gap.`,
 		Example: `  longwire tail --types 'client.*'
   longwire tail --types message.received -o json | jq .data`,
 		Args: cobra.NoArgs,
@@ -50,7 +51,7 @@ func (e *environ) tail(ctx context.Context, api *client.Client, q client.EventQu
 	for ev, err := range api.Events(ctx, q) {
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // interrupted: that is how it ends
+				return nil // an interrupt is the normal end
 			}
 			return err
 		}
@@ -91,8 +92,8 @@ func eventColour(t client.EventType) colour {
 	return plain
 }
 
-// eventData holds the members of an event that tail shows; others are left to
-// -o json.
+// eventData holds the members of an event that tail shows. -o json shows the
+// others, too.
 type eventData struct {
 	Dialect    string          `json:"dialect"`
 	RemoteAddr string          `json:"remote_addr"`
@@ -100,11 +101,11 @@ type eventData struct {
 	Counts     *client.Counts  `json:"counts"`
 	Uplink     *client.Uplink  `json:"uplink"`
 	Detail     string          `json:"detail"`
-	By         client.ClosedBy `json:"by"` // client events
+	By         client.ClosedBy `json:"by"` // of client events
 	client.Outcome
 }
 
-// eventDetail says in a few words what an event tells.
+// eventDetail summarises an event in a few words.
 func eventDetail(ev client.Event) string {
 	var d eventData
 	if json.Unmarshal(ev.Data, &d) != nil {
