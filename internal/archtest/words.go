@@ -99,7 +99,6 @@ var limits = map[string]int{
 	"api/internal/tenant":   24,
 	"internal/engine":       48,
 	"internal/engine/state": 35,
-	"tcpserver":             166,
 }
 
 // slack is how far a limit may be above the number of marked lines.
