@@ -89,7 +89,7 @@ func (c *called) state() string {
 			all.WriteString(line)
 		}
 	}
-	return fmt.Sprintf("%s%d online deliveries", withoutUse(all.String()), len(c.device.Parcels()))
+	return fmt.Sprintf("%s%d online deliveries", withoutUse(all.String()), len(c.device.Transmissions()))
 }
 
 // withoutUse leaves out when a key was used last.

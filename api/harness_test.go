@@ -71,7 +71,7 @@ func (h *harness) known(id gateway.ClientID) {
 
 // answering is a device that acks with a verdict and a result.
 func answering(code gateway.AckCode, result string) gatewaytest.Options {
-	return gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+	return gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 		l.Sent(p)
 		l.Ack(p, code, []byte(result))
 	}}

@@ -183,8 +183,8 @@ func TestFailuresAreBounded(t *testing.T) {
 func held(t *testing.T, change func(*Config)) (h *harness, release func()) {
 	t.Helper()
 	h = newHarness(t, change)
-	parcels := make(chan gateway.Parcel, 1)
-	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) { l.Sent(p); parcels <- p }})
+	parcels := make(chan gateway.Transmission, 1)
+	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p); parcels <- p }})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -43,7 +43,7 @@ type sessionFlags uint8
 const (
 	flagStarted  sessionFlags = 1 << iota // the device has its REGISTER_ACK
 	flagClosed                            // ended or replaced; nothing more is sent
-	flagFresh                             // the store may hold parcels above cursor that are not in the mailbox
+	flagFresh                             // the store may hold transmissions above cursor that are not in the mailbox
 	flagMisacked                          // AckedOther was logged
 	flagHeld                              // a timer ends a pause of first transmissions
 	flagReading                           // a goroutine is reading the store

@@ -12,7 +12,7 @@ var _ gateway.Link = (*conn)(nil)
 
 // Deliver implements gateway.Link. Flush writes the frame, so that a batch of
 // deliveries needs one write.
-func (c *conn) Deliver(p gateway.Parcel) (err error) {
+func (c *conn) Deliver(p gateway.Transmission) (err error) {
 	err = gateway.ErrLinkClosed // the result after a panic
 	defer c.recoverPanic()
 	c.mu.Lock()
@@ -37,7 +37,7 @@ func (c *conn) Deliver(p gateway.Parcel) (err error) {
 }
 
 // sendLocked puts p into the session.
-func (c *conn) sendLocked(now time.Time, p gateway.Parcel) error {
+func (c *conn) sendLocked(now time.Time, p gateway.Transmission) error {
 	if p.Ask {
 		return c.proto.Ask(now, uint64(p.Seq))
 	}
