@@ -294,3 +294,4 @@ func TestAHandlerWithoutAnAnswerCutsTheConnection(t *testing.T) {
 type statuses chan int
 
 func (s statuses) Request(_, _ string, status int, _ time.Duration) { s <- status }
+func (s statuses) Expect(string, string, int)                       {}
