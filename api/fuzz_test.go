@@ -17,7 +17,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -80,7 +79,7 @@ type operation struct {
 
 func operations(t testing.TB) []operation {
 	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
+	doc, err := described()
 	if err != nil {
 		t.Fatal(err)
 	}

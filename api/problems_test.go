@@ -105,6 +105,10 @@ func TestProblemsOfAnyCall(t *testing.T) {
 	}
 }
 
+func TestVersionAnswersLoopbackNamesOnly(t *testing.T) {
+	newHarness(t).call("GET", "/version", "", "Host", "evil.example").wantProblem(403, hostNotAllowed)
+}
+
 // ringWith is a ring with one key, and its secret.
 func ringWith(t *testing.T, scopes apikey.Scope) (*apikey.Ring, string) {
 	t.Helper()

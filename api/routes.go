@@ -41,7 +41,10 @@ var (
 
 // problems returns every problem that the route may answer, by status.
 func (e *endpoint) problems() map[int][]slug {
-	if e.need == public {
+	switch {
+	case e.pattern == "/version":
+		return map[int][]slug{kinds[hostNotAllowed].status: {hostNotAllowed}}
+	case e.need == public: // probes, and documents, which are not described
 		return nil
 	}
 	all := append([]slug{unauthenticated, insufficientScope, hostNotAllowed, rateLimited, overloaded, internal}, e.fails...)

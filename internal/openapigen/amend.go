@@ -88,7 +88,7 @@ func amendSchema(s *openapi3.Schema) {
 		}
 	}
 	if any := s.Properties["json"]; any != nil {
-		any.Value = &openapi3.Schema{Description: "Any JSON value.", Nullable: true}
+		any.Value = &openapi3.Schema{Description: "Any JSON value."}
 	}
 }
 
