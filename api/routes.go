@@ -29,7 +29,7 @@ type endpoint struct {
 // requests it must be there too, before anything is done.
 func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
 
-// Problems of handlers, by what they do.
+// Problems of handlers, named after their causes.
 var (
 	ofStore  = slug(gateway.CodeUnavailable)
 	ofClient = slug(gateway.CodeClientNotFound)

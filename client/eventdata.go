@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// EventData is what an event says. The type of the event decides which members are
-// there:
+// EventData is the data of an event. Its members depend on the type of the event:
 //
 //	client.*            Client, Session, Reason and By at the end of a connection,
 //	                    Dialect and RemoteAddr at its begin

@@ -46,7 +46,7 @@ func addEnums(schemas openapi3.Schemas) {
 		for _, v := range e.values {
 			s.Enum = append(s.Enum, v)
 		}
-		if strings.Contains(e.values[0], "/") { // of which generators make no good names
+		if strings.Contains(e.values[0], "/") { // generators make poor names of paths
 			s.Extensions = map[string]any{"x-enum-varnames": problemNames(e.values)}
 		}
 		used := false
