@@ -96,6 +96,8 @@ type Config struct {
 // none matched, so it is safe as a label; elapsed is the handler's time.
 type Recorder interface {
 	Request(route, method string, status int, elapsed time.Duration)
+	// Expect announces, at the start, a status that a route may answer.
+	Expect(route, method string, status int)
 }
 
 // Check is one line of /readyz.

@@ -143,7 +143,11 @@ func (f *file) lock() (release func(), err error) {
 		w, err := os.OpenFile(f.next(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, private.FileMode)
 		if err == nil {
 			f.locked = true
-			return f.unlock, w.Close()
+			if err := errors.Join(private.Give(w), w.Close()); err != nil {
+				f.unlock()
+				return nil, err
+			}
+			return f.unlock, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // credential is a file beside a store that lists callers of the API, or devices
@@ -134,5 +135,5 @@ func writePrivate(name string, b []byte) error {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, private.Give(f), f.Sync(), f.Close())
 }

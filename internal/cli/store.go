@@ -11,6 +11,7 @@ import (
 
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/private"
 )
 
 func (e *environ) storeCommand() *cobra.Command {
@@ -49,8 +50,7 @@ func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
 	return func() (*config.Config, error) {
-		cfg, _, err := e.load(file, cmd.Flags())
-		return cfg, err
+		return e.loadBeside(file, cmd.Flags())
 	}
 }
 
@@ -84,6 +84,9 @@ func (e *environ) verify(dir string) error {
 	r, err := engine.Verify(engine.Options{Dir: dir})
 	if err != nil {
 		return stopped(err)
+	}
+	if err := private.GiveAll(dir); err != nil { // what root has made beside the gateway
+		return err
 	}
 	if err := e.showReport(dir, r); err != nil {
 		return err

@@ -20,6 +20,9 @@ type LoadOptions struct {
 	IgnoreEnv []string
 	// Flags, on which RegisterFlags was called and which are parsed.
 	Flags *pflag.FlagSet
+	// Beside is for commands that open no listener: an open one is no problem.
+	// Such a command makes the first key.
+	Beside bool
 }
 
 // Source says where a value comes from.
@@ -109,7 +112,11 @@ func Load(o LoadOptions) (*Config, Provenance, error) {
 	l.loadEnv(env, o.IgnoreEnv)
 	l.loadFlags(o.Flags)
 	if len(l.problems) == 0 { // else what follows would be misleading
-		for _, p := range l.config.problems() {
+		problems := l.config.problems()
+		if !o.Beside {
+			problems = append(problems, l.config.exposed()...)
+		}
+		for _, p := range problems {
 			p.Source = l.from.Of(p.Setting)
 			l.problems = append(l.problems, p)
 		}

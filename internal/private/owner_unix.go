@@ -15,3 +15,9 @@ func owner(info fs.FileInfo) (uid, gid int) {
 	}
 	return int(s.Uid), int(s.Gid)
 }
+
+// onlyRoots reports whether root owns the file, and by one name.
+func onlyRoots(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Uid == 0 && (info.IsDir() || s.Nlink == 1)
+}

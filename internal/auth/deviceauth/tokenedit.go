@@ -92,7 +92,12 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tokenEdit{name: name, fresh: w}, nil
+	e := &tokenEdit{name: name, fresh: w}
+	if err := private.Give(w); err != nil {
+		e.abandon()
+		return nil, err
+	}
+	return e, nil
 }
 
 const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". Tokens themselves are not in here.`
