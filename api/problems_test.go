@@ -37,7 +37,7 @@ var provocations = []provocation{
 	{kind: hostNotAllowed, headers: []string{"Host", "evil.example"}},
 	{kind: crossOrigin, headers: []string{"Origin", "https://evil.example"}, fits: changes},
 	{kind: overloaded},
-	{kind: payloadTooLarge, body: strings.Repeat(" ", 300<<10), change: func(c *Config) { c.MaxBody = 1 << 10 }, fits: func(e *endpoint) bool { return !e.stream }},
+	{kind: payloadTooLarge, body: strings.Repeat(" ", 2<<10), change: func(c *Config) { c.MaxBody = 1 << 10 }, fits: func(e *endpoint) bool { return !e.stream }},
 	{kind: unsupportedMediaType, headers: []string{"Content-Type", "application/x-nonsense"}, body: "x", fits: func(e *endpoint) bool {
 		return e.takesBody() && e.pattern != "/v1/clients/{id}/messages" // which takes it as the payload
 	}},

@@ -286,7 +286,7 @@ func (p *push) readLine(data []byte) (key string, err error) {
 // raw takes the body itself as the payload of p.
 func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options) error {
 	var buf bytes.Buffer
-	if err := s.readBody(w, r, gateway.MaxPayload, &buf); err != nil {
+	if err := s.readBody(w, r, min(s.cfg.MaxBody, gateway.MaxPayload), &buf); err != nil {
 		return err
 	}
 	t := mediaType(r)
