@@ -113,7 +113,7 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 		}
 	}
 	aside := filepath.Join(cfg.Data.Dir, "quarantine")
-	if err := os.MkdirAll(aside, 0o700); err != nil {
+	if err := private.MakeDirs(aside); err != nil {
 		return err
 	}
 	for n := 1; ; n++ {
@@ -130,10 +130,10 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 
 // writePrivate makes a file for its owner, on stable storage.
 func writePrivate(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := private.MakeFile(name)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, private.Give(f), f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close())
 }

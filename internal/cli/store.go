@@ -11,7 +11,6 @@ import (
 
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/engine"
-	"github.com/longwire/longwire/internal/private"
 )
 
 func (e *environ) storeCommand() *cobra.Command {
@@ -84,9 +83,6 @@ func (e *environ) verify(dir string) error {
 	r, err := engine.Verify(engine.Options{Dir: dir})
 	if err != nil {
 		return stopped(err)
-	}
-	if err := private.GiveAll(dir); err != nil { // what root has made beside the gateway
-		return err
 	}
 	if err := e.showReport(dir, r); err != nil {
 		return err

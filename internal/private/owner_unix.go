@@ -4,6 +4,7 @@ package private
 
 import (
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -16,8 +17,7 @@ func owner(info fs.FileInfo) (uid, gid int) {
 	return int(s.Uid), int(s.Gid)
 }
 
-// onlyRoots reports whether root owns the file, and by one name.
-func onlyRoots(info fs.FileInfo) bool {
-	s, ok := info.Sys().(*syscall.Stat_t)
-	return ok && s.Uid == 0 && (info.IsDir() || s.Nlink == 1)
+// openDir opens a directory. It returns an error for any other file and for a link.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 }

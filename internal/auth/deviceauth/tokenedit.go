@@ -85,19 +85,14 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
 	}
-	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.FileMode)
+	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%s is being changed by somebody else; if that one has died, remove %s.new", name, name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	e := &tokenEdit{name: name, fresh: w}
-	if err := private.Give(w); err != nil {
-		e.abandon()
-		return nil, err
-	}
-	return e, nil
+	return &tokenEdit{name: name, fresh: w}, nil
 }
 
 const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". Tokens themselves are not in here.`
