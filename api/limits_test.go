@@ -221,6 +221,25 @@ func TestBodiesInMemoryAreBounded(t *testing.T) {
 	h.call("POST", "/v1/clients/slow/messages", body).want(202) // a refusal gives back what it took
 }
 
+// MaxBody bounds a body that is the payload itself, and also its decoded form.
+func TestMaxBodyBoundsEveryBody(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.MaxBody = 1 << 10 })
+	h.device("a", gatewaytest.Options{})
+	fits, tooLong := strings.Repeat("x", 1<<10), strings.Repeat("x", 1<<10+1)
+	const target = "/v1/clients/a/messages?wait=5s"
+	for _, content := range []string{"text/plain", "application/octet-stream", formType, "image/png"} {
+		h.call("POST", target, fits, "Content-Type", content).want(200)
+		h.call("POST", target, tooLong, "Content-Type", content).wantProblem(413, payloadTooLarge)
+		for coding, encode := range map[string]func(string) string{"gzip": gzipped, "zstd": zstded} {
+			h.call("POST", target, encode(fits), "Content-Type", content, "Content-Encoding", coding).want(200)
+			h.call("POST", target, encode(tooLong), "Content-Type", content, "Content-Encoding", coding).wantProblem(413, payloadTooLarge)
+		}
+	}
+	long := `{"text":"` + tooLong + `"}`
+	h.call("POST", target, long).wantProblem(413, payloadTooLarge)
+	h.call("POST", target, gzipped(long), "Content-Type", "application/json", "Content-Encoding", "gzip").wantProblem(413, payloadTooLarge)
+}
+
 // TestBodiesAreCountedAsTheyCome: what is announced takes nothing.
 func TestBodiesAreCountedAsTheyCome(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.MaxBody, c.MaxBodies = 1000, 1500 })

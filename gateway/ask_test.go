@@ -308,7 +308,7 @@ func TestAfterWorkingTheAckTimeoutSendsThePayload(t *testing.T) {
 			t.Errorf("progress %q", d.Progress)
 		}
 		a.Disconnect(gateway.ReasonConnectionLost)
-		if d := a.state(1, gateway.Queued, 0); d.Progress != nil {
+		if d := a.state(1, gateway.Queued, 2); d.Progress != nil {
 			t.Errorf("progress %q without a connection", d.Progress)
 		}
 	})
@@ -390,7 +390,7 @@ func TestADrainWhileAsksAreUnanswered(t *testing.T) {
 		a.answer(1, gateway.AckOK, "")
 		a.state(1, gateway.Acked, 1)
 		a.Disconnect(gateway.ReasonShutdown)
-		a.state(2, gateway.Queued, 0)
+		a.state(2, gateway.Queued, 1)
 		if n := g.Stats().InFlight; n != 0 {
 			t.Errorf("%d deliveries are counted as in flight", n)
 		}

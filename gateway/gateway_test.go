@@ -110,7 +110,7 @@ func TestSentMeansFlushed(t *testing.T) {
 			t.Errorf("counts %+v, want one sent", got.Counts)
 		}
 		l.Disconnect(gateway.ReasonConnectionLost)
-		wantState(t, g, m, gateway.Queued, 0)
+		wantState(t, g, m, gateway.Queued, 1)
 	})
 }
 

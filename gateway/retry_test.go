@@ -163,3 +163,24 @@ func TestRetryLaterShowsInTheCountsOfAMessageToMany(t *testing.T) {
 		}
 	})
 }
+
+// A delivery that was sent before its connection was lost says so, while the client
+// is away and when it is back.
+func TestAQueuedDeliveryShowsThatItWasSent(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "lock", gatewaytest.Options{React: answers(silence)})
+		m := pushFor(t, g, "lock", "open", time.Hour)
+		synctest.Wait()
+		sent := time.Now()
+		time.Sleep(time.Second)
+		l.Disconnect(gateway.ReasonConnectionLost)
+		d := wantState(t, g, m, gateway.Queued, 1)
+		if !d.SentAt.Equal(sent) {
+			t.Errorf("sent at %v, want %v", d.SentAt, sent)
+		}
+		page, err := g.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "lock"})
+		if err != nil || len(page.Items) != 1 || page.Items[0].Attempts != 1 {
+			t.Errorf("the client's deliveries are %+v, %v, want one with an attempt", page.Items, err)
+		}
+	})
+}

@@ -439,12 +439,16 @@ func (s *Session) evict(seq Seq) (wake bool) {
 }
 
 // overlay adds the live session's knowledge to a queued delivery. It reports
-// whether there was any.
+// whether the delivery is in the window; if not, d shows the attempts of earlier
+// sessions.
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(d.Seq, false)
 	if f == nil || f.gone() {
+		if s.work != nil {
+			attemptAt(s.work.tried, d.Seq).show(d)
+		}
 		return false
 	}
 	d.Attempts = int(f.attempts)

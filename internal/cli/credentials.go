@@ -14,6 +14,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/private"
 )
 
 // credential is a file beside a store that lists API keys or device tokens.
@@ -111,7 +112,7 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 		}
 	}
 	aside := filepath.Join(cfg.Data.Dir, "quarantine")
-	if err := os.MkdirAll(aside, 0o700); err != nil {
+	if err := private.MakeDirs(aside); err != nil {
 		return err
 	}
 	for n := 1; ; n++ {
@@ -128,7 +129,7 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 
 // writePrivate writes a file for its owner alone, durably.
 func writePrivate(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := private.MakeFile(name)
 	if err != nil {
 		return err
 	}

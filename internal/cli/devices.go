@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/longwire/longwire/client"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
@@ -51,7 +50,7 @@ func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error
 		if name != "" {
 			return name, nil
 		}
-		cfg, _, err := e.load(settings, pflag.NewFlagSet("", pflag.ContinueOnError))
+		cfg, err := e.loadBeside(settings, nil)
 		if err != nil {
 			return "", err
 		}

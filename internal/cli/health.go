@@ -57,7 +57,7 @@ func (e *environ) probed(file string) (*client.Client, error) {
 	if cmp.Or(e.server, e.getenv(envServer)) != "" {
 		return e.api()
 	}
-	cfg, _, err := e.load(file, nil)
+	cfg, err := e.loadBeside(file, nil)
 	if err != nil {
 		return nil, err
 	}

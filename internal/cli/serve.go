@@ -52,3 +52,12 @@ func (e *environ) load(file string, flags *pflag.FlagSet) (*config.Config, confi
 	}
 	return cfg, from, nil
 }
+
+// loadBeside is load for a command that opens no listener.
+func (e *environ) loadBeside(file string, flags *pflag.FlagSet) (*config.Config, error) {
+	cfg, _, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags, Beside: true})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}

@@ -49,8 +49,7 @@ func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
 	return func() (*config.Config, error) {
-		cfg, _, err := e.load(file, cmd.Flags())
-		return cfg, err
+		return e.loadBeside(file, cmd.Flags())
 	}
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -92,30 +91,15 @@ func eventColour(t client.EventType) colour {
 	return plain
 }
 
-// eventData holds the members of an event that tail shows. -o json shows the
-// others, too.
-type eventData struct {
-	Dialect    string          `json:"dialect"`
-	RemoteAddr string          `json:"remote_addr"`
-	MessageID  string          `json:"message_id"`
-	Counts     *client.Counts  `json:"counts"`
-	Uplink     *client.Uplink  `json:"uplink"`
-	Detail     string          `json:"detail"`
-	By         client.ClosedBy `json:"by"` // of client events
-	client.Outcome
-}
-
 // eventDetail summarises an event in a few words.
 func eventDetail(ev client.Event) string {
-	var d eventData
-	if json.Unmarshal(ev.Data, &d) != nil {
-		return clip(printable(string(ev.Data)), 120)
-	}
-	reason := string(d.Reason)
+	d := ev.Data
+	reason := d.Reason
 	if d.By != "" {
 		reason = (&client.LastClose{Reason: client.CloseReason(d.Reason), By: d.By}).String()
 	}
-	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, reason, clip(answerText(d.Outcome), 60), d.Detail}
+	answer := answerText(client.Outcome{Result: d.Result, ResultBase64: d.ResultBase64})
+	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, reason, clip(answer, 60), d.Detail}
 	if d.Uplink != nil {
 		words = append(words, clip(d.Uplink.Display(), 100))
 	}

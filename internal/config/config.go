@@ -74,7 +74,7 @@ type HTTP struct {
 	ReadTimeout         Duration `yaml:"read_timeout" help:"time for a request with its body" min:"100ms" max:"1h"`
 	IdleTimeout         Duration `yaml:"idle_timeout" help:"close an idle keep-alive connection after" min:"1s" max:"1h"`
 	MaxHeader           Size     `yaml:"max_header" help:"bytes of a request's headers" min:"4KiB" max:"1MiB"`
-	MaxBody             Size     `yaml:"max_body" help:"bytes of a request's body, bulk streams excepted" min:"1KiB" max:"64MiB"`
+	MaxBody             Size     `yaml:"max_body" help:"bytes of a request's body, or of a line of a bulk request, before and after decoding" min:"1KiB" max:"64MiB"`
 	MaxWait             Duration `yaml:"max_wait" help:"longest that a caller may wait for an acknowledgement" min:"1s" max:"60s"`
 	AccessLog           bool     `yaml:"access_log" help:"log successful requests too, at level info; refused ones are always logged"`
 	CORSOrigins         []string `yaml:"cors_origins" help:"web origins, such as https://app.example, whose pages may call the API with a key of their own"`

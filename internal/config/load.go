@@ -20,6 +20,9 @@ type LoadOptions struct {
 	IgnoreEnv []string
 	// Flags are the parsed flags that RegisterFlags added; nil for none.
 	Flags *pflag.FlagSet
+	// Beside is for commands that open no listener: an open one is no problem.
+	// Such a command makes the first key.
+	Beside bool
 }
 
 // Source says which source set a value.
@@ -109,7 +112,11 @@ func Load(o LoadOptions) (*Config, Provenance, error) {
 	l.loadEnv(env, o.IgnoreEnv)
 	l.loadFlags(o.Flags)
 	if len(l.problems) == 0 { // the checks would mislead after an error of reading
-		for _, p := range l.config.problems() {
+		problems := l.config.problems()
+		if !o.Beside {
+			problems = append(problems, l.config.exposed()...)
+		}
+		for _, p := range problems {
 			p.Source = l.from.Of(p.Setting)
 			l.problems = append(l.problems, p)
 		}

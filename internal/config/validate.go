@@ -20,7 +20,7 @@ const minAPIKey = len(apiKeyPrefix) + 16
 
 // Validate returns an *Error with everything that is wrong with c, or nil.
 func (c *Config) Validate() error {
-	if p := c.problems(); len(p) > 0 {
+	if p := append(c.problems(), c.exposed()...); len(p) > 0 {
 		return &Error{p}
 	}
 	return nil
@@ -57,8 +57,7 @@ func (c *Config) problems() []Problem {
 		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
 	}
 	list = append(list, c.tlsProblems()...)
-	list = append(list, c.deviceProblems()...)
-	return append(list, c.exposed()...)
+	return append(list, c.deviceProblems()...)
 }
 
 // exposed finds listeners that other machines can reach and that need no

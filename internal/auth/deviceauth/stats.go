@@ -10,7 +10,7 @@ import (
 
 // Stats is a snapshot for metrics.
 type Stats struct {
-	Results      map[[2]string]uint64 // decisions by method and reason, without zeros
+	Results      map[[2]string]uint64 // decisions by method and reason, with zeros for those that have not occurred
 	Refused      int                  // ids in the list of refused devices
 	Reloads      uint64
 	ReloadErrors uint64
@@ -51,9 +51,7 @@ func (a *Authenticator) Stats() Stats {
 		Reloads: a.stats.reloads.Load(), ReloadErrors: a.stats.reloadErrors.Load()}
 	for i, m := range methods {
 		for j, r := range reasons {
-			if n := a.stats.results[i][j].Load(); n > 0 {
-				s.Results[[2]string{string(m), string(r)}] = n
-			}
+			s.Results[[2]string{string(m), string(r)}] = a.stats.results[i][j].Load()
 		}
 	}
 	if a.hook != nil {

@@ -85,7 +85,7 @@ func beginEdit(name string) (*tokenEdit, error) {
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
 	}
-	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.FileMode)
+	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("another process is changing %s; if it has died, remove %s.new", name, name)
 	}
