@@ -9,14 +9,15 @@ COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath \
       -ldflags "-s -w -X github.com/longwire/longwire/internal/version.version=${VERSION}" \
-      -o /out/longwire ./cmd/longwire && mkdir -p -m 0700 /out/data
+      -o /out/longwire ./cmd/longwire && mkdir -p /out/volume && mkdir -m 0700 /out/volume/data
 
 FROM scratch
 COPY --from=build /out/longwire /longwire
 # For an authentication hook over https.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# 65532 is nobody in particular; the data folder is its own.
-COPY --from=build --chown=65532:65532 /out/data /data
+# 65532 is nobody in particular; the data folder is its own. COPY keeps the modes
+# of what is in the folder that it names, not of that folder itself.
+COPY --from=build --chown=65532:65532 /out/volume/ /
 USER 65532:65532
 ENV LONGWIRE_DATA_DIR=/data \
     LONGWIRE_TCP_ADDR=0.0.0.0:6666 \

@@ -89,7 +89,7 @@ func (c *called) state() string {
 			all.WriteString(line)
 		}
 	}
-	return fmt.Sprintf("%s%d online deliveries", withoutUse(all.String()), len(c.device.Parcels()))
+	return fmt.Sprintf("%s%d online deliveries", withoutUse(all.String()), len(c.device.Transmissions()))
 }
 
 // withoutUse leaves out when a key was used last.
@@ -220,6 +220,9 @@ func (c *called) judge(method, pattern, query string, s sample, half bool, end s
 	before := c.state()
 	status, body := c.send(method, c.target(pattern, query), s, half, end)
 	api := strings.HasPrefix(pattern, "/v1/") || pattern == "/metrics"
+	if kind := typeIn(body); status >= 400 && kind != "" && api {
+		met(t, method+" "+pattern, status, kind)
+	}
 	if status >= 200 && status < 300 && status != http.StatusNoContent && body == "" && method != http.MethodHead {
 		t.Errorf("answered %d with no body", status)
 	}
@@ -258,6 +261,15 @@ func (c *called) judge(method, pattern, query string, s sample, half bool, end s
 	}
 }
 
+// typeIn is the type of the problem in a body, "" for none.
+func typeIn(body string) string {
+	var p Problem
+	if json.Unmarshal([]byte(body), &p) != nil {
+		return ""
+	}
+	return p.Type
+}
+
 // A stream of lines that ends with its caller's direction is no empty success
 // either.
 func TestAStreamOfLinesOfACallerWhoHalfCloses(t *testing.T) {
@@ -294,3 +306,4 @@ func TestAHandlerWithoutAnAnswerCutsTheConnection(t *testing.T) {
 type statuses chan int
 
 func (s statuses) Request(_, _ string, status int, _ time.Duration) { s <- status }
+func (s statuses) Expect(string, string, int)                       {}

@@ -220,9 +220,9 @@ func TestStrictJSONTakesWhatIsRight(t *testing.T) {
 		`{"json":{"Text":1,"text":2,"a":{"a":{}}}}`:    `{"Text":1,"text":2,"a":{"a":{}}}`,
 		`{"json":[{"a":1},{"a":1}] , "mode":"online"}`: `[{"a":1},{"a":1}]`,
 	} {
-		before := len(l.Parcels())
+		before := len(l.Transmissions())
 		h.call("POST", "/v1/clients/b/messages?wait=5s", body).want(200)
-		if p := l.Parcels(); len(p) != before+1 || string(p[before].Payload) != want {
+		if p := l.Transmissions(); len(p) != before+1 || string(p[before].Payload) != want {
 			t.Errorf("%s: the device got %+v, want %q", body, p[before:], want)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 type countingRecorder struct{}
 
 func (c *countingRecorder) Request(string, string, int, time.Duration) {}
+func (c *countingRecorder) Expect(string, string, int)                 {}
 
 // BenchmarkHTTP compares pushes with a bare chi handler, over loopback with
 // keep-alive connections. Devices are in memory, so that what is measured is

@@ -75,8 +75,6 @@ type BulkAnswer struct {
 //	@Param			lines		body		BulkLine	true	"one such object per line"
 //	@Param			wait		query		string		false	"wait for each line's final state, at most 60s"	example(5s)
 //	@Success		200			{object}	BulkAnswer	"a BulkResult for each line, then a BulkSummary"
-//	@Failure		400,401,415	{object}	Problem
-//	@Failure		503			{object}	Problem
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages/bulk [post]
 func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {

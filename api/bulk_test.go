@@ -96,7 +96,7 @@ func TestBulkKeepsOrderPerClient(t *testing.T) {
 	}
 	for i, l := range links {
 		n := 0
-		for _, p := range l.Parcels() {
+		for _, p := range l.Transmissions() {
 			switch string(p.Payload) {
 			case "all":
 				if n%50 != 1 && n%50 != 0 {

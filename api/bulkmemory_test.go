@@ -44,7 +44,7 @@ func TestPayloadsUnderWayAreBounded(t *testing.T) {
 		var links []*gatewaytest.Link
 		held := make(chan struct{})
 		for i := range devices {
-			links = append(links, h.device(gateway.ClientID(fmt.Sprint("c", i)), gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			links = append(links, h.device(gateway.ClientID(fmt.Sprint("c", i)), gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 				l.Sent(p)
 				<-held
 				l.Ack(p, gateway.AckOK, nil)
@@ -62,7 +62,7 @@ func TestPayloadsUnderWayAreBounded(t *testing.T) {
 		synctest.Wait()
 		begun := 0
 		for _, l := range links {
-			begun += len(l.Parcels())
+			begun += len(l.Transmissions())
 		}
 		if want := bulkPayloads / gateway.MaxPayload; begun != want {
 			t.Errorf("%d lines of %d bytes are under way, want %d", begun, gateway.MaxPayload, want)

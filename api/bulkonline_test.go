@@ -36,7 +36,7 @@ func onlineLine(id, text string) string {
 func TestBulkOnlineLinesTimeOutByThemselves(t *testing.T) {
 	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
 		h.device("deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
-		h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			time.Sleep(1500 * time.Millisecond)
 			l.Ack(p, gateway.AckOK, nil)
@@ -60,7 +60,7 @@ func TestBulkOnlineLinesTimeOutByThemselves(t *testing.T) {
 // to other callers.
 func TestBulkLeavesAClientToOthers(t *testing.T) {
 	inBubble(t, gateway.Config{}, func(t *testing.T, h *harness) {
-		l := h.device("a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l := h.device("a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			time.Sleep(10 * time.Millisecond)
 			l.Ack(p, gateway.AckOK, nil)
@@ -84,7 +84,7 @@ func TestBulkLeavesAClientToOthers(t *testing.T) {
 			t.Fatalf("summary %+v", summary)
 		}
 		var got []string
-		for _, p := range l.Parcels() {
+		for _, p := range l.Transmissions() {
 			if string(p.Payload) != "other" {
 				got = append(got, string(p.Payload))
 			}
@@ -115,7 +115,7 @@ func TestBulkCallerWhoLeaves(t *testing.T) {
 		leave()
 		send.CloseWithError(io.ErrUnexpectedEOF)
 		synctest.Wait()
-		if n := len(l.Parcels()); n != 10 || h.gateway.Stats().InFlight != 10 {
+		if n := len(l.Transmissions()); n != 10 || h.gateway.Stats().InFlight != 10 {
 			t.Errorf("%d are under way after the caller has left, want 10", h.gateway.Stats().InFlight)
 		}
 		<-ended

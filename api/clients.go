@@ -113,8 +113,6 @@ const maxIDs = 100
 //	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor		query		string		false	"next_cursor of the page before"
 //	@Success		200			{object}	ClientPage
-//	@Failure		400,401		{object}	Problem
-//	@Failure		503			{object}	Problem
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients [get]
 func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
@@ -294,8 +292,6 @@ func (n narrowClient) MarshalJSON() ([]byte, error) {
 //	@Produce		json
 //	@Param			id		path		string	true	"client id"
 //	@Success		200		{object}	Client
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients/{id} [get]
 func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
@@ -320,8 +316,6 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 //	@Tags		clients
 //	@Param		id		path	string	true	"client id"
 //	@Success	200		"known"
-//	@Failure	400,401	"as a GET would say"
-//	@Failure	404,503	"as a GET would say"
 //	@x-scope	"clients:read"
 //	@Router		/v1/clients/{id} [head]
 func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { return s.getClient(w, r) }
@@ -337,9 +331,6 @@ func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { retu
 //	@Param			id			path		string		true	"client id"
 //	@Param			patch		body		ClientPatch	true	"what to change"
 //	@Success		200			{object}	Client
-//	@Failure		400,401,404	{object}	Problem
-//	@Failure		413,415,422	{object}	Problem
-//	@Failure		503			{object}	Problem
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
 func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
@@ -411,8 +402,6 @@ const maxBlock = 365 * 24 * time.Hour
 //	@Param			purge	query	bool	false	"cancel what is queued"
 //	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
 //	@Success		204
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [delete]
 func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error {

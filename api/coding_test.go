@@ -42,7 +42,7 @@ func TestContentCodingsAreUndone(t *testing.T) {
 		{"gzip", gzipped(strings.Repeat("x", gateway.MaxPayload)), "text/plain", strings.Repeat("x", gateway.MaxPayload)},
 	} {
 		h.call("POST", target, c.body, "Content-Type", c.contentType, "Content-Encoding", c.coding).want(200)
-		if p := l.Parcels(); len(p) != i+1 || string(p[i].Payload) != c.want {
+		if p := l.Transmissions(); len(p) != i+1 || string(p[i].Payload) != c.want {
 			t.Fatalf("%s of %s: the device got %.60q", c.coding, c.contentType, p[len(p)-1].Payload)
 		}
 	}
@@ -88,7 +88,7 @@ func TestTheCommandOfA415Works(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.call("POST", u.RequestURI(), words[3], "Content-Type", "application/json").want(200)
-		if got := l.Parcels(); len(got) != i+1 || string(got[i].Payload) != c.want {
+		if got := l.Transmissions(); len(got) != i+1 || string(got[i].Payload) != c.want {
 			t.Fatalf("%s became %q, want %q", c.typed, got[len(got)-1].Payload, c.want)
 		}
 	}

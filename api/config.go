@@ -70,7 +70,8 @@ type Config struct {
 	// AnyHost serves an open API under any Host name.
 	AnyHost bool
 
-	// MaxBody bounds a JSON body and one line of a bulk request, in bytes.
+	// MaxBody bounds a body and one line of a bulk request, in bytes, encoded and
+	// decoded. A body that is the payload itself has at most gateway.MaxPayload, too.
 	// Default 2 MiB, room for the largest payload in its longest spelling.
 	MaxBody int64
 	// MaxWait bounds ?wait= and Prefer: wait. Default and ceiling 60 s.
@@ -96,6 +97,8 @@ type Config struct {
 // none matched, so it is safe as a label; elapsed is the handler's time.
 type Recorder interface {
 	Request(route, method string, status int, elapsed time.Duration)
+	// Expect announces, at the start, a status that a route may answer.
+	Expect(route, method string, status int)
 }
 
 // Check is one line of /readyz.

@@ -131,9 +131,6 @@ func bootKey(boot string) uint64 {
 //	@Param			after			query		string	false	"behind this sequence; earliest (or 0) is the oldest event kept, now is the end"	default(now)
 //	@Param			Last-Event-ID	header		string	false	"as after"
 //	@Success		200				{object}	Event	"a stream of events"
-//	@Failure		400,401			{object}	Problem
-//	@Failure		406,429			{object}	Problem
-//	@Failure		503				{object}	Problem
 //	@x-scope		"events:read"
 //	@Router			/v1/events [get]
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {

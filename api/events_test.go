@@ -13,10 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"github.com/longwire/longwire/api/internal/tenant"
-	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -119,8 +116,6 @@ func (r *reader) event() Event {
 	}
 	return e
 }
-
-var openapi = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromData(docs.OpenAPI) })
 
 // wantDescribed holds an event against the description of its type.
 func wantDescribed(t *testing.T, data string) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ type harness struct {
 	store   *memstore.Store
 	gateway *gateway.Gateway
 	handler http.Handler
+	ctx     context.Context // of calls, nil = without an end
 }
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
@@ -71,7 +73,7 @@ func (h *harness) known(id gateway.ClientID) {
 
 // answering is a device that acks with a verdict and a result.
 func answering(code gateway.AckCode, result string) gatewaytest.Options {
-	return gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+	return gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 		l.Sent(p)
 		l.Ack(p, code, []byte(result))
 	}}
@@ -89,7 +91,7 @@ type answer struct {
 // checked against the published description.
 func (h *harness) call(method, target, body string, headers ...string) answer {
 	h.t.Helper()
-	r := httptest.NewRequest(method, "http://localhost"+target, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(cmp.Or(h.ctx, context.Background()), method, "http://localhost"+target, strings.NewReader(body))
 	if body == "" {
 		r.Body = http.NoBody
 		r.ContentLength = 0
@@ -111,12 +113,28 @@ func (h *harness) call(method, target, body string, headers ...string) answer {
 }
 
 var description = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := openapi()
+	if err != nil {
+		return nil, err
+	}
+	anywhere := *doc
+	anywhere.Servers = nil // the router would look for a host
+	return legacy.NewRouter(&anywhere)
+})
+
+// openapi returns the published description. In OpenAPI 3.0.3 a schema without a
+// type allows null. kin-openapi needs "nullable" for that, and other tools refuse it.
+var openapi = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI)
 	if err != nil {
 		return nil, err
 	}
-	doc.Servers = nil // the router would look for a host
-	return legacy.NewRouter(doc)
+	for _, s := range doc.Components.Schemas {
+		if p := s.Value.Properties["json"]; p != nil {
+			p.Value.Nullable = true
+		}
+	}
+	return doc, nil
 })
 
 // check validates a real answer against the OpenAPI description. Routes that
@@ -143,6 +161,7 @@ func (a answer) check(r *http.Request) {
 		a.checkLines(route.Operation)
 		return
 	}
+	a.checkProblem(r, route)
 	a.checkHeaders(r, route.Operation)
 	if r.URL.Query().Has("fields") {
 		return // members that are required otherwise are left out
@@ -156,6 +175,34 @@ func (a answer) check(r *http.Request) {
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
 		a.t.Errorf("%s %s: the answer is not as described: %v\n%s", r.Method, r.URL, err, a.body)
+	}
+}
+
+// seen are the problems that tests have met, by operation.
+var seen sync.Map
+
+// checkProblem wants the problem to be one of those that the operation lists.
+func (a answer) checkProblem(r *http.Request, route *routers.Route) {
+	a.t.Helper()
+	if a.status < 400 || r.Method == http.MethodHead || !strings.HasPrefix(a.header.Get("Content-Type"), "application/problem+json") {
+		return
+	}
+	var p Problem
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		a.t.Errorf("%s %s: %v in %s", r.Method, r.URL, err, a.body)
+		return
+	}
+	if p.Code() != string(methodNotAllowed) && p.Code() != string(internal) { // of any path
+		met(a.t, route.Method+" "+route.Path, a.status, p.Type)
+	}
+}
+
+// met notes a problem, which routes.go must list for the operation.
+func met(t *testing.T, op string, status int, kind string) {
+	t.Helper()
+	seen.Store(op+" "+strings.TrimPrefix(kind, problemPath), true)
+	if e, ok := Problems()[op]; ok && !slices.Contains(e[status], kind) {
+		t.Errorf("%s answers %d %s, which routes.go does not list", op, status, kind)
 	}
 }
 

@@ -68,8 +68,6 @@ func keyView(k *apikey.Key, now time.Time) Key {
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	KeyPage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		403,429	{object}	Problem
 //	@x-scope		"admin"
 //	@Router			/v1/keys [get]
 func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
@@ -113,11 +111,6 @@ func validKey(id string) bool {
 //	@Param			key		body		KeyCreate	true	"the key to make"
 //	@Success		201		{object}	Key
 //	@Header			201		{string}	Location	"the key"
-//	@Failure		400,401	{object}	Problem
-//	@Failure		403,409	{object}	Problem
-//	@Failure		413,415	{object}	Problem
-//	@Failure		422,429	{object}	Problem
-//	@Failure		503		{object}	Problem
 //	@x-scope		"admin"
 //	@Router			/v1/keys [post]
 func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
@@ -171,9 +164,6 @@ func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 //	@Produce	json
 //	@Param		id		path		string	true	"key id"
 //	@Success	200		{object}	Key
-//	@Failure	400,401	{object}	Problem
-//	@Failure	403,404	{object}	Problem
-//	@Failure	429		{object}	Problem
 //	@x-scope	"admin"
 //	@Router		/v1/keys/{id} [get]
 func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
@@ -197,9 +187,6 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 //	@Produce		json
 //	@Param			id	path	string	true	"key id"
 //	@Success		204
-//	@Failure		400,401	{object}	Problem
-//	@Failure		403,404	{object}	Problem
-//	@Failure		429,503	{object}	Problem
 //	@x-scope		"admin"
 //	@Router			/v1/keys/{id} [delete]
 func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {

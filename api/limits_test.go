@@ -183,8 +183,8 @@ func TestFailuresAreBounded(t *testing.T) {
 func held(t *testing.T, change func(*Config)) (h *harness, release func()) {
 	t.Helper()
 	h = newHarness(t, change)
-	parcels := make(chan gateway.Parcel, 1)
-	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) { l.Sent(p); parcels <- p }})
+	parcels := make(chan gateway.Transmission, 1)
+	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p); parcels <- p }})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -219,6 +219,25 @@ func TestBodiesInMemoryAreBounded(t *testing.T) {
 	h.call("POST", "/v1/clients/slow/messages", body).want(202)
 	h.call("POST", "/v1/clients/slow/messages", `{"text":1}`).want(400)
 	h.call("POST", "/v1/clients/slow/messages", body).want(202) // a refusal gives back what it took
+}
+
+// MaxBody bounds a body that is the payload itself, and also its decoded form.
+func TestMaxBodyBoundsEveryBody(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.MaxBody = 1 << 10 })
+	h.device("a", gatewaytest.Options{})
+	fits, tooLong := strings.Repeat("x", 1<<10), strings.Repeat("x", 1<<10+1)
+	const target = "/v1/clients/a/messages?wait=5s"
+	for _, content := range []string{"text/plain", "application/octet-stream", formType, "image/png"} {
+		h.call("POST", target, fits, "Content-Type", content).want(200)
+		h.call("POST", target, tooLong, "Content-Type", content).wantProblem(413, payloadTooLarge)
+		for coding, encode := range map[string]func(string) string{"gzip": gzipped, "zstd": zstded} {
+			h.call("POST", target, encode(fits), "Content-Type", content, "Content-Encoding", coding).want(200)
+			h.call("POST", target, encode(tooLong), "Content-Type", content, "Content-Encoding", coding).wantProblem(413, payloadTooLarge)
+		}
+	}
+	long := `{"text":"` + tooLong + `"}`
+	h.call("POST", target, long).wantProblem(413, payloadTooLarge)
+	h.call("POST", target, gzipped(long), "Content-Type", "application/json", "Content-Encoding", "gzip").wantProblem(413, payloadTooLarge)
 }
 
 // TestBodiesAreCountedAsTheyCome: what is announced takes nothing.

@@ -213,8 +213,6 @@ func deliveryAsMessage(d *gateway.Delivery) Message {
 //	@Param			wait	query		string	false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Success		200		{object}	Message
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id} [get]
 func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
@@ -257,9 +255,6 @@ func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (
 //	@Produce		json
 //	@Param			id		path		string	true	"message id"
 //	@Success		200		{object}	Message
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,409	{object}	Problem
-//	@Failure		503		{object}	Problem
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages/{id} [delete]
 func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
@@ -291,8 +286,6 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	MessagePage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages [get]
 func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
@@ -345,8 +338,6 @@ func (q *query) messageState() gateway.State {
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	MessagePage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"messages:read"
 //	@Router			/v1/clients/{id}/messages [get]
 func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
@@ -399,8 +390,6 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 //	@Param			limit	query		int		false	"page size"		minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	DeliveryPage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		404,503	{object}	Problem
 //	@x-scope		"messages:read"
 //	@Router			/v1/messages/{id}/deliveries [get]
 func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {

@@ -206,11 +206,6 @@ func (o *Options) merge(query *Options) error {
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
-//	@Failure		400,401			{object}	Problem
-//	@Failure		404,409			{object}	Problem
-//	@Failure		413,415			{object}	Problem
-//	@Failure		422,429			{object}	Problem
-//	@Failure		503,504			{object}	Problem
 //	@x-scope		"messages:write"
 //	@Router			/v1/clients/{id}/messages [post]
 func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
@@ -291,7 +286,7 @@ func (p *push) readLine(data []byte) (key string, err error) {
 // raw takes the body itself as the payload of p.
 func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options) error {
 	var buf bytes.Buffer
-	if err := s.readBody(w, r, gateway.MaxPayload, &buf); err != nil {
+	if err := s.readBody(w, r, min(s.cfg.MaxBody, gateway.MaxPayload), &buf); err != nil {
 		return err
 	}
 	t := mediaType(r)
@@ -382,11 +377,6 @@ func mediaType(r *http.Request) string {
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
-//	@Failure		400,401			{object}	Problem
-//	@Failure		404,409			{object}	Problem
-//	@Failure		413,415			{object}	Problem
-//	@Failure		422,429			{object}	Problem
-//	@Failure		503,504			{object}	Problem
 //	@x-scope		"messages:write"
 //	@Router			/v1/messages [post]
 func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {

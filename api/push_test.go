@@ -30,7 +30,7 @@ func TestPushIsAcked(t *testing.T) {
 	if got := a.header.Get("Location"); got != "/v1/messages/"+m.ID {
 		t.Errorf("Location %q, want the message", got)
 	}
-	if got := string(link.Parcels()[0].Payload); got != "hello" {
+	if got := string(link.Transmissions()[0].Payload); got != "hello" {
 		t.Errorf("device got %q, want hello", got)
 	}
 	read := decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))
@@ -88,9 +88,9 @@ func TestPushPayloads(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := h.in(t)
-			before := len(link.Parcels())
+			before := len(link.Transmissions())
 			m := decode[Message](h.call("POST", "/v1/clients/d/messages?wait=5s", tt.body, "Content-Type", tt.contentType).want(200))
-			if got := string(link.Parcels()[before].Payload); got != tt.want {
+			if got := string(link.Transmissions()[before].Payload); got != tt.want {
 				t.Errorf("device got %q, want %q", got, tt.want)
 			}
 			if got := tt.show(decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))); got != tt.want {
@@ -388,7 +388,7 @@ func TestGetShowsRetryLaterAndProgress(t *testing.T) {
 	h := newHarness(t)
 	said := make(chan gateway.AckCode, 1)
 	text := "40 %"
-	h.device("a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+	h.device("a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 		l.Sent(p)
 		code := gateway.AckWorking
 		if string(p.Payload) == "not now" {

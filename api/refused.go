@@ -43,8 +43,6 @@ func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	RefusedRegistrationPage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		403,429	{object}	Problem
 //	@x-scope		"clients:read"
 //	@Router			/v1/refused [get]
 func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {

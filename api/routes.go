@@ -1,6 +1,11 @@
 package api
 
-import "github.com/longwire/longwire/internal/apikey"
+import (
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+)
 
 // public is the need of documents and probes: anybody may ask, and nothing of
 // the gateway's clients can be reached.
@@ -8,7 +13,8 @@ const public apikey.Scope = 1 << 15
 
 // endpoint is one row of the routing table. need is the scope that a caller's
 // key must have; a row without one is a defect that stops the server. head adds
-// HEAD beside GET, stream is a body that is read line by line.
+// HEAD beside GET, stream is a body that is read line by line. fails are the
+// problems of the handler itself, beside those of any call.
 type endpoint struct {
 	method  string
 	pattern string
@@ -16,39 +22,98 @@ type endpoint struct {
 	handler handler
 	head    bool
 	stream  bool
+	fails   []slug
 }
 
 // takesBody reports whether the handler reads the request's body. Of other
 // requests it must be there too, before anything is done.
 func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
 
+// Problems of handlers, named after their causes.
+var (
+	ofStore  = slug(gateway.CodeUnavailable)
+	ofClient = slug(gateway.CodeClientNotFound)
+	ofLimits = slug(gateway.CodeUnauthorized) // of the key
+	ofPush   = []slug{ofStore, ofClient, slug(gateway.CodeClientOffline), slug(gateway.CodeQueueFull),
+		slug(gateway.CodeIdempotencyMismatch), slug(gateway.CodeAckTimeout)}
+	ofMessage = []slug{ofStore, slug(gateway.CodeMessageNotFound)}
+)
+
+// problems returns every problem that the route may answer, by status.
+func (e *endpoint) problems() map[int][]slug {
+	switch {
+	case e.pattern == "/version":
+		return map[int][]slug{kinds[hostNotAllowed].status: {hostNotAllowed}}
+	case e.need == public: // probes, and documents, which are not described
+		return nil
+	}
+	all := append([]slug{unauthenticated, insufficientScope, hostNotAllowed, rateLimited, overloaded, internal}, e.fails...)
+	if e.pattern != "/metrics" { // which takes any
+		all = append(all, invalidParameter)
+	}
+	if !e.stream { // whose answer has begun by then
+		all = append(all, incompleteBody, requestTimeout, payloadTooLarge)
+	}
+	if e.method != "GET" && e.method != "HEAD" {
+		all = append(all, crossOrigin)
+	}
+	if e.takesBody() {
+		all = append(all, unsupportedMediaType, slug(gateway.CodeDraining))
+	}
+	if e.takesBody() && !e.stream { // the lines of a stream have their own
+		all = append(all, malformedJSON, unknownField, validationFailed)
+	}
+	slices.Sort(all)
+	byStatus := map[int][]slug{}
+	for _, kind := range slices.Compact(all) {
+		byStatus[kinds[kind].status] = append(byStatus[kinds[kind].status], kind)
+	}
+	return byStatus
+}
+
+// Problems returns the types of problem that each operation may answer, by
+// method and path, such as "GET /v1/clients", and by status.
+func Problems() map[string]map[int][]string {
+	all := map[string]map[int][]string{}
+	for _, e := range newServer(Config{}).endpoints() {
+		byStatus := map[int][]string{}
+		for status, list := range e.problems() {
+			for _, kind := range list {
+				byStatus[status] = append(byStatus[status], problemPath+string(kind))
+			}
+		}
+		all[e.method+" "+e.pattern] = byStatus
+	}
+	return all
+}
+
 // endpoints is every route of the API, in the order of the documentation.
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
-		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true},
-		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient},
-		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient},
-		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient},
-		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient},
-		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true},
-		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne},
+		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []slug{invalidCursor, ofStore}},
+		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []slug{ofStore, ofClient}},
+		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []slug{ofStore, ofClient}},
+		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []slug{ofStore, ofClient, ofLimits}},
+		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []slug{ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []slug{invalidCursor, ofStore, ofClient}},
+		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
 
-		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true},
+		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []slug{invalidCursor}},
 
-		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true},
-		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany},
+		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: []slug{invalidCursor, ofStore}},
+		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPush},
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
-		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true},
-		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage},
-		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true},
+		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
+		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []slug{slug(gateway.CodeAlreadyFinal), ofLimits})},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []slug{invalidCursor})},
 
-		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true},
-		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events},
+		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []slug{ofStore}},
+		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []slug{notAcceptable}},
 
-		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true},
-		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey},
-		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true},
-		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey},
+		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []slug{invalidCursor}},
+		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []slug{ofStore, tooManyKeys}},
+		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []slug{keyNotFound}},
+		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []slug{ofStore, keyNotFound}},
 
 		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
 		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true},

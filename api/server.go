@@ -65,6 +65,10 @@ func (s *server) register(r chi.Router, method string, e endpoint) {
 	if e.need == 0 {
 		panic("api: " + method + " " + e.pattern + " does not say which scope it needs")
 	}
+	if s.cfg.Recorder != nil && e.need != public {
+		s.cfg.Recorder.Expect(e.pattern, method, http.StatusInternalServerError)
+		s.cfg.Recorder.Expect(e.pattern, method, http.StatusServiceUnavailable)
+	}
 	quiet := isProbe(e.pattern) || e.pattern == "/metrics"
 	r.MethodFunc(method, e.pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)

@@ -56,7 +56,7 @@ func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
 			}
 		}
 	}
-	if got := online.Parcels(); len(got) != 0 {
+	if got := online.Transmissions(); len(got) != 0 {
 		t.Errorf("another tenant's device got %v", got)
 	}
 	if c := decode[Client](w.as("unlimited", "GET", "/v1/clients/b-on", "").want(200)); !c.Online || c.BlockedUntil != "" {

@@ -99,8 +99,6 @@ func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
 //	@Tags		system
 //	@Produce	plain
 //	@Success	200	{string}	string
-//	@Failure	401	{object}	Problem
-//	@Failure	404	{object}	Problem
 //	@x-scope	"metrics:read"
 //	@Router		/metrics [get]
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
@@ -148,7 +146,6 @@ type StoreStats struct {
 //	@Tags		system
 //	@Produce	json
 //	@Success	200		{object}	Stats
-//	@Failure	400,401	{object}	Problem
 //	@x-scope	"metrics:read"
 //	@Router		/v1/stats [get]
 func (s *server) stats(w http.ResponseWriter, r *http.Request) error {

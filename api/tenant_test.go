@@ -249,8 +249,8 @@ func TestForeignNamesInAListAreUnknown(t *testing.T) {
 		t.Errorf("online to a foreign client: %s, want %s", same(foreign), same(unknown))
 	}
 	bulk := string(w.as("a", "POST", "/v1/messages/bulk", `{"to":{"client":"b-3"},"text":"x","mode":"online"}`, "Content-Type", ndjson).want(200).body)
-	if !strings.Contains(bulk, `"status":404`) || len(online.Parcels()) != 0 {
-		t.Errorf("online in a bulk request to a foreign client: %s; it got %v", bulk, online.Parcels())
+	if !strings.Contains(bulk, `"status":404`) || len(online.Transmissions()) != 0 {
+		t.Errorf("online in a bulk request to a foreign client: %s; it got %v", bulk, online.Transmissions())
 	}
 }
 

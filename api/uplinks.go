@@ -56,8 +56,6 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Success		200		{object}	UplinkPage
-//	@Failure		400,401	{object}	Problem
-//	@Failure		429,503	{object}	Problem
 //	@x-scope		"messages:read"
 //	@Router			/v1/uplinks [get]
 func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {

@@ -38,13 +38,13 @@ const (
 // Event is one event of the stream, a CloudEvent. Events of one client are in
 // order.
 type Event struct {
-	ID       string          `json:"id"`
-	Type     EventType       `json:"type"`
-	Source   string          `json:"source,omitempty"`
-	Subject  string          `json:"subject,omitempty"` // the client, if there is one
-	Time     time.Time       `json:"time,omitzero"`
-	Sequence string          `json:"sequence,omitempty"`
-	Data     json.RawMessage `json:"data,omitempty"`
+	ID       string    `json:"id"`
+	Type     EventType `json:"type"`
+	Source   string    `json:"source,omitempty"`
+	Subject  string    `json:"subject,omitempty"` // the client, if there is one
+	Time     time.Time `json:"time,omitzero"`
+	Sequence string    `json:"sequence,omitempty"`
+	Data     EventData `json:"data,omitzero"`
 
 	// Position resumes the stream behind this event (EventQuery.After).
 	Position string `json:"-"`

@@ -43,7 +43,7 @@ func gateway() *httptest.Server {
 	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, "id: 7\nevent: message.received\ndata: {\"type\":\"message.received\",\"subject\":\"truck-17\"}\n\n")
+		io.WriteString(w, "id: 7\nevent: message.received\ndata: {\"type\":\"message.received\",\"subject\":\"truck-17\",\"data\":{\"client\":\"truck-17\",\"uplink\":{\"seq\":4,\"client\":\"truck-17\",\"text\":\"21.5\"}}}\n\n")
 	})
 	return httptest.NewServer(mux)
 }
@@ -119,10 +119,12 @@ func ExampleClient_Events() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(ev.Type, ev.Subject)
+		if ev.Type == client.EventMessageReceived {
+			fmt.Println(ev.Subject, ev.Data.Uplink.Display())
+		}
 		break
 	}
-	// Output: message.received truck-17
+	// Output: truck-17 21.5
 }
 
 // A repeat has the number of the uplink that it repeats. A backend that survives

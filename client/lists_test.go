@@ -7,8 +7,10 @@ import (
 	"go/token"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -35,6 +37,57 @@ func constants(t *testing.T, file, kind string) (values []string) {
 	})
 	slices.Sort(values)
 	return values
+}
+
+// EventData has the members of the data of every type of event.
+func TestEventDataHasEveryMember(t *testing.T) {
+	b, err := os.ReadFile("../docs/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]json.RawMessage
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	described := map[string]bool{}
+	for name, s := range doc.Components.Schemas {
+		for member := range s.Properties {
+			if strings.HasSuffix(name, "EventData") {
+				described[member] = true
+			}
+		}
+	}
+	for f := range reflect.TypeFor[EventData]().Fields() {
+		if member, _, ok := strings.Cut(f.Tag.Get("json"), ","); ok && !described[member] {
+			t.Errorf("no event has %s", member)
+		} else {
+			delete(described, member)
+		}
+	}
+	if len(described) > 0 {
+		t.Errorf("EventData lacks %v", described)
+	}
+}
+
+// A member that this version does not know is not lost.
+func TestEventDataIsKeptAsItCame(t *testing.T) {
+	const sent = `{"message_id":"msg_1","status":"acked","result":"opened","color":"red"}`
+	var d EventData
+	if err := json.Unmarshal([]byte(sent), &d); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := json.Marshal(d); err != nil || string(got) != sent {
+		t.Errorf("marshalled %s, %v, want %s", got, err, sent)
+	}
+	if d.Status != Acked || string(d.Answer()) != "opened" {
+		t.Errorf("data %+v", d)
+	}
 }
 
 // The constants of this package are the lists of the API's description.

@@ -1,12 +1,12 @@
 // Package deploy holds what runs Longwire elsewhere: the systemd unit, a
-// Kubernetes manifest and alerts here, the Dockerfile and the compose file at the
-// root. Its test keeps them true to the
-// program: the settings and commands they name must exist.
+// Kubernetes manifest, alerts and a dashboard here, the Dockerfile and the
+// compose file at the root. Its test keeps them true to the program: the settings
+// and commands they name must exist. Package test compares the alerts and the
+// dashboard with /metrics.
 package deploy
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -203,50 +203,5 @@ func TestKubernetesManifest(t *testing.T) {
 				t.Errorf("a probe asks %+v, want %s over HTTPS", p.HTTPGet, path)
 			}
 		}
-	}
-}
-
-// An alert on a metric that does not exist never fires.
-func TestAlertsNameMetrics(t *testing.T) {
-	rules, err := os.ReadFile("prometheus-rules.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var parsed struct {
-		Groups []struct {
-			Name  string
-			Rules []struct {
-				Alert, Expr, For string
-				Annotations      map[string]string
-			}
-		}
-	}
-	if err := yaml.UnmarshalWithOptions(rules, &parsed, yaml.Strict()); err != nil {
-		t.Fatal(err)
-	}
-	var code strings.Builder
-	names, err := filepath.Glob("../internal/metrics/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		code.Write(text)
-	}
-	found := 0
-	for _, g := range parsed.Groups {
-		for _, r := range g.Rules {
-			for _, m := range regexp.MustCompile(`longwire_([a-z_]+?)(_bucket)?\b`).FindAllStringSubmatch(r.Expr, -1) {
-				if found++; !strings.Contains(code.String(), `"`+m[1]+`"`) && !strings.Contains(code.String(), "longwire_"+m[1]) {
-					t.Errorf("%s: no metric is called longwire_%s", r.Alert, m[1])
-				}
-			}
-		}
-	}
-	if found < 10 {
-		t.Errorf("only %d metrics in %d groups", found, len(parsed.Groups))
 	}
 }

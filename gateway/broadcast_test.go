@@ -37,7 +37,7 @@ func connectMany(t *testing.T, g *gateway.Gateway, n int, group string) []*gatew
 
 func reached(links []*gatewaytest.Link) (n int) {
 	for _, l := range links {
-		n += len(l.Parcels())
+		n += len(l.Transmissions())
 	}
 	return n
 }
@@ -69,7 +69,7 @@ func TestPaceYieldsToOrder(t *testing.T) {
 		links := connectMany(t, g, 50, "fleet")
 		broadcast(t, g, gateway.PushRequest{To: gateway.Audience{All: true}, Rate: 1})
 		synctest.Wait()
-		waiting := slices.IndexFunc(links, func(l *gatewaytest.Link) bool { return len(l.Parcels()) == 0 })
+		waiting := slices.IndexFunc(links, func(l *gatewaytest.Link) bool { return len(l.Transmissions()) == 0 })
 		push(t, g, gateway.ClientID(fmt.Sprintf("fleet-%03d", waiting)), "single")
 		synctest.Wait()
 		wantTexts(t, links[waiting], "hello", "single")
@@ -97,7 +97,7 @@ type askedStore struct {
 	asked map[gateway.ClientID]int
 }
 
-func (s *askedStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+func (s *askedStore) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
 	s.asked[q.Client]++
 	return s.Store.Next(q, buf)
 }
@@ -170,7 +170,7 @@ func TestPushToMany(t *testing.T) {
 		wantTexts(t, a, "fleet", "online", "all")
 		wantTexts(t, b, "fleet", "online", "all")
 		for _, l := range []*gatewaytest.Link{a, b} {
-			for _, p := range l.Parcels() {
+			for _, p := range l.Transmissions() {
 				l.Ack(p, gateway.AckOK, nil)
 			}
 		}

@@ -16,7 +16,7 @@ func TestRTTOfAnOnlineCallDoesNotNoticeAStep(t *testing.T) {
 		store := memstore.New(memstore.Options{Now: clock.Now})
 		t.Cleanup(func() { store.Close() })
 		g := gatewaytest.New(t, store, gateway.Config{Now: clock.Now})
-		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			clock.Step(by)
 			l.Ack(p, gateway.AckOK, nil)

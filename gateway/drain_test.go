@@ -63,7 +63,7 @@ func TestDrainEndsEveryWait(t *testing.T) {
 // error must not say that nothing was sent.
 func TestAnOnlineCallInTheWindowMayArrive(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		gatewaytest.Connect(t, g, "slow", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Parcel) {}})
+		gatewaytest.Connect(t, g, "slow", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
 		_, err := online(g, "slow", "x", time.Second)
 		if e, _ := errors.AsType[*gateway.Error](err); e == nil || e.Reason != gateway.ReasonAckTimeout {
 			t.Errorf("%v, want the reason %s", err, gateway.ReasonAckTimeout)

@@ -12,10 +12,10 @@ import (
 // are those of the gateway alone.
 type echoLink struct {
 	session *Session
-	got     []Parcel
+	got     []Transmission
 }
 
-func (l *echoLink) Deliver(p Parcel) error {
+func (l *echoLink) Deliver(p Transmission) error {
 	l.got = append(l.got, p)
 	return nil
 }
@@ -34,7 +34,7 @@ func (l *echoLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
 func (l *echoLink) MaxPayload() int  { return MaxPayload }
 func (l *echoLink) Window() int      { return 16 }
 
-// oneStore is a store that always has the next parcel for its client and keeps
+// oneStore is a store that always has the next transmission for its client and keeps
 // nothing.
 type oneStore struct {
 	Store
@@ -64,21 +64,21 @@ func (s *oneStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
 
 func (s *oneStore) Accept(context.Context, Acceptance) (Receipt, error) {
 	s.last++
-	s.accepted = Accepted{Client: "a", Parcel: s.parcel()}
+	s.accepted = Accepted{Client: "a", Transmission: s.transmission()}
 	s.changes[0] = &s.accepted
 	s.observer.Changed(s.changes[:])
 	return Receipt{}, nil
 }
 
-func (s *oneStore) Next(q ParcelQuery, buf []Parcel) ([]Parcel, Seq, error) {
+func (s *oneStore) Next(q TransmissionQuery, buf []Transmission) ([]Transmission, Seq, error) {
 	if q.After < s.last {
-		buf = append(buf, s.parcel())
+		buf = append(buf, s.transmission())
 	}
 	return buf, s.last, nil
 }
 
-func (s *oneStore) parcel() Parcel {
-	return Parcel{Message: "msg_01890a5d-ac96-774b-bcce-b302099a8057", Seq: s.last,
+func (s *oneStore) transmission() Transmission {
+	return Transmission{Message: "msg_01890a5d-ac96-774b-bcce-b302099a8057", Seq: s.last,
 		ExpiresAt: time.Now().Add(time.Hour), Payload: s.payload}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
-// slowClockStore gives out parcels that its own clock takes for alive, and that
+// slowClockStore gives out transmissions that its own clock takes for alive, and that
 // the session's does not.
 type slowClockStore struct {
 	gateway.Store
@@ -24,7 +24,7 @@ type slowClockStore struct {
 	proposed []gateway.MessageID
 }
 
-func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+func (s *slowClockStore) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
 	buf, last, err := s.Store.Next(q, buf)
 	for i := range buf {
 		s.age(&buf[i])
@@ -32,13 +32,13 @@ func (s *slowClockStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]ga
 	return buf, last, err
 }
 
-func (s *slowClockStore) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
-	p, ok, err := s.Store.Parcel(client, seq)
+func (s *slowClockStore) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.Transmission, bool, error) {
+	p, ok, err := s.Store.Transmission(client, seq)
 	s.age(&p)
 	return p, ok, err
 }
 
-func (s *slowClockStore) age(p *gateway.Parcel) {
+func (s *slowClockStore) age(p *gateway.Transmission) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.Message == s.expired {

@@ -42,9 +42,9 @@ func delivery(t *testing.T, g *gateway.Gateway, id gateway.MessageID, client gat
 	return d
 }
 
-func texts(parcels []gateway.Parcel) []string {
+func texts(transmissions []gateway.Transmission) []string {
 	var out []string
-	for _, p := range parcels {
+	for _, p := range transmissions {
 		s := string(p.Payload)
 		switch {
 		case p.Ask:
@@ -61,7 +61,7 @@ func texts(parcels []gateway.Parcel) []string {
 func wantTexts(t *testing.T, l *gatewaytest.Link, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := texts(l.Parcels()); !slices.Equal(got, want) {
+	if got := texts(l.Transmissions()); !slices.Equal(got, want) {
 		t.Fatalf("the device got %q, want %q", got, want)
 	}
 }
@@ -77,7 +77,7 @@ func wantState(t *testing.T, g *gateway.Gateway, m gateway.Message, want gateway
 
 func TestPushIsAcked(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		l := gatewaytest.Connect(t, g, "truck-17", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l := gatewaytest.Connect(t, g, "truck-17", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			time.Sleep(40 * time.Millisecond) // the device's work, in virtual time
 			l.Ack(p, gateway.AckOK, []byte("locked"))
@@ -100,17 +100,17 @@ func TestPushIsAcked(t *testing.T) {
 
 func TestSentMeansFlushed(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Parcel) {}})
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
 		m := push(t, g, "a", "one")
 		synctest.Wait()
 		wantState(t, g, m, gateway.Queued, 0)
-		l.Sent(l.Parcels()[0])
+		l.Sent(l.Transmissions()[0])
 		wantState(t, g, m, gateway.Sent, 1)
 		if got, _ := g.Message(m.ID); got.Counts.Sent != 1 || got.Counts.Queued != 0 {
 			t.Errorf("counts %+v, want one sent", got.Counts)
 		}
 		l.Disconnect(gateway.ReasonConnectionLost)
-		wantState(t, g, m, gateway.Queued, 0)
+		wantState(t, g, m, gateway.Queued, 1)
 	})
 }
 
@@ -138,7 +138,7 @@ func TestWindowIsKept(t *testing.T) {
 		}
 		synctest.Wait()
 		wantTexts(t, l, "0", "1")
-		l.Ack(l.Parcels()[1], gateway.AckOK, nil)
+		l.Ack(l.Transmissions()[1], gateway.AckOK, nil)
 		synctest.Wait()
 		wantTexts(t, l, "0", "1", "2")
 	})
@@ -150,7 +150,7 @@ func TestAckTimeoutRepeatsUntilAttemptsAreUsedUp(t *testing.T) {
 		m := push(t, g, "a", "x")
 		for range 3 {
 			synctest.Wait()
-			l.Session.AckTimeout(l.Parcels()[0].Seq, false)
+			l.Session.AckTimeout(l.Transmissions()[0].Seq, false)
 		}
 		synctest.Wait()
 		wantTexts(t, l, "x", "x again", "x again")
@@ -166,7 +166,7 @@ func TestAckTimeoutRepeatsUntilAttemptsAreUsedUp(t *testing.T) {
 			t.Errorf("%d deliveries are counted as in flight", n)
 		}
 		// An ack that comes now is kept, and changes nothing.
-		l.Ack(l.Parcels()[0], gateway.AckOK, []byte("late"))
+		l.Ack(l.Transmissions()[0], gateway.AckOK, []byte("late"))
 		time.Sleep(time.Second)
 		d = wantState(t, g, m, gateway.Failed, 3)
 		if string(d.LateResult) != "late" || d.LateAckAt.IsZero() {
@@ -202,7 +202,7 @@ func TestAttemptsGoOnCountingOverReconnects(t *testing.T) {
 func TestRetryLaterKeepsAWindowOfOneStrict(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		said := false
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			if !said {
 				said = true
@@ -223,7 +223,7 @@ func TestRetryLaterKeepsAWindowOfOneStrict(t *testing.T) {
 
 func TestRejectIsFinal(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			l.Ack(p, gateway.AckReject, []byte("door open"))
 		}})
@@ -359,7 +359,7 @@ func TestTakeoverWithGrowingDelay(t *testing.T) {
 			t.Errorf("six quick takeovers lead to a delay of only %v", last)
 		}
 		// The device's verdict on the replaced connection is still true.
-		old.Ack(old.Parcels()[0], gateway.AckOK, nil)
+		old.Ack(old.Transmissions()[0], gateway.AckOK, nil)
 		time.Sleep(time.Second)
 		wantState(t, g, m, gateway.Acked, 7)
 
@@ -433,7 +433,7 @@ func TestDrain(t *testing.T) {
 		if gateway.CodeOf(err) != gateway.CodeDraining {
 			t.Errorf("push: %v", err)
 		}
-		l.Ack(l.Parcels()[0], gateway.AckOK, nil)
+		l.Ack(l.Transmissions()[0], gateway.AckOK, nil)
 		time.Sleep(time.Second)
 		wantState(t, g, m, gateway.Acked, 1)
 	})

@@ -213,8 +213,8 @@ func (w *stageWorld) mine(q int) bool { return w.x.kinds[q-1] != toOthers }
 
 func (w *stageWorld) message(q int) MessageID { return MessageID(fmt.Sprint("msg_", q)) }
 
-func (w *stageWorld) parcel(q int) Parcel {
-	return Parcel{Message: w.message(q), Seq: Seq(q), ExpiresAt: time.Unix(2000, 0), Payload: make([]byte, w.x.cfg.payload),
+func (w *stageWorld) transmission(q int) Transmission {
+	return Transmission{Message: w.message(q), Seq: Seq(q), ExpiresAt: time.Unix(2000, 0), Payload: make([]byte, w.x.cfg.payload),
 		Many: w.x.kinds[q-1] == toMany}
 }
 
@@ -222,7 +222,7 @@ func (w *stageWorld) tell() {
 	w.told++
 	q := w.told
 	if w.x.kinds[q-1] == toOne {
-		w.observer.Changed([]Change{&Accepted{Client: "a", Parcel: w.parcel(q)}})
+		w.observer.Changed([]Change{&Accepted{Client: "a", Transmission: w.transmission(q)}})
 		return
 	}
 	w.observer.Changed([]Change{&AcceptedMany{Message: w.message(q), Seq: Seq(q), Total: 1, To: Audience{All: true}, Rate: 1}})
@@ -312,7 +312,7 @@ func (w *stageWorld) key() string {
 		b = append(b, 's', byte(s.run.Load()), byte(s.flags))
 		b = binary.AppendUvarint(b, uint64(s.cursor))
 		if s.work != nil {
-			for _, p := range s.work.mail.parcels {
+			for _, p := range s.work.mail.transmissions {
 				b = append(b, 'm', byte(p.Seq))
 			}
 			for _, f := range s.work.flight {
@@ -347,11 +347,11 @@ func (w *stageWorld) Register(_ context.Context, r Registration) (ClientRecord, 
 	return ClientRecord{ID: r.Client}, 0, nil
 }
 
-func (w *stageWorld) Next(q ParcelQuery, buf []Parcel) ([]Parcel, Seq, error) {
+func (w *stageWorld) Next(q TransmissionQuery, buf []Transmission) ([]Transmission, Seq, error) {
 	last := w.published
 	for i := int(q.After) + 1; i <= last && len(buf) < q.Max; i++ {
 		if w.mine(i) && !w.final[i] {
-			buf = append(buf, w.parcel(i))
+			buf = append(buf, w.transmission(i))
 		}
 	}
 	what := []byte{'N', byte(last), byte(q.Max)}
@@ -373,7 +373,7 @@ func (w *stageWorld) TrySettle(o Outcome, _ bool) bool {
 
 // The link.
 
-func (l *stageLink) Deliver(p Parcel) error {
+func (l *stageLink) Deliver(p Transmission) error {
 	w := l.w
 	w.meanwhile('D', byte(p.Seq))
 	switch {

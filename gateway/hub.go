@@ -196,6 +196,30 @@ func (h *hub) recall(sh *hubShard, id ClientID) []attempt {
 	return tried
 }
 
+// triedBefore returns the live session of a client or, when it is offline, the
+// attempts at seq of its sessions before.
+func (h *hub) triedBefore(id ClientID, seq Seq) (*Session, attempt) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.sessions[id], attemptAt(sh.tried[id], seq)
+}
+
+// attemptAt returns the attempts at seq, the zero value for none.
+func attemptAt(tried []attempt, seq Seq) attempt {
+	if i := slices.IndexFunc(tried, func(t attempt) bool { return t.seq == seq }); i >= 0 {
+		return tried[i]
+	}
+	return attempt{}
+}
+
+// show adds the attempts to a queued delivery.
+func (t attempt) show(d *Delivery) {
+	if t.attempts > 0 {
+		d.Attempts, d.SentAt = int(t.attempts), timeOf(t.sentAt)
+	}
+}
+
 // settled forgets an offline client's attempts at seq, which is final. It returns
 // the live session, if any.
 func (h *hub) settled(id ClientID, seq Seq) (s *Session) {

@@ -10,7 +10,7 @@ import (
 // may be called from any goroutine. A Link never calls into the gateway from
 // inside one of these methods, except from Flush.
 type Link interface {
-	// Deliver puts one parcel into the window and its frame into the output;
+	// Deliver puts one transmission into the window and its frame into the output;
 	// Flush must follow. It does not keep p.Payload after the call. The link
 	// calls Session.Sent when the bytes have been flushed.
 	//
@@ -18,17 +18,17 @@ type Link interface {
 	// output budget is used up or the dialect is pausing; the link calls
 	// Session.Writable), ErrTooLarge (this dialect cannot carry the payload),
 	// ErrLinkClosed.
-	Deliver(p Parcel) error
+	Deliver(p Transmission) error
 
 	// Flush writes the output of the Delivers before it, in as few writes as
 	// possible. The gateway calls it after one or several Delivers and holds no
 	// lock, because Flush may report events to the session.
 	Flush()
 
-	// Forget drops a parcel that is final for another reason (expired, canceled)
+	// Forget drops a transmission that is final for another reason (expired, canceled)
 	// from the window and stops its ack timeout. Its ack may still arrive. A
 	// dialect without ids may keep the slot until that ack cannot be mistaken for
-	// the next parcel's.
+	// the next transmission's.
 	Forget(seq Seq, ephemeral bool)
 
 	// Close sends the reason to the device, if the dialect can, and ends the

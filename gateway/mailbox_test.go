@@ -38,8 +38,8 @@ func TestAMailboxIsGivenBack(t *testing.T) {
 	for range 3 {
 		w.tell()
 	}
-	if got := w.link().s.work.mail; len(got.parcels) != 3 || got.bytes != 3*129 || w.g.mail.Load() != 3*129 {
-		t.Errorf("the mailbox holds %d parcels, %d bytes; in all %d", len(got.parcels), got.bytes, w.g.mail.Load())
+	if got := w.link().s.work.mail; len(got.transmissions) != 3 || got.bytes != 3*129 || w.g.mail.Load() != 3*129 {
+		t.Errorf("the mailbox holds %d transmissions, %d bytes; in all %d", len(got.transmissions), got.bytes, w.g.mail.Load())
 	}
 	w.pump()
 	for range 3 {
@@ -72,8 +72,8 @@ func TestMailboxesAreBounded(t *testing.T) {
 	w.g.mail.Add(maxMail - 200)
 	w.tell()
 	s := w.link().s
-	if n := len(s.work.mail.parcels); n != 1 || !s.is(flagFresh) {
-		t.Errorf("the mailbox holds %d parcels, flags %b", n, s.flags)
+	if n := len(s.work.mail.transmissions); n != 1 || !s.is(flagFresh) {
+		t.Errorf("the mailbox holds %d transmissions, flags %b", n, s.flags)
 	}
 	w.pump()
 	if got := w.link().sent; !slices.Equal(got, []Seq{1, 2}) {

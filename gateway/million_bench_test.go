@@ -74,13 +74,13 @@ func (rollStore) Undurable(ClientID) (n, bytes int) { return 0, 0 }
 // namedLink is the connection of a client that is connected in name only.
 type namedLink struct{}
 
-func (namedLink) Deliver(Parcel) error { return ErrLinkClosed }
-func (namedLink) Flush()               {}
-func (namedLink) Forget(Seq, bool)     {}
-func (namedLink) Close(Close)          {}
-func (namedLink) MaxPayload() int      { return MaxPayload }
-func (namedLink) Window() int          { return 16 }
-func (namedLink) Stats() LinkStats     { return LinkStats{Dialect: "v2"} }
+func (namedLink) Deliver(Transmission) error { return ErrLinkClosed }
+func (namedLink) Flush()                     {}
+func (namedLink) Forget(Seq, bool)           {}
+func (namedLink) Close(Close)                {}
+func (namedLink) MaxPayload() int            { return MaxPayload }
+func (namedLink) Window() int                { return 16 }
+func (namedLink) Stats() LinkStats           { return LinkStats{Dialect: "v2"} }
 
 // crowded is a gateway with n clients online.
 func crowded(b *testing.B, n int) *Gateway {

@@ -23,8 +23,8 @@ func (*Reopened) change()     {}
 
 // Accepted reports an accepted message to one client.
 type Accepted struct {
-	Client ClientID
-	Parcel Parcel
+	Client       ClientID
+	Transmission Transmission
 }
 
 // AcceptedMany reports an accepted message to many that has at least one queued
@@ -79,7 +79,7 @@ func (o *observer) Changed(list []Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
-			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Parcel, g.lastMany) {
+			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
 		case *AcceptedMany:

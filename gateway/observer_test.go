@@ -17,11 +17,11 @@ import (
 // readStore counts reads.
 type readStore struct {
 	*memstore.Store
-	parcels, messages atomic.Int32
+	transmissions, messages atomic.Int32
 }
 
-func (s *readStore) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
-	s.parcels.Add(1)
+func (s *readStore) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
+	s.transmissions.Add(1)
 	return s.Store.Next(q, buf)
 }
 
@@ -37,12 +37,12 @@ func TestAPushToAConnectedClientReadsNothing(t *testing.T) {
 		store := &readStore{Store: memstore.New(memstore.Options{})}
 		t.Cleanup(func() { store.Close() })
 		g := gatewaytest.New(t, store, gateway.Config{})
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			l.Ack(p, gateway.AckOK, []byte("done"))
 		}})
 		synctest.Wait() // it has read its queue
-		before := store.parcels.Load()
+		before := store.transmissions.Load()
 		var want []string
 		for i := range 40 {
 			want = append(want, fmt.Sprint(i))
@@ -59,8 +59,8 @@ func TestAPushToAConnectedClientReadsNothing(t *testing.T) {
 		}
 		synctest.Wait()
 		wantTexts(t, l, want...)
-		if p, m := store.parcels.Load()-before, store.messages.Load(); p != 0 || m != 0 {
-			t.Errorf("%d reads of parcels and %d of messages, want none", p, m)
+		if p, m := store.transmissions.Load()-before, store.messages.Load(); p != 0 || m != 0 {
+			t.Errorf("%d reads of transmissions and %d of messages, want none", p, m)
 		}
 	})
 }
@@ -89,16 +89,16 @@ func TestAPacedMessageIsNotPassed(t *testing.T) {
 			return !slices.Contains(sequences(l), 10)
 		})
 		client := gateway.ClientID(fmt.Sprintf("fleet-%03d", held))
-		had := len(links[held].Parcels())
+		had := len(links[held].Transmissions())
 		push(t, g, client, "eleven")
 		synctest.Wait()
-		reads := store.parcels.Load()
+		reads := store.transmissions.Load()
 		push(t, g, client, "twelve")
 		synctest.Wait()
 		if got := sequences(links[held])[had:]; !slices.Equal(got, []gateway.Seq{10, 11, 12}) {
 			t.Errorf("got %v, want 10, 11, 12", got)
 		}
-		if store.parcels.Load() != reads {
+		if store.transmissions.Load() != reads {
 			t.Error("12 was read from the store")
 		}
 		time.Sleep(time.Minute) // the walk comes to all
@@ -112,7 +112,7 @@ func TestAPacedMessageIsNotPassed(t *testing.T) {
 }
 
 func sequences(l *gatewaytest.Link) (seqs []gateway.Seq) {
-	for _, p := range l.Parcels() {
+	for _, p := range l.Transmissions() {
 		seqs = append(seqs, p.Seq)
 	}
 	return seqs

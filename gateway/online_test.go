@@ -19,7 +19,7 @@ func online(g *gateway.Gateway, id gateway.ClientID, text string, wait time.Dura
 
 func TestOnlineAnswer(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			if !p.Ephemeral {
 				t.Error("an online delivery is not marked ephemeral")
 			}
@@ -42,7 +42,7 @@ func TestOnlineRefusals(t *testing.T) {
 		gatewaytest.Connect(t, g, "off", gatewaytest.Options{}).Disconnect(gateway.ReasonClientClosed)
 		gatewaytest.Connect(t, g, "small", gatewaytest.Options{Max: 2})
 		gatewaytest.Connect(t, g, "deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
-		gatewaytest.Connect(t, g, "no", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "no", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			l.Ack(p, gateway.AckReject, []byte("why"))
 		}})
@@ -87,8 +87,8 @@ func TestOnlineTimeoutFreesTheWindow(t *testing.T) {
 		}()
 		synctest.Wait()
 		wantTexts(t, l, "1", "2")
-		l.Ack(l.Parcels()[0], gateway.AckOK, []byte("late"))
-		l.Ack(l.Parcels()[1], gateway.AckOK, []byte("two"))
+		l.Ack(l.Transmissions()[0], gateway.AckOK, []byte("late"))
+		l.Ack(l.Transmissions()[1], gateway.AckOK, []byte("two"))
 		if r := <-answer; string(r.Result) != "two" {
 			t.Errorf("answer %q, want two", r.Result)
 		}
@@ -98,7 +98,7 @@ func TestOnlineTimeoutFreesTheWindow(t *testing.T) {
 // The ack of a device that forgets the EPHEMERAL flag settles nothing, and the
 // caller's error names the mistake. With the flag the answer still counts.
 func TestOnlineAckWithoutItsFlag(t *testing.T) {
-	wrongly := func(l *gatewaytest.Link, p gateway.Parcel) {
+	wrongly := func(l *gatewaytest.Link, p gateway.Transmission) {
 		l.Sent(p)
 		l.Session.Acked(p.Seq, false, gateway.AckOK, nil, time.Now())
 		l.Session.AckedOther(p.Seq, false)
@@ -106,7 +106,7 @@ func TestOnlineAckWithoutItsFlag(t *testing.T) {
 	var log strings.Builder
 	bubble(t, gateway.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, g *gateway.Gateway) {
 		gatewaytest.Connect(t, g, "wrong", gatewaytest.Options{React: wrongly})
-		gatewaytest.Connect(t, g, "then-right", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "then-right", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			wrongly(l, p)
 			l.Ack(p, gateway.AckOK, []byte("done"))
 		}})
@@ -178,13 +178,13 @@ func TestOnlineCallersAreBounded(t *testing.T) {
 	})
 }
 
-// endingLink is a connection that ends while a parcel is handed to it.
+// endingLink is a connection that ends while a transmission is handed to it.
 type endingLink struct {
 	*gatewaytest.Link
 	end func()
 }
 
-func (l *endingLink) Deliver(gateway.Parcel) error {
+func (l *endingLink) Deliver(gateway.Transmission) error {
 	l.end()
 	return gateway.ErrLinkClosed
 }
@@ -221,7 +221,7 @@ func TestOnlineBatch(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := batch.Clients(); n != 2 || len(a.Parcels())+len(b.Parcels()) != 0 {
+		if n := batch.Clients(); n != 2 || len(a.Transmissions())+len(b.Transmissions()) != 0 {
 			t.Errorf("before the flush %d clients wait, and some have got something", n)
 		}
 		batch.Flush()

@@ -9,7 +9,7 @@ import (
 // pumpBytes bounds the payload bytes that one step takes from the store.
 const pumpBytes = 256 << 10
 
-// markFresh notes that the store has new parcels for the session. It reports
+// markFresh notes that the store has new transmissions for the session. It reports
 // whether to pump the session.
 func (s *Session) markFresh() bool {
 	s.mu.Lock()
@@ -20,11 +20,11 @@ func (s *Session) markFresh() bool {
 
 // step is one action of the pump.
 type step struct {
-	kind   stepKind
-	parcel Parcel   // of stepUrgent
-	repeat inflight // of stepRepeat: the entry before the step
-	forget Seq      // of stepForget
-	room   int      // of stepMail and stepFresh
+	kind         stepKind
+	transmission Transmission // of stepUrgent
+	repeat       inflight     // of stepRepeat: the entry before the step
+	forget       Seq          // of stepForget
+	room         int          // of stepMail and stepFresh
 }
 
 type stepKind uint8
@@ -34,8 +34,8 @@ const (
 	stepUrgent          // hand an online delivery to the link; it is in the window already
 	stepRepeat          // send seq again
 	stepForget          // drop a final delivery from the link's window
-	stepMail            // send up to room parcels of the mailbox
-	stepFresh           // take up to room new parcels from the store
+	stepMail            // send up to room transmissions of the mailbox
+	stepFresh           // take up to room new transmissions from the store
 	stepPause           // send no first transmission for settlePause
 )
 
@@ -59,7 +59,7 @@ func (s *Session) pump() (flush bool) {
 		case stepNone:
 			return flush
 		case stepUrgent:
-			sent, more = s.sendUrgent(next.parcel)
+			sent, more = s.sendUrgent(next.transmission)
 		case stepRepeat:
 			sent, more = s.sendRepeat(next.repeat)
 		case stepForget:
@@ -90,7 +90,7 @@ func (s *Session) nextStep() step {
 		}
 		free := s.linkRoom() > 0
 		if free && w.urgent.head != nil {
-			return step{kind: stepUrgent, parcel: s.enterUrgent()}
+			return step{kind: stepUrgent, transmission: s.enterUrgent()}
 		}
 		if f := s.nextDue(free); f != nil {
 			was := *f
@@ -104,10 +104,10 @@ func (s *Session) nextStep() step {
 			s.flags |= flagHeld
 			return step{kind: stepPause}
 		}
-		if mail { // its parcels come before those in the store
+		if mail { // its transmissions come before those in the store
 			return step{kind: stepMail, room: room}
 		}
-		// Cleared before the store is read. A goroutine that adds parcels sets it
+		// Cleared before the store is read. A goroutine that adds transmissions sets it
 		// again.
 		s.flags = s.flags&^flagFresh | flagReading
 		return step{kind: stepFresh, room: room}
@@ -151,19 +151,19 @@ func (s *Session) release() (held bool) {
 }
 
 // enterUrgent puts the first waiting call into the window and returns a copy of
-// its parcel: once the call is in the window, its caller may withdraw it and use
+// its transmission: once the call is in the window, its caller may withdraw it and use
 // it again. s.mu is held.
-func (s *Session) enterUrgent() Parcel {
+func (s *Session) enterUrgent() Transmission {
 	call := s.work.urgent.pop()
 	call.entered = true
 	s.localSeq++
 	s.enter(inflight{seq: s.localSeq, message: call.message, call: call})
-	return Parcel{Message: call.message, Seq: s.localSeq, Payload: call.payload, Ephemeral: true}
+	return Transmission{Message: call.message, Seq: s.localSeq, Payload: call.payload, Ephemeral: true}
 }
 
 // sendUrgent hands an online delivery to the link. Like its siblings it reports
 // whether the link took something and whether it may take more.
-func (s *Session) sendUrgent(p Parcel) (sent, more bool) {
+func (s *Session) sendUrgent(p Transmission) (sent, more bool) {
 	err := s.link.Deliver(p)
 	if err == nil {
 		return true, true
@@ -196,7 +196,7 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 		s.giveUp(was, ReasonAttemptsUsedUp)
 		return false, true
 	}
-	p, ok, err := s.g.store.Parcel(s.client, seq)
+	p, ok, err := s.g.store.Transmission(s.client, seq)
 	switch {
 	case err != nil:
 		s.laterAgain(was)
@@ -262,15 +262,15 @@ func (s *Session) repeatFailed(was inflight, to stage) {
 	}
 }
 
-// parcelBuffers holds *[]Parcel; sendMail and sendFresh borrow one for each call.
-var parcelBuffers = sync.Pool{New: func() any { b := make([]Parcel, 0, 16); return &b }}
+// transmissionBuffers holds *[]Transmission; sendMail and sendFresh borrow one for each call.
+var transmissionBuffers = sync.Pool{New: func() any { b := make([]Transmission, 0, 16); return &b }}
 
-// sendFresh reads up to room parcels above the cursor from the store and hands
+// sendFresh reads up to room transmissions above the cursor from the store and hands
 // them to the link.
 func (s *Session) sendFresh(room int) (sent, more bool) {
-	buf := parcelBuffers.Get().(*[]Parcel)
-	defer parcelBuffers.Put(buf)
-	parcels, last, err := s.g.store.Next(ParcelQuery{Client: s.client, Ref: s.ref, After: s.cursor, Max: room, MaxBytes: pumpBytes}, (*buf)[:0])
+	buf := transmissionBuffers.Get().(*[]Transmission)
+	defer transmissionBuffers.Put(buf)
+	transmissions, last, err := s.g.store.Next(TransmissionQuery{Client: s.client, Ref: s.ref, After: s.cursor, Max: room, MaxBytes: pumpBytes}, (*buf)[:0])
 	if err != nil {
 		s.mu.Lock()
 		s.flags = s.flags&^flagReading | flagFresh | flagHeld
@@ -278,9 +278,9 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 		s.g.cfg.After(jitter(5*time.Second), s.resume)
 		return false, false
 	}
-	dry := len(parcels) < room && payloadBytes(parcels) < pumpBytes
-	sent, more = s.sendAll(parcels)
-	*buf = parcels[:0]
+	dry := len(transmissions) < room && payloadBytes(transmissions) < pumpBytes
+	sent, more = s.sendAll(transmissions)
+	*buf = transmissions[:0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flags &^= flagReading
@@ -293,16 +293,16 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 	return sent, true
 }
 
-// sendMail hands up to room parcels of the mailbox to the link. The store still
-// has the parcels that the link does not take.
+// sendMail hands up to room transmissions of the mailbox to the link. The store still
+// has the transmissions that the link does not take.
 func (s *Session) sendMail(room int) (sent, more bool) {
-	buf := parcelBuffers.Get().(*[]Parcel)
-	defer parcelBuffers.Put(buf)
+	buf := transmissionBuffers.Get().(*[]Transmission)
+	defer transmissionBuffers.Put(buf)
 	s.mu.Lock()
-	parcels := s.takeMail(room, (*buf)[:0])
+	transmissions := s.takeMail(room, (*buf)[:0])
 	s.mu.Unlock()
-	sent, more = s.sendAll(parcels)
-	*buf = parcels[:0]
+	sent, more = s.sendAll(transmissions)
+	*buf = transmissions[:0]
 	if !more {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -313,15 +313,15 @@ func (s *Session) sendMail(room int) (sent, more bool) {
 	return sent, more
 }
 
-// sendAll hands parcels to the link until it takes no more, and clears them.
-func (s *Session) sendAll(parcels []Parcel) (sent, more bool) {
+// sendAll hands transmissions to the link until it takes no more, and clears them.
+func (s *Session) sendAll(transmissions []Transmission) (sent, more bool) {
 	more = true
-	for i := 0; more && i < len(parcels); i++ {
+	for i := 0; more && i < len(transmissions); i++ {
 		var took bool
-		took, more = s.send(parcels[i])
+		took, more = s.send(transmissions[i])
 		sent = sent || took
 	}
-	clear(parcels)
+	clear(transmissions)
 	return sent, more
 }
 
@@ -355,15 +355,15 @@ func (s *Session) askedAll() {
 	}
 }
 
-func payloadBytes(parcels []Parcel) (n int) {
-	for i := range parcels {
-		n += len(parcels[i].Payload)
+func payloadBytes(transmissions []Transmission) (n int) {
+	for i := range transmissions {
+		n += len(transmissions[i].Payload)
 	}
 	return n
 }
 
-// send hands one new parcel to the link.
-func (s *Session) send(p Parcel) (sent, more bool) {
+// send hands one new transmission to the link.
+func (s *Session) send(p Transmission) (sent, more bool) {
 	if now := s.g.now(); !p.ExpiresAt.After(now) {
 		return false, s.awaitFinal(func() error { return s.g.store.ProposeExpiry(p.Message, now) })
 	}

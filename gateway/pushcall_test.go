@@ -27,7 +27,7 @@ func startPush(g *gateway.Gateway, r gateway.PushRequest) *pushed {
 // it stands when its wait is over or the gateway drains.
 func TestACallIsAnsweredOnce(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			l.Sent(p)
 			time.Sleep(time.Second)
 			l.Ack(p, gateway.AckOK, []byte("locked"))

@@ -48,7 +48,7 @@ func (s fullNowAndThen) TrySettle(o gateway.Outcome, urgent bool) bool {
 }
 
 // fickleLink is a connection that may end at any moment: before, while and after
-// it gets a parcel, while the device answers, or between.
+// it gets a transmission, while the device answers, or between.
 type fickleLink struct {
 	dice    *dice
 	session *gateway.Session
@@ -57,13 +57,13 @@ type fickleLink struct {
 	steady  bool        // neither ends nor pauses
 	final   func(gateway.Seq) bool
 
-	mu      sync.Mutex
-	ended   bool
-	late    int // Deliver calls after the end
-	parcels []gateway.Parcel
-	asked   map[gateway.Seq]bool // true once it is answered
-	wrong   []string
-	work    sync.WaitGroup
+	mu            sync.Mutex
+	ended         bool
+	late          int // Deliver calls after the end
+	transmissions []gateway.Transmission
+	asked         map[gateway.Seq]bool // true once it is answered
+	wrong         []string
+	work          sync.WaitGroup
 }
 
 // ledger is a device's memory across its connections.
@@ -92,7 +92,7 @@ func (d *ledger) askThrough() gateway.Seq {
 	return d.highest
 }
 
-func (l *fickleLink) Deliver(p gateway.Parcel) error {
+func (l *fickleLink) Deliver(p gateway.Transmission) error {
 	l.dice.dawdle()
 	if !l.steady && l.dice.one(8) {
 		l.end()
@@ -110,13 +110,13 @@ func (l *fickleLink) Deliver(p gateway.Parcel) error {
 	if !p.Ephemeral {
 		l.judge(p)
 	}
-	l.parcels = append(l.parcels, p)
+	l.transmissions = append(l.transmissions, p)
 	l.work.Go(func() { l.react(p) })
 	return nil
 }
 
 // judge notes what must not leave now. l.mu is held.
-func (l *fickleLink) judge(p gateway.Parcel) {
+func (l *fickleLink) judge(p gateway.Transmission) {
 	answered, asked := l.asked[p.Seq]
 	switch {
 	case p.Ask && (asked || p.Seq > l.through):
@@ -136,10 +136,10 @@ func (l *fickleLink) judge(p gateway.Parcel) {
 
 // has reports whether seq was delivered before. l.mu is held.
 func (l *fickleLink) has(seq gateway.Seq) bool {
-	return slices.ContainsFunc(l.parcels, func(p gateway.Parcel) bool { return !p.Ephemeral && p.Seq == seq })
+	return slices.ContainsFunc(l.transmissions, func(p gateway.Transmission) bool { return !p.Ephemeral && p.Seq == seq })
 }
 
-func (l *fickleLink) ack(p gateway.Parcel, code gateway.AckCode) {
+func (l *fickleLink) ack(p gateway.Transmission, code gateway.AckCode) {
 	l.mu.Lock()
 	if p.Ask {
 		l.asked[p.Seq] = true
@@ -153,7 +153,7 @@ func (l *fickleLink) ack(p gateway.Parcel, code gateway.AckCode) {
 }
 
 // answerAsk answers from the ledger.
-func (l *fickleLink) answerAsk(p gateway.Parcel) {
+func (l *fickleLink) answerAsk(p gateway.Transmission) {
 	switch {
 	case !l.steady && l.dice.one(6):
 		l.end()
@@ -171,8 +171,8 @@ func (l *fickleLink) answerAsk(p gateway.Parcel) {
 	}
 }
 
-// react is the way of a parcel through the socket to the device and back.
-func (l *fickleLink) react(p gateway.Parcel) {
+// react is the way of a transmission through the socket to the device and back.
+func (l *fickleLink) react(p gateway.Transmission) {
 	l.dice.dawdle()
 	if p.Ask {
 		l.answerAsk(p)
@@ -232,7 +232,7 @@ type scramble struct {
 	asks   bool
 	device ledger
 
-	parcels gateway.Store
+	transmissions gateway.Store
 
 	mu     sync.Mutex
 	stored []gateway.MessageID
@@ -384,7 +384,7 @@ func (s *scramble) check() {
 
 // final reports whether a delivery is final: by an answer on another connection.
 func (s *scramble) final(seq gateway.Seq) bool {
-	_, queued, err := s.parcels.Parcel("a", seq)
+	_, queued, err := s.transmissions.Transmission("a", seq)
 	return err == nil && !queued
 }
 
@@ -396,7 +396,7 @@ func (s *scramble) checkOrder(l *fickleLink) {
 	}
 	var before gateway.Seq
 	seen := map[gateway.Seq]bool{}
-	for _, p := range l.parcels {
+	for _, p := range l.transmissions {
 		if p.Ephemeral || seen[p.Seq] {
 			continue
 		}
@@ -417,7 +417,7 @@ func TestConnectionsThatEndAtAnyMoment(t *testing.T) {
 			store := memstore.New(memstore.Options{})
 			t.Cleanup(func() { store.Close() })
 			chance := &dice{rnd: rand.New(rand.NewPCG(seed, 1))}
-			s := &scramble{t: t, asks: seed%2 == 0, parcels: store, device: ledger{handled: map[gateway.Seq]bool{}}, g: gatewaytest.New(t, fullNowAndThen{store, chance}, gateway.Config{Workers: 2}), dice: chance}
+			s := &scramble{t: t, asks: seed%2 == 0, transmissions: store, device: ledger{handled: map[gateway.Seq]bool{}}, g: gatewaytest.New(t, fullNowAndThen{store, chance}, gateway.Config{Workers: 2}), dice: chance}
 			s.run()
 			s.check()
 		})

@@ -110,9 +110,12 @@ func (g *Gateway) overlay(d *Delivery) {
 	if d.State != Queued {
 		return
 	}
-	if s := g.hub.session(d.Client); s != nil {
-		s.overlay(d)
+	s, before := g.hub.triedBefore(d.Client, d.Seq)
+	if s == nil {
+		before.show(d)
+		return
 	}
+	s.overlay(d)
 }
 
 // Cancel withdraws a message: every delivery that is not final becomes canceled,

@@ -46,14 +46,14 @@ func gated(t *testing.T, cfg gateway.Config, f func(t *testing.T, g *gateway.Gat
 // stored is the store's data of a client.
 func stored(t *testing.T, s gateway.Store, id gateway.ClientID) (all struct {
 	Record gateway.ClientRecord
-	Queue  []gateway.Parcel
+	Queue  []gateway.Transmission
 }) {
 	t.Helper()
 	var err error
 	if all.Record, err = s.Client(id); err != nil {
 		t.Fatal(err)
 	}
-	if all.Queue, _, err = s.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil); err != nil {
+	if all.Queue, _, err = s.Next(gateway.TransmissionQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -110,7 +110,7 @@ func TestARefusedRegistrationChangesNothing(t *testing.T) {
 				if tc.code == gateway.CodeDraining {
 					return
 				}
-				l.Ack(l.Parcels()[0], gateway.AckOK, nil)
+				l.Ack(l.Transmissions()[0], gateway.AckOK, nil)
 				push(t, g, "a", "2")
 				synctest.Wait()
 				wantTexts(t, l, "1", "2")

@@ -12,8 +12,8 @@ import (
 
 // answers is a device that gives one answer after the other, the last one for
 // ever, and never answers with silence.
-func answers(codes ...gateway.AckCode) func(*gatewaytest.Link, gateway.Parcel) {
-	return func(l *gatewaytest.Link, p gateway.Parcel) {
+func answers(codes ...gateway.AckCode) func(*gatewaytest.Link, gateway.Transmission) {
+	return func(l *gatewaytest.Link, p gateway.Transmission) {
 		l.Sent(p)
 		code := codes[0]
 		if len(codes) > 1 {
@@ -40,7 +40,7 @@ func TestRetryLaterComesAgainUntilTheTimeToLiveEnds(t *testing.T) {
 	bubble(t, gateway.Config{MaxAttempts: 2}, func(t *testing.T, g *gateway.Gateway) {
 		var at []time.Time
 		later := answers(gateway.AckRetry)
-		l := gatewaytest.Connect(t, g, "lock", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Parcel) {
+		l := gatewaytest.Connect(t, g, "lock", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
 			at = append(at, time.Now())
 			later(l, p)
 		}})
@@ -58,9 +58,9 @@ func TestRetryLaterComesAgainUntilTheTimeToLiveEnds(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		wantState(t, g, m, gateway.Expired, 0)
-		sent := len(l.Parcels())
+		sent := len(l.Transmissions())
 		time.Sleep(time.Hour)
-		if n := len(l.Parcels()); n != sent {
+		if n := len(l.Transmissions()); n != sent {
 			t.Errorf("%d transmissions after the end", n-sent)
 		}
 		if n := g.Stats().RetryLater; n != uint64(sent) {
@@ -79,12 +79,12 @@ func TestRetryLaterUsesUpNoAttempt(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		wantState(t, g, m, gateway.Sent, 1)
-		l.Session.AckTimeout(l.Parcels()[0].Seq, false)
+		l.Session.AckTimeout(l.Transmissions()[0].Seq, false)
 		synctest.Wait()
 		wantState(t, g, m, gateway.Queued, 1)
 		time.Sleep(10 * time.Second)
 		wantState(t, g, m, gateway.Sent, 2)
-		l.Session.AckTimeout(l.Parcels()[0].Seq, false)
+		l.Session.AckTimeout(l.Transmissions()[0].Seq, false)
 		time.Sleep(time.Second)
 		wantState(t, g, m, gateway.Failed, 2)
 		wantTexts(t, l, "x", "x again", "x again", "x again", "x again")
@@ -112,7 +112,7 @@ func TestRetryLaterTwiceForTwoTransmissions(t *testing.T) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
 		m := push(t, g, "a", "x")
 		synctest.Wait()
-		p := l.Parcels()[0]
+		p := l.Transmissions()[0]
 		l.Session.AckTimeout(p.Seq, false)
 		synctest.Wait()
 		l.Ack(p, gateway.AckRetry, nil)
@@ -160,6 +160,27 @@ func TestRetryLaterShowsInTheCountsOfAMessageToMany(t *testing.T) {
 				t.Errorf("counts %+v, want %d sent", m.Counts, want)
 			}
 			time.Sleep(time.Second)
+		}
+	})
+}
+
+// A delivery that was sent before its connection was lost says so, while the client
+// is away and when it is back.
+func TestAQueuedDeliveryShowsThatItWasSent(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "lock", gatewaytest.Options{React: answers(silence)})
+		m := pushFor(t, g, "lock", "open", time.Hour)
+		synctest.Wait()
+		sent := time.Now()
+		time.Sleep(time.Second)
+		l.Disconnect(gateway.ReasonConnectionLost)
+		d := wantState(t, g, m, gateway.Queued, 1)
+		if !d.SentAt.Equal(sent) {
+			t.Errorf("sent at %v, want %v", d.SentAt, sent)
+		}
+		page, err := g.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "lock"})
+		if err != nil || len(page.Items) != 1 || page.Items[0].Attempts != 1 {
+			t.Errorf("the client's deliveries are %+v, %v, want one with an attempt", page.Items, err)
 		}
 	})
 }

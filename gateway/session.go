@@ -43,7 +43,7 @@ type sessionFlags uint8
 const (
 	flagStarted  sessionFlags = 1 << iota // the device has its REGISTER_ACK
 	flagClosed                            // ended or replaced; nothing more is sent
-	flagFresh                             // the store may hold parcels above cursor that are not in the mailbox
+	flagFresh                             // the store may hold transmissions above cursor that are not in the mailbox
 	flagMisacked                          // AckedOther was logged
 	flagHeld                              // a timer ends a pause of first transmissions
 	flagReading                           // a goroutine is reading the store
@@ -439,12 +439,16 @@ func (s *Session) evict(seq Seq) (wake bool) {
 }
 
 // overlay adds the live session's knowledge to a queued delivery. It reports
-// whether there was any.
+// whether the delivery is in the window; if not, d shows the attempts of earlier
+// sessions.
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(d.Seq, false)
 	if f == nil || f.gone() {
+		if s.work != nil {
+			attemptAt(s.work.tried, d.Seq).show(d)
+		}
 		return false
 	}
 	d.Attempts = int(f.attempts)

@@ -110,18 +110,18 @@ type Store interface {
 	// when it is on stable storage.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
-	// Next appends to buf the queued parcels of a client with a sequence above
-	// q.After, in rising order. It stops early only after q.Max parcels, or once
+	// Next appends to buf the queued transmissions of a client with a sequence above
+	// q.After, in rising order. It stops early only after q.Max transmissions, or once
 	// they have q.MaxBytes of payload or more in all (the last one may pass the
 	// mark). last is the highest sequence that was given before the state that
-	// Next has read. A parcel past its time is among them until its final state
+	// Next has read. A transmission past its time is among them until its final state
 	// is durable. If it were left out, a later one might be sent before that, and
 	// a device that is asked after a crash would take the earlier one for handled.
-	Next(q ParcelQuery, buf []Parcel) (parcels []Parcel, last Seq, err error)
+	Next(q TransmissionQuery, buf []Transmission) (transmissions []Transmission, last Seq, err error)
 
-	// Parcel returns one queued parcel; ok is false if it is durably final or
+	// Transmission returns one queued transmission; ok is false if it is durably final or
 	// unknown.
-	Parcel(client ClientID, seq Seq) (p Parcel, ok bool, err error)
+	Transmission(client ClientID, seq Seq) (p Transmission, ok bool, err error)
 
 	// The reads below see every applied change, but final states only once they
 	// are durable. Deliveries never show Sent, which only the gateway knows.
@@ -302,8 +302,8 @@ type Page[T any, K any] struct {
 	More  bool
 }
 
-// ParcelQuery selects queued parcels of one client.
-type ParcelQuery struct {
+// TransmissionQuery selects queued transmissions of one client.
+type TransmissionQuery struct {
 	Client   ClientID
 	Ref      uint32 // ClientRecord.Ref, or 0
 	After    Seq

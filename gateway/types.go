@@ -164,8 +164,8 @@ type Delivery struct {
 	LateResult []byte
 }
 
-// Parcel is one delivery ready to be sent to a session.
-type Parcel struct {
+// Transmission is one delivery ready to be sent to a session.
+type Transmission struct {
 	Message   MessageID
 	Seq       Seq // the session-local number when Ephemeral
 	ExpiresAt time.Time
@@ -188,7 +188,7 @@ type ClientRecord struct {
 	Queued       int       // deliveries that are not final
 	QueuedBytes  int64     // their payload bytes, messages to many not counted
 	// Ref is the store's own name of the client, valid as long as the client is
-	// stored; 0 if the store has none. An Outcome or a ParcelQuery with it saves
+	// stored; 0 if the store has none. An Outcome or a TransmissionQuery with it saves
 	// the store a look-up.
 	Ref uint32
 }

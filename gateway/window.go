@@ -84,12 +84,12 @@ func (s *Session) busy() *work {
 // relax returns the work to its pool if it is empty.
 func (s *Session) relax() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.parcels) > 0 || w.askThrough != 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 {
 		return
 	}
 	s.work = nil
 	w.tried = nil
-	if cap(w.flight) <= maxPooledFlight && cap(w.mail.parcels) <= maxPooledFlight {
+	if cap(w.flight) <= maxPooledFlight && cap(w.mail.transmissions) <= maxPooledFlight {
 		works.Put(w)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Reasons for which a connection is refused before the device protocol begins,
-// beside those of the protocol.
+// Reasons to refuse a connection before the device protocol begins. The protocol
+// has others.
 const (
 	refusedDraining          = "draining"
 	refusedMaxConns          = "max_connections"
@@ -21,14 +21,14 @@ const (
 	refusedAcceptRatePerIP   = "accept_rate_per_ip"
 )
 
-// Back-off of the accept loop while the system has no more files or memory.
+// Pauses of the accept loop while the system has no more files or memory.
 const (
 	firstAcceptPause = 5 * time.Millisecond
 	maxAcceptPause   = time.Second
 )
 
-// Serve accepts connections until Drain or Close is called, or the listener
-// breaks; only the last is an error. Connections live on.
+// Serve accepts connections until Drain or Close is called or the listener fails;
+// only a failure is an error. Open connections continue.
 func (s *Server) Serve() error {
 	pause := firstAcceptPause
 	for {
@@ -36,14 +36,14 @@ func (s *Server) Serve() error {
 		switch {
 		case err == nil:
 			pause = firstAcceptPause
-			s.welcome(nc)
+			s.handleAccepted(nc)
 		case s.stopped():
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			// Mostly out of files: connections end and make room, and those
-			// that are open must not suffer.
+			// Mostly the process is out of files. Ending connections free some, and
+			// open connections must not suffer.
 			s.stats.acceptErrors.Add(1)
 			s.log.Warn("cannot accept a connection; trying again", "error", err, "pause", pause)
 			if !s.pause(pause) {
@@ -63,7 +63,7 @@ func (s *Server) stopped() bool {
 	}
 }
 
-// pause waits for d; false when the server stops meanwhile.
+// pause waits for d. It returns false if the server stops first.
 func (s *Server) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -75,12 +75,12 @@ func (s *Server) pause(d time.Duration) bool {
 	}
 }
 
-// welcome starts a connection, or refuses it where a limit is reached.
-func (s *Server) welcome(nc net.Conn) {
+// handleAccepted starts a connection, or refuses it if a limit is reached.
+func (s *Server) handleAccepted(nc net.Conn) {
 	now, remote := time.Now(), addrPort(nc.RemoteAddr())
 	source, proxied := sourceOf(remote), s.isTrustedProxy(remote.Addr())
 	if proxied {
-		source = netip.Addr{} // the device's, which its header will tell
+		source = netip.Addr{} // unknown until the proxy's header names the device
 	}
 	p := &preamble{srv: s, base: nc, nc: nc, since: now, remote: remote}
 	if reason := s.admit(p, source); reason != "" {
@@ -97,16 +97,16 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 }
 
-// known returns nc as a connection that can be read and written.
-func known(nc net.Conn) net.Conn {
-	if s, ok := nc.(interface{ known() net.Conn }); ok {
-		return s.known()
+// netConnOf returns nc as a connection that can be read and written.
+func netConnOf(nc net.Conn) net.Conn {
+	if s, ok := nc.(interface{ asNetConn() net.Conn }); ok {
+		return s.asNetConn()
 	}
 	return nc
 }
 
-// admit takes one more connection into the counts, or returns why not. When too
-// many have not registered yet, the newcomer gets the place of another one.
+// admit counts one more connection, or returns the reason to refuse it. If too many
+// have not registered yet, the newcomer replaces one of them.
 func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
 	if s.memory.exhausted() {
 		return refusedMemory
@@ -119,21 +119,21 @@ func (s *Server) admit(p *preamble, source netip.Addr) (refused string) {
 	switch {
 	case s.closing:
 		return refusedDraining
-	case s.displaceOldestOf(source):
+	case s.displaceOldestOfLocked(source):
 	case s.open-s.leaving >= s.cfg.MaxConns:
-		if !s.displace(s.unregistered.Hoarder(), refusedMaxConns) {
+		if !s.displaceLocked(s.unregistered.Hoarder(), refusedMaxConns) {
 			return refusedMaxConns
 		}
 	case s.unregistered.Len() >= s.cfg.MaxUnregistered:
-		s.displace(s.unregistered.Hoarder(), refusedUnregistered)
+		s.displaceLocked(s.unregistered.Hoarder(), refusedUnregistered)
 	}
 	s.open++
 	p.counted, p.place = true, s.unregistered.Enter(source, unregistered{preamble: p})
 	return ""
 }
 
-// attribute counts a connection that came through a proxy under the address of
-// its device, or returns why it is one too many from there.
+// attribute counts a connection through a proxy under the address of its device, or
+// returns the reason to refuse it.
 func (s *Server) attribute(p *preamble) (refused string) {
 	source := sourceOf(p.remote)
 	if !s.limits.acceptBehindProxy(source) {
@@ -143,15 +143,15 @@ func (s *Server) attribute(p *preamble) (refused string) {
 	defer s.mu.Unlock()
 	if p.place != nil {
 		s.unregistered.Leave(p.place)
-		s.displaceOldestOf(source)
+		s.displaceOldestOfLocked(source)
 		p.place = s.unregistered.Enter(source, unregistered{preamble: p})
 	}
 	return ""
 }
 
-// turnAway refuses nc. A few at a time are told why and when to come back, in
-// the dialect that their first bytes show; the others, whose number is in the
-// attacker's hands, are cut off.
+// turnAway refuses nc. It sends a few at a time a close with the time to come back,
+// in the dialect that their first bytes show. It cuts off the others, because an
+// attacker can make any number of them.
 func (s *Server) turnAway(nc net.Conn, remote netip.AddrPort, reason string) {
 	s.stats.refused.add(reason)
 	select {
@@ -160,7 +160,7 @@ func (s *Server) turnAway(nc net.Conn, remote netip.AddrPort, reason string) {
 		abandon(nc, true)
 		return
 	}
-	nc = known(nc)
+	nc = netConnOf(nc)
 	p := &preamble{srv: s, base: nc, nc: nc, remote: remote}
 	if !s.enter(p) {
 		<-s.turningAway
@@ -169,36 +169,36 @@ func (s *Server) turnAway(nc net.Conn, remote netip.AddrPort, reason string) {
 	s.tasks.Go(func() {
 		defer func() { <-s.turningAway }()
 		defer p.releaseInput()
-		p.tell(*overloaded())
+		p.sendClose(*overloaded())
 		abandon(nc, true)
 		s.leave(p)
 	})
 }
 
-// enter notes p, so that a closing server can cut it off; when that has begun p
-// is cut off and forgotten.
+// enter adds p to the preambles that a closing server cuts off. If the server is
+// already closing, enter cuts p off and returns false.
 func (s *Server) enter(p *preamble) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		abandon(p.base, true)
-		s.release(p)
+		s.releaseLocked(p)
 		return false
 	}
 	s.entering[p] = struct{}{}
 	return true
 }
 
-// leave forgets p, which has not led to a connection.
+// leave removes p, which has not led to a connection.
 func (s *Server) leave(p *preamble) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.entering, p)
-	s.release(p)
+	s.releaseLocked(p)
 }
 
-// release takes p out of the counts. s.mu is held.
-func (s *Server) release(p *preamble) {
+// releaseLocked removes p from the counts. The caller holds s.mu.
+func (s *Server) releaseLocked(p *preamble) {
 	if !p.counted {
 		return
 	}
@@ -208,21 +208,21 @@ func (s *Server) release(p *preamble) {
 	} else {
 		s.unregistered.Leave(p.place)
 	}
-	s.closed()
+	s.connClosedLocked()
 }
 
-// join puts c into the list, with the place that p had, or returns why not: the
-// server is closing, or p's place is gone.
+// join adds c to the list in the place of p, or returns the reason not to: the
+// server is closing, or a newcomer has replaced p.
 func (s *Server) join(c *conn, p *preamble) (refused string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.entering, p)
 	if s.closing {
-		s.release(p)
+		s.releaseLocked(p)
 		return protocol.ReasonShutdown
 	}
 	if p.place == nil {
-		s.release(p)
+		s.releaseLocked(p)
 		return protocol.ReasonOverloaded
 	}
 	p.counted = false
@@ -236,9 +236,9 @@ func (s *Server) join(c *conn, p *preamble) (refused string) {
 	return ""
 }
 
-// sourceOf is what counts as one address: an IPv4 address or an IPv6 /64. It
-// is invalid for loopback, which has only ourselves and local proxies behind
-// it, and for addresses that are none.
+// sourceOf returns the address that counts as one source: an IPv4 address or an
+// IPv6 /64. It is invalid for no address, and for loopback, which has only this
+// machine and local proxies behind it.
 func sourceOf(remote netip.AddrPort) netip.Addr {
 	a := remote.Addr()
 	if !a.IsValid() || a.IsLoopback() {
@@ -251,13 +251,13 @@ func sourceOf(remote netip.AddrPort) netip.Addr {
 	return a
 }
 
-// addrPort returns a's address and port, invalid where it has none.
+// addrPort returns a's address and port, invalid if it has none.
 func addrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort
 	if t, ok := a.(*net.TCPAddr); ok {
 		ap = t.AddrPort()
 	} else if a != nil {
-		ap, _ = netip.ParseAddrPort(a.String()) // a pipe's address is none
+		ap, _ = netip.ParseAddrPort(a.String()) // a pipe has no such address
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

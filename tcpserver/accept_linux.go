@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketListener accepts sockets that package net does not know. Package net
-// would ask for each one's local address, set the options that a socket has from
-// its listener anyway, and add it to the runtime's poller, from which adopt would
-// remove it: ten system calls of a registration's seventeen.
+// socketListener accepts sockets without package net. Package net would read each
+// local address, set the options that a socket inherits anyway, and add it to the
+// runtime's poller, from which adopt would remove it: ten of the seventeen system
+// calls of a registration.
 type socketListener struct {
 	file *os.File // owns the socket; its poller wakes Accept
 	raw  syscall.RawConn
 	addr net.Addr
 }
 
-// acceptSockets takes the socket of ln over. When that fails it returns ln.
+// acceptSockets takes over the socket of ln. If that fails it returns ln.
 func acceptSockets(ln net.Listener) net.Listener {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
@@ -33,7 +33,7 @@ func acceptSockets(ln net.Listener) net.Listener {
 	}
 	l := &socketListener{file: file, addr: tcp.Addr()}
 	if l.raw, err = file.SyscallConn(); err == nil {
-		err = file.SetReadDeadline(time.Time{}) // only a file that is polled has one
+		err = file.SetReadDeadline(time.Time{}) // only a polled file has one
 	}
 	if err == nil {
 		var set error
@@ -48,7 +48,7 @@ func acceptSockets(ln net.Listener) net.Listener {
 	return l
 }
 
-// inherit sets the options that accepted sockets are to have.
+// inherit sets the options that accepted sockets inherit.
 func inherit(fd int) error {
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
@@ -105,23 +105,23 @@ func addrPortOf(a unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// socket is an accepted connection until a poller adopts it or known makes it
-// one of package net. It cannot be read or written.
+// socket is an accepted connection until a poller adopts it or asNetConn makes it a
+// connection of package net. It cannot be read or written.
 type socket struct {
-	fd     int // -1 = closed, or another's
+	fd     int // -1 = closed, or owned by another part
 	remote netip.AddrPort
 }
 
-// take returns the descriptor, which the caller owns from now on.
+// take returns the descriptor. The caller owns it from then on.
 func (s *socket) take() int {
 	fd := s.fd
 	s.fd = -1
 	return fd
 }
 
-// known makes the socket a connection of package net. When the system has no
-// room for it, the socket is closed and returned.
-func (s *socket) known() net.Conn {
+// asNetConn makes the socket a connection of package net. If the system has no room
+// for that, it closes the socket and returns it.
+func (s *socket) asNetConn() net.Conn {
 	f := os.NewFile(uintptr(s.take()), "device")
 	defer f.Close()
 	nc, err := net.FileConn(f)
@@ -138,7 +138,7 @@ func (s *socket) Close() error {
 	return unix.Close(s.take())
 }
 
-// SetLinger is that of net.TCPConn.
+// SetLinger does the same as that of net.TCPConn.
 func (s *socket) SetLinger(seconds int) error {
 	return unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
 }

@@ -18,7 +18,7 @@ func addressOf(a netip.AddrPort) address {
 	return address{a.Addr().As16(), a.Port()}
 }
 
-// AddrPort is the address, invalid for none.
+// AddrPort returns the address, invalid for none.
 func (a address) AddrPort() netip.AddrPort {
 	if a == (address{}) {
 		return netip.AddrPort{}
@@ -26,5 +26,5 @@ func (a address) AddrPort() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(a.ip).Unmap(), a.port)
 }
 
-// LogValue shows the address in logs, also as JSON, which sees no fields.
+// LogValue shows the address in logs, even in JSON, which omits private fields.
 func (a address) LogValue() slog.Value { return slog.StringValue(a.AddrPort().String()) }

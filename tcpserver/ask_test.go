@@ -37,7 +37,7 @@ func asked(w *world) (*device, *recorded) {
 }
 
 func (s *recorded) ask(seq gateway.Seq) error {
-	err := s.link.Deliver(gateway.Parcel{Seq: seq, Payload: []byte("open"), Dup: true, Ask: true})
+	err := s.link.Deliver(gateway.Transmission{Seq: seq, Payload: []byte("open"), Dup: true, Ask: true})
 	s.link.Flush()
 	return err
 }
@@ -52,7 +52,7 @@ func TestAQuestionLeavesWithoutItsPayload(t *testing.T) {
 		w.wantSaid("") // it is not sent
 		d.send(notHandled)
 		w.wantSaid(`d: acked 41 code 3 ""`)
-		if err := s.link.Deliver(gateway.Parcel{Seq: 41, Payload: []byte("open"), Dup: true}); err != nil {
+		if err := s.link.Deliver(gateway.Transmission{Seq: 41, Payload: []byte("open"), Dup: true}); err != nil {
 			t.Fatal(err)
 		}
 		s.link.Flush()

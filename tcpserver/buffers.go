@@ -2,15 +2,15 @@ package tcpserver
 
 import "sync"
 
-// inbound is one read, taken from a pool only when there is something to read.
-// Most reads are small; they wait for their turn in a small buffer, so that a
-// hundred thousand devices that speak at once do not take gigabytes.
+// inbound is one read, taken from a pool when there is input. Most reads are small
+// and wait for their turn in a small buffer: a hundred thousand devices that send
+// at once would otherwise take gigabytes.
 type inbound struct {
 	buf []byte // smallRead or readBufferSize bytes
 	n   int
-	err error // what ended the stream, nil while it goes on
+	err error // the end of the stream, nil before it
 
-	next *inbound // in a stream's inbox the one before, in its input the one after
+	next *inbound // in a stream's inbox the read before, in its input the read after
 }
 
 var (
@@ -18,17 +18,18 @@ var (
 	largeReads = sync.Pool{New: func() any { return &inbound{buf: make([]byte, readBufferSize)} }}
 )
 
-// takeLarge returns a buffer to read into.
+// takeLarge returns a buffer for a read.
 func takeLarge() *inbound { return largeReads.Get().(*inbound) }
 
-// takeSmall returns a buffer for p, which fits, and the end of the stream.
+// takeSmall returns a small buffer with p, which must fit, and the end of the
+// stream.
 func takeSmall(p []byte, err error) *inbound {
 	in := smallReads.Get().(*inbound)
 	in.n, in.err = copy(in.buf, p), err
 	return in
 }
 
-// fitted returns in, or a small copy of it where that will do.
+// fitted returns in, or a small copy if that is large enough.
 func (in *inbound) fitted() *inbound {
 	if in.n > smallRead {
 		return in
@@ -47,7 +48,7 @@ func (in *inbound) release() {
 	}
 }
 
-// bytes is what was read.
+// bytes returns the bytes of the read.
 func (in *inbound) bytes() []byte { return in.buf[:in.n] }
 
 // outbound is output on its way to the socket: buf[done:] is left to write.
@@ -55,14 +56,15 @@ type outbound struct {
 	buf  []byte
 	done int
 
-	// stalledAt is when the device is a slow consumer unless it takes more, in
-	// the server's nanoseconds; 0 where the flusher of a stream keeps the time.
+	// stalledAt is the time at which the device becomes a slow consumer unless it
+	// takes more, in the server's nanoseconds. 0 if the flusher of a stream keeps
+	// the time.
 	stalledAt int64
 
-	wr rawWrite // of a stream
+	wr rawWrite // for a stream
 }
 
-// keptOutput bounds the buffers that go back to the pool.
+// keptOutput bounds the buffers that return to the pool, in bytes.
 const keptOutput = 64 << 10
 
 var outboundPool = sync.Pool{New: func() any {

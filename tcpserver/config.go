@@ -15,101 +15,100 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Gateway is where connections register.
+// Gateway registers connections.
 type Gateway interface {
-	// Connect registers a client; link must be ready for calls before it
-	// returns. Its error's gateway.Code chooses the close code.
+	// Connect registers a client. link must be ready for calls before Connect
+	// returns. The gateway.Code of its error selects the close code.
 	Connect(ctx context.Context, h gateway.Hello, link gateway.Link) (*gateway.Session, gateway.Welcome, error)
 }
 
-// Config fixes a server's parts and limits. Zero values take the default named
-// at the field.
+// Config fixes a server's parts and limits. Zero values mean the default in the
+// field's comment.
 type Config struct {
-	// Listener accepts the connections. When nil, Addr is listened on, a TCP
-	// address ("127.0.0.1:6666"; port 0 takes a free one).
+	// Listener accepts the connections. If it is nil, the server listens on Addr, a
+	// TCP address ("127.0.0.1:6666"; port 0 takes a free one).
 	Listener net.Listener
 	Addr     string
 
 	Protocol protocol.Config // timers and limits of the device protocol
 	Gateway  Gateway         // required
-	Wheel    *wheel.Wheel    // required, started; keeps the deadlines of all connections
+	Wheel    *wheel.Wheel    // required and started; it holds the deadlines of all connections
 
-	Driver Driver // of plain TCP connections: DriverAuto
+	Driver Driver // for plain TCP connections: DriverAuto
 
-	// OutputBudget bounds the bytes that are kept in memory for one device
-	// that reads slowly: 1 MiB. Beyond it deliveries wait in the store.
+	// OutputBudget bounds the bytes in memory that wait for one slow device: 1 MiB.
+	// Beyond it deliveries wait in the store.
 	OutputBudget int
-	// OutputMemory bounds the same for all devices together: 256 MiB. Beyond it
-	// the device that has been behind for longest is closed as a slow consumer.
+	// OutputMemory bounds the same for all devices together: 256 MiB. Beyond it the
+	// server closes the device that has been behind for longest as a slow consumer.
 	OutputMemory int
-	// InputBudget bounds the bytes that are kept for frames of all devices that
-	// have begun and not ended: 64 MiB. Beyond it the device with the largest is
-	// closed.
+	// InputBudget bounds the bytes in memory of incomplete frames of all devices:
+	// 64 MiB. Beyond it the server closes the device with the largest.
 	InputBudget int
-	// WriteTimeout is how long a device may take nothing of what is written
-	// to it before it is closed as a slow consumer: 10 s.
+	// WriteTimeout is how long a device may read none of its output before the
+	// server closes it as a slow consumer: 10 s.
 	WriteTimeout time.Duration
-	// LingerTimeout bounds the wait for a device to read the last words that
-	// it was sent and to close its end: 1 s.
+	// LingerTimeout bounds the wait for a device to read its last output and to
+	// close its end: 1 s.
 	LingerTimeout time.Duration
 
-	MaxConns             int // open connections: the file limit less a reserve
+	MaxConns             int // open connections: the file limit minus a reserve
 	MaxUnregistered      int // connections that have not registered yet: 4,096
 	MaxUnregisteredPerIP int // the same from one address (IPv6: /64), loopback excepted: 1,024
 
 	AcceptRates    Rates // connections
 	HandshakeRates Rates // TLS handshakes
-	RegisterRates  Rates // REGISTERs that are asked of the gateway
+	RegisterRates  Rates // REGISTERs that reach the gateway
 
-	// ClientMessageRate and ClientByteRate bound what one device sends, per
-	// second, acks of what it was sent excepted from the first; 0 = no bound.
-	// Ten seconds' worth may come at once. Who sends more is read more slowly,
-	// and is closed when that does not help.
+	// ClientMessageRate and ClientByteRate bound the messages and bytes of one
+	// device per second; acks of deliveries do not count as messages. 0 = no bound.
+	// Ten seconds' worth may come at once. The server reads a faster device more
+	// slowly, and closes it if that does not help.
 	ClientMessageRate, ClientByteRate int
 
 	// DeliveryRate and DeliveryByteRate bound the deliveries to one device and
-	// their payload bytes, per second, ten seconds' worth at once; 0 = no bound.
-	// What is more waits.
+	// their payload bytes per second, ten seconds' worth at once; 0 = no bound.
+	// Others wait.
 	DeliveryRate, DeliveryByteRate int
 
-	// MemoryLimit is how many bytes the process may use before new
-	// connections are refused; 0 = no such limit. MemoryUsed measures them;
-	// nil asks the runtime.
+	// MemoryLimit is how many bytes the process may use before the server refuses
+	// new connections; 0 = no limit. MemoryUsed measures them; nil asks the
+	// runtime.
 	MemoryLimit uint64
 	MemoryUsed  func() uint64
 
-	// TLS lets devices speak TLS on the same port; nil refuses a TLS hello.
-	// With TLSRequired nothing else is taken.
+	// TLS lets devices speak TLS on the same port; nil refuses a TLS hello. With
+	// TLSRequired the server refuses every other protocol.
 	TLS         *tls.Config
 	TLSRequired bool
 
-	// ProxyTrusted are the addresses of proxies. A connection from there MUST
-	// begin with a PROXY header, v1 or v2, which tells the device's address;
-	// one from elsewhere must not.
+	// ProxyTrusted are the addresses of proxies. Their connections MUST begin with
+	// a PROXY header, v1 or v2, which contains the device's address; other
+	// connections must not.
 	ProxyTrusted []netip.Prefix
 
 	Workers      int           // goroutines that run turns: 4 × GOMAXPROCS, at least 8
-	StoreCalls   int           // Connect and Received calls at once: 1,024
-	StoreTimeout time.Duration // of one such call, and up to a sixteenth more: 10 s
+	StoreCalls   int           // concurrent calls of Connect and Received: 1,024
+	StoreTimeout time.Duration // for one such call, and up to a sixteenth more: 10 s
 
-	// Now is the clock whose wall reading the gateway gets with Sent and Acked, and
-	// which says how much of a credential's time is left at the registration. Nil is
-	// time.Now. Deadlines are on its monotonic reading.
+	// Now is the clock for Sent and Acked of the gateway, and for the lifetime of a
+	// credential at registration. Nil is time.Now. Deadlines use its monotonic
+	// reading.
 	Now func() time.Time
 
-	Logger *slog.Logger // nil discards
+	Logger *slog.Logger // nil discards all records
 
-	kernel kernel // of the tests; nil = the system's, as Driver says
+	kernel kernel // for tests; nil = the system's, selected by Driver
 }
 
-// Driver is a way to drive plain TCP connections. Other ones always have a
+// Driver is a way to drive plain TCP connections. Other connections always have a
 // goroutine each.
 type Driver string
 
 const (
-	DriverAuto     Driver = "auto"     // epoll where it exists
+	DriverAuto     Driver = "auto"     // epoll if the system has it
 	DriverPortable Driver = "portable" // a goroutine for each connection
-	DriverEpoll    Driver = "epoll"    // events of the system; Linux only
+	DriverEpoll    Driver = "epoll"    // the system's events; Linux only
 )
 
 func (c *Config) setDefaults() {
@@ -123,7 +122,7 @@ func (c *Config) setDefaults() {
 			*n = v
 		}
 	}
-	def(&c.Protocol.RegisterTimeout, 10*time.Second) // as the protocol has it; it bounds the preamble, too
+	def(&c.Protocol.RegisterTimeout, 10*time.Second) // the protocol's default; it also bounds the preamble
 	c.Driver = cmp.Or(c.Driver, DriverAuto)
 	num(&c.OutputBudget, 1<<20)
 	num(&c.InputBudget, 64<<20)
@@ -147,38 +146,40 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Bounds that are not settings.
+// Limits that are not settings.
 const (
 	readBufferSize = 16 << 10 // bytes of one read
-	smallRead      = 512      // bytes; most reads are not larger
-	// maxInbox is how many reads may wait for a turn before reading pauses.
+	smallRead      = 512      // bytes; most reads are smaller
+	// maxInbox bounds the reads that wait for a turn; at the bound reading pauses.
 	maxInbox = 4
-	// turnEvents is how many events one turn handles before other
-	// connections get theirs; a read counts as eventsPerRead.
+	// turnEvents is how many events one turn handles before other connections have
+	// theirs; a read counts as eventsPerRead.
 	turnEvents    = 64
 	eventsPerRead = 8
-	// spareCallers is how many goroutines wait for turns that call the store.
+	// spareCallers is how many idle goroutines are kept for turns that call the
+	// store.
 	spareCallers = 32
-	// lingerBytes is how much a closed connection's device may still send
-	// before it is cut off.
+	// lingerBytes is how many bytes a device may send after its connection was
+	// closed, before the server cuts it off.
 	lingerBytes = 256 << 10
-	// maxTurningAway bounds the refused connections that are told why at a
-	// time; above it they are cut off. It is less where files are few.
+	// maxTurningAway bounds the refused connections that get a close at a time; the
+	// server cuts off the others. The bound is lower if the file limit is low.
 	maxTurningAway = 256
-	// maxLinesPerSource bounds the log lines about refused registrations of one
-	// source in a minute, maxLines those of all sources.
+	// maxLinesPerSource bounds the log lines per minute about refused registrations
+	// of one source, maxLines those of all sources.
 	maxLinesPerSource = 20
 	maxLines          = 600
-	// lateness is how late a deadline may be seen before we suspect that this
-	// process was stalled, and read what has come before we judge silence.
+	// lateness is how late a turn may see a deadline. A later turn means that this
+	// process was stalled; then the turn reads pending input before it treats
+	// silence as a timeout.
 	lateness = 500 * time.Millisecond
 
-	keepAliveIdle     = 60 * time.Second // second line of defence behind the protocol's heartbeat
+	keepAliveIdle     = 60 * time.Second // TCP keep-alive, in case the protocol's heartbeat fails
 	keepAliveInterval = 15 * time.Second
 	keepAliveCount    = 4
 )
 
-// session is the gateway's side of a registered connection.
+// session is the gateway's part of a registered connection.
 type session interface {
 	Start()
 	Sent(seq gateway.Seq, ephemeral bool, at time.Time)
@@ -191,14 +192,14 @@ type session interface {
 	Closed(reason string)
 }
 
-// connector is Gateway with the session as an interface.
+// connector is Gateway.Connect with the session as an interface.
 type connector func(ctx context.Context, h gateway.Hello, link gateway.Link) (session, gateway.Welcome, error)
 
 func connectTo(g Gateway) connector {
 	return func(ctx context.Context, h gateway.Hello, link gateway.Link) (session, gateway.Welcome, error) {
 		s, w, err := g.Connect(ctx, h, link)
 		if err != nil {
-			return nil, w, err // not a nil *Session in a session
+			return nil, w, err // do not wrap a nil *Session in a session
 		}
 		return s, w, nil
 	}

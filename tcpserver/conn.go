@@ -11,53 +11,53 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// conn is one socket and the protocol session on it, 256 bytes beside the
-// session (a test keeps that). Everything below mu is guarded by it; the order
-// leaves no holes.
+// conn is one socket and the protocol session on it: 256 bytes and the session (a
+// test checks that). mu guards the fields below it; their order leaves no holes.
+// The caller of a method whose name ends in Locked holds c.mu.
 //
-// Lock order: a gateway session's lock, then conn.mu, then the locks of the
-// worker queue, the wheel and the server. Nothing calls the gateway with
-// conn.mu held.
+// Lock order: a gateway session's lock, then conn.mu, then the locks of the worker
+// queue, the wheel and the server. No goroutine calls the gateway with conn.mu
+// held.
 type conn struct {
 	// Fixed after construction.
 	srv    *Server
 	remote address
 
-	life    lifeState        // how far the connection has ended; this and the next four by mu
-	cause   causeOfEnd       // why it cannot go on, causeNone while it can
+	life    lifeState        // how far the connection has ended; mu guards it and the next five
+	cause   causeOfEnd       // why it must end, causeNone while it need not
 	flags   connFlags        //
-	dialect protocol.Dialect // under which it is counted as online
-	pauses  uint8            // in a row, for sending too fast
-	hoards  hoardFlags       // which memory of it is counted
+	dialect protocol.Dialect // under which it counts as online
+	pauses  uint8            // successive pauses for sending too fast
+	counted countedKinds     // kinds of memory that are counted for it
 
 	prev, next *conn           // guarded by the server's mutex
-	nextTurn   *conn           // guarded by the worker queue
-	left       *protocol.Event // what the turn goes on with elsewhere; of whoever has the turn
-	turn       atomic.Uint32   // a turnState: whether somebody drives the session
-	ready      atomic.Uint32   // what a poller has told; 0 where there is none
+	nextTurn   *conn           // guarded by the mutex of its worker queue
+	handedOff  *protocol.Event // first event of a turn that moved to another goroutine; owned by the turn
+	turn       atomic.Uint32   // a turnState: whether a goroutine drives the session
+	ready      atomic.Uint32   // readiness bits from a poller; 0 without a poller
 
 	timer wheel.Timer
 
 	mu                      sync.Mutex
 	tr                      transport
-	fd                      int32  // of a polled connection, and
-	generation              uint32 // what tells it from others that had fd; both fixed by start
+	fd                      int32  // of a polled connection; start fixes it
+	generation              uint32 // distinguishes it from other connections with the same fd; start fixes it
 	proto                   *protocol.Session
 	gw                      session   // nil until registered
-	out                     *outbound // on its way to the socket; nil while nothing is left over
-	armed                   int64     // when the timer fires; 0 = not armed. This and the next three in the server's nanoseconds
-	hold                    int64     // no deadline is judged before; while lingering, when the socket is closed
-	lastOut                 int64     // when the socket last took something
-	paid                    int64     // when what was delivered is paid for; while lingering, the bytes read since. See pace.go
+	out                     *outbound // output that the socket has not taken; nil for none
+	armed                   int64     // when the timer fires; 0 = not armed. It and the next three are in the server's nanoseconds
+	quietUntil              int64     // before it no deadline counts as missed; lingerUntil at the end
+	lastOut                 int64     // when the socket last took output
+	paceUntil               int64     // when the deliveries will be paid for (outrate.go); discarded at the end
 	bytesIn                 uint64
 	bytesOut                uint64
 	messagesIn, messagesOut uint64
-	expires                 tenths // when the credentials end; 0 = never
-	debt                    micros // time that what it has sent should have taken, when it was last heard
+	expires                 tenths // when the credentials expire; 0 = never
+	debt                    micros // time by which its input exceeds the rates, as of the last input. See inrate.go
 }
 
-// Turn states. A connection is in the worker queue at most once, and driven by
-// at most one goroutine; what happens meanwhile makes that look again.
+// Turn states. A connection is in a worker queue at most once, and at most one
+// goroutine drives it. A change during its turn makes that goroutine look again.
 const (
 	turnIdle uint32 = iota
 	turnQueued
@@ -69,7 +69,7 @@ type lifeState uint8
 
 const (
 	open      lifeState = iota
-	lingering           // ended for the gateway; last words are on their way
+	lingering           // ended for the gateway; the last output is on its way
 	dead                // socket closed
 )
 
@@ -77,27 +77,36 @@ type causeOfEnd uint8
 
 const (
 	causeNone     causeOfEnd = iota
-	causePeerGone            // end of file or a socket error: no last words
+	causePeerGone            // end of file or a socket error: no more output
 	causeSlow                // the device has read nothing for WriteTimeout
-	causePanic               // a bug, for this connection: its session must not be used again
+	causePanic               // a bug in handling this connection: its session must not be used again
 )
 
 type connFlags uint8
 
 const (
-	flagRegistered   connFlags = 1 << iota // Accept was called
-	flagWantWritable                       // a delivery was refused for the output budget
-	flagEnded                              // the gateway was told of the end, or is about to be
-	flagHalfClosed                         // our direction is shut down
-	flagDraining                           // closed as soon as nothing is in flight
-	flagGoodbye                            // the device has ended it and expects nothing
-	flagThrottled                          // nothing is read for a while: the device sends too fast
-	flagPaced                              // a delivery was refused for the rates of deliveries
+	flagRegistered   connFlags = 1 << iota // the session was accepted
+	flagWantWritable                       // the output budget refused a delivery
+	flagEnded                              // the gateway got the end of the connection, or is about to get it
+	flagHalfClosed                         // the socket's sending direction is shut down
+	flagDraining                           // close when no delivery is in flight
+	flagGoodbye                            // the device closed the connection and expects no output
+	flagThrottled                          // reading pauses because the device sends too fast
+	flagPaced                              // the delivery rates refused a delivery
 )
 
 func (c *conn) is(f connFlags) bool { return c.flags&f != 0 }
 
-// newConn makes a connection of nc, which is its own from start on.
+// A lingering connection needs neither quietUntil nor paceUntil. The two words then
+// have other names, because fields of their own would make the conn larger.
+
+// lingerUntil is when the socket is closed at the latest, in the server's nanoseconds.
+func (c *conn) lingerUntil() *int64 { return &c.quietUntil }
+
+// discarded counts the bytes that were read since the connection began to linger.
+func (c *conn) discarded() *int64 { return &c.paceUntil }
+
+// newConn makes a connection of nc, which it owns from start on.
 func newConn(s *Server, nc net.Conn, remote netip.AddrPort, now time.Time) *conn {
 	c := &conn{srv: s, tr: unstarted{nc}, remote: addressOf(remote)}
 	c.proto = protocol.NewServer(&s.cfg.Protocol, now)
@@ -110,19 +119,19 @@ func (c *conn) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.life == dead {
-		return // cut off meanwhile
+		return // cut off before start
 	}
 	nc := c.tr.netConn()
-	if c.srv.poll != nil && c.srv.poll.adopt(c, nc) {
+	if c.srv.poll != nil && c.srv.poll.adoptLocked(c, nc) {
 		c.tr = (*polled)(c)
 	} else {
-		c.tr = newStream(c, known(nc))
+		c.tr = newStream(c, netConnOf(nc))
 	}
-	c.rearm()
+	c.rearmLocked()
 	c.tr.listen()
 }
 
-// Fire is called by the wheel: a deadline may be due.
+// Fire implements wheel.Firer: a deadline may have passed.
 func (c *conn) Fire(time.Time) {
 	c.mu.Lock()
 	c.armed = 0
@@ -130,7 +139,7 @@ func (c *conn) Fire(time.Time) {
 	c.wantTurn()
 }
 
-// wantTurn asks for a turn after something has changed. c.mu may be held.
+// wantTurn requests a turn after a change. The caller may hold c.mu.
 func (c *conn) wantTurn() {
 	for {
 		switch c.turn.Load() {
@@ -143,23 +152,23 @@ func (c *conn) wantTurn() {
 			if c.turn.CompareAndSwap(turnRunning, turnAgain) {
 				return
 			}
-		default: // queued, or to be looked at again
+		default: // already queued, or the running turn will look again
 			return
 		}
 	}
 }
 
-// deadline is the next instant at which a turn has something to do, ok false
-// for none. c.mu is held.
-func (c *conn) deadline() (at int64, ok bool) {
+// deadlineLocked returns the next time at which a turn has work; ok is false for
+// none.
+func (c *conn) deadlineLocked() (at int64, ok bool) {
 	if c.life == lingering {
-		return c.hold, true
+		return *c.lingerUntil(), true
 	}
 	if c.is(flagEnded) {
 		return 0, false
 	}
 	if t, due := c.proto.Deadline(); due {
-		at, ok = max(c.srv.nanos(t), c.hold), true
+		at, ok = max(c.srv.nanos(t), c.quietUntil), true
 	}
 	if c.out != nil && c.out.stalledAt != 0 && (!ok || c.out.stalledAt < at) {
 		at, ok = c.out.stalledAt, true
@@ -168,22 +177,23 @@ func (c *conn) deadline() (at int64, ok bool) {
 		at, ok = c.expires.nanos(), true
 	}
 	if c.is(flagThrottled) {
-		if again := c.readsAgainAt(); !ok || again < at {
+		if again := c.readsAgainAtLocked(); !ok || again < at {
 			at, ok = again, true
 		}
 	}
 	if c.is(flagPaced) {
-		if again := c.deliversAgainAt(); !ok || again < at {
+		if again := c.deliversAgainAtLocked(); !ok || again < at {
 			at, ok = again, true
 		}
 	}
 	return at, ok
 }
 
-// rearm sets the timer when the next deadline is earlier than the armed one. A
-// later one costs nothing: the timer fires, and is armed again. c.mu is held.
-func (c *conn) rearm() {
-	at, ok := c.deadline()
+// rearmLocked arms the timer if the next deadline is earlier than the armed one. A
+// later deadline needs no call to the wheel: when the timer fires, the turn arms it
+// again.
+func (c *conn) rearmLocked() {
+	at, ok := c.deadlineLocked()
 	if c.life == dead || !ok || c.armed != 0 && c.armed <= at {
 		return
 	}
@@ -191,8 +201,8 @@ func (c *conn) rearm() {
 	c.srv.cfg.Wheel.Schedule(&c.timer, c.srv.instant(at))
 }
 
-// held is how many bytes of output are kept in memory. c.mu is held.
-func (c *conn) held() int {
+// heldLocked returns how many bytes of output are in memory.
+func (c *conn) heldLocked() int {
 	n := c.proto.Buffered()
 	if c.out != nil {
 		n += len(c.out.left())
@@ -200,23 +210,22 @@ func (c *conn) held() int {
 	return n
 }
 
-// fail notes why the connection cannot go on and asks for the turn that ends
-// it. c.mu is held.
-func (c *conn) fail(why causeOfEnd) {
+// failLocked notes why the connection must end and requests the turn that ends it.
+func (c *conn) failLocked(why causeOfEnd) {
 	if c.cause == causeNone || why == causePanic {
 		c.cause = why
 	}
 	c.wantTurn()
 }
 
-// shut closes the socket, which wakes whoever waits on it. c.mu is held.
-func (c *conn) shut() {
+// closeSocketLocked closes the socket. That wakes the goroutines that wait on it.
+func (c *conn) closeSocketLocked() {
 	if c.life == dead {
 		return
 	}
 	c.life = dead
 	c.srv.cfg.Wheel.Cancel(&c.timer)
 	c.tr.close(c.cause == causeSlow)
-	c.keepsNothing()
+	c.uncountMemoryLocked()
 	c.srv.remove(c)
 }

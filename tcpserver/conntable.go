@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// connTable finds connections by the number of their file: a word for each
-// number up to the highest that was used. Looking up takes no lock.
+// connTable finds connections by file descriptor: one word for each number up to
+// the highest in use. A look-up takes no lock.
 type connTable struct {
 	grow   sync.Mutex
 	chunks atomic.Pointer[[]*connChunk] // replaced, never changed
@@ -24,13 +24,13 @@ func (t *connTable) get(fd int32) *conn {
 	return (*chunks)[i][int(fd)%len(connChunk{})].Load()
 }
 
-// set makes c, or nil, what get finds.
+// set makes get return c, which may be nil, for fd.
 func (t *connTable) set(fd int32, c *conn) {
 	i := int(fd) / len(connChunk{})
 	t.reach(i)[int(fd)%len(connChunk{})].Store(c)
 }
 
-// reach returns chunk i, which it makes if there is none.
+// reach returns chunk i and makes it if necessary.
 func (t *connTable) reach(i int) *connChunk {
 	if chunks := t.chunks.Load(); chunks != nil && i < len(*chunks) {
 		return (*chunks)[i]

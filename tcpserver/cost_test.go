@@ -255,7 +255,7 @@ func echoAcks(nc net.Conn) {
 // push is an online push: nothing waits for a store.
 func (s *countedSession) push(payload []byte) error {
 	s.seq = s.seq%100 + 1
-	err := s.link.Deliver(gateway.Parcel{Seq: s.seq, Payload: payload, Ephemeral: true})
+	err := s.link.Deliver(gateway.Transmission{Seq: s.seq, Payload: payload, Ephemeral: true})
 	s.link.Flush()
 	return err
 }

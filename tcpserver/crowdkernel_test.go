@@ -204,12 +204,12 @@ func (q *crowdQueue) take(told []simEvent) []simEvent {
 	return news
 }
 
-func (q *crowdQueue) run(tell func(fd int32, generation, bits uint32), told func()) {
+func (q *crowdQueue) run(onEvent func(fd int32, generation, bits uint32), onBatchEnd func()) {
 	for news := q.take(nil); len(news) > 0; news = q.take(news) {
 		for _, e := range news {
-			tell(e.fd, e.generation, e.bits)
+			onEvent(e.fd, e.generation, e.bits)
 		}
-		told()
+		onBatchEnd()
 	}
 }
 

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// DrainOptions says how connections are handed over.
+// DrainOptions sets how devices are handed over.
 type DrainOptions struct {
-	// RetrySpread is the time over which devices are told to come back, each
-	// at its own random moment: 10 s. Negative: at once.
+	// RetrySpread is the range of the delay after which devices should come back,
+	// random for each: 10 s. Negative: at once.
 	RetrySpread time.Duration
-	// AckWait bounds how long a device may take to ack what it was sent
-	// before it is told to go: 2 s.
+	// AckWait bounds how long a device may take to ack deliveries before the server
+	// closes it: 2 s.
 	AckWait time.Duration
 }
 
-// Drain stops accepting, tells every device to reconnect elsewhere or later,
-// and returns when all connections are gone. A device that has unacked
-// deliveries is given AckWait first; nothing new is sent to it. When ctx ends,
-// what is left is cut off, and the error is that of ctx.
+// Drain stops accepting, closes every device with the request to reconnect
+// elsewhere or later, and returns when all connections are gone. A device with
+// unacked deliveries first gets AckWait, but no new deliveries. When ctx ends,
+// Drain cuts off the rest and returns ctx's error.
 func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
 	if o.RetrySpread == 0 {
 		o.RetrySpread = 10 * time.Second
@@ -38,19 +38,20 @@ func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
 		return nil
 	}
 	for _, c := range s.conns() {
-		c.closeWith(s.farewell())
+		c.closeWith(s.shutdownClose())
 	}
 	if s.emptied(ctx) {
 		return nil
 	}
 	for _, c := range s.conns() {
-		c.cut(s.farewell())
+		c.cut(s.shutdownClose())
 	}
 	<-s.empty
 	return ctx.Err()
 }
 
-// emptied waits until the last connection is gone; false when ctx ends before.
+// emptied waits until the last connection is gone. It returns false if ctx ends
+// first.
 func (s *Server) emptied(ctx context.Context) bool {
 	select {
 	case <-s.empty:
@@ -60,11 +61,11 @@ func (s *Server) emptied(ctx context.Context) bool {
 	}
 }
 
-// drain closes c as soon as nothing is in flight.
+// drain closes c as soon as no delivery is in flight.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ending() {
+	if !c.endingLocked() {
 		c.flags |= flagDraining
 		c.wantTurn()
 	}

@@ -44,8 +44,8 @@ func TestAckWithTheWrongFlag(t *testing.T) {
 	inBubble(t, func(w *world) {
 		d := w.register("d")
 		s := w.gw.session("d")
-		s.link.Deliver(gateway.Parcel{Seq: 1, Payload: []byte("now"), Ephemeral: true})
-		s.link.Deliver(gateway.Parcel{Seq: 8, Payload: []byte("stored")})
+		s.link.Deliver(gateway.Transmission{Seq: 1, Payload: []byte("now"), Ephemeral: true})
+		s.link.Deliver(gateway.Transmission{Seq: 8, Payload: []byte("stored")})
 		s.link.Flush()
 		d.wantHeard("DATA e1 now\nDATA 8 stored\n")
 		w.wantSaid("d: start", "d: sent 1", "d: sent 8")

@@ -379,7 +379,7 @@ func (s *recorded) Received(ctx context.Context, id uint64, payload []byte) erro
 func (s *recorded) Closed(reason string) { s.r.note(s.id, "closed %s", reason) }
 
 func (s *recorded) deliver(seq gateway.Seq, payload string) error {
-	err := s.link.Deliver(gateway.Parcel{Seq: seq, Payload: []byte(payload)})
+	err := s.link.Deliver(gateway.Transmission{Seq: seq, Payload: []byte(payload)})
 	s.link.Flush()
 	return err
 }

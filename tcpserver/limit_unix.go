@@ -4,8 +4,8 @@ package tcpserver
 
 import "syscall"
 
-// maxConnsByFileLimit leaves some of the process's files to the store, the HTTP
-// side and the rest.
+// maxConnsByFileLimit leaves some of the process's files to the store, the API and
+// the rest.
 func maxConnsByFileLimit() int { return ConnectionsOf(FileLimit()) }
 
 // FileLimit returns how many files the process may have open, 0 for no limit.
@@ -17,15 +17,15 @@ func FileLimit() int {
 	return int(min(uint64(l.Cur), 1<<30))
 }
 
-// The store has up to 512 tables open, and some logs; what is left of the
-// reserve is for callers of the API and refused connections that are told why.
+// The reserve holds up to 512 tables and some logs of the store. The rest of it is
+// for callers of the API and for refused connections that get a close.
 const (
 	leastReserve = 768
 	mostReserve  = 2048
 )
 
-// ConnectionsOf divides files between devices and the rest: an eighth is kept, leastReserve to mostReserve, but
-// never more than half.
+// ConnectionsOf divides files between devices and the rest. The rest gets an
+// eighth, between leastReserve and mostReserve, but never more than half.
 func ConnectionsOf(files int) int {
 	reserve := min(max(files/8, leastReserve), mostReserve, files/2)
 	return max(1, files-reserve)

@@ -10,34 +10,34 @@ import (
 
 var _ gateway.Link = (*conn)(nil)
 
-// Deliver implements gateway.Link. The frame is written by Flush, so that
-// what is delivered in one go leaves in one write.
-func (c *conn) Deliver(p gateway.Parcel) (err error) {
-	err = gateway.ErrLinkClosed // what a panic answers
-	defer c.survive()
+// Deliver implements gateway.Link. Flush writes the frame, so that a batch of
+// deliveries needs one write.
+func (c *conn) Deliver(p gateway.Transmission) (err error) {
+	err = gateway.ErrLinkClosed // the result after a panic
+	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if p.Ask {
 		p.Payload = nil
 	}
-	switch held := c.held(); {
-	case c.ending():
+	switch held := c.heldLocked(); {
+	case c.endingLocked():
 		return err
-	case c.is(flagDraining), c.paced(now):
+	case c.is(flagDraining), c.pacedLocked(now):
 		return gateway.ErrLinkBusy
 	case held > 0 && held+len(p.Payload) > c.srv.cfg.OutputBudget:
 		c.flags |= flagWantWritable
 		return gateway.ErrLinkBusy
 	}
-	if err = linkError(c.send(now, p)); err == nil {
-		c.pay(now, len(p.Payload))
+	if err = linkError(c.sendLocked(now, p)); err == nil {
+		c.chargeDeliveryLocked(now, len(p.Payload))
 	}
 	return err
 }
 
-// send puts p into the session. c.mu is held.
-func (c *conn) send(now time.Time, p gateway.Parcel) error {
+// sendLocked puts p into the session.
+func (c *conn) sendLocked(now time.Time, p gateway.Transmission) error {
 	if p.Ask {
 		return c.proto.Ask(now, uint64(p.Seq))
 	}
@@ -46,8 +46,8 @@ func (c *conn) send(now time.Time, p gateway.Parcel) error {
 	})
 }
 
-// Flush implements gateway.Link: it is a turn on the caller's stack, unless
-// somebody else has the turn, who then looks again.
+// Flush implements gateway.Link. It runs a turn on the caller's goroutine. If
+// another goroutine has the turn, that one looks again.
 func (c *conn) Flush() {
 	if c.turn.CompareAndSwap(turnIdle, turnRunning) {
 		c.drive(onWorker)
@@ -64,24 +64,24 @@ func linkError(err error) error {
 	case errors.Is(err, protocol.ErrWindowFull):
 		return gateway.ErrWindowFull
 	case errors.Is(err, protocol.ErrBusy), errors.Is(err, protocol.ErrNotRegistered):
-		return gateway.ErrLinkBusy // the session tells when it is writable; Start follows a registration
+		return gateway.ErrLinkBusy // KindWritable follows when it is writable, Start after a registration
 	case errors.Is(err, protocol.ErrTooLarge):
 		return gateway.ErrTooLarge
 	}
 	return gateway.ErrLinkClosed
 }
 
-// ending reports whether the connection can take nothing more. c.mu is held.
-func (c *conn) ending() bool {
+// endingLocked reports whether the connection accepts no more calls.
+func (c *conn) endingLocked() bool {
 	return c.life != open || c.cause != causeNone || c.is(flagEnded)
 }
 
 // Forget implements gateway.Link.
 func (c *conn) Forget(seq gateway.Seq, ephemeral bool) {
-	defer c.survive()
+	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ending() {
+	if !c.endingLocked() {
 		c.proto.Forget(time.Now(), uint64(seq), ephemeral)
 		c.wantTurn()
 	}
@@ -94,10 +94,10 @@ func (c *conn) Close(why gateway.Close) {
 }
 
 func (c *conn) closeWith(why protocol.Close) {
-	defer c.survive()
+	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ending() {
+	if !c.endingLocked() {
 		c.proto.Close(time.Now(), why)
 		c.wantTurn()
 	}
@@ -105,15 +105,15 @@ func (c *conn) closeWith(why protocol.Close) {
 
 // cut ends the connection without waiting for the device.
 func (c *conn) cut(why protocol.Close) {
-	defer c.survive()
+	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ending() {
+	if !c.endingLocked() {
 		now := time.Now()
 		c.proto.Close(now, why)
-		c.flush(now)
+		c.flushLocked(now)
 	}
-	c.fail(causePeerGone)
+	c.failLocked(causePeerGone)
 }
 
 // Stats implements gateway.Link.

@@ -7,31 +7,30 @@ import (
 	"time"
 )
 
-// polled is a conn as its poller drives it: whoever has the turn reads and
-// writes, and what is left to be done waits for an event. It costs no
+// polled is a conn that a poller drives. The goroutine with the turn reads and
+// writes; the rest of the work waits for an event. A polled connection has no
 // goroutine, no buffer and no other memory than the conn.
 //
-// All system calls on the socket are made with the connection's mutex held and
-// none when life is dead, so that none can meet a number that belongs to another
-// socket already.
+// System calls on the socket need the connection's mutex. No call is made when life
+// is dead, because the descriptor's number may then belong to another socket.
 type polled conn
 
-// What is known of a socket without asking it. Events come when something
-// changes, not again: a bit stays set until a read or a write has found that
-// there is nothing more.
+// Readiness bits record the state of a socket without a system call. Events report
+// changes only, so a bit stays set until a read or a write has found that it is out
+// of date.
 const (
-	canRead   uint32 = 1 << iota // something may be there to read
-	canWrite                     // the socket takes something again
-	hangUp                       // the device has ended its direction: each read may be followed by another
+	canRead   uint32 = 1 << iota // input may be available
+	canWrite                     // the socket accepts output again
+	hangUp                       // the device has ended its direction: after each read there may be another
 	wantsRoom                    // conn.out waits for canWrite
 )
 
-// happened is the poller's word that something has changed. When nobody has the
-// turn the poller gets it, with what there was to read at that time.
-func (c *conn) happened(bits uint32) (at time.Time, turn bool) {
+// onReady handles an event of the poller. If no goroutine has the turn, the poller
+// gets it, with the input that was available at that time.
+func (c *conn) onReady(bits uint32) (at time.Time, turn bool) {
 	before := c.ready.Or(bits)
 	if bits == canWrite && before&wantsRoom == 0 {
-		return at, false // it was never otherwise
+		return at, false // the socket was writable before, too
 	}
 	if !c.turn.CompareAndSwap(turnIdle, turnRunning) {
 		c.wantTurn()
@@ -42,38 +41,38 @@ func (c *conn) happened(bits uint32) (at time.Time, turn bool) {
 	return at, true
 }
 
-// readAhead reads once before the turn. Whatever came before was told when the
-// last turn ended.
+// readAhead reads once before the turn. The last turn has handled all earlier
+// input.
 func (c *conn) readAhead(now time.Time) {
-	defer c.survive()
+	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.life == open && c.cause == causeNone && !c.is(flagEnded) {
-		c.takeInput(now)
+		c.takeInputLocked(now)
 	}
 }
 
-// listen asks for a turn when input was left where it is, for the budget, and
-// need not be any more: no event will tell of it again.
+// listen requests a turn if input was left in the socket for the budget and can be
+// read now, because no event will report it again.
 func (p *polled) listen() {
 	c := (*conn)(p)
-	if c.life == open && !p.listening() && c.cause == causeNone && !c.inputWaits() {
+	if c.life == open && !p.listening() && c.cause == causeNone && !c.inputWaitsLocked() {
 		c.wantTurn()
 	}
 }
 
-func (p *polled) look()           { p.ready.Or(canRead | canWrite) }
+func (p *polled) retryIO()        { p.ready.Or(canRead | canWrite) }
 func (p *polled) pause()          {}
 func (p *polled) listening() bool { return p.ready.Load()&canRead == 0 }
 
-// read is one read of the socket. One that has not filled its buffer was the
-// last, unless the device has ended its direction: then the end is still to be
-// read.
+// read reads once from the socket. A read that does not fill its buffer was the
+// last one, unless the device has ended its direction: then the end of the stream
+// remains.
 func (p *polled) read() *inbound {
 	if p.listening() {
 		return nil
 	}
-	p.ready.And(^canRead) // before the read, so that an event meanwhile counts
+	p.ready.And(^canRead) // before the read, so that an event during it counts
 	in := takeLarge()
 	n, err := p.srv.poll.sys.read(p.fd, in.buf)
 	switch {
@@ -96,7 +95,7 @@ func (p *polled) read() *inbound {
 func (p *polled) mayWrite() bool { return p.out == nil || p.ready.Load()&canWrite != 0 }
 
 func (p *polled) write(o *outbound) (int, error) {
-	p.ready.And(^(canWrite | wantsRoom)) // before the write, so that an event meanwhile counts
+	p.ready.And(^(canWrite | wantsRoom)) // before the write, so that an event during it counts
 	n, err := p.srv.poll.sys.write(p.fd, o.left())
 	if errors.Is(err, errWouldBlock) {
 		return n, nil
@@ -104,21 +103,21 @@ func (p *polled) write(o *outbound) (int, error) {
 	return n, err
 }
 
-// finish waits for an event; the timer bounds the wait.
+// finish waits for an event. The timer bounds the wait.
 func (p *polled) finish(o *outbound, now time.Time) {
 	if o.stalledAt == 0 {
 		o.stalledAt = p.srv.nanos(now) + int64(p.srv.cfg.WriteTimeout)
 	}
-	p.ready.Or(wantsRoom) // from here on canWrite asks for a turn; before, flush sees it
+	p.ready.Or(wantsRoom) // from now on canWrite requests a turn; an earlier event is seen by flushLocked
 }
 
 func (p *polled) closeWrite() { p.srv.poll.sys.closeWrite(p.fd) }
 
 func (p *polled) close(reset bool) {
 	if p.out != nil {
-		(*conn)(p).dropOutput()
+		(*conn)(p).dropOutputLocked()
 	}
-	p.srv.poll.release((*conn)(p), reset)
+	p.srv.poll.releaseLocked((*conn)(p), reset)
 }
 
 func (p *polled) netConn() net.Conn { return nil }

@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// kernel is what pollers ask of the operating system.
+// kernel is the part of the operating system that pollers use.
 type kernel interface {
-	// adopt takes the socket of nc over; it lives on when nc is closed. ok is
-	// false for connections that are more, or other, than a TCP socket, and
-	// when the system has no room.
+	// adopt takes over the socket of nc, which stays open when nc is closed. ok is
+	// false if nc is not a plain TCP socket, or if the system has no room.
 	adopt(nc net.Conn) (fd int32, ok bool)
 	// newQueue returns a queue of events.
 	newQueue() (eventQueue, error)
@@ -26,34 +25,33 @@ type kernel interface {
 	close(fd int32, reset bool)
 }
 
-// eventQueue tells when sockets change. watch may be called from any goroutine.
+// eventQueue reports changes of sockets. Any goroutine may call watch.
 type eventQueue interface {
-	// watch makes run tell of fd until fd is closed: of what it is ready for
-	// now, and then of each change.
+	// watch makes run report fd until fd is closed: its readiness now, and then
+	// each change.
 	watch(fd int32, generation uint32) error
-	// run calls tell for each event, one at a time, and told after those that came
-	// together, until close.
-	run(tell func(fd int32, generation, bits uint32), told func())
+	// run calls onEvent for each event, one at a time, and onBatchEnd after each
+	// batch, until close.
+	run(onEvent func(fd int32, generation, bits uint32), onBatchEnd func())
 	close()
 }
 
 var errWouldBlock = errors.New("tcpserver: would block")
 
-// pollers drive the connections whose sockets they have taken over, with a
-// goroutine for each processor instead of one for each connection. The
-// goroutines start with the first connection and end in stop.
+// pollers drive the connections whose sockets they have taken over. They have a
+// goroutine for each processor instead of one for each connection. The goroutines
+// start with the first connection and end in stop.
 type pollers struct {
 	sys   kernel
 	conns connTable
 
 	start   sync.Once
-	queues  []eventQueue // fixed by start; none when the system refuses them
+	queues  []eventQueue // fixed by start; none if the system refuses them
 	running sync.WaitGroup
-	spread  atomic.Uint32 // gives each new connection its queue, and its generation
+	spread  atomic.Uint32 // selects the queue and the generation of a new connection
 }
 
-// pollersFor returns what cfg.Driver asks for, nil where connections are
-// streams.
+// pollersFor returns the pollers for cfg.Driver, nil if connections are streams.
 func pollersFor(cfg *Config) (*pollers, error) {
 	sys := cfg.kernel
 	if sys == nil {
@@ -73,9 +71,9 @@ func pollersFor(cfg *Config) (*pollers, error) {
 	return nil, fmt.Errorf("there is no driver %q on %s", cfg.Driver, runtime.GOOS)
 }
 
-// adopt makes c, whose socket nc is, a polled connection. When it returns
-// false, nc is as it was, but a bare socket may be closed. c.mu is held.
-func (p *pollers) adopt(c *conn, nc net.Conn) bool {
+// adoptLocked makes c a polled connection on the socket of nc. If it returns false,
+// nc is unchanged, but a bare socket may be closed. The caller holds c.mu.
+func (p *pollers) adoptLocked(c *conn, nc net.Conn) bool {
 	if p.start.Do(p.run); len(p.queues) == 0 {
 		return false
 	}
@@ -87,16 +85,16 @@ func (p *pollers) adopt(c *conn, nc net.Conn) bool {
 	c.fd, c.generation = fd, n
 	p.conns.set(fd, c) // before the first event
 	if err := p.queues[n%uint32(len(p.queues))].watch(fd, n); err != nil {
-		p.release(c, false)
+		p.releaseLocked(c, false)
 		return false
 	}
 	nc.Close()
 	return true
 }
 
-// release closes c's socket. The number is free for another connection at once,
-// whose generation differs. c.mu is held.
-func (p *pollers) release(c *conn, reset bool) {
+// releaseLocked closes c's socket. Another connection may get the number at once,
+// but with another generation. The caller holds c.mu.
+func (p *pollers) releaseLocked(c *conn, reset bool) {
 	p.conns.set(c.fd, nil)
 	p.sys.close(c.fd, reset)
 }
@@ -106,15 +104,15 @@ func (p *pollers) run() {
 	for range runtime.GOMAXPROCS(0) {
 		q, err := p.sys.newQueue()
 		if err != nil {
-			return // those that there are will do; without any, connections are streams
+			return // the existing queues are enough; without any, connections are streams
 		}
 		p.queues = append(p.queues, q)
-		r := &round{p: p}
-		p.running.Go(func() { q.run(r.tell, r.told) })
+		r := &batch{p: p}
+		p.running.Go(func() { q.run(r.onEvent, r.onBatchEnd) })
 	}
 }
 
-// stop ends the goroutines. There must be no connection left.
+// stop ends the goroutines. No connection may be left.
 func (p *pollers) stop() {
 	p.start.Do(func() {})
 	for _, q := range p.queues {
@@ -123,36 +121,36 @@ func (p *pollers) stop() {
 	p.running.Wait()
 }
 
-// round is what a poller has heard together. All of it is read before the first
-// of it is handled: the code and the pages that each half needs are used again
-// while the processor has them at hand, which saves some percent.
-type round struct {
+// batch holds the connections of one batch of events. The poller reads the input of
+// all of them before it handles any: the processor then reuses the code and pages
+// of each half, which saves a few percent.
+type batch struct {
 	p     *pollers
-	turns []heard // that this poller has; as many as an eventQueue tells at once
+	turns []pendingTurn // turns that this poller has; at most as many as one batch has events
 }
 
-// heard is a connection with input, and when that was read.
-type heard struct {
+// pendingTurn is a connection with input, and the time of that read.
+type pendingTurn struct {
 	c  *conn
 	at time.Time
 }
 
-// tell passes an event on. One that was under way when its socket was closed
-// finds no connection under its number, or another generation.
-func (r *round) tell(fd int32, generation, bits uint32) {
+// onEvent handles one event. For an event of a closed socket it finds no connection
+// with the number, or one with another generation.
+func (r *batch) onEvent(fd int32, generation, bits uint32) {
 	c := r.p.conns.get(fd)
 	if c == nil || c.generation != generation {
 		return
 	}
-	if at, turn := c.happened(bits); turn {
-		r.turns = append(r.turns, heard{c, at})
+	if at, turn := c.onReady(bits); turn {
+		r.turns = append(r.turns, pendingTurn{c, at})
 	}
 }
 
-// told handles what was read.
-func (r *round) told() {
+// onBatchEnd runs the turns of the batch.
+func (r *batch) onBatchEnd() {
 	for _, h := range r.turns {
-		h.c.driveFrom(turn{place: onPoller, left: turnEvents - eventsPerRead, now: h.at})
+		h.c.driveFrom(turn{runner: onPoller, budget: turnEvents - eventsPerRead, now: h.at})
 	}
 	clear(r.turns)
 	r.turns = r.turns[:0]

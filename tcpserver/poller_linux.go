@@ -9,18 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemKernel returns the kernel that connections are polled with, nil on
-// systems where there is none.
+// systemKernel returns the kernel for pollers, nil on systems without one.
 func systemKernel() kernel { return linux{} }
 
-// linux is the kernel by way of epoll. Events are edge-triggered: a socket is
-// registered once for all that can happen to it, and costs no system call
-// beyond its reads and writes.
+// linux implements kernel with epoll. Events are edge-triggered: a socket is
+// registered once for all kinds of events, and costs no system call besides its
+// reads and writes.
 type linux struct{}
 
-// adopt takes a socket's descriptor. It duplicates that of a net.TCPConn, for
-// package net gives none away; both name the same open socket, so its options and
-// its not blocking stay.
+// adopt takes a socket's descriptor. It duplicates that of a net.TCPConn, because
+// package net releases none. Both name the same open socket, so it keeps its
+// options and stays non-blocking.
 func (linux) adopt(nc net.Conn) (fd int32, ok bool) {
 	if s, bare := nc.(*socket); bare {
 		return int32(s.take()), true
@@ -43,7 +42,7 @@ func (linux) adopt(nc net.Conn) (fd int32, ok bool) {
 func (linux) read(fd int32, p []byte) (int, error)  { return retry(receive, fd, p) }
 func (linux) write(fd int32, p []byte) (int, error) { return retry(send, fd, p) }
 
-// retry repeats a call that a signal has interrupted.
+// retry repeats a call that a signal interrupted.
 func retry(call func(fd int32, p []byte) (int, syscall.Errno), fd int32, p []byte) (int, error) {
 	for {
 		n, errno := call(fd, p)
@@ -68,8 +67,8 @@ func (linux) close(fd int32, reset bool) {
 	unix.Close(int(fd))
 }
 
-// epollQueue is an epoll instance whose own readiness package os waits for, so
-// that the goroutine holds no thread while it waits.
+// epollQueue is an epoll instance. Package os waits for its readiness, so that the
+// waiting goroutine holds no thread.
 type epollQueue struct {
 	fd   int
 	file *os.File // owns fd
@@ -88,7 +87,7 @@ func (linux) newQueue() (eventQueue, error) {
 	q := &epollQueue{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
 	q.raw, err = q.file.SyscallConn()
 	if err == nil {
-		err = q.file.SetReadDeadline(time.Time{}) // only a file that is polled has one
+		err = q.file.SetReadDeadline(time.Time{}) // only a polled file has one
 	}
 	if err != nil {
 		q.file.Close()
@@ -104,18 +103,18 @@ func (q *epollQueue) watch(fd int32, generation uint32) error {
 	})
 }
 
-// run handles events inside of one raw Read that goes on until the file is
-// closed. Between two looks at the instance nothing is reset: an event after
-// the first, which has seen all before, leads to the second.
-func (q *epollQueue) run(tell func(fd int32, generation, bits uint32), told func()) {
+// run handles events inside one raw Read that lasts until the file is closed.
+// Between two waits no readiness is lost: package os reports an event that comes
+// after EpollWait found none.
+func (q *epollQueue) run(onEvent func(fd int32, generation, bits uint32), onBatchEnd func()) {
 	events := make([]unix.EpollEvent, 128)
 	q.raw.Read(func(uintptr) bool {
 		for {
 			n, err := unix.EpollWait(q.fd, events, 0)
 			for _, e := range events[:max(n, 0)] {
-				tell(e.Fd, uint32(e.Pad), readiness(e.Events))
+				onEvent(e.Fd, uint32(e.Pad), readiness(e.Events))
 			}
-			told()
+			onBatchEnd()
 			if n < len(events) && err != unix.EINTR {
 				return false
 			}
@@ -123,8 +122,8 @@ func (q *epollQueue) run(tell func(fd int32, generation, bits uint32), told func
 	})
 }
 
-// readiness translates epoll's bits. After an error both directions have
-// something to tell.
+// readiness translates epoll's bits. After an error both directions are ready,
+// because each call returns the error.
 func readiness(events uint32) (bits uint32) {
 	if events&unix.EPOLLIN != 0 {
 		bits |= canRead

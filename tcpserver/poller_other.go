@@ -4,8 +4,8 @@ package tcpserver
 
 import "net"
 
-// systemKernel returns nil: connections are streams here.
+// systemKernel returns nil: on this system connections are streams.
 func systemKernel() kernel { return nil }
 
-// acceptSockets returns ln: there is no poller that could take a bare socket.
+// acceptSockets returns ln, because no poller can take a bare socket.
 func acceptSockets(ln net.Listener) net.Listener { return ln }

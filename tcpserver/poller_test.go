@@ -81,9 +81,9 @@ func TestFloodYieldsTheTurn(t *testing.T) {
 		k.fd, k.limit = c.fd, 200
 		release := w.occupyWorker()
 
-		r := &round{p: w.srv.poll} // as a poller does
-		r.tell(c.fd, c.generation, canRead)
-		r.told()
+		r := &batch{p: w.srv.poll} // as a poller does
+		r.onEvent(c.fd, c.generation, canRead)
+		r.onBatchEnd()
 		if most := turnEvents / eventsPerRead; k.reads != most {
 			t.Errorf("one turn has read %d times, want %d", k.reads, most)
 		}
@@ -126,13 +126,13 @@ func TestLateEventFindsNobodyUnderARecycledNumber(t *testing.T) {
 			t.Fatalf("the new socket has number %d, want %d again", now.fd, was.fd)
 		}
 		before := now.ready.Load()
-		r := &round{p: w.srv.poll}
-		r.tell(was.fd, was.generation, canRead|canWrite|hangUp)
+		r := &batch{p: w.srv.poll}
+		r.onEvent(was.fd, was.generation, canRead|canWrite|hangUp)
 		if got := now.ready.Load(); got != before {
 			t.Errorf("ready = %b after an event of the old socket, want %b", got, before)
 		}
-		r.tell(now.fd+1, now.generation, canRead) // nobody's
-		r.told()
+		r.onEvent(now.fd+1, now.generation, canRead) // nobody's
+		r.onBatchEnd()
 	})
 }
 
@@ -143,7 +143,7 @@ func TestEventsAfterTheEndAreHarmless(t *testing.T) {
 		c := w.gw.session("d").link.(*conn)
 		d.say("BYE")
 		w.pass(2 * time.Second)
-		if _, turn := c.happened(canRead | canWrite | hangUp); turn {
+		if _, turn := c.onReady(canRead | canWrite | hangUp); turn {
 			c.drive(onPoller)
 		}
 		c.Flush()
@@ -197,14 +197,14 @@ func TestStalledProcessReadsBeforeItJudgesSilence(t *testing.T) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		due, _ := c.proto.Deadline()
-		if c.listensFirst(due.Add(lateness)) {
+		if c.readBeforeTimeoutLocked(due.Add(lateness)) {
 			t.Error("a deadline seen in time is put off")
 		}
 		late := due.Add(lateness + 1)
-		if !c.listensFirst(late) || !c.takeInput(late) {
+		if !c.readBeforeTimeoutLocked(late) || !c.takeInputLocked(late) {
 			t.Error("a deadline seen late is not put off until the input is read")
 		}
-		if c.listensFirst(late) {
+		if c.readBeforeTimeoutLocked(late) {
 			t.Error("put off again, though nothing is due")
 		}
 	})

@@ -12,40 +12,40 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// preamble is what comes before the device protocol on a connection: the header
-// of a trusted proxy, and a TLS handshake. Only connections that may have one
-// go through it. It runs in a goroutine that ends before the connection's own
-// begins: the stack of a handshake is four times as large as an idle connection
-// needs. MaxUnregistered bounds how many there are, and the registration
-// deadline, which counts from the accept, how long each takes.
+// preamble is the part of a connection before the device protocol: the header of a
+// trusted proxy, and a TLS handshake. Only connections that may have one go through
+// it. It runs in a goroutine that ends before the connection's own begins, because
+// the stack of a handshake is four times as large as an idle connection needs.
+// MaxUnregistered bounds their number. The registration deadline, which counts from
+// the accept, bounds the time of each.
 type preamble struct {
 	srv   *Server
 	base  net.Conn // as accepted
 	since time.Time
 
 	// Guarded by the server's mutex.
-	counted bool          // among the open connections
-	place   *waitingPlace // among the unregistered; nil when another connection has got it
+	counted bool          // it counts as an open connection
+	place   *waitingPlace // its place among the unregistered; nil after a newcomer has replaced it
 
 	// Owned by run.
-	nc     net.Conn       // base, or the TLS connection over it
-	remote netip.AddrPort // the proxy's until its header was read
-	in     *inbound       // read and not used yet; nil for nothing
+	nc     net.Conn       // base, or the TLS connection on top of it
+	remote netip.AddrPort // the proxy's address until the header is read
+	in     *inbound       // unused input; nil for none
 }
 
-// ending is why a preamble does not lead to a connection.
+// ending is the reason why a preamble does not lead to a connection.
 type ending struct {
 	reason  string
-	refused bool            // by a rule or a limit of ours, not lost
-	told    *protocol.Close // what the device is told where its dialect shows; nil for nothing
+	refused bool            // by a rule or a limit of this server; else the connection was lost
+	close   *protocol.Close // sent to the device if its dialect is known; nil for none
 	err     error
 }
 
-func refusedBy(reason string, told *protocol.Close) *ending {
-	return &ending{reason: reason, refused: true, told: told}
+func refusedBy(reason string, why *protocol.Close) *ending {
+	return &ending{reason: reason, refused: true, close: why}
 }
 
-// lost is the end by an error of the socket.
+// lost is the ending by an error of the socket.
 func lost(err error) *ending {
 	reason := protocol.ReasonConnectionLost
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -54,7 +54,7 @@ func lost(err error) *ending {
 	return &ending{reason: reason, err: err}
 }
 
-// run goes through the steps and hands the connection over.
+// run executes the steps and hands the connection over.
 func (p *preamble) run() {
 	defer p.releaseInput()
 	p.base.SetDeadline(p.since.Add(p.srv.cfg.Protocol.RegisterTimeout))
@@ -70,8 +70,8 @@ func (p *preamble) run() {
 	p.srv.begin(p)
 }
 
-// begin makes a connection of what is through with its preamble. What was read
-// on the way is its first input.
+// begin makes a connection after the preamble. Unused input of the preamble is its
+// first input.
 func (s *Server) begin(p *preamble) {
 	c := newConn(s, p.nc, p.remote, p.since)
 	first := p.read()
@@ -89,7 +89,7 @@ func (s *Server) begin(p *preamble) {
 	}
 }
 
-// end closes the connection without it having begun.
+// end closes the connection before the protocol has begun.
 func (p *preamble) end(e *ending) {
 	s := p.srv
 	switch {
@@ -103,17 +103,17 @@ func (p *preamble) end(e *ending) {
 		s.stats.refused.add(e.reason)
 	}
 	s.stats.closed.add(e.reason)
-	if e.told != nil {
-		p.tell(*e.told)
+	if e.close != nil {
+		p.sendClose(*e.close)
 	}
-	// A reset might overtake an alert that says what is wrong with a handshake.
+	// A reset might overtake the TLS alert that explains a failed handshake.
 	abandon(p.base, e.reason != closedTLSHandshake)
 	s.leave(p)
 }
 
-// more waits for something to read and adds it to the input; the only error
-// without any is one of the socket. The input is at most as large as the
-// largest header of a proxy.
+// more waits for input and adds it to the unused input. It returns an error of the
+// socket only if it read no bytes. The input is at most as large as the largest
+// header of a proxy.
 func (p *preamble) more() error {
 	switch {
 	case p.in == nil:
@@ -127,12 +127,12 @@ func (p *preamble) more() error {
 	n, err := p.base.Read(p.in.buf[p.in.n:])
 	p.in.n += n
 	if n > 0 {
-		return nil // an error comes again
+		return nil // the next read returns the error
 	}
 	return err
 }
 
-// read is what was read and not used yet.
+// read returns the unused input.
 func (p *preamble) read() []byte {
 	if p.in == nil {
 		return nil
@@ -150,14 +150,14 @@ func (p *preamble) releaseInput() {
 	}
 }
 
-// tell says why to a device whose first bytes show its dialect, and gives it
-// the time of a lingering connection to read that.
-func (p *preamble) tell(why protocol.Close) {
+// sendClose sends why to a device whose first bytes show its dialect. The device
+// has LingerTimeout to read it.
+func (p *preamble) sendClose(why protocol.Close) {
 	p.base.SetDeadline(time.Now().Add(p.srv.cfg.LingerTimeout))
 	if len(p.read()) == 0 && p.more() != nil {
 		return
 	}
-	words := lastWords(&p.srv.cfg.Protocol, p.read(), why)
+	words := closeOutput(&p.srv.cfg.Protocol, p.read(), why)
 	if len(words) == 0 {
 		return
 	}
@@ -168,14 +168,14 @@ func (p *preamble) tell(why protocol.Close) {
 	if t, ok := p.base.(*net.TCPConn); ok {
 		t.CloseWrite()
 	}
-	// With bytes unread a close would be a reset, and the device might not
-	// read the words at all.
+	// If input is unread, a close is a reset, and the device might not read its
+	// output.
 	io.CopyN(io.Discard, p.base, lingerBytes)
 }
 
-// lastWords is what a device that has begun with said is told; nothing where
-// its dialect has no words for it.
-func lastWords(cfg *protocol.Config, said []byte, why protocol.Close) []byte {
+// closeOutput returns the frames that close a device that has sent input, empty if
+// its dialect has none.
+func closeOutput(cfg *protocol.Config, said []byte, why protocol.Close) []byte {
 	now := time.Now()
 	s := protocol.NewServer(cfg, now)
 	s.Receive(now, said)

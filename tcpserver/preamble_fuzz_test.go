@@ -111,7 +111,7 @@ func FuzzProxyHeader(f *testing.F) {
 		if err == nil && remote.IsValid() && remote.Addr().Is4In6() {
 			t.Errorf("address %v is not told apart from itself", remote)
 		}
-		words := lastWords(&protocol.Config{}, b[n:], *overloaded())
+		words := closeOutput(&protocol.Config{}, b[n:], *overloaded())
 		if len(words) > 4<<10 {
 			t.Errorf("%d bytes of last words", len(words))
 		}

@@ -18,7 +18,7 @@ import (
 const (
 	maxProxyLine  = 107      // v1, with its CRLF
 	proxyPrefix   = 16       // v2: signature, command, family and length
-	maxProxyFrame = 4 << 10  // v2 in all, with what the proxy adds
+	maxProxyFrame = 4 << 10  // v2 with the proxy's additions
 	proxyWord     = "PROXY " // v1
 )
 
@@ -29,13 +29,12 @@ var (
 	errProxyTooLong  = errors.New("PROXY header too long")
 )
 
-// isTrustedProxy reports whether connections from a begin with the header of a
-// proxy.
+// isTrustedProxy reports whether connections from a begin with a proxy's header.
 func (s *Server) isTrustedProxy(a netip.Addr) bool { return isTrusted(s.cfg.ProxyTrusted, a) }
 
-// readProxyHeader reads the header that a trusted proxy begins with, and takes
-// the address in it for the device's. A proxy that speaks for itself (LOCAL, or
-// UNKNOWN in v1) keeps its own.
+// readProxyHeader reads the header of a trusted proxy and takes the device's
+// address from it. A connection of the proxy itself (LOCAL, or UNKNOWN in v1) keeps
+// the proxy's address.
 func (p *preamble) readProxyHeader() *ending {
 	if !p.srv.isTrustedProxy(p.remote.Addr()) {
 		return nil
@@ -61,7 +60,7 @@ func (p *preamble) takeProxyHeader(n int) *ending {
 	}
 	p.use(n)
 	if len(p.read()) == 0 {
-		p.releaseInput() // the device may take its time; it may have been a large buffer
+		p.releaseInput() // the next input may come late, and this buffer may be a large one
 	}
 	if remote.IsValid() {
 		p.remote = remote
@@ -72,8 +71,8 @@ func (p *preamble) takeProxyHeader(n int) *ending {
 	return nil
 }
 
-// proxyHeaderSize is how long the header is that b begins with, 0 while b does
-// not tell.
+// proxyHeaderSize returns the length of the header that b begins with, 0 if b is
+// too short to know.
 func proxyHeaderSize(b []byte) (int, error) {
 	switch {
 	case startsLike(b, proxySignature):
@@ -95,14 +94,14 @@ func proxyHeaderSize(b []byte) (int, error) {
 	return 0, errNoProxyHeader
 }
 
-// startsLike reports whether b begins with prefix, or may when more has come.
+// startsLike reports whether b begins with prefix, or may do so with more input.
 func startsLike(b, prefix []byte) bool {
 	n := min(len(b), len(prefix))
 	return bytes.Equal(b[:n], prefix[:n])
 }
 
-// parseProxyHeader returns the address that a whole header is about, invalid
-// where the proxy speaks for itself.
+// parseProxyHeader returns the device's address from a complete header, invalid if
+// the proxy speaks for itself.
 func parseProxyHeader(b []byte) (netip.AddrPort, error) {
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// ProxyListener returns ln for a server whose proxies may begin a connection with
-// a PROXY header, v1 or v2: RemoteAddr is then the address in it. It reads one
-// from trusted addresses only. RemoteAddr and the first Read wait for the first
-// bytes of a proxy, for at most timeout; Accept does not.
+// ProxyListener returns ln for a server whose proxies may begin a connection with a
+// PROXY header, v1 or v2. RemoteAddr then returns the address in the header. The
+// listener accepts headers from trusted addresses only. RemoteAddr and the first
+// Read wait up to timeout for the first bytes of a proxy; Accept does not wait.
 func ProxyListener(ln net.Listener, trusted []netip.Prefix, timeout time.Duration) net.Listener {
 	if len(trusted) == 0 {
 		return ln
@@ -45,8 +45,8 @@ type proxiedConn struct {
 	timeout time.Duration
 
 	once   sync.Once
-	remote net.Addr // of the header; nil for none
-	read   []byte   // behind the header, and not returned yet
+	remote net.Addr // address in the header; nil without one
+	read   []byte   // input after the header that Read has not returned yet
 	err    error
 }
 
@@ -74,7 +74,7 @@ func (c *proxiedConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// begin reads the header, if the connection begins with one.
+// begin reads the header if the connection begins with one.
 func (c *proxiedConn) begin() {
 	c.Conn.SetReadDeadline(time.Now().Add(c.timeout))
 	defer c.Conn.SetReadDeadline(time.Time{})
@@ -109,7 +109,7 @@ func (c *proxiedConn) begin() {
 	}
 }
 
-// fail ends the connection: its caller is not known.
+// fail ends the connection, because its caller's address is unknown.
 func (c *proxiedConn) fail(err error) {
 	c.read, c.err = nil, err
 }

@@ -8,24 +8,24 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates bounds how often something may happen, per second. 0 is no bound.
-// After a quiet time as much may come at once as the rate allows in
-// burstTime, so that a fleet can come back together.
+// Rates bounds how often an event may happen, per second. 0 is no bound. After a
+// quiet time burstTime's worth may happen at once, so that a fleet can come back
+// together.
 type Rates struct {
-	All       int // from everywhere
-	PerSource int // from one IPv4 address or IPv6 /64; loopback excepted
+	All       int // of all sources
+	PerSource int // of one IPv4 address or IPv6 /64, except loopback
 }
 
 const (
 	burstTime = 10 * time.Second
-	// maxSources bounds the sources that are kept apart, for each kind of
-	// event: about 3 MB. When there are more, those that come last share one
-	// bucket, which is as wide as one source's, until others have been quiet
-	// for burstTime; who is known keeps what it has.
+	// maxSources bounds the number of sources with a bucket of their own, for each
+	// kind of event: about 3 MB. Further sources share one bucket of the size of
+	// one source's, until others have been quiet for burstTime. A source with a
+	// bucket keeps it.
 	maxSources = 16384
 )
 
-// limits are the buckets of a server.
+// limits holds the buckets of a server.
 type limits struct {
 	accepts, handshakes, registrations *bucket
 }
@@ -42,8 +42,8 @@ const (
 	refusedRegisterRatePerIP  = "register_rate_per_ip"
 )
 
-// accept takes one connection from source, or says why not; likewise handshake
-// and register.
+// accept takes one connection from source, or returns the reason to refuse it;
+// handshake and register likewise.
 func (l *limits) accept(source netip.Addr) (refused string) {
 	return l.accepts.take(source, refusedAcceptRate, refusedAcceptRatePerIP)
 }
@@ -56,21 +56,21 @@ func (l *limits) register(source netip.Addr) (refused string) {
 	return l.registrations.take(source, refusedRegisterRate, refusedRegisterRatePerIP)
 }
 
-// acceptBehindProxy takes the source's part of an accept whose source was not
-// known then.
+// acceptBehindProxy counts an accept for its source, which was unknown at the
+// accept.
 func (l *limits) acceptBehindProxy(source netip.Addr) bool {
 	return l.accepts.takeOne(source, time.Now())
 }
 
-// bucket is a token bucket for all and one for each source.
+// bucket is a token bucket for all sources and one for each source.
 type bucket struct {
 	all  *rate.Limiter // nil: no bound
 	each rate.Limit    // 0: no bound
 
 	mu     sync.Mutex
 	source map[netip.Addr]*rate.Limiter
-	others *rate.Limiter // shared by those who do not fit into source
-	swept  time.Time     // when those that were quiet were last forgotten
+	others *rate.Limiter // shared by the sources that do not fit into source
+	swept  time.Time     // time of the last forgetQuietLocked
 }
 
 func newBucket(r Rates) *bucket {
@@ -89,9 +89,9 @@ func full(r rate.Limit) *rate.Limiter {
 	return rate.NewLimiter(r, int(float64(r)*burstTime.Seconds()))
 }
 
-// take takes a token for source, invalid for one without a bound of its own;
-// it returns all or one when there is none left for everybody or for the
-// source. A source that is refused takes nothing from everybody's.
+// take takes a token for source, invalid for a source without a bound. It returns
+// all or one if no token is left for all sources or for this one. A source that is
+// refused takes no token from the bucket of all.
 func (b *bucket) take(source netip.Addr, all, one string) (refused string) {
 	now := time.Now()
 	if !b.takeOne(source, now) {
@@ -114,7 +114,7 @@ func (b *bucket) of(source netip.Addr, now time.Time) *rate.Limiter {
 	if l := b.source[source]; l != nil {
 		return l
 	}
-	if len(b.source) >= maxSources && !b.forgetQuiet(now) {
+	if len(b.source) >= maxSources && !b.forgetQuietLocked(now) {
 		return b.others
 	}
 	l := full(b.each)
@@ -122,10 +122,10 @@ func (b *bucket) of(source netip.Addr, now time.Time) *rate.Limiter {
 	return l
 }
 
-// forgetQuiet drops the buckets that are full again, which is what a new one
-// would be, and reports whether there is room now. It walks over all, so it
-// does so once a second at most. b.mu is held.
-func (b *bucket) forgetQuiet(now time.Time) (room bool) {
+// forgetQuietLocked removes full buckets, which a new one would equal, and reports
+// whether there is room. It looks at all sources, so it runs at most once a second.
+// The caller holds b.mu.
+func (b *bucket) forgetQuietLocked(now time.Time) (room bool) {
 	if now.Sub(b.swept) < time.Second {
 		return false
 	}

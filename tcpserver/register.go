@@ -11,8 +11,8 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// register asks the gateway and answers the device. It runs inside a turn, so
-// nothing else happens to the session meanwhile but output and its end.
+// register asks the gateway and answers the device. It runs inside a turn, so only
+// output and the end of the connection can happen concurrently.
 func (c *conn) register(r *protocol.Register) {
 	if reason := c.srv.limits.register(sourceOf(c.remote.AddrPort())); reason != "" {
 		c.refuseAs(reason, *overloaded())
@@ -30,7 +30,7 @@ func (c *conn) register(r *protocol.Register) {
 func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	transport, certificate, authority := c.peer()
+	transport, certificate, authority := c.peerLocked()
 	return gateway.Hello{
 		Client: gateway.ClientID(r.ID),
 		Token:  r.Token,
@@ -50,9 +50,10 @@ func (c *conn) hello(r *protocol.Register) gateway.Hello {
 	}
 }
 
-// peer says how the device is connected, and which certificate it has proven to
-// hold, by which client CA; one that none vouches for counts as none.
-func (c *conn) peer() (transport string, leaf, authority *x509.Certificate) {
+// peerLocked returns the device's transport, the certificate that it has proven to
+// hold, and the client CA of its chain. A certificate without a verified chain
+// counts as none.
+func (c *conn) peerLocked() (transport string, leaf, authority *x509.Certificate) {
 	t, ok := c.tr.netConn().(*tls.Conn)
 	if !ok {
 		return "tcp", nil, nil
@@ -63,8 +64,8 @@ func (c *conn) peer() (transport string, leaf, authority *x509.Certificate) {
 	return "tls", leaf, authority
 }
 
-// accept puts the REGISTER_ACK into the output. The connection may have ended
-// meanwhile; then the turn goes on with that event and tells gw.
+// accept puts the REGISTER_ACK into the output. If the connection has already
+// ended, the turn continues with that event and reports it to gw.
 func (c *conn) accept(gw session, w gateway.Welcome) {
 	c.mu.Lock()
 	c.gw = gw
@@ -88,14 +89,14 @@ const tenth = 100 * time.Millisecond
 
 func (t tenths) nanos() int64 { return int64(t) * int64(tenth) }
 
-// farAway is beyond what a process has to do with, and within what tenths can
-// count: credentials that end later do not end.
+// farAway is longer than a process runs, and fits into tenths: credentials that
+// expire later never expire for this process.
 const farAway = 10 * 365 * 24 * time.Hour
 
-// expiry is when a connection has to end whose credentials end at t; 0 for
-// never. It is not sooner, or the device would be let in once more. It measures
-// the time left on the clock of this moment, because the wall clock may have been
-// set since epoch.
+// expiry returns when a connection must end whose credentials expire at t; 0 for
+// never. It rounds up, because before t the device would be accepted again. It
+// measures the remaining time with the present clock, because the wall clock may
+// have been set since epoch.
 func (s *Server) expiry(t time.Time) tenths {
 	now := s.cfg.Now()
 	left := t.Sub(now)
@@ -103,10 +104,10 @@ func (s *Server) expiry(t time.Time) tenths {
 		return 0
 	}
 	at := s.nanos(now) + int64(left)
-	return tenths(max((at+int64(tenth)-1)/int64(tenth), 1)) // a date in the past ends the connection now
+	return tenths(max((at+int64(tenth)-1)/int64(tenth), 1)) // a time in the past ends the connection now
 }
 
-// expiredRetry spreads the return of a fleet whose credentials end together.
+// expiredRetry spreads the return of a fleet whose credentials expire together.
 const expiredRetry = 5 * time.Second
 
 func credentialsExpired() protocol.Close {
@@ -122,7 +123,7 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 	c.refuseAs(why.Reason, why)
 }
 
-// refuseAs tells the device why and counts it.
+// refuseAs refuses the device with why, and counts the reason counted.
 func (c *conn) refuseAs(counted string, why protocol.Close) {
 	c.srv.stats.refused.add(counted)
 	c.mu.Lock()
@@ -132,18 +133,18 @@ func (c *conn) refuseAs(counted string, why protocol.Close) {
 	}
 }
 
-// overloadedRetry is the longest a device is told to wait when the store
-// cannot answer; each is told its own time.
+// overloadedRetry is the range of the retry delays of an overloaded server; the
+// delay is random for each device.
 const overloadedRetry = 5 * time.Second
 
-// overloaded tells a device to come back, each at its own time.
+// overloaded asks a device to come back, after its own random delay.
 func overloaded() *protocol.Close {
 	return &protocol.Close{Code: protocol.CloseOverloaded, Reason: protocol.ReasonOverloaded,
 		RetryAfter: time.Second + rand.N(overloadedRetry)}
 }
 
-// refusal is the close that a Connect error stands for. A store that cannot
-// answer is an overload, not a no: the device comes back.
+// refusal returns the close for an error of Connect. A store that cannot answer is
+// an overload and no refusal: the device comes back.
 func refusal(err error) protocol.Close {
 	why := protocol.Close{Code: protocol.CloseOverloaded, Reason: protocol.ReasonOverloaded}
 	switch gateway.CodeOf(err) {
@@ -165,7 +166,7 @@ func refusal(err error) protocol.Close {
 	return why
 }
 
-// retryAfter is the time to wait that err names, 0 for none.
+// retryAfter returns the delay in err, 0 for none.
 func retryAfter(err error) time.Duration {
 	if e, ok := errors.AsType[*gateway.Error](err); ok {
 		return e.RetryAfter

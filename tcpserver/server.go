@@ -15,47 +15,47 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// Server accepts device connections and drives them. All methods may be called
-// from any goroutine.
+// Server accepts device connections and drives them. Any goroutine may call its
+// methods.
 type Server struct {
 	// Fixed after construction.
 	cfg     Config
 	log     *slog.Logger
 	connect connector
 	ln      net.Listener
-	epoch   time.Time // nanos counts from here
+	epoch   time.Time // nanos counts from epoch
 
-	poll        *pollers // nil where connections are streams
+	poll        *pollers // nil if connections are streams
 	workers     *workers
-	callers     *workers        // run the turns that wait for the store
-	tasks       sync.WaitGroup  // readers and flushers of live connections
+	callers     *workers        // run turns that wait for the store
+	tasks       sync.WaitGroup  // goroutines of streams, preambles and closes
 	ctx         context.Context // of calls that wait for the store
 	cancel      context.CancelFunc
-	calls       atomic.Pointer[storeCalls] // those that begin now
+	calls       atomic.Pointer[storeCalls] // context of the calls that begin now
 	stats       counters
 	limits      *limits
 	memory      memoryWatch
-	unfinished  hoards        // frames that have begun and not ended
-	untaken     hoards        // output that sockets have not taken
+	unfinished  memoryBudget  // memory of incomplete frames
+	untaken     memoryBudget  // memory of output that sockets have not taken
 	handshakes  chan struct{} // one element for each TLS handshake that computes
-	turningAway chan struct{} // one element for each refused connection that is told why
+	turningAway chan struct{} // one element for each refused connection that gets a close
 	spread      atomic.Int64  // Drain's RetrySpread, nanoseconds
-	refusals    *shares.Lines // of refused registrations, by source
+	refusals    *shares.Lines // log lines about refused registrations, by source
 
 	mu           sync.Mutex
-	first        *conn // ring through prev and next; nil when there is none
+	first        *conn // list through prev and next; nil for none
 	open         int
-	leaving      int // connections in open that gave their place to a newcomer
+	leaving      int // connections in open that a newcomer has replaced
 	unregistered waiting
-	waits        map[*conn]*waitingPlace // of connections; a preamble has its own
+	waits        map[*conn]*waitingPlace // places of unregistered connections; a preamble holds its own
 	entering     map[*preamble]struct{}
 	closing      bool
-	empty        chan struct{} // closed when closing and the last connection is gone
-	stopping     chan struct{} // closed when closing
+	empty        chan struct{} // closed after stopping, when the last connection is gone
+	stopping     chan struct{} // closed by stopAccepting
 }
 
-// New returns a server that is bound to its address and serves when Serve is
-// called. Close releases it, whether it has served or not.
+// New returns a server that is bound to its address. Serve serves. Close releases
+// it, even if Serve was not called.
 func New(cfg Config) (*Server, error) {
 	if cfg.Gateway == nil || cfg.Wheel == nil {
 		return nil, errors.New("tcpserver: Config.Gateway and Config.Wheel are required")
@@ -75,7 +75,7 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 			return nil, fmt.Errorf("listen for devices: %w", err)
 		}
 		if poll != nil && cfg.kernel == nil && cfg.TLS == nil && len(cfg.ProxyTrusted) == 0 {
-			ln = acceptSockets(ln) // no preamble reads from a connection
+			ln = acceptSockets(ln) // no preamble needs to read from a connection
 		}
 	}
 	s := &Server{
@@ -83,10 +83,10 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		log:         cfg.Logger,
 		connect:     connect,
 		ln:          ln,
-		epoch:       time.Now().Add(-time.Second), // so that 0 can mean none
+		epoch:       time.Now().Add(-time.Second), // so that 0 can mean no time
 		poll:        poll,
 		workers:     startWorkers((*conn).runTurn, cfg.Workers, cfg.Workers),
-		callers:     startWorkers((*conn).driveSlowly, cfg.StoreCalls, spareCallers),
+		callers:     startWorkers((*conn).driveOnCaller, cfg.StoreCalls, spareCallers),
 		limits:      newLimits(&cfg),
 		memory:      memoryWatch{limit: cfg.MemoryLimit, used: cfg.MemoryUsed},
 		handshakes:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -97,8 +97,8 @@ func newServer(cfg Config, connect connector) (*Server, error) {
 		stopping:    make(chan struct{}),
 	}
 	s.stats.init()
-	s.unfinished.budget, s.unfinished.from = cfg.InputBudget, 1<<10
-	s.untaken.budget, s.untaken.from, s.untaken.slowest = cfg.OutputMemory, 16<<10, true
+	s.unfinished.bound, s.unfinished.from = cfg.InputBudget, 1<<10
+	s.untaken.bound, s.untaken.from, s.untaken.evictOldest = cfg.OutputMemory, 16<<10, true
 	s.refusals = shares.NewLines(maxLinesPerSource, maxLines, func(source string, held int) {
 		s.log.Warn("refused registrations that are not logged one by one", "source", source, "count", held)
 	})
@@ -114,17 +114,17 @@ func listen(addr string) (net.Listener, error) {
 	return lc.Listen(context.Background(), "tcp", addr)
 }
 
-// Addr is where the server listens.
+// Addr returns the listening address.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
-// Close ends everything at once: devices get a CLOSE when their socket takes
-// it without waiting. It returns when no goroutine of the server is left. The
-// wheel must run until then.
+// Close ends all connections at once. A device gets a CLOSE if its socket takes it
+// without waiting. Close returns when the server has no goroutines left. The wheel
+// must run until then.
 func (s *Server) Close() error {
 	s.stopAccepting()
 	s.cancel()
 	for _, c := range s.conns() {
-		c.cut(s.farewell())
+		c.cut(s.shutdownClose())
 	}
 	<-s.empty
 	if s.poll != nil {
@@ -137,8 +137,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// stopAccepting closes the listener and what is still in its preamble;
-// connections live on.
+// stopAccepting closes the listener and the connections in their preamble. Others
+// continue.
 func (s *Server) stopAccepting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,22 +149,22 @@ func (s *Server) stopAccepting() {
 	close(s.stopping)
 	s.ln.Close()
 	for p := range s.entering {
-		abandon(p.base, true) // which wakes it; it leaves by itself
+		abandon(p.base, true) // its goroutine wakes and leaves
 	}
 	if s.open == 0 {
 		close(s.empty)
 	}
 }
 
-// closed counts a connection as gone. s.mu is held.
-func (s *Server) closed() {
+// connClosedLocked counts a connection as closed. The caller holds s.mu.
+func (s *Server) connClosedLocked() {
 	s.open--
 	if s.open == 0 && s.closing {
 		close(s.empty)
 	}
 }
 
-// conns returns the connections of this moment.
+// conns returns the current connections.
 func (s *Server) conns() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +175,7 @@ func (s *Server) conns() []*conn {
 	return all
 }
 
-// remove forgets a connection whose socket is closed.
+// remove removes a connection whose socket is closed.
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,17 +188,17 @@ func (s *Server) remove(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next = nil, nil
-	s.forget(c)
-	s.closed()
+	s.forgetLocked(c)
+	s.connClosedLocked()
 }
 
-// nanos is t as a small number; instant is the way back.
+// nanos returns t in nanoseconds since epoch; instant is the inverse.
 func (s *Server) nanos(t time.Time) int64 { return int64(t.Sub(s.epoch)) }
 
 func (s *Server) instant(n int64) time.Time { return s.epoch.Add(time.Duration(n)) }
 
-// farewell is what a device is told when the server goes.
-func (s *Server) farewell() protocol.Close {
+// shutdownClose is the close of a draining or closing server.
+func (s *Server) shutdownClose() protocol.Close {
 	return protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown,
 		RetryAfter: randomUpTo(time.Duration(s.spread.Load()))}
 }

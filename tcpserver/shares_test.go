@@ -219,7 +219,7 @@ func TestSlowReadersShareABudget(t *testing.T) {
 			held := 0
 			for _, c := range srv.conns() {
 				c.mu.Lock()
-				held += c.held()
+				held += c.heldLocked()
 				c.mu.Unlock()
 			}
 			return held <= budget && strings.Contains(gw.all(), "deaf0: closed slow_consumer")

@@ -180,7 +180,7 @@ func (q *simQueue) watch(fd int32, generation uint32) error {
 	return nil
 }
 
-func (q *simQueue) run(tell func(fd int32, generation, bits uint32), told func()) {
+func (q *simQueue) run(onEvent func(fd int32, generation, bits uint32), onBatchEnd func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -194,9 +194,9 @@ func (q *simQueue) run(tell func(fd int32, generation, bits uint32), told func()
 		q.events = nil
 		q.mu.Unlock()
 		for _, e := range events {
-			tell(e.fd, e.generation, e.bits)
+			onEvent(e.fd, e.generation, e.bits)
 		}
-		told()
+		onBatchEnd()
 		q.mu.Lock()
 	}
 }

@@ -73,7 +73,7 @@ func heldBy(s *recorded) int {
 	c := s.link.(*conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.held()
+	return c.heldLocked()
 }
 
 // all is what was written down so far.
@@ -150,7 +150,7 @@ func TestFloodOfQuestionsIsBoundedByTheBudget(t *testing.T) {
 			}
 			link.mu.Lock()
 			if link.cause == causeNone {
-				most = max(most, link.held())
+				most = max(most, link.heldLocked())
 			}
 			link.mu.Unlock()
 		}

@@ -4,8 +4,8 @@ package tcpserver
 
 import "syscall"
 
-// receive and send are the calls of package syscall, which the race detector
-// knows: what goes through a socket has happened before it comes out.
+// receive and send use package syscall, which the race detector knows: a write to a
+// socket happens before the read of its bytes.
 func receive(fd int32, p []byte) (int, syscall.Errno) { return errnoOf(syscall.Read(int(fd), p)) }
 func send(fd int32, p []byte) (int, syscall.Errno)    { return errnoOf(syscall.Write(int(fd), p)) }
 

@@ -8,35 +8,35 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// reasonInternal closes a connection whose handling has panicked.
+// reasonInternal closes a connection after a panic.
 const reasonInternal = gateway.ReasonInternalError
 
 // Stats is a snapshot for metrics.
 type Stats struct {
-	Open         int            // connections, registered or not
-	Unregistered int            // of these, not registered yet
-	Online       map[string]int // registered, by dialect
+	Open         int            // open connections, registered or not
+	Unregistered int            // open connections that have not registered
+	Online       map[string]int // registered connections, by dialect
 
 	Accepted     uint64
-	AcceptErrors uint64            // mostly: no more files
-	Refused      map[string]uint64 // before or at registration, by reason of a fixed list
-	Closed       map[string]uint64 // likewise
+	AcceptErrors uint64            // mostly because the process has no more files
+	Refused      map[string]uint64 // before or at registration, by a fixed list of reasons
+	Closed       map[string]uint64 // ended connections, by a fixed list of reasons
 
 	BytesIn       uint64
 	BytesOut      uint64
-	Malformed     uint64            // input that was refused while the connection went on
-	StaleAcks     map[string]uint64 // acks that do not count, by kind of a fixed list
-	TLSHandshakes uint64            // that succeeded
-	Throttled     uint64            // times that reading paused because a device sent too fast
-	Paced         uint64            // times that deliveries paused for the rates towards a device
-	SlowConsumers uint64            // closed because they read too slowly
-	Unfinished    int64             // bytes of frames that have begun and not ended
+	Malformed     uint64            // refused input that did not end its connection
+	StaleAcks     map[string]uint64 // acks without effect, by a fixed list of kinds
+	TLSHandshakes uint64            // successful handshakes
+	Throttled     uint64            // pauses of reading because a device sent too fast
+	Paced         uint64            // pauses of deliveries for the rates of deliveries
+	SlowConsumers uint64            // devices closed because they read too slowly
+	Unfinished    int64             // bytes of incomplete frames in memory
 	Untaken       int64             // bytes of output that sockets have not taken
-	LinesHeld     uint64            // log lines about refused registrations that were counted and not written
-	Panics        uint64            // bugs; each has closed one connection
+	LinesHeld     uint64            // log lines about refused registrations that were counted but not written
+	Panics        uint64            // bugs; each closed one connection
 }
 
-// closedTLSHandshake is the end of a connection whose TLS handshake has failed.
+// closedTLSHandshake is the end of a connection whose TLS handshake failed.
 const closedTLSHandshake = "tls_handshake"
 
 // closeReasons are the label values of Stats.Closed; others count as "other".
@@ -62,7 +62,7 @@ var refusedReasons = []string{
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
 }
 
-// Kinds of acks that do not count, the label values of Stats.StaleAcks.
+// Kinds of acks without effect, the label values of Stats.StaleAcks.
 const (
 	staleFlagMissing = "ephemeral_flag_missing" // an ephemeral delivery has the number
 	staleFlagExtra   = "ephemeral_flag_extra"   // a stored delivery has the number
@@ -70,19 +70,19 @@ const (
 	staleOther       = "other"                  // no delivery has the number: the ack is late or invented
 )
 
-// tally counts by a label from a fixed list.
-type tally struct {
+// labelCounts counts by a label from a fixed list.
+type labelCounts struct {
 	labels []string
 	counts []atomic.Uint64 // one more than labels, for "other"
 }
 
-func newTally(labels []string) tally {
-	return tally{labels, make([]atomic.Uint64, len(labels)+1)}
+func newTally(labels []string) labelCounts {
+	return labelCounts{labels, make([]atomic.Uint64, len(labels)+1)}
 }
 
-func (t *tally) add(label string) { t.addSome(label, 1) }
+func (t *labelCounts) add(label string) { t.addSome(label, 1) }
 
-func (t *tally) addSome(label string, n int) {
+func (t *labelCounts) addSome(label string, n int) {
 	i := slices.Index(t.labels, label)
 	if i < 0 {
 		i = len(t.labels)
@@ -90,7 +90,7 @@ func (t *tally) addSome(label string, n int) {
 	t.counts[i].Add(uint64(n))
 }
 
-func (t *tally) snapshot() map[string]uint64 {
+func (t *labelCounts) snapshot() map[string]uint64 {
 	m := make(map[string]uint64, len(t.counts))
 	for i, l := range t.labels {
 		m[l] = t.counts[i].Load()
@@ -102,18 +102,18 @@ func (t *tally) snapshot() map[string]uint64 {
 type counters struct {
 	accepted, acceptErrors     atomic.Uint64
 	bytesIn                    atomic.Uint64
-	_                          cacheLine // who reads and who writes are on different processors
+	_                          cacheLine // different processors read and write below and above it
 	bytesOut                   atomic.Uint64
 	_                          cacheLine
 	malformed, slowConsumers   atomic.Uint64
 	panics, handshakes         atomic.Uint64
 	throttled, paced           atomic.Uint64
 	online                     []atomic.Int64 // by protocol.Dialect
-	refused, closed, staleAcks tally
+	refused, closed, staleAcks labelCounts
 }
 
-// cacheLine keeps what is beside it apart for the processors, which own memory by
-// lines.
+// cacheLine separates its neighbours: each processor owns memory in units of a
+// line.
 type cacheLine [64]byte
 
 func (c *counters) init() {
@@ -122,7 +122,7 @@ func (c *counters) init() {
 	c.staleAcks = newTally([]string{staleFlagMissing, staleFlagExtra, staleTooSoon})
 }
 
-// Stats returns a snapshot. It walks over nothing.
+// Stats returns a snapshot. Its cost does not depend on the number of connections.
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	st := Stats{
@@ -139,8 +139,8 @@ func (s *Server) Stats() Stats {
 		Throttled:     c.throttled.Load(),
 		Paced:         c.paced.Load(),
 		SlowConsumers: c.slowConsumers.Load(),
-		Unfinished:    s.unfinished.held(),
-		Untaken:       s.untaken.held(),
+		Unfinished:    s.unfinished.used(),
+		Untaken:       s.untaken.used(),
 		LinesHeld:     s.refusals.Held(),
 		Panics:        c.panics.Load(),
 	}

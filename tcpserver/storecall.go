@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// storeCalls is a context that calls to the store share: a context for each
-// would be a timer and six allocations.
+// storeCalls is a context that concurrent calls to the store share: one per call
+// would be a timer and six allocations each.
 type storeCalls struct {
 	context.Context
-	cancel context.CancelFunc // of no use but to the parent, which ends it
-	until  time.Time          // for calls that begin before
+	cancel context.CancelFunc // required by vet; the server's cancel ends it
+	until  time.Time          // calls that begin earlier may use it
 }
 
-// callsPerTimeout is how many contexts are alive at most. A call has up to one
-// part in so many more than StoreTimeout.
+// callsPerTimeout is the number of parts of StoreTimeout, each with its own
+// context. A call may take up to one part longer than StoreTimeout.
 const callsPerTimeout = 16
 
-// callContext returns the context of a call to the store that begins now.
+// callContext returns the context for a call to the store that begins now.
 func (s *Server) callContext() context.Context {
 	now := time.Now()
 	calls := s.calls.Load()

@@ -10,38 +10,38 @@ import (
 	"time"
 )
 
-// blockingChunk bounds one write that may block, so that a timeout tells of
-// progress: a TLS record.
+// blockingChunk bounds one write that may block, in bytes, so that a timeout shows
+// progress. It is the size of a TLS record.
 const blockingChunk = 16 << 10
 
-// stream is the transport of every system: a goroutine waits for input, and
-// another one, as long as output is left over, for the device to take it.
+// stream is the transport for every system. A goroutine waits for input. While
+// output is left over, another waits until the device takes it.
 type stream struct {
 	// Fixed after construction.
 	c   *conn
 	nc  net.Conn
-	raw syscall.RawConn // nil where reads and writes have to block
+	raw syscall.RawConn // nil if reads and writes must block
 
-	in *inbound // owned by the read loop; set only while there is data
+	in *inbound // owned by the read loop; set only while it holds input
 
-	inbox   atomic.Pointer[inbound] // what was read and no turn has taken yet, newest first
+	inbox   atomic.Pointer[inbound] // reads that no turn has taken yet, newest first
 	waiting atomic.Int32            // reads in inbox and input
-	deaf    atomic.Bool             // no more is to be read for now
+	paused  atomic.Bool             // no more reads for now
 
 	// Guarded by the connection's mutex.
 	input   *inbound // reads that a turn has taken from the inbox and not handled yet, oldest first
 	reading bool     // a read loop runs
-	over    bool     // the end of the stream was read
+	ended   bool     // the end of the stream was read
 }
 
 func newStream(c *conn, nc net.Conn) *stream {
 	return &stream{c: c, nc: nc, raw: rawConnOf(nc)}
 }
 
-// readLoop reads until the connection ends or input has to wait; a turn starts
-// it again. There is one at a time. It must stay shallow, for its stack is what
-// an idle connection costs: it only puts what it has read into the inbox, and a
-// turn, on a worker's stack, does the rest.
+// readLoop reads until the connection ends or input must wait; a turn starts it
+// again. Only one runs at a time. Its stack must stay small, because it is most of
+// the memory of an idle connection: the loop only puts reads into the inbox, and a
+// turn on a worker's stack handles them.
 func (s *stream) readLoop() {
 	if t, u := overSocket(s.nc); u != nil {
 		s.readTLS(t, u)
@@ -63,7 +63,7 @@ func (s *stream) readLoop() {
 	s.stopReading()
 }
 
-// stopReading is the end of a read loop.
+// stopReading ends a read loop.
 func (s *stream) stopReading() {
 	s.c.mu.Lock()
 	s.reading = false
@@ -71,27 +71,27 @@ func (s *stream) stopReading() {
 	s.c.wantTurn()
 }
 
-// mustPause reports whether the read loop has to end: what it would read could
-// not be handled yet.
-func (s *stream) mustPause() bool { return s.deaf.Load() || s.waiting.Load() >= maxInbox }
+// mustPause reports whether the read loop must end because a turn could not handle
+// more input yet.
+func (s *stream) mustPause() bool { return s.paused.Load() || s.waiting.Load() >= maxInbox }
 
-// listen starts a read loop when none runs and nothing speaks against it.
+// listen starts a read loop if none runs and input may be read.
 func (s *stream) listen() {
 	c := s.c
-	s.deaf.Store(c.life == open && c.inputWaits())
-	if s.reading || s.over || c.life == dead || c.cause != causeNone || s.mustPause() {
+	s.paused.Store(c.life == open && c.inputWaitsLocked())
+	if s.reading || s.ended || c.life == dead || c.cause != causeNone || s.mustPause() {
 		return
 	}
 	s.reading = true
 	c.srv.tasks.Go(s.readLoop)
 }
 
-func (s *stream) look()           { s.listen() }
-func (s *stream) pause()          { s.deaf.Store(true) }
+func (s *stream) retryIO()        { s.listen() }
+func (s *stream) pause()          { s.paused.Store(true) }
 func (s *stream) listening() bool { return s.reading }
 
-// put adds one read to the inbox. The end of the stream comes after the bytes
-// that were read with it.
+// put adds one read to the inbox. The end of the stream is a separate element after
+// its last bytes.
 func (s *stream) put(in *inbound) {
 	if in.n > 0 && in.err != nil {
 		end := takeSmall(nil, in.err)
@@ -115,15 +115,15 @@ func (s *stream) read() *inbound {
 	}
 	in := s.input
 	if in != nil {
-		s.over = in.err != nil
+		s.ended = in.err != nil
 		s.input = in.next
 		s.waiting.Add(-1)
 	}
 	return in
 }
 
-// waitBlocking is waitForInput for connections without a raw descriptor: it
-// holds a small buffer while it waits.
+// waitBlocking is waitForInput for connections without a raw descriptor. It holds a
+// small buffer while it waits.
 func (s *stream) waitBlocking() *inbound {
 	if s.mustPause() {
 		return nil
@@ -133,25 +133,25 @@ func (s *stream) waitBlocking() *inbound {
 	return takeSmall(small[:n], err)
 }
 
-// mayWrite is false as long as the flusher has something: what comes meanwhile
-// is its to write.
+// mayWrite is false while the flusher has output. The flusher also writes later
+// output.
 func (s *stream) mayWrite() bool { return s.c.out == nil }
 
 func (s *stream) finish(*outbound, time.Time) { s.c.srv.tasks.Go(s.flushLoop) }
 
-// flushLoop writes what is left over and what comes meanwhile, and ends when
-// nothing is. conn.out is not nil as long as it runs; only it changes it.
+// flushLoop writes the remaining output and all output that is added before it
+// ends. While it runs, conn.out is not nil, and only flushLoop changes it.
 func (s *stream) flushLoop() {
-	defer s.c.survive()
+	defer s.c.recoverPanic()
 	for s.flushMore() {
 	}
 }
 
-// flushMore waits until the device has taken something.
+// flushMore waits until the device has taken some output.
 func (s *stream) flushMore() (more bool) {
 	c := s.c
 	c.mu.Lock()
-	o := c.out // ours until we say otherwise
+	o := c.out // owned by this goroutine until it changes conn.out
 	c.mu.Unlock()
 
 	s.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout))
@@ -160,10 +160,10 @@ func (s *stream) flushMore() (more bool) {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wrote(o, n, now)
+	c.wroteLocked(o, n, now)
 	defer c.wantTurn()
 	switch {
-	case err != nil && s.endedBy(err, n, now):
+	case err != nil && s.endedByLocked(err, n, now):
 		c.out = nil
 		o.release()
 		return false
@@ -180,17 +180,17 @@ func (s *stream) flushMore() (more bool) {
 	return false
 }
 
-// endedBy judges a failed write and reports whether it is the end. The
-// connection's mutex is held.
-func (s *stream) endedBy(err error, n int, now time.Time) bool {
+// endedByLocked handles a failed write and reports whether it ends the connection.
+// The caller holds the connection's mutex.
+func (s *stream) endedByLocked(err error, n int, now time.Time) bool {
 	timeout := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case timeout && n > 0 && !isTLS(s.nc):
-		return false // it reads, if slowly
+		return false // the device reads, but slowly
 	case timeout:
-		s.c.tooSlow(now)
+		s.c.tooSlowLocked(now)
 	default:
-		s.c.lost(now)
+		s.c.lostLocked(now)
 	}
 	return true
 }
@@ -206,7 +206,7 @@ func (s *stream) closeWrite() {
 	case *net.TCPConn:
 		nc.CloseWrite()
 	case *tls.Conn:
-		s.c.srv.tasks.Go(func() { nc.CloseWrite() }) // it writes, and may wait up to 5 s
+		s.c.srv.tasks.Go(func() { nc.CloseWrite() }) // writes an alert, which may wait up to 5 s
 	}
 }
 
@@ -214,11 +214,11 @@ func (s *stream) close(reset bool) { abandon(s.nc, reset) }
 
 func (s *stream) netConn() net.Conn { return s.nc }
 
-// abandon closes nc without waiting for anything. With reset the kernel
-// forgets what the device has not taken.
+// abandon closes nc without waiting. With reset the kernel drops the output that
+// the device has not taken.
 func abandon(nc net.Conn, reset bool) {
 	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn() // tls.Conn.Close writes an alert and may wait for it
+		nc = t.NetConn() // tls.Conn.Close writes an alert and may wait
 	}
 	if u, ok := nc.(*underTLS); ok {
 		nc = u.Conn

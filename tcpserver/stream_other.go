@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// rawConnOf returns nil: reads and writes that do not block are not to be had
-// through package net here.
+// rawConnOf returns nil: on this system package net offers no reads and writes that
+// do not block.
 func rawConnOf(net.Conn) syscall.RawConn { return nil }
 
 func (s *stream) waitForInput(func(fd uintptr) bool) *inbound { return s.waitBlocking() }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// rawConnOf returns nc's descriptor for reads and writes that do not block,
-// nil where there is none (TLS, pipes).
+// rawConnOf returns nc's descriptor for reads and writes that do not block, nil if
+// it has none (TLS, pipes).
 func rawConnOf(nc net.Conn) syscall.RawConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
@@ -22,9 +22,9 @@ func rawConnOf(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// waitForInput waits until there is data or the end. ready is s.readReady, made
-// once so that waiting allocates nothing. It holds no buffer while it waits.
-// Nil: input has to wait.
+// waitForInput waits for input or the end of the stream. ready is s.readReady, made
+// once so that waiting allocates no memory. It holds no buffer while it waits. It
+// returns nil if input must wait.
 func (s *stream) waitForInput(ready func(fd uintptr) bool) *inbound {
 	if s.raw == nil {
 		return s.waitBlocking()
@@ -32,16 +32,16 @@ func (s *stream) waitForInput(ready func(fd uintptr) bool) *inbound {
 	err := s.raw.Read(ready)
 	in := s.in
 	s.in = nil
-	if err != nil { // not of a read, but of the wait: we have closed the socket
+	if err != nil { // an error of the wait: this server has closed the socket
 		in = takeSmall(nil, err)
 	}
 	return in
 }
 
-// readReady takes a buffer when there is something to read, and leaves it in
-// s.in. It runs on the stack of the wait and must stay shallow. The read that
-// finds nothing, after each that did, cannot be spared: the end of the stream may
-// have come with the last data, and package net would not tell of it again.
+// readReady takes a buffer when there is input, reads, and leaves it in s.in. It
+// runs on the stack of the wait and must use little of it. After each successful
+// read it needs another one that finds no input: the end of the stream may have
+// come with the last data, and package net would not report it again.
 func (s *stream) readReady(fd uintptr) bool {
 	if s.mustPause() {
 		return true
@@ -67,8 +67,8 @@ func (s *stream) readReady(fd uintptr) bool {
 	}
 }
 
-// rawWrite is one write that does not block. It lives in a pooled outbound, so
-// that the callback is made once and a write allocates nothing.
+// rawWrite is one write that does not block. It lives in a pooled outbound, so that
+// its callback is made once and a write allocates no memory.
 type rawWrite struct {
 	p    []byte
 	n    int
@@ -82,7 +82,7 @@ func (w *rawWrite) init() {
 	w.wait = func(fd uintptr) bool { return w.try(fd) }
 }
 
-// try reports whether the socket took or refused anything.
+// try reports whether the socket took output or returned an error.
 func (w *rawWrite) try(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), w.p)
@@ -107,8 +107,8 @@ func (s *stream) write(o *outbound) (n int, err error) {
 	return o.write(s.raw, o.wr.once)
 }
 
-// writeSome waits until the socket takes something of o. The write deadline
-// bounds the wait.
+// writeSome waits until the socket takes some of o. The write deadline bounds the
+// wait.
 func (s *stream) writeSome(o *outbound) (n int, err error) {
 	if s.raw == nil {
 		return s.writeBlocking(o)

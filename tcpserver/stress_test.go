@@ -85,7 +85,7 @@ func kickAtRandom(gw *recorder, stop chan struct{}) {
 			case 2:
 				l.Stats()
 			default:
-				l.Deliver(gateway.Parcel{Seq: 2, Payload: make([]byte, 30_000)})
+				l.Deliver(gateway.Transmission{Seq: 2, Payload: make([]byte, 30_000)})
 				l.Flush()
 			}
 		}

@@ -9,22 +9,22 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// The first bytes of a TLS hello (SPEC §1.1): the type of a handshake record
-// and the major version of all of them.
+// The first bytes of a TLS hello (SPEC §1.1): the type of a handshake record and
+// the major version of every TLS version.
 const (
 	tlsHandshakeRecord = 0x16
 	tlsMajorVersion    = 0x03
 )
 
-// tlsRequired is what a device that does not speak TLS is told.
+// tlsRequired closes a device that does not speak TLS.
 var tlsRequired = protocol.Close{Code: protocol.CloseProtocol, Reason: protocol.ReasonTLSRequired,
 	Text: "this port takes TLS only"}
 
-// encrypt does the handshake of a device that begins with one.
+// encrypt does the TLS handshake of a device that begins one.
 func (p *preamble) encrypt() *ending {
 	s := p.srv
 	if s.cfg.TLS == nil {
-		return nil // behind a proxy; the protocol refuses a hello
+		return nil // behind a proxy; the protocol refuses a TLS hello
 	}
 	hello, err := p.beginsTLS()
 	switch {
@@ -41,7 +41,7 @@ func (p *preamble) encrypt() *ending {
 	return p.handshake()
 }
 
-// beginsTLS looks at as many bytes as that takes.
+// beginsTLS reads enough bytes to recognise a TLS hello.
 func (p *preamble) beginsTLS() (bool, error) {
 	for {
 		b := p.read()
@@ -76,17 +76,17 @@ func (p *preamble) handshake() *ending {
 	return nil
 }
 
-// underTLS is the connection below a TLS connection. While the handshake lasts
-// it begins with what was read of it before, and lets only so many handshakes
-// compute at a time as cpu has room for: signatures take a thousand times as
-// long as a delivery, and a storm of them must not starve the devices that are
-// there. Whoever waits for the network does not compute.
+// underTLS is the connection below a TLS connection. During the handshake it first
+// returns the input that the preamble has read. Slots in cpu bound the handshakes
+// that compute at a time: a signature takes a thousand times as long as a delivery,
+// and a storm of handshakes must not starve the connected devices. A handshake that
+// waits for the network holds no slot.
 type underTLS struct {
 	net.Conn
 	unread  []byte
-	cpu     chan struct{}   // nil when the handshake is done
-	raw     syscall.RawConn // set when it is done: reads do not wait any more; nil where they have to
-	drained bool            // owned by the read loop: the next thing is to wait
+	cpu     chan struct{}   // nil after the handshake
+	raw     syscall.RawConn // set after the handshake: reads do not wait any more; nil if they must
+	drained bool            // owned by the read loop: all input was read, so the next step is to wait
 }
 
 func (u *underTLS) begin() {
@@ -95,7 +95,7 @@ func (u *underTLS) begin() {
 	}
 }
 
-// end is the end of the handshake.
+// end ends the handshake.
 func (u *underTLS) end() {
 	u.pause()
 	u.cpu = nil
@@ -130,8 +130,8 @@ func (u *underTLS) Write(p []byte) (int, error) {
 	return u.Conn.Write(p)
 }
 
-// overSocket returns the TLS connection that nc is and the socket below it, nil
-// where that cannot be read without waiting.
+// overSocket returns nc as a TLS connection and the socket below it, nil if that
+// cannot be read without waiting.
 func overSocket(nc net.Conn) (*tls.Conn, *underTLS) {
 	t, ok := nc.(*tls.Conn)
 	if !ok {

@@ -8,13 +8,12 @@ import (
 	"unsafe"
 )
 
-// readTLS is the read loop of a TLS connection. It waits on the bare socket,
-// with the small stack of a new goroutine; when there is something it decrypts
-// until there is nothing, for which the stack grows, and leaves the next wait
-// to a new goroutine.
+// readTLS is the read loop of a TLS connection. It waits on the bare socket with
+// the small stack of a new goroutine. When input comes it decrypts all of it, which
+// grows the stack, and leaves the next wait to a new goroutine.
 func (s *stream) readTLS(t *tls.Conn, u *underTLS) {
 	if u.drained && !u.waitReadable() {
-		u.drained = false // the socket is closed: the read says so
+		u.drained = false // the socket is closed, and the read returns the error
 	}
 	if s.decrypt(t, u) {
 		s.c.srv.tasks.Go(s.readLoop)
@@ -23,8 +22,8 @@ func (s *stream) readTLS(t *tls.Conn, u *underTLS) {
 	s.stopReading()
 }
 
-// decrypt moves what has come into the inbox. It reports whether reading goes
-// on, which is when more has to come.
+// decrypt moves the available input into the inbox. It reports whether reading
+// continues when more input comes.
 func (s *stream) decrypt(t *tls.Conn, u *underTLS) bool {
 	u.drained = false
 	for !s.mustPause() {
@@ -38,7 +37,7 @@ func (s *stream) decrypt(t *tls.Conn, u *underTLS) bool {
 			in.release()
 		} else {
 			in = in.fitted()
-			last := in.err != nil // in is not ours after put
+			last := in.err != nil // put passes in on
 			s.put(in)
 			if last {
 				return false
@@ -54,8 +53,8 @@ func (s *stream) decrypt(t *tls.Conn, u *underTLS) bool {
 	return false
 }
 
-// errWouldWait is what a read below TLS returns where it would have to wait.
-// It looks like a timeout, after which a TLS connection can be read again.
+// errWouldWait is the result of a read below TLS that would have to wait. It looks
+// like a timeout, after which a TLS connection can be read again.
 var errWouldWait error = wouldWait{}
 
 type wouldWait struct{}
@@ -64,8 +63,8 @@ func (wouldWait) Error() string   { return "nothing to read now" }
 func (wouldWait) Timeout() bool   { return true }
 func (wouldWait) Temporary() bool { return true }
 
-// Where a tls.Conn keeps what it has read and not handled; -1 where this
-// version of package tls keeps it otherwise.
+// Offsets of the fields in which a tls.Conn keeps input that it has not handled; -1
+// if this version of package tls has no such fields.
 var (
 	rawInput  = bufferIn("rawInput")
 	handshake = bufferIn("hand")
@@ -79,13 +78,12 @@ func bufferIn(field string) int {
 	return int(f.Offset)
 }
 
-// dropBuffers lets go of the buffers of a TLS connection that has nothing in
-// them. Package tls keeps them for ever, as large as the largest record that
-// came: 4 KB after a hello with a key share that is safe from quantum computers,
-// 17 KB after a long message; that is more than all the rest of an idle
-// connection. They are private to package tls; to a Go version in which they
-// are no such fields this does nothing. t must have been read until it would
-// wait, and nobody else may read it.
+// dropBuffers releases the empty buffers of a TLS connection. Package tls keeps
+// them for ever, as large as the largest record: 4 KB after a hello with a
+// post-quantum key share, 17 KB after a long message. That is more than the rest of
+// an idle connection. The fields are private to package tls; with a Go version
+// without such fields this function does nothing. The caller must have read t until
+// it would wait, and no other goroutine may read it.
 func dropBuffers(t *tls.Conn) {
 	for _, offset := range [...]int{rawInput, handshake} {
 		if offset < 0 {

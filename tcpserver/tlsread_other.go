@@ -2,7 +2,7 @@
 
 package tcpserver
 
-// Never called: rawConnOf finds no descriptor here.
+// Never called: rawConnOf finds no descriptor on this system.
 
 func (u *underTLS) waitReadable() bool { return false }
 

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// waitReadable waits until there is something to read, or the end; false when
-// the socket was closed.
+// waitReadable waits for input or the end of the stream. It returns false if the
+// socket was closed.
 func (u *underTLS) waitReadable() bool {
 	return u.raw.Read(readable) == nil
 }
 
-// readable looks without taking.
+// readable peeks without taking input.
 func readable(fd uintptr) bool {
 	var p [1]byte
 	for {
@@ -24,7 +24,7 @@ func readable(fd uintptr) bool {
 	}
 }
 
-// readNow reads what is there.
+// readNow reads the available input.
 func (u *underTLS) readNow(p []byte) (n int, err error) {
 	waited := u.raw.Read(func(fd uintptr) bool {
 		for {

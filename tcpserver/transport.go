@@ -5,41 +5,41 @@ import (
 	"time"
 )
 
-// transport moves bytes between a connection and its socket, and never makes
-// anybody wait. There are two: a stream has a goroutine that waits for input,
-// and works on every system and over TLS; a polled connection has none and is
-// told by a poller.
+// transport moves bytes between a connection and its socket, and never blocks its
+// caller. There are two. A stream has a goroutine that waits for input; it works on
+// every system and over TLS. A polled connection has none; a poller reports its
+// events.
 //
-// All methods are called with conn.mu held; all but close, mayWrite, write and
-// finish by whoever has the turn.
+// The caller of every method holds conn.mu. Only the goroutine with the turn calls
+// the methods except close, mayWrite, write and finish.
 type transport interface {
-	// listen makes input ask for a turn, again where that was paused.
+	// listen makes input request a turn. It also ends a pause.
 	listen()
-	// look is listen, and reading and writing are tried even if nobody has told
-	// that they would do.
-	look()
-	// pause stops taking input off the socket until the next listen, where
-	// that happens outside of turns.
+	// retryIO is listen, and the turn tries to read and write without a readiness
+	// event.
+	retryIO()
+	// pause stops reading from the socket until the next listen, if the transport
+	// reads outside of turns.
 	pause()
-	// listening reports whether all input that is known of was taken.
+	// listening reports whether all known input was taken.
 	listening() bool
-	// read is the oldest input that no turn has taken, nil for none.
+	// read returns the oldest input that no turn has taken, nil for none.
 	read() *inbound
 
-	// mayWrite reports whether write is to be called.
+	// mayWrite reports whether write may be called.
 	mayWrite() bool
 	// write gives the socket as much of o as it takes at once.
 	write(o *outbound) (n int, err error)
-	// finish sees to it that the rest of o is written when the socket takes
-	// it, and asks for a turn then. conn.out is o.
+	// finish arranges that the rest of o is written when the socket takes it, and
+	// that a turn is then requested. conn.out is o.
 	finish(o *outbound, now time.Time)
 
-	// closeWrite tells the device that nothing follows, where it can.
+	// closeWrite signals the end of output to the device, if the transport can.
 	closeWrite()
-	// close closes the socket without waiting for anything. With reset the
-	// kernel forgets what the device has not taken.
+	// close closes the socket without waiting. With reset the kernel drops the
+	// output that the device has not taken.
 	close(reset bool)
-	// netConn is the connection below, nil where there is only a socket.
+	// netConn returns the connection below, nil if there is only a socket.
 	netConn() net.Conn
 }
 
@@ -47,7 +47,7 @@ type transport interface {
 type unstarted struct{ nc net.Conn }
 
 func (unstarted) listen()                            {}
-func (unstarted) look()                              {}
+func (unstarted) retryIO()                           {}
 func (unstarted) pause()                             {}
 func (unstarted) listening() bool                    { return true }
 func (unstarted) read() *inbound                     { return nil }

@@ -9,83 +9,86 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// turn is one goroutine's time with a connection.
+// turn is the time in which one goroutine drives a connection.
 type turn struct {
-	place place
-	left  int // events, or as much reading, until other connections get theirs
-	// now is the time for what takes no time to speak of; zero = to be asked for.
+	runner runner
+	budget int // events, or the same cost in reads, until other connections have their turns
+	// now caches the clock for work that takes almost no time; zero means to read
+	// it again.
 	now time.Time
 }
 
-// place is where a turn runs, and so how long a call to the gateway may take.
-type place uint8
+// runner is the kind of goroutine that runs a turn. It bounds how long a call to
+// the gateway may take.
+type runner uint8
 
 const (
-	onPoller place = iota // other connections wait for this one: no call that may wait
-	onWorker              // brief waits
-	onCaller              // any call
+	onPoller runner = iota // other connections wait for this goroutine: no call that may wait
+	onWorker               // short waits
+	onCaller               // any call
 )
 
-// callTime is how long the gateway may take over an event.
-func callTime(e *protocol.Event) place {
+// runnerFor returns the kind of goroutine that the gateway's handling of an event
+// needs.
+func runnerFor(e *protocol.Event) runner {
 	switch e.Kind {
 	case protocol.KindRegister, protocol.KindData:
-		return onCaller // it waits for the store
+		return onCaller // waits for the store
 	case protocol.KindAck, protocol.KindStaleAck, protocol.KindAckTimeout:
 		if !e.Ephemeral {
-			return onWorker // it may wait while the store's queue is full
+			return onWorker // may wait while the store's queue is full
 		}
 	}
 	return onPoller
 }
 
-// runTurn drives the connection until nothing is left to do. It runs on a
-// worker, and never twice at a time for one connection.
+// runTurn drives the connection until it has no more work. Workers call it, for one
+// connection one at a time.
 func (c *conn) runTurn() {
 	c.turn.Store(turnRunning)
-	c.handleLeft()
+	c.handleHandedOff()
 	c.drive(onWorker)
 }
 
-// drive handles events one by one: under the mutex the session says what is
-// next, without it the gateway is told. An event that may take longer than the
-// place allows takes the rest of the turn to where it may.
-func (c *conn) drive(where place) { c.driveFrom(turn{place: where, left: turnEvents}) }
+// drive handles events one by one: it takes each from the session under the mutex,
+// and passes it to the gateway without it. If an event needs another kind of
+// goroutine, drive hands the turn off.
+func (c *conn) drive(where runner) { c.driveFrom(turn{runner: where, budget: turnEvents}) }
 
-// driveFrom goes on with a turn that has begun.
+// driveFrom continues a turn.
 func (c *conn) driveFrom(t turn) {
 	for {
 		e, ok := c.step(&t)
 		if !ok {
 			return
 		}
-		if needs := callTime(&e); needs <= t.place {
+		if needs := runnerFor(&e); needs <= t.runner {
 			c.handle(e, t.now)
 			if needs > onPoller {
-				t.now = time.Time{} // it may have waited
+				t.now = time.Time{} // the call may have waited
 			}
-		} else if !c.handledAtOnce(&e, t.now) {
-			c.leave(&e, needs)
+		} else if !c.tryInline(&e, t.now) {
+			c.handOff(&e, needs)
 			return
 		}
 	}
 }
 
-// handledAtOnce handles an event that may take long when this time it need not:
-// an ack, as long as the store's queue has room.
-func (c *conn) handledAtOnce(e *protocol.Event, now time.Time) bool {
+// tryInline handles an event that may take long without waiting if it can: an ack,
+// while the store's queue has room.
+func (c *conn) tryInline(e *protocol.Event, now time.Time) bool {
 	if e.Kind != protocol.KindAck {
 		return false
 	}
-	defer c.survive()
+	defer c.recoverPanic()
 	return c.gw.TryAcked(gateway.Seq(e.Seq), gateway.AckCode(e.Code), e.Payload, now)
 }
 
-// leave passes the turn on, with the event that it goes on with. Nothing is
-// read while that waits for the store.
-func (c *conn) leave(e *protocol.Event, to place) {
-	c.left = leftEvents.Get().(*protocol.Event)
-	*c.left = *e
+// handOff passes the turn, which begins with event e, to another kind of goroutine.
+// Reading pauses while that waits for the store.
+func (c *conn) handOff(e *protocol.Event, to runner) {
+	c.handedOff = handedOffEvents.Get().(*protocol.Event)
+	*c.handedOff = *e
 	if to == onWorker {
 		c.yieldTurn()
 		return
@@ -96,34 +99,35 @@ func (c *conn) leave(e *protocol.Event, to place) {
 	c.srv.callers.push(c)
 }
 
-var leftEvents = sync.Pool{New: func() any { return new(protocol.Event) }}
+var handedOffEvents = sync.Pool{New: func() any { return new(protocol.Event) }}
 
-// handleLeft handles the event that the turn was left with, if there is one.
-func (c *conn) handleLeft() {
-	if c.left == nil {
+// handleHandedOff handles the event with which the turn was handed off, if there is
+// one.
+func (c *conn) handleHandedOff() {
+	if c.handedOff == nil {
 		return
 	}
-	e := *c.left
-	*c.left = protocol.Event{}
-	leftEvents.Put(c.left)
-	c.left = nil
+	e := *c.handedOff
+	*c.handedOff = protocol.Event{}
+	handedOffEvents.Put(c.handedOff)
+	c.handedOff = nil
 	c.handle(e, c.srv.cfg.Now())
 }
 
-// yieldTurn ends a turn before its end.
+// yieldTurn requeues the turn before its work is done.
 func (c *conn) yieldTurn() {
 	c.turn.Store(turnQueued)
 	c.srv.workers.push(c)
 }
 
-// driveSlowly goes on with a turn where waiting hurts nobody.
-func (c *conn) driveSlowly() {
-	c.handleLeft()
+// driveOnCaller continues a turn on a goroutine that may wait.
+func (c *conn) driveOnCaller() {
+	c.handleHandedOff()
 	c.drive(onCaller)
 }
 
-// step returns the next event. When there is none the turn is over, and the
-// timer is armed and reading goes on; or others are due, and it goes on later.
+// step returns the next event. Without one the turn is over: step arms the timer
+// and resumes reading, or requeues the turn after its share of events.
 func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -133,36 +137,36 @@ func (c *conn) step(t *turn) (e protocol.Event, ok bool) {
 	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for t.left > 0 {
+	for t.budget > 0 {
 		c.turn.CompareAndSwap(turnAgain, turnRunning)
 		if t.now.IsZero() {
 			t.now = c.srv.cfg.Now()
 		}
 		now := t.now
-		if e, ok := c.nextEvent(now, t); ok {
-			t.left--
+		if e, ok := c.nextEventLocked(now, t); ok {
+			t.budget--
 			if e.Kind == protocol.KindSent {
 				c.messagesOut++
 			}
 			return e, true
 		}
-		if t.left <= 0 {
+		if t.budget <= 0 {
 			break
 		}
-		c.rest(now)
+		c.endTurnLocked(now)
 		if c.turn.CompareAndSwap(turnRunning, turnIdle) {
 			return protocol.Event{}, false
 		}
-		t.now = time.Time{} // something came meanwhile
+		t.now = time.Time{} // a change came during the turn
 	}
 	c.yieldTurn()
 	return protocol.Event{}, false
 }
 
-// nextEvent is what the gateway has to be told next. Input is taken when all
-// that came before is told. Output is written when nothing else is to be done,
-// so that what belongs together leaves together, and before a wait. c.mu is held.
-func (c *conn) nextEvent(now time.Time, t *turn) (protocol.Event, bool) {
+// nextEventLocked returns the next event for the gateway. It takes input when all
+// earlier events are handled. It writes output before a wait and when no event is
+// left, so that related output leaves in one write.
+func (c *conn) nextEventLocked(now time.Time, t *turn) (protocol.Event, bool) {
 	if c.is(flagEnded) {
 		return protocol.Event{}, false
 	}
@@ -171,135 +175,136 @@ func (c *conn) nextEvent(now time.Time, t *turn) (protocol.Event, bool) {
 	}
 	for {
 		if e, ok := c.proto.Next(); ok {
-			if callTime(&e) == onCaller || e.Kind == protocol.KindClosed {
-				c.flush(now)
+			if runnerFor(&e) == onCaller || e.Kind == protocol.KindClosed {
+				c.flushLocked(now)
 			}
 			return e, true
 		}
-		if t.left > 0 && c.takeInput(now) {
-			t.left -= eventsPerRead
+		if t.budget > 0 && c.takeInputLocked(now) {
+			t.budget -= eventsPerRead
 			continue
 		}
-		if c.listensFirst(now) {
+		if c.readBeforeTimeoutLocked(now) {
 			continue
 		}
-		c.advance(now)
-		c.flush(now)
+		c.advanceLocked(now)
+		c.flushLocked(now)
 		if e, ok := c.proto.Next(); ok {
 			return e, true
 		}
-		return c.ownEvent(now)
+		return c.ownEventLocked(now)
 	}
 }
 
-// ownEvent is what follows from the driver's own bounds and not from the
-// protocol. c.mu is held.
-func (c *conn) ownEvent(now time.Time) (protocol.Event, bool) {
-	if c.is(flagWantWritable) && c.held() <= c.srv.cfg.OutputBudget/2 {
+// ownEventLocked returns an event of the driver's own limits instead of the
+// protocol's.
+func (c *conn) ownEventLocked(now time.Time) (protocol.Event, bool) {
+	if c.is(flagWantWritable) && c.heldLocked() <= c.srv.cfg.OutputBudget/2 {
 		c.flags &^= flagWantWritable
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
-	if c.unpaced(now) {
+	if c.paceEndedLocked(now) {
 		return protocol.Event{Kind: protocol.KindWritable}, true
 	}
 	if c.expires != 0 && c.srv.nanos(now) >= c.expires.nanos() {
 		c.expires = 0
 		c.proto.Close(now, credentialsExpired())
-		c.flush(now)
+		c.flushLocked(now)
 		return c.proto.Next()
 	}
 	if c.is(flagDraining) && c.proto.InFlight() == 0 {
 		c.flags &^= flagDraining
-		c.proto.Close(now, c.srv.farewell())
-		c.flush(now)
+		c.proto.Close(now, c.srv.shutdownClose())
+		c.flushLocked(now)
 		return c.proto.Next()
 	}
 	return protocol.Event{}, false
 }
 
-// listensFirst puts off what silence would mean when a deadline is seen much
-// too late, for this process was stalled, or when input was left where it is:
-// then what has come meanwhile is read first. c.mu is held.
-func (c *conn) listensFirst(now time.Time) bool {
+// readBeforeTimeoutLocked postpones an expired deadline if this process was stalled
+// or input is unread. The turn then reads first, so that a live device is not
+// declared dead.
+func (c *conn) readBeforeTimeoutLocked(now time.Time) bool {
 	t, ok := c.proto.Deadline()
-	if !ok || now.Before(t) || c.hold != 0 || !c.mayHaveMissedInput(now, t) {
+	if !ok || now.Before(t) || c.quietUntil != 0 || !c.mayHaveMissedInputLocked(now, t) {
 		return false
 	}
-	c.hold = c.srv.nanos(now) + int64(lateness)
-	c.tr.look()
+	c.quietUntil = c.srv.nanos(now) + int64(lateness)
+	c.tr.retryIO()
 	return true
 }
 
-// mayHaveMissedInput reports whether the device's silence, judged at a deadline
-// that was due at t, may be ours. c.mu is held.
-func (c *conn) mayHaveMissedInput(now, t time.Time) bool {
+// mayHaveMissedInputLocked reports whether a device that seems silent at a
+// deadline, due at t, may have sent unread input.
+func (c *conn) mayHaveMissedInputLocked(now, t time.Time) bool {
 	if c.cause != causeNone || now.Sub(c.proto.LastReceived()) < 2*lateness {
 		return false
 	}
 	return now.Sub(t) > lateness || !c.tr.listening()
 }
 
-// advance tells the session the time when a deadline is due. c.mu is held.
-func (c *conn) advance(now time.Time) {
+// advanceLocked advances the session's clock when a deadline is due.
+func (c *conn) advanceLocked(now time.Time) {
 	ns := c.srv.nanos(now)
-	c.judgeWriting(ns, now)
-	if t, ok := c.proto.Deadline(); !ok || now.Before(t) || ns < c.hold {
+	c.checkStalledLocked(ns, now)
+	if t, ok := c.proto.Deadline(); !ok || now.Before(t) || ns < c.quietUntil {
 		return
 	}
-	c.hold = 0
+	c.quietUntil = 0
 	c.proto.Advance(now)
 }
 
-// judgeWriting ends the connection when its socket has taken nothing for too
-// long, also now. c.mu is held.
-func (c *conn) judgeWriting(ns int64, now time.Time) {
-	if !c.stalled(ns) {
+// checkStalledLocked ends the connection if its socket has taken no output for too
+// long and takes none now.
+func (c *conn) checkStalledLocked(ns int64, now time.Time) {
+	if !c.stalledLocked(ns) {
 		return
 	}
-	c.tr.look()
-	if c.flush(now); c.stalled(ns) {
-		c.tooSlow(now)
+	c.tr.retryIO()
+	if c.flushLocked(now); c.stalledLocked(ns) {
+		c.tooSlowLocked(now)
 	}
 }
 
-func (c *conn) stalled(ns int64) bool {
+func (c *conn) stalledLocked(ns int64) bool {
 	return c.out != nil && c.out.stalledAt != 0 && c.out.stalledAt <= ns
 }
 
-// rest ends a turn: everything is told. c.mu is held.
-func (c *conn) rest(now time.Time) {
+// endTurnLocked ends a turn whose events are all handled.
+func (c *conn) endTurnLocked(now time.Time) {
 	if c.life == open && c.is(flagEnded) {
-		c.linger(now)
+		c.lingerLocked(now)
 	}
 	if c.life == lingering {
-		c.flush(now)
-		c.discardInput()
+		c.flushLocked(now)
+		c.discardInputLocked()
 	}
-	if c.life == lingering && c.lingered(now) {
-		c.shut()
+	if c.life == lingering && c.lingeredLocked(now) {
+		c.closeSocketLocked()
 	}
 	if c.life == dead {
 		return
 	}
 	c.tr.listen()
-	c.rearm()
+	c.rearmLocked()
 }
 
-// linger begins the end of the socket: last words are flushed, and a device
-// that was written to lately gets a moment to read them. c.mu is held.
-func (c *conn) linger(now time.Time) {
+// lingerLocked begins to close the socket. The last output is flushed, and a device
+// that got output lately has a moment to read it.
+func (c *conn) lingerLocked(now time.Time) {
 	c.life = lingering
-	c.armed, c.paid = 0, 0
-	c.hold = c.srv.nanos(now)
-	lately := c.lastOut > 0 && c.hold-c.lastOut < int64(c.srv.cfg.LingerTimeout)
+	c.armed, *c.discarded() = 0, 0
+	until := c.srv.nanos(now)
+	lately := c.lastOut > 0 && until-c.lastOut < int64(c.srv.cfg.LingerTimeout)
 	if c.out != nil || lately && !c.is(flagGoodbye) {
-		c.hold += int64(c.srv.cfg.LingerTimeout)
+		until += int64(c.srv.cfg.LingerTimeout)
 	}
+	*c.lingerUntil() = until
 }
 
-// lingered reports whether the socket can be closed. c.mu is held.
-func (c *conn) lingered(now time.Time) bool {
-	if c.cause != causeNone || c.srv.nanos(now) >= c.hold {
+// lingeredLocked reports whether the socket can be closed.
+func (c *conn) lingeredLocked(now time.Time) bool {
+	if c.cause != causeNone || c.srv.nanos(now) >= *c.lingerUntil() {
 		return true
 	}
 	if c.out == nil && !c.is(flagHalfClosed) {
@@ -309,9 +314,9 @@ func (c *conn) lingered(now time.Time) bool {
 	return false
 }
 
-// handle tells the gateway of one event. No lock is held.
+// handle passes one event to the gateway. The caller holds no lock.
 func (c *conn) handle(e protocol.Event, now time.Time) {
-	defer c.survive()
+	defer c.recoverPanic()
 	seq := gateway.Seq(e.Seq)
 	switch e.Kind {
 	case protocol.KindRegister:
@@ -335,9 +340,9 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 	}
 }
 
-// staleAck counts an ack for nothing in the window. The gateway may still know
-// the delivery: the ack is late, or its EPHEMERAL flag differs from the
-// delivery's. A late answer that is no verdict changes nothing there.
+// staleAck counts an ack for no delivery in the window. The gateway may still know
+// the delivery: the ack is late, or its EPHEMERAL flag differs from the delivery's.
+// A late answer without a verdict changes nothing there.
 func (c *conn) staleAck(e protocol.Event, now time.Time) {
 	seq := gateway.Seq(e.Seq)
 	kind := staleOther
@@ -357,8 +362,8 @@ func (c *conn) staleAck(e protocol.Event, now time.Time) {
 	}
 }
 
-// uplink stores a payload and acks it when it is safe. When the store cannot
-// say, the device is asked to send it again later.
+// uplink stores a payload and acks it when it is durable. If the store cannot
+// answer, the ack asks the device to send it again later.
 func (c *conn) uplink(e protocol.Event) {
 	code := protocol.AckOK
 	if err := c.gw.Received(c.srv.callContext(), e.Seq, e.Payload); err != nil {
@@ -378,12 +383,12 @@ func (c *conn) uplink(e protocol.Event) {
 	if e.Ephemeral {
 		ack = c.proto.AckEphemeral
 	}
-	// The only errors are of a session that has closed or is not registered:
-	// then the device sends again.
+	// Errors mean that the session has closed or is not registered. Then the device
+	// sends again.
 	_ = ack(time.Now(), e.Seq, code, nil)
 }
 
-// ended tells the gateway, once, that the connection is no more.
+// ended reports the end of the connection to the gateway, once.
 func (c *conn) ended(why protocol.Close) {
 	c.mu.Lock()
 	c.flags |= flagEnded
@@ -405,9 +410,9 @@ func (c *conn) ended(why protocol.Close) {
 	c.srv.log.Debug("connection ended", "remote", c.remote, "reason", why.Reason, "code", int(why.Code))
 }
 
-// survive ends this connection, and it alone, when handling it has panicked.
-// It is deferred before c.mu is locked, so that it runs after the unlock.
-func (c *conn) survive() {
+// recoverPanic ends this connection, and no other, after a panic in its handling.
+// It must be deferred before c.mu is locked, so that it runs after the unlock.
+func (c *conn) recoverPanic() {
 	if v := recover(); v != nil {
 		c.panicked(v)
 	}
@@ -418,5 +423,5 @@ func (c *conn) panicked(v any) {
 	c.srv.log.Error("panic on a connection; it is closed", "remote", c.remote, "panic", v, "stack", string(debug.Stack()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fail(causePanic)
+	c.failLocked(causePanic)
 }

@@ -7,11 +7,10 @@ import (
 )
 
 // A connection without a registration costs its device nothing, and an attacker
-// opens many. When all places are taken, the source that holds most of them loses
-// its oldest, and the newcomer gets in.
+// opens many. When all places are taken, the source with most places loses its
+// oldest, and the newcomer gets in.
 
-// unregistered is the holder of a place: a preamble, or the connection that it
-// has led to.
+// unregistered is the holder of a place: a preamble, or the connection after it.
 type unregistered struct {
 	preamble *preamble
 	conn     *conn
@@ -22,16 +21,16 @@ type (
 	waitingPlace = shares.Place[netip.Addr, unregistered]
 )
 
-// displaceOldestOf makes room for one more connection of a source that has as
-// many as it may have. It returns false when there is room. s.mu is held.
-func (s *Server) displaceOldestOf(source netip.Addr) bool {
+// displaceOldestOfLocked makes room for one more connection of a source at its
+// limit. It returns false if there is room. The caller holds s.mu.
+func (s *Server) displaceOldestOfLocked(source netip.Addr) bool {
 	return source.IsValid() && s.unregistered.Of(source) >= s.cfg.MaxUnregisteredPerIP &&
-		s.displace(s.unregistered.Oldest(source), refusedUnregisteredPerIP)
+		s.displaceLocked(s.unregistered.Oldest(source), refusedUnregisteredPerIP)
 }
 
-// displace cuts off the connection that holds place and takes the place back. It
-// returns false for no place. s.mu is held.
-func (s *Server) displace(place *waitingPlace, reason string) bool {
+// displaceLocked cuts off the connection that holds place and frees the place. It
+// returns false if place is nil. The caller holds s.mu.
+func (s *Server) displaceLocked(place *waitingPlace, reason string) bool {
 	if place == nil {
 		return false
 	}
@@ -44,12 +43,12 @@ func (s *Server) displace(place *waitingPlace, reason string) bool {
 		abandon(h.preamble.base, true) // its goroutine wakes and leaves
 		return true
 	}
-	s.waits[h.conn] = nil // until it is removed
+	s.waits[h.conn] = nil // until the connection is removed
 	s.tasks.Go(func() { h.conn.cut(*overloaded()) })
 	return true
 }
 
-// displaced reports whether another connection has got p's place.
+// displaced reports whether a newcomer has replaced p.
 func (s *Server) displaced(p *preamble) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +65,9 @@ func (s *Server) registered(c *conn) {
 	}
 }
 
-// forget takes a removed connection out of the counts. s.mu is held.
-func (s *Server) forget(c *conn) {
+// forgetLocked removes a removed connection's place from the counts. The caller
+// holds s.mu.
+func (s *Server) forgetLocked(c *conn) {
 	place, waits := s.waits[c]
 	if !waits {
 		return

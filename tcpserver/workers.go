@@ -2,28 +2,28 @@ package tcpserver
 
 import "sync"
 
-// workers is goroutines that run turns of connections. A connection stands in
-// their queue at most once, so the queue is bounded by the connections, and it is
+// workers are goroutines that run turns of connections. A connection is in their
+// queue at most once, so the number of connections bounds the queue, which is
 // linked through them.
 //
-// Spare workers live until stop; a goroutine that is used again has its stack
-// grown already. More start when all are busy, and end when the spare ones will do.
+// Spare workers live until stop, because a used goroutine has a stack of the right
+// size. More start when all are busy, and end when the spare ones are enough.
 type workers struct {
 	run   func(*conn)
-	most  int // at a time
+	most  int // bound of started
 	spare int
 
 	mu         sync.Mutex
 	nonEmpty   sync.Cond
-	started    int // that have not ended
-	idle       int // that wait
+	started    int // workers that have not ended
+	idle       int // workers that wait
 	head, tail *conn
 	closed     bool
 
 	running sync.WaitGroup
 }
 
-// startWorkers starts the spare ones.
+// startWorkers starts the spare workers.
 func startWorkers(run func(*conn), most, spare int) *workers {
 	w := &workers{run: run, most: most, spare: min(most, spare)}
 	w.nonEmpty.L = &w.mu
@@ -34,8 +34,8 @@ func startWorkers(run func(*conn), most, spare int) *workers {
 	return w
 }
 
-// stop lets the queue run empty and ends the workers. Nothing is run that is
-// pushed later.
+// stop ends the workers after the queue is empty. Connections pushed later are not
+// run.
 func (w *workers) stop() {
 	w.mu.Lock()
 	w.closed = true
@@ -63,7 +63,7 @@ func (w *workers) push(c *conn) {
 	}
 }
 
-// pop waits for a connection; nil for the end of the worker.
+// pop waits for a connection; nil ends the worker.
 func (w *workers) pop() *conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()

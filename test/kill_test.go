@@ -4,7 +4,6 @@ package test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -121,17 +120,8 @@ func (k *killRun) follow(ctx context.Context, s *server) {
 		if err != nil {
 			return // killed
 		}
-		var d struct {
-			Client    string `json:"client"`
-			MessageID string `json:"message_id"`
-			Status    status `json:"status"`
-		}
-		if err := json.Unmarshal(e.Data, &d); err != nil {
-			k.book.fault("event %s: %v", e.Data, err)
-			return
-		}
-		if e.Type != client.EventMessageLateAck && d.Client != "" {
-			k.book.saw(d.MessageID, d.Client, d.Status, "event "+string(e.Type))
+		if e.Type != client.EventMessageLateAck && e.Data.Client != "" {
+			k.book.saw(e.Data.MessageID, e.Data.Client, status(e.Data.Status), "event "+string(e.Type))
 		}
 	}
 }

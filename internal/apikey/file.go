@@ -34,7 +34,8 @@ type file struct {
 	path   string
 	target string      // path without symbolic links when the lock was taken
 	info   fs.FileInfo // of the state that was last read or written; nil = none
-	locked bool        // this process has created the new state
+	fresh  *os.File    // the new state while this process has the lock, else nil
+	lockID fs.FileInfo // of fresh
 
 	used atomic.Pointer[map[string]int64] // last use of each key as on disk, Unix seconds
 }
@@ -140,10 +141,11 @@ func (f *file) lock() (release func(), err error) {
 		return nil, err
 	}
 	for {
-		w, err := os.OpenFile(f.next(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, private.FileMode)
+		w, err := private.MakeFile(f.next())
 		if err == nil {
-			f.locked = true
-			return f.unlock, w.Close()
+			f.fresh = w
+			f.lockID, err = w.Stat()
+			return f.unlock, err
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
@@ -160,29 +162,40 @@ func (f *file) lock() (release func(), err error) {
 
 // unlock removes a new state that was not written.
 func (f *file) unlock() {
-	if f.locked {
-		os.Remove(f.next())
-		f.locked = false
+	if f.fresh == nil {
+		return
 	}
+	f.fresh.Close()
+	if f.holds() {
+		os.Remove(f.next())
+	}
+	f.fresh = nil
+}
+
+// holds reports whether the name of the new state is still that of the open file. It
+// is not if another process has waited for too long, or if the owner of the directory
+// has put another file or a link in its place while root writes.
+func (f *file) holds() bool {
+	info, err := os.Lstat(f.next())
+	return err == nil && os.SameFile(info, f.lockID)
 }
 
 // write replaces the file. The caller holds the lock; success releases it.
 func (f *file) write(keys []*Key) error {
-	w, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
-		return err
+	if !f.holds() {
+		return errors.New("another process has removed the lock " + f.next())
 	}
-	_, err = w.Write(encode(keys))
+	_, err := f.fresh.Write(encode(keys))
 	if err == nil {
-		err = w.Sync()
+		err = f.fresh.Sync()
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
+	if err = errors.Join(err, f.fresh.Close()); err != nil { // before the rename, as Windows wants it
 		return err
 	}
 	if err := os.Rename(f.next(), f.target); err != nil {
 		return err
 	}
-	f.locked = false
+	f.fresh = nil
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return err

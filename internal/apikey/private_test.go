@@ -5,6 +5,7 @@ package apikey
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -52,6 +53,26 @@ func TestKeysThatOthersCanWriteAreRefused(t *testing.T) {
 	chmod(t, path, 0o644)
 	if _, err := Open(path, quiet); err != nil {
 		t.Errorf("a file that others can read: %v", err)
+	}
+}
+
+// The owner of the directory can replace the new state while root writes it. The
+// keys do not go to the file that a link in its place names.
+func TestALinkInPlaceOfTheNewStateIsNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	victim := filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, []byte("untouched"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ks := open(t, filepath.Join(dir, "api-keys.json"))
+	err := ks.change(func(keys []*Key) ([]*Key, error) {
+		return keys, errors.Join(os.Remove(ks.file.next()), os.Symlink(victim, ks.file.next()))
+	})
+	if err == nil || !strings.Contains(err.Error(), "another process has removed the lock") {
+		t.Errorf("the change returned %v", err)
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "untouched" {
+		t.Errorf("the file that the link names has %q, %v", b, err)
 	}
 }
 

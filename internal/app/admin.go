@@ -17,21 +17,20 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// adminSocket is where a running process is asked for what only the holder of
-// the data directory can do, such as an online backup: HTTP over a Unix-domain
-// socket in that directory. Its mode, 0600, is the whole of the access control;
-// nothing of it is on the network.
+// adminSocket is the name of a Unix-domain socket in the data directory. It serves
+// HTTP to the holder of that directory, for example to request an online backup.
+// Its mode, 0600, is the only access control; the network cannot reach it.
 const adminSocket = "admin.sock"
 
-// maxAdminBody bounds a request: a path and its envelope.
+// maxAdminBody bounds a request in bytes: a path and the JSON around it.
 const maxAdminBody = 16 << 10
 
-// backuper is a store that can be copied while it is written.
+// backuper is a store that can be copied while it serves writes.
 type backuper interface {
 	Backup(ctx context.Context, dir string) error
 }
 
-// admin serves the socket.
+// admin serves the admin socket.
 type admin struct {
 	store gateway.Store
 	dir   string // the data directory, absolute
@@ -45,8 +44,8 @@ type admin struct {
 	busy    sync.Mutex // held during a backup: one at a time
 }
 
-// listenAdmin opens the socket in the data directory, which this process holds:
-// one that is there already is what a killed process left.
+// listenAdmin opens the socket in the data directory. This process holds the
+// directory, so a killed process left any socket that already exists.
 func listenAdmin(store gateway.Store, dir string, clock *clockWatch, log *slog.Logger) (*admin, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -86,30 +85,30 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// start serves on a goroutine that close ends and waits for.
+// start serves on a goroutine. close ends it and waits for it.
 func (a *admin) start() {
 	a.serving.Go(func() {
 		if err := a.http.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Warn("the admin socket has ended", "cause", err)
+			a.log.Warn("the admin socket has failed", "cause", err)
 		}
 	})
 }
 
-// close removes the socket, which ends a backup under way, and waits until that
-// has cleared up, so that the store is not closed beneath it.
+// close removes the socket and so ends a backup under way. It waits until that
+// backup has removed its files, so that nothing closes the store beneath it.
 func (a *admin) close() {
 	_ = a.http.Close()
-	_ = a.ln.Close() // where start was not called
+	_ = a.ln.Close() // if start was not called
 	a.serving.Wait()
 	a.busy.Lock()
 	defer a.busy.Unlock()
 }
 
-// storeStats is what GET /stats answers.
+// storeStats is the answer to GET /stats.
 type storeStats struct {
 	Log       gateway.LogID `json:"log"`
 	Engine    string        `json:"engine"`
-	Health    string        `json:"health"` // ok, or why nothing is accepted
+	Health    string        `json:"health"` // "ok", or why the store accepts no message
 	Clients   int           `json:"clients"`
 	Messages  int           `json:"messages"`
 	Queued    int           `json:"queued"`
@@ -143,8 +142,8 @@ type adminError struct {
 	Error string `json:"error"`
 }
 
-// backup copies the store while it goes on. It ends when the caller leaves or
-// the process stops: a copy is whole or is not there.
+// backup copies the store while the store serves writes. The copy ends early if the
+// caller leaves or the process stops: it is complete or it does not exist.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	var q backupRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
@@ -171,7 +170,8 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.busy.Unlock()
-	// The deadline was for the request. Past it, the caller would seem to leave.
+	// The server's read deadline is for the request. If it passed during the
+	// backup, the caller would seem to have left.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	begun := time.Now()
 	if err := b.Backup(r.Context(), q.Dir); err != nil {
@@ -184,7 +184,7 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, backupAnswer{Dir: q.Dir, Log: a.store.Log(), Took: float64(took.Microseconds()) / 1000})
 }
 
-// checkDestination refuses a place that the store itself may write to.
+// checkDestination refuses a directory that the store itself may write to.
 func (a *admin) checkDestination(dir string) error {
 	if !filepath.IsAbs(dir) {
 		return fmt.Errorf("dir %q is not an absolute path", dir)
@@ -201,15 +201,15 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the caller has left
 }
 
-// openAdmin opens the socket of a store that is kept on disk. Without one the
-// gateway works all the same; only an online backup cannot be asked for.
+// openAdmin opens the socket of a store on disk. If that fails, the gateway works
+// without online backups.
 func (a *App) openAdmin() {
 	if _, ok := a.store.(backuper); !ok {
 		return
 	}
 	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, &a.jumps, a.log)
 	if err != nil {
-		a.log.Warn("no admin socket: this process cannot be asked for a backup", "cause", err)
+		a.log.Warn("no admin socket: online backups are not possible", "cause", err)
 		return
 	}
 	a.admin = adm

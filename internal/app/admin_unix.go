@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// listenPrivate makes the socket so that nobody else can reach it for even a
-// moment: bind obeys the umask. It is the whole process's; a file that another
-// goroutine makes meanwhile is the owner's alone, too.
+// listenPrivate creates the socket under a umask, so that no other user can reach
+// it even for a moment. The umask applies to the whole process: a file that another
+// goroutine creates at the same time is private to its owner, too.
 func listenPrivate(path string) (net.Listener, error) {
 	before := syscall.Umask(0o077)
 	defer syscall.Umask(before)

@@ -1,6 +1,6 @@
-// Package app is the process as a value: New wires it, Start serves, Stop hands
-// the devices over and unwinds in reverse. Signals and exit codes stay with the
-// caller.
+// Package app is the process as a value. New wires it, Start serves, Stop hands the
+// devices over and closes the parts in reverse order. The caller keeps signals and
+// exit codes.
 package app
 
 import (
@@ -39,7 +39,7 @@ type App struct {
 	gw    *gateway.Gateway
 	tcp   *tcpserver.Server
 	http  *api.Server
-	ln    net.Listener // of http
+	ln    net.Listener // the listener of http
 	admin *admin       // nil when the store is in memory, or the socket failed
 
 	auth    *deviceauth.Authenticator
@@ -47,22 +47,22 @@ type App struct {
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
-	now   func() time.Time // the clock of all parts: time.Now, but for tests
+	now   func() time.Time // the clock of all parts: time.Now outside of tests
 	jumps clockWatch
 
 	draining chan struct{}
 	drainNow func()
 	serving  sync.WaitGroup
-	failed   chan error // first failure of a listener; room for both
+	failed   chan error // the first failure of each listener; capacity for both
 }
 
-// New opens the store and binds both listeners. Nothing is served before Start;
-// Stop releases everything, also after New alone.
+// New opens the store and binds both listeners. It serves nothing before Start.
+// Stop releases everything, even if Start was not called.
 func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg, log, time.Now) }
 
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
-	a.watchClock() // the first look, with which the next is compared
+	a.watchClock() // the first look; the next one compares with it
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.release())
@@ -70,8 +70,8 @@ func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, e
 	return a, nil
 }
 
-// open wires the parts from the store outwards. What it has opened when it
-// fails is release's to close.
+// open wires the parts from the store outwards. If it fails, release closes the
+// parts that it has opened.
 func (a *App) open() (err error) {
 	cfg := a.cfg
 	if a.store, err = openStore(cfg, a.now, a.log); err != nil {
@@ -129,7 +129,7 @@ func (a *App) gatewayConfig() gateway.Config {
 }
 
 func init() {
-	uuid.EnableRandPool() // ids name things and guard nothing; a read of the system's source for each is not free
+	uuid.EnableRandPool() // ids are names and guard nothing; a system call for each would cost time
 }
 
 // newID returns a UUIDv7. Reading random bytes does not fail on the platforms
@@ -194,8 +194,9 @@ func (a *App) apiConfig() api.Config {
 		Logger:    a.log,
 		AccessLog: c.HTTP.AccessLog,
 		Hosts:     c.HTTP.Hosts,
-		// Whoever opens the API to a network without keys may name its hosts;
-		// else it answers to any, for we cannot know how it is called there.
+		// An operator that opens the API to a network without keys may list its
+		// host names. Without a list the API answers to any name, because we cannot
+		// know how callers reach it.
 		AnyHost:     c.Insecure && !config.IsLoopback(c.HTTP.Addr) && len(c.HTTP.Hosts) == 0,
 		MaxBody:     int64(c.HTTP.MaxBody),
 		MaxWait:     c.HTTP.MaxWait.Std(),
@@ -210,7 +211,7 @@ func (a *App) httpStats() metrics.HTTPStats { return metrics.HTTPStats(a.http.St
 
 func (a *App) tcpStats() metrics.TCPStats { return metrics.TCPStats(a.tcp.Stats()) }
 
-// checks is what /readyz shows.
+// checks returns the checks that /readyz shows.
 func (a *App) checks() []api.Check {
 	draining := error(nil)
 	select {
@@ -221,7 +222,7 @@ func (a *App) checks() []api.Check {
 	return []api.Check{{Name: "store", Err: a.store.Health()}, {Name: "accepting", Err: draining}}
 }
 
-// Start serves. It returns at once; Failed tells when a listener dies.
+// Start serves and returns at once. Failed reports a listener that dies.
 func (a *App) Start() {
 	if a.admin != nil {
 		a.admin.start()
@@ -240,18 +241,18 @@ func (a *App) Start() {
 	notifySystemd("READY=1")
 }
 
-// Failed delivers the error of a listener that has died.
+// Failed delivers the error of a listener that died.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// TCPAddr and HTTPAddr are where the process listens.
+// TCPAddr and HTTPAddr return the addresses on which the process listens.
 func (a *App) TCPAddr() net.Addr  { return a.tcp.Addr() }
 func (a *App) HTTPAddr() net.Addr { return a.ln.Addr() }
 
-// Stop drains and ends the process's work within drain.timeout. /readyz turns red
-// and drain.delay passes, so that load balancers look away. Then the gateway
-// accepts no new message and callers that wait get their answer at once; devices
-// finish their acks and get a CLOSE that says when to come back; the store is
-// flushed. The end of ctx cuts all of it short.
+// Stop drains the gateway and ends the process's work within drain.timeout. First
+// /readyz turns red and drain.delay passes, so that load balancers choose other
+// nodes. Then the gateway accepts no new message and answers the callers that wait.
+// Devices finish their acks and get a CLOSE with the time to come back. Finally the
+// store is flushed. The end of ctx cuts every step short.
 func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
@@ -273,13 +274,13 @@ func (a *App) Stop(ctx context.Context) error {
 		a.log.Warn("some HTTP callers were cut off without an answer", "callers", callers.CutOff)
 	}
 	a.log.Info("drained", "callers_answered", callers.Answered, "callers_refused", callers.Refused,
-		"devices_told", a.tcp.Stats().Closed[protocol.ReasonShutdown])
+		"devices_closed", a.tcp.Stats().Closed[protocol.ReasonShutdown])
 	err := a.release()
 	a.serving.Wait()
 	return err
 }
 
-// release gives everything back, last opened first.
+// release closes every part, the last opened first.
 func (a *App) release() error {
 	var errs []error
 	if a.http != nil {
@@ -327,8 +328,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Run serves until ctx ends, then stops, and says on out what people need to
-// know. It is the whole of `longwire serve`.
+// Run serves until ctx ends, then stops. It writes the addresses and first commands
+// to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	log := newLogger(cfg)
 	slog.SetDefault(log)

@@ -10,8 +10,8 @@ import (
 	"github.com/longwire/longwire/internal/metrics"
 )
 
-// openAuth reads the credentials of devices. Their files are watched when the
-// gateway is there to hear of changes. The store must be open.
+// openAuth reads the credentials of devices. The store must be open. The files are
+// watched from auth.Start on, when the gateway can act on changes.
 func (a *App) openAuth() error {
 	c := a.cfg.Auth
 	auth, err := deviceauth.New(deviceauth.Config{
@@ -52,7 +52,7 @@ func (a *App) openAuth() error {
 // recheck ends the connections of devices whose credentials were revoked.
 func (a *App) recheck() {
 	if ended := a.gw.Recheck(); ended > 0 {
-		a.log.Warn("connections ended, for the credentials of their devices were revoked", "connections", ended)
+		a.log.Warn("connections ended because the credentials of their devices were revoked", "connections", ended)
 	}
 }
 

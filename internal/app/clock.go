@@ -7,29 +7,29 @@ import (
 	"github.com/longwire/longwire/internal/metrics"
 )
 
-// bigJump is how far the wall clock must go from the monotonic one between two
-// looks to be noticed. Less is a correction; more expires, keeps or forgets what
-// it should not.
+// bigJump is the least difference between the wall clock and the monotonic clock,
+// from one look to the next, that counts as a jump. A smaller one is a correction;
+// a larger one expires, keeps or forgets the wrong messages.
 const bigJump = time.Hour
 
-// clockWatch finds jumps of the wall clock: it was set, or the machine was
-// suspended while its monotonic clock stood still. All methods may be called from
-// any goroutine.
+// clockWatch finds jumps of the wall clock: an operator set it, or the machine was
+// suspended while its monotonic clock stood still. Any goroutine may call its
+// methods.
 type clockWatch struct {
 	mu                  sync.Mutex
-	last                time.Time // the look before; zero before the first
-	forwards, backwards uint64    // jumps
+	last                time.Time // the look before; zero at the first
+	forwards, backwards uint64    // numbers of jumps
 	lastJump            clockJump
 }
 
 // clockJump is one jump, as GET /stats of the admin socket shows it.
 type clockJump struct {
-	At      time.Time `json:"at"`         // by the clock after it
+	At      time.Time `json:"at"`         // by the clock after the jump
 	Seconds float64   `json:"by_seconds"` // negative = backwards
 }
 
-// look compares how far the two readings of now are from those of the look
-// before. It returns the size of a jump, 0 for none.
+// look compares the two readings of now with those of the look before. It returns
+// the size of a jump, 0 for none.
 func (w *clockWatch) look(now time.Time) (by time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -38,7 +38,7 @@ func (w *clockWatch) look(now time.Time) (by time.Duration) {
 	if last.IsZero() {
 		return 0
 	}
-	by = (now.Round(0).Sub(last.Round(0)) - now.Sub(last)).Round(time.Millisecond) // the readings are not taken at one instant
+	by = (now.Round(0).Sub(last.Round(0)) - now.Sub(last)).Round(time.Millisecond) // rounded because the two readings are not of the same instant
 	switch {
 	case by > bigJump:
 		w.forwards++
@@ -55,7 +55,7 @@ func (w *clockWatch) look(now time.Time) (by time.Duration) {
 func (a *App) watchClock() {
 	now := a.now()
 	if by := a.jumps.look(now); by != 0 {
-		a.log.Warn("the wall clock has jumped: what expires, is forgotten or is shown as a time follows it",
+		a.log.Warn("the wall clock has jumped: expiry, retention and displayed times follow it",
 			"by", by, "clock", now.Round(0))
 	}
 }
@@ -67,9 +67,9 @@ func (a *App) clockStats() metrics.ClockStats {
 	return metrics.ClockStats{Forwards: w.forwards, Backwards: w.backwards}
 }
 
-// clockReport is what GET /stats of the admin socket says of the clock.
+// clockReport is the part of GET /stats of the admin socket about the clock.
 type clockReport struct {
-	Jumps    uint64     `json:"jumps"` // of more than an hour, since the start
+	Jumps    uint64     `json:"jumps"` // jumps of more than an hour since the start
 	LastJump *clockJump `json:"last_jump,omitempty"`
 }
 

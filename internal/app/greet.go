@@ -28,7 +28,7 @@ func newLogger(cfg *config.Config) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 }
 
-// greet tells where everything is and what to type next.
+// greet shows the addresses of the process and two commands to try first.
 func (a *App) greet(out io.Writer) {
 	api := a.scheme() + "://" + dialable(a.HTTPAddr())
 	store := a.cfg.Data.Dir
@@ -41,7 +41,7 @@ func (a *App) greet(out io.Writer) {
   Swagger UI  %s/swagger/
   data        %s
 
-Be a device in another terminal, and push to it from a third:
+Connect a device in a second terminal, and push to it from a third:
   %s
   %s
 
@@ -49,8 +49,8 @@ Be a device in another terminal, and push to it from a third:
 		deviceCommand(a.cfg, dialable(a.TCPAddr())), pushCommand(api, a.callers.keys.Required()))
 }
 
-// deviceCommand connects a device to addr under the settings: by hand where a
-// keyboard will do.
+// deviceCommand returns a command that connects a device to addr under the
+// settings. It is nc if a person can type the protocol.
 func deviceCommand(cfg *config.Config, addr string) string {
 	encrypted, guarded := cfg.TCP.TLS == config.Required, cfg.DevicesAreGuarded()
 	if !encrypted && !guarded {
@@ -67,7 +67,7 @@ func deviceCommand(cfg *config.Config, addr string) string {
 	return cmd
 }
 
-// pushCommand pushes to that device.
+// pushCommand returns a command that pushes to that device.
 func pushCommand(api string, needsKey bool) string {
 	cmd := "curl "
 	if needsKey {
@@ -76,7 +76,7 @@ func pushCommand(api string, needsKey bool) string {
 	return cmd + fmt.Sprintf("-d 'hello' '%s/v1/clients/demo/messages?wait=30s'", api)
 }
 
-// dialable is addr as one would dial it on this machine.
+// dialable returns the form of addr that a program on this machine can dial.
 func dialable(addr net.Addr) string {
 	t, ok := addr.(*net.TCPAddr)
 	if !ok || !t.IP.IsUnspecified() && !t.IP.IsLoopback() {
@@ -85,7 +85,7 @@ func dialable(addr net.Addr) string {
 	return net.JoinHostPort("localhost", fmt.Sprint(t.Port))
 }
 
-// randomUpTo spreads first heartbeats.
+// randomUpTo is the jitter that spreads first heartbeats.
 func randomUpTo(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0

@@ -17,17 +17,17 @@ import (
 	"github.com/longwire/longwire/tcpserver"
 )
 
-// callers is who may call the API, and the record of what they change.
+// callers holds the keys of the API and the record of changes that callers make.
 type callers struct {
 	keys  *apikey.Keyset
 	audit *audit.Log
 
-	stop    context.CancelFunc // ends following the file of keys
+	stop    context.CancelFunc // ends the goroutine that follows the file of keys
 	running sync.WaitGroup
 }
 
-// openCallers reads the API keys and opens the audit log. The admin socket, if
-// there is one, is open and not served yet.
+// openCallers reads the API keys and opens the audit log. The admin socket, if it
+// exists, is open and does not serve yet.
 func (a *App) openCallers() error {
 	c := a.cfg
 	secrets := make([]string, len(c.Auth.APIKeys))
@@ -61,7 +61,7 @@ func (a *App) openCallers() error {
 	return nil
 }
 
-// close writes down what is not yet. Nobody calls any more.
+// close writes the rest of the audit log. No caller is left.
 func (c *callers) close() error {
 	c.stop()
 	c.running.Wait()
@@ -70,7 +70,7 @@ func (c *callers) close() error {
 
 func (c *callers) stats() metrics.AuditStats { return metrics.AuditStats{Lost: c.audit.Lost()} }
 
-// restrict puts who may call, and how much, into the API's configuration.
+// restrict puts the keys and the limits of callers into the API's configuration.
 // devices is tcp.max_connections.
 func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 	out.Authorizer, out.Audit = c.keys, c.audit
@@ -82,11 +82,11 @@ func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 	out.MaxStreams, out.MaxStreamsPerKey = h.MaxStreams, h.MaxStreamsPerKey
 }
 
-// operator is who manages keys over the admin socket.
+// operator names the holder of the data directory in the audit log.
 const operator = "operator"
 
-// serveKeys lets the holder of the data directory manage keys, which is how the
-// first one is made.
+// serveKeys lets the holder of the data directory manage keys. The first key is
+// made this way.
 func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() time.Time) {
 	note := func(what, target string, err error) {
 		e := audit.Entry{At: now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}

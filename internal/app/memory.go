@@ -12,10 +12,10 @@ import (
 	"github.com/longwire/longwire/internal/config"
 )
 
-// memoryLimit is how many bytes the process may use before new devices are
-// refused, 0 for no limit: the setting, else GOMEMLIMIT, else nine tenths of
-// what the container may have. The garbage collector is told the same, so that
-// garbage alone does not reach it. root is the system's files.
+// memoryLimit returns how many bytes the process may use before it refuses new
+// devices, 0 for no limit: the setting, else GOMEMLIMIT, else nine tenths of the
+// container's limit. It gives the garbage collector the same limit, so that garbage
+// alone does not reach it. root is the system's file tree.
 func memoryLimit(setting config.Size, root fs.FS) uint64 {
 	told := debug.SetMemoryLimit(-1)
 	limit := int64(setting)
@@ -32,9 +32,9 @@ func memoryLimit(setting config.Size, root fs.FS) uint64 {
 	return uint64(limit)
 }
 
-// cgroupLimit is the least memory limit of the process's control groups and
-// those above them, of version 2 and of version 1, 0 where there is none, as on
-// other systems than Linux.
+// cgroupLimit returns the least memory limit of the process's control groups and
+// the groups above them, of version 2 and of version 1. It returns 0 if there is no
+// limit, and on systems other than Linux.
 func cgroupLimit(root fs.FS) (least int64) {
 	b, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -57,18 +57,18 @@ func cgroupLimit(root fs.FS) (least int64) {
 	return least
 }
 
-// unlimited is what version 1 says where there is no limit, rounded down to
-// pages of any size; version 2 says "max".
+// unlimited is the value in version 1 that means no limit, rounded down to pages of
+// any size. Version 2 writes "max".
 const unlimited = math.MaxInt64 &^ (1<<20 - 1)
 
-// groupLimit is the least limit that the files called name tell of a group and
-// of those above it; 0 for none. In a container the group may be named from
-// outside: then only the topmost is there, which is the container's own.
+// groupLimit returns the least limit in the files called name of a group and of the
+// groups above it, 0 for none. In a container the group's name may be the host's.
+// Then only the topmost group has a file here, and its limit is the container's.
 func groupLimit(root fs.FS, top, group, name string) (least int64) {
 	for dir := path.Join(top, group); strings.HasPrefix(dir, top); dir = path.Dir(dir) {
 		b, err := fs.ReadFile(root, path.Join(dir, name))
 		if err != nil {
-			continue // the root group of version 2 has none
+			continue // version 2 has no such file in its root group
 		}
 		n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 		if err == nil && n > 0 && n < unlimited && (least == 0 || n < least) {
@@ -78,8 +78,9 @@ func groupLimit(root fs.FS, top, group, name string) (least int64) {
 	return least
 }
 
-// outputMemory leaves three quarters of the memory limit, if there is one, to the
-// rest of the process: payloads, the store, and the room that buffers have left.
+// outputMemory bounds the memory of waiting output by a quarter of the memory
+// limit, if there is one. The rest of the process needs the other three quarters:
+// payloads, the store, and free space in buffers.
 func outputMemory(wanted config.Size, limit uint64) int {
 	if limit == 0 {
 		return int(wanted)

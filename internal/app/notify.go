@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// notifySystemd tells the service manager a state such as "READY=1", when the
-// process was started by one (sd_notify(3)); else it does nothing.
+// notifySystemd reports a state such as "READY=1" to the service manager if it
+// started the process (sd_notify(3)).
 func notifySystemd(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

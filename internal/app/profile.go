@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// serveProfiles shows how the process spends its time and memory, to the holder
-// of the data directory only: a profile tells of what goes through, and taking
-// one costs. It is nowhere on the network.
+// serveProfiles shows how the process spends its time and memory. Only the holder
+// of the data directory may read it, because a profile reveals data and costs time.
+// The network cannot reach it.
 //
 //	curl --unix-socket longwire-data/admin.sock -o cpu.pprof 'http://longwire/debug/pprof/profile?seconds=10'
 //	go tool pprof cpu.pprof
@@ -18,7 +18,7 @@ func (a *admin) serveProfiles() {
 		"/debug/pprof/symbol": pprof.Symbol,
 	} {
 		a.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			// The deadline for the request would end a profile that takes longer.
+			// The server's read deadline would end a longer profile.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 			h(w, r)
 		})

@@ -14,7 +14,7 @@ import (
 func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gateway.Store, error) {
 	d := cfg.Data
 	if d.Engine == config.EngineMemory {
-		log.Warn("data.engine is memory: messages are lost with the process, a 202 promises nothing more")
+		log.Warn("data.engine is memory: messages are lost when the process ends, even after a 202")
 		return memstore.New(memstore.Options{
 			Now:             now,
 			StatusRetention: d.StatusRetention.Std(),
@@ -37,7 +37,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		MinFreeBytes:    int64(d.MinFree),
 	})
 	if err != nil {
-		return nil, err // names the directory; and not a nil *Engine in a Store
+		return nil, err // names the directory; do not wrap a nil *Engine in a Store
 	}
 	return store, nil
 }

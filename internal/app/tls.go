@@ -10,8 +10,8 @@ import (
 	"github.com/longwire/longwire/internal/metrics"
 )
 
-// openCerts reads the certificates of both listeners, where they have any, and
-// begins to watch their files.
+// openCerts reads the certificates of the listeners that have one and begins to
+// watch their files.
 func (a *App) openCerts() (err error) {
 	c := a.cfg
 	if c.TCP.TLS != config.Off {
@@ -59,7 +59,7 @@ func clientAuth(setting string) tls.ClientAuthType {
 	return tls.NoClientCert
 }
 
-// deviceTLS is the TLS side of the device port, nil for none.
+// deviceTLS returns the TLS configuration of the device port, nil for none.
 func (a *App) deviceTLS() *tls.Config {
 	if a.tcpCerts == nil {
 		return nil
@@ -67,7 +67,7 @@ func (a *App) deviceTLS() *tls.Config {
 	return a.tcpCerts.Config()
 }
 
-// serveHTTP serves the API on ln, with TLS where it has a certificate.
+// serveHTTP serves the API on ln, with TLS if it has a certificate.
 func (a *App) serveHTTP(ln net.Listener) error {
 	if a.httpCerts == nil {
 		return a.http.Serve(ln)
@@ -76,7 +76,7 @@ func (a *App) serveHTTP(ln net.Listener) error {
 	return a.http.ServeTLS(ln, "", "")
 }
 
-// scheme is that of the API's URL.
+// scheme returns the scheme of the API's URL.
 func (a *App) scheme() string {
 	if a.httpCerts != nil {
 		return "https"
@@ -84,7 +84,7 @@ func (a *App) scheme() string {
 	return "http"
 }
 
-// certStats is what the metrics page says of certificates, by listener.
+// certStats returns the state of the certificates, by listener.
 func (a *App) certStats() map[string]metrics.CertStats {
 	all := map[string]metrics.CertStats{}
 	for listener, k := range map[string]*certs.Reloader{"tcp": a.tcpCerts, "http": a.httpCerts} {
@@ -95,7 +95,7 @@ func (a *App) certStats() map[string]metrics.CertStats {
 	return all
 }
 
-// trustedProxies are validated.
+// trustedProxies parses networks, which are validated.
 func trustedProxies(networks []string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, s := range networks {

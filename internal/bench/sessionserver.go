@@ -172,13 +172,13 @@ type echo struct {
 	session *gateway.Session // set before its Start
 
 	mu      sync.Mutex
-	pending []gateway.Parcel // without their payloads
+	pending []gateway.Transmission // without their payloads
 }
 
-func (e *echo) Deliver(p gateway.Parcel) error {
+func (e *echo) Deliver(p gateway.Transmission) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pending = append(e.pending, gateway.Parcel{Seq: p.Seq, Ephemeral: p.Ephemeral})
+	e.pending = append(e.pending, gateway.Transmission{Seq: p.Seq, Ephemeral: p.Ephemeral})
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 const defaultServer = "http://127.0.0.1:8080"
 
-// Names of the environment that only the commands of the API read.
+// Names of environment variables that only the commands of the API read.
 const (
 	envServer     = "LONGWIRE_SERVER"
 	envAPIKey     = "LONGWIRE_API_KEY"
@@ -21,10 +21,10 @@ const (
 	envCAFile     = "LONGWIRE_CA_FILE"
 )
 
-// ClientEnv are the LONGWIRE_ names that are not settings of the gateway.
+// ClientEnv lists the LONGWIRE_ names that are not settings of the gateway.
 var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile, envCAFile}
 
-// apiFlags adds the flags that say which gateway to ask.
+// apiFlags adds the flags that select the gateway and its key.
 func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&e.server, "server", "", "address of the gateway's API, also LONGWIRE_SERVER (default "+defaultServer+")")
@@ -33,7 +33,7 @@ func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// api returns a client of the gateway that flags and environment name.
+// api returns a client of the gateway that the flags and the environment name.
 func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 	key, err := e.key()
 	if err != nil {
@@ -67,7 +67,8 @@ func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 // maxKeyFile bounds the bytes read of a key file.
 const maxKeyFile = 4096
 
-// key returns the API key, "" for none. A flag goes before the environment.
+// key returns the API key, "" for none. The flag has precedence over the
+// environment.
 func (e *environ) key() (string, error) {
 	if e.apiKey != "" {
 		return e.apiKey, nil

@@ -1,6 +1,6 @@
-// Package cli is the command line of longwire: one file per command. It reaches
-// a gateway through package client only; a simulated device speaks package
-// protocol over TCP. The store commands alone open a data directory themselves.
+// Package cli is the command line of longwire, with one file per command. It
+// reaches a gateway through package client only. A simulated device speaks package
+// protocol over TCP. Only the store commands open a data directory themselves.
 package cli
 
 import (
@@ -24,11 +24,11 @@ const (
 	exitUsage  = 2
 )
 
-// Program is what the process gives to the command line. The zero value of each
-// field but Serve has a use.
+// Program is the process's part of the command line. The zero value of each field
+// but Serve has a default.
 type Program struct {
-	// Serve runs the gateway until ctx ends and has it drained by then. It
-	// tells people where it listens on out.
+	// Serve runs the gateway until ctx ends and returns after the drain. It writes
+	// the listening addresses to out.
 	Serve func(ctx context.Context, cfg *config.Config, out io.Writer) error
 
 	In       io.Reader // nil = os.Stdin
@@ -36,9 +36,9 @@ type Program struct {
 	Env      []string  // nil = os.Environ()
 }
 
-// Main runs the command that args name (without the program's name) and returns
-// the exit code: 0 ok, 1 failed, 2 wrong usage or settings. An error is told on
-// Err in one line, wrong settings in one for each.
+// Main runs the command that args name (without the program's name) and returns the
+// exit code: 0 ok, 1 failed, 2 wrong usage or settings. It writes an error to Err
+// in one line, and wrong settings in one line each.
 func Main(ctx context.Context, p Program, args []string) int {
 	e := newEnviron(p)
 	root := e.root(p)
@@ -53,7 +53,7 @@ func Main(ctx context.Context, p Program, args []string) int {
 		return exitOK
 	case errors.Is(err, errSilent):
 		return exitFailed
-	case wrongSettings: // several lines, with the place in the file
+	case wrongSettings: // several lines, each with its place in the file
 		fmt.Fprintf(e.err, "longwire: %s\n", settings)
 		return exitUsage
 	case isUsage(err):
@@ -64,7 +64,7 @@ func Main(ctx context.Context, p Program, args []string) int {
 	return exitFailed
 }
 
-// environ is what all commands share: streams, environment and the gateway's
+// environ is shared by all commands: streams, environment and the gateway's
 // address.
 type environ struct {
 	in       io.Reader
@@ -94,7 +94,8 @@ func newEnviron(p Program) *environ {
 	return e
 }
 
-// getenv returns the last value of name, as a process would see it.
+// getenv returns the last value of name, as the operating system does it for a
+// program.
 func (e *environ) getenv(name string) string {
 	value := ""
 	for _, kv := range e.env {
@@ -150,8 +151,8 @@ func inGroup(id string, cmds ...*cobra.Command) []*cobra.Command {
 	return cmds
 }
 
-// asUsage makes the errors of argument checks usage errors, in all commands, and
-// a command that only groups others refuse words that it does not know.
+// asUsage turns the errors of argument checks into usage errors, in all commands. A
+// command that only groups others then refuses unknown words.
 func asUsage(c *cobra.Command) {
 	check := c.Args
 	if c.HasSubCommands() && check == nil {
@@ -187,7 +188,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), config.DidYouMean(args[0], known))
 }
 
-// suggestFlag makes the error of a flag wrong usage.
+// suggestFlag turns the error of a flag into a usage error with a suggestion.
 func suggestFlag(cmd *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok || unknown.GetSpecifiedShortnames() != "" {

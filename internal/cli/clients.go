@@ -13,7 +13,7 @@ import (
 )
 
 func (e *environ) clientsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "See who is there, and disconnect"}
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List clients and disconnect them"}
 	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsSet(), e.clientsKick(), e.clientsUnblock())
 	return cmd
 }
@@ -25,7 +25,7 @@ func (e *environ) clientsList() *cobra.Command {
 	queuedGT := -1
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List clients, those online unless told otherwise",
+		Short: "List clients, by default those online",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if q.Labels, err = parsePairs("label", labels); err != nil {
@@ -44,11 +44,11 @@ func (e *environ) clientsList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&status, "status", "online", "online, offline, blocked or all")
-	f.StringVar(&q.Prefix, "prefix", "", "ids that begin with this")
-	f.StringVar(&q.Group, "group", "", "members of this group")
-	f.StringArrayVar(&labels, "label", nil, "clients with this label, name=value (repeat: all of them)")
-	f.IntVar(&queuedGT, "queued-gt", -1, "with more queued messages than this")
-	f.IntVar(&q.Limit, "limit", 0, "at most so many, 0 for all")
+	f.StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
+	f.StringVar(&q.Group, "group", "", "only members of this group")
+	f.StringArrayVar(&labels, "label", nil, "only clients with this label, name=value (repeat: all of the labels)")
+	f.IntVar(&queuedGT, "queued-gt", -1, "only clients with more queued messages than this")
+	f.IntVar(&q.Limit, "limit", 0, "number of clients, 0 for all")
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -98,7 +98,7 @@ func (e *environ) clientsGet() *cobra.Command {
 			return e.showClient(c)
 		},
 	}
-	cmd.Flags().BoolVar(&messages, "messages", false, "list its queue and its last 100 messages instead")
+	cmd.Flags().BoolVar(&messages, "messages", false, "list the client's queue and its last 100 messages instead")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -183,7 +183,7 @@ func (e *environ) clientsSet() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value; name= removes it (repeat)")
-	cmd.Flags().StringArrayVar(&groups, "group", nil, `replace its groups (repeat; "" for none)`)
+	cmd.Flags().StringArrayVar(&groups, "group", nil, `replace the groups (repeat; "" for none)`)
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -192,7 +192,7 @@ func (e *environ) clientsKick() *cobra.Command {
 	var o client.DisconnectOptions
 	cmd := &cobra.Command{
 		Use:   "kick ID…",
-		Short: "Disconnect clients now; their queues are kept",
+		Short: "Disconnect clients now and keep their queues",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := e.api()
@@ -208,15 +208,15 @@ func (e *environ) clientsKick() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel what is queued for them")
-	cmd.Flags().DurationVar(&o.Block, "block", 0, "refuse their return for so long, such as 10m")
+	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel their queued messages")
+	cmd.Flags().DurationVar(&o.Block, "block", 0, "refuse new connections of theirs for this time, such as 10m")
 	return e.apiFlags(cmd)
 }
 
 func (e *environ) clientsUnblock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unblock ID…",
-		Short: "Let clients come back that kick --block keeps away",
+		Short: "Allow clients to return that kick --block keeps away",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := e.api()
@@ -239,7 +239,7 @@ func (e *environ) uplinksCommand() *cobra.Command {
 	var q client.UplinkQuery
 	cmd := &cobra.Command{
 		Use:   "uplinks",
-		Short: "List what devices have sent, oldest first",
+		Short: "List the messages that devices have sent, oldest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := e.api()
@@ -252,10 +252,10 @@ func (e *environ) uplinksCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&q.Client, "client", "", "from this client")
-	cmd.Flags().Uint64Var(&q.After, "after", 0, "after this sequence")
-	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes (--limit 0 for without end)")
-	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
+	cmd.Flags().StringVar(&q.Client, "client", "", "only messages from this client")
+	cmd.Flags().Uint64Var(&q.After, "after", 0, "only messages after this sequence")
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "then wait for new messages (with --limit 0 for ever)")
+	cmd.Flags().IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }

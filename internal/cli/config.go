@@ -22,7 +22,7 @@ func (e *environ) configInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [FILE]",
 		Short: "Write a commented file with every setting at its default",
-		Long:  "Write a commented file with every setting at its default, to standard output without FILE. An existing file is kept unless --force.",
+		Long:  "Write a commented file with every setting at its default, or to standard output without FILE. Only --force replaces an existing file.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -35,8 +35,8 @@ func (e *environ) configInit() *cobra.Command {
 	return cmd
 }
 
-// writeConfig makes the file readable by its owner alone, for it may come to
-// hold API keys.
+// writeConfig makes a file that only its owner can read, because it may later
+// contain API keys.
 func (e *environ) writeConfig(name string, force bool) error {
 	mode := os.O_CREATE | os.O_WRONLY | os.O_EXCL
 	if force {
@@ -60,7 +60,7 @@ func (e *environ) configShow() *cobra.Command {
 	file := ""
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Show each setting as serve would see it, and where it comes from",
+		Short: "Show the value of each setting for serve, and its source",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, from, err := e.load(file, cmd.Flags())

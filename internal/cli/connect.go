@@ -18,7 +18,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// chatty is the largest number of devices whose every step is printed.
+// chatty is the largest number of devices whose events are printed one by one.
 const chatty = 20
 
 // connectFlags are the options of connect as typed.
@@ -36,17 +36,18 @@ func (e *environ) connectCommand() *cobra.Command {
 	var f connectFlags
 	cmd := &cobra.Command{
 		Use:   "connect",
-		Short: "Be a simulated device, or thousands",
-		Long: `Connect as a device and print what it receives. What is typed goes out as data
-from the device. With --ack manual these lines answer instead:
+		Short: "Run a simulated device, or thousands",
+		Long: `Connect as a device and print the messages that it receives. The device sends each
+typed line as data. With --ack manual these lines are answers instead:
 
   ack [SEQ [RESULT]]    confirm a message, the oldest unanswered one without SEQ
   nak [SEQ [REASON]]    reject it
   retry [SEQ]           ask for it again later
 
-With --count the devices are called ID-1, ID-2 and so on, and what is typed goes
-out from each of them. It runs until interrupted, --limit, or until the server
-tells a device to stay away; the end of standard input does not end it.`,
+With --count the devices are called ID-1, ID-2 and so on, and each of them sends
+the typed lines. The command runs until an interrupt, until --limit, or until the
+server closes a connection with a reason not to return. The end of standard input
+does not end it.`,
 		Example: `  longwire connect --id demo
   longwire connect --id slow --ack auto --latency 2s --label model=x2
   longwire connect --id load --count 1000 --dialect v1
@@ -72,10 +73,10 @@ tells a device to stay away; the end of standard input does not end it.`,
 	fl.StringVar(&f.cfg.register.Token, "token", "", "device token")
 	fl.StringArrayVar(&f.labels, "label", nil, "label to register with, name=value (repeat; v2)")
 	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to register in (repeat; v2)")
-	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "heartbeat to propose, 1s to 1h (v2)")
-	fl.IntVar(&f.cfg.register.Window, "window", 0, "unacked messages to allow, 1 to 256 (v2)")
-	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a loss; --reconnect=false exits with 1 instead")
-	fl.IntVar(&f.limit, "limit", 0, "end after so many answered messages in all, 0 for never")
+	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2)")
+	fl.IntVar(&f.cfg.register.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
+	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a lost connection; with --reconnect=false exit with 1")
+	fl.IntVar(&f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, fmt.Sprintf("print totals only (the default for more than %d devices)", chatty))
 	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("ack", cobra.FixedCompletions([]string{"auto", "manual", "never", "reject"}, cobra.ShellCompDirectiveNoFileComp))
@@ -83,7 +84,7 @@ tells a device to stay away; the end of standard input does not end it.`,
 	return cmd
 }
 
-// check completes the configuration from what was typed.
+// check completes the configuration from the flags.
 func (f *connectFlags) check() (err error) {
 	var ok bool
 	if f.cfg.dialect, ok = protocol.ParseDialect(f.dialect); !ok {
@@ -113,16 +114,16 @@ func (f *connectFlags) check() (err error) {
 	return err
 }
 
-// fleet is the devices of one command and the totals over them.
+// fleet holds the devices of one command and their totals.
 type fleet struct {
 	e       *environ
 	quiet   bool
 	devices []*device
-	bar     *progressbar.ProgressBar // nil when nobody looks
+	bar     *progressbar.ProgressBar // nil unless standard error is a terminal
 	limit   int
-	enough  context.CancelFunc // called when limit is reached
+	enough  context.CancelFunc // called when answered reaches limit
 
-	mu       sync.Mutex // guards what follows and the output
+	mu       sync.Mutex // guards the fields below and the output
 	online   map[string]bool
 	received int
 	answered int
@@ -136,7 +137,7 @@ func (e *environ) connect(ctx context.Context, f connectFlags) error {
 	fl := &fleet{e: e, quiet: f.quiet || f.count > chatty, limit: f.limit, enough: cancel, online: make(map[string]bool)}
 	cfg := f.cfg
 	cfg.protocol = &protocol.Config{}
-	cfg.tell = fl.tell
+	cfg.report = fl.report
 	for i := range f.count {
 		id := f.id
 		if f.count > 1 {
@@ -152,8 +153,8 @@ func (e *environ) connect(ctx context.Context, f connectFlags) error {
 	return fl.run(ctx, rate.Limit(f.rate))
 }
 
-// run starts all devices and waits for their end. Standard input cannot be
-// woken from a read, so its goroutine is left behind when the process ends.
+// run starts all devices and waits for their end. A read of standard input cannot
+// be interrupted, so the goroutine of relay lives until the process ends.
 func (fl *fleet) run(ctx context.Context, perSecond rate.Limit) error {
 	go fl.relay(ctx)
 	var wg sync.WaitGroup
@@ -177,7 +178,7 @@ func (fl *fleet) run(ctx context.Context, perSecond rate.Limit) error {
 	return fl.verdict(errs)
 }
 
-// verdict is the first device's error, and how many others had one.
+// verdict returns the first device's error and the number of devices with one.
 func (fl *fleet) verdict(errs <-chan error) error {
 	var first error
 	n := 0
@@ -200,8 +201,8 @@ func (fl *fleet) verdict(errs <-chan error) error {
 
 const reportEvery = 5 * time.Second
 
-// reportTotals prints a line when something has changed, at most every
-// reportEvery, and one at the end.
+// reportTotals prints the totals when they have changed, at most every reportEvery,
+// and at the end.
 func (fl *fleet) reportTotals(stop <-chan struct{}) {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
@@ -221,7 +222,7 @@ func (fl *fleet) reportTotals(stop <-chan struct{}) {
 	}
 }
 
-// totals is called with mu held.
+// totals returns the totals as one line. The caller holds mu.
 func (fl *fleet) totals() string {
 	if fl.e.json() {
 		return fmt.Sprintf(`{"online":%d,"devices":%d,"received":%d,"answered":%d,"stored":%d,"lost":%d}`,
@@ -231,23 +232,23 @@ func (fl *fleet) totals() string {
 		len(fl.online), len(fl.devices), fl.received, fl.answered, fl.stored, fl.lost)
 }
 
-// tell counts and prints what a device does.
-func (fl *fleet) tell(h happening) {
+// report counts and prints an event of a device.
+func (fl *fleet) report(ev deviceEvent) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	switch h.kind {
+	switch ev.kind {
 	case "connected":
-		fl.online[h.client] = true
+		fl.online[ev.client] = true
 		if fl.bar != nil && !fl.bar.IsFinished() {
 			fl.bar.Set(len(fl.online))
 		}
 	case "closed":
-		if fl.online[h.client] {
+		if fl.online[ev.client] {
 			fl.lost++
 		}
-		delete(fl.online, h.client)
+		delete(fl.online, ev.client)
 	case "left":
-		delete(fl.online, h.client)
+		delete(fl.online, ev.client)
 	case "received":
 		fl.received++
 	case "stored":
@@ -258,12 +259,12 @@ func (fl *fleet) tell(h happening) {
 		}
 	}
 	if !fl.quiet {
-		fl.print(h)
+		fl.print(ev)
 	}
 }
 
-// print shows one happening. Called with mu held.
-func (fl *fleet) print(h happening) {
+// print shows one event. The caller holds mu.
+func (fl *fleet) print(ev deviceEvent) {
 	e := fl.e
 	if e.json() {
 		e.printJSON(struct {
@@ -273,23 +274,23 @@ func (fl *fleet) print(h happening) {
 			Seq    string    `json:"seq,omitempty"`
 			Text   string    `json:"text,omitempty"`
 			Again  bool      `json:"again,omitempty"`
-		}{time.Now().UTC(), h.client, h.kind, h.seq, h.text, h.again})
+		}{time.Now().UTC(), ev.client, ev.kind, ev.seq, ev.text, ev.again})
 		return
 	}
-	words := []string{time.Now().Format("15:04:05.000"), h.client, fmt.Sprintf("%-9s", h.kind)}
-	if h.seq != "" {
-		words = append(words, h.seq)
+	words := []string{time.Now().Format("15:04:05.000"), ev.client, fmt.Sprintf("%-9s", ev.kind)}
+	if ev.seq != "" {
+		words = append(words, ev.seq)
 	}
-	if h.text != "" {
-		words = append(words, clip(printable(h.text), 400))
+	if ev.text != "" {
+		words = append(words, clip(printable(ev.text), 400))
 	}
-	if h.again {
+	if ev.again {
 		words = append(words, "(again)")
 	}
 	fmt.Fprintln(e.out, strings.TrimRight(strings.Join(words, "  "), " "))
 }
 
-// relay hands what is typed to the devices until ctx ends or the input does.
+// relay passes typed lines to the devices until ctx or the input ends.
 func (fl *fleet) relay(ctx context.Context) {
 	lines := bufio.NewScanner(fl.e.in)
 	lines.Buffer(make([]byte, 0, 4096), maxPayload+1)
@@ -300,7 +301,7 @@ func (fl *fleet) relay(ctx context.Context) {
 		c := parseTyped(lines.Text(), fl.devices[0].ack == ackManual)
 		for _, d := range fl.devices {
 			select {
-			case d.commands <- c: // waits while it is not connected
+			case d.commands <- c: // waits while the device is not connected
 			case <-d.ended:
 			case <-ctx.Done():
 				return
@@ -312,8 +313,8 @@ func (fl *fleet) relay(ctx context.Context) {
 	}
 }
 
-// parseTyped reads one line: an answer when answers are given by hand, else
-// data to send.
+// parseTyped parses one line: an answer if a person gives the answers, else data to
+// send.
 func parseTyped(line string, manual bool) command {
 	word, rest, _ := strings.Cut(line, " ")
 	codes := map[string]protocol.AckCode{"ack": protocol.AckOK, "nak": protocol.AckReject, "retry": protocol.AckRetry}

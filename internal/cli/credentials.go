@@ -14,14 +14,14 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/private"
 )
 
-// credential is a file beside a store that lists callers of the API, or devices
-// that may register.
+// credential is a file beside a store that lists API keys or device tokens.
 type credential struct {
-	file   string // in use
+	file   string // the file that the gateway uses
 	copied string // its name in a backup
-	// list returns a line for each entry of a file.
+	// list returns one line for each entry of a file.
 	list func(file string) ([]string, error)
 }
 
@@ -52,7 +52,7 @@ func listTokens(file string) (all []string, err error) {
 	return all, err
 }
 
-// copyCredentials puts copies into a backup.
+// copyCredentials copies the files in use into a backup.
 func copyCredentials(cfg *config.Config, backup string) error {
 	for _, c := range credentialsOf(cfg) {
 		b, err := os.ReadFile(c.file)
@@ -67,8 +67,8 @@ func copyCredentials(cfg *config.Config, backup string) error {
 }
 
 // restoreCredentials copies the files of a backup to their places. It replaces a
-// file in use only if with is set, because a key that was revoked after the backup
-// would be good again.
+// file in use only if with is set, because the backup would make keys valid that
+// were revoked later.
 func (e *environ) restoreCredentials(cfg *config.Config, backup string, with bool) error {
 	for _, c := range credentialsOf(cfg) {
 		saved := filepath.Join(backup, c.copied)
@@ -86,7 +86,7 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 		case err == nil && !bytes.Equal(now, b) && with:
 			err = e.replaceCredential(cfg, c, saved, b)
 		case err == nil && !bytes.Equal(now, b):
-			_, err = fmt.Fprintf(e.err, "%s stays as it is; --with-keys would bring back the one of the backup\n", printable(c.file))
+			_, err = fmt.Fprintf(e.err, "%s is unchanged; --with-keys restores the one of the backup\n", printable(c.file))
 		}
 		if err != nil {
 			return err
@@ -96,7 +96,7 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 }
 
 // replaceCredential moves the file in use aside and writes b, the content of the
-// saved file, in its place. It lists the entries that are good again.
+// saved file, in its place. It lists the entries that become valid again.
 func (e *environ) replaceCredential(cfg *config.Config, c credential, saved string, b []byte) error {
 	before, err := c.list(c.file)
 	if err != nil {
@@ -108,11 +108,11 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 	}
 	for _, one := range after {
 		if !slices.Contains(before, one) {
-			fmt.Fprintf(e.err, "good again: %s\n", printable(strings.TrimSpace(one)))
+			fmt.Fprintf(e.err, "valid again: %s\n", printable(strings.TrimSpace(one)))
 		}
 	}
 	aside := filepath.Join(cfg.Data.Dir, "quarantine")
-	if err := os.MkdirAll(aside, 0o700); err != nil {
+	if err := private.MakeDirs(aside); err != nil {
 		return err
 	}
 	for n := 1; ; n++ {
@@ -127,9 +127,9 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 	}
 }
 
-// writePrivate makes a file for its owner, on stable storage.
+// writePrivate writes a file for its owner alone, durably.
 func writePrivate(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := private.MakeFile(name)
 	if err != nil {
 		return err
 	}

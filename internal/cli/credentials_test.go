@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A key that was revoked after the backup is not good again by a restore, unless
+// A key that was revoked after the backup does not become valid again by a restore, unless
 // that is asked for; then it is named.
 func TestRestoreBringsBackNoRevokedKey(t *testing.T) {
 	dir := madeStore(t)
@@ -35,8 +35,8 @@ func TestRestoreBringsBackNoRevokedKey(t *testing.T) {
 
 	revoked := `{"version":1,"keys":[]}`
 	for _, c := range []struct{ flag, says, want string }{
-		{"", "stays as it is", revoked},
-		{" --with-keys", "good again: API key key_old old", had},
+		{"", "is unchanged", revoked},
+		{" --with-keys", "valid again: API key key_old old", had},
 	} {
 		back := filepath.Join(t.TempDir(), "back")
 		if err := os.Mkdir(back, 0o700); err != nil {

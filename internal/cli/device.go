@@ -13,7 +13,7 @@ import (
 	"github.com/longwire/longwire/protocol"
 )
 
-// ackPolicy says how a simulated device answers what it gets.
+// ackPolicy decides how a simulated device answers messages.
 type ackPolicy string
 
 const (
@@ -26,56 +26,55 @@ const (
 const (
 	dialTimeout  = 10 * time.Second
 	writeTimeout = 10 * time.Second
-	// maxWaiting bounds the uplinks and the unanswered messages that a device
-	// holds. At the bound no more is taken from the keyboard, and a message
-	// stays unanswered, which is told.
+	// maxWaiting bounds the uplinks and the unanswered messages of a device. At the
+	// bound it reads no typed line, and reports a message as ignored.
 	maxWaiting = 1000
 	minBackoff = 500 * time.Millisecond
 	maxBackoff = 30 * time.Second
 )
 
-// deviceConfig is what all devices of one command have in common.
+// deviceConfig is the same for all devices of one command.
 type deviceConfig struct {
 	addr      string
 	dialect   protocol.Dialect
-	register  protocol.Register // its ID is left to each device
+	register  protocol.Register // the command sets its ID for each device
 	ack       ackPolicy
 	result    string        // sent with each ack
-	latency   time.Duration // between getting a message and answering it
+	latency   time.Duration // between receiving a message and answering it
 	reconnect bool
 	protocol  *protocol.Config
 	dial      func(ctx context.Context, addr string) (net.Conn, error)
-	// tell is called from the device's goroutine for everything that happens;
-	// it must be quick.
-	tell func(happening)
+	// report is called from the device's goroutine for each event; it must be
+	// quick.
+	report func(deviceEvent)
 }
 
-// happening is one thing that a device did or met.
-type happening struct {
+// deviceEvent is one event of a device's life.
+type deviceEvent struct {
 	client string
 	kind   string // connected, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
 	seq    string
 	text   string
-	again  bool // received: the server says it has sent this before
+	again  bool // received: the server has marked it as sent before
 }
 
-// device is one simulated device: run is its goroutine, with one reader per
-// connection. All fields belong to run but commands.
+// device is one simulated device. Its goroutine is run, with one reader per
+// connection. run owns all fields except commands.
 type device struct {
 	deviceConfig
 	commands chan command
-	ended    chan struct{} // closed when run returns: nobody takes commands any more
+	ended    chan struct{} // closed when run returns, after which no command is received
 
 	uplinkSeq uint64
-	uplinks   []uplink // not stored by the server yet, oldest first
-	pending   []answer // received, to be answered (by policy or by hand), oldest first
+	uplinks   []uplink // not yet stored by the server, oldest first
+	pending   []answer // received and not yet answered, oldest first
 	ledger    *sdk.Ledger
 }
 
-// command is what a person typed.
+// command is a typed line.
 type command struct {
 	uplink []byte           // nil for an answer
-	seq    string           // answer: which message, "" for the oldest
+	seq    string           // answer: its message, "" for the oldest
 	code   protocol.AckCode // answer
 	result []byte
 }
@@ -83,15 +82,15 @@ type command struct {
 type uplink struct {
 	seq     uint64
 	payload []byte
-	sent    bool // on this connection
+	sent    bool // on the current connection
 }
 
-// answer is a message that waits for the device's verdict.
+// answer is a message that waits for the device's answer.
 type answer struct {
-	ticket    sdk.Ticket // the ledger's; zero for an ephemeral message and in v1
+	ticket    sdk.Ticket // of the ledger; zero for an ephemeral message and in v1
 	seq       uint64
 	ephemeral bool
-	at        time.Time // when the policy answers; zero = a person does
+	at        time.Time // when the policy answers; zero = a person answers
 	code      protocol.AckCode
 	result    []byte
 }
@@ -102,17 +101,17 @@ func newDevice(cfg deviceConfig, id string) *device {
 		ledger: sdk.NewLedger(cfg.dialect, sdk.Saved{})}
 }
 
-// errClosed is the end of a device that is not to come back.
+// errClosed reports a CLOSE that ended a connection.
 type errClosed struct{ protocol.Close }
 
 func (e errClosed) Error() string { return "disconnected: " + closeText(e.Close) }
 
-// run connects, and connects again, until ctx ends (then nil) or the server
-// says to stay away.
+// run connects again after each loss, until ctx ends (then it returns nil) or the
+// server's CLOSE says not to return.
 func (d *device) run(ctx context.Context) error {
 	defer close(d.ended)
 	for failures := 0; ; {
-		registered, err := d.once(ctx)
+		registered, err := d.connectOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -134,15 +133,16 @@ func (d *device) run(ctx context.Context) error {
 	}
 }
 
-// backoff is a random pause below a ceiling that doubles, so that a fleet does
-// not come back in one wave.
+// backoff returns a random pause below a ceiling that doubles, so that a fleet does
+// not return in one wave.
 func backoff(failures int) time.Duration {
 	ceiling := min(maxBackoff, minBackoff<<min(failures-1, 10))
 	return ceiling/4 + rand.N(ceiling*3/4)
 }
 
-// once lives one connection. registered tells that the server took it.
-func (d *device) once(ctx context.Context) (registered bool, err error) {
+// connectOnce runs one connection. registered reports whether the server accepted
+// it.
+func (d *device) connectOnce(ctx context.Context) (registered bool, err error) {
 	dctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	conn, err := d.dial(dctx, d.addr)
 	cancel()
@@ -150,13 +150,13 @@ func (d *device) once(ctx context.Context) (registered bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	l := &life{device: d, conn: conn, session: protocol.NewDevice(d.protocol, d.dialect, d.registration(), time.Now())}
-	err = l.live(ctx)
-	return l.registered, err
+	cn := &connection{device: d, conn: conn, session: protocol.NewDevice(d.protocol, d.dialect, d.registration(), time.Now())}
+	err = cn.drive(ctx)
+	return cn.registered, err
 }
 
-// registration begins a connection in the ledger. The server sends again what
-// was received and not answered.
+// registration begins a connection in the ledger. The server will send unanswered
+// messages again.
 func (d *device) registration() protocol.Register {
 	for _, a := range d.pending {
 		d.ledger.Decide(a.ticket, protocol.AckRetry, nil)
@@ -169,10 +169,10 @@ func (d *device) registration() protocol.Register {
 }
 
 func (d *device) note(kind, seq, text string) {
-	d.tell(happening{client: d.register.ID, kind: kind, seq: seq, text: text})
+	d.report(deviceEvent{client: d.register.ID, kind: kind, seq: seq, text: text})
 }
 
-// seqText writes a sequence as the text dialect does: e7 counts in this
+// seqText returns a sequence as the text dialect writes it: e7 is valid in its
 // session only.
 func seqText(seq uint64, ephemeral bool) string {
 	switch {

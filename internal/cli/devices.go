@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/longwire/longwire/client"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
@@ -15,7 +14,7 @@ import (
 )
 
 func (e *environ) devicesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "devices", Short: "Tokens of devices, and devices that were refused"}
+	cmd := &cobra.Command{Use: "devices", Short: "Manage tokens of devices, and list refused devices"}
 	cmd.AddCommand(e.deviceToken(), e.devicesRefused())
 	return cmd
 }
@@ -24,19 +23,19 @@ func (e *environ) deviceToken() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Create, list and revoke tokens of devices",
-		Long: `Manage the tokens that devices register with. They are kept, hashed, in a file
-that is named as for "longwire serve": --file here, auth.device_tokens_file in the
-configuration file, or LONGWIRE_AUTH_DEVICE_TOKENS_FILE. A running gateway sees a
-change within two seconds. It needs not run.
+		Long: `Manage the tokens that devices register with. A file contains their hashes. Name it
+with --file here, auth.device_tokens_file in the configuration file, or
+LONGWIRE_AUTH_DEVICE_TOKENS_FILE. A running gateway notices a change within two
+seconds. The commands also work without a running gateway.
 
   longwire devices token create --file tokens --client meter-7 --expires 90d --note "rack 3"
   longwire devices token create --file tokens --pattern 'truck-*'
   longwire devices token list   --file tokens
   longwire devices token revoke --file tokens dtk_...
 
-To replace a token create its successor, and revoke it when the device has the
-new one: both are valid meanwhile. Revoking ends the connections that were made
-with the token, too.`,
+To replace a token, create a second one and revoke the first when the device has
+the new one. Until then both are valid. Revoking a token also ends the connections
+that were made with it.`,
 	}
 	cmd.AddCommand(e.tokenCreate(), e.tokenList(), e.tokenRevoke())
 	return cmd
@@ -51,7 +50,7 @@ func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error
 		if name != "" {
 			return name, nil
 		}
-		cfg, _, err := e.load(settings, pflag.NewFlagSet("", pflag.ContinueOnError))
+		cfg, err := e.loadBeside(settings, nil)
 		if err != nil {
 			return "", err
 		}
@@ -64,31 +63,31 @@ func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error
 
 func (e *environ) tokenCreate() *cobra.Command {
 	var entry deviceauth.TokenEntry
-	life := ""
+	lifetime := ""
 	cmd := &cobra.Command{
 		Use:   "create (--client ID | --pattern GLOB)",
-		Short: "Create a token and print it, this once",
-		Long: `Create a token for one client, or for all whose id matches a pattern (* for any
-characters, ? for one; quote it for the shell). The token goes to standard output,
-alone; only its hash is kept. The file is made when it is not there.`,
+		Short: "Create a token and print it, only this once",
+		Long: `Create a token for one client, or for all clients whose id matches a pattern (* for
+any characters, ? for one; quote it for the shell). Standard output gets the token
+and nothing else; the file gets its hash. The command creates a missing file.`,
 		Args: cobra.NoArgs,
 	}
 	find := e.tokenFileFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&entry.Client, "client", "", "the client that may register with it")
-	f.StringVar(&entry.Pattern, "pattern", "", "the clients that may, such as 'meter-*'")
-	f.StringVar(&life, "expires", "", "end it after this time, such as 90d; empty = never")
-	f.StringSliceVar(&entry.Groups, "group", nil, "a group that the device may enter and leave by itself (repeat: several)")
+	f.StringVar(&entry.Pattern, "pattern", "", "pattern of the clients that may register with it, such as 'meter-*'")
+	f.StringVar(&lifetime, "expires", "", "lifetime of the token, such as 90d; empty = unlimited")
+	f.StringSliceVar(&entry.Groups, "group", nil, "a group that the device may enter and leave (repeat for several)")
 	f.StringVar(&entry.Note, "note", "", "a note for people")
 	cmd.MarkFlagsMutuallyExclusive("client", "pattern")
 	cmd.MarkFlagsOneRequired("client", "pattern")
 	e.outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		entry.CreatedAt = time.Now().UTC().Truncate(time.Second)
-		if life != "" {
-			d, err := config.ParseDuration(life)
+		if lifetime != "" {
+			d, err := config.ParseDuration(lifetime)
 			if err != nil || d <= 0 {
-				return usagef("--expires %q: want a time such as 12h or 90d", life)
+				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
 			}
 			entry.ExpiresAt = entry.CreatedAt.Add(d.Std())
 		}
@@ -115,7 +114,7 @@ alone; only its hash is kept. The file is made when it is not there.`,
 	return cmd
 }
 
-// tokenRow is an entry as it is listed.
+// tokenRow is a row of the list of tokens.
 type tokenRow struct {
 	ID        string    `json:"id"`
 	Client    string    `json:"client,omitempty"`
@@ -135,7 +134,7 @@ func rowOf(t *deviceauth.TokenEntry, now time.Time) tokenRow {
 }
 
 func (e *environ) tokenList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List the tokens, without themselves", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List the tokens by id, without their secrets", Args: cobra.NoArgs}
 	find := e.tokenFileFlags(cmd)
 	e.outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
@@ -213,8 +212,8 @@ func (e *environ) devicesRefused() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "ids that begin with this")
-	cmd.Flags().IntVar(&q.Limit, "limit", 0, "at most so many, 0 for all")
+	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
+	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }

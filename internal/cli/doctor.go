@@ -20,38 +20,37 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// finding is what one check of the doctor saw.
+// finding is the result of one check.
 type finding struct {
 	Check  string `json:"check"`
-	Status string `json:"status"` // ok, warn, bad, or "" for a fact without a verdict
+	Status string `json:"status"` // ok, warn, bad, or "" for a fact without a rating
 	Value  string `json:"value"`
 	Advice string `json:"advice,omitempty"`
-	// devices is how many this host holds as far as this check can tell;
-	// 0 = it sets no bound.
+	// devices is the number of devices that this check allows on the host; 0 = the
+	// check sets no bound.
 	devices uint64
 }
 
-// Bytes of memory per idle plain device, with some to spare over what is
-// measured (docs/bench): the process's share and the kernel's socket.
+// Bytes of memory per idle plain device, somewhat above the measured values
+// (docs/bench): the process's share and the kernel's socket.
 const (
 	processBytesPerDevice = 2 << 10
 	kernelBytesPerDevice  = 5 << 10
 )
 
-// reservedFiles are those of a process's files that are not for devices: the
-// gateway keeps an eighth, 768 to 2,048 but never more than half, for the store
-// and the API.
+// reservedFiles returns how many of a process's files the gateway keeps for the
+// store and the API: an eighth, 768 to 2,048, never more than half.
 func reservedFiles(files uint64) uint64 { return min(max(files/8, 768), 2048, files/2) }
 
 func (e *environ) doctorCommand() *cobra.Command {
 	syncs := 0
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Examine this host: limits, clock, disk; and say how many devices it holds",
-		Long: `Examine what a gateway on this host would meet: the file limit, kernel limits,
-memory, the clock, how fast the disk of the data directory confirms a write, and
-which users can reach the data directory and the files of the settings. These are
-named as for "longwire serve". Exits with 1 when something is bad; a warning is not.`,
+		Short: "Examine this host's limits, clock and disk, and estimate how many devices it holds",
+		Long: `Examine this host for a gateway: the file limit, kernel limits, memory, the clock,
+how fast the disk of the data directory confirms a write, and which users can reach
+the data directory and the files of the settings. Give the settings as for
+"longwire serve". Exits with 1 if a check is bad; a warning does not count.`,
 		Args: cobra.NoArgs,
 	}
 	settings := e.dataFlags(cmd)
@@ -67,12 +66,12 @@ named as for "longwire serve". Exits with 1 when something is bad; a warning is 
 		h := host{proc: "/proc", dataDir: cfg.Data.Dir, private: files, syncs: syncs}
 		return e.showFindings(h.examine())
 	}
-	cmd.Flags().IntVar(&syncs, "syncs", 100, "writes to the disk to time")
+	cmd.Flags().IntVar(&syncs, "syncs", 100, "number of timed writes to the disk")
 	e.outputFlag(cmd)
 	return cmd
 }
 
-// host is the machine that is examined.
+// host is the machine that the doctor examines.
 type host struct {
 	proc    string // where procfs is mounted
 	dataDir string
@@ -87,12 +86,12 @@ func (h host) examine() []finding {
 	all = append(all, h.gateway()...)
 	all = append(all, h.privacy()...)
 	if err != nil {
-		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another with --data-dir"})
+		return append(all, finding{Check: "data directory", Status: "bad", Value: err.Error(), Advice: "name another directory with --data-dir"})
 	}
 	return append(all, h.freeSpace(dir), h.diskSync(dir))
 }
 
-// privacy finds the private files that users other than the owner can reach.
+// privacy finds the private files that other users can reach.
 func (h host) privacy() (all []finding) {
 	for _, p := range h.private {
 		if err := private.Trusted(p.Path); err != nil && p.Key {
@@ -103,12 +102,13 @@ func (h host) privacy() (all []finding) {
 		all = append(all, finding{Check: w.Kind, Status: "warn", Value: w.Value(), Advice: w.Mend})
 	}
 	if len(all) == 0 && private.HasModes {
-		all = append(all, finding{Check: "private files", Status: "ok", Value: "reached by their owner alone"})
+		all = append(all, finding{Check: "private files", Status: "ok", Value: "only their owner can reach them"})
 	}
 	return all
 }
 
-// showFindings prints them and the number of devices; errSilent when one is bad.
+// showFindings prints the findings and the number of devices. It returns errSilent
+// if a finding is bad.
 func (e *environ) showFindings(all []finding) error {
 	t := e.table("CHECK", "STATUS", "VALUE", "WHAT TO DO")
 	bad := false
@@ -135,7 +135,7 @@ func (e *environ) showCapacity(all []finding, t *table) error {
 	devices, limit := capacity(all)
 	if e.json() {
 		return e.printJSON(struct {
-			Devices   uint64 `json:"devices"` // 0 = not known
+			Devices   uint64 `json:"devices"` // 0 = unknown
 			LimitedBy string `json:"limited_by,omitempty"`
 		}{devices, limit})
 	}
@@ -143,14 +143,15 @@ func (e *environ) showCapacity(all []finding, t *table) error {
 		return err
 	}
 	if devices == 0 {
-		_, err := fmt.Fprintln(e.out, "\nHow many devices this host holds cannot be told on this system.")
+		_, err := fmt.Fprintln(e.out, "\nThe number of devices that this host holds cannot be estimated on this system.")
 		return err
 	}
-	_, err := fmt.Fprintf(e.out, "\nThis host holds about %s devices; what ends first is: %s.\n", thousands(devices), limit)
+	_, err := fmt.Fprintf(e.out, "\nThis host holds about %s devices; the limit is: %s.\n", thousands(devices), limit)
 	return err
 }
 
-// capacity is the smallest bound, rounded down to two digits, and whose it is.
+// capacity returns the smallest bound, rounded down to two digits, and the check
+// that sets it.
 func capacity(all []finding) (devices uint64, limitedBy string) {
 	devices = math.MaxUint64
 	for _, f := range all {
@@ -168,8 +169,8 @@ func capacity(all []finding) (devices uint64, limitedBy string) {
 	return devices / step * step, limitedBy
 }
 
-// nearestDir is dir, or the directory above it that exists: a data directory
-// that is yet to be made will be on that disk.
+// nearestDir returns dir, or the nearest existing directory above it: the gateway
+// will create a missing data directory on that disk.
 func nearestDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -188,13 +189,13 @@ func nearestDir(dir string) (string, error) {
 
 // Bounds of the time that a disk takes to confirm a write.
 const (
-	slowSync     = 50 * time.Millisecond // p99 above: bulk still flies, single pushes crawl
+	slowSync     = 50 * time.Millisecond // p99 above: batches are still fast, single pushes are slow
 	uselessSync  = time.Second           // p99 above: callers time out
-	unlikelySync = 15 * time.Microsecond // p50 below: nothing reached a disk
+	unlikelySync = 15 * time.Microsecond // p50 below: no write reached a disk
 )
 
-// diskSync times small appended writes, each followed by fsync: what stands
-// between a push and its 202.
+// diskSync times small appended writes, each followed by fsync. A push waits that
+// long for its 202.
 func (h host) diskSync(dir string) finding {
 	f := finding{Check: "disk sync"}
 	took, err := timeSyncs(dir, h.syncs)
@@ -209,7 +210,7 @@ func (h host) diskSync(dir string) finding {
 	case p99 > uselessSync:
 		f.Status, f.Advice = "bad", "this disk is too slow to confirm messages; use another for the data directory"
 	case p50 < unlikelySync:
-		f.Status, f.Advice = "warn", "too fast for a real disk (tmpfs?): what is here does not survive power loss"
+		f.Status, f.Advice = "warn", "too fast for a real disk (tmpfs?): data here does not survive power loss"
 	case p99 > slowSync:
 		f.Status, f.Advice = "warn", "each push waits for this; prefer a disk with power-loss protection"
 	default:
@@ -218,7 +219,7 @@ func (h host) diskSync(dir string) finding {
 	return f
 }
 
-// timeSyncs appends n blocks of 4 KiB to a file in dir, which it removes.
+// timeSyncs appends n blocks of 4 KiB to a temporary file in dir.
 func timeSyncs(dir string, n int) (took []time.Duration, err error) {
 	file, err := os.CreateTemp(dir, ".longwire-doctor-*")
 	if err != nil {
@@ -240,7 +241,8 @@ func timeSyncs(dir string, n int) (took []time.Duration, err error) {
 	return took, nil
 }
 
-// Free space below which the gateway accepts nothing, and where it gets tight.
+// Below minFree bytes of free space the gateway accepts no message; below fineFree
+// bytes the doctor warns.
 const (
 	minFree  = 64 << 20
 	fineFree = 1 << 30
@@ -256,15 +258,15 @@ func (h host) freeSpace(dir string) finding {
 	f.Value = bytesize(free) + " in " + dir
 	switch {
 	case free < minFree:
-		f.Status, f.Advice = "bad", "below "+bytesize(minFree)+" nothing is accepted"
+		f.Status, f.Advice = "bad", "the gateway accepts no messages below "+bytesize(minFree)
 	case free < fineFree:
 		f.Status, f.Advice = "warn", "room for few messages"
 	}
 	return f
 }
 
-// monotonic compares the two clocks: a wall clock that is being set while we
-// look makes expiry times wrong.
+// monotonic compares the wall clock with the monotonic one. If the wall clock is
+// being set, expiry times are wrong.
 func monotonic() finding {
 	f := finding{Check: "clock", Status: "ok"}
 	start := time.Now()
@@ -275,13 +277,13 @@ func monotonic() finding {
 	if end.Year() < 2025 {
 		f.Status, f.Advice = "bad", "the date is wrong: messages would expire at once or never"
 	} else if drift.Abs() > 5*time.Millisecond {
-		f.Status, f.Advice = "warn", fmt.Sprintf("it was moved by %s while we looked", drift)
+		f.Status, f.Advice = "warn", fmt.Sprintf("it was set by %s during the check", drift)
 	}
 	return f
 }
 
-// gateway asks the process that holds the data directory, if one does, what its
-// clock has done since it started.
+// gateway asks the process that holds the data directory, if there is one, for
+// jumps of its clock.
 func (h host) gateway() []finding {
 	f := finding{Check: "clock of the gateway", Status: "ok", Value: "no jump of more than an hour since it started"}
 	var stats struct {
@@ -309,12 +311,12 @@ func (h host) gateway() []finding {
 		f.Status = "warn"
 		f.Value = fmt.Sprintf("jumps of more than an hour: %d, the last %s by %s to %s",
 			stats.Clock.Jumps, direction, by.Abs(), stats.Clock.LastJump.At.UTC().Format(time.RFC3339))
-		f.Advice = "what expires and what is forgotten follows the clock: find what sets it, or suspends the machine"
+		f.Advice = "expiry and retention follow the clock: find the program that sets it or suspends the machine"
 	}
 	return []finding{f}
 }
 
-// number reads the n-th number of a file, false when there is none.
+// number reads the n-th number of a file. It returns false if there is none.
 func number(path string, n int) (uint64, bool) {
 	b, err := readBounded(path, 64<<10)
 	if err != nil {
@@ -328,7 +330,7 @@ func number(path string, n int) (uint64, bool) {
 	return v, err == nil
 }
 
-// brief rounds a duration to three digits.
+// brief returns a duration rounded to three digits.
 func brief(d time.Duration) string {
 	unit := time.Duration(1)
 	for d/unit >= 1000 {
@@ -337,7 +339,7 @@ func brief(d time.Duration) string {
 	return d.Round(unit).String()
 }
 
-// thousands writes 1234567 as 1,234,567.
+// thousands formats 1234567 as 1,234,567.
 func thousands(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

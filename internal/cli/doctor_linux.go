@@ -22,7 +22,7 @@ func (h host) limits() []finding {
 	return all
 }
 
-// memory that is free to use, also within the limit of a container.
+// memory checks the free memory, also within the limit of a container.
 func (h host) memory() (finding, bool) {
 	f := finding{Check: "memory", Status: "ok"}
 	free, ok := memAvailable(filepath.Join(h.proc, "meminfo"))
@@ -38,7 +38,7 @@ func (h host) memory() (finding, bool) {
 	}
 	f.devices = max(1, free*8/10/(processBytesPerDevice+kernelBytesPerDevice))
 	if free < 256<<20 {
-		f.Status, f.Advice = "warn", "little room beside the store's caches"
+		f.Status, f.Advice = "warn", "little memory besides the store's caches"
 	}
 	return f, true
 }
@@ -58,8 +58,8 @@ func memAvailable(path string) (uint64, bool) {
 	return 0, false
 }
 
-// backlog is how many connections may wait to be accepted: what a mass
-// reconnect runs into.
+// backlog checks how many connections the kernel queues before they are accepted. A
+// mass reconnect needs many.
 func (h host) backlog() (finding, bool) {
 	f := finding{Check: "accept backlog", Status: "ok"}
 	n, ok := number(filepath.Join(h.proc, "sys/net/core/somaxconn"), 0)
@@ -86,8 +86,8 @@ func (h host) systemFiles() (finding, bool) {
 	return f, ok && ok2
 }
 
-// connTrack is a table of the firewall with a place for each connection; when
-// it is full, packets are dropped without a word.
+// connTrack checks the firewall's table, which has an entry per connection. The
+// kernel drops packets silently when the table is full.
 func (h host) connTrack() (finding, bool) {
 	f := finding{Check: "connection tracking", Status: "ok"}
 	limit, ok := number(filepath.Join(h.proc, "sys/net/netfilter/nf_conntrack_max"), 0)
@@ -100,8 +100,8 @@ func (h host) connTrack() (finding, bool) {
 	return f, ok && ok2
 }
 
-// ports bound the connections from this host, so they matter to simulated
-// devices and not to a gateway.
+// ports counts the outgoing connections that this host can make. They bound
+// simulated devices, not a gateway.
 func (h host) ports() (finding, bool) {
 	f := finding{Check: "ports for outgoing connections"}
 	path := filepath.Join(h.proc, "sys/net/ipv4/ip_local_port_range")
@@ -115,8 +115,7 @@ func (h host) ports() (finding, bool) {
 // Status bits of adjtimex(2).
 const staUnsync = 0x0040
 
-// clock checks the wall clock, and whether the kernel says that something
-// keeps it right.
+// clock checks the wall clock, and whether the kernel reports it as synchronised.
 func (h host) clock() []finding {
 	f := finding{Check: "clock synchronised", Status: "ok", Value: "yes"}
 	var t unix.Timex

@@ -4,8 +4,8 @@ package cli
 
 import "golang.org/x/sys/unix"
 
-// fileLimit bounds the sockets of one process. The Go runtime has raised the
-// soft limit to the hard one by now.
+// fileLimit checks the limit of open files, which bounds the sockets of one
+// process. The Go runtime has already raised the soft limit to the hard one.
 func fileLimit() finding {
 	f := finding{Check: "open files", Status: "ok"}
 	var l unix.Rlimit

@@ -2,7 +2,7 @@ package cli
 
 import "golang.org/x/sys/windows"
 
-// fileLimit: Windows bounds sockets by memory alone.
+// fileLimit reports no limit: on Windows only memory bounds sockets.
 func fileLimit() finding {
 	return finding{Check: "open files", Status: "ok", Value: "no limit per process"}
 }

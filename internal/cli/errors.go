@@ -12,7 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// usageError is a command that was typed wrongly: exit code 2.
+// usageError reports a mistyped command: exit code 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -24,14 +24,14 @@ func isUsage(err error) bool {
 	return ok
 }
 
-// errSilent is a failure that the output has told already: exit code 1 without
+// errSilent is a failure that the output has already shown: exit code 1 without
 // another line.
 var errSilent = errors.New("failed")
 
-// oneLine keeps an error on one line, safe for a terminal.
+// oneLine returns an error on one line, safe for a terminal.
 func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
 
-// explain adds to an error of the API what to do next.
+// explain returns an error of the API with advice on the next step.
 func (e *environ) explain(err error) string {
 	if p, ok := errors.AsType[*client.Problem](err); ok {
 		if hint := e.hint(p); hint != "" {
@@ -54,7 +54,7 @@ func (e *environ) explain(err error) string {
 	return err.Error()
 }
 
-// hint says what a person at a terminal can do about a problem.
+// hint returns advice on a problem for a person at a terminal.
 func (e *environ) hint(p *client.Problem) string {
 	switch p.Code() {
 	case client.CodeUnauthenticated:
@@ -65,17 +65,17 @@ func (e *environ) hint(p *client.Problem) string {
 	case client.CodeInsufficientScope:
 		return `"longwire keys create" makes a key with other scopes`
 	case client.CodeClientNotFound:
-		return `"longwire clients ls --status all" lists those that are known`
+		return `"longwire clients ls --status all" lists the known clients`
 	case client.CodeClientOffline:
 		return "without --mode online the message waits until the client is back"
 	case client.CodeMessageNotFound:
 		return `"longwire messages ls" lists recent ones`
 	case client.CodeAckTimeout:
-		return "the device may still have got it; give it longer with --wait"
+		return "the device may still have received it; wait longer with --wait"
 	case client.CodeQueueFull:
-		return `try again when the client has taken some; "longwire clients kick --purge" cancels what is queued`
+		return `try again when the queue is shorter; "longwire clients kick --purge" cancels it`
 	case client.CodeDraining, client.CodeUnavailable:
-		return `nothing was promised; try again, "longwire health" says when it is ready`
+		return `the gateway has promised nothing; try again when "longwire health" reports that it is ready`
 	case "":
 		return "this does not look like a gateway's answer; check --server"
 	}

@@ -40,7 +40,7 @@ func TestExitCodes(t *testing.T) {
 		{"serve extra", exitUsage, "longwire: "},
 		{"nonsense", exitUsage, `longwire: unknown command "nonsense"`},
 		{"clients nonsense", exitUsage, `longwire: unknown command "nonsense"`},
-		{"push", exitUsage, "longwire: to whom?"},
+		{"push", exitUsage, "longwire: no recipient:"},
 		{"push a b c", exitUsage, "longwire: accepts at most 2 arg(s), received 3; see longwire push --help\n"},
 		{"clients ls --nope", exitUsage, "longwire: unknown flag: --nope"},
 		{"clients ls -o xml", exitUsage, `longwire: --output "xml": want table or json`},

@@ -20,10 +20,12 @@ func (e *environ) healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Ask a gateway whether it accepts messages (for a container's health check)",
-		Long: `Ask /readyz of a gateway. Exits with 0 when it accepts messages, with 1 when it does not or cannot be reached.
+		Long: `Ask /readyz of a gateway. Exits with 0 if it accepts messages, with 1 if it does not
+or cannot be reached.
 
-Without --server and LONGWIRE_SERVER it asks the gateway of this machine, where the settings have it listen: http.addr, and https
-with http.tls_cert_file. They come from the file and the environment as for "longwire serve".`,
+Without --server and LONGWIRE_SERVER the command asks the gateway of this machine at
+http.addr, with https if http.tls_cert_file is set. It reads these settings from the
+file and the environment as "longwire serve" does.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := e.probed(file)
@@ -42,25 +44,26 @@ with http.tls_cert_file. They come from the file and the environment as for "lon
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 3*time.Second, "how long to wait for the answer")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing when all is well")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing if the gateway is ready")
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the gateway, also LONGWIRE_CONFIG")
 	return e.apiFlags(cmd)
 }
 
-// probed returns a client of the gateway that is named, or else of the one that
-// the settings describe. That is this machine's own: its certificate is for the
-// names by which others call it, and the probe sends no secret.
+// probed returns a client of the gateway that the flags name, or of the one that
+// the settings describe. The latter runs on this machine, and its certificate is
+// for the names that other machines use. The probe sends it no secret, so it does
+// not check the certificate.
 func (e *environ) probed(file string) (*client.Client, error) {
 	if cmp.Or(e.server, e.getenv(envServer)) != "" {
 		return e.api()
 	}
-	cfg, _, err := e.load(file, nil)
+	cfg, err := e.loadBeside(file, nil)
 	if err != nil {
 		return nil, err
 	}
 	host, port, err := net.SplitHostPort(cfg.HTTP.Addr)
 	if err != nil {
-		return nil, err // not of settings that are valid
+		return nil, err // cannot happen with valid settings
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"

@@ -20,13 +20,14 @@ func (e *environ) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
 		Short: "Create, list and revoke API keys",
-		Long: `Manage who may call the HTTP API. Keys are kept, hashed, in the data directory
-(api-keys.json), which is named as for "longwire serve": --data-dir,
-LONGWIRE_DATA_DIR, or data.dir of the configuration file.
+		Long: `Manage the keys of the HTTP API. The data directory contains their hashes
+(api-keys.json). Name it as for "longwire serve": --data-dir, LONGWIRE_DATA_DIR, or
+data.dir of the configuration file.
 
-A running gateway is asked over its socket there (admin.sock, for its owner and
-root only) and knows of the change at once; without one the file is changed, so
-that the first key can be made before the first start.
+The commands ask a running gateway over its socket in that directory (admin.sock,
+for its owner and root only), and a change is in force at once. Without a running
+gateway they change the file, so that you can create the first key before the first
+start.
 
   export LONGWIRE_API_KEY=$(longwire keys create --name me --scopes admin)
   longwire keys create --name acme --scopes messages:write,events:read --prefix acme- --expires 90d
@@ -37,14 +38,14 @@ that the first key can be made before the first start.
 	return cmd
 }
 
-// keyring is the keys of a data directory, asked of the process that holds it,
-// or in the file when none does.
+// keyring manages the keys of a data directory: through the process that holds it,
+// or in the file if there is none.
 type keyring struct {
 	dir  string
 	file string
 }
 
-// keyringFlags adds the flags that name the data directory; open finds it.
+// keyringFlags adds the flags that name the data directory; open opens its keyring.
 func (e *environ) keyringFlags(cmd *cobra.Command) (open func() (*keyring, error)) {
 	dir := e.dataDirFlags(cmd)
 	return func() (*keyring, error) {
@@ -57,7 +58,7 @@ func (e *environ) keyringFlags(cmd *cobra.Command) (open func() (*keyring, error
 	}
 }
 
-// ask asks the holder, or does it in the file.
+// ask sends a request to the process that holds the directory, or calls inFile.
 func (k *keyring) ask(ctx context.Context, method, path string, in, out any, inFile func(*apikey.Keyset) error) error {
 	err := askHolder(ctx, k.dir, method, path, in, out)
 	if !errors.Is(err, errNoHolder) {
@@ -72,39 +73,39 @@ func (k *keyring) ask(ctx context.Context, method, path string, in, out any, inF
 
 func (e *environ) keysCreate() *cobra.Command {
 	var q apikey.Request
-	life := ""
+	lifetime := ""
 	cmd := &cobra.Command{
 		Use:   "create --name NAME --scopes SCOPE,...",
-		Short: "Create a key and print its secret, which is shown this once",
-		Long: `Create a key. Its secret goes to standard output, alone, and is not kept: only its
-hash is. What else is to say goes to standard error.
+		Short: "Create a key and print its secret, only this once",
+		Long: `Create a key. Standard output gets its secret and nothing else; other output goes to
+standard error. The gateway keeps only the hash of the secret.
 
 Scopes: ` + strings.Join(apikey.ScopeNames(), ", ") + `.
-Writing does not include reading; admin includes everything, and managing keys.
+Writing does not include reading; admin includes every scope, and managing keys.
 
---prefix or --group limit the key to the clients whose id begins so, or that are
-in that group: it sees and touches nothing else. A limited key cannot have the
-scopes admin and metrics:read.
+--prefix or --group limits the key to the clients whose id has that prefix, or that
+are in that group. It cannot see or change other clients. A limited key cannot have
+the scopes admin and metrics:read.
 
-To rotate a key create its successor, and revoke it when nobody uses it any more:
-both are valid meanwhile, and "longwire keys list" tells when each was used last.`,
+To rotate a key, create a second one and revoke the first when no program uses it.
+Until then both are valid. "longwire keys list" shows when each was last used.`,
 		Args: cobra.NoArgs,
 	}
 	open := e.keyringFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&q.Name, "name", "", "what the key is for")
-	f.StringSliceVar(&q.Scopes, "scopes", nil, "what it may do, by comma")
-	f.StringVar(&q.Prefix, "prefix", "", "only clients whose id begins so")
+	f.StringVar(&q.Name, "name", "", "the purpose of the key")
+	f.StringSliceVar(&q.Scopes, "scopes", nil, "the scopes of the key, separated by commas")
+	f.StringVar(&q.Prefix, "prefix", "", "only clients whose id has this prefix")
 	f.StringVar(&q.Group, "group", "", "only clients that are in this group")
-	f.StringVar(&life, "expires", "", "end it after this time, such as 90d; empty = never")
+	f.StringVar(&lifetime, "expires", "", "lifetime of the key, such as 90d; empty = unlimited")
 	cmd.MarkFlagsMutuallyExclusive("prefix", "group")
 	cmd.RegisterFlagCompletionFunc("scopes", cobra.FixedCompletions(apikey.ScopeNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		now := time.Now()
-		if life != "" {
-			d, err := config.ParseDuration(life)
+		if lifetime != "" {
+			d, err := config.ParseDuration(lifetime)
 			if err != nil || d <= 0 {
-				return usagef("--expires %q: want a time such as 12h or 90d", life)
+				return usagef("--expires %q: want a time such as 12h or 90d", lifetime)
 			}
 			q.ExpiresAt = now.Add(d.Std())
 		}
@@ -129,7 +130,7 @@ both are valid meanwhile, and "longwire keys list" tells when each was used last
 	return cmd
 }
 
-// checkKey finds what is wrong with a request before anybody is asked.
+// checkKey finds errors in a request before it is sent.
 func checkKey(q apikey.Request, now time.Time) error {
 	spec, err := q.Spec()
 	if err == nil {
@@ -234,7 +235,7 @@ func (e *environ) showKeys(keys []apikey.Info) error {
 func (e *environ) keysRevoke() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ID...",
-		Short: "End keys at once, and forget them",
+		Short: "Revoke keys at once and remove them",
 		Args:  cobra.MinimumNArgs(1),
 	}
 	open := e.keyringFlags(cmd)

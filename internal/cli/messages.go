@@ -12,7 +12,7 @@ import (
 )
 
 func (e *environ) messagesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "messages", Aliases: []string{"message", "msg"}, Short: "Look at messages and cancel them"}
+	cmd := &cobra.Command{Use: "messages", Aliases: []string{"message", "msg"}, Short: "Show and cancel messages"}
 	cmd.AddCommand(e.messagesGet(), e.messagesList(), e.messagesCancel())
 	return cmd
 }
@@ -23,7 +23,7 @@ func (e *environ) messagesGet() *cobra.Command {
 	var status string
 	cmd := &cobra.Command{
 		Use:   "get ID",
-		Short: "Show a message and what became of it",
+		Short: "Show a message and its state",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := e.api()
@@ -40,8 +40,8 @@ func (e *environ) messagesGet() *cobra.Command {
 			return e.showMessage(m)
 		},
 	}
-	cmd.Flags().DurationVar(&wait, "wait", 0, "wait until it is final, at most 60s")
-	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list its deliveries, one per recipient")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the final state, at most 60s")
+	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list the deliveries, one per recipient")
 	cmd.Flags().StringVar(&status, "status", "", "list only deliveries in this state")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -68,10 +68,10 @@ func (e *environ) messagesList() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&q.Client, "client", "", "to this client")
+	f.StringVar(&q.Client, "client", "", "only messages to this client")
 	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
-	f.DurationVar(&since, "since", 0, "accepted within the last …, such as 1h")
-	f.IntVar(&q.Limit, "limit", 100, "at most so many, 0 for all")
+	f.DurationVar(&since, "since", 0, "only messages accepted within this time, such as 1h")
+	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -79,7 +79,7 @@ func (e *environ) messagesList() *cobra.Command {
 func (e *environ) messagesCancel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ID",
-		Short: "Withdraw what is not final yet",
+		Short: "Cancel the deliveries that are not final",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := e.api()
@@ -104,7 +104,7 @@ func (e *environ) showMessage(m *client.Message) error {
 	}
 	replayed := ""
 	if m.Replayed {
-		replayed = "yes: this key made the message before"
+		replayed = "yes: an earlier request with this key made the message"
 	}
 	attempts := ""
 	if m.Attempts > 0 {
@@ -130,12 +130,12 @@ func (e *environ) showMessage(m *client.Message) error {
 	)
 }
 
-// show prints a list: a row of a table or a line of JSON for each item.
+// show prints a list: for each item a row of a table or a line of JSON.
 func show[T any](e *environ, t *table, all iter.Seq2[T, error], cells func(T) []string) error {
 	for item, err := range all {
 		if err != nil {
 			if !e.json() {
-				t.flush() // what came before the error
+				t.flush() // prints the rows before the error
 			}
 			return err
 		}
@@ -188,7 +188,7 @@ func outcome(m *client.Message) string {
 	return clip(answerText(m.Outcome), 60)
 }
 
-// counts shows the states of a message to many, without those that are zero.
+// counts formats the states of a message to many clients, without zeros.
 func counts(m *client.Message) string {
 	if m.Counts == nil || m.Client != "" {
 		return ""
@@ -206,10 +206,10 @@ func counts(m *client.Message) string {
 	return s
 }
 
-// answerText is what a device answered, for the eye.
+// answerText formats a device's answer for people.
 func answerText(o client.Outcome) string { return textOf(o.Result, o.ResultBase64) }
 
-// textOf shows the bytes of an answer: as text, or as base64 if they are no text.
+// textOf formats the bytes of an answer as text, or as base64 if they are not text.
 func textOf(text *string, b []byte) string {
 	if text != nil {
 		return *text
@@ -217,7 +217,7 @@ func textOf(text *string, b []byte) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// expires is told only while it can still happen.
+// expires formats the expiry of a message that is not final, "" for a final one.
 func expires(m *client.Message) string {
 	if m.Status.Final() {
 		return ""

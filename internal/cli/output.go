@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// outputFlag adds -o to a command that shows something.
+// outputFlag adds -o to a command with output.
 func (e *environ) outputFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&e.format, "output", "o", "table", `"table" for people, "json" for scripts: one JSON value per line`)
 	before := cmd.PreRunE
@@ -41,14 +41,14 @@ func (e *environ) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// isTerminal reports whether w is a screen.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// coloured reports whether colours may be used: on a terminal, unless NO_COLOR
-// (no-color.org) or a dumb terminal says otherwise.
+// coloured reports whether to use colours: on a terminal, except if NO_COLOR is set
+// (no-color.org) or the terminal is dumb.
 func (e *environ) coloured() bool {
 	return isTerminal(e.out) && e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb"
 }
@@ -63,7 +63,7 @@ const (
 	dim    colour = "2"
 )
 
-// statusColour of a state's name, the same in all tables.
+// statusColour returns the colour of a state, the same in all tables.
 func statusColour(s string) colour {
 	switch s {
 	case "acked", "online", "completed", "ok", "yes":
@@ -105,7 +105,7 @@ func (t *table) row(cells ...string) {
 	}
 }
 
-// flush prints what is held. An empty table prints its heading only.
+// flush prints the held rows. An empty table prints its heading only.
 func (t *table) flush() error {
 	widths := make([]int, len(t.heading))
 	for _, r := range append([][]string{t.heading}, t.rows...) {
@@ -129,7 +129,7 @@ func (t *table) flush() error {
 func (t *table) line(b *strings.Builder, cells []string, widths []int, pick func(string) colour) {
 	last := len(cells) - 1
 	for last > 0 && cells[last] == "" {
-		last-- // no blanks at the end of a line
+		last-- // no spaces at the end of a line
 	}
 	for i, c := range cells[:last+1] {
 		b.WriteString(paint(c, pick(c), t.colours))
@@ -147,7 +147,7 @@ func paint(s string, c colour, on bool) string {
 	return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
 }
 
-// facts prints "name  value" lines, leaving out empty values.
+// facts prints "name  value" lines without empty values.
 func (e *environ) facts(pairs ...string) error {
 	width := 0
 	for i := 0; i < len(pairs); i += 2 {
@@ -169,8 +169,8 @@ func (e *environ) facts(pairs ...string) error {
 	return nil
 }
 
-// printable makes foreign text safe to show: a device must not be able to move
-// the cursor, or the eye, of whoever reads its words.
+// printable makes foreign text safe to print. A device's text must not move the
+// cursor or mislead the reader.
 func printable(s string) string {
 	if !strings.ContainsFunc(s, unsafeRune) && utf8.ValidString(s) {
 		return s
@@ -190,13 +190,13 @@ func printable(s string) string {
 	return b.String()
 }
 
-// unsafeRune is true of control characters and of the invisible ones that
-// change the direction of what follows.
+// unsafeRune reports whether r is a control character, or an invisible character
+// that changes the direction of text.
 func unsafeRune(r rune) bool {
 	return r != ' ' && !unicode.IsPrint(r)
 }
 
-// clip shortens s to n characters.
+// clip returns s shortened to n characters.
 func clip(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -205,7 +205,7 @@ func clip(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-// ago shows how long ago t was, "" for the zero time.
+// ago formats the time since t, "" for the zero time.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -213,7 +213,7 @@ func ago(t, now time.Time) string {
 	return span(now.Sub(t)) + " ago"
 }
 
-// span shows a duration in its largest unit that fits.
+// span formats a duration in its largest unit that fits.
 func span(d time.Duration) string {
 	d = max(d, 0)
 	switch {
@@ -227,7 +227,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
-// clock shows a time of day with milliseconds in the reader's zone, "" for the
+// clock formats a time of day with milliseconds in the reader's zone, "" for the
 // zero time.
 func clock(t time.Time) string {
 	if t.IsZero() {
@@ -236,7 +236,7 @@ func clock(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05.000")
 }
 
-// pairs shows a map as k=v in the order of the keys.
+// pairs formats a map as k=v in the order of the keys.
 func pairs(m map[string]string) string {
 	all := make([]string, 0, len(m))
 	for k, v := range m {
@@ -246,7 +246,7 @@ func pairs(m map[string]string) string {
 	return strings.Join(all, ",")
 }
 
-// parsePairs reads k=v flags.
+// parsePairs parses k=v flags.
 func parsePairs(flag string, given []string) (map[string]string, error) {
 	if len(given) == 0 {
 		return nil, nil
@@ -264,7 +264,7 @@ func parsePairs(flag string, given []string) (map[string]string, error) {
 
 func count(n int) string { return strconv.Itoa(n) }
 
-// bytesize shows n in the unit that people read.
+// bytesize formats n in the unit that people read best.
 func bytesize(n uint64) string {
 	const units = "KMGTPE"
 	if n < 1024 {

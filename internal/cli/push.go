@@ -13,7 +13,7 @@ import (
 	"github.com/longwire/longwire/client"
 )
 
-// maxPayload is the most that a gateway takes, in bytes.
+// maxPayload is the largest payload that a gateway accepts, in bytes.
 const maxPayload = 256 << 10
 
 // pushFlags are the options of push as typed.
@@ -35,14 +35,14 @@ func (e *environ) pushCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push [CLIENT[,CLIENT…]] [TEXT]",
 		Short: "Push a message to one client, to many or to all",
-		Long: `Push a message. Its recipients are one client, several divided by commas, or
---group, --label or --all. What it says is TEXT, --json, or the bytes of --file
-("-" is standard input, which is also read when nothing else is given and it is
-not a terminal).
+		Long: `Push a message. Its recipients are one client, several separated by commas, or
+--group, --label or --all. Its payload is TEXT, --json, or the bytes of --file. "-"
+is standard input. Without a payload, push reads standard input if that is not a
+terminal.
 
-When push returns, the message is on the gateway's disk and its id is printed.
-With --wait it returns when the message is final, and then exits with 1 unless
-every recipient has acked.`,
+When push returns, the message is on the gateway's disk and its id is printed. With
+--wait push returns when the message is final, and exits with 1 unless every
+recipient has acked.`,
 		Example: `  longwire push truck-17 "hello" --wait 5s
   longwire push truck-17,truck-18 --json '{"cmd":"lock"}' --ttl 10m
   longwire push --all --file notice.bin
@@ -62,17 +62,17 @@ every recipient has acked.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.to.Group, "group", "", "to every member of a group")
-	fl.StringArrayVar(&f.labels, "label", nil, "to every client with this label, name=value (repeat: all of them)")
+	fl.StringArrayVar(&f.labels, "label", nil, "to every client with this label, name=value (repeat: all of the labels)")
 	fl.BoolVar(&f.to.All, "all", false, "to every client that ever registered")
 	fl.StringVar(&f.json, "json", "", "payload as JSON")
 	fl.StringVar(&f.file, "file", "", "payload from a file, - for standard input")
-	fl.StringVar(&f.mode, "mode", "durable", `"durable" stores it until it can be delivered, "online" delivers now or never`)
-	fl.DurationVar(&f.ttl, "ttl", 0, "expire when undelivered for so long, 1s to 720h (default 24h)")
+	fl.StringVar(&f.mode, "mode", "durable", `"durable" stores the message until it can be delivered, "online" delivers it now or never`)
+	fl.DurationVar(&f.ttl, "ttl", 0, "time after which an undelivered message expires, 1s to 720h (default 24h)")
 	fl.DurationVar(&f.wait, "wait", 0, "wait for the final state, at most 60s (default 10s with --mode online)")
-	fl.StringVar(&f.key, "idempotency-key", "", "the same key makes no second message within 24h; 1 to 255 characters of printable ASCII")
-	fl.StringArrayVar(&f.metadata, "metadata", nil, "name=value to keep with the message (repeat)")
-	fl.BoolVar(&f.unknown, "queue-unknown", false, "keep it for a client that was never seen")
-	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: to who is connected now")
+	fl.StringVar(&f.key, "idempotency-key", "", "a second push with the same key within 24h makes no second message; 1 to 255 characters of printable ASCII")
+	fl.StringArrayVar(&f.metadata, "metadata", nil, "metadata of the message, name=value (repeat)")
+	fl.BoolVar(&f.unknown, "queue-unknown", false, "accept the message for a client that never registered")
+	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: only to clients that are connected now")
 	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"durable", "online"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -97,7 +97,7 @@ func (f *pushFlags) audience(args []string) (rest []string, err error) {
 	case wide == 1:
 		return args, nil
 	case len(args) == 0:
-		return nil, usagef("to whom? Name a client, or give --group, --label or --all")
+		return nil, usagef("no recipient: name a client, or give --group, --label or --all")
 	}
 	if f.to.Clients = strings.Split(args[0], ","); len(f.to.Clients) == 1 {
 		f.to.Client, f.to.Clients = args[0], nil
@@ -105,7 +105,7 @@ func (f *pushFlags) audience(args []string) (rest []string, err error) {
 	return args[1:], nil
 }
 
-// push takes the payload and the options.
+// push builds the push from the payload and the options.
 func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 	p = client.Push{Mode: client.Mode(f.mode), TTL: f.ttl, Wait: f.wait,
 		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, IdempotencyKey: f.key}
@@ -113,7 +113,7 @@ func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 		return p, usagef("--mode %q: want durable or online", f.mode)
 	}
 	if p.Mode == client.Durable {
-		p.Mode = "" // as good as not given
+		p.Mode = "" // the default
 	} else if f.to.Client == "" {
 		return p, usagef("--mode online goes to one client")
 	}
@@ -143,7 +143,7 @@ func (f *pushFlags) payload(e *environ, args []string) (client.Payload, error) {
 		b, err := readBounded(f.file, maxPayload)
 		return payloadOf(b), err
 	case f.file == "" && isTerminal(e.in):
-		return none, usagef("what to say? Give TEXT, --json or --file (- for standard input)")
+		return none, usagef("no payload: give TEXT, --json or --file (- for standard input)")
 	}
 	b, err := readAllBounded(e.in, "standard input", maxPayload)
 	return payloadOf(b), err
@@ -156,7 +156,7 @@ func set(s string) int {
 	return 1
 }
 
-// payloadOf shows as text what is text, so that the API can show it too.
+// payloadOf sends valid text as text, so that the API can show it as text.
 func payloadOf(b []byte) client.Payload {
 	if utf8.Valid(b) {
 		return client.Text(string(b))
@@ -199,7 +199,7 @@ func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error 
 	return nil
 }
 
-// allAcked reports whether every recipient has confirmed.
+// allAcked reports whether every recipient has acked.
 func allAcked(m *client.Message) bool {
 	if m.Counts != nil && m.Status == client.Completed {
 		return m.Counts.Acked == m.Counts.Total

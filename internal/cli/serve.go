@@ -15,15 +15,15 @@ func (e *environ) serveCommand(serve func(context.Context, *config.Config, io.Wr
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway: devices on :6666, the HTTP API on :8080, both on loopback",
-		Long: `Run the gateway. With nothing configured both listeners are on loopback and the
-store is in ./longwire-data. Every setting has one name in three spellings:
-tcp.addr in the file, LONGWIRE_TCP_ADDR, --tcp-addr; a flag goes before the
-environment, the environment before the file. "longwire config show" tells which
-one counts.
+		Long: `Run the gateway. Without settings both listeners are on loopback and the store is in
+./longwire-data. Every setting has one name in three spellings: tcp.addr in the
+file, LONGWIRE_TCP_ADDR, --tcp-addr. A flag has precedence over the environment, the
+environment over the file. "longwire config show" shows the source of each value.
 
-SIGTERM or an interrupt drains: nothing more is accepted, devices are told when
-to come back, and what was accepted is settled or kept. A second signal ends the
-process at once; what was answered with 202 is on disk even then.`,
+SIGTERM or an interrupt drains the gateway: it accepts no more messages, asks
+devices to come back later, and completes or keeps the accepted messages. A second
+signal ends the process at once; every message that was answered with 202 is on disk
+even then.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, _, err := e.load(file, cmd.Flags())
@@ -37,18 +37,27 @@ process at once; what was answered with 202 is on disk even then.`,
 	return cmd
 }
 
-// settingFlags adds --config and a flag per setting.
+// settingFlags adds --config and a flag for each setting.
 func (e *environ) settingFlags(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
 	config.RegisterFlags(cmd.Flags())
 }
 
-// load reads the settings. A setting that is wrong is wrong usage: starting
-// again does not help.
+// load reads the settings. A wrong setting is a usage error, because starting again
+// does not help.
 func (e *environ) load(file string, flags *pflag.FlagSet) (*config.Config, config.Provenance, error) {
 	cfg, from, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags})
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
 	return cfg, from, nil
+}
+
+// loadBeside is load for a command that opens no listener.
+func (e *environ) loadBeside(file string, flags *pflag.FlagSet) (*config.Config, error) {
+	cfg, _, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags, Beside: true})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
 }

@@ -17,19 +17,19 @@ func (e *environ) storeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Verify, back up, restore and repair the data directory",
-		Long: `Look after the data directory of a gateway. It is named as for "longwire serve":
+		Long: `Maintain the data directory of a gateway. Name it as for "longwire serve":
 --data-dir, LONGWIRE_DATA_DIR, or data.dir of the configuration file.
 
-A running gateway holds its directory. It is asked over a socket in it
-(admin.sock, for its owner and root only) for stats and for a backup; to verify
-or repair it has to be stopped. A backup is a data directory: each of these
-commands works on it, too.`,
+A running gateway holds its directory. The commands ask it for stats and for a
+backup over a socket in that directory (admin.sock, for its owner and root only).
+Stop the gateway to verify or repair the store. A backup is a data directory, too:
+each of these commands works on it.`,
 	}
 	cmd.AddCommand(e.storeVerify(), e.storeStats(), e.storeBackup(), e.storeRestore(), e.storeRepair())
 	return cmd
 }
 
-// dataDirFlags adds --config and --data-dir; load finds the directory.
+// dataDirFlags adds --config and --data-dir; dir returns the directory.
 func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
 	settings := e.dataFlags(cmd)
 	return func() (string, error) {
@@ -41,7 +41,7 @@ func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) 
 	}
 }
 
-// dataFlags is dataDirFlags for a command that needs other settings too.
+// dataFlags is dataDirFlags for a command that needs other settings, too.
 func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
@@ -49,21 +49,20 @@ func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
 	return func() (*config.Config, error) {
-		cfg, _, err := e.load(file, cmd.Flags())
-		return cfg, err
+		return e.loadBeside(file, cmd.Flags())
 	}
 }
 
 func (e *environ) storeVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Read everything and check every checksum and invariant; changes nothing",
+		Short: "Check every checksum and invariant of the store without changing it",
 		Long: `Read the whole store: each file to its end, each block and each row with its
-checksum, and whether the rows agree with each other: counters, indexes, exactly
-one state per delivery. Nothing is changed. Exits with 1 when anything is wrong.
+checksum. Check that the rows agree with each other: counters, indexes, exactly one
+state per delivery. The command changes nothing. Exits with 1 if anything is wrong.
 
-The gateway must be stopped. To check a running one, back it up: a backup is
-verified.`,
+Stop the gateway first. To check the store of a running gateway, make a backup,
+which is verified.`,
 		Args: cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
@@ -78,8 +77,8 @@ verified.`,
 	return cmd
 }
 
-// verify checks a directory and shows what was found; errSilent when it is not
-// sound.
+// verify checks a directory and shows the report. It returns errSilent if the store
+// is not sound.
 func (e *environ) verify(dir string) error {
 	r, err := engine.Verify(engine.Options{Dir: dir})
 	if err != nil {
@@ -94,7 +93,7 @@ func (e *environ) verify(dir string) error {
 	return nil
 }
 
-// stopped says what to do about a directory that is in use.
+// stopped adds advice about a directory that is in use.
 func stopped(err error) error {
 	if errors.Is(err, engine.ErrLocked) {
 		return fmt.Errorf(`%w; "longwire store backup" copies the store of a running gateway and verifies the copy`, err)
@@ -105,7 +104,7 @@ func stopped(err error) error {
 func (e *environ) storeStats() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
-		Short: "Show what is in the store, of a running gateway too",
+		Short: "Show the contents of the store, also of a running gateway",
 		Args:  cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
@@ -141,15 +140,14 @@ func (e *environ) storeBackup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup DEST",
 		Short: "Copy the store into a new directory, while the gateway runs",
-		Long: `Copy the store into DEST, which must not exist. The copy is the store as it is at
-one moment: everything that was answered before the call is in it. A running
-gateway goes on accepting meanwhile; it writes the copy itself, as its own user
-and as it sees the file system. On the data directory's file system the copy
-costs little room at first, for it shares files; copy it from there to another
-machine.
+		Long: `Copy the store into DEST, which must not exist. The copy shows the store at one
+moment: it contains every message that was answered before the call. A running
+gateway keeps accepting messages. It writes the copy itself, as its own user and in
+its own view of the file system. On the data directory's file system the copy
+shares files and takes little space at first; copy it from there to another machine.
 
-API keys and device tokens, which lie beside the store, are copied with it, hashed
-as they are. The copy is then verified, as by "longwire store verify".`,
+The command also copies the hashes of API keys and device tokens, which are in files
+beside the store. Then it verifies the copy like "longwire store verify".`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
@@ -178,8 +176,8 @@ as they are. The copy is then verified, as by "longwire store verify".`,
 	return cmd
 }
 
-// backUp asks the process that holds the directory, or does it itself when none
-// does.
+// backUp asks the process that holds the directory for a backup, or makes it itself
+// if there is none.
 func backUp(ctx context.Context, dir, dest string) error {
 	err := askHolder(ctx, dir, "POST", "/backup", map[string]string{"dir": dest}, nil)
 	if !errors.Is(err, errNoHolder) {
@@ -188,10 +186,10 @@ func backUp(ctx context.Context, dir, dest string) error {
 	if err := engine.IsStore(engine.Options{Dir: dir}); err != nil {
 		return err
 	}
-	// Opening it is a start-up: what a crash has left is recovered first.
+	// Opening the store is a start-up: it first recovers from a crash.
 	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1})
 	if errors.Is(err, engine.ErrLocked) {
-		return fmt.Errorf("%w: and it does not answer on %s", err, filepath.Join(dir, adminSocket))
+		return fmt.Errorf("%w, and its process does not answer on %s", err, filepath.Join(dir, adminSocket))
 	}
 	if err != nil {
 		return err
@@ -204,19 +202,21 @@ func (e *environ) storeRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore BACKUP",
 		Short: "Make a data directory from a backup",
-		Long: `Make a store in the data directory, which must not hold one, from a backup. The
-backup is verified first and stays as it is; the new store is verified at the end.
+		Long: `Make a store from a backup in the data directory, which must not contain one. The
+command first verifies the backup, which it does not change, and finally the new
+store.
 
-The new store has a new log, and its numbers are higher by 2^32: devices that come
-back learn of it and forget the position they remember, and no number that was
-given after the backup is given again. What was accepted after the backup is not
-in it.
+The new store has a new log, and its numbers are higher by 2^32. Devices that
+return notice the new log and forget the position that they remember. No number that
+was given after the backup is given again. The store does not contain messages that
+were accepted after the backup.
 
-API keys and device tokens come back only where there are none. With --with-keys
-they replace those that are there, which go to the directory "quarantine"; what
-has been revoked since the backup and is good again is listed.
+The command restores API keys and device tokens only if the gateway has none. With
+--with-keys they replace the existing ones, which it moves to the directory
+"quarantine". It lists the entries that are valid again, because some may have been
+revoked since the backup.
 
-A restore that is cut short leaves no store; run it again.`,
+An interrupted restore leaves no store; run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
@@ -233,7 +233,7 @@ A restore that is cut short leaves no store; run it again.`,
 		}
 		return e.verify(cfg.Data.Dir)
 	}
-	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "bring back API keys and device tokens although there are some")
+	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "restore API keys and device tokens even if the gateway has some")
 	e.outputFlag(cmd)
 	return cmd
 }

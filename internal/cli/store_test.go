@@ -138,7 +138,7 @@ func TestStoreInUse(t *testing.T) {
 func TestStoreStats(t *testing.T) {
 	dir := madeStore(t)
 	code, out, _ := inStore(t, dir, "stats")
-	if code != exitOK || !strings.Contains(out, "10 deliveries") || !strings.Contains(out, "no gateway: what is on disk") {
+	if code != exitOK || !strings.Contains(out, "10 deliveries") || !strings.Contains(out, "no gateway; read from disk") {
 		t.Errorf("stats = %d\n%s", code, out)
 	}
 	var s storeStats
@@ -191,7 +191,7 @@ func TestStoreBackupAndRestore(t *testing.T) {
 
 func TestStoreRepair(t *testing.T) {
 	sound := madeStore(t)
-	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the store is whole") || !strings.Contains(out, "verified     ok") {
+	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the store is sound") || !strings.Contains(out, "verified     ok") {
 		t.Errorf("a sound store = %d\n%s%s", code, out, errs)
 	}
 

@@ -12,20 +12,20 @@ import (
 	"path/filepath"
 )
 
-// adminSocket is where the process that holds a data directory can be asked.
+// adminSocket is the socket of the process that holds a data directory.
 const adminSocket = "admin.sock"
 
-// errNoHolder says that no process listens in the data directory.
+// errNoHolder reports that no process listens in the data directory.
 var errNoHolder = errors.New("no gateway runs there")
 
-// maxAdminAnswer bounds what is read of an answer, in bytes.
+// maxAdminAnswer bounds an answer of the socket, in bytes.
 const maxAdminAnswer = 64 << 10
 
-// askHolder asks the process that holds dir and decodes its answer into out
-// (nil to ignore it). It waits for as long as ctx lets it: a backup to another
-// file system copies everything.
+// askHolder sends a request to the process that holds dir and decodes its answer
+// into out (nil to ignore it). Only ctx limits the wait, because a backup to
+// another file system copies everything.
 func askHolder(ctx context.Context, dir, method, path string, in, out any) error {
-	var dialed error // nil once the socket was reached
+	var dialed error // nil after the socket was reached
 	hc := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (nc net.Conn, err error) {

@@ -16,21 +16,22 @@ func (e *environ) storeRepair() *cobra.Command {
 	var r repair
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Make a store that does not start for damage start again",
-		Long: `Look at a store that a start refuses, and say what a repair would lose: how many
-records, of which time, and the messages in them that can still be read. On a
-terminal it then asks; a script gives --accept-loss.
+		Short: "Repair a damaged store so that the gateway starts again",
+		Long: `Examine a store that does not open, and show the loss of a repair: how many
+records, from which time, and their messages as far as they can be read. On a
+terminal the command then asks for consent; a script gives --accept-loss.
 
-A log is cut at its first damage; FORMAT and MARK are made anew. What changes is
-copied into the directory "quarantine" first. The log gets a new name and the
-numbers rise, as after a restore. Damage elsewhere cannot be repaired: restore a
-backup. A repair that is cut short can be run again.
+A repair cuts a log at its first damage and writes FORMAT and MARK anew. First it
+copies the files that it changes into the directory "quarantine". The log gets a new
+name and the numbers rise, as after a restore. Damage in other files cannot be
+repaired: restore a backup. An interrupted repair can be run again.
 
---rebuild-marker makes the empty files db/marker.* anew, which some copy tools
-leave out. Nothing is lost by that: it is refused unless the store is whole then.
+--rebuild-marker creates the empty files db/marker.* anew, which some copy tools
+leave out. It loses no data: the command refuses it unless the store is complete
+with them.
 
-The store is then verified. One that is sound stays as it is. Exits with 1 when
-the store is not sound at the end.`,
+Finally the command verifies the store. It does not change a sound one. Exits with 1
+if the store is not sound at the end.`,
 		Args: cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
@@ -42,12 +43,12 @@ the store is not sound at the end.`,
 		return e.repair(d, r)
 	}
 	cmd.Flags().BoolVar(&r.acceptLoss, "accept-loss", false, "repair without asking")
-	cmd.Flags().BoolVar(&r.rebuildMarker, "rebuild-marker", false, "make the empty files db/marker.* anew, nothing else")
+	cmd.Flags().BoolVar(&r.rebuildMarker, "rebuild-marker", false, "only create the empty files db/marker.* anew")
 	e.outputFlag(cmd)
 	return cmd
 }
 
-// repair is how a store is to be repaired.
+// repair holds the options of a repair.
 type repair struct {
 	acceptLoss    bool
 	rebuildMarker bool
@@ -86,8 +87,8 @@ func (e *environ) repair(dir string, r repair) error {
 	return e.verify(dir)
 }
 
-// acceptLoss shows what will be lost on the error stream, and asks unless it was
-// accepted before.
+// acceptLoss shows the loss on the error stream. It asks for consent unless
+// accepted.
 func (e *environ) acceptLoss(l *engine.Loss, accepted bool) error {
 	if err := e.showLoss(l); err != nil || accepted {
 		return err
@@ -95,7 +96,7 @@ func (e *environ) acceptLoss(l *engine.Loss, accepted bool) error {
 	if !isTerminal(e.in) {
 		return errors.New("nothing was changed: give --accept-loss to repair with this loss")
 	}
-	if _, err := fmt.Fprint(e.err, `Type "lose" to go on: `); err != nil {
+	if _, err := fmt.Fprint(e.err, `Type "lose" to continue: `); err != nil {
 		return err
 	}
 	answer, err := bufio.NewReader(e.in).ReadString('\n')
@@ -112,9 +113,9 @@ func (e *environ) showLoss(l *engine.Loss) error {
 	case l.Records < 0:
 		fmt.Fprintf(&b, "  an unknown number of records")
 	case l.Records == 0:
-		fmt.Fprintf(&b, "  no record that is known of; perhaps some of the last second")
+		fmt.Fprintf(&b, "  no known record; perhaps some of the last second")
 	default:
-		fmt.Fprintf(&b, "  %d records at least", l.Records)
+		fmt.Fprintf(&b, "  at least %d records", l.Records)
 	}
 	if !l.After.IsZero() {
 		fmt.Fprintf(&b, ", written after %s", l.After.Format(time.RFC3339))
@@ -126,7 +127,7 @@ func (e *environ) showLoss(l *engine.Loss) error {
 	for _, id := range l.Messages {
 		fmt.Fprintf(&b, "  message %s\n", printable(string(id)))
 	}
-	fmt.Fprintln(&b, "It changes, with a copy in quarantine:")
+	fmt.Fprintln(&b, "It changes these files and keeps a copy in quarantine:")
 	for _, name := range l.Files {
 		fmt.Fprintf(&b, "  %s\n", printable(name))
 	}
@@ -141,7 +142,7 @@ func (e *environ) showMarkers(made []string) error {
 		}{append([]string{}, made...)})
 	}
 	if len(made) == 0 {
-		return e.facts("markers", "all are there")
+		return e.facts("markers", "all exist")
 	}
 	return e.facts("made", strings.Join(made, ", "))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/engine"
 )
 
-// storeReport is what verify says, in JSON.
+// storeReport is the JSON output of verify.
 type storeReport struct {
 	Dir        string   `json:"dir"`
 	OK         bool     `json:"ok"`
@@ -27,7 +27,7 @@ type storeReport struct {
 	Uplinks    int      `json:"uplinks"`
 	Keys       int      `json:"idempotency_keys"`
 	Broadcasts int      `json:"broadcasts_pending"`
-	Problems   []string `json:"problems"` // the first of them
+	Problems   []string `json:"problems"` // the first problems
 	Count      int      `json:"problem_count"`
 }
 
@@ -46,7 +46,7 @@ func (e *environ) showReport(dir string, r *engine.Report) error {
 		"verified", verdict,
 		"log", string(r.Log),
 		"files", fmt.Sprintf("%d read to the end, %s", r.Files, bytesize(uint64(r.Bytes))),
-		"rows", fmt.Sprintf("%d, each with its checksum, and how they agree", r.Rows),
+		"rows", fmt.Sprintf("%d, their checksums and how they agree", r.Rows),
 		"messages", fmt.Sprintf("%d, with %d deliveries queued", r.Messages, r.Queued),
 		"clients", count(r.Clients),
 		"uplinks", count(r.Uplinks),
@@ -65,8 +65,8 @@ func (e *environ) showReport(dir string, r *engine.Report) error {
 	return err
 }
 
-// storeStats is what stats says, in JSON; the lower part is what a running
-// gateway answers.
+// storeStats is the JSON output of stats. Only a running gateway gives the fields
+// of the lower part.
 type storeStats struct {
 	Dir     string `json:"dir"`
 	Running bool   `json:"running"`
@@ -84,7 +84,7 @@ func (e *environ) showStats(s storeStats) error {
 	if e.json() {
 		return e.printJSON(s)
 	}
-	holder := "no gateway: what is on disk"
+	holder := "no gateway; read from disk"
 	if s.Running {
 		holder = "a running gateway"
 	}
@@ -101,7 +101,7 @@ func (e *environ) showStats(s storeStats) error {
 	)
 }
 
-// showPlace tells where a backup is that was not verified.
+// showPlace shows the place of a backup that was not verified.
 func (e *environ) showPlace(dir string) error {
 	if e.json() {
 		return e.printJSON(struct {
@@ -111,7 +111,7 @@ func (e *environ) showPlace(dir string) error {
 	return e.facts("store", dir, "verified", "no")
 }
 
-// quarantined lists the files that repairs have put aside.
+// quarantined lists the files that repairs have moved aside.
 func quarantined(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "quarantine"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,8 +124,8 @@ func quarantined(dir string) ([]string, error) {
 	return names, err
 }
 
-// showQuarantined tells what a repair has put aside: of after, what was not
-// there before.
+// showQuarantined shows the files that this repair has moved aside: those in after
+// that are not in before.
 func (e *environ) showQuarantined(dir string, before, after []string) error {
 	var added []string
 	for _, name := range after {
@@ -139,7 +139,7 @@ func (e *environ) showQuarantined(dir string, before, after []string) error {
 		}{append([]string{}, added...)})
 	}
 	if len(added) == 0 {
-		return e.facts("repaired", "nothing: the store is whole")
+		return e.facts("repaired", "nothing: the store is sound")
 	}
 	for _, name := range added {
 		if err := e.facts("quarantined", name); err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,9 +18,10 @@ func (e *environ) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show events as they happen",
-		Long: `Show events as they happen, until interrupted: clients that come and go, what
-devices send, and what became of messages. A lost stream is opened again behind
-the last event; events that are gone by then are reported as a gap.`,
+		Long: `Show events as they happen, until an interrupt: clients that connect and leave,
+messages from devices, and final states of messages. The command opens a lost stream
+again after the last event. It reports events that the gateway no longer has as a
+gap.`,
 		Example: `  longwire tail --types 'client.*'
   longwire tail --types message.received -o json | jq .data`,
 		Args: cobra.NoArgs,
@@ -50,7 +50,7 @@ func (e *environ) tail(ctx context.Context, api *client.Client, q client.EventQu
 	for ev, err := range api.Events(ctx, q) {
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // interrupted: that is how it ends
+				return nil // an interrupt is the normal end
 			}
 			return err
 		}
@@ -91,30 +91,15 @@ func eventColour(t client.EventType) colour {
 	return plain
 }
 
-// eventData holds the members of an event that tail shows; others are left to
-// -o json.
-type eventData struct {
-	Dialect    string          `json:"dialect"`
-	RemoteAddr string          `json:"remote_addr"`
-	MessageID  string          `json:"message_id"`
-	Counts     *client.Counts  `json:"counts"`
-	Uplink     *client.Uplink  `json:"uplink"`
-	Detail     string          `json:"detail"`
-	By         client.ClosedBy `json:"by"` // client events
-	client.Outcome
-}
-
-// eventDetail says in a few words what an event tells.
+// eventDetail summarises an event in a few words.
 func eventDetail(ev client.Event) string {
-	var d eventData
-	if json.Unmarshal(ev.Data, &d) != nil {
-		return clip(printable(string(ev.Data)), 120)
-	}
-	reason := string(d.Reason)
+	d := ev.Data
+	reason := d.Reason
 	if d.By != "" {
 		reason = (&client.LastClose{Reason: client.CloseReason(d.Reason), By: d.By}).String()
 	}
-	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, reason, clip(answerText(d.Outcome), 60), d.Detail}
+	answer := answerText(client.Outcome{Result: d.Result, ResultBase64: d.ResultBase64})
+	words := []string{d.Dialect, d.RemoteAddr, d.MessageID, reason, clip(answer, 60), d.Detail}
 	if d.Uplink != nil {
 		words = append(words, clip(d.Uplink.Display(), 100))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tlsFlags say how a simulated device encrypts.
+// tlsFlags select how a simulated device encrypts.
 type tlsFlags struct {
 	on            bool
 	ca, cert, key string
@@ -23,7 +23,7 @@ func (f *tlsFlags) add(fl *pflag.FlagSet) {
 	fl.StringVar(&f.key, "key", "", "PEM file of its private key")
 }
 
-// dialer returns what makes the device's connections.
+// dialer returns the function that makes the device's connections.
 func (f *tlsFlags) dialer() (func(ctx context.Context, addr string) (net.Conn, error), error) {
 	if (f.cert == "") != (f.key == "") {
 		return nil, usagef("--cert and --key go together")

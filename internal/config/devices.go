@@ -7,7 +7,7 @@ import (
 	"path"
 )
 
-// How the credentials of devices go together.
+// Values of auth.device_require and auth.device_unknown.
 const (
 	RequireAny     = "any"
 	RequireAll     = "all"
@@ -18,8 +18,8 @@ const (
 	CertificateID  = "none" // the default of auth.device_certificate_id
 )
 
-// deviceProblems finds settings of device authentication that do not go
-// together.
+// deviceProblems finds settings of device authentication that contradict each
+// other.
 func (c *Config) deviceProblems() []Problem {
 	var list []Problem
 	wrong := func(key, format string, args ...any) {
@@ -58,7 +58,7 @@ func (c *Config) DevicesAreGuarded() bool {
 	return everyone || a.DeviceTokensFile != "" && a.DeviceUnknown == UnknownAuto
 }
 
-// wrongURL does not repeat the URL, which may have a secret in it.
+// wrongURL does not repeat the URL, which may contain a secret.
 func wrongURL(text string) string {
 	if text == "" {
 		return ""

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	envConfig  = envPrefix + "CONFIG" // names the file
-	fileSuffix = "_FILE"              // of a secret: the file that holds it
+	envConfig  = envPrefix + "CONFIG" // names the configuration file
+	fileSuffix = "_FILE"              // names the file that holds a secret
 )
 
-// environment returns the LONGWIRE_ variables of env. Of one that is there
-// twice the last counts, as for a program started with it.
+// environment returns the LONGWIRE_ variables of env. The last of two with the same
+// name counts, as the operating system does it for a program.
 func environment(env []string) map[string]string {
 	vars := map[string]string{}
 	for _, e := range env {
@@ -27,8 +27,8 @@ func environment(env []string) map[string]string {
 	return vars
 }
 
-// loadEnv reads the settings of the environment. An empty variable counts as
-// not set, for that is how container tools pass what is not given.
+// loadEnv reads the settings of the environment. An empty variable counts as not
+// set, because container tools pass unset values that way.
 func (l *loader) loadEnv(vars map[string]string, ignore []string) {
 	byEnv := map[string]setting{}
 	for _, s := range l.settings {
@@ -57,8 +57,9 @@ func (l *loader) loadEnv(vars map[string]string, ignore []string) {
 	}
 }
 
-// Variables that Kubernetes and container links add for a service whose name
-// begins with "longwire", by their names and what they hold.
+// orchestrated are the forms of the variables that Kubernetes and container links
+// add for a service whose name begins with "longwire": the end of the name and the
+// form of the value.
 var orchestrated = []struct{ name, value *regexp.Regexp }{
 	{regexp.MustCompile(`_SERVICE_HOST$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
 	{regexp.MustCompile(`_SERVICE_PORT(_[A-Z0-9_]+)?$`), regexp.MustCompile(`^[0-9]+$`)},
@@ -68,16 +69,16 @@ var orchestrated = []struct{ name, value *regexp.Regexp }{
 	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
 }
 
-// ofOrchestrator reports whether a variable comes from an orchestrator, by its
-// form. Any other unknown variable is a mistyped setting.
+// ofOrchestrator reports whether the form of a variable shows that an orchestrator
+// set it. Any other unknown variable is a mistyped setting.
 func ofOrchestrator(name, value string) bool {
 	return slices.ContainsFunc(orchestrated, func(o struct{ name, value *regexp.Regexp }) bool {
 		return o.name.MatchString(name) && o.value.MatchString(value)
 	})
 }
 
-// loadSecret reads a secret from its file, a list one per line or by comma. A file
-// that another user can change is a problem.
+// loadSecret reads a secret from its file. A list has one item per line or
+// separates them by commas. A file that another user can change is a problem.
 func (l *loader) loadSecret(s setting, from Source, name string) {
 	if err := private.Trusted(name); err != nil {
 		l.complain(Problem{Setting: s.key, Text: err.Error(), Source: from})

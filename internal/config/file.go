@@ -13,7 +13,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxFile bounds a file of ours, so that a wrong name does not fill the memory.
+// maxFile bounds a configuration or secret file in bytes, so that a wrong name does
+// not fill the memory.
 const maxFile = 1 << 20
 
 // file is the YAML file being read.
@@ -66,7 +67,7 @@ func readBounded(name string) (string, error) {
 	return string(b), nil
 }
 
-// syntax reports what the parser says.
+// syntax reports an error of the YAML parser.
 func (f *file) syntax(err error) {
 	var at *token.Token
 	text := err.Error()
@@ -128,7 +129,7 @@ func isSection(name string) bool {
 	return false
 }
 
-// value reads a scalar, or a list where the setting is one.
+// value reads a scalar, or a list if the setting has several values.
 func (f *file) value(s setting, n ast.Node) {
 	from := f.source(n.GetToken(), s.secret())
 	if seq, ok := n.(*ast.SequenceNode); ok && s.list() {
@@ -163,13 +164,14 @@ func scalar(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// at reports a problem at a place in the file.
+// at reports a problem at the token's place in the file.
 func (f *file) at(t *token.Token, key, text string) {
 	f.complain(Problem{Setting: key, Text: text, Source: f.source(t, false)})
 }
 
-// source returns the place of t, with the line and a caret under the column.
-// Only that line, and none that may hold a secret: the text ends up in logs.
+// source returns the place of t, with its line and a caret under the column. It
+// shows no other line, and none that may hold a secret, because the text ends up in
+// logs.
 func (f *file) source(t *token.Token, secret bool) Source {
 	if t == nil || t.Position == nil {
 		return Source{Kind: "file", Name: f.name}
@@ -185,7 +187,7 @@ func (f *file) source(t *token.Token, secret bool) Source {
 	return s
 }
 
-// mayHoldSecret is careful: an item of a list may be a key, whatever it is
+// mayHoldSecret is careful: any item of a list may be a key, whatever the list is
 // called.
 func (f *file) mayHoldSecret(line string) bool {
 	if strings.Contains(line, apiKeyPrefix) || strings.HasPrefix(strings.TrimSpace(line), "- ") {

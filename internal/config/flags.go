@@ -27,10 +27,10 @@ func (s setting) usage() string {
 	return s.help()
 }
 
-// flagValue is a pflag.Value that checks the text when it is given; Load reads
-// it again. A list that is given several times goes on.
+// flagValue is a pflag.Value that checks each text at once; Load reads the texts
+// again. A flag that is given several times adds to its list.
 type flagValue struct {
-	setting setting // of a Config of its own
+	setting setting // a field of a Config that only this flag uses
 	text    string
 	given   bool
 }
@@ -46,7 +46,8 @@ func (v *flagValue) Set(text string) error {
 	return nil
 }
 
-// String returns the default for the help, or what was given; never a secret.
+// String returns the default for the help, or the given text. It never returns a
+// secret.
 func (v *flagValue) String() string {
 	if v.setting.value.IsValid() && v.setting.secret() {
 		return v.setting.text()
@@ -57,7 +58,7 @@ func (v *flagValue) String() string {
 // Type names the kind of value in the help.
 func (v *flagValue) Type() string { return v.setting.kind() }
 
-// loadFlags reads the settings that were given as flags.
+// loadFlags reads the settings that the command line gives.
 func (l *loader) loadFlags(fs *pflag.FlagSet) {
 	if fs == nil {
 		return

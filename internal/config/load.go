@@ -10,19 +10,22 @@ import (
 
 // LoadOptions says where settings come from. The zero value gives the defaults.
 type LoadOptions struct {
-	// File is the YAML file, as --config names it. When it is "",
-	// LONGWIRE_CONFIG does; without either there is none.
+	// File is the YAML file, as --config names it. If it is "", LONGWIRE_CONFIG
+	// names the file; without either, Load reads no file.
 	File string
 	// Env is the environment as "NAME=value", usually os.Environ().
 	Env []string
-	// IgnoreEnv are LONGWIRE_ names that belong to somebody else, such as the
-	// commands that call the API. Any other unknown one is an error.
+	// IgnoreEnv are LONGWIRE_ names that other programs read, such as the commands
+	// that call the API. Any other unknown one is an error.
 	IgnoreEnv []string
-	// Flags, on which RegisterFlags was called and which are parsed.
+	// Flags are the parsed flags that RegisterFlags added; nil for none.
 	Flags *pflag.FlagSet
+	// Beside is for commands that open no listener: an open one is no problem.
+	// Such a command makes the first key.
+	Beside bool
 }
 
-// Source says where a value comes from.
+// Source says which source set a value.
 type Source struct {
 	Kind string // "default", "file", "env" or "flag"
 	Name string // longwire.yaml:12, LONGWIRE_TCP_ADDR, --tcp-addr
@@ -37,8 +40,8 @@ func (s Source) String() string {
 	return s.Kind + " " + s.Name
 }
 
-// Provenance tells where each setting, by its key, comes from; what is missing
-// is a default.
+// Provenance maps the key of a setting to its source. A missing key means the
+// default.
 type Provenance map[string]Source
 
 // Of returns the source of a setting.
@@ -51,12 +54,12 @@ func (p Provenance) Of(key string) Source {
 
 // Problem is one thing that is wrong.
 type Problem struct {
-	Setting string // its key, "" when it is about something else
+	Setting string // its key, "" if the problem is not about one setting
 	Text    string
 	Source  Source
 }
 
-// Error is everything that is wrong, so that it can be put right in one go.
+// Error lists every problem, so that an operator can solve all of them at once.
 type Error struct{ Problems []Problem }
 
 func (e *Error) Error() string {
@@ -98,8 +101,8 @@ func newLoader() *loader {
 	return l
 }
 
-// Load returns the configuration, valid, and where each value comes from. The
-// error is an *Error with every problem that was found.
+// Load returns the valid configuration and the source of each value. The error is
+// an *Error with every problem that Load found.
 func Load(o LoadOptions) (*Config, Provenance, error) {
 	l := newLoader()
 	env := environment(o.Env)
@@ -108,8 +111,12 @@ func Load(o LoadOptions) (*Config, Provenance, error) {
 	}
 	l.loadEnv(env, o.IgnoreEnv)
 	l.loadFlags(o.Flags)
-	if len(l.problems) == 0 { // else what follows would be misleading
-		for _, p := range l.config.problems() {
+	if len(l.problems) == 0 { // the checks would mislead after an error of reading
+		problems := l.config.problems()
+		if !o.Beside {
+			problems = append(problems, l.config.exposed()...)
+		}
+		for _, p := range problems {
 			p.Source = l.from.Of(p.Setting)
 			l.problems = append(l.problems, p)
 		}
@@ -120,7 +127,7 @@ func Load(o LoadOptions) (*Config, Provenance, error) {
 	return l.config, l.from, nil
 }
 
-// assign sets s to what set puts into it, and notes from where.
+// assign calls set, which changes s, and notes the source of the value.
 func (l *loader) assign(s setting, from Source, set func() error) {
 	if err := set(); err != nil {
 		text := err.Error()
@@ -135,7 +142,7 @@ func (l *loader) assign(s setting, from Source, set func() error) {
 
 func (l *loader) complain(p Problem) { l.problems = append(l.problems, p) }
 
-// names returns one of the names of every setting.
+// names returns one of the names of every setting, chosen by of.
 func (l *loader) names(of func(setting) string) []string {
 	var list []string
 	for _, s := range l.settings {

@@ -13,7 +13,7 @@ type setting struct {
 	env   string // LONGWIRE_TCP_ADDR
 	flag  string // tcp-addr
 	field reflect.StructField
-	value reflect.Value // the field of one Config
+	value reflect.Value // the field of one particular Config
 }
 
 const envPrefix = "LONGWIRE_"
@@ -69,7 +69,7 @@ func (s setting) secret() bool {
 // list reports whether the setting has several values.
 func (s setting) list() bool { return s.value.Kind() == reflect.Slice }
 
-// kind names what the setting holds, for the help.
+// kind names the type of the value for the help.
 func (s setting) kind() string {
 	switch s.value.Interface().(type) {
 	case bool:
@@ -102,7 +102,7 @@ func (s setting) set(text string) error {
 	return nil
 }
 
-// setList replaces a list; blank items are left out.
+// setList replaces a list and leaves out blank items.
 func (s setting) setList(items []string) error {
 	list := reflect.MakeSlice(s.value.Type(), 0, len(items))
 	for _, item := range items {
@@ -144,7 +144,7 @@ func (s setting) parse(text string) (any, error) {
 	panic("config: no parser for " + s.key)
 }
 
-// text returns the value as it would be written, secrets masked.
+// text returns the value as a user writes it, with secrets masked.
 func (s setting) text() string {
 	switch v := s.value.Interface().(type) {
 	case []string:

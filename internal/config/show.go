@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// Row is one setting as it is shown. Value is masked where it is a secret.
+// Row shows one setting. The Value of a secret is masked.
 type Row struct {
 	Key     string `json:"key"`
 	Value   string `json:"value"`
@@ -30,7 +30,7 @@ func Rows(c *Config, from Provenance) []Row {
 	return rows
 }
 
-// Show writes each setting with its value and where that comes from.
+// Show writes each setting with its value and its source.
 func Show(w io.Writer, c *Config, from Provenance) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SETTING\tVALUE\tSOURCE")
@@ -44,8 +44,8 @@ func Show(w io.Writer, c *Config, from Provenance) error {
 	return t.Flush()
 }
 
-// Init writes a file with every setting, commented out at its default: what is
-// not changed follows the defaults of later versions.
+// Init writes a file with every setting, commented out at its default. A setting
+// that stays commented out follows the defaults of later versions.
 func Init(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("# Longwire settings. A line without # in front sets a value; the values shown are the\n" +
@@ -72,7 +72,7 @@ func Init(w io.Writer) error {
 	return err
 }
 
-// comment is the help with the bounds.
+// comment returns the help with the bounds.
 func (s setting) comment() string {
 	var notes []string
 	if s.list() {
@@ -89,7 +89,7 @@ func (s setting) comment() string {
 	return fmt.Sprintf("%s (%s)", s.help(), strings.Join(notes, ", "))
 }
 
-// yaml returns the value as the file would have it.
+// yaml returns the value in YAML.
 func (s setting) yaml() string {
 	text := s.text()
 	switch {

@@ -23,7 +23,8 @@ func DidYouMean(name string, known []string) string {
 	return fmt.Sprintf(" (did you mean %s?)", best)
 }
 
-// distance is how many letters have to be changed, added or removed.
+// distance returns how many letters must be changed, added or removed to turn a
+// into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// tlsProblems finds settings that make no TLS, or less of it than they seem to.
+// tlsProblems finds settings that give no TLS, or less of it than they seem to.
 func (c *Config) tlsProblems() []Problem {
 	var list []Problem
 	wrong := func(key, text string) { list = append(list, Problem{Setting: key, Text: text}) }

@@ -61,10 +61,10 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
-// Duration is a time.Duration that is written with days, too.
+// Duration is a time.Duration that users may also write in days.
 type Duration time.Duration
 
-// Std returns d as the standard library has it.
+// Std returns d as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
 // ParseDuration reads a duration as time.ParseDuration does, with days too:
@@ -113,10 +113,10 @@ func (d Duration) String() string {
 	return s
 }
 
-// Secret is text that is not shown: not by fmt, not by slog, not by Show.
+// Secret is text that fmt, slog and Show mask.
 type Secret string
 
-// Reveal returns the text, to be compared with.
+// Reveal returns the unmasked text, for comparisons.
 func (s Secret) Reveal() string { return string(s) }
 
 // String masks the text.

@@ -20,13 +20,14 @@ const minAPIKey = len(apiKeyPrefix) + 16
 
 // Validate returns an *Error with everything that is wrong with c, or nil.
 func (c *Config) Validate() error {
-	if p := c.problems(); len(p) > 0 {
+	if p := append(c.problems(), c.exposed()...); len(p) > 0 {
 		return &Error{p}
 	}
 	return nil
 }
 
-// problems checks each setting by its tags, and then some together.
+// problems checks each setting by its tags, then the settings that depend on each
+// other.
 func (c *Config) problems() []Problem {
 	var list []Problem
 	wrong := func(key, format string, args ...any) {
@@ -56,11 +57,11 @@ func (c *Config) problems() []Problem {
 		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
 	}
 	list = append(list, c.tlsProblems()...)
-	list = append(list, c.deviceProblems()...)
-	return append(list, c.exposed()...)
+	return append(list, c.deviceProblems()...)
 }
 
-// exposed finds listeners that other machines can reach and anybody can use.
+// exposed finds listeners that other machines can reach and that need no
+// credential.
 func (c *Config) exposed() []Problem {
 	if c.Insecure {
 		return nil
@@ -81,11 +82,11 @@ func (c *Config) exposed() []Problem {
 	return list
 }
 
-// APIKeyFile is where API keys are kept.
+// APIKeyFile returns the path of the file with the API keys.
 func (c *Config) APIKeyFile() string { return filepath.Join(c.Data.Dir, "api-keys.json") }
 
-// PrivateFiles are the files of the settings that users other than the gateway's
-// should not reach, or should not change.
+// PrivateFiles lists the configured files that other users should not be able to
+// read, or to change.
 func (c *Config) PrivateFiles() []private.Place {
 	list := []private.Place{
 		{Kind: "API keys", Path: c.APIKeyFile(), Key: true},
@@ -97,14 +98,14 @@ func (c *Config) PrivateFiles() []private.Place {
 		{Kind: "private key of the API", Path: c.HTTP.TLSKeyFile, Key: true},
 		{Kind: "data directory", Path: c.Data.Dir},
 	}
-	if c.Audit.File != "-" { // the ordinary log
+	if c.Audit.File != "-" { // - stands for the ordinary log
 		list = append(list, private.Place{Kind: "audit log", Path: c.Audit.File})
 	}
 	return list
 }
 
-// hasAPIKeyFile reports whether keys may have been created. Whether any are left
-// is found out when the file is read.
+// hasAPIKeyFile reports whether the operator has ever created keys. The file may be
+// empty again; opening it finds that out.
 func (c *Config) hasAPIKeyFile() bool {
 	_, err := os.Stat(c.APIKeyFile())
 	return err == nil
@@ -129,7 +130,7 @@ func IsLoopback(addr string) bool {
 	return ip.Unmap().IsLoopback()
 }
 
-// wrong says what is wrong with the value by itself, "" for nothing.
+// wrong describes the problem of this value alone, "" for none.
 func (s setting) wrong() string {
 	tag := s.field.Tag
 	if one := tag.Get("oneof"); one != "" {
@@ -153,7 +154,7 @@ func (s setting) wrong() string {
 	return s.outOfRange()
 }
 
-// outOfRange compares with the tags min and max.
+// outOfRange compares the value with the tags min and max.
 func (s setting) outOfRange() string {
 	for _, bound := range []struct {
 		tag  string
@@ -199,7 +200,7 @@ func wrongAddr(addr string) string {
 	return ""
 }
 
-// wrongAPIKeys names the place of a bad key, not the key.
+// wrongAPIKeys gives the place of a bad key in the list, never the key.
 func wrongAPIKeys(keys []Secret) string {
 	for i, k := range keys {
 		if !strings.HasPrefix(k.Reveal(), apiKeyPrefix) || len(k) < minAPIKey {
@@ -209,7 +210,7 @@ func wrongAPIKeys(keys []Secret) string {
 	return ""
 }
 
-// groupName is the rule of gateway.ValidGroup, and * for any group.
+// groupName is the rule of gateway.ValidGroup; it also accepts * for any group.
 var groupName = regexp.MustCompile(`^([A-Za-z0-9._:@-]{1,64}|\*)$`)
 
 func wrongGroups(names []string) string {

@@ -32,9 +32,9 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := testing.AllocsPerRun(10, func() {
-		buf := make([]gateway.Parcel, 0, 1)
+		buf := make([]gateway.Transmission, 0, 1)
 		for id, ref := range refs {
-			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Ref: ref, Max: 1, MaxBytes: 1}, buf)
+			ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Ref: ref, Max: 1, MaxBytes: 1}, buf)
 			if err != nil || len(ps) != 1 || ps[0].Message != m.ID {
 				t.Fatalf("%s gets %v, %v", id, ps, err)
 			}
@@ -51,7 +51,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	}
 	drain(e)
 	for id, want := range map[gateway.ClientID]int{"c07": 0, "c08": 1} {
-		ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
+		ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
 		if err != nil || len(ps) != want {
 			t.Errorf("%s gets %d parcels, %v, want %d", id, len(ps), err, want)
 		}
@@ -85,7 +85,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			if got := e.inst.shared.Waits(record.Ordinal(rec.Ref - 1)); got != want {
 				t.Errorf("%s: %s has rows is %t, want %t", when, id, got, want)
 			}
-			ps, _, err := e.Next(gateway.ParcelQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
+			ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
 			if err != nil || len(ps) > 0 != want {
 				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
 			}

@@ -17,7 +17,7 @@ func BenchmarkPushAll(b *testing.B) {
 	names := register(b, e, clients)
 	refs := references(b, e, names)
 	var next, ack phase
-	buf := make([]gateway.Parcel, 0, 16)
+	buf := make([]gateway.Transmission, 0, 16)
 	for i := range b.N {
 		a := gateway.Acceptance{ID: loadID(uint64(i + 1)), To: gateway.Audience{All: true}, Payload: make([]byte, 256),
 			CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
@@ -27,7 +27,7 @@ func BenchmarkPushAll(b *testing.B) {
 		}
 		next.run(func() {
 			for c := range names {
-				q := gateway.ParcelQuery{Client: names[c], Ref: refs[c], After: r.Message.Seq - 1, Max: 16, MaxBytes: 256 << 10}
+				q := gateway.TransmissionQuery{Client: names[c], Ref: refs[c], After: r.Message.Seq - 1, Max: 16, MaxBytes: 256 << 10}
 				if ps, _, err := e.Next(q, buf); err != nil || len(ps) != 1 {
 					b.Fatal(len(ps), err)
 				}
@@ -66,7 +66,7 @@ func BenchmarkDelivery(b *testing.B) {
 			b.Error(err)
 			return
 		}
-		ps, _, err := e.Next(gateway.ParcelQuery{Client: to, Ref: refs[c], Max: 16, MaxBytes: 256 << 10}, nil)
+		ps, _, err := e.Next(gateway.TransmissionQuery{Client: to, Ref: refs[c], Max: 16, MaxBytes: 256 << 10}, nil)
 		if err != nil || len(ps) == 0 {
 			b.Error(len(ps), err)
 			return

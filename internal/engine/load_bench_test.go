@@ -63,7 +63,7 @@ func BenchmarkRestart(b *testing.B) {
 		took := make([]time.Duration, 2000)
 		for i := range took {
 			t := time.Now()
-			if ps, _, err := e.Next(gateway.ParcelQuery{Client: names[i*104729%clients], Max: 1, MaxBytes: 1 << 20}, nil); err != nil || len(ps) != 1 {
+			if ps, _, err := e.Next(gateway.TransmissionQuery{Client: names[i*104729%clients], Max: 1, MaxBytes: 1 << 20}, nil); err != nil || len(ps) != 1 {
 				b.Fatal(len(ps), err)
 			}
 			took[i] = time.Since(t)

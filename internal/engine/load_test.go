@@ -144,7 +144,7 @@ func (w *worker) step() error {
 		return err
 	case 4:
 		c := w.pick()
-		ps, _, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 1, MaxBytes: 1 << 20}, nil)
+		ps, _, err := w.e.Next(gateway.TransmissionQuery{Client: c, Max: 1, MaxBytes: 1 << 20}, nil)
 		if err != nil || len(ps) == 0 {
 			return err
 		}
@@ -162,7 +162,7 @@ func (w *worker) step() error {
 // settle answers some of what a client has to get.
 func (w *worker) settle() error {
 	c := w.pick()
-	ps, _, err := w.e.Next(gateway.ParcelQuery{Client: c, Max: 8, MaxBytes: 1 << 20}, nil)
+	ps, _, err := w.e.Next(gateway.TransmissionQuery{Client: c, Max: 8, MaxBytes: 1 << 20}, nil)
 	for _, p := range ps {
 		state := gateway.Acked
 		if w.rng.IntN(8) == 0 {
@@ -287,7 +287,7 @@ func verifyOrder(t *testing.T, e *Engine) {
 		t.Fatal(err)
 	}
 	for _, c := range p.Items {
-		ps, _, err := e.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 40}, nil)
+		ps, _, err := e.Next(gateway.TransmissionQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 40}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

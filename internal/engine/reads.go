@@ -64,7 +64,7 @@ func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gate
 }
 
 // Next appends to buf the queued parcels that q asks for.
-func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
+func (e *Engine) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (parcels []gateway.Transmission, last gateway.Seq, err error) {
 	if q.Max <= 0 {
 		return buf, 0, nil
 	}
@@ -76,10 +76,10 @@ func (e *Engine) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []ga
 	return buf, last, err
 }
 
-// Parcel returns one queued parcel, ok false when it is final or unknown.
-func (e *Engine) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+// Transmission returns one queued parcel, ok false when it is final or unknown.
+func (e *Engine) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway.Transmission, ok bool, err error) {
 	err = e.read(func(v *view) (err error) {
-		p, ok, err = v.Parcel(client, seq)
+		p, ok, err = v.Transmission(client, seq)
 		return err
 	})
 	return p, ok, err

@@ -33,10 +33,10 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "4009469d297ee3e0cc3f2239", answers: "a5c26149b0efdc98670075bb",
+		"rows": {records: "4009469d297ee3e0cc3f2239", answers: "79471c81b3b7ee5da3aeb5f9",
 			rows: "51e1ab6fee1a01a14eb314b1 16abebea048c6d22c7ad3044 " +
 				"686b0bc4b72b85c3330b6b56 b2f45f64de6a5f6a55b1d1d8 686b0bc4b72b85c3330b6b56 b2f45f64de6a5f6a55b1d1d8 "},
-		"bitmaps": {records: "29f370b04048df3645b45934", answers: "d18d4330da122e00e00b8c44",
+		"bitmaps": {records: "29f370b04048df3645b45934", answers: "7cd4f0d8ed35f8a938f30140",
 			rows: "efd5947a06d2714279cbb3d2 87e07b960e83372b0c6c1936 " +
 				"b1866debc784e67bcc1f3439 a57a5bf15d3edeede6e0baa9 b1866debc784e67bcc1f3439 a57a5bf15d3edeede6e0baa9 "},
 	} {
@@ -112,7 +112,7 @@ func (s *schedule) Changed(list []gateway.Change) {
 		switch c := c.(type) {
 		case *gateway.Accepted:
 			s.note(*c)
-			s.sent = append(s.sent, gateway.Settlement{Delivery: gateway.Delivery{Message: c.Parcel.Message, Client: c.Client, Seq: c.Parcel.Seq}})
+			s.sent = append(s.sent, gateway.Settlement{Delivery: gateway.Delivery{Message: c.Transmission.Message, Client: c.Client, Seq: c.Transmission.Seq}})
 		case *gateway.AcceptedMany:
 			s.note(c.Message, c.Seq, c.Total)
 			for _, i := range s.rng.Perm(clientsOfSchedule)[:20] {

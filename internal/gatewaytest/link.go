@@ -13,26 +13,26 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Link is a connected device without a connection. It records its parcels. React,
-// if set, is called for each parcel in turn, from a goroutine of the link.
+// Link is a connected device without a connection. It records its transmissions. React,
+// if set, is called for each transmission in turn, from a goroutine of the link.
 type Link struct {
 	Session *gateway.Session
 	Welcome gateway.Welcome
 
-	react  func(*Link, gateway.Parcel)
+	react  func(*Link, gateway.Transmission)
 	window int
 	max    int
 
-	mu       sync.Mutex
-	cond     sync.Cond
-	inWindow []gateway.Seq
-	parcels  []gateway.Parcel
-	forgot   []gateway.Seq
-	closes   []gateway.Close
-	busy     bool
-	ended    bool
-	todo     []gateway.Parcel
-	reacting sync.WaitGroup
+	mu            sync.Mutex
+	cond          sync.Cond
+	inWindow      []gateway.Seq
+	transmissions []gateway.Transmission
+	forgot        []gateway.Seq
+	closes        []gateway.Close
+	busy          bool
+	ended         bool
+	todo          []gateway.Transmission
+	reacting      sync.WaitGroup
 }
 
 // Options of a Link; zero values are a window of 16, 256 KiB payloads and a
@@ -41,14 +41,14 @@ type Options struct {
 	Hello  gateway.Hello
 	Window int
 	Max    int
-	React  func(*Link, gateway.Parcel) // nil = flush and ack
+	React  func(*Link, gateway.Transmission) // nil = flush and ack
 }
 
 // AckAll flushes and acks.
-func AckAll(l *Link, p gateway.Parcel) { l.Sent(p); l.Ack(p, gateway.AckOK, nil) }
+func AckAll(l *Link, p gateway.Transmission) { l.Sent(p); l.Ack(p, gateway.AckOK, nil) }
 
 // FlushOnly is a device that reads and never acks.
-func FlushOnly(l *Link, p gateway.Parcel) { l.Sent(p) }
+func FlushOnly(l *Link, p gateway.Transmission) { l.Sent(p) }
 
 // Connect registers a device; it is disconnected when the test ends.
 func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *Link {
@@ -109,7 +109,7 @@ func (l *Link) run() {
 }
 
 // Deliver implements gateway.Link.
-func (l *Link) Deliver(p gateway.Parcel) error {
+func (l *Link) Deliver(p gateway.Transmission) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -126,7 +126,7 @@ func (l *Link) Deliver(p gateway.Parcel) error {
 		l.inWindow = append(l.inWindow, p.Seq)
 	}
 	p.Payload = slices.Clone(p.Payload)
-	l.parcels = append(l.parcels, p)
+	l.transmissions = append(l.transmissions, p)
 	l.todo = append(l.todo, p)
 	l.cond.Broadcast()
 	return nil
@@ -168,14 +168,14 @@ func (l *Link) Window() int { return l.window }
 
 // Sent reports to the session that p has reached the socket. An ASK transmits
 // nothing.
-func (l *Link) Sent(p gateway.Parcel) {
+func (l *Link) Sent(p gateway.Transmission) {
 	if !p.Ask {
 		l.Session.Sent(p.Seq, p.Ephemeral, time.Now())
 	}
 }
 
 // Ack reports the device's answer to the session.
-func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
+func (l *Link) Ack(p gateway.Transmission, code gateway.AckCode, result []byte) {
 	if code != gateway.AckWorking {
 		l.mu.Lock()
 		l.leave(p.Seq)
@@ -184,7 +184,7 @@ func (l *Link) Ack(p gateway.Parcel, code gateway.AckCode, result []byte) {
 	l.Session.Acked(p.Seq, p.Ephemeral, code, result, time.Now())
 }
 
-// SetBusy makes Deliver return ErrLinkBusy, or accept parcels again.
+// SetBusy makes Deliver return ErrLinkBusy, or accept transmissions again.
 func (l *Link) SetBusy(busy bool) {
 	l.mu.Lock()
 	l.busy = busy
@@ -210,11 +210,11 @@ func (l *Link) Disconnect(reason string) {
 	}
 }
 
-// Parcels returns all delivered parcels so far, repeats included.
-func (l *Link) Parcels() []gateway.Parcel {
+// Transmissions returns all delivered transmissions so far, repeats included.
+func (l *Link) Transmissions() []gateway.Transmission {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.parcels)
+	return slices.Clone(l.transmissions)
 }
 
 // Closes returns the reasons that the gateway gave for closing.

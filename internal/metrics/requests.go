@@ -60,6 +60,12 @@ func (r *requests) Request(route, method string, status int, elapsed time.Durati
 	c.duration.Observe(elapsed.Seconds())
 }
 
+// Expect makes a counter that begins at 0: an alert on the first failure needs
+// the value before it.
+func (r *requests) Expect(route, method string, status int) {
+	r.count.WithLabelValues(route, method, strconv.Itoa(status))
+}
+
 // bounded replaces values that a caller can make up by values from a list.
 func (s series) bounded() series {
 	switch s.method {

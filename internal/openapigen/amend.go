@@ -2,11 +2,15 @@ package main
 
 import (
 	"maps"
+	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/longwire/longwire/api"
 )
 
 const (
@@ -84,7 +88,7 @@ func amendSchema(s *openapi3.Schema) {
 		}
 	}
 	if any := s.Properties["json"]; any != nil {
-		any.Value = &openapi3.Schema{Description: "Any JSON value.", Nullable: true}
+		any.Value = &openapi3.Schema{Description: "Any JSON value."}
 	}
 }
 
@@ -107,13 +111,14 @@ func amendPatch(s *openapi3.Schema) {
 	}
 }
 
-func amendOperation(op *openapi3.Operation, method, path string) {
-	if !strings.HasPrefix(path, "/v1/") && path != "/metrics" {
+func amendOperation(op *openapi3.Operation, method, route string) {
+	if !strings.HasPrefix(route, "/v1/") && route != "/metrics" {
 		op.Security = openapi3.NewSecurityRequirements() // probes and documents
 	}
 	if scope, ok := op.Extensions["x-scope"].(string); ok {
 		amendGuarded(op, scope)
 	}
+	addProblems(op, api.Problems()[method+" "+route])
 	for code, response := range op.Responses.Map() {
 		if response.Value == nil {
 			continue
@@ -127,7 +132,7 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	}
 	amendHeaders(op)
 	for _, p := range op.Parameters {
-		if p.Value.In == "path" && strings.HasPrefix(path, "/v1/clients/") {
+		if p.Value.In == "path" && strings.HasPrefix(route, "/v1/clients/") {
 			p.Value.Example = "demo" // the page shows how to start this simulated device
 		}
 	}
@@ -136,17 +141,27 @@ func amendOperation(op *openapi3.Operation, method, path string) {
 	}
 }
 
-// amendGuarded adds the common part of every call that needs a key: the scope,
-// and the refusals for a missing scope and for too many requests.
+// amendGuarded adds the scope of every call that needs a key.
 func amendGuarded(op *openapi3.Operation, scope string) {
 	if op.Description != "" {
 		op.Description += "\n\n"
 	}
 	op.Description += "Scope of the API key: `" + scope + "`."
-	for code, text := range map[string]string{"401": "Unauthorized", "403": "Forbidden", "429": "Too Many Requests"} {
-		if op.Responses.Value(code) == nil {
-			op.Responses.Set(code, &openapi3.ResponseRef{Value: anyProblem().Value.WithDescription(text)})
+}
+
+// addProblems adds a response for each status of a problem, with the types that
+// it may have: in words, and as x-problems.
+func addProblems(op *openapi3.Operation, byStatus map[int][]string) {
+	for status, types := range byStatus {
+		var names []string
+		for _, t := range types {
+			names = append(names, "`"+path.Base(t)+"`")
 		}
+		r := anyProblem()
+		text := http.StatusText(status) + ": " + strings.Join(names, ", ")
+		r.Value.Description = &text
+		r.Value.Extensions = map[string]any{"x-problems": types}
+		op.Responses.Set(strconv.Itoa(status), r)
 	}
 }
 

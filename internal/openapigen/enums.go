@@ -1,6 +1,9 @@
 package main
 
 import (
+	"path"
+	"strings"
+
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/longwire/longwire/api"
@@ -43,6 +46,9 @@ func addEnums(schemas openapi3.Schemas) {
 		for _, v := range e.values {
 			s.Enum = append(s.Enum, v)
 		}
+		if strings.Contains(e.values[0], "/") { // generators make poor names of paths
+			s.Extensions = map[string]any{"x-enum-varnames": problemNames(e.values)}
+		}
 		used := false
 		for _, m := range e.members {
 			owner := schemas[m[0]]
@@ -56,4 +62,16 @@ func addEnums(schemas openapi3.Schemas) {
 			schemas[e.schema] = openapi3.NewSchemaRef("", s)
 		}
 	}
+}
+
+// problemNames makes ProblemQueueFull of /docs/problems/queue-full.
+func problemNames(types []string) (names []string) {
+	for _, t := range types {
+		name := "Problem"
+		for word := range strings.SplitSeq(path.Base(t), "-") {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+		names = append(names, name)
+	}
+	return names
 }

@@ -65,7 +65,7 @@ func TestConvert(t *testing.T) {
 	if s := doc.Components.Schemas["BulkAnswer"].Value; len(s.OneOf) != 2 || s.OneOf[0].Ref != "#/components/schemas/PushOne" || s.Type != nil || s.Properties != nil {
 		t.Errorf("a choice is %+v, want one of its members", s)
 	}
-	if s := doc.Components.Schemas["PushOne"].Value.Properties["json"].Value; s.Type != nil || !s.Nullable {
+	if s := doc.Components.Schemas["PushOne"].Value.Properties["json"].Value; s.Type != nil || s.Nullable {
 		t.Errorf("json is %v, want any value", s.Type)
 	}
 }

@@ -4,6 +4,7 @@ package private
 
 import (
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -14,4 +15,9 @@ func owner(info fs.FileInfo) (uid, gid int) {
 		return -1, -1
 	}
 	return int(s.Uid), int(s.Gid)
+}
+
+// openDir opens a directory. It returns an error for any other file and for a link.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 }

@@ -28,6 +28,9 @@ const HasModes = runtime.GOOS != "windows"
 // one line the file or link that is in the way.
 func MakeDir(dir string) error {
 	err := os.Mkdir(dir, DirMode)
+	if err == nil && os.Geteuid() == 0 {
+		giveDir(dir)
+	}
 	if errors.Is(err, fs.ErrExist) && isDir(dir) {
 		return nil
 	}

@@ -31,8 +31,8 @@ var rules = []struct {
 	{"what follows it is dropped", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMail()\n", "		s.flags |= flagFresh\n", "has not left"},
 	{"a failed read is made again", "failing store", "pump.go", "flagReading | flagFresh | flagHeld", "flagReading | flagHeld", "has not left"},
 	{"a mailbox ends with its session", "takeover", "window.go", "	s.dropMail()\n", "", "counted in mailboxes"},
-	{"a parcel that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMail(seq)\n", "", "although it is final"},
-	{"a parcel without room is read later", "large payloads", "mailbox.go", "		s.flags |= flagFresh\n	default:", "	default:", "has not left"},
+	{"a transmission that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMail(seq)\n", "", "although it is final"},
+	{"a transmission without room is read later", "large payloads", "mailbox.go", "		s.flags |= flagFresh\n	default:", "	default:", "has not left"},
 }
 
 // TestEachRuleIsNeeded removes one rule at a time.

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// cacheKey is a keyed hash of a question. The question itself, with the token
-// in it, is not kept.
+// cacheKey is a keyed hash of a question. The cache does not keep the question,
+// because it contains the device's token.
 type cacheKey [sha256.Size]byte
 
-// answerCache remembers answers until they are too old, at most size of them;
-// the least recently used goes first.
+// answerCache remembers answers until they expire, at most size of them. A new
+// answer replaces the least recently used.
 type answerCache struct {
 	size int
 
 	mu    sync.Mutex
 	byKey map[cacheKey]*list.Element
-	order *list.List // of *remembered, the latest first
+	order *list.List // of *remembered, the most recently used first
 }
 
 type remembered struct {
@@ -31,8 +31,7 @@ func newAnswerCache(size int) answerCache {
 	return answerCache{size: size, byKey: make(map[cacheKey]*list.Element), order: list.New()}
 }
 
-// get returns a remembered answer. A yes whose grant has ended is forgotten
-// with its grant.
+// get returns a remembered answer. It forgets a yes whose grant has ended.
 func (c *answerCache) get(key cacheKey, now time.Time) (verdict, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

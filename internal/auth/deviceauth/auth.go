@@ -15,67 +15,67 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// Config says who may register. The zero value lets everybody in.
+// Config sets which devices may register. The zero value admits every device.
 type Config struct {
-	SharedToken string // one for all devices; "" = none
+	SharedToken string // one token for all devices; "" = none
 
-	TokensFile string // tokens of devices (see TokenEntry); "" = none
+	TokensFile string // file of the tokens of devices (see TokenEntry); "" = none
 
 	JWTKeys     string        // file or directory of keys (see LoadKeys); "" = no signed tokens
-	JWTIssuer   string        // iss that a token must have; "" = any
-	JWTAudience string        // aud that a token must have; "" = any
-	JWTLeeway   time.Duration // by which clocks may differ; 0 = none
+	JWTIssuer   string        // required iss of a token; "" = any
+	JWTAudience string        // required aud of a token; "" = any
+	JWTLeeway   time.Duration // allowed difference between clocks; 0 = none
 
-	CertificateID CertificateRule // which name of a certificate is the id
-	ClientCA      string          // file of the authorities that sign certificates, to see when one goes; "" = they stay
+	CertificateID CertificateRule // the name of a certificate that is the id
+	ClientCA      string          // file of the authorities that sign certificates, to notice when one is removed; "" = they never are
 	RevokedFile   string          // lists of revoked certificates (CRL), signed by authorities in ClientCA; "" = none
 
-	Hook HookConfig // zero = nobody is asked
+	Hook HookConfig // zero = no hook
 
-	// RequireAll asks for each kind of credential that is configured: the
-	// certificate, one of the tokens and the hook's consent. Otherwise one of
-	// them is enough.
+	// RequireAll requires every configured kind of credential: the certificate, one
+	// of the tokens and the hook's consent. Otherwise one of them is enough.
 	RequireAll bool
 
 	Unknown  UnknownPolicy
-	Patterns []string // of ids, as path.Match has them, for UnknownPattern
-	// Known reports whether the store remembers a client; required for UnknownListed.
+	Patterns []string // patterns of ids (see path.Match) for UnknownPattern
+	// Known reports whether the store remembers a client. UnknownListed requires
+	// it.
 	Known func(gateway.ClientID) (bool, error)
 
-	// FailuresPerMinute bounds the refused registrations from one source (an
-	// IPv4 address or an IPv6 /64, loopback excepted), a minute's worth of them
-	// at once. Beyond it only a right credential that cannot be guessed is taken.
-	// 0 = no bound.
+	// FailuresPerMinute bounds the refused registrations from one source (an IPv4
+	// address or an IPv6 /64; loopback has no bound). A source may use a minute's
+	// worth at once. Beyond the bound the Authenticator accepts only a right
+	// credential that cannot be guessed. 0 = no bound.
 	FailuresPerMinute int
 
-	// Changed is called when a file of credentials has changed and the new ones
-	// are in force: what was granted before may not hold any more. nil = nobody
-	// needs to know.
+	// Changed is called after a changed file of credentials came into force.
+	// Earlier grants may no longer hold. nil = no call.
 	Changed func()
 
-	// Now is the clock by which tokens and certificates end; nil is time.Now.
+	// Now is the clock for the expiry of tokens and certificates; nil is time.Now.
 	Now func() time.Time
 
-	Logger *slog.Logger // nil discards
+	Logger *slog.Logger // nil discards all records
 }
 
-// UnknownPolicy is what happens to a device whose id no credential is bound to.
+// UnknownPolicy decides about a device if no credential is bound to its id.
 type UnknownPolicy string
 
 const (
-	// UnknownAuto lets it in when the shared token did, and when nothing at all
-	// is configured.
+	// UnknownAuto admits the device if the shared token did, or if no credential is
+	// configured.
 	UnknownAuto    UnknownPolicy = "auto"
-	UnknownOpen    UnknownPolicy = "open"    // it may register
-	UnknownListed  UnknownPolicy = "listed"  // it may when its id is in the store or in the token file
-	UnknownPattern UnknownPolicy = "pattern" // it may when its id matches one of Patterns
+	UnknownOpen    UnknownPolicy = "open"    // every id may register
+	UnknownListed  UnknownPolicy = "listed"  // ids in the store or in the token file may register
+	UnknownPattern UnknownPolicy = "pattern" // ids that match one of Patterns may register
 )
 
-// Authenticator decides. All methods may be called from any goroutine.
+// Authenticator decides which devices may register. Any goroutine may call its
+// methods.
 type Authenticator struct {
 	cfg    Config
 	log    *slog.Logger
-	shared [sha256.Size]byte // of cfg.SharedToken
+	shared [sha256.Size]byte // hash of cfg.SharedToken
 
 	tokens atomic.Pointer[tokenSet] // nil without TokensFile
 	keys   atomic.Pointer[KeySet]   // nil without JWTKeys
@@ -88,14 +88,14 @@ type Authenticator struct {
 	refused   refusedList
 	stats     counters
 
-	files  []*watched
-	stop   context.CancelFunc
-	ctx    context.Context
-	owned  sync.WaitGroup // the watcher, and the hook's calls
-	reload sync.Mutex     // one look at the files at a time
+	files   []*watched
+	stop    context.CancelFunc
+	ctx     context.Context
+	running sync.WaitGroup // the goroutines of the watcher and of the hook's calls
+	reload  sync.Mutex     // held during a look at the files
 }
 
-// New reads the files. Start keeps an eye on them; Close ends that.
+// New reads the files. Start watches them; Close ends that.
 func New(cfg Config) (*Authenticator, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -119,7 +119,7 @@ func New(cfg Config) (*Authenticator, error) {
 	a.stats.init()
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {
-		h, err := newHook(a.ctx, &a.owned, cfg.Hook, cfg.Logger)
+		h, err := newHook(a.ctx, &a.running, cfg.Hook, cfg.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -186,13 +186,13 @@ func (a *Authenticator) loadRevoked() error {
 	a.revoked.Store(&list)
 	a.log.Info("lists of revoked certificates loaded", "file", a.cfg.RevokedFile, "certificates", len(list))
 	if !stale.IsZero() && stale.Before(a.cfg.Now()) {
-		a.log.Warn("a list of revoked certificates is older than its authority wants it to be; it stays in force", "file", a.cfg.RevokedFile, "next_update", stale)
+		a.log.Warn("a list of revoked certificates is older than its authority allows; it stays in force", "file", a.cfg.RevokedFile, "next_update", stale)
 	}
 	return nil
 }
 
-// Authenticate implements gateway.Config.Authenticate. It waits for nothing but
-// the hook and the store.
+// Authenticate implements gateway.Config.Authenticate. It blocks only on the hook
+// and the store.
 func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
 	source := sourceOf(h.Remote)
 	if wait := a.penalties.wait(source, time.Now()); wait > 0 && !a.provesItself(&h) {
@@ -206,12 +206,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	case v.accepted():
 		a.refused.forget(h.Client)
 		if a.hook != nil && a.cfg.Hook.Monitor {
-			a.hook.watch(&h)
+			a.hook.monitor(&h)
 		}
 		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential, Groups: v.groups}, nil
-	case v.unknown():
+	case v.undecided():
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
-			Message: "nobody could tell whether the device may register", Cause: errors.New(string(v.reason))}
+			Message: "the gateway cannot decide now whether the device may register", Cause: errors.New(string(v.reason))}
 	}
 	now := a.cfg.Now()
 	a.penalties.add(source, now)
@@ -219,13 +219,13 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)
 }
 
-// unguessable is the length in bytes from which a shared token is taken for one
-// that a machine has made.
+// unguessable is the least length in bytes of a shared token that counts as made by
+// a machine.
 const unguessable = 32
 
-// provesItself reports whether a device has shown a right credential that cannot
-// be guessed. The refusals of other devices behind its address do not hold it up.
-// It does not ask the hook.
+// provesItself reports whether a device has shown a right credential that cannot be
+// guessed. Such a device does not suffer from the refusals of others behind its
+// address. provesItself does not ask the hook.
 func (a *Authenticator) provesItself(h *gateway.Hello) bool {
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
 		return a.certificate(h).accepted()
@@ -237,9 +237,9 @@ func (a *Authenticator) provesItself(h *gateway.Hello) bool {
 	return v.accepted() && (v.method != MethodShared || len(a.cfg.SharedToken) >= unguessable)
 }
 
-// decide is the policy: what is asked of this id, and whether that is enough.
-// Where every device has a token, an id that has none goes the same way as a
-// wrong token does, so that the time tells nobody which ids there are.
+// decide applies the policy: the credentials that this id needs, and whether the
+// device has them. If every device has a token, an unknown id takes the same path
+// as a wrong token, so that the time of an answer does not reveal which ids exist.
 func (a *Authenticator) decide(ctx context.Context, h *gateway.Hello) verdict {
 	v := verdict{method: MethodNone, reason: ReasonAccepted}
 	covered := a.covers(h.Client)
@@ -252,12 +252,12 @@ func (a *Authenticator) decide(ctx context.Context, h *gateway.Hello) verdict {
 			return v
 		}
 	} else if a.cfg.TokensFile != "" {
-		v.credential = unasked{a}
+		v.credential = noCredential{a}
 	}
 	return a.admit(h.Client, v)
 }
 
-// covers reports whether a credential is asked of id.
+// covers reports whether id needs a credential.
 func (a *Authenticator) covers(id gateway.ClientID) bool {
 	return a.cfg.SharedToken != "" || a.cfg.JWTKeys != "" || a.cfg.CertificateID.asks() || a.asksHook() ||
 		a.tokens.Load().covers(id)
@@ -265,13 +265,13 @@ func (a *Authenticator) covers(id gateway.ClientID) bool {
 
 func (a *Authenticator) asksHook() bool { return a.hook != nil && !a.cfg.Hook.Monitor }
 
-// asksToken reports whether one of the forms of a token is configured.
+// asksToken reports whether any form of token is configured.
 func (a *Authenticator) asksToken() bool {
 	return a.cfg.SharedToken != "" || a.cfg.TokensFile != "" || a.cfg.JWTKeys != ""
 }
 
-// admit is the policy for an id that nothing is bound to. v is what has let it
-// in so far.
+// admit applies the policy for an id that no credential is bound to. v is the
+// verdict on the credentials that the device has shown.
 func (a *Authenticator) admit(id gateway.ClientID, v verdict) verdict {
 	ok := false
 	switch a.cfg.Unknown {
@@ -296,7 +296,7 @@ func (a *Authenticator) admit(id gateway.ClientID, v verdict) verdict {
 	return v
 }
 
-// credentials looks at what the device has shown.
+// credentials checks the credentials that the device has shown.
 func (a *Authenticator) credentials(ctx context.Context, h *gateway.Hello) verdict {
 	if a.cfg.RequireAll {
 		return a.allCredentials(ctx, h)
@@ -304,9 +304,9 @@ func (a *Authenticator) credentials(ctx context.Context, h *gateway.Hello) verdi
 	return a.anyCredential(ctx, h)
 }
 
-// anyCredential takes the first that is enough, the cheap ones before the hook.
-// A certificate that names somebody else is a refusal, whatever else there is:
-// the device has proven to be another one.
+// anyCredential accepts the first credential that is enough; it tries the cheap
+// ones before the hook. A certificate with another id is a refusal even if another
+// credential is right, because the device has proven to be a different one.
 func (a *Authenticator) anyCredential(ctx context.Context, h *gateway.Hello) verdict {
 	v := refused(MethodNone, ReasonNoCredentials)
 	if a.cfg.CertificateID.asks() && h.Certificate != nil {
@@ -323,7 +323,7 @@ func (a *Authenticator) anyCredential(ctx context.Context, h *gateway.Hello) ver
 	return v
 }
 
-// allCredentials wants each kind; the grant ends with the first of them.
+// allCredentials requires each kind. The grant ends when the first credential does.
 func (a *Authenticator) allCredentials(ctx context.Context, h *gateway.Hello) verdict {
 	all := verdict{method: MethodNone, reason: ReasonAccepted}
 	if a.cfg.CertificateID.asks() {
@@ -342,8 +342,8 @@ func (a *Authenticator) allCredentials(ctx context.Context, h *gateway.Hello) ve
 	return all
 }
 
-// token looks at the one token that a device can present, in each form that
-// is configured and that it may have.
+// token checks the one token that a device can present against each configured form
+// that it may have.
 func (a *Authenticator) token(h *gateway.Hello) verdict {
 	if h.Token == "" {
 		return refused(MethodNone, ReasonNoCredentials)

@@ -156,7 +156,7 @@ func TestPenaltiesEndAndTheirTableIsBounded(t *testing.T) {
 	for i := range 3 * maxSources {
 		p.add(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)))
 	}
-	if n := len(p.by); n != maxSources {
+	if n := len(p.buckets); n != maxSources {
 		t.Errorf("%d sources are kept, want %d", n, maxSources)
 	}
 	off := newPenalties(0)

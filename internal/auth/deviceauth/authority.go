@@ -8,15 +8,15 @@ import (
 )
 
 // authorities are the client CAs that are trusted now. The TLS handshake has
-// verified a device's chain against them; they are looked at here to see which
-// of them goes.
+// verified a device's chain against them. The Authenticator looks at them to notice
+// a removed one.
 type authorities map[fingerprint]bool
 
-// authorityPrint tells an authority by its name and key, as chains do: a renewed
-// certificate of the same authority is the same.
+// authorityPrint identifies an authority by its name and key, as chains do. A
+// renewed certificate of the authority has the same print.
 func authorityPrint(c *x509.Certificate) (p fingerprint) {
 	h := sha256.New()
-	name := sha256.Sum256(c.RawSubject) // of fixed length, so that the two do not run into each other
+	name := sha256.Sum256(c.RawSubject) // hashed to a fixed length, so that name and key cannot be confused
 	h.Write(name[:])
 	h.Write(c.RawSubjectPublicKeyInfo)
 	h.Sum(p[:0])
@@ -36,7 +36,8 @@ func readAuthorities(name string) (authorities, error) {
 	return list, nil
 }
 
-// readCertificates skips other blocks, as the listener does.
+// readCertificates reads the certificates of a PEM file. It skips other blocks, as
+// the listener does.
 func readCertificates(name string) (list []*x509.Certificate, err error) {
 	text, _, err := readBounded(name, maxKeyFile)
 	if err != nil {

@@ -8,19 +8,19 @@ import (
 
 // Bounds of the breaker.
 const (
-	breakerFailures = 5 // in a row
+	breakerFailures = 5 // failed calls in a row that open the breaker
 	firstPause      = 2 * time.Second
 	maxPause        = time.Minute
 )
 
-// breaker keeps calls from a service that fails: after breakerFailures in a row
-// nobody calls for a pause, then one does; when that fails too the next pause is
-// twice as long, jittered.
+// breaker protects a failing service from calls. After breakerFailures in a row it
+// allows no call for a pause, then one. If that call fails too, the next pause is
+// twice as long. Pauses have jitter.
 type breaker struct {
 	mu       sync.Mutex
 	failures int
 	pause    time.Duration // 0 = closed
-	until    time.Time     // no call before, while there is a pause
+	until    time.Time     // the end of the pause
 	probing  bool          // the one call after a pause is under way
 }
 
@@ -39,8 +39,9 @@ const (
 	breakerClosed
 )
 
-// allows reports whether a call may be made; saw or withdrew must follow.
-func (b *breaker) allows(now time.Time) bool {
+// allow reports whether a call may be made. The caller must then call finish or
+// cancel.
+func (b *breaker) allow(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -53,15 +54,15 @@ func (b *breaker) allows(now time.Time) bool {
 	return true
 }
 
-// withdrew says that a call that was allowed was not made.
-func (b *breaker) withdrew() {
+// cancel notes that an allowed call was not made.
+func (b *breaker) cancel() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
 }
 
-// saw notes how a call went.
-func (b *breaker) saw(ok bool, now time.Time) breakerChange {
+// finish notes whether a call succeeded.
+func (b *breaker) finish(ok bool, now time.Time) breakerChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wasOpen := b.pause > 0
@@ -73,18 +74,18 @@ func (b *breaker) saw(ok bool, now time.Time) breakerChange {
 		}
 	case wasOpen && b.probing:
 		b.probing = false
-		b.rest(min(2*b.pause, maxPause), now)
+		b.open(min(2*b.pause, maxPause), now)
 	case !wasOpen:
 		if b.failures++; b.failures >= breakerFailures {
-			b.rest(firstPause, now)
+			b.open(firstPause, now)
 			return breakerOpened
 		}
 	}
 	return breakerSame
 }
 
-// rest opens the breaker for about d.
-func (b *breaker) rest(d time.Duration, now time.Time) {
+// open opens the breaker for about d.
+func (b *breaker) open(d time.Duration, now time.Time) {
 	b.pause = d
 	b.until = now.Add(d/2 + rand.N(d/2))
 }

@@ -11,21 +11,21 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// CertificateRule says which name of a certificate a device has to register
-// under. A certificate with several names of that kind lets it choose.
+// CertificateRule selects the name of a certificate that is the device's id. If a
+// certificate has several names of that kind, the device may register under any.
 type CertificateRule string
 
 const (
 	CertificateNone     CertificateRule = "none" // certificates are not credentials
 	CertificateCN       CertificateRule = "cn"
 	CertificateSANDNS   CertificateRule = "san_dns"
-	CertificateSANURI   CertificateRule = "san_uri" // the whole URI, or what follows its last slash
+	CertificateSANURI   CertificateRule = "san_uri" // the whole URI, or the part after its last slash
 	CertificateSANEmail CertificateRule = "san_email"
 )
 
 func (r CertificateRule) asks() bool { return r != "" && r != CertificateNone }
 
-// certificate looks at the one that h has come with.
+// certificate checks the certificate of h's connection.
 func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	v := a.cfg.CertificateID.check(h, a.cfg.Now())
 	if v.accepted() && a.authorities.Load() != nil && h.Authority != nil {
@@ -37,26 +37,26 @@ func (a *Authenticator) certificate(h *gateway.Hello) verdict {
 	return v
 }
 
-// check compares h's certificate, whose chain the TLS handshake has verified,
-// with the id.
+// check compares the names of h's certificate with the id. The TLS handshake has
+// verified its chain.
 func (r CertificateRule) check(h *gateway.Hello, now time.Time) verdict {
 	c := h.Certificate
 	if c == nil {
 		return refused(MethodCertificate, ReasonNoCredentials)
 	}
 	switch {
-	case r == CertificateCN && commonNames(c) > 1: // which of them counts is a matter of the parser
+	case r == CertificateCN && commonNames(c) > 1: // parsers differ about which of several counts
 		return refused(MethodCertificate, ReasonMalformed)
 	case !r.names(c, string(h.Client)):
 		return refused(MethodCertificate, ReasonOtherClient)
-	case now.After(c.NotAfter): // the handshake may have been a while ago
+	case now.After(c.NotAfter): // the handshake may be long ago
 		return refused(MethodCertificate, ReasonExpired)
 	}
 	return verdict{method: MethodCertificate, reason: ReasonAccepted, bound: true, expires: c.NotAfter}
 }
 
-// names reports whether c is id's. Names are compared byte for byte, so a
-// wildcard names nobody.
+// names reports whether c names id. It compares byte for byte, so a wildcard
+// matches no id.
 func (r CertificateRule) names(c *x509.Certificate, id string) bool {
 	switch r {
 	case CertificateCN:
@@ -74,7 +74,7 @@ func (r CertificateRule) names(c *x509.Certificate, id string) bool {
 	return false
 }
 
-// commonNames counts the common names of a certificate that was parsed.
+// commonNames counts the common names of a parsed certificate.
 func commonNames(c *x509.Certificate) (n int) {
 	for _, name := range c.Subject.Names {
 		if name.Type.Equal(commonName) {

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// revokedCertificates are the certificates on the lists of their authorities.
+// revokedCertificates are the certificates on the lists of revoked certificates.
 type revokedCertificates map[serialPrint]bool
 
-// serialPrint is half a hash, for one is kept with each connection.
+// serialPrint is half a hash to save memory, because each connection keeps one.
 type serialPrint [sha256.Size / 2]byte
 
-// certificatePrint tells a certificate by its issuer and serial number, as lists
-// of revoked certificates do.
+// certificatePrint identifies a certificate by its issuer and serial number, as
+// lists of revoked certificates do.
 func certificatePrint(issuer []byte, serial *big.Int) serialPrint {
 	h := sha256.New()
-	name := sha256.Sum256(issuer) // of fixed length, so that the two do not run into each other
+	name := sha256.Sum256(issuer) // hashed to a fixed length, so that issuer and number cannot be confused
 	h.Write(name[:])
 	h.Write(serial.Bytes())
 	return serialPrint(h.Sum(nil)[:len(serialPrint{})])
 }
 
-// readRevoked reads the lists of a file, in PEM. Each has to be signed by an
-// authority in the file called authorities. stale is when the first of them should
-// have been replaced; zero if none names a time.
+// readRevoked reads the lists of a PEM file. An authority in the file called
+// authorities must have signed each list. stale is the time at which the first list
+// should be replaced, zero if no list names a time.
 func readRevoked(name, authorities string) (revoked revokedCertificates, stale time.Time, err error) {
 	signers, err := readCertificates(authorities)
 	if err != nil {

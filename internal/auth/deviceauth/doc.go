@@ -1,12 +1,12 @@
 // Package deviceauth decides whether a device may register under the id that it
-// names: by a shared token, a token of its own, a signed token (JWT), its
-// certificate, or by asking an HTTP hook. What it refuses is kept in a bounded
-// list, which operators read to see which devices fail to register.
+// names. It checks a shared token, a token of the device, a signed token (JWT), a
+// certificate, or asks an HTTP hook. It keeps a bounded list of refused devices,
+// which shows operators the devices that fail to register.
 //
-// A credential is bound to an id when it says which device holds it; all are
-// but the shared token. Ids that no credential is bound to are subject to the
-// policy for unknown devices.
+// A credential is bound to an id if it names its holder. All kinds are, except the
+// shared token. The policy for unknown devices decides about ids that no credential
+// is bound to.
 //
-// Nothing here answers differently to a wrong credential and to an unknown id,
-// and no error, log line or metric carries what a device has presented.
+// The answers to a wrong credential and to an unknown id are the same. No error,
+// log line or metric contains a presented credential.
 package deviceauth

@@ -63,7 +63,7 @@ func FuzzSignedToken(f *testing.F) {
 	f.Add("eyJ..")
 	f.Fuzz(func(t *testing.T, token string) {
 		h := hello("m", token)
-		if v := a.decide(t.Context(), &h); v.accepted() && token != good && token != "shared" || v.unknown() {
+		if v := a.decide(t.Context(), &h); v.accepted() && token != good && token != "shared" || v.undecided() {
 			t.Fatalf("%q: %+v", token, v)
 		}
 	})
@@ -77,7 +77,7 @@ func FuzzAnswer(f *testing.F) {
 	now := time.Unix(1e9, 0)
 	f.Fuzz(func(t *testing.T, b string) {
 		v, err := readAnswer([]byte(b), now)
-		if (err != nil) != v.unknown() || !v.expires.IsZero() && !v.expires.After(now) {
+		if (err != nil) != v.undecided() || !v.expires.IsZero() && !v.expires.After(now) {
 			t.Fatalf("%q: %+v, %v", b, v, err)
 		}
 	})

@@ -21,26 +21,26 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// HookConfig is an HTTP service that is asked about devices. It is asked with a
-// POST of a Question and answers 200 with an Answer, or 403 for no. Anything
-// else is no answer, and the device is told to come back.
+// HookConfig describes the HTTP service that decides about devices. The gateway
+// sends it a POST with a Question. The service answers 200 with an Answer, or 403
+// for no. Any other response is no answer, and the device must come back later.
 type HookConfig struct {
-	URL         string        // "" = nobody is asked
-	Secret      string        // sent as Authorization: Bearer; "" = none
-	Timeout     time.Duration // of one answer, waiting for a turn included; 0 = 3 s
-	Concurrency int           // calls at once, and as many that wait for a turn; 0 = 32
-	AllowTTL    time.Duration // how long a yes is remembered; 0 = not
-	DenyTTL     time.Duration // how long a no is remembered; 0 = not
-	Monitor     bool          // ask after the decision, and only report
+	URL         string        // "" = no hook
+	Secret      string        // bearer token of the requests; "" = none
+	Timeout     time.Duration // for one answer, with the wait for a slot; 0 = 3 s
+	Concurrency int           // concurrent calls, and as many that wait for a slot; 0 = 32
+	AllowTTL    time.Duration // how long a yes is remembered; 0 = not at all
+	DenyTTL     time.Duration // how long a no is remembered; 0 = not at all
+	Monitor     bool          // ask after the decision and only report the answer
 }
 
 const (
 	maxAnswer     = 16 << 10 // bytes
-	maxRemembered = 10_000   // answers; the least recently used goes first
+	maxRemembered = 10_000   // answers
 )
 
-// Question is what the hook is asked. The port of the device's address is left
-// out: it is new with each connection, and no answer could be remembered.
+// Question is the body of a request to the hook. It omits the port of the device's
+// address: the port is new with each connection, so no answer could be remembered.
 type Question struct {
 	Client      string            `json:"client"`
 	Token       string            `json:"token,omitempty"`
@@ -52,56 +52,56 @@ type Question struct {
 	Groups      []string          `json:"groups,omitempty"`
 }
 
-// CertificateFacts describe a certificate that the device has proven to hold.
+// CertificateFacts describe a certificate whose key the device has proven to hold.
 type CertificateFacts struct {
 	Subject     string `json:"subject"`
 	Fingerprint string `json:"sha256"` // of the whole certificate, in hexadecimal
 }
 
-// Answer is what the hook says. Allow is required.
+// Answer is the hook's response. Allow is required.
 type Answer struct {
 	Allow     *bool `json:"allow"`
-	ExpiresIn int64 `json:"expires_in"` // seconds for which a yes holds, also for the connection; 0 = for good
+	ExpiresIn int64 `json:"expires_in"` // seconds for which a yes holds, also for the connection; 0 = no end
 }
 
-// hook asks, remembers, and stops asking a service that fails.
+// hook asks the service, remembers answers, and does not call a service that fails.
 type hook struct {
-	cfg    HookConfig
-	client *http.Client
-	log    *slog.Logger
-	ctx    context.Context // of calls; ends in Close
-	owned  *sync.WaitGroup // each call's goroutine
-	key    [32]byte        // of the cache's keys: what a device presented cannot be told from them
+	cfg     HookConfig
+	client  *http.Client
+	log     *slog.Logger
+	ctx     context.Context // context of the calls; Close ends it
+	running *sync.WaitGroup // the goroutines of the calls
+	key     [32]byte        // of the hash in cache keys, so that they do not reveal presented credentials
 
-	turns   chan struct{} // one element for each call under way
-	watches chan struct{} // one for each device looked at in monitor mode
-	breaker breaker
-	cache   answerCache
-	count   hookCounters
+	slots    chan struct{} // one element for each call under way
+	monitors chan struct{} // one element for each device that the hook looks at in monitor mode
+	breaker  breaker
+	cache    answerCache
+	count    hookCounters
 
 	mu      sync.Mutex
-	flights map[cacheKey]*flight // calls under way or waiting, at most twice cap(turns)
+	pending map[cacheKey]*pendingCall // calls under way or waiting for a slot, at most twice cap(slots)
 }
 
-// flight is one call and those who wait for it.
-type flight struct {
+// pendingCall is one call and its result. Several registrations may wait for it.
+type pendingCall struct {
 	done chan struct{}
 	v    verdict // set before done is closed
 }
 
-func newHook(ctx context.Context, owned *sync.WaitGroup, cfg HookConfig, log *slog.Logger) (*hook, error) {
+func newHook(ctx context.Context, running *sync.WaitGroup, cfg HookConfig, log *slog.Logger) (*hook, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return nil, errors.New("the auth hook's URL is not one: want http:// or https://, a host, and no user name in it")
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 3*time.Second)
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 32)
-	k := &hook{cfg: cfg, log: log, ctx: ctx, owned: owned, turns: make(chan struct{}, cfg.Concurrency),
-		watches: make(chan struct{}, 2*cfg.Concurrency), flights: make(map[cacheKey]*flight), cache: newAnswerCache(maxRemembered)}
+	k := &hook{cfg: cfg, log: log, ctx: ctx, running: running, slots: make(chan struct{}, cfg.Concurrency),
+		monitors: make(chan struct{}, 2*cfg.Concurrency), pending: make(map[cacheKey]*pendingCall), cache: newAnswerCache(maxRemembered)}
 	rand.Read(k.key[:]) // never fails
 	k.count.init()
 	k.client = &http.Client{
-		// A redirect would carry the device's token to who knows where.
+		// A redirect would send the device's token to an unknown host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second,
@@ -111,26 +111,26 @@ func newHook(ctx context.Context, owned *sync.WaitGroup, cfg HookConfig, log *sl
 	return k, nil
 }
 
-// ask returns what the hook says of h, or said lately.
+// ask returns the hook's verdict on h, new or remembered.
 func (k *hook) ask(ctx context.Context, h *gateway.Hello) verdict {
 	return k.answer(ctx, body(h))
 }
 
-// watch asks in the background and only reports (monitor mode).
-func (k *hook) watch(h *gateway.Hello) {
+// monitor asks in the background and only reports the answer (monitor mode).
+func (k *hook) monitor(h *gateway.Hello) {
 	select {
-	case k.watches <- struct{}{}:
+	case k.monitors <- struct{}{}:
 	default:
 		k.count.monitored.add("skipped")
 		return
 	}
 	question, client, remote := body(h), h.Client, h.Remote
-	k.owned.Go(func() {
-		defer func() { <-k.watches }()
+	k.running.Go(func() {
+		defer func() { <-k.monitors }()
 		v := k.answer(k.ctx, question)
 		k.count.monitored.add(v.word())
 		if !v.accepted() {
-			k.log.Warn("the auth hook would not have let a device in", "client", client, "remote", remote, "reason", string(v.reason))
+			k.log.Warn("the auth hook would have refused a device", "client", client, "remote", remote, "reason", string(v.reason))
 		}
 	})
 }
@@ -146,13 +146,13 @@ func body(h *gateway.Hello) []byte {
 	}
 	b, err := json.Marshal(q)
 	if err != nil {
-		panic(err) // strings, and a map and a list of them
+		panic(err) // never fails: strings, a map of strings and a list of strings
 	}
 	return b
 }
 
-// answer is a remembered answer, or that of a call: one for all who ask the
-// same at the same time.
+// answer returns a remembered answer or the result of a call. Concurrent equal
+// questions share one call.
 func (k *hook) answer(ctx context.Context, question []byte) verdict {
 	f, v := k.join(k.keyOf(question), question)
 	if f == nil {
@@ -173,32 +173,32 @@ func (k *hook) keyOf(question []byte) (key cacheKey) {
 	return key
 }
 
-// join returns the call for key that is under way, or starts it; nil with the
-// verdict where there is one without. The goroutine ends with the call, at the
-// latest after Timeout.
-func (k *hook) join(key cacheKey, question []byte) (*flight, verdict) {
+// join returns the pending call for key and starts it if necessary. If no call is
+// needed or allowed, it returns nil and a verdict. The call's goroutine ends after
+// Timeout at the latest.
+func (k *hook) join(key cacheKey, question []byte) (*pendingCall, verdict) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if f, ok := k.flights[key]; ok {
+	if f, ok := k.pending[key]; ok {
 		return f, verdict{}
 	}
-	if v, ok := k.cache.get(key, time.Now()); ok { // after the flights: a call remembers before it leaves them
+	if v, ok := k.cache.get(key, time.Now()); ok { // after the pending calls, because a call stores its answer before it is removed from them
 		k.count.hits.Add(1)
 		return nil, v
 	}
-	if len(k.flights) >= 2*cap(k.turns) {
+	if len(k.pending) >= 2*cap(k.slots) {
 		return nil, refused(MethodHook, ReasonHookBusy)
 	}
-	if !k.breaker.allows(time.Now()) {
+	if !k.breaker.allow(time.Now()) {
 		return nil, refused(MethodHook, ReasonHookOpen)
 	}
-	f := &flight{done: make(chan struct{})}
-	k.flights[key] = f
-	k.owned.Go(func() {
+	f := &pendingCall{done: make(chan struct{})}
+	k.pending[key] = f
+	k.running.Go(func() {
 		f.v = k.call(question)
 		k.remember(key, f.v)
 		k.mu.Lock()
-		delete(k.flights, key)
+		delete(k.pending, key)
 		k.mu.Unlock()
 		close(f.done)
 	})
@@ -210,7 +210,7 @@ func (k *hook) remember(key cacheKey, v verdict) {
 	switch {
 	case v.accepted():
 		ttl = k.cfg.AllowTTL
-	case v.unknown():
+	case v.undecided():
 		return
 	}
 	if ttl > 0 {
@@ -218,35 +218,35 @@ func (k *hook) remember(key cacheKey, v verdict) {
 	}
 }
 
-// call waits for its turn and asks.
+// call waits for a slot and calls the service.
 func (k *hook) call(question []byte) verdict {
 	ctx, cancel := context.WithTimeout(k.ctx, k.cfg.Timeout)
 	defer cancel()
 	select {
-	case k.turns <- struct{}{}:
-		defer func() { <-k.turns }()
+	case k.slots <- struct{}{}:
+		defer func() { <-k.slots }()
 	case <-ctx.Done():
-		k.breaker.withdrew()
+		k.breaker.cancel()
 		return refused(MethodHook, ReasonHookBusy)
 	}
 	start := time.Now()
 	v, err := k.roundTrip(ctx, question)
 	k.count.call(time.Since(start), v)
-	k.report(k.breaker.saw(err == nil, time.Now()), err)
+	k.report(k.breaker.finish(err == nil, time.Now()), err)
 	return v
 }
 
-// report says when the breaker has changed.
+// report logs a change of the breaker.
 func (k *hook) report(change breakerChange, err error) {
 	switch change {
 	case breakerOpened:
-		k.log.Error("the auth hook does not answer; it is asked again after a pause, and devices are told to come back", "error", err)
+		k.log.Error("the auth hook does not answer; the gateway asks it again after a pause, and devices must come back later", "error", err)
 	case breakerClosed:
 		k.log.Info("the auth hook answers again")
 	}
 }
 
-// roundTrip asks once. No error says what was asked.
+// roundTrip makes one request. Its errors do not contain the question.
 func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) {
 	failed := refused(MethodHook, ReasonHookFailed)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.cfg.URL, bytes.NewReader(question))
@@ -261,7 +261,7 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	res, err := k.client.Do(req)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // without the URL, which may have a secret in its query
+			err = e.Err // without the URL, whose query may contain a secret
 		}
 		return failed, err
 	}
@@ -280,7 +280,7 @@ func (k *hook) roundTrip(ctx context.Context, question []byte) (verdict, error) 
 	return readAnswer(b, time.Now())
 }
 
-// maxGrant bounds expires_in, so that it cannot overflow.
+// maxGrant bounds expires_in, so that adding it to a time cannot overflow.
 const maxGrant = 100 * 365 * 24 * time.Hour
 
 func readAnswer(b []byte, now time.Time) (verdict, error) {

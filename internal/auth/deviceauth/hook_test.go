@@ -241,12 +241,12 @@ func TestHookIsNotOverrun(t *testing.T) {
 			}
 		})
 	}
-	flights := func() int {
+	pending := func() int {
 		d.hook.mu.Lock()
 		defer d.hook.mu.Unlock()
-		return len(d.hook.flights)
+		return len(d.hook.pending)
 	}
-	eventually(t, "four questions", func() bool { return flights() == 4 && s.calls.Load() == 2 })
+	eventually(t, "four questions", func() bool { return pending() == 4 && s.calls.Load() == 2 })
 	d.wantLater(hello("m-9", "tok"), ReasonHookBusy)
 	if n := s.calls.Load(); n != 2 {
 		t.Errorf("%d calls at once, want 2", n)
@@ -287,24 +287,24 @@ func TestBreaker(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	fail := func() breakerChange {
 		t.Helper()
-		if !b.allows(now) {
+		if !b.allow(now) {
 			t.Fatal("a call is not allowed")
 		}
-		return b.saw(false, now)
+		return b.finish(false, now)
 	}
 	for range breakerFailures - 1 {
 		fail()
 	}
-	b.saw(true, now) // in a row, not in all
+	b.finish(true, now) // in a row, not in all
 	for range breakerFailures - 1 {
 		fail()
 	}
 	if b.state(now) != breakerIsClosed {
 		t.Fatal("open before its time")
 	}
-	b.allows(now)
-	late := func() { b.saw(false, now) } // of a call that began while it was closed
-	if fail() != breakerOpened || b.allows(now) {
+	b.allow(now)
+	late := func() { b.finish(false, now) } // of a call that began while it was closed
+	if fail() != breakerOpened || b.allow(now) {
 		t.Fatal("not open after failures in a row")
 	}
 	late()
@@ -313,18 +313,18 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("pause %v, wait %v; want %v, jittered", b.pause, wait, pause)
 		}
 		now = now.Add(pause)
-		if b.state(now) != breakerIsHalfOpen || !b.allows(now) || b.allows(now) {
+		if b.state(now) != breakerIsHalfOpen || !b.allow(now) || b.allow(now) {
 			t.Fatal("want one call after a pause, and not two")
 		}
-		b.saw(false, now)
+		b.finish(false, now)
 	}
 	now = now.Add(maxPause)
-	b.allows(now)
-	b.withdrew()
-	if !b.allows(now) {
+	b.allow(now)
+	b.cancel()
+	if !b.allow(now) {
 		t.Error("a call that was not made blocks the next")
 	}
-	if b.saw(true, now) != breakerClosed || b.state(now) != breakerIsClosed {
+	if b.finish(true, now) != breakerClosed || b.state(now) != breakerIsClosed {
 		t.Error("not closed by a success")
 	}
 }
@@ -336,7 +336,7 @@ func TestMonitorOnlyReports(t *testing.T) {
 	d.wantIn(hello("m", "s"), time.Time{})
 	d.wantOut(hello("m", "wrong"), MethodShared, ReasonWrongToken)
 	eventually(t, "a report", func() bool { return d.Stats().Hook.Monitored["deny"] == 1 })
-	if log := d.log.String(); !strings.Contains(log, "would not have let a device in") || !strings.Contains(log, "client=m ") {
+	if log := d.log.String(); !strings.Contains(log, "would have refused a device") || !strings.Contains(log, "client=m ") {
 		t.Errorf("the log says\n%s", log)
 	}
 	s.wantCalls(t, 1) // nobody asks about a device that others refuse

@@ -9,26 +9,26 @@ import (
 
 type hookCounters struct {
 	hits      atomic.Uint64
-	took      []atomic.Uint64 // calls by hookBounds, one more for those that took longer
+	took      []atomic.Uint64 // calls by hookBounds; the last element counts slower ones
 	sum       atomic.Int64    // nanoseconds
-	answers   words
-	monitored words
+	answers   wordCounts
+	monitored wordCounts
 }
 
-// words counts by a word of a fixed list; it does not grow after init.
-type words map[string]*atomic.Uint64
+// wordCounts counts words of a fixed list. It does not grow after init.
+type wordCounts map[string]*atomic.Uint64
 
-func newWords(list ...string) words {
-	w := words{}
+func newWordCounts(list ...string) wordCounts {
+	w := wordCounts{}
 	for _, word := range list {
 		w[word] = new(atomic.Uint64)
 	}
 	return w
 }
 
-func (w words) add(word string) { w[word].Add(1) }
+func (w wordCounts) add(word string) { w[word].Add(1) }
 
-func (w words) snapshot() map[string]uint64 {
+func (w wordCounts) snapshot() map[string]uint64 {
 	m := make(map[string]uint64, len(w))
 	for word, n := range w {
 		m[word] = n.Load()
@@ -38,16 +38,16 @@ func (w words) snapshot() map[string]uint64 {
 
 func (c *hookCounters) init() {
 	c.took = make([]atomic.Uint64, len(hookBounds)+1)
-	c.answers = newWords("allow", "deny", "failed")
-	c.monitored = newWords("allow", "deny", "failed", "skipped")
+	c.answers = newWordCounts("allow", "deny", "failed")
+	c.monitored = newWordCounts("allow", "deny", "failed", "skipped")
 }
 
-// word is what an answer of the hook counts as.
+// word returns the word that counts an answer of the hook.
 func (v verdict) word() string {
 	switch {
 	case v.accepted():
 		return "allow"
-	case v.unknown():
+	case v.undecided():
 		return "failed"
 	}
 	return "deny"

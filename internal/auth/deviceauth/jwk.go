@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// key returns the key that j describes; one without an algorithm is of a kind
-// that we do not verify with. No error says anything of the key's material.
+// key returns the key that j describes. The result has no algorithm if the gateway
+// does not verify with that kind of key. No error reveals the key's material.
 func (j *jwk) key() (signingKey, error) {
 	if j.D != "" {
-		return signingKey{}, errors.New("a private key; it belongs to whoever signs, give the public one")
+		return signingKey{}, errors.New("a private key; only the signer needs it, want the public key")
 	}
 	switch {
 	case j.Type == "oct":

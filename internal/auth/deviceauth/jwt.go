@@ -14,15 +14,15 @@ func looksSigned(token string) bool {
 	return strings.HasPrefix(token, "eyJ") && strings.Count(token, ".") == 2
 }
 
-// Errors of the key look-up, which the parser wraps.
+// Errors of the key look-up. The parser wraps them.
 var (
 	errUnknownKey = errors.New("no such key")
-	errAlgorithm  = errors.New("another algorithm than the key's")
+	errAlgorithm  = errors.New("the algorithm is not the key's")
 )
 
-// checkSigned verifies a signed token offline: signature, time, issuer and
-// audience, and that its subject is the id. It ends with the token's exp and
-// the leeway: until then another gateway might still accept it.
+// checkSigned verifies a signed token offline: signature, time, issuer, audience,
+// and that its subject is the id. The grant ends at exp plus the leeway, because
+// until then another gateway might still accept the token.
 func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
 	var claims jwt.RegisteredClaims
 	var key signingKey
@@ -57,9 +57,9 @@ func (a *Authenticator) parser() *jwt.Parser {
 	return jwt.NewParser(options...)
 }
 
-// find returns the key for a token that nobody has verified yet. A token names
-// its key; without a name it is the only key there is. The algorithm is the
-// key's: a public key never serves as an HMAC secret, and "none" is no key's.
+// find returns the key for an unverified token. The token's kid selects the key;
+// without kid there must be only one. The algorithm comes from the key: a public
+// key never serves as an HMAC secret, and no key has the algorithm "none".
 func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
 	k, ok := signingKey{}, false
 	id, named := t.Header["kid"]
@@ -80,8 +80,8 @@ func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
 	return k, nil
 }
 
-// reasonOf is what a parser's error is called; its text may quote the token and
-// goes nowhere.
+// reasonOf returns the reason for a parser's error. The error's text may quote the
+// token and is dropped.
 func reasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, errUnknownKey):

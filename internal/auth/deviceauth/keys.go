@@ -24,25 +24,25 @@ const (
 	maxKeyFile = 1 << 20 // bytes
 	maxKeys    = 256
 	minRSA     = 2048 // bits
-	maxRSA     = 8192 // bits; verifying takes longer with each
+	maxRSA     = 8192 // bits; larger keys take longer to verify with
 	minSecret  = 32   // bytes of an HMAC key, the size of its hash (RFC 7518 §3.2)
 )
 
-// signingKey is one key and the one algorithm that it is for. A token does not
-// choose: what its header says has to be this algorithm.
+// signingKey is one key and its one algorithm. A token cannot choose: the algorithm
+// in its header must be this one.
 type signingKey struct {
 	alg string // HS256, RS256, ES256 or EdDSA
 	key any    // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 
-	print fingerprint // set when it is added to a KeySet
+	print fingerprint // set by KeySet.add
 }
 
-// KeySet is the keys that sign tokens, by their ids. Several are valid at once,
-// so that a new one can be brought in before the old one goes.
+// KeySet holds the keys that sign tokens, by their ids. Several are valid at once,
+// so that an operator can add a new key before removing the old one.
 type KeySet struct {
 	keys    map[string]signingKey
 	prints  map[fingerprint]bool // of keys
-	Ignored int                  // keys of a JWKS that are for something else
+	Ignored int                  // keys of a JWKS that have other uses
 }
 
 func newKeySet() *KeySet {
@@ -100,9 +100,9 @@ func (s *KeySet) add(id string, k signingKey) error {
 	return nil
 }
 
-// Secrets returns the file of keys, or the directory of them, if one of the keys
-// signs as well as it verifies (HS256), so that nobody else may read it. A file that
-// cannot be loaded has none.
+// Secrets returns the file or directory of keys if one of them signs as well as it
+// verifies (HS256). Then no other user may read it. For a file that cannot be
+// loaded it returns none.
 func Secrets(name string) []private.Place {
 	if s, err := LoadKeys(name); err == nil {
 		return s.secrets(name)
@@ -119,15 +119,15 @@ func (s *KeySet) secrets(name string) []private.Place {
 	return nil
 }
 
-// printKey is the fingerprint of a public key, or of a secret. Both are of a
-// form that says what they are, so that one is never taken for the other.
+// printKey is the fingerprint of a public key or of a secret. The forms of the two
+// differ, so that they cannot be confused.
 func printKey(k any) fingerprint {
 	if secret, ok := k.([]byte); ok {
 		return sha256.Sum256(append([]byte("HS256 "), secret...))
 	}
 	der, err := x509.MarshalPKIXPublicKey(k)
 	if err != nil {
-		panic(err) // publicKey has seen that it is one of three kinds
+		panic(err) // publicKey has accepted only three kinds
 	}
 	return sha256.Sum256(der)
 }
@@ -155,7 +155,7 @@ func (s *KeySet) loadPEM(id string, text []byte) error {
 		}
 	default:
 		if strings.Contains(block.Type, "PRIVATE") {
-			return errors.New("a private key; it belongs to whoever signs, give the public one")
+			return errors.New("a private key; only the signer needs it, want the public key")
 		}
 		return fmt.Errorf("a PEM block %q; want PUBLIC KEY or CERTIFICATE", block.Type)
 	}
@@ -203,8 +203,8 @@ type jwk struct {
 	D         string `json:"d"`
 }
 
-// loadJWKS reads a set of keys. Keys for encryption, and of kinds that we do not
-// verify with, are left out, as RFC 7517 §5 says; broken ones are an error.
+// loadJWKS reads a set of keys. It ignores keys for encryption and keys of
+// unsupported kinds, as RFC 7517 §5 says. A broken key is an error.
 func (s *KeySet) loadJWKS(text []byte) error {
 	var set struct {
 		Keys []jwk `json:"keys"`

@@ -4,5 +4,5 @@ package deviceauth
 
 import "os"
 
-// keepOwner has nothing to do: access rights come from the directory here.
+// keepOwner does nothing: on this system access rights come from the directory.
 func keepOwner(*os.File, string) error { return nil }

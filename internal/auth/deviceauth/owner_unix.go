@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// keepOwner gives w the owner of the file called name, so that an edit by root
-// does not take the file from the account that the gateway runs under.
+// keepOwner gives w the owner of the file called name. Otherwise an edit by root
+// would take the file from the account that the gateway runs under.
 func keepOwner(w *os.File, name string) error {
 	info, err := os.Stat(name)
 	if err != nil {

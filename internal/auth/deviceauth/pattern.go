@@ -9,8 +9,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// A pattern is of ids: * stands for any characters, ? for one, [a-f] for one of
-// those (path.Match; ids have no slash, so * stands for all of them).
+// A pattern matches ids: * stands for any characters, ? for one, [a-f] for one of a
+// range (see path.Match; ids have no slash, so * matches every character).
 
 func checkPattern(p string) error {
 	if _, err := path.Match(p, "x"); err != nil || p == "" || len(p) > 256 || strings.ContainsAny(p, "/\\ ") {
@@ -23,7 +23,7 @@ func matchesAny(patterns []string, id gateway.ClientID) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, id) })
 }
 
-// matches of a pattern that checkPattern has passed.
+// matches reports whether id matches a pattern that checkPattern has accepted.
 func matches(pattern string, id gateway.ClientID) bool {
 	ok, _ := path.Match(pattern, string(id))
 	return ok

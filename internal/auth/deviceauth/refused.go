@@ -14,12 +14,12 @@ import (
 // Bounds of the list of refused devices.
 const (
 	maxRefused          = 1000
-	maxRefusedPerSource = 100 // one source cannot push out the entries of others
+	maxRefusedPerSource = 100 // so that one source cannot push out the entries of others
 )
 
-// refusedList is the bounded list: per id one entry, per source at most
-// maxRefusedPerSource. When it is full the source that has most of it loses the
-// one that it has tried least recently.
+// refusedList is the bounded list of refused devices: one entry per id, at most
+// maxRefusedPerSource per source. A new entry in a full list replaces the oldest
+// entry of the source that has most.
 type refusedList struct {
 	mu       sync.Mutex
 	byID     map[gateway.ClientID]*list.Element
@@ -52,7 +52,7 @@ func (l *refusedList) add(h *gateway.Hello, source netip.Addr, why Reason, now t
 	l.order.MoveToFront(e)
 }
 
-// makeRoom for one more entry from source.
+// makeRoom makes room for one entry from source.
 func (l *refusedList) makeRoom(source netip.Addr) {
 	switch {
 	case l.bySource[source] >= maxRefusedPerSource:
@@ -85,7 +85,7 @@ func (l *refusedList) remove(e *list.Element) {
 	}
 }
 
-// forget drops a device that was let in.
+// forget removes a device that was admitted.
 func (l *refusedList) forget(id gateway.ClientID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,33 +9,33 @@ import (
 	"time"
 )
 
-// reloadEvery is how often the files are looked at. It also bounds how long a
-// revoked credential is still accepted, and keeps a connection.
+// reloadEvery is the time between two looks at the files. It also bounds how long
+// the gateway still accepts a revoked credential and keeps its connection.
 const reloadEvery = 2 * time.Second
 
-// watched is a file, or a directory of files, that is loaded again when it has
-// changed. It is owned by whoever holds Authenticator.reload.
+// watched is a file or a directory of files that is loaded again after a change.
+// The holder of Authenticator.reload owns it.
 type watched struct {
 	name string
 	load func() error // keeps the old value on an error
 	seen []fs.FileInfo
 }
 
-// first loads at start-up, where an error stops the process.
+// first loads the file at start-up. Its error stops the process.
 func (w *watched) first() error {
-	w.seen, _ = inventory(w.name) // before the load: a change in between is seen next time
+	w.seen, _ = inventory(w.name) // before the load, so that the next look notices a change during it
 	return w.load()
 }
 
-// look loads again what has changed. A file that cannot be read is reported
-// once and tried again when it changes.
+// look loads the file again if it has changed. It reports a file that it cannot
+// read once and tries again when the file changes.
 func (w *watched) look() (changed bool, err error) {
 	now, err := inventory(w.name)
 	if err == nil && slices.EqualFunc(w.seen, now, sameFile) {
 		return false, nil
 	}
 	if err != nil && w.seen == nil {
-		return false, nil // gone, and that was said
+		return false, nil // missing, and already reported
 	}
 	w.seen = now
 	if err != nil {
@@ -44,14 +44,14 @@ func (w *watched) look() (changed bool, err error) {
 	return true, w.load()
 }
 
-// sameFile compares by what a change cannot leave as it was, a rename to the
-// same name included.
+// sameFile compares the attributes that every change alters, even a rename to the
+// same name.
 func sameFile(a, b fs.FileInfo) bool {
 	return a.Name() == b.Name() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
-// inventory describes the file, or the files of the directory. Symbolic links
-// are followed, so that a mounted secret whose link is switched has changed.
+// inventory describes the file, or the files of the directory. It follows symbolic
+// links: a mounted secret has changed if its link points elsewhere.
 func inventory(name string) ([]fs.FileInfo, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -64,7 +64,7 @@ func inventory(name string) ([]fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := []fs.FileInfo{} // not nil: the directory is there
+	list := []fs.FileInfo{} // not nil, because the directory exists
 	for _, n := range names {
 		if info, err := os.Stat(n); err == nil {
 			list = append(list, info)
@@ -73,7 +73,8 @@ func inventory(name string) ([]fs.FileInfo, error) {
 	return list, nil
 }
 
-// filesIn returns the files of a directory, hidden ones excepted, in order.
+// filesIn returns the regular files of a directory, in order and without hidden
+// ones.
 func filesIn(dir string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -85,12 +86,12 @@ func filesIn(dir string) (names []string, err error) {
 	return names, err
 }
 
-// Start looks after the files until Close.
+// Start watches the files until Close.
 func (a *Authenticator) Start() {
 	if len(a.files) == 0 {
 		return
 	}
-	a.owned.Go(func() {
+	a.running.Go(func() {
 		t := time.NewTicker(reloadEvery)
 		defer t.Stop()
 		for {
@@ -104,7 +105,7 @@ func (a *Authenticator) Start() {
 	})
 }
 
-// Reload looks at the files now. What is broken leaves the old values in force.
+// Reload looks at the files now. A broken file leaves its old values in force.
 func (a *Authenticator) Reload() {
 	a.reload.Lock()
 	defer a.reload.Unlock()
@@ -114,7 +115,7 @@ func (a *Authenticator) Reload() {
 		switch {
 		case err != nil:
 			a.stats.reloadErrors.Add(1)
-			a.log.Error("cannot load a file of device credentials; what was loaded before stays in force", "file", f.name, "error", err)
+			a.log.Error("cannot load a file of device credentials; its old content stays in force", "file", f.name, "error", err)
 		case changed:
 			a.stats.reloads.Add(1)
 			inForce = true
@@ -125,8 +126,8 @@ func (a *Authenticator) Reload() {
 	}
 }
 
-// Close ends the watch and calls under way to the hook, and waits for them.
+// Close ends the watch and the calls to the hook, and waits for both.
 func (a *Authenticator) Close() {
 	a.stop()
-	a.owned.Wait()
+	a.running.Wait()
 }

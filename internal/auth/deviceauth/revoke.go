@@ -8,16 +8,15 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// What can take a credential back from a connected device is a file that has
-// changed. A shared token is a setting and cannot change; a hook says how long
-// its yes holds.
+// Only a changed file revokes the credential of a connected device. A shared token
+// is a setting and cannot change; the hook's Answer limits how long its yes holds.
 
-// fingerprint stands for a token, a key or an authority. Only that is kept with a
-// connection.
+// fingerprint identifies a token, a key or an authority. A connection keeps the
+// fingerprint alone.
 type fingerprint [sha256.Size]byte
 
-// tokenCredential is a line of the token file. The line holds as long as it is
-// there, names the client, and does not end sooner than it did.
+// tokenCredential is a line of the token file. It holds while the line exists,
+// names the client, and does not end earlier than before.
 type tokenCredential struct {
 	a       *Authenticator
 	hash    fingerprint
@@ -29,7 +28,7 @@ func (c *tokenCredential) Holds(client gateway.ClientID) bool {
 	return v.accepted() && (v.expires.IsZero() || !c.expires.IsZero() && !v.expires.Before(c.expires))
 }
 
-// keyCredential is the key that has signed a token.
+// keyCredential is the key that signed a token.
 type keyCredential struct {
 	a   *Authenticator
 	key fingerprint
@@ -37,7 +36,7 @@ type keyCredential struct {
 
 func (c *keyCredential) Holds(gateway.ClientID) bool { return c.a.keys.Load().prints[c.key] }
 
-// certificateCredential is a certificate and the client CA that vouches for it.
+// certificateCredential is a certificate and the client CA that signed it.
 type certificateCredential struct {
 	a           *Authenticator
 	authority   fingerprint
@@ -51,20 +50,20 @@ func (c *certificateCredential) Holds(gateway.ClientID) bool {
 	return (*c.a.authorities.Load())[c.authority]
 }
 
-// unasked is what a device has that was let in because nothing is asked of its
-// id. It holds until the token file names the id.
-type unasked struct{ a *Authenticator }
+// noCredential is the credential of a device that was admitted because its id needs
+// none. It holds until the token file names the id.
+type noCredential struct{ a *Authenticator }
 
-func (c unasked) Holds(client gateway.ClientID) bool { return !c.a.tokens.Load().covers(client) }
+func (c noCredential) Holds(client gateway.ClientID) bool { return !c.a.tokens.Load().covers(client) }
 
-// credentials are all required.
+// credentials hold if all of them do.
 type credentials []gateway.Credential
 
 func (all credentials) Holds(client gateway.ClientID) bool {
 	return !slices.ContainsFunc(all, func(c gateway.Credential) bool { return !c.Holds(client) })
 }
 
-// together is what holds as long as both do; either may be nil.
+// together returns a credential that holds while both do. Either may be nil.
 func together(a, b gateway.Credential) gateway.Credential {
 	switch {
 	case a == nil:

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// sourceOf is what counts as one place: an IPv4 address or an IPv6 /64.
+// sourceOf returns the address that counts as one source: an IPv4 address or an
+// IPv6 /64.
 func sourceOf(remote netip.AddrPort) netip.Addr {
 	a := remote.Addr().Unmap()
 	if a.Is6() {
@@ -17,20 +18,21 @@ func sourceOf(remote netip.AddrPort) netip.Addr {
 	return a
 }
 
-// penalties is a bucket of refusals for each source that has some: a refusal
-// takes one, a minute fills it again. Beyond maxSources the place of a source
-// that has waited longest, of a few looked at, is given away: whoever has that
-// many addresses is bounded by how many registrations are taken at all.
+// penalties has a bucket of allowed refusals for each source that was refused. A
+// refusal takes one; an empty bucket is full again after a minute. Beyond
+// maxSources a new source replaces the one of a random sample that was refused
+// least recently. An attacker with that many addresses is bounded by the rate of
+// registrations instead.
 type penalties struct {
-	size float64 // refusals of a full bucket; 0 = no bound
+	size float64 // capacity of a bucket; 0 = no bound
 
-	mu sync.Mutex
-	by map[netip.Addr]bucket
+	mu      sync.Mutex
+	buckets map[netip.Addr]bucket
 }
 
 const (
 	maxSources    = 8192
-	refill        = time.Minute // of an empty bucket
+	refill        = time.Minute // time to fill an empty bucket
 	sampleSources = 16
 )
 
@@ -40,19 +42,20 @@ type bucket struct {
 }
 
 func newPenalties(perMinute int) *penalties {
-	return &penalties{size: float64(perMinute), by: make(map[netip.Addr]bucket)}
+	return &penalties{size: float64(perMinute), buckets: make(map[netip.Addr]bucket)}
 }
 
-// level is what is in b at now.
+// level returns the content of b at now.
 func (p *penalties) level(b bucket, now time.Time) float64 {
 	return math.Min(p.size, b.left+p.size*float64(now.Sub(b.at))/float64(refill))
 }
 
-// wait is how long nothing from source is looked at, 0 when it may go on.
+// wait returns how long the source must wait before its next registration, 0 for no
+// wait.
 func (p *penalties) wait(source netip.Addr, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, ok := p.by[source]
+	b, ok := p.buckets[source]
 	if !ok {
 		return 0
 	}
@@ -63,40 +66,41 @@ func (p *penalties) wait(source netip.Addr, now time.Time) time.Duration {
 	return time.Duration((1 - left) / p.size * float64(refill))
 }
 
-// add notes a refusal. Loopback has only ourselves and local proxies behind it.
+// add notes a refusal. Loopback is exempt: it has only this machine and local
+// proxies behind it.
 func (p *penalties) add(source netip.Addr, now time.Time) {
 	if p.size == 0 || !source.IsValid() || source.IsLoopback() {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, ok := p.by[source]
+	b, ok := p.buckets[source]
 	if !ok {
 		b = bucket{left: p.size, at: now}
 		p.makeRoom(now)
 	}
-	p.by[source] = bucket{left: math.Max(0, p.level(b, now)-1), at: now}
+	p.buckets[source] = bucket{left: math.Max(0, p.level(b, now)-1), at: now}
 }
 
-// makeRoom forgets sources when the table is full: of those looked at, the ones
-// that are at peace again, or else the one that has been quiet for longest.
+// makeRoom removes sources when the table is full. Of a random sample it removes
+// those with a full bucket, or else the least recently refused.
 func (p *penalties) makeRoom(now time.Time) {
-	if len(p.by) < maxSources {
+	if len(p.buckets) < maxSources {
 		return
 	}
 	var oldest netip.Addr
 	seen := 0
-	for s, b := range p.by {
+	for s, b := range p.buckets {
 		if p.level(b, now) == p.size {
-			delete(p.by, s)
-		} else if !oldest.IsValid() || b.at.Before(p.by[oldest].at) {
+			delete(p.buckets, s)
+		} else if !oldest.IsValid() || b.at.Before(p.buckets[oldest].at) {
 			oldest = s
 		}
 		if seen++; seen == sampleSources {
 			break
 		}
 	}
-	if len(p.by) >= maxSources {
-		delete(p.by, oldest)
+	if len(p.buckets) >= maxSources {
+		delete(p.buckets, oldest)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // Stats is a snapshot for metrics.
 type Stats struct {
-	Results      map[[2]string]uint64 // decisions that have occurred, by method and reason
+	Results      map[[2]string]uint64 // decisions by method and reason, with zeros for those that have not occurred
 	Refused      int                  // ids in the list of refused devices
 	Reloads      uint64
 	ReloadErrors uint64
@@ -18,14 +18,14 @@ type Stats struct {
 	Hook *HookStats // nil without a hook
 }
 
-// HookStats is how the hook does.
+// HookStats describe the calls to the hook.
 type HookStats struct {
 	Calls     gateway.Histogram // round trips
-	Answers   map[string]uint64 // allow, deny or failed, of calls
+	Answers   map[string]uint64 // of calls: allow, deny or failed
 	CacheHits uint64
 	Cached    int
-	Breaker   int               // 0 closed, 1 half open, 2 open: nobody is asked
-	Monitored map[string]uint64 // allow, deny, failed or skipped, in monitor mode
+	Breaker   int               // 0 closed, 1 half open, 2 open (no calls)
+	Monitored map[string]uint64 // in monitor mode: allow, deny, failed or skipped
 }
 
 // counters counts decisions in a table of every method and reason.
@@ -51,9 +51,7 @@ func (a *Authenticator) Stats() Stats {
 		Reloads: a.stats.reloads.Load(), ReloadErrors: a.stats.reloadErrors.Load()}
 	for i, m := range methods {
 		for j, r := range reasons {
-			if n := a.stats.results[i][j].Load(); n > 0 {
-				s.Results[[2]string{string(m), string(r)}] = n
-			}
+			s.Results[[2]string{string(m), string(r)}] = a.stats.results[i][j].Load()
 		}
 	}
 	if a.hook != nil {

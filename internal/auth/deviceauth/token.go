@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// A device token is TokenPrefix and base64url of 24 random bytes and their
-// CRC-32:
+// A device token is TokenPrefix and base64url of 24 random bytes and their CRC-32:
 //
 //	lwd_<32 characters of secret><6 of checksum>
 //
-// The prefix lets secret scanners find it, the checksum tells a typing error
-// from a wrong token. Only its SHA-256 is kept. That is enough because the
-// secret has 192 random bits: there is no dictionary to try, and a slow hash
-// would only cost the gateway time at each registration. For the same reason a
-// secret that a person has chosen cannot be one: what has not this form is
-// never looked up.
+// Secret scanners find the prefix. The checksum distinguishes a typing error from a
+// wrong token. Files contain only its SHA-256. That is enough because the secret
+// has 192 random bits: an attacker has no dictionary to try, and a slow hash would
+// only cost the gateway time at each registration. For the same reason a secret
+// chosen by a person cannot be a token: the gateway never looks up a text without
+// this form.
 const (
 	TokenPrefix = "lwd_"
 	secretBytes = 24
@@ -36,8 +35,8 @@ func NewToken() string {
 	return TokenPrefix + tokenEncoding.EncodeToString(b[:])
 }
 
-// WellFormed reports whether token has the form of one of ours. It says nothing
-// about whether it is valid anywhere.
+// WellFormed reports whether token has the form of a device token. The token need
+// not be valid anywhere.
 func WellFormed(token string) bool {
 	body, ok := strings.CutPrefix(token, TokenPrefix)
 	if !ok || len(token) != tokenLength {
@@ -48,5 +47,5 @@ func WellFormed(token string) bool {
 	return err == nil && n == len(b) && crc32.ChecksumIEEE(b[:secretBytes]) == binary.BigEndian.Uint32(b[secretBytes:])
 }
 
-// HashToken is what is kept of a token.
+// HashToken returns the hash that files keep instead of the token.
 func HashToken(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }

@@ -12,7 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// AddToken appends an entry to a token file, which is made when it is not there.
+// AddToken appends an entry to a token file. It creates a missing file.
 func AddToken(name string, e TokenEntry) error {
 	if err := e.check(); err != nil {
 		return err
@@ -27,8 +27,8 @@ func AddToken(name string, e TokenEntry) error {
 	})
 }
 
-// RevokeTokens takes the entries that match out of a token file and returns
-// them. It is no error when there are none; then the file stays as it is.
+// RevokeTokens removes the matching entries from a token file and returns them.
+// Without a match it returns none and does not change the file.
 func RevokeTokens(name string, match func(*TokenEntry) bool) (revoked []TokenEntry, err error) {
 	err = editTokens(name, false, func(f *tokenFile) error {
 		var keep []tokenLine
@@ -53,7 +53,7 @@ func RevokeTokens(name string, match func(*TokenEntry) bool) (revoked []TokenEnt
 
 var errUnchanged = errors.New("nothing to change")
 
-// editTokens replaces a token file by what change makes of it.
+// editTokens replaces a token file by the result of change.
 func editTokens(name string, create bool, change func(*tokenFile) error) error {
 	e, err := beginEdit(name)
 	if err != nil {
@@ -70,24 +70,24 @@ func editTokens(name string, create bool, change func(*tokenFile) error) error {
 	return e.commit(f)
 }
 
-// tokenEdit is a new file that is written beside the old one, synced and renamed
-// over it, so that a reader sees one or the other. Its name, NAME.new, is also
-// the lock that keeps a second editor out.
+// tokenEdit writes a new file beside the old one, syncs it and renames it over the
+// old one. A reader sees either version. The new file's name, NAME.new, is also a
+// lock that excludes a second editor.
 type tokenEdit struct {
 	name  string
-	fresh *os.File // nil when it was renamed
+	fresh *os.File // nil after the rename
 }
 
 func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
-		name = target // a symbolic link stays one
+		name = target // so that a symbolic link stays one
 	}
 	if err := private.TrustedDir(filepath.Dir(name)); err != nil {
 		return nil, err
 	}
-	w, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.FileMode)
+	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s is being changed by somebody else; if that one has died, remove %s.new", name, name)
+		return nil, fmt.Errorf("another process is changing %s; if it has died, remove %s.new", name, name)
 	}
 	if err != nil {
 		return nil, err
@@ -95,9 +95,9 @@ func beginEdit(name string) (*tokenEdit, error) {
 	return &tokenEdit{name: name, fresh: w}, nil
 }
 
-const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". Tokens themselves are not in here.`
+const tokenFileHead = `# Tokens of devices, one JSON object a line; see "longwire devices token --help". It contains no token.`
 
-// read returns the old file, whose mode and owner the new one gets.
+// read returns the old file. The new file gets its mode and owner.
 func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	f, err := readTokenFile(e.name)
 	if errors.Is(err, fs.ErrNotExist) && create {
@@ -115,7 +115,7 @@ func (e *tokenEdit) read(create bool) (*tokenFile, error) {
 	return f, nil
 }
 
-// commit makes f the file, durably.
+// commit puts f in the place of the old file, durably.
 func (e *tokenEdit) commit(f *tokenFile) error {
 	var b bytes.Buffer
 	for _, l := range f.lines {
@@ -131,7 +131,7 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 	if err := e.fresh.Sync(); err != nil {
 		return err
 	}
-	if err := e.fresh.Close(); err != nil { // before the rename, as Windows wants it
+	if err := e.fresh.Close(); err != nil { // before the rename, as Windows requires
 		return err
 	}
 	if err := os.Rename(e.fresh.Name(), e.name); err != nil {
@@ -141,7 +141,7 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 	return private.SyncDir(filepath.Dir(e.name))
 }
 
-// abandon removes the new file unless it was renamed.
+// abandon removes the new file unless commit has renamed it.
 func (e *tokenEdit) abandon() {
 	if e.fresh != nil {
 		_ = e.fresh.Close()

@@ -21,28 +21,28 @@ import (
 const (
 	maxTokenFile = 64 << 20 // bytes
 	maxTokenLine = 4 << 10  // bytes
-	maxPatterns  = 1000     // entries with a pattern, which are tried one by one
+	maxPatterns  = 1000     // entries with a pattern; a look-up tries each of them
 	maxNote      = 256      // bytes
 )
 
-// TokenEntry is one line of a token file, a JSON object. Blank lines and those
-// that begin with # are kept as they are. A client may have several entries, so
-// that a token can be replaced while the old one is still in use.
+// TokenEntry is one line of a token file, a JSON object. An edit keeps blank lines
+// and lines that begin with #. A client may have several entries, so that an
+// operator can replace a token while the old one is in use.
 type TokenEntry struct {
 	Client    string    `json:"client,omitempty"`  // the id, or
 	Pattern   string    `json:"pattern,omitempty"` // a pattern of ids
-	SHA256    string    `json:"sha256"`            // of the token, in hexadecimal
+	SHA256    string    `json:"sha256"`            // of the token, hexadecimal
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero = never
-	Groups    []string  `json:"groups,omitempty"`    // that the device may enter and leave
+	Groups    []string  `json:"groups,omitempty"`    // groups that the device may enter and leave
 	Note      string    `json:"note,omitempty"`      // for people
 }
 
-// ID names the entry. It is made from the hash, so it is no secret and needs no
-// place in the file.
+// ID names the entry. It comes from the hash, so it is not secret and the file need
+// not contain it.
 func (e *TokenEntry) ID() string { return "dtk_" + e.SHA256[:16] }
 
-// hash of an entry that check has passed.
+// hash returns the hash of an entry that check has accepted.
 func (e *TokenEntry) hash() (h [sha256.Size]byte) {
 	hex.Decode(h[:], []byte(e.SHA256))
 	return h
@@ -67,14 +67,14 @@ func (e *TokenEntry) check() error {
 	return nil
 }
 
-// tokenFile is a file line by line.
+// tokenFile is a file as a list of lines.
 type tokenFile struct {
 	lines []tokenLine
 	mode  fs.FileMode
 }
 
 type tokenLine struct {
-	raw   []byte      // without its end
+	raw   []byte      // without the line's end
 	entry *TokenEntry // nil for a comment
 }
 
@@ -93,8 +93,8 @@ func ReadTokens(name string) ([]TokenEntry, error) {
 	return list, nil
 }
 
-// readTokenFile names the line of an error and nothing of what stands there:
-// somebody may have put a token itself into the file.
+// readTokenFile reports the line of an error without its text, because an operator
+// may have put a token itself into the file.
 func readTokenFile(name string) (*tokenFile, error) {
 	b, info, err := readBounded(name, maxTokenFile)
 	if err != nil {
@@ -140,8 +140,8 @@ func parseTokenLine(text []byte) (*TokenEntry, error) {
 	return &e, e.check()
 }
 
-// readBounded reads a regular file of at most limit bytes that no other user can
-// change.
+// readBounded reads a regular file of at most limit bytes. It refuses a file that
+// another user can change.
 func readBounded(name string, limit int64) ([]byte, fs.FileInfo, error) {
 	if err := private.Trusted(name); err != nil {
 		return nil, nil, err

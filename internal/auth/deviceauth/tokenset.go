@@ -6,15 +6,15 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// tokenSet is a token file in memory, about 140 bytes a token. It does not
-// change: a new file makes a new set.
+// tokenSet is a token file in memory, about 140 bytes a token. It does not change:
+// a new file makes a new set.
 type tokenSet struct {
 	byHash   map[fingerprint]holder
-	clients  map[gateway.ClientID]struct{} // that have a token of their own
-	patterns []string                      // of the others, each once
+	clients  map[gateway.ClientID]struct{} // clients with a token of their own
+	patterns []string                      // patterns of the other tokens, without duplicates
 }
 
-// holder is whom a token belongs to.
+// holder is the holder of a token.
 type holder struct {
 	client  string // an id, or a pattern of ids
 	pattern bool
@@ -45,17 +45,17 @@ func readTokenSet(name string) (*tokenSet, error) {
 	return s, nil
 }
 
-// covers reports whether a token is asked of id. A nil set asks nobody. An
-// expired token still covers: it must not open the door that it has locked.
+// covers reports whether id needs a token. In a nil set no id does. An expired
+// token still covers its id: expiry must not admit a device without a token.
 func (s *tokenSet) covers(id gateway.ClientID) bool {
 	if s == nil {
 		return false
 	}
 	_, own := s.clients[id]
-	return matchesAny(s.patterns, id) || own // in this order: an id without a token takes no longer
+	return matchesAny(s.patterns, id) || own // in this order, so that an id without a token takes no longer
 }
 
-// ownToken looks at a well-formed token.
+// ownToken checks a well-formed token.
 func (a *Authenticator) ownToken(tokens *tokenSet, h *gateway.Hello) verdict {
 	hash := fingerprint(HashToken(h.Token))
 	v := tokens.find(hash, h.Client, a.cfg.Now())
@@ -65,9 +65,9 @@ func (a *Authenticator) ownToken(tokens *tokenSet, h *gateway.Hello) verdict {
 	return v
 }
 
-// find looks a token up by its hash. The time that takes depends on the hash
-// alone, which nobody can choose without knowing the token, and it is the same
-// for an id that has a token and for one that has none.
+// find looks a token up by its hash. Its duration depends on the hash alone, which
+// an attacker cannot choose without knowing the token. It is the same for ids with
+// and without a token.
 func (s *tokenSet) find(hash fingerprint, id gateway.ClientID, now time.Time) verdict {
 	h, ok := s.byHash[hash]
 	switch {

@@ -55,7 +55,7 @@ func (p privateFS) Unwrap() vfs.FS { return p.FS }
 
 // makeFile makes an empty file: os.ErrExist.
 func makeFile(name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, private.FileMode)
+	f, err := private.MakeFile(name)
 	if err != nil {
 		return err
 	}

@@ -406,9 +406,9 @@ func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
 }
 
 // parcels returns the queued parcels of a client.
-func (h *harness) parcels(client gateway.ClientID) []gateway.Parcel {
+func (h *harness) parcels(client gateway.ClientID) []gateway.Transmission {
 	h.Helper()
-	p, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+	p, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)
 	return p
 }

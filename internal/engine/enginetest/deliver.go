@@ -37,7 +37,7 @@ var nextTests = []test{
 		h.register("a", "b")
 		one := h.push("a", "x")
 		many := h.accept(h.to(gateway.Audience{All: true}, "y"))
-		h.same("parcels", h.parcels("a"), []gateway.Parcel{
+		h.same("parcels", h.parcels("a"), []gateway.Transmission{
 			{Message: one.ID, Seq: one.Seq, ExpiresAt: one.ExpiresAt, Payload: []byte("x")},
 			{Message: many.ID, Seq: many.Seq, ExpiresAt: many.ExpiresAt, Payload: []byte("y"), Many: true},
 		})
@@ -47,16 +47,16 @@ var nextTests = []test{
 		h.register("a")
 		m := []gateway.Message{h.push("a", "0"), h.push("a", "1"), h.push("a", "2")}
 		for i, want := range []string{"1 2", "2", ""} {
-			p, last, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[i].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
+			p, last, err := h.store.Next(gateway.TransmissionQuery{Client: "a", After: m[i].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
 			h.must(err)
 			h.same("last", last, m[2].Seq)
 			h.same("after "+fmt.Sprint(i), strings.Join(payloads(p), " "), want)
 		}
 		h.settle(h.outcome(m[1], "a", gateway.Acked)) // after may be the sequence of a final delivery
-		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", After: m[1].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
+		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", After: m[1].Seq, Max: 10, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("after a final one", payloads(p), []string{"2"})
-		p, _, err = h.store.Next(gateway.ParcelQuery{Client: "a", After: ^gateway.Seq(0), Max: 10, MaxBytes: 1 << 20}, nil)
+		p, _, err = h.store.Next(gateway.TransmissionQuery{Client: "a", After: ^gateway.Seq(0), Max: 10, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("after all", payloads(p), nil)
 	}},
@@ -65,7 +65,7 @@ var nextTests = []test{
 		for i := range 5 {
 			h.push("a", fmt.Sprint(i))
 		}
-		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 3, MaxBytes: 1 << 20}, nil)
+		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 3, MaxBytes: 1 << 20}, nil)
 		h.must(err)
 		h.same("parcels", payloads(p), []string{"0", "1", "2"})
 	}},
@@ -74,12 +74,12 @@ var nextTests = []test{
 		for range 10 {
 			h.push("a", strings.Repeat("x", 100))
 		}
-		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 1}, nil)
+		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 1}, nil)
 		h.must(err)
 		if len(p) != 1 {
 			h.Errorf("%d parcels for a byte, want 1", len(p))
 		}
-		p, _, err = h.store.Next(gateway.ParcelQuery{Client: "a", Max: 10, MaxBytes: 350}, nil)
+		p, _, err = h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 350}, nil)
 		h.must(err)
 		if len(p) < 3 || len(p) > 4 {
 			h.Errorf("%d parcels of 100 bytes for 350, want 3 or 4", len(p))
@@ -88,7 +88,7 @@ var nextTests = []test{
 	{name: "appends to the buffer", run: func(h *harness) {
 		h.register("a")
 		h.push("a", "x")
-		p, _, err := h.store.Next(gateway.ParcelQuery{Client: "a", Max: 1, MaxBytes: 1 << 20}, []gateway.Parcel{{Payload: []byte("before")}})
+		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 1, MaxBytes: 1 << 20}, []gateway.Transmission{{Payload: []byte("before")}})
 		h.must(err)
 		h.same("buffer", payloads(p), []string{"before", "x"})
 	}},
@@ -103,22 +103,22 @@ var nextTests = []test{
 		h.push("a", "long")
 		h.clock.advance(time.Minute)
 		queue := h.queue("a")
-		_, ok, err := h.store.Parcel("a", m.Seq)
+		_, ok, err := h.store.Transmission("a", m.Seq)
 		h.must(err)
 		if h.message(m.ID).Counts.Expired == 0 { // otherwise the store's driver has run
 			h.same("before it is final", queue, []string{"short", "long"})
-			h.same("Parcel before it is final", ok, true)
+			h.same("Transmission before it is final", ok, true)
 		}
 		h.advance(0)
 		h.awaitNotified(m.ID, "a")
 		h.same("when it is final", h.queue("a"), []string{"long"})
 	}},
-	{name: "Parcel returns one that is queued", run: func(h *harness) {
+	{name: "Transmission returns one that is queued", run: func(h *harness) {
 		h.register("a", "b")
 		m := h.push("a", "x")
-		p, ok, err := h.store.Parcel("a", m.Seq)
+		p, ok, err := h.store.Transmission("a", m.Seq)
 		h.must(err)
-		h.same("parcel", p, gateway.Parcel{Message: m.ID, Seq: m.Seq, ExpiresAt: m.ExpiresAt, Payload: []byte("x")})
+		h.same("parcel", p, gateway.Transmission{Message: m.ID, Seq: m.Seq, ExpiresAt: m.ExpiresAt, Payload: []byte("x")})
 		if !ok {
 			h.Error("ok is false")
 		}
@@ -127,8 +127,8 @@ var nextTests = []test{
 			client gateway.ClientID
 			seq    gateway.Seq
 		}{{"a", m.Seq}, {"b", m.Seq}, {"a", m.Seq + 1}, {"nobody", m.Seq}} {
-			if _, ok, err := h.store.Parcel(c.client, c.seq); ok || err != nil {
-				h.Errorf("Parcel(%s, %d) = %v, %v; want none", c.client, c.seq, ok, err)
+			if _, ok, err := h.store.Transmission(c.client, c.seq); ok || err != nil {
+				h.Errorf("Transmission(%s, %d) = %v, %v; want none", c.client, c.seq, ok, err)
 			}
 		}
 	}},

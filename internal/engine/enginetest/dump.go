@@ -15,7 +15,7 @@ type state struct {
 	Messages   []gateway.Message
 	Deliveries map[gateway.MessageID][]gateway.Delivery
 	ByClient   map[gateway.ClientID][]gateway.Delivery
-	Queues     map[gateway.ClientID][]gateway.Parcel
+	Queues     map[gateway.ClientID][]gateway.Transmission
 	Uplinks    map[gateway.ClientID][]gateway.Uplink
 	Kept       int
 	Queued     int
@@ -28,7 +28,7 @@ func dump(t tb, s gateway.Store) state {
 	d := state{
 		Deliveries: map[gateway.MessageID][]gateway.Delivery{},
 		ByClient:   map[gateway.ClientID][]gateway.Delivery{},
-		Queues:     map[gateway.ClientID][]gateway.Parcel{},
+		Queues:     map[gateway.ClientID][]gateway.Transmission{},
 		Uplinks:    map[gateway.ClientID][]gateway.Uplink{},
 	}
 	d.Clients = allClients(t, s, gateway.ClientQuery{QueuedGT: -1, Limit: 1000})
@@ -37,7 +37,7 @@ func dump(t tb, s gateway.Store) state {
 		c.LastClose = "" // a connected client may be stored as lost
 		d.ByClient[c.ID] = allClientDeliveries(t, s, gateway.ClientDeliveryQuery{Client: c.ID, Limit: 1000})
 		d.Uplinks[c.ID] = allUplinks(t, s, c.ID, 1000)
-		q, _, err := s.Next(gateway.ParcelQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+		q, _, err := s.Next(gateway.TransmissionQuery{Client: c.ID, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -312,12 +312,12 @@ func (h *harness) client(id gateway.ClientID) gateway.ClientRecord {
 // queue returns the queued payloads of a client, in order.
 func (h *harness) queue(client gateway.ClientID) []string {
 	h.Helper()
-	parcels, _, err := h.store.Next(gateway.ParcelQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+	parcels, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)
 	return payloads(parcels)
 }
 
-func payloads(parcels []gateway.Parcel) []string {
+func payloads(parcels []gateway.Transmission) []string {
 	var p []string
 	for _, x := range parcels {
 		p = append(p, string(x.Payload))

@@ -240,7 +240,7 @@ func drain(h *harness, id gateway.ClientID, pushed <-chan struct{}) {
 			over = true
 		case <-time.After(time.Millisecond):
 		}
-		parcels, _, err := h.store.Next(gateway.ParcelQuery{Client: id, After: last, Max: 8, MaxBytes: 1 << 20}, nil)
+		parcels, _, err := h.store.Next(gateway.TransmissionQuery{Client: id, After: last, Max: 8, MaxBytes: 1 << 20}, nil)
 		if err != nil {
 			h.Error(err)
 			return

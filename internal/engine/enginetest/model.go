@@ -311,7 +311,7 @@ func (m *model) await(rt *rapid.T, what string, read func(s *side) any) {
 func (m *model) queue(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
 	m.both(rt, "next", func(s *side) (any, error) {
-		p, _, err := s.store.Next(gateway.ParcelQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil)
+		p, _, err := s.store.Next(gateway.TransmissionQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil)
 		for i := range p {
 			if p[i].Seq != s.seqs[p[i].Message] {
 				rt.Fatalf("%s has the sequence %d, accepted as %d", p[i].Message, p[i].Seq, s.seqs[p[i].Message])

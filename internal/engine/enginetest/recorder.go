@@ -80,9 +80,9 @@ func (r *recorder) Changed(list []gateway.Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *gateway.Accepted:
-			r.accepted(c.Client, c.Parcel.Message, c.Parcel.Seq)
-			if got, ok, err := r.store.Parcel(c.Client, c.Parcel.Seq); ok && err == nil && string(got.Payload) != string(c.Parcel.Payload) {
-				r.complain("notified that %s has %q, but it reads %q", c.Parcel.Message, c.Parcel.Payload, got.Payload)
+			r.accepted(c.Client, c.Transmission.Message, c.Transmission.Seq)
+			if got, ok, err := r.store.Transmission(c.Client, c.Transmission.Seq); ok && err == nil && string(got.Payload) != string(c.Transmission.Payload) {
+				r.complain("notified that %s has %q, but it reads %q", c.Transmission.Message, c.Transmission.Payload, got.Payload)
 			}
 		case *gateway.AcceptedMany:
 			r.accepted("", c.Message, c.Seq)

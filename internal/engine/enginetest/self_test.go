@@ -66,7 +66,7 @@ func (f notifiesEarly) Delivery(id gateway.MessageID, c gateway.ClientID) (gatew
 
 type newestFirst struct{ *memstore.Store }
 
-func (f newestFirst) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+func (f newestFirst) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
 	n := len(buf)
 	buf, last, err := f.Store.Next(q, buf)
 	slices.Reverse(buf[n:])

@@ -203,7 +203,7 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 	}
 	switch {
 	case !m.many():
-		s.note(&gateway.Accepted{Client: m.Client, Parcel: m.deliveries[0].parcel()})
+		s.note(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].parcel()})
 	case !m.Completed():
 		s.note(&gateway.AcceptedMany{Message: m.ID, Seq: m.Seq, Total: m.Counts.Total, To: a.To, Rate: a.Rate})
 	}

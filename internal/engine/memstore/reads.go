@@ -42,7 +42,7 @@ func (p *page[T, K]) pass(k K) {
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
 
 // Next appends queued parcels of one client.
-func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gateway.Parcel, last gateway.Seq, err error) {
+func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (parcels []gateway.Transmission, last gateway.Seq, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lanes[q.Client]
@@ -65,23 +65,23 @@ func (s *Store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) (parcels []gat
 	return buf, s.seq, nil
 }
 
-// Parcel returns one queued parcel.
-func (s *Store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
+// Transmission returns one queued parcel.
+func (s *Store) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.Transmission, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lanes[client]
 	if l == nil {
-		return gateway.Parcel{}, false, nil
+		return gateway.Transmission{}, false, nil
 	}
 	i, ok := slices.BinarySearchFunc(l.queue, seq, bySeq)
 	if !ok {
-		return gateway.Parcel{}, false, nil
+		return gateway.Transmission{}, false, nil
 	}
 	return l.queue[i].parcel(), true, nil
 }
 
-func (d *delivery) parcel() gateway.Parcel {
-	return gateway.Parcel{Message: d.Message, Seq: d.Seq, ExpiresAt: d.ExpiresAt,
+func (d *delivery) parcel() gateway.Transmission {
+	return gateway.Transmission{Message: d.Message, Seq: d.Seq, ExpiresAt: d.ExpiresAt,
 		Payload: d.message.Payload, Many: d.message.many()}
 }
 

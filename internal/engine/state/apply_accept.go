@@ -120,7 +120,7 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 	row.form, row.ord, row.client = formOne, c.ord, c.id
 	m.enqueue(c, row)
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
-	m.notices.addAccepted(gateway.Accepted{Client: c.id, Parcel: gateway.Parcel{Message: row.id, Seq: row.seq,
+	m.notices.addAccepted(gateway.Accepted{Client: c.id, Transmission: gateway.Transmission{Message: row.id, Seq: row.seq,
 		ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload}})
 	return nil
 }

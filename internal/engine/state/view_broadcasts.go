@@ -80,19 +80,19 @@ const bodySlots = 8
 
 // bodies keeps the parcels of messages to many that were asked for last. What a
 // sequence that is durable stands for never changes, so they outlive their view.
-type bodies [bodySlots]atomic.Pointer[gateway.Parcel]
+type bodies [bodySlots]atomic.Pointer[gateway.Transmission]
 
-func (b *bodies) get(seq gateway.Seq) (gateway.Parcel, bool) {
+func (b *bodies) get(seq gateway.Seq) (gateway.Transmission, bool) {
 	if p := b[seq%bodySlots].Load(); p != nil && p.Seq == seq {
 		return *p, true
 	}
-	return gateway.Parcel{}, false
+	return gateway.Transmission{}, false
 }
 
-func (b *bodies) put(p gateway.Parcel) { b[p.Seq%bodySlots].Store(&p) }
+func (b *bodies) put(p gateway.Transmission) { b[p.Seq%bodySlots].Store(&p) }
 
 // broadcastParcel returns a message in bitmap form, ready to be sent.
-func (v *View) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
+func (v *View) broadcastParcel(seq gateway.Seq) (gateway.Transmission, error) {
 	if p, ok := v.Shared.bodies.get(seq); ok {
 		return p, nil
 	}
@@ -101,7 +101,7 @@ func (v *View) broadcastParcel(seq gateway.Seq) (gateway.Parcel, error) {
 		err = &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	if err != nil {
-		return gateway.Parcel{}, err
+		return gateway.Transmission{}, err
 	}
 	p, err := v.parcel(h.id, seq)
 	if err == nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Next appends to buf the queued parcels that q asks for.
-func (v *View) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, error) {
+func (v *View) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, error) {
 	o, ok, err := v.ordinal(q.Client, q.Ref)
 	if err != nil || !ok {
 		return buf, err
@@ -31,7 +31,7 @@ func (v *View) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, e
 }
 
 // fill appends parcels to buf: at most max, and until they have maxBytes.
-func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, error) {
+func (l *lane) fill(buf []gateway.Transmission, max, maxBytes int) ([]gateway.Transmission, error) {
 	for size, n := 0, 0; n < max && (n == 0 || size < maxBytes); n++ {
 		p, ok, err := l.next()
 		if err != nil || !ok {
@@ -43,8 +43,8 @@ func (l *lane) fill(buf []gateway.Parcel, max, maxBytes int) ([]gateway.Parcel, 
 	return buf, nil
 }
 
-// Parcel returns one queued parcel, ok false when it is final or unknown.
-func (v *View) Parcel(client gateway.ClientID, seq gateway.Seq) (p gateway.Parcel, ok bool, err error) {
+// Transmission returns one queued parcel, ok false when it is final or unknown.
+func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway.Transmission, ok bool, err error) {
 	row, known, err := v.clientRow(client)
 	if err != nil || !known {
 		return p, false, err
@@ -122,7 +122,7 @@ func (l *lane) close() error {
 }
 
 // next returns the next parcel, ok false at the end.
-func (l *lane) next() (p gateway.Parcel, ok bool, err error) {
+func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 	seq, many := l.broadcast()
 	switch {
 	case l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq):
@@ -139,25 +139,25 @@ func (l *lane) next() (p gateway.Parcel, ok bool, err error) {
 }
 
 // row takes the row that rows stands on.
-func (l *lane) row() (gateway.Parcel, error) {
+func (l *lane) row() (gateway.Transmission, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
 	q, err := decodeQueued(l.rows.Value())
 	if err != nil {
-		return gateway.Parcel{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+		return gateway.Transmission{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
 	}
 	l.ok = l.rows.Next()
 	return l.view.parcel(q.id, seq)
 }
 
 // parcel returns a message ready to be sent.
-func (v *View) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Parcel, error) {
+func (v *View) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Transmission, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}
 	}
 	if err != nil {
-		return gateway.Parcel{}, err
+		return gateway.Transmission{}, err
 	}
-	return gateway.Parcel{Message: row.id, Seq: seq, ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload,
+	return gateway.Transmission{Message: row.id, Seq: seq, ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload,
 		Many: row.form != formOne}, nil
 }

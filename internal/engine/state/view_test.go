@@ -37,7 +37,7 @@ func TestBitsBeyondTheBoundAreRead(t *testing.T) {
 	}
 	v := &View{Rows: db, State: m.State, Shared: shared}
 	v.broadcasts.kept = maxKeptBits
-	ps, err := v.Next(gateway.ParcelQuery{Client: "b", After: 1, Max: 10, MaxBytes: 1 << 20}, nil)
+	ps, err := v.Next(gateway.TransmissionQuery{Client: "b", After: 1, Max: 10, MaxBytes: 1 << 20}, nil)
 	if err != nil || len(ps) != 2 || ps[0].Seq != 2 || ps[1].Seq != 3 {
 		t.Errorf("got %v, %v, want the last two messages", ps, err)
 	}

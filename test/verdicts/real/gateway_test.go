@@ -210,7 +210,7 @@ func (s *store) Disconnected(client gateway.ClientID, at time.Time, reason strin
 	s.Store.Disconnected(client, at, reason)
 }
 
-func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Parcel, gateway.Seq, error) {
+func (s *store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
 	l, last, err := s.Store.Next(q, buf)
 	for i := range l {
 		l[i].ExpiresAt = l[i].ExpiresAt.Add(-s.p.w.offset)
@@ -218,8 +218,8 @@ func (s *store) Next(q gateway.ParcelQuery, buf []gateway.Parcel) ([]gateway.Par
 	return l, last, err
 }
 
-func (s *store) Parcel(client gateway.ClientID, seq gateway.Seq) (gateway.Parcel, bool, error) {
-	p, ok, err := s.Store.Parcel(client, seq)
+func (s *store) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.Transmission, bool, error) {
+	p, ok, err := s.Store.Transmission(client, seq)
 	p.ExpiresAt = p.ExpiresAt.Add(-s.p.w.offset)
 	return p, ok, err
 }
@@ -237,7 +237,7 @@ func (o *observer) Changed(list []gateway.Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *gateway.Accepted:
-			c.Parcel.ExpiresAt = c.Parcel.ExpiresAt.Add(-o.p.w.offset)
+			c.Transmission.ExpiresAt = c.Transmission.ExpiresAt.Add(-o.p.w.offset)
 		case *gateway.Settlement:
 			if c.Late {
 				o.p.w.cover("late ack")

@@ -256,7 +256,7 @@ func (c *conn) uplink(ctx context.Context, e protocol.Event) {
 }
 
 // Deliver implements gateway.Link.
-func (c *conn) Deliver(p gateway.Parcel) error {
+func (c *conn) Deliver(p gateway.Transmission) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open {

@@ -29,7 +29,7 @@ func (w *world) feed(payload string) *queue {
 	q := &queue{w: w, payload: payload}
 	more := func(s *recorded) {
 		for {
-			err := s.link.Deliver(gateway.Parcel{Seq: q.taken + 1, Payload: []byte(q.payload)})
+			err := s.link.Deliver(gateway.Transmission{Seq: q.taken + 1, Payload: []byte(q.payload)})
 			if err != nil {
 				break
 			}
@@ -147,7 +147,7 @@ func TestPacedDeviceAsksOnce(t *testing.T) {
 		}
 		synctest.Wait()
 		for range 5 { // and nothing else happens, not even a Flush
-			if err := s.link.Deliver(gateway.Parcel{Seq: 11, Payload: []byte("x")}); !errors.Is(err, gateway.ErrLinkBusy) {
+			if err := s.link.Deliver(gateway.Transmission{Seq: 11, Payload: []byte("x")}); !errors.Is(err, gateway.ErrLinkBusy) {
 				t.Fatalf("the 11th: %v, want ErrLinkBusy", err)
 			}
 		}

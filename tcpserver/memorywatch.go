@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// memoryWatch measures the process's memory once a second, so that an accept
-// costs one atomic load. Above the limit new connections are refused; those that
-// are there stay.
+// memoryWatch measures the process's memory once a second, so that an accept costs
+// one atomic load. Above the limit the server refuses new connections and keeps the
+// open ones.
 type memoryWatch struct {
 	limit uint64 // bytes; 0 = none
 	used  func() uint64
@@ -37,8 +37,8 @@ func (m *memoryWatch) watch(ctx context.Context) {
 
 func (m *memoryWatch) exhausted() bool { return m.above.Load() }
 
-// memoryInUse returns a function that measures what GOMEMLIMIT bounds: all that
-// the runtime has from the system, less what it has given back.
+// memoryInUse returns a function that measures the memory that GOMEMLIMIT bounds:
+// all memory that the runtime has from the system and has not returned.
 func memoryInUse() func() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	return func() uint64 {

@@ -1,0 +1,236 @@
+package api
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// provocation makes any operation answer with a problem.
+type provocation struct {
+	kind    slug
+	change  func(*Config)
+	query   string
+	headers []string
+	body    string // "" = the sample's
+	fits    func(e *endpoint) bool
+}
+
+func takesJSON(e *endpoint) bool { return e.takesBody() && !e.stream }
+func changes(e *endpoint) bool   { return e.method != "GET" && e.method != "HEAD" }
+
+var provocations = []provocation{
+	{kind: invalidParameter, query: "nonsense=1", fits: func(e *endpoint) bool { return e.pattern != "/metrics" }},
+	{kind: unauthenticated, change: func(c *Config) { c.Authorizer = APIKeys("lwk_0123456789abcdef0123456789abcdef") }},
+	{kind: hostNotAllowed, headers: []string{"Host", "evil.example"}},
+	{kind: crossOrigin, headers: []string{"Origin", "https://evil.example"}, fits: changes},
+	{kind: overloaded},
+	{kind: payloadTooLarge, body: strings.Repeat(" ", 2<<10), change: func(c *Config) { c.MaxBody = 1 << 10 }, fits: func(e *endpoint) bool { return !e.stream }},
+	{kind: unsupportedMediaType, headers: []string{"Content-Type", "application/x-nonsense"}, body: "x", fits: func(e *endpoint) bool {
+		return e.takesBody() && e.pattern != "/v1/clients/{id}/messages" // which takes it as the payload
+	}},
+	{kind: malformedJSON, body: `{"a":`, fits: takesJSON},
+	{kind: unknownField, body: `{"nonsense":1}`, fits: takesJSON},
+}
+
+// Whatever the operation, each problem of any call comes and is listed.
+func TestProblemsOfAnyCall(t *testing.T) {
+	for _, e := range newServer(Config{}).endpoints() {
+		if e.need == public || e.method == http.MethodHead {
+			continue
+		}
+		for _, p := range provocations {
+			if p.fits != nil && !p.fits(&e) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), p.kind), func(t *testing.T) {
+				h := newHarness(t, func(c *Config) {
+					c.Metrics = http.NotFoundHandler()
+					if p.change != nil {
+						p.change(c)
+					}
+				})
+				h.known("a")
+				var leave func()
+				h.ctx, leave = context.WithTimeout(t.Context(), 10*time.Second) // an event stream does not end
+				defer leave()
+				if p.kind == overloaded {
+					full := newServer(Config{Gateway: h.gateway, Metrics: http.NotFoundHandler()})
+					full.load.requests.Add(int64(full.cfg.MaxRequests))
+					h.handler = full.handler()
+				}
+				s := samples[e.method+" "+e.pattern]
+				body, content := s.body, s.content
+				if p.body != "" {
+					body = p.body
+				}
+				headers := p.headers
+				if content != "" && !slices.Contains(headers, "Content-Type") {
+					headers = append([]string{"Content-Type", content}, headers...)
+				}
+				if p.kind == malformedJSON || p.kind == unknownField {
+					headers = []string{"Content-Type", "application/json"}
+				}
+				c := &called{harness: h, message: "msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11", key: "key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"}
+				h.call(e.method, c.target(e.pattern, p.query), body, headers...).wantProblem(kinds[p.kind].status, p.kind)
+			})
+		}
+		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), insufficientScope), func(t *testing.T) {
+			keys, secret := keysetWith(t, apikey.WebhooksWrite)
+			h := newHarness(t, func(c *Config) { c.Metrics, c.Authorizer = http.NotFoundHandler(), keys })
+			c := &called{harness: h, message: "msg_1", key: "key_1"}
+			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(403, insufficientScope)
+		})
+		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), rateLimited), func(t *testing.T) {
+			keys, secret := keysetWith(t, apikey.Admin)
+			h := newHarness(t, func(c *Config) {
+				c.Metrics, c.Authorizer, c.Rate, c.Burst = http.NotFoundHandler(), keys, 0.001, 1
+			})
+			h.call("GET", "/v1/stats", "", "X-API-Key", secret).want(200)
+			c := &called{harness: h, message: "msg_1", key: "key_1"}
+			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(429, rateLimited)
+		})
+	}
+}
+
+func TestVersionAnswersLoopbackNamesOnly(t *testing.T) {
+	newHarness(t).call("GET", "/version", "", "Host", "evil.example").wantProblem(403, hostNotAllowed)
+}
+
+// keysetWith returns a set of one key, and the key's secret.
+func keysetWith(t *testing.T, scopes apikey.Scope) (*apikey.Keyset, string) {
+	t.Helper()
+	keys := apikey.NewKeyset()
+	_, secret, err := keys.Create(apikey.Spec{Name: "k", Scopes: scopes}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys, secret
+}
+
+// failing is a store that has stopped.
+type failing struct{ *memstore.Store }
+
+func (failing) Client(gateway.ClientID) (r gateway.ClientRecord, err error) {
+	return r, gateway.ErrUnavailable
+}
+func (failing) Clients(gateway.ClientQuery) (p gateway.Page[gateway.ClientRecord, gateway.ClientID], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Message(gateway.MessageID) (m gateway.Message, err error) {
+	return m, gateway.ErrUnavailable
+}
+func (failing) Messages(gateway.MessageQuery) (p gateway.Page[gateway.Message, gateway.MessageID], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Deliveries(gateway.DeliveryQuery) (p gateway.Page[gateway.Delivery, gateway.ClientID], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) ClientDeliveries(gateway.ClientDeliveryQuery) (p gateway.Page[gateway.Delivery, gateway.Seq], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Uplinks(gateway.ClientID, uint64, int) (p gateway.Page[gateway.Uplink, uint64], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Accept(context.Context, gateway.Acceptance) (r gateway.Receipt, err error) {
+	return r, gateway.ErrUnavailable
+}
+func (failing) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, error)) {
+	done(gateway.Receipt{}, gateway.ErrUnavailable)
+}
+func (failing) UpdateClient(context.Context, gateway.ClientID, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, gateway.ErrUnavailable
+}
+func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.Message, err error) {
+	return m, gateway.ErrUnavailable
+}
+func (failing) Purge(context.Context, gateway.ClientID, time.Time) (int, error) {
+	return 0, gateway.ErrUnavailable
+}
+
+// Without its store the gateway says so, whatever it is asked.
+func TestProblemsWithoutAStore(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	h := newHarness(t)
+	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{})})
+	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks"} {
+		h.call("GET", target, "").wantProblem(503, ofStore)
+	}
+	h.call("POST", "/v1/clients/a/messages", pushText("x")).wantProblem(503, ofStore)
+	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
+	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
+}
+
+// A push to one client of many is refused as one to the client's own path is.
+func TestProblemsOfAPushToOneOfMany(t *testing.T) {
+	h := newHarnessOn(t, gateway.Config{})
+	h.known("a")
+	to := func(id, more string) string { return `{"to":{"client":"` + id + `"},"text":"x"` + more + `}` }
+	h.call("POST", "/v1/messages", to("a", `,"mode":"online"`)).wantProblem(409, slug(gateway.CodeClientOffline))
+	h.device("b", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p) }})
+	h.call("POST", "/v1/messages?wait=1ms", to("b", `,"mode":"online"`)).wantProblem(504, slug(gateway.CodeAckTimeout))
+	for range gateway.DefaultMaxQueued {
+		if _, err := h.gateway.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{Client: "a"}, Payload: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.call("POST", "/v1/messages", to("a", "")).wantProblem(409, slug(gateway.CodeQueueFull))
+	h.gateway.Drain()
+	h.call("POST", "/v1/messages", to("a", "")).wantProblem(503, slug(gateway.CodeDraining))
+}
+
+// A body that is under way when draining begins has two seconds.
+func TestProblemsOfABodyWhileDraining(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	s := newServer(Config{Gateway: h.gateway})
+	s.drain.start(1)
+	for _, e := range s.endpoints() {
+		if !takesJSON(&e) {
+			continue
+		}
+		c := &called{harness: h}
+		r := newRequest(t.Context(), e.method, c.target(e.pattern, ""), "")
+		r.Body, r.ContentLength = readCloser{iotest.ErrReader(os.ErrDeadlineExceeded)}, 9
+		w := newRecorder()
+		s.handler().ServeHTTP(w, r)
+		a := answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+		a.wantProblem(503, slug(gateway.CodeDraining))
+		a.check(r)
+	}
+}
+
+// TestMain asks, when all tests have run, whether each problem that an operation
+// lists was met.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" && flag.Lookup("test.list").Value.String() == "" {
+		for op, byStatus := range Problems() {
+			for _, types := range byStatus {
+				for _, t := range types {
+					key := op + " " + strings.TrimPrefix(t, problemPath)
+					if _, met := seen.Load(key); !met && !strings.HasPrefix(op, "HEAD ") && !strings.HasSuffix(t, "/internal") {
+						fmt.Println("no test meets the problem that routes.go lists:", key)
+						code = 1
+					}
+				}
+			}
+		}
+	}
+	os.Exit(code)
+}
