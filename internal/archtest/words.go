@@ -97,7 +97,6 @@ func (w wording) fits() bool {
 var limits = map[string]int{
 	"api":                   98,
 	"api/internal/tenant":   24,
-	"internal/engine":       48,
 	"internal/engine/state": 24,
 }
 

@@ -11,9 +11,9 @@ import (
 
 // Backup writes a consistent copy of the store, as it is at some moment of the
 // call, into dir, which must not exist. Sorted tables are hard links where dir
-// is on the same file system. Writes go on meanwhile; another backup waits. When
-// ctx ends or the store is closed it stops with the next block that it would
-// write, and leaves nothing behind.
+// is on the same file system. The store takes writes during it; another backup waits.
+// When ctx ends or the store is closed it stops with the next block that it would
+// write, and leaves no file.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	stopped := func() error {
 		select {

@@ -23,7 +23,7 @@ type openRecord struct {
 	*record.Commit
 	ops  []op // applied
 	fill fill
-	full bool // what waits next has no room
+	full bool // the next event of the queue has no room
 }
 
 // fill is how much of a record's bounds is used.
@@ -42,7 +42,7 @@ func (f *fill) add(o *op) {
 	}
 }
 
-// runCommitter turns what waits into records, one after the other. It ends when
+// runCommitter makes records of the queue's events, one after the other. It ends when
 // the queue is closed and empty.
 func (e *Engine) runCommitter() {
 	defer e.wg.Done()
@@ -134,7 +134,7 @@ func (e *Engine) applyTo(open *openRecord, ops []op) {
 	}
 }
 
-// restart begins a record anew, with what the database says.
+// restart begins a record anew, with a machine that reads the database again.
 func (e *Engine) restart(r *record.Commit) error {
 	e.machine.Abort()
 	e.writing.Wait()

@@ -11,7 +11,7 @@
 //
 // On one node the journal is Pebble's write-ahead log: the changes that a
 // record makes and the position it has are one synced batch. Over a shared journal,
-// see package journal, a record is applied when it is read back, like everybody's.
+// see package journal, a record is applied when it is read back, like all others.
 //
 // # Rooms
 //
@@ -34,7 +34,7 @@
 //	driver.go, space.go, stats.go      the sweeper, the room on the disk, figures
 //	backup.go, verify.go, repair.go    stores that are copied, checked or mended
 //
-// # What a reader sees
+// # Views
 //
 // Pebble shows a batch to readers before it is synced. The engine's readers
 // therefore never read the database itself but a view: a snapshot that is
@@ -49,7 +49,7 @@
 // # What happens when the disk fails
 //
 // The first failed write or sync of a log or manifest seals the database: from
-// then on nothing reaches the directory through it, everybody in the batch gets
+// then on nothing reaches the directory through it, all callers of the batch get
 // ErrUnavailable, and the engine opens the directory again as a start-up would
 // until that succeeds. See disk/seal.go and reopen.go.
 package engine

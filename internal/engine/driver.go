@@ -16,11 +16,11 @@ const (
 	// clients, forgetSlice how many it looks at in one sweep.
 	forgetEvery = 10 * time.Minute
 	forgetSlice = 2_000
-	// trimEvery is how often a journal of its own is trimmed.
+	// trimEvery is the interval at which a shared journal is trimmed.
 	trimEvery = time.Minute
 )
 
-// sweeper remembers where the driver is.
+// sweeper holds the places at which the driver continues.
 type sweeper struct {
 	client   gateway.ClientID // walk over the clients: the last one looked at
 	nextWalk time.Time        // by the real clock
@@ -28,7 +28,7 @@ type sweeper struct {
 	uplink   uint64           // uplinks up to here are of a clock that was ahead
 }
 
-// runDriver does what is due, until Close.
+// runDriver sweeps at intervals, until Close.
 func (e *Engine) runDriver() {
 	defer e.wg.Done()
 	tick := time.NewTicker(e.opt.SweepEvery)
@@ -57,7 +57,7 @@ func (e *Engine) runDriver() {
 	}
 }
 
-// trim lets the journal drop what the state has on stable storage.
+// trim lets the journal drop the records that the state has on stable storage.
 func (e *Engine) trim() error {
 	return e.read(func(v *view) error {
 		err := v.inst.DB.Flush()
@@ -71,9 +71,9 @@ func (e *Engine) trim() error {
 	})
 }
 
-// Expire does what is due at now and returns when it is durable: messages
+// Expire sweeps as if it were now, and returns when that is durable: messages
 // expire, completed messages, idempotency keys, uplinks and clients that are
-// past their time are removed. The engine does so by itself; see
+// past their time are removed. The driver does the same at intervals; see
 // Options.SweepEvery.
 func (e *Engine) Expire(now time.Time) error { return e.sweep(now, true) }
 

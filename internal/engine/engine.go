@@ -68,7 +68,7 @@ var _ gateway.Store = (*Engine)(nil)
 var ErrLocked = disk.ErrLocked
 
 // Open opens the store in o.Dir, or makes a new one. It finishes recovery
-// before it returns: what a crash left behind is applied and on stable storage.
+// before it returns: the records that a crash left are applied and on stable storage.
 func Open(o Options) (*Engine, error) {
 	o = o.withDefaults()
 	if err := disk.MakeDir(o.FS, o.Dir); err != nil {
@@ -124,7 +124,7 @@ func (e *Engine) open() error {
 }
 
 // openState opens the database, brings it up to the journal's end and publishes
-// what it then says. It is the one way to a state: at start-up and after a
+// the view of it. It is the one way to a state: at start-up and after a
 // failure.
 func (e *Engine) openState() error {
 	db, err := e.mark.Open(e.opt.disk(), e.sealed)
@@ -151,7 +151,7 @@ func (e *Engine) openState() error {
 	return nil
 }
 
-// sealed is told by the database's file system, on any goroutine.
+// sealed is called by the database's file system, on any goroutine.
 func (e *Engine) sealed(cause error) {
 	if e.failure.CompareAndSwap(nil, &cause) {
 		e.opt.Logger.Error("a write failed; nothing is accepted until the disk takes writes again", "error", cause)
@@ -173,10 +173,10 @@ func (e *Engine) Log() gateway.LogID { return e.log }
 // start's block if that is higher.
 func (e *Engine) EventBase() uint64 { return e.mark.Floor.Event }
 
-// Observe names who is told of final states; called once, before use.
+// Observe sets the observer of changes; called once, before use.
 func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
 
-// Close makes what was settled durable and releases the store.
+// Close waits until all settled deliveries are durable, and releases the store.
 func (e *Engine) Close() error {
 	var err error
 	e.closeOnce.Do(func() { err = e.close() })

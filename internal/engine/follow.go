@@ -284,7 +284,7 @@ func (f *follower) finishIfDone(closed bool) {
 	}
 }
 
-// stop says that nothing more is read back. What is owed has an unknown outcome.
+// stop ends the follower. The calls that it has not answered get an unknown outcome.
 func (f *follower) stop(cause error) {
 	f.mu.Lock()
 	if f.end != nil {

@@ -37,14 +37,14 @@ type Options struct {
 	// after it was last seen; 0 is 30 days.
 	ForgetAfter time.Duration
 
-	// MaxQueued and MaxQueuedBytes bound what may be queued for one client; 0
+	// MaxQueued and MaxQueuedBytes bound the messages queued for one client; 0
 	// is gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes. Messages in bitmap form
 	// are not counted.
 	MaxQueued      int
 	MaxQueuedBytes int64
 
 	// MaxDiskBytes is the disk budget of the store: above it nothing is
-	// accepted, while acks still are, and the space of what was removed is
+	// accepted, while acks still are, and the space of removed rows is
 	// gathered at once instead of with time. 0 is no budget.
 	MaxDiskBytes int64
 	// MinFreeBytes is how much the file system must have free for a message to
@@ -59,11 +59,11 @@ type Options struct {
 	// see memTableBytes.
 	MemTableBytes int
 
-	// SweepEvery is how often the clock is looked at for what is due; 0 is
+	// SweepEvery is the interval at which messages expire and old rows go; 0 is
 	// 200 ms. Negative is never: only Expire does.
 	SweepEvery time.Duration
 
-	// NoSync leaves out the sync of the log. What was accepted is then lost at
+	// NoSync leaves out the sync of the log. Accepted messages are then lost at
 	// a power cut: for measurements and for the test that shows it.
 	NoSync bool
 
@@ -85,7 +85,7 @@ const (
 	maxWaitingBytes  = 64 << 20
 )
 
-// lazyDelay is how long an event that nobody waits for may wait for company.
+// lazyDelay is how long an event without a caller may wait for others.
 const lazyDelay = 50 * time.Millisecond
 
 // bounds returns the settings that change outcomes.

@@ -16,7 +16,7 @@ type op struct {
 	event  record.Event
 	size   int
 	urgent bool   // commit at once; else within lazyDelay
-	reply  *reply // nil when nobody waits
+	reply  *reply // nil for no caller
 	slot   *slot  // that counts it, of a proposal by Settle; see undurable
 }
 
@@ -25,7 +25,7 @@ var opPool = sync.Pool{New: func() any { return new([]op) }}
 
 func takeOps() []op { return (*opPool.Get().(*[]op))[:0] }
 
-// freeOps takes back the ops of a record that is over: nobody knows them any
+// freeOps takes back the ops of a record that is over: no goroutine has them any
 // more.
 func freeOps(ops []op) {
 	for i := range ops {
@@ -37,7 +37,7 @@ func freeOps(ops []op) {
 	opPool.Put(&ops)
 }
 
-// reply is what somebody waits for. It gets one token when its result is final
+// reply is the answer to a caller. It gets one token when its result is final
 // and durable, or the outcome is unknown; the committer and its followers do
 // not touch it, nor the event, after that.
 type reply struct {
@@ -57,13 +57,13 @@ func (r *reply) free() {
 	replies.Put(r)
 }
 
-// waited is an op that somebody waits for and that is committed at once.
+// waited returns an op with a caller, which is committed at once.
 func waited(e record.Event) op { return op{event: e, size: e.Size(), urgent: true, reply: newReply()} }
 
-// lazy is an op that nobody waits for.
+// lazy returns an op without a caller.
 func lazy(e record.Event, urgent bool) op { return op{event: e, size: e.Size(), urgent: urgent} }
 
-// answer gives the reply its token, or returns it when somebody is to be told.
+// answer gives the reply its token, or returns it if it has a function to be called.
 func (o *op) answer(err error) *reply {
 	o.uncount()
 	if o.reply == nil {
@@ -79,8 +79,8 @@ func (o *op) answer(err error) *reply {
 	return nil
 }
 
-// answerAll answers the ops of a record. Those that are told share a goroutine, for
-// what they do takes longer than a token, and the next record does not wait for it.
+// answerAll answers the ops of a record. The functions of replies share a goroutine:
+// they take longer than a token, and the next record does not wait for them.
 func answerAll(ops []op, err error) {
 	var told []*reply
 	for i := range ops {
@@ -99,7 +99,7 @@ func answerAll(ops []op, err error) {
 	}()
 }
 
-// queue holds what waits for the committer, within maxWaitingEvents and
+// queue holds events for the committer, within maxWaitingEvents and
 // maxWaitingBytes: pushers wait while it is full.
 type queue struct {
 	wake chan struct{} // cap 1: there may be something to take
@@ -109,7 +109,7 @@ type queue struct {
 	bytes  int
 	urgent int           // ops that are urgent
 	oldest time.Time     // when the first of ops came
-	room   chan struct{} // closed when room is made; nil when nobody waits
+	room   chan struct{} // closed when room is made; nil if no pusher waits
 	nudged bool          // take is to return although nothing is due
 	closed bool
 
@@ -174,7 +174,7 @@ func (q *queue) add(o op) error {
 	return nil
 }
 
-// cutting is what the committer gets from the queue.
+// cutting is the committer's part of the queue.
 type cutting struct {
 	ops    []op
 	full   bool // more is due than the record has room for
@@ -182,7 +182,7 @@ type cutting struct {
 }
 
 // take waits until something is due, at most for limit (0 = for ever), and
-// appends to buf what a record filled so far has room for.
+// appends to buf as many ops as a record filled so far has room for.
 func (q *queue) take(buf []op, f fill, limit time.Duration) cutting {
 	var until time.Time
 	if limit > 0 {
@@ -215,7 +215,7 @@ func (q *queue) take(buf []op, f fill, limit time.Duration) cutting {
 	}
 }
 
-// cut takes what is due, else says how long until something is: negative for no
+// cut takes the ops that are due, else returns the time until one is: negative for no
 // limit. It returns at once when nudged.
 func (q *queue) cut(buf []op, f fill) (c cutting, wait time.Duration) {
 	q.mu.Lock()
@@ -272,7 +272,7 @@ func (q *queue) nudge() {
 	}
 }
 
-// close lets nothing more in; what is inside can still be taken.
+// close refuses further ops; those in the queue can still be taken.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

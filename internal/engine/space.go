@@ -50,13 +50,13 @@ func (e *Engine) diskTrouble() error {
 
 // reclaimer gathers the space of removed rows, in the background, half of the
 // time at most. Tables are merged because new ones come, and while the store
-// refuses messages hardly any come: the space of what is acked and forgotten
+// refuses messages hardly any come: the space of acked and forgotten messages
 // would stay taken. It is not for a disk that is full in fact, on which merging
 // needs room first.
 type reclaimer struct {
 	removed atomic.Bool // rows, since it last began
 	busy    atomic.Bool
-	next    time.Time // not to begin before; of whoever has set busy
+	next    time.Time // not to begin before; of the goroutine that has set busy
 }
 
 func (e *Engine) reclaim() {

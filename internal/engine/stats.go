@@ -39,7 +39,7 @@ func (h *histogram) snapshot() gateway.Histogram {
 	return out
 }
 
-// counters are what Stats tells beside the state's own counts.
+// counters are the figures of Stats beside the state's own counts.
 type counters struct {
 	accept  histogram // from the call of Accept to its return
 	sync    histogram // from a record's hand-over to the database to its durability
@@ -73,7 +73,7 @@ func (e *Engine) Waiting() int { return int(e.queue.depth.Load()) }
 
 func (v *view) diskBytes() int64 { return int64(v.inst.DB.Metrics().DiskSpaceUsage()) }
 
-// diskBytes is what the store has on disk, 0 when it is closed.
+// diskBytes returns the size of the store on disk, 0 when it is closed.
 func (e *Engine) diskBytes() (n int64) {
 	_ = e.read(func(v *view) error {
 		n = v.diskBytes()
@@ -86,7 +86,7 @@ func (e *Engine) diskBytes() (n int64) {
 const maxOldestScan = 2_000
 
 // oldest returns when the oldest message was accepted that is not completed. It
-// goes on where the last call stopped: messages before that are completed for
+// continues at the place of the last call: messages before that are completed for
 // good. Behind a long run of completed ones the answer is too early for some
 // calls.
 func (e *Engine) oldest(v *view) (at time.Time, err error) {

@@ -70,7 +70,7 @@ func (e *Engine) acceptEvent(a gateway.Acceptance) (*record.Accept, error) {
 	return ev, nil
 }
 
-// do sends an event through the log at once and waits until what it came to is
+// do sends an event through the log at once and waits until its result is
 // durable. When ctx ends first the outcome is unknown.
 func (e *Engine) do(ctx context.Context, ev record.Event) (r state.Result, err error) {
 	_, err = e.place(ctx, ev, &r)

@@ -5,8 +5,8 @@ import (
 )
 
 // stuck ends the waits of callers while the database holds back every write because
-// its memtables are full and the disk takes no table. What they handed in stays under
-// way, and may be stored once there is room: they are told that the outcome is unknown.
+// its memtables are full and the disk takes no table. Their events stay under way, and
+// may be stored once there is room: the callers get an unknown outcome.
 type stuck struct {
 	mu    sync.Mutex
 	ended chan struct{} // closed for those that wait now; nil until there is one
@@ -14,7 +14,7 @@ type stuck struct {
 	told  map[*reply]func(error)
 }
 
-// waits returns what is closed when waiting is over.
+// waits returns a channel that is closed when waiting is over.
 func (s *stuck) waits() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +30,7 @@ func (s *stuck) reason() error {
 	return s.cause
 }
 
-// enter has giveUp called instead of r.told, unless r leaves before.
+// enter replaces the call of r.told by one of giveUp, unless r leaves before.
 func (s *stuck) enter(r *reply, giveUp func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ type Report struct {
 // Verify reads everything in the data directory of a store that no process has
 // open, without changing it: all blocks with their checksums, all rows with
 // theirs, and whether the rows agree with each other. The error is of the
-// directory itself; what is wrong with the data is in the report.
+// directory itself; faults of the data are in the report.
 func Verify(o Options) (*Report, error) {
 	r := &Report{}
 	err := withStored(o, func(e *Engine, v *view) error {
