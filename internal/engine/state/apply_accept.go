@@ -274,7 +274,7 @@ func (m *Machine) chunkCount() uint32 {
 	return (uint32(m.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
 }
 
-// audience returns who a group, label or all message is for.
+// audience returns the recipients of a message to a group, to labels or to all.
 func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	out := record.Bitmap{}
 	for n := range m.chunkCount() {

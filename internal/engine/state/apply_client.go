@@ -46,8 +46,8 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	return m.clientRecord(c, r)
 }
 
-// clientRecord fills in the record of a client, what waits for it as a bit
-// included.
+// clientRecord fills in the record of a client, with the messages in bitmap form that
+// are queued for it.
 func (m *Machine) clientRecord(c *client, r *Result) error {
 	n := 0
 	if m.State.bitmaps > 0 {

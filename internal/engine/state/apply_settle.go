@@ -90,11 +90,11 @@ func (m *Machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, name
 	return true, nil
 }
 
-// sameMessage guards against a sequence of another log: the message that an
-// outcome names, where it names one, is the one that has the sequence.
+// sameMessage guards against a sequence of another log: if an outcome names a message,
+// that message must have the sequence.
 func sameMessage(named, found gateway.MessageID) bool { return named == "" || named == found }
 
-// settleRow makes a delivery with a row of its own final.
+// settleRow makes a delivery final that has its own row.
 func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
 	f := m.moveRow(c, seq, q, v)
 	s := m.notices.addSettled(f.delivery(c.id, seq))
@@ -125,8 +125,7 @@ func (m *Machine) setFinal(key []byte, f *finalRow) {
 	m.set(key, m.buf)
 }
 
-// completedOne returns the message to one whose delivery f is, as the observer
-// is told of it.
+// completedOne returns the message to one whose delivery f is, for the feed.
 func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
 	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: record.TimeOf(f.createdAt), ExpiresAt: record.TimeOf(f.expiresAt)}
 	f.complete(&msg)
@@ -163,7 +162,7 @@ func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
 	return h.told()
 }
 
-// told returns the message as the observer is told of it.
+// told returns the message for the feed.
 func (h *head) told() *gateway.Message {
 	return &gateway.Message{ID: h.id, Seq: h.seq, CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt),
 		Counts: h.counts(), CompletedAt: record.TimeOf(h.completedAt)}

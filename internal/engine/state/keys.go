@@ -51,8 +51,8 @@ import (
 // A message to one is m, q and x while it is queued and m, h and r when it is
 // final. A message to many is one body and one head, and per recipient either
 // q and h rows (up to record.Bounds.SmallAudience) or a bit: a chunk's queued bits lie next
-// to each other for all messages, so that one short scan finds what a client
-// has to get.
+// to each other for all messages, so that one short scan finds all messages for a
+// client.
 const (
 	kindMeta       = '!'
 	kindWriter     = 'W'

@@ -16,7 +16,7 @@ const recentGeneration = 8 << 10
 // new ones are above floor, and above floor it knows every one that exists.
 // It is for ids in the form of a UUID: others are looked for.
 type recentMessages struct {
-	floor      recentKey // what is not above may exist without being known here
+	floor      recentKey // a message whose key is not above may exist without being known here
 	young, old map[recentKey]struct{}
 	topYoung   recentKey // greatest key of young
 	topOld     recentKey
@@ -68,7 +68,7 @@ func (r *recentMessages) unknown(key []byte) bool {
 }
 
 // add remembers a message; the oldest generation goes when the youngest is
-// full, and with it what is above floor for certain.
+// full, and floor rises to its greatest key.
 func (r *recentMessages) add(key []byte) {
 	k, ok := recentKeyOf(key)
 	if !ok {

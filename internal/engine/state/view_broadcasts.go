@@ -17,14 +17,14 @@ import (
 // is beyond is read from the database each time.
 const maxKeptBits = 4096
 
-// broadcasts is what a view has decoded.
+// broadcasts holds the bitmaps that a view has decoded.
 type broadcasts struct {
 	mu     sync.Mutex
 	chunks map[uint32]*queuedBits
 	kept   int // bitmaps in chunks
 }
 
-// queuedBits has the messages in bitmap form that are queued for somebody in a
+// queuedBits has the messages in bitmap form that are queued for any client of a
 // chunk, by rising sequence.
 type queuedBits struct {
 	seqs []gateway.Seq
@@ -78,8 +78,8 @@ func (v *View) readQueuedBits(chunk uint32, after gateway.Seq) (*queuedBits, err
 // gateway.MaxPayload bytes each.
 const bodySlots = 8
 
-// bodies keeps the parcels of messages to many that were asked for last. What a
-// sequence that is durable stands for never changes, so they outlive their view.
+// bodies keeps the transmissions of messages to many that were asked for last. The
+// message of a durable sequence never changes, so they outlive their view.
 type bodies [bodySlots]atomic.Pointer[gateway.Transmission]
 
 func (b *bodies) get(seq gateway.Seq) (gateway.Transmission, bool) {
@@ -91,8 +91,8 @@ func (b *bodies) get(seq gateway.Seq) (gateway.Transmission, bool) {
 
 func (b *bodies) put(p gateway.Transmission) { b[p.Seq%bodySlots].Store(&p) }
 
-// broadcastParcel returns a message in bitmap form, ready to be sent.
-func (v *View) broadcastParcel(seq gateway.Seq) (gateway.Transmission, error) {
+// broadcastTransmission returns a message in bitmap form, ready to be sent.
+func (v *View) broadcastTransmission(seq gateway.Seq) (gateway.Transmission, error) {
 	if p, ok := v.Shared.bodies.get(seq); ok {
 		return p, nil
 	}

@@ -83,7 +83,7 @@ func (v *View) Check(r *Findings) {
 	c.totals()
 }
 
-// totals compares what was counted with what the state says.
+// totals compares the counted rows with the counts of the state.
 func (c *verifier) totals() {
 	c.r.Queued, c.r.Messages, c.r.Broadcasts = int(c.queued), c.messages, int(c.bitmaps)
 	for _, n := range []struct {

@@ -74,7 +74,7 @@ func (v *View) formerDelivery(row *messageRow, client gateway.ClientID) (d gatew
 	return d, false, nil
 }
 
-// rowDelivery returns a delivery that has a row of its own.
+// rowDelivery returns a delivery that has its own row.
 func (v *View) rowDelivery(row *messageRow, o record.Ordinal, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
 	f, err := v.finalRow(finalKey(o, row.seq))
 	if err != nil {
@@ -120,7 +120,7 @@ func (v *View) bitDelivery(h *headRow, seq gateway.Seq, o record.Ordinal, client
 	return d, false, nil
 }
 
-// settledBit adds what a bit cannot say.
+// settledBit returns the delivery of a bit, with the reason and result of its row.
 func (v *View) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record.Ordinal, client gateway.ClientID) (gateway.Delivery, bool, error) {
 	f, err := v.finalRow(sparseKey(seq, o))
 	if err != nil || f == nil {
@@ -129,7 +129,7 @@ func (v *View) settledBit(h *headRow, s gateway.State, seq gateway.Seq, o record
 	return f.delivery(client, seq), true, nil
 }
 
-// bit returns the delivery of which only the state is known.
+// bit returns a delivery with its state alone.
 func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID) gateway.Delivery {
 	d := gateway.Delivery{Message: h.id, Client: client, Seq: seq, State: s,
 		CreatedAt: record.TimeOf(h.createdAt), ExpiresAt: record.TimeOf(h.expiresAt)}

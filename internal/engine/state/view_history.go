@@ -133,7 +133,7 @@ func (h *history) bits() error {
 	})
 }
 
-// page merges what was gathered.
+// page merges the deliveries of all rows.
 func (h *history) page() (items []gateway.Delivery, next gateway.Seq, more bool) {
 	slices.SortFunc(h.items, func(a, b gateway.Delivery) int { return cmp.Compare(b.Seq, a.Seq) })
 	items = h.items

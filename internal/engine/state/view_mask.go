@@ -24,11 +24,11 @@ type masking struct {
 	to     *gateway.Audience
 	only   func(gateway.ClientID) bool // nil wants all
 	chunks map[uint32]*maskChunk
-	n      uint32     // the chunk that was looked at last, and
-	at     *maskChunk // what it has
+	n      uint32     // of the chunk that was looked at last
+	at     *maskChunk // its bits
 }
 
-// maskChunk is who is in the audience, and who of them is wanted.
+// maskChunk has the recipients of a chunk, and those of them that are wanted.
 type maskChunk struct{ in, wanted record.Bitset }
 
 func (m *masking) wanted() record.Bitmap {
@@ -62,7 +62,7 @@ func (m *masking) among(a *gateway.Acceptance) error {
 	return nil
 }
 
-// everybody looks at all known clients.
+// everybody adds all known clients.
 func (m *masking) everybody() error {
 	it, err := m.Rows.Iter([]byte{kindOrdinal}, []byte{kindOrdinal + 1})
 	if err != nil {

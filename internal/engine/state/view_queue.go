@@ -65,11 +65,11 @@ func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway
 	if err != nil || !set.Has(row.ord) {
 		return p, false, err
 	}
-	p, err = v.broadcastParcel(seq)
+	p, err = v.broadcastTransmission(seq)
 	return p, err == nil, err
 }
 
-// lane walks what is queued for one client: its own rows and the messages in
+// lane walks the queue of one client: its own rows and the messages in
 // bitmap form, by rising sequence.
 type lane struct {
 	view *View
@@ -129,7 +129,7 @@ func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 		p, err = l.row()
 	case many:
 		l.at++
-		p, err = l.view.broadcastParcel(seq)
+		p, err = l.view.broadcastTransmission(seq)
 	case l.rows != nil:
 		return p, false, l.rows.Error()
 	default:

@@ -6,8 +6,8 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// waitingSet tells for which clients rows are queued, a bit for each ordinal,
-// so that one without is not looked for in the database. One goroutine changes
+// waitingSet has a bit for each ordinal whose client has queued rows, so that a client
+// without is not looked for in the database. One goroutine changes
 // it, any may ask. It never leaves out a client that has rows in a published
 // view; it may name one whose rows are not published yet.
 type waitingSet struct {
@@ -16,7 +16,7 @@ type waitingSet struct {
 
 type waitingChunk [record.ChunkBits / 64]atomic.Uint64
 
-// readWaiting reads the set from the rows that count what is queued.
+// readWaiting reads the set from the counts of the queues.
 func readWaiting(rows Reader) (*waitingSet, error) {
 	s := &waitingSet{}
 	s.chunks.Store(new([]*waitingChunk))
@@ -58,7 +58,7 @@ func (s *waitingSet) set(o record.Ordinal, on bool) {
 	}
 }
 
-// waitingChange is what a record did to a client's rows.
+// waitingChange is the state of a client's queue behind a record.
 type waitingChange struct {
 	ord record.Ordinal
 	on  bool
