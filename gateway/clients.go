@@ -77,9 +77,6 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	c := Client{ClientRecord: rec}
 	s := g.hub.session(rec.ID)
 	if s == nil {
-		if c.LastClose == "" && !c.LastSeenAt.IsZero() && c.LastSeenAt.Before(g.startedAt) {
-			c.LastClose = ReasonServerStopped // the process was killed and could not store the reason
-		}
 		return c
 	}
 	c.Online = true

@@ -43,7 +43,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	s := newSession(g, link, h.Client, rec.Ref, now)
+	s := newSession(g, link, &rec, now)
 	w := Welcome{Session: s.ID(), Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}
 	if w.Resumed = h.Log == w.Log && h.AskThrough <= given; w.Resumed && h.Asks {
 		s.ask(h.AskThrough)
@@ -149,6 +149,6 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	}
 	sh.mu.Unlock()
 	if live {
-		g.store.Disconnected(s.client, g.onWall(s.link.Stats().LastSeen), reason)
+		g.store.Disconnected(s.client, s.epoch, g.onWall(s.link.Stats().LastSeen), reason)
 	}
 }

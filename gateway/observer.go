@@ -21,6 +21,8 @@ func (*SettledAll) change()   {}
 func (*Uplinked) change()     {}
 func (*Reopened) change()     {}
 
+func (*DisconnectedAll) change() {}
+
 // Accepted reports an accepted message to one client.
 type Accepted struct {
 	Client       ClientID
@@ -57,6 +59,13 @@ type SettledAll struct {
 
 // Uplinked reports a stored uplink.
 type Uplinked struct{ Uplink Uplink }
+
+// DisconnectedAll reports that the process of the N clients that were online there
+// has ended: another process has taken its place in the log.
+type DisconnectedAll struct {
+	Reason string
+	N      int
+}
 
 // Reopened reports that the store failed and is open again. Sessions trust no
 // mailbox until they have read the store.

@@ -156,9 +156,10 @@ func (s *Session) release() (held bool) {
 func (s *Session) enterUrgent() Transmission {
 	call := s.work.urgent.pop()
 	call.entered = true
-	s.localSeq++
-	s.enter(inflight{seq: s.localSeq, message: call.message, call: call})
-	return Transmission{Message: call.message, Seq: s.localSeq, Payload: call.payload, Ephemeral: true}
+	n := s.numbering()
+	n.local++
+	s.enter(inflight{seq: n.local, message: call.message, call: call})
+	return Transmission{Message: call.message, Seq: n.local, Payload: call.payload, Ephemeral: true}
 }
 
 // sendUrgent hands an online delivery to the link. Like its siblings it reports

@@ -22,6 +22,7 @@ type Session struct {
 	client      ClientID
 	id          uid
 	connectedAt int64  // Unix milliseconds
+	epoch       uint64 // ClientRecord.Epoch
 	ref         uint32 // ClientRecord.Ref
 	maxPayload  int32  // of the link, bytes
 
@@ -32,10 +33,23 @@ type Session struct {
 	nextRun *Session     // guarded by the run queue
 	cursor  Seq          // no first transmission up to here is left to send; written by the pumping goroutine, with mu
 
-	mu       sync.Mutex
-	work     *work    // in flight or waiting; nil if empty
-	localSeq Seq      // last number of an online delivery
-	uplinks  *numbers // of uplinks stored in this session; nil before the first
+	mu      sync.Mutex
+	work    *work    // in flight or waiting; nil if empty
+	counted *counted // nil before the first online delivery or uplink
+}
+
+// counted has the numbers of a session's online deliveries and uplinks.
+type counted struct {
+	local   Seq     // of the last online delivery
+	uplinks numbers // stored in this session
+}
+
+// numbering returns the session's numbers. s.mu is held.
+func (s *Session) numbering() *counted {
+	if s.counted == nil {
+		s.counted = new(counted)
+	}
+	return s.counted
 }
 
 type sessionFlags uint8
@@ -51,8 +65,8 @@ const (
 
 // newSession returns a session that is not in the hub yet. at has whole
 // milliseconds.
-func newSession(g *Gateway, link Link, client ClientID, ref uint32, at time.Time) *Session {
-	return &Session{g: g, link: link, id: g.cfg.NewID(), client: client, ref: ref, connectedAt: at.UnixMilli(),
+func newSession(g *Gateway, link Link, rec *ClientRecord, at time.Time) *Session {
+	return &Session{g: g, link: link, id: g.cfg.NewID(), client: rec.ID, epoch: rec.Epoch, ref: rec.Ref, connectedAt: at.UnixMilli(),
 		maxPayload: int32(min(link.MaxPayload(), MaxPayload)), flags: flagFresh}
 }
 

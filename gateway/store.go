@@ -85,7 +85,7 @@ type Store interface {
 
 	// Register stores a client that has connected: it is created if new, the
 	// registration's labels and groups replace the stored ones (nil keeps them),
-	// last seen is set and last close cleared. This is one event, which is
+	// last seen is set, last close cleared and the epoch raised. This is one event, which is
 	// refused or applied in log order. Register returns the record and the
 	// highest sequence that the log may have given to a message at that point. If
 	// a store has lost the end of its log, that is more than the highest one it
@@ -97,9 +97,11 @@ type Store interface {
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
-	// Disconnected stores last seen and the reason. It does not wait, and an
-	// error loses the note: presence is advisory.
-	Disconnected(client ClientID, at time.Time, reason string)
+	// Disconnected stores last seen and the reason, unless the session that has
+	// ended is not the client's last one: epoch is the ClientRecord.Epoch that
+	// Register has returned for it. It does not wait, and an error loses the note:
+	// presence is advisory.
+	Disconnected(client ClientID, epoch uint64, at time.Time, reason string)
 
 	// UpdateClient changes labels, groups or the block of a known client,
 	// durably. Errors: CodeClientNotFound, CodeValidation (bounds),

@@ -191,6 +191,8 @@ type ClientRecord struct {
 	// stored; 0 if the store has none. An Outcome or a TransmissionQuery with it saves
 	// the store a look-up.
 	Ref uint32
+	// Epoch rises by one with each registration.
+	Epoch uint64
 }
 
 // Uplink is one payload from a device, stored before the device's ack.

@@ -22,7 +22,7 @@ func (s *Session) Received(ctx context.Context, number uint64, payload []byte) e
 		return s.storeUplink(ctx, 0, payload)
 	}
 	s.mu.Lock()
-	if s.uplinks.has(number) {
+	if s.counted != nil && s.counted.uplinks.has(number) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -86,10 +86,7 @@ func (s *Session) conclude(r *reception) {
 	}
 	s.relax()
 	if r.err == nil {
-		if s.uplinks == nil {
-			s.uplinks = new(numbers)
-		}
-		s.uplinks.add(r.number)
+		s.numbering().uplinks.add(r.number)
 	}
 	if r.done != nil {
 		close(r.done)

@@ -157,10 +157,10 @@ func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.
 	return res.Record, res.Given, err
 }
 
-// Disconnected notes last seen and the reason. The note is lost when the queue
-// is full or the disk fails.
-func (e *Engine) Disconnected(client gateway.ClientID, at time.Time, reason string) {
-	e.queue.offer(lazy(&record.Disconnected{Client: client, At: at, Reason: reason}, false))
+// Disconnected ends a session. The note is lost when the queue is full or the disk
+// fails.
+func (e *Engine) Disconnected(client gateway.ClientID, epoch uint64, at time.Time, reason string) {
+	e.queue.offer(lazy(&record.Disconnected{Client: client, Epoch: epoch, At: at, Reason: reason}, false))
 }
 
 // UpdateClient changes labels, groups or the block of a known client.

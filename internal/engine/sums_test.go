@@ -158,7 +158,7 @@ func (s *schedule) step() {
 	case 0, 1:
 		s.do(&record.Register{Registration: s.registration()})
 	case 2:
-		s.do(&record.Disconnected{Client: s.client(), At: s.now, Reason: "gone away"})
+		s.disconnect(s.client(), "gone away")
 	case 3:
 		s.do(&record.Update{Client: s.client(), Change: s.change()})
 	case 4, 5:
@@ -180,6 +180,16 @@ func (s *schedule) step() {
 	default:
 		s.accept()
 	}
+}
+
+// disconnect ends the session of a client, or one that is over already.
+func (s *schedule) disconnect(id gateway.ClientID, reason string) {
+	rec, _ := s.e.Client(id) // none is known of a stranger
+	epoch := rec.Epoch
+	if s.rng.IntN(5) == 0 {
+		epoch--
+	}
+	s.do(&record.Disconnected{Client: id, Epoch: epoch, At: s.now, Reason: reason})
 }
 
 func (s *schedule) registration() gateway.Registration {
@@ -296,7 +306,7 @@ func (s *schedule) forget() {
 		}
 	}
 	for id := range clientsOfSchedule / 2 {
-		s.do(&record.Disconnected{Client: clientOfSchedule(id), At: s.now, Reason: "the end"})
+		s.disconnect(clientOfSchedule(id), "the end")
 	}
 	s.now = s.now.Add(50 * time.Hour)
 	if err := s.e.Expire(s.now); err != nil {

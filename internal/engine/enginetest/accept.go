@@ -297,7 +297,7 @@ var audienceTests = []test{
 	}},
 	{name: "all is every known client at acceptance", run: func(h *harness) {
 		h.register("a", "b")
-		h.store.Disconnected("b", h.clock.Now(), gateway.ReasonConnectionLost)
+		h.disconnect("b", gateway.ReasonConnectionLost)
 		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
 		h.register("c")
 		h.same("audience", h.recipients(m.ID), []gateway.ClientID{"a", "b"})

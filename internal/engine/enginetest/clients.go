@@ -15,7 +15,7 @@ var clientTests = []test{
 		r := gateway.Registration{Client: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
 		got, _, err := h.store.Register(ctx, r)
 		h.must(err)
-		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at}
+		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
 		h.same("answer", got, want)
 		h.same("record", h.client("a"), want)
 	}},
@@ -28,10 +28,10 @@ var clientTests = []test{
 		got, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
 		h.must(err)
 		h.same("kept", got, gateway.ClientRecord{ID: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"},
-			CreatedAt: first, LastSeenAt: second})
+			CreatedAt: first, LastSeenAt: second, Epoch: 2})
 		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
 		h.must(err)
-		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second})
+		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second, Epoch: 3})
 		if m := h.accept(h.to(gateway.Audience{Group: "g"}, "x")); m.Counts.Total != 0 {
 			h.Errorf("%d members of a group that the last one left", m.Counts.Total)
 		}
@@ -112,14 +112,34 @@ var clientTests = []test{
 	{name: "a disconnect notes last seen and the reason", run: func(h *harness) {
 		h.register("a")
 		h.clock.advance(time.Minute)
-		h.store.Disconnected("a", h.clock.Now(), gateway.ReasonHeartbeatTimeout)
-		h.store.Disconnected("nobody", h.clock.Now(), gateway.ReasonKicked)
+		h.disconnect("a", gateway.ReasonHeartbeatTimeout)
+		h.store.Disconnected("nobody", 1, h.clock.Now(), gateway.ReasonKicked)
 		h.eventually("the reason is noted", func() bool { return h.client("a").LastClose == gateway.ReasonHeartbeatTimeout })
 		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
 			h.Errorf("last seen at %v, want %v", got, h.clock.Now())
 		}
 		_, err := h.store.Client("nobody")
 		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
+	{name: "a session that is not the last one disconnects no client", run: func(h *harness) {
+		h.register("a", "a")
+		if got := h.client("a"); got.Epoch != 2 {
+			h.Errorf("epoch %d after two registrations", got.Epoch)
+		}
+		seen := h.clock.Now()
+		h.clock.advance(time.Minute)
+		h.store.Disconnected("a", 1, h.clock.Now(), gateway.ReasonConnectionLost)
+		h.store.Disconnected("a", 3, h.clock.Now(), gateway.ReasonConnectionLost)
+		h.register("b") // the notes are in the log before
+		if got := h.client("a"); got.LastClose != "" || !got.LastSeenAt.Equal(seen) {
+			h.Errorf("closed by %q, seen at %v", got.LastClose, got.LastSeenAt)
+		}
+		h.disconnect("a", gateway.ReasonKicked)
+		h.store.Disconnected("a", 2, h.clock.Now().Add(time.Minute), gateway.ReasonConnectionLost)
+		h.register("b")
+		if got := h.client("a"); got.LastClose != gateway.ReasonKicked || !got.LastSeenAt.Equal(h.clock.Now()) {
+			h.Errorf("closed by %q, seen at %v; the second end of a session counts", got.LastClose, got.LastSeenAt)
+		}
 	}},
 	{name: "last seen follows a clock that is set back", run: func(h *harness) {
 		h.register("a")
@@ -129,7 +149,7 @@ var clientTests = []test{
 			h.Errorf("registered again: last seen at %v, want %v", got, h.clock.Now())
 		}
 		h.clock.advance(-24 * time.Hour)
-		h.store.Disconnected("a", h.clock.Now(), gateway.ReasonHeartbeatTimeout)
+		h.disconnect("a", gateway.ReasonHeartbeatTimeout)
 		h.eventually("the reason is noted", func() bool { return h.client("a").LastClose == gateway.ReasonHeartbeatTimeout })
 		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
 			h.Errorf("disconnected: last seen at %v, want %v", got, h.clock.Now())

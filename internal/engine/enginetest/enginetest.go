@@ -261,6 +261,12 @@ func (h *harness) register(ids ...gateway.ClientID) {
 	}
 }
 
+// disconnect ends the last session of a client.
+func (h *harness) disconnect(id gateway.ClientID, reason string) {
+	h.Helper()
+	h.store.Disconnected(id, h.client(id).Epoch, h.clock.Now(), reason)
+}
+
 // outcome returns a proposal for a delivery.
 func (h *harness) outcome(m gateway.Message, client gateway.ClientID, state gateway.State) gateway.Outcome {
 	now := h.clock.Now()

@@ -264,8 +264,8 @@ var expiryTests = []test{
 	}},
 	{name: "a client is forgotten when unseen and with nothing queued", opt: Options{ForgetAfter: 48 * time.Hour}, run: func(h *harness) {
 		h.register("gone", "busy")
-		h.store.Disconnected("gone", h.clock.Now(), gateway.ReasonConnectionLost)
-		h.store.Disconnected("busy", h.clock.Now(), gateway.ReasonConnectionLost)
+		h.disconnect("gone", gateway.ReasonConnectionLost)
+		h.disconnect("busy", gateway.ReasonConnectionLost)
 		h.advance(47 * time.Hour)
 		h.client("gone")
 		a := h.to(gateway.Audience{Client: "busy"}, "x")

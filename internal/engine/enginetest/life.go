@@ -41,7 +41,7 @@ var lifeTests = []test{
 	{name: "everything goes on after a reopen", run: func(h *harness) {
 		h.labeled("a", map[string]string{"k": "v"})
 		h.member("b", "g")
-		h.store.Disconnected("b", h.clock.Now(), gateway.ReasonClientClosed)
+		h.disconnect("b", gateway.ReasonClientClosed)
 		h.eventually("the reason is noted", func() bool { return h.client("b").LastClose != "" })
 		acked := h.push("a", "acked")
 		queued := h.accept(keyed(h.to(gateway.Audience{Client: "a"}, "queued"), "k", "me", 1))

@@ -180,9 +180,13 @@ func (m *model) update(rt *rapid.T) {
 }
 
 func (m *model) disconnect(rt *rapid.T) {
-	id := clientIDs.Draw(rt, "client")
+	id, late := clientIDs.Draw(rt, "client"), rapid.IntRange(0, 3).Draw(rt, "late") == 0
 	for _, s := range m.sides() {
-		s.store.Disconnected(id, m.clock.Now(), gateway.ReasonConnectionLost)
+		rec, _ := s.store.Client(id) // not all are known
+		if late {
+			rec.Epoch--
+		}
+		s.store.Disconnected(id, rec.Epoch, m.clock.Now(), gateway.ReasonConnectionLost)
 	}
 }
 
@@ -416,6 +420,10 @@ func (m *model) reopen(rt *rapid.T) {
 			}
 			s.attach(store)
 			some = true
+			continue
+		}
+		for _, c := range allClients(rt, s.store, gateway.ClientQuery{QueuedGT: -1, Limit: 1000}) {
+			s.store.Disconnected(c.ID, c.Epoch, c.LastSeenAt, gateway.ReasonServerStopped)
 		}
 	}
 	if !some {

@@ -53,7 +53,7 @@ func TestDriver(t *testing.T) {
 		if _, err := s.AppendUplink(ctx, gateway.Uplink{Client: "a", At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		s.Disconnected("a", time.Now(), gateway.ReasonConnectionLost)
+		s.Disconnected("a", 1, time.Now(), gateway.ReasonConnectionLost)
 
 		at := func(since time.Duration, what string, cond func() bool) {
 			t.Helper()
@@ -103,12 +103,12 @@ func TestConnectedClientIsNotForgotten(t *testing.T) {
 		s := memstore.New(memstore.Options{ForgetAfter: time.Hour})
 		defer s.Close()
 		register(t, s, "a", "a")
-		s.Disconnected("a", time.Now(), gateway.ReasonReplaced)
+		s.Disconnected("a", 1, time.Now(), gateway.ReasonReplaced)
 		time.Sleep(1000 * time.Hour)
 		if _, err := s.Client("a"); err != nil {
 			t.Fatal(err)
 		}
-		s.Disconnected("a", time.Now(), gateway.ReasonConnectionLost)
+		s.Disconnected("a", 2, time.Now(), gateway.ReasonConnectionLost)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if _, err := s.Client("a"); gateway.CodeOf(err) != gateway.CodeClientNotFound {

@@ -43,6 +43,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
+	c.Epoch++
 	return c.export(), s.seq, nil
 }
 
@@ -55,19 +56,19 @@ func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
 	return c
 }
 
-// Disconnected stores when and why a client was last seen. After a takeover the
-// client stays connected.
-func (s *Store) Disconnected(id gateway.ClientID, at time.Time, reason string) {
+// Disconnected stores when and why a client was last seen, unless it has registered
+// again.
+func (s *Store) Disconnected(id gateway.ClientID, epoch uint64, at time.Time, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.clients[id]
-	if c == nil || s.closed {
+	if c == nil || s.closed || !c.connected || c.Epoch != epoch {
 		return
 	}
 	s.events++
 	c.LastSeenAt = at
 	c.LastClose = reason
-	c.connected = c.connected && reason == gateway.ReasonReplaced
+	c.connected = false
 }
 
 // UpdateClient changes a known client.

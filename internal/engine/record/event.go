@@ -214,17 +214,19 @@ func decodeRegister(d *Decoder) *Register {
 	return e
 }
 
-// Disconnected notes when a client was last seen, and why its connection ended.
+// Disconnected ends the session that began with the registration of the number Epoch.
+// It counts if the client has not registered since.
 type Disconnected struct {
 	Client gateway.ClientID
-	At     time.Time
+	Epoch  uint64
+	At     time.Time // when the client was last seen
 	Reason string
 }
 
 func (e *Disconnected) Kind() Kind { return KindDisconnected }
 func (e *Disconnected) Size() int  { return 64 + len(e.Reason) }
 func (e *Disconnected) encode(b []byte) []byte {
-	return PutString(PutTime(PutString(b, e.Client), e.At), e.Reason)
+	return PutString(PutTime(PutUint(PutString(b, e.Client), e.Epoch), e.At), e.Reason)
 }
 
 // Update changes labels, groups or the block of a client.
@@ -383,7 +385,7 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 	case KindRegister:
 		e = decodeRegister(d)
 	case KindDisconnected:
-		e = &Disconnected{gateway.ClientID(d.Text()), d.Time(), d.Text()}
+		e = &Disconnected{gateway.ClientID(d.Text()), d.Uint(), d.Time(), d.Text()}
 	case KindUpdate:
 		e = decodeUpdate(d)
 	case KindUplink:

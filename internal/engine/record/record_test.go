@@ -29,7 +29,7 @@ func TestEventRoundTrip(t *testing.T) {
 		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
 		&Register{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
 		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at}},
-		&Disconnected{"c", at, "why"},
+		&Disconnected{"c", 7, at, "why"},
 		&Update{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},
 		&Uplink{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
 		&Expire{"msg_00000000-0003-7000-8000-000000000003", at}, &ForgetMessage{"msg_00000000-0004-7000-8000-000000000004", at}, &ForgetKey{[]byte("k"), at},

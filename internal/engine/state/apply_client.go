@@ -39,7 +39,11 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), "", m.writers[m.record.Writer].era
+	if err := m.connect(c, m.writers[m.record.Writer].era); err != nil {
+		return err
+	}
+	c.lastSeenAt, c.lastClose = record.Nanos(e.At), ""
+	c.epoch++
 	c.rowDirty = true
 	m.touch(c)
 	r.Given = m.State.Seq
@@ -65,16 +69,37 @@ func (m *Machine) clientRecord(c *client, r *Result) error {
 			}
 		}
 	}
-	r.Record = c.record(c.id, c.n+n, c.countRow.bytes)
+	r.Record = c.record(c.id, c.n+n, c.countRow.bytes, m.writers)
 	return nil
 }
 
+// connect moves a client to the online bitmap of an era, 0 for none.
+func (m *Machine) connect(c *client, era uint64) error {
+	n := record.ChunkOf(c.ord)
+	if was := c.connectedIn; was != era && m.writers.live(was) {
+		if err := m.setBit(onlineChunk(was, n), c.ord, false); err != nil {
+			return err
+		}
+	}
+	if c.connectedIn != era && era != 0 {
+		if err := m.setBit(onlineChunk(era, n), c.ord, true); err != nil {
+			return err
+		}
+	}
+	c.connectedIn = era
+	return nil
+}
+
+// disconnected ends a client's session, if it is the last one and not over.
 func (m *Machine) disconnected(e *record.Disconnected) error {
 	c, err := m.client(e.Client)
-	if err != nil || c == nil {
+	if err != nil || c == nil || c.epoch != e.Epoch || !m.writers.live(c.connectedIn) {
 		return err
 	}
-	c.lastSeenAt, c.lastClose, c.connectedIn = record.Nanos(e.At), e.Reason, 0
+	if err := m.connect(c, 0); err != nil {
+		return err
+	}
+	c.lastSeenAt, c.lastClose = record.Nanos(e.At), e.Reason
 	c.rowDirty = true
 	m.touch(c)
 	return nil
@@ -267,7 +292,7 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 			return err
 		}
 		for id := range m.chunks {
-			if id.seq == row.seq {
+			if id.seq == row.seq && id.kind != kindOnline {
 				delete(m.chunks, id)
 			}
 		}

@@ -75,7 +75,7 @@ type chunk struct {
 type chunkID struct {
 	kind  byte
 	name  string        // group, or key=value of a label
-	seq   gateway.Seq   // message
+	seq   gateway.Seq   // of a message, or the era of an online bitmap
 	state gateway.State // final state
 	n     uint32        // number of the chunk
 }
@@ -86,6 +86,9 @@ func labelChunk(k, v string, n uint32) chunkID {
 	return chunkID{kind: kindLabel, name: k + "=" + v, n: n}
 }
 func queuedChunk(s gateway.Seq, n uint32) chunkID { return chunkID{kind: kindBits, seq: s, n: n} }
+func onlineChunk(era uint64, n uint32) chunkID {
+	return chunkID{kind: kindOnline, seq: gateway.Seq(era), n: n}
+}
 func finalChunk(s gateway.Seq, st gateway.State, n uint32) chunkID {
 	return chunkID{kind: kindStateBits, seq: s, state: st, n: n}
 }
@@ -96,6 +99,8 @@ func (id chunkID) key() []byte {
 		return key32(kindKnown, id.n)
 	case kindBits:
 		return key32x64(kindBits, id.n, uint64(id.seq))
+	case kindOnline:
+		return key64x32(kindOnline, uint64(id.seq), id.n)
 	case kindStateBits:
 		k := append(key64(kindStateBits, uint64(id.seq)), byte(id.state))
 		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))

@@ -93,8 +93,8 @@ type clientRow struct {
 	lastSeenAt   int64
 	blockedUntil int64
 	// connectedIn is the era of the boot in which the client registered last, 0 once it
-	// has disconnected. Of an era that is over it says that the writer's process ended
-	// before the client did.
+	// has disconnected. If that era is over, the writer's process has ended before the
+	// connection.
 	connectedIn uint64
 	lastClose   string
 	labels      map[string]string
@@ -126,10 +126,14 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 }
 
 // record returns the row as the gateway knows it.
-func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64) gateway.ClientRecord {
-	return gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
+func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {
+	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
 		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
-		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1}
+		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch}
+	if r.connectedIn != 0 && !eras.live(r.connectedIn) {
+		rec.LastClose = gateway.ReasonServerStopped
+	}
+	return rec
 }
 
 // countRow is how much is queued for one client, bitmap messages not counted.

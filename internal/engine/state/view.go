@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -14,6 +15,18 @@ type View struct {
 	Shared *Shared
 
 	broadcasts broadcasts
+	writers    struct {
+		sync.Once
+		eras
+		err error
+	}
+}
+
+// eras returns the writers of the state.
+func (v *View) eras() (eras, error) {
+	w := &v.writers
+	w.Do(func() { w.eras, w.err = readWriters(v.Rows) })
+	return w.eras, w.err
 }
 
 // Shared is what all views of one database share.
@@ -203,5 +216,9 @@ func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord
 		}
 	}
 	many, err := v.broadcastsFor(row.ord)
-	return row.record(id, n.n+many, n.bytes), err
+	if err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	eras, err := v.eras()
+	return row.record(id, n.n+many, n.bytes, eras), err
 }

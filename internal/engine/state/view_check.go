@@ -48,6 +48,8 @@ type verifier struct {
 	expiry   int
 	perOrd   map[record.Ordinal]countRow // queued rows found
 	pending  int                         // messages that are not completed
+	online   int64                       // clients, by their rows
+	onBits   int64                       // clients, by the online bitmaps
 }
 
 // Check reads all rows, and compares them with each other and with the counts of the
@@ -64,7 +66,7 @@ func (v *View) Check(r *Findings) {
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
 		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindWriter, nil}, {kindMeta, nil},
+		{kindUplinkSeq, nil}, {kindOnline, c.onlineBits}, {kindWriter, nil}, {kindMeta, nil},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++
@@ -94,6 +96,7 @@ func (c *verifier) totals() {
 		{"messages", int64(c.messages), c.State.Messages},
 		{"queued deliveries", c.queued, c.State.Queued},
 		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
+		{"clients in online bitmaps", c.onBits, c.online},
 		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
 	} {
 		if n.got != n.want {
@@ -155,7 +158,15 @@ func (c *verifier) clientRow(k, val []byte) error {
 	if name != gateway.ClientID(k[1:]) {
 		return fmt.Errorf("ordinal %d belongs to %q", row.ord, name)
 	}
+	eras, err := c.eras()
+	if err != nil {
+		return err
+	}
 	ids := []chunkID{knownChunk(record.ChunkOf(row.ord))}
+	if eras.live(row.connectedIn) {
+		c.online++
+		ids = append(ids, onlineChunk(row.connectedIn, record.ChunkOf(row.ord)))
+	}
 	for _, g := range row.groups {
 		ids = append(ids, groupChunk(g, record.ChunkOf(row.ord)))
 	}
@@ -177,6 +188,19 @@ func (c *verifier) clientRow(k, val []byte) error {
 func (c *verifier) bitsRow(k, val []byte) error {
 	var set record.Bitset
 	return decodeChunk(&set, k, val)
+}
+
+func (c *verifier) onlineBits(k, val []byte) error {
+	var set record.Bitset
+	if err := decodeChunk(&set, k, val); err != nil {
+		return err
+	}
+	c.onBits += int64(set.Count())
+	eras, err := c.eras()
+	if era := tail64(k[:9]); err == nil && !eras.live(era) {
+		err = fmt.Errorf("era %d is over", era)
+	}
+	return err
 }
 
 func (c *verifier) queuedBits(k, val []byte) error {

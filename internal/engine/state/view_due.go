@@ -91,7 +91,7 @@ func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, er
 // client of them, "" if there are no more.
 func (v *View) UnseenClients(after gateway.ClientID, before, now time.Time, slice, max int) (events []record.Event, last gateway.ClientID, err error) {
 	n, last := 0, after
-	live, err := readWriters(v.Rows)
+	live, err := v.eras()
 	if err != nil {
 		return nil, "", err
 	}

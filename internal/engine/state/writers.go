@@ -119,12 +119,41 @@ func (m *Machine) Boot(writer uint64) (boot, n uint64) {
 	return w.boot, w.n
 }
 
-// opened begins the era of a boot.
+// opened begins the era of a boot. The clients of the writer's boot before are offline
+// from here on: their rows say so by their era, and are not rewritten.
 func (m *Machine) opened(e *record.Opened) error {
+	if era := m.writers[m.record.Writer].era; era != 0 {
+		n, err := m.endEra(era)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			m.notices.add(&gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: n})
+		}
+	}
 	m.State.era++
 	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.State.era}
 	m.State.Raise(e.Floor)
 	return nil
+}
+
+// endEra removes the bitmap of the clients that are online in an era, and returns how
+// many those were.
+func (m *Machine) endEra(era uint64) (n int, err error) {
+	keys, err := m.keysWith(key64(kindOnline, era), 0)
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range keys {
+		c, err := m.chunk(onlineChunk(era, tail32(k)))
+		if err != nil {
+			return 0, err
+		}
+		n += c.bits.Count()
+		c.bits = record.Bitset{}
+		m.touchChunk(c)
+	}
+	return n, nil
 }
 
 // Raise makes the numbers that are given next higher than n.

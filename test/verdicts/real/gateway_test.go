@@ -205,9 +205,9 @@ func (s *store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	return s.Store.AppendUplink(ctx, u)
 }
 
-func (s *store) Disconnected(client gateway.ClientID, at time.Time, reason string) {
+func (s *store) Disconnected(client gateway.ClientID, epoch uint64, at time.Time, reason string) {
 	s.note("disconnected")
-	s.Store.Disconnected(client, at, reason)
+	s.Store.Disconnected(client, epoch, at, reason)
 }
 
 func (s *store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {
