@@ -79,7 +79,7 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 		return err
 	}
 	if sh.sessions[id] != nil && g.cfg.RejectTwins {
-		return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
+		return IDInUse()
 	}
 	sh.take(id)
 	return nil

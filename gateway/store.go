@@ -264,6 +264,12 @@ func (r *Registration) Refusal(blockedUntil time.Time) error {
 	return nil
 }
 
+// IDInUse returns the refusal of a registration whose id is connected elsewhere, under
+// Config.RejectTwins.
+func IDInUse() error {
+	return &Error{Code: CodeIDInUse, Message: "a client with this id is connected", RetryAfter: 10 * time.Second}
+}
+
 // GroupsOf returns the sorted groups of a client that was in known before it
 // registers. If they exceed limit, guarded groups have precedence.
 func (r *Registration) GroupsOf(known []string, limit int) []string {

@@ -31,6 +31,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		StatusRetention: d.StatusRetention.Std(),
 		UplinkRetention: d.UplinkRetention.Std(),
 		ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+		RejectTwins:     cfg.TCP.DuplicateID == config.RejectDuplicate,
 		MaxQueued:       cfg.Delivery.MaxQueued,
 		MaxQueuedBytes:  int64(cfg.Delivery.MaxQueuedBytes),
 		MaxDiskBytes:    int64(d.MaxDisk),

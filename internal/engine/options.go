@@ -43,6 +43,9 @@ type Options struct {
 	MaxQueued      int
 	MaxQueuedBytes int64
 
+	// RejectTwins refuses a registration whose id is connected to another node.
+	RejectTwins bool
+
 	// MaxDiskBytes is the disk budget of the store: above it nothing is
 	// accepted, while acks still are, and the space of removed rows is
 	// gathered at once instead of with time. 0 is no budget.
@@ -94,6 +97,7 @@ func (o *Options) bounds() record.Bounds {
 	b.MaxQueued, b.MaxQueuedBytes, b.KeyAge = o.MaxQueued, o.MaxQueuedBytes, o.IdempotencyRetention
 	b.StatusAge, b.UplinkAge, b.ClientAge = o.StatusRetention, o.UplinkRetention, o.ForgetAfter
 	b.MaxLabels, b.MaxLabelKey, b.MaxLabelValue = gateway.MaxLabels, gateway.MaxLabelKey, gateway.MaxLabelValue
+	b.RejectTwins = o.RejectTwins
 	b.MaxGroups, b.MaxGroupName = gateway.MaxGroups, gateway.MaxGroupName
 	if o.bitmapsOnly {
 		b.SmallAudience = 0

@@ -25,8 +25,12 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if e.Labels != nil {
 		labels = e.Labels
 	}
+	era := m.writers[m.record.Writer].era
 	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
 		r.Err = checkBounds(&m.bounds, labels, groups)
+	}
+	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != era && m.writers.live(known.connectedIn) {
+		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
 	}
 	if r.Err != nil {
 		return nil
@@ -39,7 +43,7 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	if err := m.connect(c, m.writers[m.record.Writer].era); err != nil {
+	if err := m.connect(c, era); err != nil {
 		return err
 	}
 	c.lastSeenAt, c.lastClose = record.Nanos(e.At), ""

@@ -159,3 +159,33 @@ func TestPresenceOutlivesMessages(t *testing.T) {
 		w.register("b"), &record.Expire{ID: "m", At: w.at}, &record.ForgetMessage{ID: "m", Through: w.at}, w.register("c"))
 	w.online(map[uint64][]gateway.ClientID{1: {"a", "b", "c"}})
 }
+
+// Under RejectTwins an id that is connected to one writer may not register with another,
+// until it has disconnected or the writer's process is over.
+func TestTwinsOfTwoWriters(t *testing.T) {
+	w := newWorld(t)
+	bounds := record.DefaultBounds()
+	bounds.RejectTwins = true
+	register := &record.Register{Registration: gateway.Registration{Client: "a", At: w.at}}
+	w.record(1, 10, &record.Bounded{Bounds: bounds})
+	w.record(2, 20)
+	first := w.record(1, 10, register)[0]
+	if first.Err != nil {
+		t.Fatal(first.Err)
+	}
+	if r := w.record(2, 20, register)[0]; gateway.CodeOf(r.Err) != gateway.CodeIDInUse {
+		t.Errorf("the id of a client connected to another writer: %v, want CodeIDInUse", r.Err)
+	}
+	if r := w.record(1, 10, register)[0]; r.Err != nil {
+		t.Errorf("at the same writer, whose gateway decides: %v", r.Err)
+	}
+	w.record(1, 11)
+	if r := w.record(2, 20, register)[0]; r.Err != nil {
+		t.Errorf("after the other writer's process ended: %v", r.Err)
+	}
+	w.record(2, 20, &record.Disconnected{Client: "a", At: w.at, Epoch: 3})
+	if r := w.record(1, 11, register)[0]; r.Err != nil {
+		t.Errorf("after the client disconnected: %v", r.Err)
+	}
+	w.verify()
+}
