@@ -9,14 +9,12 @@ import (
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
-type gatewayID = gateway.MessageID
-
 // history is the journal, applied by one more node from its beginning.
 type history struct {
 	*node
 	results  [][]state.Result // by position - 1; nil where the record was not applied
 	applied  map[event]int    // how often
-	messages map[gatewayID]bool
+	messages map[gateway.MessageID]bool
 	keys     map[string]bool // that were forgotten, as in record.ForgetKey
 	clients  map[gateway.ClientID]bool
 	uplinks  uint64 // forgotten up to here
@@ -48,7 +46,7 @@ func (w *world) check() {
 // replayed applies the journal alone.
 func (w *world) replayed() *history {
 	h := &history{node: &node{w: w, name: "a replay of the journal", disk: newDisk(), caches: state.CachesEmpty},
-		applied: map[event]int{}, messages: map[gatewayID]bool{}, keys: map[string]bool{}, clients: map[gateway.ClientID]bool{}}
+		applied: map[event]int{}, messages: map[gateway.MessageID]bool{}, keys: map[string]bool{}, clients: map[gateway.ClientID]bool{}}
 	h.open()
 	for h.pos < w.log.End() {
 		h.pos++
@@ -174,7 +172,7 @@ func (w *world) checkRows(h *history) {
 	for _, u := range page.Items {
 		uplinks[string(u.Payload)]++
 	}
-	keys := map[string]gatewayID{}
+	keys := map[string]gateway.MessageID{}
 	for _, a := range w.answers {
 		for i, e := range a.events {
 			if a.results == nil || a.results[i].Err != nil {
@@ -201,7 +199,7 @@ func (w *world) checkRows(h *history) {
 }
 
 // checkMessage checks that an accepted message is stored, and is the only one of its key.
-func (w *world) checkMessage(h *history, v *state.View, e *record.Accept, r *state.Result, keys map[string]gatewayID) {
+func (w *world) checkMessage(h *history, v *state.View, e *record.Accept, r *state.Result, keys map[string]gateway.MessageID) {
 	id := r.Receipt.Message.ID
 	if h.messages[id] {
 		return
