@@ -12,7 +12,7 @@ import (
 // history is the journal, applied by one more node from its beginning.
 type history struct {
 	*node
-	results  [][]state.Result // by position - 1; nil where the record was not applied
+	results  [][]state.Result // by position - 1; nil if the record was not applied
 	applied  map[event]int    // how often
 	messages map[gateway.MessageID]bool
 	keys     map[string]bool // that were forgotten, as in record.ForgetKey
@@ -66,7 +66,7 @@ func (w *world) replayed() *history {
 	return h
 }
 
-// note keeps what an applied event removes, and counts it.
+// note counts an applied event, and keeps the name of the row that it removes.
 func (h *history) note(boot uint64, e record.Event) {
 	h.applied[eventOf(boot, e)]++
 	switch e := e.(type) {
@@ -158,7 +158,7 @@ func code(err error) gateway.Code {
 	return gateway.CodeOf(err)
 }
 
-// checkRows looks for what was answered in the rows, and reads all of them.
+// checkRows reads all rows, and looks for the answered events in them.
 func (w *world) checkRows(h *history) {
 	v := h.view()
 	var f state.Findings

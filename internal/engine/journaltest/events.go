@@ -108,7 +108,7 @@ func (n *node) accept(at int64) record.Event {
 	e.CreatedAt = record.TimeOf(at)
 	e.ExpiresAt = e.CreatedAt.Add(pick(w, []time.Duration{2 * time.Second, 20 * time.Second, time.Hour}))
 	e.Payload, e.Owner = fmt.Appendf(nil, "payload %d", w.tick), n.name
-	e.QueueUnknown = w.rng.IntN(2) == 0
+	e.QueueUnknown, e.Rate = w.rng.IntN(2) == 0, w.rng.IntN(3)
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)

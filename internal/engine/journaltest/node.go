@@ -153,7 +153,7 @@ func (n *node) apply(c *record.Commit) []state.Result {
 	return results
 }
 
-// readBack shows the record to the writer, and does what it says.
+// readBack passes the record to the writer, and takes the step that it returns.
 func (n *node) readBack(c *record.Commit, raw []byte, v state.Verdict, results []state.Result) {
 	r := n.owed[c.N]
 	own := c.Writer == n.writer && c.Boot == n.boot

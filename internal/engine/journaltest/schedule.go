@@ -67,7 +67,7 @@ type reading struct {
 type answer struct {
 	node *node
 	*entry
-	pos     uint64 // where it was read back applied; 0 = it was not
+	pos     uint64 // at which it was read back applied; 0 = it was not
 	results []state.Result
 }
 
@@ -221,7 +221,7 @@ func (w *world) restart(n *node) {
 	w.launch(&node{name: n.name + "'", writer: n.writer, disk: w.crashed(n.disk)})
 }
 
-// crashed returns what is left of rows after a crash.
+// crashed returns a disk as a crash may leave it.
 func (w *world) crashed(d *disk) *disk {
 	c, err := d.crashed(w.rng.IntN(len(d.since) + 1))
 	w.must(err, "rows after a crash")
@@ -310,7 +310,7 @@ func (w *world) reached(n *node, a *state.Applied) {
 	}
 }
 
-// feedHash is an observer that hashes what it is passed.
+// feedHash is an observer that hashes the changes that it is passed.
 type feedHash uint64
 
 func (h *feedHash) Changed(list []gateway.Change) {
