@@ -166,6 +166,7 @@ func (w *world) checkRows(h *history) {
 	if !f.OK() {
 		w.fail("the rows disagree: %v", f.Problems)
 	}
+	w.checkKeys(h)
 	uplinks := map[string]int{}
 	page, err := v.Uplinks("", 0, 1<<20)
 	w.must(err, "uplinks")
@@ -194,6 +195,19 @@ func (w *world) checkRows(h *history) {
 					w.fail("message %s is canceled and queued: %+v", e.ID, msg.Counts)
 				}
 			}
+		}
+	}
+}
+
+// checkKeys checks that the sweeper will find each idempotency key.
+func (w *world) checkKeys(h *history) {
+	ages := map[string]bool{}
+	for _, r := range h.disk.between([]byte("j"), []byte("k")) {
+		ages[r.key[9:]] = true
+	}
+	for _, r := range h.disk.between([]byte("k"), []byte("l")) {
+		if !ages[r.key[1:]] {
+			w.fail("no sweep will find the key %q", r.key)
 		}
 	}
 }
