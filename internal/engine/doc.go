@@ -17,10 +17,12 @@
 //
 //	record/     events, records and their encoding: the wire format of the log
 //	state/      rows and rules; pure: record in, changes, results and feed out
-//	journal/    what orders records: the contract, and the journal of one node
+//	journal/    what orders records: the contract, the journal of one node, one writer's
+//	            side of a shared journal
 //	disk/       the files of a store: judge, make, repair, hold and open it
 //	memstore/   the same port in memory
 //	enginetest/ the suite that every store passes
+//	journaltest/ a shared journal in memory, and the harness of several nodes
 //
 // The engine itself joins them:
 //

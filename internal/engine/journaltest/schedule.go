@@ -231,9 +231,11 @@ func (w *world) crashed(d *disk) *disk {
 // maxProcesses bounds the processes of one schedule that live together.
 const maxProcesses = 5
 
-// clone starts a process over a copy of a directory that is in use.
+// clone starts a process over a copy of a directory that is in use. Perhaps its process
+// was thought to be dead, and is paused until later.
 func (w *world) clone(n *node) {
 	if len(w.nodes) < maxProcesses {
+		n.paused = w.rng.IntN(2) == 0
 		w.launch(&node{name: n.name + "*", writer: n.writer, disk: w.crashed(n.disk)})
 	}
 }
