@@ -9,14 +9,12 @@ import (
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
-type gatewayID = gateway.MessageID
-
 // history is the journal, applied by one more node from its beginning.
 type history struct {
 	*node
-	results  [][]state.Result // by position - 1; nil where the record was not applied
+	results  [][]state.Result // by position - 1; nil if the record was not applied
 	applied  map[event]int    // how often
-	messages map[gatewayID]bool
+	messages map[gateway.MessageID]bool
 	keys     map[string]bool // that were forgotten, as in record.ForgetKey
 	clients  map[gateway.ClientID]bool
 	uplinks  uint64 // forgotten up to here
@@ -48,7 +46,7 @@ func (w *world) check() {
 // replayed applies the journal alone.
 func (w *world) replayed() *history {
 	h := &history{node: &node{w: w, name: "a replay of the journal", disk: newDisk(), caches: state.CachesEmpty},
-		applied: map[event]int{}, messages: map[gatewayID]bool{}, keys: map[string]bool{}, clients: map[gateway.ClientID]bool{}}
+		applied: map[event]int{}, messages: map[gateway.MessageID]bool{}, keys: map[string]bool{}, clients: map[gateway.ClientID]bool{}}
 	h.open()
 	for h.pos < w.log.End() {
 		h.pos++
@@ -68,7 +66,7 @@ func (w *world) replayed() *history {
 	return h
 }
 
-// note keeps what an applied event removes, and counts it.
+// note counts an applied event, and keeps the name of the row that it removes.
 func (h *history) note(boot uint64, e record.Event) {
 	h.applied[eventOf(boot, e)]++
 	switch e := e.(type) {
@@ -160,7 +158,7 @@ func code(err error) gateway.Code {
 	return gateway.CodeOf(err)
 }
 
-// checkRows looks for what was answered in the rows, and reads all of them.
+// checkRows reads all rows, and looks for the answered events in them.
 func (w *world) checkRows(h *history) {
 	v := h.view()
 	var f state.Findings
@@ -168,13 +166,14 @@ func (w *world) checkRows(h *history) {
 	if !f.OK() {
 		w.fail("the rows disagree: %v", f.Problems)
 	}
+	w.checkKeys(h)
 	uplinks := map[string]int{}
 	page, err := v.Uplinks("", 0, 1<<20)
 	w.must(err, "uplinks")
 	for _, u := range page.Items {
 		uplinks[string(u.Payload)]++
 	}
-	keys := map[string]gatewayID{}
+	keys := map[string]gateway.MessageID{}
 	for _, a := range w.answers {
 		for i, e := range a.events {
 			if a.results == nil || a.results[i].Err != nil {
@@ -200,8 +199,21 @@ func (w *world) checkRows(h *history) {
 	}
 }
 
+// checkKeys checks that the sweeper will find each idempotency key.
+func (w *world) checkKeys(h *history) {
+	ages := map[string]bool{}
+	for _, r := range h.disk.between([]byte("j"), []byte("k")) {
+		ages[r.key[9:]] = true
+	}
+	for _, r := range h.disk.between([]byte("k"), []byte("l")) {
+		if !ages[r.key[1:]] {
+			w.fail("no sweep will find the key %q", r.key)
+		}
+	}
+}
+
 // checkMessage checks that an accepted message is stored, and is the only one of its key.
-func (w *world) checkMessage(h *history, v *state.View, e *record.Accept, r *state.Result, keys map[string]gatewayID) {
+func (w *world) checkMessage(h *history, v *state.View, e *record.Accept, r *state.Result, keys map[string]gateway.MessageID) {
 	id := r.Receipt.Message.ID
 	if h.messages[id] {
 		return

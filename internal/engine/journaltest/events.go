@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -63,7 +64,7 @@ func pick[T any](w *world, list []T) T { return list[w.rng.IntN(len(list))] }
 func (n *node) event() record.Event {
 	w := n.w
 	at := n.now()
-	switch w.weighted(30, 20, 3, 2, 14, 6, 5, 10, 1) {
+	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1) {
 	case 0:
 		return n.accept(at)
 	case 1:
@@ -107,7 +108,7 @@ func (n *node) accept(at int64) record.Event {
 	e.CreatedAt = record.TimeOf(at)
 	e.ExpiresAt = e.CreatedAt.Add(pick(w, []time.Duration{2 * time.Second, 20 * time.Second, time.Hour}))
 	e.Payload, e.Owner = fmt.Appendf(nil, "payload %d", w.tick), n.name
-	e.QueueUnknown = w.rng.IntN(2) == 0
+	e.QueueUnknown, e.Rate = w.rng.IntN(2) == 0, w.rng.IntN(3)
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)
@@ -156,9 +157,7 @@ func (n *node) settle(at int64) record.Event {
 		}
 	}
 	if e.Seq != 0 && w.rng.IntN(2) == 0 {
-		if c, err := v.Client(e.Client); err == nil {
-			e.Ref = c.Ref
-		}
+		e.Ref = n.ref(v, e.Client)
 	}
 	if e.Seq != 0 && w.rng.IntN(4) == 0 {
 		e.Message = ""
@@ -176,6 +175,20 @@ func (n *node) settle(at int64) record.Event {
 		e.State, e.Reason = gateway.Failed, gateway.ReasonQueueFull
 	}
 	return e
+}
+
+// ref returns the number of a client, or one that it had before it was forgotten: a
+// session may hold it for long.
+func (n *node) ref(v *state.View, id gateway.ClientID) uint32 {
+	refs := n.w.refs[id]
+	if c, err := v.Client(id); err == nil && !slices.Contains(refs, c.Ref) {
+		refs = append(refs, c.Ref)
+		n.w.refs[id] = refs
+	}
+	if len(refs) == 0 {
+		return 0
+	}
+	return pick(n.w, refs)
 }
 
 func (n *node) register(at int64) record.Event {
@@ -219,7 +232,7 @@ func (n *node) sweep() []record.Event {
 	const most = 4
 	var events []record.Event
 	var err error
-	switch w.weighted(6, 3, 1, 2, 2, 1) {
+	switch w.weighted(6, 3, 1, 2, 6, 1) {
 	case 0:
 		events, err = v.DueMessages(now.Add(pick(w, []time.Duration{0, 10 * time.Second, 2 * time.Hour})), most)
 	case 1:

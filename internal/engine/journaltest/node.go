@@ -86,7 +86,7 @@ func (n *node) commit() {
 	if len(n.queue) == 0 || !n.journal.Room() && !n.w.rules.ApplyFirst {
 		return
 	}
-	k := min(len(n.queue), 1+n.w.rng.IntN(4))
+	k := min(len(n.queue), 1+n.w.rng.IntN(8))
 	n.make(n.queue[:k:k])
 	n.queue = n.queue[k:]
 	n.send()
@@ -149,11 +149,11 @@ func (n *node) apply(c *record.Commit) []state.Result {
 	a, err := n.machine.ApplyAll(c, n.pos, results)
 	n.w.must(err, "%s: apply the record at position %d", n.name, n.pos)
 	n.w.must(n.disk.store(&a.Changes), "%s: rows at position %d", n.name, n.pos)
-	n.w.reached(n, a.State.Sum)
+	n.w.reached(n, &a)
 	return results
 }
 
-// readBack shows the record to the writer, and does what it says.
+// readBack passes the record to the writer, and takes the step that it returns.
 func (n *node) readBack(c *record.Commit, raw []byte, v state.Verdict, results []state.Result) {
 	r := n.owed[c.N]
 	own := c.Writer == n.writer && c.Boot == n.boot

@@ -1,7 +1,9 @@
 package journaltest
 
-import "github.com/longwire/longwire/internal/engine/record"
-import "github.com/longwire/longwire/internal/engine/state"
+import (
+	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
+)
 
 // Rules are the rules of the protocol that a schedule leaves out. The zero value is the
 // protocol; with any field set some schedule has to fail.

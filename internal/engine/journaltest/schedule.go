@@ -2,10 +2,12 @@ package journaltest
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 	"github.com/longwire/longwire/internal/engine/state"
 )
@@ -46,10 +48,11 @@ type world struct {
 	tick      int64 // readings of the clocks
 	shortKeys bool
 
-	messages []gatewayID // ids that were handed in
-	reads    []reading   // by position - 1, of the first node that came there
+	messages []gateway.MessageID // ids that were handed in
+	reads    []reading           // by position - 1, of the first node that came there
 	answers  []answer
 	told     map[*entry]bool
+	refs     map[gateway.ClientID][]uint32 // that clients have, or had
 	tally    Tally
 }
 
@@ -57,13 +60,14 @@ type world struct {
 type reading struct {
 	verdict state.Verdict
 	sum     uint64 // behind the record; 0 = not applied yet
+	feed    uint64 // hash of the record's part of the feed
 }
 
 // answer is a record that a node has answered for.
 type answer struct {
 	node *node
 	*entry
-	pos     uint64 // where it was read back applied; 0 = it was not
+	pos     uint64 // at which it was read back applied; 0 = it was not
 	results []state.Result
 }
 
@@ -82,7 +86,7 @@ func (w *world) must(err error, format string, args ...any) {
 
 // Run runs the schedule, and returns the first property that does not hold.
 func (s Schedule) Run() (tally Tally, err error) {
-	w := &world{rules: s.Rules, rng: rand.New(rand.NewPCG(s.Seed, uint64(s.Nodes))), told: map[*entry]bool{},
+	w := &world{rules: s.Rules, rng: rand.New(rand.NewPCG(s.Seed, uint64(s.Nodes))), told: map[*entry]bool{}, refs: map[gateway.ClientID][]uint32{},
 		log: NewLog("log", s.Seed, Faults{Step: true})}
 	defer func() {
 		tally = w.tally
@@ -117,7 +121,7 @@ type weather struct {
 
 func (w *world) drawWeather() weather {
 	rare := func(n int) int { return w.rng.IntN(2) * w.rng.IntN(n+1) }
-	return weather{push: 30, commit: 25, deliver: 30, read: 60, flush: 5, sweep: 3, restart: 20, wake: 6, again: 3 + w.rng.IntN(4),
+	return weather{push: 30, commit: 25, deliver: 30, read: 60, flush: 5, sweep: 6, restart: 20, wake: 6, again: 3 + w.rng.IntN(4),
 		repeat: rare(8), lose: rare(8), kill: rare(4), reopen: rare(2), pause: rare(4), clone: rare(3), twin: rare(2),
 		disorder: 1 + w.rng.IntN(2)*w.rng.IntN(5)}
 }
@@ -139,7 +143,9 @@ func (w *world) step(o *weather) {
 	}
 	switch kind {
 	case 0:
-		w.push(n, n.event())
+		for range 1 + w.rng.IntN(4) {
+			w.push(n, n.event())
+		}
 	case 1:
 		n.commit()
 	case 2, 3, 4:
@@ -215,7 +221,7 @@ func (w *world) restart(n *node) {
 	w.launch(&node{name: n.name + "'", writer: n.writer, disk: w.crashed(n.disk)})
 }
 
-// crashed returns what is left of rows after a crash.
+// crashed returns a disk as a crash may leave it.
 func (w *world) crashed(d *disk) *disk {
 	c, err := d.crashed(w.rng.IntN(len(d.since) + 1))
 	w.must(err, "rows after a crash")
@@ -225,9 +231,11 @@ func (w *world) crashed(d *disk) *disk {
 // maxProcesses bounds the processes of one schedule that live together.
 const maxProcesses = 5
 
-// clone starts a process over a copy of a directory that is in use.
+// clone starts a process over a copy of a directory that is in use. Perhaps its process
+// was thought to be dead, and is paused until later.
 func (w *world) clone(n *node) {
 	if len(w.nodes) < maxProcesses {
+		n.paused = w.rng.IntN(2) == 0
 		w.launch(&node{name: n.name + "*", writer: n.writer, disk: w.crashed(n.disk)})
 	}
 }
@@ -254,12 +262,13 @@ func (w *world) leave(n *node) {
 	n.left, n.died = true, max(1, w.steps)
 	w.nodes = slices.DeleteFunc(w.nodes, func(o *node) bool { return o == n })
 	w.tally.Left++
-	for _, o := range w.ever {
-		if o != n && o.writer == n.writer && (o.died == 0 || o.died >= n.born) {
-			return
-		}
+	met := func(o *node) bool { return o != n && o.writer == n.writer && (o.died == 0 || o.died >= n.born) }
+	if !slices.ContainsFunc(w.ever, met) {
+		w.fail("%s leaves although no other process has had its identity", n.name)
 	}
-	w.fail("%s leaves although no other process has had its identity", n.name)
+	if !slices.ContainsFunc(w.nodes, met) { // of two copies of one memory both may leave
+		w.launch(&node{name: n.name + "'", writer: n.writer, disk: w.crashed(n.disk)})
+	}
 }
 
 // judged compares a verdict with those of the other nodes.
@@ -283,18 +292,39 @@ func (w *world) judged(n *node, v state.Verdict) {
 	}
 }
 
-// reached compares a checksum with those of the other nodes.
-func (w *world) reached(n *node, sum uint64) {
+// reached compares a checksum and the feed with those of the other nodes.
+func (w *world) reached(n *node, a *state.Applied) {
+	var feed feedHash
+	a.Feed.Tell(&feed)
+	sum := a.State.Sum
 	for n.pos > uint64(len(w.reads)) {
 		w.reads = append(w.reads, reading{})
 	}
 	r := &w.reads[n.pos-1]
 	if r.sum == 0 {
-		r.sum = sum
+		r.sum, r.feed = sum, uint64(feed)
 	}
 	if r.sum != sum {
 		w.fail("%s: checksum %x at position %d, another node has %x", n.name, sum, n.pos, r.sum)
 	}
+	if r.feed != uint64(feed) {
+		w.fail("%s: another feed at position %d", n.name, n.pos)
+	}
+}
+
+// feedHash is an observer that hashes the changes that it is passed.
+type feedHash uint64
+
+func (h *feedHash) Changed(list []gateway.Change) {
+	sum := fnv.New64a()
+	for _, c := range list {
+		if s, ok := c.(*gateway.Settlement); ok && s.Completed != nil {
+			fmt.Fprintf(sum, "%+v of %+v", s.Delivery, *s.Completed)
+			continue
+		}
+		fmt.Fprintf(sum, "%T %+v", c, c)
+	}
+	*h = feedHash(sum.Sum64())
 }
 
 // answered takes the answers to the callers of one record.

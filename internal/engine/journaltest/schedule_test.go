@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 1500, "schedules of TestSchedules for each number of nodes")
+	schedules = flag.Int("schedules", ordinary, "schedules of TestSchedules for each number of nodes")
 	seed      = flag.Uint64("seed", 0, "run the schedule with this seed alone")
 )
 
@@ -85,7 +85,6 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		"none of them, as the engine was before boots": {ApplyFirst: true, AnyHigher: true, NoFence: true, OpenAlways: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			for _, nodes := range []int{2, 3} {
 				tally, err := runAll(nodes, 3000, rules)
 				if err == nil {

@@ -83,7 +83,7 @@ func (e *Accept) Size() int {
 
 func (e *Accept) encode(b []byte) []byte {
 	b = PutTime(PutTime(PutID(b, e.ID), e.CreatedAt), e.ExpiresAt)
-	b = PutBool(append(b, byte(e.Encoding)), e.QueueUnknown)
+	b = PutUint(PutBool(append(b, byte(e.Encoding)), e.QueueUnknown), uint64(e.Rate))
 	b = PutStrings(PutString(b, e.To.Client), e.To.Clients)
 	b = PutBool(PutMap(PutString(b, e.To.Group), e.To.Labels), e.To.All)
 	b = PutString(PutString(b, e.Scope), e.IdempotencyKey)
@@ -101,7 +101,7 @@ func (e *Accept) encode(b []byte) []byte {
 func decodeAccept(d *Decoder) *Accept {
 	e := new(Accept)
 	e.ID, e.CreatedAt, e.ExpiresAt = d.ID(), d.Time(), d.Time()
-	e.Encoding, e.QueueUnknown = gateway.Encoding(d.Byte()), d.Bool()
+	e.Encoding, e.QueueUnknown, e.Rate = gateway.Encoding(d.Byte()), d.Bool(), d.Int()
 	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
 	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
 	e.Scope, e.IdempotencyKey = d.Text(), d.Text()

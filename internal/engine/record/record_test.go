@@ -22,7 +22,7 @@ func TestEventRoundTrip(t *testing.T) {
 	for _, e := range []Event{
 		&Accept{Acceptance: gateway.Acceptance{ID: "msg_00000000-0001-7000-8000-000000000001", To: gateway.Audience{Labels: map[string]string{"a": "b"}},
 			Payload: []byte("x"), Metadata: map[string]string{"k": "v"}, CreatedAt: at, ExpiresAt: at, Scope: "s",
-			IdempotencyKey: "k", Fingerprint: [32]byte{1}, QueueUnknown: true, Encoding: gateway.EncodingJSON},
+			IdempotencyKey: "k", Fingerprint: [32]byte{1}, QueueUnknown: true, Encoding: gateway.EncodingJSON, Rate: 200},
 			Mask: mask},
 		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},

@@ -12,7 +12,7 @@ import (
 // first change, so that a refusal leaves nothing behind.
 func (m *Machine) accept(e *record.Accept, r *Result) error {
 	k := messageKey(e.ID)
-	first, err := m.earlier(e, k, r)
+	first, expired, err := m.earlier(e, k, r)
 	if err != nil || r.Err != nil {
 		return err
 	}
@@ -35,6 +35,9 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	}
 	if e.IdempotencyKey != "" {
 		scoped := scopedKey(e.Scope, e.IdempotencyKey)
+		if expired != 0 {
+			m.del(keyAgeKey(expired, scoped))
+		}
 		k := keyRow{id: e.ID, at: row.createdAt, fingerprint: e.Fingerprint}
 		m.set(idempotencyKey(scoped), k.encode())
 		m.set(keyAgeKey(k.at, scoped), nil)
@@ -59,33 +62,34 @@ func (m *Machine) receipt(row *messageRow, r *Result) (err error) {
 }
 
 // earlier finds the message that the event repeats, by its id or its
-// idempotency key; nil when it is new.
-func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (*messageRow, error) {
+// idempotency key; nil when it is new. expired is the time of a key that is past its
+// age, else 0.
+func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *messageRow, expired int64, err error) {
 	if !m.recent.unknown(key) {
-		if row, err := m.messageRow(e.ID); err != nil || row != nil {
-			return row, err
+		if row, err = m.messageRow(e.ID); err != nil || row != nil {
+			return row, 0, err
 		}
 	}
 	if e.IdempotencyKey == "" {
-		return nil, nil
+		return nil, 0, nil
 	}
 	scoped := scopedKey(e.Scope, e.IdempotencyKey)
 	v, err := m.get(idempotencyKey(scoped))
 	if err != nil || v == nil {
-		return nil, err
+		return nil, 0, err
 	}
 	known, err := decodeKey(v)
 	if err != nil {
-		return nil, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
+		return nil, 0, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
 	}
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
-		m.del(keyAgeKey(known.at, scoped))
-		return nil, nil
+		return nil, known.at, nil
 	}
 	if r.Err = known.mismatch(e.Fingerprint); r.Err != nil {
-		return nil, nil
+		return nil, 0, nil
 	}
-	return m.messageRow(known.id)
+	row, err = m.messageRow(known.id)
+	return row, 0, err
 }
 
 // place gives the message its sequence.
