@@ -114,15 +114,11 @@ func (m *Machine) storeEvents() {
 // DecodeEvents reads a row of events: entries in the order of their numbers. It accepts
 // kinds that it does not know, and fields behind the known ones.
 func DecodeEvents(key, v []byte) (events []Event, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
+	d, at, err := openEvents(key, v)
+	if err != nil {
 		return nil, err
 	}
-	at, n := binary.Varint(v)
-	if n <= 0 || len(key) != 9 {
-		return nil, &record.CorruptError{Key: key, Cause: record.ErrShort}
-	}
-	number := tail64(key)
-	for d := (record.Decoder{Rest: v[n:]}); len(d.Rest) > 0; {
+	for number := tail64(key); len(d.Rest) > 0; {
 		e := Event{Number: number, Kind: EventKind(d.Byte())}
 		if err := e.decode(d.Bytes(), at); err != nil || d.Err != nil {
 			return nil, &record.CorruptError{Key: key, Cause: record.ErrShort}
@@ -131,6 +127,15 @@ func DecodeEvents(key, v []byte) (events []Event, err error) {
 		number += uint64(e.N)
 	}
 	return events, nil
+}
+
+// openEvents returns the entries of a row and the time of its record.
+func openEvents(key, v []byte) (d record.Decoder, at int64, err error) {
+	if d.Rest, err = record.CheckSum(key, v); err == nil {
+		at = d.Varint()
+		err = d.Err
+	}
+	return d, at, err
 }
 
 // decode reads the fields of an entry. at is the time of the record.

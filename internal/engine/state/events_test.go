@@ -245,3 +245,71 @@ func FuzzDecodeEvents(f *testing.F) {
 		}
 	})
 }
+
+// sweep removes what OldEvents finds, as the driver does, and wants the numbers of the
+// rows that are left.
+func (w *world) sweep(after uint64, now time.Time, max int, left ...uint64) (ahead uint64) {
+	w.Helper()
+	events, ahead, err := w.view().OldEvents(after, now, max)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if len(events) > 0 {
+		w.record(1, 11, events...)
+	}
+	var got []uint64
+	for _, e := range w.events() {
+		got = append(got, e.Number)
+	}
+	if !slices.Equal(got, left) {
+		w.Errorf("the events %v are left, want %v", got, left)
+	}
+	w.verify()
+	return ahead
+}
+
+// Events go at their age, and the oldest first while all have too many bytes.
+func TestEventsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	bounds := record.DefaultBounds()
+	bounds.EventAge = time.Hour
+	w.record(1, 11, &record.Bounded{Bounds: bounds})
+	begun := w.at
+	for i := range 5 {
+		w.at = begun.Add(time.Duration(i) * time.Minute)
+		w.record(1, 11, w.register("a"))
+	}
+	w.sweep(0, begun.Add(59*time.Minute), 9, 1, 2, 3, 4, 5)
+	w.sweep(0, begun.Add(61*time.Minute), 9, 3, 4, 5)
+
+	w.at = begun.AddDate(3, 0, 0) // by a clock that was ahead
+	w.record(1, 11, w.register("a"), w.register("b"))
+	w.at = begun.Add(5 * time.Minute)
+	w.record(1, 11, w.register("b"))
+	w.sweep(0, begun.Add(64*time.Minute), 9, 6, 7, 8)
+	if ahead := w.sweep(0, begun.Add(64*time.Minute), 9, 6, 7, 8); ahead != 6 {
+		t.Errorf("the walk goes on behind %d, want 6", ahead)
+	}
+	w.sweep(6, begun.Add(65*time.Minute), 9)
+
+	for range 3 {
+		w.record(1, 11, w.register("a"))
+	}
+	bounds.MaxEventBytes = w.Machine.State.eventBytes/3 + 1
+	w.record(1, 11, &record.Bounded{Bounds: bounds})
+	w.sweep(99, w.at, 9, 11)
+	for range 40 {
+		w.record(1, 11, w.register("a"))
+	}
+	if w.sweep(0, w.at, 1, rangeOf(27, 51)...); w.Machine.State.eventBytes <= bounds.MaxEventBytes {
+		t.Error("one event of the log has removed all rows that are due")
+	}
+	w.sweep(0, w.at, 9, 51)
+}
+
+func rangeOf(from, to uint64) (all []uint64) {
+	for n := from; n <= to; n++ {
+		all = append(all, n)
+	}
+	return all
+}
