@@ -26,6 +26,7 @@ type sweeper struct {
 	nextWalk time.Time        // by the real clock
 	oldest   []byte           // key of a message before which all are completed
 	uplink   uint64           // uplinks up to here are of a clock that was ahead
+	event    uint64           // events up to here are of a clock that was ahead
 }
 
 // runDriver sweeps at intervals, until Close.
@@ -87,6 +88,7 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 		func(v *view) ([]record.Event, error) { return v.OldMessages(now.Add(-o.StatusRetention), sweepBatch) },
 		func(v *view) ([]record.Event, error) { return v.OldKeys(now.Add(-o.IdempotencyRetention), sweepBatch) },
 		func(v *view) ([]record.Event, error) { return e.oldUplinks(v, now) },
+		func(v *view) ([]record.Event, error) { return e.oldEvents(v, now) },
 		func(v *view) ([]record.Event, error) {
 			return v.OldOrdinals(now.Add(-gateway.MaxTTL-o.StatusRetention), sweepBatch)
 		},
@@ -147,13 +149,18 @@ func (e *Engine) oldUplinks(v *view, now time.Time) (events []record.Event, err 
 	return events, err
 }
 
+func (e *Engine) oldEvents(v *view, now time.Time) (events []record.Event, err error) {
+	events, e.sweeper.event, err = v.OldEvents(e.sweeper.event, now, sweepBatch)
+	return events, err
+}
+
 // unseenClients finds clients to forget in the next part of the walk.
 func (e *Engine) unseenClients(v *view, now time.Time) ([]record.Event, error) {
 	events, last, err := v.UnseenClients(e.sweeper.client, now.Add(-e.opt.ForgetAfter), now, forgetSlice, sweepBatch)
 	e.sweeper.client = last
 	if last == "" { // the walk is at its end
 		e.sweeper.nextWalk = time.Now().Add(forgetEvery)
-		e.sweeper.uplink = 0 // the clock may have reached them
+		e.sweeper.uplink, e.sweeper.event = 0, 0 // the clock may have reached them
 	}
 	return events, err
 }

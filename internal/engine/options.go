@@ -37,6 +37,12 @@ type Options struct {
 	// after it was last seen; 0 is 30 days.
 	ForgetAfter time.Duration
 
+	// EventRetention is how long an event is kept; 0 is 7 days. MaxEventBytes bounds
+	// the rows of events; 0 is 2 GiB, or an eighth of MaxDiskBytes if that is less. The
+	// oldest events are removed first.
+	EventRetention time.Duration
+	MaxEventBytes  int64
+
 	// MaxQueued and MaxQueuedBytes bound the messages queued for one client; 0
 	// is gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes. Messages in bitmap form
 	// are not counted.
@@ -96,6 +102,7 @@ func (o *Options) bounds() record.Bounds {
 	b := record.DefaultBounds()
 	b.MaxQueued, b.MaxQueuedBytes, b.KeyAge = o.MaxQueued, o.MaxQueuedBytes, o.IdempotencyRetention
 	b.StatusAge, b.UplinkAge, b.ClientAge = o.StatusRetention, o.UplinkRetention, o.ForgetAfter
+	b.EventAge, b.MaxEventBytes = o.EventRetention, o.MaxEventBytes
 	b.MaxLabels, b.MaxLabelKey, b.MaxLabelValue = gateway.MaxLabels, gateway.MaxLabelKey, gateway.MaxLabelValue
 	b.RejectTwins = o.RejectTwins
 	b.MaxGroups, b.MaxGroupName = gateway.MaxGroups, gateway.MaxGroupName
@@ -117,6 +124,12 @@ func (o Options) withDefaults() Options {
 	orElse(&o.UplinkRetention, 7*day)
 	orElse(&o.IdempotencyRetention, day)
 	orElse(&o.ForgetAfter, 30*day)
+	orElse(&o.EventRetention, 7*day)
+	if o.MaxEventBytes == 0 {
+		if o.MaxEventBytes = 2 << 30; o.MaxDiskBytes > 0 {
+			o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
+		}
+	}
 	orElse(&o.MaxQueued, gateway.DefaultMaxQueued)
 	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
 	orElse(&o.CacheBytes, int64(64<<20))

@@ -2,7 +2,9 @@ package record
 
 import (
 	"encoding/binary"
+	"maps"
 	"math/bits"
+	"slices"
 )
 
 // ChunkBits is how many ordinals one chunk of a bitmap covers.
@@ -14,8 +16,8 @@ type Bitset [ChunkBits / 64]uint64
 // ChunkOf returns the number of the chunk that covers an ordinal.
 func ChunkOf(o Ordinal) uint32 { return uint32(o) / ChunkBits }
 
-// Has reports whether the set has an ordinal of its chunk; Set, Clear, And and Or
-// change the set in place.
+// Has reports whether the set has an ordinal of its chunk; Set, Clear, And, AndNot and
+// Or change the set in place.
 func (b *Bitset) Has(o Ordinal) bool { return b[o%ChunkBits/64]&(1<<(o%64)) != 0 }
 func (b *Bitset) Set(o Ordinal)      { b[o%ChunkBits/64] |= 1 << (o % 64) }
 func (b *Bitset) Clear(o Ordinal)    { b[o%ChunkBits/64] &^= 1 << (o % 64) }
@@ -34,6 +36,12 @@ func (b *Bitset) Empty() bool { return *b == Bitset{} }
 func (b *Bitset) And(c *Bitset) {
 	for i := range b {
 		b[i] &= c[i]
+	}
+}
+
+func (b *Bitset) AndNot(c *Bitset) {
+	for i := range b {
+		b[i] &^= c[i]
 	}
 }
 
@@ -132,6 +140,9 @@ func (m Bitmap) set(o Ordinal) {
 	}
 	c.Set(o)
 }
+
+// Chunks returns the numbers of the chunks, rising.
+func (m Bitmap) Chunks() []uint32 { return slices.Sorted(maps.Keys(m)) }
 
 // Count returns how many ordinals all chunks have.
 func (m Bitmap) Count() (n int) {

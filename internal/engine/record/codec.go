@@ -172,7 +172,8 @@ func (d *Decoder) Text() string { return string(d.Bytes()) }
 
 func (d *Decoder) ID() gateway.MessageID { return ParseID(d.Bytes()) }
 
-func (d *Decoder) nanos() int64 {
+// Varint reads a signed number.
+func (d *Decoder) Varint() int64 {
 	v, n := binary.Varint(d.Rest)
 	if n <= 0 {
 		d.fail()
@@ -182,7 +183,7 @@ func (d *Decoder) nanos() int64 {
 	return v
 }
 
-func (d *Decoder) Time() time.Time { return TimeOf(d.nanos()) }
+func (d *Decoder) Time() time.Time { return TimeOf(d.Varint()) }
 
 func (d *Decoder) Map() map[string]string {
 	n := d.Count(2)

@@ -91,7 +91,7 @@ func (e *Accept) encode(b []byte) []byte {
 	b = PutBool(b, e.Mask != nil)
 	if e.Mask != nil {
 		b = PutUint(b, uint64(len(e.Mask)))
-		for _, c := range slices.Sorted(maps.Keys(e.Mask)) {
+		for _, c := range e.Mask.Chunks() {
 			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}

@@ -60,6 +60,8 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 		m.bounds = e.Bounds
 		m.set(keyBounds, record.PutSum(keyBounds, e.Bounds.Encode(nil)))
 		return nil
+	case *record.ForgetEvents:
+		return m.forgetEvents(e)
 	case *record.Probe:
 		return nil
 	}
@@ -174,6 +176,7 @@ func (m *Machine) uplink(e *record.Uplink, r *Result) error {
 	m.set(k, encodeUplink(k, &u))
 	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
 	r.Useq = u.Seq
+	m.note(&Event{Kind: EventReceived, Client: u.Client, Seq: u.Seq, At: record.Nanos(u.At)})
 	m.notices.add(&gateway.Uplinked{Uplink: u})
 	return nil
 }

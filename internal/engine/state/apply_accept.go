@@ -153,6 +153,9 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 	}
 	m.count(c, 1, q.bytes())
 	m.State.Queued++
+	if !m.online(c) {
+		m.note(&Event{Kind: EventQueuedForAbsent, Client: c.id, Seq: uint64(row.seq), At: row.createdAt})
+	}
 }
 
 // acceptList stores a message to named clients, a row for each.
@@ -216,6 +219,7 @@ func (r *messageRow) failed(reason string) *finalRow {
 
 func (m *Machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
 	h.count[gateway.Failed]++
+	m.noteSettled(EventSettled, f, name, h.seq)
 	m.notices.addSettled(f.delivery(name, h.seq))
 }
 
@@ -239,6 +243,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	h.completedAt = row.createdAt
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	if h.total > 0 {
+		m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), At: h.completedAt})
 		m.notices.settled[len(m.notices.settled)-1].Completed = h.told()
 	}
 	return nil
@@ -359,11 +364,37 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 			m.touchChunk(m.chunks[queuedChunk(row.seq, n)])
 		}
 	}
+	if err := m.noteAbsent(row, audience); err != nil {
+		return err
+	}
 	m.State.Queued += int64(h.count[gateway.Queued])
 	if h.count[gateway.Queued] > 0 {
 		m.State.bitmaps++
 	}
 	return m.placeHead(e, row, h)
+}
+
+// noteAbsent adds the event of the recipients that are offline.
+func (m *Machine) noteAbsent(row *messageRow, audience record.Bitmap) error {
+	absent, n := record.Bitmap{}, 0
+	for chunk, set := range audience {
+		left := *set
+		for _, w := range m.writers {
+			online, err := m.chunk(onlineChunk(w.era, chunk))
+			if err != nil {
+				return err
+			}
+			left.AndNot(&online.bits)
+		}
+		if count := left.Count(); count > 0 {
+			absent[chunk] = new(left)
+			n += count
+		}
+	}
+	if n > 0 {
+		m.note(&Event{Kind: EventQueuedForAbsentMany, Seq: uint64(row.seq), At: row.createdAt, N: n, Clients: absent})
+	}
+	return nil
 }
 
 // failFull fails the recipients whose queues have no room.

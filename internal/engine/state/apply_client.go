@@ -25,11 +25,10 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if e.Labels != nil {
 		labels = e.Labels
 	}
-	era := m.writers[m.record.Writer].era
 	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
 		r.Err = checkBounds(&m.bounds, labels, groups)
 	}
-	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != era && m.writers.live(known.connectedIn) {
+	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
 		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
 	}
 	if r.Err != nil {
@@ -43,13 +42,18 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	if err := m.connect(c, era); err != nil {
+	kind := EventConnected
+	if m.online(c) {
+		kind = EventReplaced
+	}
+	if err := m.connect(c, m.era); err != nil {
 		return err
 	}
 	c.lastSeenAt, c.lastClose = record.Nanos(e.At), ""
 	c.epoch++
 	c.rowDirty = true
 	m.touch(c)
+	m.note(&Event{Kind: kind, Client: c.id, Epoch: c.epoch, At: c.lastSeenAt})
 	r.Given = m.State.Seq
 	return m.clientRecord(c, r)
 }
@@ -77,10 +81,15 @@ func (m *Machine) clientRecord(c *client, r *Result) error {
 	return nil
 }
 
+// online reports whether a client is connected.
+func (m *Machine) online(c *client) bool {
+	return c.connectedIn != 0 && (c.connectedIn == m.era || m.writers.live(c.connectedIn))
+}
+
 // connect moves a client to the online bitmap of an era, 0 for none.
 func (m *Machine) connect(c *client, era uint64) error {
 	n := record.ChunkOf(c.ord)
-	if was := c.connectedIn; was != era && m.writers.live(was) {
+	if was := c.connectedIn; was != era && m.online(c) {
 		if err := m.setBit(onlineChunk(was, n), c.ord, false); err != nil {
 			return err
 		}
@@ -97,7 +106,7 @@ func (m *Machine) connect(c *client, era uint64) error {
 // disconnected ends a client's session, if it is the last one and not over.
 func (m *Machine) disconnected(e *record.Disconnected) error {
 	c, err := m.client(e.Client)
-	if err != nil || c == nil || c.epoch != e.Epoch || !m.writers.live(c.connectedIn) {
+	if err != nil || c == nil || c.epoch != e.Epoch || !m.online(c) {
 		return err
 	}
 	if err := m.connect(c, 0); err != nil {
@@ -106,6 +115,7 @@ func (m *Machine) disconnected(e *record.Disconnected) error {
 	c.lastSeenAt, c.lastClose = record.Nanos(e.At), e.Reason
 	c.rowDirty = true
 	m.touch(c)
+	m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: e.Reason, At: c.lastSeenAt})
 	return nil
 }
 
@@ -258,6 +268,7 @@ func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c.gone = true
 	delete(m.clients, c.id)
 	m.State.Clients--
+	m.note(&Event{Kind: EventForgotten, Client: c.id, Epoch: c.epoch, At: record.Nanos(e.At)})
 	return nil
 }
 

@@ -97,6 +97,7 @@ func sameMessage(named, found gateway.MessageID) bool { return named == "" || na
 // settleRow makes a delivery final that has its own row.
 func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) error {
 	f := m.moveRow(c, seq, q, v)
+	m.noteSettled(EventSettled, &f, c.id, seq)
 	s := m.notices.addSettled(f.delivery(c.id, seq))
 	if q.many {
 		var err error
@@ -159,6 +160,7 @@ func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
 	if h.form == formBitmap {
 		m.State.bitmaps--
 	}
+	m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), At: at})
 	return h.told()
 }
 
@@ -178,6 +180,7 @@ func (m *Machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 	f.lateAt, f.lateResult = v.at, v.result
 	f.lateCode, _ = o.Verdict()
 	m.setFinal(key, f)
+	m.noteSettled(EventLateAck, f, id, seq)
 	m.notices.addSettled(f.delivery(id, seq)).Late = true
 }
 
@@ -204,6 +207,7 @@ func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 		m.setFinal(k, &f)
 	}
 	m.State.Queued--
+	m.noteSettled(EventSettled, &f, c.id, h.seq)
 	s := m.notices.addSettled(f.delivery(c.id, h.seq))
 	s.Completed, err = m.countSettled(h.seq, v.state, v.at)
 	return err
@@ -358,6 +362,7 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
+	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), State: v.state, Reason: v.reason, At: v.at, N: n})
 	m.notices.add(&gateway.SettledAll{Message: *m.completeMany(h, v.at), State: v.state, N: n})
 	return n, nil
 }

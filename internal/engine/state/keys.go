@@ -43,7 +43,7 @@ import (
 //	j <time> <scope> <key>     empty: retention index of idempotency keys
 //	u <client> 0 <useq>        uplink
 //	y <useq>                   client: uplinks in order of arrival
-//	E <number u64>             events of one record; the number is the first one's (eventsRow)
+//	E <number u64>             events of one record, from this number on (Event); set once
 //	w                          no longer: rows of writers, to format 3
 //	p <ord> <wire number>      reserved: sequence and part of a delivery that was held back, and
 //	                           that its client sees under the number of its release

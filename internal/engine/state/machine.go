@@ -23,6 +23,8 @@ const (
 type Machine struct {
 	writes                 // of the record under way; reads see them
 	record  *record.Commit // under way
+	era     uint64         // of its boot
+	events  eventLog       // of the record under way
 	State   Standing       // with the events applied so far
 	bounds  record.Bounds
 	writers eras
@@ -149,7 +151,8 @@ func NewMachine(base Base, c Caches) (*Machine, error) {
 // Begin starts a record. It ends the validity of the changes of the one before.
 func (m *Machine) Begin(r *record.Commit) {
 	m.drop()
-	m.record = r
+	m.record, m.era = r, m.writers[r.Writer].era
+	m.events.begin(r.At)
 	m.counts = m.counts[:0]
 	m.notices = takeNotices()
 }
@@ -169,6 +172,7 @@ func (m *Machine) Finish(pos uint64) (a Applied, err error) {
 	m.noteWriter(r)
 	m.flush()
 	m.evict()
+	m.storeEvents()
 	m.seal(r)
 	m.set(keyState, m.State.encode())
 	a.Feed, a.State = m.notices, m.State

@@ -13,6 +13,7 @@ type world struct {
 	*testing.T
 	testDB
 	*Machine
+	size Caches
 	at   time.Time
 	told []gateway.Change // by the last record
 }
@@ -28,7 +29,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) restart() {
 	w.Helper()
 	var err error
-	if w.Machine, err = NewMachine(w.testDB, CachesFull); err != nil {
+	if w.Machine, err = NewMachine(w.testDB, w.size); err != nil {
 		w.Fatal(err)
 	}
 }

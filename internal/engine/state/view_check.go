@@ -50,6 +50,8 @@ type verifier struct {
 	pending  int                         // messages that are not completed
 	online   int64                       // clients, by their rows
 	onBits   int64                       // clients, by the online bitmaps
+	event    uint64                      // last number in the rows of events
+	bytes    int64                       // of the rows of events
 }
 
 // Check reads all rows, and compares them with each other and with the counts of the
@@ -66,7 +68,7 @@ func (v *View) Check(r *Findings) {
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
 		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindOnline, c.onlineBits}, {kindWriter, nil}, {kindMeta, nil},
+		{kindUplinkSeq, nil}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++
@@ -97,6 +99,7 @@ func (c *verifier) totals() {
 		{"queued deliveries", c.queued, c.State.Queued},
 		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
 		{"clients in online bitmaps", c.onBits, c.online},
+		{"bytes of events", c.bytes, c.State.eventBytes},
 		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
 	} {
 		if n.got != n.want {
@@ -201,6 +204,24 @@ func (c *verifier) onlineBits(k, val []byte) error {
 		err = fmt.Errorf("era %d is over", era)
 	}
 	return err
+}
+
+func (c *verifier) events(k, val []byte) error {
+	events, err := DecodeEvents(k, val)
+	if err != nil {
+		return err
+	}
+	c.bytes += int64(len(k) + len(val))
+	for _, e := range events {
+		if e.Number <= c.event || e.Number+uint64(e.N)-1 > c.State.Event {
+			return fmt.Errorf("%d events from number %d, after %d; the last is %d", e.N, e.Number, c.event, c.State.Event)
+		}
+		c.event = e.Number + uint64(e.N) - 1
+		if n := e.Clients.Count(); n != 0 && n != e.N {
+			return fmt.Errorf("event %d is of %d clients and has taken %d numbers", e.Number, n, e.N)
+		}
+	}
+	return nil
 }
 
 func (c *verifier) queuedBits(k, val []byte) error {

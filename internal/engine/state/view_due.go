@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -75,6 +76,55 @@ func (v *View) OldUplinks(after uint64, now, before time.Time, max int) (events 
 		return nil, ahead, nil
 	}
 	return []record.Event{&record.ForgetUplinks{Through: through, Max: max}}, after, nil
+}
+
+// forgetEventRows is how many rows of events one event of the log removes at most.
+const forgetEventRows = 16
+
+// OldEvents finds the rows of events behind after that have reached the age in force,
+// and the oldest ones if all have more bytes than the bound. It treats a row from the
+// future as OldUplinks does.
+func (v *View) OldEvents(after uint64, now time.Time, max int) (events []record.Event, ahead uint64, err error) {
+	bounds, err := ReadBounds(v.Rows)
+	if err != nil {
+		return nil, after, err
+	}
+	before, excess := now.Add(-bounds.EventAge), v.State.eventBytes-bounds.MaxEventBytes
+	if excess > 0 {
+		after = 0 // the oldest rows go, whatever their time
+	}
+	ahead = after
+	var rows []uint64 // numbers of those looked at
+	gone := 0         // how many of them go
+	err = v.each(key64(kindEvents, after+1), []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
+		_, at, err := openEvents(k, val)
+		if err != nil {
+			return false, err
+		}
+		rows = append(rows, tail64(k))
+		switch {
+		case excess > 0:
+			gone = len(rows)
+			excess -= int64(len(k) + len(val))
+		case at > now.UnixNano():
+			ahead = tail64(k)
+		case at > before.UnixNano():
+			return false, nil
+		default:
+			gone = len(rows)
+		}
+		return len(rows) < max*forgetEventRows, nil
+	})
+	if err != nil {
+		return nil, after, err
+	}
+	if gone == 0 {
+		return nil, ahead, nil
+	}
+	for some := range slices.Chunk(rows[:gone], forgetEventRows) {
+		events = append(events, &record.ForgetEvents{Through: some[len(some)-1], Max: forgetEventRows})
+	}
+	return events, after, nil
 }
 
 // OldOrdinals finds clients that were forgotten before a time: no message can refer to

@@ -122,38 +122,40 @@ func (m *Machine) Boot(writer uint64) (boot, n uint64) {
 // opened begins the era of a boot. The clients of the writer's boot before are offline
 // from here on: their rows say so by their era, and are not rewritten.
 func (m *Machine) opened(e *record.Opened) error {
-	if era := m.writers[m.record.Writer].era; era != 0 {
-		n, err := m.endEra(era)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			m.notices.add(&gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: n})
-		}
+	if err := m.endEra(); err != nil {
+		return err
 	}
 	m.State.era++
-	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.State.era}
+	m.era = m.State.era
+	m.writers[m.record.Writer] = writerRow{boot: m.record.Boot, era: m.era}
 	m.State.Raise(e.Floor)
 	return nil
 }
 
-// endEra removes the bitmap of the clients that are online in an era, and returns how
-// many those were.
-func (m *Machine) endEra(era uint64) (n int, err error) {
-	keys, err := m.keysWith(key64(kindOnline, era), 0)
-	if err != nil {
-		return 0, err
+// endEra removes the online bitmap of the era so far.
+func (m *Machine) endEra() error {
+	if m.era == 0 {
+		return nil
 	}
+	keys, err := m.keysWith(key64(kindOnline, m.era), 0)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	gone := record.Bitmap{}
 	for _, k := range keys {
-		c, err := m.chunk(onlineChunk(era, tail32(k)))
+		n := tail32(k)
+		c, err := m.chunk(onlineChunk(m.era, n))
 		if err != nil {
-			return 0, err
+			return err
 		}
-		n += c.bits.Count()
+		gone[n] = new(c.bits)
 		c.bits = record.Bitset{}
 		m.touchChunk(c)
 	}
-	return n, nil
+	n := gone.Count()
+	m.note(&Event{Kind: EventDisconnectedAll, Reason: gateway.ReasonServerStopped, At: m.record.At, N: n, Clients: gone})
+	m.notices.add(&gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: n})
+	return nil
 }
 
 // Raise makes the numbers that are given next higher than n.

@@ -21,6 +21,7 @@ const (
 	laneQueued
 	laneFinal
 	laneRetention
+	laneEvents
 	laneOther
 	laneCount
 )
@@ -37,6 +38,8 @@ func laneOf(kind byte) int {
 		return laneFinal
 	case kindRetention:
 		return laneRetention
+	case kindEvents:
+		return laneEvents
 	}
 	return laneOther
 }
@@ -136,8 +139,8 @@ func cutBytes(b []byte) (v, rest []byte) {
 func (w *writes) set(k, v []byte) { w.lanes[laneOf(k[0])].add(ChangeSet, k, v) }
 func (w *writes) del(k []byte)    { w.lanes[laneOf(k[0])].add(ChangeDelete, k, nil) }
 
-// delOnce removes a row that was set once, as those of kindQueued and kindExpiry are:
-// their keys have a sequence, and none is given twice. The database drops such a row
+// delOnce removes a row that was set once, as those of kindQueued, kindExpiry and
+// kindEvents are: their keys have a number, and none is given twice. The database drops such a row
 // together with its removal, mostly before either reaches a table; a removal by del
 // goes down to the last level. A row set twice would
 // come back; the listener of the database reports it.
