@@ -34,7 +34,8 @@ if [ -z "${LONGWIRE_IMAGE_WORK:-}" ]; then
 	go mod download # while there is a network
 	LONGWIRE_IMAGE_WORK=$(mktemp -d /var/tmp/longwire-image.XXXXXX)
 	export LONGWIRE_IMAGE_WORK
-	trap 'rm -rf "$LONGWIRE_IMAGE_WORK"' EXIT
+	group=$(basename "$LONGWIRE_IMAGE_WORK")
+	trap 'rm -rf "$LONGWIRE_IMAGE_WORK"; rmdir "/sys/fs/cgroup/$group" /sys/fs/cgroup/*/"$group" 2>/dev/null || true' EXIT
 	# With the first process of the namespace all others end, and so do its mounts
 	# and networks.
 	unshare --net --mount --pid --fork --mount-proc --kill-child "$0"
@@ -45,12 +46,13 @@ mount -t tmpfs -o mode=0755,size=8g longwire-image "$work" # fast, and gone with
 ip link set lo up
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/client COMPOSE_PROJECT_NAME=longwire
 # The daemon ends before the script does: in good order it unmounts what it has.
-dockerd -H "$DOCKER_HOST" --data-root "$work/root" --exec-root "$work/exec" -p "$work/pid" >"$work/dockerd.log" 2>&1 &
+dockerd -H "$DOCKER_HOST" --data-root "$work/root" --exec-root "$work/exec" -p "$work/pid" --cgroup-parent "/$(basename "$work")" >"$work/dockerd.log" 2>&1 &
 daemon=$!
 trap 'docker ps -aq | xargs -r docker rm -f >/dev/null 2>&1 || true; kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true' EXIT
 
 fail() {
 	echo "FAILED: $*" >&2
+	tail -3 "$work/dockerd.log" >&2
 	for c in $(docker ps -aq); do
 		docker inspect -f '{{.Name}} {{.State.Status}} {{json .State.Health}}' "$c" >&2
 		docker logs --tail 20 "$c" >&2
@@ -68,7 +70,7 @@ until_ok() {
 		sleep 0.2
 	done
 }
-until_ok 30 "dockerd does not start: $(tail -3 "$work/dockerd.log")" docker info
+until_ok 30 "dockerd does not start" docker info
 
 # The base image: a shell, a toolchain, roots of authorities, modules.
 base=$work/base
