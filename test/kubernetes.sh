@@ -50,8 +50,9 @@ func main() {
 GO
 cd "$work"
 go mod init manifest >/dev/null 2>&1
-if ! { go get k8s.io/api@v0.34.1 k8s.io/apimachinery@v0.34.1 sigs.k8s.io/yaml@v1.6.0 && go mod tidy; } >get.log 2>&1; then
+get() { go get k8s.io/api@v0.34.1 k8s.io/apimachinery@v0.34.1 sigs.k8s.io/yaml@v1.6.0 && go mod tidy; }
+get >get.log 2>&1 || get >get.log 2>&1 || { # the proxy may be away for a moment
 	cat get.log >&2
 	exit 1
-fi
+}
 go run . "$manifest"

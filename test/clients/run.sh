@@ -14,13 +14,14 @@ generator=github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
 work=$(mktemp -d)
 pids=()
 stop() {
-	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+	[ ${#pids[@]} = 0 ] || { kill "${pids[@]}" && wait "${pids[@]}"; } 2>/dev/null || true
 	rm -rf "$work"
 }
 trap stop EXIT
 fail() { echo "FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
 
-[ -d node_modules/openapi-typescript ] || npm ci --ignore-scripts >/dev/null
+# npm writes this file last.
+[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --ignore-scripts >/dev/null || npm ci --ignore-scripts >/dev/null
 npx redocly lint --config redocly.yaml "$spec" >"$work/redocly.log" 2>&1 || fail "redocly"
 grep -q 'You have' "$work/redocly.log" && fail "redocly warns"
 echo "ok: redocly"
