@@ -350,12 +350,12 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 	}
 }
 
-// A backup that a program of format 2 has made can be restored.
+// A backup that a program of an older format has made can be restored.
 func TestRestoreOfAnOldBackup(t *testing.T) {
 	loadIDs.Lock()
 	loadIDs.n += 10_000 // the old stores have the first ids
 	loadIDs.Unlock()
-	for _, name := range []string{"clean", "killed"} {
+	for _, name := range oldStores {
 		files := tree{}
 		for file, content := range oldStore(t, name) {
 			files["backup"+strings.TrimPrefix(file, "data")] = content

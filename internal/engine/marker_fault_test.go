@@ -34,7 +34,7 @@ func operations(t *testing.T) map[string]operation {
 	}
 	all := map[string]operation{
 		"first start": {tree{}, "", start, nil},
-		"upgrade":     {oldStore(t, "killed"), wantRows(t, "killed"), start, nil},
+		"upgrade":     {oldStore(t, "format2/killed"), wantRows(t, "format2/killed"), start, nil},
 	}
 	kinds := stores(t)
 	killed := kinds["killed"]

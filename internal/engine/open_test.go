@@ -167,11 +167,14 @@ func eachRow(v *view, from string, fn func(k, val []byte)) error {
 	return errors.Join(it.Error(), it.Close())
 }
 
-// oldStore unpacks a store that a program of format 2 has written; see
-// testdata/format2.
+// oldStores are stores that programs of older formats have written: testdata has them,
+// and says how they were made.
+var oldStores = []string{"format2/clean", "format2/killed", "format3/clean", "format3/killed"}
+
+// oldStore unpacks one of oldStores.
 func oldStore(t *testing.T, name string) tree {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "format2", name+".tar.gz"))
+	f, err := os.Open(filepath.Join("testdata", name+".tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,17 +204,17 @@ func oldStore(t *testing.T, name string) tree {
 
 func wantRows(t *testing.T, name string) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "format2", name+".rows"))
+	b, err := os.ReadFile(filepath.Join("testdata", name+".rows"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(b)
 }
 
-// A store of format 2 has the same rows after its migration: those that the
+// A store of an older format has the same rows after its migration: those that the
 // program that wrote it has counted. It may be cut short at any change.
 func TestMigration(t *testing.T) {
-	for _, name := range []string{"clean", "killed"} {
+	for _, name := range oldStores {
 		t.Run(name, func(t *testing.T) {
 			files, want := oldStore(t, name), wantRows(t, name)
 			for n := int64(1); ; n += strideUnderRace() {
@@ -239,6 +242,30 @@ func TestMigration(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A client that was connected when the program of an older format was killed reads so.
+func TestPresenceInOldStores(t *testing.T) {
+	for _, name := range oldStores {
+		e := openTest(t, powerOptions(oldStore(t, name).disk(t)))
+		p, err := e.Clients(gateway.ClientQuery{QueuedGT: -1, Limit: 1000})
+		if err != nil || len(p.Items) < 300 {
+			t.Fatalf("%s: %d clients, %v", name, len(p.Items), err)
+		}
+		killed := 0
+		for _, c := range p.Items {
+			switch {
+			case c.LastClose == gateway.ReasonServerStopped:
+				killed++
+			case c.LastClose == "" && !c.LastSeenAt.IsZero():
+				t.Errorf("%s: client %s has no last close", name, c.ID)
+			}
+		}
+		if killed == 0 {
+			t.Errorf("%s: no client was connected when the program was killed", name)
+		}
+		_ = e.Close()
 	}
 }
 
@@ -278,7 +305,7 @@ func stores(t *testing.T) map[string]stored {
 	}
 	add("backup", copied)
 
-	old := oldStore(t, "killed").disk(t)
+	old := oldStore(t, "format2/killed").disk(t)
 	o, err := Open(powerOptions(old))
 	if err != nil {
 		t.Fatal(err)

@@ -94,8 +94,8 @@ func (v *View) OldEvents(after uint64, now time.Time, max int) (events []record.
 		after = 0 // the oldest rows go, whatever their time
 	}
 	ahead = after
-	var rows []uint64 // numbers of those looked at
-	gone := 0         // how many of them go
+	var rows []uint64 // the numbers that were looked at
+	gone := 0         // the first of them, which go
 	err = v.each(key64(kindEvents, after+1), []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
 		_, at, err := openEvents(k, val)
 		if err != nil {
