@@ -24,7 +24,7 @@ import (
 // everybody.
 type world struct {
 	*harness
-	ring     *apikey.Keyset
+	keys     *apikey.Keyset
 	secrets  map[string]string // by the name of the key
 	ids      map[string]string // of keys, likewise
 	messages map[string]string // id by tenant
@@ -38,9 +38,9 @@ const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{ring: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
+	w := &world{keys: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
 	change = append([]func(*Config){func(c *Config) {
-		c.Authorizer = w.ring
+		c.Authorizer = w.keys
 		c.Refused = func() []gateway.RefusedRegistration {
 			return []gateway.RefusedRegistration{refusedOf("a"), refusedOf("b"), refusedOf("g")}
 		}
@@ -53,7 +53,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		w.key(name, apikey.Spec{Scopes: scope})
 	}
 	w.key("revoked", apikey.Spec{Scopes: apikey.Admin})
-	if err := w.ring.Revoke(w.ids["revoked"]); err != nil {
+	if err := w.keys.Revoke(w.ids["revoked"]); err != nil {
 		t.Fatal(err)
 	}
 	w.expired()
@@ -71,7 +71,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 func (w *world) key(name string, s apikey.Spec) {
 	w.t.Helper()
 	s.Name = name
-	k, secret, err := w.ring.Create(s, time.Now())
+	k, secret, err := w.keys.Create(s, time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func (w *world) key(name string, s apikey.Spec) {
 func (w *world) expired() {
 	w.t.Helper()
 	then := time.Now().Add(-time.Hour)
-	_, secret, err := w.ring.Create(apikey.Spec{Name: "expired", Scopes: apikey.Admin, ExpiresAt: then.Add(2 * time.Second)}, then)
+	_, secret, err := w.keys.Create(apikey.Spec{Name: "expired", Scopes: apikey.Admin, ExpiresAt: then.Add(2 * time.Second)}, then)
 	if err != nil {
 		w.t.Fatal(err)
 	}

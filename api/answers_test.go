@@ -57,16 +57,16 @@ func newCalled(t *testing.T) *called {
 	h := newHarness(t)
 	h.known("a")
 	c := &called{harness: h, device: h.device("b", answering(gateway.AckOK, "done"))}
-	ring := apikey.NewKeyset()
-	_, secret, err := ring.Create(apikey.Spec{Name: "all", Scopes: apikey.Admin}, time.Now())
+	keys := apikey.NewKeyset()
+	_, secret, err := keys.Create(apikey.Spec{Name: "all", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle, _, err := ring.Create(apikey.Spec{Name: "idle", Scopes: apikey.ClientsRead}, time.Now())
+	idle, _, err := keys.Create(apikey.Spec{Name: "idle", Scopes: apikey.ClientsRead}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Gateway: h.gateway, Authorizer: ring, ReadTimeout: 300 * time.Millisecond,
+	cfg := Config{Gateway: h.gateway, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })}
 	h.handler = New(cfg)
 	c.secret, c.key = secret, idle.ID

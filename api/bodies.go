@@ -2,10 +2,10 @@ package api
 
 import "sync"
 
-// bodyBudget divides the memory for bodies between the keys, by the bytes that
-// have come. A key may hold no more than is free: one key has at most half of the
-// budget, n keys together leave one part in n+1 of it, and a key that comes always
-// finds room.
+// bodyBudget divides the memory for bodies between the keys. It counts the bytes that
+// have been read. A key may hold no more bytes than are free: one key gets at most
+// half of the budget, and n keys together leave one part in n+1, so that there is
+// always room for another key.
 type bodyBudget struct {
 	most int64
 
@@ -14,7 +14,7 @@ type bodyBudget struct {
 	byKey map[string]int64 // of keys that hold something
 }
 
-// take counts n more bytes of a key, or returns why it may not hold them.
+// take counts n more bytes of a key. It returns an error if the key may not hold them.
 func (b *bodyBudget) take(key string, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -26,7 +26,7 @@ func (b *bodyBudget) take(key string, n int) error {
 	return nil
 }
 
-// give takes n bytes of a key back.
+// give releases n bytes of a key.
 func (b *bodyBudget) give(key string, n int) {
 	if n == 0 {
 		return

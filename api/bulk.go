@@ -18,8 +18,8 @@ const (
 	bulkWindow    = 512              // lines in progress at once
 	bulkPayloads  = 4 << 20          // bytes of their payloads; a single one is smaller
 	bulkBatch     = 384              // clients whose online deliveries begin together
-	bulkPerClient = 16               // of these, online deliveries to one client
-	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
+	bulkPerClient = 16               // lines in progress that are online deliveries to one client
+	bulkPending   = 8 << 20          // bytes of answers kept for a caller that sends its whole body before it reads
 	bulkTimeout   = 30 * time.Second // for the next bytes of the body, or for the caller to take answers
 )
 
@@ -30,7 +30,7 @@ type BulkLine struct {
 	Key *string `json:"key,omitempty" validate:"omitempty,idempotencykey" minLength:"1" maxLength:"255" example:"row-1"` // its idempotency key
 } //@name BulkLine
 
-// BulkResult answers one line: status is what a single push would have had.
+// BulkResult answers one line. Status is the HTTP status of the same push alone.
 type BulkResult struct {
 	Line         int     `json:"line" validate:"required" example:"1"`                            // of the request, from 1
 	Key          string  `json:"key,omitempty" example:"row-1"`                                   // that the line had
@@ -56,8 +56,9 @@ type BulkSummary struct {
 	Problem  *Problem `json:"problem,omitempty"`            // why the rest was not read
 } //@name BulkSummary
 
-// BulkAnswer describes a line of the answer, which is one of these as it stands:
-// a result for each line of the request, and in the end the summary.
+// BulkAnswer describes the answer for the API's description. Each line of the
+// answer is one of its members without the name: a result for each line of the
+// request, then the summary.
 type BulkAnswer struct {
 	Result  BulkResult  `json:"result"`
 	Summary BulkSummary `json:"summary"`
@@ -129,7 +130,7 @@ type bulkRun struct {
 	view      *tenant.View
 	principal string
 	waits     context.Context // ends the waits of all lines
-	reads     context.Context // the same, and with the drain
+	reads     context.Context // ends with waits and when the server drains
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
@@ -167,7 +168,7 @@ func (b *bulkRun) read(lines *lineReader) error {
 		}
 		line, err := lines.next()
 		if ended := b.view.Alive(); ended != nil {
-			return ended // before anything that the caller may send to stay
+			return ended // checked first: a caller must not keep an ended key in use by sending
 		}
 		switch {
 		case errors.Is(err, errNoMoreLines):
@@ -197,7 +198,7 @@ func (b *bulkRun) read(lines *lineReader) error {
 	}
 }
 
-// cutShort is why a wait for the key's rate has ended early.
+// cutShort returns the reason why a wait for the key's rate ended early.
 func (b *bulkRun) cutShort() error {
 	if b.server.drain.is() {
 		return drainingProblem()
@@ -248,8 +249,8 @@ func (b *bulkRun) panicked(l *bulkLine, cause any) {
 	l.refuse(fmt.Errorf("panic: %v", cause))
 }
 
-// start begins an online delivery. The session keeps the order of those to one
-// client.
+// start begins an online delivery. The session keeps the order of a client's
+// deliveries.
 func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 	b.answers.enterClient(l, r.Client)
 	if err := b.view.StartOnline(&l.call, r, l, &b.answers.batch); err != nil {
@@ -262,7 +263,7 @@ func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 	}
 }
 
-// store hands a message in. The store keeps the order of the lines.
+// store pushes a durable message. The store keeps the order of the lines.
 func (b *bulkRun) store(l *bulkLine, r *gateway.PushRequest) {
 	stored := func(receipt tenant.Receipt, err error) { b.stored(l, &receipt, err) }
 	if b.wait == 0 {
@@ -290,7 +291,7 @@ func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 	l.answered()
 }
 
-// accepted shows what a line's message has come to.
+// accepted puts the state of a line's message into its answer.
 func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message, waited bool) {
 	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
 	if waited && m.Completed() {

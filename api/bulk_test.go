@@ -269,7 +269,7 @@ func TestBulkEndsWithItsKey(t *testing.T) {
 	if got := <-answers.got; !strings.Contains(got, `"status":202`) {
 		t.Fatalf("before the end: %s", got)
 	}
-	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+	if err := w.keys.Revoke(w.ids["a"]); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(send, line)

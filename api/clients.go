@@ -15,7 +15,7 @@ import (
 )
 
 // Client is a registered device or program. Members that need a connection are
-// absent while it is offline; ?fields= leaves out all that it does not name.
+// absent while it is offline. ?fields= selects the members that are shown.
 type Client struct {
 	ID           string            `json:"id" validate:"required" example:"truck-17"`                                    // the name that it registers with
 	Online       bool              `json:"online" validate:"required"`                                                   // connected now
@@ -41,7 +41,7 @@ type Client struct {
 	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`                                   // it may not register before
 } //@name ClientInfo
 
-// LastClose says why a client's last connection ended and which side ended it.
+// LastClose has the reason why a client's last connection ended and the side that ended it.
 // Absent while the client is connected.
 type LastClose struct {
 	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"` // why it ended
@@ -151,7 +151,7 @@ var presence = map[string]gateway.ClientStatus{
 	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
 }
 
-// onlyIDs checks a direct look-up, which no other filter narrows but status.
+// onlyIDs checks a look-up by id. Status is the only filter that may narrow it.
 func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	if len(ids) > maxIDs {
 		q.fail("id", "is given more than %d times", maxIDs)
@@ -309,7 +309,7 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.clientView(&c))
 }
 
-// headClient tells whether a client is known.
+// headClient reports by its status whether a client is known.
 //
 //	@Summary	Is the client known
 //	@ID			headClient
@@ -329,7 +329,7 @@ func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { retu
 //	@Accept			json,application/merge-patch+json
 //	@Produce		json
 //	@Param			id			path		string		true	"client id"
-//	@Param			patch		body		ClientPatch	true	"what to change"
+//	@Param			patch		body		ClientPatch	true	"the changes"
 //	@Success		200			{object}	Client
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
@@ -364,7 +364,8 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 }
 
 // clientChange turns the patch into a change. A member that is null removes
-// everything, which a decoded patch no longer tells from an absent one.
+// everything. It is read from body, because a decoded patch looks the same for a
+// null member and an absent one.
 func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
 	var members map[string]json.RawMessage
@@ -394,12 +395,12 @@ const maxBlock = 365 * 24 * time.Hour
 //
 //	@ID				disconnectClient
 //	@Summary		Disconnect a client
-//	@Description	Its queue is kept and delivered when it comes back, unless `purge` cancels what is queued. `block` refuses its return for so long.
-//	@Description	`block=0` lifts a block and disconnects nobody.
+//	@Description	Its queue is kept and delivered when it connects again, unless `purge` cancels the queued deliveries. `block` refuses its registration for that time.
+//	@Description	`block=0` lifts a block and disconnects no client.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path	string	true	"client id"
-//	@Param			purge	query	bool	false	"cancel what is queued"
+//	@Param			purge	query	bool	false	"cancel the queued deliveries"
 //	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
 //	@Success		204
 //	@x-scope		"clients:write"

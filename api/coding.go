@@ -10,9 +10,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// contentCoding returns how the request's body is encoded, "" for not at all. A
-// coding that no handler could undo is refused: the device would get bytes that
-// the caller did not mean.
+// contentCoding returns the coding of the request's body, "" for none. It refuses
+// a coding that decodeBody does not decode: the device would get the encoded bytes.
 func contentCoding(r *http.Request) (string, error) {
 	switch c := strings.ToLower(strings.TrimSpace(strings.Join(r.Header["Content-Encoding"], ","))); c {
 	case "", "identity":
@@ -33,7 +32,8 @@ func wrongCoding(takes, format string, args ...any) *Problem {
 	return p
 }
 
-// decodeBody undoes the coding of a body. What it may become is counted before.
+// decodeBody replaces the encoded body in buf by the decoded one. It counts limit
+// bytes against the caller's budget first, because the decoded size is not known.
 func (s *server) decodeBody(x *exchange, coding string, limit int64, buf *bytes.Buffer) error {
 	if coding == "" {
 		return nil
@@ -74,6 +74,6 @@ func decodeContent(coding string, limit int64, buf *bytes.Buffer) error {
 	return nil
 }
 
-// maxZstdWindow bounds the memory of a decoder. The level that compresses best
-// takes a window of 8 MiB.
+// maxZstdWindow bounds the memory of a decoder, in bytes. The highest compression
+// level uses a window of 8 MiB.
 const maxZstdWindow = 8 << 20

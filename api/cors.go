@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// preflightLife is how long a browser may remember what it was told.
+// preflightLife is how long a browser may keep the answer to a preflight.
 const preflightLife = time.Hour
 
-// What pages of a listed origin may send and read. Cookies are never asked for:
-// a page has to hold a key of its own, so there are no credentials that a
-// browser could add by itself.
+// Methods and headers that pages of a listed origin may send and read. The API
+// does not use cookies: a page must send a key, so a browser has no credentials
+// that it could add to the request of another page.
 const (
 	corsMethods = "GET, HEAD, POST, PATCH, DELETE"
 	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id"
 	corsExposed = "Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, X-Request-Id"
 )
 
-// CheckOrigin says what is wrong with an origin that is to be listed: it is a
-// scheme, a host and a port where it is not the usual one, written as browsers
-// write it. There is no wildcard.
+// CheckOrigin returns an error that explains why origin cannot be listed in
+// Config.Origins. An origin has a scheme, a host and, if it is not the default, a
+// port, as browsers write them. There is no wildcard.
 func CheckOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	switch {
@@ -34,9 +34,8 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
-// cors tells a browser whether a page of a listed origin may read the answer. It
-// reports true when the request was a preflight, which is answered then: it
-// carries no key.
+// cors sets the headers that let a page of a listed origin read the answer. A
+// preflight carries no key, so cors answers it and reports true.
 func (s *server) cors(w http.ResponseWriter, r *http.Request) (done bool) {
 	h := w.Header()
 	h.Add("Vary", "Origin")

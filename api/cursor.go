@@ -14,10 +14,10 @@ import (
 )
 
 // A cursor is base64url of a letter, which names the kind of list, and the key
-// after which the next page starts. Callers must not look inside, and those
-// whose key is limited cannot: the page may have ended at a row of others. To
-// them it is sealed under their own key, so that nobody else can use it and
-// nobody can make one.
+// after which the next page starts. The cursor of a limited key may name a row
+// beyond its limit, because a page may end at such a row. It is therefore sealed
+// under that key: the caller cannot read or make one, and no other caller can use
+// it.
 const (
 	cursorClients    = 'c'
 	cursorMessages   = 'm'

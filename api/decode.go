@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// bodies pools the buffers that JSON bodies are read into; what is decoded from
-// them keeps no reference.
+// bodies pools the buffers that JSON bodies are read into. Decoded values keep no
+// reference to them.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // decodeJSON reads the request's body as one JSON object into v and validates
@@ -21,7 +21,8 @@ func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error
 	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
 }
 
-// withBody reads the request's body for the time of one call.
+// withBody reads the request's body and calls use with it. The buffer is reused
+// when use has returned.
 func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data []byte) error) error {
 	buf := bodies.Get().(*bytes.Buffer)
 	defer func() {
@@ -74,8 +75,9 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 	}
 }
 
-// decodeObject decodes exactly one JSON object: without unknown members, each
-// member once and spelled as documented, in whole characters.
+// decodeObject decodes exactly one JSON object and validates it. It refuses unknown
+// members, repeated members, members in another case, invalid UTF-8 and half
+// surrogate pairs.
 func decodeObject(data []byte, v any) error {
 	if err := decodeStrict(data, v); err != nil {
 		return err
@@ -115,7 +117,7 @@ func decodeStrict(data []byte, v any) error {
 	return nil
 }
 
-// wrongType says which value has the wrong type.
+// wrongType makes the problem that names the value of the wrong type.
 func wrongType(err error) error {
 	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {

@@ -247,7 +247,7 @@ func TestSlowReaderIsToldOfOverflow(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
 	link := h.device("a", gatewaytest.Options{})
 	s := newServer(Config{Gateway: h.gateway})
-	view := s.door.View(apikey.Anyone, tenant.Request{})
+	view := s.views.View(apikey.Anyone, tenant.Request{})
 	st := stream{server: s, view: &view, w: newRecorder()}
 	st.wire = http.NewResponseController(st.w)
 	sub, _ := view.Subscribe(0)

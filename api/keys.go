@@ -13,8 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 )
 
-// Key is an API key as those who manage keys see it. Its secret is shown once,
-// in the answer to its creation.
+// Key is an API key. Only the answer to its creation shows the secret.
 type Key struct {
 	ID         string   `json:"id" validate:"required" example:"key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // names the key; it is no secret
 	Name       string   `json:"name" validate:"required" example:"backend of acme"`                        // for people
@@ -34,8 +33,8 @@ type KeyPage struct {
 	NextCursor string `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name KeyPage
 
-// KeyCreate asks for a key. Prefix or group limit it to the clients whose id
-// begins so, or that are in that group.
+// KeyCreate asks for a key. Prefix or group limit it to clients whose id begins
+// with prefix, or that are members of group.
 type KeyCreate struct {
 	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
 	Scopes    []string `json:"scopes" validate:"required,min=1,max=8,dive,scope" example:"messages:write"` // scopes of the key
@@ -79,7 +78,7 @@ func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := s.cfg.Now()
 	page := KeyPage{Items: []Key{}}
-	for _, k := range s.ring.List() {
+	for _, k := range s.keys.List() {
 		if k.ID <= after {
 			continue
 		}
@@ -102,7 +101,7 @@ func validKey(id string) bool {
 //
 //	@ID				createKey
 //	@Summary		Create an API key
-//	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor and revoke it when nobody uses it any more: both are valid meanwhile.
+//	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor, and revoke it when no caller uses it any more. Until then both are valid.
 //	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scopes admin and metrics:read cannot be limited.
 //	@Description	From the first key on the API needs one.
 //	@Tags			keys
@@ -130,7 +129,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	key, secret, err := s.ring.Create(spec, now)
+	key, secret, err := s.keys.Create(spec, now)
 	if err = keyProblem(err, ""); err != nil {
 		s.view(w).Record(audit.CreateKey, body.Name, err)
 		return err
@@ -142,7 +141,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, v)
 }
 
-// spec is the key that a validated body asks for.
+// spec returns the key that a validated body asks for.
 func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 	scopes, err := apikey.ParseScopes(b.Scopes)
 	if err != nil {
@@ -171,7 +170,7 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	key, err := s.ring.Get(id)
+	key, err := s.keys.Get(id)
 	if err != nil {
 		return keyProblem(err, id)
 	}
@@ -194,7 +193,7 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	err := keyProblem(s.ring.Revoke(id), id)
+	err := keyProblem(s.keys.Revoke(id), id)
 	s.view(w).Record(audit.RevokeKey, id, err)
 	if err != nil {
 		return err
@@ -203,8 +202,8 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// keyProblem translates the errors of the ring. One that is not the caller's
-// fault is the disk's.
+// keyProblem translates the errors of the keyset. An error that the caller did not
+// cause comes from the disk.
 func keyProblem(err error, id string) error {
 	spec, refused := errors.AsType[*apikey.SpecError](err)
 	switch {

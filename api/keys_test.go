@@ -79,7 +79,7 @@ func TestKeysThatCannotBe(t *testing.T) {
 		}
 	}
 	w.as("unlimited", "POST", "/v1/keys", "name=x", "Content-Type", "text/plain").wantProblem(415, unsupportedMediaType)
-	for i := len(w.ring.List()); i < apikey.MaxKeys; i++ {
+	for i := len(w.keys.List()); i < apikey.MaxKeys; i++ {
 		w.key(fmt.Sprint(i), apikey.Spec{Scopes: apikey.ClientsRead})
 	}
 	w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":["clients:read"]}`).wantProblem(409, tooManyKeys)
@@ -89,11 +89,11 @@ func TestKeysThatCannotBe(t *testing.T) {
 // nothing has changed.
 func TestKeysThatCannotBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	ring, err := apikey.Open(filepath.Join(dir, "api-keys.json"), slog.New(slog.DiscardHandler))
+	keys, err := apikey.Open(filepath.Join(dir, "api-keys.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	k, secret, err := keys.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestKeysThatCannotBeWritten(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHarness(t, func(c *Config) { c.Authorizer = ring })
+	h := newHarness(t, func(c *Config) { c.Authorizer = keys })
 	bearer := []string{"Authorization", "Bearer " + secret}
 	for _, a := range []answer{
 		h.call("POST", "/v1/keys", `{"name":"y","scopes":["clients:read"]}`, bearer...),

@@ -15,14 +15,14 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// load counts what requests take at this moment.
+// load counts the requests under way.
 type load struct {
-	requests  atomic.Int64
-	strangers atomic.Int64 // see meet
+	requests        atomic.Int64
+	unauthenticated atomic.Int64 // see countUnauthenticated
 }
 
-// admit takes a request in, until leave. It fails when the server has all that
-// it can hold: nothing waits.
+// admit counts a request until release. It fails when Config.MaxRequests are under
+// way: no request waits for room.
 func (s *server) admit(x *exchange) error {
 	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
 		s.load.requests.Add(-1)
@@ -32,8 +32,9 @@ func (s *server) admit(x *exchange) error {
 	return nil
 }
 
-// leave ends what admit began, if it did: the request is answered.
-func (s *server) leave(x *exchange) {
+// release ends the count of an admitted request when it is answered, and gives the
+// memory of its body back.
+func (s *server) release(x *exchange) {
 	if !x.admitted {
 		return
 	}
@@ -49,12 +50,13 @@ func (s *server) leave(x *exchange) {
 	}
 }
 
-// callers knows what each key takes. An open API has one caller.
+// callers has the request rate and the streams of each key. An open API has one
+// caller.
 type callers struct {
-	rate  rate.Limit // requests per second; 0 = as many as they like
+	rate  rate.Limit // requests per second; 0 = no bound
 	burst int
 	mu    sync.Mutex
-	byKey map[string]*caller // never more than there may be keys, and some that have ended
+	byKey map[string]*caller // at most maxCallers
 }
 
 type caller struct {
@@ -62,7 +64,7 @@ type caller struct {
 	streams int
 }
 
-// maxCallers is when callers that do nothing are forgotten.
+// maxCallers is the number of callers at which idle ones are forgotten.
 const maxCallers = 2 * apikey.MaxKeys
 
 // of returns a caller. c.mu is held.
@@ -78,7 +80,8 @@ func (c *callers) of(id string) *caller {
 	return fresh
 }
 
-// forget drops those whose bucket is full again: a new one would be the same.
+// forget drops callers that have no stream and a full bucket: a new caller is the
+// same. c.mu is held.
 func (c *callers) forget() {
 	for id, known := range c.byKey {
 		if known.streams == 0 && known.bucket.Tokens() >= float64(c.burst) {
@@ -87,8 +90,8 @@ func (c *callers) forget() {
 	}
 }
 
-// spend takes one request off a key's rate and says in the header what is left
-// (draft-ietf-httpapi-ratelimit-headers-10).
+// spend takes one request off a key's rate and sets the header to the requests that
+// remain (draft-ietf-httpapi-ratelimit-headers-10).
 func (c *callers) spend(h http.Header, id string, now time.Time) error {
 	if c.rate <= 0 {
 		return nil
@@ -143,30 +146,30 @@ func (c *callers) exit(id string) {
 	c.byKey[id].streams--
 }
 
-// failures slows down the guessing of keys. An address that has failed too often
-// gets in with a right key that cannot be guessed: other callers may share the
-// address. A right key that is guessable gets the answer of a wrong one, so that
-// a guesser learns nothing.
+// failures slows down the guessing of keys. From an address that has failed too
+// often, a correct key that cannot be guessed is still accepted, because other
+// callers may share the address. A correct key that is guessable is refused like a
+// wrong one, so that a guesser learns nothing.
 //
-// Loopback is never refused: behind a proxy on this machine it is everybody.
+// Loopback is never refused: a proxy on this machine sends every request from it.
 type failures struct {
 	perMinute int          // 0 = no limit
-	until     atomic.Int64 // Unix nanoseconds: before that some address is refused
+	until     atomic.Int64 // Unix nanoseconds: from then on no address is refused
 	mu        sync.Mutex
 	sources   map[netip.Prefix]*rate.Limiter
 }
 
-// maxSources bounds the addresses that are remembered. When as many are failing
-// at once a random one is forgotten: who has thousands of addresses can guess
-// from each of them, and keeps nobody else out.
+// maxSources bounds the addresses in memory. When as many are failing at once, a
+// random one is forgotten. A guesser with thousands of addresses gains little by
+// that, and cannot lock other callers out.
 const maxSources = 4096
 
 func newFailures(perMinute int) *failures {
 	return &failures{perMinute: perMinute, sources: make(map[netip.Prefix]*rate.Limiter)}
 }
 
-// sourceOf is an IPv4 address, or the /64 that a host on IPv6 has to itself; ok
-// is false for what is not counted.
+// sourceOf returns an IPv4 address, or the /64 that one IPv6 host uses. ok is false
+// for loopback and for an address that cannot be read: neither is counted.
 func sourceOf(remote string) (source netip.Prefix, ok bool) {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -184,8 +187,8 @@ func sourceOf(remote string) (source netip.Prefix, ok bool) {
 	return source, err == nil
 }
 
-// check refuses an address that has failed too often. While none has it costs
-// one load.
+// check refuses an address that has failed too often. While there is no such address
+// it costs one atomic load.
 func (f *failures) check(remote string, now time.Time) error {
 	if now.UnixNano() >= f.until.Load() {
 		return nil
@@ -209,7 +212,7 @@ func (f *failures) check(remote string, now time.Time) error {
 	return p
 }
 
-// wait is how long a bucket with so many tokens takes to have one.
+// wait returns how long a bucket with so many tokens takes to fill up to one.
 func (f *failures) wait(left float64) time.Duration {
 	return time.Duration((1 - left) / float64(f.perMinute) * float64(time.Minute))
 }
@@ -234,7 +237,8 @@ func (f *failures) note(remote string, now time.Time) {
 	}
 }
 
-// makeRoom forgets who has not failed for long, else anyone.
+// makeRoom forgets the addresses whose bucket is full again, and random ones if there
+// are none. f.mu is held.
 func (f *failures) makeRoom(now time.Time) {
 	if len(f.sources) < maxSources {
 		return

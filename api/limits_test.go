@@ -404,12 +404,12 @@ func TestProblemsOfHasteSayWhenToComeBack(t *testing.T) {
 
 // TestAuthenticationAllocatesNothing beyond the request itself.
 func TestAuthenticationAllocatesNothing(t *testing.T) {
-	ring := apikey.NewKeyset("lwk_0123456789abcdef")
-	_, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	keys := apikey.NewKeyset("lwk_0123456789abcdef")
+	_, secret, err := keys.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(Config{Authorizer: ring})
+	s := newServer(Config{Authorizer: keys})
 	r := newRequest(t.Context(), "GET", "/", "")
 	r.Header.Set("Authorization", "Bearer "+secret)
 	x := &exchange{ResponseWriter: newRecorder(), started: time.Now()}
@@ -421,7 +421,7 @@ func TestAuthenticationAllocatesNothing(t *testing.T) {
 		if err := s.admit(x); err != nil {
 			t.Fatal(err)
 		}
-		s.leave(x)
+		s.release(x)
 	})
 	if got != 0 {
 		t.Errorf("%v allocations for each request, want none", got)

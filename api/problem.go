@@ -17,7 +17,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Problem is an error answer, RFC 9457. Its type names a page of this server.
+// Problem is an error answer (RFC 9457). Its type names a page of this server.
 type Problem struct {
 	Type      string       `json:"type" validate:"required" example:"/docs/problems/client-not-found"`      // type of the problem; a GET of it explains it
 	Title     string       `json:"title" validate:"required" example:"No such client"`                      // the type in words
@@ -87,8 +87,8 @@ func tooLarge(limit int64, what string) *Problem {
 	return p
 }
 
-// problemOf translates any error at the edge, once. Errors that are not the
-// domain's or the api's own become "internal": their text is logged, not sent.
+// problemOf translates any error into a problem. Errors of other packages than
+// gateway and api become "internal": their text is logged and not sent.
 func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		p.shorten()
@@ -105,15 +105,16 @@ func problemOf(err error) *Problem {
 	return p
 }
 
-// What a problem repeats of a request is bounded, in bytes and entries: the
-// answers of a bulk request wait for their turn, up to bulkWindow of them.
+// Bounds of the parts of a request that a problem repeats, in bytes and entries. Up to
+// bulkWindow problems of a bulk request are in memory, because answers keep the order
+// of the lines.
 const (
 	maxDetail = 1000
 	maxPlace  = 200 // of a pointer or a parameter's name
 	maxErrors = 100
 )
 
-// shorten bounds p, so that it holds on to nothing that its caller has sent.
+// shorten bounds p, so that it keeps no large part of a request in memory.
 func (p *Problem) shorten() {
 	p.Detail = shortened(p.Detail, maxDetail)
 	if len(p.Errors) > maxErrors {
@@ -146,7 +147,7 @@ func domainProblem(e *gateway.Error) *Problem {
 	return p
 }
 
-// bodyProblem explains why a body could not be read to its end.
+// bodyProblem translates the error of reading a body.
 func (s *server) bodyProblem(err error) error {
 	var netErr net.Error
 	switch {
@@ -161,8 +162,8 @@ func (s *server) bodyProblem(err error) error {
 	return problem(incompleteBody, "the body ended before its announced length or its last chunk")
 }
 
-// fail writes err as a problem. When the answer has begun there is nothing left
-// to say: the connection is cut so that the caller sees a broken answer.
+// fail writes err as a problem. When the answer has begun, it closes the connection
+// instead, so that the caller sees a broken answer.
 func (s *server) fail(x *exchange, r *http.Request, err error) {
 	if x.status != 0 {
 		level := slog.LevelWarn
@@ -191,8 +192,8 @@ func (s *server) fail(x *exchange, r *http.Request, err error) {
 	writeProblem(x, &p)
 }
 
-// levelOf keeps device behaviour (no ack in time), callers' haste and an orderly
-// stop out of the operator's errors.
+// levelOf returns the level of the log line of a 5xx answer. Devices that do not ack
+// in time, overload and an orderly stop are no errors of the server.
 func levelOf(p *Problem) slog.Level {
 	if p.Status == http.StatusGatewayTimeout || p.Code() == string(overloaded) || p.Code() == string(gateway.CodeDraining) {
 		return slog.LevelDebug
@@ -200,11 +201,11 @@ func levelOf(p *Problem) slog.Level {
 	return slog.LevelError
 }
 
-// statusCallerGone is logged and counted for a caller that left before its
-// answer began. It is never sent: the connection is cut.
+// statusCallerGone is logged and counted for a caller that closed the connection
+// before its answer began. It is never sent.
 const statusCallerGone = 499
 
-// errCallerGone ends an answer whose caller takes no more of it.
+// errCallerGone ends an answer whose caller has stopped to read it.
 var errCallerGone = errors.New("the caller takes no more of the answer")
 
 func writeProblem(w http.ResponseWriter, p *Problem) {

@@ -41,7 +41,7 @@ const (
 	validationFailed = slug(gateway.CodeValidation)
 )
 
-// kind is a problem type: its status, title and what a caller can do.
+// kind is a problem type: its status, its title and advice to the caller.
 type kind struct {
 	status int
 	title  string

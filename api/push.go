@@ -31,7 +31,7 @@ type Content struct {
 	Base64 *string         `json:"base64,omitempty" format:"byte"`      // a payload of any bytes
 }
 
-// Options say how a push is to be treated. Without a mode it is durable.
+// Options are the options of a push. Without a mode it is durable.
 type Options struct {
 	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"` // durable (default): stored, and delivered until the ttl ends; online: now or never
 	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`                            // it is never delivered after this long, 1s to 30d; 24h unless given
@@ -52,13 +52,13 @@ type PushMany struct {
 	Options
 	// OnlineOnly narrows a group, labels or all to the clients that are connected.
 	OnlineOnly bool `json:"online_only,omitempty"`
-	// Rate is how many clients that are online the delivery is begun to in a
-	// second, so that a message to many does not ask for all answers at once.
-	// Without it there is no pace.
+	// Rate is the number of connected clients to which delivery begins in a second,
+	// so that not all devices answer a message to many at once. Without it there is
+	// no such limit.
 	Rate int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
 } //@name PushMany
 
-// Audience says who gets a message: exactly one of its members.
+// Audience selects the clients that get a message. It has exactly one member.
 type Audience struct {
 	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`                     // one client
 	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`                   // these clients
@@ -67,15 +67,15 @@ type Audience struct {
 	All     bool              `json:"all,omitempty"`                                                                         // every client that has ever registered
 } //@name Audience
 
-// push is a request for one message, decoded, and how long to wait for it.
+// push is a decoded request for one message, and how long its caller waits.
 type push struct {
 	gateway.PushRequest
 	online bool
 	wait   waiting
 }
 
-// payload returns the plain bytes of c, of which validation has seen that there
-// is exactly one.
+// payload returns the plain bytes of c. Validation has checked that c has exactly one
+// payload.
 func (c *Content) payload() ([]byte, gateway.Encoding, error) {
 	switch {
 	case c.Text != nil:
@@ -95,7 +95,7 @@ func (c *Content) payload() ([]byte, gateway.Encoding, error) {
 	return raw, gateway.EncodingBinary, nil
 }
 
-// set puts content and options of a decoded body into p.
+// set takes the content and the options of a decoded body.
 func (p *push) set(c *Content, o *Options) error {
 	payload, encoding, err := c.payload()
 	if err != nil {
@@ -109,7 +109,7 @@ func (p *push) set(c *Content, o *Options) error {
 	return nil
 }
 
-// options takes validated options over.
+// options takes validated options.
 func (p *push) options(o *Options) {
 	p.online = o.Mode == modeOnline
 	p.QueueUnknown = o.OnUnknown == unknownQueue
@@ -130,8 +130,8 @@ func (a *Audience) audience() gateway.Audience {
 	return to
 }
 
-// queryOptions takes the options that stand in the query, for callers whose
-// body is the payload itself.
+// queryOptions takes the options of the query, for callers whose body is the payload
+// itself.
 func queryOptions(q *query) Options {
 	o := Options{
 		Mode:      q.oneOf("mode", "", modeDurable, modeOnline),
@@ -158,8 +158,8 @@ func (o *Options) none() bool {
 	return o.Mode == "" && o.TTL == "" && o.OnUnknown == "" && o.Metadata == nil
 }
 
-// merge adds the query's options to those of a body; the same option in both
-// places is refused, since the caller can only mean one.
+// merge adds the query's options to the options of a body. It refuses an option that
+// is in both places, because the caller can mean only one.
 func (o *Options) merge(query *Options) error {
 	for _, pair := range []struct {
 		name string
@@ -196,11 +196,11 @@ func (o *Options) merge(query *Options) error {
 //	@Accept			json,text/plain,application/octet-stream
 //	@Produce		json
 //	@Param			id				path		string		true	"client id"	example(demo)
-//	@Param			push			body		PushOne		true	"what to push"
+//	@Param			push			body		PushOne		true	"the push"
 //	@Param			mode			query		string		false	"durable or online"						Enums(durable, online)
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			ttl				query		string		false	"never deliver after this long, 1s to 30d, such as 24h"
-//	@Param			on_unknown		query		string		false	"what to do for a client never seen"	Enums(fail, queue)
+//	@Param			on_unknown		query		string		false	"for a client that was never seen: fail, or queue the message for its first connection"	Enums(fail, queue)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
@@ -232,7 +232,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	return s.push(w, r, &p)
 }
 
-// readOne takes a PushOne and the options of the query.
+// readOne decodes a PushOne and adds the options of the query.
 func (p *push) readOne(data []byte, query *Options) error {
 	allowed := membersOne
 	if !query.none() {
@@ -254,7 +254,7 @@ func (p *push) readOne(data []byte, query *Options) error {
 	return p.set(&body.Content, &body.Options)
 }
 
-// readMany takes a PushMany.
+// readMany decodes a PushMany.
 func (p *push) readMany(data []byte) error {
 	if _, ok := p.readEnvelope(data, membersMany); ok {
 		return nil
@@ -266,8 +266,9 @@ func (p *push) readMany(data []byte) error {
 	return p.setMany(&body)
 }
 
-// readLine takes a BulkLine and returns its idempotency key, "" for one that
-// cannot be: what has no bound is not kept until the line's turn to be answered.
+// readLine decodes a BulkLine and returns its idempotency key. It returns "" for an
+// invalid key: such a key has no bound, and must not be kept in memory until the line
+// is answered.
 func (p *push) readLine(data []byte) (key string, err error) {
 	if key, ok := p.readEnvelope(data, membersBulk); ok {
 		return key, nil
@@ -283,7 +284,7 @@ func (p *push) readLine(data []byte) (key string, err error) {
 	return key, err
 }
 
-// raw takes the body itself as the payload of p.
+// raw reads the body as the payload of p.
 func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options) error {
 	var buf bytes.Buffer
 	if err := s.readBody(w, r, min(s.cfg.MaxBody, gateway.MaxPayload), &buf); err != nil {
@@ -301,7 +302,7 @@ func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options
 	return nil
 }
 
-// formType is what curl -d sends without being asked to.
+// formType is the content type of curl -d without a -H.
 const formType = "application/x-www-form-urlencoded"
 
 func looksLikeObject(body []byte) bool {
@@ -309,7 +310,7 @@ func looksLikeObject(body []byte) bool {
 	return len(t) > 1 && t[0] == '{' && t[len(t)-1] == '}'
 }
 
-// jsonCommand is the command that the caller wanted to type.
+// jsonCommand returns the command that the caller probably meant.
 func jsonCommand(r *http.Request, body []byte) string {
 	data := `{"text":"hello"}`
 	if len(body) <= 200 && !bytes.ContainsRune(body, '\'') && json.Valid(body) {
@@ -321,7 +322,7 @@ func jsonCommand(r *http.Request, body []byte) string {
 	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
 }
 
-// sayEnvelope adds the cure to the problem of a body that is the payload itself.
+// sayEnvelope adds advice to the problem of a body that is the payload itself.
 func sayEnvelope(err error, data []byte) error {
 	p, ok := errors.AsType[*Problem](err)
 	if !ok || p.Code() != string(unknownField) {
@@ -336,7 +337,8 @@ func sayEnvelope(err error, data []byte) error {
 	return &said
 }
 
-// urlOf is the request's URL as it goes between single quotes in a shell.
+// urlOf returns the request's URL, quoted so that it can stand between single quotes in
+// a shell.
 func urlOf(r *http.Request) string {
 	scheme := "http://"
 	if r.TLS != nil {
@@ -345,8 +347,8 @@ func urlOf(r *http.Request) string {
 	return scheme + strings.ReplaceAll(r.Host+r.URL.RequestURI(), "'", "%27")
 }
 
-// mediaType is the request's content type without parameters, in lower case;
-// "" when there is none or it is malformed.
+// mediaType returns the request's content type without parameters, in lower case; ""
+// if there is none or it is malformed.
 func mediaType(r *http.Request) string {
 	switch v := r.Header.Get("Content-Type"); v {
 	case "", "application/json":
@@ -366,11 +368,11 @@ func mediaType(r *http.Request) string {
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. Who belongs to it is fixed when the message is accepted.
 //	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
-//	@Description	`rate` begins the delivery to so many of those connected in a second. The pace is kept by this process and not stored: a client that connects, or is sent something else, meanwhile gets the message at once, and after a restart everybody gets it without a pace.
+//	@Description	`rate` is the number of connected clients to which delivery begins in a second. This process applies it and does not store it: a client that connects, or gets another message, before its turn gets the message at once, and after a restart all remaining clients get it at once.
 //	@Tags			messages
 //	@Accept			json
 //	@Produce		json
-//	@Param			push			body		PushMany	true	"what to push, to whom"
+//	@Param			push			body		PushMany	true	"the push and its audience"
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
@@ -404,7 +406,7 @@ func (p *push) setMany(body *PushMany) error {
 	return nil
 }
 
-// push hands one decoded message in and answers.
+// push pushes one decoded message and answers the request.
 func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
@@ -442,8 +444,7 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 	return s.answerPush(w, receipt, p, status)
 }
 
-// answerPush shows a stored message. Where it is known to be more than queued,
-// the delivery has what the counts do not tell.
+// answerPush answers with a stored message.
 func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
 	v := messageView(s.view(w), &receipt.Message)
 	v.Unknown = receipt.Unknown
@@ -477,7 +478,7 @@ func (p *push) onlineRequest() gateway.OnlineRequest {
 	return gateway.OnlineRequest{Client: p.To.Client, Payload: p.Payload, Wait: p.wait.d, Metadata: p.Metadata}
 }
 
-// checkOnline refuses what only a stored message can have.
+// checkOnline refuses options that need a stored message.
 func (p *push) checkOnline(key string) error {
 	switch {
 	case key != "":

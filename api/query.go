@@ -12,9 +12,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// query reads a request's parameters. The first bad one is kept in err, and
-// done reports those that nobody asked for: a misspelt filter must not look
-// like an empty result.
+// query reads a request's parameters. It keeps the problem of the first bad one in
+// err. Its method done refuses a parameter that the handler has not read: a misspelt
+// filter must not look like an empty result.
 type query struct {
 	values url.Values
 	err    *Problem
@@ -176,8 +176,8 @@ func (q *query) done() error {
 	return nil
 }
 
-// clientInPath returns the {id} of the path. chi leaves it percent-encoded when
-// the path was sent in another spelling than Go's own.
+// clientInPath returns the {id} of the path. chi leaves it percent-encoded if the
+// caller encoded the path in another way than Go does.
 func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	raw := chi.URLParam(r, "id")
 	if r.URL.RawPath != "" {

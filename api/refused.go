@@ -32,7 +32,7 @@ func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
 	return v
 }
 
-// listRefused lists devices that were refused.
+// listRefused lists refused devices.
 //
 //	@ID				listRefused
 //	@Summary		List devices that were refused

@@ -7,14 +7,14 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// public is the need of documents and probes: anybody may ask, and nothing of
-// the gateway's clients can be reached.
+// public is the scope of documents and probes. Every caller has it, and it opens no
+// way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
-// endpoint is one row of the routing table. need is the scope that a caller's
-// key must have; a row without one is a defect that stops the server. head adds
-// HEAD beside GET, stream is a body that is read line by line. fails are the
-// problems of the handler itself, beside those of any call.
+// endpoint is one row of the routing table. need is the scope that a caller's key
+// must have; New panics on a row without one. head adds HEAD to a GET. stream marks
+// a body that is read line by line. fails are the problems of the handler, in
+// addition to those of every call.
 type endpoint struct {
 	method  string
 	pattern string
@@ -25,8 +25,8 @@ type endpoint struct {
 	fails   []slug
 }
 
-// takesBody reports whether the handler reads the request's body. Of other
-// requests it must be there too, before anything is done.
+// takesBody reports whether the handler reads the request's body. The server reads
+// the body of every other request before it calls the handler.
 func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
 
 // Problems of handlers, named after their causes.
@@ -87,7 +87,7 @@ func Problems() map[string]map[int][]string {
 	return all
 }
 
-// endpoints is every route of the API, in the order of the documentation.
+// endpoints returns every route of the API, in the order of the documentation.
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
 		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []slug{invalidCursor, ofStore}},

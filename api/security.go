@@ -12,20 +12,20 @@ import (
 
 var errNoKey = errors.New("this server needs an API key: send Authorization: Bearer <key>")
 
-// APIKeys returns a ring of the given secrets, which may do everything. They
-// are presented as Bearer token or in X-API-Key.
+// APIKeys returns a keyset of the given secrets. Each has all scopes. Callers send
+// them as Bearer token or in X-API-Key.
 func APIKeys(secrets ...string) *apikey.Keyset { return apikey.NewKeyset(secrets...) }
 
-// view is the gateway as this request's caller may see and touch it. There is no
-// other way to it.
+// view returns the gateway within the limits of the request's caller. Handlers have
+// no other access to the gateway.
 func (s *server) view(w http.ResponseWriter) *tenant.View { return &exchangeOf(w).view }
 
-// identify finds out who asks and gives the exchange its view of the gateway.
+// identify authenticates the caller and gives the exchange its view of the gateway.
 func (s *server) identify(x *exchange, r *http.Request) error {
 	key := apikey.Anyone
-	if s.ring.Required() {
+	if s.keys.Required() {
 		var err error
-		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // no key is no guess
+		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // a missing key is not a guess
 			return problem(unauthenticated, "%s", err)
 		}
 		slowed := s.failures.check(r.RemoteAddr, x.started)
@@ -38,7 +38,7 @@ func (s *server) identify(x *exchange, r *http.Request) error {
 		}
 	}
 	x.principal = key.ID
-	x.view = s.door.View(key, tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID})
+	x.view = s.views.View(key, tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID})
 	return nil
 }
 
@@ -47,7 +47,7 @@ func (s *server) authenticate(x *exchange, r *http.Request) (*apikey.Key, error)
 	if !ok {
 		return nil, errNoKey
 	}
-	return s.ring.Authenticate(secret, x.started)
+	return s.keys.Authenticate(secret, x.started)
 }
 
 // need refuses a caller whose key lacks a scope.
@@ -60,7 +60,7 @@ func (s *server) need(w http.ResponseWriter, scope apikey.Scope) error {
 	return p
 }
 
-// refused notes a write that was not allowed. Others are noted by the view.
+// refused records a write that was not allowed. The view records all other writes.
 func (s *server) refused(x *exchange, r *http.Request, err error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || !s.cfg.Audit.Wants(audit.Refused) || !s.mayRecord(x, r) {
 		return
@@ -82,9 +82,9 @@ func presentedKey(r *http.Request) (string, bool) {
 	return key, key != ""
 }
 
-// guard refuses what a web page could make a browser send: state-changing
-// requests from origins that are not listed, and while the API is open any
-// foreign Host name, which is how DNS rebinding looks.
+// guard refuses requests that a web page could make a browser send: state-changing
+// requests from origins that are not listed and, while the API is open, requests with
+// a foreign Host name, which DNS rebinding produces.
 func (s *server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	for _, o := range s.cfg.Origins {
@@ -94,7 +94,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
-		if !s.cfg.AnyHost && !s.ring.Required() && !s.hosts[hostName(r.Host)] && !isProbe(r.URL.Path) {
+		if !s.cfg.AnyHost && !s.keys.Required() && !s.hosts[hostName(r.Host)] && !isProbe(r.URL.Path) {
 			s.fail(x, r, problem(hostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
 			return
 		}

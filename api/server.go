@@ -12,15 +12,14 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// server is the handler's state. Fields are fixed after New, but for the
-// counters.
+// server is the handler's state. Fields are fixed after New, except counters.
 type server struct {
 	cfg     Config
-	door    *tenant.Door // to the gateway; handlers go through their request's view
-	ring    *apikey.Keyset
+	views   *tenant.Views // of the gateway; a handler has the view of its request
+	keys    *apikey.Keyset
 	log     *slog.Logger
 	hosts   map[string]bool
-	boot    string // names this run of the process
+	boot    string // identifies this run of the process
 	bootKey uint64
 
 	failures *failures
@@ -41,14 +40,14 @@ func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) 
 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
-	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
+	s := &server{cfg: cfg, keys: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
 		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)},
 		bodies:  bodyBudget{most: cfg.MaxBodies, byKey: make(map[string]int64)}}
 	s.conns = newConnections(&s.cfg)
 	s.drain.init()
 	s.initTraces()
-	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
-	s.cfg.Gateway = nil // from here on there is the door
+	s.views = tenant.NewViews(cfg.Gateway, s.keys.GuardsGroup, cfg.Audit, cfg.Now)
+	s.cfg.Gateway = nil // handlers must use views
 	s.bootKey = bootKey(s.boot)
 	s.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}
 	for _, h := range cfg.Hosts {
@@ -79,11 +78,11 @@ func (s *server) register(r chi.Router, method string, e endpoint) {
 	})
 }
 
-// isProbe reports whether path is what orchestrators and load balancers ask. They
-// send any Host or none, and the answers say nothing to a stranger.
+// isProbe reports whether path is a probe of orchestrators and load balancers. They
+// send any Host or none, and the answers have no secrets.
 func isProbe(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
 
-// serve runs an endpoint for a caller who may use it.
+// serve runs an endpoint for a caller that may use it.
 func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	if e.need == public {
 		return e.handler(x, r)
@@ -95,7 +94,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.admit(x); err != nil {
 		return err
 	}
-	s.know(x)
+	s.markAuthenticated(x)
 	if r.ContentLength != 0 && !e.takesBody() {
 		if err := s.withBody(x, r, func([]byte) error { return nil }); err != nil {
 			return err
@@ -104,7 +103,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	return e.handler(x, r)
 }
 
-// allow finds out who asks, and whether that is within its rate and its scopes.
+// allow authenticates the caller and checks its rate, its scopes and its connection.
 func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.identify(x, r); err != nil {
 		return err

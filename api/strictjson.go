@@ -8,10 +8,10 @@ import (
 	"unicode/utf16"
 )
 
-// inspection walks a JSON object that is syntactically valid, and finds what
-// encoding/json lets pass: a member that is there twice, a member in another
-// case, and half a surrogate pair, which it replaces. Two readers of one body
-// must not disagree on it. encoding/json/v2 refuses the same.
+// inspection walks a syntactically valid JSON object and finds three errors that
+// encoding/json accepts: a repeated member, a member in another case, and half a
+// surrogate pair, which encoding/json replaces. Two readers of one body could
+// disagree on these. encoding/json/v2 refuses them, too.
 type inspection struct {
 	data []byte
 	at   int // of the next byte
@@ -120,7 +120,7 @@ func (i *inspection) string(pointer string) (string, *Problem) {
 	return s, nil
 }
 
-// surrogates steps to the end of the escape at a u, or of two that are a pair. It
+// surrogates steps to the end of a \u escape, or of the two escapes of a pair. It
 // reports false for half a pair.
 func (i *inspection) surrogates() bool {
 	first := i.hex(i.at + 1)

@@ -17,8 +17,8 @@ import (
 // attributes, and draws its icons from data URLs.
 const swaggerCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// swaggerTypes are the files of the page. The large ones are stored compressed
-// and sent so, to all who take that.
+// swaggerTypes are the types of the page's files. Large files are stored compressed,
+// and are sent compressed to a caller that accepts gzip.
 var swaggerTypes = map[string]string{
 	"index.html":           "text/html; charset=utf-8",
 	"init.js":              "text/javascript; charset=utf-8",

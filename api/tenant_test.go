@@ -161,7 +161,7 @@ func TestCursorsAreTheListsOwn(t *testing.T) {
 // held returns the key itself.
 func (w *world) held(name string) *apikey.Key {
 	w.t.Helper()
-	k, err := w.ring.Get(w.ids[name])
+	k, err := w.keys.Get(w.ids[name])
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -418,7 +418,7 @@ func TestAStreamEndsWithItsKey(t *testing.T) {
 	w := newWorld(t)
 	stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
 	stream.block()
-	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+	if err := w.keys.Revoke(w.ids["a"]); err != nil {
 		t.Fatal(err)
 	}
 	w.device("a-truck", gatewaytest.Options{})
@@ -438,7 +438,7 @@ func TestASilentStreamEndsWithItsKey(t *testing.T) {
 		w := newWorld(t)
 		stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["unlimited"])
 		stream.block()
-		if err := w.ring.Revoke(w.ids["unlimited"]); err != nil {
+		if err := w.keys.Revoke(w.ids["unlimited"]); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
