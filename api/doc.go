@@ -4,7 +4,7 @@
 // that turns domain codes into problems (RFC 9457).
 //
 // Where to look: routes.go lists every route, problems.go every problem type,
-// push.go the bodies of a push, bulk.go and events.go the two streams.
+// pushbody.go the bodies of a push, bulk.go and events.go the two streams.
 //
 // # Bounds
 //
