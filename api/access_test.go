@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -298,11 +299,11 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 			scope, _ := apikey.ParseScopes([]string{key})
 			switch {
 			case key == "none" || key == "expired" || key == "revoked":
-				wantRefusal(t, e, got, 401, unauthenticated)
+				wantRefusal(t, e, got, 401, problem.Unauthenticated)
 			case key == "unlimited" || scope.Allows(e.need):
 				got.want(a.status)
 			default:
-				wantRefusal(t, e, got, 403, insufficientScope)
+				wantRefusal(t, e, got, 403, problem.InsufficientScope)
 				if text := string(got.body); e.method != "HEAD" && !strings.Contains(text, e.need.String()) {
 					t.Errorf("%s: %s, want the scope %s named", key, text, e.need)
 				}
@@ -315,7 +316,7 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 	})
 }
 
-func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind slug) {
+func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind problem.Kind) {
 	t.Helper()
 	if e.method == http.MethodHead {
 		got.want(status)
@@ -340,7 +341,7 @@ func TestTenantsAreStrangers(t *testing.T) {
 			own := of(w, key)
 			got := w.send(key, e.method, own)
 			if e.need&limitable == 0 {
-				wantRefusal(t, e, got, 403, insufficientScope)
+				wantRefusal(t, e, got, 403, problem.InsufficientScope)
 				continue
 			}
 			got.want(own.status)

@@ -1,6 +1,10 @@
 package api
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/longwire/longwire/api/internal/problem"
+)
 
 // bodyBudget divides the memory for bodies between the keys. It counts the bytes that
 // have been read. A key may hold no more bytes than are free: one key gets at most
@@ -20,7 +24,7 @@ func (b *bodyBudget) take(key string, n int) error {
 	defer b.mu.Unlock()
 	held, total := b.byKey[key]+int64(n), b.total+int64(n)
 	if held > b.most-total {
-		return problem(overloaded, "the bodies of the API key's requests take %d bytes of memory, which is its share", b.byKey[key])
+		return problem.New(problem.Overloaded, "the bodies of the API key's requests take %d bytes of memory, which is its share", b.byKey[key])
 	}
 	b.byKey[key], b.total = held, total
 	return nil

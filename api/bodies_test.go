@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -286,7 +287,7 @@ func TestUnknownMembersEndTheReading(t *testing.T) {
 	allocs := testing.AllocsPerRun(3, func() {
 		var p PushMany
 		err := decodeObject(body, &p)
-		if got := problemOf(err); got.Code() != string(unknownField) || len(got.Errors) != 1 || got.Errors[0].Pointer != "/m0" {
+		if got := problem.Of(err); got.Code() != string(problem.UnknownField) || len(got.Errors) != 1 || got.Errors[0].Pointer != "/m0" {
 			t.Fatalf("%v, want the first unknown member", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
@@ -43,17 +44,17 @@ type BulkResult struct {
 	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`      // the same if it is no text
 	// Unknown are the named clients that a limited key cannot reach.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
-	Problem *Problem           `json:"problem,omitempty"` // why the line was refused
+	Problem *problem.Problem   `json:"problem,omitempty"` // why the line was refused
 } //@name BulkResult
 
 // BulkSummary is the last line of the answer. Without it the answer was cut.
 // Done is false when the rest of the body was not read; problem says why.
 type BulkSummary struct {
-	Done     bool     `json:"done" validate:"required"`     // the whole request was read
-	Lines    int      `json:"lines" validate:"required"`    // that were answered
-	Accepted int      `json:"accepted" validate:"required"` // pushes that were accepted
-	Failed   int      `json:"failed" validate:"required"`   // lines that were refused
-	Problem  *Problem `json:"problem,omitempty"`            // why the rest was not read
+	Done     bool             `json:"done" validate:"required"`     // the whole request was read
+	Lines    int              `json:"lines" validate:"required"`    // that were answered
+	Accepted int              `json:"accepted" validate:"required"` // pushes that were accepted
+	Failed   int              `json:"failed" validate:"required"`   // lines that were refused
+	Problem  *problem.Problem `json:"problem,omitempty"`            // why the rest was not read
 } //@name BulkSummary
 
 // BulkAnswer describes the answer for the API's description. Each line of the
@@ -87,7 +88,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	switch mediaType(r) {
 	case "application/x-ndjson", "application/ndjson", "application/jsonl":
 	default:
-		return problem(unsupportedMediaType,
+		return problem.New(problem.UnsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
 	}
 	if coding, err := contentCoding(r); err != nil {
@@ -143,9 +144,9 @@ func (b *bulkRun) run(lines *lineReader) error {
 	summary := b.answers.wait()
 	summary.Done = err == nil
 	if err != nil {
-		summary.Problem = problemOf(err)
-		code := slug(summary.Problem.Code())
-		b.early = code != requestTimeout && code != incompleteBody
+		summary.Problem = problem.Of(err)
+		code := problem.Kind(summary.Problem.Code())
+		b.early = code != problem.RequestTimeout && code != problem.IncompleteBody
 	}
 	b.answers.add(summary)
 	if b.answers.close() != nil {
@@ -174,12 +175,12 @@ func (b *bulkRun) read(lines *lineReader) error {
 		case errors.Is(err, errNoMoreLines):
 			return nil
 		case errors.Is(err, errLongLine):
-			b.answers.enter(number, "", 0).refuse(tooLarge(b.server.cfg.MaxBody, "the line"))
+			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
 			continue
 		case err != nil:
 			return err
 		case number > b.server.cfg.MaxBulkLines:
-			p := problem(payloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
+			p := problem.New(problem.PayloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
 			p.Limit = int64(b.server.cfg.MaxBulkLines)
 			return p
 		case len(line) == 0:

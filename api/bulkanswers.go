@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -40,7 +41,7 @@ func (l *bulkLine) online(r *gateway.OnlineResult, err error) {
 }
 
 func (l *bulkLine) fail(err error) {
-	l.Problem = problemOf(err)
+	l.Problem = problem.Of(err)
 	l.Status = l.Problem.Status
 }
 

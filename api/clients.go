@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -342,7 +343,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
-		return problem(unsupportedMediaType, "send Content-Type: application/merge-patch+json")
+		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var buf bytes.Buffer
 	if err := s.readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
@@ -370,7 +371,7 @@ func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch Client
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
-		return change, problem(malformedJSON, "the body is not a JSON object")
+		return change, problem.New(problem.MalformedJSON, "the body is not a JSON object")
 	}
 	if string(members["groups"]) == "null" {
 		change.Groups = &[]string{}

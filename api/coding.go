@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/longwire/longwire/api/internal/problem"
 )
 
 // contentCoding returns the coding of the request's body, "" for none. It refuses
@@ -26,9 +28,9 @@ func contentCoding(r *http.Request) (string, error) {
 }
 
 // wrongCoding is a 415 that names the codings of this call (RFC 9110 §15.5.16).
-func wrongCoding(takes, format string, args ...any) *Problem {
-	p := problem(unsupportedMediaType, format, args...)
-	p.accepts = takes
+func wrongCoding(takes, format string, args ...any) *problem.Problem {
+	p := problem.New(problem.UnsupportedMediaType, format, args...)
+	p.Accepts = takes
 	return p
 }
 
@@ -67,7 +69,7 @@ func decodeContent(coding string, limit int64, buf *bytes.Buffer) error {
 	}
 	switch {
 	case n > limit:
-		return tooLarge(limit, "the decoded body")
+		return problem.TooLarge(limit, "the decoded body")
 	case err != nil:
 		return wrongCoding("gzip, zstd, identity", "the body is not %s, as Content-Encoding says", coding)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/shares"
 )
 
@@ -225,7 +226,7 @@ func (cs *connections) allowed(ctx context.Context, operator bool) error {
 		return nil // it was displaced, or another request has come first
 	}
 	if cs.open > cs.most && !operator {
-		return problem(overloaded, "%d connections are open, which is the most this server takes", cs.most)
+		return problem.New(problem.Overloaded, "%d connections are open, which is the most this server takes", cs.most)
 	}
 	cs.unauthenticated.Leave(c.place)
 	c.place = nil

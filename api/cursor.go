@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
@@ -81,8 +82,8 @@ func (q *query) cursor(c cursors, kind byte, valid func(string) bool) string {
 	key, ok := c.decode(kind, v)
 	if !ok || !valid(key) {
 		if q.err == nil {
-			q.err = problem(invalidCursor, "the cursor is not one that this list gave")
-			q.err.Errors = []FieldError{{Parameter: "cursor", Detail: "not a cursor of this list"}}
+			q.err = problem.New(problem.InvalidCursor, "the cursor is not one that this list gave")
+			q.err.Errors = []problem.FieldError{{Parameter: "cursor", Detail: "not a cursor of this list"}}
 		}
 		return ""
 	}

@@ -3,7 +3,7 @@
 // clients. It owns the shape of requests and answers, their bounds, and the table
 // that turns domain codes into problems (RFC 9457).
 //
-// Where to look: routes.go lists every route, problems.go every problem type,
+// Where to look: routes.go lists every route, internal/problem every problem type,
 // pushbody.go the bodies of a push, bulk.go and events.go the two streams.
 //
 // # Bounds

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -167,8 +168,8 @@ func (s *server) drained(x *exchange) {
 	}
 }
 
-func drainingProblem() *Problem {
-	p := problem(slug(gateway.CodeDraining), "the gateway is shutting down and accepts nothing more; try again later")
-	p.retryAfter = drainRetry
+func drainingProblem() *problem.Problem {
+	p := problem.New(problem.Kind(gateway.CodeDraining), "the gateway is shutting down and accepts nothing more; try again later")
+	p.RetryAfter = drainRetry
 	return p
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -147,7 +148,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	var ok bool
 	if st.lines, ok = wantsLines(r); !ok {
-		return problem(notAcceptable, "the stream is text/event-stream or application/x-ndjson")
+		return problem.New(problem.NotAcceptable, "the stream is text/event-stream or application/x-ndjson")
 	}
 	release, err := s.takeStream(w)
 	if err != nil {
@@ -162,12 +163,12 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.streams.Add(-1)
-		return nil, problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
+		return nil, problem.New(problem.RateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
 	who := exchangeOf(w).principal
 	if most := s.perKey(w); !s.callers.enter(who, most) {
 		s.streams.Add(-1)
-		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", most)
+		return nil, problem.New(problem.RateLimited, "the API key has %d event streams open, which is the most it may", most)
 	}
 	return func() {
 		s.callers.exit(who)

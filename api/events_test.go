@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -322,7 +323,7 @@ func TestStreamsEndWhenTheServerDrains(t *testing.T) {
 	srv := NewServer(Config{Gateway: h.gateway, MaxStreams: 1})
 	h.handler = srv.Handler
 	r := h.subscribe("/v1/events")
-	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
+	h.call("GET", "/v1/events", "").wantProblem(429, problem.RateLimited)
 	r.block() // how soon to come back
 	srv.BeginDrain()
 	if got := r.block(); !strings.HasSuffix(got, ": end of stream") {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -25,7 +26,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(key[1 : len(key)-1])
 	}
 	if len(values) > 1 || !validIdempotencyKey(key) {
-		return "", badParameter("Idempotency-Key", "must be one value of %s", idempotencyRule)
+		return "", problem.BadParameter("Idempotency-Key", "must be one value of %s", idempotencyRule)
 	}
 	return key, nil
 }

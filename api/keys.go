@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -117,7 +118,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if mediaType(r) != "application/json" {
-		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
 			`{"name":"backend","scopes":["messages:write"]}`, urlOf(r))
 	}
 	var body KeyCreate
@@ -145,7 +146,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 	scopes, err := apikey.ParseScopes(b.Scopes)
 	if err != nil {
-		return apikey.Spec{}, invalidBody("/scopes", "%s", err)
+		return apikey.Spec{}, problem.InvalidBody("/scopes", "%s", err)
 	}
 	s := apikey.Spec{Name: b.Name, Scopes: scopes, Limit: apikey.Limit{Prefix: b.Prefix, Group: b.Group}}
 	if b.ExpiresIn != "" {
@@ -210,11 +211,11 @@ func keyProblem(err error, id string) error {
 	case err == nil:
 		return nil
 	case refused:
-		return invalidBody("/"+keyMembers[spec.Member], "%s", spec.Text)
+		return problem.InvalidBody("/"+keyMembers[spec.Member], "%s", spec.Text)
 	case errors.Is(err, apikey.ErrNoKey):
-		return problem(keyNotFound, "no API key %q is known", id)
+		return problem.New(problem.KeyNotFound, "no API key %q is known", id)
 	case errors.Is(err, apikey.ErrFull):
-		return problem(tooManyKeys, "%s", err)
+		return problem.New(problem.TooManyKeys, "%s", err)
 	}
 	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the change could not be written", Cause: err, RetryAfter: time.Second}
 }

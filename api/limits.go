@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
@@ -26,7 +27,7 @@ type load struct {
 func (s *server) admit(x *exchange) error {
 	if s.load.requests.Add(1) > int64(s.cfg.MaxRequests) {
 		s.load.requests.Add(-1)
-		return problem(overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
+		return problem.New(problem.Overloaded, "%d requests are under way, which is the most this server takes", s.cfg.MaxRequests)
 	}
 	x.admitted = true
 	return nil
@@ -107,8 +108,8 @@ func (c *callers) spend(h http.Header, id string, now time.Time) error {
 	if ok {
 		return nil
 	}
-	p := problem(rateLimited, "the API key may send %v requests a second", float64(c.rate))
-	p.retryAfter = time.Duration((1 - left) / float64(c.rate) * float64(time.Second))
+	p := problem.New(problem.RateLimited, "the API key may send %v requests a second", float64(c.rate))
+	p.RetryAfter = time.Duration((1 - left) / float64(c.rate) * float64(time.Second))
 	return p
 }
 
@@ -207,8 +208,8 @@ func (f *failures) check(remote string, now time.Time) error {
 	if left >= 1 {
 		return nil
 	}
-	p := problem(rateLimited, "too many requests with a wrong API key from this address")
-	p.retryAfter = f.wait(left)
+	p := problem.New(problem.RateLimited, "too many requests with a wrong API key from this address")
+	p.RetryAfter = f.wait(left)
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
@@ -265,7 +266,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 	id := messageInPath(r)
 	m, err := s.view(w).Cancel(id)
 	if err != nil {
-		if p := problemOf(err); p.MessageID == "" && p.Status == http.StatusConflict {
+		if p := problem.Of(err); p.MessageID == "" && p.Status == http.StatusConflict {
 			p.MessageID = string(id)
 			return p
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
@@ -90,7 +91,7 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if mediaType(r) != "application/json" {
-		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
 			`{"to":{"all":true},"text":"hello"}`, urlOf(r))
 	}
 	if err := s.withBody(w, r, p.readMany); err != nil {
@@ -175,11 +176,11 @@ func (p *push) onlineRequest() gateway.OnlineRequest {
 func (p *push) checkOnline(key string) error {
 	switch {
 	case key != "":
-		return invalidFields(FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
+		return problem.InvalidFields(problem.FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
 	case p.TTL != 0:
-		return invalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
+		return problem.InvalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
 	case p.QueueUnknown:
-		return invalidBody("/on_unknown", "needs mode=durable: mode=online queues nothing")
+		return problem.InvalidBody("/on_unknown", "needs mode=durable: mode=online queues nothing")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -59,13 +60,13 @@ func (c *Content) payload() ([]byte, gateway.Encoding, error) {
 		var b bytes.Buffer
 		b.Grow(len(c.JSON))
 		if err := json.Compact(&b, c.JSON); err != nil {
-			return nil, 0, problem(malformedJSON, "/json is not valid JSON")
+			return nil, 0, problem.New(problem.MalformedJSON, "/json is not valid JSON")
 		}
 		return b.Bytes(), gateway.EncodingJSON, nil
 	}
 	raw, err := base64.StdEncoding.DecodeString(*c.Base64)
 	if err != nil {
-		return nil, 0, invalidBody("/base64", "is not standard base64 with padding")
+		return nil, 0, problem.InvalidBody("/base64", "is not standard base64 with padding")
 	}
 	return raw, gateway.EncodingBinary, nil
 }
@@ -77,7 +78,7 @@ func (p *push) set(c *Content, o *Options) error {
 		return err
 	}
 	if len(payload) > gateway.MaxPayload {
-		return tooLarge(gateway.MaxPayload, "the payload")
+		return problem.TooLarge(gateway.MaxPayload, "the payload")
 	}
 	p.Payload, p.Encoding = payload, encoding
 	p.options(o)
@@ -155,7 +156,7 @@ func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options
 	}
 	t := mediaType(r)
 	if t == formType && looksLikeObject(buf.Bytes()) {
-		return problem(unsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(r, buf.Bytes()))
+		return problem.New(problem.UnsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(r, buf.Bytes()))
 	}
 	p.Payload, p.Encoding = buf.Bytes(), gateway.EncodingBinary
 	if (t == formType || strings.HasPrefix(t, "text/")) && utf8.Valid(p.Payload) {
@@ -187,8 +188,8 @@ func jsonCommand(r *http.Request, body []byte) string {
 
 // sayEnvelope adds advice to the problem of a body that is the payload itself.
 func sayEnvelope(err error, data []byte) error {
-	p, ok := errors.AsType[*Problem](err)
-	if !ok || p.Code() != string(unknownField) {
+	p, ok := errors.AsType[*problem.Problem](err)
+	if !ok || p.Code() != string(problem.UnknownField) {
 		return err
 	}
 	var members map[string]json.RawMessage

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -69,13 +70,13 @@ func (o *Options) merge(query *Options) error {
 		switch {
 		case pair.more == "":
 		case *pair.body != "":
-			return badParameter(pair.name, "is given in the body too")
+			return problem.BadParameter(pair.name, "is given in the body too")
 		default:
 			*pair.body = pair.more
 		}
 	}
 	if query.Metadata != nil && o.Metadata != nil {
-		return badParameter("metadata", "is given in the body too")
+		return problem.BadParameter("metadata", "is given in the body too")
 	}
 	if query.Metadata != nil {
 		o.Metadata = query.Metadata

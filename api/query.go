@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -17,7 +18,7 @@ import (
 // filter must not look like an empty result.
 type query struct {
 	values url.Values
-	err    *Problem
+	err    *problem.Problem
 }
 
 func queryOf(r *http.Request) *query {
@@ -27,14 +28,14 @@ func queryOf(r *http.Request) *query {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	q := &query{values: values}
 	if err != nil {
-		q.err = problem(invalidParameter, "the query string is malformed")
+		q.err = problem.New(problem.InvalidParameter, "the query string is malformed")
 	}
 	return q
 }
 
 func (q *query) fail(name, format string, args ...any) {
 	if q.err == nil {
-		q.err = badParameter(name, format, args...)
+		q.err = problem.BadParameter(name, format, args...)
 	}
 }
 
@@ -171,7 +172,7 @@ func (q *query) done() error {
 		}
 	}
 	if len(q.values) > 0 {
-		return badParameter(unknown, "is not a parameter of this call")
+		return problem.BadParameter(unknown, "is not a parameter of this call")
 	}
 	return nil
 }
@@ -188,7 +189,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", badParameter("id", "is not a client id: "+gateway.ClientIDRule)
+	return "", problem.BadParameter("id", "is not a client id: "+gateway.ClientIDRule)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -26,7 +27,7 @@ func (s *server) identify(x *exchange, r *http.Request) error {
 	if s.keys.Required() {
 		var err error
 		if key, err = s.authenticate(x, r); errors.Is(err, errNoKey) { // a missing key is not a guess
-			return problem(unauthenticated, "%s", err)
+			return problem.New(problem.Unauthenticated, "%s", err)
 		}
 		slowed := s.failures.check(r.RemoteAddr, x.started)
 		if slowed != nil && (err != nil || key.Guessable()) {
@@ -34,7 +35,7 @@ func (s *server) identify(x *exchange, r *http.Request) error {
 		}
 		if err != nil {
 			s.failures.note(r.RemoteAddr, x.started)
-			return problem(unauthenticated, "%s", err)
+			return problem.New(problem.Unauthenticated, "%s", err)
 		}
 	}
 	x.principal = key.ID
@@ -55,8 +56,8 @@ func (s *server) need(w http.ResponseWriter, scope apikey.Scope) error {
 	if s.view(w).Key().Scopes.Allows(scope) {
 		return nil
 	}
-	p := problem(insufficientScope, "this takes an API key with the scope %s", scope)
-	p.scope = scope.String()
+	p := problem.New(problem.InsufficientScope, "this takes an API key with the scope %s", scope)
+	p.Scope = scope.String()
 	return p
 }
 
@@ -66,7 +67,7 @@ func (s *server) refused(x *exchange, r *http.Request, err error) {
 		return
 	}
 	e := audit.Entry{At: x.started, What: audit.Refused, Target: loggedMethod(r) + " " + loggedPath(r), From: r.RemoteAddr,
-		Request: x.id, Caller: x.callerID, Result: problemOf(err).Code()}
+		Request: x.id, Caller: x.callerID, Result: problem.Of(err).Code()}
 	if key := x.view.Key(); key != nil {
 		e.Who, e.Name = key.ID, key.Name
 	}
@@ -95,14 +96,14 @@ func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(w)
 		if !s.cfg.AnyHost && !s.keys.Required() && !s.hosts[hostName(r.Host)] && !isProbe(r.URL.Path) {
-			s.fail(x, r, problem(hostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
+			s.fail(x, r, problem.New(problem.HostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host)))
 			return
 		}
 		if len(s.cfg.Origins) > 0 && s.cors(w, r) {
 			return
 		}
 		if err := origin.Check(r); err != nil {
-			s.fail(x, r, problem(crossOrigin, "a browser sent this from another origin"))
+			s.fail(x, r, problem.New(problem.CrossOrigin, "a browser sent this from another origin"))
 			return
 		}
 		next.ServeHTTP(w, r)

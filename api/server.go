@@ -8,6 +8,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"golang.org/x/time/rate"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
 )
@@ -122,13 +123,13 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 func (s *server) routes() chi.Router {
 	r := chi.NewRouter()
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(exchangeOf(w), r, problem(routeNotFound, "there is no %s", r.URL.Path))
+		s.fail(exchangeOf(w), r, problem.New(problem.RouteNotFound, "there is no %s", r.URL.Path))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		p := problem(methodNotAllowed, "%s is not a method of %s", r.Method, r.URL.Path)
-		p.allow = w.Header().Get("Allow")
-		if p.allow == "" {
-			p.allow = allowedMethods(r)
+		p := problem.New(problem.MethodNotAllowed, "%s is not a method of %s", r.Method, r.URL.Path)
+		p.Allow = w.Header().Get("Allow")
+		if p.Allow == "" {
+			p.Allow = allowedMethods(r)
 		}
 		s.fail(exchangeOf(w), r, p)
 	})

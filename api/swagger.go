@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 )
 
@@ -41,7 +42,7 @@ func (s *server) swaggerFile(w http.ResponseWriter, r *http.Request) error {
 func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) error {
 	contentType, ok := swaggerTypes[name]
 	if !ok {
-		return problem(routeNotFound, "there is no /swagger/%s", name)
+		return problem.New(problem.RouteNotFound, "there is no /swagger/%s", name)
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", swaggerCSP)

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 )
@@ -103,7 +104,7 @@ func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
 //	@Router		/metrics [get]
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Metrics == nil {
-		return problem(routeNotFound, "metrics are switched off")
+		return problem.New(problem.RouteNotFound, "metrics are switched off")
 	}
 	s.cfg.Metrics.ServeHTTP(w, r)
 	return nil

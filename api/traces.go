@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/shares"
 )
@@ -107,6 +108,6 @@ func addressOf(remote string) string {
 }
 
 // loggedPath is the request's path as the logs show it.
-func loggedPath(r *http.Request) string { return shortened(r.URL.Path, maxLoggedPath) }
+func loggedPath(r *http.Request) string { return problem.Cut(r.URL.Path, maxLoggedPath) }
 
-func loggedMethod(r *http.Request) string { return shortened(r.Method, maxLoggedMethod) }
+func loggedMethod(r *http.Request) string { return problem.Cut(r.Method, maxLoggedMethod) }

@@ -36,7 +36,7 @@ func TestStrangersLeaveBoundedTraces(t *testing.T) {
 		time.Sleep(time.Minute) // virtual
 		w.call("GET", "/livez", "").want(200)
 
-		var known, unauthenticated, held, size int
+		var known, single, held, size int
 		for _, e := range entries() {
 			switch {
 			case e["msg"] != "refused":
@@ -45,15 +45,15 @@ func TestStrangersLeaveBoundedTraces(t *testing.T) {
 			case e["name"] == "clients:read":
 				known++
 			default:
-				unauthenticated++
+				single++
 				size = max(size, len(e["target"].(string)))
 			}
 		}
 		if known != floods/100 {
 			t.Errorf("%d refusals of a key are on record, want %d", known, floods/100)
 		}
-		if unauthenticated > 20 || unauthenticated+held != floods {
-			t.Errorf("%d entries of an address and %d in one line, want at most 20 and all %d", unauthenticated, held, floods)
+		if single > 20 || single+held != floods {
+			t.Errorf("%d entries of an address and %d in one line, want at most 20 and all %d", single, held, floods)
 		}
 		if most := 256 + 16; size > most {
 			t.Errorf("a target of %d bytes, want at most %d", size, most)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
@@ -54,11 +55,11 @@ func validate(v any) error {
 	if !ok {
 		return err
 	}
-	fields := make([]FieldError, len(broken))
+	fields := make([]problem.FieldError, len(broken))
 	for i, b := range broken {
-		fields[i] = FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
+		fields[i] = problem.FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
 	}
-	return invalidFields(fields...)
+	return problem.InvalidFields(fields...)
 }
 
 // current is the struct under validation itself: bodies are decoded behind a
