@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -24,7 +25,7 @@ import (
 // everybody.
 type world struct {
 	*harness
-	ring     *apikey.Keyset
+	keys     *apikey.Keyset
 	secrets  map[string]string // by the name of the key
 	ids      map[string]string // of keys, likewise
 	messages map[string]string // id by tenant
@@ -38,9 +39,9 @@ const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{ring: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
+	w := &world{keys: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
 	change = append([]func(*Config){func(c *Config) {
-		c.Authorizer = w.ring
+		c.Authorizer = w.keys
 		c.Refused = func() []gateway.RefusedRegistration {
 			return []gateway.RefusedRegistration{refusedOf("a"), refusedOf("b"), refusedOf("g")}
 		}
@@ -53,7 +54,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		w.key(name, apikey.Spec{Scopes: scope})
 	}
 	w.key("revoked", apikey.Spec{Scopes: apikey.Admin})
-	if err := w.ring.Revoke(w.ids["revoked"]); err != nil {
+	if err := w.keys.Revoke(w.ids["revoked"]); err != nil {
 		t.Fatal(err)
 	}
 	w.expired()
@@ -71,7 +72,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 func (w *world) key(name string, s apikey.Spec) {
 	w.t.Helper()
 	s.Name = name
-	k, secret, err := w.ring.Create(s, time.Now())
+	k, secret, err := w.keys.Create(s, time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (w *world) key(name string, s apikey.Spec) {
 func (w *world) expired() {
 	w.t.Helper()
 	then := time.Now().Add(-time.Hour)
-	_, secret, err := w.ring.Create(apikey.Spec{Name: "expired", Scopes: apikey.Admin, ExpiresAt: then.Add(2 * time.Second)}, then)
+	_, secret, err := w.keys.Create(apikey.Spec{Name: "expired", Scopes: apikey.Admin, ExpiresAt: then.Add(2 * time.Second)}, then)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -298,11 +299,11 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 			scope, _ := apikey.ParseScopes([]string{key})
 			switch {
 			case key == "none" || key == "expired" || key == "revoked":
-				wantRefusal(t, e, got, 401, unauthenticated)
+				wantRefusal(t, e, got, 401, problem.Unauthenticated)
 			case key == "unlimited" || scope.Allows(e.need):
 				got.want(a.status)
 			default:
-				wantRefusal(t, e, got, 403, insufficientScope)
+				wantRefusal(t, e, got, 403, problem.InsufficientScope)
 				if text := string(got.body); e.method != "HEAD" && !strings.Contains(text, e.need.String()) {
 					t.Errorf("%s: %s, want the scope %s named", key, text, e.need)
 				}
@@ -315,7 +316,7 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 	})
 }
 
-func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind slug) {
+func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind problem.Kind) {
 	t.Helper()
 	if e.method == http.MethodHead {
 		got.want(status)
@@ -340,7 +341,7 @@ func TestTenantsAreStrangers(t *testing.T) {
 			own := of(w, key)
 			got := w.send(key, e.method, own)
 			if e.need&limitable == 0 {
-				wantRefusal(t, e, got, 403, insufficientScope)
+				wantRefusal(t, e, got, 403, problem.InsufficientScope)
 				continue
 			}
 			got.want(own.status)

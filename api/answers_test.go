@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -57,16 +58,16 @@ func newCalled(t *testing.T) *called {
 	h := newHarness(t)
 	h.known("a")
 	c := &called{harness: h, device: h.device("b", answering(gateway.AckOK, "done"))}
-	ring := apikey.NewKeyset()
-	_, secret, err := ring.Create(apikey.Spec{Name: "all", Scopes: apikey.Admin}, time.Now())
+	keys := apikey.NewKeyset()
+	_, secret, err := keys.Create(apikey.Spec{Name: "all", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle, _, err := ring.Create(apikey.Spec{Name: "idle", Scopes: apikey.ClientsRead}, time.Now())
+	idle, _, err := keys.Create(apikey.Spec{Name: "idle", Scopes: apikey.ClientsRead}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Gateway: h.gateway, Authorizer: ring, ReadTimeout: 300 * time.Millisecond,
+	cfg := Config{Gateway: h.gateway, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })}
 	h.handler = New(cfg)
 	c.secret, c.key = secret, idle.ID
@@ -242,13 +243,13 @@ func (c *called) judge(method, pattern, query string, s sample, half bool, end s
 		}
 	case !api:
 	case end == "half-close" && pattern == "/v1/messages/bulk":
-		if !strings.Contains(body, `{"done":false,`) || !strings.Contains(body, string(incompleteBody)) {
-			t.Errorf("answered %d %s, want a summary that names %s", status, body, incompleteBody)
+		if !strings.Contains(body, `{"done":false,`) || !strings.Contains(body, string(problem.IncompleteBody)) {
+			t.Errorf("answered %d %s, want a summary that names %s", status, body, problem.IncompleteBody)
 		}
 	case end == "half-close":
-		want, _ := json.Marshal(problemPath + string(incompleteBody))
+		want, _ := json.Marshal(problem.Path + string(problem.IncompleteBody))
 		if status != http.StatusBadRequest || method != http.MethodHead && !strings.Contains(body, string(want)) {
-			t.Errorf("answered %d %s, want 400 %s", status, body, incompleteBody)
+			t.Errorf("answered %d %s, want 400 %s", status, body, problem.IncompleteBody)
 		}
 	}
 	if half && c.state() != before {
@@ -263,7 +264,7 @@ func (c *called) judge(method, pattern, query string, s sample, half bool, end s
 
 // typeIn is the type of the problem in a body, "" for none.
 func typeIn(body string) string {
-	var p Problem
+	var p problem.Problem
 	if json.Unmarshal([]byte(body), &p) != nil {
 		return ""
 	}

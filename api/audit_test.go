@@ -25,7 +25,7 @@ func TestTheRecordTellsWhatWasAsked(t *testing.T) {
 	defer on.Disconnect(gateway.ReasonClientClosed)
 	deaf := w.device("a-deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
 	defer deaf.Disconnect(gateway.ReasonClientClosed)
-	for i := len(w.ring.List()); i < apikey.MaxKeys; i++ {
+	for i := len(w.keys.List()); i < apikey.MaxKeys; i++ {
 		w.key(fmt.Sprint(i), apikey.Spec{Scopes: apikey.ClientsRead})
 	}
 	bulk := func(wait, line string) func(key string) answer {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -19,102 +20,102 @@ func TestBadInputIsNamed(t *testing.T) {
 		call    string
 		body    string
 		status  int
-		kind    slug
+		kind    problem.Kind
 		pointer string // or parameter
 	}{
-		{"empty body", one, " ", 400, malformedJSON, ""},
-		{"array", one, `[1]`, 400, malformedJSON, ""},
-		{"null", one, `null`, 400, malformedJSON, ""},
-		{"syntax", one, `{"text":}`, 400, malformedJSON, ""},
-		{"not closed", one, `{"text":"a"`, 400, malformedJSON, ""},
-		{"trailing data", one, `{"text":"a"} {"text":"b"}`, 400, malformedJSON, ""},
-		{"invalid UTF-8", one, "{\"text\":\"\xff\"}", 400, malformedJSON, ""},
-		{"byte order mark", one, "\ufeff{\"text\":\"a\"}", 400, malformedJSON, ""},
-		{"byte order mark in front of a list", many, "\ufeff{\"to\":{\"all\":true},\"text\":\"a\"}", 400, malformedJSON, ""},
-		{"a member twice", one, `{"text":"a","text":"b"}`, 400, malformedJSON, "/text"},
-		{"a member twice, once escaped", one, `{"text":"a","te\u0078t":"b"}`, 400, malformedJSON, "/text"},
-		{"a member twice below", many, `{"to":{"client":"b","client":"c"},"text":"x"}`, 400, malformedJSON, "/to/client"},
-		{"a label twice", many, `{"to":{"labels":{"a":"1","a":"2"}},"text":"x"}`, 400, malformedJSON, "/to/labels/a"},
-		{"a member twice in the payload", one, `{"json":{"list":[0,{"a":1,"b":2,"a":3}]}}`, 400, malformedJSON, "/json/list/1/a"},
-		{"metadata twice", one, `{"text":"a","metadata":{"k":"1","k":"2"}}`, 400, malformedJSON, "/metadata/k"},
-		{"another case", one, `{"Text":"a"}`, 400, unknownField, "/Text"},
-		{"both cases", one, `{"text":"a","TEXT":"b"}`, 400, unknownField, "/TEXT"},
-		{"another case below", many, `{"to":{"ALL":true},"text":"x"}`, 400, unknownField, "/to/ALL"},
-		{"another case of another type", one, `{"Text":5}`, 400, unknownField, "/Text"},
-		{"high surrogate alone", one, `{"text":"a\ud83db"}`, 400, malformedJSON, "/text"},
-		{"high surrogate at the end", one, `{"text":"a\ud83d"}`, 400, malformedJSON, "/text"},
-		{"low surrogate alone", one, `{"text":"a\udc00b"}`, 400, malformedJSON, "/text"},
-		{"surrogates the wrong way round", one, `{"text":"\udc00\ud83d"}`, 400, malformedJSON, "/text"},
-		{"high surrogate and another escape", one, `{"text":"\ud83d\n"}`, 400, malformedJSON, "/text"},
-		{"high surrogate and another character", one, `{"text":"\ud83d\u0041"}`, 400, malformedJSON, "/text"},
-		{"surrogate in metadata", one, `{"text":"a","metadata":{"k":"\ud83d"}}`, 400, malformedJSON, "/metadata/k"},
-		{"surrogate in a name", one, `{"text":"a","metadata":{"\ud83d":"v"}}`, 400, malformedJSON, "/metadata"},
-		{"surrogate in the payload", one, `{"json":["\ud83d"]}`, 400, malformedJSON, "/json/0"},
-		{"patch a label twice", "PATCH /v1/clients/b", `{"labels":{"a":"1","a":null}}`, 400, malformedJSON, "/labels/a"},
-		{"wrong type", one, `{"text":5}`, 400, malformedJSON, "/text"},
-		{"wrong type below", many, `{"to":{"clients":"a"},"text":"x"}`, 400, malformedJSON, "/to/clients"},
-		{"unknown member", one, `{"text":"a","txet":"b"}`, 400, unknownField, "/txet"},
-		{"unknown member below", many, `{"to":{"clientss":["a"]},"text":"x"}`, 400, unknownField, "/to/clientss"},
-		{"unknown member with a slash", one, `{"text":"a","a/b~c":"b"}`, 400, unknownField, "/a~1b~0c"},
-		{"to for one client", one, `{"to":{"client":"b"},"text":"x"}`, 400, unknownField, "/to"},
-		{"both text and json", one, `{"text":"a","json":{}}`, 422, validationFailed, ""},
-		{"no content", one, `{"ttl":"1h"}`, 422, validationFailed, ""},
-		{"bad base64", one, `{"base64":"%%%"}`, 422, validationFailed, "/base64"},
-		{"negative ttl", one, `{"text":"a","ttl":"-5s"}`, 422, validationFailed, "/ttl"},
-		{"ttl too short", one, `{"text":"a","ttl":"999ms"}`, 422, validationFailed, "/ttl"},
-		{"ttl too long", one, `{"text":"a","ttl":"31d"}`, 422, validationFailed, "/ttl"},
-		{"ttl no duration", one, `{"text":"a","ttl":"soon"}`, 422, validationFailed, "/ttl"},
-		{"mode", one, `{"text":"a","mode":"maybe"}`, 422, validationFailed, "/mode"},
-		{"on_unknown", one, `{"text":"a","on_unknown":"x"}`, 422, validationFailed, "/on_unknown"},
-		{"metadata value", one, `{"text":"a","metadata":{"k":"` + long + long + `"}}`, 422, validationFailed, "/metadata/k"},
-		{"online with ttl", one, `{"text":"a","mode":"online","ttl":"5s"}`, 422, validationFailed, "/ttl"},
-		{"online with on_unknown", one, `{"text":"a","mode":"online","on_unknown":"queue"}`, 422, validationFailed, "/on_unknown"},
-		{"no to", many, `{"text":"a"}`, 422, validationFailed, "/to"},
-		{"to with nothing", many, `{"to":{},"text":"a"}`, 422, validationFailed, "/to"},
-		{"to with two", many, `{"to":{"client":"a","all":true},"text":"a"}`, 422, validationFailed, "/to"},
-		{"bad id in a list", many, `{"to":{"clients":["a","b c"]},"text":"a"}`, 422, validationFailed, "/to/clients/1"},
-		{"empty list", many, `{"to":{"clients":[]},"text":"a"}`, 422, validationFailed, "/to/clients"},
-		{"bad group", many, `{"to":{"group":"a b"},"text":"a"}`, 422, validationFailed, "/to/group"},
-		{"online to many", many, `{"to":{"all":true},"text":"a","mode":"online"}`, 422, validationFailed, "/mode"},
-		{"online_only for one", many, `{"to":{"client":"b"},"text":"a","online_only":true}`, 422, validationFailed, "/online_only"},
-		{"rate for one", many, `{"to":{"client":"b"},"text":"a","rate":5}`, 422, validationFailed, "/rate"},
-		{"rate below 1", many, `{"to":{"all":true},"text":"a","rate":-1}`, 422, validationFailed, "/rate"},
-		{"rate too high", many, `{"to":{"all":true},"text":"a","rate":100001}`, 422, validationFailed, "/rate"},
-		{"rate of another type", many, `{"to":{"all":true},"text":"a","rate":"5"}`, 400, malformedJSON, "/rate"},
-		{"ttl in both places", one + "?ttl=5s", `{"text":"a","ttl":"5s"}`, 400, invalidParameter, "ttl"},
-		{"payload over its limit", one, `{"text":"` + strings.Repeat("x", 300<<10) + `"}`, 413, payloadTooLarge, ""},
-		{"10 MB body", one, `{"text":"` + strings.Repeat("x", 10<<20) + `"}`, 413, payloadTooLarge, ""},
-		{"unknown parameter", one + "?waite=5s", `{"text":"a"}`, 400, invalidParameter, "waite"},
-		{"wait too long", one + "?wait=61s", `{"text":"a"}`, 400, invalidParameter, "wait"},
-		{"wait negative", one + "?wait=-1s", `{"text":"a"}`, 400, invalidParameter, "wait"},
-		{"wait twice", one + "?wait=1s&wait=2s", `{"text":"a"}`, 400, invalidParameter, "wait"},
+		{"empty body", one, " ", 400, problem.MalformedJSON, ""},
+		{"array", one, `[1]`, 400, problem.MalformedJSON, ""},
+		{"null", one, `null`, 400, problem.MalformedJSON, ""},
+		{"syntax", one, `{"text":}`, 400, problem.MalformedJSON, ""},
+		{"not closed", one, `{"text":"a"`, 400, problem.MalformedJSON, ""},
+		{"trailing data", one, `{"text":"a"} {"text":"b"}`, 400, problem.MalformedJSON, ""},
+		{"invalid UTF-8", one, "{\"text\":\"\xff\"}", 400, problem.MalformedJSON, ""},
+		{"byte order mark", one, "\ufeff{\"text\":\"a\"}", 400, problem.MalformedJSON, ""},
+		{"byte order mark in front of a list", many, "\ufeff{\"to\":{\"all\":true},\"text\":\"a\"}", 400, problem.MalformedJSON, ""},
+		{"a member twice", one, `{"text":"a","text":"b"}`, 400, problem.MalformedJSON, "/text"},
+		{"a member twice, once escaped", one, `{"text":"a","te\u0078t":"b"}`, 400, problem.MalformedJSON, "/text"},
+		{"a member twice below", many, `{"to":{"client":"b","client":"c"},"text":"x"}`, 400, problem.MalformedJSON, "/to/client"},
+		{"a label twice", many, `{"to":{"labels":{"a":"1","a":"2"}},"text":"x"}`, 400, problem.MalformedJSON, "/to/labels/a"},
+		{"a member twice in the payload", one, `{"json":{"list":[0,{"a":1,"b":2,"a":3}]}}`, 400, problem.MalformedJSON, "/json/list/1/a"},
+		{"metadata twice", one, `{"text":"a","metadata":{"k":"1","k":"2"}}`, 400, problem.MalformedJSON, "/metadata/k"},
+		{"another case", one, `{"Text":"a"}`, 400, problem.UnknownField, "/Text"},
+		{"both cases", one, `{"text":"a","TEXT":"b"}`, 400, problem.UnknownField, "/TEXT"},
+		{"another case below", many, `{"to":{"ALL":true},"text":"x"}`, 400, problem.UnknownField, "/to/ALL"},
+		{"another case of another type", one, `{"Text":5}`, 400, problem.UnknownField, "/Text"},
+		{"high surrogate alone", one, `{"text":"a\ud83db"}`, 400, problem.MalformedJSON, "/text"},
+		{"high surrogate at the end", one, `{"text":"a\ud83d"}`, 400, problem.MalformedJSON, "/text"},
+		{"low surrogate alone", one, `{"text":"a\udc00b"}`, 400, problem.MalformedJSON, "/text"},
+		{"surrogates the wrong way round", one, `{"text":"\udc00\ud83d"}`, 400, problem.MalformedJSON, "/text"},
+		{"high surrogate and another escape", one, `{"text":"\ud83d\n"}`, 400, problem.MalformedJSON, "/text"},
+		{"high surrogate and another character", one, `{"text":"\ud83d\u0041"}`, 400, problem.MalformedJSON, "/text"},
+		{"surrogate in metadata", one, `{"text":"a","metadata":{"k":"\ud83d"}}`, 400, problem.MalformedJSON, "/metadata/k"},
+		{"surrogate in a name", one, `{"text":"a","metadata":{"\ud83d":"v"}}`, 400, problem.MalformedJSON, "/metadata"},
+		{"surrogate in the payload", one, `{"json":["\ud83d"]}`, 400, problem.MalformedJSON, "/json/0"},
+		{"patch a label twice", "PATCH /v1/clients/b", `{"labels":{"a":"1","a":null}}`, 400, problem.MalformedJSON, "/labels/a"},
+		{"wrong type", one, `{"text":5}`, 400, problem.MalformedJSON, "/text"},
+		{"wrong type below", many, `{"to":{"clients":"a"},"text":"x"}`, 400, problem.MalformedJSON, "/to/clients"},
+		{"unknown member", one, `{"text":"a","txet":"b"}`, 400, problem.UnknownField, "/txet"},
+		{"unknown member below", many, `{"to":{"clientss":["a"]},"text":"x"}`, 400, problem.UnknownField, "/to/clientss"},
+		{"unknown member with a slash", one, `{"text":"a","a/b~c":"b"}`, 400, problem.UnknownField, "/a~1b~0c"},
+		{"to for one client", one, `{"to":{"client":"b"},"text":"x"}`, 400, problem.UnknownField, "/to"},
+		{"both text and json", one, `{"text":"a","json":{}}`, 422, problem.ValidationFailed, ""},
+		{"no content", one, `{"ttl":"1h"}`, 422, problem.ValidationFailed, ""},
+		{"bad base64", one, `{"base64":"%%%"}`, 422, problem.ValidationFailed, "/base64"},
+		{"negative ttl", one, `{"text":"a","ttl":"-5s"}`, 422, problem.ValidationFailed, "/ttl"},
+		{"ttl too short", one, `{"text":"a","ttl":"999ms"}`, 422, problem.ValidationFailed, "/ttl"},
+		{"ttl too long", one, `{"text":"a","ttl":"31d"}`, 422, problem.ValidationFailed, "/ttl"},
+		{"ttl no duration", one, `{"text":"a","ttl":"soon"}`, 422, problem.ValidationFailed, "/ttl"},
+		{"mode", one, `{"text":"a","mode":"maybe"}`, 422, problem.ValidationFailed, "/mode"},
+		{"on_unknown", one, `{"text":"a","on_unknown":"x"}`, 422, problem.ValidationFailed, "/on_unknown"},
+		{"metadata value", one, `{"text":"a","metadata":{"k":"` + long + long + `"}}`, 422, problem.ValidationFailed, "/metadata/k"},
+		{"online with ttl", one, `{"text":"a","mode":"online","ttl":"5s"}`, 422, problem.ValidationFailed, "/ttl"},
+		{"online with on_unknown", one, `{"text":"a","mode":"online","on_unknown":"queue"}`, 422, problem.ValidationFailed, "/on_unknown"},
+		{"no to", many, `{"text":"a"}`, 422, problem.ValidationFailed, "/to"},
+		{"to with nothing", many, `{"to":{},"text":"a"}`, 422, problem.ValidationFailed, "/to"},
+		{"to with two", many, `{"to":{"client":"a","all":true},"text":"a"}`, 422, problem.ValidationFailed, "/to"},
+		{"bad id in a list", many, `{"to":{"clients":["a","b c"]},"text":"a"}`, 422, problem.ValidationFailed, "/to/clients/1"},
+		{"empty list", many, `{"to":{"clients":[]},"text":"a"}`, 422, problem.ValidationFailed, "/to/clients"},
+		{"bad group", many, `{"to":{"group":"a b"},"text":"a"}`, 422, problem.ValidationFailed, "/to/group"},
+		{"online to many", many, `{"to":{"all":true},"text":"a","mode":"online"}`, 422, problem.ValidationFailed, "/mode"},
+		{"online_only for one", many, `{"to":{"client":"b"},"text":"a","online_only":true}`, 422, problem.ValidationFailed, "/online_only"},
+		{"rate for one", many, `{"to":{"client":"b"},"text":"a","rate":5}`, 422, problem.ValidationFailed, "/rate"},
+		{"rate below 1", many, `{"to":{"all":true},"text":"a","rate":-1}`, 422, problem.ValidationFailed, "/rate"},
+		{"rate too high", many, `{"to":{"all":true},"text":"a","rate":100001}`, 422, problem.ValidationFailed, "/rate"},
+		{"rate of another type", many, `{"to":{"all":true},"text":"a","rate":"5"}`, 400, problem.MalformedJSON, "/rate"},
+		{"ttl in both places", one + "?ttl=5s", `{"text":"a","ttl":"5s"}`, 400, problem.InvalidParameter, "ttl"},
+		{"payload over its limit", one, `{"text":"` + strings.Repeat("x", 300<<10) + `"}`, 413, problem.PayloadTooLarge, ""},
+		{"10 MB body", one, `{"text":"` + strings.Repeat("x", 10<<20) + `"}`, 413, problem.PayloadTooLarge, ""},
+		{"unknown parameter", one + "?waite=5s", `{"text":"a"}`, 400, problem.InvalidParameter, "waite"},
+		{"wait too long", one + "?wait=61s", `{"text":"a"}`, 400, problem.InvalidParameter, "wait"},
+		{"wait negative", one + "?wait=-1s", `{"text":"a"}`, 400, problem.InvalidParameter, "wait"},
+		{"wait twice", one + "?wait=1s&wait=2s", `{"text":"a"}`, 400, problem.InvalidParameter, "wait"},
 		{"unknown client", "POST /v1/clients/nobody/messages", `{"text":"a"}`, 404, "client-not-found", ""},
-		{"invalid client id", "POST /v1/clients/a%20b/messages", `{"text":"a"}`, 400, invalidParameter, "id"},
-		{"limit 0", "GET /v1/clients?limit=0", "", 400, invalidParameter, "limit"},
-		{"limit 1001", "GET /v1/messages?limit=1001", "", 400, invalidParameter, "limit"},
-		{"limit no number", "GET /v1/uplinks?limit=many", "", 400, invalidParameter, "limit"},
-		{"status", "GET /v1/clients?status=onlin", "", 400, invalidParameter, "status"},
-		{"message status", "GET /v1/messages?status=done", "", 400, invalidParameter, "status"},
-		{"sent without client", "GET /v1/messages?status=sent", "", 400, invalidParameter, "status"},
-		{"since", "GET /v1/messages?since=yesterday", "", 400, invalidParameter, "since"},
-		{"fields", "GET /v1/clients?fields=id,colour", "", 400, invalidParameter, "fields"},
-		{"label", "GET /v1/clients?label=north", "", 400, invalidParameter, "label"},
-		{"label with a colon", "GET /v1/clients?label=site:north", "", 400, invalidParameter, "label"},
-		{"queued_gt", "GET /v1/clients?queued_gt=-2", "", 400, invalidParameter, "queued_gt"},
-		{"id with filter", "GET /v1/clients?id=b&group=x", "", 400, invalidParameter, "id"},
-		{"cursor garbage", "GET /v1/clients?cursor=***", "", 400, invalidCursor, "cursor"},
-		{"cursor of another list", "GET /v1/clients?cursor=" + cursors{}.encode(cursorMessages, "msg_1"), "", 400, invalidCursor, "cursor"},
-		{"cursor with a bad key", "GET /v1/clients/b/messages?cursor=" + cursors{}.encode(cursorHistory, "x"), "", 400, invalidCursor, "cursor"},
-		{"after", "GET /v1/uplinks?after=x", "", 400, invalidParameter, "after"},
-		{"event types", "GET /v1/events?types=client.x", "", 400, invalidParameter, "types"},
-		{"malformed query", "GET /v1/clients?a=%zz", "", 400, invalidParameter, ""},
-		{"block", "DELETE /v1/clients/b?block=-1s", "", 400, invalidParameter, "block"},
-		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, invalidParameter, "purge"},
-		{"patch label name", "PATCH /v1/clients/b", `{"labels":{"a b":"c"}}`, 422, validationFailed, "/labels/a b"},
-		{"patch group", "PATCH /v1/clients/b", `{"groups":["ok","not ok"]}`, 422, validationFailed, "/groups/1"},
-		{"patch type", "PATCH /v1/clients/b", `{"groups":"a"}`, 400, malformedJSON, "/groups"},
-		{"no such path", "GET /v1/devices", "", 404, routeNotFound, ""},
-		{"no such page", "GET /swagger/evil.js", "", 404, routeNotFound, ""},
+		{"invalid client id", "POST /v1/clients/a%20b/messages", `{"text":"a"}`, 400, problem.InvalidParameter, "id"},
+		{"limit 0", "GET /v1/clients?limit=0", "", 400, problem.InvalidParameter, "limit"},
+		{"limit 1001", "GET /v1/messages?limit=1001", "", 400, problem.InvalidParameter, "limit"},
+		{"limit no number", "GET /v1/uplinks?limit=many", "", 400, problem.InvalidParameter, "limit"},
+		{"status", "GET /v1/clients?status=onlin", "", 400, problem.InvalidParameter, "status"},
+		{"message status", "GET /v1/messages?status=done", "", 400, problem.InvalidParameter, "status"},
+		{"sent without client", "GET /v1/messages?status=sent", "", 400, problem.InvalidParameter, "status"},
+		{"since", "GET /v1/messages?since=yesterday", "", 400, problem.InvalidParameter, "since"},
+		{"fields", "GET /v1/clients?fields=id,colour", "", 400, problem.InvalidParameter, "fields"},
+		{"label", "GET /v1/clients?label=north", "", 400, problem.InvalidParameter, "label"},
+		{"label with a colon", "GET /v1/clients?label=site:north", "", 400, problem.InvalidParameter, "label"},
+		{"queued_gt", "GET /v1/clients?queued_gt=-2", "", 400, problem.InvalidParameter, "queued_gt"},
+		{"id with filter", "GET /v1/clients?id=b&group=x", "", 400, problem.InvalidParameter, "id"},
+		{"cursor garbage", "GET /v1/clients?cursor=***", "", 400, problem.InvalidCursor, "cursor"},
+		{"cursor of another list", "GET /v1/clients?cursor=" + cursors{}.encode(cursorMessages, "msg_1"), "", 400, problem.InvalidCursor, "cursor"},
+		{"cursor with a bad key", "GET /v1/clients/b/messages?cursor=" + cursors{}.encode(cursorHistory, "x"), "", 400, problem.InvalidCursor, "cursor"},
+		{"after", "GET /v1/uplinks?after=x", "", 400, problem.InvalidParameter, "after"},
+		{"event types", "GET /v1/events?types=client.x", "", 400, problem.InvalidParameter, "types"},
+		{"malformed query", "GET /v1/clients?a=%zz", "", 400, problem.InvalidParameter, ""},
+		{"block", "DELETE /v1/clients/b?block=-1s", "", 400, problem.InvalidParameter, "block"},
+		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, problem.InvalidParameter, "purge"},
+		{"patch label name", "PATCH /v1/clients/b", `{"labels":{"a b":"c"}}`, 422, problem.ValidationFailed, "/labels/a b"},
+		{"patch group", "PATCH /v1/clients/b", `{"groups":["ok","not ok"]}`, 422, problem.ValidationFailed, "/groups/1"},
+		{"patch type", "PATCH /v1/clients/b", `{"groups":"a"}`, 400, problem.MalformedJSON, "/groups"},
+		{"no such path", "GET /v1/devices", "", 404, problem.RouteNotFound, ""},
+		{"no such page", "GET /swagger/evil.js", "", 404, problem.RouteNotFound, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +141,7 @@ func TestBadInputIsNamed(t *testing.T) {
 
 func TestEveryBrokenRuleIsListed(t *testing.T) {
 	h := newHarness(t)
-	p := h.call("POST", "/v1/messages", `{"to":{"clients":["!","ok","?"]},"text":"a","ttl":"1ms","mode":"x"}`).wantProblem(422, validationFailed)
+	p := h.call("POST", "/v1/messages", `{"to":{"clients":["!","ok","?"]},"text":"a","ttl":"1ms","mode":"x"}`).wantProblem(422, problem.ValidationFailed)
 	var got []string
 	for _, e := range p.Errors {
 		got = append(got, e.Pointer)
@@ -154,23 +155,23 @@ func TestMediaTypes(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary"} {
-		p := h.call("POST", "/v1/messages", ` {"to":{"all":true},"text":"x"}`, "Content-Type", contentType).wantProblem(415, unsupportedMediaType)
+		p := h.call("POST", "/v1/messages", ` {"to":{"all":true},"text":"x"}`, "Content-Type", contentType).wantProblem(415, problem.UnsupportedMediaType)
 		if !strings.Contains(p.Detail, "curl -H 'Content-Type: application/json'") {
 			t.Errorf("%q: detail %q does not show the command", contentType, p.Detail)
 		}
 	}
 	for _, contentType := range []string{"", "application/json", "text/plain", "application/x-www-form-urlencoded", "application/x-ndjson; a=b; c"} {
-		h.call("POST", "/v1/messages/bulk", `{}`, "Content-Type", contentType).wantProblem(415, unsupportedMediaType)
+		h.call("POST", "/v1/messages/bulk", `{}`, "Content-Type", contentType).wantProblem(415, problem.UnsupportedMediaType)
 	}
-	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "text/plain").wantProblem(415, unsupportedMediaType)
+	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "text/plain").wantProblem(415, problem.UnsupportedMediaType)
 	h.call("PATCH", "/v1/clients/b", `{}`, "Content-Type", "application/merge-patch+json; charset=utf-8").want(200)
-	h.call("GET", "/v1/events", "", "Accept", "application/xml").wantProblem(406, notAcceptable)
+	h.call("GET", "/v1/events", "", "Accept", "application/xml").wantProblem(406, problem.NotAcceptable)
 }
 
 func TestMethodNotAllowedNamesTheMethods(t *testing.T) {
 	h := newHarness(t)
 	a := h.call("PUT", "/v1/clients/b", "")
-	a.wantProblem(405, methodNotAllowed)
+	a.wantProblem(405, problem.MethodNotAllowed)
 	if got := a.header.Get("Allow"); got != "GET, HEAD, PATCH, DELETE" {
 		t.Errorf("Allow %q, want GET, HEAD, PATCH, DELETE", got)
 	}
@@ -184,7 +185,7 @@ func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	r.ContentLength = -1
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, r)
-	if p := (answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}).wantProblem(413, payloadTooLarge); p.Limit != 2<<20 {
+	if p := (answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}).wantProblem(413, problem.PayloadTooLarge); p.Limit != 2<<20 {
 		t.Errorf("limit %d, want 2 MiB", p.Limit)
 	}
 }
@@ -203,7 +204,7 @@ func FuzzDecode(f *testing.F) {
 		if err == nil {
 			err = p.setMany(&body)
 		}
-		if err != nil && problemOf(err).Status >= 500 {
+		if err != nil && problem.Of(err).Status >= 500 {
 			t.Errorf("%q: %v", data, err)
 		}
 	})
@@ -241,7 +242,7 @@ func TestMalformedJSONSaysWhere(t *testing.T) {
 		"\ufeff" + `{"text":"a"}`:  "at byte 1",
 		`{"text":5}`:               "at byte 9",
 	} {
-		p := h.call("POST", "/v1/clients/b/messages", body, "Content-Type", "application/json").wantProblem(400, malformedJSON)
+		p := h.call("POST", "/v1/clients/b/messages", body, "Content-Type", "application/json").wantProblem(400, problem.MalformedJSON)
 		if !strings.HasPrefix(p.Detail, at+":") {
 			t.Errorf("%s: %q, want %s", body, p.Detail, at)
 		}

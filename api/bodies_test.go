@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -55,7 +56,7 @@ func inServer(t *testing.T, change func(*Config), f func(t *testing.T, w *world,
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := Config{Gateway: w.gateway, Authorizer: w.ring}
+		c := Config{Gateway: w.gateway, Authorizer: w.keys}
 		change(&c)
 		p := newPipes()
 		srv := NewServer(c)
@@ -159,7 +160,7 @@ func TestRevokingAKeyEndsItsBulkRequests(t *testing.T) {
 					}()
 				}
 				time.Sleep(12 * time.Second)
-				if err := w.ring.Revoke(w.ids["a"]); err != nil {
+				if err := w.keys.Revoke(w.ids["a"]); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(10 * time.Second)
@@ -209,7 +210,7 @@ func TestRevokingAKeyEndsItsWaits(t *testing.T) {
 		inServer(t, func(*Config) {}, func(t *testing.T, w *world, p *pipes) {
 			deaf := w.device("a-deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
 			defer deaf.Disconnect("client_closed")
-			_, secret, err := w.ring.Create(apikey.Spec{Name: "waits", Scopes: apikey.MessagesWrite}, time.Now())
+			_, secret, err := w.keys.Create(apikey.Spec{Name: "waits", Scopes: apikey.MessagesWrite}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,10 +219,10 @@ func TestRevokingAKeyEndsItsWaits(t *testing.T) {
 			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nAuthorization: Bearer %s\r\n\r\nx", target, secret)
 			began := time.Now()
 			time.AfterFunc(2*time.Second, func() {
-				list := w.ring.List()
+				list := w.keys.List()
 				for _, k := range list {
 					if k.Name == "waits" {
-						w.ring.Revoke(k.ID)
+						w.keys.Revoke(k.ID)
 					}
 				}
 			})
@@ -286,7 +287,7 @@ func TestUnknownMembersEndTheReading(t *testing.T) {
 	allocs := testing.AllocsPerRun(3, func() {
 		var p PushMany
 		err := decodeObject(body, &p)
-		if got := problemOf(err); got.Code() != string(unknownField) || len(got.Errors) != 1 || got.Errors[0].Pointer != "/m0" {
+		if got := problem.Of(err); got.Code() != string(problem.UnknownField) || len(got.Errors) != 1 || got.Errors[0].Pointer != "/m0" {
 			t.Fatalf("%v, want the first unknown member", err)
 		}
 	})
@@ -295,7 +296,7 @@ func TestUnknownMembersEndTheReading(t *testing.T) {
 	}
 }
 
-// A stranger's refusal does not wait for its body.
+// The refusal of an unauthenticated caller does not wait for its body.
 func TestAStrangerIsRefusedAtOnce(t *testing.T) {
 	inServer(t, func(*Config) {}, func(t *testing.T, w *world, p *pipes) {
 		c := p.dial()

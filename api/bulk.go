@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
@@ -18,8 +19,8 @@ const (
 	bulkWindow    = 512              // lines in progress at once
 	bulkPayloads  = 4 << 20          // bytes of their payloads; a single one is smaller
 	bulkBatch     = 384              // clients whose online deliveries begin together
-	bulkPerClient = 16               // of these, online deliveries to one client
-	bulkPending   = 8 << 20          // bytes of answers that wait for a caller who sends before it reads
+	bulkPerClient = 16               // lines in progress that are online deliveries to one client
+	bulkPending   = 8 << 20          // bytes of answers kept for a caller that sends its whole body before it reads
 	bulkTimeout   = 30 * time.Second // for the next bytes of the body, or for the caller to take answers
 )
 
@@ -30,7 +31,7 @@ type BulkLine struct {
 	Key *string `json:"key,omitempty" validate:"omitempty,idempotencykey" minLength:"1" maxLength:"255" example:"row-1"` // its idempotency key
 } //@name BulkLine
 
-// BulkResult answers one line: status is what a single push would have had.
+// BulkResult answers one line. Status is the HTTP status of the same push alone.
 type BulkResult struct {
 	Line         int     `json:"line" validate:"required" example:"1"`                            // of the request, from 1
 	Key          string  `json:"key,omitempty" example:"row-1"`                                   // that the line had
@@ -43,21 +44,22 @@ type BulkResult struct {
 	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`      // the same if it is no text
 	// Unknown are the named clients that a limited key cannot reach.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
-	Problem *Problem           `json:"problem,omitempty"` // why the line was refused
+	Problem *problem.Problem   `json:"problem,omitempty"` // why the line was refused
 } //@name BulkResult
 
 // BulkSummary is the last line of the answer. Without it the answer was cut.
 // Done is false when the rest of the body was not read; problem says why.
 type BulkSummary struct {
-	Done     bool     `json:"done" validate:"required"`     // the whole request was read
-	Lines    int      `json:"lines" validate:"required"`    // that were answered
-	Accepted int      `json:"accepted" validate:"required"` // pushes that were accepted
-	Failed   int      `json:"failed" validate:"required"`   // lines that were refused
-	Problem  *Problem `json:"problem,omitempty"`            // why the rest was not read
+	Done     bool             `json:"done" validate:"required"`     // the whole request was read
+	Lines    int              `json:"lines" validate:"required"`    // that were answered
+	Accepted int              `json:"accepted" validate:"required"` // pushes that were accepted
+	Failed   int              `json:"failed" validate:"required"`   // lines that were refused
+	Problem  *problem.Problem `json:"problem,omitempty"`            // why the rest was not read
 } //@name BulkSummary
 
-// BulkAnswer describes a line of the answer, which is one of these as it stands:
-// a result for each line of the request, and in the end the summary.
+// BulkAnswer describes the answer for the API's description. Each line of the
+// answer is one of its members without the name: a result for each line of the
+// request, then the summary.
 type BulkAnswer struct {
 	Result  BulkResult  `json:"result"`
 	Summary BulkSummary `json:"summary"`
@@ -86,7 +88,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	switch mediaType(r) {
 	case "application/x-ndjson", "application/ndjson", "application/jsonl":
 	default:
-		return problem(unsupportedMediaType,
+		return problem.New(problem.UnsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
 	}
 	if coding, err := contentCoding(r); err != nil {
@@ -94,7 +96,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	} else if coding != "" {
 		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
 	}
-	view := s.view(w)
+	view := viewOf(w)
 	if err := view.Ready(); err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	defer release()
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		answers: newBulkAnswers(w)}
-	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
+	b.answers.release = func(size int) { s.bodies.Give(b.principal, size) }
 	reads, cancel := context.WithCancel(waits)
 	defer cancel()
 	defer context.AfterFunc(s.drain.began, cancel)()
@@ -129,7 +131,7 @@ type bulkRun struct {
 	view      *tenant.View
 	principal string
 	waits     context.Context // ends the waits of all lines
-	reads     context.Context // the same, and with the drain
+	reads     context.Context // ends with waits and when the server drains
 	wait      time.Duration
 	answers   *bulkAnswers
 	decoded   push // the line that was read last
@@ -142,9 +144,9 @@ func (b *bulkRun) run(lines *lineReader) error {
 	summary := b.answers.wait()
 	summary.Done = err == nil
 	if err != nil {
-		summary.Problem = problemOf(err)
-		code := slug(summary.Problem.Code())
-		b.early = code != requestTimeout && code != incompleteBody
+		summary.Problem = problem.Of(err)
+		code := problem.Kind(summary.Problem.Code())
+		b.early = code != problem.RequestTimeout && code != problem.IncompleteBody
 	}
 	b.answers.add(summary)
 	if b.answers.close() != nil {
@@ -167,18 +169,18 @@ func (b *bulkRun) read(lines *lineReader) error {
 		}
 		line, err := lines.next()
 		if ended := b.view.Alive(); ended != nil {
-			return ended // before anything that the caller may send to stay
+			return ended // checked first: a caller must not keep an ended key in use by sending
 		}
 		switch {
 		case errors.Is(err, errNoMoreLines):
 			return nil
 		case errors.Is(err, errLongLine):
-			b.answers.enter(number, "", 0).refuse(tooLarge(b.server.cfg.MaxBody, "the line"))
+			b.answers.enter(number, "", 0).refuse(problem.TooLarge(b.server.cfg.MaxBody, "the line"))
 			continue
 		case err != nil:
 			return err
 		case number > b.server.cfg.MaxBulkLines:
-			p := problem(payloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
+			p := problem.New(problem.PayloadTooLarge, "a bulk request has at most %d lines", b.server.cfg.MaxBulkLines)
 			p.Limit = int64(b.server.cfg.MaxBulkLines)
 			return p
 		case len(line) == 0:
@@ -190,14 +192,14 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
-		if b.server.callers.pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
+		if b.server.callers.Pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
 			return b.cutShort()
 		}
 		b.line(number, line)
 	}
 }
 
-// cutShort is why a wait for the key's rate has ended early.
+// cutShort returns the reason why a wait for the key's rate ended early.
 func (b *bulkRun) cutShort() error {
 	if b.server.drain.is() {
 		return drainingProblem()
@@ -221,7 +223,7 @@ func (b *bulkRun) line(number int, data []byte) {
 	}
 	size := len(p.Payload)
 	if err == nil {
-		if err = b.server.bodies.take(b.principal, size); err != nil {
+		if err = b.server.bodies.Take(b.principal, size); err != nil {
 			size = 0
 		}
 	}
@@ -248,8 +250,8 @@ func (b *bulkRun) panicked(l *bulkLine, cause any) {
 	l.refuse(fmt.Errorf("panic: %v", cause))
 }
 
-// start begins an online delivery. The session keeps the order of those to one
-// client.
+// start begins an online delivery. The session keeps the order of a client's
+// deliveries.
 func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 	b.answers.enterClient(l, r.Client)
 	if err := b.view.StartOnline(&l.call, r, l, &b.answers.batch); err != nil {
@@ -262,7 +264,7 @@ func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 	}
 }
 
-// store hands a message in. The store keeps the order of the lines.
+// store pushes a durable message. The store keeps the order of the lines.
 func (b *bulkRun) store(l *bulkLine, r *gateway.PushRequest) {
 	stored := func(receipt tenant.Receipt, err error) { b.stored(l, &receipt, err) }
 	if b.wait == 0 {
@@ -290,7 +292,7 @@ func (b *bulkRun) stored(l *bulkLine, receipt *tenant.Receipt, err error) {
 	l.answered()
 }
 
-// accepted shows what a line's message has come to.
+// accepted puts the state of a line's message into its answer.
 func (b *bulkRun) accepted(a *bulkLine, m *gateway.Message, waited bool) {
 	a.Status, a.ID, a.State = http.StatusAccepted, string(m.ID), statusOf(m)
 	if waited && m.Completed() {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -124,7 +125,7 @@ func TestBulkOnlineLines(t *testing.T) {
 	if r := results[0]; r.Status != 200 || r.State != "acked" || text(r.Result) != "ok" {
 		t.Errorf("online: %+v, want acked", r)
 	}
-	if r := results[1]; r.Status != 409 || r.Problem.Type != problemPath+"client-offline" {
+	if r := results[1]; r.Status != 409 || r.Problem.Type != problem.Path+"client-offline" {
 		t.Errorf("offline: %+v, want 409", r)
 	}
 	if r := results[2]; r.Status != 422 {
@@ -250,7 +251,7 @@ func TestBulkIsRefusedByAServerThatStops(t *testing.T) {
 	h := newHarness(t)
 	h.known("a")
 	h.gateway.Drain()
-	h.call("POST", "/v1/messages/bulk", `{"to":{"client":"a"},"text":"x"}`, "Content-Type", ndjson).wantProblem(503, slug(gateway.CodeDraining))
+	h.call("POST", "/v1/messages/bulk", `{"to":{"client":"a"},"text":"x"}`, "Content-Type", ndjson).wantProblem(503, problem.Kind(gateway.CodeDraining))
 }
 
 // TestBulkEndsWithItsKey: the first line after the end of the key is not pushed.
@@ -269,12 +270,12 @@ func TestBulkEndsWithItsKey(t *testing.T) {
 	if got := <-answers.got; !strings.Contains(got, `"status":202`) {
 		t.Fatalf("before the end: %s", got)
 	}
-	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+	if err := w.keys.Revoke(w.ids["a"]); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(send, line)
 	got := <-answers.got
-	if !strings.HasPrefix(got, `{"done":false,"lines":1,"accepted":1,`) || !strings.Contains(got, problemPath+string(gateway.CodeUnauthorized)) {
+	if !strings.HasPrefix(got, `{"done":false,"lines":1,"accepted":1,`) || !strings.Contains(got, problem.Path+string(gateway.CodeUnauthorized)) {
 		t.Errorf("after the end: %s, want the summary, not done, and why", got)
 	}
 	send.Close()
@@ -302,7 +303,7 @@ func TestABugCostsItsLineOnly(t *testing.T) {
 	var got []int
 	for _, r := range results {
 		got = append(got, r.Status)
-		if r.Problem != nil && (r.Problem.Code() != string(internal) || strings.Contains(r.Problem.Detail, "secret")) {
+		if r.Problem != nil && (r.Problem.Code() != string(problem.Internal) || strings.Contains(r.Problem.Detail, "secret")) {
 			t.Errorf("line %d: %+v", r.Line, r.Problem)
 		}
 	}

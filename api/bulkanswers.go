@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -40,11 +41,11 @@ func (l *bulkLine) online(r *gateway.OnlineResult, err error) {
 }
 
 func (l *bulkLine) fail(err error) {
-	l.Problem = problemOf(err)
+	l.Problem = problem.Of(err)
 	l.Status = l.Problem.Status
 }
 
-// refuse answers a line that got nowhere.
+// refuse answers a line whose push was refused.
 func (l *bulkLine) refuse(err error) {
 	l.fail(err)
 	l.answered()
@@ -53,11 +54,11 @@ func (l *bulkLine) refuse(err error) {
 // answered hands the line back: its answer is set.
 func (l *bulkLine) answered() { l.answers.answered(l) }
 
-// bulkAnswers has the lines of one request that are under way and the answers
-// that are not written yet. Whoever answers the first of the lines appends it
-// and those behind it that were ready before; a writer of its own sends them,
-// so that a caller who sends its whole body before it reads anything does not
-// stop the reading of that body.
+// bulkAnswers holds the lines of one request that are under way and the answers
+// that are not written yet. The goroutine that answers the oldest line appends
+// its answer and the answers behind it that are ready. A separate goroutine, the
+// writer, sends them: a caller may send its whole body before it reads an answer,
+// and the reader must not wait for such a caller.
 type bulkAnswers struct {
 	w       http.ResponseWriter
 	wire    *http.ResponseController
@@ -66,7 +67,7 @@ type bulkAnswers struct {
 
 	release func(size int) // gives back the memory of an answered line's payload
 
-	batch gateway.OnlineBatch // of the reader; sent before it waits for anything
+	batch gateway.OnlineBatch // owned by the reader, which flushes it before every wait
 
 	mu        sync.Mutex
 	progress  sync.Cond // lines or pending have become fewer; the reader waits for it
@@ -74,12 +75,12 @@ type bulkAnswers struct {
 	lines     [bulkWindow]*bulkLine
 	first     int  // oldest line under way, at first%bulkWindow
 	next      int  // behind the newest
-	full      bool // there was no room; the reader goes on with a batch when three quarters are free
-	payloads  int  // bytes of those under way
+	full      bool // lines had no room; the reader resumes, with a batch, when three quarters are free
+	payloads  int  // payload bytes of the lines under way
 	perClient map[gateway.ClientID]int
 	expiry    *time.Timer // of the first deadline; nil while no call has been started
 	armed     bool
-	gaveUp    bool // no call is waited for any longer
+	gaveUp    bool // calls are ended as soon as they begin
 	summary   BulkSummary
 
 	pending []byte
@@ -122,8 +123,9 @@ func (a *bulkAnswers) enterClient(l *bulkLine, id gateway.ClientID) {
 	l.client = id
 }
 
-// await waits for progress, which may depend on what the batch holds back. a.mu
-// is held, but not all the time.
+// await waits for progress, which may depend on a delivery in the batch, so it
+// flushes the batch first. It is called with a.mu held and releases it while it
+// waits.
 func (a *bulkAnswers) await() {
 	if a.batch.Clients() == 0 {
 		a.progress.Wait()
@@ -143,7 +145,8 @@ func (l *bulkLine) timeOut() {
 	l.call.TimeOut()
 }
 
-// started notes that l's call has begun, which lasts for wait and may be over already.
+// started records that l's call has begun and lasts for wait. The call may be over
+// already.
 func (a *bulkAnswers) started(l *bulkLine, wait time.Duration) {
 	a.mu.Lock()
 	if !l.done {
@@ -266,7 +269,7 @@ func (a *bulkAnswers) encode(v any) {
 	a.put(append(a.pending, e.buf.Bytes()...))
 }
 
-// put sets what is pending, which has grown. a.mu is held.
+// put replaces a.pending by a longer slice. a.mu is held.
 func (a *bulkAnswers) put(pending []byte) {
 	if a.err != nil {
 		return
@@ -288,7 +291,7 @@ func (a *bulkAnswers) flushNow() {
 	}
 }
 
-// add appends a line that is no answer.
+// add appends the summary, which is no answer to a line.
 func (a *bulkAnswers) add(v any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -318,7 +321,7 @@ func (a *bulkAnswers) wait() BulkSummary {
 // start launches the writer, which ends in close.
 func (a *bulkAnswers) start() { go a.write() }
 
-// close writes what is pending, ends the writer and returns its error.
+// close writes the pending answers, ends the writer and returns its error.
 func (a *bulkAnswers) close() error {
 	a.mu.Lock()
 	a.closed = true
@@ -350,7 +353,7 @@ func (a *bulkAnswers) write() {
 		}
 		batch = a.take(batch[:0])
 		if len(batch) == 0 {
-			continue // the hurry was for what has been written
+			continue // the answers that hurry announced have been written
 		}
 		a.wire.SetWriteDeadline(time.Now().Add(bulkTimeout)) // writers in memory have none
 		_, err := a.w.Write(batch)
@@ -373,7 +376,7 @@ func (a *bulkAnswers) pendingAny() bool {
 	return len(a.pending) > 0
 }
 
-// take swaps what is pending for an empty buffer.
+// take swaps the pending answers for an empty buffer.
 func (a *bulkAnswers) take(empty []byte) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -22,7 +22,7 @@ type lineReader struct {
 	server *server
 	r      *bufio.Reader
 	wire   *http.ResponseController
-	close  func()      // stops to listen for the drain and the end of the key, and gives back what buf takes
+	close  func()      // ends the watch for the drain and the end of the key, and releases the bytes of buf
 	over   atomic.Bool // the key has ended
 	buf    []byte
 	key    string
@@ -38,13 +38,13 @@ func (s *server) newLineReader(w http.ResponseWriter, r *http.Request, key strin
 		l.over.Store(true)
 		wire.SetReadDeadline(time.Now())
 	})
-	l.close = func() { undrain(); unwatch(); s.bodies.give(key, l.held) }
+	l.close = func() { undrain(); unwatch(); s.bodies.Give(key, l.held) }
 	return l
 }
 
-// wait bounds the read that comes next. The drain may begin at any moment, and
-// so may the key end: each sets its deadline after this one, or this sees that it
-// has come.
+// wait sets the deadline of the next read. The drain may begin and the key may end at
+// any moment. Each sets its own deadline after this one, or has set a flag that wait
+// sees.
 func (l *lineReader) wait() {
 	l.wire.SetReadDeadline(time.Now().Add(bulkTimeout))
 	if l.server.drain.is() || l.over.Load() {
@@ -52,9 +52,8 @@ func (l *lineReader) wait() {
 	}
 }
 
-// discard reads the rest of the body until the drain's deadline for bodies. A
-// connection that is closed with unread input is reset, and the reset may
-// overtake the answer.
+// discard reads the rest of the body until the drain's deadline for bodies. Closing
+// a connection with unread input resets it, and the reset may overtake the answer.
 func (l *lineReader) discard() {
 	l.wire.SetReadDeadline(l.server.drain.bodyDeadline())
 	io.CopyN(io.Discard, l.r, lingerSize*l.server.cfg.MaxBody) // its end does not matter
@@ -82,7 +81,7 @@ func (l *lineReader) next() ([]byte, error) {
 			l.buf = append(l.buf, part...)
 		}
 		if more := cap(l.buf) - maxPooled - l.held; more > 0 {
-			if err := l.server.bodies.take(l.key, more); err != nil {
+			if err := l.server.bodies.Take(l.key, more); err != nil {
 				return nil, err
 			}
 			l.held += more

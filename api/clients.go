@@ -9,13 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/guard"
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
 // Client is a registered device or program. Members that need a connection are
-// absent while it is offline; ?fields= leaves out all that it does not name.
+// absent while it is offline. ?fields= selects the members that are shown.
 type Client struct {
 	ID           string            `json:"id" validate:"required" example:"truck-17"`                                    // the name that it registers with
 	Online       bool              `json:"online" validate:"required"`                                                   // connected now
@@ -41,7 +43,7 @@ type Client struct {
 	BlockedUntil string            `json:"blocked_until,omitempty" format:"date-time"`                                   // it may not register before
 } //@name ClientInfo
 
-// LastClose says why a client's last connection ended and which side ended it.
+// LastClose has the reason why a client's last connection ended and the side that ended it.
 // Absent while the client is connected.
 type LastClose struct {
 	Reason string `json:"reason" validate:"required" example:"heartbeat_timeout"` // why it ended
@@ -127,7 +129,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	sel.Limit = q.limit()
-	sel.After = gateway.ClientID(q.cursor(s.cursors(w), cursorClients, validClient))
+	sel.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorClients, validClient))
 	fields := q.clientFields()
 	if len(ids) > 0 {
 		q.onlyIDs(ids, &sel)
@@ -135,13 +137,13 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := selectClients(s.view(w), ids, sel, s.cfg.Now())
+	page, err := selectClients(viewOf(w), ids, sel, s.cfg.Now())
 	if err != nil {
 		return err
 	}
 	next := ""
 	if page.More {
-		next = s.cursors(w).encode(cursorClients, string(page.Next))
+		next = cursorsOf(w).encode(cursorClients, string(page.Next))
 	}
 	linkNext(w, r, next)
 	return writeJSON(w, http.StatusOK, s.clientPage(page.Items, fields, next))
@@ -151,7 +153,7 @@ var presence = map[string]gateway.ClientStatus{
 	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
 }
 
-// onlyIDs checks a direct look-up, which no other filter narrows but status.
+// onlyIDs checks a look-up by id. Status is the only filter that may narrow it.
 func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	if len(ids) > maxIDs {
 		q.fail("id", "is given more than %d times", maxIDs)
@@ -302,14 +304,14 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	c, err := s.view(w).Client(id)
+	c, err := viewOf(w).Client(id)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, s.clientView(&c))
 }
 
-// headClient tells whether a client is known.
+// headClient reports by its status whether a client is known.
 //
 //	@Summary	Is the client known
 //	@ID			headClient
@@ -329,7 +331,7 @@ func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { retu
 //	@Accept			json,application/merge-patch+json
 //	@Produce		json
 //	@Param			id			path		string		true	"client id"
-//	@Param			patch		body		ClientPatch	true	"what to change"
+//	@Param			patch		body		ClientPatch	true	"the changes"
 //	@Success		200			{object}	Client
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [patch]
@@ -342,7 +344,7 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
-		return problem(unsupportedMediaType, "send Content-Type: application/merge-patch+json")
+		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var buf bytes.Buffer
 	if err := s.readBody(w, r, s.cfg.MaxBody, &buf); err != nil {
@@ -352,11 +354,11 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeObject(buf.Bytes(), &patch); err != nil {
 		return err
 	}
-	change, err := clientChange(s.view(w), id, buf.Bytes(), patch)
+	change, err := clientChange(viewOf(w), id, buf.Bytes(), patch)
 	if err != nil {
 		return err
 	}
-	c, err := s.view(w).UpdateClient(id, change)
+	c, err := viewOf(w).UpdateClient(id, change)
 	if err != nil {
 		return err
 	}
@@ -364,12 +366,13 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 }
 
 // clientChange turns the patch into a change. A member that is null removes
-// everything, which a decoded patch no longer tells from an absent one.
+// everything. It is read from body, because a decoded patch looks the same for a
+// null member and an absent one.
 func clientChange(v *tenant.View, id gateway.ClientID, body []byte, patch ClientPatch) (gateway.ClientChange, error) {
 	change := gateway.ClientChange{Labels: patch.Labels, Groups: patch.Groups}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
-		return change, problem(malformedJSON, "the body is not a JSON object")
+		return change, problem.New(problem.MalformedJSON, "the body is not a JSON object")
 	}
 	if string(members["groups"]) == "null" {
 		change.Groups = &[]string{}
@@ -394,12 +397,12 @@ const maxBlock = 365 * 24 * time.Hour
 //
 //	@ID				disconnectClient
 //	@Summary		Disconnect a client
-//	@Description	Its queue is kept and delivered when it comes back, unless `purge` cancels what is queued. `block` refuses its return for so long.
-//	@Description	`block=0` lifts a block and disconnects nobody.
+//	@Description	Its queue is kept and delivered when it connects again, unless `purge` cancels the queued deliveries. `block` refuses its registration for that time.
+//	@Description	`block=0` lifts a block and disconnects no client.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path	string	true	"client id"
-//	@Param			purge	query	bool	false	"cancel what is queued"
+//	@Param			purge	query	bool	false	"cancel the queued deliveries"
 //	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
 //	@Success		204
 //	@x-scope		"clients:write"
@@ -424,14 +427,14 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	if o.Purge { // cancels messages, so it takes the right to
-		if err := s.need(w, apikey.MessagesWrite); err != nil {
+		if err := guard.Need(viewOf(w).Key(), apikey.MessagesWrite); err != nil {
 			return err
 		}
 	}
 	if lifts {
-		err = s.view(w).Unblock(id)
+		err = viewOf(w).Unblock(id)
 	} else {
-		err = s.view(w).Disconnect(id, o)
+		err = viewOf(w).Disconnect(id, o)
 	}
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -201,6 +202,6 @@ func TestABlockIsListedAndLifted(t *testing.T) {
 		t.Error("lifting a block that is none disconnects")
 	}
 	h.call("DELETE", "/v1/clients/ghost?block=0", "").wantProblem(404, "client-not-found")
-	h.call("DELETE", "/v1/clients/a?block=0&purge=true", "").wantProblem(400, invalidParameter)
-	h.call("DELETE", "/v1/clients/a?block=500ms", "").wantProblem(400, invalidParameter)
+	h.call("DELETE", "/v1/clients/a?block=0&purge=true", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients/a?block=500ms", "").wantProblem(400, problem.InvalidParameter)
 }

@@ -8,11 +8,12 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/longwire/longwire/api/internal/problem"
 )
 
-// contentCoding returns how the request's body is encoded, "" for not at all. A
-// coding that no handler could undo is refused: the device would get bytes that
-// the caller did not mean.
+// contentCoding returns the coding of the request's body, "" for none. It refuses
+// a coding that decodeBody does not decode: the device would get the encoded bytes.
 func contentCoding(r *http.Request) (string, error) {
 	switch c := strings.ToLower(strings.TrimSpace(strings.Join(r.Header["Content-Encoding"], ","))); c {
 	case "", "identity":
@@ -27,18 +28,19 @@ func contentCoding(r *http.Request) (string, error) {
 }
 
 // wrongCoding is a 415 that names the codings of this call (RFC 9110 §15.5.16).
-func wrongCoding(takes, format string, args ...any) *Problem {
-	p := problem(unsupportedMediaType, format, args...)
-	p.accepts = takes
+func wrongCoding(takes, format string, args ...any) *problem.Problem {
+	p := problem.New(problem.UnsupportedMediaType, format, args...)
+	p.Accepts = takes
 	return p
 }
 
-// decodeBody undoes the coding of a body. What it may become is counted before.
+// decodeBody replaces the encoded body in buf by the decoded one. It counts limit
+// bytes against the caller's budget first, because the decoded size is not known.
 func (s *server) decodeBody(x *exchange, coding string, limit int64, buf *bytes.Buffer) error {
 	if coding == "" {
 		return nil
 	}
-	if err := s.bodies.take(x.principal, int(limit)); err != nil {
+	if err := s.bodies.Take(x.principal, int(limit)); err != nil {
 		return err
 	}
 	x.bodySize += int(limit)
@@ -67,13 +69,13 @@ func decodeContent(coding string, limit int64, buf *bytes.Buffer) error {
 	}
 	switch {
 	case n > limit:
-		return tooLarge(limit, "the decoded body")
+		return problem.TooLarge(limit, "the decoded body")
 	case err != nil:
 		return wrongCoding("gzip, zstd, identity", "the body is not %s, as Content-Encoding says", coding)
 	}
 	return nil
 }
 
-// maxZstdWindow bounds the memory of a decoder. The level that compresses best
-// takes a window of 8 MiB.
+// maxZstdWindow bounds the memory of a decoder, in bytes. The highest compression
+// level uses a window of 8 MiB.
 const maxZstdWindow = 8 << 20

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -78,7 +79,7 @@ func TestTheCommandOfA415Works(t *testing.T) {
 		{`{no json}`, "hello"},
 		{`{"it's":1}`, "hello"},
 	} {
-		p := h.call("POST", "/v1/clients/a/messages?wait=5s", c.typed, "Content-Type", formType).wantProblem(415, unsupportedMediaType)
+		p := h.call("POST", "/v1/clients/a/messages?wait=5s", c.typed, "Content-Type", formType).wantProblem(415, problem.UnsupportedMediaType)
 		words := strings.Split(p.Detail[strings.Index(p.Detail, "curl -H"):], "'")
 		if len(words) != 7 || words[1] != "Content-Type: application/json" {
 			t.Fatalf("no command in %q", p.Detail)
@@ -92,7 +93,7 @@ func TestTheCommandOfA415Works(t *testing.T) {
 			t.Fatalf("%s became %q, want %q", c.typed, got[len(got)-1].Payload, c.want)
 		}
 	}
-	p := h.call("POST", "/v1/clients/a/messages", `{"cmd":"unlock"}`).wantProblem(400, unknownField)
+	p := h.call("POST", "/v1/clients/a/messages", `{"cmd":"unlock"}`).wantProblem(400, problem.UnknownField)
 	if !strings.Contains(p.Detail, `{"json":{…}}`) {
 		t.Errorf("%q, want to read how a payload is sent", p.Detail)
 	}

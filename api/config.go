@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Gateway *gateway.Gateway
 
-	// Ready tells /readyz what to show. Nil asks Gateway.Ready alone.
+	// Ready returns the checks that /readyz shows. Nil = Gateway.Ready alone.
 	Ready func() []Check
 	// Refused returns the devices that were refused, in the order of their ids,
 	// for /v1/refused. Nil = none.
@@ -26,19 +26,19 @@ type Config struct {
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.
 	Metrics http.Handler
-	// Recorder is told of every request. Nil = nobody.
+	// Recorder counts every request. Nil = none.
 	Recorder Recorder
 	// Logger gets the access log and the causes of 5xx answers. Nil = discarded.
 	Logger *slog.Logger
 	// AccessLog logs successful requests at Info, not at Debug.
 	AccessLog bool
 
-	// Authorizer has the keys of those who may call /v1 and /metrics. While it
-	// is nil or has never had one anybody may, and then only requests whose
-	// Host is a loopback name or in Hosts are served, so that no web page can
-	// reach the devices by DNS rebinding.
+	// Authorizer has the keys that may call /v1 and /metrics. While it is nil or
+	// has never had a key, the API is open: every caller may call. An open API
+	// serves only requests whose Host is a loopback name or in Hosts, so that no
+	// web page can reach the devices by DNS rebinding.
 	Authorizer *apikey.Keyset
-	// Audit is told of every write. Nil = nobody.
+	// Audit records every write. Nil = no audit log.
 	Audit *audit.Log
 	// Origins are the web origins, such as https://app.example, whose pages may
 	// call. Each must pass CheckOrigin. None = only this server's own pages.
@@ -54,8 +54,9 @@ type Config struct {
 	// MaxConnections bounds the open connections of Server.Bound, a few for the
 	// operator and for probes left out. Default 1,280.
 	MaxConnections int
-	// MaxConnectionsPerIP bounds those of one address (IPv6: /64) on which no
-	// request was allowed, loopback excepted. Default 320.
+	// MaxConnectionsPerIP bounds the unauthenticated connections of one address
+	// (IPv6: /64): those on which no request was allowed. Loopback has no such
+	// bound. Default 320.
 	MaxConnectionsPerIP int
 	// MaxRequests bounds the requests under way, probes and documents left out;
 	// over HTTP/2 as many again may be refused, or read documents. Default 8,192.
@@ -85,8 +86,8 @@ type Config struct {
 	// ReadTimeout bounds the reading of a request's body. Default 30 s.
 	ReadTimeout time.Duration
 
-	// Now is the clock by which keys end and a query counts back, and whose wall
-	// reading is kept and shown. Nil = time.Now.
+	// Now is the clock for the end of keys, for queries that count back from now,
+	// and for the times that are stored and shown. Nil = time.Now.
 	Now func() time.Time
 
 	// Source is the CloudEvents source of events. Default "/longwire".
@@ -162,8 +163,8 @@ func (c Config) withDefaults() Config {
 
 // NewServer returns an HTTP server with the limits that the handler of New
 // expects: header size and time, body time, and an answer time above MaxWait.
-// Streams set their own deadlines, write by write; once a body has been read
-// its deadline is void, so a wait may be longer.
+// Streams set a deadline for each write. The deadline of a body ends when the body
+// has been read, so a wait may be longer.
 func NewServer(c Config) *Server {
 	c = c.withDefaults()
 	s := newServer(c)
@@ -177,6 +178,6 @@ func NewServer(c Config) *Server {
 		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}}
-	s.conns.watch(&out.Server)
+	s.conns.Watch(&out.Server)
 	return out
 }

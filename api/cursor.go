@@ -9,15 +9,16 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
 // A cursor is base64url of a letter, which names the kind of list, and the key
-// after which the next page starts. Callers must not look inside, and those
-// whose key is limited cannot: the page may have ended at a row of others. To
-// them it is sealed under their own key, so that nobody else can use it and
-// nobody can make one.
+// after which the next page starts. The cursor of a limited key may name a row
+// beyond its limit, because a page may end at such a row. It is therefore sealed
+// under that key: the caller cannot read or make one, and no other caller can use
+// it.
 const (
 	cursorClients    = 'c'
 	cursorMessages   = 'm'
@@ -30,9 +31,9 @@ const (
 // cursors writes and reads the cursors of one caller.
 type cursors struct{ seal cipher.AEAD } // nil = plain
 
-// cursors returns the cursors of this request's caller.
-func (s *server) cursors(w http.ResponseWriter) cursors {
-	key := s.view(w).Key()
+// cursorsOf returns the cursors of this request's caller.
+func cursorsOf(w http.ResponseWriter) cursors {
+	key := viewOf(w).Key()
 	if key.Limit.None() {
 		return cursors{}
 	}
@@ -81,8 +82,8 @@ func (q *query) cursor(c cursors, kind byte, valid func(string) bool) string {
 	key, ok := c.decode(kind, v)
 	if !ok || !valid(key) {
 		if q.err == nil {
-			q.err = problem(invalidCursor, "the cursor is not one that this list gave")
-			q.err.Errors = []FieldError{{Parameter: "cursor", Detail: "not a cursor of this list"}}
+			q.err = problem.New(problem.InvalidCursor, "the cursor is not one that this list gave")
+			q.err.Errors = []problem.FieldError{{Parameter: "cursor", Detail: "not a cursor of this list"}}
 		}
 		return ""
 	}

@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/longwire/longwire/api/internal/problem"
 )
 
-// bodies pools the buffers that JSON bodies are read into; what is decoded from
-// them keeps no reference.
+// bodies pools the buffers that JSON bodies are read into. Decoded values keep no
+// reference to them.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // decodeJSON reads the request's body as one JSON object into v and validates
@@ -21,7 +23,8 @@ func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error
 	return s.withBody(w, r, func(data []byte) error { return decodeObject(data, v) })
 }
 
-// withBody reads the request's body for the time of one call.
+// withBody reads the request's body and calls use with it. The buffer is reused
+// when use has returned.
 func (s *server) withBody(w http.ResponseWriter, r *http.Request, use func(data []byte) error) error {
 	buf := bodies.Get().(*bytes.Buffer)
 	defer func() {
@@ -43,7 +46,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 		return err
 	}
 	if r.ContentLength > limit {
-		return tooLarge(limit, "the body")
+		return problem.TooLarge(limit, "the body")
 	}
 	body := io.Reader(r.Body)
 	if r.ContentLength < 0 {
@@ -59,7 +62,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 		n, err := body.Read(free[:cap(free)])
 		buf.Write(free[:n])
 		if n > 0 {
-			if err := s.bodies.take(x.principal, n); err != nil {
+			if err := s.bodies.Take(x.principal, n); err != nil {
 				return err
 			}
 			x.bodySize += n
@@ -74,8 +77,9 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 	}
 }
 
-// decodeObject decodes exactly one JSON object: without unknown members, each
-// member once and spelled as documented, in whole characters.
+// decodeObject decodes exactly one JSON object and validates it. It refuses unknown
+// members, repeated members, members in another case, invalid UTF-8 and half
+// surrogate pairs.
 func decodeObject(data []byte, v any) error {
 	if err := decodeStrict(data, v); err != nil {
 		return err
@@ -87,21 +91,21 @@ func decodeStrict(data []byte, v any) error {
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case len(trimmed) == 0:
-		return problem(malformedJSON, "the body is empty; a JSON object is expected")
+		return problem.New(problem.MalformedJSON, "the body is empty; a JSON object is expected")
 	case bytes.HasPrefix(data, []byte("\ufeff")):
-		return problem(malformedJSON, "at byte 1: the body begins with a byte order mark (EF BB BF); send UTF-8 without one")
+		return problem.New(problem.MalformedJSON, "at byte 1: the body begins with a byte order mark (EF BB BF); send UTF-8 without one")
 	case trimmed[0] != '{':
-		return problem(malformedJSON, "the body is not a JSON object")
+		return problem.New(problem.MalformedJSON, "the body is not a JSON object")
 	case !utf8.Valid(data):
-		return problem(malformedJSON, "the body is not UTF-8; use base64 for other bytes")
+		return problem.New(problem.MalformedJSON, "the body is not UTF-8; use base64 for other bytes")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	err := dec.Decode(v)
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return problem(malformedJSON, "at byte %d: %s", e.Offset, e.Error())
+		return problem.New(problem.MalformedJSON, "at byte %d: %s", e.Offset, e.Error())
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return problem(malformedJSON, "at byte %d: the JSON object is not closed", len(data))
+		return problem.New(problem.MalformedJSON, "at byte %d: the JSON object is not closed", len(data))
 	}
 	if err := inspect(data, v); err != nil {
 		return err
@@ -110,20 +114,20 @@ func decodeStrict(data []byte, v any) error {
 		return wrongType(err)
 	}
 	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) != 0 {
-		return problem(malformedJSON, "at byte %d: data follows the JSON object", len(data)-len(rest)+1)
+		return problem.New(problem.MalformedJSON, "at byte %d: data follows the JSON object", len(data)-len(rest)+1)
 	}
 	return nil
 }
 
-// wrongType says which value has the wrong type.
+// wrongType makes the problem that names the value of the wrong type.
 func wrongType(err error) error {
 	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
-		return problem(malformedJSON, "the body is not valid JSON")
+		return problem.New(problem.MalformedJSON, "the body is not valid JSON")
 	}
 	pointer := pointerOf(e.Field)
-	p := problem(malformedJSON, "at byte %d: %s must be %s, not %s", e.Offset, pointer, jsonKind(e.Type), e.Value)
-	p.Errors = []FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
+	p := problem.New(problem.MalformedJSON, "at byte %d: %s must be %s, not %s", e.Offset, pointer, jsonKind(e.Type), e.Value)
+	p.Errors = []problem.FieldError{{Pointer: pointer, Detail: "must be " + jsonKind(e.Type)}}
 	return p
 }
 

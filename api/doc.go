@@ -1,15 +1,15 @@
 // Package api is the HTTP edge: each handler decodes a request, makes one call
 // to the gateway and encodes the answer. It decides nothing about messages or
-// clients; what it owns is the shape of requests and answers, their bounds, and
-// the table that turns domain codes into problems (RFC 9457).
+// clients. It owns the shape of requests and answers, their bounds, and the table
+// that turns domain codes into problems (RFC 9457).
 //
-// Where to look: routes.go lists every route, problems.go every problem type,
-// push.go the bodies of a push, bulk.go and events.go the two streams.
+// Where to look: routes.go lists every route, internal/problem every problem type,
+// pushbody.go the bodies of a push, bulk.go and events.go the two streams.
 //
 // # Bounds
 //
 // Every body, header, wait, list page, stream and line has a limit in Config or
-// in a constant beside its use, and passing it is a coded problem.
+// in a constant beside its use. A request beyond a limit gets a problem with a code.
 package api
 
 //go:generate go tool swag init --quiet --generalInfo spec.go --dir . --outputTypes json,yaml --output ../docs

@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -22,27 +24,27 @@ const (
 	drainRetry = 5 * time.Second
 )
 
-// Server is the API with the limits of NewServer, and the way to stop it that
-// leaves no caller without an answer.
+// Server is the API with the limits of NewServer. BeginDrain and Drain stop it so
+// that every caller gets an answer.
 type Server struct {
 	http.Server
 	api *server
 }
 
-// DrainReport counts the requests that a drain has met.
+// DrainReport counts the requests during a drain.
 type DrainReport struct {
-	Answered int // were under way when draining began, and got their answer
+	Answered int // under way when draining began, and answered
 	Refused  int // came later and were refused because the gateway drains
-	CutOff   int // were still under way when Drain gave up
+	CutOff   int // still under way when Drain gave up
 }
 
-// BeginDrain ends the calls that would keep callers waiting: an event stream ends with a
-// comment, a bulk request ends after the lines that it has begun, and a body that
-// is on its way has two more seconds. Connections are not kept alive any longer.
-// The server still answers. Gateway.Drain must be called first: it ends the waits,
-// and from then on the gateway refuses new messages.
+// BeginDrain ends long calls: an event stream ends with a comment, a bulk request
+// ends after the lines that it has begun, and a body that is being read has two more
+// seconds. The server still answers, and closes each connection after the answer.
+// Call Gateway.Drain first: it ends the waits, and makes the gateway refuse new
+// messages.
 func (s *Server) BeginDrain() {
-	if s.api.drain.start(int(s.api.load.requests.Load())) {
+	if s.api.drain.start(s.api.load.UnderWay()) {
 		s.SetKeepAlivesEnabled(false)
 	}
 }
@@ -68,7 +70,7 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	case <-ended:
 	case <-grace.Done():
 	}
-	left := int(s.api.load.requests.Load())
+	left := s.api.load.UnderWay()
 	cancel()
 	<-ended
 	s.Close()
@@ -83,7 +85,7 @@ func pause(ctx context.Context, d time.Duration) {
 	<-ctx.Done()
 }
 
-// draining is the state of a drain and the requests that it must wake.
+// draining is the state of a drain and the requests that it wakes.
 type draining struct {
 	began    context.Context // ends when draining begins
 	begin    context.CancelFunc
@@ -136,22 +138,22 @@ func (d *draining) read(x *exchange) {
 	delete(d.bodies, x)
 }
 
-// bodyDeadline is when the bodies under way have to be there; zero unless
-// draining has begun.
+// bodyDeadline returns the time by which the bodies under way must be read; zero
+// unless draining has begun.
 func (d *draining) bodyDeadline() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.until
 }
 
-// setReadDeadline is for the body of x; a reader in memory has none.
+// setReadDeadline sets the deadline for the body of x; a reader in memory has none.
 func setReadDeadline(x *exchange, at time.Time) {
 	http.NewResponseController(x.ResponseWriter).SetReadDeadline(at)
 }
 
 // awaitAnswers returns when no accepted request is under way, or ctx ends.
 func (s *server) awaitAnswers(ctx context.Context) {
-	for s.load.requests.Load() > 0 {
+	for s.load.UnderWay() > 0 {
 		select {
 		case <-s.drain.answered:
 		case <-ctx.Done():
@@ -160,16 +162,18 @@ func (s *server) awaitAnswers(ctx context.Context) {
 	}
 }
 
-// drained makes sure that an answer given while draining has left before it
-// counts as given.
+// drained flushes an answer that is given while draining, before it counts as given.
 func (s *server) drained(x *exchange) {
 	if s.drain.is() {
 		http.NewResponseController(x.ResponseWriter).Flush() // an error means that the caller is gone
 	}
 }
 
-func drainingProblem() *Problem {
-	p := problem(slug(gateway.CodeDraining), "the gateway is shutting down and accepts nothing more; try again later")
-	p.retryAfter = drainRetry
+func drainingProblem() *problem.Problem {
+	p := problem.New(problem.Kind(gateway.CodeDraining), "the gateway is shutting down and accepts nothing more; try again later")
+	p.RetryAfter = drainRetry
 	return p
 }
+
+// Bound returns ln with the bounds of Config for its connections.
+func (s *Server) Bound(ln net.Listener) net.Listener { return s.api.conns.Bound(ln) }

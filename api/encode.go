@@ -14,7 +14,7 @@ import (
 type encoder struct {
 	buf   bytes.Buffer
 	json  *json.Encoder
-	plain []byte // for what is written without json
+	plain []byte // for values that are written without encoding/json
 }
 
 // maxPooled bounds the buffers that pools keep, in bytes.
@@ -27,8 +27,8 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// encode appends v, which is made of plain types: that it cannot be encoded
-// would be a defect, not a condition.
+// encode appends v. It panics if v cannot be encoded: v has plain types only, so
+// that is a defect.
 func (e *encoder) encode(v any) {
 	if err := e.json.Encode(v); err != nil {
 		panic(err)
@@ -75,8 +75,8 @@ func writeMessage(w http.ResponseWriter, status int, m *Message) error {
 	return nil
 }
 
-// lengthKnown is how long a body may be for net/http to find its length by
-// itself when the handler returns, and write it without a string made of it.
+// lengthKnown is the longest body, in bytes, whose length net/http computes and
+// writes when the handler returns, without allocating a string for it.
 const lengthKnown = 2 << 10
 
 func writeBytes(w http.ResponseWriter, contentType []string, status int, body []byte) {
@@ -122,8 +122,8 @@ func digits(b []byte, n int) {
 	}
 }
 
-// textOrBase64 shows bytes as text where they are valid UTF-8; exactly one of
-// the results is set. Nil bytes give neither.
+// textOrBase64 returns b as text if it is valid UTF-8, else as raw bytes. For nil
+// it returns neither.
 func textOrBase64(b []byte) (text *string, raw []byte) {
 	if b == nil {
 		return nil, nil
@@ -135,7 +135,7 @@ func textOrBase64(b []byte) (text *string, raw []byte) {
 	return nil, b
 }
 
-// milliseconds is a duration as the API shows it.
+// milliseconds converts a duration to the unit of the API.
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// envelope reads the plain form of a push: the members that most pushes have,
-// each once, spelled as documented, with values that keep the rules. Whatever
-// else comes is left to encoding/json and the validator, which alone say what
-// is wrong with it. What envelope takes, they take too, and mean the same; a
-// test holds the two against each other.
+// envelope reads the plain form of a push without reflection: the members that
+// most pushes have, each once, spelled as documented, with valid values. It leaves
+// every other body to encoding/json and the validator, which make the problem if
+// the body is invalid. They accept every body that envelope accepts, with the same
+// result; a test compares the two.
 type envelope struct {
 	data    []byte
 	allowed members
@@ -57,7 +57,7 @@ func (e *envelope) read() bool {
 	return (content == memberText || content == memberBase64) && (e.allowed&memberTo == 0 || e.seen&memberTo != 0)
 }
 
-// object reads an object and the space around it.
+// object reads an object and the white space around it.
 func (e *envelope) object(member func(name []byte) bool) bool {
 	if !e.next('{') {
 		return false
@@ -181,7 +181,7 @@ func (e *envelope) space() {
 	e.data = e.data[i:]
 }
 
-// next takes c and the space around it.
+// next takes c and the white space around it.
 func (e *envelope) next(c byte) bool {
 	e.space()
 	if len(e.data) == 0 || e.data[0] != c {
@@ -211,7 +211,7 @@ func (e *envelope) plain() ([]byte, bool) {
 	return nil, false
 }
 
-// quoted takes any string; what is escaped in it is so still.
+// quoted takes any string. It returns the escapes as they are.
 func (e *envelope) quoted() (raw []byte, escaped, ok bool) {
 	e.space()
 	if len(e.data) == 0 || e.data[0] != '"' {
@@ -236,8 +236,8 @@ func (e *envelope) quoted() (raw []byte, escaped, ok bool) {
 	return nil, false, false
 }
 
-// unescape resolves the escapes of one character; ok is false for \u and what
-// is none.
+// unescape resolves escapes of one character. ok is false for \u and for an
+// invalid escape.
 func unescape(raw []byte) (plain []byte, ok bool) {
 	plain = make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {

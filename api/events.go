@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -39,7 +40,7 @@ type Event struct {
 	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                              // details, by type
 } //@name Event
 
-// EventData is what an event tells.
+// EventData has the details of an event.
 type EventData struct {
 	Client       string  `json:"client,omitempty" example:"truck-17"`                        // that it is about
 	Session      string  `json:"session,omitempty"`                                          // of its connection
@@ -93,7 +94,7 @@ func (s *server) eventView(e *gateway.Event) Event {
 	return v
 }
 
-// hidePayloads leaves out what takes messages:read to see.
+// hidePayloads removes the payloads, which only a key with messages:read may see.
 func (d *EventData) hidePayloads() {
 	d.Result, d.ResultBase64 = nil, nil
 	if d.Uplink != nil {
@@ -101,8 +102,8 @@ func (d *EventData) hidePayloads() {
 	}
 }
 
-// eventID is a UUIDv7 that any reader of this process gets for the same event:
-// its time, its sequence and the process's random key.
+// eventID returns a UUIDv7 of the event's time, its sequence and the process's
+// random key, so that every reader of this process gets the same id.
 func (s *server) eventID(seq uint64, at time.Time) string {
 	var id uuid.UUID
 	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16|0x7000|seq>>52)
@@ -117,12 +118,12 @@ func bootKey(boot string) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// events streams what happens.
+// events streams events.
 //
 //	@ID				events
 //	@Summary		Stream events
 //	@Description	Server-sent events, or with `Accept: application/x-ndjson` one JSON object per line. Each is a CloudEvents 1.0 event.
-//	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` goes on where it was; a first event `gap` says that some are gone, a last event `overflow` that the reader was too slow.
+//	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` continues after the last event that it got. A first event `gap` means that some events are gone, a last event `overflow` that the reader was too slow.
 //	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out, and so is the text of an uplink that is no longer kept.
 //	@Tags			events
 //	@Produce		text/event-stream,application/x-ndjson
@@ -135,7 +136,7 @@ func bootKey(boot string) uint64 {
 //	@Router			/v1/events [get]
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st := stream{server: s, view: viewOf(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
 	after := q.position("after")
 	if st.position = after.seq; !after.given {
@@ -147,7 +148,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	var ok bool
 	if st.lines, ok = wantsLines(r); !ok {
-		return problem(notAcceptable, "the stream is text/event-stream or application/x-ndjson")
+		return problem.New(problem.NotAcceptable, "the stream is text/event-stream or application/x-ndjson")
 	}
 	release, err := s.takeStream(w)
 	if err != nil {
@@ -157,27 +158,27 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	return st.run(r.Context())
 }
 
-// takeStream counts a caller that waits for events. It returns how the place is
-// given back.
+// takeStream counts a caller that waits for events. The caller of takeStream calls
+// release when the wait is over.
 func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
 		s.streams.Add(-1)
-		return nil, problem(rateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
+		return nil, problem.New(problem.RateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
 	who := exchangeOf(w).principal
-	if most := s.perKey(w); !s.callers.enter(who, most) {
+	if most := s.perKey(w); !s.callers.Enter(who, most) {
 		s.streams.Add(-1)
-		return nil, problem(rateLimited, "the API key has %d event streams open, which is the most it may", most)
+		return nil, problem.New(problem.RateLimited, "the API key has %d event streams open, which is the most it may", most)
 	}
 	return func() {
-		s.callers.exit(who)
+		s.callers.Exit(who)
 		s.streams.Add(-1)
 	}, nil
 }
 
-// perKey is how many streams a caller may have: without keys all are one. A
-// limited key may have fewer, because the gateway checks each event for each of its
-// streams.
+// perKey returns how many streams the caller may have. In an open API all callers
+// share one number. A limited key may have fewer, because the gateway checks each
+// event for each of its streams.
 func (s *server) perKey(w http.ResponseWriter) int {
 	switch x := exchangeOf(w); {
 	case x.principal == "":
@@ -188,10 +189,10 @@ func (s *server) perKey(w http.ResponseWriter) int {
 	return s.cfg.MaxStreamsPerKey
 }
 
-// limitedStreams is the part of MaxStreamsPerKey that a limited key has.
+// limitedStreams divides MaxStreamsPerKey for a limited key.
 const limitedStreams = 8
 
-// position is a place in a log: behind the entry with a sequence, 0 being the
+// position is a place in a log: after the entry with that sequence; 0 is the
 // beginning.
 type position struct {
 	seq   uint64
@@ -217,8 +218,9 @@ func (q *query) position(name string) position {
 	}
 }
 
-// lastEventID is 0 for none. One that is not ours is behind everything, so that
-// its reader is told of a gap.
+// lastEventID returns the sequence in the Last-Event-ID header, 0 for none. For an
+// id that is no sequence it returns 1, which is before every event, so that the
+// reader gets a gap event.
 func lastEventID(r *http.Request) uint64 {
 	v := r.Header.Get("Last-Event-Id")
 	if v == "" {
@@ -332,12 +334,12 @@ func (st *stream) begin() {
 }
 
 // next returns events, or none after keepAlive of silence. An error ends the
-// stream; overflow is told first.
+// stream. Before it returns an overflow, next writes the overflow event.
 func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
 	quiet, cancel := context.WithTimeout(ctx, keepAlive)
 	defer cancel()
 	events, err := sub.Next(quiet, buf)
-	st.position = sub.Position() // also of what is not for this caller
+	st.position = sub.Position() // counts events that this caller may not see
 	switch {
 	case err == nil:
 		return events, nil
@@ -355,9 +357,9 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 	return nil, err
 }
 
-// comment writes a line that is no event: it keeps proxies from closing a silent
-// stream, and shows that one has ended in order. It carries the position, which
-// a filter may have moved far ahead of the last event that was shown.
+// comment writes a line that is no event. It keeps proxies from closing a silent
+// stream, and marks an orderly end. It carries the position, because filtered
+// events may have moved it far beyond the last event that was written.
 func (st *stream) comment(text string) {
 	switch {
 	case st.lines:
@@ -383,7 +385,7 @@ func (st *stream) event(e *gateway.Event) {
 	st.write(v)
 }
 
-// complete gives an event the payload of its uplink, which the store has.
+// complete adds the payload of an uplink, which it reads from the store.
 func (st *stream) complete(v *Event, u *gateway.Uplink) {
 	whole, ok, err := st.view.Whole(u)
 	if !ok {
@@ -422,7 +424,7 @@ func (st *stream) write(v Event) {
 	st.buf.WriteString("\n\n")
 }
 
-// flush sends what has been written, if anything.
+// flush sends the buffered lines, if there are any.
 func (st *stream) flush() error {
 	if st.buf.Len() == 0 {
 		return nil
@@ -430,8 +432,9 @@ func (st *stream) flush() error {
 	return st.send()
 }
 
-// send sends what has been written, and the header if it is not sent yet, within
-// streamTimeout: a stream outlives the server's own deadline for an answer.
+// send sends the buffered lines, and the header if it is not sent yet, within
+// streamTimeout. A stream outlasts the server's deadline for an answer, so each
+// send sets a new one.
 func (st *stream) send() error {
 	st.wire.SetWriteDeadline(time.Now().Add(streamTimeout)) // a writer in memory has none
 	_, err := st.w.Write(st.buf.Bytes())

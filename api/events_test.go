@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -247,7 +248,7 @@ func TestSlowReaderIsToldOfOverflow(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
 	link := h.device("a", gatewaytest.Options{})
 	s := newServer(Config{Gateway: h.gateway})
-	view := s.door.View(apikey.Anyone, tenant.Request{})
+	view := s.views.View(apikey.Anyone, tenant.Request{})
 	st := stream{server: s, view: &view, w: newRecorder()}
 	st.wire = http.NewResponseController(st.w)
 	sub, _ := view.Subscribe(0)
@@ -322,7 +323,7 @@ func TestStreamsEndWhenTheServerDrains(t *testing.T) {
 	srv := NewServer(Config{Gateway: h.gateway, MaxStreams: 1})
 	h.handler = srv.Handler
 	r := h.subscribe("/v1/events")
-	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
+	h.call("GET", "/v1/events", "").wantProblem(429, problem.RateLimited)
 	r.block() // how soon to come back
 	srv.BeginDrain()
 	if got := r.block(); !strings.HasSuffix(got, ": end of stream") {

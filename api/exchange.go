@@ -13,25 +13,25 @@ import (
 	"github.com/longwire/longwire/api/internal/tenant"
 )
 
-// exchange is one request and its answer. It is the http.ResponseWriter that
-// handlers get, so what the middleware knows needs no context values. It is
-// used by the request's goroutine only.
+// exchange is one request and its answer. It is the http.ResponseWriter of the
+// handlers, so that the middleware can pass them its findings without context
+// values. Only the request's goroutine uses it.
 type exchange struct {
 	http.ResponseWriter
-	id        string
-	callerID  string    // the caller's X-Request-Id, "" for none that can be shown
-	idHeader  [1]string // what X-Request-Id points to
-	route     string    // the pattern that matched, "" for none
-	principal string    // id of the caller's key, "" for an open API
-	view      tenant.View
-	started   time.Time
-	status    int // 0 until the answer has begun
-	quiet     bool
-	bodyRead  bool // to its end
-	lingers   bool // behind the answer the rest of the body is read
-	stranger  bool // counted in load.strangers
-	admitted  bool // counted in load.requests
-	bodySize  int  // bytes of the body that are counted in server.bodies
+	id              string
+	callerID        string    // the caller's X-Request-Id, "" for none that can be shown
+	idHeader        [1]string // what X-Request-Id points to
+	route           string    // the pattern that matched, "" for none
+	principal       string    // id of the caller's key, "" for an open API
+	view            tenant.View
+	started         time.Time
+	status          int // 0 until the answer has begun
+	quiet           bool
+	bodyRead        bool // to its end
+	lingers         bool // behind the answer the rest of the body is read
+	unauthenticated bool // counted in guard.Requests
+	admitted        bool // counted in guard.Requests
+	bodySize        int  // bytes of the body that are counted in server.bodies
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -65,12 +65,12 @@ func (s *server) observe(next http.Handler) http.Handler {
 		h["X-Request-Id"] = x.idHeader[:]
 		protect(h, r)
 		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
-			// The request may have a Content-Length too, and a proxy may go by it.
-			// The next request would begin elsewhere for it (RFC 9112 §6.1).
+			// The request may also have a Content-Length. A proxy that uses it sees
+			// the next request begin at another byte (RFC 9112 §6.1).
 			h["Connection"] = closeConnection
 		}
-		s.meet(x, r)
-		defer s.know(x)
+		s.countUnauthenticated(x, r)
+		defer s.markAuthenticated(x)
 		defer s.finish(x, r)
 		next.ServeHTTP(x, r)
 	})
@@ -96,21 +96,21 @@ func (s *server) finish(x *exchange, r *http.Request) {
 	}
 	s.logAccess(x, r, elapsed)
 	s.drained(x)
-	s.leave(x)
+	s.release(x)
 	if cause != nil {
 		panic(http.ErrAbortHandler) // net/http cuts the connection without a second log line
 	}
 	switch {
 	case x.lingers:
 		s.linger(x, r)
-	case x.stranger:
-		s.part(x)
+	case x.unauthenticated:
+		flushBeforeRelease(x)
 	}
 }
 
-// unanswered is why the connection is to be cut when the handler has returned
-// without an answer: net/http would send an empty 200 for it. nil = there is an
-// answer.
+// unanswered returns the value of the panic that closes the connection when the
+// handler has returned without an answer, because net/http would send an empty 200.
+// It returns nil if there is an answer.
 func (s *server) unanswered(x *exchange, r *http.Request) any {
 	switch x.status {
 	default:
@@ -143,9 +143,9 @@ func (s *server) logAccess(x *exchange, r *http.Request, elapsed time.Duration) 
 	s.log.LogAttrs(r.Context(), level, "request", list...)
 }
 
-// callerID is the caller's X-Request-Id when it is short and plain. It is shown
-// beside the request's id and never takes its place: two callers may send the
-// same.
+// callerID returns the caller's X-Request-Id if it is short and plain, else "". It
+// is logged beside the request's id and never replaces it, because two callers may
+// send the same.
 func callerID(r *http.Request) string {
 	if given := r.Header["X-Request-Id"]; len(given) == 1 && plainToken(given[0], 128) {
 		return given[0]
@@ -153,7 +153,7 @@ func callerID(r *http.Request) string {
 	return ""
 }
 
-// requestID counts: the process's random prefix and a number.
+// requestID returns the process's random prefix and the number of the request.
 func (s *server) requestID() string {
 	var buf [32]byte
 	b := append(buf[:0], s.boot...)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -113,7 +114,7 @@ func TestRecorderIsToldPatterns(t *testing.T) {
 func TestPanicIsAnInternalProblem(t *testing.T) {
 	var log logLines
 	h := newHarness(t, logTo(&log, slog.LevelInfo), func(c *Config) { c.Ready = func() []Check { panic("boom") } })
-	p := h.call("GET", "/readyz", "").wantProblem(500, internal)
+	p := h.call("GET", "/readyz", "").wantProblem(500, problem.Internal)
 	if strings.Contains(p.Detail, "boom") {
 		t.Errorf("detail %q tells the cause", p.Detail)
 	}
@@ -213,7 +214,7 @@ func TestSlowBodyIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, _ := io.ReadAll(resp.Body)
-	answer{t: t, status: resp.StatusCode, header: resp.Header, body: body}.wantProblem(408, requestTimeout)
+	answer{t: t, status: resp.StatusCode, header: resp.Header, body: body}.wantProblem(408, problem.RequestTimeout)
 }
 
 // TestWaitOutlastsTheReadTimeout: the deadline for the body must not look like

@@ -17,6 +17,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -274,12 +275,12 @@ func (a *attempt) judge(got answer) (complaints []string) {
 
 // general are the refusals that the description has under "default": what
 // stands in front of every operation.
-var general = []slug{crossOrigin, hostNotAllowed, routeNotFound, methodNotAllowed, rateLimited}
+var general = []problem.Kind{problem.CrossOrigin, problem.HostNotAllowed, problem.RouteNotFound, problem.MethodNotAllowed, problem.RateLimited}
 
 func (a *attempt) judgeRefusal(got answer) []string {
 	documented := a.op.spec.Responses.Status(got.status) != nil
 	if a.op.method == http.MethodHead {
-		if documented || got.status == kinds[crossOrigin].status {
+		if documented || got.status == problem.CrossOrigin.Status() {
 			return nil
 		}
 		return []string{"is not documented"}
@@ -287,12 +288,12 @@ func (a *attempt) judgeRefusal(got answer) []string {
 	if ct := got.header.Get("Content-Type"); ct != "application/problem+json" {
 		return []string{fmt.Sprintf("comes as %q", ct)}
 	}
-	var p Problem
+	var p problem.Problem
 	if err := json.Unmarshal(got.body, &p); err != nil {
 		return []string{err.Error()}
 	}
-	name := slug(strings.TrimPrefix(p.Type, problemPath))
-	if k, ok := kinds[name]; !ok || k.status != got.status || p.Status != got.status || p.Detail == "" {
+	name := problem.Kind(strings.TrimPrefix(p.Type, problem.Path))
+	if name.Status() != got.status || p.Status != got.status || p.Detail == "" {
 		return []string{"is not in the table of problems"}
 	}
 	if !documented && !slices.Contains(general, name) {

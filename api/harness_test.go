@@ -19,6 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/memstore"
@@ -187,12 +188,12 @@ func (a answer) checkProblem(r *http.Request, route *routers.Route) {
 	if a.status < 400 || r.Method == http.MethodHead || !strings.HasPrefix(a.header.Get("Content-Type"), "application/problem+json") {
 		return
 	}
-	var p Problem
+	var p problem.Problem
 	if err := json.Unmarshal(a.body, &p); err != nil {
 		a.t.Errorf("%s %s: %v in %s", r.Method, r.URL, err, a.body)
 		return
 	}
-	if p.Code() != string(methodNotAllowed) && p.Code() != string(internal) { // of any path
+	if p.Code() != string(problem.MethodNotAllowed) && p.Code() != string(problem.Internal) { // of any path
 		met(a.t, route.Method+" "+route.Path, a.status, p.Type)
 	}
 }
@@ -200,7 +201,7 @@ func (a answer) checkProblem(r *http.Request, route *routers.Route) {
 // met notes a problem, which routes.go must list for the operation.
 func met(t *testing.T, op string, status int, kind string) {
 	t.Helper()
-	seen.Store(op+" "+strings.TrimPrefix(kind, problemPath), true)
+	seen.Store(op+" "+strings.TrimPrefix(kind, problem.Path), true)
 	if e, ok := Problems()[op]; ok && !slices.Contains(e[status], kind) {
 		t.Errorf("%s answers %d %s, which routes.go does not list", op, status, kind)
 	}
@@ -269,14 +270,14 @@ func (a answer) want(status int) answer {
 }
 
 // wantProblem checks status, type and content type of a refusal.
-func (a answer) wantProblem(status int, kind slug) Problem {
+func (a answer) wantProblem(status int, kind problem.Kind) problem.Problem {
 	a.t.Helper()
 	a.want(status)
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		a.t.Errorf("content type %q, want problem+json", got)
 	}
-	p := decode[Problem](a)
-	if p.Type != problemPath+string(kind) || p.Status != status || p.Title == "" || p.Instance != a.header.Get("X-Request-Id") {
+	p := decode[problem.Problem](a)
+	if p.Type != problem.Path+string(kind) || p.Status != status || p.Title == "" || p.Instance != a.header.Get("X-Request-Id") {
 		a.t.Errorf("problem %+v, want type %s, status %d, a title and the request id", p, kind, status)
 	}
 	return p

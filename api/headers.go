@@ -2,14 +2,14 @@ package api
 
 import "net/http"
 
-// Header values that every answer has; a page of documents may put its own in
-// their place. The slices are shared and never changed.
+// Header values that every answer has; the pages of documents replace some. The
+// slices are shared and never changed.
 var (
 	nosniff         = []string{"nosniff"}
 	noStore         = []string{"no-store"}
 	noReferrer      = []string{"no-referrer"}
 	closeConnection = []string{"close"}
-	// An answer is data: should a browser show it, nothing in it runs or loads.
+	// An answer is data: a browser that shows it must not run or load anything.
 	strictCSP = []string{"default-src 'none'; frame-ancestors 'none'"}
 	// A name that was reached over TLS stays on TLS for a year.
 	stayOnTLS = []string{"max-age=31536000"}

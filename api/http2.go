@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A connection of HTTP/2 carries many requests, and its caller decides when it
-// takes their answers, however short. What net/http leaves open or generous has
-// these bounds; http.max_connections bounds the connections.
+// A connection of HTTP/2 carries many requests, and its caller decides when it takes
+// their answers, however short. These constants bound it if net/http has no bound or
+// a high one. http.max_connections bounds the connections.
 const (
 	// maxConcurrent bounds the requests under way on one connection: the least
 	// that RFC 9113 §6.5.2 recommends.
@@ -15,17 +15,17 @@ const (
 	// maxFrame is the largest frame that is read, in bytes: the buffer for it
 	// stays with the connection. RFC 9113 §4.2 allows no smaller one.
 	maxFrame = 16 << 10
-	// unreadBodies bounds what a connection may send ahead of the handlers, in
-	// bytes.
+	// unreadBodies bounds the bytes of bodies that a connection may send before the
+	// handlers read them.
 	unreadBodies = 256 << 10
-	// strangerTime is for a stranger to take the answer.
-	strangerTime = 10 * time.Second
+	// releaseTime is how long an unauthenticated caller may take to read the answer.
+	releaseTime = 10 * time.Second
 )
 
-// http2Limits are the bounds of one connection. A header block that is begun has
-// to end, like every frame, within the time for a body: meanwhile nothing else
-// can come, not even the answer to a ping. A connection that takes no byte for
-// as long as a stream may is cut off.
+// http2Limits returns the bounds of one connection. A header block or a frame must
+// arrive within the time for a body, because no other frame can arrive during it, not
+// even the answer to a ping. A connection that takes no byte for streamTimeout is
+// closed.
 func http2Limits(c Config) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          maxConcurrent,
@@ -38,32 +38,33 @@ func http2Limits(c Config) *http.HTTP2Config {
 	}
 }
 
-// meet counts a request over HTTP/2 as that of a stranger until it is let in or
-// its answer has been taken. When there are Config.MaxRequests of them one more
-// is cut off: an answer to it would wait like the others. Requests over HTTP/1
-// are no more than connections.
-func (s *server) meet(x *exchange, r *http.Request) {
+// countUnauthenticated counts a request over HTTP/2 as unauthenticated. It is counted
+// until markAuthenticated, or until the caller has taken the answer. When
+// Config.MaxRequests of them are counted, the next request is cut off without an
+// answer, because an answer would wait like the others. Requests over HTTP/1 are not
+// counted: their number is bounded by the number of connections.
+func (s *server) countUnauthenticated(x *exchange, r *http.Request) {
 	if r.ProtoMajor < 2 {
 		return
 	}
-	if s.load.strangers.Add(1) > int64(s.cfg.MaxRequests) {
-		s.load.strangers.Add(-1)
+	if !s.load.CountUnauthenticated() {
 		panic(http.ErrAbortHandler)
 	}
-	x.stranger = true
+	x.unauthenticated = true
 }
 
-// know ends that a request is a stranger's.
-func (s *server) know(x *exchange) {
-	if x.stranger {
-		x.stranger = false
-		s.load.strangers.Add(-1)
+// markAuthenticated takes a request out of the count of countUnauthenticated.
+func (s *server) markAuthenticated(x *exchange) {
+	if x.unauthenticated {
+		x.unauthenticated = false
+		s.load.MarkAuthenticated()
 	}
 }
 
-// part waits until a stranger has taken the answer, or has had the time to.
-func (s *server) part(x *exchange) {
+// flushBeforeRelease waits until an unauthenticated caller has taken the answer, for
+// at most releaseTime, before the request stops counting as unauthenticated.
+func flushBeforeRelease(x *exchange) {
 	wire := http.NewResponseController(x.ResponseWriter)
-	wire.SetWriteDeadline(time.Now().Add(strangerTime)) // a writer in memory has none
-	wire.Flush()                                        // an error means that the caller is gone
+	wire.SetWriteDeadline(time.Now().Add(releaseTime)) // a writer in memory has none
+	wire.Flush()                                       // an error means that the caller is gone
 }

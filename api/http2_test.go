@@ -39,8 +39,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 	ended := make(chan any)
 	go func() { ended <- ask(slow, "lwk_wrong") }()
-	if left := time.Until(<-slow.asked); left > strangerTime {
-		t.Errorf("a stranger has %v to take the answer, want %v at most", left, strangerTime)
+	if left := time.Until(<-slow.asked); left > releaseTime {
+		t.Errorf("an unauthenticated caller has %v to take the answer, want %v at most", left, releaseTime)
 	}
 	if got := ask(newRecorder(), w.secrets["unlimited"]); got != http.ErrAbortHandler {
 		t.Errorf("one too many: %v, want it cut off", got)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -25,7 +26,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(key[1 : len(key)-1])
 	}
 	if len(values) > 1 || !validIdempotencyKey(key) {
-		return "", badParameter("Idempotency-Key", "must be one value of %s", idempotencyRule)
+		return "", problem.BadParameter("Idempotency-Key", "must be one value of %s", idempotencyRule)
 	}
 	return key, nil
 }
@@ -33,9 +34,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 // idempotencyRule is validIdempotencyKey in words.
 var idempotencyRule = fmt.Sprintf("1 to %d characters of printable ASCII", gateway.MaxIdempotency)
 
-// validIdempotencyKey reports whether a key is what a header can carry, so that
-// one that was sent in a bulk line can be repeated in a header, and what a log
-// can show.
+// validIdempotencyKey reports whether a header can carry the key and a log can show
+// it. A key of a bulk line can then be repeated in a header.
 func validIdempotencyKey(key string) bool {
 	for i := range len(key) {
 		if key[i] < ' ' || key[i] > '~' {
@@ -45,9 +45,9 @@ func validIdempotencyKey(key string) bool {
 	return key != "" && len(key) <= gateway.MaxIdempotency
 }
 
-// identify puts an idempotency key into p, with the hash of what it must be
-// repeated with. The hash is of the meaning and not of the bytes, so that a
-// body written otherwise, or as a bulk line, is the same request.
+// identify puts an idempotency key into p, and the hash that a repeated request
+// must have. The hash covers the decoded request and not its bytes, so that the
+// same push in another spelling, or as a bulk line, is the same request.
 func (p *push) identify(key, principal string) error {
 	if p.online {
 		return p.checkOnline(key)
@@ -66,14 +66,14 @@ func (p *push) identify(key, principal string) error {
 	feed(h, string(p.Payload))
 	binary.Write(h, binary.BigEndian, []uint64{uint64(len(p.To.Clients)), uint64(p.Encoding), uint64(p.TTL),
 		bit(p.To.All), bit(p.OnlineOnly), bit(p.QueueUnknown)})
-	if p.Rate != 0 { // so that hashes that are stored stay good
+	if p.Rate != 0 { // hashes stored before Rate existed stay valid
 		binary.Write(h, binary.BigEndian, uint64(p.Rate))
 	}
 	h.Sum(p.Fingerprint[:0])
 	return nil
 }
 
-// feed hashes strings, each behind its length, so that no two lists collide.
+// feed hashes each string after its length, so that no two lists collide.
 func feed(h hash.Hash, parts ...string) {
 	for _, s := range parts {
 		binary.Write(h, binary.BigEndian, uint64(len(s)))

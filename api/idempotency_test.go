@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -42,7 +43,7 @@ func TestIdempotencyKeysAreCheckedInTheHeader(t *testing.T) {
 					a.want(202)
 					continue
 				}
-				p := a.wantProblem(400, invalidParameter)
+				p := a.wantProblem(400, problem.InvalidParameter)
 				if len(p.Errors) != 1 || p.Errors[0].Parameter != "Idempotency-Key" || !strings.Contains(p.Detail, "1 to 255 characters of printable ASCII") {
 					t.Errorf("%q: %+v, want the header and the rule named", value, p)
 				}
@@ -62,7 +63,7 @@ func TestTwoIdempotencyKeysAreNone(t *testing.T) {
 	r.Header["Idempotency-Key"] = []string{"one", "two"}
 	w := newRecorder()
 	h.handler.ServeHTTP(w, r)
-	answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(400, invalidParameter)
+	answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(400, problem.InvalidParameter)
 }
 
 // TestIdempotencyKeysAreCheckedInLines: the same rule as in the header. A key

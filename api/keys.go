@@ -8,13 +8,13 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 )
 
-// Key is an API key as those who manage keys see it. Its secret is shown once,
-// in the answer to its creation.
+// Key is an API key. Only the answer to its creation shows the secret.
 type Key struct {
 	ID         string   `json:"id" validate:"required" example:"key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"` // names the key; it is no secret
 	Name       string   `json:"name" validate:"required" example:"backend of acme"`                        // for people
@@ -34,8 +34,8 @@ type KeyPage struct {
 	NextCursor string `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
 } //@name KeyPage
 
-// KeyCreate asks for a key. Prefix or group limit it to the clients whose id
-// begins so, or that are in that group.
+// KeyCreate asks for a key. Prefix or group limit it to clients whose id begins
+// with prefix, or that are members of group.
 type KeyCreate struct {
 	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
 	Scopes    []string `json:"scopes" validate:"required,min=1,max=8,dive,scope" example:"messages:write"` // scopes of the key
@@ -73,18 +73,18 @@ func keyView(k *apikey.Key, now time.Time) Key {
 func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	limit := q.limit()
-	after := q.cursor(s.cursors(w), cursorKeys, validKey)
+	after := q.cursor(cursorsOf(w), cursorKeys, validKey)
 	if err := q.done(); err != nil {
 		return err
 	}
 	now := s.cfg.Now()
 	page := KeyPage{Items: []Key{}}
-	for _, k := range s.ring.List() {
+	for _, k := range s.keyset.List() {
 		if k.ID <= after {
 			continue
 		}
 		if len(page.Items) == limit {
-			page.NextCursor = s.cursors(w).encode(cursorKeys, page.Items[limit-1].ID)
+			page.NextCursor = cursorsOf(w).encode(cursorKeys, page.Items[limit-1].ID)
 			break
 		}
 		page.Items = append(page.Items, keyView(k, now))
@@ -102,7 +102,7 @@ func validKey(id string) bool {
 //
 //	@ID				createKey
 //	@Summary		Create an API key
-//	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor and revoke it when nobody uses it any more: both are valid meanwhile.
+//	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor, and revoke it when no caller uses it any more. Until then both are valid.
 //	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scopes admin and metrics:read cannot be limited.
 //	@Description	From the first key on the API needs one.
 //	@Tags			keys
@@ -118,7 +118,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if mediaType(r) != "application/json" {
-		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
 			`{"name":"backend","scopes":["messages:write"]}`, urlOf(r))
 	}
 	var body KeyCreate
@@ -130,23 +130,23 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	key, secret, err := s.ring.Create(spec, now)
+	key, secret, err := s.keyset.Create(spec, now)
 	if err = keyProblem(err, ""); err != nil {
-		s.view(w).Record(audit.CreateKey, body.Name, err)
+		viewOf(w).Record(audit.CreateKey, body.Name, err)
 		return err
 	}
-	s.view(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
+	viewOf(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
 	v := keyView(key, now)
 	v.Secret = secret
 	w.Header().Set("Location", "/v1/keys/"+key.ID)
 	return writeJSON(w, http.StatusCreated, v)
 }
 
-// spec is the key that a validated body asks for.
+// spec returns the key that a validated body asks for.
 func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 	scopes, err := apikey.ParseScopes(b.Scopes)
 	if err != nil {
-		return apikey.Spec{}, invalidBody("/scopes", "%s", err)
+		return apikey.Spec{}, problem.InvalidBody("/scopes", "%s", err)
 	}
 	s := apikey.Spec{Name: b.Name, Scopes: scopes, Limit: apikey.Limit{Prefix: b.Prefix, Group: b.Group}}
 	if b.ExpiresIn != "" {
@@ -171,7 +171,7 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	key, err := s.ring.Get(id)
+	key, err := s.keyset.Get(id)
 	if err != nil {
 		return keyProblem(err, id)
 	}
@@ -194,8 +194,8 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	err := keyProblem(s.ring.Revoke(id), id)
-	s.view(w).Record(audit.RevokeKey, id, err)
+	err := keyProblem(s.keyset.Revoke(id), id)
+	viewOf(w).Record(audit.RevokeKey, id, err)
 	if err != nil {
 		return err
 	}
@@ -203,19 +203,19 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// keyProblem translates the errors of the ring. One that is not the caller's
-// fault is the disk's.
+// keyProblem translates the errors of the keyset. An error that the caller did not
+// cause comes from the disk.
 func keyProblem(err error, id string) error {
 	spec, refused := errors.AsType[*apikey.SpecError](err)
 	switch {
 	case err == nil:
 		return nil
 	case refused:
-		return invalidBody("/"+keyMembers[spec.Member], "%s", spec.Text)
+		return problem.InvalidBody("/"+keyMembers[spec.Member], "%s", spec.Text)
 	case errors.Is(err, apikey.ErrNoKey):
-		return problem(keyNotFound, "no API key %q is known", id)
+		return problem.New(problem.KeyNotFound, "no API key %q is known", id)
 	case errors.Is(err, apikey.ErrFull):
-		return problem(tooManyKeys, "%s", err)
+		return problem.New(problem.TooManyKeys, "%s", err)
 	}
 	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the change could not be written", Cause: err, RetryAfter: time.Second}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
@@ -48,10 +49,10 @@ func TestKeysThroughTheirLife(t *testing.T) {
 	w.as("acme", "GET", "/v1/clients/a-truck", "").want(200)
 	w.as("next", "GET", "/v1/clients/a-truck", "").want(200)
 	w.as("unlimited", "DELETE", "/v1/keys/"+k.ID, "").want(204)
-	w.as("acme", "GET", "/v1/clients/a-truck", "").wantProblem(401, unauthenticated)
+	w.as("acme", "GET", "/v1/clients/a-truck", "").wantProblem(401, problem.Unauthenticated)
 	w.as("next", "GET", "/v1/clients/a-truck", "").want(200)
-	w.as("unlimited", "DELETE", "/v1/keys/"+k.ID, "").wantProblem(404, keyNotFound)
-	w.as("unlimited", "GET", "/v1/keys/"+k.ID, "").wantProblem(404, keyNotFound)
+	w.as("unlimited", "DELETE", "/v1/keys/"+k.ID, "").wantProblem(404, problem.KeyNotFound)
+	w.as("unlimited", "GET", "/v1/keys/"+k.ID, "").wantProblem(404, problem.KeyNotFound)
 }
 
 func TestKeysThatCannotBe(t *testing.T) {
@@ -74,26 +75,26 @@ func TestKeysThatCannotBe(t *testing.T) {
 		{`{"name":"x","scopes":["clients:read"],"secret":"lwk_mine"}`, 400, "/secret"},
 	} {
 		a := w.as("unlimited", "POST", "/v1/keys", c.body).want(c.status)
-		if p := decode[Problem](a); len(p.Errors) == 0 || p.Errors[0].Pointer != c.pointer {
+		if p := decode[problem.Problem](a); len(p.Errors) == 0 || p.Errors[0].Pointer != c.pointer {
 			t.Errorf("%s: %+v, want a problem at %s", c.body, p, c.pointer)
 		}
 	}
-	w.as("unlimited", "POST", "/v1/keys", "name=x", "Content-Type", "text/plain").wantProblem(415, unsupportedMediaType)
-	for i := len(w.ring.List()); i < apikey.MaxKeys; i++ {
+	w.as("unlimited", "POST", "/v1/keys", "name=x", "Content-Type", "text/plain").wantProblem(415, problem.UnsupportedMediaType)
+	for i := len(w.keys.List()); i < apikey.MaxKeys; i++ {
 		w.key(fmt.Sprint(i), apikey.Spec{Scopes: apikey.ClientsRead})
 	}
-	w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":["clients:read"]}`).wantProblem(409, tooManyKeys)
+	w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":["clients:read"]}`).wantProblem(409, problem.TooManyKeys)
 }
 
 // TestKeysThatCannotBeWritten: a disk that fails is no fault of the caller's, and
 // nothing has changed.
 func TestKeysThatCannotBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	ring, err := apikey.Open(filepath.Join(dir, "api-keys.json"), slog.New(slog.DiscardHandler))
+	keys, err := apikey.Open(filepath.Join(dir, "api-keys.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	k, secret, err := keys.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +104,13 @@ func TestKeysThatCannotBeWritten(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHarness(t, func(c *Config) { c.Authorizer = ring })
+	h := newHarness(t, func(c *Config) { c.Authorizer = keys })
 	bearer := []string{"Authorization", "Bearer " + secret}
 	for _, a := range []answer{
 		h.call("POST", "/v1/keys", `{"name":"y","scopes":["clients:read"]}`, bearer...),
 		h.call("DELETE", "/v1/keys/"+k.ID, "", bearer...),
 	} {
-		if p := a.wantProblem(503, slug(gateway.CodeUnavailable)); strings.Contains(p.Detail, dir) {
+		if p := a.wantProblem(503, problem.Kind(gateway.CodeUnavailable)); strings.Contains(p.Detail, dir) {
 			t.Errorf("detail %q tells of the disk", p.Detail)
 		}
 	}
@@ -122,11 +123,11 @@ func TestKeysThatCannotBeWritten(t *testing.T) {
 func TestTheFirstKeyClosesTheDoor(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Authorizer = apikey.NewKeyset() })
 	k := decode[Key](h.call("POST", "/v1/keys", `{"name":"first","scopes":["admin"]}`).want(201))
-	h.call("GET", "/v1/clients", "").wantProblem(401, unauthenticated)
+	h.call("GET", "/v1/clients", "").wantProblem(401, problem.Unauthenticated)
 	h.call("GET", "/v1/clients", "", "Authorization", "Bearer "+k.Secret, "Host", "gw.example").want(200)
 	h.call("DELETE", "/v1/keys/"+k.ID, "", "Authorization", "Bearer "+k.Secret).want(204)
-	h.call("GET", "/v1/clients", "").wantProblem(401, unauthenticated)
-	h.call("GET", "/v1/clients", "", "Authorization", "Bearer "+k.Secret).wantProblem(401, unauthenticated)
+	h.call("GET", "/v1/clients", "").wantProblem(401, problem.Unauthenticated)
+	h.call("GET", "/v1/clients", "", "Authorization", "Bearer "+k.Secret).wantProblem(401, problem.Unauthenticated)
 }
 
 // TestAMistypedKeyIsToldFromAWrongOne without a look-up.
@@ -135,13 +136,13 @@ func TestAMistypedKeyIsToldFromAWrongOne(t *testing.T) {
 	secret := []byte(w.secrets["unlimited"])
 	secret[10], secret[11] = secret[11]+1, secret[10]
 	w.secrets["mistyped"] = string(secret)
-	if p := w.as("mistyped", "GET", "/v1/clients", "").wantProblem(401, unauthenticated); !strings.Contains(p.Detail, "mistyped") {
+	if p := w.as("mistyped", "GET", "/v1/clients", "").wantProblem(401, problem.Unauthenticated); !strings.Contains(p.Detail, "mistyped") {
 		t.Errorf("detail %q", p.Detail)
 	}
-	if p := w.as("expired", "GET", "/v1/clients", "").wantProblem(401, unauthenticated); !strings.Contains(p.Detail, "expired") {
+	if p := w.as("expired", "GET", "/v1/clients", "").wantProblem(401, problem.Unauthenticated); !strings.Contains(p.Detail, "expired") {
 		t.Errorf("detail %q", p.Detail)
 	}
-	if p := w.as("revoked", "GET", "/v1/clients", "").wantProblem(401, unauthenticated); !strings.Contains(p.Detail, "not valid") {
+	if p := w.as("revoked", "GET", "/v1/clients", "").wantProblem(401, problem.Unauthenticated); !strings.Contains(p.Detail, "not valid") {
 		t.Errorf("detail %q", p.Detail)
 	}
 }
@@ -249,8 +250,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	}
 }
 
-// TestTheGatewayIsReachedThroughViews: what is not in the tenant package cannot
-// hold the gateway.
+// TestTheGatewayIsReachedThroughViews: only the tenant package holds the gateway.
 func TestTheGatewayIsReachedThroughViews(t *testing.T) {
 	s := newServer(Config{Gateway: &gateway.Gateway{}})
 	if s.cfg.Gateway != nil {
@@ -261,5 +261,5 @@ func TestTheGatewayIsReachedThroughViews(t *testing.T) {
 			t.Error("a request without a caller can reach the gateway")
 		}
 	}()
-	s.view(&exchange{}).Client("a")
+	viewOf(&exchange{}).Client("a")
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -30,7 +31,7 @@ func TestRateLimitPerKey(t *testing.T) {
 			}
 		}
 		a := w.as("clients:read", "GET", "/v1/clients", "")
-		a.wantProblem(429, rateLimited)
+		a.wantProblem(429, problem.RateLimited)
 		if got := a.header.Get("Retry-After"); got != "1" {
 			t.Errorf("Retry-After %q, want 1", got)
 		}
@@ -38,7 +39,7 @@ func TestRateLimitPerKey(t *testing.T) {
 		w.call("GET", "/readyz", "").want(200)                // and what needs none
 		time.Sleep(500 * time.Millisecond)
 		w.as("clients:read", "GET", "/v1/clients", "").want(200)
-		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, rateLimited)
+		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, problem.RateLimited)
 	})
 }
 
@@ -51,7 +52,7 @@ func TestRetryAfterIsWhenThereIsRoomAgain(t *testing.T) {
 			w.as("clients:read", "GET", "/v1/clients", "").want(200)
 		}
 		a := w.as("clients:read", "GET", "/v1/clients", "")
-		a.wantProblem(429, rateLimited)
+		a.wantProblem(429, problem.RateLimited)
 		if got := a.header.Get("Retry-After"); got != "10" {
 			t.Errorf("Retry-After %q, want 10", got)
 		}
@@ -65,39 +66,11 @@ func TestARefusedCallCountsToo(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.Rate, c.Burst = 1, 3 })
 		time.Sleep(time.Minute)
 		for range 3 {
-			w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(403, insufficientScope)
+			w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(403, problem.InsufficientScope)
 		}
-		w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(429, rateLimited)
-		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, rateLimited)
+		w.as("clients:read", "POST", "/v1/clients/a-truck/messages", "x").wantProblem(429, problem.RateLimited)
+		w.as("clients:read", "GET", "/v1/clients", "").wantProblem(429, problem.RateLimited)
 	})
-}
-
-func TestCallersAreForgotten(t *testing.T) {
-	c := callers{rate: 1, burst: 1, byKey: make(map[string]*caller)}
-	c.enter("stays", 1)
-	for i := range 3 * maxCallers {
-		c.enter(fmt.Sprint(i), 1)
-		c.exit(fmt.Sprint(i))
-	}
-	if len(c.byKey) > maxCallers || c.byKey["stays"] == nil {
-		t.Errorf("%d callers are remembered, want at most %d, and the one with a stream", len(c.byKey), maxCallers)
-	}
-}
-
-// TestWhoHasSpentItsRateIsRemembered: a fresh bucket would be full.
-func TestWhoHasSpentItsRateIsRemembered(t *testing.T) {
-	c := callers{rate: 1.0 / 3600, burst: 1, byKey: make(map[string]*caller)}
-	h := make(http.Header)
-	if err := c.spend(h, "spent", time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	for i := range maxCallers {
-		c.enter(fmt.Sprint(i), 1)
-		c.exit(fmt.Sprint(i))
-	}
-	if err := c.spend(h, "spent", time.Now()); err == nil {
-		t.Error("it may send again after others have come")
-	}
 }
 
 // from calls with a key from an address.
@@ -119,7 +92,7 @@ func TestARightKeyPassesWhereOthersGuess(t *testing.T) {
 	for i := range 200 {
 		a := w.from(fmt.Sprintf("[2001:db8::%x]:1", i), "lwk_wrong")
 		if i >= 6 {
-			a.wantProblem(429, rateLimited)
+			a.wantProblem(429, problem.RateLimited)
 		}
 		if i%10 == 9 {
 			w.from("[2001:db8::ffff]:1", w.secrets["unlimited"]).want(200)
@@ -135,10 +108,10 @@ func TestGuessingIsSlow(t *testing.T) {
 		w := newWorld(t)
 		w.handler = New(Config{Gateway: w.gateway, Authorizer: APIKeys(chosen), AuthFailures: 6})
 		for range 6 {
-			w.from("203.0.113.9:1000", "lwk_wrong").wantProblem(401, unauthenticated)
+			w.from("203.0.113.9:1000", "lwk_wrong").wantProblem(401, problem.Unauthenticated)
 		}
 		a := w.from("203.0.113.9:1001", chosen)
-		a.wantProblem(429, rateLimited)
+		a.wantProblem(429, problem.RateLimited)
 		if got := a.header.Get("Retry-After"); got != "10" {
 			t.Errorf("Retry-After %q, want 10", got)
 		}
@@ -146,37 +119,27 @@ func TestGuessingIsSlow(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.from("203.0.113.9:1002", chosen).want(200)
 		for range 100 {
-			w.from("127.0.0.1:1000", "lwk_wrong").wantProblem(401, unauthenticated) // a proxy on this machine is everybody
+			w.from("127.0.0.1:1000", "lwk_wrong").wantProblem(401, problem.Unauthenticated) // a proxy on this machine is everybody
 		}
 		for range 100 {
-			w.from("203.0.113.11:1000", "").wantProblem(401, unauthenticated) // shows none
+			w.from("203.0.113.11:1000", "").wantProblem(401, problem.Unauthenticated) // shows none
 		}
 		w.from("203.0.113.11:1000", chosen).want(200)
 		for i := range 6 {
-			w.from(fmt.Sprintf("[2001:db8::%d]:1", i), "lwk_wrong").wantProblem(401, unauthenticated)
+			w.from(fmt.Sprintf("[2001:db8::%d]:1", i), "lwk_wrong").wantProblem(401, problem.Unauthenticated)
 		}
-		w.from("[2001:db8::ffff]:1", chosen).wantProblem(429, rateLimited) // one host has the /64
+		w.from("[2001:db8::ffff]:1", chosen).wantProblem(429, problem.RateLimited) // one host has the /64
 		w.from("[2001:db8:0:1::1]:1", chosen).want(200)
 		for range 6 {
-			w.from("203.0.113.20:1", "lwk_wrong").wantProblem(401, unauthenticated)
+			w.from("203.0.113.20:1", "lwk_wrong").wantProblem(401, problem.Unauthenticated)
 		}
-		w.from("[::ffff:203.0.113.20]:1", chosen).wantProblem(429, rateLimited) // the same in another spelling
+		w.from("[::ffff:203.0.113.20]:1", chosen).wantProblem(429, problem.RateLimited) // the same in another spelling
 		w.from("203.0.113.21:1", chosen).want(200)
 		for _, zone := range []string{"eth0", "eth1", "a", "b", "c", "d"} {
-			w.from("[fe80::1%"+zone+"]:1", "lwk_wrong").wantProblem(401, unauthenticated)
+			w.from("[fe80::1%"+zone+"]:1", "lwk_wrong").wantProblem(401, problem.Unauthenticated)
 		}
-		w.from("[fe80::1%z]:1", chosen).wantProblem(429, rateLimited)
+		w.from("[fe80::1%z]:1", chosen).wantProblem(429, problem.RateLimited)
 	})
-}
-
-func TestFailuresAreBounded(t *testing.T) {
-	f := newFailures(1)
-	for i := range 2 * maxSources {
-		f.note(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), time.Now())
-	}
-	if len(f.sources) > maxSources {
-		t.Errorf("%d addresses are remembered, want at most %d", len(f.sources), maxSources)
-	}
 }
 
 // held is a server with one request under way that waits for an ack.
@@ -197,7 +160,7 @@ func held(t *testing.T, change func(*Config)) (h *harness, release func()) {
 func TestRequestsUnderWayAreBounded(t *testing.T) {
 	h, release := held(t, func(c *Config) { c.MaxRequests = 1 })
 	a := h.call("GET", "/v1/clients", "")
-	a.wantProblem(503, overloaded)
+	a.wantProblem(503, problem.Overloaded)
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
@@ -209,7 +172,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 func TestBodiesInMemoryAreBounded(t *testing.T) {
 	h, release := held(t, func(c *Config) { c.MaxBodies = 2050 })
 	body := `{"text":"` + strings.Repeat("y", 100) + `"}`
-	h.call("POST", "/v1/clients/slow/messages", body).wantProblem(503, overloaded)
+	h.call("POST", "/v1/clients/slow/messages", body).wantProblem(503, problem.Overloaded)
 	line := `{"to":{"client":"slow"},"text":"` + strings.Repeat("y", 100) + `"}`
 	if results, _ := h.bulk("/v1/messages/bulk", line); results[0].Status != 503 {
 		t.Errorf("a line is answered %d, want 503", results[0].Status)
@@ -229,15 +192,15 @@ func TestMaxBodyBoundsEveryBody(t *testing.T) {
 	const target = "/v1/clients/a/messages?wait=5s"
 	for _, content := range []string{"text/plain", "application/octet-stream", formType, "image/png"} {
 		h.call("POST", target, fits, "Content-Type", content).want(200)
-		h.call("POST", target, tooLong, "Content-Type", content).wantProblem(413, payloadTooLarge)
+		h.call("POST", target, tooLong, "Content-Type", content).wantProblem(413, problem.PayloadTooLarge)
 		for coding, encode := range map[string]func(string) string{"gzip": gzipped, "zstd": zstded} {
 			h.call("POST", target, encode(fits), "Content-Type", content, "Content-Encoding", coding).want(200)
-			h.call("POST", target, encode(tooLong), "Content-Type", content, "Content-Encoding", coding).wantProblem(413, payloadTooLarge)
+			h.call("POST", target, encode(tooLong), "Content-Type", content, "Content-Encoding", coding).wantProblem(413, problem.PayloadTooLarge)
 		}
 	}
 	long := `{"text":"` + tooLong + `"}`
-	h.call("POST", target, long).wantProblem(413, payloadTooLarge)
-	h.call("POST", target, gzipped(long), "Content-Type", "application/json", "Content-Encoding", "gzip").wantProblem(413, payloadTooLarge)
+	h.call("POST", target, long).wantProblem(413, problem.PayloadTooLarge)
+	h.call("POST", target, gzipped(long), "Content-Type", "application/json", "Content-Encoding", "gzip").wantProblem(413, problem.PayloadTooLarge)
 }
 
 // TestBodiesAreCountedAsTheyCome: what is announced takes nothing.
@@ -256,7 +219,7 @@ func TestBodiesAreCountedAsTheyCome(t *testing.T) {
 	}()
 	<-admitted
 	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 600), "Content-Type", "text/plain").want(202)
-	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 800), "Content-Type", "text/plain").wantProblem(503, overloaded)
+	h.call("POST", "/v1/clients/a/messages", strings.Repeat("x", 800), "Content-Type", "text/plain").wantProblem(503, problem.Overloaded)
 	io.WriteString(feed, `{"text":"x"}`)
 	feed.Close()
 	if status := <-done; status != 202 {
@@ -266,7 +229,7 @@ func TestBodiesAreCountedAsTheyCome(t *testing.T) {
 	r.ContentLength = 1 << 40
 	w := newRecorder()
 	h.handler.ServeHTTP(w, r)
-	answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(413, payloadTooLarge)
+	answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(413, problem.PayloadTooLarge)
 }
 
 // onRead is an empty reader that tells when it is read.
@@ -279,9 +242,9 @@ func (f onRead) Read([]byte) (int, error) { f(); return 0, io.EOF }
 func TestStrangersTakeNoRoom(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxRequests, c.MaxBodies = 1, 1000 })
 	body := `{"to":{"all":true},"text":"` + strings.Repeat("x", 2000) + `"}`
-	w.as("none", "POST", "/v1/messages", body).wantProblem(401, unauthenticated)
-	w.as("clients:read", "POST", "/v1/messages", body).wantProblem(403, insufficientScope)
-	w.as("unlimited", "POST", "/v1/messages", body).wantProblem(503, overloaded)
+	w.as("none", "POST", "/v1/messages", body).wantProblem(401, problem.Unauthenticated)
+	w.as("clients:read", "POST", "/v1/messages", body).wantProblem(403, problem.InsufficientScope)
+	w.as("unlimited", "POST", "/v1/messages", body).wantProblem(503, problem.Overloaded)
 }
 
 // TestStreamsAreBounded over all keys, and one that has ended makes room.
@@ -293,7 +256,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		open = append(open, w.subscribe("/v1/events", bearer(key)...))
 	}
 	for range 3 { // a refusal takes nothing
-		w.send("events:read", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+		w.send("events:read", "GET", ask{target: "/v1/events"}).wantProblem(429, problem.RateLimited)
 	}
 	for _, r := range open {
 		r.cancel()
@@ -304,7 +267,7 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Errorf("%s is refused after others have left: %v", key, r.header)
 		}
 	}
-	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, problem.RateLimited)
 }
 
 // TestStreamsOfAnOpenAPIAreNotOnes: without keys everybody is the same caller.
@@ -315,7 +278,7 @@ func TestStreamsOfAnOpenAPIAreNotOnes(t *testing.T) {
 			t.Fatalf("refused: %v", r.header)
 		}
 	}
-	h.call("GET", "/v1/events", "").wantProblem(429, rateLimited)
+	h.call("GET", "/v1/events", "").wantProblem(429, problem.RateLimited)
 }
 
 // TestTheServerWaitsForNobodyForever: the handler's bounds need those of the
@@ -337,7 +300,7 @@ func TestStreamsPerKeyAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxStreamsPerKey = 16 })
 	first := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
 	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
-	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, rateLimited)
+	w.send("a", "GET", ask{target: "/v1/events"}).wantProblem(429, problem.RateLimited)
 	w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["b"])
 	first.cancel()
 	<-first.ended
@@ -395,21 +358,21 @@ func TestSlowCallersAreCut(t *testing.T) {
 }
 
 func TestProblemsOfHasteSayWhenToComeBack(t *testing.T) {
-	for _, kind := range []slug{rateLimited, overloaded} {
-		if p := problem(kind, ""); p.retry() < 1 || levelOf(p) > 0 && p.Status >= http.StatusInternalServerError {
-			t.Errorf("%s: retry after %d at level %s, want a time and no error in the log", kind, p.retry(), levelOf(p))
+	for _, kind := range []problem.Kind{problem.RateLimited, problem.Overloaded} {
+		if p := problem.New(kind, ""); p.Retry() < 1 || levelOf(p) > 0 && p.Status >= http.StatusInternalServerError {
+			t.Errorf("%s: retry after %d at level %s, want a time and no error in the log", kind, p.Retry(), levelOf(p))
 		}
 	}
 }
 
 // TestAuthenticationAllocatesNothing beyond the request itself.
 func TestAuthenticationAllocatesNothing(t *testing.T) {
-	ring := apikey.NewKeyset("lwk_0123456789abcdef")
-	_, secret, err := ring.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
+	keys := apikey.NewKeyset("lwk_0123456789abcdef")
+	_, secret, err := keys.Create(apikey.Spec{Name: "x", Scopes: apikey.Admin}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(Config{Authorizer: ring})
+	s := newServer(Config{Authorizer: keys})
 	r := newRequest(t.Context(), "GET", "/", "")
 	r.Header.Set("Authorization", "Bearer "+secret)
 	x := &exchange{ResponseWriter: newRecorder(), started: time.Now()}
@@ -421,7 +384,7 @@ func TestAuthenticationAllocatesNothing(t *testing.T) {
 		if err := s.admit(x); err != nil {
 			t.Fatal(err)
 		}
-		s.leave(x)
+		s.release(x)
 	})
 	if got != 0 {
 		t.Errorf("%v allocations for each request, want none", got)

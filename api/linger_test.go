@@ -61,7 +61,7 @@ func TestRefusalsReachWhoeverStillSends(t *testing.T) {
 		{"too much", "POST /v1/messages", announced + key("unlimited") + "Content-Type: application/json\r\n", func(c *Config) { c.MaxBody, c.MaxBodies = 4<<20, 1 }, 503},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := Config{Gateway: w.gateway, Authorizer: w.ring}
+			cfg := Config{Gateway: w.gateway, Authorizer: w.keys}
 			if tt.change != nil {
 				tt.change(&cfg)
 			}
@@ -115,7 +115,7 @@ func TestRefusalsReachWhoeverStillSends(t *testing.T) {
 func TestRefusalsKeepConnections(t *testing.T) {
 	w := newWorld(t)
 	l := listen(t)
-	serve(t, Config{Gateway: w.gateway, Authorizer: w.ring}, l)
+	serve(t, Config{Gateway: w.gateway, Authorizer: w.keys}, l)
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

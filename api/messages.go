@@ -7,13 +7,15 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
-// Message is a message as its callers see it. For one client, status is its
-// delivery's: queued, sent, acked, rejected, expired, canceled or failed. For
-// many it is pending or completed, and counts tell the rest.
+// Message is a message and its state. For a message to one client, status is the
+// state of the delivery: queued, sent, acked, rejected, expired, canceled or
+// failed. For a message to many it is pending or completed, and counts has the
+// number of deliveries in each state.
 type Message struct {
 	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                               // names the message
 	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,pending,completed"` // of one client's delivery; of a message to many pending, or completed when every delivery is final
@@ -31,13 +33,13 @@ type Message struct {
 	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`                                                                 // the payload if it was JSON
 	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`                                                 // the payload if it was neither
 	// Unknown are the named clients that a limited key cannot reach; nothing was
-	// stored for them. Only the answer to the push tells.
+	// stored for them. Only the answer to the push has them.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
 } //@name Message
 
-// Outcome is what became of a delivery. The device's answer is in result when
-// it is text, else in result_base64. Progress is the device's last report of its
-// work; it ends with the connection.
+// Outcome is the outcome of a delivery. The device's answer is in result if it is
+// text, else in result_base64. Progress is the device's last report of its work;
+// it is kept until the connection ends.
 type Outcome struct {
 	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`               // reason for the state, if it has one
 	Attempts         int     `json:"attempts,omitempty" example:"1"`                                  // transmissions so far
@@ -53,7 +55,7 @@ type Outcome struct {
 	LateResultBase64 []byte  `json:"late_result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
 }
 
-// Counts tells how many deliveries are in each state.
+// Counts are the numbers of deliveries in each state.
 type Counts struct {
 	Total    int `json:"total" validate:"required"`    // all deliveries
 	Queued   int `json:"queued" validate:"required"`   // waiting on disk
@@ -89,8 +91,8 @@ const (
 	statusCompleted = "completed"
 )
 
-// messageView shows a message without its payload. For one client it looks the
-// delivery up when there is more to tell than that it is queued.
+// messageView shows a message without its payload. If a message to one client is
+// more than queued, messageView looks up the delivery and adds its outcome.
 func messageView(view *tenant.View, m *gateway.Message) Message {
 	v := Message{
 		ID: string(m.ID), Mode: modeDurable, Client: string(m.Client), Metadata: m.Metadata,
@@ -113,8 +115,8 @@ func messageView(view *tenant.View, m *gateway.Message) Message {
 	return v
 }
 
-// statusOf is the status of a message: its one delivery's, or for many whether
-// all are final.
+// statusOf returns the status of a message: the state of its only delivery, or for
+// many deliveries pending or completed.
 func statusOf(m *gateway.Message) string {
 	switch {
 	case m.Client != "":
@@ -135,8 +137,8 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
-// liveView is messageView, and adds to a queued delivery the knowledge of the
-// client's connection: the reason to wait, the attempts and the progress.
+// liveView is messageView. From the client's connection it adds the reason to wait,
+// the attempts and the progress of a queued delivery.
 func liveView(view *tenant.View, m *gateway.Message) Message {
 	v := messageView(view, m)
 	if v.Status != gateway.Queued.String() {
@@ -162,7 +164,7 @@ func outcomeView(d *gateway.Delivery) Outcome {
 	return o
 }
 
-// result shows a device's answer; an empty one is none.
+// result shows a device's answer as text or bytes. An empty answer is no answer.
 func result(b []byte) (*string, []byte) {
 	if len(b) == 0 {
 		return nil, nil
@@ -170,7 +172,7 @@ func result(b []byte) (*string, []byte) {
 	return textOrBase64(b)
 }
 
-// withPayload shows the payload the way it was handed in.
+// withPayload adds the payload in the form in which it was pushed.
 func (v *Message) withPayload(m *gateway.Message) {
 	switch m.Encoding {
 	case gateway.EncodingText:
@@ -225,15 +227,15 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := liveView(s.view(w), &m)
+	v := liveView(viewOf(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// awaited returns the message in the path, once it is completed or wait is over.
+// awaited returns the message in the path when it is completed or wait is over.
 func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (gateway.Message, error) {
-	v := s.view(w)
+	v := viewOf(w)
 	id := messageInPath(r)
 	if wait.d == 0 {
 		return v.Message(id)
@@ -242,7 +244,7 @@ func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (
 	defer cancel()
 	defer s.onKeyEnd(w, cancel)()
 	m, err := v.Await(ctx, id)
-	s.endWithKey(w)
+	endWithKey(w)
 	return m, err
 }
 
@@ -262,15 +264,15 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := messageInPath(r)
-	m, err := s.view(w).Cancel(id)
+	m, err := viewOf(w).Cancel(id)
 	if err != nil {
-		if p := problemOf(err); p.MessageID == "" && p.Status == http.StatusConflict {
+		if p := problem.Of(err); p.MessageID == "" && p.Status == http.StatusConflict {
 			p.MessageID = string(id)
 			return p
 		}
 		return err
 	}
-	return writeJSON(w, http.StatusOK, messageView(s.view(w), &m))
+	return writeJSON(w, http.StatusOK, messageView(viewOf(w), &m))
 }
 
 // listMessages lists messages.
@@ -294,20 +296,20 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 		return s.history(w, r, q, client)
 	}
 	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit()}
-	mq.Before = gateway.MessageID(q.cursor(s.cursors(w), cursorMessages, validMessage))
+	mq.Before = gateway.MessageID(q.cursor(cursorsOf(w), cursorMessages, validMessage))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).Messages(mq)
+	page, err := viewOf(w).Messages(mq)
 	if err != nil {
 		return err
 	}
 	out := MessagePage{Items: make([]Message, len(page.Items))}
 	for i := range page.Items {
-		out.Items[i] = liveView(s.view(w), &page.Items[i])
+		out.Items[i] = liveView(viewOf(w), &page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorMessages, string(page.Next))
+		out.NextCursor = cursorsOf(w).encode(cursorMessages, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -345,7 +347,7 @@ func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.view(w).Client(id); err != nil {
+	if _, err := viewOf(w).Client(id); err != nil {
 		return err
 	}
 	return s.history(w, r, queryOf(r), id)
@@ -358,12 +360,12 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 	} else {
 		dq.State = q.state("status")
 	}
-	before, _ := strconv.ParseUint(q.cursor(s.cursors(w), cursorHistory, validSeq), 10, 64)
+	before, _ := strconv.ParseUint(q.cursor(cursorsOf(w), cursorHistory, validSeq), 10, 64)
 	dq.Before = gateway.Seq(before)
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).ClientDeliveries(dq)
+	page, err := viewOf(w).ClientDeliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -372,7 +374,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 		out.Items[i] = deliveryAsMessage(&page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
+		out.NextCursor = cursorsOf(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -395,11 +397,11 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status"), Limit: q.limit()}
-	dq.After = gateway.ClientID(q.cursor(s.cursors(w), cursorDeliveries, validClient))
+	dq.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorDeliveries, validClient))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).Deliveries(dq)
+	page, err := viewOf(w).Deliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -409,7 +411,7 @@ func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		out.Items[i] = Delivery{Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d)}
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorDeliveries, string(page.Next))
+		out.NextCursor = cursorsOf(w).encode(cursorDeliveries, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)

@@ -3,9 +3,8 @@ package api
 import "strconv"
 
 // plainJSON appends the members of one object as encoding/json writes them,
-// without reflection. It is for values that need no escapes: a string that
-// does clears ok, and the whole is left to encoding/json. A test holds what it
-// writes against that.
+// without reflection. It writes no escapes: a string that needs one clears ok, and
+// the caller encodes the whole value with encoding/json. A test compares the two.
 type plainJSON struct {
 	b  []byte
 	ok bool
@@ -30,7 +29,7 @@ func (j *plainJSON) string(name, v string) {
 	j.b = append(j.b, '"')
 }
 
-// filled is string for a member that is left out when it is empty.
+// filled writes a string, unless it is empty.
 func (j *plainJSON) filled(name, v string) {
 	if v != "" {
 		j.string(name, v)
@@ -61,7 +60,7 @@ func (j *plainJSON) number(name string, v float64) {
 // end returns the object and a newline.
 func (j *plainJSON) end() ([]byte, bool) { return append(j.b, '}', '\n'), j.ok }
 
-// isPlain reports whether v stands in JSON as it is.
+// isPlain reports whether v needs no escapes in JSON.
 func isPlain(v string) bool {
 	for i := range len(v) {
 		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -71,8 +70,8 @@ func isPlain(v string) bool {
 	return true
 }
 
-// appendMessage writes a message to one client without its payload and what
-// only some have.
+// appendMessage writes a message to one client. It reports false if the message has
+// a payload, metadata or another rare member.
 func appendMessage(b []byte, m *Message) ([]byte, bool) {
 	if m.Unknown != nil || m.Counts != nil || m.Deliveries != "" || m.Metadata != nil || m.Text != nil || m.JSON != nil ||
 		m.Base64 != nil || m.ResultBase64 != nil || m.Progress != nil || m.ProgressBase64 != nil || m.LateAckAt != "" || m.LateVerdict != "" || m.LateResult != nil || m.LateResultBase64 != nil {
@@ -97,7 +96,7 @@ func appendMessage(b []byte, m *Message) ([]byte, bool) {
 	return j.end()
 }
 
-// appendBulkResult writes the answer to a line that went well.
+// appendBulkResult writes the answer to an accepted line.
 func appendBulkResult(b []byte, r *BulkResult) ([]byte, bool) {
 	if r.Problem != nil || r.ResultBase64 != nil || r.Replayed || r.Unknown != nil {
 		return b, false

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
@@ -20,7 +21,7 @@ import (
 
 // provocation makes any operation answer with a problem.
 type provocation struct {
-	kind    slug
+	kind    problem.Kind
 	change  func(*Config)
 	query   string
 	headers []string
@@ -32,17 +33,17 @@ func takesJSON(e *endpoint) bool { return e.takesBody() && !e.stream }
 func changes(e *endpoint) bool   { return e.method != "GET" && e.method != "HEAD" }
 
 var provocations = []provocation{
-	{kind: invalidParameter, query: "nonsense=1", fits: func(e *endpoint) bool { return e.pattern != "/metrics" }},
-	{kind: unauthenticated, change: func(c *Config) { c.Authorizer = APIKeys("lwk_0123456789abcdef0123456789abcdef") }},
-	{kind: hostNotAllowed, headers: []string{"Host", "evil.example"}},
-	{kind: crossOrigin, headers: []string{"Origin", "https://evil.example"}, fits: changes},
-	{kind: overloaded},
-	{kind: payloadTooLarge, body: strings.Repeat(" ", 2<<10), change: func(c *Config) { c.MaxBody = 1 << 10 }, fits: func(e *endpoint) bool { return !e.stream }},
-	{kind: unsupportedMediaType, headers: []string{"Content-Type", "application/x-nonsense"}, body: "x", fits: func(e *endpoint) bool {
+	{kind: problem.InvalidParameter, query: "nonsense=1", fits: func(e *endpoint) bool { return e.pattern != "/metrics" }},
+	{kind: problem.Unauthenticated, change: func(c *Config) { c.Authorizer = APIKeys("lwk_0123456789abcdef0123456789abcdef") }},
+	{kind: problem.HostNotAllowed, headers: []string{"Host", "evil.example"}},
+	{kind: problem.CrossOrigin, headers: []string{"Origin", "https://evil.example"}, fits: changes},
+	{kind: problem.Overloaded},
+	{kind: problem.PayloadTooLarge, body: strings.Repeat(" ", 2<<10), change: func(c *Config) { c.MaxBody = 1 << 10 }, fits: func(e *endpoint) bool { return !e.stream }},
+	{kind: problem.UnsupportedMediaType, headers: []string{"Content-Type", "application/x-nonsense"}, body: "x", fits: func(e *endpoint) bool {
 		return e.takesBody() && e.pattern != "/v1/clients/{id}/messages" // which takes it as the payload
 	}},
-	{kind: malformedJSON, body: `{"a":`, fits: takesJSON},
-	{kind: unknownField, body: `{"nonsense":1}`, fits: takesJSON},
+	{kind: problem.MalformedJSON, body: `{"a":`, fits: takesJSON},
+	{kind: problem.UnknownField, body: `{"nonsense":1}`, fits: takesJSON},
 }
 
 // Whatever the operation, each problem of any call comes and is listed.
@@ -66,9 +67,10 @@ func TestProblemsOfAnyCall(t *testing.T) {
 				var leave func()
 				h.ctx, leave = context.WithTimeout(t.Context(), 10*time.Second) // an event stream does not end
 				defer leave()
-				if p.kind == overloaded {
+				if p.kind == problem.Overloaded {
 					full := newServer(Config{Gateway: h.gateway, Metrics: http.NotFoundHandler()})
-					full.load.requests.Add(int64(full.cfg.MaxRequests))
+					for full.load.Admit() == nil {
+					}
 					h.handler = full.handler()
 				}
 				s := samples[e.method+" "+e.pattern]
@@ -80,33 +82,33 @@ func TestProblemsOfAnyCall(t *testing.T) {
 				if content != "" && !slices.Contains(headers, "Content-Type") {
 					headers = append([]string{"Content-Type", content}, headers...)
 				}
-				if p.kind == malformedJSON || p.kind == unknownField {
+				if p.kind == problem.MalformedJSON || p.kind == problem.UnknownField {
 					headers = []string{"Content-Type", "application/json"}
 				}
 				c := &called{harness: h, message: "msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11", key: "key_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"}
-				h.call(e.method, c.target(e.pattern, p.query), body, headers...).wantProblem(kinds[p.kind].status, p.kind)
+				h.call(e.method, c.target(e.pattern, p.query), body, headers...).wantProblem(p.kind.Status(), p.kind)
 			})
 		}
-		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), insufficientScope), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), problem.InsufficientScope), func(t *testing.T) {
 			keys, secret := keysetWith(t, apikey.WebhooksWrite)
 			h := newHarness(t, func(c *Config) { c.Metrics, c.Authorizer = http.NotFoundHandler(), keys })
 			c := &called{harness: h, message: "msg_1", key: "key_1"}
-			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(403, insufficientScope)
+			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(403, problem.InsufficientScope)
 		})
-		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), rateLimited), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), problem.RateLimited), func(t *testing.T) {
 			keys, secret := keysetWith(t, apikey.Admin)
 			h := newHarness(t, func(c *Config) {
 				c.Metrics, c.Authorizer, c.Rate, c.Burst = http.NotFoundHandler(), keys, 0.001, 1
 			})
 			h.call("GET", "/v1/stats", "", "X-API-Key", secret).want(200)
 			c := &called{harness: h, message: "msg_1", key: "key_1"}
-			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(429, rateLimited)
+			h.call(e.method, c.target(e.pattern, ""), "", "X-API-Key", secret).wantProblem(429, problem.RateLimited)
 		})
 	}
 }
 
 func TestVersionAnswersLoopbackNamesOnly(t *testing.T) {
-	newHarness(t).call("GET", "/version", "", "Host", "evil.example").wantProblem(403, hostNotAllowed)
+	newHarness(t).call("GET", "/version", "", "Host", "evil.example").wantProblem(403, problem.HostNotAllowed)
 }
 
 // keysetWith returns a set of one key, and the key's secret.
@@ -181,17 +183,17 @@ func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{})
 	h.known("a")
 	to := func(id, more string) string { return `{"to":{"client":"` + id + `"},"text":"x"` + more + `}` }
-	h.call("POST", "/v1/messages", to("a", `,"mode":"online"`)).wantProblem(409, slug(gateway.CodeClientOffline))
+	h.call("POST", "/v1/messages", to("a", `,"mode":"online"`)).wantProblem(409, problem.Kind(gateway.CodeClientOffline))
 	h.device("b", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p) }})
-	h.call("POST", "/v1/messages?wait=1ms", to("b", `,"mode":"online"`)).wantProblem(504, slug(gateway.CodeAckTimeout))
+	h.call("POST", "/v1/messages?wait=1ms", to("b", `,"mode":"online"`)).wantProblem(504, problem.Kind(gateway.CodeAckTimeout))
 	for range gateway.DefaultMaxQueued {
 		if _, err := h.gateway.Push(t.Context(), gateway.PushRequest{To: gateway.Audience{Client: "a"}, Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.call("POST", "/v1/messages", to("a", "")).wantProblem(409, slug(gateway.CodeQueueFull))
+	h.call("POST", "/v1/messages", to("a", "")).wantProblem(409, problem.Kind(gateway.CodeQueueFull))
 	h.gateway.Drain()
-	h.call("POST", "/v1/messages", to("a", "")).wantProblem(503, slug(gateway.CodeDraining))
+	h.call("POST", "/v1/messages", to("a", "")).wantProblem(503, problem.Kind(gateway.CodeDraining))
 }
 
 // A body that is under way when draining begins has two seconds.
@@ -210,7 +212,7 @@ func TestProblemsOfABodyWhileDraining(t *testing.T) {
 		w := newRecorder()
 		s.handler().ServeHTTP(w, r)
 		a := answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}
-		a.wantProblem(503, slug(gateway.CodeDraining))
+		a.wantProblem(503, problem.Kind(gateway.CodeDraining))
 		a.check(r)
 	}
 }
@@ -223,7 +225,7 @@ func TestMain(m *testing.M) {
 		for op, byStatus := range Problems() {
 			for _, types := range byStatus {
 				for _, t := range types {
-					key := op + " " + strings.TrimPrefix(t, problemPath)
+					key := op + " " + strings.TrimPrefix(t, problem.Path)
 					if _, met := seen.Load(key); !met && !strings.HasPrefix(op, "HEAD ") && !strings.HasSuffix(t, "/internal") {
 						fmt.Println("no test meets the problem that routes.go lists:", key)
 						code = 1

@@ -21,10 +21,10 @@ func (c *Config) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(c.ProxyTrusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// callerOf returns the address from which a request comes. A trusted proxy names
-// it in X-Forwarded-For: each proxy on the way has added the address that it was
-// called from, so the last one that is not a proxy's is the caller's. What stands
-// before it, the caller may have written. The port is not known, and 0.
+// callerOf returns the address of the caller. A trusted proxy names it in
+// X-Forwarded-For. Each proxy on the way appends the address that called it, so the
+// caller's is the last address that is not a trusted proxy's. The caller may have
+// written the addresses before it. The port is unknown: callerOf returns 0 for it.
 func (c *Config) callerOf(r *http.Request) string {
 	if !c.isProxy(r.RemoteAddr) {
 		return r.RemoteAddr

@@ -1,186 +1,19 @@
 package api
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"mime"
 	"net/http"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
 
-// Values of Options.
-const (
-	modeDurable  = "durable"
-	modeOnline   = "online"
-	unknownFail  = "fail"
-	unknownQueue = "queue"
-)
-
-// Content is the payload of a push: exactly one of text, json and base64. The
-// device gets plain bytes; json in its compact form, on one line.
-type Content struct {
-	Text   *string         `json:"text,omitempty" example:"hello"`      // a payload of text
-	JSON   json.RawMessage `json:"json,omitempty" swaggertype:"object"` // a payload of JSON; the device gets it in its compact form
-	Base64 *string         `json:"base64,omitempty" format:"byte"`      // a payload of any bytes
-}
-
-// Options say how a push is to be treated. Without a mode it is durable.
-type Options struct {
-	Mode      string            `json:"mode,omitempty" validate:"omitempty,oneof=durable online" enums:"durable,online"` // durable (default): stored, and delivered until the ttl ends; online: now or never
-	TTL       string            `json:"ttl,omitempty" validate:"omitempty,ttl" example:"24h"`                            // it is never delivered after this long, 1s to 30d; 24h unless given
-	OnUnknown string            `json:"on_unknown,omitempty" validate:"omitempty,oneof=fail queue" enums:"fail,queue"`   // treatment of a client that was never seen: fail (default), or queue for its first connection
-	Metadata  map[string]string `json:"metadata,omitempty" validate:"max=16,dive,keys,min=1,max=64,endkeys,max=512"`     // the caller's own notes: kept with the message, not sent to the device
-}
-
-// PushOne is a push to the client in the path.
-type PushOne struct {
-	Content
-	Options
-} //@name PushOne
-
-// PushMany is a push to an audience.
-type PushMany struct {
-	To *Audience `json:"to" validate:"required"` // the audience
-	Content
-	Options
-	// OnlineOnly narrows a group, labels or all to the clients that are connected.
-	OnlineOnly bool `json:"online_only,omitempty"`
-	// Rate is how many clients that are online the delivery is begun to in a
-	// second, so that a message to many does not ask for all answers at once.
-	// Without it there is no pace.
-	Rate int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
-} //@name PushMany
-
-// Audience says who gets a message: exactly one of its members.
-type Audience struct {
-	Client  string            `json:"client,omitempty" validate:"omitempty,clientid" example:"truck-17"`                     // one client
-	Clients []string          `json:"clients,omitempty" validate:"omitempty,min=1,max=1000,dive,clientid"`                   // these clients
-	Group   string            `json:"group,omitempty" validate:"omitempty,group"`                                            // the members of this group
-	Labels  map[string]string `json:"labels,omitempty" validate:"omitempty,min=1,max=32,dive,keys,labelkey,endkeys,max=256"` // the clients with all these labels
-	All     bool              `json:"all,omitempty"`                                                                         // every client that has ever registered
-} //@name Audience
-
-// push is a request for one message, decoded, and how long to wait for it.
+// push is a decoded request for one message, and how long its caller waits.
 type push struct {
 	gateway.PushRequest
 	online bool
 	wait   waiting
-}
-
-// payload returns the plain bytes of c, of which validation has seen that there
-// is exactly one.
-func (c *Content) payload() ([]byte, gateway.Encoding, error) {
-	switch {
-	case c.Text != nil:
-		return []byte(*c.Text), gateway.EncodingText, nil
-	case c.JSON != nil:
-		var b bytes.Buffer
-		b.Grow(len(c.JSON))
-		if err := json.Compact(&b, c.JSON); err != nil {
-			return nil, 0, problem(malformedJSON, "/json is not valid JSON")
-		}
-		return b.Bytes(), gateway.EncodingJSON, nil
-	}
-	raw, err := base64.StdEncoding.DecodeString(*c.Base64)
-	if err != nil {
-		return nil, 0, invalidBody("/base64", "is not standard base64 with padding")
-	}
-	return raw, gateway.EncodingBinary, nil
-}
-
-// set puts content and options of a decoded body into p.
-func (p *push) set(c *Content, o *Options) error {
-	payload, encoding, err := c.payload()
-	if err != nil {
-		return err
-	}
-	if len(payload) > gateway.MaxPayload {
-		return tooLarge(gateway.MaxPayload, "the payload")
-	}
-	p.Payload, p.Encoding = payload, encoding
-	p.options(o)
-	return nil
-}
-
-// options takes validated options over.
-func (p *push) options(o *Options) {
-	p.online = o.Mode == modeOnline
-	p.QueueUnknown = o.OnUnknown == unknownQueue
-	p.Metadata = o.Metadata
-	if o.TTL != "" {
-		p.TTL, _ = parseDuration(o.TTL) // validated
-	}
-}
-
-func (a *Audience) audience() gateway.Audience {
-	to := gateway.Audience{Client: gateway.ClientID(a.Client), Group: a.Group, Labels: a.Labels, All: a.All}
-	if len(a.Clients) > 0 {
-		to.Clients = make([]gateway.ClientID, len(a.Clients))
-		for i, id := range a.Clients {
-			to.Clients[i] = gateway.ClientID(id)
-		}
-	}
-	return to
-}
-
-// queryOptions takes the options that stand in the query, for callers whose
-// body is the payload itself.
-func queryOptions(q *query) Options {
-	o := Options{
-		Mode:      q.oneOf("mode", "", modeDurable, modeOnline),
-		OnUnknown: q.oneOf("on_unknown", "", unknownFail, unknownQueue),
-		Metadata:  q.prefixed("metadata."),
-	}
-	if o.TTL = q.one("ttl"); o.TTL != "" {
-		if d, err := parseDuration(o.TTL); err != nil || d < gateway.MinTTL || d > gateway.MaxTTL {
-			q.fail("ttl", "must be a duration from 1s to 30d")
-		}
-	}
-	if len(o.Metadata) > gateway.MaxMetadata {
-		q.fail("metadata", "has more than %d entries", gateway.MaxMetadata)
-	}
-	for name, value := range o.Metadata {
-		if name == "" || len(name) > gateway.MaxMetadataKey || len(value) > gateway.MaxMetadataVal {
-			q.fail("metadata."+name, "must have a name of 1 to %d bytes and at most %d bytes", gateway.MaxMetadataKey, gateway.MaxMetadataVal)
-		}
-	}
-	return o
-}
-
-func (o *Options) none() bool {
-	return o.Mode == "" && o.TTL == "" && o.OnUnknown == "" && o.Metadata == nil
-}
-
-// merge adds the query's options to those of a body; the same option in both
-// places is refused, since the caller can only mean one.
-func (o *Options) merge(query *Options) error {
-	for _, pair := range []struct {
-		name string
-		body *string
-		more string
-	}{{"mode", &o.Mode, query.Mode}, {"ttl", &o.TTL, query.TTL}, {"on_unknown", &o.OnUnknown, query.OnUnknown}} {
-		switch {
-		case pair.more == "":
-		case *pair.body != "":
-			return badParameter(pair.name, "is given in the body too")
-		default:
-			*pair.body = pair.more
-		}
-	}
-	if query.Metadata != nil && o.Metadata != nil {
-		return badParameter("metadata", "is given in the body too")
-	}
-	if query.Metadata != nil {
-		o.Metadata = query.Metadata
-	}
-	return nil
 }
 
 // pushOne pushes to one client.
@@ -196,11 +29,11 @@ func (o *Options) merge(query *Options) error {
 //	@Accept			json,text/plain,application/octet-stream
 //	@Produce		json
 //	@Param			id				path		string		true	"client id"	example(demo)
-//	@Param			push			body		PushOne		true	"what to push"
+//	@Param			push			body		PushOne		true	"the push"
 //	@Param			mode			query		string		false	"durable or online"						Enums(durable, online)
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			ttl				query		string		false	"never deliver after this long, 1s to 30d, such as 24h"
-//	@Param			on_unknown		query		string		false	"what to do for a client never seen"	Enums(fail, queue)
+//	@Param			on_unknown		query		string		false	"for a client that was never seen: fail, or queue the message for its first connection"	Enums(fail, queue)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
@@ -232,145 +65,17 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	return s.push(w, r, &p)
 }
 
-// readOne takes a PushOne and the options of the query.
-func (p *push) readOne(data []byte, query *Options) error {
-	allowed := membersOne
-	if !query.none() {
-		allowed = memberContent
-	}
-	if _, ok := p.readEnvelope(data, allowed); ok {
-		if !query.none() {
-			p.options(query)
-		}
-		return nil
-	}
-	var body PushOne
-	if err := decodeObject(data, &body); err != nil {
-		return sayEnvelope(err, data)
-	}
-	if err := body.Options.merge(query); err != nil {
-		return err
-	}
-	return p.set(&body.Content, &body.Options)
-}
-
-// readMany takes a PushMany.
-func (p *push) readMany(data []byte) error {
-	if _, ok := p.readEnvelope(data, membersMany); ok {
-		return nil
-	}
-	var body PushMany
-	if err := decodeObject(data, &body); err != nil {
-		return err
-	}
-	return p.setMany(&body)
-}
-
-// readLine takes a BulkLine and returns its idempotency key, "" for one that
-// cannot be: what has no bound is not kept until the line's turn to be answered.
-func (p *push) readLine(data []byte) (key string, err error) {
-	if key, ok := p.readEnvelope(data, membersBulk); ok {
-		return key, nil
-	}
-	var body BulkLine
-	err = decodeObject(data, &body)
-	if body.Key != nil && validIdempotencyKey(*body.Key) {
-		key = *body.Key
-	}
-	if err == nil {
-		err = p.setMany(&body.PushMany)
-	}
-	return key, err
-}
-
-// raw takes the body itself as the payload of p.
-func (s *server) raw(w http.ResponseWriter, r *http.Request, p *push, o *Options) error {
-	var buf bytes.Buffer
-	if err := s.readBody(w, r, min(s.cfg.MaxBody, gateway.MaxPayload), &buf); err != nil {
-		return err
-	}
-	t := mediaType(r)
-	if t == formType && looksLikeObject(buf.Bytes()) {
-		return problem(unsupportedMediaType, "curl -d sends a form content type. For a JSON envelope: %s", jsonCommand(r, buf.Bytes()))
-	}
-	p.Payload, p.Encoding = buf.Bytes(), gateway.EncodingBinary
-	if (t == formType || strings.HasPrefix(t, "text/")) && utf8.Valid(p.Payload) {
-		p.Encoding = gateway.EncodingText
-	}
-	p.options(o)
-	return nil
-}
-
-// formType is what curl -d sends without being asked to.
-const formType = "application/x-www-form-urlencoded"
-
-func looksLikeObject(body []byte) bool {
-	t := bytes.TrimSpace(body)
-	return len(t) > 1 && t[0] == '{' && t[len(t)-1] == '}'
-}
-
-// jsonCommand is the command that the caller wanted to type.
-func jsonCommand(r *http.Request, body []byte) string {
-	data := `{"text":"hello"}`
-	if len(body) <= 200 && !bytes.ContainsRune(body, '\'') && json.Valid(body) {
-		data = string(body)
-		if decodeStrict(body, new(PushOne)) != nil {
-			data = `{"json":` + data + `}`
-		}
-	}
-	return "curl -H 'Content-Type: application/json' -d '" + data + "' '" + urlOf(r) + "'"
-}
-
-// sayEnvelope adds the cure to the problem of a body that is the payload itself.
-func sayEnvelope(err error, data []byte) error {
-	p, ok := errors.AsType[*Problem](err)
-	if !ok || p.Code() != string(unknownField) {
-		return err
-	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(data, &members) != nil || members["text"] != nil || members["json"] != nil || members["base64"] != nil {
-		return err
-	}
-	said := *p
-	said.Detail += `. A payload goes into a member: {"json":{…}}, {"text":"…"} or {"base64":"…"}`
-	return &said
-}
-
-// urlOf is the request's URL as it goes between single quotes in a shell.
-func urlOf(r *http.Request) string {
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
-	return scheme + strings.ReplaceAll(r.Host+r.URL.RequestURI(), "'", "%27")
-}
-
-// mediaType is the request's content type without parameters, in lower case;
-// "" when there is none or it is malformed.
-func mediaType(r *http.Request) string {
-	switch v := r.Header.Get("Content-Type"); v {
-	case "", "application/json":
-		return v
-	default:
-		t, _, err := mime.ParseMediaType(v)
-		if err != nil {
-			return ""
-		}
-		return t
-	}
-}
-
 // pushMany pushes to an audience.
 //
 //	@ID				pushMany
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. Who belongs to it is fixed when the message is accepted.
 //	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
-//	@Description	`rate` begins the delivery to so many of those connected in a second. The pace is kept by this process and not stored: a client that connects, or is sent something else, meanwhile gets the message at once, and after a restart everybody gets it without a pace.
+//	@Description	`rate` is the number of connected clients to which delivery begins in a second. This process applies it and does not store it: a client that connects, or gets another message, before its turn gets the message at once, and after a restart all remaining clients get it at once.
 //	@Tags			messages
 //	@Accept			json
 //	@Produce		json
-//	@Param			push			body		PushMany	true	"what to push, to whom"
+//	@Param			push			body		PushMany	true	"the push and its audience"
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
@@ -386,7 +91,7 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if mediaType(r) != "application/json" {
-		return problem(unsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
 			`{"to":{"all":true},"text":"hello"}`, urlOf(r))
 	}
 	if err := s.withBody(w, r, p.readMany); err != nil {
@@ -395,16 +100,7 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 	return s.push(w, r, &p)
 }
 
-func (p *push) setMany(body *PushMany) error {
-	if err := p.set(&body.Content, &body.Options); err != nil {
-		return err
-	}
-	p.To = body.To.audience()
-	p.OnlineOnly, p.Rate = body.OnlineOnly, body.Rate
-	return nil
-}
-
-// push hands one decoded message in and answers.
+// push pushes one decoded message and answers the request.
 func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
@@ -419,19 +115,19 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	if p.wait.d > 0 {
 		return s.pushAndWait(w, r, p)
 	}
-	receipt, err := s.view(w).Push(&p.PushRequest)
+	receipt, err := viewOf(w).Push(&p.PushRequest)
 	if err != nil {
 		return err
 	}
-	return s.answerPush(w, receipt, p, http.StatusAccepted)
+	return answerPush(w, receipt, p, http.StatusAccepted)
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
 	ctx, linger, release := s.waitUnder(w, r)
 	defer release()
 	p.Linger = linger
-	receipt, err := s.view(w).PushAndAwait(ctx, &p.PushRequest, p.wait.d)
-	s.endWithKey(w)
+	receipt, err := viewOf(w).PushAndAwait(ctx, &p.PushRequest, p.wait.d)
+	endWithKey(w)
 	if err != nil {
 		return err
 	}
@@ -439,13 +135,12 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 	if receipt.Message.Completed() {
 		status = http.StatusOK
 	}
-	return s.answerPush(w, receipt, p, status)
+	return answerPush(w, receipt, p, status)
 }
 
-// answerPush shows a stored message. Where it is known to be more than queued,
-// the delivery has what the counts do not tell.
-func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
-	v := messageView(s.view(w), &receipt.Message)
+// answerPush answers with a stored message.
+func answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
+	v := messageView(viewOf(w), &receipt.Message)
 	v.Unknown = receipt.Unknown
 	h := w.Header()
 	h["Location"] = []string{"/v1/messages/" + v.ID}
@@ -463,8 +158,8 @@ func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) err
 	ctx, linger, release := s.waitUnder(w, r)
 	defer release()
 	online.Linger = linger
-	result, err := s.view(w).PushOnline(ctx, online)
-	s.endWithKey(w)
+	result, err := viewOf(w).PushOnline(ctx, online)
+	endWithKey(w)
 	if err != nil {
 		return err
 	}
@@ -477,15 +172,15 @@ func (p *push) onlineRequest() gateway.OnlineRequest {
 	return gateway.OnlineRequest{Client: p.To.Client, Payload: p.Payload, Wait: p.wait.d, Metadata: p.Metadata}
 }
 
-// checkOnline refuses what only a stored message can have.
+// checkOnline refuses options that need a stored message.
 func (p *push) checkOnline(key string) error {
 	switch {
 	case key != "":
-		return invalidFields(FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
+		return problem.InvalidFields(problem.FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
 	case p.TTL != 0:
-		return invalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
+		return problem.InvalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
 	case p.QueueUnknown:
-		return invalidBody("/on_unknown", "needs mode=durable: mode=online queues nothing")
+		return problem.InvalidBody("/on_unknown", "needs mode=durable: mode=online queues nothing")
 	}
 	return nil
 }

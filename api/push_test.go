@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -114,7 +115,7 @@ func TestRawPushTakesOptionsFromQuery(t *testing.T) {
 func TestFormWithJSONObjectNamesTheRightCommand(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")
-	p := h.call("POST", "/v1/clients/b/messages?wait=5s", `{"text":"hi"}`, "Content-Type", "application/x-www-form-urlencoded").wantProblem(415, unsupportedMediaType)
+	p := h.call("POST", "/v1/clients/b/messages?wait=5s", `{"text":"hi"}`, "Content-Type", "application/x-www-form-urlencoded").wantProblem(415, problem.UnsupportedMediaType)
 	want := `curl -H 'Content-Type: application/json' -d '{"text":"hi"}' 'http://localhost/v1/clients/b/messages?wait=5s'`
 	if !strings.Contains(p.Detail, want) {
 		t.Errorf("detail %q, want it to have %q", p.Detail, want)
@@ -215,7 +216,7 @@ func TestIdempotencyKeyReplays(t *testing.T) {
 	}
 	h.call("POST", "/v1/clients/b/messages", `{"text":"other"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
 	h.call("POST", "/v1/clients/b/messages", `{"text":"once","ttl":"1h"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
-	h.call("POST", "/v1/clients/b/messages?mode=online", pushText("x"), "Idempotency-Key", "k-2").wantProblem(422, validationFailed)
+	h.call("POST", "/v1/clients/b/messages?mode=online", pushText("x"), "Idempotency-Key", "k-2").wantProblem(422, problem.ValidationFailed)
 	if got := len(decode[MessagePage](h.call("GET", "/v1/messages", "").want(200)).Items); got != 1 {
 		t.Errorf("%d messages stored, want 1", got)
 	}

@@ -9,15 +9,16 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
-// query reads a request's parameters. The first bad one is kept in err, and
-// done reports those that nobody asked for: a misspelt filter must not look
-// like an empty result.
+// query reads a request's parameters. It keeps the problem of the first bad one in
+// err. Its method done refuses a parameter that the handler has not read: a misspelt
+// filter must not look like an empty result.
 type query struct {
 	values url.Values
-	err    *Problem
+	err    *problem.Problem
 }
 
 func queryOf(r *http.Request) *query {
@@ -27,14 +28,14 @@ func queryOf(r *http.Request) *query {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	q := &query{values: values}
 	if err != nil {
-		q.err = problem(invalidParameter, "the query string is malformed")
+		q.err = problem.New(problem.InvalidParameter, "the query string is malformed")
 	}
 	return q
 }
 
 func (q *query) fail(name, format string, args ...any) {
 	if q.err == nil {
-		q.err = badParameter(name, format, args...)
+		q.err = problem.BadParameter(name, format, args...)
 	}
 }
 
@@ -171,13 +172,13 @@ func (q *query) done() error {
 		}
 	}
 	if len(q.values) > 0 {
-		return badParameter(unknown, "is not a parameter of this call")
+		return problem.BadParameter(unknown, "is not a parameter of this call")
 	}
 	return nil
 }
 
-// clientInPath returns the {id} of the path. chi leaves it percent-encoded when
-// the path was sent in another spelling than Go's own.
+// clientInPath returns the {id} of the path. chi leaves it percent-encoded if the
+// caller encoded the path in another way than Go does.
 func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	raw := chi.URLParam(r, "id")
 	if r.URL.RawPath != "" {
@@ -188,7 +189,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", badParameter("id", "is not a client id: "+gateway.ClientIDRule)
+	return "", problem.BadParameter("id", "is not a client id: "+gateway.ClientIDRule)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

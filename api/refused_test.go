@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 )
 
@@ -34,8 +35,8 @@ func TestRefusedDevicesAreListed(t *testing.T) {
 	if len(some.Items) != 2 || some.NextCursor != "" {
 		t.Errorf("by prefix: %+v", some)
 	}
-	h.call("GET", "/v1/refused?reason=x", "").wantProblem(400, invalidParameter)
-	h.call("GET", "/v1/refused?cursor=x", "").wantProblem(400, invalidCursor)
+	h.call("GET", "/v1/refused?reason=x", "").wantProblem(400, problem.InvalidParameter)
+	h.call("GET", "/v1/refused?cursor=x", "").wantProblem(400, problem.InvalidCursor)
 	none := decode[RefusedRegistrationPage](newHarness(t).call("GET", "/v1/refused", "").want(200))
 	if none.Items == nil || len(none.Items) != 0 {
 		t.Errorf("without anybody who remembers: %+v", none)

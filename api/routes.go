@@ -3,18 +3,19 @@ package api
 import (
 	"slices"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// public is the need of documents and probes: anybody may ask, and nothing of
-// the gateway's clients can be reached.
+// public is the scope of documents and probes. Every caller has it, and it opens no
+// way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
-// endpoint is one row of the routing table. need is the scope that a caller's
-// key must have; a row without one is a defect that stops the server. head adds
-// HEAD beside GET, stream is a body that is read line by line. fails are the
-// problems of the handler itself, beside those of any call.
+// endpoint is one row of the routing table. need is the scope that a caller's key
+// must have; New panics on a row without one. head adds HEAD to a GET. stream marks
+// a body that is read line by line. fails are the problems of the handler, in
+// addition to those of every call.
 type endpoint struct {
 	method  string
 	pattern string
@@ -22,51 +23,51 @@ type endpoint struct {
 	handler handler
 	head    bool
 	stream  bool
-	fails   []slug
+	fails   []problem.Kind
 }
 
-// takesBody reports whether the handler reads the request's body. Of other
-// requests it must be there too, before anything is done.
+// takesBody reports whether the handler reads the request's body. The server reads
+// the body of every other request before it calls the handler.
 func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
 
 // Problems of handlers, named after their causes.
 var (
-	ofStore  = slug(gateway.CodeUnavailable)
-	ofClient = slug(gateway.CodeClientNotFound)
-	ofLimits = slug(gateway.CodeUnauthorized) // of the key
-	ofPush   = []slug{ofStore, ofClient, slug(gateway.CodeClientOffline), slug(gateway.CodeQueueFull),
-		slug(gateway.CodeIdempotencyMismatch), slug(gateway.CodeAckTimeout)}
-	ofMessage = []slug{ofStore, slug(gateway.CodeMessageNotFound)}
+	ofStore  = problem.Kind(gateway.CodeUnavailable)
+	ofClient = problem.Kind(gateway.CodeClientNotFound)
+	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
+	ofPush   = []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull),
+		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
+	ofMessage = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
 )
 
 // problems returns every problem that the route may answer, by status.
-func (e *endpoint) problems() map[int][]slug {
+func (e *endpoint) problems() map[int][]problem.Kind {
 	switch {
 	case e.pattern == "/version":
-		return map[int][]slug{kinds[hostNotAllowed].status: {hostNotAllowed}}
+		return map[int][]problem.Kind{problem.HostNotAllowed.Status(): {problem.HostNotAllowed}}
 	case e.need == public: // probes, and documents, which are not described
 		return nil
 	}
-	all := append([]slug{unauthenticated, insufficientScope, hostNotAllowed, rateLimited, overloaded, internal}, e.fails...)
+	all := append([]problem.Kind{problem.Unauthenticated, problem.InsufficientScope, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal}, e.fails...)
 	if e.pattern != "/metrics" { // which takes any
-		all = append(all, invalidParameter)
+		all = append(all, problem.InvalidParameter)
 	}
 	if !e.stream { // whose answer has begun by then
-		all = append(all, incompleteBody, requestTimeout, payloadTooLarge)
+		all = append(all, problem.IncompleteBody, problem.RequestTimeout, problem.PayloadTooLarge)
 	}
 	if e.method != "GET" && e.method != "HEAD" {
-		all = append(all, crossOrigin)
+		all = append(all, problem.CrossOrigin)
 	}
 	if e.takesBody() {
-		all = append(all, unsupportedMediaType, slug(gateway.CodeDraining))
+		all = append(all, problem.UnsupportedMediaType, problem.Kind(gateway.CodeDraining))
 	}
 	if e.takesBody() && !e.stream { // the lines of a stream have their own
-		all = append(all, malformedJSON, unknownField, validationFailed)
+		all = append(all, problem.MalformedJSON, problem.UnknownField, problem.ValidationFailed)
 	}
 	slices.Sort(all)
-	byStatus := map[int][]slug{}
+	byStatus := map[int][]problem.Kind{}
 	for _, kind := range slices.Compact(all) {
-		byStatus[kinds[kind].status] = append(byStatus[kinds[kind].status], kind)
+		byStatus[kind.Status()] = append(byStatus[kind.Status()], kind)
 	}
 	return byStatus
 }
@@ -79,7 +80,7 @@ func Problems() map[string]map[int][]string {
 		byStatus := map[int][]string{}
 		for status, list := range e.problems() {
 			for _, kind := range list {
-				byStatus[status] = append(byStatus[status], problemPath+string(kind))
+				byStatus[status] = append(byStatus[status], problem.Path+string(kind))
 			}
 		}
 		all[e.method+" "+e.pattern] = byStatus
@@ -87,33 +88,33 @@ func Problems() map[string]map[int][]string {
 	return all
 }
 
-// endpoints is every route of the API, in the order of the documentation.
+// endpoints returns every route of the API, in the order of the documentation.
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
-		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []slug{invalidCursor, ofStore}},
-		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []slug{ofStore, ofClient}},
-		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []slug{ofStore, ofClient}},
-		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []slug{ofStore, ofClient, ofLimits}},
-		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []slug{ofStore, ofClient}},
-		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []slug{invalidCursor, ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
+		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
+		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore, ofClient}},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
 
-		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []slug{invalidCursor}},
+		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 
-		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: []slug{invalidCursor, ofStore}},
+		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
 		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPush},
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
 		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
-		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []slug{slug(gateway.CodeAlreadyFinal), ofLimits})},
-		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []slug{invalidCursor})},
+		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
 
-		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []slug{ofStore}},
-		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []slug{notAcceptable}},
+		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
+		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable}},
 
-		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []slug{invalidCursor}},
-		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []slug{ofStore, tooManyKeys}},
-		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []slug{keyNotFound}},
-		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []slug{ofStore, keyNotFound}},
+		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
+		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},
+		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []problem.Kind{problem.KeyNotFound}},
+		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
 
 		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
 		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 )
 
@@ -125,7 +126,7 @@ func TestEveryCodeHasAProblem(t *testing.T) {
 		}
 		codes++
 		code, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
-		if k, known := kinds[slug(code)]; err != nil || !known || k.status < 400 {
+		if err != nil || problem.Kind(code).Status() < 400 {
 			t.Errorf("gateway.Code %q has no row in the table of problems", code)
 		}
 		return true
@@ -137,20 +138,19 @@ func TestEveryCodeHasAProblem(t *testing.T) {
 
 func TestProblemTypesResolve(t *testing.T) {
 	h := newHarness(t)
-	for name, k := range kinds {
-		if k.title == "" || k.help == "" {
-			t.Errorf("%s has no title or no help", name)
+	for _, want := range problem.Pages() {
+		if want.Title == "" || want.Help == "" {
+			t.Errorf("%s has no title or no help", want.Type)
 		}
-		page := decode[problemPageView](h.call("GET", problemPath+string(name), "").want(200))
-		if page.Status != k.status || page.Title != k.title {
-			t.Errorf("%s: page %+v, want the table's", name, page)
+		if page := decode[problem.Page](h.call("GET", want.Type, "").want(200)); page != want {
+			t.Errorf("%s: page %+v, want the table's %+v", want.Type, page, want)
 		}
 	}
-	a := h.call("GET", problemPath+"queue-full", "", "Accept", "text/html").want(200)
+	a := h.call("GET", problem.Path+"queue-full", "", "Accept", "text/html").want(200)
 	if !strings.Contains(string(a.body), "<h1>Queue full</h1>") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
 		t.Errorf("page for a browser: %s %s", a.header.Get("Content-Type"), a.body)
 	}
-	h.call("GET", problemPath+"none", "").wantProblem(404, routeNotFound)
+	h.call("GET", problem.Path+"none", "").wantProblem(404, problem.RouteNotFound)
 	h.call("GET", "/docs/problems", "").want(200)
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+
+	"github.com/longwire/longwire/api/internal/problem"
 )
 
 func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
@@ -16,7 +18,7 @@ func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
 		r.Host = host
 		w := newRecorder()
 		h.handler.ServeHTTP(w, r)
-		answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(403, hostNotAllowed)
+		answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(403, problem.HostNotAllowed)
 	}
 	for _, probe := range []string{"/livez", "/readyz", "/healthz"} { // load balancers send any Host, or none
 		for _, host := range []string{"10.0.0.7:8080", ""} {
@@ -38,9 +40,9 @@ func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
 func TestBrowsersOfOtherOriginsAreRefused(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")
-	h.call("POST", "/v1/clients/b/messages", "x", "Sec-Fetch-Site", "cross-site").wantProblem(403, crossOrigin)
-	h.call("POST", "/v1/clients/b/messages", "x", "Origin", "https://evil.example").wantProblem(403, crossOrigin)
-	h.call("DELETE", "/v1/clients/b", "", "Origin", "https://evil.example").wantProblem(403, crossOrigin)
+	h.call("POST", "/v1/clients/b/messages", "x", "Sec-Fetch-Site", "cross-site").wantProblem(403, problem.CrossOrigin)
+	h.call("POST", "/v1/clients/b/messages", "x", "Origin", "https://evil.example").wantProblem(403, problem.CrossOrigin)
+	h.call("DELETE", "/v1/clients/b", "", "Origin", "https://evil.example").wantProblem(403, problem.CrossOrigin)
 	h.call("POST", "/v1/clients/b/messages", "x", "Sec-Fetch-Site", "same-origin", "Origin", "http://localhost").want(202)
 }
 
@@ -51,7 +53,7 @@ func TestAPIKeys(t *testing.T) {
 	})
 	for _, target := range []string{"/v1/clients", "/v1/stats", "/metrics", "/v1/events"} {
 		a := h.call("GET", target, "")
-		a.wantProblem(401, unauthenticated)
+		a.wantProblem(401, problem.Unauthenticated)
 		if got := a.header.Get("WWW-Authenticate"); got != `Bearer realm="longwire"` {
 			t.Errorf("%s: WWW-Authenticate %q", target, got)
 		}
@@ -60,11 +62,11 @@ func TestAPIKeys(t *testing.T) {
 		h.call("GET", target, "").want(200)
 	}
 	for _, bad := range []string{"Bearer lwk_three", "Bearer ", "Basic lwk_one", "lwk_one", "Bearer lwk_on", "Bearer lwk_one2"} {
-		h.call("GET", "/v1/clients", "", "Authorization", bad).wantProblem(401, unauthenticated)
+		h.call("GET", "/v1/clients", "", "Authorization", bad).wantProblem(401, problem.Unauthenticated)
 	}
 	h.call("GET", "/v1/clients", "", "Authorization", "Bearer lwk_one").want(200)
 	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_two").want(200)
-	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_three").wantProblem(401, unauthenticated)
+	h.call("GET", "/v1/clients", "", "X-API-Key", "lwk_three").wantProblem(401, problem.Unauthenticated)
 }
 
 func TestSecurityHeaders(t *testing.T) {

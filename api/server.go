@@ -6,28 +6,28 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
-	"golang.org/x/time/rate"
 
+	"github.com/longwire/longwire/api/internal/guard"
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// server is the handler's state. Fields are fixed after New, but for the
-// counters.
+// server is the handler's state. Fields are fixed after New, except counters.
 type server struct {
 	cfg     Config
-	door    *tenant.Door // to the gateway; handlers go through their request's view
-	ring    *apikey.Keyset
+	views   *tenant.Views // of the gateway; a handler has the view of its request
+	keyset  *apikey.Keyset
 	log     *slog.Logger
-	hosts   map[string]bool
-	boot    string // names this run of the process
+	boot    string // identifies this run of the process
 	bootKey uint64
 
-	failures *failures
-	callers  callers
-	load     load
-	bodies   bodyBudget
-	conns    *connections
+	keys     *guard.Keys
+	origins  *guard.Origins
+	callers  *guard.Callers
+	load     *guard.Requests
+	bodies   *guard.Bodies
+	conns    *guard.Connections
 	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
@@ -37,23 +37,22 @@ type server struct {
 // New returns the HTTP API. It owns no goroutine beyond those of its requests.
 func New(cfg Config) http.Handler { return newServer(cfg).handler() }
 
-func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) }
+func (s *server) handler() http.Handler { return s.observe(s.checkOrigin(s.routes())) }
 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
-	s := &server{cfg: cfg, ring: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
-		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)},
-		bodies:  bodyBudget{most: cfg.MaxBodies, byKey: make(map[string]int64)}}
-	s.conns = newConnections(&s.cfg)
+	s := &server{cfg: cfg, keyset: cfg.Authorizer, log: cfg.Logger, boot: newBoot(),
+		keys:    guard.NewKeys(cfg.Authorizer, cfg.AuthFailures),
+		origins: guard.NewOrigins(cfg.Origins, cfg.Hosts, cfg.AnyHost),
+		callers: guard.NewCallers(cfg.Rate, cfg.Burst),
+		load:    guard.NewRequests(cfg.MaxRequests),
+		bodies:  guard.NewBodies(cfg.MaxBodies)}
+	s.conns = guard.NewConnections(cfg.MaxConnections, cfg.MaxConnectionsPerIP, s.cfg.isProxy, cfg.Logger)
 	s.drain.init()
 	s.initTraces()
-	s.door = tenant.NewDoor(cfg.Gateway, s.ring.GuardsGroup, cfg.Audit, cfg.Now)
-	s.cfg.Gateway = nil // from here on there is the door
+	s.views = tenant.NewViews(cfg.Gateway, s.keyset.GuardsGroup, cfg.Audit, cfg.Now)
+	s.cfg.Gateway = nil // handlers must use views
 	s.bootKey = bootKey(s.boot)
-	s.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}
-	for _, h := range cfg.Hosts {
-		s.hosts[h] = true
-	}
 	return s
 }
 
@@ -79,11 +78,11 @@ func (s *server) register(r chi.Router, method string, e endpoint) {
 	})
 }
 
-// isProbe reports whether path is what orchestrators and load balancers ask. They
-// send any Host or none, and the answers say nothing to a stranger.
+// isProbe reports whether path is a probe of orchestrators and load balancers. They
+// send any Host or none, and the answers have no secrets.
 func isProbe(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
 
-// serve runs an endpoint for a caller who may use it.
+// serve runs an endpoint for a caller that may use it.
 func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	if e.need == public {
 		return e.handler(x, r)
@@ -95,7 +94,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.admit(x); err != nil {
 		return err
 	}
-	s.know(x)
+	s.markAuthenticated(x)
 	if r.ContentLength != 0 && !e.takesBody() {
 		if err := s.withBody(x, r, func([]byte) error { return nil }); err != nil {
 			return err
@@ -104,18 +103,18 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	return e.handler(x, r)
 }
 
-// allow finds out who asks, and whether that is within its rate and its scopes.
+// allow authenticates the caller and checks its rate, its scopes and its connection.
 func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.identify(x, r); err != nil {
 		return err
 	}
-	if err := s.callers.spend(x.Header(), x.principal, x.started); err != nil {
+	if err := s.callers.Spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}
-	if err := s.need(x, e.need); err != nil {
+	if err := guard.Need(viewOf(x).Key(), e.need); err != nil {
 		return err
 	}
-	return s.conns.allowed(r.Context(), s.view(x).Key().Scopes.Allows(apikey.Admin))
+	return s.conns.Allowed(r.Context(), viewOf(x).Key().Scopes.Allows(apikey.Admin))
 }
 
 // routes builds the router. It is flat, so that a route's pattern is known when
@@ -123,13 +122,13 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 func (s *server) routes() chi.Router {
 	r := chi.NewRouter()
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(exchangeOf(w), r, problem(routeNotFound, "there is no %s", r.URL.Path))
+		s.fail(exchangeOf(w), r, problem.New(problem.RouteNotFound, "there is no %s", r.URL.Path))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		p := problem(methodNotAllowed, "%s is not a method of %s", r.Method, r.URL.Path)
-		p.allow = w.Header().Get("Allow")
-		if p.allow == "" {
-			p.allow = allowedMethods(r)
+		p := problem.New(problem.MethodNotAllowed, "%s is not a method of %s", r.Method, r.URL.Path)
+		p.Allow = w.Header().Get("Allow")
+		if p.Allow == "" {
+			p.Allow = allowedMethods(r)
 		}
 		s.fail(exchangeOf(w), r, p)
 	})

@@ -6,12 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/longwire/longwire/api/internal/problem"
 )
 
-// inspection walks a JSON object that is syntactically valid, and finds what
-// encoding/json lets pass: a member that is there twice, a member in another
-// case, and half a surrogate pair, which it replaces. Two readers of one body
-// must not disagree on it. encoding/json/v2 refuses the same.
+// inspection walks a syntactically valid JSON object and finds three errors that
+// encoding/json accepts: a repeated member, a member in another case, and half a
+// surrogate pair, which encoding/json replaces. Two readers of one body could
+// disagree on these. encoding/json/v2 refuses them, too.
 type inspection struct {
 	data []byte
 	at   int // of the next byte
@@ -27,7 +29,7 @@ func inspect(data []byte, v any) error {
 }
 
 // value walks one value. t is the type that it is decoded into, nil for any.
-func (i *inspection) value(t reflect.Type, pointer string) *Problem {
+func (i *inspection) value(t reflect.Type, pointer string) *problem.Problem {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -47,7 +49,7 @@ func (i *inspection) value(t reflect.Type, pointer string) *Problem {
 	return nil
 }
 
-func (i *inspection) object(t reflect.Type, pointer string) *Problem {
+func (i *inspection) object(t reflect.Type, pointer string) *problem.Problem {
 	known := jsonFields(t)
 	seen := make(map[string]bool)
 	for i.at++; i.enter('}'); {
@@ -73,7 +75,7 @@ func (i *inspection) object(t reflect.Type, pointer string) *Problem {
 	return nil
 }
 
-func (i *inspection) array(t reflect.Type, pointer string) *Problem {
+func (i *inspection) array(t reflect.Type, pointer string) *problem.Problem {
 	var element reflect.Type
 	if t != nil && t.Kind() == reflect.Slice {
 		element = t.Elem()
@@ -99,7 +101,7 @@ func (i *inspection) enter(end byte) bool {
 }
 
 // string walks a string and returns its value.
-func (i *inspection) string(pointer string) (string, *Problem) {
+func (i *inspection) string(pointer string) (string, *problem.Problem) {
 	start, escaped := i.at, false
 	for i.at++; i.data[i.at] != '"'; i.at++ {
 		if i.data[i.at] != '\\' {
@@ -120,7 +122,7 @@ func (i *inspection) string(pointer string) (string, *Problem) {
 	return s, nil
 }
 
-// surrogates steps to the end of the escape at a u, or of two that are a pair. It
+// surrogates steps to the end of a \u escape, or of the two escapes of a pair. It
 // reports false for half a pair.
 func (i *inspection) surrogates() bool {
 	first := i.hex(i.at + 1)
@@ -146,21 +148,21 @@ func (i *inspection) space() {
 	}
 }
 
-func misread(pointer string, at int, what string) *Problem {
-	p := problem(malformedJSON, "at byte %d: %s %s", at+1, pointer, what)
-	p.Errors = []FieldError{{Pointer: pointer, Detail: what}}
+func misread(pointer string, at int, what string) *problem.Problem {
+	p := problem.New(problem.MalformedJSON, "at byte %d: %s %s", at+1, pointer, what)
+	p.Errors = []problem.FieldError{{Pointer: pointer, Detail: what}}
 	return p
 }
 
-func unknownMember(known map[string]reflect.Type, name, pointer string) *Problem {
+func unknownMember(known map[string]reflect.Type, name, pointer string) *problem.Problem {
 	detail := "unknown member"
 	for k := range known {
 		if strings.EqualFold(k, name) {
 			detail = "unknown member: names are in lower case, such as " + k
 		}
 	}
-	p := problem(unknownField, "%s is not a member of this body", pointer)
-	p.Errors = []FieldError{{Pointer: pointer, Detail: detail}}
+	p := problem.New(problem.UnknownField, "%s is not a member of this body", pointer)
+	p.Errors = []problem.FieldError{{Pointer: pointer, Detail: detail}}
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 )
 
@@ -17,8 +18,8 @@ import (
 // attributes, and draws its icons from data URLs.
 const swaggerCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// swaggerTypes are the files of the page. The large ones are stored compressed
-// and sent so, to all who take that.
+// swaggerTypes are the types of the page's files. Large files are stored compressed,
+// and are sent compressed to a caller that accepts gzip.
 var swaggerTypes = map[string]string{
 	"index.html":           "text/html; charset=utf-8",
 	"init.js":              "text/javascript; charset=utf-8",
@@ -41,7 +42,7 @@ func (s *server) swaggerFile(w http.ResponseWriter, r *http.Request) error {
 func (s *server) swagger(w http.ResponseWriter, r *http.Request, name string) error {
 	contentType, ok := swaggerTypes[name]
 	if !ok {
-		return problem(routeNotFound, "there is no /swagger/%s", name)
+		return problem.New(problem.RouteNotFound, "there is no /swagger/%s", name)
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", swaggerCSP)

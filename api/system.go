@@ -3,11 +3,12 @@ package api
 import (
 	"net/http"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 )
 
-// Version is what the binary was built from.
+// Version names the source and the compiler of the binary.
 type Version struct {
 	Version string `json:"version" validate:"required" example:"0.1.0"` // of the release
 	Commit  string `json:"commit,omitempty"`                            // of the source
@@ -33,7 +34,7 @@ const (
 	healthUnavailable = "unavailable"
 )
 
-// livez tells that the process serves.
+// livez answers 200 while the process serves.
 //
 //	@ID			livez
 //	@Summary	Is the process alive
@@ -45,7 +46,7 @@ func (s *server) livez(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, Health{Status: healthOK})
 }
 
-// readyz tells whether messages are accepted.
+// readyz reports by its status whether the gateway accepts messages.
 //
 //	@ID				readyz
 //	@Summary		Does the server accept messages
@@ -80,7 +81,7 @@ func (s *server) readyz(w http.ResponseWriter, _ *http.Request) error {
 //	@Router		/healthz [get]
 func (s *server) healthz(w http.ResponseWriter, r *http.Request) error { return s.readyz(w, r) }
 
-// version tells what is running.
+// version shows the version.
 //
 //	@ID			version
 //	@Summary	Version of the server
@@ -103,13 +104,13 @@ func (s *server) version(w http.ResponseWriter, _ *http.Request) error {
 //	@Router		/metrics [get]
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Metrics == nil {
-		return problem(routeNotFound, "metrics are switched off")
+		return problem.New(problem.RouteNotFound, "metrics are switched off")
 	}
 	s.cfg.Metrics.ServeHTTP(w, r)
 	return nil
 }
 
-// Stats are totals of this process since it started, and what is true now.
+// Stats are totals of this process since it started, and its present state.
 type Stats struct {
 	StartedAt    string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
 	Draining     bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
@@ -128,7 +129,7 @@ type Stats struct {
 	Store        StoreStats        `json:"store" validate:"required"`                         // totals of the store
 } //@name Stats
 
-// StoreStats tells what is stored.
+// StoreStats are totals of the store.
 type StoreStats struct {
 	Engine    string `json:"engine" validate:"required" example:"pebble"` // that stores
 	Durable   bool   `json:"durable" validate:"required"`                 // whether a 202 survives the process
@@ -139,7 +140,7 @@ type StoreStats struct {
 	DiskBytes int64  `json:"disk_bytes" validate:"required"`              // that the store takes
 } //@name StoreStats
 
-// stats tells totals.
+// stats shows totals.
 //
 //	@ID			stats
 //	@Summary	Totals of this server
@@ -152,7 +153,7 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	g, err := s.view(w).Stats()
+	g, err := viewOf(w).Stats()
 	if err != nil {
 		return err
 	}

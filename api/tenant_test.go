@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -119,15 +120,15 @@ func TestCursorsAreTheKeysOwn(t *testing.T) {
 	}
 	w.as("a", "GET", "/v1/messages?cursor="+page.NextCursor, "").want(200)
 	for _, key := range []string{"b", "g", "unlimited", "messages:read"} {
-		w.as(key, "GET", "/v1/messages?cursor="+page.NextCursor, "").wantProblem(400, invalidCursor)
+		w.as(key, "GET", "/v1/messages?cursor="+page.NextCursor, "").wantProblem(400, problem.InvalidCursor)
 	}
 	made := cursors{}.encode(cursorMessages, w.messages["b"])
-	w.as("a", "GET", "/v1/messages?cursor="+made, "").wantProblem(400, invalidCursor)
+	w.as("a", "GET", "/v1/messages?cursor="+made, "").wantProblem(400, problem.InvalidCursor)
 	w.as("messages:read", "GET", "/v1/messages?cursor="+made, "").want(200)
 	changed := []byte(page.NextCursor)
 	changed[len(changed)/2] ^= 1
-	w.as("a", "GET", "/v1/messages?cursor="+string(changed), "").wantProblem(400, invalidCursor)
-	w.as("a", "GET", "/v1/clients?cursor="+page.NextCursor, "").wantProblem(400, invalidCursor)
+	w.as("a", "GET", "/v1/messages?cursor="+string(changed), "").wantProblem(400, problem.InvalidCursor)
+	w.as("a", "GET", "/v1/clients?cursor="+page.NextCursor, "").wantProblem(400, problem.InvalidCursor)
 }
 
 // TestCursorsAreTheListsOwn: a cursor of another list, or one of the right kind
@@ -148,12 +149,12 @@ func TestCursorsAreTheListsOwn(t *testing.T) {
 				a.want(200)
 				continue
 			}
-			a.wantProblem(400, invalidCursor)
+			a.wantProblem(400, problem.InvalidCursor)
 		}
-		w.as("unlimited", "GET", target+"?cursor="+cursors{}.encode(kind, bad[kind]), "").wantProblem(400, invalidCursor)
+		w.as("unlimited", "GET", target+"?cursor="+cursors{}.encode(kind, bad[kind]), "").wantProblem(400, problem.InvalidCursor)
 		if kind != cursorKeys {
 			w.as("a", "GET", target+"?cursor="+sealed.encode(kind, good[kind]), "").want(200)
-			w.as("a", "GET", target+"?cursor="+sealed.encode(kind, bad[kind]), "").wantProblem(400, invalidCursor)
+			w.as("a", "GET", target+"?cursor="+sealed.encode(kind, bad[kind]), "").wantProblem(400, problem.InvalidCursor)
 		}
 	}
 }
@@ -161,7 +162,7 @@ func TestCursorsAreTheListsOwn(t *testing.T) {
 // held returns the key itself.
 func (w *world) held(name string) *apikey.Key {
 	w.t.Helper()
-	k, err := w.ring.Get(w.ids[name])
+	k, err := w.keys.Get(w.ids[name])
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -226,13 +227,13 @@ func TestForeignNamesInAListAreUnknown(t *testing.T) {
 		if got := w.recipients(m.ID); !slices.Equal(got, []string{"a-truck queued"}) {
 			t.Errorf("reached %v, want a-truck", got)
 		}
-		w.as("a", "POST", "/v1/messages", `{"to":{"clients":["b-truck","z-truck"]},"text":"x"`+queue+`}`).wantProblem(404, slug(gateway.CodeClientNotFound))
+		w.as("a", "POST", "/v1/messages", `{"to":{"clients":["b-truck","z-truck"]},"text":"x"`+queue+`}`).wantProblem(404, problem.Kind(gateway.CodeClientNotFound))
 	}
-	w.as("a", "POST", "/v1/clients/b-9/messages?on_unknown=queue", "x").wantProblem(404, slug(gateway.CodeClientNotFound))
-	w.as("g", "POST", "/v1/clients/g-9/messages?on_unknown=queue", "x").wantProblem(404, slug(gateway.CodeClientNotFound))
+	w.as("a", "POST", "/v1/clients/b-9/messages?on_unknown=queue", "x").wantProblem(404, problem.Kind(gateway.CodeClientNotFound))
+	w.as("g", "POST", "/v1/clients/g-9/messages?on_unknown=queue", "x").wantProblem(404, problem.Kind(gateway.CodeClientNotFound))
 	w.as("a", "POST", "/v1/clients/a-9/messages?on_unknown=queue", "x").want(202)
 	for _, id := range []string{"b-9", "z-truck", "g-9"} {
-		w.as("unlimited", "GET", "/v1/clients/"+id, "").wantProblem(404, slug(gateway.CodeClientNotFound))
+		w.as("unlimited", "GET", "/v1/clients/"+id, "").wantProblem(404, problem.Kind(gateway.CodeClientNotFound))
 	}
 	lines := `{"to":{"client":"b-truck"},"text":"x"}` + "\n" + `{"to":{"client":"a-truck"},"text":"x"}` + "\n" + `{"to":{"clients":["a-truck","b-truck"]},"text":"x"}`
 	answer := string(w.as("a", "POST", "/v1/messages/bulk", lines, "Content-Type", ndjson).want(200).body)
@@ -262,9 +263,9 @@ func TestMessagesOfOthersToATenantsClient(t *testing.T) {
 	if m := decode[Message](w.as("a", "GET", "/v1/messages/"+single, "").want(200)); text(m.Text) != "for you" {
 		t.Errorf("got %+v, want the message to its client", m)
 	}
-	w.as("a", "DELETE", "/v1/messages/"+single, "").wantProblem(403, slug(gateway.CodeUnauthorized))
-	w.as("b", "GET", "/v1/messages/"+single, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
-	w.as("b", "DELETE", "/v1/messages/"+single, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	w.as("a", "DELETE", "/v1/messages/"+single, "").wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.as("b", "GET", "/v1/messages/"+single, "").wantProblem(404, problem.Kind(gateway.CodeMessageNotFound))
+	w.as("b", "DELETE", "/v1/messages/"+single, "").wantProblem(404, problem.Kind(gateway.CodeMessageNotFound))
 	if m := decode[Message](w.as("unlimited", "GET", "/v1/messages/"+single, "").want(200)); m.Status != "queued" {
 		t.Errorf("after the refused cancels it is %s", m.Status)
 	}
@@ -273,7 +274,7 @@ func TestMessagesOfOthersToATenantsClient(t *testing.T) {
 		t.Errorf("history %s, want the message to all without its counts", history.body)
 	}
 	for _, target := range []string{"", "/deliveries", "?wait=1s"} {
-		w.as("a", "GET", "/v1/messages/"+w.messages["all"]+target, "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+		w.as("a", "GET", "/v1/messages/"+w.messages["all"]+target, "").wantProblem(404, problem.Kind(gateway.CodeMessageNotFound))
 	}
 	w.as("a", "DELETE", "/v1/messages/"+w.messages["a"], "").want(200)
 }
@@ -284,7 +285,7 @@ func TestAWiderPrefixSeesTheNarrower(t *testing.T) {
 	w.key("a-truck", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Prefix: "a-truck"}})
 	narrow := w.push("a-truck", `{"to":{"all":true},"text":"x"}`)
 	w.as("a", "GET", "/v1/messages/"+narrow, "").want(200)
-	w.as("a-truck", "GET", "/v1/messages/"+w.messages["a"], "").wantProblem(404, slug(gateway.CodeMessageNotFound))
+	w.as("a-truck", "GET", "/v1/messages/"+w.messages["a"], "").wantProblem(404, problem.Kind(gateway.CodeMessageNotFound))
 	w.as("a", "DELETE", "/v1/messages/"+narrow, "").want(200)
 }
 
@@ -318,7 +319,7 @@ func TestGroupsAreNotATenantsToEnter(t *testing.T) {
 	w := newWorld(t)
 	refused := func(key, id, body string) {
 		t.Helper()
-		w.as(key, "PATCH", "/v1/clients/"+id, body).wantProblem(403, slug(gateway.CodeUnauthorized))
+		w.as(key, "PATCH", "/v1/clients/"+id, body).wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
 	}
 	refused("a", "a-truck", `{"groups":["gang"]}`)
 	refused("g", "g-truck", `{"groups":[]}`)
@@ -334,7 +335,7 @@ func TestGroupsAreNotATenantsToEnter(t *testing.T) {
 // TestPurgeTakesTheRightToCancel beside the one to disconnect.
 func TestPurgeTakesTheRightToCancel(t *testing.T) {
 	w := newWorld(t)
-	w.as("clients:write", "DELETE", "/v1/clients/a-truck?purge=true", "").wantProblem(403, insufficientScope)
+	w.as("clients:write", "DELETE", "/v1/clients/a-truck?purge=true", "").wantProblem(403, problem.InsufficientScope)
 	if c := decode[Client](w.as("unlimited", "GET", "/v1/clients/a-truck", "")); c.Queued == 0 {
 		t.Error("the queue was purged")
 	}
@@ -418,7 +419,7 @@ func TestAStreamEndsWithItsKey(t *testing.T) {
 	w := newWorld(t)
 	stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
 	stream.block()
-	if err := w.ring.Revoke(w.ids["a"]); err != nil {
+	if err := w.keys.Revoke(w.ids["a"]); err != nil {
 		t.Fatal(err)
 	}
 	w.device("a-truck", gatewaytest.Options{})
@@ -438,7 +439,7 @@ func TestASilentStreamEndsWithItsKey(t *testing.T) {
 		w := newWorld(t)
 		stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["unlimited"])
 		stream.block()
-		if err := w.ring.Revoke(w.ids["unlimited"]); err != nil {
+		if err := w.keys.Revoke(w.ids["unlimited"]); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
@@ -454,7 +455,7 @@ func TestTotalsAreNotATenants(t *testing.T) {
 	w := newWorld(t)
 	for _, scopes := range []string{`["metrics:read"]`, `["admin"]`, `["clients:read","admin"]`} {
 		for _, limit := range []string{`"prefix":"a-"`, `"group":"gang"`} {
-			w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":`+scopes+`,`+limit+`}`).wantProblem(422, validationFailed)
+			w.as("unlimited", "POST", "/v1/keys", `{"name":"x","scopes":`+scopes+`,`+limit+`}`).wantProblem(422, problem.ValidationFailed)
 		}
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/guard"
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/shares"
 )
 
-// Bounds of the lines that refused requests leave. A source is an address
-// (IPv6: a /64) whose requests show no valid key, or else a key.
+// Bounds of the lines that refused requests add to the logs. A source is a key, or
+// for requests without a valid key an address (IPv6: a /64).
 const (
 	maxLinesPerAddress = 20   // in a minute, in the log and in the audit log each
 	maxLinesOfAddress  = 600  // of all addresses
@@ -22,17 +24,17 @@ const (
 	maxLoggedMethod    = 32   // bytes
 )
 
-// traces bounds what requests leave in the log and in the audit log, so that no
-// caller fills the disk with its refusals.
+// traces bounds the lines about requests in the log and in the audit log, so that
+// no caller can fill the disk with refused requests.
 type traces struct {
-	log, audit struct{ strangers, keys *shares.Lines }
+	log, audit struct{ addresses, keys *shares.Lines }
 }
 
 func (s *server) initTraces() {
 	t := &s.traces
-	t.log.strangers = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, s.logHeld("address"))
+	t.log.addresses = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, s.logHeld("address"))
 	t.log.keys = shares.NewLines(maxLinesPerKey, maxLinesOfKeys, s.logHeld("principal"))
-	t.audit.strangers = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, func(address string, held int) {
+	t.audit.addresses = shares.NewLines(maxLinesPerAddress, maxLinesOfAddress, func(address string, held int) {
 		s.cfg.Audit.Record(audit.Entry{At: s.cfg.Now(), What: audit.Refused, From: address, Count: held, Result: audit.Held})
 	})
 	t.audit.keys = shares.NewLines(maxLinesPerKey, maxLinesOfKeys, func(key string, held int) {
@@ -40,45 +42,46 @@ func (s *server) initTraces() {
 	})
 }
 
-// logHeld returns what writes the line about the requests of one source that
-// have none of their own.
+// logHeld returns the function that writes one line for all requests of a source
+// that got no line.
 func (s *server) logHeld(source string) func(string, int) {
 	return func(name string, held int) {
 		s.log.LogAttrs(context.Background(), slog.LevelWarn, "requests that are not logged one by one", slog.String(source, name), slog.Int("count", held))
 	}
 }
 
-// turn reports the minute that has ended. Each request calls it.
+// turn writes the lines about held requests when a minute has ended. Each request
+// calls it.
 func (t *traces) turn(now time.Time) {
-	t.log.strangers.Turn(now)
+	t.log.addresses.Turn(now)
 	t.log.keys.Turn(now)
-	t.audit.strangers.Turn(now)
+	t.audit.addresses.Turn(now)
 	t.audit.keys.Turn(now)
 }
 
-// held is how many lines were not written since the start, by log.
+// held returns how many lines were not written since the start, by log.
 func (t *traces) held() map[string]uint64 {
-	return map[string]uint64{"log": t.log.strangers.Held() + t.log.keys.Held(), "audit": t.audit.strangers.Held() + t.audit.keys.Held()}
+	return map[string]uint64{"log": t.log.addresses.Held() + t.log.keys.Held(), "audit": t.audit.addresses.Held() + t.audit.keys.Held()}
 }
 
 func (t *traces) flush() {
-	t.log.strangers.Flush()
+	t.log.addresses.Flush()
 	t.log.keys.Flush()
-	t.audit.strangers.Flush()
+	t.audit.addresses.Flush()
 	t.audit.keys.Flush()
 }
 
 // mayLog reports whether the access log has room for a line about the request.
-// Successful requests with a key have no bound: the operator has asked for
-// them.
+// Successful requests with a key have no bound, because the operator has enabled
+// them with Config.AccessLog.
 func (s *server) mayLog(x *exchange, r *http.Request) bool {
 	switch {
 	case x.principal != "":
 		return x.status < 400 || s.traces.log.keys.Take(x.principal, x.started)
-	case x.status < 400 && !s.ring.Required():
+	case x.status < 400 && !s.keyset.Required():
 		return true
 	}
-	return s.traces.log.strangers.Take(addressOf(r.RemoteAddr), x.started)
+	return s.traces.log.addresses.Take(addressOf(r.RemoteAddr), x.started)
 }
 
 // mayRecord reports whether the audit log has room for an entry about a refused
@@ -87,13 +90,13 @@ func (s *server) mayRecord(x *exchange, r *http.Request) bool {
 	if x.principal != "" {
 		return s.traces.audit.keys.Take(x.principal, x.started)
 	}
-	return s.traces.audit.strangers.Take(addressOf(r.RemoteAddr), x.started)
+	return s.traces.audit.addresses.Take(addressOf(r.RemoteAddr), x.started)
 }
 
-// addressOf is the address under which a stranger's requests are counted: an
-// IPv4 address, or the /64 that a host on IPv6 has to itself.
+// addressOf returns the address under which unauthenticated requests are counted: an
+// IPv4 address, or the /64 that one IPv6 host uses.
 func addressOf(remote string) string {
-	if source, ok := sourceOf(remote); ok {
+	if source, ok := guard.SourceOf(remote); ok {
 		if source.Bits() == 32 {
 			return source.Addr().String()
 		}
@@ -106,6 +109,6 @@ func addressOf(remote string) string {
 }
 
 // loggedPath is the request's path as the logs show it.
-func loggedPath(r *http.Request) string { return shortened(r.URL.Path, maxLoggedPath) }
+func loggedPath(r *http.Request) string { return problem.Cut(r.URL.Path, maxLoggedPath) }
 
-func loggedMethod(r *http.Request) string { return shortened(r.Method, maxLoggedMethod) }
+func loggedMethod(r *http.Request) string { return problem.Cut(r.Method, maxLoggedMethod) }

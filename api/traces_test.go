@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A stranger at full rate leaves a bounded number of short lines in the log and
+// An unauthenticated caller at full rate leaves a bounded number of short lines in the log and
 // in the audit log, and the refusals of a key that is known are all on record.
 func TestStrangersLeaveBoundedTraces(t *testing.T) {
 	var log logLines
@@ -36,7 +36,7 @@ func TestStrangersLeaveBoundedTraces(t *testing.T) {
 		time.Sleep(time.Minute) // virtual
 		w.call("GET", "/livez", "").want(200)
 
-		var known, strangers, held, size int
+		var known, single, held, size int
 		for _, e := range entries() {
 			switch {
 			case e["msg"] != "refused":
@@ -45,15 +45,15 @@ func TestStrangersLeaveBoundedTraces(t *testing.T) {
 			case e["name"] == "clients:read":
 				known++
 			default:
-				strangers++
+				single++
 				size = max(size, len(e["target"].(string)))
 			}
 		}
 		if known != floods/100 {
 			t.Errorf("%d refusals of a key are on record, want %d", known, floods/100)
 		}
-		if strangers > 20 || strangers+held != floods {
-			t.Errorf("%d entries of a stranger and %d in one line, want at most 20 and all %d", strangers, held, floods)
+		if single > 20 || single+held != floods {
+			t.Errorf("%d entries of an address and %d in one line, want at most 20 and all %d", single, held, floods)
 		}
 		if most := 256 + 16; size > most {
 			t.Errorf("a target of %d bytes, want at most %d", size, most)

@@ -21,8 +21,8 @@ type Uplink struct {
 	Base64     []byte  `json:"base64,omitempty" swaggertype:"string" format:"byte"` // the payload if it is not
 } //@name Uplink
 
-// UplinkPage is one page of uplinks. NextAfter is the after to go on with, also
-// when the page is the last one for now.
+// UplinkPage is one page of uplinks. NextAfter is the after of the next call. The
+// last page has it, too.
 type UplinkPage struct {
 	Items     []Uplink `json:"items" validate:"required"`      // oldest first
 	NextAfter uint64   `json:"next_after" validate:"required"` // the after of the next call, also when this page is the last one for now
@@ -39,13 +39,13 @@ func uplinkView(u *gateway.Uplink) Uplink {
 	return v
 }
 
-// listUplinks lists what devices have sent.
+// listUplinks lists uplinks.
 //
 //	@ID				listUplinks
 //	@Summary		List data from devices
 //	@Description	Of all clients, or of one, oldest first. The data survives restarts and is kept for some days; remember `next_after` and go on from there.
 //	@Description	With `wait` an empty page is answered when there is something to show, or when the time is over: a loop of such calls takes in everything soon after it came.
-//	@Description	A page that a filter has made short says `"more": true` and where to go on.
+//	@Description	If a filter has made a page short, the page has `"more": true`, and `next_after` continues after it.
 //	@Tags			uplinks
 //	@Produce		json
 //	@Param			after	query		string	false	"above this sequence; earliest (or 0) is the beginning, now is the end"	default(earliest)
@@ -69,7 +69,7 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	}
 	if after.now {
 		var err error
-		if query.After, err = s.view(w).LastUplink(); err != nil {
+		if query.After, err = viewOf(w).LastUplink(); err != nil {
 			return err
 		}
 	}
@@ -92,8 +92,8 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 // awaitUplinks returns the first page with an uplink, or an empty page when the
 // wait is over. A call that waits counts as an event stream.
 func (s *server) awaitUplinks(w http.ResponseWriter, r *http.Request, q tenant.UplinkQuery, wait time.Duration) (gateway.Page[gateway.Uplink, uint64], error) {
-	sub, _ := s.view(w).Subscribe(0) // before the first look, so that nothing falls between
-	page, err := s.view(w).Uplinks(q)
+	sub, _ := viewOf(w).Subscribe(0) // before the first read, so that no uplink is missed between them
+	page, err := viewOf(w).Uplinks(q)
 	if err != nil || wait == 0 || len(page.Items) > 0 || page.More {
 		return page, err
 	}
@@ -120,10 +120,10 @@ func (s *server) awaitUplinks(w http.ResponseWriter, r *http.Request, q tenant.U
 			came = came || events[i].Type == gateway.EventMessageReceived && (q.Client == "" || q.Client == events[i].Client)
 		}
 		if err != nil {
-			sub, _ = s.view(w).Subscribe(0)
+			sub, _ = viewOf(w).Subscribe(0)
 		}
 		if came {
-			if page, err = s.view(w).Uplinks(q); err != nil {
+			if page, err = viewOf(w).Uplinks(q); err != nil {
 				return page, err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
@@ -42,7 +43,7 @@ func TestUplinksFromTheBeginningAndFromNow(t *testing.T) {
 		t.Errorf("behind now: %+v, want the one that came after", p.Items)
 	}
 	for _, bad := range []string{"after=latest", "after=-1", "wait=61s", "since=1764277522", "until=1764277522", "since=yesterday"} {
-		h.call("GET", "/v1/uplinks?"+bad, "").wantProblem(400, invalidParameter)
+		h.call("GET", "/v1/uplinks?"+bad, "").wantProblem(400, problem.InvalidParameter)
 	}
 }
 

@@ -13,11 +13,13 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 )
 
-// rules is the one validator of the process: it caches what it knows of types.
+// rules returns the validator of the process. It is shared because it caches the
+// rules of each type.
 var rules = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(jsonName)
@@ -53,11 +55,11 @@ func validate(v any) error {
 	if !ok {
 		return err
 	}
-	fields := make([]FieldError, len(broken))
+	fields := make([]problem.FieldError, len(broken))
 	for i, b := range broken {
-		fields[i] = FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
+		fields[i] = problem.FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
 	}
-	return invalidFields(fields...)
+	return problem.InvalidFields(fields...)
 }
 
 // current is the struct under validation itself: bodies are decoded behind a
@@ -92,7 +94,7 @@ func oneAudience(l validator.StructLevel) {
 	}
 }
 
-// manyRules: what only some audiences can have.
+// manyRules: members that only some audiences can have.
 func manyRules(l validator.StructLevel) {
 	p := current[PushMany](l)
 	if p.To == nil {
@@ -112,7 +114,7 @@ func manyRules(l validator.StructLevel) {
 	}
 }
 
-// ruleText says what a rule asks for, for people.
+// ruleText explains a rule to people.
 func ruleText(b validator.FieldError) string {
 	switch b.Tag() {
 	case "required":
@@ -163,8 +165,8 @@ func unitOf(b validator.FieldError) string {
 }
 
 // pointerOf turns a path through Go values ("PushMany.Options.metadata[k]") into
-// a JSON pointer. Leading struct names are what JSON does not see: the body's
-// own type and what is embedded in it.
+// a JSON pointer. It drops the leading struct names, which JSON does not have: the
+// type of the body and the types embedded in it.
 func pointerOf(path string) string {
 	var b strings.Builder
 	for path != "" {
@@ -177,7 +179,7 @@ func pointerOf(path string) string {
 	return b.String()
 }
 
-// transparent are the structs whose members stand in the body itself.
+// transparent are the structs whose members are members of the body.
 var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "KeyCreate": true, "Content": true, "Options": true}
 
 // cutPart takes the first name, or the first key in brackets, off a path.

@@ -11,10 +11,11 @@ import (
 // halfClosedWait bounds the wait of a caller that has closed its direction.
 const halfClosedWait = 10 * time.Second
 
-// lingerOf returns how long a wait goes on after the request's context has ended. A
-// reset of its HTTP/2 stream ends the wait at once. Over HTTP/1 a caller that
-// has gone looks like one that half-closes and still reads: the first holds its
-// place no longer than halfClosedWait, and the second gets its answer.
+// lingerOf returns how long a wait lasts after the request's context has ended. A
+// reset of the HTTP/2 stream ends the wait at once. Over HTTP/1 a caller that has
+// closed its connection looks like a caller that has closed only its sending half
+// and still reads. Both get halfClosedWait: the first holds its place no longer, and
+// the second gets its answer.
 func lingerOf(r *http.Request) time.Duration {
 	if r.ProtoMajor >= 2 {
 		return 0
@@ -22,8 +23,8 @@ func lingerOf(r *http.Request) time.Duration {
 	return halfClosedWait
 }
 
-// patience is a context that ends lingerOf after the request's own, and with the
-// caller's key at once, and its release.
+// patience returns a context that ends lingerOf after the request's context, and at
+// once when the caller's key ends. The caller of patience calls release.
 func (s *server) patience(w http.ResponseWriter, r *http.Request) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(lingerOf(r), cancel) })
@@ -31,10 +32,10 @@ func (s *server) patience(w http.ResponseWriter, r *http.Request) (ctx context.C
 	return ctx, func() { stop(); unwatch(); cancel() }
 }
 
-// onKeyEnd arranges that f is called, once, when the caller's key ends, and
-// returns what takes that back.
+// onKeyEnd arranges that f is called once when the caller's key ends. Calling stop
+// cancels that.
 func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
-	key := s.view(w).Key()
+	key := viewOf(w).Key()
 	if !key.Ends() {
 		return func() {}
 	}
@@ -46,20 +47,21 @@ func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
 	return func() { unwatch(); expiry.Stop() }
 }
 
-// waitUnder returns the context of a wait, and the time that the wait may last
-// after it. A configured key never ends and needs no context of its own.
+// waitUnder returns the context of a wait, and how long the wait may last after the
+// context has ended. A configured key never ends, so its wait uses the request's
+// context.
 func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.Context, linger time.Duration, release func()) {
-	if !s.view(w).Key().Ends() {
+	if !viewOf(w).Key().Ends() {
 		return r.Context(), lingerOf(r), func() {}
 	}
 	ctx, release = s.patience(w, r)
 	return ctx, 0, release
 }
 
-// endWithKey ends the connection behind the answer when the caller's key has ended
+// endWithKey closes the connection after the answer if the caller's key has ended
 // during the wait.
-func (s *server) endWithKey(w http.ResponseWriter) {
-	if s.view(w).Alive() != nil {
+func endWithKey(w http.ResponseWriter) {
+	if viewOf(w).Alive() != nil {
 		w.Header().Set("Connection", "close")
 	}
 }
@@ -67,11 +69,11 @@ func (s *server) endWithKey(w http.ResponseWriter) {
 // waiting is how long a caller will wait for a final state; zero = not at all.
 type waiting struct {
 	d         time.Duration
-	preferred bool // asked for by Prefer, so the answer says that it was heard
+	preferred bool // set by Prefer, so the answer has Preference-Applied
 }
 
 // waitOf takes ?wait=, else Prefer: wait (RFC 7240). A parameter out of range is
-// an error; a preference is shortened to what is possible.
+// an error; a preference is shortened to Config.MaxWait.
 func (s *server) waitOf(q *query, r *http.Request) waiting {
 	if d, given := q.duration("wait", 0, s.cfg.MaxWait); given {
 		return waiting{d: d}
@@ -92,7 +94,7 @@ func (s *server) waitOf(q *query, r *http.Request) waiting {
 	return waiting{}
 }
 
-// applied tells the caller that its preference was heard.
+// applied sets Preference-Applied if the wait came from Prefer (RFC 7240 §3).
 func (w waiting) applied(h http.Header) {
 	if w.preferred {
 		h["Preference-Applied"] = []string{"wait=" + strconv.Itoa(int(w.d/time.Second))}

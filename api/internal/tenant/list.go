@@ -10,14 +10,15 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// scanLimit bounds the rows of others that one page passes over; a page that
-// meets more ends early, with a cursor. A cursor may name such a row: it must
-// not be readable by a limited caller.
+// scanLimit bounds the rows beyond the limit that one page skips. A page that skips
+// more ends early, with a cursor. The cursor may name a row beyond the limit, so a
+// limited caller must not be able to read it.
 const scanLimit = 2000
 
-// filtered collects a page of what keep wants. read returns the store's next
-// page of at most n rows; key is a row's key.
-func filtered[T, K any](limit int, read func(n int) (gateway.Page[T, K], error), key func(*T) K, keep func(*T) (bool, error), goOn func(K)) (gateway.Page[T, K], error) {
+// filtered collects a page of the rows for which keep reports true. read returns the
+// store's next page of at most n rows, key a row's key. advance makes read begin after
+// a key.
+func filtered[T, K any](limit int, read func(n int) (gateway.Page[T, K], error), key func(*T) K, keep func(*T) (bool, error), advance func(K)) (gateway.Page[T, K], error) {
 	if limit <= 0 {
 		limit = gateway.DefaultListSize
 	}
@@ -46,8 +47,8 @@ func filtered[T, K any](limit int, read func(n int) (gateway.Page[T, K], error),
 		if !page.More {
 			return out, nil
 		}
-		goOn(page.Next)
-		// A short page has met a bound of its own.
+		advance(page.Next)
+		// The store has a bound for the rows of a page, too; a short page has met it.
 		if scanned += len(page.Items); len(page.Items) < ask || scanned >= scanLimit {
 			out.More = true
 			return out, nil
@@ -55,8 +56,8 @@ func filtered[T, K any](limit int, read func(n int) (gateway.Page[T, K], error),
 	}
 }
 
-// Clients lists clients. The limit goes into the store's own query, so that a
-// tenant's page costs the same however many clients others have.
+// Clients lists clients. The limit is part of the store's query, so that the cost of a
+// tenant's page does not grow with the clients of other tenants.
 func (v *View) Clients(q gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 	l := &v.key.Limit
 	switch {
@@ -69,17 +70,16 @@ func (v *View) Clients(q gateway.ClientSelection) (gateway.Page[gateway.Client, 
 	case l.Group != "":
 		q.Group = l.Group
 	}
-	return v.door.gateway.Clients(q)
+	return v.shared.gateway.Clients(q)
 }
 
-// bothGroups asks the store for the limit's group and keeps who is in the other
-// one, too.
+// bothGroups reads the clients in the limit's group and keeps the members of q.Group.
 func (v *View) bothGroups(q gateway.ClientSelection) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 	other := q.Group
 	q.Group = v.key.Limit.Group
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Client, gateway.ClientID], error) {
 		q.Limit = n
-		return v.door.gateway.Clients(q)
+		return v.shared.gateway.Clients(q)
 	}, func(c *gateway.Client) gateway.ClientID { return c.ID },
 		func(c *gateway.Client) (bool, error) { return slices.Contains(c.Groups, other), nil },
 		func(next gateway.ClientID) { q.After = next })
@@ -88,34 +88,34 @@ func (v *View) bothGroups(q gateway.ClientSelection) (gateway.Page[gateway.Clien
 // Messages lists messages, newest first.
 func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	if !v.limited() {
-		return v.door.gateway.Messages(q)
+		return v.shared.gateway.Messages(q)
 	}
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 		q.Limit = n
-		return v.door.gateway.Messages(q)
+		return v.shared.gateway.Messages(q)
 	}, func(m *gateway.Message) gateway.MessageID { return m.ID }, v.sees,
 		func(next gateway.MessageID) { q.Before = next })
 }
 
-// Deliveries lists the deliveries of a message that the caller may see: those of
-// its own pushes went to nobody beyond its limit.
+// Deliveries lists the deliveries of a message that the caller may see. All of them are
+// within the limit, because Push narrows the audience.
 func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
 	if v.limited() {
 		if _, err := v.Message(q.Message); err != nil {
 			return gateway.Page[gateway.Delivery, gateway.ClientID]{}, err
 		}
 	}
-	page, err := v.door.gateway.Deliveries(q)
+	page, err := v.shared.gateway.Deliveries(q)
 	return page, v.hide(err, "", q.Message)
 }
 
-// ClientDeliveries lists a client's deliveries, also of messages that others
-// have pushed to many.
+// ClientDeliveries lists a client's deliveries. They include those of messages to many
+// that were pushed under another limit.
 func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
 	if in, err := v.inside(q.Client); err != nil || !in {
-		return gateway.Page[gateway.Delivery, gateway.Seq]{}, err // as of a client that was never seen
+		return gateway.Page[gateway.Delivery, gateway.Seq]{}, err // an empty page, as for an unknown client
 	}
-	return v.door.gateway.ClientDeliveries(q)
+	return v.shared.gateway.ClientDeliveries(q)
 }
 
 // UplinkQuery selects uplinks. Zero fields select all.
@@ -139,11 +139,11 @@ func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], err
 	}
 	foreign := q.Client == "" && v.limited()
 	if !foreign && q.Since.IsZero() && q.Until.IsZero() {
-		return v.door.gateway.Uplinks(q.Client, q.After, q.Limit)
+		return v.shared.gateway.Uplinks(q.Client, q.After, q.Limit)
 	}
-	known := make(map[gateway.ClientID]bool) // for one page, so that a talkative device is looked up once
+	known := make(map[gateway.ClientID]bool) // inside by client, so that a page looks each client up once
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Uplink, uint64], error) {
-		return v.door.gateway.Uplinks(q.Client, q.After, n)
+		return v.shared.gateway.Uplinks(q.Client, q.After, n)
 	}, func(u *gateway.Uplink) uint64 { return u.Seq }, func(u *gateway.Uplink) (bool, error) {
 		if !q.includes(u.At) || !foreign {
 			return q.includes(u.At), nil
@@ -159,9 +159,9 @@ func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], err
 }
 
 // Whole returns the uplink of an event with the payload that the event omits. ok is
-// false if it is no longer kept.
+// false if the store no longer has it.
 func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err error) {
-	page, err := v.door.gateway.Uplinks(u.Client, u.Seq-1, 1)
+	page, err := v.shared.gateway.Uplinks(u.Client, u.Seq-1, 1)
 	if err != nil || len(page.Items) == 0 || page.Items[0].Seq != u.Seq {
 		return *u, false, err
 	}
@@ -173,7 +173,7 @@ func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err erro
 func (v *View) LastUplink() (uint64, error) {
 	var failed error
 	last := sort.Search(math.MaxInt, func(after int) bool {
-		page, err := v.door.gateway.Uplinks("", uint64(after), 1)
+		page, err := v.shared.gateway.Uplinks("", uint64(after), 1)
 		if err != nil {
 			failed = err
 		}

@@ -7,9 +7,9 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// memberships remembers the groups of clients that events are about, so that the
-// streams of all limited keys read the store once for an event and not each. They
-// are those of the moment at which the first stream came to the event.
+// memberships caches the groups of the clients in events, so that the streams of all
+// limited keys together read the store once for an event. The cached groups are those
+// at the time when the first stream read the event.
 type memberships struct {
 	mu    sync.Mutex
 	slots [256]membership
@@ -23,8 +23,7 @@ type membership struct {
 
 var memberSeed = maphash.MakeSeed()
 
-// of returns the groups of the client of event seq; nil for a client that is not
-// known.
+// of returns the groups of the client of event seq; nil for an unknown client.
 func (m *memberships) of(g *gateway.Gateway, client gateway.ClientID, seq uint64) ([]string, error) {
 	slot := &m.slots[maphash.String(memberSeed, string(client))%uint64(len(m.slots))]
 	m.mu.Lock()

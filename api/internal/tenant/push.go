@@ -14,33 +14,34 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 )
 
-// Receipt tells what was accepted.
+// Receipt is the result of an accepted push.
 type Receipt struct {
 	gateway.Receipt
-	// Unknown are the named clients that are beyond the caller's limit, where
-	// others were within it. Nothing was stored for them.
+	// Unknown are the named clients beyond the caller's limit, if other named clients
+	// were within it. Nothing was stored for them.
 	Unknown []gateway.ClientID
 }
 
-// Push stores a message for those of its audience whom the caller may reach. It
+// Push stores a message for the clients of its audience that are within the limit. It
 // changes r.
 func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
-	told := v.target(&r.To)
+	target := v.target(&r.To)
 	if out.Unknown, err = v.narrow(r); err == nil {
-		out.Receipt, err = v.door.gateway.Push(context.Background(), *r)
+		out.Receipt, err = v.shared.gateway.Push(context.Background(), *r)
 		err = v.hide(err, r.To.Client, "")
 	}
-	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
+	v.pushed(target, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
 	return out, err
 }
 
-// StartPush is Push for a caller that does not wait. With c it is PushAndAwait, and
-// the caller ends the wait. See gateway.Gateway.StartPush and StartPushAndAwait.
+// StartPush is Push for a caller that does not block: it calls done with the result.
+// If c is not nil it is PushAndAwait, and the caller ends the wait with c. See
+// gateway.Gateway.StartPush and StartPushAndAwait.
 func (v *View) StartPush(c *gateway.PushCall, r *gateway.PushRequest, done func(Receipt, error)) {
-	told, key := v.target(&r.To), r.IdempotencyKey
+	target, key := v.target(&r.To), r.IdempotencyKey
 	unknown, err := v.narrow(r)
 	answer := func(rec gateway.Receipt, err error) {
-		v.pushed(told, rec.Message.ID, rec.Replayed, key, err)
+		v.pushed(target, rec.Message.ID, rec.Replayed, key, err)
 		done(Receipt{Receipt: rec, Unknown: unknown}, err)
 	}
 	if err != nil {
@@ -50,41 +51,41 @@ func (v *View) StartPush(c *gateway.PushCall, r *gateway.PushRequest, done func(
 	client := r.To.Client
 	hidden := func(rec gateway.Receipt, err error) { answer(rec, v.hide(err, client, "")) }
 	if c == nil {
-		v.door.gateway.StartPush(*r, hidden)
+		v.shared.gateway.StartPush(*r, hidden)
 		return
 	}
-	v.door.gateway.StartPushAndAwait(c, *r, hidden)
+	v.shared.gateway.StartPushAndAwait(c, *r, hidden)
 }
 
-// PushAndAwait is Push, and waits for the final states for up to wait. The end of
-// ctx and r.Linger end the wait and not the push.
+// PushAndAwait is Push, and waits for the final states for up to wait. The
+// wait ends at the latest r.Linger after ctx has ended; that does not undo the push.
 func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait time.Duration) (out Receipt, err error) {
-	told := v.target(&r.To)
+	target := v.target(&r.To)
 	if out.Unknown, err = v.narrow(r); err == nil {
-		out.Receipt, err = v.door.gateway.PushAndAwait(ctx, *r, wait)
+		out.Receipt, err = v.shared.gateway.PushAndAwait(ctx, *r, wait)
 		err = v.hide(err, r.To.Client, "")
 	}
-	v.pushed(told, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
+	v.pushed(target, out.Message.ID, out.Replayed, r.IdempotencyKey, err)
 	return out, err
 }
 
-// PushOnline delivers now or never. The end of ctx ends the wait.
+// PushOnline delivers at once or not at all. The wait ends with ctx.
 func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
 	if v.limited() {
 		err = v.reach(r.Client)
 	}
 	if err == nil {
-		out, err = v.door.gateway.PushOnline(ctx, r)
+		out, err = v.shared.gateway.PushOnline(ctx, r)
 		err = v.hide(err, r.Client, "")
 	}
-	if v.door.log.Wants(audit.Push) {
+	if v.shared.log.Wants(audit.Push) {
 		v.pushed(string(r.Client), out.Message, false, "", err)
 	}
 	return out, err
 }
 
-// narrow makes r the caller's: whom it cannot reach gets nothing. It returns
-// the named clients that are left out.
+// narrow sets r's owner and reduces its audience to the clients within the limit. It
+// returns the named clients that it has removed.
 func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err error) {
 	if !v.limited() {
 		return nil, nil
@@ -110,7 +111,7 @@ func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err e
 	return nil, nil
 }
 
-// split parts named clients into those within the limit and the others.
+// split separates named clients into those within the limit and the others.
 func (v *View) split(ids []gateway.ClientID) (within, beyond []gateway.ClientID, err error) {
 	for _, id := range ids {
 		in, err := v.inside(id)
@@ -126,10 +127,11 @@ func (v *View) split(ids []gateway.ClientID) (within, beyond []gateway.ClientID,
 	return within, beyond, nil
 }
 
-// target names an audience for the audit log, "" when nobody wants to know.
+// target names an audience for the audit log. It returns "" if the log does not record
+// pushes.
 func (v *View) target(to *gateway.Audience) string {
 	switch {
-	case !v.door.log.Wants(audit.Push):
+	case !v.shared.log.Wants(audit.Push):
 		return ""
 	case to.Client != "":
 		return string(to.Client)
@@ -150,7 +152,7 @@ func (v *View) target(to *gateway.Audience) string {
 
 // pushed records a push.
 func (v *View) pushed(target string, id gateway.MessageID, replayed bool, key string, err error) {
-	if !v.door.log.Wants(audit.Push) {
+	if !v.shared.log.Wants(audit.Push) {
 		return
 	}
 	e := v.entry(audit.Push, target, err)
@@ -164,13 +166,13 @@ func (v *View) pushed(target string, id gateway.MessageID, replayed bool, key st
 		sum := sha256.Sum256([]byte(key))
 		e.Idempotency = hex.EncodeToString(sum[:8])
 	}
-	v.door.log.Record(e)
+	v.shared.log.Record(e)
 }
 
-// Record tells the audit log of a write and what came of it.
+// Record adds a write and its result to the audit log.
 func (v *View) Record(what, target string, err error) {
-	if v.door.log.Wants(what) {
-		v.door.log.Record(v.entry(what, target, err))
+	if v.shared.log.Wants(what) {
+		v.shared.log.Record(v.entry(what, target, err))
 	}
 }
 
@@ -181,7 +183,7 @@ type problem interface {
 }
 
 func (v *View) entry(what, target string, err error) audit.Entry {
-	e := audit.Entry{At: v.door.now(), Who: v.key.ID, Name: v.key.Name, What: what, Target: target, From: v.request.From,
+	e := audit.Entry{At: v.shared.now(), Who: v.key.ID, Name: v.key.Name, What: what, Target: target, From: v.request.From,
 		Request: v.request.ID, Caller: v.request.CallerID, Result: audit.OK}
 	if err != nil {
 		e.Result = "error"

@@ -32,7 +32,7 @@ func TestAResultIsACodeAndNoText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := NewDoor(nil, nil, record, time.Now).View(apikey.Anyone, Request{From: "192.0.2.1:1", ID: "r-1"})
+		v := NewViews(nil, nil, record, time.Now).View(apikey.Anyone, Request{From: "192.0.2.1:1", ID: "r-1"})
 		v.Record(audit.Disconnect, "a-1", c.err)
 		if err := record.Close(); err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestAReaderWhoHasLeftHearsNoMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := NewDoor(g, func(string) bool { return false }, nil, time.Now).View(k, Request{})
+	v := NewViews(g, func(string) bool { return false }, nil, time.Now).View(k, Request{})
 	sub, _ := v.Subscribe(0)
 	gatewaytest.Connect(t, g, "b-1", gatewaytest.Options{})
 	gatewaytest.Connect(t, g, "a-1", gatewaytest.Options{})

@@ -17,11 +17,12 @@ type Subscription struct {
 // Subscribe returns a cursor behind the event numbered after; see
 // gateway.Subscribe.
 func (v *View) Subscribe(after uint64) (*Subscription, bool) {
-	sub, gap := v.door.gateway.Subscribe(after)
+	sub, gap := v.shared.gateway.Subscribe(after)
 	return &Subscription{view: v, sub: sub, position: after}, gap
 }
 
-// Position is the number of the last event that was passed, seen or not.
+// Position returns the number of the last event that Next has read. The caller may not
+// have seen that event.
 func (s *Subscription) Position() uint64 { return s.position }
 
 // Next waits for events that the caller may see, as gateway.Subscription.Next
@@ -32,14 +33,14 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 			return buf, err
 		}
 		if err := ctx.Err(); err != nil {
-			return buf, err // also when events of others never pause
+			return buf, err // checked here, because sub.Next does not wait while events keep coming
 		}
 		more, err := s.sub.Next(ctx, buf)
 		if err != nil {
 			return buf, err
 		}
 		if err := s.view.Alive(); err != nil {
-			return buf, err // it ended while we waited
+			return buf, err // the key ended during the wait
 		}
 		buf = more
 		s.position = buf[len(buf)-1].Seq
@@ -48,7 +49,7 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		}
 		kept := buf[:start]
 		for i := start; i < len(buf); i++ {
-			if s.view.hears(&buf[i]) {
+			if s.view.maySeeEvent(&buf[i]) {
 				kept = append(kept, buf[i])
 			}
 		}
@@ -58,20 +59,20 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 	}
 }
 
-// hears reports whether an event is about a client within the limit, or about a
-// message to many of the caller's own.
-func (v *View) hears(e *gateway.Event) bool {
+// maySeeEvent reports whether an event is about a client within the limit, or about a
+// message to many that was pushed under the caller's limit.
+func (v *View) maySeeEvent(e *gateway.Event) bool {
 	if e.Client != "" {
 		group := v.key.Limit.Group
 		if group == "" {
 			return v.MaySee(e.Client)
 		}
-		groups, err := v.door.members.of(v.door.gateway, e.Client, e.Seq)
+		groups, err := v.shared.members.of(v.shared.gateway, e.Client, e.Seq)
 		return err == nil && slices.Contains(groups, group)
 	}
 	if e.Message == "" {
 		return false
 	}
-	m, err := v.door.gateway.Message(e.Message)
+	m, err := v.shared.gateway.Message(e.Message)
 	return err == nil && v.key.Limit.Covers(m.Owner)
 }

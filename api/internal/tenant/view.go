@@ -1,10 +1,10 @@
-// Package tenant is the gateway as one caller may see and touch it. Handlers
-// have no other way to the gateway, so that what lies beyond a key's limit is
-// out of reach of every endpoint, also of those to come.
+// Package tenant gives a caller the part of the gateway that its API key may see and
+// change. Handlers have no other access to the gateway, so no endpoint, old or new,
+// can reach beyond a key's limit.
 //
-// What is beyond the limit looks as if it did not exist: the same errors with
-// the same words, empty lists, no events. A group's members are those of the
-// moment; an id's prefix never changes.
+// A client or a message beyond the limit looks as if it did not exist: the caller gets
+// the same errors with the same words, empty lists and no events. A limit to a group
+// follows the group's present members; the prefix of an id never changes.
 package tenant
 
 import (
@@ -19,8 +19,8 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 )
 
-// Door opens views of one gateway.
-type Door struct {
+// Views makes views of one gateway, and has the parts that they share.
+type Views struct {
 	gateway *gateway.Gateway
 	guarded func(group string) bool
 	log     *audit.Log
@@ -28,83 +28,84 @@ type Door struct {
 	members memberships
 }
 
-// NewDoor returns the door to g. guarded reports whether being in a group is a
-// right, because some key is limited to it; what is written is told to log.
+// NewViews returns the views of g. guarded reports whether some key is limited to a
+// group, so that its members are within that key's reach. Views record writes in log.
 // The clock now decides whether a key has ended.
-func NewDoor(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log, now func() time.Time) *Door {
-	return &Door{gateway: g, guarded: guarded, log: log, now: now}
+func NewViews(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log, now func() time.Time) *Views {
+	return &Views{gateway: g, guarded: guarded, log: log, now: now}
 }
 
-// Request has the source of a request and its names in the audit log.
+// Request has the source of a request and its ids in the audit log.
 type Request struct {
 	From     string // address of the caller
-	ID       string // of ours
-	CallerID string // of the caller's, "" for none
+	ID       string // the request's id that the server made
+	CallerID string // the caller's own id of the request, "" for none
 }
 
 // View returns the gateway for one request by key.
-func (d *Door) View(key *apikey.Key, r Request) View {
-	return View{door: d, key: key, request: r}
+func (vs *Views) View(key *apikey.Key, r Request) View {
+	return View{shared: vs, key: key, request: r}
 }
 
-// View is the gateway for one request. The zero View is nobody's: it panics.
+// View is the gateway for one request. The methods of the zero View panic.
 //
-// Its calls that change something take no context, or one for the wait alone: a
-// request that was read is carried out to its end. net/http ends the request's context when the caller
-// closes its direction, and a caller that does so may still wait for the answer.
+// Methods that change something take no context, or a context for the wait alone,
+// because a change is carried out once its request has been read. net/http ends the
+// request's context when the caller closes its sending half, and such a caller may
+// still wait for the answer.
 type View struct {
-	door    *Door
+	shared  *Views
 	key     *apikey.Key
 	request Request
 }
 
-// Key is who asks.
+// Key returns the caller's key.
 func (v *View) Key() *apikey.Key { return v.key }
 
-// Alive returns an error when the key has ended while the request goes on.
+// Alive returns an error if the key has ended during the request.
 func (v *View) Alive() error {
-	if v.key.Alive(v.door.now()) {
+	if v.key.Alive(v.shared.now()) {
 		return nil
 	}
 	return &gateway.Error{Code: gateway.CodeUnauthorized, Message: "the API key has ended"}
 }
 
 // Ready returns nil when the gateway accepts messages.
-func (v *View) Ready() error { return v.door.gateway.Ready() }
+func (v *View) Ready() error { return v.shared.gateway.Ready() }
 
-// Stats returns totals, which are of all tenants.
+// Stats returns totals of all tenants. It refuses a limited key.
 func (v *View) Stats() (gateway.Stats, error) {
 	if v.limited() {
 		return gateway.Stats{}, beyond("totals are of all clients, and the API key is limited")
 	}
-	return v.door.gateway.Stats(), nil
+	return v.shared.gateway.Stats(), nil
 }
 
 func (v *View) limited() bool { return !v.key.Limit.None() }
 
-// MaySee reports whether an id that is no known client, such as one that was
-// refused, is the caller's to see. Of a group nobody is a member before it is
-// known.
+// MaySee reports whether the caller may see an id that is no known client, such as a
+// refused one. A key that is limited to a group may not, because such an id is in no
+// group.
 func (v *View) MaySee(id gateway.ClientID) bool {
 	l := &v.key.Limit
 	return l.None() || l.Prefix != "" && strings.HasPrefix(string(id), l.Prefix)
 }
 
-// inside reports whether a client is within the limit. For a group that takes a
-// look at what is remembered of it, so that one who is not known is outside.
+// inside reports whether a client is within the limit. For a limit to a group it reads
+// the client's groups, so an unknown client is outside.
 func (v *View) inside(id gateway.ClientID) (bool, error) {
 	group := v.key.Limit.Group
 	if group == "" {
 		return v.MaySee(id), nil
 	}
-	c, err := v.door.gateway.Client(id)
+	c, err := v.shared.gateway.Client(id)
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound {
 		return false, nil
 	}
 	return err == nil && slices.Contains(c.Groups, group), err
 }
 
-// reach returns the error of a client that is unknown, or as good as that.
+// reach returns the error of an unknown client if id is beyond the limit.
 func (v *View) reach(id gateway.ClientID) error {
 	in, err := v.inside(id)
 	if err == nil && !in {
@@ -113,8 +114,8 @@ func (v *View) reach(id gateway.ClientID) error {
 	return err
 }
 
-// sees reports whether the caller may know of a message: its own, and one that
-// is for a single client within the limit, whoever pushed it.
+// sees reports whether the caller may see a message: one that was pushed under its own
+// limit, or any message to a single client within the limit.
 func (v *View) sees(m *gateway.Message) (bool, error) {
 	if v.key.Limit.Covers(m.Owner) {
 		return true, nil
@@ -125,8 +126,8 @@ func (v *View) sees(m *gateway.Message) (bool, error) {
 	return v.inside(m.Client)
 }
 
-// hide gives a limited caller the same words for what is unknown as for what
-// is beyond its limit.
+// hide replaces an error about an unknown client or message for a limited caller, so
+// that its words are the same as for one beyond the limit.
 func (v *View) hide(err error, client gateway.ClientID, message gateway.MessageID) error {
 	if err == nil || !v.limited() {
 		return err
@@ -148,28 +149,29 @@ func unknownMessage(id gateway.MessageID) error {
 	return &gateway.Error{Code: gateway.CodeMessageNotFound, Message: fmt.Sprintf("no message %q is known", id)}
 }
 
-// beyond refuses what is seen and may not be touched.
+// beyond returns the error for a change that the limit does not allow, of a client or a
+// message that the caller may see.
 func beyond(format string, args ...any) error {
 	return &gateway.Error{Code: gateway.CodeUnauthorized, Message: fmt.Sprintf(format, args...)}
 }
 
 // Client returns one client.
 func (v *View) Client(id gateway.ClientID) (gateway.Client, error) {
-	c, err := v.door.gateway.Client(id)
+	c, err := v.shared.gateway.Client(id)
 	if err == nil && v.limited() && !v.MaySee(id) && !slices.Contains(c.Groups, v.key.Limit.Group) {
 		return gateway.Client{}, unknownClient(id)
 	}
 	return c, v.hide(err, id, "")
 }
 
-// UpdateClient changes labels and groups. The groups decide who else may reach
-// the client: a key that is limited to one cannot change them, and one with a
-// prefix cannot enter a group that another key is limited to.
+// UpdateClient changes labels and groups. Groups put a client within the reach of
+// other keys: a key that is limited to a group cannot change them, and a key that is
+// limited to a prefix cannot add a group that another key is limited to.
 func (v *View) UpdateClient(id gateway.ClientID, c gateway.ClientChange) (gateway.Client, error) {
 	err := v.mayRegroup(id, c.Groups)
 	var now gateway.Client
 	if err == nil {
-		now, err = v.door.gateway.UpdateClient(context.Background(), id, c)
+		now, err = v.shared.gateway.UpdateClient(context.Background(), id, c)
 		err = v.hide(err, id, "")
 	}
 	v.Record(audit.UpdateClient, string(id), err)
@@ -188,7 +190,7 @@ func (v *View) mayRegroup(id gateway.ClientID, groups *[]string) error {
 		return beyond("the API key is limited to the group %q and cannot change groups", own)
 	}
 	for _, name := range *groups {
-		if !slices.Contains(c.Groups, name) && v.door.guarded(name) {
+		if !slices.Contains(c.Groups, name) && v.shared.guarded(name) {
 			return beyond("the group %q is another tenant's", name)
 		}
 	}
@@ -204,7 +206,7 @@ func sameSet(a, b []string) bool {
 func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) error {
 	err := v.reach(id)
 	if err == nil {
-		err = v.hide(v.door.gateway.Disconnect(context.Background(), id, o), id, "")
+		err = v.hide(v.shared.gateway.Disconnect(context.Background(), id, o), id, "")
 	}
 	target := string(id)
 	if o.Purge {
@@ -221,7 +223,7 @@ func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) erro
 func (v *View) Unblock(id gateway.ClientID) error {
 	err := v.reach(id)
 	if err == nil {
-		err = v.hide(v.door.gateway.Unblock(context.Background(), id), id, "")
+		err = v.hide(v.shared.gateway.Unblock(context.Background(), id), id, "")
 	}
 	v.Record(audit.Disconnect, string(id)+" block=0s", err)
 	return err
@@ -229,7 +231,7 @@ func (v *View) Unblock(id gateway.ClientID) error {
 
 // Message returns a message with its counts.
 func (v *View) Message(id gateway.MessageID) (gateway.Message, error) {
-	m, err := v.door.gateway.Message(id)
+	m, err := v.shared.gateway.Message(id)
 	if err == nil {
 		var seen bool
 		if seen, err = v.sees(&m); err == nil && !seen {
@@ -249,11 +251,11 @@ func (v *View) Await(ctx context.Context, id gateway.MessageID) (gateway.Message
 			return gateway.Message{}, err
 		}
 	}
-	m, err := v.door.gateway.Await(ctx, id)
+	m, err := v.shared.gateway.Await(ctx, id)
 	return m, v.hide(err, "", id)
 }
 
-// Cancel withdraws a message of the caller's own.
+// Cancel withdraws a message that was pushed under the caller's limit.
 func (v *View) Cancel(id gateway.MessageID) (m gateway.Message, err error) {
 	if v.limited() {
 		m, err = v.Message(id)
@@ -262,24 +264,25 @@ func (v *View) Cancel(id gateway.MessageID) (m gateway.Message, err error) {
 		}
 	}
 	if err == nil {
-		m, err = v.door.gateway.Cancel(context.Background(), id)
+		m, err = v.shared.gateway.Cancel(context.Background(), id)
 		err = v.hide(err, "", id)
 	}
 	v.Record(audit.Cancel, string(id), err)
 	return m, err
 }
 
-// Delivery returns the delivery of a message to one client, which this view has
-// given.
+// Delivery returns the delivery of a message to one client. The caller got m from this
+// view.
 func (v *View) Delivery(m *gateway.Message) (gateway.Delivery, error) {
 	if m.Delivery != nil {
 		return *m.Delivery, nil
 	}
-	return v.door.gateway.Delivery(m.ID, m.Client)
+	return v.shared.gateway.Delivery(m.ID, m.Client)
 }
 
-// InFlight returns the delivery of a message to one client as the client's
-// connection knows it; ok is false if it does not. The caller may see the message.
+// InFlight returns the delivery of a message to one client from the client's
+// connection; ok is false if the connection does not have it. The caller got m from
+// this view.
 func (v *View) InFlight(m *gateway.Message) (gateway.Delivery, bool) {
-	return v.door.gateway.InFlight(m)
+	return v.shared.gateway.InFlight(m)
 }

@@ -21,7 +21,7 @@ func viewOf(t *testing.T, l apikey.Limit) *View {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := NewDoor(gatewaytest.New(t, store, gateway.Config{}), func(string) bool { return false }, nil, time.Now).View(k, Request{})
+	v := NewViews(gatewaytest.New(t, store, gateway.Config{}), func(string) bool { return false }, nil, time.Now).View(k, Request{})
 	return &v
 }
 
@@ -35,8 +35,8 @@ func TestTotalsAreForTheUnlimited(t *testing.T) {
 	}
 }
 
-// TestStrangersAreSeenByPrefix: nobody is a member of a group before it is known.
-func TestStrangersAreSeenByPrefix(t *testing.T) {
+// TestUnknownIDsAreSeenByPrefix: an unknown id is in no group, so only a prefix shows it.
+func TestUnknownIDsAreSeenByPrefix(t *testing.T) {
 	for _, c := range []struct {
 		limit apikey.Limit
 		want  bool
@@ -51,8 +51,8 @@ func TestStrangersAreSeenByPrefix(t *testing.T) {
 // nor a message.
 func TestWhatIsAboutNobodyIsForTheUnlimited(t *testing.T) {
 	for _, l := range []apikey.Limit{{Prefix: "a-"}, {Group: "a"}} {
-		if viewOf(t, l).hears(&gateway.Event{Type: "gateway.started"}) {
-			t.Errorf("%+v hears of it", l)
+		if viewOf(t, l).maySeeEvent(&gateway.Event{Type: "gateway.started"}) {
+			t.Errorf("%+v may see its event", l)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 	store := &countingStore{Store: memstore.New(memstore.Options{})}
 	t.Cleanup(func() { store.Close() })
 	g := gatewaytest.New(t, store, gateway.Config{})
-	door := NewDoor(g, func(string) bool { return false }, nil, time.Now)
+	views := NewViews(g, func(string) bool { return false }, nil, time.Now)
 	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 	out := gatewaytest.Connect(t, g, "out", gatewaytest.Options{})
 	var streams []*Subscription
 	for range 20 {
-		v := door.View(k, Request{})
+		v := views.View(k, Request{})
 		sub, _ := v.Subscribe(0)
 		streams = append(streams, sub)
 	}

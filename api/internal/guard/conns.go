@@ -1,4 +1,4 @@
-package api
+package guard
 
 import (
 	"context"
@@ -10,35 +10,36 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/shares"
 )
 
-// reservedConnections are for the time when callers with a key use every
-// connection: probes, documents and keys with the scope admin are served on
-// them. They are counted beyond Config.MaxConnections.
+// reservedConnections are used when callers with a key hold every connection. They
+// serve probes, documents and keys with the scope admin, and are not counted in
+// most.
 const reservedConnections = 16
 
-// connections bounds the open connections. A connection is a stranger's until a
-// request on it was allowed. When the house is full, a newcomer gets the place
-// of a stranger's connection: the oldest of the address that has most of them.
-// If there is none, it gets the place of the caller's connection that has been
-// idle for longest. A connection whose caller waits for an answer is never closed.
-type connections struct {
+// Connections bounds the open connections. A connection is unauthenticated until a
+// request on it is allowed. When all places are taken, a new connection displaces an
+// unauthenticated one: the oldest of the address that has the most of them. If there
+// is none, it displaces the authenticated connection that has been idle for longest.
+// A connection whose caller waits for an answer is never displaced.
+type Connections struct {
 	most, perAddress int
 	proxied          func(remote string) bool // an address that many callers share
 	log              *slog.Logger
 	displaced        [displacedKinds]atomic.Uint64
 	warned           atomic.Int64 // Unix nanoseconds of the last warning
 
-	mu        sync.Mutex
-	open      int
-	strangers shares.Book[netip.Prefix, *clientConn]
-	known     map[*clientConn]struct{}
+	mu              sync.Mutex
+	open            int
+	unauthenticated shares.Book[netip.Prefix, *clientConn]
+	known           map[*clientConn]struct{}
 }
 
 // Why a connection was closed for another one, or refused.
 const (
-	displacedStranger = iota
+	displacedUnauthenticated = iota
 	displacedPerAddress
 	displacedIdle
 	displacedNewcomer
@@ -48,22 +49,25 @@ const (
 // clientConn is one connection to the API.
 type clientConn struct {
 	net.Conn
-	all    *connections
+	all    *Connections
 	source netip.Prefix                             // invalid for loopback and proxies, which have no bound of their own
-	place  *shares.Place[netip.Prefix, *clientConn] // guarded by all.mu; nil when it is known
-	known  atomic.Bool                              // a request on it was allowed
+	place  *shares.Place[netip.Prefix, *clientConn] // guarded by all.mu; nil when it is authenticated
+	known  atomic.Bool                              // it is authenticated: a request on it was allowed
 	left   bool                                     // guarded by all.mu: not counted any more
 	idle   atomic.Int64                             // since when it waits for a request, Unix nanoseconds; 0 = it has one
 }
 
 type connKey struct{}
 
-func newConnections(c *Config) *connections {
-	return &connections{proxied: c.isProxy, most: c.MaxConnections, perAddress: c.MaxConnectionsPerIP, log: c.Logger, known: make(map[*clientConn]struct{})}
+// NewConnections returns the bounds of one server: most connections in all, and perAddress
+// unauthenticated ones of one address. proxied reports whether many callers share an
+// address, which then has no bound of its own.
+func NewConnections(most, perAddress int, proxied func(remote string) bool, log *slog.Logger) *Connections {
+	return &Connections{proxied: proxied, most: most, perAddress: perAddress, log: log, known: make(map[*clientConn]struct{})}
 }
 
-// watch sets the hooks of s that report its connections.
-func (cs *connections) watch(s *http.Server) {
+// Watch sets the hooks of s that report its connections.
+func (cs *Connections) Watch(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, connOf(nc))
 	}
@@ -95,12 +99,12 @@ func connOf(nc net.Conn) *clientConn {
 	}
 }
 
-// Bound returns ln with the bounds of Config for its connections.
-func (s *Server) Bound(ln net.Listener) net.Listener { return &boundListener{ln, s.api.conns} }
+// Bound returns ln with the bounds for its connections.
+func (cs *Connections) Bound(ln net.Listener) net.Listener { return &boundListener{ln, cs} }
 
 type boundListener struct {
 	net.Listener
-	all *connections
+	all *Connections
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -113,17 +117,17 @@ func (l *boundListener) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		if t, ok := nc.(*net.TCPConn); ok {
-			t.SetLinger(0) // nothing was said, and no file is to linger
+			t.SetLinger(0) // no byte was exchanged, and no descriptor must stay open
 		}
 		nc.Close()
 	}
 }
 
 // enter counts a new connection; nil means that there is no room for it.
-func (cs *connections) enter(nc net.Conn) *clientConn {
+func (cs *Connections) enter(nc net.Conn) *clientConn {
 	c := &clientConn{Conn: nc, all: cs}
 	if remote := nc.RemoteAddr().String(); !cs.proxied(remote) {
-		c.source, _ = sourceOf(remote)
+		c.source, _ = SourceOf(remote)
 	}
 	victim, ok := cs.place(c)
 	if victim != nil {
@@ -135,28 +139,29 @@ func (cs *connections) enter(nc net.Conn) *clientConn {
 	return c
 }
 
-// place finds room for c. The caller closes the connection that has made it.
-func (cs *connections) place(c *clientConn) (victim *clientConn, ok bool) {
+// place finds room for c. The caller closes the victim, the connection that c
+// displaced.
+func (cs *Connections) place(c *clientConn) (victim *clientConn, ok bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if victim, ok = cs.makeRoom(c); ok {
 		cs.open++
-		c.place = cs.strangers.Enter(c.source, c)
+		c.place = cs.unauthenticated.Enter(c.source, c)
 	}
 	return victim, ok
 }
 
 // makeRoom chooses the connection that c displaces, if it needs its room. cs.mu is held.
-func (cs *connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
-	if c.source.IsValid() && cs.strangers.Of(c.source) >= cs.perAddress {
-		return cs.displace(cs.strangers.Oldest(c.source).Holder, displacedPerAddress), true
+func (cs *Connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
+	if c.source.IsValid() && cs.unauthenticated.Of(c.source) >= cs.perAddress {
+		return cs.displace(cs.unauthenticated.Oldest(c.source).Holder, displacedPerAddress), true
 	}
-	over := cs.open - cs.most // places of the reserve that are taken
+	over := cs.open - cs.most // reserved places in use
 	if over < 0 {
 		return nil, true
 	}
-	if cs.strangers.Len() > over {
-		return cs.displace(cs.strangers.Hoarder().Holder, displacedStranger), true
+	if cs.unauthenticated.Len() > over {
+		return cs.displace(cs.unauthenticated.Hoarder().Holder, displacedUnauthenticated), true
 	}
 	if idle := cs.longestIdle(); idle != nil {
 		return cs.displace(idle, displacedIdle), true
@@ -164,38 +169,38 @@ func (cs *connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
 	if over < reservedConnections {
 		return nil, true
 	}
-	if p := cs.strangers.Hoarder(); p != nil {
-		return cs.displace(p.Holder, displacedStranger), true
+	if p := cs.unauthenticated.Hoarder(); p != nil {
+		return cs.displace(p.Holder, displacedUnauthenticated), true
 	}
 	cs.note(displacedNewcomer, c)
 	return nil, false
 }
 
 // displace takes c out of the counts. cs.mu is held.
-func (cs *connections) displace(c *clientConn, why int) *clientConn {
+func (cs *Connections) displace(c *clientConn, why int) *clientConn {
 	cs.remove(c)
 	cs.note(why, c)
 	return c
 }
 
-// remove is harmless when c was removed before. cs.mu is held.
-func (cs *connections) remove(c *clientConn) {
+// remove takes c out of the counts. A second call does nothing. cs.mu is held.
+func (cs *Connections) remove(c *clientConn) {
 	if c.left {
 		return
 	}
 	c.left = true
 	cs.open--
 	if c.place != nil {
-		cs.strangers.Leave(c.place)
+		cs.unauthenticated.Leave(c.place)
 		c.place = nil
 	}
 	delete(cs.known, c)
 }
 
-// longestIdle takes the connection of a caller that has waited for longest for
-// its next request: a request that comes now is not read any more. nil = every
-// one has a request. cs.mu is held.
-func (cs *connections) longestIdle() *clientConn {
+// longestIdle returns the authenticated connection that has been without a request
+// for longest, and marks it so that its next request is not read. It returns nil if
+// every connection has a request. cs.mu is held.
+func (cs *Connections) longestIdle() *clientConn {
 	for {
 		var oldest *clientConn
 		var since int64
@@ -210,9 +215,10 @@ func (cs *connections) longestIdle() *clientConn {
 	}
 }
 
-// allowed notes that a request on the connection of ctx was allowed. It is an
-// error when the connection is one of the reserve, which is not for it.
-func (cs *connections) allowed(ctx context.Context, operator bool) error {
+// Allowed marks the connection of ctx as authenticated: a request on it was allowed.
+// It returns an error if the connection uses a reserved place and the caller is no
+// operator.
+func (cs *Connections) Allowed(ctx context.Context, operator bool) error {
 	c, _ := ctx.Value(connKey{}).(*clientConn)
 	if c == nil || c.known.Load() {
 		return nil
@@ -223,34 +229,34 @@ func (cs *connections) allowed(ctx context.Context, operator bool) error {
 		return nil // it was displaced, or another request has come first
 	}
 	if cs.open > cs.most && !operator {
-		return problem(overloaded, "%d connections are open, which is the most this server takes", cs.most)
+		return problem.New(problem.Overloaded, "%d connections are open, which is the most this server takes", cs.most)
 	}
-	cs.strangers.Leave(c.place)
+	cs.unauthenticated.Leave(c.place)
 	c.place = nil
 	cs.known[c] = struct{}{}
 	c.known.Store(true)
 	return nil
 }
 
-// warnEvery spaces the log lines about a full house.
+// warnEvery is the least time between log lines about displaced connections.
 const warnEvery = time.Minute
 
 // note counts a connection that was closed for want of room. cs.mu is held.
-func (cs *connections) note(why int, c *clientConn) {
+func (cs *Connections) note(why int, c *clientConn) {
 	cs.displaced[why].Add(1)
 	now := time.Now().UnixNano()
-	if told := cs.warned.Load(); now-told < int64(warnEvery) || !cs.warned.CompareAndSwap(told, now) {
+	if last := cs.warned.Load(); now-last < int64(warnEvery) || !cs.warned.CompareAndSwap(last, now) {
 		return
 	}
 	cs.log.Warn("too many connections to the API: one is closed for each that comes", "remote", c.RemoteAddr().String(), "http.max_connections", cs.most)
 }
 
-// counts returns how many connections are open, and how many were closed for
+// Counts returns how many connections are open, and how many were closed for
 // want of room, by reason.
-func (cs *connections) counts() (open int, displaced map[string]uint64) {
+func (cs *Connections) Counts() (open int, displaced map[string]uint64) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.open, map[string]uint64{"no_key": cs.displaced[displacedStranger].Load(), "address": cs.displaced[displacedPerAddress].Load(),
+	return cs.open, map[string]uint64{"no_key": cs.displaced[displacedUnauthenticated].Load(), "address": cs.displaced[displacedPerAddress].Load(),
 		"idle": cs.displaced[displacedIdle].Load(), "newcomer": cs.displaced[displacedNewcomer].Load()}
 }
 

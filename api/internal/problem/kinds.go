@@ -1,0 +1,116 @@
+// Package problem has the error answers of the API (RFC 9457): the problem, the table
+// of its types, and the translation of errors into problems. It writes nothing: the
+// caller writes a problem as JSON, with the headers of SetHeaders.
+package problem
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Kind is the stable last part of a problem's type.
+type Kind string
+
+// Problem types of the edge itself; the others are gateway.Code values.
+const (
+	MalformedJSON        Kind = "malformed-json"
+	IncompleteBody       Kind = "incomplete-body"
+	UnknownField         Kind = "unknown-field"
+	InvalidParameter     Kind = "invalid-parameter"
+	InvalidCursor        Kind = "invalid-cursor"
+	Unauthenticated      Kind = "unauthenticated"
+	HostNotAllowed       Kind = "host-not-allowed"
+	CrossOrigin          Kind = "cross-origin"
+	RouteNotFound        Kind = "route-not-found"
+	MethodNotAllowed     Kind = "method-not-allowed"
+	NotAcceptable        Kind = "not-acceptable"
+	RequestTimeout       Kind = "request-timeout"
+	UnsupportedMediaType Kind = "unsupported-media-type"
+	RateLimited          Kind = "rate-limited"
+	InsufficientScope    Kind = "insufficient-scope"
+	KeyNotFound          Kind = "key-not-found"
+	TooManyKeys          Kind = "too-many-keys"
+	Overloaded           Kind = "overloaded"
+	Internal             Kind = "internal"
+
+	PayloadTooLarge  = Kind(gateway.CodePayloadTooLarge)
+	ValidationFailed = Kind(gateway.CodeValidation)
+)
+
+// Status returns the HTTP status of a kind, 0 if there is no such kind.
+func (k Kind) Status() int { return kinds[k].status }
+
+// kind is a problem type: its status, its title and advice to the caller.
+type kind struct {
+	status int
+	title  string
+	help   string
+}
+
+// kinds is the one table from codes to HTTP.
+var kinds = map[Kind]kind{
+	MalformedJSON:        {400, "Malformed body", "The body is not one JSON object of the expected types. errors[0].pointer names the member when it is known."},
+	IncompleteBody:       {400, "Incomplete body", "The body ended before its announced length or its last chunk. Nothing was stored, except the complete lines of a bulk request, which have their answers."},
+	UnknownField:         {400, "Unknown member", "The body has a member that this call does not know. Check its spelling against /openapi.json."},
+	InvalidParameter:     {400, "Invalid parameter", "A query parameter or path part is unknown or out of range. errors names it."},
+	InvalidCursor:        {400, "Invalid cursor", "Cursors are opaque and belong to the list that gave them. Start again without one."},
+	Unauthenticated:      {401, "Not authenticated", "Send Authorization: Bearer <API key>, or X-API-Key."},
+	HostNotAllowed:       {403, "Host not allowed", "Without API keys the server answers only to loopback names. Configure an API key, or allow the host name."},
+	CrossOrigin:          {403, "Cross-origin request refused", "A browser sent this request from another origin. Call from the same origin, or from a back end."},
+	RouteNotFound:        {404, "No such resource", "The path is not part of the API. / names the entry points."},
+	MethodNotAllowed:     {405, "Method not allowed", "The Allow header names the methods of this path."},
+	NotAcceptable:        {406, "Not acceptable", "The stream is served as text/event-stream or application/x-ndjson."},
+	RequestTimeout:       {408, "Body too slow", "The body did not arrive in time. Nothing was accepted."},
+	UnsupportedMediaType: {415, "Unsupported media type", "Send the content type that the detail names."},
+	RateLimited:          {429, "Too many requests", "Try again after Retry-After seconds."},
+	InsufficientScope:    {403, "Insufficient scope", "The API key may not do this. Use one with the scope that the detail names."},
+	KeyNotFound:          {404, "No such API key", "No key has this id: it was revoked, or is one of the settings, which cannot be managed here."},
+	TooManyKeys:          {409, "Too many API keys", "Revoke keys that are no longer used."},
+	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
+	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
+
+	PayloadTooLarge:  {413, "Too large", "limit has the bound in bytes, if there is one number for it."},
+	ValidationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each, up to 100."},
+
+	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it.`},
+	Kind(gateway.CodeMessageNotFound):     {404, "No such message", "The id is unknown, or the message was final for longer than statuses are kept."},
+	Kind(gateway.CodeClientOffline):       {409, "Client offline", "mode=online delivers now or never; nothing was stored. Push with mode=durable to have it wait."},
+	Kind(gateway.CodeAlreadyFinal):        {409, "Already final", "Every delivery of the message has a final state; nothing can be canceled."},
+	Kind(gateway.CodeIdempotencyMismatch): {422, "Idempotency key used before", "The key belongs to another request of the last 24 h. Use a new key for a new message."},
+	Kind(gateway.CodeQueueFull):           {409, "Queue full", "The queue has as much as it may hold; limit is that bound. For one client it is delivery.max_queued messages, or delivery.max_queued_bytes bytes. The queue has room again when the client has taken some messages, or when some are canceled or expire."},
+	Kind(gateway.CodeDraining):            {503, "Draining", "The server is shutting down and accepts nothing more. Nothing was stored."},
+	Kind(gateway.CodeUnavailable):         {503, "Store unavailable", "The store could not confirm the change: it may or may not have happened. Repeat with the same Idempotency-Key."},
+	Kind(gateway.CodeAckTimeout):          {504, "No ack in time", "The device did not answer within wait. It may have got the message."},
+	Kind(gateway.CodeUnauthorized):        {403, "Refused", "The credentials do not allow this."},
+	Kind(gateway.CodeBlocked):             {403, "Client blocked", "The client is blocked until its block ends."},
+	Kind(gateway.CodeIDInUse):             {409, "Client id in use", "Another connection holds the id."},
+}
+
+// Path is the path below which this server explains its problem types.
+const Path = "/docs/problems/"
+
+// Page explains a problem type.
+type Page struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Help   string `json:"help"`
+}
+
+// PageOf returns the page of a kind; ok is false if there is no such kind.
+func PageOf(name Kind) (page Page, ok bool) {
+	k, ok := kinds[name]
+	return Page{Type: Path + string(name), Title: k.title, Status: k.status, Help: k.help}, ok
+}
+
+// Pages returns the page of every kind, in the order of their types.
+func Pages() []Page {
+	var all []Page
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		page, _ := PageOf(name)
+		all = append(all, page)
+	}
+	return all
+}
