@@ -78,8 +78,7 @@ func (w *wording) count(f *ast.File, found func(c *ast.Comment, line string, m *
 }
 
 // Bounds of the marked lines of a package: a share, and a number that is always
-// allowed, because a mark is sometimes right. All packages without a limit of
-// their own together have a lower share.
+// allowed, because a mark is sometimes right. All packages together have a lower share.
 const (
 	packageShare = 0.03
 	packageLines = 2
@@ -90,11 +89,3 @@ const (
 func (w wording) fits() bool {
 	return w.marked <= packageLines || float64(w.marked) <= packageShare*float64(w.lines)
 }
-
-// limits are the packages that do not keep the bounds yet, with the number of
-// marked lines that each may have. A limit is only lowered, and it goes when the
-// package keeps the bounds. Packages that come from one with a limit share it.
-var limits = map[string]int{}
-
-// slack is how far a limit may be above the number of marked lines.
-const slack = 10
