@@ -96,7 +96,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	} else if coding != "" {
 		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
 	}
-	view := s.view(w)
+	view := viewOf(w)
 	if err := view.Ready(); err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	defer release()
 	b := &bulkRun{server: s, view: view, waits: waits, principal: exchangeOf(w).principal, wait: wait.d,
 		answers: newBulkAnswers(w)}
-	b.answers.release = func(size int) { s.bodies.give(b.principal, size) }
+	b.answers.release = func(size int) { s.bodies.Give(b.principal, size) }
 	reads, cancel := context.WithCancel(waits)
 	defer cancel()
 	defer context.AfterFunc(s.drain.began, cancel)()
@@ -192,7 +192,7 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
-		if b.server.callers.pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
+		if b.server.callers.Pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
 			return b.cutShort()
 		}
 		b.line(number, line)
@@ -223,7 +223,7 @@ func (b *bulkRun) line(number int, data []byte) {
 	}
 	size := len(p.Payload)
 	if err == nil {
-		if err = b.server.bodies.take(b.principal, size); err != nil {
+		if err = b.server.bodies.Take(b.principal, size); err != nil {
 			size = 0
 		}
 	}

@@ -38,7 +38,7 @@ func (s *server) newLineReader(w http.ResponseWriter, r *http.Request, key strin
 		l.over.Store(true)
 		wire.SetReadDeadline(time.Now())
 	})
-	l.close = func() { undrain(); unwatch(); s.bodies.give(key, l.held) }
+	l.close = func() { undrain(); unwatch(); s.bodies.Give(key, l.held) }
 	return l
 }
 
@@ -81,7 +81,7 @@ func (l *lineReader) next() ([]byte, error) {
 			l.buf = append(l.buf, part...)
 		}
 		if more := cap(l.buf) - maxPooled - l.held; more > 0 {
-			if err := l.server.bodies.take(l.key, more); err != nil {
+			if err := l.server.bodies.Take(l.key, more); err != nil {
 				return nil, err
 			}
 			l.held += more

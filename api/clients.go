@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
@@ -128,7 +129,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	sel.Limit = q.limit()
-	sel.After = gateway.ClientID(q.cursor(s.cursors(w), cursorClients, validClient))
+	sel.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorClients, validClient))
 	fields := q.clientFields()
 	if len(ids) > 0 {
 		q.onlyIDs(ids, &sel)
@@ -136,13 +137,13 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := selectClients(s.view(w), ids, sel, s.cfg.Now())
+	page, err := selectClients(viewOf(w), ids, sel, s.cfg.Now())
 	if err != nil {
 		return err
 	}
 	next := ""
 	if page.More {
-		next = s.cursors(w).encode(cursorClients, string(page.Next))
+		next = cursorsOf(w).encode(cursorClients, string(page.Next))
 	}
 	linkNext(w, r, next)
 	return writeJSON(w, http.StatusOK, s.clientPage(page.Items, fields, next))
@@ -303,7 +304,7 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	c, err := s.view(w).Client(id)
+	c, err := viewOf(w).Client(id)
 	if err != nil {
 		return err
 	}
@@ -353,11 +354,11 @@ func (s *server) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeObject(buf.Bytes(), &patch); err != nil {
 		return err
 	}
-	change, err := clientChange(s.view(w), id, buf.Bytes(), patch)
+	change, err := clientChange(viewOf(w), id, buf.Bytes(), patch)
 	if err != nil {
 		return err
 	}
-	c, err := s.view(w).UpdateClient(id, change)
+	c, err := viewOf(w).UpdateClient(id, change)
 	if err != nil {
 		return err
 	}
@@ -426,14 +427,14 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	if o.Purge { // cancels messages, so it takes the right to
-		if err := s.need(w, apikey.MessagesWrite); err != nil {
+		if err := guard.Need(viewOf(w).Key(), apikey.MessagesWrite); err != nil {
 			return err
 		}
 	}
 	if lifts {
-		err = s.view(w).Unblock(id)
+		err = viewOf(w).Unblock(id)
 	} else {
-		err = s.view(w).Disconnect(id, o)
+		err = viewOf(w).Disconnect(id, o)
 	}
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func (s *server) decodeBody(x *exchange, coding string, limit int64, buf *bytes.
 	if coding == "" {
 		return nil
 	}
-	if err := s.bodies.take(x.principal, int(limit)); err != nil {
+	if err := s.bodies.Take(x.principal, int(limit)); err != nil {
 		return err
 	}
 	x.bodySize += int(limit)

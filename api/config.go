@@ -178,6 +178,6 @@ func NewServer(c Config) *Server {
 		HTTP2:             http2Limits(c),
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}}
-	s.conns.watch(&out.Server)
+	s.conns.Watch(&out.Server)
 	return out
 }

@@ -27,8 +27,9 @@ func TestListedOriginsMayCall(t *testing.T) {
 	pre := w.call("OPTIONS", "/v1/clients/a-truck/messages", "", "Origin", app, "Access-Control-Request-Method", "POST",
 		"Access-Control-Request-Headers", "authorization,content-type").want(204)
 	for name, want := range map[string]string{
-		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": corsMethods, "Access-Control-Allow-Headers": corsHeaders,
-		"Access-Control-Max-Age": "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
+		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
+		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id",
+		"Access-Control-Max-Age":       "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
 	} {
 		if got := pre.header.Get(name); got != want {
 			t.Errorf("preflight: %s %q, want %q", name, got, want)
@@ -58,19 +59,6 @@ func TestOtherOriginsMayNot(t *testing.T) {
 		}
 		w.call("OPTIONS", "/v1/clients", "", "Origin", origin, "Access-Control-Request-Method", "GET").wantProblem(405, problem.MethodNotAllowed)
 		w.as("unlimited", "POST", "/v1/clients/a-truck/messages", "x", "Origin", origin, "Sec-Fetch-Site", "cross-site").wantProblem(403, problem.CrossOrigin)
-	}
-}
-
-func TestCheckOrigin(t *testing.T) {
-	for _, good := range []string{app, "http://localhost:3000", "https://[::1]:8443"} {
-		if err := CheckOrigin(good); err != nil {
-			t.Errorf("%s: %v", good, err)
-		}
-	}
-	for _, bad := range []string{"*", "https://*", "https://*.example", "app.example", app + "/", app + "/x", "ftp://x", "null", "", "https://App.example", "https://u@app.example"} {
-		if CheckOrigin(bad) == nil {
-			t.Errorf("%q is taken for an origin", bad)
-		}
 	}
 }
 

@@ -31,9 +31,9 @@ const (
 // cursors writes and reads the cursors of one caller.
 type cursors struct{ seal cipher.AEAD } // nil = plain
 
-// cursors returns the cursors of this request's caller.
-func (s *server) cursors(w http.ResponseWriter) cursors {
-	key := s.view(w).Key()
+// cursorsOf returns the cursors of this request's caller.
+func cursorsOf(w http.ResponseWriter) cursors {
+	key := viewOf(w).Key()
 	if key.Limit.None() {
 		return cursors{}
 	}

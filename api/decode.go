@@ -62,7 +62,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, b
 		n, err := body.Read(free[:cap(free)])
 		buf.Write(free[:n])
 		if n > 0 {
-			if err := s.bodies.take(x.principal, n); err != nil {
+			if err := s.bodies.Take(x.principal, n); err != nil {
 				return err
 			}
 			x.bodySize += n

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ type DrainReport struct {
 // Call Gateway.Drain first: it ends the waits, and makes the gateway refuse new
 // messages.
 func (s *Server) BeginDrain() {
-	if s.api.drain.start(int(s.api.load.requests.Load())) {
+	if s.api.drain.start(s.api.load.UnderWay()) {
 		s.SetKeepAlivesEnabled(false)
 	}
 }
@@ -69,7 +70,7 @@ func (s *Server) Drain(ctx context.Context) DrainReport {
 	case <-ended:
 	case <-grace.Done():
 	}
-	left := int(s.api.load.requests.Load())
+	left := s.api.load.UnderWay()
 	cancel()
 	<-ended
 	s.Close()
@@ -152,7 +153,7 @@ func setReadDeadline(x *exchange, at time.Time) {
 
 // awaitAnswers returns when no accepted request is under way, or ctx ends.
 func (s *server) awaitAnswers(ctx context.Context) {
-	for s.load.requests.Load() > 0 {
+	for s.load.UnderWay() > 0 {
 		select {
 		case <-s.drain.answered:
 		case <-ctx.Done():
@@ -173,3 +174,6 @@ func drainingProblem() *problem.Problem {
 	p.RetryAfter = drainRetry
 	return p
 }
+
+// Bound returns ln with the bounds of Config for its connections.
+func (s *Server) Bound(ln net.Listener) net.Listener { return s.api.conns.Bound(ln) }

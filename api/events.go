@@ -136,7 +136,7 @@ func bootKey(boot string) uint64 {
 //	@Router			/v1/events [get]
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	st := stream{server: s, view: s.view(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st := stream{server: s, view: viewOf(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
 	after := q.position("after")
 	if st.position = after.seq; !after.given {
@@ -166,12 +166,12 @@ func (s *server) takeStream(w http.ResponseWriter) (release func(), err error) {
 		return nil, problem.New(problem.RateLimited, "%d event streams are open, which is the most this server serves", s.cfg.MaxStreams)
 	}
 	who := exchangeOf(w).principal
-	if most := s.perKey(w); !s.callers.enter(who, most) {
+	if most := s.perKey(w); !s.callers.Enter(who, most) {
 		s.streams.Add(-1)
 		return nil, problem.New(problem.RateLimited, "the API key has %d event streams open, which is the most it may", most)
 	}
 	return func() {
-		s.callers.exit(who)
+		s.callers.Exit(who)
 		s.streams.Add(-1)
 	}, nil
 }

@@ -29,8 +29,8 @@ type exchange struct {
 	quiet           bool
 	bodyRead        bool // to its end
 	lingers         bool // behind the answer the rest of the body is read
-	unauthenticated bool // counted in load.unauthenticated
-	admitted        bool // counted in load.requests
+	unauthenticated bool // counted in guard.Requests
+	admitted        bool // counted in guard.Requests
 	bodySize        int  // bytes of the body that are counted in server.bodies
 }
 

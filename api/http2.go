@@ -47,8 +47,7 @@ func (s *server) countUnauthenticated(x *exchange, r *http.Request) {
 	if r.ProtoMajor < 2 {
 		return
 	}
-	if s.load.unauthenticated.Add(1) > int64(s.cfg.MaxRequests) {
-		s.load.unauthenticated.Add(-1)
+	if !s.load.CountUnauthenticated() {
 		panic(http.ErrAbortHandler)
 	}
 	x.unauthenticated = true
@@ -58,7 +57,7 @@ func (s *server) countUnauthenticated(x *exchange, r *http.Request) {
 func (s *server) markAuthenticated(x *exchange) {
 	if x.unauthenticated {
 		x.unauthenticated = false
-		s.load.unauthenticated.Add(-1)
+		s.load.MarkAuthenticated()
 	}
 }
 

@@ -73,18 +73,18 @@ func keyView(k *apikey.Key, now time.Time) Key {
 func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	limit := q.limit()
-	after := q.cursor(s.cursors(w), cursorKeys, validKey)
+	after := q.cursor(cursorsOf(w), cursorKeys, validKey)
 	if err := q.done(); err != nil {
 		return err
 	}
 	now := s.cfg.Now()
 	page := KeyPage{Items: []Key{}}
-	for _, k := range s.keys.List() {
+	for _, k := range s.keyset.List() {
 		if k.ID <= after {
 			continue
 		}
 		if len(page.Items) == limit {
-			page.NextCursor = s.cursors(w).encode(cursorKeys, page.Items[limit-1].ID)
+			page.NextCursor = cursorsOf(w).encode(cursorKeys, page.Items[limit-1].ID)
 			break
 		}
 		page.Items = append(page.Items, keyView(k, now))
@@ -130,12 +130,12 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	key, secret, err := s.keys.Create(spec, now)
+	key, secret, err := s.keyset.Create(spec, now)
 	if err = keyProblem(err, ""); err != nil {
-		s.view(w).Record(audit.CreateKey, body.Name, err)
+		viewOf(w).Record(audit.CreateKey, body.Name, err)
 		return err
 	}
-	s.view(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
+	viewOf(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
 	v := keyView(key, now)
 	v.Secret = secret
 	w.Header().Set("Location", "/v1/keys/"+key.ID)
@@ -171,7 +171,7 @@ func (s *server) getKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	key, err := s.keys.Get(id)
+	key, err := s.keyset.Get(id)
 	if err != nil {
 		return keyProblem(err, id)
 	}
@@ -194,8 +194,8 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	err := keyProblem(s.keys.Revoke(id), id)
-	s.view(w).Record(audit.RevokeKey, id, err)
+	err := keyProblem(s.keyset.Revoke(id), id)
+	viewOf(w).Record(audit.RevokeKey, id, err)
 	if err != nil {
 		return err
 	}

@@ -250,8 +250,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	}
 }
 
-// TestTheGatewayIsReachedThroughViews: what is not in the tenant package cannot
-// hold the gateway.
+// TestTheGatewayIsReachedThroughViews: only the tenant package holds the gateway.
 func TestTheGatewayIsReachedThroughViews(t *testing.T) {
 	s := newServer(Config{Gateway: &gateway.Gateway{}})
 	if s.cfg.Gateway != nil {
@@ -262,5 +261,5 @@ func TestTheGatewayIsReachedThroughViews(t *testing.T) {
 			t.Error("a request without a caller can reach the gateway")
 		}
 	}()
-	s.view(&exchange{}).Client("a")
+	viewOf(&exchange{}).Client("a")
 }

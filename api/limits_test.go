@@ -73,34 +73,6 @@ func TestARefusedCallCountsToo(t *testing.T) {
 	})
 }
 
-func TestCallersAreForgotten(t *testing.T) {
-	c := callers{rate: 1, burst: 1, byKey: make(map[string]*caller)}
-	c.enter("stays", 1)
-	for i := range 3 * maxCallers {
-		c.enter(fmt.Sprint(i), 1)
-		c.exit(fmt.Sprint(i))
-	}
-	if len(c.byKey) > maxCallers || c.byKey["stays"] == nil {
-		t.Errorf("%d callers are remembered, want at most %d, and the one with a stream", len(c.byKey), maxCallers)
-	}
-}
-
-// TestWhoHasSpentItsRateIsRemembered: a fresh bucket would be full.
-func TestWhoHasSpentItsRateIsRemembered(t *testing.T) {
-	c := callers{rate: 1.0 / 3600, burst: 1, byKey: make(map[string]*caller)}
-	h := make(http.Header)
-	if err := c.spend(h, "spent", time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	for i := range maxCallers {
-		c.enter(fmt.Sprint(i), 1)
-		c.exit(fmt.Sprint(i))
-	}
-	if err := c.spend(h, "spent", time.Now()); err == nil {
-		t.Error("it may send again after others have come")
-	}
-}
-
 // from calls with a key from an address.
 func (w *world) from(remote, secret string) answer {
 	w.t.Helper()
@@ -168,16 +140,6 @@ func TestGuessingIsSlow(t *testing.T) {
 		}
 		w.from("[fe80::1%z]:1", chosen).wantProblem(429, problem.RateLimited)
 	})
-}
-
-func TestFailuresAreBounded(t *testing.T) {
-	f := newFailures(1)
-	for i := range 2 * maxSources {
-		f.note(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), time.Now())
-	}
-	if len(f.sources) > maxSources {
-		t.Errorf("%d addresses are remembered, want at most %d", len(f.sources), maxSources)
-	}
 }
 
 // held is a server with one request under way that waits for an ack.

@@ -227,7 +227,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := liveView(s.view(w), &m)
+	v := liveView(viewOf(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
 	return writeJSON(w, http.StatusOK, v)
@@ -235,7 +235,7 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 
 // awaited returns the message in the path when it is completed or wait is over.
 func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (gateway.Message, error) {
-	v := s.view(w)
+	v := viewOf(w)
 	id := messageInPath(r)
 	if wait.d == 0 {
 		return v.Message(id)
@@ -244,7 +244,7 @@ func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (
 	defer cancel()
 	defer s.onKeyEnd(w, cancel)()
 	m, err := v.Await(ctx, id)
-	s.endWithKey(w)
+	endWithKey(w)
 	return m, err
 }
 
@@ -264,7 +264,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := messageInPath(r)
-	m, err := s.view(w).Cancel(id)
+	m, err := viewOf(w).Cancel(id)
 	if err != nil {
 		if p := problem.Of(err); p.MessageID == "" && p.Status == http.StatusConflict {
 			p.MessageID = string(id)
@@ -272,7 +272,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	return writeJSON(w, http.StatusOK, messageView(s.view(w), &m))
+	return writeJSON(w, http.StatusOK, messageView(viewOf(w), &m))
 }
 
 // listMessages lists messages.
@@ -296,20 +296,20 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 		return s.history(w, r, q, client)
 	}
 	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit()}
-	mq.Before = gateway.MessageID(q.cursor(s.cursors(w), cursorMessages, validMessage))
+	mq.Before = gateway.MessageID(q.cursor(cursorsOf(w), cursorMessages, validMessage))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).Messages(mq)
+	page, err := viewOf(w).Messages(mq)
 	if err != nil {
 		return err
 	}
 	out := MessagePage{Items: make([]Message, len(page.Items))}
 	for i := range page.Items {
-		out.Items[i] = liveView(s.view(w), &page.Items[i])
+		out.Items[i] = liveView(viewOf(w), &page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorMessages, string(page.Next))
+		out.NextCursor = cursorsOf(w).encode(cursorMessages, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -347,7 +347,7 @@ func (s *server) clientMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.view(w).Client(id); err != nil {
+	if _, err := viewOf(w).Client(id); err != nil {
 		return err
 	}
 	return s.history(w, r, queryOf(r), id)
@@ -360,12 +360,12 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 	} else {
 		dq.State = q.state("status")
 	}
-	before, _ := strconv.ParseUint(q.cursor(s.cursors(w), cursorHistory, validSeq), 10, 64)
+	before, _ := strconv.ParseUint(q.cursor(cursorsOf(w), cursorHistory, validSeq), 10, 64)
 	dq.Before = gateway.Seq(before)
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).ClientDeliveries(dq)
+	page, err := viewOf(w).ClientDeliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -374,7 +374,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 		out.Items[i] = deliveryAsMessage(&page.Items[i])
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
+		out.NextCursor = cursorsOf(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)
@@ -397,11 +397,11 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	dq := gateway.DeliveryQuery{Message: messageInPath(r), State: q.state("status"), Limit: q.limit()}
-	dq.After = gateway.ClientID(q.cursor(s.cursors(w), cursorDeliveries, validClient))
+	dq.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorDeliveries, validClient))
 	if err := q.done(); err != nil {
 		return err
 	}
-	page, err := s.view(w).Deliveries(dq)
+	page, err := viewOf(w).Deliveries(dq)
 	if err != nil {
 		return err
 	}
@@ -411,7 +411,7 @@ func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		out.Items[i] = Delivery{Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d)}
 	}
 	if page.More {
-		out.NextCursor = s.cursors(w).encode(cursorDeliveries, string(page.Next))
+		out.NextCursor = cursorsOf(w).encode(cursorDeliveries, string(page.Next))
 	}
 	linkNext(w, r, out.NextCursor)
 	return writeJSON(w, http.StatusOK, out)

@@ -69,7 +69,8 @@ func TestProblemsOfAnyCall(t *testing.T) {
 				defer leave()
 				if p.kind == problem.Overloaded {
 					full := newServer(Config{Gateway: h.gateway, Metrics: http.NotFoundHandler()})
-					full.load.requests.Add(int64(full.cfg.MaxRequests))
+					for full.load.Admit() == nil {
+					}
 					h.handler = full.handler()
 				}
 				s := samples[e.method+" "+e.pattern]

@@ -115,19 +115,19 @@ func (s *server) push(w http.ResponseWriter, r *http.Request, p *push) error {
 	if p.wait.d > 0 {
 		return s.pushAndWait(w, r, p)
 	}
-	receipt, err := s.view(w).Push(&p.PushRequest)
+	receipt, err := viewOf(w).Push(&p.PushRequest)
 	if err != nil {
 		return err
 	}
-	return s.answerPush(w, receipt, p, http.StatusAccepted)
+	return answerPush(w, receipt, p, http.StatusAccepted)
 }
 
 func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) error {
 	ctx, linger, release := s.waitUnder(w, r)
 	defer release()
 	p.Linger = linger
-	receipt, err := s.view(w).PushAndAwait(ctx, &p.PushRequest, p.wait.d)
-	s.endWithKey(w)
+	receipt, err := viewOf(w).PushAndAwait(ctx, &p.PushRequest, p.wait.d)
+	endWithKey(w)
 	if err != nil {
 		return err
 	}
@@ -135,12 +135,12 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 	if receipt.Message.Completed() {
 		status = http.StatusOK
 	}
-	return s.answerPush(w, receipt, p, status)
+	return answerPush(w, receipt, p, status)
 }
 
 // answerPush answers with a stored message.
-func (s *server) answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
-	v := messageView(s.view(w), &receipt.Message)
+func answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
+	v := messageView(viewOf(w), &receipt.Message)
 	v.Unknown = receipt.Unknown
 	h := w.Header()
 	h["Location"] = []string{"/v1/messages/" + v.ID}
@@ -158,8 +158,8 @@ func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) err
 	ctx, linger, release := s.waitUnder(w, r)
 	defer release()
 	online.Linger = linger
-	result, err := s.view(w).PushOnline(ctx, online)
-	s.endWithKey(w)
+	result, err := viewOf(w).PushOnline(ctx, online)
+	endWithKey(w)
 	if err != nil {
 		return err
 	}

@@ -49,17 +49,17 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	prefix := q.one("prefix")
 	limit := q.limit()
-	after := q.cursor(s.cursors(w), cursorRefused, validClient)
+	after := q.cursor(cursorsOf(w), cursorRefused, validClient)
 	if err := q.done(); err != nil {
 		return err
 	}
 	page := RefusedRegistrationPage{Items: []RefusedRegistration{}}
 	for _, k := range s.refusedRegistrations() {
-		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) || !s.view(w).MaySee(k.Client) {
+		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) || !viewOf(w).MaySee(k.Client) {
 			continue
 		}
 		if len(page.Items) == limit {
-			page.NextCursor = s.cursors(w).encode(cursorRefused, page.Items[limit-1].Client)
+			page.NextCursor = cursorsOf(w).encode(cursorRefused, page.Items[limit-1].Client)
 			break
 		}
 		page.Items = append(page.Items, refusedView(&k))

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
-	"golang.org/x/time/rate"
 
+	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
@@ -17,17 +17,17 @@ import (
 type server struct {
 	cfg     Config
 	views   *tenant.Views // of the gateway; a handler has the view of its request
-	keys    *apikey.Keyset
+	keyset  *apikey.Keyset
 	log     *slog.Logger
-	hosts   map[string]bool
 	boot    string // identifies this run of the process
 	bootKey uint64
 
-	failures *failures
-	callers  callers
-	load     load
-	bodies   bodyBudget
-	conns    *connections
+	keys     *guard.Keys
+	origins  *guard.Origins
+	callers  *guard.Callers
+	load     *guard.Requests
+	bodies   *guard.Bodies
+	conns    *guard.Connections
 	drain    draining
 	requests atomic.Uint64
 	streams  atomic.Int64
@@ -37,23 +37,22 @@ type server struct {
 // New returns the HTTP API. It owns no goroutine beyond those of its requests.
 func New(cfg Config) http.Handler { return newServer(cfg).handler() }
 
-func (s *server) handler() http.Handler { return s.observe(s.guard(s.routes())) }
+func (s *server) handler() http.Handler { return s.observe(s.checkOrigin(s.routes())) }
 
 func newServer(cfg Config) *server {
 	cfg = cfg.withDefaults()
-	s := &server{cfg: cfg, keys: cfg.Authorizer, log: cfg.Logger, boot: newBoot(), failures: newFailures(cfg.AuthFailures),
-		callers: callers{rate: rate.Limit(cfg.Rate), burst: cfg.Burst, byKey: make(map[string]*caller)},
-		bodies:  bodyBudget{most: cfg.MaxBodies, byKey: make(map[string]int64)}}
-	s.conns = newConnections(&s.cfg)
+	s := &server{cfg: cfg, keyset: cfg.Authorizer, log: cfg.Logger, boot: newBoot(),
+		keys:    guard.NewKeys(cfg.Authorizer, cfg.AuthFailures),
+		origins: guard.NewOrigins(cfg.Origins, cfg.Hosts, cfg.AnyHost),
+		callers: guard.NewCallers(cfg.Rate, cfg.Burst),
+		load:    guard.NewRequests(cfg.MaxRequests),
+		bodies:  guard.NewBodies(cfg.MaxBodies)}
+	s.conns = guard.NewConnections(cfg.MaxConnections, cfg.MaxConnectionsPerIP, s.cfg.isProxy, cfg.Logger)
 	s.drain.init()
 	s.initTraces()
-	s.views = tenant.NewViews(cfg.Gateway, s.keys.GuardsGroup, cfg.Audit, cfg.Now)
+	s.views = tenant.NewViews(cfg.Gateway, s.keyset.GuardsGroup, cfg.Audit, cfg.Now)
 	s.cfg.Gateway = nil // handlers must use views
 	s.bootKey = bootKey(s.boot)
-	s.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}
-	for _, h := range cfg.Hosts {
-		s.hosts[h] = true
-	}
 	return s
 }
 
@@ -109,13 +108,13 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.identify(x, r); err != nil {
 		return err
 	}
-	if err := s.callers.spend(x.Header(), x.principal, x.started); err != nil {
+	if err := s.callers.Spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}
-	if err := s.need(x, e.need); err != nil {
+	if err := guard.Need(viewOf(x).Key(), e.need); err != nil {
 		return err
 	}
-	return s.conns.allowed(r.Context(), s.view(x).Key().Scopes.Allows(apikey.Admin))
+	return s.conns.Allowed(r.Context(), viewOf(x).Key().Scopes.Allows(apikey.Admin))
 }
 
 // routes builds the router. It is flat, so that a route's pattern is known when

@@ -9,6 +9,6 @@ type ServerStats struct {
 
 // Stats returns a snapshot.
 func (s *Server) Stats() ServerStats {
-	open, displaced := s.api.conns.counts()
+	open, displaced := s.api.conns.Counts()
 	return ServerStats{Connections: open, Displaced: displaced, LinesHeld: s.api.traces.held()}
 }

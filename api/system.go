@@ -153,7 +153,7 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	g, err := s.view(w).Stats()
+	g, err := viewOf(w).Stats()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/guard"
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/shares"
@@ -77,7 +78,7 @@ func (s *server) mayLog(x *exchange, r *http.Request) bool {
 	switch {
 	case x.principal != "":
 		return x.status < 400 || s.traces.log.keys.Take(x.principal, x.started)
-	case x.status < 400 && !s.keys.Required():
+	case x.status < 400 && !s.keyset.Required():
 		return true
 	}
 	return s.traces.log.addresses.Take(addressOf(r.RemoteAddr), x.started)
@@ -95,7 +96,7 @@ func (s *server) mayRecord(x *exchange, r *http.Request) bool {
 // addressOf returns the address under which unauthenticated requests are counted: an
 // IPv4 address, or the /64 that one IPv6 host uses.
 func addressOf(remote string) string {
-	if source, ok := sourceOf(remote); ok {
+	if source, ok := guard.SourceOf(remote); ok {
 		if source.Bits() == 32 {
 			return source.Addr().String()
 		}

@@ -35,7 +35,7 @@ func (s *server) patience(w http.ResponseWriter, r *http.Request) (ctx context.C
 // onKeyEnd arranges that f is called once when the caller's key ends. Calling stop
 // cancels that.
 func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
-	key := s.view(w).Key()
+	key := viewOf(w).Key()
 	if !key.Ends() {
 		return func() {}
 	}
@@ -51,7 +51,7 @@ func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
 // context has ended. A configured key never ends, so its wait uses the request's
 // context.
 func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.Context, linger time.Duration, release func()) {
-	if !s.view(w).Key().Ends() {
+	if !viewOf(w).Key().Ends() {
 		return r.Context(), lingerOf(r), func() {}
 	}
 	ctx, release = s.patience(w, r)
@@ -60,8 +60,8 @@ func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.
 
 // endWithKey closes the connection after the answer if the caller's key has ended
 // during the wait.
-func (s *server) endWithKey(w http.ResponseWriter) {
-	if s.view(w).Alive() != nil {
+func endWithKey(w http.ResponseWriter) {
+	if viewOf(w).Alive() != nil {
 		w.Header().Set("Connection", "close")
 	}
 }

@@ -54,9 +54,10 @@ var table = []row{
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
-	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares"}},
+	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares"}},
 	// The api's rooms.
 	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit"}, stdlib: true},
+	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
 	{path: "api/internal/problem", band: edges, room: "api", only: []string{"gateway"}, stdlib: true},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel", "internal/shares"}},
 	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},

@@ -1,4 +1,4 @@
-package api
+package guard
 
 import (
 	"context"
@@ -16,15 +16,15 @@ import (
 
 // reservedConnections are used when callers with a key hold every connection. They
 // serve probes, documents and keys with the scope admin, and are not counted in
-// Config.MaxConnections.
+// most.
 const reservedConnections = 16
 
-// connections bounds the open connections. A connection is unauthenticated until a
+// Connections bounds the open connections. A connection is unauthenticated until a
 // request on it is allowed. When all places are taken, a new connection displaces an
 // unauthenticated one: the oldest of the address that has the most of them. If there
 // is none, it displaces the authenticated connection that has been idle for longest.
 // A connection whose caller waits for an answer is never displaced.
-type connections struct {
+type Connections struct {
 	most, perAddress int
 	proxied          func(remote string) bool // an address that many callers share
 	log              *slog.Logger
@@ -49,7 +49,7 @@ const (
 // clientConn is one connection to the API.
 type clientConn struct {
 	net.Conn
-	all    *connections
+	all    *Connections
 	source netip.Prefix                             // invalid for loopback and proxies, which have no bound of their own
 	place  *shares.Place[netip.Prefix, *clientConn] // guarded by all.mu; nil when it is authenticated
 	known  atomic.Bool                              // it is authenticated: a request on it was allowed
@@ -59,12 +59,15 @@ type clientConn struct {
 
 type connKey struct{}
 
-func newConnections(c *Config) *connections {
-	return &connections{proxied: c.isProxy, most: c.MaxConnections, perAddress: c.MaxConnectionsPerIP, log: c.Logger, known: make(map[*clientConn]struct{})}
+// NewConnections returns the bounds of one server: most connections in all, and perAddress
+// unauthenticated ones of one address. proxied reports whether many callers share an
+// address; such an address has no bound.
+func NewConnections(most, perAddress int, proxied func(remote string) bool, log *slog.Logger) *Connections {
+	return &Connections{proxied: proxied, most: most, perAddress: perAddress, log: log, known: make(map[*clientConn]struct{})}
 }
 
-// watch sets the hooks of s that report its connections.
-func (cs *connections) watch(s *http.Server) {
+// Watch sets the hooks of s that report its connections.
+func (cs *Connections) Watch(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, connOf(nc))
 	}
@@ -96,12 +99,12 @@ func connOf(nc net.Conn) *clientConn {
 	}
 }
 
-// Bound returns ln with the bounds of Config for its connections.
-func (s *Server) Bound(ln net.Listener) net.Listener { return &boundListener{ln, s.api.conns} }
+// Bound returns ln with the bounds for its connections.
+func (cs *Connections) Bound(ln net.Listener) net.Listener { return &boundListener{ln, cs} }
 
 type boundListener struct {
 	net.Listener
-	all *connections
+	all *Connections
 }
 
 func (l *boundListener) Accept() (net.Conn, error) {
@@ -121,10 +124,10 @@ func (l *boundListener) Accept() (net.Conn, error) {
 }
 
 // enter counts a new connection; nil means that there is no room for it.
-func (cs *connections) enter(nc net.Conn) *clientConn {
+func (cs *Connections) enter(nc net.Conn) *clientConn {
 	c := &clientConn{Conn: nc, all: cs}
 	if remote := nc.RemoteAddr().String(); !cs.proxied(remote) {
-		c.source, _ = sourceOf(remote)
+		c.source, _ = SourceOf(remote)
 	}
 	victim, ok := cs.place(c)
 	if victim != nil {
@@ -138,7 +141,7 @@ func (cs *connections) enter(nc net.Conn) *clientConn {
 
 // place finds room for c. The caller closes the victim, the connection that c
 // displaced.
-func (cs *connections) place(c *clientConn) (victim *clientConn, ok bool) {
+func (cs *Connections) place(c *clientConn) (victim *clientConn, ok bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if victim, ok = cs.makeRoom(c); ok {
@@ -149,7 +152,7 @@ func (cs *connections) place(c *clientConn) (victim *clientConn, ok bool) {
 }
 
 // makeRoom chooses the connection that c displaces, if it needs its room. cs.mu is held.
-func (cs *connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
+func (cs *Connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
 	if c.source.IsValid() && cs.unauthenticated.Of(c.source) >= cs.perAddress {
 		return cs.displace(cs.unauthenticated.Oldest(c.source).Holder, displacedPerAddress), true
 	}
@@ -174,14 +177,14 @@ func (cs *connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
 }
 
 // displace takes c out of the counts. cs.mu is held.
-func (cs *connections) displace(c *clientConn, why int) *clientConn {
+func (cs *Connections) displace(c *clientConn, why int) *clientConn {
 	cs.remove(c)
 	cs.note(why, c)
 	return c
 }
 
 // remove takes c out of the counts. A second call does nothing. cs.mu is held.
-func (cs *connections) remove(c *clientConn) {
+func (cs *Connections) remove(c *clientConn) {
 	if c.left {
 		return
 	}
@@ -197,7 +200,7 @@ func (cs *connections) remove(c *clientConn) {
 // longestIdle returns the authenticated connection that has been without a request
 // for longest, and marks it so that its next request is not read. It returns nil if
 // every connection has a request. cs.mu is held.
-func (cs *connections) longestIdle() *clientConn {
+func (cs *Connections) longestIdle() *clientConn {
 	for {
 		var oldest *clientConn
 		var since int64
@@ -212,10 +215,10 @@ func (cs *connections) longestIdle() *clientConn {
 	}
 }
 
-// allowed marks the connection of ctx as authenticated: a request on it was allowed.
+// Allowed marks the connection of ctx as authenticated: a request on it was allowed.
 // It returns an error if the connection uses a reserved place and the caller is no
 // operator.
-func (cs *connections) allowed(ctx context.Context, operator bool) error {
+func (cs *Connections) Allowed(ctx context.Context, operator bool) error {
 	c, _ := ctx.Value(connKey{}).(*clientConn)
 	if c == nil || c.known.Load() {
 		return nil
@@ -239,18 +242,18 @@ func (cs *connections) allowed(ctx context.Context, operator bool) error {
 const warnEvery = time.Minute
 
 // note counts a connection that was closed for want of room. cs.mu is held.
-func (cs *connections) note(why int, c *clientConn) {
+func (cs *Connections) note(why int, c *clientConn) {
 	cs.displaced[why].Add(1)
 	now := time.Now().UnixNano()
-	if told := cs.warned.Load(); now-told < int64(warnEvery) || !cs.warned.CompareAndSwap(told, now) {
+	if last := cs.warned.Load(); now-last < int64(warnEvery) || !cs.warned.CompareAndSwap(last, now) {
 		return
 	}
 	cs.log.Warn("too many connections to the API: one is closed for each that comes", "remote", c.RemoteAddr().String(), "http.max_connections", cs.most)
 }
 
-// counts returns how many connections are open, and how many were closed for
+// Counts returns how many connections are open, and how many were closed for
 // want of room, by reason.
-func (cs *connections) counts() (open int, displaced map[string]uint64) {
+func (cs *Connections) Counts() (open int, displaced map[string]uint64) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.open, map[string]uint64{"no_key": cs.displaced[displacedUnauthenticated].Load(), "address": cs.displaced[displacedPerAddress].Load(),

@@ -1,4 +1,4 @@
-package api
+package guard
 
 import (
 	"sync"
@@ -6,11 +6,11 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 )
 
-// bodyBudget divides the memory for bodies between the keys. It counts the bytes that
+// Bodies divides the memory for bodies between the keys. It counts the bytes that
 // have been read. A key may hold no more bytes than are free: one key gets at most
 // half of the budget, and n keys together leave one part in n+1, so that there is
 // always room for another key.
-type bodyBudget struct {
+type Bodies struct {
 	most int64
 
 	mu    sync.Mutex
@@ -18,8 +18,11 @@ type bodyBudget struct {
 	byKey map[string]int64 // of keys that hold something
 }
 
-// take counts n more bytes of a key. It returns an error if the key may not hold them.
-func (b *bodyBudget) take(key string, n int) error {
+// NewBodies returns a budget of most bytes.
+func NewBodies(most int64) *Bodies { return &Bodies{most: most, byKey: make(map[string]int64)} }
+
+// Take counts n more bytes of a key. It returns an error if the key may not hold them.
+func (b *Bodies) Take(key string, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	held, total := b.byKey[key]+int64(n), b.total+int64(n)
@@ -30,8 +33,8 @@ func (b *bodyBudget) take(key string, n int) error {
 	return nil
 }
 
-// give releases n bytes of a key.
-func (b *bodyBudget) give(key string, n int) {
+// Give releases n bytes of a key.
+func (b *Bodies) Give(key string, n int) {
 	if n == 0 {
 		return
 	}

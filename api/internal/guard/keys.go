@@ -1,0 +1,63 @@
+package guard
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/internal/apikey"
+)
+
+// Keys authenticates requests by their API keys.
+type Keys struct {
+	keyset   *apikey.Keyset
+	failures *failures
+}
+
+// NewKeys returns the keys of keyset. From one address it accepts perMinute wrong keys a
+// minute, 0 = no bound.
+func NewKeys(keyset *apikey.Keyset, perMinute int) *Keys {
+	return &Keys{keyset: keyset, failures: newFailures(perMinute)}
+}
+
+// Authenticate returns the key that a request shows. It returns apikey.Anyone while no key is
+// required. A request without a key is refused and is not counted as a guess.
+func (k *Keys) Authenticate(r *http.Request, now time.Time) (*apikey.Key, error) {
+	if !k.keyset.Required() {
+		return apikey.Anyone, nil
+	}
+	secret, ok := presentedKey(r)
+	if !ok {
+		return nil, problem.New(problem.Unauthenticated, "this server needs an API key: send Authorization: Bearer <key>")
+	}
+	key, err := k.keyset.Authenticate(secret, now)
+	slowed := k.failures.check(r.RemoteAddr, now)
+	if slowed != nil && (err != nil || key.Guessable()) {
+		return nil, slowed
+	}
+	if err != nil {
+		k.failures.note(r.RemoteAddr, now)
+		return nil, problem.New(problem.Unauthenticated, "%s", err)
+	}
+	return key, nil
+}
+
+// Need refuses a caller whose key lacks a scope.
+func Need(key *apikey.Key, scope apikey.Scope) error {
+	if key.Scopes.Allows(scope) {
+		return nil
+	}
+	p := problem.New(problem.InsufficientScope, "this takes an API key with the scope %s", scope)
+	p.Scope = scope.String()
+	return p
+}
+
+func presentedKey(r *http.Request) (string, bool) {
+	if a := r.Header.Get("Authorization"); a != "" {
+		scheme, token, ok := strings.Cut(a, " ")
+		return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+	}
+	key := r.Header.Get("X-Api-Key")
+	return key, key != ""
+}
