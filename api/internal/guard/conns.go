@@ -61,7 +61,7 @@ type connKey struct{}
 
 // NewConnections returns the bounds of one server: most connections in all, and perAddress
 // unauthenticated ones of one address. proxied reports whether many callers share an
-// address, which then has no bound of its own.
+// address; such an address has no bound.
 func NewConnections(most, perAddress int, proxied func(remote string) bool, log *slog.Logger) *Connections {
 	return &Connections{proxied: proxied, most: most, perAddress: perAddress, log: log, known: make(map[*clientConn]struct{})}
 }

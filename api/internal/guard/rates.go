@@ -20,7 +20,7 @@ type Callers struct {
 	rate  rate.Limit // requests per second; 0 = no bound
 	burst int
 	mu    sync.Mutex
-	byKey map[string]*caller // at most maxCallers
+	byKey map[string]*caller // idle ones are forgotten, see maxCallers
 }
 
 // NewCallers returns callers that may each send perSecond requests a second, with bursts
