@@ -104,9 +104,13 @@ func (w *world) checkBoots() {
 	}
 }
 
-// checkNode compares a node with the replay, and its memory with its rows.
+// checkNode compares a node with the replay, and its memory with its rows. A node that
+// has a successor must have left.
 func (w *world) checkNode(n *node, h *history) {
 	w.must(n.disk.Equal(h.disk.Rows), "%s against a replay of the journal", n.name)
+	if boot, _ := n.machine.Boot(n.writer); boot != n.boot {
+		w.fail("%s works although another process has its identity", n.name)
+	}
 	stored, err := state.ReadStanding(n.disk)
 	w.must(err, "%s: state", n.name)
 	if stored != n.machine.State {
