@@ -36,6 +36,7 @@ func (w *world) drawBounds() record.Bounds {
 	b.SmallAudience = w.rng.IntN(3)
 	b.MaxBitmaps = 1 + w.rng.Int64N(3)
 	b.MaxGroups = 1 + w.rng.IntN(2)
+	b.RejectTwins = w.rng.IntN(2) == 0
 	b.KeyAge = keyAge
 	if w.shortKeys {
 		b.KeyAge = shortKeyAge
@@ -64,7 +65,7 @@ func pick[T any](w *world, list []T) T { return list[w.rng.IntN(len(list))] }
 func (n *node) event() record.Event {
 	w := n.w
 	at := n.now()
-	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1) {
+	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1, 1) {
 	case 0:
 		return n.accept(at)
 	case 1:
@@ -80,11 +81,13 @@ func (n *node) event() record.Event {
 	case 4:
 		return n.register(at)
 	case 5:
-		return &record.Disconnected{Client: pick(w, clientNames), At: record.TimeOf(at), Reason: "closed"}
+		return &record.Disconnected{Client: pick(w, clientNames), At: record.TimeOf(at), Reason: "closed", Epoch: 1 + w.rng.Uint64N(6)}
 	case 6:
 		return n.update(at)
 	case 8:
 		return &record.Bounded{Bounds: w.drawBounds()}
+	case 9:
+		return &record.ForgetEvents{Through: w.rng.Uint64N(n.view().State.Event + 1), Max: 1 + w.rng.IntN(20)}
 	}
 	u := &record.Uplink{}
 	u.Client, u.Session, u.Number, u.At = pick(w, clientNames), "s", uint64(w.tick), record.TimeOf(at)
