@@ -3,10 +3,18 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/longwire/longwire/internal/version.version=$(VERSION)
 
-.PHONY: build test race lint fmt docs fuzz fuzz-long torture browser bench dist
+.PHONY: build check test race lint fmt docs fuzz fuzz-long torture browser bench dist
 
 build: ## the binary, in ./longwire
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o longwire ./cmd/longwire
+
+# The packages whose tests need more than a few seconds. CI runs them all.
+SLOW := (api|device|tcpserver|internal/(app|bench|cli|engine|engine/(enginetest|journaltest|memstore))|test.*)$$
+
+check: ## before each commit, in less than a minute: format, generated files, vet and the fast packages' tests
+	.ci/run format generated
+	go vet ./...
+	go test -short $$(go list ./... | grep -vE '^github.com/longwire/longwire/$(SLOW)')
 
 test: ## every test
 	go test ./...
