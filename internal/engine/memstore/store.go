@@ -178,12 +178,11 @@ func (s *Store) Log() gateway.LogID { return s.log }
 func (s *Store) Health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usable()
+	return s.usableLocked()
 }
 
-// usable returns why the store accepts no writes, nil if it does. The caller
-// holds mu.
-func (s *Store) usable() error {
+// usableLocked returns why the store accepts no writes, nil if it does.
+func (s *Store) usableLocked() error {
 	if s.closed {
 		return unavailable(errClosed)
 	}
@@ -219,16 +218,16 @@ func (s *Store) Stats() gateway.StoreStats {
 	}
 	st.AcceptNanos = s.accepts
 	st.AcceptNanos.Counts = append([]uint64(nil), s.accepts.Counts...)
-	s.trimPending()
+	s.trimPendingLocked()
 	if len(s.pending) > 0 {
 		st.OldestAt = s.pending[0].CreatedAt
 	}
 	return st
 }
 
-// trimPending drops completed messages from the front of pending, and all of them
-// if they are the majority. The caller holds mu.
-func (s *Store) trimPending() {
+// trimPendingLocked drops completed messages from the front of pending, and all
+// of them if they are the majority.
+func (s *Store) trimPendingLocked() {
 	if len(s.pending) > 2*s.open+1024 {
 		s.pending = slices.DeleteFunc(s.pending, func(m *message) bool { return m.Completed() })
 	}
@@ -238,9 +237,8 @@ func (s *Store) trimPending() {
 	}
 }
 
-// lane returns the lane of client; it makes one if necessary. The caller holds
-// mu.
-func (s *Store) lane(id gateway.ClientID) *lane {
+// laneLocked returns the lane of client; it makes one if necessary.
+func (s *Store) laneLocked(id gateway.ClientID) *lane {
 	l := s.lanes[id]
 	if l == nil {
 		l = new(lane)
