@@ -128,7 +128,7 @@ func ruleText(b validator.FieldError) string {
 	case "unique":
 		return "must not repeat"
 	case "clientid":
-		return "must be " + gateway.ClientIDRule
+		return "is " + gateway.NotClientID
 	case "group":
 		return fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	case "labelkey":

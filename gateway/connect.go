@@ -24,7 +24,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, errDraining
 	}
 	if !h.Client.Valid() {
-		return nil, Welcome{}, &Error{Code: CodeValidation, Message: "a client id is " + ClientIDRule}
+		return nil, Welcome{}, errNotClientID
 	}
 	grant, err := g.authenticate(ctx, h)
 	if err != nil {

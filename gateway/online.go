@@ -147,7 +147,7 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		return errDraining
 	}
 	if !r.Client.Valid() {
-		return invalid("not a client id: " + ClientIDRule)
+		return errNotClientID
 	}
 	session, ok := g.presence.holder(r.Client)
 	if !ok {

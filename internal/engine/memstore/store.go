@@ -7,6 +7,7 @@
 package memstore
 
 import (
+	"cmp"
 	"crypto/rand"
 	"slices"
 	"sync"
@@ -52,23 +53,16 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	orElse(&o.StatusRetention, 7*day)
-	orElse(&o.UplinkRetention, 7*day)
-	orElse(&o.ForgetAfter, 30*day)
-	orElse(&o.QueueLen, gateway.DefaultMaxQueued)
-	orElse(&o.QueueBytes, int64(gateway.DefaultMaxQueuedBytes))
-	orElse(&o.MaxMessages, 1_000_000)
-	orElse(&o.MaxBytes, int64(1<<30))
-	orElse(&o.MaxUplinks, 10_000)
-	orElse(&o.MaxUplinkBytes, int64(64<<20))
+	o.StatusRetention = cmp.Or(o.StatusRetention, 7*day)
+	o.UplinkRetention = cmp.Or(o.UplinkRetention, 7*day)
+	o.ForgetAfter = cmp.Or(o.ForgetAfter, 30*day)
+	o.QueueLen = cmp.Or(o.QueueLen, gateway.DefaultMaxQueued)
+	o.QueueBytes = cmp.Or(o.QueueBytes, int64(gateway.DefaultMaxQueuedBytes))
+	o.MaxMessages = cmp.Or(o.MaxMessages, 1_000_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, int64(1<<30))
+	o.MaxUplinks = cmp.Or(o.MaxUplinks, 10_000)
+	o.MaxUplinkBytes = cmp.Or(o.MaxUplinkBytes, int64(64<<20))
 	return o
-}
-
-func orElse[T comparable](p *T, def T) {
-	var zero T
-	if *p == zero {
-		*p = def
-	}
 }
 
 // Store is a gateway.Store in memory. New makes one, Close ends it.
