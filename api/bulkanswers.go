@@ -103,7 +103,7 @@ func (a *bulkAnswers) enter(number int, key string, size int) *bulkLine {
 	defer a.mu.Unlock()
 	a.full = a.next-a.first == bulkWindow
 	for a.full || a.payloads+size > bulkPayloads || len(a.pending) >= bulkPending && a.err == nil {
-		a.await()
+		a.awaitLocked()
 	}
 	a.payloads += size
 	a.lines[a.next%bulkWindow] = l
@@ -117,16 +117,15 @@ func (a *bulkAnswers) enterClient(l *bulkLine, id gateway.ClientID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.perClient[id] == bulkPerClient {
-		a.await()
+		a.awaitLocked()
 	}
 	a.perClient[id]++
 	l.client = id
 }
 
-// await waits for progress, which may depend on a delivery in the batch, so it
-// flushes the batch first. It is called with a.mu held and releases it while it
-// waits.
-func (a *bulkAnswers) await() {
+// awaitLocked waits for progress, which may depend on a delivery in the batch, so
+// it flushes the batch first. Like sync.Cond.Wait it unlocks a.mu while it waits.
+func (a *bulkAnswers) awaitLocked() {
 	if a.batch.Clients() == 0 {
 		a.progress.Wait()
 		return
@@ -152,7 +151,7 @@ func (a *bulkAnswers) started(l *bulkLine, wait time.Duration) {
 	if !l.done {
 		l.isStarted = true
 		l.deadline = time.Now().Add(wait)
-		a.arm(wait)
+		a.armLocked(wait)
 	}
 	over := a.gaveUp && !l.done
 	a.mu.Unlock()
@@ -177,9 +176,9 @@ func (a *bulkAnswers) giveUp() {
 	}
 }
 
-// arm sets the timer for the deadline in d, unless it waits for an earlier one.
-// All lines wait for as long, so the deadlines rise. a.mu is held.
-func (a *bulkAnswers) arm(d time.Duration) {
+// armLocked sets the timer for the deadline in d, unless it waits for an earlier
+// one. All lines wait for as long, so the deadlines rise.
+func (a *bulkAnswers) armLocked(d time.Duration) {
 	switch {
 	case a.armed:
 		return
@@ -203,7 +202,7 @@ func (a *bulkAnswers) expire() {
 			continue
 		}
 		if l.deadline.After(now) {
-			a.arm(l.deadline.Sub(now))
+			a.armLocked(l.deadline.Sub(now))
 			break
 		}
 		over = append(over, l)
@@ -233,7 +232,7 @@ func (a *bulkAnswers) answered(l *bulkLine) {
 		if !(*slot).done {
 			break
 		}
-		a.append(&(*slot).BulkResult)
+		a.appendLocked(&(*slot).BulkResult)
 		*slot = nil
 		a.first++
 	}
@@ -242,12 +241,12 @@ func (a *bulkAnswers) answered(l *bulkLine) {
 		a.progress.Signal()
 	}
 	if a.first == a.next {
-		a.flushNow() // nothing more comes before the caller's next line
+		a.flushNowLocked() // nothing more comes before the caller's next line
 	}
 }
 
-// append counts an answer and puts it behind the others. a.mu is held.
-func (a *bulkAnswers) append(r *BulkResult) {
+// appendLocked counts an answer and puts it behind the others.
+func (a *bulkAnswers) appendLocked(r *BulkResult) {
 	a.summary.Lines++
 	if r.Problem != nil {
 		a.summary.Failed++
@@ -255,22 +254,22 @@ func (a *bulkAnswers) append(r *BulkResult) {
 		a.summary.Accepted++
 	}
 	if b, ok := appendBulkResult(a.pending, r); ok {
-		a.put(b)
+		a.putLocked(b)
 		return
 	}
-	a.encode(r)
+	a.encodeLocked(r)
 }
 
-// encode appends v as a line. a.mu is held.
-func (a *bulkAnswers) encode(v any) {
+// encodeLocked appends v as a line.
+func (a *bulkAnswers) encodeLocked(v any) {
 	e := encoders.Get().(*encoder)
 	defer e.release()
 	e.encode(v)
-	a.put(append(a.pending, e.buf.Bytes()...))
+	a.putLocked(append(a.pending, e.buf.Bytes()...))
 }
 
-// put replaces a.pending by a longer slice. a.mu is held.
-func (a *bulkAnswers) put(pending []byte) {
+// putLocked replaces a.pending by a longer slice.
+func (a *bulkAnswers) putLocked(pending []byte) {
 	if a.err != nil {
 		return
 	}
@@ -279,12 +278,12 @@ func (a *bulkAnswers) put(pending []byte) {
 	}
 	a.pending = pending
 	if len(pending) >= flushAt {
-		a.flushNow()
+		a.flushNowLocked()
 	}
 }
 
-// flushNow makes the writer wait for no more answers. a.mu is held.
-func (a *bulkAnswers) flushNow() {
+// flushNowLocked makes the writer wait for no more answers.
+func (a *bulkAnswers) flushNowLocked() {
 	select {
 	case a.hurry <- struct{}{}:
 	default:
@@ -295,7 +294,7 @@ func (a *bulkAnswers) flushNow() {
 func (a *bulkAnswers) add(v any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.encode(v)
+	a.encodeLocked(v)
 }
 
 // failed reports whether the caller can no longer be answered.
@@ -326,7 +325,7 @@ func (a *bulkAnswers) close() error {
 	a.mu.Lock()
 	a.closed = true
 	a.changed.Signal()
-	a.flushNow()
+	a.flushNowLocked()
 	a.mu.Unlock()
 	<-a.written
 	return a.err

@@ -160,7 +160,7 @@ func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 	}
 	for _, id := range ids {
 		if !validClient(id) {
-			q.fail("id", "is not a client id")
+			q.fail("id", "is "+gateway.NotClientID)
 		}
 	}
 	if sel.Prefix != "" || sel.Group != "" || sel.Labels != nil || sel.QueuedGT >= 0 || sel.After != "" {

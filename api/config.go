@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"math"
 	"net/http"
@@ -112,48 +113,26 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.MaxBody <= 0 {
-		c.MaxBody = 2 << 20
-	}
+	c.MaxBody = cmp.Or(max(c.MaxBody, 0), 2<<20)
 	if c.MaxWait <= 0 || c.MaxWait > gateway.MaxWait {
 		c.MaxWait = gateway.MaxWait
 	}
-	if c.MaxBulkLines <= 0 {
-		c.MaxBulkLines = 100_000
-	}
-	if c.MaxStreams <= 0 {
-		c.MaxStreams = 1024
-	}
-	if c.MaxStreamsPerKey <= 0 {
-		c.MaxStreamsPerKey = 128
-	}
-	if c.MaxConnections <= 0 {
-		c.MaxConnections = 1280
-	}
-	if c.MaxConnectionsPerIP <= 0 {
-		c.MaxConnectionsPerIP = 320
-	}
-	if c.MaxRequests <= 0 {
-		c.MaxRequests = 8192
-	}
-	if c.MaxBodies <= 0 {
-		c.MaxBodies = 256 << 20
-	}
-	if c.Burst <= 0 {
-		c.Burst = int(math.Ceil(c.Rate))
-	}
+	c.MaxBulkLines = cmp.Or(max(c.MaxBulkLines, 0), 100_000)
+	c.MaxStreams = cmp.Or(max(c.MaxStreams, 0), 1024)
+	c.MaxStreamsPerKey = cmp.Or(max(c.MaxStreamsPerKey, 0), 128)
+	c.MaxConnections = cmp.Or(max(c.MaxConnections, 0), 1280)
+	c.MaxConnectionsPerIP = cmp.Or(max(c.MaxConnectionsPerIP, 0), 320)
+	c.MaxRequests = cmp.Or(max(c.MaxRequests, 0), 8192)
+	c.MaxBodies = cmp.Or(max(c.MaxBodies, 0), 256<<20)
+	c.Burst = cmp.Or(max(c.Burst, 0), int(math.Ceil(c.Rate)))
 	if c.Authorizer == nil {
 		c.Authorizer = apikey.NewKeyset()
 	}
-	if c.ReadTimeout <= 0 {
-		c.ReadTimeout = 30 * time.Second
-	}
+	c.ReadTimeout = cmp.Or(max(c.ReadTimeout, 0), 30*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Source == "" {
-		c.Source = "/longwire"
-	}
+	c.Source = cmp.Or(c.Source, "/longwire")
 	if c.Ready == nil {
 		g := c.Gateway
 		c.Ready = func() []Check { return []Check{{Name: "gateway", Err: g.Ready()}} }

@@ -128,7 +128,7 @@ func (q *query) since(name string, now time.Time) time.Time {
 func (q *query) clientID(name string) gateway.ClientID {
 	id := gateway.ClientID(q.one(name))
 	if id != "" && !id.Valid() {
-		q.fail(name, "is not a client id")
+		q.fail(name, "is "+gateway.NotClientID)
 	}
 	return id
 }
@@ -189,7 +189,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", problem.BadParameter("id", "is not a client id: "+gateway.ClientIDRule)
+	return "", problem.BadParameter("id", "is "+gateway.NotClientID)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

@@ -69,27 +69,25 @@ func current[T any](l validator.StructLevel) *T { return l.Current().Addr().Inte
 // oneContent: exactly one of text, json and base64.
 func oneContent(l validator.StructLevel) {
 	c := current[Content](l)
-	n := 0
-	for _, given := range []bool{c.Text != nil, c.JSON != nil, c.Base64 != nil} {
-		if given {
+	if given(c.Text != nil, c.JSON != nil, c.Base64 != nil) != 1 {
+		l.ReportError(c.Text, "", "", "onecontent", "")
+	}
+}
+
+// given counts the conditions that hold.
+func given(conditions ...bool) (n int) {
+	for _, holds := range conditions {
+		if holds {
 			n++
 		}
 	}
-	if n != 1 {
-		l.ReportError(c.Text, "", "", "onecontent", "")
-	}
+	return n
 }
 
 // oneAudience: exactly one of client, clients, group, labels and all.
 func oneAudience(l validator.StructLevel) {
 	a := current[Audience](l)
-	n := 0
-	for _, given := range []bool{a.Client != "", a.Clients != nil, a.Group != "", a.Labels != nil, a.All} {
-		if given {
-			n++
-		}
-	}
-	if n != 1 {
+	if given(a.Client != "", a.Clients != nil, a.Group != "", a.Labels != nil, a.All) != 1 {
 		l.ReportError(a.Client, "", "", "oneaudience", "")
 	}
 }
@@ -128,7 +126,7 @@ func ruleText(b validator.FieldError) string {
 	case "unique":
 		return "must not repeat"
 	case "clientid":
-		return "must be " + gateway.ClientIDRule
+		return "is " + gateway.NotClientID
 	case "group":
 		return fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	case "labelkey":

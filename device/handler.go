@@ -65,7 +65,7 @@ func (l *link) deliver(e protocol.Event) {
 	select {
 	case c.jobs <- j:
 	default:
-		c.decide(j, protocol.AckRetry, nil)
+		c.decideLocked(j, protocol.AckRetry, nil)
 	}
 	if c.ledger.Crowded() {
 		l.s.Close(time.Now(), protocol.Close{Reason: protocol.ReasonClientClosed, Text: "too many deliveries wait"})
@@ -82,9 +82,9 @@ func (l *link) asked(seq uint64) {
 // lasting reports whether the delivery's number is valid in the next connection.
 func (j job) lasting() bool { return j.m.Seq != 0 && !j.m.Ephemeral }
 
-// decide notes a verdict, and queues the answer if it need not be saved first.
-// c.mu is held.
-func (c *Client) decide(j job, code protocol.AckCode, result []byte) {
+// decideLocked notes a verdict, and queues the answer if it need not be saved
+// first.
+func (c *Client) decideLocked(j job, code protocol.AckCode, result []byte) {
 	if !j.lasting() {
 		c.answers = append(c.answers, answer{Verdict{j.m.Seq, code, result}, j.m.Ephemeral, j.session})
 		return
@@ -114,7 +114,7 @@ func (c *Client) handle(ctx context.Context, j job) {
 	}
 	code, result := c.verdict(ctx, j.m)
 	c.mu.Lock()
-	c.decide(j, code, result)
+	c.decideLocked(j, code, result)
 	c.mu.Unlock()
 	if j.lasting() && code != protocol.AckRetry {
 		c.save()

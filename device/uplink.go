@@ -55,7 +55,7 @@ func (c *Client) Send(ctx context.Context, payload []byte) error {
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
-	if c.settle(u.seq) != nil {
+	if c.settleLocked(u.seq) != nil {
 		c.dropped = append(c.dropped, u.seq)
 	}
 	c.mu.Unlock()
@@ -63,8 +63,8 @@ func (c *Client) Send(ctx context.Context, payload []byte) error {
 	return ctx.Err()
 }
 
-// settle removes an uplink from the list, nil if it is not there. c.mu is held.
-func (c *Client) settle(seq uint64) *uplink {
+// settleLocked removes an uplink from the list, nil if it is not there.
+func (c *Client) settleLocked(seq uint64) *uplink {
 	i := slices.IndexFunc(c.uplinks, func(u *uplink) bool { return u.seq == seq })
 	if i < 0 {
 		return nil
@@ -95,7 +95,7 @@ func (l *link) sendUplinks() {
 			u.inFlight, u.sent = true, true
 			i++
 		case errors.Is(err, protocol.ErrTooLarge):
-			c.settle(u.seq)
+			c.settleLocked(u.seq)
 			u.done <- err
 		default: // window full, or v1 must wait: KindWritable follows
 			l.blocked = true
@@ -121,11 +121,11 @@ func (c *Client) uplinkAcked(e protocol.Event) {
 	defer c.mu.Unlock()
 	switch e.Code {
 	case protocol.AckOK:
-		if u := c.settle(e.Seq); u != nil {
+		if u := c.settleLocked(e.Seq); u != nil {
 			u.done <- nil
 		}
 	case protocol.AckReject:
-		if u := c.settle(e.Seq); u != nil {
+		if u := c.settleLocked(e.Seq); u != nil {
 			u.done <- &RejectedError{string(e.Payload)}
 		}
 	default:

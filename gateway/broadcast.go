@@ -210,7 +210,7 @@ func (q *runQueue) start(b *broadcast) {
 	}
 	q.kept++
 	q.broadcasts = append(q.broadcasts, b)
-	q.signal(1)
+	q.signalLocked(1)
 }
 
 // join makes b, a broadcast to everyone, wake for the messages of o too. It
@@ -231,9 +231,8 @@ func (b *broadcast) toAllAtOnce() bool {
 	return all && b.rate == 0
 }
 
-// popBroadcast takes the next broadcast and moves it behind the others. q.mu is
-// held.
-func (q *runQueue) popBroadcast() *broadcast {
+// popBroadcastLocked takes the next broadcast and moves it behind the others.
+func (q *runQueue) popBroadcastLocked() *broadcast {
 	b := q.broadcasts[0]
 	b.begun = true
 	copy(q.broadcasts, q.broadcasts[1:])
@@ -276,6 +275,6 @@ func (q *runQueue) resume(b *broadcast) {
 	defer q.mu.Unlock()
 	if !q.closed {
 		q.broadcasts = append(q.broadcasts, b)
-		q.signal(1)
+		q.signalLocked(1)
 	}
 }

@@ -24,7 +24,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 		return nil, Welcome{}, errDraining
 	}
 	if !h.Client.Valid() {
-		return nil, Welcome{}, &Error{Code: CodeValidation, Message: "a client id is " + ClientIDRule}
+		return nil, Welcome{}, errNotClientID
 	}
 	grant, err := g.authenticate(ctx, h)
 	if err != nil {
@@ -73,15 +73,14 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 // It waits for a registration under way. Errors: CodeIDInUse, CodeUnavailable.
 func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 	sh := g.hub.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if err := sh.awaitPlace(ctx, id); err != nil {
+	if err := sh.lockDecided(ctx, id); err != nil {
 		return err
 	}
+	defer sh.mu.Unlock()
 	if sh.sessions[id] != nil && g.cfg.RejectTwins {
 		return IDInUse()
 	}
-	sh.take(id)
+	sh.takeLocked(id)
 	return nil
 }
 
@@ -99,12 +98,12 @@ func (g *Gateway) enter(s *Session, h Hello, c Credential) {
 		e.kind, e.reason = eventReplaced, reasonReplaced
 		g.counts.takeovers.Add(1)
 	} else {
-		s.inherit(g.hub.recall(sh, s.client))
+		s.inherit(g.hub.recallLocked(sh, s.client))
 		g.hub.online.add(s.client)
 		g.counts.connects.Add(1)
 	}
 	sh.sessions[s.client] = s
-	sh.keepCredential(s.client, c)
+	sh.keepCredentialLocked(s.client, c)
 	g.events.keep(e)
 	sh.mu.Unlock()
 	if old != nil {
@@ -142,9 +141,9 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	live := sh.sessions[s.client] == s
 	if live {
 		delete(sh.sessions, s.client)
-		sh.keepCredential(s.client, nil)
+		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
-		g.hub.remember(sh, s.client, tried)
+		g.hub.rememberLocked(sh, s.client, tried)
 		g.events.add(Event{Type: EventClientDisconnected, At: now, Client: s.client, Session: s.ID(), Reason: reason})
 	}
 	sh.mu.Unlock()

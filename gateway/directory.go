@@ -33,7 +33,7 @@ func (d *directory) add(id ClientID) bool {
 		d.size++
 		return true
 	}
-	i := d.block(id)
+	i := d.blockLocked(id)
 	at, found := slices.BinarySearch(d.blocks[i], id)
 	if found {
 		return false
@@ -61,7 +61,7 @@ func (d *directory) remove(id ClientID) bool {
 	if len(d.blocks) == 0 {
 		return false
 	}
-	i := d.block(id)
+	i := d.blockLocked(id)
 	at, found := slices.BinarySearch(d.blocks[i], id)
 	if !found {
 		return false
@@ -74,9 +74,9 @@ func (d *directory) remove(id ClientID) bool {
 	return true
 }
 
-// block returns the index of the block that id belongs to. d.mu is held and there
-// is at least one block.
-func (d *directory) block(id ClientID) int {
+// blockLocked returns the index of the block that id belongs to. There is at least
+// one block.
+func (d *directory) blockLocked(id ClientID) int {
 	i, found := slices.BinarySearchFunc(d.blocks, id, func(b []ClientID, id ClientID) int {
 		switch {
 		case b[0] < id:
@@ -100,7 +100,7 @@ func (d *directory) from(start ClientID, after bool, n int, buf []ClientID) []Cl
 	if len(d.blocks) == 0 {
 		return buf
 	}
-	i := d.block(start)
+	i := d.blockLocked(start)
 	at, found := slices.BinarySearch(d.blocks[i], start)
 	if found && after {
 		at++

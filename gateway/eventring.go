@@ -74,7 +74,7 @@ func (r *eventRing) keep(e packedEvent) {
 		return
 	}
 	if r.last+1-r.first == r.max {
-		r.drop()
+		r.dropLocked()
 	}
 	r.last++
 	if s := r.slot(r.last); *s == nil {
@@ -86,7 +86,7 @@ func (r *eventRing) keep(e packedEvent) {
 	*r.at(r.last) = e
 	r.bytes += e.size()
 	for r.bytes > r.maxBytes && r.first < r.last {
-		r.drop()
+		r.dropLocked()
 	}
 	if r.wake != nil {
 		close(r.wake)
@@ -94,8 +94,8 @@ func (r *eventRing) keep(e packedEvent) {
 	}
 }
 
-// drop removes the oldest event. r.mu is held.
-func (r *eventRing) drop() {
+// dropLocked removes the oldest event.
+func (r *eventRing) dropLocked() {
 	old := r.at(r.first)
 	r.bytes -= old.size()
 	*old = packedEvent{}

@@ -181,7 +181,7 @@ func (g *Gateway) onWall(t time.Time) time.Time {
 }
 
 func (g *Gateway) newMessageID() MessageID {
-	return MessageID(uid(g.cfg.NewID()).text(messageKind))
+	return MessageIDOf(g.cfg.NewID())
 }
 
 // Log names the sequence space of the store.

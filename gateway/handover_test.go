@@ -244,7 +244,7 @@ func (w *stageWorld) walk(i int) {
 }
 
 func (w *stageWorld) pump() {
-	s := w.g.runs.popSession()
+	s := w.g.runs.popSessionLocked()
 	w.popped = append(w.popped[:0], w.final...)
 	s.run.Store(running)
 	s.runPump()

@@ -74,10 +74,11 @@ func (h *hub) session(id ClientID) *Session {
 	return sh.sessions[id]
 }
 
-// awaitPlace returns when no registration of the client is under way. sh.mu is
-// held; awaitPlace releases it while it waits.
-func (sh *hubShard) awaitPlace(ctx context.Context, id ClientID) error {
+// lockDecided locks the shard when no registration of the client is under way. If it
+// returns an error, the shard is not locked.
+func (sh *hubShard) lockDecided(ctx context.Context, id ClientID) error {
 	for {
+		sh.mu.Lock()
 		decided, reserved := sh.places[id]
 		if !reserved {
 			return nil
@@ -91,15 +92,14 @@ func (sh *hubShard) awaitPlace(ctx context.Context, id ClientID) error {
 		case <-decided:
 		case <-ctx.Done():
 		}
-		sh.mu.Lock()
 		if ctx.Err() != nil {
 			return fmt.Errorf("wait for another registration of the client: %w: %w", ErrUnavailable, ctx.Err())
 		}
 	}
 }
 
-// take reserves the client's place, which is free. sh.mu is held.
-func (sh *hubShard) take(id ClientID) {
+// takeLocked reserves the client's place, which is free.
+func (sh *hubShard) takeLocked(id ClientID) {
 	if sh.places == nil {
 		sh.places = make(map[ClientID]chan struct{})
 	}
@@ -110,12 +110,11 @@ func (sh *hubShard) take(id ClientID) {
 // registrations.
 func (h *hub) reserve(ctx context.Context, id ClientID) error {
 	sh := h.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if err := sh.awaitPlace(ctx, id); err != nil {
+	if err := sh.lockDecided(ctx, id); err != nil {
 		return err
 	}
-	sh.take(id)
+	defer sh.mu.Unlock()
+	sh.takeLocked(id)
 	return nil
 }
 
@@ -133,11 +132,10 @@ func (h *hub) giveBack(id ClientID) {
 // decided is session, called after any registration under way.
 func (h *hub) decided(ctx context.Context, id ClientID) (*Session, error) {
 	sh := h.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if err := sh.awaitPlace(ctx, id); err != nil {
+	if err := sh.lockDecided(ctx, id); err != nil {
 		return nil, err
 	}
+	defer sh.mu.Unlock()
 	return sh.sessions[id], nil
 }
 
@@ -175,8 +173,9 @@ func (h *hub) clients(yield func(ClientID, uint32) bool) {
 	}
 }
 
-// remember keeps the unacked deliveries of a session that ended. sh.mu is held.
-func (h *hub) remember(sh *hubShard, id ClientID, tried []attempt) {
+// rememberLocked keeps the unacked deliveries of a session that ended. The caller
+// holds sh.mu.
+func (h *hub) rememberLocked(sh *hubShard, id ClientID, tried []attempt) {
 	if len(tried) == 0 || h.unsettled.Load() >= maxTried {
 		return
 	}
@@ -184,9 +183,9 @@ func (h *hub) remember(sh *hubShard, id ClientID, tried []attempt) {
 	sh.tried[id] = tried
 }
 
-// recall returns the remembered attempts for a new session and forgets them.
-// sh.mu is held.
-func (h *hub) recall(sh *hubShard, id ClientID) []attempt {
+// recallLocked returns the remembered attempts for a new session and forgets them.
+// The caller holds sh.mu.
+func (h *hub) recallLocked(sh *hubShard, id ClientID) []attempt {
 	tried, ok := sh.tried[id]
 	if !ok {
 		return nil

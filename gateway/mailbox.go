@@ -37,56 +37,54 @@ func mailSize(p *Transmission) int { return len(p.Payload) + 128 }
 func (s *Session) offer(p *Transmission, many Seq) (pump bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.lastTaken()
+	last := s.lastTakenLocked()
 	switch {
 	case p.Seq <= last:
 		return false
-	case many > last || !s.takesMail(p):
+	case many > last || !s.takesMailLocked(p):
 		s.flags |= flagFresh
 	default:
-		m := &s.busy().mail
+		m := &s.busyLocked().mail
 		m.transmissions = append(m.transmissions, *p)
 		m.bytes += mailSize(p)
 		s.g.mail.Add(int64(mailSize(p)))
 	}
-	return s.flowing()
+	return s.flags.flowing()
 }
 
-// The functions below are called with s.mu held.
-
-// lastTaken is the highest sequence in the mailbox or behind the cursor.
-func (s *Session) lastTaken() Seq {
-	if s.hasMail() {
+// lastTakenLocked is the highest sequence in the mailbox or behind the cursor.
+func (s *Session) lastTakenLocked() Seq {
+	if s.hasMailLocked() {
 		mail := s.work.mail.transmissions
 		return mail[len(mail)-1].Seq
 	}
 	return s.cursor
 }
 
-func (s *Session) hasMail() bool { return s.work != nil && len(s.work.mail.transmissions) > 0 }
+func (s *Session) hasMailLocked() bool { return s.work != nil && len(s.work.mail.transmissions) > 0 }
 
-// takesMail reports whether p may be put into the mailbox.
-func (s *Session) takesMail(p *Transmission) bool {
-	if !s.flowing() || s.is(flagFresh|flagReading) {
+// takesMailLocked reports whether p may be put into the mailbox.
+func (s *Session) takesMailLocked(p *Transmission) bool {
+	if !s.flags.flowing() || s.flags.has(flagFresh|flagReading) {
 		return false
 	}
 	mail, bytes := 0, 0
 	if s.work != nil {
 		mail, bytes = len(s.work.mail.transmissions), s.work.mail.bytes
 	}
-	return s.room() > mail && bytes+mailSize(p) <= maxSessionMail && s.g.mail.Load()+int64(mailSize(p)) <= maxMail
+	return s.roomLocked() > mail && bytes+mailSize(p) <= maxSessionMail && s.g.mail.Load()+int64(mailSize(p)) <= maxMail
 }
 
-// takeMail moves up to n transmissions from the mailbox to buf. The mailbox may have
-// become empty since nextStep chose it.
-func (s *Session) takeMail(n int, buf []Transmission) []Transmission {
-	if !s.hasMail() {
+// takeMailLocked moves up to n transmissions from the mailbox to buf. The mailbox
+// may have become empty since nextStep chose it.
+func (s *Session) takeMailLocked(n int, buf []Transmission) []Transmission {
+	if !s.hasMailLocked() {
 		return buf
 	}
 	m := &s.work.mail
 	n = min(n, len(m.transmissions))
 	for i := range m.transmissions[:n] {
-		s.uncountMail(&m.transmissions[i])
+		s.uncountMailLocked(&m.transmissions[i])
 	}
 	buf = append(buf, m.transmissions[:n]...)
 	rest := copy(m.transmissions, m.transmissions[n:])
@@ -95,15 +93,15 @@ func (s *Session) takeMail(n int, buf []Transmission) []Transmission {
 	return buf
 }
 
-func (s *Session) uncountMail(p *Transmission) {
+func (s *Session) uncountMailLocked(p *Transmission) {
 	s.work.mail.bytes -= mailSize(p)
 	s.g.mail.Add(-int64(mailSize(p)))
 }
 
-// dropMail empties the mailbox. The caller marks the session to read the store,
-// or has ended it.
-func (s *Session) dropMail() {
-	if s.hasMail() {
+// dropMailLocked empties the mailbox. The caller marks the session to read the
+// store, or has ended it.
+func (s *Session) dropMailLocked() {
+	if s.hasMailLocked() {
 		m := &s.work.mail
 		s.g.mail.Add(-int64(m.bytes))
 		clear(m.transmissions)
@@ -111,17 +109,17 @@ func (s *Session) dropMail() {
 	}
 }
 
-// cancelMail removes a transmission that became final.
-func (s *Session) cancelMail(seq Seq) {
+// cancelMailLocked removes a transmission that became final.
+func (s *Session) cancelMailLocked(seq Seq) {
 	if s.work == nil {
 		return
 	}
 	m := &s.work.mail
 	for i := range m.transmissions {
 		if p := &m.transmissions[i]; p.Seq == seq {
-			s.uncountMail(p)
+			s.uncountMailLocked(p)
 			m.transmissions = slices.Delete(m.transmissions, i, i+1)
-			s.relax()
+			s.relaxLocked()
 			return
 		}
 	}

@@ -72,7 +72,7 @@ func TestMailboxesAreBounded(t *testing.T) {
 	w.g.mail.Add(maxMail - 200)
 	w.tell()
 	s := w.link().s
-	if n := len(s.work.mail.transmissions); n != 1 || !s.is(flagFresh) {
+	if n := len(s.work.mail.transmissions); n != 1 || !s.flags.has(flagFresh) {
 		t.Errorf("the mailbox holds %d transmissions, flags %b", n, s.flags)
 	}
 	w.pump()

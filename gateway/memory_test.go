@@ -45,7 +45,7 @@ func wantHeapOfAClient(t *testing.T, authenticate func(context.Context, Hello) (
 			t.Fatal(err)
 		}
 		s.Start()
-		g.runs.popSession().run.Store(idle) // in place of a worker
+		g.runs.popSessionLocked().run.Store(idle) // in place of a worker
 	}
 	got := float64(heapInUse()-before) / n
 	runtime.KeepAlive(g)

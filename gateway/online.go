@@ -147,7 +147,7 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		return errDraining
 	}
 	if !r.Client.Valid() {
-		return invalid("not a client id: " + ClientIDRule)
+		return errNotClientID
 	}
 	session, ok := g.presence.holder(r.Client)
 	if !ok {
@@ -179,11 +179,11 @@ var errOffline = &Error{Code: CodeClientOffline, Message: "the client is not con
 // b does that later.
 func (s *Session) call(c *OnlineCall, b *OnlineBatch) error {
 	s.mu.Lock()
-	if !s.flowing() {
+	if !s.flags.flowing() {
 		s.mu.Unlock()
 		return errOffline
 	}
-	w := s.busy()
+	w := s.busyLocked()
 	if w.urgent.n >= maxOnlineCalls {
 		s.mu.Unlock()
 		return &Error{Code: CodeQueueFull, Limit: maxOnlineCalls, Message: "too many callers wait for this client"}
@@ -252,15 +252,15 @@ func (s *Session) withdraw(c *OnlineCall) bool {
 		return false
 	}
 	if w.urgent.remove(c) {
-		s.relax()
+		s.relaxLocked()
 		s.mu.Unlock()
 		return true
 	}
 	for i := range w.flight {
 		if f := &w.flight[i]; f.call == c {
 			seq := f.seq
-			s.drop(f)
-			waits := s.waits()
+			s.dropLocked(f)
+			waits := s.waitsLocked()
 			s.mu.Unlock()
 			s.link.Forget(seq, true)
 			s.wakeIf(waits)

@@ -1,6 +1,9 @@
 package gateway
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // packedEvent is an Event as the ring keeps it: 72 bytes, and no further memory
 // for the frequent types. A test checks both.
@@ -145,7 +148,7 @@ func (r *packedEvent) setMessage(id MessageID) (ok bool) {
 	if id == "" {
 		return true
 	}
-	if r.other, ok = parseUID(string(id), messageKind); ok {
+	if r.other, ok = id.UUID(); ok {
 		r.has |= hasMessage
 	}
 	return ok
@@ -177,7 +180,7 @@ func (r *packedEvent) event(seq uint64) Event {
 	}
 	switch addr := netip.AddrFrom16(r.other); {
 	case r.has&hasMessage != 0:
-		e.Message = MessageID(r.other.text(messageKind))
+		e.Message = MessageIDOf(r.other)
 	case r.has&hasRemote4 != 0:
 		e.Remote = netip.AddrPortFrom(addr.Unmap(), r.port).String()
 	case r.has&hasRemote != 0:
@@ -191,22 +194,14 @@ func (r *packedEvent) event(seq uint64) Event {
 
 // spillInto sets the fields of e that are in rest.
 func (x *rest) spillInto(e *Event) {
-	orElse(&e.Type, x.kind)
-	orElse(&e.Reason, x.reason)
-	orElse(&e.Dialect, x.dialect)
-	orElse(&e.Remote, x.remote)
-	orElse(&e.Session, x.session)
-	orElse(&e.Message, x.message)
-	if x.attempts != 0 {
-		e.Attempts = x.attempts
-	}
+	e.Type = cmp.Or(e.Type, x.kind)
+	e.Reason = cmp.Or(e.Reason, x.reason)
+	e.Dialect = cmp.Or(e.Dialect, x.dialect)
+	e.Remote = cmp.Or(e.Remote, x.remote)
+	e.Session = cmp.Or(e.Session, x.session)
+	e.Message = cmp.Or(e.Message, x.message)
+	e.Attempts = cmp.Or(x.attempts, e.Attempts)
 	e.Uplink, e.Result, e.Counts = x.uplink, x.result, x.counts
-}
-
-func orElse[T ~string](v *T, other T) {
-	if *v == "" {
-		*v = other
-	}
 }
 
 // size is the number of payload bytes that the packedEvent keeps alive.

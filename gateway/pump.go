@@ -15,7 +15,7 @@ func (s *Session) markFresh() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flags |= flagFresh
-	return s.flowing()
+	return s.flags.flowing()
 }
 
 // step is one action of the pump.
@@ -81,26 +81,26 @@ func (s *Session) pump() (flush bool) {
 func (s *Session) nextStep() step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.flowing() {
+	if !s.flags.flowing() {
 		return step{}
 	}
 	if w := s.work; w != nil {
-		if seq := s.toForget(); seq != 0 {
+		if seq := s.toForgetLocked(); seq != 0 {
 			return step{kind: stepForget, forget: seq}
 		}
-		free := s.linkRoom() > 0
+		free := s.linkRoomLocked() > 0
 		if free && w.urgent.head != nil {
-			return step{kind: stepUrgent, transmission: s.enterUrgent()}
+			return step{kind: stepUrgent, transmission: s.enterUrgentLocked()}
 		}
-		if f := s.nextDue(free); f != nil {
+		if f := s.nextDueLocked(free); f != nil {
 			was := *f
 			f.stage, f.flags = stageOut, f.flags&^(flightAway|flightAsked)
 			return step{kind: stepRepeat, repeat: was}
 		}
 	}
-	mail := s.hasMail()
-	if room := s.room(); room > 0 && (mail || s.is(flagFresh)) && !s.is(flagHeld) && !s.asking() {
-		if room = min(room, s.undurableRoom()); room <= 0 {
+	mail := s.hasMailLocked()
+	if room := s.roomLocked(); room > 0 && (mail || s.flags.has(flagFresh)) && !s.flags.has(flagHeld) && !s.askingLocked() {
+		if room = min(room, s.undurableRoomLocked()); room <= 0 {
 			s.flags |= flagHeld
 			return step{kind: stepPause}
 		}
@@ -115,21 +115,21 @@ func (s *Session) nextStep() step {
 	return step{}
 }
 
-// undurableRoom is how many first transmissions may leave until the client's
-// undurable verdicts and unanswered deliveries reach their bound; see
-// Store.Undurable. s.mu is held.
-func (s *Session) undurableRoom() int {
+// undurableRoomLocked is how many first transmissions may leave until the
+// client's undurable verdicts and unanswered deliveries reach their bound; see
+// Store.Undurable.
+func (s *Session) undurableRoomLocked() int {
 	n, bytes := s.g.store.Undurable(s.client)
 	if bytes >= MaxUndurableBytes {
 		return 0
 	}
-	return MaxUndurable - n - s.live()
+	return MaxUndurable - n - s.liveLocked()
 }
 
 // resume ends a pause of first transmissions, if there is one.
 func (s *Session) resume() {
 	s.mu.Lock()
-	held := s.release()
+	held := s.releaseLocked()
 	s.mu.Unlock()
 	s.wakeIf(held)
 }
@@ -140,25 +140,25 @@ func (s *Session) reopened() (pump bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flags |= flagFresh
-	return s.release()
+	return s.releaseLocked()
 }
 
-// release ends a pause and reports whether there was one. s.mu is held.
-func (s *Session) release() (held bool) {
-	held = s.is(flagHeld)
+// releaseLocked ends a pause and reports whether there was one.
+func (s *Session) releaseLocked() (held bool) {
+	held = s.flags.has(flagHeld)
 	s.flags &^= flagHeld
 	return held
 }
 
-// enterUrgent puts the first waiting call into the window and returns a copy of
-// its transmission: once the call is in the window, its caller may withdraw it and use
-// it again. s.mu is held.
-func (s *Session) enterUrgent() Transmission {
+// enterUrgentLocked puts the first waiting call into the window and returns a
+// copy of its transmission: once the call is in the window, its caller may
+// withdraw it and use it again.
+func (s *Session) enterUrgentLocked() Transmission {
 	call := s.work.urgent.pop()
 	call.entered = true
-	n := s.numbering()
+	n := s.numberingLocked()
 	n.local++
-	s.enter(inflight{seq: n.local, message: call.message, call: call})
+	s.enterLocked(inflight{seq: n.local, message: call.message, call: call})
 	return Transmission{Message: call.message, Seq: n.local, Payload: call.payload, Ephemeral: true}
 }
 
@@ -173,11 +173,11 @@ func (s *Session) sendUrgent(p Transmission) (sent, more bool) {
 	// Only the goroutine that removes a call from the window replies to it: the
 	// session may have ended, or the caller withdrawn the call, since.
 	var call *OnlineCall
-	if f := s.find(p.Seq, true); f != nil {
+	if f := s.findLocked(p.Seq, true); f != nil {
 		call = f.call
-		s.drop(f)
+		s.dropLocked(f)
 		if retryable(err) {
-			s.busy().urgent.pushFront(call)
+			s.busyLocked().urgent.pushFront(call)
 		}
 	}
 	s.mu.Unlock()
@@ -233,8 +233,8 @@ func (s *Session) sendRepeat(was inflight) (sent, more bool) {
 func (s *Session) payloadLeft(seq Seq) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.find(seq, false); f != nil {
-		s.closeAsk(f)
+	if f := s.findLocked(seq, false); f != nil {
+		s.closeAskLocked(f)
 	}
 }
 
@@ -258,7 +258,7 @@ func (s *Session) laterAgain(was inflight) {
 func (s *Session) repeatFailed(was inflight, to stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.find(was.seq, false); f != nil && f.stage == stageOut {
+	if f := s.findLocked(was.seq, false); f != nil && f.stage == stageOut {
 		f.stage, f.flags = to, f.flags|was.flags&(flightAway|flightAsked)
 	}
 }
@@ -290,7 +290,7 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 		return sent, more
 	}
 	s.cursor = max(s.cursor, last)
-	s.askedAll()
+	s.askedAllLocked()
 	return sent, true
 }
 
@@ -300,7 +300,7 @@ func (s *Session) sendMail(room int) (sent, more bool) {
 	buf := transmissionBuffers.Get().(*[]Transmission)
 	defer transmissionBuffers.Put(buf)
 	s.mu.Lock()
-	transmissions := s.takeMail(room, (*buf)[:0])
+	transmissions := s.takeMailLocked(room, (*buf)[:0])
 	s.mu.Unlock()
 	sent, more = s.sendAll(transmissions)
 	*buf = transmissions[:0]
@@ -308,8 +308,8 @@ func (s *Session) sendMail(room int) (sent, more bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.flags |= flagFresh
-		s.dropMail()
-		s.relax()
+		s.dropMailLocked()
+		s.relaxLocked()
 	}
 	return sent, more
 }
@@ -326,15 +326,15 @@ func (s *Session) sendAll(transmissions []Transmission) (sent, more bool) {
 	return sent, more
 }
 
-// asking reports whether the pump must not read on: all ASKs have left, and one
-// is open. s.mu is held.
-func (s *Session) asking() bool {
+// askingLocked reports whether the pump must not read on: all ASKs have left, and
+// one is open.
+func (s *Session) askingLocked() bool {
 	return s.work != nil && s.work.open > 0 && s.work.askThrough == 0
 }
 
-// asksFor reports whether to send an ASK for seq, the next above the cursor. s.mu
-// is held.
-func (s *Session) asksFor(seq Seq) bool {
+// asksForLocked reports whether to send an ASK for seq, the next above the
+// cursor.
+func (s *Session) asksForLocked(seq Seq) bool {
 	w := s.work
 	if w == nil || w.askThrough == 0 {
 		return false
@@ -343,16 +343,16 @@ func (s *Session) asksFor(seq Seq) bool {
 		return true
 	}
 	w.askThrough = 0
-	s.relax()
+	s.relaxLocked()
 	return false
 }
 
-// askedAll ends the asking. Every message that the store accepts from now on has
-// a higher sequence. s.mu is held.
-func (s *Session) askedAll() {
+// askedAllLocked ends the asking. Every message that the store accepts from now
+// on has a higher sequence.
+func (s *Session) askedAllLocked() {
 	if w := s.work; w != nil && w.askThrough != 0 {
 		w.askThrough = 0
-		s.relax()
+		s.relaxLocked()
 	}
 }
 
@@ -369,17 +369,17 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		return false, s.awaitFinal(func() error { return s.g.store.ProposeExpiry(p.Message, now) })
 	}
 	s.mu.Lock()
-	if s.is(flagClosed) {
+	if s.flags.has(flagClosed) {
 		s.mu.Unlock()
 		return false, false
 	}
-	p.Ask = s.asksFor(p.Seq)
-	if !p.Ask && (s.asking() || s.room() == 0) { // the room was that of ASKs
+	p.Ask = s.asksForLocked(p.Seq)
+	if !p.Ask && (s.askingLocked() || s.roomLocked() == 0) { // the room was that of ASKs
 		s.mu.Unlock()
 		return false, false
 	}
 	f := inflight{seq: p.Seq, message: p.Message}
-	if t, ok := s.triedBefore(p.Seq); ok {
+	if t, ok := s.triedBeforeLocked(p.Seq); ok {
 		p.Dup = true
 		f.attempts, f.sentAt, f.flags = t.attempts, t.sentAt, flightRepeat
 	}
@@ -390,11 +390,11 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		p.Dup, p.Payload = true, nil
 		f.flags |= flightAsked | flightOpen
 	} else if int(f.attempts) >= s.g.cfg.MaxAttempts {
-		s.keepTried(&f)
+		s.keepTriedLocked(&f)
 		s.mu.Unlock()
 		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)
 	}
-	s.enter(f)
+	s.enterLocked(f)
 	s.mu.Unlock()
 
 	err := s.link.Deliver(p)
@@ -408,11 +408,11 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		return true, true
 	}
 	s.mu.Lock()
-	if e := s.find(p.Seq, false); e != nil {
-		s.drop(e)
+	if e := s.findLocked(p.Seq, false); e != nil {
+		s.dropLocked(e)
 	}
-	if f.is(flightRepeat) && !s.is(flagClosed) {
-		s.keepTried(&f)
+	if f.is(flightRepeat) && !s.flags.has(flagClosed) {
+		s.keepTriedLocked(&f)
 	}
 	s.mu.Unlock()
 	switch {

@@ -223,14 +223,14 @@ func (a *Audience) check() error {
 		return invalid("to names exactly one of client, clients, group, labels, all")
 	}
 	if a.Client != "" && !a.Client.Valid() {
-		return invalid("not a client id: " + ClientIDRule)
+		return errNotClientID
 	}
 	if len(a.Clients) > MaxClientsInTo {
 		return invalid("at most %d clients in one message", MaxClientsInTo)
 	}
 	for _, id := range a.Clients {
 		if !id.Valid() {
-			return invalid("not a client id: " + ClientIDRule)
+			return errNotClientID
 		}
 	}
 	return nil

@@ -42,9 +42,9 @@ func (sh *hubShard) admitted(list []admitted) []admitted {
 	return list
 }
 
-// keepCredential stores the credential of client's live session; nil removes the
-// one before. sh.mu is held.
-func (sh *hubShard) keepCredential(client ClientID, c Credential) {
+// keepCredentialLocked stores the credential of client's live session; nil
+// removes the one before.
+func (sh *hubShard) keepCredentialLocked(client ClientID, c Credential) {
 	switch {
 	case c == nil:
 		delete(sh.credentials, client)

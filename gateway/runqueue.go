@@ -79,7 +79,7 @@ func (q *runQueue) pushAll(l *runList) {
 		q.tail.nextRun = l.head
 	}
 	q.tail = l.tail
-	q.signal(l.n)
+	q.signalLocked(l.n)
 }
 
 func (q *runQueue) push(s *Session) {
@@ -88,8 +88,8 @@ func (q *runQueue) push(s *Session) {
 	q.pushAll(&l)
 }
 
-// signal wakes up to n waiting workers. q.mu is held.
-func (q *runQueue) signal(n int) {
+// signalLocked wakes up to n waiting workers.
+func (q *runQueue) signalLocked(n int) {
 	for ; n > 0 && q.waiting > 0; n-- {
 		q.waiting--
 		q.nonEmpty.Signal()
@@ -102,10 +102,10 @@ func (q *runQueue) pop() (*Session, *broadcast) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		s, b := q.next()
+		s, b := q.nextLocked()
 		if s != nil || b != nil {
-			if q.mayTurn() {
-				q.signal(1) // for another turn
+			if q.mayTurnLocked() {
+				q.signalLocked(1) // for another turn
 			}
 			return s, b
 		}
@@ -115,26 +115,26 @@ func (q *runQueue) pop() (*Session, *broadcast) {
 	return nil, nil
 }
 
-// next returns the next session or broadcast; both are nil when the queue is
-// empty. q.mu is held.
-func (q *runQueue) next() (*Session, *broadcast) {
-	turn := q.mayTurn()
+// nextLocked returns the next session or broadcast; both are nil when the queue is
+// empty.
+func (q *runQueue) nextLocked() (*Session, *broadcast) {
+	turn := q.mayTurnLocked()
 	switch {
 	case q.head != nil && !(turn && q.inRow >= broadcastEvery):
 		q.inRow++
-		return q.popSession(), nil
+		return q.popSessionLocked(), nil
 	case turn:
 		q.inRow = 0
 		q.turns++
-		return nil, q.popBroadcast()
+		return nil, q.popBroadcastLocked()
 	}
 	return nil, nil
 }
 
-// mayTurn reports whether a broadcast may get a turn. q.mu is held.
-func (q *runQueue) mayTurn() bool { return len(q.broadcasts) > 0 && q.turns < q.maxTurns }
+// mayTurnLocked reports whether a broadcast may get a turn.
+func (q *runQueue) mayTurnLocked() bool { return len(q.broadcasts) > 0 && q.turns < q.maxTurns }
 
-func (q *runQueue) popSession() *Session {
+func (q *runQueue) popSessionLocked() *Session {
 	s := q.head
 	q.head, s.nextRun = s.nextRun, nil
 	if q.head == nil {

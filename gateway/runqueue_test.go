@@ -124,7 +124,7 @@ func TestBroadcastsToEveryoneShareAWalk(t *testing.T) {
 	if len(q.broadcasts) != 2 {
 		t.Errorf("%d broadcasts wait, want one and the one with a pace", len(q.broadcasts))
 	}
-	q.popBroadcast()
+	q.popBroadcastLocked()
 	q.start(&broadcast{recipients: new(everyone)})
 	if len(q.broadcasts) != 3 {
 		t.Error("a walk that has begun is trusted to find what came after")

@@ -15,6 +15,8 @@ import (
 // Its methods may wait briefly while the store's queue is full. A caller must not
 // hold a lock that the Link's methods take, because the session calls those with
 // its own lock held.
+//
+// The caller of a method whose name ends in Locked holds mu.
 type Session struct {
 	// Fixed after construction.
 	g           *Gateway
@@ -44,8 +46,8 @@ type counted struct {
 	uplinks numbers // stored in this session
 }
 
-// numbering returns the session's numbers. s.mu is held.
-func (s *Session) numbering() *counted {
+// numberingLocked returns the session's numbers.
+func (s *Session) numberingLocked() *counted {
 	if s.counted == nil {
 		s.counted = new(counted)
 	}
@@ -63,6 +65,12 @@ const (
 	flagReading                           // a goroutine is reading the store
 )
 
+// has reports whether a flag of g is set.
+func (f sessionFlags) has(g sessionFlags) bool { return f&g != 0 }
+
+// flowing reports whether deliveries may be sent.
+func (f sessionFlags) flowing() bool { return f&(flagStarted|flagClosed) == flagStarted }
+
 // newSession returns a session that is not in the hub yet. at has whole
 // milliseconds.
 func newSession(g *Gateway, link Link, rec *ClientRecord, at time.Time) *Session {
@@ -73,7 +81,7 @@ func newSession(g *Gateway, link Link, rec *ClientRecord, at time.Time) *Session
 // inherit takes over the attempts of earlier sessions. s is not shared yet.
 func (s *Session) inherit(tried []attempt) {
 	if len(tried) > 0 {
-		s.busy().tried = tried
+		s.busyLocked().tried = tried
 	}
 }
 
@@ -81,17 +89,11 @@ func (s *Session) inherit(tried []attempt) {
 // to through. s is not shared yet.
 func (s *Session) ask(through Seq) {
 	if through > 0 {
-		s.busy().askThrough = through
+		s.busyLocked().askThrough = through
 	}
 }
 
 func (s *Session) connectedTime() time.Time { return time.UnixMilli(s.connectedAt) }
-
-// is reports whether f is set. s.mu is held.
-func (s *Session) is(f sessionFlags) bool { return s.flags&f != 0 }
-
-// flowing reports whether deliveries may be sent. s.mu is held.
-func (s *Session) flowing() bool { return s.flags&(flagStarted|flagClosed) == flagStarted }
 
 // ID names the session.
 func (s *Session) ID() SessionID { return SessionID(s.id.text(sessionKind)) }
@@ -117,7 +119,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	now := at.UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.find(seq, ephemeral)
+	f := s.findLocked(seq, ephemeral)
 	if f == nil {
 		return
 	}
@@ -143,34 +145,59 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 // may no longer have seq in its window: a late ack is kept with the delivery. The
 // session keeps result, which must not change.
 func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at time.Time) {
-	s.mu.Lock()
-	f := s.find(seq, ephemeral)
 	switch {
-	case f == nil:
-		s.mu.Unlock()
-	case code == AckWorking:
-		s.working(f, result)
-	case f.call != nil:
-		call := f.call
-		s.drop(f)
-		waits := s.waits()
-		s.mu.Unlock()
-		s.g.counts.answered(false, code)
-		call.answer(code, result)
-		s.wakeIf(waits)
-	case code == AckRetry:
-		s.retryLater(f)
-	case code == AckSend:
-		s.notHandled(f)
-	default:
-		s.g.counts.answered(f.is(flightAsked), code)
-		o := s.answered(f, code, result, at)
-		last := s.drop(f)
-		waits := s.waits()
-		s.mu.Unlock()
-		s.settleWith(o, last)
-		s.wakeIf(waits)
+	case !ephemeral:
+		s.acked(seq, code, result, at)
+	case code != AckWorking: // the call's own deadline decides
+		s.ackedCall(seq, code, result)
 	}
+}
+
+// acked is Acked for a stored delivery.
+func (s *Session) acked(seq Seq, code AckCode, result []byte, at time.Time) {
+	switch code {
+	case AckWorking:
+		s.working(seq, result)
+	case AckRetry, AckSend:
+		s.notNow(seq, code)
+	default:
+		s.settle(seq, code, result, at)
+	}
+}
+
+// ackedCall is Acked for an online delivery.
+func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
+	s.mu.Lock()
+	f := s.findLocked(seq, true)
+	if f == nil {
+		s.mu.Unlock()
+		return
+	}
+	call := f.call
+	s.dropLocked(f)
+	waits := s.waitsLocked()
+	s.mu.Unlock()
+	s.g.counts.answered(false, code)
+	call.answer(code, result)
+	s.wakeIf(waits)
+}
+
+// settle takes the delivery of a verdict out of the window and proposes the verdict
+// to the store.
+func (s *Session) settle(seq Seq, code AckCode, result []byte, at time.Time) {
+	s.mu.Lock()
+	f := s.findLocked(seq, false)
+	if f == nil {
+		s.mu.Unlock()
+		return
+	}
+	s.g.counts.answered(f.is(flightAsked), code)
+	o := s.answeredLocked(f, code, result, at)
+	last := s.dropLocked(f)
+	waits := s.waitsLocked()
+	s.mu.Unlock()
+	s.settleWith(o, last)
+	s.wakeIf(waits)
 }
 
 // TryAcked is Acked for a stored delivery, without waiting. If it returns false,
@@ -182,14 +209,14 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 		return false
 	}
 	s.mu.Lock()
-	f := s.find(seq, false)
+	f := s.findLocked(seq, false)
 	if f == nil {
 		s.mu.Unlock()
 		return true
 	}
-	before, o := *f, s.answered(f, code, result, at)
-	last := s.drop(f)
-	waits := s.waits()
+	before, o := *f, s.answeredLocked(f, code, result, at)
+	last := s.dropLocked(f)
+	waits := s.waitsLocked()
 	s.mu.Unlock()
 	if !s.g.store.TrySettle(o, s.g.awaited(o.Message, last)) {
 		s.putBack(before)
@@ -206,10 +233,10 @@ func (s *Session) TryAcked(seq Seq, code AckCode, result []byte, at time.Time) b
 // session.
 func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	s.mu.Lock()
-	if f := s.find(seq, !ephemeral); f != nil && f.call != nil {
+	if f := s.findLocked(seq, !ephemeral); f != nil && f.call != nil {
 		f.call.misacked = seq
 	}
-	logged := s.is(flagMisacked)
+	logged := s.flags.has(flagMisacked)
 	s.flags |= flagMisacked
 	s.mu.Unlock()
 	if !logged {
@@ -218,8 +245,8 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	}
 }
 
-// answered is the outcome of a device's answer to f. s.mu is held.
-func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
+// answeredLocked is the outcome of a device's answer to f.
+func (s *Session) answeredLocked(f *inflight, code AckCode, result []byte, at time.Time) Outcome {
 	o := s.outcome(f, Acked, "", at)
 	o.Result = result
 	switch code {
@@ -232,14 +259,13 @@ func (s *Session) answered(f *inflight, code AckCode, result []byte, at time.Tim
 	return o
 }
 
-// waits reports whether a delivery waits for the room that an ack makes. s.mu is
-// held.
-func (s *Session) waits() bool {
-	if !s.flowing() {
+// waitsLocked reports whether a delivery waits for the room that an ack makes.
+func (s *Session) waitsLocked() bool {
+	if !s.flags.flowing() {
 		return false
 	}
 	w := s.work
-	return s.is(flagFresh) || w != nil && (s.hasMail() || w.urgent.head != nil || s.nextDue(true) != nil)
+	return s.flags.has(flagFresh) || w != nil && (s.hasMailLocked() || w.urgent.head != nil || s.nextDueLocked(true) != nil)
 }
 
 func (s *Session) wakeIf(waits bool) {
@@ -253,42 +279,20 @@ func (s *Session) wakeIf(waits bool) {
 // are used up.
 func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
-	f := s.find(seq, ephemeral)
-	switch {
-	case f == nil || f.gone() || f.call != nil:
-		s.mu.Unlock()
-		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
-	default:
+	f := s.findLocked(seq, ephemeral)
+	repeat := f != nil && !f.gone() && f.call == nil
+	if repeat {
 		if f.is(flightAsked) {
 			s.g.counts.asksUnanswered.Add(1)
 		}
-		s.sendAgain(f)
+		f.stage = stageDue
 	}
-}
-
-// sendAgain makes the payload of f due. s.mu is held; sendAgain releases it.
-func (s *Session) sendAgain(f *inflight) {
-	f.stage = stageDue
 	s.mu.Unlock()
+	if !repeat {
+		s.link.Forget(seq, ephemeral) // an online caller's own deadline decides
+		return
+	}
 	s.wake()
-}
-
-// notHandled processes AckSend. As the answer to an ASK it makes the payload due;
-// as the answer to a payload it means retry later. s.mu is held; notHandled
-// releases it.
-func (s *Session) notHandled(f *inflight) {
-	if !f.is(flightAsked) {
-		s.g.counts.answered(false, AckSend)
-		s.retryLater(f)
-		return
-	}
-	if f.gone() || f.is(flightAway) {
-		s.mu.Unlock()
-		return
-	}
-	s.g.counts.answered(true, AckSend)
-	f.flags, f.progress = f.flags|flightAway, nil
-	s.sendAgain(f)
 }
 
 // maxProgress is how much of an AckWorking is kept, in bytes.
@@ -296,9 +300,11 @@ const maxProgress = 1 << 10
 
 // working processes AckWorking, which settles nothing: the link restarts the ack
 // timeout, and the API shows the end of said. The device has the payload, so
-// first transmissions may follow. s.mu is held; working releases it.
-func (s *Session) working(f *inflight, said []byte) {
-	if f.gone() || f.is(flightAway) || f.call != nil {
+// first transmissions may follow.
+func (s *Session) working(seq Seq, said []byte) {
+	s.mu.Lock()
+	f := s.findLocked(seq, false)
+	if f == nil || f.gone() || f.is(flightAway) {
 		s.mu.Unlock()
 		return
 	}
@@ -308,8 +314,8 @@ func (s *Session) working(f *inflight, said []byte) {
 		end := lastText(said, maxProgress)
 		f.progress = &end
 	}
-	s.closeAsk(f)
-	waits := s.waits()
+	s.closeAskLocked(f)
+	waits := s.waitsLocked()
 	s.mu.Unlock()
 	s.wakeIf(waits)
 }
@@ -331,37 +337,60 @@ const (
 	maxRetryDelay = time.Minute
 )
 
-// retryLater sends f again after a delay, until its time to live ends. The
-// answered transmission does not count as an attempt. Until then f keeps its
-// place in the window against first transmissions, so that a window of one stays
-// strict; an online call may take the place. s.mu is held; retryLater releases
-// it.
-func (s *Session) retryLater(f *inflight) {
+// notNow processes AckRetry and AckSend, which settle nothing. AckSend as the answer
+// to an ASK makes the payload due. AckRetry, and AckSend as the answer to a payload,
+// mean retry later.
+func (s *Session) notNow(seq Seq, code AckCode) {
+	s.mu.Lock()
+	f := s.findLocked(seq, false)
+	if f == nil {
+		s.mu.Unlock()
+		return
+	}
+	asked := f.is(flightAsked)
+	if code == AckSend && !asked {
+		s.g.counts.answered(false, AckSend)
+	}
 	if f.gone() || f.is(flightAway) { // the second answer to two transmissions
 		s.mu.Unlock()
 		return
 	}
-	seq := f.seq
-	s.unflush(f)
-	s.closeAsk(f)
-	if f.is(flightAsked) {
-		s.g.counts.answered(true, AckRetry)
-	} else {
+	if asked {
+		s.g.counts.answered(true, code)
+	}
+	if code == AckSend && asked {
+		f.stage, f.flags, f.progress = stageDue, f.flags|flightAway, nil
+		s.mu.Unlock()
+		s.wake()
+		return
+	}
+	delay := s.postponeLocked(f)
+	waits := s.waitsLocked()
+	s.mu.Unlock()
+	s.g.cfg.After(delay, func() { s.retryNow(seq) })
+	s.wakeIf(waits)
+}
+
+// postponeLocked returns the delay after which the caller must send f again. The
+// answered transmission does not count as an attempt. During the delay f keeps
+// its place in the window against first transmissions, so that a window of one
+// stays strict; an online call may take the place.
+func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
+	s.unflushLocked(f)
+	s.closeAskLocked(f)
+	if !f.is(flightAsked) {
 		f.attempts = max(0, f.attempts-1)
 	}
 	f.stage, f.flags, f.progress = stageWaiting, f.flags|flightAway, nil
-	d := min(minRetryDelay<<f.retries, maxRetryDelay)
+	delay = min(minRetryDelay<<f.retries, maxRetryDelay)
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)
-	waits := s.waits()
-	s.mu.Unlock()
-	s.g.cfg.After(d, func() { s.retryNow(seq) })
-	s.wakeIf(waits)
+	return delay
 }
 
 func (s *Session) retryNow(seq Seq) {
 	s.mu.Lock()
-	if f := s.find(seq, false); f != nil && f.stage == stageWaiting {
+	if f := s.findLocked(seq, false); f != nil && f.stage == stageWaiting {
 		f.stage = stageDue
 	}
 	s.mu.Unlock()
@@ -387,8 +416,8 @@ func (g *Gateway) awaited(m MessageID, last bool) bool { return last && g.waiter
 
 func (s *Session) reenter(f inflight) {
 	s.mu.Lock()
-	if !s.is(flagClosed) && s.find(f.seq, false) == nil {
-		s.enter(f)
+	if !s.flags.has(flagClosed) && s.findLocked(f.seq, false) == nil {
+		s.enterLocked(f)
 	}
 	s.mu.Unlock()
 	s.wake()
@@ -402,7 +431,7 @@ func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 // ones.
 func (s *Session) retire() []attempt {
 	s.mu.Lock()
-	if s.is(flagClosed) {
+	if s.flags.has(flagClosed) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -411,7 +440,7 @@ func (s *Session) retire() []attempt {
 		s.mu.Unlock()
 		return nil
 	}
-	calls, tried := s.abandon()
+	calls, tried := s.abandonLocked()
 	s.mu.Unlock()
 	for _, c := range calls {
 		c.lost()
@@ -422,12 +451,12 @@ func (s *Session) retire() []attempt {
 // endCalls ends the session's online calls because the gateway stops.
 func (s *Session) endCalls() {
 	s.mu.Lock()
-	if s.work == nil || s.is(flagClosed) {
+	if s.work == nil || s.flags.has(flagClosed) {
 		s.mu.Unlock()
 		return
 	}
-	calls, sent := s.takeCalls()
-	s.relax()
+	calls, sent := s.takeCallsLocked()
+	s.relaxLocked()
 	s.mu.Unlock()
 	for _, seq := range sent {
 		s.link.Forget(seq, true)
@@ -442,13 +471,13 @@ func (s *Session) endCalls() {
 func (s *Session) evict(seq Seq) (wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.find(seq, false)
+	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
-		s.triedBefore(seq)
-		s.cancelMail(seq)
-		return s.release()
+		s.triedBeforeLocked(seq)
+		s.cancelMailLocked(seq)
+		return s.releaseLocked()
 	}
-	s.keepForLateAck(f)
+	s.keepForLateAckLocked(f)
 	return true
 }
 
@@ -458,7 +487,7 @@ func (s *Session) evict(seq Seq) (wake bool) {
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.find(d.Seq, false)
+	f := s.findLocked(d.Seq, false)
 	if f == nil || f.gone() {
 		if s.work != nil {
 			attemptAt(s.work.tried, d.Seq).show(d)
@@ -483,7 +512,7 @@ func (s *Session) overlay(d *Delivery) bool {
 func (s *Session) inFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live()
+	return s.liveLocked()
 }
 
 // timeOf converts Unix nanoseconds to a time; 0 is the zero time.

@@ -20,8 +20,11 @@ type LogID string
 // store. Each client sees a strictly rising subset of it. Zero is before all.
 type Seq uint64
 
-// ClientIDRule describes for people the rule that ClientID.Valid checks.
-const ClientIDRule = "1 to 128 of A-Z a-z 0-9 . _ : @ -, but not . or .. alone"
+// NotClientID is the text with which an id is refused that ClientID.Valid does not
+// accept.
+const NotClientID = "not a client id: 1 to 128 of A-Z a-z 0-9 . _ : @ -, but not . or .. alone"
+
+var errNotClientID = &Error{Code: CodeValidation, Message: NotClientID}
 
 // Valid reports whether id may name a client.
 func (id ClientID) Valid() bool {

@@ -14,7 +14,14 @@ const (
 
 const kindLen, uuidLen = 4, 36
 
-// text is the id of a kind, such as msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11.
+// MessageIDOf returns the message id of a UUID, such as
+// msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11.
+func MessageIDOf(u [16]byte) MessageID { return MessageID(uid(u).text(messageKind)) }
+
+// UUID is the reverse of MessageIDOf; ok is false for an id of another form.
+func (id MessageID) UUID() (u [16]byte, ok bool) { return parseUID(string(id), messageKind) }
+
+// text is the id of a kind.
 func (u uid) text(kind string) string {
 	var b [kindLen + uuidLen]byte
 	copy(b[:], kind)
@@ -33,32 +40,30 @@ func parseUID(id, kind string) (u uid, ok bool) {
 	if len(id) != kindLen+uuidLen || id[:kindLen] != kind {
 		return u, false
 	}
-	n := 0
-	for t := id[kindLen:]; t != ""; {
-		if len(t) == 28 || len(t) == 23 || len(t) == 18 || len(t) == 13 {
-			if t[0] != '-' {
+	at := kindLen
+	for i := range u {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			if id[at] != '-' {
 				return u, false
 			}
-			t = t[1:]
+			at++
 		}
-		hi, lo := nibble(t[0]), nibble(t[1])
+		hi, lo := hexDigits[id[at]], hexDigits[id[at+1]]
 		if hi|lo > 15 {
 			return u, false
 		}
-		u[n] = hi<<4 | lo
-		n, t = n+1, t[2:]
+		u[i], at = hi<<4|lo, at+2
 	}
 	return u, true
 }
 
-// nibble is the value of a lower-case hexadecimal digit, more than 15 for other
-// bytes.
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// hexDigits has the value of each lower-case hexadecimal digit, 255 for others.
+var hexDigits = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 255
 	}
-	return 0xff
-}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	return t
+}()

@@ -6,7 +6,7 @@ import "context"
 // until it has left work.receptions; err is read after done is closed.
 type reception struct {
 	number uint64
-	done   chan struct{} // made by the first repeat that waits for the uplink
+	done   chan struct{} // made by the first repeat that waits for the uplink, and then fixed
 	err    error
 }
 
@@ -26,11 +26,15 @@ func (s *Session) Received(ctx context.Context, number uint64, payload []byte) e
 		s.mu.Unlock()
 		return nil
 	}
-	if r := s.reception(number); r != nil {
-		return s.join(ctx, r)
+	if r := s.receptionLocked(number); r != nil {
+		if r.done == nil {
+			r.done = make(chan struct{})
+		}
+		s.mu.Unlock()
+		return r.join(ctx)
 	}
 	r := &reception{number: number}
-	w := s.busy()
+	w := s.busyLocked()
 	w.receptions = append(w.receptions, r)
 	s.mu.Unlock()
 	r.err = errInterrupted
@@ -42,9 +46,9 @@ func (s *Session) Received(ctx context.Context, number uint64, payload []byte) e
 // errInterrupted answers the repeats of an uplink whose goroutine has panicked.
 var errInterrupted = &Error{Code: CodeUnavailable, Message: "the uplink was interrupted; send it again"}
 
-// reception returns the uplink under way with a number, nil if there is none.
-// s.mu is held.
-func (s *Session) reception(number uint64) *reception {
+// receptionLocked returns the uplink under way with a number, nil if there is
+// none.
+func (s *Session) receptionLocked(number uint64) *reception {
 	if s.work == nil {
 		return nil
 	}
@@ -56,15 +60,10 @@ func (s *Session) reception(number uint64) *reception {
 	return nil
 }
 
-// join waits for r on behalf of a repeat. s.mu is held; join releases it.
-func (s *Session) join(ctx context.Context, r *reception) error {
-	if r.done == nil {
-		r.done = make(chan struct{})
-	}
-	done := r.done
-	s.mu.Unlock()
+// join waits for r on behalf of a repeat, which has made done.
+func (r *reception) join(ctx context.Context) error {
 	select {
-	case <-done:
+	case <-r.done:
 		return r.err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -84,9 +83,9 @@ func (s *Session) conclude(r *reception) {
 			break
 		}
 	}
-	s.relax()
+	s.relaxLocked()
 	if r.err == nil {
-		s.numbering().uplinks.add(r.number)
+		s.numberingLocked().uplinks.add(r.number)
 	}
 	if r.done != nil {
 		close(r.done)

@@ -71,18 +71,16 @@ var works = sync.Pool{New: func() any { return &work{flight: make([]inflight, 0,
 
 const maxPooledFlight = 64
 
-// The functions below are called with s.mu held.
-
-// busy returns the session's work; it makes one if there is none.
-func (s *Session) busy() *work {
+// busyLocked returns the session's work; it makes one if there is none.
+func (s *Session) busyLocked() *work {
 	if s.work == nil {
 		s.work = works.Get().(*work)
 	}
 	return s.work
 }
 
-// relax returns the work to its pool if it is empty.
-func (s *Session) relax() {
+// relaxLocked returns the work to its pool if it is empty.
+func (s *Session) relaxLocked() {
 	w := s.work
 	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 {
 		return
@@ -94,7 +92,7 @@ func (s *Session) relax() {
 	}
 }
 
-func (s *Session) find(seq Seq, ephemeral bool) *inflight {
+func (s *Session) findLocked(seq Seq, ephemeral bool) *inflight {
 	if s.work == nil {
 		return nil
 	}
@@ -106,18 +104,18 @@ func (s *Session) find(seq Seq, ephemeral bool) *inflight {
 	return nil
 }
 
-// live counts the entries that hold a place in the window.
-func (s *Session) live() int {
+// liveLocked counts the entries that hold a place in the window.
+func (s *Session) liveLocked() int {
 	if s.work == nil {
 		return 0
 	}
 	return len(s.work.flight) - s.work.gone
 }
 
-// linkRoom is the number of free places in the link's window. A delivery answered
-// with retry later has left that window, although it still holds back first
-// transmissions.
-func (s *Session) linkRoom() int {
+// linkRoomLocked is the number of free places in the link's window. A delivery
+// answered with retry later has left that window, although it still holds back
+// first transmissions.
+func (s *Session) linkRoomLocked() int {
 	held := 0
 	for i := range s.work.flight {
 		if f := &s.work.flight[i]; !f.gone() && !f.is(flightAway) {
@@ -127,9 +125,9 @@ func (s *Session) linkRoom() int {
 	return int(s.window) - held
 }
 
-// nextDue returns the first delivery to be sent again now, nil if there is none.
-// It skips a delivery that is away unless the link has room.
-func (s *Session) nextDue(room bool) *inflight {
+// nextDueLocked returns the first delivery to be sent again now, nil if there is
+// none. It skips a delivery that is away unless the link has room.
+func (s *Session) nextDueLocked(room bool) *inflight {
 	for i := range s.work.flight {
 		if f := &s.work.flight[i]; f.stage == stageDue && (room || !f.is(flightAway)) {
 			return f
@@ -138,20 +136,20 @@ func (s *Session) nextDue(room bool) *inflight {
 	return nil
 }
 
-// room returns how many first transmissions fit into the window now. While ASKs
-// are due it counts places for ASKs: they also take the places of deliveries that
-// the device wants later, so that no known verdict is held up.
-func (s *Session) room() int {
+// roomLocked returns how many first transmissions fit into the window now. While
+// ASKs are due it counts places for ASKs: they also take the places of deliveries
+// that the device wants later, so that no known verdict is held up.
+func (s *Session) roomLocked() int {
 	if s.work != nil && s.work.askThrough != 0 {
-		return max(0, s.linkRoom())
+		return max(0, s.linkRoomLocked())
 	}
-	return max(0, int(s.window)-s.live())
+	return max(0, int(s.window)-s.liveLocked())
 }
 
-// enter puts an entry into the window before its frame is written, because the
-// answer may come at once.
-func (s *Session) enter(f inflight) {
-	w := s.busy()
+// enterLocked puts an entry into the window before its frame is written, because
+// the answer may come at once.
+func (s *Session) enterLocked(f inflight) {
+	w := s.busyLocked()
 	w.flight = append(w.flight, f)
 	s.g.hub.inFlight.Add(1)
 	if f.is(flightOpen) {
@@ -159,36 +157,37 @@ func (s *Session) enter(f inflight) {
 	}
 }
 
-// leave removes a live entry from the counts. last is true if no other delivery
-// of its message, which may have many, is on its way.
-func (s *Session) leave(f *inflight) (last bool) {
+// leaveLocked removes a live entry from the counts. last is true if no other
+// delivery of its message, which may have many, is on its way.
+func (s *Session) leaveLocked(f *inflight) (last bool) {
 	if f.gone() {
 		return true
 	}
 	s.g.hub.inFlight.Add(-1)
-	s.closeAsk(f)
-	return s.unflush(f)
+	s.closeAskLocked(f)
+	return s.unflushLocked(f)
 }
 
-// closeAsk stops f from holding back first transmissions.
-func (s *Session) closeAsk(f *inflight) {
+// closeAskLocked stops f from holding back first transmissions.
+func (s *Session) closeAskLocked(f *inflight) {
 	if f.is(flightOpen) {
 		f.flags &^= flightOpen
 		s.work.open--
 	}
 }
 
-// unflush notes that f no longer shows as sent. It returns the result of leave.
-func (s *Session) unflush(f *inflight) (last bool) {
+// unflushLocked notes that f no longer shows as sent. It returns the result of
+// leave.
+func (s *Session) unflushLocked(f *inflight) (last bool) {
 	flushed := f.is(flightFlushed)
 	f.flags &^= flightFlushed
 	return !flushed || !f.is(flightMany) || s.g.sent.add(f.message, -1)
 }
 
-// drop removes an entry and returns the result of leave. The entry must not be
-// used afterwards.
-func (s *Session) drop(f *inflight) (last bool) {
-	last = s.leave(f)
+// dropLocked removes an entry and returns the result of leaveLocked. The entry must not
+// be used afterwards.
+func (s *Session) dropLocked(f *inflight) (last bool) {
+	last = s.leaveLocked(f)
 	w := s.work
 	if f.gone() {
 		w.gone--
@@ -202,16 +201,16 @@ func (s *Session) drop(f *inflight) (last bool) {
 			break
 		}
 	}
-	s.relax()
+	s.relaxLocked()
 	return last
 }
 
-// putBack undoes drop for an answer that will come again.
+// putBack undoes dropLocked for an answer that will come again.
 func (s *Session) putBack(f inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.gone() {
-		w := s.busy()
+		w := s.busyLocked()
 		w.flight = append(w.flight, f)
 		w.gone++
 		if f.is(flightForget) {
@@ -219,15 +218,15 @@ func (s *Session) putBack(f inflight) {
 		}
 		return
 	}
-	s.enter(f)
+	s.enterLocked(f)
 	if f.is(flightMany) && f.is(flightFlushed) {
 		s.g.sent.add(f.message, 1)
 	}
 }
 
-// keepForLateAck frees the place of an entry that is final another way.
-func (s *Session) keepForLateAck(f *inflight) {
-	s.leave(f)
+// keepForLateAckLocked frees the place of an entry that is final another way.
+func (s *Session) keepForLateAckLocked(f *inflight) {
+	s.leaveLocked(f)
 	f.stage, f.flags = stageGone, f.flags|flightForget
 	w := s.work
 	w.gone, w.forget = w.gone+1, w.forget+1
@@ -240,8 +239,9 @@ func (s *Session) keepForLateAck(f *inflight) {
 	}
 }
 
-// toForget returns the next delivery for the link to forget, 0 if there is none.
-func (s *Session) toForget() Seq {
+// toForgetLocked returns the next delivery for the link to forget, 0 if there is
+// none.
+func (s *Session) toForgetLocked() Seq {
 	w := s.work
 	for i := 0; w.forget > 0 && i < len(w.flight); i++ {
 		if f := &w.flight[i]; f.is(flightForget) {
@@ -253,31 +253,32 @@ func (s *Session) toForget() Seq {
 	return 0
 }
 
-// triedBefore removes and returns the transmissions of earlier sessions for seq;
-// ok is false if there are none.
-func (s *Session) triedBefore(seq Seq) (t attempt, ok bool) {
+// triedBeforeLocked removes and returns the transmissions of earlier sessions for
+// seq; ok is false if there are none.
+func (s *Session) triedBeforeLocked(seq Seq) (t attempt, ok bool) {
 	if s.work == nil {
 		return t, false
 	}
 	for i, t := range s.work.tried {
 		if t.seq == seq {
 			s.work.tried = slices.Delete(s.work.tried, i, i+1)
-			s.relax()
+			s.relaxLocked()
 			return t, true
 		}
 	}
 	return attempt{}, false
 }
 
-// keepTried undoes triedBefore for a delivery that was not sent.
-func (s *Session) keepTried(f *inflight) {
-	w := s.busy()
+// keepTriedLocked undoes triedBeforeLocked for a delivery that was not sent.
+func (s *Session) keepTriedLocked(f *inflight) {
+	w := s.busyLocked()
 	w.tried = append(w.tried, attempt{f.seq, f.sentAt, f.attempts})
 }
 
-// takeCalls removes all online calls from the session's work. It returns them and
-// the numbers of those that were in the window. The caller calls relax.
-func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
+// takeCallsLocked removes all online calls from the session's work. It returns
+// them and the numbers of those that were in the window. The caller calls
+// relaxLocked.
+func (s *Session) takeCallsLocked() (calls []*OnlineCall, inWindow []Seq) {
 	w := s.work
 	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {
 		calls = append(calls, c)
@@ -286,24 +287,24 @@ func (s *Session) takeCalls() (calls []*OnlineCall, inWindow []Seq) {
 		if f.call == nil {
 			return false
 		}
-		s.leave(&f)
+		s.leaveLocked(&f)
 		calls, inWindow = append(calls, f.call), append(inWindow, f.seq)
 		return true
 	})
 	return calls, inWindow
 }
 
-// abandon empties the window of a session that has ended. It returns the calls,
-// which the caller must end, and the attempts for the next session. Entries for
-// late acks stay: an ack may still arrive on this session, and the device's
-// verdict remains true.
-func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
+// abandonLocked empties the window of a session that has ended. It returns the
+// calls, which the caller must end, and the attempts for the next session.
+// Entries for late acks stay: an ack may still arrive on this session, and the
+// device's verdict remains true.
+func (s *Session) abandonLocked() (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried
 	w.tried = nil
 	w.askThrough = 0
-	s.dropMail()
-	calls, _ = s.takeCalls()
+	s.dropMailLocked()
+	calls, _ = s.takeCallsLocked()
 	for i := range w.flight {
 		f := &w.flight[i]
 		if f.gone() {
@@ -312,11 +313,11 @@ func (s *Session) abandon() (calls []*OnlineCall, tried []attempt) {
 		if f.is(flightRepeat) {
 			tried = append(tried, attempt{f.seq, f.sentAt, f.attempts})
 		}
-		s.leave(f)
+		s.leaveLocked(f)
 		f.stage = stageGone
 	}
 	w.gone = len(w.flight)
-	s.relax()
+	s.relaxLocked()
 	return calls, tried
 }
 

@@ -171,7 +171,7 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 	if ks.file == nil {
 		keys, err := edit(append([]*Key(nil), ks.List()...))
 		if err == nil {
-			ks.adopt(keys)
+			ks.adoptLocked(keys)
 		}
 		return err
 	}
@@ -184,20 +184,20 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 	if err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	ks.adopt(keys)
+	ks.adoptLocked(keys)
 	if keys, err = edit(append([]*Key(nil), ks.List()...)); err != nil {
 		return err
 	}
 	if err := ks.file.write(keys); err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	ks.adopt(keys)
+	ks.adoptLocked(keys)
 	return nil
 }
 
-// adopt publishes keys. A known key keeps its value, so that its revocation
-// reaches the callers that hold it. ks.mu is held.
-func (ks *Keyset) adopt(keys []*Key) {
+// adoptLocked publishes keys. A known key keeps its value, so that its revocation
+// reaches the callers that hold it.
+func (ks *Keyset) adoptLocked(keys []*Key) {
 	before := make(map[string]*Key, len(ks.List()))
 	for _, k := range ks.List() {
 		before[k.ID] = k
@@ -266,7 +266,7 @@ func (ks *Keyset) reload() error {
 	if err != nil {
 		return err
 	}
-	ks.adopt(keys)
+	ks.adoptLocked(keys)
 	return nil
 }
 

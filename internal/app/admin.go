@@ -213,4 +213,5 @@ func (a *App) openAdmin() {
 		return
 	}
 	a.admin = adm
+	a.opened.addQuiet("admin socket", adm.close)
 }

@@ -50,6 +50,7 @@ type App struct {
 	now   func() time.Time // the clock of all parts: time.Now outside of tests
 	jumps clockWatch
 
+	opened   cleanups // closes the parts, in the reverse order of open
 	draining chan struct{}
 	drainNow func()
 	serving  sync.WaitGroup
@@ -65,18 +66,19 @@ func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, e
 	a.watchClock() // the first look; the next one compares with it
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
-		return nil, errors.Join(err, a.release())
+		return nil, errors.Join(err, a.opened.run())
 	}
 	return a, nil
 }
 
-// open wires the parts from the store outwards. If it fails, release closes the
-// parts that it has opened.
+// open wires the parts from the store outwards. Each part that is open has a step in
+// a.opened, also when open fails.
 func (a *App) open() (err error) {
 	cfg := a.cfg
 	if a.store, err = openStore(cfg, a.now, a.log); err != nil {
 		return err
 	}
+	a.opened.add("store", a.store.Close)
 	a.openAdmin()
 	if err = a.openCallers(); err != nil {
 		return err
@@ -92,16 +94,21 @@ func (a *App) open() (err error) {
 	}
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
+	a.opened.addQuiet("wheel", a.wheel.Stop)
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
+	a.opened.addQuiet("gateway", a.gw.Stop)
 	a.auth.Start()
 	if a.tcp, err = tcpserver.New(a.tcpConfig()); err != nil {
 		return err
 	}
+	a.opened.addQuiet("device server", func() { a.tcp.Close() })
 	if a.ln, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
+	a.opened.addQuiet("HTTP listener", func() { a.ln.Close() })
 	a.http = api.NewServer(a.apiConfig())
+	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
 	a.http.ReadHeaderTimeout = cfg.HTTP.ReadHeaderTimeout.Std()
 	a.http.IdleTimeout = cfg.HTTP.IdleTimeout.Std()
@@ -275,45 +282,9 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.log.Info("drained", "callers_answered", callers.Answered, "callers_refused", callers.Refused,
 		"devices_closed", a.tcp.Stats().Closed[protocol.ReasonShutdown])
-	err := a.release()
+	err := a.opened.run()
 	a.serving.Wait()
 	return err
-}
-
-// release closes every part, the last opened first.
-func (a *App) release() error {
-	var errs []error
-	if a.http != nil {
-		a.http.Close()
-	}
-	if a.ln != nil {
-		a.ln.Close()
-	}
-	if a.tcp != nil {
-		a.tcp.Close()
-	}
-	if a.gw != nil {
-		a.gw.Stop()
-	}
-	if a.wheel != nil {
-		a.wheel.Stop()
-	}
-	a.closeAuth()
-	a.closeCerts()
-	if a.callers != nil {
-		if err := a.callers.close(); err != nil {
-			errs = append(errs, fmt.Errorf("close the audit log: %w", err))
-		}
-	}
-	if a.admin != nil {
-		a.admin.close()
-	}
-	if a.store != nil {
-		if err := a.store.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("close the store: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

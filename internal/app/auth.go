@@ -46,6 +46,7 @@ func (a *App) openAuth() error {
 		return fmt.Errorf("device authentication: %w", err)
 	}
 	a.auth = auth
+	a.opened.addQuiet("device authentication", auth.Close)
 	return nil
 }
 
@@ -53,12 +54,6 @@ func (a *App) openAuth() error {
 func (a *App) recheck() {
 	if ended := a.gw.Recheck(); ended > 0 {
 		a.log.Warn("connections ended because the credentials of their devices were revoked", "connections", ended)
-	}
-}
-
-func (a *App) closeAuth() {
-	if a.auth != nil {
-		a.auth.Close()
 	}
 }
 

@@ -53,6 +53,7 @@ func (a *App) openCallers() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.callers = &callers{keys: keys, audit: record, stop: stop}
+	a.opened.add("audit log", a.callers.close)
 	a.callers.running.Go(func() { keys.Run(ctx) })
 	if a.admin != nil {
 		a.admin.serveKeys(keys, record, a.now)

@@ -25,6 +25,7 @@ func (a *App) openCerts() (err error) {
 			return err
 		}
 		a.tcpCerts.Start()
+		a.opened.addQuiet("certificates of the device port", a.tcpCerts.Stop)
 	}
 	if c.HTTP.TLSCertFile != "" {
 		a.httpCerts, err = certs.Open(certs.Options{
@@ -37,16 +38,9 @@ func (a *App) openCerts() (err error) {
 			return err
 		}
 		a.httpCerts.Start()
+		a.opened.addQuiet("certificates of the API", a.httpCerts.Stop)
 	}
 	return nil
-}
-
-func (a *App) closeCerts() {
-	for _, k := range []*certs.Reloader{a.tcpCerts, a.httpCerts} {
-		if k != nil {
-			k.Stop()
-		}
-	}
 }
 
 func clientAuth(setting string) tls.ClientAuthType {

@@ -33,6 +33,17 @@ func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// withAPI returns the RunE of a command that calls do with a client of the gateway.
+func (e *environ) withAPI(do func(cmd *cobra.Command, args []string, api *client.Client) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		api, err := e.api()
+		if err != nil {
+			return err
+		}
+		return do(cmd, args, api)
+	}
+}
+
 // api returns a client of the gateway that the flags and the environment name.
 func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 	key, err := e.key()

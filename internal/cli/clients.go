@@ -83,11 +83,7 @@ func (e *environ) clientsGet() *cobra.Command {
 		Use:   "get ID",
 		Short: "Show one client",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			if messages {
 				return e.showMessages(api.Messages(cmd.Context(), client.MessageQuery{Client: args[0], Limit: 100}))
 			}
@@ -96,7 +92,7 @@ func (e *environ) clientsGet() *cobra.Command {
 				return err
 			}
 			return e.showClient(c)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&messages, "messages", false, "list the client's queue and its last 100 messages instead")
 	e.outputFlag(cmd)
@@ -194,11 +190,7 @@ func (e *environ) clientsKick() *cobra.Command {
 		Use:   "kick ID…",
 		Short: "Disconnect clients now and keep their queues",
 		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			for _, id := range args {
 				if err := api.Disconnect(cmd.Context(), id, o); err != nil {
 					return err
@@ -206,7 +198,7 @@ func (e *environ) clientsKick() *cobra.Command {
 				fmt.Fprintf(e.err, "%s disconnected\n", printable(id))
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel their queued messages")
 	cmd.Flags().DurationVar(&o.Block, "block", 0, "refuse new connections of theirs for this time, such as 10m")
@@ -218,11 +210,7 @@ func (e *environ) clientsUnblock() *cobra.Command {
 		Use:   "unblock ID…",
 		Short: "Allow clients to return that kick --block keeps away",
 		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			for _, id := range args {
 				if err := api.Unblock(cmd.Context(), id); err != nil {
 					return err
@@ -230,7 +218,7 @@ func (e *environ) clientsUnblock() *cobra.Command {
 				fmt.Fprintf(e.err, "%s may come back\n", printable(id))
 			}
 			return nil
-		},
+		}),
 	}
 	return e.apiFlags(cmd)
 }
@@ -241,16 +229,12 @@ func (e *environ) uplinksCommand() *cobra.Command {
 		Use:   "uplinks",
 		Short: "List the messages that devices have sent, oldest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
 			return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
 				return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&q.Client, "client", "", "only messages from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "only messages after this sequence")

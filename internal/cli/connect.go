@@ -214,7 +214,7 @@ func (fl *fleet) reportTotals(stop <-chan struct{}) {
 			ended = true
 		}
 		fl.mu.Lock()
-		if s := fl.totals(); s != last {
+		if s := fl.totalsLocked(); s != last {
 			last = s
 			fmt.Fprintln(fl.e.out, s)
 		}
@@ -222,8 +222,8 @@ func (fl *fleet) reportTotals(stop <-chan struct{}) {
 	}
 }
 
-// totals returns the totals as one line. The caller holds mu.
-func (fl *fleet) totals() string {
+// totalsLocked returns the totals as one line.
+func (fl *fleet) totalsLocked() string {
 	if fl.e.json() {
 		return fmt.Sprintf(`{"online":%d,"devices":%d,"received":%d,"answered":%d,"stored":%d,"lost":%d}`,
 			len(fl.online), len(fl.devices), fl.received, fl.answered, fl.stored, fl.lost)
@@ -259,12 +259,12 @@ func (fl *fleet) report(ev deviceEvent) {
 		}
 	}
 	if !fl.quiet {
-		fl.print(ev)
+		fl.printLocked(ev)
 	}
 }
 
-// print shows one event. The caller holds mu.
-func (fl *fleet) print(ev deviceEvent) {
+// printLocked shows one event.
+func (fl *fleet) printLocked(ev deviceEvent) {
 	e := fl.e
 	if e.json() {
 		e.printJSON(struct {

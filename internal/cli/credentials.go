@@ -34,11 +34,11 @@ func credentialsOf(cfg *config.Config) []credential {
 }
 
 func listKeys(file string) (all []string, err error) {
-	ring, err := apikey.Open(file, slog.New(slog.DiscardHandler))
+	ks, err := apikey.Open(file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range ring.List() {
+	for _, k := range ks.List() {
 		all = append(all, "API key "+k.ID+" "+k.Name)
 	}
 	return all, nil

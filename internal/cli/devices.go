@@ -200,17 +200,13 @@ func (e *environ) devicesRefused() *cobra.Command {
 		Use:   "refused",
 		Short: "List devices that asked to register and were refused",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			now := time.Now()
 			t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
 			return show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
 				return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")

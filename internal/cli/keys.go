@@ -38,37 +38,37 @@ start.
 	return cmd
 }
 
-// keyring manages the keys of a data directory: through the process that holds it,
+// keyset manages the keys of a data directory: through the process that holds it,
 // or in the file if there is none.
-type keyring struct {
+type keyset struct {
 	dir  string
 	file string
 }
 
-// keyringFlags adds the flags that name the data directory; open opens its keyring.
-func (e *environ) keyringFlags(cmd *cobra.Command) (open func() (*keyring, error)) {
+// keysetFlags adds the flags that name the data directory; open opens its keyset.
+func (e *environ) keysetFlags(cmd *cobra.Command) (open func() (*keyset, error)) {
 	dir := e.dataDirFlags(cmd)
-	return func() (*keyring, error) {
+	return func() (*keyset, error) {
 		d, err := dir()
 		if err != nil {
 			return nil, err
 		}
 		c := config.Config{Data: config.Data{Dir: d}}
-		return &keyring{dir: d, file: c.APIKeyFile()}, nil
+		return &keyset{dir: d, file: c.APIKeyFile()}, nil
 	}
 }
 
 // ask sends a request to the process that holds the directory, or calls inFile.
-func (k *keyring) ask(ctx context.Context, method, path string, in, out any, inFile func(*apikey.Keyset) error) error {
+func (k *keyset) ask(ctx context.Context, method, path string, in, out any, inFile func(*apikey.Keyset) error) error {
 	err := askHolder(ctx, k.dir, method, path, in, out)
 	if !errors.Is(err, errNoHolder) {
 		return err
 	}
-	ring, err := apikey.Open(k.file, slog.New(slog.DiscardHandler))
+	ks, err := apikey.Open(k.file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	return inFile(ring)
+	return inFile(ks)
 }
 
 func (e *environ) keysCreate() *cobra.Command {
@@ -91,7 +91,7 @@ To rotate a key, create a second one and revoke the first when no program uses i
 Until then both are valid. "longwire keys list" shows when each was last used.`,
 		Args: cobra.NoArgs,
 	}
-	open := e.keyringFlags(cmd)
+	open := e.keysetFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&q.Name, "name", "", "the purpose of the key")
 	f.StringSliceVar(&q.Scopes, "scopes", nil, "the scopes of the key, separated by commas")
@@ -112,12 +112,12 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 		if err := checkKey(q, now); err != nil {
 			return err
 		}
-		ring, err := open()
+		ks, err := open()
 		if err != nil {
 			return err
 		}
 		var made apikey.Created
-		err = ring.ask(cmd.Context(), "POST", "/keys", q, &made, func(r *apikey.Keyset) (err error) {
+		err = ks.ask(cmd.Context(), "POST", "/keys", q, &made, func(r *apikey.Keyset) (err error) {
 			made, err = r.Make(q, now)
 			return err
 		})
@@ -179,14 +179,14 @@ func (e *environ) keysList() *cobra.Command {
 		Short:   "List the keys, without their secrets",
 		Args:    cobra.NoArgs,
 	}
-	open := e.keyringFlags(cmd)
+	open := e.keysetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ring, err := open()
+		ks, err := open()
 		if err != nil {
 			return err
 		}
 		var all struct{ Keys []apikey.Info }
-		err = ring.ask(cmd.Context(), "GET", "/keys", nil, &all, func(r *apikey.Keyset) error {
+		err = ks.ask(cmd.Context(), "GET", "/keys", nil, &all, func(r *apikey.Keyset) error {
 			all.Keys = r.Infos(time.Now())
 			return nil
 		})
@@ -238,14 +238,14 @@ func (e *environ) keysRevoke() *cobra.Command {
 		Short: "Revoke keys at once and remove them",
 		Args:  cobra.MinimumNArgs(1),
 	}
-	open := e.keyringFlags(cmd)
+	open := e.keysetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		ring, err := open()
+		ks, err := open()
 		if err != nil {
 			return err
 		}
 		for _, id := range slices.Compact(ids) {
-			err := ring.ask(cmd.Context(), "DELETE", "/keys/"+url.PathEscape(id), nil, nil,
+			err := ks.ask(cmd.Context(), "DELETE", "/keys/"+url.PathEscape(id), nil, nil,
 				func(r *apikey.Keyset) error { return r.Revoke(id) })
 			if err != nil {
 				return fmt.Errorf("revoke %s: %w", id, err)

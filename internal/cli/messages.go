@@ -25,11 +25,7 @@ func (e *environ) messagesGet() *cobra.Command {
 		Use:   "get ID",
 		Short: "Show a message and its state",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			if deliveries || status != "" {
 				return e.showDeliveries(api.Deliveries(cmd.Context(), args[0], client.DeliveryQuery{Status: client.Status(status)}))
 			}
@@ -38,7 +34,7 @@ func (e *environ) messagesGet() *cobra.Command {
 				return err
 			}
 			return e.showMessage(m)
-		},
+		}),
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the final state, at most 60s")
 	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list the deliveries, one per recipient")
@@ -55,17 +51,13 @@ func (e *environ) messagesList() *cobra.Command {
 		Use:   "ls",
 		Short: "List recent messages, newest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			if since > 0 {
 				q.Since = time.Now().Add(-since)
 			}
 			q.Status = client.Status(status)
 			return e.showMessages(api.Messages(cmd.Context(), q))
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.Client, "client", "", "only messages to this client")
@@ -81,17 +73,13 @@ func (e *environ) messagesCancel() *cobra.Command {
 		Use:   "cancel ID",
 		Short: "Cancel the deliveries that are not final",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			m, err := api.Cancel(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			return e.showMessage(m)
-		},
+		}),
 	}
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)

@@ -25,16 +25,12 @@ gap.`,
 		Example: `  longwire tail --types 'client.*'
   longwire tail --types message.received -o json | jq .data`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := e.api()
-			if err != nil {
-				return err
-			}
+		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			q.Reconnecting = func(err error, pause time.Duration) {
 				fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
 			}
 			return e.tail(cmd.Context(), api, q, limit)
-		},
+		}),
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&q.Types, "types", nil, "only these types, divided by commas; client.* and message.* work too")

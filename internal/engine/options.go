@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -120,21 +121,21 @@ func (o *Options) disk() *disk.Options {
 
 func (o Options) withDefaults() Options {
 	const day = 24 * time.Hour
-	orElse(&o.StatusRetention, 7*day)
-	orElse(&o.UplinkRetention, 7*day)
-	orElse(&o.IdempotencyRetention, day)
-	orElse(&o.ForgetAfter, 30*day)
-	orElse(&o.EventRetention, 7*day)
+	o.StatusRetention = cmp.Or(o.StatusRetention, 7*day)
+	o.UplinkRetention = cmp.Or(o.UplinkRetention, 7*day)
+	o.IdempotencyRetention = cmp.Or(o.IdempotencyRetention, day)
+	o.ForgetAfter = cmp.Or(o.ForgetAfter, 30*day)
+	o.EventRetention = cmp.Or(o.EventRetention, 7*day)
 	if o.MaxEventBytes == 0 {
 		if o.MaxEventBytes = 2 << 30; o.MaxDiskBytes > 0 {
 			o.MaxEventBytes = min(o.MaxEventBytes, max(1, o.MaxDiskBytes/8))
 		}
 	}
-	orElse(&o.MaxQueued, gateway.DefaultMaxQueued)
-	orElse(&o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
-	orElse(&o.CacheBytes, int64(64<<20))
-	orElse(&o.SweepEvery, 200*time.Millisecond)
-	orElse(&o.JournalWait, 30*time.Second)
+	o.MaxQueued = cmp.Or(o.MaxQueued, gateway.DefaultMaxQueued)
+	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, int64(gateway.DefaultMaxQueuedBytes))
+	o.CacheBytes = cmp.Or(o.CacheBytes, int64(64<<20))
+	o.SweepEvery = cmp.Or(o.SweepEvery, 200*time.Millisecond)
+	o.JournalWait = cmp.Or(o.JournalWait, 30*time.Second)
 	if o.FS == nil {
 		o.FS = disk.OwnersFS()
 	}
@@ -161,11 +162,4 @@ func (o *Options) memTableBytes() int {
 		room = min(room, o.MaxDiskBytes)
 	}
 	return int(min(max(room/64, 1<<20), 16<<20))
-}
-
-func orElse[T comparable](p *T, def T) {
-	var zero T
-	if *p == zero {
-		*p = def
-	}
 }

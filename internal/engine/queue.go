@@ -139,7 +139,7 @@ func (q *queue) push(ctx context.Context, o op) error {
 		q.mu.Lock()
 	}
 	defer q.mu.Unlock()
-	return q.add(o)
+	return q.addLocked(o)
 }
 
 // offer adds an op if there is room for it now.
@@ -149,10 +149,10 @@ func (q *queue) offer(o op) bool {
 	if len(q.ops) >= maxWaitingEvents || q.bytes+o.size > maxWaitingBytes {
 		return false
 	}
-	return q.add(o) == nil
+	return q.addLocked(o) == nil
 }
 
-func (q *queue) add(o op) error {
+func (q *queue) addLocked(o op) error {
 	if q.closed {
 		return errClosed
 	}

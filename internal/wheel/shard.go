@@ -31,8 +31,8 @@ type shard struct {
 	_ [64]byte // keeps the next shard's mutex off this one's cache line
 }
 
-// insert arms t by its tick, which is not before the clock. The caller holds mu.
-func (s *shard) insert(t *Timer) {
+// insertLocked arms t by its tick, which is not before the clock.
+func (s *shard) insertLocked(t *Timer) {
 	level := 0
 	if diff := uint64(t.tick ^ s.now); diff != 0 {
 		level = (bits.Len64(diff) - 1) / slotBits
@@ -51,8 +51,8 @@ func (s *shard) insert(t *Timer) {
 	s.armed++
 }
 
-// remove disarms t, which is armed. The caller holds mu.
-func (s *shard) remove(t *Timer) {
+// removeLocked disarms t, which is armed.
+func (s *shard) removeLocked(t *Timer) {
 	switch head := s.slots[t.slot]; {
 	case t.next == t:
 		s.slots[t.slot] = nil
@@ -68,9 +68,9 @@ func (s *shard) remove(t *Timer) {
 	s.armed--
 }
 
-// first returns the next occupied slot and the tick at which it begins; ok is
-// false if there is none. The caller holds mu.
-func (s *shard) first() (slot int, tick int64, ok bool) {
+// firstLocked returns the next occupied slot and the tick at which it begins; ok
+// is false if there is none.
+func (s *shard) firstLocked() (slot int, tick int64, ok bool) {
 	for level, set := range s.occupied {
 		if set == 0 {
 			continue
@@ -89,7 +89,7 @@ func (s *shard) first() (slot int, tick int64, ok bool) {
 func (s *shard) next() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, tick, ok := s.first(); ok {
+	if _, tick, ok := s.firstLocked(); ok {
 		return tick
 	}
 	return asleepForever
@@ -102,7 +102,7 @@ func (s *shard) popDue(tick int64) *Timer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		slot, begins, ok := s.first()
+		slot, begins, ok := s.firstLocked()
 		if !ok || begins > tick {
 			s.now = max(s.now, tick)
 			return nil
@@ -110,19 +110,19 @@ func (s *shard) popDue(tick int64) *Timer {
 		s.now = max(s.now, begins)
 		if slot < slotCount { // level 0: a slot is a tick
 			t := s.slots[slot]
-			s.remove(t)
+			s.removeLocked(t)
 			return t
 		}
-		s.cascade(slot)
+		s.cascadeLocked(slot)
 	}
 }
 
-// cascade moves the timers of a slot that the clock has just reached to the
-// levels below. The caller holds mu.
-func (s *shard) cascade(slot int) {
+// cascadeLocked moves the timers of a slot that the clock has just reached to the
+// levels below.
+func (s *shard) cascadeLocked(slot int) {
 	for s.slots[slot] != nil {
 		t := s.slots[slot]
-		s.remove(t)
-		s.insert(t)
+		s.removeLocked(t)
+		s.insertLocked(t)
 	}
 }

@@ -119,7 +119,7 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	s := &w.shards[t.shard]
 	s.mu.Lock()
 	if t.next != nil {
-		s.remove(t)
+		s.removeLocked(t)
 	}
 	if s.armed == 0 {
 		// The clock of an idle shard stands still; set it before using it.
@@ -127,7 +127,7 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	}
 	due = min(max(due, s.now+1), maxTick)
 	t.tick = due
-	s.insert(t)
+	s.insertLocked(t)
 	s.mu.Unlock()
 
 	if due < w.wake.Load() {
@@ -144,7 +144,7 @@ func (w *Wheel) Cancel(t *Timer) bool {
 	if t.next == nil {
 		return false
 	}
-	s.remove(t)
+	s.removeLocked(t)
 	return true
 }
 

@@ -22,16 +22,16 @@ var rules = []struct {
 }{
 	{"what was read is ignored", "plain", "mailbox.go", "	case p.Seq <= last:\n", "	case p.Seq == 0:\n", " leaves after "},
 	{"a message to many is looked for first", "paced", "mailbox.go", "	case many > last || !s", "	case !s", "has not left"},
-	{"nothing enters before the store is read", "strict", "mailbox.go", "s.is(flagFresh|flagReading)", "s.is(flagReading)", "has not left"},
-	{"nothing enters during a read", "plain", "mailbox.go", "s.is(flagFresh|flagReading)", "s.is(flagFresh)", " leaves after "},
-	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // its", "		if mail && !s.is(flagFresh) { // its", " leaves after "},
+	{"nothing enters before the store is read", "strict", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagReading)", "has not left"},
+	{"nothing enters during a read", "plain", "mailbox.go", "s.flags.has(flagFresh|flagReading)", "s.flags.has(flagFresh)", " leaves after "},
+	{"the mailbox leaves before the store is read", "plain", "pump.go", "		if mail { // its", "		if mail && !s.flags.has(flagFresh) { // its", " leaves after "},
 	{"a short read moves the cursor to its view", "plain", "pump.go", "	s.cursor = max(s.cursor, last)\n", "	s.cursor = max(s.cursor, last, s.g.lastMany)\n", "has not left"},
 	{"a full read is followed by another", "plain", "pump.go", "	if !more || !dry {\n", "	if !more || !dry && last == 0 {\n", "has not left"},
-	{"what the link does not take is read again", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMail()\n", "		s.dropMail()\n", "has not left"},
-	{"what follows it is dropped", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMail()\n", "		s.flags |= flagFresh\n", "has not left"},
+	{"what the link does not take is read again", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMailLocked()\n", "		s.dropMailLocked()\n", "has not left"},
+	{"what follows it is dropped", "busy link", "pump.go", "		s.flags |= flagFresh\n		s.dropMailLocked()\n", "		s.flags |= flagFresh\n", "has not left"},
 	{"a failed read is made again", "failing store", "pump.go", "flagReading | flagFresh | flagHeld", "flagReading | flagHeld", "has not left"},
-	{"a mailbox ends with its session", "takeover", "window.go", "	s.dropMail()\n", "", "counted in mailboxes"},
-	{"a transmission that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMail(seq)\n", "", "although it is final"},
+	{"a mailbox ends with its session", "takeover", "window.go", "	s.dropMailLocked()\n", "", "counted in mailboxes"},
+	{"a transmission that is final leaves the mailbox", "cancel", "session.go", "		s.cancelMailLocked(seq)\n", "", "although it is final"},
 	{"a transmission without room is read later", "large payloads", "mailbox.go", "		s.flags |= flagFresh\n	default:", "	default:", "has not left"},
 }
 

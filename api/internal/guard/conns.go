@@ -144,47 +144,47 @@ func (cs *Connections) enter(nc net.Conn) *clientConn {
 func (cs *Connections) place(c *clientConn) (victim *clientConn, ok bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if victim, ok = cs.makeRoom(c); ok {
+	if victim, ok = cs.makeRoomLocked(c); ok {
 		cs.open++
 		c.place = cs.unauthenticated.Enter(c.source, c)
 	}
 	return victim, ok
 }
 
-// makeRoom chooses the connection that c displaces, if it needs its room. cs.mu is held.
-func (cs *Connections) makeRoom(c *clientConn) (victim *clientConn, ok bool) {
+// makeRoomLocked chooses the connection that c displaces, if it needs its room.
+func (cs *Connections) makeRoomLocked(c *clientConn) (victim *clientConn, ok bool) {
 	if c.source.IsValid() && cs.unauthenticated.Of(c.source) >= cs.perAddress {
-		return cs.displace(cs.unauthenticated.Oldest(c.source).Holder, displacedPerAddress), true
+		return cs.displaceLocked(cs.unauthenticated.Oldest(c.source).Holder, displacedPerAddress), true
 	}
 	over := cs.open - cs.most // reserved places in use
 	if over < 0 {
 		return nil, true
 	}
 	if cs.unauthenticated.Len() > over {
-		return cs.displace(cs.unauthenticated.Hoarder().Holder, displacedUnauthenticated), true
+		return cs.displaceLocked(cs.unauthenticated.Hoarder().Holder, displacedUnauthenticated), true
 	}
-	if idle := cs.longestIdle(); idle != nil {
-		return cs.displace(idle, displacedIdle), true
+	if idle := cs.longestIdleLocked(); idle != nil {
+		return cs.displaceLocked(idle, displacedIdle), true
 	}
 	if over < reservedConnections {
 		return nil, true
 	}
 	if p := cs.unauthenticated.Hoarder(); p != nil {
-		return cs.displace(p.Holder, displacedUnauthenticated), true
+		return cs.displaceLocked(p.Holder, displacedUnauthenticated), true
 	}
-	cs.note(displacedNewcomer, c)
+	cs.noteLocked(displacedNewcomer, c)
 	return nil, false
 }
 
-// displace takes c out of the counts. cs.mu is held.
-func (cs *Connections) displace(c *clientConn, why int) *clientConn {
-	cs.remove(c)
-	cs.note(why, c)
+// displaceLocked takes c out of the counts.
+func (cs *Connections) displaceLocked(c *clientConn, why int) *clientConn {
+	cs.removeLocked(c)
+	cs.noteLocked(why, c)
 	return c
 }
 
-// remove takes c out of the counts. A second call does nothing. cs.mu is held.
-func (cs *Connections) remove(c *clientConn) {
+// removeLocked takes c out of the counts. A second call does nothing.
+func (cs *Connections) removeLocked(c *clientConn) {
 	if c.left {
 		return
 	}
@@ -197,10 +197,10 @@ func (cs *Connections) remove(c *clientConn) {
 	delete(cs.known, c)
 }
 
-// longestIdle returns the authenticated connection that has been without a request
-// for longest, and marks it so that its next request is not read. It returns nil if
-// every connection has a request. cs.mu is held.
-func (cs *Connections) longestIdle() *clientConn {
+// longestIdleLocked returns the authenticated connection that has been without a
+// request for longest, and marks it so that its next request is not read. It
+// returns nil if every connection has a request.
+func (cs *Connections) longestIdleLocked() *clientConn {
 	for {
 		var oldest *clientConn
 		var since int64
@@ -241,8 +241,8 @@ func (cs *Connections) Allowed(ctx context.Context, operator bool) error {
 // warnEvery is the least time between log lines about displaced connections.
 const warnEvery = time.Minute
 
-// note counts a connection that was closed for want of room. cs.mu is held.
-func (cs *Connections) note(why int, c *clientConn) {
+// noteLocked counts a connection that was closed for want of room.
+func (cs *Connections) noteLocked(why int, c *clientConn) {
 	cs.displaced[why].Add(1)
 	now := time.Now().UnixNano()
 	if last := cs.warned.Load(); now-last < int64(warnEvery) || !cs.warned.CompareAndSwap(last, now) {
@@ -263,7 +263,7 @@ func (cs *Connections) Counts() (open int, displaced map[string]uint64) {
 // Close gives the connection's place back.
 func (c *clientConn) Close() error {
 	c.all.mu.Lock()
-	c.all.remove(c)
+	c.all.removeLocked(c)
 	c.all.mu.Unlock()
 	return c.Conn.Close()
 }

@@ -92,7 +92,7 @@ func (f *failures) note(remote string, now time.Time) {
 	defer f.mu.Unlock()
 	bucket := f.sources[source]
 	if bucket == nil {
-		f.makeRoom(now)
+		f.makeRoomLocked(now)
 		bucket = rate.NewLimiter(rate.Limit(float64(f.perMinute)/60), f.perMinute)
 		f.sources[source] = bucket
 	}
@@ -102,9 +102,9 @@ func (f *failures) note(remote string, now time.Time) {
 	}
 }
 
-// makeRoom forgets the addresses whose bucket is full again, and random ones if there
-// are none. f.mu is held.
-func (f *failures) makeRoom(now time.Time) {
+// makeRoomLocked forgets the addresses whose bucket is full again, and random
+// ones if there are none.
+func (f *failures) makeRoomLocked(now time.Time) {
 	if len(f.sources) < maxSources {
 		return
 	}

@@ -37,22 +37,22 @@ type caller struct {
 // maxCallers is the number of callers at which idle ones are forgotten.
 const maxCallers = 2 * apikey.MaxKeys
 
-// of returns a caller. c.mu is held.
-func (c *Callers) of(id string) *caller {
+// ofLocked returns a caller.
+func (c *Callers) ofLocked(id string) *caller {
 	if known := c.byKey[id]; known != nil {
 		return known
 	}
 	if len(c.byKey) >= maxCallers {
-		c.forget()
+		c.forgetLocked()
 	}
 	fresh := &caller{bucket: rate.NewLimiter(c.rate, c.burst)}
 	c.byKey[id] = fresh
 	return fresh
 }
 
-// forget drops callers that have no stream and a full bucket: a new caller is the
-// same. c.mu is held.
-func (c *Callers) forget() {
+// forgetLocked drops callers that have no stream and a full bucket: a new caller
+// is the same.
+func (c *Callers) forgetLocked() {
 	for id, known := range c.byKey {
 		if known.streams == 0 && known.bucket.Tokens() >= float64(c.burst) {
 			delete(c.byKey, id)
@@ -67,7 +67,7 @@ func (c *Callers) Spend(h http.Header, id string, now time.Time) error {
 		return nil
 	}
 	c.mu.Lock()
-	bucket := c.of(id).bucket
+	bucket := c.ofLocked(id).bucket
 	c.mu.Unlock()
 	ok := bucket.AllowN(now, 1)
 	left := max(bucket.TokensAt(now), 0)
@@ -89,7 +89,7 @@ func (c *Callers) Pace(ctx context.Context, id string, now time.Time, hurry func
 		return nil
 	}
 	c.mu.Lock()
-	bucket := c.of(id).bucket
+	bucket := c.ofLocked(id).bucket
 	c.mu.Unlock()
 	if bucket.AllowN(now, 1) {
 		return nil
@@ -102,7 +102,7 @@ func (c *Callers) Pace(ctx context.Context, id string, now time.Time, hurry func
 func (c *Callers) Enter(id string, max int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := c.of(id)
+	known := c.ofLocked(id)
 	if known.streams >= max {
 		return false
 	}

@@ -56,7 +56,7 @@ func (e *TokenEntry) check() error {
 	case (e.Client == "") == (e.Pattern == ""):
 		return errors.New("want either a client or a pattern")
 	case e.Client != "" && !gateway.ClientID(e.Client).Valid():
-		return errors.New("client is not a client id: " + gateway.ClientIDRule)
+		return errors.New("client is " + gateway.NotClientID)
 	case len(e.Groups) > gateway.MaxGroups || slices.ContainsFunc(e.Groups, func(g string) bool { return !gateway.ValidGroup(g) }):
 		return fmt.Errorf("want at most %d groups of 1 to %d letters", gateway.MaxGroups, gateway.MaxGroupName)
 	case len(e.Note) > maxNote:

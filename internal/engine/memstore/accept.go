@@ -28,23 +28,23 @@ func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Recei
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return gateway.Receipt{}, err
 	}
-	if m, err := s.accepted(a); m != nil || err != nil {
+	if m, err := s.acceptedLocked(a); m != nil || err != nil {
 		if err != nil {
 			return gateway.Receipt{}, err
 		}
 		return gateway.Receipt{Message: m.export(false), Replayed: true}, nil
 	}
-	if err := s.admit(a); err != nil {
+	if err := s.admitLocked(a); err != nil {
 		return gateway.Receipt{}, err
 	}
-	if err := s.makeRoom(int64(len(a.Payload))); err != nil {
+	if err := s.makeRoomLocked(int64(len(a.Payload))); err != nil {
 		return gateway.Receipt{}, err
 	}
-	m := s.store(a, audience)
+	m := s.storeLocked(a, audience)
 	observe(&s.accepts, time.Since(began))
 	return gateway.Receipt{Message: m.export(false)}, nil
 }
@@ -100,19 +100,18 @@ func (s *Store) members(to gateway.Audience) []gateway.ClientID {
 func (s *Store) Repeated(a gateway.Acceptance) (r gateway.Receipt, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
+	if err := s.usableLocked(); err != nil {
 		return r, false, err
 	}
-	m, err := s.accepted(a)
+	m, err := s.acceptedLocked(a)
 	if m == nil || err != nil {
 		return r, false, err
 	}
 	return gateway.Receipt{Message: m.export(false), Replayed: true}, true, nil
 }
 
-// accepted returns the message that a repeats, nil if there is none. The caller
-// holds mu.
-func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
+// acceptedLocked returns the message that a repeats, nil if there is none.
+func (s *Store) acceptedLocked(a gateway.Acceptance) (*message, error) {
 	if m := s.messages[a.ID]; m != nil {
 		return m, nil
 	}
@@ -130,9 +129,9 @@ func (s *Store) accepted(a gateway.Acceptance) (*message, error) {
 	return m, nil
 }
 
-// admit refuses a message to one client that is unknown or has a full queue. The
-// caller holds mu.
-func (s *Store) admit(a gateway.Acceptance) error {
+// admitLocked refuses a message to one client that is unknown or has a full
+// queue.
+func (s *Store) admitLocked(a gateway.Acceptance) error {
 	id := a.To.Client
 	if id == "" {
 		return nil
@@ -159,21 +158,20 @@ func queueFull(id gateway.ClientID, what string, limit int64) error {
 		Message: fmt.Sprintf("the queue of client %q has reached its limit of %d %s", id, limit, what)}
 }
 
-// makeRoom drops the oldest completed messages until a message of n bytes fits.
-// The caller holds mu.
-func (s *Store) makeRoom(n int64) error {
+// makeRoomLocked drops the oldest completed messages until a message of n bytes
+// fits.
+func (s *Store) makeRoomLocked(n int64) error {
 	for len(s.messages) >= s.opt.MaxMessages || s.bytes+n > s.opt.MaxBytes {
 		if len(s.done) == 0 {
 			return unavailable(errFull)
 		}
-		s.drop(s.done[0])
+		s.dropLocked(s.done[0])
 	}
 	return nil
 }
 
-// store adds the message to the log and its deliveries to the lanes. The caller
-// holds mu.
-func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *message {
+// storeLocked adds the message to the log and its deliveries to the lanes.
+func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *message {
 	s.seq++
 	s.events++
 	m := &message{Message: gateway.Message{
@@ -181,37 +179,37 @@ func (s *Store) store(a gateway.Acceptance, audience []gateway.ClientID) *messag
 		Metadata: maps.Clone(a.Metadata), CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
 		Client: a.To.Client, Owner: a.Owner,
 	}}
-	s.insert(m)
+	s.insertLocked(m)
 	if a.IdempotencyKey != "" {
-		s.remember(m, a)
+		s.rememberLocked(m, a)
 	}
 	var failed []*delivery
 	for _, id := range audience {
-		if d := s.enqueue(m, id, a.QueueUnknown); d.State == gateway.Failed {
+		if d := s.enqueueLocked(m, id, a.QueueUnknown); d.State == gateway.Failed {
 			failed = append(failed, d)
 		}
 	}
 	if m.Completed() { // no recipients, or none that can have it
-		s.retain(m, m.CreatedAt)
+		s.retainLocked(m, m.CreatedAt)
 	} else {
 		s.pending = append(s.pending, m)
 		s.open++
-		m.due = s.schedule(m.ExpiresAt, func(now time.Time) { s.finishMessage(m, gateway.Expired, now) })
+		m.due = s.scheduleLocked(m.ExpiresAt, func(now time.Time) { s.finishMessageLocked(m, gateway.Expired, now) })
 	}
 	for i, d := range failed {
-		s.note(settled(d.Delivery, m, i == len(failed)-1 && m.Completed()))
+		s.noteLocked(settled(d.Delivery, m, i == len(failed)-1 && m.Completed()))
 	}
 	switch {
 	case !m.many():
-		s.note(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].parcel()})
+		s.noteLocked(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].parcel()})
 	case !m.Completed():
-		s.note(&gateway.AcceptedMany{Message: m.ID, Seq: m.Seq, Total: m.Counts.Total, To: a.To, Rate: a.Rate})
+		s.noteLocked(&gateway.AcceptedMany{Message: m.ID, Seq: m.Seq, Total: m.Counts.Total, To: a.To, Rate: a.Rate})
 	}
 	return m
 }
 
-// insert adds m to the messages, by its id. The caller holds mu.
-func (s *Store) insert(m *message) {
+// insertLocked adds m to the messages, by its id.
+func (s *Store) insertLocked(m *message) {
 	s.messages[m.ID] = m
 	s.bytes += int64(len(m.Payload))
 	i, _ := slices.BinarySearchFunc(s.order, m.ID, byID)
@@ -220,22 +218,22 @@ func (s *Store) insert(m *message) {
 
 func byID(m *message, id gateway.MessageID) int { return cmp.Compare(m.ID, id) }
 
-// remember keeps the idempotency key of m. The caller holds mu.
-func (s *Store) remember(m *message, a gateway.Acceptance) {
+// rememberLocked keeps the idempotency key of m.
+func (s *Store) rememberLocked(m *message, a gateway.Acceptance) {
 	m.key, m.fingerprint = key{scope: a.Scope, name: a.IdempotencyKey}, a.Fingerprint
 	s.keys[m.key] = m
-	m.keyDue = s.schedule(m.CreatedAt.Add(keyLife), func(time.Time) { s.forgetKey(m) })
+	m.keyDue = s.scheduleLocked(m.CreatedAt.Add(keyLife), func(time.Time) { s.forgetKeyLocked(m) })
 }
 
-// enqueue adds the delivery of m to one client: queued, or failed if m is to many
-// and the client is unknown or its queue full. The caller holds mu.
-func (s *Store) enqueue(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
+// enqueueLocked adds the delivery of m to one client: queued, or failed if m is
+// to many and the client is unknown or its queue full.
+func (s *Store) enqueueLocked(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
 	d := &delivery{message: m, Delivery: gateway.Delivery{
 		Message: m.ID, Client: id, Seq: m.Seq, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,
 	}}
 	c := s.clients[id]
 	if c == nil && queueUnknown {
-		c = s.newClient(id, m.CreatedAt)
+		c = s.newClientLocked(id, m.CreatedAt)
 	}
 	switch {
 	case c == nil:
@@ -246,7 +244,7 @@ func (s *Store) enqueue(m *message, id gateway.ClientID, queueUnknown bool) *del
 	m.deliveries = append(m.deliveries, d)
 	m.Counts.Total++
 	*m.Counts.Of(d.State)++
-	l := s.lane(id)
+	l := s.laneLocked(id)
 	l.history = append(l.history, d)
 	if d.State == gateway.Queued {
 		l.queue = append(l.queue, d)

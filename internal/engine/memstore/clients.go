@@ -17,7 +17,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
+	if err := s.usableLocked(); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
 	c := s.clients[r.Client]
@@ -37,7 +37,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	}
 	s.events++
 	if c == nil {
-		c = s.newClient(r.Client, r.At)
+		c = s.newClientLocked(r.Client, r.At)
 	}
 	c.Labels, c.Groups = labels, groups
 	c.LastSeenAt = r.At
@@ -47,12 +47,12 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	return c.export(), s.seq, nil
 }
 
-// newClient adds a client. The caller holds mu.
-func (s *Store) newClient(id gateway.ClientID, at time.Time) *client {
+// newClientLocked adds a client.
+func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
 	s.clients[id] = c
 	s.ids.insert(id)
-	s.schedule(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClient(id, now) })
+	s.scheduleLocked(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(id, now) })
 	return c
 }
 
@@ -78,7 +78,7 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
+	if err := s.usableLocked(); err != nil {
 		return gateway.ClientRecord{}, err
 	}
 	c := s.clients[id]

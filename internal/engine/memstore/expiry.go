@@ -43,8 +43,8 @@ func (h *deadlines) Pop() any {
 	return d
 }
 
-// schedule runs do at a time. The caller holds mu.
-func (s *Store) schedule(at time.Time, do func(now time.Time)) *deadline {
+// scheduleLocked runs do at a time.
+func (s *Store) scheduleLocked(at time.Time, do func(now time.Time)) *deadline {
 	d := &deadline{at: at, do: do}
 	heap.Push(&s.deadlines, d)
 	if d.index == 0 { // the driver sleeps for a later deadline
@@ -56,8 +56,8 @@ func (s *Store) schedule(at time.Time, do func(now time.Time)) *deadline {
 	return d
 }
 
-// unschedule withdraws d, which may be nil or done. The caller holds mu.
-func (s *Store) unschedule(d *deadline) {
+// unscheduleLocked withdraws d, which may be nil or done.
+func (s *Store) unscheduleLocked(d *deadline) {
 	if d != nil && d.index >= 0 {
 		heap.Remove(&s.deadlines, d.index)
 	}
@@ -106,7 +106,7 @@ func (s *Store) Expire(now time.Time) {
 func (s *Store) expireSome(now time.Time) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
+	s.awaitRoomLocked()
 	for range expireBatch {
 		if s.closed || len(s.deadlines) == 0 || s.deadlines[0].at.After(now) {
 			return false
@@ -116,18 +116,18 @@ func (s *Store) expireSome(now time.Time) (more bool) {
 	return true
 }
 
-// forgetKey forgets the idempotency key of m, if it has one. The caller holds mu.
-func (s *Store) forgetKey(m *message) {
-	s.unschedule(m.keyDue)
+// forgetKeyLocked forgets the idempotency key of m, if it has one.
+func (s *Store) forgetKeyLocked(m *message) {
+	s.unscheduleLocked(m.keyDue)
 	if s.keys[m.key] == m { // the key may belong to a later message
 		delete(s.keys, m.key)
 	}
 }
 
-// drop removes a completed message and its deliveries. The caller holds mu.
-func (s *Store) drop(m *message) {
-	s.unschedule(m.due)
-	s.forgetKey(m)
+// dropLocked removes a completed message and its deliveries.
+func (s *Store) dropLocked(m *message) {
+	s.unscheduleLocked(m.due)
+	s.forgetKeyLocked(m)
 	s.done = cut(s.done, slices.Index(s.done, m))
 	s.bytes -= int64(len(m.Payload))
 	delete(s.messages, m.ID)
@@ -145,20 +145,20 @@ func (s *Store) drop(m *message) {
 	}
 }
 
-// forgetClient forgets a client that was not seen for long and has nothing
-// queued. Otherwise it looks again later. The caller holds mu.
-func (s *Store) forgetClient(id gateway.ClientID, now time.Time) {
+// forgetClientLocked forgets a client that was not seen for long and has nothing
+// queued. Otherwise it looks again later.
+func (s *Store) forgetClientLocked(id gateway.ClientID, now time.Time) {
 	c := s.clients[id]
 	seen := c.LastSeenAt
 	if seen.IsZero() { // known only because a message was queued for it
 		seen = c.CreatedAt
 	}
-	again := func(now time.Time) { s.forgetClient(id, now) }
+	again := func(now time.Time) { s.forgetClientLocked(id, now) }
 	switch due := seen.Add(s.opt.ForgetAfter); {
 	case due.After(now):
-		s.schedule(due, again)
+		s.scheduleLocked(due, again)
 	case c.connected || c.Queued > 0:
-		s.schedule(now.Add(s.opt.ForgetAfter/16+time.Second), again)
+		s.scheduleLocked(now.Add(s.opt.ForgetAfter/16+time.Second), again)
 	default:
 		delete(s.clients, id)
 		s.ids.remove(id)

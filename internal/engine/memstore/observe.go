@@ -21,8 +21,8 @@ func settled(d gateway.Delivery, m *message, last bool) *gateway.Settlement {
 // Observe sets the observer. It is called once, before use.
 func (s *Store) Observe(o gateway.Observer) { s.observer = o }
 
-// note queues c in log order. The caller holds mu.
-func (s *Store) note(c gateway.Change) {
+// noteLocked queues c in log order.
+func (s *Store) noteLocked(c gateway.Change) {
 	if s.observer == nil {
 		return
 	}
@@ -31,17 +31,15 @@ func (s *Store) note(c gateway.Change) {
 	s.changed.Broadcast()
 }
 
-// awaitRoom waits while too many changes wait for the observer. The caller holds
-// mu.
-func (s *Store) awaitRoom() {
+// awaitRoomLocked waits while too many changes wait for the observer.
+func (s *Store) awaitRoomLocked() {
 	for len(s.notes) >= maxNotes && !s.closed {
 		s.changed.Wait()
 	}
 }
 
-// awaitNotified waits until the observer has received all current changes. The caller
-// holds mu.
-func (s *Store) awaitNotified() {
+// awaitNotifiedLocked waits until the observer has received all current changes.
+func (s *Store) awaitNotifiedLocked() {
 	for mine := s.noted; s.passed < mine; {
 		s.changed.Wait()
 	}

@@ -29,8 +29,8 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	if !wait && len(s.notes) >= maxNotes {
 		return unavailable(errors.New("too much waits for the observer"))
 	}
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return err
 	}
 	m := s.messages[o.Message]
@@ -42,12 +42,12 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	case d == nil:
 	case !d.State.Final():
 		o.Result = bytes.Clone(o.Result)
-		s.finish(d, o)
+		s.finishLocked(d, o)
 	case o.LateFor(&d.Delivery):
 		s.events++
 		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
-		s.note(&gateway.Settlement{Delivery: d.Delivery, Late: true})
+		s.noteLocked(&gateway.Settlement{Delivery: d.Delivery, Late: true})
 	}
 	return nil
 }
@@ -57,12 +57,12 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return err
 	}
 	if m := s.messages[id]; m != nil && !m.Completed() && !m.ExpiresAt.After(at) {
-		s.finishMessage(m, gateway.Expired, at)
+		s.finishMessageLocked(m, gateway.Expired, at)
 	}
 	return nil
 }
@@ -77,8 +77,8 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return 0, err
 	}
 	l := s.lanes[client]
@@ -87,9 +87,9 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	}
 	n := 0
 	for ; len(l.queue) > 0; n++ {
-		s.finish(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
+		s.finishLocked(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
 	}
-	s.awaitNotified()
+	s.awaitNotifiedLocked()
 	return n, nil
 }
 
@@ -100,8 +100,8 @@ func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return gateway.Message{}, err
 	}
 	m := s.messages[id]
@@ -112,50 +112,49 @@ func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) 
 		return m.export(true), &gateway.Error{Code: gateway.CodeAlreadyFinal, MessageID: id,
 			Message: "every delivery of the message is final"}
 	}
-	s.finishMessage(m, gateway.Canceled, at)
+	s.finishMessageLocked(m, gateway.Canceled, at)
 	now := m.export(true)
-	s.awaitNotified()
+	s.awaitNotifiedLocked()
 	return now, nil
 }
 
-// finishMessage gives one final state to all open deliveries of m: in one step if
-// the message is to many. The caller holds mu.
-func (s *Store) finishMessage(m *message, state gateway.State, at time.Time) {
+// finishMessageLocked gives one final state to all open deliveries of m: in one
+// step if the message is to many.
+func (s *Store) finishMessageLocked(m *message, state gateway.State, at time.Time) {
 	o := gateway.Outcome{State: state, At: at}
 	if !m.many() {
-		s.finish(m.deliveries[0], o)
+		s.finishLocked(m.deliveries[0], o)
 		return
 	}
 	n := 0
 	for _, d := range m.deliveries {
 		if !d.State.Final() {
-			s.dequeue(d)
-			s.setFinal(d, o)
+			s.dequeueLocked(d)
+			s.setFinalLocked(d, o)
 			n++
 		}
 	}
 	s.events++
-	s.complete(m, at)
-	s.note(&gateway.SettledAll{Message: m.head(), State: state, N: n})
+	s.completeLocked(m, at)
+	s.noteLocked(&gateway.SettledAll{Message: m.head(), State: state, N: n})
 }
 
-// finish makes a queued delivery final and notifies the observer. The caller
-// holds mu.
-func (s *Store) finish(d *delivery, o gateway.Outcome) {
+// finishLocked makes a queued delivery final and notifies the observer.
+func (s *Store) finishLocked(d *delivery, o gateway.Outcome) {
 	m := d.message
 	s.events++
-	s.dequeue(d)
-	full := s.setFinal(d, o)
+	s.dequeueLocked(d)
+	full := s.setFinalLocked(d, o)
 	if m.Completed() {
-		s.complete(m, o.At)
+		s.completeLocked(m, o.At)
 	}
-	s.note(settled(full, m, m.Completed()))
+	s.noteLocked(settled(full, m, m.Completed()))
 }
 
-// setFinal writes the outcome into the delivery and the message's counts. It
-// returns the delivery with everything in the outcome; a plain ack of a message
-// to many is kept without times and attempts. The caller holds mu.
-func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
+// setFinalLocked writes the outcome into the delivery and the message's counts.
+// It returns the delivery with everything in the outcome; a plain ack of a
+// message to many is kept without times and attempts.
+func (s *Store) setFinalLocked(d *delivery, o gateway.Outcome) gateway.Delivery {
 	m := d.message
 	*m.Counts.Of(d.State)--
 	*m.Counts.Of(o.State)++
@@ -168,8 +167,8 @@ func (s *Store) setFinal(d *delivery, o gateway.Outcome) gateway.Delivery {
 	return full
 }
 
-// dequeue removes a delivery from its client's queue. The caller holds mu.
-func (s *Store) dequeue(d *delivery) {
+// dequeueLocked removes a delivery from its client's queue.
+func (s *Store) dequeueLocked(d *delivery) {
 	l := s.lanes[d.Client]
 	if i, ok := slices.BinarySearchFunc(l.queue, d.Seq, bySeq); ok {
 		l.queue = cut(l.queue, i)
@@ -184,21 +183,20 @@ func (s *Store) dequeue(d *delivery) {
 
 func bySeq(d *delivery, seq gateway.Seq) int { return cmp.Compare(d.Seq, seq) }
 
-// complete notes that the last delivery of m is final: the message is only kept
-// for reads now. The caller holds mu.
-func (s *Store) complete(m *message, at time.Time) {
+// completeLocked notes that the last delivery of m is final: the message is only
+// kept for reads now.
+func (s *Store) completeLocked(m *message, at time.Time) {
 	s.open--
-	s.unschedule(m.due)
-	s.retain(m, at)
-	s.trimPending()
+	s.unscheduleLocked(m.due)
+	s.retainLocked(m, at)
+	s.trimPendingLocked()
 }
 
-// retain keeps a completed message for the retention of its status. The caller
-// holds mu.
-func (s *Store) retain(m *message, at time.Time) {
+// retainLocked keeps a completed message for the retention of its status.
+func (s *Store) retainLocked(m *message, at time.Time) {
 	m.CompletedAt = at
 	s.done = append(s.done, m)
-	m.due = s.schedule(at.Add(s.opt.StatusRetention), func(time.Time) { s.drop(m) })
+	m.due = s.scheduleLocked(at.Add(s.opt.StatusRetention), func(time.Time) { s.dropLocked(m) })
 }
 
 // delivery returns the delivery to one client, nil if there is none.

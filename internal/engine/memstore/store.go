@@ -7,6 +7,7 @@
 package memstore
 
 import (
+	"cmp"
 	"crypto/rand"
 	"slices"
 	"sync"
@@ -52,23 +53,16 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	orElse(&o.StatusRetention, 7*day)
-	orElse(&o.UplinkRetention, 7*day)
-	orElse(&o.ForgetAfter, 30*day)
-	orElse(&o.QueueLen, gateway.DefaultMaxQueued)
-	orElse(&o.QueueBytes, int64(gateway.DefaultMaxQueuedBytes))
-	orElse(&o.MaxMessages, 1_000_000)
-	orElse(&o.MaxBytes, int64(1<<30))
-	orElse(&o.MaxUplinks, 10_000)
-	orElse(&o.MaxUplinkBytes, int64(64<<20))
+	o.StatusRetention = cmp.Or(o.StatusRetention, 7*day)
+	o.UplinkRetention = cmp.Or(o.UplinkRetention, 7*day)
+	o.ForgetAfter = cmp.Or(o.ForgetAfter, 30*day)
+	o.QueueLen = cmp.Or(o.QueueLen, gateway.DefaultMaxQueued)
+	o.QueueBytes = cmp.Or(o.QueueBytes, int64(gateway.DefaultMaxQueuedBytes))
+	o.MaxMessages = cmp.Or(o.MaxMessages, 1_000_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, int64(1<<30))
+	o.MaxUplinks = cmp.Or(o.MaxUplinks, 10_000)
+	o.MaxUplinkBytes = cmp.Or(o.MaxUplinkBytes, int64(64<<20))
 	return o
-}
-
-func orElse[T comparable](p *T, def T) {
-	var zero T
-	if *p == zero {
-		*p = def
-	}
 }
 
 // Store is a gateway.Store in memory. New makes one, Close ends it.
@@ -178,12 +172,11 @@ func (s *Store) Log() gateway.LogID { return s.log }
 func (s *Store) Health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usable()
+	return s.usableLocked()
 }
 
-// usable returns why the store accepts no writes, nil if it does. The caller
-// holds mu.
-func (s *Store) usable() error {
+// usableLocked returns why the store accepts no writes, nil if it does.
+func (s *Store) usableLocked() error {
 	if s.closed {
 		return unavailable(errClosed)
 	}
@@ -219,16 +212,16 @@ func (s *Store) Stats() gateway.StoreStats {
 	}
 	st.AcceptNanos = s.accepts
 	st.AcceptNanos.Counts = append([]uint64(nil), s.accepts.Counts...)
-	s.trimPending()
+	s.trimPendingLocked()
 	if len(s.pending) > 0 {
 		st.OldestAt = s.pending[0].CreatedAt
 	}
 	return st
 }
 
-// trimPending drops completed messages from the front of pending, and all of them
-// if they are the majority. The caller holds mu.
-func (s *Store) trimPending() {
+// trimPendingLocked drops completed messages from the front of pending, and all
+// of them if they are the majority.
+func (s *Store) trimPendingLocked() {
 	if len(s.pending) > 2*s.open+1024 {
 		s.pending = slices.DeleteFunc(s.pending, func(m *message) bool { return m.Completed() })
 	}
@@ -238,9 +231,8 @@ func (s *Store) trimPending() {
 	}
 }
 
-// lane returns the lane of client; it makes one if necessary. The caller holds
-// mu.
-func (s *Store) lane(id gateway.ClientID) *lane {
+// laneLocked returns the lane of client; it makes one if necessary.
+func (s *Store) laneLocked(id gateway.ClientID) *lane {
 	l := s.lanes[id]
 	if l == nil {
 		l = new(lane)

@@ -31,8 +31,8 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaitRoom()
-	if err := s.usable(); err != nil {
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
 		return 0, err
 	}
 	s.events++
@@ -40,20 +40,20 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	r.last++
 	u.Seq, u.Payload = r.last, bytes.Clone(u.Payload)
 	r.kept = append(r.kept, u)
-	s.note(&gateway.Uplinked{Uplink: u})
+	s.noteLocked(&gateway.Uplinked{Uplink: u})
 	r.bytes += int64(len(u.Payload))
 	for len(r.kept) > 0 && (len(r.kept) > s.opt.MaxUplinks || r.bytes > s.opt.MaxUplinkBytes) {
 		r.dropOldest()
 	}
 	if len(r.kept) == 1 {
-		s.watchUplinks(s.opt.Now())
+		s.watchUplinksLocked(s.opt.Now())
 	}
 	return u.Seq, nil
 }
 
-// watchUplinks drops uplinks at the end of their retention and schedules itself
-// for the oldest one left. The caller holds mu.
-func (s *Store) watchUplinks(now time.Time) {
+// watchUplinksLocked drops uplinks at the end of their retention and schedules
+// itself for the oldest one left.
+func (s *Store) watchUplinksLocked(now time.Time) {
 	r := &s.uplinks
 	old, next := 0, -1
 	for i := range r.kept {
@@ -70,13 +70,13 @@ func (s *Store) watchUplinks(now time.Time) {
 	for range old {
 		r.dropOldest()
 	}
-	s.unschedule(r.due)
+	s.unscheduleLocked(r.due)
 	r.due = nil
 	switch {
 	case next >= 0:
-		r.due = s.schedule(r.kept[next-old].At.Add(s.opt.UplinkRetention), s.watchUplinks)
+		r.due = s.scheduleLocked(r.kept[next-old].At.Add(s.opt.UplinkRetention), s.watchUplinksLocked)
 	case len(r.kept) > 0:
-		r.due = s.schedule(now.Add(s.opt.UplinkRetention), s.watchUplinks)
+		r.due = s.scheduleLocked(now.Add(s.opt.UplinkRetention), s.watchUplinksLocked)
 	}
 }
 
