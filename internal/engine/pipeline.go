@@ -127,10 +127,10 @@ func (e *Engine) finish(f *flight) {
 	}
 	e.stats.synced(time.Since(f.begun))
 	f.inst.shared.Publish(f.Waiting, func() { e.view.Swap(f.view).release() })
-	if f.pos > e.toldTo { // a state without sync may have lost its end, which is applied again
+	if e.follow == nil || f.pos > e.toldTo {
 		f.Feed.Tell(e.observer)
 		e.toldTo = f.pos
-	} else {
+	} else { // a state without sync has lost its end, and applies it again
 		f.Feed.Tell(nil)
 	}
 	answerAll(f.ops, nil)

@@ -35,9 +35,10 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 	}
 	v := verdict{state: o.State, reason: o.Reason, attempts: o.Attempts, sentAt: record.Nanos(o.SentAt),
 		at: record.Nanos(o.At), result: o.Result}
-	if o.Ref != 0 && m.State.bitmaps > 0 {
+	if _, row := m.queued.get(record.Ordinal(o.Ref-1), seq); !row && o.Ref != 0 && m.State.bitmaps > 0 {
 		// A bit needs the ordinal and nothing else of the client. The state says whether
-		// to look for one, not the cache: a Ref may be of a client forgotten since.
+		// to look for one, not the cache of heads: a Ref may be of a client forgotten
+		// since. A delivery with a queued row is no bit.
 		if h, err := m.head(seq); err != nil {
 			return err
 		} else if h != nil && h.form == formBitmap {
