@@ -375,6 +375,7 @@ func TestTwoEnginesOneLog(t *testing.T) {
 		}
 		for round := range 4 {
 			var wg sync.WaitGroup
+			before := len(told)
 			for i, e := range engines {
 				for w := range 4 {
 					wg.Go(func() {
@@ -397,12 +398,16 @@ func TestTwoEnginesOneLog(t *testing.T) {
 				}
 			}
 			if killed := rng.IntN(3); killed < 2 {
-				time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+				answers := rng.IntN(40)
+				eventually(t, "answers", func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return len(told) >= before+answers
+				})
 				cut := disks[killed].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
-				before := engines[killed]
+				defer engines[killed].Close()
 				disks[killed] = cut
 				open(killed)
-				defer before.Close()
 			}
 			wg.Wait()
 		}
