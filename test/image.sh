@@ -12,23 +12,9 @@ cd "$(dirname "$0")/.."
 say() { printf '%s (%ss)\n' "$*" "$SECONDS"; }
 ok() { say "ok: $*"; }
 
-# cannot says that nothing was checked. In CI that is a failure.
-cannot() {
-	printf '\nNOT CHECKED: the image, for %s\n\n' "$*" >&2
-	[ -z "${CI:-}" ]
-	exit
-}
-[ "$(uname)" = Linux ] || cannot "this is not Linux"
-[ "$(id -u)" = 0 ] || cannot "dockerd needs root"
-for tool in dockerd docker docker-compose busybox curl openssl unshare; do
-	command -v $tool >/dev/null || cannot "there is no $tool"
-done
-
-# Only a machine that gives no right to make namespaces is let off.
-unshare --net --mount --pid --fork --mount-proc true 2>/dev/null || {
-	echo "NOT CHECKED: the image: this machine gives no right to make namespaces"
-	exit 0
-}
+subject="the image"
+. test/namespaces.sh
+needs_namespaces dockerd docker docker-compose busybox curl openssl
 
 if [ -z "${LONGWIRE_IMAGE_WORK:-}" ]; then
 	go mod download # while there is a network

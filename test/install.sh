@@ -11,23 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ok() { printf 'ok: %s (%ss)\n' "$*" "$SECONDS"; }
 
-# cannot says that nothing was checked. In CI that is a failure.
-cannot() {
-	printf '\nNOT CHECKED: the install page, for %s\n\n' "$*" >&2
-	[ -z "${CI:-}" ]
-	exit
-}
-[ "$(uname)" = Linux ] || cannot "this is not Linux"
-[ "$(id -u)" = 0 ] || cannot "a container needs root"
-for tool in debootstrap systemd-nspawn nsenter unshare openssl; do
-	command -v $tool >/dev/null || cannot "there is no $tool"
-done
-
-# Only a machine that gives no right to make namespaces is let off.
-unshare --net --mount --pid --fork --mount-proc true 2>/dev/null || {
-	echo "NOT CHECKED: the install page: this machine gives no right to make namespaces"
-	exit 0
-}
+subject="the install page"
+. test/namespaces.sh
+needs_namespaces debootstrap systemd-nspawn nsenter openssl
 
 if [ -z "${LONGWIRE_INSTALL_WORK:-}" ]; then
 	LONGWIRE_INSTALL_WORK=$(mktemp -d /var/tmp/longwire-install.XXXXXX)
