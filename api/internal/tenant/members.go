@@ -1,35 +1,31 @@
 package tenant
 
 import (
-	"hash/maphash"
 	"sync"
 
 	"github.com/longwire/longwire/gateway"
 )
 
-// memberships caches the groups of the clients in events, so that the streams of all
-// limited keys together read the store once for an event. The cached groups are those
-// at the time when the first stream read the event.
+// memberships caches the groups of the clients in the newest events, so that the
+// streams of all limited keys together read the store once for an event. The cached
+// groups are those at the time when the first stream read the event.
 type memberships struct {
 	mu    sync.Mutex
-	slots [256]membership
+	slots [1024]membership // by the event's number
 }
 
 type membership struct {
-	client gateway.ClientID
-	until  uint64 // the newest event for which the groups were read
+	event  uint64 // 0: none
 	groups []string
 }
 
-var memberSeed = maphash.MakeSeed()
-
 // of returns the groups of the client of event seq; nil for an unknown client.
 func (m *memberships) of(g *gateway.Gateway, client gateway.ClientID, seq uint64) ([]string, error) {
-	slot := &m.slots[maphash.String(memberSeed, string(client))%uint64(len(m.slots))]
+	slot := &m.slots[seq%uint64(len(m.slots))]
 	m.mu.Lock()
 	kept := *slot
 	m.mu.Unlock()
-	if kept.client == client && kept.until >= seq {
+	if kept.event == seq && seq > 0 {
 		return kept.groups, nil
 	}
 	c, err := g.Client(client)
@@ -41,8 +37,8 @@ func (m *memberships) of(g *gateway.Gateway, client gateway.ClientID, seq uint64
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if slot.client != client || slot.until < seq {
-		*slot = membership{client, seq, c.Groups}
+	if slot.event < seq {
+		*slot = membership{seq, c.Groups}
 	}
 	return c.Groups, nil
 }
