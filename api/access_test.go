@@ -79,6 +79,28 @@ func (w *world) key(name string, s apikey.Spec) {
 	w.secrets[name], w.ids[name] = secret, k.ID
 }
 
+// eventOf returns the id of an event of a client, or of none.
+func (w *world) eventOf(id gateway.ClientID) string {
+	w.t.Helper()
+	form := newServer(Config{Gateway: w.gateway}).eventForm(nil)
+	sub, _, err := w.gateway.Subscribe(0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.gateway.Client(id); err != nil {
+		return form.id(1<<40, time.UnixMilli(1_763_800_000_123))
+	}
+	for {
+		events, err := sub.Next(w.t.Context(), nil)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if e := events[0]; e.Client == id {
+			return form.id(e.Seq, e.At)
+		}
+	}
+}
+
 // expired makes a key whose time was over a second after it began, an hour ago.
 func (w *world) expired() {
 	w.t.Helper()
@@ -174,6 +196,9 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"GET /v1/events": func(_ *world, t string) ask {
 		return ask{target: "/v1/events?client=" + string(client(t)), status: 200}
+	},
+	"GET /v1/events/{id}": func(w *world, t string) ask {
+		return ask{target: "/v1/events/" + w.eventOf(client(t)), status: 200}
 	},
 	"GET /v1/keys": func(*world, string) ask { return ask{target: "/v1/keys", status: 200} },
 	"POST /v1/keys": func(*world, string) ask {
@@ -326,7 +351,7 @@ func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind problem.
 }
 
 // varying is what differs between two answers that say the same of two things.
-var varying = regexp.MustCompile(`"instance":"[^"]*"|msg_[0-9a-f-]+|\b[abgz]-truck\b`)
+var varying = regexp.MustCompile(`"instance":"[^"]*"|(msg|evt)_[0-9a-f-]+|\b[abgz]-truck\b`)
 
 func same(a answer) string {
 	return fmt.Sprint(a.status, varying.ReplaceAllString(string(a.body), "…"))

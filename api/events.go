@@ -3,8 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,12 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
 )
 
 const (
@@ -27,122 +27,39 @@ const (
 	eventsRetry   = "retry: 2000\n\n"
 )
 
-// Event is a CloudEvents 1.0 event in JSON. Its members depend on the type.
-type Event struct {
-	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`                                                                                                                                                                                         // of CloudEvents
-	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                                                                             // names the event
-	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,gap,overflow"` // type of the event
-	Source      string    `json:"source" validate:"required" example:"/longwire"`                                                                                                                                                                                        // the gateway
-	Subject     string    `json:"subject,omitempty" example:"truck-17"`                                                                                                                                                                                                  // the client, or the message to many
-	Time        string    `json:"time" validate:"required" format:"date-time"`                                                                                                                                                                                           // when it happened
-	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`                                                                                                                                                                                         // position in the stream, for after; absent in gap and overflow
-	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`                                                                                                                                                                        // of data
-	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                              // details, by type
-} //@name Event
-
-// EventData has the details of an event.
-type EventData struct {
-	Client       string  `json:"client,omitempty" example:"truck-17"`                        // that it is about
-	Session      string  `json:"session,omitempty"`                                          // of its connection
-	Reason       string  `json:"reason,omitempty" example:"heartbeat_timeout"`               // why
-	By           string  `json:"by,omitempty" example:"gateway"`                             // which side ended the connection
-	Dialect      string  `json:"dialect,omitempty"`                                          // that the client speaks
-	RemoteAddr   string  `json:"remote_addr,omitempty"`                                      // the address of its end of the connection
-	MessageID    string  `json:"message_id,omitempty"`                                       // that it is about
-	Status       string  `json:"status,omitempty" example:"acked"`                           // the state of the delivery
-	Attempts     int     `json:"attempts,omitempty"`                                         // transmissions of the delivery
-	Result       *string `json:"result,omitempty"`                                           // the device's answer, as text
-	ResultBase64 []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
-	Counts       *Counts `json:"counts,omitempty"`                                           // of a message to many that is completed
-	Uplink       *Uplink `json:"uplink,omitempty"`                                           // that the device has sent
-	Detail       string  `json:"detail,omitempty"`                                           // for people
-} //@name EventData
-
-// Types of events that the stream itself makes.
-const (
-	eventGap      = "gap"      // events after the asked-for position are gone
-	eventOverflow = "overflow" // the reader was too slow; the stream ends
-)
-
-var eventTypes = []gateway.EventType{
-	gateway.EventClientConnected, gateway.EventClientDisconnected, gateway.EventClientReplaced,
-	gateway.EventMessageReceived, gateway.EventMessageAcked, gateway.EventMessageRejected, gateway.EventMessageExpired,
-	gateway.EventMessageCanceled, gateway.EventMessageFailed, gateway.EventMessageLateAck, gateway.EventMessageCompleted,
-}
-
-func (s *server) eventView(e *gateway.Event) Event {
-	v := Event{
-		SpecVersion: "1.0", ID: s.eventID(e.Seq, e.At), Type: string(e.Type), Source: s.cfg.Source, Subject: string(e.Client),
-		Time: stamp(e.At), Sequence: strconv.FormatUint(e.Seq, 10), ContentType: "application/json",
-		Data: EventData{
-			Client: string(e.Client), Session: string(e.Session), Reason: e.Reason, By: string(gateway.CloserOf(e.Reason)), Dialect: e.Dialect, RemoteAddr: e.Remote,
-			MessageID: string(e.Message), Status: e.State.String(), Attempts: e.Attempts,
-		},
-	}
-	if v.Subject == "" {
-		v.Subject = string(e.Message)
-	}
-	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
-	if e.Counts != nil {
-		c := Counts(*e.Counts)
-		v.Data.Counts = &c
-	}
-	if e.Uplink != nil {
-		u := uplinkView(e.Uplink)
-		v.Data.Uplink = &u
-	}
-	return v
-}
-
-// hidePayloads removes the payloads, which only a key with messages:read may see.
-func (d *EventData) hidePayloads() {
-	d.Result, d.ResultBase64 = nil, nil
-	if d.Uplink != nil {
-		d.Uplink.Text, d.Uplink.Base64 = nil, nil
-	}
-}
-
-// eventID returns a UUIDv7 of the event's time, its sequence and the process's
-// random key, so that every reader of this process gets the same id.
-func (s *server) eventID(seq uint64, at time.Time) string {
-	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16|0x7000|seq>>52)
-	binary.BigEndian.PutUint64(id[8:], (seq^s.bootKey)&(1<<62-1)|1<<63)
-	return "evt_" + id.String()
-}
-
-// bootKey is the random part of event ids.
-func bootKey(boot string) uint64 {
-	var b [8]byte
-	hex.Decode(b[:], []byte(boot)) // boot is our own hex
-	return binary.BigEndian.Uint64(b[:])
-}
-
 // events streams events.
 //
 //	@ID				events
 //	@Summary		Stream events
 //	@Description	Server-sent events, or with `Accept: application/x-ndjson` one JSON object per line. Each is a CloudEvents 1.0 event.
-//	@Description	A reader that reconnects with Last-Event-ID (browsers do) or `after` continues after the last event that it got. A first event `gap` means that some events are gone, a last event `overflow` that the reader was too slow.
-//	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out, and so is the text of an uplink that is no longer kept.
+//	@Description	The events are in a durable log: a reader that reconnects with Last-Event-ID (browsers do) or `after` misses nothing, also over a restart of the gateway. A first event `gap` means that the events behind the position are no longer kept; a last event `overflow` that events were removed before the reader came to them.
+//	@Description	`sequence` is a cursor: compare it with nothing and do not calculate with it. The same event has the same `id` for every reader, also after a restart.
+//	@Description	`since` starts at a time. With `follow=false` the answer ends at the newest event.
+//	@Description	Without the scope `messages:read` the text of `uplink` and `result` are left out, and `payload_gone` says so; likewise if they are no longer kept.
 //	@Tags			events
 //	@Produce		text/event-stream,application/x-ndjson
 //	@Param			types			query		string	false	"event types by comma, with wildcards such as client.*"
 //	@Param			client			query		string	false	"of this client"
+//	@Param			prefix			query		string	false	"of clients whose id starts so"
+//	@Param			group			query		string	false	"of the members of this group"
+//	@Param			label.{key}		query		string	false	"of clients with this label"
 //	@Param			after			query		string	false	"behind this sequence; earliest (or 0) is the oldest event kept, now is the end"	default(now)
+//	@Param			since			query		string	false	"logged at this time or later, or so long ago at most, such as 1h"
+//	@Param			follow			query		bool	false	"false ends the answer at the newest event"	default(true)
 //	@Param			Last-Event-ID	header		string	false	"as after"
 //	@Success		200				{object}	Event	"a stream of events"
 //	@x-scope		"events:read"
 //	@Router			/v1/events [get]
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	st := stream{server: s, view: viewOf(w), types: q.eventTypes(), client: q.clientID("client"), wire: http.NewResponseController(w), w: w}
+	st := stream{server: s, view: viewOf(w), form: s.eventForm(viewOf(w)), wire: http.NewResponseController(w), w: w}
 	st.payloads = st.view.Key().Scopes.Allows(apikey.MessagesRead)
-	after := q.position("after")
-	if st.position = after.seq; !after.given {
-		st.position = lastEventID(r)
+	filter := feed.Filter{Types: q.list("types"), Client: q.clientID("client"), Prefix: q.one("prefix"), Group: q.one("group"), Labels: q.prefixed("label.")}
+	begin := q.begin(r, s.cfg.Now())
+	follow := q.oneOf("follow", "true", "true", "false") == "true"
+	if _, err := st.view.Filter(filter); err != nil {
+		q.fail("types", "%v", err)
 	}
-	st.earliest = after.given && !after.now && after.seq == 0
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -155,7 +72,96 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
+	after, err := begin.position(st.view)
+	if err != nil {
+		return err
+	}
+	sub, gap, err := st.view.Subscribe(after, filter)
+	if err != nil {
+		return err
+	}
+	st.sub, st.gap = sub, gap && !begin.lenient()
+	if !follow {
+		st.until = st.view.LastEvent()
+		st.finite = true
+	}
 	return st.run(r.Context())
+}
+
+// beginning is where a reader of the log starts.
+type beginning struct {
+	after position
+	since time.Time
+}
+
+// begin takes after and since, or the header Last-Event-ID.
+func (q *query) begin(r *http.Request, now time.Time) beginning {
+	b := beginning{after: q.position("after"), since: q.since("since", now)}
+	if b.after.given && !b.since.IsZero() {
+		q.fail("since", "goes with no after")
+	}
+	if last := r.Header.Get("Last-Event-Id"); last != "" && !b.after.given {
+		b.since = time.Time{} // the reader has come further
+		b.after = position{given: true, seq: 1}
+		if n, err := strconv.ParseUint(last, 10, 64); err == nil && n > 0 {
+			b.after.seq = n
+		} // else it is before every event, so that the reader gets a gap event
+	}
+	return b
+}
+
+// position returns the number behind which the reader starts.
+func (b *beginning) position(v *tenant.View) (uint64, error) {
+	switch {
+	case !b.since.IsZero():
+		return v.EventsBefore(b.since)
+	case !b.after.given, b.after.now:
+		return v.LastEvent(), nil
+	}
+	return b.after.seq, nil
+}
+
+// lenient reports whether the reader asked for what there is, so that there is no gap.
+func (b *beginning) lenient() bool { return b.after.seq == 0 }
+
+// getEvent returns one event.
+//
+//	@ID				getEvent
+//	@Summary		Read an event
+//	@Description	As the stream shows it.
+//	@Tags			events
+//	@Produce		json
+//	@Param			id	path		string	true	"id of the event"
+//	@Success		200	{object}	Event
+//	@x-scope		"events:read"
+//	@Router			/v1/events/{id} [get]
+func (s *server) getEvent(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	view := viewOf(w)
+	form := s.eventForm(view)
+	id := chi.URLParam(r, "id")
+	number, ok := form.number(id)
+	var e gateway.Event
+	if ok {
+		var err error
+		if e, ok, err = view.Event(number); err != nil {
+			return err
+		}
+	}
+	if !ok || form.id(e.Seq, e.At) != id {
+		return problem.New(problem.EventNotFound, "no event %q is kept", id)
+	}
+	v, err := form.event(&e, view.Key().Scopes.Allows(apikey.MessagesRead))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+func (s *server) eventForm(v *tenant.View) *eventForm {
+	return &eventForm{source: s.cfg.Source, key: s.eventKey, view: v}
 }
 
 // takeStream counts a caller that waits for events. The caller of takeStream calls
@@ -218,47 +224,14 @@ func (q *query) position(name string) position {
 	}
 }
 
-// lastEventID returns the sequence in the Last-Event-ID header, 0 for none. For an
-// id that is no sequence it returns 1, which is before every event, so that the
-// reader gets a gap event.
-func lastEventID(r *http.Request) uint64 {
-	v := r.Header.Get("Last-Event-Id")
-	if v == "" {
-		return 0
-	}
-	n, err := strconv.ParseUint(v, 10, 64)
-	if err != nil || n == 0 {
-		return 1
-	}
-	return n
-}
-
-// eventTypes takes the filter of types; nil = all.
-func (q *query) eventTypes() map[gateway.EventType]bool {
-	var wanted map[gateway.EventType]bool
-	for _, list := range q.all("types") {
-		for pattern := range strings.SplitSeq(list, ",") {
-			if wanted == nil {
-				wanted = make(map[gateway.EventType]bool)
-			}
-			if !selectTypes(strings.TrimSpace(pattern), wanted) {
-				q.fail("types", "has no event type %q", pattern)
-			}
+// list takes a parameter with values by comma, which may be repeated.
+func (q *query) list(name string) (values []string) {
+	for _, list := range q.all(name) {
+		for v := range strings.SplitSeq(list, ",") {
+			values = append(values, strings.TrimSpace(v))
 		}
 	}
-	return wanted
-}
-
-func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
-	prefix, wild := strings.CutSuffix(pattern, "*")
-	found := false
-	for _, t := range eventTypes {
-		if string(t) == pattern || wild && strings.HasPrefix(string(t), prefix) {
-			wanted[t] = true
-			found = true
-		}
-	}
-	return found
+	return values
 }
 
 // wantsLines reports whether the caller asked for NDJSON; ok is false when it
@@ -278,26 +251,23 @@ func wantsLines(r *http.Request) (lines, ok bool) {
 type stream struct {
 	server   *server
 	view     *tenant.View
+	form     *eventForm
+	sub      *tenant.Subscription
 	w        http.ResponseWriter
 	wire     *http.ResponseController
-	types    map[gateway.EventType]bool // nil = all
-	client   gateway.ClientID           // "" = all
-	lines    bool                       // NDJSON
-	payloads bool                       // the key may read messages
-	earliest bool                       // from the oldest event that is kept, whichever that is
-	position uint64                     // of the last event seen, passed on or not
+	lines    bool   // NDJSON
+	payloads bool   // the key may read messages
+	gap      bool   // events behind the position are gone
+	finite   bool   // the stream ends at until
+	until    uint64 // position
 	buf      bytes.Buffer
 }
 
 // run writes until the reader leaves, is too slow, or the server stops.
 func (st *stream) run(ctx context.Context) error {
-	if st.earliest {
-		st.position = 1 // below all that was ever given
-	}
-	sub, gap := st.view.Subscribe(st.position)
 	st.begin()
-	if gap && !st.earliest {
-		st.note(eventGap, "events after the position are gone")
+	if st.gap {
+		st.note(eventGap, "events after the position are gone", st.sub.Position())
 	}
 	if err := st.send(); err != nil {
 		return nil // the reader has gone
@@ -306,18 +276,22 @@ func (st *stream) run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(st.server.drain.began, cancel)()
 	events := make([]gateway.Event, 0, eventBatch)
-	for {
+	for !st.finite || st.sub.Position() < st.until {
 		var err error
-		if events, err = st.next(ctx, sub, events[:0]); err != nil {
+		if events, err = st.next(ctx, events[:0]); err != nil {
 			return nil
 		}
 		for i := range events {
+			if st.finite && events[i].Seq > st.until {
+				break
+			}
 			st.event(&events[i])
 		}
 		if st.flush() != nil {
 			return nil
 		}
 	}
+	return nil
 }
 
 // begin writes the header.
@@ -335,12 +309,14 @@ func (st *stream) begin() {
 
 // next returns events, or none after keepAlive of silence. An error ends the
 // stream. Before it returns an overflow, next writes the overflow event.
-func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gateway.Event) ([]gateway.Event, error) {
+func (st *stream) next(ctx context.Context, buf []gateway.Event) ([]gateway.Event, error) {
 	quiet, cancel := context.WithTimeout(ctx, keepAlive)
 	defer cancel()
-	events, err := sub.Next(quiet, buf)
-	st.position = sub.Position() // counts events that this caller may not see
+	events, err := st.sub.Next(quiet, buf)
 	switch {
+	case err == nil && len(events) == 0: // it has passed over many
+		st.comment("position")
+		return events, nil
 	case err == nil:
 		return events, nil
 	case ctx.Err() != nil: // the reader has gone, or the server drains
@@ -351,7 +327,7 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 		st.comment("keep-alive")
 		return nil, nil
 	case errors.Is(err, gateway.ErrOverflow):
-		st.note(eventOverflow, "the reader was too slow and events are gone; connect again to go on with the oldest one kept")
+		st.note(eventOverflow, "events were removed before they were read; connect again to go on with the oldest one kept", 0)
 		st.flush()
 	}
 	return nil, err
@@ -361,49 +337,30 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 // stream, and marks an orderly end. It carries the position, because filtered
 // events may have moved it far beyond the last event that was written.
 func (st *stream) comment(text string) {
-	switch {
-	case st.lines:
+	if st.lines {
 		st.buf.WriteByte('\n')
-	case st.position > 0:
-		st.buf.WriteString("id: " + strconv.FormatUint(st.position, 10) + "\n: " + text + "\n\n")
-	default:
-		st.buf.WriteString(": " + text + "\n\n")
+		return
 	}
+	st.buf.WriteString("id: " + strconv.FormatUint(st.sub.Position(), 10) + "\n: " + text + "\n\n")
 }
 
 func (st *stream) event(e *gateway.Event) {
-	if st.types != nil && !st.types[e.Type] || st.client != "" && e.Client != st.client {
-		return
-	}
-	v := st.server.eventView(e)
-	switch {
-	case !st.payloads:
-		v.Data.hidePayloads()
-	case e.Uplink != nil && e.Uplink.Omitted:
-		st.complete(&v, e.Uplink)
+	v, err := st.form.event(e, st.payloads)
+	if err != nil {
+		st.server.log.Warn("an event goes out without the payload of its uplink", "uplink", e.Uplink.Seq, "cause", err)
 	}
 	st.write(v)
 }
 
-// complete adds the payload of an uplink, which it reads from the store.
-func (st *stream) complete(v *Event, u *gateway.Uplink) {
-	whole, ok, err := st.view.Whole(u)
-	if !ok {
-		if err != nil {
-			st.server.log.Warn("an event goes out without the payload of its uplink", "uplink", u.Seq, "cause", err)
-		}
-		v.Data.hidePayloads()
-		return
-	}
-	shown := uplinkView(&whole)
-	v.Data.Uplink = &shown
-}
-
 // note writes an event of the stream itself.
-func (st *stream) note(kind, detail string) {
+func (st *stream) note(kind, detail string, position uint64) {
 	now := st.server.cfg.Now()
-	st.write(Event{SpecVersion: "1.0", ID: "evt_" + uuid.Must(uuid.NewV7()).String(), Type: kind, Source: st.server.cfg.Source,
-		Time: stamp(now), ContentType: "application/json", Data: EventData{Detail: detail}})
+	v := Event{SpecVersion: "1.0", ID: eventPrefix + uuid.Must(uuid.NewV7()).String(), Type: kind, Source: st.server.cfg.Source,
+		Time: stamp(now), ContentType: "application/json", Data: EventData{Detail: detail}}
+	if position > 0 {
+		v.Sequence = strconv.FormatUint(position, 10)
+	}
+	st.write(v)
 }
 
 func (st *stream) write(v Event) {

@@ -17,6 +17,7 @@ import (
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -232,32 +233,40 @@ func TestEventsResume(t *testing.T) {
 		receive(3 + i)
 		newest.event()
 	}
-	for _, position := range []string{seen.Sequence, "12345", "not-ours"} {
+	whole := h.subscribe("/v1/events", "Last-Event-ID", seen.Sequence)
+	whole.block()
+	for i := range 103 {
+		if e := whole.event(); text(e.Data.Uplink.Text) != fmt.Sprint(i) {
+			t.Fatalf("behind the cache: %+v, want uplink %d", e, i)
+		}
+	}
+	for _, position := range []string{"12345", "not-ours"} {
 		late := h.subscribe("/v1/events", "Last-Event-ID", position)
 		late.block()
-		if e := late.event(); e.Type != "gap" || e.Sequence != "" {
+		if e := late.event(); e.Type != "gap" || e.Sequence == "" {
 			t.Errorf("from %s: %+v, want gap", position, e)
 		}
-		if e := late.event(); e.Type != "message.received" {
+		if e := late.event(); e.ID != seen.ID {
 			t.Errorf("from %s, after the gap: %+v, want the oldest kept event", position, e)
 		}
 	}
 }
 
 func TestSlowReaderIsToldOfOverflow(t *testing.T) {
-	h := newHarnessOn(t, gateway.Config{EventBuffer: 8})
-	link := h.device("a", gatewaytest.Options{})
-	s := newServer(Config{Gateway: h.gateway})
+	store := memstore.New(memstore.Options{MaxEvents: 8})
+	t.Cleanup(func() { store.Close() })
+	g := gatewaytest.New(t, store, gateway.Config{})
+	link := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	s := newServer(Config{Gateway: g})
 	view := s.views.View(apikey.Anyone, tenant.Request{})
-	st := stream{server: s, view: &view, w: newRecorder()}
+	st := stream{server: s, view: &view, w: newRecorder(), sub: view.SubscribeNow()}
 	st.wire = http.NewResponseController(st.w)
-	sub, _ := view.Subscribe(0)
 	for i := range 20 {
-		if err := link.Session.Received(t.Context(), uint64(i), nil); err != nil {
+		if err := link.Session.Received(t.Context(), uint64(i+1), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := st.next(t.Context(), sub, nil); err != gateway.ErrOverflow {
+	if _, err := st.next(t.Context(), nil); err != gateway.ErrOverflow {
 		t.Errorf("got %v, want the stream to end", err)
 	}
 	if got := st.w.(interface{ Result() *http.Response }).Result(); got != nil {
@@ -291,7 +300,7 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 		r := h.subscribe("/v1/events?types=message.acked")
 		r.block()
 		began := time.Now()
-		if got := r.block(); got != ": keep-alive" || time.Since(began) != 15*time.Second {
+		if got := r.block(); !strings.HasSuffix(got, ": keep-alive") || time.Since(began) != 15*time.Second {
 			t.Errorf("after %s: %q, want a comment after 15s", time.Since(began), got)
 		}
 		h.device("a", gatewaytest.Options{}) // an event that the filter hides
@@ -333,13 +342,17 @@ func TestStreamsEndWhenTheServerDrains(t *testing.T) {
 }
 
 func TestEventIDsAreStableAndDistinct(t *testing.T) {
-	s := newServer(Config{Gateway: newHarness(t).gateway})
+	g := newHarness(t).gateway
+	s, again := newServer(Config{Gateway: g}).eventForm(nil), newServer(Config{Gateway: g}).eventForm(nil)
 	at := time.UnixMilli(1_763_800_000_123)
 	seen := make(map[string]bool)
 	for seq := uint64(1_763_800_000_000_000); seq < 1_763_800_000_001_000; seq++ {
-		id := s.eventID(seq, at)
-		if id != s.eventID(seq, at) || seen[id] || len(id) != 40 || id[18] != '7' {
+		id := s.id(seq, at)
+		if id != again.id(seq, at) || seen[id] || len(id) != 40 || id[18] != '7' {
 			t.Fatalf("%s: want a stable, new UUIDv7", id)
+		}
+		if n, ok := again.number(id); !ok || n != seq {
+			t.Fatalf("%s is of event %d, %t; want %d", id, n, ok, seq)
 		}
 		seen[id] = true
 	}

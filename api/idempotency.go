@@ -57,13 +57,13 @@ func (p *push) identify(key, principal string) error {
 	}
 	p.IdempotencyKey, p.Scope = key, principal
 	h := sha256.New()
-	feed(h, string(p.To.Client), p.To.Group)
+	mix(h, string(p.To.Client), p.To.Group)
 	for _, id := range p.To.Clients {
-		feed(h, string(id))
+		mix(h, string(id))
 	}
-	feedMap(h, p.To.Labels)
-	feedMap(h, p.Metadata)
-	feed(h, string(p.Payload))
+	mixMap(h, p.To.Labels)
+	mixMap(h, p.Metadata)
+	mix(h, string(p.Payload))
 	binary.Write(h, binary.BigEndian, []uint64{uint64(len(p.To.Clients)), uint64(p.Encoding), uint64(p.TTL),
 		bit(p.To.All), bit(p.OnlineOnly), bit(p.QueueUnknown)})
 	if p.Rate != 0 { // hashes stored before Rate existed stay valid
@@ -73,18 +73,18 @@ func (p *push) identify(key, principal string) error {
 	return nil
 }
 
-// feed hashes each string after its length, so that no two lists collide.
-func feed(h hash.Hash, parts ...string) {
+// mix hashes each string after its length, so that no two lists collide.
+func mix(h hash.Hash, parts ...string) {
 	for _, s := range parts {
 		binary.Write(h, binary.BigEndian, uint64(len(s)))
 		h.Write([]byte(s))
 	}
 }
 
-func feedMap(h hash.Hash, m map[string]string) {
+func mixMap(h hash.Hash, m map[string]string) {
 	binary.Write(h, binary.BigEndian, uint64(len(m)))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		feed(h, k, m[k])
+		mix(h, k, m[k])
 	}
 }
 

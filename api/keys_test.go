@@ -256,7 +256,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 
 // TestTheGatewayIsReachedThroughViews: only the tenant package holds the gateway.
 func TestTheGatewayIsReachedThroughViews(t *testing.T) {
-	s := newServer(Config{Gateway: &gateway.Gateway{}})
+	s := newServer(Config{Gateway: newHarness(t).gateway})
 	if s.cfg.Gateway != nil {
 		t.Error("handlers can reach the gateway past their view")
 	}

@@ -109,7 +109,8 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
 
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
-		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable}},
+		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
+		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, fails: []problem.Kind{problem.EventNotFound, ofStore}},
 
 		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},

@@ -15,12 +15,12 @@ import (
 
 // server is the handler's state. Fields are fixed after New, except counters.
 type server struct {
-	cfg     Config
-	views   *tenant.Views // of the gateway; a handler has the view of its request
-	keyset  *apikey.Keyset
-	log     *slog.Logger
-	boot    string // identifies this run of the process
-	bootKey uint64
+	cfg      Config
+	views    *tenant.Views // of the gateway; a handler has the view of its request
+	keyset   *apikey.Keyset
+	log      *slog.Logger
+	boot     string // identifies this run of the process
+	eventKey uint64 // of event ids
 
 	keys     *guard.Keys
 	origins  *guard.Origins
@@ -51,8 +51,10 @@ func newServer(cfg Config) *server {
 	s.drain.init()
 	s.initTraces()
 	s.views = tenant.NewViews(cfg.Gateway, s.keyset.GuardsGroup, cfg.Audit, cfg.Now)
+	if cfg.Gateway != nil {
+		s.eventKey = keyOfLog(cfg.Gateway.Log())
+	}
 	s.cfg.Gateway = nil // handlers must use views
-	s.bootKey = bootKey(s.boot)
 	return s
 }
 

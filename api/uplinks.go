@@ -92,7 +92,7 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 // awaitUplinks returns the first page with an uplink, or an empty page when the
 // wait is over. A call that waits counts as an event stream.
 func (s *server) awaitUplinks(w http.ResponseWriter, r *http.Request, q tenant.UplinkQuery, wait time.Duration) (gateway.Page[gateway.Uplink, uint64], error) {
-	sub, _ := viewOf(w).Subscribe(0) // before the first read, so that no uplink is missed between them
+	sub := viewOf(w).SubscribeNow() // before the first read, so that no uplink is missed between them
 	page, err := viewOf(w).Uplinks(q)
 	if err != nil || wait == 0 || len(page.Items) > 0 || page.More {
 		return page, err
@@ -120,7 +120,7 @@ func (s *server) awaitUplinks(w http.ResponseWriter, r *http.Request, q tenant.U
 			came = came || events[i].Type == gateway.EventMessageReceived && (q.Client == "" || q.Client == events[i].Client)
 		}
 		if err != nil {
-			sub, _ = viewOf(w).Subscribe(0)
+			sub = viewOf(w).SubscribeNow()
 		}
 		if came {
 			if page, err = viewOf(w).Uplinks(q); err != nil {

@@ -20,7 +20,9 @@ const (
 	EventClientConnected    EventType = "client.connected"
 	EventClientDisconnected EventType = "client.disconnected"
 	EventClientReplaced     EventType = "client.replaced"
-	EventMessageReceived    EventType = "message.received" // a device sent a payload
+	EventClientForgotten    EventType = "client.forgotten"
+	EventMessageQueued      EventType = "message.queued_for_absent" // for a client that is offline
+	EventMessageReceived    EventType = "message.received"          // a device sent a payload
 	EventMessageAcked       EventType = "message.acked"
 	EventMessageRejected    EventType = "message.rejected"
 	EventMessageExpired     EventType = "message.expired"
@@ -28,6 +30,8 @@ const (
 	EventMessageFailed      EventType = "message.failed"
 	EventMessageLateAck     EventType = "message.late_ack"
 	EventMessageCompleted   EventType = "message.completed"
+	EventGroupChanged       EventType = "group.changed"
+	EventWebhookDisabled    EventType = "webhook.disabled"
 
 	// EventGap means that events before this one are lost: the reader was away
 	// for longer than the gateway keeps them. Read the current state instead

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -35,7 +36,9 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	}
 	defer g.hub.giveBack(h.Client)
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
-	r := Registration{Client: h.Client, Labels: h.Labels, At: now}
+	id := uid(g.cfg.NewID())
+	r := Registration{Client: h.Client, Labels: h.Labels, At: now,
+		Session: SessionID(id.text(sessionKind)), Dialect: h.Dialect, Remote: remoteText(h.Remote)}
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
 		return nil, Welcome{}, err
 	}
@@ -43,13 +46,13 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	s := newSession(g, link, &rec, now)
-	w := Welcome{Session: s.ID(), Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}
+	s := newSession(g, link, id, &rec, now)
+	w := Welcome{Session: r.Session, Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}
 	if w.Resumed = h.Log == w.Log && h.AskThrough <= given; w.Resumed && h.Asks {
 		s.ask(h.AskThrough)
 	}
 	g.counts.claimed(h, w)
-	g.enter(s, h, grant.Credential)
+	g.enter(s, grant.Credential)
 	g.checkAgain(s, grant.Credential)
 	return s, w, nil
 }
@@ -86,16 +89,13 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 
 // enter makes s the client's live session and closes the one before. The caller
 // has reserved the client's place.
-func (g *Gateway) enter(s *Session, h Hello, c Credential) {
-	e := packEvent(&Event{Type: EventClientConnected, At: s.connectedTime(), Client: s.client, Dialect: h.Dialect}, h.Remote)
-	e.session, e.has = s.id, e.has|hasSession
+func (g *Gateway) enter(s *Session, c Credential) {
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
 	if old != nil {
 		s.inherit(old.retire())
 		s.flaps = old.flapsAfter(s.connectedTime())
-		e.kind, e.reason = eventReplaced, reasonReplaced
 		g.counts.takeovers.Add(1)
 	} else {
 		s.inherit(g.hub.recallLocked(sh, s.client))
@@ -104,12 +104,19 @@ func (g *Gateway) enter(s *Session, h Hello, c Credential) {
 	}
 	sh.sessions[s.client] = s
 	sh.keepCredentialLocked(s.client, c)
-	g.events.keep(e)
 	sh.mu.Unlock()
 	if old != nil {
 		old.link.Close(Close{Code: CloseReplaced, Reason: ReasonReplaced, RetryAfter: flapDelay(s.flaps),
 			Text: "another connection has registered with this id"})
 	}
+}
+
+// remoteText returns an address as events show it, "" for none.
+func remoteText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // flapWindow is how soon a takeover must follow the last one to be counted as a
@@ -134,7 +141,6 @@ func flapDelay(n uint8) time.Duration {
 // disconnected removes a session from the hub if it is still the live one.
 func (g *Gateway) disconnected(s *Session, reason string) {
 	tried := s.retire()
-	now := g.now()
 	g.counts.closed(reason)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
@@ -144,10 +150,10 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
 		g.hub.rememberLocked(sh, s.client, tried)
-		g.events.add(Event{Type: EventClientDisconnected, At: now, Client: s.client, Session: s.ID(), Reason: reason})
 	}
 	sh.mu.Unlock()
 	if live {
-		g.store.Disconnected(s.client, s.epoch, g.onWall(s.link.Stats().LastSeen), reason)
+		g.store.Disconnected(Disconnection{Client: s.client, Epoch: s.epoch, Session: s.ID(),
+			At: g.onWall(s.link.Stats().LastSeen), Reason: reason})
 	}
 }

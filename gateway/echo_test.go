@@ -54,7 +54,8 @@ func (s *oneStore) tell() {
 
 func (s *oneStore) Observe(o Observer) { s.observer = o }
 func (s *oneStore) Log() LogID         { return "log" }
-func (s *oneStore) EventBase() uint64  { return 0 }
+
+func (s *oneStore) EventSpan() (forgotten, last uint64, err error) { return 0, 0, nil }
 
 func (s *oneStore) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
 	return ClientRecord{ID: r.Client}, s.last, nil

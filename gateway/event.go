@@ -9,6 +9,8 @@ const (
 	EventClientConnected    EventType = "client.connected"
 	EventClientDisconnected EventType = "client.disconnected"
 	EventClientReplaced     EventType = "client.replaced" // the client stays online, on another connection
+	EventClientForgotten    EventType = "client.forgotten"
+	EventMessageQueued      EventType = "message.queued_for_absent" // accepted for a client that is offline
 	EventMessageReceived    EventType = "message.received"
 	EventMessageAcked       EventType = "message.acked"
 	EventMessageRejected    EventType = "message.rejected"
@@ -17,15 +19,33 @@ const (
 	EventMessageFailed      EventType = "message.failed"
 	EventMessageLateAck     EventType = "message.late_ack"
 	EventMessageCompleted   EventType = "message.completed" // every delivery of a message to many is final
+	EventGroupChanged       EventType = "group.changed"     // the client has entered or left groups
+	EventWebhookDisabled    EventType = "webhook.disabled"
 )
 
-// Event is one event of the stream. Events of one client are in order. The type
+// FinalEvent returns the type of the event of a delivery that became final.
+func FinalEvent(s State) EventType {
+	switch s {
+	case Acked:
+		return EventMessageAcked
+	case Rejected:
+		return EventMessageRejected
+	case Expired:
+		return EventMessageExpired
+	case Canceled:
+		return EventMessageCanceled
+	}
+	return EventMessageFailed
+}
+
+// Event is one event of the log. Events of one client are in order. The type
 // decides which fields are set; zero means not applicable.
 type Event struct {
-	Seq     uint64 // position in the stream; rises without gaps within one process
+	Seq     uint64 // place in the log; rises, and numbers may be left out
 	Type    EventType
 	At      time.Time
 	Client  ClientID
+	Epoch   uint64 // connected, replaced, disconnected: ClientRecord.Epoch; 0 if the process of the session ended before it
 	Session SessionID
 	Reason  string // disconnected, replaced, rejected, failed
 
@@ -37,5 +57,22 @@ type Event struct {
 	State    State
 	Attempts int
 	Result   []byte
-	Counts   *Counts // completed; also expired and canceled, if many deliveries ended in one step
+	Counts   *Counts // completed
+	Groups   []string
+	Detail   string // for people
+
+	// Gone is set if the event refers to an uplink, a result or counts that the store
+	// has removed since.
+	Gone bool
+}
+
+// maxEventPayload bounds the payload of an uplink that an event keeps, so that a
+// device with large ones does not push the events of others out of the cache.
+const maxEventPayload = 1 << 10
+
+// OmitLarge leaves out a payload that an event does not keep.
+func (u *Uplink) OmitLarge() {
+	if len(u.Payload) > maxEventPayload {
+		u.Payload, u.Omitted = nil, true
+	}
 }

@@ -39,7 +39,7 @@ type Config struct {
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1
 	RejectTwins bool          // refuse a second connection with the same id instead of letting it take over
 
-	EventBuffer      int // events kept for slow readers: 65,536
+	EventBuffer      int // newest events in memory while somebody reads them: 4,096
 	EventBufferBytes int // payload bytes in them: 16 MiB
 	Workers          int // goroutines that move deliveries from the store to links: 2 × GOMAXPROCS, at least 4
 
@@ -69,7 +69,7 @@ func (c *Config) setDefaults() {
 	def(&c.DefaultTTL, 24*time.Hour)
 	def(&c.OnlineWait, 10*time.Second)
 	num(&c.MaxAttempts, 10)
-	num(&c.EventBuffer, 1<<16)
+	num(&c.EventBuffer, 1<<12)
 	num(&c.EventBufferBytes, 16<<20)
 	num(&c.Workers, max(4, 2*runtime.GOMAXPROCS(0)))
 	if c.Now == nil {
@@ -94,7 +94,7 @@ type Gateway struct {
 	presence    presence // the hub
 	evictor     evictor
 	waiters     *waiters
-	events      *eventRing
+	events      *eventLog
 	runs        *runQueue
 	sent        *sentCounts
 	counts      counters
@@ -121,7 +121,7 @@ func New(cfg Config) *Gateway {
 	g.presence = g.hub
 	g.evictor.gateway, g.evictor.start = g, func(walk func()) { go walk() }
 	g.onlineWaits.New = func() any { return newOnlineWait() }
-	g.events = newEventRing(cfg.EventBuffer, cfg.EventBufferBytes, g.store.EventBase())
+	g.events = newEventLog(cfg.Store, cfg.EventBuffer, cfg.EventBufferBytes)
 	cfg.Store.Observe((*observer)(g))
 	return g
 }

@@ -335,7 +335,7 @@ func TestBusyLinkIsTriedAgain(t *testing.T) {
 
 func TestTakeoverWithGrowingDelay(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
-		sub, _ := g.Subscribe(0)
+		sub := g.SubscribeNow()
 		old := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
 		m := push(t, g, "a", "x")
 		synctest.Wait()

@@ -337,11 +337,11 @@ func (w *stageWorld) key() string {
 
 // The store.
 
-func (w *stageWorld) Observe(o Observer)                               { w.observer = o }
-func (w *stageWorld) Log() LogID                                       { return "log" }
-func (w *stageWorld) EventBase() uint64                                { return 0 }
-func (w *stageWorld) Undurable(ClientID) (n, bytes int)                { return 0, 0 }
-func (w *stageWorld) Disconnected(ClientID, uint64, time.Time, string) {}
+func (w *stageWorld) Observe(o Observer)                             { w.observer = o }
+func (w *stageWorld) Log() LogID                                     { return "log" }
+func (w *stageWorld) EventSpan() (forgotten, last uint64, err error) { return 0, 0, nil }
+func (w *stageWorld) Undurable(ClientID) (n, bytes int)              { return 0, 0 }
+func (w *stageWorld) Disconnected(Disconnection)                     {}
 
 func (w *stageWorld) Register(_ context.Context, r Registration) (ClientRecord, Seq, error) {
 	return ClientRecord{ID: r.Client}, 0, nil

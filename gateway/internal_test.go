@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -47,47 +45,6 @@ func TestDirectoryIsASortedSet(t *testing.T) {
 				t.Fatalf("from(%s, %v) = %v, want %v", start, after, got, exp)
 			}
 		}
-	}
-}
-
-func TestEventRingIsBoundedAndSaysSo(t *testing.T) {
-	g := &Gateway{events: newEventRing(100, 1000, 1e6)}
-	slow, _ := g.Subscribe(0)
-	for range 250 {
-		g.events.add(Event{Type: EventClientConnected})
-	}
-	if _, err := slow.Next(context.Background(), nil); !errors.Is(err, ErrOverflow) {
-		t.Fatalf("a slow reader finds %v", err)
-	}
-	got, err := slow.Next(context.Background(), make([]Event, 0, 1000))
-	if err != nil || len(got) != 100 {
-		t.Fatalf("after that it reads %d events, %v", len(got), err)
-	}
-	for i := 1; i < len(got); i++ {
-		if got[i].Seq != got[i-1].Seq+1 {
-			t.Fatalf("event %d follows %d", got[i].Seq, got[i-1].Seq)
-		}
-	}
-	if _, gap := g.Subscribe(got[0].Seq - 5); !gap {
-		t.Error("no gap is told to a reader that resumes before the oldest")
-	}
-	if _, gap := g.Subscribe(got[0].Seq - 1); gap {
-		t.Error("a gap is told to a reader that resumes right before the oldest")
-	}
-	if _, gap := g.Subscribe(got[99].Seq + 1); !gap {
-		t.Error("no gap is told to a reader with a number of another stream")
-	}
-	// The payload bytes are bounded too.
-	for range 50 {
-		g.events.add(Event{Type: EventMessageReceived, Uplink: &Uplink{Payload: make([]byte, 300)}})
-	}
-	if n := g.events.last + 1 - g.events.first; n != 3 {
-		t.Errorf("%d events of 300 bytes are kept within 1,000", n)
-	}
-	g.events.close()
-	end, _ := g.Subscribe(0)
-	if _, err := end.Next(context.Background(), nil); !errors.Is(err, ErrClosed) {
-		t.Errorf("after close: %v", err)
 	}
 }
 

@@ -59,9 +59,12 @@ func TestPresenceIndexIsSmall(t *testing.T) {
 // need is there.
 type rollStore struct{ Store }
 
-func (rollStore) Log() LogID        { return "roll" }
-func (rollStore) EventBase() uint64 { return 0 }
-func (rollStore) Observe(Observer)  {}
+func (rollStore) Log() LogID                 { return "roll" }
+func (rollStore) Disconnected(Disconnection) {}
+
+func (rollStore) EventSpan() (forgotten, last uint64, err error) { return 0, 0, nil }
+
+func (rollStore) Observe(Observer) {}
 
 func (rollStore) Client(id ClientID) (ClientRecord, error) { return ClientRecord{ID: id}, nil }
 

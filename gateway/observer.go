@@ -22,6 +22,7 @@ func (*Uplinked) change()     {}
 func (*Reopened) change()     {}
 
 func (*DisconnectedAll) change() {}
+func (*EventsLogged) change()    {}
 
 // Accepted reports an accepted message to one client.
 type Accepted struct {
@@ -67,6 +68,10 @@ type DisconnectedAll struct {
 	N      int
 }
 
+// EventsLogged reports that events up to a number can be read. It is the last change of
+// its record.
+type EventsLogged struct{ Last uint64 }
+
 // Reopened reports that the store failed and is open again. Sessions trust no
 // mailbox until they have read the store.
 type Reopened struct{}
@@ -99,7 +104,9 @@ func (o *observer) Changed(list []Change) {
 		case *SettledAll:
 			g.settledAll(c, &woken)
 		case *Uplinked:
-			g.uplinked(c.Uplink)
+			g.counts.uplinks.Add(1)
+		case *EventsLogged:
+			g.events.logged(c.Last)
 		case *Reopened:
 			for s := range g.hub.all {
 				if s.reopened() {
@@ -114,27 +121,20 @@ func (o *observer) Changed(list []Change) {
 	}
 }
 
-var finalEvents = [...]EventType{Acked: EventMessageAcked, Rejected: EventMessageRejected,
-	Expired: EventMessageExpired, Canceled: EventMessageCanceled, Failed: EventMessageFailed}
-
-// settled passes a settlement to the counters, the window of the live session,
-// the event stream and the waiting callers, in this order.
+// settled passes a settlement to the counters, the window of the live session and
+// the waiting callers, in this order.
 func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	d := &t.Delivery
 	if t.Late {
 		g.counts.lateAcks.Add(1)
-		g.events.add(Event{Type: EventMessageLateAck, At: d.LateAckAt, Client: d.Client, Message: d.Message,
-			State: d.State, Result: d.LateResult})
 		return
 	}
 	g.counts.settled[d.State].Add(1)
 	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
 		woken.add(s)
 	}
-	g.events.add(Event{Type: finalEvents[d.State], At: d.FinalAt, Client: d.Client, Message: d.Message,
-		State: d.State, Reason: d.Reason, Attempts: d.Attempts, Result: d.Result})
 	if t.Completed != nil {
-		g.completed(t.Completed, d, woken)
+		woken.calls = g.waiters.completed(t.Completed, d, woken.calls)
 	}
 }
 
@@ -143,18 +143,7 @@ func (g *Gateway) settledAll(a *SettledAll, woken *wakes) {
 	m := &a.Message
 	g.counts.settled[a.State].Add(uint64(a.N))
 	g.evictor.add(m.Seq)
-	counts := m.Counts
-	g.events.add(Event{Type: finalEvents[a.State], At: g.now(), Message: m.ID, State: a.State, Counts: &counts})
 	if m.Completed() {
-		g.completed(m, nil, woken)
+		woken.calls = g.waiters.completed(m, nil, woken.calls)
 	}
-}
-
-// completed passes on a message whose last delivery, d, is final.
-func (g *Gateway) completed(m *Message, d *Delivery, woken *wakes) {
-	if m.Client == "" {
-		counts := m.Counts
-		g.events.add(Event{Type: EventMessageCompleted, At: m.CompletedAt, Message: m.ID, Counts: &counts})
-	}
-	woken.calls = g.waiters.completed(m, d, woken.calls)
 }

@@ -293,7 +293,7 @@ func (c *OnlineCall) refused(err error) {
 	c.lost()
 }
 
-// answer passes the device's verdict to the waiter and to the event stream. Retry
+// answer passes the device's verdict to the waiter. Retry
 // later counts as a rejection, because an online delivery has no later. So does
 // AckSend, because the payload was sent.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
@@ -301,20 +301,16 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 	now := g.cfg.Now()
 	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
-	e := packedEvent{at: r.At.UnixNano(), client: s.client, session: s.id, kind: eventAcked, state: Acked, attempts: 1}
 	switch code {
 	case AckOK:
 	case AckNotKept:
 		r.Reason = ReasonVerdictNotKept
-		e.reason = reasonVerdictNotKept
 	default:
 		r.State, r.Reason = Rejected, ReasonDeviceRejected
-		e.kind, e.state, e.reason = eventRejected, Rejected, reasonDeviceRejected
 	}
 	if !c.sentAt.IsZero() {
 		r.RTT = now.Sub(c.sentAt)
 	}
-	g.events.addOnline(e, c.message, result)
 	g.counts.onlineAcked.Add(1)
 	c.waiter.Answered(r, nil)
 }

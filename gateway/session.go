@@ -71,8 +71,8 @@ func (f sessionFlags) flowing() bool { return f&(flagStarted|flagClosed) == flag
 
 // newSession returns a session that is not in the hub yet. at has whole
 // milliseconds.
-func newSession(g *Gateway, link Link, rec *ClientRecord, at time.Time) *Session {
-	return &Session{g: g, link: link, id: g.cfg.NewID(), client: rec.ID, epoch: rec.Epoch, ref: rec.Ref, connectedAt: at.UnixMilli(),
+func newSession(g *Gateway, link Link, id uid, rec *ClientRecord, at time.Time) *Session {
+	return &Session{g: g, link: link, id: id, client: rec.ID, epoch: rec.Epoch, ref: rec.Ref, connectedAt: at.UnixMilli(),
 		maxPayload: int32(min(link.MaxPayload(), MaxPayload)), flags: flagFresh}
 }
 

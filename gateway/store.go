@@ -18,10 +18,6 @@ type Store interface {
 	// Log names the sequence space of this store.
 	Log() LogID
 
-	// EventBase returns a number that is at least as high as every event number
-	// of earlier processes. This process numbers its events above it.
-	EventBase() uint64
-
 	// Accept stores a message with its audience and returns when both are on
 	// stable storage. It is idempotent by a.ID, and by a.IdempotencyKey if that
 	// is set: a repeat returns the receipt of the first message.
@@ -97,11 +93,10 @@ type Store interface {
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
-	// Disconnected stores last seen and the reason, unless the session that has
-	// ended is not the client's last one: epoch is the ClientRecord.Epoch that
-	// Register has returned for it. It does not wait, and an error loses the note:
-	// presence is advisory.
-	Disconnected(client ClientID, epoch uint64, at time.Time, reason string)
+	// Disconnected stores that a session has ended, unless it is not the client's last
+	// one. It does not wait. While the log has no room, or the disk fails, the store owes
+	// the change; it is lost only with the process, which ends all its sessions.
+	Disconnected(Disconnection)
 
 	// UpdateClient changes labels, groups or the block of a known client,
 	// durably. Errors: CodeClientNotFound, CodeValidation (bounds),
@@ -143,6 +138,27 @@ type Store interface {
 	ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error)
 	// Uplinks returns stored uplinks with a sequence above after, oldest first.
 	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
+
+	// Events appends to buf up to limit events with a number above after, oldest first.
+	// through is the number up to which it has read: the next call goes on behind it.
+	// It is after if there are no more.
+	Events(after uint64, limit int, buf []Event) (events []Event, through uint64, err error)
+	// EventSpan returns the number of the last event that was forgotten, and the last
+	// number that was given: the events that are kept lie between.
+	EventSpan() (forgotten, last uint64, err error)
+	// EventsBefore returns the number of the last event that was logged before a time,
+	// by the clock of its record; at least the last forgotten one.
+	EventsBefore(t time.Time) (uint64, error)
+	// Note puts an event into the log that no change of the store makes. It is durable
+	// when Note returns. Of the event, the type, client, message, state, reason,
+	// attempts, result, detail and time are kept.
+	Note(ctx context.Context, e Event) error
+
+	// Put writes entries in one step, durably. The store does not interpret them.
+	Put(ctx context.Context, entries []Entry) error
+	// Entries returns entries in the order of their keys: those with a prefix and behind
+	// after.
+	Entries(prefix, after string, limit int) (Page[Entry, string], error)
 
 	// Observe sets the observer. It is called once, before use.
 	Observe(Observer)
@@ -244,6 +260,18 @@ func (o *Outcome) LateFor(d *Delivery) bool {
 	return ok && code != AckNotKept && d.State.Final() && !answered && d.LateAckAt.IsZero()
 }
 
+// Entry is a value that the gateway keeps for itself in the store, such as a webhook.
+type Entry struct {
+	Key   string // 1 to MaxEntryKey bytes
+	Value []byte // nil removes the entry
+}
+
+// Bounds of an entry, in bytes.
+const (
+	MaxEntryKey   = 512
+	MaxEntryValue = 256 << 10
+)
+
 // Registration is a client that has connected. Nil Labels or Groups keep the
 // stored ones.
 type Registration struct {
@@ -253,6 +281,19 @@ type Registration struct {
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
 	At      time.Time
+	// Session, Dialect and Remote are of the connection, for its event.
+	Session SessionID
+	Dialect string
+	Remote  string // address and port
+}
+
+// Disconnection is the end of a session.
+type Disconnection struct {
+	Client  ClientID
+	Epoch   uint64 // ClientRecord.Epoch of the session's registration
+	Session SessionID
+	At      time.Time // when the client was last seen
+	Reason  string
 }
 
 // Refusal returns why a client that is blocked until then may not register, nil

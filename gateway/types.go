@@ -196,6 +196,8 @@ type ClientRecord struct {
 	Ref uint32
 	// Epoch rises by one with each registration.
 	Epoch uint64
+	// GroupsSince is the number of the last event before Groups became as they are.
+	GroupsSince uint64
 }
 
 // Uplink is one payload from a device, stored before the device's ack.

@@ -98,19 +98,6 @@ func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte
 	return err
 }
 
-// maxEventPayload bounds the payload of an uplink that an event keeps, so that a
-// device with large ones does not push the events of others out of the ring.
-const maxEventPayload = 1 << 10
-
-// uplinked counts a stored uplink and adds its event.
-func (g *Gateway) uplinked(u Uplink) {
-	g.counts.uplinks.Add(1)
-	if len(u.Payload) > maxEventPayload {
-		u.Payload, u.Omitted = nil, true
-	}
-	g.events.add(Event{Type: EventMessageReceived, At: u.At, Client: u.Client, Session: u.Session, Uplink: &u})
-}
-
 // numbers is a bounded set of uplink numbers: those within numbersSpan of the
 // highest, and the last one below them. It forgets numbers, but never holds one
 // that was not added: a forgotten uplink is stored twice, which is allowed, while

@@ -235,20 +235,26 @@ func number(rt *rapid.T, base uint64) uint64 {
 func TestLargeUplinksLeaveTheEventsOfOthers(t *testing.T) {
 	g := gatewaytest.New(t, memstore.New(memstore.Options{}), gateway.Config{EventBufferBytes: 64 << 10})
 	noisy, quiet := gatewaytest.Connect(t, g, "noisy", gatewaytest.Options{}), gatewaytest.Connect(t, g, "quiet", gatewaytest.Options{})
-	seen, _ := g.Subscribe(0)
+	seen := g.SubscribeNow()
 	if err := quiet.Session.Received(t.Context(), 1, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	first, err := seen.Next(t.Context(), make([]gateway.Event, 0, 1))
-	if err != nil {
-		t.Fatal(err)
+	var first []gateway.Event
+	for len(first) == 0 || first[0].Type != gateway.EventMessageReceived {
+		var err error
+		if first, err = seen.Next(t.Context(), make([]gateway.Event, 0, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for i := range 20 {
 		if err := noisy.Session.Received(t.Context(), uint64(i+1), make([]byte, 200<<10)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sub, gap := g.Subscribe(first[0].Seq - 1)
+	sub, gap, err := g.Subscribe(first[0].Seq - 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var events []gateway.Event
 	for len(events) < 2 {
 		more, err := sub.Next(t.Context(), make([]gateway.Event, 0, 1))

@@ -245,7 +245,7 @@ func followEvents(t *testing.T, gw *gateway.Gateway) *eventLog {
 	t.Helper()
 	l := &eventLog{final: map[deliveryKey][]gateway.EventType{}}
 	ctx, cancel := context.WithCancel(context.Background())
-	sub, _ := gw.Subscribe(0)
+	sub := gw.SubscribeNow()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -246,7 +246,7 @@ func (j *jumped) drains() {
 	if got := away.list(); !slices.Equal(got, want) {
 		j.Errorf("the device that was away got %q, want %q", got, want)
 	}
-	events, _ := j.app.gw.Subscribe(0)
+	events := j.app.gw.SubscribeNow()
 	m := j.push("device", "after", client.Push{Wait: 10 * time.Second})
 	if m.Status != client.Acked || !j.near(m.CreatedAt) || !j.near(m.SentAt) || !j.near(m.FinalAt) || m.ExpiresAt.Sub(m.CreatedAt) != day {
 		j.Errorf("pushed after the step, while the clock shows %v: %+v", j.clock.Now(), m)

@@ -46,6 +46,7 @@ func (e *Engine) runDriver() {
 		if e.failure.Load() != nil {
 			continue
 		}
+		e.payOwed(context.Background())
 		if err := e.sweep(e.opt.Now(), false); err != nil && !errors.Is(err, errClosed) {
 			e.opt.Logger.Warn("sweep", "error", err)
 		}

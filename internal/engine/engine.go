@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -35,6 +36,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
+	owed      owed
 	mark      *disk.Keeper // fixed by Open
 
 	// Owned by the committer.
@@ -169,12 +171,12 @@ func randomBoot() uint64 {
 // Log names the sequence space of this store.
 func (e *Engine) Log() gateway.LogID { return e.log }
 
-// EventBase is the clock at the start in microseconds, or the end of the last
-// start's block if that is higher.
-func (e *Engine) EventBase() uint64 { return e.mark.Floor.Event }
-
 // Observe sets the observer of changes; called once, before use.
 func (e *Engine) Observe(o gateway.Observer) { e.observer = o }
+
+// payWithin bounds how long Close waits for room for the ends of sessions; the next
+// start ends what is left.
+const payWithin = 5 * time.Second
 
 // Close waits until all settled deliveries are durable, and releases the store.
 func (e *Engine) Close() error {
@@ -185,6 +187,11 @@ func (e *Engine) Close() error {
 
 func (e *Engine) close() error {
 	close(e.stop)
+	if e.failure.Load() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), payWithin)
+		e.payOwed(ctx)
+		cancel()
+	}
 	e.queue.close()
 	e.wg.Wait()
 	v := e.view.Load()

@@ -18,6 +18,7 @@ type op struct {
 	urgent bool   // commit at once; else within lazyDelay
 	reply  *reply // nil for no caller
 	slot   *slot  // that counts it, of a proposal by Settle; see undurable
+	owed   *owed  // takes it back if its record fails, of a Disconnected
 }
 
 // opPool holds the ops of a record between records.
@@ -66,6 +67,9 @@ func lazy(e record.Event, urgent bool) op { return op{event: e, size: e.Size(), 
 // answer gives the reply its token, or returns it if it has a function to be called.
 func (o *op) answer(err error) *reply {
 	o.uncount()
+	if o.owed != nil && err != nil {
+		o.owed.add(o.event.(*record.Disconnected))
+	}
 	if o.reply == nil {
 		return nil
 	}

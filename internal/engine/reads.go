@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -61,6 +62,35 @@ func (e *Engine) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[g
 // sequence above after, oldest first.
 func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) { return v.Uplinks(client, after, limit) })
+}
+
+// Events appends to buf up to limit events with a number above after.
+func (e *Engine) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
+	events = buf
+	err = e.read(func(v *view) (err error) {
+		events, through, err = v.Events(after, limit, buf)
+		return err
+	})
+	return events, through, err
+}
+
+// EventSpan returns the last number that was forgotten and the last one given.
+func (e *Engine) EventSpan() (forgotten, last uint64, err error) {
+	err = e.read(func(v *view) error {
+		forgotten, last = v.EventSpan()
+		return nil
+	})
+	return forgotten, last, err
+}
+
+// EventsBefore returns the last number of an event from before a time.
+func (e *Engine) EventsBefore(t time.Time) (uint64, error) {
+	return read(e, func(v *view) (uint64, error) { return v.EventsBefore(t) })
+}
+
+// Entries returns entries of the gateway's own.
+func (e *Engine) Entries(prefix, after string, limit int) (gateway.Page[gateway.Entry, string], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Entry, string], error) { return v.Entries(prefix, after, limit) })
 }
 
 // Next appends to buf the queued parcels that q asks for.

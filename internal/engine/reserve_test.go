@@ -55,7 +55,7 @@ func TestNumbersOfALostTailAreNotGivenAgain(t *testing.T) {
 	}
 }
 
-// Events get numbers without the store. They rise from start to start whatever the
+// The numbers of events rise from start to start whatever the
 // clock shows, also in a copy of the store.
 func TestEventNumbersRiseFromStartToStart(t *testing.T) {
 	disk := vfs.NewCrashableMem()
@@ -64,7 +64,11 @@ func TestEventNumbersRiseFromStartToStart(t *testing.T) {
 		o := powerOptions(disk)
 		o.Now = func() time.Time { return now }
 		e := openTest(t, o)
-		return e, e.EventBase()
+		_, last, err := e.EventSpan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e, last
 	}
 	_, first := start(disk)
 	if first < uint64(now.UnixMicro()) {
@@ -80,7 +84,7 @@ func TestEventNumbersRiseFromStartToStart(t *testing.T) {
 	}
 	copied := powerOptions(e.opt.FS)
 	copied.Dir, copied.Now = "copy", func() time.Time { return now }
-	if third := openTest(t, copied).EventBase(); third < second+eventBranchGap {
+	if _, third, err := openTest(t, copied).EventSpan(); err != nil || third < second+eventBranchGap {
 		t.Errorf("in a copy events are numbered from %d, the store that was copied may be at %d", third, second+eventBlock)
 	}
 }

@@ -157,10 +157,32 @@ func (e *Engine) Register(ctx context.Context, r gateway.Registration) (gateway.
 	return res.Record, res.Given, err
 }
 
-// Disconnected ends a session. The note is lost when the queue is full or the disk
-// fails.
-func (e *Engine) Disconnected(client gateway.ClientID, epoch uint64, at time.Time, reason string) {
-	e.queue.offer(lazy(&record.Disconnected{Client: client, Epoch: epoch, At: at, Reason: reason}, false))
+// Disconnected ends a session. What has no room in the queue, or fails with its record,
+// is owed until it has a place in the log.
+func (e *Engine) Disconnected(d gateway.Disconnection) {
+	o := lazy(&record.Disconnected{Disconnection: d}, false)
+	o.owed = &e.owed
+	if !e.queue.offer(o) {
+		e.owed.add(o.event.(*record.Disconnected))
+	}
+}
+
+// Note puts an event into the log that no change makes.
+func (e *Engine) Note(ctx context.Context, v gateway.Event) error {
+	v.Result = bytes.Clone(v.Result)
+	_, err := e.do(ctx, &record.Note{Event: v})
+	return err
+}
+
+// Put writes entries of the gateway's own in one step.
+func (e *Engine) Put(ctx context.Context, entries []gateway.Entry) error {
+	for i := range entries {
+		if v := &entries[i]; len(v.Key) == 0 || len(v.Key) > gateway.MaxEntryKey || len(v.Value) > gateway.MaxEntryValue {
+			return &gateway.Error{Code: gateway.CodeValidation, Limit: gateway.MaxEntryValue, Message: "an entry is beyond its bounds"}
+		}
+	}
+	_, err := e.do(ctx, &record.Put{Entries: entries})
+	return err
 }
 
 // UpdateClient changes labels, groups or the block of a known client.

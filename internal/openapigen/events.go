@@ -16,15 +16,22 @@ var eventData = []struct {
 	members []string
 	types   []string
 }{
-	{"ClientEventData", "A client has connected or disconnected.", []string{"client", "", "session", "reason", "by", "dialect", "remote_addr"},
-		[]string{"client.connected", "client.disconnected", "client.replaced"}},
-	{"UplinkEventData", "A device has sent a payload, which is stored.", []string{"client", "uplink", "", "session"},
+	{"ClientEventData", "A client has connected or disconnected, or was forgotten. Connections and disconnections of a client alternate, and epoch rises with each registration.",
+		[]string{"client", "", "session", "epoch", "reason", "by", "dialect", "remote_addr"},
+		[]string{"client.connected", "client.disconnected", "client.replaced", "client.forgotten"}},
+	{"QueuedEventData", "A message was accepted for a client that is offline.", []string{"client", "message_id", ""},
+		[]string{"message.queued_for_absent"}},
+	{"UplinkEventData", "A device has sent a payload, which is stored.", []string{"client", "uplink", "", "session", "payload_gone"},
 		[]string{"message.received"}},
-	{"DeliveryEventData", "A delivery has become final, or was answered later; without client, all open deliveries of a message have become final at once.",
-		[]string{"message_id", "", "client", "status", "attempts", "reason", "result", "result_base64", "counts"},
+	{"DeliveryEventData", "A delivery has become final, or was answered later.",
+		[]string{"client", "message_id", "", "status", "attempts", "reason", "result", "result_base64", "payload_gone"},
 		[]string{"message.acked", "message.rejected", "message.expired", "message.canceled", "message.failed", "message.late_ack"}},
-	{"CompletedEventData", "The last delivery of a message to many has become final.", []string{"message_id", "counts", ""},
+	{"CompletedEventData", "The last delivery of a message to many has become final.", []string{"message_id", "", "counts", "payload_gone"},
 		[]string{"message.completed"}},
+	{"GroupEventData", "A client has entered or left groups.", []string{"client", "", "groups"},
+		[]string{"group.changed"}},
+	{"WebhookEventData", "A webhook was disabled.", []string{"detail", "", "reason"},
+		[]string{"webhook.disabled"}},
 	{"StreamEventData", "The stream itself: events are lost, or the reader was too slow.", []string{"detail", ""},
 		[]string{"gap", "overflow"}},
 }

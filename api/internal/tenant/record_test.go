@@ -54,7 +54,7 @@ func TestAReaderWhoHasLeftHearsNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := NewViews(g, func(string) bool { return false }, nil, time.Now).View(k, Request{})
-	sub, _ := v.Subscribe(0)
+	sub := v.SubscribeNow()
 	gatewaytest.Connect(t, g, "b-1", gatewaytest.Options{})
 	gatewaytest.Connect(t, g, "a-1", gatewaytest.Options{})
 	ctx, leave := context.WithCancel(t.Context())

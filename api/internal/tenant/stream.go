@@ -2,33 +2,78 @@ package tenant
 
 import (
 	"context"
-	"slices"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/feed"
 )
 
 // Subscription is a cursor into the events that the caller may see.
 type Subscription struct {
-	view     *View
-	sub      *gateway.Subscription
-	position uint64
+	view   *View
+	sub    *gateway.Subscription
+	filter *feed.Compiled
 }
 
-// Subscribe returns a cursor behind the event numbered after; see
-// gateway.Subscribe.
-func (v *View) Subscribe(after uint64) (*Subscription, bool) {
-	sub, gap := v.shared.gateway.Subscribe(after)
-	return &Subscription{view: v, sub: sub, position: after}, gap
+// Everything selects all events that a caller may see.
+var Everything feed.Filter
+
+// Subscribe returns a cursor behind the event numbered after, for the events that f
+// selects; see gateway.Subscribe. It returns a feed.UnknownTypeError.
+func (v *View) Subscribe(after uint64, f feed.Filter) (*Subscription, bool, error) {
+	filter, err := v.Filter(f)
+	if err != nil {
+		return nil, false, err
+	}
+	sub, gap, err := v.shared.gateway.Subscribe(after)
+	return &Subscription{view: v, sub: sub, filter: filter}, gap, err
 }
 
-// Position returns the number of the last event that Next has read. The caller may not
-// have seen that event.
-func (s *Subscription) Position() uint64 { return s.position }
+// SubscribeNow returns a cursor at the end of the log, for all that the caller may see.
+func (v *View) SubscribeNow() *Subscription {
+	filter, err := v.Filter(Everything)
+	if err != nil {
+		panic(err) // it names no type
+	}
+	return &Subscription{view: v, sub: v.shared.gateway.SubscribeNow(), filter: filter}
+}
 
-// Next waits for events that the caller may see, as gateway.Subscription.Next
-// does. It returns an error when the key has ended.
+// Filter returns f, narrowed to what the caller may see.
+func (v *View) Filter(f feed.Filter) (*feed.Compiled, error) {
+	return feed.Compile(f, v.key.Limit, v.shared.lookup)
+}
+
+// LastEvent returns the number of the newest event.
+func (v *View) LastEvent() uint64 { return v.shared.gateway.LastEvent() }
+
+// EventsBefore returns the position before the first event at or after a time.
+func (v *View) EventsBefore(t time.Time) (uint64, error) { return v.shared.gateway.EventsBefore(t) }
+
+// Event returns the event with a number, ok false if none is kept that the caller may
+// see.
+func (v *View) Event(number uint64) (e gateway.Event, ok bool, err error) {
+	if e, ok, err = v.shared.gateway.Event(number); err != nil || !ok {
+		return e, false, err
+	}
+	filter, err := v.Filter(Everything)
+	if err != nil {
+		return e, false, err
+	}
+	ok, err = filter.Wants(&e)
+	return e, ok, err
+}
+
+// Position returns the number up to which Next has read. The caller may not have seen
+// all events up to there.
+func (s *Subscription) Position() uint64 { return s.sub.Position() }
+
+// Next waits for events that the caller may see and has asked for, as
+// gateway.Subscription.Next does. It returns an error when the key has ended. It returns
+// no events at all if it has passed over many, so that the caller can tell its reader
+// the position.
 func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway.Event, error) {
-	for start := len(buf); ; buf = buf[:start] {
+	start := len(buf)
+	for passed := 0; passed < mostPassed; {
 		if err := s.view.Alive(); err != nil {
 			return buf, err
 		}
@@ -42,37 +87,24 @@ func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway
 		if err := s.view.Alive(); err != nil {
 			return buf, err // the key ended during the wait
 		}
-		buf = more
-		s.position = buf[len(buf)-1].Seq
-		if !s.view.limited() {
-			return buf, nil
-		}
 		kept := buf[:start]
-		for i := start; i < len(buf); i++ {
-			if s.view.maySeeEvent(&buf[i]) {
-				kept = append(kept, buf[i])
+		for i := start; i < len(more); i++ {
+			wanted, err := s.filter.Wants(&more[i])
+			if err != nil {
+				return kept, err
+			}
+			if wanted {
+				kept = append(kept, more[i])
 			}
 		}
 		if len(kept) > start {
 			return kept, nil
 		}
+		passed += len(more) - start
+		buf = more[:start]
 	}
+	return buf, nil
 }
 
-// maySeeEvent reports whether an event is about a client within the limit, or about a
-// message to many that was pushed under the caller's limit.
-func (v *View) maySeeEvent(e *gateway.Event) bool {
-	if e.Client != "" {
-		group := v.key.Limit.Group
-		if group == "" {
-			return v.MaySee(e.Client)
-		}
-		groups, err := v.shared.members.of(v.shared.gateway, e.Client, e.Seq)
-		return err == nil && slices.Contains(groups, group)
-	}
-	if e.Message == "" {
-		return false
-	}
-	m, err := v.shared.gateway.Message(e.Message)
-	return err == nil && v.key.Limit.Covers(m.Owner)
-}
+// mostPassed is how many events Next passes over in one call.
+const mostPassed = 50_000

@@ -17,6 +17,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/feed"
 )
 
 // Views makes views of one gateway, and has the parts that they share.
@@ -25,14 +26,14 @@ type Views struct {
 	guarded func(group string) bool
 	log     *audit.Log
 	now     func() time.Time
-	members memberships
+	lookup  *feed.Lookup
 }
 
 // NewViews returns the views of g. guarded reports whether some key is limited to a
 // group, so that its members are within that key's reach. Views record writes in log.
 // The clock now decides whether a key has ended.
 func NewViews(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log, now func() time.Time) *Views {
-	return &Views{gateway: g, guarded: guarded, log: log, now: now}
+	return &Views{gateway: g, guarded: guarded, log: log, now: now, lookup: feed.NewLookup(g)}
 }
 
 // Request has the source of a request and its ids in the audit log.

@@ -113,7 +113,7 @@ var clientTests = []test{
 		h.register("a")
 		h.clock.advance(time.Minute)
 		h.disconnect("a", gateway.ReasonHeartbeatTimeout)
-		h.store.Disconnected("nobody", 1, h.clock.Now(), gateway.ReasonKicked)
+		h.store.Disconnected(gateway.Disconnection{Client: "nobody", Epoch: 1, At: h.clock.Now(), Reason: gateway.ReasonKicked})
 		h.eventually("the reason is noted", func() bool { return h.client("a").LastClose == gateway.ReasonHeartbeatTimeout })
 		if got := h.client("a").LastSeenAt; !got.Equal(h.clock.Now()) {
 			h.Errorf("last seen at %v, want %v", got, h.clock.Now())
@@ -128,14 +128,14 @@ var clientTests = []test{
 		}
 		seen := h.clock.Now()
 		h.clock.advance(time.Minute)
-		h.store.Disconnected("a", 1, h.clock.Now(), gateway.ReasonConnectionLost)
-		h.store.Disconnected("a", 3, h.clock.Now(), gateway.ReasonConnectionLost)
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: 1, At: h.clock.Now(), Reason: gateway.ReasonConnectionLost})
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: 3, At: h.clock.Now(), Reason: gateway.ReasonConnectionLost})
 		h.register("b") // the notes are in the log before
 		if got := h.client("a"); got.LastClose != "" || !got.LastSeenAt.Equal(seen) {
 			h.Errorf("closed by %q, seen at %v", got.LastClose, got.LastSeenAt)
 		}
 		h.disconnect("a", gateway.ReasonKicked)
-		h.store.Disconnected("a", 2, h.clock.Now().Add(time.Minute), gateway.ReasonConnectionLost)
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: 2, At: h.clock.Now().Add(time.Minute), Reason: gateway.ReasonConnectionLost})
 		h.register("b")
 		if got := h.client("a"); got.LastClose != gateway.ReasonKicked || !got.LastSeenAt.Equal(h.clock.Now()) {
 			h.Errorf("closed by %q, seen at %v; the second end of a session counts", got.LastClose, got.LastSeenAt)

@@ -264,7 +264,7 @@ func (h *harness) register(ids ...gateway.ClientID) {
 // disconnect ends the last session of a client.
 func (h *harness) disconnect(id gateway.ClientID, reason string) {
 	h.Helper()
-	h.store.Disconnected(id, h.client(id).Epoch, h.clock.Now(), reason)
+	h.store.Disconnected(gateway.Disconnection{Client: id, Epoch: h.client(id).Epoch, At: h.clock.Now(), Reason: reason})
 }
 
 // outcome returns a proposal for a delivery.

@@ -119,7 +119,7 @@ func (m *model) both(rt *rapid.T, what string, op func(s *side) (any, error)) {
 
 func difference(a, b any) string {
 	// Each store has its own Ref for a client.
-	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(gateway.ClientRecord{}, "Ref"))
+	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(gateway.ClientRecord{}, "Ref", "GroupsSince"))
 }
 
 // The names that the operations draw from: few, so that operations concern the
@@ -186,7 +186,7 @@ func (m *model) disconnect(rt *rapid.T) {
 		if late {
 			rec.Epoch--
 		}
-		s.store.Disconnected(id, rec.Epoch, m.clock.Now(), gateway.ReasonConnectionLost)
+		s.store.Disconnected(gateway.Disconnection{Client: id, Epoch: rec.Epoch, At: m.clock.Now(), Reason: gateway.ReasonConnectionLost})
 	}
 }
 
@@ -423,7 +423,7 @@ func (m *model) reopen(rt *rapid.T) {
 			continue
 		}
 		for _, c := range allClients(rt, s.store, gateway.ClientQuery{QueuedGT: -1, Limit: 1000}) {
-			s.store.Disconnected(c.ID, c.Epoch, c.LastSeenAt, gateway.ReasonServerStopped)
+			s.store.Disconnected(gateway.Disconnection{Client: c.ID, Epoch: c.Epoch, At: c.LastSeenAt, Reason: gateway.ReasonServerStopped})
 		}
 	}
 	if !some {
@@ -436,6 +436,47 @@ func (m *model) reopen(rt *rapid.T) {
 func (m *model) compare(rt *rapid.T) {
 	rt.Helper()
 	m.await(rt, "all that can be read", func(s *side) any { return dump(rt, s.store).comparable() })
+	m.compareEvents(rt)
+}
+
+// compareEvents compares the events of each client, and of the messages to many.
+func (m *model) compareEvents(rt *rapid.T) {
+	rt.Helper()
+	m.await(rt, "the events", func(s *side) any {
+		by := map[string][]string{}
+		for after := uint64(0); ; {
+			events, through, err := s.store.Events(after, 100, nil)
+			if err != nil {
+				rt.Fatalf("events: %v", err)
+			}
+			for _, e := range events {
+				if e.Seq <= after || e.Seq > through {
+					rt.Fatalf("event %d is read between %d and %d", e.Seq, after, through)
+				}
+				_, err := s.store.Message(e.Message)
+				// What a removed message had may be gone, and only one of the stores forgets by age.
+				if (e.Message == "" || err == nil) && !e.Gone && m.clock.Now().Sub(e.At) < 7*24*time.Hour {
+					by[string(e.Client)] = append(by[string(e.Client)], eventLine(&e))
+				}
+			}
+			if through == after || len(events) == 0 {
+				return by
+			}
+			after = through
+		}
+	})
+}
+
+// eventLine returns what two stores must agree about.
+func eventLine(e *gateway.Event) string {
+	if e.Reason == gateway.ReasonServerStopped {
+		e.Epoch = 0 // a process that ends leaves no epochs
+	}
+	s := fmt.Sprintf("%s of %s: %v %s %q %v, epoch %d", e.Type, e.Message, e.State, e.Reason, e.Result, e.Groups, e.Epoch)
+	if e.Uplink != nil {
+		s += fmt.Sprintf(", uplink %q", e.Uplink.Payload)
+	}
+	return s
 }
 
 // compareNotifications compares the notifications of the observers. Deliveries that

@@ -81,7 +81,8 @@ func (n *node) event() record.Event {
 	case 4:
 		return n.register(at)
 	case 5:
-		return &record.Disconnected{Client: pick(w, clientNames), At: record.TimeOf(at), Reason: "closed", Epoch: 1 + w.rng.Uint64N(6)}
+		return &record.Disconnected{Disconnection: gateway.Disconnection{Client: pick(w, clientNames), At: record.TimeOf(at), Reason: "closed",
+			Epoch: 1 + w.rng.Uint64N(6)}}
 	case 6:
 		return n.update(at)
 	case 8:

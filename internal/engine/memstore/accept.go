@@ -197,7 +197,11 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 		m.due = s.scheduleLocked(m.ExpiresAt, func(now time.Time) { s.finishMessageLocked(m, gateway.Expired, now) })
 	}
 	for i, d := range failed {
+		s.logFinalLocked(&d.Delivery)
 		s.noteLocked(settled(d.Delivery, m, i == len(failed)-1 && m.Completed()))
+	}
+	if m.Completed() {
+		s.logCompletedLocked(m)
 	}
 	switch {
 	case !m.many():
@@ -247,6 +251,9 @@ func (s *Store) enqueueLocked(m *message, id gateway.ClientID, queueUnknown bool
 	l := s.laneLocked(id)
 	l.history = append(l.history, d)
 	if d.State == gateway.Queued {
+		if !c.connected {
+			s.logLocked(gateway.Event{Type: gateway.EventMessageQueued, At: m.CreatedAt, Client: id, Message: m.ID})
+		}
 		l.queue = append(l.queue, d)
 		s.queued++
 		c.Queued++

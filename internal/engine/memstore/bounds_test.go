@@ -53,7 +53,7 @@ func TestDriver(t *testing.T) {
 		if _, err := s.AppendUplink(ctx, gateway.Uplink{Client: "a", At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		s.Disconnected("a", 1, time.Now(), gateway.ReasonConnectionLost)
+		s.Disconnected(gateway.Disconnection{Client: "a", Epoch: 1, At: time.Now(), Reason: gateway.ReasonConnectionLost})
 
 		at := func(since time.Duration, what string, cond func() bool) {
 			t.Helper()
@@ -103,12 +103,12 @@ func TestConnectedClientIsNotForgotten(t *testing.T) {
 		s := memstore.New(memstore.Options{ForgetAfter: time.Hour})
 		defer s.Close()
 		register(t, s, "a", "a")
-		s.Disconnected("a", 1, time.Now(), gateway.ReasonReplaced)
+		s.Disconnected(gateway.Disconnection{Client: "a", Epoch: 1, At: time.Now(), Reason: gateway.ReasonReplaced})
 		time.Sleep(1000 * time.Hour)
 		if _, err := s.Client("a"); err != nil {
 			t.Fatal(err)
 		}
-		s.Disconnected("a", 2, time.Now(), gateway.ReasonConnectionLost)
+		s.Disconnected(gateway.Disconnection{Client: "a", Epoch: 2, At: time.Now(), Reason: gateway.ReasonConnectionLost})
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if _, err := s.Client("a"); gateway.CodeOf(err) != gateway.CodeClientNotFound {

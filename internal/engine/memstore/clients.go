@@ -39,11 +39,19 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	if c == nil {
 		c = s.newClientLocked(r.Client, r.At)
 	}
+	e := gateway.Event{Type: gateway.EventClientConnected, At: r.At, Client: r.Client, Session: r.Session, Dialect: r.Dialect, Remote: r.Remote}
+	if c.connected {
+		e.Type, e.Reason = gateway.EventClientReplaced, gateway.ReasonReplaced
+	}
+	was, before := c.Groups, s.told.last
 	c.Labels, c.Groups = labels, groups
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
 	c.Epoch++
+	e.Epoch = c.Epoch
+	s.logLocked(e)
+	s.logGroupsLocked(c, was, before, r.At)
 	return c.export(), s.seq, nil
 }
 
@@ -58,17 +66,19 @@ func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
 
 // Disconnected stores when and why a client was last seen, unless it has registered
 // again.
-func (s *Store) Disconnected(id gateway.ClientID, epoch uint64, at time.Time, reason string) {
+func (s *Store) Disconnected(d gateway.Disconnection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.clients[id]
-	if c == nil || s.closed || !c.connected || c.Epoch != epoch {
+	c := s.clients[d.Client]
+	if c == nil || s.closed || !c.connected || c.Epoch != d.Epoch {
 		return
 	}
 	s.events++
-	c.LastSeenAt = at
-	c.LastClose = reason
+	c.LastSeenAt = d.At
+	c.LastClose = d.Reason
 	c.connected = false
+	s.logLocked(gateway.Event{Type: gateway.EventClientDisconnected, At: s.opt.Now(), Client: d.Client, Epoch: d.Epoch,
+		Session: d.Session, Reason: d.Reason})
 }
 
 // UpdateClient changes a known client.
@@ -106,7 +116,9 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 		return gateway.ClientRecord{}, err
 	}
 	s.events++
+	was := c.Groups
 	c.ClientRecord = next
+	s.logGroupsLocked(c, was, s.told.last, s.opt.Now())
 	return c.export(), nil
 }
 

@@ -162,5 +162,6 @@ func (s *Store) forgetClientLocked(id gateway.ClientID, now time.Time) {
 	default:
 		delete(s.clients, id)
 		s.ids.remove(id)
+		s.logLocked(gateway.Event{Type: gateway.EventClientForgotten, At: now, Client: id, Epoch: c.Epoch})
 	}
 }

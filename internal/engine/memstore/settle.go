@@ -47,6 +47,8 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 		s.events++
 		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
+		s.logLocked(gateway.Event{Type: gateway.EventMessageLateAck, At: o.At, Client: d.Client, Message: d.Message,
+			State: d.State, Attempts: d.Attempts, Result: d.LateResult})
 		s.noteLocked(&gateway.Settlement{Delivery: d.Delivery, Late: true})
 	}
 	return nil
@@ -130,12 +132,14 @@ func (s *Store) finishMessageLocked(m *message, state gateway.State, at time.Tim
 	for _, d := range m.deliveries {
 		if !d.State.Final() {
 			s.dequeueLocked(d)
-			s.setFinalLocked(d, o)
+			full := s.setFinalLocked(d, o)
+			s.logFinalLocked(&full)
 			n++
 		}
 	}
 	s.events++
 	s.completeLocked(m, at)
+	s.logCompletedLocked(m)
 	s.noteLocked(&gateway.SettledAll{Message: m.head(), State: state, N: n})
 }
 
@@ -145,8 +149,10 @@ func (s *Store) finishLocked(d *delivery, o gateway.Outcome) {
 	s.events++
 	s.dequeueLocked(d)
 	full := s.setFinalLocked(d, o)
+	s.logFinalLocked(&full)
 	if m.Completed() {
 		s.completeLocked(m, o.At)
+		s.logCompletedLocked(m)
 	}
 	s.noteLocked(settled(full, m, m.Completed()))
 }

@@ -46,6 +46,9 @@ type Options struct {
 	// oldest is dropped. 0 is 10,000 and 64 MiB.
 	MaxUplinks     int
 	MaxUplinkBytes int64
+
+	// MaxEvents bounds the events; beyond them the oldest are forgotten. 0 is 65,536.
+	MaxEvents int
 }
 
 func (o Options) withDefaults() Options {
@@ -61,6 +64,7 @@ func (o Options) withDefaults() Options {
 	o.MaxMessages = cmp.Or(o.MaxMessages, 1_000_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, int64(1<<30))
 	o.MaxUplinks = cmp.Or(o.MaxUplinks, 10_000)
+	o.MaxEvents = cmp.Or(o.MaxEvents, 65_536)
 	o.MaxUplinkBytes = cmp.Or(o.MaxUplinkBytes, int64(64<<20))
 	return o
 }
@@ -88,6 +92,8 @@ type Store struct {
 	deadlines deadlines
 	uplinks   uplinkRing
 	events    uint64
+	told      eventLog
+	entries   map[string][]byte
 	accepts   gateway.Histogram
 
 	notes   []gateway.Change // changes that the observer has not received
@@ -153,6 +159,8 @@ func New(o Options) *Store {
 		messages: make(map[gateway.MessageID]*message),
 		keys:     make(map[key]*message),
 		accepts:  newHistogram(),
+		told:     newEventLog(),
+		entries:  make(map[string][]byte),
 		rearm:    make(chan struct{}, 1),
 		ending:   make(chan struct{}),
 	}
@@ -161,9 +169,6 @@ func New(o Options) *Store {
 	s.wg.Go(s.drive)
 	return s
 }
-
-// EventBase is the clock in microseconds: numbers end with the process.
-func (s *Store) EventBase() uint64 { return uint64(time.Now().UnixMicro()) }
 
 // Log names this store's sequences: a new name for each process.
 func (s *Store) Log() gateway.LogID { return s.log }

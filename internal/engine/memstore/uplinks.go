@@ -40,6 +40,9 @@ func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	r.last++
 	u.Seq, u.Payload = r.last, bytes.Clone(u.Payload)
 	r.kept = append(r.kept, u)
+	told := u
+	told.OmitLarge()
+	s.logLocked(gateway.Event{Type: gateway.EventMessageReceived, At: u.At, Client: u.Client, Session: u.Session, Uplink: &told})
 	s.noteLocked(&gateway.Uplinked{Uplink: u})
 	r.bytes += int64(len(u.Payload))
 	for len(r.kept) > 0 && (len(r.kept) > s.opt.MaxUplinks || r.bytes > s.opt.MaxUplinkBytes) {

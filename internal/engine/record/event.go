@@ -45,6 +45,8 @@ const (
 	KindOpened
 	KindBounded
 	KindForgetEvents
+	KindNote
+	KindPut
 )
 
 // Accept stores a message with its audience.
@@ -190,7 +192,8 @@ func (e *Register) Size() int  { return 96 + 64*len(e.Labels) + 32*(len(e.Groups
 func (e *Register) encode(b []byte) []byte {
 	b = PutMap(PutBool(PutString(b, e.Client), e.Labels != nil), e.Labels)
 	b = PutTime(PutStrings(PutBool(b, e.Groups != nil), e.Groups), e.At)
-	return PutStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
+	b = PutStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
+	return PutString(PutString(PutString(b, e.Session), e.Dialect), e.Remote)
 }
 
 func decodeRegister(d *Decoder) *Register {
@@ -211,22 +214,26 @@ func decodeRegister(d *Decoder) *Register {
 			e.Guarded[name] = true
 		}
 	}
+	e.Session, e.Dialect, e.Remote = gateway.SessionID(d.Text()), d.Text(), d.Text()
 	return e
 }
 
 // Disconnected ends the session that began with the registration of the number Epoch.
 // It counts if the client has not registered since.
-type Disconnected struct {
-	Client gateway.ClientID
-	Epoch  uint64
-	At     time.Time // when the client was last seen
-	Reason string
-}
+type Disconnected struct{ gateway.Disconnection }
 
 func (e *Disconnected) Kind() Kind { return KindDisconnected }
-func (e *Disconnected) Size() int  { return 64 + len(e.Reason) }
+func (e *Disconnected) Size() int  { return 128 + len(e.Reason) }
 func (e *Disconnected) encode(b []byte) []byte {
-	return PutString(PutTime(PutUint(PutString(b, e.Client), e.Epoch), e.At), e.Reason)
+	b = PutTime(PutUint(PutString(b, e.Client), e.Epoch), e.At)
+	return PutString(PutString(b, e.Reason), e.Session)
+}
+
+func decodeDisconnected(d *Decoder) *Disconnected {
+	e := new(Disconnected)
+	e.Client, e.Epoch, e.At = gateway.ClientID(d.Text()), d.Uint(), d.Time()
+	e.Reason, e.Session = d.Text(), gateway.SessionID(d.Text())
+	return e
 }
 
 // Update changes labels, groups or the block of a client.
@@ -385,7 +392,7 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 	case KindRegister:
 		e = decodeRegister(d)
 	case KindDisconnected:
-		e = &Disconnected{gateway.ClientID(d.Text()), d.Uint(), d.Time(), d.Text()}
+		e = decodeDisconnected(d)
 	case KindUpdate:
 		e = decodeUpdate(d)
 	case KindUplink:
@@ -413,6 +420,10 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 		e = &Bounded{DecodeBounds(d)}
 	case KindForgetEvents:
 		e = &ForgetEvents{d.Uint(), d.Int()}
+	case KindNote:
+		e = DecodeNote(d)
+	case KindPut:
+		e = decodePut(d)
 	default:
 		return nil, fmt.Errorf("event of unknown kind %d", k)
 	}

@@ -28,13 +28,17 @@ func TestEventRoundTrip(t *testing.T) {
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
 		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
 		&Register{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
-		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at}},
-		&Disconnected{"c", 7, at, "why"},
+		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at,
+			Session: "s", Dialect: "v2", Remote: "192.0.2.1:7"}},
+		&Disconnected{gateway.Disconnection{Client: "c", Epoch: 7, At: at, Reason: "why", Session: "s"}},
 		&Update{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},
 		&Uplink{gateway.Uplink{Client: "c", Session: "s", Number: 3, At: at, Payload: []byte("up")}},
 		&Expire{"msg_00000000-0003-7000-8000-000000000003", at}, &ForgetMessage{"msg_00000000-0004-7000-8000-000000000004", at}, &ForgetKey{[]byte("k"), at},
 		&ForgetUplinks{9, 10}, &ForgetClient{"c", at, at}, &ForgetOrdinal{5, at}, &Probe{},
 		&Opened{After: 1 << 63, Floor: Numbers{1, 2, 3}}, &Bounded{bounds}, &ForgetEvents{7, 8},
+		&Note{gateway.Event{Type: gateway.EventMessageLateAck, Client: "c", Message: "odd id", State: gateway.Rejected, Reason: "r", Attempts: 1,
+			At: at, Result: []byte("no"), Detail: "d"}},
+		&Put{[]gateway.Entry{{Key: "k", Value: []byte("v")}, {Key: "empty", Value: []byte{}}, {Key: "gone"}}},
 	} {
 		r := &Commit{Writer: 1, Boot: 2, N: 3, At: 4, Events: []Event{e}}
 		got, err := Decode(r.Encode())

@@ -62,6 +62,14 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 		return nil
 	case *record.ForgetEvents:
 		return m.forgetEvents(e)
+	case *record.Note:
+		m.note(&Event{Kind: EventNoted, Client: e.Event.Client, At: record.Nanos(e.Event.At), Note: e})
+		return nil
+	case *record.Put:
+		for i := range e.Entries {
+			m.put(&e.Entries[i])
+		}
+		return nil
 	case *record.Probe:
 		return nil
 	}
@@ -154,6 +162,16 @@ func (r *finalRow) complete(msg *gateway.Message) {
 func (m *Machine) completed(id gateway.MessageID, seq gateway.Seq, expiresAt, at int64) {
 	m.delOnce(expiryKey(expiresAt, seq))
 	m.set(retentionKey(at, id), nil)
+}
+
+// put writes or removes an entry of the gateway's own.
+func (m *Machine) put(e *gateway.Entry) {
+	k := entryKey(e.Key)
+	if e.Value == nil {
+		m.del(k)
+		return
+	}
+	m.set(k, record.PutSum(k, append([]byte(nil), e.Value...)))
 }
 
 func domainError(c gateway.Code, format string, args ...any) *gateway.Error {

@@ -154,7 +154,7 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 	m.count(c, 1, q.bytes())
 	m.State.Queued++
 	if !m.online(c) {
-		m.note(&Event{Kind: EventQueuedForAbsent, Client: c.id, Seq: uint64(row.seq), At: row.createdAt})
+		m.note(&Event{Kind: EventQueuedForAbsent, Client: c.id, Seq: uint64(row.seq), Message: row.id, At: row.createdAt})
 	}
 }
 
@@ -243,7 +243,7 @@ func (m *Machine) placeHead(e *record.Accept, row *messageRow, h *head) error {
 	h.completedAt = row.createdAt
 	m.set(retentionKey(row.createdAt, row.id), nil)
 	if h.total > 0 {
-		m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), At: h.completedAt})
+		m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), Message: h.id, At: h.completedAt})
 		m.notices.settled[len(m.notices.settled)-1].Completed = h.told()
 	}
 	return nil
@@ -392,7 +392,7 @@ func (m *Machine) noteAbsent(row *messageRow, audience record.Bitmap) error {
 		}
 	}
 	if n > 0 {
-		m.note(&Event{Kind: EventQueuedForAbsentMany, Seq: uint64(row.seq), At: row.createdAt, N: n, Clients: absent})
+		m.note(&Event{Kind: EventQueuedForAbsentMany, Seq: uint64(row.seq), Message: row.id, At: row.createdAt, N: n, Clients: absent})
 	}
 	return nil
 }

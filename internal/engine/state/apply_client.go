@@ -39,6 +39,7 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 			return err
 		}
 	}
+	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
@@ -53,7 +54,8 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	c.epoch++
 	c.rowDirty = true
 	m.touch(c)
-	m.note(&Event{Kind: kind, Client: c.id, Epoch: c.epoch, At: c.lastSeenAt})
+	m.note(&Event{Kind: kind, Client: c.id, Epoch: c.epoch, At: c.lastSeenAt, Session: e.Session, Dialect: e.Dialect, Remote: e.Remote})
+	m.noteGroups(c, was, before, c.lastSeenAt)
 	r.Given = m.State.Seq
 	return m.clientRecord(c, r)
 }
@@ -115,7 +117,7 @@ func (m *Machine) disconnected(e *record.Disconnected) error {
 	c.lastSeenAt, c.lastClose = record.Nanos(e.At), e.Reason
 	c.rowDirty = true
 	m.touch(c)
-	m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: e.Reason, At: c.lastSeenAt})
+	m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: e.Reason, At: m.record.At, Session: e.Session})
 	return nil
 }
 
@@ -145,9 +147,11 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err != nil {
 		return nil
 	}
+	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
+	m.noteGroups(c, was, before, m.record.At)
 	if e.Change.BlockedUntil != nil {
 		c.blockedUntil = record.Nanos(*e.Change.BlockedUntil)
 	}
@@ -237,6 +241,15 @@ func (m *Machine) regroup(c *client, labels map[string]string, groups []string) 
 	}
 	c.labels, c.groups = labels, groups
 	return nil
+}
+
+// noteGroups adds the event of a client whose groups have changed since the event
+// numbered before.
+func (m *Machine) noteGroups(c *client, was []string, before uint64, at int64) {
+	if !slices.Equal(was, c.groups) {
+		c.groupsSince = before
+		m.note(&Event{Kind: EventRegrouped, Client: c.id, At: at, Groups: c.groups})
+	}
 }
 
 // forgettable reports whether a client was not seen since before and is not

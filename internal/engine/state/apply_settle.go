@@ -161,7 +161,7 @@ func (m *Machine) completeMany(h *head, at int64) *gateway.Message {
 	if h.form == formBitmap {
 		m.State.bitmaps--
 	}
-	m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), At: at})
+	m.note(&Event{Kind: EventCompleted, Seq: uint64(h.seq), Message: h.id, At: at})
 	return h.told()
 }
 
@@ -363,7 +363,7 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 		return 0, err
 	}
 	h.count[gateway.Queued], h.count[v.state] = 0, h.count[v.state]+n
-	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), State: v.state, Reason: v.reason, At: v.at, N: n})
+	m.note(&Event{Kind: EventSettledRest, Seq: uint64(h.seq), Message: h.id, State: v.state, Reason: v.reason, At: v.at, N: n})
 	m.notices.add(&gateway.SettledAll{Message: *m.completeMany(h, v.at), State: v.state, N: n})
 	return n, nil
 }

@@ -12,18 +12,31 @@ import (
 // Event is one entry of the event log. It refers to messages and uplinks by their
 // sequences: payloads, results and counts are in their rows, while the store keeps them.
 type Event struct {
-	Number uint64 // the first, if there are several
-	N      int    // how many numbers the entry has taken
-	Kind   EventKind
-	Client gateway.ClientID // "" if the entry concerns several
-	Epoch  uint64           // of the client's session
-	Seq    uint64           // of the message, or of the uplink
-	State  gateway.State
-	Reason string
-	At     int64 // ns since 1970
+	Number  uint64 // the first, if there are several
+	N       int    // how many numbers the entry has taken
+	Kind    EventKind
+	Client  gateway.ClientID // "" if the entry concerns several
+	Epoch   uint64           // of the client's session
+	Seq     uint64           // of the message, or of the uplink
+	Message gateway.MessageID
+	State   gateway.State
+	Reason  string
+	At      int64 // ns since 1970
+	// Attempts are the transmissions of a delivery; Result says that its row has a
+	// result.
+	Attempts int
+	Result   bool
+	// Session, Dialect and Remote are of the connection that has begun or ended.
+	Session gateway.SessionID
+	Dialect string
+	Remote  string
 	// Clients are those of an entry with several, by ordinals; nil if the rows of the
 	// message have them.
 	Clients record.Bitmap
+	// Groups are those of the client, of EventRegrouped.
+	Groups []string
+	// Note is the content of EventNoted, which no other row has.
+	Note *record.Note
 }
 
 // EventKind is the kind of an entry. Numbers are never reused.
@@ -42,6 +55,8 @@ const (
 	EventSettledRest         // the N deliveries that were not final became State in one step
 	EventLateAck             // State is the delivery's
 	EventCompleted           // of a message to many
+	EventRegrouped           // the client is in Groups from here on
+	EventNoted               // Note
 )
 
 // eventLog collects the events of the record under way, encoded as in their row.
@@ -57,20 +72,65 @@ func (l *eventLog) begin(at int64) {
 	l.row, l.taken = binary.AppendVarint(l.row[:0], at), 0
 }
 
+// The parts of an entry that few kinds have.
+const (
+	partMessage = 1 << iota // Message, Attempts
+	partResult              // Result is true; no bytes
+	partSession             // Session, Dialect, Remote
+	partMany                // N, Clients
+	partGroups              // Groups
+	partNote                // Note
+)
+
+func (e *Event) parts() (p byte) {
+	if e.Message != "" {
+		p |= partMessage
+	}
+	if e.Result {
+		p |= partResult
+	}
+	if e.Session != "" {
+		p |= partSession
+	}
+	if e.N != 0 {
+		p |= partMany
+	}
+	if e.Kind == EventRegrouped {
+		p |= partGroups
+	}
+	if e.Note != nil {
+		p |= partNote
+	}
+	return p
+}
+
 // note adds an event to the event log. The state gives it a number when the record is
 // complete.
 func (m *Machine) note(e *Event) {
 	l := &m.events
 	b := append(l.row, byte(e.Kind), 0)
 	start := len(b)
-	b = record.PutUint(record.PutUint(record.PutString(b, e.Client), e.Epoch), e.Seq)
+	parts := e.parts()
+	b = record.PutUint(record.PutUint(record.PutString(append(b, parts), e.Client), e.Epoch), e.Seq)
 	b = record.PutString(append(b, byte(e.State)), e.Reason)
 	b = binary.AppendVarint(b, e.At-m.record.At)
-	if e.N == 0 {
+	if parts&partMessage != 0 {
+		b = record.PutUint(record.PutID(b, e.Message), uint64(e.Attempts))
+	}
+	if parts&partSession != 0 {
+		b = record.PutString(record.PutString(record.PutString(b, e.Session), e.Dialect), e.Remote)
+	}
+	if parts&partMany == 0 {
 		l.taken++
 	} else {
 		l.taken += uint64(e.N)
 		b = putChunks(record.PutUint(b, uint64(e.N)), e.Clients)
+	}
+	if parts&partGroups != 0 {
+		b = record.PutStrings(b, e.Groups)
+	}
+	if parts&partNote != 0 {
+		b = record.PutNote(b, e.Note)
 	}
 	if size := len(b) - start; size < 0x80 {
 		b[start-1] = byte(size)
@@ -89,11 +149,15 @@ func putChunks(b []byte, m record.Bitmap) []byte {
 	return b
 }
 
+// lastEvent returns the number of the last event so far.
+func (m *Machine) lastEvent() uint64 { return m.State.Event + m.events.taken }
+
 // noteSettled adds the event of a delivery that is final.
 func (m *Machine) noteSettled(kind EventKind, f *finalRow, client gateway.ClientID, seq gateway.Seq) {
-	e := Event{Kind: kind, Client: client, Seq: uint64(seq), State: f.state, Reason: f.reason, At: f.finalAt}
+	e := Event{Kind: kind, Client: client, Seq: uint64(seq), Message: f.id, State: f.state, Reason: f.reason, At: f.finalAt,
+		Attempts: f.attempts, Result: len(f.result) > 0}
 	if kind == EventLateAck {
-		e.Reason, e.At = "", f.lateAt
+		e.Reason, e.At, e.Result = "", f.lateAt, len(f.lateResult) > 0
 	}
 	m.note(&e)
 }
@@ -109,6 +173,8 @@ func (m *Machine) storeEvents() {
 	m.set(k, l.row)
 	m.State.Event += l.taken
 	m.State.eventBytes += int64(len(k) + len(l.row))
+	m.notices.logged = gateway.EventsLogged{Last: m.State.Event}
+	m.notices.add(&m.notices.logged)
 }
 
 // DecodeEvents reads a row of events: entries in the order of their numbers. It accepts
@@ -141,11 +207,30 @@ func openEvents(key, v []byte) (d record.Decoder, at int64, err error) {
 // decode reads the fields of an entry. at is the time of the record.
 func (e *Event) decode(v []byte, at int64) error {
 	d := record.Decoder{Rest: v}
+	parts := d.Byte()
 	e.Client, e.Epoch, e.Seq = gateway.ClientID(d.Text()), d.Uint(), d.Uint()
 	e.State, e.Reason, e.At = gateway.State(d.Byte()), d.Text(), at+d.Varint()
-	if e.N = 1; len(d.Rest) == 0 || d.Err != nil {
-		return d.Err
+	if e.Result = parts&partResult != 0; parts&partMessage != 0 {
+		e.Message, e.Attempts = d.ID(), d.Int()
 	}
+	if parts&partSession != 0 {
+		e.Session, e.Dialect, e.Remote = gateway.SessionID(d.Text()), d.Text(), d.Text()
+	}
+	if e.N = 1; parts&partMany != 0 {
+		if err := e.decodeMany(&d); err != nil {
+			return err
+		}
+	}
+	if parts&partGroups != 0 {
+		e.Groups = record.DecodeStrings[string](&d)
+	}
+	if parts&partNote != 0 {
+		e.Note = record.DecodeNote(&d)
+	}
+	return d.Err
+}
+
+func (e *Event) decodeMany(d *record.Decoder) error {
 	e.N = d.Int()
 	for range d.Count(2) {
 		n, set := uint32(d.Uint()), new(record.Bitset)
@@ -171,12 +256,21 @@ func (m *Machine) forgetEvents(e *record.ForgetEvents) error {
 	}
 	var keys [][]byte
 	size := 0
-	for ok := it.First(); ok && len(keys) < e.Max && tail64(it.Key()) <= e.Through; ok = it.Next() {
+	gone := m.State.EventsGone
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(keys) == e.Max || tail64(it.Key()) > e.Through {
+			gone = tail64(it.Key()) - 1
+			break
+		}
 		keys = append(keys, append([]byte(nil), it.Key()...))
 		size += len(it.Key()) + len(it.Value())
+		gone = m.State.Event // unless a row follows
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
 		return err
+	}
+	if len(keys) > 0 {
+		m.State.EventsGone = gone
 	}
 	for _, k := range keys {
 		m.delOnce(k)

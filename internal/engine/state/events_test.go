@@ -214,6 +214,7 @@ func TestLaterEvents(t *testing.T) {
 	val, _ := w.testDB.Get(key)
 	entry := val[9 : len(val)-4] // behind the time of the record
 	entry[1] += 4
+	entry[2] |= partMany
 	entry = append(slices.Clone(entry), 2, 0, 'n', 'w') // two numbers, no clients, more
 	later := append(append(slices.Clone(val[:9]), entry...), 200, 3, 1, 'b', 7)
 	events, err := DecodeEvents(key, record.PutSum(key, later))

@@ -14,6 +14,7 @@ type Feed struct {
 	settled   []gateway.Settlement
 	accepted  []gateway.Accepted
 	completed []gateway.Message
+	logged    gateway.EventsLogged
 }
 
 // noticePool holds feeds between records: a settlement has 300 bytes, and a

@@ -44,6 +44,7 @@ import (
 //	u <client> 0 <useq>        uplink
 //	y <useq>                   client: uplinks in order of arrival
 //	E <number u64>             events of one record, from this number on (Event); set once
+//	P <key>                    entry of the gateway's own (gateway.Entry)
 //	w                          no longer: rows of writers, to format 3
 //	p <ord> <wire number>      reserved: sequence and part of a delivery that was held back, and
 //	                           that its client sees under the number of its release
@@ -80,6 +81,7 @@ const (
 	kindUplinkSeq  = 'y'
 	kindOnline     = 'i'
 	kindEvents     = 'E'
+	kindEntry      = 'P'
 )
 
 var (
@@ -166,6 +168,8 @@ func uplinkKey(c gateway.ClientID, useq uint64) []byte { return namedKey(kindUpl
 func strangerKey(c gateway.ClientID, s gateway.Seq) []byte {
 	return namedKey(kindStranger, c, uint64(s))
 }
+
+func entryKey(key string) []byte { return append(keyOf(kindEntry, len(key)), key...) }
 
 func forgottenKey(at int64, o record.Ordinal) []byte {
 	return key64x32(kindForgotten, uint64(at), uint32(o))

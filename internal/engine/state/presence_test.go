@@ -76,7 +76,7 @@ func (w *world) register(id gateway.ClientID) *record.Register {
 }
 
 func (w *world) ends(id gateway.ClientID, epoch uint64) *record.Disconnected {
-	return &record.Disconnected{Client: id, Epoch: epoch, At: w.at, Reason: gateway.ReasonClientClosed}
+	return &record.Disconnected{Disconnection: gateway.Disconnection{Client: id, Epoch: epoch, At: w.at, Reason: gateway.ReasonClientClosed}}
 }
 
 // online wants the clients that have a bit as connected, by the writers of their eras.
@@ -126,7 +126,7 @@ func TestPresence(t *testing.T) {
 
 	w.restart()
 	w.record(1, 12) // the process of the first writer was killed
-	if len(w.told) != 1 || *w.told[0].(*gateway.DisconnectedAll) != (gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: 1}) {
+	if len(w.told) != 2 || *w.told[0].(*gateway.DisconnectedAll) != (gateway.DisconnectedAll{Reason: gateway.ReasonServerStopped, N: 1}) {
 		t.Errorf("told of %+v", w.told)
 	}
 	w.online(map[uint64][]gateway.ClientID{2: {"c"}})
@@ -184,7 +184,7 @@ func TestTwinsOfTwoWriters(t *testing.T) {
 	if r := w.record(2, 20, register)[0]; r.Err != nil {
 		t.Errorf("after the other writer's process ended: %v", r.Err)
 	}
-	w.record(2, 20, &record.Disconnected{Client: "a", At: w.at, Epoch: 3})
+	w.record(2, 20, &record.Disconnected{Disconnection: gateway.Disconnection{Client: "a", At: w.at, Epoch: 3}})
 	if r := w.record(1, 11, register)[0]; r.Err != nil {
 		t.Errorf("after the client disconnected: %v", r.Err)
 	}

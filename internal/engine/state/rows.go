@@ -16,9 +16,10 @@ type Standing struct {
 	era         uint64         // of the last boot that was taken; rises by one with each
 	Clients     int64
 	Messages    int64
-	Queued      int64 // deliveries that are not final
-	bitmaps     int64 // messages in bitmap form that are not completed
-	eventBytes  int64 // of the rows of events, keys and values
+	Queued      int64  // deliveries that are not final
+	bitmaps     int64  // messages in bitmap form that are not completed
+	eventBytes  int64  // of the rows of events, keys and values
+	EventsGone  uint64 // events up to this number were forgotten
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
@@ -46,7 +47,7 @@ var OldWriters = [2][]byte{{'w'}, {'w' + 1}}
 func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
-		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes),
+		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes), r.EventsGone,
 		r.Sum, r.Agreed.Pos, r.Agreed.Sum} {
 		b = record.PutUint(b, v)
 	}
@@ -69,8 +70,8 @@ func decodeState(v []byte) (r Standing, err error) {
 	switch count {
 	case stateValues:
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
-			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]),
-			Sum: n[12], Agreed: Agreement{n[13], n[14]}}
+			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]), EventsGone: n[12],
+			Sum: n[13], Agreed: Agreement{n[14], n[15]}}
 	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
@@ -82,7 +83,7 @@ func decodeState(v []byte) (r Standing, err error) {
 
 // Numbers of values in the row of the state, now and up to format 3.
 const (
-	stateValues    = 15
+	stateValues    = 16
 	oldStateValues = 11
 )
 
@@ -100,6 +101,7 @@ type clientRow struct {
 	labels      map[string]string
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
+	groupsSince uint64            // events above this number are of the client in its present groups
 	reported    map[string]string // labels that the device has sent, apart from those that it was given
 }
 
@@ -107,7 +109,7 @@ func (r *clientRow) encode(key []byte) []byte {
 	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	b = record.PutMap(record.PutUint(b, r.epoch), r.reported)
+	b = record.PutUint(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.groupsSince)
 	return record.PutSum(key, b)
 }
 
@@ -120,7 +122,7 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
 	if len(d.Rest) > 0 { // rows of format 3 end here
-		r.epoch, r.reported = d.Uint(), d.Map()
+		r.epoch, r.reported, r.groupsSince = d.Uint(), d.Map(), d.Uint()
 	}
 	return r, d.End()
 }
@@ -129,7 +131,7 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {
 	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
 		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
-		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch}
+		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch, GroupsSince: r.groupsSince}
 	if r.connectedIn != 0 && !eras.live(r.connectedIn) {
 		rec.LastClose = gateway.ReasonServerStopped
 	}

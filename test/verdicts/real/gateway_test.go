@@ -205,9 +205,9 @@ func (s *store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, err
 	return s.Store.AppendUplink(ctx, u)
 }
 
-func (s *store) Disconnected(client gateway.ClientID, epoch uint64, at time.Time, reason string) {
+func (s *store) Disconnected(d gateway.Disconnection) {
 	s.note("disconnected")
-	s.Store.Disconnected(client, epoch, at, reason)
+	s.Store.Disconnected(d)
 }
 
 func (s *store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, gateway.Seq, error) {

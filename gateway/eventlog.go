@@ -1,0 +1,276 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrOverflow means that the store has forgotten events that the subscriber has not
+// read.
+var ErrOverflow = errors.New("the reader was too slow: events are gone")
+
+// ErrClosed means that the gateway has stopped.
+var ErrClosed = errors.New("the gateway has stopped")
+
+// eventLog passes the events of the store to subscribers. The newest ones that a
+// subscriber has read stay in a cache, so that many subscribers at the end of the log
+// read the store once together. Nothing is cached while nobody subscribes.
+type eventLog struct {
+	store   Store
+	last    atomic.Uint64 // number of the newest event that can be read
+	dropped atomic.Uint64 // events that were forgotten before a subscriber read them
+
+	mu     sync.Mutex
+	wake   chan struct{} // closed by the next event; nil if no subscriber waits
+	closed bool
+	cache  eventCache
+	filled chan struct{} // closed when the read under way is over; nil if there is none
+}
+
+// eventCache has the events with numbers above after, up to through.
+type eventCache struct {
+	after, through uint64
+	events         []Event
+	bytes          int // of payloads and results
+	max, maxBytes  int
+}
+
+func newEventLog(s Store, n, maxBytes int) *eventLog {
+	l := &eventLog{store: s, cache: eventCache{max: n, maxBytes: maxBytes}}
+	if _, last, err := s.EventSpan(); err == nil {
+		l.last.Store(last)
+	}
+	return l
+}
+
+// logged notes that events up to last can be read.
+func (l *eventLog) logged(last uint64) {
+	l.last.Store(last)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wakeLocked()
+}
+
+func (l *eventLog) wakeLocked() {
+	if l.wake != nil {
+		close(l.wake)
+		l.wake = nil
+	}
+}
+
+func (l *eventLog) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.wakeLocked()
+}
+
+// Subscription is a cursor into the event log, for one goroutine. It costs nothing
+// between calls of Next.
+type Subscription struct {
+	l    *eventLog
+	next uint64 // the position: events above it are to be read
+}
+
+// Subscribe returns a cursor behind the event numbered after. gap is true if the store
+// has forgotten events behind it, or if after is not a number of this log; the cursor
+// then stands before the oldest event that is kept.
+func (g *Gateway) Subscribe(after uint64) (sub *Subscription, gap bool, err error) {
+	forgotten, last, err := g.store.EventSpan()
+	if err != nil {
+		return nil, false, err
+	}
+	if after < forgotten || after > last {
+		return &Subscription{l: g.events, next: forgotten}, true, nil
+	}
+	return &Subscription{l: g.events, next: after}, false, nil
+}
+
+// SubscribeNow returns a cursor at the end of the log.
+func (g *Gateway) SubscribeNow() *Subscription {
+	return &Subscription{l: g.events, next: g.LastEvent()}
+}
+
+// LastEvent returns the number of the newest event that can be read.
+func (g *Gateway) LastEvent() uint64 { return g.events.last.Load() }
+
+// EventsBefore returns the position before the first event at or after a time.
+func (g *Gateway) EventsBefore(t time.Time) (uint64, error) { return g.store.EventsBefore(t) }
+
+// Event returns the event with a number; ok is false if none is kept.
+func (g *Gateway) Event(number uint64) (e Event, ok bool, err error) {
+	if number == 0 {
+		return e, false, nil
+	}
+	list, _, err := g.store.Events(number-1, 1, nil)
+	if err != nil || len(list) == 0 || list[0].Seq != number {
+		return e, false, err
+	}
+	return list[0], true, nil
+}
+
+// Position returns the number up to which Next has read.
+func (s *Subscription) Position() uint64 { return s.next }
+
+// Behind returns how far the position is from the end of the log, in numbers: an upper
+// bound of the events that are left.
+func (s *Subscription) Behind() uint64 {
+	last := s.l.last.Load()
+	return last - min(s.next, last)
+}
+
+// Next waits for events and appends up to cap(buf)-len(buf) of them, at least
+// one. It returns ErrOverflow when unread events were forgotten (the cursor then moves
+// to the oldest kept one), ErrClosed, an error of the store, or ctx.Err().
+func (s *Subscription) Next(ctx context.Context, buf []Event) ([]Event, error) {
+	n := max(1, cap(buf)-len(buf))
+	start := len(buf)
+	for {
+		var wait <-chan struct{}
+		var err error
+		if buf, wait, err = s.take(buf, n); err != nil || len(buf) > start {
+			return buf, err
+		}
+		if wait == nil {
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return buf, ctx.Err()
+		}
+	}
+}
+
+// take appends up to n events, or returns the channel to wait for. It may do neither
+// and has then moved on.
+func (s *Subscription) take(buf []Event, n int) ([]Event, <-chan struct{}, error) {
+	l := s.l
+	l.mu.Lock()
+	if s.next >= l.last.Load() {
+		defer l.mu.Unlock()
+		if l.closed {
+			return buf, nil, ErrClosed
+		}
+		if l.wake == nil {
+			l.wake = make(chan struct{})
+		}
+		return buf, l.wake, nil
+	}
+	c := &l.cache
+	if c.after <= s.next && s.next < c.through {
+		buf, s.next = c.read(buf, s.next, n)
+		l.mu.Unlock()
+		return buf, nil, nil
+	}
+	if l.closed {
+		l.mu.Unlock()
+		return buf, nil, ErrClosed
+	}
+	if s.next < c.after { // behind the cache
+		l.mu.Unlock()
+		return s.readStore(buf, n)
+	}
+	if l.filled != nil {
+		defer l.mu.Unlock()
+		return buf, l.filled, nil
+	}
+	done := make(chan struct{})
+	l.filled = done
+	l.mu.Unlock()
+	events, through, err := s.fetch(nil, eventsRead)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		c.add(s.next, events, through)
+	}
+	l.filled = nil
+	close(done)
+	return buf, nil, err
+}
+
+// eventsRead is how many events are read from the store at once.
+const eventsRead = 512
+
+// readStore reads up to n events past the cache.
+func (s *Subscription) readStore(buf []Event, n int) ([]Event, <-chan struct{}, error) {
+	buf, through, err := s.fetch(buf, min(n, eventsRead))
+	if err == nil {
+		s.next = through
+	}
+	return buf, nil, err
+}
+
+// fetch reads events behind the position from the store.
+func (s *Subscription) fetch(buf []Event, n int) ([]Event, uint64, error) {
+	forgotten, _, err := s.l.store.EventSpan()
+	if err != nil {
+		return buf, 0, err
+	}
+	if s.next < forgotten {
+		s.l.dropped.Add(forgotten - s.next)
+		s.next = forgotten
+		return buf, 0, ErrOverflow
+	}
+	return s.l.store.Events(s.next, n, buf)
+}
+
+// read appends up to n events above next and returns the position behind them.
+func (c *eventCache) read(buf []Event, next uint64, n int) ([]Event, uint64) {
+	from := c.find(next)
+	to := min(len(c.events), from+n)
+	buf = append(buf, c.events[from:to]...)
+	if to == len(c.events) {
+		return buf, c.through
+	}
+	return buf, c.events[to-1].Seq
+}
+
+// find returns the index of the first event above next.
+func (c *eventCache) find(next uint64) int {
+	lo, hi := 0, len(c.events)
+	for lo < hi {
+		if mid := (lo + hi) / 2; c.events[mid].Seq <= next {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// add puts events that were read behind after into the cache, and drops the oldest to
+// stay within its bounds.
+func (c *eventCache) add(after uint64, events []Event, through uint64) {
+	if after != c.through {
+		*c = eventCache{after: after, through: after, max: c.max, maxBytes: c.maxBytes}
+	}
+	for i := range events {
+		c.bytes += events[i].size()
+	}
+	c.events, c.through = append(c.events, events...), through
+	if len(c.events) <= c.max+c.max/4 && c.bytes <= c.maxBytes {
+		return
+	}
+	drop := 0 // a part, so that not each call moves what is left
+	for drop < len(c.events)-1 && (len(c.events)-drop > c.max || c.bytes > c.maxBytes-c.maxBytes/4) {
+		c.bytes -= c.events[drop].size()
+		drop++
+	}
+	c.after = c.events[drop-1].Seq
+	kept := copy(c.events, c.events[drop:])
+	clear(c.events[kept:])
+	c.events = c.events[:kept]
+}
+
+// size is the number of payload bytes that the event keeps.
+func (e *Event) size() int {
+	n := len(e.Result)
+	if e.Uplink != nil {
+		n += len(e.Uplink.Payload)
+	}
+	return n
+}

@@ -1,0 +1,101 @@
+package gateway_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// Subscriptions at different places of one log read the same events, whether these are in the cache or not.
+func TestSubscribersReadTheSameEvents(t *testing.T) {
+	bubble(t, gateway.Config{EventBuffer: 16}, func(t *testing.T, g *gateway.Gateway) {
+		link := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		const n = 100
+		first, gap, err := g.Subscribe(0)
+		if err != nil || !gap { // numbers begin above those of earlier processes
+			t.Fatalf("gap %t, %v", gap, err)
+		}
+		var readers []*gateway.Subscription
+		synctest.Wait()
+		for i := range n {
+			readers = append(readers, g.SubscribeNow())
+			if err := link.Session.Received(t.Context(), uint64(i+1), fmt.Append(nil, i)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if i%3 == 0 { // the cache follows this one
+				for first.Behind() > 0 {
+					if _, err := first.Next(t.Context(), make([]gateway.Event, 0, 7)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		for start, r := range readers {
+			for i := start; i < n; {
+				events, err := r.Next(t.Context(), make([]gateway.Event, 0, 5))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range events {
+					if e.Type != gateway.EventMessageReceived || string(e.Uplink.Payload) != fmt.Sprint(i) {
+						t.Fatalf("the reader from %d gets %+v, want uplink %d", start, e, i)
+					}
+					i++
+				}
+			}
+			if r.Behind() > 0 {
+				t.Errorf("the reader from %d is %d behind the end", start, r.Behind())
+			}
+		}
+	})
+}
+
+// A reader of what the store has forgotten is told so, and goes on with the rest.
+func TestSubscribersAreToldOfAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{MaxEvents: 20})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, store, gateway.Config{EventBuffer: 1})
+		link := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		slow, begin := g.SubscribeNow(), g.LastEvent()
+		for i := range 100 {
+			if err := link.Session.Received(t.Context(), uint64(i+1), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if _, err := slow.Next(t.Context(), nil); !errors.Is(err, gateway.ErrOverflow) {
+			t.Fatalf("a slow reader finds %v", err)
+		}
+		events, err := slow.Next(t.Context(), make([]gateway.Event, 0, 200))
+		if err != nil || len(events) < 20 || events[len(events)-1].Seq != g.LastEvent() {
+			t.Fatalf("after that it reads %d events, %v", len(events), err)
+		}
+		for _, c := range []struct {
+			after uint64
+			gap   bool
+		}{{begin, true}, {events[0].Seq - 1, false}, {g.LastEvent(), false}, {g.LastEvent() + 1, true}} {
+			if _, gap, err := g.Subscribe(c.after); gap != c.gap || err != nil {
+				t.Errorf("behind %d: gap %t, %v", c.after, gap, err)
+			}
+		}
+		if e, ok, err := g.Event(events[3].Seq); !ok || err != nil || e.Seq != events[3].Seq {
+			t.Errorf("event %d is %+v, %t, %v", events[3].Seq, e, ok, err)
+		}
+		if e, ok, err := g.Event(begin); ok || err != nil {
+			t.Errorf("a forgotten event is %+v, %v", e, err)
+		}
+		end := g.SubscribeNow()
+		g.Stop()
+		if _, err := end.Next(t.Context(), nil); !errors.Is(err, gateway.ErrClosed) {
+			t.Errorf("after the stop: %v", err)
+		}
+	})
+}

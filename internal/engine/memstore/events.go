@@ -1,0 +1,185 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// eventLog has the newest events. Numbers start at the clock in microseconds, so that
+// a number of an earlier process is below all of this one.
+type eventLog struct {
+	kept      []loggedEvent
+	forgotten uint64
+	last      uint64
+}
+
+type loggedEvent struct {
+	gateway.Event
+	logged time.Time
+}
+
+func newEventLog() eventLog {
+	base := uint64(time.Now().UnixMicro())
+	return eventLog{forgotten: base, last: base}
+}
+
+// logLocked adds an event, numbers it and tells the observer.
+func (s *Store) logLocked(e gateway.Event) {
+	l := &s.told
+	l.last++
+	e.Seq = l.last
+	l.kept = append(l.kept, loggedEvent{e, s.opt.Now()})
+	if most := s.opt.MaxEvents; len(l.kept) > most+most/4 {
+		s.forgetEventsLocked(len(l.kept) - most)
+	}
+	s.noteLocked(&gateway.EventsLogged{Last: l.last})
+}
+
+func (s *Store) forgetEventsLocked(n int) {
+	l := &s.told
+	l.forgotten = l.kept[n-1].Seq
+	kept := copy(l.kept, l.kept[n:])
+	clear(l.kept[kept:])
+	l.kept = l.kept[:kept]
+}
+
+// logFinalLocked adds the event of a delivery that is final.
+func (s *Store) logFinalLocked(d *gateway.Delivery) {
+	s.logLocked(gateway.Event{Type: gateway.FinalEvent(d.State), At: d.FinalAt, Client: d.Client, Message: d.Message,
+		State: d.State, Reason: d.Reason, Attempts: d.Attempts, Result: d.Result})
+}
+
+// logCompletedLocked adds the event of a message to many, all of whose deliveries are
+// final.
+func (s *Store) logCompletedLocked(m *message) {
+	if !m.many() || m.Counts.Total == 0 {
+		return
+	}
+	counts := m.Counts
+	s.logLocked(gateway.Event{Type: gateway.EventMessageCompleted, At: m.CompletedAt, Message: m.ID, Counts: &counts})
+}
+
+// logGroupsLocked adds the event of a client whose groups have changed since event
+// number before.
+func (s *Store) logGroupsLocked(c *client, was []string, before uint64, at time.Time) {
+	if !slices.Equal(was, c.Groups) {
+		c.GroupsSince = before
+		s.logLocked(gateway.Event{Type: gateway.EventGroupChanged, At: at, Client: c.ID, Groups: slices.Clone(c.Groups)})
+	}
+}
+
+// Events returns events with a number above after.
+func (s *Store) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.told
+	from, found := slices.BinarySearchFunc(l.kept, after, func(e loggedEvent, n uint64) int { return cmp.Compare(e.Seq, n) })
+	if found {
+		from++
+	}
+	to := min(len(l.kept), from+limit)
+	for i := from; i < to; i++ {
+		e := l.kept[i].Event
+		if e.Uplink != nil {
+			e.Gone = !s.hasUplinkLocked(e.Uplink.Seq)
+		}
+		buf = append(buf, e)
+	}
+	if to < len(l.kept) {
+		return buf, l.kept[to-1].Seq, nil
+	}
+	return buf, max(after, l.last), nil
+}
+
+func (s *Store) hasUplinkLocked(seq uint64) bool {
+	_, ok := slices.BinarySearchFunc(s.uplinks.kept, seq, func(u gateway.Uplink, n uint64) int { return cmp.Compare(u.Seq, n) })
+	return ok
+}
+
+// EventSpan returns the last number that was forgotten and the last one given.
+func (s *Store) EventSpan() (forgotten, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told.forgotten, s.told.last, nil
+}
+
+// EventsBefore returns the number of the last event from before a time.
+func (s *Store) EventsBefore(t time.Time) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.told
+	n, _ := slices.BinarySearchFunc(l.kept, t, func(e loggedEvent, t time.Time) int { return e.logged.Compare(t) })
+	if n == 0 {
+		return l.forgotten, nil
+	}
+	return l.kept[n-1].Seq, nil
+}
+
+// Note adds an event that no change makes.
+func (s *Store) Note(ctx context.Context, e gateway.Event) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
+		return err
+	}
+	e.Result = slices.Clone(e.Result)
+	s.logLocked(gateway.Event{Type: e.Type, At: e.At, Client: e.Client, Message: e.Message, State: e.State, Reason: e.Reason,
+		Attempts: e.Attempts, Result: e.Result, Detail: e.Detail})
+	return nil
+}
+
+// Put writes entries in one step.
+func (s *Store) Put(ctx context.Context, entries []gateway.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	for i := range entries {
+		if v := &entries[i]; len(v.Key) == 0 || len(v.Key) > gateway.MaxEntryKey || len(v.Value) > gateway.MaxEntryValue {
+			return invalid("an entry is beyond its bounds")
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Value == nil {
+			delete(s.entries, e.Key)
+		} else {
+			s.entries[e.Key] = append([]byte{}, e.Value...)
+		}
+	}
+	return nil
+}
+
+// Entries returns entries in the order of their keys.
+func (s *Store) Entries(prefix, after string, limit int) (gateway.Page[gateway.Entry, string], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for k := range s.entries {
+		if strings.HasPrefix(k, prefix) && (k > after || after == "") {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	p := newPage[gateway.Entry, string](limit)
+	for _, k := range keys {
+		if p.full() {
+			break
+		}
+		p.pass(k)
+		p.add(gateway.Entry{Key: k, Value: append([]byte{}, s.entries[k]...)})
+	}
+	return p.Page, nil
+}

@@ -1,0 +1,369 @@
+package state
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Events appends up to limit events with a number above after, oldest first. An entry
+// about several clients becomes one event for each.
+func (v *View) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
+	r := eventReader{View: v, after: after, through: after, room: limit, events: buf}
+	from, err := v.eventRow(after + 1)
+	if err != nil || from == nil {
+		return buf, after, err
+	}
+	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
+		if r.room <= 0 {
+			return false, nil
+		}
+		list, err := DecodeEvents(slices.Clone(k), val)
+		if err != nil {
+			return false, err
+		}
+		for i := range list {
+			if err := r.entry(&list[i]); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if r.room > 0 && err == nil {
+		r.through = max(r.through, v.State.Event)
+	}
+	return r.events, r.through, err
+}
+
+// eventRow returns the key of the row that has a number, or else of the first row
+// behind it; nil if there is none.
+func (v *View) eventRow(number uint64) (key []byte, err error) {
+	to := []byte{kindEvents + 1}
+	if number < ^uint64(0) {
+		to = key64(kindEvents, number+1)
+	}
+	err = v.each([]byte{kindEvents}, to, true, func(k, _ []byte) (bool, error) {
+		key = slices.Clone(k)
+		return false, nil
+	})
+	if key == nil && err == nil {
+		key = key64(kindEvents, number)
+	}
+	return key, err
+}
+
+// EventSpan returns the last number that was forgotten and the last one given.
+func (v *View) EventSpan() (forgotten, last uint64) { return v.State.EventsGone, v.State.Event }
+
+// EventsBefore returns the last number of an event whose record is from before a time.
+// It halves the range of numbers, because the times of records rise but for a clock
+// that was set back.
+func (v *View) EventsBefore(t time.Time) (uint64, error) {
+	lo, hi := v.State.EventsGone, v.State.Event // the answer is in [lo, hi]
+	for lo < hi {
+		mid := lo + (hi-lo+1)/2
+		key, at, err := v.eventTime(mid)
+		switch {
+		case err != nil:
+			return 0, err
+		case key == 0: // no row at mid or behind it
+			hi = mid - 1
+		case at < t.UnixNano():
+			if key > mid {
+				lo = min(key, hi)
+			} else {
+				lo = mid
+			}
+		default:
+			hi = min(key, mid) - 1
+		}
+	}
+	return max(lo, v.State.EventsGone), nil
+}
+
+// eventTime returns first number and time of the row that has a number, or else of the
+// next one; 0 if there is none.
+func (v *View) eventTime(number uint64) (first uint64, at int64, err error) {
+	from, err := v.eventRow(number)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = v.each(from, []byte{kindEvents + 1}, false, func(k, val []byte) (bool, error) {
+		d, t, err := openEvents(slices.Clone(k), val)
+		if err != nil {
+			return false, err
+		}
+		end := tail64(k)
+		if end < number { // the row may end before the number: look at its entries
+			for len(d.Rest) > 0 {
+				e := Event{Kind: EventKind(d.Byte())}
+				if err := e.decode(d.Bytes(), t); err != nil || d.Err != nil {
+					return false, errors.Join(err, d.Err)
+				}
+				end += uint64(e.N)
+			}
+			if end <= number {
+				return true, nil
+			}
+		}
+		first, at = tail64(k), t
+		return false, nil
+	})
+	return first, at, err
+}
+
+// eventReader turns entries into events.
+type eventReader struct {
+	*View
+	after   uint64
+	through uint64 // number of the last event that was read or passed over
+	room    int
+	events  []gateway.Event
+	fields  gateway.Event // of the entry, for each of its events
+}
+
+// entry appends the events of an entry that are above after, while there is room.
+func (r *eventReader) entry(e *Event) error {
+	end := e.Number + uint64(e.N) - 1
+	if r.room <= 0 || end <= r.after {
+		return nil
+	}
+	r.fields = gateway.Event{Type: e.eventType(), At: record.TimeOf(e.At), Client: e.Client, Epoch: e.Epoch, Session: e.Session,
+		Reason: e.Reason, Dialect: e.Dialect, Remote: e.Remote, Message: e.Message, State: e.State, Attempts: e.Attempts, Groups: e.Groups}
+	switch {
+	case r.fields.Type == "": // of a later version
+		r.through = end
+		return nil
+	case e.N == 1 && e.Clients == nil && e.Kind != EventSettledRest:
+		if err := r.complete(e); err != nil {
+			return err
+		}
+		r.add(e.Number)
+		return nil
+	}
+	return r.expand(e)
+}
+
+func (r *eventReader) add(number uint64) {
+	r.fields.Seq = number
+	r.events = append(r.events, r.fields)
+	r.through = number
+	r.room--
+}
+
+func (e *Event) eventType() gateway.EventType {
+	switch e.Kind {
+	case EventConnected:
+		return gateway.EventClientConnected
+	case EventReplaced:
+		return gateway.EventClientReplaced
+	case EventDisconnected, EventDisconnectedAll:
+		return gateway.EventClientDisconnected
+	case EventForgotten:
+		return gateway.EventClientForgotten
+	case EventQueuedForAbsent, EventQueuedForAbsentMany:
+		return gateway.EventMessageQueued
+	case EventReceived:
+		return gateway.EventMessageReceived
+	case EventSettled, EventSettledRest:
+		return gateway.FinalEvent(e.State)
+	case EventLateAck:
+		return gateway.EventMessageLateAck
+	case EventCompleted:
+		return gateway.EventMessageCompleted
+	case EventRegrouped:
+		return gateway.EventGroupChanged
+	case EventNoted:
+		return e.Note.Event.Type
+	}
+	return ""
+}
+
+// complete adds what other rows have of the event.
+func (r *eventReader) complete(e *Event) error {
+	f := &r.fields
+	switch e.Kind {
+	case EventNoted:
+		n := &e.Note.Event
+		f.Message, f.State, f.Reason, f.Attempts, f.Detail = n.Message, n.State, n.Reason, n.Attempts, n.Detail
+		f.Result = slices.Clone(n.Result)
+	case EventReplaced:
+		f.Reason = gateway.ReasonReplaced
+	case EventReceived:
+		return r.uplink(e)
+	case EventCompleted:
+		h, err := r.head(gateway.Seq(e.Seq))
+		if err != nil {
+			return err
+		}
+		if f.Gone = h == nil; h != nil {
+			counts := h.counts()
+			f.Counts = &counts
+		}
+	case EventSettled, EventLateAck:
+		if e.Result {
+			return r.result(e)
+		}
+	}
+	return nil
+}
+
+func (r *eventReader) uplink(e *Event) error {
+	k := uplinkKey(e.Client, e.Seq)
+	val, err := r.get(k)
+	if err != nil {
+		return err
+	}
+	u := gateway.Uplink{Seq: e.Seq, Client: e.Client, At: record.TimeOf(e.At)}
+	if r.fields.Gone = val == nil; val != nil {
+		if u, err = decodeUplink(k, val); err != nil {
+			return err
+		}
+		r.fields.Session = u.Session
+		u.OmitLarge()
+	}
+	r.fields.Uplink = &u
+	return nil
+}
+
+// result adds the device's answer, which is in one of three places.
+func (r *eventReader) result(e *Event) error {
+	seq := gateway.Seq(e.Seq)
+	row, known, err := r.clientRow(e.Client)
+	if err != nil {
+		return err
+	}
+	keys := [][]byte{strangerKey(e.Client, seq)}
+	if known {
+		keys = append(keys, finalKey(row.ord, seq), sparseKey(seq, row.ord))
+	}
+	for _, k := range keys {
+		f, err := r.finalRow(k)
+		if err != nil {
+			return err
+		}
+		if f == nil || f.id != e.Message {
+			continue
+		}
+		if r.fields.Result = f.result; e.Kind == EventLateAck {
+			r.fields.Result = f.lateResult
+		}
+		return nil
+	}
+	r.fields.Gone = true
+	return nil
+}
+
+// expand appends one event for each client of an entry. The clients of EventSettledRest
+// are in the rows of the message, and are left out once those are gone.
+func (r *eventReader) expand(e *Event) error {
+	number := e.Number
+	each := func(o record.Ordinal) (more bool, err error) {
+		if number > r.after {
+			if r.fields.Client, err = r.nameOf(o); err != nil {
+				return false, err
+			}
+			if r.fields.Client != "" {
+				r.add(number)
+			}
+			r.through = number
+		}
+		number++
+		return r.room > 0 && number < e.Number+uint64(e.N), nil
+	}
+	more, err := true, error(nil)
+	if e.Kind == EventSettledRest {
+		more, err = r.rest(e, each)
+	} else {
+		for _, n := range e.Clients.Chunks() {
+			if c := uint64(e.Clients[n].Count()); number+c <= r.after+1 {
+				number += c
+				continue
+			}
+			if more, err = eachOf(e.Clients[n], n, each); err != nil || !more {
+				break
+			}
+		}
+	}
+	if err == nil && r.room > 0 {
+		r.through = e.Number + uint64(e.N) - 1
+	}
+	return err
+}
+
+// eachOf calls fn with the ordinals of a chunk until it returns false.
+func eachOf(set *record.Bitset, n uint32, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
+	more = set.Each(n, 0, func(o record.Ordinal) bool {
+		var next bool
+		next, err = fn(o)
+		return next && err == nil
+	})
+	return more, err
+}
+
+// rest calls fn with the clients whose deliveries an entry has settled together: those
+// in its state that no other event has settled.
+func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (more bool, err error) {
+	row, err := r.messageRow(e.Message)
+	if err != nil || row == nil {
+		return true, err
+	}
+	if row.form == formList {
+		for _, o := range row.ords {
+			f, err := r.finalRow(finalKey(o, row.seq))
+			if err != nil {
+				return false, err
+			}
+			if f == nil || f.state != e.State || f.reason != e.Reason || f.finalAt != e.At {
+				continue
+			}
+			if more, err := fn(o); err != nil || !more {
+				return more, err
+			}
+		}
+		return true, nil
+	}
+	h, err := r.head(row.seq)
+	if err != nil || h == nil {
+		return true, err
+	}
+	for n := range h.chunks {
+		set, err := r.chunk(finalChunk(row.seq, e.State, n))
+		if err != nil {
+			return false, err
+		}
+		more, err := eachOf(&set, n, func(o record.Ordinal) (bool, error) {
+			f, err := r.finalRow(sparseKey(row.seq, o))
+			if err != nil || f != nil && f.reason != e.Reason {
+				return true, err
+			}
+			return fn(o)
+		})
+		if err != nil || !more {
+			return more, err
+		}
+	}
+	return true, nil
+}
+
+// Entries returns entries of the gateway's own, in the order of their keys.
+func (v *View) Entries(prefix, after string, limit int) (gateway.Page[gateway.Entry, string], error) {
+	p := newPage[gateway.Entry, string](limit)
+	from := entryKey(max(prefix, after))
+	if after >= prefix && after != "" {
+		from = append(from, 0)
+	}
+	err := v.each(from, afterPrefix(entryKey(prefix)), false, func(k, val []byte) (bool, error) {
+		key := string(k[1:])
+		if !p.next(key) {
+			return false, nil
+		}
+		val, err := record.CheckSum(slices.Clone(k), val)
+		p.Items = append(p.Items, gateway.Entry{Key: key, Value: append([]byte{}, val...)})
+		return true, err
+	})
+	return p.Page, err
+}

@@ -1,0 +1,124 @@
+// Package feed decides which events of the log a reader gets: those that it may see,
+// and of these the ones that it asks for.
+package feed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+)
+
+// Types are the types of events of the log, in the order of the documentation.
+var Types = []gateway.EventType{
+	gateway.EventClientConnected, gateway.EventClientDisconnected, gateway.EventClientReplaced, gateway.EventClientForgotten,
+	gateway.EventMessageQueued, gateway.EventMessageReceived, gateway.EventMessageAcked, gateway.EventMessageRejected,
+	gateway.EventMessageExpired, gateway.EventMessageCanceled, gateway.EventMessageFailed, gateway.EventMessageLateAck,
+	gateway.EventMessageCompleted, gateway.EventGroupChanged, gateway.EventWebhookDisabled,
+}
+
+// Filter selects events. Each field that is set narrows the selection.
+type Filter struct {
+	Types  []string          `json:"types,omitempty"` // such as message.acked or client.*
+	Client gateway.ClientID  `json:"client,omitempty"`
+	Prefix string            `json:"prefix,omitempty"` // of the client's id
+	Group  string            `json:"group,omitempty"`  // of the client
+	Labels map[string]string `json:"labels,omitempty"` // of the client: all of them
+}
+
+// Compiled is a Filter that is ready for use, together with the limit of the caller.
+type Compiled struct {
+	filter Filter
+	types  map[gateway.EventType]bool // nil = all
+	limit  apikey.Limit
+	lookup *Lookup
+}
+
+// UnknownTypeError names a type that no event has.
+type UnknownTypeError string
+
+func (e UnknownTypeError) Error() string { return fmt.Sprintf("has no event type %q", string(e)) }
+
+// Compile returns f for a caller with a limit. It returns an UnknownTypeError.
+func Compile(f Filter, limit apikey.Limit, lookup *Lookup) (*Compiled, error) {
+	c := &Compiled{filter: f, limit: limit, lookup: lookup}
+	for _, pattern := range f.Types {
+		if c.types == nil {
+			c.types = make(map[gateway.EventType]bool)
+		}
+		if !selectTypes(pattern, c.types) {
+			return nil, UnknownTypeError(pattern)
+		}
+	}
+	return c, nil
+}
+
+func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	found := false
+	for _, t := range Types {
+		if string(t) == pattern || wild && strings.HasPrefix(string(t), prefix) {
+			wanted[t] = true
+			found = true
+		}
+	}
+	return found
+}
+
+// Wants reports whether the filter selects an event that the caller may see.
+func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
+	f := &c.filter
+	if c.types != nil && !c.types[e.Type] || f.Client != "" && e.Client != f.Client || !strings.HasPrefix(string(e.Client), f.Prefix) {
+		return false, nil
+	}
+	if in, err := c.within(e); err != nil || !in {
+		return false, err
+	}
+	if f.Group == "" && len(f.Labels) == 0 {
+		return true, nil
+	}
+	if e.Client == "" {
+		return false, nil
+	}
+	s, err := c.lookup.of(e)
+	return err == nil && f.matches(&s), err
+}
+
+// within reports whether an event is about a client within the limit, or about a
+// message to many that was pushed under it. A limit to a group has the events of a
+// client from when it was put into its present groups: the earlier ones may be
+// another tenant's.
+func (c *Compiled) within(e *gateway.Event) (bool, error) {
+	l := &c.limit
+	switch {
+	case l.None():
+		return true, nil
+	case e.Client == "":
+		if e.Message == "" {
+			return false, nil
+		}
+		m, err := c.lookup.gateway.Message(e.Message)
+		if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
+			return false, nil
+		}
+		return err == nil && l.Covers(m.Owner), err
+	case l.Group == "":
+		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
+	}
+	s, err := c.lookup.of(e)
+	return err == nil && slices.Contains(s.groups, l.Group) && e.Seq > s.since, err
+}
+
+func (f *Filter) matches(s *subject) bool {
+	if f.Group != "" && !slices.Contains(s.groups, f.Group) {
+		return false
+	}
+	for k, v := range f.Labels {
+		if got, ok := s.labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
