@@ -97,6 +97,17 @@ func (g *Gateway) SubscribeNow() *Subscription {
 // LastEvent returns the number of the newest event that can be read.
 func (g *Gateway) LastEvent() uint64 { return g.events.last.Load() }
 
+// Note puts an event into the log that no change of the store makes, durably.
+func (g *Gateway) Note(ctx context.Context, e Event) error { return g.store.Note(ctx, e) }
+
+// Put writes entries into the store in one step, durably.
+func (g *Gateway) Put(ctx context.Context, entries []Entry) error { return g.store.Put(ctx, entries) }
+
+// Entries returns entries of the store; see Store.
+func (g *Gateway) Entries(prefix, after string, limit int) (Page[Entry, string], error) {
+	return g.store.Entries(prefix, after, limit)
+}
+
 // EventsBefore returns the position before the first event at or after a time.
 func (g *Gateway) EventsBefore(t time.Time) (uint64, error) { return g.store.EventsBefore(t) }
 

@@ -8,6 +8,9 @@ import (
 
 // PushRequest is a request to store a message for one client or many.
 type PushRequest struct {
+	// ID names the message; "" gives it a new one. A repeat of a known id returns the
+	// receipt of its message.
+	ID         MessageID
 	To         Audience
 	Payload    []byte
 	Encoding   Encoding
@@ -42,7 +45,11 @@ type PushRequest struct {
 // is connected with a dialect that cannot carry it), CodeClientNotFound,
 // CodeQueueFull, CodeIdempotencyMismatch, CodeDraining, CodeUnavailable.
 func (g *Gateway) Push(ctx context.Context, r PushRequest) (Receipt, error) {
-	return g.accept(ctx, r, g.newMessageID())
+	id := r.ID
+	if id == "" {
+		id = g.newMessageID()
+	}
+	return g.accept(ctx, r, id)
 }
 
 // StartPush is Push for a caller that does not wait. It calls done once, maybe

@@ -1,0 +1,89 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+// subscribe returns a cursor behind a position of the log.
+func (e *endpoint) subscribe(after uint64) (*gateway.Subscription, error) {
+	sub, gap, err := e.m.cfg.Gateway.Subscribe(after)
+	if err == nil && gap && sub.Position() > after {
+		e.missedTo(after, sub.Position())
+	}
+	return sub, err
+}
+
+func (e *endpoint) missedTo(from, to uint64) {
+	e.m.mu.Lock()
+	e.health.missed += to - from
+	id := e.hook.ID
+	e.m.mu.Unlock()
+	e.m.cfg.Logger.Warn("events were forgotten before a webhook had them", "webhook", id, "numbers", to-from)
+}
+
+// catchUp reads the log for an endpoint that is behind, until it has come to the
+// dispatcher's position.
+func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint64) error {
+	var sub *gateway.Subscription
+	for {
+		e.m.mu.Lock()
+		if run != e.run {
+			e.m.mu.Unlock()
+			return context.Canceled
+		}
+		if e.at >= e.m.position {
+			e.behind, e.reading = false, false
+			e.changed = true
+			e.m.mu.Unlock()
+			return nil
+		}
+		at, wait := e.at, e.fullLocked()
+		e.m.mu.Unlock()
+		if wait != nil {
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
+		if sub == nil {
+			var err error
+			if sub, err = e.subscribe(at); err != nil {
+				return err
+			}
+		}
+		select {
+		case e.m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		before := sub.Position()
+		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		<-e.m.slots
+		if errors.Is(err, gateway.ErrOverflow) {
+			e.missedTo(before, sub.Position())
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		events = wanted(e.m, filter, events)
+		e.m.mu.Lock()
+		if run == e.run {
+			to := min(sub.Position(), e.m.position) // the dispatcher takes the rest
+			for i := range events {
+				if events[i].Seq <= to {
+					e.takeLocked(&events[i])
+				}
+			}
+			e.at, e.changed = to, true
+			e.pumpLocked()
+		}
+		e.m.mu.Unlock()
+	}
+}

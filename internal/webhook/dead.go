@@ -1,0 +1,156 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+// Dead returns dead letters, oldest first: up to limit behind the event numbered after.
+func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list []DeadLetter, more bool, err error) {
+	if _, err := m.Get(id, l); err != nil {
+		return nil, false, err
+	}
+	if err := m.save(context.Background()); err != nil {
+		return nil, false, err
+	}
+	begin := ""
+	if after > 0 {
+		begin = deadKey(id, after)
+	}
+	page, err := m.cfg.Gateway.Entries(keyDead+id+" ", begin, limit)
+	for _, e := range page.Items {
+		var d DeadLetter
+		if err := json.Unmarshal(e.Value, &d); err != nil {
+			return nil, false, err
+		}
+		list = append(list, d)
+	}
+	return list, page.More, err
+}
+
+// Redeliver sends dead letters again, oldest first, until one fails or ctx ends. It
+// removes those that the endpoint takes, and returns how many those are and the last
+// attempt's error.
+func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n int, failed string, err error) {
+	m.mu.Lock()
+	e, err := m.findLocked(id, l)
+	if err != nil {
+		m.mu.Unlock()
+		return 0, "", err
+	}
+	w, client := e.hook, e.http
+	m.mu.Unlock()
+	for {
+		list, _, err := m.Dead(id, l, 0, 100)
+		if err != nil || len(list) == 0 {
+			return n, "", err
+		}
+		for _, d := range list {
+			a, _, _ := m.post(ctx, client, &w, d.ID, d.Body, true)
+			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
+			m.mu.Lock()
+			e.attempts.add(a.Attempt)
+			m.mu.Unlock()
+			if !a.ok {
+				return n, a.Error, nil
+			}
+			if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: deadKey(id, d.Event)}}); err != nil {
+				return n, "", err
+			}
+			n++
+		}
+	}
+}
+
+// replayPause is the least time between two requests of a replay.
+const replayPause = 10 * time.Millisecond
+
+// ErrBusy means that a replay of the webhook is under way.
+var ErrBusy = errors.New("a replay of the webhook is under way")
+
+// Replay sends the events behind a position again, up to the one numbered until, with
+// the header Webhook-Replay, one after the other. It goes on in the background, with the
+// retries of a parked event; it ends with the process, and when the webhook is changed.
+func (m *Manager) Replay(id string, l apikey.Limit, after, until uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.findLocked(id, l)
+	if err != nil {
+		return err
+	}
+	if e.replaying {
+		return ErrBusy
+	}
+	if e.hook.Condition() != Active {
+		return &FieldError{"state", "must be active for a replay"}
+	}
+	e.replaying = true
+	w, ctx, filter := e.hook, e.ctx, e.filter
+	m.readers.Go(func() {
+		err := e.replay(ctx, &w, filter, after, until)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		e.replaying = false
+		if err != nil && ctx.Err() == nil {
+			m.cfg.Logger.Warn("a replay has ended early", "webhook", w.ID, "cause", err)
+		}
+	})
+	return nil
+}
+
+func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled, after, until uint64) error {
+	sub, err := e.subscribe(after)
+	if err != nil {
+		return err
+	}
+	for sub.Position() < until {
+		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		if err != nil && !errors.Is(err, gateway.ErrOverflow) {
+			return err
+		}
+		for _, ev := range wanted(e.m, filter, events) {
+			if ev.Seq > until {
+				return nil
+			}
+			for try := 1; ; try++ {
+				a := e.m.deliver(ctx, e.http, w, &ev, try, true)
+				e.m.mu.Lock()
+				e.attempts.add(a.Attempt)
+				e.m.mu.Unlock()
+				if a.ok {
+					break
+				}
+				if a.gone || try >= replayTries {
+					return errors.New(a.Error)
+				}
+				if err := sleep(ctx, max(backoff(try), a.retryAfter)); err != nil {
+					return err
+				}
+			}
+			if err := sleep(ctx, replayPause); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replayTries is how often a replay sends one event.
+const replayTries = 5
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

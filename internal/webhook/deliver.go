@@ -1,0 +1,302 @@
+package webhook
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+const (
+	maxAnswer     = 64 << 10 // bytes that are read of an answer
+	shownAnswer   = 1 << 10  // bytes that an attempt keeps
+	keptAttempts  = 1000
+	maxRetryAfter = time.Hour
+)
+
+// Attempt is one request to an endpoint.
+type Attempt struct {
+	At       time.Time
+	Event    uint64
+	Type     gateway.EventType
+	Client   gateway.ClientID
+	Try      int // 1 for the first
+	Replay   bool
+	Status   int // 0 if there was no answer
+	Duration time.Duration
+	Answer   string // the first bytes of its body
+	Error    string // in plain words; "" after a success
+}
+
+// attempts are the last ones.
+type attempts struct {
+	ring []Attempt
+	next int
+}
+
+func (a *attempts) add(t Attempt) {
+	if len(a.ring) < keptAttempts {
+		a.ring = append(a.ring, t)
+		return
+	}
+	a.ring[a.next] = t
+	a.next = (a.next + 1) % keptAttempts
+}
+
+// list returns them, newest first.
+func (a *attempts) list() []Attempt {
+	out := slices.Concat(a.ring[a.next:], a.ring[:a.next])
+	slices.Reverse(out)
+	return out
+}
+
+// answer is the outcome of a request.
+type answer struct {
+	Attempt
+	id         string // of the event
+	body       []byte // that was sent
+	ok         bool
+	gone       bool
+	retryAfter time.Duration
+}
+
+// deliver sends an event and passes on the endpoint's reply to the device. A reply that
+// the store cannot take makes the request fail, so that it is repeated.
+func (m *Manager) deliver(ctx context.Context, client *http.Client, w *Webhook, ev *gateway.Event, try int, replay bool) answer {
+	body, id, err := m.cfg.Encode(ev, w.Payloads)
+	if err != nil {
+		return answer{Attempt: Attempt{At: m.cfg.Now(), Event: ev.Seq, Type: ev.Type, Client: ev.Client, Try: try, Replay: replay,
+			Error: "the event cannot be read from the store"}}
+	}
+	a, reply, kind := m.post(ctx, client, w, id, body, replay)
+	a.Event, a.Type, a.Client, a.Try, a.Replay, a.id, a.body = ev.Seq, ev.Type, ev.Client, try, replay, id, body
+	if a.ok && a.Status == http.StatusOK && w.Reply && ev.Type == gateway.EventMessageReceived && len(reply) > 0 && !replay {
+		if err := m.reply(ctx, w, ev, id, reply, kind); err != nil {
+			a.ok, a.Error = false, "the answer could not be pushed to the device: "+err.Error()
+		}
+	}
+	return a
+}
+
+// post sends a signed body. It returns the body of the answer with its type, if the
+// status is 200.
+func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id string, body []byte, replay bool) (a answer, reply []byte, kind replyKind) {
+	begun := time.Now()
+	a.At = m.cfg.Now()
+	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
+	if err == nil {
+		err = sign(req.Header, w, id, body, a.At)
+	}
+	if err != nil {
+		a.Error = err.Error()
+		return a, nil, kind
+	}
+	for k, v := range w.Headers {
+		req.Header.Set(k, v)
+	}
+	req.Header.Set("Content-Type", "application/cloudevents+json")
+	req.Header.Set("User-Agent", "longwire-webhook")
+	if replay {
+		req.Header.Set("Webhook-Replay", "true")
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		a.Duration, a.Error = time.Since(begun), plainError(err, w.Timeout)
+		return a, nil, kind
+	}
+	defer res.Body.Close()
+	reply, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	a.Status, a.Duration = res.StatusCode, time.Since(begun)
+	a.Answer = strings.ToValidUTF8(string(reply[:min(len(reply), shownAnswer)]), "\uFFFD")
+	switch {
+	case err != nil:
+		a.Error = "the answer ended early: " + plainError(err, w.Timeout)
+	case res.StatusCode == http.StatusGone:
+		a.gone, a.Error = true, "the endpoint has answered 410 Gone"
+	case res.StatusCode/100 == 2:
+		a.ok = true
+	case res.StatusCode/100 == 3:
+		a.Error = "the endpoint redirects, and redirects are not followed"
+	default:
+		a.Error = fmt.Sprintf("the endpoint has answered %d", res.StatusCode)
+	}
+	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
+		a.retryAfter = retryAfter(res.Header.Get("Retry-After"), a.At)
+	}
+	if len(reply) > maxAnswer {
+		reply = nil
+		if a.ok && w.Reply {
+			a.ok, a.Error = false, fmt.Sprintf("the answer has more than %d bytes", maxAnswer)
+		}
+	}
+	return a, reply, replyKindOf(res.Header)
+}
+
+// sign sets the headers of the Standard Webhooks specification. During a rotation both
+// secrets sign.
+func sign(h http.Header, w *Webhook, id string, body []byte, at time.Time) error {
+	secrets := []string{w.Secret}
+	if w.OldSecret != "" && at.Before(w.OldUntil) {
+		secrets = append(secrets, w.OldSecret)
+	}
+	var signatures []string
+	for _, secret := range secrets {
+		key, err := standardwebhooks.NewWebhook(secret)
+		if err != nil {
+			return fmt.Errorf("the secret is not base64: %w", err)
+		}
+		signature, err := key.Sign(id, at, body)
+		if err != nil {
+			return err
+		}
+		signatures = append(signatures, signature)
+	}
+	h.Set(standardwebhooks.HeaderWebhookID, id)
+	h.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	h.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
+	return nil
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(v string, now time.Time) time.Duration {
+	if s, err := strconv.Atoi(v); err == nil && s > 0 {
+		return min(time.Duration(min(s, 1<<20))*time.Second, maxRetryAfter)
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return min(max(0, t.Sub(now)), maxRetryAfter)
+	}
+	return 0
+}
+
+// plainError says why there was no answer.
+func plainError(err error, timeout time.Duration) string {
+	var dns *net.DNSError
+	var refused *refusedAddress
+	switch {
+	case errors.As(err, &refused):
+		return refused.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no whole answer within %v", timeout)
+	case errors.Is(err, context.Canceled):
+		return "the request was given up"
+	case errors.As(err, &dns):
+		return "the host name is not known: " + dns.Name
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	}
+	text := err.Error()
+	if _, cause, ok := strings.Cut(text, `": `); ok { // net/http puts method and URL before it
+		text = cause
+	}
+	return text
+}
+
+// refusedAddress is why no connection is made.
+type refusedAddress struct{ addr netip.Addr }
+
+func (e *refusedAddress) Error() string {
+	return fmt.Sprintf("the address %s is not allowed: it is private, local or the gateway's own (webhooks.allow_networks)", e.addr)
+}
+
+// newHTTP returns the client of one endpoint, so that none takes the connections of
+// others. Addresses are checked when a connection
+// is made, after the name was looked up, so that a name cannot lead elsewhere later.
+func (m *Manager) newHTTP() *http.Client {
+	c := &http.Client{Transport: m.cfg.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if c.Transport == nil {
+		c.Transport = m.newTransport()
+	}
+	return c
+}
+
+func (m *Manager) newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: MaxTimeout, KeepAlive: 30 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		if !m.allowed(to) {
+			return &refusedAddress{to.Addr()}
+		}
+		return nil
+	}}
+	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: MaxTimeout, MaxConnsPerHost: MaxConcurrency,
+		MaxIdleConnsPerHost: DefaultConcurrent, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
+}
+
+// sharedNetworks are not public although net/netip does not say so: RFC 6598, RFC 2544,
+// RFC 6890 and the IPv4 addresses in NAT64 and 6to4.
+var sharedNetworks = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16")}
+
+// allowed reports whether webhooks may go to an address.
+func (m *Manager) allowed(to netip.AddrPort) bool {
+	addr := to.Addr().Unmap().WithZone("")
+	if slices.ContainsFunc(m.cfg.Own, func(own netip.AddrPort) bool {
+		return own.Port() == to.Port() && (own.Addr().Unmap() == addr || own.Addr().IsUnspecified() && isLocal(addr))
+	}) {
+		return false
+	}
+	if slices.ContainsFunc(m.cfg.AllowNetworks, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return true
+	}
+	if addr.IsLoopback() {
+		return m.cfg.AllowLoopback
+	}
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !slices.ContainsFunc(sharedNetworks, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// isLocal reports whether an address is one of this machine's.
+func isLocal(addr netip.Addr) bool {
+	if addr.IsLoopback() {
+		return true
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(list, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Unmap() == addr
+	})
+}
+
+// replyKind is what the headers of an answer say about a push to the device.
+type replyKind struct {
+	encoding gateway.Encoding
+	ttl      time.Duration
+	err      error
+}
+
+func replyKindOf(h http.Header) (k replyKind) {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	switch kind = strings.ToLower(strings.TrimSpace(kind)); {
+	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
+		k.encoding = gateway.EncodingJSON
+	case strings.HasPrefix(kind, "text/"):
+		k.encoding = gateway.EncodingText
+	}
+	if v := h.Get("Longwire-TTL"); v != "" {
+		if k.ttl, k.err = time.ParseDuration(v); k.err != nil || k.ttl < gateway.MinTTL || k.ttl > gateway.MaxTTL {
+			k.err = cmp.Or(k.err, fmt.Errorf("Longwire-TTL %q is not a duration from %v to %v", v, gateway.MinTTL, gateway.MaxTTL))
+		}
+	}
+	return k
+}

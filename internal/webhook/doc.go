@@ -1,0 +1,13 @@
+// Package webhook posts events to web backends: each event at least once, the events of
+// one client in order, signed after the Standard Webhooks specification
+// (https://www.standardwebhooks.com).
+//
+//	log → dispatcher → index → endpoint: lanes, one per client → requests
+//	              ↘ catch-up reader of an endpoint that is behind ↗
+//
+// An endpoint has a mark: what lies at or below it in the log is done, but for parked
+// clients. An event that fails three times parks its client: the mark goes on, and what
+// the client's later events are is read from the log again when its time comes. Marks
+// and parked clients are entries of the store, written once a second, so that a crash
+// repeats about a second of requests and loses none.
+package webhook

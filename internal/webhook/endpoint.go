@@ -1,0 +1,422 @@
+package webhook
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+const (
+	maxWaiting    = 1000 // events of an endpoint in memory; beyond them it is behind
+	parkAfter     = 3    // failures of an event
+	maxParked     = 10_000
+	downAfter     = time.Minute        // without a success, while requests fail
+	disabledAfter = 5 * 24 * time.Hour // likewise
+	scanEvents    = 256                // read at once
+)
+
+// backoff returns the pause after n failures in a row, within 20 % of a step.
+func backoff(n int) time.Duration {
+	steps := [...]time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
+	d := steps[min(max(n, 1), len(steps))-1]
+	return d*4/5 + rand.N(d*2/5)
+}
+
+// endpoint delivers to one webhook. All fields are guarded by Manager.mu.
+type endpoint struct {
+	m      *Manager
+	hook   Webhook
+	filter *feed.Compiled // fixed during a run
+	http   *http.Client
+	behind bool   // the dispatcher passes it over: it is paused, or reads the log itself
+	at     uint64 // while behind: the position up to which it has taken events
+
+	run       uint64          // rises with each change of the webhook; requests of an earlier run count no more
+	ctx       context.Context // of the run
+	cancel    context.CancelFunc
+	order     []*item // taken and not known done, by rising numbers
+	lanes     map[string]*lane
+	ready     []*lane
+	inflight  int
+	waiting   int // items in lanes
+	parked    map[string]*parking
+	scanning  bool
+	replaying bool
+	reading   bool          // a catch-up reader is under way
+	room      chan struct{} // closed when there is room in memory; nil if nobody waits
+	wakeAt    time.Time
+	timer     *time.Timer
+	changed   bool            // the cursor is to be written
+	touched   map[string]bool // parkings to be written
+	stored    cursor
+	dead      []DeadLetter // to be written
+	buried    []uint64     // event numbers of those that are written, oldest first
+	health    health
+	attempts  attempts
+}
+
+// item is an event that waits for its request.
+type item struct {
+	event gateway.Event
+	done  bool
+}
+
+// lane has the waiting events of one client, or of one message to many, in order.
+type lane struct {
+	key   string
+	scan  []*item // of a parked client, read again; they come before queue
+	queue []*item // of the order
+	busy  bool    // a request is under way, or the lane is in ready
+	next  time.Time
+	fails int       // of the first item
+	since time.Time // of its first failure
+}
+
+func (l *lane) head() *item {
+	switch {
+	case len(l.scan) > 0:
+		return l.scan[0]
+	case len(l.queue) > 0:
+		return l.queue[0]
+	}
+	return nil
+}
+
+// health is how the endpoint answers.
+type health struct {
+	LastSuccess time.Time
+	failing     time.Time // when the failures since the last success began
+	fails       int
+	hold        time.Time // no request before
+	down        bool
+	missed      uint64 // numbers of the log that were forgotten before they were read
+}
+
+// laneOf names the lane of an event.
+func laneOf(ev *gateway.Event) string {
+	if ev.Client != "" {
+		return string(ev.Client)
+	}
+	return "\x00" + string(ev.Message)
+}
+
+// positionLocked returns the position up to which the endpoint has taken events.
+func (e *endpoint) positionLocked() uint64 {
+	if e.behind {
+		return e.at
+	}
+	return e.m.position
+}
+
+// markLocked returns the position up to which everything is done but for the parked.
+func (e *endpoint) markLocked() uint64 {
+	e.trimLocked()
+	if len(e.order) > 0 {
+		return e.order[0].event.Seq - 1
+	}
+	return e.positionLocked()
+}
+
+func (e *endpoint) trimLocked() {
+	n := 0
+	for n < len(e.order) && e.order[n].done {
+		e.order[n] = nil
+		n++
+	}
+	if n > 0 {
+		e.order = e.order[n:]
+		e.changed = true
+	}
+}
+
+// wanted returns the events that a filter selects. One that cannot be judged is sent:
+// an event too many is better than one too few.
+func wanted(m *Manager, filter *feed.Compiled, events []gateway.Event) []gateway.Event {
+	kept := events[:0]
+	for i := range events {
+		ok, err := filter.Wants(&events[i])
+		if err != nil {
+			m.cfg.Logger.Warn("a webhook's filter cannot be asked", "event", events[i].Seq, "cause", err)
+		}
+		if ok {
+			kept = append(kept, events[i])
+		}
+	}
+	return kept
+}
+
+// takeLocked takes an event that the endpoint wants.
+func (e *endpoint) takeLocked(ev *gateway.Event) {
+	key := laneOf(ev)
+	if p := e.parked[key]; p != nil && (!p.live || ev.Seq <= p.read) {
+		return // it is read again, or was
+	}
+	it := &item{event: *ev}
+	e.order = append(e.order, it)
+	e.changed = true
+	l := e.laneLocked(key)
+	l.queue = append(l.queue, it)
+	e.waiting++
+	e.offerLocked(l)
+}
+
+func (e *endpoint) laneLocked(key string) *lane {
+	l := e.lanes[key]
+	if l == nil {
+		l = &lane{key: key}
+		e.lanes[key] = l
+	}
+	return l
+}
+
+// offerLocked makes a lane ready if it has something to send now.
+func (e *endpoint) offerLocked(l *lane) {
+	if l.busy {
+		return
+	}
+	it := l.head()
+	if it == nil {
+		delete(e.lanes, l.key)
+		return
+	}
+	if until := e.settleUntil(l, it); until.After(l.next) {
+		l.next = until
+	}
+	if wait := l.next; wait.After(e.m.cfg.Now()) {
+		e.wakeLocked(wait)
+		return
+	}
+	l.busy = true
+	e.ready = append(e.ready, l)
+}
+
+// settleUntil returns when the end of a connection may be told; zero for now. If the
+// client is back by then, both events are dropped.
+func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
+	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
+		return time.Time{}
+	}
+	until := it.event.At.Add(e.hook.Settle)
+	for _, list := range [][]*item{l.scan, l.queue} {
+		for _, back := range list {
+			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
+				return time.Time{}
+			}
+		}
+	}
+	return until
+}
+
+// returned removes the end of a connection and the next connection from a lane if the
+// client was back within Settle.
+func (e *endpoint) returnedLocked(l *lane) bool {
+	it := l.head()
+	if e.hook.Settle == 0 || it == nil || it.event.Type != gateway.EventClientDisconnected {
+		return false
+	}
+	until := it.event.At.Add(e.hook.Settle)
+	for _, list := range []*[]*item{&l.scan, &l.queue} {
+		for i, back := range *list {
+			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
+				back.done = true
+				*list = append((*list)[:i:i], (*list)[i+1:]...)
+				e.waiting--
+				e.popLocked(l)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// popLocked removes the first item of a lane, which is done.
+func (e *endpoint) popLocked(l *lane) {
+	if len(l.scan) > 0 {
+		l.scan = l.scan[1:]
+	} else {
+		l.queue[0].done = true
+		l.queue = l.queue[1:]
+		e.trimLocked()
+	}
+	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
+	e.waiting--
+	e.roomLocked()
+}
+
+func (e *endpoint) roomLocked() {
+	if e.room != nil && e.waiting <= maxWaiting/2 {
+		close(e.room)
+		e.room = nil
+	}
+}
+
+// wakeLocked has the endpoint look again at a time.
+func (e *endpoint) wakeLocked(at time.Time) {
+	if !e.wakeAt.IsZero() && !at.Before(e.wakeAt) {
+		return
+	}
+	e.wakeAt = at
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	run := e.run
+	e.timer = time.AfterFunc(max(0, at.Sub(e.m.cfg.Now())), func() {
+		e.m.mu.Lock()
+		defer e.m.mu.Unlock()
+		if e.run == run {
+			e.wakeAt = time.Time{}
+			for _, l := range e.lanes {
+				e.offerLocked(l)
+			}
+			e.pumpLocked()
+		}
+	})
+}
+
+// pumpLocked starts requests, as many as may be under way.
+func (e *endpoint) pumpLocked() {
+	if e.hook.Condition() != Active || e.m.closed {
+		return
+	}
+	now := e.m.cfg.Now()
+	if e.health.hold.After(now) {
+		e.wakeLocked(e.health.hold)
+		return
+	}
+	most := e.hook.Concurrency
+	if e.health.down {
+		most = 1
+	}
+	for e.inflight < most && len(e.ready) > 0 {
+		l := e.ready[0]
+		e.ready = e.ready[1:]
+		l.busy = false
+		for e.returnedLocked(l) {
+		}
+		it := l.head()
+		if it == nil || e.settleUntil(l, it).After(now) {
+			e.offerLocked(l)
+			continue
+		}
+		l.busy = true
+		e.inflight++
+		run, hook, ctx, try := e.run, e.hook, e.ctx, l.fails+1
+		e.m.requests.Go(func() {
+			a := e.m.deliver(ctx, e.http, &hook, &it.event, try, false)
+			e.m.mu.Lock()
+			defer e.m.mu.Unlock()
+			e.answeredLocked(run, l, it, a)
+		})
+	}
+	e.scanIfDueLocked(now)
+}
+
+// answeredLocked notes the answer to a request.
+func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
+	now := e.m.cfg.Now()
+	e.attempts.add(a.Attempt)
+	if run != e.run {
+		return // the webhook was changed since; the event is sent again
+	}
+	e.inflight--
+	l.busy = false
+	h := &e.health
+	switch {
+	case a.ok:
+		if h.down {
+			h.hold = time.Time{}
+		}
+		h.LastSuccess, h.failing, h.fails, h.down = now, time.Time{}, 0, false
+		e.deliveredLocked(l, it)
+	case a.gone:
+		e.m.disableLocked(e, "gone", "the endpoint has answered 410 Gone")
+		return
+	case e.m.closed:
+	default:
+		if e.failedLocked(l, it, a, now) {
+			return
+		}
+	}
+	e.offerLocked(l)
+	e.pumpLocked()
+}
+
+// deliveredLocked removes an event that was delivered, or given up.
+func (e *endpoint) deliveredLocked(l *lane, it *item) {
+	p := e.parked[l.key]
+	e.popLocked(l)
+	if p == nil {
+		return
+	}
+	p.First, p.Fails, p.Since = it.event.Seq+1, 0, time.Time{}
+	e.touched[l.key] = true
+	e.unparkLocked(l.key, p)
+}
+
+// failedLocked decides what happens after a failure. It returns true if the webhook is
+// disabled.
+func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool {
+	h := &e.health
+	if h.failing.IsZero() {
+		h.failing = now
+	}
+	h.fails++
+	if now.Sub(h.failing) >= disabledAfter {
+		e.m.disableLocked(e, "no_success", "no request has succeeded for five days")
+		return true
+	}
+	if now.Sub(h.failing) >= downAfter {
+		h.down = true
+	}
+	if a.retryAfter > 0 {
+		h.hold = now.Add(a.retryAfter)
+	}
+	if h.down {
+		if pause := now.Add(backoff(h.fails)); pause.After(h.hold) {
+			h.hold = pause
+		}
+		return false
+	}
+	l.fails++
+	if l.since.IsZero() {
+		l.since = now
+	}
+	p := e.parked[l.key]
+	if p != nil {
+		if p.Since.IsZero() {
+			p.Since = now
+		}
+		l.since = p.Since
+	}
+	if now.Sub(l.since) >= e.hook.RetryFor {
+		e.dead = append(e.dead, DeadLetter{Event: it.event.Seq, Type: it.event.Type, Client: it.event.Client, At: now,
+			Error: a.Error, Status: a.Status, ID: a.id, Body: a.body})
+		e.changed = true
+		e.deliveredLocked(l, it)
+		return false
+	}
+	switch {
+	case p != nil:
+		e.parkLocked(l, it, p.Fails+1, now)
+	case l.fails >= parkAfter && len(e.parked) < maxParked:
+		e.parkLocked(l, it, l.fails, now)
+	default:
+		l.next = now.Add(backoff(l.fails))
+	}
+	return false
+}
+
+// fullLocked returns a channel to wait for if the endpoint has enough in memory.
+func (e *endpoint) fullLocked() <-chan struct{} {
+	if e.waiting < maxWaiting {
+		return nil
+	}
+	if e.room == nil {
+		e.room = make(chan struct{})
+	}
+	return e.room
+}

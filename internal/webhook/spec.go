@@ -1,0 +1,182 @@
+package webhook
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+// Bounds of webhooks.
+const (
+	MaxWebhooks       = 10_000
+	maxURL            = 2048 // bytes
+	maxTypes          = 64
+	maxHeaders        = 32
+	maxHeaderBytes    = 8 << 10
+	maxLabels         = 32
+	maxName           = 128
+	MinTimeout        = time.Second
+	MaxTimeout        = 30 * time.Second
+	DefaultTimeout    = 10 * time.Second
+	MaxConcurrency    = 64
+	DefaultConcurrent = 8
+	MinRetryFor       = time.Minute
+	MaxRetryFor       = 30 * 24 * time.Hour
+	DefaultRetryFor   = 72 * time.Hour
+	MaxSettle         = 10 * time.Minute
+)
+
+// State says whether a webhook gets events.
+type State string
+
+const (
+	Active   State = "active"
+	Paused   State = "paused"   // by a caller
+	Disabled State = "disabled" // by the gateway; Reason says why
+)
+
+// Spec is the part of a webhook that callers set.
+type Spec struct {
+	Name        string            `json:"name,omitempty"`
+	URL         string            `json:"url"`
+	Filter      feed.Filter       `json:"filter"`
+	State       State             `json:"state"` // Active or Paused
+	Timeout     time.Duration     `json:"timeout"`
+	Concurrency int               `json:"concurrency"`
+	Headers     map[string]string `json:"headers,omitempty"` // never shown again
+	RetryFor    time.Duration     `json:"retry_for"`
+	// Settle keeps back the end of a connection for so long: if the client is back
+	// within it, neither is told.
+	Settle time.Duration `json:"settle,omitempty"`
+	// Reply pushes the body of a 200 answer to message.received to the client.
+	Reply bool `json:"reply,omitempty"`
+}
+
+// FieldError says which member of a Spec is wrong.
+type FieldError struct{ Field, Text string }
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Text }
+
+// complete fills in defaults and returns a *FieldError if the spec is not valid.
+func (s *Spec) complete() error {
+	if s.State == "" {
+		s.State = Active
+	}
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	if s.Concurrency == 0 {
+		s.Concurrency = DefaultConcurrent
+	}
+	if s.RetryFor == 0 {
+		s.RetryFor = DefaultRetryFor
+	}
+	switch {
+	case s.State != Active && s.State != Paused:
+		return &FieldError{"state", "must be active or paused"}
+	case len(s.Name) > maxName || !utf8.ValidString(s.Name):
+		return &FieldError{"name", fmt.Sprintf("has at most %d bytes of UTF-8", maxName)}
+	case s.Timeout < MinTimeout || s.Timeout > MaxTimeout:
+		return &FieldError{"timeout", fmt.Sprintf("must be %v to %v", MinTimeout, MaxTimeout)}
+	case s.Concurrency < 1 || s.Concurrency > MaxConcurrency:
+		return &FieldError{"concurrency", fmt.Sprintf("must be 1 to %d", MaxConcurrency)}
+	case s.RetryFor < MinRetryFor || s.RetryFor > MaxRetryFor:
+		return &FieldError{"retry_for", fmt.Sprintf("must be %v to %v", MinRetryFor, MaxRetryFor)}
+	case s.Settle < 0 || s.Settle > MaxSettle:
+		return &FieldError{"settle", fmt.Sprintf("must be at most %v", MaxSettle)}
+	case len(s.Filter.Types) > maxTypes:
+		return &FieldError{"types", fmt.Sprintf("has at most %d entries", maxTypes)}
+	case len(s.Filter.Labels) > maxLabels:
+		return &FieldError{"labels", fmt.Sprintf("has at most %d entries", maxLabels)}
+	}
+	if err := checkURL(s.URL); err != nil {
+		return err
+	}
+	return checkHeaders(s.Headers)
+}
+
+func checkURL(text string) error {
+	bad := func(why string) error { return &FieldError{"url", why} }
+	if len(text) > maxURL {
+		return bad(fmt.Sprintf("has at most %d bytes", maxURL))
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return bad("must be an absolute http or https URL")
+	case u.User != nil:
+		return bad("must not have a user or password: put credentials into headers")
+	case u.Fragment != "":
+		return bad("must not have a fragment")
+	}
+	return nil
+}
+
+// reserved are headers that the gateway or HTTP sets.
+var reserved = map[string]bool{"Host": true, "Content-Length": true, "Content-Type": true, "Transfer-Encoding": true, "Connection": true,
+	"Trailer": true, "Te": true, "Upgrade": true, "Keep-Alive": true, "Proxy-Connection": true, "User-Agent": true}
+
+func checkHeaders(h map[string]string) error {
+	size := 0
+	for k, v := range h {
+		size += len(k) + len(v)
+		canonical := http.CanonicalHeaderKey(k)
+		if !httpguts.ValidHeaderFieldName(k) || !httpguts.ValidHeaderFieldValue(v) {
+			return &FieldError{"headers", fmt.Sprintf("has %q, which is no valid header", k)}
+		}
+		if reserved[canonical] || strings.HasPrefix(canonical, "Webhook-") {
+			return &FieldError{"headers", fmt.Sprintf("must not have %s, which the gateway sets", canonical)}
+		}
+	}
+	if len(h) > maxHeaders || size > maxHeaderBytes {
+		return &FieldError{"headers", fmt.Sprintf("has at most %d entries with %d bytes in all", maxHeaders, maxHeaderBytes)}
+	}
+	return nil
+}
+
+// Webhook is a webhook as the store has it.
+type Webhook struct {
+	Spec
+	ID        string       `json:"id"`
+	Limit     apikey.Limit `json:"limit"`    // of the key that has made it: what it may see
+	Payloads  bool         `json:"payloads"` // that key could read messages
+	CreatedAt time.Time    `json:"created_at"`
+	Reason    string       `json:"reason,omitempty"` // why it is disabled
+	Secret    string       `json:"secret"`
+	// OldSecret signs too until OldUntil, after a rotation.
+	OldSecret string    `json:"old_secret,omitempty"`
+	OldUntil  time.Time `json:"old_until,omitzero"`
+	// Disabled is apart from Spec.State, so that it can be enabled as it was.
+	Disabled bool `json:"disabled,omitempty"`
+}
+
+// Condition returns the state in effect.
+func (w *Webhook) Condition() State {
+	if w.Disabled {
+		return Disabled
+	}
+	return w.State
+}
+
+// secretPrefix starts a secret of the Standard Webhooks specification; base64 of 24 to
+// 64 bytes follows.
+const secretPrefix = "whsec_"
+
+func newSecret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return secretPrefix + base64.StdEncoding.EncodeToString(b[:])
+}
+
+// oldSecretFor is how long the secret before a rotation signs too.
+const oldSecretFor = 24 * time.Hour

@@ -1,0 +1,228 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Entries of the store. A webhook is written by the call that changes it; the others
+// are written together, once a second.
+const (
+	keyPosition = "webhookposition" // position of the dispatcher
+	keyHook     = "webhook "        // and the id: Webhook
+	keyCursor   = "webhookcursor "  // and the id: cursor
+	keyParked   = "webhookparked "  // and the id, a space and the lane: parking
+	keyDead     = "webhookdead "    // and the id, a space and the event's number: DeadLetter
+)
+
+// cursor is how far an endpoint has come.
+type cursor struct {
+	Mark uint64 `json:"mark"`
+	// Follows says that nothing waits, and that the mark is the dispatcher's position: then
+	// the cursor is not written each second.
+	Follows     bool      `json:"follows,omitempty"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+}
+
+// DeadLetter is an event that an endpoint has not taken within RetryFor.
+type DeadLetter struct {
+	Event  uint64            `json:"event"`
+	Type   gateway.EventType `json:"type"`
+	Client gateway.ClientID  `json:"client,omitempty"`
+	At     time.Time         `json:"at"` // when it was given up
+	Status int               `json:"status,omitempty"`
+	Error  string            `json:"error"`
+	ID     string            `json:"id"`   // of the event
+	Body   json.RawMessage   `json:"body"` // as it was sent
+}
+
+// maxDead bounds the dead letters of a webhook; beyond it the oldest are dropped.
+const maxDead = 1000
+
+// store is the part of gateway.Gateway that keeps entries.
+type store interface {
+	Put(ctx context.Context, entries []gateway.Entry) error
+	Entries(prefix, after string, limit int) (gateway.Page[gateway.Entry, string], error)
+}
+
+// eachEntry calls fn with the entries whose keys start with prefix.
+func eachEntry(s store, prefix string, fn func(rest string, value []byte) error) error {
+	for after := ""; ; {
+		page, err := s.Entries(prefix, after, gateway.MaxListLimit)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Items {
+			if err := fn(strings.TrimPrefix(e.Key, prefix), e.Value); err != nil {
+				return fmt.Errorf("entry %q: %w", e.Key, err)
+			}
+		}
+		if !page.More {
+			return nil
+		}
+		after = page.Next
+	}
+}
+
+func entry(key string, v any) gateway.Entry {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain types only
+	}
+	return gateway.Entry{Key: key, Value: b}
+}
+
+func deadKey(id string, number uint64) string { return fmt.Sprintf("%s%s %020d", keyDead, id, number) }
+
+// load makes the endpoints of the stored webhooks.
+func (m *Manager) load() error {
+	s := m.cfg.Gateway
+	err := eachEntry(s, keyPosition, func(_ string, v []byte) error { return json.Unmarshal(v, &m.position) })
+	if err != nil {
+		return err
+	}
+	err = eachEntry(s, keyHook, func(id string, v []byte) error {
+		var w Webhook
+		if err := json.Unmarshal(v, &w); err != nil {
+			return err
+		}
+		e, err := m.newEndpoint(w)
+		m.endpoints[id] = e
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = eachEntry(s, keyCursor, func(id string, v []byte) error {
+		e := m.endpoints[id]
+		if e == nil {
+			return nil
+		}
+		err := json.Unmarshal(v, &e.stored)
+		if e.at = e.stored.Mark; e.stored.Follows {
+			e.at = max(e.at, m.position)
+		}
+		e.health.LastSuccess = e.stored.LastSuccess
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = eachEntry(s, keyDead, func(rest string, v []byte) error {
+		id, _, _ := strings.Cut(rest, " ")
+		var d DeadLetter
+		if e := m.endpoints[id]; e != nil && json.Unmarshal(v, &d) == nil {
+			e.buried = append(e.buried, d.Event)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return eachEntry(s, keyParked, func(rest string, v []byte) error {
+		id, lane, _ := strings.Cut(rest, " ")
+		e := m.endpoints[id]
+		if e == nil {
+			return nil
+		}
+		p := new(parking)
+		e.parked[lane] = p
+		return json.Unmarshal(v, p)
+	})
+}
+
+// entriesOfARecord bounds the entries of one write.
+const entriesOfARecord = 256
+
+// save writes what has changed since the last call. What cannot be written is written
+// with the next call.
+func (m *Manager) save(ctx context.Context) error {
+	m.mu.Lock()
+	var entries []gateway.Entry
+	var parts [][]gateway.Entry // each is written as a whole
+	var written []func()        // undo marks of what is not written
+	if m.saved != m.position && len(m.endpoints) > 0 {
+		entries = append(entries, entry(keyPosition, m.position))
+	}
+	position := m.position
+	for _, e := range m.endpoints {
+		part, undo := e.unsavedLocked()
+		if len(part) == 0 {
+			continue
+		}
+		if len(entries)+len(part) > entriesOfARecord && len(entries) > 0 {
+			parts, entries = append(parts, entries), nil
+		}
+		entries = append(entries, part...)
+		written = append(written, undo)
+	}
+	if len(entries) > 0 {
+		parts = append(parts, entries)
+	}
+	m.mu.Unlock()
+	for _, part := range parts {
+		if err := m.cfg.Gateway.Put(ctx, part); err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			for _, undo := range written {
+				undo()
+			}
+			return err
+		}
+	}
+	m.mu.Lock()
+	m.saved = position
+	m.mu.Unlock()
+	return nil
+}
+
+// unsavedLocked returns what is to be written of an endpoint, and a function that marks
+// it to be written again.
+func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
+	for key, p := range e.parked {
+		if p.live {
+			e.unparkLocked(key, p)
+		}
+	}
+	stored := e.stored
+	now := cursor{Mark: e.markLocked(), LastSuccess: e.health.LastSuccess.Truncate(time.Minute)}
+	if now.Follows = !e.behind && len(e.order) == 0; now.Follows {
+		now.Mark = e.stored.Mark // the dispatcher's position counts
+		if !e.stored.Follows {
+			now.Mark = e.positionLocked()
+		}
+	}
+	if e.stored != now {
+		entries = append(entries, entry(keyCursor+e.hook.ID, now))
+	}
+	touched := e.touched
+	for key := range touched {
+		k := keyParked + e.hook.ID + " " + key
+		if p := e.parked[key]; p != nil {
+			entries = append(entries, entry(k, p))
+		} else {
+			entries = append(entries, gateway.Entry{Key: k})
+		}
+	}
+	dead := e.dead
+	for _, d := range dead {
+		entries = append(entries, entry(deadKey(e.hook.ID, d.Event), d))
+		e.buried = append(e.buried, d.Event)
+	}
+	for ; len(e.buried) > maxDead; e.buried = e.buried[1:] {
+		entries = append(entries, gateway.Entry{Key: deadKey(e.hook.ID, e.buried[0])})
+	}
+	e.stored, e.touched, e.dead, e.changed = now, map[string]bool{}, nil, false
+	return entries, func() {
+		e.stored = stored
+		for key := range touched {
+			e.touched[key] = true
+		}
+		e.dead = append(dead, e.dead...)
+	}
+}

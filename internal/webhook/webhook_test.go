@@ -1,0 +1,627 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// world is a gateway with webhooks over a store in memory, in virtual time. It is the
+// network too: requests go to receivers by their host.
+type world struct {
+	*testing.T
+	g         *gateway.Gateway
+	m         *Manager
+	mu        sync.Mutex
+	receivers map[string]*receiver
+}
+
+// inWorld runs a test in virtual time.
+func inWorld(t *testing.T, f func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(memstore.Options{})
+		t.Cleanup(func() { s.Close() })
+		w := &world{T: t, g: gatewaytest.New(t, s, gateway.Config{}), receivers: map[string]*receiver{}}
+		w.start()
+		f(w)
+	})
+}
+
+// start starts a manager of the store, as a process that begins.
+func (w *world) start() {
+	w.Helper()
+	m, err := New(Config{Gateway: w.g, Lookup: feed.NewLookup(w.g), Encode: encode, transport: w})
+	if err != nil {
+		w.Fatal(err)
+	}
+	m.Start()
+	w.Cleanup(func() { m.Close() })
+	w.m = m
+}
+
+// kill ends the manager without its last write, as a crash does.
+func (w *world) kill() {
+	w.m.mu.Lock()
+	w.m.closed = true
+	w.m.mu.Unlock()
+	w.m.stop()
+	w.m.readers.Wait()
+	w.m.requests.Wait()
+}
+
+// body is what the tests send for an event.
+type body struct {
+	Seq    uint64
+	Type   string
+	Client string
+	Text   string
+}
+
+func encode(ev *gateway.Event, payloads bool) ([]byte, string, error) {
+	b := body{Seq: ev.Seq, Type: string(ev.Type), Client: string(ev.Client)}
+	if ev.Uplink != nil && payloads {
+		b.Text = string(ev.Uplink.Payload)
+	}
+	out, err := json.Marshal(b)
+	return out, fmt.Sprint("evt_", ev.Seq), err
+}
+
+// receiver is an endpoint. Its answer is 204 at once unless a test says otherwise.
+type receiver struct {
+	w      *world
+	host   string
+	mu     sync.Mutex
+	hook   Webhook
+	got    []body
+	tries  map[uint64]int
+	busy   int
+	most   int // requests at once
+	answer func(ctx context.Context, b body, n int) *http.Response
+}
+
+func (w *world) receiver(host string) *receiver {
+	r := &receiver{w: w, host: host, tries: map[uint64]int{}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.receivers[host] = r
+	return r
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	r := w.receivers[req.URL.Host]
+	w.mu.Unlock()
+	if r == nil {
+		return nil, fmt.Errorf("no host %s", req.URL.Host)
+	}
+	return r.take(req)
+}
+
+func (r *receiver) take(req *http.Request) (*http.Response, error) {
+	data, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	var b body
+	if err := json.Unmarshal(data, &b); err != nil {
+		r.w.Error(err)
+	}
+	r.mu.Lock()
+	r.verify(b, data, req.Header)
+	r.tries[b.Seq]++
+	n, answer := r.tries[b.Seq], r.answer
+	r.busy++
+	r.most = max(r.most, r.busy)
+	r.mu.Unlock()
+	res := status(http.StatusNoContent)
+	if answer != nil {
+		res = answer(req.Context(), b, n)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy--
+	if req.Context().Err() != nil {
+		return nil, req.Context().Err()
+	}
+	if res.StatusCode/100 == 2 {
+		r.got = append(r.got, b)
+	}
+	return res, nil
+}
+
+// verify checks a request as a receiver that follows the specification does.
+func (r *receiver) verify(b body, data []byte, h http.Header) {
+	if r.hook.Secret == "" {
+		return
+	}
+	v, err := standardwebhooks.NewWebhook(r.hook.Secret)
+	if err == nil {
+		err = v.VerifyIgnoringTimestamp(data, h) // the time is virtual
+	}
+	if err != nil || h.Get("webhook-id") != fmt.Sprint("evt_", b.Seq) {
+		r.w.Errorf("the signature of event %d: %v, %v", b.Seq, err, h)
+	}
+}
+
+func status(code int, headers ...string) *http.Response {
+	res := &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}
+	for i := 0; i < len(headers); i += 2 {
+		res.Header.Set(headers[i], headers[i+1])
+	}
+	return res
+}
+
+// texts returns the payloads that came from a client, in order.
+func (r *receiver) texts(client string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, b := range r.all() {
+		if b.Client == client {
+			list = append(list, b.Text)
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// all returns the bodies that were taken, in order.
+func (r *receiver) all() []body {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+func (r *receiver) signedWith(h Webhook) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hook = h
+}
+
+func (r *receiver) answers(f func(ctx context.Context, b body, n int) *http.Response) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
+}
+
+var uplinks = feed.Filter{Types: []string{"message.received"}}
+
+func (w *world) create(r *receiver, s Spec) Webhook {
+	w.Helper()
+	s.URL = "https://" + r.host
+	if s.Filter.Types == nil {
+		s.Filter = uplinks
+	}
+	h, err := w.m.Create(w.Context(), s, apikey.Limit{}, true, w.g.LastEvent())
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.mu.Lock()
+	r.hook = h
+	r.mu.Unlock()
+	return h
+}
+
+func (w *world) status(h Webhook) Status {
+	w.Helper()
+	s, err := w.m.Get(h.ID, apikey.Limit{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) connect(id gateway.ClientID) *gatewaytest.Link {
+	return gatewaytest.Connect(w.T, w.g, id, gatewaytest.Options{})
+}
+
+// send sends the payloads from to to of a device.
+func (w *world) send(l *gatewaytest.Link, from, to int) {
+	w.Helper()
+	for i := from; i <= to; i++ {
+		if err := l.Session.Received(w.Context(), uint64(i), fmt.Append(nil, i)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// count returns the numbers from 1 to n as texts returns them.
+func count(n int) string {
+	var list []string
+	for i := 1; i <= n; i++ {
+		list = append(list, fmt.Sprint(i))
+	}
+	return strings.Join(list, " ")
+}
+
+func (w *world) want(r *receiver, client, texts string) {
+	w.Helper()
+	if got := r.texts(client); got != texts {
+		w.Errorf("%s has got of %s: %s\nwant %s", r.host, client, got, texts)
+	}
+}
+
+// Each event comes once and signed, those of one client in order, several clients at
+// once.
+func TestEventsAreDelivered(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response {
+			time.Sleep(10 * time.Millisecond)
+			return status(200)
+		})
+		h := w.create(r, Spec{Concurrency: 3})
+		for i := range 5 {
+			w.send(w.connect(gateway.ClientID(fmt.Sprint("c", i))), 1, 50)
+		}
+		time.Sleep(2 * time.Second)
+		for i := range 5 {
+			w.want(r, fmt.Sprint("c", i), count(50))
+		}
+		if r.most != 3 {
+			w.Errorf("%d requests at once, want 3", r.most)
+		}
+		if s := w.status(h); s.Lag != 0 || s.Waiting != 0 || s.LastSuccess.IsZero() {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// An event that fails does not hold up other clients, and neither does it hold up the
+// mark. The later events of its client come after it.
+func TestAPoisonEventHoldsUpItsClientAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			if b.Client == "a" && b.Text == "1" && n < 5 {
+				return status(500)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{})
+		a, b := w.connect("a"), w.connect("b")
+		w.send(a, 1, 5)
+		w.send(b, 1, 5)
+		w.want(r, "b", count(5))
+		w.want(r, "a", "")
+		time.Sleep(8 * time.Second) // three tries
+		if s := w.status(h); s.Parked != 1 || s.Lag != 0 || s.Waiting != 0 {
+			w.Errorf("parked: %+v", s)
+		}
+		w.send(a, 6, 6)
+		w.send(b, 6, 6)
+		w.want(r, "b", count(6))
+		time.Sleep(40 * time.Second) // the fourth
+		w.want(r, "a", "")
+		w.send(a, 7, 7)
+		time.Sleep(3 * time.Minute) // the fifth
+		w.want(r, "a", count(7))
+		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+		w.send(a, 8, 9)
+		w.want(r, "a", count(9))
+	})
+}
+
+// An event that fails for ever becomes a dead letter, and its client goes on. Dead
+// letters can be sent again.
+func TestDeadLetters(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		bad := func(_ context.Context, b body, n int) *http.Response {
+			if b.Client == "a" && (b.Text == "2" || b.Text == "4") {
+				return status(422)
+			}
+			return status(200)
+		}
+		r.answers(bad)
+		h := w.create(r, Spec{RetryFor: time.Hour})
+		a, b := w.connect("a"), w.connect("b")
+		w.send(a, 1, 5)
+		for i := 1; i <= 8; i++ { // the endpoint is not down
+			w.send(b, i, i)
+			time.Sleep(30 * time.Minute)
+		}
+		w.want(r, "a", "1 3 5")
+		dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10)
+		if err != nil || len(dead) != 2 || dead[0].Client != "a" || dead[0].Status != 422 {
+			w.Fatalf("dead letters %+v, %v", dead, err)
+		}
+		if n, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); n != 0 || failed == "" || err != nil {
+			w.Errorf("sent again: %d, %q, %v", n, failed, err)
+		}
+		r.answers(nil)
+		if n, failed, err := w.m.Redeliver(w.Context(), h.ID, apikey.Limit{}); n != 2 || failed != "" || err != nil {
+			w.Errorf("sent again: %d, %q, %v", n, failed, err)
+		}
+		w.want(r, "a", "1 3 5 2 4")
+		if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) > 0 {
+			w.Errorf("dead letters at the end: %+v, %v", dead, err)
+		}
+	})
+}
+
+// Nothing is lost while an endpoint is down, whatever comes in the meantime; it parks no
+// client and sends one request for each step of the back-off.
+func TestAnEndpointThatIsDown(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r, other := w.receiver("r"), w.receiver("other")
+		var requests atomic.Int64
+		r.answers(func(ctx context.Context, _ body, _ int) *http.Response {
+			requests.Add(1)
+			<-ctx.Done() // it hangs
+			return status(200)
+		})
+		h := w.create(r, Spec{Timeout: 5 * time.Second})
+		w.create(other, Spec{})
+		var links []*gatewaytest.Link
+		for i := range 20 {
+			links = append(links, w.connect(gateway.ClientID(fmt.Sprint("c", i))))
+		}
+		for _, l := range links {
+			w.send(l, 1, 10)
+		}
+		time.Sleep(10 * time.Minute)
+		for _, l := range links {
+			w.send(l, 11, 120) // more than are kept in memory
+		}
+		before := requests.Load()
+		time.Sleep(2 * time.Hour)
+		if n := requests.Load() - before; n > 8 {
+			w.Errorf("%d requests in two hours of silence", n)
+		}
+		s := w.status(h)
+		if !s.Down || s.Waiting > maxWaiting+scanEvents || s.Lag < 2000 {
+			w.Errorf("down: %+v", s)
+		}
+		r.answers(nil)
+		time.Sleep(2 * time.Hour)
+		for i := range links {
+			w.want(r, fmt.Sprint("c", i), count(120))
+			w.want(other, fmt.Sprint("c", i), count(120))
+		}
+		if s := w.status(h); s.Down || s.Lag != 0 || s.Parked != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// A crash repeats the requests of about a second and loses none.
+func TestACrashLosesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			if b.Client == "a" && b.Text == "3" && n < 4 {
+				return status(500)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{})
+		a, b := w.connect("a"), w.connect("b")
+		w.send(a, 1, 4)
+		w.send(b, 1, 1)
+		time.Sleep(10 * time.Second) // a is parked, and that is written
+		w.send(b, 2, 2)
+		w.kill()
+		w.send(a, 5, 5)
+		w.send(b, 3, 3)
+		w.start()
+		if s := w.status(h); s.Parked != 1 || s.Secret != h.Secret {
+			w.Errorf("after the start: %+v", s)
+		}
+		time.Sleep(3 * time.Minute)
+		w.want(r, "a", count(5))
+		if got := r.texts("b"); got != "1 2 3" && got != "1 2 2 3" {
+			w.Errorf("of b came %s", got)
+		}
+		ids := []uint64{}
+		for _, x := range r.all() {
+			ids = append(ids, x.Seq)
+		}
+		slices.Sort(ids)
+		if n := len(slices.Compact(ids)); n != 8 {
+			w.Errorf("%d events, want 8", n)
+		}
+	})
+}
+
+// 410 disables a webhook, an event says so, and enabling it goes on where it stopped.
+func TestGoneDisables(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response { return status(410) })
+		h := w.create(r, Spec{})
+		a := w.connect("a")
+		sub := w.g.SubscribeNow()
+		w.send(a, 1, 3)
+		if s := w.status(h); s.Condition() != Disabled || s.Reason == "" {
+			w.Errorf("after 410: %s, %q", s.Condition(), s.Reason)
+		}
+		events, err := sub.Next(w.Context(), make([]gateway.Event, 0, 100))
+		for err == nil && events[len(events)-1].Type != gateway.EventWebhookDisabled {
+			events, err = sub.Next(w.Context(), events[:0])
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		w.send(a, 4, 4)
+		r.answers(nil)
+		w.kill()
+		w.start()
+		if s := w.status(h); s.Condition() != Disabled {
+			w.Errorf("after a restart it is %s", s.Condition())
+		}
+		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
+			w.Fatal(err)
+		}
+		synctest.Wait()
+		w.want(r, "a", count(4))
+	})
+}
+
+// Five days without a success disable a webhook.
+func TestAWebhookWithoutSuccessIsDisabled(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response { return status(302, "Location", "https://other") })
+		h := w.create(r, Spec{})
+		w.send(w.connect("a"), 1, 1)
+		time.Sleep(4 * 24 * time.Hour)
+		if s := w.status(h); s.Condition() != Active || !s.Down || !strings.Contains(s.LastError, "redirect") {
+			w.Errorf("after four days: %+v", s)
+		}
+		time.Sleep(26 * time.Hour)
+		if s := w.status(h); s.Condition() != Disabled {
+			w.Errorf("after five days: %s", s.Condition())
+		}
+	})
+}
+
+// Retry-After of 429 and 503 is obeyed.
+func TestRetryAfter(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		var mu sync.Mutex
+		var at []time.Time
+		r.answers(func(_ context.Context, _ body, n int) *http.Response {
+			mu.Lock()
+			defer mu.Unlock()
+			at = append(at, time.Now())
+			if len(at) == 1 {
+				return status(429, "Retry-After", "40")
+			}
+			return status(200)
+		})
+		w.create(r, Spec{Concurrency: 1})
+		w.send(w.connect("a"), 1, 2)
+		w.send(w.connect("b"), 1, 1)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(at) != 4 || at[1].Sub(at[0]) < 40*time.Second {
+			w.Errorf("requests at %v", at)
+		}
+		w.want(r, "a", "1 2")
+	})
+}
+
+// A disconnection whose client is back within Settle is not told.
+func TestSettle(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{Settle: 30 * time.Second, Filter: feed.Filter{Types: []string{"client.*"}}})
+		a := w.connect("a")
+		a.Disconnect(gateway.ReasonConnectionLost)
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		a = w.connect("a")
+		time.Sleep(time.Minute)
+		a.Disconnect(gateway.ReasonConnectionLost)
+		time.Sleep(20 * time.Second)
+		types := func() (list []string) {
+			for _, b := range r.all() {
+				list = append(list, b.Type)
+			}
+			return list
+		}
+		if got := types(); len(got) != 1 {
+			w.Errorf("before the time is over: %v", got)
+		}
+		time.Sleep(20 * time.Second)
+		if got := types(); strings.Join(got, " ") != "client.connected client.disconnected" {
+			w.Errorf("told: %v", got)
+		}
+		if s := w.status(h); s.Lag != 0 || s.Waiting != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// The answer to an uplink is pushed to the device, once even if the event is repeated.
+func TestReply(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			res := status(200, "Content-Type", "text/plain", "Longwire-TTL", "10m")
+			res.Body = io.NopCloser(strings.NewReader("re: " + b.Text))
+			return res
+		})
+		w.create(r, Spec{Reply: true})
+		a := w.connect("a")
+		w.send(a, 1, 1)
+		w.kill() // before the cursor is written
+		w.start()
+		time.Sleep(5 * time.Second)
+		w.want(r, "a", "1 1")
+		got := a.Transmissions()
+		if len(got) != 1 || string(got[0].Payload) != "re: 1" {
+			w.Errorf("the device has got %+v", got)
+		}
+	})
+}
+
+// Filters, rotation, deletion, and what another tenant sees.
+func TestWebhooksOfTenants(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		limit := apikey.Limit{Prefix: "a-"}
+		h, err := w.m.Create(w.Context(), Spec{URL: "https://r", Filter: uplinks}, limit, false, w.g.LastEvent())
+		if err != nil {
+			w.Fatal(err)
+		}
+		r.signedWith(h)
+		w.send(w.connect("a-1"), 1, 1)
+		w.send(w.connect("b-1"), 1, 1)
+		if len(r.all()) != 1 || r.all()[0].Client != "a-1" || r.all()[0].Text != "" {
+			w.Errorf("got %+v, want the event of a-1 without its payload", r.all())
+		}
+		if _, err := w.m.Get(h.ID, apikey.Limit{Prefix: "b-"}); err != ErrNotFound {
+			w.Errorf("another tenant gets %v", err)
+		}
+		if n := len(w.m.List(apikey.Limit{Group: "g"})); n != 0 {
+			w.Errorf("another tenant lists %d", n)
+		}
+		next, err := w.m.Rotate(w.Context(), h.ID, limit)
+		if err != nil || next.Secret == h.Secret {
+			w.Fatalf("rotated: %v", err)
+		}
+		for _, secret := range []string{h.Secret, next.Secret} { // both sign
+			r.signedWith(Webhook{Secret: secret})
+			w.send(w.connect("a-1"), 2, 2)
+		}
+		time.Sleep(25 * time.Hour)
+		w.send(w.connect("a-1"), 3, 3)
+		if err := w.m.Delete(w.Context(), h.ID, limit); err != nil {
+			w.Fatal(err)
+		}
+		before := len(r.all())
+		w.send(w.connect("a-1"), 4, 4)
+		time.Sleep(time.Minute)
+		if len(r.all()) != before || len(w.m.List(apikey.Limit{})) != 0 {
+			w.Error("a deleted webhook goes on")
+		}
+		if page, err := w.g.Entries("webhook", "", 10); err != nil || len(page.Items) > 1 { // the dispatcher's position
+			w.Errorf("entries are left: %v, %v", page.Items, err)
+		}
+	})
+}
