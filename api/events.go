@@ -351,7 +351,7 @@ func (st *stream) next(ctx context.Context, sub *tenant.Subscription, buf []gate
 		st.comment("keep-alive")
 		return nil, nil
 	case errors.Is(err, gateway.ErrOverflow):
-		st.note(eventOverflow, "the reader was too slow and events are gone; connect again to go on with the oldest one kept")
+		st.note(eventOverflow, "the reader was too slow and has missed events; connect again to continue with the oldest one kept")
 		st.flush()
 	}
 	return nil, err
