@@ -8,12 +8,12 @@ import (
 // packedEvent is an Event as the ring keeps it: 72 bytes, and no further memory
 // for the frequent types. A test checks both.
 type packedEvent struct {
-	at      int64 // Unix nanoseconds; 0 = none
-	client  ClientID
-	session uid
-	other   uid // UUID of the message, or the remote address
-	rest    *rest
-	port    uint16 // of the remote address
+	at              int64 // Unix nanoseconds; 0 = none
+	client          ClientID
+	session         uid
+	messageOrRemote uid // UUID of the message with hasMessage, else the remote address
+	rest            *rest
+	port            uint16 // of the remote address
 	// attempts, and indexes into the tables below. A value without an index is in
 	// rest.
 	attempts uint8
@@ -28,9 +28,9 @@ type packedFlags uint8
 
 const (
 	hasSession packedFlags = 1 << iota
-	hasMessage             // other is a message
-	hasRemote              // other is an IPv6 address
-	hasRemote4             // other is an IPv4 address
+	hasMessage             // messageOrRemote is a message
+	hasRemote              // messageOrRemote is an IPv6 address
+	hasRemote4             // messageOrRemote is an IPv4 address
 )
 
 // rest has the fields that few events have.
@@ -148,7 +148,7 @@ func (r *packedEvent) setMessage(id MessageID) (ok bool) {
 	if id == "" {
 		return true
 	}
-	if r.other, ok = id.UUID(); ok {
+	if r.messageOrRemote, ok = id.UUID(); ok {
 		r.has |= hasMessage
 	}
 	return ok
@@ -167,7 +167,7 @@ func (r *packedEvent) setRemote(remote netip.AddrPort) (ok bool) {
 	default:
 		r.has |= hasRemote
 	}
-	r.other, r.port = remote.Addr().As16(), remote.Port()
+	r.messageOrRemote, r.port = remote.Addr().As16(), remote.Port()
 	return true
 }
 
@@ -178,9 +178,9 @@ func (r *packedEvent) event(seq uint64) Event {
 	if r.has&hasSession != 0 {
 		e.Session = SessionID(r.session.text(sessionKind))
 	}
-	switch addr := netip.AddrFrom16(r.other); {
+	switch addr := netip.AddrFrom16(r.messageOrRemote); {
 	case r.has&hasMessage != 0:
-		e.Message = MessageIDOf(r.other)
+		e.Message = MessageIDOf(r.messageOrRemote)
 	case r.has&hasRemote4 != 0:
 		e.Remote = netip.AddrPortFrom(addr.Unmap(), r.port).String()
 	case r.has&hasRemote != 0:
