@@ -35,7 +35,7 @@ type Engine struct {
 	stats   counters
 
 	undurable undurable
-	mark      *disk.Keeper // fixed by Open
+	mark      *disk.MarkWriter // fixed by Open
 
 	// Owned by the committer.
 	inst    *instance
