@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -113,6 +114,18 @@ func TestChinesePagesAreInStep(t *testing.T) {
 			t.Errorf("%s is not in step with %s: %s", translation, original, d)
 		}
 	}
+}
+
+// TestBoldEnds finds ** between Chinese punctuation and a word, which Markdown shows as it is.
+func TestBoldEnds(t *testing.T) {
+	shown := regexp.MustCompile("\\*\\*[^*]+[，。；：、！？）]\\*\\*[\\p{L}\\p{N}`]")
+	eachPage(t, func(path string, p page) {
+		for i, line := range p.prose {
+			if shown.MatchString(line) {
+				t.Errorf("%s:%d: a space is missing after **", path, i+1)
+			}
+		}
+	})
 }
 
 func TestReadPage(t *testing.T) {
