@@ -421,7 +421,7 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 		q.fail("block", "must be a duration from 1s to %s, or 0 to lift a block", maxBlock)
 	}
 	if lifts && o.Purge {
-		q.fail("purge", "does not go with block=0, which lifts a block only")
+		q.fail("purge", "not allowed with block=0, which only lifts a block")
 	}
 	if err := q.done(); err != nil {
 		return err

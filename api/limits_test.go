@@ -146,14 +146,14 @@ func TestGuessingIsSlow(t *testing.T) {
 func held(t *testing.T, change func(*Config)) (h *harness, release func()) {
 	t.Helper()
 	h = newHarness(t, change)
-	parcels := make(chan gateway.Transmission, 1)
-	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p); parcels <- p }})
+	transmissions := make(chan gateway.Transmission, 1)
+	link := h.device("slow", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) { l.Sent(p); transmissions <- p }})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		h.handler.ServeHTTP(newRecorder(), newRequest(t.Context(), "POST", "/v1/clients/slow/messages?mode=online&wait=60s", `{"text":"`+strings.Repeat("x", 1000)+`"}`))
 	}()
-	p := <-parcels
+	p := <-transmissions
 	return h, func() { link.Ack(p, gateway.AckOK, nil); <-done }
 }
 

@@ -252,7 +252,7 @@ func (s *server) awaited(w http.ResponseWriter, r *http.Request, wait waiting) (
 //
 //	@ID				cancelMessage
 //	@Summary		Cancel a message
-//	@Description	Every delivery that is not final becomes canceled. What a device holds already may still be acked late, which the delivery then tells.
+//	@Description	Every delivery that is not final becomes canceled. A device may still ack a delivery that it has received; the delivery then has late_ack_at.
 //	@Tags			messages
 //	@Produce		json
 //	@Param			id		path		string	true	"message id"

@@ -43,7 +43,7 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //
 //	@ID				listUplinks
 //	@Summary		List data from devices
-//	@Description	Of all clients, or of one, oldest first. The data survives restarts and is kept for some days; remember `next_after` and go on from there.
+//	@Description	Of all clients, or of one, oldest first. The gateway keeps the data over restarts and for some days; remember `next_after` and continue from there.
 //	@Description	With `wait` an empty page is answered when there is something to show, or when the time is over: a loop of such calls takes in everything soon after it came.
 //	@Description	If a filter has made a page short, the page has `"more": true`, and `next_after` continues after it.
 //	@Tags			uplinks

@@ -144,7 +144,7 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	}
 	if p.Mode == Online {
 		if p.IdempotencyKey != "" {
-			return nil, errors.New("push: an idempotency key does not go with mode online, where nothing is stored")
+			return nil, errors.New("push: mode online takes no idempotency key, because it stores nothing")
 		}
 	} else {
 		key := p.IdempotencyKey

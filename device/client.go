@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -58,29 +57,6 @@ type Config struct {
 
 	// Protocol has the timeouts of the wire; nil is all defaults.
 	Protocol *protocol.Config
-}
-
-// Backoff is exponential with full jitter: before attempt n the client waits for
-// a random part of Min × 2ⁿ, at most Max, plus the retry delay that the gateway
-// has sent.
-type Backoff struct {
-	Min time.Duration // default 500 ms
-	Max time.Duration // default 1 min
-}
-
-// settledAfter is how long a session must live to reset the backoff.
-const settledAfter = 30 * time.Second
-
-func (b Backoff) wait(attempt int, retryAfter time.Duration) time.Duration {
-	ceiling := cmp.Or(b.Min, 500*time.Millisecond)
-	limit := max(cmp.Or(b.Max, time.Minute), 1)
-	for range attempt {
-		if ceiling >= limit {
-			break
-		}
-		ceiling *= 2
-	}
-	return retryAfter + rand.N(max(1, min(ceiling, limit)))
 }
 
 // ClosedError is why Run ended: the gateway has closed the connection with a code

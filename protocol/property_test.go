@@ -243,7 +243,7 @@ type end struct {
 // agreement on ASK no payload that was handled is sent again, and the code that
 // is acked is the code that the device gave.
 func TestTwoEnds(t *testing.T) {
-	for _, dialect := range []Dialect{V1, V2, Text} {
+	for _, dialect := range Dialects() {
 		t.Run(dialect.String(), func(t *testing.T) {
 			for seed := range uint64(40) {
 				newWire(t, dialect, seed).run()

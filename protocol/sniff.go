@@ -86,7 +86,7 @@ func (s *Session) foreignLine(now time.Time, line []byte, e *wireError) bool {
 
 var httpAnswer = func() string {
 	const text = "This is the device port: it speaks the Longwire device protocol, not HTTP.\n" +
-		"The HTTP API listens on a port of its own, 8080 unless that was changed: try /swagger/ or /v1/clients there.\n"
+		"The HTTP API listens on another port, 8080 by default: try /swagger/ or /v1/clients there.\n"
 	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 }()

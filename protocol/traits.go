@@ -33,7 +33,7 @@ type traits struct {
 	ids     bool // DATA and ACK carry a number
 	rejects bool // an ACK can say reject and retry later
 	results bool // an ACK can carry a result
-	resumes bool // the ends can agree on ASK and on the codes that answer it
+	resumes bool // a registration names the log of its sequence
 	ask     bool // the ends can agree on ASK and on the codes that answer it
 	paces   bool // REGISTER can propose a heartbeat
 

@@ -76,7 +76,7 @@ type labelCounts struct {
 	counts []atomic.Uint64 // one more than labels, for "other"
 }
 
-func newTally(labels []string) labelCounts {
+func newLabelCounts(labels []string) labelCounts {
 	return labelCounts{labels, make([]atomic.Uint64, len(labels)+1)}
 }
 
@@ -118,8 +118,8 @@ type cacheLine [64]byte
 
 func (c *counters) init() {
 	c.online = make([]atomic.Int64, 1+len(protocol.Dialects()))
-	c.refused, c.closed = newTally(refusedReasons), newTally(closeReasons)
-	c.staleAcks = newTally([]string{staleFlagMissing, staleFlagExtra, staleTooSoon})
+	c.refused, c.closed = newLabelCounts(refusedReasons), newLabelCounts(closeReasons)
+	c.staleAcks = newLabelCounts([]string{staleFlagMissing, staleFlagExtra, staleTooSoon})
 }
 
 // Stats returns a snapshot. Its cost does not depend on the number of connections.

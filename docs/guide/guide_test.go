@@ -3,21 +3,26 @@ package guide
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
-// A link in Markdown: its text and its target without the fragment.
-var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+// A link in Markdown: its text, its target without the fragment, and the fragment.
+var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#\s]*)(?:#([^)]*))?\)`)
 
-// pages are the guide's pages and their text.
-func pages(t *testing.T) map[string]string {
+// pages are the guide's pages in English and their text.
+func pages(t *testing.T) map[string]string { return read(t, "*.md") }
+
+// read returns the text of the files that match the pattern.
+func read(t *testing.T, pattern string) map[string]string {
 	t.Helper()
-	names, err := filepath.Glob("*.md")
+	names, err := filepath.Glob(pattern)
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}
@@ -32,29 +37,62 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
-// Every link within the tree leads somewhere, and one whose text is the name of
-// a test leads to the file that has it.
+// Every link within the tree leads somewhere, to a heading if it has a fragment, and
+// one whose text is the name of a test leads to the file that has it.
 func TestLinksLeadSomewhere(t *testing.T) {
-	for page, text := range pages(t) {
+	all := pages(t)
+	maps.Copy(all, read(t, "zh-CN/*.md"))
+	maps.Copy(all, read(t, "../../*.md"))
+	for page, text := range all {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			name, target := m[1], m[2]
-			if strings.Contains(target, "://") {
+			name, target, fragment := m[1], filepath.Join(filepath.Dir(page), m[2]), m[3]
+			if strings.Contains(m[2], "://") {
 				continue
 			}
-			if !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") {
-				if _, err := os.Stat(target); err != nil {
-					t.Errorf("%s links to %s: %v", page, target, err)
-				}
+			if m[2] == "" {
+				target = page
+			}
+			info, err := os.Stat(target)
+			if err != nil {
+				t.Errorf("%s links to %s: %v", page, target, err)
+				continue
+			}
+			if info.IsDir() {
 				continue
 			}
 			b, err := os.ReadFile(target)
-			if err != nil {
+			switch {
+			case err != nil:
 				t.Errorf("%s links to %s: %v", page, target, err)
-			} else if !strings.Contains(string(b), "func "+name+"(") {
-				t.Errorf("%s names %s, which is not in %s", page, name, target)
+			case fragment != "" && !slices.Contains(anchors(string(b)), fragment):
+				t.Errorf("%s links to %s#%s, which is no heading", page, target, fragment)
+			case strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Fuzz"):
+				if !strings.Contains(string(b), "func "+name+"(") {
+					t.Errorf("%s names %s, which is not in %s", page, name, target)
+				}
 			}
 		}
 	}
+}
+
+// anchors returns the fragments by which a browser finds the headings of a page.
+func anchors(text string) (list []string) {
+	for line := range strings.Lines(text) {
+		heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if !ok || !strings.HasPrefix(line, "#") {
+			continue
+		}
+		list = append(list, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(heading)))
+	}
+	return list
 }
 
 // Each row of the tables of promises names its test.

@@ -50,16 +50,49 @@ func (r *Report) save(dir string) error {
 // also readable in a terminal.
 func (r *Report) page() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Performance of longwire %s\n\nWritten by `longwire-bench` on %s in %.0f s. How each figure comes about, and what it does not say: [the method](README.md).\n\n",
+	fmt.Fprintf(&b, "# Performance of longwire %s\n\nWritten by `longwire-bench` on %s in %.0f s. [The method](README.md) explains each figure and its limits.\n\n",
 		r.Machine.Version, r.Machine.At.Format("2 January 2006"), r.Took)
 	r.Machine.describe(&b)
 	if len(r.Budgets) > 0 {
-		fmt.Fprintf(&b, "## Budgets\n\n![Each budget's measured value as a share of what is allowed](%s.svg)\n\n", budgetsName)
+		fmt.Fprintf(&b, "## Budgets\n\n![Each budget's measured value as a share of its bound](%s.svg)\n\n", budgetsName)
 		writeTable(&b, r.budgetCells())
-		fmt.Fprint(&b, "\nThe median of the rounds counts, for “slowest” the worst of them.\n")
+		fmt.Fprint(&b, "\nThe median of the rounds counts; a row “slowest” has the worst of them.\n")
 	}
 	for i := range r.Scenarios {
 		r.Scenarios[i].describe(&b)
+	}
+	return wrapped(b.String())
+}
+
+// wrapped breaks the lines of a page after 120 characters, tables and images left out.
+func wrapped(page string) string {
+	const width = 120
+	var b strings.Builder
+	for line := range strings.Lines(page) {
+		indent := ""
+		switch {
+		case strings.HasPrefix(line, "|"), strings.HasPrefix(line, "!"):
+			b.WriteString(line)
+			continue
+		case strings.HasPrefix(line, "- "):
+			indent = "  "
+		}
+		n := 0
+		for i, word := range strings.Split(strings.TrimSuffix(line, "\n"), " ") {
+			w := utf8.RuneCountInString(word)
+			switch {
+			case i == 0:
+			case n+1+w > width:
+				b.WriteString("\n" + indent)
+				n = len(indent)
+			default:
+				b.WriteByte(' ')
+				n++
+			}
+			b.WriteString(word)
+			n += w
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

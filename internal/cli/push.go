@@ -118,7 +118,7 @@ func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 		return p, usagef("--mode online goes to one client")
 	}
 	if p.Mode == client.Online && f.key != "" {
-		return p, usagef("--idempotency-key does not go with --mode online, where nothing is stored")
+		return p, usagef("--mode online takes no --idempotency-key, because it stores nothing")
 	}
 	if p.Metadata, err = parsePairs("metadata", f.metadata); err != nil {
 		return p, err

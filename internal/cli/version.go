@@ -10,7 +10,7 @@ func (e *environ) versionCommand() *cobra.Command {
 	remote := false
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Tell what this binary, or with --remote a gateway, was built from",
+		Short: "Show the version and build of this binary, or with --remote of a gateway",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := version.Get()

@@ -8,19 +8,17 @@
 // the struct below; to add a setting, add a field and its default.
 package config
 
-import "time"
-
 // Config has a field for every setting. The tags give its help and its range: min
 // and max are bounds, oneof lists the values. Secrets are masked when they are
 // shown.
 type Config struct {
 	TCP      TCP      `yaml:"tcp" help:"The port for devices"`
 	HTTP     HTTP     `yaml:"http" help:"The API for backends"`
-	Data     Data     `yaml:"data" help:"What the store keeps, where and for how long"`
+	Data     Data     `yaml:"data" help:"The store: its place and its retention"`
 	Delivery Delivery `yaml:"delivery" help:"Messages on their way to devices"`
 	Clients  Clients  `yaml:"clients" help:"How long devices are remembered"`
 	Events   Events   `yaml:"events" help:"The event stream's memory; readers that fall behind it miss events"`
-	Auth     Auth     `yaml:"auth" help:"Who may call and who may connect"`
+	Auth     Auth     `yaml:"auth" help:"The callers that may call and the devices that may connect"`
 	Audit    Audit    `yaml:"audit" help:"The record of changes and their callers"`
 	Drain    Drain    `yaml:"drain" help:"How the process stops"`
 	Log      Log      `yaml:"log" help:"Logging, to standard error"`
@@ -185,85 +183,3 @@ const (
 	EnginePebble = "pebble"
 	EngineMemory = "memory"
 )
-
-const (
-	ms     = Duration(time.Millisecond)
-	second = Duration(time.Second)
-	minute = Duration(time.Minute)
-	day    = Duration(24 * time.Hour)
-)
-
-// Default returns the configuration without file, environment and flags.
-func Default() *Config {
-	return &Config{
-		TCP: TCP{
-			Addr:                 "127.0.0.1:6666",
-			Driver:               "auto",
-			Heartbeat:            10 * second,
-			MaxHeartbeat:         10 * minute,
-			Grace:                2 * second,
-			RegisterTimeout:      10 * second,
-			AckTimeout:           30 * second,
-			V1AckTimeout:         3 * second,
-			V1Gap:                30 * ms,
-			Window:               16,
-			MaxUnregistered:      4096,
-			MaxUnregisteredPerIP: 1024,
-			OutputBudget:         1 * MiB,
-			OutputMemory:         256 * MiB,
-			InputBudget:          64 * MiB,
-			WriteTimeout:         10 * second,
-			AcceptRate:           10000,
-			AcceptRatePerIP:      2000,
-			HandshakeRate:        2000,
-			HandshakeRatePerIP:   500,
-			RegisterRate:         10000,
-			RegisterRatePerIP:    2000,
-			ClientMessageRate:    5000,
-			ClientByteRate:       8 * MiB,
-			TLS:                  Off,
-			TLSClientAuth:        Off,
-			DuplicateID:          TakeOver,
-		},
-		HTTP: HTTP{
-			Addr:                "127.0.0.1:8080",
-			ReadHeaderTimeout:   5 * second,
-			ReadTimeout:         30 * second,
-			IdleTimeout:         2 * minute,
-			MaxHeader:           32 * KiB,
-			MaxBody:             2 * MiB,
-			MaxWait:             minute,
-			AuthFailures:        60,
-			MaxConnections:      1280, // the event streams and 256 more
-			MaxConnectionsPerIP: 320,
-			MaxRequests:         8192,
-			MaxBodies:           256 * MiB,
-			MaxStreams:          1024,
-			MaxStreamsPerKey:    128,
-		},
-		Data: Data{
-			Dir:             "./longwire-data",
-			Engine:          EnginePebble,
-			StatusRetention: 7 * day,
-			UplinkRetention: 7 * day,
-			MinFree:         64 * MiB,
-		},
-		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
-		Clients:  Clients{ForgetAfter: 30 * day},
-		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
-		Auth: Auth{
-			DeviceJWTLeeway:       30 * second,
-			DeviceCertificateID:   "none",
-			DeviceHookMode:        "enforce",
-			DeviceHookTimeout:     3 * second,
-			DeviceHookConcurrency: 32,
-			DeviceHookAllowTTL:    minute,
-			DeviceHookDenyTTL:     5 * second,
-			DeviceRequire:         "any",
-			DeviceUnknown:         "auto",
-			DeviceFailures:        60,
-		},
-		Drain: Drain{Timeout: 20 * second, RetrySpread: 10 * second},
-		Log:   Log{Level: "info", Format: "auto"},
-	}
-}

@@ -53,7 +53,7 @@ func TestBroadcastIsReadOnce(t *testing.T) {
 	for id, want := range map[gateway.ClientID]int{"c07": 0, "c08": 1} {
 		ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Ref: refs[id], Max: 1, MaxBytes: 1}, nil)
 		if err != nil || len(ps) != want {
-			t.Errorf("%s gets %d parcels, %v, want %d", id, len(ps), err, want)
+			t.Errorf("%s gets %d transmissions, %v, want %d", id, len(ps), err, want)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func TestWaitingSetNamesWhoHasRows(t *testing.T) {
 			}
 			ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Max: 10, MaxBytes: 1}, nil)
 			if err != nil || len(ps) > 0 != want {
-				t.Errorf("%s: %s gets %d parcels, %v", when, id, len(ps), err)
+				t.Errorf("%s: %s gets %d transmissions, %v", when, id, len(ps), err)
 			}
 		}
 		if e.inst.shared.Waits(5 * record.ChunkBits) {

@@ -138,7 +138,7 @@ func TestDamagedRowSparesTheRestOfTheRecord(t *testing.T) {
 	for _, id := range []gateway.ClientID{"a", "b"} {
 		ps, _, err := e.Next(gateway.TransmissionQuery{Client: id, Max: 100, MaxBytes: 1 << 20}, nil)
 		if want := map[gateway.ClientID]int{"a": 4, "b": 3}[id]; err != nil || len(ps) != want {
-			t.Errorf("%s has %d parcels, %v, want %d", id, len(ps), err, want)
+			t.Errorf("%s has %d transmissions, %v, want %d", id, len(ps), err, want)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func BenchmarkPushAll(b *testing.B) {
 }
 
 // BenchmarkDelivery is a message to one client, end to end in the store: an
-// accept, the parcel, an ack; by 256 callers.
+// accept, the transmission, an ack; by 256 callers.
 func BenchmarkDelivery(b *testing.B) {
 	const callers, clients = 256, 10_240
 	e := openBench(b)

@@ -31,7 +31,7 @@
 //	engine.go, options.go, enter.go    start and end; the process becomes the writer
 //	follow.go                          the records of a shared journal
 //	view.go, reads.go, rows.go         what readers see, and the rows for package state
-//	driver.go, space.go, stats.go      the sweeper, the room on the disk, figures
+//	expiry.go, space.go, stats.go      the sweeper, the room on the disk, figures
 //	backup.go, verify.go, repair.go    stores that are copied, checked or mended
 //
 // # Views

@@ -37,21 +37,21 @@ type Engine struct {
 
 	undurable undurable
 	owed      owed
-	mark      *disk.Keeper // fixed by Open
+	mark      *disk.MarkWriter // fixed by Open
 
 	// Owned by the committer.
 	inst    *instance
 	machine *state.Machine
 	n       uint64 // of the last record of this boot
-	intact  uint64 // position up to which the flights before the last opening are durable
+	intact  uint64 // position up to which the records from before the last opening are durable
 
-	applied  chan *flight   // from the committer to the writer, in log order
-	flights  chan *flight   // from the writer to the finisher, in log order
-	unsynced atomic.Int32   // flights that are not known to be durable or lost
-	writing  sync.WaitGroup // flights that the writer has not dealt with
-	inflight sync.WaitGroup // flights that the finisher has not dealt with
-	toldTo   uint64         // position up to which the observer has the feed; the finisher's
-	lost     []*flight      // failed, outcome unknown; the finisher's while any is in flight, else the committer's
+	applied   chan *appliedRecord // from the committer to the writer, in log order
+	written   chan *appliedRecord // from the writer to the finisher, in log order
+	unsynced  atomic.Int32        // records that are not known to be durable or lost
+	writing   sync.WaitGroup      // records that the writer has not dealt with
+	finishing sync.WaitGroup      // records that the finisher has not dealt with
+	toldTo    uint64              // position up to which the observer has the feed; the finisher's
+	lost      []*appliedRecord    // failed, outcome unknown; the finisher's while any is in flight, else the committer's
 
 	stop      chan struct{}  // closed by Close: ends the driver
 	wg        sync.WaitGroup // committer, writer, finisher, driver, the writer of MARK
@@ -81,7 +81,7 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opt: o, lock: lock, started: time.Now(), queue: newQueue(),
-		boot: randomBoot(), applied: make(chan *flight), flights: make(chan *flight), stop: make(chan struct{})}
+		boot: randomBoot(), applied: make(chan *appliedRecord), written: make(chan *appliedRecord), stop: make(chan struct{})}
 	if o.Journal != nil {
 		e.follow = newFollower(e, o.Journal)
 	}

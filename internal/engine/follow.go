@@ -221,7 +221,7 @@ func (f *follower) apply(pos uint64, raw []byte) error {
 		return fmt.Errorf("%w: position %d: %w", errUnreadable, pos, err)
 	}
 	verdict := e.machine.Judge(r)
-	fl := &flight{inst: e.inst, pos: pos}
+	fl := &appliedRecord{inst: e.inst, pos: pos}
 	results := make([]state.Result, len(r.Events))
 	if verdict == state.Next {
 		if fl.Applied, err = e.machine.ApplyAll(r, pos, results); err == nil {
@@ -241,7 +241,7 @@ func (f *follower) apply(pos uint64, raw []byte) error {
 		}
 	}
 	if verdict == state.Next {
-		e.fly(fl)
+		e.send(fl)
 	}
 	return nil
 }

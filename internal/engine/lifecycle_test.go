@@ -345,7 +345,7 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 		_ = e.Close()
 	}
 	middle := files.with(with[1], nil)
-	if _, err := Open(powerOptions(middle.disk(t))); err == nil || !strings.Contains(err.Error(), "does not go on where") {
+	if _, err := Open(powerOptions(middle.disk(t))); err == nil || !strings.Contains(err.Error(), "does not continue") {
 		t.Errorf("without %s: %v, want the gap named", with[1], err)
 	}
 }

@@ -439,7 +439,7 @@ func TestAcceptWaitsForTheSync(t *testing.T) {
 		t.Errorf("a message that is not durable reads as %v", err)
 	}
 	if ps, _, _ := e.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 1 << 20}, nil); len(ps) != 1 {
-		t.Errorf("Next gives %d parcels, want the one that is durable", len(ps))
+		t.Errorf("Next gives %d transmissions, want the one that is durable", len(ps))
 	}
 	select {
 	case err := <-answered:

@@ -11,13 +11,13 @@ import (
 	"github.com/longwire/longwire/internal/engine/state"
 )
 
-// flight is a record between its commit and its durability. Three goroutines
+// appliedRecord is a record between its commit and its durability. Three goroutines
 // share the work:
 //
 //	committer: applies events, while the record before is written and synced
 //	writer:    hands the record to the database, makes the view
 //	finisher:  waits for the sync, publishes the view, answers
-type flight struct {
+type appliedRecord struct {
 	ops   []op
 	inst  *instance
 	pos   uint64
@@ -33,7 +33,7 @@ type flight struct {
 func (e *Engine) commit(r *record.Commit, ops []op) {
 	e.n++
 	r.N = e.n
-	f := &flight{ops: ops, pos: e.machine.State.Pos + 1, inst: e.inst}
+	f := &appliedRecord{ops: ops, pos: e.machine.State.Pos + 1, inst: e.inst}
 	var err error
 	if f.Applied, err = e.machine.Finish(f.pos); err == nil {
 		err = f.collect()
@@ -44,22 +44,22 @@ func (e *Engine) commit(r *record.Commit, ops []op) {
 		answerAll(ops, unavailable(err))
 		return
 	}
-	e.fly(f)
+	e.send(f)
 	runtime.Gosched() // the writer goes first: the disk waits for it
 }
 
 // collect puts the record's changes into a batch.
-func (f *flight) collect() (err error) {
+func (f *appliedRecord) collect() (err error) {
 	f.batch, err = batchOf(f.inst.DB, &f.Changes)
 	f.Changes = state.Changes{} // they are in buffers of the machine, which the next record uses
 	return err
 }
 
-// fly sends a record that is applied on its way to the disk.
-func (e *Engine) fly(f *flight) {
+// send puts a record that is applied on its way to the disk.
+func (e *Engine) send(f *appliedRecord) {
 	e.stats.record(len(f.ops))
 	e.unsynced.Add(1)
-	e.inflight.Add(1)
+	e.finishing.Add(1)
 	e.writing.Add(1)
 	e.applied <- f
 }
@@ -68,7 +68,7 @@ func (e *Engine) fly(f *flight) {
 // committer does.
 func (e *Engine) runWriter() {
 	defer e.wg.Done()
-	defer close(e.flights)
+	defer close(e.written)
 	for f := range e.applied {
 		f.begun = time.Now()
 		if err := e.write(f); err != nil {
@@ -76,7 +76,7 @@ func (e *Engine) runWriter() {
 		}
 		f.view = newView(f.inst, f.State)
 		e.writing.Done()
-		e.flights <- f
+		e.written <- f
 	}
 }
 
@@ -85,7 +85,7 @@ func (e *Engine) syncs() bool { return !e.opt.NoSync && e.follow == nil }
 
 // write hands a batch to the database; it becomes durable by SyncWait, or is
 // so by its journal.
-func (e *Engine) write(f *flight) error {
+func (e *Engine) write(f *appliedRecord) error {
 	if !e.syncs() {
 		return f.inst.DB.Apply(f.batch, pebble.NoSync)
 	}
@@ -96,13 +96,13 @@ func (e *Engine) write(f *flight) error {
 // the committer does.
 func (e *Engine) runFinisher() {
 	defer e.wg.Done()
-	for f := range e.flights {
+	for f := range e.written {
 		e.finish(f)
-		e.inflight.Done()
+		e.finishing.Done()
 	}
 }
 
-func (e *Engine) finish(f *flight) {
+func (e *Engine) finish(f *appliedRecord) {
 	var err error
 	if e.syncs() {
 		err = f.batch.SyncWait()

@@ -93,8 +93,8 @@ func (e *Engine) Entries(prefix, after string, limit int) (gateway.Page[gateway.
 	return read(e, func(v *view) (gateway.Page[gateway.Entry, string], error) { return v.Entries(prefix, after, limit) })
 }
 
-// Next appends to buf the queued parcels that q asks for.
-func (e *Engine) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (parcels []gateway.Transmission, last gateway.Seq, err error) {
+// Next appends to buf the queued transmissions that q asks for.
+func (e *Engine) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (transmissions []gateway.Transmission, last gateway.Seq, err error) {
 	if q.Max <= 0 {
 		return buf, 0, nil
 	}
@@ -106,7 +106,7 @@ func (e *Engine) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (
 	return buf, last, err
 }
 
-// Transmission returns one queued parcel, ok false when it is final or unknown.
+// Transmission returns one queued transmission, ok false when it is final or unknown.
 func (e *Engine) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway.Transmission, ok bool, err error) {
 	err = e.read(func(v *view) (err error) {
 		p, ok, err = v.Transmission(client, seq)

@@ -14,7 +14,7 @@ const retryEvery = 250 * time.Millisecond
 // succeed it returns why.
 func (e *Engine) reopen(cause error) error {
 	e.failure.CompareAndSwap(nil, &cause)
-	e.inflight.Wait()
+	e.finishing.Wait()
 	if err := disk.Probe(e.opt.disk()); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func authCollector(read func() AuthStats) prometheus.Collector {
 		ofHook(counter("device_auth_hook_cache_hits_total", "Registrations that a cached answer of the auth hook decided.", func(h HookStats) uint64 { return h.CacheHits })),
 		ofHook(gauge("device_auth_hook_cached", "Answers of the auth hook in memory.", func(h HookStats) float64 { return float64(h.Cached) })),
 		ofHook(gauge("device_auth_hook_breaker", "State of the circuit breaker of the auth hook: 0 closed, 1 half open, 2 open.", func(h HookStats) float64 { return float64(h.Breaker) })),
-		ofHook(counterBy("device_auth_hook_monitored_total", "Answers of the auth hook in monitor mode, where they decide nothing.", "answer", func(h HookStats) map[string]uint64 { return h.Monitored })),
+		ofHook(counterBy("device_auth_hook_monitored_total", "Answers of the auth hook in monitor mode; they decide nothing.", "answer", func(h HookStats) map[string]uint64 { return h.Monitored })),
 	}}
 }
 

@@ -138,7 +138,7 @@ func buildInfo() prometheus.Collector {
 	v := version.Get()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "longwire_build_info",
-		Help:        "What is running; always 1.",
+		Help:        "The running build; always 1.",
 		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "goversion": v.Go},
 	})
 	g.Set(1)

@@ -150,9 +150,9 @@ func TestTrusted(t *testing.T) {
 	}{
 		{"for its owner alone", 0o700, 0o600, ""},
 		{"read by all", 0o755, 0o644, ""},
-		{"written by its group", 0o700, 0o620, "key can be written by users other than its owner (mode 0620), who could let themselves in; run: chmod go-w "},
+		{"written by its group", 0o700, 0o620, "key can be written by users other than its owner (mode 0620), and such a user could grant access; run: chmod go-w "},
 		{"written by others", 0o700, 0o602, "(mode 0602)"},
-		{"in a directory that others write", 0o702, 0o600, "secrets can be written by users other than its owner (mode 0702), who could replace the keys in it; run: chmod go-w "},
+		{"in a directory that others write", 0o702, 0o600, "secrets can be written by users other than its owner (mode 0702), and such a user could replace the keys in it; run: chmod go-w "},
 		{"in a sticky directory", fs.ModeSticky | 0o777, 0o600, ""},
 		{"written by others in a sticky directory", fs.ModeSticky | 0o777, 0o602, "(mode 0602)"},
 	} {

@@ -53,7 +53,7 @@ func trustedFile(name string, info fs.FileInfo) error {
 		return TrustedDir(name)
 	}
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by users other than its owner (mode %04o), who could let themselves in; run: chmod go-w %s",
+		return fmt.Errorf("%s can be written by users other than its owner (mode %04o), and such a user could grant access; run: chmod go-w %s",
 			name, info.Mode().Perm(), name)
 	}
 	return nil
@@ -72,7 +72,7 @@ func trustedEntry(name string, info fs.FileInfo) error {
 	}
 	uid, _ := owner(info)
 	if dirUID, _ := owner(d); d.Mode().Perm()&0o022 != 0 && uid != 0 && uid != os.Geteuid() && uid != dirUID {
-		return fmt.Errorf("%s belongs to user %d, who made it in %s, where every user can make files; move it to a directory of its own",
+		return fmt.Errorf("%s belongs to user %d and is in %s, a directory that every user can write; move it to another directory",
 			name, uid, dir)
 	}
 	return nil
@@ -95,7 +95,7 @@ func TrustedDir(dir string) error {
 		others = 0o002
 	}
 	if info.Mode().Perm()&others != 0 {
-		return fmt.Errorf("directory %s can be written by users other than its owner (mode %04o), who could replace the keys in it; run: chmod go-w %s",
+		return fmt.Errorf("directory %s can be written by users other than its owner (mode %04o), and such a user could replace the keys in it; run: chmod go-w %s",
 			dir, info.Mode().Perm(), dir)
 	}
 	return nil

@@ -139,7 +139,7 @@ func (s *KeySet) loadPEM(id string, text []byte) error {
 		return errors.New("neither a JWKS nor PEM")
 	}
 	if next, _ := pem.Decode(rest); next != nil {
-		return errors.New("more than one PEM block; give each key a file of its own, whose name is the key's id")
+		return errors.New("more than one PEM block; give each key a separate file, whose name is the key's id")
 	}
 	var public any
 	var err error

@@ -11,7 +11,7 @@ import (
 // Backup makes a store in o.Dir of a copy of the database, as it is at some moment of
 // the call, until stopped returns an error; one at a time. The files may be hard links.
 // Its first start gives the log a new name, and numbers events above all that k allows.
-func (i *Database) Backup(o *Options, k *Keeper, stopped func() error) error {
+func (i *Database) Backup(o *Options, k *MarkWriter, stopped func() error) error {
 	if err := i.Err(); err != nil {
 		return err
 	}

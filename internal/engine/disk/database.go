@@ -40,8 +40,8 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("database cannot go on: "+format, args...)
-	l.log.Error("database cannot go on", "error", err)
+	err := fmt.Errorf("database cannot continue: "+format, args...)
+	l.log.Error("database cannot continue", "error", err)
 	l.inst.fs.seal(err)
 }
 

@@ -6,9 +6,9 @@
 //	db/                the database
 //	quarantine/        the files that a repair has changed, as they were
 //
-// A Keeper is the way to write. Survey is the one judge: all that opens a directory
-// asks it, and it changes nothing. A Database whose disk fails is sealed, and the
-// Keeper opens the next one.
+// A MarkWriter holds the directory for writing. Survey is the one judge: everything
+// that opens a directory asks it, and it changes nothing. A Database whose disk fails
+// is sealed, and the MarkWriter opens the next one.
 //
 // The package knows the version of the rows and the log's name. All other rows are
 // another package's: Rows says the little of them that has to be known here.

@@ -39,7 +39,7 @@ func lockFailed(dir string, err error) error {
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
 	}
-	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one a directory of its own): %w",
+	return fmt.Errorf("data directory %s is %w (stop the other process, or give this one another directory): %w",
 		dir, ErrLocked, err)
 }
 

@@ -56,7 +56,7 @@ func (e *DamageError) Error() string {
 	case e.Gone:
 		return fmt.Sprintf("log %s is not there, MARK says that %d bytes of it were synced", e.File, e.Synced)
 	case e.After != "":
-		return fmt.Sprintf("log %s does not go on where %s ends: records between them are missing", e.File, e.After)
+		return fmt.Sprintf("log %s does not continue %s: records between them are missing", e.File, e.After)
 	case e.Synced > 0:
 		return fmt.Sprintf("log %s can be read up to offset %d, MARK says that %d bytes were synced", e.File, e.Offset, e.Synced)
 	}

@@ -174,7 +174,7 @@ var acceptTests = []test{
 		_, err := h.store.Accept(ctx, h.to(gateway.Audience{Client: "a"}, "x"))
 		h.wantCode(err, gateway.CodeQueueFull)
 		h.push("b", "another client has room")
-		first := h.parcels("a")[0]
+		first := h.transmissions("a")[0]
 		h.settle(gateway.Outcome{Message: first.Message, Client: "a", Seq: first.Seq, State: gateway.Acked, At: h.clock.Now()})
 		h.push("a", "room again")
 	}},
@@ -405,8 +405,8 @@ func (h *harness) recipients(id gateway.MessageID) []gateway.ClientID {
 	return ids
 }
 
-// parcels returns the queued parcels of a client.
-func (h *harness) parcels(client gateway.ClientID) []gateway.Transmission {
+// transmissions returns the queued transmissions of a client.
+func (h *harness) transmissions(client gateway.ClientID) []gateway.Transmission {
 	h.Helper()
 	p, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)

@@ -9,7 +9,7 @@ import (
 )
 
 var nextTests = []test{
-	{name: "parcels come in the order of acceptance", run: func(h *harness) {
+	{name: "transmissions come in the order of acceptance", run: func(h *harness) {
 		h.register("a", "b")
 		var want []string
 		for i := range 20 {
@@ -26,22 +26,22 @@ var nextTests = []test{
 		}
 		h.same("queue", h.queue("a"), want)
 		var last gateway.Seq
-		for _, p := range h.parcels("a") {
+		for _, p := range h.transmissions("a") {
 			if p.Seq <= last {
 				h.Fatalf("sequence %d after %d", p.Seq, last)
 			}
 			last = p.Seq
 		}
 	}},
-	{name: "a parcel is what is needed to send it", run: func(h *harness) {
+	{name: "a transmission has the message, its number and its payload", run: func(h *harness) {
 		h.register("a", "b")
 		one := h.push("a", "x")
 		many := h.accept(h.to(gateway.Audience{All: true}, "y"))
-		h.same("parcels", h.parcels("a"), []gateway.Transmission{
+		h.same("transmissions", h.transmissions("a"), []gateway.Transmission{
 			{Message: one.ID, Seq: one.Seq, ExpiresAt: one.ExpiresAt, Payload: []byte("x")},
 			{Message: many.ID, Seq: many.Seq, ExpiresAt: many.ExpiresAt, Payload: []byte("y"), Many: true},
 		})
-		h.same("the other's", h.parcels("b")[0].Seq, many.Seq)
+		h.same("the other's", h.transmissions("b")[0].Seq, many.Seq)
 	}},
 	{name: "only what comes after", run: func(h *harness) {
 		h.register("a")
@@ -67,7 +67,7 @@ var nextTests = []test{
 		}
 		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 3, MaxBytes: 1 << 20}, nil)
 		h.must(err)
-		h.same("parcels", payloads(p), []string{"0", "1", "2"})
+		h.same("transmissions", payloads(p), []string{"0", "1", "2"})
 	}},
 	{name: "about maxBytes, but at least one", run: func(h *harness) {
 		h.register("a")
@@ -77,12 +77,12 @@ var nextTests = []test{
 		p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 1}, nil)
 		h.must(err)
 		if len(p) != 1 {
-			h.Errorf("%d parcels for a byte, want 1", len(p))
+			h.Errorf("%d transmissions for a byte, want 1", len(p))
 		}
 		p, _, err = h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 350}, nil)
 		h.must(err)
 		if len(p) < 3 || len(p) > 4 {
-			h.Errorf("%d parcels of 100 bytes for 350, want 3 or 4", len(p))
+			h.Errorf("%d transmissions of 100 bytes for 350, want 3 or 4", len(p))
 		}
 	}},
 	{name: "appends to the buffer", run: func(h *harness) {
@@ -118,7 +118,7 @@ var nextTests = []test{
 		m := h.push("a", "x")
 		p, ok, err := h.store.Transmission("a", m.Seq)
 		h.must(err)
-		h.same("parcel", p, gateway.Transmission{Message: m.ID, Seq: m.Seq, ExpiresAt: m.ExpiresAt, Payload: []byte("x")})
+		h.same("transmission", p, gateway.Transmission{Message: m.ID, Seq: m.Seq, ExpiresAt: m.ExpiresAt, Payload: []byte("x")})
 		if !ok {
 			h.Error("ok is false")
 		}

@@ -318,14 +318,14 @@ func (h *harness) client(id gateway.ClientID) gateway.ClientRecord {
 // queue returns the queued payloads of a client, in order.
 func (h *harness) queue(client gateway.ClientID) []string {
 	h.Helper()
-	parcels, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
+	transmissions, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
 	h.must(err)
-	return payloads(parcels)
+	return payloads(transmissions)
 }
 
-func payloads(parcels []gateway.Transmission) []string {
+func payloads(transmissions []gateway.Transmission) []string {
 	var p []string
-	for _, x := range parcels {
+	for _, x := range transmissions {
 		p = append(p, string(x.Payload))
 	}
 	return p

@@ -203,7 +203,7 @@ var expiryTests = []test{
 		for i := range ms {
 			h.advance(time.Minute)
 			h.awaitNotified(ms[9-i].ID, "a")
-			if got := len(h.parcels("a")); got != 9-i {
+			if got := len(h.transmissions("a")); got != 9-i {
 				h.Fatalf("%d queued after %d minutes, want %d", got, i+1, 9-i)
 			}
 		}

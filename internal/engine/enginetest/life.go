@@ -105,8 +105,8 @@ var concurrentTests = []test{
 				h.Errorf("%s beside %s", id, ids[0])
 			}
 		}
-		if fresh.Load() != 1 || len(h.parcels("a")) != 1 {
-			h.Errorf("%d callers have the first message, %d are queued; want 1 and 1", fresh.Load(), len(h.parcels("a")))
+		if fresh.Load() != 1 || len(h.transmissions("a")) != 1 {
+			h.Errorf("%d callers have the first message, %d are queued; want 1 and 1", fresh.Load(), len(h.transmissions("a")))
 		}
 	}},
 	{name: "an ack and a cancel that meet leave one final state", run: func(h *harness) {
@@ -240,12 +240,12 @@ func drain(h *harness, id gateway.ClientID, pushed <-chan struct{}) {
 			over = true
 		case <-time.After(time.Millisecond):
 		}
-		parcels, _, err := h.store.Next(gateway.TransmissionQuery{Client: id, After: last, Max: 8, MaxBytes: 1 << 20}, nil)
+		transmissions, _, err := h.store.Next(gateway.TransmissionQuery{Client: id, After: last, Max: 8, MaxBytes: 1 << 20}, nil)
 		if err != nil {
 			h.Error(err)
 			return
 		}
-		for _, p := range parcels {
+		for _, p := range transmissions {
 			if p.Seq <= last {
 				h.Errorf("%s: sequence %d after %d", id, p.Seq, last)
 			}
@@ -256,7 +256,7 @@ func drain(h *harness, id gateway.ClientID, pushed <-chan struct{}) {
 				return
 			}
 		}
-		if over && len(parcels) == 0 {
+		if over && len(transmissions) == 0 {
 			return
 		}
 	}

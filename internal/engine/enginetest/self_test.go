@@ -118,7 +118,8 @@ func TestSuiteSees(t *testing.T) {
 		for _, suite := range []string{"TestRun", "TestModel"} {
 			t.Run(name+"/"+suite, func(t *testing.T) {
 				t.Parallel()
-				cmd := exec.Command(os.Args[0], "-test.run=^"+suite+"$", "-test.failfast", "-rapid.shrinktime=0s", "-rapid.nofailfile")
+				cmd := exec.Command(os.Args[0], "-test.run=^"+suite+"$", "-test.failfast",
+					"-rapid.checks=1000", "-rapid.shrinktime=0s", "-rapid.nofailfile") // the first failure ends it
 				cmd.Env = append(os.Environ(), faulty+"="+name)
 				out, err := cmd.CombinedOutput()
 				if err == nil || !strings.Contains(string(out), "--- FAIL: "+suite) {

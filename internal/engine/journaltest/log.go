@@ -28,17 +28,17 @@ type Faults struct {
 type Log struct {
 	name string
 
-	mu      sync.Mutex
-	rng     *rand.Rand
-	faults  Faults
-	records [][]byte // the whole sequence, trimmed ones too
-	trimmed uint64   // records up to here cannot be followed
-	air     []*flight
-	changed chan struct{} // closed, and replaced, when a follower has to look again
+	mu        sync.Mutex
+	rng       *rand.Rand
+	faults    Faults
+	records   [][]byte // the whole sequence, trimmed ones too
+	trimmed   uint64   // records up to here cannot be followed
+	inTransit []*transit
+	changed   chan struct{} // closed, and replaced, when a follower has to look again
 }
 
-// flight is an append that has not arrived.
-type flight struct {
+// transit is an append that has not arrived.
+type transit struct {
 	record []byte
 	timer  *time.Timer // nil in step mode
 }
@@ -62,7 +62,7 @@ func (l *Log) Append(ctx context.Context, record []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.faults.Step {
-		l.air = append(l.air, &flight{record: record})
+		l.inTransit = append(l.inTransit, &transit{record: record})
 		return nil
 	}
 	if l.rng.Float64() < l.faults.Lose {
@@ -81,22 +81,22 @@ func (l *Log) launch(record []byte) {
 		l.store(record)
 		return
 	}
-	f := &flight{record: record}
-	l.air = append(l.air, f)
+	f := &transit{record: record}
+	l.inTransit = append(l.inTransit, f)
 	f.timer = time.AfterFunc(time.Duration(l.rng.Int64N(int64(l.faults.Delay)+1)), func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if i := slices.Index(l.air, f); i >= 0 {
+		if i := slices.Index(l.inTransit, f); i >= 0 {
 			l.arrive(i, false)
 		}
 	})
 }
 
-// arrive stores the append at place i in the air.
+// arrive stores the append at place i in transit.
 func (l *Log) arrive(i int, again bool) {
-	l.store(l.air[i].record)
+	l.store(l.inTransit[i].record)
 	if !again {
-		l.air = slices.Delete(l.air, i, i+1)
+		l.inTransit = slices.Delete(l.inTransit, i, i+1)
 	}
 }
 
@@ -115,10 +115,10 @@ func (l *Log) wake() {
 func (l *Log) InAir() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.air)
+	return len(l.inTransit)
 }
 
-// Deliver stores the append at place i in the air. The oldest is at 0.
+// Deliver stores the append at place i in transit. The oldest is at 0.
 func (l *Log) Deliver(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,15 +136,15 @@ func (l *Log) Repeat(i int) {
 func (l *Log) Lose(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.air = slices.Delete(l.air, i, i+1)
+	l.inTransit = slices.Delete(l.inTransit, i, i+1)
 }
 
 // Settle stores all appends that are under way, the oldest first.
 func (l *Log) Settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.air) > 0 {
-		if t := l.air[0].timer; t != nil {
+	for len(l.inTransit) > 0 {
+		if t := l.inTransit[0].timer; t != nil {
 			t.Stop()
 		}
 		l.arrive(0, false)

@@ -177,7 +177,7 @@ func (n *node) readBack(c *record.Commit, raw []byte, v state.Verdict, results [
 
 // reopen makes the opening again, after the boot that the state names now.
 func (n *node) reopen() {
-	n.w.tally.Reopens++
+	n.w.totals.Reopens++
 	events := []record.Event{n.opening()}
 	r := &entry{bytes: n.encode(1, events), events: events}
 	n.owed[1] = r

@@ -19,13 +19,13 @@ type Schedule struct {
 	Rules Rules
 }
 
-// Tally counts what happened in schedules, so that a test can see that they reach it.
-type Tally struct {
+// Totals counts what happened in schedules, so that a test can see that they reach it.
+type Totals struct {
 	Records, Applied, Answered, Holes, Repeats, Fenced, Reopens, Left, Kills int
 }
 
 // Add adds up two tallies.
-func (t *Tally) Add(o Tally) {
+func (t *Totals) Add(o Totals) {
 	t.Records += o.Records
 	t.Applied += o.Applied
 	t.Answered += o.Answered
@@ -53,7 +53,7 @@ type world struct {
 	answers  []answer
 	told     map[*entry]bool
 	refs     map[gateway.ClientID][]uint32 // that clients have, or had
-	tally    Tally
+	totals   Totals
 }
 
 // reading is the outcome of a position, which must be the same for all nodes.
@@ -85,11 +85,11 @@ func (w *world) must(err error, format string, args ...any) {
 }
 
 // Run runs the schedule, and returns the first property that does not hold.
-func (s Schedule) Run() (tally Tally, err error) {
+func (s Schedule) Run() (totals Totals, err error) {
 	w := &world{rules: s.Rules, rng: rand.New(rand.NewPCG(s.Seed, uint64(s.Nodes))), told: map[*entry]bool{}, refs: map[gateway.ClientID][]uint32{},
 		log: NewLog("log", s.Seed, Faults{Step: true})}
 	defer func() {
-		tally = w.tally
+		totals = w.totals
 		switch r := recover().(type) {
 		case nil:
 		case broken:
@@ -110,7 +110,7 @@ func (s Schedule) Run() (tally Tally, err error) {
 	}
 	w.calm()
 	w.check()
-	return w.tally, nil
+	return w.totals, nil
 }
 
 // weather is how often each step is done in a schedule.
@@ -212,7 +212,7 @@ func (w *world) enter(n *node) {
 // kill ends a process; its directory stays.
 func (w *world) kill(n *node) {
 	n.died = w.steps
-	w.tally.Kills++
+	w.totals.Kills++
 }
 
 // restart starts a process over the directory of one that was killed.
@@ -261,7 +261,7 @@ func (w *world) twin(n *node) {
 func (w *world) leave(n *node) {
 	n.left, n.died = true, max(1, w.steps)
 	w.nodes = slices.DeleteFunc(w.nodes, func(o *node) bool { return o == n })
-	w.tally.Left++
+	w.totals.Left++
 	met := func(o *node) bool { return o != n && o.writer == n.writer && (o.died == 0 || o.died >= n.born) }
 	if !slices.ContainsFunc(w.ever, met) {
 		w.fail("%s leaves although no other process has had its identity", n.name)
@@ -275,16 +275,16 @@ func (w *world) leave(n *node) {
 func (w *world) judged(n *node, v state.Verdict) {
 	if n.pos > uint64(len(w.reads)) {
 		w.reads = append(w.reads, reading{verdict: v})
-		w.tally.Records++
+		w.totals.Records++
 		switch v {
 		case state.Next:
-			w.tally.Applied++
+			w.totals.Applied++
 		case state.Hole:
-			w.tally.Holes++
+			w.totals.Holes++
 		case state.Repeat:
-			w.tally.Repeats++
+			w.totals.Repeats++
 		case state.Fenced:
-			w.tally.Fenced++
+			w.totals.Fenced++
 		}
 	}
 	if first := w.reads[n.pos-1].verdict; first != v {
@@ -332,7 +332,7 @@ func (w *world) answered(n *node, r *entry, pos uint64, results []state.Result) 
 	if n.left {
 		w.fail("%s answers after it was fenced", n.name)
 	}
-	w.tally.Answered++
+	w.totals.Answered++
 	if !w.told[r] { // a twin answers for the same record
 		w.told[r] = true
 		w.answers = append(w.answers, answer{n, &entry{bytes: r.bytes, events: slices.Clone(r.events)}, pos, results})

@@ -39,7 +39,7 @@ func TestSchedules(t *testing.T) {
 }
 
 // runAll runs schedules with the seeds from 1 on all cores, until one fails.
-func runAll(nodes, count int, rules Rules) (total Tally, failed error) {
+func runAll(nodes, count int, rules Rules) (total Totals, failed error) {
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
@@ -55,9 +55,9 @@ func runAll(nodes, count int, rules Rules) (total Tally, failed error) {
 				if over {
 					return
 				}
-				tally, err := Schedule{Seed: s, Nodes: nodes, Rules: rules}.Run()
+				totals, err := Schedule{Seed: s, Nodes: nodes, Rules: rules}.Run()
 				mu.Lock()
-				total.Add(tally)
+				total.Add(totals)
 				if err != nil && failed == nil {
 					failed = err
 				}
@@ -86,9 +86,9 @@ func TestEachRuleIsNeeded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, nodes := range []int{2, 3} {
-				tally, err := runAll(nodes, 3000, rules)
+				totals, err := runAll(nodes, 3000, rules)
 				if err == nil {
-					t.Errorf("%d nodes: all schedules hold without the rule: %+v", nodes, tally)
+					t.Errorf("%d nodes: all schedules hold without the rule: %+v", nodes, totals)
 				} else {
 					t.Log(err)
 				}

@@ -205,7 +205,7 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 	}
 	switch {
 	case !m.many():
-		s.noteLocked(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].parcel()})
+		s.noteLocked(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].transmission()})
 	case !m.Completed():
 		s.noteLocked(&gateway.AcceptedMany{Message: m.ID, Seq: m.Seq, Total: m.Counts.Total, To: a.To, Rate: a.Rate})
 	}

@@ -41,8 +41,8 @@ func (p *page[T, K]) pass(k K) {
 
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
 
-// Next appends queued parcels of one client.
-func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (parcels []gateway.Transmission, last gateway.Seq, err error) {
+// Next appends queued transmissions of one client.
+func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (transmissions []gateway.Transmission, last gateway.Seq, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lanes[q.Client]
@@ -58,14 +58,14 @@ func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (p
 		if count >= q.Max || count > 0 && size >= q.MaxBytes {
 			break
 		}
-		buf = append(buf, d.parcel())
+		buf = append(buf, d.transmission())
 		size += len(d.message.Payload)
 		count++
 	}
 	return buf, s.seq, nil
 }
 
-// Transmission returns one queued parcel.
+// Transmission returns one queued transmission.
 func (s *Store) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.Transmission, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,10 +77,10 @@ func (s *Store) Transmission(client gateway.ClientID, seq gateway.Seq) (gateway.
 	if !ok {
 		return gateway.Transmission{}, false, nil
 	}
-	return l.queue[i].parcel(), true, nil
+	return l.queue[i].transmission(), true, nil
 }
 
-func (d *delivery) parcel() gateway.Transmission {
+func (d *delivery) transmission() gateway.Transmission {
 	return gateway.Transmission{Message: d.Message, Seq: d.Seq, ExpiresAt: d.ExpiresAt,
 		Payload: d.message.Payload, Many: d.message.many()}
 }

@@ -204,7 +204,7 @@ func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client)
 	}
 	for _, name := range row.unknown {
 		f := row.failed(gateway.ReasonUnknownClient)
-		k := strangerKey(name, row.seq)
+		k := unknownKey(name, row.seq)
 		m.setFinal(k, f)
 		m.failedAtOnce(h, f, name)
 	}

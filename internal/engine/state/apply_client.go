@@ -310,7 +310,7 @@ func (m *Machine) forgetMessage(e *record.ForgetMessage) error {
 			m.del(finalKey(o, row.seq))
 		}
 		for _, name := range row.unknown {
-			m.del(strangerKey(name, row.seq))
+			m.del(unknownKey(name, row.seq))
 		}
 	case formBitmap:
 		if err := m.deleteWith(key64(kindStateBits, uint64(row.seq))); err != nil {

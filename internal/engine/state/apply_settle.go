@@ -54,7 +54,7 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 			return err
 		}
 	}
-	_, err = m.lateRow(strangerKey(o.Client, seq), o.Client, seq, o.Message, v)
+	_, err = m.lateRow(unknownKey(o.Client, seq), o.Client, seq, o.Message, v)
 	return err
 }
 

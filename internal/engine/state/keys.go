@@ -68,7 +68,7 @@ const (
 	kindMessage    = 'm'
 	kindQueued     = 'q'
 	kindFinal      = 'h'
-	kindStranger   = 'v'
+	kindUnknown    = 'v'
 	kindHead       = 'a'
 	kindBits       = 'b'
 	kindStateBits  = 's'
@@ -165,8 +165,8 @@ func namedKey(kind byte, c gateway.ClientID, n uint64) []byte {
 
 func uplinkKey(c gateway.ClientID, useq uint64) []byte { return namedKey(kindUplink, c, useq) }
 
-func strangerKey(c gateway.ClientID, s gateway.Seq) []byte {
-	return namedKey(kindStranger, c, uint64(s))
+func unknownKey(c gateway.ClientID, s gateway.Seq) []byte {
+	return namedKey(kindUnknown, c, uint64(s))
 }
 
 func entryKey(key string) []byte { return append(keyOf(kindEntry, len(key)), key...) }

@@ -103,7 +103,7 @@ func (v *View) broadcastTransmission(seq gateway.Seq) (gateway.Transmission, err
 	if err != nil {
 		return gateway.Transmission{}, err
 	}
-	p, err := v.parcel(h.id, seq)
+	p, err := v.transmission(h.id, seq)
 	if err == nil {
 		v.Shared.bodies.put(p)
 	}

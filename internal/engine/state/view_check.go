@@ -65,7 +65,7 @@ func (v *View) Check(r *Findings) {
 	}{
 		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
 		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
-		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
+		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindUnknown, c.settledRow},
 		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
 		{kindUplinkSeq, nil}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},

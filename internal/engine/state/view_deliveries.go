@@ -36,7 +36,7 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		return v.rowDelivery(row, row.ord, client)
 	}
 	if slices.Contains(row.unknown, client) {
-		return v.strangerDelivery(row, client)
+		return v.unknownDelivery(row, client)
 	}
 	c, known, err := v.clientRow(client)
 	if err != nil {
@@ -87,9 +87,9 @@ func (v *View) rowDelivery(row *messageRow, o record.Ordinal, client gateway.Cli
 		CreatedAt: record.TimeOf(row.createdAt), ExpiresAt: record.TimeOf(row.expiresAt)}, true, nil
 }
 
-// strangerDelivery returns the delivery to a client that was not known.
-func (v *View) strangerDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
-	k := strangerKey(client, row.seq)
+// unknownDelivery returns the delivery to a client that was not known.
+func (v *View) unknownDelivery(row *messageRow, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	k := unknownKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
 		err = &record.CorruptError{Key: k, Cause: record.ErrMissing}
@@ -178,7 +178,7 @@ func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 		case i < len(row.ords):
 			d, _, err = v.rowDelivery(row, row.ords[i], names[i])
 		default:
-			d, _, err = v.strangerDelivery(row, names[i])
+			d, _, err = v.unknownDelivery(row, names[i])
 		}
 		if err != nil {
 			return err

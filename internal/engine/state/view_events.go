@@ -236,7 +236,7 @@ func (r *eventReader) result(e *Event) error {
 	if err != nil {
 		return err
 	}
-	keys := [][]byte{strangerKey(e.Client, seq)}
+	keys := [][]byte{unknownKey(e.Client, seq)}
 	if known {
 		keys = append(keys, finalKey(row.ord, seq), sparseKey(seq, row.ord))
 	}

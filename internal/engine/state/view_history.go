@@ -19,7 +19,7 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 	if h.before == 0 {
 		h.before = ^gateway.Seq(0)
 	}
-	if err := h.strangers(); err != nil {
+	if err := h.unknown(); err != nil {
 		return p.Page, err
 	}
 	if known {
@@ -47,11 +47,11 @@ type history struct {
 	cut   bool
 }
 
-func (h *history) strangers() error {
+func (h *history) unknown() error {
 	if h.q.State != 0 && h.q.State != gateway.Failed {
 		return nil
 	}
-	return h.rows(namedPrefix(kindStranger, h.q.Client), strangerKey(h.q.Client, h.before), h.final)
+	return h.rows(namedPrefix(kindUnknown, h.q.Client), unknownKey(h.q.Client, h.before), h.final)
 }
 
 func (h *history) collect() error {

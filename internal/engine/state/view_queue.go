@@ -7,7 +7,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/record"
 )
 
-// Next appends to buf the queued parcels that q asks for.
+// Next appends to buf the queued transmissions that q asks for.
 func (v *View) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) ([]gateway.Transmission, error) {
 	o, ok, err := v.ordinal(q.Client, q.Ref)
 	if err != nil || !ok {
@@ -30,7 +30,7 @@ func (v *View) ordinal(id gateway.ClientID, ref uint32) (record.Ordinal, bool, e
 	return row.ord, ok, err
 }
 
-// fill appends parcels to buf: at most max, and until they have maxBytes.
+// fill appends transmissions to buf: at most max, and until they have maxBytes.
 func (l *lane) fill(buf []gateway.Transmission, max, maxBytes int) ([]gateway.Transmission, error) {
 	for size, n := 0, 0; n < max && (n == 0 || size < maxBytes); n++ {
 		p, ok, err := l.next()
@@ -43,7 +43,7 @@ func (l *lane) fill(buf []gateway.Transmission, max, maxBytes int) ([]gateway.Tr
 	return buf, nil
 }
 
-// Transmission returns one queued parcel, ok false when it is final or unknown.
+// Transmission returns one queued transmission, ok false when it is final or unknown.
 func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway.Transmission, ok bool, err error) {
 	row, known, err := v.clientRow(client)
 	if err != nil || !known {
@@ -58,7 +58,7 @@ func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway
 		if err != nil {
 			return p, false, &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
 		}
-		p, err = v.parcel(q.id, seq)
+		p, err = v.transmission(q.id, seq)
 		return p, err == nil, err
 	}
 	set, err := v.chunk(queuedChunk(seq, record.ChunkOf(row.ord)))
@@ -121,7 +121,7 @@ func (l *lane) close() error {
 	return l.rows.Close()
 }
 
-// next returns the next parcel, ok false at the end.
+// next returns the next transmission, ok false at the end.
 func (l *lane) next() (p gateway.Transmission, ok bool, err error) {
 	seq, many := l.broadcast()
 	switch {
@@ -146,11 +146,11 @@ func (l *lane) row() (gateway.Transmission, error) {
 		return gateway.Transmission{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
 	}
 	l.ok = l.rows.Next()
-	return l.view.parcel(q.id, seq)
+	return l.view.transmission(q.id, seq)
 }
 
-// parcel returns a message ready to be sent.
-func (v *View) parcel(id gateway.MessageID, seq gateway.Seq) (gateway.Transmission, error) {
+// transmission returns a message ready to be sent.
+func (v *View) transmission(id gateway.MessageID, seq gateway.Seq) (gateway.Transmission, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
 		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}

@@ -22,8 +22,8 @@ const (
 	markEvery = time.Second
 )
 
-// Keeper holds a store for writing: it keeps MARK, and the numbers that MARK reserves.
-type Keeper struct {
+// MarkWriter holds a store for writing: it writes MARK and reserves numbers in it.
+type MarkWriter struct {
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
 	// current returns the database that is written; its logs are listed in MARK.
@@ -45,7 +45,7 @@ type Keeper struct {
 // MARK says of an orderly close no longer holds, and a first block of numbers is
 // reserved. It returns before anything else in the directory is written. now is the
 // clock of the store; current is asked from the first follow on.
-func Hold(o *Options, now time.Time, current func() *Database) (*Keeper, error) {
+func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, error) {
 	m, given, err := prepare(o)
 	if err != nil {
 		return nil, Explain(err, o)
@@ -54,7 +54,7 @@ func Hold(o *Options, now time.Time, current func() *Database) (*Keeper, error) 
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeper{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
+	k := &MarkWriter{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
 	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
 	m.Reserved = plus(k.Floor, reserveBlock)
 	m.Reserved.Event += eventBlock
@@ -72,20 +72,20 @@ func newBoot() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-func (k *Keeper) allow(n Numbers) {
+func (k *MarkWriter) allow(n Numbers) {
 	k.seq.Store(n.Seq)
 	k.useq.Store(n.Useq)
 }
 
 // left returns how many messages or uplinks can get a number.
-func (k *Keeper) left(given Numbers) uint64 {
+func (k *MarkWriter) left(given Numbers) uint64 {
 	seq, useq := k.seq.Load(), k.useq.Load()
 	return min(seq-min(seq, given.Seq), useq-min(useq, given.Useq))
 }
 
 // Reserve makes sure that need numbers are left behind those given. It waits only if a
 // whole block is used up before MARK was written.
-func (k *Keeper) Reserve(given Numbers, need uint64) error {
+func (k *MarkWriter) Reserve(given Numbers, need uint64) error {
 	left := k.left(given)
 	if left >= reserveBlock/2 {
 		return nil
@@ -102,11 +102,11 @@ func (k *Keeper) Reserve(given Numbers, need uint64) error {
 }
 
 // Synced notes that the records up to pos are on stable storage.
-func (k *Keeper) Synced(pos uint64) { k.durable.Store(pos) }
+func (k *MarkWriter) Synced(pos uint64) { k.durable.Store(pos) }
 
 // Run writes MARK once a second while records are written, and when numbers are asked
 // for, until stop is closed.
-func (k *Keeper) Run(stop <-chan struct{}, log *slog.Logger) {
+func (k *MarkWriter) Run(stop <-chan struct{}, log *slog.Logger) {
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
 	for {
@@ -126,7 +126,7 @@ func (k *Keeper) Run(stop <-chan struct{}, log *slog.Logger) {
 
 // Follow makes MARK follow stable storage, and reserves a block
 // if one was asked for.
-func (k *Keeper) Follow() error {
+func (k *MarkWriter) Follow() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	m := k.file.last
@@ -152,7 +152,7 @@ func (k *Keeper) Follow() error {
 
 // Open opens the database for writing, if it has what MARK lists. A store whose
 // database was sealed opens it again: the disk has failed since. A seal calls onSeal.
-func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
+func (k *MarkWriter) Open(o *Options, onSeal func(error)) (*Database, error) {
 	k.mu.Lock()
 	last := k.file.last
 	k.mu.Unlock()
@@ -169,7 +169,7 @@ func (k *Keeper) Open(o *Options, onSeal func(error)) (*Database, error) {
 
 // Close says that the store was closed in an orderly way where s stands, with nothing
 // in its logs, unless failed is set; then MARK stays as it is.
-func (k *Keeper) Close(s Stand, failed error) (err error) {
+func (k *MarkWriter) Close(s Stand, failed error) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if failed == nil {
