@@ -116,7 +116,7 @@ func TestFaultsOfMarkers(t *testing.T) {
 			times := map[string]int{}
 			for i, c := range plain.done {
 				row := c.marker() + " " + c.op
-				if times[row]++; c.marker() == "" || times[row] > 2 || underRace && times[row] > 1 {
+				if times[row]++; c.marker() == "" || times[row] > tortured(1) {
 					continue
 				}
 				modes := []string{"fails", "applied", "full", "dies"}
