@@ -30,6 +30,9 @@ func TestFaultMatrix(t *testing.T) {
 			if op == "write" {
 				modes = append(modes, "short")
 			}
+			if underRace { // the modes differ in what the disk does, and little in who meets whom
+				modes = modes[:1]
+			}
 			for _, mode := range modes {
 				f := fault{file: file, op: op, mode: mode}
 				t.Run(fmt.Sprintf("%s %s %s", file, op, mode), func(t *testing.T) { runFault(t, f) })
@@ -243,7 +246,7 @@ func TestFaultWhileOpening(t *testing.T) {
 // eventually waits until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for !cond() {
 		select {
 		case <-timeout:
