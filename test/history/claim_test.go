@@ -45,7 +45,7 @@ func TestClaimDoesNotSettleWhatExpiredUnsent(t *testing.T) {
 	}
 	devices.Wait()
 	for id, message := range ids {
-		waitWithin(t, 30*time.Second, "the message of "+id+" is final", func() bool {
+		waitWithin(t, time.Minute, "the message of "+id+" is final", func() bool {
 			code, m, err := api.call("GET", "/v1/messages/"+message, "", "", nil)
 			if err != nil || code != 200 || !final(m.status()) {
 				return false
