@@ -439,7 +439,7 @@ func call(t testing.TB, srv *Server) *phone {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second)) // a hanging test fails by itself
+	nc.SetDeadline(time.Now().Add(time.Minute)) // a hanging test fails by itself
 	return &phone{t, nc.(*net.TCPConn), bufio.NewReaderSize(nc, 64<<10)}
 }
 

@@ -73,7 +73,7 @@ func claim(t *testing.T, addr string, h hello) (w welcome) {
 		<-time.After(time.Millisecond)
 	}
 	defer socket.Close()
-	socket.SetDeadline(time.Now().Add(10 * time.Second))
+	socket.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := socket.Write(framed{}.hello(h)); err != nil {
 		t.Error(err)
 	}
