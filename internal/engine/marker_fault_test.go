@@ -106,6 +106,9 @@ func backUp(t *testing.T, fs *faultFS) error {
 func TestFaultsOfMarkers(t *testing.T) {
 	rows, all, ran := map[string]bool{}, operations(t), 0
 	for name, op := range all {
+		if underRace && name != "restore" { // one goroutine works: the detector has little to see
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			ran++
 			plain := &faultFS{FS: op.files.disk(t), fault: fault{mode: "fails", at: 1 << 30}}
@@ -123,7 +126,7 @@ func TestFaultsOfMarkers(t *testing.T) {
 				if c.op == "write" {
 					modes = append(modes, "short")
 				}
-				if underRace { // one goroutine works: the detector has little to see
+				if underRace {
 					modes = modes[:1]
 				}
 				for _, mode := range modes {
