@@ -158,7 +158,7 @@ func (c *called) send(method, target string, s sample, half bool, end string) (s
 // comes at once.
 func readAnswer(t *testing.T, conn net.Conn, method string) (status int, body string) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {

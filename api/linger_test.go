@@ -82,7 +82,7 @@ func TestRefusalsReachWhoeverStillSends(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(20 * time.Second))
+			conn.SetDeadline(time.Now().Add(time.Minute))
 			conn.(*net.TCPConn).SetWriteBuffer(256 << 10) // less than the body
 			io.WriteString(conn, tt.request+" HTTP/1.1\r\nHost: localhost\r\n"+tt.headers+"\r\n")
 			if strings.Contains(tt.headers, "chunked") {
@@ -121,7 +121,7 @@ func TestRefusalsKeepConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReader(conn)
 	for _, tt := range []struct {
 		key, body string

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -438,6 +439,7 @@ func (c handover) explore() (what string, states int) {
 // With -short it leaves out one of the messages.
 func TestHandOver(t *testing.T) {
 	only := os.Getenv("LONGWIRE_HANDOVER")
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // millions of small gateways live for a moment
 	for _, c := range handovers {
 		if only != "" && c.name != only {
 			continue

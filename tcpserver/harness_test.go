@@ -439,7 +439,7 @@ func call(t testing.TB, srv *Server) *phone {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second)) // a hanging test fails by itself
+	nc.SetDeadline(time.Now().Add(time.Minute)) // a hanging test fails by itself
 	return &phone{t, nc.(*net.TCPConn), bufio.NewReaderSize(nc, 64<<10)}
 }
 
@@ -470,7 +470,7 @@ func (p *phone) register(id string) {
 // eventually waits for a condition of another goroutine.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+	for deadline := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}

@@ -49,7 +49,7 @@ func TestProxyListenerTakesTheHeaderOfTrustedProxies(t *testing.T) {
 			if got := in.RemoteAddr().String(); got != want {
 				t.Errorf("remote %s, want %s", got, want)
 			}
-			in.SetReadDeadline(time.Now().Add(10 * time.Second))
+			in.SetReadDeadline(time.Now().Add(time.Minute))
 			got, err := bufio.NewReader(in).ReadString('\n')
 			if got != tt.read || (err != nil) != (tt.read == "") || err == io.EOF {
 				t.Errorf("read %q, %v, want %q", got, err, tt.read)

@@ -297,7 +297,7 @@ func TestDevicesOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprint(nc, "REGISTER d\n")
 	want := "REGISTERED ses_d" + greeting + "\n"
 	got := make([]byte, len(want))

@@ -25,7 +25,7 @@ func callTLS(t testing.TB, srv *Server, cfg *tls.Config, id string) (*tls.Conn, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(nc, "REGISTER %s\n", id)
 	in := bufio.NewReaderSize(nc, 64<<10)
 	wantLine(t, in, "REGISTERED ses_"+id+greeting)
@@ -152,7 +152,7 @@ func TestDataBehindTheHandshakeIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	corked := &corked{Conn: nc}
 	c := tls.Client(corked, a.client())
 	corked.hold.Store(1) // the hello passes

@@ -76,7 +76,7 @@ func TestTerminatedUnderLoadLosesNothing(t *testing.T) {
 	next := serve(t, s.tcpAddr, data)
 	waitFor(t, "all devices are back", func() bool { return len(next.get("/v1/clients?limit=1000").Items) == devices })
 	for _, id := range accepted {
-		waitWithin(t, 30*time.Second, "message "+id+" is final", func() bool {
+		waitFor(t, "message "+id+" is final", func() bool {
 			a := next.get("/v1/messages/" + id)
 			if a.code != 200 {
 				t.Fatalf("message %s was accepted and is now %d", id, a.code)

@@ -68,11 +68,11 @@ func drainWithCallers(t *testing.T, behaviour string, signals []os.Signal) {
 		}
 		s.signal(t, sig)
 	}
-	within := 3 * time.Second
+	within := 8 * time.Second // one, and what a busy machine adds
 	if behaviour == "never acks" {
 		within += 2 * time.Second // which a device gets to ack
 	}
-	code := s.exit(t, 20*time.Second)
+	code := s.exit(t, time.Minute)
 	if took := time.Since(start); code != 0 || took > within {
 		t.Errorf("exit code %d after %v, want 0 within %v", code, took, within)
 	}

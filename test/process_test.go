@@ -300,7 +300,7 @@ func (s *server) push(client, query, text string) answer {
 // closed, which are noted a moment after it.
 func (s *server) wantLastClose(t testing.TB, client, want, by string) {
 	t.Helper()
-	waitWithin(t, 5*time.Second, client+" was closed by "+want, func() bool {
+	waitFor(t, client+" was closed by "+want, func() bool {
 		return s.get("/v1/clients/"+client).LastClose == closed{want, by}
 	})
 }

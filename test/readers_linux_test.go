@@ -40,7 +40,7 @@ func TestReadersThatNeverReadStayWithinTheBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitWithin(t, 30*time.Second, "all devices are online", func() bool { return s.metric(t, "longwire_clients_online") == devices })
+	waitFor(t, "all devices are online", func() bool { return s.metric(t, "longwire_clients_online") == devices })
 	honest, err := device.New(device.Config{Addr: s.tcpAddr, ID: "honest"}) // acks everything
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestReadersThatNeverReadStayWithinTheBudget(t *testing.T) {
 	running.Go(func() { honest.Run(ctx) })
 	defer running.Wait()
 	defer cancel()
-	waitWithin(t, 10*time.Second, "the device that reads is online", func() bool { return s.online("honest") })
+	waitFor(t, "the device that reads is online", func() bool { return s.online("honest") })
 	payload := `{"to":{"all":true},"text":"` + strings.Repeat("x", 200_000) + `"}`
 	for range broadcasts {
 		if a, err := s.call("POST", "/v1/messages", "application/json", payload); err != nil || a.code != 202 {

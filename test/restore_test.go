@@ -147,7 +147,7 @@ func (m *meter) want(t *testing.T, texts ...string) {
 			if got != want {
 				t.Errorf("the device got %q, want %q", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("the device did not get %q", want)
 			return
 		}

@@ -27,9 +27,9 @@ func TestSeedClientAgainstTheGateway(t *testing.T) {
 // startSeed runs the seed client until the test ends; it calls itself 2.
 func startSeed(t *testing.T, s *server, client string) *process {
 	t.Helper()
-	waitWithin(t, 20*time.Second, "client 2 of the test before is offline", func() bool { return !s.online("2") })
+	waitFor(t, "client 2 of the test before is offline", func() bool { return !s.online("2") })
 	p := run(t, client)
-	waitWithin(t, 5*time.Second, "client 2 is online", func() bool { return s.online("2") })
+	waitFor(t, "client 2 is online", func() bool { return s.online("2") })
 	return p
 }
 
@@ -47,8 +47,8 @@ func seedAcks(t *testing.T, s *server, client string) {
 	if a := s.push("2", "?wait=5s", "hello"); a.code != 200 || a.Status != "acked" {
 		t.Errorf("push = %d %q, want 200 acked", a.code, a.Status)
 	}
-	waitWithin(t, 5*time.Second, "the device prints it", func() bool { return strings.Contains(p.output(), "hello") })
-	waitWithin(t, 5*time.Second, "its answer is stored", func() bool {
+	waitFor(t, "the device prints it", func() bool { return strings.Contains(p.output(), "hello") })
+	waitFor(t, "its answer is stored", func() bool {
 		return len(s.get("/v1/uplinks?client=2&limit=1000").Items) == before+1
 	})
 	if a := s.push("2", "?wait=5s", strings.Repeat("x", 127)); a.code != 413 {
@@ -70,7 +70,7 @@ func seedGetsABurst(t *testing.T, s *server, client string) {
 		ids = append(ids, a.ID)
 		fmt.Fprintf(&want, "burst-%03d\n", i)
 	}
-	waitWithin(t, 30*time.Second, "all are acked", func() bool {
+	waitFor(t, "all are acked", func() bool {
 		last := s.get("/v1/messages/" + ids[n-1])
 		return last.Status == "acked"
 	})
@@ -79,7 +79,7 @@ func seedGetsABurst(t *testing.T, s *server, client string) {
 			t.Errorf("message %s is %s, want acked", id, a.Status)
 		}
 	}
-	waitWithin(t, 5*time.Second, "all answers are stored", func() bool {
+	waitFor(t, "all answers are stored", func() bool {
 		return len(s.get("/v1/uplinks?client=2&limit=1000").Items) == before+n
 	})
 	if got := received(p.output()); got != want.String() {
@@ -101,16 +101,16 @@ func received(output string) string {
 func seedIsKilled(t *testing.T, s *server, client string) {
 	p := startSeed(t, s, client)
 	p.signal(t, syscall.SIGKILL)
-	waitWithin(t, time.Second, "client 2 is offline", func() bool { return !s.online("2") })
+	waitWithin(t, 5*time.Second, "client 2 is offline", func() bool { return !s.online("2") })
 	s.wantLastClose(t, "2", "connection_lost", "network")
 }
 
-// 10 s of silence, 2 s of grace, and 1 s for the way.
+// 10 s of silence, 2 s of grace, and the rest for a machine under load.
 func seedIsStopped(t *testing.T, s *server, client string) {
 	p := startSeed(t, s, client)
 	stopped := time.Now()
 	p.signal(t, syscall.SIGSTOP)
-	waitWithin(t, 13*time.Second, "client 2 is offline", func() bool { return !s.online("2") })
+	waitWithin(t, 20*time.Second, "client 2 is offline", func() bool { return !s.online("2") })
 	if took := time.Since(stopped); took < 5*time.Second {
 		t.Errorf("offline after %v already; nobody was asked", took)
 	}
@@ -120,7 +120,7 @@ func seedIsStopped(t *testing.T, s *server, client string) {
 func TestSimulatedDeviceAgainstTheSeedServer(t *testing.T) {
 	addr := seedAddr(t)
 	server := run(t, seedProgram(t, "server"))
-	waitWithin(t, 10*time.Second, "the seed server listens", func() bool {
+	waitFor(t, "the seed server listens", func() bool {
 		return strings.Contains(server.output(), "等待客户端连接")
 	})
 	connect := func(id string, more ...string) *process {
@@ -131,19 +131,19 @@ func TestSimulatedDeviceAgainstTheSeedServer(t *testing.T) {
 	// life when nothing has come for 10 s: so it asks 8, which acks nothing.
 	device := connect("7")
 	connect("8", "--ack", "never")
-	waitWithin(t, 15*time.Second, "the device prints what the server pushes", func() bool {
+	waitFor(t, "the device prints what the server pushes", func() bool {
 		return strings.Contains(device.output(), "hello")
 	})
-	waitWithin(t, 5*time.Second, "the server sees the ack", func() bool {
+	waitFor(t, "the server sees the ack", func() bool {
 		return strings.Contains(server.output(), "recv client data ack")
 	})
 	if _, err := device.stdin.Write([]byte("typed by hand\n")); err != nil {
 		t.Fatal(err)
 	}
-	waitWithin(t, 5*time.Second, "the server sees the device's data", func() bool {
+	waitFor(t, "the server sees the device's data", func() bool {
 		return strings.Contains(server.output(), "recv client data\n")
 	})
-	waitWithin(t, 15*time.Second, "the heartbeat is answered", func() bool {
+	waitFor(t, "the heartbeat is answered", func() bool {
 		return strings.Contains(server.output(), "resv ht packet ack")
 	})
 	if strings.Contains(server.output(), "delete user!") {

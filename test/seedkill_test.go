@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A push to the first client program while it is away outlives the gateway, and
@@ -17,7 +16,7 @@ func TestPushToAnOfflineSeedClientSurvivesAKill(t *testing.T) {
 	seed := seedProgram(t, "client")
 	first := startSeed(t, s, seed)
 	first.signal(t, syscall.SIGKILL)
-	waitWithin(t, 5*time.Second, "client 2 is offline", func() bool { return !s.online("2") })
+	waitFor(t, "client 2 is offline", func() bool { return !s.online("2") })
 
 	a := s.push("2", "", "for later")
 	if a.code != 202 || a.Status != "queued" {
@@ -35,5 +34,5 @@ func TestPushToAnOfflineSeedClientSurvivesAKill(t *testing.T) {
 	if m.Status != "acked" || m.Attempts != 1 || m.SentAt == "" || m.FinalAt < m.SentAt {
 		t.Errorf("the message is %+v, want it acked at the first attempt, with its times", m)
 	}
-	waitWithin(t, 5*time.Second, "the client prints it", func() bool { return strings.Contains(second.output(), "for later") })
+	waitFor(t, "the client prints it", func() bool { return strings.Contains(second.output(), "for later") })
 }

@@ -207,7 +207,7 @@ func (s *server) dialAPI(t *testing.T) net.Conn {
 func registered(t *testing.T, addr, id string) net.Conn {
 	nc := dialPort(t, addr)
 	body := fmt.Sprintf(`{"id":%q,"heartbeat_ms":600000}`, id)
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	nc.Write(append([]byte{1, 2, byte(len(body))}, body...))
 	readFrame(bufio.NewReaderSize(nc, 512))
 	nc.SetDeadline(time.Time{})

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The Python program of docs/guide/take-in.md keeps every reading once while it and
@@ -51,7 +50,7 @@ func TestTheGuidesBackendKeepsEveryReading(t *testing.T) {
 	}
 	want := func(when string, lines ...string) {
 		t.Helper()
-		waitWithin(t, 20*time.Second, when, func() bool { return slices.Equal(strings.Split(strings.TrimSpace(kept()), "\n"), lines) })
+		waitFor(t, when, func() bool { return slices.Equal(strings.Split(strings.TrimSpace(kept()), "\n"), lines) })
 	}
 	first := serve(t, "", data)
 	backend := start(first)

@@ -102,7 +102,7 @@ func TestADeviceTypedByHand(t *testing.T) {
 	}
 
 	k.types("BYE")
-	waitWithin(t, 5*time.Second, "kitchen is offline", func() bool { return !s.online("kitchen") })
+	waitFor(t, "kitchen is offline", func() bool { return !s.online("kitchen") })
 	s.wantLastClose(t, "kitchen", "client_closed", "device")
 	if a := s.push("kitchen", "?mode=online", "late"); a.code != 409 {
 		t.Errorf("online push to an offline client = %d, want 409", a.code)
@@ -174,7 +174,7 @@ func TestOneShotSensorGetsItsAck(t *testing.T) {
 	if up := s.get("/v1/uplinks?client=sensor"); len(up.Items) != 1 {
 		t.Errorf("%d uplinks, want 1", len(up.Items))
 	}
-	waitWithin(t, 5*time.Second, "sensor is offline", func() bool { return !s.online("sensor") })
+	waitFor(t, "sensor is offline", func() bool { return !s.online("sensor") })
 }
 
 // A second connection with the same id takes over, and the first is told.

@@ -160,7 +160,7 @@ func TestDrainIsSeenAndTold(t *testing.T) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 12_000 { // a minute
 		if ok() {
 			return
 		}

@@ -77,7 +77,7 @@ func dial(t *testing.T, a *App, cfg *tls.Config) *line {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second)) // a hanging test fails by itself
+	nc.SetDeadline(time.Now().Add(time.Minute)) // a hanging test fails by itself
 	if cfg != nil {
 		nc = tls.Client(nc, cfg)
 	}

@@ -40,7 +40,7 @@ func dialTo(t *testing.T, address string) *caller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second)) // a hanging test fails by itself
+	nc.SetDeadline(time.Now().Add(time.Minute)) // a hanging test fails by itself
 	return &caller{t, nc, bufio.NewReader(nc)}
 }
 

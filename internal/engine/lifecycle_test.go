@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -20,19 +21,12 @@ func killEach(t *testing.T, files tree, do func(disk vfs.FS) error, check func(t
 	if underRace {
 		modes = modes[:1]
 	}
-	stride := strideUnderRace()
-	for _, mode := range modes {
-		for n := int64(1); ; n += stride {
+	for _, n := range changesOf(t, files, do) {
+		for _, mode := range modes {
 			disk := files.disk(t)
 			f := &faultFS{FS: disk, fault: fault{mode: mode, at: n}}
 			f.armed.Store(true)
-			err := do(f)
-			if f.hits.Load() == 0 {
-				if err != nil || n < 10 {
-					t.Errorf("without a fault: %v, after %d changes", err, n)
-				}
-				break
-			}
+			_ = do(f)
 			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[n%3], RNG: rand.New(rand.NewPCG(7, uint64(n)))}
 			check(t, disk.CrashClone(cfg))
 			if t.Failed() {
@@ -42,13 +36,37 @@ func killEach(t *testing.T, files tree, do func(disk vfs.FS) error, check func(t
 	}
 }
 
-// strideUnderRace is by how many changes a test that is cut short at each of them
-// moves on. One goroutine works in such tests: the race detector has little to see.
-func strideUnderRace() int64 {
-	if underRace {
-		return 8
+// changesOf runs do on a copy of the files and returns the numbers of its changes at
+// which a test cuts it short: the first and the last of each operation on each kind of
+// file, in the long form many more. Under the race detector it is the first of each
+// operation.
+func changesOf(t *testing.T, files tree, do func(disk vfs.FS) error) (chosen []int64) {
+	t.Helper()
+	fs := &faultFS{FS: files.disk(t), fault: fault{mode: "fails", at: 1 << 30}}
+	if err := do(fs); err != nil {
+		t.Fatalf("without a fault: %v", err)
 	}
-	return 1
+	if len(fs.done) < 10 {
+		t.Fatalf("only %d changes are made", len(fs.done))
+	}
+	of := func(c change) change {
+		if underRace { // one goroutine works: the detector has little to see
+			return change{op: c.op}
+		}
+		return change{c.op, cmp.Or(c.marker(), fileKind(c.name))}
+	}
+	last := map[change]int{}
+	for i, c := range fs.done {
+		last[of(c)] = i
+	}
+	times := map[change]int{}
+	for i, c := range fs.done {
+		times[of(c)]++
+		if times[of(c)] <= tortured(1) || i == last[of(c)] && !underRace {
+			chosen = append(chosen, int64(i+1))
+		}
+	}
+	return chosen
 }
 
 // A store whose making was cut short at any change is made anew by the next

@@ -185,7 +185,11 @@ func caughtUp(t *testing.T, e *Engine, j *journaltest.Log) {
 // caches of every size.
 func TestDeterminism(t *testing.T) {
 	j, want := recordLog(t)
-	for _, caches := range []state.Caches{state.CachesEmpty, 1, state.CachesFull} {
+	sizes := []state.Caches{state.CachesEmpty, 1, state.CachesFull}
+	if underRace { // one goroutine replays: the detector has little to see
+		sizes = sizes[:1]
+	}
+	for _, caches := range sizes {
 		for _, step := range []uint64{1, 7, j.End()} {
 			r := replay(t, caches).all(j, step)
 			if got, _ := checksum(t, r.db); got != want {
@@ -252,7 +256,7 @@ func TestJournalIsAway(t *testing.T) {
 	}
 	select {
 	case <-e.Fenced():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the process before the power cut is not fenced")
 	}
 	if _, err := e.Accept(t.Context(), message("a")); !errors.Is(err, gateway.ErrUnavailable) || !errors.Is(err, ErrFenced) {
@@ -312,7 +316,7 @@ func TestFollowerNeverSkips(t *testing.T) {
 		}
 		select {
 		case <-e.Fenced():
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%s: the follower goes on", name)
 		}
 		if err := e.Health(); !errors.Is(err, errUnreadable) {
@@ -358,7 +362,11 @@ func TestOtherHistoryIsRefused(t *testing.T) {
 // Two engines over one journal that loses, repeats and reorders have one state: each
 // key one message, each answered message in both, whoever was killed.
 func TestTwoEnginesOneLog(t *testing.T) {
-	for seed := range uint64(tortured(3)) {
+	seeds := tortured(3)
+	if underRace { // what the detector can see is in the first one
+		seeds = tortured(1)
+	}
+	for seed := range uint64(seeds) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		j := journaltest.NewLog("log", seed, journaltest.Faults{Lose: 0.02, Repeat: 0.1, Delay: 2 * time.Millisecond})
 		disks := []*vfs.MemFS{vfs.NewCrashableMem(), vfs.NewCrashableMem()}

@@ -45,7 +45,7 @@ func TestClaimDoesNotSettleWhatExpiredUnsent(t *testing.T) {
 	}
 	devices.Wait()
 	for id, message := range ids {
-		waitWithin(t, 30*time.Second, "the message of "+id+" is final", func() bool {
+		waitWithin(t, time.Minute, "the message of "+id+" is final", func() bool {
 			code, m, err := api.call("GET", "/v1/messages/"+message, "", "", nil)
 			if err != nil || code != 200 || !final(m.status()) {
 				return false
@@ -73,7 +73,7 @@ func claim(t *testing.T, addr string, h hello) (w welcome) {
 		<-time.After(time.Millisecond)
 	}
 	defer socket.Close()
-	socket.SetDeadline(time.Now().Add(10 * time.Second))
+	socket.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := socket.Write(framed{}.hello(h)); err != nil {
 		t.Error(err)
 	}

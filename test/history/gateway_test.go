@@ -117,7 +117,7 @@ func (g *gateway) spawn() {
 func (g *gateway) start() {
 	g.t.Helper()
 	g.spawn()
-	waitWithin(g.t, 30*time.Second, "the gateway is ready", func() bool {
+	waitWithin(g.t, time.Minute, "the gateway is ready", func() bool {
 		select {
 		case <-g.ended:
 			g.t.Fatalf("the gateway has ended with %d", g.cmd.ProcessState.ExitCode())

@@ -146,7 +146,7 @@ func (r *run) begin() {
 		r.living.Wait()
 	})
 	r.g.start()
-	waitWithin(r.t, 30*time.Second, "all clients are known", func() bool {
+	waitWithin(r.t, time.Minute, "all clients are known", func() bool {
 		_, page, err := r.callers.call("GET", "/v1/clients?status=all&limit=1000", "", "", nil)
 		known := map[string]bool{}
 		for _, c := range page.Items {
@@ -271,7 +271,7 @@ func (r *run) fillDisk() {
 			r.g.start()
 			return
 		}
-		waitWithin(r.t, 30*time.Second, "the gateway is ready when there is room again", func() bool {
+		waitWithin(r.t, time.Minute, "the gateway is ready when there is room again", func() bool {
 			code, _, err := r.callers.call("GET", "/readyz", "", "", nil)
 			return err == nil && code == 200
 		})

@@ -35,7 +35,7 @@ func TestSendThatReturnedNilIsStoredAlthoughTheDiskWasFull(t *testing.T) {
 	}
 	wait := func(code byte, n int, what string) {
 		t.Helper()
-		waitWithin(t, 30*time.Second, what, func() bool { return senders[0].answers(code) >= n && senders[1].answers(code) >= n })
+		waitWithin(t, time.Minute, what, func() bool { return senders[0].answers(code) >= n && senders[1].answers(code) >= n })
 	}
 	send("before", 20)
 	wait(codeOK, 20, "what came before is stored")
@@ -43,7 +43,7 @@ func TestSendThatReturnedNilIsStoredAlthoughTheDiskWasFull(t *testing.T) {
 	api := &callers{g: g}
 	ready := func(want int) {
 		t.Helper()
-		waitWithin(t, 30*time.Second, fmt.Sprintf("/readyz answers %d", want), func() bool {
+		waitWithin(t, time.Minute, fmt.Sprintf("/readyz answers %d", want), func() bool {
 			code, _, err := api.call("GET", "/readyz", "", "", nil)
 			return err == nil && code == want
 		})

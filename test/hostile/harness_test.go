@@ -20,7 +20,7 @@ import (
 
 // patience bounds every wait for something that has to happen. It is long for
 // the sake of busy machines: a wait ends when its condition holds.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // behaviour is one way to misbehave.
 type behaviour struct {

@@ -46,6 +46,9 @@ func (s *site) try(ctx context.Context, method, target, body string, headers ...
 	if err != nil {
 		return answer{}, err
 	}
+	// It is not sent. It has net/http send a POST again whose idle connection the
+	// gateway was just closing.
+	req.Header["X-Idempotency-Key"] = nil
 	if s.key != "" {
 		req.Header.Set("Authorization", "Bearer "+s.key)
 	}

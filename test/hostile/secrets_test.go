@@ -46,6 +46,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			h.configure(cfg)
 			cfg.Auth.DeviceHookSecret = hookSecret
 			cfg.TCP.TLS, cfg.TCP.TLSCertFile, cfg.TCP.TLSKeyFile = config.Required, certFile, keyFile
+			cfg.TCP.RegisterTimeout = config.Duration(time.Minute) // a busy machine is slow to shake hands
 			cfg.Audit.File = record
 			cfg.Log.Level = "debug"
 			settings = *cfg

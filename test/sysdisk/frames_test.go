@@ -74,7 +74,7 @@ func connect(addr, id, token string) (*station, error) {
 		return nil, err
 	}
 	s := &station{nc: nc}
-	nc.SetDeadline(time.Now().Add(15 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	body, err := json.Marshal(map[string]string{"id": id, "token": token})
 	if err != nil {
 		return nil, err

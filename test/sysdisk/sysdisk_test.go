@@ -109,7 +109,7 @@ func (p *traced) end(want int) {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the process still runs")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != want {
@@ -157,7 +157,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); <-poll.C {
+	for deadline := time.Now().Add(time.Minute); !ok(); <-poll.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
