@@ -51,7 +51,7 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 // scanIfDueLocked starts a scan for the parked clients whose time has come. One scan
 // serves all that are due within some seconds.
 func (e *endpoint) scanIfDueLocked(now time.Time) {
-	if e.scanning || e.health.down || len(e.parked) == 0 {
+	if e.scanning || len(e.parked) == 0 || e.health.down && len(e.lanes) > 0 { // while it is down one lane is enough to probe it
 		return
 	}
 	var next time.Time
