@@ -11,6 +11,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/webhook"
 )
 
 // Config is what New needs. Gateway is required; zero values of the rest have
@@ -39,6 +40,8 @@ type Config struct {
 	// serves only requests whose Host is a loopback name or in Hosts, so that no
 	// web page can reach the devices by DNS rebinding.
 	Authorizer *apikey.Keyset
+	// Webhooks has the webhooks. Nil = the gateway has none, and the calls answer so.
+	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.
 	Audit *audit.Log
 	// Origins are the web origins, such as https://app.example, whose pages may

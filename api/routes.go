@@ -23,12 +23,13 @@ type endpoint struct {
 	handler handler
 	head    bool
 	stream  bool
+	noBody  bool // the handler takes no body although the method may have one
 	fails   []problem.Kind
 }
 
 // takesBody reports whether the handler reads the request's body. The server reads
 // the body of every other request before it calls the handler.
-func (e *endpoint) takesBody() bool { return e.method == "POST" || e.method == "PATCH" }
+func (e *endpoint) takesBody() bool { return (e.method == "POST" || e.method == "PATCH") && !e.noBody }
 
 // Problems of handlers, named after their causes.
 var (
@@ -38,6 +39,9 @@ var (
 	ofPush   = []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
 	ofMessage = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
+	ofWebhook = []problem.Kind{ofStore, problem.WebhookNotFound}
+	// Reads of webhooks are of memory, but for dead letters.
+	ofWebhookRead = []problem.Kind{problem.WebhookNotFound}
 )
 
 // problems returns every problem that the route may answer, by status.
@@ -111,6 +115,18 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
 		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
 		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, fails: []problem.Kind{problem.EventNotFound, ofStore}},
+
+		{method: "GET", pattern: "/v1/webhooks", need: apikey.WebhooksRead, handler: s.listWebhooks, head: true},
+		{method: "POST", pattern: "/v1/webhooks", need: apikey.WebhooksWrite, handler: s.createWebhook, fails: []problem.Kind{ofStore, problem.TooManyWebhooks}},
+		{method: "GET", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksRead, handler: s.getWebhook, head: true, fails: ofWebhookRead},
+		{method: "PATCH", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.patchWebhook, fails: ofWebhook},
+		{method: "DELETE", pattern: "/v1/webhooks/{id}", need: apikey.WebhooksWrite, handler: s.deleteWebhook, fails: ofWebhook},
+		{method: "GET", pattern: "/v1/webhooks/{id}/attempts", need: apikey.WebhooksRead, handler: s.webhookAttempts, head: true, fails: ofWebhookRead},
+		{method: "GET", pattern: "/v1/webhooks/{id}/dead", need: apikey.WebhooksRead, handler: s.deadLetters, head: true, fails: ofWebhook},
+		{method: "POST", pattern: "/v1/webhooks/{id}/dead/redeliver", need: apikey.WebhooksWrite, handler: s.redeliver, noBody: true, fails: ofWebhook},
+		{method: "POST", pattern: "/v1/webhooks/{id}/replay", need: apikey.WebhooksWrite, handler: s.replayWebhook, fails: slices.Concat(ofWebhook, []problem.Kind{problem.ReplayUnderWay})},
+		{method: "POST", pattern: "/v1/webhooks/{id}/rotate", need: apikey.WebhooksWrite, handler: s.rotateWebhook, noBody: true, fails: ofWebhook},
+		{method: "POST", pattern: "/v1/webhooks/{id}/test", need: apikey.WebhooksWrite, handler: s.testWebhook, noBody: true, fails: ofWebhookRead},
 
 		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},

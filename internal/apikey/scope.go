@@ -20,11 +20,12 @@ const (
 	WebhooksWrite                   // set up webhooks
 	MetricsRead                     // metrics and totals, which cover all tenants
 	Admin                           // everything, including the keys
+	WebhooksRead                    // see webhooks
 )
 
 // scopeNames are the names of the scopes, in the order of their bits.
 var scopeNames = [...]string{"clients:read", "clients:write", "messages:read", "messages:write",
-	"events:read", "webhooks:write", "metrics:read", "admin"}
+	"events:read", "webhooks:write", "metrics:read", "admin", "webhooks:read"}
 
 // ScopeNames returns the names of all scopes.
 func ScopeNames() []string { return slices.Clone(scopeNames[:]) }

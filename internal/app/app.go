@@ -25,6 +25,7 @@ import (
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
 	"github.com/longwire/longwire/internal/version"
+	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
 	"github.com/longwire/longwire/tcpserver"
@@ -42,8 +43,9 @@ type App struct {
 	ln    net.Listener // the listener of http
 	admin *admin       // nil when the store is in memory, or the socket failed
 
-	auth    *deviceauth.Authenticator
-	callers *callers
+	auth     *deviceauth.Authenticator
+	callers  *callers
+	webhooks *webhook.Manager
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
@@ -107,6 +109,9 @@ func (a *App) open() (err error) {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
 	a.opened.addQuiet("HTTP listener", func() { a.ln.Close() })
+	if err = a.openWebhooks(); err != nil {
+		return err
+	}
 	a.http = api.NewServer(a.apiConfig())
 	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
@@ -194,6 +199,7 @@ func (a *App) apiConfig() api.Config {
 	out := api.Config{
 		Gateway:   a.gw,
 		Ready:     a.checks,
+		Webhooks:  a.webhooks,
 		Refused:   a.auth.Refused,
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:   m.Handler(),
@@ -244,6 +250,7 @@ func (a *App) Start() {
 			a.failed <- fmt.Errorf("serve HTTP: %w", err)
 		}
 	})
+	a.webhooks.Start()
 	a.serving.Go(a.tick)
 	notifySystemd("READY=1")
 }

@@ -45,7 +45,14 @@ const (
 	Disconnect   = "client.disconnect"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
-	Refused      = "refused" // a write without the key or the scope for it
+
+	CreateWebhook = "webhook.create"
+	UpdateWebhook = "webhook.update"
+	DeleteWebhook = "webhook.delete"
+	TestWebhook   = "webhook.test"
+	ReplayWebhook = "webhook.replay"
+
+	Refused = "refused" // a write without the key or the scope for it
 )
 
 // Values of Entry.Result besides the codes of problems.

@@ -17,7 +17,8 @@ type Config struct {
 	Data     Data     `yaml:"data" help:"The store: its place and its retention"`
 	Delivery Delivery `yaml:"delivery" help:"Messages on their way to devices"`
 	Clients  Clients  `yaml:"clients" help:"How long devices are remembered"`
-	Events   Events   `yaml:"events" help:"The event stream's memory; readers that fall behind it miss events"`
+	Events   Events   `yaml:"events" help:"The log of events"`
+	Webhooks Webhooks `yaml:"webhooks" help:"Events that are posted to backends"`
 	Auth     Auth     `yaml:"auth" help:"The callers that may call and the devices that may connect"`
 	Audit    Audit    `yaml:"audit" help:"The record of changes and their callers"`
 	Drain    Drain    `yaml:"drain" help:"How the process stops"`
@@ -114,10 +115,17 @@ type Clients struct {
 	ForgetAfter Duration `yaml:"forget_after" help:"forget a device without queued messages that was not seen for" min:"1h" max:"3650d"`
 }
 
-// Events configures the ring behind the event stream.
+// Events configures the log of events.
 type Events struct {
-	Buffer      int  `yaml:"buffer" help:"events kept in memory" min:"64" max:"10000000"`
-	BufferBytes Size `yaml:"buffer_bytes" help:"bytes of events kept in memory" min:"64KiB" max:"8GiB"`
+	Retain      Duration `yaml:"retain" help:"keep events for, at most as long as the messages and uplinks that they refer to" min:"1h" max:"3650d"`
+	MaxBytes    Size     `yaml:"max_bytes" help:"bytes of events on the disk; beyond it the oldest are removed. At most an eighth of data.max_disk is used" min:"1MiB" max:"1TiB"`
+	Buffer      int      `yaml:"buffer" help:"newest events in memory while they are read" min:"64" max:"10000000"`
+	BufferBytes Size     `yaml:"buffer_bytes" help:"bytes of payloads in them" min:"64KiB" max:"8GiB"`
+}
+
+// Webhooks configures where webhooks may lead.
+type Webhooks struct {
+	AllowNetworks []string `yaml:"allow_networks" help:"private addresses and networks that webhooks may lead to. Loopback is allowed while the API is open on loopback" check:"networks"`
 }
 
 // Auth configures API keys and the credentials of devices.

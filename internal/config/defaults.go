@@ -66,7 +66,7 @@ func Default() *Config {
 		},
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
 		Clients:  Clients{ForgetAfter: 30 * day},
-		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
+		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB},
 		Auth: Auth{
 			DeviceJWTLeeway:       30 * second,
 			DeviceCertificateID:   "none",

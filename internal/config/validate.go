@@ -47,6 +47,9 @@ func (c *Config) problems() []Problem {
 	if c.HTTP.ReadTimeout < c.HTTP.ReadHeaderTimeout {
 		wrong("http.read_timeout", "%v is shorter than http.read_header_timeout, %v", c.HTTP.ReadTimeout, c.HTTP.ReadHeaderTimeout)
 	}
+	if least := min(c.Data.StatusRetention, c.Data.UplinkRetention); c.Events.Retain > least && c.Events.Retain != Default().Events.Retain {
+		wrong("events.retain", "%v is longer than data.status_retention or data.uplink_retention, %v: events refer to messages and uplinks", c.Events.Retain, least)
+	}
 	if c.HTTP.MaxBody > c.HTTP.MaxBodies/2 {
 		wrong("http.max_body", "%v is more than half of http.max_bodies, %v, which is the most that one key may hold", c.HTTP.MaxBody, c.HTTP.MaxBodies)
 	}

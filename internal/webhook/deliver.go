@@ -258,7 +258,7 @@ func (m *Manager) allowed(to netip.AddrPort) bool {
 		return true
 	}
 	if addr.IsLoopback() {
-		return m.cfg.AllowLoopback
+		return m.cfg.AllowLoopback != nil && m.cfg.AllowLoopback()
 	}
 	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !slices.ContainsFunc(sharedNetworks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }

@@ -26,10 +26,10 @@ type Config struct {
 	// sent is left out.
 	Encode func(ev *gateway.Event, payloads bool) (body []byte, id string, err error)
 	// AllowNetworks are networks that webhooks may go to although they are not public;
-	// AllowLoopback lets them go to this machine. They never go to the gateway's Own
-	// listeners.
+	// AllowLoopback reports whether they may go to this machine, nil for never. They
+	// never go to the gateway's Own listeners.
 	AllowNetworks []netip.Prefix
-	AllowLoopback bool
+	AllowLoopback func() bool
 	Own           []netip.AddrPort
 	Now           func() time.Time
 	Logger        *slog.Logger

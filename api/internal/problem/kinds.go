@@ -33,6 +33,9 @@ const (
 	KeyNotFound          Kind = "key-not-found"
 	TooManyKeys          Kind = "too-many-keys"
 	EventNotFound        Kind = "event-not-found"
+	WebhookNotFound      Kind = "webhook-not-found"
+	TooManyWebhooks      Kind = "too-many-webhooks"
+	ReplayUnderWay       Kind = "replay-under-way"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -69,6 +72,9 @@ var kinds = map[Kind]kind{
 	InsufficientScope:    {403, "Insufficient scope", "The API key may not do this. Use one with the scope that the detail names."},
 	KeyNotFound:          {404, "No such API key", "No key has this id: it was revoked, or is one of the settings, which cannot be managed here."},
 	TooManyKeys:          {409, "Too many API keys", "Revoke keys that are no longer used."},
+	WebhookNotFound:      {404, "No such webhook", "The id is unknown, or the webhook was made under another limit than the API key's."},
+	TooManyWebhooks:      {409, "Too many webhooks", "Delete webhooks that are no longer used."},
+	ReplayUnderWay:       {409, "Replay under way", "A webhook has one replay at a time. Wait until it has ended."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},

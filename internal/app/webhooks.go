@@ -1,0 +1,39 @@
+package app
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/webhook"
+)
+
+// openWebhooks reads the webhooks of the store. The listeners are bound before it, so
+// that no webhook leads to them.
+func (a *App) openWebhooks() (err error) {
+	a.webhooks, err = webhook.New(webhook.Config{
+		Gateway:       a.gw,
+		Lookup:        feed.NewLookup(a.gw),
+		Encode:        api.EventEncoder(a.gw, ""),
+		AllowNetworks: trustedProxies(a.cfg.Webhooks.AllowNetworks),
+		AllowLoopback: func() bool { return config.IsLoopback(a.cfg.HTTP.Addr) && !a.callers.keys.Required() },
+		Own:           addrPorts(a.tcp.Addr(), a.ln.Addr()),
+		Now:           a.now,
+		Logger:        a.log,
+	})
+	if err == nil {
+		a.opened.add("webhooks", a.webhooks.Close)
+	}
+	return err
+}
+
+func addrPorts(addrs ...net.Addr) (list []netip.AddrPort) {
+	for _, addr := range addrs {
+		if p, err := netip.ParseAddrPort(addr.String()); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
