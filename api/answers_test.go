@@ -38,6 +38,7 @@ var samples = map[string]sample{
 	"POST /v1/clients/{id}/messages": {content: "text/plain", body: strings.Repeat("open ", 20), stores: true, queries: []string{"", "wait=200ms", "mode=online&wait=200ms"}},
 	"POST /v1/messages":              {content: "application/json", body: `{"to":{"client":"a"},"text":"open the gate"}`, stores: true, queries: []string{"", "wait=200ms"}},
 	"POST /v1/messages/bulk":         {content: ndjson, body: `{"to":{"client":"a"},"text":"open the gate"}` + "\n", stores: true, queries: []string{"", "wait=200ms"}},
+	"POST /v1/clients":               {content: "application/json", body: `{"id":"line-1"}`, stores: true},
 	"POST /v1/keys":                  {content: "application/json", body: `{"name":"line-1","scopes":["clients:read"]}`, stores: true},
 	"GET /v1/messages/{id}":          {queries: []string{"", "wait=200ms"}},
 	"DELETE /v1/messages/{id}":       {stores: true},
@@ -81,7 +82,7 @@ func newCalled(t *testing.T) *called {
 // state is what callers can have changed, as the API shows it.
 func (c *called) state() string {
 	var all strings.Builder
-	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients/a", "/v1/keys"} {
+	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/keys"} {
 		r := httptest.NewRequest("GET", "http://localhost"+target, nil)
 		r.Header.Set("Authorization", "Bearer "+c.secret)
 		w := newRecorder()

@@ -216,6 +216,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		}
 	}
 	want := []string{
+		"client.create unlimited a-truck.new ok\n",
 		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "push unlimited a-truck ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",
 		"key.create unlimited ", "key.revoke unlimited " + w.ids["webhooks:write"] + " ok\n",

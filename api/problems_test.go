@@ -155,6 +155,9 @@ func (failing) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, erro
 func (failing) UpdateClient(context.Context, gateway.ClientID, gateway.ClientChange) (r gateway.ClientRecord, err error) {
 	return r, gateway.ErrUnavailable
 }
+func (failing) CreateClient(context.Context, gateway.ClientID, time.Time, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, gateway.ErrUnavailable
+}
 func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.Message, err error) {
 	return m, gateway.ErrUnavailable
 }
@@ -173,6 +176,7 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	}
 	h.call("POST", "/v1/clients/a/messages", pushText("x")).wantProblem(503, ofStore)
 	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)

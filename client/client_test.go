@@ -360,6 +360,22 @@ func TestUpdateAndDisconnect(t *testing.T) {
 	}
 }
 
+func TestCreateClient(t *testing.T) {
+	var got string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got = r.Method + " " + r.URL.RequestURI() + " " + string(b)
+		answer(w, 201, `{"id":"a","online":false,"groups":["g"]}`)
+	})
+	info, err := c.CreateClient(t.Context(), NewClient{ID: "a", Groups: []string{"g"}})
+	if err != nil || info.ID != "a" || info.Online || len(info.Groups) != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if want := `POST /v1/clients {"id":"a","groups":["g"]}`; got != want {
+		t.Errorf("sent %s, want %s", got, want)
+	}
+}
+
 func TestReady(t *testing.T) {
 	status := 200
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) { answer(w, status, `{"status":"ok"}`) })

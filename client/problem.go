@@ -35,6 +35,7 @@ const (
 	CodeTooManyKeys          Code = "too-many-keys"
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
+	CodeClientExists         Code = "client-exists" // CreateClient: the id is known
 	CodeMessageNotFound      Code = "message-not-found"
 	CodeBlocked              Code = "blocked"   // the client is blocked
 	CodeIDInUse              Code = "id-in-use" // the client is connected already

@@ -202,6 +202,24 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 	return g.client(rec), nil
 }
 
+// CreateClient adds a client that has never registered, so that messages are queued
+// for its first connection. Errors: CodeClientExists, CodeValidation,
+// CodeUnavailable.
+func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange) (Client, error) {
+	if !id.Valid() {
+		return Client{}, errNotClientID
+	}
+	if err := g.hub.reserve(ctx, id); err != nil { // a registration that began before would know no groups
+		return Client{}, err
+	}
+	defer g.hub.giveBack(id)
+	rec, err := g.store.CreateClient(ctx, id, g.now(), c)
+	if err != nil {
+		return Client{}, err
+	}
+	return g.client(rec), nil
+}
+
 // Unblock lets a blocked client come back at once. Errors: CodeClientNotFound,
 // CodeUnavailable.
 func (g *Gateway) Unblock(ctx context.Context, id ClientID) error {

@@ -108,6 +108,11 @@ type Store interface {
 	// ErrUnavailable.
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
+	// CreateClient adds a client that has never registered, with the labels and
+	// groups of c, durably. Errors: CodeClientExists, CodeValidation (bounds),
+	// ErrUnavailable.
+	CreateClient(ctx context.Context, client ClientID, at time.Time, c ClientChange) (ClientRecord, error)
+
 	// AppendUplink stores a payload from a device and returns its sequence
 	// when it is on stable storage.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)

@@ -42,6 +42,7 @@ const (
 	Push         = "push"
 	Cancel       = "cancel"
 	UpdateClient = "client.update"
+	CreateClient = "client.create"
 	Disconnect   = "client.disconnect"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"

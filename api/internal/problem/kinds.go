@@ -75,6 +75,7 @@ var kinds = map[Kind]kind{
 	ValidationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each, up to 100."},
 
 	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it.`},
+	Kind(gateway.CodeClientExists):        {409, "Client exists", "A client with this id is known. PATCH changes its labels and groups."},
 	Kind(gateway.CodeMessageNotFound):     {404, "No such message", "The id is unknown, or the message was final for longer than statuses are kept."},
 	Kind(gateway.CodeClientOffline):       {409, "Client offline", "mode=online delivers now or never; nothing was stored. Push with mode=durable to have it wait."},
 	Kind(gateway.CodeAlreadyFinal):        {409, "Already final", "Every delivery of the message has a final state; nothing can be canceled."},

@@ -177,6 +177,10 @@ func (m *model) update(rt *rapid.T) {
 		ch.Groups = &[]string{"not a group"}
 	}
 	m.both(rt, "update", func(s *side) (any, error) { return record(s.store.UpdateClient(ctx, id, ch)) })
+	if rapid.IntRange(0, 3).Draw(rt, "create") == 0 {
+		at := m.clock.Now()
+		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, ch)) })
+	}
 }
 
 func (m *model) disconnect(rt *rapid.T) {

@@ -224,6 +224,9 @@ func (n *node) update(at int64) record.Event {
 		until := record.TimeOf(at + int64(w.rng.IntN(20))*int64(step))
 		e.Change.BlockedUntil = &until
 	}
+	if w.rng.IntN(4) == 0 {
+		e.Created = record.TimeOf(at)
+	}
 	return e
 }
 

@@ -229,10 +229,11 @@ func (e *Disconnected) encode(b []byte) []byte {
 	return PutString(PutTime(PutUint(PutString(b, e.Client), e.Epoch), e.At), e.Reason)
 }
 
-// Update changes labels, groups or the block of a client.
+// Update changes labels, groups or the block of a client, or creates it.
 type Update struct {
-	Client gateway.ClientID
-	Change gateway.ClientChange
+	Client  gateway.ClientID
+	Change  gateway.ClientChange
+	Created time.Time // of a client that is created; zero for a known one
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }
@@ -252,7 +253,7 @@ func (e *Update) encode(b []byte) []byte {
 	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
 		b = PutTime(b, *e.Change.BlockedUntil)
 	}
-	return b
+	return PutTime(b, e.Created)
 }
 
 func decodeUpdate(d *Decoder) *Update {
@@ -275,6 +276,7 @@ func decodeUpdate(d *Decoder) *Update {
 		t := d.Time()
 		e.Change.BlockedUntil = &t
 	}
+	e.Created = d.Time()
 	return e
 }
 
