@@ -84,7 +84,7 @@ func (s *server) eventView(e *gateway.Event) Event {
 	}
 	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
 	if e.Counts != nil {
-		c := Counts(*e.Counts)
+		c := countsView(e.Counts)
 		v.Data.Counts = &c
 	}
 	if e.Uplink != nil {

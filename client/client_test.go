@@ -144,8 +144,22 @@ func TestOnlinePushIsNotRepeatedWhenItMayHaveActed(t *testing.T) {
 	if got := calls.Load(); got != 1 {
 		t.Errorf("sent %d times, want once", got)
 	}
-	if _, err := c.Push(t.Context(), "a", Push{Payload: Text("x"), Mode: Online, IdempotencyKey: "k"}); err == nil {
-		t.Error("a key with mode online was taken")
+}
+
+// With a key the gateway sends an online push at most once, so that a repeat is safe.
+func TestOnlinePushWithAKeyIsRepeated(t *testing.T) {
+	var keys []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		if len(keys) < 2 {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Idempotency-Replayed", "true")
+		answer(w, 200, `{"id":"msg_1","status":"acked","mode":"online"}`)
+	})
+	m, err := c.Push(t.Context(), "a", Push{Payload: Text("x"), Mode: Online, IdempotencyKey: "k"})
+	if err != nil || !m.Replayed || len(keys) != 2 || keys[0] != "k" || keys[1] != "k" {
+		t.Errorf("%+v, %v, keys %q", m, err, keys)
 	}
 }
 

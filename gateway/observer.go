@@ -127,6 +127,10 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 			State: d.State, Result: d.LateResult})
 		return
 	}
+	if d.Online {
+		g.settledOnline(t, woken)
+		return
+	}
 	g.counts.settled[d.State].Add(1)
 	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
 		woken.add(s)
@@ -136,6 +140,17 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if t.Completed != nil {
 		g.completed(t.Completed, d, woken)
 	}
+}
+
+// settledOnline is settled for an online delivery, which is in no window. It is an event
+// if the device has answered.
+func (g *Gateway) settledOnline(t *Settlement, woken *wakes) {
+	d := &t.Delivery
+	if d.State == Acked || d.State == Rejected {
+		g.events.add(Event{Type: finalEvents[d.State], At: d.FinalAt, Client: d.Client, Message: d.Message,
+			State: d.State, Reason: d.Reason, Attempts: d.Attempts, Result: d.Result})
+	}
+	g.completed(t.Completed, d, woken)
 }
 
 // settledAll is settled for the remaining deliveries of a message to many.

@@ -47,6 +47,9 @@ type rest struct {
 	counts   *Counts
 }
 
+// onlineKinds are the indexes of the events of online deliveries.
+var onlineKinds = [...]eventKind{Acked: eventAcked, Rejected: eventRejected}
+
 // In every table index 0 is the zero value.
 type (
 	eventKind    uint8

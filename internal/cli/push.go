@@ -117,9 +117,6 @@ func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 	} else if f.to.Client == "" {
 		return p, usagef("--mode online goes to one client")
 	}
-	if p.Mode == client.Online && f.key != "" {
-		return p, usagef("--idempotency-key does not go with --mode online, where nothing is stored")
-	}
 	if p.Metadata, err = parsePairs("metadata", f.metadata); err != nil {
 		return p, err
 	}

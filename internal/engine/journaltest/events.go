@@ -115,6 +115,7 @@ func (n *node) accept(at int64) record.Event {
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)
+		e.Online = w.rng.IntN(6) == 0
 	case 1:
 		for range 1 + w.rng.IntN(4) {
 			e.To.Clients = append(e.To.Clients, pick(w, clientNames))
@@ -176,6 +177,9 @@ func (n *node) settle(at int64) record.Event {
 		e.State, e.Reason = gateway.Rejected, "no"
 	case 2:
 		e.State, e.Reason = gateway.Failed, gateway.ReasonQueueFull
+		if msg.Online {
+			e.State, e.Reason = gateway.Unknown, gateway.ReasonAckTimeout
+		}
 	}
 	return e
 }

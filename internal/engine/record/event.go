@@ -86,7 +86,7 @@ func (e *Accept) encode(b []byte) []byte {
 	b = PutUint(PutBool(append(b, byte(e.Encoding)), e.QueueUnknown), uint64(e.Rate))
 	b = PutStrings(PutString(b, e.To.Client), e.To.Clients)
 	b = PutBool(PutMap(PutString(b, e.To.Group), e.To.Labels), e.To.All)
-	b = PutString(PutString(b, e.Scope), e.IdempotencyKey)
+	b = PutBool(PutString(PutString(b, e.Scope), e.IdempotencyKey), e.Online)
 	b = append(b, e.Fingerprint[:]...)
 	b = PutBool(b, e.Mask != nil)
 	if e.Mask != nil {
@@ -104,7 +104,7 @@ func decodeAccept(d *Decoder) *Accept {
 	e.Encoding, e.QueueUnknown, e.Rate = gateway.Encoding(d.Byte()), d.Bool(), d.Int()
 	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
 	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
-	e.Scope, e.IdempotencyKey = d.Text(), d.Text()
+	e.Scope, e.IdempotencyKey, e.Online = d.Text(), d.Text(), d.Bool()
 	if n := copy(e.Fingerprint[:], d.Rest); n < len(e.Fingerprint) {
 		d.fail()
 	} else {

@@ -24,6 +24,8 @@ func TestEventRoundTrip(t *testing.T) {
 			Payload: []byte("x"), Metadata: map[string]string{"k": "v"}, CreatedAt: at, ExpiresAt: at, Scope: "s",
 			IdempotencyKey: "k", Fingerprint: [32]byte{1}, QueueUnknown: true, Encoding: gateway.EncodingJSON, Rate: 200},
 			Mask: mask},
+		&Accept{Acceptance: gateway.Acceptance{ID: "msg_00000000-0001-7000-8000-000000000001", To: gateway.Audience{Client: "c"},
+			Payload: []byte("x"), CreatedAt: at, ExpiresAt: at, Scope: "s", IdempotencyKey: "k", Online: true}},
 		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
 		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
