@@ -204,7 +204,7 @@ func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 func TestProblemsOfABodyWhileDraining(t *testing.T) {
 	h := newHarness(t)
 	h.known("a")
-	s := newServer(Config{Gateway: h.gateway})
+	s := newServer(Config{Gateway: h.gateway, Tokens: h.tokens})
 	s.drain.start(1)
 	for _, e := range s.endpoints() {
 		if !takesJSON(&e) {

@@ -451,3 +451,35 @@ func TestUplinksThatFollowWaitForMore(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestDeviceTokens(t *testing.T) {
+	var got []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got = append(got, r.Method+" "+r.URL.RequestURI()+" "+string(b))
+		switch r.Method {
+		case http.MethodGet:
+			answer(w, 200, `{"items":[{"id":"dtk_1","client":"m","status":"active"}]}`)
+		case http.MethodPost:
+			answer(w, 201, `{"id":"dtk_2","client":"m","status":"active","token":"lwd_x"}`)
+		default:
+			w.WriteHeader(204)
+		}
+	})
+	list, err := c.DeviceTokens(t.Context(), "m")
+	if err != nil || len(list) != 1 || list[0].ID != "dtk_1" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	made, err := c.CreateDeviceToken(t.Context(), "m", NewDeviceToken{ExpiresIn: time.Hour, Groups: []string{"g"}, Note: "n", Replaces: "dtk_1"})
+	if err != nil || made.Token != "lwd_x" || made.ID != "dtk_2" {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if err := c.RevokeDeviceToken(t.Context(), "m", "dtk_2"); err != nil {
+		t.Error(err)
+	}
+	want := []string{"GET /v1/clients/m/tokens ", `POST /v1/clients/m/tokens {"expires_in":"1h0m0s","groups":["g"],"note":"n","replaces":"dtk_1"}`,
+		"DELETE /v1/clients/m/tokens/dtk_2 "}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

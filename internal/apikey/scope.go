@@ -18,13 +18,14 @@ const (
 	MessagesWrite                   // push and cancel
 	EventsRead                      // follow the event stream
 	WebhooksWrite                   // set up webhooks
+	DevicesWrite                    // list, create and revoke tokens of devices
 	MetricsRead                     // metrics and totals, which cover all tenants
 	Admin                           // everything, including the keys
 )
 
 // scopeNames are the names of the scopes, in the order of their bits.
 var scopeNames = [...]string{"clients:read", "clients:write", "messages:read", "messages:write",
-	"events:read", "webhooks:write", "metrics:read", "admin"}
+	"events:read", "webhooks:write", "devices:write", "metrics:read", "admin"}
 
 // ScopeNames returns the names of all scopes.
 func ScopeNames() []string { return slices.Clone(scopeNames[:]) }

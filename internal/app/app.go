@@ -195,6 +195,7 @@ func (a *App) apiConfig() api.Config {
 		Gateway:   a.gw,
 		Ready:     a.checks,
 		Refused:   a.auth.Refused,
+		Tokens:    a.tokenStore(),
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:   m.Handler(),
 		Recorder:  m,

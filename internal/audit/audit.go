@@ -46,6 +46,8 @@ const (
 	Disconnect   = "client.disconnect"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
+	CreateToken  = "token.create"
+	RevokeToken  = "token.revoke"
 	Refused      = "refused" // a write without the key or the scope for it
 )
 

@@ -32,6 +32,9 @@ const (
 	InsufficientScope    Kind = "insufficient-scope"
 	KeyNotFound          Kind = "key-not-found"
 	TooManyKeys          Kind = "too-many-keys"
+	TokenNotFound        Kind = "token-not-found"
+	TooManyTokens        Kind = "too-many-tokens"
+	NoTokenFile          Kind = "no-token-file"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -68,6 +71,9 @@ var kinds = map[Kind]kind{
 	InsufficientScope:    {403, "Insufficient scope", "The API key may not do this. Use one with the scope that the detail names."},
 	KeyNotFound:          {404, "No such API key", "No key has this id: it was revoked, or is one of the settings, which cannot be managed here."},
 	TooManyKeys:          {409, "Too many API keys", "Revoke keys that are no longer used."},
+	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
+	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
+	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
