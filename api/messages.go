@@ -150,7 +150,7 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
-// liveView is messageView. From the client's connection it adds the reason to wait,
+// liveView is messageView. From the client's connections it adds the reason to wait,
 // the attempts and the progress of a queued delivery.
 func liveView(view *tenant.View, m *gateway.Message) Message {
 	v := messageView(view, m)

@@ -141,7 +141,11 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 
 // answerPush answers with a stored message.
 func answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
-	v := messageView(viewOf(w), &receipt.Message)
+	view := messageView
+	if p.wait.d > 0 || receipt.Replayed { // it may have been sent
+		view = liveView
+	}
+	v := view(viewOf(w), &receipt.Message)
 	v.Unknown = receipt.Unknown
 	h := w.Header()
 	h["Location"] = []string{"/v1/messages/" + v.ID}

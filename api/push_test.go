@@ -153,6 +153,26 @@ func TestPushOnlineTimesOut(t *testing.T) {
 	})
 }
 
+// The answer to a push, a repeat and a read say that the message was sent before the
+// connection was lost.
+func TestAnswerSaysThatTheMessageWasSentBefore(t *testing.T) {
+	h := newHarness(t)
+	h.device("a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
+		l.Sent(p)
+		go l.Disconnect(gateway.ReasonConnectionLost)
+	}})
+	push := func(query string) answer {
+		return h.call("POST", "/v1/clients/a/messages"+query, pushText("x"), "Idempotency-Key", "k")
+	}
+	first := push("?wait=100ms")
+	id := decode[Message](first.want(202)).ID
+	for name, a := range map[string]answer{"push": first, "repeat": push(""), "read": h.call("GET", "/v1/messages/"+id, "")} {
+		if m := decode[Message](a); m.Status != "queued" || m.Attempts != 1 || m.SentAt == "" {
+			t.Errorf("%s: %s after %d attempts, sent at %q, want queued after 1", name, m.Status, m.Attempts, m.SentAt)
+		}
+	}
+}
+
 func TestWaitEndsWithWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -99,14 +99,21 @@ func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	return kept
 }
 
-// InFlight returns the delivery of a message to one client from the live session,
-// without a read of the store. ok is false if the session does not have it.
+// InFlight returns the queued delivery of a message to one client with the knowledge of
+// the client's sessions, without a read of the store. ok is false if no session has
+// transmitted it.
 func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
-	if s := g.hub.session(m.Client); s != nil && !m.Online {
-		d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
-		return d, s.overlay(&d)
+	if m.Online {
+		return d, false
 	}
-	return d, false
+	d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
+	s, before := g.hub.triedBefore(m.Client, m.Seq)
+	if s != nil {
+		ok = s.overlay(&d)
+	} else {
+		before.show(&d)
+	}
+	return d, ok || d.Attempts > 0
 }
 
 func (g *Gateway) overlay(d *Delivery) {

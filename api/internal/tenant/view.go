@@ -343,9 +343,8 @@ func (v *View) Delivery(m *gateway.Message) (gateway.Delivery, error) {
 	return v.shared.gateway.Delivery(m.ID, m.Client)
 }
 
-// InFlight returns the delivery of a message to one client from the client's
-// connection; ok is false if the connection does not have it. The caller got m from
-// this view.
+// InFlight returns the queued delivery of a message to one client from the client's
+// connections; ok is false if none has transmitted it. The caller got m from this view.
 func (v *View) InFlight(m *gateway.Message) (gateway.Delivery, bool) {
 	return v.shared.gateway.InFlight(m)
 }
