@@ -297,7 +297,7 @@ func (n narrowClient) MarshalJSON() ([]byte, error) {
 //
 //	@ID				getClient
 //	@Summary		Get one client
-//	@Description	A client is known from its first registration until it has not been seen for a long time.
+//	@Description	A client is known from its creation or its first registration until it has not been seen for a long time.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path		string	true	"client id"

@@ -71,7 +71,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 //	@ID				pushMany
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. Who belongs to it is fixed when the message is accepted.
-//	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
+//	@Description	In a list, unknown clients become `failed` deliveries; `all` is every known client: those that have registered, those that were created, and those with a message from before their first contact. `online_only` narrows it to those connected.
 //	@Description	`rate` is the number of connected clients to which delivery begins in a second. This process applies it and does not store it: a client that connects, or gets another message, before its turn gets the message at once, and after a restart all remaining clients get it at once.
 //	@Tags			messages
 //	@Accept			json

@@ -77,6 +77,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	c := Client{ClientRecord: rec}
 	s := g.hub.session(rec.ID)
 	if s == nil {
+		g.closes.complete(&c.ClientRecord)
 		return c
 	}
 	c.Online = true

@@ -136,10 +136,12 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	tried := s.retire()
 	now := g.now()
 	g.counts.closed(reason)
+	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	live := sh.sessions[s.client] == s
 	if live {
+		g.closes.add(s.client, closeNote{s.epoch, reason, seen}) // before the client reads as offline
 		delete(sh.sessions, s.client)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
@@ -148,6 +150,6 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	}
 	sh.mu.Unlock()
 	if live {
-		g.store.Disconnected(s.client, s.epoch, g.onWall(s.link.Stats().LastSeen), reason)
+		g.store.Disconnected(s.client, s.epoch, seen, reason)
 	}
 }

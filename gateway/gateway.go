@@ -101,6 +101,7 @@ type Gateway struct {
 	onlineWaits sync.Pool // of *onlineWait
 	once        onceCalls
 	late        lateAnswers
+	closes      lastCloses
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
 

@@ -80,7 +80,7 @@ var kinds = map[Kind]kind{
 	PayloadTooLarge:  {413, "Too large", "limit has the bound in bytes, if there is one number for it."},
 	ValidationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each, up to 100."},
 
-	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it.`},
+	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it, and POST /v1/clients creates it.`},
 	Kind(gateway.CodeClientExists):        {409, "Client exists", "A client with this id is known. PATCH changes its labels and groups."},
 	Kind(gateway.CodeMessageNotFound):     {404, "No such message", "The id is unknown, or the message was final for longer than statuses are kept."},
 	Kind(gateway.CodeClientOffline):       {409, "Client offline", "mode=online delivers now or never; nothing was stored. Push with mode=durable to have it wait."},
