@@ -85,7 +85,7 @@ func (l *lateAnswers) keep(c lateCall, d Delivery) {
 	l.trimLocked(d.FinalAt)
 }
 
-// trimLocked drops what is past its time or above a bound.
+// trimLocked drops entries that are past their time or above a bound.
 func (l *lateAnswers) trimLocked(now time.Time) {
 	for len(l.ended) > 0 {
 		c, waits := l.calls[l.ended[0]]
