@@ -38,6 +38,8 @@ var samples = map[string]sample{
 	"POST /v1/clients/{id}/messages": {content: "text/plain", body: strings.Repeat("open ", 20), stores: true, queries: []string{"", "wait=200ms", "mode=online&wait=200ms"}},
 	"POST /v1/messages":              {content: "application/json", body: `{"to":{"client":"a"},"text":"open the gate"}`, stores: true, queries: []string{"", "wait=200ms"}},
 	"POST /v1/messages/bulk":         {content: ndjson, body: `{"to":{"client":"a"},"text":"open the gate"}` + "\n", stores: true, queries: []string{"", "wait=200ms"}},
+	"POST /v1/clients":               {content: "application/json", body: `{"id":"line-1"}`, stores: true},
+	"POST /v1/clients/{id}/tokens":   {content: "application/json", body: `{"expires_in":"90d"}`, stores: true},
 	"POST /v1/keys":                  {content: "application/json", body: `{"name":"line-1","scopes":["clients:read"]}`, stores: true},
 	"GET /v1/messages/{id}":          {queries: []string{"", "wait=200ms"}},
 	"DELETE /v1/messages/{id}":       {stores: true},
@@ -67,7 +69,8 @@ func newCalled(t *testing.T) *called {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Gateway: h.gateway, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
+	h.tokens.issue("a")
+	cfg := Config{Gateway: h.gateway, Tokens: h.tokens, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })}
 	h.handler = New(cfg)
 	c.secret, c.key = secret, idle.ID
@@ -81,7 +84,7 @@ func newCalled(t *testing.T) *called {
 // state is what callers can have changed, as the API shows it.
 func (c *called) state() string {
 	var all strings.Builder
-	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients/a", "/v1/keys"} {
+	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/clients/a/tokens", "/v1/keys"} {
 		r := httptest.NewRequest("GET", "http://localhost"+target, nil)
 		r.Header.Set("Authorization", "Bearer "+c.secret)
 		w := newRecorder()
@@ -116,7 +119,7 @@ func (c *called) target(pattern, query string) string {
 	case strings.HasPrefix(pattern, "/v1/keys/"):
 		id = c.key
 	}
-	t := strings.NewReplacer("{id}", id, "{file}", "index.css", "{slug}", "draining").Replace(pattern)
+	t := strings.NewReplacer("{id}", id, "{token}", "dtk_1", "{file}", "index.css", "{slug}", "draining").Replace(pattern)
 	if query != "" {
 		t += "?" + query
 	}

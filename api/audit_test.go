@@ -57,6 +57,8 @@ func TestTheRecordTellsWhatWasAsked(t *testing.T) {
 		{"a", call("POST", "/v1/messages", `{"to":{"all":true},"text":"x"}`), "push a all ok"},
 		{"g", call("POST", "/v1/messages", `{"to":{"group":"gang"},"text":"x"}`), "push g group gang ok"},
 		{"a", call("POST", "/v1/messages", `{"to":{"labels":{"m":"2","l":"1"}},"text":"x"}`), "push a labels l=1,m=2 ok"},
+		{"a", call("POST", "/v1/clients", `{"id":"a-new"}`), "client.create a a-new ok"},
+		{"a", call("POST", "/v1/clients", `{"id":"b-new"}`), "client.create a b-new unauthorized"},
 		{"a", call("PATCH", "/v1/clients/a-truck", `{"groups":["gang"]}`), "client.update a a-truck unauthorized"},
 		{"b", call("DELETE", "/v1/messages/"+w.messages["a"], ""), "cancel b " + w.messages["a"] + " message-not-found"},
 		{"unlimited", call("POST", "/v1/keys", `{"name":"one more","scopes":["clients:read"]}`), "key.create unlimited one more too-many-keys"},

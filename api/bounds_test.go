@@ -123,7 +123,7 @@ var bounds = []bound{
 
 	{name: "name of a key", call: "POST /v1/keys", most: apikey.MaxName, status: 422, kind: problem.ValidationFailed, where: "/name",
 		body: func(n int) string { return `{"name":` + quoted(xs(n)) + `,"scopes":["clients:read"]}` }},
-	{name: "scopes of a key", call: "POST /v1/keys", most: 8, status: 422, kind: problem.ValidationFailed, where: "/scopes",
+	{name: "scopes of a key", call: "POST /v1/keys", most: 9, status: 422, kind: problem.ValidationFailed, where: "/scopes",
 		body: func(n int) string { return `{"name":"x","scopes":` + repeated(n, "clients:read") + `}` }},
 	{name: "prefix of a key", call: "POST /v1/keys", most: 128, status: 422, kind: problem.ValidationFailed, where: "/prefix",
 		body: func(n int) string { return `{"name":"x","scopes":["clients:read"],"prefix":` + quoted(xs(n)) + `}` }},

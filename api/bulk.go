@@ -69,7 +69,7 @@ type BulkAnswer struct {
 //
 //	@ID				bulk
 //	@Summary		Push many messages in one request
-//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
+//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key, which a line with `mode=online` does not take; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
 //	@Description	The last line sums up, so that a cut answer is seen: `{"done":true,"lines":3,"accepted":2,"failed":1}`, with `done` false and a `problem` when the rest was not read. With `wait` each line waits for its final state.
 //	@Tags			messages
 //	@Accept			application/x-ndjson
@@ -217,6 +217,9 @@ func (b *bulkRun) line(number int, data []byte) {
 	key, err := p.readLine(data)
 	if err != nil {
 		p.Payload = nil // it is not kept
+	}
+	if err == nil && p.online && key != "" {
+		err = problem.InvalidBody("/key", "needs mode=durable in a bulk request: push the message alone, with the header Idempotency-Key")
 	}
 	if err == nil {
 		err = p.identify(key, b.principal)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -62,6 +63,13 @@ type ClientPatch struct {
 	Labels map[string]*string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,omitempty,max=256" swaggertype:"object,string"` // to set, or with null to remove
 	Groups *[]string          `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"`                                    // that replace all it has
 } //@name ClientPatch
+
+// ClientCreate asks for a client that has not registered yet.
+type ClientCreate struct {
+	ID     string            `json:"id" validate:"required,clientid" example:"truck-17"`                                 // the name that it will register with
+	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256"`    // of it, until it registers with others
+	Groups *[]string         `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" swaggertype:"array,string"` // that it enters
+} //@name ClientCreate
 
 func (s *server) clientView(c *gateway.Client) Client {
 	v := Client{
@@ -289,7 +297,7 @@ func (n narrowClient) MarshalJSON() ([]byte, error) {
 //
 //	@ID				getClient
 //	@Summary		Get one client
-//	@Description	A client is known from its first registration until it has not been seen for a long time.
+//	@Description	A client is known from its creation or its first registration until it has not been seen for a long time.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path		string	true	"client id"
@@ -321,6 +329,44 @@ func (s *server) getClient(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope	"clients:read"
 //	@Router		/v1/clients/{id} [head]
 func (s *server) headClient(w http.ResponseWriter, r *http.Request) error { return s.getClient(w, r) }
+
+// createClient adds a client before its first contact.
+//
+//	@ID				createClient
+//	@Summary		Create a client before its first contact
+//	@Description	It is offline, is a member of its groups, and messages are queued for its first connection. When it registers with labels, these replace those given here.
+//	@Description	A key that is limited to a prefix creates ids with this prefix only. A client that a key limited to a group creates is in this group alone.
+//	@Tags			clients
+//	@Accept			json
+//	@Produce		json
+//	@Param			client	body		ClientCreate	true	"the client to create"
+//	@Success		201		{object}	Client
+//	@Header			201		{string}	Location	"the client"
+//	@x-scope		"clients:write"
+//	@Router			/v1/clients [post]
+func (s *server) createClient(w http.ResponseWriter, r *http.Request) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	if mediaType(r) != "application/json" {
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+			`{"id":"truck-17","groups":["fleet-a"]}`, urlOf(r))
+	}
+	var body ClientCreate
+	if err := s.decodeJSON(w, r, &body); err != nil {
+		return err
+	}
+	change := gateway.ClientChange{Groups: body.Groups, Labels: make(map[string]*string, len(body.Labels))}
+	for name, value := range body.Labels {
+		change.Labels[name] = &value
+	}
+	c, err := viewOf(w).CreateClient(gateway.ClientID(body.ID), change)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/clients/"+url.PathEscape(body.ID))
+	return writeJSON(w, http.StatusCreated, s.clientView(&c))
+}
 
 // patchClient changes labels and groups.
 //

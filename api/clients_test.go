@@ -119,6 +119,65 @@ func TestPatchClient(t *testing.T) {
 	h.call("PATCH", "/v1/clients/nobody", `{"groups":["x"]}`).wantProblem(404, "client-not-found")
 }
 
+// A client is created once, is offline, and gets what was pushed to it before its first
+// contact.
+func TestClientIsCreatedBeforeItsFirstContact(t *testing.T) {
+	h := newHarness(t)
+	body := `{"id":"a:1","labels":{"site":"north"},"groups":["fleet","fleet"]}`
+	a := h.call("POST", "/v1/clients", body).want(201)
+	if location := a.header.Get("Location"); location != "/v1/clients/a:1" {
+		t.Errorf("Location %s, want the client", location)
+	}
+	c := decode[Client](a)
+	if c.ID != "a:1" || c.Online || c.CreatedAt == "" || c.LastSeenAt != "" || fmt.Sprint(c.Labels, c.Groups) != "map[site:north] [fleet]" {
+		t.Errorf("created %+v", c)
+	}
+	h.call("GET", "/v1/clients/a:1", "").want(200)
+	if got := ids(decode[ClientPage](h.call("GET", "/v1/clients?status=offline&group=fleet&label=site=north", "").want(200)).Items); got != "a:1" {
+		t.Errorf("members %q, want the created client", got)
+	}
+	one := decode[Message](h.call("POST", "/v1/clients/a:1/messages", pushText("x")).want(202))
+	many := decode[Message](h.call("POST", "/v1/messages", `{"to":{"all":true},"text":"y"}`).want(202))
+	h.device("a:1", answering(gateway.AckOK, ""))
+	for _, m := range []Message{one, many} {
+		if got := decode[Message](h.call("GET", "/v1/messages/"+m.ID+"?wait=10s", "").want(200)); got.CompletedAt == "" {
+			t.Errorf("after the first contact: %+v", got)
+		}
+	}
+	h.call("POST", "/v1/clients", `{"id":"a:1"}`).wantProblem(409, problem.Kind(gateway.CodeClientExists))
+	h.call("POST", "/v1/clients", `{"id":".."}`).wantProblem(422, problem.ValidationFailed)
+	h.call("POST", "/v1/clients", `{}`).wantProblem(422, problem.ValidationFailed)
+	h.call("POST", "/v1/clients", `{"id":"b","groups":["not a group"]}`).wantProblem(422, problem.ValidationFailed)
+	h.call("POST", "/v1/clients", `{"id":"b","label":{}}`).wantProblem(400, problem.UnknownField)
+	h.call("POST", "/v1/clients", "b", "Content-Type", "text/plain").wantProblem(415, problem.UnsupportedMediaType)
+	h.call("GET", "/v1/clients/b", "").want(404)
+}
+
+// A limited key creates clients within its limit only.
+func TestTenantsCreateTheirOwnClients(t *testing.T) {
+	w := newWorld(t)
+	create := func(key, id, groups string) answer {
+		return w.as(key, "POST", "/v1/clients", `{"id":"`+id+`","groups":`+groups+`}`)
+	}
+	create("a", "a-1", `["yard"]`).want(201)
+	create("a", "b-1", `[]`).wantProblem(403, ofLimits)
+	create("a", "a-2", `["gang"]`).wantProblem(403, ofLimits)
+	create("a", "a-truck", `[]`).wantProblem(409, problem.Kind(gateway.CodeClientExists))
+	create("g", "g-1", `["gang"]`).want(201)
+	create("g", "g-2", `null`).want(201)
+	create("g", "g-3", `[]`).wantProblem(403, ofLimits)
+	create("g", "g-3", `["gang","yard"]`).wantProblem(403, ofLimits)
+	create("g", "a-3", `["gang"]`).wantProblem(403, ofLimits)
+	for _, id := range []string{"g-1", "g-2"} {
+		if c := decode[Client](w.as("g", "GET", "/v1/clients/"+id, "").want(200)); fmt.Sprint(c.Groups) != "[gang]" {
+			t.Errorf("%s is in %v, want the key's group", id, c.Groups)
+		}
+	}
+	for _, id := range []string{"b-1", "a-2", "g-3", "a-3"} {
+		w.as("unlimited", "GET", "/v1/clients/"+id, "").want(404)
+	}
+}
+
 func TestDisconnect(t *testing.T) {
 	h := newHarness(t)
 	link := h.device("a", gatewaytest.Options{React: gatewaytest.FlushOnly})

@@ -24,6 +24,8 @@ type Config struct {
 	// Refused returns the devices that were refused, in the order of their ids,
 	// for /v1/refused. Nil = none.
 	Refused func() []gateway.RefusedRegistration
+	// Tokens has the tokens that devices register with. Nil = none are kept.
+	Tokens TokenStore
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.

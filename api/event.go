@@ -77,7 +77,7 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 	}
 	v.Data.Result, v.Data.ResultBase64 = result(e.Result)
 	if e.Counts != nil {
-		c := Counts(*e.Counts)
+		c := countsView(e.Counts)
 		v.Data.Counts = &c
 	}
 	if e.Type == gateway.EventGroupChanged && v.Data.Groups == nil {

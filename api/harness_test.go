@@ -32,6 +32,7 @@ type harness struct {
 	store   *memstore.Store
 	gateway *gateway.Gateway
 	handler http.Handler
+	tokens  *fakeTokens
 	ctx     context.Context // of calls, nil = without an end
 }
 
@@ -42,10 +43,10 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 
 func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harness {
 	t.Helper()
-	h := &harness{t: t, store: memstore.New(memstore.Options{})}
+	h := &harness{t: t, store: memstore.New(memstore.Options{}), tokens: &fakeTokens{}}
 	t.Cleanup(func() { h.store.Close() })
 	h.gateway = gatewaytest.New(t, h.store, g)
-	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}}
+	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -50,7 +50,9 @@ func validIdempotencyKey(key string) bool {
 // same push in another spelling, or as a bulk line, is the same request.
 func (p *push) identify(key, principal string) error {
 	if p.online {
-		return p.checkOnline(key)
+		if err := p.checkOnline(); err != nil {
+			return err
+		}
 	}
 	if key == "" {
 		return nil
@@ -68,6 +70,9 @@ func (p *push) identify(key, principal string) error {
 		bit(p.To.All), bit(p.OnlineOnly), bit(p.QueueUnknown)})
 	if p.Rate != 0 { // hashes stored before Rate existed stay valid
 		binary.Write(h, binary.BigEndian, uint64(p.Rate))
+	}
+	if p.online { // likewise
+		mix(h, modeOnline)
 	}
 	h.Sum(p.Fingerprint[:0])
 	return nil

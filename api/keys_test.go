@@ -216,7 +216,9 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		}
 	}
 	want := []string{
+		"client.create unlimited a-truck.new ok\n",
 		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "push unlimited a-truck ok\n",
+		"token.create unlimited a-truck dtk_1 ok\n", "token.revoke unlimited a-truck dtk_2 ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",
 		"key.create unlimited ", "key.revoke unlimited " + w.ids["webhooks:write"] + " ok\n",
 		"push a a-truck ok\n", "push a a-truck replayed\n", "push a b-truck client-not-found\n",

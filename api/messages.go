@@ -13,14 +13,14 @@ import (
 )
 
 // Message is a message and its state. For a message to one client, status is the
-// state of the delivery: queued, sent, acked, rejected, expired, canceled or
-// failed. For a message to many it is pending or completed, and counts has the
+// state of the delivery: queued, sent, acked, rejected, expired, canceled, failed or
+// unknown. For a message to many it is pending or completed, and counts has the
 // number of deliveries in each state.
 type Message struct {
-	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                               // names the message
-	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,pending,completed"` // of one client's delivery; of a message to many pending, or completed when every delivery is final
-	Mode   string `json:"mode" validate:"required" enums:"durable,online"`                                                         // as it was pushed
-	Client string `json:"client,omitempty" example:"truck-17"`                                                                     // that it is for; absent if it is for many
+	ID     string `json:"id" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                       // names the message
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,unknown,pending,completed"` // of one client's delivery; of a message to many pending, or completed when every delivery is final
+	Mode   string `json:"mode" validate:"required" enums:"durable,online"`                                                                 // as it was pushed
+	Client string `json:"client,omitempty" example:"truck-17"`                                                                             // that it is for; absent if it is for many
 	Outcome
 	CreatedAt   string            `json:"created_at,omitempty" validate:"required" format:"date-time"`                                         // when it was accepted
 	ExpiresAt   string            `json:"expires_at" validate:"required" format:"date-time"`                                                   // it is never delivered after this
@@ -75,8 +75,8 @@ type MessagePage struct {
 
 // Delivery is one message for one client.
 type Delivery struct {
-	Client string `json:"client" validate:"required" example:"truck-17"`                                         // that it is for
-	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed"` // its state
+	Client string `json:"client" validate:"required" example:"truck-17"`                                                 // that it is for
+	Status string `json:"status" validate:"required" enums:"queued,sent,acked,rejected,expired,canceled,failed,unknown"` // its state
 	Outcome
 } //@name Delivery
 
@@ -95,12 +95,12 @@ const (
 // more than queued, messageView looks up the delivery and adds its outcome.
 func messageView(view *tenant.View, m *gateway.Message) Message {
 	v := Message{
-		ID: string(m.ID), Mode: modeDurable, Client: string(m.Client), Metadata: m.Metadata,
+		ID: string(m.ID), Mode: modeOf(m.Online), Client: string(m.Client), Metadata: m.Metadata,
 		CreatedAt: stamp(m.CreatedAt), ExpiresAt: stamp(m.ExpiresAt), CompletedAt: stamp(m.CompletedAt),
 	}
 	v.Status = statusOf(m)
 	if m.Client == "" {
-		counts := Counts(m.Counts)
+		counts := countsView(&m.Counts)
 		v.Counts = &counts
 		v.Deliveries = "/v1/messages/" + v.ID + "/deliveries"
 		return v
@@ -113,6 +113,19 @@ func messageView(view *tenant.View, m *gateway.Message) Message {
 		v.Outcome = outcomeView(&d)
 	}
 	return v
+}
+
+func countsView(c *gateway.Counts) Counts {
+	return Counts{Total: c.Total, Queued: c.Queued, Sent: c.Sent, Acked: c.Acked, Rejected: c.Rejected, Expired: c.Expired,
+		Canceled: c.Canceled, Failed: c.Failed}
+}
+
+// modeOf returns the mode of a push.
+func modeOf(online bool) string {
+	if online {
+		return modeOnline
+	}
+	return modeDurable
 }
 
 // statusOf returns the status of a message: the state of its only delivery, or for
@@ -129,7 +142,7 @@ func statusOf(m *gateway.Message) string {
 
 // onlyState is the state that the one delivery of a message is in.
 func onlyState(c gateway.Counts) gateway.State {
-	for st := gateway.Queued; st <= gateway.Failed; st++ {
+	for st := gateway.Queued; st <= gateway.Unknown; st++ {
 		if *c.Of(st) > 0 {
 			return st
 		}
@@ -137,7 +150,7 @@ func onlyState(c gateway.Counts) gateway.State {
 	return gateway.Queued
 }
 
-// liveView is messageView. From the client's connection it adds the reason to wait,
+// liveView is messageView. From the client's connections it adds the reason to wait,
 // the attempts and the progress of a queued delivery.
 func liveView(view *tenant.View, m *gateway.Message) Message {
 	v := messageView(view, m)
@@ -199,7 +212,7 @@ func onlineView(r *gateway.OnlineResult, p *push, started time.Time) Message {
 // deliveryAsMessage shows a delivery in a list of one client's messages.
 func deliveryAsMessage(d *gateway.Delivery) Message {
 	return Message{
-		ID: string(d.Message), Mode: modeDurable, Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d),
+		ID: string(d.Message), Mode: modeOf(d.Online), Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d),
 		CreatedAt: stamp(d.CreatedAt), ExpiresAt: stamp(d.ExpiresAt), CompletedAt: stamp(d.FinalAt),
 	}
 }
@@ -283,7 +296,7 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 //	@Tags			messages
 //	@Produce		json
 //	@Param			client	query		string	false	"to this client"
-//	@Param			status	query		string	false	"pending: not completed; a final state: completed, with at least one such delivery. With client: its delivery's state"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			status	query		string	false	"pending: not completed; a final state: completed, with at least one such delivery. With client: its delivery's state"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed, unknown)
 //	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
@@ -335,7 +348,7 @@ func (q *query) messageState() gateway.State {
 //	@Tags			messages
 //	@Produce		json
 //	@Param			id		path		string	true	"client id"
-//	@Param			status	query		string	false	"in this state; pending: not final"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			status	query		string	false	"in this state; pending: not final"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed, unknown)
 //	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
@@ -388,7 +401,7 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 //	@Tags			messages
 //	@Produce		json
 //	@Param			id		path		string	true	"message id"
-//	@Param			status	query		string	false	"in this state"	Enums(queued, sent, acked, rejected, expired, canceled, failed)
+//	@Param			status	query		string	false	"in this state"	Enums(queued, sent, acked, rejected, expired, canceled, failed, unknown)
 //	@Param			limit	query		int		false	"page size"		minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	DeliveryPage

@@ -159,6 +159,9 @@ func (failing) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, erro
 func (failing) UpdateClient(context.Context, gateway.ClientID, gateway.ClientChange) (r gateway.ClientRecord, err error) {
 	return r, gateway.ErrUnavailable
 }
+func (failing) CreateClient(context.Context, gateway.ClientID, time.Time, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, gateway.ErrUnavailable
+}
 func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.Message, err error) {
 	return m, gateway.ErrUnavailable
 }
@@ -178,6 +181,7 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	}
 	h.call("POST", "/v1/clients/a/messages", pushText("x")).wantProblem(503, ofStore)
 	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
@@ -205,7 +209,7 @@ func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 func TestProblemsOfABodyWhileDraining(t *testing.T) {
 	h := newHarness(t)
 	h.known("a")
-	s := newServer(Config{Gateway: h.gateway})
+	s := newServer(Config{Gateway: h.gateway, Tokens: h.tokens})
 	s.drain.start(1)
 	for _, e := range s.endpoints() {
 		if !takesJSON(&e) {

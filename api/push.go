@@ -21,7 +21,8 @@ type push struct {
 //	@ID				pushOne
 //	@Summary		Push a message to one client
 //	@Description	**mode=durable** (default): 202 means that the message is on disk; it is delivered when the client is online, until its ttl ends. With `wait` the answer is 200 with the final state when that comes in time.
-//	@Description	**mode=online**: now or never. 200 with the device's answer, 409 when it is offline, 504 when it does not ack within `wait` (default 10s). Nothing is stored.
+//	@Description	**mode=online**: now or never. 200 with the device's answer, 409 when it is offline, 504 when it does not ack within `wait` (default 10s). Nothing is stored. An answer that comes within ten minutes after that is an event, and GET of `message_id` shows it for ten minutes.
+//	@Description	With an `Idempotency-Key` it is sent at most once: the message is on disk before it is sent, a repeat waits for the first call or gets its outcome, and when the gateway was restarted in between a repeat is answered 504 and GET of the message shows `unknown`. A refusal with 409 because the client is offline keeps no key. A key belongs to one mode; with the other it is 422.
 //	@Description
 //	@Description	The body is a JSON envelope, or with any other content type the payload itself, with the options in the query (`metadata.order=4711` sets metadata).
 //	@Description	To see an ack without a device at hand, run `longwire connect --id demo` in a terminal and push to `demo`.
@@ -35,7 +36,7 @@ type push struct {
 //	@Param			ttl				query		string		false	"never deliver after this long, 1s to 30d, such as 24h"
 //	@Param			on_unknown		query		string		false	"for a client that was never seen: fail, or queue the message for its first connection"	Enums(fail, queue)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
-//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message and outcome; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
@@ -70,7 +71,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 //	@ID				pushMany
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. The gateway fixes the recipients when it accepts the message.
-//	@Description	In a list, unknown clients become `failed` deliveries; `all` is every client that has ever registered, `online_only` narrows it to those connected.
+//	@Description	In a list, unknown clients become `failed` deliveries; `all` is every known client: those that have registered, those that were created, and those with a message from before their first contact. `online_only` narrows it to those connected.
 //	@Description	`rate` is the number of connected clients to which delivery begins in a second. This process applies it and does not store it: a client that connects, or gets another message, before its turn gets the message at once, and after a restart all remaining clients get it at once.
 //	@Tags			messages
 //	@Accept			json
@@ -78,7 +79,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 //	@Param			push			body		PushMany	true	"the push and its audience"
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
-//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message; 1 to 255 characters of printable ASCII"
+//	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message and outcome; 1 to 255 characters of printable ASCII"
 //	@Success		200				{object}	Message		"final"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
@@ -140,7 +141,11 @@ func (s *server) pushAndWait(w http.ResponseWriter, r *http.Request, p *push) er
 
 // answerPush answers with a stored message.
 func answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status int) error {
-	v := messageView(viewOf(w), &receipt.Message)
+	view := messageView
+	if p.wait.d > 0 || receipt.Replayed { // it may have been sent
+		view = liveView
+	}
+	v := view(viewOf(w), &receipt.Message)
 	v.Unknown = receipt.Unknown
 	h := w.Header()
 	h["Location"] = []string{"/v1/messages/" + v.ID}
@@ -163,20 +168,27 @@ func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) err
 	if err != nil {
 		return err
 	}
-	p.wait.applied(w.Header())
+	h := w.Header()
+	if p.IdempotencyKey != "" {
+		h["Location"] = []string{"/v1/messages/" + string(result.Message)}
+		started = result.CreatedAt
+	}
+	if result.Replayed {
+		h["Idempotency-Replayed"] = []string{"true"}
+	}
+	p.wait.applied(h)
 	v := onlineView(&result, p, started)
 	return writeMessage(w, http.StatusOK, &v)
 }
 
 func (p *push) onlineRequest() gateway.OnlineRequest {
-	return gateway.OnlineRequest{Client: p.To.Client, Payload: p.Payload, Wait: p.wait.d, Metadata: p.Metadata}
+	return gateway.OnlineRequest{Client: p.To.Client, Payload: p.Payload, Wait: p.wait.d, Metadata: p.Metadata,
+		IdempotencyKey: p.IdempotencyKey, Encoding: p.Encoding, Scope: p.Scope, Fingerprint: p.Fingerprint}
 }
 
 // checkOnline refuses options that need a stored message.
-func (p *push) checkOnline(key string) error {
+func (p *push) checkOnline() error {
 	switch {
-	case key != "":
-		return problem.InvalidFields(problem.FieldError{Parameter: "Idempotency-Key", Detail: "needs mode=durable: mode=online stores nothing that could be replayed"})
 	case p.TTL != 0:
 		return problem.InvalidBody("/ttl", "needs mode=durable: mode=online delivers now or never")
 	case p.QueueUnknown:

@@ -153,6 +153,26 @@ func TestPushOnlineTimesOut(t *testing.T) {
 	})
 }
 
+// The answer to a push, a repeat and a read say that the message was sent before the
+// connection was lost.
+func TestAnswerSaysThatTheMessageWasSentBefore(t *testing.T) {
+	h := newHarness(t)
+	h.device("a", gatewaytest.Options{React: func(l *gatewaytest.Link, p gateway.Transmission) {
+		l.Sent(p)
+		go l.Disconnect(gateway.ReasonConnectionLost)
+	}})
+	push := func(query string) answer {
+		return h.call("POST", "/v1/clients/a/messages"+query, pushText("x"), "Idempotency-Key", "k")
+	}
+	first := push("?wait=100ms")
+	id := decode[Message](first.want(202)).ID
+	for name, a := range map[string]answer{"push": first, "repeat": push(""), "read": h.call("GET", "/v1/messages/"+id, "")} {
+		if m := decode[Message](a); m.Status != "queued" || m.Attempts != 1 || m.SentAt == "" {
+			t.Errorf("%s: %s after %d attempts, sent at %q, want queued after 1", name, m.Status, m.Attempts, m.SentAt)
+		}
+	}
+}
+
 func TestWaitEndsWithWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
@@ -216,9 +236,78 @@ func TestIdempotencyKeyReplays(t *testing.T) {
 	}
 	h.call("POST", "/v1/clients/b/messages", `{"text":"other"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
 	h.call("POST", "/v1/clients/b/messages", `{"text":"once","ttl":"1h"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
-	h.call("POST", "/v1/clients/b/messages?mode=online", pushText("x"), "Idempotency-Key", "k-2").wantProblem(422, problem.ValidationFailed)
+	h.call("POST", "/v1/clients/b/messages?mode=online", `{"text":"once"}`, "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
 	if got := len(decode[MessagePage](h.call("GET", "/v1/messages", "").want(200)).Items); got != 1 {
 		t.Errorf("%d messages stored, want 1", got)
+	}
+}
+
+// An online push with a key is sent once, replayed, and read like a stored message.
+func TestOnlinePushWithAKey(t *testing.T) {
+	h := newHarness(t)
+	h.known("off")
+	l := h.device("on", answering(gateway.AckOK, "23"))
+	push := func(id, text string) answer {
+		return h.call("POST", "/v1/clients/"+id+"/messages?mode=online", pushText(text), "Idempotency-Key", "k-1")
+	}
+	push("off", "read").wantProblem(409, "client-offline")
+	first := push("on", "read").want(200)
+	again := push("on", "read").want(200)
+	a, b := decode[Message](first), decode[Message](again)
+	if a.ID != b.ID || a.Mode != "online" || text(b.Result) != "23" || a.CreatedAt != b.CreatedAt || a.CompletedAt != b.CompletedAt {
+		t.Errorf("got %+v and %+v, want one outcome", a, b)
+	}
+	if r, s := first.header.Get("Idempotency-Replayed"), again.header.Get("Idempotency-Replayed"); r != "" || s != "true" {
+		t.Errorf("replayed %q and %q, want the second alone", r, s)
+	}
+	if n := len(l.Transmissions()); n != 1 {
+		t.Errorf("sent %d times, want once", n)
+	}
+	m := decode[Message](h.call("GET", again.header.Get("Location"), "").want(200))
+	if m.ID != a.ID || m.Mode != "online" || m.Status != "acked" || text(m.Result) != "23" || text(m.Text) != "read" {
+		t.Errorf("stored as %+v", m)
+	}
+	if list := decode[MessagePage](h.call("GET", "/v1/clients/on/messages?status=acked", "").want(200)); len(list.Items) != 1 || list.Items[0].Mode != "online" {
+		t.Errorf("the client's messages: %+v", list)
+	}
+	push("on", "other").wantProblem(422, "idempotency-mismatch")
+	h.call("POST", "/v1/clients/on/messages", pushText("read"), "Idempotency-Key", "k-1").wantProblem(422, "idempotency-mismatch")
+	lines, _ := h.bulk("/v1/messages/bulk", `{"to":{"client":"on"},"text":"x","mode":"online","key":"k"}`+"\n")
+	if len(lines) != 1 || lines[0].Status != 422 {
+		t.Errorf("in a bulk request: %+v, want 422", lines)
+	}
+}
+
+// An online push that got no ack reads unknown, if it had a key. A late answer is read
+// under its id in both cases, within the caller's limit.
+func TestLateAnswerOfAnOnlinePush(t *testing.T) {
+	w := newWorld(t)
+	l := w.device("a-deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	push := func(headers ...string) string {
+		p := w.as("a", "POST", "/v1/clients/a-deaf/messages?mode=online&wait=1ms", "x", headers...).wantProblem(504, "ack-timeout")
+		return "/v1/messages/" + p.MessageID
+	}
+	plain, keyed := push(), push("Idempotency-Key", "k")
+	w.as("a", "GET", plain, "").want(404)
+	if m := decode[Message](w.as("a", "GET", keyed, "").want(200)); m.Status != "unknown" || m.Reason != "ack_timeout" || m.Mode != "online" {
+		t.Errorf("without an answer: %+v", m)
+	}
+	if page := decode[MessagePage](w.as("a", "GET", "/v1/messages?status=unknown", "").want(200)); len(page.Items) != 1 {
+		t.Errorf("%d messages are unknown, want 1", len(page.Items))
+	}
+	for _, p := range l.Transmissions() {
+		l.Ack(p, gateway.AckOK, []byte("late"))
+	}
+	for _, target := range []string{plain, keyed} {
+		m := decode[Message](w.as("a", "GET", target+"?wait=10s", "").want(200))
+		for m.Status == "unknown" { // the store writes the answer
+			m = decode[Message](w.as("a", "GET", target, "").want(200))
+		}
+		if m.Status != "acked" || text(m.Result) != "late" || m.Mode != "online" || m.CreatedAt == "" || m.ExpiresAt == "" {
+			t.Errorf("%s: %+v, want the late answer", target, m)
+		}
+		w.as("b", "GET", target, "").want(404)
+		w.as("unlimited", "GET", target, "").want(200)
 	}
 }
 

@@ -38,6 +38,7 @@ var (
 	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
 	ofPush   = []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
+	ofTokens  = []problem.Kind{ofStore, ofClient, problem.NoTokenFile}
 	ofMessage = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
 	ofWebhook = []problem.Kind{ofStore, problem.WebhookNotFound}
 	// Reads of webhooks are of memory, but for dead letters.
@@ -98,10 +99,15 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/clients", need: apikey.ClientsRead, handler: s.listClients, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
 		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), ofLimits}},
 		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore, ofClient}},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
+
+		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, head: true, fails: ofTokens},
+		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
+		{method: "DELETE", pattern: "/v1/clients/{id}/tokens/{token}", need: apikey.DevicesWrite, handler: s.revokeToken, fails: slices.Concat(ofTokens, []problem.Kind{problem.TokenNotFound})},
 
 		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 

@@ -50,7 +50,7 @@ func newServer(cfg Config) *server {
 	s.conns = guard.NewConnections(cfg.MaxConnections, cfg.MaxConnectionsPerIP, s.cfg.isProxy, cfg.Logger)
 	s.drain.init()
 	s.initTraces()
-	s.views = tenant.NewViews(cfg.Gateway, s.keyset.GuardsGroup, cfg.Audit, cfg.Now)
+	s.views = tenant.NewViews(cfg.Gateway, s.keyset, cfg.Audit, cfg.Now)
 	if cfg.Gateway != nil {
 		s.eventKey = keyOfLog(cfg.Gateway.Log())
 	}

@@ -144,8 +144,22 @@ func TestOnlinePushIsNotRepeatedWhenItMayHaveActed(t *testing.T) {
 	if got := calls.Load(); got != 1 {
 		t.Errorf("sent %d times, want once", got)
 	}
-	if _, err := c.Push(t.Context(), "a", Push{Payload: Text("x"), Mode: Online, IdempotencyKey: "k"}); err == nil {
-		t.Error("a key with mode online was taken")
+}
+
+// With a key the gateway sends an online push at most once, so that a repeat is safe.
+func TestOnlinePushWithAKeyIsRepeated(t *testing.T) {
+	var keys []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		if len(keys) < 2 {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Idempotency-Replayed", "true")
+		answer(w, 200, `{"id":"msg_1","status":"acked","mode":"online"}`)
+	})
+	m, err := c.Push(t.Context(), "a", Push{Payload: Text("x"), Mode: Online, IdempotencyKey: "k"})
+	if err != nil || !m.Replayed || len(keys) != 2 || keys[0] != "k" || keys[1] != "k" {
+		t.Errorf("%+v, %v, keys %q", m, err, keys)
 	}
 }
 
@@ -360,6 +374,22 @@ func TestUpdateAndDisconnect(t *testing.T) {
 	}
 }
 
+func TestCreateClient(t *testing.T) {
+	var got string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got = r.Method + " " + r.URL.RequestURI() + " " + string(b)
+		answer(w, 201, `{"id":"a","online":false,"groups":["g"]}`)
+	})
+	info, err := c.CreateClient(t.Context(), NewClient{ID: "a", Groups: []string{"g"}})
+	if err != nil || info.ID != "a" || info.Online || len(info.Groups) != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if want := `POST /v1/clients {"id":"a","groups":["g"]}`; got != want {
+		t.Errorf("sent %s, want %s", got, want)
+	}
+}
+
 func TestReady(t *testing.T) {
 	status := 200
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) { answer(w, status, `{"status":"ok"}`) })
@@ -418,6 +448,38 @@ func TestUplinksThatFollowWaitForMore(t *testing.T) {
 	}
 	const rest = "&limit=1&since=2026-11-01T00%3A00%3A00Z&wait=30s"
 	if d := cmp.Diff([]string{"after=0" + rest, "after=9" + rest, "after=9" + rest}, queries); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDeviceTokens(t *testing.T) {
+	var got []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got = append(got, r.Method+" "+r.URL.RequestURI()+" "+string(b))
+		switch r.Method {
+		case http.MethodGet:
+			answer(w, 200, `{"items":[{"id":"dtk_1","client":"m","status":"active"}]}`)
+		case http.MethodPost:
+			answer(w, 201, `{"id":"dtk_2","client":"m","status":"active","token":"lwd_x"}`)
+		default:
+			w.WriteHeader(204)
+		}
+	})
+	list, err := c.DeviceTokens(t.Context(), "m")
+	if err != nil || len(list) != 1 || list[0].ID != "dtk_1" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	made, err := c.CreateDeviceToken(t.Context(), "m", NewDeviceToken{ExpiresIn: time.Hour, Groups: []string{"g"}, Note: "n", Replaces: "dtk_1"})
+	if err != nil || made.Token != "lwd_x" || made.ID != "dtk_2" {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if err := c.RevokeDeviceToken(t.Context(), "m", "dtk_2"); err != nil {
+		t.Error(err)
+	}
+	want := []string{"GET /v1/clients/m/tokens ", `POST /v1/clients/m/tokens {"expires_in":"1h0m0s","groups":["g"],"note":"n","replaces":"dtk_1"}`,
+		"DELETE /v1/clients/m/tokens/dtk_2 "}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -99,6 +99,30 @@ type ClientChange struct {
 	Groups *[]string          `json:"groups,omitempty"` // replaced
 }
 
+// NewClient asks for a client before its first contact.
+type NewClient struct {
+	ID     string            `json:"id"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Groups []string          `json:"groups,omitempty"`
+}
+
+// CreateClient adds a client that has never registered, so that it is a member of its
+// groups and messages are queued for its first connection. If the id is known, it
+// returns the problem CodeClientExists.
+func (c *Client) CreateClient(ctx context.Context, n NewClient) (*ClientInfo, error) {
+	body, err := jsonBody(n)
+	if err != nil {
+		return nil, err
+	}
+	info := &ClientInfo{}
+	// Not repeated after a lost answer: the repeat would find the client.
+	r := request{method: http.MethodPost, path: "/v1/clients", body: body, header: http.Header{"Content-Type": {"application/json"}}}
+	if _, err := c.call(ctx, r, info); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
 // UpdateClient changes labels and groups and returns the changed client.
 func (c *Client) UpdateClient(ctx context.Context, id string, change ClientChange) (*ClientInfo, error) {
 	body, err := jsonBody(change)

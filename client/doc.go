@@ -13,9 +13,10 @@
 // A request is repeated only if it cannot act twice. Reads, cancellations and
 // changes of a client record are safe. A durable push carries an idempotency key,
 // which the package makes if the caller gave none: a repeat after a timeout finds
-// the message that the first attempt stored. A push with Mode Online has no key
-// and is repeated only if it was certainly not accepted: the connection could not
-// be opened, or the gateway answered that the rate is limited or that it is
+// the message that the first attempt stored. A push with Mode Online has a
+// key only if the caller gave one; the gateway then sends it at most once. Without
+// a key it is repeated only if it was certainly not accepted: the connection could
+// not be opened, or the gateway answered that the rate is limited or that it is
 // draining. A Retry-After is obeyed.
 //
 // # Errors

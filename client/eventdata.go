@@ -17,6 +17,7 @@ import (
 type EventData struct {
 	Client       string   `json:"client,omitempty"`
 	Session      string   `json:"session,omitempty"`
+	Epoch        uint64   `json:"epoch,omitempty"`  // registrations of the client so far
 	Reason       string   `json:"reason,omitempty"` // a CloseReason of client.*, a DeliveryReason of message.*
 	By           ClosedBy `json:"by,omitempty"`
 	Dialect      string   `json:"dialect,omitempty"`
@@ -28,7 +29,9 @@ type EventData struct {
 	ResultBase64 []byte   `json:"result_base64,omitempty"`
 	Counts       *Counts  `json:"counts,omitempty"`
 	Uplink       *Uplink  `json:"uplink,omitempty"`
-	Detail       string   `json:"detail,omitempty"` // for people
+	Groups       []string `json:"groups,omitempty"`       // of the client from here on
+	PayloadGone  bool     `json:"payload_gone,omitempty"` // the uplink, result or counts are not kept any more, or the key may not read them
+	Detail       string   `json:"detail,omitempty"`       // for people
 
 	raw json.RawMessage // with the members that this version does not know
 }

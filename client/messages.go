@@ -22,16 +22,18 @@ const (
 	Expired  Status = "expired"  // its time to live ended first
 	Canceled Status = "canceled" // withdrawn
 	Failed   Status = "failed"   // attempts used up, or no such client
+	Unknown  Status = "unknown"  // mode Online: it may have been sent, and was not answered
 
 	// A message to many is one of these; Message.Counts has the details.
 	Pending   Status = "pending"
 	Completed Status = "completed"
 )
 
-// Final reports whether the status can no longer change.
+// Final reports whether the status can no longer change. After Unknown a late answer of
+// the device can still come.
 func (s Status) Final() bool {
 	switch s {
-	case Acked, Rejected, Expired, Canceled, Failed, Completed:
+	case Acked, Rejected, Expired, Canceled, Failed, Unknown, Completed:
 		return true
 	}
 	return false

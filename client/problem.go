@@ -33,8 +33,12 @@ const (
 	CodeRefused              Code = "unauthorized" // beyond the limits of the key
 	CodeKeyNotFound          Code = "key-not-found"
 	CodeTooManyKeys          Code = "too-many-keys"
+	CodeTokenNotFound        Code = "token-not-found"
+	CodeTooManyTokens        Code = "too-many-tokens"
+	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
+	CodeClientExists         Code = "client-exists" // CreateClient: the id is known
 	CodeMessageNotFound      Code = "message-not-found"
 	CodeBlocked              Code = "blocked"   // the client is blocked
 	CodeIDInUse              Code = "id-in-use" // the client is connected already

@@ -60,7 +60,8 @@ type Push struct {
 	OnlineOnly bool
 	// IdempotencyKey is 1 to 255 characters of printable ASCII. Repeats with it
 	// return the first message for 24 h. With "" the call makes a key, so that
-	// its own retries are safe. Mode Online takes no key.
+	// its own retries are safe. In mode Online it makes none: with a key the
+	// message is stored before it is sent, and sent at most once.
 	IdempotencyKey string
 }
 
@@ -142,15 +143,11 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	if r.body, err = jsonBody(b); err != nil {
 		return nil, err
 	}
-	if p.Mode == Online {
-		if p.IdempotencyKey != "" {
-			return nil, errors.New("push: mode online takes no idempotency key, because it stores nothing")
-		}
-	} else {
-		key := p.IdempotencyKey
-		if key == "" {
-			key = rand.Text()
-		}
+	key := p.IdempotencyKey
+	if key == "" && p.Mode != Online {
+		key = rand.Text()
+	}
+	if key != "" {
 		r.header.Set("Idempotency-Key", key)
 		r.idempotent = true
 	}

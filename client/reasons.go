@@ -14,6 +14,14 @@ const (
 	ReasonPurged              DeliveryReason = "purged"                 // the client's queue was purged
 	ReasonRetryLater          DeliveryReason = "retry_later"            // queued, while the device is connected: it wants the delivery later
 	ReasonVerdictNotKept      DeliveryReason = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
+
+	// Those of a NoAckReason, of a push with Mode Online and an idempotency key.
+	UnansweredTimeout              DeliveryReason = "ack_timeout"
+	UnansweredEphemeralFlagMissing DeliveryReason = "ephemeral_flag_missing"
+	UnansweredNotSent              DeliveryReason = "not_sent"
+	UnansweredDraining             DeliveryReason = "draining"
+	UnansweredConnectionLost       DeliveryReason = "connection_lost"
+	UnansweredGatewayRestart       DeliveryReason = "gateway_restart"
 )
 
 // NoAckReason is why a delivery with Mode Online has no ack (CodeAckTimeout).
@@ -26,6 +34,7 @@ const (
 	NoAckNotSent              NoAckReason = "not_sent"               // earlier deliveries filled the window until the wait was over
 	NoAckDraining             NoAckReason = "draining"               // the gateway stopped waiting
 	NoAckConnectionLost       NoAckReason = "connection_lost"        // the connection ended before the ack
+	NoAckGatewayRestart       NoAckReason = "gateway_restart"        // the gateway ended during the first push with the idempotency key
 )
 
 // CloseReason is why the connection of a client ended.

@@ -39,6 +39,7 @@ func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
 	f := s.findLocked(seq, true)
 	if f == nil {
 		s.mu.Unlock()
+		s.answeredLate(seq, code, result)
 		return
 	}
 	call := f.call

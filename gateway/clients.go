@@ -77,6 +77,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	c := Client{ClientRecord: rec}
 	s := g.hub.session(rec.ID)
 	if s == nil {
+		g.closes.complete(&c.ClientRecord)
 		return c
 	}
 	c.Online = true
@@ -196,6 +197,24 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 		defer g.hub.giveBack(id)
 	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
+	if err != nil {
+		return Client{}, err
+	}
+	return g.client(rec), nil
+}
+
+// CreateClient adds a client that has never registered, so that messages are queued
+// for its first connection. Errors: CodeClientExists, CodeValidation,
+// CodeUnavailable.
+func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange) (Client, error) {
+	if !id.Valid() {
+		return Client{}, errNotClientID
+	}
+	if err := g.hub.reserve(ctx, id); err != nil { // a registration that began before would know no groups
+		return Client{}, err
+	}
+	defer g.hub.giveBack(id)
+	rec, err := g.store.CreateClient(ctx, id, g.now(), c)
 	if err != nil {
 		return Client{}, err
 	}

@@ -142,10 +142,12 @@ func flapDelay(n uint8) time.Duration {
 func (g *Gateway) disconnected(s *Session, reason string) {
 	tried := s.retire()
 	g.counts.closed(reason)
+	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	live := sh.sessions[s.client] == s
 	if live {
+		g.closes.add(s.client, closeNote{s.epoch, reason, seen}) // before the client reads as offline
 		delete(sh.sessions, s.client)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
@@ -154,6 +156,6 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	sh.mu.Unlock()
 	if live {
 		g.store.Disconnected(Disconnection{Client: s.client, Epoch: s.epoch, Session: s.ID(),
-			At: g.onWall(s.link.Stats().LastSeen), Reason: reason})
+			At: seen, Reason: reason})
 	}
 }

@@ -11,6 +11,7 @@ type Code string
 
 const (
 	CodeClientNotFound      Code = "client-not-found"
+	CodeClientExists        Code = "client-exists"
 	CodeMessageNotFound     Code = "message-not-found"
 	CodeClientOffline       Code = "client-offline"
 	CodeAlreadyFinal        Code = "already-final"

@@ -98,7 +98,10 @@ type Gateway struct {
 	runs        *runQueue
 	sent        *sentCounts
 	counts      counters
-	onlineWaits sync.Pool    // of *onlineWait
+	onlineWaits sync.Pool // of *onlineWait
+	once        onceCalls
+	late        lateAnswers
+	closes      lastCloses
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
 

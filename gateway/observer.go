@@ -129,6 +129,10 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 		g.counts.lateAcks.Add(1)
 		return
 	}
+	if d.Online { // it is in no window
+		woken.calls = g.waiters.completed(t.Completed, d, woken.calls)
+		return
+	}
 	g.counts.settled[d.State].Add(1)
 	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
 		woken.add(s)

@@ -14,6 +14,15 @@ type OnlineRequest struct {
 	Wait     time.Duration // for the ack; 0 = Config.OnlineWait
 	Linger   time.Duration // how long PushOnline still waits after its context has ended
 	Metadata map[string]string
+	Owner    string // Message.Owner
+
+	// IdempotencyKey makes the message durable before it is sent, and sends it at
+	// most once; "" for none. Encoding, Scope and Fingerprint belong to it; see
+	// PushRequest. StartOnline takes none.
+	IdempotencyKey string
+	Encoding       Encoding
+	Scope          string
+	Fingerprint    [32]byte
 }
 
 // OnlineResult is the device's answer.
@@ -26,6 +35,9 @@ type OnlineResult struct {
 	SentAt  time.Time
 	At      time.Time
 	RTT     time.Duration
+
+	Replayed  bool      // the outcome of an earlier call with the idempotency key
+	CreatedAt time.Time // of the stored message, if there is an idempotency key
 }
 
 // maxOnlineCalls bounds the calls that wait for one client's window at a time;
@@ -41,6 +53,13 @@ type OnlineCall struct {
 	message MessageID
 	payload []byte
 	wait    time.Duration
+
+	// stored is the sequence of the message in the store, 0 if it is not there. The
+	// next fields are kept for a late answer.
+	stored    Seq
+	owner     string
+	metadata  map[string]string
+	createdAt time.Time
 
 	// The fields below are guarded by the session's mutex.
 	sentAt   time.Time   // last flush; zero = not flushed yet
@@ -143,6 +162,11 @@ func (b *OnlineBatch) Clients() int { return len(b.sessions) }
 // CodePayloadTooLarge, CodeQueueFull (too many callers wait for this client),
 // CodeDraining.
 func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b *OnlineBatch) error {
+	return g.startOnline(c, &r, g.newMessageID(), 0, w, b)
+}
+
+// startOnline is StartOnline for the message id, whose sequence in the store is stored.
+func (g *Gateway) startOnline(c *OnlineCall, r *OnlineRequest, id MessageID, stored Seq, w OnlineWaiter, b *OnlineBatch) error {
 	if g.draining.Load() {
 		return errDraining
 	}
@@ -156,11 +180,8 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		}
 		return errOffline
 	}
-	wait := r.Wait
-	if wait <= 0 {
-		wait = g.cfg.OnlineWait
-	}
-	*c = OnlineCall{gateway: g, session: session, waiter: w, message: g.newMessageID(), payload: r.Payload, wait: min(wait, MaxWait)}
+	*c = OnlineCall{gateway: g, session: session, waiter: w, message: id, payload: r.Payload, wait: g.onlineWait(r.Wait),
+		stored: stored, owner: r.Owner, metadata: r.Metadata, createdAt: g.now()}
 	if err := g.presence.begin(c, b); err != nil {
 		return err
 	}
@@ -168,6 +189,14 @@ func (g *Gateway) StartOnline(c *OnlineCall, r OnlineRequest, w OnlineWaiter, b 
 		c.drained()
 	}
 	return nil
+}
+
+// onlineWait is how long a call waits that asks for wait.
+func (g *Gateway) onlineWait(wait time.Duration) time.Duration {
+	if wait <= 0 {
+		wait = g.cfg.OnlineWait
+	}
+	return min(wait, MaxWait)
 }
 
 // Wait is how long the caller should wait for the answer.
@@ -259,6 +288,7 @@ func (s *Session) withdraw(c *OnlineCall) bool {
 	for i := range w.flight {
 		if f := &w.flight[i]; f.call == c {
 			seq := f.seq
+			s.waitLateLocked(seq, c)
 			s.dropLocked(f)
 			waits := s.waitsLocked()
 			s.mu.Unlock()
@@ -293,21 +323,14 @@ func (c *OnlineCall) refused(err error) {
 	c.lost()
 }
 
-// answer passes the device's verdict to the waiter. Retry
-// later counts as a rejection, because an online delivery has no later. So does
-// AckSend, because the payload was sent.
+// answer passes the device's verdict to the waiter. The event log has it only if the message
+// is stored.
 func (c *OnlineCall) answer(code AckCode, result []byte) {
 	g, s := c.gateway, &c.session
 	now := g.cfg.Now()
-	r := OnlineResult{Message: c.message, Client: s.client, State: Acked, Result: result,
+	state, reason := onlineVerdict(code)
+	r := OnlineResult{Message: c.message, Client: s.client, State: state, Reason: reason, Result: result,
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
-	switch code {
-	case AckOK:
-	case AckNotKept:
-		r.Reason = ReasonVerdictNotKept
-	default:
-		r.State, r.Reason = Rejected, ReasonDeviceRejected
-	}
 	if !c.sentAt.IsZero() {
 		r.RTT = now.Sub(c.sentAt)
 	}
@@ -340,10 +363,22 @@ func (w *onlineWait) Answered(r OnlineResult, err error) {
 // PushOnline delivers to a connected client now and waits for its answer; nothing
 // is stored. Errors are those of StartOnline and CodeAckTimeout. The end of ctx,
 // and r.Linger after it, end the wait as its timeout does.
+//
+// With r.IdempotencyKey the message is stored first, and sent at most once. A repeat
+// waits for the first call and returns its outcome; CodeIdempotencyMismatch and
+// CodeUnavailable are errors too.
 func (g *Gateway) PushOnline(ctx context.Context, r OnlineRequest) (OnlineResult, error) {
+	if r.IdempotencyKey != "" {
+		return g.pushOnce(ctx, r)
+	}
+	return g.pushNow(ctx, &r, g.newMessageID(), 0)
+}
+
+// pushNow sends the message id and waits for its answer.
+func (g *Gateway) pushNow(ctx context.Context, r *OnlineRequest, id MessageID, stored Seq) (OnlineResult, error) {
 	w := g.onlineWaits.Get().(*onlineWait)
 	defer g.release(w)
-	if err := g.StartOnline(&w.call, r, w, nil); err != nil {
+	if err := g.startOnline(&w.call, r, id, stored, w, nil); err != nil {
 		return OnlineResult{}, err
 	}
 	begun := time.Now()

@@ -159,19 +159,23 @@ func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
 // not.
 func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
 	if err != nil {
-		if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
-			// The outcome is unknown: name the message so that the caller can
-			// look it up.
-			e := *e
-			e.MessageID = id
-			return Receipt{}, &e
-		}
-		return Receipt{}, err
+		return Receipt{}, named(err, id)
 	}
 	if !rec.Replayed {
 		g.counts.accepted.Add(1)
 	}
 	return rec, nil
+}
+
+// named adds the message to an error of the store, whose outcome is unknown, so that
+// the caller can look it up.
+func named(err error, id MessageID) error {
+	if e, ok := err.(*Error); ok && e.Code == CodeUnavailable && e.MessageID == "" {
+		e := *e
+		e.MessageID = id
+		return &e
+	}
+	return err
 }
 
 // checkPush applies the defaults and checks the bounds.

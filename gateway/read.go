@@ -8,6 +8,8 @@ func (g *Gateway) Message(id MessageID) (Message, error) {
 	m, err := g.store.Message(id)
 	if err == nil {
 		g.showSent(&m)
+	} else if late, ok := g.late.message(id, g.now()); ok {
+		return late, nil
 	}
 	return m, err
 }
@@ -24,7 +26,8 @@ func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 
 // showSent moves deliveries that live sessions have flushed from queued to sent.
 func (g *Gateway) showSent(m *Message) {
-	if m.Counts.Queued == 0 {
+	g.showOnceMessage(m)
+	if m.Online || m.Counts.Queued == 0 {
 		return
 	}
 	var n int
@@ -96,17 +99,28 @@ func (g *Gateway) overlayAll(items []Delivery, want State) []Delivery {
 	return kept
 }
 
-// InFlight returns the delivery of a message to one client from the live session,
-// without a read of the store. ok is false if the session does not have it.
+// InFlight returns the queued delivery of a message to one client with the knowledge of
+// the client's sessions, without a read of the store. ok is false if no session has
+// transmitted it.
 func (g *Gateway) InFlight(m *Message) (d Delivery, ok bool) {
-	if s := g.hub.session(m.Client); s != nil {
-		d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
-		return d, s.overlay(&d)
+	if m.Online {
+		return d, false
 	}
-	return d, false
+	d = Delivery{Message: m.ID, Client: m.Client, Seq: m.Seq, State: Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt}
+	s, before := g.hub.triedBefore(m.Client, m.Seq)
+	if s != nil {
+		ok = s.overlay(&d)
+	} else {
+		before.show(&d)
+	}
+	return d, ok || d.Attempts > 0
 }
 
 func (g *Gateway) overlay(d *Delivery) {
+	if d.Online {
+		g.showOnce(d)
+		return
+	}
 	if d.State != Queued {
 		return
 	}

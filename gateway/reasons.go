@@ -1,7 +1,8 @@
 package gateway
 
 // Reasons of a delivery that was rejected, has failed, was canceled, waits, or
-// was acked without a verdict. There are no others: the text that a device
+// was acked without a verdict. An online delivery has those of CodeAckTimeout too.
+// There are no others: the text that a device
 // rejects with is the delivery's result.
 const (
 	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
@@ -11,6 +12,7 @@ const (
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonRetryLater          = "retry_later"            // queued, while the device is connected: it wants the delivery later
+	ReasonGatewayRestart      = "gateway_restart"        // unknown: the gateway ended while the online delivery was under way
 	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
@@ -104,11 +106,12 @@ func Closers() []string {
 
 // DeliveryReasons returns every reason of a delivery.
 func DeliveryReasons() []string {
-	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
-		ReasonPurged, ReasonRetryLater, ReasonVerdictNotKept}
+	return append([]string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
+		ReasonPurged, ReasonRetryLater, ReasonVerdictNotKept}, NoAckReasons()...)
 }
 
 // NoAckReasons returns every reason of a CodeAckTimeout.
 func NoAckReasons() []string {
-	return []string{ReasonAckTimeout, ReasonEphemeralFlagMissing, ReasonNotSent, ReasonDraining, ReasonConnectionLost}
+	return []string{ReasonAckTimeout, ReasonEphemeralFlagMissing, ReasonNotSent, ReasonDraining, ReasonConnectionLost,
+		ReasonGatewayRestart}
 }

@@ -103,6 +103,11 @@ type Store interface {
 	// ErrUnavailable.
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
+	// CreateClient adds a client that has never registered, with the labels and
+	// groups of c, durably. Errors: CodeClientExists, CodeValidation (bounds),
+	// ErrUnavailable.
+	CreateClient(ctx context.Context, client ClientID, at time.Time, c ClientChange) (ClientRecord, error)
+
 	// AppendUplink stores a payload from a device and returns its sequence
 	// when it is on stable storage.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
@@ -182,6 +187,11 @@ type Acceptance struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 
+	// Online stores a message to one client that the caller is about to send with
+	// mode=online. Its delivery is not queued: it is Unknown with
+	// ReasonGatewayRestart until its outcome is settled.
+	Online bool
+
 	// QueueUnknown stores deliveries for clients that were never seen. They
 	// become known clients without a last seen.
 	QueueUnknown bool
@@ -224,7 +234,7 @@ type Outcome struct {
 	Client   ClientID
 	Ref      uint32 // ClientRecord.Ref, or 0
 	Seq      Seq
-	State    State // Acked, Rejected or Failed
+	State    State // Acked, Rejected, Failed or, of an online delivery, Unknown
 	Reason   string
 	Attempts int
 	SentAt   time.Time
@@ -250,6 +260,13 @@ func verdict(s State, reason string) (code AckCode, ok bool) {
 		return AckReject, true
 	}
 	return 0, false
+}
+
+// Resolves reports whether the outcome takes the place of d's state, which is Unknown:
+// the first outcome of the call does, and a later answer of the device.
+func (o *Outcome) Resolves(d *Delivery) bool {
+	_, answer := o.Verdict()
+	return d.State == Unknown && (answer || d.Reason == ReasonGatewayRestart)
 }
 
 // LateFor reports whether the outcome is kept as a late ack with d: it is a

@@ -52,11 +52,12 @@ const (
 	Rejected                  // the device rejected it or cannot take it
 	Expired                   // its time to live ended first
 	Canceled                  // a caller withdrew it
-	Failed                    // attempts used up, or no such client
+	Failed                    // attempts used up, no such client, or an online delivery that was not sent
+	Unknown                   // an online delivery that may have been sent, and was not answered
 )
 
 var stateNames = [...]string{Queued: "queued", Sent: "sent", Acked: "acked", Rejected: "rejected",
-	Expired: "expired", Canceled: "canceled", Failed: "failed"}
+	Expired: "expired", Canceled: "canceled", Failed: "failed", Unknown: "unknown"}
 
 // String returns the state's name in the API, or "" for an unknown one.
 func (s State) String() string {
@@ -66,8 +67,9 @@ func (s State) String() string {
 	return ""
 }
 
-// Final reports whether no later state can follow.
-func (s State) Final() bool { return s >= Acked && s <= Failed }
+// Final reports whether no later state can follow. After Unknown the device's answer
+// can; see Outcome.Resolves.
+func (s State) Final() bool { return s >= Acked && s <= Unknown }
 
 // ParseState returns the state called name; ok is false if there is none.
 func ParseState(name string) (s State, ok bool) {
@@ -93,10 +95,13 @@ const (
 type Counts struct {
 	Total                                                    int
 	Queued, Sent, Acked, Rejected, Expired, Canceled, Failed int
+	Unknown                                                  int // of an online delivery
 }
 
 // Final returns how many deliveries are final.
-func (c Counts) Final() int { return c.Acked + c.Rejected + c.Expired + c.Canceled + c.Failed }
+func (c Counts) Final() int {
+	return c.Acked + c.Rejected + c.Expired + c.Canceled + c.Failed + c.Unknown
+}
 
 // Of returns a pointer to the count of one state, nil for an unknown state.
 func (c *Counts) Of(s State) *int {
@@ -115,6 +120,8 @@ func (c *Counts) Of(s State) *int {
 		return &c.Canceled
 	case Failed:
 		return &c.Failed
+	case Unknown:
+		return &c.Unknown
 	}
 	return nil
 }
@@ -129,6 +136,7 @@ type Message struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	Counts    Counts
+	Online    bool // see Acceptance.Online
 	// Client is the recipient of a message to one client, "" for a message to
 	// many.
 	Client ClientID
@@ -152,8 +160,9 @@ type Delivery struct {
 	Message   MessageID
 	Client    ClientID
 	Seq       Seq
+	Online    bool // see Acceptance.Online
 	State     State
-	Reason    string // why it was rejected or failed, or is not sent
+	Reason    string // why it was rejected or failed, is unknown, or is not sent
 	Attempts  int    // transmissions so far by this process, without those answered with retry later
 	CreatedAt time.Time
 	ExpiresAt time.Time

@@ -237,6 +237,7 @@ type answer struct {
 	SentAt    string   `json:"sent_at"`
 	FinalAt   string   `json:"final_at"`
 	Items     []answer `json:"items"`
+	MessageID string   `json:"message_id"` // of a problem
 }
 
 // status is the state of a message. A problem has a number there, which is the

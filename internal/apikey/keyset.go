@@ -11,6 +11,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,8 +37,9 @@ type table struct {
 	list []*Key // of the file, by id
 	// byHash has every key under the first bytes of its hash. These reveal
 	// nothing of a secret; the rest is compared in constant time.
-	byHash map[uint64]*Key
-	groups map[string]bool // groups that a key is limited to
+	byHash   map[uint64]*Key
+	groups   map[string]bool // groups that a key is limited to
+	prefixes []string        // prefixes that a key is limited to
 }
 
 // NewKeyset returns a keyset of configured secrets, which may do everything. Keys
@@ -72,6 +75,9 @@ func (ks *Keyset) publish(keys []*Key) {
 		t.byHash[index(&k.hash)] = k
 		if k.Limit.Group != "" {
 			t.groups[k.Limit.Group] = true
+		}
+		if k.Limit.Prefix != "" {
+			t.prefixes = append(t.prefixes, k.Limit.Prefix)
 		}
 	}
 	for _, k := range ks.fixed {
@@ -122,6 +128,11 @@ func (ks *Keyset) Get(id string) (*Key, error) {
 // GuardsGroup reports whether a key is limited to the group. Membership is then a
 // right that a tenant may not give to its own clients.
 func (ks *Keyset) GuardsGroup(name string) bool { return ks.keys.Load().groups[name] }
+
+// GuardsID reports whether a key is limited to a prefix of the client id.
+func (ks *Keyset) GuardsID(id string) bool {
+	return slices.ContainsFunc(ks.keys.Load().prefixes, func(prefix string) bool { return strings.HasPrefix(id, prefix) })
+}
 
 // GuardedGroups are the groups of GuardsGroup. The map does not change.
 func (ks *Keyset) GuardedGroups() map[string]bool { return ks.keys.Load().groups }

@@ -18,6 +18,7 @@ const (
 	MessagesWrite                   // push and cancel
 	EventsRead                      // follow the event stream
 	WebhooksWrite                   // set up webhooks
+	DevicesWrite                    // list, create and revoke tokens of devices
 	MetricsRead                     // metrics and totals, which cover all tenants
 	Admin                           // everything, including the keys
 	WebhooksRead                    // see webhooks
@@ -25,7 +26,7 @@ const (
 
 // scopeNames are the names of the scopes, in the order of their bits.
 var scopeNames = [...]string{"clients:read", "clients:write", "messages:read", "messages:write",
-	"events:read", "webhooks:write", "metrics:read", "admin", "webhooks:read"}
+	"events:read", "webhooks:write", "devices:write", "metrics:read", "admin", "webhooks:read"}
 
 // ScopeNames returns the names of all scopes.
 func ScopeNames() []string { return slices.Clone(scopeNames[:]) }

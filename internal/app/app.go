@@ -201,6 +201,7 @@ func (a *App) apiConfig() api.Config {
 		Ready:     a.checks,
 		Webhooks:  a.webhooks,
 		Refused:   a.auth.Refused,
+		Tokens:    a.tokenStore(),
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:   m.Handler(),
 		Recorder:  m,

@@ -42,9 +42,12 @@ const (
 	Push         = "push"
 	Cancel       = "cancel"
 	UpdateClient = "client.update"
+	CreateClient = "client.create"
 	Disconnect   = "client.disconnect"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
+	CreateToken  = "token.create"
+	RevokeToken  = "token.revoke"
 
 	CreateWebhook = "webhook.create"
 	UpdateWebhook = "webhook.update"

@@ -13,8 +13,8 @@ import (
 )
 
 func (e *environ) clientsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List clients and disconnect them"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsSet(), e.clientsKick(), e.clientsUnblock())
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create and disconnect clients"}
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock())
 	return cmd
 }
 
@@ -130,6 +130,36 @@ func (e *environ) showClient(c *client.ClientInfo) error {
 		"blocked until", clock(c.BlockedUntil),
 		"known since", clock(c.CreatedAt),
 	)
+}
+
+func (e *environ) clientsCreate() *cobra.Command {
+	var labels []string
+	var n client.NewClient
+	cmd := &cobra.Command{
+		Use:     "create ID",
+		Short:   "Create a client before its first contact",
+		Example: "  longwire clients create truck-17 --label model=x2 --group fleet-a",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			n.ID = args[0]
+			if n.Labels, err = parsePairs("label", labels); err != nil {
+				return err
+			}
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			c, err := api.CreateClient(cmd.Context(), n)
+			if err != nil {
+				return err
+			}
+			return e.showClient(c)
+		},
+	}
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value (repeat)")
+	cmd.Flags().StringArrayVar(&n.Groups, "group", nil, "make it a member of a group (repeat)")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
 }
 
 func (e *environ) clientsSet() *cobra.Command {

@@ -26,6 +26,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /version", say(200, `{"version":"1.2.3","go":"go1.26"}`))
 	api.HandleFunc("GET /v1/clients", g.clients)
 	api.HandleFunc("GET /v1/clients/{id}", g.client)
+	api.HandleFunc("POST /v1/clients", say(201, `{"id":"truck-19","online":false,"groups":["a"],"labels":{"model":"x2"},"queued":0}`))
 	api.HandleFunc("PATCH /v1/clients/{id}", g.client)
 	api.HandleFunc("DELETE /v1/clients/{id}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("POST /v1/clients/{id}/messages", g.push)

@@ -63,7 +63,7 @@ recipient has acked.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.to.Group, "group", "", "to every member of a group")
 	fl.StringArrayVar(&f.labels, "label", nil, "to every client with this label, name=value (repeat: all of the labels)")
-	fl.BoolVar(&f.to.All, "all", false, "to every client that ever registered")
+	fl.BoolVar(&f.to.All, "all", false, "to every known client")
 	fl.StringVar(&f.json, "json", "", "payload as JSON")
 	fl.StringVar(&f.file, "file", "", "payload from a file, - for standard input")
 	fl.StringVar(&f.mode, "mode", "durable", `"durable" stores the message until it can be delivered, "online" delivers it now or never`)
@@ -116,9 +116,6 @@ func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 		p.Mode = "" // the default
 	} else if f.to.Client == "" {
 		return p, usagef("--mode online goes to one client")
-	}
-	if p.Mode == client.Online && f.key != "" {
-		return p, usagef("--mode online takes no --idempotency-key, because it stores nothing")
 	}
 	if p.Metadata, err = parsePairs("metadata", f.metadata); err != nil {
 		return p, err

@@ -191,6 +191,12 @@ func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c ga
 	return r.Record, err
 }
 
+// CreateClient adds a client that has never registered.
+func (e *Engine) CreateClient(ctx context.Context, client gateway.ClientID, at time.Time, c gateway.ClientChange) (gateway.ClientRecord, error) {
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Created: at})
+	return r.Record, err
+}
+
 // AppendUplink stores a payload from a device and returns its sequence when it
 // is on stable storage.
 func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {

@@ -23,11 +23,13 @@ const (
 // examples are working request bodies by schema. A body that a tool derives from
 // the schema alone would set members that exclude each other.
 var examples = map[string]any{
-	"PushOne":     map[string]any{"text": "hello"},
-	"PushMany":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello"},
-	"BulkLine":    map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello", "key": "row-1"},
-	"KeyCreate":   map[string]any{"name": "backend", "scopes": []any{"messages:write"}, "prefix": "demo", "expires_in": "90d"},
-	"ClientPatch": map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
+	"PushOne":           map[string]any{"text": "hello"},
+	"PushMany":          map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello"},
+	"BulkLine":          map[string]any{"to": map[string]any{"client": "demo"}, "text": "hello", "key": "row-1"},
+	"KeyCreate":         map[string]any{"name": "backend", "scopes": []any{"messages:write"}, "prefix": "demo", "expires_in": "90d"},
+	"ClientCreate":      map[string]any{"id": "truck-17", "labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
+	"DeviceTokenCreate": map[string]any{"expires_in": "90d", "note": "rack 3"},
+	"ClientPatch":       map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
 // descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a

@@ -36,6 +36,9 @@ const (
 	WebhookNotFound      Kind = "webhook-not-found"
 	TooManyWebhooks      Kind = "too-many-webhooks"
 	ReplayUnderWay       Kind = "replay-under-way"
+	TokenNotFound        Kind = "token-not-found"
+	TooManyTokens        Kind = "too-many-tokens"
+	NoTokenFile          Kind = "no-token-file"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -76,13 +79,17 @@ var kinds = map[Kind]kind{
 	TooManyWebhooks:      {409, "Too many webhooks", "Delete webhooks that are no longer used."},
 	ReplayUnderWay:       {409, "Replay under way", "A webhook has one replay at a time. Wait until it has ended."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
+	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
+	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
+	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
 	PayloadTooLarge:  {413, "Too large", "limit has the bound in bytes, if there is one number for it."},
 	ValidationFailed: {422, "Validation failed", "The body is well-formed but breaks rules. errors lists each, up to 100."},
 
-	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it.`},
+	Kind(gateway.CodeClientNotFound):      {404, "No such client", `The client has never registered. A push with on_unknown "queue" keeps the message for it, and POST /v1/clients creates it.`},
+	Kind(gateway.CodeClientExists):        {409, "Client exists", "A client with this id is known. PATCH changes its labels and groups."},
 	Kind(gateway.CodeMessageNotFound):     {404, "No such message", "The id is unknown, or the message was final for longer than statuses are kept."},
 	Kind(gateway.CodeClientOffline):       {409, "Client offline", "mode=online delivers now or never; nothing was stored. Push with mode=durable to have it wait."},
 	Kind(gateway.CodeAlreadyFinal):        {409, "Already final", "Every delivery of the message has a final state; nothing can be canceled."},

@@ -10,6 +10,7 @@ import (
 func (v *View) StartOnline(c *gateway.OnlineCall, r gateway.OnlineRequest, w gateway.OnlineWaiter, b *gateway.OnlineBatch) (err error) {
 	recorded := v.shared.log.Wants(audit.Push)
 	if v.limited() {
+		r.Owner = v.key.Limit.Owner()
 		err = v.reach(r.Client)
 	}
 	if err == nil {

@@ -72,6 +72,7 @@ func (v *View) PushAndAwait(ctx context.Context, r *gateway.PushRequest, wait ti
 // PushOnline delivers at once or not at all. The wait ends with ctx.
 func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gateway.OnlineResult, err error) {
 	if v.limited() {
+		r.Owner = v.key.Limit.Owner()
 		err = v.reach(r.Client)
 	}
 	if err == nil {
@@ -79,7 +80,7 @@ func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gat
 		err = v.hide(err, r.Client, "")
 	}
 	if v.shared.log.Wants(audit.Push) {
-		v.pushed(string(r.Client), out.Message, false, "", err)
+		v.pushed(string(r.Client), out.Message, out.Replayed, r.IdempotencyKey, err)
 	}
 	return out, err
 }

@@ -53,7 +53,7 @@ func TestAReaderWhoHasLeftHearsNoMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := NewViews(g, func(string) bool { return false }, nil, time.Now).View(k, Request{})
+	v := NewViews(g, apikey.NewKeyset(), nil, time.Now).View(k, Request{})
 	sub := v.SubscribeNow()
 	gatewaytest.Connect(t, g, "b-1", gatewaytest.Options{})
 	gatewaytest.Connect(t, g, "a-1", gatewaytest.Options{})

@@ -23,17 +23,16 @@ import (
 // Views makes views of one gateway, and has the parts that they share.
 type Views struct {
 	gateway *gateway.Gateway
-	guarded func(group string) bool
+	keys    *apikey.Keyset
 	log     *audit.Log
 	now     func() time.Time
 	lookup  *feed.Lookup
 }
 
-// NewViews returns the views of g. guarded reports whether some key is limited to a
-// group, so that its members are within that key's reach. Views record writes in log.
-// The clock now decides whether a key has ended.
-func NewViews(g *gateway.Gateway, guarded func(group string) bool, log *audit.Log, now func() time.Time) *Views {
-	return &Views{gateway: g, guarded: guarded, log: log, now: now, lookup: feed.NewLookup(g)}
+// NewViews returns the views of g. The limits of keys decide which groups and ids are a
+// tenant's. Views record writes in log. The clock now decides whether a key has ended.
+func NewViews(g *gateway.Gateway, keys *apikey.Keyset, log *audit.Log, now func() time.Time) *Views {
+	return &Views{gateway: g, keys: keys, log: log, now: now, lookup: feed.NewLookup(g)}
 }
 
 // Request has the source of a request and its ids in the audit log.
@@ -190,8 +189,72 @@ func (v *View) mayRegroup(id gateway.ClientID, groups *[]string) error {
 	if own := v.key.Limit.Group; own != "" && !sameSet(c.Groups, *groups) {
 		return beyond("the API key is limited to the group %q and cannot change groups", own)
 	}
-	for _, name := range *groups {
-		if !slices.Contains(c.Groups, name) && v.shared.guarded(name) {
+	return v.foreignGroup(*groups, c.Groups)
+}
+
+// CreateClient adds a client that has never registered. A key that is limited to a
+// prefix creates ids that begin with it, outside of groups that another key is limited
+// to. A client that a key limited to a group creates enters this group and no other; its
+// id must not begin with the prefix of another key.
+func (v *View) CreateClient(id gateway.ClientID, c gateway.ClientChange) (gateway.Client, error) {
+	err := v.mayCreate(id, &c)
+	var created gateway.Client
+	if err == nil {
+		created, err = v.shared.gateway.CreateClient(context.Background(), id, c)
+	}
+	v.Record(audit.CreateClient, string(id), err)
+	return created, err
+}
+
+// MayManage returns an error unless the caller may manage the credentials of a client:
+// any, also before its first contact; with a limit to a prefix those whose id begins
+// with it; with a limit to a group its present members.
+func (v *View) MayManage(id gateway.ClientID) error {
+	if v.limited() {
+		return v.reach(id)
+	}
+	return nil
+}
+
+// MayGrant returns an error unless the caller may let a device enter the groups: a
+// limited key may not name the group that another key is limited to.
+func (v *View) MayGrant(groups []string) error {
+	if !v.limited() {
+		return nil
+	}
+	return v.foreignGroup(groups, []string{v.key.Limit.Group})
+}
+
+func (v *View) mayCreate(id gateway.ClientID, c *gateway.ClientChange) error {
+	if !v.limited() {
+		return nil
+	}
+	if own := v.key.Limit.Group; own != "" {
+		if v.shared.keys.GuardsID(string(id)) {
+			return beyond("the id begins with the prefix of another tenant")
+		}
+		if c.Groups == nil {
+			c.Groups = &[]string{own}
+		}
+		if !sameSet(*c.Groups, []string{own}) {
+			return beyond("the API key is limited to the group %q: a client that it creates is in this group alone", own)
+		}
+		return nil
+	}
+	if !v.MaySee(id) {
+		return beyond("the API key is limited to ids that begin with %q", v.key.Limit.Prefix)
+	}
+	if c.Groups == nil {
+		return nil
+	}
+	return v.foreignGroup(*c.Groups, nil)
+}
+
+// foreignGroup returns the error of a group that another key is limited to, unless the
+// client is in it already.
+func (v *View) foreignGroup(groups, present []string) error {
+	for _, name := range groups {
+		if !slices.Contains(present, name) && v.shared.keys.GuardsGroup(name) {
 			return beyond("the group %q is another tenant's", name)
 		}
 	}
@@ -281,9 +344,8 @@ func (v *View) Delivery(m *gateway.Message) (gateway.Delivery, error) {
 	return v.shared.gateway.Delivery(m.ID, m.Client)
 }
 
-// InFlight returns the delivery of a message to one client from the client's
-// connection; ok is false if the connection does not have it. The caller got m from
-// this view.
+// InFlight returns the queued delivery of a message to one client from the client's
+// connections; ok is false if none has transmitted it. The caller got m from this view.
 func (v *View) InFlight(m *gateway.Message) (gateway.Delivery, bool) {
 	return v.shared.gateway.InFlight(m)
 }

@@ -21,7 +21,7 @@ func viewOf(t *testing.T, l apikey.Limit) *View {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := NewViews(gatewaytest.New(t, store, gateway.Config{}), func(string) bool { return false }, nil, time.Now).View(k, Request{})
+	v := NewViews(gatewaytest.New(t, store, gateway.Config{}), apikey.NewKeyset(), nil, time.Now).View(k, Request{})
 	return &v
 }
 
@@ -117,7 +117,7 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 	store := &countingStore{Store: memstore.New(memstore.Options{})}
 	t.Cleanup(func() { store.Close() })
 	g := gatewaytest.New(t, store, gateway.Config{})
-	views := NewViews(g, func(string) bool { return false }, nil, time.Now)
+	views := NewViews(g, apikey.NewKeyset(), nil, time.Now)
 	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package deviceauth
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -185,5 +186,35 @@ func TestEditsDoNotLoseEachOther(t *testing.T) {
 	}
 	if list, err := ReadTokens(file); err != nil || len(list) != 1 {
 		t.Errorf("the file has %v, %v; want the first entry", list, err)
+	}
+}
+
+// A token replaces one of the same client in one edit; a client has a bounded number.
+func TestIssueToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	first := TokenEntry{Client: "a", SHA256: strings.Repeat("1", 64), Groups: []string{"g"}, Note: "rack 3"}
+	if _, err := IssueToken(file, first, ""); err != nil {
+		t.Fatal(err)
+	}
+	second := TokenEntry{Client: "a", SHA256: strings.Repeat("2", 64)}
+	if _, err := IssueToken(file, TokenEntry{Client: "b", SHA256: second.SHA256}, first.ID()); !errors.Is(err, ErrTokenUnknown) {
+		t.Errorf("another client's token was replaced: %v", err)
+	}
+	got, err := IssueToken(file, second, first.ID())
+	if err != nil || got.Note != "rack 3" || fmt.Sprint(got.Groups) != "[g]" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	list, err := ReadTokens(file)
+	if err != nil || len(list) != 1 || list[0].ID() != second.ID() {
+		t.Errorf("the file has %+v, %v", list, err)
+	}
+	for i := range MaxClientTokens {
+		_, err = IssueToken(file, TokenEntry{Client: "a", SHA256: fmt.Sprintf("%064x", i)}, "")
+	}
+	if !errors.Is(err, ErrTokensTooMany) {
+		t.Errorf("one more than allowed: %v", err)
+	}
+	if _, err := IssueToken(file, TokenEntry{Client: "a", SHA256: strings.Repeat("3", 64)}, second.ID()); err != nil {
+		t.Errorf("in the place of another: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package deviceauth
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,54 @@ func AddToken(name string, e TokenEntry) error {
 		f.lines = append(f.lines, tokenLine{raw: line, entry: &e})
 		return nil
 	})
+}
+
+// MaxClientTokens bounds the tokens of one client that IssueToken adds.
+const MaxClientTokens = 16
+
+// Errors of IssueToken.
+var (
+	ErrTokenUnknown  = errors.New("the client has no such token")
+	ErrTokensTooMany = errors.New("the client has as many tokens as it may have, or the file is full")
+)
+
+// IssueToken appends an entry of a client to a token file, which it creates if it is
+// missing. Unless replaces is "", the same edit removes that token of the client, and an
+// entry without groups or note takes those of the removed one. Errors: ErrTokenUnknown,
+// ErrTokensTooMany, ErrBusy.
+func IssueToken(name string, e TokenEntry, replaces string) (TokenEntry, error) {
+	err := editTokens(name, true, func(f *tokenFile) error {
+		own, found := 0, replaces == ""
+		var keep []tokenLine
+		for _, l := range f.lines {
+			switch {
+			case l.entry == nil || l.entry.Client != e.Client:
+			case l.entry.ID() == replaces:
+				found = true
+				if e.Groups == nil {
+					e.Groups = l.entry.Groups
+				}
+				e.Note = cmp.Or(e.Note, l.entry.Note)
+				continue
+			default:
+				own++
+			}
+			keep = append(keep, l)
+		}
+		if !found {
+			return ErrTokenUnknown
+		}
+		if own >= MaxClientTokens {
+			return ErrTokensTooMany
+		}
+		if err := e.check(); err != nil {
+			return err
+		}
+		line, err := json.Marshal(e)
+		f.lines = append(keep, tokenLine{raw: line, entry: &e})
+		return err
+	})
+	return e, err
 }
 
 // RevokeTokens removes the matching entries from a token file and returns them.
@@ -78,6 +127,9 @@ type tokenEdit struct {
 	fresh *os.File // nil after the rename
 }
 
+// ErrBusy is the error of an edit during another one.
+var ErrBusy = errors.New("another process is changing")
+
 func beginEdit(name string) (*tokenEdit, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target // so that a symbolic link stays one
@@ -87,7 +139,7 @@ func beginEdit(name string) (*tokenEdit, error) {
 	}
 	w, err := private.MakeFile(name + ".new")
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("another process is changing %s; if it has died, remove %s.new", name, name)
+		return nil, fmt.Errorf("%w %s; if it has died, remove %s.new", ErrBusy, name, name)
 	}
 	if err != nil {
 		return nil, err
@@ -123,7 +175,7 @@ func (e *tokenEdit) commit(f *tokenFile) error {
 		b.WriteByte('\n')
 	}
 	if b.Len() > maxTokenFile {
-		return fmt.Errorf("%s would be larger than %d bytes", e.name, maxTokenFile)
+		return fmt.Errorf("%w: %s would be larger than %d bytes", ErrTokensTooMany, e.name, maxTokenFile)
 	}
 	if _, err := e.fresh.Write(b.Bytes()); err != nil {
 		return err

@@ -11,6 +11,63 @@ import (
 )
 
 var acceptTests = []test{
+	{name: "an online delivery reads as after a restart until it is settled, and is not queued", run: func(h *harness) {
+		h.register("a")
+		at := h.clock.Now()
+		a := keyed(h.to(gateway.Audience{Client: "a"}, "x"), "k", "s", 1)
+		a.Online = true
+		m := h.accept(a)
+		if !m.Online || !m.Completed() || m.Counts.Unknown != 1 || !m.CompletedAt.Equal(a.CreatedAt) {
+			h.Errorf("accepted as %+v", m)
+		}
+		if c := h.client("a"); c.Queued != 0 || c.QueuedBytes != 0 {
+			h.Errorf("%d deliveries of %d bytes are queued", c.Queued, c.QueuedBytes)
+		}
+		if p, _, err := h.store.Next(gateway.TransmissionQuery{Client: "a", Max: 10, MaxBytes: 1 << 20}, nil); err != nil || len(p) != 0 {
+			h.Errorf("to be sent: %v, %v", p, err)
+		}
+		want := gateway.Delivery{Message: m.ID, Client: "a", Seq: m.Seq, Online: true, State: gateway.Unknown, Reason: gateway.ReasonGatewayRestart,
+			CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, FinalAt: a.CreatedAt}
+		h.same("before", h.delivery(m.ID, "a"), want)
+		_, err := h.store.Cancel(ctx, m.ID, at)
+		h.wantCode(err, gateway.CodeAlreadyFinal)
+		again := a
+		again.ID = h.to(gateway.Audience{Client: "a"}, "x").ID
+		r, err := h.store.Accept(ctx, again)
+		h.must(err)
+		if !r.Replayed || r.Message.ID != m.ID || !r.Message.Online {
+			h.Errorf("repeated as %+v", r)
+		}
+		again.Online = false
+		_, err = h.store.Accept(ctx, again)
+		h.wantCode(err, gateway.CodeIdempotencyMismatch)
+
+		h.clock.advance(time.Second)
+		settle := func(s gateway.State, reason, result string) {
+			o := h.outcome(m, "a", s)
+			o.Reason, o.Result = reason, []byte(result)
+			h.must(h.store.Settle(o, true))
+			h.register("b") // the outcome is in the log before
+		}
+		settle(gateway.Unknown, gateway.ReasonAckTimeout, "")
+		if d := h.delivery(m.ID, "a"); d.State != gateway.Unknown || d.Reason != gateway.ReasonAckTimeout || !d.FinalAt.Equal(h.clock.Now()) {
+			h.Errorf("without an answer: %+v", d)
+		}
+		settle(gateway.Failed, gateway.ReasonNotSent, "")
+		h.clock.advance(time.Second)
+		settle(gateway.Rejected, gateway.ReasonDeviceRejected, "no")
+		settle(gateway.Acked, "", "yes")
+		d := h.delivery(m.ID, "a")
+		if d.State != gateway.Rejected || string(d.Result) != "no" || !d.LateAckAt.IsZero() || !d.Online {
+			h.Errorf("after a late answer, and another: %+v", d)
+		}
+	}},
+	{name: "an online delivery needs a known client, and no room in its queue", run: func(h *harness) {
+		a := h.to(gateway.Audience{Client: "nobody"}, "x")
+		a.Online = true
+		_, err := h.store.Accept(ctx, a)
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
 	{name: "the receipt describes the message, without its payload", run: func(h *harness) {
 		h.register("a")
 		a := h.to(gateway.Audience{Client: "a"}, "hello")

@@ -109,6 +109,37 @@ var clientTests = []test{
 		h.same("left", register([]string{}, []string{"acme"}), []string{"acme"})
 		h.same("no longer guarded", register([]string{}, nil), []string{})
 	}},
+	{name: "a client is created before it registers", run: func(h *harness) {
+		at := h.clock.Now()
+		v := "2"
+		change := gateway.ClientChange{Labels: map[string]*string{"hw": &v, "gone": nil}, Groups: &[]string{"z", "b", "z"}}
+		got, err := h.store.CreateClient(ctx, "a", at, change)
+		h.must(err)
+		want := gateway.ClientRecord{ID: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"b", "z"}, CreatedAt: at}
+		h.same("answer", got, want)
+		h.same("record", h.client("a"), want)
+		m := h.push("a", "x")
+		h.wantState(m.ID, "a", gateway.Queued)
+		if m := h.accept(h.to(gateway.Audience{Group: "z"}, "y")); m.Counts.Total != 1 {
+			h.Errorf("%d members of its group", m.Counts.Total)
+		}
+		h.clock.advance(time.Minute)
+		rec, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: h.clock.Now()})
+		h.must(err)
+		want.LastSeenAt, want.Epoch, want.Queued, want.QueuedBytes = h.clock.Now(), 1, 2, 1
+		h.same("registered", rec, want)
+	}},
+	{name: "a client is created once, within the bounds", run: func(h *harness) {
+		h.register("a")
+		before := dump(h, h.store)
+		_, err := h.store.CreateClient(ctx, "a", h.clock.Now(), gateway.ClientChange{Groups: &[]string{"g"}})
+		h.wantCode(err, gateway.CodeClientExists)
+		_, err = h.store.CreateClient(ctx, "b", h.clock.Now(), gateway.ClientChange{Groups: &[]string{"not a group"}})
+		h.wantCode(err, gateway.CodeValidation)
+		h.same("after the refusals", dump(h, h.store), before)
+		_, err = h.store.Client("b")
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
 	{name: "a disconnect notes last seen and the reason", run: func(h *harness) {
 		h.register("a")
 		h.clock.advance(time.Minute)

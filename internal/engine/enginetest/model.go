@@ -177,6 +177,10 @@ func (m *model) update(rt *rapid.T) {
 		ch.Groups = &[]string{"not a group"}
 	}
 	m.both(rt, "update", func(s *side) (any, error) { return record(s.store.UpdateClient(ctx, id, ch)) })
+	if rapid.IntRange(0, 3).Draw(rt, "create") == 0 {
+		at := m.clock.Now()
+		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, ch)) })
+	}
 }
 
 func (m *model) disconnect(rt *rapid.T) {
@@ -219,6 +223,7 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 		ExpiresAt:    now.Add(time.Duration(rapid.IntRange(1, 100).Draw(rt, "ttl")) * time.Second),
 		QueueUnknown: rapid.IntRange(0, 3).Draw(rt, "queue unknown") == 0,
 	}
+	a.Online = to.Client != "" && rapid.IntRange(0, 4).Draw(rt, "online") == 0
 	if rapid.Bool().Draw(rt, "metadata") {
 		a.Metadata = map[string]string{"n": fmt.Sprint(m.ids)}
 	}
@@ -284,6 +289,9 @@ func (m *model) settle(rt *rapid.T) {
 		o.Reason = reasons.Draw(rt, "reason")
 	case rapid.IntRange(0, 3).Draw(rt, "not kept") == 0:
 		o.Reason = gateway.ReasonVerdictNotKept
+	}
+	if a.Online && rapid.IntRange(0, 2).Draw(rt, "unanswered") == 0 {
+		o.State, o.Reason, o.Result = gateway.Unknown, gateway.ReasonAckTimeout, nil
 	}
 	urgent := rapid.Bool().Draw(rt, "urgent")
 	for _, s := range m.sides() {
@@ -357,7 +365,7 @@ func (m *model) uplink(rt *rapid.T) {
 func (m *model) pages(rt *rapid.T) {
 	limit := rapid.IntRange(1, 4).Draw(rt, "limit")
 	of := rapid.SampledFrom([]gateway.State{0, gateway.Queued, gateway.Acked, gateway.Rejected, gateway.Expired,
-		gateway.Canceled, gateway.Failed}).Draw(rt, "state")
+		gateway.Canceled, gateway.Failed, gateway.Unknown}).Draw(rt, "state")
 	q := gateway.ClientQuery{QueuedGT: rapid.IntRange(-1, 3).Draw(rt, "queued"), Limit: limit,
 		Group:  rapid.SampledFrom([]string{"", "", "g"}).Draw(rt, "group"),
 		Labels: labelSets.Draw(rt, "labels"), Prefix: rapid.SampledFrom([]string{"", "", "e"}).Draw(rt, "prefix")}

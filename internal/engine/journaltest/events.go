@@ -116,6 +116,7 @@ func (n *node) accept(at int64) record.Event {
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)
+		e.Online = w.rng.IntN(6) == 0
 	case 1:
 		for range 1 + w.rng.IntN(4) {
 			e.To.Clients = append(e.To.Clients, pick(w, clientNames))
@@ -177,6 +178,9 @@ func (n *node) settle(at int64) record.Event {
 		e.State, e.Reason = gateway.Rejected, "no"
 	case 2:
 		e.State, e.Reason = gateway.Failed, gateway.ReasonQueueFull
+		if msg.Online {
+			e.State, e.Reason = gateway.Unknown, gateway.ReasonAckTimeout
+		}
 	}
 	return e
 }
@@ -224,6 +228,9 @@ func (n *node) update(at int64) record.Event {
 	case 2:
 		until := record.TimeOf(at + int64(w.rng.IntN(20))*int64(step))
 		e.Change.BlockedUntil = &until
+	}
+	if w.rng.IntN(4) == 0 {
+		e.Created = record.TimeOf(at)
 	}
 	return e
 }

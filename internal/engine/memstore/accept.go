@@ -122,7 +122,7 @@ func (s *Store) acceptedLocked(a gateway.Acceptance) (*message, error) {
 	if m == nil || !s.opt.Now().Before(m.CreatedAt.Add(keyLife)) {
 		return nil, nil
 	}
-	if m.fingerprint != a.Fingerprint {
+	if m.fingerprint != a.Fingerprint || m.Online != a.Online {
 		return nil, &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: m.ID,
 			Message: "the idempotency key was used for another request"}
 	}
@@ -139,10 +139,13 @@ func (s *Store) admitLocked(a gateway.Acceptance) error {
 	c := s.clients[id]
 	switch {
 	case c != nil:
-	case a.QueueUnknown:
+	case a.QueueUnknown && !a.Online:
 		c = &client{} // nothing queued yet
 	default:
 		return clientNotFound(id)
+	}
+	if a.Online {
+		return nil
 	}
 	if c.Queued >= s.opt.QueueLen {
 		return queueFull(id, "messages", int64(s.opt.QueueLen))
@@ -177,7 +180,7 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 	m := &message{Message: gateway.Message{
 		ID: a.ID, Seq: s.seq, Payload: bytes.Clone(a.Payload), Encoding: a.Encoding,
 		Metadata: maps.Clone(a.Metadata), CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
-		Client: a.To.Client, Owner: a.Owner,
+		Client: a.To.Client, Owner: a.Owner, Online: a.Online,
 	}}
 	s.insertLocked(m)
 	if a.IdempotencyKey != "" {
@@ -204,6 +207,7 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 		s.logCompletedLocked(m)
 	}
 	switch {
+	case m.Online:
 	case !m.many():
 		s.noteLocked(&gateway.Accepted{Client: m.Client, Transmission: m.deliveries[0].transmission()})
 	case !m.Completed():
@@ -229,17 +233,19 @@ func (s *Store) rememberLocked(m *message, a gateway.Acceptance) {
 	m.keyDue = s.scheduleLocked(m.CreatedAt.Add(keyLife), func(time.Time) { s.forgetKeyLocked(m) })
 }
 
-// enqueueLocked adds the delivery of m to one client: queued, or failed if m is
-// to many and the client is unknown or its queue full.
+// enqueueLocked adds the delivery of m to one client: queued, unknown if m is online,
+// or failed if m is to many and the client is unknown or its queue full.
 func (s *Store) enqueueLocked(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
 	d := &delivery{message: m, Delivery: gateway.Delivery{
-		Message: m.ID, Client: id, Seq: m.Seq, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,
+		Message: m.ID, Client: id, Seq: m.Seq, Online: m.Online, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,
 	}}
 	c := s.clients[id]
 	if c == nil && queueUnknown {
 		c = s.newClientLocked(id, m.CreatedAt)
 	}
 	switch {
+	case m.Online:
+		d.State, d.Reason, d.FinalAt = gateway.Unknown, gateway.ReasonGatewayRestart, m.CreatedAt
 	case c == nil:
 		d.State, d.Reason, d.FinalAt = gateway.Failed, gateway.ReasonUnknownClient, m.CreatedAt
 	case c.Queued >= s.opt.QueueLen:

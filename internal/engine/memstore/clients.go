@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -58,10 +59,15 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 // newClientLocked adds a client.
 func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
-	s.clients[id] = c
-	s.ids.insert(id)
-	s.scheduleLocked(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(id, now) })
+	s.addLocked(c)
 	return c
+}
+
+// addLocked makes a client known.
+func (s *Store) addLocked(c *client) {
+	s.clients[c.ID] = c
+	s.ids.insert(c.ID)
+	s.scheduleLocked(c.CreatedAt.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c.ID, now) })
 }
 
 // Disconnected stores when and why a client was last seen, unless it has registered
@@ -95,6 +101,32 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 	if c == nil {
 		return gateway.ClientRecord{}, clientNotFound(id)
 	}
+	return s.changeLocked(c, ch)
+}
+
+// CreateClient adds a client that has never registered.
+func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.Time, ch gateway.ClientChange) (gateway.ClientRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return gateway.ClientRecord{}, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	if s.clients[id] != nil {
+		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
+	}
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
+	rec, err := s.changeLocked(c, ch)
+	if err == nil {
+		s.addLocked(c)
+	}
+	return rec, err
+}
+
+// changeLocked changes c unless the result exceeds a bound.
+func (s *Store) changeLocked(c *client, ch gateway.ClientChange) (gateway.ClientRecord, error) {
 	next := c.export()
 	for k, v := range ch.Labels {
 		switch {

@@ -20,7 +20,7 @@ func (s *Store) TrySettle(o gateway.Outcome, _ bool) bool { return s.settle(o, f
 
 func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	switch o.State {
-	case gateway.Acked, gateway.Rejected, gateway.Failed:
+	case gateway.Acked, gateway.Rejected, gateway.Failed, gateway.Unknown:
 	default:
 		return invalid("%q is no outcome of a delivery", o.State)
 	}
@@ -43,6 +43,9 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	case !d.State.Final():
 		o.Result = bytes.Clone(o.Result)
 		s.finishLocked(d, o)
+	case o.Resolves(&d.Delivery):
+		o.Result = bytes.Clone(o.Result)
+		s.resolveLocked(d, o)
 	case o.LateFor(&d.Delivery):
 		s.events++
 		d.LateCode, _ = o.Verdict()
@@ -157,6 +160,19 @@ func (s *Store) finishLocked(d *delivery, o gateway.Outcome) {
 	s.noteLocked(settled(full, m, m.Completed()))
 }
 
+// resolveLocked gives an online delivery its outcome and notifies the observer.
+func (s *Store) resolveLocked(d *delivery, o gateway.Outcome) {
+	m := d.message
+	s.events++
+	full := s.setFinalLocked(d, o)
+	s.unscheduleLocked(m.due)
+	s.dropAtLocked(m, o.At)
+	if full.State == gateway.Acked || full.State == gateway.Rejected {
+		s.logFinalLocked(&full)
+	}
+	s.noteLocked(settled(full, m, true))
+}
+
 // setFinalLocked writes the outcome into the delivery and the message's counts.
 // It returns the delivery with everything in the outcome; a plain ack of a
 // message to many is kept without times and attempts.
@@ -200,8 +216,14 @@ func (s *Store) completeLocked(m *message, at time.Time) {
 
 // retainLocked keeps a completed message for the retention of its status.
 func (s *Store) retainLocked(m *message, at time.Time) {
-	m.CompletedAt = at
 	s.done = append(s.done, m)
+	s.dropAtLocked(m, at)
+}
+
+// dropAtLocked lets a message that was completed at the time at be dropped after its
+// retention.
+func (s *Store) dropAtLocked(m *message, at time.Time) {
+	m.CompletedAt = at
 	m.due = s.scheduleLocked(at.Add(s.opt.StatusRetention), func(time.Time) { s.dropLocked(m) })
 }
 

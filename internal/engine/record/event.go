@@ -88,7 +88,7 @@ func (e *Accept) encode(b []byte) []byte {
 	b = PutUint(PutBool(append(b, byte(e.Encoding)), e.QueueUnknown), uint64(e.Rate))
 	b = PutStrings(PutString(b, e.To.Client), e.To.Clients)
 	b = PutBool(PutMap(PutString(b, e.To.Group), e.To.Labels), e.To.All)
-	b = PutString(PutString(b, e.Scope), e.IdempotencyKey)
+	b = PutBool(PutString(PutString(b, e.Scope), e.IdempotencyKey), e.Online)
 	b = append(b, e.Fingerprint[:]...)
 	b = PutBool(b, e.Mask != nil)
 	if e.Mask != nil {
@@ -106,7 +106,7 @@ func decodeAccept(d *Decoder) *Accept {
 	e.Encoding, e.QueueUnknown, e.Rate = gateway.Encoding(d.Byte()), d.Bool(), d.Int()
 	e.To.Client, e.To.Clients = gateway.ClientID(d.Text()), DecodeStrings[gateway.ClientID](d)
 	e.To.Group, e.To.Labels, e.To.All = d.Text(), d.Map(), d.Bool()
-	e.Scope, e.IdempotencyKey = d.Text(), d.Text()
+	e.Scope, e.IdempotencyKey, e.Online = d.Text(), d.Text(), d.Bool()
 	if n := copy(e.Fingerprint[:], d.Rest); n < len(e.Fingerprint) {
 		d.fail()
 	} else {
@@ -236,10 +236,11 @@ func decodeDisconnected(d *Decoder) *Disconnected {
 	return e
 }
 
-// Update changes labels, groups or the block of a client.
+// Update changes labels, groups or the block of a client, or creates it.
 type Update struct {
-	Client gateway.ClientID
-	Change gateway.ClientChange
+	Client  gateway.ClientID
+	Change  gateway.ClientChange
+	Created time.Time // of a client that is created; zero for a known one
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }
@@ -259,7 +260,7 @@ func (e *Update) encode(b []byte) []byte {
 	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
 		b = PutTime(b, *e.Change.BlockedUntil)
 	}
-	return b
+	return PutTime(b, e.Created)
 }
 
 func decodeUpdate(d *Decoder) *Update {
@@ -282,6 +283,7 @@ func decodeUpdate(d *Decoder) *Update {
 		t := d.Time()
 		e.Change.BlockedUntil = &t
 	}
+	e.Created = d.Time()
 	return e
 }
 

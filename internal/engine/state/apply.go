@@ -147,7 +147,7 @@ func (m *Machine) message(row *messageRow) (gateway.Message, error) {
 
 // message returns the message without its counts, which other rows have.
 func (r *messageRow) message() gateway.Message {
-	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Metadata: r.metadata, Owner: r.owner,
+	return gateway.Message{ID: r.id, Seq: r.seq, Payload: r.payload, Encoding: r.encoding, Online: r.online, Metadata: r.metadata, Owner: r.owner,
 		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), Client: r.client}
 }
 

@@ -23,6 +23,8 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
 	switch {
+	case e.Online:
+		err = m.acceptOnline(e, row, r)
 	case e.To.Client != "":
 		err = m.acceptOne(e, row, r)
 	case len(e.To.Clients) > 0:
@@ -38,7 +40,7 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 		if expired != 0 {
 			m.del(keyAgeKey(expired, scoped))
 		}
-		k := keyRow{id: e.ID, at: row.createdAt, fingerprint: e.Fingerprint}
+		k := keyRow{id: e.ID, at: row.createdAt, fingerprint: e.Fingerprint, online: e.Online}
 		m.set(idempotencyKey(scoped), k.encode())
 		m.set(keyAgeKey(k.at, scoped), nil)
 	}
@@ -46,7 +48,7 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	m.buf = row.encode(m.buf[:0], k)
 	m.set(k, m.buf)
 	m.recent.add(k)
-	if row.form == formOne { // as it was just queued: no need to look
+	if row.form == formOne && !row.online { // as it was just queued: no need to look
 		r.Receipt.Message = row.message()
 		r.Receipt.Message.Payload, r.Receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
 		return nil
@@ -85,7 +87,7 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *message
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		return nil, known.at, nil
 	}
-	if r.Err = known.mismatch(e.Fingerprint); r.Err != nil {
+	if r.Err = known.mismatch(&e.Acceptance); r.Err != nil {
 		return nil, 0, nil
 	}
 	row, err = m.messageRow(known.id)
@@ -126,6 +128,25 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 	m.set(expiryKey(row.expiresAt, row.seq), row.key[1:])
 	m.notices.addAccepted(gateway.Accepted{Client: c.id, Transmission: gateway.Transmission{Message: row.id, Seq: row.seq,
 		ExpiresAt: record.TimeOf(row.expiresAt), Payload: row.payload}})
+	return nil
+}
+
+// acceptOnline stores a message that is sent once, by the caller. Its delivery reads as
+// after a restart until the outcome is settled.
+func (m *Machine) acceptOnline(e *record.Accept, row *messageRow, r *Result) error {
+	c, err := m.client(e.To.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		r.Err = unknownClient(e.To.Client)
+		return nil
+	}
+	m.place(row)
+	row.form, row.online, row.ord, row.client = formOne, true, c.ord, c.id
+	m.setFinal(finalKey(c.ord, row.seq), &finalRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, online: true,
+		state: gateway.Unknown, reason: gateway.ReasonGatewayRestart, finalAt: row.createdAt})
+	m.set(retentionKey(row.createdAt, row.id), nil)
 	return nil
 }
 

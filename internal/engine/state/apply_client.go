@@ -121,16 +121,24 @@ func (m *Machine) disconnected(e *record.Disconnected) error {
 	return nil
 }
 
+// update changes a known client or creates one.
 func (m *Machine) update(e *record.Update, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil {
 		return err
 	}
-	if c == nil {
+	var known clientRow
+	switch create := !e.Created.IsZero(); {
+	case c == nil && !create:
 		r.Err = unknownClient(e.Client)
 		return nil
+	case c != nil && create:
+		r.Err = domainError(gateway.CodeClientExists, "a client %q is known", e.Client)
+		return nil
+	case c != nil:
+		known = c.clientRow
 	}
-	labels, groups := maps.Clone(c.labels), c.groups
+	labels, groups := maps.Clone(known.labels), known.groups
 	for k, v := range e.Change.Labels {
 		if v == nil {
 			delete(labels, k)
@@ -146,6 +154,11 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	}
 	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err != nil {
 		return nil
+	}
+	if c == nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.Created)); err != nil {
+			return err
+		}
 	}
 	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, labels, groups); err != nil {

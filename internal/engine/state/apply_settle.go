@@ -87,8 +87,28 @@ func (m *Machine) lateRow(key []byte, id gateway.ClientID, seq gateway.Seq, name
 	if err != nil || f == nil || !sameMessage(named, f.id) {
 		return false, err
 	}
+	o, d := gateway.Outcome{State: v.state, Reason: v.reason}, f.delivery(id, seq)
+	if o.Resolves(&d) {
+		m.resolve(key, f, id, seq, v)
+		return true, nil
+	}
 	m.lateAck(key, f, id, seq, v)
 	return true, nil
+}
+
+// resolve gives an online delivery its outcome. It is an event if the device has
+// answered.
+func (m *Machine) resolve(key []byte, was *finalRow, id gateway.ClientID, seq gateway.Seq, v verdict) {
+	f := v.final(was.id, was.createdAt, was.expiresAt, false)
+	f.online = true
+	m.del(retentionKey(was.finalAt, f.id))
+	m.set(retentionKey(f.finalAt, f.id), nil)
+	m.setFinal(key, &f)
+	if f.state == gateway.Acked || f.state == gateway.Rejected {
+		m.noteSettled(EventSettled, &f, id, seq)
+	}
+	s := m.notices.addSettled(f.delivery(id, seq))
+	s.Completed = m.notices.addCompleted(completedOne(id, seq, &f))
 }
 
 // sameMessage guards against a sequence of another log: if an outcome names a message,
@@ -106,7 +126,7 @@ func (m *Machine) settleRow(c *client, seq gateway.Seq, q *queueRow, v verdict) 
 		return err
 	}
 	m.completed(q.id, seq, q.expiresAt, v.at)
-	s.Completed = m.notices.addCompleted(completedOne(c, seq, &f))
+	s.Completed = m.notices.addCompleted(completedOne(c.id, seq, &f))
 	return nil
 }
 
@@ -128,8 +148,8 @@ func (m *Machine) setFinal(key []byte, f *finalRow) {
 }
 
 // completedOne returns the message to one whose delivery f is, for the feed.
-func completedOne(c *client, seq gateway.Seq, f *finalRow) gateway.Message {
-	msg := gateway.Message{ID: f.id, Seq: seq, Client: c.id, CreatedAt: record.TimeOf(f.createdAt), ExpiresAt: record.TimeOf(f.expiresAt)}
+func completedOne(c gateway.ClientID, seq gateway.Seq, f *finalRow) gateway.Message {
+	msg := gateway.Message{ID: f.id, Seq: seq, Client: c, Online: f.online, CreatedAt: record.TimeOf(f.createdAt), ExpiresAt: record.TimeOf(f.expiresAt)}
 	f.complete(&msg)
 	return msg
 }

@@ -172,6 +172,7 @@ type messageRow struct {
 	expiresAt int64
 	encoding  gateway.Encoding
 	form      form
+	online    bool               // formOne; see gateway.Acceptance
 	ord       record.Ordinal     // formOne
 	client    gateway.ClientID   // formOne
 	ords      []record.Ordinal   // formList, rising
@@ -184,7 +185,7 @@ type messageRow struct {
 // encode appends the row to b, which is empty.
 func (r *messageRow) encode(b, key []byte) []byte {
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.seq)), uint64(r.createdAt)), uint64(r.expiresAt))
-	b = append(b, byte(r.encoding), byte(r.form))
+	b = append(b, marked(byte(r.encoding), r.online), byte(r.form))
 	switch r.form {
 	case formOne:
 		b = record.PutString(record.PutUint(b, uint64(r.ord)), r.client)
@@ -209,7 +210,8 @@ func decodeMessage(key, v []byte) (r messageRow, err error) {
 	d := record.Decoder{Rest: v}
 	r.id = record.ParseID(key[1:])
 	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.Uint()), int64(d.Uint()), int64(d.Uint())
-	r.encoding, r.form = gateway.Encoding(d.Byte()), form(d.Byte())
+	encoding, online := unmarked(d.Byte())
+	r.encoding, r.online, r.form = gateway.Encoding(encoding), online, form(d.Byte())
 	switch r.form {
 	case formOne:
 		r.ord, r.client = record.Ordinal(d.Uint()), gateway.ClientID(d.Text())
@@ -225,6 +227,19 @@ func decodeMessage(key, v []byte) (r messageRow, err error) {
 	r.owner, r.metadata, r.payload = d.Text(), d.Map(), append([]byte(nil), d.Bytes()...)
 	return r, d.End()
 }
+
+// onlineMark is the bit of a message's encoding, and of a delivery's state, that says
+// that it was pushed with mode=online.
+const onlineMark = 0x80
+
+func marked(b byte, online bool) byte {
+	if online {
+		return b | onlineMark
+	}
+	return b
+}
+
+func unmarked(b byte) (plain byte, online bool) { return b &^ onlineMark, b&onlineMark != 0 }
 
 // queueRow is a delivery that is not final.
 type queueRow struct {
@@ -263,6 +278,7 @@ type finalRow struct {
 	createdAt  int64
 	expiresAt  int64
 	many       bool
+	online     bool
 	state      gateway.State
 	reason     string
 	attempts   int
@@ -278,7 +294,7 @@ type finalRow struct {
 func (r *finalRow) encode(b, key []byte) []byte {
 	b = record.PutID(b, r.id)
 	b = record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.expiresAt))
-	b = append(record.PutBool(b, r.many), byte(r.state))
+	b = append(record.PutBool(b, r.many), marked(byte(r.state), r.online))
 	b = record.PutUint(record.PutString(b, r.reason), uint64(r.attempts))
 	b = record.PutBytes(record.PutUint(record.PutUint(b, uint64(r.sentAt)), uint64(r.finalAt)), r.result)
 	b = record.PutBytes(record.PutUint(b, uint64(r.lateAt)), r.lateResult)
@@ -295,7 +311,9 @@ func decodeFinal(key, v []byte) (r finalRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.id, r.createdAt, r.expiresAt = d.ID(), int64(d.Uint()), int64(d.Uint())
-	r.many, r.state = d.Bool(), gateway.State(d.Byte())
+	r.many = d.Bool()
+	state, online := unmarked(d.Byte())
+	r.state, r.online = gateway.State(state), online
 	r.reason, r.attempts = d.Text(), d.Int()
 	r.sentAt, r.finalAt, r.result = int64(d.Uint()), int64(d.Uint()), append([]byte(nil), d.Bytes()...)
 	r.lateAt, r.lateResult = int64(d.Uint()), append([]byte(nil), d.Bytes()...)
@@ -307,7 +325,7 @@ func decodeFinal(key, v []byte) (r finalRow, err error) {
 
 // delivery returns the row as the gateway knows it.
 func (r *finalRow) delivery(c gateway.ClientID, s gateway.Seq) gateway.Delivery {
-	return gateway.Delivery{Message: r.id, Client: c, Seq: s, State: r.state, Reason: r.reason, Attempts: r.attempts,
+	return gateway.Delivery{Message: r.id, Client: c, Seq: s, Online: r.online, State: r.state, Reason: r.reason, Attempts: r.attempts,
 		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt), SentAt: record.TimeOf(r.sentAt),
 		FinalAt: record.TimeOf(r.finalAt), Result: r.result, LateAckAt: record.TimeOf(r.lateAt),
 		LateCode: r.lateCode, LateResult: r.lateResult}
@@ -364,7 +382,7 @@ type keyRow struct {
 	id          gateway.MessageID
 	at          int64
 	fingerprint [32]byte
-	online      bool // of a push to connected clients alone
+	online      bool // of a push with mode=online
 }
 
 func (r *keyRow) encode() []byte {
@@ -386,12 +404,15 @@ func decodeKey(v []byte) (r keyRow, err error) {
 }
 
 // mismatch refuses a request that is not the one that the key was given for.
-func (r *keyRow) mismatch(fingerprint [32]byte) error {
-	if r.fingerprint == fingerprint {
+func (r *keyRow) mismatch(a *gateway.Acceptance) error {
+	text := "the idempotency key was used with another request"
+	switch {
+	case r.online != a.Online:
+		text = "the idempotency key was used with the other mode"
+	case r.fingerprint == a.Fingerprint:
 		return nil
 	}
-	return &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: r.id,
-		Message: "the idempotency key was used with another request"}
+	return &gateway.Error{Code: gateway.CodeIdempotencyMismatch, MessageID: r.id, Message: text}
 }
 
 func encodeUplink(key []byte, u *gateway.Uplink) []byte {

@@ -115,7 +115,7 @@ func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Rece
 	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
 		return r, false, nil
 	}
-	if err := known.mismatch(a.Fingerprint); err != nil {
+	if err := known.mismatch(&a); err != nil {
 		return r, false, err
 	}
 	row, err := v.messageRow(known.id)

@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+)
+
+// maxCloses bounds the closes that are remembered; the oldest give way.
+const maxCloses = 4096
+
+// lastCloses remembers why the last connections ended. The store learns that lazily, and a
+// client must not read as offline without the reason.
+type lastCloses struct {
+	mu    sync.Mutex
+	last  map[ClientID]closeNote
+	order [maxCloses]ClientID // a ring
+	next  int
+}
+
+// closeNote is the end of the connection that began with the registration epoch.
+type closeNote struct {
+	epoch  uint64
+	reason string
+	seen   time.Time
+}
+
+func (c *lastCloses) add(id ClientID, n closeNote) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[ClientID]closeNote)
+	}
+	if _, known := c.last[id]; !known {
+		delete(c.last, c.order[c.next])
+		c.order[c.next] = id
+		c.next = (c.next + 1) % maxCloses
+	}
+	c.last[id] = n
+}
+
+// complete adds the reason to the record of an offline client if the store does not have
+// it yet.
+func (c *lastCloses) complete(r *ClientRecord) {
+	if r.LastClose != "" || r.Epoch == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n, ok := c.last[r.ID]; ok && n.epoch == r.Epoch {
+		r.LastClose, r.LastSeenAt = n.reason, n.seen
+	}
+}

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/longwire/longwire/api"
+	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/device"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/auth/deviceauth"
+)
+
+// A token that is made by HTTP admits its device at once, one that is revoked ends the
+// device's connection, and the command line sees the same file.
+func TestDeviceTokensByHTTP(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := deviceauth.AddToken(file, deviceauth.TokenEntry{Pattern: "other-*", SHA256: strings.Repeat("0", 64)}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Auth.DeviceTokensFile = file
+	a := start(t, cfg)
+	defer a.Stop(t.Context())
+	c := backend(t, a)
+	made, err := c.CreateDeviceToken(t.Context(), "meter-7", client.NewDeviceToken{Note: "rack 3"})
+	if err != nil || made.Token == "" {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	online := func() bool { info, err := c.Client(t.Context(), "meter-7"); return err == nil && info.Online }
+	d, err := device.New(device.Config{Addr: a.TCPAddr().String(), ID: "meter-7", Token: made.Token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	running.Go(func() { d.Run(ctx) })
+	waitFor(t, online)
+	list, err := deviceauth.ReadTokens(file)
+	if err != nil || len(list) != 2 || list[1].ID() != made.ID || list[1].Note != "rack 3" {
+		t.Fatalf("the file has %+v, %v", list, err)
+	}
+	next, err := c.CreateDeviceToken(t.Context(), "meter-7", client.NewDeviceToken{Replaces: made.ID})
+	if err != nil || next.Note != "rack 3" {
+		t.Fatalf("%+v, %v", next, err)
+	}
+	waitFor(t, func() bool { return !online() })
+	if err := c.RevokeDeviceToken(t.Context(), "meter-7", next.ID); err != nil {
+		t.Fatal(err)
+	}
+	left, err := c.DeviceTokens(t.Context(), "meter-7")
+	if err != nil || len(left) != 0 {
+		t.Errorf("left %+v, %v", left, err)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has the mode %v, %v", info.Mode(), err)
+	}
+}
+
+// Edits by HTTP and by the command line at one time lose nothing.
+func TestDeviceTokensOfTwoEditors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	s := &tokenStore{file: file, reload: func() {}}
+	var editors sync.WaitGroup
+	for i := range 10 {
+		editors.Go(func() {
+			_, err := s.Tokens("none")
+			if err != nil && !os.IsNotExist(err) {
+				t.Error(err)
+			}
+			if _, _, err := s.IssueToken(api.StoredToken{Client: gateway.ClientID(fmt.Sprint("http-", i))}, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		editors.Go(func() {
+			e := deviceauth.TokenEntry{Client: fmt.Sprint("cli-", i), SHA256: fmt.Sprintf("%064x", i)}
+			for deviceauth.AddToken(file, e) != nil { // as a person would, again
+			}
+		})
+	}
+	editors.Wait()
+	list, err := deviceauth.ReadTokens(file)
+	if err != nil || len(list) != 20 {
+		t.Errorf("%d entries, %v, want 20", len(list), err)
+	}
+}
