@@ -239,3 +239,15 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 	}
 	return nil
 }
+
+// Forget removes the client: it ends the session, cancels everything queued and removes
+// the record. It returns how many deliveries were canceled. The client becomes a new
+// one when it registers again. A registration under way is decided before.
+// Errors: CodeClientNotFound, CodeUnavailable.
+func (g *Gateway) Forget(ctx context.Context, id ClientID) (canceled int, err error) {
+	if err := g.hub.reserve(ctx, id); err != nil {
+		return 0, err
+	}
+	defer g.hub.giveBack(id)
+	return g.store.ForgetClient(ctx, id, g.now())
+}

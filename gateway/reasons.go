@@ -11,6 +11,7 @@ const (
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonRetryLater          = "retry_later"            // queued, while the device is connected: it wants the delivery later
+	ReasonClientForgotten     = "client_forgotten"       // an operator had the client forgotten
 	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
@@ -105,7 +106,7 @@ func Closers() []string {
 // DeliveryReasons returns every reason of a delivery.
 func DeliveryReasons() []string {
 	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
-		ReasonPurged, ReasonRetryLater, ReasonVerdictNotKept}
+		ReasonPurged, ReasonClientForgotten, ReasonRetryLater, ReasonVerdictNotKept}
 }
 
 // NoAckReasons returns every reason of a CodeAckTimeout.

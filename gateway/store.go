@@ -108,6 +108,14 @@ type Store interface {
 	// ErrUnavailable.
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
+	// ForgetClient removes a client, durably: it ends its session, cancels everything
+	// queued for it with reason ReasonClientForgotten and removes its record, in one
+	// event. It returns how many deliveries were canceled. A later proposal or answer of
+	// the session changes nothing. The client becomes a new one when it registers
+	// again, with an epoch above all that it had. Its uplinks stay for their time.
+	// Errors: CodeClientNotFound, ErrUnavailable.
+	ForgetClient(ctx context.Context, client ClientID, at time.Time) (int, error)
+
 	// AppendUplink stores a payload from a device and returns its sequence
 	// when it is on stable storage.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)

@@ -169,6 +169,12 @@ func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c ga
 	return r.Record, err
 }
 
+// ForgetClient removes a client with all that is queued for it.
+func (e *Engine) ForgetClient(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
+	r, err := e.do(ctx, &record.RemoveClient{Client: client, At: at})
+	return r.N, err
+}
+
 // AppendUplink stores a payload from a device and returns its sequence when it
 // is on stable storage.
 func (e *Engine) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {

@@ -162,6 +162,74 @@ var clientTests = []test{
 			h.Error(err)
 		}
 	}},
+	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.member("a", "g")
+		h.register("b")
+		one, list := h.push("a", "1"), h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "b"}}, "2"))
+		many, acked := h.accept(h.to(gateway.Audience{All: true}, "3")), h.push("a", "4")
+		h.settle(h.outcome(acked, "a", gateway.Acked))
+		before := h.client("a")
+		n, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		if n != 3 {
+			h.Errorf("canceled %d, want 3", n)
+		}
+		h.wantState(acked.ID, "a", gateway.Acked)
+		for _, m := range []gateway.Message{one, list, many} {
+			if _, notified := h.rec.settlement(m.ID, "a"); !notified {
+				h.Errorf("the answer comes before the observer is notified")
+			}
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || d.Reason != gateway.ReasonClientForgotten {
+				h.Errorf("delivery is %v, %q", d.State, d.Reason)
+			}
+		}
+		_, err = h.store.Client("a")
+		h.wantCode(err, gateway.CodeClientNotFound)
+		_, err = h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.wantCode(err, gateway.CodeClientNotFound)
+		h.same("queue", h.queue("a"), nil)
+		h.same("the other's queue", h.queue("b"), []string{"2", "3"})
+		for what, to := range map[string]gateway.Audience{"group": {Group: "g"}, "labels": {Labels: map[string]string{"k": "v"}}} {
+			if m := h.accept(h.to(to, "x")); m.Counts.Total != 0 {
+				h.Errorf("the %s selects %d clients, want none", what, m.Counts.Total)
+			}
+		}
+
+		// An answer of the session that was ended changes nothing, nor does its end.
+		for _, m := range []gateway.Message{one, list, many} {
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Ref = before.Ref
+			h.settle(o)
+		}
+		h.store.Disconnected("a", before.Epoch, h.clock.Now(), gateway.ReasonClientForgotten)
+		after := h.push("b", "5")
+		h.settle(h.outcome(after, "b", gateway.Acked)) // behind the others in the log
+		h.awaitNotified(after.ID, "b")
+		for _, m := range []gateway.Message{one, list, many} {
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || !d.LateAckAt.IsZero() {
+				h.Errorf("after the answer the delivery is %v, with a late ack at %v", d.State, d.LateAckAt)
+			}
+		}
+	}},
+	{name: "a forgotten client comes back as a new one, and its epoch rises", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.register("a", "a")
+		m, before := h.push("a", "1"), h.client("a")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		h.clock.advance(time.Minute)
+		h.register("a")
+		h.store.Disconnected("a", before.Epoch, h.clock.Now(), gateway.ReasonClientForgotten)
+		h.same("record", h.client("a"), gateway.ClientRecord{ID: "a", CreatedAt: h.clock.Now(), LastSeenAt: h.clock.Now(), Epoch: before.Epoch + 1})
+		h.same("queue", h.queue("a"), nil)
+		page, err := h.store.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "a"})
+		h.must(err)
+		if len(page.Items) != 0 {
+			h.Errorf("the new client has %d deliveries, want none", len(page.Items))
+		}
+		h.wantState(m.ID, "a", gateway.Canceled)
+	}},
 	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
 		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
 			Groups: []string{"old"}, At: h.clock.Now()})

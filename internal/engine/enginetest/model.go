@@ -31,6 +31,7 @@ func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.S
 			"settle any": m.settle,
 			"cancel":     m.cancel,
 			"purge":      m.purge,
+			"forget":     m.forget,
 			"queue":      m.queue,
 			"uplink":     m.uplink,
 			"pages":      m.pages,
@@ -341,6 +342,11 @@ func (m *model) cancel(rt *rapid.T) {
 func (m *model) purge(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
 	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
+}
+
+func (m *model) forget(rt *rapid.T) {
+	id := clientIDs.Draw(rt, "client")
+	m.both(rt, "forget", func(s *side) (any, error) { return s.store.ForgetClient(ctx, id, m.clock.Now()) })
 }
 
 func (m *model) uplink(rt *rapid.T) {

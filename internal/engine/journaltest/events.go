@@ -65,7 +65,7 @@ func pick[T any](w *world, list []T) T { return list[w.rng.IntN(len(list))] }
 func (n *node) event() record.Event {
 	w := n.w
 	at := n.now()
-	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1, 1) {
+	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1, 1, 2) {
 	case 0:
 		return n.accept(at)
 	case 1:
@@ -86,6 +86,8 @@ func (n *node) event() record.Event {
 		return n.update(at)
 	case 8:
 		return &record.Bounded{Bounds: w.drawBounds()}
+	case 10:
+		return &record.RemoveClient{Client: pick(w, clientNames), At: record.TimeOf(at)}
 	case 9:
 		return &record.ForgetEvents{Through: w.rng.Uint64N(n.view().State.Event + 1), Max: 1 + w.rng.IntN(20)}
 	}

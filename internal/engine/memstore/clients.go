@@ -49,11 +49,53 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 
 // newClientLocked adds a client.
 func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
-	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}}
 	s.clients[id] = c
 	s.ids.insert(id)
-	s.scheduleLocked(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(id, now) })
+	s.scheduleLocked(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c, now) })
 	return c
+}
+
+// ForgetClient removes a client with all that is queued for it.
+func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.Time) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
+		return 0, err
+	}
+	c := s.clients[id]
+	if c == nil {
+		return 0, clientNotFound(id)
+	}
+	n := s.cancelQueuedLocked(id, gateway.ReasonClientForgotten, at)
+	s.events++
+	s.noteLocked(&gateway.ClientForgotten{Client: id, Epoch: c.Epoch})
+	s.dropClientLocked(c)
+	s.awaitNotifiedLocked()
+	return n, nil
+}
+
+// dropClientLocked removes a client with nothing queued. Its deliveries stay with
+// their messages; those that failed because the id was unknown also stay with the id.
+func (s *Store) dropClientLocked(c *client) {
+	delete(s.clients, c.ID)
+	s.ids.remove(c.ID)
+	s.epoch = max(s.epoch, c.Epoch)
+	l := s.lanes[c.ID]
+	if l == nil {
+		return
+	}
+	l.history = slices.DeleteFunc(l.history, func(d *delivery) bool {
+		d.former = true
+		return d.Reason != gateway.ReasonUnknownClient
+	})
+	if len(l.history) == 0 {
+		delete(s.lanes, c.ID)
+	}
 }
 
 // Disconnected stores when and why a client was last seen, unless it has registered

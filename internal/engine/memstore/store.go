@@ -75,6 +75,7 @@ type Store struct {
 	closed    bool
 	seq       gateway.Seq
 	clients   map[gateway.ClientID]*client
+	epoch     uint64 // highest one of a forgotten client
 	ids       idList // of clients
 	lanes     map[gateway.ClientID]*lane
 	messages  map[gateway.MessageID]*message
@@ -136,6 +137,7 @@ func (m *message) head() gateway.Message {
 type delivery struct {
 	gateway.Delivery
 	message *message
+	former  bool // its client was forgotten: no answer counts any more
 }
 
 // key is an idempotency key within its scope; without a name it is none.

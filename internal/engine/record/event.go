@@ -45,6 +45,7 @@ const (
 	KindOpened
 	KindBounded
 	KindForgetEvents
+	KindRemoveClient
 )
 
 // Accept stores a message with its audience.
@@ -344,6 +345,17 @@ func (e *ForgetClient) encode(b []byte) []byte {
 	return PutTime(PutTime(PutString(b, e.Client), e.Before), e.At)
 }
 
+// RemoveClient removes a client that an operator wants to be forgotten: it ends the
+// client's session and cancels all that is queued for it.
+type RemoveClient struct {
+	Client gateway.ClientID
+	At     time.Time
+}
+
+func (e *RemoveClient) Kind() Kind             { return KindRemoveClient }
+func (e *RemoveClient) Size() int              { return 64 }
+func (e *RemoveClient) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
+
 // ForgetOrdinal removes the name of a client that was forgotten at at:
 // no message refers to it any more.
 type ForgetOrdinal struct {
@@ -413,6 +425,8 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 		e = &Bounded{DecodeBounds(d)}
 	case KindForgetEvents:
 		e = &ForgetEvents{d.Uint(), d.Int()}
+	case KindRemoveClient:
+		e = &RemoveClient{gateway.ClientID(d.Text()), d.Time()}
 	default:
 		return nil, fmt.Errorf("event of unknown kind %d", k)
 	}

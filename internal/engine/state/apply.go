@@ -50,6 +50,8 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 		return m.forgetUplinks(e)
 	case *record.ForgetClient:
 		return m.forgetClient(e)
+	case *record.RemoveClient:
+		return m.removeClient(e, r)
 	case *record.ForgetOrdinal:
 		m.del(ordinalKey(e.Ord))
 		m.del(forgottenKey(record.Nanos(e.At), e.Ord))

@@ -246,7 +246,7 @@ func (r *clientRow) forgettable(before int64, eras eras) bool {
 }
 
 // forgetClient removes a client that has not been seen for long and has nothing
-// queued. Its ordinal keeps its name while messages may refer to it.
+// queued.
 func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.writers) {
@@ -256,6 +256,39 @@ func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	if err := m.clientRecord(c, &r); err != nil || r.Record.Queued > 0 {
 		return err
 	}
+	return m.dropClient(c, record.Nanos(e.At))
+}
+
+// removeClient removes a client that an operator wants to be forgotten. It ends the
+// client's session and cancels its queue first.
+func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
+	c, err := m.counted(e.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		r.Err = unknownClient(e.Client)
+		return nil
+	}
+	at := record.Nanos(e.At)
+	if r.N, err = m.cancelQueued(c, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
+		return err
+	}
+	if m.online(c) {
+		if err := m.connect(c, 0); err != nil {
+			return err
+		}
+		m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: gateway.ReasonKicked, At: at})
+	}
+	m.flush() // readers of the queue are told that it is empty
+	m.notices.add(&gateway.ClientForgotten{Client: c.id, Epoch: c.epoch})
+	return m.dropClient(c, at)
+}
+
+// dropClient removes the rows of a client that is offline and has nothing queued. Its
+// ordinal keeps its name while messages may refer to it, and its uplinks stay until
+// their time is over.
+func (m *Machine) dropClient(c *client, at int64) error {
 	if err := m.regroup(c, nil, nil); err != nil {
 		return err
 	}
@@ -264,11 +297,12 @@ func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	m.set(forgottenKey(record.Nanos(e.At), c.ord), nil)
+	m.set(forgottenKey(at, c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
 	m.State.Clients--
-	m.note(&Event{Kind: EventForgotten, Client: c.id, Epoch: c.epoch, At: record.Nanos(e.At)})
+	m.State.epoch = max(m.State.epoch, c.epoch)
+	m.note(&Event{Kind: EventForgotten, Client: c.id, Epoch: c.epoch, At: at})
 	return nil
 }
 

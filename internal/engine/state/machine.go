@@ -325,10 +325,11 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	return c, err
 }
 
-// newClient makes a client known.
+// newClient makes a client known. Its epochs go on above those of all forgotten clients,
+// so that no session of a client with the same id has one of them.
 func (m *Machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
 	c := &client{id: id, loaded: true}
-	c.ord, c.createdAt, c.rowDirty = m.State.nextOrdinal, createdAt, true
+	c.ord, c.createdAt, c.rowDirty, c.epoch = m.State.nextOrdinal, createdAt, true, m.State.epoch
 	m.State.nextOrdinal++
 	m.State.Clients++
 	m.set(ordinalKey(c.ord), []byte(id))

@@ -16,9 +16,10 @@ type Standing struct {
 	era         uint64         // of the last boot that was taken; rises by one with each
 	Clients     int64
 	Messages    int64
-	Queued      int64 // deliveries that are not final
-	bitmaps     int64 // messages in bitmap form that are not completed
-	eventBytes  int64 // of the rows of events, keys and values
+	Queued      int64  // deliveries that are not final
+	bitmaps     int64  // messages in bitmap form that are not completed
+	eventBytes  int64  // of the rows of events, keys and values
+	epoch       uint64 // highest one of a forgotten client
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
@@ -47,7 +48,7 @@ func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
 		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes),
-		r.Sum, r.Agreed.Pos, r.Agreed.Sum} {
+		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
@@ -70,7 +71,7 @@ func decodeState(v []byte) (r Standing, err error) {
 	case stateValues:
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]),
-			Sum: n[12], Agreed: Agreement{n[13], n[14]}}
+			Sum: n[12], Agreed: Agreement{n[13], n[14]}, epoch: n[15]}
 	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
@@ -82,7 +83,7 @@ func decodeState(v []byte) (r Standing, err error) {
 
 // Numbers of values in the row of the state, now and up to format 3.
 const (
-	stateValues    = 15
+	stateValues    = 16
 	oldStateValues = 11
 )
 
