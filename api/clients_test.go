@@ -205,3 +205,42 @@ func TestABlockIsListedAndLifted(t *testing.T) {
 	h.call("DELETE", "/v1/clients/a?block=0&purge=true", "").wantProblem(400, problem.InvalidParameter)
 	h.call("DELETE", "/v1/clients/a?block=500ms", "").wantProblem(400, problem.InvalidParameter)
 }
+
+// One client, and a selection if its number is confirmed, are forgotten with all that
+// is queued for them.
+func TestForgetClients(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText("x")).want(202))
+	h.call("DELETE", "/v1/clients/a?forget=true&purge=true", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients/a?forget=true&block=0", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients/a?forget=true", "").want(204)
+	if c := link.Closes(); len(c) != 1 || c[0].Reason != gateway.ReasonKicked {
+		t.Errorf("the device was told %+v, want kicked", c)
+	}
+	got := decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))
+	if got.Status != "canceled" || got.Reason != gateway.ReasonClientForgotten {
+		t.Errorf("message is %s, %q; want canceled, client_forgotten", got.Status, got.Reason)
+	}
+	h.call("GET", "/v1/clients/a", "").wantProblem(404, "client-not-found")
+	h.call("DELETE", "/v1/clients/a?forget=true", "").wantProblem(404, "client-not-found")
+
+	for i := range 5 {
+		h.known(gateway.ClientID(fmt.Sprint("test-", i)))
+	}
+	h.known("other")
+	h.call("POST", "/v1/clients/test-3/messages", pushText("x")).want(202)
+	for _, query := range []string{"?forget=true&prefix=test-", "?forget=true&prefix=test-&confirm=4"} {
+		if p := h.call("DELETE", "/v1/clients"+query, "").wantProblem(400, problem.InvalidParameter); !strings.Contains(p.Errors[0].Detail, "must be 5") {
+			t.Errorf("%s: %+v, want the number of clients", query, p)
+		}
+	}
+	h.call("DELETE", "/v1/clients?prefix=test-&confirm=5", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients?forget=true&confirm=6", "").wantProblem(400, problem.InvalidParameter)
+	if got := decode[ForgetResult](h.call("DELETE", "/v1/clients?forget=true&prefix=test-&confirm=5", "").want(200)); got != (ForgetResult{Forgotten: 5, Canceled: 1}) {
+		t.Errorf("forgot %+v, want 5 clients with 1 message", got)
+	}
+	if got := ids(decode[ClientPage](h.call("GET", "/v1/clients?status=all", "").want(200)).Items); got != "other" {
+		t.Errorf("the clients are %q, want other", got)
+	}
+}

@@ -342,6 +342,27 @@ func TestPurgeTakesTheRightToCancel(t *testing.T) {
 	w.as("a", "DELETE", "/v1/clients/a-truck?purge=true", "").want(204)
 }
 
+// TestATenantForgetsItsOwnClientsOnly: no client beyond the limit, and none that is also
+// in another tenant's group.
+func TestATenantForgetsItsOwnClientsOnly(t *testing.T) {
+	w := newWorld(t)
+	w.as("clients:write", "DELETE", "/v1/clients/a-truck?forget=true", "").wantProblem(403, problem.InsufficientScope)
+	w.as("clients:write", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=1", "").wantProblem(403, problem.InsufficientScope)
+	w.as("b", "DELETE", "/v1/clients/a-truck?forget=true", "").wantProblem(404, "client-not-found")
+	w.as("b", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=1", "").wantProblem(400, problem.InvalidParameter)
+	w.key("h", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Group: "band"}})
+	w.as("unlimited", "PATCH", "/v1/clients/g-truck", `{"groups":["gang","band"]}`).want(200)
+	w.as("g", "DELETE", "/v1/clients/g-truck?forget=true", "").wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.as("g", "DELETE", "/v1/clients?forget=true&status=all&confirm=1", "").wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.as("unlimited", "PATCH", "/v1/clients/g-truck", `{"groups":["gang"]}`).want(200)
+	w.as("g", "DELETE", "/v1/clients?forget=true&status=all&confirm=1", "").want(200)
+	w.as("a", "DELETE", "/v1/clients/a-truck?forget=true", "").want(204)
+	for _, id := range []string{"a-truck", "g-truck"} {
+		w.as("unlimited", "GET", "/v1/clients/"+id, "").wantProblem(404, "client-not-found")
+	}
+	w.as("unlimited", "GET", "/v1/clients/b-truck", "").want(200)
+}
+
 // TestStreamsShowWhatIsTheTenantsOnly: live, and from a position that another
 // key has seen.
 func TestStreamsShowWhatIsTheTenantsOnly(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -250,4 +251,42 @@ func (g *Gateway) Forget(ctx context.Context, id ClientID) (canceled int, err er
 	}
 	defer g.hub.giveBack(id)
 	return g.store.ForgetClient(ctx, id, g.now())
+}
+
+// forgetters bounds the events of one ForgetAll that are under way.
+const forgetters = 32
+
+// Forgotten is the result of ForgetAll.
+type Forgotten struct {
+	Clients  int
+	Canceled int // their deliveries that were queued
+}
+
+// ForgetAll is Forget for several clients; it passes over unknown ones. After an error
+// some may be forgotten: the result counts them.
+func (g *Gateway) ForgetAll(ctx context.Context, ids []ClientID) (done Forgotten, err error) {
+	var mu sync.Mutex // guards done and err
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(ids, len(ids)/forgetters+1) {
+		wg.Go(func() {
+			for _, id := range part {
+				n, failure := g.Forget(ctx, id)
+				mu.Lock()
+				switch {
+				case failure == nil:
+					done.Clients++
+					done.Canceled += n
+				case CodeOf(failure) != CodeClientNotFound:
+					err = failure
+				}
+				stop := err != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return done, err
 }

@@ -43,6 +43,7 @@ const (
 	Cancel       = "cancel"
 	UpdateClient = "client.update"
 	Disconnect   = "client.disconnect"
+	Forget       = "client.forget"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
 	Refused      = "refused" // a write without the key or the scope for it
