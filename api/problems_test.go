@@ -193,6 +193,19 @@ func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 		}
 	}
 	h.call("POST", "/v1/messages", to("a", "")).wantProblem(409, problem.Kind(gateway.CodeQueueFull))
+	full := memstore.New(memstore.Options{MaxClients: 1})
+	t.Cleanup(func() { full.Close() })
+	f := *h
+	f.gateway = gatewaytest.New(t, full, gateway.Config{})
+	f.handler = New(Config{Gateway: f.gateway})
+	f.known("a")
+	for _, call := range []string{"/v1/clients/c/messages", "/v1/messages"} {
+		body := to("c", `,"on_unknown":"queue"`)
+		if call != "/v1/messages" {
+			body = `{"text":"x","on_unknown":"queue"}`
+		}
+		f.call("POST", call, body).wantProblem(409, problem.Kind(gateway.CodeTooManyClients))
+	}
 	h.gateway.Drain()
 	h.call("POST", "/v1/messages", to("a", "")).wantProblem(503, problem.Kind(gateway.CodeDraining))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -330,6 +331,43 @@ func TestGroupsAreNotATenantsToEnter(t *testing.T) {
 	w.as("unlimited", "PATCH", "/v1/clients/a-truck", `{"groups":["mine","gang"]}`).want(200)
 	w.as("a", "PATCH", "/v1/clients/a-truck", `{"groups":["gang"]}`).want(200) // it is in already
 	w.as("g", "GET", "/v1/clients/a-truck", "").want(200)
+}
+
+// TestAGroupIsGuardedBetweenTwoKeys: a tenant's only key is revoked before the next one is
+// made, and no other tenant moves a client into its group.
+func TestAGroupIsGuardedBetweenTwoKeys(t *testing.T) {
+	w := newWorld(t)
+	w.as("unlimited", "DELETE", "/v1/keys/"+w.ids["g"], "").want(204)
+	w.as("a", "PATCH", "/v1/clients/a-truck", `{"groups":["gang"]}`).wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.key("g", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Group: "gang"}})
+	w.as("g", "GET", "/v1/clients/a-truck", "").wantProblem(404, "client-not-found")
+}
+
+// TestAKeyMakesNoMoreClientsKnownThanAreFree, and the operator and others find room.
+func TestAKeyMakesNoMoreClientsKnownThanAreFree(t *testing.T) {
+	store := memstore.New(memstore.Options{MaxClients: 20})
+	t.Cleanup(func() { store.Close() })
+	w := &world{harness: &harness{t: t, store: store, gateway: gatewaytest.New(t, store, gateway.Config{})},
+		keys: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}}
+	w.handler = New(Config{Gateway: w.gateway, Authorizer: w.keys})
+	w.key("messages:write", apikey.Spec{Scopes: apikey.MessagesWrite})
+	w.key("a", apikey.Spec{Scopes: limitable, Limit: tenants["a"]})
+	w.key("b", apikey.Spec{Scopes: limitable, Limit: tenants["b"]})
+	body := func(id string) string { return `{"to":{"client":"` + id + `"},"text":"x","on_unknown":"queue"}` }
+	for i := range 10 {
+		w.as("a", "POST", "/v1/messages", body(fmt.Sprint("a-", i))).want(202)
+	}
+	for range 2 {
+		p := w.as("a", "POST", "/v1/messages", body("a-more")).wantProblem(409, problem.Kind(gateway.CodeTooManyClients))
+		if p.Limit != 20 {
+			t.Errorf("limit %d, want 20", p.Limit)
+		}
+	}
+	w.as("messages:write", "POST", "/v1/messages", body("x-1")).want(202)
+	w.as("b", "POST", "/v1/messages", body("b-1")).want(202)
+	w.device("c-1", gatewaytest.Options{Hello: gateway.Hello{Client: "c-1"}})
+	w.as("a", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=10", "").want(200)
+	w.as("a", "POST", "/v1/messages", body("a-more")).want(202)
 }
 
 // TestPurgeTakesTheRightToCancel beside the one to disconnect.

@@ -16,7 +16,7 @@ import (
 // registration of the id waits until the first is decided.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
-// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable. An
+// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeIDInUse, CodeDraining, CodeUnavailable. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -36,6 +36,9 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	defer g.hub.giveBack(h.Client)
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
 	r := Registration{Client: h.Client, Labels: h.Labels, At: now}
+	if g.cfg.AccountOf != nil {
+		r.Account = g.cfg.AccountOf(h.Client)
+	}
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
 		return nil, Welcome{}, err
 	}

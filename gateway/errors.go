@@ -24,6 +24,7 @@ const (
 	CodeUnauthorized        Code = "unauthorized"
 	CodeBlocked             Code = "blocked"
 	CodeIDInUse             Code = "id-in-use"
+	CodeTooManyClients      Code = "too-many-clients"
 )
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.

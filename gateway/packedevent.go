@@ -73,7 +73,7 @@ var reasonNumbers = [...]string{1: ReasonTooLargeForProtocol, ReasonUnknownClien
 	reasonDeviceRejected: ReasonDeviceRejected,
 	reasonReplaced:       ReasonReplaced, ReasonHeartbeatTimeout, ReasonClientClosed, ReasonConnectionLost, ReasonKicked,
 	ReasonProtocolError, ReasonCredentialsExpired, ReasonSlowConsumer, ReasonShutdown,
-	reasonVerdictNotKept: ReasonVerdictNotKept, ReasonClientForgotten}
+	reasonVerdictNotKept: ReasonVerdictNotKept, ReasonClientForgotten, ReasonTooManyClients}
 
 var dialectNumbers = [...]string{1: "v1", "v2", "text"}
 

@@ -7,6 +7,7 @@ const (
 	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
 	ReasonDeviceRejected      = "device_rejected"        // the device rejected it; its text is the result
 	ReasonUnknownClient       = "unknown_client"         // named in a list, never registered
+	ReasonTooManyClients      = "too_many_clients"       // named in a list, unknown, and there is no room for another client
 	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
@@ -105,7 +106,7 @@ func Closers() []string {
 
 // DeliveryReasons returns every reason of a delivery.
 func DeliveryReasons() []string {
-	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
+	return []string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonTooManyClients, ReasonQueueFull, ReasonAttemptsUsedUp,
 		ReasonPurged, ReasonClientForgotten, ReasonRetryLater, ReasonVerdictNotKept}
 }
 

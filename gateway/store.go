@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ type Store interface {
 	// is set: a repeat returns the receipt of the first message.
 	//
 	// Errors: CodeClientNotFound (the single recipient is unknown and
-	// a.QueueUnknown is not set), CodeQueueFull (the single recipient's queue
+	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
 	// has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
@@ -93,7 +94,7 @@ type Store interface {
 	// client would register again), but it precedes every later Accept in the
 	// log.
 	//
-	// Errors: CodeBlocked, CodeValidation (bounds): nothing has changed.
+	// Errors: CodeBlocked, CodeTooManyClients, CodeValidation (bounds): nothing has changed.
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
@@ -187,6 +188,10 @@ type Acceptance struct {
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int
 
+	// Account is the key or tenant that clients are counted for that QueueUnknown makes
+	// known; see TooManyClients.
+	Account string
+
 	// IdempotencyKey is "" for none. Scope is the principal that the key belongs
 	// to, Fingerprint a hash of the request that a repeat must match. They are
 	// remembered for 24 h.
@@ -260,6 +265,7 @@ type Registration struct {
 	Groups []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
+	Account string // the tenant that a new client is counted for, "" for none; see TooManyClients
 	At      time.Time
 }
 
@@ -270,6 +276,21 @@ func (r *Registration) Refusal(blockedUntil time.Time) error {
 		return &Error{Code: CodeBlocked, Message: "the client is blocked", RetryAfter: wait}
 	}
 	return nil
+}
+
+// TooManyClients returns the refusal of one more client, nil if there is room: clients
+// are known, of which the account has own, and there may be most; 0 = no bound. An
+// account has no more clients than are free, so that it leaves room for others. The
+// account "" stands for the operator, who may use all.
+func TooManyClients(account string, own, clients, most int64) error {
+	if free := most - clients; most == 0 || free > 0 && (account == "" || own < free) {
+		return nil
+	}
+	message := fmt.Sprintf("%d clients are known, and there may be %d", clients, most)
+	if clients < most {
+		message = "the key or tenant has made as many clients known as are free for all"
+	}
+	return &Error{Code: CodeTooManyClients, Limit: most, Message: message, RetryAfter: time.Minute}
 }
 
 // IDInUse returns the refusal of a registration whose id is connected elsewhere, under

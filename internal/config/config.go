@@ -113,6 +113,7 @@ type Delivery struct {
 
 // Clients configures how long the gateway remembers devices.
 type Clients struct {
+	Max         int      `yaml:"max" help:"clients that may be known; beyond it a new one is refused, and no key or tenant makes more known than are free" min:"1" max:"1000000000"`
 	ForgetAfter Duration `yaml:"forget_after" help:"forget a device without queued messages that was not seen for" min:"1h" max:"3650d"`
 }
 
@@ -249,7 +250,7 @@ func Default() *Config {
 			MinFree:         64 * MiB,
 		},
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
-		Clients:  Clients{ForgetAfter: 30 * day},
+		Clients:  Clients{Max: 2_000_000, ForgetAfter: 30 * day},
 		Events:   Events{Buffer: 65536, BufferBytes: 16 * MiB},
 		Auth: Auth{
 			DeviceJWTLeeway:       30 * second,

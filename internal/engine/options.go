@@ -50,6 +50,9 @@ type Options struct {
 	MaxQueued      int
 	MaxQueuedBytes int64
 
+	// MaxClients bounds the known clients; 0 is no bound. See gateway.TooManyClients.
+	MaxClients int64
+
 	// RejectTwins refuses a registration whose id is connected to another node.
 	RejectTwins bool
 
@@ -105,7 +108,7 @@ func (o *Options) bounds() record.Bounds {
 	b.StatusAge, b.UplinkAge, b.ClientAge = o.StatusRetention, o.UplinkRetention, o.ForgetAfter
 	b.EventAge, b.MaxEventBytes = o.EventRetention, o.MaxEventBytes
 	b.MaxLabels, b.MaxLabelKey, b.MaxLabelValue = gateway.MaxLabels, gateway.MaxLabelKey, gateway.MaxLabelValue
-	b.RejectTwins = o.RejectTwins
+	b.RejectTwins, b.MaxClients = o.RejectTwins, o.MaxClients
 	b.MaxGroups, b.MaxGroupName = gateway.MaxGroups, gateway.MaxGroupName
 	if o.bitmapsOnly {
 		b.SmallAudience = 0

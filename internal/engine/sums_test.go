@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "dd8f350992296fd15a85a28a", answers: "bc5583bb8ca72613f54e3978",
-			rows: "0e259309731711da1b9efdf1 921703c6c5cd75f7632d88f7 " +
-				"f7c1dc70ae3d70ea22309abe 9e1835705ee30d570b9a0826 f7c1dc70ae3d70ea22309abe 9e1835705ee30d570b9a0826 "},
-		"bitmaps": {records: "b54acaa79474b4ebc2fde4c9", answers: "915af8bd1fcf1c1efcccf77f",
-			rows: "ad1de2acfefd6cac3df45a6f 62771e698f845ec1dd946dd3 " +
-				"b0f10775d541940f7353f2af 950a5490f49be203f34b4956 b0f10775d541940f7353f2af 950a5490f49be203f34b4956 "},
+		"rows": {records: "59d607de24fa05e1812f5535", answers: "60317c1e7d09785f31845b41",
+			rows: "e3b9fa76da2151d6ab6bd124 b346bb98f33bf595131f653d " +
+				"1e7875ef4433cc8a0dd50175 91da624cfb5bf2043c22583f 1e7875ef4433cc8a0dd50175 91da624cfb5bf2043c22583f "},
+		"bitmaps": {records: "2ff8dddaad813bced58cd40f", answers: "a643021fda1319987acd431c",
+			rows: "18defc6bd528eb1593fea617 bcc120325f02ab83bcb697ae " +
+				"ffd99a308f9f13d6454b4a2f 0c33b1faa03a54e7c68cbdb7 ffd99a308f9f13d6454b4a2f 0c33b1faa03a54e7c68cbdb7 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums
@@ -198,7 +198,7 @@ func (s *schedule) disconnect(id gateway.ClientID, reason string) {
 }
 
 func (s *schedule) registration() gateway.Registration {
-	r := gateway.Registration{Client: s.client(), At: s.now}
+	r := gateway.Registration{Client: s.client(), At: s.now, Account: fmt.Sprint("t", s.rng.IntN(2))}
 	if s.rng.IntN(3) > 0 {
 		r.Labels = map[string]string{"colour": []string{"red", "blue"}[s.rng.IntN(2)], "n": fmt.Sprint(s.rng.IntN(4))}
 	}

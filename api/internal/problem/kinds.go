@@ -80,6 +80,7 @@ var kinds = map[Kind]kind{
 	Kind(gateway.CodeAlreadyFinal):        {409, "Already final", "Every delivery of the message has a final state; nothing can be canceled."},
 	Kind(gateway.CodeIdempotencyMismatch): {422, "Idempotency key used before", "The key belongs to another request of the last 24 h. Use a new key for a new message."},
 	Kind(gateway.CodeQueueFull):           {409, "Queue full", "The queue has as much as it may hold; limit is that bound. For one client it is delivery.max_queued messages, or delivery.max_queued_bytes bytes. The queue has room again when the client has taken some messages, or when some are canceled or expire."},
+	Kind(gateway.CodeTooManyClients):      {409, "Too many clients", "The push would make a client known, and there is no room for one: clients.max are known, or the key or tenant has made as many known as are free for all. Nothing was stored. Forget clients that are no longer used: DELETE /v1/clients/{id}?forget=true."},
 	Kind(gateway.CodeDraining):            {503, "Draining", "The server is shutting down and accepts nothing more. Nothing was stored."},
 	Kind(gateway.CodeUnavailable):         {503, "Store unavailable", "The store could not confirm the change: it may or may not have happened. Repeat with the same Idempotency-Key."},
 	Kind(gateway.CodeAckTimeout):          {504, "No ack in time", "The device did not answer within wait. It may have got the message."},

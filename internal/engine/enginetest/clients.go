@@ -162,6 +162,53 @@ var clientTests = []test{
 			h.Error(err)
 		}
 	}},
+	{name: "beyond MaxClients a new client is refused", opt: Options{MaxClients: 3}, run: func(h *harness) {
+		h.register("a", "b", "c")
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "d", At: h.clock.Now()})
+		h.wantCode(err, gateway.CodeTooManyClients)
+		a := h.to(gateway.Audience{Client: "d"}, "x")
+		a.QueueUnknown = true
+		_, err = h.store.Accept(ctx, a)
+		h.wantCode(err, gateway.CodeTooManyClients)
+		a = h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "d"}}, "x")
+		a.QueueUnknown = true
+		m := h.accept(a)
+		if d := h.delivery(m.ID, "d"); d.State != gateway.Failed || d.Reason != gateway.ReasonTooManyClients {
+			h.Errorf("in a list the delivery is %v, %q", d.State, d.Reason)
+		}
+		h.wantState(m.ID, "a", gateway.Queued)
+		h.register("a") // it is known
+		if n := h.store.Stats().Clients; n != 3 {
+			h.Errorf("%d clients, want 3", n)
+		}
+		_, err = h.store.ForgetClient(ctx, "c", h.clock.Now())
+		h.must(err)
+		h.register("d")
+	}},
+	{name: "an account has no more clients than are free", opt: Options{MaxClients: 10}, run: func(h *harness) {
+		push := func(account, id string) error {
+			a := h.to(gateway.Audience{Client: gateway.ClientID(id)}, "x")
+			a.QueueUnknown, a.Account = true, account
+			_, err := h.store.Accept(ctx, a)
+			return err
+		}
+		for i := range 5 {
+			h.must(push("key", fmt.Sprint("k", i)))
+		}
+		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients)
+		for i := range 3 {
+			_, _, err := h.store.Register(ctx, gateway.Registration{Client: gateway.ClientID(fmt.Sprint("t", i)), Account: "tenant", At: h.clock.Now()})
+			h.must(err)
+		}
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "t3", Account: "tenant", At: h.clock.Now()})
+		h.wantCode(err, gateway.CodeTooManyClients)
+		h.must(push("", "operator-1"))
+		h.register("operator-2")
+		_, err = h.store.ForgetClient(ctx, "k0", h.clock.Now())
+		h.must(err)
+		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // 4 of its own, 1 free
+		h.must(push("other", "o1"))
+	}},
 	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {
 		h.labeled("a", map[string]string{"k": "v"})
 		h.member("a", "g")

@@ -75,6 +75,7 @@ func newModel(t *testing.T, rt *rapid.T, openA, openB Open) *model {
 		ForgetAfter:     100 * 365 * 24 * time.Hour,
 		QueueLen:        rapid.IntRange(2, 12).Draw(rt, "queue length"),
 		QueueBytes:      int64(rapid.IntRange(20, 200).Draw(rt, "queue bytes")),
+		MaxClients:  int64(rapid.IntRange(0, 7).Draw(rt, "clients")),
 	}
 	for _, s := range []struct {
 		*side
@@ -128,6 +129,7 @@ func difference(a, b any) string {
 var (
 	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
 	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
+	accounts  = rapid.SampledFrom([]string{"", "", "t1", "t2"})
 	labelSets = rapid.SampledFrom([]map[string]string{nil, {}, {"k": "1"}, {"k": "2"}, {"k": "1", "l": ""}})
 	reasons   = rapid.SampledFrom([]string{"", gateway.ReasonDeviceRejected, gateway.ReasonDeviceRejected, gateway.ReasonTooLargeForProtocol})
 	results   = rapid.SampledFrom([][]byte{nil, nil, []byte("42")})
@@ -135,7 +137,7 @@ var (
 
 func (m *model) register(rt *rapid.T) {
 	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Labels: labelSets.Draw(rt, "labels"),
-		Groups: groupSets.Draw(rt, "groups"), At: m.clock.Now()}
+		Groups: groupSets.Draw(rt, "groups"), Account: accounts.Draw(rt, "account"), At: m.clock.Now()}
 	if rapid.IntRange(0, 3).Draw(rt, "guard") == 0 {
 		r.Guarded = map[string]bool{"g": true}
 	}
@@ -219,6 +221,7 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 		CreatedAt:    now,
 		ExpiresAt:    now.Add(time.Duration(rapid.IntRange(1, 100).Draw(rt, "ttl")) * time.Second),
 		QueueUnknown: rapid.IntRange(0, 3).Draw(rt, "queue unknown") == 0,
+		Account:      accounts.Draw(rt, "account"),
 	}
 	if rapid.Bool().Draw(rt, "metadata") {
 		a.Metadata = map[string]string{"n": fmt.Sprint(m.ids)}

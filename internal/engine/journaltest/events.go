@@ -20,6 +20,7 @@ var (
 	clientNames = []gateway.ClientID{"c1", "c2", "c3", "c4", "c5", "c6"}
 	groupNames  = []string{"g1", "g2"}
 	keyNames    = []string{"k1", "k2", "k3"}
+	accounts    = []string{"", "", "t1", "t2"}
 )
 
 // keyAge is the bound that no schedule reaches: a key is given once. The short one is
@@ -35,6 +36,7 @@ func (w *world) drawBounds() record.Bounds {
 	b.MaxQueued = 2 + w.rng.IntN(4)
 	b.SmallAudience = w.rng.IntN(3)
 	b.MaxBitmaps = 1 + w.rng.Int64N(3)
+	b.MaxClients = w.rng.Int64N(int64(len(clientNames)) + 2)
 	b.MaxGroups = 1 + w.rng.IntN(2)
 	b.RejectTwins = w.rng.IntN(2) == 0
 	b.KeyAge = keyAge
@@ -113,7 +115,7 @@ func (n *node) accept(at int64) record.Event {
 	e.CreatedAt = record.TimeOf(at)
 	e.ExpiresAt = e.CreatedAt.Add(pick(w, []time.Duration{2 * time.Second, 20 * time.Second, time.Hour}))
 	e.Payload, e.Owner = fmt.Appendf(nil, "payload %d", w.tick), n.name
-	e.QueueUnknown, e.Rate = w.rng.IntN(2) == 0, w.rng.IntN(3)
+	e.QueueUnknown, e.Rate, e.Account = w.rng.IntN(2) == 0, w.rng.IntN(3), pick(w, accounts)
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)
@@ -199,7 +201,7 @@ func (n *node) ref(v *state.View, id gateway.ClientID) uint32 {
 func (n *node) register(at int64) record.Event {
 	w := n.w
 	e := &record.Register{}
-	e.Client, e.At = pick(w, clientNames), record.TimeOf(at)
+	e.Client, e.At, e.Account = pick(w, clientNames), record.TimeOf(at), pick(w, accounts)
 	if w.rng.IntN(2) == 0 {
 		e.Labels = map[string]string{"kind": pick(w, []string{"a", "b"})}
 	}

@@ -35,10 +35,13 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	if err := checkBounds(labels, groups); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
-	s.events++
 	if c == nil {
-		c = s.newClientLocked(r.Client, r.At)
+		if err := s.roomForClientLocked(r.Account); err != nil {
+			return gateway.ClientRecord{}, 0, err
+		}
+		c = s.newClientLocked(r.Client, r.At, r.Account)
 	}
+	s.events++
 	c.Labels, c.Groups = labels, groups
 	c.LastSeenAt = r.At
 	c.connected = true
@@ -47,10 +50,16 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	return c.export(), s.seq, nil
 }
 
+// roomForClientLocked returns why there is no room for one more client of an account.
+func (s *Store) roomForClientLocked(account string) error {
+	return gateway.TooManyClients(account, s.accounts[account], int64(len(s.clients)), s.opt.MaxClients)
+}
+
 // newClientLocked adds a client.
-func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
+func (s *Store) newClientLocked(id gateway.ClientID, at time.Time, account string) *client {
 	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}}
-	s.clients[id] = c
+	s.clients[id], c.account = c, account
+	s.accounts[account]++
 	s.ids.insert(id)
 	s.scheduleLocked(at.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c, now) })
 	return c
@@ -84,6 +93,9 @@ func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.T
 func (s *Store) dropClientLocked(c *client) {
 	delete(s.clients, c.ID)
 	s.ids.remove(c.ID)
+	if s.accounts[c.account]--; s.accounts[c.account] == 0 {
+		delete(s.accounts, c.account)
+	}
 	s.epoch = max(s.epoch, c.Epoch)
 	l := s.lanes[c.ID]
 	if l == nil {
@@ -91,7 +103,7 @@ func (s *Store) dropClientLocked(c *client) {
 	}
 	l.history = slices.DeleteFunc(l.history, func(d *delivery) bool {
 		d.former = true
-		return d.Reason != gateway.ReasonUnknownClient
+		return d.Reason != gateway.ReasonUnknownClient && d.Reason != gateway.ReasonTooManyClients
 	})
 	if len(l.history) == 0 {
 		delete(s.lanes, c.ID)

@@ -96,7 +96,7 @@ func (e *Accept) encode(b []byte) []byte {
 			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}
-	return PutBytes(PutMap(PutString(b, e.Owner), e.Metadata), e.Payload)
+	return PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
 }
 
 func decodeAccept(d *Decoder) *Accept {
@@ -121,7 +121,7 @@ func decodeAccept(d *Decoder) *Accept {
 			e.Mask[c] = set
 		}
 	}
-	e.Owner, e.Metadata, e.Payload = d.Text(), d.Map(), d.Bytes()
+	e.Owner, e.Account, e.Metadata, e.Payload = d.Text(), d.Text(), d.Map(), d.Bytes()
 	return e
 }
 
@@ -191,7 +191,7 @@ func (e *Register) Size() int  { return 96 + 64*len(e.Labels) + 32*(len(e.Groups
 func (e *Register) encode(b []byte) []byte {
 	b = PutMap(PutBool(PutString(b, e.Client), e.Labels != nil), e.Labels)
 	b = PutTime(PutStrings(PutBool(b, e.Groups != nil), e.Groups), e.At)
-	return PutStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
+	return PutString(PutStrings(b, slices.Sorted(maps.Keys(e.Guarded))), e.Account)
 }
 
 func decodeRegister(d *Decoder) *Register {
@@ -212,6 +212,7 @@ func decodeRegister(d *Decoder) *Register {
 			e.Guarded[name] = true
 		}
 	}
+	e.Account = d.Text()
 	return e
 }
 

@@ -31,11 +31,16 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
 		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
 	}
+	if r.Err == nil && c == nil {
+		if r.Err, err = m.roomForClient(e.Account); err != nil {
+			return err
+		}
+	}
 	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.At)); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At), e.Account); err != nil {
 			return err
 		}
 	}
@@ -297,6 +302,9 @@ func (m *Machine) dropClient(c *client, at int64) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
+	if err := m.countFor(c.account, -1); err != nil {
+		return err
+	}
 	m.set(forgottenKey(at, c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)

@@ -20,6 +20,7 @@ import (
 //
 //	c <client>                 the client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
+//	A <account>                clients that are counted for a key or tenant (accountRow)
 //	n <ord>                    deliveries queued for it alone: count and bytes; absent = none
 //	f <ord>                    empty: that queue is full
 //	z <time> <ord>             empty: the client was forgotten then
@@ -58,6 +59,7 @@ const (
 	kindWriter     = 'W'
 	kindClient     = 'c'
 	kindOrdinal    = 'd'
+	kindAccount    = 'A'
 	kindCount      = 'n'
 	kindFull       = 'f'
 	kindForgotten  = 'z'
@@ -102,6 +104,8 @@ func key64x32(kind byte, a uint64, b uint32) []byte {
 }
 
 func clientKey(id gateway.ClientID) []byte { return append(keyOf(kindClient, len(id)), id...) }
+
+func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
 
 func ordinalKey(o record.Ordinal) []byte { return key32(kindOrdinal, uint32(o)) }
 func countKey(o record.Ordinal) []byte   { return key32(kindCount, uint32(o)) }

@@ -327,8 +327,12 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 
 // newClient makes a client known. Its epochs go on above those of all forgotten clients,
 // so that no session of a client with the same id has one of them.
-func (m *Machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
+func (m *Machine) newClient(id gateway.ClientID, createdAt int64, account string) (*client, error) {
 	c := &client{id: id, loaded: true}
+	c.account = account
+	if err := m.countFor(account, 1); err != nil {
+		return nil, err
+	}
 	c.ord, c.createdAt, c.rowDirty, c.epoch = m.State.nextOrdinal, createdAt, true, m.State.epoch
 	m.State.nextOrdinal++
 	m.State.Clients++

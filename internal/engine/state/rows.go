@@ -102,13 +102,14 @@ type clientRow struct {
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
 	reported    map[string]string // labels that the device has sent, apart from those that it was given
+	account     string            // that it is counted for; "" = none
 }
 
 func (r *clientRow) encode(key []byte) []byte {
 	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	b = record.PutMap(record.PutUint(b, r.epoch), r.reported)
+	b = record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account)
 	return record.PutSum(key, b)
 }
 
@@ -121,7 +122,7 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
 	if len(d.Rest) > 0 { // rows of format 3 end here
-		r.epoch, r.reported = d.Uint(), d.Map()
+		r.epoch, r.reported, r.account = d.Uint(), d.Map(), d.Text()
 	}
 	return r, d.End()
 }

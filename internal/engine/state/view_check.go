@@ -52,18 +52,19 @@ type verifier struct {
 	onBits   int64                       // clients, by the online bitmaps
 	event    uint64                      // last number in the rows of events
 	bytes    int64                       // of the rows of events
+	accounts map[string]accountRow       // counted by the rows of clients
 }
 
 // Check reads all rows, and compares them with each other and with the counts of the
 // state.
 func (v *View) Check(r *Findings) {
-	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}}
+	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}, accounts: map[string]accountRow{}}
 	r.Position = v.State.Pos
 	for _, step := range []struct {
 		kind byte
 		row  func(k, val []byte) error
 	}{
-		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
+		{kindQueued, c.queuedRow}, {kindClient, c.clientRow}, {kindAccount, c.accountRow}, {kindOrdinal, nil}, {kindCount, c.countRow},
 		{kindFull, nil}, {kindForgotten, nil}, {kindKnown, c.bitsRow}, {kindGroup, c.bitsRow}, {kindLabel, c.bitsRow},
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindStranger, c.settledRow},
 		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
@@ -105,6 +106,9 @@ func (c *verifier) totals() {
 		if n.got != n.want {
 			c.r.Problem("%d %s, want %d", n.got, n.what, n.want)
 		}
+	}
+	for name, r := range c.accounts {
+		c.r.Problem("account %q has %+v and no row", name, r)
 	}
 	for o, n := range c.perOrd {
 		c.r.Problem("client with ordinal %d has %d queued deliveries that its counter leaves out", o, n.n)
@@ -154,6 +158,11 @@ func (c *verifier) clientRow(k, val []byte) error {
 		return err
 	}
 	c.r.Clients++
+	if row.account != "" {
+		a := c.accounts[row.account]
+		a.clients++
+		c.accounts[row.account] = a
+	}
 	name, err := c.nameOf(row.ord)
 	if err != nil {
 		return err
@@ -186,6 +195,15 @@ func (c *verifier) clientRow(k, val []byte) error {
 		}
 	}
 	return nil
+}
+
+func (c *verifier) accountRow(k, val []byte) error {
+	got, err := decodeAccount(k, val)
+	if want := c.accounts[string(k[1:])]; err == nil && got != want {
+		err = fmt.Errorf("has %+v, want %+v", got, want)
+	}
+	delete(c.accounts, string(k[1:]))
+	return err
 }
 
 func (c *verifier) bitsRow(k, val []byte) error {
