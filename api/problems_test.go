@@ -179,6 +179,29 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
 }
 
+// diskFull accepts nothing.
+type diskFull struct{ gateway.Store }
+
+func (diskFull) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+	return gateway.Receipt{}, &gateway.Error{Code: gateway.CodeDiskFull, Cause: gateway.ErrUnavailable, RetryAfter: 5 * time.Second}
+}
+
+func (s diskFull) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, error)) {
+	done(s.Accept(context.Background(), a))
+}
+
+// A full disk is named, and nothing was stored.
+func TestProblemsOfAFullDisk(t *testing.T) {
+	h := newHarness(t)
+	h.handler = New(Config{Gateway: gatewaytest.New(t, diskFull{h.store}, gateway.Config{})})
+	for target, body := range map[string]string{"/v1/clients/a/messages": pushText("x"), "/v1/messages": `{"to":{"client":"a"},"text":"x"}`} {
+		a := h.call("POST", target, body)
+		if p := a.wantProblem(503, problem.Kind(gateway.CodeDiskFull)); p.MessageID != "" || a.header.Get("Retry-After") != "5" {
+			t.Errorf("%s: %+v, Retry-After %q; want no message and 5", target, p, a.header.Get("Retry-After"))
+		}
+	}
+}
+
 // A push to one client of many is refused as one to the client's own path is.
 func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 	h := newHarnessOn(t, gateway.Config{})

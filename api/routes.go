@@ -35,7 +35,7 @@ var (
 	ofStore  = problem.Kind(gateway.CodeUnavailable)
 	ofClient = problem.Kind(gateway.CodeClientNotFound)
 	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
-	ofPush   = []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients),
+	ofPush   = []problem.Kind{ofStore, problem.Kind(gateway.CodeDiskFull), ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
 	ofMessage = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
 )

@@ -20,6 +20,8 @@ const (
 	CodeQueueFull           Code = "queue-full"
 	CodeDraining            Code = "draining"
 	CodeUnavailable         Code = "store-unavailable"
+	CodeDiskFull            Code = "disk-full"    // nothing was stored; it wraps ErrUnavailable
+	CodeUplinksFull         Code = "uplinks-full" // of an uplink: its share of the disk is used up
 	CodeAckTimeout          Code = "ack-timeout"
 	CodeUnauthorized        Code = "unauthorized"
 	CodeBlocked             Code = "blocked"

@@ -118,7 +118,8 @@ type Store interface {
 	ForgetClient(ctx context.Context, client ClientID, at time.Time) (int, error)
 
 	// AppendUplink stores a payload from a device and returns its sequence
-	// when it is on stable storage.
+	// when it is on stable storage. Errors: CodeUplinksFull (the uplinks of the client,
+	// of its account or of all have used up their share), ErrUnavailable.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued transmissions of a client with a sequence above
@@ -293,6 +294,18 @@ func TooManyClients(account string, own, clients, most int64) error {
 	return &Error{Code: CodeTooManyClients, Limit: most, Message: message, RetryAfter: time.Minute}
 }
 
+// UplinksFull returns the refusal of an uplink of size bytes, nil if there is room:
+// uplinks have used bytes, of which the client or its account has own, and there may be
+// most; 0 = no bound. Neither has more than are free, so that those who have sent less
+// find room.
+func UplinksFull(own, used, size, most int64) error {
+	if most == 0 || own+size <= most-used {
+		return nil
+	}
+	return &Error{Code: CodeUplinksFull, Limit: most, RetryAfter: time.Minute,
+		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
+}
+
 // IDInUse returns the refusal of a registration whose id is connected elsewhere, under
 // Config.RejectTwins.
 func IDInUse() error {
@@ -395,6 +408,7 @@ type StoreStats struct {
 	Queued      int    // deliveries that are not final
 	OldestAt    time.Time
 	DiskBytes   int64
+	UplinkBytes int64  // of stored uplinks
 	Records     uint64 // group commits
 	Events      uint64 // events in them
 	AcceptNanos Histogram

@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "59d607de24fa05e1812f5535", answers: "60317c1e7d09785f31845b41",
-			rows: "e3b9fa76da2151d6ab6bd124 b346bb98f33bf595131f653d " +
-				"1e7875ef4433cc8a0dd50175 91da624cfb5bf2043c22583f 1e7875ef4433cc8a0dd50175 91da624cfb5bf2043c22583f "},
-		"bitmaps": {records: "2ff8dddaad813bced58cd40f", answers: "a643021fda1319987acd431c",
-			rows: "18defc6bd528eb1593fea617 bcc120325f02ab83bcb697ae " +
-				"ffd99a308f9f13d6454b4a2f 0c33b1faa03a54e7c68cbdb7 ffd99a308f9f13d6454b4a2f 0c33b1faa03a54e7c68cbdb7 "},
+		"rows": {records: "666efb4c64b575d947a9c250", answers: "60317c1e7d09785f31845b41",
+			rows: "63d86253707ad97de15e420a d9bd0bb1a76e1ad65112e59e " +
+				"370e04d990a44566dbe737b8 6811bdae1457de0a0c3c6e73 370e04d990a44566dbe737b8 6811bdae1457de0a0c3c6e73 "},
+		"bitmaps": {records: "5b0d5dae5e5241274a2275dd", answers: "a643021fda1319987acd431c",
+			rows: "7b4f1dbe47d65ed971281259 d4855e983d4ef561d9cffb14 " +
+				"49b04222691f1d23c51adfb5 8e040bbd3d4257f62e08c5f1 49b04222691f1d23c51adfb5 8e040bbd3d4257f62e08c5f1 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums

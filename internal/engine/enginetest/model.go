@@ -75,7 +75,7 @@ func newModel(t *testing.T, rt *rapid.T, openA, openB Open) *model {
 		ForgetAfter:     100 * 365 * 24 * time.Hour,
 		QueueLen:        rapid.IntRange(2, 12).Draw(rt, "queue length"),
 		QueueBytes:      int64(rapid.IntRange(20, 200).Draw(rt, "queue bytes")),
-		MaxClients:  int64(rapid.IntRange(0, 7).Draw(rt, "clients")),
+		MaxClients:      int64(rapid.IntRange(0, 7).Draw(rt, "clients")),
 	}
 	for _, s := range []struct {
 		*side

@@ -37,6 +37,7 @@ func (w *world) drawBounds() record.Bounds {
 	b.SmallAudience = w.rng.IntN(3)
 	b.MaxBitmaps = 1 + w.rng.Int64N(3)
 	b.MaxClients = w.rng.Int64N(int64(len(clientNames)) + 2)
+	b.MaxUplinkBytes = pick(w, []int64{0, 150, 400, 1000})
 	b.MaxGroups = 1 + w.rng.IntN(2)
 	b.RejectTwins = w.rng.IntN(2) == 0
 	b.KeyAge = keyAge

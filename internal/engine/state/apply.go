@@ -169,16 +169,3 @@ func unknownClient(id gateway.ClientID) error {
 func unknownMessage(id gateway.MessageID) error {
 	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
 }
-
-func (m *Machine) uplink(e *record.Uplink, r *Result) error {
-	m.State.Useq++
-	u := e.Uplink
-	u.Seq = m.State.Useq
-	k := uplinkKey(u.Client, u.Seq)
-	m.set(k, encodeUplink(k, &u))
-	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
-	r.Useq = u.Seq
-	m.note(&Event{Kind: EventReceived, Client: u.Client, Seq: u.Seq, At: record.Nanos(u.At)})
-	m.notices.add(&gateway.Uplinked{Uplink: u})
-	return nil
-}

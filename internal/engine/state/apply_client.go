@@ -302,9 +302,12 @@ func (m *Machine) dropClient(c *client, at int64) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	if err := m.countFor(c.account, -1); err != nil {
+	a, err := m.account(c.account)
+	if err != nil {
 		return err
 	}
+	a.clients--
+	m.touchAccount(a)
 	m.set(forgottenKey(at, c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
@@ -373,30 +376,5 @@ func (m *Machine) forgetKey(e *record.ForgetKey) error {
 		return err // it was given again later
 	}
 	m.del(idempotencyKey(e.Scoped))
-	return nil
-}
-
-func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
-	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
-	if err != nil {
-		return err
-	}
-	n := 0
-	type row struct {
-		client gateway.ClientID
-		useq   uint64
-	}
-	var rows []row
-	for ok := it.First(); ok && n < e.Max; ok = it.Next() {
-		rows = append(rows, row{gateway.ClientID(it.Value()), tail64(it.Key())})
-		n++
-	}
-	if err := it.Close(); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		m.del(key64(kindUplinkSeq, r.useq))
-		m.del(uplinkKey(r.client, r.useq))
-	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 //
 //	c <client>                 the client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
-//	A <account>                clients that are counted for a key or tenant (accountRow)
+//	A <account>                clients and uplinks that are counted for a key or tenant (accountRow)
 //	n <ord>                    deliveries queued for it alone: count and bytes; absent = none
 //	f <ord>                    empty: that queue is full
 //	z <time> <ord>             empty: the client was forgotten then
@@ -43,7 +43,8 @@ import (
 //	k <scope> <key>            idempotency key: message id, fingerprint, time
 //	j <time> <scope> <key>     empty: retention index of idempotency keys
 //	u <client> 0 <useq>        uplink
-//	y <useq>                   client: uplinks in order of arrival
+//	y <useq>                   client and size: uplinks in order of arrival (arrivalRow)
+//	U <client>                 bytes of its uplinks (hoardRow); absent = none
 //	E <number u64>             events of one record, from this number on (Event); set once
 //	w                          no longer: rows of writers, to format 3
 //	p <ord> <wire number>      reserved: sequence and part of a delivery that was held back, and
@@ -80,6 +81,7 @@ const (
 	kindKeyAge     = 'j'
 	kindUplink     = 'u'
 	kindUplinkSeq  = 'y'
+	kindHoard      = 'U'
 	kindOnline     = 'i'
 	kindEvents     = 'E'
 )
@@ -104,8 +106,6 @@ func key64x32(kind byte, a uint64, b uint32) []byte {
 }
 
 func clientKey(id gateway.ClientID) []byte { return append(keyOf(kindClient, len(id)), id...) }
-
-func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
 
 func ordinalKey(o record.Ordinal) []byte { return key32(kindOrdinal, uint32(o)) }
 func countKey(o record.Ordinal) []byte   { return key32(kindCount, uint32(o)) }

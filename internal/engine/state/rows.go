@@ -20,6 +20,7 @@ type Standing struct {
 	bitmaps     int64  // messages in bitmap form that are not completed
 	eventBytes  int64  // of the rows of events, keys and values
 	epoch       uint64 // highest one of a forgotten client
+	uplinkBytes int64  // of the rows of uplinks, keys and values
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
@@ -38,6 +39,9 @@ func ReadStanding(rows Reader) (r Standing, err error) {
 	return decodeState(v)
 }
 
+// UplinkBytes returns the size of the rows of uplinks.
+func (r *Standing) UplinkBytes() int64 { return r.uplinkBytes }
+
 // Row returns the row of the state.
 func (r *Standing) Row() (key, value []byte) { return keyState, r.encode() }
 
@@ -48,7 +52,7 @@ func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
 		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes),
-		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch} {
+		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch, uint64(r.uplinkBytes)} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
@@ -71,7 +75,7 @@ func decodeState(v []byte) (r Standing, err error) {
 	case stateValues:
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]),
-			Sum: n[12], Agreed: Agreement{n[13], n[14]}, epoch: n[15]}
+			Sum: n[12], Agreed: Agreement{n[13], n[14]}, epoch: n[15], uplinkBytes: int64(n[16])}
 	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
@@ -83,7 +87,7 @@ func decodeState(v []byte) (r Standing, err error) {
 
 // Numbers of values in the row of the state, now and up to format 3.
 const (
-	stateValues    = 16
+	stateValues    = 17
 	oldStateValues = 11
 )
 
