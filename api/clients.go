@@ -31,7 +31,8 @@ type Client struct {
 	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`                                             // the last round trip that was measured, in milliseconds
 	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`         // of its connection
 	Groups       []string          `json:"groups" validate:"required" example:"fleet-a"`                                 // that it is a member of
-	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that it, or a PATCH, has set
+	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that a PATCH has set
+	Reported     map[string]string `json:"reported,omitempty"`                                                           // what it says of itself when it registers; no audience or filter uses it
 	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
 	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
 	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection
@@ -66,7 +67,7 @@ type ClientPatch struct {
 func (s *server) clientView(c *gateway.Client) Client {
 	v := Client{
 		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
-		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels,
+		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels, Reported: c.Reported,
 		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight,
 	}
 	if v.Groups == nil {

@@ -21,10 +21,11 @@ func ids(clients []Client) string {
 
 func TestListClients(t *testing.T) {
 	h := newHarness(t)
-	hello := gateway.Hello{Groups: []string{"fleet"}, Labels: map[string]string{"site": "north", "model": "x2"}}
-	h.device("truck-1", gatewaytest.Options{Hello: hello})
-	h.device("truck-2", gatewaytest.Options{})
-	h.device("van-1", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north"}}})
+	h.device("truck-1", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"fleet"}}})
+	h.device("truck-2", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north"}}}) // says so itself
+	h.device("van-1", gatewaytest.Options{})
+	h.label("truck-1", map[string]string{"site": "north", "model": "x2"})
+	h.label("van-1", map[string]string{"site": "north"})
 	h.known("truck-3")
 	h.call("POST", "/v1/clients/truck-3/messages", pushText("queued")).want(202)
 	tests := []struct{ query, want string }{
@@ -102,7 +103,8 @@ func TestGetClient(t *testing.T) {
 
 func TestPatchClient(t *testing.T) {
 	h := newHarness(t)
-	h.device("a", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north", "model": "x2"}, Groups: []string{"g1"}}})
+	h.device("a", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"hw": "7"}, Groups: []string{"g1"}}})
+	h.label("a", map[string]string{"site": "north", "model": "x2"})
 	steps := []struct{ patch, labels, groups string }{
 		{`{"labels":{"site":null,"floor":"3"}}`, "map[floor:3 model:x2]", "[g1]"},
 		{`{"groups":["g2","g3"]}`, "map[floor:3 model:x2]", "[g2 g3]"},
@@ -112,8 +114,8 @@ func TestPatchClient(t *testing.T) {
 	}
 	for _, step := range steps {
 		c := decode[Client](h.call("PATCH", "/v1/clients/a", step.patch).want(200))
-		if fmt.Sprint(c.Labels) != step.labels || fmt.Sprint(c.Groups) != step.groups {
-			t.Errorf("after %s: %v %v, want %s %s", step.patch, c.Labels, c.Groups, step.labels, step.groups)
+		if fmt.Sprint(c.Labels) != step.labels || fmt.Sprint(c.Groups) != step.groups || fmt.Sprint(c.Reported) != "map[hw:7]" {
+			t.Errorf("after %s: %v %v, want %s %s; reported is %v", step.patch, c.Labels, c.Groups, step.labels, step.groups, c.Reported)
 		}
 	}
 	h.call("PATCH", "/v1/clients/nobody", `{"groups":["x"]}`).wantProblem(404, "client-not-found")

@@ -35,7 +35,7 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	}
 	defer g.hub.giveBack(h.Client)
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
-	r := Registration{Client: h.Client, Labels: h.Labels, At: now}
+	r := Registration{Client: h.Client, Reported: h.Labels, At: now}
 	if g.cfg.AccountOf != nil {
 		r.Account = g.cfg.AccountOf(h.Client)
 	}

@@ -20,8 +20,7 @@ const (
 	CodeQueueFull           Code = "queue-full"
 	CodeDraining            Code = "draining"
 	CodeUnavailable         Code = "store-unavailable"
-	CodeDiskFull            Code = "disk-full"    // nothing was stored; it wraps ErrUnavailable
-	CodeUplinksFull         Code = "uplinks-full" // of an uplink: its share of the disk is used up
+	CodeDiskFull            Code = "disk-full" // nothing was stored; it wraps ErrUnavailable
 	CodeAckTimeout          Code = "ack-timeout"
 	CodeUnauthorized        Code = "unauthorized"
 	CodeBlocked             Code = "blocked"

@@ -85,8 +85,8 @@ type Store interface {
 	Undurable(client ClientID) (n, bytes int)
 
 	// Register stores a client that has connected: it is created if new, the
-	// registration's labels and groups replace the stored ones (nil keeps them),
-	// last seen is set, last close cleared and the epoch raised. This is one event, which is
+	// registration's groups and what it reports replace the stored ones (nil keeps them),
+	// labels stay, last seen is set, last close cleared and the epoch raised. This is one event, which is
 	// refused or applied in log order. Register returns the record and the
 	// highest sequence that the log may have given to a message at that point. If
 	// a store has lost the end of its log, that is more than the highest one it
@@ -118,7 +118,7 @@ type Store interface {
 	ForgetClient(ctx context.Context, client ClientID, at time.Time) (int, error)
 
 	// AppendUplink stores a payload from a device and returns its sequence
-	// when it is on stable storage. Errors: CodeUplinksFull (the uplinks of the client,
+	// when it is on stable storage. Errors: CodeQueueFull (the uplinks of the client,
 	// of its account or of all have used up their share), ErrUnavailable.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
@@ -258,12 +258,12 @@ func (o *Outcome) LateFor(d *Delivery) bool {
 	return ok && code != AckNotKept && d.State.Final() && !answered && d.LateAckAt.IsZero()
 }
 
-// Registration is a client that has connected. Nil Labels or Groups keep the
+// Registration is a client that has connected. Nil Reported or Groups keep the
 // stored ones.
 type Registration struct {
-	Client ClientID
-	Labels map[string]string
-	Groups []string
+	Client   ClientID
+	Reported map[string]string // what the device says of itself; no audience uses it
+	Groups   []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
 	Account string // the tenant that a new client is counted for, "" for none; see TooManyClients
@@ -302,7 +302,7 @@ func UplinksFull(own, used, size, most int64) error {
 	if most == 0 || own+size <= most-used {
 		return nil
 	}
-	return &Error{Code: CodeUplinksFull, Limit: most, RetryAfter: time.Minute,
+	return &Error{Code: CodeQueueFull, Limit: most, RetryAfter: time.Minute,
 		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
 }
 

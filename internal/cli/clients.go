@@ -126,6 +126,7 @@ func (e *environ) showClient(c *client.ClientInfo) error {
 		"in flight", count(c.InFlight),
 		"groups", strings.Join(c.Groups, ","),
 		"labels", pairs(c.Labels),
+		"reported", pairs(c.Reported),
 		"last close", c.LastClose.String(),
 		"blocked until", clock(c.BlockedUntil),
 		"known since", clock(c.CreatedAt),

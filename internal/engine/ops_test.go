@@ -399,7 +399,7 @@ func TestUplinksOfOneDeviceStopNoPush(t *testing.T) {
 		switch gateway.CodeOf(err) {
 		case "":
 			stored++
-		case "uplinks-full":
+		case "queue-full":
 			refused++
 		default:
 			t.Fatalf("uplink %d: %v", i, err)

@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "666efb4c64b575d947a9c250", answers: "60317c1e7d09785f31845b41",
-			rows: "63d86253707ad97de15e420a d9bd0bb1a76e1ad65112e59e " +
-				"370e04d990a44566dbe737b8 6811bdae1457de0a0c3c6e73 370e04d990a44566dbe737b8 6811bdae1457de0a0c3c6e73 "},
-		"bitmaps": {records: "5b0d5dae5e5241274a2275dd", answers: "a643021fda1319987acd431c",
-			rows: "7b4f1dbe47d65ed971281259 d4855e983d4ef561d9cffb14 " +
-				"49b04222691f1d23c51adfb5 8e040bbd3d4257f62e08c5f1 49b04222691f1d23c51adfb5 8e040bbd3d4257f62e08c5f1 "},
+		"rows": {records: "e05e03ed5e4248f6df72f050", answers: "8c0f984c461e7809dcbbc252",
+			rows: "f4a622a01499fabf61b71f5d 9544a45665603898933f6497 " +
+				"b676ee72f572dafe92e416c0 dcdc0ee70000f0e32c3f906f b676ee72f572dafe92e416c0 dcdc0ee70000f0e32c3f906f "},
+		"bitmaps": {records: "2d84fe140f3189eab3c51f93", answers: "40ee1a846cd1a81d43106cc4",
+			rows: "d968535233f7f8ac4356849f 44dde7a039e152d5541cf192 " +
+				"04fe7f6bbd1babd8863209b0 a43719be58588bb66d40201b 04fe7f6bbd1babd8863209b0 a43719be58588bb66d40201b "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums
@@ -200,21 +200,23 @@ func (s *schedule) disconnect(id gateway.ClientID, reason string) {
 func (s *schedule) registration() gateway.Registration {
 	r := gateway.Registration{Client: s.client(), At: s.now, Account: fmt.Sprint("t", s.rng.IntN(2))}
 	if s.rng.IntN(3) > 0 {
-		r.Labels = map[string]string{"colour": []string{"red", "blue"}[s.rng.IntN(2)], "n": fmt.Sprint(s.rng.IntN(4))}
+		r.Reported = map[string]string{"colour": []string{"red", "blue"}[s.rng.IntN(2)], "n": fmt.Sprint(s.rng.IntN(4))}
 	}
 	if s.rng.IntN(3) > 0 {
 		r.Groups = []string{"all", fmt.Sprint("g", s.rng.IntN(4))}
 		r.Guarded = map[string]bool{"g3": true}
 	}
 	if s.rng.IntN(50) == 0 {
-		r.Labels = map[string]string{"not a key": ""}
+		r.Reported = map[string]string{"not a key": ""}
 	}
 	return r
 }
 
 func (s *schedule) change() gateway.ClientChange {
-	red := "red"
-	c := gateway.ClientChange{Labels: map[string]*string{"colour": &red, "n": nil}}
+	c := gateway.ClientChange{Labels: map[string]*string{"colour": new([]string{"red", "blue"}[s.rng.IntN(2)]), "n": nil}}
+	if s.rng.IntN(3) > 0 {
+		c.Labels["n"] = new(fmt.Sprint(s.rng.IntN(4)))
+	}
 	if s.rng.IntN(2) == 0 {
 		c.Groups = &[]string{"g3", "g1"}
 	}

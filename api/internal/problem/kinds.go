@@ -84,7 +84,6 @@ var kinds = map[Kind]kind{
 	Kind(gateway.CodeDraining):            {503, "Draining", "The server is shutting down and accepts nothing more. Nothing was stored."},
 	Kind(gateway.CodeUnavailable):         {503, "Store unavailable", "The store could not confirm the change: it may or may not have happened. Repeat with the same Idempotency-Key."},
 	Kind(gateway.CodeDiskFull):            {503, "Disk full", "The gateway takes no messages, because its disk has no room (data.min_free) or its store has reached data.max_disk. Nothing was stored. There is room again when acked messages and uplinks have reached their retention, or when the operator gives more."},
-	Kind(gateway.CodeUplinksFull):         {503, "Share of uplinks used up", "No call answers this. A device or its tenant has used up its share of the disk for uplinks, and is asked to send again later."},
 	Kind(gateway.CodeAckTimeout):          {504, "No ack in time", "The device did not answer within wait. It may have got the message."},
 	Kind(gateway.CodeUnauthorized):        {403, "Refused", "The credentials do not allow this."},
 	Kind(gateway.CodeBlocked):             {403, "Client blocked", "The client is blocked until its block ends."},

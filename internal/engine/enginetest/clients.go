@@ -12,24 +12,24 @@ import (
 var clientTests = []test{
 	{name: "a registration is remembered", run: func(h *harness) {
 		at := h.clock.Now()
-		r := gateway.Registration{Client: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
+		r := gateway.Registration{Client: "a", Reported: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
 		got, _, err := h.store.Register(ctx, r)
 		h.must(err)
-		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
+		want := gateway.ClientRecord{ID: "a", Reported: r.Reported, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
 		h.same("answer", got, want)
 		h.same("record", h.client("a"), want)
 	}},
-	{name: "nil keeps labels and groups, empty clears them", run: func(h *harness) {
+	{name: "nil keeps what is reported and groups, empty clears them", run: func(h *harness) {
 		first := h.clock.Now()
-		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
 		h.must(err)
 		h.clock.advance(time.Minute)
 		second := h.clock.Now()
 		got, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
 		h.must(err)
-		h.same("kept", got, gateway.ClientRecord{ID: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"},
+		h.same("kept", got, gateway.ClientRecord{ID: "a", Reported: map[string]string{"k": "v"}, Groups: []string{"g"},
 			CreatedAt: first, LastSeenAt: second, Epoch: 2})
-		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
+		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{}, Groups: []string{}, At: second})
 		h.must(err)
 		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second, Epoch: 3})
 		if m := h.accept(h.to(gateway.Audience{Group: "g"}, "x")); m.Counts.Total != 0 {
@@ -61,14 +61,14 @@ var clientTests = []test{
 		h.must(err)
 		h.clock.advance(time.Second)
 		before := dump(h, h.store)
-		change := gateway.Registration{Client: "a", Labels: map[string]string{"k": "w"}, Groups: []string{"h"}, At: h.clock.Now()}
+		change := gateway.Registration{Client: "a", Reported: map[string]string{"k": "w"}, Groups: []string{"h"}, At: h.clock.Now()}
 		if _, _, err = h.store.Register(ctx, change); gateway.CodeOf(err) != gateway.CodeBlocked {
 			h.Errorf("a blocked client: %v", err)
 		} else if e, _ := errors.AsType[*gateway.Error](err); e.RetryAfter != 59*time.Second {
 			h.Errorf("retry after %v, want 59s", e.RetryAfter)
 		}
 		for _, id := range []gateway.ClientID{"a", "new"} {
-			for _, bad := range []gateway.Registration{{Groups: []string{"not a group"}}, {Labels: map[string]string{"not a label": ""}}} {
+			for _, bad := range []gateway.Registration{{Groups: []string{"not a group"}}, {Reported: map[string]string{"not a label": ""}}} {
 				bad.Client, bad.At = id, until
 				if bad.Groups == nil {
 					bad.Groups = []string{"h"}
@@ -277,10 +277,25 @@ var clientTests = []test{
 		}
 		h.wantState(m.ID, "a", gateway.Canceled)
 	}},
-	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
-		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
-			Groups: []string{"old"}, At: h.clock.Now()})
+	{name: "what a client reports is no label", run: func(h *harness) {
+		h.labeled("a", map[string]string{"site": "north"})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"site": "south", "hw": "2"}, At: h.clock.Now()})
 		h.must(err)
+		c := h.client("a")
+		h.same("labels", c.Labels, map[string]string{"site": "north"})
+		h.same("reported", c.Reported, map[string]string{"site": "south", "hw": "2"})
+		for label, n := range map[string]int{"north": 1, "south": 0} {
+			if m := h.accept(h.to(gateway.Audience{Labels: map[string]string{"site": label}}, "x")); m.Counts.Total != n {
+				h.Errorf("site %s selects %d, want %d", label, m.Counts.Total, n)
+			}
+		}
+		_, err = h.store.UpdateClient(ctx, "a", gateway.ClientChange{Labels: map[string]*string{"hw": nil}})
+		h.must(err)
+		h.same("reported after an update", h.client("a").Reported, c.Reported)
+	}},
+	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
+		h.labeled("a", map[string]string{"keep": "1", "drop": "2", "change": "3"})
+		h.member("a", "old")
 		until := h.clock.Now().Add(time.Hour)
 		got, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{
 			Labels:       map[string]*string{"drop": nil, "change": new("4"), "add": new("5"), "absent": nil},

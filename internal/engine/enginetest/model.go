@@ -136,7 +136,7 @@ var (
 )
 
 func (m *model) register(rt *rapid.T) {
-	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Labels: labelSets.Draw(rt, "labels"),
+	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Reported: labelSets.Draw(rt, "reported"),
 		Groups: groupSets.Draw(rt, "groups"), Account: accounts.Draw(rt, "account"), At: m.clock.Now()}
 	if rapid.IntRange(0, 3).Draw(rt, "guard") == 0 {
 		r.Guarded = map[string]bool{"g": true}

@@ -204,7 +204,7 @@ func (n *node) register(at int64) record.Event {
 	e := &record.Register{}
 	e.Client, e.At, e.Account = pick(w, clientNames), record.TimeOf(at), pick(w, accounts)
 	if w.rng.IntN(2) == 0 {
-		e.Labels = map[string]string{"kind": pick(w, []string{"a", "b"})}
+		e.Reported = map[string]string{"kind": pick(w, []string{"a", "b"})}
 	}
 	if w.rng.IntN(2) == 0 {
 		e.Groups = []string{pick(w, groupNames), pick(w, groupNames)}
@@ -220,7 +220,9 @@ func (n *node) update(at int64) record.Event {
 	value := fmt.Sprint(at)
 	e := &record.Update{Client: pick(w, clientNames)}
 	e.Change.Labels = map[string]*string{"tag": &value}
-	switch w.rng.IntN(4) {
+	switch w.rng.IntN(6) {
+	case 3, 4:
+		e.Change.Labels["kind"] = new(pick(w, []string{"a", "b"}))
 	case 0:
 		e.Change.Labels["kind"] = nil
 	case 1:

@@ -25,14 +25,14 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	if c != nil {
 		known = c.ClientRecord
 	}
-	labels, groups := known.Labels, r.GroupsOf(known.Groups, gateway.MaxGroups)
-	if r.Labels != nil {
-		labels = maps.Clone(r.Labels)
+	reported, groups := known.Reported, r.GroupsOf(known.Groups, gateway.MaxGroups)
+	if r.Reported != nil {
+		reported = maps.Clone(r.Reported)
 	}
 	if err := r.Refusal(known.BlockedUntil); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
-	if err := checkBounds(labels, groups); err != nil {
+	if err := checkBounds(reported, groups); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
 	if c == nil {
@@ -42,7 +42,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 		c = s.newClientLocked(r.Client, r.At, r.Account)
 	}
 	s.events++
-	c.Labels, c.Groups = labels, groups
+	c.Reported, c.Groups = reported, groups
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
@@ -218,7 +218,7 @@ func hasLabels(c *client, want map[string]string) bool {
 // export returns a copy that the caller may keep. The caller holds mu.
 func (c *client) export() gateway.ClientRecord {
 	r := c.ClientRecord
-	r.Labels = maps.Clone(r.Labels)
+	r.Labels, r.Reported = maps.Clone(r.Labels), maps.Clone(r.Reported)
 	r.Groups = slices.Clone(r.Groups)
 	return r
 }

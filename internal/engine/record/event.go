@@ -186,10 +186,10 @@ func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client),
 type Register struct{ gateway.Registration }
 
 func (e *Register) Kind() Kind { return KindRegister }
-func (e *Register) Size() int  { return 96 + 64*len(e.Labels) + 32*(len(e.Groups)+len(e.Guarded)) }
+func (e *Register) Size() int  { return 96 + 64*len(e.Reported) + 32*(len(e.Groups)+len(e.Guarded)) }
 
 func (e *Register) encode(b []byte) []byte {
-	b = PutMap(PutBool(PutString(b, e.Client), e.Labels != nil), e.Labels)
+	b = PutMap(PutBool(PutString(b, e.Client), e.Reported != nil), e.Reported)
 	b = PutTime(PutStrings(PutBool(b, e.Groups != nil), e.Groups), e.At)
 	return PutString(PutStrings(b, slices.Sorted(maps.Keys(e.Guarded))), e.Account)
 }
@@ -198,8 +198,8 @@ func decodeRegister(d *Decoder) *Register {
 	e := new(Register)
 	e.Client = gateway.ClientID(d.Text())
 	some := d.Bool()
-	if e.Labels = d.Map(); some && e.Labels == nil {
-		e.Labels = map[string]string{}
+	if e.Reported = d.Map(); some && e.Reported == nil {
+		e.Reported = map[string]string{}
 	}
 	some = d.Bool()
 	if e.Groups = DecodeStrings[string](d); some && e.Groups == nil {

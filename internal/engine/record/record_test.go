@@ -27,7 +27,7 @@ func TestEventRoundTrip(t *testing.T) {
 		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
 		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
-		&Register{gateway.Registration{Client: "c", Labels: map[string]string{}, Groups: groups, At: at}},
+		&Register{gateway.Registration{Client: "c", Reported: map[string]string{}, Groups: groups, At: at}},
 		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at}},
 		&Disconnected{"c", 7, at, "why"},
 		&Update{"c", gateway.ClientChange{Labels: map[string]*string{"x": nil, "y": &red}, Groups: &groups, BlockedUntil: &at}},

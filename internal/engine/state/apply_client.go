@@ -21,12 +21,12 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if c != nil {
 		known = c.clientRow
 	}
-	labels, groups := known.labels, e.GroupsOf(known.groups, m.bounds.MaxGroups)
-	if e.Labels != nil {
-		labels = e.Labels
+	reported, groups := known.reported, e.GroupsOf(known.groups, m.bounds.MaxGroups)
+	if e.Reported != nil {
+		reported = e.Reported
 	}
 	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
-		r.Err = checkBounds(&m.bounds, labels, groups)
+		r.Err = checkBounds(&m.bounds, reported, groups)
 	}
 	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
 		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
@@ -44,9 +44,10 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 			return err
 		}
 	}
-	if err := m.regroup(c, labels, groups); err != nil {
+	if err := m.regroup(c, c.labels, groups); err != nil {
 		return err
 	}
+	c.reported = reported
 	kind := EventConnected
 	if m.online(c) {
 		kind = EventReplaced

@@ -105,7 +105,7 @@ type clientRow struct {
 	labels      map[string]string
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
-	reported    map[string]string // labels that the device has sent, apart from those that it was given
+	reported    map[string]string // what the device has said of itself
 	account     string            // that it is counted for; "" = none
 }
 
@@ -133,7 +133,7 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {
-	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
+	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Reported: r.reported, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
 		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
 		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch}
 	if r.connectedIn != 0 && !eras.live(r.connectedIn) {

@@ -16,7 +16,7 @@ func (w *world) fill(id gateway.ClientID, size int) (n int) {
 	w.Helper()
 	for ; n < 1000; n++ {
 		err := w.record(1, 11, w.uplink(id, size))[0].Err
-		if gateway.CodeOf(err) == gateway.CodeUplinksFull {
+		if gateway.CodeOf(err) == gateway.CodeQueueFull {
 			return n
 		}
 		if err != nil {
