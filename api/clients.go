@@ -32,7 +32,7 @@ type Client struct {
 	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`         // of its connection
 	Groups       []string          `json:"groups" validate:"required" example:"fleet-a"`                                 // that it is a member of
 	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that a PATCH has set
-	Reported     map[string]string `json:"reported,omitempty"`                                                           // what it says of itself when it registers; no audience or filter uses it
+	Reported     map[string]string `json:"reported,omitempty"`                                                           // labels of its last registration; audiences and filters ignore them
 	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
 	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
 	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection

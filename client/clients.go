@@ -28,7 +28,7 @@ type ClientInfo struct {
 	Session      string            `json:"session,omitempty"`
 	Groups       []string          `json:"groups,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
-	Reported     map[string]string `json:"reported,omitempty"` // what it says of itself; no audience uses it
+	Reported     map[string]string `json:"reported,omitempty"` // labels of its last registration; audiences ignore them
 	Queued       int               `json:"queued"`
 	QueuedBytes  int64             `json:"queued_bytes,omitempty"`
 	InFlight     int               `json:"in_flight"`

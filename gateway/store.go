@@ -85,7 +85,7 @@ type Store interface {
 	Undurable(client ClientID) (n, bytes int)
 
 	// Register stores a client that has connected: it is created if new, the
-	// registration's groups and what it reports replace the stored ones (nil keeps them),
+	// registration's groups and reported labels replace the stored ones (nil keeps them),
 	// labels stay, last seen is set, last close cleared and the epoch raised. This is one event, which is
 	// refused or applied in log order. Register returns the record and the
 	// highest sequence that the log may have given to a message at that point. If
@@ -262,7 +262,7 @@ func (o *Outcome) LateFor(d *Delivery) bool {
 // stored ones.
 type Registration struct {
 	Client   ClientID
-	Reported map[string]string // what the device says of itself; no audience uses it
+	Reported map[string]string // labels that the device sends; audiences ignore them
 	Groups   []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
@@ -279,10 +279,10 @@ func (r *Registration) Refusal(blockedUntil time.Time) error {
 	return nil
 }
 
-// TooManyClients returns the refusal of one more client, nil if there is room: clients
-// are known, of which the account has own, and there may be most; 0 = no bound. An
-// account has no more clients than are free, so that it leaves room for others. The
-// account "" stands for the operator, who may use all.
+// TooManyClients returns the refusal of one more client, nil if there is room. The store
+// knows so many clients, own of them are the account's, and most is the bound; 0 = no
+// bound. An account may not have more clients than there are free places, so that it
+// leaves room for others. The account "" is the operator's and may fill all places.
 func TooManyClients(account string, own, clients, most int64) error {
 	if free := most - clients; most == 0 || free > 0 && (account == "" || own < free) {
 		return nil
@@ -294,10 +294,10 @@ func TooManyClients(account string, own, clients, most int64) error {
 	return &Error{Code: CodeTooManyClients, Limit: most, Message: message, RetryAfter: time.Minute}
 }
 
-// UplinksFull returns the refusal of an uplink of size bytes, nil if there is room:
-// uplinks have used bytes, of which the client or its account has own, and there may be
-// most; 0 = no bound. Neither has more than are free, so that those who have sent less
-// find room.
+// UplinksFull returns the refusal of an uplink of size bytes, nil if there is room. The
+// stored uplinks have used bytes, own of them are the client's or its account's, and most
+// is the bound; 0 = no bound. A client may not have more bytes than are free, so that
+// others find room.
 func UplinksFull(own, used, size, most int64) error {
 	if most == 0 || own+size <= most-used {
 		return nil

@@ -183,7 +183,7 @@ type Transmission struct {
 type ClientRecord struct {
 	ID           ClientID
 	Labels       map[string]string // the operator's
-	Reported     map[string]string // what the device says of itself
+	Reported     map[string]string // labels that the device has sent
 	Groups       []string          // sorted
 	CreatedAt    time.Time
 	LastSeenAt   time.Time

@@ -206,7 +206,7 @@ var clientTests = []test{
 		h.register("operator-2")
 		_, err = h.store.ForgetClient(ctx, "k0", h.clock.Now())
 		h.must(err)
-		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // 4 of its own, 1 free
+		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // it has 4, and 1 place is free
 		h.must(push("other", "o1"))
 	}},
 	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {

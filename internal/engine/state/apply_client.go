@@ -286,7 +286,7 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 		}
 		m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: gateway.ReasonKicked, At: at})
 	}
-	m.flush() // readers of the queue are told that it is empty
+	m.flush() // it reports the empty queue to readers
 	m.notices.add(&gateway.ClientForgotten{Client: c.id, Epoch: c.epoch})
 	return m.dropClient(c, at)
 }

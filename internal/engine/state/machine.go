@@ -338,8 +338,8 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	return c, err
 }
 
-// newClient makes a client known. Its epochs go on above those of all forgotten clients,
-// so that no session of a client with the same id has one of them.
+// newClient makes a client known. Its epochs rise from the highest epoch of all forgotten
+// clients, so that they differ from those of an earlier client with the same id.
 func (m *Machine) newClient(id gateway.ClientID, createdAt int64, account string) (*client, error) {
 	c := &client{id: id, loaded: true}
 	a, err := m.account(account)

@@ -105,7 +105,7 @@ type clientRow struct {
 	labels      map[string]string
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
-	reported    map[string]string // what the device has said of itself
+	reported    map[string]string // labels that the device has sent
 	account     string            // that it is counted for; "" = none
 }
 
