@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -456,6 +457,34 @@ func TestForget(t *testing.T) {
 		}
 		if _, err := g.Forget(context.Background(), "nobody"); gateway.CodeOf(err) != gateway.CodeClientNotFound {
 			t.Errorf("a stranger: %v", err)
+		}
+	})
+}
+
+// Whatever order registrations and forgetting come in, a client that is online is known,
+// and its session is the one of its record.
+func TestForgetWhileItRegisters(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		var running sync.WaitGroup
+		for range 4 {
+			running.Go(func() {
+				for range 50 {
+					gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+				}
+			})
+			running.Go(func() {
+				for range 50 {
+					if _, err := g.Forget(context.Background(), "a"); err != nil && gateway.CodeOf(err) != gateway.CodeClientNotFound {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		running.Wait()
+		synctest.Wait()
+		c, err := g.Client("a")
+		if (err == nil) != g.Online("a") {
+			t.Errorf("online is %v, and the client: %+v, %v", g.Online("a"), c, err)
 		}
 	})
 }
