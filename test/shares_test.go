@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -34,7 +35,8 @@ func TestNobodyTakesWhatOthersNeed(t *testing.T) {
 	}
 	for _, way := range []string{"open", "with keys", "with keys, TLS and PROXY from ever new networks"} {
 		t.Run(way, func(t *testing.T) {
-			args := []string{"--tcp-grace", "20s", "--tcp-max-unregistered", "512", "--tcp-max-unregistered-per-ip", "512", "--http-max-connections", "256", "--audit-file", "audit.log"}
+			args := []string{"--tcp-grace", "20s", "--tcp-max-unregistered", "512", "--tcp-max-unregistered-per-ip", "512", "--http-max-connections", "256", "--audit-file", "audit.log",
+				"--data-max-disk", "64MiB", "--clients-max", fmt.Sprint(2*size + 3000)}
 			var s *server
 			var honestAddr string
 			switch way {
@@ -194,6 +196,60 @@ var attacks = []struct {
 			}
 		}
 	}},
+	{"uplinks that fill the disk", func(ctx context.Context, t *testing.T, s *server) {
+		const size = 200_000
+		frame := append([]byte{5, 2}, binary.AppendUvarint(nil, size+1)...)
+		payload := make([]byte, size)
+		nc := registered(t, s.tcpAddr, "hoarder")
+		defer func() { nc.Close() }()
+		go io.Copy(io.Discard, nc)
+		for n := byte(1); ctx.Err() == nil; n = n%100 + 1 {
+			rand.Read(payload) // what does not compress
+			nc.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := nc.Write(append(append(frame[:len(frame):len(frame)], n), payload...)); err != nil && ctx.Err() == nil {
+				nc.Close()
+				nc = registered(t, s.tcpAddr, "hoarder")
+				go io.Copy(io.Discard, nc)
+			}
+			if n%10 == 0 {
+				s.wantStored(t)
+			}
+		}
+	}},
+	{"pushes that make clients known", func(ctx context.Context, t *testing.T, s *server) {
+		s.wantStored(t) // so that the client is known
+		for n := 0; ctx.Err() == nil; n++ {
+			var lines strings.Builder
+			for i := range 100 {
+				fmt.Fprintf(&lines, `{"to":{"client":"made-%d-%d"},"text":"x","on_unknown":"queue"}`+"\n", n, i)
+			}
+			if a, err := s.callRaw("/v1/messages/bulk", "application/x-ndjson", lines.String()); err != nil || a != 200 {
+				t.Errorf("a bulk request: %d, %v", a, err)
+				return
+			}
+			s.wantStored(t)
+		}
+	}},
+}
+
+// wantStored wants a push to a client that is offline to be stored.
+func (s *server) wantStored(t *testing.T) {
+	t.Helper()
+	a, err := s.call(http.MethodPost, "/v1/clients/absent/messages?on_unknown=queue", "text/plain", "stored")
+	if err != nil || a.code != http.StatusAccepted {
+		t.Errorf("a push that is to be stored: %+v, %v", a, err)
+	}
+}
+
+// callRaw posts a body and reads the answer to its end.
+func (s *server) callRaw(path, contentType, body string) (code int, err error) {
+	resp, err := s.http.Post(s.url+path, contentType, strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
 }
 
 // hoard opens n connections and keeps them until ctx ends; for each that the
