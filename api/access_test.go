@@ -182,6 +182,9 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"PATCH /v1/clients/{id}": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)), body: `{"labels":{"touched":"yes"}}`, status: 200}
 	},
+	"DELETE /v1/clients": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients?forget=true&confirm=0&prefix=none-" + t, status: 200}
+	},
 	"DELETE /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 204} },
 	"GET /v1/clients/{id}/messages": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)) + "/messages", status: 200}

@@ -65,6 +65,9 @@ func TestTheRecordTellsWhatWasAsked(t *testing.T) {
 		{"unlimited", call("DELETE", "/v1/keys/key_none", ""), "key.revoke unlimited key_none key-not-found"},
 		{"none", call("POST", "/v1/messages", `{"to":{"all":true},"text":"x"}`), "refused <nil> POST /v1/messages unauthenticated"},
 		{"expired", call("DELETE", "/v1/clients/a-truck", ""), "refused <nil> DELETE /v1/clients/a-truck unauthenticated"},
+		{"a", call("DELETE", "/v1/clients/b-truck?forget=true", ""), "client.forget a b-truck client-not-found"},
+		{"a", call("DELETE", "/v1/clients?forget=true&prefix=a-truck&confirm=1", ""), "client.forget a 1 clients, a-truck first ok"},
+		{"a", call("DELETE", "/v1/clients/a-on?forget=true", ""), "client.forget a a-on ok"},
 		{"a", call("POST", "/v1/keys", `{}`), "refused a POST /v1/keys insufficient-scope"},
 	} {
 		write.ask(write.key)

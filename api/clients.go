@@ -32,7 +32,8 @@ type Client struct {
 	RTTMs        float64           `json:"rtt_ms,omitempty" example:"0.412"`                                             // the last round trip that was measured, in milliseconds
 	Session      string            `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`         // of its connection
 	Groups       []string          `json:"groups" validate:"required" example:"fleet-a"`                                 // that it is a member of
-	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that it, or a PATCH, has set
+	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that a PATCH has set
+	Reported     map[string]string `json:"reported,omitempty"`                                                           // labels of its last registration; audiences and filters ignore them
 	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
 	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
 	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection
@@ -74,7 +75,7 @@ type ClientCreate struct {
 func (s *server) clientView(c *gateway.Client) Client {
 	v := Client{
 		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
-		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels,
+		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels, Reported: c.Reported,
 		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight,
 	}
 	if v.Groups == nil {
@@ -445,11 +446,13 @@ const maxBlock = 365 * 24 * time.Hour
 //	@Summary		Disconnect a client
 //	@Description	Its queue is kept and delivered when it connects again, unless `purge` cancels the queued deliveries. `block` refuses its registration for that time.
 //	@Description	`block=0` lifts a block and disconnects no client.
+//	@Description	`forget` removes the client: its connection ends, its queued deliveries are canceled with the reason `client_forgotten`, and its record goes with labels, groups and block. Its uplinks and the status of its messages stay for their time. When it registers again it is a new client.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id		path	string	true	"client id"
 //	@Param			purge	query	bool	false	"cancel the queued deliveries"
 //	@Param			block	query	string	false	"refuse its return for this long, 1s to 365d, such as 10m; 0 lifts a block"
+//	@Param			forget	query	bool	false	"remove the client with all that is queued for it; takes messages:write, too"
 //	@Success		204
 //	@x-scope		"clients:write"
 //	@Router			/v1/clients/{id} [delete]
@@ -459,6 +462,7 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	q := queryOf(r)
+	forget := q.flag("forget")
 	o := gateway.DisconnectOptions{Purge: q.flag("purge")}
 	block, given := q.duration("block", 0, maxBlock)
 	o.Block = block
@@ -469,17 +473,23 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	if lifts && o.Purge {
 		q.fail("purge", "not allowed with block=0, which only lifts a block")
 	}
+	if forget && (given || o.Purge) {
+		q.fail("forget", "goes with neither purge nor block: the queue is canceled and the record removed")
+	}
 	if err := q.done(); err != nil {
 		return err
 	}
-	if o.Purge { // cancels messages, so it takes the right to
+	if o.Purge || forget { // cancels messages, so it takes the right to
 		if err := guard.Need(viewOf(w).Key(), apikey.MessagesWrite); err != nil {
 			return err
 		}
 	}
-	if lifts {
+	switch {
+	case forget:
+		err = viewOf(w).Forget(id)
+	case lifts:
 		err = viewOf(w).Unblock(id)
-	} else {
+	default:
 		err = viewOf(w).Disconnect(id, o)
 	}
 	if err != nil {
@@ -487,4 +497,62 @@ func (s *server) disconnectClient(w http.ResponseWriter, r *http.Request) error 
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// ForgetResult is the result of forgetting a selection of clients.
+type ForgetResult struct {
+	Forgotten int  `json:"forgotten" validate:"required" example:"37"` // clients that were removed
+	Canceled  int  `json:"canceled" validate:"required" example:"4"`   // their queued deliveries, which are canceled
+	More      bool `json:"more" validate:"required"`                   // the selection has more clients: repeat the call
+} //@name ForgetResult
+
+// forgetClients removes the clients of a selection.
+//
+//	@ID				forgetClients
+//	@Summary		Forget many clients
+//	@Description	As `DELETE /v1/clients/{id}?forget=true` for the clients that the filters select, at most 1000 in one call. At least one filter is needed.
+//	@Description	`confirm` is how many clients that are: without it, or with another number, no client is forgotten and the problem says the number.
+//	@Tags			clients
+//	@Produce		json
+//	@Param			forget		query		bool		true	"true: the call does nothing else"
+//	@Param			confirm		query		int			false	"number of clients that the filters select, at most 1000"	minimum(0)	maximum(1000)
+//	@Param			status		query		string		false	"presence, or those that a block keeps away"	Enums(online, offline, all, blocked)	default(all)
+//	@Param			prefix		query		string		false	"ids that begin with this"
+//	@Param			group		query		string		false	"members of this group"
+//	@Param			label		query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
+//	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
+//	@Success		200			{object}	ForgetResult
+//	@x-scope		"clients:write"
+//	@Router			/v1/clients [delete]
+func (s *server) forgetClients(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	if !q.flag("forget") {
+		q.fail("forget", "must be true")
+	}
+	confirm := q.integer("confirm", -1, 0, tenant.MaxForgotten)
+	filters := len(q.values)
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", "all", "online", "offline", "all", "blocked")]}
+	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
+	sel.Labels = q.labels()
+	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
+	if filters == 0 {
+		q.fail("status", "or another filter is needed: status=all selects every client")
+	}
+	if err := q.done(); err != nil {
+		return err
+	}
+	v := viewOf(w)
+	if confirm > 0 { // cancels messages
+		if err := guard.Need(v.Key(), apikey.MessagesWrite); err != nil {
+			return err
+		}
+	}
+	done, found, ok, err := v.ForgetAll(sel, confirm)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return problem.BadParameter("confirm", "must be %d, the number of clients that the filters select (at most %d in one call)", found, tenant.MaxForgotten)
+	}
+	return writeJSON(w, http.StatusOK, ForgetResult{Forgotten: done.Clients, Canceled: done.Canceled, More: done.More})
 }

@@ -21,10 +21,11 @@ func ids(clients []Client) string {
 
 func TestListClients(t *testing.T) {
 	h := newHarness(t)
-	hello := gateway.Hello{Groups: []string{"fleet"}, Labels: map[string]string{"site": "north", "model": "x2"}}
-	h.device("truck-1", gatewaytest.Options{Hello: hello})
-	h.device("truck-2", gatewaytest.Options{})
-	h.device("van-1", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north"}}})
+	h.device("truck-1", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"fleet"}}})
+	h.device("truck-2", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north"}}}) // says so itself
+	h.device("van-1", gatewaytest.Options{})
+	h.label("truck-1", map[string]string{"site": "north", "model": "x2"})
+	h.label("van-1", map[string]string{"site": "north"})
 	h.known("truck-3")
 	h.call("POST", "/v1/clients/truck-3/messages", pushText("queued")).want(202)
 	tests := []struct{ query, want string }{
@@ -102,7 +103,8 @@ func TestGetClient(t *testing.T) {
 
 func TestPatchClient(t *testing.T) {
 	h := newHarness(t)
-	h.device("a", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"site": "north", "model": "x2"}, Groups: []string{"g1"}}})
+	h.device("a", gatewaytest.Options{Hello: gateway.Hello{Labels: map[string]string{"hw": "7"}, Groups: []string{"g1"}}})
+	h.label("a", map[string]string{"site": "north", "model": "x2"})
 	steps := []struct{ patch, labels, groups string }{
 		{`{"labels":{"site":null,"floor":"3"}}`, "map[floor:3 model:x2]", "[g1]"},
 		{`{"groups":["g2","g3"]}`, "map[floor:3 model:x2]", "[g2 g3]"},
@@ -112,8 +114,8 @@ func TestPatchClient(t *testing.T) {
 	}
 	for _, step := range steps {
 		c := decode[Client](h.call("PATCH", "/v1/clients/a", step.patch).want(200))
-		if fmt.Sprint(c.Labels) != step.labels || fmt.Sprint(c.Groups) != step.groups {
-			t.Errorf("after %s: %v %v, want %s %s", step.patch, c.Labels, c.Groups, step.labels, step.groups)
+		if fmt.Sprint(c.Labels) != step.labels || fmt.Sprint(c.Groups) != step.groups || fmt.Sprint(c.Reported) != "map[hw:7]" {
+			t.Errorf("after %s: %v %v, want %s %s; reported is %v", step.patch, c.Labels, c.Groups, step.labels, step.groups, c.Reported)
 		}
 	}
 	h.call("PATCH", "/v1/clients/nobody", `{"groups":["x"]}`).wantProblem(404, "client-not-found")
@@ -263,4 +265,43 @@ func TestABlockIsListedAndLifted(t *testing.T) {
 	h.call("DELETE", "/v1/clients/ghost?block=0", "").wantProblem(404, "client-not-found")
 	h.call("DELETE", "/v1/clients/a?block=0&purge=true", "").wantProblem(400, problem.InvalidParameter)
 	h.call("DELETE", "/v1/clients/a?block=500ms", "").wantProblem(400, problem.InvalidParameter)
+}
+
+// One client, and a selection if its number is confirmed, are forgotten with all that
+// is queued for them.
+func TestForgetClients(t *testing.T) {
+	h := newHarness(t)
+	link := h.device("a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText("x")).want(202))
+	h.call("DELETE", "/v1/clients/a?forget=true&purge=true", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients/a?forget=true&block=0", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients/a?forget=true", "").want(204)
+	if c := link.Closes(); len(c) != 1 || c[0].Reason != gateway.ReasonKicked {
+		t.Errorf("the device was told %+v, want kicked", c)
+	}
+	got := decode[Message](h.call("GET", "/v1/messages/"+m.ID, "").want(200))
+	if got.Status != "canceled" || got.Reason != gateway.ReasonClientForgotten {
+		t.Errorf("message is %s, %q; want canceled, client_forgotten", got.Status, got.Reason)
+	}
+	h.call("GET", "/v1/clients/a", "").wantProblem(404, "client-not-found")
+	h.call("DELETE", "/v1/clients/a?forget=true", "").wantProblem(404, "client-not-found")
+
+	for i := range 5 {
+		h.known(gateway.ClientID(fmt.Sprint("test-", i)))
+	}
+	h.known("other")
+	h.call("POST", "/v1/clients/test-3/messages", pushText("x")).want(202)
+	for _, query := range []string{"?forget=true&prefix=test-", "?forget=true&prefix=test-&confirm=4"} {
+		if p := h.call("DELETE", "/v1/clients"+query, "").wantProblem(400, problem.InvalidParameter); !strings.Contains(p.Errors[0].Detail, "must be 5") {
+			t.Errorf("%s: %+v, want the number of clients", query, p)
+		}
+	}
+	h.call("DELETE", "/v1/clients?prefix=test-&confirm=5", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/clients?forget=true&confirm=6", "").wantProblem(400, problem.InvalidParameter)
+	if got := decode[ForgetResult](h.call("DELETE", "/v1/clients?forget=true&prefix=test-&confirm=5", "").want(200)); got != (ForgetResult{Forgotten: 5, Canceled: 1}) {
+		t.Errorf("forgot %+v, want 5 clients with 1 message", got)
+	}
+	if got := ids(decode[ClientPage](h.call("GET", "/v1/clients?status=all", "").want(200)).Items); got != "other" {
+		t.Errorf("the clients are %q, want other", got)
+	}
 }

@@ -61,6 +61,18 @@ func (h *harness) in(t *testing.T) *harness {
 	return &sub
 }
 
+// label gives a client labels, as the operator does.
+func (h *harness) label(id gateway.ClientID, labels map[string]string) {
+	h.t.Helper()
+	change := gateway.ClientChange{Labels: map[string]*string{}}
+	for k, v := range labels {
+		change.Labels[k] = &v
+	}
+	if _, err := h.gateway.UpdateClient(h.t.Context(), id, change); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // device connects a client.
 func (h *harness) device(id gateway.ClientID, o gatewaytest.Options) *gatewaytest.Link {
 	h.t.Helper()

@@ -159,7 +159,7 @@ func (failing) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, erro
 func (failing) UpdateClient(context.Context, gateway.ClientID, gateway.ClientChange) (r gateway.ClientRecord, err error) {
 	return r, gateway.ErrUnavailable
 }
-func (failing) CreateClient(context.Context, gateway.ClientID, time.Time, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+func (failing) CreateClient(context.Context, gateway.ClientID, time.Time, string, gateway.ClientChange) (r gateway.ClientRecord, err error) {
 	return r, gateway.ErrUnavailable
 }
 func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.Message, err error) {
@@ -184,7 +184,31 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients?forget=true&prefix=a", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
+}
+
+// diskFull accepts nothing.
+type diskFull struct{ gateway.Store }
+
+func (diskFull) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+	return gateway.Receipt{}, &gateway.Error{Code: gateway.CodeDiskFull, Cause: gateway.ErrUnavailable, RetryAfter: 5 * time.Second}
+}
+
+func (s diskFull) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, error)) {
+	done(s.Accept(context.Background(), a))
+}
+
+// A full disk is named, and nothing was stored.
+func TestProblemsOfAFullDisk(t *testing.T) {
+	h := newHarness(t)
+	h.handler = New(Config{Gateway: gatewaytest.New(t, diskFull{h.store}, gateway.Config{})})
+	for target, body := range map[string]string{"/v1/clients/a/messages": pushText("x"), "/v1/messages": `{"to":{"client":"a"},"text":"x"}`} {
+		a := h.call("POST", target, body)
+		if p := a.wantProblem(503, problem.Kind(gateway.CodeDiskFull)); p.MessageID != "" || a.header.Get("Retry-After") != "5" {
+			t.Errorf("%s: %+v, Retry-After %q; want no message and 5", target, p, a.header.Get("Retry-After"))
+		}
+	}
 }
 
 // A push to one client of many is refused as one to the client's own path is.
@@ -201,6 +225,19 @@ func TestProblemsOfAPushToOneOfMany(t *testing.T) {
 		}
 	}
 	h.call("POST", "/v1/messages", to("a", "")).wantProblem(409, problem.Kind(gateway.CodeQueueFull))
+	full := memstore.New(memstore.Options{MaxClients: 1})
+	t.Cleanup(func() { full.Close() })
+	f := *h
+	f.gateway = gatewaytest.New(t, full, gateway.Config{})
+	f.handler = New(Config{Gateway: f.gateway})
+	f.known("a")
+	for _, call := range []string{"/v1/clients/c/messages", "/v1/messages"} {
+		body := to("c", `,"on_unknown":"queue"`)
+		if call != "/v1/messages" {
+			body = `{"text":"x","on_unknown":"queue"}`
+		}
+		f.call("POST", call, body).wantProblem(409, problem.Kind(gateway.CodeTooManyClients))
+	}
 	h.gateway.Drain()
 	h.call("POST", "/v1/messages", to("a", "")).wantProblem(503, problem.Kind(gateway.CodeDraining))
 }

@@ -352,12 +352,13 @@ func TestFingerprintTellsRequestsApart(t *testing.T) {
 
 func TestPushToMany(t *testing.T) {
 	h := newHarness(t)
-	hello := func(group, site string) gatewaytest.Options {
-		return gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}, Labels: map[string]string{"site": site}}}
+	device := func(id gateway.ClientID, group, site string) {
+		h.device(id, gatewaytest.Options{Hello: gateway.Hello{Groups: []string{group}, Labels: map[string]string{"site": "north"}}})
+		h.label(id, map[string]string{"site": site})
 	}
-	h.device("a", hello("fleet", "north"))
-	h.device("b", hello("fleet", "south"))
-	h.device("c", hello("other", "north"))
+	device("a", "fleet", "north")
+	device("b", "fleet", "south")
+	device("c", "other", "north")
 	h.known("off")
 	tests := []struct {
 		name, body          string

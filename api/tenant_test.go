@@ -13,6 +13,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -332,6 +333,43 @@ func TestGroupsAreNotATenantsToEnter(t *testing.T) {
 	w.as("g", "GET", "/v1/clients/a-truck", "").want(200)
 }
 
+// TestAGroupIsGuardedBetweenTwoKeys: a tenant's only key is revoked before the next one is
+// made, and no other tenant moves a client into its group.
+func TestAGroupIsGuardedBetweenTwoKeys(t *testing.T) {
+	w := newWorld(t)
+	w.as("unlimited", "DELETE", "/v1/keys/"+w.ids["g"], "").want(204)
+	w.as("a", "PATCH", "/v1/clients/a-truck", `{"groups":["gang"]}`).wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.key("g", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Group: "gang"}})
+	w.as("g", "GET", "/v1/clients/a-truck", "").wantProblem(404, "client-not-found")
+}
+
+// TestAKeyMakesNoMoreClientsKnownThanAreFree, and the operator and others find room.
+func TestAKeyMakesNoMoreClientsKnownThanAreFree(t *testing.T) {
+	store := memstore.New(memstore.Options{MaxClients: 20})
+	t.Cleanup(func() { store.Close() })
+	w := &world{harness: &harness{t: t, store: store, gateway: gatewaytest.New(t, store, gateway.Config{})},
+		keys: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}}
+	w.handler = New(Config{Gateway: w.gateway, Authorizer: w.keys})
+	w.key("messages:write", apikey.Spec{Scopes: apikey.MessagesWrite})
+	w.key("a", apikey.Spec{Scopes: limitable, Limit: tenants["a"]})
+	w.key("b", apikey.Spec{Scopes: limitable, Limit: tenants["b"]})
+	body := func(id string) string { return `{"to":{"client":"` + id + `"},"text":"x","on_unknown":"queue"}` }
+	for i := range 10 {
+		w.as("a", "POST", "/v1/messages", body(fmt.Sprint("a-", i))).want(202)
+	}
+	for range 2 {
+		p := w.as("a", "POST", "/v1/messages", body("a-more")).wantProblem(409, problem.Kind(gateway.CodeTooManyClients))
+		if p.Limit != 20 {
+			t.Errorf("limit %d, want 20", p.Limit)
+		}
+	}
+	w.as("messages:write", "POST", "/v1/messages", body("x-1")).want(202)
+	w.as("b", "POST", "/v1/messages", body("b-1")).want(202)
+	w.device("c-1", gatewaytest.Options{Hello: gateway.Hello{Client: "c-1"}})
+	w.as("a", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=10", "").want(200)
+	w.as("a", "POST", "/v1/messages", body("a-more")).want(202)
+}
+
 // TestPurgeTakesTheRightToCancel beside the one to disconnect.
 func TestPurgeTakesTheRightToCancel(t *testing.T) {
 	w := newWorld(t)
@@ -340,6 +378,27 @@ func TestPurgeTakesTheRightToCancel(t *testing.T) {
 		t.Error("the queue was purged")
 	}
 	w.as("a", "DELETE", "/v1/clients/a-truck?purge=true", "").want(204)
+}
+
+// TestATenantForgetsItsOwnClientsOnly: no client beyond the limit, and none that is also
+// in another tenant's group.
+func TestATenantForgetsItsOwnClientsOnly(t *testing.T) {
+	w := newWorld(t)
+	w.as("clients:write", "DELETE", "/v1/clients/a-truck?forget=true", "").wantProblem(403, problem.InsufficientScope)
+	w.as("clients:write", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=1", "").wantProblem(403, problem.InsufficientScope)
+	w.as("b", "DELETE", "/v1/clients/a-truck?forget=true", "").wantProblem(404, "client-not-found")
+	w.as("b", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=1", "").wantProblem(400, problem.InvalidParameter)
+	w.key("h", apikey.Spec{Scopes: limitable, Limit: apikey.Limit{Group: "band"}})
+	w.as("unlimited", "PATCH", "/v1/clients/g-truck", `{"groups":["gang","band"]}`).want(200)
+	w.as("g", "DELETE", "/v1/clients/g-truck?forget=true", "").wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.as("g", "DELETE", "/v1/clients?forget=true&status=all&confirm=1", "").wantProblem(403, problem.Kind(gateway.CodeUnauthorized))
+	w.as("unlimited", "PATCH", "/v1/clients/g-truck", `{"groups":["gang"]}`).want(200)
+	w.as("g", "DELETE", "/v1/clients?forget=true&status=all&confirm=1", "").want(200)
+	w.as("a", "DELETE", "/v1/clients/a-truck?forget=true", "").want(204)
+	for _, id := range []string{"a-truck", "g-truck"} {
+		w.as("unlimited", "GET", "/v1/clients/"+id, "").wantProblem(404, "client-not-found")
+	}
+	w.as("unlimited", "GET", "/v1/clients/b-truck", "").want(200)
 }
 
 // TestStreamsShowWhatIsTheTenantsOnly: live, and from a position that another

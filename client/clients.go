@@ -28,6 +28,7 @@ type ClientInfo struct {
 	Session      string            `json:"session,omitempty"`
 	Groups       []string          `json:"groups,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
+	Reported     map[string]string `json:"reported,omitempty"` // labels of its last registration; audiences ignore them
 	Queued       int               `json:"queued"`
 	QueuedBytes  int64             `json:"queued_bytes,omitempty"`
 	InFlight     int               `json:"in_flight"`
@@ -156,6 +157,38 @@ func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions)
 	// Not repeated after a lost answer: the client may have reconnected by then.
 	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: q}, nil)
 	return err
+}
+
+// Forget removes a client: its session ends, its queued messages are canceled, and
+// its record is removed. When it registers again it is a new client.
+func (c *Client) Forget(ctx context.Context, id string) error {
+	// Not repeated after a lost answer: the client may have come back by then.
+	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"forget": {"true"}}}, nil)
+	return err
+}
+
+// ForgetResult is the result of Client.ForgetAll.
+type ForgetResult struct {
+	Forgotten int  `json:"forgotten"` // clients
+	Canceled  int  `json:"canceled"`  // messages that were queued for them
+	More      bool `json:"more"`      // the query selects more clients than one call forgets
+}
+
+// ForgetAll removes the clients that q selects, at most 1,000. It needs a filter, and
+// confirm has to be their number: otherwise no client is removed, and the error says
+// the number. IDs and Limit of q are not used; Presence "" is all.
+func (c *Client) ForgetAll(ctx context.Context, q ClientQuery, confirm int) (*ForgetResult, error) {
+	q.IDs = nil
+	v := q.values()
+	v.Set("forget", "true")
+	if confirm >= 0 {
+		v.Set("confirm", strconv.Itoa(confirm))
+	}
+	done := &ForgetResult{}
+	if _, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/clients", query: v}, done); err != nil {
+		return nil, err
+	}
+	return done, nil
 }
 
 // Unblock lets a blocked client come back at once. It does not disconnect a

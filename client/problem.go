@@ -50,7 +50,9 @@ const (
 	CodeQueueFull            Code = "queue-full"
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
+	CodeTooManyClients       Code = "too-many-clients"
 	CodeUnavailable          Code = "store-unavailable"
+	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"
 	CodeInternal             Code = "internal" // a defect of the gateway; its log has the cause
 )

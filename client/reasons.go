@@ -12,6 +12,8 @@ const (
 	ReasonQueueFull           DeliveryReason = "queue_full"             // the client's queue had no room
 	ReasonAttemptsUsedUp      DeliveryReason = "attempts_used_up"       // sent as often as allowed, without an ack
 	ReasonPurged              DeliveryReason = "purged"                 // the client's queue was purged
+	ReasonTooManyClients      DeliveryReason = "too_many_clients"       // unknown, named in a list, and there is no room for another client
+	ReasonClientForgotten     DeliveryReason = "client_forgotten"       // an operator had the client forgotten
 	ReasonRetryLater          DeliveryReason = "retry_later"            // queued, while the device is connected: it wants the delivery later
 	ReasonVerdictNotKept      DeliveryReason = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -214,7 +215,7 @@ func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange)
 		return Client{}, err
 	}
 	defer g.hub.giveBack(id)
-	rec, err := g.store.CreateClient(ctx, id, g.now(), c)
+	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id), c)
 	if err != nil {
 		return Client{}, err
 	}
@@ -257,4 +258,54 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 		}
 	}
 	return nil
+}
+
+// Forget removes the client: it ends the session, cancels everything queued and removes
+// the record. It returns how many deliveries were canceled. The client becomes a new
+// one when it registers again. A registration under way is decided before.
+// Errors: CodeClientNotFound, CodeUnavailable.
+func (g *Gateway) Forget(ctx context.Context, id ClientID) (canceled int, err error) {
+	if err := g.hub.reserve(ctx, id); err != nil {
+		return 0, err
+	}
+	defer g.hub.giveBack(id)
+	return g.store.ForgetClient(ctx, id, g.now())
+}
+
+// forgetters bounds the events of one ForgetAll that are under way.
+const forgetters = 32
+
+// Forgotten is the result of ForgetAll.
+type Forgotten struct {
+	Clients  int
+	Canceled int // their deliveries that were queued
+}
+
+// ForgetAll is Forget for several clients; it passes over unknown ones. After an error
+// some may be forgotten: the result counts them.
+func (g *Gateway) ForgetAll(ctx context.Context, ids []ClientID) (done Forgotten, err error) {
+	var mu sync.Mutex // guards done and err
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(ids, len(ids)/forgetters+1) {
+		wg.Go(func() {
+			for _, id := range part {
+				n, failure := g.Forget(ctx, id)
+				mu.Lock()
+				switch {
+				case failure == nil:
+					done.Clients++
+					done.Canceled += n
+				case CodeOf(failure) != CodeClientNotFound:
+					err = failure
+				}
+				stop := err != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return done, err
 }

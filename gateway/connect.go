@@ -17,7 +17,7 @@ import (
 // registration of the id waits until the first is decided.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
-// CodeUnauthorized, CodeBlocked, CodeIDInUse, CodeDraining, CodeUnavailable. An
+// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeIDInUse, CodeDraining, CodeUnavailable. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -37,8 +37,9 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	defer g.hub.giveBack(h.Client)
 	now := g.now().Truncate(time.Millisecond) // the precision that session and events keep
 	id := uid(g.cfg.NewID())
-	r := Registration{Client: h.Client, Labels: h.Labels, At: now,
+	r := Registration{Client: h.Client, Reported: h.Labels, At: now,
 		Session: SessionID(id.text(sessionKind)), Dialect: h.Dialect, Remote: remoteText(h.Remote)}
+	r.Account = g.accountOf(h.Client)
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
 		return nil, Welcome{}, err
 	}
@@ -109,6 +110,14 @@ func (g *Gateway) enter(s *Session, c Credential) {
 		old.link.Close(Close{Code: CloseReplaced, Reason: ReasonReplaced, RetryAfter: flapDelay(s.flaps),
 			Text: "another connection has registered with this id"})
 	}
+}
+
+// accountOf returns the tenant that a new client is counted for, "" for none.
+func (g *Gateway) accountOf(id ClientID) string {
+	if g.cfg.AccountOf == nil {
+		return ""
+	}
+	return g.cfg.AccountOf(id)
 }
 
 // remoteText returns an address as events show it, "" for none.

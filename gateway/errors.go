@@ -21,10 +21,12 @@ const (
 	CodeQueueFull           Code = "queue-full"
 	CodeDraining            Code = "draining"
 	CodeUnavailable         Code = "store-unavailable"
+	CodeDiskFull            Code = "disk-full" // nothing was stored; it wraps ErrUnavailable
 	CodeAckTimeout          Code = "ack-timeout"
 	CodeUnauthorized        Code = "unauthorized"
 	CodeBlocked             Code = "blocked"
 	CodeIDInUse             Code = "id-in-use"
+	CodeTooManyClients      Code = "too-many-clients"
 )
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.

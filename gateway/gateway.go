@@ -34,6 +34,10 @@ type Config struct {
 	// none.
 	DeviceGroups []string
 
+	// AccountOf returns the tenant that a registering client is counted for, "" for
+	// none. Nil = none.
+	AccountOf func(ClientID) string
+
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
 	MaxAttempts int           // transmissions before a delivery fails: 10; at least 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -417,6 +418,74 @@ func TestDisconnectBlockPurge(t *testing.T) {
 		}
 		time.Sleep(3 * time.Millisecond)
 		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	})
+}
+
+func TestForget(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
+		m := push(t, g, "a", "x")
+		synctest.Wait()
+		n, err := g.Forget(context.Background(), "a")
+		if n != 1 || err != nil {
+			t.Fatalf("canceled %d, %v; want 1", n, err)
+		}
+		synctest.Wait()
+		if c := l.Closes(); len(c) != 1 || c[0].Code != gateway.CloseKicked {
+			t.Errorf("closes %+v", c)
+		}
+		if _, err := g.Client("a"); gateway.CodeOf(err) != gateway.CodeClientNotFound || g.Online("a") {
+			t.Errorf("the client: %v, online %v", err, g.Online("a"))
+		}
+		if d := wantState(t, g, m, gateway.Canceled, 0); d.Reason != gateway.ReasonClientForgotten {
+			t.Errorf("reason %q", d.Reason)
+		}
+		l.Ack(l.Transmissions()[0], gateway.AckOK, nil) // it was on its way
+		synctest.Wait()
+		if d := wantState(t, g, m, gateway.Canceled, 0); !d.LateAckAt.IsZero() {
+			t.Errorf("a late ack of a forgotten client is kept")
+		}
+		if got := g.Stats().Settled[gateway.Canceled]; got != 1 {
+			t.Errorf("%d canceled are counted, want 1", got)
+		}
+
+		// It comes back as a new client, whose session the old events do not concern.
+		back := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		if len(back.Closes()) != 0 || len(back.Transmissions()) != 0 || !g.Online("a") {
+			t.Errorf("the new client has %d transmissions, closes %+v", len(back.Transmissions()), back.Closes())
+		}
+		if _, err := g.Forget(context.Background(), "nobody"); gateway.CodeOf(err) != gateway.CodeClientNotFound {
+			t.Errorf("a stranger: %v", err)
+		}
+	})
+}
+
+// Whatever order registrations and forgetting come in, a client that is online is known,
+// and its session is the one of its record.
+func TestForgetWhileItRegisters(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		var running sync.WaitGroup
+		for range 4 {
+			running.Go(func() {
+				for range 50 {
+					gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+				}
+			})
+			running.Go(func() {
+				for range 50 {
+					if _, err := g.Forget(context.Background(), "a"); err != nil && gateway.CodeOf(err) != gateway.CodeClientNotFound {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		running.Wait()
+		synctest.Wait()
+		c, err := g.Client("a")
+		if (err == nil) != g.Online("a") {
+			t.Errorf("online is %v, and the client: %+v, %v", g.Online("a"), c, err)
+		}
 	})
 }
 

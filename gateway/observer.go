@@ -1,5 +1,7 @@
 package gateway
 
+import "time"
+
 // Observer receives the feed: the changes of the log. It passes them on without a
 // system call, and takes no lock that another goroutine holds during one.
 type Observer interface {
@@ -23,6 +25,7 @@ func (*Reopened) change()     {}
 
 func (*DisconnectedAll) change() {}
 func (*EventsLogged) change()    {}
+func (*ClientForgotten) change() {}
 
 // Accepted reports an accepted message to one client.
 type Accepted struct {
@@ -72,6 +75,13 @@ type DisconnectedAll struct {
 // its record.
 type EventsLogged struct{ Last uint64 }
 
+// ClientForgotten reports that a client was removed. Its sessions up to the one of Epoch
+// are over, and its queue was canceled in changes before.
+type ClientForgotten struct {
+	Client ClientID
+	Epoch  uint64
+}
+
 // Reopened reports that the store failed and is open again. Sessions trust no
 // mailbox until they have read the store.
 type Reopened struct{}
@@ -83,7 +93,15 @@ type observer Gateway
 // the run queue as one list; one goroutine finishes the calls.
 type wakes struct {
 	runList
-	calls []*PushCall
+	calls     []*PushCall
+	forgotten []*Session // of clients that the store has removed
+}
+
+// closeAll ends the connections of forgotten clients.
+func closeAll(sessions []*Session) {
+	for _, s := range sessions {
+		s.link.Close(Close{Code: CloseKicked, Reason: ReasonKicked, RetryAfter: time.Second, Text: "the client was forgotten"})
+	}
 }
 
 // Changed wakes the sessions and callers that the changes concern.
@@ -107,6 +125,10 @@ func (o *observer) Changed(list []Change) {
 			g.counts.uplinks.Add(1)
 		case *EventsLogged:
 			g.events.logged(c.Last)
+		case *ClientForgotten:
+			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
+				woken.forgotten = append(woken.forgotten, s)
+			}
 		case *Reopened:
 			for s := range g.hub.all {
 				if s.reopened() {
@@ -118,6 +140,9 @@ func (o *observer) Changed(list []Change) {
 	g.runs.pushAll(&woken.runList)
 	if woken.calls != nil {
 		go endAll(woken.calls)
+	}
+	if woken.forgotten != nil {
+		go closeAll(woken.forgotten)
 	}
 }
 

@@ -33,6 +33,7 @@ type PushRequest struct {
 	Linger time.Duration
 
 	Owner          string // Message.Owner; at most MaxOwner bytes
+	Account        string // Acceptance.Account
 	IdempotencyKey string
 	Scope          string // the principal that the key belongs to
 	Fingerprint    [32]byte
@@ -136,7 +137,7 @@ func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
 		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Rate: r.Rate,
-		Owner: r.Owner, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
+		Owner: r.Owner, Account: r.Account, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	a.Only = r.Only
 	if r.OnlineOnly {

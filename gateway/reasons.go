@@ -8,11 +8,13 @@ const (
 	ReasonTooLargeForProtocol = "too_large_for_protocol" // the client's dialect cannot carry the payload
 	ReasonDeviceRejected      = "device_rejected"        // the device rejected it; its text is the result
 	ReasonUnknownClient       = "unknown_client"         // named in a list, never registered
+	ReasonTooManyClients      = "too_many_clients"       // named in a list, unknown, and there is no room for another client
 	ReasonQueueFull           = "queue_full"             // the recipient's queue had no room at acceptance
 	ReasonAttemptsUsedUp      = "attempts_used_up"       // sent MaxAttempts times without an ack
 	ReasonPurged              = "purged"                 // the client's queue was purged
 	ReasonRetryLater          = "retry_later"            // queued, while the device is connected: it wants the delivery later
 	ReasonGatewayRestart      = "gateway_restart"        // unknown: the gateway ended while the online delivery was under way
+	ReasonClientForgotten     = "client_forgotten"       // an operator had the client forgotten
 	ReasonVerdictNotKept      = "verdict_not_kept"       // acked: the device has handled it and no longer knows its verdict
 )
 
@@ -106,8 +108,8 @@ func Closers() []string {
 
 // DeliveryReasons returns every reason of a delivery.
 func DeliveryReasons() []string {
-	return append([]string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonQueueFull, ReasonAttemptsUsedUp,
-		ReasonPurged, ReasonRetryLater, ReasonVerdictNotKept}, NoAckReasons()...)
+	return append([]string{ReasonTooLargeForProtocol, ReasonDeviceRejected, ReasonUnknownClient, ReasonTooManyClients, ReasonQueueFull, ReasonAttemptsUsedUp,
+		ReasonPurged, ReasonClientForgotten, ReasonRetryLater, ReasonVerdictNotKept}, NoAckReasons()...)
 }
 
 // NoAckReasons returns every reason of a CodeAckTimeout.

@@ -167,8 +167,8 @@ func TestRegistrationsOfOneClientAreDecidedOneByOne(t *testing.T) {
 				if err := <-lastDone; gateway.CodeOf(err) != code {
 					t.Errorf("the last: %v, want %q", err, code)
 				}
-				if c, err := g.Client("a"); err != nil || c.Labels["n"] != want {
-					t.Errorf("the labels are those of %q, want %q (%v)", c.Labels["n"], want, err)
+				if c, err := g.Client("a"); err != nil || c.Reported["n"] != want {
+					t.Errorf("reported is that of %q, want %q (%v)", c.Reported["n"], want, err)
 				}
 				if len(first.Closes()) != closes {
 					t.Errorf("the first connection's closes: %+v", first.Closes())

@@ -28,6 +28,7 @@ type Stats struct {
 	Settled        [Failed + 1]uint64 // deliveries by final State
 	LateAcks       uint64
 	Uplinks        uint64
+	UplinksRefused uint64 // for the share of their client or its tenant
 
 	Connects            uint64
 	Takeovers           uint64
@@ -46,6 +47,7 @@ type counters struct {
 	asks, asksUnanswered                  atomic.Uint64
 	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
+	uplinksRefused                        atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
 	closedBy                              [len(closes) + 1]atomic.Uint64
@@ -125,6 +127,7 @@ func (g *Gateway) Stats() Stats {
 		BeyondLog:      c.beyondLog.Load(),
 		LateAcks:       c.lateAcks.Load(),
 		Uplinks:        c.uplinks.Load(),
+		UplinksRefused: c.uplinksRefused.Load(),
 		Connects:       c.connects.Load(),
 		Takeovers:      c.takeovers.Load(),
 		Disconnects:    c.disconnects.Load(),

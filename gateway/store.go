@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ type Store interface {
 	// is set: a repeat returns the receipt of the first message.
 	//
 	// Errors: CodeClientNotFound (the single recipient is unknown and
-	// a.QueueUnknown is not set), CodeQueueFull (the single recipient's queue
+	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
 	// has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
@@ -80,8 +81,8 @@ type Store interface {
 	Undurable(client ClientID) (n, bytes int)
 
 	// Register stores a client that has connected: it is created if new, the
-	// registration's labels and groups replace the stored ones (nil keeps them),
-	// last seen is set, last close cleared and the epoch raised. This is one event, which is
+	// registration's groups and reported labels replace the stored ones (nil keeps them),
+	// labels stay, last seen is set, last close cleared and the epoch raised. This is one event, which is
 	// refused or applied in log order. Register returns the record and the
 	// highest sequence that the log may have given to a message at that point. If
 	// a store has lost the end of its log, that is more than the highest one it
@@ -89,7 +90,7 @@ type Store interface {
 	// client would register again), but it precedes every later Accept in the
 	// log.
 	//
-	// Errors: CodeBlocked, CodeValidation (bounds): nothing has changed.
+	// Errors: CodeBlocked, CodeTooManyClients, CodeValidation (bounds): nothing has changed.
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
@@ -104,12 +105,21 @@ type Store interface {
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
 	// CreateClient adds a client that has never registered, with the labels and
-	// groups of c, durably. Errors: CodeClientExists, CodeValidation (bounds),
-	// ErrUnavailable.
-	CreateClient(ctx context.Context, client ClientID, at time.Time, c ClientChange) (ClientRecord, error)
+	// groups of c, durably. account is as Registration.Account. Errors: CodeClientExists,
+	// CodeTooManyClients, CodeValidation (bounds), ErrUnavailable.
+	CreateClient(ctx context.Context, client ClientID, at time.Time, account string, c ClientChange) (ClientRecord, error)
+
+	// ForgetClient removes a client, durably: it ends its session, cancels everything
+	// queued for it with reason ReasonClientForgotten and removes its record, in one
+	// event. It returns how many deliveries were canceled. A later proposal or answer of
+	// the session changes nothing. The client becomes a new one when it registers
+	// again, with an epoch above all that it had. Its uplinks stay for their time.
+	// Errors: CodeClientNotFound, ErrUnavailable.
+	ForgetClient(ctx context.Context, client ClientID, at time.Time) (int, error)
 
 	// AppendUplink stores a payload from a device and returns its sequence
-	// when it is on stable storage.
+	// when it is on stable storage. Errors: CodeQueueFull (the uplinks of the client,
+	// of its account or of all have used up their share), ErrUnavailable.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued transmissions of a client with a sequence above
@@ -205,6 +215,10 @@ type Acceptance struct {
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int
 
+	// Account is the key or tenant that clients are counted for that QueueUnknown makes
+	// known; see TooManyClients.
+	Account string
+
 	// IdempotencyKey is "" for none. Scope is the principal that the key belongs
 	// to, Fingerprint a hash of the request that a repeat must match. They are
 	// remembered for 24 h.
@@ -289,14 +303,15 @@ const (
 	MaxEntryValue = 256 << 10
 )
 
-// Registration is a client that has connected. Nil Labels or Groups keep the
+// Registration is a client that has connected. Nil Reported or Groups keep the
 // stored ones.
 type Registration struct {
-	Client ClientID
-	Labels map[string]string
-	Groups []string
+	Client   ClientID
+	Reported map[string]string // labels that the device sends; audiences ignore them
+	Groups   []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
+	Account string // the tenant that a new client is counted for, "" for none; see TooManyClients
 	At      time.Time
 	// Session, Dialect and Remote are of the connection, for its event.
 	Session SessionID
@@ -320,6 +335,33 @@ func (r *Registration) Refusal(blockedUntil time.Time) error {
 		return &Error{Code: CodeBlocked, Message: "the client is blocked", RetryAfter: wait}
 	}
 	return nil
+}
+
+// TooManyClients returns the refusal of one more client, nil if there is room. The store
+// knows so many clients, own of them are the account's, and most is the bound; 0 = no
+// bound. An account may not have more clients than there are free places, so that it
+// leaves room for others. The account "" is the operator's and may fill all places.
+func TooManyClients(account string, own, clients, most int64) error {
+	if free := most - clients; most == 0 || free > 0 && (account == "" || own < free) {
+		return nil
+	}
+	message := fmt.Sprintf("%d clients are known, and there may be %d", clients, most)
+	if clients < most {
+		message = "the key or tenant has made as many clients known as are free for all"
+	}
+	return &Error{Code: CodeTooManyClients, Limit: most, Message: message, RetryAfter: time.Minute}
+}
+
+// UplinksFull returns the refusal of an uplink of size bytes, nil if there is room. The
+// stored uplinks have used bytes, own of them are the client's or its account's, and most
+// is the bound; 0 = no bound. A client may not have more bytes than are free, so that
+// others find room.
+func UplinksFull(own, used, size, most int64) error {
+	if most == 0 || own+size <= most-used {
+		return nil
+	}
+	return &Error{Code: CodeQueueFull, Limit: most, RetryAfter: time.Minute,
+		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
 }
 
 // IDInUse returns the refusal of a registration whose id is connected elsewhere, under
@@ -424,6 +466,7 @@ type StoreStats struct {
 	Queued      int    // deliveries that are not final
 	OldestAt    time.Time
 	DiskBytes   int64
+	UplinkBytes int64  // of stored uplinks
 	Records     uint64 // group commits
 	Events      uint64 // events in them
 	AcceptNanos Histogram

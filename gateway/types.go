@@ -191,8 +191,9 @@ type Transmission struct {
 // ClientRecord is a client as the store keeps it.
 type ClientRecord struct {
 	ID           ClientID
-	Labels       map[string]string
-	Groups       []string // sorted
+	Labels       map[string]string // the operator's
+	Reported     map[string]string // labels that the device has sent
+	Groups       []string          // sorted
 	CreatedAt    time.Time
 	LastSeenAt   time.Time
 	LastClose    string    // reason of the last disconnect; see CloserOf

@@ -95,6 +95,9 @@ func (s *Session) conclude(r *reception) {
 // storeUplink returns nil when the uplink is on stable storage.
 func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte) error {
 	_, err := s.g.store.AppendUplink(ctx, Uplink{Client: s.client, Session: s.ID(), Number: number, At: s.g.now(), Payload: payload})
+	if CodeOf(err) == CodeQueueFull {
+		s.g.counts.uplinksRefused.Add(1)
+	}
 	return err
 }
 

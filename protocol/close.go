@@ -42,6 +42,7 @@ const (
 	ReasonRegisterTimeout    = "register_timeout"
 	ReasonSlowConsumer       = "slow_consumer"
 	ReasonOverloaded         = "overloaded"
+	ReasonTooManyClients     = "too_many_clients" // a new client, and there is no room for one
 	ReasonCredentialsExpired = "credentials_expired"
 	ReasonRateExceeded       = "rate_exceeded"
 	ReasonUnauthorized       = "unauthorized"
@@ -92,7 +93,7 @@ var codeReasons = map[CloseCode]string{
 // sentReasons are the other reasons that a server may send.
 var sentReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBadClientID, ReasonBadRegister,
 	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired,
-	ReasonFrameTimeout}
+	ReasonFrameTimeout, ReasonTooManyClients}
 
 // closeText returns the text of a CLOSE (SPEC §7): the reason, then a colon and
 // the text for people, if any.

@@ -37,7 +37,7 @@ func protocolReasons(t *testing.T) (reasons []string) {
 // end no registered connection. A new one needs its place here or there.
 func TestCloseReasonsAreTheProtocols(t *testing.T) {
 	const (
-		unregistered = "unauthorized blocked id_in_use overloaded not_registered http_request tls_unsupported tls_required proxy_unexpected proxy_required"
+		unregistered = "unauthorized blocked id_in_use overloaded too_many_clients not_registered http_request tls_unsupported tls_required proxy_unexpected proxy_required"
 		refusedLines = "invalid_utf8 unknown_command" // answered with ERROR; too many of them are too_many_errors
 		deviceSide   = "server_closed register_refused remote_error"
 		own          = "internal_error server_stopped" // of no session: a defect, a process that was killed

@@ -154,6 +154,8 @@ func refusal(err error) protocol.Close {
 		why = protocol.Close{Code: protocol.CloseBlocked, Reason: protocol.ReasonBlocked}
 	case gateway.CodeIDInUse:
 		why = protocol.Close{Code: protocol.CloseIDInUse, Reason: protocol.ReasonIDInUse}
+	case gateway.CodeTooManyClients:
+		why.Reason = protocol.ReasonTooManyClients
 	case gateway.CodeValidation:
 		why = protocol.Close{Code: protocol.CloseProtocol, Reason: protocol.ReasonBadRegister}
 	case gateway.CodeDraining:

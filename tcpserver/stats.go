@@ -43,7 +43,7 @@ const closedTLSHandshake = "tls_handshake"
 var closeReasons = []string{
 	protocol.ReasonShutdown, protocol.ReasonReplaced, protocol.ReasonKicked, protocol.ReasonHeartbeatTimeout,
 	protocol.ReasonRegisterTimeout, protocol.ReasonSlowConsumer, protocol.ReasonOverloaded, protocol.ReasonRateExceeded,
-	protocol.ReasonCredentialsExpired, protocol.ReasonUnauthorized, protocol.ReasonBlocked, protocol.ReasonIDInUse,
+	protocol.ReasonCredentialsExpired, protocol.ReasonUnauthorized, protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonTooManyClients,
 	protocol.ReasonProtocolError, protocol.ReasonFrameTooLarge, protocol.ReasonBadClientID,
 	protocol.ReasonBadRegister, protocol.ReasonNotRegistered, protocol.ReasonAlreadyRegistered,
 	protocol.ReasonInvalidUTF8, protocol.ReasonUnknownCommand, protocol.ReasonTooManyErrors,
@@ -60,6 +60,7 @@ var refusedReasons = []string{
 	refusedRegisterRate, refusedRegisterRatePerIP, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
 	protocol.ReasonShutdown, protocol.ReasonOverloaded, protocol.ReasonUnauthorized,
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
+	protocol.ReasonTooManyClients,
 }
 
 // Kinds of acks without effect, the label values of Stats.StaleAcks.

@@ -179,6 +179,13 @@ func serveUnder(t testing.TB, program []string, tcpAddr, dataDir string, args ..
 		http:    &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(s.http.CloseIdleConnections)
+	s.awaitReady()
+	return s
+}
+
+func (s *server) awaitReady() {
+	t := s.t
+	t.Helper()
 	waitFor(t, "the gateway is ready", func() bool {
 		select {
 		case <-s.ended:
@@ -192,7 +199,6 @@ func serveUnder(t testing.TB, program []string, tcpAddr, dataDir string, args ..
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	return s
 }
 
 // seedAddr is the one address that the seed programs know. It waits until

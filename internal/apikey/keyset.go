@@ -11,8 +11,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,9 +37,12 @@ type table struct {
 	list []*Key // of the file, by id
 	// byHash has every key under the first bytes of its hash. These reveal
 	// nothing of a secret; the rest is compared in constant time.
-	byHash   map[uint64]*Key
-	groups   map[string]bool // groups that a key is limited to
-	prefixes []string        // prefixes that a key is limited to
+	byHash map[uint64]*Key
+	// groups are those that a key is limited to, or was since the start: a tenant's group
+	// stays its own while its keys rotate.
+	groups   map[string]bool
+	prefixes map[string]bool // ids that a key is limited to begin with one of them
+	lengths  []int           // of the prefixes, the longest first
 }
 
 // NewKeyset returns a keyset of configured secrets, which may do everything. Keys
@@ -70,19 +73,25 @@ func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
 // publish makes keys the current state.
 func (ks *Keyset) publish(keys []*Key) {
 	sortByID(keys)
-	t := &table{list: keys, byHash: make(map[uint64]*Key), groups: make(map[string]bool)}
+	t := &table{list: keys, byHash: make(map[uint64]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
+	if before := ks.keys.Load(); before != nil {
+		maps.Copy(t.groups, before.groups)
+	}
 	for _, k := range keys {
 		t.byHash[index(&k.hash)] = k
 		if k.Limit.Group != "" {
 			t.groups[k.Limit.Group] = true
 		}
-		if k.Limit.Prefix != "" {
-			t.prefixes = append(t.prefixes, k.Limit.Prefix)
+		if p := k.Limit.Prefix; p != "" && !t.prefixes[p] {
+			t.prefixes[p] = true
+			t.lengths = append(t.lengths, len(p))
 		}
 	}
 	for _, k := range ks.fixed {
 		t.byHash[index(&k.hash)] = k
 	}
+	slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
+	t.lengths = slices.Compact(t.lengths)
 	ks.keys.Store(t)
 	if len(t.byHash) > 0 {
 		ks.required.Store(true)
@@ -125,13 +134,25 @@ func (ks *Keyset) Get(id string) (*Key, error) {
 	return nil, ErrNoKey
 }
 
-// GuardsGroup reports whether a key is limited to the group. Membership is then a
-// right that a tenant may not give to its own clients.
+// AccountOf returns the account of the tenant that a client belongs to by its id: that of
+// the longest prefix that a key is limited to, "" for none.
+func (ks *Keyset) AccountOf(id string) string {
+	t := ks.keys.Load()
+	for _, n := range t.lengths {
+		if n <= len(id) && t.prefixes[id[:n]] {
+			return Limit{Prefix: id[:n]}.Owner()
+		}
+	}
+	return ""
+}
+
+// GuardsGroup reports whether a key is limited to the group, or was since the start.
+// Membership is then a right that a tenant may not give to its own clients.
 func (ks *Keyset) GuardsGroup(name string) bool { return ks.keys.Load().groups[name] }
 
 // GuardsID reports whether a key is limited to a prefix of the client id.
 func (ks *Keyset) GuardsID(id string) bool {
-	return slices.ContainsFunc(ks.keys.Load().prefixes, func(prefix string) bool { return strings.HasPrefix(id, prefix) })
+	return ks.AccountOf(id) != ""
 }
 
 // GuardedGroups are the groups of GuardsGroup. The map does not change.

@@ -407,3 +407,29 @@ func BenchmarkAuthenticate(b *testing.B) {
 		}
 	}
 }
+
+// A tenant's group stays its own when its last key is gone, for the next key may come
+// later; ids belong to the tenant with the longest prefix.
+func TestTenantsBetweenTwoKeys(t *testing.T) {
+	ks, now := NewKeyset(), time.Now()
+	old, _, err := ks.Create(Spec{Name: "old", Scopes: ClientsRead, Limit: Limit{Group: "gang"}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, prefix := range []string{"a-", "a-eu-", "b"} {
+		if _, _, err := ks.Create(Spec{Name: prefix, Scopes: ClientsRead, Limit: Limit{Prefix: prefix}}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ks.Revoke(old.ID); err != nil {
+		t.Fatal(err)
+	}
+	if !ks.GuardsGroup("gang") || !ks.GuardedGroups()["gang"] {
+		t.Error("the group is free between two keys")
+	}
+	for id, want := range map[string]string{"a-1": "prefix:a-", "a-eu-1": "prefix:a-eu-", "a": "", "b": "prefix:b", "c-1": ""} {
+		if got := ks.AccountOf(id); got != want {
+			t.Errorf("%s belongs to %q, want %q", id, got, want)
+		}
+	}
+}

@@ -37,6 +37,15 @@ func (l Limit) Owner() string {
 	return ""
 }
 
+// Account is the account that clients are counted for which the key makes known: the
+// tenant of a limited key, else the key itself; "" for the operator.
+func (k *Key) Account() string {
+	if k.Scopes&Admin != 0 || !k.Limit.None() {
+		return k.Limit.Owner()
+	}
+	return k.ID
+}
+
 // Covers reports whether the limit includes everything of owner: its own
 // messages, and for a prefix also those of a longer prefix.
 func (l Limit) Covers(owner string) bool {

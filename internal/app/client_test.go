@@ -137,7 +137,7 @@ func TestClientAgainstTheRealAPI(t *testing.T) {
 	})
 	t.Run("clients", func(t *testing.T) {
 		info, err := c.Client(ctx, "truck-17")
-		if err != nil || !info.Online || info.Dialect != "v2" || info.Labels["model"] != "x2" || info.Session == "" {
+		if err != nil || !info.Online || info.Dialect != "v2" || info.Reported["model"] != "x2" || len(info.Labels) > 0 || info.Session == "" {
 			t.Errorf("%+v, %v", info, err)
 		}
 		color := "red"

@@ -20,6 +20,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 			StatusRetention: d.StatusRetention.Std(),
 			UplinkRetention: d.UplinkRetention.Std(),
 			ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+			MaxClients:      int64(cfg.Clients.Max),
 			QueueLen:        cfg.Delivery.MaxQueued,
 			QueueBytes:      int64(cfg.Delivery.MaxQueuedBytes),
 		}), nil
@@ -33,6 +34,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		EventRetention:  min(cfg.Events.Retain, d.StatusRetention, d.UplinkRetention).Std(),
 		MaxEventBytes:   eventBytes(cfg),
 		ForgetAfter:     cfg.Clients.ForgetAfter.Std(),
+		MaxClients:      int64(cfg.Clients.Max),
 		RejectTwins:     cfg.TCP.DuplicateID == config.RejectDuplicate,
 		MaxQueued:       cfg.Delivery.MaxQueued,
 		MaxQueuedBytes:  int64(cfg.Delivery.MaxQueuedBytes),

@@ -44,6 +44,7 @@ const (
 	UpdateClient = "client.update"
 	CreateClient = "client.create"
 	Disconnect   = "client.disconnect"
+	Forget       = "client.forget"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
 	CreateToken  = "token.create"

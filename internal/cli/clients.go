@@ -13,8 +13,8 @@ import (
 )
 
 func (e *environ) clientsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create and disconnect clients"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock())
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, disconnect and forget clients"}
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock(), e.clientsForget())
 	return cmd
 }
 
@@ -126,6 +126,7 @@ func (e *environ) showClient(c *client.ClientInfo) error {
 		"in flight", count(c.InFlight),
 		"groups", strings.Join(c.Groups, ","),
 		"labels", pairs(c.Labels),
+		"reported", pairs(c.Reported),
 		"last close", c.LastClose.String(),
 		"blocked until", clock(c.BlockedUntil),
 		"known since", clock(c.CreatedAt),
@@ -250,6 +251,64 @@ func (e *environ) clientsUnblock() *cobra.Command {
 			return nil
 		}),
 	}
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) clientsForget() *cobra.Command {
+	var q client.ClientQuery
+	var status string
+	var labels []string
+	confirm := -1
+	cmd := &cobra.Command{
+		Use:   "forget [ID…]",
+		Short: "Remove clients with their queues",
+		Long: `Remove clients: connections end, queued messages are canceled, and the records go with
+labels, groups and blocks. A client that registers again is a new one.
+
+Name the clients, or select them with flags. A selection of at most 1,000 clients is
+removed at once if --confirm is its number; the refusal without it says the number.`,
+		Example: `  longwire clients forget truck-17
+  longwire clients forget --prefix test- --status offline --confirm 37`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if q.Labels, err = parsePairs("label", labels); err != nil {
+				return err
+			}
+			q.Presence = client.Presence(status)
+			selects := status != "" || q.Prefix != "" || q.Group != "" || len(q.Labels) > 0
+			if selects == (len(args) > 0) {
+				return usagef("name clients, or select them with --status, --prefix, --group or --label")
+			}
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			for _, id := range args {
+				if err := api.Forget(cmd.Context(), id); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.err, "%s forgotten\n", printable(id))
+			}
+			if !selects {
+				return nil
+			}
+			done, err := api.ForgetAll(cmd.Context(), q, confirm)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.err, "%d clients forgotten, %d queued messages canceled\n", done.Forgotten, done.Canceled)
+			if done.More {
+				fmt.Fprintln(e.err, "There are more: repeat the command")
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&status, "status", "", "online, offline, blocked or all")
+	f.StringVar(&q.Prefix, "prefix", "", "ids with this prefix")
+	f.StringVar(&q.Group, "group", "", "members of this group")
+	f.StringArrayVar(&labels, "label", nil, "clients with this label, name=value (repeat: all of the labels)")
+	f.IntVar(&confirm, "confirm", -1, "number of clients that the selection has")
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	return e.apiFlags(cmd)
 }
 

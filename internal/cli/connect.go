@@ -71,7 +71,7 @@ does not end it.`,
 	fl.StringVar(&f.cfg.result, "result", "", "answer to send with each ack (v2 and text)")
 	fl.DurationVar(&f.cfg.latency, "latency", 0, "pause before each answer")
 	fl.StringVar(&f.cfg.register.Token, "token", "", "device token")
-	fl.StringArrayVar(&f.labels, "label", nil, "label to register with, name=value (repeat; v2)")
+	fl.StringArrayVar(&f.labels, "label", nil, "what the device reports of itself, name=value (repeat; v2)")
 	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to register in (repeat; v2)")
 	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2)")
 	fl.IntVar(&f.cfg.register.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")

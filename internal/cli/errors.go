@@ -74,6 +74,10 @@ func (e *environ) hint(p *client.Problem) string {
 		return "the device may still have received it; wait longer with --wait"
 	case client.CodeQueueFull:
 		return `try again when the queue is shorter; "longwire clients kick --purge" cancels it`
+	case client.CodeTooManyClients:
+		return `"longwire clients forget" removes clients that are no longer used`
+	case client.CodeDiskFull:
+		return "give the gateway's disk, or data.max_disk, more room"
 	case client.CodeDraining, client.CodeUnavailable:
 		return `the gateway has promised nothing; try again when "longwire health" reports that it is ready`
 	case "":

@@ -29,6 +29,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("POST /v1/clients", say(201, `{"id":"truck-19","online":false,"groups":["a"],"labels":{"model":"x2"},"queued":0}`))
 	api.HandleFunc("PATCH /v1/clients/{id}", g.client)
 	api.HandleFunc("DELETE /v1/clients/{id}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+	api.HandleFunc("DELETE /v1/clients", say(200, `{"forgotten":2,"canceled":1,"more":false}`))
 	api.HandleFunc("POST /v1/clients/{id}/messages", g.push)
 	api.HandleFunc("POST /v1/messages", say(202, many("pending", 1, 1)))
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))

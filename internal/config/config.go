@@ -112,6 +112,7 @@ type Delivery struct {
 
 // Clients configures how long the gateway remembers devices.
 type Clients struct {
+	Max         int      `yaml:"max" help:"clients that may be known; beyond it a new one is refused, and no key or tenant makes more known than are free" min:"1" max:"1000000000"`
 	ForgetAfter Duration `yaml:"forget_after" help:"forget a device without queued messages that was not seen for" min:"1h" max:"3650d"`
 }
 

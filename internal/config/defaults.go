@@ -65,7 +65,7 @@ func Default() *Config {
 			MinFree:         64 * MiB,
 		},
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
-		Clients:  Clients{ForgetAfter: 30 * day},
+		Clients:  Clients{Max: 2_000_000, ForgetAfter: 30 * day},
 		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB},
 		Auth: Auth{
 			DeviceJWTLeeway:       30 * second,

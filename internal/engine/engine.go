@@ -227,7 +227,7 @@ func (e *Engine) Health() error {
 		return unavailable(*p)
 	}
 	if p := e.refusal.Load(); p != nil {
-		return unavailable(*p)
+		return diskFull(*p)
 	}
 	v, err := e.reading()
 	if err != nil {

@@ -62,7 +62,7 @@ func openTest(t *testing.T, o Options) *Engine {
 func opener(bitmaps bool) func(t *testing.T, o enginetest.Options) gateway.Store {
 	return func(t *testing.T, o enginetest.Options) gateway.Store {
 		opt := Options{FS: vfs.NewMem(), Dir: "data", Now: o.Now, StatusRetention: o.StatusRetention, ForgetAfter: o.ForgetAfter,
-			MaxQueued: o.QueueLen, MaxQueuedBytes: o.QueueBytes, SweepEvery: -1, MemTableBytes: 1 << 20, bitmapsOnly: bitmaps}
+			MaxQueued: o.QueueLen, MaxQueuedBytes: o.QueueBytes, MaxClients: o.MaxClients, SweepEvery: -1, MemTableBytes: 1 << 20, bitmapsOnly: bitmaps}
 		return &reopenable{openTest(t, opt), opt}
 	}
 }
@@ -77,7 +77,7 @@ func TestConformance(t *testing.T) {
 func TestModel(t *testing.T) {
 	inMemory := func(t *testing.T, o enginetest.Options) gateway.Store {
 		return memstore.New(memstore.Options{Now: o.Now, StatusRetention: o.StatusRetention, ForgetAfter: o.ForgetAfter,
-			QueueLen: o.QueueLen, QueueBytes: o.QueueBytes})
+			QueueLen: o.QueueLen, QueueBytes: o.QueueBytes, MaxClients: o.MaxClients})
 	}
 	t.Run("rows", func(t *testing.T) { enginetest.RunModel(t, opener(false), inMemory) })
 	// Bits do not count against a queue's bounds, so there are none.

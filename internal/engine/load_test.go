@@ -131,7 +131,7 @@ func (w *worker) step() error {
 		return w.accept(ctx, gateway.Audience{Clients: []gateway.ClientID{w.pick(), w.pick(), "stranger"}})
 	case 2:
 		_, _, err := w.e.Register(ctx, gateway.Registration{Client: w.pick(), At: time.Now(),
-			Labels: map[string]string{"n": fmt.Sprint(w.rng.IntN(3))}, Groups: []string{fmt.Sprint("g", w.rng.IntN(3))}})
+			Reported: map[string]string{"n": fmt.Sprint(w.rng.IntN(3))}, Groups: []string{fmt.Sprint("g", w.rng.IntN(3))}})
 		return err
 	case 3:
 		u := gateway.Uplink{Client: w.pick(), At: time.Now(), Payload: w.payload()}

@@ -354,8 +354,8 @@ func TestDiskBudget(t *testing.T) {
 			stored = append(stored, r.Message)
 			return false
 		}
-		if gateway.CodeOf(err) != gateway.CodeUnavailable || !errors.Is(err, errBudget) {
-			t.Fatalf("refused with %v, want unavailable for the budget", err)
+		if gateway.CodeOf(err) != gateway.CodeDiskFull || !errors.Is(err, errBudget) || !errors.Is(err, gateway.ErrUnavailable) {
+			t.Fatalf("refused with %v, want disk-full for the budget", err)
 		}
 		return true
 	})
@@ -375,6 +375,52 @@ func TestDiskBudget(t *testing.T) {
 	}
 	eventually(t, "the store to heal", func() bool { return e.Health() == nil })
 	accept(t, e, "a")
+	verifyView(t, e)
+}
+
+// TestUplinksOfOneDeviceStopNoPush: one device sends four times what the disk may have,
+// and all pushes beside it are accepted, as are the uplinks of another device. Uplinks
+// that were stored stay.
+func TestUplinksOfOneDeviceStopNoPush(t *testing.T) {
+	e := openTest(t, Options{FS: vfs.NewMem(), Dir: "data", MaxDiskBytes: 32 << 20, SweepEvery: time.Millisecond})
+	for _, id := range []gateway.ClientID{"hoarder", "other"} {
+		if _, _, err := e.Register(t.Context(), gateway.Registration{Client: id, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rng := rand.New(rand.NewPCG(3, 9))
+	payload := make([]byte, 64<<10)
+	stored, refused := 0, 0
+	for i := range 128 << 20 / len(payload) {
+		for i := range payload {
+			payload[i] = byte(rng.Uint32())
+		}
+		_, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "hoarder", At: time.Now(), Payload: payload})
+		switch gateway.CodeOf(err) {
+		case "":
+			stored++
+		case "queue-full":
+			refused++
+		default:
+			t.Fatalf("uplink %d: %v", i, err)
+		}
+		if i%8 == 0 {
+			if err := e.Health(); err != nil {
+				t.Fatalf("after %d uplinks of 64 KiB: %v", i, err)
+			}
+			accept(t, e, "other")
+		}
+	}
+	if stored < 16 || refused == 0 {
+		t.Errorf("%d uplinks are stored and %d refused, want some of both", stored, refused)
+	}
+	if _, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: "other", At: time.Now(), Payload: payload}); err != nil {
+		t.Errorf("an uplink of another device: %v", err)
+	}
+	page, err := e.Uplinks("hoarder", 0, 10_000)
+	if err != nil || len(page.Items) != stored {
+		t.Errorf("%d uplinks can be read, %v; want %d", len(page.Items), err, stored)
+	}
 	verifyView(t, e)
 }
 

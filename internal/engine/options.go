@@ -50,6 +50,9 @@ type Options struct {
 	MaxQueued      int
 	MaxQueuedBytes int64
 
+	// MaxClients bounds the known clients; 0 is no bound. See gateway.TooManyClients.
+	MaxClients int64
+
 	// RejectTwins refuses a registration whose id is connected to another node.
 	RejectTwins bool
 
@@ -57,6 +60,10 @@ type Options struct {
 	// accepted, while acks still are, and the space of removed rows is
 	// gathered at once instead of with time. 0 is no budget.
 	MaxDiskBytes int64
+	// MaxUplinkBytes bounds the rows of uplinks, so that these do not stop messages. 0 is a
+	// quarter of MaxDiskBytes, or of the file system without a budget; negative is no
+	// bound. See gateway.UplinksFull.
+	MaxUplinkBytes int64
 	// MinFreeBytes is how much the file system must have free for a message to
 	// be accepted, so that acks can still be written; 0 is 64 MiB or a tenth of
 	// the file system, whichever is less. Negative is no minimum.
@@ -105,7 +112,8 @@ func (o *Options) bounds() record.Bounds {
 	b.StatusAge, b.UplinkAge, b.ClientAge = o.StatusRetention, o.UplinkRetention, o.ForgetAfter
 	b.EventAge, b.MaxEventBytes = o.EventRetention, o.MaxEventBytes
 	b.MaxLabels, b.MaxLabelKey, b.MaxLabelValue = gateway.MaxLabels, gateway.MaxLabelKey, gateway.MaxLabelValue
-	b.RejectTwins = o.RejectTwins
+	b.RejectTwins, b.MaxClients = o.RejectTwins, o.MaxClients
+	b.MaxUplinkBytes = max(o.MaxUplinkBytes, 0)
 	b.MaxGroups, b.MaxGroupName = gateway.MaxGroups, gateway.MaxGroupName
 	if o.bitmapsOnly {
 		b.SmallAudience = 0
@@ -139,6 +147,9 @@ func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = disk.OwnersFS()
 	}
+	if o.MaxUplinkBytes == 0 {
+		o.MaxUplinkBytes = o.diskSize() / 4
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -155,11 +166,21 @@ func (o *Options) memTableBytes() int {
 		return o.MemTableBytes
 	}
 	room := int64(1 << 40)
-	if usage, err := o.FS.GetDiskUsage(o.Dir); err == nil {
-		room = int64(min(usage.TotalBytes, 1<<40))
-	}
-	if o.MaxDiskBytes > 0 {
-		room = min(room, o.MaxDiskBytes)
+	if size := o.diskSize(); size > 0 {
+		room = min(room, size)
 	}
 	return int(min(max(room/64, 1<<20), 16<<20))
+}
+
+// diskSize returns the budget, or the size of the file system if that is less; 0 =
+// unknown.
+func (o *Options) diskSize() int64 {
+	size := o.MaxDiskBytes
+	if usage, err := o.FS.GetDiskUsage(o.Dir); err == nil && usage.TotalBytes > 0 {
+		total := int64(min(usage.TotalBytes, 1<<60))
+		if size == 0 || total < size {
+			size = total
+		}
+	}
+	return size
 }

@@ -61,7 +61,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 		Events: e.stats.events.Load(), AcceptNanos: e.stats.accept.snapshot(), SyncNanos: e.stats.sync.snapshot()}
 	_ = e.read(func(v *view) (err error) {
 		s.Clients, s.Messages, s.Queued = int(v.State.Clients), int(v.State.Messages), int(v.State.Queued)
-		s.DiskBytes = v.diskBytes()
+		s.DiskBytes, s.UplinkBytes = v.diskBytes(), v.State.UplinkBytes()
 		s.OldestAt, err = e.oldest(v)
 		return err
 	})

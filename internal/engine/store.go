@@ -192,9 +192,15 @@ func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c ga
 }
 
 // CreateClient adds a client that has never registered.
-func (e *Engine) CreateClient(ctx context.Context, client gateway.ClientID, at time.Time, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Created: at})
+func (e *Engine) CreateClient(ctx context.Context, client gateway.ClientID, at time.Time, account string, c gateway.ClientChange) (gateway.ClientRecord, error) {
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Created: at, Account: account})
 	return r.Record, err
+}
+
+// ForgetClient removes a client with all that is queued for it.
+func (e *Engine) ForgetClient(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
+	r, err := e.do(ctx, &record.RemoveClient{Client: client, At: at})
+	return r.N, err
 }
 
 // AppendUplink stores a payload from a device and returns its sequence when it

@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "1737fb90d9df811a3658f59e", answers: "e5c395b2c3539695fe738d24",
-			rows: "fa7e0bc1146bdbef93d7869d b696e38c7f0539a5c5f1e5fc " +
-				"4e7bc805be792db6b4595f35 b51ac2195c4ee2ead94691b8 4e7bc805be792db6b4595f35 b51ac2195c4ee2ead94691b8 "},
-		"bitmaps": {records: "352c710ba90cecf2a24d8db5", answers: "945dc80fb16060e0e9f57085",
-			rows: "032df962ba60505303ee359f eb31f569ae402e74b9638bbb " +
-				"3e9d04453fd802e6d6e30484 b18a522c9e08ebeb960df335 3e9d04453fd802e6d6e30484 b18a522c9e08ebeb960df335 "},
+		"rows": {records: "fb94ddf7b375861318c3e0a5", answers: "a6ad5fae78a81b19308cb2f9",
+			rows: "3de263bb889030d8501444fb 23a5cd8c89fdb5d5d6200bba " +
+				"76676d421328069e804c72ed b966514e369e35f907ce3883 76676d421328069e804c72ed b966514e369e35f907ce3883 "},
+		"bitmaps": {records: "a66a69c28abfe3a1f9e059df", answers: "c5df53544216f7a36ea40e52",
+			rows: "d1b3ab79476b34dddc957535 763680482b02a9a475a289a5 " +
+				"580cf2966c1d02102f72fe6d f9ab636fcbc222cb5f0e8161 580cf2966c1d02102f72fe6d f9ab636fcbc222cb5f0e8161 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums
@@ -71,7 +71,7 @@ func TestRowsStayTheSame(t *testing.T) {
 			for _, e := range events {
 				kinds[e.Kind()]++
 			}
-			for k := record.KindAccept; k <= record.KindPut; k++ {
+			for k := record.KindAccept; k <= record.KindRemoveClient; k++ {
 				if kinds[k] == 0 && k != record.KindAckThrough && k != record.KindProbe {
 					t.Errorf("no event of kind %d", k)
 				}
@@ -179,7 +179,11 @@ func (s *schedule) step() {
 			s.t.Fatal(err)
 		}
 	case 9:
-		s.do(&record.Probe{})
+		if s.rng.IntN(2) == 0 {
+			s.do(&record.Probe{})
+		} else {
+			s.do(&record.RemoveClient{Client: s.client(), At: s.now})
+		}
 	case 32:
 		s.do(&record.Note{Event: gateway.Event{Type: gateway.EventWebhookDisabled, At: s.now, Reason: "gone", Detail: "it answered 410"}})
 	case 33:
@@ -203,23 +207,25 @@ func (s *schedule) disconnect(id gateway.ClientID, reason string) {
 }
 
 func (s *schedule) registration() gateway.Registration {
-	r := gateway.Registration{Client: s.client(), At: s.now}
+	r := gateway.Registration{Client: s.client(), At: s.now, Account: fmt.Sprint("t", s.rng.IntN(2))}
 	if s.rng.IntN(3) > 0 {
-		r.Labels = map[string]string{"colour": []string{"red", "blue"}[s.rng.IntN(2)], "n": fmt.Sprint(s.rng.IntN(4))}
+		r.Reported = map[string]string{"colour": []string{"red", "blue"}[s.rng.IntN(2)], "n": fmt.Sprint(s.rng.IntN(4))}
 	}
 	if s.rng.IntN(3) > 0 {
 		r.Groups = []string{"all", fmt.Sprint("g", s.rng.IntN(4))}
 		r.Guarded = map[string]bool{"g3": true}
 	}
 	if s.rng.IntN(50) == 0 {
-		r.Labels = map[string]string{"not a key": ""}
+		r.Reported = map[string]string{"not a key": ""}
 	}
 	return r
 }
 
 func (s *schedule) change() gateway.ClientChange {
-	red := "red"
-	c := gateway.ClientChange{Labels: map[string]*string{"colour": &red, "n": nil}}
+	c := gateway.ClientChange{Labels: map[string]*string{"colour": new([]string{"red", "blue"}[s.rng.IntN(2)]), "n": nil}}
+	if s.rng.IntN(3) > 0 {
+		c.Labels["n"] = new(fmt.Sprint(s.rng.IntN(4)))
+	}
 	if s.rng.IntN(2) == 0 {
 		c.Groups = &[]string{"g3", "g1"}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -58,4 +59,10 @@ func (v *view) release() {
 // unavailable wraps a cause so that a caller sees ErrUnavailable.
 func unavailable(cause error) error {
 	return &gateway.Error{Code: gateway.CodeUnavailable, Message: gateway.ErrUnavailable.Message, Cause: cause}
+}
+
+// diskFull wraps why nothing is accepted.
+func diskFull(cause error) error {
+	return &gateway.Error{Code: gateway.CodeDiskFull, Cause: unavailable(cause), RetryAfter: 5 * time.Second,
+		Message: "the disk of the gateway, or data.max_disk, is used up: nothing was stored"}
 }

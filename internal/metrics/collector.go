@@ -126,6 +126,8 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		gauge("store_messages", "Messages in the store, completed ones included.", func(s S) float64 { return float64(s.Store.Messages) }),
 		gauge("store_queued_deliveries", "Deliveries that are not final.", func(s S) float64 { return float64(s.Store.Queued) }),
 		gauge("store_oldest_queued_age_seconds", "Age of the oldest message that is not completed; 0 if there is none.", func(s S) float64 { return age(s.Store.OldestAt) }),
+		counter("uplinks_refused_total", "Messages from devices that were refused, because their client or its tenant has used up its share of the disk.", func(s S) uint64 { return s.UplinksRefused }),
+		gauge("store_uplink_bytes", "Disk space of the uplinks that are stored, before compression.", func(s S) float64 { return float64(s.Store.UplinkBytes) }),
 		gauge("store_disk_bytes", "Disk space that the store takes.", func(s S) float64 { return float64(s.Store.DiskBytes) }),
 		counter("store_records_total", "Group commits.", func(s S) uint64 { return s.Store.Records }),
 		counter("store_events_total", "Changes in group commits.", func(s S) uint64 { return s.Store.Events }),

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"crypto/rand"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -170,5 +171,44 @@ func TestHostileRates(t *testing.T) {
 				p.Close()
 			}},
 		})
+	})
+}
+
+// TestHostileUplinks: one device sends four times what the disk may hold; see
+// engine.TestUplinksOfOneDeviceStopNoPush for the store alone.
+func TestHostileUplinks(t *testing.T) {
+	onEachDriver(t, func(t *testing.T) {
+		s := openSite(t, func(c *config.Config) { c.Data.MaxDisk = 32 << 20 }, nil)
+		p := s.register("hoarder")
+		payload := make([]byte, 128<<10)
+		verdicts := map[byte]int{}
+		for i := range 128 << 20 / len(payload) {
+			_, _ = rand.Read(payload)
+			if err := p.send(frame(tData, number(uint64(i+1))+string(payload))); err != nil {
+				t.Fatal(err)
+			}
+			ack := p.want(tAck)
+			verdicts[ack[len(number(uint64(i+1)))]]++
+			if i%50 == 0 {
+				a := s.ask("POST", "/v1/clients/"+s.honest[1].id+"/messages?wait=20s", "ping", "Content-Type", "text/plain")
+				if a.status != 200 || !strings.Contains(a.body, `"status":"acked"`) {
+					t.Fatalf("a push beside %v uplinks: %d %s", verdicts, a.status, a.body)
+				}
+			}
+		}
+		if ok, later := verdicts[0], verdicts[2]; ok < 16 || later < 100 || ok+later != 1024 {
+			t.Errorf("the uplinks were answered %v, want some ok (0) and the rest retry later (2)", verdicts)
+		}
+		if n := s.metric("longwire_uplinks_refused_total"); int(n) != verdicts[2] {
+			t.Errorf("%v refused uplinks are counted, want %d", n, verdicts[2])
+		}
+		other := s.register("other")
+		if err := other.send(frame(tData, number(1)+"x")); err != nil {
+			t.Fatal(err)
+		}
+		if ack := other.want(tAck); ack[1] != 0 {
+			t.Errorf("an uplink of another device was answered %d, want ok", ack[1])
+		}
+		s.wantServed()
 	})
 }

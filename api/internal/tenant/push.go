@@ -88,6 +88,7 @@ func (v *View) PushOnline(ctx context.Context, r gateway.OnlineRequest) (out gat
 // narrow sets r's owner and reduces its audience to the clients within the limit. It
 // returns the named clients that it has removed.
 func (v *View) narrow(r *gateway.PushRequest) (unknown []gateway.ClientID, err error) {
+	r.Account = v.key.Account()
 	if !v.limited() {
 		return nil, nil
 	}

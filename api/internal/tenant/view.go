@@ -283,6 +283,78 @@ func (v *View) Disconnect(id gateway.ClientID, o gateway.DisconnectOptions) erro
 	return err
 }
 
+// Forget removes a client. A key that is limited to a group cannot remove a client
+// that another key's group has, too.
+func (v *View) Forget(id gateway.ClientID) error {
+	c, err := v.Client(id)
+	if err == nil {
+		err = v.mayForget(&c)
+	}
+	if err == nil {
+		_, err = v.shared.gateway.Forget(context.Background(), id)
+		err = v.hide(err, id, "")
+	}
+	v.Record(audit.Forget, string(id), err)
+	return err
+}
+
+func (v *View) mayForget(c *gateway.Client) error {
+	own := v.key.Limit.Group
+	if own == "" {
+		return nil
+	}
+	for _, name := range c.Groups {
+		if name != own && v.shared.keys.GuardsGroup(name) {
+			return beyond("the client %q is also in the group of another tenant", c.ID)
+		}
+	}
+	return nil
+}
+
+// MaxForgotten bounds the clients that one ForgetAll removes.
+const MaxForgotten = 1_000
+
+// Forgotten is the result of ForgetAll.
+type Forgotten struct {
+	gateway.Forgotten
+	More bool // the selection has more clients
+}
+
+// ForgetAll removes the clients of a selection, at most MaxForgotten, if confirm is
+// their number. Otherwise it removes none, found is the number, and ok is false.
+func (v *View) ForgetAll(sel gateway.ClientSelection, confirm int) (done Forgotten, found int, ok bool, err error) {
+	var ids []gateway.ClientID
+	sel.Limit = MaxForgotten
+	for {
+		page, err := v.Clients(sel)
+		if err != nil {
+			return done, 0, false, err
+		}
+		for i := range page.Items {
+			if done.More = len(ids) == MaxForgotten; done.More {
+				break
+			}
+			if err := v.mayForget(&page.Items[i]); err != nil {
+				v.Record(audit.Forget, string(page.Items[i].ID), err)
+				return done, 0, false, err
+			}
+			ids = append(ids, page.Items[i].ID)
+		}
+		if done.More = done.More || page.More && len(ids) == MaxForgotten; done.More || !page.More {
+			break
+		}
+		sel.After = page.Next
+	}
+	if len(ids) != confirm {
+		return done, len(ids), false, nil
+	}
+	done.Forgotten, err = v.shared.gateway.ForgetAll(context.Background(), ids)
+	if len(ids) > 0 {
+		v.Record(audit.Forget, fmt.Sprintf("%d clients, %s first", len(ids), ids[0]), err)
+	}
+	return done, len(ids), true, err
+}
+
 // Unblock ends a client's block.
 func (v *View) Unblock(id gateway.ClientID) error {
 	err := v.reach(id)

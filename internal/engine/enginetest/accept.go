@@ -447,7 +447,12 @@ func (h *harness) member(id gateway.ClientID, groups ...string) {
 // labeled registers a client with labels.
 func (h *harness) labeled(id gateway.ClientID, labels map[string]string) {
 	h.Helper()
-	_, _, err := h.store.Register(ctx, gateway.Registration{Client: id, Labels: labels, At: h.clock.Now()})
+	h.register(id)
+	change := gateway.ClientChange{Labels: map[string]*string{}}
+	for k, v := range labels {
+		change.Labels[k] = &v
+	}
+	_, err := h.store.UpdateClient(ctx, id, change)
 	h.must(err)
 }
 

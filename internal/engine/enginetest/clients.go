@@ -12,24 +12,24 @@ import (
 var clientTests = []test{
 	{name: "a registration is remembered", run: func(h *harness) {
 		at := h.clock.Now()
-		r := gateway.Registration{Client: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
+		r := gateway.Registration{Client: "a", Reported: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
 		got, _, err := h.store.Register(ctx, r)
 		h.must(err)
-		want := gateway.ClientRecord{ID: "a", Labels: r.Labels, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
+		want := gateway.ClientRecord{ID: "a", Reported: r.Reported, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
 		h.same("answer", got, want)
 		h.same("record", h.client("a"), want)
 	}},
-	{name: "nil keeps labels and groups, empty clears them", run: func(h *harness) {
+	{name: "nil keeps what is reported and groups, empty clears them", run: func(h *harness) {
 		first := h.clock.Now()
-		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"k": "v"}, Groups: []string{"g"}, At: first})
 		h.must(err)
 		h.clock.advance(time.Minute)
 		second := h.clock.Now()
 		got, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
 		h.must(err)
-		h.same("kept", got, gateway.ClientRecord{ID: "a", Labels: map[string]string{"k": "v"}, Groups: []string{"g"},
+		h.same("kept", got, gateway.ClientRecord{ID: "a", Reported: map[string]string{"k": "v"}, Groups: []string{"g"},
 			CreatedAt: first, LastSeenAt: second, Epoch: 2})
-		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{}, Groups: []string{}, At: second})
+		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{}, Groups: []string{}, At: second})
 		h.must(err)
 		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second, Epoch: 3})
 		if m := h.accept(h.to(gateway.Audience{Group: "g"}, "x")); m.Counts.Total != 0 {
@@ -61,14 +61,14 @@ var clientTests = []test{
 		h.must(err)
 		h.clock.advance(time.Second)
 		before := dump(h, h.store)
-		change := gateway.Registration{Client: "a", Labels: map[string]string{"k": "w"}, Groups: []string{"h"}, At: h.clock.Now()}
+		change := gateway.Registration{Client: "a", Reported: map[string]string{"k": "w"}, Groups: []string{"h"}, At: h.clock.Now()}
 		if _, _, err = h.store.Register(ctx, change); gateway.CodeOf(err) != gateway.CodeBlocked {
 			h.Errorf("a blocked client: %v", err)
 		} else if e, _ := errors.AsType[*gateway.Error](err); e.RetryAfter != 59*time.Second {
 			h.Errorf("retry after %v, want 59s", e.RetryAfter)
 		}
 		for _, id := range []gateway.ClientID{"a", "new"} {
-			for _, bad := range []gateway.Registration{{Groups: []string{"not a group"}}, {Labels: map[string]string{"not a label": ""}}} {
+			for _, bad := range []gateway.Registration{{Groups: []string{"not a group"}}, {Reported: map[string]string{"not a label": ""}}} {
 				bad.Client, bad.At = id, until
 				if bad.Groups == nil {
 					bad.Groups = []string{"h"}
@@ -113,7 +113,7 @@ var clientTests = []test{
 		at := h.clock.Now()
 		v := "2"
 		change := gateway.ClientChange{Labels: map[string]*string{"hw": &v, "gone": nil}, Groups: &[]string{"z", "b", "z"}}
-		got, err := h.store.CreateClient(ctx, "a", at, change)
+		got, err := h.store.CreateClient(ctx, "a", at, "", change)
 		h.must(err)
 		want := gateway.ClientRecord{ID: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"b", "z"}, CreatedAt: at}
 		h.same("answer", got, want)
@@ -132,9 +132,9 @@ var clientTests = []test{
 	{name: "a client is created once, within the bounds", run: func(h *harness) {
 		h.register("a")
 		before := dump(h, h.store)
-		_, err := h.store.CreateClient(ctx, "a", h.clock.Now(), gateway.ClientChange{Groups: &[]string{"g"}})
+		_, err := h.store.CreateClient(ctx, "a", h.clock.Now(), "", gateway.ClientChange{Groups: &[]string{"g"}})
 		h.wantCode(err, gateway.CodeClientExists)
-		_, err = h.store.CreateClient(ctx, "b", h.clock.Now(), gateway.ClientChange{Groups: &[]string{"not a group"}})
+		_, err = h.store.CreateClient(ctx, "b", h.clock.Now(), "", gateway.ClientChange{Groups: &[]string{"not a group"}})
 		h.wantCode(err, gateway.CodeValidation)
 		h.same("after the refusals", dump(h, h.store), before)
 		_, err = h.store.Client("b")
@@ -193,10 +193,140 @@ var clientTests = []test{
 			h.Error(err)
 		}
 	}},
-	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
-		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Labels: map[string]string{"keep": "1", "drop": "2", "change": "3"},
-			Groups: []string{"old"}, At: h.clock.Now()})
+	{name: "beyond MaxClients a new client is refused", opt: Options{MaxClients: 3}, run: func(h *harness) {
+		h.register("a", "b", "c")
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "d", At: h.clock.Now()})
+		h.wantCode(err, gateway.CodeTooManyClients)
+		a := h.to(gateway.Audience{Client: "d"}, "x")
+		a.QueueUnknown = true
+		_, err = h.store.Accept(ctx, a)
+		h.wantCode(err, gateway.CodeTooManyClients)
+		a = h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "d"}}, "x")
+		a.QueueUnknown = true
+		m := h.accept(a)
+		if d := h.delivery(m.ID, "d"); d.State != gateway.Failed || d.Reason != gateway.ReasonTooManyClients {
+			h.Errorf("in a list the delivery is %v, %q", d.State, d.Reason)
+		}
+		h.wantState(m.ID, "a", gateway.Queued)
+		h.register("a") // it is known
+		if n := h.store.Stats().Clients; n != 3 {
+			h.Errorf("%d clients, want 3", n)
+		}
+		_, err = h.store.ForgetClient(ctx, "c", h.clock.Now())
 		h.must(err)
+		h.register("d")
+	}},
+	{name: "an account has no more clients than are free", opt: Options{MaxClients: 10}, run: func(h *harness) {
+		push := func(account, id string) error {
+			a := h.to(gateway.Audience{Client: gateway.ClientID(id)}, "x")
+			a.QueueUnknown, a.Account = true, account
+			_, err := h.store.Accept(ctx, a)
+			return err
+		}
+		for i := range 5 {
+			h.must(push("key", fmt.Sprint("k", i)))
+		}
+		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients)
+		for i := range 3 {
+			_, _, err := h.store.Register(ctx, gateway.Registration{Client: gateway.ClientID(fmt.Sprint("t", i)), Account: "tenant", At: h.clock.Now()})
+			h.must(err)
+		}
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "t3", Account: "tenant", At: h.clock.Now()})
+		h.wantCode(err, gateway.CodeTooManyClients)
+		h.must(push("", "operator-1"))
+		h.register("operator-2")
+		_, err = h.store.ForgetClient(ctx, "k0", h.clock.Now())
+		h.must(err)
+		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // it has 4, and 1 place is free
+		h.must(push("other", "o1"))
+	}},
+	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.member("a", "g")
+		h.register("b")
+		one, list := h.push("a", "1"), h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "b"}}, "2"))
+		many, acked := h.accept(h.to(gateway.Audience{All: true}, "3")), h.push("a", "4")
+		h.settle(h.outcome(acked, "a", gateway.Acked))
+		before := h.client("a")
+		n, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		if n != 3 {
+			h.Errorf("canceled %d, want 3", n)
+		}
+		h.wantState(acked.ID, "a", gateway.Acked)
+		for _, m := range []gateway.Message{one, list, many} {
+			if _, notified := h.rec.settlement(m.ID, "a"); !notified {
+				h.Errorf("the answer comes before the observer is notified")
+			}
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || d.Reason != gateway.ReasonClientForgotten {
+				h.Errorf("delivery is %v, %q", d.State, d.Reason)
+			}
+		}
+		_, err = h.store.Client("a")
+		h.wantCode(err, gateway.CodeClientNotFound)
+		_, err = h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.wantCode(err, gateway.CodeClientNotFound)
+		h.same("queue", h.queue("a"), nil)
+		h.same("the other's queue", h.queue("b"), []string{"2", "3"})
+		for what, to := range map[string]gateway.Audience{"group": {Group: "g"}, "labels": {Labels: map[string]string{"k": "v"}}} {
+			if m := h.accept(h.to(to, "x")); m.Counts.Total != 0 {
+				h.Errorf("the %s selects %d clients, want none", what, m.Counts.Total)
+			}
+		}
+
+		// An answer of the session that was ended changes nothing, nor does its end.
+		for _, m := range []gateway.Message{one, list, many} {
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Ref = before.Ref
+			h.settle(o)
+		}
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: before.Epoch, At: h.clock.Now(), Reason: gateway.ReasonClientForgotten})
+		after := h.push("b", "5")
+		h.settle(h.outcome(after, "b", gateway.Acked)) // behind the others in the log
+		h.awaitNotified(after.ID, "b")
+		for _, m := range []gateway.Message{one, list, many} {
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || !d.LateAckAt.IsZero() {
+				h.Errorf("after the answer the delivery is %v, with a late ack at %v", d.State, d.LateAckAt)
+			}
+		}
+	}},
+	{name: "a forgotten client comes back as a new one, and its epoch rises", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.register("a", "a")
+		m, before := h.push("a", "1"), h.client("a")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		h.clock.advance(time.Minute)
+		h.register("a")
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: before.Epoch, At: h.clock.Now(), Reason: gateway.ReasonClientForgotten})
+		h.same("record", h.client("a"), gateway.ClientRecord{ID: "a", CreatedAt: h.clock.Now(), LastSeenAt: h.clock.Now(), Epoch: before.Epoch + 1})
+		h.same("queue", h.queue("a"), nil)
+		page, err := h.store.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "a"})
+		h.must(err)
+		if len(page.Items) != 0 {
+			h.Errorf("the new client has %d deliveries, want none", len(page.Items))
+		}
+		h.wantState(m.ID, "a", gateway.Canceled)
+	}},
+	{name: "what a client reports is no label", run: func(h *harness) {
+		h.labeled("a", map[string]string{"site": "north"})
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"site": "south", "hw": "2"}, At: h.clock.Now()})
+		h.must(err)
+		c := h.client("a")
+		h.same("labels", c.Labels, map[string]string{"site": "north"})
+		h.same("reported", c.Reported, map[string]string{"site": "south", "hw": "2"})
+		for label, n := range map[string]int{"north": 1, "south": 0} {
+			if m := h.accept(h.to(gateway.Audience{Labels: map[string]string{"site": label}}, "x")); m.Counts.Total != n {
+				h.Errorf("site %s selects %d, want %d", label, m.Counts.Total, n)
+			}
+		}
+		_, err = h.store.UpdateClient(ctx, "a", gateway.ClientChange{Labels: map[string]*string{"hw": nil}})
+		h.must(err)
+		h.same("reported after an update", h.client("a").Reported, c.Reported)
+	}},
+	{name: "an update merges labels, replaces groups and sets the block", run: func(h *harness) {
+		h.labeled("a", map[string]string{"keep": "1", "drop": "2", "change": "3"})
+		h.member("a", "old")
 		until := h.clock.Now().Add(time.Hour)
 		got, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{
 			Labels:       map[string]*string{"drop": nil, "change": new("4"), "add": new("5"), "absent": nil},

@@ -33,6 +33,7 @@ type Options struct {
 	ForgetAfter     time.Duration
 	QueueLen        int
 	QueueBytes      int64
+	MaxClients      int64
 }
 
 // Open opens an empty store. The suite closes it.

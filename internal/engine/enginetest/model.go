@@ -31,6 +31,7 @@ func RunModel(t *testing.T, openA, openB func(t *testing.T, o Options) gateway.S
 			"settle any": m.settle,
 			"cancel":     m.cancel,
 			"purge":      m.purge,
+			"forget":     m.forget,
 			"queue":      m.queue,
 			"uplink":     m.uplink,
 			"pages":      m.pages,
@@ -74,6 +75,7 @@ func newModel(t *testing.T, rt *rapid.T, openA, openB Open) *model {
 		ForgetAfter:     100 * 365 * 24 * time.Hour,
 		QueueLen:        rapid.IntRange(2, 12).Draw(rt, "queue length"),
 		QueueBytes:      int64(rapid.IntRange(20, 200).Draw(rt, "queue bytes")),
+		MaxClients:      int64(rapid.IntRange(0, 7).Draw(rt, "clients")),
 	}
 	for _, s := range []struct {
 		*side
@@ -127,14 +129,15 @@ func difference(a, b any) string {
 var (
 	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
 	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
+	accounts  = rapid.SampledFrom([]string{"", "", "t1", "t2"})
 	labelSets = rapid.SampledFrom([]map[string]string{nil, {}, {"k": "1"}, {"k": "2"}, {"k": "1", "l": ""}})
 	reasons   = rapid.SampledFrom([]string{"", gateway.ReasonDeviceRejected, gateway.ReasonDeviceRejected, gateway.ReasonTooLargeForProtocol})
 	results   = rapid.SampledFrom([][]byte{nil, nil, []byte("42")})
 )
 
 func (m *model) register(rt *rapid.T) {
-	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Labels: labelSets.Draw(rt, "labels"),
-		Groups: groupSets.Draw(rt, "groups"), At: m.clock.Now()}
+	r := gateway.Registration{Client: clientIDs.Draw(rt, "client"), Reported: labelSets.Draw(rt, "reported"),
+		Groups: groupSets.Draw(rt, "groups"), Account: accounts.Draw(rt, "account"), At: m.clock.Now()}
 	if rapid.IntRange(0, 3).Draw(rt, "guard") == 0 {
 		r.Guarded = map[string]bool{"g": true}
 	}
@@ -179,7 +182,7 @@ func (m *model) update(rt *rapid.T) {
 	m.both(rt, "update", func(s *side) (any, error) { return record(s.store.UpdateClient(ctx, id, ch)) })
 	if rapid.IntRange(0, 3).Draw(rt, "create") == 0 {
 		at := m.clock.Now()
-		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, ch)) })
+		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, "", ch)) })
 	}
 }
 
@@ -222,6 +225,7 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 		CreatedAt:    now,
 		ExpiresAt:    now.Add(time.Duration(rapid.IntRange(1, 100).Draw(rt, "ttl")) * time.Second),
 		QueueUnknown: rapid.IntRange(0, 3).Draw(rt, "queue unknown") == 0,
+		Account:      accounts.Draw(rt, "account"),
 	}
 	a.Online = to.Client != "" && rapid.IntRange(0, 4).Draw(rt, "online") == 0
 	if rapid.Bool().Draw(rt, "metadata") {
@@ -349,6 +353,11 @@ func (m *model) cancel(rt *rapid.T) {
 func (m *model) purge(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
 	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
+}
+
+func (m *model) forget(rt *rapid.T) {
+	id := clientIDs.Draw(rt, "client")
+	m.both(rt, "forget", func(s *side) (any, error) { return s.store.ForgetClient(ctx, id, m.clock.Now()) })
 }
 
 func (m *model) uplink(rt *rapid.T) {

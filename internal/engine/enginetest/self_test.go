@@ -142,7 +142,7 @@ func inFaultyProcess() Open {
 
 func sound(o Options) *memstore.Store {
 	return memstore.New(memstore.Options{Now: o.Now, StatusRetention: o.StatusRetention, ForgetAfter: o.ForgetAfter,
-		QueueLen: o.QueueLen, QueueBytes: o.QueueBytes})
+		QueueLen: o.QueueLen, QueueBytes: o.QueueBytes, MaxClients: o.MaxClients})
 }
 
 func openSound(_ *testing.T, o Options) gateway.Store { return sound(o) }

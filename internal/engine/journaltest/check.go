@@ -76,6 +76,8 @@ func (h *history) note(boot uint64, e record.Event) {
 		h.keys[string(e.Scoped)] = true
 	case *record.ForgetClient:
 		h.clients[e.Client] = true
+	case *record.RemoveClient:
+		h.clients[e.Client] = true
 	case *record.ForgetUplinks:
 		h.uplinks = max(h.uplinks, e.Through)
 	}
@@ -143,7 +145,7 @@ func (w *world) checkAnswers(h *history) {
 func once(e record.Event) bool {
 	switch e.(type) {
 	case *record.Accept, *record.Settle, *record.Cancel, *record.Purge, *record.Register, *record.Disconnected,
-		*record.Update, *record.Uplink:
+		*record.Update, *record.Uplink, *record.RemoveClient:
 		return true
 	}
 	return false

@@ -20,6 +20,7 @@ var (
 	clientNames = []gateway.ClientID{"c1", "c2", "c3", "c4", "c5", "c6"}
 	groupNames  = []string{"g1", "g2"}
 	keyNames    = []string{"k1", "k2", "k3"}
+	accounts    = []string{"", "", "t1", "t2"}
 )
 
 // keyAge is the bound that no schedule reaches: a key is given once. The short one is
@@ -35,6 +36,8 @@ func (w *world) drawBounds() record.Bounds {
 	b.MaxQueued = 2 + w.rng.IntN(4)
 	b.SmallAudience = w.rng.IntN(3)
 	b.MaxBitmaps = 1 + w.rng.Int64N(3)
+	b.MaxClients = w.rng.Int64N(int64(len(clientNames)) + 2)
+	b.MaxUplinkBytes = pick(w, []int64{0, 150, 400, 1000})
 	b.MaxGroups = 1 + w.rng.IntN(2)
 	b.RejectTwins = w.rng.IntN(2) == 0
 	b.KeyAge = keyAge
@@ -65,7 +68,7 @@ func pick[T any](w *world, list []T) T { return list[w.rng.IntN(len(list))] }
 func (n *node) event() record.Event {
 	w := n.w
 	at := n.now()
-	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1, 1) {
+	switch w.weighted(30, 24, 4, 3, 12, 10, 5, 8, 1, 1, 2) {
 	case 0:
 		return n.accept(at)
 	case 1:
@@ -87,6 +90,8 @@ func (n *node) event() record.Event {
 		return n.update(at)
 	case 8:
 		return &record.Bounded{Bounds: w.drawBounds()}
+	case 10:
+		return &record.RemoveClient{Client: pick(w, clientNames), At: record.TimeOf(at)}
 	case 9:
 		return &record.ForgetEvents{Through: w.rng.Uint64N(n.view().State.Event + 1), Max: 1 + w.rng.IntN(20)}
 	}
@@ -112,7 +117,7 @@ func (n *node) accept(at int64) record.Event {
 	e.CreatedAt = record.TimeOf(at)
 	e.ExpiresAt = e.CreatedAt.Add(pick(w, []time.Duration{2 * time.Second, 20 * time.Second, time.Hour}))
 	e.Payload, e.Owner = fmt.Appendf(nil, "payload %d", w.tick), n.name
-	e.QueueUnknown, e.Rate = w.rng.IntN(2) == 0, w.rng.IntN(3)
+	e.QueueUnknown, e.Rate, e.Account = w.rng.IntN(2) == 0, w.rng.IntN(3), pick(w, accounts)
 	switch w.weighted(10, 4, 3, 3, 3) {
 	case 0:
 		e.To.Client = pick(w, clientNames)
@@ -202,9 +207,9 @@ func (n *node) ref(v *state.View, id gateway.ClientID) uint32 {
 func (n *node) register(at int64) record.Event {
 	w := n.w
 	e := &record.Register{}
-	e.Client, e.At = pick(w, clientNames), record.TimeOf(at)
+	e.Client, e.At, e.Account = pick(w, clientNames), record.TimeOf(at), pick(w, accounts)
 	if w.rng.IntN(2) == 0 {
-		e.Labels = map[string]string{"kind": pick(w, []string{"a", "b"})}
+		e.Reported = map[string]string{"kind": pick(w, []string{"a", "b"})}
 	}
 	if w.rng.IntN(2) == 0 {
 		e.Groups = []string{pick(w, groupNames), pick(w, groupNames)}
@@ -220,7 +225,9 @@ func (n *node) update(at int64) record.Event {
 	value := fmt.Sprint(at)
 	e := &record.Update{Client: pick(w, clientNames)}
 	e.Change.Labels = map[string]*string{"tag": &value}
-	switch w.rng.IntN(4) {
+	switch w.rng.IntN(6) {
+	case 3, 4:
+		e.Change.Labels["kind"] = new(pick(w, []string{"a", "b"}))
 	case 0:
 		e.Change.Labels["kind"] = nil
 	case 1:

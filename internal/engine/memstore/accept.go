@@ -140,6 +140,9 @@ func (s *Store) admitLocked(a gateway.Acceptance) error {
 	switch {
 	case c != nil:
 	case a.QueueUnknown && !a.Online:
+		if err := s.roomForClientLocked(a.Account); err != nil {
+			return err
+		}
 		c = &client{} // nothing queued yet
 	default:
 		return clientNotFound(id)
@@ -188,7 +191,7 @@ func (s *Store) storeLocked(a gateway.Acceptance, audience []gateway.ClientID) *
 	}
 	var failed []*delivery
 	for _, id := range audience {
-		if d := s.enqueueLocked(m, id, a.QueueUnknown); d.State == gateway.Failed {
+		if d := s.enqueueLocked(m, id, &a); d.State == gateway.Failed {
 			failed = append(failed, d)
 		}
 	}
@@ -235,17 +238,19 @@ func (s *Store) rememberLocked(m *message, a gateway.Acceptance) {
 
 // enqueueLocked adds the delivery of m to one client: queued, unknown if m is online,
 // or failed if m is to many and the client is unknown or its queue full.
-func (s *Store) enqueueLocked(m *message, id gateway.ClientID, queueUnknown bool) *delivery {
+func (s *Store) enqueueLocked(m *message, id gateway.ClientID, a *gateway.Acceptance) *delivery {
 	d := &delivery{message: m, Delivery: gateway.Delivery{
 		Message: m.ID, Client: id, Seq: m.Seq, Online: m.Online, State: gateway.Queued, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt,
 	}}
 	c := s.clients[id]
-	if c == nil && queueUnknown {
-		c = s.newClientLocked(id, m.CreatedAt)
+	if c == nil && a.QueueUnknown && s.roomForClientLocked(a.Account) == nil {
+		c = s.newClientLocked(id, m.CreatedAt, a.Account)
 	}
 	switch {
 	case m.Online:
 		d.State, d.Reason, d.FinalAt = gateway.Unknown, gateway.ReasonGatewayRestart, m.CreatedAt
+	case c == nil && a.QueueUnknown:
+		d.State, d.Reason, d.FinalAt = gateway.Failed, gateway.ReasonTooManyClients, m.CreatedAt
 	case c == nil:
 		d.State, d.Reason, d.FinalAt = gateway.Failed, gateway.ReasonUnknownClient, m.CreatedAt
 	case c.Queued >= s.opt.QueueLen:

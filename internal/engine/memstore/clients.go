@@ -26,26 +26,29 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	if c != nil {
 		known = c.ClientRecord
 	}
-	labels, groups := known.Labels, r.GroupsOf(known.Groups, gateway.MaxGroups)
-	if r.Labels != nil {
-		labels = maps.Clone(r.Labels)
+	reported, groups := known.Reported, r.GroupsOf(known.Groups, gateway.MaxGroups)
+	if r.Reported != nil {
+		reported = maps.Clone(r.Reported)
 	}
 	if err := r.Refusal(known.BlockedUntil); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
-	if err := checkBounds(labels, groups); err != nil {
+	if err := checkBounds(reported, groups); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
-	s.events++
 	if c == nil {
-		c = s.newClientLocked(r.Client, r.At)
+		if err := s.roomForClientLocked(r.Account); err != nil {
+			return gateway.ClientRecord{}, 0, err
+		}
+		c = s.newClientLocked(r.Client, r.At, r.Account)
 	}
 	e := gateway.Event{Type: gateway.EventClientConnected, At: r.At, Client: r.Client, Session: r.Session, Dialect: r.Dialect, Remote: r.Remote}
 	if c.connected {
 		e.Type, e.Reason = gateway.EventClientReplaced, gateway.ReasonReplaced
 	}
 	was, before := c.Groups, s.told.last
-	c.Labels, c.Groups = labels, groups
+	s.events++
+	c.Reported, c.Groups = reported, groups
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
@@ -56,9 +59,14 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	return c.export(), s.seq, nil
 }
 
+// roomForClientLocked returns why there is no room for one more client of an account.
+func (s *Store) roomForClientLocked(account string) error {
+	return gateway.TooManyClients(account, s.accounts[account], int64(len(s.clients)), s.opt.MaxClients)
+}
+
 // newClientLocked adds a client.
-func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
-	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
+func (s *Store) newClientLocked(id gateway.ClientID, at time.Time, account string) *client {
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, account: account}
 	s.addLocked(c)
 	return c
 }
@@ -66,8 +74,58 @@ func (s *Store) newClientLocked(id gateway.ClientID, at time.Time) *client {
 // addLocked makes a client known.
 func (s *Store) addLocked(c *client) {
 	s.clients[c.ID] = c
+	s.accounts[c.account]++
 	s.ids.insert(c.ID)
-	s.scheduleLocked(c.CreatedAt.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c.ID, now) })
+	s.scheduleLocked(c.CreatedAt.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c, now) })
+}
+
+// ForgetClient removes a client with all that is queued for it.
+func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.Time) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitRoomLocked()
+	if err := s.usableLocked(); err != nil {
+		return 0, err
+	}
+	c := s.clients[id]
+	if c == nil {
+		return 0, clientNotFound(id)
+	}
+	n := s.cancelQueuedLocked(id, gateway.ReasonClientForgotten, at)
+	s.events++
+	if c.connected {
+		s.logLocked(gateway.Event{Type: gateway.EventClientDisconnected, At: at, Client: id, Epoch: c.Epoch, Reason: gateway.ReasonKicked})
+	}
+	s.logLocked(gateway.Event{Type: gateway.EventClientForgotten, At: at, Client: id, Epoch: c.Epoch})
+	s.noteLocked(&gateway.ClientForgotten{Client: id, Epoch: c.Epoch})
+	s.dropClientLocked(c)
+	s.awaitNotifiedLocked()
+	return n, nil
+}
+
+// dropClientLocked removes a client with nothing queued. Its deliveries stay with
+// their messages; those that failed because the id was unknown also stay with the id.
+func (s *Store) dropClientLocked(c *client) {
+	delete(s.clients, c.ID)
+	s.ids.remove(c.ID)
+	if s.accounts[c.account]--; s.accounts[c.account] == 0 {
+		delete(s.accounts, c.account)
+	}
+	s.epoch = max(s.epoch, c.Epoch)
+	l := s.lanes[c.ID]
+	if l == nil {
+		return
+	}
+	l.history = slices.DeleteFunc(l.history, func(d *delivery) bool {
+		d.former = true
+		return d.Reason != gateway.ReasonUnknownClient && d.Reason != gateway.ReasonTooManyClients
+	})
+	if len(l.history) == 0 {
+		delete(s.lanes, c.ID)
+	}
 }
 
 // Disconnected stores when and why a client was last seen, unless it has registered
@@ -105,7 +163,7 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 }
 
 // CreateClient adds a client that has never registered.
-func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.Time, ch gateway.ClientChange) (gateway.ClientRecord, error) {
+func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.Time, account string, ch gateway.ClientChange) (gateway.ClientRecord, error) {
 	if err := ctx.Err(); err != nil {
 		return gateway.ClientRecord{}, unavailable(err)
 	}
@@ -117,7 +175,10 @@ func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.T
 	if s.clients[id] != nil {
 		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
 	}
-	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at}}
+	if err := s.roomForClientLocked(account); err != nil {
+		return gateway.ClientRecord{}, err
+	}
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, account: account}
 	rec, err := s.changeLocked(c, ch)
 	if err == nil {
 		s.addLocked(c)
@@ -208,7 +269,7 @@ func hasLabels(c *client, want map[string]string) bool {
 // export returns a copy that the caller may keep. The caller holds mu.
 func (c *client) export() gateway.ClientRecord {
 	r := c.ClientRecord
-	r.Labels = maps.Clone(r.Labels)
+	r.Labels, r.Reported = maps.Clone(r.Labels), maps.Clone(r.Reported)
 	r.Groups = slices.Clone(r.Groups)
 	return r
 }

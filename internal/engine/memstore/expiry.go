@@ -136,6 +136,9 @@ func (s *Store) dropLocked(m *message) {
 	}
 	for _, d := range m.deliveries {
 		l := s.lanes[d.Client]
+		if l == nil {
+			continue // forgotten
+		}
 		if i, ok := slices.BinarySearchFunc(l.history, d.Seq, bySeq); ok {
 			l.history = cut(l.history, i)
 		}
@@ -147,21 +150,22 @@ func (s *Store) dropLocked(m *message) {
 
 // forgetClientLocked forgets a client that was not seen for long and has nothing
 // queued. Otherwise it looks again later.
-func (s *Store) forgetClientLocked(id gateway.ClientID, now time.Time) {
-	c := s.clients[id]
+func (s *Store) forgetClientLocked(c *client, now time.Time) {
+	if s.clients[c.ID] != c { // removed since
+		return
+	}
 	seen := c.LastSeenAt
 	if seen.IsZero() { // known only because a message was queued for it
 		seen = c.CreatedAt
 	}
-	again := func(now time.Time) { s.forgetClientLocked(id, now) }
+	again := func(now time.Time) { s.forgetClientLocked(c, now) }
 	switch due := seen.Add(s.opt.ForgetAfter); {
 	case due.After(now):
 		s.scheduleLocked(due, again)
 	case c.connected || c.Queued > 0:
 		s.scheduleLocked(now.Add(s.opt.ForgetAfter/16+time.Second), again)
 	default:
-		delete(s.clients, id)
-		s.ids.remove(id)
-		s.logLocked(gateway.Event{Type: gateway.EventClientForgotten, At: now, Client: id, Epoch: c.Epoch})
+		s.logLocked(gateway.Event{Type: gateway.EventClientForgotten, At: now, Client: c.ID, Epoch: c.Epoch})
+		s.dropClientLocked(c)
 	}
 }

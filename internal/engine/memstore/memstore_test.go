@@ -15,6 +15,7 @@ func open(_ *testing.T, o enginetest.Options) gateway.Store {
 		ForgetAfter:     o.ForgetAfter,
 		QueueLen:        o.QueueLen,
 		QueueBytes:      o.QueueBytes,
+		MaxClients:      o.MaxClients,
 	})
 }
 

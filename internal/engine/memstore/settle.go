@@ -46,7 +46,7 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	case o.Resolves(&d.Delivery):
 		o.Result = bytes.Clone(o.Result)
 		s.resolveLocked(d, o)
-	case o.LateFor(&d.Delivery):
+	case !d.former && o.LateFor(&d.Delivery):
 		s.events++
 		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
@@ -86,16 +86,21 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	if err := s.usableLocked(); err != nil {
 		return 0, err
 	}
-	l := s.lanes[client]
-	if l == nil {
-		return 0, nil
-	}
-	n := 0
-	for ; len(l.queue) > 0; n++ {
-		s.finishLocked(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: gateway.ReasonPurged, At: at})
-	}
+	n := s.cancelQueuedLocked(client, gateway.ReasonPurged, at)
 	s.awaitNotifiedLocked()
 	return n, nil
+}
+
+// cancelQueuedLocked cancels everything queued for a client.
+func (s *Store) cancelQueuedLocked(id gateway.ClientID, reason string, at time.Time) (n int) {
+	l := s.lanes[id]
+	if l == nil {
+		return 0
+	}
+	for ; len(l.queue) > 0; n++ {
+		s.finishLocked(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: reason, At: at})
+	}
+	return n
 }
 
 // Cancel cancels every delivery of a message that is not final.

@@ -30,6 +30,9 @@ type Options struct {
 	// after it was last seen; 0 is 30 days.
 	ForgetAfter time.Duration
 
+	// MaxClients bounds the known clients; 0 is no bound. See gateway.TooManyClients.
+	MaxClients int64
+
 	// QueueLen and QueueBytes bound the queue of one client; 0 is
 	// gateway.DefaultMaxQueued and gateway.DefaultMaxQueuedBytes.
 	QueueLen   int
@@ -79,7 +82,9 @@ type Store struct {
 	closed    bool
 	seq       gateway.Seq
 	clients   map[gateway.ClientID]*client
-	ids       idList // of clients
+	accounts  map[string]int64 // clients that are counted for them
+	epoch     uint64           // highest one of a forgotten client
+	ids       idList           // of clients
 	lanes     map[gateway.ClientID]*lane
 	messages  map[gateway.MessageID]*message
 	order     []*message // of messages, by rising id
@@ -108,6 +113,7 @@ type Store struct {
 // client is the record of one client.
 type client struct {
 	gateway.ClientRecord
+	account   string
 	connected bool // registered and not disconnected since: must not be forgotten
 }
 
@@ -142,6 +148,7 @@ func (m *message) head() gateway.Message {
 type delivery struct {
 	gateway.Delivery
 	message *message
+	former  bool // its client was forgotten: no answer counts any more
 }
 
 // key is an idempotency key within its scope; without a name it is none.
@@ -155,6 +162,7 @@ func New(o Options) *Store {
 		opt:      o.withDefaults(),
 		log:      gateway.LogID("mem_" + rand.Text()),
 		clients:  make(map[gateway.ClientID]*client),
+		accounts: make(map[string]int64),
 		lanes:    make(map[gateway.ClientID]*lane),
 		messages: make(map[gateway.MessageID]*message),
 		keys:     make(map[key]*message),

@@ -47,6 +47,7 @@ const (
 	KindForgetEvents
 	KindNote
 	KindPut
+	KindRemoveClient
 )
 
 // Accept stores a message with its audience.
@@ -97,7 +98,7 @@ func (e *Accept) encode(b []byte) []byte {
 			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}
-	return PutBytes(PutMap(PutString(b, e.Owner), e.Metadata), e.Payload)
+	return PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
 }
 
 func decodeAccept(d *Decoder) *Accept {
@@ -122,7 +123,7 @@ func decodeAccept(d *Decoder) *Accept {
 			e.Mask[c] = set
 		}
 	}
-	e.Owner, e.Metadata, e.Payload = d.Text(), d.Map(), d.Bytes()
+	e.Owner, e.Account, e.Metadata, e.Payload = d.Text(), d.Text(), d.Map(), d.Bytes()
 	return e
 }
 
@@ -187,12 +188,12 @@ func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client),
 type Register struct{ gateway.Registration }
 
 func (e *Register) Kind() Kind { return KindRegister }
-func (e *Register) Size() int  { return 96 + 64*len(e.Labels) + 32*(len(e.Groups)+len(e.Guarded)) }
+func (e *Register) Size() int  { return 96 + 64*len(e.Reported) + 32*(len(e.Groups)+len(e.Guarded)) }
 
 func (e *Register) encode(b []byte) []byte {
-	b = PutMap(PutBool(PutString(b, e.Client), e.Labels != nil), e.Labels)
+	b = PutMap(PutBool(PutString(b, e.Client), e.Reported != nil), e.Reported)
 	b = PutTime(PutStrings(PutBool(b, e.Groups != nil), e.Groups), e.At)
-	b = PutStrings(b, slices.Sorted(maps.Keys(e.Guarded)))
+	b = PutString(PutStrings(b, slices.Sorted(maps.Keys(e.Guarded))), e.Account)
 	return PutString(PutString(PutString(b, e.Session), e.Dialect), e.Remote)
 }
 
@@ -200,8 +201,8 @@ func decodeRegister(d *Decoder) *Register {
 	e := new(Register)
 	e.Client = gateway.ClientID(d.Text())
 	some := d.Bool()
-	if e.Labels = d.Map(); some && e.Labels == nil {
-		e.Labels = map[string]string{}
+	if e.Reported = d.Map(); some && e.Reported == nil {
+		e.Reported = map[string]string{}
 	}
 	some = d.Bool()
 	if e.Groups = DecodeStrings[string](d); some && e.Groups == nil {
@@ -214,6 +215,7 @@ func decodeRegister(d *Decoder) *Register {
 			e.Guarded[name] = true
 		}
 	}
+	e.Account = d.Text()
 	e.Session, e.Dialect, e.Remote = gateway.SessionID(d.Text()), d.Text(), d.Text()
 	return e
 }
@@ -241,6 +243,7 @@ type Update struct {
 	Client  gateway.ClientID
 	Change  gateway.ClientChange
 	Created time.Time // of a client that is created; zero for a known one
+	Account string // that a created client is counted for; "" = none
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }
@@ -260,7 +263,7 @@ func (e *Update) encode(b []byte) []byte {
 	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
 		b = PutTime(b, *e.Change.BlockedUntil)
 	}
-	return PutTime(b, e.Created)
+	return PutString(PutTime(b, e.Created), e.Account)
 }
 
 func decodeUpdate(d *Decoder) *Update {
@@ -283,7 +286,7 @@ func decodeUpdate(d *Decoder) *Update {
 		t := d.Time()
 		e.Change.BlockedUntil = &t
 	}
-	e.Created = d.Time()
+	e.Created, e.Account = d.Time(), d.Text()
 	return e
 }
 
@@ -352,6 +355,17 @@ func (e *ForgetClient) Size() int  { return 64 }
 func (e *ForgetClient) encode(b []byte) []byte {
 	return PutTime(PutTime(PutString(b, e.Client), e.Before), e.At)
 }
+
+// RemoveClient removes a client that an operator wants to be forgotten: it ends the
+// client's session and cancels all that is queued for it.
+type RemoveClient struct {
+	Client gateway.ClientID
+	At     time.Time
+}
+
+func (e *RemoveClient) Kind() Kind             { return KindRemoveClient }
+func (e *RemoveClient) Size() int              { return 64 }
+func (e *RemoveClient) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
 
 // ForgetOrdinal removes the name of a client that was forgotten at at:
 // no message refers to it any more.
@@ -426,6 +440,8 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 		e = DecodeNote(d)
 	case KindPut:
 		e = decodePut(d)
+	case KindRemoveClient:
+		e = &RemoveClient{gateway.ClientID(d.Text()), d.Time()}
 	default:
 		return nil, fmt.Errorf("event of unknown kind %d", k)
 	}

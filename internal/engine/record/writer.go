@@ -63,6 +63,9 @@ type Bounds struct {
 	// one is looked at when a recipient connects.
 	MaxBitmaps int64
 
+	MaxClients     int64 // known ones; 0 = no bound
+	MaxUplinkBytes int64 // rows of uplinks; 0 = no bound
+
 	MaxLabels     int
 	MaxLabelKey   int // bytes
 	MaxLabelValue int // bytes
@@ -94,7 +97,7 @@ func DefaultBounds() Bounds {
 func (o *Bounds) Encode(b []byte) []byte {
 	for _, v := range [...]int64{int64(o.MaxQueued), o.MaxQueuedBytes, int64(o.KeyAge), int64(o.SmallAudience), o.MaxBitmaps,
 		int64(o.MaxLabels), int64(o.MaxLabelKey), int64(o.MaxLabelValue), int64(o.MaxGroups), int64(o.MaxGroupName),
-		int64(o.StatusAge), int64(o.UplinkAge), int64(o.ClientAge), int64(o.EventAge), o.MaxEventBytes} {
+		int64(o.StatusAge), int64(o.UplinkAge), int64(o.ClientAge), int64(o.EventAge), o.MaxEventBytes, o.MaxClients, o.MaxUplinkBytes} {
 		b = PutUint(b, uint64(v))
 	}
 	return PutBool(b, o.RejectTwins)
@@ -107,6 +110,7 @@ func DecodeBounds(d *Decoder) (o Bounds) {
 	o.MaxLabels, o.MaxLabelKey, o.MaxLabelValue, o.MaxGroups, o.MaxGroupName = d.Int(), d.Int(), d.Int(), d.Int(), d.Int()
 	o.StatusAge, o.UplinkAge, o.ClientAge = time.Duration(d.Uint()), time.Duration(d.Uint()), time.Duration(d.Uint())
 	o.EventAge, o.MaxEventBytes = time.Duration(d.Uint()), int64(d.Uint())
+	o.MaxClients, o.MaxUplinkBytes = int64(d.Uint()), int64(d.Uint())
 	o.RejectTwins = d.Bool()
 	return o
 }

@@ -50,6 +50,8 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 		return m.forgetUplinks(e)
 	case *record.ForgetClient:
 		return m.forgetClient(e)
+	case *record.RemoveClient:
+		return m.removeClient(e, r)
 	case *record.ForgetOrdinal:
 		m.del(ordinalKey(e.Ord))
 		m.del(forgottenKey(record.Nanos(e.At), e.Ord))
@@ -184,17 +186,4 @@ func unknownClient(id gateway.ClientID) error {
 
 func unknownMessage(id gateway.MessageID) error {
 	return domainError(gateway.CodeMessageNotFound, "no message %q is known", id)
-}
-
-func (m *Machine) uplink(e *record.Uplink, r *Result) error {
-	m.State.Useq++
-	u := e.Uplink
-	u.Seq = m.State.Useq
-	k := uplinkKey(u.Client, u.Seq)
-	m.set(k, encodeUplink(k, &u))
-	m.set(key64(kindUplinkSeq, u.Seq), []byte(u.Client))
-	r.Useq = u.Seq
-	m.note(&Event{Kind: EventReceived, Client: u.Client, Seq: u.Seq, At: record.Nanos(u.At)})
-	m.notices.add(&gateway.Uplinked{Uplink: u})
-	return nil
 }

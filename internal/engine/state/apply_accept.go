@@ -109,6 +109,11 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 		r.Err = unknownClient(e.To.Client)
 		return nil
 	}
+	if c == nil {
+		if r.Err, err = m.roomForClient(e.Account); err != nil || r.Err != nil {
+			return err
+		}
+	}
 	size := int64(len(e.Payload))
 	if n, bytes := c.queued(); n >= m.bounds.MaxQueued {
 		r.Err = queueFull(e.To.Client, "messages", int64(m.bounds.MaxQueued))
@@ -118,7 +123,7 @@ func (m *Machine) acceptOne(e *record.Accept, row *messageRow, r *Result) error 
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.To.Client, row.createdAt); err != nil {
+		if c, err = m.newClient(e.To.Client, row.createdAt, e.Account); err != nil {
 			return err
 		}
 	}
@@ -191,8 +196,14 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
 			return err
 		}
 		if c == nil && e.QueueUnknown {
-			if c, err = m.newClient(name, row.createdAt); err != nil {
+			refused, err := m.roomForClient(e.Account)
+			if err != nil {
 				return err
+			}
+			if refused == nil {
+				if c, err = m.newClient(name, row.createdAt, e.Account); err != nil {
+					return err
+				}
 			}
 		}
 		if c == nil {
@@ -223,8 +234,12 @@ func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client)
 		m.setFinal(k, f)
 		m.failedAtOnce(h, f, c.id)
 	}
+	unknown := gateway.ReasonUnknownClient
+	if e.QueueUnknown { // they are unknown for want of room
+		unknown = gateway.ReasonTooManyClients
+	}
 	for _, name := range row.unknown {
-		f := row.failed(gateway.ReasonUnknownClient)
+		f := row.failed(unknown)
 		k := unknownKey(name, row.seq)
 		m.setFinal(k, f)
 		m.failedAtOnce(h, f, name)

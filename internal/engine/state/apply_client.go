@@ -21,28 +21,34 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	if c != nil {
 		known = c.clientRow
 	}
-	labels, groups := known.labels, e.GroupsOf(known.groups, m.bounds.MaxGroups)
-	if e.Labels != nil {
-		labels = e.Labels
+	reported, groups := known.reported, e.GroupsOf(known.groups, m.bounds.MaxGroups)
+	if e.Reported != nil {
+		reported = e.Reported
 	}
 	if r.Err = e.Refusal(record.TimeOf(known.blockedUntil)); r.Err == nil {
-		r.Err = checkBounds(&m.bounds, labels, groups)
+		r.Err = checkBounds(&m.bounds, reported, groups)
 	}
 	if r.Err == nil && m.bounds.RejectTwins && known.connectedIn != m.era && m.writers.live(known.connectedIn) {
 		r.Err = gateway.IDInUse() // to another node; the gateway knows its own sessions
+	}
+	if r.Err == nil && c == nil {
+		if r.Err, err = m.roomForClient(e.Account); err != nil {
+			return err
+		}
 	}
 	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.At)); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At), e.Account); err != nil {
 			return err
 		}
 	}
 	was, before := c.groups, m.lastEvent()
-	if err := m.regroup(c, labels, groups); err != nil {
+	if err := m.regroup(c, c.labels, groups); err != nil {
 		return err
 	}
+	c.reported = reported
 	kind := EventConnected
 	if m.online(c) {
 		kind = EventReplaced
@@ -152,11 +158,16 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	if e.Change.Groups != nil {
 		groups = sortedSet(*e.Change.Groups)
 	}
-	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err != nil {
+	if r.Err = checkBounds(&m.bounds, labels, groups); r.Err == nil && c == nil {
+		if r.Err, err = m.roomForClient(e.Account); err != nil {
+			return err
+		}
+	}
+	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.Created)); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.Created), e.Account); err != nil {
 			return err
 		}
 	}
@@ -272,7 +283,7 @@ func (r *clientRow) forgettable(before int64, eras eras) bool {
 }
 
 // forgetClient removes a client that has not been seen for long and has nothing
-// queued. Its ordinal keeps its name while messages may refer to it.
+// queued.
 func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil || c.n > 0 || !c.forgettable(record.Nanos(e.Before), m.writers) {
@@ -282,6 +293,39 @@ func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	if err := m.clientRecord(c, &r); err != nil || r.Record.Queued > 0 {
 		return err
 	}
+	return m.dropClient(c, record.Nanos(e.At))
+}
+
+// removeClient removes a client that an operator wants to be forgotten. It ends the
+// client's session and cancels its queue first.
+func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
+	c, err := m.counted(e.Client)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		r.Err = unknownClient(e.Client)
+		return nil
+	}
+	at := record.Nanos(e.At)
+	if r.N, err = m.cancelQueued(c, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
+		return err
+	}
+	if m.online(c) {
+		if err := m.connect(c, 0); err != nil {
+			return err
+		}
+		m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: gateway.ReasonKicked, At: at})
+	}
+	m.flush() // it reports the empty queue to readers
+	m.notices.add(&gateway.ClientForgotten{Client: c.id, Epoch: c.epoch})
+	return m.dropClient(c, at)
+}
+
+// dropClient removes the rows of a client that is offline and has nothing queued. Its
+// ordinal keeps its name while messages may refer to it, and its uplinks stay until
+// their time is over.
+func (m *Machine) dropClient(c *client, at int64) error {
 	if err := m.regroup(c, nil, nil); err != nil {
 		return err
 	}
@@ -290,11 +334,18 @@ func (m *Machine) forgetClient(e *record.ForgetClient) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	m.set(forgottenKey(record.Nanos(e.At), c.ord), nil)
+	a, err := m.account(c.account)
+	if err != nil {
+		return err
+	}
+	a.clients--
+	m.touchAccount(a)
+	m.set(forgottenKey(at, c.ord), nil)
 	c.gone = true
 	delete(m.clients, c.id)
 	m.State.Clients--
-	m.note(&Event{Kind: EventForgotten, Client: c.id, Epoch: c.epoch, At: record.Nanos(e.At)})
+	m.State.epoch = max(m.State.epoch, c.epoch)
+	m.note(&Event{Kind: EventForgotten, Client: c.id, Epoch: c.epoch, At: at})
 	return nil
 }
 
@@ -357,30 +408,5 @@ func (m *Machine) forgetKey(e *record.ForgetKey) error {
 		return err // it was given again later
 	}
 	m.del(idempotencyKey(e.Scoped))
-	return nil
-}
-
-func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
-	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
-	if err != nil {
-		return err
-	}
-	n := 0
-	type row struct {
-		client gateway.ClientID
-		useq   uint64
-	}
-	var rows []row
-	for ok := it.First(); ok && n < e.Max; ok = it.Next() {
-		rows = append(rows, row{gateway.ClientID(it.Value()), tail64(it.Key())})
-		n++
-	}
-	if err := it.Close(); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		m.del(key64(kindUplinkSeq, r.useq))
-		m.del(uplinkKey(r.client, r.useq))
-	}
 	return nil
 }

@@ -234,8 +234,11 @@ func (m *Machine) settleBit(c *client, h *head, named gateway.MessageID, v verdi
 	return err
 }
 
-// lateBit keeps a late ack of a delivery that is a bit.
+// lateBit keeps a late ack of a delivery that is a bit, unless the client was forgotten.
 func (m *Machine) lateBit(c *client, h *head, v verdict) error {
+	if known, err := m.chunk(knownChunk(record.ChunkOf(c.ord))); err != nil || !known.bits.Has(c.ord) {
+		return err
+	}
 	for _, s := range [...]gateway.State{gateway.Expired, gateway.Canceled, gateway.Rejected, gateway.Failed} {
 		set, err := m.chunk(finalChunk(h.seq, s, record.ChunkOf(c.ord)))
 		if err != nil {
@@ -265,30 +268,36 @@ func (m *Machine) purge(e *record.Purge, r *Result) error {
 	if err != nil || c == nil {
 		return err
 	}
+	r.N, err = m.cancelQueued(c, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
+	return err
+}
+
+// cancelQueued settles everything queued for a client, and returns how many deliveries
+// those were.
+func (m *Machine) cancelQueued(c *client, v verdict) (n int, err error) {
 	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	bits, err := m.keysWith(key32(kindBits, record.ChunkOf(c.ord)), 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
 	for _, k := range slices.Concat(rows, bits) {
 		seqs = append(seqs, gateway.Seq(tail64(k)))
 	}
 	slices.Sort(seqs) // a client is settled in the order it was sent to
-	v := verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()}
 	for _, seq := range seqs {
 		done, err := m.settleOneOf(c, seq, v)
 		if err != nil {
-			return err
+			return n, err
 		}
 		if done {
-			r.N++
+			n++
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // settleOneOf settles one delivery that a scan found; a bit may be another

@@ -20,6 +20,7 @@ import (
 //
 //	c <client>                 the client (clientRow)
 //	d <ord>                    its id; outlives the client while messages may refer to it
+//	A <account>                clients and uplinks that are counted for a key or tenant (accountRow)
 //	n <ord>                    deliveries queued for it alone: count and bytes; absent = none
 //	f <ord>                    empty: that queue is full
 //	z <time> <ord>             empty: the client was forgotten then
@@ -42,7 +43,8 @@ import (
 //	k <scope> <key>            idempotency key: message id, fingerprint, time
 //	j <time> <scope> <key>     empty: retention index of idempotency keys
 //	u <client> 0 <useq>        uplink
-//	y <useq>                   client: uplinks in order of arrival
+//	y <useq>                   client and size: uplinks in order of arrival (arrivalRow)
+//	U <client>                 bytes of its uplinks (hoardRow); absent = none
 //	E <number u64>             events of one record, from this number on (Event); set once
 //	P <key>                    entry of the gateway's own (gateway.Entry)
 //	w                          no longer: rows of writers, to format 3
@@ -59,6 +61,7 @@ const (
 	kindWriter     = 'W'
 	kindClient     = 'c'
 	kindOrdinal    = 'd'
+	kindAccount    = 'A'
 	kindCount      = 'n'
 	kindFull       = 'f'
 	kindForgotten  = 'z'
@@ -79,6 +82,7 @@ const (
 	kindKeyAge     = 'j'
 	kindUplink     = 'u'
 	kindUplinkSeq  = 'y'
+	kindHoard      = 'U'
 	kindOnline     = 'i'
 	kindEvents     = 'E'
 	kindEntry      = 'P'

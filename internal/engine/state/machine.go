@@ -12,29 +12,35 @@ import (
 
 // Sizes of the machine's caches.
 const (
-	maxCachedClients = 32 << 10 // about 0.5 KB each
-	maxCachedChunks  = 8 << 10  // 0.6 KB each
-	maxCachedHeads   = 8 << 10  // 0.2 KB each
+	maxCachedClients  = 32 << 10 // about 0.5 KB each
+	maxCachedChunks   = 8 << 10  // 0.6 KB each
+	maxCachedHeads    = 8 << 10  // 0.2 KB each
+	maxCachedAccounts = 1 << 10  // 0.2 KB each
+	maxCachedHoards   = 16 << 10 // 0.2 KB each
 )
 
 // Machine applies records: Begin, Apply for each event, Finish. It belongs to
 // one goroutine. Its caches hold the same rows as the database, with the changes of
 // all earlier records; after an error it is thrown away.
 type Machine struct {
-	writes                 // of the record under way; reads see them
-	record  *record.Commit // under way
-	era     uint64         // of its boot
-	events  eventLog       // of the record under way
-	State   Standing       // with the events applied so far
-	bounds  record.Bounds
-	writers eras
-	clients map[gateway.ClientID]*client
-	chunks  map[chunkID]*chunk
-	heads   map[gateway.Seq]*head
-	dirty   struct {
-		clients []*client
-		chunks  []*chunk
-		heads   []*head
+	writes                  // of the record under way; reads see them
+	record   *record.Commit // under way
+	era      uint64         // of its boot
+	events   eventLog       // of the record under way
+	State    Standing       // with the events applied so far
+	bounds   record.Bounds
+	writers  eras
+	clients  map[gateway.ClientID]*client
+	chunks   map[chunkID]*chunk
+	heads    map[gateway.Seq]*head
+	accounts map[string]*account
+	hoards   map[gateway.ClientID]*hoard
+	dirty    struct {
+		clients  []*client
+		chunks   []*chunk
+		heads    []*head
+		accounts []*account
+		hoards   []*hoard
 	}
 	notices *Feed // of the record under way
 	// counts has the clients whose queues the record under way has changed; one
@@ -133,7 +139,7 @@ func (c Caches) of(n int) int {
 // NewMachine returns a machine that continues the state in base.
 func NewMachine(base Base, c Caches) (*Machine, error) {
 	m := &Machine{writes: writes{base: base}, clients: map[gateway.ClientID]*client{}, chunks: map[chunkID]*chunk{},
-		heads: map[gateway.Seq]*head{}, queued: make(recentQueued, c.of(recentQueuedRows)), caches: c}
+		heads: map[gateway.Seq]*head{}, accounts: map[string]*account{}, hoards: map[gateway.ClientID]*hoard{}, queued: make(recentQueued, c.of(recentQueuedRows)), caches: c}
 	var err error
 	if m.State, err = ReadStanding(base); err != nil {
 		return nil, err
@@ -248,6 +254,7 @@ func (m *Machine) flush() {
 		k := headKey(h.seq)
 		m.set(k, h.headRow.encode(k))
 	}
+	m.flushCounts()
 	m.dirty.clients, m.dirty.chunks, m.dirty.heads = m.dirty.clients[:0], m.dirty.chunks[:0], m.dirty.heads[:0]
 }
 
@@ -255,6 +262,12 @@ func (m *Machine) flush() {
 func (m *Machine) evict() {
 	if len(m.clients) > m.caches.of(maxCachedClients) {
 		clear(m.clients)
+	}
+	if len(m.accounts) > m.caches.of(maxCachedAccounts) {
+		clear(m.accounts)
+	}
+	if len(m.hoards) > m.caches.of(maxCachedHoards) {
+		clear(m.hoards)
 	}
 	if len(m.chunks) > m.caches.of(maxCachedChunks) {
 		clear(m.chunks)
@@ -325,10 +338,18 @@ func (m *Machine) clientByOrdinal(o record.Ordinal) (*client, error) {
 	return c, err
 }
 
-// newClient makes a client known.
-func (m *Machine) newClient(id gateway.ClientID, createdAt int64) (*client, error) {
+// newClient makes a client known. Its epochs rise from the highest epoch of all forgotten
+// clients, so that they differ from those of an earlier client with the same id.
+func (m *Machine) newClient(id gateway.ClientID, createdAt int64, account string) (*client, error) {
 	c := &client{id: id, loaded: true}
-	c.ord, c.createdAt, c.rowDirty = m.State.nextOrdinal, createdAt, true
+	a, err := m.account(account)
+	if err != nil {
+		return nil, err
+	}
+	a.clients++
+	m.touchAccount(a)
+	c.account = account
+	c.ord, c.createdAt, c.rowDirty, c.epoch = m.State.nextOrdinal, createdAt, true, m.State.epoch
 	m.State.nextOrdinal++
 	m.State.Clients++
 	m.set(ordinalKey(c.ord), []byte(id))

@@ -20,6 +20,8 @@ type Standing struct {
 	bitmaps     int64  // messages in bitmap form that are not completed
 	eventBytes  int64  // of the rows of events, keys and values
 	EventsGone  uint64 // events up to this number were forgotten
+	epoch       uint64 // highest one of a forgotten client
+	uplinkBytes int64  // of the rows of uplinks, keys and values
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
@@ -38,6 +40,9 @@ func ReadStanding(rows Reader) (r Standing, err error) {
 	return decodeState(v)
 }
 
+// UplinkBytes returns the size of the rows of uplinks.
+func (r *Standing) UplinkBytes() int64 { return r.uplinkBytes }
+
 // Row returns the row of the state.
 func (r *Standing) Row() (key, value []byte) { return keyState, r.encode() }
 
@@ -48,7 +53,7 @@ func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
 		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes), r.EventsGone,
-		r.Sum, r.Agreed.Pos, r.Agreed.Sum} {
+		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch, uint64(r.uplinkBytes)} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
@@ -71,7 +76,7 @@ func decodeState(v []byte) (r Standing, err error) {
 	case stateValues:
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]), EventsGone: n[12],
-			Sum: n[13], Agreed: Agreement{n[14], n[15]}}
+			Sum: n[13], Agreed: Agreement{n[14], n[15]}, epoch: n[16], uplinkBytes: int64(n[17])}
 	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
@@ -83,7 +88,7 @@ func decodeState(v []byte) (r Standing, err error) {
 
 // Numbers of values in the row of the state, now and up to format 3.
 const (
-	stateValues    = 16
+	stateValues    = 18
 	oldStateValues = 11
 )
 
@@ -102,14 +107,15 @@ type clientRow struct {
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
 	groupsSince uint64            // events above this number are of the client in its present groups
-	reported    map[string]string // labels that the device has sent, apart from those that it was given
+	reported    map[string]string // labels that the device has sent
+	account     string            // that it is counted for; "" = none
 }
 
 func (r *clientRow) encode(key []byte) []byte {
 	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	b = record.PutUint(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.groupsSince)
+	b = record.PutUint(record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account), r.groupsSince)
 	return record.PutSum(key, b)
 }
 
@@ -122,14 +128,14 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
 	if len(d.Rest) > 0 { // rows of format 3 end here
-		r.epoch, r.reported, r.groupsSince = d.Uint(), d.Map(), d.Uint()
+		r.epoch, r.reported, r.account, r.groupsSince = d.Uint(), d.Map(), d.Text(), d.Uint()
 	}
 	return r, d.End()
 }
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {
-	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
+	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Reported: r.reported, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
 		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
 		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch, GroupsSince: r.groupsSince}
 	if r.connectedIn != 0 && !eras.live(r.connectedIn) {

@@ -52,12 +52,15 @@ type verifier struct {
 	onBits   int64                       // clients, by the online bitmaps
 	event    uint64                      // last number in the rows of events
 	bytes    int64                       // of the rows of events
+	accounts map[string]accountRow       // counted by the rows of clients and uplinks
+	hoards   map[gateway.ClientID]int64  // bytes of the uplinks of a client
+	uplinks  int64                       // bytes of all
 }
 
 // Check reads all rows, and compares them with each other and with the counts of the
 // state.
 func (v *View) Check(r *Findings) {
-	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}}
+	c := &verifier{View: v, r: r, perOrd: map[record.Ordinal]countRow{}, accounts: map[string]accountRow{}, hoards: map[gateway.ClientID]int64{}}
 	r.Position = v.State.Pos
 	for _, step := range []struct {
 		kind byte
@@ -68,7 +71,7 @@ func (v *View) Check(r *Findings) {
 		{kindMessage, c.message}, {kindFinal, c.settledRow}, {kindSparse, c.settledRow}, {kindUnknown, c.settledRow},
 		{kindHead, nil}, {kindBits, c.queuedBits}, {kindStateBits, c.bitsRow}, {kindExpiry, c.expiryRow},
 		{kindRetention, c.retentionRow}, {kindIdempotent, c.keyRow}, {kindKeyAge, nil}, {kindUplink, c.uplinkRow},
-		{kindUplinkSeq, nil}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},
+		{kindUplinkSeq, nil}, {kindHoard, c.hoardRow}, {kindAccount, c.accountRow}, {kindOnline, c.onlineBits}, {kindEvents, c.events}, {kindWriter, nil}, {kindMeta, nil},
 	} {
 		err := v.each([]byte{step.kind}, []byte{step.kind + 1}, false, func(k, val []byte) (bool, error) {
 			r.Rows++
@@ -100,11 +103,18 @@ func (c *verifier) totals() {
 		{"messages in bitmap form", c.bitmaps, c.State.bitmaps},
 		{"clients in online bitmaps", c.onBits, c.online},
 		{"bytes of events", c.bytes, c.State.eventBytes},
+		{"bytes of uplinks", c.uplinks, c.State.uplinkBytes},
 		{"rows of the expiry index", int64(c.expiry), int64(c.pending)},
 	} {
 		if n.got != n.want {
 			c.r.Problem("%d %s, want %d", n.got, n.what, n.want)
 		}
+	}
+	for id, n := range c.hoards {
+		c.r.Problem("client %q has uplinks of %d bytes and no row for them", id, n)
+	}
+	for name, r := range c.accounts {
+		c.r.Problem("account %q has %+v and no row", name, r)
 	}
 	for o, n := range c.perOrd {
 		c.r.Problem("client with ordinal %d has %d queued deliveries that its counter leaves out", o, n.n)
@@ -154,6 +164,11 @@ func (c *verifier) clientRow(k, val []byte) error {
 		return err
 	}
 	c.r.Clients++
+	if row.account != "" {
+		a := c.accounts[row.account]
+		a.clients++
+		c.accounts[row.account] = a
+	}
 	name, err := c.nameOf(row.ord)
 	if err != nil {
 		return err
@@ -186,6 +201,15 @@ func (c *verifier) clientRow(k, val []byte) error {
 		}
 	}
 	return nil
+}
+
+func (c *verifier) accountRow(k, val []byte) error {
+	got, err := decodeAccount(k, val)
+	if want := c.accounts[string(k[1:])]; err == nil && got != want {
+		err = fmt.Errorf("has %+v, want %+v", got, want)
+	}
+	delete(c.accounts, string(k[1:]))
+	return err
 }
 
 func (c *verifier) bitsRow(k, val []byte) error {
@@ -357,9 +381,36 @@ func (c *verifier) uplinkRow(k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	name, err := c.get(key64(kindUplinkSeq, u.Seq))
-	if err == nil && gateway.ClientID(name) != u.Client {
-		err = fmt.Errorf("the order of arrival says %q", name)
+	raw, err := c.get(key64(kindUplinkSeq, u.Seq))
+	if err != nil {
+		return err
+	}
+	a, err := decodeArrival(raw)
+	switch size := int64(len(k) + len(val)); {
+	case err != nil:
+		return err
+	case a.client != u.Client:
+		return fmt.Errorf("the order of arrival says %q", a.client)
+	case a.size == size:
+		c.hoards[u.Client] += size
+		c.uplinks += size
+	case a.size != 0:
+		return fmt.Errorf("has %d bytes, the order of arrival says %d", size, a.size)
+	}
+	return nil
+}
+
+func (c *verifier) hoardRow(k, val []byte) error {
+	id := gateway.ClientID(k[1:])
+	r, err := decodeHoard(k, val)
+	if want := c.hoards[id]; err == nil && r.bytes != want {
+		err = fmt.Errorf("has %d bytes, want %d", r.bytes, want)
+	}
+	delete(c.hoards, id)
+	if r.account != "" {
+		a := c.accounts[r.account]
+		a.uplinkBytes += r.bytes
+		c.accounts[r.account] = a
 	}
 	return err
 }

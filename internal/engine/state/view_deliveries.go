@@ -50,14 +50,32 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		}
 		return v.formerDelivery(row, client)
 	}
-	if !known {
-		return d, false, nil
-	}
 	h, err := v.head(row.seq)
 	if err != nil || h == nil {
 		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}))
 	}
-	return v.bitDelivery(h, row.seq, c.ord, client)
+	if known {
+		if d, ok, err = v.bitDelivery(h, row.seq, c.ord, client); ok || err != nil {
+			return d, ok, err
+		}
+	}
+	return v.formerBit(h, row.seq, client)
+}
+
+// formerBit looks for a bit of a recipient that was forgotten since, among the clients
+// that were forgotten last.
+func (v *View) formerBit(h *headRow, seq gateway.Seq, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
+	scanned := 0
+	err = v.each([]byte{kindForgotten}, []byte{kindForgotten + 1}, true, func(k, _ []byte) (bool, error) {
+		scanned++
+		o := record.Ordinal(tail32(k))
+		name, err := v.nameOf(o)
+		if err == nil && name == client {
+			d, ok, err = v.bitDelivery(h, seq, o, client)
+		}
+		return !ok && scanned < maxScan, err
+	})
+	return d, ok, err
 }
 
 // formerDelivery looks for a recipient that was forgotten since.

@@ -50,7 +50,11 @@ func (v *View) OldUplinks(after uint64, now, before time.Time, max int) (events 
 	ahead = after
 	err = v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
 		useq := tail64(k)
-		row := uplinkKey(gateway.ClientID(val), useq)
+		a, err := decodeArrival(val)
+		if err != nil {
+			return false, err
+		}
+		row := uplinkKey(a.client, useq)
 		raw, err := v.get(row)
 		if err != nil {
 			return false, err

@@ -180,7 +180,11 @@ func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gatewa
 			if !p.next(tail64(k)) {
 				return false, nil
 			}
-			row := uplinkKey(gateway.ClientID(val), tail64(k))
+			a, err := decodeArrival(val)
+			if err != nil {
+				return false, err
+			}
+			row := uplinkKey(a.client, tail64(k))
 			raw, err := v.get(row)
 			if err != nil {
 				return false, err

@@ -1,0 +1,164 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// account is a key or a tenant that clients and their uplinks are counted for, so that
+// none takes the room of the others. The machine caches it.
+type account struct {
+	name string
+	accountRow
+	dirty bool // in the dirty list
+}
+
+// accountRow has the counts of an account. It is absent while they are 0.
+type accountRow struct {
+	clients     int64
+	uplinkBytes int64
+}
+
+func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
+
+func (r accountRow) encode(key []byte) []byte {
+	return record.PutSum(key, record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes)))
+}
+
+func decodeAccount(key, v []byte) (r accountRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
+	return r, d.End()
+}
+
+// hoard is how much of the disk the uplinks of a client take, which may be forgotten.
+// The machine caches it.
+type hoard struct {
+	client gateway.ClientID
+	hoardRow
+	dirty bool // in the dirty list
+}
+
+// hoardRow is absent while there are no uplinks. The account is that of the client when
+// it sent the first of them.
+type hoardRow struct {
+	bytes   int64
+	account string
+}
+
+func hoardKey(id gateway.ClientID) []byte { return append(keyOf(kindHoard, len(id)), id...) }
+
+func (r hoardRow) encode(key []byte) []byte {
+	return record.PutSum(key, record.PutString(record.PutUint(nil, uint64(r.bytes)), r.account))
+}
+
+func decodeHoard(key, v []byte) (r hoardRow, err error) {
+	if v, err = record.CheckSum(key, v); err != nil {
+		return r, err
+	}
+	d := record.Decoder{Rest: v}
+	r.bytes, r.account = int64(d.Uint()), d.Text()
+	return r, d.End()
+}
+
+// account returns an account; "" is that of the operator, which is not counted.
+func (m *Machine) account(name string) (*account, error) {
+	if a := m.accounts[name]; a != nil {
+		return a, nil
+	}
+	a := &account{name: name}
+	if name == "" {
+		return a, nil
+	}
+	k := accountKey(name)
+	v, err := m.get(k)
+	if err == nil && v != nil {
+		a.accountRow, err = decodeAccount(k, v)
+	}
+	if err == nil {
+		m.accounts[name] = a
+	}
+	return a, err
+}
+
+// accountOf returns the name of a client's account, "" for an unknown client.
+func (m *Machine) accountOf(id gateway.ClientID) (string, error) {
+	c, err := m.client(id)
+	if err != nil || c == nil {
+		return "", err
+	}
+	return c.account, nil
+}
+
+func (m *Machine) touchAccount(a *account) {
+	if a.name != "" && !a.dirty {
+		a.dirty = true
+		m.dirty.accounts = append(m.dirty.accounts, a)
+	}
+}
+
+// hoard returns the uplinks of a client.
+func (m *Machine) hoard(id gateway.ClientID) (*hoard, error) {
+	if h := m.hoards[id]; h != nil {
+		return h, nil
+	}
+	h := &hoard{client: id}
+	k := hoardKey(id)
+	v, err := m.get(k)
+	if err == nil && v != nil {
+		h.hoardRow, err = decodeHoard(k, v)
+	}
+	if err == nil {
+		m.hoards[id] = h
+	}
+	return h, err
+}
+
+// countUplink adds bytes to those of a client, of its account and of all.
+func (m *Machine) countUplink(h *hoard, a *account, bytes int64) {
+	h.bytes += bytes
+	a.uplinkBytes += bytes
+	m.State.uplinkBytes += bytes
+	m.touchAccount(a)
+	if !h.dirty {
+		h.dirty = true
+		m.dirty.hoards = append(m.dirty.hoards, h)
+	}
+}
+
+// flushCounts writes the rows of accounts and hoards that have changed.
+func (m *Machine) flushCounts() {
+	slices.SortFunc(m.dirty.accounts, func(a, b *account) int { return strings.Compare(a.name, b.name) })
+	for _, a := range m.dirty.accounts {
+		a.dirty = false
+		if k := accountKey(a.name); a.accountRow == (accountRow{}) {
+			m.del(k)
+		} else {
+			m.set(k, a.encode(k))
+		}
+	}
+	slices.SortFunc(m.dirty.hoards, func(a, b *hoard) int { return cmp.Compare(a.client, b.client) })
+	for _, h := range m.dirty.hoards {
+		h.dirty = false
+		if k := hoardKey(h.client); h.bytes == 0 {
+			m.del(k)
+		} else {
+			m.set(k, h.encode(k))
+		}
+	}
+	m.dirty.accounts, m.dirty.hoards = m.dirty.accounts[:0], m.dirty.hoards[:0]
+}
+
+// roomForClient returns why there is no room for one more client of an account.
+// refused is the domain's answer.
+func (m *Machine) roomForClient(name string) (refused, err error) {
+	a, err := m.account(name)
+	return gateway.TooManyClients(name, a.clients, m.State.Clients, m.bounds.MaxClients), err
+}
