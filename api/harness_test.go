@@ -34,6 +34,7 @@ type harness struct {
 	handler http.Handler
 	tokens  *fakeTokens
 	ctx     context.Context // of calls, nil = without an end
+	hooks   *webhook.Manager
 }
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
@@ -47,11 +48,25 @@ func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harn
 	t.Cleanup(func() { h.store.Close() })
 	h.gateway = gatewaytest.New(t, h.store, g)
 	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens}
+	cfg.Webhooks = hooks(t, h.gateway)
 	for _, c := range change {
 		c(&cfg)
 	}
+	h.hooks = cfg.Webhooks
 	h.handler = New(cfg)
 	return h
+}
+
+// hooks returns the webhooks of a gateway, which may go to this machine.
+func hooks(t *testing.T, g *gateway.Gateway) *webhook.Manager {
+	t.Helper()
+	m, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: EventEncoder(g, ""), AllowLoopback: func() bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Start()
+	t.Cleanup(func() { m.Close() })
+	return m
 }
 
 // in is the same harness for a subtest.
