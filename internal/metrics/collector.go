@@ -173,6 +173,20 @@ func certCollector(read func() map[string]CertStats) prometheus.Collector {
 	}}
 }
 
+func webhookCollector(read func() WebhookStats) prometheus.Collector {
+	type S = WebhookStats
+	return &snapshot[S]{read, []metric[S]{
+		gaugeBy("webhooks", "Webhooks by state.", "state", func(s S) map[string]int { return s.States }),
+		gauge("webhooks_down", "Active webhooks without a success for a minute.", func(s S) float64 { return float64(s.Down) }),
+		gauge("webhook_parked_clients", "Clients whose events wait for the retry of one that has failed, of all webhooks.", func(s S) float64 { return float64(s.Parked) }),
+		gauge("webhook_waiting_events", "Events in memory for webhooks.", func(s S) float64 { return float64(s.Waiting) }),
+		gauge("webhook_lag_events", "Numbers of the log behind the cursor of the webhook that is furthest behind: at most so many events.", func(s S) float64 { return float64(s.Lag) }),
+		counter("webhook_delivered_total", "Requests to webhooks that were answered 2xx.", func(s S) uint64 { return s.Delivered }),
+		counter("webhook_failed_total", "Requests to webhooks that have failed.", func(s S) uint64 { return s.Failed }),
+		counter("webhook_dead_letters_total", "Events that a webhook has not taken in time.", func(s S) uint64 { return s.DeadLetters }),
+	}}
+}
+
 func auditCollector(read func() AuditStats) prometheus.Collector {
 	return &snapshot[AuditStats]{read, []metric[AuditStats]{
 		counter("audit_lost_total", "Entries of the audit log that could not be written.", func(s AuditStats) uint64 { return s.Lost }),

@@ -27,6 +27,7 @@ type Sources struct {
 	Audit   func() AuditStats
 	HTTP    func() HTTPStats
 	Clock   func() ClockStats
+	Hooks   func() WebhookStats
 }
 
 // ClockStats counts the jumps of the wall clock of more than an hour.
@@ -40,6 +41,19 @@ type HTTPStats struct {
 	Connections int               // open
 	Displaced   map[string]uint64 // connections that were closed to make room, by reason
 	LinesHeld   map[string]uint64 // log lines about refused requests that were counted and not written, by log
+}
+
+// WebhookStats has the counts of webhooks. Its members are those of webhook.Stats, so
+// that one converts to the other.
+type WebhookStats struct {
+	States      map[string]int // webhooks by state: active, paused, disabled
+	Down        int            // active ones without a success for a minute
+	Parked      int            // clients that wait for a retry, of all webhooks
+	Waiting     int            // events in memory
+	Lag         uint64         // of the webhook that is furthest behind, in numbers of the log
+	Delivered   uint64
+	Failed      uint64
+	DeadLetters uint64
 }
 
 // AuditStats is the statistics of the audit log.
@@ -114,6 +128,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Clock != nil {
 		m.registry.MustRegister(clockCollector(s.Clock))
+	}
+	if s.Hooks != nil {
+		m.registry.MustRegister(webhookCollector(s.Hooks))
 	}
 	if s.Certs != nil {
 		m.registry.MustRegister(certCollector(s.Certs))

@@ -319,6 +319,11 @@ func (e *endpoint) pumpLocked() {
 func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 	now := e.m.cfg.Now()
 	e.attempts.add(a.Attempt)
+	if a.ok {
+		e.m.delivered++
+	} else {
+		e.m.failed++
+	}
 	if run != e.run {
 		return // the webhook was changed since; the event is sent again
 	}
@@ -393,6 +398,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 		l.since = p.Since
 	}
 	if now.Sub(l.since) >= e.hook.RetryFor {
+		e.m.deadLetters++
 		e.dead = append(e.dead, DeadLetter{Event: it.event.Seq, Type: it.event.Type, Client: it.event.Client, At: now,
 			Error: a.Error, Status: a.Status, ID: a.id, Body: a.body})
 		e.changed = true

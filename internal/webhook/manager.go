@@ -48,6 +48,8 @@ type Manager struct {
 	saved     uint64 // as it is stored
 	closed    bool
 
+	delivered, failed, deadLetters uint64 // since the start
+
 	kick     chan struct{} // cap 1: an endpoint has begun
 	slots    chan struct{} // taken by catch-up readers while they read
 	requests sync.WaitGroup
@@ -505,6 +507,42 @@ func (e *endpoint) statusLocked() Status {
 				s.LastError = a.Error
 				break
 			}
+		}
+	}
+	return s
+}
+
+// Stats are counts of all webhooks.
+type Stats struct {
+	States      map[string]int // by state
+	Down        int
+	Parked      int
+	Waiting     int
+	Lag         uint64
+	Delivered   uint64
+	Failed      uint64
+	DeadLetters uint64
+}
+
+// Stats returns counts of all webhooks.
+func (m *Manager) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Stats{States: map[string]int{string(Active): 0, string(Paused): 0, string(Disabled): 0},
+		Delivered: m.delivered, Failed: m.failed, DeadLetters: m.deadLetters}
+	last := m.cfg.Gateway.LastEvent()
+	for _, e := range m.endpoints {
+		s.States[string(e.hook.Condition())]++
+		s.Parked += len(e.parked)
+		s.Waiting += e.waiting
+		if e.hook.Condition() != Active {
+			continue
+		}
+		if e.health.down {
+			s.Down++
+		}
+		if mark := e.markLocked(); last > mark {
+			s.Lag = max(s.Lag, last-mark)
 		}
 	}
 	return s
