@@ -1,5 +1,5 @@
-// Package feed decides which events of the log a reader gets: those that it may see,
-// and of these the ones that it asks for.
+// Package feed decides which events of the log a reader gets. It must be allowed to see
+// them, and its filter must select them.
 package feed
 
 import (

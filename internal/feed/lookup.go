@@ -7,8 +7,8 @@ import (
 )
 
 // Lookup finds the groups and labels of the clients in events. It caches those of the
-// newest events, so that all readers together read the store once for an event. What it
-// has cached is from the time when the first reader read the event.
+// newest events, so that all readers together read the store once for an event. The
+// cached groups and labels are those at the time when the first reader read the event.
 type Lookup struct {
 	gateway *gateway.Gateway
 	mu      sync.Mutex
@@ -18,7 +18,7 @@ type Lookup struct {
 // NewLookup returns a Lookup that reads from g.
 func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g} }
 
-// subject is what a filter needs of the client of an event. It is the zero value for an
+// subject has the groups and labels of the client of an event. It is the zero value for an
 // unknown client.
 type subject struct {
 	groups []string

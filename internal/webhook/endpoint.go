@@ -47,14 +47,14 @@ type endpoint struct {
 	scanning  bool
 	replaying bool
 	reading   bool          // a catch-up reader is under way
-	room      chan struct{} // closed when there is room in memory; nil if nobody waits
+	room      chan struct{} // closed when there is room in memory; nil if no reader waits
 	wakeAt    time.Time
 	timer     *time.Timer
 	changed   bool            // the cursor is to be written
 	touched   map[string]bool // parkings to be written
 	stored    cursor
 	dead      []DeadLetter // to be written
-	buried    []uint64     // event numbers of those that are written, oldest first
+	buried    []uint64     // their event numbers once they are written; the oldest is first
 	health    health
 	attempts  attempts
 }
@@ -194,8 +194,8 @@ func (e *endpoint) offerLocked(l *lane) {
 	e.ready = append(e.ready, l)
 }
 
-// settleUntil returns when the end of a connection may be told; zero for now. If the
-// client is back by then, both events are dropped.
+// settleUntil returns the time before which the end of a connection is not sent; zero
+// for now. If the client is back by then, both events are dropped.
 func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
 	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
 		return time.Time{}

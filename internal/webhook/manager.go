@@ -18,12 +18,12 @@ import (
 	"github.com/longwire/longwire/internal/feed"
 )
 
-// Config has what a Manager needs.
+// Config has the parts and settings of a Manager.
 type Config struct {
 	Gateway *gateway.Gateway
 	Lookup  *feed.Lookup
-	// Encode returns the body for an event and its id; without payloads what devices have
-	// sent is left out.
+	// Encode returns the body for an event and its id. Without payloads it leaves out the
+	// data of devices.
 	Encode func(ev *gateway.Event, payloads bool) (body []byte, id string, err error)
 	// AllowNetworks are networks that webhooks may go to although they are not public;
 	// AllowLoopback reports whether they may go to this machine, nil for never. They
@@ -167,7 +167,7 @@ func (m *Manager) dispatch() {
 }
 
 // followed reports whether some endpoint is active. If none is, the position goes to the
-// end of the log: nobody reads the events that are skipped.
+// end of the log, because no endpoint reads the events between.
 func (m *Manager) followed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -261,7 +261,7 @@ func (m *Manager) beginLocked(e *endpoint) {
 	}
 }
 
-// endLocked ends the run: what is not answered is sent again by the next one.
+// endLocked ends the run. The next one sends the events again that have no answer.
 func (e *endpoint) endLocked() {
 	e.at = e.markLocked()
 	e.behind = true
@@ -360,7 +360,7 @@ func (m *Manager) findLocked(id string, limit apikey.Limit) (*endpoint, error) {
 }
 
 // Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
-// state fn sets to Active goes on where it has stopped.
+// state fn sets to Active continues at its cursor.
 func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)

@@ -55,8 +55,8 @@ type Spec struct {
 	Concurrency int               `json:"concurrency"`
 	Headers     map[string]string `json:"headers,omitempty"` // never shown again
 	RetryFor    time.Duration     `json:"retry_for"`
-	// Settle keeps back the end of a connection for so long: if the client is back
-	// within it, neither is told.
+	// Settle is the time for which the end of a connection is kept back. If the client is
+	// back within it, neither event is sent.
 	Settle time.Duration `json:"settle,omitempty"`
 	// Reply pushes the body of a 200 answer to message.received to the client.
 	Reply bool `json:"reply,omitempty"`
@@ -148,7 +148,7 @@ func checkHeaders(h map[string]string) error {
 type Webhook struct {
 	Spec
 	ID        string       `json:"id"`
-	Limit     apikey.Limit `json:"limit"`    // of the key that has made it: what it may see
+	Limit     apikey.Limit `json:"limit"`    // of the key that has made it, and of the events that it gets
 	Payloads  bool         `json:"payloads"` // that key could read messages
 	CreatedAt time.Time    `json:"created_at"`
 	Reason    string       `json:"reason,omitempty"` // why it is disabled

@@ -243,7 +243,7 @@ type Update struct {
 	Client  gateway.ClientID
 	Change  gateway.ClientChange
 	Created time.Time // of a client that is created; zero for a known one
-	Account string // that a created client is counted for; "" = none
+	Account string    // that a created client is counted for; "" = none
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }
