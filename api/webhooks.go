@@ -115,11 +115,11 @@ type WebhookAttempts struct {
 
 // DeadLetter is an event that a webhook's endpoint has not taken in time.
 type DeadLetter struct {
-	Sequence string          `json:"sequence" validate:"required"`                   // of the event
-	At       string          `json:"at" validate:"required" format:"date-time"`      // when it was given up
-	Status   int             `json:"status,omitempty"`                               // of the last answer
-	Error    string          `json:"error" validate:"required"`                      // of the last request
-	Event    json.RawMessage `json:"event" validate:"required" swaggertype:"object"` // as it was sent
+	Sequence string          `json:"sequence" validate:"required"`              // of the event
+	At       string          `json:"at" validate:"required" format:"date-time"` // when it was given up
+	Status   int             `json:"status,omitempty"`                          // of the last answer
+	Error    string          `json:"error" validate:"required"`                 // of the last request
+	Event    json.RawMessage `json:"event,omitempty" swaggertype:"object"`      // as it was sent; absent if the key may not read what it has
 } //@name DeadLetter
 
 // DeadLetterPage is one page of dead letters.
@@ -231,6 +231,9 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := view.Key()
+	if err := mayHold(key, key.Scopes.Allows(apikey.MessagesRead), spec.Reply); err != nil {
+		return err
+	}
 	hook, err := s.cfg.Webhooks.Create(r.Context(), spec, key.Limit, key.Scopes.Allows(apikey.MessagesRead), after)
 	err = webhookProblem(err, "")
 	view.Record(audit.CreateWebhook, hook.ID, err)
@@ -239,6 +242,18 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", "/v1/webhooks/"+hook.ID)
 	return s.answerWebhook(w, http.StatusCreated, hook.ID, hook.Secret)
+}
+
+// mayHold returns an error unless a key may set up a webhook that gets payloads, or that
+// pushes answers to devices: a webhook never has a right that the key has not.
+func mayHold(key *apikey.Key, payloads, reply bool) error {
+	switch {
+	case payloads && !key.Scopes.Allows(apikey.MessagesRead):
+		return problem.New(problem.InsufficientScope, "the webhook gets what devices send: the API key needs the scope messages:read")
+	case reply && !key.Scopes.Allows(apikey.MessagesWrite):
+		return problem.New(problem.InsufficientScope, "the webhook pushes answers to devices: the API key needs the scope messages:write")
+	}
+	return nil
 }
 
 // answerWebhook writes a webhook, with its secret if that is new.
@@ -348,8 +363,15 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
-	_, err := s.cfg.Webhooks.Update(r.Context(), id, view.Key().Limit, body.change)
-	err = webhookProblem(err, id)
+	key := view.Key()
+	err := error(nil)
+	if st, known := s.cfg.Webhooks.Get(id, key.Limit); known == nil {
+		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
+	}
+	if err == nil {
+		_, err = s.cfg.Webhooks.Update(r.Context(), id, key.Limit, body.change)
+		err = webhookProblem(err, id)
+	}
 	view.Record(audit.UpdateWebhook, id, err)
 	if err != nil {
 		return err
@@ -572,14 +594,22 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
-	list, more, err := s.cfg.Webhooks.Dead(id, viewOf(w).Key().Limit, after.seq, limit)
+	id, key := chi.URLParam(r, "id"), viewOf(w).Key()
+	st, err := s.cfg.Webhooks.Get(id, key.Limit)
 	if err != nil {
 		return webhookProblem(err, id)
 	}
+	list, more, err := s.cfg.Webhooks.Dead(id, key.Limit, after.seq, limit)
+	if err != nil {
+		return webhookProblem(err, id)
+	}
+	hidden := mayHold(key, st.Payloads, false) != nil
 	page := DeadLetterPage{Items: make([]DeadLetter, len(list))}
 	for i, d := range list {
 		page.Items[i] = DeadLetter{Sequence: strconv.FormatUint(d.Event, 10), At: stamp(d.At), Status: d.Status, Error: d.Error, Event: d.Body}
+		if hidden {
+			page.Items[i].Event = nil
+		}
 		if more {
 			page.NextAfter = page.Items[i].Sequence
 		}
