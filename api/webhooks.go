@@ -31,7 +31,7 @@ type Webhook struct {
 	Group         string            `json:"group,omitempty" example:"fleet-a"`                                        // of members of this group
 	Labels        map[string]string `json:"labels,omitempty"`                                                         // of clients with all these labels
 	State         string            `json:"state" validate:"required" enums:"active,paused,disabled"`                 // whether it gets events
-	Reason        string            `json:"reason,omitempty"`                                                         // why it is disabled
+	Detail        string            `json:"detail,omitempty"`                                                         // why it is disabled
 	Timeout       string            `json:"timeout" validate:"required" example:"10s"`                                // of one request
 	Concurrency   int               `json:"concurrency" validate:"required" example:"8"`                              // requests at once; the events of one client never overlap
 	Headers       []string          `json:"headers" validate:"required" example:"Authorization"`                      // names of its static headers
@@ -143,7 +143,7 @@ type Redelivered struct {
 
 func webhookView(st *webhook.Status, now time.Time) Webhook {
 	v := Webhook{ID: st.ID, Name: st.Name, URL: st.URL, Types: st.Filter.Types, Client: string(st.Filter.Client), Prefix: st.Filter.Prefix,
-		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Reason: st.Reason, Timeout: durationText(st.Timeout),
+		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Detail: st.Reason, Timeout: durationText(st.Timeout),
 		Concurrency: st.Concurrency, Headers: slices.Sorted(maps.Keys(st.Headers)), RetryFor: durationText(st.RetryFor), Reply: st.Reply,
 		Payloads: st.Payloads, CreatedAt: stamp(st.CreatedAt), Cursor: strconv.FormatUint(st.Cursor, 10), LagEvents: st.Lag, Waiting: st.Waiting,
 		ParkedClients: st.Parked, Down: st.Down, LastSuccessAt: stamp(st.LastSuccess), LastError: st.LastError, Missed: st.Missed}

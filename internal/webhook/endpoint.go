@@ -338,7 +338,7 @@ func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 		h.LastSuccess, h.failing, h.fails, h.down = now, time.Time{}, 0, false
 		e.deliveredLocked(l, it)
 	case a.gone:
-		e.m.disableLocked(e, "gone", "the endpoint has answered 410 Gone")
+		e.m.disableLocked(e, "the endpoint has answered 410 Gone")
 		return
 	case e.m.closed:
 	default:
@@ -371,7 +371,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	}
 	h.fails++
 	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, "no_success", "no request has succeeded for five days")
+		e.m.disableLocked(e, "no request has succeeded for five days")
 		return true
 	}
 	if now.Sub(h.failing) >= downAfter {

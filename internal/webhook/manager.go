@@ -423,7 +423,7 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 }
 
 // disableLocked disables a webhook; nothing is lost while the log keeps its events.
-func (m *Manager) disableLocked(e *endpoint, reason, detail string) {
+func (m *Manager) disableLocked(e *endpoint, detail string) {
 	e.endLocked()
 	e.hook.Disabled, e.hook.Reason = true, detail
 	w := e.hook
@@ -432,8 +432,7 @@ func (m *Manager) disableLocked(e *endpoint, reason, detail string) {
 		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 			err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
 			if err == nil {
-				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: reason,
-					Detail: w.ID + ": " + detail})
+				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Detail: w.ID + ": " + detail})
 			}
 			if err == nil || m.ctx.Err() != nil {
 				return

