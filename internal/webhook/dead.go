@@ -55,7 +55,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			a, _, _ := m.post(ctx, client, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
-			e.attempts.add(a.Attempt)
+			e.attempts.add(a.Attempt, len(e.m.endpoints))
 			m.mu.Unlock()
 			if !a.ok {
 				return n, a.Error, nil
@@ -121,7 +121,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 			for try := 1; ; try++ {
 				a := e.m.deliver(ctx, e.http, w, &ev, try, true)
 				e.m.mu.Lock()
-				e.attempts.add(a.Attempt)
+				e.attempts.add(a.Attempt, len(e.m.endpoints))
 				e.m.mu.Unlock()
 				if a.ok {
 					break

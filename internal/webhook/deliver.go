@@ -24,7 +24,9 @@ import (
 const (
 	maxAnswer     = 64 << 10 // bytes that are read of an answer
 	shownAnswer   = 1 << 10  // bytes that an attempt keeps
-	keptAttempts  = 1000
+	keptAttempts  = 1000     // of one webhook
+	allAttempts   = 200_000  // of all
+	leastAttempts = 50
 	maxRetryAfter = time.Hour
 )
 
@@ -48,13 +50,20 @@ type attempts struct {
 	next int
 }
 
-func (a *attempts) add(t Attempt) {
-	if len(a.ring) < keptAttempts {
+// add keeps an attempt of one of n webhooks.
+func (a *attempts) add(t Attempt, n int) {
+	most := min(keptAttempts, max(leastAttempts, allAttempts/max(1, n)))
+	if len(a.ring) > most { // there are more webhooks now
+		list := a.list()[:most]
+		slices.Reverse(list)
+		a.ring, a.next = list, 0
+	}
+	if len(a.ring) < most && a.next == 0 {
 		a.ring = append(a.ring, t)
 		return
 	}
 	a.ring[a.next] = t
-	a.next = (a.next + 1) % keptAttempts
+	a.next = (a.next + 1) % len(a.ring)
 }
 
 // list returns them, newest first.

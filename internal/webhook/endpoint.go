@@ -19,6 +19,9 @@ const (
 	scanEvents    = 256                // read at once
 )
 
+// maxPause is longer than each pause before a retry.
+const maxPause = 2 * time.Hour
+
 // backoff returns the pause after n failures in a row, within 20 % of a step.
 func backoff(n int) time.Duration {
 	steps := [...]time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
@@ -208,6 +211,9 @@ func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
 			}
 		}
 	}
+	if until.Sub(e.m.cfg.Now()) > e.hook.Settle {
+		return time.Time{} // the clock was set back
+	}
 	return until
 }
 
@@ -318,7 +324,7 @@ func (e *endpoint) pumpLocked() {
 // answeredLocked notes the answer to a request.
 func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 	now := e.m.cfg.Now()
-	e.attempts.add(a.Attempt)
+	e.attempts.add(a.Attempt, len(e.m.endpoints))
 	if a.ok {
 		e.m.delivered++
 	} else {

@@ -61,7 +61,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		if p.live {
 			continue
 		}
-		if p.Next.After(now) {
+		if p.Next.After(now) && p.Next.Sub(now) <= maxPause { // a later time is of another clock
 			if next.IsZero() || p.Next.Before(next) {
 				next = p.Next
 			}

@@ -646,3 +646,30 @@ func TestWebhooksOfTenants(t *testing.T) {
 		}
 	})
 }
+
+// The attempts that are kept are the last ones, and fewer when there are many webhooks.
+func TestAttemptsAreBounded(t *testing.T) {
+	var a attempts
+	add := func(from, to, webhooks int) {
+		for i := from; i <= to; i++ {
+			a.add(Attempt{Try: i}, webhooks)
+		}
+	}
+	want := func(n, newest int) {
+		t.Helper()
+		list := a.list()
+		if len(list) != n || list[0].Try != newest || list[n-1].Try != newest-n+1 {
+			t.Errorf("%d attempts from %d to %d, want %d up to %d", len(list), list[0].Try, list[len(list)-1].Try, n, newest)
+		}
+	}
+	add(1, 10, 1)
+	want(10, 10)
+	add(11, 2500, 1)
+	want(keptAttempts, 2500)
+	add(2501, 2510, 1000)
+	want(allAttempts/1000, 2510)
+	add(2511, 2512, 10_000)
+	want(leastAttempts, 2512)
+	add(2513, 2600, 1)
+	want(90, 2600) // there is room again
+}
