@@ -335,7 +335,7 @@ func TestDeadLetters(t *testing.T) {
 		h := w.create(r, Spec{RetryFor: time.Hour})
 		a, b := w.connect("a"), w.connect("b")
 		w.send(a, 1, 5)
-		for i := 1; i <= 8; i++ { // the endpoint is not down
+		for i := 1; i <= 12; i++ { // the endpoint is not down
 			w.send(b, i, i)
 			time.Sleep(30 * time.Minute)
 		}
