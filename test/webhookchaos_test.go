@@ -302,7 +302,9 @@ func TestWebhooksInChaos(t *testing.T) {
 			t.Errorf("%s: %s", name, complaint)
 		}
 		// With one event withheld the judge complains.
-		if i := slices.IndexFunc(took, func(e postedEvent) bool { return e.Type == "message.received" && slices.Contains(c.uplinks[e.Data.Client], e.Data.Uplink.Text) }); i >= 0 {
+		if i := slices.IndexFunc(took, func(e postedEvent) bool {
+			return e.Type == "message.received" && slices.Contains(c.uplinks[e.Data.Client], e.Data.Uplink.Text)
+		}); i >= 0 {
 			without := slices.DeleteFunc(slices.Clone(took), func(e postedEvent) bool { return e.ID == took[i].ID })
 			if len(c.judge(without, acked)) == 0 {
 				t.Errorf("%s: the judge does not miss event %s", name, took[i].ID)
