@@ -31,7 +31,7 @@ type Webhook struct {
 	Group         string            `json:"group,omitempty" example:"fleet-a"`                                        // of members of this group
 	Labels        map[string]string `json:"labels,omitempty"`                                                         // of clients with all these labels
 	State         string            `json:"state" validate:"required" enums:"active,paused,disabled"`                 // whether it gets events
-	Reason        string            `json:"reason,omitempty"`                                                         // why it is disabled
+	Reason        string            `json:"reason,omitempty" example:"gone"`                                          // why it is disabled
 	Timeout       string            `json:"timeout" validate:"required" example:"10s"`                                // of one request
 	Concurrency   int               `json:"concurrency" validate:"required" example:"8"`                              // requests at once; the events of one client never overlap
 	Headers       []string          `json:"headers" validate:"required" example:"Authorization"`                      // names of its static headers
@@ -135,6 +135,12 @@ type WebhookReplay struct {
 	Until string `json:"until,omitempty" example:"10m"`      // up to this time, or so long ago; by default up to now
 } //@name WebhookReplay
 
+// ReplayStarted is the range of the log that is sent again.
+type ReplayStarted struct {
+	After string `json:"after" validate:"required" example:"1763800000000017"` // behind this cursor
+	Until string `json:"until" validate:"required" example:"1763800000000099"` // up to this one
+} //@name ReplayStarted
+
 // Redelivered says how many dead letters an endpoint has taken.
 type Redelivered struct {
 	Delivered int    `json:"delivered" validate:"required"` // they are removed
@@ -143,7 +149,7 @@ type Redelivered struct {
 
 func webhookView(st *webhook.Status, now time.Time) Webhook {
 	v := Webhook{ID: st.ID, Name: st.Name, URL: st.URL, Types: st.Filter.Types, Client: string(st.Filter.Client), Prefix: st.Filter.Prefix,
-		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Reason: st.Reason, Timeout: durationText(st.Timeout),
+		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Reason: string(st.Reason), Timeout: durationText(st.Timeout),
 		Concurrency: st.Concurrency, Headers: slices.Sorted(maps.Keys(st.Headers)), RetryFor: durationText(st.RetryFor), Reply: st.Reply,
 		Payloads: st.Payloads, CreatedAt: stamp(st.CreatedAt), Cursor: strconv.FormatUint(st.Cursor, 10), LagEvents: st.Lag, Waiting: st.Waiting,
 		ParkedClients: st.Parked, Down: st.Down, LastSuccessAt: stamp(st.LastSuccess), LastError: st.LastError, Missed: st.Missed}
@@ -332,7 +338,7 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@Summary		Change a webhook
 //	@Description	Absent members stay as they are. `"state":"active"` enables a disabled webhook, which goes on at its cursor; an event whose request is under way may be sent again.
 //	@Tags			webhooks
-//	@Accept			json
+//	@Accept			json,application/merge-patch+json
 //	@Produce		json
 //	@Param			id		path		string			true	"webhook id"
 //	@Param			change	body		WebhookPatch	true	"what to change"
@@ -342,6 +348,9 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
+	}
+	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
+		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var body WebhookPatch
 	if err := s.decodeJSON(w, r, &body); err != nil {
@@ -515,14 +524,19 @@ func (s *server) webhookAttempts(w http.ResponseWriter, r *http.Request) error {
 //	@Description	Events of the log that the webhook's filter selects, to its own URL, with the same ids and the header `Webhook-Replay: true`. It goes on in the background, at most 100 requests a second, one replay of a webhook at a time.
 //	@Tags			webhooks
 //	@Accept			json
+//	@Produce		json
 //	@Param			id		path	string			true	"webhook id"
 //	@Param			range	body	WebhookReplay	true	"which events"
-//	@Success		202
+//	@Success		202	{object}	ReplayStarted
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id}/replay [post]
 func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
+	}
+	if mediaType(r) != "application/json" {
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+			`{"since":"1h"}`, urlOf(r))
 	}
 	var body WebhookReplay
 	if err := s.decodeJSON(w, r, &body); err != nil {
@@ -549,8 +563,7 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
+	return writeJSON(w, http.StatusAccepted, ReplayStarted{After: strconv.FormatUint(after, 10), Until: strconv.FormatUint(until, 10)})
 }
 
 // deadLetters lists dead letters.

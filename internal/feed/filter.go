@@ -1,5 +1,5 @@
-// Package feed decides which events of the log a reader gets: those that it may see,
-// and of these the ones that it asks for.
+// Package feed selects the events of the log for a reader: those that it may see and
+// asks for.
 package feed
 
 import (

@@ -278,7 +278,7 @@ func isLocal(addr netip.Addr) bool {
 	})
 }
 
-// replyKind is what the headers of an answer say about a push to the device.
+// replyKind has the headers of an answer that concern a push to the device.
 type replyKind struct {
 	encoding gateway.Encoding
 	ttl      time.Duration

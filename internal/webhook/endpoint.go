@@ -47,14 +47,14 @@ type endpoint struct {
 	scanning  bool
 	replaying bool
 	reading   bool          // a catch-up reader is under way
-	room      chan struct{} // closed when there is room in memory; nil if nobody waits
+	room      chan struct{} // closed when there is room in memory; nil if no reader waits
 	wakeAt    time.Time
 	timer     *time.Timer
 	changed   bool            // the cursor is to be written
 	touched   map[string]bool // parkings to be written
 	stored    cursor
 	dead      []DeadLetter // to be written
-	buried    []uint64     // event numbers of those that are written, oldest first
+	buried    []uint64     // numbers of the events of written ones, oldest first
 	health    health
 	attempts  attempts
 }
@@ -194,7 +194,7 @@ func (e *endpoint) offerLocked(l *lane) {
 	e.ready = append(e.ready, l)
 }
 
-// settleUntil returns when the end of a connection may be told; zero for now. If the
+// settleUntil returns when the end of a connection may be sent; zero for now. If the
 // client is back by then, both events are dropped.
 func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
 	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
@@ -333,7 +333,8 @@ func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 		h.LastSuccess, h.failing, h.fails, h.down = now, time.Time{}, 0, false
 		e.deliveredLocked(l, it)
 	case a.gone:
-		e.m.disableLocked(e, "gone", "the endpoint has answered 410 Gone")
+		h.failing = now
+		e.m.disableLocked(e, Gone, "the endpoint has answered 410 Gone")
 		return
 	case e.m.closed:
 	default:
@@ -366,7 +367,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	}
 	h.fails++
 	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, "no_success", "no request has succeeded for five days")
+		e.m.disableLocked(e, NoSuccess, "no request has succeeded for five days")
 		return true
 	}
 	if now.Sub(h.failing) >= downAfter {

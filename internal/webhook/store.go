@@ -139,13 +139,13 @@ func (m *Manager) load() error {
 // entriesOfARecord bounds the entries of one write.
 const entriesOfARecord = 256
 
-// save writes what has changed since the last call. What cannot be written is written
-// with the next call.
+// save writes the changes since the last call. The next call repeats those that the
+// store does not take.
 func (m *Manager) save(ctx context.Context) error {
 	m.mu.Lock()
 	var entries []gateway.Entry
 	var parts [][]gateway.Entry // each is written as a whole
-	var written []func()        // undo marks of what is not written
+	var written []func()        // mark entries as not written
 	if m.saved != m.position && len(m.endpoints) > 0 {
 		entries = append(entries, entry(keyPosition, m.position))
 	}
@@ -181,8 +181,8 @@ func (m *Manager) save(ctx context.Context) error {
 	return nil
 }
 
-// unsavedLocked returns what is to be written of an endpoint, and a function that marks
-// it to be written again.
+// unsavedLocked returns the entries of an endpoint to be written, and a function that
+// marks them to be written again.
 func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 	for key, p := range e.parked {
 		if p.live {
