@@ -381,6 +381,9 @@ func (b *WebhookPatch) change(s *webhook.Spec) error {
 		s.Filter.Client = gateway.ClientID(*b.Client)
 	}
 	if b.State != nil {
+		if st := webhook.State(*b.State); st != webhook.Active && st != webhook.Paused { // no caller disables one
+			return problem.InvalidBody("/state", "must be active or paused")
+		}
 		s.State = webhook.State(*b.State)
 	}
 	if b.Settle != nil {
@@ -546,7 +549,11 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if (body.After == "") == (body.Since == "") {
 		return problem.InvalidBody("/since", "give either after or since")
 	}
-	after, err := s.startOf(w, body.After+body.Since, "/since")
+	pointer := "/after"
+	if body.After == "" {
+		pointer = "/since"
+	}
+	after, err := s.startOf(w, body.After+body.Since, pointer)
 	until := view.LastEvent()
 	if err == nil && body.Until != "" {
 		var t time.Time

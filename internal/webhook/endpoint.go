@@ -104,12 +104,13 @@ func laneOf(ev *gateway.Event) string {
 	return "\x00" + string(ev.Message)
 }
 
-// positionLocked returns the position up to which the endpoint has taken events.
+// positionLocked returns the position up to which the endpoint has taken events. A new
+// one may be ahead of the dispatcher, which has been idle.
 func (e *endpoint) positionLocked() uint64 {
 	if e.behind {
 		return e.at
 	}
-	return e.m.position
+	return max(e.at, e.m.position)
 }
 
 // markLocked returns the position up to which everything is done but for the parked.

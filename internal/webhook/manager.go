@@ -210,7 +210,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	if m.index != x {
 		for _, e := range m.endpoints {
 			if !e.behind && !x.has(e) {
-				e.behind, e.at = true, m.position
+				e.behind, e.at = true, e.positionLocked()
 				m.readLocked(e)
 			}
 		}
@@ -218,7 +218,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	var touched []*endpoint
 	for _, d := range list {
 		e := d.t.e
-		if e.behind || e.run != d.t.run {
+		if e.behind || e.run != d.t.run || d.ev.Seq <= e.at {
 			continue
 		}
 		if e.waiting >= maxWaiting {
@@ -578,11 +578,11 @@ func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Atte
 	now := m.cfg.Now()
 	ev := gateway.Event{Type: gateway.EventMessageReceived, At: now, Client: "test",
 		Uplink: &gateway.Uplink{Client: "test", At: now, Payload: []byte("a test of the webhook")}}
-	body, _, err := m.cfg.Encode(&ev, true)
+	body, id, err := m.cfg.Encode(&ev, true)
 	if err != nil {
 		return Attempt{}, err
 	}
-	a, _, _ := m.post(ctx, client, &w, "evt_test_"+uuid.Must(uuid.NewV7()).String(), body, false)
+	a, _, _ := m.post(ctx, client, &w, id, body, false)
 	a.Type, a.Client, a.Try = ev.Type, ev.Client, 1
 	return a.Attempt, nil
 }

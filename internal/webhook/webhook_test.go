@@ -646,3 +646,23 @@ func TestWebhooksOfTenants(t *testing.T) {
 		}
 	})
 }
+
+// A webhook gets no event before its start, also if none was there to read the log.
+func TestAWebhookStartsAtItsPosition(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		a := w.connect("a")
+		w.send(a, 1, 3)
+		h := w.create(r, Spec{})
+		w.send(a, 4, 4)
+		w.want(r, "a", "4")
+		time.Sleep(2 * time.Second)
+		w.kill()
+		w.start()
+		w.send(a, 5, 5)
+		w.want(r, "a", "4 5")
+		if s := w.status(h); s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
