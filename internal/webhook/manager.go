@@ -43,6 +43,8 @@ type Config struct {
 type Manager struct {
 	cfg Config
 
+	changes sync.Mutex // held by a change from its read to its write; before mu
+
 	mu        sync.Mutex // guards all below, and the endpoints
 	endpoints map[string]*endpoint
 	index     *index // nil after a change
@@ -366,6 +368,8 @@ func (m *Manager) findLocked(id string, limit apikey.Limit) (*endpoint, error) {
 // Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
 // state fn sets to Active continues at its cursor.
 func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err != nil {
@@ -390,6 +394,8 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 
 // Rotate gives a webhook a new secret; the old one signs too for a day.
 func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (Webhook, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err != nil {
@@ -455,6 +461,8 @@ func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 // Delete removes a webhook with its dead letters. After an error of the store it is still
 // there, and can be deleted again.
 func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err == nil {
