@@ -17,7 +17,9 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/webhook"
 )
 
 // world is a gateway with three tenants, each with a client, a message to all
@@ -35,7 +37,7 @@ type world struct {
 var tenants = map[string]apikey.Limit{"a": {Prefix: "a-"}, "b": {Prefix: "b-"}, "g": {Group: "gang"}}
 
 // limitable are the scopes that a limited key can have.
-const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead | apikey.MessagesWrite | apikey.EventsRead | apikey.WebhooksWrite | apikey.DevicesWrite
+const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead | apikey.MessagesWrite | apikey.EventsRead | apikey.WebhooksRead | apikey.WebhooksWrite | apikey.DevicesWrite
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
@@ -150,6 +152,21 @@ func (w *world) message(tenant string) string {
 	return "msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"
 }
 
+// webhook makes a webhook of a tenant, which posts nothing by itself, and returns its id.
+func (w *world) webhook(tenant string, state webhook.State) string {
+	w.t.Helper()
+	limit, known := tenants[tenant]
+	if !known {
+		return "wh_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"
+	}
+	spec := webhook.Spec{URL: "http://127.0.0.1:1/", State: state, Filter: feed.Filter{Types: []string{string(gateway.EventWebhookDisabled)}}}
+	h, err := w.hooks.Create(w.t.Context(), spec, limit, false, w.gateway.LastEvent())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return h.ID
+}
+
 // ask is a request that a route answers.
 type ask struct {
 	target, body, contentType string
@@ -214,6 +231,40 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"GET /v1/events/{id}": func(w *world, t string) ask {
 		return ask{target: "/v1/events/" + w.eventOf(client(t)), status: 200}
+	},
+	"GET /v1/webhooks": func(w *world, t string) ask {
+		w.webhook(t, webhook.Paused)
+		return ask{target: "/v1/webhooks", status: 200}
+	},
+	"POST /v1/webhooks": func(*world, string) ask {
+		return ask{target: "/v1/webhooks", body: `{"url":"http://127.0.0.1:1/","state":"paused"}`, status: 201}
+	},
+	"GET /v1/webhooks/{id}": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused), status: 200}
+	},
+	"PATCH /v1/webhooks/{id}": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused), body: `{"name":"touched"}`, status: 200}
+	},
+	"DELETE /v1/webhooks/{id}": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused), status: 204}
+	},
+	"GET /v1/webhooks/{id}/attempts": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused) + "/attempts", status: 200}
+	},
+	"GET /v1/webhooks/{id}/dead": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused) + "/dead", status: 200}
+	},
+	"POST /v1/webhooks/{id}/dead/redeliver": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused) + "/dead/redeliver", status: 200}
+	},
+	"POST /v1/webhooks/{id}/replay": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Active) + "/replay", body: `{"after":"earliest"}`, status: 202}
+	},
+	"POST /v1/webhooks/{id}/rotate": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused) + "/rotate", status: 200}
+	},
+	"POST /v1/webhooks/{id}/test": func(w *world, t string) ask {
+		return ask{target: "/v1/webhooks/" + w.webhook(t, webhook.Paused) + "/test", status: 200}
 	},
 	"GET /v1/keys": func(*world, string) ask { return ask{target: "/v1/keys", status: 200} },
 	"POST /v1/keys": func(*world, string) ask {
@@ -366,7 +417,7 @@ func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind problem.
 }
 
 // varying is what differs between two answers that say the same of two things.
-var varying = regexp.MustCompile(`"instance":"[^"]*"|(msg|evt)_[0-9a-f-]+|\b[abgz]-truck\b`)
+var varying = regexp.MustCompile(`"(instance|secret|created_at|cursor)":"[^"]*"|"lag_events":\d+|(msg|evt|wh)_[0-9a-f-]+|\b[abgz]-truck\b`)
 
 func same(a answer) string {
 	return fmt.Sprint(a.status, varying.ReplaceAllString(string(a.body), "…"))

@@ -42,7 +42,7 @@ type Config struct {
 	// serves only requests whose Host is a loopback name or in Hosts, so that no
 	// web page can reach the devices by DNS rebinding.
 	Authorizer *apikey.Keyset
-	// Webhooks has the webhooks. Nil = the gateway has none, and the calls answer so.
+	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.
 	Audit *audit.Log
@@ -138,6 +138,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	c.Source = cmp.Or(c.Source, "/longwire")
+	c.Webhooks = cmp.Or(c.Webhooks, webhook.None())
 	if c.Ready == nil {
 		g := c.Gateway
 		c.Ready = func() []Check { return []Check{{Name: "gateway", Err: g.Ready()}} }

@@ -23,7 +23,9 @@ import (
 	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/webhook"
 )
 
 // harness is the API over a real gateway with the in-memory store.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -31,7 +32,7 @@ type Webhook struct {
 	Group         string            `json:"group,omitempty" example:"fleet-a"`                                        // of members of this group
 	Labels        map[string]string `json:"labels,omitempty"`                                                         // of clients with all these labels
 	State         string            `json:"state" validate:"required" enums:"active,paused,disabled"`                 // whether it gets events
-	Detail        string            `json:"detail,omitempty"`                                                         // why it is disabled
+	Reason        string            `json:"reason,omitempty" example:"gone"`                                          // why it is disabled
 	Timeout       string            `json:"timeout" validate:"required" example:"10s"`                                // of one request
 	Concurrency   int               `json:"concurrency" validate:"required" example:"8"`                              // requests at once; the events of one client never overlap
 	Headers       []string          `json:"headers" validate:"required" example:"Authorization"`                      // names of its static headers
@@ -135,6 +136,12 @@ type WebhookReplay struct {
 	Until string `json:"until,omitempty" example:"10m"`      // up to this time, or so long ago; by default up to now
 } //@name WebhookReplay
 
+// ReplayStarted is the range of the log that is sent again.
+type ReplayStarted struct {
+	After string `json:"after" validate:"required" example:"1763800000000017"` // behind this cursor
+	Until string `json:"until" validate:"required" example:"1763800000000099"` // up to this one
+} //@name ReplayStarted
+
 // Redelivered says how many dead letters an endpoint has taken.
 type Redelivered struct {
 	Delivered int    `json:"delivered" validate:"required"` // they are removed
@@ -143,7 +150,7 @@ type Redelivered struct {
 
 func webhookView(st *webhook.Status, now time.Time) Webhook {
 	v := Webhook{ID: st.ID, Name: st.Name, URL: st.URL, Types: st.Filter.Types, Client: string(st.Filter.Client), Prefix: st.Filter.Prefix,
-		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Detail: st.Reason, Timeout: durationText(st.Timeout),
+		Group: st.Filter.Group, Labels: st.Filter.Labels, State: string(st.Condition()), Reason: string(st.Reason), Timeout: durationText(st.Timeout),
 		Concurrency: st.Concurrency, Headers: slices.Sorted(maps.Keys(st.Headers)), RetryFor: durationText(st.RetryFor), Reply: st.Reply,
 		Payloads: st.Payloads, CreatedAt: stamp(st.CreatedAt), Cursor: strconv.FormatUint(st.Cursor, 10), LagEvents: st.Lag, Waiting: st.Waiting,
 		ParkedClients: st.Parked, Down: st.Down, LastSuccessAt: stamp(st.LastSuccess), LastError: st.LastError, Missed: st.Missed}
@@ -234,7 +241,7 @@ func (s *server) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := mayHold(key, key.Scopes.Allows(apikey.MessagesRead), spec.Reply); err != nil {
 		return err
 	}
-	hook, err := s.cfg.Webhooks.Create(r.Context(), spec, key.Limit, key.Scopes.Allows(apikey.MessagesRead), after)
+	hook, err := s.cfg.Webhooks.Create(context.Background(), spec, key.Limit, key.Scopes.Allows(apikey.MessagesRead), after)
 	err = webhookProblem(err, "")
 	view.Record(audit.CreateWebhook, hook.ID, err)
 	if err != nil {
@@ -347,7 +354,7 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //	@Summary		Change a webhook
 //	@Description	Absent members stay as they are. `"state":"active"` enables a disabled webhook, which goes on at its cursor; an event whose request is under way may be sent again.
 //	@Tags			webhooks
-//	@Accept			json
+//	@Accept			json,application/merge-patch+json
 //	@Produce		json
 //	@Param			id		path		string			true	"webhook id"
 //	@Param			change	body		WebhookPatch	true	"what to change"
@@ -357,6 +364,9 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
+	}
+	if t := mediaType(r); t != "application/json" && t != "application/merge-patch+json" {
+		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var body WebhookPatch
 	if err := s.decodeJSON(w, r, &body); err != nil {
@@ -369,7 +379,7 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
 	}
 	if err == nil {
-		_, err = s.cfg.Webhooks.Update(r.Context(), id, key.Limit, body.change)
+		_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, body.change)
 		err = webhookProblem(err, id)
 	}
 	view.Record(audit.UpdateWebhook, id, err)
@@ -394,6 +404,9 @@ func (b *WebhookPatch) change(s *webhook.Spec) error {
 		s.Filter.Client = gateway.ClientID(*b.Client)
 	}
 	if b.State != nil {
+		if st := webhook.State(*b.State); st != webhook.Active && st != webhook.Paused { // no caller disables one
+			return problem.InvalidBody("/state", "must be active or paused")
+		}
 		s.State = webhook.State(*b.State)
 	}
 	if b.Settle != nil {
@@ -435,7 +448,7 @@ func (s *server) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
-	err := webhookProblem(s.cfg.Webhooks.Delete(r.Context(), id, view.Key().Limit), id)
+	err := webhookProblem(s.cfg.Webhooks.Delete(context.Background(), id, view.Key().Limit), id)
 	view.Record(audit.DeleteWebhook, id, err)
 	if err != nil {
 		return err
@@ -460,7 +473,7 @@ func (s *server) rotateWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
-	hook, err := s.cfg.Webhooks.Rotate(r.Context(), id, view.Key().Limit)
+	hook, err := s.cfg.Webhooks.Rotate(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.UpdateWebhook, id, err)
 	if err != nil {
@@ -485,7 +498,7 @@ func (s *server) testWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
-	a, err := s.cfg.Webhooks.Test(r.Context(), id, view.Key().Limit)
+	a, err := s.cfg.Webhooks.Test(context.Background(), id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.TestWebhook, id, err)
 	if err != nil {
@@ -537,14 +550,19 @@ func (s *server) webhookAttempts(w http.ResponseWriter, r *http.Request) error {
 //	@Description	Events of the log that the webhook's filter selects, to its own URL, with the same ids and the header `Webhook-Replay: true`. It goes on in the background, at most 100 requests a second, one replay of a webhook at a time.
 //	@Tags			webhooks
 //	@Accept			json
+//	@Produce		json
 //	@Param			id		path	string			true	"webhook id"
 //	@Param			range	body	WebhookReplay	true	"which events"
-//	@Success		202
+//	@Success		202	{object}	ReplayStarted
 //	@x-scope		"webhooks:write"
 //	@Router			/v1/webhooks/{id}/replay [post]
 func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
+	}
+	if mediaType(r) != "application/json" {
+		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
+			`{"since":"1h"}`, urlOf(r))
 	}
 	var body WebhookReplay
 	if err := s.decodeJSON(w, r, &body); err != nil {
@@ -554,7 +572,11 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if (body.After == "") == (body.Since == "") {
 		return problem.InvalidBody("/since", "give either after or since")
 	}
-	after, err := s.startOf(w, body.After+body.Since, "/since")
+	pointer := "/after"
+	if body.After == "" {
+		pointer = "/since"
+	}
+	after, err := s.startOf(w, body.After+body.Since, pointer)
 	until := view.LastEvent()
 	if err == nil && body.Until != "" {
 		var t time.Time
@@ -571,8 +593,7 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
+	return writeJSON(w, http.StatusAccepted, ReplayStarted{After: strconv.FormatUint(after, 10), Until: strconv.FormatUint(until, 10)})
 }
 
 // deadLetters lists dead letters.
@@ -621,7 +642,7 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				redeliver
 //	@Summary		Send the dead letters of a webhook again
-//	@Description	Oldest first, until the endpoint does not take one. The call waits for it; those that were taken are removed.
+//	@Description	Oldest first, until the endpoint does not take one, or for a minute. The call waits for it; those that were taken are removed.
 //	@Tags			webhooks
 //	@Produce		json
 //	@Param			id	path		string	true	"webhook id"
@@ -633,7 +654,9 @@ func (s *server) redeliver(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
-	n, failed, err := s.cfg.Webhooks.Redeliver(r.Context(), id, view.Key().Limit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MaxWait)
+	defer cancel()
+	n, failed, err := s.cfg.Webhooks.Redeliver(ctx, id, view.Key().Limit)
 	err = webhookProblem(err, id)
 	view.Record(audit.ReplayWebhook, id, err)
 	if err != nil {

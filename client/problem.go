@@ -35,7 +35,11 @@ const (
 	CodeTooManyKeys          Code = "too-many-keys"
 	CodeTokenNotFound        Code = "token-not-found"
 	CodeTooManyTokens        Code = "too-many-tokens"
-	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
+	CodeEventNotFound        Code = "event-not-found"
+	CodeWebhookNotFound      Code = "webhook-not-found"
+	CodeTooManyWebhooks      Code = "too-many-webhooks"
+	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
+	CodeNoTokenFile          Code = "no-token-file"    // the gateway keeps no device tokens
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeClientExists         Code = "client-exists" // CreateClient: the id is known

@@ -10,8 +10,8 @@ const (
 	leaves                // import nothing of the module
 	core                  // the domain and the protocol, which do not import each other
 	published             // imported by other people's programs
-	selection             // the events that a reader gets
-	readers               // of the event log, which post its events
+	filters               // what a reader of the domain may see
+	services              // run in the background, over the domain
 	edges                 // HTTP, TCP and adapters to the outside
 	settings              // the one Config
 	wiring                // puts the parts together
@@ -20,8 +20,7 @@ const (
 	helpers               // imported by tests only
 )
 
-var bandNames = map[band]string{ground: "ground", leaves: "leaves", core: "core", published: "published",
-	selection: "selection", readers: "readers", edges: "edges",
+var bandNames = map[band]string{ground: "ground", leaves: "leaves", core: "core", published: "published", filters: "filters", services: "services", edges: "edges",
 	settings: "settings", wiring: "wiring", entry: "entry", tools: "tools", helpers: "test helpers"}
 
 // row places a package and all packages below it; the longest match wins.
@@ -64,8 +63,6 @@ var table = []row{
 	{path: "api/internal/problem", band: edges, room: "api", only: []string{"gateway"}, stdlib: true},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel", "internal/shares"}},
 	{path: "internal/auth", band: edges, only: []string{"gateway", "internal/private"}},
-	{path: "internal/feed", band: selection, only: []string{"gateway", "internal/apikey"}, stdlib: true},
-	{path: "internal/webhook", band: readers, only: []string{"gateway", "internal/apikey", "internal/feed"}},
 	{path: "internal/metrics", band: edges},
 	{path: "internal/engine", band: edges, only: []string{"gateway", "internal/engine/record", "internal/engine/state", "internal/engine/journal", "internal/engine/disk"}},
 	// The engine's rooms. What applies records must not know a disk or a clock.
@@ -74,6 +71,9 @@ var table = []row{
 	{path: "internal/engine/journal", band: edges, room: "internal/engine", only: none, stdlib: true},
 	{path: "internal/engine/disk", band: edges, room: "internal/engine", only: []string{"gateway", "internal/engine/record", "internal/private"}},
 	{path: "internal/engine/memstore", band: edges, only: []string{"gateway"}},
+
+	{path: "internal/webhook", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
+	{path: "internal/feed", band: filters, only: []string{"gateway", "internal/apikey"}, stdlib: true},
 
 	{path: "client", band: published, only: none, stdlib: true},
 	{path: "device", band: published, only: []string{"protocol"}, stdlib: true},
@@ -94,7 +94,7 @@ var table = []row{
 	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},
 	{path: "internal/audit", band: leaves, only: []string{"internal/private"}, stdlib: true},
 
-	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth"}},
+	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth", "internal/webhook"}},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},
 	{path: "test", band: tools},
 

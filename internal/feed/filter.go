@@ -1,5 +1,5 @@
-// Package feed decides which events of the log a reader gets. It must be allowed to see
-// them, and its filter must select them.
+// Package feed selects the events of the log for a reader: those that it may see and
+// asks for.
 package feed
 
 import (

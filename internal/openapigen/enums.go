@@ -9,6 +9,7 @@ import (
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/webhook"
 )
 
 // enum is a list from the Go code. It becomes a schema, and each of members, a
@@ -34,6 +35,8 @@ func enums() []enum {
 			[][2]string{{"Problem", "reason"}}},
 		{"RefusalReason", "Why a registration was refused.", deviceauth.Refusals(),
 			[][2]string{{"RefusedRegistration", "reason"}}},
+		{"WebhookReason", "Why a webhook was disabled.", webhook.Reasons(),
+			[][2]string{{"Webhook", "reason"}, {"WebhookEventData", "reason"}}},
 	}
 }
 

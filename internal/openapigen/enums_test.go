@@ -23,7 +23,7 @@ func TestListsAreDescribed(t *testing.T) {
 			t.Errorf("%s is %q, the program has %q", e.schema, described, e.values)
 		}
 		sorted := slices.Sorted(slices.Values(e.values))
-		if len(sorted) < 4 || len(slices.Compact(sorted)) != len(e.values) {
+		if len(sorted) < 2 || len(slices.Compact(sorted)) != len(e.values) {
 			t.Errorf("%s: %q, want some values, each once", e.schema, e.values)
 		}
 		for _, m := range e.members {

@@ -30,7 +30,7 @@ var eventData = []struct {
 		[]string{"message.completed"}},
 	{"GroupEventData", "A client has entered or left groups.", []string{"client", "", "groups"},
 		[]string{"group.changed"}},
-	{"WebhookEventData", "A webhook was disabled.", []string{"detail", ""},
+	{"WebhookEventData", "A webhook was disabled.", []string{"detail", "", "reason"},
 		[]string{"webhook.disabled"}},
 	{"StreamEventData", "The stream itself: events are lost, or the reader was too slow.", []string{"detail", ""},
 		[]string{"gap", "overflow"}},

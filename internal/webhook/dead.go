@@ -75,8 +75,8 @@ const replayPause = 10 * time.Millisecond
 var ErrBusy = errors.New("a replay of the webhook is under way")
 
 // Replay sends the events behind a position again, up to the one numbered until, with
-// the header Webhook-Replay, one after the other. It runs in the background and tries each
-// event up to replayTries times; it ends with the process, and when the webhook is changed.
+// the header Webhook-Replay, one after the other. It runs in the background, with the
+// retries of a parked event; it ends with the process, and when the webhook is changed.
 func (m *Manager) Replay(id string, l apikey.Limit, after, until uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -251,9 +251,12 @@ func (m *Manager) newTransport() *http.Transport {
 }
 
 // sharedNetworks are not public although net/netip does not say so: RFC 6598, RFC 2544,
-// RFC 6890 and the IPv4 addresses in NAT64 and 6to4.
+// RFC 6890, RFC 3879 and the IPv4 addresses in IPv6 ones: NAT64, 6to4, Teredo and
+// IPv4-compatible.
 var sharedNetworks = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16")}
+	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("fec0::/10")}
 
 // allowed reports whether webhooks may go to an address.
 func (m *Manager) allowed(to netip.AddrPort) bool {
@@ -287,7 +290,7 @@ func isLocal(addr netip.Addr) bool {
 	})
 }
 
-// replyKind has the headers of an answer that concern the push to the device.
+// replyKind has the headers of an answer that concern a push to the device.
 type replyKind struct {
 	encoding gateway.Encoding
 	ttl      time.Duration

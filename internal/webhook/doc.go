@@ -6,8 +6,8 @@
 //	              ↘ catch-up reader of an endpoint that is behind ↗
 //
 // An endpoint has a mark: what lies at or below it in the log is done, but for parked
-// clients. An event that fails three times parks its client: the mark rises without it, and
-// the endpoint reads the client's events from the log again when their time comes. Marks
+// clients. An event that fails three times parks its client: the mark passes it, and the
+// client's later events are read from the log again after the retry. Marks
 // and parked clients are entries of the store, written once a second, so that a crash
 // repeats about a second of requests and loses none.
 package webhook

@@ -57,7 +57,7 @@ type endpoint struct {
 	touched   map[string]bool // parkings to be written
 	stored    cursor
 	dead      []DeadLetter // to be written
-	buried    []uint64     // their event numbers once they are written; the oldest is first
+	buried    []uint64     // numbers of the events of written ones, oldest first
 	health    health
 	attempts  attempts
 }
@@ -107,12 +107,13 @@ func laneOf(ev *gateway.Event) string {
 	return "\x00" + string(ev.Message)
 }
 
-// positionLocked returns the position up to which the endpoint has taken events.
+// positionLocked returns the position up to which the endpoint has taken events. A new
+// one may be ahead of the dispatcher, which has been idle.
 func (e *endpoint) positionLocked() uint64 {
 	if e.behind {
 		return e.at
 	}
-	return e.m.position
+	return max(e.at, e.m.position)
 }
 
 // markLocked returns the position up to which everything is done but for the parked.
@@ -197,8 +198,8 @@ func (e *endpoint) offerLocked(l *lane) {
 	e.ready = append(e.ready, l)
 }
 
-// settleUntil returns the time before which the end of a connection is not sent; zero
-// for now. If the client is back by then, both events are dropped.
+// settleUntil returns when the end of a connection may be sent; zero for now. If the
+// client is back by then, both events are dropped.
 func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
 	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
 		return time.Time{}
@@ -344,7 +345,8 @@ func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 		h.LastSuccess, h.failing, h.fails, h.down = now, time.Time{}, 0, false
 		e.deliveredLocked(l, it)
 	case a.gone:
-		e.m.disableLocked(e, "the endpoint has answered 410 Gone")
+		h.failing = now
+		e.m.disableLocked(e, Gone, "the endpoint has answered 410 Gone")
 		return
 	case e.m.closed:
 	default:
@@ -377,7 +379,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	}
 	h.fails++
 	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, "no request has succeeded for five days")
+		e.m.disableLocked(e, NoSuccess, "no request has succeeded for five days")
 		return true
 	}
 	if now.Sub(h.failing) >= downAfter {

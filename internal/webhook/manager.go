@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,12 +19,12 @@ import (
 	"github.com/longwire/longwire/internal/feed"
 )
 
-// Config has the parts and settings of a Manager.
+// Config configures a Manager.
 type Config struct {
 	Gateway *gateway.Gateway
 	Lookup  *feed.Lookup
-	// Encode returns the body for an event and its id. Without payloads it leaves out the
-	// data of devices.
+	// Encode returns the body for an event and its id, without the bytes that devices have
+	// sent unless payloads is true.
 	Encode func(ev *gateway.Event, payloads bool) (body []byte, id string, err error)
 	// AllowNetworks are networks that webhooks may go to although they are not public;
 	// AllowLoopback reports whether they may go to this machine, nil for never. They
@@ -31,6 +32,7 @@ type Config struct {
 	AllowNetworks []netip.Prefix
 	AllowLoopback func() bool
 	Own           []netip.AddrPort
+	Most          int // webhooks; 0 = MaxWebhooks
 	Now           func() time.Time
 	Logger        *slog.Logger
 
@@ -40,6 +42,8 @@ type Config struct {
 // Manager runs all webhooks.
 type Manager struct {
 	cfg Config
+
+	changes sync.Mutex // held by a change from its read to its write; before mu
 
 	mu        sync.Mutex // guards all below, and the endpoints
 	endpoints map[string]*endpoint
@@ -71,6 +75,7 @@ const (
 
 // New returns a manager of the webhooks in the store. Start starts it.
 func New(cfg Config) (*Manager, error) {
+	cfg.Most = cmp.Or(cfg.Most, MaxWebhooks)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -86,6 +91,9 @@ func New(cfg Config) (*Manager, error) {
 	m.position = min(m.position, cfg.Gateway.LastEvent())
 	return m, nil
 }
+
+// None returns a manager that has no webhooks and takes none.
+func None() *Manager { return &Manager{cfg: Config{Most: -1}} }
 
 // Start passes on events until Close.
 func (m *Manager) Start() {
@@ -167,7 +175,7 @@ func (m *Manager) dispatch() {
 }
 
 // followed reports whether some endpoint is active. If none is, the position goes to the
-// end of the log, because no endpoint reads the events between.
+// end of the log: no endpoint wants the events that are skipped.
 func (m *Manager) followed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -206,7 +214,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	if m.index != x {
 		for _, e := range m.endpoints {
 			if !e.behind && !x.has(e) {
-				e.behind, e.at = true, m.position
+				e.behind, e.at = true, e.positionLocked()
 				m.readLocked(e)
 			}
 		}
@@ -214,7 +222,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	var touched []*endpoint
 	for _, d := range list {
 		e := d.t.e
-		if e.behind || e.run != d.t.run {
+		if e.behind || e.run != d.t.run || d.ev.Seq <= e.at {
 			continue
 		}
 		if e.waiting >= maxWaiting {
@@ -261,7 +269,7 @@ func (m *Manager) beginLocked(e *endpoint) {
 	}
 }
 
-// endLocked ends the run. The next one sends the events again that have no answer.
+// endLocked ends the run: the next one sends the events again that are not answered.
 func (e *endpoint) endLocked() {
 	e.at = e.markLocked()
 	e.behind = true
@@ -327,17 +335,17 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 	if err := s.complete(); err != nil {
 		return Webhook{}, err
 	}
+	m.mu.Lock()
+	full := len(m.endpoints) >= m.cfg.Most
+	m.mu.Unlock()
+	if full {
+		return Webhook{}, ErrTooMany
+	}
 	w := Webhook{Spec: s, ID: "wh_" + uuid.Must(uuid.NewV7()).String(), Limit: limit, Payloads: payloads,
 		CreatedAt: m.cfg.Now().UTC().Truncate(time.Millisecond), Secret: newSecret()}
 	e, err := m.newEndpoint(w)
 	if err != nil {
 		return Webhook{}, err
-	}
-	m.mu.Lock()
-	full := len(m.endpoints) >= MaxWebhooks
-	m.mu.Unlock()
-	if full {
-		return Webhook{}, ErrTooMany
 	}
 	e.at, e.stored = after, cursor{Mark: after}
 	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)}); err != nil {
@@ -362,6 +370,8 @@ func (m *Manager) findLocked(id string, limit apikey.Limit) (*endpoint, error) {
 // Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
 // state fn sets to Active continues at its cursor.
 func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err != nil {
@@ -371,12 +381,13 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 	w := e.hook
 	m.mu.Unlock()
 	w.Headers = cloneMap(w.Headers)
+	was := w.State
 	w.State = w.Condition()
 	if err := fn(&w.Spec); err != nil {
 		return Status{}, err
 	}
 	if w.State == Disabled {
-		w.State = e.hook.State
+		w.State = was
 	} else {
 		w.Disabled, w.Reason = false, ""
 	}
@@ -385,6 +396,8 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 
 // Rotate gives a webhook a new secret; the old one signs too for a day.
 func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (Webhook, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err != nil {
@@ -423,16 +436,17 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 }
 
 // disableLocked disables a webhook; nothing is lost while the log keeps its events.
-func (m *Manager) disableLocked(e *endpoint, detail string) {
+func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 	e.endLocked()
-	e.hook.Disabled, e.hook.Reason = true, detail
+	e.hook.Disabled, e.hook.Reason = true, reason
 	w := e.hook
 	m.cfg.Logger.Warn("a webhook is disabled", "webhook", w.ID, "reason", detail)
 	m.readers.Go(func() {
 		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 			err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
 			if err == nil {
-				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Detail: w.ID + ": " + detail})
+				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
+					Detail: w.ID + ": " + detail})
 			}
 			if err == nil || m.ctx.Err() != nil {
 				return
@@ -446,8 +460,11 @@ func (m *Manager) disableLocked(e *endpoint, detail string) {
 	})
 }
 
-// Delete removes a webhook with its dead letters.
+// Delete removes a webhook with its dead letters. After an error of the store it is still
+// there, and can be deleted again.
 func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	e, err := m.findLocked(id, limit)
 	if err == nil {
@@ -458,7 +475,19 @@ func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) err
 	if err != nil {
 		return err
 	}
+	if err := m.erase(ctx, id); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.endpoints[id] = e
+		m.beginLocked(e)
+		return err
+	}
 	e.http.CloseIdleConnections()
+	return nil
+}
+
+// erase removes the entries of a webhook, first those that make it.
+func (m *Manager) erase(ctx context.Context, id string) error {
 	gone := []gateway.Entry{{Key: keyHook + id}, {Key: keyCursor + id}}
 	for _, prefix := range []string{keyParked + id + " ", keyDead + id + " "} {
 		err := eachEntry(m.cfg.Gateway, prefix, func(rest string, _ []byte) error {
@@ -595,11 +624,11 @@ func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Atte
 	now := m.cfg.Now()
 	ev := gateway.Event{Type: gateway.EventMessageReceived, At: now, Client: "test",
 		Uplink: &gateway.Uplink{Client: "test", At: now, Payload: []byte("a test of the webhook")}}
-	body, _, err := m.cfg.Encode(&ev, true)
+	body, id, err := m.cfg.Encode(&ev, true)
 	if err != nil {
 		return Attempt{}, err
 	}
-	a, _, _ := m.post(ctx, client, &w, "evt_test_"+uuid.Must(uuid.NewV7()).String(), body, false)
+	a, _, _ := m.post(ctx, client, &w, id, body, false)
 	a.Type, a.Client, a.Try = ev.Type, ev.Client, 1
 	return a.Attempt, nil
 }

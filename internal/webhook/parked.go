@@ -19,11 +19,11 @@ type parking struct {
 
 	scanned bool   // the scan under way is for it
 	live    bool   // the scan has reached the endpoint's position
-	read    uint64 // live: number up to which the scan has read; the dispatcher's events begin behind it
+	read    uint64 // live: position of the scan; the dispatcher's events begin behind it
 }
 
-// unparkLocked ends a parking if all events that were read again are delivered, and the
-// dispatcher has come to the next ones.
+// unparkLocked ends a parking if all that was read again is delivered, and the
+// dispatcher has come to the position of the scan.
 func (e *endpoint) unparkLocked(key string, p *parking) {
 	l := e.lanes[key]
 	if p.live && (l == nil || len(l.scan) == 0) && e.positionLocked() >= p.read {
@@ -32,8 +32,7 @@ func (e *endpoint) unparkLocked(key string, p *parking) {
 	}
 }
 
-// parkLocked parks the client of a lane. It drops the waiting events, which a scan reads
-// again.
+// parkLocked parks the client of a lane: it drops the events that wait, which are read again.
 func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	since := l.since
 	e.waiting -= len(l.scan) + len(l.queue)

@@ -42,8 +42,19 @@ type State string
 const (
 	Active   State = "active"
 	Paused   State = "paused"   // by a caller
-	Disabled State = "disabled" // by the gateway; Reason says why
+	Disabled State = "disabled" // by the gateway; Webhook.Reason says why
 )
+
+// Reason says why a webhook is disabled.
+type Reason string
+
+const (
+	Gone      Reason = "gone"       // the endpoint has answered 410
+	NoSuccess Reason = "no_success" // no request has succeeded for five days
+)
+
+// Reasons returns all of them.
+func Reasons() []string { return []string{string(Gone), string(NoSuccess)} }
 
 // Spec is the part of a webhook that callers set.
 type Spec struct {
@@ -55,8 +66,8 @@ type Spec struct {
 	Concurrency int               `json:"concurrency"`
 	Headers     map[string]string `json:"headers,omitempty"` // never shown again
 	RetryFor    time.Duration     `json:"retry_for"`
-	// Settle is the time for which the end of a connection is kept back. If the client is
-	// back within it, neither event is sent.
+	// Settle keeps back the end of a connection for so long: if the client is back
+	// within it, neither event is sent.
 	Settle time.Duration `json:"settle,omitempty"`
 	// Reply pushes the body of a 200 answer to message.received to the client.
 	Reply bool `json:"reply,omitempty"`
@@ -148,10 +159,10 @@ func checkHeaders(h map[string]string) error {
 type Webhook struct {
 	Spec
 	ID        string       `json:"id"`
-	Limit     apikey.Limit `json:"limit"`    // of the key that has made it, and of the events that it gets
+	Limit     apikey.Limit `json:"limit"`    // of the key that has made it
 	Payloads  bool         `json:"payloads"` // that key could read messages
 	CreatedAt time.Time    `json:"created_at"`
-	Reason    string       `json:"reason,omitempty"` // why it is disabled
+	Reason    Reason       `json:"reason,omitempty"` // why it is disabled
 	Secret    string       `json:"secret"`
 	// OldSecret signs too until OldUntil, after a rotation.
 	OldSecret string    `json:"old_secret,omitempty"`

@@ -139,12 +139,13 @@ func (m *Manager) load() error {
 // entriesOfARecord bounds the entries of one write.
 const entriesOfARecord = 256
 
-// save writes the changes since the last call. After an error the next call writes them.
+// save writes the changes since the last call. The next call repeats those that the
+// store does not take.
 func (m *Manager) save(ctx context.Context) error {
 	m.mu.Lock()
 	var entries []gateway.Entry
 	var parts [][]gateway.Entry // each is written as a whole
-	var written []func()        // mark the entries again, after an error
+	var written []func()        // mark entries as not written
 	if m.saved != m.position && len(m.endpoints) > 0 {
 		entries = append(entries, entry(keyPosition, m.position))
 	}
@@ -180,8 +181,8 @@ func (m *Manager) save(ctx context.Context) error {
 	return nil
 }
 
-// unsavedLocked returns the entries of an endpoint that have changed, and a function that
-// marks them as changed again.
+// unsavedLocked returns the entries of an endpoint to be written, and a function that
+// marks them to be written again.
 func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 	for key, p := range e.parked {
 		if p.live {

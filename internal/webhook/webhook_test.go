@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -335,7 +336,7 @@ func TestDeadLetters(t *testing.T) {
 		h := w.create(r, Spec{RetryFor: time.Hour})
 		a, b := w.connect("a"), w.connect("b")
 		w.send(a, 1, 5)
-		for i := 1; i <= 12; i++ { // the endpoint is not down
+		for i := 1; i <= 16; i++ { // the endpoint is not down
 			w.send(b, i, i)
 			time.Sleep(30 * time.Minute)
 		}
@@ -672,4 +673,50 @@ func TestAttemptsAreBounded(t *testing.T) {
 	want(leastAttempts, 2512)
 	add(2513, 2600, 1)
 	want(90, 2600) // there is room again
+}
+
+// A webhook gets no event before its start, also if none was there to read the log.
+func TestAWebhookStartsAtItsPosition(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		a := w.connect("a")
+		w.send(a, 1, 3)
+		h := w.create(r, Spec{})
+		w.send(a, 4, 4)
+		w.want(r, "a", "4")
+		time.Sleep(2 * time.Second)
+		w.kill()
+		w.start()
+		w.send(a, 5, 5)
+		w.want(r, "a", "4 5")
+		if s := w.status(h); s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// Changes that come at once are all made: none goes back to what another has read.
+func TestChangesAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.create(w.receiver("r"), Spec{})
+		const n = 20
+		var changes sync.WaitGroup
+		for range n {
+			changes.Go(func() {
+				_, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error {
+					name := s.Name
+					runtime.Gosched() // the others run
+					s.Name = name + "x"
+					return nil
+				})
+				if err != nil {
+					w.Error(err)
+				}
+			})
+		}
+		changes.Wait()
+		if s := w.status(h); len(s.Name) != n {
+			w.Errorf("%d of %d changes are left", len(s.Name), n)
+		}
+	})
 }
