@@ -274,15 +274,16 @@ func (r *eventReader) expand(e *Event) error {
 		number++
 		return r.room > 0 && number < e.Number+uint64(e.N), nil
 	}
-	more, err := true, error(nil)
+	var err error
 	if e.Kind == EventSettledRest {
-		more, err = r.rest(e, each)
+		_, err = r.rest(e, each)
 	} else {
 		for _, n := range e.Clients.Chunks() {
 			if c := uint64(e.Clients[n].Count()); number+c <= r.after+1 {
 				number += c
 				continue
 			}
+			var more bool
 			if more, err = eachOf(e.Clients[n], n, each); err != nil || !more {
 				break
 			}
