@@ -97,6 +97,7 @@ var table = []row{
 	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth", "internal/webhook"}},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},
 	{path: "test", band: tools},
+	{path: "examples", band: tools, only: none},
 
 	{path: "internal/gatewaytest", band: helpers},
 	{path: "internal/clocktest", band: helpers, only: none, stdlib: true},

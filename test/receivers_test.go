@@ -1,0 +1,97 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/test/loopback"
+)
+
+// Each receiver of examples/ takes the gateway's events once, and refuses what is not
+// signed.
+func TestExampleReceivers(t *testing.T) {
+	for name, command := range map[string]func(t *testing.T) []string{
+		"Go":   func(t *testing.T) []string { return []string{program(t, "receiver", "../examples/receiver")} },
+		"Node": func(t *testing.T) []string { return []string{tool(t, "node"), absolute(t, "../examples/receiver.mjs")} },
+		"Python": func(t *testing.T) []string {
+			return []string{tool(t, "python3"), absolute(t, "../examples/receiver.py")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, "", t.TempDir())
+			addr := loopback.FreeAddr(t)
+			_, port, _ := net.SplitHostPort(addr)
+			body := strings.NewReader(`{"url":"http://` + addr + `/","types":["message.received"],"timeout":"2s"}`)
+			res, err := s.http.Post(s.url+"/v1/webhooks", "application/json", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var hook struct{ ID, Secret string }
+			err = json.NewDecoder(res.Body).Decode(&hook)
+			res.Body.Close()
+			if err != nil || hook.Secret == "" {
+				t.Fatalf("create the webhook: %d, %v", res.StatusCode, err)
+			}
+			r := run(t, "/usr/bin/env", append([]string{"WEBHOOK_SECRET=" + hook.Secret, "PORT=" + port}, command(t)...)...)
+			waitWithin(t, time.Minute, "the receiver is ready", func() bool { return strings.Contains(r.output(), "ready") })
+
+			k := nc(t, s.tcpAddr)
+			k.types("REGISTER meter")
+			k.sees("REGISTERED ")
+			k.types("DATA 1 21.5")
+			k.sees("ACK 1")
+			waitWithin(t, time.Minute, "it prints the event", func() bool { return strings.Contains(r.output(), "message.received meter") })
+
+			// The gateway sends it again: it is taken, and not printed twice.
+			if a, err := s.call("POST", "/v1/webhooks/"+hook.ID+"/replay", "application/json", `{"after":"earliest"}`); err != nil || a.code != http.StatusAccepted {
+				t.Fatalf("replay: %d, %v", a.code, err)
+			}
+			waitWithin(t, time.Minute, "the repeat is answered", func() bool {
+				res, err := s.http.Get(s.url + "/v1/webhooks/" + hook.ID + "/attempts")
+				if err != nil {
+					return false
+				}
+				defer res.Body.Close()
+				all, err := io.ReadAll(res.Body)
+				return err == nil && bytes.Contains(all, []byte(`"replay":true,"status":204`))
+			})
+			if n := strings.Count(r.output(), "message.received meter"); n != 1 {
+				t.Errorf("the event is printed %d times", n)
+			}
+			for _, signature := range []string{"", "v1,", "v1,AAAA", "v2,AAAA v1,"} {
+				req, err := http.NewRequest("POST", "http://"+addr+"/", strings.NewReader(`{"id":"evt_1","type":"message.received","data":{}}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("webhook-id", "evt_1")
+				req.Header.Set("webhook-timestamp", fmt.Sprint(time.Now().Unix()))
+				req.Header.Set("webhook-signature", signature)
+				res, err := s.http.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Close()
+				if res.StatusCode != http.StatusUnauthorized {
+					t.Errorf("signature %q is answered %d", signature, res.StatusCode)
+				}
+			}
+		})
+	}
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
