@@ -43,6 +43,8 @@ var samples = map[string]sample{
 	"POST /v1/messages/bulk":         {content: ndjson, body: `{"to":{"client":"a"},"text":"open the gate"}` + "\n", stores: true, queries: []string{"", "wait=200ms"}},
 	"POST /v1/clients":               {content: "application/json", body: `{"id":"line-1"}`, stores: true},
 	"POST /v1/clients/{id}/tokens":   {content: "application/json", body: `{"expires_in":"90d"}`, stores: true},
+	"PUT /v1/consumers/{name}":       {content: "application/json", body: `{"types":["message.received"],"group":"line-one"}`, stores: true},
+	"POST /v1/consumers/{name}/ack":  {content: "application/json", body: `{"through":"1","lease":"none"}`},
 	"POST /v1/keys":                  {content: "application/json", body: `{"name":"line-1","scopes":["clients:read"]}`, stores: true},
 	"GET /v1/messages/{id}":          {queries: []string{"", "wait=200ms"}},
 	"DELETE /v1/messages/{id}":       {stores: true},
@@ -82,7 +84,7 @@ func newCalled(t *testing.T) *called {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Gateway: h.gateway, Webhooks: h.hooks, Tokens: h.tokens, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
+	cfg := Config{Gateway: h.gateway, Webhooks: h.hooks, Consumers: h.consumers, Tokens: h.tokens, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })}
 	h.handler = New(cfg)
 	c.secret, c.key, c.hook = secret, idle.ID, hook.ID
@@ -96,7 +98,7 @@ func newCalled(t *testing.T) *called {
 // state is what callers can have changed, as the API shows it.
 func (c *called) state() string {
 	var all strings.Builder
-	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/clients/a/tokens", "/v1/keys", "/v1/webhooks"} {
+	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/clients/a/tokens", "/v1/keys", "/v1/webhooks", "/v1/consumers"} {
 		r := httptest.NewRequest("GET", "http://localhost"+target, nil)
 		r.Header.Set("Authorization", "Bearer "+c.secret)
 		w := newRecorder()
@@ -108,8 +110,8 @@ func (c *called) state() string {
 	return fmt.Sprintf("%s%d online deliveries", withoutUse(all.String()), len(c.device.Transmissions()))
 }
 
-// lag is what of a webhook changes by itself.
-var lag = regexp.MustCompile(`"lag_events":\d+`)
+// lag is what of a webhook or consumer changes by itself, or by a pull.
+var lag = regexp.MustCompile(`"lag_events":\d+|"holder":"[^"]*",?`)
 
 // withoutUse leaves out when a key was used last.
 func withoutUse(s string) string {
@@ -136,7 +138,7 @@ func (c *called) target(pattern, query string) string {
 	case strings.HasPrefix(pattern, "/v1/webhooks/"):
 		id = cmp.Or(c.hook, "wh_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11")
 	}
-	t := strings.NewReplacer("{id}", id, "{token}", "dtk_1", "{file}", "index.css", "{slug}", "draining").Replace(pattern)
+	t := strings.NewReplacer("{id}", id, "{name}", "orders", "{token}", "dtk_1", "{file}", "index.css", "{slug}", "draining").Replace(pattern)
 	if query != "" {
 		t += "?" + query
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	// serves only requests whose Host is a loopback name or in Hosts, so that no
 	// web page can reach the devices by DNS rebinding.
 	Authorizer *apikey.Keyset
+	// Consumers has the consumers of events. Nil = the gateway has none.
+	Consumers *consumer.Manager
 	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.

@@ -27,7 +27,7 @@ func TestListedOriginsMayCall(t *testing.T) {
 	pre := w.call("OPTIONS", "/v1/clients/a-truck/messages", "", "Origin", app, "Access-Control-Request-Method", "POST",
 		"Access-Control-Request-Headers", "authorization,content-type").want(204)
 	for name, want := range map[string]string{
-		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
+		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
 		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id",
 		"Access-Control-Max-Age":       "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
 	} {

@@ -22,6 +22,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -37,6 +38,8 @@ type harness struct {
 	tokens  *fakeTokens
 	ctx     context.Context // of calls, nil = without an end
 	hooks   *webhook.Manager
+
+	consumers *consumer.Manager
 }
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
@@ -50,11 +53,11 @@ func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harn
 	t.Cleanup(func() { h.store.Close() })
 	h.gateway = gatewaytest.New(t, h.store, g)
 	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens}
-	cfg.Webhooks = hooks(t, h.gateway)
+	cfg.Webhooks, cfg.Consumers = hooks(t, h.gateway), consumersOf(t, h.gateway)
 	for _, c := range change {
 		c(&cfg)
 	}
-	h.hooks = cfg.Webhooks
+	h.hooks, h.consumers = cfg.Webhooks, cfg.Consumers
 	h.handler = New(cfg)
 	return h
 }
@@ -68,6 +71,16 @@ func hooks(t *testing.T, g *gateway.Gateway) *webhook.Manager {
 	}
 	m.Start()
 	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// consumersOf returns the consumers of a gateway.
+func consumersOf(t *testing.T, g *gateway.Gateway) *consumer.Manager {
+	t.Helper()
+	m, err := consumer.New(consumer.Config{Gateway: g, Lookup: feed.NewLookup(g)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 

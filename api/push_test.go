@@ -283,11 +283,20 @@ func TestOnlinePushWithAKey(t *testing.T) {
 func TestLateAnswerOfAnOnlinePush(t *testing.T) {
 	w := newWorld(t)
 	l := w.device("a-deaf", gatewaytest.Options{React: gatewaytest.FlushOnly})
-	push := func(headers ...string) string {
-		p := w.as("a", "POST", "/v1/clients/a-deaf/messages?mode=online&wait=1ms", "x", headers...).wantProblem(504, "ack-timeout")
-		return "/v1/messages/" + p.MessageID
+	push := func(key string) string {
+		for i := 0; ; i++ { // until it was sent within the wait
+			var headers []string
+			if key != "" {
+				headers = []string{"Idempotency-Key", fmt.Sprint(key, i)}
+			}
+			before := len(l.Transmissions())
+			p := w.as("a", "POST", "/v1/clients/a-deaf/messages?mode=online&wait=50ms", "x", headers...).wantProblem(504, "ack-timeout")
+			if len(l.Transmissions()) > before {
+				return "/v1/messages/" + p.MessageID
+			}
+		}
 	}
-	plain, keyed := push(), push("Idempotency-Key", "k")
+	plain, keyed := push(""), push("k")
 	w.as("a", "GET", plain, "").want(404)
 	if m := decode[Message](w.as("a", "GET", keyed, "").want(200)); m.Status != "unknown" || m.Reason != "ack_timeout" || m.Mode != "online" {
 		t.Errorf("without an answer: %+v", m)

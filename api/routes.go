@@ -29,7 +29,9 @@ type endpoint struct {
 
 // takesBody reports whether the handler reads the request's body. The server reads
 // the body of every other request before it calls the handler.
-func (e *endpoint) takesBody() bool { return (e.method == "POST" || e.method == "PATCH") && !e.noBody }
+func (e *endpoint) takesBody() bool {
+	return (e.method == "POST" || e.method == "PATCH" || e.method == "PUT") && !e.noBody
+}
 
 // Problems of handlers, named after their causes.
 var (
@@ -38,9 +40,10 @@ var (
 	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
 	ofPush   = []problem.Kind{ofStore, problem.Kind(gateway.CodeDiskFull), ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
-	ofTokens  = []problem.Kind{ofStore, ofClient, problem.NoTokenFile}
-	ofMessage = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
-	ofWebhook = []problem.Kind{ofStore, problem.WebhookNotFound}
+	ofTokens   = []problem.Kind{ofStore, ofClient, problem.NoTokenFile}
+	ofMessage  = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
+	ofConsumer = []problem.Kind{problem.ConsumerNotFound}
+	ofWebhook  = []problem.Kind{ofStore, problem.WebhookNotFound}
 	// Reads of webhooks are of memory, but for dead letters.
 	ofWebhookRead = []problem.Kind{problem.WebhookNotFound}
 )
@@ -134,6 +137,13 @@ func (s *server) endpoints() []endpoint {
 		{method: "POST", pattern: "/v1/webhooks/{id}/replay", need: apikey.WebhooksWrite, handler: s.replayWebhook, fails: slices.Concat(ofWebhook, []problem.Kind{problem.ReplayUnderWay})},
 		{method: "POST", pattern: "/v1/webhooks/{id}/rotate", need: apikey.WebhooksWrite, handler: s.rotateWebhook, noBody: true, fails: ofWebhook},
 		{method: "POST", pattern: "/v1/webhooks/{id}/test", need: apikey.WebhooksWrite, handler: s.testWebhook, noBody: true, fails: ofWebhookRead},
+
+		{method: "GET", pattern: "/v1/consumers", need: apikey.EventsRead, handler: s.listConsumers, head: true},
+		{method: "GET", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.getConsumer, head: true, fails: ofConsumer},
+		{method: "PUT", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.putConsumer, fails: []problem.Kind{ofStore, problem.TooManyConsumers}},
+		{method: "DELETE", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.deleteConsumer, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore})},
+		{method: "GET", pattern: "/v1/consumers/{name}/events", need: apikey.EventsRead, handler: s.pullEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
+		{method: "POST", pattern: "/v1/consumers/{name}/ack", need: apikey.EventsRead, handler: s.ackEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
 
 		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},

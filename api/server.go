@@ -147,7 +147,7 @@ func (s *server) routes() chi.Router {
 func allowedMethods(r *http.Request) string {
 	ctx := chi.RouteContext(r.Context())
 	allowed := ""
-	for _, m := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE"} {
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 		if ctx != nil && ctx.Routes.Match(chi.NewRouteContext(), m, r.URL.Path) {
 			if allowed != "" {
 				allowed += ", "

@@ -356,6 +356,13 @@ func (s stopping) Entries(prefix, after string, limit int) (p gateway.Page[gatew
 	return s.Store.Entries(prefix, after, limit)
 }
 
+func (s stopping) EventSpan() (forgotten, last uint64, err error) {
+	if s.stopped.Load() {
+		return 0, 0, gateway.ErrUnavailable
+	}
+	return s.Store.EventSpan()
+}
+
 func (s stopping) EventsBefore(t time.Time) (uint64, error) {
 	if s.stopped.Load() {
 		return 0, gateway.ErrUnavailable

@@ -37,6 +37,9 @@ const (
 	CodeTooManyTokens        Code = "too-many-tokens"
 	CodeEventNotFound        Code = "event-not-found"
 	CodeWebhookNotFound      Code = "webhook-not-found"
+	CodeConsumerNotFound     Code = "consumer-not-found"
+	CodeTooManyConsumers     Code = "too-many-consumers"
+	CodeLeaseHeld            Code = "lease-held" // another puller has the consumer
 	CodeTooManyWebhooks      Code = "too-many-webhooks"
 	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
 	CodeNoTokenFile          Code = "no-token-file"    // the gateway keeps no device tokens

@@ -22,6 +22,7 @@ import (
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/certs"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
 	"github.com/longwire/longwire/internal/version"
@@ -46,6 +47,8 @@ type App struct {
 	auth     *deviceauth.Authenticator
 	callers  *callers
 	webhooks *webhook.Manager
+
+	consumers *consumer.Manager
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
@@ -202,6 +205,7 @@ func (a *App) apiConfig() api.Config {
 		Gateway:   a.gw,
 		Ready:     a.checks,
 		Webhooks:  a.webhooks,
+		Consumers: a.consumers,
 		Refused:   a.auth.Refused,
 		Tokens:    a.tokenStore(),
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},

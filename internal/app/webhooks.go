@@ -6,11 +6,12 @@ import (
 
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
-// openWebhooks reads the webhooks of the store. The listeners are bound before it, so
+// openWebhooks reads the webhooks and consumers of the store. The listeners are bound before it, so
 // that no webhook leads to them.
 func (a *App) openWebhooks() (err error) {
 	a.webhooks, err = webhook.New(webhook.Config{
@@ -23,9 +24,11 @@ func (a *App) openWebhooks() (err error) {
 		Now:           a.now,
 		Logger:        a.log,
 	})
-	if err == nil {
-		a.opened.add("webhooks", a.webhooks.Close)
+	if err != nil {
+		return err
 	}
+	a.opened.add("webhooks", a.webhooks.Close)
+	a.consumers, err = consumer.New(consumer.Config{Gateway: a.gw, Lookup: feed.NewLookup(a.gw), Now: a.now})
 	return err
 }
 

@@ -50,6 +50,9 @@ const (
 	CreateToken  = "token.create"
 	RevokeToken  = "token.revoke"
 
+	PutConsumer    = "consumer.put"
+	DeleteConsumer = "consumer.delete"
+
 	CreateWebhook = "webhook.create"
 	UpdateWebhook = "webhook.update"
 	DeleteWebhook = "webhook.delete"

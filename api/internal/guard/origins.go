@@ -18,7 +18,7 @@ const preflightLife = time.Hour
 // does not use cookies: a page must send a key, so a browser has no credentials
 // that it could add to the request of another page.
 const (
-	corsMethods = "GET, HEAD, POST, PATCH, DELETE"
+	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id"
 	corsExposed = "Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, X-Request-Id"
 )

@@ -33,6 +33,9 @@ const (
 	KeyNotFound          Kind = "key-not-found"
 	TooManyKeys          Kind = "too-many-keys"
 	EventNotFound        Kind = "event-not-found"
+	ConsumerNotFound     Kind = "consumer-not-found"
+	TooManyConsumers     Kind = "too-many-consumers"
+	LeaseHeld            Kind = "lease-held"
 	WebhookNotFound      Kind = "webhook-not-found"
 	TooManyWebhooks      Kind = "too-many-webhooks"
 	ReplayUnderWay       Kind = "replay-under-way"
@@ -78,6 +81,9 @@ var kinds = map[Kind]kind{
 	WebhookNotFound:      {404, "No such webhook", "The id is unknown, or the webhook was made under another limit than the API key's."},
 	TooManyWebhooks:      {409, "Too many webhooks", "Delete webhooks that are no longer used."},
 	ReplayUnderWay:       {409, "Replay under way", "A webhook has one replay at a time. Wait until it has ended."},
+	ConsumerNotFound:     {404, "No such consumer", "PUT /v1/consumers/{name} creates it. A consumer is its creator's limit's own: a key with another limit has other consumers."},
+	TooManyConsumers:     {409, "Too many consumers", "Delete consumers that are no longer used."},
+	LeaseHeld:            {409, "Another puller has the consumer", "A consumer has one puller at a time. Its lease ends 30 seconds after its last call."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
 	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// A backend creates a consumer, pulls, acks and goes on.
+func TestConsumer(t *testing.T) {
+	h := newHarness(t)
+	made := h.call("PUT", "/v1/consumers/orders", `{"types":["message.received"],"start":"earliest"}`).want(201)
+	if c := decode[Consumer](made); c.Name != "orders" || c.Cursor != "0" || made.header.Get("Location") != "/v1/consumers/orders" {
+		t.Errorf("created: %+v", c)
+	}
+	link := h.device("a", gatewaytest.Options{})
+	for i := range 3 {
+		if err := link.Session.Received(t.Context(), uint64(i+1), fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b ConsumerBatch
+	for len(b.Items) < 3 { // the log tells of them a moment later
+		b = decode[ConsumerBatch](h.call("GET", "/v1/consumers/orders/events?wait=10s&lease="+b.Lease, "").want(200))
+	}
+	for i, e := range b.Items {
+		if e.Type != "message.received" || text(e.Data.Uplink.Text) != fmt.Sprint(i) {
+			t.Errorf("item %d is %+v", i, e)
+		}
+	}
+	h.call("GET", "/v1/consumers/orders/events", "").wantProblem(409, problem.LeaseHeld)
+	ack := func(through, lease string) answer {
+		return h.call("POST", "/v1/consumers/orders/ack", `{"through":"`+through+`","lease":"`+lease+`"}`)
+	}
+	ack(b.Through, "another").wantProblem(409, problem.LeaseHeld)
+	ack("9"+b.Through, b.Lease).wantProblem(422, problem.ValidationFailed)
+	ack("x", b.Lease).wantProblem(422, problem.ValidationFailed)
+	if c := decode[Consumer](ack(b.Items[1].Sequence, b.Lease).want(200)); c.Cursor != b.Items[1].Sequence || c.Holder == "" {
+		t.Errorf("after the ack: %+v", c)
+	}
+	if rest := decode[ConsumerBatch](h.call("GET", "/v1/consumers/orders/events?max=1&lease="+b.Lease, "").want(200)); len(rest.Items) != 1 || rest.Items[0].ID != b.Items[2].ID {
+		t.Errorf("behind the ack: %+v", rest)
+	}
+	if c := decode[Consumer](h.call("PUT", "/v1/consumers/orders", `{"types":["client.*"]}`).want(200)); c.Cursor != b.Items[1].Sequence || c.Types[0] != "client.*" {
+		t.Errorf("changed: %+v", c)
+	}
+	h.call("DELETE", "/v1/consumers/orders", "").want(204)
+	h.call("GET", "/v1/consumers/orders", "").wantProblem(404, problem.ConsumerNotFound)
+	h.call("GET", "/v1/consumers/orders/events", "").wantProblem(404, problem.ConsumerNotFound)
+	h.call("DELETE", "/v1/consumers/orders", "").wantProblem(404, problem.ConsumerNotFound)
+	ack("1", "none").wantProblem(404, problem.ConsumerNotFound)
+	h.call("PUT", "/v1/consumers/orders", `{"types":["nonsense"]}`).wantProblem(422, problem.ValidationFailed)
+	h.call("PUT", "/v1/consumers/orders", `{"start":"sometime"}`).wantProblem(422, problem.ValidationFailed)
+	h.call("PUT", "/v1/consumers/"+strings.Repeat("x", 65), `{}`).wantProblem(400, problem.InvalidParameter)
+}
+
+// A key without messages:read pulls events without what devices have sent.
+func TestConsumersShowPayloadsToReaders(t *testing.T) {
+	w := newWorld(t)
+	for key, wanted := range map[string]bool{"events:read": false, "unlimited": true} {
+		w.as(key, "PUT", "/v1/consumers/c", `{"types":["message.received"],"start":"earliest"}`)
+		b := decode[ConsumerBatch](w.as(key, "GET", "/v1/consumers/c/events?wait=10s", "").want(200))
+		if len(b.Items) == 0 || (b.Items[0].Data.Uplink.Text != nil) != wanted || b.Items[0].Data.PayloadGone == wanted {
+			t.Errorf("%s pulls %+v", key, b.Items)
+		}
+		w.as(key, "DELETE", "/v1/consumers/c", "").want(204)
+	}
+}
+
+func TestTooManyConsumers(t *testing.T) {
+	w := newWorld(t)
+	for i := range 100 {
+		w.as("a", "PUT", fmt.Sprint("/v1/consumers/c", i), `{}`).want(201)
+	}
+	w.as("a", "PUT", "/v1/consumers/more", `{}`).wantProblem(409, problem.TooManyConsumers)
+	w.as("b", "PUT", "/v1/consumers/more", `{}`).want(201)
+}
+
+func TestConsumersWithoutAStore(t *testing.T) {
+	h := newHarness(t)
+	s := stopping{h.store, new(atomic.Bool)}
+	g := gatewaytest.New(t, s, gateway.Config{})
+	h.handler = New(Config{Gateway: g, Consumers: consumersOf(t, g), Authorizer: apikey.NewKeyset()})
+	h.call("PUT", "/v1/consumers/c", `{"start":"earliest"}`).want(201)
+	gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+	var b ConsumerBatch
+	for len(b.Items) == 0 {
+		b = decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events?wait=10s&lease="+b.Lease, "").want(200))
+	}
+	s.stopped.Store(true)
+	h.call("PUT", "/v1/consumers/d", `{}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/consumers/c/ack", `{"through":"`+b.Through+`","lease":"`+b.Lease+`"}`).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/consumers/c", "").wantProblem(503, ofStore)
+	h.call("GET", "/v1/consumers/c/events?lease="+b.Lease, "").wantProblem(503, ofStore)
+	s.stopped.Store(false)
+	if c := decode[Consumer](h.call("GET", "/v1/consumers/c", "").want(200)); c.Cursor != "0" {
+		t.Errorf("an ack that failed has moved the cursor to %s", c.Cursor)
+	}
+}

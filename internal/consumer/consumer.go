@@ -1,0 +1,371 @@
+// Package consumer keeps the places of backends that pull events: each consumer has a
+// filter and a durable cursor, and one puller at a time.
+package consumer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+// Bounds of consumers.
+const (
+	MaxConsumers = 10_000
+	maxOfTenant  = 100 // of one limit
+	maxName      = 64  // bytes
+	MaxEvents    = 1000
+	LeaseTime    = 30 * time.Second // of a puller, since its last call
+	maxPassed    = 50_000           // events that one call passes over
+)
+
+// Errors of calls.
+var (
+	ErrNotFound = errors.New("no such consumer")
+	ErrTooMany  = errors.New("there are as many consumers as the gateway keeps")
+	ErrBadName  = fmt.Errorf("a name is 1 to %d of A-Z a-z 0-9 . _ -", maxName)
+	ErrNoLease  = errors.New("the lease is not the consumer's last one: pull again")
+	ErrPosition = errors.New("through is not a cursor that the lease has got")
+)
+
+// HeldError means that another puller has the consumer.
+type HeldError struct {
+	By    string        // its address
+	Until time.Duration // from now on
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("%s pulls from the consumer, and has it for another %v unless it calls again", e.By, e.Until.Round(time.Second))
+}
+
+// Consumer is a consumer as the store has it.
+type Consumer struct {
+	Name      string       `json:"name"`
+	Filter    feed.Filter  `json:"filter"`
+	Limit     apikey.Limit `json:"limit"`
+	Cursor    uint64       `json:"cursor"` // events up to it are acked
+	CreatedAt time.Time    `json:"created_at"`
+}
+
+// Status is a consumer with its lag and its puller.
+type Status struct {
+	Consumer
+	Lag    uint64 // numbers of the log behind the cursor: at most so many events
+	Holder string // address of the puller, "" for none
+}
+
+// held is a consumer in memory.
+type held struct {
+	Consumer
+	filter    *feed.Compiled
+	changes   sync.Mutex // one write to the store at a time
+	lease     string
+	by        string
+	until     time.Time
+	delivered uint64 // highest position that the lease has got
+}
+
+// Config has the parts of a Manager.
+type Config struct {
+	Gateway *gateway.Gateway
+	Lookup  *feed.Lookup
+	Now     func() time.Time // nil = time.Now
+}
+
+// Manager has all consumers.
+type Manager struct {
+	cfg       Config
+	mu        sync.Mutex
+	consumers map[string]*held // by key
+}
+
+const keyPrefix = "consumer "
+
+func keyOf(name string, limit apikey.Limit) string { return keyPrefix + limit.Owner() + " " + name }
+
+// New returns the consumers of the store.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	m := &Manager{cfg: cfg, consumers: map[string]*held{}}
+	for after := ""; ; {
+		page, err := cfg.Gateway.Entries(keyPrefix, after, gateway.MaxListLimit)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Items {
+			c := new(held)
+			if err := json.Unmarshal(e.Value, &c.Consumer); err != nil {
+				return nil, fmt.Errorf("entry %q: %w", e.Key, err)
+			}
+			if c.filter, err = feed.Compile(c.Filter, c.Limit, cfg.Lookup); err != nil {
+				return nil, err
+			}
+			m.consumers[e.Key] = c
+		}
+		if !page.More {
+			return m, nil
+		}
+		after = page.Next
+	}
+}
+
+// Put creates a consumer that begins behind the event numbered after, or gives an
+// existing one another filter and, with move, this place. It returns a
+// feed.UnknownTypeError, ErrBadName, ErrTooMany or an error of the store.
+func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit apikey.Limit, after uint64, move bool) (s Status, created bool, err error) {
+	if !validName(name) {
+		return s, false, ErrBadName
+	}
+	filter, err := feed.Compile(f, limit, m.cfg.Lookup)
+	if err != nil {
+		return s, false, err
+	}
+	key := keyOf(name, limit)
+	m.mu.Lock()
+	c := m.consumers[key]
+	if created = c == nil; created {
+		if len(m.consumers) >= MaxConsumers || !limit.None() && m.countLocked(limit) >= maxOfTenant {
+			m.mu.Unlock()
+			return s, false, ErrTooMany
+		}
+		c = &held{Consumer: Consumer{Name: name, Limit: limit, Cursor: after, CreatedAt: m.cfg.Now().UTC().Truncate(time.Millisecond)}}
+	}
+	m.mu.Unlock()
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	m.mu.Lock()
+	next := c.Consumer
+	m.mu.Unlock()
+	next.Filter = f
+	if move {
+		next.Cursor = after
+	}
+	if err := m.store(ctx, key, &next); err != nil {
+		return s, false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.Consumer, c.filter = next, filter; move {
+		c.lease = "" // its events are of the place before
+	}
+	m.consumers[key] = c
+	return m.statusLocked(c), created, nil
+}
+
+func (m *Manager) countLocked(limit apikey.Limit) (n int) {
+	for _, c := range m.consumers {
+		if c.Limit == limit {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Manager) store(ctx context.Context, key string, c *Consumer) error {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // plain types only
+	}
+	return m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: key, Value: b}})
+}
+
+func validName(name string) bool {
+	return len(name) <= maxName && gateway.ClientID(name).Valid() && !strings.ContainsAny(name, ":@")
+}
+
+func (m *Manager) statusLocked(c *held) Status {
+	s := Status{Consumer: c.Consumer}
+	if last := m.cfg.Gateway.LastEvent(); last > c.Cursor {
+		s.Lag = last - c.Cursor
+	}
+	if c.lease != "" && m.cfg.Now().Before(c.until) {
+		s.Holder = c.by
+	}
+	return s
+}
+
+// Get returns a consumer of a caller.
+func (m *Manager) Get(name string, limit apikey.Limit) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.consumers[keyOf(name, limit)]
+	if c == nil {
+		return Status{}, ErrNotFound
+	}
+	return m.statusLocked(c), nil
+}
+
+// List returns the consumers of a caller, by name.
+func (m *Manager) List(limit apikey.Limit) (all []Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.consumers {
+		if c.Limit == limit {
+			all = append(all, m.statusLocked(c))
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Delete removes a consumer.
+func (m *Manager) Delete(ctx context.Context, name string, limit apikey.Limit) error {
+	key := keyOf(name, limit)
+	m.mu.Lock()
+	c := m.consumers[key]
+	m.mu.Unlock()
+	if c == nil {
+		return ErrNotFound
+	}
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{{Key: key}}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.consumers, key)
+	return nil
+}
+
+// Batch is the answer to a pull.
+type Batch struct {
+	Events  []gateway.Event
+	Through uint64 // the position behind them, to be acked
+	Lease   string
+	Gap     bool // events behind the cursor were removed before they were pulled
+}
+
+// Pull returns the first events behind the cursor, at most most; it waits for one until
+// wait is over. lease is that of the call before, "" for the first. It returns
+// ErrNotFound, a *HeldError or an error of the store.
+func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lease, from string, most int, wait time.Duration) (b Batch, err error) {
+	c, after, filter, err := m.take(name, limit, lease, from, wait)
+	if err != nil {
+		return b, err
+	}
+	b.Lease = c.leaseOf(m)
+	sub, gap, err := m.cfg.Gateway.Subscribe(after)
+	if err != nil {
+		return b, err
+	}
+	b.Gap = gap && after > 0
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for passed := 0; len(b.Events) == 0 && passed < maxPassed; {
+		if sub.Behind() == 0 && wait == 0 {
+			break
+		}
+		var events []gateway.Event
+		events, err = sub.Next(ctxOrNow(ctx, sub), make([]gateway.Event, 0, most))
+		if errors.Is(err, gateway.ErrOverflow) {
+			b.Gap, err = true, nil
+			continue
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				err = nil // the wait is over
+			}
+			break
+		}
+		passed += len(events)
+		for i := range events {
+			wanted, err := filter.Wants(&events[i])
+			if err != nil {
+				return b, err
+			}
+			if wanted {
+				b.Events = append(b.Events, events[i])
+			}
+		}
+	}
+	b.Through = sub.Position()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.lease == b.Lease {
+		c.until = m.cfg.Now().Add(LeaseTime)
+		c.delivered = max(c.delivered, b.Through)
+	}
+	return b, err
+}
+
+// ctxOrNow returns a context that does not end while the log has events to read.
+func ctxOrNow(ctx context.Context, sub *gateway.Subscription) context.Context {
+	if sub.Behind() > 0 {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
+func (c *held) leaseOf(m *Manager) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return c.lease
+}
+
+// take gives the caller the lease of a consumer, at least for the time of its wait.
+func (m *Manager) take(name string, limit apikey.Limit, lease, from string, wait time.Duration) (c *held, after uint64, filter *feed.Compiled, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.cfg.Now()
+	if c = m.consumers[keyOf(name, limit)]; c == nil {
+		return nil, 0, nil, ErrNotFound
+	}
+	if c.lease != lease || lease == "" {
+		if c.lease != "" && now.Before(c.until) {
+			return nil, 0, nil, &HeldError{c.by, c.until.Sub(now)}
+		}
+		c.lease, c.delivered = rand.Text(), c.Cursor
+	}
+	c.by, c.until = from, now.Add(wait+LeaseTime)
+	return c, c.Cursor, c.filter, nil
+}
+
+// Ack moves the cursor to a position that the lease has got, durably. It returns
+// ErrNotFound, ErrNoLease, ErrPosition or an error of the
+// store.
+func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, lease string, through uint64) (Status, error) {
+	key := keyOf(name, limit)
+	m.mu.Lock()
+	c := m.consumers[key]
+	m.mu.Unlock()
+	if c == nil {
+		return Status{}, ErrNotFound
+	}
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	m.mu.Lock()
+	next := c.Consumer
+	now := m.cfg.Now()
+	switch {
+	case c.lease == "" || c.lease != lease:
+		m.mu.Unlock()
+		return Status{}, ErrNoLease
+	case through > c.delivered:
+		m.mu.Unlock()
+		return Status{}, ErrPosition
+	}
+	c.until = now.Add(LeaseTime)
+	m.mu.Unlock()
+	if through > next.Cursor {
+		next.Cursor = through
+		if err := m.store(ctx, key, &next); err != nil {
+			return Status{}, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.Cursor = max(c.Cursor, next.Cursor)
+	return m.statusLocked(c), nil
+}

@@ -1,0 +1,206 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+type world struct {
+	*testing.T
+	g *gateway.Gateway
+	m *Manager
+}
+
+// inWorld runs a test in virtual time, over a store with room for most events.
+func inWorld(t *testing.T, most int, f func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(memstore.Options{MaxEvents: most})
+		t.Cleanup(func() { s.Close() })
+		w := &world{T: t, g: gatewaytest.New(t, s, gateway.Config{})}
+		w.start()
+		f(w)
+	})
+}
+
+func (w *world) start() {
+	w.Helper()
+	m, err := New(Config{Gateway: w.g, Lookup: feed.NewLookup(w.g)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.m = m
+}
+
+var uplinks = feed.Filter{Types: []string{"message.received"}}
+
+func (w *world) put(name string, f feed.Filter, limit apikey.Limit) {
+	w.Helper()
+	if _, created, err := w.m.Put(w.Context(), name, f, limit, w.g.LastEvent(), false); err != nil || !created {
+		w.Fatal(created, err)
+	}
+}
+
+func (w *world) send(l *gatewaytest.Link, from, to int) {
+	w.Helper()
+	for i := from; i <= to; i++ {
+		if err := l.Session.Received(w.Context(), uint64(i), fmt.Append(nil, i)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+func (w *world) pull(lease string, most int, wait time.Duration, want string) Batch {
+	w.Helper()
+	b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, lease, "here", most, wait)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var texts []string
+	for _, e := range b.Events {
+		texts = append(texts, string(e.Uplink.Payload))
+	}
+	if got := strings.Join(texts, " "); got != want {
+		w.Errorf("pulled %q, want %q", got, want)
+	}
+	return b
+}
+
+func (w *world) ack(b Batch, through uint64) {
+	w.Helper()
+	if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, through); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// Events come again until they are acked, then the next ones do, also after a restart.
+func TestEventsComeUntilTheyAreAcked(t *testing.T) {
+	inWorld(t, 0, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		l := gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{})
+		w.send(l, 1, 5)
+		b := w.pull("", 3, 0, "1 2") // among the three events is the connection
+		b = w.pull(b.Lease, 4, 0, "1 2 3")
+		w.ack(b, b.Events[1].Seq)
+		b = w.pull(b.Lease, 10, 0, "3 4 5")
+		w.ack(b, b.Through)
+		if s, err := w.m.Get("c", apikey.Limit{}); err != nil || s.Lag != 0 || s.Holder != "here" {
+			w.Errorf("%+v, %v", s, err)
+		}
+		w.start()
+		w.send(l, 6, 6)
+		b = w.pull("", 10, 0, "6")
+		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, b.Through+1); err != ErrPosition {
+			w.Errorf("an ack of what was not pulled: %v", err)
+		}
+		w.ack(b, b.Through)
+		w.ack(b, 1) // an old one changes nothing
+		w.pull(b.Lease, 10, 0, "")
+	})
+}
+
+// A pull waits for the first event, and passes over those that it does not want.
+func TestPullsWait(t *testing.T) {
+	inWorld(t, 0, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		begun := time.Now()
+		b := w.pull("", 10, 20*time.Second, "")
+		if d := time.Since(begun); d != 20*time.Second {
+			w.Errorf("an empty pull took %v", d)
+		}
+		l := gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{})
+		time.AfterFunc(5*time.Second, func() { gatewaytest.Connect(w.T, w.g, "b", gatewaytest.Options{}) })
+		time.AfterFunc(7*time.Second, func() { w.send(l, 1, 1) })
+		begun = time.Now()
+		w.pull(b.Lease, 10, 20*time.Second, "1")
+		if d := time.Since(begun); d != 7*time.Second {
+			w.Errorf("it took %v", d)
+		}
+	})
+}
+
+// One puller has the consumer until 30 s after its last call; then another one starts
+// behind the last ack, and the first can ack no more.
+func TestOnePullerAtATime(t *testing.T) {
+	inWorld(t, 0, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		w.send(gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{}), 1, 3)
+		first := w.pull("", 10, 0, "1 2 3")
+		time.Sleep(20 * time.Second)
+		w.ack(first, first.Events[0].Seq) // it renews the lease
+		time.Sleep(20 * time.Second)
+		_, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "there", 10, 0)
+		if held, ok := errors.AsType[*HeldError](err); !ok || held.By != "here" || held.Until != 10*time.Second {
+			w.Errorf("another puller gets %v", err)
+		}
+		time.Sleep(11 * time.Second)
+		second := w.pull("", 10, 0, "2 3")
+		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, first.Lease, first.Through); err != ErrNoLease {
+			w.Errorf("an ack under the old lease: %v", err)
+		}
+		w.ack(second, second.Through)
+	})
+}
+
+// A consumer says that events are gone.
+func TestGap(t *testing.T) {
+	inWorld(t, 10, func(w *world) {
+		w.put("c", uplinks, apikey.Limit{})
+		w.send(gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{}), 1, 100)
+		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "here", 100, 0)
+		if err != nil || !b.Gap || len(b.Events) < 10 || string(b.Events[len(b.Events)-1].Uplink.Payload) != "100" {
+			w.Errorf("gap %t, %d events, %v", b.Gap, len(b.Events), err)
+		}
+	})
+}
+
+// Each limit has its own consumers, and a name can be given again.
+func TestConsumersOfTenants(t *testing.T) {
+	inWorld(t, 0, func(w *world) {
+		a, b := apikey.Limit{Prefix: "a-"}, apikey.Limit{Group: "b"}
+		w.put("c", feed.Filter{}, a)
+		w.put("c", feed.Filter{}, b)
+		gatewaytest.Connect(w.T, w.g, "a-1", gatewaytest.Options{})
+		synctest.Wait()
+		for limit, n := range map[apikey.Limit]int{a: 1, b: 0} {
+			got, err := w.m.Pull(w.Context(), "c", limit, "", "here", 10, 0)
+			if err != nil || len(got.Events) != n {
+				w.Errorf("%+v pulls %d events, %v, want %d", limit, len(got.Events), err, n)
+			}
+		}
+		if _, err := w.m.Get("c", apikey.Limit{}); err != ErrNotFound {
+			w.Errorf("the operator's consumer: %v", err)
+		}
+		for i := range maxOfTenant - 1 {
+			w.put(fmt.Sprint("n", i), feed.Filter{}, a)
+		}
+		if _, _, err := w.m.Put(w.Context(), "more", feed.Filter{}, a, 0, false); err != ErrTooMany {
+			w.Errorf("one more than a tenant may have: %v", err)
+		}
+		if s, created, err := w.m.Put(w.Context(), "c", uplinks, a, 0, true); err != nil || created || s.Cursor != 0 {
+			w.Errorf("moved: %+v, %t, %v", s, created, err)
+		}
+		if err := w.m.Delete(w.Context(), "c", a); err != nil {
+			w.Error(err)
+		}
+		w.start()
+		if n := len(w.m.List(a)); n != maxOfTenant-1 {
+			w.Errorf("%d consumers are left", n)
+		}
+		for _, name := range []string{"", ".", "a b", "a:b", strings.Repeat("x", 65)} {
+			if _, _, err := w.m.Put(w.Context(), name, feed.Filter{}, a, 0, false); err != ErrBadName {
+				w.Errorf("%q: %v", name, err)
+			}
+		}
+	})
+}
