@@ -175,10 +175,13 @@ func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.T
 	if s.clients[id] != nil {
 		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
 	}
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, account: account}
+	if _, err := c.changed(ch); err != nil {
+		return gateway.ClientRecord{}, err
+	}
 	if err := s.roomForClientLocked(account); err != nil {
 		return gateway.ClientRecord{}, err
 	}
-	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, account: account}
 	rec, err := s.changeLocked(c, ch)
 	if err == nil {
 		s.addLocked(c)
@@ -188,6 +191,19 @@ func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.T
 
 // changeLocked changes c unless the result exceeds a bound.
 func (s *Store) changeLocked(c *client, ch gateway.ClientChange) (gateway.ClientRecord, error) {
+	next, err := c.changed(ch)
+	if err != nil {
+		return next, err
+	}
+	s.events++
+	was := c.Groups
+	c.ClientRecord = next
+	s.logGroupsLocked(c, was, s.told.last, s.opt.Now())
+	return c.export(), nil
+}
+
+// changed returns the record of c after a change, or why it exceeds a bound.
+func (c *client) changed(ch gateway.ClientChange) (gateway.ClientRecord, error) {
 	next := c.export()
 	for k, v := range ch.Labels {
 		switch {
@@ -208,11 +224,7 @@ func (s *Store) changeLocked(c *client, ch gateway.ClientChange) (gateway.Client
 	if err := checkBounds(next.Labels, next.Groups); err != nil {
 		return gateway.ClientRecord{}, err
 	}
-	s.events++
-	was := c.Groups
-	c.ClientRecord = next
-	s.logGroupsLocked(c, was, s.told.last, s.opt.Now())
-	return c.export(), nil
+	return next, nil
 }
 
 // checkBounds checks the bounds of a client record.
