@@ -101,7 +101,7 @@ type WebhookAttempt struct {
 	Sequence string `json:"sequence,omitempty"`                        // of the event; absent for a test
 	Type     string `json:"type" validate:"required"`                  // of the event
 	Client   string `json:"client,omitempty"`                          // that the event is about
-	Try      int    `json:"try" validate:"required"`                   // 1 for the first
+	Try      int    `json:"attempt" validate:"required"`               // 1 for the first
 	Replay   bool   `json:"replay,omitempty"`                          // it was sent again on demand
 	Status   int    `json:"status,omitempty"`                          // of the answer; absent if there was none
 	Millis   int64  `json:"duration_ms" validate:"required"`           // until the end of the answer

@@ -68,7 +68,7 @@ type WebhookAttempt struct {
 	Sequence string    `json:"sequence,omitempty"`
 	Type     EventType `json:"type"`
 	Client   string    `json:"client,omitempty"`
-	Try      int       `json:"try"`
+	Try      int       `json:"attempt"`
 	Replay   bool      `json:"replay,omitempty"`
 	Status   int       `json:"status,omitempty"` // 0 if there was no answer
 	Millis   int64     `json:"duration_ms"`

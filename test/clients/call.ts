@@ -24,9 +24,12 @@ export function told(event: components["schemas"]["Event"]): string {
     case "client.connected":
     case "client.disconnected":
     case "client.replaced":
+    case "client.forgotten":
+    case "group.changed":
       return event.data.client;
     case "gap":
     case "overflow":
+    case "webhook.disabled":
       return event.data.detail;
     case "message.completed":
       return event.data.message_id;
