@@ -109,15 +109,8 @@ func (s *server) listConsumers(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"events:read"
 //	@Router			/v1/consumers/{name} [put]
 func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
-	if mediaType(r) != "application/json" {
-		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -X PUT -H 'Content-Type: application/json' -d '%s' '%s'",
-			`{"types":["message.received"]}`, urlOf(r))
-	}
 	var body ConsumerPut
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	if err := s.bodyOf(w, r, `{"types":["message.received"]}`, &body); err != nil {
 		return err
 	}
 	name, view := chi.URLParam(r, "name"), viewOf(w)
@@ -272,15 +265,8 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 //	@x-scope		"events:read"
 //	@Router			/v1/consumers/{name}/ack [post]
 func (s *server) ackEvents(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
-	if mediaType(r) != "application/json" {
-		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
-			`{"through":"…","lease":"…"}`, urlOf(r))
-	}
 	var body ConsumerAck
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	if err := s.bodyOf(w, r, `{"through":"…","lease":"…"}`, &body); err != nil {
 		return err
 	}
 	through, err := strconv.ParseUint(body.Through, 10, 64)

@@ -17,6 +17,32 @@ import (
 // reference to them.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
+// bodyOf reads a request without parameters whose body is a JSON object, into v, as
+// decodeJSON does. The error for another media type shows example.
+func (s *server) bodyOf(w http.ResponseWriter, r *http.Request, example string, v any) error {
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	if err := wantJSON(r, example); err != nil {
+		return err
+	}
+	return s.decodeJSON(w, r, v)
+}
+
+// wantJSON returns an error with a command that sends example, unless a request's body
+// is JSON.
+func wantJSON(r *http.Request, example string) error {
+	if mediaType(r) == "application/json" {
+		return nil
+	}
+	method := ""
+	if r.Method != http.MethodPost {
+		method = "-X " + r.Method + " "
+	}
+	return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl %s-H 'Content-Type: application/json' -d '%s' '%s'",
+		method, example, urlOf(r))
+}
+
 // decodeJSON reads the request's body as one JSON object into v and validates
 // it. Every error is a *Problem.
 func (s *server) decodeJSON(w http.ResponseWriter, r *http.Request, v any) error {

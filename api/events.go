@@ -404,3 +404,30 @@ func (st *stream) send() error {
 	st.buf.Reset()
 	return err
 }
+
+// startOf returns the position that a member of a body names.
+func (s *server) startOf(w http.ResponseWriter, text, pointer string) (uint64, error) {
+	view := viewOf(w)
+	switch text {
+	case "", "now":
+		return view.LastEvent(), nil
+	case "earliest":
+		return 0, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return n, nil
+	}
+	t, err := s.timeOf(text)
+	if err != nil {
+		return 0, problem.InvalidBody(pointer, "must be now, earliest, a cursor, an RFC 3339 time or a duration such as 1h")
+	}
+	return view.EventsBefore(t)
+}
+
+func (s *server) timeOf(text string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	d, err := parseDuration(text)
+	return s.cfg.Now().Add(-d), err
+}

@@ -114,15 +114,8 @@ func validKey(id string) bool {
 //	@x-scope		"admin"
 //	@Router			/v1/keys [post]
 func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
-	if mediaType(r) != "application/json" {
-		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
-			`{"name":"backend","scopes":["messages:write"]}`, urlOf(r))
-	}
 	var body KeyCreate
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	if err := s.bodyOf(w, r, `{"name":"backend","scopes":["messages:write"]}`, &body); err != nil {
 		return err
 	}
 	now := s.cfg.Now()

@@ -91,9 +91,8 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	if mediaType(r) != "application/json" {
-		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
-			`{"to":{"all":true},"text":"hello"}`, urlOf(r))
+	if err := wantJSON(r, `{"to":{"all":true},"text":"hello"}`); err != nil {
+		return err
 	}
 	if err := s.withBody(w, r, p.readMany); err != nil {
 		return err

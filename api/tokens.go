@@ -144,9 +144,8 @@ func (s *server) createToken(w http.ResponseWriter, r *http.Request) error {
 		viewOf(w).Record(audit.CreateToken, string(id), err)
 		return err
 	}
-	if mediaType(r) != "application/json" {
-		return problem.New(problem.UnsupportedMediaType, "send a JSON object: curl -H 'Content-Type: application/json' -d '%s' '%s'",
-			`{"expires_in":"90d"}`, urlOf(r))
+	if err := wantJSON(r, `{"expires_in":"90d"}`); err != nil {
+		return err
 	}
 	var body DeviceTokenCreate
 	if err := s.decodeJSON(w, r, &body); err != nil {

@@ -38,21 +38,17 @@ func (m *Manager) Dead(id string, l apikey.Limit, after uint64, limit int) (list
 // removes those that the endpoint takes, and returns how many those are and the last
 // attempt's error.
 func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n int, failed string, err error) {
-	m.mu.Lock()
-	e, err := m.findLocked(id, l)
+	e, w, err := m.find(id, l)
 	if err != nil {
-		m.mu.Unlock()
 		return 0, "", err
 	}
-	w, client := e.hook, e.http
-	m.mu.Unlock()
 	for {
 		list, _, err := m.Dead(id, l, 0, 100)
 		if err != nil || len(list) == 0 {
 			return n, "", err
 		}
 		for _, d := range list {
-			a, _, _ := m.post(ctx, client, &w, d.ID, d.Body, true)
+			a, _, _ := m.post(ctx, e.http, &w, d.ID, d.Body, true)
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
 			e.attempts.add(a.Attempt, len(e.m.endpoints))

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/longwire/longwire/gateway"
@@ -95,36 +93,6 @@ func (m *model) close() {
 
 func (m *model) sides() []*side { return []*side{&m.a, &m.b} }
 
-// answer is the result of an operation, comparable between the stores.
-type answer struct {
-	Value any
-	Code  gateway.Code
-}
-
-// both runs an operation on both stores and compares the answers.
-func (m *model) both(rt *rapid.T, what string, op func(s *side) (any, error)) {
-	rt.Helper()
-	var got [2]answer
-	for i, s := range m.sides() {
-		v, err := op(s)
-		got[i] = answer{v, gateway.CodeOf(err)}
-		if err != nil {
-			got[i].Value = nil
-			if got[i].Code == "" || got[i].Code == gateway.CodeUnavailable {
-				rt.Fatalf("%s: %v", what, err)
-			}
-		}
-	}
-	if diff := difference(got[0], got[1]); diff != "" {
-		rt.Fatalf("%s (-A +B):\n%s", what, diff)
-	}
-}
-
-func difference(a, b any) string {
-	// Each store has its own Ref for a client.
-	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(gateway.ClientRecord{}, "Ref", "GroupsSince"))
-}
-
 // The names that the operations draw from: few, so that operations concern the
 // same ones.
 var (
@@ -152,12 +120,6 @@ func (m *model) register(rt *rapid.T) {
 		}
 		return record(c, err)
 	})
-}
-
-// record makes a client record comparable.
-func record(c gateway.ClientRecord, err error) (any, error) {
-	c.LastClose = ""
-	return c, err
 }
 
 func (m *model) update(rt *rapid.T) {
@@ -273,10 +235,6 @@ func (m *model) doAccept(rt *rapid.T, a gateway.Acceptance) {
 	}
 }
 
-func comparableMessage(m gateway.Message) gateway.Message {
-	return state{Messages: []gateway.Message{m}}.comparable().Messages[0]
-}
-
 // settle proposes any outcome for any delivery, final or not, or for one that
 // does not exist.
 func (m *model) settle(rt *rapid.T) {
@@ -310,19 +268,6 @@ func (m *model) settle(rt *rapid.T) {
 		comparableDelivery(&d, a.To.Client == "")
 		return answer{d, gateway.CodeOf(err)}
 	})
-}
-
-// await waits until both stores read the same: each applies outcomes and expiries
-// in its own time.
-func (m *model) await(rt *rapid.T, what string, read func(s *side) any) {
-	rt.Helper()
-	diff := ""
-	if !waitFor(func() bool {
-		diff = difference(read(&m.a), read(&m.b))
-		return diff == ""
-	}) {
-		rt.Fatalf("%s (-A +B):\n%s", what, diff)
-	}
 }
 
 func (m *model) queue(rt *rapid.T) {
@@ -449,92 +394,4 @@ func (m *model) reopen(rt *rapid.T) {
 		rt.Skip("neither can be reopened")
 	}
 	m.compare(rt)
-}
-
-// compare reads everything of both.
-func (m *model) compare(rt *rapid.T) {
-	rt.Helper()
-	m.await(rt, "all that can be read", func(s *side) any { return dump(rt, s.store).comparable() })
-	m.compareEvents(rt)
-}
-
-// compareEvents compares the events of each client, and of the messages to many.
-func (m *model) compareEvents(rt *rapid.T) {
-	rt.Helper()
-	m.await(rt, "the events", func(s *side) any {
-		by := map[string][]string{}
-		for after := uint64(0); ; {
-			events, through, err := s.store.Events(after, 100, nil)
-			if err != nil {
-				rt.Fatalf("events: %v", err)
-			}
-			for _, e := range events {
-				if e.Seq <= after || e.Seq > through {
-					rt.Fatalf("event %d is read between %d and %d", e.Seq, after, through)
-				}
-				_, err := s.store.Message(e.Message)
-				// What a removed message had may be gone, and only one of the stores forgets by
-				// age. A client's answers may go with it.
-				if len(e.Result) > 0 && m.forgot[e.Client] {
-					continue
-				}
-				if (e.Message == "" || err == nil) && !e.Gone && m.clock.Now().Sub(e.At) < 7*24*time.Hour {
-					by[string(e.Client)] = append(by[string(e.Client)], eventLine(&e))
-				}
-			}
-			if through == after || len(events) == 0 {
-				return by
-			}
-			after = through
-		}
-	})
-}
-
-// eventLine returns what two stores must agree about.
-func eventLine(e *gateway.Event) string {
-	if e.Reason == gateway.ReasonServerStopped {
-		e.Epoch = 0 // a process that ends leaves no epochs
-	}
-	s := fmt.Sprintf("%s of %s: %v %s %q %v, epoch %d", e.Type, e.Message, e.State, e.Reason, e.Result, e.Groups, e.Epoch)
-	if e.Uplink != nil {
-		s += fmt.Sprintf(", uplink %q", e.Uplink.Payload)
-	}
-	return s
-}
-
-// compareNotifications compares the notifications of the observers. Deliveries that
-// expired at one time may come in any order.
-func (m *model) compareNotifications(rt *rapid.T) {
-	rt.Helper()
-	m.await(rt, "the notifications of the observers", func(s *side) any {
-		n := map[string]int{}
-		for _, rec := range s.recs {
-			for _, x := range rec.all() {
-				n[x.String()]++
-				if x.Completed != nil { // it comes with any delivery of the step
-					n[fmt.Sprintf("%s: completed %+v", x.Completed.ID, x.Completed.Counts)]++
-				}
-			}
-		}
-		return n
-	})
-	for _, s := range m.sides() {
-		for _, rec := range s.recs {
-			for _, complaint := range rec.complaints() {
-				rt.Error(complaint)
-			}
-		}
-	}
-}
-
-func (x notification) String() string {
-	if x.all != nil {
-		return fmt.Sprintf("%s: the last %d %v, %+v", x.all.ID, x.n, x.state, x.all.Counts)
-	}
-	d := x.Delivery
-	s := fmt.Sprintf("%s to %s: %v %s %q", d.Message, d.Client, d.State, d.Reason, d.Result)
-	if x.Late {
-		s += fmt.Sprintf(", late ack %q", d.LateResult)
-	}
-	return s
 }

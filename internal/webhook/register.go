@@ -1,0 +1,214 @@
+package webhook
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
+	filter, err := feed.Compile(w.Filter, w.Limit, m.cfg.Lookup)
+	if err != nil {
+		return nil, &FieldError{"types", err.Error()}
+	}
+	return &endpoint{m: m, hook: w, filter: filter, behind: true, http: m.newHTTP(), lanes: map[string]*lane{}, parked: map[string]*parking{},
+		touched: map[string]bool{}}, nil
+}
+
+// Create adds a webhook that begins behind the event numbered after. limit and payloads
+// are what its caller may see. It returns the webhook with its secret, a *FieldError,
+// ErrTooMany or an error of the store.
+func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloads bool, after uint64) (Webhook, error) {
+	if err := s.complete(); err != nil {
+		return Webhook{}, err
+	}
+	m.mu.Lock()
+	full := len(m.endpoints) >= m.cfg.Most
+	m.mu.Unlock()
+	if full {
+		return Webhook{}, ErrTooMany
+	}
+	w := Webhook{Spec: s, ID: "wh_" + uuid.Must(uuid.NewV7()).String(), Limit: limit, Payloads: payloads,
+		CreatedAt: m.cfg.Now().UTC().Truncate(time.Millisecond), Secret: newSecret()}
+	e, err := m.newEndpoint(w)
+	if err != nil {
+		return Webhook{}, err
+	}
+	e.at, e.stored = after, cursor{Mark: after}
+	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)}); err != nil {
+		return Webhook{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endpoints[w.ID] = e
+	m.beginLocked(e)
+	return w, nil
+}
+
+// findLocked returns an endpoint that a caller with a limit may see.
+func (m *Manager) findLocked(id string, limit apikey.Limit) (*endpoint, error) {
+	e := m.endpoints[id]
+	if e == nil || !limit.None() && e.hook.Limit != limit {
+		return nil, ErrNotFound
+	}
+	return e, nil
+}
+
+// find returns an endpoint as findLocked does, with its webhook as it is now.
+func (m *Manager) find(id string, limit apikey.Limit) (*endpoint, Webhook, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.findLocked(id, limit)
+	if err != nil {
+		return nil, Webhook{}, err
+	}
+	return e, e.hook, nil
+}
+
+// Update changes a webhook by fn, which may return a *FieldError. A disabled one whose
+// state fn sets to Active continues at its cursor.
+func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn func(s *Spec) error) (Status, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	e, w, err := m.find(id, limit)
+	if err != nil {
+		return Status{}, err
+	}
+	w.Headers = cloneMap(w.Headers)
+	was := w.State
+	w.State = w.Condition()
+	if err := fn(&w.Spec); err != nil {
+		return Status{}, err
+	}
+	if w.State == Disabled {
+		w.State = was
+	} else {
+		w.Disabled, w.Reason = false, ""
+	}
+	return m.replace(ctx, e, w)
+}
+
+// Rotate gives a webhook a new secret; the old one signs too for a day.
+func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (Webhook, error) {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	e, w, err := m.find(id, limit)
+	if err != nil {
+		return Webhook{}, err
+	}
+	w.OldSecret, w.OldUntil, w.Secret = w.Secret, m.cfg.Now().Add(oldSecretFor), newSecret()
+	_, err = m.replace(ctx, e, w)
+	return w, err
+}
+
+// replace stores a changed webhook and begins a new run.
+func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, error) {
+	if err := w.complete(); err != nil {
+		return Status{}, err
+	}
+	filter, err := feed.Compile(w.Filter, w.Limit, m.cfg.Lookup)
+	if err != nil {
+		return Status{}, &FieldError{"types", err.Error()}
+	}
+	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
+		return Status{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.endpoints[w.ID] != e {
+		return Status{}, ErrNotFound
+	}
+	e.endLocked()
+	e.hook, e.filter = w, filter
+	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed}
+	m.beginLocked(e)
+	return e.statusLocked(), nil
+}
+
+// disableLocked disables a webhook; nothing is lost while the log keeps its events.
+func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
+	e.endLocked()
+	e.hook.Disabled, e.hook.Reason = true, reason
+	w := e.hook
+	m.cfg.Logger.Warn("a webhook is disabled", "webhook", w.ID, "reason", detail)
+	m.readers.Go(func() {
+		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+			err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
+			if err == nil {
+				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
+					Detail: w.ID + ": " + detail})
+			}
+			if err == nil || m.ctx.Err() != nil {
+				return
+			}
+			select {
+			case <-m.ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
+	})
+}
+
+// Delete removes a webhook with its dead letters. After an error of the store it is still
+// there, and can be deleted again.
+func (m *Manager) Delete(ctx context.Context, id string, limit apikey.Limit) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
+	m.mu.Lock()
+	e, err := m.findLocked(id, limit)
+	if err == nil {
+		e.endLocked()
+		delete(m.endpoints, id)
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := m.erase(ctx, id); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.endpoints[id] = e
+		m.beginLocked(e)
+		return err
+	}
+	e.http.CloseIdleConnections()
+	return nil
+}
+
+// erase removes the entries of a webhook, first those that make it.
+func (m *Manager) erase(ctx context.Context, id string) error {
+	gone := []gateway.Entry{{Key: keyHook + id}, {Key: keyCursor + id}}
+	for _, prefix := range []string{keyParked + id + " ", keyDead + id + " "} {
+		err := eachEntry(m.cfg.Gateway, prefix, func(rest string, _ []byte) error {
+			gone = append(gone, gateway.Entry{Key: prefix + rest})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(gone, entriesOfARecord) {
+		if err := m.cfg.Gateway.Put(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cloneMap(m map[string]string) map[string]string {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,134 @@
+package webhook
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+)
+
+// Status is a webhook with how it does.
+type Status struct {
+	Webhook
+	Cursor      uint64 // everything up to it is done, but for parked clients
+	Lag         uint64 // numbers between the cursor and the end of the log, at most so many events
+	Oldest      time.Time
+	Waiting     int // events in memory
+	Parked      int // clients
+	Down        bool
+	LastSuccess time.Time
+	LastError   string
+	Missed      uint64 // numbers that the log has forgotten before they were read
+}
+
+func (e *endpoint) statusLocked() Status {
+	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waiting, Parked: len(e.parked), Down: e.health.down,
+		LastSuccess: e.health.LastSuccess, Missed: e.health.missed}
+	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
+		s.Lag = last - s.Cursor
+	}
+	if len(e.order) > 0 {
+		s.Oldest = e.order[0].event.At
+	}
+	if list := e.attempts.list(); len(list) > 0 && !e.health.failing.IsZero() {
+		for _, a := range list {
+			if a.Error != "" {
+				s.LastError = a.Error
+				break
+			}
+		}
+	}
+	return s
+}
+
+// Stats are counts of all webhooks.
+type Stats struct {
+	States      map[string]int // by state
+	Down        int
+	Parked      int
+	Waiting     int
+	Lag         uint64
+	Delivered   uint64
+	Failed      uint64
+	DeadLetters uint64
+}
+
+// Stats returns counts of all webhooks.
+func (m *Manager) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Stats{States: map[string]int{string(Active): 0, string(Paused): 0, string(Disabled): 0},
+		Delivered: m.delivered, Failed: m.failed, DeadLetters: m.deadLetters}
+	last := m.cfg.Gateway.LastEvent()
+	for _, e := range m.endpoints {
+		s.States[string(e.hook.Condition())]++
+		s.Parked += len(e.parked)
+		s.Waiting += e.waiting
+		if e.hook.Condition() != Active {
+			continue
+		}
+		if e.health.down {
+			s.Down++
+		}
+		if mark := e.markLocked(); last > mark {
+			s.Lag = max(s.Lag, last-mark)
+		}
+	}
+	return s
+}
+
+// Get returns a webhook.
+func (m *Manager) Get(id string, limit apikey.Limit) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.findLocked(id, limit)
+	if err != nil {
+		return Status{}, err
+	}
+	return e.statusLocked(), nil
+}
+
+// List returns the webhooks of a caller, oldest first.
+func (m *Manager) List(limit apikey.Limit) (all []Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.endpoints {
+		if limit.None() || e.hook.Limit == limit {
+			all = append(all, e.statusLocked())
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Attempts returns the last requests of this process, newest first.
+func (m *Manager) Attempts(id string, limit apikey.Limit) ([]Attempt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.findLocked(id, limit)
+	if err != nil {
+		return nil, err
+	}
+	return e.attempts.list(), nil
+}
+
+// Test sends a sample to the endpoint now and returns the answer.
+func (m *Manager) Test(ctx context.Context, id string, limit apikey.Limit) (Attempt, error) {
+	e, w, err := m.find(id, limit)
+	if err != nil {
+		return Attempt{}, err
+	}
+	now := m.cfg.Now()
+	ev := gateway.Event{Type: gateway.EventMessageReceived, At: now, Client: "test",
+		Uplink: &gateway.Uplink{Client: "test", At: now, Payload: []byte("a test of the webhook")}}
+	body, id, err := m.cfg.Encode(&ev, true)
+	if err != nil {
+		return Attempt{}, err
+	}
+	a, _, _ := m.post(ctx, e.http, &w, id, body, false)
+	a.Type, a.Client, a.Try = ev.Type, ev.Client, 1
+	return a.Attempt, nil
+}
