@@ -84,6 +84,7 @@ type Config struct {
 // Manager has all consumers.
 type Manager struct {
 	cfg       Config
+	changes   sync.Mutex // held by Put and Delete; before held.changes, which is before mu
 	mu        sync.Mutex
 	consumers map[string]*held // by key
 }
@@ -131,6 +132,8 @@ func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit api
 	if err != nil {
 		return s, false, err
 	}
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	key := keyOf(name, limit)
 	m.mu.Lock()
 	c := m.consumers[key]
@@ -221,6 +224,8 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 
 // Delete removes a consumer.
 func (m *Manager) Delete(ctx context.Context, name string, limit apikey.Limit) error {
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	key := keyOf(name, limit)
 	m.mu.Lock()
 	c := m.consumers[key]
@@ -251,11 +256,11 @@ type Batch struct {
 // wait is over. lease is that of the call before, "" for the first. It returns
 // ErrNotFound, a *HeldError or an error of the store.
 func (m *Manager) Pull(ctx context.Context, name string, limit apikey.Limit, lease, from string, most int, wait time.Duration) (b Batch, err error) {
-	c, after, filter, err := m.take(name, limit, lease, from, wait)
+	c, after, filter, lease, err := m.take(name, limit, lease, from, wait)
 	if err != nil {
 		return b, err
 	}
-	b.Lease = c.leaseOf(m)
+	b.Lease = lease
 	sub, gap, err := m.cfg.Gateway.Subscribe(after)
 	if err != nil {
 		return b, err
@@ -308,28 +313,22 @@ func ctxOrNow(ctx context.Context, sub *gateway.Subscription) context.Context {
 	return ctx
 }
 
-func (c *held) leaseOf(m *Manager) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return c.lease
-}
-
 // take gives the caller the lease of a consumer, at least for the time of its wait.
-func (m *Manager) take(name string, limit apikey.Limit, lease, from string, wait time.Duration) (c *held, after uint64, filter *feed.Compiled, err error) {
+func (m *Manager) take(name string, limit apikey.Limit, lease, from string, wait time.Duration) (c *held, after uint64, filter *feed.Compiled, granted string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.cfg.Now()
 	if c = m.consumers[keyOf(name, limit)]; c == nil {
-		return nil, 0, nil, ErrNotFound
+		return nil, 0, nil, "", ErrNotFound
 	}
 	if c.lease != lease || lease == "" {
 		if c.lease != "" && now.Before(c.until) {
-			return nil, 0, nil, &HeldError{c.by, c.until.Sub(now)}
+			return nil, 0, nil, "", &HeldError{c.by, c.until.Sub(now)}
 		}
 		c.lease, c.delivered = rand.Text(), c.Cursor
 	}
 	c.by, c.until = from, now.Add(wait+LeaseTime)
-	return c, c.Cursor, c.filter, nil
+	return c, c.Cursor, c.filter, c.lease, nil
 }
 
 // Ack moves the cursor to a position that the lease has got, durably. It returns
@@ -349,6 +348,9 @@ func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, leas
 	next := c.Consumer
 	now := m.cfg.Now()
 	switch {
+	case m.consumers[key] != c: // it was deleted meanwhile
+		m.mu.Unlock()
+		return Status{}, ErrNotFound
 	case c.lease == "" || c.lease != lease:
 		m.mu.Unlock()
 		return Status{}, ErrNoLease
