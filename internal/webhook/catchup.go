@@ -69,10 +69,12 @@ func (e *endpoint) catchUp(ctx context.Context, filter *feed.Compiled, run uint6
 			e.missedTo(before, sub.Position())
 			err = nil
 		}
+		if err == nil {
+			events, err = wanted(filter, events)
+		}
 		if err != nil {
 			return err
 		}
-		events = wanted(e.m, filter, events)
 		e.m.mu.Lock()
 		if run == e.run {
 			to := min(sub.Position(), e.m.position) // the dispatcher takes the rest

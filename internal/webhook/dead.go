@@ -107,10 +107,13 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 	}
 	for sub.Position() < until {
 		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		if err == nil {
+			events, err = wanted(filter, events)
+		}
 		if err != nil && !errors.Is(err, gateway.ErrOverflow) {
 			return err
 		}
-		for _, ev := range wanted(e.m, filter, events) {
+		for _, ev := range events {
 			if ev.Seq > until {
 				return nil
 			}

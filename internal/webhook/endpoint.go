@@ -137,20 +137,20 @@ func (e *endpoint) trimLocked() {
 	}
 }
 
-// wanted returns the events that a filter selects. One that cannot be judged is sent:
-// an event too many is better than one too few.
-func wanted(m *Manager, filter *feed.Compiled, events []gateway.Event) []gateway.Event {
+// wanted returns the events that a filter selects. An event that cannot be judged is
+// neither sent, for it may be another tenant's, nor passed over: the caller reads it again.
+func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, error) {
 	kept := events[:0]
 	for i := range events {
 		ok, err := filter.Wants(&events[i])
 		if err != nil {
-			m.cfg.Logger.Warn("a webhook's filter cannot be asked", "event", events[i].Seq, "cause", err)
+			return nil, err
 		}
 		if ok {
 			kept = append(kept, events[i])
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 // takeLocked takes an event that the endpoint wants.

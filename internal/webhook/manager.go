@@ -187,8 +187,9 @@ func (m *Manager) followed() bool {
 func (m *Manager) pass(events []gateway.Event, position uint64) {
 	x := m.currentIndex()
 	type delivery struct {
-		t  *target
-		ev *gateway.Event
+		t      *target
+		ev     *gateway.Event
+		judged bool // by the filter
 	}
 	var list []delivery
 	for i := range events {
@@ -196,10 +197,10 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 		x.each(ev, func(t *target) {
 			ok, err := t.filter.Wants(ev)
 			if err != nil {
-				m.cfg.Logger.Warn("a webhook's filter cannot be asked; the event is sent", "event", ev.Seq, "cause", err)
+				m.cfg.Logger.Warn("a webhook's filter cannot be asked", "event", ev.Seq, "cause", err)
 			}
 			if ok || err != nil {
-				list = append(list, delivery{t, ev})
+				list = append(list, delivery{t, ev, err == nil})
 			}
 		})
 	}
@@ -220,7 +221,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 		if e.behind || e.run != d.t.run || d.ev.Seq <= e.at {
 			continue
 		}
-		if e.waiting >= maxWaiting {
+		if !d.judged || e.waiting >= maxWaiting { // it reads the event again
 			e.behind, e.at, e.changed = true, d.ev.Seq-1, true
 			continue
 		}

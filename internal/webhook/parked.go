@@ -132,10 +132,12 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 		if errors.Is(err, gateway.ErrOverflow) {
 			continue
 		}
+		if err == nil {
+			events, err = wanted(filter, events)
+		}
 		if err != nil {
 			return err
 		}
-		events = wanted(e.m, filter, events)
 		e.m.mu.Lock()
 		if run == e.run {
 			e.rereadLocked(events)

@@ -28,6 +28,8 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 	if err := s.complete(); err != nil {
 		return Webhook{}, err
 	}
+	m.changes.Lock()
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	full := len(m.endpoints) >= m.cfg.Most
 	m.mu.Unlock()
@@ -135,16 +137,27 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 	e.endLocked()
 	e.hook.Disabled, e.hook.Reason = true, reason
-	w := e.hook
+	w, run := e.hook, e.run
 	m.cfg.Logger.Warn("a webhook is disabled", "webhook", w.ID, "reason", detail)
+	// write returns nil if the webhook was changed or deleted since.
+	write := func() error {
+		m.changes.Lock()
+		defer m.changes.Unlock()
+		m.mu.Lock()
+		current := m.endpoints[w.ID] == e && e.run == run
+		m.mu.Unlock()
+		if !current {
+			return nil
+		}
+		if err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
+			return err
+		}
+		return m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
+			Detail: w.ID + ": " + detail})
+	}
 	m.readers.Go(func() {
 		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			err := m.cfg.Gateway.Put(m.ctx, []gateway.Entry{entry(keyHook+w.ID, w)})
-			if err == nil {
-				err = m.cfg.Gateway.Note(m.ctx, gateway.Event{Type: gateway.EventWebhookDisabled, At: m.cfg.Now(), Reason: string(reason),
-					Detail: w.ID + ": " + detail})
-			}
-			if err == nil || m.ctx.Err() != nil {
+			if err := write(); err == nil || m.ctx.Err() != nil {
 				return
 			}
 			select {

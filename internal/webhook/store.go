@@ -142,6 +142,8 @@ const entriesOfARecord = 256
 // save writes the changes since the last call. The next call repeats those that the
 // store does not take.
 func (m *Manager) save(ctx context.Context) error {
+	m.changes.Lock() // a webhook that is deleted meanwhile would leave entries
+	defer m.changes.Unlock()
 	m.mu.Lock()
 	var entries []gateway.Entry
 	var parts [][]gateway.Entry // each is written as a whole
@@ -209,7 +211,7 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 			entries = append(entries, gateway.Entry{Key: k})
 		}
 	}
-	dead := e.dead
+	dead, buried := e.dead, e.buried
 	for _, d := range dead {
 		entries = append(entries, entry(deadKey(e.hook.ID, d.Event), d))
 		e.buried = append(e.buried, d.Event)
@@ -223,6 +225,6 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 		for key := range touched {
 			e.touched[key] = true
 		}
-		e.dead = append(dead, e.dead...)
+		e.dead, e.buried = append(dead, e.dead...), buried
 	}
 }

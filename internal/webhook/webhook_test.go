@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,7 @@ import (
 // network too: requests go to receivers by their host.
 type world struct {
 	*testing.T
+	store     *faultyStore
 	g         *gateway.Gateway
 	m         *Manager
 	mu        sync.Mutex
@@ -37,12 +39,32 @@ type world struct {
 // inWorld runs a test in virtual time.
 func inWorld(t *testing.T, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := memstore.New(memstore.Options{})
+		s := &faultyStore{Store: memstore.New(memstore.Options{})}
 		t.Cleanup(func() { s.Close() })
-		w := &world{T: t, g: gatewaytest.New(t, s, gateway.Config{}), receivers: map[string]*receiver{}}
+		w := &world{T: t, store: s, g: gatewaytest.New(t, s, gateway.Config{}), receivers: map[string]*receiver{}}
 		w.start()
 		f(w)
 	})
+}
+
+// faultyStore fails while a test says so.
+type faultyStore struct {
+	gateway.Store
+	unread, unwritten atomic.Bool
+}
+
+func (s *faultyStore) Client(id gateway.ClientID) (gateway.ClientRecord, error) {
+	if s.unread.Load() {
+		return gateway.ClientRecord{}, errors.New("the disk cannot be read")
+	}
+	return s.Store.Client(id)
+}
+
+func (s *faultyStore) Put(ctx context.Context, entries []gateway.Entry) error {
+	if s.unwritten.Load() {
+		return errors.New("the disk cannot be written")
+	}
+	return s.Store.Put(ctx, entries)
 }
 
 // start starts a manager of the store, as a process that begins.
@@ -464,6 +486,72 @@ func TestACrashLosesNothing(t *testing.T) {
 			w.Errorf("%d events, want 8", n)
 		}
 	})
+}
+
+// An event whose client cannot be looked up is neither lost nor sent to another tenant.
+func TestEventsThatCannotBeJudged(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		in, out := w.connect("in"), w.connect("out")
+		groups := []string{"g"}
+		if _, err := w.g.UpdateClient(w.Context(), "in", gateway.ClientChange{Groups: &groups}); err != nil {
+			w.Fatal(err)
+		}
+		h, err := w.m.Create(w.Context(), Spec{URL: "https://r", Filter: uplinks}, apikey.Limit{Group: "g"}, true, w.g.LastEvent())
+		if err != nil {
+			w.Fatal(err)
+		}
+		r.signedWith(h)
+		w.send(in, 1, 1)
+		w.store.unread.Store(true)
+		for i := 2; i <= 3; i++ {
+			w.send(in, i, i)
+			w.send(out, i-1, i-1)
+			time.Sleep(10 * time.Second)
+		}
+		w.want(r, "in", "1")
+		w.store.unread.Store(false)
+		time.Sleep(10 * time.Second)
+		w.send(in, 4, 4)
+		w.want(r, "in", count(4))
+		w.want(r, "out", "")
+	})
+}
+
+// A webhook that was disabled while the store failed is not written after a later change.
+func TestChangeOvertakesDisabling(t *testing.T) {
+	for _, remove := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			r := w.receiver("r")
+			r.answers(func(context.Context, body, int) *http.Response { return status(410) })
+			h := w.create(r, Spec{})
+			w.store.unwritten.Store(true)
+			w.send(w.connect("a"), 1, 1)
+			if s := w.status(h); s.Condition() != Disabled {
+				w.Fatalf("after 410: %s", s.Condition())
+			}
+			r.answers(nil)
+			w.store.unwritten.Store(false)
+			var err error
+			if remove {
+				err = w.m.Delete(w.Context(), h.ID, apikey.Limit{})
+			} else {
+				_, err = w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil })
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+			time.Sleep(5 * time.Minute)
+			w.kill()
+			w.start()
+			switch list := w.m.List(apikey.Limit{}); {
+			case remove && len(list) > 0:
+				w.Errorf("a deleted webhook is back: %+v", list)
+			case !remove && list[0].Condition() != Active:
+				w.Errorf("after a restart it is %s", list[0].Condition())
+			}
+		})
+	}
 }
 
 // 410 disables a webhook, an event says so, and enabling it goes on where it stopped.
