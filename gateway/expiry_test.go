@@ -84,12 +84,11 @@ func slowClock(t *testing.T, f func(t *testing.T, g *gateway.Gateway, store *slo
 // which it judged. Later deliveries leave only after that.
 func TestADeliveryThatIsPassedOverIsProposedAsExpired(t *testing.T) {
 	slowClock(t, func(t *testing.T, g *gateway.Gateway, store *slowClockStore) {
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
-		l.SetBusy(true)
-		m := push(t, g, "a", "old")
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{}).Disconnect("gone")
+		m := push(t, g, "a", "old") // offline: the next session reads both from the store
 		push(t, g, "a", "new")
 		store.expire(m.ID)
-		l.SetBusy(false)
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 		synctest.Wait()
 		wantTexts(t, l)
 		store.broken.Store(false)
