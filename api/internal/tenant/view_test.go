@@ -124,6 +124,13 @@ func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
 	}
 	in := gatewaytest.Connect(t, g, "in", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"gang"}}})
 	out := gatewaytest.Connect(t, g, "out", gatewaytest.Options{})
+	// The streams begin behind the connections.
+	for _, last, err := store.EventSpan(); g.LastEvent() != last; {
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 	var streams []*Subscription
 	for range 20 {
 		v := views.View(k, Request{})
