@@ -13,16 +13,22 @@ const expireBatch = 1024
 
 // deadline is work that is due at a time.
 type deadline struct {
-	at    time.Time
-	do    func(now time.Time) // called with mu held
-	index int                 // in the heap; -1 if it is no longer there
+	at     time.Time
+	number uint64              // in the order of scheduling, which decides between equal times
+	do     func(now time.Time) // called with mu held
+	index  int                 // in the heap; -1 if it is no longer there
 }
 
 // deadlines is a heap, the earliest first.
 type deadlines []*deadline
 
-func (h deadlines) Len() int           { return len(h) }
-func (h deadlines) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h deadlines) Len() int { return len(h) }
+func (h deadlines) Less(i, j int) bool {
+	if c := h[i].at.Compare(h[j].at); c != 0 {
+		return c < 0
+	}
+	return h[i].number < h[j].number
+}
 func (h deadlines) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
@@ -45,7 +51,8 @@ func (h *deadlines) Pop() any {
 
 // scheduleLocked runs do at a time.
 func (s *Store) scheduleLocked(at time.Time, do func(now time.Time)) *deadline {
-	d := &deadline{at: at, do: do}
+	s.scheduled++
+	d := &deadline{at: at, number: s.scheduled, do: do}
 	heap.Push(&s.deadlines, d)
 	if d.index == 0 { // the driver sleeps for a later deadline
 		select {

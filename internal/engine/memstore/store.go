@@ -95,6 +95,7 @@ type Store struct {
 	queued    int        // deliveries that are not final
 	keys      map[key]*message
 	deadlines deadlines
+	scheduled uint64 // deadlines so far
 	uplinks   uplinkRing
 	events    uint64
 	told      eventLog
