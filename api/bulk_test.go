@@ -17,6 +17,7 @@ import (
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -294,7 +295,9 @@ func TestABugCostsItsLineOnly(t *testing.T) {
 	var log logLines
 	h := newHarness(t)
 	h.known("a")
-	h.gateway = gatewaytest.New(t, panickyStore{h.store}, gateway.Config{})
+	store := memstore.New(memstore.Options{}) // a store has one gateway
+	t.Cleanup(func() { store.Close() })
+	h.gateway = gatewaytest.New(t, panickyStore{store}, gateway.Config{})
 	cfg := Config{Gateway: h.gateway}
 	logTo(&log, slog.LevelInfo)(&cfg)
 	h.handler = New(cfg)

@@ -205,8 +205,9 @@ func (s diskFull) StartAccept(a gateway.Acceptance, done func(gateway.Receipt, e
 
 // A full disk is named, and nothing was stored.
 func TestProblemsOfAFullDisk(t *testing.T) {
-	h := newHarness(t)
-	h.handler = New(Config{Gateway: gatewaytest.New(t, diskFull{h.store}, gateway.Config{})})
+	h, store := newHarness(t), memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	h.handler = New(Config{Gateway: gatewaytest.New(t, diskFull{store}, gateway.Config{})})
 	for target, body := range map[string]string{"/v1/clients/a/messages": pushText("x"), "/v1/messages": `{"to":{"client":"a"},"text":"x"}`} {
 		a := h.call("POST", target, body)
 		if p := a.wantProblem(503, problem.Kind(gateway.CodeDiskFull)); p.MessageID != "" || a.header.Get("Retry-After") != "5" {
