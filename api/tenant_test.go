@@ -475,26 +475,24 @@ func TestEventsShowPayloadsToReadersOfMessages(t *testing.T) {
 
 // TestAStreamEndsWithItsKey within the keep-alive interval, or at the next event.
 func TestAStreamEndsWithItsKey(t *testing.T) {
-	w := newWorld(t)
-	for _, last, err := w.store.EventSpan(); w.gateway.LastEvent() != last; time.Sleep(time.Millisecond) {
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		synctest.Wait() // the gateway has passed on the events of the world
+		stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
+		stream.block()
+		if err := w.keys.Revoke(w.ids["a"]); err != nil {
 			t.Fatal(err)
 		}
-	}
-	stream := w.subscribe("/v1/events", "Authorization", "Bearer "+w.secrets["a"])
-	stream.block()
-	if err := w.keys.Revoke(w.ids["a"]); err != nil {
-		t.Fatal(err)
-	}
-	w.device("a-truck", gatewaytest.Options{})
-	select {
-	case <-stream.ended:
-	case <-time.After(time.Minute):
-		t.Fatal("the stream of a revoked key goes on")
-	}
-	for b := range stream.blocks {
-		t.Errorf("it still heard %q", b)
-	}
+		w.device("a-truck", gatewaytest.Options{})
+		select {
+		case <-stream.ended:
+		case <-time.After(time.Minute):
+			t.Fatal("the stream of a revoked key goes on")
+		}
+		for b := range stream.blocks {
+			t.Errorf("it still heard %q", b)
+		}
+	})
 }
 
 // TestASilentStreamEndsWithItsKey: where nothing happens, with the keep-alive.

@@ -30,9 +30,9 @@ type Webhook struct {
 	Concurrency   int               `json:"concurrency" validate:"required" example:"8"`                              // requests at once; the events of one client never overlap
 	Headers       []string          `json:"headers" validate:"required" example:"Authorization"`                      // names of its static headers
 	RetryFor      string            `json:"retry_for" validate:"required" example:"72h"`                              // after which an event that fails becomes a dead letter
-	Settle        string            `json:"settle,omitempty" example:"30s"`                                           // a client that is back so soon is not told to have gone
+	Settle        string            `json:"settle,omitempty" example:"30s"`                                           // a disconnect is told only if the client stays away for this long
 	Reply         bool              `json:"reply,omitempty"`                                                          // the body of a 200 answer to message.received is pushed to the device
-	Payloads      bool              `json:"payloads" validate:"required"`                                             // events have what devices have sent, because its key had messages:read
+	Payloads      bool              `json:"payloads" validate:"required"`                                             // events carry payloads and results: the key that made it had messages:read
 	CreatedAt     string            `json:"created_at" validate:"required" format:"date-time"`                        // when it was made
 	Secret        string            `json:"secret,omitempty" example:"whsec_"`                                        // that requests are signed with
 	Cursor        string            `json:"cursor" validate:"required" example:"1763800000000017"`                    // events up to it are done, but for those of parked clients

@@ -348,7 +348,7 @@ func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, leas
 	next := c.Consumer
 	now := m.cfg.Now()
 	switch {
-	case m.consumers[key] != c: // it was deleted meanwhile
+	case m.consumers[key] != c: // another call has deleted it
 		m.mu.Unlock()
 		return Status{}, ErrNotFound
 	case c.lease == "" || c.lease != lease:

@@ -137,8 +137,9 @@ func (e *endpoint) trimLocked() {
 	}
 }
 
-// wanted returns the events that a filter selects. An event that cannot be judged is
-// neither sent, for it may be another tenant's, nor passed over: the caller reads it again.
+// wanted returns the events that a filter selects. At an event that
+// cannot be judged it returns the error: the caller reads the event again, because the
+// event may be another tenant's.
 func wanted(filter *feed.Compiled, events []gateway.Event) ([]gateway.Event, error) {
 	kept := events[:0]
 	for i := range events {

@@ -142,7 +142,7 @@ const entriesOfARecord = 256
 // save writes the changes since the last call. The next call repeats those that the
 // store does not take.
 func (m *Manager) save(ctx context.Context) error {
-	m.changes.Lock() // a webhook that is deleted meanwhile would leave entries
+	m.changes.Lock() // a deletion during the write would leave entries
 	defer m.changes.Unlock()
 	m.mu.Lock()
 	var entries []gateway.Entry

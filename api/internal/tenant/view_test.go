@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -114,53 +115,49 @@ func (s *countingStore) Client(id gateway.ClientID) (gateway.ClientRecord, error
 // TestStreamsShareTheLookUpOfAnEvent: what one event costs the store does not rise
 // with the streams of keys that are limited to a group.
 func TestStreamsShareTheLookUpOfAnEvent(t *testing.T) {
-	store := &countingStore{Store: memstore.New(memstore.Options{})}
-	t.Cleanup(func() { store.Close() })
-	g := gatewaytest.New(t, store, gateway.Config{})
-	views := NewViews(g, apikey.NewKeyset(), nil, time.Now)
-	k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := gatewaytest.Connect(t, g, "in", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"gang"}}})
-	out := gatewaytest.Connect(t, g, "out", gatewaytest.Options{})
-	// The streams begin behind the connections.
-	for _, last, err := store.EventSpan(); g.LastEvent() != last; {
+	synctest.Test(t, func(t *testing.T) {
+		store := &countingStore{Store: memstore.New(memstore.Options{})}
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, store, gateway.Config{})
+		views := NewViews(g, apikey.NewKeyset(), nil, time.Now)
+		k, _, err := apikey.NewKeyset().Create(apikey.Spec{Name: "x", Scopes: apikey.EventsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
-	}
-	var streams []*Subscription
-	for range 20 {
-		v := views.View(k, Request{})
-		sub := v.SubscribeNow()
-		streams = append(streams, sub)
-	}
-	before := store.clients.Load()
-	const events = 10
-	for i := range uint64(events) {
-		for _, l := range []*gatewaytest.Link{out, in} {
-			if err := l.Session.Received(t.Context(), i+1, []byte("x")); err != nil {
-				t.Fatal(err)
-			}
+		in := gatewaytest.Connect(t, g, "in", gatewaytest.Options{Hello: gateway.Hello{Groups: []string{"gang"}}})
+		out := gatewaytest.Connect(t, g, "out", gatewaytest.Options{})
+		synctest.Wait() // the streams begin behind the events of the connections
+		var streams []*Subscription
+		for range 20 {
+			v := views.View(k, Request{})
+			sub := v.SubscribeNow()
+			streams = append(streams, sub)
 		}
-	}
-	for _, s := range streams {
-		seen := 0
-		for seen < events {
-			list, err := s.Next(t.Context(), make([]gateway.Event, 0, 2*events))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range list {
-				if seen++; e.Client != "in" {
-					t.Errorf("a stream of the group shows an event of %s", e.Client)
+		before := store.clients.Load()
+		const events = 10
+		for i := range uint64(events) {
+			for _, l := range []*gatewaytest.Link{out, in} {
+				if err := l.Session.Received(t.Context(), i+1, []byte("x")); err != nil {
+					t.Fatal(err)
 				}
 			}
 		}
-	}
-	if n := store.clients.Load() - before; n > 2*events {
-		t.Errorf("%d events took %d look-ups for %d streams, want one each", 2*events, n, len(streams))
-	}
+		for _, s := range streams {
+			seen := 0
+			for seen < events {
+				list, err := s.Next(t.Context(), make([]gateway.Event, 0, 2*events))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range list {
+					if seen++; e.Client != "in" {
+						t.Errorf("a stream of the group shows an event of %s", e.Client)
+					}
+				}
+			}
+		}
+		if n := store.clients.Load() - before; n > 2*events {
+			t.Errorf("%d events took %d look-ups for %d streams, want one each", 2*events, n, len(streams))
+		}
+	})
 }

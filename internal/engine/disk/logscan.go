@@ -22,8 +22,8 @@ import (
 // log was synced a second ago. Damage to later records that reaches to the log's
 // end stays beyond proof, and so does damage to the last few KiB before it: the sync
 // offset of Pebble 2.1.7 leaves out the ends of earlier blocks (LogWriter.flushLoop
-// counts what it wrote of the newest block alone), so it is lower than the truth. An
-// orderly Close leaves no records in the log.
+// counts the bytes of the newest block alone) and is too low. An orderly Close leaves
+// no records in the log.
 //
 // A chunk of the log, little-endian (docs/record format of Pebble, "WAL sync"):
 //

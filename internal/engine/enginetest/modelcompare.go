@@ -86,8 +86,8 @@ func (m *model) compareEvents(rt *rapid.T) {
 					rt.Fatalf("event %d is read between %d and %d", e.Seq, after, through)
 				}
 				_, err := s.store.Message(e.Message)
-				// What a removed message had may be gone, and only one of the stores forgets by
-				// age. A client's answers may go with it.
+				// A store may drop the payload of a removed message, and one of the two
+				// removes by age. A client's results may go with the client.
 				if len(e.Result) > 0 && m.forgot[e.Client] {
 					continue
 				}
