@@ -163,6 +163,8 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/swagger", need: public, handler: redirectTo("/swagger/"), head: true},
 		{method: "GET", pattern: "/swagger/", need: public, handler: s.swaggerPage, head: true},
 		{method: "GET", pattern: "/swagger/{file}", need: public, handler: s.swaggerFile, head: true},
+		{method: "GET", pattern: "/console", need: public, handler: toConsole("console/"), head: true},
+		{method: "GET", pattern: "/console/*", need: public, handler: s.console, head: true},
 		{method: "GET", pattern: "/docs", need: public, handler: redirectTo("/swagger/"), head: true},
 		{method: "GET", pattern: "/docs/", need: public, handler: redirectTo("/swagger/"), head: true},
 		{method: "GET", pattern: "/docs/problems", need: public, handler: s.problemIndex, head: true},

@@ -174,15 +174,19 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// index names the entry points.
-func (s *server) index(w http.ResponseWriter, _ *http.Request) error {
+// index names the entry points. A browser goes to the console.
+func (s *server) index(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Vary", "Accept")
+	if wantsPage(r) {
+		return toConsole("console/")(w, r)
+	}
 	return writeJSON(w, http.StatusOK, struct {
 		Name     string            `json:"name"`
 		Version  string            `json:"version"`
 		URLs     map[string]string `json:"urls"`
 		TryFirst string            `json:"try_first"`
 	}{"longwire", s.cfg.Version.Version, map[string]string{
-		"clients": "/v1/clients", "messages": "/v1/messages", "events": "/v1/events", "stats": "/v1/stats",
+		"clients": "/v1/clients", "messages": "/v1/messages", "events": "/v1/events", "stats": "/v1/stats", "console": "/console/",
 		"api documentation": "/swagger/", "openapi": "/openapi.json", "problem types": "/docs/problems",
 		"ready": "/readyz", "metrics": "/metrics",
 	}, "longwire connect --id demo, then POST /v1/clients/demo/messages?wait=5s"})

@@ -1,0 +1,1 @@
+import{nt as e}from"./index-Coy3_ynt.js";e();

@@ -1,0 +1,123 @@
+// What every part of the console shares: language, zone, theme, the clock's beat, the
+// session.
+
+import { call, session, Failure } from './call.ts'
+import { difference, now } from './clock.ts'
+import type { Language, Zone } from './format.ts'
+import type { components } from './schema.d.ts'
+import type { Sentences } from '../sentences/en.ts'
+import { en } from '../sentences/en.ts'
+
+export type Whoami = components['schemas']['Session']
+export type Theme = 'system' | 'light' | 'dark'
+
+function stored(name: string): string | null {
+  try {
+    return localStorage.getItem('longwire.' + name)
+  } catch {
+    return null
+  }
+}
+
+function store(name: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem('longwire.' + name)
+    else localStorage.setItem('longwire.' + name, value)
+  } catch {
+    // Nothing is kept then; the page works all the same.
+  }
+}
+
+class App {
+  language = $state<Language>('en')
+  /** The sentences of the language. */
+  t = $state.raw<Sentences>(en)
+  zone = $state<Zone>(stored('zone') === 'utc' ? 'utc' : 'local')
+  theme = $state<Theme>((stored('theme') as Theme | null) ?? 'system')
+  /** The server's time in ms; moves once a second while the page is visible. */
+  now = $state(now())
+  /** The difference of the reader's clock to the server's in ms; 0 when it is small. */
+  skew = $state(0)
+  /** Who the reader is; null until the gateway has said it. */
+  who = $state.raw<Whoami | null>(null)
+  /** True when a session has ended under an open page: the login comes over the page, which keeps what was typed. */
+  ended = $state(false)
+  /** Why the gateway does not say it. */
+  refused = $state.raw<Failure | null>(null)
+  /** When an answer last came, in the server's time. */
+  heard = $state(now())
+
+  async start(): Promise<void> {
+    setInterval(() => {
+      if (document.visibilityState === 'visible') this.beat()
+    }, 1000)
+    document.addEventListener('visibilitychange', () => this.beat())
+    session.lost = () => {
+      if (!this.who || this.who.auth === 'open') return
+      this.ended = true
+    }
+    const wanted = stored('language') ?? navigator.language
+    await this.speak(wanted.startsWith('zh') ? 'zh' : 'en', false)
+    await this.whoami()
+  }
+
+  beat(): void {
+    this.now = now()
+    this.skew = difference()
+  }
+
+  async speak(language: Language, keep = true): Promise<void> {
+    this.t = language === 'zh' ? (await import('../sentences/zh.ts')).zh : en
+    this.language = language
+    document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en'
+    if (keep) store('language', language === 'zh' ? 'zh-CN' : 'en')
+  }
+
+  setZone(zone: Zone): void {
+    this.zone = zone
+    store('zone', zone)
+  }
+
+  setTheme(theme: Theme): void {
+    this.theme = theme
+    store('theme', theme === 'system' ? null : theme)
+    if (theme === 'system') delete document.documentElement.dataset['theme']
+    else document.documentElement.dataset['theme'] = theme
+  }
+
+  async whoami(): Promise<void> {
+    try {
+      this.who = await call<Whoami>({ path: '/v1/session' })
+      this.refused = null
+      this.ended = false
+    } catch (error) {
+      this.refused = error instanceof Failure ? error : new Failure(0, null, '', 0)
+    }
+    this.beat()
+  }
+
+  /** Changes a key into a session. The key itself is kept nowhere. */
+  async login(key: string): Promise<void> {
+    session.bearer = key
+    try {
+      await call({ method: 'POST', path: '/v1/session' })
+    } finally {
+      session.bearer = ''
+    }
+    await this.whoami()
+  }
+
+  async logout(): Promise<void> {
+    await call({ method: 'DELETE', path: '/v1/session' }).catch(() => {})
+    this.who = null
+  }
+
+  /** Whether the reader may make calls of a scope. */
+  may(scope: string): boolean {
+    const who = this.who
+    if (!who) return false
+    return who.auth === 'open' || who.scopes.includes('admin') || who.scopes.includes(scope)
+  }
+}
+
+export const app = new App()

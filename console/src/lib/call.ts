@@ -1,0 +1,131 @@
+// Calls of /v1. Every request of the console goes through here, and the command that
+// "copy as curl" gives is made from the same description of the request.
+
+import { observe } from './clock.ts'
+import type { components } from './schema.d.ts'
+
+export type Problem = components['schemas']['Problem']
+export type Value = string | number | boolean | undefined | readonly string[]
+
+export interface Call {
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** The path below the gateway, such as /v1/clients. */
+  path: string
+  query?: Record<string, Value>
+  body?: unknown
+  /** The Idempotency-Key of a write, so that a repeat is the same write. */
+  key?: string
+}
+
+/** Why a call has no answer that can be used. */
+export class Failure extends Error {
+  constructor(
+    /** The HTTP status; 0 when no answer came. */
+    readonly status: number,
+    readonly problem: Problem | null,
+    /** The id of the request in the gateway's log and audit; empty when no answer came. */
+    readonly request: string,
+    /** Seconds until a retry makes sense; 0 when the gateway did not say. */
+    readonly retryAfter: number,
+  ) {
+    super(problem?.title ?? (status ? `HTTP ${status}` : 'no answer'))
+  }
+
+  /** The last part of the problem's type, such as client-not-found; empty without a problem. */
+  get code(): string {
+    return this.problem?.type.split('/').at(-1) ?? ''
+  }
+}
+
+/** The address of the gateway: the folder that holds the console's folder. */
+export function base(location: { origin: string; pathname: string }): string {
+  const folder = location.pathname.replace(/[^/]*$/, '').replace(/\/$/, '')
+  return location.origin + folder.replace(/\/[^/]*$/, '')
+}
+
+export function target(call: Call): string {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(call.query ?? {})) {
+    if (value === undefined || value === '' || value === false) continue
+    for (const each of Array.isArray(value) ? value : [value]) query.append(name, String(each))
+  }
+  const text = query.toString()
+  return call.path + (text ? '?' + text : '')
+}
+
+/** Called when the gateway refuses the session, so that the page can ask for a key. */
+export const session = { lost: () => {}, bearer: '' }
+
+function headers(call: Call): Record<string, string> {
+  const out: Record<string, string> = { 'Longwire-Console': '1', Accept: 'application/json' }
+  if (call.body !== undefined) out['Content-Type'] = 'application/json'
+  if (call.key) out['Idempotency-Key'] = call.key
+  if (session.bearer) out['Authorization'] = 'Bearer ' + session.bearer
+  return out
+}
+
+export interface Answer<T> {
+  data: T
+  status: number
+  headers: Headers
+}
+
+/** Makes one call. Throws a Failure, or the AbortError of the signal. */
+export async function answer<T>(call: Call, signal?: AbortSignal): Promise<Answer<T>> {
+  const sent = Date.now()
+  const init: RequestInit = { method: call.method ?? 'GET', headers: headers(call), credentials: 'same-origin', cache: 'no-store', redirect: 'error' }
+  if (call.body !== undefined) init.body = JSON.stringify(call.body)
+  if (signal) init.signal = signal
+  let response: Response
+  try {
+    response = await fetch(base(location) + target(call), init)
+  } catch (error) {
+    if (signal?.aborted) throw error
+    throw new Failure(0, null, '', 0)
+  }
+  observe(Date.parse(response.headers.get('Date') ?? ''), sent, Date.now())
+  if (!response.ok) throw await failure(response)
+  const text = response.status === 204 ? '' : await response.text()
+  return { data: (text ? JSON.parse(text) : undefined) as T, status: response.status, headers: response.headers }
+}
+
+/** Makes one call and returns its body. */
+export async function call<T>(request: Call, signal?: AbortSignal): Promise<T> {
+  return (await answer<T>(request, signal)).data
+}
+
+/** Reads the failure that a response tells. */
+export async function failure(response: Response): Promise<Failure> {
+  let problem: Problem | null = null
+  try {
+    const body = await response.json()
+    if (typeof body?.type === 'string' && typeof body.title === 'string') problem = body as Problem
+  } catch {
+    // A proxy between may answer with a page of its own: the status says enough.
+  }
+  const failed = new Failure(response.status, problem, response.headers.get('X-Request-Id') ?? '', Number(response.headers.get('Retry-After')) || 0)
+  if (failed.status === 401) session.lost()
+  return failed
+}
+
+/** A new value for Idempotency-Key. randomUUID is missing on plain HTTP. */
+export function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('')
+}
+
+function quote(text: string): string {
+  return "'" + text.replaceAll("'", `'\\''`) + "'"
+}
+
+/** The call as a curl command. The key is the reader's: $LONGWIRE_KEY. */
+export function asCurl(call: Call, gateway: string): string {
+  const parts = ['curl -sS']
+  const method = call.method ?? 'GET'
+  if (method !== 'GET') parts.push('-X ' + method)
+  parts.push('-H "Authorization: Bearer $LONGWIRE_KEY"')
+  if (call.key) parts.push('-H ' + quote('Idempotency-Key: ' + call.key))
+  if (call.body !== undefined) parts.push("-H 'Content-Type: application/json'", '-d ' + quote(JSON.stringify(call.body)))
+  parts.push(quote(gateway + target(call)))
+  return parts.join(' \\\n  ')
+}

@@ -1,0 +1,24 @@
+// The server's clock. Ages are computed against it, because the clock of the
+// reader's machine may be minutes off.
+
+let skew = 0 // milliseconds to add to this machine's clock
+let known = false
+
+/** Takes the time that an answer carries. sentAt and receivedAt are this machine's clock in ms. */
+export function observe(server: number, sentAt: number, receivedAt: number): void {
+  if (!Number.isFinite(server)) return
+  const measured = server - (sentAt + receivedAt) / 2
+  // The Date header has a resolution of a second: a smaller difference says nothing.
+  if (!known || Math.abs(measured - skew) > 1000) skew = measured
+  known = true
+}
+
+/** The server's time in ms since 1970. */
+export function now(): number {
+  return Date.now() + skew
+}
+
+/** How far the reader's clock is from the server's, in ms; 0 below two seconds. */
+export function difference(): number {
+  return Math.abs(skew) < 2000 ? 0 : -skew
+}

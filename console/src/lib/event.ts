@@ -1,0 +1,62 @@
+import type { Presence, State } from './states.ts'
+import type { components } from './schema.d.ts'
+
+type Schemas = components['schemas']
+
+/** An event of the stream, as the console reads it. */
+export interface Line {
+  id: string
+  type: string
+  time?: string
+  sequence?: string
+  data?: {
+    client?: string
+    message_id?: string
+    reason?: string
+    result?: string
+    uplink?: Schemas['Uplink']
+    group?: string
+  }
+}
+
+export interface EventParts {
+  glyph: State | Presence
+  client?: string | undefined
+  message?: string | undefined
+  close?: Schemas['CloseReason'] | undefined
+  reason?: Schemas['DeliveryReason'] | undefined
+  text?: string | undefined
+}
+
+const glyphs: Record<string, State | Presence> = {
+  'client.connected': 'online',
+  'client.disconnected': 'offline',
+  'client.replaced': 'online',
+  'client.forgotten': 'canceled',
+  'message.received': 'acked',
+  'message.acked': 'acked',
+  'message.completed': 'acked',
+  'message.late_ack': 'acked',
+  'message.rejected': 'rejected',
+  'message.expired': 'expired',
+  'message.canceled': 'canceled',
+  'message.failed': 'failed',
+  'message.queued_for_absent': 'queued',
+  'webhook.disabled': 'failed',
+  'store.repaired': 'failed',
+}
+
+/** What a line shows of an event. */
+export function eventLine(line: Line): EventParts {
+  const data = line.data ?? {}
+  const of = line.type.startsWith('client.')
+  return {
+    // Green and filled is what the device said; a message to many that completed is not one device's word.
+    glyph: line.type === 'message.completed' ? 'queued' : (glyphs[line.type] ?? 'canceled'),
+    client: data.client,
+    message: data.message_id,
+    close: of ? (data.reason as Schemas['CloseReason'] | undefined) : undefined,
+    reason: of ? undefined : (data.reason as Schemas['DeliveryReason'] | undefined),
+    text: data.result ?? data.uplink?.text ?? (data.uplink?.base64 !== undefined ? 'base64 ' + data.uplink.base64 : data.group),
+  }
+}

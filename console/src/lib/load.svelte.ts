@@ -1,0 +1,58 @@
+// One thing that a page shows: loading, there, stale, or a failure. Nothing is shown as
+// loading before 200 ms, and what is there stays while it is asked for again.
+
+import { Failure } from './call.ts'
+import { now } from './clock.ts'
+
+export class Loaded<T> {
+  data = $state.raw<T | null>(null)
+  failure = $state.raw<Failure | null>(null)
+  /** True when the answer takes longer than 200 ms. */
+  slow = $state(false)
+  /** When the data came, in the server's time. */
+  at = $state(0)
+  #abort: AbortController | null = null
+  #get: (signal: AbortSignal) => Promise<T>
+
+  constructor(get: (signal: AbortSignal) => Promise<T>) {
+    this.#get = get
+  }
+
+  async load(): Promise<void> {
+    this.#abort?.abort()
+    const abort = new AbortController()
+    this.#abort = abort
+    const timer = setTimeout(() => (this.slow = true), 200)
+    try {
+      const data = await this.#get(abort.signal)
+      if (abort !== this.#abort) return
+      this.data = data
+      this.failure = null
+      this.at = now()
+    } catch (error) {
+      if (abort !== this.#abort) return
+      this.failure = error instanceof Failure ? error : new Failure(0, null, '', 0)
+    } finally {
+      clearTimeout(timer)
+      if (abort === this.#abort) this.slow = false
+    }
+  }
+
+  /** Loads now and each ms milliseconds while the page is visible. Returns what ends it. */
+  every(ms: number): () => void {
+    void this.load()
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible') void this.load()
+    }, ms)
+    const seen = () => {
+      if (document.visibilityState === 'visible') void this.load()
+    }
+    document.addEventListener('visibilitychange', seen)
+    return () => {
+      clearInterval(timer)
+      document.removeEventListener('visibilitychange', seen)
+      this.#abort?.abort()
+      this.#abort = null
+    }
+  }
+}

@@ -1,0 +1,129 @@
+// A window over a list of any length. It keeps the pages near the reader and only the
+// cursors of the others; the list has no total.
+
+import type { Call } from './call.ts'
+
+export interface ListPage<T> {
+  items: T[]
+  /** The cursor of the next page; absent at the end. */
+  next_cursor?: string
+}
+
+export interface Row<T> {
+  /** The row's place, counted from the first row of the window's first page ever loaded. */
+  index: number
+  item: T
+}
+
+const kept = 10 // pages
+
+interface Slot<T> {
+  cursor: string // that loads it
+  start: number // index of its first row
+  count: number
+  items: T[] | null // null when it was let go
+}
+
+/** Loads pages at cursors, forwards, and again when a page that was let go is wanted. */
+export class Window<T> {
+  #slots: Slot<T>[] = []
+  #next: string | null = ''
+  #loading: Promise<void> | null = null
+  #load: (cursor: string) => Promise<ListPage<T>>
+
+  constructor(load: (cursor: string) => Promise<ListPage<T>>) {
+    this.#load = load
+  }
+
+  /** How many rows are known. */
+  get length(): number {
+    const last = this.#slots.at(-1)
+    return last ? last.start + last.count : 0
+  }
+
+  /** Whether the list goes on behind what is known. */
+  get more(): boolean {
+    return this.#next !== null
+  }
+
+  /** The row at an index, or undefined while its page is not here. */
+  at(index: number): T | undefined {
+    const slot = this.#slotOf(index)
+    return slot?.items?.[index - slot.start]
+  }
+
+  /**
+   * Brings the rows from first to last, as far as the list has them. A short page with
+   * a cursor is normal, so it reads on. Returns whether anything came.
+   */
+  async want(first: number, last: number): Promise<boolean> {
+    if (this.#loading) {
+      await this.#loading.catch(() => {})
+      return this.want(first, last)
+    }
+    let came = false
+    const run = async () => {
+      for (const slot of this.#slots) {
+        if (slot.items || slot.start > last || slot.start + slot.count <= first) continue
+        const items: T[] = []
+        for (let cursor: string | undefined = slot.cursor; cursor !== undefined && items.length < slot.count; ) {
+          const page: ListPage<T> = await this.#load(cursor)
+          items.push(...page.items)
+          cursor = page.next_cursor
+        }
+        // Rows may have come or gone meanwhile: the slot keeps its size, so that no other row moves.
+        slot.items = items.slice(0, slot.count)
+        came = true
+      }
+      for (let empty = 0; this.#next !== null && this.length <= last && empty < 20; ) {
+        const cursor = this.#next
+        const page = await this.#load(cursor)
+        this.#next = page.next_cursor ?? null
+        if (page.items.length) {
+          this.#slots.push({ cursor, start: this.length, count: page.items.length, items: page.items })
+          came = true
+        } else empty++
+      }
+      this.#trim(first, last)
+    }
+    this.#loading = run()
+    try {
+      await this.#loading
+    } finally {
+      this.#loading = null
+    }
+    return came
+  }
+
+  /** Changes rows in place, without moving any. */
+  patch(change: (item: T) => T): void {
+    for (const slot of this.#slots) if (slot.items) slot.items = slot.items.map(change)
+  }
+
+  #slotOf(index: number): Slot<T> | undefined {
+    let low = 0
+    let high = this.#slots.length - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const slot = this.#slots[middle]!
+      if (index < slot.start) high = middle - 1
+      else if (index >= slot.start + slot.count) low = middle + 1
+      else return slot
+    }
+    return undefined
+  }
+
+  #trim(first: number, last: number): void {
+    const here = this.#slots.filter((slot) => slot.items)
+    if (here.length <= kept) return
+    const middle = (first + last) / 2
+    const far = (slot: Slot<T>) => Math.abs(slot.start + slot.count / 2 - middle)
+    here.sort((a, b) => far(b) - far(a))
+    for (const slot of here.slice(0, here.length - kept)) slot.items = null
+  }
+}
+
+/** The call of one page of a list. */
+export function pageCall(list: Call, cursor: string, limit: number): Call {
+  return { ...list, query: { ...list.query, limit, cursor: cursor || undefined } }
+}

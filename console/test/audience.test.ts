@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest'
+import { audienceOf } from '../src/lib/audience.ts'
+import { bodyOf } from '../src/lib/payload.ts'
+
+test('an audience is named whole or not at all', () => {
+  expect(audienceOf('client', ' ')).toBeNull()
+  expect(audienceOf('client', 'a')).toEqual({ client: 'a' })
+  expect(audienceOf('clients', 'a\nb, a\n')).toEqual({ clients: ['a', 'b'] })
+  expect(audienceOf('labels', 'site=north\nk=a=b')).toEqual({ labels: { site: 'north', k: 'a=b' } })
+  expect(audienceOf('labels', 'site')).toBeNull()
+  expect(audienceOf('all', '')).toEqual({ all: true })
+})
+
+test('a payload that is none is not sent as something else', () => {
+  expect(bodyOf('text', '{').member).toEqual({ text: '{' })
+  expect(bodyOf('json', '{').error).not.toBe('')
+  expect(bodyOf('json', 'null').member).toEqual({ json: null })
+  expect(bodyOf('hex', '00ff').member).toEqual({ base64: 'AP8=' })
+  expect(bodyOf('hex', 'xyz').error).toBe('hex')
+})

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { anchor } from '../src/lib/anchor.ts'
+import { Window } from '../src/lib/pages.ts'
+
+const million = 1_000_000
+
+/** A list of numbers behind cursors; each third page is short although the list goes on. */
+function list(total = million) {
+  let loads = 0
+  const window = new Window<number>(async (cursor) => {
+    loads++
+    const from = Number(cursor || 0)
+    const size = loads % 3 ? 200 : 50
+    const items = Array.from({ length: Math.max(0, Math.min(size, total - from)) }, (_, i) => from + i)
+    return from + items.length < total ? { items, next_cursor: String(from + items.length) } : { items }
+  })
+  return { window, loads: () => loads }
+}
+
+test('each row is the right one over a long way down and back', async () => {
+  const { window } = list()
+  for (let at = 0; at < 100_000; at += 150) {
+    await window.want(at, at + 40)
+    for (let i = at; i <= at + 40; i++) expect(window.at(i)).toBe(i)
+  }
+  for (let at = 90_000; at >= 0; at -= 1130) {
+    await window.want(at, at + 40)
+    for (let i = at; i <= at + 40; i++) expect(window.at(i)).toBe(i)
+  }
+})
+
+test('a window keeps a few pages only', async () => {
+  const { window } = list()
+  for (let at = 0; at < 50_000; at += 150) await window.want(at, at + 40)
+  let held = 0
+  for (let i = 0; i < window.length; i++) if (window.at(i) !== undefined) held++
+  expect(held).toBeLessThanOrEqual(10 * 200)
+})
+
+test('the end of the list, and an empty one', async () => {
+  const { window } = list(130)
+  await window.want(0, 1000)
+  expect(window.length).toBe(130)
+  expect(window.more).toBe(false)
+  const nothing = new Window<number>(async () => ({ items: [] }))
+  expect(await nothing.want(0, 50)).toBe(false)
+  expect(nothing.more).toBe(false)
+})
+
+test('two wishes at once load each page once', async () => {
+  const { window, loads } = list()
+  await Promise.all([window.want(0, 100), window.want(0, 100)])
+  expect(loads()).toBe(1)
+})
+
+test('a failed page is asked for again', async () => {
+  let fail = true
+  const window = new Window<number>(async () => {
+    if (fail) throw new Error('away')
+    return { items: [1] }
+  })
+  await expect(window.want(0, 1)).rejects.toThrow('away')
+  fail = false
+  expect(await window.want(0, 1)).toBe(true)
+})
+
+test('the height is bounded, and the row under the pointer stays', () => {
+  let base = 0
+  let top = 0
+  let tallest = 0
+  for (let first = 0; first < million; first += 500) {
+    top = (first - base) * 32
+    const moved = anchor(base, top, 32, Math.min(million, first + 1000))
+    base = moved.base
+    top = moved.top
+    expect(base + top / 32).toBe(first)
+    tallest = Math.max(tallest, (first + 1000 - base) * 44)
+  }
+  expect(tallest).toBeLessThan(17_000_000)
+  for (let first = million - 500; first >= 0; first -= 500) {
+    const moved = anchor(base, (first - base) * 32, 32, million)
+    base = moved.base
+    top = moved.top
+    expect(base + top / 32).toBe(first)
+    expect(top).toBeGreaterThanOrEqual(0)
+  }
+  expect(base).toBe(0)
+})
