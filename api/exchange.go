@@ -25,7 +25,8 @@ type exchange struct {
 	principal       string    // id of the caller's key, "" for an open API
 	view            tenant.View
 	started         time.Time
-	status          int // 0 until the answer has begun
+	status          int  // 0 until the answer has begun
+	secure          bool // the caller's connection, or the proxy's with its caller, has TLS
 	quiet           bool
 	bodyRead        bool // to its end
 	lingers         bool // behind the answer the rest of the body is read
@@ -57,8 +58,9 @@ func exchangeOf(w http.ResponseWriter) *exchange { return w.(*exchange) }
 // observe is the outermost layer: request id, recovery, access log, metrics.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure := s.cfg.isSecure(r)
 		r.RemoteAddr = s.cfg.callerOf(r)
-		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(), callerID: callerID(r)}
+		x := &exchange{ResponseWriter: w, started: s.cfg.Now(), id: s.requestID(), callerID: callerID(r), secure: secure}
 		s.traces.turn(x.started)
 		h := w.Header()
 		x.idHeader[0] = x.id

@@ -16,6 +16,12 @@ func (c *Config) isProxy(remote string) bool {
 	return err == nil && c.trusts(at.Addr())
 }
 
+// isSecure reports whether the caller's connection has TLS: this one, or that of a trusted
+// proxy, which names it in X-Forwarded-Proto.
+func (c *Config) isSecure(r *http.Request) bool {
+	return r.TLS != nil || c.isProxy(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
 func (c *Config) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(c.ProxyTrusted, func(p netip.Prefix) bool { return p.Contains(a) })

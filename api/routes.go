@@ -12,6 +12,17 @@ import (
 // way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
+// anyKey is the scope of calls about the caller itself: every key may make them.
+const anyKey apikey.Scope = 1 << 14
+
+// scopeName names the scope of a route in its description.
+func scopeName(need apikey.Scope) string {
+	if need == anyKey {
+		return "any"
+	}
+	return need.String()
+}
+
 // endpoint is one row of the routing table. need is the scope that a caller's key
 // must have; New panics on a row without one. head adds HEAD to a GET. stream marks
 // a body that is read line by line. fails are the problems of the handler, in
@@ -56,7 +67,10 @@ func (e *endpoint) problems() map[int][]problem.Kind {
 	case e.need == public: // probes, and documents, which are not described
 		return nil
 	}
-	all := append([]problem.Kind{problem.Unauthenticated, problem.InsufficientScope, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal}, e.fails...)
+	all := append([]problem.Kind{problem.Unauthenticated, problem.HostNotAllowed, problem.RateLimited, problem.Overloaded, problem.Internal}, e.fails...)
+	if e.need != anyKey {
+		all = append(all, problem.InsufficientScope)
+	}
 	if e.pattern != "/metrics" { // which takes any
 		all = append(all, problem.InvalidParameter)
 	}
@@ -144,6 +158,10 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/consumers/{name}", need: apikey.EventsRead, handler: s.deleteConsumer, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore})},
 		{method: "GET", pattern: "/v1/consumers/{name}/events", need: apikey.EventsRead, handler: s.pullEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
 		{method: "POST", pattern: "/v1/consumers/{name}/ack", need: apikey.EventsRead, handler: s.ackEvents, fails: slices.Concat(ofConsumer, []problem.Kind{ofStore, problem.LeaseHeld})},
+
+		{method: "GET", pattern: "/v1/session", need: anyKey, handler: s.getSession, head: true},
+		{method: "POST", pattern: "/v1/session", need: anyKey, handler: s.openSession, noBody: true},
+		{method: "DELETE", pattern: "/v1/session", need: anyKey, handler: s.closeSession},
 
 		{method: "GET", pattern: "/v1/keys", need: apikey.Admin, handler: s.listKeys, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "POST", pattern: "/v1/keys", need: apikey.Admin, handler: s.createKey, fails: []problem.Kind{ofStore, problem.TooManyKeys}},

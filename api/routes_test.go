@@ -77,7 +77,7 @@ func TestScopesAreDescribed(t *testing.T) {
 		op := doc.Paths.Value(e.pattern).GetOperation(e.method)
 		want := ""
 		if e.need != public {
-			want = e.need.String()
+			want = scopeName(e.need)
 		}
 		if got, _ := op.Extensions["x-scope"].(string); got != want || want != "" && !strings.Contains(op.Description, "`"+want+"`") {
 			t.Errorf("%s %s is described with the scope %q, want %q", e.method, e.pattern, got, want)

@@ -23,12 +23,22 @@ func viewOf(w http.ResponseWriter) *tenant.View { return &exchangeOf(w).view }
 
 // identify authenticates the caller and gives the exchange its view of the gateway.
 func (s *server) identify(x *exchange, r *http.Request) error {
-	key, err := s.keys.Authenticate(r, x.started)
+	request := tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID}
+	session, err := s.sessions.Of(r, x.secure, x.started)
 	if err != nil {
+		if problem.Of(err).Status == http.StatusUnauthorized {
+			http.SetCookie(x, s.sessions.Cleared(x.secure)) // it opens nothing any more
+		}
+		return err
+	}
+	key := session.Key
+	if key != nil {
+		request.Via, request.Until = audit.Console, session.Until
+	} else if key, err = s.keys.Authenticate(r, x.started); err != nil {
 		return err
 	}
 	x.principal = key.ID
-	x.view = s.views.View(key, tenant.Request{From: r.RemoteAddr, ID: x.id, CallerID: x.callerID})
+	x.view = s.views.View(key, request)
 	return nil
 }
 
@@ -40,7 +50,7 @@ func (s *server) refused(x *exchange, r *http.Request, err error) {
 	e := audit.Entry{At: x.started, What: audit.Refused, Target: loggedMethod(r) + " " + loggedPath(r), From: r.RemoteAddr,
 		Request: x.id, Caller: x.callerID, Result: problem.Of(err).Code()}
 	if key := x.view.Key(); key != nil {
-		e.Who, e.Name = key.ID, key.Name
+		e.Who, e.Name, e.Via = key.ID, key.Name, x.view.Via()
 	}
 	s.cfg.Audit.Record(e)
 }

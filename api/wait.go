@@ -32,18 +32,19 @@ func (s *server) patience(w http.ResponseWriter, r *http.Request) (ctx context.C
 	return ctx, func() { stop(); unwatch(); cancel() }
 }
 
-// onKeyEnd arranges that f is called once when the caller's key ends. Calling stop
+// onKeyEnd arranges that f is called when the caller's key or session ends. Calling stop
 // cancels that.
 func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
-	key := viewOf(w).Key()
-	if !key.Ends() {
+	v := viewOf(w)
+	if !v.Ends() {
 		return func() {}
 	}
-	unwatch := context.AfterFunc(key.Life(), f)
-	if key.ExpiresAt.IsZero() {
+	unwatch := context.AfterFunc(v.Key().Life(), f)
+	until := v.Until()
+	if until.IsZero() {
 		return func() { unwatch() }
 	}
-	expiry := time.AfterFunc(key.ExpiresAt.Sub(s.cfg.Now()), f)
+	expiry := time.AfterFunc(until.Sub(s.cfg.Now()), f)
 	return func() { unwatch(); expiry.Stop() }
 }
 
@@ -51,7 +52,7 @@ func (s *server) onKeyEnd(w http.ResponseWriter, f func()) (stop func()) {
 // context has ended. A configured key never ends, so its wait uses the request's
 // context.
 func (s *server) waitUnder(w http.ResponseWriter, r *http.Request) (ctx context.Context, linger time.Duration, release func()) {
-	if !viewOf(w).Key().Ends() {
+	if !viewOf(w).Ends() {
 		return r.Context(), lingerOf(r), func() {}
 	}
 	ctx, release = s.patience(w, r)

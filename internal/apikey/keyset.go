@@ -38,6 +38,7 @@ type table struct {
 	// byHash has every key under the first bytes of its hash. These reveal
 	// nothing of a secret; the rest is compared in constant time.
 	byHash map[uint64]*Key
+	byID   map[string]*Key
 	// groups are those that a key is limited to, or was since the start: a tenant's group
 	// stays its own while its keys rotate.
 	groups   map[string]bool
@@ -73,12 +74,12 @@ func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
 // publish makes keys the current state.
 func (ks *Keyset) publish(keys []*Key) {
 	sortByID(keys)
-	t := &table{list: keys, byHash: make(map[uint64]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
+	t := &table{list: keys, byHash: make(map[uint64]*Key), byID: make(map[string]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
 	if before := ks.keys.Load(); before != nil {
 		maps.Copy(t.groups, before.groups)
 	}
 	for _, k := range keys {
-		t.byHash[index(&k.hash)] = k
+		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 		if k.Limit.Group != "" {
 			t.groups[k.Limit.Group] = true
 		}
@@ -88,7 +89,7 @@ func (ks *Keyset) publish(keys []*Key) {
 		}
 	}
 	for _, k := range ks.fixed {
-		t.byHash[index(&k.hash)] = k
+		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 	}
 	slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
 	t.lengths = slices.Compact(t.lengths)

@@ -29,6 +29,7 @@ type Entry struct {
 	From    string // address of the caller
 	Request string // id of the request, as in the log and in problems
 	Caller  string // the X-Request-Id of the caller, "" for none
+	Via     string // Console for a call by the cookie of a browser, "" for one with a key
 	Count   int    // number of refusals in one entry; 0 for one
 	Result  string // "ok", or the code of the problem
 	Message string // id of the message, if there is one
@@ -59,6 +60,9 @@ const (
 	TestWebhook   = "webhook.test"
 	ReplayWebhook = "webhook.replay"
 
+	OpenSession  = "session.open"
+	CloseSession = "session.close"
+
 	Refused = "refused" // a write without the key or the scope for it
 )
 
@@ -67,6 +71,9 @@ const (
 	OK   = "ok"   // the write was made
 	Held = "held" // the entry stands for Count refusals of a source with too many entries
 )
+
+// Console is the value of Entry.Via.
+const Console = "console"
 
 // queueLen bounds the entries that wait to be written; more are lost.
 const queueLen = 8192
@@ -234,9 +241,9 @@ func (l *Log) sync() {
 
 // attrs are an entry as attributes of a log line; empty members are left out.
 func (e *Entry) attrs() []slog.Attr {
-	list := make([]slog.Attr, 0, 12)
+	list := make([]slog.Attr, 0, 13)
 	list = append(list, slog.Bool("audit", true))
-	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request}, {"caller_request_id", e.Caller},
+	for _, a := range [...][2]string{{"who", e.Who}, {"name", e.Name}, {"target", e.Target}, {"from", e.From}, {"request_id", e.Request}, {"caller_request_id", e.Caller}, {"via", e.Via},
 		{"result", e.Result}, {"message_id", e.Message}, {"idempotency_key_hash", e.Idempotency}} {
 		if a[1] != "" {
 			list = append(list, slog.String(a[0], a[1]))

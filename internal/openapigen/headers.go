@@ -22,6 +22,7 @@ var headers = map[string]struct {
 	"Preference-Applied":   {"the wait of Prefer that the server applies", openapi3.NewStringSchema()},
 	"Link":                 {"rel=next: the next page, if there is one", openapi3.NewStringSchema()},
 	"WWW-Authenticate":     {"how to authenticate, and the missing scope", openapi3.NewStringSchema()},
+	"Set-Cookie":           {"removes the cookie of a session that has ended", openapi3.NewStringSchema()},
 	"Accept-Encoding":      {"the content codings that requests may have", openapi3.NewStringSchema()},
 	"Allow":                {"the methods of the path", openapi3.NewStringSchema()},
 }
@@ -46,7 +47,9 @@ func amendHeaders(op *openapi3.Operation) {
 		switch status, _ := strconv.Atoi(code); {
 		case status == 0: // every other problem
 			names = append(names, "Retry-After", "WWW-Authenticate", "Accept-Encoding", "Allow")
-		case status == 401, status == 403:
+		case status == 401:
+			names = append(names, "WWW-Authenticate", "Set-Cookie")
+		case status == 403:
 			names = append(names, "WWW-Authenticate")
 		case status == 415:
 			names = append(names, "Accept-Encoding")

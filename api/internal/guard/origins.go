@@ -14,9 +14,9 @@ import (
 // preflightLife is how long a browser may keep the answer to a preflight.
 const preflightLife = time.Hour
 
-// Methods and headers that pages of a listed origin may send and read. The API
-// does not use cookies: a page must send a key, so a browser has no credentials
-// that it could add to the request of another page.
+// Methods and headers that pages of a listed origin may send and read. They must send a
+// key: ConsoleHeader is not among the headers, and a cookie counts only with it, so a
+// browser has no credentials that it could add to the request of another page.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id"

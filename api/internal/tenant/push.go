@@ -186,7 +186,7 @@ type problem interface {
 
 func (v *View) entry(what, target string, err error) audit.Entry {
 	e := audit.Entry{At: v.shared.now(), Who: v.key.ID, Name: v.key.Name, What: what, Target: target, From: v.request.From,
-		Request: v.request.ID, Caller: v.request.CallerID, Result: audit.OK}
+		Request: v.request.ID, Caller: v.request.CallerID, Via: v.request.Via, Result: audit.OK}
 	if err != nil {
 		e.Result = "error"
 		if refusal, ok := errors.AsType[*gateway.Error](err); ok {

@@ -40,6 +40,9 @@ type Request struct {
 	From     string // address of the caller
 	ID       string // the request's id that the server made
 	CallerID string // the caller's own id of the request, "" for none
+	Via      string // audit.Console for a call by a cookie
+	// Until is when the cookie ends that the request was allowed by; zero = it had a key.
+	Until time.Time
 }
 
 // View returns the gateway for one request by key.
@@ -62,13 +65,32 @@ type View struct {
 // Key returns the caller's key.
 func (v *View) Key() *apikey.Key { return v.key }
 
+// Via is audit.Console for a call by a cookie, else "".
+func (v *View) Via() string { return v.request.Via }
+
 // Alive returns an error if the key has ended during the request.
 func (v *View) Alive() error {
-	if v.key.Alive(v.shared.now()) {
-		return nil
+	now := v.shared.now()
+	switch {
+	case !v.key.Alive(now):
+		return &gateway.Error{Code: gateway.CodeUnauthorized, Message: "the API key has ended"}
+	case !v.request.Until.IsZero() && !now.Before(v.request.Until):
+		return &gateway.Error{Code: gateway.CodeUnauthorized, Message: "the session has ended"}
 	}
-	return &gateway.Error{Code: gateway.CodeUnauthorized, Message: "the API key has ended"}
+	return nil
 }
+
+// Until returns when the key or the session of the request ends, whichever is first; zero
+// for never. A key may be revoked before.
+func (v *View) Until() time.Time {
+	if v.request.Until.IsZero() || !v.key.ExpiresAt.IsZero() && v.key.ExpiresAt.Before(v.request.Until) {
+		return v.key.ExpiresAt
+	}
+	return v.request.Until
+}
+
+// Ends reports whether the caller's right can end during the request.
+func (v *View) Ends() bool { return v.key.Ends() || !v.request.Until.IsZero() }
 
 // Ready returns nil when the gateway accepts messages.
 func (v *View) Ready() error { return v.shared.gateway.Ready() }

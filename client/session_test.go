@@ -1,0 +1,22 @@
+package client
+
+import (
+	"net/http"
+	"testing"
+)
+
+func TestWhoAmI(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "GET" || r.URL.Path != "/v1/session" || r.Header.Get("Authorization") != "Bearer lwk_x" {
+			t.Errorf("%s %s with %q", r.Method, r.URL, r.Header.Get("Authorization"))
+		}
+		answer(w, 200, `{"auth":"key","key":{"id":"key_1","name":"acme"},"scopes":["clients:read"],"prefix":"acme-","expires_at":"2027-01-01T00:00:00.000Z","features":["webhooks"],"limits":{"max_payload_bytes":262144},"now":"2026-11-30T00:00:00.000Z","version":"1","instance":"5f1c09ab"}`)
+	}, WithAPIKey("lwk_x"))
+	s, err := c.WhoAmI(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Key.Name != "acme" || s.Prefix != "acme-" || s.Limits.MaxPayload != 262144 || s.ExpiresAt.Year() != 2027 || s.Now.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
