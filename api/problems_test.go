@@ -90,6 +90,9 @@ func TestProblemsOfAnyCall(t *testing.T) {
 			})
 		}
 		t.Run(fmt.Sprintf("%s %s %s", e.method, strings.ReplaceAll(e.pattern, "/", "|"), problem.InsufficientScope), func(t *testing.T) {
+			if e.need == anyKey {
+				t.Skip("every key may call it")
+			}
 			less := apikey.WebhooksWrite
 			if e.need == less {
 				less = apikey.WebhooksRead

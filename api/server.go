@@ -11,6 +11,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/vitals"
 )
 
 // server is the handler's state. Fields are fixed after New, except counters.
@@ -53,6 +54,9 @@ func newServer(cfg Config) *server {
 	s.views = tenant.NewViews(cfg.Gateway, s.keyset, cfg.Audit, cfg.Now)
 	if cfg.Gateway != nil {
 		s.eventKey = keyOfLog(cfg.Gateway.Log())
+	}
+	if s.cfg.Vitals == nil && cfg.Gateway != nil {
+		s.cfg.Vitals = vitals.Of(cfg.Gateway, cfg.Now)
 	}
 	s.cfg.Gateway = nil // handlers must use views
 	return s
@@ -113,8 +117,10 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.callers.Spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}
-	if err := guard.Need(viewOf(x).Key(), e.need); err != nil {
-		return err
+	if e.need != anyKey {
+		if err := guard.Need(viewOf(x).Key(), e.need); err != nil {
+			return err
+		}
 	}
 	return s.conns.Allowed(r.Context(), viewOf(x).Key().Scopes.Allows(apikey.Admin))
 }

@@ -39,6 +39,9 @@ var descriptions = map[string]string{
 	"Counts":     "The number of deliveries of a message in each state.",
 	"LastClose":  "How the last connection ended; absent while the client is online.",
 	"Problem":    "The reason why a request was refused or failed (RFC 9457).",
+	"AckLatency": "The time from the last transmission of a delivery to its ack, over the last minute; absent without an ack.",
+	"Disk":       "The file system of the store; absent if its size is not known.",
+	"Rates":      "Numbers a second, over the last minute.",
 	"StoreStats": "The contents of the store.",
 	"Uplink":     "A payload that a device has sent, stored before it was acked.",
 }
