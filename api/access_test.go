@@ -39,8 +39,17 @@ type world struct {
 // tenants are the limits of the keys called so.
 var tenants = map[string]apikey.Limit{"a": {Prefix: "a-"}, "b": {Prefix: "b-"}, "g": {Group: "gang"}}
 
-// limitable are the scopes that a limited key can have.
+// limitable are the scopes that a key limited to a group can have; one limited to a prefix
+// can have metrics:read, too.
 const limitable = apikey.ClientsRead | apikey.ClientsWrite | apikey.MessagesRead | apikey.MessagesWrite | apikey.EventsRead | apikey.WebhooksRead | apikey.WebhooksWrite | apikey.DevicesWrite
+
+// scopesOf are all scopes that a key with a limit can have.
+func scopesOf(l apikey.Limit) apikey.Scope {
+	if l.Prefix != "" {
+		return limitable | apikey.MetricsRead
+	}
+	return limitable
+}
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
@@ -64,7 +73,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	}
 	w.expired()
 	for tenant, limit := range tenants {
-		w.key(tenant, apikey.Spec{Scopes: limitable, Limit: limit})
+		w.key(tenant, apikey.Spec{Scopes: scopesOf(limit), Limit: limit})
 		w.populate(tenant)
 	}
 	w.messages["all"] = w.push("unlimited", `{"to":{"all":true},"text":"for all"}`)
@@ -196,8 +205,9 @@ func (w *world) consumer(tenant string) (name, lease string) {
 // ask is a request that a route answers.
 type ask struct {
 	target, body, contentType string
-	operator                  int // status for a key without a limit, if that is another one
-	status                    int // of the answer to a caller who may
+	operator                  int  // status for a key without a limit, if that is another one
+	status                    int  // of the answer to a caller who may
+	whole                     bool // it is about all tenants, and refused to a limited key
 }
 
 // asks has, for each route that needs a scope, a request about something of one
@@ -324,10 +334,13 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"POST /v1/keys": func(*world, string) ask {
 		return ask{target: "/v1/keys", body: `{"name":"new","scopes":["clients:read"]}`, status: 201}
 	},
-	"GET /v1/keys/{id}":    func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["clients:read"], status: 200} },
-	"DELETE /v1/keys/{id}": func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["webhooks:write"], status: 204} },
-	"GET /v1/stats":        func(*world, string) ask { return ask{target: "/v1/stats", status: 200} },
-	"GET /metrics":         func(*world, string) ask { return ask{target: "/metrics", status: 200} },
+	"GET /v1/keys/{id}":     func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["clients:read"], status: 200} },
+	"DELETE /v1/keys/{id}":  func(w *world, _ string) ask { return ask{target: "/v1/keys/" + w.ids["webhooks:write"], status: 204} },
+	"GET /v1/stats":         func(*world, string) ask { return ask{target: "/v1/stats", status: 200} },
+	"GET /v1/stats/history": func(*world, string) ask { return ask{target: "/v1/stats/history", status: 200} },
+	"GET /v1/findings":      func(*world, string) ask { return ask{target: "/v1/findings", status: 200} },
+	"GET /v1/audit":         func(*world, string) ask { return ask{target: "/v1/audit", status: 200} },
+	"GET /metrics":          func(*world, string) ask { return ask{target: "/metrics", status: 200, whole: true} },
 }
 
 // send asks with a key. A stream is asked by a caller who has left, so that it
@@ -472,7 +485,7 @@ func wantRefusal(t *testing.T, e endpoint, got answer, status int, kind problem.
 
 // varying is what differs between two answers that say the same of two things. The
 // position of a stream is that of the whole log.
-var varying = regexp.MustCompile(`"(instance|secret|created_at|cursor|now)":"[^"]*"|"lag_events":\d+|(msg|evt|wh)_[0-9a-f-]+|\bid: \d+|\b[abgz]-(truck|orders)\b|"created_at":"[^"]*"|"(cursor|lag_events)":"?\d+`)
+var varying = regexp.MustCompile(`"(instance|secret|created_at|cursor|now|started_at|begins_at|at)":"[^"]*"|"(over_seconds|uplinks)":[\d.]+|"lag_events":\d+|(msg|evt|wh)_[0-9a-f-]+|\bid: \d+|\b[abgz]-(truck|orders)\b|"created_at":"[^"]*"|"(cursor|lag_events)":"?\d+`)
 
 func same(a answer) string {
 	return fmt.Sprint(a.status, varying.ReplaceAllString(string(a.body), "…"))
@@ -486,8 +499,12 @@ func TestTenantsAreStrangers(t *testing.T) {
 			w := newWorld(t)
 			own := of(w, key)
 			got := w.send(key, e.method, own)
-			if e.need&(limitable|anyKey) == 0 {
+			if e.need != anyKey && e.need&scopesOf(tenants[key]) == 0 {
 				wantRefusal(t, e, got, 403, problem.InsufficientScope)
+				continue
+			}
+			if own.whole {
+				wantRefusal(t, e, got, 403, problem.Kind(gateway.CodeUnauthorized))
 				continue
 			}
 			got.want(own.status)

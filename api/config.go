@@ -12,6 +12,8 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
+	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/vitals"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -49,6 +51,13 @@ type Config struct {
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.
 	Audit *audit.Log
+	// Vitals has the rates and the history; its owner calls Tick. Nil = one that
+	// begins now and has no history.
+	Vitals *vitals.Recorder
+	// Findings has what needs attention. Nil = nothing.
+	Findings *findings.Registry
+	// UplinksRead is called when a caller has read stored uplinks. Nil = nobody asks.
+	UplinksRead func()
 	// Origins are the web origins, such as https://app.example, whose pages may
 	// call. Each must pass CheckOrigin. None = only this server's own pages.
 	Origins []string
@@ -142,6 +151,12 @@ func (c Config) withDefaults() Config {
 	}
 	c.Source = cmp.Or(c.Source, "/longwire")
 	c.Webhooks = cmp.Or(c.Webhooks, webhook.None())
+	if c.Findings == nil {
+		c.Findings = findings.New(c.Now)
+	}
+	if c.UplinksRead == nil {
+		c.UplinksRead = func() {}
+	}
 	if c.Ready == nil {
 		g := c.Gateway
 		c.Ready = func() []Check { return []Check{{Name: "gateway", Err: g.Ready()}} }

@@ -103,7 +103,7 @@ func validKey(id string) bool {
 //	@ID				createKey
 //	@Summary		Create an API key
 //	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor, and revoke it when no caller uses it any more. Until then both are valid.
-//	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scopes admin and metrics:read cannot be limited.
+//	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scope admin cannot be limited, and metrics:read only to a prefix.
 //	@Description	From the first key on the API needs one.
 //	@Tags			keys
 //	@Accept			json

@@ -68,7 +68,7 @@ func TestKeysThatCannotBe(t *testing.T) {
 		{`{"name":"x","scopes":["all"]}`, 422, "/scopes/0"},
 		{`{"name":"x","scopes":["clients:read"],"prefix":"a b"}`, 422, "/prefix"},
 		{`{"name":"x","scopes":["clients:read"],"prefix":"a","group":"g"}`, 422, "/group"},
-		{`{"name":"x","scopes":["metrics:read"],"prefix":"a"}`, 422, "/scopes"},
+		{`{"name":"x","scopes":["metrics:read"],"group":"a"}`, 422, "/scopes"},
 		{`{"name":"x","scopes":["clients:read"],"expires_in":"0s"}`, 422, "/expires_in"},
 		{`{"name":"x","scopes":["clients:read"],"expires_in":"20000d"}`, 422, "/expires_in"},
 		{`{"name":"x\u0000","scopes":["clients:read"]}`, 422, "/name"},

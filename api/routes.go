@@ -12,7 +12,8 @@ import (
 // way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
-// anyKey is the scope of calls about the caller itself: every key may make them.
+// anyKey is the scope of calls that every key may make. The handler decides by the
+// scopes of the key what it shows.
 const anyKey apikey.Scope = 1 << 14
 
 // scopeName names the scope of a route in its description.
@@ -85,6 +86,9 @@ func (e *endpoint) problems() map[int][]problem.Kind {
 	}
 	if e.takesBody() && !e.stream { // the lines of a stream have their own
 		all = append(all, problem.MalformedJSON, problem.UnknownField, problem.ValidationFailed)
+	}
+	if e.need == anyKey {
+		all = slices.DeleteFunc(all, func(k problem.Kind) bool { return k == problem.InsufficientScope })
 	}
 	slices.Sort(all)
 	byStatus := map[int][]problem.Kind{}
@@ -169,7 +173,10 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
 
 		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
-		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true},
+		{method: "GET", pattern: "/v1/stats/history", need: apikey.MetricsRead, handler: s.statsHistory, head: true},
+		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, head: true, fails: []problem.Kind{ofStore}},
+		{method: "GET", pattern: "/v1/audit", need: apikey.Admin, handler: s.listAudit, head: true, fails: []problem.Kind{problem.InvalidCursor}},
+		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true, fails: []problem.Kind{ofLimits}},
 
 		{method: "GET", pattern: "/livez", need: public, handler: s.livez, head: true},
 		{method: "GET", pattern: "/readyz", need: public, handler: s.readyz, head: true},

@@ -11,6 +11,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/vitals"
 )
 
 // server is the handler's state. Fields are fixed after New, except counters.
@@ -59,6 +60,9 @@ func newServer(cfg Config) *server {
 		s.instance = instanceOf(cfg.Gateway.Log())
 	}
 	s.sessions = guard.NewSessions(s.keys, s.instance)
+	if s.cfg.Vitals == nil && cfg.Gateway != nil {
+		s.cfg.Vitals = vitals.Of(cfg.Gateway, cfg.Now)
+	}
 	s.cfg.Gateway = nil // handlers must use views
 	return s
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/docs"
-	"github.com/longwire/longwire/gateway"
 )
 
 // Version names the source and the compiler of the binary.
@@ -106,72 +105,11 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Metrics == nil {
 		return problem.New(problem.RouteNotFound, "metrics are switched off")
 	}
+	if err := viewOf(w).Unlimited(); err != nil {
+		return err
+	}
 	s.cfg.Metrics.ServeHTTP(w, r)
 	return nil
-}
-
-// Stats are totals of this process since it started, and its present state.
-type Stats struct {
-	StartedAt    string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
-	Draining     bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
-	Online       int               `json:"online" validate:"required"`                        // clients that are connected
-	InFlight     int               `json:"in_flight" validate:"required"`                     // deliveries that devices have not answered
-	Accepted     uint64            `json:"accepted" validate:"required"`                      // messages accepted
-	Delivered    uint64            `json:"delivered" validate:"required"`                     // transmissions flushed to sockets
-	Redelivered  uint64            `json:"redelivered" validate:"required"`                   // repeated transmissions
-	Settled      map[string]uint64 `json:"settled" validate:"required"`                       // deliveries that became final, by state
-	LateAcks     uint64            `json:"late_acks" validate:"required"`                     // answers after that
-	Uplinks      uint64            `json:"uplinks" validate:"required"`                       // payloads from devices
-	Connects     uint64            `json:"connects" validate:"required"`                      // registrations
-	Takeovers    uint64            `json:"takeovers" validate:"required"`                     // registrations that replaced a connection
-	Disconnects  map[string]uint64 `json:"disconnects" validate:"required"`                   // connections that ended, by reason
-	EventStreams int64             `json:"event_streams" validate:"required"`                 // callers that wait for events
-	Store        StoreStats        `json:"store" validate:"required"`                         // totals of the store
-} //@name Stats
-
-// StoreStats are totals of the store.
-type StoreStats struct {
-	Engine    string `json:"engine" validate:"required" example:"pebble"` // that stores
-	Durable   bool   `json:"durable" validate:"required"`                 // whether a 202 survives the process
-	Clients   int    `json:"clients" validate:"required"`                 // that are known
-	Messages  int    `json:"messages" validate:"required"`                // that are kept
-	Queued    int    `json:"queued" validate:"required"`                  // deliveries that are not final
-	OldestAt  string `json:"oldest_at,omitempty" format:"date-time"`      // acceptance of the oldest queued message
-	DiskBytes int64  `json:"disk_bytes" validate:"required"`              // that the store takes
-} //@name StoreStats
-
-// stats shows totals.
-//
-//	@ID			stats
-//	@Summary	Totals of this server
-//	@Tags		system
-//	@Produce	json
-//	@Success	200		{object}	Stats
-//	@x-scope	"metrics:read"
-//	@Router		/v1/stats [get]
-func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
-	if err := queryOf(r).done(); err != nil {
-		return err
-	}
-	g, err := viewOf(w).Stats()
-	if err != nil {
-		return err
-	}
-	v := Stats{
-		StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, InFlight: g.InFlight,
-		Accepted: g.Accepted, Delivered: g.Delivered, Redelivered: g.Redelivered, LateAcks: g.LateAcks, Uplinks: g.Uplinks,
-		Connects: g.Connects, Takeovers: g.Takeovers, Disconnects: g.DisconnectsByReason, EventStreams: s.streams.Load(),
-		Settled: make(map[string]uint64),
-		Store: StoreStats{Engine: g.Store.Engine, Durable: g.Store.Durable, Clients: g.Store.Clients, Messages: g.Store.Messages,
-			Queued: g.Store.Queued, OldestAt: stamp(g.Store.OldestAt), DiskBytes: g.Store.DiskBytes},
-	}
-	for st := gateway.Acked; st <= gateway.Failed; st++ {
-		v.Settled[st.String()] = g.Settled[st]
-	}
-	if v.Disconnects == nil {
-		v.Disconnects = map[string]uint64{}
-	}
-	return writeJSON(w, http.StatusOK, v)
 }
 
 // index names the entry points. A browser goes to the console.

@@ -82,6 +82,9 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 		out.Items[i] = uplinkView(&page.Items[i])
 		out.NextAfter = page.Items[i].Seq
 	}
+	if !page.More {
+		s.cfg.UplinksRead()
+	}
 	if page.More {
 		out.NextAfter = max(out.NextAfter, page.Next)
 	}

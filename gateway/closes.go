@@ -22,6 +22,9 @@ type closeNote struct {
 	epoch  uint64
 	reason string
 	seen   time.Time
+
+	at, first time.Time // of this close, and of the first one of the row
+	row       int       // closes in quick succession
 }
 
 func (c *lastCloses) add(id ClientID, n closeNote) {
@@ -30,11 +33,13 @@ func (c *lastCloses) add(id ClientID, n closeNote) {
 	if c.last == nil {
 		c.last = make(map[ClientID]closeNote)
 	}
-	if _, known := c.last[id]; !known {
+	last, known := c.last[id]
+	if !known {
 		delete(c.last, c.order[c.next])
 		c.order[c.next] = id
 		c.next = (c.next + 1) % maxCloses
 	}
+	n.continueRow(last)
 	c.last[id] = n
 }
 

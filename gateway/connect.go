@@ -82,6 +82,7 @@ func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
 	}
 	defer sh.mu.Unlock()
 	if sh.sessions[id] != nil && g.cfg.RejectTwins {
+		g.conflicts.note(id, g.cfg.Now())
 		return IDInUse()
 	}
 	sh.takeLocked(id)
@@ -98,10 +99,15 @@ func (g *Gateway) enter(s *Session, c Credential) {
 		s.inherit(old.retire())
 		s.flaps = old.flapsAfter(s.connectedTime())
 		g.counts.takeovers.Add(1)
+		sh.tallyLocked(s.client, replaced)
+		if s.flaps > 0 {
+			g.conflicts.note(s.client, g.cfg.Now())
+		}
 	} else {
 		s.inherit(g.hub.recallLocked(sh, s.client))
 		g.hub.online.add(s.client)
 		g.counts.connects.Add(1)
+		sh.tallyLocked(s.client, came)
 	}
 	sh.sessions[s.client] = s
 	sh.keepCredentialLocked(s.client, c)
@@ -156,7 +162,8 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 	sh.mu.Lock()
 	live := sh.sessions[s.client] == s
 	if live {
-		g.closes.add(s.client, closeNote{s.epoch, reason, seen}) // before the client reads as offline
+		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
+		sh.tallyLocked(s.client, left)
 		delete(sh.sessions, s.client)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)

@@ -102,12 +102,17 @@ type Gateway struct {
 	runs        *runQueue
 	sent        *sentCounts
 	counts      counters
+	acks        Latencies // from the last transmission to the ack
 	onlineWaits sync.Pool // of *onlineWait
 	once        onceCalls
 	late        lateAnswers
 	closes      lastCloses
+	conflicts   conflicts
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
+
+	tallying sync.Mutex // held to change tallies
+	tallies  atomic.Pointer[tallies]
 
 	draining atomic.Bool
 	workers  sync.WaitGroup

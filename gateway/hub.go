@@ -39,6 +39,8 @@ type hubShard struct {
 	// as a repeat and attempts are counted further. They are lost with the
 	// process.
 	tried map[ClientID][]attempt
+	// tallies is the gateway's set, nil for none.
+	tallies *tallies
 }
 
 // attempt is the transmissions of one delivery in earlier sessions, without those

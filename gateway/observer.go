@@ -111,6 +111,11 @@ func (o *observer) Changed(list []Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
+			if set := g.tallies.Load(); set != nil {
+				for t := range set.of(c.Client) {
+					t.accepted.Add(1)
+				}
+			}
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -123,6 +128,11 @@ func (o *observer) Changed(list []Change) {
 			g.settledAll(c, &woken)
 		case *Uplinked:
 			g.counts.uplinks.Add(1)
+			if set := g.tallies.Load(); set != nil {
+				for t := range set.of(c.Uplink.Client) {
+					t.uplinks.Add(1)
+				}
+			}
 		case *EventsLogged:
 			g.events.logged(c.Last)
 		case *ClientForgotten:
@@ -159,6 +169,12 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 		return
 	}
 	g.counts.settled[d.State].Add(1)
+	if d.State == Acked && !d.SentAt.IsZero() {
+		g.acks.add(d.FinalAt.Sub(d.SentAt))
+	}
+	if set := g.tallies.Load(); set != nil {
+		set.settled(d)
+	}
 	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
 		woken.add(s)
 	}

@@ -333,8 +333,12 @@ func (c *OnlineCall) answer(code AckCode, result []byte) {
 		SentAt: c.sentAt.Round(0), At: now.Round(0)}
 	if !c.sentAt.IsZero() {
 		r.RTT = now.Sub(c.sentAt)
+		g.acks.add(r.RTT)
 	}
 	g.counts.onlineAcked.Add(1)
+	if set := g.tallies.Load(); set != nil {
+		set.answered(s.client, r.RTT)
+	}
 	c.waiter.Answered(r, nil)
 }
 

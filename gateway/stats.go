@@ -98,6 +98,13 @@ func (c *counters) claimed(h Hello, w Welcome) {
 // OnlineClients is Stats().Online at no cost.
 func (g *Gateway) OnlineClients() int { return g.hub.online.len() }
 
+// AckLatencies returns the times from the last transmission of a delivery to its ack, of
+// stored and of online deliveries since the start.
+func (g *Gateway) AckLatencies() LatencyCounts { return g.acks.Snapshot() }
+
+// UplinkCount is Stats().Uplinks at no cost.
+func (g *Gateway) UplinkCount() uint64 { return g.counts.uplinks.Load() }
+
 // Turnover is how often a client has connected or disconnected so far, at no
 // cost.
 func (g *Gateway) Turnover() uint64 {

@@ -136,8 +136,10 @@ func (s *Spec) Check(now time.Time) error {
 		return wrong("name", "is 1 to %d bytes of printable text", MaxName)
 	case s.Scopes == 0:
 		return wrong("scopes", "needs at least one of %s", strings.Join(scopeNames[:], ", "))
-	case !s.Limit.None() && s.Scopes&(Admin|MetricsRead) != 0:
-		return wrong("scopes", "admin and metrics:read are about all clients and cannot be limited")
+	case !s.Limit.None() && s.Scopes&Admin != 0:
+		return wrong("scopes", "admin is about all clients and cannot be limited")
+	case s.Limit.Group != "" && s.Scopes&MetricsRead != 0:
+		return wrong("scopes", "metrics:read cannot be limited to a group: numbers are counted by prefixes of ids")
 	case !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now):
 		return wrong("expires_at", "is in the past")
 	case s.ExpiresAt.After(now.Add(MaxExpiry)):

@@ -38,7 +38,7 @@ func TestKeysThatCanBe(t *testing.T) {
 		"prefix and group":   {func(s *Spec) { s.Limit = Limit{Prefix: "a", Group: "b"} }, "group"},
 		"limited admin":      {func(s *Spec) { s.Scopes, s.Limit.Prefix = Admin, "a" }, "scopes"},
 		"admin among others": {func(s *Spec) { s.Scopes, s.Limit.Group = ClientsRead|Admin, "a" }, "scopes"},
-		"limited metrics":    {func(s *Spec) { s.Scopes, s.Limit.Prefix = MetricsRead, "a" }, "scopes"},
+		"limited metrics":    {func(s *Spec) { s.Scopes, s.Limit.Group = MetricsRead, "a" }, "scopes"},
 		"ends now":           {func(s *Spec) { s.ExpiresAt = now }, "expires_at"},
 		"ends in a second":   {func(s *Spec) { s.ExpiresAt = now.Add(time.Second) }, ""},
 		"ends in ten years":  {func(s *Spec) { s.ExpiresAt = now.Add(MaxExpiry) }, ""},

@@ -19,7 +19,7 @@ const (
 	EventsRead                      // follow the event stream
 	WebhooksWrite                   // set up webhooks
 	DevicesWrite                    // list, create and revoke tokens of devices
-	MetricsRead                     // metrics and totals, which cover all tenants
+	MetricsRead                     // metrics and totals; with a limit to a prefix, totals of its clients
 	Admin                           // everything, including the keys
 	WebhooksRead                    // see webhooks
 )

@@ -90,6 +90,7 @@ type Log struct {
 	done     sync.WaitGroup
 	once     sync.Once
 	ended    chan struct{} // closed by Close: ends the syncs
+	recent   recent
 
 	mu         sync.Mutex
 	complained time.Time // time of the last loss in the log
@@ -120,6 +121,9 @@ func Open(path string, log *slog.Logger) (*Log, error) {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
 		l.out = f
+		if err := l.recent.readTail(path); err != nil { // a log that may be written and not read
+			log.Warn("the audit log cannot be read; its earlier entries are not shown", "cause", err)
+		}
 	}
 	l.start()
 	return l, nil
@@ -193,10 +197,13 @@ func (l *Log) run() {
 	batch := uint64(0) // entries that are not flushed
 	for e := range l.queue {
 		if n := l.lost.Load(); n != told {
-			l.out.write(Entry{At: e.At, What: "lost", Target: fmt.Sprintf("up to %d entries since the start", n), Result: "lost"})
+			lost := Entry{At: e.At, What: "lost", Target: fmt.Sprintf("up to %d entries since the start", n), Result: "lost"}
+			l.out.write(lost)
+			l.recent.add(lost)
 			told = n
 		}
 		l.out.write(e)
+		l.recent.add(e)
 		batch++
 		if len(l.queue) > 0 && !l.out.full() {
 			continue

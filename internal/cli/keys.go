@@ -85,7 +85,7 @@ Writing does not include reading; admin includes every scope, and managing keys.
 
 --prefix or --group limits the key to the clients whose id has that prefix, or that
 are in that group. It cannot see or change other clients. A limited key cannot have
-the scopes admin and metrics:read.
+the scope admin, and with --group it cannot have metrics:read.
 
 To rotate a key, create a second one and revoke the first when no program uses it.
 Until then both are valid. "longwire keys list" shows when each was last used.`,

@@ -35,14 +35,17 @@ var examples = map[string]any{
 // descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a
 // description beside a reference.
 var descriptions = map[string]string{
-	"Audience":      "The recipients of a message: exactly one member is set.",
-	"Counts":        "The number of deliveries of a message in each state.",
-	"LastClose":     "How the last connection ended; absent while the client is online.",
-	"Problem":       "The reason why a request was refused or failed (RFC 9457).",
-	"SessionKey":    "The caller's key; absent while the API is open.",
-	"SessionLimits": "Bounds of this server.",
 	"StoreStats":    "The contents of the store.",
+	"Audience":      "The recipients of a message: exactly one member is set.",
+	"LastClose":     "How the last connection ended; absent while the client is online.",
+	"SessionLimits": "Bounds of this server.",
+	"Counts":        "The number of deliveries of a message in each state.",
 	"Uplink":        "A payload that a device has sent, stored before it was acked.",
+	"Rates":         "Numbers a second, over the last minute.",
+	"Problem":       "The reason why a request was refused or failed (RFC 9457).",
+	"Disk":          "The file system of the store; absent if its size is not known.",
+	"SessionKey":    "The caller's key; absent while the API is open.",
+	"AckLatency":    "The time from the last transmission of a delivery to its ack, over the last minute; absent without an ack.",
 }
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot

@@ -9,6 +9,7 @@ import (
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
+	"github.com/longwire/longwire/internal/findings"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -35,9 +36,18 @@ func enums() []enum {
 			[][2]string{{"Problem", "reason"}}},
 		{"RefusalReason", "Why a registration was refused.", deviceauth.Refusals(),
 			[][2]string{{"RefusedRegistration", "reason"}}},
+		{"FindingCode", "What needs attention. The page docs/guide/findings.md says what to do.", findingCodes(),
+			[][2]string{{"Finding", "code"}}},
 		{"WebhookReason", "Why a webhook was disabled.", webhook.Reasons(),
 			[][2]string{{"Webhook", "reason"}, {"WebhookEventData", "reason"}}},
 	}
+}
+
+func findingCodes() (codes []string) {
+	for _, c := range findings.Codes() {
+		codes = append(codes, string(c))
+	}
+	return codes
 }
 
 // addEnums adds the schemas of the lists and the references to them. Swagger 2.0

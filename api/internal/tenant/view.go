@@ -97,11 +97,29 @@ func (v *View) Ready() error { return v.shared.gateway.Ready() }
 
 // Stats returns totals of all tenants. It refuses a limited key.
 func (v *View) Stats() (gateway.Stats, error) {
-	if v.limited() {
-		return gateway.Stats{}, beyond("totals are of all clients, and the API key is limited")
+	if err := v.Unlimited(); err != nil {
+		return gateway.Stats{}, err
 	}
 	return v.shared.gateway.Stats(), nil
 }
+
+// Unlimited returns an error unless the caller may see the numbers of all tenants.
+func (v *View) Unlimited() error {
+	if v.limited() {
+		return beyond("the numbers are of all clients, and the API key is limited")
+	}
+	return nil
+}
+
+// Process returns when the process started, and whether it is stopping.
+func (v *View) Process() (started time.Time, draining bool) {
+	s := v.shared.gateway.Stats()
+	return s.StartedAt, s.Draining
+}
+
+// Inside reports whether the caller may see what is about a client. For a limit to a group
+// it reads the client's groups.
+func (v *View) Inside(id gateway.ClientID) (bool, error) { return v.inside(id) }
 
 func (v *View) limited() bool { return !v.key.Limit.None() }
 

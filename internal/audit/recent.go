@@ -1,0 +1,158 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of the entries in memory.
+const (
+	MaxRecent = 10_000
+	maxTail   = 16 << 20 // bytes of the file that a start reads
+	maxKept   = 1 << 10  // bytes of one member of an entry; the file has the rest
+)
+
+// recent has the newest entries. A start fills it from the end of the file.
+type recent struct {
+	mu    sync.Mutex
+	ring  []Entry
+	total uint64 // entries so far; the number of an entry is its place among them, from 1
+}
+
+func (r *recent) add(e Entry) {
+	for _, s := range []*string{&e.Target, &e.Caller, &e.Name} {
+		if len(*s) > maxKept {
+			*s = strings.ToValidUTF8((*s)[:maxKept], "")
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ring) < MaxRecent {
+		r.ring = append(r.ring, e)
+	} else {
+		r.ring[r.total%MaxRecent] = e
+	}
+	r.total++
+}
+
+// Query selects entries.
+type Query struct {
+	Since  time.Time // recorded at this time or later; zero = any
+	Who    string    // id or name of the key, "" = any
+	Target string    // the target, or its first word; "" = any
+	Before uint64    // number: only older entries; 0 = from the newest
+	Limit  int       // at least 1
+}
+
+func (q *Query) wants(e *Entry) bool {
+	if e.At.Before(q.Since) || q.Who != "" && q.Who != e.Who && q.Who != e.Name {
+		return false
+	}
+	rest, ok := strings.CutPrefix(e.Target, q.Target)
+	return q.Target == "" || ok && (rest == "" || rest[0] == ' ')
+}
+
+// Recorded is an entry with its number, which rises in the order of the log and is of
+// this process.
+type Recorded struct {
+	Entry
+	Number uint64
+}
+
+// Recent returns entries among the last MaxRecent, newest first. They include those that
+// the file had at the start. more reports that older ones follow.
+func (l *Log) Recent(q Query) (list []Recorded, more bool) {
+	if l == nil {
+		return nil, false
+	}
+	r := &l.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := r.total
+	if q.Before > 0 {
+		from = min(from, q.Before-1)
+	}
+	for n := from; n > r.total-uint64(len(r.ring)); n-- {
+		e := &r.ring[(n-1)%MaxRecent]
+		if !q.wants(e) {
+			continue
+		}
+		if len(list) == q.Limit {
+			return list, true
+		}
+		list = append(list, Recorded{*e, n})
+	}
+	return list, false
+}
+
+// line is a line of the file.
+type line struct {
+	Time    time.Time `json:"time"`
+	What    string    `json:"msg"`
+	Audit   bool      `json:"audit"`
+	Who     string    `json:"who"`
+	Name    string    `json:"name"`
+	Target  string    `json:"target"`
+	From    string    `json:"from"`
+	Request string    `json:"request_id"`
+	Caller  string    `json:"caller_request_id"`
+	Result  string    `json:"result"`
+	Message string    `json:"message_id"`
+	Hash    string    `json:"idempotency_key_hash"`
+	Count   int       `json:"count"`
+}
+
+// readTail adds the newest entries of a file, whose end it reads. It passes over what is
+// not an entry, such as a torn line.
+func (r *recent) readTail(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	from := max(info.Size()-maxTail, 0)
+	b := make([]byte, info.Size()-from)
+	n, err := io.ReadFull(io.NewSectionReader(f, from, int64(len(b))), b)
+	b = b[:n]
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return err
+	}
+	if from > 0 {
+		_, b, _ = bytes.Cut(b, []byte("\n")) // a part of a line
+	}
+	b = lastLines(b, MaxRecent)
+	for text := range bytes.Lines(b) {
+		var l line
+		if json.Unmarshal(text, &l) != nil || !l.Audit {
+			continue
+		}
+		r.add(Entry{At: l.Time, Who: l.Who, Name: l.Name, What: l.What, Target: l.Target, From: l.From, Request: l.Request, Caller: l.Caller,
+			Count: l.Count, Result: cmp.Or(l.Result, OK), Message: l.Message, Idempotency: l.Hash})
+	}
+	return nil
+}
+
+// lastLines returns the last n lines of b.
+func lastLines(b []byte, n int) []byte {
+	at := len(b)
+	if at > 0 && b[at-1] == '\n' {
+		at--
+	}
+	for ; n > 0; n-- {
+		at = bytes.LastIndexByte(b[:at], '\n')
+		if at < 0 {
+			return b
+		}
+	}
+	return b[at+1:]
+}

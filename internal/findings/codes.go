@@ -1,0 +1,77 @@
+package findings
+
+// Code is the kind of a finding. The list is in the API's description and on the page
+// docs/guide/findings.md; a test compares them.
+type Code string
+
+// The codes of findings.
+const (
+	StoreUnavailable    Code = "store_unavailable"
+	DiskNearlyFull      Code = "disk_nearly_full"
+	StoreRepaired       Code = "store_repaired"
+	SyncTooFast         Code = "sync_too_fast"
+	ClockStep           Code = "clock_step"
+	DevicesRefused      Code = "devices_refused"
+	ClientsFlapping     Code = "clients_flapping"
+	DuplicateIDs        Code = "duplicate_ids"
+	DevicesSilent       Code = "devices_silent"
+	QueueOld            Code = "queue_old"
+	UplinksUnread       Code = "uplinks_unread"
+	WebhookFailing      Code = "webhook_failing"
+	WebhookDisabled     Code = "webhook_disabled"
+	ConsumerBehind      Code = "consumer_behind"
+	CertificateExpiring Code = "certificate_expiring"
+	KeyExpiring         Code = "key_expiring"
+	ClientsFull         Code = "clients_full"
+	ConnectionsFull     Code = "connections_full"
+)
+
+// kind is the fixed part of a code.
+type kind struct {
+	scope string // that a caller needs to see it
+	// text is the sentence in English. {count} and {name} stand for the count and for
+	// facts.
+	text string
+}
+
+// kinds has every code, in the order of the documentation.
+var kinds = []struct {
+	code Code
+	kind
+}{
+	{StoreUnavailable, kind{"metrics:read", "The store accepts no messages: {cause}."}},
+	{DiskNearlyFull, kind{"metrics:read", "The disk of the store is nearly full: {free_bytes} of {total_bytes} bytes are free."}},
+	{StoreRepaired, kind{"metrics:read", "The store continues from a repair or a backup. The newest messages and answers may be lost."}},
+	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
+	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},
+	{DevicesRefused, kind{"clients:read", "Refused devices: {count}. The last one is {client}, with the reason {reason}."}},
+	{ClientsFlapping, kind{"clients:read", "Clients that connect and disconnect again and again: {count}. One of them is {client}, which last ended with {reason}."}},
+	{DuplicateIDs, kind{"clients:read", "Ids that two devices claim in turn: {count}. One of them is {client}."}},
+	{DevicesSilent, kind{"clients:read", "Devices that missed their heartbeats and have not come back: {count}. One of them is {client}."}},
+	{QueueOld, kind{"metrics:read", "The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}."}},
+	{UplinksUnread, kind{"metrics:read", "Uplinks that no backend has read: {count}."}},
+	{WebhookFailing, kind{"webhooks:read", "The webhook {id} does not reach its endpoint: {last_error}."}},
+	{WebhookDisabled, kind{"webhooks:read", "The webhook {id} is disabled: {cause}."}},
+	{ConsumerBehind, kind{"events:read", "The consumer {name} is {lag} events behind."}},
+	{CertificateExpiring, kind{"metrics:read", "The certificate of the port {listener} expires at {expires_at}."}},
+	{KeyExpiring, kind{"admin", "The API key {name} expires at {expires_at}."}},
+	{ClientsFull, kind{"metrics:read", "{count} clients are known, and there may be {limit}."}},
+	{ConnectionsFull, kind{"metrics:read", "{count} connections of devices are open, and there may be {limit}."}},
+}
+
+// Codes returns every code, in the order of the documentation.
+func Codes() (all []Code) {
+	for _, k := range kinds {
+		all = append(all, k.code)
+	}
+	return all
+}
+
+func kindOf(c Code) *kind {
+	for i := range kinds {
+		if kinds[i].code == c {
+			return &kinds[i].kind
+		}
+	}
+	return nil
+}
