@@ -52,6 +52,7 @@ var (
 	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
 	ofPush   = []problem.Kind{ofStore, problem.Kind(gateway.CodeDiskFull), ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
+	ofPushMany = append(slices.Clone(ofPush), problem.Kind(gateway.CodeTooManyRecipients))
 	ofTokens   = []problem.Kind{ofStore, ofClient, problem.NoTokenFile}
 	ofMessage  = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
 	ofConsumer = []problem.Kind{problem.ConsumerNotFound}
@@ -134,7 +135,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 
 		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
-		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPush},
+		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPushMany},
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
 		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
 		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},

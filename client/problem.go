@@ -58,6 +58,7 @@ const (
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
 	CodeTooManyClients       Code = "too-many-clients"
+	CodeTooManyRecipients    Code = "too-many-recipients" // Push.MaxRecipients; nothing was stored
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"

@@ -24,8 +24,8 @@ type Store interface {
 	// is set: a repeat returns the receipt of the first message.
 	//
 	// Errors: CodeClientNotFound (the single recipient is unknown and
-	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
-	// has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
+	// a.QueueUnknown is not set), CodeTooManyClients, CodeTooManyRecipients, CodeQueueFull (the
+	// single recipient's queue has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
@@ -34,6 +34,11 @@ type Store interface {
 	// several of them. The messages of one caller keep their order. StartAccept
 	// waits while the log's queue is full.
 	StartAccept(a Acceptance, done func(Receipt, error))
+
+	// Recipients returns the audience that Accept would fix for a now. It stores nothing,
+	// and it does not look for an earlier message with a's key. Errors: those of Accept
+	// about the single recipient, CodeTooManyRecipients, ErrUnavailable.
+	Recipients(a Acceptance) (Recipients, error)
 
 	// Repeated returns the receipt that Accept would return if a.IdempotencyKey
 	// is that of a message. ok is false if there is none or a has no key. It
@@ -211,6 +216,10 @@ type Acceptance struct {
 	// Only, if set, narrows such an audience further. It is called at acceptance,
 	// once for each member (of Among if that is set). Both must be quick.
 	Only func(ClientID) bool
+
+	// MaxRecipients refuses the message if its audience, as the log fixes it, has more
+	// clients; 0 = no bound.
+	MaxRecipients int
 
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int

@@ -31,7 +31,13 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("DELETE /v1/clients/{id}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("DELETE /v1/clients", say(200, `{"forgotten":2,"canceled":1,"more":false}`))
 	api.HandleFunc("POST /v1/clients/{id}/messages", g.push)
-	api.HandleFunc("POST /v1/messages", say(202, many("pending", 1, 1)))
+	api.HandleFunc("POST /v1/messages", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(g.lastRequest(), `"dry_run":true`) {
+			say(200, `{"dry_run":true,"recipients":182,"failed":1,"sample":["truck-17","truck-18"],"unknown":["x"],"now":"2026-11-22T08:00:00.000Z"}`)(w, r)
+			return
+		}
+		say(202, many("pending", 1, 1))(w, r)
+	})
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
 	api.HandleFunc("GET /v1/messages/{id}", g.message)
 	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))

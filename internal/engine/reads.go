@@ -160,3 +160,12 @@ func (e *Engine) noteCorrupt(inst *instance, err error) {
 		e.opt.Logger.Error("damaged row", "error", err)
 	}
 }
+
+// Recipients returns the audience that Accept would fix now.
+func (e *Engine) Recipients(a gateway.Acceptance) (gateway.Recipients, error) {
+	if err := e.Health(); err != nil {
+		return gateway.Recipients{}, err
+	}
+	b := e.opt.bounds()
+	return read(e, func(v *view) (gateway.Recipients, error) { return v.Recipients(&a, &b) })
+}

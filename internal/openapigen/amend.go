@@ -50,7 +50,7 @@ var descriptions = map[string]string{
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot
 // express that.
-var alternatives = []string{"BulkAnswer"}
+var alternatives = []string{"BulkAnswer", "PushAnswer"}
 
 // amend adds the parts that Swagger 2.0 cannot express.
 func amend(doc *openapi3.T) {

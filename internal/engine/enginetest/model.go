@@ -204,6 +204,12 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 	if rapid.IntRange(0, 4).Draw(rt, "choose") == 0 {
 		a.Among = maps.All(map[gateway.ClientID]uint32{"a": 0, "b": 0, "e.1": 0})
 	}
+	if to.Client == "" && rapid.IntRange(0, 4).Draw(rt, "bound") == 0 {
+		a.MaxRecipients = rapid.IntRange(1, 3).Draw(rt, "max recipients")
+	}
+	if !a.Online {
+		m.recipients(rt, a)
+	}
 	m.doAccept(rt, a)
 }
 

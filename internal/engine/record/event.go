@@ -98,7 +98,11 @@ func (e *Accept) encode(b []byte) []byte {
 			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}
-	return PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
+	b = PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
+	if e.MaxRecipients > 0 { // an event without a bound is as before it existed
+		b = PutUint(b, uint64(e.MaxRecipients))
+	}
+	return b
 }
 
 func decodeAccept(d *Decoder) *Accept {
@@ -124,6 +128,9 @@ func decodeAccept(d *Decoder) *Accept {
 		}
 	}
 	e.Owner, e.Account, e.Metadata, e.Payload = d.Text(), d.Text(), d.Map(), d.Bytes()
+	if len(d.Rest) > 0 && d.Err == nil {
+		e.MaxRecipients = d.Int()
+	}
 	return e
 }
 

@@ -28,7 +28,7 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	case e.To.Client != "":
 		err = m.acceptOne(e, row, r)
 	case len(e.To.Clients) > 0:
-		err = m.acceptList(e, row)
+		err = m.acceptList(e, row, r)
 	default:
 		err = m.acceptSelection(e, row, r)
 	}
@@ -185,10 +185,11 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 }
 
 // acceptList stores a message to named clients, a row for each.
-func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
-	names := slices.Clone(e.To.Clients)
-	slices.Sort(names)
-	names = slices.Compact(names)
+func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error {
+	names := named(&e.To)
+	if r.Err = e.TooMany(len(names)); r.Err != nil {
+		return nil
+	}
 	var known []*client
 	for _, name := range names {
 		c, err := m.counted(name)
@@ -213,6 +214,13 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
 		}
 	}
 	return m.acceptRows(e, row, known)
+}
+
+// named returns the clients of a list, sorted and each once.
+func named(to *gateway.Audience) []gateway.ClientID {
+	names := slices.Clone(to.Clients)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // acceptRows stores a message in list form. A delivery to an unknown or full queue is
@@ -291,7 +299,11 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 	if err != nil {
 		return err
 	}
-	if total := audience.Count(); total > m.bounds.SmallAudience {
+	total := audience.Count()
+	if r.Err = e.TooMany(total); r.Err != nil {
+		return nil
+	}
+	if total > m.bounds.SmallAudience {
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
