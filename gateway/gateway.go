@@ -107,6 +107,10 @@ type Gateway struct {
 	late        lateAnswers
 	closes      lastCloses
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
+	notes       atomic.Int64 // deliveries that have notes
+	ends        sentEnds
+	refusals    refusals
+	forgotten   forgottenClients
 	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
 
 	draining atomic.Bool

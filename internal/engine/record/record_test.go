@@ -28,7 +28,7 @@ func TestEventRoundTrip(t *testing.T) {
 			Payload: []byte("x"), CreatedAt: at, ExpiresAt: at, Scope: "s", IdempotencyKey: "k", Online: true}},
 		&Settle{gateway.Outcome{Message: "odd id", Client: "c", Seq: 4, State: gateway.Rejected, Reason: "r",
 			Attempts: 2, SentAt: at, At: at, Result: []byte("no")}},
-		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at},
+		&Cancel{"msg_00000000-0002-7000-8000-000000000002", at}, &Purge{"c", at, 0}, &Purge{"c", at, 7},
 		&Register{gateway.Registration{Client: "c", Reported: map[string]string{}, Groups: groups, At: at}},
 		&Register{gateway.Registration{Client: "c", Groups: groups, Guarded: map[string]bool{"h": true, "g": true}, At: at,
 			Account: "t", Session: "s", Dialect: "v2", Remote: "192.0.2.1:7"}},
