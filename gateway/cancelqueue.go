@@ -14,7 +14,7 @@ type CanceledQueue struct {
 	UnderWay int
 }
 
-// CancelQueue cancels what is queued for a client up to and including a message, durably,
+// CancelQueue cancels the queue of a client up to and including a message, durably,
 // and keeps the connection. Message "" is everything. Errors: CodeClientNotFound,
 // CodeMessageNotFound (also if the message is not for the client), CodeUnavailable.
 func (g *Gateway) CancelQueue(ctx context.Context, id ClientID, through MessageID) (done CanceledQueue, err error) {

@@ -111,7 +111,7 @@ type Gateway struct {
 	ends        sentEnds
 	refusals    refusals
 	forgotten   forgottenClients
-	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
+	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 
 	draining atomic.Bool
 	workers  sync.WaitGroup

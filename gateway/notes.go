@@ -2,7 +2,7 @@ package gateway
 
 import "time"
 
-// This file has what a session remembers of an unanswered delivery for people: the
+// This file has the notes that a session keeps of an unanswered delivery for people: the
 // answers that settled nothing, and the times of its transmissions. Nothing is decided by
 // it. A delivery that is sent once and acked has no notes.
 

@@ -159,12 +159,11 @@ func (f *forgottenClients) add(id ClientID, at time.Time) {
 	f.at[id] = at
 }
 
-// ForgottenAt returns when a client was forgotten; ok is false if this process does not
-// know it.
-func (g *Gateway) ForgottenAt(id ClientID) (at time.Time, ok bool) {
+// ForgottenAt returns when a client was forgotten; zero if this process does not know that
+// it was.
+func (g *Gateway) ForgottenAt(id ClientID) time.Time {
 	f := &g.forgotten
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at, ok = f.at[id]
-	return at, ok
+	return f.at[id]
 }

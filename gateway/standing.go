@@ -2,7 +2,7 @@ package gateway
 
 import "time"
 
-// Standing is where a queued delivery stands at its client's live session: in the window,
+// Standing is the place of a queued delivery at its client's live session: in the window,
 // or the reason why it is not. The zero Standing is that of an offline client.
 type Standing struct {
 	Live bool // the client has a session
@@ -35,7 +35,7 @@ type HistoryLine struct {
 	What Happening
 }
 
-// Standing returns where a queued delivery stands.
+// Standing returns the place of a queued delivery.
 func (g *Gateway) Standing(d *Delivery) Standing {
 	s := g.hub.session(d.Client)
 	if s == nil {

@@ -29,7 +29,7 @@ type inflight struct {
 	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
 	call     *OnlineCall // the waiting call; nil for a stored delivery
 	notes    *flightNotes
-	attempts int32       // flushes without those answered with retry later; includes earlier sessions
+	attempts int32 // flushes without those answered with retry later; includes earlier sessions
 	stage    stage
 	flags    flightFlags
 	retries  uint8 // answers retry later in this session

@@ -35,12 +35,16 @@ var examples = map[string]any{
 // descriptions describe schemas that members refer to. OpenAPI 3.0 ignores a
 // description beside a reference.
 var descriptions = map[string]string{
-	"Audience":   "The recipients of a message: exactly one member is set.",
-	"Counts":     "The number of deliveries of a message in each state.",
-	"LastClose":  "How the last connection ended; absent while the client is online.",
-	"Problem":    "The reason why a request was refused or failed (RFC 9457).",
-	"StoreStats": "The contents of the store.",
-	"Uplink":     "A payload that a device has sent, stored before it was acked.",
+	"Audience":     "The recipients of a message: exactly one member is set.",
+	"ClientFacts":  "The facts about a client's presence. Those that do not apply are absent.",
+	"MessageFacts": "The facts about a delivery. Those that do not apply are absent.",
+	"WhyRefused":   "The refused registrations of a client.",
+	"WhySample":    "The reasons of some deliveries of a message to many.",
+	"Counts":       "The number of deliveries of a message in each state.",
+	"LastClose":    "How the last connection ended; absent while the client is online.",
+	"Problem":      "The reason why a request was refused or failed (RFC 9457).",
+	"StoreStats":   "The contents of the store.",
+	"Uplink":       "A payload that a device has sent, stored before it was acked.",
 }
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot
