@@ -260,6 +260,18 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"GET /v1/messages/{id}/deliveries": func(w *world, t string) ask {
 		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries", status: 200}
 	},
+	"GET /v1/messages/{id}/deliveries/{client}": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries/" + string(client(t)), status: 200}
+	},
+	"GET /v1/messages/{id}/why": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/why", status: 200}
+	},
+	"DELETE /v1/clients/{id}/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/messages", status: 200}
+	},
+	"GET /v1/clients/{id}/why": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/why", status: 200}
+	},
 	"GET /v1/uplinks": func(_ *world, t string) ask {
 		return ask{target: "/v1/uplinks?client=" + string(client(t)), status: 200}
 	},

@@ -29,6 +29,9 @@ type Config struct {
 	Refused func() []gateway.RefusedRegistration
 	// Tokens has the tokens that devices register with. Nil = none are kept.
 	Tokens TokenStore
+	// Refusal returns the last refused registrations of one id; ok is false if none is
+	// kept. Nil = none.
+	Refusal func(gateway.ClientID) (r gateway.RefusedRegistration, ok bool)
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.

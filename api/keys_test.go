@@ -220,7 +220,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "push unlimited a-truck ok\n",
 		"token.create unlimited a-truck dtk_1 ok\n", "token.revoke unlimited a-truck dtk_2 ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",
-		"webhook.create unlimited wh_", "webhook.update unlimited wh_", "webhook.delete unlimited wh_", "webhook.replay unlimited wh_", // of redeliver
+		"cancel unlimited a-truck queue ok\n", "webhook.create unlimited wh_", "webhook.update unlimited wh_", "webhook.delete unlimited wh_", "webhook.replay unlimited wh_", // of redeliver
 		"webhook.replay unlimited wh_", "webhook.update unlimited wh_", "webhook.test unlimited wh_", // of rotate
 		"consumer.put unlimited a-orders ok\n", "consumer.delete unlimited a-orders ok\n",
 		"session.open unlimited key_", "session.close unlimited key_",

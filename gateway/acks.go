@@ -104,6 +104,8 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	if f := s.findLocked(seq, !ephemeral); f != nil && f.call != nil {
 		f.call.misacked = seq
+	} else if f != nil && !f.gone() {
+		s.noteLocked(f, HappenedMisacked)
 	}
 	logged := s.flags.has(flagMisacked)
 	s.flags |= flagMisacked
@@ -179,9 +181,8 @@ func (s *Session) working(seq Seq, said []byte) {
 	}
 	s.g.counts.answered(f.is(flightAsked), AckWorking)
 	f.stage = stageOut
-	if len(said) > 0 {
-		end := lastText(said, maxProgress)
-		f.progress = &end
+	if n := s.noteLocked(f, HappenedWorking); n != nil && len(said) > 0 {
+		n.progress = lastText(said, maxProgress)
 	}
 	s.closeAskLocked(f)
 	waits := s.waitsLocked()
@@ -228,7 +229,8 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 		s.g.counts.answered(true, code)
 	}
 	if code == AckSend && asked {
-		f.stage, f.flags, f.progress = stageDue, f.flags|flightAway, nil
+		f.stage, f.flags = stageDue, f.flags|flightAway
+		f.forgetProgress()
 		s.mu.Unlock()
 		s.wake()
 		return
@@ -250,8 +252,12 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	if !f.is(flightAsked) {
 		f.attempts = max(0, f.attempts-1)
 	}
-	f.stage, f.flags, f.progress = stageWaiting, f.flags|flightAway, nil
+	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	f.forgetProgress()
 	delay = min(minRetryDelay<<f.retries, maxRetryDelay)
+	if n := s.noteLocked(f, HappenedRetryLater); n != nil {
+		n.nextAt = s.g.now().Add(delay).UnixNano()
+	}
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)
 	return delay

@@ -21,6 +21,12 @@ import (
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
+	s, w, err := g.connect(ctx, h, link)
+	g.noteRefusal(&h, err)
+	return s, w, err
+}
+
+func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
 	if g.draining.Load() {
 		return nil, Welcome{}, errDraining
 	}

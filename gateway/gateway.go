@@ -109,7 +109,11 @@ type Gateway struct {
 	closes      lastCloses
 	conflicts   conflicts
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
-	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
+	notes       atomic.Int64 // deliveries that have notes
+	ends        sentEnds
+	refusals    refusals
+	forgotten   forgottenClients
+	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 
 	tallying sync.Mutex // held to change tallies
 	tallies  atomic.Pointer[tallies]

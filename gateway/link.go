@@ -84,6 +84,8 @@ type LinkStats struct {
 	BytesOut    uint64
 	MessagesIn  uint64
 	MessagesOut uint64
+	Paced       bool // the delivery rates hold back deliveries now
+	Unwritten   int  // bytes of output that the socket has not taken yet
 }
 
 // Hello is a client's request to be registered.

@@ -76,6 +76,8 @@ type Store interface {
 	// Purge cancels everything queued for client with reason ReasonPurged,
 	// durably, and returns how many deliveries that were.
 	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
+	// PurgeThrough is Purge for the deliveries up to a sequence; 0 = all.
+	PurgeThrough(ctx context.Context, client ClientID, through Seq, at time.Time) (int, error)
 
 	// Undurable returns an upper bound of the proposals by Settle for a client
 	// that are not yet known to be durable, and of the bytes of their results. No

@@ -129,6 +129,7 @@ func (c *conn) Stats() gateway.LinkStats {
 		Confirmed:  c.proto.Confirmed(),
 		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
 		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
+		Paced: c.is(flagPaced), Unwritten: c.heldLocked(),
 	}
 	if isTLS(c.tr.netConn()) {
 		s.Transport = "tls"

@@ -207,6 +207,7 @@ func (a *App) apiConfig() api.Config {
 		Webhooks:  a.webhooks,
 		Consumers: a.consumers,
 		Refused:   a.auth.Refused,
+		Refusal:   a.auth.Refusal,
 		Tokens:    a.tokenStore(),
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:   m.Handler(),

@@ -46,6 +46,10 @@ var descriptions = map[string]string{
 	"Disk":          "The file system of the store; absent if its size is not known.",
 	"SessionKey":    "The caller's key; absent while the API is open.",
 	"AckLatency":    "The time from the last transmission of a delivery to its ack, over the last minute; absent without an ack.",
+	"ClientFacts":   "The facts about a client's presence. Those that do not apply are absent.",
+	"MessageFacts":  "The facts about a delivery. Those that do not apply are absent.",
+	"WhyRefused":    "The refused registrations of a client.",
+	"WhySample":     "The reasons of some deliveries of a message to many.",
 }
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot

@@ -181,15 +181,18 @@ func (e *Cancel) Kind() Kind             { return KindCancel }
 func (e *Cancel) Size() int              { return 64 }
 func (e *Cancel) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
-// Purge cancels all deliveries that are queued for a client.
+// Purge cancels the deliveries that are queued for a client, up to Through; 0 = all.
 type Purge struct {
-	Client gateway.ClientID
-	At     time.Time
+	Client  gateway.ClientID
+	At      time.Time
+	Through gateway.Seq
 }
 
-func (e *Purge) Kind() Kind             { return KindPurge }
-func (e *Purge) Size() int              { return 64 }
-func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
+func (e *Purge) Kind() Kind { return KindPurge }
+func (e *Purge) Size() int  { return 64 }
+func (e *Purge) encode(b []byte) []byte {
+	return PutUint(PutTime(PutString(b, e.Client), e.At), uint64(e.Through))
+}
 
 // Register remembers a client that connects, unless a rule refuses it.
 type Register struct{ gateway.Registration }
@@ -411,7 +414,7 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 	case KindCancel:
 		e = &Cancel{d.ID(), d.Time()}
 	case KindPurge:
-		e = &Purge{gateway.ClientID(d.Text()), d.Time()}
+		e = &Purge{gateway.ClientID(d.Text()), d.Time(), gateway.Seq(d.Uint())}
 	case KindRegister:
 		e = decodeRegister(d)
 	case KindDisconnected:
