@@ -111,6 +111,7 @@ func (o *observer) Changed(list []Change) {
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
+			g.queuedStep(c)
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -118,6 +119,7 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
+			g.finalStep(c)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)
@@ -126,6 +128,7 @@ func (o *observer) Changed(list []Change) {
 		case *EventsLogged:
 			g.events.logged(c.Last)
 		case *ClientForgotten:
+			g.forgottenStep(c.Client)
 			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
 				woken.forgotten = append(woken.forgotten, s)
 			}

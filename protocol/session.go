@@ -227,6 +227,10 @@ func (s *Session) Registered() bool { return s.state == open }
 // ClientID returns the id of the client that is registered or asks to be.
 func (s *Session) ClientID() string { return s.id }
 
+// Began returns when the connection was accepted, or made. It may be called from any
+// goroutine.
+func (s *Session) Began() time.Time { return s.start }
+
 // MaxPayload returns how many bytes Send takes; 0 before the dialect is known.
 func (s *Session) MaxPayload() int { return int(s.maxPayload) }
 
