@@ -143,7 +143,7 @@ func (s *shard) add(client string, now int64) *line {
 		}
 	}
 	client = strings.Clone(client) // it may be part of a REGISTER with its credential
-	number := uint64(now / 1000) // above those of an earlier line
+	number := uint64(now / 1000)   // above those of an earlier line
 	l := &line{client: client, most: MaxEntries, begun: number, next: number, used: now}
 	s.lines[client] = l
 	s.list(l)

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -62,6 +63,26 @@ type Entry struct {
 	Step     gateway.StepKind
 	Message  gateway.MessageID // of a step, and of a frame if the line still has a step of its delivery
 	Attempts int
+}
+
+// IsAck reports whether e is a frame with a Code.
+func (e *Entry) IsAck() bool { return e.Kind == Framed && e.Frame == protocol.FrameAck }
+
+// HasPayload reports whether the bytes of a frame may have a payload, a result or
+// parts of one.
+func (e *Entry) HasPayload() bool {
+	switch e.Frame {
+	case protocol.FrameData, protocol.FrameAck, protocol.FrameMalformed, protocol.FrameError:
+		return true
+	}
+	return false
+}
+
+// Reasons returns every reason of an entry.
+func Reasons() []string {
+	all := slices.Concat(gateway.DeliveryReasons(), gateway.CloseReasons(), protocol.Reasons())
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // entry is an Entry as a line keeps it: 64 bytes, and extra if it has one.

@@ -100,7 +100,7 @@ func (l *line) heartbeat(now, conn int64) (added bool) {
 	return true
 }
 
-// forgetBytes removes what a trace has kept.
+// forgetBytes removes the bytes of traced frames.
 func (l *line) forgetBytes() {
 	for i := range l.n {
 		e := l.at(i)

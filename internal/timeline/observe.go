@@ -33,8 +33,8 @@ func (b *Book) Frame(f protocol.Frame) {
 	})
 }
 
-// begins reports whether a frame is worth a line of its own. Registrations, heartbeats
-// and goodbyes are not: a fleet sends them all at once.
+// begins reports whether a frame begins a line. Registrations, heartbeats and closes do
+// not, because a whole fleet may send them at once.
 func begins(f *protocol.Frame) bool {
 	switch f.Type {
 	case protocol.FrameData, protocol.FrameAsk, protocol.FrameAck, protocol.FrameError, protocol.FrameMalformed:

@@ -45,9 +45,10 @@ type Reader struct {
 	next uint64 // the number of the next entry
 }
 
-// Follow returns a reader of the entries behind the number after. Close must follow.
-// The client has a line while a reader follows it.
-func (b *Book) Follow(id gateway.ClientID, after uint64) *Reader {
+// Follow returns a reader of the entries behind the number after, 0 for all. lost
+// reports whether some of them are gone. Close must follow. The client has a line while
+// a reader follows it.
+func (b *Book) Follow(id gateway.ClientID, after uint64) (r *Reader, lost bool) {
 	now := b.now()
 	s := b.shard(string(id))
 	s.mu.Lock()
@@ -59,7 +60,8 @@ func (b *Book) Follow(id gateway.ClientID, after uint64) *Reader {
 	s.unlist(l)
 	l.watchers++
 	l.most = max(l.most, MaxFollowed)
-	return &Reader{book: b, line: l, next: max(after+1, l.oldest())}
+	lost = after > 0 && after+1 < l.oldest() && l.oldest() > l.begun
+	return &Reader{book: b, line: l, next: min(max(after+1, l.oldest()), l.next)}, lost
 }
 
 // Close ends the reader.

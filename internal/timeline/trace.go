@@ -26,12 +26,13 @@ var ErrTooManyTraces = errors.New("as many traces are on as may be")
 // Trace keeps every frame of a client.
 type Trace struct {
 	Client    gateway.ClientID
-	Key, Name string // of the API key that it was made with; "" in an open API
-	Tenant    string // the limit of that key, "" for none
+	Key, Name string        // of the API key that it was made with; "" in an open API
+	Tenant    string        // the limit of that key, "" for none
+	For       time.Duration // from the last call of StartTrace on; at most MaxTraceTime
 	StartedAt time.Time
 	EndsAt    time.Time
 	Frames    int
-	Bytes     int // of all frames, also of those that have gone
+	Bytes     int // of all frames since StartedAt
 }
 
 type trace struct {
@@ -39,9 +40,9 @@ type trace struct {
 	timer *time.Timer
 }
 
-// StartTrace traces a client for a time of at most MaxTraceTime. A trace that is on
-// gets the new end and the new key. Error: ErrTooManyTraces.
-func (b *Book) StartTrace(t Trace, d time.Duration) (Trace, error) {
+// StartTrace traces t.Client for t.For. A trace that is on gets the new end and the
+// new key. Error: ErrTooManyTraces.
+func (b *Book) StartTrace(t Trace) (Trace, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.cfg.Now()
@@ -49,8 +50,8 @@ func (b *Book) StartTrace(t Trace, d time.Duration) (Trace, error) {
 	if old == nil && (len(b.traces) >= MaxTraces || t.Tenant != "" && b.tracesOfLocked(t.Tenant) >= MaxTracesOfTenant) {
 		return Trace{}, ErrTooManyTraces
 	}
-	d = min(d, MaxTraceTime)
-	t.StartedAt, t.EndsAt = now, now.Add(d)
+	t.For = min(t.For, MaxTraceTime)
+	t.StartedAt, t.EndsAt = now, now.Add(t.For)
 	next := &trace{Trace: t}
 	s := b.shard(string(t.Client))
 	s.mu.Lock()
@@ -66,7 +67,7 @@ func (b *Book) StartTrace(t Trace, d time.Duration) (Trace, error) {
 	l.trace, l.most = next, maxTracedEntries
 	out := next.Trace
 	s.mu.Unlock()
-	next.timer = time.AfterFunc(d, func() { b.expire(next) })
+	next.timer = time.AfterFunc(t.For, func() { b.expire(next) })
 	b.traces[t.Client] = next
 	return out, nil
 }
