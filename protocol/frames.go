@@ -21,7 +21,7 @@ type Frame struct {
 	Dialect    Dialect
 	Type       FrameType
 	Out        bool // from this end to the peer
-	Registered bool // the session was registered when the frame came or left
+	Registered bool // the session was registered when the frame came, or before it left
 	Ephemeral  bool
 	Dup        bool
 	Code       AckCode // FrameAck
@@ -84,9 +84,12 @@ func frameTypeOf(m *message) FrameType {
 		typeHeartbeatAck: FrameHeartbeatAck, typeData: FrameData, typeAck: FrameAck}[m.kind]
 }
 
+// wasOpen reports whether the session is or was registered.
+func (s *Session) wasOpen() bool { return s.state == open || s.state == closed && s.answerBy == 0 }
+
 // frame returns m as the observer sees it. b has its bytes.
 func (s *Session) frame(m *message, b []byte) Frame {
-	f := Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: frameTypeOf(m), Registered: s.state == open,
+	f := Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: frameTypeOf(m), Registered: s.wasOpen(),
 		Ephemeral: m.ephemeral, Dup: m.dup, Code: m.code, Seq: m.seq, Size: len(b), Bytes: b}
 	if s.state == awaiting && m.register != nil {
 		f.Client = m.register.ID
@@ -98,7 +101,7 @@ func (s *Session) frame(m *message, b []byte) Frame {
 func (s *Session) observeInput(m *message, b []byte, err *wireError) {
 	f := s.frame(m, b)
 	if err != nil {
-		f = Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: FrameMalformed, Registered: s.state == open,
+		f = Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: FrameMalformed, Registered: s.wasOpen(),
 			Size: len(b), Bytes: b, Reason: err.reason}
 		if s.state != open || mayRegister(b) {
 			f.Bytes = nil

@@ -36,7 +36,7 @@ type Session struct {
 	flushed uint64 // taken bytes that have reached the socket
 
 	lastIn    instant       // when the peer last sent something
-	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked
+	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked; then 0 = was open
 	askedAt   instant       // when the unanswered heartbeat was sent
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
@@ -130,6 +130,9 @@ func (s *Session) shut(now time.Time, c Close) {
 		return
 	}
 	c.Reason = cmp.Or(c.Reason, codeReasons[c.Code], ReasonProtocolError)
+	if s.state == open {
+		s.answerBy = 0
+	}
 	s.state = closed
 	if kind := s.traits.goodbye[s.role]; kind != 0 && !c.Remote {
 		said := c
