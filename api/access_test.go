@@ -22,6 +22,7 @@ import (
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -179,6 +180,17 @@ func (w *world) webhook(tenant string, state webhook.State) string {
 	return h.ID
 }
 
+// trace traces the client of a tenant.
+func (w *world) trace(tenant string) {
+	w.t.Helper()
+	if _, err := w.gateway.Client(client(tenant)); err != nil {
+		return // nobody's
+	}
+	if _, err := w.timeline.StartTrace(timeline.Trace{Client: client(tenant), For: time.Minute}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // consumer makes a consumer of a tenant with a puller, and returns its name and lease.
 func (w *world) consumer(tenant string) (name, lease string) {
 	w.t.Helper()
@@ -227,6 +239,19 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"DELETE /v1/clients/{id}/tokens/{token}": func(w *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)) + "/tokens/" + w.tokens.issue(client(t)), status: 204}
+	},
+	"GET /v1/clients/{id}/timeline": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/timeline", status: 200}
+	},
+	"POST /v1/clients/{id}/trace": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/trace", body: `{"for":"1m"}`, status: 200}
+	},
+	"DELETE /v1/clients/{id}/trace": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/trace", status: 204}
+	},
+	"GET /v1/traces": func(w *world, t string) ask {
+		w.trace(t)
+		return ask{target: "/v1/traces", status: 200}
 	},
 	"GET /v1/refused": func(_ *world, t string) ask {
 		return ask{target: "/v1/refused?prefix=" + string(client(t)), status: 200}

@@ -13,6 +13,7 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/vitals"
 	"github.com/longwire/longwire/internal/webhook"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	Authorizer *apikey.Keyset
 	// Consumers has the consumers of events. Nil = the gateway has none.
 	Consumers *consumer.Manager
+	// Timeline has the last events of each client. Nil = none are kept.
+	Timeline *timeline.Book
 	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.

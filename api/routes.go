@@ -129,6 +129,11 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
 
+		{method: "GET", pattern: "/v1/clients/{id}/timeline", need: apikey.EventsRead, handler: s.timeline, fails: []problem.Kind{ofStore, ofClient, problem.NotAcceptable, problem.TimelineOff}},
+		{method: "POST", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.startTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff, problem.TooManyTraces}},
+		{method: "DELETE", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.endTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff}},
+		{method: "GET", pattern: "/v1/traces", need: apikey.ClientsRead, handler: s.listTraces, head: true, fails: []problem.Kind{ofStore}},
+
 		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, head: true, fails: ofTokens},
 		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/tokens/{token}", need: apikey.DevicesWrite, handler: s.revokeToken, fails: slices.Concat(ofTokens, []problem.Kind{problem.TokenNotFound})},

@@ -43,6 +43,7 @@ func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
 		return
 	}
 	call := f.call
+	s.answerStep(seq, f.message, code)
 	s.dropLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
@@ -152,6 +153,9 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.findLocked(seq, ephemeral)
 	repeat := f != nil && !f.gone() && f.call == nil
+	if f != nil && !f.gone() {
+		s.step(StepUnanswered, f)
+	}
 	if repeat {
 		if f.is(flightAsked) {
 			s.g.counts.asksUnanswered.Add(1)
@@ -180,6 +184,7 @@ func (s *Session) working(seq Seq, said []byte) {
 		return
 	}
 	s.g.counts.answered(f.is(flightAsked), AckWorking)
+	s.step(StepWorking, f)
 	f.stage = stageOut
 	if n := s.noteLocked(f, HappenedWorking); n != nil && len(said) > 0 {
 		n.progress = lastText(said, maxProgress)
@@ -229,6 +234,7 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 		s.g.counts.answered(true, code)
 	}
 	if code == AckSend && asked {
+		s.step(StepNotHandled, f)
 		f.stage, f.flags = stageDue, f.flags|flightAway
 		f.forgetProgress()
 		s.mu.Unlock()
@@ -236,6 +242,7 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 		return
 	}
 	delay := s.postponeLocked(f)
+	s.step(StepRetryLater, f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	s.g.cfg.After(delay, func() { s.retryNow(seq) })

@@ -52,6 +52,10 @@ type Config struct {
 	// are measured on its monotonic reading.
 	Now func() time.Time
 
+	// Steps is notified of the steps of deliveries to single clients. Nil costs
+	// nothing.
+	Steps StepObserver
+
 	// After calls f once after d, from any goroutine; nil is time.AfterFunc. Used
 	// for rare retries only.
 	After func(d time.Duration, f func())

@@ -116,6 +116,7 @@ func (o *observer) Changed(list []Change) {
 					t.accepted.Add(1)
 				}
 			}
+			g.queuedStep(c)
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -123,6 +124,7 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
+			g.finalStep(c)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)
@@ -137,6 +139,7 @@ func (o *observer) Changed(list []Change) {
 			g.events.logged(c.Last)
 		case *ClientForgotten:
 			g.forgotten.add(c.Client, g.now())
+			g.forgottenStep(c.Client)
 			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
 				woken.forgotten = append(woken.forgotten, s)
 			}

@@ -39,6 +39,9 @@ func (s *Session) AppendOutput(b []byte) []byte {
 	if w == nil || len(w.out) == 0 {
 		return b
 	}
+	if s.cfg.Frames != nil {
+		s.observeOutput(w.out)
+	}
 	b = append(b, w.out...)
 	s.taken += uint64(len(w.out))
 	w.out = w.out[:0]

@@ -36,7 +36,7 @@ type Session struct {
 	flushed uint64 // taken bytes that have reached the socket
 
 	lastIn    instant       // when the peer last sent something
-	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked
+	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked; then 0 = was open
 	askedAt   instant       // when the unanswered heartbeat was sent
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
@@ -130,6 +130,9 @@ func (s *Session) shut(now time.Time, c Close) {
 		return
 	}
 	c.Reason = cmp.Or(c.Reason, codeReasons[c.Code], ReasonProtocolError)
+	if s.state == open {
+		s.answerBy = 0
+	}
 	s.state = closed
 	if kind := s.traits.goodbye[s.role]; kind != 0 && !c.Remote {
 		said := c
@@ -226,6 +229,10 @@ func (s *Session) Registered() bool { return s.state == open }
 
 // ClientID returns the id of the client that is registered or asks to be.
 func (s *Session) ClientID() string { return s.id }
+
+// Began returns when the connection was accepted, or made. It may be called from any
+// goroutine.
+func (s *Session) Began() time.Time { return s.start }
 
 // MaxPayload returns how many bytes Send takes; 0 before the dialect is known.
 func (s *Session) MaxPayload() int { return int(s.maxPayload) }

@@ -96,6 +96,8 @@ type Config struct {
 	// reading.
 	Now func() time.Time
 
+	Observer Observer // of connections; nil costs nothing
+
 	Logger *slog.Logger // nil discards all records
 
 	kernel kernel // for tests; nil = the system's, selected by Driver

@@ -405,6 +405,7 @@ func (c *conn) ended(why protocol.Close) {
 		c.srv.stats.online[dialect].Add(-1)
 	}
 	if gw != nil {
+		c.observeClosed(why.Reason)
 		gw.Closed(why.Reason)
 	}
 	c.srv.log.Debug("connection ended", "remote", c.remote, "reason", why.Reason, "code", int(why.Code))

@@ -25,6 +25,7 @@ import (
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/version"
 	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
@@ -49,6 +50,7 @@ type App struct {
 	webhooks *webhook.Manager
 
 	consumers *consumer.Manager
+	timeline  *timeline.Book // nil when it is off
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
@@ -100,6 +102,7 @@ func (a *App) open() (err error) {
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
 	a.opened.addQuiet("wheel", a.wheel.Stop)
+	a.openTimeline()
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
 	a.opened.addQuiet("gateway", a.gw.Stop)
@@ -126,7 +129,7 @@ func (a *App) open() (err error) {
 
 func (a *App) gatewayConfig() gateway.Config {
 	c := a.cfg
-	return gateway.Config{
+	out := gateway.Config{
 		Store:            a.store,
 		Authenticate:     a.auth.Authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
@@ -142,6 +145,10 @@ func (a *App) gatewayConfig() gateway.Config {
 		EventBufferBytes: int(c.Events.BufferBytes),
 		Logger:           a.log,
 	}
+	if a.timeline != nil {
+		out.Steps = a.timeline
+	}
+	return out
 }
 
 func init() {
@@ -155,7 +162,7 @@ func newID() [16]byte { return uuid.Must(uuid.NewV7()) }
 func (a *App) tcpConfig() tcpserver.Config {
 	c := a.cfg.TCP
 	limit := memoryLimit(c.MemoryLimit, os.DirFS("/"))
-	return tcpserver.Config{
+	out := tcpserver.Config{
 		Addr:   c.Addr,
 		Driver: tcpserver.Driver(c.Driver),
 		Protocol: protocol.Config{
@@ -194,6 +201,10 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Now:                  a.now,
 		Logger:               a.log,
 	}
+	if a.timeline != nil {
+		out.Protocol.Frames, out.Observer = a.timeline, a.timeline
+	}
+	return out
 }
 
 func (a *App) apiConfig() api.Config {
@@ -206,6 +217,7 @@ func (a *App) apiConfig() api.Config {
 		Ready:     a.checks,
 		Webhooks:  a.webhooks,
 		Consumers: a.consumers,
+		Timeline:  a.timeline,
 		Refused:   a.auth.Refused,
 		Refusal:   a.auth.Refusal,
 		Tokens:    a.tokenStore(),

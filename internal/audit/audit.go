@@ -51,6 +51,9 @@ const (
 	CreateToken  = "token.create"
 	RevokeToken  = "token.revoke"
 
+	StartTrace = "trace.start"
+	EndTrace   = "trace.end"
+
 	PutConsumer    = "consumer.put"
 	DeleteConsumer = "consumer.delete"
 

@@ -14,7 +14,7 @@ import (
 
 func (e *environ) clientsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, disconnect and forget clients"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock(), e.clientsForget())
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock(), e.clientsForget(), e.clientsTimeline(), e.clientsTrace())
 	return cmd
 }
 

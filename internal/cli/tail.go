@@ -14,20 +14,27 @@ import (
 
 func (e *environ) tailCommand() *cobra.Command {
 	var q client.EventQuery
-	limit := 0
+	limit, frames := 0, false
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show events as they happen",
 		Long: `Show events as they happen, until an interrupt: clients that connect and leave,
 messages from devices, and final states of messages. The command opens a lost stream
 again after the last event. It reports events that the gateway no longer has as a
-gap.`,
+gap. With --client and --frames it shows the frames of one client.`,
 		Example: `  longwire tail --types 'client.*'
-  longwire tail --types message.received -o json | jq .data`,
+  longwire tail --types message.received -o json | jq .data
+  longwire tail --client truck-17 --frames`,
 		Args: cobra.NoArgs,
 		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			q.Reconnecting = func(err error, pause time.Duration) {
 				fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
+			}
+			if frames {
+				if q.Client == "" || q.After != "" || q.Types != nil {
+					return errors.New("--frames takes --client, and neither --types nor --after")
+				}
+				return e.followTimeline(cmd.Context(), api, q.Client, client.TimelineQuery{}, limit)
 			}
 			return e.tail(cmd.Context(), api, q, limit)
 		}),
@@ -36,6 +43,7 @@ gap.`,
 	f.StringSliceVar(&q.Types, "types", nil, "only these types, divided by commas; client.* and message.* work too")
 	f.StringVar(&q.Client, "client", "", "only of this client")
 	f.StringVar(&q.After, "after", "", "start behind this position instead of now")
+	f.BoolVar(&frames, "frames", false, "with --client: its frames and deliveries instead of events; longwire clients trace adds their bytes")
 	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)

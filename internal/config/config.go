@@ -122,6 +122,9 @@ type Events struct {
 	MaxBytes    Size     `yaml:"max_bytes" help:"bytes of events on the disk; beyond it the oldest are removed. At most an eighth of data.max_disk is used" min:"1MiB" max:"1TiB"`
 	Buffer      int      `yaml:"buffer" help:"newest events in memory while they are read" min:"64" max:"10000000"`
 	BufferBytes Size     `yaml:"buffer_bytes" help:"bytes of payloads in them" min:"64KiB" max:"8GiB"`
+
+	Timeline       bool `yaml:"timeline" help:"keep the last events of each client in memory: frames, states, connections"`
+	TimelineMemory Size `yaml:"timeline_memory" help:"bytes of them; beyond it the client with the most loses its older ones" min:"1MiB" max:"64GiB"`
 }
 
 // Webhooks configures where webhooks may lead.

@@ -66,7 +66,7 @@ func Default() *Config {
 		},
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
 		Clients:  Clients{Max: 2_000_000, ForgetAfter: 30 * day},
-		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB},
+		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB, Timeline: true, TimelineMemory: 64 * MiB},
 		Auth: Auth{
 			DeviceJWTLeeway:       30 * second,
 			DeviceCertificateID:   "none",

@@ -29,6 +29,7 @@ var examples = map[string]any{
 	"KeyCreate":         map[string]any{"name": "backend", "scopes": []any{"messages:write"}, "prefix": "demo", "expires_in": "90d"},
 	"ClientCreate":      map[string]any{"id": "truck-17", "labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 	"DeviceTokenCreate": map[string]any{"expires_in": "90d", "note": "rack 3"},
+	"TraceStart":        map[string]any{"for": "10m"},
 	"ClientPatch":       map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
@@ -51,6 +52,9 @@ var descriptions = map[string]string{
 	"WhyRefused":    "The refused registrations of a client.",
 	"WhySample":     "The reasons of some deliveries of a message to many.",
 }
+
+// lines are the schemas of the lines of answers that are one object otherwise.
+var lines = map[string]string{"Timeline": "TimelineEntry"}
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot
 // express that.
@@ -195,6 +199,11 @@ func amendResponse(r *openapi3.Response, method string, status int) {
 		if status >= 400 && media.Schema.Ref == problemRef {
 			r.Content = openapi3.Content{problemType: media}
 			return
+		}
+	}
+	if media := r.Content["application/x-ndjson"]; media != nil && media.Schema != nil {
+		if line, ok := lines[strings.TrimPrefix(media.Schema.Ref, "#/components/schemas/")]; ok {
+			r.Content["application/x-ndjson"] = &openapi3.MediaType{Schema: openapi3.NewSchemaRef("#/components/schemas/"+line, nil)}
 		}
 	}
 	// Each event is an object; the stream around it is text.

@@ -11,8 +11,10 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/why"
+	"github.com/longwire/longwire/protocol"
 )
 
 // enum is a list from the Go code. It becomes a schema, and each of members, a
@@ -33,7 +35,7 @@ func enums() []enum {
 		{"CloseReason", "Why the connection of a client ended.", gateway.CloseReasons(),
 			[][2]string{{"LastClose", "reason"}, {"ClientEventData", "reason"}}},
 		{"ClosedBy", "The side that ended the connection of a client.", gateway.Closers(),
-			[][2]string{{"LastClose", "by"}, {"ClientEventData", "by"}}},
+			[][2]string{{"LastClose", "by"}, {"ClientEventData", "by"}, {"TimelineEntry", "by"}}},
 		{"NoAckReason", "Of ack-timeout: why there is no ack.", gateway.NoAckReasons(),
 			[][2]string{{"Problem", "reason"}}},
 		{"RefusalReason", "Why a registration was refused.", deviceauth.Refusals(),
@@ -50,6 +52,14 @@ func enums() []enum {
 			[][2]string{{"HistoryLine", "code"}}},
 		{"WebhookReason", "Why a webhook was disabled.", webhook.Reasons(),
 			[][2]string{{"Webhook", "reason"}, {"WebhookEventData", "reason"}}},
+		{"TimelineKind", "The kind of an entry of a timeline.", api.TimelineKinds(),
+			[][2]string{{"TimelineEntry", "what"}}},
+		{"TimelineReason", "Why: of a refusal, of a close, of a step of a delivery, or of malformed input.", timelineReasons(),
+			[][2]string{{"TimelineEntry", "reason"}}},
+		{"FrameType", "The type of a frame.", protocol.FrameTypes(),
+			[][2]string{{"TimelineEntry", "frame"}}},
+		{"DeliveryStep", "A step of a delivery. acked, rejected, expired, canceled, failed and unknown are final.", gateway.StepKinds(),
+			[][2]string{{"TimelineEntry", "state"}}},
 	}
 }
 
@@ -66,6 +76,13 @@ func texts[S ~string](list []S) (out []string) {
 		out = append(out, string(v))
 	}
 	return out
+}
+
+// timelineReasons has the reasons of timelines and of refused devices.
+func timelineReasons() []string {
+	all := append(timeline.Reasons(), deviceauth.Refusals()...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // addEnums adds the schemas of the lists and the references to them. Swagger 2.0
