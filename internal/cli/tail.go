@@ -98,7 +98,7 @@ func eventColour(t client.EventType) colour {
 		return green
 	case client.EventClientDisconnected, client.EventMessageRejected, client.EventMessageExpired, client.EventMessageFailed:
 		return red
-	case client.EventClientReplaced, client.EventGap:
+	case client.EventClientReplaced, client.EventStoreRepaired, client.EventGap:
 		return yellow
 	}
 	return plain

@@ -37,6 +37,8 @@ func enums() []enum {
 			[][2]string{{"RefusedRegistration", "reason"}}},
 		{"WebhookReason", "Why a webhook was disabled.", webhook.Reasons(),
 			[][2]string{{"Webhook", "reason"}, {"WebhookEventData", "reason"}}},
+		{"DamageReason", "The damage that a repair of the store has mended.", gateway.DamageReasons(),
+			[][2]string{{"StoreEventData", "reason"}}},
 	}
 }
 
