@@ -68,6 +68,8 @@ func (e *environ) hint(p *client.Problem) string {
 		return `"longwire clients ls --status all" lists the known clients`
 	case client.CodeClientOffline:
 		return "without --mode online the message waits until the client is back"
+	case client.CodeConsumerNotFound:
+		return "--create creates it"
 	case client.CodeMessageNotFound:
 		return `"longwire messages ls" lists recent ones`
 	case client.CodeAckTimeout:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 // it is not ready.
 type fakeGateway struct {
 	http *httptest.Server
+
+	consumer fakeConsumer
 
 	mu   sync.Mutex
 	last string // method, URI, headers of interest and body of the last request
@@ -46,6 +49,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /v1/uplinks", say(200,
 		`{"items":[{"seq":5,"client":"truck-17","received_at":"2026-11-22T08:00:00.000Z","text":"21.5\u001b[2J"}],"next_after":5,"more":false}`))
 	api.HandleFunc("GET /v1/events", g.events)
+	g.consumer.routes(api)
 	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
 		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
 
@@ -65,6 +69,7 @@ func startGateway() *fakeGateway {
 func (g *fakeGateway) recorded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		g.mu.Lock()
 		g.last = fmt.Sprintf("%s %s key=%q %s", r.Method, r.URL.RequestURI(), r.Header.Get("Idempotency-Key"), body)
 		g.mu.Unlock()

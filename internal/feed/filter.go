@@ -16,7 +16,7 @@ var Types = []gateway.EventType{
 	gateway.EventClientConnected, gateway.EventClientDisconnected, gateway.EventClientReplaced, gateway.EventClientForgotten,
 	gateway.EventMessageQueued, gateway.EventMessageReceived, gateway.EventMessageAcked, gateway.EventMessageRejected,
 	gateway.EventMessageExpired, gateway.EventMessageCanceled, gateway.EventMessageFailed, gateway.EventMessageLateAck,
-	gateway.EventMessageCompleted, gateway.EventGroupChanged, gateway.EventWebhookDisabled,
+	gateway.EventMessageCompleted, gateway.EventGroupChanged, gateway.EventWebhookDisabled, gateway.EventStoreRepaired,
 }
 
 // Filter selects events. Each field that is set narrows the selection.
@@ -70,6 +70,9 @@ func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 // Wants reports whether the filter selects an event that the caller may see.
 func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	f := &c.filter
+	if e.Type == gateway.EventStoreRepaired { // any client's events may be among the lost ones
+		return c.types == nil || c.types[e.Type], nil
+	}
 	if c.types != nil && !c.types[e.Type] || f.Client != "" && e.Client != f.Client || !strings.HasPrefix(string(e.Client), f.Prefix) {
 		return false, nil
 	}

@@ -60,6 +60,8 @@ func enums() []enum {
 			[][2]string{{"TimelineEntry", "frame"}}},
 		{"DeliveryStep", "A step of a delivery. acked, rejected, expired, canceled, failed and unknown are final.", gateway.StepKinds(),
 			[][2]string{{"TimelineEntry", "state"}}},
+		{"DamageReason", "The damage that a repair of the store has mended.", gateway.DamageReasons(),
+			[][2]string{{"StoreEventData", "reason"}}},
 	}
 }
 

@@ -62,6 +62,13 @@ func (x *index) each(ev *gateway.Event, fn func(*target)) {
 	for _, t := range x.other {
 		fn(t)
 	}
+	if ev.Type == gateway.EventStoreRepaired { // it concerns everyone
+		for _, list := range x.client {
+			for _, t := range list {
+				fn(t)
+			}
+		}
+	}
 	if ev.Client == "" { // it concerns limited endpoints by the owner of its message
 		for _, list := range x.prefix {
 			for _, t := range list {
