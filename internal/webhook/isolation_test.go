@@ -197,7 +197,7 @@ func TestMissedEventsAreCounted(t *testing.T) {
 		}, func(w *world, _ Webhook) { w.start() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorldOf(t, memstore.Options{MaxEvents: 100}, func(w *world) {
+			inWorldOf(t, memstore.Options{MaxEvents: 100}, gateway.Config{}, func(w *world) {
 				r := w.receiver("r")
 				h := w.create(r, Spec{Filter: acks})
 				w.note("a")
@@ -236,27 +236,38 @@ func (w *world) set(h Webhook, to State) {
 
 // A read error in the middle of a scan for a parked client has no event sent twice.
 func TestAScanThatFailsSendsNothingTwice(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorldOf(t, memstore.Options{}, gateway.Config{EventBuffer: 1}, func(w *world) {
 		r := w.receiver("r")
 		r.answers(func(_ context.Context, b body, n int) *http.Response {
-			if n < 4 && b.Client == "a" && b.Text == "1" {
+			switch {
+			case b.Client != "a":
+			case b.Text == "1" && n < 4:
 				return status(500)
+			default:
+				time.Sleep(time.Second)
 			}
-			time.Sleep(time.Second)
 			return status(200)
 		})
-		h := w.create(r, Spec{})
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.*"}}})
 		a := w.connect("a")
-		w.send(a, 1, 600)
+		for i := range 100 {
+			w.send(a, i+1, i+1)
+			for range 20 { // a part of a scan has few of a
+				w.note("b")
+			}
+		}
 		time.Sleep(10 * time.Second)
 		if s := w.status(h); s.Parked != 1 {
 			w.Fatalf("after three failures: %+v", s)
 		}
-		w.store.failAfter.Store(2) // reads: the second part of the scan fails
+		w.store.failAfter.Store(3) // the second part of the second scan
 		time.Sleep(time.Minute)
+		if w.store.failAfter.Load() != 1 {
+			w.Error("no scan has failed")
+		}
 		w.store.failAfter.Store(0)
-		time.Sleep(15 * time.Minute)
-		w.want(r, "a", count(600))
+		time.Sleep(5 * time.Minute)
+		w.want(r, "a", count(100))
 		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
 			w.Errorf("at the end: %+v", s)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -32,6 +33,7 @@ type Config struct {
 	Logger        *slog.Logger
 
 	transport http.RoundTripper // of tests; nil = the network
+	resolver  *net.Resolver     // of tests; nil = the system's
 }
 
 // Manager runs all webhooks.
@@ -132,6 +134,7 @@ func (m *Manager) saver() {
 // dispatch reads the log once for all endpoints.
 func (m *Manager) dispatch() {
 	var sub *gateway.Subscription
+	buf := make([]gateway.Event, 0, scanEvents)
 	for {
 		if !m.followed() {
 			sub = nil
@@ -150,7 +153,7 @@ func (m *Manager) dispatch() {
 			}
 		}
 		if err == nil {
-			events, err = sub.Next(m.ctx, make([]gateway.Event, 0, scanEvents))
+			events, err = sub.Next(m.ctx, buf)
 		}
 		switch {
 		case m.ctx.Err() != nil || errors.Is(err, gateway.ErrClosed):
@@ -169,6 +172,7 @@ func (m *Manager) dispatch() {
 			continue
 		}
 		m.pass(events, sub.Position())
+		clear(events) // frees payloads
 	}
 }
 

@@ -101,10 +101,14 @@ func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	if p := e.parked[l.key]; p != nil {
 		e.leaveScanLocked(p)
 	}
-	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: now.Add(backoff(fails))}
+	next := now.Add(backoff(fails)).Truncate(time.Second).Add(time.Second) // one scan serves those of a second
+	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: next}
 	e.touched[l.key] = true
-	e.scanAt, e.changed = time.Time{}, true
-	e.wakeLocked(e.parked[l.key].Next)
+	e.changed = true
+	if next.Before(e.scanAt) {
+		e.scanAt = next
+	}
+	e.wakeLocked(next)
 }
 
 // leaveScanLocked takes a client out of the scan under way.
@@ -115,13 +119,14 @@ func (e *endpoint) leaveScanLocked(p *parking) {
 	}
 }
 
-// scanIfDueLocked starts a scan for the parked clients whose time has come. One scan
-// serves all that are due within some seconds.
+// scanIfDueLocked starts a scan for the parked clients whose time has come, and for those
+// whose lanes have room again.
 func (e *endpoint) scanIfDueLocked(now time.Time) {
 	if e.scanning || len(e.parked) == 0 || e.health.down && len(e.lanes) > 0 { // while it is down one lane is enough to probe it
 		return
 	}
 	if now.Before(e.scanAt) && e.scanAt.Sub(now) <= maxPause {
+		e.wakeLocked(e.scanAt)
 		return
 	}
 	var next time.Time
@@ -144,8 +149,8 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 	if e.scanned == 0 {
 		if e.scanAt = now.Add(maxPause); !next.IsZero() {
 			e.scanAt = next
-			e.wakeLocked(next)
 		}
+		e.wakeLocked(e.scanAt)
 		return
 	}
 	e.scanning = true
@@ -180,6 +185,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 	if err != nil {
 		return err
 	}
+	buf := make([]gateway.Event, 0, rereadOnce)
 	for {
 		e.m.mu.Lock()
 		if run != e.run {
@@ -204,7 +210,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			continue
 		}
 		before := sub.Position()
-		events, err := sub.Next(ctx, make([]gateway.Event, 0, rereadOnce))
+		events, err := sub.Next(ctx, buf)
 		if errors.Is(err, gateway.ErrOverflow) {
 			e.missedTo(before, sub.Position())
 			continue

@@ -37,14 +37,14 @@ type world struct {
 }
 
 // inWorld runs a test in virtual time.
-func inWorld(t *testing.T, f func(w *world)) { inWorldOf(t, memstore.Options{}, f) }
+func inWorld(t *testing.T, f func(w *world)) { inWorldOf(t, memstore.Options{}, gateway.Config{}, f) }
 
-// inWorldOf is inWorld over a store with options.
-func inWorldOf(t *testing.T, o memstore.Options, f func(w *world)) {
+// inWorldOf is inWorld with a store and a gateway of one's own.
+func inWorldOf(t *testing.T, o memstore.Options, cfg gateway.Config, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &faultyStore{Store: memstore.New(o)}
 		t.Cleanup(func() { s.Close() })
-		w := &world{T: t, store: s, g: gatewaytest.New(t, s, gateway.Config{}), receivers: map[string]*receiver{}}
+		w := &world{T: t, store: s, g: gatewaytest.New(t, s, cfg), receivers: map[string]*receiver{}}
 		w.start()
 		f(w)
 	})
