@@ -20,7 +20,7 @@ const (
 )
 
 const (
-	parkAfter     = 3    // failures of an event
+	parkAfter     = 3 // failures of an event
 	maxParked     = 10_000
 	downAfter     = time.Minute        // without a success, while requests fail
 	disabledAfter = 5 * 24 * time.Hour // likewise
@@ -245,6 +245,9 @@ func (e *endpoint) popLocked(l *lane) {
 	(*list)[0] = nil // frees the event
 	*list = (*list)[1:]
 	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
+	if p := e.parked[l.key]; p != nil && !p.live && e.hasRoomLocked(l.key, p) {
+		e.scanAt = time.Time{}
+	}
 	e.roomLocked()
 }
 

@@ -190,6 +190,10 @@ func TestMissedEventsAreCounted(t *testing.T) {
 		stop, start func(w *world, h Webhook)
 	}{
 		{"a paused webhook", func(w *world, h Webhook) { w.set(h, Paused) }, func(w *world, h Webhook) { w.set(h, Active) }},
+		{"a webhook that was paused for long", func(w *world, h Webhook) { w.set(h, Paused) }, func(w *world, h Webhook) {
+			time.Sleep(time.Minute)
+			w.set(h, Active)
+		}},
 		{"a stopped process", func(w *world, h Webhook) {
 			if err := w.m.Close(); err != nil {
 				w.Fatal(err)
@@ -232,6 +236,35 @@ func (w *world) set(h Webhook, to State) {
 	if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = to; return nil }); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// A webhook that starts with the oldest event has missed none, and does not lag behind a
+// log without events.
+func TestAStartWithTheOldestEvent(t *testing.T) {
+	inWorldOf(t, memstore.Options{MaxEvents: 100}, gateway.Config{}, func(w *world) {
+		create := func(host string) (*receiver, Webhook) {
+			r := w.receiver(host)
+			h, err := w.m.Create(w.Context(), Spec{URL: "https://" + host, Filter: acks}, apikey.Limit{}, true, 0)
+			if err != nil {
+				w.Fatal(err)
+			}
+			synctest.Wait()
+			return r, h
+		}
+		_, h := create("new")
+		if s := w.status(h); s.Lag != 0 || s.Missed != 0 {
+			w.Errorf("without events: lag %d, missed %d", s.Lag, s.Missed)
+		}
+		for range 1000 {
+			w.note("a")
+			synctest.Wait()
+		}
+		r, h := create("later")
+		time.Sleep(time.Second)
+		if s := w.status(h); s.Lag != 0 || s.Missed != 0 || len(r.all()) < 100 || len(r.all()) > 125 {
+			w.Errorf("after 1,000 events, of which 100 are kept: %d came, lag %d, missed %d", len(r.all()), s.Lag, s.Missed)
+		}
+	})
 }
 
 // A read error in the middle of a scan for a parked client has no event sent twice.
