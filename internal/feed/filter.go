@@ -4,6 +4,7 @@ package feed
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,6 +56,12 @@ func Compile(f Filter, limit apikey.Limit, lookup *Lookup) (*Compiled, error) {
 	return c, nil
 }
 
+// Types returns the types that the filter selects; every is true, and the list empty, if
+// it selects all.
+func (c *Compiled) Types() (list []gateway.EventType, every bool) {
+	return slices.Collect(maps.Keys(c.types)), c.types == nil
+}
+
 func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 	prefix, wild := strings.CutSuffix(pattern, "*")
 	found := false
@@ -102,11 +109,8 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 		if e.Message == "" {
 			return false, nil
 		}
-		m, err := c.lookup.gateway.Message(e.Message)
-		if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
-			return false, nil
-		}
-		return err == nil && l.Covers(m.Owner), err
+		owner, err := c.lookup.Owner(e)
+		return err == nil && owner != "" && l.Covers(owner), err
 	case l.Group == "":
 		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
 	}

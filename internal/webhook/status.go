@@ -25,13 +25,13 @@ type Status struct {
 }
 
 func (e *endpoint) statusLocked() Status {
-	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waiting, Parked: len(e.parked), Down: e.health.down,
+	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
 		LastSuccess: e.health.LastSuccess, Missed: e.health.missed}
 	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
 		s.Lag = last - s.Cursor
 	}
-	if len(e.order) > 0 {
-		s.Oldest = e.order[0].event.At
+	if e.order.first != nil {
+		s.Oldest = e.order.first.event.At
 	}
 	if list := e.attempts.list(); len(list) > 0 && !e.health.failing.IsZero() {
 		for _, a := range list {
@@ -66,7 +66,7 @@ func (m *Manager) Stats() Stats {
 	for _, e := range m.endpoints {
 		s.States[string(e.hook.Condition())]++
 		s.Parked += len(e.parked)
-		s.Waiting += e.waiting
+		s.Waiting += e.waitingLocked()
 		if e.hook.Condition() != Active {
 			continue
 		}
