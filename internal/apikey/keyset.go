@@ -142,10 +142,23 @@ func (ks *Keyset) Get(id string) (*Key, error) {
 	return nil, ErrNoKey
 }
 
-// AccountOf returns the account of the tenant that a client belongs to by its id: that of
-// the longest prefix that a key is limited to, "" for none.
-func (ks *Keyset) AccountOf(id string) string {
+// AccountOf returns the account of the tenant that a client belongs to, "" for none: that
+// of the longest prefix of its id that a key is limited to, else of the first of its groups
+// that is guarded.
+func (ks *Keyset) AccountOf(id string, groups []string) string {
 	t := ks.keys.Load()
+	if a := t.accountOf(id); a != "" {
+		return a
+	}
+	for _, name := range groups {
+		if t.groups[name] {
+			return Limit{Group: name}.Owner()
+		}
+	}
+	return ""
+}
+
+func (t *table) accountOf(id string) string {
 	for _, n := range t.lengths {
 		if n <= len(id) && t.prefixes[id[:n]] {
 			return Limit{Prefix: id[:n]}.Owner()
@@ -163,7 +176,7 @@ func (ks *Keyset) GuardsGroup(name string) bool { return ks.keys.Load().groups[n
 
 // GuardsID reports whether a key is limited to a prefix of the client id.
 func (ks *Keyset) GuardsID(id string) bool {
-	return ks.AccountOf(id) != ""
+	return ks.keys.Load().accountOf(id) != ""
 }
 
 // GuardedGroups are the groups of GuardsGroup. The map does not change.

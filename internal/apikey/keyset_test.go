@@ -430,9 +430,17 @@ func TestTenantsBetweenTwoKeys(t *testing.T) {
 		t.Error("the group is free between two keys")
 	}
 	for id, want := range map[string]string{"a-1": "prefix:a-", "a-eu-1": "prefix:a-eu-", "a": "", "b": "prefix:b", "c-1": ""} {
-		if got := ks.AccountOf(id); got != want {
+		if got := ks.AccountOf(id, nil); got != want {
 			t.Errorf("%s belongs to %q, want %q", id, got, want)
 		}
+	}
+	for want, groups := range map[string][]string{"": {"other"}, "group:gang": {"a", "gang"}} {
+		if got := ks.AccountOf("c-1", groups); got != want {
+			t.Errorf("a client in %q belongs to %q, want %q", groups, got, want)
+		}
+	}
+	if got := ks.AccountOf("a-1", []string{"gang"}); got != "prefix:a-" {
+		t.Errorf("a-1 in the group belongs to %q: its id comes first", got)
 	}
 }
 
