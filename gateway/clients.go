@@ -196,6 +196,7 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 			return Client{}, err
 		}
 		defer g.hub.giveBack(id)
+		c.Account = g.accountOf(id, *c.Groups)
 	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
 	if err != nil {
@@ -215,7 +216,11 @@ func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange)
 		return Client{}, err
 	}
 	defer g.hub.giveBack(id)
-	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id), c)
+	var groups []string
+	if c.Groups != nil {
+		groups = *c.Groups
+	}
+	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id, groups), c)
 	if err != nil {
 		return Client{}, err
 	}

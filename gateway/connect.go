@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -45,8 +46,10 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 	id := uid(g.cfg.NewID())
 	r := Registration{Client: h.Client, Reported: h.Labels, At: now,
 		Session: SessionID(id.text(sessionKind)), Dialect: h.Dialect, Remote: remoteText(h.Remote)}
-	r.Account = g.accountOf(h.Client)
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
+		return nil, Welcome{}, err
+	}
+	if r.Account, err = g.accountOfRegistration(&r); err != nil {
 		return nil, Welcome{}, err
 	}
 	rec, given, err := g.store.Register(ctx, r)
@@ -124,12 +127,26 @@ func (g *Gateway) enter(s *Session, c Credential) {
 	}
 }
 
-// accountOf returns the tenant that a new client is counted for, "" for none.
-func (g *Gateway) accountOf(id ClientID) string {
+// accountOf returns the tenant that a client in these groups is counted for, "" for none.
+func (g *Gateway) accountOf(id ClientID, groups []string) string {
 	if g.cfg.AccountOf == nil {
 		return ""
 	}
-	return g.cfg.AccountOf(id)
+	return g.cfg.AccountOf(id, slices.Compact(slices.Sorted(slices.Values(groups))))
+}
+
+// accountOfRegistration returns the tenant that a client is counted for once it has
+// registered. The client's place in the hub is held, so that its groups do not change.
+func (g *Gateway) accountOfRegistration(r *Registration) (string, error) {
+	a := g.accountOf(r.Client, nil)
+	if a != "" || g.cfg.GuardedGroups == nil || len(g.cfg.GuardedGroups()) == 0 {
+		return a, nil
+	}
+	known, err := g.store.Client(r.Client)
+	if err != nil && CodeOf(err) != CodeClientNotFound {
+		return "", err
+	}
+	return g.accountOf(r.Client, r.GroupsOf(known.Groups, MaxGroups)), nil
 }
 
 // remoteText returns an address as events show it, "" for none.

@@ -34,9 +34,9 @@ type Config struct {
 	// none.
 	DeviceGroups []string
 
-	// AccountOf returns the tenant that a registering client is counted for, "" for
-	// none. Nil = none.
-	AccountOf func(ClientID) string
+	// AccountOf returns the tenant that a client in these groups is counted for, "" for
+	// none. The answer depends on the groups only if some of them are guarded. Nil = none.
+	AccountOf func(id ClientID, groups []string) string
 
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait

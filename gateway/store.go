@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -322,7 +323,7 @@ type Registration struct {
 	Groups   []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
-	Account string // the tenant that a new client is counted for, "" for none; see TooManyClients
+	Account string // the tenant that the client belongs to, "" for none; see AccountAfter, TooManyClients
 	At      time.Time
 	// Session, Dialect and Remote are of the connection, for its event.
 	Session SessionID
@@ -375,6 +376,21 @@ func UplinksFull(own, used, size, most int64) error {
 		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
 }
 
+// GroupAccount begins the account of a tenant whose clients are the members of a group.
+// The name of the group follows.
+const GroupAccount = "group:"
+
+// AccountAfter returns the tenant that a client is counted for which was counted for the
+// tenant was, "" for none, after a change that has put it into groups, and that says that
+// it belongs to the tenant now, "" for none known. A client leaves a tenant for another
+// one, or with the tenant's group; so it stays the tenant's while keys are replaced.
+func AccountAfter(was, now string, groups []string) string {
+	if name, ok := strings.CutPrefix(was, GroupAccount); now != "" || ok && !slices.Contains(groups, name) {
+		return now
+	}
+	return was
+}
+
 // IDInUse returns the refusal of a registration whose id is connected elsewhere, under
 // Config.RejectTwins.
 func IDInUse() error {
@@ -410,6 +426,7 @@ type ClientChange struct {
 	Labels       map[string]*string // merge: nil value removes the label
 	Groups       *[]string          // replaces
 	BlockedUntil *time.Time
+	Account      string // with Groups, of a known client: as Registration.Account; set by the gateway
 }
 
 // Page is one page of a list. More is set when rows may follow. The next page

@@ -134,7 +134,7 @@ func (a *App) gatewayConfig() gateway.Config {
 		Authenticate:     a.auth.Authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
 		DeviceGroups:     c.Auth.DeviceGroups,
-		AccountOf:        func(id gateway.ClientID) string { return a.callers.keys.AccountOf(string(id)) },
+		AccountOf:        func(id gateway.ClientID, groups []string) string { return a.callers.keys.AccountOf(string(id), groups) },
 		NewID:            newID,
 		Now:              a.now,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),

@@ -192,7 +192,7 @@ func (e *Engine) Put(ctx context.Context, entries []gateway.Entry) error {
 
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &record.Update{Client: client, Change: c})
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Account: c.Account})
 	return r.Record, err
 }
 

@@ -20,7 +20,7 @@ var (
 	clientNames = []gateway.ClientID{"c1", "c2", "c3", "c4", "c5", "c6"}
 	groupNames  = []string{"g1", "g2"}
 	keyNames    = []string{"k1", "k2", "k3"}
-	accounts    = []string{"", "", "t1", "t2"}
+	accounts    = []string{"", "", "t1", "t2", "group:g1"}
 )
 
 // keyAge is the bound that no schedule reaches: a key is given once. The short one is
@@ -231,7 +231,7 @@ func (n *node) update(at int64) record.Event {
 	case 0:
 		e.Change.Labels["kind"] = nil
 	case 1:
-		e.Change.Groups = &[]string{pick(w, groupNames)}
+		e.Change.Groups, e.Account = &[]string{pick(w, groupNames)}, pick(w, accounts)
 	case 2:
 		until := record.TimeOf(at + int64(w.rng.IntN(20))*int64(step))
 		e.Change.BlockedUntil = &until

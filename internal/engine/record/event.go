@@ -253,7 +253,9 @@ type Update struct {
 	Client  gateway.ClientID
 	Change  gateway.ClientChange
 	Created time.Time // of a client that is created; zero for a known one
-	Account string    // that a created client is counted for; "" = none
+	// Account is the tenant that the client belongs to if it is created, or if its groups
+	// change; "" = none.
+	Account string
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }

@@ -47,7 +47,7 @@ type hoard struct {
 }
 
 // hoardRow is absent while there are no uplinks. The account is that of the client when
-// it sent the first of them.
+// it sent the first of them or changed its account since.
 type hoardRow struct {
 	bytes   int64
 	account string
@@ -94,7 +94,57 @@ func (m *Machine) accountOf(id gateway.ClientID) (string, error) {
 	if err != nil || c == nil {
 		return "", err
 	}
-	return c.account, nil
+	return c.owner(), nil
+}
+
+// assign counts a client, and its uplinks, for the tenant that it belongs to after a
+// change of its groups or a registration; see gateway.AccountAfter.
+func (m *Machine) assign(c *client, now string) error {
+	was, tenant := c.owner(), gateway.AccountAfter(c.tenant, now, c.groups)
+	if tenant == c.tenant {
+		return nil
+	}
+	c.tenant, c.rowDirty = tenant, true
+	m.touch(c)
+	if now = c.owner(); now == was {
+		return nil
+	}
+	from, err := m.account(was)
+	if err != nil {
+		return err
+	}
+	to, err := m.account(now)
+	if err != nil {
+		return err
+	}
+	from.clients--
+	to.clients++
+	m.touchAccount(from)
+	m.touchAccount(to)
+	return m.moveHoard(c.id, now)
+}
+
+// moveHoard counts the uplinks of a client for another account.
+func (m *Machine) moveHoard(id gateway.ClientID, account string) error {
+	h, err := m.hoard(id)
+	if err != nil || h.bytes == 0 || h.account == account {
+		return err
+	}
+	from, err := m.account(h.account)
+	if err != nil {
+		return err
+	}
+	to, err := m.account(account)
+	if err != nil {
+		return err
+	}
+	from.uplinkBytes -= h.bytes
+	to.uplinkBytes += h.bytes
+	m.touchAccount(from)
+	m.touchAccount(to)
+	h.account = account
+	m.touchHoard(h)
+	return nil
 }
 
 func (m *Machine) touchAccount(a *account) {
@@ -127,6 +177,10 @@ func (m *Machine) countUplink(h *hoard, a *account, bytes int64) {
 	a.uplinkBytes += bytes
 	m.State.uplinkBytes += bytes
 	m.touchAccount(a)
+	m.touchHoard(h)
+}
+
+func (m *Machine) touchHoard(h *hoard) {
 	if !h.dirty {
 		h.dirty = true
 		m.dirty.hoards = append(m.dirty.hoards, h)

@@ -40,12 +40,15 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.At), e.Account); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At), ""); err != nil {
 			return err
 		}
 	}
 	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, c.labels, groups); err != nil {
+		return err
+	}
+	if err := m.assign(c, e.Account); err != nil {
 		return err
 	}
 	c.reported = reported
@@ -167,13 +170,18 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.Created), e.Account); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.Created), ""); err != nil {
 			return err
 		}
 	}
 	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
+	}
+	if e.Change.Groups != nil || !e.Created.IsZero() {
+		if err := m.assign(c, e.Account); err != nil {
+			return err
+		}
 	}
 	m.noteGroups(c, was, before, m.record.At)
 	if e.Change.BlockedUntil != nil {
@@ -334,7 +342,7 @@ func (m *Machine) dropClient(c *client, at int64) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	a, err := m.account(c.account)
+	a, err := m.account(c.owner())
 	if err != nil {
 		return err
 	}

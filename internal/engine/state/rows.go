@@ -1,6 +1,8 @@
 package state
 
 import (
+	"cmp"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -108,7 +110,8 @@ type clientRow struct {
 	epoch       uint64            // rises by one with each registration
 	groupsSince uint64            // events above this number are of the client in its present groups
 	reported    map[string]string // labels that the device has sent
-	account     string            // that it is counted for; "" = none
+	account     string            // of the caller that has made it known; "" = none
+	tenant      string            // that it belongs to and is counted for instead; "" = none
 }
 
 func (r *clientRow) encode(key []byte) []byte {
@@ -116,6 +119,9 @@ func (r *clientRow) encode(key []byte) []byte {
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
 	b = record.PutUint(record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account), r.groupsSince)
+	if r.tenant != "" {
+		b = record.PutString(b, r.tenant)
+	}
 	return record.PutSum(key, b)
 }
 
@@ -130,8 +136,14 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	if len(d.Rest) > 0 { // rows of format 3 end here
 		r.epoch, r.reported, r.account, r.groupsSince = d.Uint(), d.Map(), d.Text(), d.Uint()
 	}
+	if len(d.Rest) > 0 {
+		r.tenant = d.Text()
+	}
 	return r, d.End()
 }
+
+// owner returns the account that the client is counted for, "" for none.
+func (r *clientRow) owner() string { return cmp.Or(r.tenant, r.account) }
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {

@@ -164,10 +164,10 @@ func (c *verifier) clientRow(k, val []byte) error {
 		return err
 	}
 	c.r.Clients++
-	if row.account != "" {
-		a := c.accounts[row.account]
+	if name := row.owner(); name != "" {
+		a := c.accounts[name]
 		a.clients++
-		c.accounts[row.account] = a
+		c.accounts[name] = a
 	}
 	name, err := c.nameOf(row.ord)
 	if err != nil {
