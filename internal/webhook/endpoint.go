@@ -59,10 +59,10 @@ type endpoint struct {
 	scanned   int           // parked clients that it reads for
 	reserved  int           // items that it is about to add
 	scanAt    time.Time     // no parked client is due before; zero = not known
-	scanRoom  chan struct{} // closed when the scan may go on; nil if it does not wait
+	scanRoom  chan struct{} // closed when the scan has room; nil while it does not need it
 	replaying bool
 	reading   bool          // a catch-up reader is under way
-	room      chan struct{} // closed when it may go on; nil if it does not wait
+	room      chan struct{} // closed when it has room; nil while it does not need it
 	wakeAt    time.Time
 	timer     *time.Timer
 	changed   bool            // the cursor is to be written
@@ -260,7 +260,7 @@ func (e *endpoint) doneLocked(it *item) {
 	e.changed = true
 }
 
-// roomLocked lets the readers go on that wait for room.
+// roomLocked wakes the readers if there is room for them.
 func (e *endpoint) roomLocked() {
 	if e.room != nil && e.order.n <= maxTaken/2 {
 		close(e.room)
@@ -441,8 +441,8 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	return false
 }
 
-// fullLocked returns a channel to wait for if the endpoint has no room for what a
-// catch-up reader reads at once.
+// fullLocked returns nil if the endpoint has room for one read of its catch-up reader,
+// else a channel that is closed later.
 func (e *endpoint) fullLocked() <-chan struct{} {
 	for e.order.n+scanEvents > maxTaken {
 		if e.spillLocked() {
@@ -456,8 +456,8 @@ func (e *endpoint) fullLocked() <-chan struct{} {
 	return nil
 }
 
-// reservedLocked returns a channel to wait for if there is no room for what a scan reads
-// at once; else it keeps the room for it.
+// reserveLocked reserves room for one read of a scan and returns nil, or returns a channel
+// that is closed when there is room.
 func (e *endpoint) reserveLocked() <-chan struct{} {
 	if e.reread+rereadOnce <= maxReread {
 		e.reserved = rereadOnce

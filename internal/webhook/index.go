@@ -12,7 +12,7 @@ import (
 type index struct {
 	lookup *feed.Lookup
 	types  map[gateway.EventType]*subjects // of filters that name types
-	any    *subjects                       // of those that do not
+	any    *subjects                       // of filters that name no type
 	all    []*target
 	runs   map[*endpoint]uint64
 }

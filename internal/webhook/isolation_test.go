@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -131,10 +132,13 @@ func TestMemoryBehindASlowRequestIsBounded(t *testing.T) {
 	})
 }
 
-// A burst of a client whose events all fail, by an error or by the timeout, delays no
-// other client's events at the same endpoint.
+// A burst of a client, or of several, whose events all fail, by an error or by the timeout,
+// delays no other client's events at the same endpoint.
 func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
-	for name, hangs := range map[string]bool{"errors": false, "timeouts": true} {
+	for name, c := range map[string]struct {
+		clients int
+		hangs   bool
+	}{"errors": {1, false}, "timeouts": {1, true}, "errors of many": {30, false}} {
 		t.Run(name, func(t *testing.T) {
 			lag := map[int]time.Duration{}
 			for _, burst := range []int{0, 5000} {
@@ -142,8 +146,8 @@ func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
 					r := w.receiver("r")
 					var a arrivals
 					r.answers(func(ctx context.Context, b body, _ int) *http.Response {
-						if b.Client == "poison" {
-							if hangs {
+						if strings.HasPrefix(b.Client, "poison") {
+							if c.hangs {
 								<-ctx.Done()
 							}
 							return status(500)
@@ -153,15 +157,15 @@ func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
 						return status(200)
 					})
 					h := w.create(r, Spec{Filter: acks})
-					for range burst {
-						w.note("poison")
+					for i := range burst {
+						w.note(fmt.Sprint("poison", i%c.clients))
 					}
 					most := 0
 					for i := range 3000 {
 						time.Sleep(100 * time.Millisecond)
 						w.note(fmt.Sprint("c", i%20))
 						if i%5 == 0 && burst > 0 {
-							w.note("poison")
+							w.note(fmt.Sprint("poison", i/5%c.clients))
 						}
 						most = max(most, w.held(h))
 					}
@@ -170,7 +174,7 @@ func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
 					if most > maxWaiting {
 						w.Errorf("%d events were in memory", most)
 					}
-					if s := w.status(h); s.Lag != 0 || s.Parked != min(burst, 1) {
+					if s := w.status(h); s.Lag != 0 || s.Parked != min(burst, c.clients) {
 						w.Errorf("at the end: %+v", s)
 					}
 				})

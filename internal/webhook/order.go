@@ -10,7 +10,7 @@ type item struct {
 }
 
 // order has the items that an endpoint has taken and that are not done, by rising
-// numbers. It keeps nothing of those that are done, however long an earlier one takes.
+// numbers. An item leaves it when it is done, also if an earlier item takes long.
 type order struct {
 	first, last *item
 	n           int

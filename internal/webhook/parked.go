@@ -22,8 +22,8 @@ type parking struct {
 	read    uint64 // its events up to there are in its lane, or done
 }
 
-// Shares of one parked client in memory: all that is read again at once, and what is read
-// while its last request was a failure.
+// Shares of one parked client in memory, in events: after a success or without a request,
+// and after a failure.
 const (
 	laneShare = 64
 	laneProbe = 2 // a disconnection, and the connection that may settle it
@@ -178,8 +178,8 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 
 // scan reads the log behind from and gives the events of the scanned clients to their
 // lanes. When it has come to the endpoint's position, the clients get their events from
-// the dispatcher again. It ends early when a lane has its share: the next scan goes on
-// there, so that no part of the log is read again for each share.
+// the dispatcher again. It ends early when a lane has its share. The next scan starts at
+// that position, so that a backlog is read once and not once for each share.
 func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, from uint64) error {
 	sub, err := e.subscribe(from)
 	if err != nil {
@@ -256,7 +256,7 @@ func (e *endpoint) rereadLocked(events []gateway.Event) {
 	}
 }
 
-// endScanLocked ends a scan at a position, where the next one goes on.
+// endScanLocked ends a scan. The next scan for its clients starts at the position.
 func (e *endpoint) endScanLocked(at uint64) {
 	for _, p := range e.parked {
 		if p.scanned && !p.live {

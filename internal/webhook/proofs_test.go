@@ -99,6 +99,9 @@ func TestAPoisonEventDelaysNoOtherClient(t *testing.T) {
 // No more than maxParked clients are parked; then the mark waits, memory stays bounded,
 // and nothing is lost.
 func TestThereAreAtMostSoManyParkedClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many requests")
+	}
 	inWorld(t, func(w *world) {
 		r := w.receiver("r")
 		var well atomic.Bool
