@@ -55,6 +55,7 @@ type MessageFacts struct {
 	NextAt         string      `json:"next_at,omitempty" format:"date-time"`                                                // of the next transmission
 	WorkingAt      string      `json:"working_at,omitempty" format:"date-time"`                                             // when the device said last that it works on it
 	MisackedAt     string      `json:"misacked_at,omitempty" format:"date-time"`                                            // when an ack came in the wrong number space
+	AskedAt        string      `json:"asked_at,omitempty" format:"date-time"`                                               // when the client was asked whether it has handled it
 	Window         int         `json:"window,omitempty"`                                                                    // deliveries to the client that may be unacked at once
 	InFlight       int         `json:"in_flight,omitempty"`                                                                 // those that are
 	Behind         string      `json:"behind,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                 // the message in front, which the client has not acked
@@ -211,7 +212,7 @@ func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 	v := MessageFacts{Status: f.State.String(), Reason: f.Reason, CreatedAt: stamp(f.CreatedAt), ExpiresAt: stamp(f.ExpiresAt),
 		FinalAt: stamp(f.FinalAt), Attempts: f.Attempts, SentAt: stamp(f.SentAt), LateAckAt: stamp(f.LateAckAt),
 		RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
-		MisackedAt: stamp(f.MisackedAt), Window: f.Window, InFlight: f.InFlight, Behind: string(f.Behind),
+		MisackedAt: stamp(f.MisackedAt), AskedAt: stamp(f.AskedAt), Window: f.Window, InFlight: f.InFlight, Behind: string(f.Behind),
 		BehindAttempts: f.BehindAttempts, BehindSentAt: stamp(f.BehindSentAt), Unwritten: f.Unwritten,
 		OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
 		BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused)}

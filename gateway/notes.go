@@ -13,6 +13,7 @@ type flightNotes struct {
 	retryAt    int64  // first of the last row of answers retry later
 	nextAt     int64  // when the last of them makes it due
 	misackedAt int64  // last ack in the wrong number space
+	askedAt    int64  // when its ASK left on this connection
 	happened   []happening
 }
 
@@ -68,36 +69,33 @@ func (n *flightNotes) add(at int64, what Happening) {
 	n.happened = append(n.happened, happening{at, what})
 }
 
-// noteFlushLocked notes a transmission that is not the first one, or an ASK. before is the
-// time of the last one, 0 if there was none.
-func (s *Session) noteFlushLocked(f *inflight, before, now int64) {
-	n := s.notesLocked(f)
-	if n == nil {
-		return
-	}
-	if len(n.happened) == 0 && before != 0 {
-		what := HappenedSent
-		if before < s.connectedAt*int64(time.Millisecond) {
-			what = HappenedSentEarlier
-		}
-		n.add(before, what)
-	}
-	if f.is(flightAsked) {
-		n.add(now, HappenedAsked)
-	} else {
+// noteRepeatLocked notes a transmission that is not the first one. before is the time of
+// the last one.
+func (s *Session) noteRepeatLocked(f *inflight, before, now int64) {
+	if n := s.notesLocked(f); n != nil {
+		s.beginLocked(n, before)
 		n.add(now, HappenedSent)
 	}
 }
 
-// noteLocked notes an answer that settles nothing.
+// beginLocked begins the lines of a delivery with its transmission at sentAt, 0 for none.
+func (s *Session) beginLocked(n *flightNotes, sentAt int64) {
+	switch {
+	case len(n.happened) > 0 || sentAt == 0:
+	case sentAt < s.connectedAt*int64(time.Millisecond):
+		n.add(sentAt, HappenedSentEarlier)
+	default:
+		n.add(sentAt, HappenedSent)
+	}
+}
+
+// noteLocked notes an answer that settles nothing, or an ASK.
 func (s *Session) noteLocked(f *inflight, what Happening) *flightNotes {
 	n := s.notesLocked(f)
 	if n == nil {
 		return nil
 	}
-	if len(n.happened) == 0 && f.sentAt != 0 {
-		n.add(f.sentAt, HappenedSent)
-	}
+	s.beginLocked(n, f.sentAt)
 	now := s.g.now().UnixNano()
 	n.add(now, what)
 	switch what {
@@ -107,6 +105,8 @@ func (s *Session) noteLocked(f *inflight, what Happening) *flightNotes {
 		}
 	case HappenedWorking:
 		n.workingAt = now
+	case HappenedAsked:
+		n.askedAt = now
 	case HappenedMisacked:
 		n.misackedAt = now
 	}

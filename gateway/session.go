@@ -129,7 +129,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	if f.is(flightRepeat) {
 		s.g.counts.redelivered.Add(1)
 		if !f.gone() {
-			s.noteFlushLocked(f, before, now)
+			s.noteRepeatLocked(f, before, now)
 		}
 	}
 	f.flags |= flightRepeat

@@ -11,6 +11,7 @@ type Standing struct {
 	InWindow   bool
 	Flushed    bool      // its last transmission is flushed and not answered
 	Asked      bool      // an ASK for its verdict is not answered
+	AskedAt    time.Time // when that left; zero if it is not kept
 	RetryLater int       // answers retry later on this connection while it waits for the next transmission; 7 = 7 or more
 	RetrySince time.Time // the first of them
 	NextAt     time.Time // when it is due again
@@ -18,11 +19,11 @@ type Standing struct {
 	MisackedAt time.Time // when an ack came in the other number space
 
 	// Of the session.
-	Window   int // deliveries that may be unacked at once
-	InFlight int // those that are
-	First    *Delivery
-	Asking   bool // no payload leaves before the ASKs are answered; First is asked
-	Waking   bool // the message's broadcast has not come to all recipients
+	Window   int       // deliveries that may be unacked at once
+	InFlight int       // those that are
+	First    *Delivery // the first of them but this one: ids, attempts, last transmission, and the reason retry_later
+	Asking   bool      // no payload leaves before the ASKs are answered; First is asked
+	Waking   bool      // the message's broadcast has not come to all recipients
 	Link     LinkStats
 	Flaps    int // quick takeovers in a row that led to the session
 
@@ -61,6 +62,9 @@ func (s *Session) standing(seq Seq) Standing {
 	st := Standing{Live: true, Window: int(s.window), InFlight: s.liveLocked(), Asking: s.askingLocked(), Flaps: int(s.flaps)}
 	if f := s.firstLocked(seq, st.Asking); f != nil {
 		st.First = &Delivery{Message: f.message, Client: s.client, Seq: f.seq, Attempts: int(f.attempts), SentAt: timeOf(f.sentAt)}
+		if f.is(flightAway) && f.retries > 0 {
+			st.First.Reason = ReasonRetryLater
+		}
 	}
 	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
@@ -78,7 +82,7 @@ func (s *Session) standing(seq Seq) Standing {
 		}
 		return st
 	}
-	st.RetrySince, st.NextAt, st.MisackedAt = timeOf(n.retryAt), timeOf(n.nextAt), timeOf(n.misackedAt)
+	st.RetrySince, st.NextAt, st.MisackedAt, st.AskedAt = timeOf(n.retryAt), timeOf(n.nextAt), timeOf(n.misackedAt), timeOf(n.askedAt)
 	if n.workingAt >= f.sentAt {
 		st.WorkingAt = timeOf(n.workingAt)
 	}

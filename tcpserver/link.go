@@ -129,7 +129,10 @@ func (c *conn) Stats() gateway.LinkStats {
 		Confirmed:  c.proto.Confirmed(),
 		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
 		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
-		Paced: c.is(flagPaced), Unwritten: c.heldLocked(),
+		Paced: c.is(flagPaced),
+	}
+	if c.out != nil && len(c.out.left()) > 0 { // without, the dialect pauses
+		s.Unwritten = c.heldLocked()
 	}
 	if isTLS(c.tr.netConn()) {
 		s.Transport = "tls"

@@ -130,7 +130,8 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 	root.AddCommand(
 		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand(), e.keysCommand())...)
 	root.AddCommand(
-		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand(), e.webhooksCommand(), e.whoamiCommand())...)
+		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.whyCommand(), e.uplinksCommand(), e.tailCommand(),
+			e.webhooksCommand(), e.whoamiCommand())...)
 	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
 	root.AddCommand(e.versionCommand())
 	root.InitDefaultCompletionCmd()

@@ -46,6 +46,9 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))
 	api.HandleFunc("GET /v1/messages/{id}/deliveries", say(200,
 		`{"items":[{"client":"truck-17","status":"acked","attempts":1,"result":"done"},{"client":"truck-18","status":"queued"}]}`))
+	api.HandleFunc("GET /v1/messages/{id}/why", g.whyMessage)
+	api.HandleFunc("GET /v1/clients/{id}/why", g.whyClient)
+	api.HandleFunc("DELETE /v1/clients/{id}/messages", say(200, `{"canceled":12,"under_way":1}`))
 	api.HandleFunc("GET /v1/uplinks", say(200,
 		`{"items":[{"seq":5,"client":"truck-17","received_at":"2026-11-22T08:00:00.000Z","text":"21.5\u001b[2J"}],"next_after":5,"more":false}`))
 	api.HandleFunc("GET /v1/events", g.events)
@@ -184,4 +187,32 @@ func (g *fakeGateway) events(w http.ResponseWriter, r *http.Request) {
 	}
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
+}
+
+func (g *fakeGateway) whyMessage(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.PathValue("id") == "msg_1":
+		say(200, `{"message":"msg_1","client":"truck-17","code":"resent_not_acked","now":"2026-11-22T08:02:00.000Z",`+
+			`"sentence":"It was sent to truck-17 4 times, last at 2026-11-22 08:01:30 UTC, and never acked; it expires in 23 h 58 min.",`+
+			`"facts":{"status":"sent","attempts":4,"sent_at":"2026-11-22T08:01:30.000Z","online_since":"2026-11-22T07:00:00.000Z",`+
+			`"expires_at":"2026-11-23T08:00:00.000Z","expires_in":86280,"window":16,"in_flight":1}}`)(w, r)
+	case r.PathValue("id") == "msg_2" && r.URL.Query().Get("client") == "":
+		say(200, `{"message":"msg_2","code":"many_pending","now":"2026-11-22T08:02:00.000Z","sentence":"1 of 3 deliveries are final: 2 wait in the gateway, 1 acked.",`+
+			`"facts":{"counts":{"total":3,"queued":2,"acked":1}},"sample":{"size":2,"codes":[{"code":"client_offline","count":2}]}}`)(w, r)
+	case r.PathValue("id") == "msg_2":
+		say(200, `{"message":"msg_2","client":"truck-18","code":"client_offline","now":"2026-11-22T08:02:00.000Z","sentence":"truck-18 is offline.",`+
+			`"facts":{"status":"queued","last_close":{"reason":"heartbeat_timeout","by":"gateway"}}}`)(w, r)
+	default:
+		problem(404, "message-not-found", "No such message", "")(w, r)
+	}
+}
+
+func (g *fakeGateway) whyClient(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("id") != "truck-18" {
+		problem(404, "client-not-found", "No such client", "")(w, r)
+		return
+	}
+	say(200, `{"client":"truck-18","code":"refused","now":"2026-11-22T08:02:00.000Z","sentence":"truck-18 is offline since 2026-11-22 07:00:00 UTC (1 h 2 min); it was refused 3 times.",`+
+		`"facts":{"offline_since":"2026-11-22T07:00:00.000Z","last_close":{"reason":"client_closed","by":"device"},`+
+		`"refused":{"count":3,"reason":"wrong_token","first_at":"2026-11-22T08:00:00.000Z","last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112"}}}`)(w, r)
 }

@@ -69,11 +69,20 @@ func (e *environ) messagesList() *cobra.Command {
 }
 
 func (e *environ) messagesCancel() *cobra.Command {
+	var queue, through string
 	cmd := &cobra.Command{
-		Use:   "cancel ID",
-		Short: "Cancel the deliveries that are not final",
-		Args:  cobra.ExactArgs(1),
+		Use:   "cancel ID | --client ID [--through MESSAGE]",
+		Short: "Cancel the deliveries that are not final, of a message or of a client",
+		Args:  cobra.MaximumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
+			switch {
+			case queue != "" && len(args) > 0:
+				return usagef("give a message or --client; --through names the last message of the client's queue to cancel")
+			case queue != "":
+				return e.cancelQueue(cmd, api, queue, through)
+			case len(args) == 0 || through != "":
+				return usagef("give a message, or --client; --through goes with --client")
+			}
 			m, err := api.Cancel(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -81,6 +90,8 @@ func (e *environ) messagesCancel() *cobra.Command {
 			return e.showMessage(m)
 		}),
 	}
+	cmd.Flags().StringVar(&queue, "client", "", "cancel what is queued for this client; its connection stays")
+	cmd.Flags().StringVar(&through, "through", "", "with --client: only up to and including this message")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }

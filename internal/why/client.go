@@ -25,7 +25,7 @@ func OfClient(q *Client) (v Verdict, ok bool) {
 	default:
 		v.Code, text = q.away(f)
 	}
-	v.Sentence = text + "."
+	v.Sentence = sentence(text, q.ID)
 	return v, true
 }
 

@@ -31,7 +31,7 @@ func OfDelivery(q *Delivery) Verdict {
 		code, text = q.away(&f)
 		text += q.expires()
 	}
-	return Verdict{Code: code, Sentence: text + ".", Facts: f}
+	return Verdict{Code: code, Sentence: sentence(text, d.Client), Facts: f}
 }
 
 // expires is the end of a sentence about a delivery that waits.
@@ -61,8 +61,8 @@ func (q *Delivery) away(f *Facts) (Code, string) {
 	case c.LastSeenAt.IsZero():
 		return ClientNeverConnected, fmt.Sprintf("%s has never connected", id)
 	case q.Delivery.Attempts > 0:
-		return SentThenOffline, fmt.Sprintf("it was sent to %s %s, last at %s, and not acked before the connection ended; %s, and it is sent again when the client is back",
-			id, times(q.Delivery.Attempts), clock(q.Delivery.SentAt), since)
+		return SentThenOffline, fmt.Sprintf("it was sent to %s %s, and not acked before the connection ended; %s %s; it is sent again when %s is back",
+			id, timesAt(q.Delivery.Attempts, q.Delivery.SentAt), id, since, id)
 	}
 	return ClientOffline, fmt.Sprintf("%s %s", id, since)
 }
@@ -102,10 +102,10 @@ func (q *Delivery) live(f *Facts) (Code, string) {
 	switch {
 	case st.Asking && st.First != nil:
 		q.behind(f)
-		return BehindAsk, fmt.Sprintf("%s was asked at %s what became of %s, has not answered, and gets no payload before that", id, clock(st.First.SentAt), st.First.Message)
+		return BehindAsk, fmt.Sprintf("%s was asked what became of %s, has not answered, and gets no payload before that", id, st.First.Message)
 	case st.InFlight >= st.Window && st.First != nil:
 		q.behind(f)
-		return WindowFull, fmt.Sprintf("the window of %s is full: %s of %d unacked, the first is %s, %s", id, number(st.InFlight), st.Window, st.First.Message, sentText(st.First.Attempts, st.First.SentAt))
+		return WindowFull, fmt.Sprintf("the window of %s is full: %s of %d unacked, the first is %s, %s", id, number(st.InFlight), st.Window, st.First.Message, sentText(st.First))
 	case st.Link.Paced:
 		return Paced, fmt.Sprintf("%s gets deliveries no faster than tcp.delivery_rate and tcp.delivery_byte_rate allow", id)
 	case st.Waking:
@@ -127,11 +127,14 @@ func (q *Delivery) behind(f *Facts) {
 	f.Behind, f.BehindAttempts, f.BehindSentAt = first.Message, first.Attempts, first.SentAt
 }
 
-func sentText(attempts int, at time.Time) string {
-	if attempts == 0 {
+func sentText(d *gateway.Delivery) string {
+	switch {
+	case d.Reason == gateway.ReasonRetryLater:
+		return "which the device wants later"
+	case d.Attempts == 0:
 		return "not sent yet"
 	}
-	return fmt.Sprintf("sent %s, last at %s", times(attempts), clock(at))
+	return "sent " + timesAt(d.Attempts, d.SentAt)
 }
 
 // inWindow judges a delivery that the connection has.
@@ -140,7 +143,8 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	id := d.Client
 	switch {
 	case st.Asked:
-		return AskedNotAnswered, fmt.Sprintf("%s was asked whether it has handled the message before it reconnected, and has not answered", id)
+		f.AskedAt = st.AskedAt
+		return AskedNotAnswered, fmt.Sprintf("%s was asked%s whether it had handled the message before it reconnected, and has not answered", id, whenKnown(clock(st.AskedAt)))
 	case st.RetryLater > 0:
 		f.RetryLater, f.RetrySince, f.NextAt = st.RetryLater, st.RetrySince, st.NextAt
 		text := fmt.Sprintf("%s wants it later: it said retry later %s", id, times(st.RetryLater))
@@ -160,7 +164,7 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	case !st.Flushed:
 		return AboutToSend, fmt.Sprintf("%s is online and nothing holds it back: it is about to be sent", id)
 	case d.Attempts > 1:
-		return ResentNotAcked, fmt.Sprintf("it was sent to %s %s, last at %s, and never acked", id, times(d.Attempts), clock(d.SentAt))
+		return ResentNotAcked, fmt.Sprintf("it was sent to %s %s, and never acked", id, timesAt(d.Attempts, d.SentAt))
 	}
 	return SentNotAcked, fmt.Sprintf("it was sent to %s at %s and is not acked yet", id, clock(d.SentAt))
 }

@@ -35,6 +35,7 @@ type Facts struct {
 	NextAt         time.Time // next transmission
 	WorkingAt      time.Time
 	MisackedAt     time.Time
+	AskedAt        time.Time // for its verdict
 	Window         int
 	InFlight       int
 	Behind         gateway.MessageID // the first message in the window

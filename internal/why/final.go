@@ -54,7 +54,7 @@ func (q *Delivery) expired(f *Facts) (Code, string) {
 	f.Attempts, f.SentAt = sent.Attempts, sent.SentAt
 	switch {
 	case sent.Attempts > 0:
-		return ExpiredSent, fmt.Sprintf("it expired%s after it was sent to %s %s, last at %s, without an ack", at, d.Client, times(sent.Attempts), clock(sent.SentAt))
+		return ExpiredSent, fmt.Sprintf("it expired%s after it was sent to %s %s, without an ack", at, d.Client, timesAt(sent.Attempts, sent.SentAt))
 	case !sent.SentAt.IsZero():
 		return ExpiredRetryLater, fmt.Sprintf("it expired%s while %s wanted it later; it was last sent at %s", at, d.Client, clock(sent.SentAt))
 	case sent.Known:
@@ -66,20 +66,21 @@ func (q *Delivery) expired(f *Facts) (Code, string) {
 func (q *Delivery) canceled(f *Facts) (Code, string) {
 	d, sent := &q.Delivery, &q.Sent
 	f.Attempts, f.SentAt = sent.Attempts, sent.SentAt
-	text := whenKnown(clock(d.FinalAt))
-	switch {
-	case sent.Attempts > 0:
-		text += fmt.Sprintf(", after it was sent to %s %s", d.Client, times(sent.Attempts))
-	case sent.Known:
-		text += fmt.Sprintf(", before it was sent to %s", d.Client)
-	}
+	code, by := Canceled, " by a caller"
 	switch d.Reason {
 	case gateway.ReasonPurged:
-		return QueueCanceled, "the queue of the client was canceled" + text
+		code, by = QueueCanceled, fmt.Sprintf(" with the queue of %s", d.Client)
 	case gateway.ReasonClientForgotten:
-		return CanceledForgotten, fmt.Sprintf("an operator had %s forgotten%s", d.Client, text)
+		code, by = CanceledForgotten, fmt.Sprintf(" because an operator had %s forgotten", d.Client)
 	}
-	return Canceled, "a caller canceled the message" + text
+	text := "it was canceled" + whenKnown(clock(d.FinalAt)) + by
+	switch {
+	case sent.Attempts > 0:
+		text += fmt.Sprintf(", after it was sent %s", timesAt(sent.Attempts, sent.SentAt))
+	case sent.Known && sent.SentAt.IsZero():
+		text += ", before it was sent"
+	}
+	return code, text
 }
 
 // failed judges a delivery that has failed or is unknown.
@@ -111,5 +112,5 @@ func (q *Delivery) failed(f *Facts) (Code, string) {
 	case gateway.ReasonDraining:
 		return OnlineDraining, fmt.Sprintf("the gateway shut down while %s was asked%s", d.Client, unsent)
 	}
-	return AttemptsUsedUp, fmt.Sprintf("it was sent to %s %s, last at %s, and never acked: its attempts are used up", d.Client, times(d.Attempts), clock(d.SentAt))
+	return AttemptsUsedUp, fmt.Sprintf("it was sent to %s %s, and never acked: its attempts are used up", d.Client, timesAt(d.Attempts, d.SentAt))
 }

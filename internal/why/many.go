@@ -26,7 +26,7 @@ func OfMany(m *gateway.Message) Verdict {
 	if len(parts) > 0 {
 		head += ": " + strings.Join(parts, ", ")
 	}
-	v.Sentence = head + "."
+	v.Sentence = sentence(head, "")
 	return v
 }
 

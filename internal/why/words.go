@@ -3,6 +3,7 @@ package why
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -28,6 +29,22 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", s/3600, s/60%60)
 	}
 	return fmt.Sprintf("%d d %d h", s/86400, s/3600%24)
+}
+
+// sentence ends a text and begins it with a capital, unless it begins with the id.
+func sentence(text string, id gateway.ClientID) string {
+	if id == "" || !strings.HasPrefix(text, string(id)) {
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return text + "."
+}
+
+// timesAt says how often something was done, and when last.
+func timesAt(n int, at time.Time) string {
+	if n == 1 {
+		return "once, at " + clock(at)
+	}
+	return times(n) + ", last at " + clock(at)
 }
 
 func times(n int) string {
