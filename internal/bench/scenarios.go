@@ -64,6 +64,10 @@ var scenarios = []scenario{
 		budgets: []budget{
 			{what: "durable push, ?wait, connected: rate to bare chi", value: valueRate, unit: ratio, must: 0.40, stretch: 0.50, atLeast: true},
 			{what: "the same, rate under wrk", value: wrkPrefix + valueRate, unit: ratio, must: 0.40, stretch: 0.50, atLeast: true}}},
+	{name: "timeline", title: "Durable push with and without timelines",
+		state: "devices are connected over v2 and ack at once", load: "128 HTTP callers, 202 after fsync; a round ends when each ack is stored",
+		measure: compare{reference: 1, sides: []side{{spec: online, load: push}, {name: "timelines off", spec: spec{role: gatewayServer, connected: clients, untimed: true}, load: push}}},
+		budgets: []budget{{what: "durable push with timelines: CPU to one without", value: valueCPU, unit: ratio, must: 1.05, stretch: 1.02}}},
 	{name: "growth", title: "CPU of a durable push over connected devices and stored messages",
 		state: "devices are connected and ack at once; the queued messages are for other clients, which are offline", load: "128 HTTP callers, 202; a round ends when each ack is stored",
 		measure: compare{chart: "growth", reference: 1, sides: []side{

@@ -15,6 +15,7 @@ type spec struct {
 	offline   amount // clients that are known and offline
 	queued    amount // messages for other clients, which are offline
 	patient   bool   // the gateway waits long for answers to heartbeats
+	untimed   bool   // the gateway keeps no timelines
 }
 
 // words describes the state of the clients.
@@ -52,7 +53,7 @@ func (r *run) server(ctx context.Context, s spec) (*server, error) {
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
 func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
-	p := process{role: s.role, patient: s.patient, connections: r.number(s.connected)}
+	p := process{role: s.role, patient: s.patient, untimed: s.untimed, connections: r.number(s.connected)}
 	if s.role != bareServer {
 		p.dir = r.newDir("store")
 	}

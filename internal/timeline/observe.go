@@ -12,7 +12,7 @@ const MaxFrameBytes = 64 << 10
 
 // Frame implements protocol.FrameObserver.
 func (b *Book) Frame(f protocol.Frame) {
-	now := b.now()
+	now := f.At.UnixNano()
 	b.change(f.Client, now, begins(&f), func(l *line) bool {
 		switch {
 		case l.trace != nil:
@@ -62,7 +62,7 @@ func entryOf(now int64, f *protocol.Frame) entry {
 
 // Step implements gateway.StepObserver.
 func (b *Book) Step(st gateway.Step) {
-	now := b.now()
+	now := st.At.UnixNano()
 	b.change(string(st.Client), now, true, func(l *line) bool {
 		e := entry{at: now, kind: Stepped, step: st.Kind, seq: uint64(st.Seq), count: uint32(st.Attempts)}
 		e.message, _ = st.Message.UUID()
