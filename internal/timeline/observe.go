@@ -139,13 +139,15 @@ func (b *Book) has(client string) bool {
 }
 
 // Closed implements tcpserver.Observer.
-func (b *Book) Closed(began time.Time, client gateway.ClientID, reason string) {
+func (b *Book) Closed(began time.Time, h gateway.Hello, reason string) {
 	now := b.now()
-	b.change(string(client), now, false, func(l *line) bool {
+	b.change(string(h.Client), now, false, func(l *line) bool {
 		if reason == protocol.ReasonHeartbeatTimeout {
 			l.push(entry{at: now, conn: began.UnixNano(), kind: HeartbeatMissed})
 		}
-		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed, x: &extra{reason: reason}})
+		x := helloExtra(&h) // the line may have begun after the connection
+		x.reason = reason
+		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed, x: x})
 		return true
 	})
 }

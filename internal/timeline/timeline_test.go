@@ -81,7 +81,7 @@ func TestAnIdleClientHasNoLine(t *testing.T) {
 	out := frame("idle", protocol.FrameClose, 1000)
 	out.Out = true
 	b.Frame(out)
-	b.Closed(began, "idle", protocol.ReasonShutdown)
+	b.Closed(began, hello("idle"), protocol.ReasonShutdown)
 	if st := b.Stats(); st != (Stats{}) {
 		t.Errorf("%+v, want nothing", st)
 	}
@@ -95,7 +95,7 @@ func TestHeartbeatsAreCountedAndAMissedOneIsAnEntry(t *testing.T) {
 	}
 	b.Frame(frame("a", protocol.FrameData, 6))
 	b.Frame(frame("a", protocol.FrameHeartbeat, 7)) // the device's own
-	b.Closed(began, "a", protocol.ReasonHeartbeatTimeout)
+	b.Closed(began, hello("a"), protocol.ReasonHeartbeatTimeout)
 	wantEntries(t, b, "a", "frame data", "heartbeats 5", "frame data", "heartbeats", "heartbeat_missed", "closed heartbeat_timeout")
 	e := b.Read("a").Entries[1]
 	if !e.At.Equal(began.Add(time.Second)) || !e.Until.Equal(began.Add(5*time.Second)) {
