@@ -34,9 +34,9 @@ type TimelineEntry struct {
 	Connection string `json:"connection,omitempty" format:"date-time"`                                                                         // when the connection was accepted; tells the connections of a client apart
 	Count      int    `json:"count,omitempty" example:"6"`                                                                                     // heartbeats, refused: how many
 	Session    string `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                            // connected: the session
-	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`                                                                 // connected, refused: the device's address
-	Transport  string `json:"transport,omitempty" enums:"tcp,tls"`                                                                             // connected, refused
-	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                                                                            // connected, refused
+	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`                                                                 // connected, refused, closed: the device's address
+	Transport  string `json:"transport,omitempty" enums:"tcp,tls"`                                                                             // connected, refused, closed
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                                                                            // connected, refused, closed
 	Reason     string `json:"reason,omitempty" example:"heartbeat_timeout"`                                                                    // why: of a refusal, a close, a state, or malformed input
 	By         string `json:"by,omitempty" example:"gateway"`                                                                                  // closed: which side ended the connection
 	Direction  string `json:"direction,omitempty" enums:"in,out"`                                                                              // frame: from the device, or to it
@@ -254,10 +254,10 @@ func recordItem(c *gateway.Client, entries []timeline.Entry) (v TimelineEntry, o
 			return v, false
 		}
 	}
-	if len(entries) > 0 && !entries[0].At.After(at) {
+	if len(entries) > 0 && entries[0].At.Before(at) {
 		return v, false // it would not be the first one; the line had it and has lost it
 	}
-	v = TimelineEntry{ID: strconv.FormatInt(max(at.UnixMicro(), 1), 10), At: fineStamp(at), Source: fromRecord}
+	v = TimelineEntry{ID: strconv.FormatInt(max(at.UnixMicro()-1, 1), 10), At: fineStamp(at), Source: fromRecord}
 	if !c.Online {
 		v.What, v.Reason, v.By = timeline.Closed.String(), c.LastClose, string(gateway.CloserOf(c.LastClose))
 		return v, true

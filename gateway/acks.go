@@ -17,7 +17,7 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at
 	case !ephemeral:
 		s.acked(seq, code, result, at)
 	case code != AckWorking: // the call's own deadline decides
-		s.ackedCall(seq, code, result)
+		s.ackedCall(seq, code, result, at)
 	}
 }
 
@@ -34,7 +34,7 @@ func (s *Session) acked(seq Seq, code AckCode, result []byte, at time.Time) {
 }
 
 // ackedCall is Acked for an online delivery.
-func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
+func (s *Session) ackedCall(seq Seq, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.findLocked(seq, true)
 	if f == nil {
@@ -43,7 +43,7 @@ func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
 		return
 	}
 	call := f.call
-	s.answerStep(seq, f.message, code)
+	s.answerStep(at, seq, f.message, code)
 	s.dropLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()

@@ -108,6 +108,7 @@ func closeAll(sessions []*Session) {
 func (o *observer) Changed(list []Change) {
 	g := (*Gateway)(o)
 	var woken wakes
+	var clock stepClock
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
@@ -116,7 +117,7 @@ func (o *observer) Changed(list []Change) {
 					t.accepted.Add(1)
 				}
 			}
-			g.queuedStep(c)
+			g.queuedStep(c, &clock)
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -124,7 +125,7 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
-			g.finalStep(c)
+			g.finalStep(c, &clock)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)

@@ -124,7 +124,7 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	before := f.sentAt
 	f.sentAt = now
 	f.attempts++
-	s.step(StepSent, f)
+	s.stepAt(at, StepSent, f)
 	s.g.counts.delivered.Add(1)
 	if f.is(flightRepeat) {
 		s.g.counts.redelivered.Add(1)

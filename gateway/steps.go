@@ -1,5 +1,7 @@
 package gateway
 
+import "time"
+
 // StepObserver is notified of the steps of deliveries to single clients. The
 // gateway calls it with its locks held: it must not call the gateway and must not
 // wait.
@@ -14,6 +16,7 @@ type StepObserver interface {
 // cancellation is no step of its recipients.
 type Step struct {
 	Client    ClientID
+	At        time.Time
 	Message   MessageID
 	Seq       Seq
 	Ephemeral bool // of an online delivery: Seq is valid in its session only
@@ -62,34 +65,51 @@ var finalSteps = [...]StepKind{Acked: StepAcked, Rejected: StepRejected, Expired
 
 // step reports a step of f. The caller may hold s.mu.
 func (s *Session) step(kind StepKind, f *inflight) {
+	if s.g.cfg.Steps != nil {
+		s.stepAt(s.g.cfg.Now(), kind, f)
+	}
+}
+
+// stepAt is step at a time that the caller has read.
+func (s *Session) stepAt(at time.Time, kind StepKind, f *inflight) {
 	if o := s.g.cfg.Steps; o != nil {
-		o.Step(Step{Client: s.client, Message: f.message, Seq: f.seq, Ephemeral: f.call != nil, Kind: kind, Attempts: int(f.attempts)})
+		o.Step(Step{Client: s.client, At: at, Message: f.message, Seq: f.seq, Ephemeral: f.call != nil, Kind: kind, Attempts: int(f.attempts)})
 	}
 }
 
 // answerStep reports the answer to an online delivery.
-func (s *Session) answerStep(seq Seq, message MessageID, code AckCode) {
+func (s *Session) answerStep(at time.Time, seq Seq, message MessageID, code AckCode) {
 	if o := s.g.cfg.Steps; o != nil {
 		state, reason := onlineVerdict(code)
-		o.Step(Step{Client: s.client, Message: message, Seq: seq, Ephemeral: true, Kind: finalSteps[state], Reason: reason})
+		o.Step(Step{Client: s.client, At: at, Message: message, Seq: seq, Ephemeral: true, Kind: finalSteps[state], Reason: reason})
 	}
 }
 
+// stepClock reads the clock once for a list of changes, at the first step.
+type stepClock struct{ at time.Time }
+
+func (c *stepClock) now(g *Gateway) time.Time {
+	if c.at.IsZero() {
+		c.at = g.cfg.Now()
+	}
+	return c.at
+}
+
 // queuedStep reports an accepted message.
-func (g *Gateway) queuedStep(a *Accepted) {
+func (g *Gateway) queuedStep(a *Accepted, c *stepClock) {
 	if o := g.cfg.Steps; o != nil {
-		o.Step(Step{Client: a.Client, Message: a.Transmission.Message, Seq: a.Transmission.Seq, Kind: StepQueued})
+		o.Step(Step{Client: a.Client, At: c.now(g), Message: a.Transmission.Message, Seq: a.Transmission.Seq, Kind: StepQueued})
 	}
 }
 
 // finalStep reports a settlement.
-func (g *Gateway) finalStep(t *Settlement) {
+func (g *Gateway) finalStep(t *Settlement, c *stepClock) {
 	o := g.cfg.Steps
 	if o == nil || t.Delivery.Online { // whose answer was reported by its session
 		return
 	}
 	d := &t.Delivery
-	step := Step{Client: d.Client, Message: d.Message, Seq: d.Seq, Kind: finalSteps[d.State], Reason: d.Reason, Attempts: d.Attempts}
+	step := Step{Client: d.Client, At: c.now(g), Message: d.Message, Seq: d.Seq, Kind: finalSteps[d.State], Reason: d.Reason, Attempts: d.Attempts}
 	if t.Late {
 		step.Kind, step.Reason = StepLateAck, ""
 	}

@@ -17,6 +17,7 @@ type FrameObserver interface {
 type Frame struct {
 	Client string    // the session's client; before the registration, the id that a REGISTER asks for
 	Began  time.Time // when the connection was accepted
+	At     time.Time // when the frame was read, or the driver took it
 
 	Dialect    Dialect
 	Type       FrameType
@@ -98,7 +99,7 @@ func (s *Session) frame(m *message, b []byte) Frame {
 }
 
 // observeInput reports the message m with the bytes b, or input that err refuses.
-func (s *Session) observeInput(m *message, b []byte, err *wireError) {
+func (s *Session) observeInput(now time.Time, m *message, b []byte, err *wireError) {
 	f := s.frame(m, b)
 	if err != nil {
 		f = Frame{Client: s.id, Began: s.start, Dialect: s.traits.dialect, Type: FrameMalformed, Registered: s.wasOpen(),
@@ -107,7 +108,7 @@ func (s *Session) observeInput(m *message, b []byte, err *wireError) {
 			f.Bytes = nil
 		}
 	}
-	if f.Client != "" {
+	if f.At = now; f.Client != "" {
 		s.cfg.Frames.Frame(f)
 	}
 }
@@ -119,7 +120,7 @@ func mayRegister(b []byte) bool {
 
 // observeOutput reports the frames of out, whole frames that the driver takes now.
 // It reads them as the peer will.
-func (s *Session) observeOutput(out []byte) {
+func (s *Session) observeOutput(now time.Time, out []byte) {
 	if s.id == "" || s.traits == unspoken {
 		return
 	}
@@ -132,7 +133,7 @@ func (s *Session) observeOutput(out []byte) {
 			n = len(out) // one frame at a time; its payload may look like a start
 		}
 		f := s.frame(&m, out[:n])
-		f.Out = true
+		f.At, f.Out = now, true
 		if s.wait != nil && f.Type == FrameData && s.InFlight() > 0 {
 			f.Seq = s.work.flights[0].seq // which the frame does not carry
 			f.Ephemeral = s.work.flights[0].ephemeral

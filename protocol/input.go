@@ -76,7 +76,7 @@ func (s *Session) parseOne(now time.Time, b []byte) int {
 		if n > 0 {
 			seen = b[:n]
 		}
-		s.observeInput(&m, seen, err)
+		s.observeInput(now, &m, seen, err)
 	}
 	switch {
 	case err == nil && n == 0:

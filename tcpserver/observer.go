@@ -16,8 +16,9 @@ type Observer interface {
 	Connected(began time.Time, h gateway.Hello, session gateway.SessionID)
 	// Refused reports a refused registration and its reason.
 	Refused(began time.Time, h gateway.Hello, reason string)
-	// Closed reports the end of a registered connection and its reason.
-	Closed(began time.Time, client gateway.ClientID, reason string)
+	// Closed reports the end of a registered connection and its reason. The Hello
+	// has the client, the dialect, the transport and the address.
+	Closed(began time.Time, h gateway.Hello, reason string)
 }
 
 func (c *conn) observeConnected(h gateway.Hello, session gateway.SessionID) {
@@ -35,9 +36,12 @@ func (c *conn) observeRefused(r *protocol.Register, reason string) {
 func (c *conn) observeClosed(reason string) {
 	if o := c.srv.cfg.Observer; o != nil {
 		c.mu.Lock()
-		client := c.proto.ClientID()
+		h := gateway.Hello{Client: gateway.ClientID(c.proto.ClientID()), Dialect: c.dialect.String(), Remote: c.remote.AddrPort(), Transport: "tcp"}
+		if isTLS(c.tr.netConn()) {
+			h.Transport = "tls"
+		}
 		c.mu.Unlock()
-		o.Closed(c.began(), gateway.ClientID(client), reason)
+		o.Closed(c.began(), h, reason)
 	}
 }
 

@@ -432,3 +432,151 @@ func inOrder(all, want []string) bool {
 	}
 	return len(want) == 0
 }
+
+// An idle client has no line in memory: its record shows its connection. The first
+// payload begins one, with heartbeats as counts, and the end by a missed one.
+func TestTimelineOfADevice(t *testing.T) {
+	a, api := timelineApp(t, func(c *config.Config) { c.TCP.Grace = config.Duration(300 * time.Millisecond) })
+	w := tap(t, a)
+	w.send("REGISTER idle - heartbeat=1s\n")
+	w.want("REGISTERED ")
+	for range 3 {
+		w.send("PING\n")
+		w.want("PONG\n")
+	}
+	w.want("PING\n") // the gateway's
+	w.send("PONG\n")
+	w.send("PING\n")
+	w.want("PONG\n")
+	if st := a.timeline.Stats(); st.Lines != 0 || st.Bytes != 0 {
+		t.Errorf("an idle client takes %+v, want nothing", st)
+	}
+	tl, err := api.Timeline(t.Context(), "idle", client.TimelineQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tl.Items) != 1 || tl.Items[0].What != "connected" || tl.Items[0].Source != "record" || tl.Items[0].RemoteAddr != w.local || tl.Items[0].Transport != "tcp" || tl.Items[0].Dialect != "text" {
+		t.Errorf("%+v, want its connection, of its record", tl.Items)
+	}
+	w.send("DATA 1 hot\n")
+	w.want("ACK 1\n")
+	for range 3 {
+		w.send("PING\n")
+		w.want("PONG\n")
+	}
+	w.want("PING\n") // and no answer any more
+	w.closed()
+	tl = seen(t, api, "idle", "the close", func(e *client.TimelineEntry) bool { return e.What == "closed" })
+	var got []string
+	for _, e := range tl.Items {
+		got = append(got, strings.TrimSpace(e.What+" "+e.Direction+e.Frame))
+		switch e.What {
+		case "heartbeats":
+			if e.Count != 3 {
+				t.Errorf("%d heartbeats, want 3", e.Count)
+			}
+		case "closed":
+			if e.Reason != "heartbeat_timeout" || e.By != "gateway" || e.RemoteAddr != w.local || e.Dialect != "text" || e.Transport != "tcp" {
+				t.Errorf("%+v, want the gateway to have closed it, and the connection", e)
+			}
+		}
+	}
+	want := []string{"frame indata", "frame outack", "heartbeats", "heartbeat_missed", "frame outclose", "closed"}
+	slices.Sort(got[min(3, len(got)):]) // the CLOSE leaves beside the event
+	slices.Sort(want[3:])
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The refusals of a known client are in its timeline, also while another connection of
+// it lives. A stranger has no line.
+func TestTimelineOfARefusedDevice(t *testing.T) {
+	a, api := timelineApp(t, func(c *config.Config) { c.Auth.DeviceToken = "the-right-token" })
+	w := tap(t, a)
+	w.send("REGISTER truck the-right-token\n")
+	w.want("REGISTERED ")
+	try := func(id string) {
+		t.Helper()
+		w := tap(t, a)
+		w.send("REGISTER " + id + " a-wrong-token\n")
+		w.want("CLOSE 3501 ")
+		w.closed()
+	}
+	for range 3 {
+		try("truck")
+		try("stranger")
+	}
+	tl := seen(t, api, "truck", "the refusals", func(e *client.TimelineEntry) bool { return e.What == "refused" && e.Count == 3 })
+	e := tl.Items[len(tl.Items)-1]
+	if e.Reason != "unauthorized" || e.Source != "memory" || e.Dialect != "text" || e.Until.Before(e.At) || !strings.HasPrefix(e.RemoteAddr, "127.0.0.1:") {
+		t.Errorf("%+v, want three refusals with the address of the last", e)
+	}
+	if st := a.timeline.Stats(); st.Lines != 1 {
+		t.Errorf("%+v, want the line of the known client alone", st)
+	}
+	tl = seen(t, api, "stranger", "the refusals", func(e *client.TimelineEntry) bool { return e.What == "refused" && e.Count == 3 })
+	if len(tl.Items) != 1 || tl.Items[0].Source != "record" {
+		t.Errorf("%+v, want one entry of the list of refused devices", tl.Items)
+	}
+	if _, err := api.StartTrace(t.Context(), "truck", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	try("truck")
+	tl = seen(t, api, "truck", "a traced refusal", func(e *client.TimelineEntry) bool { return e.What == "frame" && e.Frame == "close" })
+	for _, e := range tl.Items {
+		if e.Frame == "register" && e.Text != "REGISTER truck *************\n" {
+			t.Errorf("the trace has %q", e.Text)
+		}
+	}
+	if _, err := api.Timeline(t.Context(), "nobody", client.TimelineQuery{}); err == nil {
+		t.Error("an id that nothing is known of has a timeline")
+	}
+}
+
+// The stream has what the list has, in its order, while a device talks.
+func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
+	a, api := timelineApp(t)
+	d := &speeches[2]
+	first := tap(t, a)
+	first.send(d.register("truck", 0, ""))
+	first.want(d.registered)
+	first.conn.Close()
+	var followed []string
+	ready, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for e, err := range api.FollowTimeline(t.Context(), "truck", client.TimelineQuery{}) {
+			if err != nil {
+				return // the client was forgotten
+			}
+			if e.Source == "record" {
+				close(ready)
+				continue
+			}
+			followed = append(followed, e.ID+e.What+e.Frame+e.State)
+		}
+	}()
+	<-ready
+	taps, _ := talk(t, a, api, "truck", d)
+	remotes := map[time.Time]string{}
+	tl := seen(t, api, "truck", "the last close", func(e *client.TimelineEntry) bool {
+		if e.What == "connected" {
+			remotes[e.Connection] = e.RemoteAddr
+		}
+		return e.What == "closed" && remotes[e.Connection] == taps[len(taps)-1].local
+	})
+	if err := api.Forget(t.Context(), "truck"); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	var want []string
+	for _, e := range tl.Items {
+		if e.Source == "memory" {
+			want = append(want, e.ID+e.What+e.Frame+e.State)
+		}
+	}
+	if !slices.Equal(followed, want) {
+		t.Errorf("the stream has\n%q\nthe list has\n%q", followed, want)
+	}
+}

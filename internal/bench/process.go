@@ -55,6 +55,7 @@ type process struct {
 	returns     int    // clients of a sessionServer that reconnect each second
 	patient     bool   // the gateway waits long for answers to heartbeats
 	hooks       bool   // webhooks may lead to loopback
+	untimed     bool   // the gateway keeps no timelines
 }
 
 // starter starts a process and returns when it serves. The process ends with ctx at
@@ -121,6 +122,9 @@ func gatewayArgs(p process) ([]string, error) {
 		"--http-access-log=false", "--log-level", "warn", "--drain-timeout", "1s"}
 	if p.connections > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(p.connections+roomForWarmUp))
+	}
+	if p.untimed {
+		args = append(args, "--events-timeline=false")
 	}
 	if p.patient {
 		args = append(args, "--tcp-grace", "30s")

@@ -75,6 +75,10 @@ var scenarios = []scenario{
 		state: "devices are connected and ack at once; a webhook posts every ack", load: "8 requests at once: a backlog, and a bare HTTP client with the same bodies; then 200 pushes a second",
 		measure: webhooks{},
 		budgets: []budget{{what: "webhook: events a second to a bare HTTP client", value: valueRate, unit: ratio, must: 0.5, stretch: 0.7, atLeast: true}}},
+	{name: "timeline", title: "Durable push with and without timelines",
+		state: "devices are connected over v2 and ack at once", load: "128 HTTP callers, 202 after fsync; a round ends when each ack is stored",
+		measure: compare{reference: 1, sides: []side{{spec: online, load: push}, {name: "timelines off", spec: spec{role: gatewayServer, connected: clients, untimed: true}, load: push}}},
+		budgets: []budget{{what: "durable push with timelines: CPU to one without", value: valueCPU, unit: ratio, must: 1.05, stretch: 1.02}}},
 	{name: "growth", title: "CPU of a durable push over connected devices and stored messages",
 		state: "devices are connected and ack at once; the queued messages are for other clients, which are offline", load: "128 HTTP callers, 202; a round ends when each ack is stored",
 		measure: compare{chart: "growth", reference: 1, sides: []side{

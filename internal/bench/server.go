@@ -17,6 +17,7 @@ type spec struct {
 	patient   bool   // the gateway waits long for answers to heartbeats
 	hooks     bool   // webhooks may lead to this process
 	hook      hook   // that there is
+	untimed   bool   // the gateway keeps no timelines
 }
 
 // words describes the state of the clients.
@@ -58,7 +59,7 @@ func (r *run) server(ctx context.Context, s spec) (*server, error) {
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
 func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
-	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, connections: r.number(s.connected)}
+	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, untimed: s.untimed, connections: r.number(s.connected)}
 	if s.role != bareServer {
 		p.dir = r.newDir("store")
 	}

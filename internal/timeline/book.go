@@ -101,7 +101,7 @@ type shard struct {
 	bytes int // of the lines that are not pinned
 	room  int // for them
 	// classes are the lines that are not pinned, by their sizes; in each list the one
-	// that was used last comes first.
+	// that was used last comes first, to the second.
 	classes [8]line
 }
 
@@ -130,6 +130,7 @@ func (s *shard) list(l *line) {
 		return
 	}
 	head := s.classOf(l)
+	l.listed = l.used
 	l.before, l.after = head, head.after
 	head.after.before, head.after = l, l
 	s.bytes += l.size()
@@ -194,14 +195,19 @@ func (b *Book) change(client string, now int64, create bool, do func(*line) bool
 		}
 		l = s.add(client, now)
 	}
-	listed := l.after != nil
-	s.unlist(l)
+	listed, before := l.after != nil, l.size()
 	added := do(l)
 	if added {
 		l.used = now
 		l.notify()
 	}
-	if listed {
+	after := l.size()
+	if !listed {
+		return
+	}
+	s.bytes += after - before
+	if after != before || added && now-l.listed > int64(time.Second) {
+		s.unlist(l)
 		s.list(l)
 		s.fit()
 	}

@@ -45,7 +45,7 @@ type Entry struct {
 	Count      int       // Refused, Heartbeats
 
 	Session   gateway.SessionID // Connected
-	Remote    string            // Connected, Refused: address and port
+	Remote    string            // Connected, Refused, Closed: address and port
 	Transport string            // likewise: tcp or tls
 	Dialect   string            // likewise
 	Reason    string            // Refused, Closed, Stepped, malformed frames

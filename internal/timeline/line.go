@@ -24,6 +24,7 @@ type line struct {
 
 	before, after *line // in the list of its class; nil while it is pinned
 	used          int64 // Unix nanoseconds of the last entry but heartbeats
+	listed        int64 // Unix nanoseconds; when it came to the front of its list
 }
 
 // lineSize is the memory of a line and its place in the map without entries.
@@ -55,6 +56,9 @@ func (l *line) push(e entry) {
 		l.resize(min(max(smallest, 2*len(l.ring)), l.most))
 	default:
 		l.drop()
+	}
+	if last := l.last(); last != nil {
+		e.at = max(e.at, last.at) // the clocks of its sources are read at other places
 	}
 	*l.at(l.n) = e
 	l.n++

@@ -12,7 +12,7 @@ const MaxFrameBytes = 64 << 10
 
 // Frame implements protocol.FrameObserver.
 func (b *Book) Frame(f protocol.Frame) {
-	now := b.now()
+	now := f.At.UnixNano()
 	b.change(f.Client, now, begins(&f), func(l *line) bool {
 		switch {
 		case l.trace != nil:
@@ -62,7 +62,7 @@ func entryOf(now int64, f *protocol.Frame) entry {
 
 // Step implements gateway.StepObserver.
 func (b *Book) Step(st gateway.Step) {
-	now := b.now()
+	now := st.At.UnixNano()
 	b.change(string(st.Client), now, true, func(l *line) bool {
 		e := entry{at: now, kind: Stepped, step: st.Kind, seq: uint64(st.Seq), count: uint32(st.Attempts)}
 		e.message, _ = st.Message.UUID()
@@ -139,13 +139,15 @@ func (b *Book) has(client string) bool {
 }
 
 // Closed implements tcpserver.Observer.
-func (b *Book) Closed(began time.Time, client gateway.ClientID, reason string) {
+func (b *Book) Closed(began time.Time, h gateway.Hello, reason string) {
 	now := b.now()
-	b.change(string(client), now, false, func(l *line) bool {
+	b.change(string(h.Client), now, false, func(l *line) bool {
 		if reason == protocol.ReasonHeartbeatTimeout {
 			l.push(entry{at: now, conn: began.UnixNano(), kind: HeartbeatMissed})
 		}
-		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed, x: &extra{reason: reason}})
+		x := helloExtra(&h) // the line may have begun after the connection
+		x.reason = reason
+		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed, x: x})
 		return true
 	})
 }
