@@ -106,6 +106,7 @@ type Gateway struct {
 	once        onceCalls
 	late        lateAnswers
 	closes      lastCloses
+	probes      probes
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
 
