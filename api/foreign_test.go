@@ -40,6 +40,7 @@ func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
 		"patch":      func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":{"a":"b"}}`) },
 		"patch null": func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":null}`) },
 		"disconnect": func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"?block=1h", "") },
+		"probe":      func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/probe", "") },
 		"history":    func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/messages", "") },
 		"messages":   func(id string) answer { return w.as("a", "GET", "/v1/messages?client="+id, "") },
 		"uplinks":    func(id string) answer { return w.as("a", "GET", "/v1/uplinks?client="+id, "") },

@@ -115,6 +115,7 @@ type Stats struct {
 	StartedAt    string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
 	Draining     bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
 	Online       int               `json:"online" validate:"required"`                        // clients that are connected
+	Suspect      int               `json:"suspect" validate:"required"`                       // of the online clients: those that have not answered a heartbeat for a second
 	InFlight     int               `json:"in_flight" validate:"required"`                     // deliveries that devices have not answered
 	Accepted     uint64            `json:"accepted" validate:"required"`                      // messages accepted
 	Delivered    uint64            `json:"delivered" validate:"required"`                     // transmissions flushed to sockets
@@ -158,7 +159,7 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := Stats{
-		StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, InFlight: g.InFlight,
+		StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: g.Suspect, InFlight: g.InFlight,
 		Accepted: g.Accepted, Delivered: g.Delivered, Redelivered: g.Redelivered, LateAcks: g.LateAcks, Uplinks: g.Uplinks,
 		Connects: g.Connects, Takeovers: g.Takeovers, Disconnects: g.DisconnectsByReason, EventStreams: s.streams.Load(),
 		Settled: make(map[string]uint64),

@@ -57,6 +57,7 @@ const (
 	CodeQueueFull            Code = "queue-full"
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
+	CodeTooManyProbes        Code = "too-many-probes"
 	CodeTooManyClients       Code = "too-many-clients"
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
