@@ -256,7 +256,10 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"GET /v1/refused": func(_ *world, t string) ask {
 		return ask{target: "/v1/refused?prefix=" + string(client(t)), status: 200}
 	},
-	"GET /v1/clients/{id}":  func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"GET /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"POST /v1/clients/{id}/probe": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/probe", status: 200}
+	},
 	"HEAD /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
 	"PATCH /v1/clients/{id}": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)), body: `{"labels":{"touched":"yes"}}`, status: 200}

@@ -27,7 +27,7 @@ type ClientPage struct {
 //	@Description	A page may be shorter than `limit` and still have a `next_cursor`, when a filter passed over many.
 //	@Tags			clients
 //	@Produce		json
-//	@Param			status		query		string		false	"presence, or those that a block keeps away"	Enums(online, offline, all, blocked)	default(online)
+//	@Param			status		query		string		false	"presence, or those that a block keeps away; suspect clients are online, too"	Enums(online, suspect, offline, all, blocked)	default(online)
 //	@Param			prefix		query		string		false	"ids that begin with this"
 //	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
 //	@Param			group		query		string		false	"members of this group"
@@ -46,7 +46,7 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) > 0 {
 		standard = "all"
 	}
-	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all", "blocked")]}
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "suspect", "offline", "all", "blocked")]}
 	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)

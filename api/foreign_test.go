@@ -44,6 +44,7 @@ func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
 		"follow":     func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/timeline?follow=true", "") },
 		"trace":      func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/trace", `{}`) },
 		"end trace":  func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"/trace", "") },
+		"probe":      func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/probe", "") },
 		"history":    func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/messages", "") },
 		"messages":   func(id string) answer { return w.as("a", "GET", "/v1/messages?client="+id, "") },
 		"uplinks":    func(id string) answer { return w.as("a", "GET", "/v1/uplinks?client="+id, "") },

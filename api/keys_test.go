@@ -217,7 +217,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 	}
 	want := []string{
 		"client.create unlimited a-truck.new ok\n",
-		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "push unlimited a-truck ok\n",
+		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "client.probe unlimited a-truck ok\n", "push unlimited a-truck ok\n",
 		"trace.start unlimited a-truck for=1m0s ok\n", "trace.end unlimited a-truck ok\n",
 		"token.create unlimited a-truck dtk_1 ok\n", "token.revoke unlimited a-truck dtk_2 ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",

@@ -125,6 +125,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), ofLimits}},
 		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
+		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
 		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore, ofClient}},
 		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},

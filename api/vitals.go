@@ -16,6 +16,7 @@ type Stats struct {
 	StartedAt      string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
 	Draining       bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
 	Online         int               `json:"online" validate:"required"`                        // clients that are connected
+	Suspect        *int              `json:"suspect,omitempty"`                                 // of the online clients: those that have not answered a heartbeat for a second
 	InFlight       *int              `json:"in_flight,omitempty"`                               // deliveries that devices have not answered
 	Accepted       uint64            `json:"accepted" validate:"required"`                      // messages accepted; for a tenant those to one of its clients
 	Delivered      *uint64           `json:"delivered,omitempty"`                               // transmissions flushed to sockets
@@ -129,7 +130,7 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := s.cfg.Vitals.Current("")
 	v := Stats{
-		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, InFlight: &g.InFlight,
+		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: &g.Suspect, InFlight: &g.InFlight,
 		Accepted: g.Accepted, Delivered: &g.Delivered, Redelivered: &g.Redelivered, LateAcks: &g.LateAcks, Uplinks: g.Uplinks,
 		Connects: g.Connects, Takeovers: &g.Takeovers, Disconnects: g.DisconnectsByReason, EventStreams: new(s.streams.Load()),
 		Settled: make(map[string]uint64), Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99),

@@ -13,7 +13,9 @@ import (
 // ClientInfo is a device or program that has registered, online or not.
 type ClientInfo struct {
 	ID     string `json:"id"`
-	Online bool   `json:"online"`
+	Online bool   `json:"online"` // connected, also while it is suspect
+	// Presence is PresenceOnline, PresenceSuspect or PresenceOffline.
+	Presence Presence `json:"presence"`
 	// Confirmed says whether silence would have shown by now that the client is
 	// gone; nil while offline. It is false for a text client that has answered no
 	// PING in time: it may have been gone for a minute and the grace.
@@ -46,6 +48,7 @@ type Presence string
 const (
 	PresenceOnline  Presence = "online"
 	PresenceOffline Presence = "offline"
+	PresenceSuspect Presence = "suspect" // connected, but it has not answered a heartbeat for a second
 	PresenceAll     Presence = "all"
 	PresenceBlocked Presence = "blocked" // refused until its block ends, see DisconnectOptions
 )

@@ -59,6 +59,7 @@ const (
 	CodeQueueFull            Code = "queue-full"
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
+	CodeTooManyProbes        Code = "too-many-probes"
 	CodeTooManyClients       Code = "too-many-clients"
 	CodeTooManyRecipients    Code = "too-many-recipients" // Push.MaxRecipients; nothing was stored
 	CodeUnavailable          Code = "store-unavailable"

@@ -13,6 +13,7 @@ import (
 type Client struct {
 	ClientRecord
 	Online      bool
+	Suspect     bool // online, and has not answered a heartbeat for a second
 	Session     SessionID
 	ConnectedAt time.Time
 	InFlight    int
@@ -27,6 +28,7 @@ const (
 	StatusOffline
 	StatusAll
 	StatusBlocked
+	StatusSuspect
 )
 
 // Includes reports whether c has the status at now.
@@ -36,6 +38,8 @@ func (s ClientStatus) Includes(c *Client, now time.Time) bool {
 		return true
 	case StatusBlocked:
 		return c.BlockedUntil.After(now)
+	case StatusSuspect:
+		return c.Suspect
 	}
 	return c.Online == (s == StatusOnline)
 }
@@ -82,6 +86,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 		return c
 	}
 	c.Online = true
+	c.Suspect = g.hub.suspects.has(rec.ID)
 	c.Session = s.ID()
 	c.ConnectedAt = s.connectedTime()
 	c.InFlight = s.inFlight()
@@ -95,8 +100,11 @@ func (g *Gateway) client(rec ClientRecord) Client {
 // none, and still have a cursor.
 func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	q.Limit = clampLimit(q.Limit)
-	if q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit) {
-		return g.onlineClients(q)
+	switch {
+	case q.Status == StatusSuspect:
+		return g.listed(&g.hub.suspects, q)
+	case q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit):
+		return g.listed(&g.hub.online, q)
 	}
 	var out Page[Client, ClientID]
 	cq, now := q.ClientQuery, g.now()
@@ -134,18 +142,18 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 // filters reports whether the query looks at more of a record than its key.
 func (q *ClientQuery) filters() bool { return q.Group != "" || len(q.Labels) > 0 || q.QueuedGT >= 0 }
 
-// onlineClients lists online clients: it takes ids from the directory and looks
-// each up.
-func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], error) {
+// listed lists the clients of a directory: it takes ids from it and looks each up.
+func (g *Gateway) listed(in *directory, q ClientSelection) (Page[Client, ClientID], error) {
 	var out Page[Client, ClientID]
 	start, after := q.After, true
 	if ClientID(q.Prefix) > start {
 		start, after = ClientID(q.Prefix), false
 	}
 	var ids []ClientID
+	now := g.now()
 	for passed := 0; ; {
 		// Ask for one more than fits, so that the last page has no cursor.
-		ids = g.hub.online.from(start, after, q.Limit+1, ids[:0])
+		ids = in.from(start, after, q.Limit+1, ids[:0])
 		for _, id := range ids {
 			if !strings.HasPrefix(string(id), q.Prefix) {
 				return out, nil
@@ -162,7 +170,7 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 			} else if err != nil {
 				return Page[Client, ClientID]{}, err
 			}
-			if c := g.client(rec); c.Online && q.ClientQuery.matches(&rec) {
+			if c := g.client(rec); q.Status.Includes(&c, now) && q.ClientQuery.matches(&rec) {
 				out.Items = append(out.Items, c)
 			} else {
 				passed++

@@ -118,6 +118,7 @@ func (g *Gateway) enter(s *Session, c Credential) {
 		g.counts.connects.Add(1)
 		sh.tallyLocked(s.client, came)
 	}
+	g.hub.suspects.remove(s.client)
 	sh.sessions[s.client] = s
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
@@ -190,9 +191,11 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 		delete(sh.sessions, s.client)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
+		g.hub.suspects.remove(s.client)
 		g.hub.rememberLocked(sh, s.client, tried)
 	}
 	sh.mu.Unlock()
+	g.probes.ended(s, live)
 	if live {
 		g.store.Disconnected(Disconnection{Client: s.client, Epoch: s.epoch, Session: s.ID(),
 			At: seen, Reason: reason})

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// directory is the ordered set of online client ids; a page of the client list
+// directory is an ordered set of client ids, such as those that are online; a page of the client list
 // reads it. It is a sorted list of sorted blocks: adding an id moves at most one
 // block of strings, and a page costs the same with a hundred clients as with a
 // million. It takes about 24 bytes per client in addition to the id.
@@ -72,6 +72,17 @@ func (d *directory) remove(id ClientID) bool {
 		d.blocks = slices.Delete(d.blocks, i, i+1)
 	}
 	return true
+}
+
+// has reports whether id is there.
+func (d *directory) has(id ClientID) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if len(d.blocks) == 0 {
+		return false
+	}
+	_, found := slices.BinarySearch(d.blocks[d.blockLocked(id)], id)
+	return found
 }
 
 // blockLocked returns the index of the block that id belongs to. There is at least

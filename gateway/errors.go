@@ -28,6 +28,7 @@ const (
 	CodeIDInUse             Code = "id-in-use"
 	CodeTooManyClients      Code = "too-many-clients"
 	CodeTooManyRecipients   Code = "too-many-recipients" // more than Acceptance.MaxRecipients; nothing was stored
+	CodeTooManyProbes       Code = "too-many-probes"
 )
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.

@@ -112,6 +112,7 @@ type Gateway struct {
 	late        lateAnswers
 	closes      lastCloses
 	conflicts   conflicts
+	probes      probes
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	notes       atomic.Int64 // deliveries that have notes
 	ends        sentEnds

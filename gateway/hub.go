@@ -15,6 +15,7 @@ type hub struct {
 	seed     maphash.Seed
 	shards   [hubShards]hubShard
 	online   directory
+	suspects directory // see Session.Suspect; guarded like online by the shard's lock
 	_        cacheLine
 	inFlight atomic.Int64
 	_        cacheLine

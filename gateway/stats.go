@@ -8,6 +8,7 @@ import (
 // Stats is a snapshot for metrics and for people.
 type Stats struct {
 	Online    int
+	Suspect   int // of the online ones: see Session.Suspect
 	InFlight  int
 	Draining  bool
 	StartedAt time.Time
@@ -34,6 +35,7 @@ type Stats struct {
 	Takeovers           uint64
 	Disconnects         uint64
 	DisconnectsByReason map[string]uint64 // by close reason, others as "other"
+	Probes              map[string]uint64 // answers to probes by presence, and "refused"
 	EventsDropped       uint64            // events that left the ring before a subscriber read them
 }
 
@@ -117,6 +119,7 @@ func (g *Gateway) Stats() Stats {
 	c := &g.counts
 	s := Stats{
 		Online:         g.hub.online.len(),
+		Suspect:        g.hub.suspects.len(),
 		InFlight:       int(g.hub.inFlight.Load()),
 		Draining:       g.draining.Load(),
 		StartedAt:      g.startedAt,
@@ -138,6 +141,7 @@ func (g *Gateway) Stats() Stats {
 		Connects:       c.connects.Load(),
 		Takeovers:      c.takeovers.Load(),
 		Disconnects:    c.disconnects.Load(),
+		Probes:         g.probes.counted(),
 		EventsDropped:  g.events.dropped.Load(),
 	}
 	for i := range s.Settled {

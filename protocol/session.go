@@ -50,7 +50,7 @@ type Session struct {
 	malformed  uint8  // refused lines in a row
 	role       Role
 	state      state
-	wantWrite  bool // a Send has failed: owe the driver a KindWritable
+	owes       owed // events for the driver
 	asks       bool // the device has offered ASK; once open, both ends have agreed
 	answers    bool // server: the client has answered a heartbeat within the grace
 }
@@ -63,6 +63,17 @@ const (
 	open                  // registered
 	closed                // KindClosed has been pushed
 )
+
+// owed is a set of events that the session owes its driver.
+type owed uint8
+
+const (
+	owesWritable owed = 1 << iota // KindWritable: a Send has failed
+	owesSign                      // KindAlive for the next input: the driver has a KindSuspect
+	owesAnswer                    // KindAlive for the next answer to a heartbeat: Probe has asked
+)
+
+func (o owed) has(e owed) bool { return o&e != 0 }
 
 // instant counts nanoseconds since Session.start, plus one; 0 is never. It is a
 // third of the size of a time.Time and keeps its monotonic reading.
@@ -161,6 +172,7 @@ func (s *Session) Advance(now time.Time) {
 		s.advanceRegister(now)
 	}
 	if s.state == open {
+		s.advanceSuspicion(now)
 		s.advanceHeartbeat(now)
 		s.advanceAcks(now)
 		s.advanceFrame(now)
@@ -182,6 +194,7 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 		sooner(s.answerBy)
 	case open:
 		sooner(s.heartbeatDue())
+		sooner(s.suspectAt())
 		sooner(s.ackDue())
 		sooner(s.frameDue())
 	}
@@ -201,8 +214,8 @@ func (s *Session) afterChange(now time.Time) {
 	if s.wait != nil && s.state != closed {
 		s.wait.advance(s, now)
 	}
-	if s.wantWrite && s.state == open && s.hasRoom() {
-		s.wantWrite = false
+	if s.owes.has(owesWritable) && s.state == open && s.hasRoom() {
+		s.owes &^= owesWritable
 		s.push(Event{Kind: KindWritable})
 	}
 	s.releaseWork()

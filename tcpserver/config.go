@@ -190,6 +190,8 @@ type session interface {
 	AckedOther(seq gateway.Seq, ephemeral bool)
 	AckTimeout(seq gateway.Seq, ephemeral bool)
 	Writable()
+	Suspect()
+	Alive(rtt time.Duration)
 	Received(ctx context.Context, id uint64, payload []byte) error
 	Closed(reason string)
 }

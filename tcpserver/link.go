@@ -116,6 +116,19 @@ func (c *conn) cut(why protocol.Close) {
 	c.failLocked(causePeerGone)
 }
 
+// Probe implements gateway.Link.
+func (c *conn) Probe() (asked bool) {
+	defer c.recoverPanic()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.endingLocked() {
+		return false
+	}
+	asked = c.proto.Probe(time.Now())
+	c.wantTurn()
+	return asked
+}
+
 // Stats implements gateway.Link.
 func (c *conn) Stats() gateway.LinkStats {
 	c.mu.Lock()

@@ -46,6 +46,7 @@ const (
 	CreateClient = "client.create"
 	Disconnect   = "client.disconnect"
 	Forget       = "client.forget"
+	Probe        = "client.probe"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
 	CreateToken  = "token.create"

@@ -13,8 +13,8 @@ import (
 )
 
 func (e *environ) clientsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, disconnect and forget clients"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock(), e.clientsForget(), e.clientsTimeline(), e.clientsTrace())
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, probe, disconnect and forget clients"}
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsProbe(), e.clientsKick(), e.clientsUnblock(), e.clientsForget(), e.clientsTimeline(), e.clientsTrace())
 	return cmd
 }
 
@@ -43,13 +43,13 @@ func (e *environ) clientsList() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&status, "status", "online", "online, offline, blocked or all")
+	f.StringVar(&status, "status", "online", "online, suspect, offline, blocked or all")
 	f.StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	f.StringVar(&q.Group, "group", "", "only members of this group")
 	f.StringArrayVar(&labels, "label", nil, "only clients with this label, name=value (repeat: all of the labels)")
 	f.IntVar(&queuedGT, "queued-gt", -1, "only clients with more queued messages than this")
 	f.IntVar(&q.Limit, "limit", 0, "number of clients, 0 for all")
-	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "suspect", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -68,6 +68,9 @@ func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
 }
 
 func presence(c *client.ClientInfo) string {
+	if c.Presence == client.PresenceSuspect {
+		return "suspect"
+	}
 	if c.Online && c.Confirmed != nil && !*c.Confirmed {
 		return "online (unconfirmed)"
 	}

@@ -41,6 +41,7 @@ func startGateway() *fakeGateway {
 		}
 		say(202, many("pending", 1, 1))(w, r)
 	})
+	api.HandleFunc("POST /v1/clients/{id}/probe", g.probe)
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
 	api.HandleFunc("GET /v1/messages/{id}", g.message)
 	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))
@@ -124,7 +125,7 @@ func many(status string, acked, queued int) string {
 }
 
 const (
-	truck17 = `{"id":"truck-17","online":true,"connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
+	truck17 = `{"id":"truck-17","online":true,"presence":"online","connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
 		`"dialect":"v2","transport":"tcp","rtt_ms":0.412,"groups":["fleet-a"],"labels":{"model":"x2"},"queued":0,"in_flight":1}`
 	truck18 = `{"id":"truck-18","online":false,"last_close":{"reason":"heartbeat_timeout","by":"gateway"},"groups":[],"labels":{},"queued":3,"in_flight":0}`
 )
@@ -148,6 +149,19 @@ func (g *fakeGateway) client(w http.ResponseWriter, r *http.Request) {
 		say(200, truck18)(w, r)
 	default:
 		problem(404, "client-not-found", "No such client", "")(w, r)
+	}
+}
+
+func (g *fakeGateway) probe(w http.ResponseWriter, r *http.Request) {
+	switch r.PathValue("id") {
+	case "truck-17":
+		say(200, `{"id":"truck-17","presence":"online","rtt_ms":41.7,"asked":true,"last_seen_at":"2026-11-22T08:00:00.000Z"}`)(w, r)
+	case "truck-18":
+		say(200, `{"id":"truck-18","presence":"offline","asked":false,"last_close":{"reason":"heartbeat_timeout","by":"gateway"}}`)(w, r)
+	case "person":
+		say(200, `{"id":"person","presence":"suspect","asked":true,"confirmed":false}`)(w, r)
+	default:
+		problem(429, "too-many-probes", "Too many probes", "1024 probes wait for their devices")(w, r)
 	}
 }
 

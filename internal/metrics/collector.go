@@ -97,6 +97,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 	type S = gateway.Stats
 	return &snapshot[S]{read, []metric[S]{
 		gauge("clients_online", "Clients that are online.", func(s S) float64 { return float64(s.Online) }),
+		gauge("clients_suspect", "Online clients that have not answered a heartbeat for a second.", func(s S) float64 { return float64(s.Suspect) }),
 		gauge("deliveries_in_flight", "Deliveries that are sent and not acked.", func(s S) float64 { return float64(s.InFlight) }),
 		gauge("draining", "1 while the process is stopping.", func(s S) float64 { return flag(s.Draining) }),
 		counter("messages_accepted_total", "Durable messages that were accepted.", func(s S) uint64 { return s.Accepted }),
@@ -119,6 +120,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		counter("client_connects_total", "Registrations that succeeded.", func(s S) uint64 { return s.Connects }),
 		counter("client_takeovers_total", "Registrations that replaced a live connection.", func(s S) uint64 { return s.Takeovers }),
 		counterBy("client_disconnects_total", "Sessions that ended, by reason.", "reason", func(s S) map[string]uint64 { return s.DisconnectsByReason }),
+		counterBy("client_probes_total", "Answers to calls of probe, by presence; refused is 429.", "result", func(s S) map[string]uint64 { return s.Probes }),
 		counter("events_dropped_total", "Events that a subscriber was too slow to read.", func(s S) uint64 { return s.EventsDropped }),
 
 		gauge("store_durable", "1 if an accepted message survives the process.", func(s S) float64 { return flag(s.Store.Durable) }),
