@@ -468,7 +468,6 @@ type StoreStats struct {
 	DiskBytes   int64
 	DiskFree    int64 // of the file system, for the process, bytes; DiskTotal 0 = unknown
 	DiskTotal   int64
-	Branched    bool   // the process has opened a copy, or a repaired store
 	UplinkBytes int64  // of stored uplinks
 	Records     uint64 // group commits
 	Events      uint64 // events in them
