@@ -8,8 +8,8 @@ import (
 )
 
 // Stats are totals of a gateway's process since it started, its present state, and the
-// last minute. A key that is limited to a prefix gets the numbers of its own clients, and
-// nil for those that the gateway does not count for a tenant.
+// last minute. A key with a limit to a prefix gets the numbers of its own clients, and nil
+// for the numbers that the gateway does not count for a tenant.
 type Stats struct {
 	Now            time.Time         `json:"now"`
 	StartedAt      time.Time         `json:"started_at"`

@@ -67,7 +67,7 @@ func (a *App) look() {
 // maxOnsets bounds the conditions whose beginning is remembered; beyond it all begin anew.
 const maxOnsets = 20_000
 
-// onset remembers since when a condition holds that has no time of its own.
+// onset remembers the beginnings of conditions that have no time of their own.
 type onset struct {
 	mu    sync.Mutex
 	since map[findings.Code]time.Time
@@ -123,7 +123,7 @@ func (a *App) storeFindings() (all []findings.Finding) {
 	return all
 }
 
-// causeOf returns the cause of an error of the store, for the operator.
+// causeOf returns the cause of an error that the store reports.
 func causeOf(err error) string {
 	if e, ok := errors.AsType[*gateway.Error](err); ok && e.Cause != nil {
 		return e.Cause.Error()

@@ -23,7 +23,7 @@ type unreadUplinks struct {
 	since time.Time
 }
 
-// taken notes that a backend has read what there is.
+// taken notes that a backend has read all uplinks so far.
 func (u *unreadUplinks) taken() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
