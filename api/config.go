@@ -62,7 +62,8 @@ type Config struct {
 	Vitals *vitals.Recorder
 	// Findings has what needs attention. Nil = nothing.
 	Findings *findings.Registry
-	// UplinksRead is called when a caller has read stored uplinks. Nil = nobody asks.
+	// UplinksRead is called after a caller has read the stored uplinks to their end. Nil
+	// = no function.
 	UplinksRead func()
 	// Origins are the web origins, such as https://app.example, whose pages may
 	// call. Each must pass CheckOrigin. None = only this server's own pages.

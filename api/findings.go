@@ -10,12 +10,12 @@ import (
 
 // Finding is one thing that needs attention.
 type Finding struct {
-	Code     string         `json:"code" validate:"required" example:"devices_refused"`         // what it is; docs/guide/findings.md says what to do
+	Code     string         `json:"code" validate:"required" example:"devices_refused"`         // the kind of the problem; docs/guide/findings.md has a remedy for each
 	Severity string         `json:"severity" validate:"required" enums:"critical,warning,info"` // critical: the gateway does not do its work, or data is in danger; warning: it soon will not; info: to be known
 	Since    string         `json:"since" validate:"required" format:"date-time"`               // when it began, as far as is known
 	Count    int            `json:"count" validate:"required"`                                  // of the things that it is about
 	Text     string         `json:"text" validate:"required"`                                   // a sentence for people, in English
-	Facts    map[string]any `json:"facts" validate:"required" swaggertype:"object"`             // what the sentence says, by names that depend on the code
+	Facts    map[string]any `json:"facts" validate:"required" swaggertype:"object"`             // the values in the sentence; their names depend on the code
 	Link     string         `json:"link,omitempty" example:"/v1/refused"`                       // a call that shows more
 } //@name Finding
 

@@ -12,8 +12,8 @@ import (
 // way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
-// anyKey is the scope of calls that every key may make. The handler decides by the
-// scopes of the key what it shows.
+// anyKey is the scope of calls that every key may make. The handler selects its answer by
+// the scopes of the key.
 const anyKey apikey.Scope = 1 << 14
 
 // scopeName names the scope of a route in its description.

@@ -9,8 +9,8 @@ import (
 )
 
 // Stats are totals of this process since it started, its present state, and the last
-// minute. A key that is limited to a prefix gets the numbers of its own clients; those
-// that are not counted for a tenant are absent.
+// minute. A key with a limit to a prefix gets the numbers of its own clients; the answer
+// omits the numbers that the gateway does not count for a tenant.
 type Stats struct {
 	Now            string            `json:"now" validate:"required" format:"date-time"`        // the gateway's clock
 	StartedAt      string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
@@ -65,7 +65,7 @@ type StatsHistory struct {
 	Now      string       `json:"now" validate:"required" format:"date-time"`       // the gateway's clock
 	Step     string       `json:"step" validate:"required" enums:"10s,60s"`         // length of a point; seconds has the real one
 	BeginsAt string       `json:"begins_at" validate:"required" format:"date-time"` // nothing is kept of the time before
-	Marks    []StatsMark  `json:"marks" validate:"required"`                        // where the history is not continuous
+	Marks    []StatsMark  `json:"marks" validate:"required"`                        // interruptions of the history
 	Points   []StatsPoint `json:"points" validate:"required"`                       // oldest first
 } //@name StatsHistory
 
@@ -110,7 +110,7 @@ type StoreStats struct {
 //
 //	@ID				stats
 //	@Summary		Totals and rates of this server
-//	@Description	A key that is limited to a prefix gets the numbers of its own clients, counted since it first asked. What is not counted for a tenant is absent.
+//	@Description	A key with a limit to a prefix gets the numbers of its own clients, counted since its first call. The answer omits the numbers that the gateway does not count for a tenant.
 //	@Tags			system
 //	@Produce		json
 //	@Success		200		{object}	Stats
@@ -178,8 +178,8 @@ func diskView(s *gateway.StoreStats) *Disk {
 //
 //	@ID				statsHistory
 //	@Summary		Numbers over the last day
-//	@Description	Steps of 10 s for two hours, of 60 s for a day. The history is in memory and begins with the process; `marks` say where it is not continuous. An age counts in time that has passed, so `since=1h` is the last hour also after the clock was set.
-//	@Description	A key that is limited to a prefix gets the numbers of its own clients, since it first asked. The gateway keeps the histories of the 64 tenants that asked last.
+//	@Description	Steps of 10 s for two hours, of 60 s for a day. The history is in memory and begins with the process; `marks` name its interruptions. With `since=1h` you get the last hour also after a step of the clock.
+//	@Description	A key with a limit to a prefix gets the numbers of its own clients, since its first call. The gateway keeps the histories of the 64 tenants that asked last.
 //	@Tags			system
 //	@Produce		json
 //	@Param			since	query		string	false	"from this time on, or from so long ago, such as 1h"

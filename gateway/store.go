@@ -494,9 +494,8 @@ type StoreStats struct {
 	Queued      int    // deliveries that are not final
 	OldestAt    time.Time
 	DiskBytes   int64
-	DiskFree    int64 // of the file system, for the process, bytes; DiskTotal 0 = unknown
-	DiskTotal   int64
-	Branched    bool   // the process has opened a copy, or a repaired store
+	DiskFree    int64  // bytes of the file system that the process may use
+	DiskTotal   int64  // bytes of the file system; 0 = unknown
 	UplinkBytes int64  // of stored uplinks
 	Records     uint64 // group commits
 	Events      uint64 // events in them

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,10 +24,12 @@ import (
 	"github.com/longwire/longwire/internal/certs"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/consumer"
+	"github.com/longwire/longwire/internal/findings"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
 	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/version"
+	"github.com/longwire/longwire/internal/vitals"
 	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
@@ -51,6 +54,13 @@ type App struct {
 
 	consumers *consumer.Manager
 	timeline  *timeline.Book // nil when it is off
+
+	vitals   *vitals.Recorder
+	findings *findings.Registry
+	unread   unreadUplinks
+	sync     syncTime
+	levels   atomic.Pointer[thresholds]
+	onsets   onset
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
@@ -118,6 +128,7 @@ func (a *App) open() (err error) {
 	if err = a.openWebhooks(); err != nil {
 		return err
 	}
+	a.openFindings()
 	a.http = api.NewServer(a.apiConfig())
 	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
@@ -213,20 +224,23 @@ func (a *App) apiConfig() api.Config {
 		Hooks: func() metrics.WebhookStats { return metrics.WebhookStats(a.webhooks.Stats()) }})
 	v := version.Get()
 	out := api.Config{
-		Gateway:   a.gw,
-		Ready:     a.checks,
-		Webhooks:  a.webhooks,
-		Consumers: a.consumers,
-		Timeline:  a.timeline,
-		Refused:   a.auth.Refused,
-		Refusal:   a.auth.Refusal,
-		Tokens:    a.tokenStore(),
-		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
-		Metrics:   m.Handler(),
-		Recorder:  m,
-		Logger:    a.log,
-		AccessLog: c.HTTP.AccessLog,
-		Hosts:     c.HTTP.Hosts,
+		Gateway:     a.gw,
+		Ready:       a.checks,
+		Webhooks:    a.webhooks,
+		Consumers:   a.consumers,
+		Vitals:      a.vitals,
+		Findings:    a.findings,
+		UplinksRead: a.unread.taken,
+		Timeline:    a.timeline,
+		Refused:     a.auth.Refused,
+		Refusal:     a.auth.Refusal,
+		Tokens:      a.tokenStore(),
+		Version:     api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Metrics:     m.Handler(),
+		Recorder:    m,
+		Logger:      a.log,
+		AccessLog:   c.HTTP.AccessLog,
+		Hosts:       c.HTTP.Hosts,
 		// An operator that opens the API to a network without keys may list its
 		// host names. Without a list the API answers to any name, because we cannot
 		// know how callers reach it.
@@ -272,6 +286,7 @@ func (a *App) Start() {
 	})
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
+	a.serving.Go(a.sync.measure)
 	notifySystemd("READY=1")
 }
 

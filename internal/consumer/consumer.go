@@ -222,6 +222,16 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 	return all
 }
 
+// All returns the consumers of all callers, in no order.
+func (m *Manager) All() (all []Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.consumers {
+		all = append(all, m.statusLocked(c))
+	}
+	return all
+}
+
 // Delete removes a consumer.
 func (m *Manager) Delete(ctx context.Context, name string, limit apikey.Limit) error {
 	m.changes.Lock()

@@ -62,11 +62,16 @@ func (c *Compiled) Types() (list []gateway.EventType, every bool) {
 	return slices.Collect(maps.Keys(c.types)), c.types == nil
 }
 
-func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
+// Selects reports whether a pattern of Filter.Types selects a type.
+func Selects(pattern string, t gateway.EventType) bool {
 	prefix, wild := strings.CutSuffix(pattern, "*")
+	return string(t) == pattern || wild && strings.HasPrefix(string(t), prefix)
+}
+
+func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 	found := false
 	for _, t := range Types {
-		if string(t) == pattern || wild && strings.HasPrefix(string(t), prefix) {
+		if Selects(pattern, t) {
 			wanted[t] = true
 			found = true
 		}

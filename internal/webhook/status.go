@@ -21,12 +21,13 @@ type Status struct {
 	Down        bool
 	LastSuccess time.Time
 	LastError   string
-	Missed      uint64 // numbers that the log has forgotten before they were read
+	Missed      uint64    // numbers that the log has forgotten before they were read
+	Failing     time.Time // first failure since the last success; zero = none
 }
 
 func (e *endpoint) statusLocked() Status {
 	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
-		LastSuccess: e.health.LastSuccess, Missed: e.health.missed}
+		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing}
 	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
 		s.Lag = last - s.Cursor
 	}

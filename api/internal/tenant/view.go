@@ -117,8 +117,8 @@ func (v *View) Process() (started time.Time, draining bool) {
 	return s.StartedAt, s.Draining
 }
 
-// Inside reports whether the caller may see what is about a client. For a limit to a group
-// it reads the client's groups.
+// Inside reports whether the caller may see facts about a client. For a limit to a group it
+// reads the client's groups.
 func (v *View) Inside(id gateway.ClientID) (bool, error) { return v.inside(id) }
 
 func (v *View) limited() bool { return !v.key.Limit.None() }
