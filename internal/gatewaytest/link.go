@@ -22,6 +22,7 @@ type Link struct {
 	react  func(*Link, gateway.Transmission)
 	window int
 	max    int
+	remote netip.AddrPort
 
 	mu            sync.Mutex
 	cond          sync.Cond
@@ -35,12 +36,13 @@ type Link struct {
 	reacting      sync.WaitGroup
 }
 
-// Options of a Link; zero values are a window of 16, 256 KiB payloads and a
-// device that acks everything at once.
+// Options of a Link; zero values are a window of 16, 256 KiB payloads, the address
+// 192.0.2.7:40000 and a device that acks everything at once.
 type Options struct {
 	Hello  gateway.Hello
 	Window int
 	Max    int
+	Remote netip.AddrPort
 	React  func(*Link, gateway.Transmission) // nil = flush and ack
 }
 
@@ -77,7 +79,10 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 
 // NewLink returns a link that is not registered.
 func NewLink(o Options) *Link {
-	l := &Link{react: o.React, window: o.Window, max: o.Max}
+	l := &Link{react: o.React, window: o.Window, max: o.Max, remote: o.Remote}
+	if !l.remote.IsValid() {
+		l.remote = netip.MustParseAddrPort("192.0.2.7:40000")
+	}
 	l.cond.L = &l.mu
 	if l.react == nil {
 		l.react = AckAll
@@ -157,7 +162,7 @@ func (l *Link) Close(c gateway.Close) {
 
 // Stats implements gateway.Link.
 func (l *Link) Stats() gateway.LinkStats {
-	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: time.Now(), RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
+	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: time.Now(), RemoteAddr: l.remote}
 }
 
 // MaxPayload implements gateway.Link.
