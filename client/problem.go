@@ -42,7 +42,9 @@ const (
 	CodeLeaseHeld            Code = "lease-held" // another puller has the consumer
 	CodeTooManyWebhooks      Code = "too-many-webhooks"
 	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
-	CodeNoTokenFile          Code = "no-token-file"    // the gateway keeps no device tokens
+	CodeUplinkNotFound       Code = "uplink-not-found" // no uplink with the sequence is kept
+	CodeRangeNotSatisfiable  Code = "range-not-satisfiable"
+	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeClientExists         Code = "client-exists" // CreateClient: the id is known
