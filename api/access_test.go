@@ -116,6 +116,19 @@ func (w *world) eventOf(id gateway.ClientID) string {
 	}
 }
 
+// uplinkOf returns the sequence of an uplink of a client, or of none.
+func (w *world) uplinkOf(id gateway.ClientID) uint64 {
+	w.t.Helper()
+	page, err := w.gateway.Uplinks(id, 0, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(page.Items) == 0 {
+		return 1 << 40
+	}
+	return page.Items[0].Seq
+}
+
 // expired makes a key whose time was over a second after it began, an hour ago.
 func (w *world) expired() {
 	w.t.Helper()
@@ -285,6 +298,12 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"GET /v1/messages/{id}":    func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
 	"DELETE /v1/messages/{id}": func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
+	"GET /v1/messages/{id}/payload": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/payload", status: 200}
+	},
+	"GET /v1/uplinks/{seq}/payload": func(w *world, t string) ask {
+		return ask{target: fmt.Sprintf("/v1/uplinks/%d/payload", w.uplinkOf(client(t))), status: 200}
+	},
 	"GET /v1/messages/{id}/deliveries": func(w *world, t string) ask {
 		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries", status: 200}
 	},
@@ -576,7 +595,7 @@ func (w *world) state(tenant string) string {
 	for _, target := range []string{"/v1/clients/" + string(client(tenant)), "/v1/clients/" + string(client(tenant)) + "/messages",
 		"/v1/messages/" + w.message(tenant), "/v1/messages/" + w.message(tenant) + "/deliveries"} {
 		a := w.as("unlimited", "GET", target, "")
-		fmt.Fprintln(&b, a.status, regexp.MustCompile(`"instance":"[^"]*"`).ReplaceAllString(string(a.body), ""))
+		fmt.Fprintln(&b, a.status, regexp.MustCompile(`"(instance|now)":"[^"]*"`).ReplaceAllString(string(a.body), ""))
 	}
 	return b.String()
 }

@@ -112,7 +112,7 @@ func (c *called) state() string {
 }
 
 // lag is what of a webhook or consumer changes by itself, or by a pull.
-var lag = regexp.MustCompile(`"lag_events":\d+|"holder":"[^"]*",?`)
+var lag = regexp.MustCompile(`"lag_events":\d+|"holder":"[^"]*",?|"now":"[^"]*"`)
 
 // withoutUse leaves out when a key was used last.
 func withoutUse(s string) string {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"reflect"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/guard"
@@ -103,15 +102,6 @@ var presence = map[string]gateway.ClientStatus{
 	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
 	"suspect": gateway.StatusSuspect,
 }
-
-// clientFieldNames are the JSON members of Client, in order.
-var clientFieldNames = func() []string {
-	var names []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Client]()) {
-		names = append(names, jsonName(f))
-	}
-	return names
-}()
 
 // getClient shows one client.
 //

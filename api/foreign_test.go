@@ -51,7 +51,7 @@ func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
 	} {
 		said := func(id string) string {
 			a := ask(id)
-			ids := regexp.MustCompile(`"instance":"[^"]*"|\b` + id + `\b`)
+			ids := regexp.MustCompile(`"(instance|now)":"[^"]*"|\b` + id + `\b`)
 			return fmt.Sprint(a.status, ids.ReplaceAllString(string(a.body), "…"))
 		}
 		unknown := said("a-none")

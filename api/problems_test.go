@@ -153,6 +153,12 @@ func (failing) ClientDeliveries(gateway.ClientDeliveryQuery) (p gateway.Page[gat
 func (failing) Uplinks(gateway.ClientID, uint64, int) (p gateway.Page[gateway.Uplink, uint64], err error) {
 	return p, gateway.ErrUnavailable
 }
+func (failing) UplinksBefore(gateway.ClientID, uint64, int) (p gateway.Page[gateway.Uplink, uint64], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Recipients(gateway.Acceptance) (r gateway.Recipients, err error) {
+	return r, gateway.ErrUnavailable
+}
 func (failing) EventSpan() (forgotten, last uint64, err error) { return 0, 0, gateway.ErrUnavailable }
 func (failing) Events(uint64, int, []gateway.Event) ([]gateway.Event, uint64, error) {
 	return nil, 0, gateway.ErrUnavailable
@@ -183,11 +189,13 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h := newHarness(t)
 	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{})})
 	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks",
+		"/v1/uplinks?order=desc", "/v1/uplinks/1/payload", "/v1/messages/msg_1/payload", "/v1/messages?order=asc",
 		"/v1/events", "/v1/events/" + (&eventForm{}).id(7, time.UnixMilli(1_763_800_000_123))} {
 		h.call("GET", target, "").wantProblem(503, ofStore)
 	}
 	h.call("POST", "/v1/clients/a/messages", pushText("x")).wantProblem(503, ofStore)
 	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x","dry_run":true}`).wantProblem(503, ofStore)
 	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)

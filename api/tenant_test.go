@@ -49,7 +49,12 @@ func TestListsShowWhatIsTheTenantsOnly(t *testing.T) {
 			{"/v1/messages?", w.messages[tenant]},
 			{"/v1/messages?status=pending", w.messages[tenant]},
 			{"/v1/messages/" + w.messages[tenant] + "/deliveries?", string(client(tenant))},
+			{"/v1/clients?status=all&order=desc&from=zzz", string(client(tenant))},
+			{"/v1/messages?order=asc", w.messages[tenant]},
+			{"/v1/messages?fields=status,preview", "of " + tenant},
 			{"/v1/uplinks?", "from " + tenant},
+			{"/v1/uplinks?order=desc", "from " + tenant},
+			{"/v1/uplinks?fields=client,preview", "from " + tenant},
 			{"/v1/refused?", map[bool]string{true: string(client(tenant)), false: `"items":[]`}[tenants[tenant].Prefix != ""]},
 		} {
 			text := w.pages(tenant, list.target)
@@ -95,11 +100,16 @@ func (w *world) pages(key, target string) string {
 			Items      []any  `json:"items"`
 			NextCursor string `json:"next_cursor"`
 			NextAfter  uint64 `json:"next_after"`
+			NextBefore uint64 `json:"next_before"`
+			PrevCursor string `json:"prev_cursor"`
+			Now        string `json:"now"`
 			More       bool   `json:"more"`
 		}](a)
 		switch {
 		case next.NextCursor != "":
 			cursor = "&cursor=" + next.NextCursor
+		case next.NextBefore != 0:
+			cursor = fmt.Sprint("&before=", next.NextBefore)
 		case next.More:
 			cursor = fmt.Sprint("&after=", next.NextAfter)
 		default:

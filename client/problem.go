@@ -44,6 +44,8 @@ const (
 	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
 	CodeTimelineOff          Code = "timeline-off"     // the gateway keeps no timelines
 	CodeTooManyTraces        Code = "too-many-traces"
+	CodeUplinkNotFound       Code = "uplink-not-found" // no uplink with the sequence is kept
+	CodeRangeNotSatisfiable  Code = "range-not-satisfiable"
 	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -44,10 +45,37 @@ func (s ClientStatus) Includes(c *Client, now time.Time) bool {
 	return c.Online == (s == StatusOnline)
 }
 
-// ClientSelection is a ClientQuery with presence.
+// ClientSelection is a ClientQuery with presence and, of connected clients, the
+// connection.
 type ClientSelection struct {
 	ClientQuery
-	Status ClientStatus
+	Status  ClientStatus
+	Addr    netip.Prefix // connected from it; the zero Prefix is any
+	Dialect string       // of the connection; "" = any
+	// Since selects clients that connected then or later and, of those that are offline,
+	// that were last seen then or later; zero = any.
+	Since time.Time
+}
+
+// includes reports whether c has the presence and the connection that q asks for at now.
+func (q *ClientSelection) includes(c *Client, now time.Time) bool {
+	if !q.Status.Includes(c, now) {
+		return false
+	}
+	if !c.Online {
+		return q.Dialect == "" && !q.Addr.IsValid() && !c.LastSeenAt.Before(q.Since)
+	}
+	return q.fits(&c.Link) && !c.ConnectedAt.Before(q.Since)
+}
+
+// fits reports whether a connection is of the dialect and from the addresses.
+func (q *ClientSelection) fits(l *LinkStats) bool {
+	return (q.Dialect == "" || l.Dialect == q.Dialect) && (!q.Addr.IsValid() || q.Addr.Contains(l.RemoteAddr.Addr().Unmap()))
+}
+
+// ofLink reports whether q can be judged by a session, in part.
+func (q *ClientSelection) ofLink() bool {
+	return q.Dialect != "" || q.Addr.IsValid() || !q.Since.IsZero()
 }
 
 // DisconnectOptions are the options of Gateway.Disconnect.
@@ -61,6 +89,9 @@ type DisconnectOptions struct {
 // cheaper, and the store bounds them. At the bound a page ends early, with a
 // cursor, so that every page costs some milliseconds at most.
 const lookLimit = 500
+
+// glanceLimit bounds the sessions that one page passes over without a look-up.
+const glanceLimit = 10_000
 
 // Online reports whether the client is connected.
 func (g *Gateway) Online(id ClientID) bool {
@@ -95,7 +126,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	return c
 }
 
-// Clients lists clients in id order. A page costs the same however many clients
+// Clients lists clients in id order, rising or falling. A page costs the same however many clients
 // there are. If few clients match, a page may hold fewer items than asked for, or
 // none, and still have a cursor.
 func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
@@ -103,7 +134,7 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	switch {
 	case q.Status == StatusSuspect:
 		return g.listed(&g.hub.suspects, q)
-	case q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit):
+	case q.Status == StatusOnline && q.QueuedBefore.IsZero() && (!q.filters() || q.ofLink() || g.hub.online.len() <= lookLimit):
 		return g.listed(&g.hub.online, q)
 	}
 	var out Page[Client, ClientID]
@@ -115,7 +146,7 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 		}
 		for i, rec := range page.Items {
 			c := g.client(rec)
-			if !q.Status.Includes(&c, now) {
+			if !q.includes(&c, now) {
 				passed++
 				continue
 			}
@@ -145,24 +176,29 @@ func (q *ClientQuery) filters() bool { return q.Group != "" || len(q.Labels) > 0
 // listed lists the clients of a directory: it takes ids from it and looks each up.
 func (g *Gateway) listed(in *directory, q ClientSelection) (Page[Client, ClientID], error) {
 	var out Page[Client, ClientID]
-	start, after := q.After, true
-	if ClientID(q.Prefix) > start {
-		start, after = ClientID(q.Prefix), false
-	}
-	var ids []ClientID
 	now := g.now()
-	for passed := 0; ; {
+	start, exclusive := q.Start()
+	var ids []ClientID
+	for passed, glanced := 0, 0; ; {
 		// Ask for one more than fits, so that the last page has no cursor.
-		ids = in.from(start, after, q.Limit+1, ids[:0])
+		if q.Descending {
+			ids = in.back(start, exclusive, q.Limit+1, ids[:0])
+		} else {
+			ids = in.from(start, exclusive, q.Limit+1, ids[:0])
+		}
 		for _, id := range ids {
 			if !strings.HasPrefix(string(id), q.Prefix) {
 				return out, nil
 			}
-			if len(out.Items) == q.Limit || passed == lookLimit {
+			if len(out.Items) == q.Limit || passed == lookLimit || glanced == glanceLimit {
 				out.More = true
 				return out, nil
 			}
 			out.Next = id
+			if q.ofLink() && !g.glance(&q, id) {
+				glanced++
+				continue
+			}
 			rec, err := g.store.Client(id)
 			if CodeOf(err) == CodeClientNotFound {
 				passed++
@@ -170,7 +206,7 @@ func (g *Gateway) listed(in *directory, q ClientSelection) (Page[Client, ClientI
 			} else if err != nil {
 				return Page[Client, ClientID]{}, err
 			}
-			if c := g.client(rec); q.Status.Includes(&c, now) && q.ClientQuery.matches(&rec) {
+			if c := g.client(rec); q.includes(&c, now) && q.ClientQuery.matches(&rec) {
 				out.Items = append(out.Items, c)
 			} else {
 				passed++
@@ -179,8 +215,18 @@ func (g *Gateway) listed(in *directory, q ClientSelection) (Page[Client, ClientI
 		if len(ids) <= q.Limit {
 			return out, nil
 		}
-		start, after = ids[len(ids)-1], true
+		start, exclusive = ids[len(ids)-1], true
 	}
+}
+
+// glance reports whether the session of a client may be what q asks for.
+func (g *Gateway) glance(q *ClientSelection, id ClientID) bool {
+	s := g.hub.session(id)
+	if s == nil {
+		return false
+	}
+	link := s.link.Stats()
+	return q.fits(&link) && !s.connectedTime().Before(q.Since)
 }
 
 // matches applies the filters that need the record.

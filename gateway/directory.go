@@ -124,3 +124,32 @@ func (d *directory) from(start ClientID, after bool, n int, buf []ClientID) []Cl
 	}
 	return buf
 }
+
+// back appends to buf up to n ids in falling order, beginning at start, or before start
+// if before is set. "" is behind all.
+func (d *directory) back(start ClientID, before bool, n int, buf []ClientID) []ClientID {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if len(d.blocks) == 0 {
+		return buf
+	}
+	i, end := len(d.blocks)-1, len(d.blocks[len(d.blocks)-1])
+	if start != "" {
+		i = d.blockLocked(start)
+		var found bool
+		if end, found = slices.BinarySearch(d.blocks[i], start); found && !before {
+			end++
+		}
+	}
+	for ; n > 0; n-- {
+		if end == 0 {
+			if i--; i < 0 {
+				break
+			}
+			end = len(d.blocks[i])
+		}
+		end--
+		buf = append(buf, d.blocks[i][end])
+	}
+	return buf
+}

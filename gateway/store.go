@@ -147,10 +147,10 @@ type Store interface {
 	// are durable. Deliveries never show Sent, which only the gateway knows.
 
 	Client(id ClientID) (ClientRecord, error) // CodeClientNotFound
-	// Clients returns known clients in id order.
+	// Clients returns known clients in id order, rising or falling.
 	Clients(q ClientQuery) (Page[ClientRecord, ClientID], error)
 	Message(id MessageID) (Message, error) // CodeMessageNotFound
-	// Messages returns messages, newest first.
+	// Messages returns messages, newest first or oldest first.
 	Messages(q MessageQuery) (Page[Message, MessageID], error)
 	// Delivery returns one delivery; CodeMessageNotFound, CodeClientNotFound.
 	Delivery(id MessageID, client ClientID) (Delivery, error)
@@ -161,6 +161,9 @@ type Store interface {
 	ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error)
 	// Uplinks returns stored uplinks with a sequence above after, oldest first.
 	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
+	// UplinksBefore returns stored uplinks with a sequence below before, newest first; 0 is
+	// the end.
+	UplinksBefore(client ClientID, before uint64, limit int) (Page[Uplink, uint64], error)
 
 	// Events appends to buf up to limit events with a number above after, oldest first.
 	// through is the number up to which it has read: the next call goes on behind it.
@@ -453,18 +456,26 @@ type ClientQuery struct {
 	Group    string
 	Labels   map[string]string
 	QueuedGT int // more queued than this; -1 = any
-	After    ClientID
-	Limit    int
+	// QueuedBefore selects clients whose oldest queued delivery was accepted earlier;
+	// zero = any.
+	QueuedBefore time.Time
+	Descending   bool     // the highest id first
+	From         ClientID // the first id in the order that may be in the page, known or not; "" = no bound
+	After        ClientID // the page starts behind it in the order
+	Limit        int
 }
 
-// MessageQuery selects messages, newest first.
+// MessageQuery selects messages, newest first unless Ascending is set.
 type MessageQuery struct {
 	// State is 0 for any. Queued selects messages that are not completed; a
 	// final state selects completed messages with at least one such delivery.
 	State  State
 	Since  time.Time // created at or after; zero = any
 	Before MessageID // "" = from the newest
-	Limit  int
+	// Ascending lists the oldest first, from behind After; "" = from the oldest.
+	Ascending bool
+	After     MessageID
+	Limit     int
 }
 
 // DeliveryQuery selects deliveries of one message.

@@ -64,6 +64,13 @@ func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gate
 	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) { return v.Uplinks(client, after, limit) })
 }
 
+// UplinksBefore returns those with a sequence below before, newest first.
+func (e *Engine) UplinksBefore(client gateway.ClientID, before uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) {
+		return v.UplinksBefore(client, before, limit)
+	})
+}
+
 // Events appends to buf up to limit events with a number above after.
 func (e *Engine) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	events = buf

@@ -23,6 +23,7 @@ type Link struct {
 	probe  func(*Link) bool
 	window int
 	max    int
+	remote netip.AddrPort
 
 	mu            sync.Mutex
 	cond          sync.Cond
@@ -37,12 +38,13 @@ type Link struct {
 	reacting      sync.WaitGroup
 }
 
-// Options of a Link; zero values are a window of 16, 256 KiB payloads and a
-// device that acks everything at once.
+// Options of a Link; zero values are a window of 16, 256 KiB payloads, the address
+// 192.0.2.7:40000 and a device that acks everything at once.
 type Options struct {
 	Hello  gateway.Hello
 	Window int
 	Max    int
+	Remote netip.AddrPort
 	React  func(*Link, gateway.Transmission) // nil = flush and ack
 	Probe  func(*Link) (asked bool)          // nil = cannot be asked
 }
@@ -80,7 +82,10 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 
 // NewLink returns a link that is not registered.
 func NewLink(o Options) *Link {
-	l := &Link{react: o.React, probe: o.Probe, seen: time.Now(), window: o.Window, max: o.Max}
+	l := &Link{react: o.React, probe: o.Probe, seen: time.Now(), window: o.Window, max: o.Max, remote: o.Remote}
+	if !l.remote.IsValid() {
+		l.remote = netip.MustParseAddrPort("192.0.2.7:40000")
+	}
 	l.cond.L = &l.mu
 	if l.react == nil {
 		l.react = AckAll
@@ -172,7 +177,7 @@ func (l *Link) Speak() {
 func (l *Link) Stats() gateway.LinkStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: l.seen, RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
+	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: l.seen, RemoteAddr: l.remote}
 }
 
 // MaxPayload implements gateway.Link.

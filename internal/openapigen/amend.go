@@ -206,6 +206,15 @@ func amendResponse(r *openapi3.Response, method string, status int) {
 			r.Content["application/x-ndjson"] = &openapi3.MediaType{Schema: openapi3.NewSchemaRef("#/components/schemas/"+line, nil)}
 		}
 	}
+	// Of a payload, only its media type is known.
+	if r.Content["application/octet-stream"] != nil {
+		if media := r.Content[jsonType]; media != nil {
+			r.Content[jsonType] = openapi3.NewMediaType().WithSchema(&openapi3.Schema{Description: "Any JSON value; of a range a part of its text."})
+		}
+		if media := r.Content["text/plain"]; media != nil {
+			r.Content["text/plain"] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema())
+		}
+	}
 	// Each event is an object; the stream around it is text.
 	if media := r.Content["text/event-stream"]; media != nil {
 		r.Content["text/event-stream"] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema())

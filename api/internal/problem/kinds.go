@@ -44,6 +44,8 @@ const (
 	NoTokenFile          Kind = "no-token-file"
 	TimelineOff          Kind = "timeline-off"
 	TooManyTraces        Kind = "too-many-traces"
+	UplinkNotFound       Kind = "uplink-not-found"
+	RangeNotSatisfiable  Kind = "range-not-satisfiable"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -88,6 +90,8 @@ var kinds = map[Kind]kind{
 	LeaseHeld:            {409, "Another puller has the consumer", "A consumer has one puller at a time. Its lease ends 30 seconds after its last call."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
 	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
+	UplinkNotFound:       {404, "No such uplink", "The sequence is unknown, or the uplink is older than uplinks are kept, or from a client beyond the API key's limit."},
+	RangeNotSatisfiable:  {416, "Range not satisfiable", "The payload is shorter than the first byte that Range asks for. Content-Range has its length."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
 	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
 	TimelineOff:          {409, "No timelines", "The gateway keeps timelines of clients unless events.timeline is false."},
