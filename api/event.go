@@ -46,7 +46,6 @@ type EventData struct {
 	Detail       string   `json:"detail,omitempty"`                                           // for people
 	LostAfter    string   `json:"lost_after,omitempty" example:"1763800000000017"`            // cursor behind the last event that is kept: later ones up to this event may be missing
 	LostSince    string   `json:"lost_since,omitempty" format:"date-time"`                    // the lost records were written after this time
-	LostRecords  int64    `json:"lost_records,omitempty" example:"3"`                         // at least so many, as far as that is known
 } //@name EventData
 
 // Types of events that the stream itself makes.
@@ -109,7 +108,7 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 }
 
 func (d *EventData) showRepair(r *gateway.StoreRepair) {
-	d.LostAfter, d.LostRecords = strconv.FormatUint(r.After, 10), max(0, r.Records)
+	d.LostAfter = strconv.FormatUint(r.After, 10)
 	if !r.Since.IsZero() {
 		d.LostSince = stamp(r.Since)
 	}

@@ -13,7 +13,7 @@ func TestEveryReaderLearnsOfARepair(t *testing.T) {
 	w := newWorld(t)
 	at := time.Date(2026, 11, 29, 22, 0, 0, 0, time.UTC)
 	ev := gateway.Event{Type: gateway.EventStoreRepaired, At: at.Add(time.Hour), Reason: gateway.DamageLog, Detail: "cut",
-		Repair: &gateway.StoreRepair{Records: 3, After: 7, Since: at}}
+		Repair: &gateway.StoreRepair{After: 7, Since: at}}
 	if err := w.gateway.Note(t.Context(), ev); err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestEveryReaderLearnsOfARepair(t *testing.T) {
 				t.Fatalf("%s with %s reads %+v", key, filter, b.Items)
 			}
 			e := b.Items[0]
-			if d := e.Data; e.Subject != "" || d.Reason != "log_damaged" || d.LostAfter != "7" || d.LostSince != "2026-11-29T22:00:00.000Z" || d.LostRecords != 3 || d.Detail != "cut" || d.PayloadGone {
+			if d := e.Data; e.Subject != "" || d.Reason != "log_damaged" || d.LostAfter != "7" || d.LostSince != "2026-11-29T22:00:00.000Z" || d.Detail != "cut" || d.PayloadGone {
 				t.Errorf("%s reads %+v", key, e)
 			}
 			w.as(key, "GET", "/v1/events/"+e.ID, "").want(200)

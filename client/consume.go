@@ -29,6 +29,7 @@ const (
 	renewEvery  = 10 * time.Second // a third of the gateway's lease
 	ackAfter    = time.Second      // handled events wait no longer for their ack while others follow
 	lastAck     = 5 * time.Second  // for the ack after the end of the context
+	askForLease = 10 * time.Second // at least so often while another puller has the consumer
 )
 
 // Consume pulls the events of a consumer, calls handle for one after the other, and acks
@@ -42,10 +43,11 @@ const (
 // before the end of the process. Drop such repeats by Event.ID. Consume itself does not
 // repeat an event that it has handled, even if the gateway was restarted before the ack.
 //
-// While handle runs, Consume renews the lease every 10 s. If another puller has the
-// lease, Consume waits for its end, so a second process is a stand-by for the first. At
-// its end Consume gives the lease back; after a crash it ends within 30 s. A process that cannot reach the gateway for 30 s loses its lease; the stand-by may then
-// handle the same event at the same time.
+// While handle runs, Consume renews the lease every 10 s. A second process waits for the
+// lease, and is a stand-by for the first: it continues within 10 s when Consume of the
+// first has returned, and within 40 s after a crash. A process that cannot reach the
+// gateway for 30 s loses its lease; the stand-by may then handle the same event at the
+// same time.
 //
 // If the gateway has removed events that were not pulled, handle gets an event of the type
 // EventGap in their place.
@@ -67,8 +69,7 @@ func (c *Client) Consume(ctx context.Context, name string, o ConsumeOptions, han
 			failures = 0
 			continue
 		}
-		held := isHeld(err)
-		if !held && !transient(err) {
+		if !isHeld(err) && !transient(err) {
 			return err
 		}
 		failures++
@@ -106,9 +107,12 @@ type consumption struct {
 	ackedAt time.Time
 }
 
-// pause is the pause after a failed call. Another puller may let its lease end at any
-// time, so the wait for it does not grow beyond that lease.
+// pause is the pause after a failed call. Another puller may give its lease back at any
+// time, so Consume asks again before the lease ends.
 func (s *consumption) pause(failures int, err error) time.Duration {
+	if isHeld(err) {
+		return min(s.options.Retry.backoff(failures), askForLease)
+	}
 	if p, ok := errors.AsType[*Problem](err); ok && p.RetryAfter > 0 {
 		return min(p.RetryAfter, time.Minute)
 	}

@@ -14,7 +14,7 @@ import (
 //	message.completed   MessageID, Counts
 //	other message.*     MessageID, Client, Status, Attempts, Reason, the result; without
 //	                    Client it is about all deliveries of the message, see Counts
-//	store.repaired      Reason, Detail, LostAfter, LostSince, LostRecords
+//	store.repaired      Reason, Detail, LostAfter, LostSince
 //	gap                 Detail
 type EventData struct {
 	Client       string   `json:"client,omitempty"`
@@ -37,9 +37,8 @@ type EventData struct {
 
 	// The event store.repaired: events behind the cursor LostAfter, up to this event, may
 	// be missing, as may messages and uplinks that were stored after LostSince.
-	LostAfter   string    `json:"lost_after,omitempty"`
-	LostSince   time.Time `json:"lost_since,omitzero"`
-	LostRecords int64     `json:"lost_records,omitempty"` // of the store, at least; 0 if that is not known
+	LostAfter string    `json:"lost_after,omitempty"`
+	LostSince time.Time `json:"lost_since,omitzero"`
 
 	raw json.RawMessage // with the members that this version does not know
 }

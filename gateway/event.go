@@ -84,9 +84,8 @@ func DamageReasons() []string {
 
 // StoreRepair describes the end of the log that a repair of the store has given up.
 type StoreRepair struct {
-	Records int64     // at least; -1 if that is not known
-	After   uint64    // the last event that is kept: later ones up to that of the repair may be missing
-	Since   time.Time // the lost records were written after it; zero if that is not known
+	After uint64    // the last event that is kept: later ones up to that of the repair may be missing
+	Since time.Time // the lost records were written after it; zero if that is not known
 }
 
 // maxEventPayload bounds the payload of an uplink that an event keeps, so that a

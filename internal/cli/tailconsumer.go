@@ -85,6 +85,7 @@ func (e *environ) tailConsumer(ctx context.Context, api *client.Client, t *consu
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	standBy := false
 	o := client.ConsumeOptions{
 		AckEvery: 1,
 		Failed: func(ev client.Event, err error, pause time.Duration) {
@@ -92,11 +93,19 @@ func (e *environ) tailConsumer(ctx context.Context, api *client.Client, t *consu
 				printable(ev.Data.Client), oneLine(err.Error()), pause.Round(10*time.Millisecond))
 		},
 		Waiting: func(err error, pause time.Duration) {
+			if p, ok := errors.AsType[*client.Problem](err); ok && p.Code() == client.CodeLeaseHeld {
+				if !standBy { // it asks every few seconds
+					fmt.Fprintf(e.err, "longwire: waiting: %s\n", oneLine(e.explain(err)))
+				}
+				standBy = true
+				return
+			}
 			fmt.Fprintf(e.err, "longwire: no events (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
 		},
 	}
 	n := 0
 	err := api.Consume(ctx, t.name, o, func(ctx context.Context, ev client.Event) error {
+		standBy = false
 		if err := e.handleEvent(ctx, t.exec, ev); err != nil {
 			return err
 		}

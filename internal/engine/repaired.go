@@ -33,7 +33,7 @@ func (e *Engine) tellRepair(inst *instance, m *state.Machine, r *disk.Repaired) 
 		return err
 	}
 	ev := gateway.Event{Type: gateway.EventStoreRepaired, At: r.At, Reason: r.Damage, Detail: detailOfDamage[r.Damage],
-		Repair: &gateway.StoreRepair{Records: r.Records, After: r.After, Since: r.Since}}
+		Repair: &gateway.StoreRepair{After: r.After, Since: r.Since}}
 	if err := e.addRecord(inst, m, &record.Note{Event: ev}); err != nil {
 		return err
 	}

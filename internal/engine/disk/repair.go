@@ -104,7 +104,7 @@ func (p *repairPlan) make(m Mark, cause error) error {
 		p.loss.Records = max(0, int64(m.Pos-s.stand.Pos))
 		p.loss.Before = record.TimeOf(m.at)
 	}
-	p.told = Repaired{At: time.Now(), Damage: p.damage(), Records: p.loss.Records, After: s.stand.Given.Event, Since: p.loss.After}
+	p.told = Repaired{At: time.Now(), Damage: p.damage(), After: s.stand.Given.Event, Since: p.loss.After}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))
 	}

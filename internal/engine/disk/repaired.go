@@ -12,11 +12,10 @@ import (
 
 // Repaired is the content of the file REPAIRED. The next start makes an event of it.
 type Repaired struct {
-	At      time.Time `json:"at"`
-	Damage  string    `json:"damage"`  // a kind of damage
-	Records int64     `json:"records"` // lost at least; -1 if that is not known
-	After   uint64    `json:"after"`   // the last event that is kept
-	Since   time.Time `json:"since"`   // the time of the last record that is kept
+	At     time.Time `json:"at"`
+	Damage string    `json:"damage"` // a kind of damage
+	After  uint64    `json:"after"`  // the last event that is kept
+	Since  time.Time `json:"since"`  // the time of the last record that is kept
 	// Pos is the position of the record with the event, 0 before a start has chosen it. The
 	// start writes it here before it writes that record.
 	Pos uint64 `json:"pos,omitempty"`
@@ -48,7 +47,7 @@ func ReadRepaired(o *Options) (*Repaired, error) {
 	}
 	r := &Repaired{}
 	if json.Unmarshal(b, r) != nil {
-		r = &Repaired{At: time.Now(), Damage: gateway.DamageLog, Records: -1}
+		r = &Repaired{At: time.Now(), Damage: gateway.DamageLog}
 	}
 	return r, nil
 }

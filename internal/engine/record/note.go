@@ -6,7 +6,7 @@ import "github.com/longwire/longwire/gateway"
 type Note struct{ Event gateway.Event }
 
 func (e *Note) Kind() Kind { return KindNote }
-func (e *Note) Size() int  { return 224 + len(e.Event.Result) + len(e.Event.Detail) }
+func (e *Note) Size() int  { return 208 + len(e.Event.Result) + len(e.Event.Detail) }
 
 func (e *Note) encode(b []byte) []byte { return PutNote(b, e) }
 
@@ -17,7 +17,7 @@ func PutNote(b []byte, e *Note) []byte {
 	b = PutUint(PutString(append(b, byte(v.State)), v.Reason), uint64(v.Attempts))
 	b = PutString(PutBytes(PutTime(b, v.At), v.Result), v.Detail)
 	if r := v.Repair; r != nil {
-		b = PutTime(PutUint(PutUint(b, uint64(r.Records+1)), r.After), r.Since)
+		b = PutTime(PutUint(b, r.After), r.Since)
 	}
 	return b
 }
@@ -30,7 +30,7 @@ func DecodeNote(d *Decoder) *Note {
 	v.State, v.Reason, v.Attempts = gateway.State(d.Byte()), d.Text(), d.Int()
 	v.At, v.Result, v.Detail = d.Time(), d.Bytes(), d.Text()
 	if len(d.Rest) > 0 { // most end here
-		v.Repair = &gateway.StoreRepair{Records: int64(d.Uint()) - 1, After: d.Uint(), Since: d.Time()}
+		v.Repair = &gateway.StoreRepair{After: d.Uint(), Since: d.Time()}
 	}
 	return e
 }
