@@ -295,15 +295,60 @@ func (e *endpoint) wakeLocked(at time.Time) {
 	})
 }
 
+// request is one that is about to be sent, or under way.
+type request struct {
+	ctx  context.Context
+	run  uint64
+	hook Webhook
+	lane *lane
+	item *item
+	try  int
+}
+
 // pumpLocked starts requests, as many as may be under way.
 func (e *endpoint) pumpLocked() {
-	if e.hook.Condition() != Active || e.m.closed {
-		return
+	for {
+		r := e.nextLocked()
+		if r == nil {
+			break
+		}
+		e.m.requests.Go(func() { e.send(r) })
 	}
-	now := e.m.cfg.Now()
+	if now := e.m.cfg.Now(); e.maySendLocked(now) {
+		e.scanIfDueLocked(now)
+	}
+}
+
+// send sends a request and then the next ones, until there is none: a goroutine that has
+// grown its stack costs less than a new one.
+func (e *endpoint) send(r *request) {
+	for r != nil {
+		a := e.m.deliver(r.ctx, e.http, &r.hook, &r.item.event, r.try, false)
+		e.m.mu.Lock()
+		e.answeredLocked(r, a)
+		r = e.nextLocked()
+		e.pumpLocked()
+		e.m.mu.Unlock()
+	}
+}
+
+// maySendLocked reports whether the endpoint is to get requests now.
+func (e *endpoint) maySendLocked(now time.Time) bool {
+	if e.hook.Condition() != Active || e.m.closed {
+		return false
+	}
 	if e.health.hold.After(now) {
 		e.wakeLocked(e.health.hold)
-		return
+		return false
+	}
+	return true
+}
+
+// nextLocked returns the next request to be sent; nil for none.
+func (e *endpoint) nextLocked() *request {
+	now := e.m.cfg.Now()
+	if len(e.ready) == 0 || !e.maySendLocked(now) {
+		return nil
 	}
 	most := e.hook.Concurrency
 	if e.health.down {
@@ -311,6 +356,7 @@ func (e *endpoint) pumpLocked() {
 	}
 	for e.inflight < most && len(e.ready) > 0 {
 		l := e.ready[0]
+		e.ready[0] = nil
 		e.ready = e.ready[1:]
 		l.busy = false
 		for e.returnedLocked(l) {
@@ -322,27 +368,21 @@ func (e *endpoint) pumpLocked() {
 		}
 		l.busy = true
 		e.inflight++
-		run, hook, ctx, try := e.run, e.hook, e.ctx, l.fails+1
-		e.m.requests.Go(func() {
-			a := e.m.deliver(ctx, e.http, &hook, &it.event, try, false)
-			e.m.mu.Lock()
-			defer e.m.mu.Unlock()
-			e.answeredLocked(run, l, it, a)
-		})
+		return &request{ctx: e.ctx, run: e.run, hook: e.hook, lane: l, item: it, try: l.fails + 1}
 	}
-	e.scanIfDueLocked(now)
+	return nil
 }
 
 // answeredLocked notes the answer to a request.
-func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
-	now := e.m.cfg.Now()
+func (e *endpoint) answeredLocked(r *request, a answer) {
+	now, l, it := e.m.cfg.Now(), r.lane, r.item
 	e.attempts.add(a.Attempt, len(e.m.endpoints))
 	if a.ok {
 		e.m.delivered++
 	} else {
 		e.m.failed++
 	}
-	if run != e.run {
+	if r.run != e.run {
 		return // the webhook was changed since; the event is sent again
 	}
 	e.inflight--
@@ -366,7 +406,6 @@ func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 		}
 	}
 	e.offerLocked(l)
-	e.pumpLocked()
 }
 
 // deliveredLocked removes an event that was delivered, or given up.

@@ -186,6 +186,51 @@ func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
 	}
 }
 
+// A crash while most events of a client are not in memory loses none, and repeats those of
+// about a second.
+func TestACrashDuringABurstLosesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response {
+			time.Sleep(10 * time.Millisecond)
+			return status(200)
+		})
+		h := w.create(r, Spec{Filter: acks})
+		const n = 5000
+		for i := range n {
+			w.note("burst")
+			if i%50 == 0 {
+				w.note("other")
+			}
+		}
+		for range 3 {
+			time.Sleep(7300 * time.Millisecond)
+			if s := w.status(h); s.Parked != 1 || s.Lag != 0 || time.Since(s.Oldest) < 7*time.Second {
+				w.Errorf("during the burst: %+v", s)
+			}
+			w.kill()
+			w.start()
+		}
+		time.Sleep(time.Minute)
+		var last uint64
+		seen := map[uint64]bool{}
+		for _, b := range r.all() {
+			if b.Client == "burst" && b.Seq < last && !seen[b.Seq] {
+				w.Errorf("event %d comes first after %d", b.Seq, last)
+			}
+			if seen[b.Seq] = true; b.Client == "burst" {
+				last = max(last, b.Seq)
+			}
+		}
+		if repeats := len(r.all()) - len(seen); len(seen) != n+n/50 || repeats > 3*130 {
+			w.Errorf("%d events, %d repeats", len(seen), repeats)
+		}
+		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
 // Events that retention has removed while nothing read them are counted and told,
 // whether the webhook or the process had stopped, and still after a restart.
 func TestMissedEventsAreCounted(t *testing.T) {

@@ -187,6 +187,7 @@ func TestAnAnswerWithoutAnEndIsGivenUp(t *testing.T) {
 func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
 	for name, begin := range map[string]string{"header": "HTTP/1.1 200 OK\r\nX-Long: ", "body": "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"} {
 		url := onWire(t, func(c net.Conn) {
+			takeRequest(c)
 			_, err := io.WriteString(c, begin)
 			for err == nil {
 				time.Sleep(20 * time.Millisecond) // drips on the real network
@@ -217,18 +218,21 @@ func TestAnEndpointThatClosesAfterItsAnswer(t *testing.T) {
 		{"SSH-2.0-OpenSSH_9.9\r\n", false},
 	} {
 		m := onNetwork(t, yes)
-		url := onWire(t, func(c2 net.Conn) {
-			req, err := http.ReadRequest(bufio.NewReader(c2))
-			if err == nil {
-				_, _ = io.Copy(io.Discard, req.Body)
-			}
-			_, _ = io.WriteString(c2, c.answer)
+		url := onWire(t, func(conn net.Conn) {
+			takeRequest(conn)
+			_, _ = io.WriteString(conn, c.answer)
 		})
 		for range 3 {
 			if a := try(t, m, url); (a.Error == "") != c.ok {
 				t.Errorf("%q: %d, %q, want taken: %v", c.answer, a.Status, a.Error, c.ok)
 			}
 		}
+	}
+}
+
+func takeRequest(c net.Conn) {
+	if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+		_, _ = io.Copy(io.Discard, req.Body)
 	}
 }
 

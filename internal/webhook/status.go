@@ -34,6 +34,11 @@ func (e *endpoint) statusLocked() Status {
 	if e.order.first != nil {
 		s.Oldest = e.order.first.event.At
 	}
+	for _, l := range e.lanes { // of a client with a burst
+		if len(l.scan) > 0 && (s.Oldest.IsZero() || l.scan[0].event.At.Before(s.Oldest)) {
+			s.Oldest = l.scan[0].event.At
+		}
+	}
 	if list := e.attempts.list(); len(list) > 0 && !e.health.failing.IsZero() {
 		for _, a := range list {
 			if a.Error != "" {
