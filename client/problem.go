@@ -58,6 +58,7 @@ const (
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
 	CodeTooManyClients       Code = "too-many-clients"
+	CodeEventsFull           Code = "events-full" // the tenant's share of the event log in this hour
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"

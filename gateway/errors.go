@@ -27,6 +27,7 @@ const (
 	CodeBlocked             Code = "blocked"
 	CodeIDInUse             Code = "id-in-use"
 	CodeTooManyClients      Code = "too-many-clients"
+	CodeEventsFull          Code = "events-full"
 )
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.

@@ -29,6 +29,8 @@ type Stats struct {
 	LateAcks       uint64
 	Uplinks        uint64
 	UplinksRefused uint64 // for the share of their client or its tenant
+	// EventsRefused are the refusals for a share of the event log, by what was refused.
+	EventsRefused map[string]uint64
 
 	Connects            uint64
 	Takeovers           uint64
@@ -48,9 +50,28 @@ type counters struct {
 	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
 	uplinksRefused                        atomic.Uint64
+	eventsRefused                         [len(eventsRefused)]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
 	closedBy                              [len(closes) + 1]atomic.Uint64
+}
+
+// The fixed list of what the event log refuses for a share of it.
+const (
+	refusedUplink = iota
+	refusedRegistration
+	refusedPush
+	refusedChange // of a client
+)
+
+var eventsRefused = [...]string{refusedUplink: "uplink", refusedRegistration: "registration", refusedPush: "push", refusedChange: "change"}
+
+// eventsFull counts err if it is the refusal of a share of the event log, and returns it.
+func (c *counters) eventsFull(what int, err error) error {
+	if err != nil && CodeOf(err) == CodeEventsFull {
+		c.eventsRefused[what].Add(1)
+	}
+	return err
 }
 
 // cacheLine keeps the fields before and after it in different cache lines.
@@ -135,6 +156,10 @@ func (g *Gateway) Stats() Stats {
 	}
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()
+	}
+	s.EventsRefused = make(map[string]uint64, len(eventsRefused))
+	for i, name := range eventsRefused {
+		s.EventsRefused[name] = c.eventsRefused[i].Load()
 	}
 	s.AskAnswers = map[string]uint64{"none": c.asksUnanswered.Load()}
 	for code, name := range askAnswers {
