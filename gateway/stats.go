@@ -29,7 +29,7 @@ type Stats struct {
 	LateAcks       uint64
 	Uplinks        uint64
 	UplinksRefused uint64 // for the share of their client or its tenant
-	// EventsRefused are the refusals for a share of the event log, by what was refused.
+	// EventsRefused counts the refusals for a share of the event log, by kind of call.
 	EventsRefused map[string]uint64
 
 	Connects            uint64
@@ -56,7 +56,7 @@ type counters struct {
 	closedBy                              [len(closes) + 1]atomic.Uint64
 }
 
-// The fixed list of what the event log refuses for a share of it.
+// The kinds of calls that the event log refuses for a share of it; a fixed list.
 const (
 	refusedUplink = iota
 	refusedRegistration
@@ -67,9 +67,9 @@ const (
 var eventsRefused = [...]string{refusedUplink: "uplink", refusedRegistration: "registration", refusedPush: "push", refusedChange: "change"}
 
 // eventsFull counts err if it is the refusal of a share of the event log, and returns it.
-func (c *counters) eventsFull(what int, err error) error {
+func (c *counters) eventsFull(kind int, err error) error {
 	if err != nil && CodeOf(err) == CodeEventsFull {
-		c.eventsRefused[what].Add(1)
+		c.eventsRefused[kind].Add(1)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ const (
 	eventsOfOne   = 128       // that a push causes for each recipient, and a change of a client
 )
 
-// hourly is what an owner has written within one hour.
+// hourly counts the bytes of an owner in one hour.
 type hourly struct {
 	hour  int64 // since 1970
 	bytes int64
@@ -86,7 +86,7 @@ func (m *Machine) chargeTenant(a *account, bytes int64) {
 	}
 }
 
-// ownerFull is tenantFull of the caller who asks for a change, "" for the operator.
+// ownerFull is tenantFull of a tenant by name, "" for the operator.
 func (m *Machine) ownerFull(owner string, share int64) (refused, err error) {
 	if owner == "" {
 		return nil, nil
@@ -98,7 +98,7 @@ func (m *Machine) ownerFull(owner string, share int64) (refused, err error) {
 	return m.tenantFull(a, share), nil
 }
 
-// chargeOwner counts the events of a change for the caller who asks for it.
+// chargeOwner is chargeTenant of a tenant by name, "" for the operator.
 func (m *Machine) chargeOwner(owner string, bytes int64) error {
 	if owner == "" {
 		return nil
