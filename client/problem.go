@@ -64,6 +64,7 @@ const (
 	CodeTooManyProbes        Code = "too-many-probes"
 	CodeTooManyClients       Code = "too-many-clients"
 	CodeTooManyRecipients    Code = "too-many-recipients" // Push.MaxRecipients; nothing was stored
+	CodeEventsFull           Code = "events-full" // the tenant's share of the event log in this hour
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"

@@ -254,7 +254,7 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
 	if err != nil {
-		return Client{}, err
+		return Client{}, g.counts.eventsFull(refusedChange, err)
 	}
 	return g.client(rec), nil
 }
@@ -276,7 +276,7 @@ func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange)
 	}
 	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id, groups), c)
 	if err != nil {
-		return Client{}, err
+		return Client{}, g.counts.eventsFull(refusedChange, err)
 	}
 	return g.client(rec), nil
 }

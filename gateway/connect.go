@@ -18,7 +18,8 @@ import (
 // registration of the id waits until the first is decided.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
-// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeIDInUse, CodeDraining, CodeUnavailable. An
+// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
+// CodeUnavailable. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -54,7 +55,7 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 	}
 	rec, given, err := g.store.Register(ctx, r)
 	if err != nil {
-		return nil, Welcome{}, err
+		return nil, Welcome{}, g.counts.eventsFull(refusedRegistration, err)
 	}
 	s := newSession(g, link, id, &rec, now)
 	w := Welcome{Session: r.Session, Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}

@@ -164,7 +164,7 @@ func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
 // not.
 func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
 	if err != nil {
-		return Receipt{}, named(err, id)
+		return Receipt{}, named(g.counts.eventsFull(refusedPush, err), id)
 	}
 	if !rec.Replayed {
 		g.counts.accepted.Add(1)

@@ -27,6 +27,8 @@ type Store interface {
 	// Errors: CodeClientNotFound (the single recipient is unknown and
 	// a.QueueUnknown is not set), CodeTooManyClients, CodeTooManyRecipients, CodeQueueFull (the
 	// single recipient's queue has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
+	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
+	// has no room), CodeEventsFull, CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
@@ -98,7 +100,8 @@ type Store interface {
 	// client would register again), but it precedes every later Accept in the
 	// log.
 	//
-	// Errors: CodeBlocked, CodeTooManyClients, CodeValidation (bounds): nothing has changed.
+	// Errors: CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeValidation (bounds):
+	// nothing has changed.
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
@@ -108,13 +111,13 @@ type Store interface {
 	Disconnected(Disconnection)
 
 	// UpdateClient changes labels, groups or the block of a known client,
-	// durably. Errors: CodeClientNotFound, CodeValidation (bounds),
+	// durably. Errors: CodeClientNotFound, CodeEventsFull, CodeValidation (bounds),
 	// ErrUnavailable.
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
 	// CreateClient adds a client that has never registered, with the labels and
 	// groups of c, durably. account is as Registration.Account. Errors: CodeClientExists,
-	// CodeTooManyClients, CodeValidation (bounds), ErrUnavailable.
+	// CodeTooManyClients, CodeEventsFull, CodeValidation (bounds), ErrUnavailable.
 	CreateClient(ctx context.Context, client ClientID, at time.Time, account string, c ClientChange) (ClientRecord, error)
 
 	// ForgetClient removes a client, durably: it ends its session, cancels everything
@@ -127,7 +130,7 @@ type Store interface {
 
 	// AppendUplink stores a payload from a device and returns its sequence
 	// when it is on stable storage. Errors: CodeQueueFull (the uplinks of the client,
-	// of its account or of all have used up their share), ErrUnavailable.
+	// of its account or of all have used up their share), CodeEventsFull, ErrUnavailable.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued transmissions of a client with a sequence above
@@ -379,9 +382,25 @@ func UplinksFull(own, used, size, most int64) error {
 		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
 }
 
-// GroupAccount begins the account of a tenant whose clients are the members of a group.
-// The name of the group follows.
-const GroupAccount = "group:"
+// The beginnings of the account of a tenant, whose clients are the members of a group, or
+// those whose id has a prefix. The name of the group or the prefix follows.
+const (
+	GroupAccount  = "group:"
+	PrefixAccount = "prefix:"
+)
+
+// IsTenant reports whether an account is that of a tenant. Others are of keys without a
+// limit, and "" is the operator's.
+func IsTenant(account string) bool {
+	return strings.HasPrefix(account, GroupAccount) || strings.HasPrefix(account, PrefixAccount)
+}
+
+// EventsFull returns the refusal of an event whose owner has used up its share of bytes of
+// this hour's part of the event log, which has rest left.
+func EventsFull(share int64, rest time.Duration) error {
+	return &Error{Code: CodeEventsFull, Limit: share, RetryAfter: rest,
+		Message: "the client or its tenant has used up its share of the event log in this hour; nothing was stored"}
+}
 
 // AccountAfter returns the tenant that a client is counted for which was counted for the
 // tenant was, "" for none, after a change that has put it into groups, and that says that
@@ -430,6 +449,7 @@ type ClientChange struct {
 	Groups       *[]string          // replaces
 	BlockedUntil *time.Time
 	Account      string // with Groups, of a known client: as Registration.Account; set by the gateway
+	Owner        string // of the limited key that asks, as Acceptance.Owner; "" for others
 }
 
 // Page is one page of a list. More is set when rows may follow. The next page

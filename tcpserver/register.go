@@ -147,6 +147,10 @@ func overloaded() *protocol.Close {
 		RetryAfter: time.Second + rand.N(overloadedRetry)}
 }
 
+// longestRetry bounds the delay that a refused device is asked for: what refuses it may
+// end sooner than expected.
+const longestRetry = time.Minute
+
 // refusal returns the close for an error of Connect. A store that cannot answer is
 // an overload and no refusal: the device comes back.
 func refusal(err error) protocol.Close {
@@ -165,7 +169,7 @@ func refusal(err error) protocol.Close {
 	case gateway.CodeDraining:
 		why = protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown}
 	}
-	why.RetryAfter = retryAfter(err)
+	why.RetryAfter = min(retryAfter(err), longestRetry)
 	if why.Code.Reconnect() {
 		why.RetryAfter = max(why.RetryAfter, time.Second) + rand.N(overloadedRetry)
 	}

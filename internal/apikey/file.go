@@ -47,7 +47,7 @@ type onDisk struct {
 	guards []string
 }
 
-// content is what the file keeps.
+// content is the file as values.
 type content struct {
 	keys []*Key
 	// guards are groups that a key was limited to and none of keys is, sorted.

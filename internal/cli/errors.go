@@ -80,6 +80,8 @@ func (e *environ) hint(p *client.Problem) string {
 		return `"longwire clients forget" removes clients that are no longer used`
 	case client.CodeTooManyRecipients:
 		return "--dry-run shows the audience; nothing was pushed"
+	case client.CodeEventsFull:
+		return "try again in the next hour, or give the event log more room with events.max_bytes"
 	case client.CodeDiskFull:
 		return "give the gateway's disk, or data.max_disk, more room"
 	case client.CodeDraining, client.CodeUnavailable:

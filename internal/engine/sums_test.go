@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "f3174fce231555c93aae0ef9", answers: "85685f8aa838ff16d648f12a",
-			rows: "3ae9e1019a8b44bc88ea1160 e17362caa6cb85170a5a4fff " +
-				"28fe77b2b2c54341031229bc b3958569108e2d57d6d56654 28fe77b2b2c54341031229bc b3958569108e2d57d6d56654 "},
-		"bitmaps": {records: "d384c07e754705a4d1bd697a", answers: "acbbc7acd1c01c23a7d2c949",
-			rows: "26d3076b3542666959816dc3 223b6bc2f1b276418f83cc62 " +
-				"575f7d472847c1c7ae320eb2 fce7a1dfeab05a751f9f00c5 575f7d472847c1c7ae320eb2 fce7a1dfeab05a751f9f00c5 "},
+		"rows": {records: "2c87e5bc143fa87f50256ae9", answers: "85685f8aa838ff16d648f12a",
+			rows: "04791da2bee9f89ed9dffab1 f96aa20c6171e5fc1845f7f2 " +
+				"1e3c838bbe86ba876bde6473 afc8559a61e3e56dfd2a9aea 1e3c838bbe86ba876bde6473 afc8559a61e3e56dfd2a9aea "},
+		"bitmaps": {records: "d087b1aa605efe947080539d", answers: "acbbc7acd1c01c23a7d2c949",
+			rows: "fc57585170391d1175623121 d2535bb2f984e1356b052abc " +
+				"cfecda01740ed1327a64ef21 63bec4157b9439fb15d14c8c cfecda01740ed1327a64ef21 63bec4157b9439fb15d14c8c "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums

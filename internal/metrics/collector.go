@@ -129,6 +129,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		gauge("store_queued_deliveries", "Deliveries that are not final.", func(s S) float64 { return float64(s.Store.Queued) }),
 		gauge("store_oldest_queued_age_seconds", "Age of the oldest message that is not completed; 0 if there is none.", func(s S) float64 { return age(s.Store.OldestAt) }),
 		counter("uplinks_refused_total", "Messages from devices that were refused, because their client or its tenant has used up its share of the disk.", func(s S) uint64 { return s.UplinksRefused }),
+		counterBy("events_refused_total", "Uplinks, registrations, pushes and changes of clients that were refused, because their client or its tenant has used up its share of the event log in that hour.", "what", func(s S) map[string]uint64 { return s.EventsRefused }),
 		gauge("store_uplink_bytes", "Disk space of the uplinks that are stored, before compression.", func(s S) float64 { return float64(s.Store.UplinkBytes) }),
 		gauge("store_disk_bytes", "Disk space that the store takes.", func(s S) float64 { return float64(s.Store.DiskBytes) }),
 		counter("store_records_total", "Group commits.", func(s S) uint64 { return s.Store.Records }),

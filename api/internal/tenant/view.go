@@ -211,6 +211,7 @@ func (v *View) UpdateClient(id gateway.ClientID, c gateway.ClientChange) (gatewa
 	err := v.mayRegroup(id, c.Groups)
 	var now gateway.Client
 	if err == nil {
+		c.Owner = v.key.Limit.Owner()
 		now, err = v.shared.gateway.UpdateClient(context.Background(), id, c)
 		err = v.hide(err, id, "")
 	}
@@ -240,6 +241,7 @@ func (v *View) CreateClient(id gateway.ClientID, c gateway.ClientChange) (gatewa
 	err := v.mayCreate(id, &c)
 	var created gateway.Client
 	if err == nil {
+		c.Owner = v.key.Limit.Owner()
 		created, err = v.shared.gateway.CreateClient(context.Background(), id, c)
 	}
 	v.Record(audit.CreateClient, string(id), err)

@@ -275,7 +275,7 @@ func (e *Update) encode(b []byte) []byte {
 	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
 		b = PutTime(b, *e.Change.BlockedUntil)
 	}
-	return PutString(PutTime(b, e.Created), e.Account)
+	return PutString(PutString(PutTime(b, e.Created), e.Account), e.Change.Owner)
 }
 
 func decodeUpdate(d *Decoder) *Update {
@@ -298,7 +298,7 @@ func decodeUpdate(d *Decoder) *Update {
 		t := d.Time()
 		e.Change.BlockedUntil = &t
 	}
-	e.Created, e.Account = d.Time(), d.Text()
+	e.Created, e.Account, e.Change.Owner = d.Time(), d.Text(), d.Text()
 	return e
 }
 

@@ -21,12 +21,17 @@ type account struct {
 type accountRow struct {
 	clients     int64
 	uplinkBytes int64
+	events      hourly // that its clients and its keys have caused; of a tenant only
 }
 
 func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
 
 func (r accountRow) encode(key []byte) []byte {
-	return record.PutSum(key, record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes)))
+	b := record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes))
+	if r.events.bytes != 0 {
+		b = r.events.encode(b)
+	}
+	return record.PutSum(key, b)
 }
 
 func decodeAccount(key, v []byte) (r accountRow, err error) {
@@ -35,6 +40,9 @@ func decodeAccount(key, v []byte) (r accountRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
+	if len(d.Rest) > 0 {
+		r.events = decodeHourly(&d)
+	}
 	return r, d.End()
 }
 
@@ -51,12 +59,17 @@ type hoard struct {
 type hoardRow struct {
 	bytes   int64
 	account string
+	events  hourly // of the uplinks
 }
 
 func hoardKey(id gateway.ClientID) []byte { return append(keyOf(kindHoard, len(id)), id...) }
 
 func (r hoardRow) encode(key []byte) []byte {
-	return record.PutSum(key, record.PutString(record.PutUint(nil, uint64(r.bytes)), r.account))
+	b := record.PutString(record.PutUint(nil, uint64(r.bytes)), r.account)
+	if r.events.bytes != 0 {
+		b = r.events.encode(b)
+	}
+	return record.PutSum(key, b)
 }
 
 func decodeHoard(key, v []byte) (r hoardRow, err error) {
@@ -65,6 +78,9 @@ func decodeHoard(key, v []byte) (r hoardRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.bytes, r.account = int64(d.Uint()), d.Text()
+	if len(d.Rest) > 0 {
+		r.events = decodeHourly(&d)
+	}
 	return r, d.End()
 }
 
@@ -97,8 +113,8 @@ func (m *Machine) accountOf(id gateway.ClientID) (string, error) {
 	return c.owner(), nil
 }
 
-// assign counts a client, and its uplinks, for the tenant that it belongs to after a
-// change of its groups or a registration; see gateway.AccountAfter.
+// assign counts a client, and its uplinks, for its tenant after a registration or a change
+// of its groups; now is as in gateway.AccountAfter.
 func (m *Machine) assign(c *client, now string) error {
 	was, tenant := c.owner(), gateway.AccountAfter(c.tenant, now, c.groups)
 	if tenant == c.tenant {
@@ -192,7 +208,8 @@ func (m *Machine) flushCounts() {
 	slices.SortFunc(m.dirty.accounts, func(a, b *account) int { return strings.Compare(a.name, b.name) })
 	for _, a := range m.dirty.accounts {
 		a.dirty = false
-		if k := accountKey(a.name); a.accountRow == (accountRow{}) {
+		if k := accountKey(a.name); a.clients == 0 && a.uplinkBytes == 0 && a.events.in(m.hour()) == 0 {
+			a.events = hourly{} // as a reader of the row would have it
 			m.del(k)
 		} else {
 			m.set(k, a.encode(k))
@@ -202,6 +219,7 @@ func (m *Machine) flushCounts() {
 	for _, h := range m.dirty.hoards {
 		h.dirty = false
 		if k := hoardKey(h.client); h.bytes == 0 {
+			h.events = hourly{}
 			m.del(k)
 		} else {
 			m.set(k, h.encode(k))

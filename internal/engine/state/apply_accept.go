@@ -22,6 +22,9 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	}
 	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
+	if r.Err, err = m.ownerFull(e.Owner, tenantShare); err != nil || r.Err != nil {
+		return err
+	}
 	switch {
 	case e.Online:
 		err = m.acceptOnline(e, row, r)
@@ -51,9 +54,10 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	if row.form == formOne && !row.online { // as it was just queued: no need to look
 		r.Receipt.Message = row.message()
 		r.Receipt.Message.Payload, r.Receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
-		return nil
+	} else if err := m.receipt(row, r); err != nil {
+		return err
 	}
-	return m.receipt(row, r)
+	return m.chargeOwner(e.Owner, int64(r.Receipt.Message.Counts.Total)*eventsOfOne)
 }
 
 // receipt fills in the receipt: the message as it now stands, without payload.
