@@ -26,9 +26,7 @@ type Store interface {
 	//
 	// Errors: CodeClientNotFound (the single recipient is unknown and
 	// a.QueueUnknown is not set), CodeTooManyClients, CodeTooManyRecipients, CodeQueueFull (the
-	// single recipient's queue has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
-	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
-	// has no room), CodeEventsFull, CodeIdempotencyMismatch, ErrUnavailable. In a message to
+	// single recipient's queue has no room), CodeEventsFull, CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
