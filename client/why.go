@@ -7,19 +7,15 @@ import (
 	"time"
 )
 
-// WhyCode is the reason why a message or a client is as it is. The codes are in
-// docs/guide/why.md; others may be added.
-type WhyCode string
-
 // MessageWhy is the answer to Client.WhyMessage.
 type MessageWhy struct {
-	Message  string       `json:"message"`
-	Client   string       `json:"client,omitempty"` // "" for a message to many as a whole
-	Code     WhyCode      `json:"code"`
-	Sentence string       `json:"sentence"` // English
-	Now      time.Time    `json:"now"`      // the gateway's clock
-	Facts    MessageFacts `json:"facts"`
-	Sample   *WhySample   `json:"sample,omitempty"` // of a message to many that is not completed
+	Message  string         `json:"message"`
+	Client   string         `json:"client,omitempty"` // "" for a message to many as a whole
+	Code     MessageWhyCode `json:"code"`
+	Sentence string         `json:"sentence"` // English
+	Now      time.Time      `json:"now"`      // the gateway's clock
+	Facts    MessageFacts   `json:"facts"`
+	Sample   *WhySample     `json:"sample,omitempty"` // of a message to many that is not completed
 }
 
 // WhySample has the reasons of the first deliveries of a message to many that are not
@@ -27,8 +23,8 @@ type MessageWhy struct {
 type WhySample struct {
 	Size  int `json:"size"`
 	Codes []struct {
-		Code  WhyCode `json:"code"`
-		Count int     `json:"count"`
+		Code  MessageWhyCode `json:"code"`
+		Count int            `json:"count"`
 	} `json:"codes"` // the most frequent first
 }
 
@@ -79,11 +75,11 @@ type Refusals struct {
 
 // ClientWhy is the answer to Client.WhyClient.
 type ClientWhy struct {
-	Client   string      `json:"client"`
-	Code     WhyCode     `json:"code"`
-	Sentence string      `json:"sentence"` // English
-	Now      time.Time   `json:"now"`      // the gateway's clock
-	Facts    ClientFacts `json:"facts"`
+	Client   string        `json:"client"`
+	Code     ClientWhyCode `json:"code"`
+	Sentence string        `json:"sentence"` // English
+	Now      time.Time     `json:"now"`      // the gateway's clock
+	Facts    ClientFacts   `json:"facts"`
 }
 
 // ClientFacts are the facts about a client's presence. Zero fields do not apply.

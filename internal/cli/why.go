@@ -125,7 +125,11 @@ func (e *environ) cancelQueue(cmd *cobra.Command, api *client.Client, id, throug
 	if e.json() {
 		return e.printJSON(done)
 	}
-	text := fmt.Sprintf("canceled %d messages to %s", done.Canceled, id)
+	noun := "messages"
+	if done.Canceled == 1 {
+		noun = "message"
+	}
+	text := fmt.Sprintf("canceled %d %s to %s", done.Canceled, noun, id)
 	if done.UnderWay > 0 {
 		text += fmt.Sprintf("; %d of them had been sent and not answered: the device may handle them", done.UnderWay)
 	}

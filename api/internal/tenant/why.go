@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -76,11 +77,18 @@ func (v *View) NotFinal(m *gateway.Message, n int) (list []Standing, err error) 
 	if err != nil {
 		return nil, v.hide(err, "", m.ID)
 	}
-	sent, err := v.shared.gateway.Deliveries(gateway.DeliveryQuery{Message: m.ID, State: gateway.Sent, Limit: n})
-	if err != nil {
-		return nil, v.hide(err, "", m.ID)
+	var sent gateway.Page[gateway.Delivery, gateway.ClientID]
+	if len(page.Items) < n {
+		if sent, err = v.shared.gateway.Deliveries(gateway.DeliveryQuery{Message: m.ID, State: gateway.Sent, Limit: n}); err != nil {
+			return nil, v.hide(err, "", m.ID)
+		}
 	}
-	items := append(page.Items, sent.Items...)
+	items := page.Items
+	for _, d := range sent.Items { // one may have been sent between the two reads
+		if !slices.ContainsFunc(items, func(have gateway.Delivery) bool { return have.Client == d.Client }) {
+			items = append(items, d)
+		}
+	}
 	for i := range items[:min(n, len(items))] {
 		s := Standing{Message: *m, Delivery: items[i]}
 		if err := v.stand(&s); err == nil {
