@@ -31,7 +31,7 @@ type TimelineEntry struct {
 	Until      string `json:"until,omitempty" format:"date-time"`                                                                              // heartbeats, refused: when the last of them was
 	Source     string `json:"source" validate:"required" enums:"memory,record"`                                                                // memory: it was seen as it happened. record: the client's present record says so
 	What       string `json:"what" validate:"required" example:"frame"`                                                                        // what happened
-	Connection string `json:"connection,omitempty" format:"date-time"`                                                                         // when the connection was accepted; tells the connections of a client apart
+	Connection string `json:"connection,omitempty" format:"date-time"`                                                                         // when the connection was accepted; distinguishes the connections of a client
 	Count      int    `json:"count,omitempty" example:"6"`                                                                                     // heartbeats, refused: how many
 	Session    string `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                            // connected: the session
 	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`                                                                 // connected, refused, closed: the device's address

@@ -64,8 +64,8 @@ func maskV2(b []byte) {
 	}
 }
 
-// member returns where the text of a member of an object is, without its quotes.
-// A broken object has the rest of it as the member.
+// member returns the place of a member's text in an object, without its quotes. In a
+// broken object the text is all that follows.
 func member(body []byte, name string) (from, to int, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if _, err := dec.Token(); err != nil {

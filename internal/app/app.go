@@ -221,7 +221,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
 	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, HTTP: a.httpStats, Clock: a.clockStats,
-		Hooks: func() metrics.WebhookStats { return metrics.WebhookStats(a.webhooks.Stats()) }})
+		Hooks: func() metrics.WebhookStats { return metrics.WebhookStats(a.webhooks.Stats()) }, Timeline: a.timelineStats()})
 	v := version.Get()
 	out := api.Config{
 		Gateway:     a.gw,

@@ -580,3 +580,18 @@ func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
 		t.Errorf("the stream has\n%q\nthe list has\n%q", followed, want)
 	}
 }
+
+// Without timelines no part has an observer, so the default path is as it was.
+func TestTimelinesThatAreOffHaveNoObserver(t *testing.T) {
+	a, api := timelineApp(t, func(c *config.Config) { c.Events.Timeline = false })
+	if c := a.tcpConfig(); a.timeline != nil || c.Protocol.Frames != nil || c.Observer != nil || a.gatewayConfig().Steps != nil || a.timelineStats() != nil {
+		t.Error("a part has an observer")
+	}
+	w := tap(t, a)
+	w.send("REGISTER truck\n")
+	w.want("REGISTERED ")
+	_, err := api.Timeline(t.Context(), "truck", client.TimelineQuery{})
+	wantProblem(t, err, 409, client.CodeTimelineOff)
+	_, err = api.StartTrace(t.Context(), "truck", time.Minute)
+	wantProblem(t, err, 409, client.CodeTimelineOff)
+}

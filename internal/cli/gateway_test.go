@@ -54,6 +54,10 @@ func startGateway() *fakeGateway {
 		`{"items":[{"seq":5,"client":"truck-17","received_at":"2026-11-22T08:00:00.000Z","text":"21.5\u001b[2J"}],"next_after":5,"more":false}`))
 	api.HandleFunc("GET /v1/events", g.events)
 	g.consumer.routes(api)
+	api.HandleFunc("GET /v1/clients/{id}/timeline", timelineOf)
+	api.HandleFunc("POST /v1/clients/{id}/trace", say(200, trace17))
+	api.HandleFunc("DELETE /v1/clients/{id}/trace", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+	api.HandleFunc("GET /v1/traces", say(200, `{"items":[`+trace17+`]}`))
 	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
 		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
 
@@ -133,6 +137,27 @@ func one(status string) string {
 func many(status string, acked, queued int) string {
 	return fmt.Sprintf(`{"id":"msg_2","status":%q,"mode":"durable","created_at":"2026-11-22T08:00:00.000Z",`+
 		`"expires_at":"2026-11-23T08:00:00.000Z","counts":{"total":%d,"acked":%d,"queued":%d}}`, status, acked+queued, acked, queued)
+}
+
+const trace17 = `{"client":"truck-17","key":"key_1","name":"support","started_at":"2026-11-22T08:00:00.000Z","ends_at":"2026-11-22T08:05:00.000Z","frames":2,"bytes":9}`
+
+// entries17 is the timeline of truck-17.
+var entries17 = []string{
+	`{"id":"16","at":"2026-11-22T08:00:00.000000Z","source":"record","what":"connected","remote_addr":"203.0.113.9:51544","transport":"tcp","dialect":"text"}`,
+	`{"id":"17","at":"2026-11-22T08:00:00.000001Z","source":"memory","what":"frame","direction":"in","frame":"heartbeat","bytes":5,"text":"PING\u001b[2J\n"}`,
+	`{"id":"18","at":"2026-11-22T08:00:00.000002Z","source":"memory","what":"delivery","state":"acked","number":"7","message":"msg_1","attempts":2}`,
+	`{"id":"19","at":"2026-11-22T08:00:00.000003Z","source":"memory","what":"closed","reason":"heartbeat_timeout","by":"gateway"}`,
+}
+
+func timelineOf(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("follow") != "true" {
+		say(200, `{"client":"truck-17","now":"2026-11-22T08:00:01.000Z","items":[`+strings.Join(entries17, ",")+`],"before":"17"}`)(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	for _, e := range entries17 {
+		fmt.Fprintf(w, "data: %s\n\n", e)
+	}
 }
 
 const (
