@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/vitals"
 )
@@ -122,13 +123,20 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := viewOf(w)
 	if prefix := view.Key().Limit.Prefix; prefix != "" {
-		return writeJSON(w, http.StatusOK, s.statsOfTenant(prefix, view.Process))
+		v, err := s.statsOfTenant(prefix, view.Process)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, v)
 	}
 	g, err := view.Stats()
 	if err != nil {
 		return err
 	}
-	now := s.cfg.Vitals.Current("")
+	now, err := s.cfg.Vitals.Current("")
+	if err != nil {
+		return err
+	}
 	v := Stats{
 		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: &g.Suspect, InFlight: &g.InFlight,
 		Accepted: g.Accepted, Delivered: &g.Delivered, Redelivered: &g.Redelivered, LateAcks: &g.LateAcks, Uplinks: g.Uplinks,
@@ -145,13 +153,23 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
+// tooManyTenants is the answer to a tenant that the gateway cannot count for.
+func tooManyTenants(err error) error {
+	p := problem.New(problem.Overloaded, "%s; try again in a minute", err)
+	p.RetryAfter = time.Minute
+	return p
+}
+
 // statsOfTenant returns the numbers of the clients with a prefix.
-func (s *server) statsOfTenant(prefix string, process func() (time.Time, bool)) Stats {
-	now := s.cfg.Vitals.Current(prefix)
+func (s *server) statsOfTenant(prefix string, process func() (time.Time, bool)) (Stats, error) {
+	now, err := s.cfg.Vitals.Current(prefix)
+	if err != nil {
+		return Stats{}, tooManyTenants(err)
+	}
 	started, draining := process()
 	return Stats{Now: stamp(s.cfg.Now()), StartedAt: stamp(started), Draining: draining, Online: now.Online, Accepted: now.Accepted,
 		Settled: map[string]uint64{gateway.Acked.String(): now.Acked, gateway.Rejected.String(): now.Rejected, gateway.Failed.String(): now.Failed},
-		Uplinks: now.Uplinks, Connects: now.Connects, Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99)}
+		Uplinks: now.Uplinks, Connects: now.Connects, Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99)}, nil
 }
 
 func ratesView(c *vitals.Current) Rates {
@@ -179,7 +197,7 @@ func diskView(s *gateway.StoreStats) *Disk {
 //	@ID				statsHistory
 //	@Summary		Numbers over the last day
 //	@Description	Steps of 10 s for two hours, of 60 s for a day. The history is in memory and begins with the process; `marks` name its interruptions. With `since=1h` you get the last hour also after a step of the clock.
-//	@Description	A key with a limit to a prefix gets the numbers of its own clients, since its first call. The gateway keeps the histories of the 64 tenants that asked last.
+//	@Description	A key with a limit to a prefix gets the numbers of its own clients, since its first call. The gateway counts for 64 tenants at a time; a tenant without a call for a minute gives way to another, and while there is none the answer is 503 `overloaded`.
 //	@Tags			system
 //	@Produce		json
 //	@Param			since	query		string	false	"from this time on, or from so long ago, such as 1h"
@@ -196,7 +214,10 @@ func (s *server) statsHistory(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	prefix := viewOf(w).Key().Limit.Prefix
-	h := s.cfg.Vitals.History(prefix, since, step)
+	h, err := s.cfg.Vitals.History(prefix, since, step)
+	if err != nil {
+		return tooManyTenants(err)
+	}
 	v := StatsHistory{Now: stamp(now), Step: "10s", BeginsAt: stamp(h.Begins), Marks: []StatsMark{}, Points: make([]StatsPoint, 0, len(h.Points))}
 	if h.Step == vitals.CoarseStep {
 		v.Step = "60s"

@@ -2,15 +2,19 @@ package app
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // A start times a few small synced writes beside the store. Below tooFast no write has
 // reached a disk, as on tmpfs or with a cache that ignores syncs.
 const (
 	syncProbes = 20
+	syncFile   = ".longwire-sync"      // in the data directory, during the measurement
 	tooFast    = 15 * time.Microsecond // the doctor's bound
 )
 
@@ -22,12 +26,14 @@ type syncTime struct {
 	p50  atomic.Int64 // nanoseconds; 0 = not known
 }
 
-// measure times writes to a temporary file. Without one it knows nothing.
+// measure times writes to a file of its own. Without one it knows nothing.
 func (s *syncTime) measure() {
 	if s.dir == "" {
 		return
 	}
-	file, err := os.CreateTemp(s.dir, ".longwire-sync-*")
+	// The process holds the directory, so no other one writes this file. A killed process
+	// may have left it.
+	file, err := os.OpenFile(filepath.Join(s.dir, syncFile), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, private.FileMode)
 	if err != nil {
 		return
 	}

@@ -197,6 +197,9 @@ func (f *Finding) complete() {
 			}
 		}
 		f.Facts["clients"], f.Facts["client"] = ids, list[0].ID
+		if f.Link == "" {
+			f.Link = "/v1/clients/" + list[0].ID
+		}
 		if list[0].Reason != "" {
 			f.Facts["reason"] = list[0].Reason
 		}

@@ -35,18 +35,37 @@ func (b *bench) pass(d time.Duration) {
 	}
 }
 
-func (b *bench) last2h() History { return b.history("", b.now.wall.Add(-FineSpan), 0, b.now) }
+// at and hist are current and history of a series that there is room for.
+func (b *bench) at(prefix string) Current {
+	b.Helper()
+	c, err := b.current(prefix, b.now)
+	if err != nil {
+		b.Error(err)
+	}
+	return c
+}
+
+func (b *bench) hist(prefix string, since time.Time, step time.Duration) History {
+	b.Helper()
+	h, err := b.history(prefix, since, step, b.now)
+	if err != nil {
+		b.Error(err)
+	}
+	return h
+}
+
+func (b *bench) last2h() History { return b.hist("", b.now.wall.Add(-FineSpan), 0) }
 
 func TestRatesAndPoints(t *testing.T) {
 	b := newBench(t)
 	b.pass(30 * time.Second)
 	b.totals.Accepted, b.totals.Acked, b.totals.Online, b.totals.Queued = 600, 300, 7, 300
 	b.pass(30 * time.Second)
-	if c := b.current("", b.now); c.Over != time.Minute || c.Pushes != 10 || c.AckRate != 5 || c.Online != 7 {
+	if c := b.at(""); c.Over != time.Minute || c.Pushes != 10 || c.AckRate != 5 || c.Online != 7 {
 		t.Errorf("current %+v, want 10 pushes and 5 acks a second", c)
 	}
 	b.pass(45 * time.Second)
-	if c := b.current("", b.now); c.Pushes != 0 || c.Over < time.Minute || c.Over > 70*time.Second {
+	if c := b.at(""); c.Pushes != 0 || c.Over < time.Minute || c.Over > 70*time.Second {
 		t.Errorf("a minute later %+v, want no push", c)
 	}
 	h := b.last2h()
@@ -59,14 +78,14 @@ func TestRatesAndPoints(t *testing.T) {
 func TestTheHistoryIsARing(t *testing.T) {
 	b := newBench(t)
 	b.pass(26 * time.Hour)
-	fine, coarse := b.last2h(), b.history("", time.Time{}, 0, b.now)
+	fine, coarse := b.last2h(), b.hist("", time.Time{}, 0)
 	if fine.Step != FineStep || len(fine.Points) != 720 || !fine.Points[719].At.Equal(b.now.wall) || !fine.Begins.Equal(b.now.wall.Add(-FineSpan)) {
 		t.Errorf("%d fine points from %v on", len(fine.Points), fine.Begins)
 	}
 	if coarse.Step != CoarseStep || len(coarse.Points) != 1440 || !coarse.Begins.Equal(b.now.wall.Add(-CoarseSpan)) {
 		t.Errorf("%d minutes from %v on", len(coarse.Points), coarse.Begins)
 	}
-	if last := b.history("", b.now.wall.Add(-time.Minute), FineStep, b.now); len(last.Points) != 7 || len(last.Marks) != 0 {
+	if last := b.hist("", b.now.wall.Add(-time.Minute), FineStep); len(last.Points) != 7 || len(last.Marks) != 0 {
 		t.Errorf("the last minute: %d points and the marks %v", len(last.Points), last.Marks)
 	}
 }
@@ -92,7 +111,7 @@ func TestTheClockIsSet(t *testing.T) {
 				t.Errorf("%v: a point of %v", by, p.Took)
 			}
 		}
-		if got := b.history("", b.now.wall.Add(-5*time.Minute), 0, b.now); len(got.Points) != 31 || len(got.Marks) != 0 {
+		if got := b.hist("", b.now.wall.Add(-5*time.Minute), 0); len(got.Points) != 31 || len(got.Marks) != 0 {
 			t.Errorf("%v: %d points of the last 5 minutes and the marks %v", by, len(got.Points), got.Marks)
 		}
 	}
@@ -138,19 +157,29 @@ func TestARestartBegins(t *testing.T) {
 	}
 }
 
-// TestTenantsAreBounded: the one that asked longest ago gives way.
+// TestTenantsAreBounded: one that has not asked for a minute gives way, and while there is
+// none a further one is refused.
 func TestTenantsAreBounded(t *testing.T) {
 	b := newBench(t)
 	name := func(i int) string { return string(rune('A' + i)) }
-	for i := range maxTenants + 1 {
-		b.now.mono += time.Second
-		b.current(name(i), b.now)
-		b.current(name(0), b.now)
+	for i := range maxTenants {
+		b.at(name(i))
 	}
+	if _, err := b.current("late", b.now); err != ErrTooMany || len(b.ended) != 0 {
+		t.Errorf("a tenant beyond the bound: %v, ended %q", err, b.ended)
+	}
+	b.now.mono += idleAfter / 2
+	for i := range maxTenants {
+		if i != 1 {
+			b.at(name(i))
+		}
+	}
+	b.now.mono += idleAfter / 2
+	b.at("late")
 	if len(b.tenants) != maxTenants || len(b.ended) != 1 || b.ended[0] != name(1) {
 		t.Errorf("%d tenants, ended %q, want %q to give way", len(b.tenants), b.ended, name(1))
 	}
-	h := b.history(name(0), time.Time{}, 0, b.now)
+	h := b.hist(name(0), time.Time{}, 0)
 	if len(h.Marks) != 1 || h.Marks[0].Code != Begin {
 		t.Errorf("marks %+v, want the beginning of the counts", h.Marks)
 	}
