@@ -12,6 +12,7 @@ import (
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -45,6 +46,8 @@ type Config struct {
 	Authorizer *apikey.Keyset
 	// Consumers has the consumers of events. Nil = the gateway has none.
 	Consumers *consumer.Manager
+	// Simulator runs simulated devices. Nil = none may run.
+	Simulator *simulator.Simulator
 	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.

@@ -43,6 +43,7 @@ const (
 	CodeTooManyWebhooks      Code = "too-many-webhooks"
 	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
 	CodeNoTokenFile          Code = "no-token-file"    // the gateway keeps no device tokens
+	CodeSimulatorOff         Code = "simulator-off"
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeClientExists         Code = "client-exists" // CreateClient: the id is known

@@ -25,6 +25,7 @@ import (
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/version"
 	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
@@ -50,6 +51,9 @@ type App struct {
 
 	consumers *consumer.Manager
 
+	simulatedToken string               // "" if the settings forbid simulated devices
+	simulator      *simulator.Simulator // nil without the token
+
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
 	now   func() time.Time // the clock of all parts: time.Now outside of tests
@@ -69,6 +73,9 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
 	a.watchClock() // the first look; the next one compares with it
+	if cfg.MaySimulate() {
+		a.simulatedToken = simulator.NewToken()
+	}
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.opened.run())
@@ -115,6 +122,7 @@ func (a *App) open() (err error) {
 	if err = a.openWebhooks(); err != nil {
 		return err
 	}
+	a.openSimulator()
 	a.http = api.NewServer(a.apiConfig())
 	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
@@ -128,7 +136,7 @@ func (a *App) gatewayConfig() gateway.Config {
 	c := a.cfg
 	return gateway.Config{
 		Store:            a.store,
-		Authenticate:     a.auth.Authenticate,
+		Authenticate:     a.authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
 		DeviceGroups:     c.Auth.DeviceGroups,
 		AccountOf:        func(id gateway.ClientID) string { return a.callers.keys.AccountOf(string(id)) },
@@ -207,6 +215,7 @@ func (a *App) apiConfig() api.Config {
 		Webhooks:  a.webhooks,
 		Consumers: a.consumers,
 		Refused:   a.auth.Refused,
+		Simulator: a.simulator,
 		Tokens:    a.tokenStore(),
 		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
 		Metrics:   m.Handler(),
@@ -278,6 +287,9 @@ func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
 	sleep(ctx, a.cfg.Drain.Delay.Std())
+	if a.simulator != nil {
+		a.simulator.Close() // the drain need not wait for its devices
+	}
 	a.gw.Drain()
 	a.http.BeginDrain()
 

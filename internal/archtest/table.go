@@ -56,7 +56,7 @@ var table = []row{
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
-	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer"}},
+	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer", "internal/simulator"}},
 	// The api's rooms.
 	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit", "internal/feed"}, stdlib: true},
 	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
@@ -74,6 +74,7 @@ var table = []row{
 
 	{path: "internal/webhook", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
 	{path: "internal/consumer", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
+	{path: "internal/simulator", band: services, only: []string{"gateway", "device", "protocol"}, stdlib: true},
 	{path: "internal/feed", band: filters, only: []string{"gateway", "internal/apikey"}, stdlib: true},
 
 	{path: "client", band: published, only: none, stdlib: true},

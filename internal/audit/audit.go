@@ -60,6 +60,9 @@ const (
 	TestWebhook   = "webhook.test"
 	ReplayWebhook = "webhook.replay"
 
+	PutSimulator    = "simulator.put"
+	DeleteSimulator = "simulator.delete"
+
 	Refused = "refused" // a write without the key or the scope for it
 )
 

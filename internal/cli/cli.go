@@ -131,7 +131,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand(), e.keysCommand())...)
 	root.AddCommand(
 		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand(), e.webhooksCommand())...)
-	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
+	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand(), e.simulateCommand())...)
 	root.AddCommand(e.versionCommand())
 	root.InitDefaultCompletionCmd()
 	asUsage(root)

@@ -32,6 +32,9 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("DELETE /v1/clients", say(200, `{"forgotten":2,"canceled":1,"more":false}`))
 	api.HandleFunc("POST /v1/clients/{id}/messages", g.push)
 	api.HandleFunc("POST /v1/clients/{id}/probe", g.probe)
+	api.HandleFunc("GET /v1/simulator", say(200, simulated))
+	api.HandleFunc("PUT /v1/simulator", say(200, simulated))
+	api.HandleFunc("DELETE /v1/simulator", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("POST /v1/messages", say(202, many("pending", 1, 1)))
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
 	api.HandleFunc("GET /v1/messages/{id}", g.message)
@@ -108,6 +111,8 @@ func many(status string, acked, queued int) string {
 }
 
 const (
+	simulated = `{"count":2,"connected":1,"profile":"mixed","devices":[{"id":"sim-steady-1","profile":"steady","connected":true},` +
+		`{"id":"sim-chatty-2","profile":"chatty","connected":false,"problem":"blocked"}]}`
 	truck17 = `{"id":"truck-17","online":true,"presence":"online","connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
 		`"dialect":"v2","transport":"tcp","rtt_ms":0.412,"groups":["fleet-a"],"labels":{"model":"x2"},"queued":0,"in_flight":1}`
 	truck18 = `{"id":"truck-18","online":false,"last_close":{"reason":"heartbeat_timeout","by":"gateway"},"groups":[],"labels":{},"queued":3,"in_flight":0}`

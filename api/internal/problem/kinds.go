@@ -42,6 +42,7 @@ const (
 	TokenNotFound        Kind = "token-not-found"
 	TooManyTokens        Kind = "too-many-tokens"
 	NoTokenFile          Kind = "no-token-file"
+	SimulatorOff         Kind = "simulator-off"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -88,6 +89,7 @@ var kinds = map[Kind]kind{
 	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
 	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
+	SimulatorOff:         {404, "Simulated devices are off", "They run on a gateway whose listeners are on loopback, while the API needs no key or simulator.enabled is on."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
