@@ -273,6 +273,12 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"POST /v1/clients/{id}/probe": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)) + "/probe", status: 200}
 	},
+	"GET /v1/simulator":  func(*world, string) ask { return ask{target: "/v1/simulator", status: 200} },
+	"HEAD /v1/simulator": func(*world, string) ask { return ask{target: "/v1/simulator", status: 200} },
+	"PUT /v1/simulator": func(*world, string) ask {
+		return ask{target: "/v1/simulator", body: `{"count":1}`, status: 200}
+	},
+	"DELETE /v1/simulator":  func(*world, string) ask { return ask{target: "/v1/simulator", status: 204} },
 	"HEAD /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
 	"PATCH /v1/clients/{id}": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)), body: `{"labels":{"touched":"yes"}}`, status: 200}

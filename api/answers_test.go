@@ -44,6 +44,7 @@ var samples = map[string]sample{
 	"POST /v1/clients":               {content: "application/json", body: `{"id":"line-1"}`, stores: true},
 	"POST /v1/clients/{id}/trace":    {content: "application/json", body: `{"for":"5m"}`, stores: true},
 	"POST /v1/clients/{id}/tokens":   {content: "application/json", body: `{"expires_in":"90d"}`, stores: true},
+	"PUT /v1/simulator":              {content: "application/json", body: `{"count":1}`},
 	"PUT /v1/consumers/{name}":       {content: "application/json", body: `{"types":["message.received"],"group":"line-one"}`, stores: true},
 	"POST /v1/consumers/{name}/ack":  {content: "application/json", body: `{"through":"1","lease":"none"}`},
 	"POST /v1/keys":                  {content: "application/json", body: `{"name":"line-1","scopes":["clients:read"]}`, stores: true},

@@ -15,6 +15,7 @@ import (
 	"github.com/longwire/longwire/internal/findings"
 	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/vitals"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -53,6 +54,8 @@ type Config struct {
 	Consumers *consumer.Manager
 	// Timeline has the last events of each client. Nil = none are kept.
 	Timeline *timeline.Book
+	// Simulator runs simulated devices. Nil = none may run.
+	Simulator *simulator.Simulator
 	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.

@@ -58,6 +58,7 @@ func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harn
 	h.gateway = gatewaytest.New(t, h.store, g)
 	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens, Timeline: h.timeline}
 	cfg.Webhooks, cfg.Consumers = hooks(t, h.gateway), consumersOf(t, h.gateway)
+	cfg.Simulator = simulatorOf(t, h.gateway)
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -226,6 +226,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		"consumer.put unlimited a-orders ok\n", "consumer.delete unlimited a-orders ok\n",
 		"session.open unlimited key_", "session.close unlimited key_",
 		"key.create unlimited ", "key.revoke unlimited " + w.ids["webhooks:write"] + " ok\n",
+		"simulator.put unlimited 1 mixed ok\n", "simulator.delete unlimited <nil> ok\n",
 		"push a a-truck ok\n", "push a a-truck replayed\n", "push a b-truck client-not-found\n",
 		"refused clients:read POST /v1/clients/a-truck/messages insufficient-scope\n", "push a a-truck client-offline\n",
 	}

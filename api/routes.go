@@ -185,6 +185,10 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []problem.Kind{problem.KeyNotFound}},
 		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
 
+		{method: "GET", pattern: "/v1/simulator", need: apikey.Admin, handler: s.getSimulator, head: true, fails: []problem.Kind{problem.SimulatorOff}},
+		{method: "PUT", pattern: "/v1/simulator", need: apikey.Admin, handler: s.putSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore, problem.Kind(gateway.CodeClientExists)}},
+		{method: "DELETE", pattern: "/v1/simulator", need: apikey.Admin, handler: s.deleteSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore}},
+
 		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
 		{method: "GET", pattern: "/v1/stats/history", need: apikey.MetricsRead, handler: s.statsHistory, head: true},
 		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, head: true},

@@ -47,6 +47,7 @@ const (
 	CodeUplinkNotFound       Code = "uplink-not-found" // no uplink with the sequence is kept
 	CodeRangeNotSatisfiable  Code = "range-not-satisfiable"
 	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
+	CodeSimulatorOff         Code = "simulator-off"
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeClientExists         Code = "client-exists" // CreateClient: the id is known
@@ -64,7 +65,7 @@ const (
 	CodeTooManyProbes        Code = "too-many-probes"
 	CodeTooManyClients       Code = "too-many-clients"
 	CodeTooManyRecipients    Code = "too-many-recipients" // Push.MaxRecipients; nothing was stored
-	CodeEventsFull           Code = "events-full" // the tenant's share of the event log in this hour
+	CodeEventsFull           Code = "events-full"         // the tenant's share of the event log in this hour
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"

@@ -233,6 +233,7 @@ type answer struct {
 	Confirmed *bool    `json:"confirmed"`
 	Presence  string   `json:"presence"`
 	Asked     bool     `json:"asked"`
+	Connected int      `json:"connected"`
 	Session   string   `json:"session"`
 	RTT       float64  `json:"rtt_ms"`
 	Dialect   string   `json:"dialect"`

@@ -27,6 +27,7 @@ import (
 	"github.com/longwire/longwire/internal/findings"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/version"
 	"github.com/longwire/longwire/internal/vitals"
@@ -62,6 +63,9 @@ type App struct {
 	levels   atomic.Pointer[thresholds]
 	onsets   onset
 
+	simulatedToken string               // "" if the settings forbid simulated devices
+	simulator      *simulator.Simulator // nil without the token
+
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
 	now   func() time.Time // the clock of all parts: time.Now outside of tests
@@ -81,6 +85,9 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
 	a.watchClock() // the first look; the next one compares with it
+	if cfg.MaySimulate() {
+		a.simulatedToken = simulator.NewToken()
+	}
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.opened.run())
@@ -129,6 +136,7 @@ func (a *App) open() (err error) {
 		return err
 	}
 	a.openFindings()
+	a.openSimulator()
 	a.http = api.NewServer(a.apiConfig())
 	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
@@ -142,7 +150,7 @@ func (a *App) gatewayConfig() gateway.Config {
 	c := a.cfg
 	out := gateway.Config{
 		Store:            a.store,
-		Authenticate:     a.auth.Authenticate,
+		Authenticate:     a.authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
 		DeviceGroups:     c.Auth.DeviceGroups,
 		AccountOf:        func(id gateway.ClientID, groups []string) string { return a.callers.keys.AccountOf(string(id), groups) },
@@ -232,6 +240,7 @@ func (a *App) apiConfig() api.Config {
 		Findings:    a.findings,
 		UplinksRead: a.unread.taken,
 		Timeline:    a.timeline,
+		Simulator:   a.simulator,
 		Refused:     a.auth.Refused,
 		Refusal:     a.auth.Refusal,
 		Tokens:      a.tokenStore(),
@@ -306,6 +315,9 @@ func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
 	sleep(ctx, a.cfg.Drain.Delay.Std())
+	if a.simulator != nil {
+		a.simulator.Close() // the drain need not wait for its devices
+	}
 	a.gw.Drain()
 	a.http.BeginDrain()
 

@@ -56,7 +56,7 @@ var table = []row{
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
-	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer", "internal/findings", "internal/vitals", "internal/why", "internal/timeline"}},
+	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer", "internal/findings", "internal/vitals", "internal/why", "internal/timeline", "internal/simulator"}},
 	// The api's rooms.
 	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit", "internal/feed", "internal/timeline"}, stdlib: true},
 	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
@@ -76,6 +76,7 @@ var table = []row{
 	{path: "internal/consumer", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
 	{path: "internal/vitals", band: services, only: []string{"gateway"}, stdlib: true},
 	{path: "internal/timeline", band: services, only: []string{"gateway", "protocol"}, stdlib: true},
+	{path: "internal/simulator", band: services, only: []string{"gateway", "device", "protocol"}, stdlib: true},
 	{path: "internal/feed", band: filters, only: []string{"gateway", "internal/apikey"}, stdlib: true},
 
 	{path: "internal/why", band: filters, only: []string{"gateway"}, stdlib: true, never: impure},

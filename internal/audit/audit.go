@@ -64,8 +64,10 @@ const (
 	TestWebhook   = "webhook.test"
 	ReplayWebhook = "webhook.replay"
 
-	OpenSession  = "session.open"
-	CloseSession = "session.close"
+	OpenSession     = "session.open"
+	CloseSession    = "session.close"
+	PutSimulator    = "simulator.put"
+	DeleteSimulator = "simulator.delete"
 
 	Refused = "refused" // a write without the key or the scope for it
 )

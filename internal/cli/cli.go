@@ -135,7 +135,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 	root.AddCommand(
 		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.whyCommand(), e.uplinksCommand(), e.tailCommand(),
 			e.webhooksCommand(), e.statsCommand(), e.auditCommand(), e.whoamiCommand())...)
-	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
+	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand(), e.simulateCommand())...)
 	root.AddCommand(e.versionCommand())
 	root.InitDefaultCompletionCmd()
 	asUsage(root)

@@ -68,16 +68,17 @@ func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
 }
 
 func presence(c *client.ClientInfo) string {
-	if c.Presence == client.PresenceSuspect {
-		return "suspect"
+	state := "offline"
+	switch {
+	case c.Presence == client.PresenceSuspect:
+		state = "suspect"
+	case c.Online:
+		state = "online"
 	}
 	if c.Online && c.Confirmed != nil && !*c.Confirmed {
-		return "online (unconfirmed)"
+		state += " (unconfirmed)"
 	}
-	if c.Online {
-		return "online"
-	}
-	return "offline"
+	return state
 }
 
 func (e *environ) clientsGet() *cobra.Command {

@@ -42,6 +42,9 @@ func startGateway() *fakeGateway {
 		say(202, many("pending", 1, 1))(w, r)
 	})
 	api.HandleFunc("POST /v1/clients/{id}/probe", g.probe)
+	api.HandleFunc("GET /v1/simulator", say(200, simulated))
+	api.HandleFunc("PUT /v1/simulator", say(200, simulated))
+	api.HandleFunc("DELETE /v1/simulator", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
 	api.HandleFunc("GET /v1/messages/{id}", g.message)
 	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))
@@ -161,6 +164,8 @@ func timelineOf(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
+	simulated = `{"count":2,"connected":1,"profile":"mixed","devices":[{"id":"sim-steady-1","profile":"steady","connected":true},` +
+		`{"id":"sim-chatty-2","profile":"chatty","connected":false,"problem":"blocked"}]}`
 	truck17 = `{"id":"truck-17","online":true,"presence":"online","connected_at":"2026-11-22T08:00:00.000Z","remote_addr":"203.0.113.9:51544",` +
 		`"dialect":"v2","transport":"tcp","rtt_ms":0.412,"groups":["fleet-a"],"labels":{"model":"x2"},"queued":0,"in_flight":1}`
 	truck18 = `{"id":"truck-18","online":false,"last_close":{"reason":"heartbeat_timeout","by":"gateway"},"groups":[],"labels":{},"queued":3,"in_flight":0}`

@@ -104,7 +104,7 @@ func TestOrderOfSources(t *testing.T) {
 // from its key, and arrives.
 func TestEverySettingFromEverySource(t *testing.T) {
 	other := map[string]string{ // values that differ from the defaults and are valid
-		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "data.engine": "memory",
+		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "simulator.enabled": "on", "data.engine": "memory",
 		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "true", "insecure": "true",
 		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
 		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",

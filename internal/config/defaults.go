@@ -79,7 +79,8 @@ func Default() *Config {
 			DeviceUnknown:         "auto",
 			DeviceFailures:        60,
 		},
-		Drain: Drain{Timeout: 20 * second, RetrySpread: 10 * second},
-		Log:   Log{Level: "info", Format: "auto"},
+		Simulator: Simulator{Enabled: Auto},
+		Drain:     Drain{Timeout: 20 * second, RetrySpread: 10 * second},
+		Log:       Log{Level: "info", Format: "auto"},
 	}
 }

@@ -103,6 +103,7 @@ var tags = openapi3.Tags{
 	{Name: "events", Description: "Events as they happen"},
 	{Name: "uplinks", Description: "Payloads from devices"},
 	{Name: "keys", Description: "Keys of the API: scopes, limits, rotation"},
+	{Name: "simulator", Description: "Simulated devices, to try the gateway without real ones"},
 	{Name: "system", Description: "Probes, totals, version"},
 }
 

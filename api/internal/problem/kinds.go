@@ -46,6 +46,7 @@ const (
 	TooManyTraces        Kind = "too-many-traces"
 	UplinkNotFound       Kind = "uplink-not-found"
 	RangeNotSatisfiable  Kind = "range-not-satisfiable"
+	SimulatorOff         Kind = "simulator-off"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -96,6 +97,7 @@ var kinds = map[Kind]kind{
 	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
 	TimelineOff:          {409, "No timelines", "The gateway keeps timelines of clients unless events.timeline is false."},
 	TooManyTraces:        {409, "Too many traces", "GET /v1/traces lists the traces that are on. Wait until one ends, or end one: DELETE /v1/clients/{id}/trace."},
+	SimulatorOff:         {404, "Simulated devices are off", "They run on a gateway whose listeners are on loopback, while the API needs no key or simulator.enabled is on."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
