@@ -9,9 +9,9 @@ import (
 
 // The log of events has room for some bytes within an hour of the clock, so that the
 // hours of its whole retention fit. An owner has a share of an hour, and beyond it as much
-// as the hour has free; while the log is nearly empty nobody is refused. So one owner fills
-// in a whole retention at most an eighth of the log and half of its hours, and shortens the
-// retention of no other one. The hour is that of the record.
+// as the hour has free; a nearly empty log refuses nobody. So one owner fills at most an
+// eighth of the log and half of its hours, and shortens the retention of no other one. The
+// hour is that of the record.
 
 // Shares of an hour of the event log: the hour's bytes are divided by them.
 const (
