@@ -113,8 +113,8 @@ func (m *Machine) accountOf(id gateway.ClientID) (string, error) {
 	return c.owner(), nil
 }
 
-// assign counts a client, and its uplinks, for its tenant after a registration or a change
-// of its groups; now is as in gateway.AccountAfter.
+// assign moves a client with its uplinks to its tenant, after a registration or a change of
+// its groups; now is as in gateway.AccountAfter.
 func (m *Machine) assign(c *client, now string) error {
 	was, tenant := c.owner(), gateway.AccountAfter(c.tenant, now, c.groups)
 	if tenant == c.tenant {

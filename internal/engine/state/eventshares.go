@@ -8,9 +8,10 @@ import (
 )
 
 // The log of events has room for some bytes within an hour of the clock, so that the
-// hours of its whole retention fit. An owner has a share of an hour, and beyond it what
-// the hour has free; so no owner can shorten the retention of the others. The hour is
-// that of the record.
+// hours of its whole retention fit. An owner has a share of an hour, and beyond it as much
+// as the hour has free; a nearly empty log refuses nobody. So one owner fills at most an
+// eighth of the log and half of its hours, and shortens the retention of no other one. The
+// hour is that of the record.
 
 // Shares of an hour of the event log: the hour's bytes are divided by them.
 const (
@@ -18,6 +19,8 @@ const (
 	churnShare  = 16 // the connections of one device
 	tenantShare = 4  // all of a tenant
 	newShare    = 1  // a tenant whose devices come for the first time
+
+	emptyLog = 8 // a log with less than this part of its bytes is nearly empty
 )
 
 // Sizes in bytes.
@@ -62,6 +65,9 @@ func (m *Machine) eventBudget() int64 {
 // eventsFull returns the refusal of an owner with one share of an hour's bytes, nil if it
 // may write one more event.
 func (m *Machine) eventsFull(own hourly, share int64) error {
+	if m.State.eventBytes < m.bounds.MaxEventBytes/emptyLog {
+		return nil
+	}
 	hour, budget := m.hour(), m.eventBudget()
 	used := own.in(hour)
 	if used < budget/share || used < budget-m.State.written.in(hour) {

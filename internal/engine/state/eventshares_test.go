@@ -114,6 +114,19 @@ func TestTheFirstConnectionOfAnHourIsFree(t *testing.T) {
 	w.verify()
 }
 
+// While the log is nearly empty nobody is refused: it holds many hours of one device.
+func TestANearlyEmptyEventLogRefusesNobody(t *testing.T) {
+	w := newWorld(t)
+	w.at = time.Date(2031, 2, 3, 4, 0, 0, 0, time.UTC)
+	const hours = 24
+	w.hoursOf(minEventHour, hours)
+	w.record(1, 11, w.register("a"))
+	w.hoarded("a")
+	if got, want := w.Machine.State.eventBytes, int64(minEventHour*hours/emptyLog); got < want || got > want+1000 {
+		t.Errorf("the log has %d bytes at the first refusal, want %d", got, want)
+	}
+}
+
 // A row of the state before the shares reads as one without events in any hour.
 func TestAStateBeforeTheSharesIsRead(t *testing.T) {
 	want := Standing{Pos: 7, Event: 9, uplinkBytes: 5}
