@@ -181,6 +181,9 @@ func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.
 func (failing) Purge(context.Context, gateway.ClientID, time.Time) (int, error) {
 	return 0, gateway.ErrUnavailable
 }
+func (failing) PurgeThrough(context.Context, gateway.ClientID, gateway.Seq, time.Time) (int, error) {
+	return 0, gateway.ErrUnavailable
+}
 
 // Without its store the gateway says so, whatever it is asked.
 func TestProblemsWithoutAStore(t *testing.T) {
@@ -191,6 +194,7 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.handler = New(Config{Gateway: g, Simulator: simulatorOf(t, g)})
 	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks",
 		"/v1/uplinks?order=desc", "/v1/uplinks/1/payload", "/v1/messages/msg_1/payload", "/v1/messages?order=asc",
+		"/v1/messages/msg_1/why", "/v1/messages/msg_1/deliveries/a", "/v1/clients/a/why",
 		"/v1/events", "/v1/events/" + (&eventForm{}).id(7, time.UnixMilli(1_763_800_000_123))} {
 		h.call("GET", target, "").wantProblem(503, ofStore)
 	}
@@ -205,6 +209,7 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients?forget=true&prefix=a", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients/a/messages", "").wantProblem(503, ofStore)
 }
 
 // diskFull accepts nothing.

@@ -146,7 +146,7 @@ func (c *Client) Delivery(ctx context.Context, messageID, client string) (*Deliv
 	return out, nil
 }
 
-// CancelQueue cancels what is queued for a client, up to and including the message through;
+// CancelQueue cancels the queue of a client, up to and including the message through;
 // "" = everything. The connection stays.
 func (c *Client) CancelQueue(ctx context.Context, id, through string) (*CanceledQueue, error) {
 	v := url.Values{}

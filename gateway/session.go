@@ -213,6 +213,11 @@ func (s *Session) evict(seq Seq) (wake bool) {
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.overlayLocked(d)
+}
+
+// overlayLocked is overlay.
+func (s *Session) overlayLocked(d *Delivery) bool {
 	f := s.findLocked(d.Seq, false)
 	if f == nil || f.gone() {
 		if s.work != nil {

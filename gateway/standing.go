@@ -36,13 +36,13 @@ type HistoryLine struct {
 	What Happening
 }
 
-// Standing returns the place of a queued delivery.
+// Standing returns the place of a queued delivery, and brings d up to date with it.
 func (g *Gateway) Standing(d *Delivery) Standing {
 	s := g.hub.session(d.Client)
 	if s == nil {
 		return Standing{}
 	}
-	st := s.standing(d.Seq)
+	st := s.standing(d)
 	st.Waking = !st.InWindow && g.sent.isWalking(d.Message)
 	st.Link = s.link.Stats()
 	return st
@@ -56,9 +56,12 @@ func (g *Gateway) Flaps(id ClientID) int {
 	return 0
 }
 
-func (s *Session) standing(seq Seq) Standing {
+func (s *Session) standing(d *Delivery) Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	d.State, d.Reason, d.Progress = Queued, "", nil
+	s.overlayLocked(d)
+	seq := d.Seq
 	st := Standing{Live: true, Window: int(s.window), InFlight: s.liveLocked(), Asking: s.askingLocked(), Flaps: int(s.flaps)}
 	if f := s.firstLocked(seq, st.Asking); f != nil {
 		st.First = &Delivery{Message: f.message, Client: s.client, Seq: f.seq, Attempts: int(f.attempts), SentAt: timeOf(f.sentAt)}

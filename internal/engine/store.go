@@ -150,7 +150,7 @@ func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Tim
 	return e.PurgeThrough(ctx, client, 0, at)
 }
 
-// PurgeThrough cancels what is queued for client up to a sequence.
+// PurgeThrough cancels the queue of a client up to a sequence.
 func (e *Engine) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
 	r, err := e.do(ctx, &record.Purge{Client: client, At: at, Through: through})
 	return r.N, err

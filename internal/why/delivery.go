@@ -166,5 +166,5 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	case d.Attempts > 1:
 		return ResentNotAcked, fmt.Sprintf("it was sent to %s %s, and never acked", id, timesAt(d.Attempts, d.SentAt))
 	}
-	return SentNotAcked, fmt.Sprintf("it was sent to %s at %s and is not acked yet", id, clock(d.SentAt))
+	return SentNotAcked, fmt.Sprintf("it was sent to %s%s and is not acked yet", id, whenKnown(clock(d.SentAt)))
 }

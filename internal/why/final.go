@@ -15,7 +15,7 @@ func (q *Delivery) final(f *Facts) (Code, string) {
 		if f.LateReject {
 			verdict = "rejected"
 		}
-		return LateAck, fmt.Sprintf("%s %s it at %s, after it was %s at %s", d.Client, verdict, clock(d.LateAckAt), d.State, at)
+		return LateAck, fmt.Sprintf("%s %s it at %s, after it was %s%s", d.Client, verdict, clock(d.LateAckAt), d.State, whenKnown(at))
 	}
 	switch d.State {
 	case gateway.Acked:

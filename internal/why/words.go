@@ -41,6 +41,9 @@ func sentence(text string, id gateway.ClientID) string {
 
 // timesAt says how often something was done, and when last.
 func timesAt(n int, at time.Time) string {
+	if at.IsZero() { // it is not kept
+		return times(n)
+	}
 	if n == 1 {
 		return "once, at " + clock(at)
 	}

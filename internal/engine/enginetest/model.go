@@ -304,6 +304,11 @@ func (m *model) cancel(rt *rapid.T) {
 
 func (m *model) purge(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
+	if len(m.accepted) > 0 && rapid.Bool().Draw(rt, "through") {
+		last := rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
+		m.both(rt, "purge", func(s *side) (any, error) { return s.store.PurgeThrough(ctx, id, s.seqs[last], m.clock.Now()) })
+		return
+	}
 	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
 }
 

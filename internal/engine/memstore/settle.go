@@ -80,7 +80,7 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	return s.PurgeThrough(ctx, client, 0, at)
 }
 
-// PurgeThrough cancels what is queued for client up to a sequence.
+// PurgeThrough cancels the queue of a client up to a sequence.
 func (s *Store) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(err)
@@ -96,7 +96,7 @@ func (s *Store) PurgeThrough(ctx context.Context, client gateway.ClientID, throu
 	return n, nil
 }
 
-// cancelQueuedLocked cancels what is queued for a client up to through, 0 = everything.
+// cancelQueuedLocked cancels the queue of a client up to through, 0 = everything.
 func (s *Store) cancelQueuedLocked(id gateway.ClientID, through gateway.Seq, reason string, at time.Time) (n int) {
 	l := s.lanes[id]
 	if l == nil {

@@ -262,7 +262,7 @@ func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 	return nil
 }
 
-// purge cancels what is queued for a client.
+// purge cancels the queue of a client up to a sequence.
 func (m *Machine) purge(e *record.Purge, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
@@ -272,7 +272,7 @@ func (m *Machine) purge(e *record.Purge, r *Result) error {
 	return err
 }
 
-// cancelQueued settles what is queued for a client up to through (0 = everything), and
+// cancelQueued settles the queue of a client up to through (0 = everything), and
 // returns how many deliveries those were.
 func (m *Machine) cancelQueued(c *client, through gateway.Seq, v verdict) (n int, err error) {
 	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
