@@ -27,8 +27,8 @@ func (q *query) connection(sel *gateway.ClientSelection, now time.Time) {
 	}
 }
 
-// clientPlace is a place in the list of clients, from which a page goes on or back. The
-// zero value is the beginning.
+// clientPlace is the beginning of a page in the list of clients, which has the clients behind
+// it or, with back, those before it. The zero value is the beginning of the list.
 type clientPlace struct {
 	id   gateway.ClientID // "" = the beginning
 	at   bool             // the page has id itself

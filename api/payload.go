@@ -12,7 +12,7 @@ import (
 )
 
 // A payload may be a page with scripts. A browser must not run it in this origin: it is an
-// attachment, and what shows it anyway has no scripts and an origin of its own.
+// attachment, and if a browser shows it anyway, the page has no scripts and its own origin.
 var payloadCSP = []string{"default-src 'none'; frame-ancestors 'none'; sandbox"}
 
 // payload is a payload to be answered.

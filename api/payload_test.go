@@ -273,6 +273,12 @@ func TestPayloadsStayWithinTheTenant(t *testing.T) {
 			}
 		}
 	}
+	for _, target := range []string{"/v1/messages?client=a-truck&before=", "/v1/clients/a-truck/messages?before="} {
+		foreign, unknown := w.as("a", "GET", target+w.messages["b"], ""), w.as("a", "GET", target+w.message(nobody), "")
+		if foreign.status != 404 || same(foreign) != same(unknown) {
+			t.Errorf("%s: of a foreign message a hears\n%s\nand of an unknown one\n%s", target, same(foreign), same(unknown))
+		}
+	}
 	own := fmt.Sprintf("/v1/uplinks/%d/payload", w.uplinkOf("a-truck"))
 	w.as("a", "GET", own, "").want(200)
 	w.as("b", "GET", own, "").wantProblem(404, problem.UplinkNotFound)

@@ -6,7 +6,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 )
 
-// Digest is what a list shows of a payload. Its members are shown only if ?fields= names
+// Digest describes a payload in a list. Its members are shown only if ?fields= names
 // them, so that a page need not carry payloads.
 type Digest struct {
 	PayloadBytes  *int    `json:"payload_bytes,omitempty" example:"5"`                         // length of the payload; only if fields names it

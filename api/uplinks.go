@@ -27,7 +27,7 @@ type Uplink struct {
 // last page has it, too.
 type UplinkPage struct {
 	Items      []Uplink `json:"items" validate:"required"`                  // oldest first; with order=desc newest first
-	NextAfter  uint64   `json:"next_after" validate:"required"`             // the after of the next call, also when this page is the last one for now; with order=desc of a call for what is newer than this page
+	NextAfter  uint64   `json:"next_after" validate:"required"`             // the after of the next call, also when this page is the last one for now; with order=desc it begins behind the newest uplink
 	NextBefore uint64   `json:"next_before,omitempty"`                      // with order=desc: the before of the next call, if there is more
 	More       bool     `json:"more" validate:"required"`                   // there is more already
 	Now        string   `json:"now" validate:"required" format:"date-time"` // the server's clock

@@ -52,8 +52,8 @@ type ClientSelection struct {
 	Status  ClientStatus
 	Addr    netip.Prefix // connected from it; the zero Prefix is any
 	Dialect string       // of the connection; "" = any
-	// Since selects clients that connected then or later and, of those that are offline,
-	// that were last seen then or later; zero = any.
+	// Since selects online clients that connected, and offline ones that were last seen, then
+	// or later; zero = any.
 	Since time.Time
 }
 

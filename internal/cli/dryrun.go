@@ -17,7 +17,7 @@ func (e *environ) dryRun(ctx context.Context, api *client.Client, to client.Audi
 	if e.json() {
 		return e.printJSON(d)
 	}
-	fmt.Fprintf(e.out, "%d recipients; nothing was pushed\n", d.Recipients)
+	fmt.Fprintf(e.out, "%s; nothing was pushed\n", recipientCount(d.Recipients))
 	if d.Failed > 0 {
 		fmt.Fprintf(e.out, "%d of them would fail at once: unknown, or the queue is full\n", d.Failed)
 	}
@@ -32,4 +32,11 @@ func (e *environ) dryRun(ctx context.Context, api *client.Client, to client.Audi
 		fmt.Fprintln(e.out, printable(strings.Join(d.Sample, ", "))+more)
 	}
 	return nil
+}
+
+func recipientCount(n int) string {
+	if n == 1 {
+		return "1 recipient"
+	}
+	return fmt.Sprintf("%d recipients", n)
 }

@@ -47,6 +47,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("DELETE /v1/simulator", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("GET /v1/messages", say(200, `{"items":[`+one("acked")+`,`+many("completed", 2, 0)+`]}`))
 	api.HandleFunc("GET /v1/messages/{id}", g.message)
+	api.HandleFunc("GET /v1/messages/{id}/payload", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "21.5\n") })
 	api.HandleFunc("DELETE /v1/messages/{id}", say(200, one("canceled")))
 	api.HandleFunc("GET /v1/messages/{id}/deliveries", say(200,
 		`{"items":[{"client":"truck-17","status":"acked","attempts":1,"result":"done"},{"client":"truck-18","status":"queued"}]}`))

@@ -13,7 +13,7 @@ import (
 
 func (e *environ) messagesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "messages", Aliases: []string{"message", "msg"}, Short: "Show and cancel messages"}
-	cmd.AddCommand(e.messagesGet(), e.messagesList(), e.messagesCancel())
+	cmd.AddCommand(e.messagesGet(), e.messagesPayload(), e.messagesList(), e.messagesCancel())
 	return cmd
 }
 
@@ -45,7 +45,7 @@ func (e *environ) messagesGet() *cobra.Command {
 
 func (e *environ) messagesList() *cobra.Command {
 	var q client.MessageQuery
-	var status string
+	var status, order string
 	var since time.Duration
 	cmd := &cobra.Command{
 		Use:   "ls",
@@ -55,6 +55,13 @@ func (e *environ) messagesList() *cobra.Command {
 			if since > 0 {
 				q.Since = time.Now().Add(-since)
 			}
+			newest, err := descending(order)
+			if err != nil {
+				return err
+			}
+			if q.OldestFirst = !newest; q.OldestFirst && q.Client != "" {
+				return usagef("--order asc is not for --client, whose messages come newest first")
+			}
 			q.Status = client.Status(status)
 			return e.showMessages(api.Messages(cmd.Context(), q))
 		}),
@@ -63,7 +70,10 @@ func (e *environ) messagesList() *cobra.Command {
 	f.StringVar(&q.Client, "client", "", "only messages to this client")
 	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
 	f.DurationVar(&since, "since", 0, "only messages accepted within this time, such as 1h")
+	f.StringVar(&order, "order", "desc", "desc: newest first, asc: oldest first")
+	f.StringVar(&q.Before, "before", "", "only messages before this one (an id), or before a time as 2026-11-22T08:00:00Z")
 	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
+	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"desc", "asc"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
