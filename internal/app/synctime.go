@@ -26,7 +26,7 @@ type syncTime struct {
 	p50  atomic.Int64 // nanoseconds; 0 = not known
 }
 
-// measure times writes to a file of its own. Without one it knows nothing.
+// measure times writes to a file of its own. If it cannot write, the time stays unknown.
 func (s *syncTime) measure() {
 	if s.dir == "" {
 		return
