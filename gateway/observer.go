@@ -108,7 +108,6 @@ func closeAll(sessions []*Session) {
 func (o *observer) Changed(list []Change) {
 	g := (*Gateway)(o)
 	var woken wakes
-	var clock stepClock
 	for _, c := range list {
 		switch c := c.(type) {
 		case *Accepted:
@@ -117,7 +116,7 @@ func (o *observer) Changed(list []Change) {
 					t.accepted.Add(1)
 				}
 			}
-			g.queuedStep(c, &clock)
+			g.queuedStep(c)
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -125,7 +124,7 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
-			g.finalStep(c, &clock)
+			g.finalStep(c)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)

@@ -85,33 +85,35 @@ func (s *Session) answerStep(at time.Time, seq Seq, message MessageID, code AckC
 	}
 }
 
-// stepClock reads the clock once for a list of changes, at the first step.
-type stepClock struct{ at time.Time }
-
-func (c *stepClock) now(g *Gateway) time.Time {
-	if c.at.IsZero() {
-		c.at = g.cfg.Now()
+// madeAt returns when a message was made: its id is a UUIDv7, which begins with the
+// time in milliseconds.
+func (id MessageID) madeAt() time.Time {
+	u, _ := id.UUID()
+	var ms int64
+	for _, b := range u[:6] {
+		ms = ms<<8 | int64(b)
 	}
-	return c.at
+	return time.UnixMilli(ms)
 }
 
-// queuedStep reports an accepted message.
-func (g *Gateway) queuedStep(a *Accepted, c *stepClock) {
+// queuedStep reports an accepted message. It reads no clock, and finalStep does not
+// either.
+func (g *Gateway) queuedStep(a *Accepted) {
 	if o := g.cfg.Steps; o != nil {
-		o.Step(Step{Client: a.Client, At: c.now(g), Message: a.Transmission.Message, Seq: a.Transmission.Seq, Kind: StepQueued})
+		o.Step(Step{Client: a.Client, At: a.Transmission.Message.madeAt(), Message: a.Transmission.Message, Seq: a.Transmission.Seq, Kind: StepQueued})
 	}
 }
 
 // finalStep reports a settlement.
-func (g *Gateway) finalStep(t *Settlement, c *stepClock) {
+func (g *Gateway) finalStep(t *Settlement) {
 	o := g.cfg.Steps
 	if o == nil || t.Delivery.Online { // whose answer was reported by its session
 		return
 	}
 	d := &t.Delivery
-	step := Step{Client: d.Client, At: c.now(g), Message: d.Message, Seq: d.Seq, Kind: finalSteps[d.State], Reason: d.Reason, Attempts: d.Attempts}
+	step := Step{Client: d.Client, At: d.FinalAt, Message: d.Message, Seq: d.Seq, Kind: finalSteps[d.State], Reason: d.Reason, Attempts: d.Attempts}
 	if t.Late {
-		step.Kind, step.Reason = StepLateAck, ""
+		step.Kind, step.Reason, step.At = StepLateAck, "", d.LateAckAt
 	}
 	o.Step(step)
 }
