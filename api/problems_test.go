@@ -178,8 +178,8 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	h := newHarness(t)
-	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{})})
-	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks",
+	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline})
+	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/timeline", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks",
 		"/v1/events", "/v1/events/" + (&eventForm{}).id(7, time.UnixMilli(1_763_800_000_123))} {
 		h.call("GET", target, "").wantProblem(503, ofStore)
 	}
@@ -187,6 +187,8 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
 	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/clients/a/trace", `{}`).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients/a/trace", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients?forget=true&prefix=a", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
