@@ -11,7 +11,9 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/protocol"
 )
 
@@ -262,4 +264,21 @@ func TestAFollowerThatIsTooSlowIsToldSo(t *testing.T) {
 	if !strings.Contains(last, `"what":"overflow"`) {
 		t.Errorf("the last entry is %q, want an overflow", last)
 	}
+}
+
+// A key that is limited to a group sees the traces of its members, so the list needs
+// the store.
+func TestTracesOfAGroupNeedTheStore(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	h, keys := newHarness(t), apikey.NewKeyset()
+	_, secret, err := keys.Create(apikey.Spec{Name: "g", Scopes: apikey.ClientsRead, Limit: tenants["g"]}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.timeline.StartTrace(timeline.Trace{Client: "a", For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline, Authorizer: keys})
+	h.call("GET", "/v1/traces", "", "Authorization", "Bearer "+secret).wantProblem(503, ofStore)
 }

@@ -85,7 +85,8 @@ func Reasons() []string {
 	return slices.Compact(all)
 }
 
-// entry is an Entry as a line keeps it: 64 bytes, and extra if it has one.
+// entry is an Entry as a line keeps it: 56 bytes without a pointer, so that the garbage
+// collector passes over rings. The line has its extra.
 type entry struct {
 	at      int64 // Unix nanoseconds, like conn
 	conn    int64 // 0 = none
@@ -98,7 +99,6 @@ type entry struct {
 	step    gateway.StepKind
 	code    protocol.AckCode
 	flags   flags
-	x       *extra // nil for most frames and steps
 }
 
 type flags uint8
@@ -108,6 +108,7 @@ const (
 	flagEphemeral
 	flagDup
 	flagCut
+	flagExtra // the line has an extra
 )
 
 // extra has what few entries need.
@@ -120,15 +121,15 @@ type extra struct {
 // extraSize is the memory of an extra without its bytes; the texts are short.
 const extraSize = 256
 
-func (e *entry) kept() int {
-	if e.x == nil {
+func (x *extra) size() int {
+	if x == nil {
 		return 0
 	}
-	return extraSize + len(e.x.bytes)
+	return extraSize + len(x.bytes)
 }
 
-// entry returns e as readers get it.
-func (e *entry) entry(number uint64) Entry {
+// entry returns e as readers get it; x is its extra, or nil.
+func (e *entry) entry(number uint64, x *extra) Entry {
 	v := Entry{Number: number, At: time.Unix(0, e.at), Kind: e.kind, Frame: e.frame, Out: e.flags&flagOut != 0, Ephemeral: e.flags&flagEphemeral != 0,
 		Dup: e.flags&flagDup != 0, Cut: e.flags&flagCut != 0, Code: e.code, Seq: e.seq, Size: int(e.size), Step: e.step}
 	if e.conn != 0 {
@@ -140,7 +141,7 @@ func (e *entry) entry(number uint64) Entry {
 	case Refused, Heartbeats:
 		v.Count = int(e.count)
 	}
-	if x := e.x; x != nil {
+	if x != nil {
 		v.Session, v.Remote, v.Transport, v.Dialect, v.Reason, v.Bytes = gateway.SessionID(x.session), x.remote, x.transport, x.dialect, x.reason, x.bytes
 		if x.until != 0 {
 			v.Until = time.Unix(0, x.until)

@@ -9,12 +9,13 @@ import (
 type line struct {
 	client string
 	ring   []entry
-	first  int    // of ring
-	n      int    // entries in ring
-	begun  uint64 // number of its first entry
-	next   uint64 // number of the next entry
-	most   int    // entries that it may have
-	kept   int    // bytes of its extras
+	extras map[uint64]*extra // by the number of the entry; nil while no entry has one
+	first  int               // of ring
+	n      int               // entries in ring
+	begun  uint64            // number of its first entry
+	next   uint64            // number of the next entry
+	most   int               // entries that it may have
+	kept   int               // bytes of its extras
 
 	trace    *trace // nil without one
 	watchers int    // readers that follow it
@@ -28,7 +29,7 @@ type line struct {
 }
 
 // lineSize is the memory of a line and its place in the map without entries.
-const lineSize, entrySize = 384, 64
+const lineSize, entrySize = 384, 56
 
 func (l *line) size() int { return lineSize + entrySize*len(l.ring) + l.kept }
 
@@ -48,8 +49,8 @@ func (l *line) last() *entry {
 	return l.at(l.n - 1)
 }
 
-// push appends an entry. Without room the oldest one goes.
-func (l *line) push(e entry) {
+// push appends an entry and its extra, or nil. Without room the oldest one goes.
+func (l *line) push(e entry, x *extra) {
 	switch {
 	case l.n < len(l.ring):
 	case len(l.ring) < l.most:
@@ -60,20 +61,38 @@ func (l *line) push(e entry) {
 	if last := l.last(); last != nil {
 		e.at = max(e.at, last.at) // the clocks of its sources are read at other places
 	}
+	if x != nil {
+		e.flags |= flagExtra
+		l.setExtra(l.next, x)
+	}
 	*l.at(l.n) = e
 	l.n++
 	l.next++
-	l.kept += e.kept()
 	for l.kept > MaxTraceBytes && l.n > 1 {
 		l.drop()
 	}
 }
 
+// setExtra replaces the extra of an entry; nil removes it.
+func (l *line) setExtra(number uint64, x *extra) {
+	l.kept += x.size() - l.extras[number].size()
+	switch {
+	case x == nil:
+		if delete(l.extras, number); len(l.extras) == 0 {
+			l.extras = nil
+		}
+	case l.extras == nil:
+		l.extras = map[uint64]*extra{number: x}
+	default:
+		l.extras[number] = x
+	}
+}
+
 // drop removes the oldest entry.
 func (l *line) drop() {
-	e := l.at(0)
-	l.kept -= e.kept()
-	*e = entry{}
+	if l.at(0).flags&flagExtra != 0 {
+		l.setExtra(l.oldest(), nil)
+	}
 	l.first = (l.first + 1) % len(l.ring)
 	l.n--
 }
@@ -97,24 +116,23 @@ const smallest = 4
 func (l *line) heartbeat(now, conn int64) (added bool) {
 	if e := l.last(); e != nil && e.kind == Heartbeats && e.conn == conn {
 		e.count++
-		e.x.until = now
+		l.extras[l.next-1].until = now
 		return false
 	}
-	l.push(entry{at: now, conn: conn, kind: Heartbeats, count: 1, x: &extra{until: now}})
+	l.push(entry{at: now, conn: conn, kind: Heartbeats, count: 1}, &extra{until: now})
 	return true
 }
 
 // forgetBytes removes the bytes of traced frames.
 func (l *line) forgetBytes() {
 	for i := range l.n {
-		e := l.at(i)
-		if e.x == nil || e.x.bytes == nil {
-			continue
+		number := l.oldest() + uint64(i)
+		if x := l.extras[number]; x != nil && x.bytes != nil {
+			plain := *x
+			plain.bytes = nil
+			l.setExtra(number, &plain)
+			l.at(i).flags &^= flagCut
 		}
-		x := *e.x // readers may have the other one
-		x.bytes = nil
-		l.kept -= len(e.x.bytes)
-		e.x, e.flags = &x, e.flags&^flagCut
 	}
 }
 
@@ -134,7 +152,7 @@ func (l *line) entries(from uint64, buf []Entry) []Entry {
 		if number < from {
 			continue
 		}
-		v := l.at(i).entry(number)
+		v := l.at(i).entry(number, l.extras[number])
 		if m, ok := messages[i]; ok {
 			v.Message = gateway.MessageIDOf(m)
 		}

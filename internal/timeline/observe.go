@@ -43,8 +43,9 @@ func begins(f *protocol.Frame) bool {
 	return false
 }
 
-func entryOf(now int64, f *protocol.Frame) entry {
-	e := entry{at: now, conn: f.Began.UnixNano(), kind: Framed, frame: f.Type, code: f.Code, seq: f.Seq, size: uint32(f.Size)}
+// entryOf returns the entry of a frame, and its extra or nil.
+func entryOf(now int64, f *protocol.Frame) (e entry, x *extra) {
+	e = entry{at: now, conn: f.Began.UnixNano(), kind: Framed, frame: f.Type, code: f.Code, seq: f.Seq, size: uint32(f.Size)}
 	if f.Out {
 		e.flags |= flagOut
 	}
@@ -55,9 +56,9 @@ func entryOf(now int64, f *protocol.Frame) entry {
 		e.flags |= flagDup
 	}
 	if f.Reason != "" {
-		e.x = &extra{reason: f.Reason}
+		x = &extra{reason: f.Reason}
 	}
-	return e
+	return e, x
 }
 
 // Step implements gateway.StepObserver.
@@ -69,10 +70,11 @@ func (b *Book) Step(st gateway.Step) {
 		if st.Ephemeral {
 			e.flags |= flagEphemeral
 		}
+		var x *extra
 		if st.Reason != "" {
-			e.x = &extra{reason: st.Reason}
+			x = &extra{reason: st.Reason}
 		}
-		l.push(e)
+		l.push(e, x)
 		return true
 	})
 }
@@ -97,7 +99,7 @@ func (b *Book) Connected(began time.Time, h gateway.Hello, session gateway.Sessi
 	b.change(string(h.Client), now, false, func(l *line) bool {
 		x := helloExtra(&h)
 		x.session = string(session)
-		l.push(entry{at: now, conn: began.UnixNano(), kind: Connected, x: x})
+		l.push(entry{at: now, conn: began.UnixNano(), kind: Connected}, x)
 		return true
 	})
 }
@@ -118,14 +120,14 @@ func (b *Book) Refused(began time.Time, h gateway.Hello, reason string) {
 	b.change(string(h.Client), now, create, func(l *line) bool {
 		x := helloExtra(&h)
 		x.reason = reason
-		e := entry{at: now, conn: began.UnixNano(), kind: Refused, count: 1, x: x}
-		if last := l.last(); last != nil && last.kind == Refused && last.x.reason == reason && l.trace == nil {
+		e := entry{at: now, conn: began.UnixNano(), kind: Refused, count: 1}
+		if last := l.last(); last != nil && last.kind == Refused && l.extras[l.next-1].reason == reason && l.trace == nil {
 			x.until = now
-			e.at, e.count = last.at, last.count+1
-			*last = e // extras have one size
+			last.conn, last.count = e.conn, last.count+1
+			l.setExtra(l.next-1, x)
 			return false
 		}
-		l.push(e)
+		l.push(e, x)
 		return true
 	})
 }
@@ -143,11 +145,11 @@ func (b *Book) Closed(began time.Time, h gateway.Hello, reason string) {
 	now := b.now()
 	b.change(string(h.Client), now, false, func(l *line) bool {
 		if reason == protocol.ReasonHeartbeatTimeout {
-			l.push(entry{at: now, conn: began.UnixNano(), kind: HeartbeatMissed})
+			l.push(entry{at: now, conn: began.UnixNano(), kind: HeartbeatMissed}, nil)
 		}
 		x := helloExtra(&h) // the line may have begun after the connection
 		x.reason = reason
-		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed, x: x})
+		l.push(entry{at: now, conn: began.UnixNano(), kind: Closed}, x)
 		return true
 	})
 }

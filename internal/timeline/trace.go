@@ -142,15 +142,15 @@ func (b *Book) Traces() []Trace {
 	return list
 }
 
-// traced returns the entry of a frame with its bytes.
-func (l *line) traced(now int64, f *protocol.Frame) entry {
-	e := entryOf(now, f)
+// traced returns the entry of a frame and an extra with its bytes.
+func (l *line) traced(now int64, f *protocol.Frame) (entry, *extra) {
+	e, x := entryOf(now, f)
 	l.trace.Frames++
 	l.trace.Bytes += f.Size
 	if f.Bytes == nil {
-		return e
+		return e, x
 	}
-	x := &extra{reason: f.Reason}
+	x = &extra{reason: f.Reason}
 	if f.Type == protocol.FrameRegister {
 		x.bytes = protocol.Mask(f.Dialect, f.Bytes)
 	} else {
@@ -159,6 +159,5 @@ func (l *line) traced(now int64, f *protocol.Frame) entry {
 	if len(x.bytes) < len(f.Bytes) {
 		e.flags |= flagCut
 	}
-	e.x = x
-	return e
+	return e, x
 }
