@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# A release gives the digest too: --build-arg GO_IMAGE=golang:1.26@sha256:…
+# A release gives the digest too; make image asks for it.
 ARG GO_IMAGE=golang:1.26
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
@@ -7,12 +7,17 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
+ARG GO_IMAGE
 RUN CGO_ENABLED=0 go build -trimpath \
       -ldflags "-s -w -X github.com/longwire/longwire/internal/version.version=${VERSION}" \
-      -o /out/longwire ./cmd/longwire && mkdir -p /out/volume && mkdir -m 0700 /out/volume/data
+      -o /out/longwire ./cmd/longwire && \
+    go run ./internal/sbomgen -version "${VERSION}" -image "${GO_IMAGE}" -out /out/longwire.cdx.json /out/longwire && \
+    mkdir -p /out/volume && mkdir -m 0700 /out/volume/data
 
 FROM scratch
 COPY --from=build /out/longwire /longwire
+# The list of its parts, where scanners of images find it.
+COPY --from=build /out/longwire.cdx.json /longwire.cdx.json
 # For an authentication hook over https.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # 65532 is nobody in particular; the data folder is its own. COPY keeps the modes

@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/longwire/longwire/internal/version.version=$(VERSION)
 
-.PHONY: build check test race lint fmt docs fuzz fuzz-long torture browser bench dist
+.PHONY: build check test race lint fmt docs fuzz fuzz-long torture browser bench dist image
 
 build: ## the binary, in ./longwire
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o longwire ./cmd/longwire
@@ -49,11 +49,18 @@ torture: ## hours of power cuts, kills and faults: LONGWIRE_TORTURE=1h make tort
 browser: ## Swagger UI in a real headless browser (needs node and chromium)
 	./test/browser/run.sh
 
-dist: ## static binaries for the common platforms, with checksums
+dist: ## static binaries for the common platforms, each with the list of its parts (SBOM), and checksums
 	@mkdir -p dist
 	@for p in linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64; do \
 	  os=$${p%/*}; arch=$${p#*/}; ext=; [ $$os = windows ] && ext=.exe; \
 	  echo "dist/longwire-$$os-$$arch$$ext"; \
-	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o dist/longwire-$$os-$$arch$$ext ./cmd/longwire || exit 1; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o dist/longwire-$$os-$$arch$$ext ./cmd/longwire && \
+	  go run ./internal/sbomgen -version '$(VERSION)' -out dist/longwire-$$os-$$arch$$ext.cdx.json dist/longwire-$$os-$$arch$$ext || exit 1; \
 	done
 	@cd dist && sha256sum longwire-* > SHA256SUMS
+
+# A tag may name another image tomorrow, a digest may not.
+image: ## the image, with its SBOM: make image GO_IMAGE=golang:1.26@sha256:…
+	@echo '$(GO_IMAGE)' | grep -Eq '^[^@[:space:]]+@sha256:[0-9a-f]{64}$$' || \
+	  { echo 'make image: name the base image by its digest, as in GO_IMAGE=golang:1.26@sha256:…' >&2; exit 2; }
+	docker build --build-arg GO_IMAGE='$(GO_IMAGE)' --build-arg VERSION='$(VERSION)' -t longwire:'$(VERSION)' -t longwire .

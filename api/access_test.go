@@ -22,6 +22,7 @@ import (
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -115,6 +116,19 @@ func (w *world) eventOf(id gateway.ClientID) string {
 	}
 }
 
+// uplinkOf returns the sequence of an uplink of a client, or of none.
+func (w *world) uplinkOf(id gateway.ClientID) uint64 {
+	w.t.Helper()
+	page, err := w.gateway.Uplinks(id, 0, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(page.Items) == 0 {
+		return 1 << 40
+	}
+	return page.Items[0].Seq
+}
+
 // expired makes a key whose time was over a second after it began, an hour ago.
 func (w *world) expired() {
 	w.t.Helper()
@@ -179,6 +193,17 @@ func (w *world) webhook(tenant string, state webhook.State) string {
 	return h.ID
 }
 
+// trace traces the client of a tenant.
+func (w *world) trace(tenant string) {
+	w.t.Helper()
+	if _, err := w.gateway.Client(client(tenant)); err != nil {
+		return // nobody's
+	}
+	if _, err := w.timeline.StartTrace(timeline.Trace{Client: client(tenant), For: time.Minute}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // consumer makes a consumer of a tenant with a puller, and returns its name and lease.
 func (w *world) consumer(tenant string) (name, lease string) {
 	w.t.Helper()
@@ -228,10 +253,32 @@ var asks = map[string]func(w *world, tenant string) ask{
 	"DELETE /v1/clients/{id}/tokens/{token}": func(w *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)) + "/tokens/" + w.tokens.issue(client(t)), status: 204}
 	},
+	"GET /v1/clients/{id}/timeline": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/timeline", status: 200}
+	},
+	"POST /v1/clients/{id}/trace": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/trace", body: `{"for":"1m"}`, status: 200}
+	},
+	"DELETE /v1/clients/{id}/trace": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/trace", status: 204}
+	},
+	"GET /v1/traces": func(w *world, t string) ask {
+		w.trace(t)
+		return ask{target: "/v1/traces", status: 200}
+	},
 	"GET /v1/refused": func(_ *world, t string) ask {
 		return ask{target: "/v1/refused?prefix=" + string(client(t)), status: 200}
 	},
-	"GET /v1/clients/{id}":  func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"GET /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
+	"POST /v1/clients/{id}/probe": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/probe", status: 200}
+	},
+	"GET /v1/simulator":  func(*world, string) ask { return ask{target: "/v1/simulator", status: 200} },
+	"HEAD /v1/simulator": func(*world, string) ask { return ask{target: "/v1/simulator", status: 200} },
+	"PUT /v1/simulator": func(*world, string) ask {
+		return ask{target: "/v1/simulator", body: `{"count":1}`, status: 200}
+	},
+	"DELETE /v1/simulator":  func(*world, string) ask { return ask{target: "/v1/simulator", status: 204} },
 	"HEAD /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
 	"PATCH /v1/clients/{id}": func(_ *world, t string) ask {
 		return ask{target: "/v1/clients/" + string(client(t)), body: `{"labels":{"touched":"yes"}}`, status: 200}
@@ -257,8 +304,26 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"GET /v1/messages/{id}":    func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
 	"DELETE /v1/messages/{id}": func(w *world, t string) ask { return ask{target: "/v1/messages/" + w.message(t), status: 200} },
+	"GET /v1/messages/{id}/payload": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/payload", status: 200}
+	},
+	"GET /v1/uplinks/{seq}/payload": func(w *world, t string) ask {
+		return ask{target: fmt.Sprintf("/v1/uplinks/%d/payload", w.uplinkOf(client(t))), status: 200}
+	},
 	"GET /v1/messages/{id}/deliveries": func(w *world, t string) ask {
 		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries", status: 200}
+	},
+	"GET /v1/messages/{id}/deliveries/{client}": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/deliveries/" + string(client(t)), status: 200}
+	},
+	"GET /v1/messages/{id}/why": func(w *world, t string) ask {
+		return ask{target: "/v1/messages/" + w.message(t) + "/why", status: 200}
+	},
+	"DELETE /v1/clients/{id}/messages": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/messages", status: 200}
+	},
+	"GET /v1/clients/{id}/why": func(_ *world, t string) ask {
+		return ask{target: "/v1/clients/" + string(client(t)) + "/why", status: 200}
 	},
 	"GET /v1/uplinks": func(_ *world, t string) ask {
 		return ask{target: "/v1/uplinks?client=" + string(client(t)), status: 200}
@@ -536,7 +601,7 @@ func (w *world) state(tenant string) string {
 	for _, target := range []string{"/v1/clients/" + string(client(tenant)), "/v1/clients/" + string(client(tenant)) + "/messages",
 		"/v1/messages/" + w.message(tenant), "/v1/messages/" + w.message(tenant) + "/deliveries"} {
 		a := w.as("unlimited", "GET", target, "")
-		fmt.Fprintln(&b, a.status, regexp.MustCompile(`"instance":"[^"]*"`).ReplaceAllString(string(a.body), ""))
+		fmt.Fprintln(&b, a.status, regexp.MustCompile(`"(instance|now)":"[^"]*"`).ReplaceAllString(string(a.body), ""))
 	}
 	return b.String()
 }

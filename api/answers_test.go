@@ -42,7 +42,9 @@ var samples = map[string]sample{
 	"POST /v1/messages":              {content: "application/json", body: `{"to":{"client":"a"},"text":"open the gate"}`, stores: true, queries: []string{"", "wait=200ms"}},
 	"POST /v1/messages/bulk":         {content: ndjson, body: `{"to":{"client":"a"},"text":"open the gate"}` + "\n", stores: true, queries: []string{"", "wait=200ms"}},
 	"POST /v1/clients":               {content: "application/json", body: `{"id":"line-1"}`, stores: true},
+	"POST /v1/clients/{id}/trace":    {content: "application/json", body: `{"for":"5m"}`, stores: true},
 	"POST /v1/clients/{id}/tokens":   {content: "application/json", body: `{"expires_in":"90d"}`, stores: true},
+	"PUT /v1/simulator":              {content: "application/json", body: `{"count":1}`},
 	"PUT /v1/consumers/{name}":       {content: "application/json", body: `{"types":["message.received"],"group":"line-one"}`, stores: true},
 	"POST /v1/consumers/{name}/ack":  {content: "application/json", body: `{"through":"1","lease":"none"}`},
 	"POST /v1/keys":                  {content: "application/json", body: `{"name":"line-1","scopes":["clients:read"]}`, stores: true},
@@ -84,7 +86,7 @@ func newCalled(t *testing.T) *called {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Gateway: h.gateway, Webhooks: h.hooks, Consumers: h.consumers, Tokens: h.tokens, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
+	cfg := Config{Gateway: h.gateway, Webhooks: h.hooks, Consumers: h.consumers, Timeline: h.timeline, Tokens: h.tokens, Authorizer: keys, ReadTimeout: 300 * time.Millisecond,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })}
 	h.handler = New(cfg)
 	c.secret, c.key, c.hook = secret, idle.ID, hook.ID
@@ -98,7 +100,7 @@ func newCalled(t *testing.T) *called {
 // state is what callers can have changed, as the API shows it.
 func (c *called) state() string {
 	var all strings.Builder
-	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/clients/a/tokens", "/v1/keys", "/v1/webhooks", "/v1/consumers"} {
+	for _, target := range []string{"/v1/messages?limit=1000", "/v1/clients?id=a&id=line-1", "/v1/clients/a/tokens", "/v1/keys", "/v1/webhooks", "/v1/consumers", "/v1/traces"} {
 		r := httptest.NewRequest("GET", "http://localhost"+target, nil)
 		r.Header.Set("Authorization", "Bearer "+c.secret)
 		w := newRecorder()
@@ -111,7 +113,7 @@ func (c *called) state() string {
 }
 
 // lag is what of a webhook or consumer changes by itself, or by a pull.
-var lag = regexp.MustCompile(`"lag_events":\d+|"holder":"[^"]*",?`)
+var lag = regexp.MustCompile(`"lag_events":\d+|"holder":"[^"]*",?|"now":"[^"]*"`)
 
 // withoutUse leaves out when a key was used last.
 func withoutUse(s string) string {

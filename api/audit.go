@@ -59,7 +59,7 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if after := q.one("after"); after != "" {
-		number, ok := strings.CutPrefix(after, s.boot+"-")
+		number, ok := strings.CutPrefix(after, s.auditPrefix())
 		n, err := strconv.ParseUint(number, 10, 64)
 		if (!ok || err != nil || n == 0) && q.err == nil {
 			q.err = problem.New(problem.InvalidCursor, "after is not one that this process gave: begin again")
@@ -82,6 +82,9 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) auditView(e *audit.Recorded) AuditEntry {
-	return AuditEntry{ID: s.boot + "-" + strconv.FormatUint(e.Number, 10), At: stamp(e.At), Who: e.Who, Name: e.Name, What: e.What, Target: e.Target,
+	return AuditEntry{ID: s.auditPrefix() + strconv.FormatUint(e.Number, 10), At: stamp(e.At), Who: e.Who, Name: e.Name, What: e.What, Target: e.Target,
 		From: e.From, RequestID: e.Request, CallerID: e.Caller, Result: e.Result, MessageID: e.Message, Hash: e.Idempotency, Count: e.Count}
 }
+
+// auditPrefix begins the ids of entries in this process.
+func (s *server) auditPrefix() string { return "aud_" + s.boot + "-" }

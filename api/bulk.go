@@ -218,6 +218,9 @@ func (b *bulkRun) line(number int, data []byte) {
 	if err != nil {
 		p.Payload = nil // it is not kept
 	}
+	if err == nil && p.dryRun {
+		err = problem.InvalidBody("/dry_run", "is for POST /v1/messages: a line of a bulk request is pushed")
+	}
 	if err == nil && p.online && key != "" {
 		err = problem.InvalidBody("/key", "needs mode=durable in a bulk request: push the message alone, with the header Idempotency-Key")
 	}

@@ -1,10 +1,7 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +12,14 @@ import (
 
 // ClientPage is one page of clients.
 type ClientPage struct {
-	Items      []Client `json:"items" validate:"required"` // of this page
-	NextCursor string   `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
+	Items      []Client `json:"items" validate:"required"`                  // of this page
+	NextCursor string   `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
+	PrevCursor string   `json:"prev_cursor,omitempty"`                      // the cursor of the page before; absent on the first one. That page may be empty
+	Now        string   `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name ClientPage
+
+// clientMembers are the members of Client, for ?fields=.
+var clientMembers = membersOf[Client]()
 
 // listClients lists clients.
 //
@@ -25,18 +27,25 @@ type ClientPage struct {
 //	@Summary		List clients
 //	@Description	In id order. Without `status` these are the clients that are online; with `id` all that are named and known.
 //	@Description	A page may be shorter than `limit` and still have a `next_cursor`, when a filter passed over many.
+//	@Description	`from` jumps to an id, known or not. `next_cursor` goes on in the order and `prev_cursor` back: the page before has its clients in the same order.
 //	@Tags			clients
 //	@Produce		json
-//	@Param			status		query		string		false	"presence, or those that a block keeps away"	Enums(online, offline, all, blocked)	default(online)
-//	@Param			prefix		query		string		false	"ids that begin with this"
-//	@Param			id			query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
-//	@Param			group		query		string		false	"members of this group"
-//	@Param			label		query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
-//	@Param			queued_gt	query		int			false	"more deliveries queued than this"								minimum(0)
-//	@Param			fields		query		string		false	"members to show, by comma; id is always shown, others are left out, required ones too"
-//	@Param			limit		query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
-//	@Param			cursor		query		string		false	"next_cursor of the page before"
-//	@Success		200			{object}	ClientPage
+//	@Param			status				query		string		false	"presence, or those that a block keeps away; suspect clients are online, too"	Enums(online, suspect, offline, all, blocked)	default(online)
+//	@Param			prefix				query		string		false	"ids that begin with this"
+//	@Param			id					query		[]string	false	"these ids only, at most 100"	collectionFormat(multi)
+//	@Param			group				query		string		false	"members of this group"
+//	@Param			label				query		[]string	false	"clients that have this label, as name=value; repeat for more"	collectionFormat(multi)
+//	@Param			queued_gt			query		int			false	"more deliveries queued than this"								minimum(0)
+//	@Param			queued_older_than	query		string		false	"with a delivery that has been queued for longer than this, such as 10m"
+//	@Param			ip					query		string		false	"connected from this address, or from this network such as 203.0.113.0/24"
+//	@Param			dialect				query		string		false	"connected with this dialect"	Enums(v1, v2, text)
+//	@Param			since				query		string		false	"online clients that connected, and offline ones that were last seen, at this time or later, or so long ago at most, such as 10m"
+//	@Param			from				query		string		false	"begin with this id, or the next one in the order; without effect with cursor"
+//	@Param			order				query		string		false	"of ids"	Enums(asc, desc)	default(asc)
+//	@Param			fields				query		string		false	"members to show, by comma; id is always shown, others are left out, required ones too"
+//	@Param			limit				query		int			false	"page size"	minimum(1)	maximum(1000)	default(100)
+//	@Param			cursor				query		string		false	"next_cursor or prev_cursor of another page"
+//	@Success		200					{object}	ClientPage
 //	@x-scope		"clients:read"
 //	@Router			/v1/clients [get]
 func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
@@ -46,13 +55,15 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) > 0 {
 		standard = "all"
 	}
-	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "offline", "all", "blocked")]}
+	sel := gateway.ClientSelection{Status: presence[q.oneOf("status", standard, "online", "suspect", "offline", "all", "blocked")]}
 	sel.Prefix, sel.Group = q.one("prefix"), q.one("group")
 	sel.Labels = q.labels()
 	sel.QueuedGT = q.integer("queued_gt", -1, 0, 1<<30)
 	sel.Limit = q.limit()
-	sel.After = gateway.ClientID(q.cursor(cursorsOf(w), cursorClients, validClient))
-	fields := q.clientFields()
+	q.connection(&sel, s.cfg.Now())
+	start := q.clientPlace(cursorsOf(w))
+	start.apply(&sel)
+	fields := q.fields(clientMembers)
 	if len(ids) > 0 {
 		q.onlyIDs(ids, &sel)
 	}
@@ -63,12 +74,21 @@ func (s *server) listClients(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	next := ""
-	if page.More {
-		next = cursorsOf(w).encode(cursorClients, string(page.Next))
+	before, after := start.neighbours(&page)
+	out := ClientPage{Items: make([]Client, len(page.Items)), NextCursor: after.encode(cursorsOf(w)), PrevCursor: before.encode(cursorsOf(w)), Now: s.now()}
+	for i := range page.Items {
+		out.Items[i] = s.clientView(&page.Items[i])
 	}
-	linkNext(w, r, next)
-	return writeJSON(w, http.StatusOK, s.clientPage(page.Items, fields, next))
+	linkPages(w, r, out.NextCursor, out.PrevCursor)
+	if fields == nil {
+		return writeJSON(w, http.StatusOK, out)
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Items      []narrowed[Client] `json:"items"`
+		NextCursor string             `json:"next_cursor,omitempty"`
+		PrevCursor string             `json:"prev_cursor,omitempty"`
+		Now        string             `json:"now"`
+	}{narrowAll(out.Items, fields), out.NextCursor, out.PrevCursor, out.Now})
 }
 
 // onlyIDs checks a look-up by id. Status is the only filter that may narrow it.
@@ -81,7 +101,8 @@ func (q *query) onlyIDs(ids []string, sel *gateway.ClientSelection) {
 			q.fail("id", "is "+gateway.NotClientID)
 		}
 	}
-	if sel.Prefix != "" || sel.Group != "" || sel.Labels != nil || sel.QueuedGT >= 0 || sel.After != "" {
+	if sel.Prefix != "" || sel.Group != "" || sel.Labels != nil || sel.QueuedGT >= 0 || sel.After != "" || sel.From != "" || sel.Descending ||
+		sel.Addr.IsValid() || sel.Dialect != "" || !sel.Since.IsZero() || !sel.QueuedBefore.IsZero() {
 		q.fail("id", "goes with status, fields and limit only")
 	}
 }
@@ -127,69 +148,4 @@ func (q *query) labels() map[string]string {
 		q.fail("label", "is given more than %d times", gateway.MaxLabels)
 	}
 	return labels
-}
-
-// clientFields takes the indexes of the members to show; nil = all.
-func (q *query) clientFields() []int {
-	v := q.one("fields")
-	if v == "" {
-		return nil
-	}
-	fields := []int{0} // id
-	for name := range strings.SplitSeq(v, ",") {
-		i := slices.Index(clientFieldNames, name)
-		if i < 0 {
-			q.fail("fields", "has no member %q", name)
-		} else if !slices.Contains(fields, i) {
-			fields = append(fields, i)
-		}
-	}
-	slices.Sort(fields)
-	return fields
-}
-
-func (s *server) clientPage(clients []gateway.Client, fields []int, next string) any {
-	if fields == nil {
-		page := ClientPage{Items: make([]Client, len(clients)), NextCursor: next}
-		for i := range clients {
-			page.Items[i] = s.clientView(&clients[i])
-		}
-		return page
-	}
-	page := struct {
-		Items      []narrowClient `json:"items"`
-		NextCursor string         `json:"next_cursor,omitempty"`
-	}{make([]narrowClient, len(clients)), next}
-	for i := range clients {
-		page.Items[i] = narrowClient{s.clientView(&clients[i]), fields}
-	}
-	return page
-}
-
-// narrowClient shows some members of a client.
-type narrowClient struct {
-	client Client
-	fields []int
-}
-
-func (n narrowClient) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	v := reflect.ValueOf(n.client)
-	for i, field := range n.fields {
-		if i == 0 {
-			b.WriteByte('{')
-		} else if v.Field(field).IsZero() && strings.Contains(v.Type().Field(field).Tag.Get("json"), ",omitempty") {
-			continue
-		} else {
-			b.WriteByte(',')
-		}
-		value, err := json.Marshal(v.Field(field).Interface())
-		if err != nil {
-			return nil, err
-		}
-		b.WriteString(`"` + clientFieldNames[field] + `":`)
-		b.Write(value)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
 }

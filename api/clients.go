@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"reflect"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/guard"
@@ -19,7 +18,8 @@ import (
 // absent while it is offline. ?fields= selects the members that are shown.
 type Client struct {
 	ID           string            `json:"id" validate:"required" example:"truck-17"`                                    // the name that it registers with
-	Online       bool              `json:"online" validate:"required"`                                                   // connected now
+	Online       bool              `json:"online" validate:"required"`                                                   // connected now; a suspect client is
+	Presence     string            `json:"presence" validate:"required" enums:"online,suspect,offline"`                  // suspect: connected, but it has not answered a heartbeat for a second
 	Confirmed    *bool             `json:"confirmed,omitempty"`                                                          // while online: silence for heartbeat and grace would have ended the connection. False for a text client that has answered no PING in time: it may have been gone for a minute
 	ConnectedAt  string            `json:"connected_at,omitempty" format:"date-time" example:"2026-11-22T08:00:00.000Z"` // start of the connection
 	LastSeenAt   string            `json:"last_seen_at,omitempty" format:"date-time" example:"2026-11-22T08:31:04.120Z"` // when the last byte came from it
@@ -66,7 +66,7 @@ type ClientCreate struct {
 
 func (s *server) clientView(c *gateway.Client) Client {
 	v := Client{
-		ID: string(c.ID), Online: c.Online, ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
+		ID: string(c.ID), Online: c.Online, Presence: c.Presence().String(), ConnectedAt: stamp(c.ConnectedAt), LastSeenAt: stamp(c.LastSeenAt),
 		CreatedAt: stamp(c.CreatedAt), Session: string(c.Session), Groups: c.Groups, Labels: c.Labels, Reported: c.Reported,
 		Queued: c.Queued, QueuedBytes: c.QueuedBytes, InFlight: c.InFlight,
 	}
@@ -100,16 +100,8 @@ const maxIDs = 100
 
 var presence = map[string]gateway.ClientStatus{
 	"online": gateway.StatusOnline, "offline": gateway.StatusOffline, "all": gateway.StatusAll, "blocked": gateway.StatusBlocked,
+	"suspect": gateway.StatusSuspect,
 }
-
-// clientFieldNames are the JSON members of Client, in order.
-var clientFieldNames = func() []string {
-	var names []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Client]()) {
-		names = append(names, jsonName(f))
-	}
-	return names
-}()
 
 // getClient shows one client.
 //

@@ -80,7 +80,8 @@ func TestFieldsNarrowTheAnswer(t *testing.T) {
 	h := newHarness(t)
 	h.device("a", gatewaytest.Options{})
 	a := h.call("GET", "/v1/clients?fields=online,queued,blocked_until", "", "Accept", "application/json").want(200)
-	if got, want := strings.TrimSpace(string(a.body)), `{"items":[{"id":"a","online":true,"queued":0}]}`; got != want {
+	got, _, _ := strings.Cut(string(a.body), `,"now"`)
+	if want := `{"items":[{"id":"a","online":true,"queued":0}]`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/vitals"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -29,6 +31,9 @@ type Config struct {
 	Refused func() []gateway.RefusedRegistration
 	// Tokens has the tokens that devices register with. Nil = none are kept.
 	Tokens TokenStore
+	// Refusal returns the last refused registrations of one id; ok is false if none is
+	// kept. Nil = none.
+	Refusal func(gateway.ClientID) (r gateway.RefusedRegistration, ok bool)
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.
@@ -47,6 +52,10 @@ type Config struct {
 	Authorizer *apikey.Keyset
 	// Consumers has the consumers of events. Nil = the gateway has none.
 	Consumers *consumer.Manager
+	// Timeline has the last events of each client. Nil = none are kept.
+	Timeline *timeline.Book
+	// Simulator runs simulated devices. Nil = none may run.
+	Simulator *simulator.Simulator
 	// Webhooks has the webhooks. Nil = the gateway has none and takes none.
 	Webhooks *webhook.Manager
 	// Audit records every write. Nil = no audit log.
@@ -56,7 +65,8 @@ type Config struct {
 	Vitals *vitals.Recorder
 	// Findings has what needs attention. Nil = nothing.
 	Findings *findings.Registry
-	// UplinksRead is called when a caller has read stored uplinks. Nil = nobody asks.
+	// UplinksRead is called after a caller has read the stored uplinks to their end. Nil
+	// = no function.
 	UplinksRead func()
 	// Origins are the web origins, such as https://app.example, whose pages may
 	// call. Each must pass CheckOrigin. None = only this server's own pages.

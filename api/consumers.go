@@ -58,6 +58,7 @@ type ConsumerBatch struct {
 type ConsumerAck struct {
 	Through string `json:"through" validate:"required" example:"1763800000000017"` // of the batch, or the sequence of one of its events
 	Lease   string `json:"lease" validate:"required"`                              // of the batch
+	Release bool   `json:"release,omitempty"`                                      // end the lease, so that another puller need not wait for its end
 } //@name ConsumerAck
 
 func consumerView(st *consumer.Status) Consumer {
@@ -255,7 +256,7 @@ func (s *server) pullEvents(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				ackEvents
 //	@Summary		Ack events
-//	@Description	All events up to `through` are done. The answer comes when that is durable.
+//	@Description	All events up to `through` are done. The answer comes when that is durable. It renews the lease, or ends it with `release`.
 //	@Tags			consumers
 //	@Accept			json
 //	@Produce		json
@@ -276,7 +277,7 @@ func (s *server) ackEvents(w http.ResponseWriter, r *http.Request) error {
 	name := chi.URLParam(r, "name")
 	st, err := consumer.Status{}, consumer.ErrNotFound
 	if s.cfg.Consumers != nil {
-		st, err = s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through)
+		st, err = s.cfg.Consumers.Ack(context.Background(), name, viewOf(w).Key().Limit, body.Lease, through, body.Release)
 	}
 	if err != nil {
 		return consumerProblem(err, name)

@@ -47,6 +47,11 @@ func TestConsumer(t *testing.T) {
 	if rest := decode[ConsumerBatch](h.call("GET", "/v1/consumers/orders/events?max=1&lease="+b.Lease, "").want(200)); len(rest.Items) != 1 || rest.Items[0].ID != b.Items[2].ID {
 		t.Errorf("behind the ack: %+v", rest)
 	}
+	released := h.call("POST", "/v1/consumers/orders/ack", `{"through":"0","lease":"`+b.Lease+`","release":true}`).want(200)
+	if c := decode[Consumer](released); c.Cursor != b.Items[1].Sequence || c.Holder != "" {
+		t.Errorf("after the release: %+v", c)
+	}
+	h.call("GET", "/v1/consumers/orders/events", "").want(200)
 	if c := decode[Consumer](h.call("PUT", "/v1/consumers/orders", `{"types":["client.*"]}`).want(200)); c.Cursor != b.Items[1].Sequence || c.Types[0] != "client.*" {
 		t.Errorf("changed: %+v", c)
 	}

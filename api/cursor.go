@@ -20,8 +20,12 @@ import (
 // under that key: the caller cannot read or make one, and no other caller can use
 // it.
 const (
-	cursorClients    = 'c'
+	cursorClients    = 'c' // behind an id
+	cursorClientsAt  = 'C' // from an id
+	cursorClientsUp  = 'u' // back, before an id
+	cursorClientsTo  = 'U' // back, from an id
 	cursorMessages   = 'm'
+	cursorMessagesUp = 'M' // oldest first
 	cursorDeliveries = 'd'
 	cursorHistory    = 'h'
 	cursorKeys       = 'k'
@@ -100,12 +104,21 @@ func validMessage(key string) bool {
 }
 
 // linkNext names the next page in a header too (RFC 8288).
-func linkNext(w http.ResponseWriter, r *http.Request, cursor string) {
-	if cursor == "" {
-		return
+func linkNext(w http.ResponseWriter, r *http.Request, cursor string) { linkPages(w, r, cursor, "") }
+
+// linkPages names the next page and the one before.
+func linkPages(w http.ResponseWriter, r *http.Request, next, prev string) {
+	var links []string
+	for _, page := range [][2]string{{next, "next"}, {prev, "prev"}} {
+		if page[0] == "" {
+			continue
+		}
+		q := r.URL.Query()
+		q.Set("cursor", page[0])
+		u := url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: q.Encode()}
+		links = append(links, "<"+u.String()+`>; rel="`+page[1]+`"`)
 	}
-	q := r.URL.Query()
-	q.Set("cursor", cursor)
-	next := url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: q.Encode()}
-	w.Header().Set("Link", "<"+next.String()+`>; rel="next"`)
+	if links != nil {
+		w.Header().Set("Link", strings.Join(links, ", "))
+	}
 }

@@ -14,15 +14,15 @@ import (
 
 // Event is a CloudEvents 1.0 event in JSON. Its members depend on the type.
 type Event struct {
-	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`                                                                                                                                                                                                                                                                   // of CloudEvents
-	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                                                                                                                                                       // names the event
-	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,client.forgotten,message.queued_for_absent,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,group.changed,webhook.disabled,gap,overflow"` // type of the event
-	Source      string    `json:"source" validate:"required" example:"/longwire"`                                                                                                                                                                                                                                                                  // the gateway
-	Subject     string    `json:"subject,omitempty" example:"truck-17"`                                                                                                                                                                                                                                                                            // the client, or the message to many
-	Time        string    `json:"time" validate:"required" format:"date-time"`                                                                                                                                                                                                                                                                     // when it happened
-	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`                                                                                                                                                                                                                                                                   // cursor behind the event, for after: do not calculate with it; absent in overflow
-	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`                                                                                                                                                                                                                                                  // of data
-	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                                                                                                        // details, by type
+	SpecVersion string    `json:"specversion" validate:"required" example:"1.0"`                                                                                                                                                                                                                                                                                  // of CloudEvents
+	ID          string    `json:"id" validate:"required" example:"evt_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                                                                                                                                                                      // names the event
+	Type        string    `json:"type" validate:"required" enums:"client.connected,client.disconnected,client.replaced,client.forgotten,message.queued_for_absent,message.received,message.acked,message.rejected,message.expired,message.canceled,message.failed,message.late_ack,message.completed,group.changed,webhook.disabled,store.repaired,gap,overflow"` // type of the event
+	Source      string    `json:"source" validate:"required" example:"/longwire"`                                                                                                                                                                                                                                                                                 // the gateway
+	Subject     string    `json:"subject,omitempty" example:"truck-17"`                                                                                                                                                                                                                                                                                           // the client, or the message to many
+	Time        string    `json:"time" validate:"required" format:"date-time"`                                                                                                                                                                                                                                                                                    // when it happened
+	Sequence    string    `json:"sequence,omitempty" example:"1763800000000017"`                                                                                                                                                                                                                                                                                  // cursor behind the event, for after: do not calculate with it; absent in overflow
+	ContentType string    `json:"datacontenttype" validate:"required" example:"application/json"`                                                                                                                                                                                                                                                                 // of data
+	Data        EventData `json:"data" validate:"required"`                                                                                                                                                                                                                                                                                                       // details, by type
 } //@name Event
 
 // EventData has the details of an event.
@@ -44,6 +44,8 @@ type EventData struct {
 	Groups       []string `json:"groups,omitempty"`                                           // of the client from here on
 	PayloadGone  bool     `json:"payload_gone,omitempty"`                                     // the uplink, result or counts are no longer kept, or the caller may not read them
 	Detail       string   `json:"detail,omitempty"`                                           // for people
+	LostAfter    string   `json:"lost_after,omitempty" example:"1763800000000017"`            // cursor behind the last event that is kept: later ones up to this event may be missing
+	LostSince    string   `json:"lost_since,omitempty" format:"date-time"`                    // the lost records were written after this time
 } //@name EventData
 
 // Types of events that the stream itself makes.
@@ -80,6 +82,9 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 		c := countsView(e.Counts)
 		v.Data.Counts = &c
 	}
+	if e.Repair != nil {
+		v.Data.showRepair(e.Repair)
+	}
 	if e.Type == gateway.EventGroupChanged && v.Data.Groups == nil {
 		v.Data.Groups = []string{}
 	}
@@ -100,6 +105,13 @@ func (f *eventForm) event(e *gateway.Event, payloads bool) (Event, error) {
 		v.Data.hidePayloads()
 	}
 	return v, err
+}
+
+func (d *EventData) showRepair(r *gateway.StoreRepair) {
+	d.LostAfter = strconv.FormatUint(r.After, 10)
+	if !r.Since.IsZero() {
+		d.LostSince = stamp(r.Since)
+	}
 }
 
 // hidePayloads removes the payloads, which only a key with messages:read may see.

@@ -84,6 +84,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if !follow {
 		st.until = st.view.LastEvent()
 		st.finite = true
+		sub.EndAt(st.until)
 	}
 	return st.run(r.Context())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -356,4 +357,27 @@ func TestEventIDsAreStableAndDistinct(t *testing.T) {
 		}
 		seen[id] = true
 	}
+}
+
+// A finite read ends at the newest event, also if the last events are not selected.
+func TestAFiniteReadDoesNotWaitForSelectedEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.known("a")
+		h.known("b")
+		synctest.Wait()
+		begun := time.Now()
+		for query, want := range map[string]int{"": 4, "&client=a": 2, "&types=message.received": 0} {
+			r := httptest.NewRequest("GET", "http://localhost/v1/events?after=earliest&follow=false"+query, nil)
+			r.Header.Set("Accept", "application/x-ndjson")
+			w := httptest.NewRecorder()
+			h.handler.ServeHTTP(w, r)
+			if got := strings.Count(w.Body.String(), `"specversion"`); got != want {
+				t.Errorf("%q has %d events, want %d: %s", query, got, want, w.Body)
+			}
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("the answers took %v", d)
+		}
+	})
 }

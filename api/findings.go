@@ -10,12 +10,12 @@ import (
 
 // Finding is one thing that needs attention.
 type Finding struct {
-	Code     string         `json:"code" validate:"required" example:"devices_refused"`         // what it is; docs/guide/findings.md says what to do
+	Code     string         `json:"code" validate:"required" example:"devices_refused"`         // the kind of the problem; docs/guide/findings.md has a remedy for each
 	Severity string         `json:"severity" validate:"required" enums:"critical,warning,info"` // critical: the gateway does not do its work, or data is in danger; warning: it soon will not; info: to be known
 	Since    string         `json:"since" validate:"required" format:"date-time"`               // when it began, as far as is known
 	Count    int            `json:"count" validate:"required"`                                  // of the things that it is about
 	Text     string         `json:"text" validate:"required"`                                   // a sentence for people, in English
-	Facts    map[string]any `json:"facts" validate:"required" swaggertype:"object"`             // what the sentence says, by names that depend on the code
+	Facts    map[string]any `json:"facts" validate:"required" swaggertype:"object"`             // the values in the sentence; their names depend on the code
 	Link     string         `json:"link,omitempty" example:"/v1/refused"`                       // a call that shows more
 } //@name Finding
 
@@ -46,7 +46,6 @@ func (s *server) listFindings(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := viewOf(w)
 	key := view.Key()
-	var failed error
 	caller := findings.Caller{Owner: key.Limit.Owner(), Allows: func(scope string) bool {
 		need, err := apikey.ParseScopes([]string{scope})
 		return err == nil && key.Scopes.Allows(need)
@@ -56,15 +55,9 @@ func (s *server) listFindings(w http.ResponseWriter, r *http.Request) error {
 	}
 	caller.Sees = func(id string) bool {
 		in, err := view.Inside(gateway.ClientID(id))
-		if err != nil {
-			failed = err
-		}
-		return in
+		return err == nil && in // the findings are read while the store fails, too
 	}
 	list, omitted := s.cfg.Findings.List(caller)
-	if failed != nil {
-		return failed
-	}
 	v := FindingList{Now: stamp(s.cfg.Now()), Items: make([]Finding, 0, len(list)), Omitted: omitted}
 	for i := range list {
 		f := &list[i]

@@ -36,17 +36,26 @@ func TestUnknownAndForeignAreSaidAlike(t *testing.T) {
 		"bulk online": func(id string) answer {
 			return w.as("a", "POST", "/v1/messages/bulk", onlineLine(id, "x"), "Content-Type", ndjson)
 		},
-		"get":        func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id, "") },
-		"patch":      func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":{"a":"b"}}`) },
-		"patch null": func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":null}`) },
-		"disconnect": func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"?block=1h", "") },
-		"history":    func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/messages", "") },
-		"messages":   func(id string) answer { return w.as("a", "GET", "/v1/messages?client="+id, "") },
-		"uplinks":    func(id string) answer { return w.as("a", "GET", "/v1/uplinks?client="+id, "") },
+		"get":           func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id, "") },
+		"patch":         func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":{"a":"b"}}`) },
+		"patch null":    func(id string) answer { return w.as("a", "PATCH", "/v1/clients/"+id, `{"labels":null}`) },
+		"disconnect":    func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"?block=1h", "") },
+		"timeline":      func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/timeline", "") },
+		"follow":        func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/timeline?follow=true", "") },
+		"trace":         func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/trace", `{}`) },
+		"end trace":     func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"/trace", "") },
+		"probe":         func(id string) answer { return w.as("a", "POST", "/v1/clients/"+id+"/probe", "") },
+		"history":       func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/messages", "") },
+		"messages":      func(id string) answer { return w.as("a", "GET", "/v1/messages?client="+id, "") },
+		"uplinks":       func(id string) answer { return w.as("a", "GET", "/v1/uplinks?client="+id, "") },
+		"why":           func(id string) answer { return w.as("a", "GET", "/v1/clients/"+id+"/why", "") },
+		"why a message": func(id string) answer { return w.as("a", "GET", "/v1/messages/"+w.messages["a"]+"/why?client="+id, "") },
+		"delivery":      func(id string) answer { return w.as("a", "GET", "/v1/messages/"+w.messages["a"]+"/deliveries/"+id, "") },
+		"cancel queue":  func(id string) answer { return w.as("a", "DELETE", "/v1/clients/"+id+"/messages", "") },
 	} {
 		said := func(id string) string {
 			a := ask(id)
-			ids := regexp.MustCompile(`"instance":"[^"]*"|\b` + id + `\b`)
+			ids := regexp.MustCompile(`"(instance|now)":"[^"]*"|\b` + id + `\b`)
 			return fmt.Sprint(a.status, ids.ReplaceAllString(string(a.body), "…"))
 		}
 		unknown := said("a-none")

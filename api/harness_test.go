@@ -26,6 +26,7 @@ import (
 	"github.com/longwire/longwire/internal/engine/memstore"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -40,6 +41,7 @@ type harness struct {
 	hooks   *webhook.Manager
 
 	consumers *consumer.Manager
+	timeline  *timeline.Book
 }
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
@@ -49,11 +51,14 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 
 func newHarnessOn(t *testing.T, g gateway.Config, change ...func(*Config)) *harness {
 	t.Helper()
-	h := &harness{t: t, store: memstore.New(memstore.Options{}), tokens: &fakeTokens{}}
+	h := &harness{t: t, store: memstore.New(memstore.Options{}), tokens: &fakeTokens{}, timeline: timeline.New(timeline.Config{})}
+	t.Cleanup(h.timeline.Close)
+	g.Steps = h.timeline
 	t.Cleanup(func() { h.store.Close() })
 	h.gateway = gatewaytest.New(t, h.store, g)
-	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens}
+	cfg := Config{Gateway: h.gateway, Version: Version{Version: "1.2.3"}, Tokens: h.tokens, Timeline: h.timeline}
 	cfg.Webhooks, cfg.Consumers = hooks(t, h.gateway), consumersOf(t, h.gateway)
+	cfg.Simulator = simulatorOf(t, h.gateway)
 	for _, c := range change {
 		c(&cfg)
 	}

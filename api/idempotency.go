@@ -71,6 +71,10 @@ func (p *push) identify(key, principal string) error {
 	if p.Rate != 0 { // hashes stored before Rate existed stay valid
 		binary.Write(h, binary.BigEndian, uint64(p.Rate))
 	}
+	if p.MaxRecipients != 0 { // likewise
+		mix(h, "max_recipients")
+		binary.Write(h, binary.BigEndian, uint64(p.MaxRecipients))
+	}
 	if p.online { // likewise
 		mix(h, modeOnline)
 	}

@@ -30,8 +30,9 @@ type Key struct {
 
 // KeyPage is one page of keys.
 type KeyPage struct {
-	Items      []Key  `json:"items" validate:"required"` // of this page
-	NextCursor string `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
+	Items      []Key  `json:"items" validate:"required"`                  // of this page
+	NextCursor string `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
+	Now        string `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name KeyPage
 
 // KeyCreate asks for a key. Prefix or group limit it to clients whose id begins
@@ -78,7 +79,7 @@ func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	page := KeyPage{Items: []Key{}}
+	page := KeyPage{Items: []Key{}, Now: s.now()}
 	for _, k := range s.keyset.List() {
 		if k.ID <= after {
 			continue

@@ -217,14 +217,16 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 	}
 	want := []string{
 		"client.create unlimited a-truck.new ok\n",
-		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "push unlimited a-truck ok\n",
+		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "client.probe unlimited a-truck ok\n", "push unlimited a-truck ok\n",
+		"trace.start unlimited a-truck for=1m0s ok\n", "trace.end unlimited a-truck ok\n",
 		"token.create unlimited a-truck dtk_1 ok\n", "token.revoke unlimited a-truck dtk_2 ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",
-		"webhook.create unlimited wh_", "webhook.update unlimited wh_", "webhook.delete unlimited wh_", "webhook.replay unlimited wh_", // of redeliver
+		"cancel unlimited a-truck queue ok\n", "webhook.create unlimited wh_", "webhook.update unlimited wh_", "webhook.delete unlimited wh_", "webhook.replay unlimited wh_", // of redeliver
 		"webhook.replay unlimited wh_", "webhook.update unlimited wh_", "webhook.test unlimited wh_", // of rotate
 		"consumer.put unlimited a-orders ok\n", "consumer.delete unlimited a-orders ok\n",
 		"session.open unlimited key_", "session.close unlimited key_",
 		"key.create unlimited ", "key.revoke unlimited " + w.ids["webhooks:write"] + " ok\n",
+		"simulator.put unlimited 1 mixed ok\n", "simulator.delete unlimited <nil> ok\n",
 		"push a a-truck ok\n", "push a a-truck replayed\n", "push a b-truck client-not-found\n",
 		"refused clients:read POST /v1/clients/a-truck/messages insufficient-scope\n", "push a a-truck client-offline\n",
 	}

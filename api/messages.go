@@ -32,6 +32,7 @@ type Message struct {
 	Text        *string           `json:"text,omitempty"`                                                                                      // the payload if it was text; only GET of the message shows payloads
 	JSON        json.RawMessage   `json:"json,omitempty" swaggertype:"object"`                                                                 // the payload if it was JSON
 	Base64      []byte            `json:"base64,omitempty" swaggertype:"string" format:"byte"`                                                 // the payload if it was neither
+	Digest
 	// Unknown are the named clients that a limited key cannot reach; nothing was
 	// stored for them. Only the answer to the push has them.
 	Unknown []gateway.ClientID `json:"unknown,omitempty" swaggertype:"array,string"`
@@ -67,10 +68,11 @@ type Counts struct {
 	Failed   int `json:"failed" validate:"required"`   // attempts used up, or no such client
 } //@name Counts
 
-// MessagePage is one page of messages, newest first.
+// MessagePage is one page of messages.
 type MessagePage struct {
-	Items      []Message `json:"items" validate:"required"` // of this page
-	NextCursor string    `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
+	Items      []Message `json:"items" validate:"required"`                  // of this page
+	NextCursor string    `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
+	Now        string    `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name MessagePage
 
 // Delivery is one message for one client.
@@ -82,8 +84,9 @@ type Delivery struct {
 
 // DeliveryPage is one page of deliveries.
 type DeliveryPage struct {
-	Items      []Delivery `json:"items" validate:"required"` // of this page
-	NextCursor string     `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
+	Items      []Delivery `json:"items" validate:"required"`                  // of this page
+	NextCursor string     `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
+	Now        string     `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name DeliveryPage
 
 const (
@@ -226,6 +229,7 @@ func deliveryAsMessage(d *gateway.Delivery) Message {
 //	@Produce		json
 //	@Param			id		path		string	true	"message id"
 //	@Param			wait	query		string	false	"wait for the final state, at most 60s"	example(5s)
+//	@Param			fields	query		string	false	"members to show, by comma; id is always shown, others are left out, required ones too. payload_bytes, content and preview are shown only when they are named"
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Success		200		{object}	Message
 //	@x-scope		"messages:read"
@@ -233,6 +237,7 @@ func deliveryAsMessage(d *gateway.Delivery) Message {
 func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	wait := s.waitOf(q, r)
+	fields := q.fields(messageMembers)
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -243,6 +248,10 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	v := liveView(viewOf(w), &m)
 	v.withPayload(&m)
 	wait.applied(w.Header())
+	if fields != nil {
+		v.Digest = digestOf(m.Payload, contentOf(m.Encoding))
+		return writeJSON(w, http.StatusOK, narrowed[Message]{&v, fields})
+	}
 	return writeJSON(w, http.StatusOK, v)
 }
 
@@ -292,12 +301,16 @@ func (s *server) cancelMessage(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				listMessages
 //	@Summary		List messages
-//	@Description	Newest first. With `client` these are the messages to that client, shared ones included, each with its own delivery's state.
+//	@Description	Newest first, or oldest first. With `client` these are the messages to that client, shared ones included, each with its own delivery's state, newest first.
+//	@Description	No list of messages carries payloads. `fields=status,client,payload_bytes,content,preview` shows how long each payload is, its kind and its first 64 bytes; `GET /v1/messages/{id}/payload` has all of it.
 //	@Tags			messages
 //	@Produce		json
 //	@Param			client	query		string	false	"to this client"
 //	@Param			status	query		string	false	"pending: not completed; a final state: completed, with at least one such delivery. With client: its delivery's state"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed, unknown)
 //	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
+//	@Param			before	query		string	false	"created before: a message's id, an RFC 3339 time, or a duration back from now; with client an id only"
+//	@Param			order	query		string	false	"desc: newest first; asc: oldest first, not with client"	Enums(asc, desc)	default(desc)
+//	@Param			fields	query		string	false	"members to show, by comma; id is always shown, others are left out, required ones too. payload_bytes, content and preview are shown only when they are named: then a client's messages come 100 a page at most"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	MessagePage
@@ -308,8 +321,20 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	if client := q.clientID("client"); client != "" || q.err != nil {
 		return s.history(w, r, q, client)
 	}
-	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit()}
-	mq.Before = gateway.MessageID(q.cursor(cursorsOf(w), cursorMessages, validMessage))
+	mq := gateway.MessageQuery{State: q.messageState(), Since: q.since("since", s.cfg.Now()), Limit: q.limit(), Ascending: q.oneOf("order", "desc", "asc", "desc") == "asc"}
+	mq.Before = q.messageBefore("before", s.cfg.Now())
+	fields := q.listFields()
+	kind := byte(cursorMessages)
+	if mq.Ascending {
+		kind = cursorMessagesUp
+	}
+	switch cursor := gateway.MessageID(q.cursor(cursorsOf(w), kind, validMessage)); {
+	case cursor == "":
+	case mq.Ascending:
+		mq.After = cursor
+	default:
+		mq.Before = cursor
+	}
 	if err := q.done(); err != nil {
 		return err
 	}
@@ -317,15 +342,18 @@ func (s *server) listMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := MessagePage{Items: make([]Message, len(page.Items))}
+	out := MessagePage{Items: make([]Message, len(page.Items)), Now: s.now()}
 	for i := range page.Items {
-		out.Items[i] = liveView(viewOf(w), &page.Items[i])
+		m := &page.Items[i]
+		out.Items[i] = liveView(viewOf(w), m)
+		if fields != nil {
+			out.Items[i].Digest = digestOf(m.Payload, contentOf(m.Encoding))
+		}
 	}
 	if page.More {
-		out.NextCursor = cursorsOf(w).encode(cursorMessages, string(page.Next))
+		out.NextCursor = cursorsOf(w).encode(kind, string(page.Next))
 	}
-	linkNext(w, r, out.NextCursor)
-	return writeJSON(w, http.StatusOK, out)
+	return writeMessages(w, r, &out, fields)
 }
 
 // messageState takes a state that selects messages: pending and queued are one.
@@ -350,6 +378,8 @@ func (q *query) messageState() gateway.State {
 //	@Param			id		path		string	true	"client id"
 //	@Param			status	query		string	false	"in this state; pending: not final"	Enums(pending, queued, sent, acked, rejected, expired, canceled, failed, unknown)
 //	@Param			since	query		string	false	"created since: RFC 3339 time, or a duration back from now such as 1h"
+//	@Param			before	query		string	false	"created before the message with this id"
+//	@Param			fields	query		string	false	"members to show, by comma; id is always shown, others are left out, required ones too. payload_bytes, content and preview are shown only when they are named: then 100 come a page at most"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Param			cursor	query		string	false	"next_cursor of the page before"
 //	@Success		200		{object}	MessagePage
@@ -373,24 +403,45 @@ func (s *server) history(w http.ResponseWriter, r *http.Request, q *query, clien
 	} else {
 		dq.State = q.state("status")
 	}
+	if q.oneOf("order", "desc", "asc", "desc") == "asc" {
+		q.fail("order", "is desc for the messages to one client")
+	}
+	fields := q.listFields()
+	digests := shows(fields, digestNames...)
+	if digests {
+		dq.Limit = min(dq.Limit, maxDigests)
+	}
 	before, _ := strconv.ParseUint(q.cursor(cursorsOf(w), cursorHistory, validSeq), 10, 64)
 	dq.Before = gateway.Seq(before)
+	from := q.messageID("before")
 	if err := q.done(); err != nil {
 		return err
+	}
+	if from != "" && dq.Before == 0 {
+		m, err := viewOf(w).Message(from)
+		if err != nil {
+			return err
+		}
+		dq.Before = m.Seq
 	}
 	page, err := viewOf(w).ClientDeliveries(dq)
 	if err != nil {
 		return err
 	}
-	out := MessagePage{Items: make([]Message, len(page.Items))}
+	out := MessagePage{Items: make([]Message, len(page.Items)), Now: s.now()}
 	for i := range page.Items {
-		out.Items[i] = deliveryAsMessage(&page.Items[i])
+		d := &page.Items[i]
+		out.Items[i] = deliveryAsMessage(d)
+		if digests {
+			if m, err := viewOf(w).Message(d.Message); err == nil {
+				out.Items[i].Digest = digestOf(m.Payload, contentOf(m.Encoding))
+			}
+		}
 	}
 	if page.More {
 		out.NextCursor = cursorsOf(w).encode(cursorHistory, strconv.FormatUint(uint64(page.Next), 10))
 	}
-	linkNext(w, r, out.NextCursor)
-	return writeJSON(w, http.StatusOK, out)
+	return writeMessages(w, r, &out, fields)
 }
 
 // listDeliveries lists a message's deliveries.
@@ -418,7 +469,7 @@ func (s *server) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := DeliveryPage{Items: make([]Delivery, len(page.Items))}
+	out := DeliveryPage{Items: make([]Delivery, len(page.Items)), Now: s.now()}
 	for i := range page.Items {
 		d := &page.Items[i]
 		out.Items[i] = Delivery{Client: string(d.Client), Status: d.State.String(), Outcome: outcomeView(d)}

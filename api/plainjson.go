@@ -74,7 +74,8 @@ func isPlain(v string) bool {
 // a payload, metadata or another rare member.
 func appendMessage(b []byte, m *Message) ([]byte, bool) {
 	if m.Unknown != nil || m.Counts != nil || m.Deliveries != "" || m.Metadata != nil || m.Text != nil || m.JSON != nil ||
-		m.Base64 != nil || m.ResultBase64 != nil || m.Progress != nil || m.ProgressBase64 != nil || m.LateAckAt != "" || m.LateVerdict != "" || m.LateResult != nil || m.LateResultBase64 != nil {
+		m.Base64 != nil || m.ResultBase64 != nil || m.Progress != nil || m.ProgressBase64 != nil || m.LateAckAt != "" || m.LateVerdict != "" || m.LateResult != nil || m.LateResultBase64 != nil ||
+		m.PayloadBytes != nil || m.Content != "" || m.Preview != nil || m.PreviewBase64 != nil {
 		return b, false
 	}
 	j := startJSON(b)

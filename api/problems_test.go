@@ -16,6 +16,7 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
@@ -153,6 +154,12 @@ func (failing) ClientDeliveries(gateway.ClientDeliveryQuery) (p gateway.Page[gat
 func (failing) Uplinks(gateway.ClientID, uint64, int) (p gateway.Page[gateway.Uplink, uint64], err error) {
 	return p, gateway.ErrUnavailable
 }
+func (failing) UplinksBefore(gateway.ClientID, uint64, int) (p gateway.Page[gateway.Uplink, uint64], err error) {
+	return p, gateway.ErrUnavailable
+}
+func (failing) Recipients(gateway.Acceptance) (r gateway.Recipients, err error) {
+	return r, gateway.ErrUnavailable
+}
 func (failing) EventSpan() (forgotten, last uint64, err error) { return 0, 0, gateway.ErrUnavailable }
 func (failing) Events(uint64, int, []gateway.Event) ([]gateway.Event, uint64, error) {
 	return nil, 0, gateway.ErrUnavailable
@@ -175,24 +182,55 @@ func (failing) Cancel(context.Context, gateway.MessageID, time.Time) (m gateway.
 func (failing) Purge(context.Context, gateway.ClientID, time.Time) (int, error) {
 	return 0, gateway.ErrUnavailable
 }
+func (failing) PurgeThrough(context.Context, gateway.ClientID, gateway.Seq, time.Time) (int, error) {
+	return 0, gateway.ErrUnavailable
+}
 
 // Without its store the gateway says so, whatever it is asked.
 func TestProblemsWithoutAStore(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	h := newHarness(t)
-	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{})})
+	g := gatewaytest.New(t, failing{store}, gateway.Config{})
+	h.handler = New(Config{Gateway: g, Simulator: simulatorOf(t, g)})
 	for _, target := range []string{"/v1/clients?status=all", "/v1/clients/a", "/v1/clients/a/messages", "/v1/messages", "/v1/messages/msg_1", "/v1/messages/msg_1/deliveries", "/v1/uplinks",
+		"/v1/uplinks?order=desc", "/v1/uplinks/1/payload", "/v1/messages/msg_1/payload", "/v1/messages?order=asc",
+		"/v1/messages/msg_1/why", "/v1/messages/msg_1/deliveries/a", "/v1/clients/a/why",
 		"/v1/events", "/v1/events/" + (&eventForm{}).id(7, time.UnixMilli(1_763_800_000_123))} {
 		h.call("GET", target, "").wantProblem(503, ofStore)
 	}
 	h.call("POST", "/v1/clients/a/messages", pushText("x")).wantProblem(503, ofStore)
 	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/messages", `{"to":{"client":"a"},"text":"x","dry_run":true}`).wantProblem(503, ofStore)
 	h.call("POST", "/v1/clients", `{"id":"a"}`).wantProblem(503, ofStore)
 	h.call("PATCH", "/v1/clients/a", `{"labels":{"a":"b"}}`).wantProblem(503, ofStore)
+	h.call("POST", "/v1/clients/a/probe", "").wantProblem(503, ofStore)
+	h.call("PUT", "/v1/simulator", `{"count":1}`).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/simulator", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients/a?purge=true", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/clients?forget=true&prefix=a", "").wantProblem(503, ofStore)
 	h.call("DELETE", "/v1/messages/msg_1", "").wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients/a/messages", "").wantProblem(503, ofStore)
+	h.call("GET", "/v1/clients/a/timeline", "").wantProblem(503, ofStore)
+	h.call("POST", "/v1/clients/a/trace", `{}`).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/clients/a/trace", "").wantProblem(503, ofStore)
+}
+
+// Whether a trace is of a member of the key's group is for the store to say.
+func TestProblemsOfTracesWithoutAStore(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	keys := apikey.NewKeyset()
+	_, secret, err := keys.Create(apikey.Spec{Name: "k", Scopes: apikey.ClientsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t)
+	if _, err := h.timeline.StartTrace(timeline.Trace{Client: "a", For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline, Authorizer: keys})
+	h.call("GET", "/v1/traces", "", "X-API-Key", secret).wantProblem(503, ofStore)
 }
 
 // diskFull accepts nothing.
@@ -215,6 +253,48 @@ func TestProblemsOfAFullDisk(t *testing.T) {
 		a := h.call("POST", target, body)
 		if p := a.wantProblem(503, problem.Kind(gateway.CodeDiskFull)); p.MessageID != "" || a.header.Get("Retry-After") != "5" {
 			t.Errorf("%s: %+v, Retry-After %q; want no message and 5", target, p, a.header.Get("Retry-After"))
+		}
+	}
+}
+
+// eventsFull has no room in the log of events for its caller.
+type eventsFull struct{ gateway.Store }
+
+func eventsFullError() error {
+	return &gateway.Error{Code: gateway.CodeEventsFull, RetryAfter: 7 * time.Minute}
+}
+
+func (eventsFull) Accept(context.Context, gateway.Acceptance) (gateway.Receipt, error) {
+	return gateway.Receipt{}, eventsFullError()
+}
+
+func (eventsFull) StartAccept(_ gateway.Acceptance, done func(gateway.Receipt, error)) {
+	done(gateway.Receipt{}, eventsFullError())
+}
+
+func (eventsFull) UpdateClient(context.Context, gateway.ClientID, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, eventsFullError()
+}
+
+func (eventsFull) CreateClient(context.Context, gateway.ClientID, time.Time, string, gateway.ClientChange) (r gateway.ClientRecord, err error) {
+	return r, eventsFullError()
+}
+
+// A caller whose share of the event log is used up is told when there is room again.
+func TestProblemsOfAUsedUpShareOfTheEventLog(t *testing.T) {
+	h, store := newHarness(t), memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	h.handler = New(Config{Gateway: gatewaytest.New(t, eventsFull{store}, gateway.Config{})})
+	for _, call := range [][3]string{
+		{"POST", "/v1/clients/a/messages", pushText("x")},
+		{"POST", "/v1/messages", `{"to":{"client":"a"},"text":"x"}`},
+		{"POST", "/v1/clients", `{"id":"a"}`},
+		{"PATCH", "/v1/clients/a", `{"groups":["g"]}`},
+	} {
+		a := h.call(call[0], call[1], call[2])
+		a.wantProblem(429, problem.Kind(gateway.CodeEventsFull))
+		if got := a.header.Get("Retry-After"); got != "420" {
+			t.Errorf("%s %s: Retry-After %q, want 420", call[0], call[1], got)
 		}
 	}
 }

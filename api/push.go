@@ -13,6 +13,7 @@ import (
 type push struct {
 	gateway.PushRequest
 	online bool
+	dryRun bool
 	wait   waiting
 }
 
@@ -72,6 +73,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 //	@Summary		Push a message to one or many clients
 //	@Description	`to` has exactly one of client, clients (at most 1,000), group, labels, all. The gateway fixes the recipients when it accepts the message.
 //	@Description	In a list, unknown clients become `failed` deliveries; `all` is every known client: those that have registered, those that were created, and those with a message from before their first contact. `online_only` narrows it to those connected.
+//	@Description	With `dry_run` the answer is the audience that the push would have now: 200 with `dry_run`, `recipients` and a sample. Nothing is stored, and an `Idempotency-Key` is not used up. Send the push with that number as `max_recipients`: if the audience has grown when the gateway fixes it, the answer is 412 and nothing is stored. A repeat of an accepted push gets its message, whatever the audience is by then.
 //	@Description	`rate` is the number of connected clients to which delivery begins in a second. This process applies it and does not store it: a client that connects, or gets another message, before its turn gets the message at once, and after a restart all remaining clients get it at once.
 //	@Tags			messages
 //	@Accept			json
@@ -80,7 +82,7 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 //	@Param			wait			query		string		false	"wait for the final state, at most 60s"	example(5s)
 //	@Param			Prefer			header		string		false	"wait=5 is the same as ?wait=5s"
 //	@Param			Idempotency-Key	header		string		false	"repeats of the same push within 24 h get the first one's message and outcome; 1 to 255 characters of printable ASCII"
-//	@Success		200				{object}	Message		"final"
+//	@Success		200				{object}	PushAnswer	"final, or the audience of a dry run"
 //	@Success		202				{object}	Message		"accepted: on disk"
 //	@Header			200,202			{string}	Location	"the message"
 //	@x-scope		"messages:write"
@@ -96,6 +98,9 @@ func (s *server) pushMany(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.withBody(w, r, p.readMany); err != nil {
 		return err
+	}
+	if p.dryRun {
+		return s.dryRun(w, &p)
 	}
 	return s.push(w, r, &p)
 }

@@ -39,6 +39,11 @@ type PushMany struct {
 	// so that not all devices answer a message to many at once. Without it there is
 	// no such limit.
 	Rate int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
+	// MaxRecipients refuses the message with 412 if its audience has more clients when
+	// it is accepted. Nothing is stored then.
+	MaxRecipients *int `json:"max_recipients,omitempty" minimum:"1" example:"200"`
+	// DryRun answers with the audience, stores nothing and sends nothing.
+	DryRun bool `json:"dry_run,omitempty"`
 } //@name PushMany
 
 // Audience selects the clients that get a message. It has exactly one member.
@@ -231,6 +236,9 @@ func (p *push) setMany(body *PushMany) error {
 		return err
 	}
 	p.To = body.To.audience()
-	p.OnlineOnly, p.Rate = body.OnlineOnly, body.Rate
+	p.OnlineOnly, p.Rate, p.dryRun = body.OnlineOnly, body.Rate, body.DryRun
+	if body.MaxRecipients != nil {
+		p.MaxRecipients = *body.MaxRecipients
+	}
 	return nil
 }

@@ -179,8 +179,11 @@ func (q *query) done() error {
 
 // clientInPath returns the {id} of the path. chi leaves it percent-encoded if the
 // caller encoded the path in another way than Go does.
-func clientInPath(r *http.Request) (gateway.ClientID, error) {
-	raw := chi.URLParam(r, "id")
+func clientInPath(r *http.Request) (gateway.ClientID, error) { return clientParam(r, "id") }
+
+// clientParam takes the client that a part of the path names.
+func clientParam(r *http.Request, name string) (gateway.ClientID, error) {
+	raw := chi.URLParam(r, name)
 	if r.URL.RawPath != "" {
 		if plain, err := url.PathUnescape(raw); err == nil {
 			raw = plain
@@ -189,7 +192,7 @@ func clientInPath(r *http.Request) (gateway.ClientID, error) {
 	if id := gateway.ClientID(raw); id.Valid() {
 		return id, nil
 	}
-	return "", problem.BadParameter("id", "is "+gateway.NotClientID)
+	return "", problem.BadParameter(name, "is "+gateway.NotClientID)
 }
 
 func messageInPath(r *http.Request) gateway.MessageID {

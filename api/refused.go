@@ -20,8 +20,9 @@ type RefusedRegistration struct {
 
 // RefusedRegistrationPage is one page of refused devices.
 type RefusedRegistrationPage struct {
-	Items      []RefusedRegistration `json:"items" validate:"required"` // of this page
-	NextCursor string                `json:"next_cursor,omitempty"`     // the cursor of the next page; absent on the last one
+	Items      []RefusedRegistration `json:"items" validate:"required"`                  // of this page
+	NextCursor string                `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
+	Now        string                `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name RefusedRegistrationPage
 
 func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
@@ -53,7 +54,7 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	page := RefusedRegistrationPage{Items: []RefusedRegistration{}}
+	page := RefusedRegistrationPage{Items: []RefusedRegistration{}, Now: s.now()}
 	for _, k := range s.refusedRegistrations() {
 		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) || !viewOf(w).MaySee(k.Client) {
 			continue

@@ -12,8 +12,8 @@ import (
 // way to the gateway's clients.
 const public apikey.Scope = 1 << 15
 
-// anyKey is the scope of calls that every key may make. The handler decides by the
-// scopes of the key what it shows.
+// anyKey is the scope of calls that every key may make. The handler selects its answer by
+// the scopes of the key.
 const anyKey apikey.Scope = 1 << 14
 
 // scopeName names the scope of a route in its description.
@@ -50,8 +50,9 @@ var (
 	ofStore  = problem.Kind(gateway.CodeUnavailable)
 	ofClient = problem.Kind(gateway.CodeClientNotFound)
 	ofLimits = problem.Kind(gateway.CodeUnauthorized) // of the key
-	ofPush   = []problem.Kind{ofStore, problem.Kind(gateway.CodeDiskFull), ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients),
+	ofPush   = []problem.Kind{ofStore, problem.Kind(gateway.CodeDiskFull), ofClient, problem.Kind(gateway.CodeClientOffline), problem.Kind(gateway.CodeQueueFull), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeEventsFull),
 		problem.Kind(gateway.CodeIdempotencyMismatch), problem.Kind(gateway.CodeAckTimeout)}
+	ofPushMany = append(slices.Clone(ofPush), problem.Kind(gateway.CodeTooManyRecipients))
 	ofTokens   = []problem.Kind{ofStore, ofClient, problem.NoTokenFile}
 	ofMessage  = []problem.Kind{ofStore, problem.Kind(gateway.CodeMessageNotFound)}
 	ofConsumer = []problem.Kind{problem.ConsumerNotFound}
@@ -121,11 +122,18 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.forgetClients, fails: []problem.Kind{ofStore, ofLimits}},
 		{method: "GET", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.getClient, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "HEAD", pattern: "/v1/clients/{id}", need: apikey.ClientsRead, handler: s.headClient, fails: []problem.Kind{ofStore, ofClient}},
-		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), ofLimits}},
-		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
+		{method: "POST", pattern: "/v1/clients", need: apikey.ClientsWrite, handler: s.createClient, fails: []problem.Kind{ofStore, problem.Kind(gateway.CodeClientExists), problem.Kind(gateway.CodeTooManyClients), problem.Kind(gateway.CodeEventsFull), ofLimits}},
+		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
-		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore, ofClient}},
+		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
+		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor, ofClient}, ofMessage...)},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
+
+		{method: "GET", pattern: "/v1/clients/{id}/timeline", need: apikey.EventsRead, handler: s.timeline, fails: []problem.Kind{ofStore, ofClient, problem.NotAcceptable, problem.TimelineOff}},
+		{method: "POST", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.startTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff, problem.TooManyTraces}},
+		{method: "DELETE", pattern: "/v1/clients/{id}/trace", need: apikey.ClientsWrite, handler: s.endTrace, fails: []problem.Kind{ofStore, ofClient, problem.TimelineOff}},
+		{method: "GET", pattern: "/v1/traces", need: apikey.ClientsRead, handler: s.listTraces, head: true, fails: []problem.Kind{ofStore}},
 
 		{method: "GET", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.listTokens, head: true, fails: ofTokens},
 		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
@@ -133,14 +141,19 @@ func (s *server) endpoints() []endpoint {
 
 		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 
-		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
-		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPush},
+		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor}, ofMessage...)},
+		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPushMany},
 		{method: "POST", pattern: "/v1/messages/bulk", need: apikey.MessagesWrite, handler: s.bulk, stream: true},
 		{method: "GET", pattern: "/v1/messages/{id}", need: apikey.MessagesRead, handler: s.getMessage, head: true, fails: ofMessage},
 		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
+		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
+		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
+		{method: "DELETE", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.cancelQueue, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeMessageNotFound)}},
 
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
+		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable}},
 		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
 		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, fails: []problem.Kind{problem.EventNotFound, ofStore}},
 
@@ -172,9 +185,13 @@ func (s *server) endpoints() []endpoint {
 		{method: "GET", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.getKey, head: true, fails: []problem.Kind{problem.KeyNotFound}},
 		{method: "DELETE", pattern: "/v1/keys/{id}", need: apikey.Admin, handler: s.revokeKey, fails: []problem.Kind{ofStore, problem.KeyNotFound}},
 
+		{method: "GET", pattern: "/v1/simulator", need: apikey.Admin, handler: s.getSimulator, head: true, fails: []problem.Kind{problem.SimulatorOff}},
+		{method: "PUT", pattern: "/v1/simulator", need: apikey.Admin, handler: s.putSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore, problem.Kind(gateway.CodeClientExists)}},
+		{method: "DELETE", pattern: "/v1/simulator", need: apikey.Admin, handler: s.deleteSimulator, fails: []problem.Kind{problem.SimulatorOff, ofStore}},
+
 		{method: "GET", pattern: "/v1/stats", need: apikey.MetricsRead, handler: s.stats, head: true},
 		{method: "GET", pattern: "/v1/stats/history", need: apikey.MetricsRead, handler: s.statsHistory, head: true},
-		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, head: true, fails: []problem.Kind{ofStore}},
+		{method: "GET", pattern: "/v1/findings", need: anyKey, handler: s.listFindings, head: true},
 		{method: "GET", pattern: "/v1/audit", need: apikey.Admin, handler: s.listAudit, head: true, fails: []problem.Kind{problem.InvalidCursor}},
 		{method: "GET", pattern: "/metrics", need: apikey.MetricsRead, handler: s.metrics, head: true, fails: []problem.Kind{ofLimits}},
 

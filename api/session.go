@@ -20,7 +20,7 @@ type Session struct {
 	Prefix    string        `json:"prefix,omitempty" example:"acme-"`                      // the caller reaches clients whose ids begin so only
 	Group     string        `json:"group,omitempty" example:"fleet-a"`                     // the caller reaches members of this group only
 	ExpiresAt string        `json:"expires_at,omitempty" format:"date-time"`               // when the caller is no longer let in: the end of its cookie or of its key; absent for never
-	Features  []string      `json:"features" validate:"required" example:"webhooks"`       // what this server has switched on
+	Features  []string      `json:"features" validate:"required" example:"webhooks"`       // features that this server has switched on
 	Limits    SessionLimits `json:"limits" validate:"required"`                            // bounds of this server
 	Now       string        `json:"now" validate:"required" format:"date-time"`            // the server's clock
 	Version   string        `json:"version" validate:"required" example:"0.1.0"`           // of the server
@@ -46,7 +46,7 @@ type SessionLimits struct {
 	MaxStreamsPerKey int     `json:"max_streams_per_key" validate:"required" example:"128"`  // callers of one key that wait for events
 } //@name SessionLimits
 
-// features are the names of what a server may have switched on, for Session.Features.
+// features are the features of Session.Features, by name. A server may lack some.
 var features = []struct {
 	name string
 	on   func(*Config) bool
@@ -94,7 +94,7 @@ func (s *server) sessionView(w http.ResponseWriter) Session {
 	return v
 }
 
-// getSession shows who calls.
+// getSession shows the caller.
 //
 //	@ID				getSession
 //	@Summary		Who am I
@@ -178,5 +178,5 @@ func (s *server) closeSession(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// now is the server's clock in an answer, so that a reader can tell how old its times are.
+// now is the server's clock in an answer, against which a reader computes ages.
 func (s *server) now() string { return stamp(s.cfg.Now().Truncate(time.Millisecond)) }

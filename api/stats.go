@@ -12,3 +12,6 @@ func (s *Server) Stats() ServerStats {
 	open, displaced := s.api.conns.Counts()
 	return ServerStats{Connections: open, Displaced: displaced, LinesHeld: s.api.traces.held()}
 }
+
+// Streams returns how many callers wait for events or uplinks.
+func (s *Server) Streams() int { return int(s.api.streams.Load()) }

@@ -49,7 +49,12 @@ func TestListsShowWhatIsTheTenantsOnly(t *testing.T) {
 			{"/v1/messages?", w.messages[tenant]},
 			{"/v1/messages?status=pending", w.messages[tenant]},
 			{"/v1/messages/" + w.messages[tenant] + "/deliveries?", string(client(tenant))},
+			{"/v1/clients?status=all&order=desc&from=zzz", string(client(tenant))},
+			{"/v1/messages?order=asc", w.messages[tenant]},
+			{"/v1/messages?fields=status,preview", "of " + tenant},
 			{"/v1/uplinks?", "from " + tenant},
+			{"/v1/uplinks?order=desc", "from " + tenant},
+			{"/v1/uplinks?fields=client,preview", "from " + tenant},
 			{"/v1/refused?", map[bool]string{true: string(client(tenant)), false: `"items":[]`}[tenants[tenant].Prefix != ""]},
 		} {
 			text := w.pages(tenant, list.target)
@@ -95,11 +100,16 @@ func (w *world) pages(key, target string) string {
 			Items      []any  `json:"items"`
 			NextCursor string `json:"next_cursor"`
 			NextAfter  uint64 `json:"next_after"`
+			NextBefore uint64 `json:"next_before"`
+			PrevCursor string `json:"prev_cursor"`
+			Now        string `json:"now"`
 			More       bool   `json:"more"`
 		}](a)
 		switch {
 		case next.NextCursor != "":
 			cursor = "&cursor=" + next.NextCursor
+		case next.NextBefore != 0:
+			cursor = fmt.Sprint("&before=", next.NextBefore)
 		case next.More:
 			cursor = fmt.Sprint("&after=", next.NextAfter)
 		default:
@@ -368,6 +378,40 @@ func TestAKeyMakesNoMoreClientsKnownThanAreFree(t *testing.T) {
 	w.device("c-1", gatewaytest.Options{Hello: gateway.Hello{Client: "c-1"}})
 	w.as("a", "DELETE", "/v1/clients?forget=true&prefix=a-&confirm=10", "").want(200)
 	w.as("a", "POST", "/v1/messages", body("a-more")).want(202)
+}
+
+// TestATenantOfAGroupMakesNoMoreClientsKnownThanAreFree, whether its key creates them or
+// its devices come, and the operator's members count for it.
+func TestATenantOfAGroupMakesNoMoreClientsKnownThanAreFree(t *testing.T) {
+	keys := apikey.NewKeyset()
+	store := memstore.New(memstore.Options{MaxClients: 20})
+	t.Cleanup(func() { store.Close() })
+	cfg := gateway.Config{DeviceGroups: []string{"gang"}, GuardedGroups: keys.GuardedGroups,
+		AccountOf: func(id gateway.ClientID, groups []string) string { return keys.AccountOf(string(id), groups) }}
+	w := &world{harness: &harness{t: t, store: store, gateway: gatewaytest.New(t, store, cfg)},
+		keys: keys, secrets: map[string]string{}, ids: map[string]string{}}
+	w.handler = New(Config{Gateway: w.gateway, Authorizer: w.keys})
+	w.key("unlimited", apikey.Spec{Scopes: apikey.Admin})
+	w.key("g", apikey.Spec{Scopes: limitable, Limit: tenants["g"]})
+	w.key("b", apikey.Spec{Scopes: limitable, Limit: tenants["b"]})
+	create := func(key, id, more string) answer {
+		return w.as(key, "POST", "/v1/clients", `{"id":"`+id+`"`+more+`}`)
+	}
+	for i := range 4 {
+		create("g", fmt.Sprint("g-", i), "").want(201)
+	}
+	create("unlimited", "op-1", `,"groups":["gang"]`).want(201)
+	create("unlimited", "op-2", "").want(201)
+	w.as("unlimited", "PATCH", "/v1/clients/op-2", `{"groups":["gang"]}`).want(200)
+	for i := range 4 {
+		id := gateway.ClientID(fmt.Sprint("d-", i))
+		w.device(id, gatewaytest.Options{Hello: gateway.Hello{Client: id, Groups: []string{"gang"}}})
+	}
+	create("g", "g-more", "").wantProblem(409, problem.Kind(gateway.CodeTooManyClients))
+	create("b", "b-1", "").want(201)
+	w.as("unlimited", "PATCH", "/v1/clients/op-2", `{"groups":[]}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/d-3", `{"groups":["other"]}`).want(200)
+	create("g", "g-more", "").want(201)
 }
 
 // TestPurgeTakesTheRightToCancel beside the one to disconnect.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/tenant"
@@ -19,15 +20,21 @@ type Uplink struct {
 	ReceivedAt string  `json:"received_at" validate:"required" format:"date-time"`  // when it was stored
 	Text       *string `json:"text,omitempty" example:"21.5"`                       // the payload if it is text
 	Base64     []byte  `json:"base64,omitempty" swaggertype:"string" format:"byte"` // the payload if it is not
+	Digest
 } //@name Uplink
 
 // UplinkPage is one page of uplinks. NextAfter is the after of the next call. The
 // last page has it, too.
 type UplinkPage struct {
-	Items     []Uplink `json:"items" validate:"required"`      // oldest first
-	NextAfter uint64   `json:"next_after" validate:"required"` // the after of the next call, also when this page is the last one for now
-	More      bool     `json:"more" validate:"required"`       // there is more already
+	Items      []Uplink `json:"items" validate:"required"`                  // oldest first; with order=desc newest first
+	NextAfter  uint64   `json:"next_after" validate:"required"`             // the after of the next call, also when this page is the last one for now; with order=desc it begins behind the newest uplink
+	NextBefore uint64   `json:"next_before,omitempty"`                      // with order=desc: the before of the next call, if there is more
+	More       bool     `json:"more" validate:"required"`                   // there is more already
+	Now        string   `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name UplinkPage
+
+// uplinkMembers are the members of Uplink, for ?fields=.
+var uplinkMembers = membersOf[Uplink]()
 
 func uplinkView(u *gateway.Uplink) Uplink {
 	v := Uplink{Seq: u.Seq, Client: string(u.Client), Session: string(u.Session), Number: u.Number, ReceivedAt: stamp(u.At)}
@@ -46,13 +53,18 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Description	Of all clients, or of one, oldest first. The gateway keeps the data over restarts and for some days; remember `next_after` and continue from there.
 //	@Description	With `wait` an empty page is answered when there is something to show, or when the time is over: a loop of such calls takes in everything soon after it came.
 //	@Description	If a filter has made a page short, the page has `"more": true`, and `next_after` continues after it.
+//	@Description	With `order=desc` the newest come first, and `next_before` continues with older ones.
+//	@Description	A page carries the payloads. `fields=client,received_at,payload_bytes,content,preview` leaves them out and shows how long each is, its kind and its first 64 bytes; `GET /v1/uplinks/{seq}/payload` has one of them.
 //	@Tags			uplinks
 //	@Produce		json
-//	@Param			after	query		string	false	"above this sequence; earliest (or 0) is the beginning, now is the end"	default(earliest)
+//	@Param			after	query		string	false	"above this sequence; earliest (or 0) is the beginning, now is the end; not with order=desc"	default(earliest)
+//	@Param			order	query		string	false	"asc: oldest first; desc: newest first"	Enums(asc, desc)	default(asc)
+//	@Param			before	query		int		false	"with order=desc: below this sequence"	minimum(1)
 //	@Param			client	query		string	false	"from this client"
 //	@Param			since	query		string	false	"received at this time or later, or so long ago at most, such as 1h"
 //	@Param			until	query		string	false	"received before this time, or longer ago, such as 10m"
-//	@Param			wait	query		string	false	"wait for the first uplink, at most 60s"	example(30s)
+//	@Param			wait	query		string	false	"wait for the first uplink, at most 60s; not with order=desc"	example(30s)
+//	@Param			fields	query		string	false	"members to show, by comma; seq is always shown, others are left out, required ones too. payload_bytes, content and preview are shown only when they are named"
 //	@Param			Prefer	header		string	false	"wait=5 is the same as ?wait=5s"
 //	@Param			limit	query		int		false	"page size"	minimum(1)	maximum(1000)	default(100)
 //	@Success		200		{object}	UplinkPage
@@ -60,9 +72,14 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Router			/v1/uplinks [get]
 func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	after := q.position("after")
-	query := tenant.UplinkQuery{Client: q.clientID("client"), Limit: q.limit(), After: after.seq,
+	query := tenant.UplinkQuery{Client: q.clientID("client"), Limit: q.limit(), Newest: q.oneOf("order", "asc", "asc", "desc") == "desc",
 		Since: q.since("since", s.cfg.Now()), Until: q.since("until", s.cfg.Now())}
+	fields := q.fields(uplinkMembers)
+	if query.Newest {
+		return s.newestUplinks(w, q, query, fields)
+	}
+	after := q.position("after")
+	query.After = after.seq
 	wait := s.waitOf(q, r)
 	if err := q.done(); err != nil {
 		return err
@@ -77,10 +94,9 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := UplinkPage{Items: make([]Uplink, len(page.Items)), NextAfter: query.After, More: page.More}
-	for i := range page.Items {
-		out.Items[i] = uplinkView(&page.Items[i])
-		out.NextAfter = page.Items[i].Seq
+	out := UplinkPage{NextAfter: query.After, More: page.More, Now: s.now()}
+	if n := len(page.Items); n > 0 {
+		out.NextAfter = page.Items[n-1].Seq
 	}
 	if !page.More {
 		s.cfg.UplinksRead()
@@ -89,7 +105,67 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 		out.NextAfter = max(out.NextAfter, page.Next)
 	}
 	wait.applied(w.Header())
-	return writeJSON(w, http.StatusOK, out)
+	return writeUplinks(w, &out, page.Items, fields)
+}
+
+// newestUplinks lists uplinks newest first.
+func (s *server) newestUplinks(w http.ResponseWriter, q *query, query tenant.UplinkQuery, fields []member) error {
+	query.Before = q.sequence("before")
+	if err := q.done(); err != nil {
+		return err
+	}
+	out := UplinkPage{Now: s.now()}
+	var err error
+	if out.NextAfter = query.Before; out.NextAfter > 0 {
+		out.NextAfter--
+	} else if out.NextAfter, err = viewOf(w).LastUplink(); err != nil { // before the page, so that none is missed behind it
+		return err
+	}
+	page, err := viewOf(w).Uplinks(query)
+	if err != nil {
+		return err
+	}
+	if out.More = page.More; out.More {
+		out.NextBefore = page.Next
+	}
+	if len(page.Items) > 0 {
+		out.NextAfter = max(out.NextAfter, page.Items[0].Seq) // it may have come since
+	}
+	return writeUplinks(w, &out, page.Items, fields)
+}
+
+// sequence takes the sequence of an uplink; 0 when absent.
+func (q *query) sequence(name string) uint64 {
+	v := q.one(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 63)
+	if err != nil || n == 0 {
+		q.fail(name, "must be the sequence of an uplink")
+	}
+	return n
+}
+
+// writeUplinks answers with a page of uplinks.
+func writeUplinks(w http.ResponseWriter, page *UplinkPage, items []gateway.Uplink, fields []member) error {
+	page.Items = make([]Uplink, len(items))
+	for i := range items {
+		page.Items[i] = uplinkView(&items[i])
+		if fields != nil {
+			page.Items[i].Digest = digestOf(items[i].Payload, contentOfUplink(items[i].Payload))
+		}
+	}
+	if fields == nil {
+		return writeJSON(w, http.StatusOK, page)
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Items      []narrowed[Uplink] `json:"items"`
+		NextAfter  uint64             `json:"next_after"`
+		NextBefore uint64             `json:"next_before,omitempty"`
+		More       bool               `json:"more"`
+		Now        string             `json:"now"`
+	}{narrowAll(page.Items, fields), page.NextAfter, page.NextBefore, page.More, page.Now})
 }
 
 // awaitUplinks returns the first page with an uplink, or an empty page when the

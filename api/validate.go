@@ -107,6 +107,12 @@ func manyRules(l validator.StructLevel) {
 	if p.Rate != 0 && p.To.Client != "" {
 		l.ReportError(p.Rate, "rate", "Rate", "manyclients", "")
 	}
+	if p.MaxRecipients != nil && *p.MaxRecipients < 1 {
+		l.ReportError(p.MaxRecipients, "max_recipients", "MaxRecipients", "maxrecipients", "")
+	}
+	if p.DryRun && p.Mode == modeOnline {
+		l.ReportError(p.DryRun, "dry_run", "DryRun", "dryrun", "")
+	}
 	if p.Mode == modeOnline && p.To.Client == "" {
 		l.ReportError(p.Mode, "mode", "Mode", "oneclient", "")
 	}
@@ -147,6 +153,10 @@ func ruleText(b validator.FieldError) string {
 		return "narrows a group, labels or all; leave it out for named clients"
 	case "rate":
 		return fmt.Sprintf("must be 1 to %d deliveries a second", gateway.MaxRate)
+	case "maxrecipients":
+		return "must be at least 1; leave it out for no bound"
+	case "dryrun":
+		return "needs mode=durable: mode=online goes to one client"
 	case "manyclients":
 		return "paces a message to many; leave it out for a single client"
 	case "oneclient":

@@ -4,18 +4,20 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/vitals"
 )
 
 // Stats are totals of this process since it started, its present state, and the last
-// minute. A key that is limited to a prefix gets the numbers of its own clients; those
-// that are not counted for a tenant are absent.
+// minute. A key with a limit to a prefix gets the numbers of its own clients; the answer
+// omits the numbers that the gateway does not count for a tenant.
 type Stats struct {
 	Now            string            `json:"now" validate:"required" format:"date-time"`        // the gateway's clock
 	StartedAt      string            `json:"started_at" validate:"required" format:"date-time"` // when this process started
 	Draining       bool              `json:"draining" validate:"required"`                      // it is stopping and accepts nothing
 	Online         int               `json:"online" validate:"required"`                        // clients that are connected
+	Suspect        *int              `json:"suspect,omitempty"`                                 // of the online clients: those that have not answered a heartbeat for a second
 	InFlight       *int              `json:"in_flight,omitempty"`                               // deliveries that devices have not answered
 	Accepted       uint64            `json:"accepted" validate:"required"`                      // messages accepted; for a tenant those to one of its clients
 	Delivered      *uint64           `json:"delivered,omitempty"`                               // transmissions flushed to sockets
@@ -64,7 +66,7 @@ type StatsHistory struct {
 	Now      string       `json:"now" validate:"required" format:"date-time"`       // the gateway's clock
 	Step     string       `json:"step" validate:"required" enums:"10s,60s"`         // length of a point; seconds has the real one
 	BeginsAt string       `json:"begins_at" validate:"required" format:"date-time"` // nothing is kept of the time before
-	Marks    []StatsMark  `json:"marks" validate:"required"`                        // where the history is not continuous
+	Marks    []StatsMark  `json:"marks" validate:"required"`                        // interruptions of the history
 	Points   []StatsPoint `json:"points" validate:"required"`                       // oldest first
 } //@name StatsHistory
 
@@ -109,7 +111,7 @@ type StoreStats struct {
 //
 //	@ID				stats
 //	@Summary		Totals and rates of this server
-//	@Description	A key that is limited to a prefix gets the numbers of its own clients, counted since it first asked. What is not counted for a tenant is absent.
+//	@Description	A key with a limit to a prefix gets the numbers of its own clients, counted since its first call. The answer omits the numbers that the gateway does not count for a tenant.
 //	@Tags			system
 //	@Produce		json
 //	@Success		200		{object}	Stats
@@ -121,15 +123,22 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := viewOf(w)
 	if prefix := view.Key().Limit.Prefix; prefix != "" {
-		return writeJSON(w, http.StatusOK, s.statsOfTenant(prefix, view.Process))
+		v, err := s.statsOfTenant(prefix, view.Process)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, v)
 	}
 	g, err := view.Stats()
 	if err != nil {
 		return err
 	}
-	now := s.cfg.Vitals.Current("")
+	now, err := s.cfg.Vitals.Current("")
+	if err != nil {
+		return err
+	}
 	v := Stats{
-		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, InFlight: &g.InFlight,
+		Now: stamp(s.cfg.Now()), StartedAt: stamp(g.StartedAt), Draining: g.Draining, Online: g.Online, Suspect: &g.Suspect, InFlight: &g.InFlight,
 		Accepted: g.Accepted, Delivered: &g.Delivered, Redelivered: &g.Redelivered, LateAcks: &g.LateAcks, Uplinks: g.Uplinks,
 		Connects: g.Connects, Takeovers: &g.Takeovers, Disconnects: g.DisconnectsByReason, EventStreams: new(s.streams.Load()),
 		Settled: make(map[string]uint64), Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99),
@@ -144,13 +153,23 @@ func (s *server) stats(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
+// tooManyTenants is the answer to a tenant that the gateway cannot count for.
+func tooManyTenants(err error) error {
+	p := problem.New(problem.Overloaded, "%s; try again in a minute", err)
+	p.RetryAfter = time.Minute
+	return p
+}
+
 // statsOfTenant returns the numbers of the clients with a prefix.
-func (s *server) statsOfTenant(prefix string, process func() (time.Time, bool)) Stats {
-	now := s.cfg.Vitals.Current(prefix)
+func (s *server) statsOfTenant(prefix string, process func() (time.Time, bool)) (Stats, error) {
+	now, err := s.cfg.Vitals.Current(prefix)
+	if err != nil {
+		return Stats{}, tooManyTenants(err)
+	}
 	started, draining := process()
 	return Stats{Now: stamp(s.cfg.Now()), StartedAt: stamp(started), Draining: draining, Online: now.Online, Accepted: now.Accepted,
 		Settled: map[string]uint64{gateway.Acked.String(): now.Acked, gateway.Rejected.String(): now.Rejected, gateway.Failed.String(): now.Failed},
-		Uplinks: now.Uplinks, Connects: now.Connects, Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99)}
+		Uplinks: now.Uplinks, Connects: now.Connects, Rates: ratesView(&now), AckLatency: ackView(now.P50, now.P99)}, nil
 }
 
 func ratesView(c *vitals.Current) Rates {
@@ -177,8 +196,8 @@ func diskView(s *gateway.StoreStats) *Disk {
 //
 //	@ID				statsHistory
 //	@Summary		Numbers over the last day
-//	@Description	Steps of 10 s for two hours, of 60 s for a day. The history is in memory and begins with the process; `marks` say where it is not continuous. An age counts in time that has passed, so `since=1h` is the last hour also after the clock was set.
-//	@Description	A key that is limited to a prefix gets the numbers of its own clients, since it first asked. The gateway keeps the histories of the 64 tenants that asked last.
+//	@Description	Steps of 10 s for two hours, of 60 s for a day. The history is in memory and begins with the process; `marks` name its interruptions. With `since=1h` you get the last hour also after a step of the clock.
+//	@Description	A key with a limit to a prefix gets the numbers of its own clients, since its first call. The gateway counts for 64 tenants at a time; a tenant without a call for a minute gives way to another, and while there is none the answer is 503 `overloaded`.
 //	@Tags			system
 //	@Produce		json
 //	@Param			since	query		string	false	"from this time on, or from so long ago, such as 1h"
@@ -195,7 +214,10 @@ func (s *server) statsHistory(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	prefix := viewOf(w).Key().Limit.Prefix
-	h := s.cfg.Vitals.History(prefix, since, step)
+	h, err := s.cfg.Vitals.History(prefix, since, step)
+	if err != nil {
+		return tooManyTenants(err)
+	}
 	v := StatsHistory{Now: stamp(now), Step: "10s", BeginsAt: stamp(h.Begins), Marks: []StatsMark{}, Points: make([]StatsPoint, 0, len(h.Points))}
 	if h.Step == vitals.CoarseStep {
 		v.Step = "60s"

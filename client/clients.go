@@ -7,13 +7,16 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // ClientInfo is a device or program that has registered, online or not.
 type ClientInfo struct {
 	ID     string `json:"id"`
-	Online bool   `json:"online"`
+	Online bool   `json:"online"` // connected, also while it is suspect
+	// Presence is PresenceOnline, PresenceSuspect or PresenceOffline.
+	Presence Presence `json:"presence"`
 	// Confirmed says whether silence would have shown by now that the client is
 	// gone; nil while offline. It is false for a text client that has answered no
 	// PING in time: it may have been gone for a minute and the grace.
@@ -46,6 +49,7 @@ type Presence string
 const (
 	PresenceOnline  Presence = "online"
 	PresenceOffline Presence = "offline"
+	PresenceSuspect Presence = "suspect" // connected, but it has not answered a heartbeat for a second
 	PresenceAll     Presence = "all"
 	PresenceBlocked Presence = "blocked" // refused until its block ends, see DisconnectOptions
 )
@@ -59,6 +63,15 @@ type ClientQuery struct {
 	Labels   map[string]string // all of them
 	QueuedGT *int              // more queued than this
 	Limit    int               // in all; 0 = no bound
+
+	QueuedOlderThan time.Duration // with a message queued for longer; 0 = any
+	IP              string        // connected from this address or network, such as 203.0.113.0/24
+	Dialect         string        // connected with v1, v2 or text
+	// Since selects online clients that connected, and offline ones that were last seen,
+	// at this time or later.
+	Since      time.Time
+	From       string // begin with this id, known or not
+	Descending bool   // the highest id first
 }
 
 func (q ClientQuery) values() url.Values {
@@ -75,6 +88,18 @@ func (q ClientQuery) values() url.Values {
 	slices.Sort(v["label"])
 	if q.QueuedGT != nil {
 		v.Set("queued_gt", strconv.Itoa(*q.QueuedGT))
+	}
+	if q.QueuedOlderThan > 0 {
+		v.Set("queued_older_than", q.QueuedOlderThan.String())
+	}
+	setIf(v, "ip", q.IP)
+	setIf(v, "dialect", q.Dialect)
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	setIf(v, "from", q.From)
+	if q.Descending {
+		v.Set("order", "desc")
 	}
 	return v
 }
@@ -207,6 +232,7 @@ type Uplink struct {
 	Number     uint64    `json:"number,omitempty"` // the device's number, in any order; 0 = none
 	ReceivedAt time.Time `json:"received_at,omitzero"`
 	Data
+	Digest // if UplinkQuery.Fields names its members
 }
 
 // UplinkQuery selects uplinks.
@@ -217,6 +243,13 @@ type UplinkQuery struct {
 	Since  time.Time
 	Until  time.Time
 	Follow bool // wait for newer ones, until ctx ends
+	// NewestFirst lists the newest first, below the sequence Before (0 = all). It does not
+	// combine with After and Follow.
+	NewestFirst bool
+	Before      uint64
+	// Fields are the members to read, such as client, payload_bytes and preview; nil = all
+	// but those of Digest. The others stay zero.
+	Fields []string
 }
 
 // followWait is how long one request of a following query waits.
@@ -224,12 +257,13 @@ const followWait = 30 * time.Second
 
 // uplinkPage is one answer of the list of uplinks, whose cursor is a sequence.
 type uplinkPage struct {
-	Items     []Uplink `json:"items"`
-	NextAfter uint64   `json:"next_after"`
-	More      bool     `json:"more"`
+	Items      []Uplink `json:"items"`
+	NextAfter  uint64   `json:"next_after"`
+	NextBefore uint64   `json:"next_before"`
+	More       bool     `json:"more"`
 }
 
-// Uplinks lists stored uplinks, oldest first.
+// Uplinks lists stored uplinks, oldest first unless q says otherwise.
 func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, error] {
 	return func(yield func(Uplink, error) bool) {
 		v := url.Values{}
@@ -239,6 +273,11 @@ func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, e
 		}
 		if !q.Until.IsZero() {
 			v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
+		}
+		setIf(v, "fields", strings.Join(q.Fields, ","))
+		if q.NewestFirst {
+			c.newestUplinks(ctx, q, v, yield)
+			return
 		}
 		var wait time.Duration
 		if q.Follow {

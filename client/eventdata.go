@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // EventData is the data of an event. Its members depend on the type of the event:
@@ -13,6 +14,7 @@ import (
 //	message.completed   MessageID, Counts
 //	other message.*     MessageID, Client, Status, Attempts, Reason, the result; without
 //	                    Client it is about all deliveries of the message, see Counts
+//	store.repaired      Reason, Detail, LostAfter, LostSince
 //	gap                 Detail
 type EventData struct {
 	Client       string   `json:"client,omitempty"`
@@ -32,6 +34,11 @@ type EventData struct {
 	Groups       []string `json:"groups,omitempty"`       // of the client from here on
 	PayloadGone  bool     `json:"payload_gone,omitempty"` // the uplink, result or counts are not kept any more, or the key may not read them
 	Detail       string   `json:"detail,omitempty"`       // for people
+
+	// The event store.repaired: events behind the cursor LostAfter, up to this event, may
+	// be missing, as may messages and uplinks that were stored after LostSince.
+	LostAfter string    `json:"lost_after,omitempty"`
+	LostSince time.Time `json:"lost_since,omitzero"`
 
 	raw json.RawMessage // with the members that this version does not know
 }

@@ -32,6 +32,7 @@ const (
 	EventMessageCompleted   EventType = "message.completed"
 	EventGroupChanged       EventType = "group.changed"
 	EventWebhookDisabled    EventType = "webhook.disabled"
+	EventStoreRepaired      EventType = "store.repaired" // events from before it may be missing
 
 	// EventGap means that events before this one are lost: the reader was away
 	// for longer than the gateway keeps them. Read the current state instead

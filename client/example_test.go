@@ -41,6 +41,12 @@ func gateway() *httptest.Server {
 			`{"seq":15,"client":"meter-7","number":1,"text":"21.5"},{"seq":16,"client":"meter-7","number":2,"text":"21.6"},`+
 			`{"seq":17,"client":"lamp-1","text":"on"},{"seq":18,"client":"lamp-1","text":"on"}],"next_after":18,"more":false}`)
 	})
+	mux.HandleFunc("GET /v1/consumers/orders/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"items":[{"id":"evt_1","type":"message.received","sequence":"7","data":{"client":"truck-17","uplink":{"client":"truck-17","text":"21.5"}}}],"through":"7","lease":"l"}`)
+	})
+	mux.HandleFunc("/v1/consumers/orders", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"name":"orders"}`) })
+	mux.HandleFunc("POST /v1/consumers/orders/ack", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"name":"orders"}`) })
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "id: 7\nevent: message.received\ndata: {\"type\":\"message.received\",\"subject\":\"truck-17\",\"data\":{\"client\":\"truck-17\",\"uplink\":{\"seq\":4,\"client\":\"truck-17\",\"text\":\"21.5\"}}}\n\n")
@@ -124,6 +130,31 @@ func ExampleClient_Events() {
 		}
 		break
 	}
+	// Output: truck-17 21.5
+}
+
+// consume hands each event to save, which drops those whose ID it has. It returns when ctx
+// ends.
+func consume(ctx context.Context, c *client.Client, save func(ev client.Event) error) error {
+	spec := client.ConsumerSpec{Types: []string{"message.received"}}
+	if _, err := c.CreateConsumer(ctx, "orders", spec); err != nil {
+		return err
+	}
+	return c.Consume(ctx, "orders", client.ConsumeOptions{}, func(ctx context.Context, ev client.Event) error {
+		return save(ev)
+	})
+}
+
+// A backend behind a firewall that takes events from a consumer.
+func ExampleClient_Consume() {
+	c, done := dial()
+	defer done()
+	ctx, stop := context.WithCancel(context.Background())
+	consume(ctx, c, func(ev client.Event) error {
+		fmt.Println(ev.Data.Client, ev.Data.Uplink.Display())
+		stop()
+		return nil
+	})
 	// Output: truck-17 21.5
 }
 

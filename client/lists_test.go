@@ -112,6 +112,8 @@ func TestConstantsAreTheDescriptions(t *testing.T) {
 		{"CloseReason", "reasons.go", "CloseReason"},
 		{"NoAckReason", "reasons.go", "NoAckReason"},
 		{"ClosedBy", "reasons.go", "ClosedBy"},
+		{"MessageWhyCode", "whycodes.go", "MessageWhyCode"},
+		{"ClientWhyCode", "whycodes.go", "ClientWhyCode"},
 	} {
 		want := doc.Components.Schemas[l.schema].Enum
 		for i := range want {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -87,6 +88,7 @@ type Message struct {
 	Counts      *Counts           `json:"counts,omitempty"`      // of a message to many
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	Data                          // the payload, if the answer has it (Client.Message)
+	Digest                        // if MessageQuery.Fields names its members
 
 	// Replayed is set when the idempotency key was known: this is the message of
 	// the first request.
@@ -171,9 +173,17 @@ type MessageQuery struct {
 	Status Status
 	Since  time.Time // created at or after
 	Limit  int       // in all; 0 = no bound
+	// OldestFirst reverses the order; not with Client.
+	OldestFirst bool
+	// Before selects the messages before the one with this id, or without Client before a
+	// time as time.RFC3339; "" = all.
+	Before string
+	// Fields are the members to read, such as status, payload_bytes, content and preview;
+	// nil = all but those of Digest. The others stay zero.
+	Fields []string
 }
 
-// Messages lists messages, newest first.
+// Messages lists messages without their payloads, newest first.
 func (c *Client) Messages(ctx context.Context, q MessageQuery) iter.Seq2[Message, error] {
 	v := url.Values{}
 	setIf(v, "client", q.Client)
@@ -181,6 +191,11 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery) iter.Seq2[Message
 	if !q.Since.IsZero() {
 		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
 	}
+	if q.OldestFirst {
+		v.Set("order", "asc")
+	}
+	setIf(v, "before", q.Before)
+	setIf(v, "fields", strings.Join(q.Fields, ","))
 	return pages[Message](ctx, c, "/v1/messages", v, q.Limit)
 }
 

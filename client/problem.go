@@ -42,7 +42,12 @@ const (
 	CodeLeaseHeld            Code = "lease-held" // another puller has the consumer
 	CodeTooManyWebhooks      Code = "too-many-webhooks"
 	CodeReplayUnderWay       Code = "replay-under-way" // of the webhook
-	CodeNoTokenFile          Code = "no-token-file"    // the gateway keeps no device tokens
+	CodeTimelineOff          Code = "timeline-off"     // the gateway keeps no timelines
+	CodeTooManyTraces        Code = "too-many-traces"
+	CodeUplinkNotFound       Code = "uplink-not-found" // no uplink with the sequence is kept
+	CodeRangeNotSatisfiable  Code = "range-not-satisfiable"
+	CodeNoTokenFile          Code = "no-token-file" // the gateway keeps no device tokens
+	CodeSimulatorOff         Code = "simulator-off"
 	CodeOverloaded           Code = "overloaded"
 	CodeClientNotFound       Code = "client-not-found"
 	CodeClientExists         Code = "client-exists" // CreateClient: the id is known
@@ -57,7 +62,10 @@ const (
 	CodeQueueFull            Code = "queue-full"
 	CodeRateLimited          Code = "rate-limited"
 	CodeDraining             Code = "draining"
+	CodeTooManyProbes        Code = "too-many-probes"
 	CodeTooManyClients       Code = "too-many-clients"
+	CodeTooManyRecipients    Code = "too-many-recipients" // Push.MaxRecipients; nothing was stored
+	CodeEventsFull           Code = "events-full"         // the tenant's share of the event log in this hour
 	CodeUnavailable          Code = "store-unavailable"
 	CodeDiskFull             Code = "disk-full" // nothing was stored
 	CodeAckTimeout           Code = "ack-timeout"

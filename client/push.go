@@ -58,6 +58,9 @@ type Push struct {
 	QueueUnknown bool
 	// OnlineOnly narrows a group, label or all audience to the online clients.
 	OnlineOnly bool
+	// MaxRecipients refuses a message of PushTo with too-many-recipients if its
+	// audience is larger when the gateway accepts it; 0 = no bound.
+	MaxRecipients int
 	// IdempotencyKey is 1 to 255 characters of printable ASCII. Repeats with it
 	// return the first message for 24 h. With "" the call makes a key, so that
 	// its own retries are safe. In mode Online it makes none: with a key the
@@ -85,11 +88,16 @@ type pushBody struct {
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	OnUnknown  string            `json:"on_unknown,omitempty"`
 	OnlineOnly bool              `json:"online_only,omitempty"`
+	Most       int               `json:"max_recipients,omitempty"`
+	DryRun     bool              `json:"dry_run,omitempty"`
 	Key        string            `json:"key,omitempty"` // bulk only
 }
 
 func (p Push) body(to *Audience) (*pushBody, error) {
 	b := &pushBody{To: to, Mode: p.Mode, Metadata: p.Metadata, OnlineOnly: p.OnlineOnly}
+	if to != nil {
+		b.Most = p.MaxRecipients
+	}
 	switch {
 	case p.Payload.text != nil:
 		b.Text = p.Payload.text

@@ -121,6 +121,10 @@ func decode(r io.Reader, out any) error {
 	if len(body) > maxAnswer {
 		return errAnswerTooLarge
 	}
+	if raw, ok := out.(*rawBody); ok {
+		*raw = body
+		return nil
+	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return &notGatewayError{err}
 	}

@@ -15,7 +15,7 @@ type Session struct {
 	Prefix    string      `json:"prefix,omitempty"`    // limits the caller to clients whose id begins with it
 	Group     string      `json:"group,omitempty"`     // limits the caller to clients in this group
 	ExpiresAt time.Time   `json:"expires_at,omitzero"` // of the key or the cookie; zero = never
-	Features  []string    `json:"features"`            // what the gateway has switched on, such as webhooks
+	Features  []string    `json:"features"`            // features that the gateway has switched on, such as webhooks
 	Limits    Limits      `json:"limits"`              // of the gateway
 	Now       time.Time   `json:"now"`                 // the gateway's clock
 	Version   string      `json:"version"`             // of the gateway

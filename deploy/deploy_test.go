@@ -7,6 +7,8 @@ package deploy
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,6 +56,27 @@ func readCompose(t *testing.T) composeFile {
 		t.Fatalf("docker-compose.yml:\n%s", yaml.FormatError(err, false, true))
 	}
 	return c
+}
+
+// TestTheImageWantsItsBaseByDigest: make image gives docker nothing else.
+func TestTheImageWantsItsBaseByDigest(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("no make")
+	}
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "docker"), []byte("#!/bin/sh\necho docker \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	digest := strings.Repeat("0123456789abcdef", 4)
+	for base, good := range map[string]bool{"": false, "golang:1.26": false, "golang@sha256:": false, "golang:1.26@sha256:" + digest[1:]: false,
+		"golang:1.26@sha256:" + digest: true, "golang@sha256:" + digest: true, "@sha256:" + digest: false, "golang:1.26@sha256:" + digest + "0": false} {
+		cmd := exec.Command("make", "-s", "image", "GO_IMAGE="+base, "VERSION=v1")
+		cmd.Dir, cmd.Env = "..", append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if built := strings.Contains(string(out), "docker build --build-arg GO_IMAGE="+base+" "); built != good || (err == nil) != good {
+			t.Errorf("GO_IMAGE=%s: %v\n%s", base, err, out)
+		}
+	}
 }
 
 func TestComposeFile(t *testing.T) {

@@ -17,7 +17,7 @@ func (s *Session) Acked(seq Seq, ephemeral bool, code AckCode, result []byte, at
 	case !ephemeral:
 		s.acked(seq, code, result, at)
 	case code != AckWorking: // the call's own deadline decides
-		s.ackedCall(seq, code, result)
+		s.ackedCall(seq, code, result, at)
 	}
 }
 
@@ -34,7 +34,7 @@ func (s *Session) acked(seq Seq, code AckCode, result []byte, at time.Time) {
 }
 
 // ackedCall is Acked for an online delivery.
-func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
+func (s *Session) ackedCall(seq Seq, code AckCode, result []byte, at time.Time) {
 	s.mu.Lock()
 	f := s.findLocked(seq, true)
 	if f == nil {
@@ -43,6 +43,7 @@ func (s *Session) ackedCall(seq Seq, code AckCode, result []byte) {
 		return
 	}
 	call := f.call
+	s.answerStep(at, seq, f.message, code)
 	s.dropLocked(f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
@@ -104,6 +105,8 @@ func (s *Session) AckedOther(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	if f := s.findLocked(seq, !ephemeral); f != nil && f.call != nil {
 		f.call.misacked = seq
+	} else if f != nil && !f.gone() {
+		s.noteLocked(f, HappenedMisacked)
 	}
 	logged := s.flags.has(flagMisacked)
 	s.flags |= flagMisacked
@@ -150,6 +153,9 @@ func (s *Session) AckTimeout(seq Seq, ephemeral bool) {
 	s.mu.Lock()
 	f := s.findLocked(seq, ephemeral)
 	repeat := f != nil && !f.gone() && f.call == nil
+	if f != nil && !f.gone() {
+		s.step(StepUnanswered, f)
+	}
 	if repeat {
 		if f.is(flightAsked) {
 			s.g.counts.asksUnanswered.Add(1)
@@ -178,10 +184,10 @@ func (s *Session) working(seq Seq, said []byte) {
 		return
 	}
 	s.g.counts.answered(f.is(flightAsked), AckWorking)
+	s.step(StepWorking, f)
 	f.stage = stageOut
-	if len(said) > 0 {
-		end := lastText(said, maxProgress)
-		f.progress = &end
+	if n := s.noteLocked(f, HappenedWorking); n != nil && len(said) > 0 {
+		n.progress = lastText(said, maxProgress)
 	}
 	s.closeAskLocked(f)
 	waits := s.waitsLocked()
@@ -228,12 +234,15 @@ func (s *Session) notNow(seq Seq, code AckCode) {
 		s.g.counts.answered(true, code)
 	}
 	if code == AckSend && asked {
-		f.stage, f.flags, f.progress = stageDue, f.flags|flightAway, nil
+		s.step(StepNotHandled, f)
+		f.stage, f.flags = stageDue, f.flags|flightAway
+		f.forgetProgress()
 		s.mu.Unlock()
 		s.wake()
 		return
 	}
 	delay := s.postponeLocked(f)
+	s.step(StepRetryLater, f)
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	s.g.cfg.After(delay, func() { s.retryNow(seq) })
@@ -250,8 +259,12 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	if !f.is(flightAsked) {
 		f.attempts = max(0, f.attempts-1)
 	}
-	f.stage, f.flags, f.progress = stageWaiting, f.flags|flightAway, nil
+	f.stage, f.flags = stageWaiting, f.flags|flightAway
+	f.forgetProgress()
 	delay = min(minRetryDelay<<f.retries, maxRetryDelay)
+	if n := s.noteLocked(f, HappenedRetryLater); n != nil {
+		n.nextAt = s.g.now().Add(delay).UnixNano()
+	}
 	f.retries = min(f.retries+1, 6) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)
 	return delay

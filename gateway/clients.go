@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 type Client struct {
 	ClientRecord
 	Online      bool
+	Suspect     bool // online, and has not answered a heartbeat for a second
 	Session     SessionID
 	ConnectedAt time.Time
 	InFlight    int
@@ -27,6 +29,7 @@ const (
 	StatusOffline
 	StatusAll
 	StatusBlocked
+	StatusSuspect
 )
 
 // Includes reports whether c has the status at now.
@@ -36,14 +39,43 @@ func (s ClientStatus) Includes(c *Client, now time.Time) bool {
 		return true
 	case StatusBlocked:
 		return c.BlockedUntil.After(now)
+	case StatusSuspect:
+		return c.Suspect
 	}
 	return c.Online == (s == StatusOnline)
 }
 
-// ClientSelection is a ClientQuery with presence.
+// ClientSelection is a ClientQuery with presence and, of connected clients, the
+// connection.
 type ClientSelection struct {
 	ClientQuery
-	Status ClientStatus
+	Status  ClientStatus
+	Addr    netip.Prefix // connected from it; the zero Prefix is any
+	Dialect string       // of the connection; "" = any
+	// Since selects online clients that connected, and offline ones that were last seen, then
+	// or later; zero = any.
+	Since time.Time
+}
+
+// includes reports whether c has the presence and the connection that q asks for at now.
+func (q *ClientSelection) includes(c *Client, now time.Time) bool {
+	if !q.Status.Includes(c, now) {
+		return false
+	}
+	if !c.Online {
+		return q.Dialect == "" && !q.Addr.IsValid() && !c.LastSeenAt.Before(q.Since)
+	}
+	return q.fits(&c.Link) && !c.ConnectedAt.Before(q.Since)
+}
+
+// fits reports whether a connection is of the dialect and from the addresses.
+func (q *ClientSelection) fits(l *LinkStats) bool {
+	return (q.Dialect == "" || l.Dialect == q.Dialect) && (!q.Addr.IsValid() || q.Addr.Contains(l.RemoteAddr.Addr().Unmap()))
+}
+
+// ofLink reports whether q can be judged by a session, in part.
+func (q *ClientSelection) ofLink() bool {
+	return q.Dialect != "" || q.Addr.IsValid() || !q.Since.IsZero()
 }
 
 // DisconnectOptions are the options of Gateway.Disconnect.
@@ -57,6 +89,9 @@ type DisconnectOptions struct {
 // cheaper, and the store bounds them. At the bound a page ends early, with a
 // cursor, so that every page costs some milliseconds at most.
 const lookLimit = 500
+
+// glanceLimit bounds the sessions that one page passes over without a look-up.
+const glanceLimit = 10_000
 
 // Online reports whether the client is connected.
 func (g *Gateway) Online(id ClientID) bool {
@@ -82,6 +117,7 @@ func (g *Gateway) client(rec ClientRecord) Client {
 		return c
 	}
 	c.Online = true
+	c.Suspect = g.hub.suspects.has(rec.ID)
 	c.Session = s.ID()
 	c.ConnectedAt = s.connectedTime()
 	c.InFlight = s.inFlight()
@@ -90,13 +126,16 @@ func (g *Gateway) client(rec ClientRecord) Client {
 	return c
 }
 
-// Clients lists clients in id order. A page costs the same however many clients
+// Clients lists clients in id order, rising or falling. A page costs the same however many clients
 // there are. If few clients match, a page may hold fewer items than asked for, or
 // none, and still have a cursor.
 func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 	q.Limit = clampLimit(q.Limit)
-	if q.Status == StatusOnline && (!q.filters() || g.hub.online.len() <= lookLimit) {
-		return g.onlineClients(q)
+	switch {
+	case q.Status == StatusSuspect:
+		return g.listed(&g.hub.suspects, q)
+	case q.Status == StatusOnline && q.QueuedBefore.IsZero() && (!q.filters() || q.ofLink() || g.hub.online.len() <= lookLimit):
+		return g.listed(&g.hub.online, q)
 	}
 	var out Page[Client, ClientID]
 	cq, now := q.ClientQuery, g.now()
@@ -107,7 +146,7 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 		}
 		for i, rec := range page.Items {
 			c := g.client(rec)
-			if !q.Status.Includes(&c, now) {
+			if !q.includes(&c, now) {
 				passed++
 				continue
 			}
@@ -134,27 +173,32 @@ func (g *Gateway) Clients(q ClientSelection) (Page[Client, ClientID], error) {
 // filters reports whether the query looks at more of a record than its key.
 func (q *ClientQuery) filters() bool { return q.Group != "" || len(q.Labels) > 0 || q.QueuedGT >= 0 }
 
-// onlineClients lists online clients: it takes ids from the directory and looks
-// each up.
-func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], error) {
+// listed lists the clients of a directory: it takes ids from it and looks each up.
+func (g *Gateway) listed(in *directory, q ClientSelection) (Page[Client, ClientID], error) {
 	var out Page[Client, ClientID]
-	start, after := q.After, true
-	if ClientID(q.Prefix) > start {
-		start, after = ClientID(q.Prefix), false
-	}
+	now := g.now()
+	start, exclusive := q.Start()
 	var ids []ClientID
-	for passed := 0; ; {
+	for passed, glanced := 0, 0; ; {
 		// Ask for one more than fits, so that the last page has no cursor.
-		ids = g.hub.online.from(start, after, q.Limit+1, ids[:0])
+		if q.Descending {
+			ids = in.back(start, exclusive, q.Limit+1, ids[:0])
+		} else {
+			ids = in.from(start, exclusive, q.Limit+1, ids[:0])
+		}
 		for _, id := range ids {
 			if !strings.HasPrefix(string(id), q.Prefix) {
 				return out, nil
 			}
-			if len(out.Items) == q.Limit || passed == lookLimit {
+			if len(out.Items) == q.Limit || passed == lookLimit || glanced == glanceLimit {
 				out.More = true
 				return out, nil
 			}
 			out.Next = id
+			if q.ofLink() && !g.glance(&q, id) {
+				glanced++
+				continue
+			}
 			rec, err := g.store.Client(id)
 			if CodeOf(err) == CodeClientNotFound {
 				passed++
@@ -162,7 +206,7 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 			} else if err != nil {
 				return Page[Client, ClientID]{}, err
 			}
-			if c := g.client(rec); c.Online && q.ClientQuery.matches(&rec) {
+			if c := g.client(rec); q.includes(&c, now) && q.ClientQuery.matches(&rec) {
 				out.Items = append(out.Items, c)
 			} else {
 				passed++
@@ -171,8 +215,18 @@ func (g *Gateway) onlineClients(q ClientSelection) (Page[Client, ClientID], erro
 		if len(ids) <= q.Limit {
 			return out, nil
 		}
-		start, after = ids[len(ids)-1], true
+		start, exclusive = ids[len(ids)-1], true
 	}
+}
+
+// glance reports whether the session of a client may be what q asks for.
+func (g *Gateway) glance(q *ClientSelection, id ClientID) bool {
+	s := g.hub.session(id)
+	if s == nil {
+		return false
+	}
+	link := s.link.Stats()
+	return q.fits(&link) && !s.connectedTime().Before(q.Since)
 }
 
 // matches applies the filters that need the record.
@@ -196,10 +250,11 @@ func (g *Gateway) UpdateClient(ctx context.Context, id ClientID, c ClientChange)
 			return Client{}, err
 		}
 		defer g.hub.giveBack(id)
+		c.Account = g.accountOf(id, *c.Groups)
 	}
 	rec, err := g.store.UpdateClient(ctx, id, c)
 	if err != nil {
-		return Client{}, err
+		return Client{}, g.counts.eventsFull(refusedChange, err)
 	}
 	return g.client(rec), nil
 }
@@ -215,9 +270,13 @@ func (g *Gateway) CreateClient(ctx context.Context, id ClientID, c ClientChange)
 		return Client{}, err
 	}
 	defer g.hub.giveBack(id)
-	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id), c)
+	var groups []string
+	if c.Groups != nil {
+		groups = *c.Groups
+	}
+	rec, err := g.store.CreateClient(ctx, id, g.now(), g.accountOf(id, groups), c)
 	if err != nil {
-		return Client{}, err
+		return Client{}, g.counts.eventsFull(refusedChange, err)
 	}
 	return g.client(rec), nil
 }

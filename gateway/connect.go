@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -17,10 +18,17 @@ import (
 // registration of the id waits until the first is decided.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
-// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeIDInUse, CodeDraining, CodeUnavailable. An
+// CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
+// CodeUnavailable. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
+	s, w, err := g.connect(ctx, h, link)
+	g.noteRefusal(&h, err)
+	return s, w, err
+}
+
+func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
 	if g.draining.Load() {
 		return nil, Welcome{}, errDraining
 	}
@@ -39,13 +47,15 @@ func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, We
 	id := uid(g.cfg.NewID())
 	r := Registration{Client: h.Client, Reported: h.Labels, At: now,
 		Session: SessionID(id.text(sessionKind)), Dialect: h.Dialect, Remote: remoteText(h.Remote)}
-	r.Account = g.accountOf(h.Client)
 	if err := g.regroup(&r, h.Groups, &grant); err != nil {
+		return nil, Welcome{}, err
+	}
+	if r.Account, err = g.accountOfRegistration(&r); err != nil {
 		return nil, Welcome{}, err
 	}
 	rec, given, err := g.store.Register(ctx, r)
 	if err != nil {
-		return nil, Welcome{}, err
+		return nil, Welcome{}, g.counts.eventsFull(refusedRegistration, err)
 	}
 	s := newSession(g, link, id, &rec, now)
 	w := Welcome{Session: r.Session, Log: g.store.Log(), Ask: h.Asks, Time: now, ExpiresAt: grant.ExpiresAt}
@@ -109,6 +119,7 @@ func (g *Gateway) enter(s *Session, c Credential) {
 		g.counts.connects.Add(1)
 		sh.tallyLocked(s.client, came)
 	}
+	g.hub.suspects.remove(s.client)
 	sh.sessions[s.client] = s
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
@@ -118,12 +129,26 @@ func (g *Gateway) enter(s *Session, c Credential) {
 	}
 }
 
-// accountOf returns the tenant that a new client is counted for, "" for none.
-func (g *Gateway) accountOf(id ClientID) string {
+// accountOf returns the tenant that a client in these groups is counted for, "" for none.
+func (g *Gateway) accountOf(id ClientID, groups []string) string {
 	if g.cfg.AccountOf == nil {
 		return ""
 	}
-	return g.cfg.AccountOf(id)
+	return g.cfg.AccountOf(id, slices.Compact(slices.Sorted(slices.Values(groups))))
+}
+
+// accountOfRegistration returns the tenant that a client is counted for once it has
+// registered. The client's place in the hub is held, so that its groups do not change.
+func (g *Gateway) accountOfRegistration(r *Registration) (string, error) {
+	a := g.accountOf(r.Client, nil)
+	if a != "" || g.cfg.GuardedGroups == nil || len(g.cfg.GuardedGroups()) == 0 {
+		return a, nil
+	}
+	known, err := g.store.Client(r.Client)
+	if err != nil && CodeOf(err) != CodeClientNotFound {
+		return "", err
+	}
+	return g.accountOf(r.Client, r.GroupsOf(known.Groups, MaxGroups)), nil
 }
 
 // remoteText returns an address as events show it, "" for none.
@@ -167,9 +192,11 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 		delete(sh.sessions, s.client)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
+		g.hub.suspects.remove(s.client)
 		g.hub.rememberLocked(sh, s.client, tried)
 	}
 	sh.mu.Unlock()
+	g.probes.ended(s, live)
 	if live {
 		g.store.Disconnected(Disconnection{Client: s.client, Epoch: s.epoch, Session: s.ID(),
 			At: seen, Reason: reason})

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// directory is the ordered set of online client ids; a page of the client list
+// directory is an ordered set of client ids, such as those that are online; a page of the client list
 // reads it. It is a sorted list of sorted blocks: adding an id moves at most one
 // block of strings, and a page costs the same with a hundred clients as with a
 // million. It takes about 24 bytes per client in addition to the id.
@@ -74,6 +74,17 @@ func (d *directory) remove(id ClientID) bool {
 	return true
 }
 
+// has reports whether id is there.
+func (d *directory) has(id ClientID) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if len(d.blocks) == 0 {
+		return false
+	}
+	_, found := slices.BinarySearch(d.blocks[d.blockLocked(id)], id)
+	return found
+}
+
 // blockLocked returns the index of the block that id belongs to. There is at least
 // one block.
 func (d *directory) blockLocked(id ClientID) int {
@@ -110,6 +121,35 @@ func (d *directory) from(start ClientID, after bool, n int, buf []ClientID) []Cl
 		take := min(n, len(b))
 		buf = append(buf, b[:take]...)
 		n -= take
+	}
+	return buf
+}
+
+// back appends to buf up to n ids in falling order, beginning at start, or before start
+// if before is set. "" is behind all.
+func (d *directory) back(start ClientID, before bool, n int, buf []ClientID) []ClientID {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if len(d.blocks) == 0 {
+		return buf
+	}
+	i, end := len(d.blocks)-1, len(d.blocks[len(d.blocks)-1])
+	if start != "" {
+		i = d.blockLocked(start)
+		var found bool
+		if end, found = slices.BinarySearch(d.blocks[i], start); found && !before {
+			end++
+		}
+	}
+	for ; n > 0; n-- {
+		if end == 0 {
+			if i--; i < 0 {
+				break
+			}
+			end = len(d.blocks[i])
+		}
+		end--
+		buf = append(buf, d.blocks[i][end])
 	}
 	return buf
 }

@@ -33,6 +33,7 @@ func (l *echoLink) Close(Close)      {}
 func (l *echoLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
 func (l *echoLink) MaxPayload() int  { return MaxPayload }
 func (l *echoLink) Window() int      { return 16 }
+func (l *echoLink) Probe() bool      { return false }
 
 // oneStore is a store that always has the next transmission for its client and keeps
 // nothing.

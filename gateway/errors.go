@@ -27,6 +27,9 @@ const (
 	CodeBlocked             Code = "blocked"
 	CodeIDInUse             Code = "id-in-use"
 	CodeTooManyClients      Code = "too-many-clients"
+	CodeTooManyRecipients   Code = "too-many-recipients" // more than Acceptance.MaxRecipients; nothing was stored
+	CodeTooManyProbes       Code = "too-many-probes"
+	CodeEventsFull          Code = "events-full"
 )
 
 // Reasons of a CodeAckTimeout: why an online call ended without an ack.

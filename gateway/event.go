@@ -21,6 +21,7 @@ const (
 	EventMessageCompleted   EventType = "message.completed" // every delivery of a message to many is final
 	EventGroupChanged       EventType = "group.changed"     // the client has entered or left groups
 	EventWebhookDisabled    EventType = "webhook.disabled"
+	EventStoreRepaired      EventType = "store.repaired" // events before this one may be missing
 )
 
 // FinalEvent returns the type of the event of a delivery that became final.
@@ -61,9 +62,30 @@ type Event struct {
 	Groups   []string
 	Detail   string // for people
 
+	Repair *StoreRepair // store.repaired
+
 	// Gone is set if the event refers to an uplink, a result or counts that the store
 	// has removed since.
 	Gone bool
+}
+
+// Kinds of damage that a repair of the store has mended, as the reason of store.repaired.
+const (
+	DamageLog        = "log_damaged" // a log was cut at its first damage
+	DamageLogMissing = "log_missing" // a log was not there
+	DamageLogShort   = "log_short"   // the log ended too early
+	DamageMark       = "mark_lost"   // MARK or FORMAT was not there or not readable; perhaps nothing else is lost
+)
+
+// DamageReasons returns every kind of damage.
+func DamageReasons() []string {
+	return []string{DamageLog, DamageLogMissing, DamageLogShort, DamageMark}
+}
+
+// StoreRepair describes the end of the log that a repair of the store has given up.
+type StoreRepair struct {
+	After uint64    // the last event that is kept: later ones up to that of the repair may be missing
+	Since time.Time // the lost records were written after it; zero if that is not known
 }
 
 // maxEventPayload bounds the payload of an uplink that an event keeps, so that a

@@ -34,9 +34,9 @@ type Config struct {
 	// none.
 	DeviceGroups []string
 
-	// AccountOf returns the tenant that a registering client is counted for, "" for
-	// none. Nil = none.
-	AccountOf func(ClientID) string
+	// AccountOf returns the tenant that a client in these groups is counted for, "" for
+	// none. The answer depends on the groups only if some of them are guarded. Nil = none.
+	AccountOf func(id ClientID, groups []string) string
 
 	DefaultTTL  time.Duration // of a durable message: 24 h; MinTTL to MaxTTL
 	OnlineWait  time.Duration // for the ack of an online delivery: 10 s; up to MaxWait
@@ -51,6 +51,10 @@ type Config struct {
 	// accepted and expires, when a client was seen. Nil is time.Now. Durations
 	// are measured on its monotonic reading.
 	Now func() time.Time
+
+	// Steps is notified of the steps of deliveries to single clients. Nil costs
+	// nothing.
+	Steps StepObserver
 
 	// After calls f once after d, from any goroutine; nil is time.AfterFunc. Used
 	// for rare retries only.
@@ -108,8 +112,13 @@ type Gateway struct {
 	late        lateAnswers
 	closes      lastCloses
 	conflicts   conflicts
+	probes      probes
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
-	lastMany    Seq          // sequence of the last AcceptedMany; owned by the observer
+	notes       atomic.Int64 // deliveries that have notes
+	ends        sentEnds
+	refusals    refusals
+	forgotten   forgottenClients
+	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 
 	tallying sync.Mutex // held to change tallies
 	tallies  atomic.Pointer[tallies]

@@ -410,6 +410,7 @@ func (l *stageLink) Forget(seq Seq, _ bool) { l.forgot = append(l.forgot, seq) }
 
 func (l *stageLink) MaxPayload() int  { return MaxPayload }
 func (l *stageLink) Window() int      { return l.w.x.cfg.window }
+func (l *stageLink) Probe() bool      { return false }
 func (l *stageLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
 
 // explore returns the first broken promise of a configuration, "" for none, and

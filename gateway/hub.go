@@ -15,11 +15,13 @@ type hub struct {
 	seed     maphash.Seed
 	shards   [hubShards]hubShard
 	online   directory
+	suspects directory // see Session.Suspect; guarded like online by the shard's lock
 	_        cacheLine
 	inFlight atomic.Int64
 	_        cacheLine
 	// unsettled counts the entries of tried over all shards.
 	unsettled atomic.Int64
+	triedLost atomic.Bool // there were more than maxTried
 }
 
 const hubShards = 64
@@ -178,7 +180,11 @@ func (h *hub) clients(yield func(ClientID, uint32) bool) {
 // rememberLocked keeps the unacked deliveries of a session that ended. The caller
 // holds sh.mu.
 func (h *hub) rememberLocked(sh *hubShard, id ClientID, tried []attempt) {
-	if len(tried) == 0 || h.unsettled.Load() >= maxTried {
+	if len(tried) == 0 {
+		return
+	}
+	if h.unsettled.Load() >= maxTried {
+		h.triedLost.Store(true)
 		return
 	}
 	h.unsettled.Add(int64(len(tried) - len(sh.tried[id])))
@@ -221,18 +227,19 @@ func (t attempt) show(d *Delivery) {
 	}
 }
 
-// settled forgets an offline client's attempts at seq, which is final. It returns
-// the live session, if any.
-func (h *hub) settled(id ClientID, seq Seq) (s *Session) {
+// settled forgets and returns an offline client's attempts at seq, which is final. It
+// returns the live session, if any.
+func (h *hub) settled(id ClientID, seq Seq) (s *Session, t attempt) {
 	sh := h.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	tried, ok := sh.tried[id]
 	if !ok {
-		return sh.sessions[id]
+		return sh.sessions[id], t
 	}
 	for i := range tried {
 		if tried[i].seq == seq {
+			t = tried[i]
 			tried = append(tried[:i], tried[i+1:]...)
 			h.unsettled.Add(-1)
 			break
@@ -243,5 +250,5 @@ func (h *hub) settled(id ClientID, seq Seq) (s *Session) {
 	} else {
 		sh.tried[id] = tried
 	}
-	return sh.sessions[id]
+	return sh.sessions[id], t
 }

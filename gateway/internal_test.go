@@ -44,6 +44,15 @@ func TestDirectoryIsASortedSet(t *testing.T) {
 			if got := d.from(start, after, 7, nil); !slices.Equal(got, exp) {
 				t.Fatalf("from(%s, %v) = %v, want %v", start, after, got, exp)
 			}
+			end, found := slices.BinarySearch(sorted, start)
+			if found && !after {
+				end++
+			}
+			exp = slices.Clone(sorted[max(0, end-700):end])
+			slices.Reverse(exp)
+			if got := d.back(start, after, 700, nil); !slices.Equal(got, exp) {
+				t.Fatalf("back(%s, %v) = %v, want %v", start, after, got, exp)
+			}
 		}
 	}
 }

@@ -35,6 +35,11 @@ type Link interface {
 	// connection. The link calls Session.Closed afterwards, as always.
 	Close(c Close)
 
+	// Probe asks the device for a heartbeat now, or joins one that is unanswered.
+	// Session.Alive follows if the device answers. It returns false if the device
+	// cannot be asked now: a dialect may forbid it while a delivery is unanswered.
+	Probe() (asked bool)
+
 	// Stats describes the connection now.
 	Stats() LinkStats
 
@@ -84,6 +89,8 @@ type LinkStats struct {
 	BytesOut    uint64
 	MessagesIn  uint64
 	MessagesOut uint64
+	Paced       bool // the delivery rates hold back deliveries now
+	Unwritten   int  // bytes of output that the socket has not taken yet
 }
 
 // Hello is a client's request to be registered.

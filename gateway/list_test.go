@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -104,5 +105,67 @@ func TestLargePageOfOnlineClientsIsFull(t *testing.T) {
 	page, err := g.Clients(gateway.ClientSelection{ClientQuery: gateway.ClientQuery{QueuedGT: -1, Limit: 750}})
 	if err != nil || len(page.Items) != 750 || !page.More {
 		t.Errorf("got %d clients, more %v, %v; want 750 and more", len(page.Items), page.More, err)
+	}
+}
+
+// Clients are found by their connections, in both orders, and a page stays bounded.
+func TestClientsAreListedByTheirConnections(t *testing.T) {
+	mem := memstore.New(memstore.Options{})
+	t.Cleanup(func() { mem.Close() })
+	store := &countedStore{Store: mem}
+	g := gatewaytest.New(t, store, gateway.Config{})
+	var rare []gateway.ClientID
+	for i := range 1200 {
+		id := gateway.ClientID(fmt.Sprintf("c%04d", i))
+		o := gatewaytest.Options{Remote: netip.MustParseAddrPort("198.51.100.7:1000")}
+		if i%400 == 17 {
+			o.Remote = netip.MustParseAddrPort(fmt.Sprintf("203.0.113.%d:1000", i%250))
+			rare = append(rare, id)
+		}
+		gatewaytest.Connect(t, g, id, o)
+	}
+	gone := gatewaytest.Connect(t, g, "d", gatewaytest.Options{Remote: netip.MustParseAddrPort("203.0.113.9:1000")})
+	gone.Disconnect(gateway.ReasonClientClosed)
+	read := func(q gateway.ClientSelection) (ids []gateway.ClientID) {
+		t.Helper()
+		q.QueuedGT = -1
+		for {
+			store.looked, store.pages = 0, 0
+			page, err := g.Clients(q)
+			if err != nil || store.looked > 500 || store.pages > 500 {
+				t.Fatalf("%d look-ups, %d pages of the store, %v", store.looked, store.pages, err)
+			}
+			for _, c := range page.Items {
+				ids = append(ids, c.ID)
+			}
+			if !page.More {
+				return ids
+			}
+			q.After = page.Next
+		}
+	}
+	from := netip.MustParsePrefix("203.0.113.0/24")
+	for _, status := range []gateway.ClientStatus{gateway.StatusOnline, gateway.StatusAll} {
+		if got := read(gateway.ClientSelection{Status: status, Addr: from, ClientQuery: gateway.ClientQuery{Limit: 2}}); !slices.Equal(got, rare) {
+			t.Errorf("status %d: from %s are %v, want %v", status, from, got, rare)
+		}
+	}
+	down := slices.Clone(rare)
+	slices.Reverse(down)
+	if got := read(gateway.ClientSelection{Addr: from, ClientQuery: gateway.ClientQuery{Limit: 1, Descending: true}}); !slices.Equal(got, down) {
+		t.Errorf("falling: %v, want %v", got, down)
+	}
+	all := read(gateway.ClientSelection{Dialect: "v2", ClientQuery: gateway.ClientQuery{Limit: 500, Descending: true, From: "c0900", Prefix: "c0"}})
+	if len(all) != 901 || all[0] != "c0900" || all[900] != "c0000" {
+		t.Errorf("down from c0900 are %d, first %v", len(all), all[:1])
+	}
+	if got := read(gateway.ClientSelection{Dialect: "text"}); got != nil {
+		t.Errorf("with text are %v, want none", got)
+	}
+	if got := read(gateway.ClientSelection{Status: gateway.StatusOffline, Since: time.Now().Add(-time.Minute)}); !slices.Equal(got, []gateway.ClientID{"d"}) {
+		t.Errorf("gone in this minute: %v, want d", got)
+	}
+	if got := read(gateway.ClientSelection{Status: gateway.StatusAll, Since: time.Now().Add(time.Minute)}); got != nil {
+		t.Errorf("since later: %v, want none", got)
 	}
 }

@@ -83,6 +83,7 @@ func (namedLink) Forget(Seq, bool)           {}
 func (namedLink) Close(Close)                {}
 func (namedLink) MaxPayload() int            { return MaxPayload }
 func (namedLink) Window() int                { return 16 }
+func (namedLink) Probe() bool                { return false }
 func (namedLink) Stats() LinkStats           { return LinkStats{Dialect: "v2"} }
 
 // crowded is a gateway with n clients online.

@@ -116,6 +116,7 @@ func (o *observer) Changed(list []Change) {
 					t.accepted.Add(1)
 				}
 			}
+			g.queuedStep(c)
 			if s := g.hub.session(c.Client); s != nil && s.offer(&c.Transmission, g.lastMany) {
 				woken.add(s)
 			}
@@ -123,6 +124,7 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
+			g.finalStep(c)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)
@@ -136,6 +138,8 @@ func (o *observer) Changed(list []Change) {
 		case *EventsLogged:
 			g.events.logged(c.Last)
 		case *ClientForgotten:
+			g.forgotten.add(c.Client, g.now())
+			g.forgottenStep(c.Client)
 			if s := g.hub.session(c.Client); s != nil && s.epoch <= c.Epoch {
 				woken.forgotten = append(woken.forgotten, s)
 			}
@@ -175,8 +179,12 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if set := g.tallies.Load(); set != nil {
 		set.settled(d)
 	}
-	if s := g.hub.settled(d.Client, d.Seq); s != nil && s.evict(d.Seq) {
+	s, tried := g.hub.settled(d.Client, d.Seq)
+	if s != nil && s.evict(d.Seq) {
 		woken.add(s)
+	}
+	if tried.sentAt != 0 {
+		g.ends.add(d.Client, tried, g.now())
 	}
 	if t.Completed != nil {
 		woken.calls = g.waiters.completed(t.Completed, d, woken.calls)

@@ -401,6 +401,11 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 	if err == nil {
 		s.mu.Lock()
 		s.cursor = p.Seq
+		if p.Ask {
+			if e := s.findLocked(p.Seq, false); e != nil && !e.gone() {
+				s.noteLocked(e, HappenedAsked)
+			}
+		}
 		s.mu.Unlock()
 		if p.Ask {
 			s.g.counts.asks.Add(1)

@@ -22,6 +22,10 @@ type PushRequest struct {
 	Only         func(ClientID) bool
 	QueueUnknown bool
 
+	// MaxRecipients refuses the message with CodeTooManyRecipients if its audience is
+	// larger when it is accepted; 0 = no bound.
+	MaxRecipients int
+
 	// Rate is how many online recipients of a message to many get their first
 	// transmission each second, 1 to MaxRate; 0 = no limit. It is not stored. A
 	// recipient that connects or gets another message gets this one at once,
@@ -136,7 +140,7 @@ func (g *Gateway) acceptance(r *PushRequest, id MessageID) (Acceptance, *Session
 	now := g.now()
 	a := Acceptance{
 		ID: id, To: r.To, Payload: r.Payload, Encoding: r.Encoding, Metadata: r.Metadata,
-		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, Rate: r.Rate,
+		CreatedAt: now, ExpiresAt: now.Add(r.TTL), QueueUnknown: r.QueueUnknown, MaxRecipients: r.MaxRecipients, Rate: r.Rate,
 		Owner: r.Owner, Account: r.Account, IdempotencyKey: r.IdempotencyKey, Scope: r.Scope, Fingerprint: r.Fingerprint,
 	}
 	a.Only = r.Only
@@ -160,7 +164,7 @@ func (g *Gateway) repeated(a Acceptance, s *Session) (Receipt, error) {
 // not.
 func (g *Gateway) accepted(rec Receipt, id MessageID, err error) (Receipt, error) {
 	if err != nil {
-		return Receipt{}, named(err, id)
+		return Receipt{}, named(g.counts.eventsFull(refusedPush, err), id)
 	}
 	if !rec.Replayed {
 		g.counts.accepted.Add(1)
@@ -192,6 +196,9 @@ func (g *Gateway) checkPush(r *PushRequest) error {
 	}
 	if r.Rate < 0 || r.Rate > MaxRate || r.Rate > 0 && r.To.Client != "" {
 		return invalid("rate is 1 to %d deliveries a second, for a message to many", MaxRate)
+	}
+	if r.MaxRecipients < 0 {
+		return invalid("max_recipients is at least 1")
 	}
 	if len(r.Owner) > MaxOwner {
 		return invalid("an owner is at most %d bytes", MaxOwner)

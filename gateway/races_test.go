@@ -213,6 +213,7 @@ func (l *fickleLink) Forget(gateway.Seq, bool) {}
 func (l *fickleLink) Close(gateway.Close)      { l.work.Go(l.end) }
 func (l *fickleLink) MaxPayload() int          { return gateway.MaxPayload }
 func (l *fickleLink) Window() int              { return 3 }
+func (l *fickleLink) Probe() bool              { return false }
 func (l *fickleLink) Stats() gateway.LinkStats { return gateway.LinkStats{Dialect: "v2"} }
 
 func (l *fickleLink) lateCalls() int {

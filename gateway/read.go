@@ -14,7 +14,7 @@ func (g *Gateway) Message(id MessageID) (Message, error) {
 	return m, err
 }
 
-// Messages lists messages, newest first.
+// Messages lists messages, newest first or oldest first.
 func (g *Gateway) Messages(q MessageQuery) (Page[Message, MessageID], error) {
 	q.Limit = clampLimit(q.Limit)
 	page, err := g.store.Messages(q)
@@ -142,6 +142,11 @@ func (g *Gateway) Cancel(ctx context.Context, id MessageID) (Message, error) {
 // Uplinks lists stored uplinks above after, oldest first; client "" = all.
 func (g *Gateway) Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error) {
 	return g.store.Uplinks(client, after, clampLimit(limit))
+}
+
+// UplinksBefore lists stored uplinks below before (0 = all), newest first; client "" = all.
+func (g *Gateway) UplinksBefore(client ClientID, before uint64, limit int) (Page[Uplink, uint64], error) {
+	return g.store.UplinksBefore(client, before, clampLimit(limit))
 }
 
 func clampLimit(n int) int {

@@ -121,11 +121,16 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	if f == nil {
 		return
 	}
+	before := f.sentAt
 	f.sentAt = now
 	f.attempts++
+	s.stepAt(at, StepSent, f)
 	s.g.counts.delivered.Add(1)
 	if f.is(flightRepeat) {
 		s.g.counts.redelivered.Add(1)
+		if !f.gone() {
+			s.noteRepeatLocked(f, before, now)
+		}
 	}
 	f.flags |= flightRepeat
 	if !f.gone() && !f.is(flightFlushed) {
@@ -189,9 +194,14 @@ func (s *Session) evict(seq Seq) (wake bool) {
 	defer s.mu.Unlock()
 	f := s.findLocked(seq, false)
 	if f == nil || f.gone() {
-		s.triedBeforeLocked(seq)
+		if t, ok := s.triedBeforeLocked(seq); ok {
+			s.g.ends.add(s.client, t, s.g.now())
+		}
 		s.cancelMailLocked(seq)
 		return s.releaseLocked()
+	}
+	if f.sentAt != 0 {
+		s.g.ends.add(s.client, attempt{seq, f.sentAt, f.attempts}, s.g.now())
 	}
 	s.keepForLateAckLocked(f)
 	return true
@@ -203,6 +213,11 @@ func (s *Session) evict(seq Seq) (wake bool) {
 func (s *Session) overlay(d *Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.overlayLocked(d)
+}
+
+// overlayLocked is overlay.
+func (s *Session) overlayLocked(d *Delivery) bool {
 	f := s.findLocked(d.Seq, false)
 	if f == nil || f.gone() {
 		if s.work != nil {
@@ -212,8 +227,8 @@ func (s *Session) overlay(d *Delivery) bool {
 	}
 	d.Attempts = int(f.attempts)
 	d.SentAt = timeOf(f.sentAt)
-	if f.progress != nil {
-		d.Progress = *f.progress
+	if f.notes != nil {
+		d.Progress = f.notes.progress
 	}
 	switch {
 	case f.is(flightFlushed):

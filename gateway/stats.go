@@ -8,6 +8,7 @@ import (
 // Stats is a snapshot for metrics and for people.
 type Stats struct {
 	Online    int
+	Suspect   int // of the online ones: see Session.Suspect
 	InFlight  int
 	Draining  bool
 	StartedAt time.Time
@@ -29,11 +30,14 @@ type Stats struct {
 	LateAcks       uint64
 	Uplinks        uint64
 	UplinksRefused uint64 // for the share of their client or its tenant
+	// EventsRefused counts the refusals for a share of the event log, by kind of call.
+	EventsRefused map[string]uint64
 
 	Connects            uint64
 	Takeovers           uint64
 	Disconnects         uint64
 	DisconnectsByReason map[string]uint64 // by close reason, others as "other"
+	Probes              map[string]uint64 // answers to probes by presence, and "refused"
 	EventsDropped       uint64            // events that left the ring before a subscriber read them
 }
 
@@ -48,9 +52,28 @@ type counters struct {
 	askAnswers                            [len(askAnswers)]atomic.Uint64
 	settled                               [Failed + 1]atomic.Uint64
 	uplinksRefused                        atomic.Uint64
+	eventsRefused                         [len(eventsRefused)]atomic.Uint64
 	lateAcks, uplinks                     atomic.Uint64
 	connects, takeovers, disconnects      atomic.Uint64
 	closedBy                              [len(closes) + 1]atomic.Uint64
+}
+
+// The kinds of calls that the event log refuses for a share of it; a fixed list.
+const (
+	refusedUplink = iota
+	refusedRegistration
+	refusedPush
+	refusedChange // of a client
+)
+
+var eventsRefused = [...]string{refusedUplink: "uplink", refusedRegistration: "registration", refusedPush: "push", refusedChange: "change"}
+
+// eventsFull counts err if it is the refusal of a share of the event log, and returns it.
+func (c *counters) eventsFull(kind int, err error) error {
+	if err != nil && CodeOf(err) == CodeEventsFull {
+		c.eventsRefused[kind].Add(1)
+	}
+	return err
 }
 
 // cacheLine keeps the fields before and after it in different cache lines.
@@ -117,6 +140,7 @@ func (g *Gateway) Stats() Stats {
 	c := &g.counts
 	s := Stats{
 		Online:         g.hub.online.len(),
+		Suspect:        g.hub.suspects.len(),
 		InFlight:       int(g.hub.inFlight.Load()),
 		Draining:       g.draining.Load(),
 		StartedAt:      g.startedAt,
@@ -138,10 +162,15 @@ func (g *Gateway) Stats() Stats {
 		Connects:       c.connects.Load(),
 		Takeovers:      c.takeovers.Load(),
 		Disconnects:    c.disconnects.Load(),
+		Probes:         g.probes.counted(),
 		EventsDropped:  g.events.dropped.Load(),
 	}
 	for i := range s.Settled {
 		s.Settled[i] = c.settled[i].Load()
+	}
+	s.EventsRefused = make(map[string]uint64, len(eventsRefused))
+	for i, name := range eventsRefused {
+		s.EventsRefused[name] = c.eventsRefused[i].Load()
 	}
 	s.AskAnswers = map[string]uint64{"none": c.asksUnanswered.Load()}
 	for code, name := range askAnswers {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,8 +25,8 @@ type Store interface {
 	// is set: a repeat returns the receipt of the first message.
 	//
 	// Errors: CodeClientNotFound (the single recipient is unknown and
-	// a.QueueUnknown is not set), CodeTooManyClients, CodeQueueFull (the single recipient's queue
-	// has no room), CodeIdempotencyMismatch, ErrUnavailable. In a message to
+	// a.QueueUnknown is not set), CodeTooManyClients, CodeTooManyRecipients, CodeQueueFull (the
+	// single recipient's queue has no room), CodeEventsFull, CodeIdempotencyMismatch, ErrUnavailable. In a message to
 	// many, recipients that are unknown or full become Failed deliveries.
 	Accept(ctx context.Context, a Acceptance) (Receipt, error)
 
@@ -34,6 +35,11 @@ type Store interface {
 	// several of them. The messages of one caller keep their order. StartAccept
 	// waits while the log's queue is full.
 	StartAccept(a Acceptance, done func(Receipt, error))
+
+	// Recipients returns the audience that Accept would fix for a now. It stores nothing,
+	// and it does not look for an earlier message with a's key. Errors: those of Accept
+	// about the single recipient, CodeTooManyRecipients, ErrUnavailable.
+	Recipients(a Acceptance) (Recipients, error)
 
 	// Repeated returns the receipt that Accept would return if a.IdempotencyKey
 	// is that of a message. ok is false if there is none or a has no key. It
@@ -71,6 +77,8 @@ type Store interface {
 	// Purge cancels everything queued for client with reason ReasonPurged,
 	// durably, and returns how many deliveries that were.
 	Purge(ctx context.Context, client ClientID, at time.Time) (int, error)
+	// PurgeThrough is Purge for the deliveries up to a sequence; 0 = all.
+	PurgeThrough(ctx context.Context, client ClientID, through Seq, at time.Time) (int, error)
 
 	// Undurable returns an upper bound of the proposals by Settle for a client
 	// that are not yet known to be durable, and of the bytes of their results. No
@@ -90,7 +98,8 @@ type Store interface {
 	// client would register again), but it precedes every later Accept in the
 	// log.
 	//
-	// Errors: CodeBlocked, CodeTooManyClients, CodeValidation (bounds): nothing has changed.
+	// Errors: CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeValidation (bounds):
+	// nothing has changed.
 	// ErrUnavailable: the client is unchanged or registered, nothing in between.
 	Register(ctx context.Context, r Registration) (ClientRecord, Seq, error)
 
@@ -100,13 +109,13 @@ type Store interface {
 	Disconnected(Disconnection)
 
 	// UpdateClient changes labels, groups or the block of a known client,
-	// durably. Errors: CodeClientNotFound, CodeValidation (bounds),
+	// durably. Errors: CodeClientNotFound, CodeEventsFull, CodeValidation (bounds),
 	// ErrUnavailable.
 	UpdateClient(ctx context.Context, client ClientID, c ClientChange) (ClientRecord, error)
 
 	// CreateClient adds a client that has never registered, with the labels and
 	// groups of c, durably. account is as Registration.Account. Errors: CodeClientExists,
-	// CodeTooManyClients, CodeValidation (bounds), ErrUnavailable.
+	// CodeTooManyClients, CodeEventsFull, CodeValidation (bounds), ErrUnavailable.
 	CreateClient(ctx context.Context, client ClientID, at time.Time, account string, c ClientChange) (ClientRecord, error)
 
 	// ForgetClient removes a client, durably: it ends its session, cancels everything
@@ -119,7 +128,7 @@ type Store interface {
 
 	// AppendUplink stores a payload from a device and returns its sequence
 	// when it is on stable storage. Errors: CodeQueueFull (the uplinks of the client,
-	// of its account or of all have used up their share), ErrUnavailable.
+	// of its account or of all have used up their share), CodeEventsFull, ErrUnavailable.
 	AppendUplink(ctx context.Context, u Uplink) (seq uint64, err error)
 
 	// Next appends to buf the queued transmissions of a client with a sequence above
@@ -139,10 +148,10 @@ type Store interface {
 	// are durable. Deliveries never show Sent, which only the gateway knows.
 
 	Client(id ClientID) (ClientRecord, error) // CodeClientNotFound
-	// Clients returns known clients in id order.
+	// Clients returns known clients in id order, rising or falling.
 	Clients(q ClientQuery) (Page[ClientRecord, ClientID], error)
 	Message(id MessageID) (Message, error) // CodeMessageNotFound
-	// Messages returns messages, newest first.
+	// Messages returns messages, newest first or oldest first.
 	Messages(q MessageQuery) (Page[Message, MessageID], error)
 	// Delivery returns one delivery; CodeMessageNotFound, CodeClientNotFound.
 	Delivery(id MessageID, client ClientID) (Delivery, error)
@@ -153,6 +162,9 @@ type Store interface {
 	ClientDeliveries(q ClientDeliveryQuery) (Page[Delivery, Seq], error)
 	// Uplinks returns stored uplinks with a sequence above after, oldest first.
 	Uplinks(client ClientID, after uint64, limit int) (Page[Uplink, uint64], error)
+	// UplinksBefore returns stored uplinks with a sequence below before, newest first; 0 is
+	// the end.
+	UplinksBefore(client ClientID, before uint64, limit int) (Page[Uplink, uint64], error)
 
 	// Events appends to buf up to limit events with a number above after, oldest first.
 	// through is the number up to which it has read: the next call goes on behind it.
@@ -211,6 +223,10 @@ type Acceptance struct {
 	// Only, if set, narrows such an audience further. It is called at acceptance,
 	// once for each member (of Among if that is set). Both must be quick.
 	Only func(ClientID) bool
+
+	// MaxRecipients refuses the message if its audience, as the log fixes it, has more
+	// clients; 0 = no bound.
+	MaxRecipients int
 
 	// Rate is passed on with AcceptedMany and not stored.
 	Rate int
@@ -311,7 +327,7 @@ type Registration struct {
 	Groups   []string
 	// Guarded are groups that a registration neither enters nor leaves.
 	Guarded map[string]bool
-	Account string // the tenant that a new client is counted for, "" for none; see TooManyClients
+	Account string // the tenant that the client belongs to, "" for none; see AccountAfter, TooManyClients
 	At      time.Time
 	// Session, Dialect and Remote are of the connection, for its event.
 	Session SessionID
@@ -364,6 +380,37 @@ func UplinksFull(own, used, size, most int64) error {
 		Message: "the uplinks of the client or its tenant have used up their share of the disk; the oldest go when their time is over"}
 }
 
+// The beginnings of the account of a tenant, whose clients are the members of a group, or
+// those whose id has a prefix. The name of the group or the prefix follows.
+const (
+	GroupAccount  = "group:"
+	PrefixAccount = "prefix:"
+)
+
+// IsTenant reports whether an account is that of a tenant. Others are of keys without a
+// limit, and "" is the operator's.
+func IsTenant(account string) bool {
+	return strings.HasPrefix(account, GroupAccount) || strings.HasPrefix(account, PrefixAccount)
+}
+
+// EventsFull returns the refusal of an event whose owner has used up its share of bytes of
+// this hour's part of the event log, which has rest left.
+func EventsFull(share int64, rest time.Duration) error {
+	return &Error{Code: CodeEventsFull, Limit: share, RetryAfter: rest,
+		Message: "the client or its tenant has used up its share of the event log in this hour; nothing was stored"}
+}
+
+// AccountAfter returns the tenant that a client is counted for which was counted for the
+// tenant was, "" for none, after a change that has put it into groups, and that says that
+// it belongs to the tenant now, "" for none known. A client leaves a tenant for another
+// one, or with the tenant's group; so it stays the tenant's while keys are replaced.
+func AccountAfter(was, now string, groups []string) string {
+	if name, ok := strings.CutPrefix(was, GroupAccount); now != "" || ok && !slices.Contains(groups, name) {
+		return now
+	}
+	return was
+}
+
 // IDInUse returns the refusal of a registration whose id is connected elsewhere, under
 // Config.RejectTwins.
 func IDInUse() error {
@@ -399,6 +446,8 @@ type ClientChange struct {
 	Labels       map[string]*string // merge: nil value removes the label
 	Groups       *[]string          // replaces
 	BlockedUntil *time.Time
+	Account      string // with Groups, of a known client: as Registration.Account; set by the gateway
+	Owner        string // of the limited key that asks, as Acceptance.Owner; "" for others
 }
 
 // Page is one page of a list. More is set when rows may follow. The next page
@@ -425,18 +474,26 @@ type ClientQuery struct {
 	Group    string
 	Labels   map[string]string
 	QueuedGT int // more queued than this; -1 = any
-	After    ClientID
-	Limit    int
+	// QueuedBefore selects clients whose oldest queued delivery was accepted earlier;
+	// zero = any.
+	QueuedBefore time.Time
+	Descending   bool     // the highest id first
+	From         ClientID // the first id in the order that may be in the page, known or not; "" = no bound
+	After        ClientID // the page starts behind it in the order
+	Limit        int
 }
 
-// MessageQuery selects messages, newest first.
+// MessageQuery selects messages, newest first unless Ascending is set.
 type MessageQuery struct {
 	// State is 0 for any. Queued selects messages that are not completed; a
 	// final state selects completed messages with at least one such delivery.
 	State  State
 	Since  time.Time // created at or after; zero = any
 	Before MessageID // "" = from the newest
-	Limit  int
+	// Ascending lists the oldest first, from behind After; "" = from the oldest.
+	Ascending bool
+	After     MessageID
+	Limit     int
 }
 
 // DeliveryQuery selects deliveries of one message.
@@ -466,9 +523,8 @@ type StoreStats struct {
 	Queued      int    // deliveries that are not final
 	OldestAt    time.Time
 	DiskBytes   int64
-	DiskFree    int64 // of the file system, for the process, bytes; DiskTotal 0 = unknown
-	DiskTotal   int64
-	Branched    bool   // the process has opened a copy, or a repaired store
+	DiskFree    int64  // bytes of the file system that the process may use
+	DiskTotal   int64  // bytes of the file system; 0 = unknown
 	UplinkBytes int64  // of stored uplinks
 	Records     uint64 // group commits
 	Events      uint64 // events in them

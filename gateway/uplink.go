@@ -98,7 +98,7 @@ func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte
 	if CodeOf(err) == CodeQueueFull {
 		s.g.counts.uplinksRefused.Add(1)
 	}
-	return err
+	return s.g.counts.eventsFull(refusedUplink, err)
 }
 
 // numbers is a bounded set of uplink numbers: those within numbersSpan of the

@@ -28,8 +28,8 @@ type inflight struct {
 	message  MessageID
 	sentAt   int64       // last flush, Unix nanoseconds; 0 = not flushed yet
 	call     *OnlineCall // the waiting call; nil for a stored delivery
-	progress *[]byte     // text of the device's last AckWorking that had any; else nil
-	attempts int32       // flushes without those answered with retry later; includes earlier sessions
+	notes    *flightNotes
+	attempts int32 // flushes without those answered with retry later; includes earlier sessions
 	stage    stage
 	flags    flightFlags
 	retries  uint8 // answers retry later in this session
@@ -152,6 +152,9 @@ func (s *Session) enterLocked(f inflight) {
 	w := s.busyLocked()
 	w.flight = append(w.flight, f)
 	s.g.hub.inFlight.Add(1)
+	if f.notes != nil { // putBack
+		s.g.notes.Add(1)
+	}
 	if f.is(flightOpen) {
 		w.open++
 	}
@@ -164,6 +167,7 @@ func (s *Session) leaveLocked(f *inflight) (last bool) {
 		return true
 	}
 	s.g.hub.inFlight.Add(-1)
+	s.dropNotesLocked(f)
 	s.closeAskLocked(f)
 	return s.unflushLocked(f)
 }

@@ -95,6 +95,12 @@ var sentReasons = []string{ReasonRegisterTimeout, ReasonFrameTooLarge, ReasonBad
 	ReasonNotRegistered, ReasonAlreadyRegistered, ReasonInvalidUTF8, ReasonUnknownCommand, ReasonTooManyErrors, ReasonInputOverflow, ReasonTLSRequired,
 	ReasonFrameTimeout, ReasonTooManyClients}
 
+// Reasons returns every reason of refused input and of a refused registration.
+func Reasons() []string {
+	return append([]string{ReasonShutdown, ReasonOverloaded, ReasonUnauthorized, ReasonBlocked, ReasonIDInUse, ReasonProtocolError,
+		ReasonHTTPRequest, ReasonTLSUnsupported, ReasonProxyUnexpected}, sentReasons...)
+}
+
 // closeText returns the text of a CLOSE (SPEC §7): the reason, then a colon and
 // the text for people, if any.
 func closeText(c Close) string {

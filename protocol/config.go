@@ -52,6 +52,8 @@ type Config struct {
 	// at once. max is the whole interval: a smaller one would leave a part of
 	// every interval empty for ever. Nil means none.
 	Jitter func(max time.Duration) time.Duration
+	// Frames is notified of every frame. Nil costs nothing.
+	Frames FrameObserver
 }
 
 var defaults Config

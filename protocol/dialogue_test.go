@@ -165,7 +165,11 @@ func describe(e Event) string {
 		fmt.Fprintf(&b, " %s", encodeRegistered(e.Registered))
 	case KindMalformed, KindClosed:
 		describeClose(&b, e.Close)
-	case KindWritable:
+	case KindWritable, KindSuspect:
+	case KindAlive:
+		if e.RTT != 0 {
+			fmt.Fprintf(&b, " after %v", e.RTT)
+		}
 	default:
 		describeSeq(&b, e)
 	}

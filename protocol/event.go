@@ -35,6 +35,12 @@ const (
 	// KindWritable reports that there is room again after a Send that failed with
 	// ErrWindowFull or ErrBusy.
 	KindWritable
+	// KindSuspect (server) reports that the client has not answered a heartbeat for
+	// SuspectAfter (SPEC §6). KindAlive or KindClosed follows.
+	KindSuspect
+	// KindAlive (server) is a sign of life after a KindSuspect, or the answer that
+	// Probe has asked for: only then RTT is set.
+	KindAlive
 	// KindMalformed reports refused input on a session that stays open;
 	// Close.Reason says why.
 	KindMalformed
@@ -45,7 +51,7 @@ const (
 
 var kindNames = [...]string{KindRegister: "register", KindRegistered: "registered", KindData: "data", KindAsk: "ask",
 	KindAck: "ack", KindStaleAck: "stale_ack", KindSent: "sent", KindAckTimeout: "ack_timeout",
-	KindWritable: "writable", KindMalformed: "malformed", KindClosed: "closed"}
+	KindWritable: "writable", KindSuspect: "suspect", KindAlive: "alive", KindMalformed: "malformed", KindClosed: "closed"}
 
 // String returns the kind in lower case, as in a metrics label.
 func (k EventKind) String() string {

@@ -142,6 +142,7 @@ func FuzzRegister(f *testing.F) {
 func FuzzSession(f *testing.F) {
 	script := func(parts ...string) []byte { return []byte(join(parts)) }
 	f.Add(byte(0), script("r"+helloV2, "a", "s1", "s2", "r\x06\x02\x02\x01\x00", "t\x50", "p"))
+	f.Add(byte(0), script("r"+helloV2, "a", "t\x50", "P", "t\x0b", "P", "r\x04\x02\x00", "s1", "t\x0b"))
 	f.Add(byte(0), script("r"+helloV1, "a", "s1", "t\x20", "r\x06#\x05#xxxxx", "k\x00", "f1", "t\x28"))
 	f.Add(byte(0), script("r"+helloText, "x", "r"+helloText))
 	f.Add(byte(0), script("rGET / HTTP/1.1\r\n"))
@@ -220,6 +221,8 @@ func (w *fuzzed) command(c []byte) {
 		s.Forget(w.now, seq, arg%3 == 0)
 	case 'p':
 		s.Ping(w.now)
+	case 'P':
+		s.Probe(w.now)
 	case 't':
 		w.now = w.now.Add(time.Duration(arg) * 100 * time.Millisecond)
 		s.Advance(w.now)

@@ -13,6 +13,7 @@ func (s *Session) noteInput(now time.Time) {
 	s.lastIn = s.at(now)
 	if s.state == open {
 		s.answerBy = 0
+		s.notSuspect()
 	}
 }
 
@@ -106,5 +107,6 @@ func (s *Session) onHeartbeat(now time.Time, m *message) {
 		s.rtt = s.at(now).since(s.askedAt)
 		s.askedAt = 0
 		s.answers = s.answers || s.rtt <= s.grace
+		s.answerProbe()
 	}
 }

@@ -13,6 +13,9 @@ var (
 	answer = map[Dialect]string{V1: "\x02#h", V2: "\x04\x02\x00", Text: "PONG\n"}
 )
 
+// suspect and alive are the events of a suspicion.
+const suspect, alive = "event suspect", "event alive"
+
 // gone is the output to a client that is given up.
 func gone(d Dialect) []string {
 	lines := []string{"event closed 3003 heartbeat_timeout"}
@@ -48,7 +51,7 @@ func TestClientIsGoneWhenTheGracePasses(t *testing.T) {
 		d.advance(10 * time.Second)
 		d.want(asked[dialect])
 		d.advance(2*time.Second - tick)
-		d.want()
+		d.want(suspect)
 		d.advance(tick)
 		d.want(gone(dialect)...)
 		if at, ok := d.s.Deadline(); ok {
@@ -115,7 +118,7 @@ func TestAnswerInTheLastMomentKeepsTheClient(t *testing.T) {
 		d.advance(10 * time.Second)
 		d.advance(2*time.Second - tick)
 		d.recv(answer[dialect])
-		d.want(asked[dialect])
+		d.want(asked[dialect], suspect, alive)
 		if got, want := d.s.RTT(), 2*time.Second-tick; got != want {
 			t.Errorf("RTT %v, want %v", got, want)
 		}
@@ -200,7 +203,7 @@ func TestLateAdvanceAsksFirst(t *testing.T) {
 	d.advance(time.Minute)
 	d.want("out HEARTBEAT")
 	d.advance(2*time.Second - tick)
-	d.want()
+	d.want(suspect)
 	d.advance(tick)
 	d.want(gone(V2)...)
 }
@@ -212,8 +215,8 @@ func TestPingAsksNow(t *testing.T) {
 	d.ping()
 	d.ping() // one question is enough
 	d.want(`out "PING\n"`)
-	d.advance(2 * time.Second)
-	d.want(gone(Text)...)
+	d.until(epoch.Add(13 * time.Second))
+	d.want(append([]string{suspect}, gone(Text)...)...)
 }
 
 func TestBothSidesMayAsk(t *testing.T) {
@@ -233,7 +236,7 @@ func TestStoppedV1ClientIsGoneInTime(t *testing.T) {
 	d.send(Data{Seq: 1, Payload: []byte("x")})
 	d.want(`out "\x05#x"`, "event sent 1")
 	d.advance(3*time.Second - tick)
-	d.want()
+	d.want(suspect)
 	d.advance(tick)
 	d.want(gone(V1)...)
 }
@@ -244,7 +247,7 @@ func TestV1DeliveryHoldsBackTheHeartbeat(t *testing.T) {
 	d.send(Data{Seq: 1, Payload: []byte("x")})
 	d.advance(2 * time.Second)
 	d.recv("\x06#")
-	d.want(`out "\x05#x"`, "event sent 1", "event ack 1 ok after 2s")
+	d.want(`out "\x05#x"`, "event sent 1", suspect, alive, "event ack 1 ok after 2s")
 	d.advance(10*time.Second - tick)
 	d.want()
 	d.advance(tick)
@@ -260,7 +263,7 @@ func TestV1ClientIsAskedLateAfterAHold(t *testing.T) {
 	d.forget(1)
 	d.want(`out "\x05#x"`, "event sent 1")
 	d.until(epoch.Add(11 * time.Second)) // the hold of 3 s ends
-	d.want(`out "\x03#"`)
+	d.want(suspect, `out "\x03#"`)
 	d.until(epoch.Add(12*time.Second - tick))
 	d.want()
 	d.until(epoch.Add(12 * time.Second))

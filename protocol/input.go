@@ -71,6 +71,13 @@ func (s *Session) parse(now time.Time, b []byte) (rest []byte) {
 // incomplete or the session was closed.
 func (s *Session) parseOne(now time.Time, b []byte) int {
 	m, n, err := s.traits.parse(b, reading{s.role, s.state == open, s.inboundPayload(), s.cfg.V1Token, s.asks && s.state == open})
+	if s.cfg.Frames != nil && (n > 0 || err != nil) {
+		seen := b
+		if n > 0 {
+			seen = b[:n]
+		}
+		s.observeInput(now, &m, seen, err)
+	}
 	switch {
 	case err == nil && n == 0:
 	case err == nil:

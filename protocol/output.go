@@ -32,12 +32,25 @@ func (s *Session) Buffered() int {
 	return n
 }
 
-// AppendOutput moves the pending bytes to b. The driver writes them to the
-// socket in order and calls Flushed.
+// AppendOutput is AppendOutputAt for a driver that has not read the clock. Without
+// Config.Frames it does not read it either.
 func (s *Session) AppendOutput(b []byte) []byte {
+	now := time.Time{}
+	if s.cfg.Frames != nil {
+		now = time.Now()
+	}
+	return s.AppendOutputAt(now, b)
+}
+
+// AppendOutputAt moves the pending bytes to b. The driver writes them to the
+// socket in order and calls Flushed. now is for Config.Frames.
+func (s *Session) AppendOutputAt(now time.Time, b []byte) []byte {
 	w := s.work
 	if w == nil || len(w.out) == 0 {
 		return b
+	}
+	if s.cfg.Frames != nil {
+		s.observeOutput(now, w.out)
 	}
 	b = append(b, w.out...)
 	s.taken += uint64(len(w.out))

@@ -36,7 +36,7 @@ type Session struct {
 	flushed uint64 // taken bytes that have reached the socket
 
 	lastIn    instant       // when the peer last sent something
-	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked
+	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked; then 0 = was open
 	askedAt   instant       // when the unanswered heartbeat was sent
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
@@ -50,7 +50,7 @@ type Session struct {
 	malformed  uint8  // refused lines in a row
 	role       Role
 	state      state
-	wantWrite  bool // a Send has failed: owe the driver a KindWritable
+	owes       owed // events for the driver
 	asks       bool // the device has offered ASK; once open, both ends have agreed
 	answers    bool // server: the client has answered a heartbeat within the grace
 }
@@ -63,6 +63,17 @@ const (
 	open                  // registered
 	closed                // KindClosed has been pushed
 )
+
+// owed is a set of events that the session owes its driver.
+type owed uint8
+
+const (
+	owesWritable owed = 1 << iota // KindWritable: a Send has failed
+	owesSign                      // KindAlive for the next input: the driver has a KindSuspect
+	owesAnswer                    // KindAlive for the next answer to a heartbeat: Probe has asked
+)
+
+func (o owed) has(e owed) bool { return o&e != 0 }
 
 // instant counts nanoseconds since Session.start, plus one; 0 is never. It is a
 // third of the size of a time.Time and keeps its monotonic reading.
@@ -130,6 +141,9 @@ func (s *Session) shut(now time.Time, c Close) {
 		return
 	}
 	c.Reason = cmp.Or(c.Reason, codeReasons[c.Code], ReasonProtocolError)
+	if s.state == open {
+		s.answerBy = 0
+	}
 	s.state = closed
 	if kind := s.traits.goodbye[s.role]; kind != 0 && !c.Remote {
 		said := c
@@ -158,6 +172,7 @@ func (s *Session) Advance(now time.Time) {
 		s.advanceRegister(now)
 	}
 	if s.state == open {
+		s.advanceSuspicion(now)
 		s.advanceHeartbeat(now)
 		s.advanceAcks(now)
 		s.advanceFrame(now)
@@ -179,6 +194,7 @@ func (s *Session) Deadline() (t time.Time, ok bool) {
 		sooner(s.answerBy)
 	case open:
 		sooner(s.heartbeatDue())
+		sooner(s.suspectAt())
 		sooner(s.ackDue())
 		sooner(s.frameDue())
 	}
@@ -198,8 +214,8 @@ func (s *Session) afterChange(now time.Time) {
 	if s.wait != nil && s.state != closed {
 		s.wait.advance(s, now)
 	}
-	if s.wantWrite && s.state == open && s.hasRoom() {
-		s.wantWrite = false
+	if s.owes.has(owesWritable) && s.state == open && s.hasRoom() {
+		s.owes &^= owesWritable
 		s.push(Event{Kind: KindWritable})
 	}
 	s.releaseWork()
@@ -226,6 +242,10 @@ func (s *Session) Registered() bool { return s.state == open }
 
 // ClientID returns the id of the client that is registered or asks to be.
 func (s *Session) ClientID() string { return s.id }
+
+// Began returns when the connection was accepted, or made. It may be called from any
+// goroutine.
+func (s *Session) Began() time.Time { return s.start }
 
 // MaxPayload returns how many bytes Send takes; 0 before the dialect is known.
 func (s *Session) MaxPayload() int { return int(s.maxPayload) }

@@ -29,6 +29,7 @@ type traits struct {
 	parse  func(b []byte, r reading) (m message, n int, err *wireError)
 	cut    func(b []byte) (first, rest []byte)
 	check  func(r *Register) *wireError
+	mask   func(register []byte) // overwrites the credential of a REGISTER with stars
 
 	ids     bool // DATA and ACK carry a number
 	rejects bool // an ACK can say reject and retry later
@@ -60,7 +61,7 @@ var dialects = [...]traits{
 	Unknown: {name: "unknown"},
 	V1: {
 		dialect: V1, name: "v1",
-		append: appendV1, parse: parseV1, cut: cutV1, check: checkV1Register,
+		append: appendV1, parse: parseV1, cut: cutV1, check: checkV1Register, mask: maskV1,
 		ids: false, rejects: false, results: false, resumes: false, ask: false,
 		window: 1, payload: maxV1Payload,
 		stopAndWait: true, ackTimeout: (*Config).v1AckTimeout, gap: (*Config).v1Gap,
@@ -71,7 +72,7 @@ var dialects = [...]traits{
 	},
 	V2: {
 		dialect: V2, name: "v2",
-		append: appendV2, parse: parseV2, check: checkV2Register,
+		append: appendV2, parse: parseV2, check: checkV2Register, mask: maskV2,
 		ids: true, rejects: true, results: true, resumes: true, ask: true, paces: true,
 		window: maxWireWindow, payload: maxWirePayload,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,
@@ -82,7 +83,7 @@ var dialects = [...]traits{
 	},
 	Text: {
 		dialect: Text, name: "text",
-		append: appendText, parse: parseText, check: checkTextRegister,
+		append: appendText, parse: parseText, check: checkTextRegister, mask: maskText,
 		ids: true, rejects: true, results: true, resumes: false, ask: false, paces: true,
 		window: maxWireWindow, payload: maxTextPayload, patience: textPatience,
 		stopAndWait: false, ackTimeout: (*Config).ackTimeout,

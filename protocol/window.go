@@ -45,7 +45,7 @@ func (s *Session) transmit(now time.Time, m message) error {
 	f := s.flight(m.seq, m.ephemeral)
 	if f == nil {
 		if err := s.roomError(); err != nil {
-			s.wantWrite = true
+			s.owes |= owesWritable
 			return err
 		}
 		w := s.busy()

@@ -96,6 +96,8 @@ type Config struct {
 	// reading.
 	Now func() time.Time
 
+	Observer Observer // of connections; nil costs nothing
+
 	Logger *slog.Logger // nil discards all records
 
 	kernel kernel // for tests; nil = the system's, selected by Driver
@@ -188,6 +190,8 @@ type session interface {
 	AckedOther(seq gateway.Seq, ephemeral bool)
 	AckTimeout(seq gateway.Seq, ephemeral bool)
 	Writable()
+	Suspect()
+	Alive(rtt time.Duration)
 	Received(ctx context.Context, id uint64, payload []byte) error
 	Closed(reason string)
 }

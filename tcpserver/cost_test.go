@@ -54,6 +54,8 @@ func (s *countedSession) TryAcked(seq gateway.Seq, code gateway.AckCode, result 
 func (s *countedSession) AckedOther(gateway.Seq, bool)                   {}
 func (s *countedSession) AckTimeout(gateway.Seq, bool)                   {}
 func (s *countedSession) Writable()                                      {}
+func (s *countedSession) Suspect()                                       {}
+func (s *countedSession) Alive(time.Duration)                            {}
 func (s *countedSession) Received(context.Context, uint64, []byte) error { return nil }
 func (s *countedSession) Closed(string)                                  {}
 

@@ -360,6 +360,8 @@ func (s *recorded) AckedOther(seq gateway.Seq, ephemeral bool) {
 	s.r.note(s.id, "acked other %d ephemeral %v", seq, ephemeral)
 }
 func (s *recorded) AckTimeout(seq gateway.Seq, _ bool) { s.r.note(s.id, "ack timeout %d", seq) }
+func (s *recorded) Suspect()                           {}
+func (s *recorded) Alive(time.Duration)                {}
 func (s *recorded) Writable() {
 	s.r.note(s.id, "writable")
 	if s.r.onWritable != nil {

@@ -116,6 +116,19 @@ func (c *conn) cut(why protocol.Close) {
 	c.failLocked(causePeerGone)
 }
 
+// Probe implements gateway.Link.
+func (c *conn) Probe() (asked bool) {
+	defer c.recoverPanic()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.endingLocked() {
+		return false
+	}
+	asked = c.proto.Probe(time.Now())
+	c.wantTurn()
+	return asked
+}
+
 // Stats implements gateway.Link.
 func (c *conn) Stats() gateway.LinkStats {
 	c.mu.Lock()
@@ -129,6 +142,10 @@ func (c *conn) Stats() gateway.LinkStats {
 		Confirmed:  c.proto.Confirmed(),
 		BytesIn:    c.bytesIn, BytesOut: c.bytesOut,
 		MessagesIn: c.messagesIn, MessagesOut: c.messagesOut,
+		Paced: c.is(flagPaced),
+	}
+	if c.out != nil && len(c.out.left()) > 0 { // without, the dialect pauses
+		s.Unwritten = c.heldLocked()
 	}
 	if isTLS(c.tr.netConn()) {
 		s.Transport = "tls"

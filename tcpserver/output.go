@@ -19,7 +19,7 @@ func (c *conn) flushLocked(now time.Time) {
 // writeLocked is flushLocked without counting the remaining output.
 func (c *conn) writeLocked(now time.Time) {
 	for c.life != dead && c.cause == causeNone && c.tr.mayWrite() {
-		o := c.nextOutputLocked()
+		o := c.nextOutputLocked(now)
 		if o == nil {
 			return
 		}
@@ -39,10 +39,10 @@ func (c *conn) writeLocked(now time.Time) {
 
 // nextOutputLocked returns the output to write next, nil for none. It stays in
 // c.out until dropOutputLocked.
-func (c *conn) nextOutputLocked() *outbound {
+func (c *conn) nextOutputLocked(now time.Time) *outbound {
 	if c.out == nil && c.proto.Pending() > 0 {
 		c.out = takeOutbound()
-		c.out.buf = c.proto.AppendOutput(c.out.buf[:0])
+		c.out.buf = c.proto.AppendOutputAt(now, c.out.buf[:0])
 	}
 	return c.out
 }

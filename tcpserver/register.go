@@ -15,14 +15,17 @@ import (
 // output and the end of the connection can happen concurrently.
 func (c *conn) register(r *protocol.Register) {
 	if reason := c.srv.limits.register(sourceOf(c.remote.AddrPort())); reason != "" {
+		c.observeRefused(r, protocol.ReasonOverloaded)
 		c.refuseAs(reason, *overloaded())
 		return
 	}
-	gw, welcome, err := c.srv.connect(c.srv.callContext(), c.hello(r), c)
+	hello := c.hello(r)
+	gw, welcome, err := c.srv.connect(c.srv.callContext(), hello, c)
 	if err != nil {
 		c.refuse(r, err)
 		return
 	}
+	c.observeConnected(hello, welcome.Session)
 	c.accept(gw, welcome)
 	gw.Start()
 }
@@ -120,6 +123,7 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 	if c.srv.refusals.Take(sourceOf(c.remote.AddrPort()).String(), time.Now()) {
 		c.srv.log.Info("registration refused", "client", r.ID, "remote", c.remote, "reason", why.Reason, "error", err)
 	}
+	c.observeRefused(r, why.Reason)
 	c.refuseAs(why.Reason, why)
 }
 
@@ -143,6 +147,10 @@ func overloaded() *protocol.Close {
 		RetryAfter: time.Second + rand.N(overloadedRetry)}
 }
 
+// longestRetry bounds the delay that a refused device is asked for: what refuses it may
+// end sooner than expected.
+const longestRetry = time.Minute
+
 // refusal returns the close for an error of Connect. A store that cannot answer is
 // an overload and no refusal: the device comes back.
 func refusal(err error) protocol.Close {
@@ -161,7 +169,7 @@ func refusal(err error) protocol.Close {
 	case gateway.CodeDraining:
 		why = protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown}
 	}
-	why.RetryAfter = retryAfter(err)
+	why.RetryAfter = min(retryAfter(err), longestRetry)
 	if why.Code.Reconnect() {
 		why.RetryAfter = max(why.RetryAfter, time.Second) + rand.N(overloadedRetry)
 	}

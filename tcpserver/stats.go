@@ -153,3 +153,6 @@ func (s *Server) Stats() Stats {
 	st.Open, st.Unregistered = s.open, s.unregistered.Len()
 	return st
 }
+
+// MaxConnections returns the bound of open connections.
+func (s *Server) MaxConnections() int { return s.cfg.MaxConns }

@@ -171,7 +171,7 @@ func (s *stream) flushMore() (more bool) {
 		return true
 	}
 	if c.cause == causeNone && c.proto.Pending() > 0 {
-		o.buf, o.done = c.proto.AppendOutput(o.buf[:0]), 0
+		o.buf, o.done = c.proto.AppendOutputAt(now, o.buf[:0]), 0
 		return true
 	}
 	c.out = nil

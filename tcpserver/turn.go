@@ -333,6 +333,10 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 		c.gw.AckTimeout(seq, e.Ephemeral)
 	case protocol.KindWritable:
 		c.gw.Writable()
+	case protocol.KindSuspect:
+		c.gw.Suspect()
+	case protocol.KindAlive:
+		c.gw.Alive(e.RTT)
 	case protocol.KindMalformed:
 		c.srv.stats.malformed.Add(1)
 	case protocol.KindClosed:
@@ -405,6 +409,7 @@ func (c *conn) ended(why protocol.Close) {
 		c.srv.stats.online[dialect].Add(-1)
 	}
 	if gw != nil {
+		c.observeClosed(why.Reason)
 		gw.Closed(why.Reason)
 	}
 	c.srv.log.Debug("connection ended", "remote", c.remote, "reason", why.Reason, "code", int(why.Code))

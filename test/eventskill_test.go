@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -118,4 +120,125 @@ func TestEventsSurviveAKill(t *testing.T) {
 	if e := seen[0]; next.get("/v1/events/"+e.ID).code != 200 {
 		t.Errorf("event %s cannot be read", e.ID)
 	}
+	t.Run("streams", streamsSurviveAKill)
+}
+
+// Several readers, by server-sent events and by NDJSON and with different selections, follow
+// the log while the gateway is killed twice. Each resumes behind its last event, and gets
+// each event that it selects exactly once.
+func streamsSurviveAKill(t *testing.T) {
+	data := t.TempDir()
+	s := serve(t, "", data)
+	var readers []*follower
+	for _, query := range []string{"", "types=message.received", "client=meter", "prefix=met", "types=client.*,message.queued_for_absent"} {
+		readers = append(readers, &follower{t: t, query: query}, &follower{t: t, query: query, lines: true})
+	}
+	for round := range 3 {
+		k := nc(t, s.tcpAddr)
+		k.types("REGISTER meter")
+		k.sees("REGISTERED ")
+		for _, f := range readers {
+			f.follow(s)
+		}
+		for i := range 100 {
+			k.types(fmt.Sprintf("DATA %d reading-%d", 100*round+i+1, i))
+			if i%10 == 0 {
+				s.push(fmt.Sprintf("sleeper-%d-%d", round, i), "?on_unknown=queue", "wake up")
+			}
+		}
+		for i := range 100 {
+			k.sees(fmt.Sprintf("ACK %d", 100*round+i+1))
+		}
+		if round == 2 {
+			break
+		}
+		s.signal(t, syscall.SIGKILL) // the readers are anywhere
+		<-s.ended
+		for _, f := range readers {
+			<-f.ended
+		}
+		s = serve(t, "", data)
+	}
+	for _, f := range readers {
+		var want []string
+		for _, e := range s.events(t, "after=earliest&"+f.query) {
+			want = append(want, e.ID)
+		}
+		if len(want) < 30 {
+			t.Fatalf("the log has %d events for %q", len(want), f.query)
+		}
+		var got []string
+		waitWithin(t, 20*time.Second, "a reader of "+f.query+" has caught up", func() bool {
+			got = f.ids()
+			return len(got) >= len(want)
+		})
+		if !slices.Equal(got, want) {
+			t.Errorf("NDJSON %t, %q: %d events in %d streams, want the %d of the log, each once", f.lines, f.query, len(got), f.streams, len(want))
+		}
+	}
+}
+
+// follower reads the log over one stream after another.
+type follower struct {
+	t       *testing.T
+	query   string
+	lines   bool // NDJSON
+	streams int
+	ended   chan struct{} // closed at the end of the last stream
+
+	mu     sync.Mutex
+	seen   []string // ids
+	cursor string
+}
+
+func (f *follower) ids() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.seen)
+}
+
+// follow opens a stream behind the last event, or at the begin of the log.
+func (f *follower) follow(s *server) {
+	f.t.Helper()
+	target := s.url + "/v1/events?" + f.query
+	if f.cursor == "" {
+		target += "&after=earliest"
+	}
+	req, err := http.NewRequestWithContext(f.t.Context(), "GET", target, nil) // it ends before the cleanups
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if f.cursor != "" {
+		req.Header.Set("Last-Event-ID", f.cursor)
+	}
+	if f.lines {
+		req.Header.Set("Accept", "application/x-ndjson")
+	}
+	res, err := s.http.Transport.RoundTrip(req) // without a time limit
+	if err != nil || res.StatusCode != 200 {
+		f.t.Fatalf("open a stream: %v, %v", res, err)
+	}
+	f.streams++
+	f.ended = make(chan struct{})
+	ended := f.ended
+	f.t.Cleanup(func() { <-ended; res.Body.Close() })
+	go func() {
+		defer close(ended)
+		for in := bufio.NewScanner(res.Body); in.Scan(); {
+			text := in.Text()
+			if !f.lines {
+				var isData bool
+				if text, isData = strings.CutPrefix(text, "data: "); !isData {
+					continue
+				}
+			}
+			var e toldEvent
+			if text == "" || json.Unmarshal([]byte(text), &e) != nil || e.ID == "" {
+				continue // a comment, or a line that the kill has cut
+			}
+			f.mu.Lock()
+			f.seen, f.cursor = append(f.seen, e.ID), e.Sequence
+			f.mu.Unlock()
+		}
+	}()
 }

@@ -3,6 +3,10 @@
 # answer, in a network of their own. Devices and callers get in beside them, and the
 # gateway has no file for any of them. The kernel's part is tried twice: with a queue
 # that holds them all, and with one that is full, where SYN cookies let newcomers in.
+#
+# Then connections that become half open: a route drops the packets between devices and
+# gateway, in both directions. A probe says so within 2 s, and suspect comes before
+# offline.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 subject="10,000 half-open connections"
@@ -10,7 +14,7 @@ subject="10,000 half-open connections"
 . test/namespaces.sh
 
 if [ "${1:-}" != inside ]; then
-	needs_namespaces ip python3 curl
+	needs_namespaces ip python3 curl nsenter
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
 	go build -o "$work" ./cmd/longwire
@@ -76,3 +80,46 @@ for backlog in 16384 1024; do
 	wait "$gateway" || fail "the gateway has ended with $?"
 	wait "$device" 2>/dev/null || true
 done
+
+# The devices are in a network of their own, behind a pair of interfaces.
+unshare --net sleep 300 &
+network=$!
+devices() { nsenter --net="/proc/$network/ns/net" "$@"; }
+until [ "$(readlink "/proc/$network/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+ip link add near type veth peer name far netns "$network"
+ip address add 192.168.77.1/24 dev near
+ip link set near up
+devices ip address add 192.168.77.2/24 dev far
+devices ip link set far up
+drops() { # add or del
+	ip route "$1" blackhole 192.168.77.2/32
+	devices ip route "$1" blackhole 192.168.77.1/32
+}
+
+"$work/longwire" serve --tcp-addr 192.168.77.1:6666 --http-addr 127.0.0.1:8080 --data-dir "$work/data-drops" --insecure >"$work/serve.log" 2>&1 &
+gateway=$!
+for _ in $(seq 100); do curl -fs 127.0.0.1:8080/readyz >/dev/null && break; sleep 0.1; done
+presence() { curl -s "127.0.0.1:8080/v1/clients/$1" | grep -o '"presence":"[a-z]*"' | cut -d'"' -f4; }
+probe() { # prints the presence; fails if the answer takes longer than 2 s
+	curl -s --max-time 2 -X POST "127.0.0.1:8080/v1/clients/$1/probe" | grep -o '"presence":"[a-z]*"' | cut -d'"' -f4
+}
+for dialect in v1 v2; do
+	devices "$work/longwire" connect --dialect "$dialect" --id "far-$dialect" --addr 192.168.77.1:6666 >"$work/device.log" 2>&1 &
+	device=$!
+	for _ in $(seq 100); do [ "$(presence "far-$dialect")" = online ] && break; sleep 0.1; done
+	answer=$(probe "far-$dialect") || true
+	[ "$answer" = online ] || fail "a probe before packets are dropped: '$answer', want online"
+	drops add
+	answer=$(probe "far-$dialect") || true
+	[ "$answer" = suspect ] || fail "a probe of a half-open connection: '$answer', want suspect"
+	seen=$(for _ in $(seq 100); do presence "far-$dialect"; sleep 0.05; done | uniq | tr '\n' ' ')
+	[ "$seen" = "suspect offline " ] || fail "after the probe the device was ${seen:-nothing}, want suspect and offline"
+	answer=$(probe "far-$dialect") || true
+	[ "$answer" = offline ] || fail "a probe of the ended connection: '$answer', want offline"
+	echo "ok: a probe of a half-open $dialect connection says suspect within 2 s, and the gateway ends it"
+	drops del
+	kill "$device"
+	wait "$device" 2>/dev/null || true
+done
+kill "$gateway" "$network"
+wait "$gateway" || fail "the gateway has ended with $?"

@@ -78,6 +78,16 @@ size=$(docker image inspect -f '{{.Size}}' longwire)
 [ "$size" -lt 60000000 ] || fail "the image has $size bytes"
 ok "the Dockerfile builds an image of $((size / 1000000)) MB"
 
+# The list of its parts is in it, and names this binary.
+parts=$(docker create longwire)
+docker cp "$parts:/longwire.cdx.json" "$work/longwire.cdx.json" >/dev/null
+docker cp "$parts:/longwire" "$work/longwire" >/dev/null
+docker rm "$parts" >/dev/null
+grep -q "$(sha256sum "$work/longwire" | cut -d' ' -f1)" "$work/longwire.cdx.json" || fail "the SBOM is of another binary"
+grep -qF "\"$image\"" "$work/longwire.cdx.json" || fail "the SBOM does not name $image"
+rm "$work/longwire"
+ok "the image has its SBOM"
+
 confined=(--read-only --cap-drop ALL --security-opt no-new-privileges:true --memory 1g)
 gateway=("${confined[@]}" --health-interval 1s)
 healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = healthy ]; }

@@ -231,6 +231,9 @@ type answer struct {
 	Status    status   `json:"status"`
 	Online    bool     `json:"online"`
 	Confirmed *bool    `json:"confirmed"`
+	Presence  string   `json:"presence"`
+	Asked     bool     `json:"asked"`
+	Connected int      `json:"connected"`
 	Session   string   `json:"session"`
 	RTT       float64  `json:"rtt_ms"`
 	Dialect   string   `json:"dialect"`

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,13 +38,27 @@ type file struct {
 	fresh  *os.File    // the new state while this process has the lock, else nil
 	lockID fs.FileInfo // of fresh
 
-	used atomic.Pointer[map[string]int64] // last use of each key as on disk, Unix seconds
+	disk atomic.Pointer[onDisk]
 }
 
-// fileForm is the file's content.
+// onDisk is the part of the file's content that changes without a call of Keyset.
+type onDisk struct {
+	used   map[string]int64 // last use of each key, Unix seconds
+	guards []string
+}
+
+// content is the file as values.
+type content struct {
+	keys []*Key
+	// guards are groups that a key was limited to and none of keys is, sorted.
+	guards []string
+}
+
+// fileForm is the file's content as JSON.
 type fileForm struct {
 	Version int       `json:"version"`
 	Keys    []keyForm `json:"keys"`
+	Guards  []string  `json:"guarded_groups,omitempty"`
 }
 
 type keyForm struct {
@@ -58,48 +73,49 @@ type keyForm struct {
 	SHA256     string    `json:"sha256"` // of the secret, in hex
 }
 
-// read returns the keys on disk, none if there is no file. A file that another
+// read returns the content on disk, none if there is no file. A file that another
 // user can change is an error.
-func (f *file) read() ([]*Key, error) {
+func (f *file) read() (content, error) {
+	var none content
 	if err := private.Trusted(f.path); err != nil {
-		return nil, err
+		return none, err
 	}
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		f.note(nil, nil)
-		return nil, nil
+		f.note(nil, none)
+		return none, nil
 	}
 	if err != nil {
-		return nil, cmp.Or(private.InTheWay(filepath.Dir(f.path)), err)
+		return none, cmp.Or(private.InTheWay(filepath.Dir(f.path)), err)
 	}
 	defer r.Close()
 	info, err := r.Stat()
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", f.path, maxFile)
+		return none, fmt.Errorf("%s is larger than %d bytes", f.path, maxFile)
 	}
-	keys, err := decode(b)
+	c, err := decode(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
+		return none, fmt.Errorf("%s: %w", f.path, err)
 	}
-	f.note(info, keys)
-	return keys, nil
+	f.note(info, c)
+	return c, nil
 }
 
 // note remembers the state on disk.
-func (f *file) note(info fs.FileInfo, keys []*Key) {
+func (f *file) note(info fs.FileInfo, c content) {
 	f.info = info
-	used := make(map[string]int64, len(keys))
-	for _, k := range keys {
+	used := make(map[string]int64, len(c.keys))
+	for _, k := range c.keys {
 		used[k.ID] = k.used.Load()
 	}
-	f.used.Store(&used)
+	f.disk.Store(&onDisk{used, c.guards})
 }
 
 // changed reports whether another process has written the file since.
@@ -111,15 +127,15 @@ func (f *file) changed() bool {
 	return f.info == nil || !os.SameFile(info, f.info) || !info.ModTime().Equal(f.info.ModTime()) || info.Size() != f.info.Size()
 }
 
-// stale reports whether the last uses on disk are out of date.
-func (f *file) stale(keys []*Key) bool {
-	used := *f.used.Load()
-	for _, k := range keys {
-		if k.used.Load() > used[k.ID] {
+// stale reports whether the last uses or the guards on disk are out of date.
+func (f *file) stale(c content) bool {
+	disk := f.disk.Load()
+	for _, k := range c.keys {
+		if k.used.Load() > disk.used[k.ID] {
 			return true
 		}
 	}
-	return false
+	return !slices.Equal(c.guards, disk.guards)
 }
 
 // next is the name of the new state's file.
@@ -181,11 +197,11 @@ func (f *file) holds() bool {
 }
 
 // write replaces the file. The caller holds the lock; success releases it.
-func (f *file) write(keys []*Key) error {
+func (f *file) write(c content) error {
 	if !f.holds() {
 		return errors.New("another process has removed the lock " + f.next())
 	}
-	_, err := f.fresh.Write(encode(keys))
+	_, err := f.fresh.Write(encode(c))
 	if err == nil {
 		err = f.fresh.Sync()
 	}
@@ -200,13 +216,13 @@ func (f *file) write(keys []*Key) error {
 	if err != nil {
 		return err
 	}
-	f.note(info, keys)
+	f.note(info, c)
 	return private.SyncDir(filepath.Dir(f.target))
 }
 
-func encode(keys []*Key) []byte {
-	form := fileForm{Version: fileVersion, Keys: make([]keyForm, len(keys))}
-	for i, k := range keys {
+func encode(c content) []byte {
+	form := fileForm{Version: fileVersion, Keys: make([]keyForm, len(c.keys)), Guards: c.guards}
+	for i, k := range c.keys {
 		form.Keys[i] = keyForm{ID: k.ID, Name: k.Name, Scopes: k.Scopes.Names(), Prefix: k.Limit.Prefix, Group: k.Limit.Group,
 			CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsed(), SHA256: hex.EncodeToString(k.hash[:])}
 	}
@@ -218,28 +234,34 @@ func encode(keys []*Key) []byte {
 }
 
 // decode checks every row. One bad row is an error of the whole file.
-func decode(b []byte) ([]*Key, error) {
+func decode(b []byte) (c content, err error) {
 	var form fileForm
 	if err := json.Unmarshal(b, &form); err != nil {
-		return nil, err
+		return c, err
 	}
 	if form.Version != fileVersion {
-		return nil, fmt.Errorf("version %d, want %d", form.Version, fileVersion)
+		return c, fmt.Errorf("version %d, want %d", form.Version, fileVersion)
 	}
 	seen := make(map[string]bool)
-	keys := make([]*Key, 0, len(form.Keys))
+	c.keys = make([]*Key, 0, len(form.Keys))
 	for i, row := range form.Keys {
 		k, err := row.key()
 		if err == nil && seen[k.ID] {
 			err = errors.New("its id is there twice")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
+			return c, fmt.Errorf("key %d: %w", i+1, err)
 		}
 		seen[k.ID] = true
-		keys = append(keys, k)
+		c.keys = append(c.keys, k)
 	}
-	return keys, nil
+	for _, name := range form.Guards {
+		if name == "" || !plainName(name, maxGroup) {
+			return c, fmt.Errorf("guarded_groups: %q is not the name of a group", name)
+		}
+	}
+	c.guards = slices.Compact(slices.Sorted(slices.Values(form.Guards)))
+	return c, nil
 }
 
 func (row *keyForm) key() (*Key, error) {

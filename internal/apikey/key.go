@@ -20,6 +20,7 @@ import (
 const (
 	MaxKeys   = 1000                      // in one file
 	MaxName   = 100                       // bytes
+	maxGuards = 4000                      // groups with a key, or guarded without one
 	MaxExpiry = 10 * 366 * 24 * time.Hour // from now
 	// UsedEvery is the precision of LastUsed.
 	UsedEvery = time.Minute
@@ -157,6 +158,15 @@ var (
 	ErrNoKey   = errors.New("no such API key")
 	ErrFull    = fmt.Errorf("there are %d API keys, which is the most; delete some", MaxKeys)
 )
+
+// guardsFull is an ErrFull of groups.
+type guardsFull struct{}
+
+func (guardsFull) Error() string {
+	return fmt.Sprintf("%d groups have or had a key, which is the most; remove names from guarded_groups in the file while the gateway is stopped", maxGuards)
+}
+
+func (guardsFull) Unwrap() error { return ErrFull }
 
 func sortByID(keys []*Key) {
 	slices.SortFunc(keys, func(a, b *Key) int { return strings.Compare(a.ID, b.ID) })

@@ -101,7 +101,7 @@ func TestAReplacedKeyIsAnother(t *testing.T) {
 	hash[0]++
 	other := &Key{ID: k.ID, Name: k.Name, Scopes: k.Scopes, CreatedAt: k.CreatedAt, hash: hash}
 	// A byte more is seen however coarse the file's times are.
-	if err := os.WriteFile(path, append(encode([]*Key{other}), '\n'), 0o600); err != nil {
+	if err := os.WriteFile(path, append(encode(content{keys: []*Key{other}}), '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.reload(); err != nil {

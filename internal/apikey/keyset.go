@@ -39,9 +39,10 @@ type table struct {
 	// nothing of a secret; the rest is compared in constant time.
 	byHash map[uint64]*Key
 	byID   map[string]*Key
-	// groups are those that a key is limited to, or was since the start: a tenant's group
-	// stays its own while its keys rotate.
+	// groups are those that a key is limited to or was: a tenant's group stays its own
+	// while its keys rotate. guards are those without a key, sorted.
 	groups   map[string]bool
+	guards   []string
 	prefixes map[string]bool // ids that a key is limited to begin with one of them
 	lengths  []int           // of the prefixes, the longest first
 }
@@ -53,7 +54,7 @@ func NewKeyset(secrets ...string) *Keyset {
 	for _, s := range secrets {
 		ks.fixed = append(ks.fixed, configured(s))
 	}
-	ks.publish(nil)
+	ks.publish(content{})
 	return ks
 }
 
@@ -63,25 +64,31 @@ func NewKeyset(secrets ...string) *Keyset {
 func Open(path string, log *slog.Logger, secrets ...string) (*Keyset, error) {
 	ks := NewKeyset(secrets...)
 	ks.log, ks.file = log, &file{path: path}
-	keys, err := ks.file.read()
+	c, err := ks.file.read()
 	if err != nil {
 		return nil, fmt.Errorf("API keys: %w", err)
 	}
-	ks.publish(keys)
+	ks.publish(c)
 	return ks, nil
 }
 
-// publish makes keys the current state.
-func (ks *Keyset) publish(keys []*Key) {
+// publish makes c the current state. Groups that are guarded stay so.
+func (ks *Keyset) publish(c content) {
+	keys := c.keys
 	sortByID(keys)
 	t := &table{list: keys, byHash: make(map[uint64]*Key), byID: make(map[string]*Key), groups: make(map[string]bool), prefixes: make(map[string]bool)}
 	if before := ks.keys.Load(); before != nil {
 		maps.Copy(t.groups, before.groups)
 	}
+	for _, name := range c.guards {
+		t.groups[name] = true
+	}
+	without := maps.Clone(t.groups)
 	for _, k := range keys {
 		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 		if k.Limit.Group != "" {
 			t.groups[k.Limit.Group] = true
+			delete(without, k.Limit.Group)
 		}
 		if p := k.Limit.Prefix; p != "" && !t.prefixes[p] {
 			t.prefixes[p] = true
@@ -91,6 +98,7 @@ func (ks *Keyset) publish(keys []*Key) {
 	for _, k := range ks.fixed {
 		t.byHash[index(&k.hash)], t.byID[k.ID] = k, k
 	}
+	t.guards = slices.Sorted(maps.Keys(without))
 	slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
 	t.lengths = slices.Compact(t.lengths)
 	ks.keys.Store(t)
@@ -135,10 +143,23 @@ func (ks *Keyset) Get(id string) (*Key, error) {
 	return nil, ErrNoKey
 }
 
-// AccountOf returns the account of the tenant that a client belongs to by its id: that of
-// the longest prefix that a key is limited to, "" for none.
-func (ks *Keyset) AccountOf(id string) string {
+// AccountOf returns the account of the tenant that a client belongs to, "" for none: that
+// of the longest prefix of its id that a key is limited to, else of the first of its groups
+// that is guarded.
+func (ks *Keyset) AccountOf(id string, groups []string) string {
 	t := ks.keys.Load()
+	if a := t.accountOf(id); a != "" {
+		return a
+	}
+	for _, name := range groups {
+		if t.groups[name] {
+			return Limit{Group: name}.Owner()
+		}
+	}
+	return ""
+}
+
+func (t *table) accountOf(id string) string {
 	for _, n := range t.lengths {
 		if n <= len(id) && t.prefixes[id[:n]] {
 			return Limit{Prefix: id[:n]}.Owner()
@@ -147,20 +168,23 @@ func (ks *Keyset) AccountOf(id string) string {
 	return ""
 }
 
-// GuardsGroup reports whether a key is limited to the group, or was since the start.
+// content returns the state as the file keeps it.
+func (t *table) content() content { return content{t.list, t.guards} }
+
+// GuardsGroup reports whether a key is limited to the group, or was.
 // Membership is then a right that a tenant may not give to its own clients.
 func (ks *Keyset) GuardsGroup(name string) bool { return ks.keys.Load().groups[name] }
 
 // GuardsID reports whether a key is limited to a prefix of the client id.
 func (ks *Keyset) GuardsID(id string) bool {
-	return ks.AccountOf(id) != ""
+	return ks.keys.Load().accountOf(id) != ""
 }
 
 // GuardedGroups are the groups of GuardsGroup. The map does not change.
 func (ks *Keyset) GuardedGroups() map[string]bool { return ks.keys.Load().groups }
 
 // Create creates a key and returns it with its secret when the key is on disk.
-// The secret is not stored. Errors: *SpecError, ErrFull.
+// The secret is not stored. Errors: *SpecError, ErrFull (of keys or of groups).
 func (ks *Keyset) Create(s Spec, now time.Time) (k *Key, secret string, err error) {
 	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	if err := s.Check(now); err != nil {
@@ -173,6 +197,9 @@ func (ks *Keyset) Create(s Spec, now time.Time) (k *Key, secret string, err erro
 	err = ks.change(func(keys []*Key) ([]*Key, error) {
 		if len(keys) >= MaxKeys {
 			return nil, ErrFull
+		}
+		if g := s.Limit.Group; g != "" && !ks.GuardsGroup(g) && len(ks.GuardedGroups()) >= maxGuards {
+			return nil, guardsFull{}
 		}
 		return append(keys, k), nil
 	})
@@ -204,7 +231,7 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 	if ks.file == nil {
 		keys, err := edit(append([]*Key(nil), ks.List()...))
 		if err == nil {
-			ks.adoptLocked(keys)
+			ks.adoptLocked(content{keys: keys})
 		}
 		return err
 	}
@@ -213,24 +240,35 @@ func (ks *Keyset) change(edit func([]*Key) ([]*Key, error)) error {
 		return fmt.Errorf("API keys: %w", err)
 	}
 	defer release()
-	keys, err := ks.file.read()
+	c, err := ks.file.read()
 	if err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	ks.adoptLocked(keys)
-	if keys, err = edit(append([]*Key(nil), ks.List()...)); err != nil {
+	ks.adoptLocked(c)
+	if c.keys, err = edit(append([]*Key(nil), ks.List()...)); err != nil {
 		return err
 	}
-	if err := ks.file.write(keys); err != nil {
+	c.guards = ks.guardsBeside(c.keys)
+	if err := ks.file.write(c); err != nil {
 		return fmt.Errorf("API keys: %w", err)
 	}
-	ks.adoptLocked(keys)
+	ks.adoptLocked(c)
 	return nil
 }
 
-// adoptLocked publishes keys. A known key keeps its value, so that its revocation
+// guardsBeside returns the guarded groups that none of keys is limited to, sorted.
+func (ks *Keyset) guardsBeside(keys []*Key) []string {
+	groups := maps.Clone(ks.GuardedGroups())
+	for _, k := range keys {
+		delete(groups, k.Limit.Group)
+	}
+	return slices.Sorted(maps.Keys(groups))
+}
+
+// adoptLocked publishes c. A known key keeps its value, so that its revocation
 // reaches the callers that hold it.
-func (ks *Keyset) adoptLocked(keys []*Key) {
+func (ks *Keyset) adoptLocked(c content) {
+	keys := c.keys
 	before := make(map[string]*Key, len(ks.List()))
 	for _, k := range ks.List() {
 		before[k.ID] = k
@@ -247,7 +285,7 @@ func (ks *Keyset) adoptLocked(keys []*Key) {
 	for _, k := range before {
 		k.revoke()
 	}
-	ks.publish(keys)
+	ks.publish(c)
 }
 
 // reloadEvery is how soon a change by another process takes effect.
@@ -295,17 +333,18 @@ func (ks *Keyset) reload() error {
 	if ks.file == nil || !ks.file.changed() {
 		return nil
 	}
-	keys, err := ks.file.read()
+	c, err := ks.file.read()
 	if err != nil {
 		return err
 	}
-	ks.adoptLocked(keys)
+	ks.adoptLocked(c)
 	return nil
 }
 
-// Flush writes the last uses of keys if those on disk are out of date.
+// Flush writes the last uses of keys, and the groups whose keys were removed from the
+// file by hand, if those on disk are out of date.
 func (ks *Keyset) Flush() error {
-	if ks.file == nil || !ks.file.stale(ks.List()) {
+	if ks.file == nil || !ks.file.stale(ks.keys.Load().content()) {
 		return nil
 	}
 	return ks.change(func(keys []*Key) ([]*Key, error) { return keys, nil })

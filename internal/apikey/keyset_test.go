@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -428,8 +430,81 @@ func TestTenantsBetweenTwoKeys(t *testing.T) {
 		t.Error("the group is free between two keys")
 	}
 	for id, want := range map[string]string{"a-1": "prefix:a-", "a-eu-1": "prefix:a-eu-", "a": "", "b": "prefix:b", "c-1": ""} {
-		if got := ks.AccountOf(id); got != want {
+		if got := ks.AccountOf(id, nil); got != want {
 			t.Errorf("%s belongs to %q, want %q", id, got, want)
 		}
+	}
+	for want, groups := range map[string][]string{"": {"other"}, "group:gang": {"a", "gang"}} {
+		if got := ks.AccountOf("c-1", groups); got != want {
+			t.Errorf("a client in %q belongs to %q, want %q", groups, got, want)
+		}
+	}
+	if got := ks.AccountOf("a-1", []string{"gang"}); got != "prefix:a-" {
+		t.Errorf("a-1 in the group belongs to %q: its id comes first", got)
+	}
+}
+
+// TestAGroupIsGuardedAfterARestart that finds no key of it, whoever removed the last one,
+// until a new key takes the group over.
+func TestAGroupIsGuardedAfterARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	gang := Spec{Name: "x", Scopes: ClientsRead, Limit: Limit{Group: "gang"}}
+	guarded := func(when string, ks *Keyset, want ...string) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(ks.GuardedGroups())); !slices.Equal(got, want) {
+			t.Errorf("%s: %q are guarded, want %q", when, got, want)
+		}
+	}
+	ks := open(t, path)
+	old, _ := create(t, ks, gang)
+	if err := ks.Revoke(old.ID); err != nil {
+		t.Fatal(err)
+	}
+	ks = open(t, path)
+	guarded("revoked", ks, "gang")
+	create(t, ks, gang)
+	if b, err := os.ReadFile(path); err != nil || strings.Contains(string(b), "guarded_groups") {
+		t.Errorf("with a key: %s, %v", b, err)
+	}
+	if err := os.WriteFile(path, []byte(`{"version": 1, "keys": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := ks.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ks.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ks = open(t, path)
+	guarded("removed by hand", ks, "gang")
+	create(t, ks, Spec{Name: "y", Scopes: ClientsRead, Limit: Limit{Group: "band"}})
+	guarded("another key", open(t, path), "band", "gang")
+	for _, name := range []string{"", "a b", strings.Repeat("x", maxGroup+1)} {
+		if _, err := decode([]byte(`{"version": 1, "keys": [], "guarded_groups": ["` + name + `"]}`)); err == nil {
+			t.Errorf("a group is named %q", name)
+		}
+	}
+}
+
+// TestGuardedGroupsHaveABound, in a file that can still be read.
+func TestGuardedGroupsHaveABound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var c content
+	for i := range maxGuards {
+		c.guards = append(c.guards, fmt.Sprintf("%0*d", maxGroup, i))
+	}
+	if err := os.WriteFile(path, encode(c), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ks := open(t, path)
+	spec := Spec{Name: "x", Scopes: ClientsRead, Limit: Limit{Group: "more"}}
+	if _, _, err := ks.Create(spec, time.Now()); !errors.Is(err, ErrFull) {
+		t.Errorf("one more: %v, want ErrFull", err)
+	}
+	spec.Limit.Group = c.guards[0]
+	create(t, ks, spec)
+	guards := len(open(t, path).GuardedGroups())
+	if guards != maxGuards {
+		t.Errorf("%d groups are guarded, want %d", guards, maxGuards)
 	}
 }

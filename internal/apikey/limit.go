@@ -59,6 +59,20 @@ func (l Limit) Covers(owner string) bool {
 	return owner == l.Owner()
 }
 
+// OwnersCovering returns the owners, as of Limit.Owner, of the limits that cover owner;
+// the limit that is none is not among them.
+func OwnersCovering(owner string) []string {
+	prefix, ok := strings.CutPrefix(owner, ownerPrefix)
+	if !ok {
+		return []string{owner}
+	}
+	list := make([]string, 0, len(prefix))
+	for n := range len(prefix) {
+		list = append(list, ownerPrefix+prefix[:n+1])
+	}
+	return list
+}
+
 // check returns a *SpecError if the limit is not valid.
 func (l Limit) check() error {
 	switch {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,9 +24,13 @@ import (
 	"github.com/longwire/longwire/internal/certs"
 	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/consumer"
+	"github.com/longwire/longwire/internal/findings"
 	"github.com/longwire/longwire/internal/metrics"
 	"github.com/longwire/longwire/internal/private"
+	"github.com/longwire/longwire/internal/simulator"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/version"
+	"github.com/longwire/longwire/internal/vitals"
 	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
@@ -49,6 +54,17 @@ type App struct {
 	webhooks *webhook.Manager
 
 	consumers *consumer.Manager
+	timeline  *timeline.Book // nil when it is off
+
+	vitals   *vitals.Recorder
+	findings *findings.Registry
+	unread   unreadUplinks
+	sync     syncTime
+	levels   atomic.Pointer[thresholds]
+	onsets   onset
+
+	simulatedToken string               // "" if the settings forbid simulated devices
+	simulator      *simulator.Simulator // nil without the token
 
 	tcpCerts, httpCerts *certs.Reloader // nil without TLS
 
@@ -69,6 +85,9 @@ func New(cfg *config.Config, log *slog.Logger) (*App, error) { return newApp(cfg
 func newApp(cfg *config.Config, log *slog.Logger, now func() time.Time) (*App, error) {
 	a := &App{cfg: cfg, log: log, now: now, draining: make(chan struct{}), failed: make(chan error, 2)}
 	a.watchClock() // the first look; the next one compares with it
+	if cfg.MaySimulate() {
+		a.simulatedToken = simulator.NewToken()
+	}
 	a.drainNow = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.opened.run())
@@ -100,6 +119,7 @@ func (a *App) open() (err error) {
 	a.wheel = wheel.New(0)
 	a.wheel.Start()
 	a.opened.addQuiet("wheel", a.wheel.Stop)
+	a.openTimeline()
 	a.gw = gateway.New(a.gatewayConfig())
 	a.gw.Start()
 	a.opened.addQuiet("gateway", a.gw.Stop)
@@ -115,6 +135,8 @@ func (a *App) open() (err error) {
 	if err = a.openWebhooks(); err != nil {
 		return err
 	}
+	a.openFindings()
+	a.openSimulator()
 	a.http = api.NewServer(a.apiConfig())
 	a.opened.addQuiet("API server", func() { a.http.Close() })
 	a.ln = tcpserver.ProxyListener(a.http.Bound(a.ln), trustedProxies(cfg.HTTP.ProxyTrusted), cfg.HTTP.ReadHeaderTimeout.Std())
@@ -126,12 +148,12 @@ func (a *App) open() (err error) {
 
 func (a *App) gatewayConfig() gateway.Config {
 	c := a.cfg
-	return gateway.Config{
+	out := gateway.Config{
 		Store:            a.store,
-		Authenticate:     a.auth.Authenticate,
+		Authenticate:     a.authenticate,
 		GuardedGroups:    a.callers.keys.GuardedGroups,
 		DeviceGroups:     c.Auth.DeviceGroups,
-		AccountOf:        func(id gateway.ClientID) string { return a.callers.keys.AccountOf(string(id)) },
+		AccountOf:        func(id gateway.ClientID, groups []string) string { return a.callers.keys.AccountOf(string(id), groups) },
 		NewID:            newID,
 		Now:              a.now,
 		DefaultTTL:       c.Delivery.DefaultTTL.Std(),
@@ -142,6 +164,10 @@ func (a *App) gatewayConfig() gateway.Config {
 		EventBufferBytes: int(c.Events.BufferBytes),
 		Logger:           a.log,
 	}
+	if a.timeline != nil {
+		out.Steps = a.timeline
+	}
+	return out
 }
 
 func init() {
@@ -155,7 +181,7 @@ func newID() [16]byte { return uuid.Must(uuid.NewV7()) }
 func (a *App) tcpConfig() tcpserver.Config {
 	c := a.cfg.TCP
 	limit := memoryLimit(c.MemoryLimit, os.DirFS("/"))
-	return tcpserver.Config{
+	out := tcpserver.Config{
 		Addr:   c.Addr,
 		Driver: tcpserver.Driver(c.Driver),
 		Protocol: protocol.Config{
@@ -194,26 +220,36 @@ func (a *App) tcpConfig() tcpserver.Config {
 		Now:                  a.now,
 		Logger:               a.log,
 	}
+	if a.timeline != nil {
+		out.Protocol.Frames, out.Observer = a.timeline, a.timeline
+	}
+	return out
 }
 
 func (a *App) apiConfig() api.Config {
 	c := a.cfg
 	m := metrics.New(metrics.Sources{Gateway: a.gw.Stats, TCP: a.tcpStats, Certs: a.certStats, Auth: a.authStats, Audit: a.callers.stats, HTTP: a.httpStats, Clock: a.clockStats,
-		Hooks: func() metrics.WebhookStats { return metrics.WebhookStats(a.webhooks.Stats()) }})
+		Hooks: func() metrics.WebhookStats { return metrics.WebhookStats(a.webhooks.Stats()) }, Timeline: a.timelineStats()})
 	v := version.Get()
 	out := api.Config{
-		Gateway:   a.gw,
-		Ready:     a.checks,
-		Webhooks:  a.webhooks,
-		Consumers: a.consumers,
-		Refused:   a.auth.Refused,
-		Tokens:    a.tokenStore(),
-		Version:   api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
-		Metrics:   m.Handler(),
-		Recorder:  m,
-		Logger:    a.log,
-		AccessLog: c.HTTP.AccessLog,
-		Hosts:     c.HTTP.Hosts,
+		Gateway:     a.gw,
+		Ready:       a.checks,
+		Webhooks:    a.webhooks,
+		Consumers:   a.consumers,
+		Vitals:      a.vitals,
+		Findings:    a.findings,
+		UplinksRead: a.unread.taken,
+		Timeline:    a.timeline,
+		Simulator:   a.simulator,
+		Refused:     a.auth.Refused,
+		Refusal:     a.auth.Refusal,
+		Tokens:      a.tokenStore(),
+		Version:     api.Version{Version: v.Version, Commit: v.Commit, Date: v.Date, Go: v.Go},
+		Metrics:     m.Handler(),
+		Recorder:    m,
+		Logger:      a.log,
+		AccessLog:   c.HTTP.AccessLog,
+		Hosts:       c.HTTP.Hosts,
 		// An operator that opens the API to a network without keys may list its
 		// host names. Without a list the API answers to any name, because we cannot
 		// know how callers reach it.
@@ -259,6 +295,7 @@ func (a *App) Start() {
 	})
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
+	a.serving.Go(a.sync.measure)
 	notifySystemd("READY=1")
 }
 
@@ -278,6 +315,9 @@ func (a *App) Stop(ctx context.Context) error {
 	notifySystemd("STOPPING=1")
 	a.drainNow()
 	sleep(ctx, a.cfg.Drain.Delay.Std())
+	if a.simulator != nil {
+		a.simulator.Close() // the drain need not wait for its devices
+	}
 	a.gw.Drain()
 	a.http.BeginDrain()
 

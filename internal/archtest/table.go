@@ -56,9 +56,9 @@ var table = []row{
 
 	{path: "internal/config", band: settings, only: []string{"internal/private"}},
 
-	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer", "internal/findings", "internal/vitals"}},
+	{path: "api", band: edges, only: []string{"api/internal/tenant", "api/internal/problem", "api/internal/guard", "gateway", "docs", "console", "internal/version", "internal/apikey", "internal/audit", "internal/shares", "internal/feed", "internal/webhook", "internal/consumer", "internal/findings", "internal/vitals", "internal/why", "internal/timeline", "internal/simulator"}},
 	// The api's rooms.
-	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit", "internal/feed"}, stdlib: true},
+	{path: "api/internal/tenant", band: edges, room: "api", only: []string{"gateway", "internal/apikey", "internal/audit", "internal/feed", "internal/timeline"}, stdlib: true},
 	{path: "api/internal/guard", band: edges, room: "api", only: []string{"api/internal/problem", "internal/apikey", "internal/shares"}},
 	{path: "api/internal/problem", band: edges, room: "api", only: []string{"gateway"}, stdlib: true},
 	{path: "tcpserver", band: edges, only: []string{"gateway", "protocol", "internal/wheel", "internal/shares"}},
@@ -75,7 +75,11 @@ var table = []row{
 	{path: "internal/webhook", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
 	{path: "internal/consumer", band: services, only: []string{"gateway", "internal/apikey", "internal/feed"}},
 	{path: "internal/vitals", band: services, only: []string{"gateway"}, stdlib: true},
+	{path: "internal/timeline", band: services, only: []string{"gateway", "protocol"}, stdlib: true},
+	{path: "internal/simulator", band: services, only: []string{"gateway", "device", "protocol"}, stdlib: true},
 	{path: "internal/feed", band: filters, only: []string{"gateway", "internal/apikey"}, stdlib: true},
+
+	{path: "internal/why", band: filters, only: []string{"gateway"}, stdlib: true, never: impure},
 
 	{path: "client", band: published, only: none, stdlib: true},
 	{path: "device", band: published, only: []string{"protocol"}, stdlib: true},
@@ -97,7 +101,8 @@ var table = []row{
 	{path: "internal/apikey", band: leaves, only: []string{"internal/private"}},
 	{path: "internal/audit", band: leaves, only: []string{"internal/private"}, stdlib: true},
 
-	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth", "internal/findings", "internal/webhook"}},
+	{path: "internal/openapigen", band: tools, only: []string{"api", "gateway", "internal/auth", "internal/findings", "internal/webhook", "internal/why", "protocol", "internal/timeline"}},
+	{path: "internal/sbomgen", band: tools, only: none, stdlib: true},
 	{path: "internal/archtest", band: tools, only: none, stdlib: true},
 	{path: "test", band: tools},
 	{path: "examples", band: tools, only: none},

@@ -46,10 +46,14 @@ const (
 	CreateClient = "client.create"
 	Disconnect   = "client.disconnect"
 	Forget       = "client.forget"
+	Probe        = "client.probe"
 	CreateKey    = "key.create"
 	RevokeKey    = "key.revoke"
 	CreateToken  = "token.create"
 	RevokeToken  = "token.revoke"
+
+	StartTrace = "trace.start"
+	EndTrace   = "trace.end"
 
 	PutConsumer    = "consumer.put"
 	DeleteConsumer = "consumer.delete"
@@ -60,8 +64,10 @@ const (
 	TestWebhook   = "webhook.test"
 	ReplayWebhook = "webhook.replay"
 
-	OpenSession  = "session.open"
-	CloseSession = "session.close"
+	OpenSession     = "session.open"
+	CloseSession    = "session.close"
+	PutSimulator    = "simulator.put"
+	DeleteSimulator = "simulator.delete"
 
 	Refused = "refused" // a write without the key or the scope for it
 )

@@ -78,6 +78,7 @@ func (s *floor) router() http.Handler {
 	r.Post("/v1/clients/{id}/messages", push)
 	r.Post("/v1/messages", s.broadcast)
 	r.Post("/v1/messages/bulk", s.bulk)
+	r.Post("/post", postCopies)
 	return r
 }
 

@@ -24,7 +24,9 @@ import (
 	"github.com/longwire/longwire/api"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/metrics"
+	"github.com/longwire/longwire/internal/webhook"
 	"github.com/longwire/longwire/internal/wheel"
 	"github.com/longwire/longwire/protocol"
 	"github.com/longwire/longwire/tcpserver"
@@ -61,13 +63,19 @@ func startHere(_ context.Context, p process) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := api.NewServer(api.Config{Gateway: g, Authorizer: api.APIKeys("lwk_0123456789abcdef"), Metrics: metrics.New(metrics.Sources{}).Handler()})
+	hooks, err := webhook.New(webhook.Config{Gateway: g, Lookup: feed.NewLookup(g), Encode: api.EventEncoder(g, ""), AllowLoopback: func() bool { return p.hooks }})
+	if err != nil {
+		return nil, err
+	}
+	hooks.Start()
+	srv := api.NewServer(api.Config{Gateway: g, Webhooks: hooks, Authorizer: api.APIKeys("lwk_0123456789abcdef"), Metrics: metrics.New(metrics.Sources{}).Handler()})
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = tcp.Serve() })
 	serving.Go(func() { _ = srv.Serve(ln) })
 	return &target{tcp: tcp.Addr().String(), http: ln.Addr().String(), pid: os.Getpid(), key: "lwk_0123456789abcdef", stop: stopOnce(func() {
 		srv.Close()
 		tcp.Close()
+		hooks.Close()
 		g.Stop()
 		w.Stop()
 		store.Close()

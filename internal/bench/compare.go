@@ -273,7 +273,11 @@ func (r *run) open(ctx context.Context, s side) (*callers, error) {
 	n := max(r.number(s.connected), r.number(s.offline))
 	switch c := r.newCallers(srv.target); s.load.what {
 	case pushes:
-		return r.newPushers(ctx, srv.target, s.load, max(1, n))
+		c, err := r.newPushers(ctx, srv.target, s.load, max(1, n))
+		if err == nil && srv.posted != nil {
+			c.posts = srv.waitForPosts
+		}
+		return c, err
 	case uplinks:
 		return r.newExchanges(ctx, srv.target, s.load.callers, (*exchange).uplink)
 	case lines:

@@ -18,7 +18,7 @@
 //	the load       load.go (closed and open loop) pusher.go (HTTP) wrk.go exchange.go
 //	               (devices that wait for answers)
 //	devices        devices.go (controller) worker.go simulated.go frames.go
-//	measurements   compare.go footprint.go heartbeats.go storm.go beside.go
+//	measurements   compare.go webhook.go footprint.go heartbeats.go storm.go beside.go
 //	               sessions.go sessionserver.go restart.go store.go
 //	the report     report.go page.go chart.go recorder.go format.go
 package bench

@@ -41,7 +41,8 @@ func (f callerFunc) call() (int, error) { return f() }
 type callers struct {
 	target  *target // the process whose CPU time is counted; nil = none
 	all     []caller
-	deliver bool // a round also waits for the acks of its messages
+	deliver bool                        // a round also waits for the acks of its messages
+	posts   func(context.Context) error // and for this; nil = nothing
 }
 
 // newCallers has no callers yet.
@@ -79,6 +80,9 @@ func (c *callers) counted(ctx context.Context, do func() (sample, error)) (s sam
 		if s, err = do(); err == nil && c.deliver {
 			start := time.Now()
 			err = c.target.waitForAcks(ctx, &before)
+			if err == nil && c.posts != nil {
+				err = c.posts(ctx)
+			}
 			s.elapsed += time.Since(start)
 		}
 		return err

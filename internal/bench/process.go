@@ -54,6 +54,8 @@ type process struct {
 	clients     int    // of a sessionServer
 	returns     int    // clients of a sessionServer that reconnect each second
 	patient     bool   // the gateway waits long for answers to heartbeats
+	hooks       bool   // webhooks may lead to loopback
+	untimed     bool   // the gateway keeps no timelines
 }
 
 // starter starts a process and returns when it serves. The process ends with ctx at
@@ -121,8 +123,14 @@ func gatewayArgs(p process) ([]string, error) {
 	if p.connections > 0 {
 		args = append(args, "--tcp-max-connections", strconv.Itoa(p.connections+roomForWarmUp))
 	}
+	if p.untimed {
+		args = append(args, "--events-timeline=false")
+	}
 	if p.patient {
 		args = append(args, "--tcp-grace", "30s")
+	}
+	if p.hooks {
+		args = append(args, "--webhooks-allow-networks", "127.0.0.0/8")
 	}
 	if p.role == gatewayTLS {
 		cert, key, err := selfSigned(p.dir + "-tls")

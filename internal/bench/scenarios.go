@@ -64,6 +64,21 @@ var scenarios = []scenario{
 		budgets: []budget{
 			{what: "durable push, ?wait, connected: rate to bare chi", value: valueRate, unit: ratio, must: 0.40, stretch: 0.50, atLeast: true},
 			{what: "the same, rate under wrk", value: wrkPrefix + valueRate, unit: ratio, must: 0.40, stretch: 0.50, atLeast: true}}},
+	{name: "push-webhook", title: "Durable push to a connected device beside a webhook",
+		state: "devices are connected over v2 and ack at once; one webhook selects none of the events, or posts every ack", load: "128 HTTP callers, 202 after fsync; a round ends when each ack is stored and, if it is posted, has come",
+		measure: compare{reference: 2, sides: []side{{spec: spec{role: gatewayServer, connected: clients, hook: quietHook}, load: push},
+			{spec: spec{role: gatewayServer, connected: clients, hook: ackHook}, load: push}, {spec: online, load: push}}},
+		budgets: []budget{
+			{what: "durable push beside a webhook that selects none: rate to none", value: valueRate, unit: ratio, must: 0.9, stretch: 0.97, atLeast: true},
+			{what: "the same, CPU to none", value: valueCPU, unit: ratio, must: 1.1, stretch: 1.05}}},
+	{name: "webhook", title: "A webhook posts the events of the log",
+		state: "devices are connected and ack at once; a webhook posts every ack", load: "8 requests at once: a backlog, and a bare HTTP client with the same bodies; then 200 pushes a second",
+		measure: webhooks{},
+		budgets: []budget{{what: "webhook: events a second to a bare HTTP client", value: valueRate, unit: ratio, must: 0.5, stretch: 0.7, atLeast: true}}},
+	{name: "timeline", title: "Durable push with and without timelines",
+		state: "devices are connected over v2 and ack at once", load: "128 HTTP callers, 202 after fsync; a round ends when each ack is stored",
+		measure: compare{reference: 1, sides: []side{{spec: online, load: push}, {name: "timelines off", spec: spec{role: gatewayServer, connected: clients, untimed: true}, load: push}}},
+		budgets: []budget{{what: "durable push with timelines: CPU to one without", value: valueCPU, unit: ratio, must: 1.05, stretch: 1.02}}},
 	{name: "growth", title: "CPU of a durable push over connected devices and stored messages",
 		state: "devices are connected and ack at once; the queued messages are for other clients, which are offline", load: "128 HTTP callers, 202; a round ends when each ack is stored",
 		measure: compare{chart: "growth", reference: 1, sides: []side{

@@ -15,6 +15,9 @@ type spec struct {
 	offline   amount // clients that are known and offline
 	queued    amount // messages for other clients, which are offline
 	patient   bool   // the gateway waits long for answers to heartbeats
+	hooks     bool   // webhooks may lead to this process
+	hook      hook   // that there is
+	untimed   bool   // the gateway keeps no timelines
 }
 
 // words describes the state of the clients.
@@ -28,6 +31,9 @@ func (s spec) words(o *Options) string {
 			parts = append(parts, thousands(o.number(p.n))+" "+p.what)
 		}
 	}
+	if s.hook != noHook {
+		parts = append(parts, s.hook.String())
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -35,6 +41,7 @@ func (s spec) words(o *Options) string {
 type server struct {
 	*target
 	devices *devices // nil = none
+	posted  *sink    // of the webhook that posts every ack; nil = none
 }
 
 // server returns the scenario's server of this spec; the first call starts it.
@@ -52,7 +59,7 @@ func (r *run) server(ctx context.Context, s spec) (*server, error) {
 // newServer starts a server that ends with the scenario, brings its clients into
 // their state, and waits until it is quiet.
 func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
-	p := process{role: s.role, patient: s.patient, connections: r.number(s.connected)}
+	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, untimed: s.untimed, connections: r.number(s.connected)}
 	if s.role != bareServer {
 		p.dir = r.newDir("store")
 	}
@@ -79,7 +86,17 @@ func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
 			return nil, err
 		}
 	}
-	return srv, nil
+	if s.hook == noHook {
+		return srv, nil
+	}
+	end, err := r.newSink()
+	if err == nil {
+		_, err = srv.newHook(ctx, s.hook, end)
+	}
+	if s.hook == ackHook {
+		srv.posted = end
+	}
+	return srv, err
 }
 
 // startServer starts a process that ends with the scenario.
@@ -124,6 +141,15 @@ func (t *target) waitForAcks(ctx context.Context, before *stats) error {
 		var now stats
 		return t.get(ctx, "/v1/stats", &now) == nil && now.Settled["acked"]-before.Settled["acked"] >= now.Accepted-before.Accepted
 	})
+}
+
+// waitForPosts waits until the event of each stored ack is posted.
+func (s *server) waitForPosts(ctx context.Context) error {
+	var now stats
+	if err := s.get(ctx, "/v1/stats", &now); err != nil {
+		return err
+	}
+	return s.posted.await(ctx, now.Settled["acked"])
 }
 
 // waitFor calls done every 5 ms until it returns true, for at most limit.

@@ -22,7 +22,8 @@ const (
 )
 
 // ClientEnv lists the LONGWIRE_ names that are not settings of the gateway.
-var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile, envCAFile}
+var ClientEnv = []string{envServer, envAPIKey, envAPIKeyFile, envCAFile,
+	envEventType, envEventID, envEventClient, envEventTime, envEventSequence}
 
 // apiFlags adds the flags that select the gateway and its key.
 func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {

@@ -47,6 +47,9 @@ func Main(ctx context.Context, p Program, args []string) int {
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	err := root.ExecuteContext(ctx)
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
 	settings, wrongSettings := errors.AsType[*config.Error](err)
 	switch {
 	case err == nil:
@@ -130,8 +133,9 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
 	root.AddCommand(
 		inGroup(groupGateway, e.serveCommand(p.Serve), e.configCommand(), e.doctorCommand(), e.healthCommand(), e.storeCommand(), e.keysCommand())...)
 	root.AddCommand(
-		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.uplinksCommand(), e.tailCommand(), e.webhooksCommand(), e.whoamiCommand())...)
-	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand())...)
+		inGroup(groupAPI, e.pushCommand(), e.messagesCommand(), e.clientsCommand(), e.whyCommand(), e.uplinksCommand(), e.tailCommand(),
+			e.webhooksCommand(), e.statsCommand(), e.auditCommand(), e.whoamiCommand())...)
+	root.AddCommand(inGroup(groupDevice, e.connectCommand(), e.devicesCommand(), e.simulateCommand())...)
 	root.AddCommand(e.versionCommand())
 	root.InitDefaultCompletionCmd()
 	asUsage(root)

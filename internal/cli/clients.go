@@ -13,8 +13,8 @@ import (
 )
 
 func (e *environ) clientsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, disconnect and forget clients"}
-	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsKick(), e.clientsUnblock(), e.clientsForget())
+	cmd := &cobra.Command{Use: "clients", Aliases: []string{"client"}, Short: "List, create, probe, disconnect and forget clients"}
+	cmd.AddCommand(e.clientsList(), e.clientsGet(), e.clientsCreate(), e.clientsSet(), e.clientsProbe(), e.clientsKick(), e.clientsUnblock(), e.clientsForget(), e.clientsTimeline(), e.clientsTrace())
 	return cmd
 }
 
@@ -23,6 +23,8 @@ func (e *environ) clientsList() *cobra.Command {
 	var status string
 	var labels []string
 	queuedGT := -1
+	var order string
+	var since time.Duration
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List clients, by default those online",
@@ -35,6 +37,12 @@ func (e *environ) clientsList() *cobra.Command {
 				q.QueuedGT = &queuedGT
 			}
 			q.Presence = client.Presence(status)
+			if q.Descending, err = descending(order); err != nil {
+				return err
+			}
+			if since > 0 {
+				q.Since = time.Now().Add(-since)
+			}
 			api, err := e.api()
 			if err != nil {
 				return err
@@ -43,12 +51,21 @@ func (e *environ) clientsList() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&status, "status", "online", "online, offline, blocked or all")
+	f.StringVar(&status, "status", "online", "online, suspect, offline, blocked or all")
 	f.StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	f.StringVar(&q.Group, "group", "", "only members of this group")
 	f.StringArrayVar(&labels, "label", nil, "only clients with this label, name=value (repeat: all of the labels)")
 	f.IntVar(&queuedGT, "queued-gt", -1, "only clients with more queued messages than this")
+	f.DurationVar(&q.QueuedOlderThan, "queued-older-than", 0, "only clients with a message that has been queued for longer, such as 10m")
+	f.StringVar(&q.IP, "ip", "", "only clients connected from this address or network, such as 203.0.113.0/24")
+	f.StringVar(&q.Dialect, "dialect", "", "only clients connected with v1, v2 or text")
+	f.DurationVar(&since, "since", 0, "only clients that connected, or were last seen, within this time, such as 10m")
+	f.StringVar(&q.From, "from", "", "begin with this id, known or not")
+	f.StringVar(&order, "order", "asc", "order of the ids, asc or desc")
 	f.IntVar(&q.Limit, "limit", 0, "number of clients, 0 for all")
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "suspect", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"asc", "desc"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -68,13 +85,17 @@ func (e *environ) showClients(all iter.Seq2[client.ClientInfo, error]) error {
 }
 
 func presence(c *client.ClientInfo) string {
+	state := "offline"
+	switch {
+	case c.Presence == client.PresenceSuspect:
+		state = "suspect"
+	case c.Online:
+		state = "online"
+	}
 	if c.Online && c.Confirmed != nil && !*c.Confirmed {
-		return "online (unconfirmed)"
+		state += " (unconfirmed)"
 	}
-	if c.Online {
-		return "online"
-	}
-	return "offline"
+	return state
 }
 
 func (e *environ) clientsGet() *cobra.Command {
@@ -314,11 +335,18 @@ removed at once if --confirm is its number; the refusal without it says the numb
 
 func (e *environ) uplinksCommand() *cobra.Command {
 	var q client.UplinkQuery
+	var order string
 	cmd := &cobra.Command{
 		Use:   "uplinks",
 		Short: "List the messages that devices have sent, oldest first",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
+			if q.NewestFirst, err = descending(order); err != nil {
+				return err
+			}
+			if q.NewestFirst && (q.Follow || q.After > 0) {
+				return usagef("--order desc is not for --follow and --after")
+			}
 			t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
 			return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
 				return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
@@ -327,6 +355,8 @@ func (e *environ) uplinksCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&q.Client, "client", "", "only messages from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "only messages after this sequence")
+	cmd.Flags().StringVar(&order, "order", "asc", "asc: oldest first, desc: newest first")
+	cmd.Flags().Uint64Var(&q.Before, "before", 0, "with --order desc: only messages before this sequence")
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "then wait for new messages (with --limit 0 for ever)")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
 	e.outputFlag(cmd)

@@ -43,18 +43,38 @@ const (
 func reservedFiles(files uint64) uint64 { return min(max(files/8, 768), 2048, files/2) }
 
 func (e *environ) doctorCommand() *cobra.Command {
-	syncs := 0
+	syncs, remote, asJSON := 0, false, false
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Examine this host's limits, clock and disk, and estimate how many devices it holds",
 		Long: `Examine this host for a gateway: the file limit, kernel limits, memory, the clock,
 how fast the disk of the data directory confirms a write, and which users can reach
 the data directory and the files of the settings. Give the settings as for
-"longwire serve". Exits with 1 if a check is bad; a warning does not count.`,
+"longwire serve". Exits with 1 if a check is bad; a warning does not count.
+
+With --remote the command examines nothing here: it prints the findings of a running
+gateway, the worst first. Exits with 0 if there is none above info, with 3 on a
+warning, with 4 on a critical finding, and with 1 if the gateway cannot be asked.
+
+  longwire doctor --remote --server https://gateway.example:8080`,
 		Args: cobra.NoArgs,
 	}
 	settings := e.dataFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if asJSON {
+			e.format = "json"
+		}
+		if remote {
+			api, err := e.api()
+			if err != nil {
+				return err
+			}
+			all, err := api.Findings(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return e.showRemote(all)
+		}
 		if syncs < 1 || syncs > 10_000 {
 			return usagef("--syncs %d: want 1 to 10000", syncs)
 		}
@@ -67,8 +87,10 @@ the data directory and the files of the settings. Give the settings as for
 		return e.showFindings(h.examine())
 	}
 	cmd.Flags().IntVar(&syncs, "syncs", 100, "number of timed writes to the disk")
+	cmd.Flags().BoolVar(&remote, "remote", false, "print the findings of a running gateway")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --output json")
 	e.outputFlag(cmd)
-	return cmd
+	return e.apiFlags(cmd)
 }
 
 // host is the machine that the doctor examines.

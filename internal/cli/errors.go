@@ -68,6 +68,8 @@ func (e *environ) hint(p *client.Problem) string {
 		return `"longwire clients ls --status all" lists the known clients`
 	case client.CodeClientOffline:
 		return "without --mode online the message waits until the client is back"
+	case client.CodeConsumerNotFound:
+		return "--create creates it"
 	case client.CodeMessageNotFound:
 		return `"longwire messages ls" lists recent ones`
 	case client.CodeAckTimeout:
@@ -76,6 +78,10 @@ func (e *environ) hint(p *client.Problem) string {
 		return `try again when the queue is shorter; "longwire clients kick --purge" cancels it`
 	case client.CodeTooManyClients:
 		return `"longwire clients forget" removes clients that are no longer used`
+	case client.CodeTooManyRecipients:
+		return "--dry-run shows the audience; nothing was pushed"
+	case client.CodeEventsFull:
+		return "try again in the next hour, or give the event log more room with events.max_bytes"
 	case client.CodeDiskFull:
 		return "give the gateway's disk, or data.max_disk, more room"
 	case client.CodeDraining, client.CodeUnavailable:

@@ -13,7 +13,7 @@ import (
 
 func (e *environ) messagesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "messages", Aliases: []string{"message", "msg"}, Short: "Show and cancel messages"}
-	cmd.AddCommand(e.messagesGet(), e.messagesList(), e.messagesCancel())
+	cmd.AddCommand(e.messagesGet(), e.messagesPayload(), e.messagesList(), e.messagesCancel())
 	return cmd
 }
 
@@ -45,7 +45,7 @@ func (e *environ) messagesGet() *cobra.Command {
 
 func (e *environ) messagesList() *cobra.Command {
 	var q client.MessageQuery
-	var status string
+	var status, order string
 	var since time.Duration
 	cmd := &cobra.Command{
 		Use:   "ls",
@@ -55,6 +55,13 @@ func (e *environ) messagesList() *cobra.Command {
 			if since > 0 {
 				q.Since = time.Now().Add(-since)
 			}
+			newest, err := descending(order)
+			if err != nil {
+				return err
+			}
+			if q.OldestFirst = !newest; q.OldestFirst && q.Client != "" {
+				return usagef("--order asc is not for --client, whose messages come newest first")
+			}
 			q.Status = client.Status(status)
 			return e.showMessages(api.Messages(cmd.Context(), q))
 		}),
@@ -63,17 +70,29 @@ func (e *environ) messagesList() *cobra.Command {
 	f.StringVar(&q.Client, "client", "", "only messages to this client")
 	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
 	f.DurationVar(&since, "since", 0, "only messages accepted within this time, such as 1h")
+	f.StringVar(&order, "order", "desc", "desc: newest first, asc: oldest first")
+	f.StringVar(&q.Before, "before", "", "only messages before this one (an id), or before a time as 2026-11-22T08:00:00Z")
 	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
+	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"desc", "asc"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
 
 func (e *environ) messagesCancel() *cobra.Command {
+	var queue, through string
 	cmd := &cobra.Command{
-		Use:   "cancel ID",
-		Short: "Cancel the deliveries that are not final",
-		Args:  cobra.ExactArgs(1),
+		Use:   "cancel ID | --client ID [--through MESSAGE]",
+		Short: "Cancel the deliveries that are not final, of a message or of a client",
+		Args:  cobra.MaximumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
+			switch {
+			case queue != "" && len(args) > 0:
+				return usagef("give a message or --client; --through names the last message of the client's queue to cancel")
+			case queue != "":
+				return e.cancelQueue(cmd, api, queue, through)
+			case len(args) == 0 || through != "":
+				return usagef("give a message, or --client; --through goes with --client")
+			}
 			m, err := api.Cancel(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -81,6 +100,8 @@ func (e *environ) messagesCancel() *cobra.Command {
 			return e.showMessage(m)
 		}),
 	}
+	cmd.Flags().StringVar(&queue, "client", "", "cancel what is queued for this client; its connection stays")
+	cmd.Flags().StringVar(&through, "through", "", "with --client: only up to and including this message")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }

@@ -28,6 +28,8 @@ type pushFlags struct {
 	metadata   []string
 	unknown    bool
 	onlineOnly bool
+	dryRun     bool
+	most       int
 }
 
 func (e *environ) pushCommand() *cobra.Command {
@@ -46,6 +48,8 @@ recipient has acked.`,
 		Example: `  longwire push truck-17 "hello" --wait 5s
   longwire push truck-17,truck-18 --json '{"cmd":"lock"}' --ttl 10m
   longwire push --all --file notice.bin
+  longwire push --group fleet-a "hello" --dry-run
+  longwire push --group fleet-a "hello" --max-recipients 200
   date | longwire push --group fleet-a`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,6 +77,8 @@ recipient has acked.`,
 	fl.StringArrayVar(&f.metadata, "metadata", nil, "metadata of the message, name=value (repeat)")
 	fl.BoolVar(&f.unknown, "queue-unknown", false, "accept the message for a client that never registered")
 	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: only to clients that are connected now")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "show how many clients would get the message, and push nothing")
+	fl.IntVar(&f.most, "max-recipients", 0, "push nothing if more clients than this would get the message (0 = no bound)")
 	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"durable", "online"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -108,7 +114,13 @@ func (f *pushFlags) audience(args []string) (rest []string, err error) {
 // push builds the push from the payload and the options.
 func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 	p = client.Push{Mode: client.Mode(f.mode), TTL: f.ttl, Wait: f.wait,
-		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, IdempotencyKey: f.key}
+		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, MaxRecipients: f.most, IdempotencyKey: f.key}
+	if f.most < 0 {
+		return p, usagef("--max-recipients %d: want at least 1", f.most)
+	}
+	if f.dryRun && p.Mode == client.Online {
+		return p, usagef("--dry-run is not for --mode online, which goes to one client")
+	}
 	if p.Mode != client.Durable && p.Mode != client.Online {
 		return p, usagef("--mode %q: want durable or online", f.mode)
 	}
@@ -177,6 +189,9 @@ func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error 
 	api, err := e.api()
 	if err != nil {
 		return err
+	}
+	if f.dryRun {
+		return e.dryRun(cmd.Context(), api, f.to, p)
 	}
 	var m *client.Message
 	if f.to.Client != "" {

@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"asked":   asked,
 			"device":  deviceSaw,
 			"appears": appears,
+			"created": created,
 		},
 	})
 }

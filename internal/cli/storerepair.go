@@ -23,7 +23,8 @@ terminal the command then asks for consent; a script gives --accept-loss.
 
 A repair cuts a log at its first damage and writes FORMAT and MARK anew. First it
 copies the files that it changes into the directory "quarantine". The log gets a new
-name and the numbers rise, as after a restore. Damage in other files cannot be
+name and the numbers rise, as after a restore. Readers of events get the event
+store.repaired, once, when the gateway starts again. Damage in other files cannot be
 repaired: restore a backup. An interrupted repair can be run again.
 
 --rebuild-marker creates the empty files db/marker.* anew, which some copy tools

@@ -14,20 +14,43 @@ import (
 
 func (e *environ) tailCommand() *cobra.Command {
 	var q client.EventQuery
-	limit := 0
+	var pulled consumerTail
+	limit, frames := 0, false
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show events as they happen",
 		Long: `Show events as they happen, until an interrupt: clients that connect and leave,
 messages from devices, and final states of messages. The command opens a lost stream
 again after the last event. It reports events that the gateway no longer has as a
-gap.`,
+gap. With --client and --frames it shows the frames of one client.
+
+With --consumer the gateway keeps the place of the reader, also over restarts of both.
+With --exec the command runs a program for each event and acks the event when the
+program exits with 0. The event is one line of JSON on the program's standard input;
+LONGWIRE_EVENT_TYPE, _ID, _CLIENT, _TIME and _SEQUENCE are in its environment. After
+another exit code the same event is handled again, after a pause of 1 s that grows to
+1 min, and later events wait. A crash repeats an event that was not acked: drop repeats
+by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 		Example: `  longwire tail --types 'client.*'
-  longwire tail --types message.received -o json | jq .data`,
+  longwire tail --types message.received -o json | jq .data
+  longwire tail --client truck-17 --frames
+  longwire tail --consumer orders --create --types message.received --exec ./handle.sh`,
 		Args: cobra.NoArgs,
 		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
+			if err := pulled.check(cmd, q); err != nil {
+				return err
+			}
+			if pulled.name != "" {
+				return e.tailConsumer(cmd.Context(), api, &pulled, limit)
+			}
 			q.Reconnecting = func(err error, pause time.Duration) {
 				fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
+			}
+			if frames {
+				if q.Client == "" || q.After != "" || q.Types != nil {
+					return errors.New("--frames takes --client, and neither --types nor --after")
+				}
+				return e.followTimeline(cmd.Context(), api, q.Client, client.TimelineQuery{}, limit)
 			}
 			return e.tail(cmd.Context(), api, q, limit)
 		}),
@@ -36,7 +59,9 @@ gap.`,
 	f.StringSliceVar(&q.Types, "types", nil, "only these types, divided by commas; client.* and message.* work too")
 	f.StringVar(&q.Client, "client", "", "only of this client")
 	f.StringVar(&q.After, "after", "", "start behind this position instead of now")
+	f.BoolVar(&frames, "frames", false, "with --client: its frames and deliveries instead of events; longwire clients trace adds their bytes")
 	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
+	pulled.flags(cmd)
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -81,7 +106,7 @@ func eventColour(t client.EventType) colour {
 		return green
 	case client.EventClientDisconnected, client.EventMessageRejected, client.EventMessageExpired, client.EventMessageFailed:
 		return red
-	case client.EventClientReplaced, client.EventGap:
+	case client.EventClientReplaced, client.EventStoreRepaired, client.EventGap:
 		return yellow
 	}
 	return plain

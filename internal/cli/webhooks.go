@@ -20,7 +20,7 @@ func (e *environ) webhooksCommand() *cobra.Command {
 		Long: `Manage webhooks: the gateway posts events to an endpoint of your backend, signed and
 in order.
 
-  longwire webhooks create http://127.0.0.1:9000/hook --types message.received,client.*
+  longwire webhooks create http://127.0.0.1:9000/hook --types 'message.received,client.*'
   longwire webhooks ls
   longwire webhooks test wh_...
   longwire webhooks attempts wh_...

@@ -12,18 +12,24 @@ package config
 // and max are bounds, oneof lists the values. Secrets are masked when they are
 // shown.
 type Config struct {
-	TCP      TCP      `yaml:"tcp" help:"The port for devices"`
-	HTTP     HTTP     `yaml:"http" help:"The API for backends"`
-	Data     Data     `yaml:"data" help:"The store: its place and its retention"`
-	Delivery Delivery `yaml:"delivery" help:"Messages on their way to devices"`
-	Clients  Clients  `yaml:"clients" help:"How long devices are remembered"`
-	Events   Events   `yaml:"events" help:"The log of events"`
-	Webhooks Webhooks `yaml:"webhooks" help:"Events that are posted to backends"`
-	Auth     Auth     `yaml:"auth" help:"The callers that may call and the devices that may connect"`
-	Audit    Audit    `yaml:"audit" help:"The record of changes and their callers"`
-	Drain    Drain    `yaml:"drain" help:"How the process stops"`
-	Log      Log      `yaml:"log" help:"Logging, to standard error"`
-	Insecure bool     `yaml:"insecure" help:"allow other addresses than loopback without API keys or credentials of devices"`
+	TCP       TCP       `yaml:"tcp" help:"The port for devices"`
+	HTTP      HTTP      `yaml:"http" help:"The API for backends"`
+	Data      Data      `yaml:"data" help:"The store: its place and its retention"`
+	Delivery  Delivery  `yaml:"delivery" help:"Messages on their way to devices"`
+	Clients   Clients   `yaml:"clients" help:"How long devices are remembered"`
+	Events    Events    `yaml:"events" help:"The log of events"`
+	Webhooks  Webhooks  `yaml:"webhooks" help:"Events that are posted to backends"`
+	Auth      Auth      `yaml:"auth" help:"The callers that may call and the devices that may connect"`
+	Audit     Audit     `yaml:"audit" help:"The record of changes and their callers"`
+	Simulator Simulator `yaml:"simulator" help:"Simulated devices"`
+	Drain     Drain     `yaml:"drain" help:"How the process stops"`
+	Log       Log       `yaml:"log" help:"Logging, to standard error"`
+	Insecure  bool      `yaml:"insecure" help:"allow other addresses than loopback without API keys or credentials of devices"`
+}
+
+// Simulator configures simulated devices.
+type Simulator struct {
+	Enabled string `yaml:"enabled" help:"whether PUT /v1/simulator and longwire simulate may start simulated devices, if both listeners are on loopback: auto is on while the API needs no key" oneof:"auto|on|off"`
 }
 
 // TCP configures the device port.
@@ -122,6 +128,9 @@ type Events struct {
 	MaxBytes    Size     `yaml:"max_bytes" help:"bytes of events on the disk; beyond it the oldest are removed. At most an eighth of data.max_disk is used" min:"1MiB" max:"1TiB"`
 	Buffer      int      `yaml:"buffer" help:"newest events in memory while they are read" min:"64" max:"10000000"`
 	BufferBytes Size     `yaml:"buffer_bytes" help:"bytes of payloads in them" min:"64KiB" max:"8GiB"`
+
+	Timeline       bool `yaml:"timeline" help:"keep the last events of each client in memory: frames, states, connections"`
+	TimelineMemory Size `yaml:"timeline_memory" help:"bytes of them; beyond it the client with the most loses its older ones" min:"1MiB" max:"64GiB"`
 }
 
 // Webhooks configures where webhooks may lead.
@@ -185,6 +194,12 @@ const (
 	Off      = "off"
 	Optional = "optional"
 	Required = "required"
+)
+
+// Values of simulator.enabled, besides Off.
+const (
+	On   = "on"
+	Auto = "auto"
 )
 
 // Values of data.engine.

@@ -104,12 +104,12 @@ func TestOrderOfSources(t *testing.T) {
 // from its key, and arrives.
 func TestEverySettingFromEverySource(t *testing.T) {
 	other := map[string]string{ // values that differ from the defaults and are valid
-		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "data.engine": "memory",
+		"tcp.addr": "127.0.0.1:7001", "http.addr": "[::1]:7002", "tcp.duplicate_id": "reject", "tcp.driver": "portable", "simulator.enabled": "on", "data.engine": "memory",
 		"data.dir": "/tmp/x", "log.level": "warn", "log.format": "json", "http.access_log": "true", "insecure": "true",
 		"http.hosts": "a.example,b.example", "auth.api_keys": "lwk_0123456789abcdef,lwk_0123456789ABCDEF",
 		"auth.device_token": "t0ken", "data.status_retention": "9d", "data.uplink_retention": "3d", "http.max_wait": "30s",
 		"tcp.output_budget": "2MiB", "tcp.input_budget": "2MiB", "tcp.output_memory": "3MiB", "tcp.max_heartbeat": "2m", "http.proxy_trusted": "10.1.0.0/16", "http.max_header": "16KiB", "http.max_body": "3MiB", "data.max_disk": "10GiB",
-		"events.buffer_bytes": "1MiB", "events.retain": "2d", "events.max_bytes": "1GiB", "webhooks.allow_networks": "10.2.0.0/16", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
+		"events.buffer_bytes": "1MiB", "events.timeline": "false", "events.timeline_memory": "32MiB", "events.retain": "2d", "events.max_bytes": "1GiB", "webhooks.allow_networks": "10.2.0.0/16", "tcp.max_unregistered_per_ip": "7", "http.read_timeout": "31s", "http.read_header_timeout": "6s",
 		"tcp.tls": "required", "tcp.tls_cert_file": "/tmp/c", "tcp.tls_key_file": "/tmp/k", "http.tls_cert_file": "/tmp/c", "http.tls_key_file": "/tmp/k",
 		"tcp.tls_client_auth": "optional", "tcp.tls_client_ca_file": "/tmp/ca", "tcp.proxy_trusted": "10.0.0.0/8,fd00::1", "tcp.memory_limit": "1GiB", "tcp.client_byte_rate": "1MiB", "tcp.delivery_byte_rate": "2MiB",
 		"auth.device_tokens_file": "/tmp/t", "auth.device_jwt_keys": "/tmp/k", "auth.device_jwt_issuer": "i", "auth.device_jwt_audience": "a",

@@ -66,7 +66,7 @@ func Default() *Config {
 		},
 		Delivery: Delivery{DefaultTTL: day, MaxAttempts: 10, MaxQueued: 10000, MaxQueuedBytes: 16 * MiB, OnlineWait: 10 * second},
 		Clients:  Clients{Max: 2_000_000, ForgetAfter: 30 * day},
-		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB},
+		Events:   Events{Retain: 7 * day, MaxBytes: 2 * GiB, Buffer: 4096, BufferBytes: 16 * MiB, Timeline: true, TimelineMemory: 64 * MiB},
 		Auth: Auth{
 			DeviceJWTLeeway:       30 * second,
 			DeviceCertificateID:   "none",
@@ -79,7 +79,8 @@ func Default() *Config {
 			DeviceUnknown:         "auto",
 			DeviceFailures:        60,
 		},
-		Drain: Drain{Timeout: 20 * second, RetrySpread: 10 * second},
-		Log:   Log{Level: "info", Format: "auto"},
+		Simulator: Simulator{Enabled: Auto},
+		Drain:     Drain{Timeout: 20 * second, RetrySpread: 10 * second},
+		Log:       Log{Level: "info", Format: "auto"},
 	}
 }

@@ -59,6 +59,9 @@ func (c *Config) problems() []Problem {
 	if c.TCP.MaxUnregisteredPerIP > c.TCP.MaxUnregistered {
 		wrong("tcp.max_unregistered_per_ip", "%d is more than tcp.max_unregistered, %d", c.TCP.MaxUnregisteredPerIP, c.TCP.MaxUnregistered)
 	}
+	if c.Simulator.Enabled == On && !c.private() {
+		wrong("simulator.enabled", "is on, and other machines can reach %s or %s: simulated devices are for listeners on loopback", c.TCP.Addr, c.HTTP.Addr)
+	}
 	list = append(list, c.tlsProblems()...)
 	return append(list, c.deviceProblems()...)
 }
@@ -84,6 +87,12 @@ func (c *Config) exposed() []Problem {
 	}
 	return list
 }
+
+// private reports whether only this machine can reach the listeners.
+func (c *Config) private() bool { return IsLoopback(c.TCP.Addr) && IsLoopback(c.HTTP.Addr) }
+
+// MaySimulate reports whether the process may ever have simulated devices.
+func (c *Config) MaySimulate() bool { return c.Simulator.Enabled != Off && c.private() }
 
 // APIKeyFile returns the path of the file with the API keys.
 func (c *Config) APIKeyFile() string { return filepath.Join(c.Data.Dir, "api-keys.json") }

@@ -81,7 +81,10 @@ func TestValidateTogether(t *testing.T) {
 		"a group that is none":       {func(c *Config) { c.Auth.DeviceGroups = []string{"a b"} }, "auth.device_groups"},
 		"revoked, and no credential": {func(c *Config) { c.Auth.DeviceRevokedFile = "crl" }, "auth.device_revoked_file"},
 		"ids of no certificates":     {func(c *Config) { c.Auth.DeviceCertificateID = "cn" }, "auth.device_certificate_id"},
-		"key prefix":                 {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
+		"simulated devices outside": {func(c *Config) {
+			c.Simulator.Enabled, c.TCP.Addr, c.Insecure = On, ":6666", true
+		}, "simulator.enabled"},
+		"key prefix": {func(c *Config) { c.Auth.APIKeys = []Secret{"0123456789abcdef01234"} }, "auth.api_keys"},
 	} {
 		cfg := Default()
 		c.change(cfg)

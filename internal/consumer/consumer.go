@@ -222,6 +222,16 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 	return all
 }
 
+// All returns the consumers of all callers, in no order.
+func (m *Manager) All() (all []Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.consumers {
+		all = append(all, m.statusLocked(c))
+	}
+	return all
+}
+
 // Delete removes a consumer.
 func (m *Manager) Delete(ctx context.Context, name string, limit apikey.Limit) error {
 	m.changes.Lock()
@@ -331,10 +341,10 @@ func (m *Manager) take(name string, limit apikey.Limit, lease, from string, wait
 	return c, c.Cursor, c.filter, c.lease, nil
 }
 
-// Ack moves the cursor to a position that the lease has got, durably. It returns
-// ErrNotFound, ErrNoLease, ErrPosition or an error of the
-// store.
-func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, lease string, through uint64) (Status, error) {
+// Ack moves the cursor to a position that the lease has got, durably, and renews the
+// lease or, with release, ends it. It returns ErrNotFound, ErrNoLease, ErrPosition or an
+// error of the store.
+func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, lease string, through uint64, release bool) (Status, error) {
 	key := keyOf(name, limit)
 	m.mu.Lock()
 	c := m.consumers[key]
@@ -369,5 +379,8 @@ func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, leas
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c.Cursor = max(c.Cursor, next.Cursor)
+	if release && c.lease == lease {
+		c.lease = ""
+	}
 	return m.statusLocked(c), nil
 }

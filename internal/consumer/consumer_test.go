@@ -78,7 +78,7 @@ func (w *world) pull(lease string, most int, wait time.Duration, want string) Ba
 
 func (w *world) ack(b Batch, through uint64) {
 	w.Helper()
-	if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, through); err != nil {
+	if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, through, false); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -100,7 +100,7 @@ func TestEventsComeUntilTheyAreAcked(t *testing.T) {
 		w.start()
 		w.send(l, 6, 6)
 		b = w.pull("", 10, 0, "6")
-		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, b.Through+1); err != ErrPosition {
+		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, b.Through+1, false); err != ErrPosition {
 			w.Errorf("an ack of what was not pulled: %v", err)
 		}
 		w.ack(b, b.Through)
@@ -145,10 +145,14 @@ func TestOnePullerAtATime(t *testing.T) {
 		}
 		time.Sleep(11 * time.Second)
 		second := w.pull("", 10, 0, "2 3")
-		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, first.Lease, first.Through); err != ErrNoLease {
+		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, first.Lease, first.Through, false); err != ErrNoLease {
 			w.Errorf("an ack under the old lease: %v", err)
 		}
 		w.ack(second, second.Through)
+		if st, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, second.Lease, 0, true); err != nil || st.Holder != "" {
+			w.Errorf("the lease is given back: %+v, %v", st, err)
+		}
+		w.pull("", 10, 0, "") // at once
 	})
 }
 

@@ -42,7 +42,8 @@ func (e *Engine) newMachine(db *pebble.DB) (*state.Machine, error) {
 }
 
 // enter makes this process the writer: unless the state has its boot already, it adds the
-// record that opens it. Another one follows if the settings are not those in force.
+// record that opens it. Another one follows if the settings are not those in force, and one
+// after a repair.
 func (e *Engine) enter(inst *instance, m *state.Machine) error {
 	e.intact = 0
 	after, n := m.Boot(e.writer)
@@ -51,14 +52,22 @@ func (e *Engine) enter(inst *instance, m *state.Machine) error {
 		return nil
 	}
 	e.n = 0
+	repair, err := e.untold(m)
+	if err != nil {
+		return err
+	}
 	if err := e.addRecord(inst, m, &record.Opened{After: after, Floor: e.mark.Floor}); err != nil {
 		return err
 	}
-	want := e.opt.bounds()
-	if m.Bounds() == want {
-		return nil
+	if want := e.opt.bounds(); m.Bounds() != want {
+		if err := e.addRecord(inst, m, &record.Bounded{Bounds: want}); err != nil {
+			return err
+		}
 	}
-	return e.addRecord(inst, m, &record.Bounded{Bounds: want})
+	if repair != nil {
+		return e.tellRepair(inst, m, repair)
+	}
+	return nil
 }
 
 // newRecord returns an empty record of this process.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 // eventRows counts the rows of events.
@@ -50,6 +52,41 @@ func TestEventRetention(t *testing.T) {
 	e = openTest(t, o)
 	if err := e.Expire(now); err != nil || eventRows(t, e) == 0 || eventRows(t, e) > 9 {
 		t.Errorf("%d rows in 200 bytes, %v", eventRows(t, e), err)
+	}
+	verifyView(t, e)
+}
+
+// While all events have too many bytes, the oldest go, however few are left, and no
+// accepted message with them; readers are told how far the log was forgotten.
+func TestEventsBeyondTheirShareGoBeforeMessages(t *testing.T) {
+	o := powerOptions(vfs.NewMem())
+	o.MaxEventBytes = 400
+	e := openTest(t, o)
+	registered(t, e, "a")
+	var ids []gateway.MessageID
+	for range 50 {
+		ids = append(ids, accept(t, e, "a").ID)
+		registered(t, e, "b")
+	}
+	_, last, err := e.EventSpan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Expire(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	forgotten, still, err := e.EventSpan()
+	if err != nil || forgotten == 0 || still != last {
+		t.Errorf("forgotten up to %d of %d (before: %d), %v", forgotten, still, last, err)
+	}
+	kept, through, err := e.Events(forgotten, 1000, nil)
+	if err != nil || through != last || len(kept) == 0 || len(kept) > 20 || kept[0].Seq != forgotten+1 || kept[len(kept)-1].Seq != last {
+		t.Errorf("%d events up to %d are kept of those above %d, want the newest few: %v", len(kept), through, forgotten, err)
+	}
+	for i, id := range ids {
+		if m, err := e.Message(id); err != nil || m.Counts.Queued != 1 {
+			t.Errorf("message %d: %+v, %v, want it queued", i, m.Counts, err)
+		}
 	}
 	verifyView(t, e)
 }

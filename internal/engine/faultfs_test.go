@@ -54,7 +54,7 @@ func (c change) marker() string {
 		return strings.TrimSuffix(markerManifest, ".")
 	case strings.HasPrefix(base, markerFormat):
 		return strings.TrimSuffix(markerFormat, ".")
-	case slices.Contains([]string{nameMark, nameCreating, nameRestoring, nameFormat}, base):
+	case slices.Contains([]string{nameMark, nameCreating, nameRestoring, nameFormat, nameRepaired}, base):
 		return base
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/disk"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -182,13 +183,17 @@ func TestRepairIsCutShort(t *testing.T) {
 	bad := []byte(killed.files[log])
 	bad[len(bad)/3] ^= 4
 	flipped := string(bad)
-	for name, files := range map[string]tree{
-		"log cut short": killed.files.with(log, &half),
-		"log damaged":   killed.files.with(log, &flipped),
-		"log missing":   killed.files.with(log, nil),
-		"no MARK":       killed.files.with("data/"+nameMark, nil),
-		"no FORMAT":     killed.files.with("data/"+nameFormat, nil),
+	for name, damaged := range map[string]struct {
+		files  tree
+		damage string
+	}{
+		"log cut short": {killed.files.with(log, &half), gateway.DamageLog},
+		"log damaged":   {killed.files.with(log, &flipped), gateway.DamageLog},
+		"log missing":   {killed.files.with(log, nil), gateway.DamageLogMissing},
+		"no MARK":       {killed.files.with("data/"+nameMark, nil), gateway.DamageMark},
+		"no FORMAT":     {killed.files.with("data/"+nameFormat, nil), gateway.DamageMark},
 	} {
+		files, damage := damaged.files, damaged.damage
 		t.Run(name, func(t *testing.T) {
 			repair := func(disk vfs.FS) error {
 				_, err := Repair(powerOptions(disk), acceptLoss)
@@ -215,6 +220,7 @@ func TestRepairIsCutShort(t *testing.T) {
 					return
 				}
 				want.wantBranched(t, disk, &before)
+				wantToldOnce(t, disk, damage)
 				for n, content := range files {
 					if name == "no MARK" || name == "no FORMAT" {
 						break // no log is touched

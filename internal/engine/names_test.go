@@ -11,6 +11,7 @@ const (
 	nameCreating   = "CREATING"
 	nameRestoring  = "RESTORING"
 	nameQuarantine = "quarantine"
+	nameRepaired   = "REPAIRED"
 	markerManifest = "marker.manifest."
 	markerFormat   = "marker.format-version."
 	formatLine     = "longwire store, format %d\n" // of FORMAT

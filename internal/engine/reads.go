@@ -64,6 +64,13 @@ func (e *Engine) Uplinks(client gateway.ClientID, after uint64, limit int) (gate
 	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) { return v.Uplinks(client, after, limit) })
 }
 
+// UplinksBefore returns those with a sequence below before, newest first.
+func (e *Engine) UplinksBefore(client gateway.ClientID, before uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Uplink, uint64], error) {
+		return v.UplinksBefore(client, before, limit)
+	})
+}
+
 // Events appends to buf up to limit events with a number above after.
 func (e *Engine) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	events = buf
@@ -159,4 +166,13 @@ func (e *Engine) noteCorrupt(inst *instance, err error) {
 	if inst.NoteCorrupt(err) {
 		e.opt.Logger.Error("damaged row", "error", err)
 	}
+}
+
+// Recipients returns the audience that Accept would fix now.
+func (e *Engine) Recipients(a gateway.Acceptance) (gateway.Recipients, error) {
+	if err := e.Health(); err != nil {
+		return gateway.Recipients{}, err
+	}
+	b := e.opt.bounds()
+	return read(e, func(v *view) (gateway.Recipients, error) { return v.Recipients(&a, &b) })
 }

@@ -61,7 +61,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 		Events: e.stats.events.Load(), AcceptNanos: e.stats.accept.snapshot(), SyncNanos: e.stats.sync.snapshot()}
 	_ = e.read(func(v *view) (err error) {
 		s.Clients, s.Messages, s.Queued = int(v.State.Clients), int(v.State.Messages), int(v.State.Queued)
-		s.DiskBytes, s.UplinkBytes, s.Branched = v.diskBytes(), v.State.UplinkBytes(), e.mark.Branched
+		s.DiskBytes, s.UplinkBytes = v.diskBytes(), v.State.UplinkBytes()
 		if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil {
 			s.DiskFree, s.DiskTotal = int64(usage.AvailBytes), int64(usage.TotalBytes)
 		}

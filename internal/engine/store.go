@@ -147,7 +147,12 @@ func (e *Engine) Cancel(ctx context.Context, id gateway.MessageID, at time.Time)
 
 // Purge cancels everything queued for client.
 func (e *Engine) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
-	r, err := e.do(ctx, &record.Purge{Client: client, At: at})
+	return e.PurgeThrough(ctx, client, 0, at)
+}
+
+// PurgeThrough cancels the queue of a client up to a sequence.
+func (e *Engine) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
+	r, err := e.do(ctx, &record.Purge{Client: client, At: at, Through: through})
 	return r.N, err
 }
 
@@ -187,7 +192,7 @@ func (e *Engine) Put(ctx context.Context, entries []gateway.Entry) error {
 
 // UpdateClient changes labels, groups or the block of a known client.
 func (e *Engine) UpdateClient(ctx context.Context, client gateway.ClientID, c gateway.ClientChange) (gateway.ClientRecord, error) {
-	r, err := e.do(ctx, &record.Update{Client: client, Change: c})
+	r, err := e.do(ctx, &record.Update{Client: client, Change: c, Account: c.Account})
 	return r.Record, err
 }
 

@@ -4,6 +4,7 @@ package feed
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,7 +17,7 @@ var Types = []gateway.EventType{
 	gateway.EventClientConnected, gateway.EventClientDisconnected, gateway.EventClientReplaced, gateway.EventClientForgotten,
 	gateway.EventMessageQueued, gateway.EventMessageReceived, gateway.EventMessageAcked, gateway.EventMessageRejected,
 	gateway.EventMessageExpired, gateway.EventMessageCanceled, gateway.EventMessageFailed, gateway.EventMessageLateAck,
-	gateway.EventMessageCompleted, gateway.EventGroupChanged, gateway.EventWebhookDisabled,
+	gateway.EventMessageCompleted, gateway.EventGroupChanged, gateway.EventWebhookDisabled, gateway.EventStoreRepaired,
 }
 
 // Filter selects events. Each field that is set narrows the selection.
@@ -55,11 +56,22 @@ func Compile(f Filter, limit apikey.Limit, lookup *Lookup) (*Compiled, error) {
 	return c, nil
 }
 
-func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
+// Types returns the types that the filter selects; every is true, and the list empty, if
+// it selects all.
+func (c *Compiled) Types() (list []gateway.EventType, every bool) {
+	return slices.Collect(maps.Keys(c.types)), c.types == nil
+}
+
+// Selects reports whether a pattern of Filter.Types selects a type.
+func Selects(pattern string, t gateway.EventType) bool {
 	prefix, wild := strings.CutSuffix(pattern, "*")
+	return string(t) == pattern || wild && strings.HasPrefix(string(t), prefix)
+}
+
+func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 	found := false
 	for _, t := range Types {
-		if string(t) == pattern || wild && strings.HasPrefix(string(t), prefix) {
+		if Selects(pattern, t) {
 			wanted[t] = true
 			found = true
 		}
@@ -70,6 +82,9 @@ func selectTypes(pattern string, wanted map[gateway.EventType]bool) bool {
 // Wants reports whether the filter selects an event that the caller may see.
 func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 	f := &c.filter
+	if e.Type == gateway.EventStoreRepaired { // any client's events may be among the lost ones
+		return c.types == nil || c.types[e.Type], nil
+	}
 	if c.types != nil && !c.types[e.Type] || f.Client != "" && e.Client != f.Client || !strings.HasPrefix(string(e.Client), f.Prefix) {
 		return false, nil
 	}
@@ -99,11 +114,8 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 		if e.Message == "" {
 			return false, nil
 		}
-		m, err := c.lookup.gateway.Message(e.Message)
-		if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
-			return false, nil
-		}
-		return err == nil && l.Covers(m.Owner), err
+		owner, err := c.lookup.Owner(e)
+		return err == nil && owner != "" && l.Covers(owner), err
 	case l.Group == "":
 		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
 	}

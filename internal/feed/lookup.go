@@ -13,6 +13,7 @@ type Lookup struct {
 	gateway *gateway.Gateway
 	mu      sync.Mutex
 	slots   [1024]lookedUp // by the event's number
+	owners  [64]owned      // likewise, of messages to many
 }
 
 // NewLookup returns a Lookup that reads from g.
@@ -24,6 +25,43 @@ type subject struct {
 	groups []string
 	labels map[string]string
 	since  uint64 // ClientRecord.GroupsSince
+}
+
+// owned is the owner of an event's message.
+type owned struct {
+	event uint64
+	owner string
+}
+
+// Subject returns the groups and labels of the client of an event, none for an unknown
+// client. The caller does not change them.
+func (l *Lookup) Subject(e *gateway.Event) (groups []string, labels map[string]string, err error) {
+	s, err := l.of(e)
+	return s.groups, s.labels, err
+}
+
+// Owner returns the owner of the message of an event; "" if it has none, or is not known.
+func (l *Lookup) Owner(e *gateway.Event) (string, error) {
+	slot := &l.owners[e.Seq%uint64(len(l.owners))]
+	l.mu.Lock()
+	kept := *slot
+	l.mu.Unlock()
+	if kept.event == e.Seq && e.Seq > 0 {
+		return kept.owner, nil
+	}
+	m, err := l.gateway.Message(e.Message)
+	if gateway.CodeOf(err) == gateway.CodeMessageNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slot.event < e.Seq {
+		*slot = owned{e.Seq, m.Owner}
+	}
+	return m.Owner, nil
 }
 
 type lookedUp struct {

@@ -75,3 +75,6 @@ func kindOf(c Code) *kind {
 	}
 	return nil
 }
+
+// ScopeOf returns the scope that a caller needs to see findings of a code.
+func ScopeOf(c Code) string { return kindOf(c).scope }

@@ -110,6 +110,19 @@ func (r *Registry) collect() []Finding {
 	if age := now.Sub(r.asked); !r.asked.IsZero() && age >= 0 && age < keepFor {
 		return r.kept
 	}
+	r.refreshLocked(now)
+	return r.kept
+}
+
+// Refresh asks the sources now. The owner calls it from time to time, so that a source
+// sees the beginning of a condition that has no time of its own.
+func (r *Registry) Refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refreshLocked(r.now())
+}
+
+func (r *Registry) refreshLocked(now time.Time) {
 	var all []Finding
 	for _, s := range r.sources {
 		all = append(all, s()...)
@@ -120,7 +133,6 @@ func (r *Registry) collect() []Finding {
 		}
 	}
 	r.kept, r.asked = all, now
-	return all
 }
 
 // List returns the findings that a caller may see, the worst first, and among equals the
@@ -185,6 +197,9 @@ func (f *Finding) complete() {
 			}
 		}
 		f.Facts["clients"], f.Facts["client"] = ids, list[0].ID
+		if f.Link == "" {
+			f.Link = "/v1/clients/" + list[0].ID
+		}
 		if list[0].Reason != "" {
 			f.Facts["reason"] = list[0].Reason
 		}

@@ -20,8 +20,10 @@ type Link struct {
 	Welcome gateway.Welcome
 
 	react  func(*Link, gateway.Transmission)
+	probe  func(*Link) bool
 	window int
 	max    int
+	remote netip.AddrPort
 
 	mu            sync.Mutex
 	cond          sync.Cond
@@ -30,18 +32,21 @@ type Link struct {
 	forgot        []gateway.Seq
 	closes        []gateway.Close
 	busy          bool
+	seen          time.Time
 	ended         bool
 	todo          []gateway.Transmission
 	reacting      sync.WaitGroup
 }
 
-// Options of a Link; zero values are a window of 16, 256 KiB payloads and a
-// device that acks everything at once.
+// Options of a Link; zero values are a window of 16, 256 KiB payloads, the address
+// 192.0.2.7:40000 and a device that acks everything at once.
 type Options struct {
 	Hello  gateway.Hello
 	Window int
 	Max    int
+	Remote netip.AddrPort
 	React  func(*Link, gateway.Transmission) // nil = flush and ack
+	Probe  func(*Link) (asked bool)          // nil = cannot be asked
 }
 
 // AckAll flushes and acks.
@@ -77,7 +82,10 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 
 // NewLink returns a link that is not registered.
 func NewLink(o Options) *Link {
-	l := &Link{react: o.React, window: o.Window, max: o.Max}
+	l := &Link{react: o.React, probe: o.Probe, seen: time.Now(), window: o.Window, max: o.Max, remote: o.Remote}
+	if !l.remote.IsValid() {
+		l.remote = netip.MustParseAddrPort("192.0.2.7:40000")
+	}
 	l.cond.L = &l.mu
 	if l.react == nil {
 		l.react = AckAll
@@ -155,9 +163,21 @@ func (l *Link) Close(c gateway.Close) {
 	go l.Disconnect(c.Reason)
 }
 
+// Probe implements gateway.Link.
+func (l *Link) Probe() (asked bool) { return l.probe != nil && l.probe(l) }
+
+// Speak makes the device have sent something now.
+func (l *Link) Speak() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = time.Now()
+}
+
 // Stats implements gateway.Link.
 func (l *Link) Stats() gateway.LinkStats {
-	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: time.Now(), RemoteAddr: netip.MustParseAddrPort("192.0.2.7:40000")}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return gateway.LinkStats{Dialect: "v2", Transport: "tcp", Confirmed: true, LastSeen: l.seen, RemoteAddr: l.remote}
 }
 
 // MaxPayload implements gateway.Link.

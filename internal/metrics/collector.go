@@ -97,6 +97,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 	type S = gateway.Stats
 	return &snapshot[S]{read, []metric[S]{
 		gauge("clients_online", "Clients that are online.", func(s S) float64 { return float64(s.Online) }),
+		gauge("clients_suspect", "Online clients that have not answered a heartbeat for a second.", func(s S) float64 { return float64(s.Suspect) }),
 		gauge("deliveries_in_flight", "Deliveries that are sent and not acked.", func(s S) float64 { return float64(s.InFlight) }),
 		gauge("draining", "1 while the process is stopping.", func(s S) float64 { return flag(s.Draining) }),
 		counter("messages_accepted_total", "Durable messages that were accepted.", func(s S) uint64 { return s.Accepted }),
@@ -119,6 +120,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		counter("client_connects_total", "Registrations that succeeded.", func(s S) uint64 { return s.Connects }),
 		counter("client_takeovers_total", "Registrations that replaced a live connection.", func(s S) uint64 { return s.Takeovers }),
 		counterBy("client_disconnects_total", "Sessions that ended, by reason.", "reason", func(s S) map[string]uint64 { return s.DisconnectsByReason }),
+		counterBy("client_probes_total", "Answers to calls of probe, by presence; refused is 429.", "result", func(s S) map[string]uint64 { return s.Probes }),
 		counter("events_dropped_total", "Events that a subscriber was too slow to read.", func(s S) uint64 { return s.EventsDropped }),
 
 		gauge("store_durable", "1 if an accepted message survives the process.", func(s S) float64 { return flag(s.Store.Durable) }),
@@ -127,6 +129,7 @@ func gatewayCollector(read func() gateway.Stats) prometheus.Collector {
 		gauge("store_queued_deliveries", "Deliveries that are not final.", func(s S) float64 { return float64(s.Store.Queued) }),
 		gauge("store_oldest_queued_age_seconds", "Age of the oldest message that is not completed; 0 if there is none.", func(s S) float64 { return age(s.Store.OldestAt) }),
 		counter("uplinks_refused_total", "Messages from devices that were refused, because their client or its tenant has used up its share of the disk.", func(s S) uint64 { return s.UplinksRefused }),
+		counterBy("events_refused_total", "Uplinks, registrations, pushes and changes of clients that were refused, because their client or its tenant has used up its share of the event log in that hour.", "what", func(s S) map[string]uint64 { return s.EventsRefused }),
 		gauge("store_uplink_bytes", "Disk space of the uplinks that are stored, before compression.", func(s S) float64 { return float64(s.Store.UplinkBytes) }),
 		gauge("store_disk_bytes", "Disk space that the store takes.", func(s S) float64 { return float64(s.Store.DiskBytes) }),
 		counter("store_records_total", "Group commits.", func(s S) uint64 { return s.Store.Records }),

@@ -28,6 +28,16 @@ type Sources struct {
 	HTTP    func() HTTPStats
 	Clock   func() ClockStats
 	Hooks   func() WebhookStats
+
+	Timeline func() TimelineStats
+}
+
+// TimelineStats has the sizes of the timelines of clients. Its members are those of
+// timeline.Stats, so that one converts to the other.
+type TimelineStats struct {
+	Lines  int // clients with entries in memory
+	Bytes  int
+	Traces int // that are on
 }
 
 // ClockStats counts the jumps of the wall clock of more than an hour.
@@ -131,6 +141,9 @@ func New(s Sources) *Metrics {
 	}
 	if s.Hooks != nil {
 		m.registry.MustRegister(webhookCollector(s.Hooks))
+	}
+	if s.Timeline != nil {
+		m.registry.MustRegister(timelineCollector(s.Timeline))
 	}
 	if s.Certs != nil {
 		m.registry.MustRegister(certCollector(s.Certs))

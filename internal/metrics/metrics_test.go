@@ -39,6 +39,8 @@ func full() Sources {
 			return WebhookStats{States: map[string]int{"active": 2}, Down: 1, Parked: 3, Waiting: 4, Lag: 5, Delivered: 6, Failed: 7, DeadLetters: 9}
 		},
 		Clock: func() ClockStats { return ClockStats{Forwards: 2} },
+
+		Timeline: func() TimelineStats { return TimelineStats{Lines: 3, Bytes: 4000, Traces: 1} },
 	}
 }
 
@@ -109,6 +111,7 @@ func TestPage(t *testing.T) {
 		"longwire_audit_lost_total 8",
 		`longwire_webhooks{state="active"} 2`, "longwire_webhooks_down 1", "longwire_webhook_parked_clients 3", "longwire_webhook_waiting_events 4",
 		"longwire_webhook_lag_events 5", "longwire_webhook_delivered_total 6", "longwire_webhook_failed_total 7", "longwire_webhook_dead_letters_total 9",
+		"longwire_timeline_clients 3", "longwire_timeline_bytes 4000", "longwire_timeline_traces 1",
 		`longwire_http_requests_total{code="200",method="GET",route="/v1/clients/{id}"} 2`,
 		`longwire_http_request_duration_seconds_bucket{method="GET",route="/v1/clients/{id}",le="0.0025"} 0`,
 		`longwire_http_request_duration_seconds_bucket{method="GET",route="/v1/clients/{id}",le="0.005"} 2`,

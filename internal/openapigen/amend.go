@@ -29,6 +29,7 @@ var examples = map[string]any{
 	"KeyCreate":         map[string]any{"name": "backend", "scopes": []any{"messages:write"}, "prefix": "demo", "expires_in": "90d"},
 	"ClientCreate":      map[string]any{"id": "truck-17", "labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 	"DeviceTokenCreate": map[string]any{"expires_in": "90d", "note": "rack 3"},
+	"TraceStart":        map[string]any{"for": "10m"},
 	"ClientPatch":       map[string]any{"labels": map[string]any{"site": "north"}, "groups": []any{"fleet-a"}},
 }
 
@@ -46,11 +47,18 @@ var descriptions = map[string]string{
 	"Disk":          "The file system of the store; absent if its size is not known.",
 	"SessionKey":    "The caller's key; absent while the API is open.",
 	"AckLatency":    "The time from the last transmission of a delivery to its ack, over the last minute; absent without an ack.",
+	"ClientFacts":   "The facts about a client's presence. Those that do not apply are absent.",
+	"MessageFacts":  "The facts about a delivery. Those that do not apply are absent.",
+	"WhyRefused":    "The refused registrations of a client.",
+	"WhySample":     "The reasons of some deliveries of a message to many.",
 }
+
+// lines are the schemas of the lines of answers that are one object otherwise.
+var lines = map[string]string{"Timeline": "TimelineEntry"}
 
 // alternatives are schemas with exactly one member set. Swagger 2.0 cannot
 // express that.
-var alternatives = []string{"BulkAnswer"}
+var alternatives = []string{"BulkAnswer", "PushAnswer"}
 
 // amend adds the parts that Swagger 2.0 cannot express.
 func amend(doc *openapi3.T) {
@@ -191,6 +199,20 @@ func amendResponse(r *openapi3.Response, method string, status int) {
 		if status >= 400 && media.Schema.Ref == problemRef {
 			r.Content = openapi3.Content{problemType: media}
 			return
+		}
+	}
+	if media := r.Content["application/x-ndjson"]; media != nil && media.Schema != nil {
+		if line, ok := lines[strings.TrimPrefix(media.Schema.Ref, "#/components/schemas/")]; ok {
+			r.Content["application/x-ndjson"] = &openapi3.MediaType{Schema: openapi3.NewSchemaRef("#/components/schemas/"+line, nil)}
+		}
+	}
+	// Of a payload, only its media type is known.
+	if r.Content["application/octet-stream"] != nil {
+		if media := r.Content[jsonType]; media != nil {
+			r.Content[jsonType] = openapi3.NewMediaType().WithSchema(&openapi3.Schema{Description: "Any JSON value; of a range a part of its text."})
+		}
+		if media := r.Content["text/plain"]; media != nil {
+			r.Content["text/plain"] = openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema())
 		}
 	}
 	// Each event is an object; the stream around it is text.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -10,7 +11,10 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/auth/deviceauth"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
+	"github.com/longwire/longwire/internal/why"
+	"github.com/longwire/longwire/protocol"
 )
 
 // enum is a list from the Go code. It becomes a schema, and each of members, a
@@ -27,19 +31,37 @@ func enums() []enum {
 		{"ProblemType", "The stable type of a problem. A GET of it explains the problem.", api.ProblemTypes(),
 			[][2]string{{"Problem", "type"}}},
 		{"DeliveryReason", "Why a delivery was rejected, has failed, was canceled or waits, or that it was acked without a verdict.", gateway.DeliveryReasons(),
-			[][2]string{{"Message", "reason"}, {"Delivery", "reason"}, {"BulkResult", "reason"}, {"DeliveryEventData", "reason"}}},
+			[][2]string{{"Message", "reason"}, {"Delivery", "reason"}, {"BulkResult", "reason"}, {"DeliveryEventData", "reason"}, {"MessageFacts", "reason"}, {"DeliveryDetail", "reason"}}},
 		{"CloseReason", "Why the connection of a client ended.", gateway.CloseReasons(),
 			[][2]string{{"LastClose", "reason"}, {"ClientEventData", "reason"}}},
 		{"ClosedBy", "The side that ended the connection of a client.", gateway.Closers(),
-			[][2]string{{"LastClose", "by"}, {"ClientEventData", "by"}}},
+			[][2]string{{"LastClose", "by"}, {"ClientEventData", "by"}, {"TimelineEntry", "by"}}},
 		{"NoAckReason", "Of ack-timeout: why there is no ack.", gateway.NoAckReasons(),
 			[][2]string{{"Problem", "reason"}}},
 		{"RefusalReason", "Why a registration was refused.", deviceauth.Refusals(),
 			[][2]string{{"RefusedRegistration", "reason"}}},
 		{"FindingCode", "What needs attention. The page docs/guide/findings.md says what to do.", findingCodes(),
 			[][2]string{{"Finding", "code"}}},
+		{"WhyRefusalReason", "Why registrations of a client were refused.", slices.Concat(deviceauth.Refusals(), gateway.RefusalReasons()),
+			[][2]string{{"WhyRefused", "reason"}}},
+		{"MessageWhyCode", "Why a message, or its delivery to one client, is as it is.", texts(why.MessageCodes()),
+			[][2]string{{"MessageWhy", "code"}, {"WhyCode", "code"}}},
+		{"ClientWhyCode", "Why a client is there or not.", texts(why.ClientCodes()),
+			[][2]string{{"ClientWhy", "code"}}},
+		{"HistoryCode", "What happened to a delivery.", why.LineCodes(),
+			[][2]string{{"HistoryLine", "code"}}},
 		{"WebhookReason", "Why a webhook was disabled.", webhook.Reasons(),
 			[][2]string{{"Webhook", "reason"}, {"WebhookEventData", "reason"}}},
+		{"TimelineKind", "The kind of an entry of a timeline.", api.TimelineKinds(),
+			[][2]string{{"TimelineEntry", "what"}}},
+		{"TimelineReason", "Why: of a refusal, of a close, of a step of a delivery, or of malformed input.", timelineReasons(),
+			[][2]string{{"TimelineEntry", "reason"}}},
+		{"FrameType", "The type of a frame.", protocol.FrameTypes(),
+			[][2]string{{"TimelineEntry", "frame"}}},
+		{"DeliveryStep", "A step of a delivery. acked, rejected, expired, canceled, failed and unknown are final.", gateway.StepKinds(),
+			[][2]string{{"TimelineEntry", "state"}}},
+		{"DamageReason", "The damage that a repair of the store has mended.", gateway.DamageReasons(),
+			[][2]string{{"StoreEventData", "reason"}}},
 	}
 }
 
@@ -48,6 +70,21 @@ func findingCodes() (codes []string) {
 		codes = append(codes, string(c))
 	}
 	return codes
+}
+
+// texts converts a list of codes.
+func texts[S ~string](list []S) (out []string) {
+	for _, v := range list {
+		out = append(out, string(v))
+	}
+	return out
+}
+
+// timelineReasons has the reasons of timelines and of refused devices.
+func timelineReasons() []string {
+	all := append(timeline.Reasons(), deviceauth.Refusals()...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // addEnums adds the schemas of the lists and the references to them. Swagger 2.0

@@ -32,6 +32,8 @@ var eventData = []struct {
 		[]string{"group.changed"}},
 	{"WebhookEventData", "A webhook was disabled.", []string{"detail", "", "reason"},
 		[]string{"webhook.disabled"}},
+	{"StoreEventData", "The store was repaired: events from before may be missing.", []string{"reason", "detail", "lost_after", "", "lost_since"},
+		[]string{"store.repaired"}},
 	{"StreamEventData", "The stream itself: events are lost, or the reader was too slow.", []string{"detail", ""},
 		[]string{"gap", "overflow"}},
 }

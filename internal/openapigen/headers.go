@@ -20,8 +20,12 @@ var headers = map[string]struct {
 	"RateLimit-Policy":     {"of a key with a rate: it may send q requests in w seconds", openapi3.NewStringSchema()},
 	"Idempotency-Replayed": {"true: an earlier request with the key made this message; this is its current state", openapi3.NewStringSchema()},
 	"Preference-Applied":   {"the wait of Prefer that the server applies", openapi3.NewStringSchema()},
-	"Link":                 {"rel=next: the next page, if there is one", openapi3.NewStringSchema()},
+	"Link":                 {"rel=next: the next page, if there is one; rel=prev: the page before", openapi3.NewStringSchema()},
 	"WWW-Authenticate":     {"how to authenticate, and the missing scope", openapi3.NewStringSchema()},
+	"Content-Disposition":  {"attachment, with a name for the file", openapi3.NewStringSchema()},
+	"Accept-Ranges":        {"bytes: the call takes Range", openapi3.NewStringSchema()},
+	"ETag":                 {"of the payload, for If-Range", openapi3.NewStringSchema()},
+	"Content-Range":        {"the part that the answer has, and the length of the whole", openapi3.NewStringSchema()},
 	"Set-Cookie":           {"removes the cookie of a session that has ended", openapi3.NewStringSchema()},
 	"Accept-Encoding":      {"the content codings that requests may have", openapi3.NewStringSchema()},
 	"Allow":                {"the methods of the path", openapi3.NewStringSchema()},
@@ -51,12 +55,20 @@ func amendHeaders(op *openapi3.Operation) {
 			names = append(names, "WWW-Authenticate", "Set-Cookie")
 		case status == 403:
 			names = append(names, "WWW-Authenticate")
+		case status == 416:
+			names = append(names, "Content-Range")
 		case status == 415:
 			names = append(names, "Accept-Encoding")
 		case status == 409, status == 429, status == 503:
 			names = append(names, "Retry-After")
 		case status < 300:
 			names = append(names, successHeaders(op)...)
+			if response.Value.Content["application/octet-stream"] != nil {
+				names = append(names, "Content-Disposition", "Accept-Ranges", "ETag")
+			}
+			if status == 206 {
+				names = append(names, "Content-Range")
+			}
 		}
 		r := response.Value
 		if r.Headers == nil {
@@ -91,6 +103,7 @@ var tags = openapi3.Tags{
 	{Name: "events", Description: "Events as they happen"},
 	{Name: "uplinks", Description: "Payloads from devices"},
 	{Name: "keys", Description: "Keys of the API: scopes, limits, rotation"},
+	{Name: "simulator", Description: "Simulated devices, to try the gateway without real ones"},
 	{Name: "system", Description: "Probes, totals, version"},
 }
 

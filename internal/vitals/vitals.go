@@ -4,6 +4,7 @@
 package vitals
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 	gapFrom    = 3 * FineStep // between two ticks; the process stood still
 	stepFrom   = time.Second  // of the wall clock between two ticks, against the monotonic clock
 	maxMarks   = 100          // the oldest give way
-	maxTenants = 64           // the one that asked longest ago gives way
+	maxTenants = 64           // one that has not asked for a minute gives way to another
+	idleAfter  = time.Minute  // a tenant without a call
 	perWindow  = 7            // snapshots: those of a minute and the one before
 	staleBase  = window + FineStep
 )
@@ -173,11 +175,15 @@ func (r *Recorder) mark(m Mark) {
 	r.marks = append(r.marks, m)
 }
 
+// ErrTooMany means that the gateway counts for as many tenants as it can.
+var ErrTooMany = errors.New("the gateway counts for as many tenants as it can")
+
 // seriesOf returns the series of a prefix, which begins now if there is none; "" is that
-// of all clients.
-func (r *Recorder) seriesOf(prefix string, now reading) *series {
+// of all clients. A beginning costs a walk over the clients that are online, so a tenant
+// that still asks keeps its series.
+func (r *Recorder) seriesOf(prefix string, now reading) (*series, error) {
 	if prefix == "" {
-		return r.all
+		return r.all, nil
 	}
 	s := r.tenants[prefix]
 	if s == nil {
@@ -188,6 +194,9 @@ func (r *Recorder) seriesOf(prefix string, now reading) *series {
 					oldest = p
 				}
 			}
+			if now.mono-r.tenants[oldest].asked < idleAfter {
+				return nil, ErrTooMany
+			}
 			delete(r.tenants, oldest)
 			r.cfg.End(oldest)
 		}
@@ -195,30 +204,37 @@ func (r *Recorder) seriesOf(prefix string, now reading) *series {
 		r.tenants[prefix] = s
 	}
 	s.asked = now.mono
-	return s
+	return s, nil
 }
 
 // Current returns the present state and the last minute of the clients whose id begins
-// with prefix, "" for all.
-func (r *Recorder) Current(prefix string) Current { return r.current(prefix, r.read()) }
+// with prefix, "" for all. Errors: ErrTooMany.
+func (r *Recorder) Current(prefix string) (Current, error) { return r.current(prefix, r.read()) }
 
-func (r *Recorder) current(prefix string, now reading) Current {
+func (r *Recorder) current(prefix string, now reading) (Current, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.seriesOf(prefix, now).current(now)
+	s, err := r.seriesOf(prefix, now)
+	if err != nil {
+		return Current{}, err
+	}
+	return s.current(now), nil
 }
 
 // History returns the points and marks since a time. Ages count on the monotonic clock:
 // after a step of the wall clock, an hour back is an hour that has passed. A step of 0
-// chooses: fine for two hours, coarse for more.
-func (r *Recorder) History(prefix string, since time.Time, step time.Duration) History {
+// chooses: fine for two hours, coarse for more. Errors: ErrTooMany.
+func (r *Recorder) History(prefix string, since time.Time, step time.Duration) (History, error) {
 	return r.history(prefix, since, step, r.read())
 }
 
-func (r *Recorder) history(prefix string, since time.Time, step time.Duration, now reading) History {
+func (r *Recorder) history(prefix string, since time.Time, step time.Duration, now reading) (History, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.seriesOf(prefix, now)
+	s, err := r.seriesOf(prefix, now)
+	if err != nil {
+		return History{}, err
+	}
 	from := time.Duration(-1 << 62)
 	if !since.IsZero() {
 		from = now.mono - now.wall.Sub(since)
@@ -235,7 +251,7 @@ func (r *Recorder) history(prefix string, since time.Time, step time.Duration, n
 			h.Marks = append(h.Marks, m)
 		}
 	}
-	return h
+	return h, nil
 }
 
 // ClockOff returns the sum of the steps of the wall clock in the last day and the time

@@ -235,7 +235,7 @@ func (m *Manager) newHTTP() *http.Client {
 }
 
 func (m *Manager) newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: MaxTimeout, KeepAlive: 30 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+	dialer := &net.Dialer{Timeout: MaxTimeout, KeepAlive: 30 * time.Second, Resolver: m.cfg.resolver, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err

@@ -10,9 +10,17 @@ import (
 	"github.com/longwire/longwire/internal/feed"
 )
 
+// Shares of the events of an endpoint in memory. The rest of maxWaiting is for lanes that
+// were spilled.
 const (
-	maxWaiting    = 1000 // events of an endpoint in memory; beyond them it is behind
-	parkAfter     = 3    // failures of an event
+	maxWaiting = 1000
+	maxTaken   = 650 // in order; beyond them the endpoint is behind
+	maxReread  = 250 // of parked clients, read again
+	rereadOnce = 125
+)
+
+const (
+	parkAfter     = 3 // failures of an event
 	maxParked     = 10_000
 	downAfter     = time.Minute        // without a success, while requests fail
 	disabledAfter = 5 * 24 * time.Hour // likewise
@@ -41,16 +49,20 @@ type endpoint struct {
 	run       uint64          // rises with each change of the webhook; requests of an earlier run count no more
 	ctx       context.Context // of the run
 	cancel    context.CancelFunc
-	order     []*item // taken and not known done, by rising numbers
+	order     order
 	lanes     map[string]*lane
 	ready     []*lane
 	inflight  int
-	waiting   int // items in lanes
 	parked    map[string]*parking
-	scanning  bool
+	reread    int           // items of lanes' scans
+	scanning  bool          // a scan is under way
+	scanned   int           // parked clients that it reads for
+	reserved  int           // items that it is about to add
+	scanAt    time.Time     // no parked client is due before; zero = not known
+	scanRoom  chan struct{} // closed when the scan has room; nil while it does not need it
 	replaying bool
 	reading   bool          // a catch-up reader is under way
-	room      chan struct{} // closed when there is room in memory; nil if no reader waits
+	room      chan struct{} // closed when it has room; nil while it does not need it
 	wakeAt    time.Time
 	timer     *time.Timer
 	changed   bool            // the cursor is to be written
@@ -60,12 +72,6 @@ type endpoint struct {
 	buried    []uint64     // numbers of the events of written ones, oldest first
 	health    health
 	attempts  attempts
-}
-
-// item is an event that waits for its request.
-type item struct {
-	event gateway.Event
-	done  bool
 }
 
 // lane has the waiting events of one client, or of one message to many, in order.
@@ -118,24 +124,14 @@ func (e *endpoint) positionLocked() uint64 {
 
 // markLocked returns the position up to which everything is done but for the parked.
 func (e *endpoint) markLocked() uint64 {
-	e.trimLocked()
-	if len(e.order) > 0 {
-		return e.order[0].event.Seq - 1
+	if e.order.first != nil {
+		return e.order.first.event.Seq - 1
 	}
 	return e.positionLocked()
 }
 
-func (e *endpoint) trimLocked() {
-	n := 0
-	for n < len(e.order) && e.order[n].done {
-		e.order[n] = nil
-		n++
-	}
-	if n > 0 {
-		e.order = e.order[n:]
-		e.changed = true
-	}
-}
+// waitingLocked returns how many events are in memory.
+func (e *endpoint) waitingLocked() int { return e.order.n + e.reread }
 
 // wanted returns the events that a filter selects. At an event that
 // cannot be judged it returns the error: the caller reads the event again, because the
@@ -161,11 +157,10 @@ func (e *endpoint) takeLocked(ev *gateway.Event) {
 		return // it is read again, or was
 	}
 	it := &item{event: *ev}
-	e.order = append(e.order, it)
+	e.order.add(it)
 	e.changed = true
 	l := e.laneLocked(key)
 	l.queue = append(l.queue, it)
-	e.waiting++
 	e.offerLocked(l)
 }
 
@@ -230,9 +225,8 @@ func (e *endpoint) returnedLocked(l *lane) bool {
 	for _, list := range []*[]*item{&l.scan, &l.queue} {
 		for i, back := range *list {
 			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
-				back.done = true
+				e.doneLocked(back)
 				*list = append((*list)[:i:i], (*list)[i+1:]...)
-				e.waiting--
 				e.popLocked(l)
 				return true
 			}
@@ -243,22 +237,38 @@ func (e *endpoint) returnedLocked(l *lane) bool {
 
 // popLocked removes the first item of a lane, which is done.
 func (e *endpoint) popLocked(l *lane) {
-	if len(l.scan) > 0 {
-		l.scan = l.scan[1:]
-	} else {
-		l.queue[0].done = true
-		l.queue = l.queue[1:]
-		e.trimLocked()
+	list := &l.scan
+	if len(l.scan) == 0 {
+		list = &l.queue
 	}
+	e.doneLocked((*list)[0])
+	(*list)[0] = nil // frees the event
+	*list = (*list)[1:]
 	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
-	e.waiting--
+	if p := e.parked[l.key]; p != nil && !p.live && e.hasRoomLocked(l.key, p) {
+		e.scanAt = time.Time{}
+	}
 	e.roomLocked()
 }
 
+// doneLocked takes an item out of the endpoint's counts, and of the order.
+func (e *endpoint) doneLocked(it *item) {
+	if !e.order.remove(it) {
+		e.reread--
+		return
+	}
+	e.changed = true
+}
+
+// roomLocked wakes the readers if there is room for them.
 func (e *endpoint) roomLocked() {
-	if e.room != nil && e.waiting <= maxWaiting/2 {
+	if e.room != nil && e.order.n <= maxTaken/2 {
 		close(e.room)
 		e.room = nil
+	}
+	if e.scanRoom != nil && e.reread <= maxReread/2 {
+		close(e.scanRoom)
+		e.scanRoom = nil
 	}
 }
 
@@ -285,15 +295,60 @@ func (e *endpoint) wakeLocked(at time.Time) {
 	})
 }
 
+// request is one that is about to be sent, or under way.
+type request struct {
+	ctx  context.Context
+	run  uint64
+	hook Webhook
+	lane *lane
+	item *item
+	try  int
+}
+
 // pumpLocked starts requests, as many as may be under way.
 func (e *endpoint) pumpLocked() {
-	if e.hook.Condition() != Active || e.m.closed {
-		return
+	for {
+		r := e.nextLocked()
+		if r == nil {
+			break
+		}
+		e.m.requests.Go(func() { e.send(r) })
 	}
-	now := e.m.cfg.Now()
+	if now := e.m.cfg.Now(); e.maySendLocked(now) {
+		e.scanIfDueLocked(now)
+	}
+}
+
+// send sends a request and then the next ones, until there is none: a goroutine that has
+// grown its stack costs less than a new one.
+func (e *endpoint) send(r *request) {
+	for r != nil {
+		a := e.m.deliver(r.ctx, e.http, &r.hook, &r.item.event, r.try, false)
+		e.m.mu.Lock()
+		e.answeredLocked(r, a)
+		r = e.nextLocked()
+		e.pumpLocked()
+		e.m.mu.Unlock()
+	}
+}
+
+// maySendLocked reports whether the endpoint is to get requests now.
+func (e *endpoint) maySendLocked(now time.Time) bool {
+	if e.hook.Condition() != Active || e.m.closed {
+		return false
+	}
 	if e.health.hold.After(now) {
 		e.wakeLocked(e.health.hold)
-		return
+		return false
+	}
+	return true
+}
+
+// nextLocked returns the next request to be sent; nil for none.
+func (e *endpoint) nextLocked() *request {
+	now := e.m.cfg.Now()
+	if len(e.ready) == 0 || !e.maySendLocked(now) {
+		return nil
 	}
 	most := e.hook.Concurrency
 	if e.health.down {
@@ -301,6 +356,7 @@ func (e *endpoint) pumpLocked() {
 	}
 	for e.inflight < most && len(e.ready) > 0 {
 		l := e.ready[0]
+		e.ready[0] = nil
 		e.ready = e.ready[1:]
 		l.busy = false
 		for e.returnedLocked(l) {
@@ -312,27 +368,21 @@ func (e *endpoint) pumpLocked() {
 		}
 		l.busy = true
 		e.inflight++
-		run, hook, ctx, try := e.run, e.hook, e.ctx, l.fails+1
-		e.m.requests.Go(func() {
-			a := e.m.deliver(ctx, e.http, &hook, &it.event, try, false)
-			e.m.mu.Lock()
-			defer e.m.mu.Unlock()
-			e.answeredLocked(run, l, it, a)
-		})
+		return &request{ctx: e.ctx, run: e.run, hook: e.hook, lane: l, item: it, try: l.fails + 1}
 	}
-	e.scanIfDueLocked(now)
+	return nil
 }
 
 // answeredLocked notes the answer to a request.
-func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
-	now := e.m.cfg.Now()
+func (e *endpoint) answeredLocked(r *request, a answer) {
+	now, l, it := e.m.cfg.Now(), r.lane, r.item
 	e.attempts.add(a.Attempt, len(e.m.endpoints))
 	if a.ok {
 		e.m.delivered++
 	} else {
 		e.m.failed++
 	}
-	if run != e.run {
+	if r.run != e.run {
 		return // the webhook was changed since; the event is sent again
 	}
 	e.inflight--
@@ -356,7 +406,6 @@ func (e *endpoint) answeredLocked(run uint64, l *lane, it *item, a answer) {
 		}
 	}
 	e.offerLocked(l)
-	e.pumpLocked()
 }
 
 // deliveredLocked removes an event that was delivered, or given up.
@@ -368,6 +417,9 @@ func (e *endpoint) deliveredLocked(l *lane, it *item) {
 	}
 	p.First, p.Fails, p.Since = it.event.Seq+1, 0, time.Time{}
 	e.touched[l.key] = true
+	if !p.live && e.hasRoomLocked(l.key, p) {
+		e.scanAt = time.Time{}
+	}
 	e.unparkLocked(l.key, p)
 }
 
@@ -421,17 +473,37 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 		e.parkLocked(l, it, l.fails, now)
 	default:
 		l.next = now.Add(backoff(l.fails))
+		if e.room != nil && e.spillLocked() {
+			e.roomLocked()
+		}
 	}
 	return false
 }
 
-// fullLocked returns a channel to wait for if the endpoint has enough in memory.
+// fullLocked returns nil if the endpoint has room for one read of its catch-up reader,
+// else a channel that is closed later.
 func (e *endpoint) fullLocked() <-chan struct{} {
-	if e.waiting < maxWaiting {
+	for e.order.n+scanEvents > maxTaken {
+		if e.spillLocked() {
+			continue
+		}
+		if e.room == nil {
+			e.room = make(chan struct{})
+		}
+		return e.room
+	}
+	return nil
+}
+
+// reserveLocked reserves room for one read of a scan and returns nil, or returns a channel
+// that is closed when there is room.
+func (e *endpoint) reserveLocked() <-chan struct{} {
+	if e.reread+rereadOnce <= maxReread {
+		e.reserved = rereadOnce
 		return nil
 	}
-	if e.room == nil {
-		e.room = make(chan struct{})
+	if e.scanRoom == nil {
+		e.scanRoom = make(chan struct{})
 	}
-	return e.room
+	return e.scanRoom
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -32,6 +33,7 @@ type Config struct {
 	Logger        *slog.Logger
 
 	transport http.RoundTripper // of tests; nil = the network
+	resolver  *net.Resolver     // of tests; nil = the system's
 }
 
 // Manager runs all webhooks.
@@ -132,6 +134,7 @@ func (m *Manager) saver() {
 // dispatch reads the log once for all endpoints.
 func (m *Manager) dispatch() {
 	var sub *gateway.Subscription
+	buf := make([]gateway.Event, 0, scanEvents)
 	for {
 		if !m.followed() {
 			sub = nil
@@ -145,16 +148,19 @@ func (m *Manager) dispatch() {
 		var events []gateway.Event
 		var err error
 		if sub == nil {
-			sub, _, err = m.cfg.Gateway.Subscribe(m.position)
+			if sub, _, err = m.cfg.Gateway.Subscribe(m.position); err == nil {
+				m.skip(sub.Position())
+			}
 		}
 		if err == nil {
-			events, err = sub.Next(m.ctx, make([]gateway.Event, 0, scanEvents))
+			events, err = sub.Next(m.ctx, buf)
 		}
 		switch {
 		case m.ctx.Err() != nil || errors.Is(err, gateway.ErrClosed):
 			return
 		case errors.Is(err, gateway.ErrOverflow):
-			m.cfg.Logger.Warn("events were forgotten before webhooks had them", "position", sub.Position())
+			m.skip(sub.Position())
+			continue
 		case err != nil:
 			m.cfg.Logger.Warn("webhooks cannot read the log", "cause", err)
 			select {
@@ -166,6 +172,7 @@ func (m *Manager) dispatch() {
 			continue
 		}
 		m.pass(events, sub.Position())
+		clear(events) // frees payloads
 	}
 }
 
@@ -174,13 +181,32 @@ func (m *Manager) dispatch() {
 func (m *Manager) followed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range m.endpoints {
-		if e.hook.Condition() == Active {
-			return true
-		}
+	if m.index == nil {
+		m.index = newIndex(m.endpoints, m.cfg.Lookup)
+	}
+	if len(m.index.runs) > 0 {
+		return true
 	}
 	m.position = m.cfg.Gateway.LastEvent()
 	return false
+}
+
+// skip moves the position over events that the log has forgotten. The endpoints that
+// follow it have missed them; one that is behind notices it itself.
+func (m *Manager) skip(position uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if position <= m.position {
+		return
+	}
+	m.cfg.Logger.Warn("events were forgotten before webhooks had them", "position", position, "numbers", position-m.position)
+	for _, e := range m.endpoints {
+		if !e.behind && position > e.positionLocked() {
+			e.health.missed += position - e.positionLocked()
+			e.changed = true
+		}
+	}
+	m.position = position
 }
 
 // pass gives events to the endpoints that want them.
@@ -215,14 +241,15 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 			}
 		}
 	}
-	var touched []*endpoint
+	var touched, behind []*endpoint
 	for _, d := range list {
 		e := d.t.e
 		if e.behind || e.run != d.t.run || d.ev.Seq <= e.at {
 			continue
 		}
-		if !d.judged || e.waiting >= maxWaiting { // it reads the event again
+		if !d.judged || e.order.n >= maxTaken && !e.spillLocked() { // it reads the event again
 			e.behind, e.at, e.changed = true, d.ev.Seq-1, true
+			behind = append(behind, e)
 			continue
 		}
 		e.takeLocked(d.ev)
@@ -234,10 +261,8 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	for _, e := range touched {
 		e.pumpLocked()
 	}
-	for _, e := range m.endpoints {
-		if e.behind {
-			m.readLocked(e)
-		}
+	for _, e := range behind {
+		m.readLocked(e)
 	}
 }
 
@@ -246,7 +271,7 @@ func (m *Manager) currentIndex() *index {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.index == nil {
-		m.index = newIndex(m.endpoints)
+		m.index = newIndex(m.endpoints, m.cfg.Lookup)
 	}
 	return m.index
 }
@@ -277,14 +302,12 @@ func (e *endpoint) endLocked() {
 		e.timer.Stop()
 	}
 	for _, p := range e.parked {
-		p.live, p.scanned = false, false
+		p.live, p.scanned, p.read = false, false, 0
 	}
-	e.wakeAt, e.order, e.lanes, e.ready, e.inflight, e.waiting = time.Time{}, nil, map[string]*lane{}, nil, 0, 0
+	e.wakeAt, e.scanAt, e.order, e.lanes, e.ready, e.inflight = time.Time{}, time.Time{}, order{}, map[string]*lane{}, nil, 0
+	e.reread, e.scanned, e.reserved = 0, 0, 0
 	e.reading, e.scanning, e.changed = false, false, true
-	if e.room != nil {
-		close(e.room)
-		e.room = nil
-	}
+	e.roomLocked()
 	e.m.index = nil
 }
 

@@ -1,14 +1,22 @@
 package webhook
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
@@ -170,6 +178,201 @@ func TestAnAnswerWithoutAnEndIsGivenUp(t *testing.T) {
 		a := try(t, onNetwork(t, yes), srv.URL+path)
 		if a.Status != status || !strings.Contains(a.Error, "within 1s") || a.Duration < MinTimeout || a.Duration > 30*time.Second {
 			t.Errorf("%s: %d, %q after %v, want it given up after %v", path, a.Status, a.Error, a.Duration, MinTimeout)
+		}
+	}
+}
+
+// An answer that comes byte by byte is given up after the timeout, whether it is the
+// header or the body that drips.
+func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
+	for name, begin := range map[string]string{"header": "HTTP/1.1 200 OK\r\nX-Long: ", "body": "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"} {
+		url := onWire(t, func(c net.Conn) {
+			takeRequest(c)
+			_, err := io.WriteString(c, begin)
+			for err == nil {
+				time.Sleep(20 * time.Millisecond) // drips on the real network
+				_, err = io.WriteString(c, "x")
+			}
+		})
+		a := try(t, onNetwork(t, yes), url)
+		if !strings.Contains(a.Error, "within 1s") || a.Duration < MinTimeout || a.Duration > 20*time.Second {
+			t.Errorf("%s: %d, %q after %v, want it given up after %v", name, a.Status, a.Error, a.Duration, MinTimeout)
+		}
+	}
+}
+
+// An endpoint that answers 200 and closes has taken the event if the answer is whole; the
+// next request makes a connection anew.
+func TestAnEndpointThatClosesAfterItsAnswer(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		ok     bool
+	}{
+		{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true},
+		{"HTTP/1.1 204 No Content\r\n\r\n", true},
+		{"HTTP/1.0 200 OK\r\n\r\nup to the end", true},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\ncut", false},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", false},
+		{"HTTP/1.1 200", false},
+		{"", false},
+		{"SSH-2.0-OpenSSH_9.9\r\n", false},
+	} {
+		m := onNetwork(t, yes)
+		url := onWire(t, func(conn net.Conn) {
+			takeRequest(conn)
+			_, _ = io.WriteString(conn, c.answer)
+		})
+		for range 3 {
+			if a := try(t, m, url); (a.Error == "") != c.ok {
+				t.Errorf("%q: %d, %q, want taken: %v", c.answer, a.Status, a.Error, c.ok)
+			}
+		}
+	}
+}
+
+func takeRequest(c net.Conn) {
+	if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+}
+
+// onWire returns the URL of a server that gives each connection to serve, and closes it
+// then.
+func onWire(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); serving.Wait() })
+	return "http://" + ln.Addr().String()
+}
+
+// Nothing is posted to a server whose certificate is not valid, and the attempt says why.
+func TestCertificatesAreChecked(t *testing.T) {
+	var requests atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	if a := try(t, onNetwork(t, yes), srv.URL); a.Status != 0 || !strings.Contains(a.Error, "certificate") {
+		t.Errorf("of an unknown authority: %d, %q", a.Status, a.Error)
+	}
+	plain := httptest.NewServer(srv.Config.Handler)
+	t.Cleanup(plain.Close)
+	if a := try(t, onNetwork(t, yes), strings.Replace(plain.URL, "http:", "https:", 1)); a.Status != 0 || a.Error == "" {
+		t.Errorf("of a server without TLS: %d, %q", a.Status, a.Error)
+	}
+	if n := requests.Load(); n != 0 {
+		t.Errorf("%d requests have come", n)
+	}
+}
+
+// A name that leads to a public address while a webhook is made, and to a refused one
+// when it is dialled, gets no connection: the check is of the address that is dialled.
+func TestANameThatMovesGetsNoConnection(t *testing.T) {
+	var requests atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(srv.Close)
+	names := newNameServer(t)
+	m := onNetwork(t, no)
+	m.cfg.resolver = names.resolver()
+	port := srv.URL[strings.LastIndex(srv.URL, ":"):]
+	for i, list := range [][]string{{"127.0.0.1"}, {"10.0.0.1", "127.0.0.1"}, {"169.254.169.254"}} {
+		names.answer(list...)
+		if a := try(t, m, fmt.Sprint("http://moves.example", port)); a.Status != 0 || !strings.Contains(a.Error, "is not allowed") {
+			t.Errorf("%d: %d, %q, want it refused", i, a.Status, a.Error)
+		}
+	}
+	if names.asked() == 0 || requests.Load() > 0 {
+		t.Errorf("%d questions, %d requests; want the name looked up and no request", names.asked(), requests.Load())
+	}
+	open := onNetwork(t, yes)
+	open.cfg.resolver = names.resolver()
+	names.answer("127.0.0.1")
+	if a := try(t, open, fmt.Sprint("http://moves.example", port)); a.Status != 200 {
+		t.Errorf("allowed: %d, %q", a.Status, a.Error)
+	}
+}
+
+// nameServer answers all questions for IPv4 addresses with the same list.
+type nameServer struct {
+	conn net.PacketConn
+	mu   sync.Mutex
+	list []netip.Addr
+	n    int
+}
+
+func newNameServer(t *testing.T) *nameServer {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &nameServer{conn: conn}
+	var serving sync.WaitGroup
+	serving.Go(s.serve)
+	t.Cleanup(func() { conn.Close(); serving.Wait() })
+	return s
+}
+
+func (s *nameServer) answer(list ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = nil
+	for _, a := range list {
+		s.list = append(s.list, netip.MustParseAddr(a))
+	}
+}
+
+func (s *nameServer) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
+}
+
+func (s *nameServer) resolver() *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", s.conn.LocalAddr().String())
+	}}
+}
+
+func (s *nameServer) serve() {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := s.conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		var q dnsmessage.Message
+		if q.Unpack(buf[:n]) != nil || len(q.Questions) != 1 {
+			continue
+		}
+		r := dnsmessage.Message{Header: dnsmessage.Header{ID: q.ID, Response: true, Authoritative: true}, Questions: q.Questions}
+		s.mu.Lock()
+		if s.n++; q.Questions[0].Type == dnsmessage.TypeA {
+			for _, a := range s.list {
+				r.Answers = append(r.Answers, dnsmessage.Resource{
+					Header: dnsmessage.ResourceHeader{Name: q.Questions[0].Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET},
+					Body:   &dnsmessage.AResource{A: a.As4()}})
+			}
+		}
+		s.mu.Unlock()
+		if out, err := r.Pack(); err == nil {
+			_, _ = s.conn.WriteTo(out, from)
 		}
 	}
 }

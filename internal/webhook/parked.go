@@ -19,7 +19,63 @@ type parking struct {
 
 	scanned bool   // the scan under way is for it
 	live    bool   // the scan has reached the endpoint's position
-	read    uint64 // live: position of the scan; the dispatcher's events begin behind it
+	read    uint64 // its events up to there are in its lane, or done
+}
+
+// Shares of one parked client in memory, in events: after a success or without a request,
+// and after a failure.
+const (
+	laneShare = 64
+	laneProbe = 2 // a disconnection, and the connection that may settle it
+)
+
+// hasRoomLocked reports whether a scan may read more for a parked client.
+func (e *endpoint) hasRoomLocked(key string, p *parking) bool {
+	n := 0
+	if l := e.lanes[key]; l != nil {
+		n = len(l.scan)
+	}
+	if p.Fails > 0 {
+		return n == 0
+	}
+	return n <= laneShare/2
+}
+
+// spillLocked makes room in the order if the events of one client have a large part of
+// it, or fail: the client's events are read from the log again, as those of a parked
+// client, so that no other client's events wait for them.
+func (e *endpoint) spillLocked() bool {
+	if e.health.down || len(e.parked) >= maxParked {
+		return false
+	}
+	var l *lane
+	for _, x := range e.lanes {
+		if n := len(x.queue); n > maxTaken/4 || n > 1 && x.fails > 0 {
+			if l == nil || n > len(l.queue) {
+				l = x
+			}
+		}
+	}
+	if l == nil || maxTaken+e.reread+e.reserved+laneProbe > maxWaiting {
+		return false
+	}
+	p := e.parked[l.key]
+	if p == nil {
+		p = &parking{First: l.head().event.Seq, Fails: l.fails, Since: l.since}
+		e.parked[l.key] = p
+	}
+	for _, it := range l.queue {
+		e.order.remove(it)
+		if len(l.scan) < laneProbe {
+			l.scan = append(l.scan, it)
+			e.reread++
+		}
+	}
+	l.queue = nil
+	p.live, p.read, p.Next = false, l.scan[len(l.scan)-1].event.Seq, e.m.cfg.Now()
+	e.touched[l.key] = true
+	e.scanAt, e.changed = time.Time{}, true
+	return true
 }
 
 // unparkLocked ends a parking if all that was read again is delivered, and the
@@ -35,29 +91,49 @@ func (e *endpoint) unparkLocked(key string, p *parking) {
 // parkLocked parks the client of a lane: it drops the events that wait, which are read again.
 func (e *endpoint) parkLocked(l *lane, it *item, fails int, now time.Time) {
 	since := l.since
-	e.waiting -= len(l.scan) + len(l.queue)
-	for _, q := range l.queue {
-		q.done = true
+	for _, list := range [][]*item{l.scan, l.queue} {
+		for _, waits := range list {
+			e.doneLocked(waits)
+		}
 	}
 	l.scan, l.queue, l.fails, l.since, l.next = nil, nil, 0, time.Time{}, time.Time{}
-	e.trimLocked()
 	e.roomLocked()
-	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: now.Add(backoff(fails))}
+	if p := e.parked[l.key]; p != nil {
+		e.leaveScanLocked(p)
+	}
+	next := now.Add(backoff(fails)).Truncate(time.Second).Add(time.Second) // one scan serves those of a second
+	e.parked[l.key] = &parking{First: it.event.Seq, Fails: fails, Since: since, Next: next}
 	e.touched[l.key] = true
 	e.changed = true
-	e.wakeLocked(e.parked[l.key].Next)
+	if next.Before(e.scanAt) {
+		e.scanAt = next
+	}
+	e.wakeLocked(next)
 }
 
-// scanIfDueLocked starts a scan for the parked clients whose time has come. One scan
-// serves all that are due within some seconds.
+// leaveScanLocked takes a client out of the scan under way.
+func (e *endpoint) leaveScanLocked(p *parking) {
+	if p.scanned {
+		p.scanned = false
+		e.scanned--
+	}
+}
+
+// scanIfDueLocked starts a scan for the parked clients whose time has come, and for those
+// whose lanes have room again.
 func (e *endpoint) scanIfDueLocked(now time.Time) {
 	if e.scanning || len(e.parked) == 0 || e.health.down && len(e.lanes) > 0 { // while it is down one lane is enough to probe it
 		return
 	}
+	if now.Before(e.scanAt) && e.scanAt.Sub(now) <= maxPause {
+		e.wakeLocked(e.scanAt)
+		return
+	}
 	var next time.Time
-	from, due := ^uint64(0), 0
-	for _, p := range e.parked {
-		if p.live {
+	from := ^uint64(0)
+	e.scanned = 0
+	for key, p := range e.parked {
+		if p.live || !e.hasRoomLocked(key, p) {
 			continue
 		}
 		if p.Next.After(now) && p.Next.Sub(now) <= maxPause { // a later time is of another clock
@@ -67,13 +143,14 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 			continue
 		}
 		p.scanned = true
-		due++
-		from = min(from, p.First-1)
+		e.scanned++
+		from = min(from, max(p.First-1, p.read))
 	}
-	if due == 0 {
-		if !next.IsZero() {
-			e.wakeLocked(next)
+	if e.scanned == 0 {
+		if e.scanAt = now.Add(maxPause); !next.IsZero() {
+			e.scanAt = next
 		}
+		e.wakeLocked(e.scanAt)
 		return
 	}
 	e.scanning = true
@@ -85,7 +162,7 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 		if run != e.run {
 			return
 		}
-		e.scanning = false
+		e.scanning, e.reserved, e.scanAt = false, 0, time.Time{}
 		for _, p := range e.parked {
 			if p.scanned && !p.live && err != nil {
 				p.Next = e.m.cfg.Now().Add(backoff(1))
@@ -101,12 +178,14 @@ func (e *endpoint) scanIfDueLocked(now time.Time) {
 
 // scan reads the log behind from and gives the events of the scanned clients to their
 // lanes. When it has come to the endpoint's position, the clients get their events from
-// the dispatcher again.
+// the dispatcher again. It ends early when a lane has its share. The next scan starts at
+// that position, so that a backlog is read once and not once for each share.
 func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, from uint64) error {
 	sub, err := e.subscribe(from)
 	if err != nil {
 		return err
 	}
+	buf := make([]gateway.Event, 0, rereadOnce)
 	for {
 		e.m.mu.Lock()
 		if run != e.run {
@@ -115,10 +194,12 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 		}
 		if sub.Position() >= e.positionLocked() {
 			e.scannedLocked(sub.Position())
+		}
+		if e.scanned == 0 {
 			e.m.mu.Unlock()
 			return nil
 		}
-		wait := e.fullLocked()
+		wait := e.reserveLocked()
 		e.m.mu.Unlock()
 		if wait != nil {
 			select {
@@ -128,8 +209,10 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 			}
 			continue
 		}
-		events, err := sub.Next(ctx, make([]gateway.Event, 0, scanEvents))
+		before := sub.Position()
+		events, err := sub.Next(ctx, buf)
 		if errors.Is(err, gateway.ErrOverflow) {
+			e.missedTo(before, sub.Position())
 			continue
 		}
 		if err == nil {
@@ -140,6 +223,7 @@ func (e *endpoint) scan(ctx context.Context, filter *feed.Compiled, run uint64, 
 		}
 		e.m.mu.Lock()
 		if run == e.run {
+			e.reserved = 0
 			e.rereadLocked(events)
 			e.pumpLocked()
 		}
@@ -153,13 +237,32 @@ func (e *endpoint) rereadLocked(events []gateway.Event) {
 		ev := &events[i]
 		key := laneOf(ev)
 		p := e.parked[key]
-		if p == nil || !p.scanned || p.live || ev.Seq < p.First {
+		if p == nil || !p.scanned || p.live || ev.Seq < p.First || ev.Seq <= p.read {
 			continue
 		}
 		l := e.laneLocked(key)
+		switch {
+		case p.Fails > 0 && len(l.scan) >= laneProbe:
+			e.leaveScanLocked(p)
+			continue
+		case len(l.scan) >= laneShare:
+			e.endScanLocked(ev.Seq - 1)
+			return
+		}
 		l.scan = append(l.scan, &item{event: *ev})
-		e.waiting++
+		p.read = ev.Seq
+		e.reread++
 		e.offerLocked(l)
+	}
+}
+
+// endScanLocked ends a scan. The next scan for its clients starts at the position.
+func (e *endpoint) endScanLocked(at uint64) {
+	for _, p := range e.parked {
+		if p.scanned && !p.live {
+			p.read = max(p.read, at)
+			e.leaveScanLocked(p)
+		}
 	}
 }
 
@@ -168,6 +271,7 @@ func (e *endpoint) scannedLocked(read uint64) {
 	for key, p := range e.parked {
 		if p.scanned && !p.live {
 			p.live, p.read = true, read
+			e.leaveScanLocked(p)
 			e.unparkLocked(key, p)
 		}
 	}

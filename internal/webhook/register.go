@@ -21,7 +21,8 @@ func (m *Manager) newEndpoint(w Webhook) (*endpoint, error) {
 		touched: map[string]bool{}}, nil
 }
 
-// Create adds a webhook that begins behind the event numbered after. limit and payloads
+// Create adds a webhook that begins behind the event numbered after, or with the oldest
+// one if after is 0. limit and payloads
 // are what its caller may see. It returns the webhook with its secret, a *FieldError,
 // ErrTooMany or an error of the store.
 func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloads bool, after uint64) (Webhook, error) {
@@ -41,6 +42,13 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 	e, err := m.newEndpoint(w)
 	if err != nil {
 		return Webhook{}, err
+	}
+	if after == 0 { // the oldest event: the numbers below were never its own
+		sub, _, err := m.cfg.Gateway.Subscribe(0)
+		if err != nil {
+			return Webhook{}, err
+		}
+		after = sub.Position()
 	}
 	e.at, e.stored = after, cursor{Mark: after}
 	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w), entry(keyCursor+w.ID, e.stored)}); err != nil {

@@ -21,17 +21,23 @@ type Status struct {
 	Down        bool
 	LastSuccess time.Time
 	LastError   string
-	Missed      uint64 // numbers that the log has forgotten before they were read
+	Missed      uint64    // numbers that the log has forgotten before they were read
+	Failing     time.Time // first failure since the last success; zero = none
 }
 
 func (e *endpoint) statusLocked() Status {
-	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waiting, Parked: len(e.parked), Down: e.health.down,
-		LastSuccess: e.health.LastSuccess, Missed: e.health.missed}
+	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
+		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing}
 	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
 		s.Lag = last - s.Cursor
 	}
-	if len(e.order) > 0 {
-		s.Oldest = e.order[0].event.At
+	if e.order.first != nil {
+		s.Oldest = e.order.first.event.At
+	}
+	for _, l := range e.lanes { // of a client with a burst
+		if len(l.scan) > 0 && (s.Oldest.IsZero() || l.scan[0].event.At.Before(s.Oldest)) {
+			s.Oldest = l.scan[0].event.At
+		}
 	}
 	if list := e.attempts.list(); len(list) > 0 && !e.health.failing.IsZero() {
 		for _, a := range list {
@@ -66,7 +72,7 @@ func (m *Manager) Stats() Stats {
 	for _, e := range m.endpoints {
 		s.States[string(e.hook.Condition())]++
 		s.Parked += len(e.parked)
-		s.Waiting += e.waiting
+		s.Waiting += e.waitingLocked()
 		if e.hook.Condition() != Active {
 			continue
 		}

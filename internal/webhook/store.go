@@ -27,6 +27,7 @@ type cursor struct {
 	// the cursor is not written each second.
 	Follows     bool      `json:"follows,omitempty"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
+	Missed      uint64    `json:"missed,omitempty"`
 }
 
 // DeadLetter is an event that an endpoint has not taken within RetryFor.
@@ -107,7 +108,7 @@ func (m *Manager) load() error {
 		if e.at = e.stored.Mark; e.stored.Follows {
 			e.at = max(e.at, m.position)
 		}
-		e.health.LastSuccess = e.stored.LastSuccess
+		e.health.LastSuccess, e.health.missed = e.stored.LastSuccess, e.stored.Missed
 		return err
 	})
 	if err != nil {
@@ -192,8 +193,8 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 		}
 	}
 	stored := e.stored
-	now := cursor{Mark: e.markLocked(), LastSuccess: e.health.LastSuccess.Truncate(time.Minute)}
-	if now.Follows = !e.behind && len(e.order) == 0; now.Follows {
+	now := cursor{Mark: e.markLocked(), LastSuccess: e.health.LastSuccess.Truncate(time.Minute), Missed: e.health.missed}
+	if now.Follows = !e.behind && e.order.n == 0; now.Follows {
 		now.Mark = e.stored.Mark // the dispatcher's position counts
 		if !e.stored.Follows {
 			now.Mark = e.positionLocked()

@@ -30,6 +30,7 @@ export function told(event: components["schemas"]["Event"]): string {
     case "gap":
     case "overflow":
     case "webhook.disabled":
+    case "store.repaired":
       return event.data.detail;
     case "message.completed":
       return event.data.message_id;

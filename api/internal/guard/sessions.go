@@ -142,7 +142,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// ShowsKey reports whether the request has an API key of its own, right or wrong.
+// ShowsKey reports whether the request has an API key in a header, valid or not.
 func ShowsKey(r *http.Request) bool {
 	return r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != ""
 }

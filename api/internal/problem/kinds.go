@@ -42,6 +42,11 @@ const (
 	TokenNotFound        Kind = "token-not-found"
 	TooManyTokens        Kind = "too-many-tokens"
 	NoTokenFile          Kind = "no-token-file"
+	TimelineOff          Kind = "timeline-off"
+	TooManyTraces        Kind = "too-many-traces"
+	UplinkNotFound       Kind = "uplink-not-found"
+	RangeNotSatisfiable  Kind = "range-not-satisfiable"
+	SimulatorOff         Kind = "simulator-off"
 	Overloaded           Kind = "overloaded"
 	Internal             Kind = "internal"
 
@@ -86,8 +91,13 @@ var kinds = map[Kind]kind{
 	LeaseHeld:            {409, "Another puller has the consumer", "A consumer has one puller at a time. Its lease ends 30 seconds after its last call."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
 	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
+	UplinkNotFound:       {404, "No such uplink", "The sequence is unknown, or the uplink is older than uplinks are kept, or from a client beyond the API key's limit."},
+	RangeNotSatisfiable:  {416, "Range not satisfiable", "The payload is shorter than the first byte that Range asks for. Content-Range has its length."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},
 	NoTokenFile:          {409, "No file of device tokens", "The gateway keeps device tokens when auth.device_tokens_file is set. From then on it refuses devices without a token, unless auth.device_unknown says otherwise."},
+	TimelineOff:          {409, "No timelines", "The gateway keeps timelines of clients unless events.timeline is false."},
+	TooManyTraces:        {409, "Too many traces", "GET /v1/traces lists the traces that are on. Wait until one ends, or end one: DELETE /v1/clients/{id}/trace."},
+	SimulatorOff:         {404, "Simulated devices are off", "They run on a gateway whose listeners are on loopback, while the API needs no key or simulator.enabled is on."},
 	Overloaded:           {503, "Overloaded", "The server has as many requests under way as it can hold. Nothing was done. Try again after Retry-After seconds."},
 	Internal:             {500, "Internal error", "A defect of the server. Its log has the cause under the request id in instance."},
 
@@ -102,6 +112,9 @@ var kinds = map[Kind]kind{
 	Kind(gateway.CodeIdempotencyMismatch): {422, "Idempotency key used before", "The key belongs to another request of the last 24 h. Use a new key for a new message."},
 	Kind(gateway.CodeQueueFull):           {409, "Queue full", "The queue has as much as it may hold; limit is that bound. For one client it is delivery.max_queued messages, or delivery.max_queued_bytes bytes. The queue has room again when the client has taken some messages, or when some are canceled or expire."},
 	Kind(gateway.CodeTooManyClients):      {409, "Too many clients", "The push would make a client known, and there is no room for one: clients.max are known, or the key or tenant has made as many known as are free for all. Nothing was stored. Forget clients that are no longer used: DELETE /v1/clients/{id}?forget=true."},
+	Kind(gateway.CodeTooManyRecipients):   {412, "Too many recipients", "When the gateway fixed the audience it had more clients than max_recipients, which is limit. Nothing was stored. Look at the audience with dry_run, and push with the new number."},
+	Kind(gateway.CodeTooManyProbes):       {429, "Too many probes", "As many probes as may wait at once wait for their devices. The device was not asked. Try again after Retry-After seconds."},
+	Kind(gateway.CodeEventsFull):          {429, "Share of the event log used up", "The tenant of the key has caused more events in this hour of the clock than its share of the event log holds, and the hour has no more room. Nothing was stored. Try again after Retry-After seconds. The operator can raise events.max_bytes."},
 	Kind(gateway.CodeDraining):            {503, "Draining", "The server is shutting down and accepts nothing more. Nothing was stored."},
 	Kind(gateway.CodeUnavailable):         {503, "Store unavailable", "The store could not confirm the change: it may or may not have happened. Repeat with the same Idempotency-Key."},
 	Kind(gateway.CodeDiskFull):            {503, "Disk full", "The gateway takes no messages, because its disk has no room (data.min_free) or its store has reached data.max_disk. Nothing was stored. There is room again when acked messages and uplinks have reached their retention, or when the operator gives more."},

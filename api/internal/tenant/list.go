@@ -3,7 +3,6 @@ package tenant
 import (
 	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -85,7 +84,7 @@ func (v *View) bothGroups(q gateway.ClientSelection) (gateway.Page[gateway.Clien
 		func(next gateway.ClientID) { q.After = next })
 }
 
-// Messages lists messages, newest first.
+// Messages lists messages, newest first or oldest first.
 func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	if !v.limited() {
 		return v.shared.gateway.Messages(q)
@@ -94,7 +93,13 @@ func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, g
 		q.Limit = n
 		return v.shared.gateway.Messages(q)
 	}, func(m *gateway.Message) gateway.MessageID { return m.ID }, v.sees,
-		func(next gateway.MessageID) { q.Before = next })
+		func(next gateway.MessageID) {
+			if q.Ascending {
+				q.After = next
+			} else {
+				q.Before = next
+			}
+		})
 }
 
 // Deliveries lists the deliveries of a message that the caller may see. All of them are
@@ -122,6 +127,8 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 type UplinkQuery struct {
 	Client       gateway.ClientID
 	After        uint64 // above this sequence
+	Newest       bool   // newest first, from below Before and without After
+	Before       uint64 // 0 = from the newest
 	Limit        int
 	Since, Until time.Time // received at Since or later, and before Until
 }
@@ -130,7 +137,15 @@ func (q *UplinkQuery) includes(at time.Time) bool {
 	return !at.Before(q.Since) && (q.Until.IsZero() || at.Before(q.Until))
 }
 
-// Uplinks lists the uplinks that q selects, oldest first.
+// read returns the store's next page of at most n uplinks.
+func (q *UplinkQuery) read(g *gateway.Gateway, n int) (gateway.Page[gateway.Uplink, uint64], error) {
+	if q.Newest {
+		return g.UplinksBefore(q.Client, q.Before, n)
+	}
+	return g.Uplinks(q.Client, q.After, n)
+}
+
+// Uplinks lists the uplinks that q selects, oldest first or newest first.
 func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], error) {
 	if q.Client != "" {
 		if in, err := v.inside(q.Client); err != nil || !in {
@@ -139,11 +154,11 @@ func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], err
 	}
 	foreign := q.Client == "" && v.limited()
 	if !foreign && q.Since.IsZero() && q.Until.IsZero() {
-		return v.shared.gateway.Uplinks(q.Client, q.After, q.Limit)
+		return q.read(v.shared.gateway, q.Limit)
 	}
 	known := make(map[gateway.ClientID]bool) // inside by client, so that a page looks each client up once
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Uplink, uint64], error) {
-		return v.shared.gateway.Uplinks(q.Client, q.After, n)
+		return q.read(v.shared.gateway, n)
 	}, func(u *gateway.Uplink) uint64 { return u.Seq }, func(u *gateway.Uplink) (bool, error) {
 		if !q.includes(u.At) || !foreign {
 			return q.includes(u.At), nil
@@ -155,7 +170,22 @@ func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], err
 		in, err := v.inside(u.Client)
 		known[u.Client] = in
 		return in, err
-	}, func(next uint64) { q.After = next })
+	}, func(next uint64) { q.After, q.Before = next, next })
+}
+
+// Uplink returns one uplink; ok is false if none is kept with the sequence, or it is beyond
+// the limit.
+func (v *View) Uplink(seq uint64) (u gateway.Uplink, ok bool, err error) {
+	if seq == 0 || seq == math.MaxUint64 {
+		return u, false, nil
+	}
+	page, err := v.shared.gateway.UplinksBefore("", seq+1, 1)
+	if err != nil || len(page.Items) == 0 || page.Items[0].Seq != seq {
+		return u, false, err
+	}
+	u = page.Items[0]
+	ok, err = v.inside(u.Client)
+	return u, ok, err
 }
 
 // Whole returns the uplink of an event with the payload that the event omits. ok is
@@ -168,16 +198,11 @@ func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err erro
 	return page.Items[0], true, nil
 }
 
-// LastUplink returns the sequence of the newest uplink, 0 when there is none. It
-// halves the range of sequences, because no uplink is above the newest one.
+// LastUplink returns the sequence of the newest uplink, 0 when there is none.
 func (v *View) LastUplink() (uint64, error) {
-	var failed error
-	last := sort.Search(math.MaxInt, func(after int) bool {
-		page, err := v.shared.gateway.Uplinks("", uint64(after), 1)
-		if err != nil {
-			failed = err
-		}
-		return len(page.Items) == 0
-	})
-	return uint64(last), failed
+	page, err := v.shared.gateway.UplinksBefore("", 0, 1)
+	if err != nil || len(page.Items) == 0 {
+		return 0, err
+	}
+	return page.Items[0].Seq, nil
 }

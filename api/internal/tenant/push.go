@@ -34,6 +34,15 @@ func (v *View) Push(r *gateway.PushRequest) (out Receipt, err error) {
 	return out, err
 }
 
+// Recipients returns the audience that Push would fix now. It changes r.
+func (v *View) Recipients(r *gateway.PushRequest) (out gateway.Recipients, unknown []gateway.ClientID, err error) {
+	if unknown, err = v.narrow(r); err == nil {
+		out, err = v.shared.gateway.Recipients(*r)
+		err = v.hide(err, r.To.Client, "")
+	}
+	return out, unknown, err
+}
+
 // StartPush is Push for a caller that does not block: it calls done with the result.
 // If c is not nil it is PushAndAwait, and the caller ends the wait with c. See
 // gateway.Gateway.StartPush and StartPushAndAwait.

@@ -13,6 +13,7 @@ type Subscription struct {
 	view   *View
 	sub    *gateway.Subscription
 	filter *feed.Compiled
+	end    uint64 // of a finite stream; 0 = none
 }
 
 // Everything selects all events that a caller may see.
@@ -67,13 +68,16 @@ func (v *View) Event(number uint64) (e gateway.Event, ok bool, err error) {
 // all events up to there.
 func (s *Subscription) Position() uint64 { return s.sub.Position() }
 
+// EndAt has Next wait for no event behind the one numbered end.
+func (s *Subscription) EndAt(end uint64) { s.end = end }
+
 // Next waits for events that the caller may see and has asked for, as
 // gateway.Subscription.Next does. It returns an error when the key has ended. It returns
 // no events at all if it has passed over many, so that the caller can tell its reader
-// the position.
+// the position, or if it has come to the number of EndAt.
 func (s *Subscription) Next(ctx context.Context, buf []gateway.Event) ([]gateway.Event, error) {
 	start := len(buf)
-	for passed := 0; passed < mostPassed; {
+	for passed := 0; passed < mostPassed && (s.end == 0 || s.sub.Position() < s.end); {
 		if err := s.view.Alive(); err != nil {
 			return buf, err
 		}

@@ -117,8 +117,8 @@ func (v *View) Process() (started time.Time, draining bool) {
 	return s.StartedAt, s.Draining
 }
 
-// Inside reports whether the caller may see what is about a client. For a limit to a group
-// it reads the client's groups.
+// Inside reports whether the caller may see facts about a client. For a limit to a group it
+// reads the client's groups.
 func (v *View) Inside(id gateway.ClientID) (bool, error) { return v.inside(id) }
 
 func (v *View) limited() bool { return !v.key.Limit.None() }
@@ -211,6 +211,7 @@ func (v *View) UpdateClient(id gateway.ClientID, c gateway.ClientChange) (gatewa
 	err := v.mayRegroup(id, c.Groups)
 	var now gateway.Client
 	if err == nil {
+		c.Owner = v.key.Limit.Owner()
 		now, err = v.shared.gateway.UpdateClient(context.Background(), id, c)
 		err = v.hide(err, id, "")
 	}
@@ -240,6 +241,7 @@ func (v *View) CreateClient(id gateway.ClientID, c gateway.ClientChange) (gatewa
 	err := v.mayCreate(id, &c)
 	var created gateway.Client
 	if err == nil {
+		c.Owner = v.key.Limit.Owner()
 		created, err = v.shared.gateway.CreateClient(context.Background(), id, c)
 	}
 	v.Record(audit.CreateClient, string(id), err)

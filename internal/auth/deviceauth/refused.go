@@ -100,6 +100,18 @@ func (l *refusedList) len() int {
 	return l.order.Len()
 }
 
+// Refusal returns the refusals of one device; ok is false if none is kept.
+func (a *Authenticator) Refusal(id gateway.ClientID) (r gateway.RefusedRegistration, ok bool) {
+	l := &a.refused
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.byID[id]
+	if !ok {
+		return r, false
+	}
+	return e.Value.(*refusedEntry).RefusedRegistration, true
+}
+
 // Refused returns the devices that were refused, in the order of their ids.
 func (a *Authenticator) Refused() []gateway.RefusedRegistration {
 	l := &a.refused

@@ -23,8 +23,7 @@ const branchGap = 1 << 32
 const eventBranchGap = eventBlock << 10
 
 // prepare makes or judges the store and brings it up to date, so that it can be
-// opened. It returns MARK and the highest numbers that were given. MARK says Branched if
-// the store continues from a copy, although the file does not say so any more.
+// opened. It returns MARK and the highest numbers that were given.
 func prepare(o *Options) (m Mark, given Numbers, err error) {
 	kind, old, err := look(o)
 	if err == nil && (kind == dirNew || kind == dirBegun) {
@@ -46,9 +45,7 @@ func prepare(o *Options) (m Mark, given Numbers, err error) {
 		err = branch(o, m)
 	}
 	if err == nil && (old != 0 || m.Branched) {
-		branched := m.Branched
 		m, _, err = ReadMark(o.FS, o.Dir)
-		m.Branched = branched
 	}
 	return m, given, err
 }

@@ -64,6 +64,10 @@ const (
 	nameRestoring = "RESTORING" // made by Restore; only Restore continues
 )
 
+// nameRepaired is in a directory from the first change of a repair until the event log has
+// the event store.repaired.
+const nameRepaired = "REPAIRED"
+
 // RefusalError says why a data directory is not opened. Nothing in it was
 // changed.
 type RefusalError struct {

@@ -26,8 +26,6 @@ const (
 type MarkWriter struct {
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
-	// Branched says that the store continued from a copy or a repair. Fixed.
-	Branched bool
 	// current returns the database that is written; its logs are listed in MARK.
 	current func() *Database
 
@@ -56,11 +54,11 @@ func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, err
 	if err != nil {
 		return nil, err
 	}
-	k := &MarkWriter{Floor: m.Reserved.Raise(given), Branched: m.Branched, current: current, file: file, wake: make(chan struct{}, 1)}
+	k := &MarkWriter{Floor: m.Reserved.Raise(given), current: current, file: file, wake: make(chan struct{}, 1)}
 	k.Floor.Event = max(k.Floor.Event, uint64(now.UnixMicro()))
 	m.Reserved = plus(k.Floor, reserveBlock)
 	m.Reserved.Event += eventBlock
-	m.Orderly, m.Branched, m.Boot, m.at = false, false, newBoot(), time.Now().UnixNano()
+	m.Orderly, m.Boot, m.at = false, newBoot(), time.Now().UnixNano()
 	if err := file.writeBoth(m); err != nil {
 		return nil, errors.Join(err, file.f.Close())
 	}

@@ -69,6 +69,7 @@ type repairPlan struct {
 	mark Mark
 	cut  *DamageError // of the log that is cut, nil for none
 	gone []string     // logs behind it, from the newest to the oldest
+	told Repaired
 }
 
 // make decides on the steps, and changes nothing.
@@ -103,10 +104,24 @@ func (p *repairPlan) make(m Mark, cause error) error {
 		p.loss.Records = max(0, int64(m.Pos-s.stand.Pos))
 		p.loss.Before = record.TimeOf(m.at)
 	}
+	p.told = Repaired{At: time.Now(), Damage: p.damage(), After: s.stand.Given.Event, Since: p.loss.After}
 	for _, name := range []string{nameFormat, nameMark} {
 		p.loss.Files = append(p.loss.Files, o.path(name))
 	}
 	return s.DB.Close()
+}
+
+// damage returns the kind of the damage, as readers of events get it.
+func (p *repairPlan) damage() string {
+	switch {
+	case p.cut != nil && p.cut.Gone:
+		return gateway.DamageLogMissing
+	case p.cut != nil:
+		return gateway.DamageLog
+	case p.loss.Records > 0:
+		return gateway.DamageLogShort
+	}
+	return gateway.DamageMark
 }
 
 // tryCut reads the store as it will be without the damaged end of its log.
@@ -160,6 +175,9 @@ func (p *repairPlan) carryOut() error {
 		if err := quarantine(o, file); err != nil {
 			return err
 		}
+	}
+	if err := p.told.put(o); err != nil {
+		return err
 	}
 	if err := makeMark(o.FS, o.Dir, p.mark); err != nil {
 		return err

@@ -423,6 +423,98 @@ var audienceTests = []test{
 			}
 		}
 	}},
+	{name: "an audience beyond its bound is refused, and nothing is stored", run: func(h *harness) {
+		h.member("a", "g")
+		h.member("b", "g")
+		h.labeled("c", map[string]string{"hw": "1"})
+		for _, to := range []gateway.Audience{{Group: "g"}, {All: true}, {Clients: []gateway.ClientID{"a", "b", "a", "stranger"}}} {
+			a := keyed(h.to(to, "x"), "key", "scope", 1)
+			a.QueueUnknown = true
+			a.MaxRecipients = 1
+			_, err := h.store.Accept(ctx, a)
+			h.wantCode(err, gateway.CodeTooManyRecipients)
+			_, err = h.store.Message(a.ID)
+			h.wantCode(err, gateway.CodeMessageNotFound)
+			if _, used, err := h.store.Repeated(a); used || err != nil {
+				h.Errorf("the key of a refused message is used %v, %v", used, err)
+			}
+		}
+		h.same("queue of a", h.queue("a"), nil)
+		_, err := h.store.Client("stranger")
+		h.wantCode(err, gateway.CodeClientNotFound)
+		for _, c := range []struct {
+			to   gateway.Audience
+			most int
+		}{{gateway.Audience{Group: "g"}, 2}, {gateway.Audience{All: true}, 3}, {gateway.Audience{Labels: map[string]string{"hw": "1"}}, 1}, {gateway.Audience{Client: "a"}, 1}} {
+			a := h.to(c.to, "x")
+			a.MaxRecipients = c.most
+			h.accept(a)
+		}
+		a := keyed(h.to(gateway.Audience{Group: "g"}, "y"), "repeated", "scope", 1)
+		a.MaxRecipients = 2
+		first := h.accept(a)
+		h.member("c", "g")
+		r, err := h.store.Accept(ctx, a) // the audience was fixed before
+		h.must(err)
+		if !r.Replayed || r.Message.ID != first.ID {
+			h.Errorf("a repeat returns %+v, want the first message", r)
+		}
+	}},
+	{name: "no registration slips past the bound of an audience", run: func(h *harness) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range 200 {
+				if _, _, err := h.store.Register(ctx, gateway.Registration{Client: gateway.ClientID(fmt.Sprint("c", i)), At: h.clock.Now()}); err != nil {
+					h.Error(err)
+					return
+				}
+			}
+		}()
+		for refused := 0; refused == 0 && !h.Failed(); {
+			a := h.to(gateway.Audience{All: true}, "x")
+			a.MaxRecipients = 100
+			r, err := h.store.Accept(ctx, a)
+			switch {
+			case gateway.CodeOf(err) == gateway.CodeTooManyRecipients:
+				refused++
+			case err != nil || r.Message.Counts.Total > 100:
+				h.Fatalf("a message to %d clients was accepted, %v", r.Message.Counts.Total, err)
+			}
+		}
+		<-done
+	}},
+	{name: "Recipients is the audience that Accept fixes", run: func(h *harness) {
+		h.member("a", "g")
+		h.member("b", "g")
+		h.labeled("c", map[string]string{"hw": "1"})
+		for _, to := range []gateway.Audience{{Client: "a"}, {Group: "g"}, {All: true}, {Labels: map[string]string{"hw": "1"}}, {Group: "none"},
+			{Clients: []gateway.ClientID{"b", "stranger", "b"}}} {
+			a := keyed(h.to(to, "x"), fmt.Sprint(to), "scope", 1)
+			got, err := h.store.Recipients(a)
+			h.must(err)
+			if _, used, _ := h.store.Repeated(a); used {
+				h.Errorf("%v: the key is used up", to)
+			}
+			m := h.accept(a)
+			if got.Total != m.Counts.Total || got.Failed != m.Counts.Failed {
+				h.Errorf("%v: %+v, and then %+v", to, got, m.Counts)
+			}
+			slices.Sort(got.Sample)
+			want := slices.DeleteFunc(h.recipients(m.ID), func(id gateway.ClientID) bool { return id == "stranger" })
+			h.same("sample", got.Sample, want)
+		}
+		a := h.to(gateway.Audience{Group: "g"}, "x")
+		a.Only = func(id gateway.ClientID) bool { return id == "b" }
+		got, err := h.store.Recipients(a)
+		h.must(err)
+		h.same("narrowed", got, gateway.Recipients{Total: 1, Sample: []gateway.ClientID{"b"}})
+		a.Only, a.MaxRecipients = nil, 1
+		_, err = h.store.Recipients(a)
+		h.wantCode(err, gateway.CodeTooManyRecipients)
+		_, err = h.store.Recipients(h.to(gateway.Audience{Client: "nobody"}, "x"))
+		h.wantCode(err, gateway.CodeClientNotFound)
+	}},
 	{name: "a client that registers next is in no audience before", run: func(h *harness) {
 		for _, id := range []gateway.ClientID{"a", "b", "c"} {
 			h.register(id)

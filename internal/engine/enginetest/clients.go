@@ -240,6 +240,39 @@ var clientTests = []test{
 		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // it has 4, and 1 place is free
 		h.must(push("other", "o1"))
 	}},
+	{name: "the members of a tenant's group are counted as one account", opt: Options{MaxClients: 10}, run: func(h *harness) {
+		const tenant = gateway.GroupAccount + "g"
+		create := func(id gateway.ClientID) error {
+			_, err := h.store.CreateClient(ctx, id, h.clock.Now(), tenant, gateway.ClientChange{Groups: &[]string{"g"}})
+			return err
+		}
+		regroup := func(id gateway.ClientID, account string, groups ...string) {
+			_, err := h.store.UpdateClient(ctx, id, gateway.ClientChange{Groups: &groups, Account: account})
+			h.must(err)
+		}
+		for i := range 3 {
+			h.must(create(gateway.ClientID(fmt.Sprint("g", i))))
+		}
+		h.register("a")
+		h.register("b")
+		regroup("a", tenant, "g")
+		h.must(create("g3")) // the fifth
+		h.wantCode(create("g4"), gateway.CodeTooManyClients)
+		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "b", Groups: []string{"g", "x"}, Account: tenant, At: h.clock.Now()})
+		h.must(err)
+		regroup("a", "", "x")
+		regroup("b", "", "x")
+		_, err = h.store.UpdateClient(ctx, "g0", gateway.ClientChange{Labels: map[string]*string{"k": new("v")}})
+		h.must(err)
+		h.wantCode(create("g4"), gateway.CodeTooManyClients) // 4 of 6 are the tenant's
+		regroup("g1", "", "x")
+		h.must(create("g4"))
+		for _, id := range []gateway.ClientID{"g0", "g2", "g3", "g4"} {
+			_, err := h.store.ForgetClient(ctx, id, h.clock.Now())
+			h.must(err)
+		}
+		h.must(create("g5"))
+	}},
 	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {
 		h.labeled("a", map[string]string{"k": "v"})
 		h.member("a", "g")

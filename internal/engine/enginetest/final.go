@@ -122,6 +122,26 @@ var cancelTests = []test{
 			}
 		}
 	}},
+	{name: "PurgeThrough cancels one client's queue up to a message", run: func(h *harness) {
+		h.register("a", "b")
+		one, many := h.push("a", "1"), h.accept(h.to(gateway.Audience{All: true}, "2"))
+		h.push("b", "3")
+		last := h.push("a", "4")
+		n, err := h.store.PurgeThrough(ctx, "a", many.Seq, h.clock.Now())
+		h.must(err)
+		if n != 2 {
+			h.Errorf("purged %d, want 2", n)
+		}
+		h.same("queue", h.queue("a"), []string{"4"})
+		h.same("the other's queue", h.queue("b"), []string{"2", "3"})
+		h.wantState(one.ID, "a", gateway.Canceled)
+		h.wantState(many.ID, "a", gateway.Canceled)
+		h.wantState(last.ID, "a", gateway.Queued)
+		h.wantState(many.ID, "b", gateway.Queued)
+		if n, err := h.store.PurgeThrough(ctx, "a", many.Seq, h.clock.Now()); n != 0 || err != nil {
+			h.Errorf("the same purge again: %d, %v", n, err)
+		}
+	}},
 }
 
 // wantAll waits until the observer was notified that the rest of a message became

@@ -98,7 +98,7 @@ func (m *model) sides() []*side { return []*side{&m.a, &m.b} }
 var (
 	clientIDs = rapid.SampledFrom([]gateway.ClientID{"a", "b", "c", "d", "e.1", "e.2"})
 	groupSets = rapid.SampledFrom([][]string{nil, {}, {"g"}, {"h"}, {"g", "h"}})
-	accounts  = rapid.SampledFrom([]string{"", "", "t1", "t2"})
+	accounts  = rapid.SampledFrom([]string{"", "", "t1", "t2", "group:g"})
 	labelSets = rapid.SampledFrom([]map[string]string{nil, {}, {"k": "1"}, {"k": "2"}, {"k": "1", "l": ""}})
 	reasons   = rapid.SampledFrom([]string{"", gateway.ReasonDeviceRejected, gateway.ReasonDeviceRejected, gateway.ReasonTooLargeForProtocol})
 	results   = rapid.SampledFrom([][]byte{nil, nil, []byte("42")})
@@ -134,7 +134,7 @@ func (m *model) update(rt *rapid.T) {
 		}
 	}
 	if g := groupSets.Draw(rt, "groups"); g != nil {
-		ch.Groups = &g
+		ch.Groups, ch.Account = &g, accounts.Draw(rt, "account")
 	}
 	if rapid.Bool().Draw(rt, "block") {
 		ch.BlockedUntil = new(m.clock.Now().Add(time.Minute))
@@ -144,8 +144,8 @@ func (m *model) update(rt *rapid.T) {
 	}
 	m.both(rt, "update", func(s *side) (any, error) { return record(s.store.UpdateClient(ctx, id, ch)) })
 	if rapid.IntRange(0, 3).Draw(rt, "create") == 0 {
-		at := m.clock.Now()
-		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, "", ch)) })
+		at, account := m.clock.Now(), accounts.Draw(rt, "account")
+		m.both(rt, "create", func(s *side) (any, error) { return record(s.store.CreateClient(ctx, id, at, account, ch)) })
 	}
 }
 
@@ -203,6 +203,12 @@ func (m *model) acceptTo(rt *rapid.T, to gateway.Audience) {
 	}
 	if rapid.IntRange(0, 4).Draw(rt, "choose") == 0 {
 		a.Among = maps.All(map[gateway.ClientID]uint32{"a": 0, "b": 0, "e.1": 0})
+	}
+	if to.Client == "" && rapid.IntRange(0, 4).Draw(rt, "bound") == 0 {
+		a.MaxRecipients = rapid.IntRange(1, 3).Draw(rt, "max recipients")
+	}
+	if !a.Online {
+		m.recipients(rt, a)
 	}
 	m.doAccept(rt, a)
 }
@@ -298,6 +304,11 @@ func (m *model) cancel(rt *rapid.T) {
 
 func (m *model) purge(rt *rapid.T) {
 	id := clientIDs.Draw(rt, "client")
+	if len(m.accepted) > 0 && rapid.Bool().Draw(rt, "through") {
+		last := rapid.SampledFrom(m.accepted).Draw(rt, "message").ID
+		m.both(rt, "purge", func(s *side) (any, error) { return s.store.PurgeThrough(ctx, id, s.seqs[last], m.clock.Now()) })
+		return
+	}
 	m.both(rt, "purge", func(s *side) (any, error) { return s.store.Purge(ctx, id, m.clock.Now()) })
 }
 

@@ -47,9 +47,13 @@ func allClients(t tb, s gateway.Store, q gateway.ClientQuery) []gateway.ClientRe
 
 func allMessages(t tb, s gateway.Store, q gateway.MessageQuery) []gateway.Message {
 	t.Helper()
-	return collect(t, func(before gateway.MessageID) (gateway.Page[gateway.Message, gateway.MessageID], error) {
-		if before != "" {
-			q.Before = before
+	return collect(t, func(last gateway.MessageID) (gateway.Page[gateway.Message, gateway.MessageID], error) {
+		switch {
+		case last == "":
+		case q.Ascending:
+			q.After = last
+		default:
+			q.Before = last
 		}
 		return s.Messages(q)
 	})
@@ -120,8 +124,63 @@ var readTests = []test{
 					got = append(got, r.ID)
 				}
 				h.same(fmt.Sprintf("%s by %d", c.name, limit), got, c.want)
+				if c.q.After == "" {
+					h.sameBackwards(c.name, c.q, c.want)
+				}
 			}
 		}
+	}},
+	{name: "clients come from an id on, in both orders", run: func(h *harness) {
+		h.register("b", "a.2", "a.10", "c", "a:1")
+		for _, c := range []struct {
+			name string
+			q    gateway.ClientQuery
+			want []gateway.ClientID
+		}{
+			{"from one that is there", gateway.ClientQuery{From: "a.2"}, []gateway.ClientID{"a.2", "a:1", "b", "c"}},
+			{"from one that is not", gateway.ClientQuery{From: "a.3"}, []gateway.ClientID{"a:1", "b", "c"}},
+			{"from beyond the end", gateway.ClientQuery{From: "z"}, nil},
+			{"from before the prefix", gateway.ClientQuery{From: "A", Prefix: "a."}, []gateway.ClientID{"a.10", "a.2"}},
+			{"from behind the prefix", gateway.ClientQuery{From: "b", Prefix: "a."}, nil},
+			{"down from one that is there", gateway.ClientQuery{Descending: true, From: "b"}, []gateway.ClientID{"b", "a:1", "a.2", "a.10"}},
+			{"down from one that is not", gateway.ClientQuery{Descending: true, From: "a.3"}, []gateway.ClientID{"a.2", "a.10"}},
+			{"down from before all", gateway.ClientQuery{Descending: true, From: "A"}, nil},
+			{"down from behind the prefix", gateway.ClientQuery{Descending: true, From: "c", Prefix: "a."}, []gateway.ClientID{"a.2", "a.10"}},
+			{"down from before the prefix", gateway.ClientQuery{Descending: true, From: "A", Prefix: "a."}, nil},
+			{"down after one", gateway.ClientQuery{Descending: true, After: "b"}, []gateway.ClientID{"a:1", "a.2", "a.10"}},
+			{"after the start", gateway.ClientQuery{From: "a.10", After: "a:1"}, []gateway.ClientID{"b", "c"}},
+			{"down after the start", gateway.ClientQuery{Descending: true, From: "c", After: "a:1"}, []gateway.ClientID{"a.2", "a.10"}},
+		} {
+			for _, limit := range limits {
+				c.q.Limit, c.q.QueuedGT = limit, -1
+				var got []gateway.ClientID
+				for _, r := range allClients(h, h.store, c.q) {
+					got = append(got, r.ID)
+				}
+				h.same(fmt.Sprintf("%s by %d", c.name, limit), got, c.want)
+			}
+		}
+	}},
+	{name: "clients are found by the age of their queues", run: func(h *harness) {
+		h.register("a", "b", "c", "d")
+		h.member("m", "g")
+		start := h.clock.Now()
+		old := h.push("a", "x")
+		h.accept(h.to(gateway.Audience{Group: "g"}, "x")) // to many
+		h.clock.advance(time.Minute)
+		h.push("a", "y")
+		h.push("b", "x")
+		queued := func(before time.Time) (ids []gateway.ClientID) {
+			for _, r := range allClients(h, h.store, gateway.ClientQuery{QueuedGT: -1, QueuedBefore: before, Limit: 2}) {
+				ids = append(ids, r.ID)
+			}
+			return ids
+		}
+		h.same("older than now", queued(h.clock.Now().Add(time.Second)), []gateway.ClientID{"a", "b", "m"})
+		h.same("older than half a minute", queued(start.Add(30*time.Second)), []gateway.ClientID{"a", "m"})
+		h.same("older than the oldest", queued(start), nil)
+		h.settle(h.outcome(old, "a", gateway.Acked))
+		h.same("after the ack", queued(start.Add(30*time.Second)), []gateway.ClientID{"m"})
 	}},
 	{name: "a page holds no more than its limit and the last one says so", run: func(h *harness) {
 		for i := range 10 {
@@ -186,8 +245,21 @@ var readTests = []test{
 					want = append(want, state[name])
 				}
 				h.same(fmt.Sprintf("%s by %d", c.name, limit), got, want)
+				c.q.Ascending = true
+				got = nil
+				for _, m := range allMessages(h, h.store, c.q) {
+					got = append(got, m.ID)
+				}
+				slices.Reverse(want)
+				h.same(fmt.Sprintf("%s by %d, oldest first", c.name, limit), got, want)
+				c.q.Ascending = false
 			}
 		}
+		var got []gateway.MessageID
+		for _, m := range allMessages(h, h.store, gateway.MessageQuery{Ascending: true, After: state["failed"], Before: state["half"], Limit: 1}) {
+			got = append(got, m.ID)
+		}
+		h.same("between two", got, []gateway.MessageID{state["canceled"], state["queued"]})
 	}},
 	{name: "deliveries of a message come once each and by state", run: func(h *harness) {
 		var ids []gateway.ClientID
@@ -375,6 +447,7 @@ var uplinkTests = []test{
 		for client, list := range want {
 			for _, limit := range limits {
 				h.same(fmt.Sprintf("%s by %d", client, limit), allUplinks(h, h.store, client, limit), list)
+				h.sameUplinksBackwards(client, limit)
 			}
 		}
 		p, err := h.store.Uplinks("c0", want["c0"][2].Seq, 100)
@@ -383,6 +456,7 @@ var uplinkTests = []test{
 		h.same("of nobody", allUplinks(h, h.store, "nobody", 10), nil)
 		for _, limit := range limits {
 			all := allUplinks(h, h.store, "", limit)
+			h.sameUplinksBackwards("", limit)
 			if !slices.IsSortedFunc(all, func(a, b gateway.Uplink) int { return cmp.Compare(a.Seq, b.Seq) }) {
 				h.Errorf("those of all clients by %d are not in order", limit)
 			}

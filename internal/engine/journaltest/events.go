@@ -20,7 +20,7 @@ var (
 	clientNames = []gateway.ClientID{"c1", "c2", "c3", "c4", "c5", "c6"}
 	groupNames  = []string{"g1", "g2"}
 	keyNames    = []string{"k1", "k2", "k3"}
-	accounts    = []string{"", "", "t1", "t2"}
+	accounts    = []string{"", "", "t1", "t2", "group:g1"}
 )
 
 // keyAge is the bound that no schedule reaches: a key is given once. The short one is
@@ -80,7 +80,7 @@ func (n *node) event() record.Event {
 			return &record.Cancel{ID: pick(w, w.messages), At: record.TimeOf(at)}
 		}
 	case 3:
-		return &record.Purge{Client: pick(w, clientNames), At: record.TimeOf(at)}
+		return &record.Purge{Client: pick(w, clientNames), At: record.TimeOf(at), Through: gateway.Seq(w.rng.Uint64N(uint64(n.view().State.Seq) + 1))}
 	case 4:
 		return n.register(at)
 	case 5:
@@ -231,7 +231,7 @@ func (n *node) update(at int64) record.Event {
 	case 0:
 		e.Change.Labels["kind"] = nil
 	case 1:
-		e.Change.Groups = &[]string{pick(w, groupNames)}
+		e.Change.Groups, e.Account = &[]string{pick(w, groupNames)}, pick(w, accounts)
 	case 2:
 		until := record.TimeOf(at + int64(w.rng.IntN(20))*int64(step))
 		e.Change.BlockedUntil = &until

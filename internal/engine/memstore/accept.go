@@ -38,6 +38,9 @@ func (s *Store) Accept(ctx context.Context, a gateway.Acceptance) (gateway.Recei
 		}
 		return gateway.Receipt{Message: m.export(false), Replayed: true}, nil
 	}
+	if err := a.TooMany(len(audience)); err != nil {
+		return gateway.Receipt{}, err
+	}
 	if err := s.admitLocked(a); err != nil {
 		return gateway.Receipt{}, err
 	}

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,7 +41,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 		if err := s.roomForClientLocked(r.Account); err != nil {
 			return gateway.ClientRecord{}, 0, err
 		}
-		c = s.newClientLocked(r.Client, r.At, r.Account)
+		c = s.newClientLocked(r.Client, r.At, "")
 	}
 	e := gateway.Event{Type: gateway.EventClientConnected, At: r.At, Client: r.Client, Session: r.Session, Dialect: r.Dialect, Remote: r.Remote}
 	if c.connected {
@@ -49,6 +50,7 @@ func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.C
 	was, before := c.Groups, s.told.last
 	s.events++
 	c.Reported, c.Groups = reported, groups
+	s.assignLocked(c, r.Account)
 	c.LastSeenAt = r.At
 	c.connected = true
 	c.LastClose = ""
@@ -71,10 +73,28 @@ func (s *Store) newClientLocked(id gateway.ClientID, at time.Time, account strin
 	return c
 }
 
+// owner returns the account that the client is counted for.
+func (c *client) owner() string { return cmp.Or(c.tenant, c.account) }
+
+// assignLocked counts a client for the tenant that it belongs to; see
+// gateway.AccountAfter.
+func (s *Store) assignLocked(c *client, now string) {
+	s.uncountLocked(c)
+	c.tenant = gateway.AccountAfter(c.tenant, now, c.Groups)
+	s.accounts[c.owner()]++
+}
+
+func (s *Store) uncountLocked(c *client) {
+	name := c.owner()
+	if s.accounts[name]--; s.accounts[name] == 0 {
+		delete(s.accounts, name)
+	}
+}
+
 // addLocked makes a client known.
 func (s *Store) addLocked(c *client) {
 	s.clients[c.ID] = c
-	s.accounts[c.account]++
+	s.accounts[c.owner()]++
 	s.ids.insert(c.ID)
 	s.scheduleLocked(c.CreatedAt.Add(s.opt.ForgetAfter), func(now time.Time) { s.forgetClientLocked(c, now) })
 }
@@ -94,7 +114,7 @@ func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.T
 	if c == nil {
 		return 0, clientNotFound(id)
 	}
-	n := s.cancelQueuedLocked(id, gateway.ReasonClientForgotten, at)
+	n := s.cancelQueuedLocked(id, 0, gateway.ReasonClientForgotten, at)
 	s.events++
 	if c.connected {
 		s.logLocked(gateway.Event{Type: gateway.EventClientDisconnected, At: at, Client: id, Epoch: c.Epoch, Reason: gateway.ReasonKicked})
@@ -111,9 +131,7 @@ func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.T
 func (s *Store) dropClientLocked(c *client) {
 	delete(s.clients, c.ID)
 	s.ids.remove(c.ID)
-	if s.accounts[c.account]--; s.accounts[c.account] == 0 {
-		delete(s.accounts, c.account)
-	}
+	s.uncountLocked(c)
 	s.epoch = max(s.epoch, c.Epoch)
 	l := s.lanes[c.ID]
 	if l == nil {
@@ -159,7 +177,11 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 	if c == nil {
 		return gateway.ClientRecord{}, clientNotFound(id)
 	}
-	return s.changeLocked(c, ch)
+	rec, err := s.changeLocked(c, ch)
+	if err == nil && ch.Groups != nil {
+		s.assignLocked(c, ch.Account)
+	}
+	return rec, err
 }
 
 // CreateClient adds a client that has never registered.
@@ -175,7 +197,7 @@ func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.T
 	if s.clients[id] != nil {
 		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
 	}
-	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, account: account}
+	c := &client{ClientRecord: gateway.ClientRecord{ID: id, CreatedAt: at, Epoch: s.epoch}, tenant: account}
 	if _, err := c.changed(ch); err != nil {
 		return gateway.ClientRecord{}, err
 	}

@@ -133,7 +133,7 @@ func (s *Store) Note(ctx context.Context, e gateway.Event) error {
 	}
 	e.Result = slices.Clone(e.Result)
 	s.logLocked(gateway.Event{Type: e.Type, At: e.At, Client: e.Client, Message: e.Message, State: e.State, Reason: e.Reason,
-		Attempts: e.Attempts, Result: e.Result, Detail: e.Detail})
+		Attempts: e.Attempts, Result: e.Result, Detail: e.Detail, Repair: e.Repair})
 	return nil
 }
 

@@ -71,3 +71,20 @@ func (l *idList) from(id gateway.ClientID) iter.Seq[gateway.ClientID] {
 		}
 	}
 }
+
+// back yields the ids at or before id, in falling order; "" is behind all.
+func (l *idList) back(id gateway.ClientID) iter.Seq[gateway.ClientID] {
+	return func(yield func(gateway.ClientID) bool) {
+		last := len(l.chunks) - 1
+		if id != "" {
+			last = min(l.chunk(id), last)
+		}
+		for i := last; i >= 0; i-- {
+			for _, x := range slices.Backward(l.chunks[i]) {
+				if (id == "" || x <= id) && !yield(x) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -101,8 +102,13 @@ func (s *Store) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
-	for id := range s.ids.from(max(q.After, gateway.ClientID(q.Prefix))) {
-		if id == q.After {
+	start, exclusive := q.Start()
+	ids := s.ids.from(start)
+	if q.Descending {
+		ids = s.ids.back(start)
+	}
+	for id := range ids {
+		if exclusive && id == start {
 			continue
 		}
 		if !strings.HasPrefix(string(id), q.Prefix) || p.full() {
@@ -110,11 +116,21 @@ func (s *Store) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecor
 		}
 		p.pass(id)
 		c := s.clients[id]
-		if (q.Group == "" || inGroup(c, q.Group)) && hasLabels(c, q.Labels) && c.Queued > q.QueuedGT {
+		if (q.Group == "" || inGroup(c, q.Group)) && hasLabels(c, q.Labels) && c.Queued > q.QueuedGT && s.queuedBefore(id, q.QueuedBefore) {
 			p.add(c.export())
 		}
 	}
 	return p.Page, nil
+}
+
+// queuedBefore reports whether the oldest delivery in a client's queue is from before t,
+// which is zero for any queue.
+func (s *Store) queuedBefore(id gateway.ClientID, t time.Time) bool {
+	if t.IsZero() {
+		return true
+	}
+	l := s.lanes[id]
+	return l != nil && len(l.queue) > 0 && l.queue[0].CreatedAt.Before(t)
 }
 
 // Message returns a message with its payload.
@@ -138,7 +154,7 @@ func (m *message) export(payload bool) gateway.Message {
 	return e
 }
 
-// Messages returns messages, newest first.
+// Messages returns messages, newest first or oldest first.
 func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +162,19 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 	if q.Before != "" {
 		before, _ = slices.BinarySearchFunc(s.order, q.Before, byID)
 	}
+	after := 0
+	if q.Ascending && q.After != "" {
+		var found bool
+		if after, found = slices.BinarySearchFunc(s.order, q.After, byID); found {
+			after++
+		}
+	}
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
-	for _, m := range slices.Backward(s.order[:before]) {
+	for i := range max(0, before-after) {
+		m := s.order[before-1-i]
+		if q.Ascending {
+			m = s.order[after+i]
+		}
 		if p.full() {
 			break
 		}

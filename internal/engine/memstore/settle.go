@@ -77,6 +77,11 @@ func (s *Store) Undurable(gateway.ClientID) (n, bytes int) { return 0, 0 }
 
 // Purge cancels everything queued for client.
 func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time) (int, error) {
+	return s.PurgeThrough(ctx, client, 0, at)
+}
+
+// PurgeThrough cancels the queue of a client up to a sequence.
+func (s *Store) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(err)
 	}
@@ -86,18 +91,18 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 	if err := s.usableLocked(); err != nil {
 		return 0, err
 	}
-	n := s.cancelQueuedLocked(client, gateway.ReasonPurged, at)
+	n := s.cancelQueuedLocked(client, through, gateway.ReasonPurged, at)
 	s.awaitNotifiedLocked()
 	return n, nil
 }
 
-// cancelQueuedLocked cancels everything queued for a client.
-func (s *Store) cancelQueuedLocked(id gateway.ClientID, reason string, at time.Time) (n int) {
+// cancelQueuedLocked cancels the queue of a client up to through, 0 = everything.
+func (s *Store) cancelQueuedLocked(id gateway.ClientID, through gateway.Seq, reason string, at time.Time) (n int) {
 	l := s.lanes[id]
 	if l == nil {
 		return 0
 	}
-	for ; len(l.queue) > 0; n++ {
+	for ; len(l.queue) > 0 && (through == 0 || l.queue[0].Seq <= through); n++ {
 		s.finishLocked(l.queue[0], gateway.Outcome{State: gateway.Canceled, Reason: reason, At: at})
 	}
 	return n

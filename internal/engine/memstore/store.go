@@ -114,8 +114,9 @@ type Store struct {
 // client is the record of one client.
 type client struct {
 	gateway.ClientRecord
-	account   string
-	connected bool // registered and not disconnected since: must not be forgotten
+	account   string // of the caller that has made it known
+	tenant    string // that it belongs to and is counted for instead
+	connected bool   // registered and not disconnected since: must not be forgotten
 }
 
 // lane has the deliveries to one client id, known client or not, by rising

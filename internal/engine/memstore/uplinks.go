@@ -106,3 +106,24 @@ func (s *Store) Uplinks(client gateway.ClientID, after uint64, limit int) (gatew
 	}
 	return p.Page, nil
 }
+
+// UplinksBefore returns those with a sequence below before, newest first; 0 is the end.
+func (s *Store) UplinksBefore(client gateway.ClientID, before uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := len(s.uplinks.kept)
+	if before != 0 {
+		end, _ = slices.BinarySearchFunc(s.uplinks.kept, before, func(u gateway.Uplink, seq uint64) int { return cmp.Compare(u.Seq, seq) })
+	}
+	p := newPage[gateway.Uplink, uint64](limit)
+	for _, u := range slices.Backward(s.uplinks.kept[:end]) {
+		if p.full() {
+			break
+		}
+		p.pass(u.Seq)
+		if client == "" || u.Client == client {
+			p.add(u)
+		}
+	}
+	return p.Page, nil
+}

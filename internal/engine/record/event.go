@@ -98,7 +98,11 @@ func (e *Accept) encode(b []byte) []byte {
 			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
 		}
 	}
-	return PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
+	b = PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
+	if e.MaxRecipients > 0 { // an event without a bound is as before it existed
+		b = PutUint(b, uint64(e.MaxRecipients))
+	}
+	return b
 }
 
 func decodeAccept(d *Decoder) *Accept {
@@ -124,6 +128,9 @@ func decodeAccept(d *Decoder) *Accept {
 		}
 	}
 	e.Owner, e.Account, e.Metadata, e.Payload = d.Text(), d.Text(), d.Map(), d.Bytes()
+	if len(d.Rest) > 0 && d.Err == nil {
+		e.MaxRecipients = d.Int()
+	}
 	return e
 }
 
@@ -174,15 +181,18 @@ func (e *Cancel) Kind() Kind             { return KindCancel }
 func (e *Cancel) Size() int              { return 64 }
 func (e *Cancel) encode(b []byte) []byte { return PutTime(PutID(b, e.ID), e.At) }
 
-// Purge cancels all deliveries that are queued for a client.
+// Purge cancels the deliveries that are queued for a client, up to Through; 0 = all.
 type Purge struct {
-	Client gateway.ClientID
-	At     time.Time
+	Client  gateway.ClientID
+	At      time.Time
+	Through gateway.Seq
 }
 
-func (e *Purge) Kind() Kind             { return KindPurge }
-func (e *Purge) Size() int              { return 64 }
-func (e *Purge) encode(b []byte) []byte { return PutTime(PutString(b, e.Client), e.At) }
+func (e *Purge) Kind() Kind { return KindPurge }
+func (e *Purge) Size() int  { return 64 }
+func (e *Purge) encode(b []byte) []byte {
+	return PutUint(PutTime(PutString(b, e.Client), e.At), uint64(e.Through))
+}
 
 // Register remembers a client that connects, unless a rule refuses it.
 type Register struct{ gateway.Registration }
@@ -243,7 +253,9 @@ type Update struct {
 	Client  gateway.ClientID
 	Change  gateway.ClientChange
 	Created time.Time // of a client that is created; zero for a known one
-	Account string    // that a created client is counted for; "" = none
+	// Account is the tenant that the client belongs to if it is created, or if its groups
+	// change; "" = none.
+	Account string
 }
 
 func (e *Update) Kind() Kind { return KindUpdate }
@@ -263,7 +275,7 @@ func (e *Update) encode(b []byte) []byte {
 	if b = PutBool(b, e.Change.BlockedUntil != nil); e.Change.BlockedUntil != nil {
 		b = PutTime(b, *e.Change.BlockedUntil)
 	}
-	return PutString(PutTime(b, e.Created), e.Account)
+	return PutString(PutString(PutTime(b, e.Created), e.Account), e.Change.Owner)
 }
 
 func decodeUpdate(d *Decoder) *Update {
@@ -286,7 +298,7 @@ func decodeUpdate(d *Decoder) *Update {
 		t := d.Time()
 		e.Change.BlockedUntil = &t
 	}
-	e.Created, e.Account = d.Time(), d.Text()
+	e.Created, e.Account, e.Change.Owner = d.Time(), d.Text(), d.Text()
 	return e
 }
 
@@ -404,7 +416,7 @@ func decodeEvent(k Kind, body []byte) (Event, error) {
 	case KindCancel:
 		e = &Cancel{d.ID(), d.Time()}
 	case KindPurge:
-		e = &Purge{gateway.ClientID(d.Text()), d.Time()}
+		e = &Purge{gateway.ClientID(d.Text()), d.Time(), gateway.Seq(d.Uint())}
 	case KindRegister:
 		e = decodeRegister(d)
 	case KindDisconnected:

@@ -6,7 +6,7 @@ import "github.com/longwire/longwire/gateway"
 type Note struct{ Event gateway.Event }
 
 func (e *Note) Kind() Kind { return KindNote }
-func (e *Note) Size() int  { return 192 + len(e.Event.Result) + len(e.Event.Detail) }
+func (e *Note) Size() int  { return 208 + len(e.Event.Result) + len(e.Event.Detail) }
 
 func (e *Note) encode(b []byte) []byte { return PutNote(b, e) }
 
@@ -15,7 +15,11 @@ func PutNote(b []byte, e *Note) []byte {
 	v := &e.Event
 	b = PutID(PutString(PutString(b, v.Type), v.Client), v.Message)
 	b = PutUint(PutString(append(b, byte(v.State)), v.Reason), uint64(v.Attempts))
-	return PutString(PutBytes(PutTime(b, v.At), v.Result), v.Detail)
+	b = PutString(PutBytes(PutTime(b, v.At), v.Result), v.Detail)
+	if r := v.Repair; r != nil {
+		b = PutTime(PutUint(b, r.After), r.Since)
+	}
+	return b
 }
 
 // DecodeNote is the reverse of PutNote.
@@ -25,6 +29,9 @@ func DecodeNote(d *Decoder) *Note {
 	v.Type, v.Client, v.Message = gateway.EventType(d.Text()), gateway.ClientID(d.Text()), d.ID()
 	v.State, v.Reason, v.Attempts = gateway.State(d.Byte()), d.Text(), d.Int()
 	v.At, v.Result, v.Detail = d.Time(), d.Bytes(), d.Text()
+	if len(d.Rest) > 0 { // most end here
+		v.Repair = &gateway.StoreRepair{After: d.Uint(), Since: d.Time()}
+	}
 	return e
 }
 

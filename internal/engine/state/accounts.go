@@ -21,12 +21,17 @@ type account struct {
 type accountRow struct {
 	clients     int64
 	uplinkBytes int64
+	events      hourly // that its clients and its keys have caused; of a tenant only
 }
 
 func accountKey(name string) []byte { return append(keyOf(kindAccount, len(name)), name...) }
 
 func (r accountRow) encode(key []byte) []byte {
-	return record.PutSum(key, record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes)))
+	b := record.PutUint(record.PutUint(nil, uint64(r.clients)), uint64(r.uplinkBytes))
+	if r.events.bytes != 0 {
+		b = r.events.encode(b)
+	}
+	return record.PutSum(key, b)
 }
 
 func decodeAccount(key, v []byte) (r accountRow, err error) {
@@ -35,6 +40,9 @@ func decodeAccount(key, v []byte) (r accountRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
+	if len(d.Rest) > 0 {
+		r.events = decodeHourly(&d)
+	}
 	return r, d.End()
 }
 
@@ -47,16 +55,21 @@ type hoard struct {
 }
 
 // hoardRow is absent while there are no uplinks. The account is that of the client when
-// it sent the first of them.
+// it sent the first of them or changed its account since.
 type hoardRow struct {
 	bytes   int64
 	account string
+	events  hourly // of the uplinks
 }
 
 func hoardKey(id gateway.ClientID) []byte { return append(keyOf(kindHoard, len(id)), id...) }
 
 func (r hoardRow) encode(key []byte) []byte {
-	return record.PutSum(key, record.PutString(record.PutUint(nil, uint64(r.bytes)), r.account))
+	b := record.PutString(record.PutUint(nil, uint64(r.bytes)), r.account)
+	if r.events.bytes != 0 {
+		b = r.events.encode(b)
+	}
+	return record.PutSum(key, b)
 }
 
 func decodeHoard(key, v []byte) (r hoardRow, err error) {
@@ -65,6 +78,9 @@ func decodeHoard(key, v []byte) (r hoardRow, err error) {
 	}
 	d := record.Decoder{Rest: v}
 	r.bytes, r.account = int64(d.Uint()), d.Text()
+	if len(d.Rest) > 0 {
+		r.events = decodeHourly(&d)
+	}
 	return r, d.End()
 }
 
@@ -94,7 +110,57 @@ func (m *Machine) accountOf(id gateway.ClientID) (string, error) {
 	if err != nil || c == nil {
 		return "", err
 	}
-	return c.account, nil
+	return c.owner(), nil
+}
+
+// assign moves a client with its uplinks to its tenant, after a registration or a change of
+// its groups; now is as in gateway.AccountAfter.
+func (m *Machine) assign(c *client, now string) error {
+	was, tenant := c.owner(), gateway.AccountAfter(c.tenant, now, c.groups)
+	if tenant == c.tenant {
+		return nil
+	}
+	c.tenant, c.rowDirty = tenant, true
+	m.touch(c)
+	if now = c.owner(); now == was {
+		return nil
+	}
+	from, err := m.account(was)
+	if err != nil {
+		return err
+	}
+	to, err := m.account(now)
+	if err != nil {
+		return err
+	}
+	from.clients--
+	to.clients++
+	m.touchAccount(from)
+	m.touchAccount(to)
+	return m.moveHoard(c.id, now)
+}
+
+// moveHoard counts the uplinks of a client for another account.
+func (m *Machine) moveHoard(id gateway.ClientID, account string) error {
+	h, err := m.hoard(id)
+	if err != nil || h.bytes == 0 || h.account == account {
+		return err
+	}
+	from, err := m.account(h.account)
+	if err != nil {
+		return err
+	}
+	to, err := m.account(account)
+	if err != nil {
+		return err
+	}
+	from.uplinkBytes -= h.bytes
+	to.uplinkBytes += h.bytes
+	m.touchAccount(from)
+	m.touchAccount(to)
+	h.account = account
+	m.touchHoard(h)
+	return nil
 }
 
 func (m *Machine) touchAccount(a *account) {
@@ -127,6 +193,10 @@ func (m *Machine) countUplink(h *hoard, a *account, bytes int64) {
 	a.uplinkBytes += bytes
 	m.State.uplinkBytes += bytes
 	m.touchAccount(a)
+	m.touchHoard(h)
+}
+
+func (m *Machine) touchHoard(h *hoard) {
 	if !h.dirty {
 		h.dirty = true
 		m.dirty.hoards = append(m.dirty.hoards, h)
@@ -138,7 +208,8 @@ func (m *Machine) flushCounts() {
 	slices.SortFunc(m.dirty.accounts, func(a, b *account) int { return strings.Compare(a.name, b.name) })
 	for _, a := range m.dirty.accounts {
 		a.dirty = false
-		if k := accountKey(a.name); a.accountRow == (accountRow{}) {
+		if k := accountKey(a.name); a.clients == 0 && a.uplinkBytes == 0 && a.events.in(m.hour()) == 0 {
+			a.events = hourly{} // as a reader of the row would have it
 			m.del(k)
 		} else {
 			m.set(k, a.encode(k))
@@ -148,6 +219,7 @@ func (m *Machine) flushCounts() {
 	for _, h := range m.dirty.hoards {
 		h.dirty = false
 		if k := hoardKey(h.client); h.bytes == 0 {
+			h.events = hourly{}
 			m.del(k)
 		} else {
 			m.set(k, h.encode(k))

@@ -22,13 +22,16 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	}
 	row := &messageRow{id: e.ID, key: k, createdAt: record.Nanos(e.CreatedAt), expiresAt: record.Nanos(e.ExpiresAt),
 		encoding: e.Encoding, metadata: e.Metadata, owner: e.Owner, payload: e.Payload}
+	if r.Err, err = m.ownerFull(e.Owner, tenantShare); err != nil || r.Err != nil {
+		return err
+	}
 	switch {
 	case e.Online:
 		err = m.acceptOnline(e, row, r)
 	case e.To.Client != "":
 		err = m.acceptOne(e, row, r)
 	case len(e.To.Clients) > 0:
-		err = m.acceptList(e, row)
+		err = m.acceptList(e, row, r)
 	default:
 		err = m.acceptSelection(e, row, r)
 	}
@@ -51,9 +54,10 @@ func (m *Machine) accept(e *record.Accept, r *Result) error {
 	if row.form == formOne && !row.online { // as it was just queued: no need to look
 		r.Receipt.Message = row.message()
 		r.Receipt.Message.Payload, r.Receipt.Message.Counts = nil, gateway.Counts{Total: 1, Queued: 1}
-		return nil
+	} else if err := m.receipt(row, r); err != nil {
+		return err
 	}
-	return m.receipt(row, r)
+	return m.chargeOwner(e.Owner, int64(r.Receipt.Message.Counts.Total)*eventsOfOne)
 }
 
 // receipt fills in the receipt: the message as it now stands, without payload.
@@ -185,10 +189,11 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 }
 
 // acceptList stores a message to named clients, a row for each.
-func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
-	names := slices.Clone(e.To.Clients)
-	slices.Sort(names)
-	names = slices.Compact(names)
+func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error {
+	names := named(&e.To)
+	if r.Err = e.TooMany(len(names)); r.Err != nil {
+		return nil
+	}
 	var known []*client
 	for _, name := range names {
 		c, err := m.counted(name)
@@ -213,6 +218,13 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow) error {
 		}
 	}
 	return m.acceptRows(e, row, known)
+}
+
+// named returns the clients of a list, sorted and each once.
+func named(to *gateway.Audience) []gateway.ClientID {
+	names := slices.Clone(to.Clients)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // acceptRows stores a message in list form. A delivery to an unknown or full queue is
@@ -291,7 +303,11 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 	if err != nil {
 		return err
 	}
-	if total := audience.Count(); total > m.bounds.SmallAudience {
+	total := audience.Count()
+	if r.Err = e.TooMany(total); r.Err != nil {
+		return nil
+	}
+	if total > m.bounds.SmallAudience {
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client

@@ -36,16 +36,24 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 			return err
 		}
 	}
+	if r.Err == nil {
+		if r.Err, err = m.churnFull(c, e.Account); err != nil {
+			return err
+		}
+	}
 	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.At), e.Account); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.At), ""); err != nil {
 			return err
 		}
 	}
 	was, before := c.groups, m.lastEvent()
 	if err := m.regroup(c, c.labels, groups); err != nil {
+		return err
+	}
+	if err := m.assign(c, e.Account); err != nil {
 		return err
 	}
 	c.reported = reported
@@ -60,8 +68,11 @@ func (m *Machine) register(e *record.Register, r *Result) error {
 	c.epoch++
 	c.rowDirty = true
 	m.touch(c)
-	m.note(&Event{Kind: kind, Client: c.id, Epoch: c.epoch, At: c.lastSeenAt, Session: e.Session, Dialect: e.Dialect, Remote: e.Remote})
-	m.noteGroups(c, was, before, c.lastSeenAt)
+	n := m.note(&Event{Kind: kind, Client: c.id, Epoch: c.epoch, At: c.lastSeenAt, Session: e.Session, Dialect: e.Dialect, Remote: e.Remote})
+	n += m.noteGroups(c, was, before, c.lastSeenAt)
+	if err := m.chargeChurn(c, n); err != nil {
+		return err
+	}
 	r.Given = m.State.Seq
 	return m.clientRecord(c, r)
 }
@@ -123,8 +134,7 @@ func (m *Machine) disconnected(e *record.Disconnected) error {
 	c.lastSeenAt, c.lastClose = record.Nanos(e.At), e.Reason
 	c.rowDirty = true
 	m.touch(c)
-	m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: e.Reason, At: m.record.At, Session: e.Session})
-	return nil
+	return m.chargeChurn(c, m.note(&Event{Kind: EventDisconnected, Client: c.id, Epoch: c.epoch, Reason: e.Reason, At: m.record.At, Session: e.Session}))
 }
 
 // update changes a known client or creates one.
@@ -163,11 +173,17 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 			return err
 		}
 	}
+	tells := c == nil || e.Change.Groups != nil // events, at the latest when the client is forgotten
+	if r.Err == nil && tells {
+		if r.Err, err = m.ownerFull(e.Change.Owner, tenantShare); err != nil {
+			return err
+		}
+	}
 	if r.Err != nil {
 		return nil
 	}
 	if c == nil {
-		if c, err = m.newClient(e.Client, record.Nanos(e.Created), e.Account); err != nil {
+		if c, err = m.newClient(e.Client, record.Nanos(e.Created), ""); err != nil {
 			return err
 		}
 	}
@@ -175,7 +191,16 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	if err := m.regroup(c, labels, groups); err != nil {
 		return err
 	}
-	m.noteGroups(c, was, before, m.record.At)
+	if e.Change.Groups != nil || !e.Created.IsZero() {
+		if err := m.assign(c, e.Account); err != nil {
+			return err
+		}
+	}
+	if n := m.noteGroups(c, was, before, m.record.At); tells {
+		if err := m.chargeOwner(e.Change.Owner, max(n, eventsOfOne)); err != nil {
+			return err
+		}
+	}
 	if e.Change.BlockedUntil != nil {
 		c.blockedUntil = record.Nanos(*e.Change.BlockedUntil)
 	}
@@ -268,12 +293,13 @@ func (m *Machine) regroup(c *client, labels map[string]string, groups []string) 
 }
 
 // noteGroups adds the event of a client whose groups have changed since the event
-// numbered before.
-func (m *Machine) noteGroups(c *client, was []string, before uint64, at int64) {
-	if !slices.Equal(was, c.groups) {
-		c.groupsSince = before
-		m.note(&Event{Kind: EventRegrouped, Client: c.id, At: at, Groups: c.groups})
+// numbered before, and returns the bytes that it is counted with.
+func (m *Machine) noteGroups(c *client, was []string, before uint64, at int64) int64 {
+	if slices.Equal(was, c.groups) {
+		return 0
 	}
+	c.groupsSince = before
+	return m.note(&Event{Kind: EventRegrouped, Client: c.id, At: at, Groups: c.groups})
 }
 
 // forgettable reports whether a client was not seen since before and is not
@@ -308,7 +334,7 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 		return nil
 	}
 	at := record.Nanos(e.At)
-	if r.N, err = m.cancelQueued(c, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
+	if r.N, err = m.cancelQueued(c, 0, verdict{state: gateway.Canceled, reason: gateway.ReasonClientForgotten, at: at}); err != nil {
 		return err
 	}
 	if m.online(c) {
@@ -334,7 +360,7 @@ func (m *Machine) dropClient(c *client, at int64) error {
 	}
 	m.del(clientKey(c.id))
 	m.del(countKey(c.ord))
-	a, err := m.account(c.account)
+	a, err := m.account(c.owner())
 	if err != nil {
 		return err
 	}

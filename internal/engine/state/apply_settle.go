@@ -262,19 +262,19 @@ func (m *Machine) lateBit(c *client, h *head, v verdict) error {
 	return nil
 }
 
-// purge cancels everything queued for a client.
+// purge cancels the queue of a client up to a sequence.
 func (m *Machine) purge(e *record.Purge, r *Result) error {
 	c, err := m.counted(e.Client)
 	if err != nil || c == nil {
 		return err
 	}
-	r.N, err = m.cancelQueued(c, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
+	r.N, err = m.cancelQueued(c, e.Through, verdict{state: gateway.Canceled, reason: gateway.ReasonPurged, at: e.At.UnixNano()})
 	return err
 }
 
-// cancelQueued settles everything queued for a client, and returns how many deliveries
-// those were.
-func (m *Machine) cancelQueued(c *client, v verdict) (n int, err error) {
+// cancelQueued settles the queue of a client up to through (0 = everything), and
+// returns how many deliveries those were.
+func (m *Machine) cancelQueued(c *client, through gateway.Seq, v verdict) (n int, err error) {
 	rows, err := m.keysWith(key32(kindQueued, uint32(c.ord)), 0)
 	if err != nil {
 		return 0, err
@@ -285,7 +285,9 @@ func (m *Machine) cancelQueued(c *client, v verdict) (n int, err error) {
 	}
 	seqs := make([]gateway.Seq, 0, len(rows)+len(bits))
 	for _, k := range slices.Concat(rows, bits) {
-		seqs = append(seqs, gateway.Seq(tail64(k)))
+		if seq := gateway.Seq(tail64(k)); through == 0 || seq <= through {
+			seqs = append(seqs, seq)
+		}
 	}
 	slices.Sort(seqs) // a client is settled in the order it was sent to
 	for _, seq := range seqs {

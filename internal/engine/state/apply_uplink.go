@@ -54,13 +54,21 @@ func (m *Machine) uplink(e *record.Uplink, r *Result) error {
 	if r.Err = gateway.UplinksFull(max(own.bytes, a.uplinkBytes), m.State.uplinkBytes, size, m.bounds.MaxUplinkBytes); r.Err != nil {
 		return nil
 	}
+	if r.Err = m.eventsFull(own.events, uplinkShare); r.Err != nil {
+		return nil
+	}
+	if r.Err = m.tenantFull(a, tenantShare); r.Err != nil {
+		return nil
+	}
 	own.account = name
 	m.State.Useq = u.Seq
 	m.set(k, v)
 	m.set(key64(kindUplinkSeq, u.Seq), arrivalRow{u.Client, size}.encode())
 	m.countUplink(own, a, size)
 	r.Useq = u.Seq
-	m.note(&Event{Kind: EventReceived, Client: u.Client, Seq: u.Seq, At: record.Nanos(u.At)})
+	n := m.note(&Event{Kind: EventReceived, Client: u.Client, Seq: u.Seq, At: record.Nanos(u.At)})
+	own.events.add(m.hour(), n)
+	m.chargeTenant(a, n)
 	m.notices.add(&gateway.Uplinked{Uplink: u})
 	return nil
 }

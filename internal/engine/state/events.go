@@ -104,10 +104,11 @@ func (e *Event) parts() (p byte) {
 	return p
 }
 
-// note adds an event to the event log. The state gives it a number when the record is
-// complete.
-func (m *Machine) note(e *Event) {
+// note adds an event to the event log, and returns the bytes that it is counted with. The
+// state gives it a number when the record is complete.
+func (m *Machine) note(e *Event) int64 {
 	l := &m.events
+	before := len(l.row)
 	b := append(l.row, byte(e.Kind), 0)
 	start := len(b)
 	parts := e.parts()
@@ -139,6 +140,9 @@ func (m *Machine) note(e *Event) {
 		b = slices.Replace(b, start-1, start, head[:binary.PutUvarint(head[:], uint64(size))]...)
 	}
 	l.row = b
+	size := int64(len(b)-before) + entryOverhead
+	m.State.written.add(m.hour(), size)
+	return size
 }
 
 func putChunks(b []byte, m record.Bitmap) []byte {

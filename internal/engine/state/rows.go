@@ -1,6 +1,8 @@
 package state
 
 import (
+	"cmp"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -22,6 +24,7 @@ type Standing struct {
 	EventsGone  uint64 // events up to this number were forgotten
 	epoch       uint64 // highest one of a forgotten client
 	uplinkBytes int64  // of the rows of uplinks, keys and values
+	written     hourly // events
 	// Sum is the running checksum behind Pos, Agreed the one behind the last position
 	// that is a multiple of 256, for nodes to compare; see Machine.seal.
 	Sum    uint64
@@ -53,7 +56,8 @@ func (r *Standing) encode() []byte {
 	b := make([]byte, 0, 64)
 	for _, v := range [...]uint64{r.Pos, uint64(r.At), uint64(r.Seq), r.Useq, r.Event, uint64(r.nextOrdinal), r.era,
 		uint64(r.Clients), uint64(r.Messages), uint64(r.Queued), uint64(r.bitmaps), uint64(r.eventBytes), r.EventsGone,
-		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch, uint64(r.uplinkBytes)} {
+		r.Sum, r.Agreed.Pos, r.Agreed.Sum, r.epoch, uint64(r.uplinkBytes),
+		uint64(r.written.hour), uint64(r.written.bytes)} {
 		b = record.PutUint(b, v)
 	}
 	return record.PutSum(keyState, b)
@@ -73,10 +77,11 @@ func decodeState(v []byte) (r Standing, err error) {
 		return r, err
 	}
 	switch count {
-	case stateValues:
+	case stateValues, stateValues - 2: // of a state before the shares of the event log
 		r = Standing{Pos: n[0], At: int64(n[1]), Seq: gateway.Seq(n[2]), Useq: n[3], Event: n[4], nextOrdinal: record.Ordinal(n[5]), era: n[6],
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10]), eventBytes: int64(n[11]), EventsGone: n[12],
-			Sum: n[13], Agreed: Agreement{n[14], n[15]}, epoch: n[16], uplinkBytes: int64(n[17])}
+			Sum: n[13], Agreed: Agreement{n[14], n[15]}, epoch: n[16], uplinkBytes: int64(n[17]),
+			written: hourly{int64(n[18]), int64(n[19])}}
 	case oldStateValues: // the incarnations of the writer become eras that are over; n[2] was a number within one
 		r = Standing{Pos: n[0], era: n[1], At: int64(n[3]), Seq: gateway.Seq(n[4]), Useq: n[5], nextOrdinal: record.Ordinal(n[6]),
 			Clients: int64(n[7]), Messages: int64(n[8]), Queued: int64(n[9]), bitmaps: int64(n[10])}
@@ -88,7 +93,7 @@ func decodeState(v []byte) (r Standing, err error) {
 
 // Numbers of values in the row of the state, now and up to format 3.
 const (
-	stateValues    = 18
+	stateValues    = 20
 	oldStateValues = 11
 )
 
@@ -108,7 +113,9 @@ type clientRow struct {
 	epoch       uint64            // rises by one with each registration
 	groupsSince uint64            // events above this number are of the client in its present groups
 	reported    map[string]string // labels that the device has sent
-	account     string            // that it is counted for; "" = none
+	account     string            // of the caller that has made it known; "" = none
+	tenant      string            // that it belongs to and is counted for instead; "" = none
+	churn       hourly            // events of its connections
 }
 
 func (r *clientRow) encode(key []byte) []byte {
@@ -116,6 +123,9 @@ func (r *clientRow) encode(key []byte) []byte {
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
 	b = record.PutUint(record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account), r.groupsSince)
+	if r.tenant != "" || r.churn.bytes != 0 {
+		b = r.churn.encode(record.PutString(b, r.tenant))
+	}
 	return record.PutSum(key, b)
 }
 
@@ -130,8 +140,14 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 	if len(d.Rest) > 0 { // rows of format 3 end here
 		r.epoch, r.reported, r.account, r.groupsSince = d.Uint(), d.Map(), d.Text(), d.Uint()
 	}
+	if len(d.Rest) > 0 {
+		r.tenant, r.churn = d.Text(), decodeHourly(&d)
+	}
 	return r, d.End()
 }
+
+// owner returns the account that the client is counted for, "" for none.
+func (r *clientRow) owner() string { return cmp.Or(r.tenant, r.account) }
 
 // record returns the row as the gateway knows it.
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {

@@ -71,3 +71,41 @@ func TestUplinksShareTheDisk(t *testing.T) {
 		t.Errorf("afterwards one device has stored %d uplinks, want about half", n)
 	}
 }
+
+// The members of a tenant's group are one owner, with what they sent before they became
+// members, and a client that leaves the group takes its uplinks along.
+func TestMembersOfATenantsGroupShareAsOne(t *testing.T) {
+	w := newWorld(t)
+	b := record.DefaultBounds()
+	b.MaxUplinkBytes = 100_000
+	const tenant = gateway.GroupAccount + "gang"
+	w.record(1, 11, &record.Bounded{Bounds: b}, w.register("a"), w.register("b"), w.register("c"))
+	member := func(id gateway.ClientID, account string, groups ...string) {
+		t.Helper()
+		w.record(1, 11, &record.Update{Client: id, Change: gateway.ClientChange{Groups: &groups}, Account: account})
+	}
+	const size = 1000
+	if n := w.fill("a", size); n < 45 || n > 50 {
+		t.Fatalf("a device has stored %d uplinks in a share of 100, want about half", n)
+	}
+	member("a", tenant, "gang", "own")
+	member("b", tenant, "gang")
+	w.verify()
+	w.restart()
+	if n := w.fill("b", size); n != 0 {
+		t.Errorf("a second member has stored %d beyond the share of both", n)
+	}
+	w.record(1, 11, w.register("b")) // it names no groups, and no key says whose it is
+	if n := w.fill("b", size); n != 0 {
+		t.Errorf("between two keys a member has stored %d beyond the share of both", n)
+	}
+	if n := w.fill("c", size); n < 20 {
+		t.Errorf("another device has stored %d, want about a quarter", n)
+	}
+	member("a", "", "own")
+	if n := w.fill("b", size); n < 10 {
+		t.Errorf("a member has stored %d after the other one has left, want about an eighth", n)
+	}
+	w.record(1, 11, &record.RemoveClient{Client: "b", At: w.at}, &record.ForgetUplinks{Through: w.State.Useq, Max: 1000})
+	w.verify()
+}

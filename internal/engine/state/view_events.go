@@ -188,7 +188,7 @@ func (r *eventReader) complete(e *Event) error {
 	switch e.Kind {
 	case EventNoted:
 		n := &e.Note.Event
-		f.Message, f.State, f.Reason, f.Attempts, f.Detail = n.Message, n.State, n.Reason, n.Attempts, n.Detail
+		f.Message, f.State, f.Reason, f.Attempts, f.Detail, f.Repair = n.Message, n.State, n.Reason, n.Attempts, n.Detail, n.Repair
 		f.Result = slices.Clone(n.Result)
 	case EventReplaced:
 		f.Reason = gateway.ReasonReplaced

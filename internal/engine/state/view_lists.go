@@ -49,17 +49,14 @@ func (v *View) Client(id gateway.ClientID) (rec gateway.ClientRecord, err error)
 	return v.record(id, &row)
 }
 
-// Clients returns known clients in id order.
+// Clients returns known clients in id order, rising or falling.
 func (v *View) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord, gateway.ClientID], error) {
 	p := newPage[gateway.ClientRecord, gateway.ClientID](q.Limit)
-	from, to := clientKey(gateway.ClientID(q.Prefix)), afterPrefix(clientKey(gateway.ClientID(q.Prefix)))
-	if next := append(clientKey(q.After), 0); q.After != "" && string(next) > string(from) {
-		from = next
-	}
+	from, to := clientRange(&q)
 	if string(from) >= string(to) {
 		return p.Page, nil
 	}
-	err := v.each(from, to, false, func(k, val []byte) (bool, error) {
+	err := v.each(from, to, q.Descending, func(k, val []byte) (bool, error) {
 		id := gateway.ClientID(k[1:])
 		if !p.next(id) {
 			return false, nil
@@ -69,12 +66,49 @@ func (v *View) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecord
 			return true, err
 		}
 		rec, err := v.record(id, &row)
-		if err == nil && rec.Queued > q.QueuedGT {
-			p.Items = append(p.Items, rec)
+		if err != nil || rec.Queued <= q.QueuedGT {
+			return true, err
 		}
-		return true, err
+		if !q.QueuedBefore.IsZero() {
+			if at, queued, err := v.oldestQueued(row.ord); err != nil || !queued || at >= record.Nanos(q.QueuedBefore) {
+				return true, err
+			}
+		}
+		p.Items = append(p.Items, rec)
+		return true, nil
 	})
 	return p.Page, err
+}
+
+// clientRange returns the keys of the rows that a query may show.
+func clientRange(q *gateway.ClientQuery) (from, to []byte) {
+	prefix := clientKey(gateway.ClientID(q.Prefix))
+	from, to = prefix, afterPrefix(prefix)
+	// The first row of the page is that of an id, or the one behind it.
+	start := func(id gateway.ClientID, itself bool) {
+		if id == "" {
+			return
+		}
+		at := clientKey(id)
+		if itself == q.Descending {
+			at = append(at, 0)
+		}
+		if q.Descending {
+			to = minKey(to, at)
+		} else if string(at) > string(from) {
+			from = at
+		}
+	}
+	start(q.From, true)
+	start(q.After, false)
+	return from, to
+}
+
+func minKey(a, b []byte) []byte {
+	if string(b) < string(a) {
+		return b
+	}
+	return a
 }
 
 func matches(row *clientRow, q *gateway.ClientQuery) bool {
@@ -127,14 +161,20 @@ func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Rece
 	return r, true, err
 }
 
-// Messages returns messages, newest first.
+// Messages returns messages, newest first or oldest first.
 func (v *View) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, gateway.MessageID], error) {
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
-	to := []byte{kindMessage + 1}
+	from, to := []byte{kindMessage}, []byte{kindMessage + 1}
 	if q.Before != "" {
 		to = messageKey(q.Before)
 	}
-	err := v.each([]byte{kindMessage}, to, true, func(k, val []byte) (bool, error) {
+	if q.Ascending && q.After != "" {
+		from = append(messageKey(q.After), 0)
+	}
+	if string(from) >= string(to) {
+		return p.Page, nil
+	}
+	err := v.each(from, to, !q.Ascending, func(k, val []byte) (bool, error) {
 		if !p.next(record.ParseID(k[1:])) {
 			return false, nil
 		}
@@ -166,8 +206,21 @@ func inState(msg *gateway.Message, s gateway.State) bool {
 // Uplinks returns stored uplinks of a client, or of all when client is "", with a
 // sequence above after, oldest first.
 func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
-	p := newPage[gateway.Uplink, uint64](limit)
 	if after == ^uint64(0) {
+		return gateway.Page[gateway.Uplink, uint64]{}, nil
+	}
+	return v.uplinks(client, after+1, ^uint64(0), false, limit)
+}
+
+// UplinksBefore returns those with a sequence below before, newest first; 0 is the end.
+func (v *View) UplinksBefore(client gateway.ClientID, before uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	return v.uplinks(client, 0, before-1, true, limit)
+}
+
+// uplinks returns a page of the uplinks from the sequence first to last.
+func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
+	p := newPage[gateway.Uplink, uint64](limit)
+	if first > last {
 		return p.Page, nil
 	}
 	add := func(k, val []byte) (bool, error) {
@@ -176,7 +229,7 @@ func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gatewa
 		return true, err
 	}
 	if client == "" {
-		err := v.each(key64(kindUplinkSeq, after+1), []byte{kindUplinkSeq + 1}, false, func(k, val []byte) (bool, error) {
+		err := v.each(key64(kindUplinkSeq, first), append(key64(kindUplinkSeq, last), 0), falling, func(k, val []byte) (bool, error) {
 			if !p.next(tail64(k)) {
 				return false, nil
 			}
@@ -193,7 +246,7 @@ func (v *View) Uplinks(client gateway.ClientID, after uint64, limit int) (gatewa
 		})
 		return p.Page, err
 	}
-	err := v.each(uplinkKey(client, after+1), afterPrefix(namedPrefix(kindUplink, client)), false, func(k, val []byte) (bool, error) {
+	err := v.each(uplinkKey(client, first), append(uplinkKey(client, last), 0), falling, func(k, val []byte) (bool, error) {
 		if !p.next(tail64(k)) {
 			return false, nil
 		}

@@ -101,6 +101,43 @@ func (v *View) lane(o record.Ordinal, after gateway.Seq) (l lane, err error) {
 	return l, err
 }
 
+// oldestQueued returns when the first delivery in a client's queue was accepted; ok is
+// false if there is none.
+func (v *View) oldestQueued(o record.Ordinal) (at int64, ok bool, err error) {
+	l, err := v.lane(o, 0)
+	if err == nil {
+		at, ok, err = l.firstAt()
+	}
+	return at, ok, errors.Join(err, l.close())
+}
+
+// firstAt returns when the next delivery of the lane was accepted.
+func (l *lane) firstAt() (at int64, ok bool, err error) {
+	seq, many := l.broadcast()
+	if l.ok && (!many || gateway.Seq(tail64(l.rows.Key())) < seq) {
+		val, err := l.rows.ValueAndErr()
+		if err != nil {
+			return 0, false, err
+		}
+		q, err := decodeQueued(val)
+		if err != nil {
+			return 0, false, &record.CorruptError{Key: queueKey(l.ord, gateway.Seq(tail64(l.rows.Key()))), Cause: err}
+		}
+		return q.createdAt, true, nil
+	}
+	if !many {
+		return 0, false, nil
+	}
+	h, err := l.view.head(seq)
+	if err == nil && h == nil {
+		err = &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return h.createdAt, true, nil
+}
+
 // broadcast returns the next message whose bit is set.
 func (l *lane) broadcast() (gateway.Seq, bool) {
 	if l.bits == nil {

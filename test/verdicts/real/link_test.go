@@ -202,6 +202,10 @@ func (c *conn) handle(ctx context.Context, e protocol.Event) {
 			w.cover("ack timed out")
 		}
 		c.gw.AckTimeout(seq, e.Ephemeral)
+	case protocol.KindSuspect:
+		c.gw.Suspect()
+	case protocol.KindAlive:
+		c.gw.Alive(e.RTT)
 	case protocol.KindWritable:
 		c.gw.Writable()
 	case protocol.KindClosed:
@@ -311,7 +315,9 @@ func (c *conn) Close(why gateway.Close) {
 // later is drive for a goroutine that may hold the gateway's locks.
 func (c *conn) later() { c.p.call(func(context.Context) { c.drive() }) }
 
-// Stats, MaxPayload and Window implement gateway.Link.
+// Probe, Stats, MaxPayload and Window implement gateway.Link.
+func (c *conn) Probe() bool { return false }
+
 func (c *conn) Stats() gateway.LinkStats { return gateway.LinkStats{} }
 
 func (c *conn) MaxPayload() int {

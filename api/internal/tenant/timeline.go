@@ -1,0 +1,90 @@
+package tenant
+
+import (
+	"context"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/timeline"
+)
+
+// Timeline returns a client that the caller may see and its entries in b; a nil b has
+// none.
+func (v *View) Timeline(b *timeline.Book, id gateway.ClientID) (gateway.Client, timeline.Page, error) {
+	c, err := v.Client(id)
+	if err != nil || b == nil {
+		return c, timeline.Page{}, err
+	}
+	return c, b.Read(id), nil
+}
+
+// TimelineReader follows the entries of a client while the caller may see it.
+type TimelineReader struct {
+	*timeline.Reader
+	Client gateway.ClientID
+	view   *View
+}
+
+// FollowTimeline returns a reader of the entries of a client behind the number after;
+// lost reports whether some of them are gone. Close must follow.
+func (v *View) FollowTimeline(b *timeline.Book, id gateway.ClientID, after uint64) (r *TimelineReader, lost bool, err error) {
+	if _, err := v.Client(id); err != nil {
+		return nil, false, err
+	}
+	reader, lost := b.Follow(id, after)
+	return &TimelineReader{reader, id, v}, lost, nil
+}
+
+// Next waits as timeline.Reader.Next does. It returns an error when the key has ended
+// or the client is beyond its limit now.
+func (r *TimelineReader) Next(ctx context.Context, buf []timeline.Entry) ([]timeline.Entry, error) {
+	out, err := r.Reader.Next(ctx, buf)
+	if err == nil {
+		err = r.view.Alive()
+	}
+	if err == nil {
+		err = r.view.reach(r.Client)
+	}
+	if err != nil {
+		return buf, err
+	}
+	return out, nil
+}
+
+// StartTrace traces a client.
+func (v *View) StartTrace(b *timeline.Book, t timeline.Trace) (timeline.Trace, error) {
+	_, err := v.Client(t.Client)
+	if err == nil {
+		t.Key, t.Name = v.key.ID, v.key.Name
+		if v.limited() {
+			t.Tenant = v.key.Limit.Prefix + "\x00" + v.key.Limit.Group
+		}
+		t, err = b.StartTrace(t)
+	}
+	return t, err
+}
+
+// EndTrace ends the trace of a client.
+func (v *View) EndTrace(b *timeline.Book, id gateway.ClientID) error {
+	_, err := v.Client(id)
+	if err == nil && b != nil {
+		b.EndTrace(id)
+	}
+	v.Record(audit.EndTrace, string(id), err)
+	return err
+}
+
+// Traces returns the traces of clients that the caller may see.
+func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
+	var list []timeline.Trace
+	for _, t := range b.Traces() {
+		in, err := v.inside(t.Client)
+		if err != nil {
+			return nil, err
+		}
+		if in {
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"encoding/binary"
+	"net/http"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// messageMembers are the members of Message, for ?fields=.
+var messageMembers = membersOf[Message]()
+
+// maxDigests bounds a page whose digests need the payload of each message.
+const maxDigests = 100
+
+// listFields takes the members of a message that a list is to show; nil = those that it
+// shows without ?fields=.
+func (q *query) listFields() []member {
+	fields := q.fields(messageMembers)
+	for _, name := range []string{"text", "json", "base64"} {
+		if shows(fields, name) {
+			q.fail("fields", "cannot name %s: no list has payloads; name preview, and get the payload of one message", name)
+		}
+	}
+	return fields
+}
+
+// writeMessages answers with a page of messages.
+func writeMessages(w http.ResponseWriter, r *http.Request, page *MessagePage, fields []member) error {
+	linkNext(w, r, page.NextCursor)
+	if fields == nil {
+		return writeJSON(w, http.StatusOK, page)
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Items      []narrowed[Message] `json:"items"`
+		NextCursor string              `json:"next_cursor,omitempty"`
+		Now        string              `json:"now"`
+	}{narrowAll(page.Items, fields), page.NextCursor, page.Now})
+}
+
+// messageID takes the id of a message, known or not; "" when absent.
+func (q *query) messageID(name string) gateway.MessageID {
+	v := q.one(name)
+	if v != "" && !validMessage(v) {
+		q.fail(name, "is not the id of a message")
+		return ""
+	}
+	return gateway.MessageID(v)
+}
+
+// messageBefore takes the id of a message, or a time: then it returns an id that is above
+// those of all earlier messages.
+func (q *query) messageBefore(name string, now time.Time) gateway.MessageID {
+	if validMessage(q.values.Get(name)) {
+		return q.messageID(name)
+	}
+	t := q.since(name, now)
+	if t.IsZero() {
+		return ""
+	}
+	return firstMessageAt(t)
+}
+
+// firstMessageAt returns the lowest id of a message that was made at t: ids are UUIDs of
+// version 7, which begin with the time in milliseconds.
+func firstMessageAt(t time.Time) gateway.MessageID {
+	var u [16]byte
+	binary.BigEndian.PutUint64(u[:8], uint64(max(0, t.UnixMilli()))<<16)
+	return gateway.MessageIDOf(u)
+}

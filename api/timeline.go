@@ -1,0 +1,307 @@
+package api
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/timeline"
+)
+
+// Timeline has the last events of one client.
+type Timeline struct {
+	Client  string          `json:"client" validate:"required" example:"truck-17"` // its id
+	Now     string          `json:"now" validate:"required" format:"date-time"`    // the gateway's clock
+	Items   []TimelineEntry `json:"items" validate:"required"`                     // the oldest first
+	Before  string          `json:"before,omitempty" example:"1763800000000017"`   // for the next call, which shows older entries; absent when there are none
+	Dropped bool            `json:"dropped,omitempty"`                             // older entries are gone
+	Traced  string          `json:"traced_until,omitempty" format:"date-time"`     // when the trace of the client ends; absent without one
+} //@name Timeline
+
+// TimelineEntry is one event of a client.
+type TimelineEntry struct {
+	ID         string `json:"id" validate:"required" example:"1763800000000017"`                                                               // rises within a client
+	At         string `json:"at" validate:"required" format:"date-time"`                                                                       // when
+	Until      string `json:"until,omitempty" format:"date-time"`                                                                              // heartbeats, refused: when the last of them was
+	Source     string `json:"source" validate:"required" enums:"memory,record"`                                                                // memory: it was seen as it happened. record: the client's present record says so
+	What       string `json:"what" validate:"required" example:"frame"`                                                                        // what happened
+	Connection string `json:"connection,omitempty" format:"date-time"`                                                                         // when the connection was accepted; distinguishes the connections of a client
+	Count      int    `json:"count,omitempty" example:"6"`                                                                                     // heartbeats, refused: how many
+	Session    string `json:"session,omitempty" example:"ses_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                            // connected: the session
+	RemoteAddr string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`                                                                 // connected, refused, closed: the device's address
+	Transport  string `json:"transport,omitempty" enums:"tcp,tls"`                                                                             // connected, refused, closed
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                                                                            // connected, refused, closed
+	Reason     string `json:"reason,omitempty" example:"heartbeat_timeout"`                                                                    // why: of a refusal, a close, a state, or malformed input
+	By         string `json:"by,omitempty" example:"gateway"`                                                                                  // closed: which side ended the connection
+	Direction  string `json:"direction,omitempty" enums:"in,out"`                                                                              // frame: from the device, or to it
+	Frame      string `json:"frame,omitempty" example:"data"`                                                                                  // frame: its type
+	Bytes      int    `json:"bytes,omitempty" example:"14"`                                                                                    // frame: its size on the wire
+	Number     string `json:"number,omitempty" example:"17"`                                                                                   // frame, delivery: of the payload, as the text dialect writes it: e7 counts within the connection
+	Code       string `json:"code,omitempty" enums:"ok,reject,retry,send,not_kept,working"`                                                    // frame: of an ack
+	Duplicate  bool   `json:"duplicate,omitempty"`                                                                                             // frame: a payload that was sent before
+	Text       string `json:"text,omitempty"`                                                                                                  // frame that was traced: its bytes, if they are text
+	Hex        string `json:"hex,omitempty" example:"0512117b7d"`                                                                              // frame that was traced: its bytes otherwise
+	Cut        bool   `json:"cut,omitempty"`                                                                                                   // text and hex have the first bytes only
+	Withheld   bool   `json:"withheld,omitempty"`                                                                                              // the bytes are kept, and the key may not read messages
+	State      string `json:"state,omitempty" example:"sent"`                                                                                  // delivery: what became of it
+	Message    string `json:"message,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11" validate:"omitempty"`                       // delivery, and frame if it is known: the message
+	Attempts   int    `json:"attempts,omitempty" example:"1"`                                                                                  // delivery: transmissions so far
+	Detail     string `json:"detail,omitempty" example:"entries were removed before they were read; connect again to go on with those behind"` // for people
+} //@name TimelineEntry
+
+// Kinds of entries that a stream adds, and the sources.
+const (
+	timelineOverflow = "overflow"
+	fromMemory       = "memory"
+	fromRecord       = "record"
+)
+
+// TimelineKinds returns every value of TimelineEntry.What.
+func TimelineKinds() []string { return append(timeline.Kinds(), timelineOverflow) }
+
+// fineStamp shows a time in microseconds: frames are close to each other.
+func fineStamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
+}
+
+// timelineView returns an entry for a caller. payloads says whether it may read
+// messages.
+func timelineView(e *timeline.Entry, payloads bool) TimelineEntry {
+	v := TimelineEntry{ID: strconv.FormatUint(e.Number, 10), At: fineStamp(e.At), Until: fineStamp(e.Until), Source: fromMemory, What: e.Kind.String(),
+		Connection: fineStamp(e.Connection), Count: e.Count, Session: string(e.Session), RemoteAddr: e.Remote, Transport: e.Transport, Dialect: e.Dialect,
+		Reason: e.Reason, Message: string(e.Message), Attempts: e.Attempts}
+	if e.Seq != 0 {
+		v.Number = strconv.FormatUint(e.Seq, 10)
+		if e.Ephemeral {
+			v.Number = "e" + v.Number
+		}
+	}
+	switch e.Kind {
+	case timeline.Closed:
+		v.By = string(gateway.CloserOf(e.Reason))
+	case timeline.Stepped:
+		v.State = e.Step.String()
+	case timeline.Framed:
+		v.frame(e, payloads)
+	}
+	return v
+}
+
+// frame adds the members of a frame.
+func (v *TimelineEntry) frame(e *timeline.Entry, payloads bool) {
+	v.Frame, v.Bytes, v.Duplicate = e.Frame.String(), e.Size, e.Dup
+	v.Direction = "in"
+	if e.Out {
+		v.Direction = "out"
+	}
+	if e.IsAck() {
+		v.Code = e.Code.String()
+	}
+	switch {
+	case e.Bytes == nil:
+	case !payloads && e.HasPayload():
+		v.Withheld = true
+	case isLine(e.Bytes):
+		v.Text, v.Cut = string(e.Bytes), e.Cut
+	default:
+		v.Hex, v.Cut = hex.EncodeToString(e.Bytes), e.Cut
+	}
+}
+
+// isLine reports whether b is UTF-8 without control characters, besides an end of line.
+func isLine(b []byte) bool {
+	return utf8.Valid(b) && !strings.ContainsFunc(strings.TrimRight(string(b), "\r\n"), func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// timeline shows or streams the last events of a client.
+//
+//	@ID				timeline
+//	@Summary		Last events of a client
+//	@Description	Connections, refusals, frames with type and size, what became of deliveries, and closes: up to 200 entries in memory. A trace adds the bytes of every frame. Heartbeats that came in time are counted.
+//	@Description	A client that is only connected has no entries in memory. Its present connection, or how its last one ended, is then taken from its record: `source` is `record`.
+//	@Description	With `follow=true` the answer is a stream: server-sent events, or with `Accept: application/x-ndjson` one entry per line. It begins with the last entries, or behind Last-Event-ID. An entry `overflow` means that entries were removed before the reader came to them; the stream may end with it, and go on with the next connection.
+//	@Description	Without the scope `messages:read` the bytes of payloads, acks and malformed input are left out, and `withheld` says so.
+//	@Tags			clients
+//	@Produce		json,text/event-stream,application/x-ndjson
+//	@Param			id				path		string	true	"client id"
+//	@Param			message			query		string	false	"entries of the deliveries of this message"
+//	@Param			before			query		string	false	"entries before this id"
+//	@Param			limit			query		int		false	"so many entries, the newest ones"	minimum(1)	maximum(1000)	default(200)
+//	@Param			follow			query		bool	false	"stream further entries"			default(false)
+//	@Param			Last-Event-ID	header		string	false	"with follow: behind this id"
+//	@Success		200				{object}	Timeline
+//	@x-scope		"events:read"
+//	@Router			/v1/clients/{id}/timeline [get]
+func (s *server) timeline(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientInPath(r)
+	if err != nil {
+		return err
+	}
+	q := queryOf(r)
+	a := timelineQuery{message: gateway.MessageID(q.one("message")), before: q.number("before"), limit: q.integer("limit", timeline.MaxEntries, 1, gateway.MaxListLimit)}
+	follow := q.flag("follow")
+	if _, ok := a.message.UUID(); !ok && a.message != "" {
+		q.fail("message", "is not a message id")
+	}
+	if follow && a.before != 0 {
+		q.fail("before", "goes with no follow")
+	}
+	if err := q.done(); err != nil {
+		return err
+	}
+	a.payloads = viewOf(w).Key().Scopes.Allows(apikey.MessagesRead)
+	if follow {
+		return s.followTimeline(w, r, id, a)
+	}
+	t, err := s.timelineOf(w, id, a)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, t)
+}
+
+// timelineQuery selects entries.
+type timelineQuery struct {
+	message  gateway.MessageID
+	before   uint64 // 0 = no bound
+	limit    int
+	payloads bool
+}
+
+// number takes an id of an entry, 0 for none.
+func (q *query) number(name string) uint64 {
+	v := q.one(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n == 0 {
+		q.fail(name, "must be the id of an entry")
+	}
+	return n
+}
+
+// timelineOf returns the selected entries of a client that the caller may see.
+func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timelineQuery) (*Timeline, error) {
+	view := viewOf(w)
+	t := &Timeline{Client: string(id), Now: fineStamp(s.cfg.Now()), Items: []TimelineEntry{}}
+	var all []TimelineEntry
+	c, page, err := view.Timeline(s.cfg.Timeline, id)
+	switch {
+	case err == nil && s.cfg.Timeline == nil:
+		return nil, timelineOff()
+	case err == nil:
+		all = timelineItems(&c, page.Entries, a)
+	case gateway.CodeOf(err) == gateway.CodeClientNotFound && s.cfg.Timeline != nil && view.MaySee(id):
+		if all = s.strangerItems(id); all == nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	if page.Trace != nil {
+		t.Traced = fineStamp(page.Trace.EndsAt)
+	}
+	kept := all[:0]
+	for _, e := range all {
+		if n, _ := strconv.ParseUint(e.ID, 10, 64); (a.before == 0 || n < a.before) && (a.message == "" || e.Message == string(a.message)) {
+			kept = append(kept, e)
+		}
+	}
+	t.Dropped = page.Dropped
+	if n := len(kept) - a.limit; n > 0 {
+		kept = kept[n:]
+		t.Before = kept[0].ID
+	}
+	t.Items = append(t.Items, kept...)
+	return t, nil
+}
+
+// timelineItems returns the entries of a client, and before them what its record says
+// of a connection that they do not show.
+func timelineItems(c *gateway.Client, entries []timeline.Entry, a timelineQuery) (items []TimelineEntry) {
+	if v, ok := recordItem(c, entries); ok {
+		items = append(items, v)
+	}
+	for i := range entries {
+		items = append(items, timelineView(&entries[i], a.payloads))
+	}
+	return items
+}
+
+// recordItem returns the entry that the client's record stands for; ok is false if the
+// entries have it, or if there is none.
+func recordItem(c *gateway.Client, entries []timeline.Entry) (v TimelineEntry, ok bool) {
+	at := c.ConnectedAt
+	if !c.Online {
+		at = c.LastSeenAt
+	}
+	if at.IsZero() || !c.Online && c.LastClose == "" {
+		return v, false
+	}
+	for i := range entries {
+		e := &entries[i]
+		if c.Online && e.Session == c.Session || !c.Online && e.Kind == timeline.Closed {
+			return v, false
+		}
+	}
+	if len(entries) > 0 && entries[0].At.Before(at) {
+		return v, false // it would not be the first one; the line had it and has lost it
+	}
+	v = TimelineEntry{ID: strconv.FormatInt(max(at.UnixMicro()-1, 1), 10), At: fineStamp(at), Source: fromRecord}
+	if !c.Online {
+		v.What, v.Reason, v.By = timeline.Closed.String(), c.LastClose, string(gateway.CloserOf(c.LastClose))
+		return v, true
+	}
+	v.What, v.Session, v.RemoteAddr = timeline.Connected.String(), string(c.Session), c.Link.RemoteAddr.String()
+	v.Transport, v.Dialect = c.Link.Transport, c.Link.Dialect
+	if !c.Link.RemoteAddr.IsValid() {
+		v.RemoteAddr = ""
+	}
+	return v, true
+}
+
+// strangerItems returns the entry of an id that has never registered and was refused,
+// nil if it is not among the refused ones.
+func (s *server) strangerItems(id gateway.ClientID) []TimelineEntry {
+	for _, k := range s.refusedRegistrations() {
+		if k.Client != id {
+			continue
+		}
+		v := TimelineEntry{ID: strconv.FormatInt(max(k.LastAt.UnixMicro(), 1), 10), At: fineStamp(k.FirstAt), Until: fineStamp(k.LastAt), Source: fromRecord,
+			What: timeline.Refused.String(), Count: int(k.Count), Dialect: k.Dialect, Reason: k.Reason}
+		if k.Remote.IsValid() {
+			v.RemoteAddr = k.Remote.String()
+		}
+		return []TimelineEntry{v}
+	}
+	return nil
+}
+
+// entry appends an entry as a line, or as a server-sent event.
+func (st *stream) entry(v *TimelineEntry) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain types only
+	}
+	if st.lines {
+		st.buf.Write(data)
+		st.buf.WriteByte('\n')
+		return
+	}
+	if v.ID != "0" {
+		st.buf.WriteString("id: " + v.ID + "\n")
+	}
+	st.buf.WriteString("event: " + v.What + "\ndata: ")
+	st.buf.Write(data)
+	st.buf.WriteString("\n\n")
+}

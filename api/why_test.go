@@ -1,0 +1,74 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/gateway"
+)
+
+// refusing is a gateway that has refused the device a-lost.
+func refusing(c *Config) {
+	c.Refusal = func(id gateway.ClientID) (r gateway.RefusedRegistration, ok bool) {
+		at := time.Now()
+		return gateway.RefusedRegistration{Client: id, Count: 2, FirstAt: at, LastAt: at, Reason: "wrong_token"}, id == "a-lost"
+	}
+}
+
+// An id that is not known, and was refused or forgotten, is shown to those who may see
+// unknown ids. For all others it is any unknown id.
+func TestWhyOfUnknownIDsIsForThoseWhoMaySeeThem(t *testing.T) {
+	w := newWorld(t, refusing)
+	w.as("unlimited", "DELETE", "/v1/clients/a-truck?forget=true", "").want(204)
+	for id, code := range map[string]string{"a-lost": "refused", "a-truck": "forgotten"} {
+		for _, key := range []string{"unlimited", "a"} {
+			if got := decode[ClientWhy](w.as(key, "GET", "/v1/clients/"+id+"/why", "").want(200)); got.Code != code {
+				t.Errorf("%s hears of %s %+v, want %s", key, id, got, code)
+			}
+		}
+		for _, key := range []string{"b", "g"} {
+			w.as(key, "GET", "/v1/clients/"+id+"/why", "").wantProblem(404, "client-not-found")
+		}
+	}
+	w.as("unlimited", "GET", "/v1/clients/never/why", "").wantProblem(404, "client-not-found")
+	w.as("messages:read", "GET", "/v1/clients/a-truck/why", "").wantProblem(403, problem.InsufficientScope)
+}
+
+// A tenant that has lost a client keeps the status of its messages, and hears nothing more
+// of the client by them.
+func TestWhyAfterTheClientHasLeftTheTenant(t *testing.T) {
+	w := newWorld(t)
+	m := decode[Message](w.as("g", "POST", "/v1/clients/g-truck/messages", "x").want(202))
+	if got := decode[MessageWhy](w.as("g", "GET", "/v1/messages/"+m.ID+"/why", "").want(200)); got.Client != "g-truck" {
+		t.Errorf("%+v", got)
+	}
+	w.as("unlimited", "PATCH", "/v1/clients/g-truck", `{"groups":[]}`).want(200)
+	w.as("g", "GET", "/v1/messages/"+m.ID, "").want(200)
+	w.as("g", "GET", "/v1/messages/"+m.ID+"/why", "").wantProblem(404, "message-not-found")
+	w.as("g", "GET", "/v1/messages/"+m.ID+"/deliveries/g-truck", "").wantProblem(404, "message-not-found")
+	w.as("g", "DELETE", "/v1/clients/g-truck/messages", "").wantProblem(404, "client-not-found")
+	w.as("unlimited", "DELETE", "/v1/messages/"+m.ID, "").want(200)
+	if got := decode[MessageWhy](w.as("g", "GET", "/v1/messages/"+m.ID+"/why", "").want(200)); got.Code != "canceled" || got.Facts.OfflineSince != "" {
+		t.Errorf("after the end: %+v", got)
+	}
+}
+
+// An empty through would cancel everything by mistake.
+func TestCancelQueueRefusesAnEmptyThrough(t *testing.T) {
+	w := newWorld(t)
+	for _, through := range []string{"through=", "through=7", "through=msg_1&through=msg_2", "trough=msg_1"} {
+		w.as("unlimited", "DELETE", "/v1/clients/a-truck/messages?"+through, "").wantProblem(400, problem.InvalidParameter)
+	}
+	w.as("unlimited", "DELETE", "/v1/clients/a-truck/messages?through=msg_none", "").wantProblem(404, "message-not-found")
+	w.as("unlimited", "DELETE", "/v1/clients/a-truck/messages?through="+w.messages["b"], "").wantProblem(404, "message-not-found")
+	if c := decode[Client](w.as("unlimited", "GET", "/v1/clients/a-truck", "")); c.Queued == 0 {
+		t.Error("the queue was canceled")
+	}
+	w.as("a", "POST", "/v1/clients/a-truck/messages", "later").want(202)
+	before := decode[Client](w.as("a", "GET", "/v1/clients/a-truck", "")).Queued
+	done := decode[QueueCanceled](w.as("a", "DELETE", "/v1/clients/a-truck/messages?through="+w.messages["a"], "").want(200))
+	if c := decode[Client](w.as("a", "GET", "/v1/clients/a-truck", "")); done.Canceled != before-1 || c.Queued != 1 {
+		t.Errorf("%+v of %d, and %d are queued; want the later one alone", done, before, c.Queued)
+	}
+}

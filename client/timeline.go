@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Timeline has the last events of one client.
+type Timeline struct {
+	Client      string          `json:"client"`
+	Now         time.Time       `json:"now"`
+	Items       []TimelineEntry `json:"items"`            // the oldest first
+	Before      string          `json:"before,omitempty"` // TimelineQuery.Before for older entries; "" when there are none
+	Dropped     bool            `json:"dropped,omitempty"`
+	TracedUntil time.Time       `json:"traced_until,omitzero"` // zero without a trace
+}
+
+// TimelineEntry is one event of a client. What decides which fields are set.
+type TimelineEntry struct {
+	ID         string    `json:"id"`
+	At         time.Time `json:"at"`
+	Until      time.Time `json:"until,omitzero"` // heartbeats, refused: of the last one
+	Source     string    `json:"source"`         // memory; record: taken from the client's record
+	What       string    `json:"what"`           // connected, refused, closed, frame, heartbeats, heartbeat_missed, delivery, overflow
+	Connection time.Time `json:"connection,omitzero"`
+	Count      int       `json:"count,omitempty"` // heartbeats, refused
+
+	Session    string `json:"session,omitempty"`
+	RemoteAddr string `json:"remote_addr,omitempty"`
+	Transport  string `json:"transport,omitempty"`
+	Dialect    string `json:"dialect,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	By         string `json:"by,omitempty"` // closed: device, gateway, network or operator
+
+	Direction string `json:"direction,omitempty"` // frame: in is from the device, out to it
+	Frame     string `json:"frame,omitempty"`     // its type
+	Bytes     int    `json:"bytes,omitempty"`     // its size on the wire
+	Number    string `json:"number,omitempty"`    // of the payload; e7 counts within the connection
+	Code      string `json:"code,omitempty"`      // of an ack
+	Duplicate bool   `json:"duplicate,omitempty"`
+	Text      string `json:"text,omitempty"` // of a traced frame; see Raw
+	Hex       string `json:"hex,omitempty"`
+	Cut       bool   `json:"cut,omitempty"`      // Text and Hex have the first bytes only
+	Withheld  bool   `json:"withheld,omitempty"` // the key may not read messages
+
+	State    string `json:"state,omitempty"`   // delivery
+	Message  string `json:"message,omitempty"` // delivery, and frame if it is known
+	Attempts int    `json:"attempts,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+// Raw returns the bytes of a traced frame, nil if the entry has none.
+func (e *TimelineEntry) Raw() []byte {
+	if e.Text != "" {
+		return []byte(e.Text)
+	}
+	b, err := hex.DecodeString(e.Hex)
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// TimelineQuery selects entries of a timeline.
+type TimelineQuery struct {
+	Message string // entries of the deliveries of this message; "" = all
+	Before  string // entries before this id; "" = the newest
+	Limit   int    // 1 to 1,000; 0 = 200
+}
+
+func (q TimelineQuery) values() url.Values {
+	v := url.Values{}
+	setIf(v, "message", q.Message)
+	setIf(v, "before", q.Before)
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return v
+}
+
+// Timeline returns the last events of a client.
+func (c *Client) Timeline(ctx context.Context, id string, q TimelineQuery) (*Timeline, error) {
+	t := &Timeline{}
+	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id) + "/timeline", query: q.values(), idempotent: true}, t)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// FollowTimeline yields the last events of a client, and further ones as they happen,
+// until ctx ends, the caller stops, or the stream ends. An entry overflow stands for
+// entries that the gateway removed before they were read. The last value may be an
+// error.
+func (c *Client) FollowTimeline(ctx context.Context, id string, q TimelineQuery) iter.Seq2[TimelineEntry, error] {
+	return func(yield func(TimelineEntry, error) bool) {
+		if err := c.followTimeline(ctx, id, q, yield); err != nil {
+			yield(TimelineEntry{}, causeOf(ctx, err))
+		}
+	}
+}
+
+func (c *Client) followTimeline(ctx context.Context, id string, q TimelineQuery, yield func(TimelineEntry, error) bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("timeline: silent for %v", silence)) })
+	defer watchdog.Stop()
+	v := q.values()
+	v.Set("follow", "true")
+	h := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
+	req, err := c.newRequest(ctx, request{method: http.MethodGet, path: clientPath(id) + "/timeline", query: v, header: h}, nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return causeOf(ctx, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return problemOf(res)
+	}
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		return &notGatewayError{fmt.Errorf("content type %q", res.Header.Get("Content-Type"))}
+	}
+	r := newEventReader(res.Body, func() { watchdog.Reset(silence) })
+	for {
+		f, err := r.next()
+		if err != nil {
+			return causeOf(ctx, err)
+		}
+		var e TimelineEntry
+		if err := json.Unmarshal(f.data, &e); err != nil {
+			return &notGatewayError{fmt.Errorf("entry %q: %w", f.id, err)}
+		}
+		watchdog.Stop() // the caller may take its time
+		if !yield(e, nil) {
+			return nil
+		}
+		watchdog.Reset(silence)
+	}
+}
+
+// Trace records every frame of one client with its bytes, for the timeline.
+type Trace struct {
+	Client    string    `json:"client"`
+	Key       string    `json:"key,omitempty"` // the API key that has it on
+	Name      string    `json:"name,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+	EndsAt    time.Time `json:"ends_at"`
+	Frames    int       `json:"frames"`
+	Bytes     int       `json:"bytes"`
+}
+
+// StartTrace traces a client for a time of 1 s to 1 h, 0 for 10 min. A trace that is on
+// gets the new end.
+func (c *Client) StartTrace(ctx context.Context, id string, d time.Duration) (*Trace, error) {
+	in := map[string]any{}
+	if d > 0 {
+		in["for"] = d.String()
+	}
+	body, err := jsonBody(in)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trace{}
+	r := request{method: http.MethodPost, path: clientPath(id) + "/trace", body: body, header: http.Header{"Content-Type": {"application/json"}}, idempotent: true}
+	if _, err := c.call(ctx, r, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// EndTrace ends the trace of a client and removes the bytes that it has recorded.
+func (c *Client) EndTrace(ctx context.Context, id string) error {
+	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id) + "/trace", idempotent: true}, nil)
+	return err
+}
+
+// Traces lists the traces that are on.
+func (c *Client) Traces(ctx context.Context) ([]Trace, error) {
+	var list struct {
+		Items []Trace `json:"items"`
+	}
+	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/traces", idempotent: true}, &list)
+	return list.Items, err
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// A fleet that never acks fills a bounded number of notes; each has a bounded number of
+// lines, the last ones.
+func TestNotesAreBounded(t *testing.T) {
+	g := &Gateway{}
+	s := &Session{g: g}
+	g.cfg.Now = time.Now
+	f := &inflight{sentAt: 1}
+	for i := range int64(100) {
+		s.noteRepeatLocked(f, 1, 2+i)
+	}
+	n := f.notes
+	if len(n.happened) != maxHappening || n.happened[maxHappening-1].at != 101 || g.notes.Load() != 1 {
+		t.Fatalf("%d lines, the last %+v, %d notes", len(n.happened), n.happened[len(n.happened)-1], g.notes.Load())
+	}
+	g.notes.Store(maxNotes)
+	other := &inflight{sentAt: 1}
+	if s.noteRepeatLocked(other, 1, 2); other.notes != nil || g.notes.Load() != maxNotes {
+		t.Errorf("a delivery beyond the bound has notes: %+v, %d", other.notes, g.notes.Load())
+	}
+	if s.noteLocked(other, HappenedRetryLater) != nil {
+		t.Error("a delivery beyond the bound is noted")
+	}
+	s.dropNotesLocked(f)
+	s.dropNotesLocked(f)
+	if f.notes != nil || g.notes.Load() != maxNotes-1 {
+		t.Errorf("dropped notes are counted: %d", g.notes.Load())
+	}
+}
+
+func TestRememberedEndsAreBounded(t *testing.T) {
+	var e sentEnds
+	now := time.Unix(1e9, 0)
+	for i := range maxEnds + 10 {
+		e.add("c", attempt{seq: Seq(i + 1), sentAt: 7, attempts: 2}, now.Add(time.Duration(i)))
+	}
+	if len(e.of) != maxEnds || len(e.order) != maxEnds {
+		t.Errorf("%d and %d entries, want %d", len(e.of), len(e.order), maxEnds)
+	}
+	if old, lost := e.get("c", 10); old.sentAt != 0 || lost != now.UnixNano()+9 {
+		t.Errorf("the tenth is %+v, lost until %d", old, lost-now.UnixNano())
+	}
+	if last, _ := e.get("c", maxEnds+10); last.attempts != 2 {
+		t.Errorf("the last is %+v", last)
+	}
+}
+
+// One address cannot push out the refusals of others.
+func TestRefusalsAreBounded(t *testing.T) {
+	g := &Gateway{}
+	add := func(addr string, id ClientID) {
+		g.refusals.add(RefusedRegistration{Client: id, Reason: RefusedBlocked, LastAt: time.Unix(1, 0), Remote: netip.AddrPortFrom(netip.MustParseAddr(addr), 1)})
+	}
+	add("192.0.2.1", "honest")
+	add("192.0.2.1", "honest")
+	for i := range 5000 {
+		add(fmt.Sprintf("2001:db8::%x", i), ClientID(fmt.Sprint("guess-", i))) // one /64
+	}
+	if n := len(g.refusals.list); n != 1+maxRefusalsPerSource || int(g.refusals.n.Load()) != n {
+		t.Errorf("%d entries, want one and %d", n, maxRefusalsPerSource)
+	}
+	for s := range 50 {
+		for i := range 60 {
+			add(fmt.Sprintf("203.0.113.%d", s), ClientID(fmt.Sprintf("many-%d-%d", s, i)))
+		}
+	}
+	if n := len(g.refusals.list); n != maxRefusals {
+		t.Errorf("%d entries, want %d", n, maxRefusals)
+	}
+	add("192.0.2.1", "twice")
+	add("192.0.2.1", "twice")
+	if r, ok := g.Refusal("twice"); !ok || r.Count != 2 {
+		t.Errorf("%+v, %v", r, ok)
+	}
+	g.refusals.forget("twice")
+	if _, ok := g.Refusal("twice"); ok {
+		t.Error("a client that has registered is still refused")
+	}
+	for i := range maxForgotten + 5 {
+		g.forgotten.add(ClientID(fmt.Sprint(i)), time.Unix(int64(i+1), 0))
+	}
+	if len(g.forgotten.at) != maxForgotten || !g.ForgottenAt("4").IsZero() || g.ForgottenAt("5").IsZero() {
+		t.Errorf("%d forgotten clients", len(g.forgotten.at))
+	}
+}

@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+)
+
+// maxEnds bounds the deliveries whose transmissions are remembered after their end; the
+// oldest give way.
+const maxEnds = 1 << 14
+
+// sentEnds remembers the transmissions of deliveries that ended without an answer, such as
+// expired ones. The store does not know them.
+type sentEnds struct {
+	mu    sync.Mutex
+	of    map[endKey]attempt
+	order []endEntry // a ring once it has maxEnds
+	next  int        // the oldest entry of the ring
+	lost  int64      // when the newest entry was made that has given way; 0 = none
+}
+
+type endKey struct {
+	client ClientID
+	seq    Seq
+}
+
+type endEntry struct {
+	endKey
+	at int64 // when it was made, Unix nanoseconds
+}
+
+func (e *sentEnds) add(id ClientID, t attempt, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.of == nil {
+		e.of = make(map[endKey]attempt)
+	}
+	k := endKey{id, t.seq}
+	if _, known := e.of[k]; !known {
+		entry := endEntry{k, now.UnixNano()}
+		if len(e.order) < maxEnds {
+			e.order = append(e.order, entry)
+		} else {
+			old := &e.order[e.next]
+			delete(e.of, old.endKey)
+			e.lost = max(e.lost, old.at)
+			*old = entry
+			e.next = (e.next + 1) % maxEnds
+		}
+	}
+	e.of[k] = t
+}
+
+func (e *sentEnds) get(id ClientID, seq Seq) (t attempt, lost int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.of[endKey{id, seq}], e.lost
+}
+
+// Transmissions are the transmissions of a delivery that ended without an answer.
+type Transmissions struct {
+	Known    bool // this process knows whether there were any
+	Attempts int  // without those that the device answered with retry later
+	SentAt   time.Time
+}
+
+// TransmissionsOf returns the transmissions of a delivery that has expired or was canceled.
+// Known is false if a process before this one, or more than 16,384 such deliveries after it,
+// may have made it forgotten.
+func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
+	t, lost := g.ends.get(d.Client, d.Seq)
+	s, before := g.hub.triedBefore(d.Client, d.Seq)
+	if t.sentAt == 0 {
+		t = before
+	}
+	if s != nil && t.sentAt == 0 {
+		t = s.attemptOf(d.Seq)
+	}
+	known := t.sentAt != 0 || !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
+	return Transmissions{Known: known, Attempts: int(t.attempts), SentAt: timeOf(t.sentAt)}
+}
+
+// attemptOf returns the transmissions of a delivery in the session, the zero value for none.
+func (s *Session) attemptOf(seq Seq) attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.findLocked(seq, false); f != nil {
+		return attempt{f.seq, f.sentAt, f.attempts}
+	}
+	if s.work == nil {
+		return attempt{}
+	}
+	return attemptAt(s.work.tried, seq)
+}

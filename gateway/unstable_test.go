@@ -1,0 +1,141 @@
+package gateway_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// unstableWorld is a gateway in virtual time.
+func unstableWorld(t *testing.T, f func(t *testing.T, g *gateway.Gateway), c gateway.Config) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		f(t, gatewaytest.New(t, store, c))
+	})
+}
+
+func comeAndGo(t *testing.T, g *gateway.Gateway, reason string) {
+	gatewaytest.Connect(t, g, "meter", gatewaytest.Options{}).Disconnect(reason)
+}
+
+// TestAClientThatComesAndGoesFlaps: five times within a minute each, until it has been
+// quiet for five minutes.
+func TestAClientThatComesAndGoesFlaps(t *testing.T) {
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		for n := range 5 {
+			if got := g.Flapping(); len(got) != 0 {
+				t.Errorf("after %d closes: %+v", n, got)
+			}
+			comeAndGo(t, g, gateway.ReasonConnectionLost)
+			time.Sleep(50 * time.Second)
+		}
+		if got := g.Flapping(); len(got) != 1 || got[0].Count != 5 || got[0].Client != "meter" || got[0].Reason != gateway.ReasonConnectionLost || time.Since(got[0].Since) != 250*time.Second {
+			t.Errorf("flapping %+v, want the client since its first close", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if got := g.Flapping(); len(got) != 0 {
+			t.Errorf("after five quiet minutes: %+v", got)
+		}
+		for range 10 {
+			comeAndGo(t, g, gateway.ReasonConnectionLost)
+			time.Sleep(61 * time.Second)
+		}
+		if got := g.Flapping(); len(got) != 0 {
+			t.Errorf("a close every 61 s: %+v, want no flapping", got)
+		}
+	}, gateway.Config{})
+}
+
+// TestTwoDevicesWithOneID: takeovers in turn, or refusals, until one of them is left.
+func TestTwoDevicesWithOneID(t *testing.T) {
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		for range 4 {
+			gatewaytest.Connect(t, g, "meter", gatewaytest.Options{})
+			time.Sleep(5 * time.Second)
+		}
+		if got := g.Conflicts(); len(got) != 1 || got[0].Count != 3 {
+			t.Errorf("conflicts %+v, want the three takeovers", got)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := g.Conflicts(); len(got) != 0 {
+			t.Errorf("ten minutes later: %+v", got)
+		}
+	}, gateway.Config{})
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{})
+		for range 3 {
+			if _, _, err := g.Connect(t.Context(), gateway.Hello{Client: "meter"}, nil); gateway.CodeOf(err) != gateway.CodeIDInUse {
+				t.Fatal(err)
+			}
+		}
+		if got := g.Conflicts(); len(got) != 1 || got[0].Count != 3 {
+			t.Errorf("conflicts %+v, want the three refusals", got)
+		}
+	}, gateway.Config{RejectTwins: true})
+}
+
+// TestASilentDeviceComesBack: it is silent for ten minutes at most.
+func TestASilentDeviceComesBack(t *testing.T) {
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		comeAndGo(t, g, gateway.ReasonClientClosed)
+		if got := g.Silent(); len(got) != 0 {
+			t.Errorf("a device that said goodbye: %+v", got)
+		}
+		comeAndGo(t, g, gateway.ReasonHeartbeatTimeout)
+		if got := g.Silent(); len(got) != 1 {
+			t.Errorf("silent %+v, want the device", got)
+		}
+		l := gatewaytest.Connect(t, g, "meter", gatewaytest.Options{})
+		if got := g.Silent(); len(got) != 0 {
+			t.Errorf("it is back: %+v", got)
+		}
+		l.Disconnect(gateway.ReasonHeartbeatTimeout)
+		time.Sleep(10*time.Minute + time.Second)
+		if got := g.Silent(); len(got) != 0 {
+			t.Errorf("ten minutes later: %+v", got)
+		}
+	}, gateway.Config{})
+}
+
+// TestATallyMissesNoClient: it begins while clients come and go.
+func TestATallyMissesNoClient(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	g := gatewaytest.New(t, store, gateway.Config{})
+	var coming sync.WaitGroup
+	for n := range 8 {
+		coming.Go(func() {
+			for i := range 50 {
+				id := gateway.ClientID(fmt.Sprintf("%c-%d-%d", 'a'+n%2, n, i))
+				l := gatewaytest.Connect(t, g, id, gatewaytest.Options{})
+				if i%2 == 0 {
+					l.Disconnect(gateway.ReasonClientClosed)
+				}
+			}
+		})
+	}
+	tally := g.Tally("a-")
+	g.Tally("b")
+	coming.Wait()
+	if got := tally.Counts().Online; got != 100 {
+		t.Errorf("%d clients online, want 100", got)
+	}
+	if g.Tally("a-") != tally {
+		t.Error("a second tally of one prefix")
+	}
+	if got := g.Tally("").Counts().Online; got != 200 {
+		t.Errorf("%d clients online in all, want 200", got)
+	}
+	g.Untally("a-")
+	gatewaytest.Connect(t, g, "a-new", gatewaytest.Options{})
+	if got := tally.Counts().Online; got != 100 {
+		t.Errorf("%d clients after its end, want it to count no more", got)
+	}
+}

@@ -1,0 +1,311 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/vitals"
+	"github.com/longwire/longwire/internal/webhook"
+)
+
+// thresholds are the bounds from which on something is a finding.
+type thresholds struct {
+	fullShare     float64       // of a limit, and of the budget of the disk
+	freeShare     float64       // of the file system that is free at least
+	freeBytes     int64         // or so many bytes are free
+	refusedFor    time.Duration // a refused device counts after its last attempt
+	manyDevices   int           // from so many on, devices are a warning
+	queueAge      time.Duration
+	unreadAge     time.Duration
+	bigStep       time.Duration // of the clock
+	consumerLag   uint64        // events
+	certificate   time.Duration // before the end
+	certificateAt time.Duration // before the end, when it is critical
+	key           time.Duration // before the end
+}
+
+func defaultThresholds() *thresholds {
+	return &thresholds{fullShare: 0.9, freeShare: 0.1, freeBytes: 10 << 30, refusedFor: time.Hour, manyDevices: 10,
+		queueAge: time.Hour, unreadAge: 10 * time.Minute, bigStep: time.Minute, consumerLag: 10_000,
+		certificate: 14 * 24 * time.Hour, certificateAt: 2 * 24 * time.Hour, key: 7 * 24 * time.Hour}
+}
+
+// openFindings begins the history and adds the sources of findings. All parts but the
+// API are open.
+func (a *App) openFindings() {
+	a.vitals = vitals.Of(a.gw, a.now)
+	a.findings = findings.New(a.now)
+	a.levels.Store(defaultThresholds())
+	a.sync.once = timeSync
+	if a.cfg.Data.Engine == config.EnginePebble {
+		a.sync.dir = a.cfg.Data.Dir
+	}
+	for _, source := range []findings.Source{
+		a.storeFindings, a.clockFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
+		a.certificateFindings, a.keyFindings, a.limitFindings,
+	} {
+		a.findings.Add(source)
+	}
+}
+
+// lookEvery is how often the sources of findings are asked without a caller.
+const lookEvery = 10 * time.Second
+
+// look is the part of each second's tick for the history and the uplinks.
+func (a *App) look() {
+	a.vitals.Tick()
+	a.unread.look(a.gw.UplinkCount(), a.takeUplinks, a.now())
+}
+
+// maxOnsets bounds the conditions whose beginning is remembered; beyond it all begin anew.
+const maxOnsets = 20_000
+
+// onset remembers the beginnings of conditions that have no time of their own.
+type onset struct {
+	mu    sync.Mutex
+	since map[findings.Code]time.Time
+}
+
+// of returns when the condition of a code began to hold, as the sources have seen it.
+func (o *onset) of(code findings.Code, holds bool, now time.Time) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !holds {
+		delete(o.since, code)
+		return time.Time{}
+	}
+	if o.since == nil || len(o.since) >= maxOnsets {
+		o.since = make(map[findings.Code]time.Time)
+	}
+	if o.since[code].IsZero() {
+		o.since[code] = now
+	}
+	return o.since[code]
+}
+
+// lasting returns the finding if its condition holds, since the first time that it was
+// seen to hold.
+func (a *App) lasting(holds bool, f findings.Finding) []findings.Finding {
+	f.Since = a.onsets.of(f.Code, holds, a.now().Round(0))
+	if !holds {
+		return nil
+	}
+	return []findings.Finding{f}
+}
+
+func (a *App) storeFindings() (all []findings.Finding) {
+	s, health := a.store.Stats(), a.store.Health()
+	cause := ""
+	if health != nil {
+		cause = causeOf(health)
+	}
+	all = a.lasting(health != nil, findings.Finding{Code: findings.StoreUnavailable, Severity: findings.Critical, Count: 1,
+		Facts: map[string]any{"cause": cause}, Link: "/readyz"})
+	all = append(all, a.diskFindings(&s)...)
+	if dir := a.sync.dir; dir != "" {
+		all = append(all, repaired(filepath.Join(dir, "quarantine"))...)
+	}
+	p50 := time.Duration(a.sync.p50.Load())
+	all = append(all, a.lasting(p50 > 0 && p50 < tooFast, findings.Finding{Code: findings.SyncTooFast, Severity: findings.Warning, Count: 1,
+		Facts: map[string]any{"p50_us": float64(p50.Round(100*time.Nanosecond)) / 1000}})...)
+	waits := !s.OldestAt.IsZero() && a.now().Round(0).Sub(s.OldestAt) > a.levels.Load().queueAge
+	if waits {
+		all = append(all, findings.Finding{Code: findings.QueueOld, Severity: findings.Info, Since: s.OldestAt.Add(a.levels.Load().queueAge), Count: s.Queued,
+			Facts: map[string]any{"oldest_at": s.OldestAt.UTC().Format(time.RFC3339)}, Link: "/v1/messages?status=queued"})
+	}
+	return all
+}
+
+// causeOf returns the cause of an error that the store reports.
+func causeOf(err error) string {
+	if e, ok := errors.AsType[*gateway.Error](err); ok && e.Cause != nil {
+		return e.Cause.Error()
+	}
+	return err.Error()
+}
+
+func (a *App) diskFindings(s *gateway.StoreStats) []findings.Finding {
+	least := int64(float64(s.DiskTotal) * a.levels.Load().freeShare)
+	budget := int64(a.cfg.Data.MaxDisk)
+	low := s.DiskTotal > 0 && s.DiskFree < min(least, a.levels.Load().freeBytes)
+	over := budget > 0 && float64(s.DiskBytes) > float64(budget)*a.levels.Load().fullShare
+	f := findings.Finding{Code: findings.DiskNearlyFull, Severity: findings.Warning, Count: 1, Link: "/v1/stats",
+		Facts: map[string]any{"used_bytes": s.DiskBytes, "free_bytes": s.DiskFree, "total_bytes": s.DiskTotal}}
+	if budget > 0 {
+		f.Facts["limit_bytes"] = budget
+	}
+	if s.DiskTotal > 0 && s.DiskFree < int64(a.cfg.Data.MinFree) || budget > 0 && s.DiskBytes > budget {
+		f.Severity = findings.Critical
+	}
+	return a.lasting(low || over || f.Severity == findings.Critical, f)
+}
+
+// repaired finds the files that a repair has put aside. The operator removes them when
+// the loss is dealt with.
+func repaired(dir string) []findings.Finding {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(1000)
+	if len(names) == 0 {
+		return nil
+	}
+	f := findings.Finding{Code: findings.StoreRepaired, Severity: findings.Warning, Count: len(names), Facts: map[string]any{"directory": "quarantine"}}
+	if info, err := d.Stat(); err == nil {
+		f.Since = info.ModTime()
+	}
+	return []findings.Finding{f}
+}
+
+func (a *App) clockFindings() []findings.Finding {
+	by, at := a.vitals.ClockOff()
+	if by.Abs() < a.levels.Load().bigStep {
+		return nil
+	}
+	f := findings.Finding{Code: findings.ClockStep, Severity: findings.Info, Since: at, Count: 1, Link: "/v1/stats/history",
+		Facts: map[string]any{"by_seconds": by.Seconds(), "at": at.UTC().Format(time.RFC3339)}}
+	if by.Abs() >= bigJump {
+		f.Severity = findings.Warning
+	}
+	return []findings.Finding{f}
+}
+
+func (a *App) deviceFindings() (all []findings.Finding) {
+	now := a.now()
+	var refused []findings.Client
+	for _, d := range a.auth.Refused() {
+		if now.Round(0).Sub(d.LastAt.Round(0)) <= a.levels.Load().refusedFor {
+			refused = append(refused, findings.Client{ID: string(d.Client), Since: d.FirstAt, Last: d.LastAt, Reason: d.Reason})
+		}
+	}
+	for _, f := range []struct {
+		code    findings.Code
+		link    string
+		clients []findings.Client
+	}{
+		{findings.DevicesRefused, "/v1/refused", refused},
+		{findings.ClientsFlapping, "", unstable(a.gw.Flapping())},
+		{findings.DuplicateIDs, "", unstable(a.gw.Conflicts())},
+		{findings.DevicesSilent, "/v1/clients?status=offline", unstable(a.gw.Silent())},
+	} {
+		if len(f.clients) == 0 {
+			continue
+		}
+		found := findings.Finding{Code: f.code, Severity: findings.Warning, Count: len(f.clients), Clients: f.clients, Link: f.link}
+		if f.code == findings.DevicesSilent && len(f.clients) < a.levels.Load().manyDevices {
+			found.Severity = findings.Info // some devices always have no power
+		}
+		all = append(all, found)
+	}
+	return all
+}
+
+func unstable(list []gateway.Unstable) (clients []findings.Client) {
+	for _, u := range list {
+		clients = append(clients, findings.Client{ID: string(u.Client), Since: u.Since.Round(0), Last: u.Since.Round(0), Reason: u.Reason})
+	}
+	return clients
+}
+
+func (a *App) uplinkFindings() []findings.Finding {
+	n, since := a.unread.count()
+	if n == 0 || since.IsZero() || a.now().Sub(since) < a.levels.Load().unreadAge {
+		return nil
+	}
+	return []findings.Finding{{Code: findings.UplinksUnread, Severity: findings.Info, Since: since.Round(0), Count: int(n), Link: "/v1/uplinks"}}
+}
+
+func (a *App) webhookFindings() (all []findings.Finding) {
+	for _, w := range a.webhooks.List(apikey.Limit{}) {
+		f := findings.Finding{Count: 1, Owner: w.Limit.Owner(), Link: "/v1/webhooks/" + w.ID, Since: w.Failing, Severity: findings.Warning}
+		switch {
+		case w.Condition() == webhook.Disabled:
+			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
+			f.Severity, f.Since = findings.Critical, a.since(w.ID, true)
+		case w.Condition() == webhook.Active && w.Down:
+			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
+		default:
+			a.since(w.ID, false)
+			continue
+		}
+		if w.Name != "" {
+			f.Facts["name"] = w.Name
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// since is onset.of for a thing.
+func (a *App) since(thing string, holds bool) time.Time {
+	return a.onsets.of(findings.Code("of "+thing), holds, a.now().Round(0))
+}
+
+func (a *App) consumerFindings() (all []findings.Finding) {
+	for _, c := range a.consumers.All() {
+		behind := c.Lag >= a.levels.Load().consumerLag
+		since := a.since("consumer "+c.Limit.Owner()+" "+c.Name, behind)
+		if !behind {
+			continue
+		}
+		all = append(all, findings.Finding{Code: findings.ConsumerBehind, Severity: findings.Warning, Since: since, Count: 1, Owner: c.Limit.Owner(),
+			Facts: map[string]any{"name": c.Name, "lag": c.Lag}, Link: "/v1/consumers/" + c.Name})
+	}
+	return all
+}
+
+func (a *App) certificateFindings() (all []findings.Finding) {
+	now := a.now().Round(0)
+	for listener, c := range a.certStats() {
+		left := c.NotAfter.Sub(now)
+		if left > a.levels.Load().certificate {
+			continue
+		}
+		f := findings.Finding{Code: findings.CertificateExpiring, Severity: findings.Warning, Since: c.NotAfter.Add(-a.levels.Load().certificate), Count: 1,
+			Facts: map[string]any{"listener": listener, "expires_at": c.NotAfter.UTC().Format(time.RFC3339)}}
+		if left <= a.levels.Load().certificateAt {
+			f.Severity = findings.Critical
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func (a *App) keyFindings() (all []findings.Finding) {
+	now := a.now().Round(0)
+	for _, k := range a.callers.keys.Infos(now) {
+		if k.ExpiresAt.IsZero() || k.Status != apikey.StatusActive || k.ExpiresAt.Sub(now) > a.levels.Load().key {
+			continue
+		}
+		all = append(all, findings.Finding{Code: findings.KeyExpiring, Severity: findings.Warning, Since: k.ExpiresAt.Add(-a.levels.Load().key), Count: 1,
+			Facts: map[string]any{"id": k.ID, "name": k.Name, "expires_at": k.ExpiresAt.UTC().Format(time.RFC3339)}, Link: "/v1/keys/" + k.ID})
+	}
+	return all
+}
+
+func (a *App) limitFindings() (all []findings.Finding) {
+	for _, l := range []struct {
+		code    findings.Code
+		n, most int
+		setting string
+	}{
+		{findings.ClientsFull, a.store.Stats().Clients, a.cfg.Clients.Max, "clients.max"},
+		{findings.ConnectionsFull, a.tcp.Stats().Open, a.tcp.MaxConnections(), "tcp.max_connections"},
+	} {
+		f := findings.Finding{Code: l.code, Severity: findings.Warning, Count: l.n, Facts: map[string]any{"limit": l.most, "setting": l.setting}, Link: "/v1/stats"}
+		if l.n >= l.most {
+			f.Severity = findings.Critical
+		}
+		all = append(all, a.lasting(float64(l.n) >= float64(l.most)*a.levels.Load().fullShare, f)...)
+	}
+	return all
+}

@@ -1,0 +1,456 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/clocktest"
+	"github.com/longwire/longwire/internal/config"
+	"github.com/longwire/longwire/internal/engine"
+	"github.com/longwire/longwire/internal/feed"
+	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/webhook"
+)
+
+// troubled is a gateway whose clock a test can move forwards, both readings at once, or
+// step.
+type troubled struct {
+	*testing.T
+	*App
+	cfg   *config.Config
+	moved atomic.Int64
+	wall  clocktest.Clock
+}
+
+func (g *troubled) now() time.Time { return g.wall.Now().Add(time.Duration(g.moved.Load())) }
+
+func (g *troubled) start() {
+	g.Helper()
+	g.cfg.Drain.Timeout = config.Duration(time.Second) // no device of these tests closes
+	a, err := newApp(g.cfg, slog.New(slog.DiscardHandler), g.now)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.App = a
+	g.change(func(l *thresholds) { l.freeShare = 0 }) // the disk of the tests may be nearly full
+	a.sync.dir = g.cfg.Data.Dir
+	a.sync.once = func(*os.File) (time.Duration, error) { return time.Millisecond, nil }
+	a.Start()
+}
+
+// change sets thresholds.
+func (g *troubled) change(f func(*thresholds)) {
+	l := *g.levels.Load()
+	f(&l)
+	g.levels.Store(&l)
+}
+
+func (g *troubled) stop() {
+	g.Helper()
+	if err := g.Stop(context.WithoutCancel(g.Context())); err != nil {
+		g.Error(err)
+	}
+}
+
+// pass lets time pass.
+func (g *troubled) pass(d time.Duration) {
+	g.moved.Add(int64(d))
+	g.look()
+}
+
+// found returns the finding of a code, as the operator sees it; nil for none.
+func (g *troubled) found(code findings.Code) *findings.Finding {
+	g.look()
+	g.findings.Refresh()
+	list, _ := g.findings.List(findings.Caller{Allows: func(string) bool { return true }})
+	for i := range list {
+		if list[i].Code == code {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// wait waits until a finding is there, or is gone.
+func (g *troubled) wait(code findings.Code, there bool) *findings.Finding {
+	g.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		f := g.found(code)
+		if (f != nil) == there {
+			return f
+		}
+		if time.Now().After(end) {
+			g.Fatalf("the finding %s: %+v, want it there: %v", code, f, there)
+		}
+	}
+}
+
+// device registers on a line of its own.
+func (g *troubled) device(id string, words ...string) *line {
+	g.Helper()
+	l := dial(g.T, g.App, nil)
+	text := "REGISTER " + id
+	for _, w := range words {
+		text += " " + w
+	}
+	l.say(text + "\n")
+	l.hear()
+	return l
+}
+
+// gone waits until a client is offline.
+func (g *troubled) gone(id gateway.ClientID) {
+	g.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if c, err := g.gw.Client(id); err == nil && !c.Online {
+			return
+		}
+		if time.Now().After(end) {
+			g.Fatalf("%s is still online", id)
+		}
+	}
+}
+
+func (g *troubled) push(id gateway.ClientID) gateway.MessageID {
+	g.Helper()
+	m, err := g.gw.Push(g.Context(), gateway.PushRequest{To: gateway.Audience{Client: id}, Payload: []byte("x"), QueueUnknown: true})
+	if err != nil {
+		g.Fatal(err)
+	}
+	return m.Message.ID
+}
+
+// trouble makes the cause of a finding before or after the start, and removes it.
+type trouble struct {
+	before func(g *troubled) // may change the settings
+	cause  func(g *troubled)
+	check  func(f *findings.Finding) bool // of the finding; nil = any
+	cure   func(g *troubled)
+}
+
+// troubles has each code with its cause. A code without one fails the test.
+var troubles = map[findings.Code]trouble{
+	findings.StoreUnavailable: {
+		before: func(g *troubled) { g.cfg.Data.MinFree = 1 << 60 },
+		check:  func(f *findings.Finding) bool { return f.Severity == findings.Critical && f.Facts["cause"] != "" },
+		cure: func(g *troubled) {
+			g.stop()
+			g.cfg.Data.MinFree = 1
+			g.start()
+		},
+	},
+	findings.DiskNearlyFull: {
+		cause: func(g *troubled) { g.change(func(l *thresholds) { l.freeShare, l.freeBytes = 1, 1<<60 }) },
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Warning && f.Facts["free_bytes"].(int64) > 0 && f.Facts["total_bytes"].(int64) > f.Facts["free_bytes"].(int64)
+		},
+		cure: func(g *troubled) { g.change(func(l *thresholds) { l.freeShare = 0 }) },
+	},
+	findings.StoreRepaired: {
+		before: func(g *troubled) {
+			g.start()
+			g.stop()
+			if err := os.Remove(filepath.Join(g.cfg.Data.Dir, "MARK")); err != nil {
+				g.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(g.cfg.Data.Dir, "MARK"), []byte("torn"), 0o600); err != nil {
+				g.Fatal(err)
+			}
+			if _, err := engine.Repair(engine.Options{Dir: g.cfg.Data.Dir}, func(*engine.Loss) error { return nil }); err != nil {
+				g.Fatal(err)
+			}
+		},
+		cure: func(g *troubled) { os.RemoveAll(filepath.Join(g.cfg.Data.Dir, "quarantine")) },
+	},
+	findings.SyncTooFast: {
+		cause: func(g *troubled) {
+			g.until(func() bool { return g.sync.p50.Load() > 0 }) // the start has measured
+			g.sync.once = func(*os.File) (time.Duration, error) { return 2 * time.Microsecond, nil }
+			g.sync.measure()
+		},
+		check: func(f *findings.Finding) bool { return f.Facts["p50_us"] == 2.0 },
+		cure: func(g *troubled) {
+			g.sync.once = func(*os.File) (time.Duration, error) { return 200 * time.Microsecond, nil }
+			g.sync.measure()
+		},
+	},
+	findings.ClockStep: {
+		cause: func(g *troubled) { g.wall.Step(-2 * time.Hour) },
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Warning && f.Facts["by_seconds"].(float64) < -7199
+		},
+		cure: func(g *troubled) { g.wall.Step(2 * time.Hour) },
+	},
+	findings.DevicesRefused: {
+		before: func(g *troubled) { g.cfg.Auth.DeviceToken = "a-secret-token" },
+		cause:  func(g *troubled) { g.device("meter-1", "wrong") },
+		check: func(f *findings.Finding) bool {
+			return f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["reason"] != ""
+		},
+		cure: func(g *troubled) { g.device("meter-1", "a-secret-token") },
+	},
+	findings.ClientsFlapping: {
+		cause: func(g *troubled) {
+			for range 5 {
+				g.device("meter-1").nc.Close()
+				g.gone("meter-1")
+			}
+		},
+		check: func(f *findings.Finding) bool { return f.Count == 1 && f.Facts["client"] == "meter-1" },
+		cure:  func(g *troubled) { g.pass(6 * time.Minute) },
+	},
+	findings.DuplicateIDs: {
+		cause: func(g *troubled) {
+			for range 4 {
+				g.device("meter-1")
+			}
+		},
+		check: func(f *findings.Finding) bool { return f.Count == 1 && f.Facts["client"] == "meter-1" },
+		cure:  func(g *troubled) { g.pass(11 * time.Minute) },
+	},
+	findings.DevicesSilent: {
+		before: func(g *troubled) {
+			g.cfg.TCP.Heartbeat, g.cfg.TCP.Grace = config.Duration(100*time.Millisecond), config.Duration(100*time.Millisecond)
+		},
+		cause: func(g *troubled) {
+			l := g.device("meter-1")
+			if ask, err := l.in.ReadString('\n'); ask != "PING\n" {
+				g.Fatalf("got %q, %v, want a PING", ask, err)
+			}
+			l.say("PONG\n") // the only one
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Info && f.Facts["client"] == "meter-1" && f.Facts["reason"] == gateway.ReasonHeartbeatTimeout
+		},
+		cure: func(g *troubled) {
+			<-connect(g.T, g.App, "meter-1", nil)
+		},
+	},
+	findings.QueueOld: {
+		cause: func(g *troubled) {
+			g.push("meter-1")
+			g.pass(61 * time.Minute)
+		},
+		check: func(f *findings.Finding) bool { return f.Count == 1 && f.Facts["oldest_at"] != "" },
+		cure: func(g *troubled) {
+			if err := g.gw.Disconnect(g.Context(), "meter-1", gateway.DisconnectOptions{Purge: true}); err != nil {
+				g.Fatal(err)
+			}
+		},
+	},
+	findings.UplinksUnread: {
+		cause: func(g *troubled) {
+			g.device("meter-1").say("DATA 1 hello\n")
+			g.until(func() bool { return g.gw.UplinkCount() > 0 })
+			g.pass(time.Second)
+			g.pass(11 * time.Minute)
+		},
+		check: func(f *findings.Finding) bool { return f.Count == 1 },
+		cure: func(g *troubled) {
+			for _, err := range backend(g.T, g.App).Uplinks(g.Context(), client.UplinkQuery{}) {
+				if err != nil {
+					g.Fatal(err)
+				}
+			}
+		},
+	},
+	findings.WebhookFailing: {
+		cause: func(g *troubled) {
+			g.hook("http://127.0.0.1:1/")
+			g.push("meter-1")
+			g.until(func() bool { return !g.webhooks.List(apikey.Limit{})[0].Failing.IsZero() })
+			g.moved.Add(int64(2 * time.Minute))
+			g.push("meter-2")
+		},
+		check: func(f *findings.Finding) bool { return f.Facts["last_error"] != "" && f.Link != "" },
+		cure: func(g *troubled) {
+			receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			g.Cleanup(receiver.Close)
+			g.changeHook(func(s *webhook.Spec) { s.URL = receiver.URL })
+		},
+	},
+	findings.WebhookDisabled: {
+		cause: func(g *troubled) {
+			receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
+			g.Cleanup(receiver.Close)
+			g.hook(receiver.URL)
+			g.push("meter-1")
+		},
+		check: func(f *findings.Finding) bool { return f.Facts["cause"] == "gone" && f.Severity == findings.Critical },
+		cure:  func(g *troubled) { g.changeHook(func(s *webhook.Spec) { s.State = webhook.Paused }) },
+	},
+	findings.ConsumerBehind: {
+		cause: func(g *troubled) {
+			g.change(func(l *thresholds) { l.consumerLag = 3 })
+			if _, _, err := g.consumers.Put(g.Context(), "orders", feed.Filter{}, apikey.Limit{}, g.gw.LastEvent(), false); err != nil {
+				g.Fatal(err)
+			}
+			for range 4 {
+				g.push("meter-1")
+			}
+		},
+		check: func(f *findings.Finding) bool { return f.Facts["name"] == "orders" && f.Facts["lag"].(uint64) >= 3 },
+		cure: func(g *troubled) {
+			for lease := ""; ; {
+				b, err := g.consumers.Pull(g.Context(), "orders", apikey.Limit{}, lease, "test", 100, 0)
+				if err != nil {
+					g.Fatal(err)
+				}
+				if len(b.Events) == 0 {
+					return
+				}
+				lease = b.Lease
+				if _, err := g.consumers.Ack(g.Context(), "orders", apikey.Limit{}, lease, b.Through, false); err != nil {
+					g.Fatal(err)
+				}
+			}
+		},
+	},
+	findings.CertificateExpiring: {
+		before: func(g *troubled) {
+			id := newIdentity(g.T, g.TempDir(), "server") // for a day
+			g.cfg.TCP.TLS, g.cfg.TCP.TLSCertFile, g.cfg.TCP.TLSKeyFile = config.Optional, id.cert, id.key
+		},
+		check: func(f *findings.Finding) bool { return f.Severity == findings.Critical && f.Facts["listener"] == "tcp" },
+		cure: func(g *troubled) {
+			newIdentityFor(g.T, filepath.Dir(g.cfg.TCP.TLSCertFile), "server", 30*24*time.Hour)
+			g.tcpCerts.Refresh()
+		},
+	},
+	findings.KeyExpiring: {
+		cause: func(g *troubled) {
+			_, _, err := g.callers.keys.Create(apikey.Spec{Name: "backend", Scopes: apikey.ClientsRead, ExpiresAt: g.App.now().Add(24 * time.Hour)}, g.App.now())
+			if err != nil {
+				g.Fatal(err)
+			}
+		},
+		check: func(f *findings.Finding) bool { return f.Facts["name"] == "backend" },
+		cure: func(g *troubled) {
+			if err := g.callers.keys.Revoke(g.callers.keys.List()[0].ID); err != nil {
+				g.Fatal(err)
+			}
+		},
+	},
+	findings.ClientsFull: {
+		before: func(g *troubled) { g.cfg.Clients.Max = 10 },
+		cause: func(g *troubled) {
+			for n := range 9 {
+				g.push(gateway.ClientID("meter-" + strconv.Itoa(n)))
+			}
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Count == 9 && f.Facts["limit"] == 10 && f.Severity == findings.Warning
+		},
+		cure: func(g *troubled) {
+			if _, err := g.gw.Forget(g.Context(), "meter-1"); err != nil {
+				g.Fatal(err)
+			}
+		},
+	},
+	findings.ConnectionsFull: {
+		before: func(g *troubled) { g.cfg.TCP.MaxConnections = 4 },
+		cause: func(g *troubled) {
+			for n := range 4 {
+				g.device("meter-" + strconv.Itoa(n))
+			}
+		},
+		check: func(f *findings.Finding) bool { return f.Count == 4 && f.Severity == findings.Critical },
+		cure: func(g *troubled) {
+			if err := g.gw.Disconnect(g.Context(), "meter-1", gateway.DisconnectOptions{}); err != nil {
+				g.Fatal(err)
+			}
+		},
+	},
+}
+
+// until waits for a condition.
+func (g *troubled) until(is func() bool) {
+	g.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			g.Fatal("the condition has not come")
+		}
+	}
+}
+
+func (g *troubled) hook(url string) {
+	g.Helper()
+	if _, err := g.webhooks.Create(g.Context(), webhook.Spec{URL: url, State: webhook.Active}, apikey.Limit{}, true, g.gw.LastEvent()); err != nil {
+		g.Fatal(err)
+	}
+}
+
+func (g *troubled) changeHook(change func(*webhook.Spec)) {
+	g.Helper()
+	_, err := g.webhooks.Update(g.Context(), g.webhooks.List(apikey.Limit{})[0].ID, apikey.Limit{}, func(s *webhook.Spec) error {
+		s.State = webhook.Active
+		change(s)
+		return nil
+	})
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
+// TestEachFindingComesAndGoes makes the cause of each code in a real process, and removes
+// it.
+func TestEachFindingComesAndGoes(t *testing.T) {
+	for _, code := range findings.Codes() {
+		c, ok := troubles[code]
+		if !ok {
+			t.Errorf("no cause is known for %s: make it in troubles", code)
+			continue
+		}
+		t.Run(string(code), func(t *testing.T) {
+			t.Parallel()
+			g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+			if c.before != nil {
+				c.before(g)
+			}
+			g.start()
+			defer func() { g.stop() }()
+			if c.cause != nil {
+				if f := g.found(code); f != nil {
+					t.Fatalf("before its cause: %+v", f)
+				}
+				c.cause(g)
+			}
+			f := g.wait(code, true)
+			if c.check != nil && !c.check(f) || f.Text == "" || f.Since.IsZero() || f.Count < 1 || slices.Contains([]rune(f.Text), '{') {
+				t.Errorf("finding %+v", f)
+			}
+			c.cure(g)
+			g.wait(code, false)
+		})
+	}
+}
+
+var errNoDisk = errors.New("no disk")
+
+// TestTheTimeOfASyncIsMeasured: on the real disk, and unknown if it fails.
+func TestTheTimeOfASyncIsMeasured(t *testing.T) {
+	s := syncTime{dir: t.TempDir(), once: timeSync}
+	if s.measure(); s.p50.Load() <= 0 {
+		t.Errorf("median %d, want a time", s.p50.Load())
+	}
+	if list, err := os.ReadDir(s.dir); err != nil || len(list) != 0 {
+		t.Errorf("left behind %v, %v", list, err)
+	}
+	s = syncTime{dir: t.TempDir(), once: func(*os.File) (time.Duration, error) { return 0, errNoDisk }}
+	if s.measure(); s.p50.Load() != 0 {
+		t.Errorf("median %d of failing writes", s.p50.Load())
+	}
+}

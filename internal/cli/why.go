@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/longwire/longwire/client"
+)
+
+func (e *environ) whyCommand() *cobra.Command {
+	var recipient string
+	cmd := &cobra.Command{
+		Use:   "why MESSAGE|CLIENT",
+		Short: "Say why a message has not arrived, or why a client is not there",
+		Long: `Says in one sentence why a message has not arrived, or why a client is not there,
+and shows the facts that the answer rests on.
+
+  longwire why msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11
+  longwire why msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11 --client truck-17   of a message to many
+  longwire why truck-17
+
+An argument that begins with msg_ is a message.`,
+		Args: cobra.ExactArgs(1),
+		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
+			if strings.HasPrefix(args[0], "msg_") {
+				w, err := api.WhyMessage(cmd.Context(), args[0], recipient)
+				if err != nil {
+					return err
+				}
+				return e.showMessageWhy(w)
+			}
+			if recipient != "" {
+				return usagef("--client goes with a message: %q does not begin with msg_", args[0])
+			}
+			w, err := api.WhyClient(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return e.showClientWhy(w)
+		}),
+	}
+	cmd.Flags().StringVar(&recipient, "client", "", "the recipient, of a message to many")
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) showMessageWhy(w *client.MessageWhy) error {
+	if e.json() {
+		return e.printJSON(w)
+	}
+	if _, err := fmt.Fprintln(e.out, printable(w.Sentence)); err != nil {
+		return err
+	}
+	f := &w.Facts
+	var sample []string
+	if w.Sample != nil {
+		for _, c := range w.Sample.Codes {
+			sample = append(sample, fmt.Sprintf("%d %s", c.Count, c.Code))
+		}
+	}
+	attempts := ""
+	if f.Attempts > 0 {
+		attempts = count(f.Attempts)
+	}
+	return e.facts(
+		"code", string(w.Code),
+		"client", w.Client,
+		"status", string(f.Status),
+		"not final", strings.Join(sample, ", "),
+		"attempts", attempts,
+		"sent", clock(f.SentAt),
+		"progress", textOf(f.Progress, f.ProgressBase64),
+		"result", textOf(f.Result, f.ResultBase64),
+		"behind", f.Behind,
+		"next", clock(f.NextAt),
+		"online since", clock(f.OnlineSince),
+		"offline since", clock(f.OfflineSince),
+		"last close", f.LastClose.String(),
+		"blocked until", clock(f.BlockedUntil),
+		"refused", refusals(f.Refused),
+		"final", clock(f.FinalAt),
+		"expires", clock(f.ExpiresAt),
+	)
+}
+
+func (e *environ) showClientWhy(w *client.ClientWhy) error {
+	if e.json() {
+		return e.printJSON(w)
+	}
+	if _, err := fmt.Fprintln(e.out, printable(w.Sentence)); err != nil {
+		return err
+	}
+	f := &w.Facts
+	return e.facts(
+		"code", string(w.Code),
+		"online since", clock(f.OnlineSince),
+		"offline since", clock(f.OfflineSince),
+		"last close", f.LastClose.String(),
+		"blocked until", clock(f.BlockedUntil),
+		"refused", refusals(f.Refused),
+		"forgotten", clock(f.ForgottenAt),
+	)
+}
+
+// refusals formats refused registrations, "" for none.
+func refusals(r *client.Refusals) string {
+	if r == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%d × %s, last %s", r.Count, r.Reason, clock(r.LastAt))
+	if r.RemoteAddr != "" {
+		text += " from " + r.RemoteAddr
+	}
+	return text
+}
+
+// cancelQueue cancels the queue of a client.
+func (e *environ) cancelQueue(cmd *cobra.Command, api *client.Client, id, through string) error {
+	done, err := api.CancelQueue(cmd.Context(), id, through)
+	if err != nil {
+		return err
+	}
+	if e.json() {
+		return e.printJSON(done)
+	}
+	noun := "messages"
+	if done.Canceled == 1 {
+		noun = "message"
+	}
+	text := fmt.Sprintf("canceled %d %s to %s", done.Canceled, noun, id)
+	if done.UnderWay > 0 {
+		text += fmt.Sprintf("; %d of them had been sent and not answered: the device may handle them", done.UnderWay)
+	}
+	_, err = fmt.Fprintln(e.out, printable(text))
+	return err
+}

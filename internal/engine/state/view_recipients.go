@@ -1,0 +1,141 @@
+package state
+
+import (
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
+// Recipients returns the audience that the machine would fix for a now, with the bounds b.
+func (v *View) Recipients(a *gateway.Acceptance, b *record.Bounds) (gateway.Recipients, error) {
+	switch {
+	case a.To.Client != "":
+		return v.oneRecipient(a, b)
+	case len(a.To.Clients) > 0:
+		return v.namedRecipients(a, b)
+	}
+	return v.selectedRecipients(a)
+}
+
+func (v *View) oneRecipient(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
+	id, size := a.To.Client, int64(len(a.Payload))
+	rec, err := v.Client(id)
+	if gateway.CodeOf(err) == gateway.CodeClientNotFound && a.QueueUnknown {
+		err = v.roomFor(a.Account, 0, b)
+	}
+	switch {
+	case err != nil:
+		return r, err
+	case rec.Queued >= b.MaxQueued:
+		return r, queueFull(id, "messages", int64(b.MaxQueued))
+	case rec.QueuedBytes+size > b.MaxQueuedBytes:
+		return r, queueFull(id, "bytes", b.MaxQueuedBytes)
+	}
+	return gateway.Recipients{Total: 1, Sample: []gateway.ClientID{id}}, nil
+}
+
+// roomFor returns the refusal of one more client of an account, after added ones that the
+// view does not have.
+func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
+	var own accountRow
+	if name != "" {
+		k := accountKey(name)
+		val, err := v.get(k)
+		if err == nil && val != nil {
+			own, err = decodeAccount(k, val)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return gateway.TooManyClients(name, own.clients+added, v.State.Clients+added, b.MaxClients)
+}
+
+func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
+	added := int64(0) // clients that the message would make known
+	for _, id := range named(&a.To) {
+		rec, err := v.Client(id)
+		unknown := gateway.CodeOf(err) == gateway.CodeClientNotFound
+		if err != nil && !unknown {
+			return r, err
+		}
+		refused := unknown
+		if unknown && a.QueueUnknown {
+			err := v.roomFor(a.Account, added, b)
+			if refused = err != nil; refused && gateway.CodeOf(err) != gateway.CodeTooManyClients {
+				return r, err
+			} else if !refused {
+				added++
+			}
+		}
+		r.Total++
+		if refused || rec.Queued >= b.MaxQueued {
+			r.Failed++
+		} else if len(r.Sample) < gateway.RecipientSample {
+			r.Sample = append(r.Sample, id)
+		}
+	}
+	return r, a.TooMany(r.Total)
+}
+
+func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, err error) {
+	audience := record.Bitmap{}
+	if a.Among != nil || a.Only != nil {
+		if audience, err = v.Mask(a); err != nil {
+			return r, err
+		}
+	} else if err := v.wholeAudience(&a.To, audience); err != nil {
+		return r, err
+	}
+	r.Total = audience.Count()
+	full, err := v.fullAmong(audience)
+	if err != nil {
+		return r, err
+	}
+	r.Failed = len(full)
+	for _, n := range audience.Chunks() {
+		audience[n].Each(n, 0, func(o record.Ordinal) bool {
+			if len(r.Sample) == gateway.RecipientSample {
+				return false
+			}
+			if full[o] {
+				return true
+			}
+			var id gateway.ClientID
+			if id, err = v.nameOf(o); err == nil {
+				r.Sample = append(r.Sample, id)
+			}
+			return err == nil
+		})
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, a.TooMany(r.Total)
+}
+
+// wholeAudience adds every client that a rule selects to audience.
+func (v *View) wholeAudience(to *gateway.Audience, audience record.Bitmap) error {
+	for n := range (uint32(v.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits {
+		set, err := v.selected(to, n)
+		if err != nil {
+			return err
+		}
+		if !set.Empty() {
+			audience[n] = &set
+		}
+	}
+	return nil
+}
+
+// fullAmong returns the clients of an audience whose queues have no room.
+func (v *View) fullAmong(audience record.Bitmap) (map[record.Ordinal]bool, error) {
+	full := map[record.Ordinal]bool{}
+	err := v.each([]byte{kindFull}, []byte{kindFull + 1}, false, func(k, _ []byte) (bool, error) {
+		o := record.Ordinal(tail32(k))
+		if set := audience[record.ChunkOf(o)]; set != nil && set.Has(o) {
+			full[o] = true
+		}
+		return true, nil
+	})
+	return full, err
+}

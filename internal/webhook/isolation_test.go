@@ -1,0 +1,417 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/engine/memstore"
+	"github.com/longwire/longwire/internal/feed"
+)
+
+// note puts an event of a client into the log.
+func (w *world) note(client string) {
+	w.Helper()
+	if err := w.g.Note(w.Context(), gateway.Event{Type: gateway.EventMessageAcked, At: time.Now(), Client: gateway.ClientID(client), Message: "msg_x"}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+var acks = feed.Filter{Types: []string{"message.acked"}}
+
+// held returns how many events an endpoint keeps in memory.
+func (w *world) held(h Webhook) int {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	return w.m.endpoints[h.ID].waitingLocked()
+}
+
+// watch calls look every interval until the returned function is called.
+func (w *world) watch(interval time.Duration, look func()) (stop func()) {
+	over := make(chan bool)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			look()
+			select {
+			case <-over:
+				return
+			case <-time.After(interval):
+			}
+		}
+	})
+	return func() { close(over); done.Wait() }
+}
+
+// arrivals notes when an endpoint takes events.
+type arrivals struct {
+	mu sync.Mutex
+	at map[uint64]time.Time
+}
+
+func (a *arrivals) note(b body) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at == nil {
+		a.at = map[uint64]time.Time{}
+	}
+	a.at[b.Seq] = time.Now()
+}
+
+// lag returns the 99th percentile of the time between an event and its arrival, for the
+// clients whose id starts with prefix.
+func (w *world) lag(a *arrivals, prefix string) time.Duration {
+	w.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []time.Duration
+	for after := uint64(0); ; {
+		events, through, err := w.store.Events(after, 1000, nil)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, ev := range events {
+			if ev.Type != gateway.EventMessageAcked || len(ev.Client) < len(prefix) || string(ev.Client[:len(prefix)]) != prefix {
+				continue
+			}
+			at, ok := a.at[ev.Seq]
+			if !ok {
+				w.Errorf("event %d of %s has not come", ev.Seq, ev.Client)
+				return 0
+			}
+			list = append(list, at.Sub(ev.At))
+		}
+		if len(events) == 0 {
+			break
+		}
+		after = through
+	}
+	slices.Sort(list)
+	return list[len(list)*99/100]
+}
+
+// A slow request keeps the mark, and no more than maxWaiting events in memory: not those
+// that are done behind it.
+func TestMemoryBehindASlowRequestIsBounded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, _ int) *http.Response {
+			if b.Client == "slow" {
+				time.Sleep(25 * time.Second)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{Timeout: 30 * time.Second, Filter: acks})
+		w.note("slow")
+		most := 0
+		for i := range 5000 {
+			w.note(fmt.Sprint("c", i%50))
+			if i%100 == 99 {
+				synctest.Wait()
+				most = max(most, w.held(h))
+			}
+		}
+		if n := len(r.all()); n != 5000 {
+			w.Errorf("%d of 5,000 events of others came beside the slow request", n)
+		}
+		if most > maxWaiting {
+			w.Errorf("%d events were in memory, want at most %d", most, maxWaiting)
+		}
+		time.Sleep(time.Minute)
+		if s := w.status(h); s.Lag != 0 || s.Waiting != 0 || len(r.all()) != 5001 {
+			w.Errorf("at the end %d events and %+v", len(r.all()), s)
+		}
+	})
+}
+
+// A burst of a client, or of several, whose events all fail, by an error or by the timeout,
+// delays no other client's events at the same endpoint.
+func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		clients int
+		hangs   bool
+	}{"errors": {1, false}, "timeouts": {1, true}, "errors of many": {30, false}} {
+		t.Run(name, func(t *testing.T) {
+			lag := map[int]time.Duration{}
+			for _, burst := range []int{0, 5000} {
+				inWorld(t, func(w *world) {
+					r := w.receiver("r")
+					var a arrivals
+					r.answers(func(ctx context.Context, b body, _ int) *http.Response {
+						if strings.HasPrefix(b.Client, "poison") {
+							if c.hangs {
+								<-ctx.Done()
+							}
+							return status(500)
+						}
+						time.Sleep(10 * time.Millisecond)
+						a.note(b)
+						return status(200)
+					})
+					h := w.create(r, Spec{Filter: acks})
+					for i := range burst {
+						w.note(fmt.Sprint("poison", i%c.clients))
+					}
+					most := 0
+					for i := range 3000 {
+						time.Sleep(100 * time.Millisecond)
+						w.note(fmt.Sprint("c", i%20))
+						if i%5 == 0 && burst > 0 {
+							w.note(fmt.Sprint("poison", i/5%c.clients))
+						}
+						most = max(most, w.held(h))
+					}
+					time.Sleep(time.Second)
+					lag[burst] = w.lag(&a, "c")
+					if most > maxWaiting {
+						w.Errorf("%d events were in memory", most)
+					}
+					if s := w.status(h); s.Lag != 0 || s.Parked != min(burst, c.clients) {
+						w.Errorf("at the end: %+v", s)
+					}
+				})
+			}
+			if lag[5000]*10 > lag[0]*11 {
+				t.Errorf("the lag's p99 is %v beside the burst, %v without", lag[5000], lag[0])
+			}
+		})
+	}
+}
+
+// A crash while most events of a client are not in memory loses none, and repeats those of
+// about a second.
+func TestACrashDuringABurstLosesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(context.Context, body, int) *http.Response {
+			time.Sleep(10 * time.Millisecond)
+			return status(200)
+		})
+		h := w.create(r, Spec{Filter: acks})
+		const n = 5000
+		for i := range n {
+			w.note("burst")
+			if i%50 == 0 {
+				w.note("other")
+			}
+		}
+		for range 3 {
+			time.Sleep(7300 * time.Millisecond)
+			if s := w.status(h); s.Parked != 1 || s.Lag != 0 || time.Since(s.Oldest) < 7*time.Second {
+				w.Errorf("during the burst: %+v", s)
+			}
+			w.kill()
+			w.start()
+		}
+		time.Sleep(time.Minute)
+		var last uint64
+		seen := map[uint64]bool{}
+		for _, b := range r.all() {
+			if b.Client == "burst" && b.Seq < last && !seen[b.Seq] {
+				w.Errorf("event %d comes first after %d", b.Seq, last)
+			}
+			if seen[b.Seq] = true; b.Client == "burst" {
+				last = max(last, b.Seq)
+			}
+		}
+		if repeats := len(r.all()) - len(seen); len(seen) != n+n/50 || repeats > 3*130 {
+			w.Errorf("%d events, %d repeats", len(seen), repeats)
+		}
+		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// Events that retention has removed while nothing read them are counted and told,
+// whether the webhook or the process had stopped, and still after a restart.
+func TestMissedEventsAreCounted(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		stop, start func(w *world, h Webhook)
+	}{
+		{"a paused webhook", func(w *world, h Webhook) { w.set(h, Paused) }, func(w *world, h Webhook) { w.set(h, Active) }},
+		{"a webhook that was paused for long", func(w *world, h Webhook) { w.set(h, Paused) }, func(w *world, h Webhook) {
+			time.Sleep(time.Minute)
+			w.set(h, Active)
+		}},
+		{"a stopped process", func(w *world, h Webhook) {
+			if err := w.m.Close(); err != nil {
+				w.Fatal(err)
+			}
+		}, func(w *world, _ Webhook) { w.start() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorldOf(t, memstore.Options{MaxEvents: 100}, gateway.Config{}, func(w *world) {
+				r := w.receiver("r")
+				h := w.create(r, Spec{Filter: acks})
+				w.note("a")
+				time.Sleep(2 * time.Second)
+				before := w.status(h).Cursor
+				c.stop(w, h)
+				for range 1000 {
+					w.note("a")
+				}
+				c.start(w, h)
+				time.Sleep(2 * time.Second)
+				forgotten, _, err := w.store.EventSpan()
+				if err != nil {
+					w.Fatal(err)
+				}
+				s := w.status(h)
+				if want := forgotten - before; s.Missed != want || want < 800 {
+					w.Errorf("missed: %d, want %d", s.Missed, want)
+				}
+				w.kill()
+				w.start()
+				if again := w.status(h).Missed; again != s.Missed {
+					w.Errorf("missed after a restart: %d, before it %d", again, s.Missed)
+				}
+			})
+		})
+	}
+}
+
+func (w *world) set(h Webhook, to State) {
+	w.Helper()
+	if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = to; return nil }); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// A webhook that starts with the oldest event has missed none, and does not lag behind a
+// log without events.
+func TestAStartWithTheOldestEvent(t *testing.T) {
+	inWorldOf(t, memstore.Options{MaxEvents: 100}, gateway.Config{}, func(w *world) {
+		create := func(host string) (*receiver, Webhook) {
+			r := w.receiver(host)
+			h, err := w.m.Create(w.Context(), Spec{URL: "https://" + host, Filter: acks}, apikey.Limit{}, true, 0)
+			if err != nil {
+				w.Fatal(err)
+			}
+			synctest.Wait()
+			return r, h
+		}
+		_, h := create("new")
+		if s := w.status(h); s.Lag != 0 || s.Missed != 0 {
+			w.Errorf("without events: lag %d, missed %d", s.Lag, s.Missed)
+		}
+		for range 1000 {
+			w.note("a")
+			synctest.Wait()
+		}
+		r, h := create("later")
+		time.Sleep(time.Second)
+		if s := w.status(h); s.Lag != 0 || s.Missed != 0 || len(r.all()) < 100 || len(r.all()) > 125 {
+			w.Errorf("after 1,000 events, of which 100 are kept: %d came, lag %d, missed %d", len(r.all()), s.Lag, s.Missed)
+		}
+	})
+}
+
+// A read error in the middle of a scan for a parked client has no event sent twice.
+func TestAScanThatFailsSendsNothingTwice(t *testing.T) {
+	inWorldOf(t, memstore.Options{}, gateway.Config{EventBuffer: 1}, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			switch {
+			case b.Client != "a":
+			case b.Text == "1" && n < 4:
+				return status(500)
+			default:
+				time.Sleep(time.Second)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{Filter: feed.Filter{Types: []string{"message.*"}}})
+		a := w.connect("a")
+		for i := range 100 {
+			w.send(a, i+1, i+1)
+			for range 20 { // a part of a scan has few of a
+				w.note("b")
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if s := w.status(h); s.Parked != 1 {
+			w.Fatalf("after three failures: %+v", s)
+		}
+		w.store.failAfter.Store(3) // the second part of the second scan
+		time.Sleep(time.Minute)
+		if w.store.failAfter.Load() != 1 {
+			w.Error("no scan has failed")
+		}
+		w.store.failAfter.Store(0)
+		time.Sleep(5 * time.Minute)
+		w.want(r, "a", count(100))
+		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
+			w.Errorf("at the end: %+v", s)
+		}
+	})
+}
+
+// An event beside 1,000 webhooks with a filter each is judged by those few whose filters
+// name its client, prefix, group or label, and not at all by those of other types.
+func TestTheIndexLeavesFewFiltersToJudge(t *testing.T) {
+	inWorld(t, func(w *world) {
+		groups, labels := []string{"g7"}, map[string]*string{"site": new("s7")}
+		w.connect("tenant7-a")
+		if _, err := w.g.UpdateClient(w.Context(), "tenant7-a", gateway.ClientChange{Groups: &groups, Labels: labels}); err != nil {
+			w.Fatal(err)
+		}
+		for i := range 1000 {
+			s, limit := Spec{URL: "https://r", State: Active, Filter: filterOf(i)}, apikey.Limit{}
+			switch i % 7 {
+			case 5:
+				limit.Prefix = fmt.Sprint("tenant", i/7, "-")
+			case 6:
+				limit.Group = fmt.Sprint("g", i/7)
+			}
+			if _, err := w.m.Create(w.Context(), s, limit, true, w.g.LastEvent()); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.note("tenant7-a")
+		synctest.Wait()
+		events, _, err := w.store.Events(w.g.LastEvent()-1, 1, nil)
+		if err != nil {
+			w.Fatal(err)
+		}
+		judged, wanted := 0, 0
+		w.m.currentIndex().each(&events[0], func(t *target) {
+			judged++
+			if ok, err := t.filter.Wants(&events[0]); err != nil {
+				w.Error(err)
+			} else if ok {
+				wanted++
+			}
+		})
+		if judged > 8 || wanted != 6 {
+			w.Errorf("%d filters were judged and %d want the event, want at most 8 and 6", judged, wanted)
+		}
+	})
+}
+
+// filterOf is the filter of webhook i: of one client, prefix, group, label or type.
+func filterOf(i int) feed.Filter {
+	n := i / 7
+	switch i % 7 {
+	case 0:
+		return feed.Filter{Client: gateway.ClientID(fmt.Sprint("tenant", n, "-a"))}
+	case 1:
+		return feed.Filter{Prefix: fmt.Sprint("tenant", n, "-")}
+	case 2:
+		return feed.Filter{Group: fmt.Sprint("g", n)}
+	case 3:
+		return feed.Filter{Labels: map[string]string{"site": fmt.Sprint("s", n)}}
+	case 4:
+		return feed.Filter{Types: []string{"message.received", "message.failed"}}
+	}
+	return feed.Filter{Types: []string{"message.*"}}
+}

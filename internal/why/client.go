@@ -1,0 +1,75 @@
+package why
+
+import (
+	"fmt"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// OfClient judges a client. ok is false if nothing is known of it.
+func OfClient(q *Client) (v Verdict, ok bool) {
+	var text string
+	f := &v.Facts
+	c := q.Client
+	switch {
+	case c == nil && !q.ForgottenAt.IsZero() && (q.Refused == nil || !q.Refused.LastAt.After(q.ForgottenAt)):
+		f.ForgottenAt = q.ForgottenAt
+		v.Code, text = Forgotten, fmt.Sprintf("%s was forgotten at %s and has not registered since", q.ID, clock(q.ForgottenAt))
+	case c == nil && q.Refused != nil:
+		f.Refused, f.ForgottenAt = q.Refused, q.ForgottenAt
+		v.Code, text = Refused, fmt.Sprintf("%s is not known; it was %s", q.ID, refusedText(q.Refused))
+	case c == nil:
+		return v, false
+	case c.Online:
+		v.Code, text = q.online(f)
+	default:
+		v.Code, text = q.away(f)
+	}
+	v.Sentence = sentence(text, q.ID)
+	return v, true
+}
+
+func (q *Client) online(f *Facts) (Code, string) {
+	c := q.Client
+	f.OnlineSince, f.InFlight, f.Takeovers = c.ConnectedAt, c.InFlight, q.Flaps
+	text := fmt.Sprintf("%s is online since %s (%s)", c.ID, clock(c.ConnectedAt), span(q.Now.Sub(c.ConnectedAt)))
+	switch {
+	case q.Refused != nil && q.Refused.Reason == gateway.RefusedIDInUse:
+		f.Refused = q.Refused
+		return OnlineTwin, text + "; another device with its id was " + refusedText(q.Refused)
+	case q.Flaps > 1:
+		return OnlineFlapping, fmt.Sprintf("%s; it has replaced its connection %s in quick succession, as if two devices had this id", text, times(q.Flaps))
+	}
+	return Online, text
+}
+
+var closedBy = map[gateway.ClosedBy]Code{gateway.ClosedByDevice: ClosedByDevice, gateway.ClosedByGateway: ClosedByGateway,
+	gateway.ClosedByNetwork: ClosedByNetwork, gateway.ClosedByOperator: ClosedByOperator}
+
+func (q *Client) away(f *Facts) (Code, string) {
+	c := q.Client
+	never := c.LastSeenAt.IsZero()
+	text := "has never connected"
+	if !never {
+		text = offline(c, q.Now, f)
+	}
+	switch {
+	case c.BlockedUntil.After(q.Now):
+		f.BlockedUntil, f.Refused = c.BlockedUntil, q.Refused
+		text = fmt.Sprintf("%s is blocked until %s and %s", c.ID, clock(c.BlockedUntil), text)
+		if q.Refused != nil {
+			text += "; it was " + refusedText(q.Refused)
+		}
+		return Blocked, text
+	case q.Refused != nil && q.Refused.LastAt.After(c.LastSeenAt):
+		f.Refused = q.Refused
+		return Refused, fmt.Sprintf("%s %s; it was %s", c.ID, text, refusedText(q.Refused))
+	case never:
+		return NeverConnected, fmt.Sprintf("%s %s", c.ID, text)
+	}
+	code := closedBy[f.ClosedBy]
+	if code == "" { // the store knows no reason: an older version closed it
+		code = ClosedByGateway
+	}
+	return code, fmt.Sprintf("%s %s", c.ID, text)
+}

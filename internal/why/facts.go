@@ -1,0 +1,77 @@
+package why
+
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// Verdict is the answer to the question why.
+type Verdict struct {
+	Code     Code
+	Sentence string // English
+	Facts    Facts
+}
+
+// Facts are the facts that a verdict rests on. Zero fields do not apply.
+type Facts struct {
+	// Of the delivery.
+	State      gateway.State
+	Reason     string // Delivery.Reason
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+	FinalAt    time.Time
+	Attempts   int
+	SentAt     time.Time // last transmission
+	Result     []byte
+	Progress   []byte
+	LateAckAt  time.Time
+	LateReject bool
+	Counts     *gateway.Counts // of a message to many
+
+	// Of its place at the connection.
+	RetryLater     int // answers retry later on this connection
+	RetrySince     time.Time
+	NextAt         time.Time // next transmission
+	WorkingAt      time.Time
+	MisackedAt     time.Time
+	AskedAt        time.Time // for its verdict
+	Window         int
+	InFlight       int
+	Behind         gateway.MessageID // the first message in the window
+	BehindAttempts int
+	BehindSentAt   time.Time
+	Unwritten      int // bytes that the socket has not taken
+
+	// Of the client.
+	OnlineSince  time.Time
+	OfflineSince time.Time
+	CloseReason  string
+	ClosedBy     gateway.ClosedBy
+	BlockedUntil time.Time
+	ForgottenAt  time.Time
+	Takeovers    int // quick ones in a row
+	Refused      *gateway.RefusedRegistration
+}
+
+// Delivery is the question about one delivery.
+type Delivery struct {
+	Now      time.Time
+	Delivery gateway.Delivery
+	Sent     gateway.Transmissions // of a final delivery without an answer
+	// Client is nil when it is not known any more.
+	Client   *gateway.Client
+	Standing gateway.Standing
+	// Refused is the last refusal of the client, nil for none.
+	Refused *gateway.RefusedRegistration
+}
+
+// Client is the question about one client.
+type Client struct {
+	Now         time.Time
+	ID          gateway.ClientID
+	Client      *gateway.Client // nil when it is not known
+	Flaps       int
+	Refused     *gateway.RefusedRegistration
+	ForgottenAt time.Time // zero = not known to be forgotten
+}

@@ -1,0 +1,109 @@
+package why
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// A sentence is whole, whatever is known: no time is missing in its middle.
+func wantWhole(t *testing.T, text string) {
+	t.Helper()
+	holes := regexp.MustCompile(`  |\bat[,;.]|\bsince[,;. ]*[,;.(]| until[,;.]|%!|\(\)|0001`)
+	if holes.MatchString(text) || !strings.HasSuffix(text, ".") || !regexp.MustCompile(`^([A-Z1-9]|truck-1 )`).MatchString(text) {
+		t.Errorf("not a whole sentence: %q", text)
+	}
+}
+
+// Every state with every reason has a sentence, with and without the times that the store
+// does not keep.
+func TestEverySentenceIsWhole(t *testing.T) {
+	reasons := append(gateway.DeliveryReasons(), "")
+	for st := gateway.Queued; st <= gateway.Unknown; st++ {
+		for _, reason := range reasons {
+			for _, full := range []bool{false, true} {
+				for attempts := range 3 {
+					d := gateway.Delivery{Message: "msg_1", Client: "truck-1", State: st, Reason: reason, Attempts: attempts, ExpiresAt: now.Add(time.Hour)}
+					q := &Delivery{Now: now, Delivery: d, Client: &gateway.Client{}}
+					q.Sent = gateway.Transmissions{Known: full, Attempts: attempts}
+					if full {
+						q.Delivery.SentAt, q.Delivery.FinalAt, q.Sent.SentAt = now, now, now
+						q.Client.LastSeenAt, q.Client.LastClose = now, gateway.ReasonKicked
+					}
+					v := OfDelivery(q)
+					wantWhole(t, v.Sentence)
+					if !slices.Contains(MessageCodes(), v.Code) {
+						t.Errorf("code %q is not in the list", v.Code)
+					}
+					for _, line := range History(q, &v) {
+						if !slices.Contains(LineCodes(), line.Code) || line.What == "" {
+							t.Errorf("line %+v", line)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// At a live connection, notes may be missing: too many deliveries have some.
+func TestStandingsWithoutNotes(t *testing.T) {
+	first := &gateway.Delivery{Message: "msg_0"}
+	for code, st := range map[Code]gateway.Standing{
+		RetryLater:       {InWindow: true, RetryLater: 2},
+		AskedNotAnswered: {InWindow: true, Asked: true},
+		SentNotAcked:     {InWindow: true, Flushed: true},
+		NotReading:       {InWindow: true, Link: gateway.LinkStats{Unwritten: 7}},
+		AboutToSend:      {Window: 2, InFlight: 1, First: first},
+		WindowFull:       {Window: 1, InFlight: 1, First: first},
+		BehindAsk:        {Window: 1, InFlight: 1, First: first, Asking: true},
+		Paced:            {Window: 1, Link: gateway.LinkStats{Paced: true}},
+		Rollout:          {Window: 1, Waking: true},
+	} {
+		st.Live = true
+		q := &Delivery{Now: now, Standing: st, Delivery: gateway.Delivery{Client: "truck-1", State: gateway.Queued, ExpiresAt: now}}
+		v := OfDelivery(q)
+		if v.Code != code {
+			t.Errorf("%+v is %s, want %s", st, v.Code, code)
+		}
+		wantWhole(t, v.Sentence)
+	}
+}
+
+func TestEveryCloseAndRefusalHasWords(t *testing.T) {
+	for _, reason := range gateway.CloseReasons() {
+		c := &gateway.Client{ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now.Add(-time.Hour), LastClose: reason}}
+		v, ok := OfClient(&Client{Now: now, ID: "truck-1", Client: c})
+		wantWhole(t, v.Sentence)
+		if by := v.Facts.ClosedBy; !ok || v.Code != Code("closed_by_"+by) || !strings.Contains(v.Sentence, reason) {
+			t.Errorf("%s: %+v", reason, v)
+		}
+	}
+	for _, reason := range gateway.RefusalReasons() {
+		if because[reason] == "" {
+			t.Errorf("no words for %s", reason)
+		}
+	}
+	if v, ok := OfClient(&Client{Now: now, ID: "truck-1"}); ok {
+		t.Errorf("of an unknown client: %+v", v)
+	}
+}
+
+func TestSpansHaveTwoUnits(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0 s", 59 * time.Second: "59 s", 61 * time.Second: "1 min 1 s", 3*time.Hour + 12*time.Minute: "3 h 12 min", 50 * time.Hour: "2 d 2 h",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+	if got := number(1_234_567); got != "1,234,567" {
+		t.Error(got)
+	}
+}
