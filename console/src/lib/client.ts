@@ -3,10 +3,9 @@ import type { components } from './schema.d.ts'
 
 type Client = components['schemas']['ClientInfo']
 
-/** The presence of a client: online only when the gateway has heard it. */
+/** The presence of a client: suspect when it has not answered the last question. */
 export function presenceOf(client: Client): Presence {
-  if (client.suspect) return 'suspect'
-  return client.online ? 'online' : 'offline'
+  return client.presence
 }
 
 /** Since when the client is what it is. */

@@ -2,6 +2,7 @@
 // the API are members of records that the compiler holds complete.
 
 import type { components } from '../lib/schema.d.ts'
+import { codes } from './codes.en.ts'
 
 type Schemas = components['schemas']
 type Slug<T extends string> = T extends `/docs/problems/${infer S}` ? S : never
@@ -112,6 +113,7 @@ const status = {
 }
 
 export const en = {
+  ...codes,
   by,
   close,
   reason,
@@ -183,7 +185,7 @@ export const en = {
   copied: 'Copied',
   notCopied: 'Not copied',
   copyCurl: 'Copy as curl',
-  close: 'Close',
+  shut: 'Close',
   leaveIt: 'Leave it',
   typeThis: (word: string) => `Type ${word} to go on.`,
   emptyPayload: 'Empty payload',
@@ -228,6 +230,17 @@ export const en = {
   disk: 'Disk',
   version: 'Version',
   known: 'Known',
+  oldest: (d: string) => `the oldest for ${d}`,
+  diskFree: (size: string) => `${size} free`,
+  ackTime: 'Time to the ack',
+  chartOnline: (low: number, high: number) => `between ${low} and ${high} in the last two hours`,
+  chartAcks: (n: number) => `${count(n, 'ack')} in the last two hours`,
+  asTable: 'As a table',
+  asCurve: 'As a curve',
+  runningFor: (d: string) => `running for ${d}`,
+  look: 'Look',
+  find: 'Find',
+  omitted: (n: number) => `and ${n} more`,
   since: 'since',
   uplinksTotal: 'Uplinks',
 
@@ -298,6 +311,17 @@ export const en = {
   ttl: 'Expires after',
   ttlHelp: 'Such as 30s, 10m, 24h',
   sendHelp: 'Enter sends, Shift and Enter make a new line',
+  traced: (time: string) => `Every frame is kept until ${time}`,
+  traceStart: 'Keep every frame for 10 min',
+  traceEnd: 'Stop keeping frames',
+  withheld: 'not shown to your key',
+  bytesOf: (size: string) => size,
+  times: (n: number) => count(n, 'time'),
+  fromRecord: 'from the log of events',
+  duplicateFrame: 'again',
+  deviceSays: 'from the device',
+  toDevice: 'to the device',
+  history: 'History',
   accepted_: 'On disk. The device has not answered yet.',
 
   // Messages
@@ -361,6 +385,20 @@ export const en = {
   revoke: 'Revoke',
   revokeText: (name: string) => `${name} stops working at once, with its sessions, streams and waits.`,
   never: 'never',
+
+  // Webhooks
+  noWebhooks: 'There is no webhook.',
+  newWebhook: 'New webhook',
+  webhookLag: 'Events behind',
+  webhookParked: 'Parked clients',
+  webhookSuccess: 'Last success',
+  webhookDown: 'down',
+  webhookState: { active: 'active', paused: 'paused', disabled: 'disabled' },
+  webhookTest: 'Send a sample',
+  webhookAttempts: 'Last requests',
+  webhookSecret: 'Its signing secret. Copy it now: it is shown only once.',
+  webhookRemoveText: 'The gateway stops posting events to it. Events that wait for it are not posted.',
+  remove: 'Remove',
 
   // Audit
   auditWho: 'Who',

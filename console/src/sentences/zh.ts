@@ -1,12 +1,14 @@
 // 中文。句子都是完整的，成员与英文一一对应，由编译器检查。
 
 import type { Sentences } from './en.ts'
+import { codes } from './codes.zh.ts'
 
 function n(value: number): string {
   return new Intl.NumberFormat('zh-CN').format(value)
 }
 
 export const zh: Sentences = {
+  ...codes,
   by: {
     device: '由设备断开',
     gateway: '由网关断开',
@@ -163,7 +165,7 @@ export const zh: Sentences = {
   copied: '已复制',
   notCopied: '没有复制成功',
   copyCurl: '复制为 curl',
-  close: '关闭',
+  shut: '关闭',
   leaveIt: '取消',
   typeThis: (word) => `请输入 ${word} 以继续。`,
   emptyPayload: '空载荷',
@@ -206,6 +208,17 @@ export const zh: Sentences = {
   disk: '磁盘',
   version: '版本',
   known: '已知',
+  oldest: (d) => `最久 ${d}`,
+  diskFree: (size) => `剩余 ${size}`,
+  ackTime: '确认用时',
+  chartOnline: (low, high) => `最近两小时在 ${n(low)} 与 ${n(high)} 之间`,
+  chartAcks: (count) => `最近两小时共 ${n(count)} 个确认`,
+  asTable: '显示表格',
+  asCurve: '显示曲线',
+  runningFor: (d) => `已运行 ${d}`,
+  look: '查看',
+  find: '查找',
+  omitted: (count) => `还有 ${n(count)} 项`,
   since: '自',
   uplinksTotal: '上行数据',
 
@@ -274,6 +287,17 @@ export const zh: Sentences = {
   ttl: '有效期',
   ttlHelp: '例如 30s、10m、24h',
   sendHelp: '按 Enter 发送，按 Shift + Enter 换行',
+  traced: (time) => `${time} 之前保存每一帧`,
+  traceStart: '保存每一帧 10 分钟',
+  traceEnd: '停止保存帧',
+  withheld: '你的密钥看不到',
+  bytesOf: (size) => size,
+  times: (count) => `${n(count)} 次`,
+  fromRecord: '来自事件日志',
+  duplicateFrame: '重复',
+  deviceSays: '来自设备',
+  toDevice: '发往设备',
+  history: '经过',
   accepted_: '已落盘，设备尚未回答。',
 
   toMany: (count) => `发给 ${n(count)} 个客户端`,
@@ -332,6 +356,19 @@ export const zh: Sentences = {
   revoke: '吊销',
   revokeText: (name) => `${name} 立即失效，它的会话、事件流和等待也随之结束。`,
   never: '从不',
+
+  noWebhooks: '还没有 webhook。',
+  newWebhook: '新建 webhook',
+  webhookLag: '落后事件',
+  webhookParked: '搁置的客户端',
+  webhookSuccess: '最近成功',
+  webhookDown: '不可达',
+  webhookState: { active: '启用', paused: '暂停', disabled: '停用' },
+  webhookTest: '发送示例',
+  webhookAttempts: '最近的请求',
+  webhookSecret: '这是它的签名密钥。请立即复制，它只显示这一次。',
+  webhookRemoveText: '网关不再向它发送事件，等待中的事件也不会发送。',
+  remove: '移除',
 
   auditWho: '谁',
   auditWhat: '做了什么',
