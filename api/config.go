@@ -13,9 +13,9 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/vitals"
-	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -94,6 +94,8 @@ type Config struct {
 	// ProxyTrusted are the addresses of proxies, whose X-Forwarded-For names the
 	// caller.
 	ProxyTrusted []netip.Prefix
+	// DeviceAddr is where devices connect, for people; "" leaves it out.
+	DeviceAddr string
 	// Hosts are further Host names (without port) of an open API.
 	Hosts []string
 	// AnyHost serves an open API under any Host name.

@@ -24,6 +24,7 @@ type Session struct {
 	Limits    SessionLimits `json:"limits" validate:"required"`                            // bounds of this server
 	Now       string        `json:"now" validate:"required" format:"date-time"`            // the server's clock
 	Version   string        `json:"version" validate:"required" example:"0.1.0"`           // of the server
+	Devices   string        `json:"device_addr,omitempty" example:"127.0.0.1:6666"`        // the address on which the server waits for devices
 	Instance  string        `json:"instance" validate:"required" example:"5f1c09ab"`       // names the store behind this server, for people and for cookies
 	Header    string        `json:"cookie_header,omitempty" example:"Longwire-Console: 1"` // only with this header a cookie counts; in the answer to POST
 } //@name Session
@@ -56,6 +57,8 @@ var features = []struct {
 	{"device_tokens", func(c *Config) bool { return c.Tokens != nil }},
 	{"refused", func(c *Config) bool { return c.Refused != nil }},
 	{"metrics", func(c *Config) bool { return c.Metrics != nil }},
+	{"timeline", func(c *Config) bool { return c.Timeline != nil }},
+	{"simulator", func(c *Config) bool { return c.Simulator != nil }},
 }
 
 // Values of Session.Auth.
@@ -75,7 +78,7 @@ func (s *server) sessionView(w http.ResponseWriter) Session {
 	view := viewOf(w)
 	key := view.Key()
 	v := Session{Auth: authKey, Scopes: key.Scopes.Names(), Prefix: key.Limit.Prefix, Group: key.Limit.Group, ExpiresAt: stamp(view.Until()),
-		Features: []string{}, Now: stamp(s.cfg.Now()), Version: s.cfg.Version.Version, Instance: s.instance,
+		Features: []string{}, Now: stamp(s.cfg.Now()), Version: s.cfg.Version.Version, Devices: s.cfg.DeviceAddr, Instance: s.instance,
 		Limits: SessionLimits{MaxPayload: gateway.MaxPayload, MaxBody: s.cfg.MaxBody, MaxWaitSeconds: s.cfg.MaxWait.Seconds(),
 			MaxTTLSeconds: gateway.MaxTTL.Seconds(), MaxPage: gateway.MaxListLimit, MaxClientsInTo: gateway.MaxClientsInTo, MaxStreamsPerKey: s.cfg.MaxStreamsPerKey}}
 	for _, f := range features {

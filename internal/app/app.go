@@ -241,6 +241,7 @@ func (a *App) apiConfig() api.Config {
 		UplinksRead: a.unread.taken,
 		Timeline:    a.timeline,
 		Simulator:   a.simulator,
+		DeviceAddr:  a.tcp.Addr().String(),
 		Refused:     a.auth.Refused,
 		Refusal:     a.auth.Refusal,
 		Tokens:      a.tokenStore(),

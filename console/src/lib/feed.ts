@@ -11,6 +11,8 @@ export interface FeedOptions<T> {
   /** The cursor of a line, or empty when it has none. */
   cursor: (line: T) => string
   line: (line: T) => void
+  /** The header that carries the cursor, for streams that take it so. */
+  resumeHeader?: string
   state: (state: FeedState) => void
 }
 
@@ -57,6 +59,7 @@ export class Feed<T> {
     try {
       alive()
       const headers: Record<string, string> = { Accept: 'application/x-ndjson', 'Longwire-Console': '1' }
+      if (this.#options.resumeHeader && this.#cursor) headers[this.#options.resumeHeader] = this.#cursor
       if (session.bearer) headers['Authorization'] = 'Bearer ' + session.bearer
       const response = await fetch(base(location) + target(this.#options.call(this.#cursor)), {
         headers,
