@@ -432,6 +432,7 @@ func (w *world) send(key, method string, a ask) answer {
 var publicRoutes = []string{
 	"GET /livez", "HEAD /livez", "GET /readyz", "HEAD /readyz", "GET /healthz", "HEAD /healthz", "GET /version", "HEAD /version",
 	"GET /", "HEAD /", "GET /openapi.json", "HEAD /openapi.json",
+	"GET /console", "HEAD /console", "GET /console/*", "HEAD /console/*",
 	"GET /swagger", "HEAD /swagger", "GET /swagger/", "HEAD /swagger/", "GET /swagger/{file}", "HEAD /swagger/{file}",
 	"GET /docs", "HEAD /docs", "GET /docs/", "HEAD /docs/", "GET /docs/problems", "HEAD /docs/problems",
 	"GET /docs/problems/{slug}", "HEAD /docs/problems/{slug}",
@@ -478,7 +479,7 @@ func TestEveryRouteIsInTheMatrix(t *testing.T) {
 func TestPublicRoutesAskForNothing(t *testing.T) {
 	w := newWorld(t)
 	for _, route := range publicRoutes {
-		method, target, _ := strings.Cut(strings.NewReplacer("{file}", "init.js", "{slug}", "overloaded").Replace(route), " ")
+		method, target, _ := strings.Cut(strings.NewReplacer("{file}", "init.js", "{slug}", "overloaded", "*", "index.html").Replace(route), " ")
 		want := w.as("none", method, target, "")
 		if want.status >= 400 {
 			t.Errorf("%s is answered %d", route, want.status)

@@ -68,8 +68,10 @@ func TestPolicies(t *testing.T) {
 	const data = "default-src 'none'; frame-ancestors 'none'"
 	const page = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; " +
 		"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	const own = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
 	w := newWorld(t)
-	for target, want := range map[string]string{"/v1/clients": data, "/": data, "/none": data, "/openapi.json": data, "/metrics": data,
+	for target, want := range map[string]string{"/v1/clients": data, "/console/": own, "/console/index.html": own, "/console/theme.js": own, "/": data, "/none": data, "/openapi.json": data, "/metrics": data,
 		"/swagger/": page, "/swagger/init.js": page, "/swagger/swagger-ui.css": page} {
 		if got := w.as("unlimited", "GET", target, "").header.Get("Content-Security-Policy"); got != want {
 			t.Errorf("%s: %s, want %s", target, got, want)
@@ -83,7 +85,7 @@ func TestPolicies(t *testing.T) {
 // TestEveryAnswerIsProtected: data, refusals, pages and unknown paths.
 func TestEveryAnswerIsProtected(t *testing.T) {
 	w := newWorld(t)
-	for _, target := range []string{"/v1/clients", "/livez", "/none", "/", "/swagger/", "/swagger/init.js", "/docs/problems/rate-limited", "/metrics"} {
+	for _, target := range []string{"/v1/clients", "/livez", "/none", "/", "/console/", "/console/theme.js", "/swagger/", "/swagger/init.js", "/docs/problems/rate-limited", "/metrics"} {
 		h := w.as("unlimited", "GET", target, "").header
 		csp := h.Get("Content-Security-Policy")
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" ||

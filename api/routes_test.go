@@ -18,7 +18,7 @@ import (
 // documents are routes for people and tools, which the description leaves out.
 var documents = map[string]bool{
 	"/": true, "/openapi.json": true, "/swagger": true, "/swagger/": true, "/swagger/{file}": true,
-	"/docs": true, "/docs/": true, "/docs/problems": true, "/docs/problems/{slug}": true,
+	"/console": true, "/console/*": true, "/docs": true, "/docs/": true, "/docs/problems": true, "/docs/problems/{slug}": true,
 }
 
 // TestRoutesAreDescribed compares the router with the description, both ways.

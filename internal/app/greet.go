@@ -37,6 +37,7 @@ func (a *App) greet(out io.Writer) {
 	}
 	fmt.Fprintf(out, `longwire %s
   devices     %s
+  console     %s/console/
   HTTP API    %s
   Swagger UI  %s/swagger/
   data        %s
@@ -45,7 +46,7 @@ Connect a device in a second terminal, and push to it from a third:
   %s
   %s
 
-`, version.Get().Version, a.TCPAddr(), api, api, store,
+`, version.Get().Version, a.TCPAddr(), api, api, api, store,
 		deviceCommand(a.cfg, dialable(a.TCPAddr())), pushCommand(api, a.callers.keys.Required()))
 }
 

@@ -22,7 +22,7 @@ export function fact(name: string, value: unknown, voice: Voice): string {
     return number(value, voice.language)
   }
   if (typeof value === 'string') {
-    if (/(_at|_until|^since)$/.test(name) && !Number.isNaN(Date.parse(value))) return clockTime(Date.parse(value), voice.language, voice.zone, voice.now)
+    if (/(_at|_until|since)$/.test(name) && !Number.isNaN(Date.parse(value))) return clockTime(Date.parse(value), voice.language, voice.zone, voice.now)
     return voice.word(value)
   }
   return value === undefined || value === null ? '–' : JSON.stringify(value)

@@ -60,7 +60,7 @@ export function entryWords(t: Sentences, entry: Entry): { what: string; detail: 
     case 'delivery':
       return { what: entry.state ? t.step[entry.state] : t.kind.delivery, detail: [entry.attempts && entry.attempts > 1 ? t.attempts(entry.attempts) : '', reason].filter(Boolean).join(' · ') }
     case 'frame':
-      return { what: entry.frame ? t.frame[entry.frame] : t.kind.frame, detail: [entry.number ?? '', entry.code ?? '', reason].filter(Boolean).join(' · ') }
+      return { what: entry.frame ? t.frame[entry.frame] : t.kind.frame, detail: [entry.number ? '#' + entry.number : '', entry.code ?? '', reason].filter(Boolean).join(' · ') }
     default:
       return { what: t.kind[entry.what], detail: reason }
   }

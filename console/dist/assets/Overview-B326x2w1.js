@@ -1,1 +1,0 @@
-import{F as e,M as t,N as n,U as r,d as i,et as a,q as o,tt as s,v as c}from"./index-Coy3_ynt.js";import"./legacy-CP3utrli.js";var l=e(`<h1> </h1>`);function u(e,u){s(u,!1),c();var d=l(),f=o(d,!0);r(()=>t(f,i.t.pages.overview)),n(e,d),a()}export{u as default};

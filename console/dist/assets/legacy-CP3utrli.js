@@ -1,1 +1,0 @@
-import{nt as e}from"./index-Coy3_ynt.js";e();
