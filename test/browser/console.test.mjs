@@ -1,0 +1,390 @@
+// Drives the console of a running gateway in a real browser, as people do: the first
+// minute, an ack on the timeline, a rejection, a queue that is canceled, a push to all
+// behind a dry run, an unknown id, a tenant's key, a key that is revoked under an open
+// page, a gateway that restarts, eight tabs at once. No page logs an error that was not
+// asked for, breaks its policy, or asks another host; axe finds nothing.
+//
+// Environment: LONGWIRE, the binary; SHOTS, a folder for screenshots (none without it);
+// CHROMIUM, the browser (default /usr/bin/chromium).
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createServer, connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const { env } = process;
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const work = mkdtempSync(join(tmpdir(), 'console-'));
+const running = new Set();
+if (env.SHOTS) mkdirSync(env.SHOTS, { recursive: true });
+
+const browser = await chromium.launch({
+  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+try {
+  const open = await gateway('open');
+  await firstRun(open);
+  await commands(open);
+  await pushToAll(open);
+  await unknownIds(open);
+  await hostileText(open);
+  await everyPage(open);
+  await tabs(open);
+  await restart(open);
+  await stop(open);
+  const keyed = await gateway('keyed', ['--admin']);
+  await keys(keyed);
+  await tenant(keyed);
+  await otherOrigin(keyed);
+  await stop(keyed);
+  console.log('ok: the console');
+} finally {
+  await browser.close();
+  for (const child of running) child.kill();
+  rmSync(work, { recursive: true, force: true });
+}
+
+// The first minute: one button, one Enter, and the ack stands on the timeline within a second.
+async function firstRun(g) {
+  await visit(g, '', async (page) => {
+    await page.waitForURL(/\/console\//);
+    await page.getByText('Waiting for the first connection').waitFor();
+    await shot(page, 'overview-empty');
+    await noFindings(page);
+    await page.getByRole('button', { name: 'Start three simulated devices' }).click();
+    await page.waitForURL(/#\/clients\/sim-/);
+    const box = page.locator('#send');
+    await box.waitFor();
+    assert.equal(await box.inputValue(), 'hello');
+    await page.locator('.live .line').first().waitFor();
+    await box.focus();
+    await page.keyboard.press('Enter');
+    const began = Date.now();
+    await page.locator('.live .line', { hasText: /^.*acked/ }).first().waitFor({ timeout: 5000 });
+    assert.ok(Date.now() - began < 1500, `the ack took ${Date.now() - began} ms to the timeline`);
+    await page.locator('.answer', { hasText: 'acked' }).waitFor();
+    await shot(page, 'client-online');
+    await noFindings(page);
+  });
+}
+
+// A rejection, an offline device with its reason, and a queue that is canceled up to what is shown.
+async function commands(g) {
+  await api(g, 'PUT', '/v1/simulator', { count: 6, profile: 'mixed' });
+  await visit(g, '#/clients/sim-rejecting-4', async (page) => {
+    await page.locator('#send').fill('open');
+    await page.keyboard.press('Enter');
+    await page.locator('.answer', { hasText: 'rejected' }).waitFor();
+    await page.locator('.answer', { hasText: 'jammed' }).waitFor();
+  });
+  const device = await textDevice(g, 'lock-1');
+  device.destroy();
+  for (const text of ['one', 'two', 'three']) await api(g, 'POST', '/v1/clients/lock-1/messages', { text });
+  await visit(g, '#/clients/lock-1', async (page) => {
+    await page.getByText(/^Offline since/).waitFor();
+    await shot(page, 'client-offline');
+    await page.getByRole('button', { name: 'Cancel all 3 shown' }).first().click();
+    await api(g, 'POST', '/v1/clients/lock-1/messages', { text: 'later' });
+    await page.locator('dialog input').fill('lock-1');
+    await page.locator('dialog button.first').click();
+    await page.locator('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Cancel all 1 shown' }).waitFor(); // the later one stays
+  });
+  const { body } = await api(g, 'GET', '/v1/clients/lock-1/messages');
+  assert.deepEqual(body.items.map((m) => m.status).sort(), ['canceled', 'canceled', 'canceled', 'queued']);
+}
+
+// To many: a dry run shows the audience, and the push is bound to it.
+async function pushToAll(g) {
+  await visit(g, '#/push', async (page) => {
+    await page.getByLabel('All clients').check();
+    await page.locator('textarea').last().fill('to all');
+    await page.getByRole('button', { name: 'Preview' }).click();
+    const known = (await api(g, 'GET', '/v1/clients?status=all&limit=1000')).body.items.length;
+    await page.getByText(`This would reach ${known} clients.`).waitFor();
+    await shot(page, 'push-preview');
+    await api(g, 'POST', '/v1/clients', { id: 'late-comer' });
+    await page.getByRole('button', { name: `Push to ${known} clients` }).click();
+    await page.getByText('There are more recipients now').waitFor(); // 412
+    await page.getByRole('button', { name: 'Preview' }).click();
+    await page.getByRole('button', { name: `Push to ${known + 1} clients` }).click();
+    await page.waitForURL(/#\/messages\/msg_/);
+    await page.locator('.bar').first().waitFor();
+    await page.waitForTimeout(500);
+    await shot(page, 'message-many');
+    await noFindings(page);
+  }, { expected: [/ 412 /] });
+}
+
+async function unknownIds(g) {
+  await visit(g, '#/clients/sim-stead', async (page) => {
+    await page.getByText('sim-stead was never seen.').waitFor();
+    await page.getByRole('link', { name: 'sim-steady-1' }).waitFor();
+    await shot(page, 'client-unknown');
+    await page.keyboard.press('/');
+    await page.keyboard.type('sim-steady-1');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/#\/clients\/sim-steady-1/);
+  }, { expected: [/ 404 /] });
+}
+
+// Markup, scripts and characters that turn text around stay text, however long.
+async function hostileText(g) {
+  const text = '<img src=x onerror=alert(1)><script>alert(2)</script>\u202Eevil\u2066 \u0000 锁 '.padEnd(200 * 1024, 'x');
+  await api(g, 'POST', '/v1/clients', { id: 'odd' });
+  await api(g, 'PATCH', '/v1/clients/odd', { labels: { name: '<b>\u202E' } });
+  const { body } = await api(g, 'POST', '/v1/clients/odd/messages', { text });
+  await visit(g, '#/messages/' + body.id, async (page) => {
+    await page.locator('mark', { hasText: 'U+202E' }).first().waitFor();
+    await page.locator('mark', { hasText: 'U+0000' }).first().waitFor();
+    const shown = await page.locator('.body').first().innerText();
+    assert.ok(shown.includes('<img src=x onerror=alert(1)>') && shown.length < 6000, `${shown.length} characters`);
+    assert.equal(await page.locator('main img, main script').count(), 0);
+    await page.getByRole('button', { name: /^Show .* more/ }).first().click();
+    await shot(page, 'message-bidi');
+  });
+  await visit(g, '#/clients/odd', async (page) => {
+    await page.locator('mark', { hasText: 'U+202E' }).first().waitFor();
+  });
+}
+
+// Every page in both languages, both themes and both widths, seen by axe once each.
+async function everyPage(g) {
+  const many = (await api(g, 'GET', '/v1/messages')).body.items.find((m) => m.counts).id;
+  const pages = ['overview', 'clients', 'clients/sim-silent-6', 'messages', 'messages/' + many, 'push', 'uplinks', 'events', 'webhooks', 'refused', 'keys', 'audit'];
+  const looks = [['1280', 800, 'light', 'en'], ['1280', 800, 'dark', 'zh-CN'], ['390', 800, 'light', 'zh-CN'], ['390', 800, 'dark', 'en']];
+  for (const [width, height, colorScheme, locale] of looks) {
+    const options = { viewport: { width: Number(width), height }, colorScheme, locale };
+    await visit(g, '', async (page) => {
+      for (const name of pages) {
+        await page.goto(`${g.http}/console/#/${name}`);
+        await page.locator('main :is(h1, form, .live, table)').first().waitFor();
+        await page.waitForTimeout(400);
+        await shot(page, `${name.replace(/\/.*/, '-one')}-${width}-${colorScheme}-${locale}`);
+        await noFindings(page);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+        assert.ok(!wide, `${name} is wider than ${width}`);
+        if (locale === 'zh-CN') {
+          const words = await page.locator('main h1, main h2, main button, main th').allInnerTexts();
+          const english = words.filter((word) => /^[A-Z][a-z]+( [a-z]+)*$/.test(word.trim()) && !/^(Id|Webhook)$/.test(word.trim()));
+          assert.deepEqual(english, [], `${name} has English words`);
+        }
+      }
+    }, { options });
+  }
+}
+
+// Eight tabs over HTTP/1.1: at most three hold a stream, and every one is answered.
+async function tabs(g) {
+  const context = await browser.newContext();
+  try {
+    const pages = [];
+    for (let i = 0; i < 8; i++) {
+      const page = await context.newPage();
+      await page.goto(`${g.http}/console/#/events`);
+      pages.push(page);
+    }
+    await pages[0].waitForTimeout(3000);
+    for (const page of pages) {
+      const began = Date.now();
+      await page.evaluate(() => fetch('../v1/session', { cache: 'no-store' }).then((r) => r.text()));
+      assert.ok(Date.now() - began < 2000, `a tab waited ${Date.now() - began} ms for an answer`);
+    }
+    const { body } = await api(g, 'GET', '/v1/stats');
+    assert.ok(body.event_streams <= 3, `${body.event_streams} streams of eight tabs`);
+  } finally {
+    await context.close();
+  }
+}
+
+// The gateway goes away under an open page and comes back: the page says so, and continues.
+async function restart(g) {
+  await visit(g, '#/clients/lock-1', async (page) => {
+    await page.locator('#send').fill('typed before');
+    await stop(g);
+    await page.getByText(/reconnecting in|Not answered since/).first().waitFor({ timeout: 20_000 });
+    await shot(page, 'connection-lost');
+    await start(g);
+    await page.getByText(/Not answered since/).waitFor({ state: 'detached', timeout: 30_000 });
+    assert.equal(await page.locator('#send').inputValue(), 'typed before');
+  }, { expected: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/] });
+}
+
+// Login, a new key that is shown once, and a key that is revoked while the page is open: what was typed stays.
+async function keys(g) {
+  await visit(g, '', async (page) => {
+    await page.getByLabel('API key').waitFor();
+    await shot(page, 'login');
+    await noFindings(page);
+    await page.getByLabel('API key').fill('lwk_wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('does not know this key').waitFor();
+    await page.getByLabel('API key').fill(g.key);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('Waiting for the first connection').waitFor();
+    assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie })).then((all) => all.includes('lwk_')), false);
+
+    await page.goto(`${g.http}/console/#/keys`);
+    await page.getByRole('button', { name: 'New key' }).click();
+    await page.getByLabel('Name').fill('backend');
+    await page.locator('dialog button.first').click();
+    await page.getByText('It is shown only once').waitFor();
+    await shot(page, 'key-new');
+  }, { expected: [/ 401 /] });
+
+  const second = (await api(g, 'POST', '/v1/keys', { name: 'short-lived', scopes: ['messages:write', 'clients:read', 'messages:read'] })).body;
+  await visit(g, '#/push', async (page) => {
+    await page.getByLabel('API key').fill(second.secret);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('textarea').last().fill('half of a sentence');
+    await api(g, 'DELETE', '/v1/keys/' + second.id);
+    await page.getByLabel('All clients').check();
+    await page.getByRole('button', { name: 'Preview' }).click();
+    await page.getByText('Your session has ended').waitFor();
+    await page.getByLabel('API key').fill(g.key);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('Your session has ended').waitFor({ state: 'detached' });
+    assert.equal(await page.locator('textarea').last().inputValue(), 'half of a sentence');
+  }, { expected: [/ 401 /] });
+}
+
+// A tenant's key begins at the clients, sees its own alone, and is told which scope a page needs.
+async function tenant(g) {
+  for (const id of ['acme-1', 'other-1']) await api(g, 'POST', '/v1/clients', { id });
+  const { body } = await api(g, 'POST', '/v1/keys', { name: 'acme', scopes: ['clients:read', 'messages:read'], prefix: 'acme-' });
+  await visit(g, '', async (page) => {
+    await page.getByLabel('API key').fill(body.secret);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.waitForURL(/#\/clients/);
+    await page.getByRole('link', { name: 'acme-1' }).waitFor();
+    assert.equal(await page.getByText('other-1').count(), 0);
+    await page.goto(`${g.http}/console/#/clients/other-1`);
+    await page.getByText('other-1 was never seen.').waitFor();
+    await page.goto(`${g.http}/console/#/push`);
+    await page.getByText('messages:write').waitFor();
+    await shot(page, 'forbidden');
+  }, { expected: [/ 401 /, / 404 /] });
+}
+
+// A page of another port of the same host can do nothing with the cookie, whatever it sends.
+async function otherOrigin(g) {
+  const other = createServer((socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>other</h1>')));
+  await new Promise((done) => other.listen(0, '127.0.0.1', done));
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    await page.goto(g.http);
+    await page.getByLabel('API key').fill(g.key);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('Waiting for the first connection').or(page.getByText('Online now').first()).first().waitFor();
+    const evil = await context.newPage();
+    await evil.goto(`http://127.0.0.1:${other.address().port}/`);
+    const got = await evil.evaluate(async (url) => {
+      const out = [];
+      for (const init of [{}, { headers: { 'Longwire-Console': '1' } }, { method: 'POST', body: '{"id":"stolen"}', headers: { 'Content-Type': 'text/plain' } }]) {
+        out.push(await fetch(url + '/v1/clients', { credentials: 'include', mode: 'cors', ...init }).then((r) => r.status, () => 'refused'));
+        out.push(await fetch(url + '/v1/clients', { credentials: 'include', mode: 'no-cors', ...init }).then((r) => r.type, () => 'refused'));
+      }
+      return out;
+    }, g.http);
+    assert.ok(!got.includes(200), `another origin was answered: ${got}`);
+    const { body } = await api(g, 'GET', '/v1/clients?status=all');
+    assert.ok(!body.items.some((item) => item.id === 'stolen'));
+  } finally {
+    await context.close();
+    other.close();
+  }
+}
+
+// visit opens a page and fails for what went wrong on it, but for what was expected.
+async function visit(g, hash, act, { expected = [], options = {} } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en', reducedMotion: 'reduce', ...options });
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
+    const problems = [];
+    page.on('console', (m) => m.type() === 'error' && problems.push(`console: ${m.text()}`));
+    page.on('pageerror', (e) => problems.push(`page: ${e.message}`));
+    page.on('request', (r) => r.url().startsWith(g.http) || /^(blob|data):/.test(r.url()) || problems.push(`foreign: ${r.url()}`));
+    await page.addInitScript(() => document.addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.effectiveDirective} forbids ${e.blockedURI} ${e.sample}`)));
+    await page.goto(g.http + (hash ? '/console/' + hash : '/'));
+    await act(page);
+    assert.deepEqual(problems.filter((p) => !expected.some((e) => e.test(p))), [], 'the page logged errors, asked other hosts or broke its policy');
+  } finally {
+    await context.close();
+  }
+}
+
+async function noFindings(page) {
+  await page.evaluate(axe); // the policy forbids a script element, and that is right
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ').slice(0, 300)}`), []);
+}
+
+async function shot(page, name) {
+  if (env.SHOTS) await page.screenshot({ path: join(env.SHOTS, name + '.png') });
+}
+
+async function freePort() {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+async function gateway(name, flags = []) {
+  const g = { data: join(work, name), tcp: await freePort(), port: await freePort(), key: '' };
+  g.http = `http://127.0.0.1:${g.port}`;
+  if (flags.includes('--admin')) g.key = (await run(['keys', 'create', '--name', 'admin', '--scopes', 'admin', '--data-dir', g.data])).trim();
+  await start(g);
+  return g;
+}
+
+function run(args) {
+  return new Promise((done, fail) => {
+    const child = spawn(env.LONGWIRE, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    let out = '';
+    child.stdout.on('data', (data) => (out += data));
+    child.on('exit', (code) => (code ? fail(new Error(`${args[0]} ended with ${code}`)) : done(out)));
+  });
+}
+
+async function start(g) {
+  g.child = spawn(env.LONGWIRE, ['serve', '--tcp-addr', `127.0.0.1:${g.tcp}`, '--http-addr', `127.0.0.1:${g.port}`, '--data-dir', g.data], { stdio: 'ignore', env: { PATH: env.PATH, HOME: env.HOME } });
+  running.add(g.child);
+  for (let i = 0; i < 200; i++) {
+    if (await fetch(g.http + '/readyz').then((r) => r.ok, () => false)) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error('the gateway does not start');
+}
+
+async function stop(g) {
+  const ended = new Promise((done) => g.child.once('exit', done));
+  g.child.kill('SIGTERM');
+  await ended;
+  running.delete(g.child);
+}
+
+async function api(g, method, path, body) {
+  const headers = { ...(body ? { 'Content-Type': 'application/json' } : {}), ...(g.key ? { Authorization: 'Bearer ' + g.key } : {}) };
+  const response = await fetch(g.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
+  const text = await response.text();
+  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
+  return { body: text ? JSON.parse(text) : undefined };
+}
+
+async function textDevice(g, id) {
+  const socket = connect(g.tcp, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(`REGISTER ${id}\n`);
+  await new Promise((done) => socket.once('data', done));
+  return socket;
+}
