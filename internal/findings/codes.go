@@ -40,7 +40,7 @@ var kinds = []struct {
 	kind
 }{
 	{StoreUnavailable, kind{"metrics:read", "The store accepts no messages: {cause}."}},
-	{DiskNearlyFull, kind{"metrics:read", "The disk of the store is nearly full: {free_bytes} of {total_bytes} bytes are free."}},
+	{DiskNearlyFull, kind{"metrics:read", "The disk of the store is nearly full: {free_bytes} of {total_bytes} are free, and the store takes {used_bytes}."}},
 	{StoreRepaired, kind{"metrics:read", "The store continues from a repair or a backup. The newest messages and answers may be lost."}},
 	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},

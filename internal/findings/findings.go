@@ -210,7 +210,11 @@ func (f *Finding) complete() {
 func (f *Finding) sentence() string {
 	pairs := []string{"{count}", strconv.Itoa(f.Count)}
 	for name, v := range f.Facts {
-		pairs = append(pairs, "{"+name+"}", fmt.Sprint(v))
+		text := fmt.Sprint(v)
+		if n, ok := v.(int64); ok && strings.HasSuffix(name, "_bytes") {
+			text = fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+		}
+		pairs = append(pairs, "{"+name+"}", text)
 	}
 	return strings.NewReplacer(pairs...).Replace(kindOf(f.Code).text)
 }

@@ -102,6 +102,15 @@ func TestSourcesAreAskedOnceInAWhile(t *testing.T) {
 	})
 }
 
+// A sentence has sizes that a person can read; its facts keep the bytes.
+func TestASentenceHasSizesForPeople(t *testing.T) {
+	f := Finding{Code: DiskNearlyFull, Facts: map[string]any{"free_bytes": int64(65507328), "total_bytes": int64(83886080), "used_bytes": int64(17 << 20)}}
+	f.complete()
+	if want := "62.5 MiB of 80.0 MiB are free, and the store takes 17.0 MiB."; !strings.HasSuffix(f.Text, want) || f.Facts["free_bytes"] != int64(65507328) {
+		t.Errorf("%q, want %q", f.Text, want)
+	}
+}
+
 func TestTheListIsBounded(t *testing.T) {
 	r := New(nil)
 	r.Add(func() []Finding {
