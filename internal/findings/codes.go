@@ -34,6 +34,10 @@ type kind struct {
 	text string
 }
 
+// limitedText is the sentence of DiskNearlyFull for a store that has a limit of its own: the
+// disk itself may have much room.
+const limitedText = "The store has little room left: it takes {used_bytes} of {limit_bytes} (data.max_disk), and {free_bytes} of {total_bytes} of its disk are free."
+
 // kinds has every code, in the order of the documentation.
 var kinds = []struct {
 	code Code

@@ -212,9 +212,21 @@ func (f *Finding) sentence() string {
 	for name, v := range f.Facts {
 		text := fmt.Sprint(v)
 		if n, ok := v.(int64); ok && strings.HasSuffix(name, "_bytes") {
-			text = fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+			text = size(n)
 		}
 		pairs = append(pairs, "{"+name+"}", text)
 	}
-	return strings.NewReplacer(pairs...).Replace(kindOf(f.Code).text)
+	text := kindOf(f.Code).text
+	if f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull {
+		text = limitedText
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// size formats bytes for a person.
+func size(n int64) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
