@@ -183,7 +183,7 @@ func TestListsShowDigestsInPlaceOfPayloads(t *testing.T) {
 		t.Errorf("without fields: %+v, want the payload", plain.Items[0])
 	}
 	id := decode[MessagePage](h.call("GET", "/v1/messages?limit=1", "").want(200)).Items[0].ID
-	if got := strings.TrimSpace(string(h.call("GET", "/v1/messages/"+id+"?fields=status,payload_bytes", "").want(200).body)); got != `{"id":"`+id+`","status":"sent","payload_bytes":7}` {
+	if got := strings.TrimSpace(string(h.call("GET", "/v1/messages/"+id+"?fields=mode,payload_bytes", "").want(200).body)); got != `{"id":"`+id+`","mode":"durable","payload_bytes":7}` {
 		t.Errorf("one message: %s", got)
 	}
 }

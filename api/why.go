@@ -13,13 +13,13 @@ import (
 
 // MessageWhy answers why a message is as it is.
 type MessageWhy struct {
-	Message  string       `json:"message" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                           // that was asked about
-	Client   string       `json:"client,omitempty" example:"truck-17"`                                                                                                                                      // that its delivery is for; absent for a message to many as a whole
-	Code     string       `json:"code" validate:"required" example:"client_offline"`                                                                                                                        // the reason; new codes may be added
-	Sentence string       `json:"sentence" validate:"required" example:"truck-17 is offline since 2026-01-02 03:04:05 UTC (2 h 5 min): the connection broke (connection_lost); it expires in 21 h 54 min."` // the reason in English
-	Now      string       `json:"now" validate:"required" format:"date-time"`                                                                                                                               // the gateway's clock at the answer
-	Facts    MessageFacts `json:"facts" validate:"required"`                                                                                                                                                // that the reason rests on
-	Sample   *WhySample   `json:"sample,omitempty"`                                                                                                                                                         // of a message to many: why some of its deliveries are not final
+	Message  string       `json:"message" validate:"required" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                                                                                                       // that was asked about
+	Client   string       `json:"client,omitempty" example:"truck-17"`                                                                                                                                                  // that its delivery is for; absent for a message to many as a whole
+	Code     string       `json:"code" validate:"required" example:"client_offline"`                                                                                                                                    // the reason; new codes may be added
+	Sentence string       `json:"sentence" validate:"required" example:"truck-17 is offline, last seen at 2026-01-02 03:04:05 UTC (2 h 5 min ago): the connection broke (connection_lost); it expires in 21 h 54 min."` // the reason in English
+	Now      string       `json:"now" validate:"required" format:"date-time"`                                                                                                                                           // the gateway's clock at the answer
+	Facts    MessageFacts `json:"facts" validate:"required"`                                                                                                                                                            // that the reason rests on
+	Sample   *WhySample   `json:"sample,omitempty"`                                                                                                                                                                     // of a message to many: why some of its deliveries are not final
 } //@name MessageWhy
 
 // WhySample has the reasons of some deliveries of a message to many.
@@ -36,38 +36,41 @@ type WhyCode struct {
 
 // MessageFacts are the facts about a delivery. Those that do not apply are absent.
 type MessageFacts struct {
-	Status         string      `json:"status,omitempty" enums:"queued,sent,acked,rejected,expired,canceled,failed,unknown"` // of the delivery
-	Reason         string      `json:"reason,omitempty"`                                                                    // for the status, if it has one
-	CreatedAt      string      `json:"created_at,omitempty" format:"date-time"`                                             // when the message was accepted
-	ExpiresAt      string      `json:"expires_at,omitempty" format:"date-time"`                                             // it is never delivered after this
-	ExpiresIn      *int64      `json:"expires_in,omitempty" example:"3600"`                                                 // seconds until then; absent once it is final
-	FinalAt        string      `json:"final_at,omitempty" format:"date-time"`                                               // when its status became final
-	Attempts       int         `json:"attempts,omitempty"`                                                                  // transmissions, without those that the device wanted later
-	SentAt         string      `json:"sent_at,omitempty" format:"date-time"`                                                // of the last transmission
-	Result         *string     `json:"result,omitempty"`                                                                    // the device's answer, as text
-	ResultBase64   []byte      `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`                          // the same if it is no text
-	Progress       *string     `json:"progress,omitempty"`                                                                  // the device's last report of its work, as text
-	ProgressBase64 []byte      `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`                        // the same if it is no text
-	LateAckAt      string      `json:"late_ack_at,omitempty" format:"date-time"`                                            // when the device answered after the status was final
-	LateVerdict    string      `json:"late_verdict,omitempty" enums:"ok,reject"`                                            // verdict of the late answer
-	RetryLater     int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 7 stands for 7 or more
-	RetrySince     string      `json:"retry_since,omitempty" format:"date-time"`                                            // the first of them
-	NextAt         string      `json:"next_at,omitempty" format:"date-time"`                                                // of the next transmission
-	WorkingAt      string      `json:"working_at,omitempty" format:"date-time"`                                             // when the device said last that it works on it
-	MisackedAt     string      `json:"misacked_at,omitempty" format:"date-time"`                                            // when an ack came in the wrong number space
-	AskedAt        string      `json:"asked_at,omitempty" format:"date-time"`                                               // when the client was asked whether it has handled it
-	Window         int         `json:"window,omitempty"`                                                                    // deliveries to the client that may be unacked at once
-	InFlight       int         `json:"in_flight,omitempty"`                                                                 // those that are
-	Behind         string      `json:"behind,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                 // the message in front, which the client has not acked
-	BehindAttempts int         `json:"behind_attempts,omitempty"`                                                           // its transmissions
-	BehindSentAt   string      `json:"behind_sent_at,omitempty" format:"date-time"`                                         // the last of them
-	Unwritten      int         `json:"unwritten_bytes,omitempty"`                                                           // that the client's socket has not taken yet
-	OnlineSince    string      `json:"online_since,omitempty" format:"date-time"`                                           // of the client
-	OfflineSince   string      `json:"offline_since,omitempty" format:"date-time"`                                          // when the client was last seen
-	LastClose      *LastClose  `json:"last_close,omitempty"`                                                                // how the client's last connection ended
-	BlockedUntil   string      `json:"blocked_until,omitempty" format:"date-time"`                                          // the client may not register before
-	Refused        *WhyRefused `json:"refused,omitempty"`                                                                   // registrations of the client that were refused since it was last seen
-	Counts         *Counts     `json:"counts,omitempty"`                                                                    // of a message to many: deliveries by state
+	Status           string      `json:"status,omitempty" enums:"queued,sent,acked,rejected,expired,canceled,failed,unknown"` // of the delivery
+	Reason           string      `json:"reason,omitempty"`                                                                    // for the status, if it has one
+	CreatedAt        string      `json:"created_at,omitempty" format:"date-time"`                                             // when the message was accepted
+	ExpiresAt        string      `json:"expires_at,omitempty" format:"date-time"`                                             // it is never delivered after this
+	ExpiresIn        *int64      `json:"expires_in,omitempty" example:"3600"`                                                 // seconds until then; absent once it is final
+	FinalAt          string      `json:"final_at,omitempty" format:"date-time"`                                               // when its status became final
+	Attempts         int         `json:"attempts,omitempty"`                                                                  // transmissions, without those that the device wanted later
+	SentAt           string      `json:"sent_at,omitempty" format:"date-time"`                                                // of the last transmission
+	Result           *string     `json:"result,omitempty"`                                                                    // the device's answer, as text
+	ResultBase64     []byte      `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`                          // the same if it is no text
+	Progress         *string     `json:"progress,omitempty"`                                                                  // the device's last report of its work, as text
+	ProgressBase64   []byte      `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`                        // the same if it is no text
+	LateAckAt        string      `json:"late_ack_at,omitempty" format:"date-time"`                                            // when the device answered after the status was final
+	LateVerdict      string      `json:"late_verdict,omitempty" enums:"ok,reject"`                                            // verdict of the late answer
+	RetryLater       int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 6 stands for 6 or more
+	RetrySince       string      `json:"retry_since,omitempty" format:"date-time"`                                            // the first of them
+	NextAt           string      `json:"next_at,omitempty" format:"date-time"`                                                // of the next transmission
+	WorkingAt        string      `json:"working_at,omitempty" format:"date-time"`                                             // when the device said last that it works on it
+	MisackedAt       string      `json:"misacked_at,omitempty" format:"date-time"`                                            // when an ack came in the wrong number space
+	AskedAt          string      `json:"asked_at,omitempty" format:"date-time"`                                               // when the client was asked whether it has handled it
+	Window           int         `json:"window,omitempty"`                                                                    // deliveries to the client that may be unacked at once
+	InFlight         int         `json:"in_flight,omitempty"`                                                                 // those that are
+	Behind           string      `json:"behind,omitempty" example:"msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11"`                 // the message in front, which the client has not acked
+	BehindAttempts   int         `json:"behind_attempts,omitempty"`                                                           // its transmissions
+	BehindSentAt     string      `json:"behind_sent_at,omitempty" format:"date-time"`                                         // the last of them
+	Unwritten        int         `json:"unwritten_bytes,omitempty"`                                                           // that the client's socket has not taken yet
+	OnlineSince      string      `json:"online_since,omitempty" format:"date-time"`                                           // of the client
+	OfflineSince     string      `json:"offline_since,omitempty" format:"date-time"`                                          // when the client was last seen
+	LastClose        *LastClose  `json:"last_close,omitempty"`                                                                // how the client's last connection ended
+	BlockedUntil     string      `json:"blocked_until,omitempty" format:"date-time"`                                          // the client may not register before
+	Refused          *WhyRefused `json:"refused,omitempty"`                                                                   // registrations of the client that were refused since it was last seen
+	Counts           *Counts     `json:"counts,omitempty"`                                                                    // of a message to many: deliveries by state
+	LastSeenAt       string      `json:"last_seen_at,omitempty" format:"date-time"`                                           // last sign of life of a client that is connected and does not answer a heartbeat
+	Disconnects      int         `json:"disconnects,omitempty"`                                                               // closes of the client's connections in quick succession, from 5 on
+	DisconnectsSince string      `json:"disconnects_since,omitempty" format:"date-time"`                                      // the first of them
 } //@name MessageFacts
 
 // WhyRefused has the refused registrations of a client.
@@ -81,22 +84,25 @@ type WhyRefused struct {
 
 // ClientWhy answers whether a client is there, and why not.
 type ClientWhy struct {
-	Client   string      `json:"client" validate:"required" example:"truck-17"`                                                                                                 // that was asked about
-	Code     string      `json:"code" validate:"required" example:"closed_by_network"`                                                                                          // the reason; new codes may be added
-	Sentence string      `json:"sentence" validate:"required" example:"truck-17 is offline since 2026-01-02 03:04:05 UTC (2 h 5 min): the connection broke (connection_lost)."` // the reason in English
-	Now      string      `json:"now" validate:"required" format:"date-time"`                                                                                                    // the gateway's clock at the answer
-	Facts    ClientFacts `json:"facts" validate:"required"`                                                                                                                     // that the reason rests on
+	Client   string      `json:"client" validate:"required" example:"truck-17"`                                                                                                             // that was asked about
+	Code     string      `json:"code" validate:"required" example:"closed_by_network"`                                                                                                      // the reason; new codes may be added
+	Sentence string      `json:"sentence" validate:"required" example:"truck-17 is offline, last seen at 2026-01-02 03:04:05 UTC (2 h 5 min ago): the connection broke (connection_lost)."` // the reason in English
+	Now      string      `json:"now" validate:"required" format:"date-time"`                                                                                                                // the gateway's clock at the answer
+	Facts    ClientFacts `json:"facts" validate:"required"`                                                                                                                                 // that the reason rests on
 } //@name ClientWhy
 
 // ClientFacts are the facts about a client's presence. Those that do not apply are absent.
 type ClientFacts struct {
-	OnlineSince  string      `json:"online_since,omitempty" format:"date-time"`  // it is connected since then
-	OfflineSince string      `json:"offline_since,omitempty" format:"date-time"` // when it was last seen
-	LastClose    *LastClose  `json:"last_close,omitempty"`                       // how its last connection ended
-	BlockedUntil string      `json:"blocked_until,omitempty" format:"date-time"` // it may not register before
-	Refused      *WhyRefused `json:"refused,omitempty"`                          // its refused registrations
-	ForgottenAt  string      `json:"forgotten_at,omitempty" format:"date-time"`  // when it was forgotten, as far as this process knows
-	Takeovers    int         `json:"takeovers,omitempty"`                        // connections in quick succession that have replaced each other
+	OnlineSince      string      `json:"online_since,omitempty" format:"date-time"`      // it is connected since then
+	OfflineSince     string      `json:"offline_since,omitempty" format:"date-time"`     // when it was last seen
+	LastClose        *LastClose  `json:"last_close,omitempty"`                           // how its last connection ended
+	BlockedUntil     string      `json:"blocked_until,omitempty" format:"date-time"`     // it may not register before
+	Refused          *WhyRefused `json:"refused,omitempty"`                              // its refused registrations
+	ForgottenAt      string      `json:"forgotten_at,omitempty" format:"date-time"`      // when it was forgotten, as far as this process knows
+	Takeovers        int         `json:"takeovers,omitempty"`                            // connections in quick succession that have replaced each other
+	LastSeenAt       string      `json:"last_seen_at,omitempty" format:"date-time"`      // last sign of life of a client that is connected and does not answer a heartbeat
+	Disconnects      int         `json:"disconnects,omitempty"`                          // closes of the client's connections in quick succession, from 5 on
+	DisconnectsSince string      `json:"disconnects_since,omitempty" format:"date-time"` // the first of them
 } //@name ClientFacts
 
 // DeliveryDetail is one delivery with its history.
@@ -168,6 +174,9 @@ func (s *server) question(v *tenant.View, st *tenant.Standing, now time.Time) *w
 	if !st.Delivery.State.Final() && !st.At.Live {
 		q.Refused = s.refusal(v, st.Delivery.Client)
 	}
+	if !st.Delivery.State.Final() {
+		q.Unstable = v.Unstable(st.Delivery.Client)
+	}
 	return q
 }
 
@@ -216,6 +225,7 @@ func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 		BehindAttempts: f.BehindAttempts, BehindSentAt: stamp(f.BehindSentAt), Unwritten: f.Unwritten,
 		OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
 		BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused)}
+	v.LastSeenAt, v.Disconnects, v.DisconnectsSince = stamp(f.LastSeenAt), f.Disconnects, stamp(f.DisconnectsSince)
 	if v.Refused != nil {
 		v.Refused.RemoteAddr = "" // takes clients:read
 	}
@@ -282,7 +292,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, ForgottenAt: p.ForgottenAt}
+	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
 	if p.Client != nil || view.MaySee(id) {
 		q.Refused = s.refusal(view, id)
 	}
@@ -293,7 +303,8 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	f := &verdict.Facts
 	return writeJSON(w, http.StatusOK, ClientWhy{Client: string(id), Code: string(verdict.Code), Sentence: verdict.Sentence, Now: stamp(now),
 		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
-			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers}})
+			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers,
+			LastSeenAt: stamp(f.LastSeenAt), Disconnects: f.Disconnects, DisconnectsSince: stamp(f.DisconnectsSince)}})
 }
 
 // getDelivery shows one delivery with its history.

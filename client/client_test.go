@@ -402,6 +402,21 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// The answer of a gateway that is not ready is no problem document, and has the reason.
+func TestAGatewayThatIsNotReadySaysWhy(t *testing.T) {
+	for want, body := range map[string]string{
+		"store-unavailable Not ready: store: no space": `{"status":"unavailable","checks":[{"name":"store","status":"unavailable","detail":"no space"},{"name":"accepting","status":"ok"}]}`,
+		"draining Not ready: accepting: it stops":      `{"status":"unavailable","checks":[{"name":"store","status":"ok"},{"name":"accepting","status":"unavailable","detail":"it stops"}]}`,
+		" HTTP status 503 Service Unavailable":         `{"message":"no upstream"}`,
+	} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) { answer(w, 503, body) })
+		p, ok := errors.AsType[*Problem](c.Ready(t.Context()))
+		if !ok || string(p.Code())+" "+p.Error() != want {
+			t.Errorf("%s is read as %v %v, want %q", body, p.Code(), p, want)
+		}
+	}
+}
+
 func TestUplinksFollowTheSequence(t *testing.T) {
 	var queries []string
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -140,11 +140,33 @@ func problemOf(res *http.Response) *Problem {
 		}
 	}
 	p.Status = res.StatusCode
+	p.health(body)
 	p.RetryAfter = retryAfter(res.Header, time.Now())
 	if p.Title == "" {
 		p.Title = strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", res.StatusCode, http.StatusText(res.StatusCode)))
 	}
 	return p
+}
+
+// health reads the answer of /readyz, which is no problem document.
+func (p *Problem) health(body []byte) {
+	var v struct {
+		Status string
+		Checks []struct{ Name, Status, Detail string }
+	}
+	if p.Type != "" || p.Status != http.StatusServiceUnavailable || json.Unmarshal(body, &v) != nil || v.Status != "unavailable" {
+		return
+	}
+	p.Type, p.Title = "/docs/problems/"+string(CodeUnavailable), "Not ready"
+	for _, c := range v.Checks {
+		if c.Status != "ok" {
+			p.Detail = c.Name + ": " + c.Detail
+			if c.Name == "accepting" {
+				p.Type = "/docs/problems/" + string(CodeDraining)
+			}
+			return // the store comes first
+		}
+	}
 }
 
 // retryAfter reads both forms of RFC 9110 §10.2.3, seconds and a date.

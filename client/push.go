@@ -61,6 +61,9 @@ type Push struct {
 	// MaxRecipients refuses a message of PushTo with too-many-recipients if its
 	// audience is larger when the gateway accepts it; 0 = no bound.
 	MaxRecipients int
+	// Rate is the number of connected clients a second to which the delivery of a message
+	// of PushTo begins, 1 to 100,000; 0 = no such limit.
+	Rate int
 	// IdempotencyKey is 1 to 255 characters of printable ASCII. Repeats with it
 	// return the first message for 24 h. With "" the call makes a key, so that
 	// its own retries are safe. In mode Online it makes none: with a key the
@@ -89,6 +92,7 @@ type pushBody struct {
 	OnUnknown  string            `json:"on_unknown,omitempty"`
 	OnlineOnly bool              `json:"online_only,omitempty"`
 	Most       int               `json:"max_recipients,omitempty"`
+	Rate       int               `json:"rate,omitempty"`
 	DryRun     bool              `json:"dry_run,omitempty"`
 	Key        string            `json:"key,omitempty"` // bulk only
 }
@@ -96,7 +100,7 @@ type pushBody struct {
 func (p Push) body(to *Audience) (*pushBody, error) {
 	b := &pushBody{To: to, Mode: p.Mode, Metadata: p.Metadata, OnlineOnly: p.OnlineOnly}
 	if to != nil {
-		b.Most = p.MaxRecipients
+		b.Most, b.Rate = p.MaxRecipients, p.Rate
 	}
 	switch {
 	case p.Payload.text != nil:

@@ -30,38 +30,41 @@ type WhySample struct {
 
 // MessageFacts are the facts about a delivery. Zero fields do not apply.
 type MessageFacts struct {
-	Status         Status         `json:"status,omitempty"`
-	Reason         DeliveryReason `json:"reason,omitempty"`
-	CreatedAt      time.Time      `json:"created_at,omitzero"`
-	ExpiresAt      time.Time      `json:"expires_at,omitzero"`
-	ExpiresIn      *int64         `json:"expires_in,omitempty"` // seconds; nil once it is final
-	FinalAt        time.Time      `json:"final_at,omitzero"`
-	Attempts       int            `json:"attempts,omitempty"`
-	SentAt         time.Time      `json:"sent_at,omitzero"` // last transmission
-	Result         *string        `json:"result,omitempty"` // the device's answer, if it is text
-	ResultBase64   []byte         `json:"result_base64,omitempty"`
-	Progress       *string        `json:"progress,omitempty"` // the device's last progress note, if it is text
-	ProgressBase64 []byte         `json:"progress_base64,omitempty"`
-	LateAckAt      time.Time      `json:"late_ack_at,omitzero"`
-	LateVerdict    string         `json:"late_verdict,omitempty"` // "ok" or "reject"
-	RetryLater     int            `json:"retry_later,omitempty"`  // answers retry later on this connection; 7 = 7 or more
-	RetrySince     time.Time      `json:"retry_since,omitzero"`
-	NextAt         time.Time      `json:"next_at,omitzero"` // next transmission
-	WorkingAt      time.Time      `json:"working_at,omitzero"`
-	MisackedAt     time.Time      `json:"misacked_at,omitzero"` // an ack in the wrong number space
-	AskedAt        time.Time      `json:"asked_at,omitzero"`    // whether it has handled it
-	Window         int            `json:"window,omitempty"`
-	InFlight       int            `json:"in_flight,omitempty"`
-	Behind         string         `json:"behind,omitempty"` // the message in front
-	BehindAttempts int            `json:"behind_attempts,omitempty"`
-	BehindSentAt   time.Time      `json:"behind_sent_at,omitzero"`
-	UnwrittenBytes int            `json:"unwritten_bytes,omitempty"`
-	OnlineSince    time.Time      `json:"online_since,omitzero"`
-	OfflineSince   time.Time      `json:"offline_since,omitzero"`
-	LastClose      *LastClose     `json:"last_close,omitempty"`
-	BlockedUntil   time.Time      `json:"blocked_until,omitzero"`
-	Refused        *Refusals      `json:"refused,omitempty"`
-	Counts         *Counts        `json:"counts,omitempty"` // of a message to many
+	Status           Status         `json:"status,omitempty"`
+	Reason           DeliveryReason `json:"reason,omitempty"`
+	CreatedAt        time.Time      `json:"created_at,omitzero"`
+	ExpiresAt        time.Time      `json:"expires_at,omitzero"`
+	ExpiresIn        *int64         `json:"expires_in,omitempty"` // seconds; nil once it is final
+	FinalAt          time.Time      `json:"final_at,omitzero"`
+	Attempts         int            `json:"attempts,omitempty"`
+	SentAt           time.Time      `json:"sent_at,omitzero"` // last transmission
+	Result           *string        `json:"result,omitempty"` // the device's answer, if it is text
+	ResultBase64     []byte         `json:"result_base64,omitempty"`
+	Progress         *string        `json:"progress,omitempty"` // the device's last progress note, if it is text
+	ProgressBase64   []byte         `json:"progress_base64,omitempty"`
+	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`
+	LateVerdict      string         `json:"late_verdict,omitempty"` // "ok" or "reject"
+	RetryLater       int            `json:"retry_later,omitempty"`  // answers retry later on this connection; 6 = 6 or more
+	RetrySince       time.Time      `json:"retry_since,omitzero"`
+	NextAt           time.Time      `json:"next_at,omitzero"` // next transmission
+	WorkingAt        time.Time      `json:"working_at,omitzero"`
+	MisackedAt       time.Time      `json:"misacked_at,omitzero"` // an ack in the wrong number space
+	AskedAt          time.Time      `json:"asked_at,omitzero"`    // whether it has handled it
+	Window           int            `json:"window,omitempty"`
+	InFlight         int            `json:"in_flight,omitempty"`
+	Behind           string         `json:"behind,omitempty"` // the message in front
+	BehindAttempts   int            `json:"behind_attempts,omitempty"`
+	BehindSentAt     time.Time      `json:"behind_sent_at,omitzero"`
+	UnwrittenBytes   int            `json:"unwritten_bytes,omitempty"`
+	OnlineSince      time.Time      `json:"online_since,omitzero"`
+	OfflineSince     time.Time      `json:"offline_since,omitzero"`
+	LastClose        *LastClose     `json:"last_close,omitempty"`
+	BlockedUntil     time.Time      `json:"blocked_until,omitzero"`
+	Refused          *Refusals      `json:"refused,omitempty"`
+	LastSeenAt       time.Time      `json:"last_seen_at,omitzero"` // of a connected client that does not answer a heartbeat
+	Disconnects      int            `json:"disconnects,omitempty"` // of the client in quick succession, from 5 on
+	DisconnectsSince time.Time      `json:"disconnects_since,omitzero"`
+	Counts           *Counts        `json:"counts,omitempty"` // of a message to many
 }
 
 // Refusals are the refused registrations of a client.
@@ -84,13 +87,16 @@ type ClientWhy struct {
 
 // ClientFacts are the facts about a client's presence. Zero fields do not apply.
 type ClientFacts struct {
-	OnlineSince  time.Time  `json:"online_since,omitzero"`
-	OfflineSince time.Time  `json:"offline_since,omitzero"`
-	LastClose    *LastClose `json:"last_close,omitempty"`
-	BlockedUntil time.Time  `json:"blocked_until,omitzero"`
-	Refused      *Refusals  `json:"refused,omitempty"`
-	ForgottenAt  time.Time  `json:"forgotten_at,omitzero"`
-	Takeovers    int        `json:"takeovers,omitempty"` // in quick succession
+	OnlineSince      time.Time  `json:"online_since,omitzero"`
+	OfflineSince     time.Time  `json:"offline_since,omitzero"`
+	LastClose        *LastClose `json:"last_close,omitempty"`
+	BlockedUntil     time.Time  `json:"blocked_until,omitzero"`
+	Refused          *Refusals  `json:"refused,omitempty"`
+	ForgottenAt      time.Time  `json:"forgotten_at,omitzero"`
+	LastSeenAt       time.Time  `json:"last_seen_at,omitzero"` // of a connected one that does not answer a heartbeat
+	Disconnects      int        `json:"disconnects,omitempty"` // in quick succession, from 5 on
+	DisconnectsSince time.Time  `json:"disconnects_since,omitzero"`
+	Takeovers        int        `json:"takeovers,omitempty"` // in quick succession
 }
 
 // DeliveryDetail is one delivery with its history.

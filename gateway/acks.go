@@ -265,7 +265,7 @@ func (s *Session) postponeLocked(f *inflight) (delay time.Duration) {
 	if n := s.noteLocked(f, HappenedRetryLater); n != nil {
 		n.nextAt = s.g.now().Add(delay).UnixNano()
 	}
-	f.retries = min(f.retries+1, 6) // 64 s is above the longest
+	f.retries = min(f.retries+1, ManyRetries) // 64 s is above the longest
 	s.g.counts.retriesLater.Add(1)
 	return delay
 }

@@ -12,7 +12,8 @@ type Standing struct {
 	Flushed    bool      // its last transmission is flushed and not answered
 	Asked      bool      // an ASK for its verdict is not answered
 	AskedAt    time.Time // when that left; zero if it is not kept
-	RetryLater int       // answers retry later on this connection while it waits for the next transmission; 7 = 7 or more
+	RetryLater int       // answers retry later on this connection while it waits for the next transmission; ManyRetries = that or more
+	Retried    int       // the same when it was sent again since
 	RetrySince time.Time // the first of them
 	NextAt     time.Time // when it is due again
 	WorkingAt  time.Time // when the device said last that it works on it, since the last transmission
@@ -35,6 +36,9 @@ type HistoryLine struct {
 	At   time.Time
 	What Happening
 }
+
+// ManyRetries is how far answers retry later are counted: it stands for itself and more.
+const ManyRetries = 6
 
 // Standing returns the place of a queued delivery, and brings d up to date with it.
 func (g *Gateway) Standing(d *Delivery) Standing {
@@ -65,7 +69,7 @@ func (s *Session) standing(d *Delivery) Standing {
 	st := Standing{Live: true, Window: int(s.window), InFlight: s.liveLocked(), Asking: s.askingLocked(), Flaps: int(s.flaps)}
 	if f := s.firstLocked(seq, st.Asking); f != nil {
 		st.First = &Delivery{Message: f.message, Client: s.client, Seq: f.seq, Attempts: int(f.attempts), SentAt: timeOf(f.sentAt)}
-		if f.is(flightAway) && f.retries > 0 {
+		if f.retries > 0 && !f.is(flightAsked) {
 			st.First.Reason = ReasonRetryLater
 		}
 	}
@@ -75,8 +79,10 @@ func (s *Session) standing(d *Delivery) Standing {
 	}
 	st.InWindow, st.Flushed = true, f.is(flightFlushed)
 	st.Asked = f.is(flightAsked) && f.stage == stageOut
-	if f.is(flightAway) && f.retries > 0 {
+	if f.is(flightAway) {
 		st.RetryLater = int(f.retries)
+	} else if !st.Asked {
+		st.Retried = int(f.retries)
 	}
 	n := f.notes
 	if n == nil {

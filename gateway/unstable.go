@@ -93,9 +93,24 @@ func (g *Gateway) Conflicts() []Unstable { return g.conflicts.list(g.cfg.Now()) 
 // 4,096 clients that went offline last.
 func (g *Gateway) Flapping() []Unstable {
 	now := g.cfg.Now()
-	return g.closes.collect(func(n *closeNote) bool {
-		return n.row >= flapLeast && now.Sub(n.at) <= flapQuiet
-	})
+	return g.closes.collect(func(n *closeNote) bool { return n.flaps(now) })
+}
+
+// FlappingOf returns the row of a client that Flapping lists, false for any other one.
+func (g *Gateway) FlappingOf(id ClientID) (Unstable, bool) {
+	c := &g.closes
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.last[id]
+	if !ok || !n.flaps(g.cfg.Now()) {
+		return Unstable{}, false
+	}
+	return Unstable{Client: id, Since: n.first, Count: n.row, Reason: n.reason}, true
+}
+
+// flaps reports whether the close is one of a client that flaps.
+func (n *closeNote) flaps(now time.Time) bool {
+	return n.row >= flapLeast && now.Sub(n.at) <= flapQuiet
 }
 
 // Silent returns the clients that the gateway has given up in the last ten minutes

@@ -36,10 +36,16 @@ func TestAClientThatComesAndGoesFlaps(t *testing.T) {
 			comeAndGo(t, g, gateway.ReasonConnectionLost)
 			time.Sleep(50 * time.Second)
 		}
+		if u, ok := g.FlappingOf("meter"); !ok || u.Count != 5 || u.Reason != gateway.ReasonConnectionLost {
+			t.Errorf("of the client alone: %+v, %t", u, ok)
+		}
 		if got := g.Flapping(); len(got) != 1 || got[0].Count != 5 || got[0].Client != "meter" || got[0].Reason != gateway.ReasonConnectionLost || time.Since(got[0].Since) != 250*time.Second {
 			t.Errorf("flapping %+v, want the client since its first close", got)
 		}
 		time.Sleep(5 * time.Minute)
+		if u, ok := g.FlappingOf("meter"); ok {
+			t.Errorf("of the client alone after five quiet minutes: %+v", u)
+		}
 		if got := g.Flapping(); len(got) != 0 {
 			t.Errorf("after five quiet minutes: %+v", got)
 		}

@@ -276,7 +276,11 @@ func (a *App) checks() []api.Check {
 		draining = errors.New("the gateway is shutting down")
 	default:
 	}
-	return []api.Check{{Name: "store", Err: a.store.Health()}, {Name: "accepting", Err: draining}}
+	health := a.store.Health()
+	if health != nil {
+		health = errors.New(causeOf(health))
+	}
+	return []api.Check{{Name: "store", Err: health}, {Name: "accepting", Err: draining}}
 }
 
 // Start serves and returns at once. Failed reports a listener that dies.

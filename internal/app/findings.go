@@ -123,12 +123,15 @@ func (a *App) storeFindings() (all []findings.Finding) {
 	return all
 }
 
-// causeOf returns the cause of an error that the store reports.
+// causeOf returns the innermost cause of an error that the store reports.
 func causeOf(err error) string {
-	if e, ok := errors.AsType[*gateway.Error](err); ok && e.Cause != nil {
-		return e.Cause.Error()
+	for {
+		e, ok := errors.AsType[*gateway.Error](err)
+		if !ok || e.Cause == nil {
+			return err.Error()
+		}
+		err = e.Cause
 	}
-	return err.Error()
 }
 
 func (a *App) diskFindings(s *gateway.StoreStats) []findings.Finding {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -145,7 +146,9 @@ type trouble struct {
 var troubles = map[findings.Code]trouble{
 	findings.StoreUnavailable: {
 		before: func(g *troubled) { g.cfg.Data.MinFree = 1 << 60 },
-		check:  func(f *findings.Finding) bool { return f.Severity == findings.Critical && f.Facts["cause"] != "" },
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Critical && regexp.MustCompile(`^disk has [0-9.]+ MiB free, the minimum is [0-9.]+ MiB$`).MatchString(f.Facts["cause"].(string))
+		},
 		cure: func(g *troubled) {
 			g.stop()
 			g.cfg.Data.MinFree = 1

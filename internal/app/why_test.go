@@ -236,6 +236,20 @@ func (s *scene) remembers(id string) (message string, d *binaryDevice, seq uint6
 	return message, d, seq
 }
 
+// breaks connects a device whose connection then breaks.
+func (s *scene) breaks(id string) {
+	s.Helper()
+	d := s.text(id)
+	d.nc.(*net.TCPConn).SetLinger(0)
+	d.nc.Close()
+	s.offline(id)
+}
+
+// frozen gives a device that does not answer a long time until it is given up.
+func frozen(c *config.Config) {
+	c.TCP.Heartbeat, c.TCP.Grace = config.Duration(time.Second), config.Duration(20*time.Second)
+}
+
 func quickAcks(c *config.Config) { c.TCP.AckTimeout = config.Duration(100 * time.Millisecond) }
 
 var situations = []situation{
@@ -308,6 +322,20 @@ var situations = []situation{
 		d := s.text("truck-1")
 		id := s.push("truck-1", "open")
 		d.say("RETRY " + strings.Fields(d.hear())[1] + " busy\n")
+		s.message(id)
+	}},
+	{name: "the device said retry later, and has it again", code: why.RetryLater, begin: func(s *scene) {
+		d := s.text("truck-1")
+		id := s.push("truck-1", "open")
+		d.say("RETRY " + strings.Fields(d.hear())[1] + " busy\n")
+		d.hear()
+		s.sent(id)
+		s.message(id)
+	}},
+	{name: "the device has it and has stopped answering", code: why.ClientSuspect, set: frozen, begin: func(s *scene) {
+		d, _ := s.binary("truck-1", "")
+		id := s.push("truck-1", "open")
+		d.data()
 		s.message(id)
 	}},
 	{name: "the device works on it", code: why.Working, begin: func(s *scene) {
@@ -470,6 +498,13 @@ var situations = []situation{
 		s.leaves("truck-1")
 		id := s.push("truck-1", "open")
 		s.clock.Step(25 * time.Hour)
+		s.message(id)
+	}},
+	{name: "it expired before the device came", code: why.ExpiredUnsent, begin: func(s *scene) {
+		id := s.push("truck-1", "open")
+		s.clock.Step(25 * time.Hour)
+		waitFor(s.T, func() bool { return s.code("/v1/messages/"+id+"/why") == string(why.ExpiredUnsent) })
+		s.text("truck-1")
 		s.message(id)
 	}},
 	{name: "it expired at a device that never acks", code: why.ExpiredSent, begin: func(s *scene) {
@@ -639,6 +674,17 @@ var situations = []situation{
 		for range 4 {
 			s.text("truck-1")
 		}
+		s.client("truck-1")
+	}},
+	{of: "client", name: "it has stopped answering", code: why.OnlineSuspect, set: frozen, begin: func(s *scene) {
+		s.binary("truck-1", "")
+		s.client("truck-1")
+	}},
+	{of: "client", name: "it falls over again and again", code: why.OnlineUnstable, begin: func(s *scene) {
+		for range 5 {
+			s.breaks("truck-1")
+		}
+		s.text("truck-1")
 		s.client("truck-1")
 	}},
 	{of: "client", name: "another device has its id", code: why.OnlineTwin, set: func(c *config.Config) { c.TCP.DuplicateID = config.RejectDuplicate }, begin: func(s *scene) {

@@ -99,7 +99,7 @@ func (sessions) take(ctx context.Context, r *run, out *Scenario) error {
 	}{{"push, online", 1, load{callers: 64, mode: "online"}}, {"push, durable", durableShare, load{callers: 64, wait: true}}}
 	var all []*callers
 	for _, k := range kinds {
-		c, err := r.newPushers(ctx, srv.target, k.load, r.Listed)
+		c, err := r.newPushers(ctx, srv.target, k.load, staying(r.Listed))
 		if err != nil {
 			return err
 		}

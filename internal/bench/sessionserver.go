@@ -92,16 +92,21 @@ func (r *sessionHost) admit(ctx context.Context, i int) error {
 	return nil
 }
 
-// keepReturning makes random clients reconnect, r.returns each second, until ctx
-// ends. Each takes over its earlier connection.
+// staying returns how many of the first clients keep their connections. The others
+// return now and then: an online push to one of them would meet its closed connection.
+func staying(clients int) int { return clients - clients/10 }
+
+// keepReturning makes random clients of those that do not stay reconnect, r.returns each
+// second, until ctx ends. Each takes over its earlier connection.
 func (r *sessionHost) keepReturning(ctx context.Context) {
-	if r.returns == 0 {
+	stay := staying(r.clients)
+	if r.returns == 0 || stay == r.clients {
 		return
 	}
 	p := plan{rate: float64(r.returns)}
 	start := time.Now()
 	for i := 0; pause(ctx, time.Until(start.Add(p.at(i)))) == nil; i++ {
-		_ = r.admit(ctx, rand.IntN(r.clients)) // fails only when ctx ends
+		_ = r.admit(ctx, stay+rand.IntN(r.clients-stay)) // fails only when ctx ends
 	}
 }
 

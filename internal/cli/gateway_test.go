@@ -83,6 +83,11 @@ func startGateway() *fakeGateway {
 	root.Handle("/", api)
 	root.Handle("/secured/", http.StripPrefix("/secured", locked(api)))
 	root.HandleFunc("/draining/", problem(503, "draining", "Draining", ""))
+	root.HandleFunc("/full/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(503)
+		io.WriteString(w, `{"status":"unavailable","checks":[{"name":"store","status":"unavailable","detail":"disk has 62.5 MiB free, the minimum is 64.0 MiB"},{"name":"accepting","status":"ok"}]}`)
+	})
 	root.HandleFunc("/proxy/", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<h1>nginx</h1>", 404) })
 	g.http = httptest.NewServer(g.recorded(root))
 	return g

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,9 @@ file and the environment as "longwire serve" does.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			if err := api.Ready(ctx); err != nil {
+				if p, ok := errors.AsType[*client.Problem](err); ok && p.Code() != "" { // without the advice to ask again with this command
+					return errors.New(p.Error())
+				}
 				return err
 			}
 			if !quiet {

@@ -30,6 +30,7 @@ type pushFlags struct {
 	onlineOnly bool
 	dryRun     bool
 	most       int
+	rate       int
 }
 
 func (e *environ) pushCommand() *cobra.Command {
@@ -50,6 +51,7 @@ recipient has acked.`,
   longwire push --all --file notice.bin
   longwire push --group fleet-a "hello" --dry-run
   longwire push --group fleet-a "hello" --max-recipients 200
+  longwire push --all "restart" --rate 50
   date | longwire push --group fleet-a`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,6 +81,7 @@ recipient has acked.`,
 	fl.BoolVar(&f.onlineOnly, "online-only", false, "with --group, --label or --all: only to clients that are connected now")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show how many clients would get the message, and push nothing")
 	fl.IntVar(&f.most, "max-recipients", 0, "push nothing if more clients than this would get the message (0 = no bound)")
+	fl.IntVar(&f.rate, "rate", 0, "to many: begin delivery to so many connected clients a second (0 = no limit)")
 	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"durable", "online"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -114,7 +117,10 @@ func (f *pushFlags) audience(args []string) (rest []string, err error) {
 // push builds the push from the payload and the options.
 func (f *pushFlags) push(e *environ, args []string) (p client.Push, err error) {
 	p = client.Push{Mode: client.Mode(f.mode), TTL: f.ttl, Wait: f.wait,
-		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, MaxRecipients: f.most, IdempotencyKey: f.key}
+		QueueUnknown: f.unknown, OnlineOnly: f.onlineOnly, MaxRecipients: f.most, Rate: f.rate, IdempotencyKey: f.key}
+	if f.rate < 0 || f.rate > 0 && f.to.Client != "" {
+		return p, usagef("--rate %d: want at least 1, and a message to many", f.rate)
+	}
 	if f.most < 0 {
 		return p, usagef("--max-recipients %d: want at least 1", f.most)
 	}

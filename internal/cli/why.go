@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,8 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 		"behind", f.Behind,
 		"next", clock(f.NextAt),
 		"online since", clock(f.OnlineSince),
-		"offline since", clock(f.OfflineSince),
+		"last seen", clock(latest(f.OfflineSince, f.LastSeenAt)),
+		"disconnects", disconnects(f.Disconnects, f.DisconnectsSince),
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
 		"refused", refusals(f.Refused),
@@ -96,12 +98,29 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 	return e.facts(
 		"code", string(w.Code),
 		"online since", clock(f.OnlineSince),
-		"offline since", clock(f.OfflineSince),
+		"last seen", clock(latest(f.OfflineSince, f.LastSeenAt)),
+		"disconnects", disconnects(f.Disconnects, f.DisconnectsSince),
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
 		"refused", refusals(f.Refused),
 		"forgotten", clock(f.ForgottenAt),
 	)
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// disconnects formats closes in quick succession, "" for none.
+func disconnects(n int, since time.Time) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s, first %s", count(n), clock(since))
 }
 
 // refusals formats refused registrations, "" for none.

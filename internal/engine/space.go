@@ -27,6 +27,9 @@ func (e *Engine) checkDisk() {
 	}
 }
 
+// mib formats bytes for a person.
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
 // errBudget is wrapped by the refusal of a store that is above its budget.
 var errBudget = errors.New("disk budget is used up")
 
@@ -37,12 +40,12 @@ func (e *Engine) diskTrouble() error {
 			low = min(64<<20, int64(usage.TotalBytes/10))
 		}
 		if int64(usage.AvailBytes) < low {
-			return fmt.Errorf("disk has %d bytes free, the minimum is %d", usage.AvailBytes, low)
+			return fmt.Errorf("disk has %s free, the minimum is %s", mib(int64(usage.AvailBytes)), mib(low))
 		}
 	}
 	if e.opt.MaxDiskBytes > 0 {
 		if used := e.diskBytes(); used > e.opt.MaxDiskBytes {
-			return fmt.Errorf("%w: store has %d bytes on disk, the budget is %d", errBudget, used, e.opt.MaxDiskBytes)
+			return fmt.Errorf("%w: store has %s on disk, the budget is %s", errBudget, mib(used), mib(e.opt.MaxDiskBytes))
 		}
 	}
 	return nil

@@ -34,13 +34,17 @@ type kind struct {
 	text string
 }
 
+// limitedText is the sentence of DiskNearlyFull for a store that has a limit of its own: the
+// disk itself may have much room.
+const limitedText = "The store has little room left: it takes {used_bytes} of {limit_bytes} (data.max_disk), and {free_bytes} of {total_bytes} of its disk are free."
+
 // kinds has every code, in the order of the documentation.
 var kinds = []struct {
 	code Code
 	kind
 }{
 	{StoreUnavailable, kind{"metrics:read", "The store accepts no messages: {cause}."}},
-	{DiskNearlyFull, kind{"metrics:read", "The disk of the store is nearly full: {free_bytes} of {total_bytes} bytes are free."}},
+	{DiskNearlyFull, kind{"metrics:read", "The disk of the store is nearly full: {free_bytes} of {total_bytes} are free, and the store takes {used_bytes}."}},
 	{StoreRepaired, kind{"metrics:read", "The store continues from a repair or a backup. The newest messages and answers may be lost."}},
 	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},

@@ -210,7 +210,23 @@ func (f *Finding) complete() {
 func (f *Finding) sentence() string {
 	pairs := []string{"{count}", strconv.Itoa(f.Count)}
 	for name, v := range f.Facts {
-		pairs = append(pairs, "{"+name+"}", fmt.Sprint(v))
+		text := fmt.Sprint(v)
+		if n, ok := v.(int64); ok && strings.HasSuffix(name, "_bytes") {
+			text = size(n)
+		}
+		pairs = append(pairs, "{"+name+"}", text)
 	}
-	return strings.NewReplacer(pairs...).Replace(kindOf(f.Code).text)
+	text := kindOf(f.Code).text
+	if f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull {
+		text = limitedText
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// size formats bytes for a person.
+func size(n int64) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

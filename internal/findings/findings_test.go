@@ -102,6 +102,24 @@ func TestSourcesAreAskedOnceInAWhile(t *testing.T) {
 	})
 }
 
+// A sentence has sizes that a person can read; its facts keep the bytes.
+func TestASentenceHasSizesForPeople(t *testing.T) {
+	f := Finding{Code: DiskNearlyFull, Facts: map[string]any{"free_bytes": int64(65507328), "total_bytes": int64(83886080), "used_bytes": int64(17 << 20)}}
+	f.complete()
+	if want := "62.5 MiB of 80.0 MiB are free, and the store takes 17.0 MiB."; !strings.HasSuffix(f.Text, want) || f.Facts["free_bytes"] != int64(65507328) {
+		t.Errorf("%q, want %q", f.Text, want)
+	}
+}
+
+// A store at data.max_disk does not say that a disk with much room is nearly full.
+func TestAStoreAtItsLimitNamesTheLimit(t *testing.T) {
+	f := Finding{Code: DiskNearlyFull, Facts: map[string]any{"free_bytes": int64(62 << 30), "total_bytes": int64(252 << 30), "used_bytes": int64(24 << 20), "limit_bytes": int64(24 << 20)}}
+	f.complete()
+	if want := "The store has little room left: it takes 24.0 MiB of 24.0 MiB (data.max_disk), and 62.0 GiB of 252.0 GiB of its disk are free."; f.Text != want {
+		t.Errorf("%q, want %q", f.Text, want)
+	}
+}
+
 func TestTheListIsBounded(t *testing.T) {
 	r := New(nil)
 	r.Add(func() []Finding {

@@ -40,6 +40,12 @@ func (q *Client) online(f *Facts) (Code, string) {
 	case q.Flaps > 1:
 		return OnlineFlapping, fmt.Sprintf("%s; it has replaced its connection %s in quick succession, as if two devices had this id", text, times(q.Flaps))
 	}
+	if c.Suspect {
+		return OnlineSuspect, fmt.Sprintf("%s is connected since %s, but %s", c.ID, clock(c.ConnectedAt), suspect(c, q.Now, f))
+	}
+	if q.Unstable != nil {
+		return OnlineUnstable, text + unstable(q.Unstable, f)
+	}
 	return Online, text
 }
 
@@ -51,7 +57,7 @@ func (q *Client) away(f *Facts) (Code, string) {
 	never := c.LastSeenAt.IsZero()
 	text := "has never connected"
 	if !never {
-		text = offline(c, q.Now, f)
+		text = offline(c, q.Now, f) + unstable(q.Unstable, f)
 	}
 	switch {
 	case c.BlockedUntil.After(q.Now):

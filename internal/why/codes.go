@@ -16,6 +16,7 @@ const (
 	SentThenOffline      Code = "sent_then_offline"
 
 	// The client is connected, and the delivery has left for it.
+	ClientSuspect    Code = "client_suspect"
 	SentNotAcked     Code = "sent_not_acked"
 	ResentNotAcked   Code = "resent_not_acked"
 	RetryLater       Code = "retry_later"
@@ -70,6 +71,8 @@ const (
 	Online           Code = "online"
 	OnlineFlapping   Code = "online_flapping"
 	OnlineTwin       Code = "online_twin_refused"
+	OnlineSuspect    Code = "online_suspect"
+	OnlineUnstable   Code = "online_unstable"
 	NeverConnected   Code = "never_connected"
 	ClosedByDevice   Code = "closed_by_device"
 	ClosedByGateway  Code = "closed_by_gateway"
@@ -83,7 +86,7 @@ const (
 // MessageCodes returns every code of a message or a delivery.
 func MessageCodes() []Code {
 	return []Code{ClientNeverConnected, ClientOffline, ClientBlocked, ClientRefused, SentThenOffline,
-		SentNotAcked, ResentNotAcked, RetryLater, Working, AskedNotAnswered, WrongNumberSpace, OnlineWaits,
+		ClientSuspect, SentNotAcked, ResentNotAcked, RetryLater, Working, AskedNotAnswered, WrongNumberSpace, OnlineWaits,
 		WindowFull, BehindAsk, Paced, Rollout, NotReading, AboutToSend,
 		Acked, VerdictNotKept, LateAck, Rejected, TooLarge, ExpiredUnsent, ExpiredSent, ExpiredRetryLater, Expired,
 		Canceled, QueueCanceled, CanceledForgotten, AttemptsUsedUp, UnknownClient, TooManyClients, QueueFull,
@@ -93,6 +96,6 @@ func MessageCodes() []Code {
 
 // ClientCodes returns every code of a client.
 func ClientCodes() []Code {
-	return []Code{Online, OnlineFlapping, OnlineTwin, NeverConnected, ClosedByDevice, ClosedByGateway, ClosedByNetwork,
-		ClosedByOperator, Blocked, Refused, Forgotten}
+	return []Code{Online, OnlineFlapping, OnlineTwin, OnlineSuspect, OnlineUnstable, NeverConnected, ClosedByDevice, ClosedByGateway,
+		ClosedByNetwork, ClosedByOperator, Blocked, Refused, Forgotten}
 }

@@ -26,9 +26,18 @@ func OfDelivery(q *Delivery) Verdict {
 			f.OnlineSince = q.Client.ConnectedAt
 		}
 		code, text = q.live(&f)
-		text += q.expires()
+		if q.Client != nil && q.Client.Suspect {
+			if code == SentNotAcked || code == ResentNotAcked {
+				code = ClientSuspect
+			}
+			text += fmt.Sprintf("; %s is connected, but %s", d.Client, suspect(q.Client, q.Now, &f))
+		}
+		text += unstable(q.Unstable, &f) + q.expires()
 	default:
 		code, text = q.away(&f)
+		if code == ClientOffline || code == SentThenOffline {
+			text += unstable(q.Unstable, &f)
+		}
 		text += q.expires()
 	}
 	return Verdict{Code: code, Sentence: sentence(text, d.Client), Facts: f}
@@ -72,11 +81,33 @@ func (q *Delivery) offline(f *Facts) string { return offline(q.Client, q.Now, f)
 
 func offline(c *gateway.Client, now time.Time, f *Facts) string {
 	f.OfflineSince, f.CloseReason, f.ClosedBy = c.LastSeenAt, c.LastClose, gateway.CloserOf(c.LastClose)
-	text := fmt.Sprintf("is offline since %s (%s)", clock(c.LastSeenAt), span(now.Sub(c.LastSeenAt)))
+	// The connection may have ended later: "since" would be wrong.
+	text := fmt.Sprintf("is offline, last seen at %s (%s ago)", clock(c.LastSeenAt), span(now.Sub(c.LastSeenAt)))
 	if c.LastClose != "" {
 		text += ": " + closeText(f.ClosedBy, c.LastClose)
 	}
 	return text
+}
+
+// suspect says that a connected client does not answer, and notes since when.
+func suspect(c *gateway.Client, now time.Time, f *Facts) string {
+	f.LastSeenAt = c.LastSeenAt
+	return fmt.Sprintf("it does not answer a heartbeat: it was last heard of at %s (%s ago)", clock(c.LastSeenAt), span(now.Sub(c.LastSeenAt)))
+}
+
+// unstable says that the connections of a client do not last, "" if they do.
+func unstable(u *gateway.Unstable, f *Facts) string {
+	if u == nil {
+		return ""
+	}
+	f.Disconnects, f.DisconnectsSince = u.Count, u.Since
+	return fmt.Sprintf("; its connections do not last: %s have ended in quick succession since %s, the last one with %s", number(u.Count), clock(u.Since), u.Reason)
+}
+
+// becauseClosed has words for reasons of the gateway that a reader may not know.
+var becauseClosed = map[string]string{
+	gateway.ReasonHeartbeatTimeout:   "because the device sent nothing in time",
+	gateway.ReasonCredentialsExpired: "because its credential has ended or was taken back",
 }
 
 // closeText names the side that ended a connection, and the reason.
@@ -88,6 +119,9 @@ func closeText(by gateway.ClosedBy, reason string) string {
 		return fmt.Sprintf("an operator closed the connection (%s)", reason)
 	case gateway.ClosedByDevice:
 		return fmt.Sprintf("the device closed the connection (%s)", reason)
+	}
+	if words := becauseClosed[reason]; words != "" {
+		return fmt.Sprintf("the gateway closed the connection %s (%s)", words, reason)
 	}
 	return fmt.Sprintf("the gateway closed the connection (%s)", reason)
 }
@@ -137,6 +171,21 @@ func sentText(d *gateway.Delivery) string {
 	return "sent " + timesAt(d.Attempts, d.SentAt)
 }
 
+// retries says how often the device wanted the delivery later.
+func (q *Delivery) retries(f *Facts, n int) string {
+	st := &q.Standing
+	f.RetryLater, f.RetrySince = n, st.RetrySince
+	often := times(n)
+	if n >= gateway.ManyRetries {
+		often = "at least " + often
+	}
+	text := fmt.Sprintf("%s wants it later: it said retry later %s", q.Delivery.Client, often)
+	if !st.RetrySince.IsZero() {
+		text += " since " + clock(st.RetrySince)
+	}
+	return text
+}
+
 // inWindow judges a delivery that the connection has.
 func (q *Delivery) inWindow(f *Facts) (Code, string) {
 	d, st := &q.Delivery, &q.Standing
@@ -146,10 +195,10 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 		f.AskedAt = st.AskedAt
 		return AskedNotAnswered, fmt.Sprintf("%s was asked%s whether it had handled the message before it reconnected, and has not answered", id, whenKnown(clock(st.AskedAt)))
 	case st.RetryLater > 0:
-		f.RetryLater, f.RetrySince, f.NextAt = st.RetryLater, st.RetrySince, st.NextAt
-		text := fmt.Sprintf("%s wants it later: it said retry later %s", id, times(st.RetryLater))
-		if !st.RetrySince.IsZero() {
-			text += fmt.Sprintf(" since %s, and it is sent again at %s", clock(st.RetrySince), clock(st.NextAt))
+		f.NextAt = st.NextAt
+		text := q.retries(f, st.RetryLater)
+		if !st.NextAt.IsZero() {
+			text += ", and it is sent again at " + clock(st.NextAt)
 		}
 		return RetryLater, text
 	case !st.MisackedAt.IsZero():
@@ -163,6 +212,8 @@ func (q *Delivery) inWindow(f *Facts) (Code, string) {
 		return NotReading, notReading(id, st.Link.Unwritten)
 	case !st.Flushed:
 		return AboutToSend, fmt.Sprintf("%s is online and nothing holds it back: it is about to be sent", id)
+	case st.Retried > 0:
+		return RetryLater, fmt.Sprintf("%s; it was sent again%s and is not acked yet", q.retries(f, st.Retried), whenKnown(clock(d.SentAt)))
 	case d.Attempts > 1:
 		return ResentNotAcked, fmt.Sprintf("it was sent to %s %s, and never acked", id, timesAt(d.Attempts, d.SentAt))
 	}

@@ -44,14 +44,17 @@ type Facts struct {
 	Unwritten      int // bytes that the socket has not taken
 
 	// Of the client.
-	OnlineSince  time.Time
-	OfflineSince time.Time
-	CloseReason  string
-	ClosedBy     gateway.ClosedBy
-	BlockedUntil time.Time
-	ForgottenAt  time.Time
-	Takeovers    int // quick ones in a row
-	Refused      *gateway.RefusedRegistration
+	OnlineSince      time.Time
+	OfflineSince     time.Time
+	CloseReason      string
+	ClosedBy         gateway.ClosedBy
+	BlockedUntil     time.Time
+	ForgottenAt      time.Time
+	LastSeenAt       time.Time // of a connected client that does not answer a heartbeat
+	Disconnects      int       // closes in quick succession, from 5 on
+	DisconnectsSince time.Time
+	Takeovers        int // quick ones in a row
+	Refused          *gateway.RefusedRegistration
 }
 
 // Delivery is the question about one delivery.
@@ -59,11 +62,13 @@ type Delivery struct {
 	Now      time.Time
 	Delivery gateway.Delivery
 	Sent     gateway.Transmissions // of a final delivery without an answer
-	// Client is nil when it is not known any more.
+	// Client is nil when it is not known any more, or not to the caller.
 	Client   *gateway.Client
 	Standing gateway.Standing
 	// Refused is the last refusal of the client, nil for none.
 	Refused *gateway.RefusedRegistration
+	// Unstable is nil for a client whose connections last.
+	Unstable *gateway.Unstable
 }
 
 // Client is the question about one client.
@@ -72,6 +77,7 @@ type Client struct {
 	ID          gateway.ClientID
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
+	Unstable    *gateway.Unstable // nil when its connections last
 	Refused     *gateway.RefusedRegistration
 	ForgottenAt time.Time // zero = not known to be forgotten
 }

@@ -58,9 +58,27 @@ func (q *Delivery) expired(f *Facts) (Code, string) {
 	case !sent.SentAt.IsZero():
 		return ExpiredRetryLater, fmt.Sprintf("it expired%s while %s wanted it later; it was last sent at %s", at, d.Client, clock(sent.SentAt))
 	case sent.Known:
-		return ExpiredUnsent, fmt.Sprintf("it expired%s before it could be sent to %s", at, d.Client)
+		return ExpiredUnsent, fmt.Sprintf("it expired%s before it could be sent to %s%s", at, d.Client, q.whereabouts(f))
 	}
 	return Expired, fmt.Sprintf("it expired%s; whether it was sent to %s is not known any more", at, d.Client)
+}
+
+// whereabouts says that the client was not connected when the delivery expired, "" if that
+// is not certain.
+func (q *Delivery) whereabouts(f *Facts) string {
+	d, c := &q.Delivery, q.Client
+	switch {
+	case c == nil || d.FinalAt.IsZero():
+	case c.Online && c.ConnectedAt.After(d.FinalAt):
+		f.OnlineSince = c.ConnectedAt
+		return ", which has connected only at " + clock(c.ConnectedAt)
+	case c.Online:
+	case c.LastSeenAt.IsZero():
+		return ", which has never connected"
+	case c.LastSeenAt.Before(d.CreatedAt):
+		return ", which " + offline(c, q.Now, f)
+	}
+	return ""
 }
 
 func (q *Delivery) canceled(f *Facts) (Code, string) {

@@ -76,6 +76,80 @@ func TestStandingsWithoutNotes(t *testing.T) {
 	}
 }
 
+// A device that says retry later again and again is no device that was only asked once,
+// also in the moment when it has the message.
+func TestARetryLoopIsNamedWhileTheDeviceHasTheMessage(t *testing.T) {
+	q := &Delivery{Now: now, Standing: gateway.Standing{Live: true, InWindow: true, Flushed: true, Retried: gateway.ManyRetries, RetrySince: now},
+		Delivery: gateway.Delivery{Client: "truck-1", State: gateway.Sent, Attempts: 1, SentAt: now, ExpiresAt: now.Add(time.Hour)}}
+	v := OfDelivery(q)
+	wantWhole(t, v.Sentence)
+	if v.Code != RetryLater || v.Facts.RetryLater != gateway.ManyRetries || !strings.Contains(v.Sentence, "at least 6 times since") {
+		t.Errorf("%+v", v)
+	}
+	q.Standing.WorkingAt = now
+	if v := OfDelivery(q); v.Code != Working {
+		t.Errorf("of a device that works on it now: %+v", v)
+	}
+}
+
+// A client that owes the answer to a heartbeat is not simply online, and no message merely
+// waits for it.
+func TestASuspectClientIsNamed(t *testing.T) {
+	c := &gateway.Client{Online: true, Suspect: true, ConnectedAt: now.Add(-time.Hour), ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now.Add(-12 * time.Second)}}
+	v, _ := OfClient(&Client{Now: now, ID: "truck-1", Client: c})
+	wantWhole(t, v.Sentence)
+	if v.Code != OnlineSuspect || !v.Facts.LastSeenAt.Equal(c.LastSeenAt) || !strings.Contains(v.Sentence, "(12 s ago)") {
+		t.Errorf("%+v", v)
+	}
+	for code, st := range map[Code]gateway.Standing{
+		ClientSuspect: {Live: true, InWindow: true, Flushed: true},
+		WindowFull:    {Live: true, Window: 1, InFlight: 1, First: &gateway.Delivery{Message: "msg_0"}},
+	} {
+		v := OfDelivery(&Delivery{Now: now, Client: c, Standing: st, Delivery: gateway.Delivery{Client: "truck-1", ExpiresAt: now.Add(time.Hour)}})
+		wantWhole(t, v.Sentence)
+		if v.Code != code || !v.Facts.LastSeenAt.Equal(c.LastSeenAt) || !strings.Contains(v.Sentence, "does not answer a heartbeat") {
+			t.Errorf("want %s: %+v", code, v)
+		}
+	}
+}
+
+// A device that falls over each message comes back at once: the row of closes tells.
+func TestConnectionsThatDoNotLastAreNamed(t *testing.T) {
+	u := &gateway.Unstable{Client: "truck-1", Since: now.Add(-time.Minute), Count: 7, Reason: gateway.ReasonConnectionLost}
+	c := &gateway.Client{Online: true, ConnectedAt: now, ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now}}
+	const words = "7 have ended in quick succession since 2026-01-02 03:03:05 UTC, the last one with connection_lost"
+	for _, online := range []bool{true, false} {
+		c.Online = online
+		v, _ := OfClient(&Client{Now: now, ID: "truck-1", Client: c, Unstable: u})
+		if v.Facts.Disconnects != 7 || !strings.Contains(v.Sentence, words) || online != (v.Code == OnlineUnstable) {
+			t.Errorf("%+v", v)
+		}
+		d := gateway.Delivery{Client: "truck-1", Attempts: 4, SentAt: now, ExpiresAt: now.Add(time.Hour)}
+		v = OfDelivery(&Delivery{Now: now, Client: c, Unstable: u, Delivery: d, Standing: gateway.Standing{Live: online, InWindow: true, Flushed: true}})
+		wantWhole(t, v.Sentence)
+		if v.Facts.Disconnects != 7 || !strings.Contains(v.Sentence, words) {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// An expired message says where its client was, if that is certain.
+func TestAnExpiredMessageSaysWhereItsClientWas(t *testing.T) {
+	d := gateway.Delivery{Client: "truck-1", State: gateway.Expired, CreatedAt: now.Add(-time.Hour), FinalAt: now.Add(-time.Minute)}
+	for words, c := range map[string]*gateway.Client{
+		"sent to truck-1.": nil,
+		"sent to truck-1, which has never connected.":                 {},
+		"which has connected only at 2026-01-02 03:04:05 UTC.":        {Online: true, ConnectedAt: now},
+		"before it could be sent to truck-1.":                         {Online: true, ConnectedAt: now.Add(-time.Hour)},
+		"which is offline, last seen at 2026-01-01 03:04:05 UTC (1 d": {ClientRecord: gateway.ClientRecord{LastSeenAt: now.Add(-24 * time.Hour)}},
+	} {
+		v := OfDelivery(&Delivery{Now: now, Client: c, Delivery: d, Sent: gateway.Transmissions{Known: true}})
+		if v.Code != ExpiredUnsent || !strings.Contains(v.Sentence, words) {
+			t.Errorf("%q, want %q", v.Sentence, words)
+		}
+	}
+}
+
 func TestEveryCloseAndRefusalHasWords(t *testing.T) {
 	for _, reason := range gateway.CloseReasons() {
 		c := &gateway.Client{ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now.Add(-time.Hour), LastClose: reason}}

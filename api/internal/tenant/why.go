@@ -14,7 +14,7 @@ type Standing struct {
 	Message  gateway.Message
 	Delivery gateway.Delivery
 	Sent     gateway.Transmissions // of a delivery that has expired or was canceled
-	Client   *gateway.Client       // nil when it is not known any more; for a delivery that is not final only
+	Client   *gateway.Client       // nil when it is not known any more; of a final delivery only if it has expired and the client is within the limit
 	At       gateway.Standing      // of a delivery that is not final
 }
 
@@ -44,6 +44,14 @@ func (v *View) stand(s *Standing) error {
 	g, d := v.shared.gateway, &s.Delivery
 	if d.State.Final() {
 		s.Sent = g.TransmissionsOf(d)
+		if d.State != gateway.Expired {
+			return nil
+		}
+		if in, err := v.inside(d.Client); err == nil && in {
+			if c, err := g.Client(d.Client); err == nil {
+				s.Client = &c
+			}
+		}
 		return nil
 	}
 	if in, err := v.inside(d.Client); err != nil || !in {
@@ -105,11 +113,21 @@ func (v *View) Refusal(id gateway.ClientID) (gateway.RefusedRegistration, bool) 
 	return v.shared.gateway.Refusal(id)
 }
 
+// Unstable returns the row of closes of a client whose connections do not last, nil for
+// any other one.
+func (v *View) Unstable(id gateway.ClientID) *gateway.Unstable {
+	if u, ok := v.shared.gateway.FlappingOf(id); ok {
+		return &u
+	}
+	return nil
+}
+
 // Presence has the facts about a client's presence.
 type Presence struct {
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
-	ForgottenAt time.Time // zero = not known to be forgotten
+	Unstable    *gateway.Unstable // nil when its connections last
+	ForgottenAt time.Time         // zero = not known to be forgotten
 }
 
 // Presence returns the facts about a client. If the client is not known, the error says
@@ -117,7 +135,7 @@ type Presence struct {
 func (v *View) Presence(id gateway.ClientID) (p Presence, err error) {
 	c, err := v.Client(id)
 	if err == nil {
-		p.Client, p.Flaps = &c, v.shared.gateway.Flaps(id)
+		p.Client, p.Flaps, p.Unstable = &c, v.shared.gateway.Flaps(id), v.Unstable(id)
 		return p, nil
 	}
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound && v.MaySee(id) {
