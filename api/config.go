@@ -13,9 +13,9 @@ import (
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/vitals"
-	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/webhook"
 )
 

@@ -16,8 +16,8 @@ import (
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/engine/memstore"
-	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/gatewaytest"
+	"github.com/longwire/longwire/internal/timeline"
 )
 
 // provocation makes any operation answer with a problem.
