@@ -63,6 +63,7 @@ type MessageFacts struct {
 	BehindSentAt   string      `json:"behind_sent_at,omitempty" format:"date-time"`                                         // the last of them
 	Unwritten      int         `json:"unwritten_bytes,omitempty"`                                                           // that the client's socket has not taken yet
 	OnlineSince    string      `json:"online_since,omitempty" format:"date-time"`                                           // of the client
+	LastSeenAt     string      `json:"last_seen_at,omitempty" format:"date-time"`                                           // of a suspect client: when the last byte came from it
 	OfflineSince   string      `json:"offline_since,omitempty" format:"date-time"`                                          // when the client was last seen
 	LastClose      *LastClose  `json:"last_close,omitempty"`                                                                // how the client's last connection ended
 	BlockedUntil   string      `json:"blocked_until,omitempty" format:"date-time"`                                          // the client may not register before
@@ -91,6 +92,7 @@ type ClientWhy struct {
 // ClientFacts are the facts about a client's presence. Those that do not apply are absent.
 type ClientFacts struct {
 	OnlineSince  string      `json:"online_since,omitempty" format:"date-time"`  // it is connected since then
+	LastSeenAt   string      `json:"last_seen_at,omitempty" format:"date-time"`  // while it is suspect: when the last byte came from it
 	OfflineSince string      `json:"offline_since,omitempty" format:"date-time"` // when it was last seen
 	LastClose    *LastClose  `json:"last_close,omitempty"`                       // how its last connection ended
 	BlockedUntil string      `json:"blocked_until,omitempty" format:"date-time"` // it may not register before
@@ -214,7 +216,7 @@ func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 		RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
 		MisackedAt: stamp(f.MisackedAt), AskedAt: stamp(f.AskedAt), Window: f.Window, InFlight: f.InFlight, Behind: string(f.Behind),
 		BehindAttempts: f.BehindAttempts, BehindSentAt: stamp(f.BehindSentAt), Unwritten: f.Unwritten,
-		OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
+		OnlineSince: stamp(f.OnlineSince), LastSeenAt: stamp(f.LastSeenAt), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
 		BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused)}
 	if v.Refused != nil {
 		v.Refused.RemoteAddr = "" // takes clients:read
@@ -292,7 +294,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := &verdict.Facts
 	return writeJSON(w, http.StatusOK, ClientWhy{Client: string(id), Code: string(verdict.Code), Sentence: verdict.Sentence, Now: stamp(now),
-		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
+		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), LastSeenAt: stamp(f.LastSeenAt), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
 			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers}})
 }
 

@@ -57,6 +57,7 @@ type MessageFacts struct {
 	BehindSentAt   time.Time      `json:"behind_sent_at,omitzero"`
 	UnwrittenBytes int            `json:"unwritten_bytes,omitempty"`
 	OnlineSince    time.Time      `json:"online_since,omitzero"`
+	LastSeenAt     time.Time      `json:"last_seen_at,omitzero"` // of a suspect client
 	OfflineSince   time.Time      `json:"offline_since,omitzero"`
 	LastClose      *LastClose     `json:"last_close,omitempty"`
 	BlockedUntil   time.Time      `json:"blocked_until,omitzero"`
@@ -85,6 +86,7 @@ type ClientWhy struct {
 // ClientFacts are the facts about a client's presence. Zero fields do not apply.
 type ClientFacts struct {
 	OnlineSince  time.Time  `json:"online_since,omitzero"`
+	LastSeenAt   time.Time  `json:"last_seen_at,omitzero"` // while it is suspect
 	OfflineSince time.Time  `json:"offline_since,omitzero"`
 	LastClose    *LastClose `json:"last_close,omitempty"`
 	BlockedUntil time.Time  `json:"blocked_until,omitzero"`

@@ -59,6 +59,7 @@ const (
 	ClientWhyOnline            ClientWhyCode = "online"
 	ClientWhyOnlineFlapping    ClientWhyCode = "online_flapping"
 	ClientWhyOnlineTwinRefused ClientWhyCode = "online_twin_refused"
+	ClientWhySuspect           ClientWhyCode = "suspect"
 	ClientWhyNeverConnected    ClientWhyCode = "never_connected"
 	ClientWhyClosedByDevice    ClientWhyCode = "closed_by_device"
 	ClientWhyClosedByGateway   ClientWhyCode = "closed_by_gateway"

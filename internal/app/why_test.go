@@ -132,6 +132,21 @@ func (s *scene) sent(id string) {
 	waitFor(s.T, func() bool { m, err := s.api.Message(s.ctx(), id, 0); return err == nil && m.Status == client.Sent })
 }
 
+// quickHeartbeats makes a text device suspect that does not answer. It has a minute more
+// before it is given up.
+func quickHeartbeats(c *config.Config) {
+	c.TCP.Heartbeat, c.TCP.Grace = config.Duration(100*time.Millisecond), config.Duration(100*time.Millisecond)
+}
+
+// suspect waits until the client is suspect.
+func (s *scene) suspect(id string) {
+	s.Helper()
+	waitFor(s.T, func() bool {
+		c, err := s.api.Client(s.ctx(), id)
+		return err == nil && c.Presence == client.PresenceSuspect
+	})
+}
+
 // restart ends the process and starts another one on the same directory.
 func (s *scene) restart() {
 	s.Helper()
@@ -288,6 +303,13 @@ var situations = []situation{
 		d := s.text("truck-1")
 		id := s.push("truck-1", "open")
 		d.hear()
+		s.sent(id)
+		s.message(id)
+	}},
+	{name: "the device has it and is silent", code: why.SentNotAcked, set: quickHeartbeats, begin: func(s *scene) {
+		s.text("truck-1")
+		s.suspect("truck-1")
+		id := s.push("truck-1", "open")
 		s.sent(id)
 		s.message(id)
 	}},
@@ -646,6 +668,11 @@ var situations = []situation{
 		for range 2 {
 			wantAnswer(s.T, s.app, nil, "CLOSE 3503", "truck-1")
 		}
+		s.client("truck-1")
+	}},
+	{of: "client", name: "it does not answer", code: why.Suspect, set: quickHeartbeats, begin: func(s *scene) {
+		s.text("truck-1")
+		s.suspect("truck-1")
 		s.client("truck-1")
 	}},
 	{of: "client", name: "it was created and never came", code: why.NeverConnected, begin: func(s *scene) {

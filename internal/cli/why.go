@@ -76,6 +76,7 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 		"behind", f.Behind,
 		"next", clock(f.NextAt),
 		"online since", clock(f.OnlineSince),
+		"last seen", clock(f.LastSeenAt),
 		"offline since", clock(f.OfflineSince),
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
@@ -96,6 +97,7 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 	return e.facts(
 		"code", string(w.Code),
 		"online since", clock(f.OnlineSince),
+		"last seen", clock(f.LastSeenAt),
 		"offline since", clock(f.OfflineSince),
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),

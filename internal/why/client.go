@@ -2,6 +2,7 @@ package why
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -34,6 +35,8 @@ func (q *Client) online(f *Facts) (Code, string) {
 	f.OnlineSince, f.InFlight, f.Takeovers = c.ConnectedAt, c.InFlight, q.Flaps
 	text := fmt.Sprintf("%s is online since %s (%s)", c.ID, clock(c.ConnectedAt), span(q.Now.Sub(c.ConnectedAt)))
 	switch {
+	case c.Suspect:
+		return Suspect, text + "; " + suspectText(c, q.Now, f)
 	case q.Refused != nil && q.Refused.Reason == gateway.RefusedIDInUse:
 		f.Refused = q.Refused
 		return OnlineTwin, text + "; another device with its id was " + refusedText(q.Refused)
@@ -41,6 +44,12 @@ func (q *Client) online(f *Facts) (Code, string) {
 		return OnlineFlapping, fmt.Sprintf("%s; it has replaced its connection %s in quick succession, as if two devices had this id", text, times(q.Flaps))
 	}
 	return Online, text
+}
+
+// suspectText notes how long a suspect client has been silent, and says it.
+func suspectText(c *gateway.Client, now time.Time, f *Facts) string {
+	f.LastSeenAt = c.LastSeenAt
+	return fmt.Sprintf("it owes the answer to a heartbeat and has sent nothing since %s (%s)", clock(c.LastSeenAt), span(now.Sub(c.LastSeenAt)))
 }
 
 var closedBy = map[gateway.ClosedBy]Code{gateway.ClosedByDevice: ClosedByDevice, gateway.ClosedByGateway: ClosedByGateway,

@@ -70,6 +70,7 @@ const (
 	Online           Code = "online"
 	OnlineFlapping   Code = "online_flapping"
 	OnlineTwin       Code = "online_twin_refused"
+	Suspect          Code = "suspect"
 	NeverConnected   Code = "never_connected"
 	ClosedByDevice   Code = "closed_by_device"
 	ClosedByGateway  Code = "closed_by_gateway"
@@ -93,6 +94,6 @@ func MessageCodes() []Code {
 
 // ClientCodes returns every code of a client.
 func ClientCodes() []Code {
-	return []Code{Online, OnlineFlapping, OnlineTwin, NeverConnected, ClosedByDevice, ClosedByGateway, ClosedByNetwork,
+	return []Code{Online, OnlineFlapping, OnlineTwin, Suspect, NeverConnected, ClosedByDevice, ClosedByGateway, ClosedByNetwork,
 		ClosedByOperator, Blocked, Refused, Forgotten}
 }

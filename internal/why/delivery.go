@@ -26,6 +26,9 @@ func OfDelivery(q *Delivery) Verdict {
 			f.OnlineSince = q.Client.ConnectedAt
 		}
 		code, text = q.live(&f)
+		if q.Client != nil && q.Client.Suspect {
+			text += "; the device is suspect: " + suspectText(q.Client, q.Now, &f)
+		}
 		text += q.expires()
 	default:
 		code, text = q.away(&f)

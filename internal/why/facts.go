@@ -45,6 +45,7 @@ type Facts struct {
 
 	// Of the client.
 	OnlineSince  time.Time
+	LastSeenAt   time.Time // of a suspect client
 	OfflineSince time.Time
 	CloseReason  string
 	ClosedBy     gateway.ClosedBy
