@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -287,21 +286,11 @@ func (s *server) strangerItems(id gateway.ClientID) []TimelineEntry {
 	return nil
 }
 
-// entry appends an entry as a line, or as a server-sent event.
+// entry appends an entry. The entry of an overflow has the id 0 and is no place to continue.
 func (st *stream) entry(v *TimelineEntry) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // plain types only
+	id := v.ID
+	if id == "0" {
+		id = ""
 	}
-	if st.lines {
-		st.buf.Write(data)
-		st.buf.WriteByte('\n')
-		return
-	}
-	if v.ID != "0" {
-		st.buf.WriteString("id: " + v.ID + "\n")
-	}
-	st.buf.WriteString("event: " + v.What + "\ndata: ")
-	st.buf.Write(data)
-	st.buf.WriteString("\n\n")
+	st.put(id, v.What, v)
 }
