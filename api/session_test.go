@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
 	"github.com/longwire/longwire/internal/simulator"
 	"github.com/longwire/longwire/internal/timeline"
@@ -296,6 +299,22 @@ func TestAStreamEndsWithItsCookie(t *testing.T) {
 			t.Error("the stream was silent")
 		}
 	})
+}
+
+// Readers of the list see it, too.
+func TestTheListOfChangesSaysThatTheConsoleActed(t *testing.T) {
+	log, err := audit.Open(filepath.Join(t.TempDir(), "audit.log"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *Config) { c.Audit = log })
+	w.login("a").do("POST", "/v1/clients/a-truck/messages", `{"text":"x"}`).want(202)
+	w.as("a", "POST", "/v1/clients/a-truck/messages", `{"text":"y"}`).want(202)
+	log.Close() // all entries are in the list
+	page := decode[AuditPage](w.as("admin", "GET", "/v1/audit?limit=2", "").want(200))
+	if len(page.Items) != 2 || page.Items[0].Via != "" || page.Items[1].Via != "console" || page.Now == "" {
+		t.Errorf("changes %+v, want the second last one by the console", page)
+	}
 }
 
 func TestTheAuditLogSaysThatTheConsoleActed(t *testing.T) {

@@ -65,6 +65,12 @@ func TestRefusalsAndForgottenClients(t *testing.T) {
 	if r, ok := g.Refusal("twice"); !ok || r.Count != 2 || r.Reason != RefusedBlocked {
 		t.Errorf("%+v, %v", r, ok)
 	}
+	for _, r := range refusals {
+		g.noteRefusal(h, &Error{Code: r.code})
+		if got, _ := g.Refusal("twice"); got.Reason != r.reason {
+			t.Errorf("%s is remembered as %q, want %q", r.code, got.Reason, r.reason)
+		}
+	}
 	if g.noteRefusal(h, nil); g.refusals.Len() != 0 {
 		t.Error("a client that has registered is still refused")
 	}

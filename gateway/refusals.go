@@ -11,11 +11,26 @@ const (
 	RefusedBlocked        = "blocked"          // an operator has blocked the client
 	RefusedIDInUse        = "id_in_use"        // a device with the same id is connected
 	RefusedTooManyClients = "too_many_clients" // there is no room for another client
+	RefusedEventsFull     = "events_full"      // it has used up its share of the event log
 )
 
+// refusals has the codes of registrations that the gateway itself refuses.
+var refusals = []struct {
+	code   Code
+	reason string
+}{
+	{CodeBlocked, RefusedBlocked},
+	{CodeIDInUse, RefusedIDInUse},
+	{CodeTooManyClients, RefusedTooManyClients},
+	{CodeEventsFull, RefusedEventsFull},
+}
+
 // RefusalReasons returns the reasons of registrations that the gateway itself refuses.
-func RefusalReasons() []string {
-	return []string{RefusedBlocked, RefusedIDInUse, RefusedTooManyClients}
+func RefusalReasons() (all []string) {
+	for _, r := range refusals {
+		all = append(all, r.reason)
+	}
+	return all
 }
 
 // noteRefusal notes the result of a registration.
@@ -24,18 +39,12 @@ func (g *Gateway) noteRefusal(h *Hello, err error) {
 		g.refusals.Forget(h.Client)
 		return
 	}
-	reason := ""
-	switch CodeOf(err) {
-	case CodeBlocked:
-		reason = RefusedBlocked
-	case CodeIDInUse:
-		reason = RefusedIDInUse
-	case CodeTooManyClients:
-		reason = RefusedTooManyClients
-	default:
-		return
+	code := CodeOf(err)
+	for _, r := range refusals {
+		if r.code == code {
+			g.refusals.Add(h, r.reason, g.now())
+		}
 	}
-	g.refusals.Add(h, reason, g.now())
 }
 
 // Refusal returns the last registrations of a client that the gateway itself has refused
