@@ -34,7 +34,7 @@ var passed = map[string]bool{
 	"gateway.Session.mu": true, "gateway.inflight.sentAt": true, "gateway.attempt.sentAt": true,
 	"gateway.reception.done": true, "gateway.flightNotes.workingAt": true, "gateway.flightNotes.retryAt": true,
 	"gateway.flightNotes.nextAt": true, "gateway.flightNotes.misackedAt": true, "gateway.flightNotes.askedAt": true, "gateway.flightNotes.happened": true,
-	"device.Ledger.seed":     true, "device.Ledger.conn": true, "device.Ledger.lastEntry": true,
+	"device.Ledger.seed": true, "device.Ledger.conn": true, "device.Ledger.lastEntry": true,
 	"device.entry.id": true, "device.entry.conn": true,
 }
 
