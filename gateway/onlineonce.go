@@ -142,14 +142,14 @@ func (g *Gateway) repeatOnce(ctx context.Context, r *OnlineRequest, m *Message) 
 	defer g.waiters.leave(m.ID, w)
 	underWay := g.once.has(m.ID)
 	d, err := g.store.Delivery(m.ID, r.Client) // after join and has, so that no outcome is missed
-	if err == nil && underWay && d.restarted() {
+	if err == nil && underWay && d.Restarted() {
 		lingering(ctx, w.done, g.onlineWait(r.Wait), r.Linger)
 		d, err = g.store.Delivery(m.ID, r.Client)
 	}
 	if err != nil {
 		return OnlineResult{}, named(err, m.ID)
 	}
-	if d.restarted() && g.once.has(m.ID) {
+	if d.Restarted() && g.once.has(m.ID) {
 		reason, text := ReasonAckTimeout, "the first call with this idempotency key still waits for the client"
 		if g.draining.Load() {
 			reason, text = ReasonDraining, "the gateway is shutting down, and the first call with this idempotency key has no outcome"
@@ -159,9 +159,9 @@ func (g *Gateway) repeatOnce(ctx context.Context, r *OnlineRequest, m *Message) 
 	return d.onceOutcome()
 }
 
-// restarted reports whether the delivery is that of an online call which has no outcome,
+// Restarted reports whether the delivery is that of an online call which has no outcome,
 // or whose process has ended.
-func (d *Delivery) restarted() bool { return d.State == Unknown && d.Reason == ReasonGatewayRestart }
+func (d *Delivery) Restarted() bool { return d.State == Unknown && d.Reason == ReasonGatewayRestart }
 
 // onceOutcome is the answer to a repeat of an online call.
 func (d *Delivery) onceOutcome() (OnlineResult, error) {
@@ -176,7 +176,7 @@ func (d *Delivery) onceOutcome() (OnlineResult, error) {
 		return r, nil
 	case Unknown:
 		e.Message = "the first call with this idempotency key got no ack: the message may or may not have been handled, and is not sent again"
-		if d.restarted() {
+		if d.Restarted() {
 			e.Message = "the gateway was restarted during the first call with this idempotency key: " +
 				"the message may or may not have been sent and handled, and is not sent again"
 		}
@@ -196,7 +196,7 @@ func (d *Delivery) onceOutcome() (OnlineResult, error) {
 
 // showOnce shows a delivery whose first call is under way as queued.
 func (g *Gateway) showOnce(d *Delivery) {
-	if d.restarted() && g.once.has(d.Message) {
+	if d.Restarted() && g.once.has(d.Message) {
 		d.State, d.Reason, d.FinalAt = Queued, "", time.Time{}
 	}
 }

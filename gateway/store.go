@@ -121,8 +121,9 @@ type Store interface {
 	// ForgetClient removes a client, durably: it ends its session, cancels everything
 	// queued for it with reason ReasonClientForgotten and removes its record, in one
 	// event. It returns how many deliveries were canceled. A later proposal or answer of
-	// the session changes nothing. The client becomes a new one when it registers
-	// again, with an epoch above all that it had. Its uplinks stay for their time.
+	// the session changes nothing, but an online call that is under way still gets its
+	// outcome. The client becomes a new one when it registers again, with an epoch above
+	// all that it had. Its uplinks stay for their time.
 	// Errors: CodeClientNotFound, ErrUnavailable.
 	ForgetClient(ctx context.Context, client ClientID, at time.Time) (int, error)
 
@@ -293,10 +294,11 @@ func verdict(s State, reason string) (code AckCode, ok bool) {
 }
 
 // Resolves reports whether the outcome takes the place of d's state, which is Unknown:
-// the first outcome of the call does, and a later answer of the device.
+// the first outcome of the call does, and a later answer of the device. If the client was
+// forgotten since, only the first does; see Delivery.Restarted.
 func (o *Outcome) Resolves(d *Delivery) bool {
 	_, answer := o.Verdict()
-	return d.State == Unknown && (answer || d.Reason == ReasonGatewayRestart)
+	return d.State == Unknown && (answer || d.Restarted())
 }
 
 // LateFor reports whether the outcome is kept as a late ack with d: it is a

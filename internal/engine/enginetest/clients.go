@@ -323,6 +323,52 @@ var clientTests = []test{
 			}
 		}
 	}},
+	{name: "the outcome of an online call counts although its client was forgotten during the call", run: func(h *harness) {
+		for _, back := range []bool{false, true} {
+			h.register("a")
+			a, b := h.to(gateway.Audience{Client: "a"}, "x"), h.to(gateway.Audience{Client: "a"}, "y")
+			a.Online, b.Online = true, true
+			cut, acked := h.accept(a), h.accept(b)
+			_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+			h.must(err)
+			if back {
+				h.register("a")
+			}
+			h.clock.advance(time.Second)
+			o := h.outcome(cut, "a", gateway.Unknown)
+			o.Reason = gateway.ReasonConnectionLost
+			h.settle(o)
+			want := gateway.Delivery{Message: cut.ID, Client: "a", Seq: cut.Seq, Online: true, State: gateway.Unknown, Reason: gateway.ReasonConnectionLost,
+				Attempts: 1, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, SentAt: o.SentAt, FinalAt: o.At}
+			h.same("the outcome", h.delivery(cut.ID, "a"), want)
+			if m := h.message(cut.ID); m.Counts.Unknown != 1 || !m.CompletedAt.Equal(o.At) {
+				h.Errorf("the message is %+v", m)
+			}
+			o = h.outcome(acked, "a", gateway.Acked)
+			o.Result = []byte("42")
+			h.settle(o)
+			if d := h.delivery(acked.ID, "a"); d.State != gateway.Acked || string(d.Result) != "42" {
+				h.Errorf("the answer that came before: %+v", d)
+			}
+
+			// An answer after the outcome is one of the session that has ended.
+			h.clock.advance(time.Second)
+			h.must(h.store.Settle(h.outcome(cut, "a", gateway.Acked), true))
+			h.register("b") // it is in the log before
+			h.same("after an answer", h.delivery(cut.ID, "a"), want)
+		}
+	}},
+	{name: "a delivery that failed because its client was unknown is none of a later client that was forgotten", run: func(h *harness) {
+		m := h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a"}}, "x"))
+		h.register("a")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
+		h.register("b") // it is in the log before
+		if d := h.delivery(m.ID, "a"); d.State != gateway.Failed || d.LateAckAt.IsZero() {
+			h.Errorf("after an ack: %+v", d)
+		}
+	}},
 	{name: "a forgotten client comes back as a new one, and its epoch rises", run: func(h *harness) {
 		h.labeled("a", map[string]string{"k": "v"})
 		h.register("a", "a")

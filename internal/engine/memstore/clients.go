@@ -138,8 +138,8 @@ func (s *Store) dropClientLocked(c *client) {
 		return
 	}
 	l.history = slices.DeleteFunc(l.history, func(d *delivery) bool {
-		d.former = true
-		return d.Reason != gateway.ReasonUnknownClient && d.Reason != gateway.ReasonTooManyClients
+		d.former = d.Reason != gateway.ReasonUnknownClient && d.Reason != gateway.ReasonTooManyClients
+		return d.former
 	})
 	if len(l.history) == 0 {
 		delete(s.lanes, c.ID)

@@ -43,7 +43,7 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 	case !d.State.Final():
 		o.Result = bytes.Clone(o.Result)
 		s.finishLocked(d, o)
-	case o.Resolves(&d.Delivery):
+	case o.Resolves(&d.Delivery) && (!d.former || d.Restarted()):
 		o.Result = bytes.Clone(o.Result)
 		s.resolveLocked(d, o)
 	case !d.former && o.LateFor(&d.Delivery):

@@ -150,7 +150,7 @@ func (m *message) head() gateway.Message {
 type delivery struct {
 	gateway.Delivery
 	message *message
-	former  bool // its client was forgotten: no answer counts any more
+	former  bool // its client was forgotten: only the outcome of an online call counts
 }
 
 // key is an idempotency key within its scope; without a name it is none.

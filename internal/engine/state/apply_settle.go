@@ -54,8 +54,28 @@ func (m *Machine) settle(o *gateway.Outcome) error {
 			return err
 		}
 	}
-	_, err = m.lateRow(unknownKey(o.Client, seq), o.Client, seq, o.Message, v)
-	return err
+	if done, err := m.lateRow(unknownKey(o.Client, seq), o.Client, seq, o.Message, v); done || err != nil {
+		return err
+	}
+	return m.resolveFormer(o.Message, o.Client, seq, v)
+}
+
+// resolveFormer gives an online delivery the outcome of its call, during which the client
+// was forgotten. No later answer counts.
+func (m *Machine) resolveFormer(id gateway.MessageID, client gateway.ClientID, seq gateway.Seq, v verdict) error {
+	row, err := m.messageRow(id)
+	if err != nil || row == nil || !row.online || row.client != client || row.seq != seq {
+		return err
+	}
+	k := finalKey(row.ord, seq)
+	f, err := m.finalRow(k)
+	if err != nil || f == nil {
+		return err
+	}
+	if d := f.delivery(client, seq); d.Restarted() {
+		m.resolve(k, f, client, seq, v)
+	}
+	return nil
 }
 
 // settleFor settles a known client's delivery; done is false when it has none.
