@@ -20,6 +20,7 @@ type AuditEntry struct {
 	From      string `json:"from,omitempty" example:"192.0.2.7:40112"`             // address of the caller
 	RequestID string `json:"request_id,omitempty"`                                 // of the request
 	CallerID  string `json:"caller_request_id,omitempty"`                          // the X-Request-Id that the caller sent
+	Via       string `json:"via,omitempty" enums:"console"`                        // console: a call by the cookie of a browser
 	Result    string `json:"result" validate:"required" example:"ok"`              // ok, held, or the code of the problem
 	MessageID string `json:"message_id,omitempty"`                                 // of a push
 	Hash      string `json:"idempotency_key_hash,omitempty"`                       // by which repeats are recognized
@@ -28,8 +29,9 @@ type AuditEntry struct {
 
 // AuditPage is one page of the audit log.
 type AuditPage struct {
-	Items     []AuditEntry `json:"items" validate:"required"` // newest first
-	NextAfter string       `json:"next_after,omitempty"`      // the after of the next page; absent on the last one
+	Items     []AuditEntry `json:"items" validate:"required"`                  // newest first
+	NextAfter string       `json:"next_after,omitempty"`                       // the after of the next page; absent on the last one
+	Now       string       `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name AuditPage
 
 // maxFilter bounds a filter of the audit log in bytes.
@@ -71,7 +73,7 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list, more := s.cfg.Audit.Recent(sel)
-	page := AuditPage{Items: make([]AuditEntry, 0, len(list))}
+	page := AuditPage{Items: make([]AuditEntry, 0, len(list)), Now: s.now()}
 	for i := range list {
 		page.Items = append(page.Items, s.auditView(&list[i]))
 	}
@@ -83,7 +85,7 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) auditView(e *audit.Recorded) AuditEntry {
 	return AuditEntry{ID: s.auditPrefix() + strconv.FormatUint(e.Number, 10), At: stamp(e.At), Who: e.Who, Name: e.Name, What: e.What, Target: e.Target,
-		From: e.From, RequestID: e.Request, CallerID: e.Caller, Result: e.Result, MessageID: e.Message, Hash: e.Idempotency, Count: e.Count}
+		From: e.From, RequestID: e.Request, CallerID: e.Caller, Via: e.Via, Result: e.Result, MessageID: e.Message, Hash: e.Idempotency, Count: e.Count}
 }
 
 // auditPrefix begins the ids of entries in this process.

@@ -28,7 +28,8 @@ type Trace struct {
 
 // TraceList has the traces that are on.
 type TraceList struct {
-	Items []Trace `json:"items" validate:"required"` // by client
+	Items []Trace `json:"items" validate:"required"`                  // by client
+	Now   string  `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name TraceList
 
 func traceView(t *timeline.Trace) Trace {
@@ -138,7 +139,7 @@ func (s *server) listTraces(w http.ResponseWriter, r *http.Request) error {
 	if err := queryOf(r).done(); err != nil {
 		return err
 	}
-	list := TraceList{Items: []Trace{}}
+	list := TraceList{Items: []Trace{}, Now: s.now()}
 	if s.cfg.Timeline != nil {
 		all, err := viewOf(w).Traces(s.cfg.Timeline)
 		if err != nil {

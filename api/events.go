@@ -364,7 +364,10 @@ func (st *stream) note(kind, detail string, position uint64) {
 	st.write(v)
 }
 
-func (st *stream) write(v Event) {
+func (st *stream) write(v Event) { st.put(v.Sequence, v.Type, v) }
+
+// put appends v as a line, or as a server-sent event; id "" is none.
+func (st *stream) put(id, kind string, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // plain types only
@@ -374,10 +377,10 @@ func (st *stream) write(v Event) {
 		st.buf.WriteByte('\n')
 		return
 	}
-	if v.Sequence != "" {
-		st.buf.WriteString("id: " + v.Sequence + "\n")
+	if id != "" {
+		st.buf.WriteString("id: " + id + "\n")
 	}
-	st.buf.WriteString("event: " + v.Type + "\ndata: ")
+	st.buf.WriteString("event: " + kind + "\ndata: ")
 	st.buf.Write(data)
 	st.buf.WriteString("\n\n")
 }

@@ -19,7 +19,7 @@ type Probe struct {
 //	@Summary		Ask a device for a sign of life now
 //	@Description	The gateway sends a heartbeat and waits for the answer, at most 1.5 s. Calls for a client whose probe is under way share it and its answer.
 //	@Description	A device that does not answer within the grace (`tcp.grace`, 2 s) is disconnected, as after any heartbeat: a probe of a dead connection ends it.
-//	@Description	At most 1,024 probes wait at once; the next one is answered 429 `too-many-probes`.
+//	@Description	At most 1,024 probes wait at once, and a key, or all keys with one limit, may have as many under way as are free. The next one is answered 429 `too-many-probes`.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			id	path		string	true	"client id"

@@ -65,7 +65,7 @@ func TestProbesBeyondTheirBoundAreRefused(t *testing.T) {
 	}
 	h.device("one-more", gatewaytest.Options{})
 	for i := range gateway.MaxProbes {
-		waiting.Go(func() { h.gateway.Probe(t.Context(), id(i)) })
+		waiting.Go(func() { h.gateway.Probe(t.Context(), id(i), "") })
 	}
 	for range gateway.MaxProbes {
 		<-asked

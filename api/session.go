@@ -20,7 +20,7 @@ type Session struct {
 	Prefix    string        `json:"prefix,omitempty" example:"acme-"`                      // the caller reaches clients whose ids begin so only
 	Group     string        `json:"group,omitempty" example:"fleet-a"`                     // the caller reaches members of this group only
 	ExpiresAt string        `json:"expires_at,omitempty" format:"date-time"`               // when the caller is no longer let in: the end of its cookie or of its key; absent for never
-	Features  []string      `json:"features" validate:"required" example:"webhooks"`       // features that this server has switched on
+	Features  []string      `json:"features" validate:"required" example:"webhooks"`       // that are on: webhooks, consumers, device_tokens, timeline, simulator, refused, metrics. New ones may be added
 	Limits    SessionLimits `json:"limits" validate:"required"`                            // bounds of this server
 	Now       string        `json:"now" validate:"required" format:"date-time"`            // the server's clock
 	Version   string        `json:"version" validate:"required" example:"0.1.0"`           // of the server
@@ -52,9 +52,11 @@ var features = []struct {
 	name string
 	on   func(*Config) bool
 }{
-	{"webhooks", func(c *Config) bool { return c.Webhooks != nil }},
+	{"webhooks", func(c *Config) bool { return c.Webhooks.On() }},
 	{"consumers", func(c *Config) bool { return c.Consumers != nil }},
 	{"device_tokens", func(c *Config) bool { return c.Tokens != nil }},
+	{"timeline", func(c *Config) bool { return c.Timeline != nil }},
+	{"simulator", func(c *Config) bool { return c.Simulator != nil && c.Simulator.Enabled() }},
 	{"refused", func(c *Config) bool { return c.Refused != nil }},
 	{"metrics", func(c *Config) bool { return c.Metrics != nil }},
 	{"timeline", func(c *Config) bool { return c.Timeline != nil }},

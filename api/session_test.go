@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +14,13 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
+	"github.com/longwire/longwire/internal/audit"
+	"github.com/longwire/longwire/internal/consumer"
+	"github.com/longwire/longwire/internal/simulator"
+	"github.com/longwire/longwire/internal/timeline"
+	"github.com/longwire/longwire/internal/webhook"
 )
 
 // browser is a page of the server that has logged in.
@@ -58,6 +66,39 @@ func TestWhoAmI(t *testing.T) {
 	if s := decode[Session](w.as("g", "GET", "/v1/session", "").want(200)); s.Group != "gang" {
 		t.Errorf("g is limited to %q", s.Group)
 	}
+}
+
+// A session lists the features that are on: none of a server without them, and each one
+// by itself.
+func TestASessionListsTheFeaturesThatAreOn(t *testing.T) {
+	of := func(change func(*Config)) []string {
+		h := newHarness(t, func(c *Config) {
+			c.Webhooks, c.Consumers, c.Tokens, c.Timeline, c.Simulator, c.Refused, c.Metrics = nil, nil, nil, nil, nil, nil, nil
+			change(c)
+		})
+		return decode[Session](h.call("GET", "/v1/session", "").want(200)).Features
+	}
+	on := map[string]func(*Config){
+		"webhooks":      func(c *Config) { c.Webhooks = &webhook.Manager{} },
+		"consumers":     func(c *Config) { c.Consumers = &consumer.Manager{} },
+		"device_tokens": func(c *Config) { c.Tokens = &fakeTokens{} },
+		"timeline":      func(c *Config) { c.Timeline = &timeline.Book{} },
+		"simulator":     func(c *Config) { c.Simulator = simulatorWhile(true) },
+		"refused":       func(c *Config) { c.Refused = func() []gateway.RefusedRegistration { return nil } },
+		"metrics":       func(c *Config) { c.Metrics = http.NotFoundHandler() },
+	}
+	for name, change := range on {
+		if got := of(change); !slices.Equal(got, []string{name}) {
+			t.Errorf("with %s: %v", name, got)
+		}
+	}
+	if got := of(func(c *Config) { c.Simulator = simulatorWhile(false) }); len(got) != 0 || len(on) != len(features) {
+		t.Errorf("without any: %v; %d of %d features are tested", got, len(on), len(features))
+	}
+}
+
+func simulatorWhile(on bool) *simulator.Simulator {
+	return simulator.New(simulator.Config{Enabled: func() bool { return on }})
 }
 
 func TestAnOpenAPIHasNoSessions(t *testing.T) {
@@ -258,6 +299,22 @@ func TestAStreamEndsWithItsCookie(t *testing.T) {
 			t.Error("the stream was silent")
 		}
 	})
+}
+
+// Readers of the list see it, too.
+func TestTheListOfChangesSaysThatTheConsoleActed(t *testing.T) {
+	log, err := audit.Open(filepath.Join(t.TempDir(), "audit.log"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *Config) { c.Audit = log })
+	w.login("a").do("POST", "/v1/clients/a-truck/messages", `{"text":"x"}`).want(202)
+	w.as("a", "POST", "/v1/clients/a-truck/messages", `{"text":"y"}`).want(202)
+	log.Close() // all entries are in the list
+	page := decode[AuditPage](w.as("admin", "GET", "/v1/audit?limit=2", "").want(200))
+	if len(page.Items) != 2 || page.Items[0].Via != "" || page.Items[1].Via != "console" || page.Now == "" {
+		t.Errorf("changes %+v, want the second last one by the console", page)
+	}
 }
 
 func TestTheAuditLogSaysThatTheConsoleActed(t *testing.T) {

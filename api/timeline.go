@@ -2,13 +2,13 @@ package api
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/timeline"
@@ -202,7 +202,7 @@ func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timeli
 	case err == nil:
 		all = timelineItems(&c, page.Entries, a)
 	case gateway.CodeOf(err) == gateway.CodeClientNotFound && s.cfg.Timeline != nil && view.MaySee(id):
-		if all = s.strangerItems(id); all == nil {
+		if all = s.strangerItems(view, id); all == nil {
 			return nil, err
 		}
 	default:
@@ -270,38 +270,23 @@ func recordItem(c *gateway.Client, entries []timeline.Entry) (v TimelineEntry, o
 	return v, true
 }
 
-// strangerItems returns the entry of an id that has never registered and was refused,
-// nil if it is not among the refused ones.
-func (s *server) strangerItems(id gateway.ClientID) []TimelineEntry {
-	for _, k := range s.refusedRegistrations() {
-		if k.Client != id {
-			continue
-		}
-		v := TimelineEntry{ID: strconv.FormatInt(max(k.LastAt.UnixMicro(), 1), 10), At: fineStamp(k.FirstAt), Until: fineStamp(k.LastAt), Source: fromRecord,
-			What: timeline.Refused.String(), Count: int(k.Count), Dialect: k.Dialect, Reason: k.Reason}
-		if k.Remote.IsValid() {
-			v.RemoteAddr = k.Remote.String()
-		}
-		return []TimelineEntry{v}
+// strangerItems returns the entry of an id that is not known and was refused, nil if it is
+// not among the refused ones.
+func (s *server) strangerItems(v *tenant.View, id gateway.ClientID) []TimelineEntry {
+	k := s.refusal(v, id)
+	if k == nil {
+		return nil
 	}
-	return nil
+	seen := refusedView(k)
+	return []TimelineEntry{{ID: strconv.FormatInt(max(k.LastAt.UnixMicro(), 1), 10), At: fineStamp(k.FirstAt), Until: fineStamp(k.LastAt), Source: fromRecord,
+		What: timeline.Refused.String(), Count: int(k.Count), Dialect: seen.Dialect, RemoteAddr: seen.RemoteAddr, Reason: seen.Reason}}
 }
 
-// entry appends an entry as a line, or as a server-sent event.
+// entry appends an entry. The entry of an overflow has the id 0 and is no place to continue.
 func (st *stream) entry(v *TimelineEntry) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // plain types only
+	id := v.ID
+	if id == "0" {
+		id = ""
 	}
-	if st.lines {
-		st.buf.Write(data)
-		st.buf.WriteByte('\n')
-		return
-	}
-	if v.ID != "0" {
-		st.buf.WriteString("id: " + v.ID + "\n")
-	}
-	st.buf.WriteString("event: " + v.What + "\ndata: ")
-	st.buf.Write(data)
-	st.buf.WriteString("\n\n")
+	st.put(id, v.What, v)
 }

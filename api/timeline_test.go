@@ -165,9 +165,9 @@ func TestTimelinesThatAreOff(t *testing.T) {
 // devices.
 func TestATimelineOfAStranger(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Refused = func() []gateway.RefusedRegistration {
+		c.Refusal = func(id gateway.ClientID) (gateway.RefusedRegistration, bool) {
 			at := time.UnixMilli(1_763_800_000_123)
-			return []gateway.RefusedRegistration{{Client: "stranger", Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}}
+			return gateway.RefusedRegistration{Client: id, Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}, id == "stranger"
 		}
 	})
 	tl := decode[Timeline](h.call("GET", "/v1/clients/stranger/timeline", "").want(200))

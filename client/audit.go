@@ -20,7 +20,8 @@ type AuditEntry struct {
 	From      string    `json:"from,omitempty"` // address of the caller
 	RequestID string    `json:"request_id,omitempty"`
 	CallerID  string    `json:"caller_request_id,omitempty"`
-	Result    string    `json:"result"` // ok, held, or the code of the problem
+	Via       string    `json:"via,omitempty"` // console for a call by the cookie of a browser
+	Result    string    `json:"result"`        // ok, held, or the code of the problem
 	MessageID string    `json:"message_id,omitempty"`
 	Hash      string    `json:"idempotency_key_hash,omitempty"`
 	Count     int       `json:"count,omitempty"`

@@ -116,7 +116,7 @@ type Gateway struct {
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	notes       atomic.Int64 // deliveries that have notes
 	ends        sentEnds
-	refusals    refusals
+	refusals    RefusedList // those of the gateway itself; the client's next registration removes its entry
 	forgotten   forgottenClients
 	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 

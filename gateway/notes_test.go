@@ -53,35 +53,25 @@ func TestRememberedEndsAreBounded(t *testing.T) {
 	}
 }
 
-// One address cannot push out the refusals of others.
-func TestRefusalsAreBounded(t *testing.T) {
-	g := &Gateway{}
-	add := func(addr string, id ClientID) {
-		g.refusals.add(RefusedRegistration{Client: id, Reason: RefusedBlocked, LastAt: time.Unix(1, 0), Remote: netip.AddrPortFrom(netip.MustParseAddr(addr), 1)})
+// The next registration of a client removes its refusals, and the oldest of too many
+// forgotten clients give way.
+func TestRefusalsAndForgottenClients(t *testing.T) {
+	g := &Gateway{cfg: Config{Now: time.Now}}
+	h := &Hello{Client: "twice", Remote: netip.MustParseAddrPort("192.0.2.1:1")}
+	for range 2 {
+		g.noteRefusal(h, &Error{Code: CodeBlocked})
 	}
-	add("192.0.2.1", "honest")
-	add("192.0.2.1", "honest")
-	for i := range 5000 {
-		add(fmt.Sprintf("2001:db8::%x", i), ClientID(fmt.Sprint("guess-", i))) // one /64
-	}
-	if n := len(g.refusals.list); n != 1+maxRefusalsPerSource || int(g.refusals.n.Load()) != n {
-		t.Errorf("%d entries, want one and %d", n, maxRefusalsPerSource)
-	}
-	for s := range 50 {
-		for i := range 60 {
-			add(fmt.Sprintf("203.0.113.%d", s), ClientID(fmt.Sprintf("many-%d-%d", s, i)))
-		}
-	}
-	if n := len(g.refusals.list); n != maxRefusals {
-		t.Errorf("%d entries, want %d", n, maxRefusals)
-	}
-	add("192.0.2.1", "twice")
-	add("192.0.2.1", "twice")
-	if r, ok := g.Refusal("twice"); !ok || r.Count != 2 {
+	g.noteRefusal(h, &Error{Code: CodeUnauthorized}) // of the authenticator, which has its own list
+	if r, ok := g.Refusal("twice"); !ok || r.Count != 2 || r.Reason != RefusedBlocked {
 		t.Errorf("%+v, %v", r, ok)
 	}
-	g.refusals.forget("twice")
-	if _, ok := g.Refusal("twice"); ok {
+	for _, r := range refusals {
+		g.noteRefusal(h, &Error{Code: r.code})
+		if got, _ := g.Refusal("twice"); got.Reason != r.reason {
+			t.Errorf("%s is remembered as %q, want %q", r.code, got.Reason, r.reason)
+		}
+	}
+	if g.noteRefusal(h, nil); g.refusals.Len() != 0 {
 		t.Error("a client that has registered is still refused")
 	}
 	for i := range maxForgotten + 5 {

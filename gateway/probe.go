@@ -30,6 +30,7 @@ type Probed struct {
 type probes struct {
 	mu    sync.Mutex
 	under map[*Session]*probe
+	of    map[string]int // of each account, those that it has begun
 
 	results [Online + 1]atomic.Uint64
 	refused atomic.Uint64
@@ -39,7 +40,8 @@ type probes struct {
 // sets the result and closes done.
 type probe struct {
 	began  time.Time
-	asked  bool // set before timer is
+	by     string // the account that began it
+	asked  bool   // set before timer is
 	timer  *time.Timer
 	result Probed
 	done   chan struct{}
@@ -49,8 +51,10 @@ type probe struct {
 // ProbeTime at most. Online means that the device has sent something since, Suspect
 // that it has not, Offline that it is not connected. A probe keeps the deadline of
 // the heartbeat that it sends: a device that does not answer within the grace is
-// disconnected. Errors: CodeClientNotFound, CodeTooManyProbes, CodeUnavailable.
-func (g *Gateway) Probe(ctx context.Context, id ClientID) (Probed, error) {
+// disconnected. by is the account that asks: it may have as many probes under way as
+// there are free places, so that it leaves room for others; "" may fill all places.
+// Errors: CodeClientNotFound, CodeTooManyProbes, CodeUnavailable.
+func (g *Gateway) Probe(ctx context.Context, id ClientID, by string) (Probed, error) {
 	if _, err := g.store.Client(id); err != nil {
 		return Probed{}, err
 	}
@@ -58,7 +62,7 @@ func (g *Gateway) Probe(ctx context.Context, id ClientID) (Probed, error) {
 	if s == nil {
 		return g.probes.count(Probed{Presence: Offline}), nil
 	}
-	p, err := g.probes.of(s)
+	p, err := g.probes.share(s, by)
 	if err != nil {
 		return Probed{}, err
 	}
@@ -70,24 +74,37 @@ func (g *Gateway) Probe(ctx context.Context, id ClientID) (Probed, error) {
 	}
 }
 
-// of returns the session's probe, and begins it if there is none.
-func (ps *probes) of(s *Session) (*probe, error) {
+// tooManyLocked returns the refusal of one more probe, nil if there is room.
+func (ps *probes) tooManyLocked(by string) error {
+	free := MaxProbes - len(ps.under)
+	if free > 0 && (by == "" || ps.of[by] < free) {
+		return nil
+	}
+	message := fmt.Sprintf("%d probes wait for their devices", MaxProbes)
+	if free > 0 {
+		message = "the key or tenant has as many probes under way as are free for all"
+	}
+	return &Error{Code: CodeTooManyProbes, Message: message, Limit: MaxProbes, RetryAfter: time.Second}
+}
+
+// share returns the session's probe, and begins it if there is none.
+func (ps *probes) share(s *Session, by string) (*probe, error) {
 	ps.mu.Lock()
 	if p := ps.under[s]; p != nil {
 		ps.mu.Unlock()
 		return p, nil
 	}
-	if len(ps.under) >= MaxProbes {
+	if err := ps.tooManyLocked(by); err != nil {
 		ps.mu.Unlock()
 		ps.refused.Add(1)
-		return nil, &Error{Code: CodeTooManyProbes, Message: fmt.Sprintf("%d probes wait for their devices", MaxProbes),
-			Limit: MaxProbes, RetryAfter: time.Second}
+		return nil, err
 	}
-	p := &probe{began: s.g.cfg.Now(), done: make(chan struct{})}
+	p := &probe{began: s.g.cfg.Now(), by: by, done: make(chan struct{})}
 	if ps.under == nil {
-		ps.under = make(map[*Session]*probe)
+		ps.under, ps.of = make(map[*Session]*probe), make(map[string]int)
 	}
 	ps.under[s] = p
+	ps.of[by]++
 	ps.mu.Unlock()
 	asked := s.link.Probe() // may be answered, or ended, from here on
 	known, presence := false, Offline
@@ -126,6 +143,9 @@ func (ps *probes) endLocked(s *Session, result Probed) {
 		return
 	}
 	delete(ps.under, s)
+	if ps.of[p.by]--; ps.of[p.by] == 0 {
+		delete(ps.of, p.by)
+	}
 	if p.timer != nil {
 		p.timer.Stop()
 	}

@@ -26,7 +26,7 @@ func newProbed(t *testing.T) *gateway.Gateway {
 func probed(t *testing.T, g *gateway.Gateway, id gateway.ClientID) (gateway.Probed, time.Duration) {
 	t.Helper()
 	began := time.Now()
-	r, err := g.Probe(t.Context(), id)
+	r, err := g.Probe(t.Context(), id, "")
 	if err != nil {
 		t.Error(err)
 	}
@@ -70,7 +70,7 @@ func TestAProbeReportsWhatTheDeviceDoes(t *testing.T) {
 		wantProbed(t, g, "ends", gateway.Probed{Presence: gateway.Offline, Asked: true}, time.Second)
 		wantProbed(t, g, "ends", gateway.Probed{Presence: gateway.Offline}, 0)
 		wantProbed(t, g, "returns", gateway.Probed{Presence: gateway.Online, Asked: true}, time.Second)
-		if _, err := g.Probe(t.Context(), "nobody"); gateway.CodeOf(err) != gateway.CodeClientNotFound {
+		if _, err := g.Probe(t.Context(), "nobody", ""); gateway.CodeOf(err) != gateway.CodeClientNotFound {
 			t.Errorf("an unknown client: %v", err)
 		}
 		if got := g.Stats().Probes; got["online"] != 4 || got["suspect"] != 2 || got["offline"] != 2 || got["refused"] != 0 {
@@ -119,7 +119,7 @@ func TestProbesOfTenThousandDevicesAreBounded(t *testing.T) {
 		for i := range devices {
 			all.Go(func() {
 				began := time.Now()
-				r, err := g.Probe(t.Context(), id(i))
+				r, err := g.Probe(t.Context(), id(i), "")
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -137,6 +137,50 @@ func TestProbesOfTenThousandDevicesAreBounded(t *testing.T) {
 			t.Errorf("%d answered and %d refused, want %d and the rest", suspects, refused, gateway.MaxProbes)
 		}
 		wantProbed(t, g, id(0), gateway.Probed{Presence: gateway.Suspect, Asked: true}, gateway.ProbeTime) // there is room again
+	})
+}
+
+// One account cannot fill all places, and one that has none finds room until all are
+// taken. Probes that ended, and shared ones, cost nothing.
+func TestAnAccountHasAsManyProbesAsAreFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newProbed(t)
+		next := 0
+		// ask begins up to n probes for an account, and returns how many were not refused.
+		ask := func(by string, n int) (begun int) {
+			for range n {
+				id := gateway.ClientID(fmt.Sprintf("d-%05d", next))
+				next++
+				gatewaytest.Connect(t, g, id, gatewaytest.Options{Probe: mute})
+				refused := make(chan error, 1)
+				go func() {
+					_, err := g.Probe(t.Context(), id, by)
+					refused <- err
+				}()
+				synctest.Wait()
+				select {
+				case err := <-refused:
+					if gateway.CodeOf(err) != gateway.CodeTooManyProbes {
+						t.Fatalf("%s: %v", by, err)
+					}
+				default:
+					begun++
+				}
+			}
+			return begun
+		}
+		for _, c := range []struct {
+			by        string
+			ask, want int
+		}{{"hoarder", 600, gateway.MaxProbes / 2}, {"other", 600, gateway.MaxProbes / 4}, {"third", 100, 100}, {"hoarder", 1, 0}, {"", 600, gateway.MaxProbes/4 - 100}, {"fourth", 1, 0}} {
+			if got := ask(c.by, c.ask); got != c.want {
+				t.Errorf("%q began %d of %d probes, want %d", c.by, got, c.ask, c.want)
+			}
+		}
+		time.Sleep(gateway.ProbeTime)
+		if got := ask("hoarder", 600); got != gateway.MaxProbes/2 {
+			t.Errorf("began %d probes after the end of all, want the half of them again", got)
+		}
 	})
 }
 

@@ -1,11 +1,16 @@
 package gateway
 
 import (
+	"cmp"
+	"container/list"
 	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// RefusedRegistration is a refused device, as the authenticator remembers it.
+// RefusedRegistration is a refused device, as a RefusedList remembers it.
 type RefusedRegistration struct {
 	Client  ClientID
 	Count   uint64 // refusals since FirstAt
@@ -14,4 +19,135 @@ type RefusedRegistration struct {
 	Remote  netip.AddrPort // of the last refusal, as are the next two
 	Dialect string
 	Reason  string // from a fixed list
+}
+
+// Bounds of a RefusedList.
+const (
+	maxRefusals          = 1000
+	maxRefusalsPerSource = 100 // so that one source cannot push out the entries of others
+)
+
+// RefusedList is a bounded list of refused registrations: one entry per id, at most
+// maxRefusalsPerSource per source (SourceOf). A new entry in a full list replaces the
+// oldest entry of the source that has most. The zero value is empty. The gateway has
+// one for its own refusals, and the authenticator one.
+type RefusedList struct {
+	n        atomic.Int32 // len(byID), so that a registration takes no lock while there are none
+	mu       sync.Mutex
+	byID     map[ClientID]*list.Element
+	order    list.List // of *refusedEntry, the latest first
+	bySource map[netip.Addr]int
+}
+
+type refusedEntry struct {
+	RefusedRegistration
+	source netip.Addr
+}
+
+// SourceOf returns the address that counts as one source: an IPv4 address or an
+// IPv6 /64.
+func SourceOf(remote netip.AddrPort) netip.Addr {
+	a := remote.Addr().Unmap()
+	if a.Is6() {
+		p, _ := a.WithZone("").Prefix(64) // 64 fits an IPv6 address
+		return p.Addr()
+	}
+	return a
+}
+
+// Add notes a refusal.
+func (l *RefusedList) Add(h *Hello, reason string, now time.Time) {
+	source := SourceOf(h.Remote)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.byID[h.Client]
+	if !ok {
+		if l.byID == nil {
+			l.byID, l.bySource = make(map[ClientID]*list.Element), make(map[netip.Addr]int)
+		}
+		l.makeRoom(source)
+		e = l.order.PushFront(&refusedEntry{RefusedRegistration: RefusedRegistration{Client: h.Client, FirstAt: now}, source: source})
+		l.byID[h.Client] = e
+		l.bySource[source]++
+		l.n.Store(int32(len(l.byID)))
+	}
+	x := e.Value.(*refusedEntry)
+	x.Count++
+	x.LastAt, x.Remote, x.Dialect, x.Reason = now, h.Remote, h.Dialect, reason
+	l.order.MoveToFront(e)
+}
+
+// makeRoom makes room for one entry from source.
+func (l *RefusedList) makeRoom(source netip.Addr) {
+	switch {
+	case l.bySource[source] >= maxRefusalsPerSource:
+		l.dropOldest(source)
+	case l.order.Len() >= maxRefusals:
+		most := source
+		for s, n := range l.bySource {
+			if n > l.bySource[most] {
+				most = s
+			}
+		}
+		l.dropOldest(most)
+	}
+}
+
+func (l *RefusedList) dropOldest(source netip.Addr) {
+	for e := l.order.Back(); e != nil; e = e.Prev() {
+		if e.Value.(*refusedEntry).source == source {
+			l.remove(e)
+			return
+		}
+	}
+}
+
+func (l *RefusedList) remove(e *list.Element) {
+	x := l.order.Remove(e).(*refusedEntry)
+	delete(l.byID, x.Client)
+	if l.bySource[x.source]--; l.bySource[x.source] == 0 {
+		delete(l.bySource, x.source)
+	}
+	l.n.Store(int32(len(l.byID)))
+}
+
+// Forget removes a device that was admitted.
+func (l *RefusedList) Forget(id ClientID) {
+	if l.n.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.byID[id]; ok {
+		l.remove(e)
+	}
+}
+
+// Len returns the number of entries.
+func (l *RefusedList) Len() int { return int(l.n.Load()) }
+
+// Of returns the entry of one device; ok is false if there is none.
+func (l *RefusedList) Of(id ClientID) (r RefusedRegistration, ok bool) {
+	if l.n.Load() == 0 {
+		return r, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.byID[id]
+	if !ok {
+		return r, false
+	}
+	return e.Value.(*refusedEntry).RefusedRegistration, true
+}
+
+// All returns the entries in the order of their ids.
+func (l *RefusedList) All() []RefusedRegistration {
+	l.mu.Lock()
+	all := make([]RefusedRegistration, 0, len(l.byID))
+	for _, e := range l.byID {
+		all = append(all, e.Value.(*refusedEntry).RefusedRegistration)
+	}
+	l.mu.Unlock()
+	slices.SortFunc(all, func(a, b RefusedRegistration) int { return cmp.Compare(a.Client, b.Client) })
+	return all
 }

@@ -49,7 +49,7 @@ func (a *App) openFindings() {
 	}
 	for _, source := range []findings.Source{
 		a.storeFindings, a.clockFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
-		a.certificateFindings, a.keyFindings, a.limitFindings,
+		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
 	} {
 		a.findings.Add(source)
 	}
@@ -309,6 +309,22 @@ func (a *App) limitFindings() (all []findings.Finding) {
 			f.Severity = findings.Critical
 		}
 		all = append(all, a.lasting(float64(l.n) >= float64(l.most)*a.levels.Load().fullShare, f)...)
+	}
+	return all
+}
+
+func (a *App) traceFindings() (all []findings.Finding) {
+	if a.timeline == nil {
+		return nil
+	}
+	for _, t := range a.timeline.Traces() {
+		id, since := string(t.Client), t.StartedAt.Round(0)
+		f := findings.Finding{Code: findings.TracesLeft, Severity: findings.Info, Count: 1, Clients: []findings.Client{{ID: id, Since: since, Last: since}},
+			Facts: map[string]any{"ends_at": t.EndsAt.UTC().Format(time.RFC3339)}, Link: "/v1/traces"}
+		if t.Name != "" {
+			f.Facts["name"] = t.Name
+		}
+		all = append(all, f)
 	}
 	return all
 }

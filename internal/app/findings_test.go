@@ -23,6 +23,7 @@ import (
 	"github.com/longwire/longwire/internal/engine"
 	"github.com/longwire/longwire/internal/feed"
 	"github.com/longwire/longwire/internal/findings"
+	"github.com/longwire/longwire/internal/timeline"
 	"github.com/longwire/longwire/internal/webhook"
 )
 
@@ -376,6 +377,17 @@ var troubles = map[findings.Code]trouble{
 				g.Fatal(err)
 			}
 		},
+	},
+	findings.TracesLeft: {
+		cause: func(g *troubled) {
+			if _, err := g.timeline.StartTrace(timeline.Trace{Client: "meter-1", Name: "support", For: time.Minute}); err != nil {
+				g.Fatal(err)
+			}
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Info && f.Facts["client"] == "meter-1" && f.Facts["name"] == "support" && f.Facts["ends_at"] != ""
+		},
+		cure: func(g *troubled) { g.timeline.EndTrace("meter-1") },
 	},
 }
 

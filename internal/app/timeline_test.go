@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -543,6 +544,7 @@ func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
 	first.want(d.registered)
 	first.conn.Close()
 	var followed []string
+	var read atomic.Int32 // len(followed)
 	ready, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -555,6 +557,7 @@ func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
 				continue
 			}
 			followed = append(followed, e.ID+e.What+e.Frame+e.State)
+			read.Store(int32(len(followed)))
 		}
 	}()
 	<-ready
@@ -566,16 +569,17 @@ func TestATimelineIsFollowedWhileADeviceTalks(t *testing.T) {
 		}
 		return e.What == "closed" && remotes[e.Connection] == taps[len(taps)-1].local
 	})
-	if err := api.Forget(t.Context(), "truck"); err != nil {
-		t.Fatal(err)
-	}
-	<-done
 	var want []string
 	for _, e := range tl.Items {
 		if e.Source == "memory" {
 			want = append(want, e.ID+e.What+e.Frame+e.State)
 		}
 	}
+	waitFor(t, func() bool { return int(read.Load()) >= len(want) })
+	if err := api.Forget(t.Context(), "truck"); err != nil { // ends the stream
+		t.Fatal(err)
+	}
+	<-done
 	if !slices.Equal(followed, want) {
 		t.Errorf("the stream has\n%q\nthe list has\n%q", followed, want)
 	}

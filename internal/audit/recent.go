@@ -102,6 +102,7 @@ type line struct {
 	From    string    `json:"from"`
 	Request string    `json:"request_id"`
 	Caller  string    `json:"caller_request_id"`
+	Via     string    `json:"via"`
 	Result  string    `json:"result"`
 	Message string    `json:"message_id"`
 	Hash    string    `json:"idempotency_key_hash"`
@@ -136,7 +137,7 @@ func (r *recent) readTail(path string) error {
 		if json.Unmarshal(text, &l) != nil || !l.Audit {
 			continue
 		}
-		r.add(Entry{At: l.Time, Who: l.Who, Name: l.Name, What: l.What, Target: l.Target, From: l.From, Request: l.Request, Caller: l.Caller,
+		r.add(Entry{At: l.Time, Who: l.Who, Name: l.Name, What: l.What, Target: l.Target, From: l.From, Request: l.Request, Caller: l.Caller, Via: l.Via,
 			Count: l.Count, Result: cmp.Or(l.Result, OK), Message: l.Message, Idempotency: l.Hash})
 	}
 	return nil

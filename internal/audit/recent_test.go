@@ -48,7 +48,7 @@ func TestRecentEntriesOutliveARestart(t *testing.T) {
 	for n := range 3 {
 		l.Record(entryAt(n))
 	}
-	l.Record(Entry{At: entryAt(3).At, Who: "key_2", Name: "backend", What: Disconnect, Target: "c-1 purge", Result: "client-not-found"})
+	l.Record(Entry{At: entryAt(3).At, Who: "key_2", Name: "backend", What: Disconnect, Target: "c-1 purge", Via: Console, Result: "client-not-found"})
 	l.Close()
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestRecentEntriesOutliveARestart(t *testing.T) {
 			t.Errorf("%+v: %q, more %v; want %q, %v", c.q, got, more, c.want, c.more)
 		}
 	}
-	if list, _ := l.Recent(Query{Limit: 10, Who: "key_2"}); list[0].Result != "client-not-found" || list[0].What != Disconnect || list[0].Number != 4 {
+	if list, _ := l.Recent(Query{Limit: 10, Who: "key_2"}); list[0].Result != "client-not-found" || list[0].What != Disconnect || list[0].Number != 4 || list[0].Via != Console {
 		t.Errorf("entry %+v, want it as it was recorded", list[0])
 	}
 }

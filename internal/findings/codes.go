@@ -24,6 +24,7 @@ const (
 	KeyExpiring         Code = "key_expiring"
 	ClientsFull         Code = "clients_full"
 	ConnectionsFull     Code = "connections_full"
+	TracesLeft          Code = "traces_left"
 )
 
 // kind is the fixed part of a code.
@@ -61,6 +62,7 @@ var kinds = []struct {
 	{KeyExpiring, kind{"admin", "The API key {name} expires at {expires_at}."}},
 	{ClientsFull, kind{"metrics:read", "{count} clients are known, and there may be {limit}."}},
 	{ConnectionsFull, kind{"metrics:read", "{count} connections of devices are open, and there may be {limit}."}},
+	{TracesLeft, kind{"clients:read", "A trace records every frame of {client} until {ends_at}."}},
 }
 
 // Codes returns every code, in the order of the documentation.

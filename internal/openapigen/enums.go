@@ -82,7 +82,7 @@ func texts[S ~string](list []S) (out []string) {
 
 // timelineReasons has the reasons of timelines and of refused devices.
 func timelineReasons() []string {
-	all := append(timeline.Reasons(), deviceauth.Refusals()...)
+	all := slices.Concat(timeline.Reasons(), deviceauth.Refusals(), gateway.RefusalReasons())
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -34,23 +34,6 @@ func (w *world) held(h Webhook) int {
 	return w.m.endpoints[h.ID].waitingLocked()
 }
 
-// watch calls look every interval until the returned function is called.
-func (w *world) watch(interval time.Duration, look func()) (stop func()) {
-	over := make(chan bool)
-	var done sync.WaitGroup
-	done.Go(func() {
-		for {
-			look()
-			select {
-			case <-over:
-				return
-			case <-time.After(interval):
-			}
-		}
-	})
-	return func() { close(over); done.Wait() }
-}
-
 // arrivals notes when an endpoint takes events.
 type arrivals struct {
 	mu sync.Mutex

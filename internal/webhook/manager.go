@@ -92,6 +92,9 @@ func New(cfg Config) (*Manager, error) {
 // None returns a manager that has no webhooks and takes none.
 func None() *Manager { return &Manager{cfg: Config{Most: -1}} }
 
+// On reports whether the manager takes webhooks: it is not None.
+func (m *Manager) On() bool { return m.cfg.Most >= 0 }
+
 // Start passes on events until Close.
 func (m *Manager) Start() {
 	m.mu.Lock()

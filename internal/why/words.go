@@ -83,6 +83,7 @@ var because = map[string]string{
 	gateway.RefusedBlocked:        "it is blocked",
 	gateway.RefusedIDInUse:        "a device with the same id is connected",
 	gateway.RefusedTooManyClients: "there is no room for another client",
+	gateway.RefusedEventsFull:     "it or its tenant has used up its share of the event log for this hour",
 	"no_credentials":              "it showed no credential",
 	"unknown_device":              "its id is not admitted",
 	"wrong_token":                 "its token is wrong, maybe an old one",

@@ -56,9 +56,7 @@ func (v *View) StartTrace(b *timeline.Book, t timeline.Trace) (timeline.Trace, e
 	_, err := v.Client(t.Client)
 	if err == nil {
 		t.Key, t.Name = v.key.ID, v.key.Name
-		if v.limited() {
-			t.Tenant = v.key.Limit.Prefix + "\x00" + v.key.Limit.Group
-		}
+		t.Tenant = v.key.Limit.Owner()
 		t, err = b.StartTrace(t)
 	}
 	return t, err

@@ -85,7 +85,7 @@ type Authenticator struct {
 	revoked     atomic.Pointer[revokedCertificates] // nil without RevokedFile
 
 	penalties *penalties
-	refused   refusedList
+	refused   gateway.RefusedList
 	stats     counters
 
 	files   []*watched
@@ -115,7 +115,7 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	a := &Authenticator{cfg: cfg, log: cfg.Logger, shared: sha256.Sum256([]byte(cfg.SharedToken)),
-		penalties: newPenalties(cfg.FailuresPerMinute), refused: newRefusedList()}
+		penalties: newPenalties(cfg.FailuresPerMinute)}
 	a.stats.init()
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	if cfg.Hook.URL != "" {
@@ -194,7 +194,7 @@ func (a *Authenticator) loadRevoked() error {
 // Authenticate implements gateway.Config.Authenticate. It blocks only on the hook
 // and the store.
 func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gateway.Grant, error) {
-	source := sourceOf(h.Remote)
+	source := gateway.SourceOf(h.Remote)
 	if wait := a.penalties.wait(source, time.Now()); wait > 0 && !a.provesItself(&h) {
 		a.stats.add(MethodNone, ReasonThrottled)
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable, RetryAfter: wait,
@@ -204,7 +204,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	a.stats.add(v.method, v.reason)
 	switch {
 	case v.accepted():
-		a.refused.forget(h.Client)
+		a.refused.Forget(h.Client)
 		if a.hook != nil && a.cfg.Hook.Monitor {
 			a.hook.monitor(&h)
 		}
@@ -215,7 +215,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 	}
 	now := a.cfg.Now()
 	a.penalties.add(source, now)
-	a.refused.add(&h, source, v.reason, now)
+	a.refused.Add(&h, string(v.reason), now)
 	return gateway.Grant{}, fmt.Errorf("%s: %s", v.method, v.reason)
 }
 

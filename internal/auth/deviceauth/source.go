@@ -7,17 +7,6 @@ import (
 	"time"
 )
 
-// sourceOf returns the address that counts as one source: an IPv4 address or an
-// IPv6 /64.
-func sourceOf(remote netip.AddrPort) netip.Addr {
-	a := remote.Addr().Unmap()
-	if a.Is6() {
-		p, _ := a.WithZone("").Prefix(64) // 64 fits an IPv6 address
-		return p.Addr()
-	}
-	return a
-}
-
 // penalties has a bucket of allowed refusals for each source that was refused. A
 // refusal takes one; an empty bucket is full again after a minute. Beyond
 // maxSources a new source replaces the one of a random sample that was refused

@@ -47,7 +47,7 @@ func (c *counters) add(m Method, r Reason) {
 
 // Stats returns a snapshot.
 func (a *Authenticator) Stats() Stats {
-	s := Stats{Results: make(map[[2]string]uint64), Refused: a.refused.len(),
+	s := Stats{Results: make(map[[2]string]uint64), Refused: a.refused.Len(),
 		Reloads: a.stats.reloads.Load(), ReloadErrors: a.stats.reloadErrors.Load()}
 	for i, m := range methods {
 		for j, r := range reasons {
