@@ -59,8 +59,6 @@ var features = []struct {
 	{"simulator", func(c *Config) bool { return c.Simulator != nil && c.Simulator.Enabled() }},
 	{"refused", func(c *Config) bool { return c.Refused != nil }},
 	{"metrics", func(c *Config) bool { return c.Metrics != nil }},
-	{"timeline", func(c *Config) bool { return c.Timeline != nil }},
-	{"simulator", func(c *Config) bool { return c.Simulator != nil }},
 }
 
 // Values of Session.Auth.

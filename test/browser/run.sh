@@ -1,8 +1,9 @@
 #!/bin/sh
 # Builds the binary, starts it with a simulated device on free ports, and a
-# second one that needs an API key, and runs the browser test against both.
-# Needs Go, Node and Chromium; installs playwright-core beside this script when
-# it is missing.
+# second one that needs an API key, and runs the browser test of Swagger UI
+# against both. The test of the console starts gateways of its own.
+# Needs Go, Node and Chromium; installs playwright-core and axe-core beside
+# this script when they are missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -37,7 +38,7 @@ until_ok() {
 	done
 }
 
-[ -d "$here/node_modules/playwright-core" ] || (cd "$here" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts >/dev/null)
+[ -d "$here/node_modules/axe-core" ] || (cd "$here" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts >/dev/null)
 (cd "$here/../.." && go build -o "$work/longwire" ./cmd/longwire)
 
 tcp=127.0.0.1:$(free_port)
@@ -55,4 +56,5 @@ key=$("$work/longwire" keys create --name browser --scopes clients:read --data-d
 keyed=$!
 until_ok 15 curl -fsS "http://$keyed_http/readyz"
 
+LONGWIRE="$work/longwire" node "$here/console.test.mjs"
 LONGWIRE_URL="http://$http" LONGWIRE_DEVICE=demo LONGWIRE_KEYED_URL="http://$keyed_http" LONGWIRE_KEY=$key node "$here/swagger.test.mjs"

@@ -13,6 +13,7 @@ export function actionOf(finding: Finding): string {
     case 'clients_flapping':
     case 'duplicate_ids':
     case 'devices_silent':
+    case 'traces_left':
       return client ? href('clients', client) : href('clients', '', { status: 'offline' })
     case 'queue_old':
       return href('clients', '', { queued_gt: '0' })

@@ -50,8 +50,19 @@ export class Tabs {
 
   #hear(note: Note): void {
     if (note.kind === 'gone') this.#seen.delete(note.tab)
-    else if (note.kind === 'here') this.#seen.set(note.tab, Date.now())
+    else if (note.kind === 'here') {
+      this.#seen.set(note.tab, Date.now())
+      this.#yield()
+    }
     else if (this.#holds) this.#say('here')
+  }
+
+  /** Gives the stream up when too many took one at the same moment: those with the lowest numbers keep theirs. */
+  #yield(): void {
+    const before = [...this.#seen.keys()].filter((tab) => tab < this.#me).length
+    if (!this.#holds || before < most) return
+    this.#leave()
+    this.changed(false)
   }
 
   #leave = (): void => {

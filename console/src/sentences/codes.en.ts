@@ -11,6 +11,7 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
   client_blocked: 'An operator has blocked {client}[ until {blocked_until}][; it expires in {expires_in_seconds}].',
   client_refused: '{client} was refused {refused_count} times, the last time at {refused_at}: {refused_reason}.',
   sent_then_offline: 'It was sent[ at {sent_at}], and {client} went offline before it answered[: {by}].',
+  client_suspect: 'It was sent[ at {sent_at}]. {client} is connected and does not answer[; its last word came at {last_seen_at}].',
   sent_not_acked: 'It was sent at {sent_at}. {client} has not answered yet.',
   resent_not_acked: 'It was sent {attempts} times, the last time at {sent_at}. {client} has not answered.',
   retry_later: '{client} asked to have it later, {retry_later} times[ since {retry_since}][; the next attempt is at {next_at}].',
@@ -54,6 +55,8 @@ const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
   online: 'Online[ since {online_since}].',
   online_flapping: 'Online[ since {online_since}]. It connected {takeovers} times in the last minutes.',
   online_twin_refused: 'Online[ since {online_since}]. Another device with this id was refused {refused_count} times.',
+  online_suspect: 'Connected[ since {online_since}], and it does not answer[; its last word came at {last_seen_at}].',
+  online_unstable: 'Online[ since {online_since}]. Its connections do not last: {disconnects} ended[ since {disconnects_since}].',
   never_connected: 'It has never connected.',
   closed_by_device: 'Offline[ since {offline_since}]: the device closed the connection ({reason}).',
   closed_by_gateway: 'Offline[ since {offline_since}]: the gateway closed the connection ({reason}).',
@@ -82,6 +85,7 @@ const finding: Record<Schemas['FindingCode'], string> = {
   certificate_expiring: 'The certificate of {listener} expires at {expires_at}.',
   key_expiring: 'The key {name} expires at {expires_at}.',
   clients_full: '{count} clients are known, and there may be {limit}.',
+  traces_left: 'A trace keeps every frame of {client}[ until {ends_at}].',
   connections_full: '{count} devices are connected, and there may be {limit}.',
 }
 
@@ -150,11 +154,10 @@ const damage: Record<Schemas['DamageReason'], string> = {
   mark_lost: 'the marker was lost',
 }
 
-/** Reasons that stand in timelines and in refused registrations beside those of closes and tokens. */
-const detail: Record<string, string> = {
+/** Reasons of timelines and of refused registrations that no other list has. */
+const detail: Record<Exclude<Schemas['TimelineReason'] | Schemas['WhyRefusalReason'], Schemas['CloseReason'] | Schemas['RefusalReason'] | Schemas['DeliveryReason']>, string> = {
   blocked: 'blocked by an operator',
   id_in_use: 'its id is in use',
-  too_many_clients: 'too many clients are known',
   tls_required: 'TLS is required',
   tls_unsupported: 'the gateway has no TLS',
   not_registered: 'it was not registered',
@@ -164,6 +167,7 @@ const detail: Record<string, string> = {
   proxy_unexpected: 'an unexpected PROXY header',
   unknown_command: 'an unknown command',
   unauthorized: 'not authorized',
+  events_full: 'its share of the event log is used up',
 }
 
 const mark: Record<Schemas['StatsMark']['code'], string> = {

@@ -9,6 +9,7 @@ export const codes: typeof english = {
     client_blocked: '操作员封禁了 {client}[，直到 {blocked_until}][；{expires_in_seconds}后过期]。',
     client_refused: '{client} 被拒绝过 {refused_count} 次，最近一次在 {refused_at}：{refused_reason}。',
     sent_then_offline: '[{sent_at} ]已发送，但 {client} 在回答之前离线[：{by}]。',
+    client_suspect: '[{sent_at} ]已发送。{client} 已连接，但没有回答[；最后来信在 {last_seen_at}]。',
     sent_not_acked: '{sent_at} 已发送，{client} 尚未回答。',
     resent_not_acked: '已发送 {attempts} 次，最近一次在 {sent_at}，{client} 没有回答。',
     retry_later: '{client} 要求稍后再试，共 {retry_later} 次[，自 {retry_since} 起][；下一次在 {next_at}]。',
@@ -51,6 +52,8 @@ export const codes: typeof english = {
     online: '在线[，自 {online_since} 起]。',
     online_flapping: '在线[，自 {online_since} 起]。最近几分钟内连接过 {takeovers} 次。',
     online_twin_refused: '在线[，自 {online_since} 起]。另一台使用这个 id 的设备被拒绝过 {refused_count} 次。',
+    online_suspect: '[自 {online_since} 起]已连接，但没有回答[；最后来信在 {last_seen_at}]。',
+    online_unstable: '在线[，自 {online_since} 起]。连接总是不久就断：[自 {disconnects_since} 起]断开过 {disconnects} 次。',
     never_connected: '从未连接过。',
     closed_by_device: '离线[，自 {offline_since} 起]：设备关闭了连接（{reason}）。',
     closed_by_gateway: '离线[，自 {offline_since} 起]：网关关闭了连接（{reason}）。',
@@ -78,6 +81,7 @@ export const codes: typeof english = {
     certificate_expiring: '{listener} 的证书将于 {expires_at} 到期。',
     key_expiring: '密钥 {name} 将于 {expires_at} 到期。',
     clients_full: '已知 {count} 个客户端，上限为 {limit}。',
+    traces_left: '正在保存 {client} 的每一帧[，直到 {ends_at}]。',
     connections_full: '已连接 {count} 台设备，上限为 {limit}。',
   },
   frame: {
@@ -143,7 +147,6 @@ export const codes: typeof english = {
   detail: {
     blocked: '被操作员封禁',
     id_in_use: 'id 已被占用',
-    too_many_clients: '已知的客户端太多',
     tls_required: '必须使用 TLS',
     tls_unsupported: '网关没有启用 TLS',
     not_registered: '尚未注册',
@@ -153,6 +156,7 @@ export const codes: typeof english = {
     proxy_unexpected: '不应有的 PROXY 头',
     unknown_command: '未知命令',
     unauthorized: '没有权限',
+    events_full: '事件日志的份额已用完',
   },
   mark: {
     start: '网关启动',
