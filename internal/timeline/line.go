@@ -88,6 +88,30 @@ func (l *line) setExtra(number uint64, x *extra) {
 	}
 }
 
+// queuedFirst moves the newest entry, that a delivery was queued, before its first
+// transmission: a session that reads the store may transmit before the gateway is told of
+// the acceptance. A reader that follows has the entries as they came.
+func (l *line) queuedFirst(now int64) {
+	if l.watchers > 0 {
+		return
+	}
+	seq := l.last().seq
+	for i := l.n - 1; i > 0 && i > l.n-5; i-- {
+		queued, before := l.at(i), l.at(i-1)
+		sent := before.kind == Stepped && before.step == gateway.StepSent && before.seq == seq
+		frame := before.kind == Framed && (before.frame == protocol.FrameData || before.frame == protocol.FrameAck)
+		if !sent && !frame || before.flags&flagExtra != 0 {
+			return
+		}
+		queued.at = now
+		if i > 1 {
+			queued.at = max(now, l.at(i-2).at)
+		}
+		queued.at = min(queued.at, before.at)
+		*queued, *before = *before, *queued
+	}
+}
+
 // drop removes the oldest entry.
 func (l *line) drop() {
 	if l.at(0).flags&flagExtra != 0 {

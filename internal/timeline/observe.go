@@ -75,6 +75,9 @@ func (b *Book) Step(st gateway.Step) {
 			x = &extra{reason: st.Reason}
 		}
 		l.push(e, x)
+		if st.Kind == gateway.StepQueued {
+			l.queuedFirst(now)
+		}
 		return true
 	})
 }

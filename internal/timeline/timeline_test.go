@@ -406,3 +406,34 @@ func TestAnEntryIsNotChangedBehindItsReader(t *testing.T) {
 		t.Errorf("%q", got.Bytes)
 	}
 }
+
+// A session that reads the store may transmit before the gateway is told of the acceptance.
+// A page has the two in their order all the same; who follows has them as they came.
+func TestADeliveryIsQueuedBeforeItIsSent(t *testing.T) {
+	at := func(n int) time.Time { return began.Add(time.Duration(n) * time.Second) }
+	step := func(kind gateway.StepKind, seq gateway.Seq, n int) gateway.Step {
+		return gateway.Step{Client: "c", At: at(n), Message: theMsg, Seq: seq, Kind: kind}
+	}
+	b := newBook(t, Config{})
+	b.Step(step(gateway.StepQueued, 1, 1))
+	b.Frame(frame("c", protocol.FrameData, 3))
+	b.Step(step(gateway.StepSent, 2, 3))
+	b.Step(step(gateway.StepQueued, 2, 2))
+	b.Step(step(gateway.StepAcked, 2, 4))
+	wantEntries(t, b, "c", "delivery queued", "delivery queued", "frame data", "delivery sent", "delivery acked")
+	last := time.Time{}
+	for _, e := range b.Read("c").Entries {
+		if e.At.Before(last) {
+			t.Errorf("%s at %v comes behind %v", e.Step, e.At, last)
+		}
+		last = e.At
+	}
+	b.Step(step(gateway.StepSent, 2, 5)) // of another delivery than the next
+	b.Step(step(gateway.StepQueued, 3, 4))
+	r, _ := b.Follow("c", b.Read("c").Entries[0].Number)
+	defer r.Close()
+	b.Step(step(gateway.StepSent, 4, 7))
+	b.Step(step(gateway.StepQueued, 4, 6))
+	wantEntries(t, b, "c", "delivery queued", "delivery queued", "frame data", "delivery sent", "delivery acked",
+		"delivery sent", "delivery queued", "delivery sent", "delivery queued")
+}
