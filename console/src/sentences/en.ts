@@ -292,6 +292,8 @@ export const en = {
   },
   disconnect: 'Disconnect',
   disconnectText: (id: string) => `The gateway ends the connection of ${id}. It may come back within seconds.`,
+  block: 'Block for 10 min',
+  unblock: 'Lift the block',
   forget: 'Forget',
   forgetText: (id: string) => `The gateway forgets ${id}: its record, its queue, its messages. A device that connects again is new.`,
   report: 'Copy report',
@@ -321,7 +323,7 @@ export const en = {
   duplicateFrame: 'again',
   deviceSays: 'from the device',
   toDevice: 'to the device',
-  history: 'History',
+  historyTitle: 'History',
   accepted_: 'On disk. The device has not answered yet.',
 
   // Messages

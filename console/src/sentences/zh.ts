@@ -268,6 +268,8 @@ export const zh: Sentences = {
   },
   disconnect: '断开',
   disconnectText: (id) => `网关将断开 ${id} 的连接。它可能在几秒内重新连接。`,
+  block: '封禁 10 分钟',
+  unblock: '解除封禁',
   forget: '遗忘',
   forgetText: (id) => `网关将遗忘 ${id}：它的记录、队列和消息。设备再次连接时视为新设备。`,
   report: '复制报告',
@@ -297,7 +299,7 @@ export const zh: Sentences = {
   duplicateFrame: '重复',
   deviceSays: '来自设备',
   toDevice: '发往设备',
-  history: '经过',
+  historyTitle: '经过',
   accepted_: '已落盘，设备尚未回答。',
 
   toMany: (count) => `发给 ${n(count)} 个客户端`,
