@@ -70,6 +70,7 @@ func TestAProbeReportsWhatTheDeviceDoes(t *testing.T) {
 		wantProbed(t, g, "ends", gateway.Probed{Presence: gateway.Offline, Asked: true}, time.Second)
 		wantProbed(t, g, "ends", gateway.Probed{Presence: gateway.Offline}, 0)
 		wantProbed(t, g, "returns", gateway.Probed{Presence: gateway.Online, Asked: true}, time.Second)
+		synctest.Wait() // the test knows the new link only now
 		if _, err := g.Probe(t.Context(), "nobody", ""); gateway.CodeOf(err) != gateway.CodeClientNotFound {
 			t.Errorf("an unknown client: %v", err)
 		}
