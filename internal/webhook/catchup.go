@@ -19,10 +19,24 @@ func (e *endpoint) subscribe(after uint64) (*gateway.Subscription, error) {
 
 func (e *endpoint) missedTo(from, to uint64) {
 	e.m.mu.Lock()
-	e.health.missed += to - from
-	id := e.hook.ID
+	n, id := e.missedLocked(from, to), e.hook.ID
 	e.m.mu.Unlock()
-	e.m.cfg.Logger.Warn("events were forgotten before a webhook had them", "webhook", id, "numbers", to-from)
+	if n > 0 {
+		e.m.cfg.Logger.Warn("events were forgotten before a webhook had them", "webhook", id, "numbers", n)
+	}
+}
+
+// missedLocked counts the numbers from one position to another as missed, each once: the
+// dispatcher, a reader that catches up and a scan for parked clients may meet the same
+// gap. It returns how many it has counted.
+func (e *endpoint) missedLocked(from, to uint64) uint64 {
+	from = max(from, e.health.lost)
+	if to <= from {
+		return 0
+	}
+	e.health.missed += to - from
+	e.health.lost = to
+	return to - from
 }
 
 // catchUp reads the log for an endpoint that is behind, until it has come to the

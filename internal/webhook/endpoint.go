@@ -103,6 +103,7 @@ type health struct {
 	hold        time.Time // no request before
 	down        bool
 	missed      uint64 // numbers of the log that were forgotten before they were read
+	lost        uint64 // position up to which they are counted
 }
 
 // laneOf names the lane of an event.

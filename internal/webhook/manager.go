@@ -195,7 +195,8 @@ func (m *Manager) followed() bool {
 }
 
 // skip moves the position over events that the log has forgotten. The endpoints that
-// follow it have missed them; one that is behind notices it itself.
+// follow it have missed them; one that is behind, or is paused and continues at its
+// cursor, notices it itself.
 func (m *Manager) skip(position uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -204,8 +205,8 @@ func (m *Manager) skip(position uint64) {
 	}
 	m.cfg.Logger.Warn("events were forgotten before webhooks had them", "position", position, "numbers", position-m.position)
 	for _, e := range m.endpoints {
-		if !e.behind && position > e.positionLocked() {
-			e.health.missed += position - e.positionLocked()
+		if e.hook.Condition() == Active && !e.behind && position > e.positionLocked() {
+			e.missedLocked(e.positionLocked(), position)
 			e.changed = true
 		}
 	}

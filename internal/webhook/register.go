@@ -136,7 +136,7 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 	}
 	e.endLocked()
 	e.hook, e.filter = w, filter
-	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed}
+	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
 	m.beginLocked(e)
 	return e.statusLocked(), nil
 }
