@@ -1,9 +1,13 @@
+//go:build unix
+
 package test
 
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,6 +65,19 @@ func (s *server) device(t testing.TB, dialect, id string, args ...string) *proce
 	return p
 }
 
+// freeze stops the process, and waits until none of its threads runs on.
+func (p *process) freeze(t testing.TB) {
+	t.Helper()
+	p.signal(t, syscall.SIGSTOP)
+	if runtime.GOOS != "linux" {
+		return
+	}
+	waitFor(t, "the process has stopped", func() bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		return err != nil || strings.Contains(string(status), "State:\tT")
+	})
+}
+
 func TestAProbeOfALivingDeviceHasItsRoundTrip(t *testing.T) {
 	s := serve(t, "", t.TempDir())
 	for _, dialect := range []string{"v1", "v2", "text"} {
@@ -82,7 +99,7 @@ func TestAProbeOfAFrozenDeviceSaysSuspectAndThenItIsOffline(t *testing.T) {
 	s := serve(t, "", t.TempDir())
 	for _, dialect := range []string{"v1", "v2"} {
 		id := "frozen-" + dialect
-		s.device(t, dialect, id).signal(t, syscall.SIGSTOP)
+		s.device(t, dialect, id).freeze(t)
 		if p := s.wantProbe(t, id, "suspect"); !p.asked {
 			t.Errorf("%s was not asked", id)
 		}
@@ -97,7 +114,7 @@ func TestAProbeOfAFrozenDeviceSaysSuspectAndThenItIsOffline(t *testing.T) {
 // The delivery is the question: a v1 device must not be asked before its ack.
 func TestAProbeOfAFrozenV1DeviceWithADeliverySaysThatItCouldNotAsk(t *testing.T) {
 	s := serve(t, "", t.TempDir())
-	s.device(t, "v1", "1").signal(t, syscall.SIGSTOP)
+	s.device(t, "v1", "1").freeze(t)
 	m := s.push("1", "", "open")
 	waitFor(t, "the delivery is out", func() bool { return s.get("/v1/messages/"+m.ID).Status == "sent" })
 	if p := s.wantProbe(t, "1", "suspect"); p.asked {
@@ -134,7 +151,7 @@ func TestAFrozenDeviceIsSuspectBeforeItIsOfflineWithoutAProbe(t *testing.T) {
 			a := s.get("/v1/clients/" + id)
 			return a.RTT > 0 && a.Confirmed != nil && *a.Confirmed
 		})
-		p.signal(t, syscall.SIGSTOP)
+		p.freeze(t)
 		if seen := fmt.Sprint(s.presences(t, id)); seen != "[online suspect offline]" {
 			t.Errorf("%s was %s", id, seen)
 		}

@@ -12,10 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -133,12 +131,6 @@ func (p *process) signal(t testing.TB, s os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal %v: %v", s, err)
-	}
-	if s == syscall.SIGSTOP && runtime.GOOS == "linux" { // a thread on another core runs on for a moment
-		waitFor(t, "the process has stopped", func() bool {
-			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-			return err != nil || strings.Contains(string(status), "State:\tT")
-		})
 	}
 }
 
