@@ -126,7 +126,7 @@ async function authorizes(page, key) {
   assert.equal(await call(), refused, 'with a wrong key');
   await logout(page);
   await authorize(page, key);
-  assert.equal(await call(), '200 items', 'with the key');
+  assert.equal(await call(), '200 items,now', 'with the key');
   await logout(page);
   assert.equal(await call(), refused, 'after Logout');
 }
