@@ -195,8 +195,13 @@ async function tabs(g) {
       await page.evaluate(() => fetch('../v1/session', { cache: 'no-store' }).then((r) => r.text()));
       assert.ok(Date.now() - began < 2000, `a tab waited ${Date.now() - began} ms for an answer`);
     }
-    const { body } = await api(g, 'GET', '/v1/stats');
-    assert.ok(body.event_streams <= 3, `${body.event_streams} streams of eight tabs`);
+    // Tabs that took a stream at the same moment agree within two beats of two seconds.
+    let streams = 8;
+    for (let i = 0; i < 50 && streams > 3; i++) {
+      streams = (await api(g, 'GET', '/v1/stats')).body.event_streams;
+      await pages[0].waitForTimeout(200);
+    }
+    assert.ok(streams > 0 && streams <= 3, `${streams} streams of eight tabs`);
   } finally {
     await context.close();
   }
