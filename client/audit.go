@@ -17,7 +17,7 @@ type AuditEntry struct {
 	Name      string    `json:"name,omitempty"` // of the key
 	What      string    `json:"what"`           // such as client.disconnect
 	Target    string    `json:"target,omitempty"`
-	From      string    `json:"from,omitempty"` // address of the caller
+	From      string    `json:"remote_addr,omitempty"` // address of the caller
 	RequestID string    `json:"request_id,omitempty"`
 	CallerID  string    `json:"caller_request_id,omitempty"`
 	Via       string    `json:"via,omitempty"` // console for a call by the cookie of a browser

@@ -70,7 +70,7 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /v1/stats", say(200, `{"now":"2026-11-22T08:01:00.000Z","started_at":"2026-11-22T08:00:00.000Z","draining":false,"online":3,"accepted":60,"settled":{"acked":60},`+
 		`"uplinks":1,"connects":3,"rates":{"over_seconds":60,"pushes":1,"acks":1,"uplinks":0,"connects":0.05},"ack_latency":{"p50_ms":12.5,"p99_ms":40},`+
 		`"oldest_queued_at":"2026-11-22T08:00:30.000Z","disk":{"used_bytes":1048576,"free_bytes":2097152,"total_bytes":4194304,"share":0.5}}`))
-	api.HandleFunc("GET /v1/audit", say(200, `{"items":[{"id":"x-2","at":"2026-11-22T08:00:00.000Z","who":"key_1","name":"backend","what":"client.disconnect","target":"truck-17","from":"192.0.2.7:1","result":"ok"}]}`))
+	api.HandleFunc("GET /v1/audit", say(200, `{"items":[{"id":"x-2","at":"2026-11-22T08:00:00.000Z","who":"key_1","name":"backend","what":"client.disconnect","target":"truck-17","remote_addr":"192.0.2.7:1","result":"ok"}]}`))
 	critical := `{"code":"store_unavailable","severity":"critical","since":"2026-11-22T08:00:00.000Z","count":1,"text":"The store accepts no messages: no space.","facts":{"cause":"no space"}}`
 	warning := `{"code":"devices_refused","severity":"warning","since":"2026-11-22T08:00:00.000Z","count":2,"text":"Refused devices: 2.","facts":{}}`
 	info := `{"code":"queue_old","severity":"info","since":"2026-11-22T08:00:00.000Z","count":2,"text":"The oldest waits.","facts":{}}`
