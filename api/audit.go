@@ -17,7 +17,7 @@ type AuditEntry struct {
 	Name      string `json:"name,omitempty" example:"backend"`                     // of the key
 	What      string `json:"what" validate:"required" example:"client.disconnect"` // kind of the change
 	Target    string `json:"target,omitempty" example:"truck-17"`                  // the client, audience, message or key
-	From      string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`             // address of the caller
+	From      string `json:"remote_addr,omitempty" example:"192.0.2.7:40112"`      // address of the caller
 	RequestID string `json:"request_id,omitempty"`                                 // of the request
 	CallerID  string `json:"caller_request_id,omitempty"`                          // the X-Request-Id that the caller sent
 	Via       string `json:"via,omitempty" enums:"console"`                        // console: a call by the cookie of a browser
