@@ -79,7 +79,7 @@ step "install" "$(block systemd sh 1)"
 until_ok "the gateway does not start" "systemctl is-active longwire && curl -fsS http://localhost:8080/readyz"
 wants "installed, and ready" "stat -c '%a %U' /var/lib/private/longwire" "700 "
 inside "$(block systemd sh 2)" >"$root/root/me.key" 2>"$work/step.log" || fail "the first key: $(cat "$work/step.log")"
-wants "the first key is asked for" "curl -s -o /dev/null -w '%{http_code}' http://localhost:8080/v1/clients; curl -fsS -H \"Authorization: Bearer \$(cat me.key)\" http://localhost:8080/v1/clients" '401{"items":[]}'
+wants "the first key is asked for" "curl -s -o /dev/null -w '%{http_code}' http://localhost:8080/v1/clients; curl -fsS -H \"Authorization: Bearer \$(cat me.key)\" http://localhost:8080/v1/clients" '401{"items":[],"now":'
 
 # Open the ports.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
