@@ -1,7 +1,7 @@
 // What every part of the console shares: language, zone, theme, the clock's beat, the
 // session.
 
-import { call, session, Failure } from './call.ts'
+import { call, session, asFailure, type Failure } from './call.ts'
 import { difference, now } from './clock.ts'
 import type { Language, Zone } from './format.ts'
 import type { components } from './schema.d.ts'
@@ -91,7 +91,7 @@ class App {
       this.refused = null
       this.ended = false
     } catch (error) {
-      this.refused = error instanceof Failure ? error : new Failure(0, null, '', 0)
+      this.refused = asFailure(error)
     }
     this.beat()
   }

@@ -37,6 +37,11 @@ export class Failure extends Error {
   }
 }
 
+/** What a call threw, as a Failure. */
+export function asFailure(error: unknown): Failure {
+  return error instanceof Failure ? error : new Failure(0, null, '', 0)
+}
+
 /** The address of the gateway: the folder that holds the console's folder. */
 export function base(location: { origin: string; pathname: string }): string {
   const folder = location.pathname.replace(/[^/]*$/, '').replace(/\/$/, '')

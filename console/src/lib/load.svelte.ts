@@ -1,7 +1,7 @@
 // One thing that a page shows: loading, there, stale, or a failure. Nothing is shown as
 // loading before 200 ms, and what is there stays while it is asked for again.
 
-import { Failure } from './call.ts'
+import { asFailure, type Failure } from './call.ts'
 import { now } from './clock.ts'
 
 export class Loaded<T> {
@@ -31,7 +31,7 @@ export class Loaded<T> {
       this.at = now()
     } catch (error) {
       if (abort !== this.#abort) return
-      this.failure = error instanceof Failure ? error : new Failure(0, null, '', 0)
+      this.failure = asFailure(error)
     } finally {
       clearTimeout(timer)
       if (abort === this.#abort) this.slow = false
