@@ -23,8 +23,8 @@ export interface EventParts {
   glyph: State | Presence
   client?: string | undefined
   message?: string | undefined
-  close?: Schemas['CloseReason'] | undefined
-  reason?: Schemas['DeliveryReason'] | undefined
+  /** A code: voice().word says it. */
+  reason?: string | undefined
   text?: string | undefined
 }
 
@@ -49,14 +49,12 @@ const glyphs: Record<string, State | Presence> = {
 /** What a line shows of an event. */
 export function eventLine(line: Line): EventParts {
   const data = line.data ?? {}
-  const of = line.type.startsWith('client.')
   return {
     // Green and filled is what the device said; a message to many that completed is not one device's word.
     glyph: line.type === 'message.completed' ? 'queued' : (glyphs[line.type] ?? 'canceled'),
     client: data.client,
     message: data.message_id,
-    close: of ? (data.reason as Schemas['CloseReason'] | undefined) : undefined,
-    reason: of ? undefined : (data.reason as Schemas['DeliveryReason'] | undefined),
+    reason: data.reason,
     text: data.result ?? data.uplink?.text ?? (data.uplink?.base64 !== undefined ? 'base64 ' + data.uplink.base64 : data.group),
   }
 }

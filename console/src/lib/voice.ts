@@ -4,7 +4,7 @@ import type { Voice } from './fill.ts'
 /** How facts are said now: the language, the zone, and the words for codes. */
 export function voice(): Voice {
   const t = app.t
-  const words: Record<string, string>[] = [t.close, t.refusal, t.by, t.detail, t.reason, t.status]
+  const words: Record<string, string>[] = [t.close, t.refusal, t.by, t.detail, t.reason, t.damage, t.status]
   return {
     language: app.language,
     zone: app.zone,

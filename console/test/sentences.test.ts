@@ -1,0 +1,20 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { en } from '../src/sentences/en.ts'
+import { zh } from '../src/sentences/zh.ts'
+
+const source = ['lib', 'pages', 'parts', '.']
+  .flatMap((folder) => readdirSync(new URL('../src/' + folder, import.meta.url), { withFileTypes: true }).map((file) => [folder, file] as const))
+  .filter(([, file]) => file.isFile() && /\.(ts|svelte)$/.test(file.name) && file.name !== 'schema.d.ts')
+  .map(([folder, file]) => readFileSync(new URL(`../src/${folder}/${file.name}`, import.meta.url), 'utf8'))
+  .join('\n')
+
+test('every sentence is said somewhere', () => {
+  const silent = Object.keys(en).filter((name) => !new RegExp(`\\bt\\.${name}\\b|'${name}'`).test(source))
+  expect(silent).toEqual([])
+})
+
+test('both languages have a sentence where the other has one', () => {
+  const shape = (of: object): unknown => Object.fromEntries(Object.entries(of).map(([name, value]) => [name, value && typeof value === 'object' && !Array.isArray(value) ? shape(value) : typeof value]))
+  expect(shape(zh)).toEqual(shape(en))
+})
