@@ -20,7 +20,8 @@ export interface Line {
 }
 
 export interface EventParts {
-  glyph: State | Presence
+  /** None for what a device sends by itself: an arrow stands for it, as on the timeline. */
+  glyph: State | Presence | undefined
   client?: string | undefined
   message?: string | undefined
   /** A code: voice().word says it. */
@@ -33,7 +34,6 @@ const glyphs: Record<string, State | Presence> = {
   'client.disconnected': 'offline',
   'client.replaced': 'online',
   'client.forgotten': 'canceled',
-  'message.received': 'acked',
   'message.acked': 'acked',
   'message.completed': 'acked',
   'message.late_ack': 'acked',
@@ -51,7 +51,7 @@ export function eventLine(line: Line): EventParts {
   const data = line.data ?? {}
   return {
     // Green and filled is what the device said; a message to many that completed is not one device's word.
-    glyph: line.type === 'message.completed' ? 'queued' : (glyphs[line.type] ?? 'canceled'),
+    glyph: line.type === 'message.completed' ? 'queued' : line.type === 'message.received' ? undefined : (glyphs[line.type] ?? 'canceled'),
     client: data.client,
     message: data.message_id,
     reason: data.reason,

@@ -229,6 +229,7 @@ export const en = {
   ackTime: 'Time to the ack',
   chartOnline: (low: number, high: number) => `between ${low} and ${high} in the last two hours`,
   chartAcks: (n: number) => `${count(n, 'ack')} in the last two hours`,
+  chartAckTime: (half: string, most: string) => `at the last: half within ${half}, 99 of 100 within ${most}`,
   asTable: 'As a table',
   asCurve: 'As a curve',
   runningFor: (d: string) => `running for ${d}`,

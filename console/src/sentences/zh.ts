@@ -207,6 +207,7 @@ export const zh: Sentences = {
   ackTime: '确认用时',
   chartOnline: (low, high) => `最近两小时在 ${n(low)} 与 ${n(high)} 之间`,
   chartAcks: (count) => `最近两小时共 ${n(count)} 个确认`,
+  chartAckTime: (half: string, most: string) => `最近：半数在 ${half} 内，99% 在 ${most} 内`,
   asTable: '显示表格',
   asCurve: '显示曲线',
   runningFor: (d) => `已运行 ${d}`,
