@@ -16,8 +16,9 @@ export function filterOf(hook: Webhook): string {
 }
 
 /** The glyph of how it stands. None is green: that a device alone can say. */
-export function glyphOf(hook: Webhook): 'online' | 'offline' | 'failed' | 'canceled' {
+export function glyphOf(hook: Webhook): 'online' | 'suspect' | 'offline' | 'failed' | 'canceled' {
   if (hook.state === 'disabled' || hook.down) return 'failed'
   if (hook.state === 'paused') return 'canceled'
+  if (hook.parked_clients) return 'suspect'
   return hook.last_success_at ? 'online' : 'offline'
 }

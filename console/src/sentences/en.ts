@@ -389,6 +389,7 @@ export const en = {
   webhookRetry: 'Tries for',
   webhookUpToDate: 'It has all events.',
   webhookBehind: (n: number, d: string) => `${count(n, 'event waits', 'events wait')} at most, the oldest for ${d}.`,
+  webhookRetries: (n: number) => `Events of ${count(n, 'client')} have failed and are tried again.`,
   webhookIsDown: 'No request has succeeded for a minute. The gateway tries again; nothing is lost meanwhile.',
   webhookPaused: 'It is paused. Events wait until it is resumed.',
   webhookDisabled: { gone: 'The endpoint answered 410: it does not want events any more.', no_success: 'No request had succeeded for five days.' } as Record<Schemas['WebhookReason'], string>,

@@ -359,6 +359,7 @@ export const zh: Sentences = {
   webhookRetry: '重试时长',
   webhookUpToDate: '它已收到全部事件。',
   webhookBehind: (n: number, d: string) => `最多有 ${n} 个事件在等待，最早的已等 ${d}。`,
+  webhookRetries: (n: number) => `${n} 个客户端的事件发送失败，正在重试。`,
   webhookIsDown: '一分钟内没有请求成功。网关会再试，其间不会丢失任何事件。',
   webhookPaused: '它已暂停，事件等到恢复后再发送。',
   webhookDisabled: { gone: '端点回答 410：它不再需要事件。', no_success: '五天没有请求成功。' },
