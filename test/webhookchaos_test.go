@@ -233,11 +233,17 @@ func TestSlowestRetry(t *testing.T) {
 // The gateway is killed again and again while devices come and go and send, callers push,
 // and the endpoints fail, hang and are down. At the end each endpoint has each event at
 // least once, those of a client in order, repeats with the same id; presence alternates
-// and epochs rise.
+// and epochs rise. LONGWIRE_CHAOS says for how long, LONGWIRE_TORTURE is half an hour.
 func TestWebhooksInChaos(t *testing.T) {
 	lasts := 12 * time.Second
 	if os.Getenv("LONGWIRE_TORTURE") != "" {
 		lasts = 30 * time.Minute
+	}
+	if text := os.Getenv("LONGWIRE_CHAOS"); text != "" {
+		var err error
+		if lasts, err = time.ParseDuration(text); err != nil {
+			t.Fatal("LONGWIRE_CHAOS: ", err)
+		}
 	}
 	c := &chaos{t: t, addr: loopback.FreeAddr(t), uplinks: map[string][]string{}}
 	var calm atomic.Bool

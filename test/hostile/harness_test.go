@@ -80,6 +80,7 @@ func (s *site) open(change func(*config.Config)) {
 	c := config.Default()
 	c.TCP.Addr, c.HTTP.Addr, c.Data.Dir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	c.TCP.Driver = string(driver)
+	c.TCP.Heartbeat = c.TCP.MaxHeartbeat // peers answer none
 	c.TCP.RegisterTimeout = config.Duration(time.Second)
 	c.TCP.WriteTimeout = config.Duration(500 * time.Millisecond)
 	c.TCP.OutputBudget = 300 * config.KiB
