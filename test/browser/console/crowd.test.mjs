@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gateway, run, stop } from './gateway.mjs';
+import { gateway, run } from './gateway.mjs';
 import { shot, visit } from './page.mjs';
 import { browser, env, play, until, work } from './stage.mjs';
 

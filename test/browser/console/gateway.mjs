@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { env, pause, running, work } from './stage.mjs';
+import { end, env, pause, running, work } from './stage.mjs';
 
 /** Starts a gateway. With admin it needs keys, and g.key has every scope. */
 export async function gateway(name, { admin = false, flags = [], data = join(work, name) } = {}) {
@@ -16,21 +16,21 @@ export async function gateway(name, { admin = false, flags = [], data = join(wor
 
 export async function start(g) {
   const args = ['serve', '--tcp-addr', `127.0.0.1:${g.tcp}`, '--http-addr', `127.0.0.1:${g.port}`, '--data-dir', g.data, ...g.flags];
-  g.child = spawn(env.LONGWIRE, args, { stdio: env.VERBOSE ? 'inherit' : 'ignore', env: { PATH: env.PATH, HOME: env.HOME } });
+  g.child = spawn(env.LONGWIRE, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: env.PATH, HOME: env.HOME } });
   running.add(g.child);
-  for (let i = 0; i < 200; i++) {
+  let log = '';
+  g.child.stderr.on('data', (data) => {
+    log = (log + data).slice(-4000);
+    if (env.VERBOSE) process.stderr.write(data);
+  });
+  for (let i = 0; i < 200 && g.child.exitCode === null; i++) {
     if (await fetch(g.http + '/livez').then((r) => r.ok, () => false)) return;
     await pause(100);
   }
-  throw new Error('the gateway does not start');
+  throw new Error('the gateway does not start: ' + log);
 }
 
-export async function stop(g) {
-  const ended = new Promise((done) => g.child.once('exit', done));
-  g.child.kill('SIGTERM');
-  await ended;
-  running.delete(g.child);
-}
+export const stop = (g) => end(g.child);
 
 /** Calls the API as the gateway's admin, and returns the body of the answer. */
 export async function api(g, method, path, body, { key = g.key } = {}) {

@@ -31,9 +31,18 @@ export async function play(scenes) {
     }
   } finally {
     await browser.close();
-    for (const child of running) child.kill();
+    await Promise.all(Array.from(running, (child) => end(child)));
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** Ends a process, and waits until it has ended. */
+export async function end(child) {
+  running.delete(child);
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((done) => child.once('exit', done));
+  child.kill('SIGTERM');
+  await ended;
 }
 
 async function within(seconds, name, scene) {
