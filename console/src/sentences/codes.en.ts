@@ -47,7 +47,7 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
   online_not_sent: 'It was not sent.',
   online_gateway_restart: 'The gateway was restarted before the answer.',
   online_draining: 'The gateway was stopping.',
-  many_pending: '{final} of {total} are final: {acked} acked, {queued} queued, {sent} sent.',
+  many_pending: '{final} of {total} are final, {acked} of them acked. {queued} are queued, {sent} sent.',
   many_completed: 'All {total} are final: {acked} acked, {rejected} rejected, {expired} expired, {failed} failed, {canceled} canceled.',
 }
 

@@ -45,7 +45,7 @@ export const codes: typeof english = {
     online_not_sent: '没有发送。',
     online_gateway_restart: '回答之前网关重启过。',
     online_draining: '网关当时正在停止。',
-    many_pending: '共 {total} 个，已结束 {final} 个：{acked} 个已确认，{queued} 个排队，{sent} 个已发送。',
+    many_pending: '共 {total} 个，已结束 {final} 个，其中 {acked} 个已确认；{queued} 个排队，{sent} 个已发送。',
     many_completed: '共 {total} 个，全部结束：{acked} 个已确认，{rejected} 个已拒绝，{expired} 个已过期，{failed} 个失败，{canceled} 个已撤回。',
   },
   clientWhy: {
