@@ -80,6 +80,11 @@ async function many(g) {
   const want = { total: 50, queued: 13, sent: 5, acked: 26, rejected: 4, expired: 0, canceled: 0, failed: 2 };
   await until('the message stands at 64 %', async () => isDeepStrictEqual((counts = (await api(g, 'GET', '/v1/messages/' + half.id)).counts), want)).catch(() => assert.deepEqual(counts, want));
 
+  await visit(g, '#/messages/' + ended.id, async (page) => {
+    await page.getByText(/^All 50 are final/).waitFor();
+    assert.equal(await page.getByText(/^expires in/).count(), 0, 'a message that is final does not expire');
+    assert.equal(await page.locator('.why svg').count(), 0, 'completed is no state of a delivery, and has no glyph of one');
+  });
   for (const { id } of [half, ended]) await visit(g, '#/messages/' + id, patterns);
   await shots(g, '#/messages/' + half.id, 'message-many-60', (page) => page.locator('.bar'));
   await inGrey('message-many-ended', '#/messages/' + ended.id, (page) => page.locator('.bar').waitFor());
