@@ -184,10 +184,10 @@ async function restart(g) {
   await visit(g, '#/clients/lock-1', async (page) => {
     await page.locator('#send').fill('typed before');
     await stop(g);
-    await page.getByText(/reconnecting in|Not answered since/).first().waitFor({ timeout: 20_000 });
+    await page.getByText(/reconnecting in|Not answered for/).first().waitFor({ timeout: 20_000 });
     await shot(page, 'connection-lost');
     await start(g);
-    await page.getByText(/Not answered since/).waitFor({ state: 'detached', timeout: 30_000 });
+    await page.getByText(/Not answered for/).waitFor({ state: 'detached', timeout: 30_000 });
     assert.equal(await page.locator('#send').inputValue(), 'typed before');
   }, { expected: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/] });
 }

@@ -90,5 +90,9 @@ async function burning() {
   const push = () => api(g, 'POST', '/v1/clients/offline/messages', { text: 'x'.repeat(200_000) }).then(() => false, ({ message }) => message.includes('disk-full'));
   await until('the store is full', push, 30);
   await burns(['disk_nearly_full']);
+  await visit(g, '#/overview', async (page) => {
+    await page.getByText(/of the 2 MiB of data\.max_disk/).waitFor(); // not the disk, which has room
+    await page.getByText('Ids that two devices claim in turn: 1, such as meter-14.').waitFor();
+  });
   await shots(g, '#/overview', 'overview-burning', (page) => page.locator('li.critical').first());
 }
