@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the binary, starts it with a simulated device on free ports, and a
 # second one that needs an API key, and runs the browser test of Swagger UI
-# against both. The test of the console starts gateways of its own.
+# against both. The tests of the console start gateways of their own.
 # Needs Go, Node and Chromium; installs playwright-core and axe-core beside
 # this script when they are missing.
 set -eu
@@ -39,7 +39,7 @@ until_ok() {
 }
 
 [ -d "$here/node_modules/axe-core" ] || (cd "$here" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts >/dev/null)
-(cd "$here/../.." && go build -o "$work/longwire" ./cmd/longwire)
+(cd "$here/../.." && go build -o "$work/longwire" ./cmd/longwire && go build -o "$work/crowd" ./test/browser/crowd)
 
 tcp=127.0.0.1:$(free_port)
 http=127.0.0.1:$(free_port)
@@ -56,5 +56,7 @@ key=$("$work/longwire" keys create --name browser --scopes clients:read --data-d
 keyed=$!
 until_ok 15 curl -fsS "http://$keyed_http/readyz"
 
-LONGWIRE="$work/longwire" node "$here/console.test.mjs"
+for scenes in "$here"/console/*.test.mjs; do
+	LONGWIRE="$work/longwire" CROWD="$work/crowd" node "$scenes"
+done
 LONGWIRE_URL="http://$http" LONGWIRE_DEVICE=demo LONGWIRE_KEYED_URL="http://$keyed_http" LONGWIRE_KEY=$key node "$here/swagger.test.mjs"

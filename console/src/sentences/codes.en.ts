@@ -47,7 +47,7 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
   online_not_sent: 'It was not sent.',
   online_gateway_restart: 'The gateway was restarted before the answer.',
   online_draining: 'The gateway was stopping.',
-  many_pending: '{final} of {total} are final, {acked} of them acked; {queued} wait, {sent} are sent and not answered.',
+  many_pending: '{final} of {total} are final, {acked} of them acked. {queued} are queued, {sent} sent.',
   many_completed: 'All {total} are final: {acked} acked, {rejected} rejected, {expired} expired, {failed} failed, {canceled} canceled.',
 }
 
@@ -69,16 +69,16 @@ const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
 
 const finding: Record<Schemas['FindingCode'], string> = {
   store_unavailable: 'The store accepts no messages[: {cause}].',
-  disk_nearly_full: 'The disk of the store is nearly full: {free_bytes} of {total_bytes} are free.',
+  disk_nearly_full: 'The store has little room left: {free_bytes} of {total_bytes} of its disk are free[, and it takes {used_bytes} of the {limit_bytes} of data.max_disk].',
   store_repaired: 'The store continues from a repair. The newest messages and answers may be lost.',
   sync_too_fast: 'The disk confirms a write in {p50_us} µs, which is too fast to be true. A power cut may lose messages.',
   clock_step: "The gateway's clock was set by {by_seconds}.",
-  devices_refused: '{count} devices are refused[. The last is {client}: {reason}].',
-  clients_flapping: '{count} clients connect and disconnect again and again[, such as {client}].',
-  duplicate_ids: '{count} ids are claimed by two devices in turn[, such as {client}].',
-  devices_silent: '{count} devices missed their heartbeats and have not come back[, such as {client}].',
-  queue_old: 'The oldest queued message waits since {oldest_at}. {count} deliveries are queued.',
-  uplinks_unread: '{count} uplinks were read by no backend.',
+  devices_refused: 'Refused devices: {count}[. The last is {client}: {reason}].',
+  clients_flapping: 'Clients that connect and disconnect again and again: {count}[, such as {client}].',
+  duplicate_ids: 'Ids that two devices claim in turn: {count}[, such as {client}].',
+  devices_silent: 'Devices that missed their heartbeats and have not come back: {count}[, such as {client}].',
+  queue_old: 'The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}.',
+  uplinks_unread: 'Uplinks that no backend has read: {count}.',
   webhook_failing: 'A webhook does not reach its endpoint[: {last_error}].',
   webhook_disabled: 'A webhook is disabled[: {cause}].',
   consumer_behind: 'The consumer {name} is {lag} events behind.',

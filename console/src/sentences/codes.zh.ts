@@ -45,7 +45,7 @@ export const codes: typeof english = {
     online_not_sent: '没有发送。',
     online_gateway_restart: '回答之前网关重启过。',
     online_draining: '网关当时正在停止。',
-    many_pending: '{total} 个中 {final} 个已有最终状态，其中 {acked} 个已确认；{queued} 个在排队，{sent} 个已发出、未回答。',
+    many_pending: '共 {total} 个，已结束 {final} 个，其中 {acked} 个已确认；{queued} 个排队，{sent} 个已发送。',
     many_completed: '共 {total} 个，全部结束：{acked} 个已确认，{rejected} 个已拒绝，{expired} 个已过期，{failed} 个失败，{canceled} 个已撤回。',
   },
   clientWhy: {
@@ -65,7 +65,7 @@ export const codes: typeof english = {
   },
   finding: {
     store_unavailable: '存储不接受消息[：{cause}]。',
-    disk_nearly_full: '存储的磁盘快满了：共 {total_bytes}，剩余 {free_bytes}。',
+    disk_nearly_full: '存储空间不足：磁盘共 {total_bytes}，剩余 {free_bytes}[；data.max_disk 为 {limit_bytes}，已用 {used_bytes}]。',
     store_repaired: '存储修复后继续运行，最新的消息和回答可能丢失。',
     sync_too_fast: '磁盘在 {p50_us} µs 内就报告写入完成，快得不可信。断电时可能丢失消息。',
     clock_step: '网关的时钟被调整了 {by_seconds}。',

@@ -174,7 +174,7 @@ export const en = {
 
   // Common
   loading: 'Loading…',
-  stale: (d: string) => `Not answered since ${d}. This is the last answer.`,
+  stale: (d: string) => `Not answered for ${d}. This is the last answer.`,
   again: 'Try again',
   noAnswer: 'The gateway does not answer.',
   noAnswerHelp: 'It may be restarting, or the way to it is cut. The page tries again.',

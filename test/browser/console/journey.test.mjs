@@ -3,51 +3,25 @@
 // behind a dry run, an unknown id, a tenant's key, a key that is revoked under an open
 // page, a gateway that restarts, eight tabs at once. No page logs an error that was not
 // asked for, breaks its policy, or asks another host; axe finds nothing.
-//
-// Environment: LONGWIRE, the binary; SHOTS, a folder for screenshots (none without it);
-// CHROMIUM, the browser (default /usr/bin/chromium).
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { createServer, connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { device } from './device.mjs';
+import { api, gateway, start, stop } from './gateway.mjs';
+import { looks, noFindings, shot, visit } from './page.mjs';
+import { browser, play } from './stage.mjs';
 
-const { env } = process;
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const work = mkdtempSync(join(tmpdir(), 'console-'));
-const running = new Set();
-if (env.SHOTS) mkdirSync(env.SHOTS, { recursive: true });
-
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
-try {
-  const open = await gateway('open');
-  await firstRun(open);
-  await commands(open);
-  await pushToAll(open);
-  await unknownIds(open);
-  await hostileText(open);
-  await everyPage(open);
-  await tabs(open);
-  await restart(open);
-  await stop(open);
-  const keyed = await gateway('keyed', ['--admin']);
-  await keys(keyed);
-  await tenant(keyed);
-  await otherOrigin(keyed);
-  await stop(keyed);
-  console.log('ok: the console');
-} finally {
-  await browser.close();
-  for (const child of running) child.kill();
-  rmSync(work, { recursive: true, force: true });
-}
+let open, keyed;
+await play([
+  ['the first minute', async () => firstRun((open = await gateway('open')))],
+  ['a rejection, an offline device, a queue that is canceled', () => commands(open)],
+  ['a push to all', () => pushToAll(open)],
+  ['unknown ids', () => unknownIds(open)],
+  ['hostile text', () => hostileText(open)],
+  ['every page in every look', () => everyPage(open), 120],
+  ['eight tabs', () => tabs(open)],
+  ['a restart', () => restart(open).then(() => stop(open))],
+  ['keys', async () => keys((keyed = await gateway('keyed', { admin: true })))],
+  ['a tenant', () => tenant(keyed)],
+]);
 
 // The first minute: one button, one Enter, and the ack stands on the timeline within a second.
 async function firstRun(g) {
@@ -82,8 +56,7 @@ async function commands(g) {
     await page.locator('.answer', { hasText: 'rejected' }).waitFor();
     await page.locator('.answer', { hasText: 'jammed' }).waitFor();
   });
-  const device = await textDevice(g, 'lock-1');
-  device.destroy();
+  (await device(g, 'lock-1')).end();
   for (const text of ['one', 'two', 'three']) await api(g, 'POST', '/v1/clients/lock-1/messages', { text });
   await visit(g, '#/clients/lock-1', async (page) => {
     await page.getByText(/^Offline since/).waitFor();
@@ -95,7 +68,7 @@ async function commands(g) {
     await page.locator('dialog').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Cancel all 1 shown' }).waitFor(); // the later one stays
   });
-  const { body } = await api(g, 'GET', '/v1/clients/lock-1/messages');
+  const body = await api(g, 'GET', '/v1/clients/lock-1/messages');
   assert.deepEqual(body.items.map((m) => m.status).sort(), ['canceled', 'canceled', 'canceled', 'queued']);
 }
 
@@ -105,7 +78,7 @@ async function pushToAll(g) {
     await page.getByLabel('All clients').check();
     await page.locator('textarea').last().fill('to all');
     await page.getByRole('button', { name: 'Preview' }).click();
-    const known = (await api(g, 'GET', '/v1/clients?status=all&limit=1000')).body.items.length;
+    const known = (await api(g, 'GET', '/v1/clients?status=all&limit=1000')).items.length;
     await page.getByText(`This would reach ${known} clients.`).waitFor();
     await shot(page, 'push-preview');
     await api(g, 'POST', '/v1/clients', { id: 'late-comer' });
@@ -138,7 +111,7 @@ async function hostileText(g) {
   const text = '<img src=x onerror=alert(1)><script>alert(2)</script>\u202Eevil\u2066 \u0000 锁 '.padEnd(200 * 1024, 'x');
   await api(g, 'POST', '/v1/clients', { id: 'odd' });
   await api(g, 'PATCH', '/v1/clients/odd', { labels: { name: '<b>\u202E' } });
-  const { body } = await api(g, 'POST', '/v1/clients/odd/messages', { text });
+  const body = await api(g, 'POST', '/v1/clients/odd/messages', { text });
   await visit(g, '#/messages/' + body.id, async (page) => {
     await page.locator('mark', { hasText: 'U+202E' }).first().waitFor();
     await page.locator('mark', { hasText: 'U+0000' }).first().waitFor();
@@ -155,11 +128,10 @@ async function hostileText(g) {
 
 // Every page in both languages, both themes and both widths, seen by axe once each.
 async function everyPage(g) {
-  const many = (await api(g, 'GET', '/v1/messages')).body.items.find((m) => m.counts).id;
+  const many = (await api(g, 'GET', '/v1/messages')).items.find((m) => m.counts).id;
   const pages = ['overview', 'clients', 'clients/sim-silent-6', 'messages', 'messages/' + many, 'push', 'uplinks', 'events', 'webhooks', 'refused', 'keys', 'audit'];
-  const looks = [['1280', 800, 'light', 'en'], ['1280', 800, 'dark', 'zh-CN'], ['390', 800, 'light', 'zh-CN'], ['390', 800, 'dark', 'en']];
-  for (const [width, height, colorScheme, locale] of looks) {
-    const options = { viewport: { width: Number(width), height }, colorScheme, locale };
+  for (const { width, colorScheme, locale } of looks) {
+    const options = { viewport: { width, height: 800 }, colorScheme, locale };
     await visit(g, '', async (page) => {
       for (const name of pages) {
         await page.goto(`${g.http}/console/#/${name}`);
@@ -198,7 +170,7 @@ async function tabs(g) {
     // Tabs that took a stream at the same moment agree within two beats of two seconds.
     let streams = 8;
     for (let i = 0; i < 50 && streams > 3; i++) {
-      streams = (await api(g, 'GET', '/v1/stats')).body.event_streams;
+      streams = (await api(g, 'GET', '/v1/stats')).event_streams;
       await pages[0].waitForTimeout(200);
     }
     assert.ok(streams > 0 && streams <= 3, `${streams} streams of eight tabs`);
@@ -212,10 +184,10 @@ async function restart(g) {
   await visit(g, '#/clients/lock-1', async (page) => {
     await page.locator('#send').fill('typed before');
     await stop(g);
-    await page.getByText(/reconnecting in|Not answered since/).first().waitFor({ timeout: 20_000 });
+    await page.getByText(/reconnecting in|Not answered for/).first().waitFor({ timeout: 20_000 });
     await shot(page, 'connection-lost');
     await start(g);
-    await page.getByText(/Not answered since/).waitFor({ state: 'detached', timeout: 30_000 });
+    await page.getByText(/Not answered for/).waitFor({ state: 'detached', timeout: 30_000 });
     assert.equal(await page.locator('#send').inputValue(), 'typed before');
   }, { expected: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/] });
 }
@@ -242,7 +214,7 @@ async function keys(g) {
     await shot(page, 'key-new');
   }, { expected: [/ 401 /] });
 
-  const second = (await api(g, 'POST', '/v1/keys', { name: 'short-lived', scopes: ['messages:write', 'clients:read', 'messages:read'] })).body;
+  const second = (await api(g, 'POST', '/v1/keys', { name: 'short-lived', scopes: ['messages:write', 'clients:read', 'messages:read'] }));
   await visit(g, '#/push', async (page) => {
     await page.getByLabel('API key').fill(second.secret);
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -261,7 +233,7 @@ async function keys(g) {
 // A tenant's key begins at the clients, sees its own alone, and is told which scope a page needs.
 async function tenant(g) {
   for (const id of ['acme-1', 'other-1']) await api(g, 'POST', '/v1/clients', { id });
-  const { body } = await api(g, 'POST', '/v1/keys', { name: 'acme', scopes: ['clients:read', 'messages:read'], prefix: 'acme-' });
+  const body = await api(g, 'POST', '/v1/keys', { name: 'acme', scopes: ['clients:read', 'messages:read'], prefix: 'acme-' });
   await visit(g, '', async (page) => {
     await page.getByLabel('API key').fill(body.secret);
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -274,122 +246,4 @@ async function tenant(g) {
     await page.getByText('messages:write').waitFor();
     await shot(page, 'forbidden');
   }, { expected: [/ 401 /, / 404 /] });
-}
-
-// A page of another port of the same host can do nothing with the cookie, whatever it sends.
-async function otherOrigin(g) {
-  const other = createServer((socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>other</h1>')));
-  await new Promise((done) => other.listen(0, '127.0.0.1', done));
-  const context = await browser.newContext();
-  try {
-    const page = await context.newPage();
-    await page.goto(g.http);
-    await page.getByLabel('API key').fill(g.key);
-    await page.getByRole('button', { name: 'Log in' }).click();
-    await page.getByText('Waiting for the first connection').or(page.getByText('Online now').first()).first().waitFor();
-    const evil = await context.newPage();
-    await evil.goto(`http://127.0.0.1:${other.address().port}/`);
-    const got = await evil.evaluate(async (url) => {
-      const out = [];
-      for (const init of [{}, { headers: { 'Longwire-Console': '1' } }, { method: 'POST', body: '{"id":"stolen"}', headers: { 'Content-Type': 'text/plain' } }]) {
-        out.push(await fetch(url + '/v1/clients', { credentials: 'include', mode: 'cors', ...init }).then((r) => r.status, () => 'refused'));
-        out.push(await fetch(url + '/v1/clients', { credentials: 'include', mode: 'no-cors', ...init }).then((r) => r.type, () => 'refused'));
-      }
-      return out;
-    }, g.http);
-    assert.ok(!got.includes(200), `another origin was answered: ${got}`);
-    const { body } = await api(g, 'GET', '/v1/clients?status=all');
-    assert.ok(!body.items.some((item) => item.id === 'stolen'));
-  } finally {
-    await context.close();
-    other.close();
-  }
-}
-
-// visit opens a page and fails for what went wrong on it, but for what was expected.
-async function visit(g, hash, act, { expected = [], options = {} } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en', reducedMotion: 'reduce', ...options });
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
-    const problems = [];
-    page.on('console', (m) => m.type() === 'error' && problems.push(`console: ${m.text()}`));
-    page.on('pageerror', (e) => problems.push(`page: ${e.message}`));
-    page.on('request', (r) => r.url().startsWith(g.http) || /^(blob|data):/.test(r.url()) || problems.push(`foreign: ${r.url()}`));
-    await page.addInitScript(() => document.addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.effectiveDirective} forbids ${e.blockedURI} ${e.sample}`)));
-    await page.goto(g.http + (hash ? '/console/' + hash : '/'));
-    await act(page);
-    assert.deepEqual(problems.filter((p) => !expected.some((e) => e.test(p))), [], 'the page logged errors, asked other hosts or broke its policy');
-  } finally {
-    await context.close();
-  }
-}
-
-async function noFindings(page) {
-  await page.evaluate(axe); // the policy forbids a script element, and that is right
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ').slice(0, 300)}`), []);
-}
-
-async function shot(page, name) {
-  if (env.SHOTS) await page.screenshot({ path: join(env.SHOTS, name + '.png') });
-}
-
-async function freePort() {
-  return new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
-}
-
-async function gateway(name, flags = []) {
-  const g = { data: join(work, name), tcp: await freePort(), port: await freePort(), key: '' };
-  g.http = `http://127.0.0.1:${g.port}`;
-  if (flags.includes('--admin')) g.key = (await run(['keys', 'create', '--name', 'admin', '--scopes', 'admin', '--data-dir', g.data])).trim();
-  await start(g);
-  return g;
-}
-
-function run(args) {
-  return new Promise((done, fail) => {
-    const child = spawn(env.LONGWIRE, args, { stdio: ['ignore', 'pipe', 'ignore'] });
-    let out = '';
-    child.stdout.on('data', (data) => (out += data));
-    child.on('exit', (code) => (code ? fail(new Error(`${args[0]} ended with ${code}`)) : done(out)));
-  });
-}
-
-async function start(g) {
-  g.child = spawn(env.LONGWIRE, ['serve', '--tcp-addr', `127.0.0.1:${g.tcp}`, '--http-addr', `127.0.0.1:${g.port}`, '--data-dir', g.data], { stdio: 'ignore', env: { PATH: env.PATH, HOME: env.HOME } });
-  running.add(g.child);
-  for (let i = 0; i < 200; i++) {
-    if (await fetch(g.http + '/readyz').then((r) => r.ok, () => false)) return;
-    await new Promise((done) => setTimeout(done, 100));
-  }
-  throw new Error('the gateway does not start');
-}
-
-async function stop(g) {
-  const ended = new Promise((done) => g.child.once('exit', done));
-  g.child.kill('SIGTERM');
-  await ended;
-  running.delete(g.child);
-}
-
-async function api(g, method, path, body) {
-  const headers = { ...(body ? { 'Content-Type': 'application/json' } : {}), ...(g.key ? { Authorization: 'Bearer ' + g.key } : {}) };
-  const response = await fetch(g.http + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
-  const text = await response.text();
-  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
-  return { body: text ? JSON.parse(text) : undefined };
-}
-
-async function textDevice(g, id) {
-  const socket = connect(g.tcp, '127.0.0.1');
-  socket.on('error', () => {});
-  socket.write(`REGISTER ${id}\n`);
-  await new Promise((done) => socket.once('data', done));
-  return socket;
 }
