@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { acks, device, large } from './device.mjs';
 import { api, freePort, gateway, start, stop } from './gateway.mjs';
-import { looks, shot, shots, visit } from './page.mjs';
+import { seen, shot, shots, visit } from './page.mjs';
 import { play, until, work } from './stage.mjs';
 
 let quiet;
@@ -47,7 +47,7 @@ async function turnedText(g) {
 
 async function gone(g) {
   await device(g, 'lamp', { handle: acks });
-  for (const { width, colorScheme, locale } of looks) {
+  for (const { width, colorScheme, locale } of seen) {
     await visit(g, '#/clients/lamp', async (page) => {
       await page.locator('#send').fill('typed before');
       await page.locator('.live .line').first().waitFor();
