@@ -86,3 +86,27 @@ test('the height is bounded, and the row under the pointer stays', () => {
   }
   expect(base).toBe(0)
 })
+
+test('a list that is begun in its middle goes back to its beginning', async () => {
+  const page = (from: number, to: number) => ({
+    items: Array.from({ length: to - from }, (_, i) => from + i),
+    ...(to < 1000 ? { next_cursor: 'n' + to } : {}),
+    ...(from > 0 ? { prev_cursor: 'p' + from } : {}),
+  })
+  const window = new Window<number>(async (cursor) => {
+    const at = Number(cursor.slice(1))
+    if (cursor.startsWith('p')) return page(Math.max(0, at - 200), at)
+    return page(cursor ? at : 500, Math.min(1000, (cursor ? at : 500) + 200))
+  })
+  await window.want(0, 40)
+  expect([window.at(0), window.earlier]).toEqual([500, true])
+  expect(await window.before()).toBe(200)
+  expect([window.at(0), window.at(200)]).toEqual([300, 500])
+  await window.before()
+  expect(await window.before()).toBe(100)
+  expect(window.earlier).toBe(false)
+  expect(await window.before()).toBe(0)
+  await window.want(900, 1000)
+  expect(window.length).toBe(1000)
+  for (let i = 0; i < window.length; i++) expect(window.at(i)).toBe(i)
+})

@@ -7,6 +7,8 @@ export interface ListPage<T> {
   items: T[]
   /** The cursor of the next page; absent at the end. */
   next_cursor?: string
+  /** The cursor of the page before; absent at the beginning. */
+  prev_cursor?: string
 }
 
 export interface Row<T> {
@@ -28,6 +30,7 @@ interface Slot<T> {
 export class Window<T> {
   #slots: Slot<T>[] = []
   #next: string | null = ''
+  #earlier: string | null = null
   #loading: Promise<void> | null = null
   #load: (cursor: string) => Promise<ListPage<T>>
 
@@ -44,6 +47,11 @@ export class Window<T> {
   /** Whether the list goes on behind what is known. */
   get more(): boolean {
     return this.#next !== null
+  }
+
+  /** Whether the list has rows before its first one here: it was begun further down. */
+  get earlier(): boolean {
+    return this.#earlier !== null
   }
 
   /** The row at an index, or undefined while its page is not here. */
@@ -79,6 +87,7 @@ export class Window<T> {
         const cursor = this.#next
         const page = await this.#load(cursor)
         this.#next = page.next_cursor ?? null
+        if (!this.#slots.length && page.items.length) this.#earlier = page.prev_cursor ?? null
         if (page.items.length) {
           this.#slots.push({ cursor, start: this.length, count: page.items.length, items: page.items })
           came = true
@@ -93,6 +102,31 @@ export class Window<T> {
       this.#loading = null
     }
     return came
+  }
+
+  /** Brings the page before the first row. Every index grows by the number that it returns. */
+  async before(): Promise<number> {
+    if (this.#loading) {
+      await this.#loading.catch(() => {})
+      return this.before()
+    }
+    const cursor = this.#earlier
+    if (cursor === null) return 0
+    let count = 0
+    const run = async () => {
+      const page = await this.#load(cursor)
+      this.#earlier = page.prev_cursor ?? null
+      count = page.items.length
+      for (const slot of this.#slots) slot.start += count
+      if (count) this.#slots.unshift({ cursor, start: 0, count, items: page.items })
+    }
+    this.#loading = run()
+    try {
+      await this.#loading
+    } finally {
+      this.#loading = null
+    }
+    return count
   }
 
   /** Changes rows in place, without moving any. */

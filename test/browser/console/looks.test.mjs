@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { acks, device, large } from './device.mjs';
-import { api, freePort, gateway, start, stop } from './gateway.mjs';
-import { looks, shot, shots, visit } from './page.mjs';
+import { api, gateway, start, stop } from './gateway.mjs';
+import { seen, shot, shots, visit } from './page.mjs';
 import { play, until, work } from './stage.mjs';
 
 let quiet;
@@ -47,7 +47,7 @@ async function turnedText(g) {
 
 async function gone(g) {
   await device(g, 'lamp', { handle: acks });
-  for (const { width, colorScheme, locale } of looks) {
+  for (const { width, colorScheme, locale } of seen) {
     await visit(g, '#/clients/lamp', async (page) => {
       await page.locator('#send').fill('typed before');
       await page.locator('.live .line').first().waitFor();
@@ -78,7 +78,6 @@ async function burning() {
   for (let i = 0; i < 6; i++) (await device(g, ids[13])).end(); // flaps
   for (let i = 0; i < 6; i++) await device(g, ids[14]); // each takes the id from the one before
   for (const id of ['stranger-1', 'stranger-2']) await device(g, id); // refused
-  await api(g, 'POST', '/v1/webhooks', { url: `http://127.0.0.1:${await freePort()}/`, name: 'shop' });
   await api(g, 'POST', `/v1/clients/${ids[12]}/trace`, { for: '10m' });
   const burns = async (codes) => {
     let found;

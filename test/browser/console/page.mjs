@@ -15,6 +15,9 @@ export const looks = [
   { width: 390, colorScheme: 'dark', locale: 'en' },
 ];
 
+/** The looks of a scene: without screenshots, one of each width and language is enough. */
+export const seen = env.SHOTS ? looks : [looks[0], looks[2]];
+
 /**
  * Opens a page and acts on it. The page may log no error, ask no other host and keep its
  * policy, but for what is expected. at is the address of the gateway, as the browser knows it.
@@ -66,9 +69,9 @@ export async function shot(page, name) {
   if (env.SHOTS) await page.screenshot({ path: join(env.SHOTS, name + '.png') });
 }
 
-/** Takes a screenshot of one route in every look. ready returns what the page must show first. */
+/** Takes a screenshot of one route in the looks that are seen. ready returns what the page must show first. */
 export async function shots(g, hash, name, ready, { expected = [], settle = 400 } = {}) {
-  for (const { width, colorScheme, locale } of looks) {
+  for (const { width, colorScheme, locale } of seen) {
     const options = { viewport: { width, height: 800 }, colorScheme, locale };
     await visit(g, hash, async (page) => {
       await ready(page).waitFor();

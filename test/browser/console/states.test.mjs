@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import { device } from './device.mjs';
 import { api, gateway } from './gateway.mjs';
-import { looks, noFindings, shot, shots, visit } from './page.mjs';
+import { noFindings, seen, shot, shots, visit } from './page.mjs';
 import { env, play, until } from './stage.mjs';
 
 const attempts = 2;
@@ -113,7 +113,7 @@ async function presences(g) {
 
 /** Shows a page in its colours and in grey, in both themes. */
 async function inGrey(name, hash, ready) {
-  for (const { width, colorScheme, locale } of looks.filter((each) => each.width === 1280)) {
+  for (const { width, colorScheme, locale } of seen.filter((each) => each.width === 1280)) {
     await visit(g, hash, async (page) => {
       await page.locator('main svg').first().waitFor();
       await ready(page);
