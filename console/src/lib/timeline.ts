@@ -12,8 +12,8 @@ export function merge(items: Entry[], lines: Entry[], most: number): Entry[] {
   return [...fresh, ...items].slice(0, most)
 }
 
-/** The glyph of an entry. Green and filled is the device's own ack alone. */
-export function entryGlyph(entry: Entry): State | Presence {
+/** The glyph of an entry, or none. Green and filled is the device's own ack alone. */
+export function entryGlyph(entry: Entry): State | Presence | undefined {
   switch (entry.what) {
     case 'connected':
       return 'online'
@@ -37,7 +37,7 @@ export function entryGlyph(entry: Entry): State | Presence {
           return stateOf(entry.state ?? '')
       }
     default:
-      return 'canceled'
+      return undefined
   }
 }
 
