@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/timeline"
@@ -202,7 +201,7 @@ func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timeli
 	case err == nil:
 		all = timelineItems(&c, page.Entries, a)
 	case gateway.CodeOf(err) == gateway.CodeClientNotFound && s.cfg.Timeline != nil && view.MaySee(id):
-		if all = s.strangerItems(view, id); all == nil {
+		if all = s.strangerItems(id); all == nil {
 			return nil, err
 		}
 	default:
@@ -272,8 +271,8 @@ func recordItem(c *gateway.Client, entries []timeline.Entry) (v TimelineEntry, o
 
 // strangerItems returns the entry of an id that is not known and was refused, nil if it is
 // not among the refused ones.
-func (s *server) strangerItems(v *tenant.View, id gateway.ClientID) []TimelineEntry {
-	k := s.refusal(v, id)
+func (s *server) strangerItems(id gateway.ClientID) []TimelineEntry {
+	k := s.refusal(id)
 	if k == nil {
 		return nil
 	}

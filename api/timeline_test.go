@@ -165,10 +165,8 @@ func TestTimelinesThatAreOff(t *testing.T) {
 // devices.
 func TestATimelineOfAStranger(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Refusal = func(id gateway.ClientID) (gateway.RefusedRegistration, bool) {
-			at := time.UnixMilli(1_763_800_000_123)
-			return gateway.RefusedRegistration{Client: id, Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}, id == "stranger"
-		}
+		at := time.UnixMilli(1_763_800_000_123)
+		c.Refusals = &fakeRefusals{{Client: "stranger", Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}}
 	})
 	tl := decode[Timeline](h.call("GET", "/v1/clients/stranger/timeline", "").want(200))
 	if len(tl.Items) != 1 || tl.Items[0].What != "refused" || tl.Items[0].Count != 3 || tl.Items[0].Reason != "unknown_device" || tl.Items[0].Source != "record" {

@@ -172,26 +172,12 @@ func (s *server) whyMessage(w http.ResponseWriter, r *http.Request) error {
 func (s *server) question(v *tenant.View, st *tenant.Standing, now time.Time) *why.Delivery {
 	q := &why.Delivery{Now: now, Delivery: st.Delivery, Sent: st.Sent, Client: st.Client, Standing: st.At}
 	if !st.Delivery.State.Final() && !st.At.Live {
-		q.Refused = s.refusal(v, st.Delivery.Client)
+		q.Refused = s.refusal(st.Delivery.Client)
 	}
 	if !st.Delivery.State.Final() {
 		q.Unstable = v.Unstable(st.Delivery.Client)
 	}
 	return q
-}
-
-// refusal returns the last refused registrations of a client, nil for none.
-func (s *server) refusal(v *tenant.View, id gateway.ClientID) *gateway.RefusedRegistration {
-	last, ok := v.Refusal(id)
-	if s.cfg.Refusal != nil {
-		if r, known := s.cfg.Refusal(id); known && (!ok || r.LastAt.After(last.LastAt)) {
-			last, ok = r, true
-		}
-	}
-	if !ok {
-		return nil
-	}
-	return &last
 }
 
 // sample judges some deliveries of a message to many, nil if all are final.
@@ -294,7 +280,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	now := s.cfg.Now()
 	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
 	if p.Client != nil || view.MaySee(id) {
-		q.Refused = s.refusal(view, id)
+		q.Refused = s.refusal(id)
 	}
 	verdict, ok := why.OfClient(q)
 	if !ok {

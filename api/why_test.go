@@ -5,15 +5,12 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
-	"github.com/longwire/longwire/gateway"
 )
 
 // refusing is a gateway that has refused the device a-lost.
 func refusing(c *Config) {
-	c.Refusal = func(id gateway.ClientID) (r gateway.RefusedRegistration, ok bool) {
-		at := time.Now()
-		return gateway.RefusedRegistration{Client: id, Count: 2, FirstAt: at, LastAt: at, Reason: "wrong_token"}, id == "a-lost"
-	}
+	at := time.Now()
+	c.Refusals = &fakeRefusals{{Client: "a-lost", Count: 2, FirstAt: at, LastAt: at, Reason: "wrong_token"}}
 }
 
 // An id that is not known, and was refused or forgotten, is shown to those who may see

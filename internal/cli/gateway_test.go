@@ -65,6 +65,8 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
 		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
 
+	api.HandleFunc("DELETE /v1/refused/meter-9", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+	api.HandleFunc("DELETE /v1/refused/{id}", problem(404, "refused-not-found", "No such refused device", ""))
 	api.HandleFunc("GET /v1/session", say(200, `{"auth":"open","scopes":["admin"],"features":["webhooks"],"limits":{"max_payload_bytes":262144},`+
 		`"now":"2026-11-22T08:00:00.000Z","version":"1.2.3","instance":"5f1c09ab"}`))
 	api.HandleFunc("GET /v1/stats", say(200, `{"now":"2026-11-22T08:01:00.000Z","started_at":"2026-11-22T08:00:00.000Z","draining":false,"online":3,"accepted":60,"settled":{"acked":60},`+

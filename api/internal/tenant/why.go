@@ -108,11 +108,6 @@ func (v *View) NotFinal(m *gateway.Message, n int) (list []Standing, err error) 
 	return list, nil
 }
 
-// Refusal returns the last registrations of a client that the gateway itself has refused.
-func (v *View) Refusal(id gateway.ClientID) (gateway.RefusedRegistration, bool) {
-	return v.shared.gateway.Refusal(id)
-}
-
 // Unstable returns the row of closes of a client whose connections do not last, nil for
 // any other one.
 func (v *View) Unstable(id gateway.ClientID) *gateway.Unstable {

@@ -154,10 +154,8 @@ const damage: Record<Schemas['DamageReason'], string> = {
   mark_lost: 'the marker was lost',
 }
 
-/** Reasons of timelines and of refused registrations that no other list has. */
-const detail: Record<Exclude<Schemas['TimelineReason'] | Schemas['WhyRefusalReason'], Schemas['CloseReason'] | Schemas['RefusalReason'] | Schemas['DeliveryReason']>, string> = {
-  blocked: 'blocked by an operator',
-  id_in_use: 'its id is in use',
+/** Reasons of timelines that no other list has. */
+const detail: Record<Exclude<Schemas['TimelineReason'], Schemas['CloseReason'] | Schemas['RefusalReason'] | Schemas['DeliveryReason']>, string> = {
   tls_required: 'TLS is required',
   tls_unsupported: 'the gateway has no TLS',
   not_registered: 'it was not registered',
@@ -167,7 +165,6 @@ const detail: Record<Exclude<Schemas['TimelineReason'] | Schemas['WhyRefusalReas
   proxy_unexpected: 'an unexpected PROXY header',
   unknown_command: 'an unknown command',
   unauthorized: 'not authorized',
-  events_full: 'its share of the event log is used up',
 }
 
 const mark: Record<Schemas['StatsMark']['code'], string> = {

@@ -145,8 +145,6 @@ export const codes: typeof english = {
     mark_lost: '标记丢失',
   },
   detail: {
-    blocked: '被操作员封禁',
-    id_in_use: 'id 已被占用',
     tls_required: '必须使用 TLS',
     tls_unsupported: '网关没有启用 TLS',
     not_registered: '尚未注册',
@@ -156,7 +154,6 @@ export const codes: typeof english = {
     proxy_unexpected: '不应有的 PROXY 头',
     unknown_command: '未知命令',
     unauthorized: '没有权限',
-    events_full: '事件日志的份额已用完',
   },
   mark: {
     start: '网关启动',
