@@ -100,10 +100,26 @@ type ClientFacts struct {
 	Refused          *WhyRefused `json:"refused,omitempty"`                              // its refused registrations
 	ForgottenAt      string      `json:"forgotten_at,omitempty" format:"date-time"`      // when it was forgotten, as far as this process knows
 	Takeovers        int         `json:"takeovers,omitempty"`                            // connections in quick succession that have replaced each other
+	Claims           []Claim     `json:"claims,omitempty"`                               // addresses from which connections have claimed its id in turn, the latest first and at most 8; a second one may be another device's
 	LastSeenAt       string      `json:"last_seen_at,omitempty" format:"date-time"`      // last sign of life of a client that is connected and does not answer a heartbeat
 	Disconnects      int         `json:"disconnects,omitempty"`                          // closes of the client's connections in quick succession, from 5 on
 	DisconnectsSince string      `json:"disconnects_since,omitempty" format:"date-time"` // the first of them
 } //@name ClientFacts
+
+// Claim is an address from which connections have claimed the id of a client.
+type Claim struct {
+	RemoteAddr string `json:"remote_addr" validate:"required" example:"192.0.2.7:40112"` // of the last connection from this address
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                      // that it spoke
+	Count      int    `json:"count" validate:"required"`                                 // connections from this address, also refused ones
+	LastAt     string `json:"last_at" validate:"required" format:"date-time"`            // the last of them
+} //@name Claim
+
+func claimsView(list []gateway.Claim) (out []Claim) {
+	for _, c := range list {
+		out = append(out, Claim{RemoteAddr: c.Remote.String(), Dialect: c.Dialect, Count: c.Count, LastAt: stamp(c.At)})
+	}
+	return out
+}
 
 // DeliveryDetail is one delivery with its history.
 type DeliveryDetail struct {
@@ -278,7 +294,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
+	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Claims: p.Claims, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
 	if p.Client != nil || view.MaySee(id) {
 		q.Refused = s.refusal(id)
 	}
@@ -289,7 +305,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	f := &verdict.Facts
 	return writeJSON(w, http.StatusOK, ClientWhy{Client: string(id), Code: string(verdict.Code), Sentence: verdict.Sentence, Now: stamp(now),
 		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
-			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers,
+			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers, Claims: claimsView(f.Claims),
 			LastSeenAt: stamp(f.LastSeenAt), Disconnects: f.Disconnects, DisconnectsSince: stamp(f.DisconnectsSince)}})
 }
 

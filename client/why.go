@@ -97,6 +97,15 @@ type ClientFacts struct {
 	Disconnects      int        `json:"disconnects,omitempty"` // in quick succession, from 5 on
 	DisconnectsSince time.Time  `json:"disconnects_since,omitzero"`
 	Takeovers        int        `json:"takeovers,omitempty"` // in quick succession
+	Claims           []Claim    `json:"claims,omitempty"`    // of its id by several connections in turn; the latest first, at most 8
+}
+
+// Claim is an address from which connections have claimed the id of a client.
+type Claim struct {
+	RemoteAddr string    `json:"remote_addr"` // of the last connection from this address
+	Dialect    string    `json:"dialect,omitempty"`
+	Count      int       `json:"count"` // connections, also refused ones
+	LastAt     time.Time `json:"last_at"`
 }
 
 // DeliveryDetail is one delivery with its history.

@@ -271,7 +271,13 @@ func (g *fakeGateway) whyMessage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *fakeGateway) whyClient(w http.ResponseWriter, r *http.Request) {
-	if r.PathValue("id") != "truck-18" {
+	switch r.PathValue("id") {
+	case "truck-18":
+	case "truck-19":
+		say(200, `{"client":"truck-19","code":"online_flapping","now":"2026-11-22T08:02:00.000Z","sentence":"truck-19 is online.","facts":{"takeovers":3,"claims":[`+
+			`{"remote_addr":"198.51.100.9:53311","dialect":"text","count":2,"last_at":"2026-11-22T08:01:00.000Z"},{"remote_addr":"192.0.2.7:40113","count":1,"last_at":"2026-11-22T08:00:00.000Z"}]}}`)(w, r)
+		return
+	default:
 		problem(404, "client-not-found", "No such client", "")(w, r)
 		return
 	}

@@ -103,6 +103,7 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
 		"refused", refusals(f.Refused),
+		"claimed", claims(f.Claims),
 		"forgotten", clock(f.ForgottenAt),
 	)
 }
@@ -133,6 +134,19 @@ func refusals(r *client.Refusals) string {
 		text += " from " + r.RemoteAddr
 	}
 	return text
+}
+
+// claims formats the addresses that claim an id, "" for none.
+func claims(list []client.Claim) string {
+	var all []string
+	for _, c := range list {
+		from := c.RemoteAddr
+		if c.Dialect != "" {
+			from += " (" + c.Dialect + ")"
+		}
+		all = append(all, fmt.Sprintf("%d × from %s, last %s", c.Count, from, clock(c.LastAt)))
+	}
+	return strings.Join(all, "; ")
 }
 
 // cancelQueue cancels the queue of a client.

@@ -53,7 +53,8 @@ type Facts struct {
 	LastSeenAt       time.Time // of a connected client that does not answer a heartbeat
 	Disconnects      int       // closes in quick succession, from 5 on
 	DisconnectsSince time.Time
-	Takeovers        int // quick ones in a row
+	Takeovers        int             // quick ones in a row
+	Claims           []gateway.Claim // of its id by two connections in turn
 	Refused          *gateway.RefusedRegistration
 }
 
@@ -77,6 +78,7 @@ type Client struct {
 	ID          gateway.ClientID
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
+	Claims      []gateway.Claim   // of the id by two connections in turn
 	Unstable    *gateway.Unstable // nil when its connections last
 	Refused     *gateway.RefusedRegistration
 	ForgottenAt time.Time // zero = not known to be forgotten

@@ -121,6 +121,7 @@ func (v *View) Unstable(id gateway.ClientID) *gateway.Unstable {
 type Presence struct {
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
+	Claims      []gateway.Claim
 	Unstable    *gateway.Unstable // nil when its connections last
 	ForgottenAt time.Time         // zero = not known to be forgotten
 }
@@ -130,7 +131,7 @@ type Presence struct {
 func (v *View) Presence(id gateway.ClientID) (p Presence, err error) {
 	c, err := v.Client(id)
 	if err == nil {
-		p.Client, p.Flaps, p.Unstable = &c, v.shared.gateway.Flaps(id), v.Unstable(id)
+		p.Client, p.Flaps, p.Claims, p.Unstable = &c, v.shared.gateway.Flaps(id), v.shared.gateway.Claims(id), v.Unstable(id)
 		return p, nil
 	}
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound && v.MaySee(id) {

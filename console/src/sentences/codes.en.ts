@@ -53,8 +53,8 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
 
 const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
   online: 'Online[ since {online_since}].',
-  online_flapping: 'Online[ since {online_since}]. It connected {takeovers} times in the last minutes.',
-  online_twin_refused: 'Online[ since {online_since}]. Another device with this id was refused {refused_count} times.',
+  online_flapping: 'Online[ since {online_since}]. It connected {takeovers} times in the last minutes[, from {claimed_from}].',
+  online_twin_refused: 'Online[ since {online_since}]. Another device with this id was refused {refused_count} times.[ The id was claimed from {claimed_from}.]',
   online_suspect: 'Connected[ since {online_since}], and it does not answer[; its last word came at {last_seen_at}].',
   online_unstable: 'Online[ since {online_since}]. Its connections do not last: {disconnects} ended[ since {disconnects_since}].',
   never_connected: 'It has never connected.',

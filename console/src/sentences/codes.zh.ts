@@ -50,8 +50,8 @@ export const codes: typeof english = {
   },
   clientWhy: {
     online: '在线[，自 {online_since} 起]。',
-    online_flapping: '在线[，自 {online_since} 起]。最近几分钟内连接过 {takeovers} 次。',
-    online_twin_refused: '在线[，自 {online_since} 起]。另一台使用这个 id 的设备被拒绝过 {refused_count} 次。',
+    online_flapping: '在线[，自 {online_since} 起]。最近几分钟内连接过 {takeovers} 次[，来自 {claimed_from}]。',
+    online_twin_refused: '在线[，自 {online_since} 起]。另一台使用这个 id 的设备被拒绝过 {refused_count} 次。[这个 id 的连接来自 {claimed_from}。]',
     online_suspect: '[自 {online_since} 起]已连接，但没有回答[；最后来信在 {last_seen_at}]。',
     online_unstable: '在线[，自 {online_since} 起]。连接总是不久就断：[自 {disconnects_since} 起]断开过 {disconnects} 次。',
     never_connected: '从未连接过。',
