@@ -161,6 +161,10 @@ var entries17 = []string{
 }
 
 func timelineOf(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("id") == "truck-19" {
+		say(200, `{"client":"truck-19","now":"2026-11-22T08:00:01.000Z","items":[{"id":"log-16","at":"2026-11-21T20:00:00.000000Z","source":"log","what":"uplink","number":"3","bytes":2,"text":"hi"}]}`)(w, r)
+		return
+	}
 	if r.URL.Query().Get("follow") != "true" {
 		say(200, `{"client":"truck-17","now":"2026-11-22T08:00:01.000Z","items":[`+strings.Join(entries17, ",")+`],"before":"17"}`)(w, r)
 		return

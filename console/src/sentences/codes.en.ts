@@ -144,6 +144,7 @@ const kind: Record<Schemas['TimelineKind'], string> = {
   heartbeats: 'heartbeats',
   heartbeat_missed: 'heartbeat missed',
   delivery: 'delivery',
+  uplink: 'uplink',
   overflow: 'some lines are missing',
 }
 

@@ -136,6 +136,7 @@ export const codes: typeof english = {
     heartbeats: '心跳',
     heartbeat_missed: '错过心跳',
     delivery: '投递',
+    uplink: '上行数据',
     overflow: '缺少若干行',
   },
   damage: {
