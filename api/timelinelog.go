@@ -37,7 +37,7 @@ const (
 // logPlace is how the id of an entry from the log begins. The number of its event follows.
 const logPlace = "log-"
 
-// logPast is what the event log has of a client from before its entries in memory.
+// logPast has entries of a client from the event log, which are older than those in memory.
 type logPast struct {
 	items []TimelineEntry // the oldest first
 	next  string          // before of the next call; "" = there is no more
@@ -77,7 +77,7 @@ func (s *server) past(view *tenant.View, c *gateway.Client, memory []timeline.En
 		}
 		for i := range page.Items {
 			e := &page.Items[i]
-			if e.Type == gateway.EventClientForgotten { // what is before belongs to another one with the id
+			if e.Type == gateway.EventClientForgotten { // older events are of another client with this id
 				page.More = false
 				break
 			}

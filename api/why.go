@@ -50,7 +50,9 @@ type MessageFacts struct {
 	ProgressBase64   []byte      `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`                        // the same if it is no text
 	LateAckAt        string      `json:"late_ack_at,omitempty" format:"date-time"`                                            // when the device answered after the status was final
 	LateVerdict      string      `json:"late_verdict,omitempty" enums:"ok,reject"`                                            // verdict of the late answer
-	RetryLater       int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 6 stands for 6 or more
+	Unanswered       int         `json:"unanswered,omitempty"`                                                                // attempts_used_up: transmissions without an answer in time
+	Broken           int         `json:"broken,omitempty"`                                                                    // attempts_used_up: transmissions whose connection ended before an answer
+	RetryLater       int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 6 stands for 6 or more; of attempts_used_up those on all connections
 	RetrySince       string      `json:"retry_since,omitempty" format:"date-time"`                                            // the first of them
 	NextAt           string      `json:"next_at,omitempty" format:"date-time"`                                                // of the next transmission
 	WorkingAt        string      `json:"working_at,omitempty" format:"date-time"`                                             // when the device said last that it works on it
@@ -222,7 +224,7 @@ func (s *server) sample(v *tenant.View, m *gateway.Message, now time.Time) (*Why
 func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 	v := MessageFacts{Status: f.State.String(), Reason: f.Reason, CreatedAt: stamp(f.CreatedAt), ExpiresAt: stamp(f.ExpiresAt),
 		FinalAt: stamp(f.FinalAt), Attempts: f.Attempts, SentAt: stamp(f.SentAt), LateAckAt: stamp(f.LateAckAt),
-		RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
+		Unanswered: f.Unanswered, Broken: f.Broken, RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
 		MisackedAt: stamp(f.MisackedAt), AskedAt: stamp(f.AskedAt), Window: f.Window, InFlight: f.InFlight, Behind: string(f.Behind),
 		BehindAttempts: f.BehindAttempts, BehindSentAt: stamp(f.BehindSentAt), Unwritten: f.Unwritten,
 		OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),

@@ -44,6 +44,8 @@ type MessageFacts struct {
 	ProgressBase64   []byte         `json:"progress_base64,omitempty"`
 	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`
 	LateVerdict      string         `json:"late_verdict,omitempty"` // "ok" or "reject"
+	Unanswered       int            `json:"unanswered,omitempty"`   // WhyAttemptsUsedUp: transmissions without an answer in time
+	Broken           int            `json:"broken,omitempty"`       // likewise those whose connection ended before an answer
 	RetryLater       int            `json:"retry_later,omitempty"`  // answers retry later on this connection; 6 = 6 or more
 	RetrySince       time.Time      `json:"retry_since,omitzero"`
 	NextAt           time.Time      `json:"next_at,omitzero"` // next transmission

@@ -595,6 +595,21 @@ var situations = []situation{
 		s.text("truck-1")
 		s.message(s.push("truck-1", "open"))
 	}},
+	{name: "the device wanted it later, fell over and never acked", code: why.AttemptsUsedUp, set: func(c *config.Config) {
+		c.TCP.AckTimeout, c.Delivery.MaxAttempts = config.Duration(3*time.Second), 3
+	}, begin: func(s *scene) {
+		d := s.text("truck-1")
+		id := s.push("truck-1", "open")
+		d.say("RETRY " + strings.Fields(d.hear())[1] + " busy\n")
+		for range 2 {
+			d.hear()
+			d.nc.(*net.TCPConn).SetLinger(0)
+			d.nc.Close()
+			s.offline("truck-1")
+			d = s.text("truck-1")
+		}
+		s.message(id)
+	}},
 	{name: "a list names a stranger", code: why.UnknownClient, begin: func(s *scene) {
 		s.leaves("truck-1")
 		s.delivery(s.many(`{"to":{"clients":["truck-1","truck-2"]},"text":"x"}`), "truck-2")

@@ -70,7 +70,7 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 		"client", w.Client,
 		"status", string(f.Status),
 		"not final", strings.Join(sample, ", "),
-		"attempts", attempts,
+		"attempts", attempts+causes(f),
 		"sent", clock(f.SentAt),
 		"progress", textOf(f.Progress, f.ProgressBase64),
 		"result", textOf(f.Result, f.ResultBase64),
@@ -106,6 +106,20 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 		"claimed", claims(f.Claims),
 		"forgotten", clock(f.ForgottenAt),
 	)
+}
+
+// causes formats what became of the attempts that are used up, "" if that is not known.
+func causes(f *client.MessageFacts) (text string) {
+	if f.Unanswered > 0 {
+		text += fmt.Sprintf(", %d without an answer", f.Unanswered)
+	}
+	if f.Broken > 0 {
+		text += fmt.Sprintf(", %d with a connection that ended", f.Broken)
+	}
+	if text != "" && f.RetryLater > 0 {
+		text += fmt.Sprintf("; %d answers retry later", f.RetryLater)
+	}
+	return text
 }
 
 // latest returns the later of two times.

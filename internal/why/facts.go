@@ -27,10 +27,12 @@ type Facts struct {
 	Progress   []byte
 	LateAckAt  time.Time
 	LateReject bool
+	Unanswered int             // attempts without an answer in time, of a delivery that has used them up
+	Broken     int             // likewise attempts whose connection ended before
 	Counts     *gateway.Counts // of a message to many
 
 	// Of its place at the connection.
-	RetryLater     int // answers retry later on this connection
+	RetryLater     int // answers retry later on this connection; on all, if the attempts are used up
 	RetrySince     time.Time
 	NextAt         time.Time // next transmission
 	WorkingAt      time.Time
@@ -62,7 +64,7 @@ type Facts struct {
 type Delivery struct {
 	Now      time.Time
 	Delivery gateway.Delivery
-	Sent     gateway.Transmissions // of a final delivery without an answer
+	Sent     gateway.Transmissions // of a final delivery
 	// Client is nil when it is not known any more, or not to the caller.
 	Client   *gateway.Client
 	Standing gateway.Standing

@@ -37,7 +37,7 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
   canceled: 'A caller canceled it[ at {final_at}].',
   queue_canceled: 'The queue of {client} was canceled[ at {final_at}].',
   client_forgotten: '{client} was forgotten[ at {final_at}].',
-  attempts_used_up: 'All {attempts} attempts were used up.',
+  attempts_used_up: 'All {attempts} attempts were used up[; {unanswered} had no answer in time][; with {broken} the connection ended][; the device said retry later {retry_later} times besides].',
   unknown_client: '{client} was not known.',
   too_many_clients: 'The gateway knows as many clients as it may.',
   queue_full: 'The queue of {client} was full.',

@@ -35,7 +35,7 @@ export const codes: typeof english = {
     canceled: '调用方[在 {final_at} ]撤回了它。',
     queue_canceled: '{client} 的队列[在 {final_at} ]被撤回。',
     client_forgotten: '{client} [在 {final_at} ]被遗忘。',
-    attempts_used_up: '{attempts} 次尝试已全部用完。',
+    attempts_used_up: '{attempts} 次尝试已全部用完[；{unanswered} 次没有及时回答][；{broken} 次连接先中断][；此外设备 {retry_later} 次要求稍后重试]。',
     unknown_client: '当时没有 {client}。',
     too_many_clients: '网关已知的客户端数量达到上限。',
     queue_full: '{client} 的队列已满。',
