@@ -57,9 +57,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w := &world{keys: apikey.NewKeyset(), secrets: map[string]string{}, ids: map[string]string{}, messages: map[string]string{}}
 	change = append([]func(*Config){func(c *Config) {
 		c.Authorizer = w.keys
-		c.Refused = func() []gateway.RefusedRegistration {
-			return []gateway.RefusedRegistration{refusedOf("a"), refusedOf("b"), refusedOf("g")}
-		}
+		c.Refusals = &fakeRefusals{refusedOf("a"), refusedOf("b"), refusedOf("g")}
 		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "longwire_up 1") })
 	}}, change...)
 	w.harness = newHarness(t, change...)
@@ -268,6 +266,9 @@ var asks = map[string]func(w *world, tenant string) ask{
 	},
 	"GET /v1/refused": func(_ *world, t string) ask {
 		return ask{target: "/v1/refused?prefix=" + string(client(t)), status: 200}
+	},
+	"DELETE /v1/refused/{client}": func(_ *world, t string) ask {
+		return ask{target: "/v1/refused/" + string(client(t)), status: 204}
 	},
 	"GET /v1/clients/{id}": func(_ *world, t string) ask { return ask{target: "/v1/clients/" + string(client(t)), status: 200} },
 	"POST /v1/clients/{id}/probe": func(_ *world, t string) ask {

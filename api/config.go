@@ -26,14 +26,10 @@ type Config struct {
 
 	// Ready returns the checks that /readyz shows. Nil = Gateway.Ready alone.
 	Ready func() []Check
-	// Refused returns the devices that were refused, in the order of their ids,
-	// for /v1/refused. Nil = none.
-	Refused func() []gateway.RefusedRegistration
+	// Refusals has the registrations that were refused. Nil = none are kept.
+	Refusals Refusals
 	// Tokens has the tokens that devices register with. Nil = none are kept.
 	Tokens TokenStore
-	// Refusal returns the last refused registrations of one id; ok is false if none is
-	// kept. Nil = none.
-	Refusal func(gateway.ClientID) (r gateway.RefusedRegistration, ok bool)
 	// Version is shown by /version.
 	Version Version
 	// Metrics serves /metrics. Nil = the route answers 404.

@@ -220,6 +220,7 @@ func TestEveryWriteIsRecorded(t *testing.T) {
 		"client.update unlimited a-truck ok\n", "client.disconnect unlimited a-truck ok\n", "client.probe unlimited a-truck ok\n", "push unlimited a-truck ok\n",
 		"trace.start unlimited a-truck for=1m0s ok\n", "trace.end unlimited a-truck ok\n",
 		"token.create unlimited a-truck dtk_1 ok\n", "token.revoke unlimited a-truck dtk_2 ok\n",
+		"refused.dismiss unlimited a-truck ok\n",
 		"push unlimited 1 clients, a-truck first ok\n", "push unlimited a-truck ok\n", "cancel unlimited " + w.messages["a"] + " ok\n",
 		"cancel unlimited a-truck queue ok\n", "webhook.create unlimited wh_", "webhook.update unlimited wh_", "webhook.delete unlimited wh_", "webhook.replay unlimited wh_", // of redeliver
 		"webhook.replay unlimited wh_", "webhook.update unlimited wh_", "webhook.test unlimited wh_", // of rotate

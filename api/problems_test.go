@@ -216,12 +216,13 @@ func TestProblemsWithoutAStore(t *testing.T) {
 	h.call("DELETE", "/v1/clients/a/trace", "").wantProblem(503, ofStore)
 }
 
-// Whether a trace is of a member of the key's group is for the store to say.
-func TestProblemsOfTracesWithoutAStore(t *testing.T) {
+// Whether a trace, or a refused device, is of a member of the key's group is for the
+// store to say.
+func TestProblemsOfMembersWithoutAStore(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	t.Cleanup(func() { store.Close() })
 	keys := apikey.NewKeyset()
-	_, secret, err := keys.Create(apikey.Spec{Name: "k", Scopes: apikey.ClientsRead, Limit: apikey.Limit{Group: "gang"}}, time.Now())
+	_, secret, err := keys.Create(apikey.Spec{Name: "k", Scopes: apikey.ClientsRead | apikey.DevicesWrite, Limit: apikey.Limit{Group: "gang"}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +230,10 @@ func TestProblemsOfTracesWithoutAStore(t *testing.T) {
 	if _, err := h.timeline.StartTrace(timeline.Trace{Client: "a", For: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline, Authorizer: keys})
+	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline, Authorizer: keys, Refusals: &fakeRefusals{{Client: "a"}}})
 	h.call("GET", "/v1/traces", "", "X-API-Key", secret).wantProblem(503, ofStore)
+	h.call("GET", "/v1/refused", "", "X-API-Key", secret).wantProblem(503, ofStore)
+	h.call("DELETE", "/v1/refused/a", "", "X-API-Key", secret).wantProblem(503, ofStore)
 }
 
 // diskFull accepts nothing.

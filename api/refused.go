@@ -4,8 +4,20 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/audit"
 )
+
+// Refusals has the registrations that were refused, by the id that the device asked for.
+type Refusals interface {
+	// Refused returns all entries in the order of their ids.
+	Refused() []gateway.RefusedRegistration
+	// Refusal returns the entry of one id; ok is false if none is kept.
+	Refusal(gateway.ClientID) (r gateway.RefusedRegistration, ok bool)
+	// Dismiss removes the entry of one id, and reports whether there was one.
+	Dismiss(gateway.ClientID) bool
+}
 
 // RefusedRegistration is a device that asked to register and was refused.
 type RefusedRegistration struct {
@@ -37,7 +49,7 @@ func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
 //
 //	@ID				listRefused
 //	@Summary		List devices that were refused
-//	@Description	In the order of their ids, with the address, the dialect and the reason of the last time. The list is in memory and bounded: at most 1,000 ids, 100 of them from one address; one that is let in later leaves it.
+//	@Description	In the order of their ids, with the address, the dialect and the reason of the last time: devices without the right credential, and devices that are blocked, whose id is in use, or for which there is no room. The list is in memory and bounded: for each of the two kinds at most 1,000 ids, 100 of them from one address. A device that is let in later, or is dismissed, leaves it.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			prefix	query		string	false	"ids that begin with this"
@@ -55,8 +67,13 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := RefusedRegistrationPage{Items: []RefusedRegistration{}, Now: s.now()}
-	for _, k := range s.refusedRegistrations() {
-		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) || !viewOf(w).MaySee(k.Client) {
+	for _, k := range s.refusedDevices() {
+		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) {
+			continue
+		}
+		if mine, err := viewOf(w).Inside(k.Client); err != nil {
+			return err
+		} else if !mine {
 			continue
 		}
 		if len(page.Items) == limit {
@@ -69,10 +86,52 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// refusedRegistrations returns the refused devices, none if Config.Refused is nil.
-func (s *server) refusedRegistrations() []gateway.RefusedRegistration {
-	if s.cfg.Refused == nil {
+// dismissRefused removes an entry of the list of refused devices.
+//
+//	@ID				dismissRefused
+//	@Summary		Dismiss a refused device
+//	@Description	Removes it from the list, and from the answers to why. It stays refused: when it asks again, it is listed again, with a count of 1.
+//	@Tags			clients
+//	@Produce		json
+//	@Param			client	path	string	true	"the id that the device asked for"
+//	@Success		204
+//	@x-scope		"devices:write"
+//	@Router			/v1/refused/{client} [delete]
+func (s *server) dismissRefused(w http.ResponseWriter, r *http.Request) error {
+	id, err := clientParam(r, "client")
+	if err != nil {
+		return err
+	}
+	if err := queryOf(r).done(); err != nil {
+		return err
+	}
+	mine, err := viewOf(w).Inside(id)
+	if err == nil && (!mine || s.cfg.Refusals == nil || !s.cfg.Refusals.Dismiss(id)) {
+		err = problem.New(problem.RefusedNotFound, "no refused device %q is listed", id)
+	}
+	viewOf(w).Record(audit.DismissRefused, string(id), err)
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// refusedDevices returns the refused devices in the order of their ids.
+func (s *server) refusedDevices() []gateway.RefusedRegistration {
+	if s.cfg.Refusals == nil {
 		return nil
 	}
-	return s.cfg.Refused()
+	return s.cfg.Refusals.Refused()
+}
+
+// refusal returns the refused registrations of one id, nil for none.
+func (s *server) refusal(id gateway.ClientID) *gateway.RefusedRegistration {
+	if s.cfg.Refusals == nil {
+		return nil
+	}
+	if r, ok := s.cfg.Refusals.Refusal(id); ok {
+		return &r
+	}
+	return nil
 }

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,17 +13,36 @@ import (
 )
 
 // refused are three devices that were, in the order of their ids.
-func refused() []gateway.RefusedRegistration {
+func refused() *fakeRefusals {
 	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
-	return []gateway.RefusedRegistration{
+	return &fakeRefusals{
 		{Client: "a-1", Count: 3, FirstAt: at, LastAt: at.Add(time.Minute), Remote: netip.MustParseAddrPort("192.0.2.7:4711"), Dialect: "v2", Reason: "wrong_token"},
 		{Client: "a-2", Count: 1, FirstAt: at, LastAt: at, Reason: "unknown_device"},
 		{Client: "b-1", Count: 1, FirstAt: at, LastAt: at, Dialect: "v1", Reason: "no_credentials"},
 	}
 }
 
+// fakeRefusals is a list of refused devices, in the order of their ids.
+type fakeRefusals []gateway.RefusedRegistration
+
+func (f *fakeRefusals) Refused() []gateway.RefusedRegistration { return slices.Clone(*f) }
+
+func (f *fakeRefusals) Refusal(id gateway.ClientID) (r gateway.RefusedRegistration, ok bool) {
+	i := slices.IndexFunc(*f, func(r gateway.RefusedRegistration) bool { return r.Client == id })
+	if i < 0 {
+		return r, false
+	}
+	return (*f)[i], true
+}
+
+func (f *fakeRefusals) Dismiss(id gateway.ClientID) bool {
+	before := len(*f)
+	*f = slices.DeleteFunc(*f, func(r gateway.RefusedRegistration) bool { return r.Client == id })
+	return len(*f) < before
+}
+
 func TestRefusedDevicesAreListed(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Refused = refused })
+	h := newHarness(t, func(c *Config) { c.Refusals = refused() })
 	page := decode[RefusedRegistrationPage](h.call("GET", "/v1/refused?limit=2", "").want(200))
 	want := RefusedRegistration{Client: "a-1", Count: 3, FirstAt: "2026-11-22T08:00:00.000Z", LastAt: "2026-11-22T08:01:00.000Z",
 		RemoteAddr: "192.0.2.7:4711", Dialect: "v2", Reason: "wrong_token"}
@@ -40,5 +62,57 @@ func TestRefusedDevicesAreListed(t *testing.T) {
 	none := decode[RefusedRegistrationPage](newHarness(t).call("GET", "/v1/refused", "").want(200))
 	if none.Items == nil || len(none.Items) != 0 {
 		t.Errorf("without anybody who remembers: %+v", none)
+	}
+}
+
+// A dismissed device leaves the list and the answers to why, and no other device does.
+func TestARefusedDeviceIsDismissed(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Refusals = refused() })
+	listed := func() (all []string) {
+		for _, r := range decode[RefusedRegistrationPage](h.call("GET", "/v1/refused", "").want(200)).Items {
+			all = append(all, r.Client)
+		}
+		return all
+	}
+	h.call("GET", "/v1/clients/a-2/why", "").want(200)
+	if a := h.call("DELETE", "/v1/refused/a-2", "").want(204); len(a.body) != 0 {
+		t.Errorf("the answer has the body %s", a.body)
+	}
+	if got := listed(); !slices.Equal(got, []string{"a-1", "b-1"}) {
+		t.Errorf("after a-2 was dismissed: %v", got)
+	}
+	h.call("GET", "/v1/clients/a-2/why", "").wantProblem(404, ofClient)
+	for _, id := range []string{"a-2", "a-", "none"} {
+		h.call("DELETE", "/v1/refused/"+id, "").wantProblem(404, problem.RefusedNotFound)
+	}
+	h.call("DELETE", "/v1/refused/a-1?prefix=a", "").wantProblem(400, problem.InvalidParameter)
+	h.call("DELETE", "/v1/refused/"+strings.Repeat("a", 129), "").wantProblem(400, problem.InvalidParameter)
+	if got := listed(); len(got) != 2 {
+		t.Errorf("calls that failed have dismissed one: %v", got)
+	}
+	newHarness(t).call("DELETE", "/v1/refused/a-1", "").wantProblem(404, problem.RefusedNotFound)
+}
+
+// A tenant dismisses its own refused devices. Another tenant's are not found, and both
+// are in the audit log.
+func TestTenantsDismissTheirOwnRefusedDevices(t *testing.T) {
+	w, entries := audited(t)
+	w.as("a", "DELETE", "/v1/refused/b-truck", "").wantProblem(404, problem.RefusedNotFound)
+	w.as("g", "DELETE", "/v1/refused/a-truck", "").wantProblem(404, problem.RefusedNotFound)
+	w.as("clients:write", "DELETE", "/v1/refused/a-truck", "").wantProblem(403, problem.InsufficientScope)
+	w.as("a", "DELETE", "/v1/refused/a-truck", "").want(204)
+	w.as("g", "DELETE", "/v1/refused/g-truck", "").want(204)
+	page := decode[RefusedRegistrationPage](w.as("unlimited", "GET", "/v1/refused", "").want(200))
+	if len(page.Items) != 1 || page.Items[0].Client != "b-truck" {
+		t.Errorf("left are %+v, want b-truck", page.Items)
+	}
+	var got []string
+	for _, e := range entries() {
+		if e["msg"] == "refused.dismiss" {
+			got = append(got, fmt.Sprint(e["name"], " ", e["target"], " ", e["result"]))
+		}
+	}
+	if want := []string{"a b-truck refused-not-found", "g a-truck refused-not-found", "a a-truck ok", "g g-truck ok"}; !slices.Equal(got, want) {
+		t.Errorf("audited are %q, want %q", got, want)
 	}
 }

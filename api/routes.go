@@ -139,7 +139,8 @@ func (s *server) endpoints() []endpoint {
 		{method: "POST", pattern: "/v1/clients/{id}/tokens", need: apikey.DevicesWrite, handler: s.createToken, fails: slices.Concat(ofTokens, []problem.Kind{ofLimits, problem.TokenNotFound, problem.TooManyTokens})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/tokens/{token}", need: apikey.DevicesWrite, handler: s.revokeToken, fails: slices.Concat(ofTokens, []problem.Kind{problem.TokenNotFound})},
 
-		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor}},
+		{method: "GET", pattern: "/v1/refused", need: apikey.ClientsRead, handler: s.listRefused, head: true, fails: []problem.Kind{problem.InvalidCursor, ofStore}},
+		{method: "DELETE", pattern: "/v1/refused/{client}", need: apikey.DevicesWrite, handler: s.dismissRefused, fails: []problem.Kind{problem.RefusedNotFound, ofStore}},
 
 		{method: "GET", pattern: "/v1/messages", need: apikey.MessagesRead, handler: s.listMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor}, ofMessage...)},
 		{method: "POST", pattern: "/v1/messages", need: apikey.MessagesWrite, handler: s.pushMany, fails: ofPushMany},

@@ -57,7 +57,7 @@ var features = []struct {
 	{"device_tokens", func(c *Config) bool { return c.Tokens != nil }},
 	{"timeline", func(c *Config) bool { return c.Timeline != nil }},
 	{"simulator", func(c *Config) bool { return c.Simulator != nil && c.Simulator.Enabled() }},
-	{"refused", func(c *Config) bool { return c.Refused != nil }},
+	{"refused", func(c *Config) bool { return c.Refusals != nil }},
 	{"metrics", func(c *Config) bool { return c.Metrics != nil }},
 }
 

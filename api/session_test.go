@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
-	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
@@ -73,7 +72,7 @@ func TestWhoAmI(t *testing.T) {
 func TestASessionListsTheFeaturesThatAreOn(t *testing.T) {
 	of := func(change func(*Config)) []string {
 		h := newHarness(t, func(c *Config) {
-			c.Webhooks, c.Consumers, c.Tokens, c.Timeline, c.Simulator, c.Refused, c.Metrics = nil, nil, nil, nil, nil, nil, nil
+			c.Webhooks, c.Consumers, c.Tokens, c.Timeline, c.Simulator, c.Refusals, c.Metrics = nil, nil, nil, nil, nil, nil, nil
 			change(c)
 		})
 		return decode[Session](h.call("GET", "/v1/session", "").want(200)).Features
@@ -84,7 +83,7 @@ func TestASessionListsTheFeaturesThatAreOn(t *testing.T) {
 		"device_tokens": func(c *Config) { c.Tokens = &fakeTokens{} },
 		"timeline":      func(c *Config) { c.Timeline = &timeline.Book{} },
 		"simulator":     func(c *Config) { c.Simulator = simulatorWhile(true) },
-		"refused":       func(c *Config) { c.Refused = func() []gateway.RefusedRegistration { return nil } },
+		"refused":       func(c *Config) { c.Refusals = &fakeRefusals{} },
 		"metrics":       func(c *Config) { c.Metrics = http.NotFoundHandler() },
 	}
 	for name, change := range on {

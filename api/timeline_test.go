@@ -26,14 +26,19 @@ func (h *harness) framed(client string, typ protocol.FrameType, out bool, b stri
 func TestATimelineIsReadInPages(t *testing.T) {
 	h := newHarness(t)
 	h.known("truck")
+	for closed := false; !closed; time.Sleep(2 * logSkew) { // the close is logged later
+		p, err := h.gateway.ClientEvents(gateway.ClientEventQuery{Client: "truck", Limit: 1, Scan: 10})
+		closed = err == nil && len(p.Items) == 1 && p.Items[0].Type == gateway.EventClientDisconnected
+	}
 	for i := range 10 {
 		h.framed("truck", protocol.FrameData, false, fmt.Sprint("DATA 1 ", i, "\n"))
 	}
 	all := decode[Timeline](h.call("GET", "/v1/clients/truck/timeline", "").want(200))
-	if len(all.Items) != 11 || all.Items[0].Source != "record" || all.Items[0].What != "closed" || all.Items[0].By != "device" || all.Before != "" || all.Dropped {
-		t.Fatalf("%+v, want the last close, of the client's record, and 10 frames", all)
+	if len(all.Items) != 12 || all.Items[0].Source != "log" || all.Items[0].What != "connected" || all.Items[1].Source != "log" || all.Items[1].What != "closed" || all.Items[1].By != "device" ||
+		all.Before != "" || all.Dropped || all.Memory != all.Items[2].At {
+		t.Fatalf("%+v, want the connection and its close, of the log, and 10 frames", all)
 	}
-	for _, e := range all.Items[1:] {
+	for _, e := range all.Items[2:] {
 		if e.Source != "memory" || e.What != "frame" || e.Frame != "data" || e.Direction != "in" || e.Bytes != 9 || e.Number != "1" || e.Text != "" {
 			t.Errorf("%+v", e)
 		}
@@ -49,7 +54,7 @@ func TestATimelineIsReadInPages(t *testing.T) {
 		}
 		before = "&before=" + page.Before
 	}
-	if len(got) != len(all.Items) || got[0] != all.Items[10].ID || got[10] != all.Items[0].ID {
+	if len(got) != len(all.Items) || got[0] != all.Items[11].ID || got[11] != all.Items[0].ID {
 		t.Errorf("pages have %q, want all of %+v", got, all.Items)
 	}
 	for _, query := range []string{"limit=0", "limit=1001", "before=x", "message=truck", "follow=maybe", "follow=true&before=5", "color=red"} {
@@ -103,7 +108,7 @@ func TestATraceShowsPayloadsToThoseWhoMayReadMessages(t *testing.T) {
 		}
 		withheld := 0
 		for _, e := range tl.Items {
-			if e.Withheld {
+			if e.Withheld && e.Source == "memory" {
 				withheld++
 			}
 			if e.Frame == "heartbeat" && e.Text != "PING\n" || e.Frame == "close" && e.Hex != "0702" {
@@ -165,10 +170,8 @@ func TestTimelinesThatAreOff(t *testing.T) {
 // devices.
 func TestATimelineOfAStranger(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Refusal = func(id gateway.ClientID) (gateway.RefusedRegistration, bool) {
-			at := time.UnixMilli(1_763_800_000_123)
-			return gateway.RefusedRegistration{Client: id, Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}, id == "stranger"
-		}
+		at := time.UnixMilli(1_763_800_000_123)
+		c.Refusals = &fakeRefusals{{Client: "stranger", Count: 3, FirstAt: at, LastAt: at.Add(time.Second), Remote: netip.MustParseAddrPort("192.0.2.7:40112"), Dialect: "v2", Reason: "unknown_device"}}
 	})
 	tl := decode[Timeline](h.call("GET", "/v1/clients/stranger/timeline", "").want(200))
 	if len(tl.Items) != 1 || tl.Items[0].What != "refused" || tl.Items[0].Count != 3 || tl.Items[0].Reason != "unknown_device" || tl.Items[0].Source != "record" {
@@ -281,4 +284,47 @@ func TestTracesOfAGroupNeedTheStore(t *testing.T) {
 	}
 	h.handler = New(Config{Gateway: gatewaytest.New(t, failing{store}, gateway.Config{}), Timeline: h.timeline, Authorizer: keys})
 	h.call("GET", "/v1/traces", "", "Authorization", "Bearer "+secret).wantProblem(503, ofStore)
+}
+
+// What the event log has of a client follows behind its entries in memory: payloads for
+// keys that may read messages, and for a key with a limit what its limit allows.
+func TestATimelineHasTheEventLog(t *testing.T) {
+	w := newWorld(t)
+	uplink := func(key, id string) *TimelineEntry {
+		t.Helper()
+		tl := decode[Timeline](w.as(key, "GET", "/v1/clients/"+id+"/timeline", "").want(200))
+		for i := range tl.Items {
+			if e := &tl.Items[i]; e.What == "uplink" {
+				return e
+			}
+		}
+		return nil
+	}
+	for _, key := range []string{"unlimited", "a"} {
+		if e := uplink(key, "a-truck"); e == nil || e.Text != "from a" || e.Bytes != 6 || e.Number != "1" || e.Uplink == 0 || e.Source != "log" || e.Withheld {
+			t.Errorf("%s sees %+v, want the uplink", key, e)
+		}
+	}
+	if e := uplink("events:read", "a-truck"); e == nil || e.Text != "" || e.Hex != "" || !e.Withheld {
+		t.Errorf("a key that may not read messages sees %+v, want the uplink without its payload", e)
+	}
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	if e := uplink("b", "b-truck"); e == nil {
+		t.Error("b does not see the uplink of its client")
+	}
+	if e := uplink("g", "b-truck"); e != nil {
+		t.Errorf("g sees %+v from before the client joined its group", e)
+	}
+	target := "/v1/clients/a-truck/timeline?"
+	for _, query := range []string{"before=log-0", "before=log-x", "before=evt_1", "since=x", "until=12", "follow=true&since=1h", "follow=true&until=1h", "follow=true&before=log-1"} {
+		w.as("a", "GET", target+query, "").wantProblem(400, problem.InvalidParameter)
+	}
+	if tl := decode[Timeline](w.as("a", "GET", target+"until=1h", "").want(200)); len(tl.Items) != 0 || tl.Before != "" {
+		t.Errorf("of an hour ago: %+v", tl)
+	}
+	w.as("unlimited", "DELETE", "/v1/clients/a-truck?forget=true", "").want(204)
+	w.device("a-truck", gatewaytest.Options{})
+	if e := uplink("a", "a-truck"); e != nil {
+		t.Errorf("the log shows %+v from before the client was forgotten", e)
+	}
 }

@@ -50,7 +50,9 @@ type MessageFacts struct {
 	ProgressBase64   []byte      `json:"progress_base64,omitempty" swaggertype:"string" format:"byte"`                        // the same if it is no text
 	LateAckAt        string      `json:"late_ack_at,omitempty" format:"date-time"`                                            // when the device answered after the status was final
 	LateVerdict      string      `json:"late_verdict,omitempty" enums:"ok,reject"`                                            // verdict of the late answer
-	RetryLater       int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 6 stands for 6 or more
+	Unanswered       int         `json:"unanswered,omitempty"`                                                                // attempts_used_up: transmissions without an answer in time
+	Broken           int         `json:"broken,omitempty"`                                                                    // attempts_used_up: transmissions whose connection ended before an answer
+	RetryLater       int         `json:"retry_later,omitempty"`                                                               // times that the device said retry later on this connection; 6 stands for 6 or more; of attempts_used_up those on all connections
 	RetrySince       string      `json:"retry_since,omitempty" format:"date-time"`                                            // the first of them
 	NextAt           string      `json:"next_at,omitempty" format:"date-time"`                                                // of the next transmission
 	WorkingAt        string      `json:"working_at,omitempty" format:"date-time"`                                             // when the device said last that it works on it
@@ -100,10 +102,26 @@ type ClientFacts struct {
 	Refused          *WhyRefused `json:"refused,omitempty"`                              // its refused registrations
 	ForgottenAt      string      `json:"forgotten_at,omitempty" format:"date-time"`      // when it was forgotten, as far as this process knows
 	Takeovers        int         `json:"takeovers,omitempty"`                            // connections in quick succession that have replaced each other
+	Claims           []Claim     `json:"claims,omitempty"`                               // addresses from which connections have claimed its id in turn, the latest first and at most 8; a second one may be another device's
 	LastSeenAt       string      `json:"last_seen_at,omitempty" format:"date-time"`      // last sign of life of a client that is connected and does not answer a heartbeat
 	Disconnects      int         `json:"disconnects,omitempty"`                          // closes of the client's connections in quick succession, from 5 on
 	DisconnectsSince string      `json:"disconnects_since,omitempty" format:"date-time"` // the first of them
 } //@name ClientFacts
+
+// Claim is an address from which connections have claimed the id of a client.
+type Claim struct {
+	RemoteAddr string `json:"remote_addr" validate:"required" example:"192.0.2.7:40112"` // of the last connection from this address
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                      // that it spoke
+	Count      int    `json:"count" validate:"required"`                                 // connections from this address, also refused ones
+	LastAt     string `json:"last_at" validate:"required" format:"date-time"`            // the last of them
+} //@name Claim
+
+func claimsView(list []gateway.Claim) (out []Claim) {
+	for _, c := range list {
+		out = append(out, Claim{RemoteAddr: c.Remote.String(), Dialect: c.Dialect, Count: c.Count, LastAt: stamp(c.At)})
+	}
+	return out
+}
 
 // DeliveryDetail is one delivery with its history.
 type DeliveryDetail struct {
@@ -172,26 +190,12 @@ func (s *server) whyMessage(w http.ResponseWriter, r *http.Request) error {
 func (s *server) question(v *tenant.View, st *tenant.Standing, now time.Time) *why.Delivery {
 	q := &why.Delivery{Now: now, Delivery: st.Delivery, Sent: st.Sent, Client: st.Client, Standing: st.At}
 	if !st.Delivery.State.Final() && !st.At.Live {
-		q.Refused = s.refusal(v, st.Delivery.Client)
+		q.Refused = s.refusal(st.Delivery.Client)
 	}
 	if !st.Delivery.State.Final() {
 		q.Unstable = v.Unstable(st.Delivery.Client)
 	}
 	return q
-}
-
-// refusal returns the last refused registrations of a client, nil for none.
-func (s *server) refusal(v *tenant.View, id gateway.ClientID) *gateway.RefusedRegistration {
-	last, ok := v.Refusal(id)
-	if s.cfg.Refusal != nil {
-		if r, known := s.cfg.Refusal(id); known && (!ok || r.LastAt.After(last.LastAt)) {
-			last, ok = r, true
-		}
-	}
-	if !ok {
-		return nil
-	}
-	return &last
 }
 
 // sample judges some deliveries of a message to many, nil if all are final.
@@ -220,7 +224,7 @@ func (s *server) sample(v *tenant.View, m *gateway.Message, now time.Time) (*Why
 func messageFacts(f *why.Facts, now time.Time) MessageFacts {
 	v := MessageFacts{Status: f.State.String(), Reason: f.Reason, CreatedAt: stamp(f.CreatedAt), ExpiresAt: stamp(f.ExpiresAt),
 		FinalAt: stamp(f.FinalAt), Attempts: f.Attempts, SentAt: stamp(f.SentAt), LateAckAt: stamp(f.LateAckAt),
-		RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
+		Unanswered: f.Unanswered, Broken: f.Broken, RetryLater: f.RetryLater, RetrySince: stamp(f.RetrySince), NextAt: stamp(f.NextAt), WorkingAt: stamp(f.WorkingAt),
 		MisackedAt: stamp(f.MisackedAt), AskedAt: stamp(f.AskedAt), Window: f.Window, InFlight: f.InFlight, Behind: string(f.Behind),
 		BehindAttempts: f.BehindAttempts, BehindSentAt: stamp(f.BehindSentAt), Unwritten: f.Unwritten,
 		OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
@@ -292,9 +296,9 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
+	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Claims: p.Claims, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
 	if p.Client != nil || view.MaySee(id) {
-		q.Refused = s.refusal(view, id)
+		q.Refused = s.refusal(id)
 	}
 	verdict, ok := why.OfClient(q)
 	if !ok {
@@ -303,7 +307,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	f := &verdict.Facts
 	return writeJSON(w, http.StatusOK, ClientWhy{Client: string(id), Code: string(verdict.Code), Sentence: verdict.Sentence, Now: stamp(now),
 		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
-			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers,
+			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers, Claims: claimsView(f.Claims),
 			LastSeenAt: stamp(f.LastSeenAt), Disconnects: f.Disconnects, DisconnectsSince: stamp(f.DisconnectsSince)}})
 }
 

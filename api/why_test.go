@@ -1,19 +1,20 @@
 package api
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
 )
 
 // refusing is a gateway that has refused the device a-lost.
 func refusing(c *Config) {
-	c.Refusal = func(id gateway.ClientID) (r gateway.RefusedRegistration, ok bool) {
-		at := time.Now()
-		return gateway.RefusedRegistration{Client: id, Count: 2, FirstAt: at, LastAt: at, Reason: "wrong_token"}, id == "a-lost"
-	}
+	at := time.Now()
+	c.Refusals = &fakeRefusals{{Client: "a-lost", Count: 2, FirstAt: at, LastAt: at, Reason: "wrong_token"}}
 }
 
 // An id that is not known, and was refused or forgotten, is shown to those who may see
@@ -70,5 +71,27 @@ func TestCancelQueueRefusesAnEmptyThrough(t *testing.T) {
 	done := decode[QueueCanceled](w.as("a", "DELETE", "/v1/clients/a-truck/messages?through="+w.messages["a"], "").want(200))
 	if c := decode[Client](w.as("a", "GET", "/v1/clients/a-truck", "")); done.Canceled != before-1 || c.Queued != 1 {
 		t.Errorf("%+v of %d, and %d are queued; want the later one alone", done, before, c.Queued)
+	}
+}
+
+// The addresses of two devices with one id are for those who may see the client.
+func TestClaimsAreForThoseWhoMaySeeTheClient(t *testing.T) {
+	w := newWorld(t)
+	for _, addr := range []string{"192.0.2.7:1", "198.51.100.9:2", "192.0.2.7:3"} {
+		remote := netip.MustParseAddrPort(addr)
+		w.device("a-truck", gatewaytest.Options{Remote: remote, Hello: gateway.Hello{Remote: remote, Dialect: "text"}})
+	}
+	for _, key := range []string{"unlimited", "clients:read", "a"} {
+		got := decode[ClientWhy](w.as(key, "GET", "/v1/clients/a-truck/why", "").want(200))
+		if c := got.Facts.Claims; got.Code != "online_flapping" || len(c) != 2 || c[0].RemoteAddr != "192.0.2.7:3" || c[0].Count != 2 || c[1].RemoteAddr != "198.51.100.9:2" {
+			t.Errorf("%s hears %+v, want both addresses", key, got)
+		}
+	}
+	for _, key := range []string{"b", "g"} {
+		w.as(key, "GET", "/v1/clients/a-truck/why", "").wantProblem(404, ofClient)
+	}
+	a := w.as("messages:read", "GET", "/v1/messages/"+w.messages["a"]+"/why?client=a-truck", "").want(200)
+	if strings.Contains(string(a.body), "192.0.2.7") {
+		t.Errorf("a key without clients:read hears the address: %s", a.body)
 	}
 }

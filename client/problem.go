@@ -35,6 +35,7 @@ const (
 	CodeTooManyKeys          Code = "too-many-keys"
 	CodeTokenNotFound        Code = "token-not-found"
 	CodeTooManyTokens        Code = "too-many-tokens"
+	CodeRefusedNotFound      Code = "refused-not-found" // no refused device with this id is listed
 	CodeEventNotFound        Code = "event-not-found"
 	CodeWebhookNotFound      Code = "webhook-not-found"
 	CodeConsumerNotFound     Code = "consumer-not-found"

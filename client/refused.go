@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"iter"
+	"net/http"
 	"net/url"
 	"time"
 )
@@ -16,6 +17,13 @@ type RefusedRegistration struct {
 	RemoteAddr string    `json:"remote_addr,omitempty"` // of the last refusal, as are the next two
 	Dialect    string    `json:"dialect,omitempty"`
 	Reason     string    `json:"reason"`
+}
+
+// DismissRefused removes a device from the list of refused ones. If it asks again, it is
+// listed again, with a count of 1. Errors: CodeRefusedNotFound.
+func (c *Client) DismissRefused(ctx context.Context, id string) error {
+	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/refused/" + url.PathEscape(id)}, nil)
+	return err
 }
 
 // RefusedQuery selects refused devices.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -35,6 +36,28 @@ func TestRefusedRegistrationsFollowCursors(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"/v1/refused?limit=500&prefix=m-", "/v1/refused?cursor=x&limit=500&prefix=m-"}, asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusedDeviceIsDismissed(t *testing.T) {
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.RequestURI())
+		if len(asked) == 1 {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		answer(w, 404, `{"type":"/docs/problems/refused-not-found","status":404,"title":"No such refused device"}`)
+	})
+	if err := c.DismissRefused(t.Context(), "m-1"); err != nil {
+		t.Error(err)
+	}
+	var p *Problem
+	if err := c.DismissRefused(t.Context(), "m@2"); !errors.As(err, &p) || p.Code() != CodeRefusedNotFound {
+		t.Errorf("got %v, want %s", err, CodeRefusedNotFound)
+	}
+	if diff := cmp.Diff([]string{"DELETE /v1/refused/m-1", "DELETE /v1/refused/m@2"}, asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }

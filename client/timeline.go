@@ -17,8 +17,9 @@ import (
 type Timeline struct {
 	Client      string          `json:"client"`
 	Now         time.Time       `json:"now"`
-	Items       []TimelineEntry `json:"items"`            // the oldest first
-	Before      string          `json:"before,omitempty"` // TimelineQuery.Before for older entries; "" when there are none
+	Items       []TimelineEntry `json:"items"`                // the oldest first
+	Before      string          `json:"before,omitempty"`     // TimelineQuery.Before for older entries; "" when there are none
+	MemoryFrom  time.Time       `json:"memory_from,omitzero"` // the oldest entry in memory; older ones are from the event log
 	Dropped     bool            `json:"dropped,omitempty"`
 	TracedUntil time.Time       `json:"traced_until,omitzero"` // zero without a trace
 }
@@ -28,8 +29,8 @@ type TimelineEntry struct {
 	ID         string    `json:"id"`
 	At         time.Time `json:"at"`
 	Until      time.Time `json:"until,omitzero"` // heartbeats, refused: of the last one
-	Source     string    `json:"source"`         // memory; record: taken from the client's record
-	What       string    `json:"what"`           // connected, refused, closed, frame, heartbeats, heartbeat_missed, delivery, overflow
+	Source     string    `json:"source"`         // memory; record: taken from the client's record; log: from the event log
+	What       string    `json:"what"`           // connected, refused, closed, frame, heartbeats, heartbeat_missed, delivery, overflow; uplink: from the log
 	Connection time.Time `json:"connection,omitzero"`
 	Count      int       `json:"count,omitempty"` // heartbeats, refused
 
@@ -42,7 +43,7 @@ type TimelineEntry struct {
 
 	Direction string `json:"direction,omitempty"` // frame: in is from the device, out to it
 	Frame     string `json:"frame,omitempty"`     // its type
-	Bytes     int    `json:"bytes,omitempty"`     // its size on the wire
+	Bytes     int    `json:"bytes,omitempty"`     // its size on the wire; uplink: the size of the payload
 	Number    string `json:"number,omitempty"`    // of the payload; e7 counts within the connection
 	Code      string `json:"code,omitempty"`      // of an ack
 	Duplicate bool   `json:"duplicate,omitempty"`
@@ -51,6 +52,7 @@ type TimelineEntry struct {
 	Cut       bool   `json:"cut,omitempty"`      // Text and Hex have the first bytes only
 	Withheld  bool   `json:"withheld,omitempty"` // the key may not read messages
 
+	Uplink   uint64 `json:"uplink,omitempty"`  // uplink: its sequence
 	State    string `json:"state,omitempty"`   // delivery
 	Message  string `json:"message,omitempty"` // delivery, and frame if it is known
 	Attempts int    `json:"attempts,omitempty"`
@@ -72,8 +74,10 @@ func (e *TimelineEntry) Raw() []byte {
 // TimelineQuery selects entries of a timeline.
 type TimelineQuery struct {
 	Message string // entries of the deliveries of this message; "" = all
-	Before  string // entries before this id; "" = the newest
+	Before  string // entries before this id, or Timeline.Before; "" = the newest
 	Limit   int    // 1 to 1,000; 0 = 200
+
+	Since, Until time.Time // entries from Since on and before Until; zero = no bound
 }
 
 func (q TimelineQuery) values() url.Values {
@@ -83,10 +87,16 @@ func (q TimelineQuery) values() url.Values {
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
+	for name, t := range map[string]time.Time{"since": q.Since, "until": q.Until} {
+		if !t.IsZero() {
+			v.Set(name, t.Format(time.RFC3339Nano))
+		}
+	}
 	return v
 }
 
-// Timeline returns the last events of a client.
+// Timeline returns the last events of a client. A page with Timeline.Before may have no
+// entry, because the event log has other clients' events.
 func (c *Client) Timeline(ctx context.Context, id string, q TimelineQuery) (*Timeline, error) {
 	t := &Timeline{}
 	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id) + "/timeline", query: q.values(), idempotent: true}, t)

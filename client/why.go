@@ -44,6 +44,8 @@ type MessageFacts struct {
 	ProgressBase64   []byte         `json:"progress_base64,omitempty"`
 	LateAckAt        time.Time      `json:"late_ack_at,omitzero"`
 	LateVerdict      string         `json:"late_verdict,omitempty"` // "ok" or "reject"
+	Unanswered       int            `json:"unanswered,omitempty"`   // WhyAttemptsUsedUp: transmissions without an answer in time
+	Broken           int            `json:"broken,omitempty"`       // likewise those whose connection ended before an answer
 	RetryLater       int            `json:"retry_later,omitempty"`  // answers retry later on this connection; 6 = 6 or more
 	RetrySince       time.Time      `json:"retry_since,omitzero"`
 	NextAt           time.Time      `json:"next_at,omitzero"` // next transmission
@@ -97,6 +99,15 @@ type ClientFacts struct {
 	Disconnects      int        `json:"disconnects,omitempty"` // in quick succession, from 5 on
 	DisconnectsSince time.Time  `json:"disconnects_since,omitzero"`
 	Takeovers        int        `json:"takeovers,omitempty"` // in quick succession
+	Claims           []Claim    `json:"claims,omitempty"`    // of its id by several connections in turn; the latest first, at most 8
+}
+
+// Claim is an address from which connections have claimed the id of a client.
+type Claim struct {
+	RemoteAddr string    `json:"remote_addr"` // of the last connection from this address
+	Dialect    string    `json:"dialect,omitempty"`
+	Count      int       `json:"count"` // connections, also refused ones
+	LastAt     time.Time `json:"last_at"`
 }
 
 // DeliveryDetail is one delivery with its history.

@@ -39,7 +39,7 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	if err := g.reserve(ctx, h.Client); err != nil {
+	if err := g.reserve(ctx, &h); err != nil {
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
@@ -63,7 +63,7 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 		s.ask(h.AskThrough)
 	}
 	g.counts.claimed(h, w)
-	g.enter(s, grant.Credential)
+	g.enter(s, &h, grant.Credential)
 	g.checkAgain(s, grant.Credential)
 	return s, w, nil
 }
@@ -85,23 +85,34 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 
 // reserve takes the client's place in the hub for a registration, until giveBack.
 // It waits for a registration under way. Errors: CodeIDInUse, CodeUnavailable.
-func (g *Gateway) reserve(ctx context.Context, id ClientID) error {
-	sh := g.hub.shard(id)
-	if err := sh.lockDecided(ctx, id); err != nil {
+func (g *Gateway) reserve(ctx context.Context, h *Hello) error {
+	sh := g.hub.shard(h.Client)
+	if err := sh.lockDecided(ctx, h.Client); err != nil {
 		return err
 	}
-	defer sh.mu.Unlock()
-	if sh.sessions[id] != nil && g.cfg.RejectTwins {
-		g.conflicts.note(id, g.cfg.Now())
+	holder := sh.sessions[h.Client]
+	refused := holder != nil && g.cfg.RejectTwins
+	if !refused {
+		sh.takeLocked(h.Client)
+	}
+	sh.mu.Unlock()
+	if refused {
+		g.noteConflict(holder, h)
 		return IDInUse()
 	}
-	sh.takeLocked(id)
 	return nil
+}
+
+// noteConflict notes that a connection has claimed the id of holder. No lock is held,
+// because it asks the holder's link.
+func (g *Gateway) noteConflict(holder *Session, h *Hello) {
+	now := g.cfg.Now()
+	g.conflicts.note(h.Client, now, claimOf(holder), Claim{Remote: h.Remote, Dialect: h.Dialect, At: now.Round(0)})
 }
 
 // enter makes s the client's live session and closes the one before. The caller
 // has reserved the client's place.
-func (g *Gateway) enter(s *Session, c Credential) {
+func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
@@ -110,9 +121,6 @@ func (g *Gateway) enter(s *Session, c Credential) {
 		s.flaps = old.flapsAfter(s.connectedTime())
 		g.counts.takeovers.Add(1)
 		sh.tallyLocked(s.client, replaced)
-		if s.flaps > 0 {
-			g.conflicts.note(s.client, g.cfg.Now())
-		}
 	} else {
 		s.inherit(g.hub.recallLocked(sh, s.client))
 		g.hub.online.add(s.client)
@@ -124,6 +132,9 @@ func (g *Gateway) enter(s *Session, c Credential) {
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
 	if old != nil {
+		if s.flaps > 0 {
+			g.noteConflict(old, h)
+		}
 		old.link.Close(Close{Code: CloseReplaced, Reason: ReasonReplaced, RetryAfter: flapDelay(s.flaps),
 			Text: "another connection has registered with this id"})
 	}

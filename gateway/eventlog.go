@@ -111,6 +111,11 @@ func (g *Gateway) Entries(prefix, after string, limit int) (Page[Entry, string],
 // EventsBefore returns the position before the first event at or after a time.
 func (g *Gateway) EventsBefore(t time.Time) (uint64, error) { return g.store.EventsBefore(t) }
 
+// ClientEvents returns events of one client, newest first; see Store.
+func (g *Gateway) ClientEvents(q ClientEventQuery) (Page[Event, uint64], error) {
+	return g.store.ClientEvents(q)
+}
+
 // Event returns the event with a number; ok is false if none is kept.
 func (g *Gateway) Event(number uint64) (e Event, ok bool, err error) {
 	if number == 0 {

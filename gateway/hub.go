@@ -51,6 +51,8 @@ type attempt struct {
 	seq      Seq
 	sentAt   int64 // the last of them, Unix nanoseconds
 	attempts int32
+	broken   uint8 // those of attempts whose connection ended before an answer or the ack timeout
+	later    uint8 // answers retry later; this and broken stop at 255
 }
 
 // maxTried bounds the attempts kept for offline clients. Attempts beyond it are

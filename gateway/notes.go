@@ -14,6 +14,7 @@ type flightNotes struct {
 	nextAt     int64  // when the last of them makes it due
 	misackedAt int64  // last ack in the wrong number space
 	askedAt    int64  // when its ASK left on this connection
+	later      uint8  // answers retry later, also on earlier connections; stops at 255
 	happened   []happening
 }
 
@@ -100,6 +101,9 @@ func (s *Session) noteLocked(f *inflight, what Happening) *flightNotes {
 	n.add(now, what)
 	switch what {
 	case HappenedRetryLater:
+		if n.later < 255 {
+			n.later++
+		}
 		if n.retryAt == 0 || f.retries == 0 {
 			n.retryAt = now
 		}

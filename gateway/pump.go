@@ -379,9 +379,10 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		return false, false
 	}
 	f := inflight{seq: p.Seq, message: p.Message}
-	if t, ok := s.triedBeforeLocked(p.Seq); ok {
+	t, repeat := s.triedBeforeLocked(p.Seq)
+	if repeat {
 		p.Dup = true
-		f.attempts, f.sentAt, f.flags = t.attempts, t.sentAt, flightRepeat
+		f.attempts, f.sentAt, f.broken, f.flags = t.attempts, t.sentAt, t.broken, flightRepeat
 	}
 	if p.Many {
 		f.flags |= flightMany
@@ -390,9 +391,14 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		p.Dup, p.Payload = true, nil
 		f.flags |= flightAsked | flightOpen
 	} else if int(f.attempts) >= s.g.cfg.MaxAttempts {
-		s.keepTriedLocked(&f)
+		s.keepTriedLocked(t)
 		s.mu.Unlock()
 		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)
+	}
+	if t.later > 0 {
+		if n := s.notesLocked(&f); n != nil {
+			n.later = t.later
+		}
 	}
 	s.enterLocked(f)
 	s.mu.Unlock()
@@ -416,8 +422,8 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 	if e := s.findLocked(p.Seq, false); e != nil {
 		s.dropLocked(e)
 	}
-	if f.is(flightRepeat) && !s.flags.has(flagClosed) {
-		s.keepTriedLocked(&f)
+	if repeat && !s.flags.has(flagClosed) {
+		s.keepTriedLocked(t)
 	}
 	s.mu.Unlock()
 	switch {

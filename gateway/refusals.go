@@ -51,6 +51,12 @@ func (g *Gateway) noteRefusal(h *Hello, err error) {
 // since the client last registered; ok is false if none is kept.
 func (g *Gateway) Refusal(id ClientID) (r RefusedRegistration, ok bool) { return g.refusals.Of(id) }
 
+// Refused returns the clients with a Refusal, in the order of their ids.
+func (g *Gateway) Refused() []RefusedRegistration { return g.refusals.All() }
+
+// Dismiss removes the Refusal of a client, and reports whether there was one.
+func (g *Gateway) Dismiss(id ClientID) bool { return g.refusals.Forget(id) }
+
 // maxForgotten bounds the forgotten clients that are remembered; the oldest give way.
 const maxForgotten = 4096
 

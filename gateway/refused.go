@@ -111,16 +111,19 @@ func (l *RefusedList) remove(e *list.Element) {
 	l.n.Store(int32(len(l.byID)))
 }
 
-// Forget removes a device that was admitted.
-func (l *RefusedList) Forget(id ClientID) {
+// Forget removes a device, and reports whether it had an entry. The next refusal of the
+// device is its first again.
+func (l *RefusedList) Forget(id ClientID) bool {
 	if l.n.Load() == 0 {
-		return
+		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e, ok := l.byID[id]; ok {
+	e, ok := l.byID[id]
+	if ok {
 		l.remove(e)
 	}
+	return ok
 }
 
 // Len returns the number of entries.

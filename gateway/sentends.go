@@ -59,12 +59,15 @@ func (e *sentEnds) get(id ClientID, seq Seq) (t attempt, lost int64) {
 
 // Transmissions are the transmissions of a delivery that ended without an answer.
 type Transmissions struct {
-	Known    bool // this process knows whether there were any
-	Attempts int  // without those that the device answered with retry later
-	SentAt   time.Time
+	Known      bool // this process knows whether there were any
+	Attempts   int  // without those that the device answered with retry later
+	Broken     int  // attempts whose connection ended before an answer or the ack timeout
+	RetryLater int  // answers retry later
+	SentAt     time.Time
 }
 
-// TransmissionsOf returns the transmissions of a delivery that has expired or was canceled.
+// TransmissionsOf returns the transmissions of a delivery that has expired, was canceled, or
+// has used up its attempts.
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
 // may have made it forgotten.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
@@ -77,7 +80,7 @@ func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 		t = s.attemptOf(d.Seq)
 	}
 	known := t.sentAt != 0 || !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
-	return Transmissions{Known: known, Attempts: int(t.attempts), SentAt: timeOf(t.sentAt)}
+	return Transmissions{Known: known, Attempts: int(t.attempts), Broken: int(t.broken), RetryLater: int(t.later), SentAt: timeOf(t.sentAt)}
 }
 
 // attemptOf returns the transmissions of a delivery in the session, the zero value for none.
@@ -85,7 +88,7 @@ func (s *Session) attemptOf(seq Seq) attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.findLocked(seq, false); f != nil {
-		return attempt{f.seq, f.sentAt, f.attempts}
+		return f.attempt()
 	}
 	if s.work == nil {
 		return attempt{}

@@ -201,7 +201,7 @@ func (s *Session) evict(seq Seq) (wake bool) {
 		return s.releaseLocked()
 	}
 	if f.sentAt != 0 {
-		s.g.ends.add(s.client, attempt{seq, f.sentAt, f.attempts}, s.g.now())
+		s.g.ends.add(s.client, f.attempt(), s.g.now())
 	}
 	s.keepForLateAckLocked(f)
 	return true

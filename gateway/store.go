@@ -171,6 +171,9 @@ type Store interface {
 	// through is the number up to which it has read: the next call goes on behind it.
 	// It is after if there are no more.
 	Events(after uint64, limit int, buf []Event) (events []Event, through uint64, err error)
+	// ClientEvents returns events of one client, newest first. An event about several
+	// clients may have the number of another one of them.
+	ClientEvents(q ClientEventQuery) (Page[Event, uint64], error)
 	// EventSpan returns the number of the last event that was forgotten, and the last
 	// number that was given: the events that are kept lie between.
 	EventSpan() (forgotten, last uint64, err error)
@@ -459,6 +462,16 @@ type Page[T any, K any] struct {
 	Items []T
 	Next  K
 	More  bool
+}
+
+// ClientEventQuery selects events of one client. The log has no index by client, so that a
+// page also ends when the store has looked at many events.
+type ClientEventQuery struct {
+	Client ClientID
+	Before uint64 // below this number, such as Next of the page before; 0 = from the end of the log
+	After  uint64 // above this number
+	Limit  int    // events of the page
+	Scan   int    // events of any client that the store looks at, in all about so many
 }
 
 // TransmissionQuery selects queued transmissions of one client.

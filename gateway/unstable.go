@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,6 +19,7 @@ const (
 	twinQuiet   = 10 * time.Minute // without another: one device is left
 	silentFor   = 10 * time.Minute // how long a silent client counts after it was given up
 	maxConflict = 1_000            // ids in conflict that are remembered
+	maxClaims   = 8                // addresses of one such id; the one that came first gives way
 )
 
 // Unstable is a client whose connections do not last.
@@ -36,10 +39,48 @@ type conflicts struct {
 type conflict struct {
 	first, last time.Time // with a monotonic reading
 	count       int
+	claims      []Claim // the latest last
 }
 
-// note counts a quick takeover, or a refusal because the id is connected.
-func (c *conflicts) note(id ClientID, now time.Time) {
+// Claim is an address from which connections have claimed an id that was connected, or
+// from which the connected one came.
+type Claim struct {
+	Remote  netip.AddrPort // of the last connection from this address
+	Dialect string         // that it spoke
+	Count   int            // connections, also refused ones
+	At      time.Time      // of the last one
+}
+
+// claimOf returns the claim of a live session.
+func claimOf(s *Session) Claim {
+	l := s.link.Stats()
+	return Claim{Remote: l.RemoteAddr, Dialect: l.Dialect, At: s.connectedTime()}
+}
+
+// add adds a connection to those of its address.
+func (x *conflict) add(c Claim) {
+	if !c.Remote.IsValid() {
+		return
+	}
+	c.Count = 1
+	if i := x.of(c.Remote); i >= 0 {
+		c.Count += x.claims[i].Count
+		x.claims = slices.Delete(x.claims, i, i+1)
+	} else if len(x.claims) >= maxClaims {
+		x.claims = slices.Delete(x.claims, 0, 1)
+	}
+	x.claims = append(x.claims, c)
+}
+
+// of returns the place of the claim from an address, -1 for none. Ports differ from
+// connection to connection.
+func (x *conflict) of(remote netip.AddrPort) int {
+	return slices.IndexFunc(x.claims, func(c Claim) bool { return c.Remote.Addr() == remote.Addr() })
+}
+
+// note counts a quick takeover, or a refusal because the id is connected. holder is the
+// connection that had the id, claimant the other one.
+func (c *conflicts) note(id ClientID, now time.Time, holder, claimant Claim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x, known := c.ids[id]
@@ -58,6 +99,10 @@ func (c *conflicts) note(id ClientID, now time.Time) {
 	}
 	x.last = now
 	x.count++
+	if x.of(holder.Remote) < 0 {
+		x.add(holder) // later it is the claimant of the time before
+	}
+	x.add(claimant)
 	if c.ids == nil {
 		c.ids = make(map[ClientID]conflict)
 	}
@@ -76,6 +121,19 @@ func (c *conflicts) list(now time.Time) (all []Unstable) {
 	return all
 }
 
+// claimsOf returns the claims of an id that is in conflict now, the latest first.
+func (c *conflicts) claimsOf(id ClientID, now time.Time) []Claim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x, known := c.ids[id]
+	if !known || now.Sub(x.last) > twinQuiet {
+		return nil
+	}
+	all := slices.Clone(x.claims)
+	slices.Reverse(all)
+	return all
+}
+
 // continueRow makes n the next close of a client whose close before was last.
 func (n *closeNote) continueRow(last closeNote) {
 	n.first, n.row = n.at, 1
@@ -87,6 +145,10 @@ func (n *closeNote) continueRow(last closeNote) {
 // Conflicts returns the clients whose id two connections have claimed in turn, at least
 // three times, the last time within ten minutes.
 func (g *Gateway) Conflicts() []Unstable { return g.conflicts.list(g.cfg.Now()) }
+
+// Claims returns the addresses from which connections have claimed the id of a client in
+// turn, the latest first and at most eight; nil ten minutes after the last time.
+func (g *Gateway) Claims(id ClientID) []Claim { return g.conflicts.claimsOf(id, g.cfg.Now()) }
 
 // Flapping returns the clients that have gone offline at least five times in a row, each
 // time within a minute of the last, and the last time within five minutes. It knows the

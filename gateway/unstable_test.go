@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -83,6 +85,59 @@ func TestTwoDevicesWithOneID(t *testing.T) {
 		}
 		if got := g.Conflicts(); len(got) != 1 || got[0].Count != 3 {
 			t.Errorf("conflicts %+v, want the three refusals", got)
+		}
+	}, gateway.Config{RejectTwins: true})
+}
+
+// TestClaimsNameTheAddresses: of the connected device and of its rival, the latest first,
+// with takeovers and with refusals. They are bounded, and end with the conflict.
+func TestClaimsNameTheAddresses(t *testing.T) {
+	at := func(addr string) gateway.Hello {
+		return gateway.Hello{Client: "meter", Dialect: "text", Remote: netip.MustParseAddrPort(addr)}
+	}
+	come := func(t *testing.T, g *gateway.Gateway, addr string) {
+		h := at(addr)
+		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{Hello: h, Remote: h.Remote})
+	}
+	claims := func(g *gateway.Gateway) (all []string) {
+		for _, c := range g.Claims("meter") {
+			all = append(all, fmt.Sprint(c.Remote, " ", c.Count, " ", time.Since(c.At)))
+		}
+		return all
+	}
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		come(t, g, "192.0.2.7:1")
+		if got := claims(g); got != nil {
+			t.Errorf("of one device: %q", got)
+		}
+		for _, addr := range []string{"198.51.100.9:1", "192.0.2.7:2", "198.51.100.9:2", "198.51.100.9:3"} {
+			time.Sleep(5 * time.Second)
+			come(t, g, addr)
+		}
+		if got, want := claims(g), []string{"198.51.100.9:3 3 0s", "192.0.2.7:2 2 10s"}; !slices.Equal(got, want) {
+			t.Errorf("claims are %q, want %q", got, want)
+		}
+		for n := range 9 {
+			come(t, g, fmt.Sprintf("203.0.113.%d:1", n))
+		}
+		if got := claims(g); len(got) != 8 || got[0] != "203.0.113.8:1 1 0s" || got[7] != "203.0.113.1:1 1 0s" {
+			t.Errorf("claims of many addresses are %q, want the last eight", got)
+		}
+		time.Sleep(10*time.Minute + time.Second)
+		if got := claims(g); got != nil {
+			t.Errorf("ten minutes later: %q", got)
+		}
+	}, gateway.Config{})
+	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
+		come(t, g, "192.0.2.7:1")
+		time.Sleep(time.Hour)
+		for range 3 {
+			if _, _, err := g.Connect(t.Context(), at("198.51.100.9:1"), nil); gateway.CodeOf(err) != gateway.CodeIDInUse {
+				t.Fatal(err)
+			}
+		}
+		if got, want := claims(g), []string{"198.51.100.9:1 3 0s", "192.0.2.7:1 1 1h0m0s"}; !slices.Equal(got, want) {
+			t.Errorf("claims are %q, want the refused device and the connected one: %q", got, want)
 		}
 	}, gateway.Config{RejectTwins: true})
 }

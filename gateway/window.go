@@ -33,6 +33,16 @@ type inflight struct {
 	stage    stage
 	flags    flightFlags
 	retries  uint8 // answers retry later in this session
+	broken   uint8 // as in attempt
+}
+
+// attempt returns the transmissions of f so far.
+func (f *inflight) attempt() attempt {
+	t := attempt{seq: f.seq, sentAt: f.sentAt, attempts: f.attempts, broken: f.broken}
+	if f.notes != nil {
+		t.later = f.notes.later
+	}
+	return t
 }
 
 // stage is the progress of a delivery in the window.
@@ -274,9 +284,9 @@ func (s *Session) triedBeforeLocked(seq Seq) (t attempt, ok bool) {
 }
 
 // keepTriedLocked undoes triedBeforeLocked for a delivery that was not sent.
-func (s *Session) keepTriedLocked(f *inflight) {
+func (s *Session) keepTriedLocked(t attempt) {
 	w := s.busyLocked()
-	w.tried = append(w.tried, attempt{f.seq, f.sentAt, f.attempts})
+	w.tried = append(w.tried, t)
 }
 
 // takeCallsLocked removes all online calls from the session's work. It returns
@@ -314,8 +324,11 @@ func (s *Session) abandonLocked() (calls []*OnlineCall, tried []attempt) {
 		if f.gone() {
 			continue
 		}
+		if f.is(flightFlushed) && !f.is(flightAsked) && f.stage == stageOut && f.broken < 255 {
+			f.broken++
+		}
 		if f.is(flightRepeat) {
-			tried = append(tried, attempt{f.seq, f.sentAt, f.attempts})
+			tried = append(tried, f.attempt())
 		}
 		s.leaveLocked(f)
 		f.stage = stageGone

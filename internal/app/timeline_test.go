@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/client"
+	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/config"
 )
 
@@ -444,8 +446,9 @@ func inOrder(all, want []string) bool {
 	return len(want) == 0
 }
 
-// An idle client has no line in memory: its record shows its connection. The first
-// payload begins one, with heartbeats as counts, and the end by a missed one.
+// An idle client has no line in memory: its record shows its connection, and later the
+// event log. The first payload begins one, with heartbeats as counts, and the end by a
+// missed one.
 func TestTimelineOfADevice(t *testing.T) {
 	a, api := timelineApp(t, func(c *config.Config) { c.TCP.Grace = config.Duration(300 * time.Millisecond) })
 	w := tap(t, a)
@@ -492,9 +495,9 @@ func TestTimelineOfADevice(t *testing.T) {
 			}
 		}
 	}
-	want := []string{"frame indata", "frame outack", "heartbeats", "heartbeat_missed", "frame outclose", "closed"}
-	slices.Sort(got[min(3, len(got)):]) // the CLOSE leaves beside the event
-	slices.Sort(want[3:])
+	want := []string{"connected", "frame indata", "frame outack", "heartbeats", "heartbeat_missed", "frame outclose", "closed"}
+	slices.Sort(got[min(4, len(got)):]) // the CLOSE leaves beside the event
+	slices.Sort(want[4:])
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -608,4 +611,138 @@ func TestTimelinesThatAreOffHaveNoObserver(t *testing.T) {
 	wantProblem(t, err, 409, client.CodeTimelineOff)
 	_, err = api.StartTrace(t.Context(), "truck", time.Minute)
 	wantProblem(t, err, 409, client.CodeTimelineOff)
+}
+
+// lines returns what entries say, and checks that they are in order.
+func lines(t *testing.T, items []client.TimelineEntry) (all []string) {
+	t.Helper()
+	for i, e := range items {
+		if i > 0 && e.At.Before(items[i-1].At) {
+			t.Errorf("entry %d %+v is older than the one before", i, e)
+		}
+		all = append(all, strings.Join(strings.Fields(strings.Join([]string{e.Source, e.What, e.State, e.Reason, e.Text}, " ")), " "))
+	}
+	return all
+}
+
+// pagesOf reads a whole timeline in pages.
+func pagesOf(t *testing.T, api *client.Client, id string, q client.TimelineQuery) (items []client.TimelineEntry) {
+	t.Helper()
+	for {
+		tl, err := api.Timeline(t.Context(), id, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(tl.Items, items...)
+		if q.Before = tl.Before; q.Before == "" {
+			return items
+		}
+	}
+}
+
+// After a restart the event log has what the memory of the process before it had, but for
+// frames. What is in memory is not shown twice.
+func TestATimelineAfterARestart(t *testing.T) {
+	s := &scene{T: t, clock: &stepClock{}, cfg: testConfig(t.TempDir())}
+	s.start()
+	t.Cleanup(func() { s.app.Stop(context.WithoutCancel(t.Context())) })
+	waiting := s.push("truck", "waits")
+	other := s.text("bus")
+	d := s.text("truck")
+	d.say("ACK " + strings.Fields(d.hear())[1] + " done\n")
+	acked(t, s.api, "truck", waiting)
+	d.say("DATA 1 21.5\n")
+	d.hear()
+	other.say("DATA 1 of another\n")
+	other.hear()
+	d.say("BYE\n")
+	s.offline("truck")
+	waitFor(t, func() bool { // the event has the time at which it is stored
+		p, err := s.app.gw.ClientEvents(gateway.ClientEventQuery{Client: "truck", Limit: 1, Scan: 10})
+		return err == nil && len(p.Items) == 1 && p.Items[0].Type == gateway.EventClientDisconnected
+	})
+	s.clock.Step(time.Hour)
+	before := s.app.now().Add(-time.Minute)
+	s.text("truck")
+
+	s.restart()
+	past := []string{"log delivery queued", "log connected", "log delivery acked", "log uplink 21.5", "log closed client_closed", "log connected"}
+	tl, err := s.api.Timeline(t.Context(), "truck", client.TimelineQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(slices.Clone(past), "log closed shutdown")
+	if got := lines(t, tl.Items); !slices.Equal(got, want) || !tl.MemoryFrom.IsZero() || tl.Before != "" {
+		t.Fatalf("after the restart %q, want %q; %+v", got, want, tl)
+	}
+	if e := tl.Items[1]; e.RemoteAddr == "" || e.Session == "" || e.Dialect != "text" {
+		t.Errorf("the connection is %+v", e)
+	}
+	if e := tl.Items[3]; e.Number != "1" || e.Bytes != 4 || e.Uplink == 0 {
+		t.Errorf("the uplink is %+v", e)
+	}
+
+	d = s.text("truck")
+	d.say("DATA 2 22.0\n")
+	d.hear()
+	tl = seen(t, s.api, "truck", "the new payload", func(e *client.TimelineEntry) bool { return e.Source == "memory" && e.Number == "2" })
+	want = append(slices.Clone(past), "log closed shutdown", "record connected", "memory frame", "memory frame")
+	if got := lines(t, tl.Items); !slices.Equal(got, want) || tl.MemoryFrom.IsZero() {
+		t.Errorf("with new entries %q, want %q; in memory from %v", got, want, tl.MemoryFrom)
+	}
+	if got := lines(t, pagesOf(t, s.api, "truck", client.TimelineQuery{Limit: 3})); !slices.Equal(got, want) {
+		t.Errorf("in pages of three %q, want %q", got, want)
+	}
+	if got := lines(t, pagesOf(t, s.api, "truck", client.TimelineQuery{Message: waiting})); !slices.Equal(got, []string{"log delivery queued", "log delivery acked"}) {
+		t.Errorf("of the message: %q", got)
+	}
+	if got := lines(t, pagesOf(t, s.api, "truck", client.TimelineQuery{Until: before, Limit: 2})); !slices.Equal(got, past[:5]) {
+		t.Errorf("until the hour: %q, want %q", got, past[:5])
+	}
+	if got := lines(t, pagesOf(t, s.api, "truck", client.TimelineQuery{Since: before})); !slices.Equal(got, want[5:]) {
+		t.Errorf("since the hour: %q, want %q", got, want[5:])
+	}
+}
+
+// A device has more entries than the memory keeps, over many connections: each final state,
+// connection and close is there once.
+func TestATimelineHasNothingTwice(t *testing.T) {
+	a, api := timelineApp(t)
+	var sessions, messages int
+	for range 20 {
+		d := wantAnswer(t, a, nil, "REGISTERED", "truck")
+		sessions++
+		for range 4 {
+			m, err := api.Push(t.Context(), "truck", client.Push{Payload: client.Text("open")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.say("ACK " + strings.Fields(d.hear())[1] + " done\n")
+			acked(t, api, "truck", m.ID)
+			messages++
+		}
+		d.say("BYE\n")
+		waitFor(t, func() bool { c, err := api.Client(t.Context(), "truck"); return err == nil && !c.Online })
+	}
+	for _, limit := range []int{1000, 7} {
+		seen := map[string]int{}
+		for _, e := range pagesOf(t, api, "truck", client.TimelineQuery{Limit: limit}) {
+			switch {
+			case e.What == "connected":
+				seen[e.Session]++
+			case e.State == "acked":
+				seen[e.Message]++
+			case e.What == "closed":
+				seen["closed"]++
+			}
+		}
+		if seen["closed"] != sessions || len(seen) != 1+sessions+messages {
+			t.Errorf("with pages of %d: %d closes and %d connections and acks, want %d and %d", limit, seen["closed"], len(seen)-1, sessions, sessions+messages)
+		}
+		for what, n := range seen {
+			if n != 1 && what != "closed" {
+				t.Errorf("with pages of %d: %s is there %d times", limit, what, n)
+			}
+		}
+	}
 }

@@ -250,6 +250,20 @@ func frozen(c *config.Config) {
 	c.TCP.Heartbeat, c.TCP.Grace = config.Duration(time.Second), config.Duration(20*time.Second)
 }
 
+// proxied lets devices come from addresses of the test's choice.
+func proxied(c *config.Config) { c.TCP.ProxyTrusted = []string{"127.0.0.1", "::1"} }
+
+// from connects a device that speaks text, from an address and a port.
+func (s *scene) from(addr, want, id string) {
+	s.Helper()
+	d := dial(s.T, s.app, nil)
+	ip, port, _ := strings.Cut(addr, " ")
+	d.say(fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 %s 6666\r\nREGISTER %s\n", ip, port, id))
+	if got := d.hear(); !strings.HasPrefix(got, want) {
+		s.Fatalf("%s is answered %s, want %s", addr, got, want)
+	}
+}
+
 func quickAcks(c *config.Config) { c.TCP.AckTimeout = config.Duration(100 * time.Millisecond) }
 
 var situations = []situation{
@@ -581,6 +595,21 @@ var situations = []situation{
 		s.text("truck-1")
 		s.message(s.push("truck-1", "open"))
 	}},
+	{name: "the device wanted it later, fell over and never acked", code: why.AttemptsUsedUp, set: func(c *config.Config) {
+		c.TCP.AckTimeout, c.Delivery.MaxAttempts = config.Duration(3*time.Second), 3
+	}, begin: func(s *scene) {
+		d := s.text("truck-1")
+		id := s.push("truck-1", "open")
+		d.say("RETRY " + strings.Fields(d.hear())[1] + " busy\n")
+		for range 2 {
+			d.hear()
+			d.nc.(*net.TCPConn).SetLinger(0)
+			d.nc.Close()
+			s.offline("truck-1")
+			d = s.text("truck-1")
+		}
+		s.message(id)
+	}},
 	{name: "a list names a stranger", code: why.UnknownClient, begin: func(s *scene) {
 		s.leaves("truck-1")
 		s.delivery(s.many(`{"to":{"clients":["truck-1","truck-2"]},"text":"x"}`), "truck-2")
@@ -670,9 +699,15 @@ var situations = []situation{
 		s.clock.Step(time.Hour)
 		s.client("truck-1")
 	}},
-	{of: "client", name: "two devices have one id", code: why.OnlineFlapping, begin: func(s *scene) {
-		for range 4 {
-			s.text("truck-1")
+	{of: "client", name: "two devices have one id", code: why.OnlineFlapping, set: proxied, begin: func(s *scene) {
+		for _, addr := range []string{"192.0.2.7 40112", "198.51.100.9 53310", "192.0.2.7 40113", "198.51.100.9 53311"} {
+			s.from(addr, "REGISTERED", "truck-1")
+		}
+		s.client("truck-1")
+	}},
+	{of: "client", name: "two devices behind one router have one id", code: why.OnlineFlapping, set: proxied, begin: func(s *scene) {
+		for _, addr := range []string{"192.0.2.7 40112", "192.0.2.7 40113", "192.0.2.7 40114"} {
+			s.from(addr, "REGISTERED", "truck-1")
 		}
 		s.client("truck-1")
 	}},
@@ -687,10 +722,13 @@ var situations = []situation{
 		s.text("truck-1")
 		s.client("truck-1")
 	}},
-	{of: "client", name: "another device has its id", code: why.OnlineTwin, set: func(c *config.Config) { c.TCP.DuplicateID = config.RejectDuplicate }, begin: func(s *scene) {
-		s.text("truck-1")
-		for range 2 {
-			wantAnswer(s.T, s.app, nil, "CLOSE 3503", "truck-1")
+	{of: "client", name: "another device has its id", code: why.OnlineTwin, set: func(c *config.Config) {
+		proxied(c)
+		c.TCP.DuplicateID = config.RejectDuplicate
+	}, begin: func(s *scene) {
+		s.from("192.0.2.7 40112", "REGISTERED", "truck-1")
+		for _, addr := range []string{"198.51.100.9 53310", "198.51.100.9 53311"} {
+			s.from(addr, "CLOSE 3503", "truck-1")
 		}
 		s.client("truck-1")
 	}},

@@ -52,6 +52,8 @@ const (
 	CreateToken  = "token.create"
 	RevokeToken  = "token.revoke"
 
+	DismissRefused = "refused.dismiss" // an entry of the refused devices
+
 	StartTrace = "trace.start"
 	EndTrace   = "trace.end"
 

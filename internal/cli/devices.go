@@ -14,8 +14,8 @@ import (
 )
 
 func (e *environ) devicesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "devices", Short: "Manage tokens of devices, and list refused devices"}
-	cmd.AddCommand(e.deviceToken(), e.devicesRefused())
+	cmd := &cobra.Command{Use: "devices", Short: "Manage tokens of devices, and list and dismiss refused devices"}
+	cmd.AddCommand(e.deviceToken(), e.devicesRefused(), e.devicesDismiss())
 	return cmd
 }
 
@@ -211,5 +211,25 @@ func (e *environ) devicesRefused() *cobra.Command {
 	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")
 	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
+func (e *environ) devicesDismiss() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dismiss ID…",
+		Short: "Remove devices from the list of refused ones",
+		Long: `Remove devices from the list that longwire devices refused shows. They stay refused:
+one that asks again is listed again, with a count of 1.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: e.withAPI(func(cmd *cobra.Command, ids []string, api *client.Client) error {
+			for _, id := range ids {
+				if err := api.DismissRefused(cmd.Context(), id); err != nil {
+					return err
+				}
+				fmt.Fprintf(e.err, "%s dismissed\n", printable(id))
+			}
+			return nil
+		}),
+	}
 	return e.apiFlags(cmd)
 }

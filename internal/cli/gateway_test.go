@@ -65,6 +65,8 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
 		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
 
+	api.HandleFunc("DELETE /v1/refused/meter-9", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+	api.HandleFunc("DELETE /v1/refused/{id}", problem(404, "refused-not-found", "No such refused device", ""))
 	api.HandleFunc("GET /v1/session", say(200, `{"auth":"open","scopes":["admin"],"features":["webhooks"],"limits":{"max_payload_bytes":262144},`+
 		`"now":"2026-11-22T08:00:00.000Z","version":"1.2.3","instance":"5f1c09ab"}`))
 	api.HandleFunc("GET /v1/stats", say(200, `{"now":"2026-11-22T08:01:00.000Z","started_at":"2026-11-22T08:00:00.000Z","draining":false,"online":3,"accepted":60,"settled":{"acked":60},`+
@@ -159,6 +161,10 @@ var entries17 = []string{
 }
 
 func timelineOf(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("id") == "truck-19" {
+		say(200, `{"client":"truck-19","now":"2026-11-22T08:00:01.000Z","items":[{"id":"log-16","at":"2026-11-21T20:00:00.000000Z","source":"log","what":"uplink","number":"3","bytes":2,"text":"hi"}]}`)(w, r)
+		return
+	}
 	if r.URL.Query().Get("follow") != "true" {
 		say(200, `{"client":"truck-17","now":"2026-11-22T08:00:01.000Z","items":[`+strings.Join(entries17, ",")+`],"before":"17"}`)(w, r)
 		return
@@ -269,7 +275,13 @@ func (g *fakeGateway) whyMessage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *fakeGateway) whyClient(w http.ResponseWriter, r *http.Request) {
-	if r.PathValue("id") != "truck-18" {
+	switch r.PathValue("id") {
+	case "truck-18":
+	case "truck-19":
+		say(200, `{"client":"truck-19","code":"online_flapping","now":"2026-11-22T08:02:00.000Z","sentence":"truck-19 is online.","facts":{"takeovers":3,"claims":[`+
+			`{"remote_addr":"198.51.100.9:53311","dialect":"text","count":2,"last_at":"2026-11-22T08:01:00.000Z"},{"remote_addr":"192.0.2.7:40113","count":1,"last_at":"2026-11-22T08:00:00.000Z"}]}}`)(w, r)
+		return
+	default:
 		problem(404, "client-not-found", "No such client", "")(w, r)
 		return
 	}

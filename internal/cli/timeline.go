@@ -17,18 +17,26 @@ import (
 func (e *environ) clientsTimeline() *cobra.Command {
 	var q client.TimelineQuery
 	var follow bool
+	var since, until time.Duration
 	cmd := &cobra.Command{
 		Use:   "timeline ID",
 		Short: "Show the last events of a client",
 		Long: `Show the last events of a client: connections, refusals, frames with their sizes,
 what became of deliveries, and closes. longwire clients trace adds the bytes of
-frames.`,
+frames. What is no longer in memory comes from the event log, without frames.`,
 		Example: `  longwire clients timeline truck-17
   longwire clients timeline truck-17 --message msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11`,
 		Args: cobra.ExactArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
 			if follow {
 				return e.followTimeline(cmd.Context(), api, args[0], q, 0)
+			}
+			now := time.Now()
+			if since > 0 {
+				q.Since = now.Add(-since)
+			}
+			if until > 0 {
+				q.Until = now.Add(-until)
 			}
 			t, err := api.Timeline(cmd.Context(), args[0], q)
 			if err != nil {
@@ -49,6 +57,8 @@ frames.`,
 	f.StringVar(&q.Message, "message", "", "only the deliveries of this message")
 	f.StringVar(&q.Before, "before", "", "only entries before this id")
 	f.IntVar(&q.Limit, "limit", 0, "number of entries, the newest ones; 0 for 200")
+	f.DurationVar(&since, "since", 0, "only entries from so long ago on, such as 12h")
+	f.DurationVar(&until, "until", 0, "only entries from longer ago")
 	f.BoolVar(&follow, "follow", false, "show further events as they happen")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
@@ -152,7 +162,11 @@ func (e *environ) showEntry(v *client.TimelineEntry) error {
 		}
 	}
 	name := fmt.Sprintf("%-10s", printable(entryName(v)))
-	line := fmt.Sprintf("%s  %s  %s", paint(v.At.Local().Format("15:04:05.000000"), dim, on), paint(name, entryColour(v), on), strings.Join(words, "  "))
+	layout := "15:04:05.000000"
+	if v.Source == "log" { // which may be of another day
+		layout = "2006-01-02 15:04:05.000"
+	}
+	line := fmt.Sprintf("%s  %s  %s", paint(v.At.Local().Format(layout), dim, on), paint(name, entryColour(v), on), strings.Join(words, "  "))
 	_, err := fmt.Fprintln(e.out, strings.TrimRight(line, " "))
 	return err
 }
@@ -190,8 +204,11 @@ func entryWords(v *client.TimelineEntry) []string {
 	if v.Withheld {
 		words = append(words, "(the key may not read messages)")
 	}
-	if v.Source == "record" {
+	switch v.Source {
+	case "record":
 		words = append(words, "(from the client's record)")
+	case "log":
+		words = append(words, "(from the event log)")
 	}
 	return append(words, v.Detail, clip(strings.TrimRight(v.Text, "\r\n"), 200), clip(v.Hex, 200))
 }

@@ -70,7 +70,7 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 		"client", w.Client,
 		"status", string(f.Status),
 		"not final", strings.Join(sample, ", "),
-		"attempts", attempts,
+		"attempts", attempts+causes(f),
 		"sent", clock(f.SentAt),
 		"progress", textOf(f.Progress, f.ProgressBase64),
 		"result", textOf(f.Result, f.ResultBase64),
@@ -103,8 +103,23 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
 		"refused", refusals(f.Refused),
+		"claimed", claims(f.Claims),
 		"forgotten", clock(f.ForgottenAt),
 	)
+}
+
+// causes formats what became of the attempts that are used up, "" if that is not known.
+func causes(f *client.MessageFacts) (text string) {
+	if f.Unanswered > 0 {
+		text += fmt.Sprintf(", %d without an answer", f.Unanswered)
+	}
+	if f.Broken > 0 {
+		text += fmt.Sprintf(", %d with a connection that ended", f.Broken)
+	}
+	if text != "" && f.RetryLater > 0 {
+		text += fmt.Sprintf("; %d answers retry later", f.RetryLater)
+	}
+	return text
 }
 
 // latest returns the later of two times.
@@ -133,6 +148,19 @@ func refusals(r *client.Refusals) string {
 		text += " from " + r.RemoteAddr
 	}
 	return text
+}
+
+// claims formats the addresses that claim an id, "" for none.
+func claims(list []client.Claim) string {
+	var all []string
+	for _, c := range list {
+		from := c.RemoteAddr
+		if c.Dialect != "" {
+			from += " (" + c.Dialect + ")"
+		}
+		all = append(all, fmt.Sprintf("%d × from %s, last %s", c.Count, from, clock(c.LastAt)))
+	}
+	return strings.Join(all, "; ")
 }
 
 // cancelQueue cancels the queue of a client.

@@ -81,6 +81,11 @@ func (e *Engine) Events(after uint64, limit int, buf []gateway.Event) (events []
 	return events, through, err
 }
 
+// ClientEvents returns events of one client, newest first.
+func (e *Engine) ClientEvents(q gateway.ClientEventQuery) (gateway.Page[gateway.Event, uint64], error) {
+	return read(e, func(v *view) (gateway.Page[gateway.Event, uint64], error) { return v.ClientEvents(q) })
+}
+
 // EventSpan returns the last number that was forgotten and the last one given.
 func (e *Engine) EventSpan() (forgotten, last uint64, err error) {
 	err = e.read(func(v *view) error {

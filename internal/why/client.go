@@ -2,6 +2,7 @@ package why
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -36,9 +37,9 @@ func (q *Client) online(f *Facts) (Code, string) {
 	switch {
 	case q.Refused != nil && q.Refused.Reason == gateway.RefusedIDInUse:
 		f.Refused = q.Refused
-		return OnlineTwin, text + "; another device with its id was " + refusedText(q.Refused)
+		return OnlineTwin, text + "; another device with its id was " + refusedText(q.Refused) + q.claims(f)
 	case q.Flaps > 1:
-		return OnlineFlapping, fmt.Sprintf("%s; it has replaced its connection %s in quick succession, as if two devices had this id", text, times(q.Flaps))
+		return OnlineFlapping, fmt.Sprintf("%s; it has replaced its connection %s in quick succession, as if two devices had this id", text, times(q.Flaps)) + q.claims(f)
 	}
 	if c.Suspect {
 		return OnlineSuspect, fmt.Sprintf("%s is connected since %s, but %s", c.ID, clock(c.ConnectedAt), suspect(c, q.Now, f))
@@ -47,6 +48,30 @@ func (q *Client) online(f *Facts) (Code, string) {
 		return OnlineUnstable, text + unstable(q.Unstable, f)
 	}
 	return Online, text
+}
+
+// claims notes the addresses that claim the id, and names them; "" if none is known.
+func (q *Client) claims(f *Facts) string {
+	f.Claims = q.Claims
+	switch last := len(q.Claims) - 1; last {
+	case -1:
+		return ""
+	case 0:
+		return fmt.Sprintf("; all its connections came from the address %s", q.Claims[0].Remote.Addr())
+	default:
+		var from strings.Builder
+		for i, c := range q.Claims {
+			switch i {
+			case 0:
+			case last:
+				from.WriteString(" and ")
+			default:
+				from.WriteString(", ")
+			}
+			from.WriteString(c.Remote.String())
+		}
+		return "; the id was claimed from " + from.String()
+	}
 }
 
 var closedBy = map[gateway.ClosedBy]Code{gateway.ClosedByDevice: ClosedByDevice, gateway.ClosedByGateway: ClosedByGateway,

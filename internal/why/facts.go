@@ -27,10 +27,12 @@ type Facts struct {
 	Progress   []byte
 	LateAckAt  time.Time
 	LateReject bool
+	Unanswered int             // attempts without an answer in time, of a delivery that has used them up
+	Broken     int             // likewise attempts whose connection ended before
 	Counts     *gateway.Counts // of a message to many
 
 	// Of its place at the connection.
-	RetryLater     int // answers retry later on this connection
+	RetryLater     int // answers retry later on this connection; on all, if the attempts are used up
 	RetrySince     time.Time
 	NextAt         time.Time // next transmission
 	WorkingAt      time.Time
@@ -53,7 +55,8 @@ type Facts struct {
 	LastSeenAt       time.Time // of a connected client that does not answer a heartbeat
 	Disconnects      int       // closes in quick succession, from 5 on
 	DisconnectsSince time.Time
-	Takeovers        int // quick ones in a row
+	Takeovers        int             // quick ones in a row
+	Claims           []gateway.Claim // of its id by two connections in turn
 	Refused          *gateway.RefusedRegistration
 }
 
@@ -61,7 +64,7 @@ type Facts struct {
 type Delivery struct {
 	Now      time.Time
 	Delivery gateway.Delivery
-	Sent     gateway.Transmissions // of a final delivery without an answer
+	Sent     gateway.Transmissions // of a final delivery
 	// Client is nil when it is not known any more, or not to the caller.
 	Client   *gateway.Client
 	Standing gateway.Standing
@@ -77,6 +80,7 @@ type Client struct {
 	ID          gateway.ClientID
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
+	Claims      []gateway.Claim   // of the id by two connections in turn
 	Unstable    *gateway.Unstable // nil when its connections last
 	Refused     *gateway.RefusedRegistration
 	ForgottenAt time.Time // zero = not known to be forgotten

@@ -130,5 +130,33 @@ func (q *Delivery) failed(f *Facts) (Code, string) {
 	case gateway.ReasonDraining:
 		return OnlineDraining, fmt.Sprintf("the gateway shut down while %s was asked%s", d.Client, unsent)
 	}
-	return AttemptsUsedUp, fmt.Sprintf("it was sent to %s %s, and never acked: its attempts are used up", d.Client, timesAt(d.Attempts, d.SentAt))
+	return AttemptsUsedUp, fmt.Sprintf("it was sent to %s %s, and never acked: its attempts are used up%s", d.Client, timesAt(d.Attempts, d.SentAt), q.causes(f))
+}
+
+// causes notes what became of the attempts of a delivery, and names it; "" if this process
+// does not know all of them.
+func (q *Delivery) causes(f *Facts) string {
+	sent := &q.Sent
+	if sent.Attempts == 0 || sent.Attempts != q.Delivery.Attempts {
+		return ""
+	}
+	f.Broken, f.Unanswered, f.RetryLater = sent.Broken, sent.Attempts-sent.Broken, sent.RetryLater
+	text := ""
+	if f.Unanswered > 0 {
+		text += fmt.Sprintf("; no answer came in time to %s", transmissions(f.Unanswered))
+	}
+	if f.Broken > 0 {
+		text += fmt.Sprintf("; the connection ended before an answer to %s", transmissions(f.Broken))
+	}
+	if f.RetryLater > 0 {
+		text += fmt.Sprintf("; besides these, the device said retry later %s", times(f.RetryLater))
+	}
+	return text
+}
+
+func transmissions(n int) string {
+	if n == 1 {
+		return "1 transmission"
+	}
+	return number(n) + " transmissions"
 }

@@ -40,6 +40,7 @@ const (
 	TooManyWebhooks      Kind = "too-many-webhooks"
 	ReplayUnderWay       Kind = "replay-under-way"
 	TokenNotFound        Kind = "token-not-found"
+	RefusedNotFound      Kind = "refused-not-found"
 	TooManyTokens        Kind = "too-many-tokens"
 	NoTokenFile          Kind = "no-token-file"
 	TimelineOff          Kind = "timeline-off"
@@ -91,6 +92,7 @@ var kinds = map[Kind]kind{
 	LeaseHeld:            {409, "Another puller has the consumer", "A consumer has one puller at a time. Its lease ends 30 seconds after its last call."},
 	EventNotFound:        {404, "No such event", "The id is unknown, or the event is older than events.retain, or about a client beyond the API key's limit."},
 	TokenNotFound:        {404, "No such device token", "The client has no token with this id. Tokens for a pattern of ids are not managed here."},
+	RefusedNotFound:      {404, "No such refused device", "The list of refused devices has no entry of this id: the device was not refused, was let in since, was dismissed, or gave way to others; or the id is beyond the API key's limit."},
 	UplinkNotFound:       {404, "No such uplink", "The sequence is unknown, or the uplink is older than uplinks are kept, or from a client beyond the API key's limit."},
 	RangeNotSatisfiable:  {416, "Range not satisfiable", "The payload is shorter than the first byte that Range asks for. Content-Range has its length."},
 	TooManyTokens:        {409, "Too many device tokens", "Revoke tokens of the client that its device no longer uses. If it has few, the file of tokens is full."},

@@ -50,6 +50,12 @@ func (v *View) LastEvent() uint64 { return v.shared.gateway.LastEvent() }
 // EventsBefore returns the position before the first event at or after a time.
 func (v *View) EventsBefore(t time.Time) (uint64, error) { return v.shared.gateway.EventsBefore(t) }
 
+// ClientEvents returns events of one client, newest first. Which of them the caller may see
+// is for a Filter to say.
+func (v *View) ClientEvents(q gateway.ClientEventQuery) (gateway.Page[gateway.Event, uint64], error) {
+	return v.shared.gateway.ClientEvents(q)
+}
+
 // Event returns the event with a number, ok false if none is kept that the caller may
 // see.
 func (v *View) Event(number uint64) (e gateway.Event, ok bool, err error) {

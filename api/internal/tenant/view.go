@@ -123,9 +123,8 @@ func (v *View) Inside(id gateway.ClientID) (bool, error) { return v.inside(id) }
 
 func (v *View) limited() bool { return !v.key.Limit.None() }
 
-// MaySee reports whether the caller may see an id that is no known client, such as a
-// refused one. A key that is limited to a group may not, because such an id is in no
-// group.
+// MaySee reports whether the caller may see an id that is no known client. A key that is
+// limited to a group may not, because such an id is in no group.
 func (v *View) MaySee(id gateway.ClientID) bool {
 	l := &v.key.Limit
 	return l.None() || l.Prefix != "" && strings.HasPrefix(string(id), l.Prefix)

@@ -108,11 +108,6 @@ func (v *View) NotFinal(m *gateway.Message, n int) (list []Standing, err error) 
 	return list, nil
 }
 
-// Refusal returns the last registrations of a client that the gateway itself has refused.
-func (v *View) Refusal(id gateway.ClientID) (gateway.RefusedRegistration, bool) {
-	return v.shared.gateway.Refusal(id)
-}
-
 // Unstable returns the row of closes of a client whose connections do not last, nil for
 // any other one.
 func (v *View) Unstable(id gateway.ClientID) *gateway.Unstable {
@@ -126,6 +121,7 @@ func (v *View) Unstable(id gateway.ClientID) *gateway.Unstable {
 type Presence struct {
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
+	Claims      []gateway.Claim
 	Unstable    *gateway.Unstable // nil when its connections last
 	ForgottenAt time.Time         // zero = not known to be forgotten
 }
@@ -135,7 +131,7 @@ type Presence struct {
 func (v *View) Presence(id gateway.ClientID) (p Presence, err error) {
 	c, err := v.Client(id)
 	if err == nil {
-		p.Client, p.Flaps, p.Unstable = &c, v.shared.gateway.Flaps(id), v.Unstable(id)
+		p.Client, p.Flaps, p.Claims, p.Unstable = &c, v.shared.gateway.Flaps(id), v.shared.gateway.Claims(id), v.Unstable(id)
 		return p, nil
 	}
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound && v.MaySee(id) {

@@ -10,7 +10,7 @@ type Words = Pick<Sentences, 'messageWhy' | 'clientWhy'>
 
 /** The facts of an answer on one level, under the names that the sentences use. */
 export function flat(client: string | undefined, facts: Schemas['MessageFacts'] | Schemas['ClientFacts']): Facts {
-  const { last_close, refused, ...rest } = facts as Schemas['MessageFacts'] & Schemas['ClientFacts']
+  const { last_close, refused, claims, ...rest } = facts as Schemas['MessageFacts'] & Schemas['ClientFacts']
   const out: Facts = { ...rest, client }
   if (last_close) {
     out['by'] = last_close.by
@@ -21,6 +21,7 @@ export function flat(client: string | undefined, facts: Schemas['MessageFacts'] 
     out['refused_reason'] = refused.reason
     out['refused_at'] = refused.last_at
   }
+  if (claims) out['claimed_from'] = claims.map((claim) => claim.remote_addr).join(' · ')
   if (rest.expires_in !== undefined) out['expires_in_seconds'] = rest.expires_in
   if (rest.counts) {
     Object.assign(out, rest.counts)

@@ -37,7 +37,7 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
   canceled: 'A caller canceled it[ at {final_at}].',
   queue_canceled: 'The queue of {client} was canceled[ at {final_at}].',
   client_forgotten: '{client} was forgotten[ at {final_at}].',
-  attempts_used_up: 'All {attempts} attempts were used up.',
+  attempts_used_up: 'All {attempts} attempts were used up[; {unanswered} had no answer in time][; with {broken} the connection ended][; the device said retry later {retry_later} times besides].',
   unknown_client: '{client} was not known.',
   too_many_clients: 'The gateway knows as many clients as it may.',
   queue_full: 'The queue of {client} was full.',
@@ -53,8 +53,8 @@ const messageWhy: Record<Schemas['MessageWhyCode'], string> = {
 
 const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
   online: 'Online[ since {online_since}].',
-  online_flapping: 'Online[ since {online_since}]. It connected {takeovers} times in the last minutes.',
-  online_twin_refused: 'Online[ since {online_since}]. Another device with this id was refused {refused_count} times.',
+  online_flapping: 'Online[ since {online_since}]. It connected {takeovers} times in the last minutes[, from {claimed_from}].',
+  online_twin_refused: 'Online[ since {online_since}]. Another device with this id was refused {refused_count} times.[ The id was claimed from {claimed_from}.]',
   online_suspect: 'Connected[ since {online_since}], and it does not answer[; its last word came at {last_seen_at}].',
   online_unstable: 'Online[ since {online_since}]. Its connections do not last: {disconnects} ended[ since {disconnects_since}].',
   never_connected: 'It has never connected.',
@@ -144,6 +144,7 @@ const kind: Record<Schemas['TimelineKind'], string> = {
   heartbeats: 'heartbeats',
   heartbeat_missed: 'heartbeat missed',
   delivery: 'delivery',
+  uplink: 'uplink',
   overflow: 'some lines are missing',
 }
 
@@ -154,10 +155,8 @@ const damage: Record<Schemas['DamageReason'], string> = {
   mark_lost: 'the marker was lost',
 }
 
-/** Reasons of timelines and of refused registrations that no other list has. */
-const detail: Record<Exclude<Schemas['TimelineReason'] | Schemas['WhyRefusalReason'], Schemas['CloseReason'] | Schemas['RefusalReason'] | Schemas['DeliveryReason']>, string> = {
-  blocked: 'blocked by an operator',
-  id_in_use: 'its id is in use',
+/** Reasons of timelines that no other list has. */
+const detail: Record<Exclude<Schemas['TimelineReason'], Schemas['CloseReason'] | Schemas['RefusalReason'] | Schemas['DeliveryReason']>, string> = {
   tls_required: 'TLS is required',
   tls_unsupported: 'the gateway has no TLS',
   not_registered: 'it was not registered',
@@ -167,7 +166,6 @@ const detail: Record<Exclude<Schemas['TimelineReason'] | Schemas['WhyRefusalReas
   proxy_unexpected: 'an unexpected PROXY header',
   unknown_command: 'an unknown command',
   unauthorized: 'not authorized',
-  events_full: 'its share of the event log is used up',
 }
 
 const mark: Record<Schemas['StatsMark']['code'], string> = {

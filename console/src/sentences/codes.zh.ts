@@ -35,7 +35,7 @@ export const codes: typeof english = {
     canceled: '调用方[在 {final_at} ]撤回了它。',
     queue_canceled: '{client} 的队列[在 {final_at} ]被撤回。',
     client_forgotten: '{client} [在 {final_at} ]被遗忘。',
-    attempts_used_up: '{attempts} 次尝试已全部用完。',
+    attempts_used_up: '{attempts} 次尝试已全部用完[；{unanswered} 次没有及时回答][；{broken} 次连接先中断][；此外设备 {retry_later} 次要求稍后重试]。',
     unknown_client: '当时没有 {client}。',
     too_many_clients: '网关已知的客户端数量达到上限。',
     queue_full: '{client} 的队列已满。',
@@ -50,8 +50,8 @@ export const codes: typeof english = {
   },
   clientWhy: {
     online: '在线[，自 {online_since} 起]。',
-    online_flapping: '在线[，自 {online_since} 起]。最近几分钟内连接过 {takeovers} 次。',
-    online_twin_refused: '在线[，自 {online_since} 起]。另一台使用这个 id 的设备被拒绝过 {refused_count} 次。',
+    online_flapping: '在线[，自 {online_since} 起]。最近几分钟内连接过 {takeovers} 次[，来自 {claimed_from}]。',
+    online_twin_refused: '在线[，自 {online_since} 起]。另一台使用这个 id 的设备被拒绝过 {refused_count} 次。[这个 id 的连接来自 {claimed_from}。]',
     online_suspect: '[自 {online_since} 起]已连接，但没有回答[；最后来信在 {last_seen_at}]。',
     online_unstable: '在线[，自 {online_since} 起]。连接总是不久就断：[自 {disconnects_since} 起]断开过 {disconnects} 次。',
     never_connected: '从未连接过。',
@@ -136,6 +136,7 @@ export const codes: typeof english = {
     heartbeats: '心跳',
     heartbeat_missed: '错过心跳',
     delivery: '投递',
+    uplink: '上行数据',
     overflow: '缺少若干行',
   },
   damage: {
@@ -145,8 +146,6 @@ export const codes: typeof english = {
     mark_lost: '标记丢失',
   },
   detail: {
-    blocked: '被操作员封禁',
-    id_in_use: 'id 已被占用',
     tls_required: '必须使用 TLS',
     tls_unsupported: '网关没有启用 TLS',
     not_registered: '尚未注册',
@@ -156,7 +155,6 @@ export const codes: typeof english = {
     proxy_unexpected: '不应有的 PROXY 头',
     unknown_command: '未知命令',
     unauthorized: '没有权限',
-    events_full: '事件日志的份额已用完',
   },
   mark: {
     start: '网关启动',

@@ -75,6 +75,10 @@ const refusal: Record<Schemas['RefusalReason'], string> = {
   signature: "Its token's signature is wrong.",
   claims: "Its token's claims do not fit.",
   denied: 'The service that decides said no.',
+  blocked: 'It is blocked by an operator.',
+  id_in_use: 'Its id is in use.',
+  too_many_clients: 'The gateway knows as many clients as it may.',
+  events_full: 'Its share of the event log is used up.',
 }
 
 const problem: Partial<Record<Slug<Schemas['ProblemType']>, string>> = {

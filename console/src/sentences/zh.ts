@@ -69,6 +69,10 @@ export const zh: Sentences = {
     signature: '令牌的签名不对。',
     claims: '令牌的声明不符。',
     denied: '负责判定的服务拒绝了它。',
+    blocked: '被操作员封禁。',
+    id_in_use: 'id 已被占用。',
+    too_many_clients: '网关已知的客户端数量达到上限。',
+    events_full: '事件日志的份额已用完。',
   },
   problem: {
     'ack-timeout': '设备没有及时回答。',

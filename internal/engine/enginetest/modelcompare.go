@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -75,7 +76,7 @@ func (m *model) compare(rt *rapid.T) {
 func (m *model) compareEvents(rt *rapid.T) {
 	rt.Helper()
 	m.await(rt, "the events", func(s *side) any {
-		by := map[string][]string{}
+		by, all := map[string][]string{}, map[gateway.ClientID][]string{}
 		for after := uint64(0); ; {
 			events, through, err := s.store.Events(after, 100, nil)
 			if err != nil {
@@ -85,6 +86,7 @@ func (m *model) compareEvents(rt *rapid.T) {
 				if e.Seq <= after || e.Seq > through {
 					rt.Fatalf("event %d is read between %d and %d", e.Seq, after, through)
 				}
+				all[e.Client] = append(all[e.Client], eventLine(&e))
 				_, err := s.store.Message(e.Message)
 				// A store may drop the payload of a removed message, and one of the two
 				// removes by age. A client's results may go with the client.
@@ -96,11 +98,38 @@ func (m *model) compareEvents(rt *rapid.T) {
 				}
 			}
 			if through == after || len(events) == 0 {
-				return by
+				break
 			}
 			after = through
 		}
+		for client, forward := range all {
+			if _, err := s.store.Client(client); err != nil || m.forgot[client] {
+				continue // events about several clients are by a number that it no longer has
+			}
+			if diff := cmp.Diff(forward, backward(rt, s.store, client)); diff != "" {
+				by["read backwards, "+string(client)] = []string{diff}
+			}
+		}
+		return by
 	})
+}
+
+// backward reads the events of one client from the end of the log in small pages, and
+// returns them in their order.
+func backward(rt *rapid.T, store gateway.Store, client gateway.ClientID) (lines []string) {
+	for q := (gateway.ClientEventQuery{Client: client, Limit: 3, Scan: 7}); ; {
+		p, err := store.ClientEvents(q)
+		if err != nil || len(p.Items) > q.Limit || p.More && (p.Next == 0 || q.Before != 0 && p.Next >= q.Before) {
+			rt.Fatalf("events of %s below %d: %+v, %v", client, q.Before, p, err)
+		}
+		for i := range p.Items {
+			lines = append(lines, eventLine(&p.Items[i]))
+		}
+		if q.Before = p.Next; !p.More {
+			slices.Reverse(lines)
+			return lines
+		}
+	}
 }
 
 // eventLine returns what two stores must agree about.

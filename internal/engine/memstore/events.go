@@ -96,6 +96,33 @@ func (s *Store) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.
 	return buf, max(after, l.last), nil
 }
 
+// ClientEvents returns events of one client, newest first.
+func (s *Store) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway.Event, uint64], err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.told.kept
+	for i := len(kept) - 1; i >= 0 && kept[i].Seq > q.After; i-- {
+		e := kept[i].Event
+		if q.Before != 0 && e.Seq >= q.Before {
+			continue
+		}
+		if len(p.Items) >= q.Limit || q.Scan <= 0 {
+			p.More = true
+			return p, nil
+		}
+		q.Scan--
+		p.Next = e.Seq
+		if e.Client != q.Client {
+			continue
+		}
+		if e.Uplink != nil {
+			e.Gone = !s.hasUplinkLocked(e.Uplink.Seq)
+		}
+		p.Items = append(p.Items, e)
+	}
+	return p, nil
+}
+
 func (s *Store) hasUplinkLocked(seq uint64) bool {
 	_, ok := slices.BinarySearchFunc(s.uplinks.kept, seq, func(u gateway.Uplink, n uint64) int { return cmp.Compare(u.Seq, n) })
 	return ok

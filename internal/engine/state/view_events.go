@@ -131,8 +131,7 @@ func (r *eventReader) entry(e *Event) error {
 	if r.room <= 0 || end <= r.after {
 		return nil
 	}
-	r.fields = gateway.Event{Type: e.eventType(), At: record.TimeOf(e.At), Client: e.Client, Epoch: e.Epoch, Session: e.Session,
-		Reason: e.Reason, Dialect: e.Dialect, Remote: e.Remote, Message: e.Message, State: e.State, Attempts: e.Attempts, Groups: e.Groups}
+	r.fields = e.fields()
 	switch {
 	case r.fields.Type == "": // of a later version
 		r.through = end
@@ -145,6 +144,12 @@ func (r *eventReader) entry(e *Event) error {
 		return nil
 	}
 	return r.expand(e)
+}
+
+// fields returns the fields that the entry itself has of its events.
+func (e *Event) fields() gateway.Event {
+	return gateway.Event{Type: e.eventType(), At: record.TimeOf(e.At), Client: e.Client, Epoch: e.Epoch, Session: e.Session,
+		Reason: e.Reason, Dialect: e.Dialect, Remote: e.Remote, Message: e.Message, State: e.State, Attempts: e.Attempts, Groups: e.Groups}
 }
 
 func (r *eventReader) add(number uint64) {
@@ -318,7 +323,7 @@ func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (mor
 			if err != nil {
 				return false, err
 			}
-			if f == nil || f.state != e.State || f.reason != e.Reason || f.finalAt != e.At {
+			if f == nil || !e.settled(f) {
 				continue
 			}
 			if more, err := fn(o); err != nil || !more {
@@ -348,6 +353,11 @@ func (r *eventReader) rest(e *Event, fn func(record.Ordinal) (bool, error)) (mor
 		}
 	}
 	return true, nil
+}
+
+// settled reports whether the delivery of a row became final with the entry.
+func (e *Event) settled(f *finalRow) bool {
+	return f.state == e.State && f.reason == e.Reason && f.finalAt == e.At
 }
 
 // Entries returns entries of the gateway's own, in the order of their keys.
