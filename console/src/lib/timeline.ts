@@ -12,6 +12,12 @@ export function merge(items: Entry[], lines: Entry[], most: number): Entry[] {
   return [...fresh, ...items].slice(0, most)
 }
 
+/** The arrow of what went over the wire: up from the device, down to it. */
+export function entryArrow(entry: Entry): '↑' | '↓' | '' {
+  if (entry.direction === 'out') return '↓'
+  return entry.direction === 'in' || entry.what === 'uplink' ? '↑' : ''
+}
+
 /** The glyph of an entry, or none. Green and filled is the device's own ack alone. */
 export function entryGlyph(entry: Entry): State | Presence | undefined {
   switch (entry.what) {

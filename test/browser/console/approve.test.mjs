@@ -36,6 +36,12 @@ async function approve(g) {
     const lock = await device(g, 'lock-1', { token });
     assert.ok(lock.registered, `${lock.lines}`);
     await row.waitFor({ state: 'detached' }); // who came in knocks no more
+
+    await device(g, 'stranger');
+    const other = page.getByRole('row').filter({ hasText: 'stranger' });
+    await other.getByRole('button', { name: 'Dismiss' }).click();
+    await other.waitFor({ state: 'detached' });
+    assert.deepEqual((await api(g, 'GET', '/v1/refused')).items, []);
     await page.goto(`${g.http}/console/#/clients/lock-1`);
     await page.getByText(/^Online since/).waitFor();
   });

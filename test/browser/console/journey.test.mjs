@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { device } from './device.mjs';
 import { api, gateway, start, stop } from './gateway.mjs';
 import { fits, looks, noFindings, shot, visit } from './page.mjs';
-import { browser, play } from './stage.mjs';
+import { browser, play, until } from './stage.mjs';
 
 let open, keyed;
 await play([
@@ -18,7 +18,8 @@ await play([
   ['hostile text', () => hostileText(open)],
   ['every page in every look', () => everyPage(open), 120],
   ['eight tabs', () => tabs(open)],
-  ['a restart', () => restart(open).then(() => stop(open))],
+  ['a restart', () => restart(open)],
+  ['the time before the restart', () => past(open).then(() => stop(open))],
   ['keys', async () => keys((keyed = await gateway('keyed', { admin: true })))],
   ['a tenant', () => tenant(keyed)],
 ]);
@@ -180,6 +181,10 @@ async function tabs(g) {
 
 // The gateway goes away under an open page and comes back: the page says so, and continues.
 async function restart(g) {
+  const meter = await device(g, 'meter-1');
+  for (let i = 1; i <= 250; i++) meter.send('reading ' + i);
+  await until('the last reading is stored', async () => (await api(g, 'GET', '/v1/uplinks?client=meter-1&limit=1000')).items.length === 250);
+  meter.end();
   await visit(g, '#/clients/lock-1', async (page) => {
     await page.locator('#send').fill('typed before');
     await stop(g);
@@ -189,6 +194,21 @@ async function restart(g) {
     await page.getByText(/Not answered for/).waitFor({ state: 'detached', timeout: 30_000 });
     assert.equal(await page.locator('#send').inputValue(), 'typed before');
   }, { expected: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/] });
+}
+
+// The timeline knows what was before the restart from the log of events, and older entries by a button.
+async function past(g) {
+  await visit(g, '#/clients/meter-1', async (page) => {
+    await page.locator('.live .line', { hasText: 'uplink' }).first().waitFor();
+    const lines = page.locator('.live .line');
+    const before = await lines.count();
+    await page.getByRole('button', { name: 'Show older ones' }).click();
+    await until('older ones are there', async () => (await lines.count()) > before);
+    await page.getByRole('button', { name: 'Show older ones' }).waitFor({ state: 'detached' });
+    const times = await lines.locator('time').evaluateAll((all) => all.map((each) => each.dateTime));
+    assert.deepEqual(times, [...times].sort().reverse(), 'the newest does not come first');
+    assert.ok(times.length > 250, `${times.length} lines of 250 uplinks, a connection and its end`);
+  });
 }
 
 // Login, a new key that is shown once, and a key that is revoked while the page is open: what was typed stays.
