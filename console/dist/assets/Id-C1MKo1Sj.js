@@ -1,1 +1,0 @@
-import{$ as e,Ct as t,M as n,R as r,_ as i,et as a,mt as o,nt as s,ut as c,wt as l}from"./index-BYuRkxiv.js";var u=s(`<bdi dir="ltr" class="data svelte-1swa97t"> </bdi>`);function d(s,d){l(d,!0);let f=n(d,`max`,3,40);var p=u(),m=o(p,!0);c(t=>{r(p,`title`,d.id.length>f()?d.id:void 0),e(m,t),p.dir=p.dir},[()=>i(d.id,f())]),a(s,p),t()}export{d as t};

@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-Cmyaam87.js";e();
