@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-Cz-0Y3LF.js";e();

@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-Cmyaam87.js";e();
