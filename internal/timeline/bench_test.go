@@ -13,7 +13,7 @@ import (
 // and three steps.
 func BenchmarkPush(b *testing.B) {
 	book := New(Config{})
-	clients := make([]string, 1000)
+	clients := make([]string, 5000)
 	for i := range clients {
 		clients[i] = "client-" + strconv.Itoa(i)
 	}
@@ -22,7 +22,7 @@ func BenchmarkPush(b *testing.B) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		id := clients[n%len(clients)]
+		id := clients[n*2749%len(clients)]
 		n++
 		st := gateway.Step{Client: gateway.ClientID(id), Message: message, At: began, Seq: gateway.Seq(n), Kind: gateway.StepQueued}
 		f := protocol.Frame{Client: id, Began: began, At: began, Dialect: protocol.V2, Type: protocol.FrameData, Out: true, Registered: true, Seq: uint64(n), Size: len(frame), Bytes: frame}

@@ -16,6 +16,7 @@ type line struct {
 	next   uint64            // number of the next entry
 	most   int               // entries that it may have
 	kept   int               // bytes of its extras
+	newest int64             // Unix nanoseconds of the last entry
 
 	trace    *trace // nil without one
 	watchers int    // readers that follow it
@@ -36,7 +37,13 @@ func (l *line) size() int { return lineSize + entrySize*len(l.ring) + l.kept }
 // pinned reports whether the line must stay.
 func (l *line) pinned() bool { return l.trace != nil || l.watchers > 0 }
 
-func (l *line) at(i int) *entry { return &l.ring[(l.first+i)%len(l.ring)] }
+// at returns an entry, or the place behind the newest one.
+func (l *line) at(i int) *entry {
+	if i += l.first; i >= len(l.ring) {
+		i -= len(l.ring)
+	}
+	return &l.ring[i]
+}
 
 // oldest returns the number of the oldest entry.
 func (l *line) oldest() uint64 { return l.next - uint64(l.n) }
@@ -58,9 +65,8 @@ func (l *line) push(e entry, x *extra) {
 	default:
 		l.drop()
 	}
-	if last := l.last(); last != nil {
-		e.at = max(e.at, last.at) // the clocks of its sources are read at other places
-	}
+	e.at = max(e.at, l.newest) // the clocks of its sources are read at other places
+	l.newest = e.at
 	if x != nil {
 		e.flags |= flagExtra
 		l.setExtra(l.next, x)
@@ -114,10 +120,12 @@ func (l *line) queuedFirst(now int64) {
 
 // drop removes the oldest entry.
 func (l *line) drop() {
-	if l.at(0).flags&flagExtra != 0 {
+	if l.extras != nil && l.at(0).flags&flagExtra != 0 { // without extras the entry is not read: it is in no cache
 		l.setExtra(l.oldest(), nil)
 	}
-	l.first = (l.first + 1) % len(l.ring)
+	if l.first++; l.first == len(l.ring) {
+		l.first = 0
+	}
 	l.n--
 }
 
