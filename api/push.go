@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
@@ -162,7 +161,6 @@ func answerPush(w http.ResponseWriter, receipt tenant.Receipt, p *push, status i
 
 // pushOnline delivers now or never.
 func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) error {
-	started := time.Now()
 	online := p.onlineRequest()
 	ctx, linger, release := s.waitUnder(w, r)
 	defer release()
@@ -173,6 +171,7 @@ func (s *server) pushOnline(w http.ResponseWriter, r *http.Request, p *push) err
 		return err
 	}
 	h := w.Header()
+	started := exchangeOf(w).started
 	if p.IdempotencyKey != "" {
 		h["Location"] = []string{"/v1/messages/" + string(result.Message)}
 		started = result.CreatedAt

@@ -48,7 +48,7 @@ func (s *Session) ackedCall(seq Seq, code AckCode, result []byte, at time.Time) 
 	waits := s.waitsLocked()
 	s.mu.Unlock()
 	s.g.counts.answered(false, code)
-	call.answer(code, result)
+	call.answer(code, result, at)
 	s.wakeIf(waits)
 }
 

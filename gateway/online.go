@@ -56,10 +56,9 @@ type OnlineCall struct {
 
 	// stored is the sequence of the message in the store, 0 if it is not there. The
 	// next fields are kept for a late answer.
-	stored    Seq
-	owner     string
-	metadata  map[string]string
-	createdAt time.Time
+	stored   Seq
+	owner    string
+	metadata map[string]string
 
 	// The fields below are guarded by the session's mutex.
 	sentAt   time.Time   // last flush; zero = not flushed yet
@@ -181,7 +180,7 @@ func (g *Gateway) startOnline(c *OnlineCall, r *OnlineRequest, id MessageID, sto
 		return errOffline
 	}
 	*c = OnlineCall{gateway: g, session: session, waiter: w, message: id, payload: r.Payload, wait: g.onlineWait(r.Wait),
-		stored: stored, owner: r.Owner, metadata: r.Metadata, createdAt: g.now()}
+		stored: stored, owner: r.Owner, metadata: r.Metadata}
 	if err := g.presence.begin(c, b); err != nil {
 		return err
 	}
@@ -323,16 +322,15 @@ func (c *OnlineCall) refused(err error) {
 	c.lost()
 }
 
-// answer passes the device's verdict to the waiter. The event log has it only if the message
-// is stored.
-func (c *OnlineCall) answer(code AckCode, result []byte) {
+// answer passes the device's verdict, which came at the time at, to the waiter. The event
+// log has it only if the message is stored.
+func (c *OnlineCall) answer(code AckCode, result []byte, at time.Time) {
 	g, s := c.gateway, &c.session
-	now := g.cfg.Now()
 	state, reason := onlineVerdict(code)
 	r := OnlineResult{Message: c.message, Client: s.client, State: state, Reason: reason, Result: result,
-		SentAt: c.sentAt.Round(0), At: now.Round(0)}
+		SentAt: c.sentAt.Round(0), At: at.Round(0)}
 	if !c.sentAt.IsZero() {
-		r.RTT = now.Sub(c.sentAt)
+		r.RTT = at.Sub(c.sentAt)
 		g.acks.add(r.RTT)
 	}
 	g.counts.onlineAcked.Add(1)
@@ -385,18 +383,19 @@ func (g *Gateway) pushNow(ctx context.Context, r *OnlineRequest, id MessageID, s
 	if err := g.startOnline(&w.call, r, id, stored, w, nil); err != nil {
 		return OnlineResult{}, err
 	}
-	begun := time.Now()
 	w.timer.Reset(w.call.wait)
 	select {
 	case <-w.done:
 		return w.result, w.err
 	case <-w.timer.C:
 	case <-ctx.Done():
-		w.timer.Reset(min(r.Linger, w.call.wait-time.Since(begun)))
+		linger := time.NewTimer(r.Linger)
+		defer linger.Stop()
 		select {
 		case <-w.done:
 			return w.result, w.err
 		case <-w.timer.C:
+		case <-linger.C:
 		}
 	}
 	if w.call.Withdraw() {

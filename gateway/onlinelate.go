@@ -24,14 +24,13 @@ type lateKey struct {
 
 // lateCall is an online call that has ended without an answer.
 type lateCall struct {
-	message   MessageID
-	stored    Seq // of a message with an idempotency key; 0 = not stored
-	client    ClientID
-	owner     string
-	metadata  map[string]string
-	createdAt time.Time
-	sentAt    time.Time
-	endedAt   time.Time
+	message  MessageID
+	stored   Seq // of a message with an idempotency key; 0 = not stored
+	client   ClientID
+	owner    string
+	metadata map[string]string
+	sentAt   time.Time
+	endedAt  time.Time
 }
 
 // lateAnswers remembers ended online calls and keeps the answers to them. The oldest
@@ -126,7 +125,7 @@ func (l *lateAnswers) message(id MessageID, now time.Time) (m Message, ok bool) 
 // waitLateLocked remembers a call that leaves the window without an answer.
 func (s *Session) waitLateLocked(seq Seq, c *OnlineCall) {
 	s.g.late.wait(lateKey{s.id, seq}, lateCall{message: c.message, stored: c.stored, client: s.client, owner: c.owner, metadata: c.metadata,
-		createdAt: c.createdAt, sentAt: c.sentAt.Round(0), endedAt: s.g.now()})
+		sentAt: c.sentAt.Round(0), endedAt: s.g.now()})
 }
 
 // answeredLate passes on the answer to a call that has ended. The answer to a stored
@@ -148,7 +147,7 @@ func (s *Session) answeredLate(seq Seq, code AckCode, result []byte) {
 		return
 	}
 	s.g.late.keep(c, Delivery{Message: c.message, Client: c.client, Online: true, State: state, Reason: reason, Attempts: 1,
-		CreatedAt: c.createdAt, ExpiresAt: c.endedAt, SentAt: c.sentAt, FinalAt: now, Result: result})
+		CreatedAt: c.message.madeAt(), ExpiresAt: c.endedAt, SentAt: c.sentAt, FinalAt: now, Result: result})
 	e := Event{Type: FinalEvent(state), At: now, Client: c.client, Message: c.message, State: state, Reason: reason, Attempts: 1, Result: result}
 	s.g.cfg.After(0, func() { // this goroutine may not wait
 		if err := s.g.store.Note(context.Background(), e); err != nil {

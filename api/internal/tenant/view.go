@@ -70,6 +70,9 @@ func (v *View) Via() string { return v.request.Via }
 
 // Alive returns an error if the key has ended during the request.
 func (v *View) Alive() error {
+	if !v.Ends() {
+		return nil
+	}
 	now := v.shared.now()
 	switch {
 	case !v.key.Alive(now):
