@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // waiters has the callers that wait for messages to be completed.
@@ -14,41 +15,66 @@ type waiters struct {
 	shards [16]waiterShard
 }
 
-// waiter is one caller that waits for a message.
+// waiter is one caller that waits for a message: a call to finish, or a goroutine that
+// waits on done.
 type waiter struct {
-	done chan struct{} // closed when the message is completed or every wait ends
-	// The completed message. Read it after done is closed; message is nil if
-	// every wait was ended.
-	message  *Message
-	delivery *Delivery
-	call     *PushCall // the call to finish; nil for a caller that waits on done
+	done chan struct{} // closed when the message is completed or every wait ends; nil for a call
+	call *PushCall     // nil for a goroutine
+	next *waiter       // for the same message; guarded by the shard's mutex
+
+	// end is nil if every wait was ended. Read it after done is closed; for a call,
+	// after leave.
+	end *completion
+}
+
+// completion has what changes when a message is completed.
+type completion struct {
+	counts   Counts
+	at       time.Time
+	one      bool // the message is to one client, and delivery is its delivery
+	delivery Delivery
 }
 
 // completes copies the completion into m, an earlier state of the message. It
 // returns false if the message has not been completed.
 func (w *waiter) completes(m *Message) bool {
-	select {
-	case <-w.done:
-	default:
+	if w.call == nil {
+		select {
+		case <-w.done:
+		default:
+			return false
+		}
+	}
+	if w.end == nil {
 		return false
 	}
-	if w.message == nil {
-		return false
+	m.Counts, m.CompletedAt, m.Delivery = w.end.counts, w.end.at, nil
+	if w.end.one {
+		m.Delivery = &w.end.delivery
 	}
-	m.Counts, m.CompletedAt, m.Delivery = w.message.Counts, w.message.CompletedAt, w.delivery
 	return true
+}
+
+// finish ends the wait. It appends to calls the call that the caller must finish.
+func (w *waiter) finish(end *completion, calls []*PushCall) []*PushCall {
+	w.end = end
+	if w.call != nil {
+		return append(calls, w.call)
+	}
+	close(w.done)
+	return calls
 }
 
 type waiterShard struct {
 	mu      sync.Mutex
-	wait    map[MessageID][]*waiter
-	drained bool // new waits end at once
+	wait    map[MessageID]*waiter // by message; waiters of one message are linked
+	drained bool                  // new waits end at once
 }
 
 func newWaiters() *waiters {
 	w := &waiters{seed: maphash.MakeSeed()}
 	for i := range w.shards {
-		w.shards[i].wait = make(map[MessageID][]*waiter)
+		w.shards[i].wait = make(map[MessageID]*waiter)
 	}
 	return w
 }
@@ -57,42 +83,52 @@ func (w *waiters) shard(id MessageID) *waiterShard {
 	return &w.shards[maphash.String(w.seed, string(id))%uint64(len(w.shards))]
 }
 
-// join returns a waiter for the message. The caller must call leave.
-func (w *waiters) join(id MessageID) *waiter { return w.joinCall(id, nil) }
+// join returns a waiter for the message. The caller must call leave. After drain, done
+// is closed already.
+func (w *waiters) join(id MessageID) *waiter {
+	one := &waiter{done: make(chan struct{})}
+	if !w.enter(id, one) {
+		close(one.done)
+	}
+	return one
+}
 
-// joinCall is join for a call that completed returns. After drain, done is closed
-// already.
-func (w *waiters) joinCall(id MessageID, c *PushCall) *waiter {
-	one := &waiter{done: make(chan struct{}), call: c}
+// enter adds a waiter for the message, which must leave. It returns false, and adds
+// nothing, after drain.
+func (w *waiters) enter(id MessageID, one *waiter) bool {
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.drained {
-		close(one.done)
-		return one
+		return false
 	}
-	sh.wait[id] = append(sh.wait[id], one)
+	one.next = sh.wait[id]
+	sh.wait[id] = one
 	w.n.Add(1)
-	return one
+	return true
 }
 
-// leave undoes join. It does nothing after done was closed.
+// leave undoes join and enter. It does nothing after the wait has ended.
 func (w *waiters) leave(id MessageID, one *waiter) {
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	list := sh.wait[id]
-	for i, c := range list {
-		if c == one {
-			list = append(list[:i], list[i+1:]...)
-			w.n.Add(-1)
-			break
+	first := sh.wait[id]
+	if first == one {
+		w.n.Add(-1)
+		if one.next == nil {
+			delete(sh.wait, id)
+		} else {
+			sh.wait[id] = one.next
 		}
+		return
 	}
-	if len(list) == 0 {
-		delete(sh.wait, id)
-	} else {
-		sh.wait[id] = list
+	for before := first; before != nil; before = before.next {
+		if before.next == one {
+			before.next = one.next
+			w.n.Add(-1)
+			return
+		}
 	}
 }
 
@@ -104,7 +140,7 @@ func (w *waiters) has(id MessageID) bool {
 	sh := w.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return len(sh.wait[id]) > 0
+	return sh.wait[id] != nil
 }
 
 // completed passes the completed message to all its waiters; d is the delivery if
@@ -117,23 +153,18 @@ func (w *waiters) completed(m *Message, d *Delivery, calls []*PushCall) []*PushC
 	sh := w.shard(m.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	list := sh.wait[m.ID]
-	if len(list) == 0 {
+	first := sh.wait[m.ID]
+	if first == nil {
 		return calls
 	}
-	message := *m
-	var delivery *Delivery
-	if m.Client != "" {
-		delivery = new(*d)
+	end := &completion{counts: m.Counts, at: m.CompletedAt, one: m.Client != ""}
+	if end.one {
+		end.delivery = *d
 	}
-	for _, one := range list {
-		one.message, one.delivery = &message, delivery
-		close(one.done)
-		if one.call != nil {
-			calls = append(calls, one.call)
-		}
+	for one := first; one != nil; one = one.next {
+		calls = one.finish(end, calls)
+		w.n.Add(-1)
 	}
-	w.n.Add(-int64(len(list)))
 	delete(sh.wait, m.ID)
 	return calls
 }
@@ -151,14 +182,11 @@ func (sh *waiterShard) drain(n *atomic.Int64, calls []*PushCall) []*PushCall {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.drained = true
-	for _, list := range sh.wait {
-		for _, one := range list {
-			close(one.done)
-			if one.call != nil {
-				calls = append(calls, one.call)
-			}
+	for _, first := range sh.wait {
+		for one := first; one != nil; one = one.next {
+			calls = one.finish(nil, calls)
+			n.Add(-1)
 		}
-		n.Add(-int64(len(list)))
 	}
 	clear(sh.wait)
 	return calls

@@ -9,7 +9,7 @@ type PushCall struct {
 	answer  func(Receipt, error)
 
 	mu       sync.Mutex
-	waiter   *waiter   // for id
+	waiter   waiter    // for id
 	id       MessageID // the message that the call waits for
 	receipt  Receipt
 	accepted bool // receipt is set
@@ -30,21 +30,20 @@ func (g *Gateway) StartPushAndAwait(c *PushCall, r PushRequest, done func(Receip
 
 // await registers the call as a waiter for a message.
 func (c *PushCall) await(id MessageID) {
-	w := c.gateway.waiters.joinCall(id, c)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.id, c.waiter = id, w
-	select {
-	case <-w.done: // the gateway is draining
+	c.id, c.waiter = id, waiter{call: c}
+	c.mu.Unlock()
+	if !c.gateway.waiters.enter(id, &c.waiter) { // the gateway is draining
+		c.mu.Lock()
 		c.ended = true
-	default:
+		c.mu.Unlock()
 	}
 }
 
 // placed receives the store's answer.
 func (c *PushCall) placed(rec Receipt, err error) {
 	if err == nil && rec.Replayed { // the call waits for an earlier message, which may be completed
-		c.gateway.waiters.leave(c.id, c.waiter)
+		c.gateway.waiters.leave(c.id, &c.waiter)
 		c.await(rec.Message.ID)
 		if m, err := c.gateway.Message(rec.Message.ID); err == nil {
 			rec.Message = m
@@ -82,7 +81,7 @@ func (c *PushCall) finish(err error) {
 	if !ready {
 		return
 	}
-	c.gateway.waiters.leave(c.id, c.waiter)
+	c.gateway.waiters.leave(c.id, &c.waiter)
 	rec := c.receipt
 	if err == nil && !rec.Message.Completed() && !c.waiter.completes(&rec.Message) {
 		if m, err := c.gateway.Message(c.id); err == nil {
