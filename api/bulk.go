@@ -192,7 +192,7 @@ func (b *bulkRun) read(lines *lineReader) error {
 		if b.server.drain.is() {
 			return drainingProblem()
 		}
-		if b.server.callers.Pace(b.reads, b.principal, b.server.cfg.Now(), b.answers.batch.Flush) != nil {
+		if b.server.callers.Pace(b.reads, b.principal, b.server.cfg.Now, b.answers.batch.Flush) != nil {
 			return b.cutShort()
 		}
 		b.line(number, line)
@@ -260,7 +260,8 @@ func (b *bulkRun) panicked(l *bulkLine, cause any) {
 // deliveries.
 func (b *bulkRun) start(l *bulkLine, r gateway.OnlineRequest) {
 	b.answers.enterClient(l, r.Client)
-	if err := b.view.StartOnline(&l.call, r, l, &b.answers.batch); err != nil {
+	l.call = new(gateway.OnlineCall)
+	if err := b.view.StartOnline(l.call, r, l, &b.answers.batch); err != nil {
 		l.refuse(err)
 		return
 	}

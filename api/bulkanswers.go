@@ -15,8 +15,8 @@ type bulkLine struct {
 	answers *bulkAnswers
 	size    int // bytes of the payload
 
-	call gateway.OnlineCall // of an online delivery
-	push *gateway.PushCall  // of a stored one that is waited for
+	call *gateway.OnlineCall // of an online delivery
+	push *gateway.PushCall   // of a stored one that is waited for
 
 	// Guarded by answers.mu.
 	client    gateway.ClientID // counted in perClient; "" = not

@@ -84,14 +84,14 @@ func (c *Callers) Spend(h http.Header, id string, now time.Time) error {
 
 // Pace waits until a key may send one more line of a bulk request, which counts
 // like a request. hurry is called before a wait.
-func (c *Callers) Pace(ctx context.Context, id string, now time.Time, hurry func()) error {
+func (c *Callers) Pace(ctx context.Context, id string, now func() time.Time, hurry func()) error {
 	if c.rate <= 0 {
 		return nil
 	}
 	c.mu.Lock()
 	bucket := c.ofLocked(id).bucket
 	c.mu.Unlock()
-	if bucket.AllowN(now, 1) {
+	if bucket.AllowN(now(), 1) {
 		return nil
 	}
 	hurry()
