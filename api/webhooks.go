@@ -123,7 +123,7 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				patchWebhook
 //	@Summary		Change a webhook
-//	@Description	Absent members stay as they are. `"state":"active"` enables a disabled webhook, which goes on at its cursor; an event whose request is under way may be sent again.
+//	@Description	Absent members stay as they are. `"state":"active"` enables a disabled webhook, which goes on at its cursor; of an active one the parked clients are tried at once. An event whose request is under way may be sent again.
 //	@Tags			webhooks
 //	@Accept			json,application/merge-patch+json
 //	@Produce		json

@@ -27,7 +27,7 @@ in order.
   longwire webhooks replay wh_... --since 1h`,
 	}
 	cmd.AddCommand(e.webhooksCreate(), e.webhooksList(), e.webhooksGet(), e.webhooksState("pause", "Stop sending; the webhook keeps its place", "paused"),
-		e.webhooksState("resume", "Send again from where it has stopped, also after the gateway has disabled it", "active"),
+		e.webhooksState("resume", "Send again from where it has stopped, also after the gateway has disabled it; retry what has failed now", "active"),
 		e.webhooksTest(), e.webhooksAttempts(), e.webhooksReplay(), e.webhooksDead(), e.webhooksRotate(), e.webhooksRemove())
 	return cmd
 }

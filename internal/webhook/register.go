@@ -117,7 +117,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, limit apikey.Limit) (We
 	return w, err
 }
 
-// replace stores a changed webhook and begins a new run.
+// replace stores a changed webhook and begins a new run, which tries its parked clients at once.
 func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, error) {
 	if err := w.complete(); err != nil {
 		return Status{}, err
@@ -135,6 +135,9 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 		return Status{}, ErrNotFound
 	}
 	e.endLocked()
+	for _, p := range e.parked {
+		p.Next = time.Time{}
+	}
 	e.hook, e.filter = w, filter
 	e.health = health{LastSuccess: e.health.LastSuccess, missed: e.health.missed, lost: e.health.lost}
 	m.beginLocked(e)

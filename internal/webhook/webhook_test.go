@@ -469,6 +469,38 @@ func TestAnEndpointWithParkedClientsAlone(t *testing.T) {
 	})
 }
 
+// Whoever has mended an endpoint need not wait for the next retry.
+func TestResumingTriesParkedClientsAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		r.answers(func(_ context.Context, b body, _ int) *http.Response {
+			if b.Client == "a" {
+				return status(500)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{})
+		w.send(w.connect("a"), 1, 3)
+		b := w.connect("b")
+		for i := 1; i <= 8; i++ { // the endpoint is not down
+			w.send(b, i, i)
+			time.Sleep(30 * time.Second)
+		}
+		r.answers(nil)
+		if s := w.status(h); s.Parked != 1 || s.Down { // for ten minutes, after the fifth failure
+			w.Errorf("before: %+v", s)
+		}
+		if _, err := w.m.Update(w.Context(), h.ID, apikey.Limit{}, func(s *Spec) error { s.State = Active; return nil }); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.want(r, "a", count(3))
+		if s := w.status(h); s.Parked != 0 {
+			w.Errorf("after: %+v", s)
+		}
+	})
+}
+
 // A crash repeats the requests of about a second and loses none.
 func TestACrashLosesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
