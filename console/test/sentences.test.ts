@@ -16,5 +16,7 @@ test('every sentence is said somewhere', () => {
 
 test('both languages have a sentence where the other has one', () => {
   const shape = (of: object): unknown => Object.fromEntries(Object.entries(of).map(([name, value]) => [name, value && typeof value === 'object' && !Array.isArray(value) ? shape(value) : typeof value]))
-  expect(shape(zh)).toEqual(shape(en))
+  // Of problems the gateway has English titles of its own.
+  expect(shape({ ...zh, problem: {} })).toEqual(shape({ ...en, problem: {} }))
+  expect(Object.keys(zh.problem)).toEqual(expect.arrayContaining(Object.keys(en.problem)))
 })

@@ -53,8 +53,7 @@ class App {
     }, 1000)
     document.addEventListener('visibilitychange', () => this.beat())
     session.lost = () => {
-      if (!this.who || this.who.auth === 'open') return
-      this.ended = true
+      if (this.who) this.ended = true // an open gateway asks for keys once there is one
     }
     const wanted = stored('language') ?? navigator.language
     await this.speak(wanted.startsWith('zh') ? 'zh' : 'en', false)

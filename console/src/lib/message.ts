@@ -24,7 +24,8 @@ export function preview(message: { preview?: string; text?: string; json?: unkno
   if (message.preview !== undefined) return message.preview
   if (message.text !== undefined) return message.text.slice(0, 64)
   if (message.json !== undefined) return JSON.stringify(message.json).slice(0, 64)
-  return message.base64 === undefined ? '' : 'base64 ' + message.base64.slice(0, 56)
+  if (message.base64 !== undefined) return 'base64 ' + message.base64.slice(0, 56)
+  return message.payload_bytes === undefined ? '' : message.payload_bytes + ' B'
 }
 
 export { stateOf }

@@ -58,7 +58,7 @@ export function entryWords(t: Sentences, entry: Entry): { what: string; detail: 
       if (entry.transport === 'tls') parts.push('TLS')
       return { what: t.kind.connected, detail: parts.join(' · ') }
     case 'closed':
-      return { what: t.kind.closed, detail: [entry.by ? t.by[entry.by] : '', reason].filter(Boolean).join(' · ') }
+      return { what: t.kind.closed, detail: [entry.by && entry.reason !== 'replaced' ? t.by[entry.by] : '', reason].filter(Boolean).join(' · ') }
     case 'refused':
       return { what: t.kind.refused, detail: [reason, entry.count ? t.times(entry.count) : '', entry.remote_addr ?? ''].filter(Boolean).join(' · ') }
     case 'heartbeats':

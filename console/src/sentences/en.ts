@@ -81,22 +81,17 @@ const refusal: Record<Schemas['RefusalReason'], string> = {
   events_full: 'Its share of the event log is used up.',
 }
 
+/** Where the API's own title would not do. */
 const problem: Partial<Record<Slug<Schemas['ProblemType']>, string>> = {
   'ack-timeout': 'The device did not answer in time.',
   'already-final': 'It has its final state already.',
-  'client-not-found': 'No such client.',
-  'client-offline': 'The client is offline.',
   'cross-origin': 'The browser sent this from another origin.',
   'disk-full': 'The disk of the gateway is full.',
   draining: 'The gateway is stopping.',
   'insufficient-scope': 'Your key may not do this.',
-  'message-not-found': 'No such message.',
   overloaded: 'The gateway has too much to do. Try again in a moment.',
-  'payload-too-large': 'The payload is too large.',
-  'queue-full': 'The queue of the client is full.',
   'rate-limited': 'Your key makes more requests than it may.',
   'store-unavailable': 'The store cannot be written or read.',
-  'too-many-clients': 'The gateway knows as many clients as it may.',
   unauthenticated: 'Your key is not valid, or no longer.',
   unauthorized: 'Your key is not for this client.',
   'validation-failed': 'The gateway does not take this.',
@@ -182,6 +177,7 @@ export const en = {
   again: 'Try again',
   noAnswer: 'The gateway does not answer.',
   noAnswerHelp: 'It may be restarting, or the way to it is cut. The page tries again.',
+  noAnswerWrite: 'Whether it was done is not known. A push that you send again unchanged is made only once.',
   requestId: 'Request',
   forbidden: 'Your key does not show this.',
   needsScope: (scope: string) => `It needs the scope ${scope}.`,
@@ -208,7 +204,8 @@ export const en = {
   loginHelp: 'The key stays in no storage of this browser. The session ends after 12 hours, or with the key.',
   loginMake: 'Make a key on the machine of the gateway:',
   loginDocker: 'In Docker:',
-  loginWrong: 'The gateway does not know this key.',
+  loginWrong: 'The gateway does not know this key, or it has expired.',
+  loginNow: 'The gateway needs a key now. What you have typed is kept.',
   loginAgain: 'Your session has ended. What you have typed is kept.',
 
   // Overview and first run
@@ -231,8 +228,8 @@ export const en = {
   oldest: (d: string) => `the oldest for ${d}`,
   diskFree: (size: string) => `${size} free`,
   ackTime: 'Time to the ack',
-  chartOnline: (low: number, high: number) => `between ${low} and ${high} in the last two hours`,
-  chartAcks: (n: number) => `${count(n, 'ack')} in the last two hours`,
+  chartOnline: (low: number, high: number, d: string) => `between ${low} and ${high} in the last ${d}`,
+  chartAcks: (n: number, d: string) => `${count(n, 'ack')} in the last ${d}`,
   chartAckTime: (half: string, most: string) => `at the last: half within ${half}, 99 of 100 within ${most}`,
   asTable: 'As a table',
   asCurve: 'As a curve',
@@ -296,6 +293,7 @@ export const en = {
   forgetText: (id: string) => `The gateway forgets ${id}: its record, its queue, its messages. A device that connects again is new.`,
   report: 'Copy report',
   neverSeen: (id: string) => `${id} was never seen.`,
+  notYours: (id: string) => `Your key shows no client ${id}.`,
   neverSeenHelp: 'No device with this id has registered, and nothing was pushed to it.',
   nearIds: 'Ids that begin alike',
   timeline: 'Timeline',
@@ -335,6 +333,7 @@ export const en = {
   sentAt: 'Sent',
   finalAt: 'Final',
   result: 'Result of the device',
+  lateResult: 'Late result of the device',
   progress: 'Progress of the device',
   deliveries: 'Deliveries',
   cancelRest: 'Cancel the rest',
@@ -358,7 +357,7 @@ export const en = {
   noUplinks: 'No device has sent anything yet.',
   noEvents: 'Nothing has happened yet.',
   filterTypes: 'Types',
-  eventsFaster: 'More comes than a page can show.',
+  eventsFaster: 'Only the newest are shown.',
 
   // Refused
   noRefused: 'Nobody was refused.',

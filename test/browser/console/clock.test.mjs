@@ -33,7 +33,7 @@ async function off(g, by) {
     await page.getByRole('button', { name: 'live' }).waitFor();
     await shot(page, 'clock-' + id);
     lamp.end();
-    await page.getByText(/^Offline since/).waitFor();
+    await page.getByText(/^Offline, last heard at/).waitFor();
 
     await page.goto(`${g.http}/console/#/clients`);
     const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: id, exact: true }) });

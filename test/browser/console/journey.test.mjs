@@ -20,6 +20,7 @@ await play([
   ['eight tabs', () => tabs(open)],
   ['a restart', () => restart(open)],
   ['the time before the restart', () => past(open).then(() => stop(open))],
+  ['the first key', async () => firstKey(await gateway('first'))],
   ['keys', async () => keys((keyed = await gateway('keyed', { admin: true })))],
   ['a tenant', () => tenant(keyed)],
 ]);
@@ -60,7 +61,7 @@ async function commands(g) {
   (await device(g, 'lock-1')).end();
   for (const text of ['one', 'two', 'three']) await api(g, 'POST', '/v1/clients/lock-1/messages', { text });
   await visit(g, '#/clients/lock-1', async (page) => {
-    await page.getByText(/^Offline since/).waitFor();
+    await page.getByText(/^Offline, last heard at/).waitFor();
     await shot(page, 'client-offline');
     await page.getByRole('button', { name: 'Cancel all 3 shown' }).first().click();
     await api(g, 'POST', '/v1/clients/lock-1/messages', { text: 'later' });
@@ -188,11 +189,20 @@ async function restart(g) {
   await visit(g, '#/clients/lock-1', async (page) => {
     await page.locator('#send').fill('typed before');
     await stop(g);
+    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    await page.getByText('Whether it was done is not known.').waitFor();
     await page.getByText(/reconnecting in|Not answered for/).first().waitFor({ timeout: 20_000 });
     await shot(page, 'connection-lost');
     await start(g);
     await page.getByText(/Not answered for/).waitFor({ state: 'detached', timeout: 30_000 });
     assert.equal(await page.locator('#send').inputValue(), 'typed before');
+
+    // What becomes of a send later is shown beside the box, whoever did it.
+    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    await page.locator('.answer', { hasText: 'queued' }).waitFor();
+    const { items } = await api(g, 'GET', '/v1/clients/lock-1/messages');
+    await api(g, 'DELETE', '/v1/messages/' + items[0].id);
+    await page.locator('.answer', { hasText: 'canceled' }).waitFor();
   }, { expected: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/] });
 }
 
@@ -209,6 +219,23 @@ async function past(g) {
     assert.deepEqual(times, [...times].sort().reverse(), 'the newest does not come first');
     assert.ok(times.length > 250, `${times.length} lines of 250 uplinks, a connection and its end`);
   });
+}
+
+// The first key closes the gateway: the page asks for it.
+async function firstKey(g) {
+  await visit(g, '#/keys', async (page) => {
+    await page.getByRole('button', { name: 'New key' }).click();
+    await page.getByLabel('Name').fill('first');
+    await page.getByLabel('admin').check();
+    await page.locator('dialog button.first').click();
+    await page.getByText('It is shown only once').waitFor();
+    const key = await page.locator('dialog code').innerText();
+    await page.keyboard.press('Escape');
+    await page.getByText('The gateway needs a key now').waitFor();
+    await page.getByLabel('API key').fill(key);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('cell', { name: 'first' }).first().waitFor();
+  }, { expected: [/ 401 /] });
 }
 
 // Login, a new key that is shown once, and a key that is revoked while the page is open: what was typed stays.
@@ -260,7 +287,7 @@ async function tenant(g) {
     await page.getByRole('link', { name: 'acme-1' }).waitFor();
     assert.equal(await page.getByText('other-1').count(), 0);
     await page.goto(`${g.http}/console/#/clients/other-1`);
-    await page.getByText('other-1 was never seen.').waitFor();
+    await page.getByText('Your key shows no client other-1.').waitFor();
     await page.goto(`${g.http}/console/#/push`);
     await page.getByText('messages:write').waitFor();
     await shot(page, 'forbidden');

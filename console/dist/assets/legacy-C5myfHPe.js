@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-Cz-0Y3LF.js";e();

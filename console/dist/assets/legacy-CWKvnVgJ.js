@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-BTfO_C9E.js";e();
