@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-BTfO_C9E.js";e();
