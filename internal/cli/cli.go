@@ -120,7 +120,7 @@ HTTP API to reach them.
   longwire connect --id demo                  a simulated device, in a second terminal
   longwire push demo "hello" --wait 5s        push to it and see that it was acked
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage.`,
+Exit codes: 0 ok, 1 failed, 2 wrong usage or settings; "doctor --remote" has more.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          knownCommand,

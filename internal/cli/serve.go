@@ -20,10 +20,10 @@ func (e *environ) serveCommand(serve func(context.Context, *config.Config, io.Wr
 file, LONGWIRE_TCP_ADDR, --tcp-addr. A flag has precedence over the environment, the
 environment over the file. "longwire config show" shows the source of each value.
 
-SIGTERM or an interrupt drains the gateway: it accepts no more messages, asks
-devices to come back later, and completes or keeps the accepted messages. A second
-signal ends the process at once; every message that was answered with 202 is on disk
-even then.`,
+SIGTERM, SIGHUP or an interrupt drains the gateway: it accepts no more messages, asks
+devices to come back later, and completes or keeps the accepted messages. Then it
+exits with 0. A second interrupt (Ctrl-C) ends the process at once with 130; every
+message that was answered with 202 is on disk even then.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, _, err := e.load(file, cmd.Flags())
