@@ -249,6 +249,21 @@ func TestProblem(t *testing.T) {
 	}
 }
 
+func TestProblemSaysNothingTwice(t *testing.T) {
+	for want, p := range map[string]Problem{
+		"Simulated devices are off: the API needs a key": {Title: "Simulated devices are off", Detail: "simulated devices are off: the API needs a key"},
+		"Invalid parameter: confirm must be 1":           {Title: "Invalid parameter", Detail: "confirm must be 1", Errors: []FieldError{{Parameter: "confirm", Detail: "must be 1"}}},
+		"Validation failed: is negative (/ttl: is negative)": {Title: "Validation failed", Detail: "is negative",
+			Errors: []FieldError{{Pointer: "/ttl", Detail: "is negative"}}},
+		"Queue full":                 {Title: "Queue full", Detail: "Queue full"},
+		"HTTP status 418: no coffee": {Status: 418, Detail: "no coffee"},
+	} {
+		if got := p.Error(); got != want {
+			t.Errorf("Error = %q, want %q", got, want)
+		}
+	}
+}
+
 func TestProblemOfSomethingElse(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")

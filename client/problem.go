@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -106,28 +107,36 @@ func (p *Problem) Code() Code {
 	return Code(path.Base(p.Type))
 }
 
-// Error returns one line: the problem and the faulty parts of the request.
+// Error returns one line: the problem and the faulty parts of the request. It says
+// nothing twice: a detail may begin with the title, and may say what a part says.
 func (p *Problem) Error() string {
-	var b strings.Builder
-	if p.Title != "" {
-		b.WriteString(p.Title)
+	line := cmp.Or(p.Title, fmt.Sprintf("HTTP status %d", p.Status))
+	if rest, ok := cutPrefixFold(p.Detail, p.Title); ok {
+		line += rest
 	} else {
-		fmt.Fprintf(&b, "HTTP status %d", p.Status)
+		line += ": " + p.Detail
 	}
-	if p.Detail != "" && p.Detail != p.Title {
-		fmt.Fprintf(&b, ": %s", p.Detail)
-	}
-	for i, e := range p.Errors {
-		sep := "; "
-		if i == 0 {
-			sep = " ("
+	var parts []string
+	for _, e := range p.Errors {
+		if place := e.Pointer + e.Parameter; !strings.HasSuffix(p.Detail, strings.TrimPrefix(place, "/")+" "+e.Detail) {
+			parts = append(parts, place+": "+e.Detail)
 		}
-		fmt.Fprintf(&b, "%s%s%s: %s", sep, e.Pointer, e.Parameter, e.Detail)
 	}
-	if len(p.Errors) > 0 {
-		b.WriteByte(')')
+	if len(parts) > 0 {
+		line += " (" + strings.Join(parts, "; ") + ")"
 	}
-	return b.String()
+	return line
+}
+
+// cutPrefixFold is strings.CutPrefix for any case of letters. An empty s has every prefix.
+func cutPrefixFold(s, prefix string) (rest string, ok bool) {
+	if s == "" {
+		return "", true
+	}
+	if prefix == "" || len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
 }
 
 // problemOf reads the problem of an answer. An answer that is not a gateway's (a
