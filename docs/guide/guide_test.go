@@ -40,8 +40,7 @@ func read(t *testing.T, pattern string) map[string]string {
 // Every link within the tree leads somewhere, to a heading if it has a fragment, and
 // one whose text is the name of a test leads to the file that has it.
 func TestLinksLeadSomewhere(t *testing.T) {
-	all := pages(t)
-	maps.Copy(all, read(t, "zh-CN/*.md"))
+	all := allPages(t)
 	maps.Copy(all, read(t, "../../*.md"))
 	for page, text := range all {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
@@ -116,21 +115,30 @@ func TestPromisesAreShown(t *testing.T) {
 	}
 }
 
-// Metrics and settings that a page names in code exist.
-func TestNamesExist(t *testing.T) {
-	sources := map[string]*regexp.Regexp{
-		"../../internal/metrics": regexp.MustCompile("`longwire_([a-z_]+)`"),
-		"../../internal/config":  regexp.MustCompile("`(?:tcp|http|data|delivery|clients|events|auth|drain|log)\\.([a-z_]+)`"),
-	}
-	for dir, names := range sources {
-		code := source(t, dir)
-		for page, text := range pages(t) {
-			for _, m := range names.FindAllStringSubmatch(text, -1) {
-				if !strings.Contains(code, `"`+m[1]+`"`) && !strings.Contains(code, `"longwire_`+m[1]+`"`) {
-					t.Errorf("%s names %s, which %s does not have", page, m[0], dir)
-				}
+// Metrics that a page names in code exist.
+func TestMetricsExist(t *testing.T) {
+	code := source(t, "../../internal/metrics")
+	for page, text := range allPages(t) {
+		for _, m := range regexp.MustCompile("`longwire_([a-z_]+)[`{]").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(code, `"`+m[1]+`"`) && !strings.Contains(code, `"longwire_`+m[1]+`"`) {
+				t.Errorf("%s names the metric %s, which does not exist", page, m[1])
 			}
 		}
+	}
+}
+
+// A compiler that the page of examples calls does not write its program over a folder of
+// the module.
+func TestExamplesCanBeBuilt(t *testing.T) {
+	page := read(t, "../../examples/*.md")["../../examples/README.md"]
+	built := regexp.MustCompile(`cc .*-o (\S+)`).FindAllStringSubmatch(page, -1)
+	for _, m := range built {
+		if info, err := os.Stat(filepath.Join("../..", m[1])); err == nil && info.IsDir() {
+			t.Errorf("%s: %s is a folder of the module", m[0], m[1])
+		}
+	}
+	if len(built) == 0 {
+		t.Error("the page builds nothing")
 	}
 }
 
