@@ -40,16 +40,18 @@ const (
 	EventGap EventType = "gap"
 )
 
-// Event is one event of the stream, a CloudEvent. Events of one client are in
-// order.
+// Event is one event of the stream, a CloudEvent, and encodes as one. Events of one
+// client are in order.
 type Event struct {
-	ID       string    `json:"id"`
-	Type     EventType `json:"type"`
-	Source   string    `json:"source,omitempty"`
-	Subject  string    `json:"subject,omitempty"` // the client, if there is one
-	Time     time.Time `json:"time,omitzero"`
-	Sequence string    `json:"sequence,omitempty"`
-	Data     EventData `json:"data,omitzero"`
+	SpecVersion     string    `json:"specversion,omitempty"` // of CloudEvents: 1.0
+	ID              string    `json:"id"`
+	Type            EventType `json:"type"`
+	Source          string    `json:"source,omitempty"`
+	Subject         string    `json:"subject,omitempty"` // the client, if there is one
+	Time            time.Time `json:"time,omitzero"`
+	Sequence        string    `json:"sequence,omitempty"`
+	DataContentType string    `json:"datacontenttype,omitempty"`
+	Data            EventData `json:"data,omitzero"`
 
 	// Position resumes the stream behind this event (EventQuery.After).
 	Position string `json:"-"`

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,19 @@ func TestEventReader(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" || retry != 1500*time.Millisecond {
 			t.Errorf("%s: retry %s\n%s", name, retry, d)
 		}
+	}
+}
+
+// An event goes on as the CloudEvent that it came as: longwire tail hands it to programs.
+func TestEventStaysACloudEvent(t *testing.T) {
+	const line = `{"specversion":"1.0","id":"evt_1","type":"message.received","source":"/longwire","subject":"a",` +
+		`"time":"2026-11-29T23:50:11.063Z","sequence":"17","datacontenttype":"application/json","data":{"client":"a","new":1}}`
+	var ev Event
+	if err := json.Unmarshal([]byte(line), &ev); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := json.Marshal(ev); err != nil || string(got) != line {
+		t.Errorf("the event became %s, %v, want %s", got, err, line)
 	}
 }
 
