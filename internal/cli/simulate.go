@@ -65,7 +65,7 @@ func (e *environ) simulateStop() *cobra.Command {
 			if err := api.StopSimulator(cmd.Context()); err != nil {
 				return err
 			}
-			fmt.Fprintln(e.err, "no device is simulated")
+			fmt.Fprintln(e.err, "stopped; no device is simulated now")
 			return nil
 		}),
 	}

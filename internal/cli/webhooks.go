@@ -123,7 +123,7 @@ func (e *environ) webhooksTest() *cobra.Command {
 			err = e.facts("status", statusOf(a.Status), "duration", fmt.Sprint(a.Millis, " ms"), "answer", clip(a.Answer, 200), "error", a.Error)
 		}
 		if err == nil && a.Error != "" {
-			err = errors.New(a.Error)
+			err = errSilent // it is shown
 		}
 		return err
 	})
