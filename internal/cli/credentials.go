@@ -68,7 +68,7 @@ func copyCredentials(cfg *config.Config, backup string) error {
 
 // restoreCredentials copies the files of a backup to their places. It replaces a
 // file in use only if with is set, because the backup would make keys valid that
-// were revoked later.
+// were revoked later. It lists the entries that become valid again.
 func (e *environ) restoreCredentials(cfg *config.Config, backup string, with bool) error {
 	for _, c := range credentialsOf(cfg) {
 		saved := filepath.Join(backup, c.copied)
@@ -82,7 +82,9 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 		now, err := os.ReadFile(c.file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = writePrivate(c.file, b)
+			if err = e.listValidAgain(c, saved, nil); err == nil {
+				err = writePrivate(c.file, b)
+			}
 		case err == nil && !bytes.Equal(now, b) && with:
 			err = e.replaceCredential(cfg, c, saved, b)
 		case err == nil && !bytes.Equal(now, b):
@@ -95,21 +97,26 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 	return nil
 }
 
+// listValidAgain lists the entries of the saved file that are not valid before.
+func (e *environ) listValidAgain(c credential, saved string, before []string) error {
+	after, err := c.list(saved)
+	for _, one := range after {
+		if !slices.Contains(before, one) {
+			fmt.Fprintf(e.err, "valid again: %s\n", printable(strings.TrimSpace(one)))
+		}
+	}
+	return err
+}
+
 // replaceCredential moves the file in use aside and writes b, the content of the
-// saved file, in its place. It lists the entries that become valid again.
+// saved file, in its place.
 func (e *environ) replaceCredential(cfg *config.Config, c credential, saved string, b []byte) error {
 	before, err := c.list(c.file)
 	if err != nil {
 		return err
 	}
-	after, err := c.list(saved)
-	if err != nil {
+	if err := e.listValidAgain(c, saved, before); err != nil {
 		return err
-	}
-	for _, one := range after {
-		if !slices.Contains(before, one) {
-			fmt.Fprintf(e.err, "valid again: %s\n", printable(strings.TrimSpace(one)))
-		}
 	}
 	aside := filepath.Join(cfg.Data.Dir, "quarantine")
 	if err := private.MakeDirs(aside); err != nil {

@@ -28,7 +28,9 @@ func TestRestoreBringsBackNoRevokedKey(t *testing.T) {
 	run(dir, "backup "+copied)
 
 	fresh := filepath.Join(t.TempDir(), "fresh")
-	run(fresh, "restore "+copied)
+	if _, errs := run(fresh, "restore "+copied); !strings.Contains(errs, "valid again: API key key_old old") {
+		t.Errorf("restore into a directory without keys says %q", errs)
+	}
 	if b, err := os.ReadFile(filepath.Join(fresh, "api-keys.json")); err != nil || string(b) != had {
 		t.Errorf("a directory without keys gets %s, %v", b, err)
 	}

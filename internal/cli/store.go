@@ -213,8 +213,8 @@ were accepted after the backup.
 
 The command restores API keys and device tokens only if the gateway has none. With
 --with-keys they replace the existing ones, which it moves to the directory
-"quarantine". It lists the entries that are valid again, because some may have been
-revoked since the backup.
+"quarantine". In both cases it lists the entries that are valid again, because some
+may have been revoked since the backup.
 
 An interrupted restore leaves no store; run it again.`,
 		Args: cobra.ExactArgs(1),
