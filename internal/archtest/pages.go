@@ -105,8 +105,30 @@ func (p *page) wordingOf(found func(line string, m *mark)) (w wording) {
 	return w
 }
 
+var (
+	target = regexp.MustCompile(`\]\([^)]*\)`)
+	number = regexp.MustCompile(`[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?`)
+)
+
+// numbers returns the numbers of each section, in order of size, without those in code
+// and in links. A section begins with its heading.
+func (p *page) numbers() (sections []string) {
+	section := ""
+	for _, line := range append(p.prose, "#") {
+		if strings.HasPrefix(line, "#") {
+			text := inlineCode.ReplaceAllString(target.ReplaceAllString(section, "]"), "")
+			list := number.FindAllString(text, -1)
+			slices.Sort(list)
+			sections = append(sections, strings.Join(list, " "))
+			section = ""
+		}
+		section += line + "\n"
+	}
+	return sections
+}
+
 // differences compares a page with its translation: the levels of headings, the
-// commands, and in each row of a table the words in code.
+// commands, in each row of a table the words in code, and the numbers of each section.
 func differences(p, translation page) (list []string) {
 	level := func(heading string) string { return heading[:strings.IndexByte(heading, ' ')] }
 	codes := func(row string) string {
@@ -123,6 +145,7 @@ func differences(p, translation page) (list []string) {
 		{"heading", p.headings, translation.headings, level},
 		{"line of code", p.code, translation.code, same},
 		{"row", p.rows, translation.rows, codes},
+		{"number", p.numbers(), translation.numbers(), same},
 	} {
 		for i := range max(len(part.a), len(part.b)) {
 			switch {
