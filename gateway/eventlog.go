@@ -97,6 +97,71 @@ func (g *Gateway) SubscribeNow() *Subscription {
 // LastEvent returns the number of the newest event that can be read.
 func (g *Gateway) LastEvent() uint64 { return g.events.last.Load() }
 
+// eventJump is a distance of numbers that no store gives to events without a break: a
+// start after a crash raises the numbers by more, and the first number is a time.
+const eventJump = 1 << 39
+
+// EventsBehind returns how many events the log has behind a cursor, or somewhat more: it
+// counts numbers, and passes over jumps of them. It reads the log only if there are some,
+// and counts nothing that it cannot read.
+func (g *Gateway) EventsBehind(cursor uint64) (n uint64) {
+	last := g.LastEvent()
+	for range 64 { // jumps; each costs some tens of reads of one event
+		if cursor >= last || last-cursor < eventJump {
+			break
+		}
+		first, err := g.eventBehind(cursor)
+		if err != nil || first == 0 {
+			return n
+		}
+		if cursor, err = g.endOfEvents(first); err != nil {
+			return n
+		}
+		n += cursor - first + 1
+	}
+	return n + last - min(cursor, last)
+}
+
+// EventLags returns EventsBehind for a list of cursors: a repeated one is looked up once.
+func (g *Gateway) EventLags() func(cursor uint64) uint64 {
+	known := map[uint64]uint64{}
+	return func(cursor uint64) uint64 {
+		n, ok := known[cursor]
+		if !ok {
+			n = g.EventsBehind(cursor)
+			known[cursor] = n
+		}
+		return n
+	}
+}
+
+// endOfEvents returns the last number before a jump, from an event on.
+func (g *Gateway) endOfEvents(first uint64) (uint64, error) {
+	end, jumped := first, first+eventJump // the answer is in [end, jumped)
+	for end+1 < jumped {
+		middle := end + (jumped-end)/2
+		next, err := g.eventBehind(middle - 1)
+		if err != nil {
+			return 0, err
+		}
+		if next == 0 || next-first >= eventJump {
+			jumped = middle
+		} else {
+			end = next
+		}
+	}
+	return end, nil
+}
+
+// eventBehind returns the number of the first event behind a cursor; 0 if there is none.
+func (g *Gateway) eventBehind(cursor uint64) (uint64, error) {
+	list, _, err := g.store.Events(cursor, 1, nil)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return list[0].Seq, nil
+}
+
 // Note puts an event into the log that no change of the store makes, durably.
 func (g *Gateway) Note(ctx context.Context, e Event) error { return g.store.Note(ctx, e) }
 

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -52,6 +53,56 @@ func TestSubscribersReadTheSameEvents(t *testing.T) {
 			if r.Behind() > 0 {
 				t.Errorf("the reader from %d is %d behind the end", start, r.Behind())
 			}
+		}
+	})
+}
+
+// jumpyStore has events with these numbers.
+type jumpyStore struct {
+	gateway.Store
+	numbers []uint64
+	last    uint64 // that a reader may ask for
+}
+
+func (s jumpyStore) EventSpan() (forgotten, last uint64, err error) { return 0, s.last, nil }
+
+func (s jumpyStore) Events(after uint64, _ int, buf []gateway.Event) ([]gateway.Event, uint64, error) {
+	i, found := slices.BinarySearch(s.numbers, after)
+	if found {
+		i++
+	}
+	if i == len(s.numbers) {
+		return buf, after, nil
+	}
+	return append(buf, gateway.Event{Seq: s.numbers[i]}), s.numbers[i], nil
+}
+
+// The first number of a log is a time, and a start after a crash raises the numbers by
+// 2^40. Neither counts as events behind a cursor.
+func TestEventsBehindPassesOverJumps(t *testing.T) {
+	const first, crash = 1_796_041_773_026_965, 1 << 40
+	var numbers []uint64
+	for run := range uint64(3) {
+		for i := range uint64(1000) {
+			numbers = append(numbers, first+run*crash+i)
+		}
+	}
+	last := numbers[len(numbers)-1]
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Options{})
+		t.Cleanup(func() { store.Close() })
+		g := gatewaytest.New(t, jumpyStore{store, numbers, last}, gateway.Config{})
+		for cursor, want := range map[uint64]uint64{
+			0: 3000, first - 1: 3000, first: 2999, first + 999: 2000, first + 5000: 2000,
+			first + crash: 1999, first + 2*crash - 1: 1000, first + 2*crash + 998: 1, last: 0, last + 1: 0,
+		} {
+			if got := g.EventsBehind(cursor); got != want {
+				t.Errorf("behind %d there are %d, want %d", cursor, got, want)
+			}
+		}
+		empty := gatewaytest.New(t, jumpyStore{store, nil, first}, gateway.Config{})
+		if got := empty.EventsBehind(0); got != 0 {
+			t.Errorf("a log without events has %d", got)
 		}
 	})
 }

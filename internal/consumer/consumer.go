@@ -59,7 +59,7 @@ type Consumer struct {
 // Status is a consumer with its lag and its puller.
 type Status struct {
 	Consumer
-	Lag    uint64 // numbers of the log behind the cursor: at most so many events
+	Lag    uint64 // at most so many events of the log lie behind the cursor
 	Holder string // address of the puller, "" for none
 }
 
@@ -158,12 +158,11 @@ func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit api
 		return s, false, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if c.Consumer, c.filter = next, filter; move {
 		c.lease = "" // its events are of the place before
 	}
 	m.consumers[key] = c
-	return m.statusLocked(c), created, nil
+	return m.unlockWithStatus(c), created, nil
 }
 
 func (m *Manager) countLocked(limit apikey.Limit) (n int) {
@@ -187,11 +186,9 @@ func validName(name string) bool {
 	return len(name) <= maxName && gateway.ClientID(name).Valid() && !strings.ContainsAny(name, ":@")
 }
 
+// statusLocked leaves out Lag, which may have to read the log.
 func (m *Manager) statusLocked(c *held) Status {
 	s := Status{Consumer: c.Consumer}
-	if last := m.cfg.Gateway.LastEvent(); last > c.Cursor {
-		s.Lag = last - c.Cursor
-	}
 	if c.lease != "" && m.cfg.Now().Before(c.until) {
 		s.Holder = c.by
 	}
@@ -201,35 +198,45 @@ func (m *Manager) statusLocked(c *held) Status {
 // Get returns a consumer of a caller.
 func (m *Manager) Get(name string, limit apikey.Limit) (Status, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	c := m.consumers[keyOf(name, limit)]
 	if c == nil {
+		m.mu.Unlock()
 		return Status{}, ErrNotFound
 	}
-	return m.statusLocked(c), nil
+	return m.unlockWithStatus(c), nil
 }
 
 // List returns the consumers of a caller, by name.
 func (m *Manager) List(limit apikey.Limit) (all []Status) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.consumers {
-		if c.Limit == limit {
-			all = append(all, m.statusLocked(c))
-		}
-	}
+	all = m.statuses(func(c *held) bool { return c.Limit == limit })
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
 // All returns the consumers of all callers, in no order.
-func (m *Manager) All() (all []Status) {
+func (m *Manager) All() []Status { return m.statuses(func(*held) bool { return true }) }
+
+// statuses returns the consumers that match, in no order.
+func (m *Manager) statuses(match func(c *held) bool) (all []Status) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, c := range m.consumers {
-		all = append(all, m.statusLocked(c))
+		if match(c) {
+			all = append(all, m.statusLocked(c))
+		}
+	}
+	m.mu.Unlock()
+	for lag, i := m.cfg.Gateway.EventLags(), 0; i < len(all); i++ {
+		all[i].Lag = lag(all[i].Cursor)
 	}
 	return all
+}
+
+// unlockWithStatus unlocks mu and returns the status, with its lag.
+func (m *Manager) unlockWithStatus(c *held) Status {
+	s := m.statusLocked(c)
+	m.mu.Unlock()
+	s.Lag = m.cfg.Gateway.EventsBehind(s.Cursor)
+	return s
 }
 
 // Delete removes a consumer.
@@ -377,10 +384,9 @@ func (m *Manager) Ack(ctx context.Context, name string, limit apikey.Limit, leas
 		}
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	c.Cursor = max(c.Cursor, next.Cursor)
 	if release && c.lease == lease {
 		c.lease = ""
 	}
-	return m.statusLocked(c), nil
+	return m.unlockWithStatus(c), nil
 }

@@ -83,6 +83,21 @@ func (w *world) ack(b Batch, through uint64) {
 	}
 }
 
+// A consumer that begins with the oldest event is behind the kept events, and not behind
+// those that the log does not have.
+func TestLagCountsKeptEvents(t *testing.T) {
+	inWorld(t, 100, func(w *world) {
+		l := gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{})
+		w.send(l, 1, 1000)
+		if s, _, err := w.m.Put(w.Context(), "c", uplinks, apikey.Limit{}, 0, false); err != nil || s.Lag < 100 || s.Lag > 125 {
+			w.Errorf("%d behind, %v, want the kept 100 to 125 events", s.Lag, err)
+		}
+		if all := w.m.All(); len(all) != 1 || all[0].Lag > 125 {
+			w.Errorf("%+v", all)
+		}
+	})
+}
+
 // Events come again until they are acked, then the next ones do, also after a restart.
 func TestEventsComeUntilTheyAreAcked(t *testing.T) {
 	inWorld(t, 0, func(w *world) {

@@ -129,6 +129,15 @@ func (m *Manager) replace(ctx context.Context, e *endpoint, w Webhook) (Status, 
 	if err := m.cfg.Gateway.Put(ctx, []gateway.Entry{entry(keyHook+w.ID, w)}); err != nil {
 		return Status{}, err
 	}
+	s, err := m.exchange(e, w, filter)
+	if err == nil {
+		s.Lag = m.cfg.Gateway.EventsBehind(s.Cursor)
+	}
+	return s, err
+}
+
+// exchange begins the new run. The status has no lag.
+func (m *Manager) exchange(e *endpoint, w Webhook, filter *feed.Compiled) (Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.endpoints[w.ID] != e {

@@ -14,7 +14,7 @@ import (
 type Status struct {
 	Webhook
 	Cursor      uint64 // everything up to it is done, but for parked clients
-	Lag         uint64 // numbers between the cursor and the end of the log, at most so many events
+	Lag         uint64 // at most so many events of the log lie behind the cursor
 	Oldest      time.Time
 	Waiting     int // events in memory
 	Parked      int // clients
@@ -25,12 +25,10 @@ type Status struct {
 	Failing     time.Time // first failure since the last success; zero = none
 }
 
+// statusLocked leaves out Lag, which may have to read the log.
 func (e *endpoint) statusLocked() Status {
 	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
 		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing}
-	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
-		s.Lag = last - s.Cursor
-	}
 	if e.order.first != nil {
 		s.Oldest = e.order.first.event.At
 	}
@@ -64,11 +62,18 @@ type Stats struct {
 
 // Stats returns counts of all webhooks.
 func (m *Manager) Stats() Stats {
+	s, least := m.counts()
+	s.Lag = m.cfg.Gateway.EventsBehind(least)
+	return s
+}
+
+// counts returns the statistics without the lag, and the least cursor of an active webhook.
+func (m *Manager) counts() (s Stats, least uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{States: map[string]int{string(Active): 0, string(Paused): 0, string(Disabled): 0},
+	s = Stats{States: map[string]int{string(Active): 0, string(Paused): 0, string(Disabled): 0},
 		Delivered: m.delivered, Failed: m.failed, DeadLetters: m.deadLetters}
-	last := m.cfg.Gateway.LastEvent()
+	least = m.cfg.Gateway.LastEvent()
 	for _, e := range m.endpoints {
 		s.States[string(e.hook.Condition())]++
 		s.Parked += len(e.parked)
@@ -79,32 +84,36 @@ func (m *Manager) Stats() Stats {
 		if e.health.down {
 			s.Down++
 		}
-		if mark := e.markLocked(); last > mark {
-			s.Lag = max(s.Lag, last-mark)
-		}
+		least = min(least, e.markLocked())
 	}
-	return s
+	return s, least
 }
 
 // Get returns a webhook.
 func (m *Manager) Get(id string, limit apikey.Limit) (Status, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	e, err := m.findLocked(id, limit)
 	if err != nil {
+		m.mu.Unlock()
 		return Status{}, err
 	}
-	return e.statusLocked(), nil
+	s := e.statusLocked()
+	m.mu.Unlock()
+	s.Lag = m.cfg.Gateway.EventsBehind(s.Cursor)
+	return s, nil
 }
 
 // List returns the webhooks of a caller, oldest first.
 func (m *Manager) List(limit apikey.Limit) (all []Status) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, e := range m.endpoints {
 		if limit.None() || e.hook.Limit == limit {
 			all = append(all, e.statusLocked())
 		}
+	}
+	m.mu.Unlock()
+	for lag, i := m.cfg.Gateway.EventLags(), 0; i < len(all); i++ {
+		all[i].Lag = lag(all[i].Cursor)
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.ID, b.ID) })
 	return all
