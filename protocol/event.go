@@ -130,6 +130,10 @@ type Registered struct {
 	MaxPayload int
 	Ask        bool      // both ends use ASK and the codes that answer it
 	Time       time.Time // the server's clock in whole milliseconds, zero if it sends none
+
+	// TokenUnchecked (server) is set when the client sent a token that the server does not
+	// check. Only the text dialect says so, in its words for people.
+	TokenUnchecked bool
 }
 
 // Data is one payload for Session.Send.

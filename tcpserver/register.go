@@ -79,6 +79,7 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	if c.cause != causePanic {
 		c.proto.Accept(time.Now(), protocol.Registered{
 			Session: string(w.Session), Log: string(w.Log), Resumed: w.Resumed, Ask: w.Ask, Time: w.Time,
+			TokenUnchecked: w.TokenUnchecked,
 		})
 	}
 	c.mu.Unlock()
