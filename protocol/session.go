@@ -121,8 +121,19 @@ func (s *Session) Receive(now time.Time, p []byte) {
 	s.afterChange(now)
 }
 
-// EOF reports that the peer has closed the connection or that the socket failed.
+// EOF reports that the peer has ended its direction of the connection. A server notes
+// ReasonHungUp, a device ReasonConnectionLost.
 func (s *Session) EOF(now time.Time) {
+	reason := ReasonHungUp
+	if s.role == Device {
+		reason = ReasonConnectionLost
+	}
+	s.shut(now, Close{Reason: reason, Remote: true})
+	s.releaseWork()
+}
+
+// Lost reports that the socket failed.
+func (s *Session) Lost(now time.Time) {
 	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
 	s.releaseWork()
 }

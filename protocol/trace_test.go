@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "rewrite testdata from what the code doe
 //	advance <duration>             let time pass, deadline by deadline
 //	accept [ask|unchecked] · refuse <code> <retry> · close <code> <retry>
 //	send <seq> "payload" [dup] [ephemeral] · ask <seq> · ack <seq> <code> "result"
-//	forget <seq> · ping · eof · stick · unstick
+//	forget <seq> · ping · eof · lost · stick · unstick
 func TestTraces(t *testing.T) {
 	files, err := filepath.Glob("testdata/traces/*.txt")
 	if err != nil || len(files) == 0 {
@@ -117,6 +117,9 @@ func (d *dialogue) command(line string) {
 		d.ping()
 	case "eof":
 		d.eof()
+	case "lost":
+		d.s.Lost(d.now)
+		d.drain()
 	case "stick":
 		d.stuck = true
 	case "unstick":

@@ -159,6 +159,10 @@ func TestEveryCloseAndRefusalHasWords(t *testing.T) {
 			t.Errorf("%s: %+v", reason, v)
 		}
 	}
+	c := &gateway.Client{ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now.Add(-time.Hour), LastClose: gateway.ReasonHungUp}}
+	if v, _ := OfClient(&Client{Now: now, ID: "truck-1", Client: c}); !strings.Contains(v.Sentence, "the device closed the connection without a goodbye (hung_up)") {
+		t.Errorf("of a device that hung up: %q", v.Sentence)
+	}
 	for _, reason := range gateway.RefusalReasons() {
 		if because[reason] == "" {
 			t.Errorf("no words for %s", reason)

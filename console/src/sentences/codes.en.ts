@@ -60,7 +60,7 @@ const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
   never_connected: 'It has never connected.',
   closed_by_device: 'Offline[, last heard at {offline_since}]: the device closed the connection ({reason}).',
   closed_by_gateway: 'Offline[, last heard at {offline_since}]: the gateway closed the connection ({reason}).',
-  closed_by_network: 'Offline[, last heard at {offline_since}]: the network closed the connection ({reason}).',
+  closed_by_network: 'Offline[, last heard at {offline_since}]: the connection broke ({reason}).',
   closed_by_operator: 'Offline[, last heard at {offline_since}]: an operator closed the connection.',
   blocked: 'An operator has blocked it[ until {blocked_until}].',
   refused: 'It was refused {refused_count} times, the last time at {refused_at}: {refused_reason}.',

@@ -57,7 +57,7 @@ export const codes: typeof english = {
     never_connected: '从未连接过。',
     closed_by_device: '离线[，最后来信在 {offline_since}]：设备关闭了连接（{reason}）。',
     closed_by_gateway: '离线[，最后来信在 {offline_since}]：网关关闭了连接（{reason}）。',
-    closed_by_network: '离线[，最后来信在 {offline_since}]：网络断开了连接（{reason}）。',
+    closed_by_network: '离线[，最后来信在 {offline_since}]：连接中断（{reason}）。',
     closed_by_operator: '离线[，最后来信在 {offline_since}]：操作员关闭了连接。',
     blocked: '被操作员封禁[，直到 {blocked_until}]。',
     refused: '被拒绝过 {refused_count} 次，最近一次在 {refused_at}：{refused_reason}。',

@@ -15,14 +15,15 @@ function count(n: number, one: string, many = one + 's'): string {
 const by: Record<Schemas['ClosedBy'], string> = {
   device: 'the device closed it',
   gateway: 'the gateway closed it',
-  network: 'the network closed it',
+  network: 'the connection broke',
   operator: 'an operator closed it',
 }
 
 const close: Record<Schemas['CloseReason'], string> = {
   client_closed: 'the device ended the connection',
   replaced: 'the same id connected again',
-  connection_lost: 'the connection broke',
+  hung_up: 'without a goodbye',
+  connection_lost: 'reset, or a network error',
   kicked: 'somebody disconnected it',
   heartbeat_timeout: 'it was silent for too long',
   register_timeout: 'it did not register in time',

@@ -12,13 +12,14 @@ export const zh: Sentences = {
   by: {
     device: '由设备断开',
     gateway: '由网关断开',
-    network: '由网络断开',
+    network: '连接中断',
     operator: '由操作员断开',
   },
   close: {
     client_closed: '设备主动结束了连接',
     replaced: '同一个 id 又建立了新的连接',
-    connection_lost: '连接中断',
+    hung_up: '没有告别',
+    connection_lost: '被重置或网络出错',
     kicked: '有人断开了它',
     heartbeat_timeout: '太久没有发来任何数据',
     register_timeout: '没有按时注册',

@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-F97ebj6l.js";e();
