@@ -234,7 +234,10 @@ func (a *App) webhookFindings() (all []findings.Finding) {
 		case w.Condition() == webhook.Disabled:
 			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
 			f.Severity, f.Since = findings.Critical, a.since(w.ID, true)
-		case w.Condition() == webhook.Active && w.Down:
+		case w.Condition() == webhook.Active && (w.Down || w.Refused):
+			if f.Since.IsZero() {
+				f.Since = a.since(w.ID, true)
+			}
 			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
 		default:
 			a.since(w.ID, false)

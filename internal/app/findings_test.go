@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -454,6 +456,63 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 }
 
 var errNoDisk = errors.New("no disk")
+
+// The first key stops the webhooks to this machine. The answer that has the key says so,
+// and at once the webhook and a finding say why, and what to set.
+func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	const why = "webhooks reach this machine only while the API is on loopback and needs no key (list 127.0.0.1 in webhooks.allow_networks)"
+	overSocket := func(g *troubled, name string) (warnings string) {
+		g.Helper()
+		status, said := askAdmin(g.T, g.cfg.Data.Dir, "POST", "/keys", fmt.Sprintf(`{"name":%q,"scopes":["admin"]}`, name))
+		if status != http.StatusOK {
+			g.Fatalf("no key: %d %v", status, said)
+		}
+		return fmt.Sprint(said["warnings"])
+	}
+	t.Run("not listed", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		if f := g.found(findings.WebhookFailing); f != nil {
+			t.Errorf("before the key: %+v", f)
+		}
+		if w := overSocket(g, "first"); !strings.Contains(w, why) {
+			t.Errorf("the first key warns %q", w)
+		}
+		if st := g.webhooks.List(apikey.Limit{})[0]; !strings.Contains(st.LastError, why) {
+			t.Errorf("the webhook says %q", st.LastError)
+		}
+		if f := g.found(findings.WebhookFailing); f == nil || !strings.Contains(f.Text, why) || f.Since.IsZero() {
+			t.Errorf("finding %+v", f)
+		}
+		if w := overSocket(g, "second"); w != "<nil>" {
+			t.Errorf("the second key warns %q", w)
+		}
+	})
+	t.Run("over the API", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		made, err := backend(t, g.App).CreateAPIKey(t.Context(), client.NewAPIKey{Name: "first", Scopes: []string{"admin"}})
+		if err != nil || len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], why) {
+			t.Errorf("the first key warns %q, %v", made.Warnings, err)
+		}
+	})
+	t.Run("listed", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.cfg.Webhooks.AllowNetworks = []string{"127.0.0.1"}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		if w := overSocket(g, "first"); w != "<nil>" || g.found(findings.WebhookFailing) != nil {
+			t.Errorf("the first key warns %q, finding %+v", w, g.found(findings.WebhookFailing))
+		}
+	})
+}
 
 // TestTheTimeOfASyncIsMeasured: on the real disk, and unknown if it fails.
 func TestTheTimeOfASyncIsMeasured(t *testing.T) {

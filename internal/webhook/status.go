@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +22,8 @@ type Status struct {
 	Parked      int // clients
 	Down        bool
 	LastSuccess time.Time
-	LastError   string
+	LastError   string    // of the last failure since the last success, or why the address is refused
+	Refused     bool      // the address that the URL names is not allowed; false if the host must be looked up
 	Missed      uint64    // numbers that the log has forgotten before they were read
 	Failing     time.Time // first failure since the last success; zero = none
 }
@@ -45,6 +48,11 @@ func (e *endpoint) statusLocked() Status {
 				s.LastError = a.Error
 				break
 			}
+		}
+	}
+	if u, err := url.Parse(e.hook.URL); err == nil {
+		if refused := e.m.refuseURL(u); refused != nil {
+			s.Refused, s.LastError = true, refused.Error()
 		}
 	}
 	return s
@@ -108,6 +116,17 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.ID, b.ID) })
 	return all
+}
+
+// Stopped returns a sentence for each active webhook that gets no events because its
+// address is refused.
+func (m *Manager) Stopped() (sentences []string) {
+	for _, s := range m.List(apikey.Limit{}) {
+		if s.Condition() == Active && s.Refused {
+			sentences = append(sentences, fmt.Sprintf("The webhook %s to %s gets no events: %s.", s.ID, s.URL, s.LastError))
+		}
+	}
+	return sentences
 }
 
 // Attempts returns the last requests of this process, newest first.
