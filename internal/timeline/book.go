@@ -34,6 +34,7 @@ type Config struct {
 // Book has the lines of clients. All methods may be called from any goroutine.
 type Book struct {
 	cfg    Config
+	start  time.Time
 	seed   maphash.Seed
 	shards [shards]shard
 
@@ -49,7 +50,7 @@ func New(cfg Config) *Book {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	b := &Book{cfg: cfg, seed: maphash.MakeSeed(), traces: map[gateway.ClientID]*trace{}}
+	b := &Book{cfg: cfg, start: cfg.Now(), seed: maphash.MakeSeed(), traces: map[gateway.ClientID]*trace{}}
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.lines, s.room = map[string]*line{}, cfg.Memory/shards

@@ -299,6 +299,7 @@ export const en = {
   nearIds: 'Ids that begin alike',
   timeline: 'Timeline',
   timelineEmpty: 'Nothing is on record.',
+  framesSince: (time: string) => `Frames are in memory only; none from before ${time} are left.`,
   older: 'Show older ones',
   sendBox: 'Send',
   send: 'Send',
@@ -421,6 +422,8 @@ export const en = {
   auditTarget: 'On',
   auditResult: 'Result',
   noAudit: 'Nothing was done yet.',
+  auditSince: (time: string) => `Kept since ${time}.`,
+  auditLog: 'Older entries are in the log of the gateway; with audit.file the list outlives a restart.',
 }
 
 export type Sentences = typeof en

@@ -280,6 +280,7 @@ export const zh: Sentences = {
   nearIds: '开头相近的 id',
   timeline: '时间线',
   timelineEmpty: '没有记录。',
+  framesSince: (time) => `帧只在内存中；${time} 之前的已经没有了。`,
   older: '显示更早的',
   sendBox: '发送',
   send: '发送',
@@ -395,4 +396,6 @@ export const zh: Sentences = {
   auditTarget: '对象',
   auditResult: '结果',
   noAudit: '还没有操作。',
+  auditSince: (time) => `保存始于 ${time}。`,
+  auditLog: '更早的记录在网关的日志里；设置 audit.file 后，列表在重启之后仍在。',
 }

@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-F97ebj6l.js";e();

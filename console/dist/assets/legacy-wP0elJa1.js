@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-C1G8657_.js";e();
