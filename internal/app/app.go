@@ -59,6 +59,7 @@ type App struct {
 	vitals   *vitals.Recorder
 	findings *findings.Registry
 	unread   unreadUplinks
+	comeback comeback
 	sync     syncTime
 	levels   atomic.Pointer[thresholds]
 	onsets   onset
@@ -300,6 +301,7 @@ func (a *App) Start() {
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
 	a.serving.Go(a.sync.measure)
+	a.serving.Go(func() { a.comeback.run(a.draining) })
 	notifySystemd("READY=1")
 }
 

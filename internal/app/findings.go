@@ -47,8 +47,9 @@ func (a *App) openFindings() {
 	if a.cfg.Data.Engine == config.EnginePebble {
 		a.sync.dir = a.cfg.Data.Dir
 	}
+	a.comeback.open(a.store, a.now)
 	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
+		a.storeFindings, a.clockFindings, a.startFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
 		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
 	} {
 		a.findings.Add(source)
@@ -185,7 +186,7 @@ func (a *App) clockFindings() []findings.Finding {
 func (a *App) deviceFindings() (all []findings.Finding) {
 	now := a.now()
 	var refused []findings.Client
-	for _, d := range a.auth.Refused() {
+	for _, d := range (refusals{a.auth, a.gw}).Refused() {
 		if now.Round(0).Sub(d.LastAt.Round(0)) <= a.levels.Load().refusedFor {
 			refused = append(refused, findings.Client{ID: string(d.Client), Since: d.FirstAt, Last: d.LastAt, Reason: d.Reason})
 		}
@@ -230,14 +231,23 @@ func (a *App) uplinkFindings() []findings.Finding {
 func (a *App) webhookFindings() (all []findings.Finding) {
 	for _, w := range a.webhooks.List(apikey.Limit{}) {
 		f := findings.Finding{Count: 1, Owner: w.Limit.Owner(), Link: "/v1/webhooks/" + w.ID, Since: w.Failing, Severity: findings.Warning}
+		disabled := w.Condition() == webhook.Disabled
+		since := a.since(w.ID, disabled)
 		switch {
-		case w.Condition() == webhook.Disabled:
+		case disabled:
 			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
-			f.Severity, f.Since = findings.Critical, a.since(w.ID, true)
+			f.Severity, f.Since = findings.Critical, since
 		case w.Condition() == webhook.Active && w.Down:
 			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
+		case w.Condition() == webhook.Active && w.Refused.Clients > 0:
+			f.Code, f.Facts = findings.WebhookParked, map[string]any{"id": w.ID}
+			f.Since, f.Count = w.Refused.Since, w.Refused.Clients
+			for name, fact := range map[string]string{"client": string(w.Refused.Client), "last_error": w.Refused.Error} {
+				if fact != "" {
+					f.Facts[name] = fact
+				}
+			}
 		default:
-			a.since(w.ID, false)
 			continue
 		}
 		if w.Name != "" {

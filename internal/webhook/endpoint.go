@@ -106,12 +106,15 @@ type health struct {
 	lost        uint64 // position up to which they are counted
 }
 
+// manyLane begins the names of lanes of messages to many. No client has such an id.
+const manyLane = "\x00"
+
 // laneOf names the lane of an event.
 func laneOf(ev *gateway.Event) string {
 	if ev.Client != "" {
 		return string(ev.Client)
 	}
-	return "\x00" + string(ev.Message)
+	return manyLane + string(ev.Message)
 }
 
 // positionLocked returns the position up to which the endpoint has taken events. A new
