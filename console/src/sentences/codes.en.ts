@@ -136,6 +136,7 @@ const history: Record<Schemas['HistoryCode'], string> = {
   failed: 'failed',
   unknown: 'unknown',
   late_ack: 'late ack',
+  sends_unknown: 'unknown whether it was sent',
 }
 
 const kind: Record<Schemas['TimelineKind'], string> = {

@@ -129,6 +129,7 @@ export const codes: typeof english = {
     failed: '失败',
     unknown: '结果未知',
     late_ack: '迟到的确认',
+    sends_unknown: '不知道是否发送过',
   },
   kind: {
     connected: '已连接',

@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-DT8wBe53.js";e();

@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-C_mg53b8.js";e();
