@@ -219,6 +219,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
 		Now:                  a.now,
+		Unnamed:              a.gw.NoteUnnamed,
 		Logger:               a.log,
 	}
 	if a.timeline != nil {

@@ -13,7 +13,7 @@ import (
 const (
 	comebackFor   = 10 * time.Minute     // after a start
 	comebackGrace = time.Minute          // after a start, before many missing clients are a warning
-	comebackNamed = 4096                 // clients that are named; further ones are counted
+	maxMissing    = 4096                 // clients that are named; further ones are counted
 	comebackEvery = 5 * time.Second      // the least time between two searches
 	comebackPause = 5 * time.Millisecond // between two pages
 	comebackShare = 20                   // a search takes at most this part of the time
@@ -91,7 +91,7 @@ func (c *comeback) search(next func() bool) {
 				continue
 			}
 			n++
-			if len(named) < comebackNamed {
+			if len(named) < maxMissing {
 				named = append(named, findings.Client{ID: string(r.ID), Since: c.started.Round(0), Last: r.LastSeenAt, Reason: r.LastClose})
 			}
 		}

@@ -191,6 +191,7 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 			refused = append(refused, findings.Client{ID: string(d.Client), Since: d.FirstAt, Last: d.LastAt, Reason: d.Reason})
 		}
 	}
+	all = a.unnamedFindings(now.Round(0))
 	for _, f := range []struct {
 		code    findings.Code
 		link    string
@@ -211,6 +212,28 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 		all = append(all, found)
 	}
 	return all
+}
+
+func (a *App) unnamedFindings(now time.Time) []findings.Finding {
+	f := findings.Finding{Code: findings.IDsInvalid, Severity: findings.Warning, Link: "/v1/refused"}
+	for _, d := range a.gw.Unnamed() { // the latest first
+		if now.Sub(d.LastAt) > a.levels.Load().refusedFor {
+			break
+		}
+		if f.Count++; f.Count == 1 {
+			f.Facts = map[string]any{"remote_addr": d.Remote.String(), "reason": d.Reason}
+			if d.Sample != "" {
+				f.Facts["sample"] = d.Sample
+			}
+		}
+		if f.Since.IsZero() || d.FirstAt.Before(f.Since) {
+			f.Since = d.FirstAt
+		}
+	}
+	if f.Count == 0 {
+		return nil
+	}
+	return []findings.Finding{f}
 }
 
 func unstable(list []gateway.Unstable) (clients []findings.Client) {

@@ -75,6 +75,7 @@ const finding: Record<Schemas['FindingCode'], string> = {
   clock_step: "The gateway's clock was set by {by_seconds}.",
   just_started: 'The gateway started at {started_at}. [Not back yet: {count}, such as {client}.]',
   devices_refused: 'Refused devices: {count}[. The last is {client}: {reason}].',
+  ids_invalid: 'Refused devices without a valid id: {count}. The last is at {remote_addr}.',
   clients_flapping: 'Clients that connect and disconnect again and again: {count}[, such as {client}].',
   duplicate_ids: 'Ids that two devices claim in turn: {count}[, such as {client}].',
   devices_silent: 'Devices that missed their heartbeats and have not come back: {count}[, such as {client}].',

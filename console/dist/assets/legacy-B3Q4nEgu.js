@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-DT8wBe53.js";e();
