@@ -79,3 +79,27 @@ func TestAnUncountedStartIsSaid(t *testing.T) {
 		t.Errorf("findings %+v, want that the clients are not counted yet", list)
 	}
 }
+
+// TestMissingClientsAreAtMostTheOfflineOnes: a search of a large store may be some time ago.
+func TestMissingClientsAreAtMostTheOfflineOnes(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	g.device("meter-1")
+	g.device("meter-2")
+	g.stop()
+	g.start()
+	defer func() { g.stop() }()
+	g.until(func() bool { n, _, counted := g.comeback.left(g.gw.Online); return n == 2 && counted })
+	time.Sleep(100 * time.Millisecond) // the search of the start is over, and the next one seconds away
+	g.comeback.mu.Lock()
+	g.comeback.n, g.comeback.named = 1000, nil // it has found many and named none
+	g.comeback.mu.Unlock()
+	if f := g.startFindings(); len(f) != 1 || f[0].Count != 2 {
+		t.Errorf("findings %+v, want two missing clients", f)
+	}
+	g.device("meter-1")
+	g.device("meter-2")
+	if f := g.startFindings(); len(f) != 0 {
+		t.Errorf("with all back: %+v", f)
+	}
+}
