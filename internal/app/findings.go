@@ -215,7 +215,7 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 }
 
 func (a *App) unnamedFindings(now time.Time) []findings.Finding {
-	f := findings.Finding{Code: findings.IDsInvalid, Severity: findings.Warning, Link: "/v1/refused"}
+	f := findings.Finding{Code: findings.RegistrationsInvalid, Severity: findings.Warning, Link: "/v1/refused"}
 	for _, d := range a.gw.Unnamed() { // the latest first
 		if now.Sub(d.LastAt) > a.levels.Load().refusedFor {
 			break

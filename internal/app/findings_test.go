@@ -219,7 +219,7 @@ var troubles = map[findings.Code]trouble{
 		},
 		cure: func(g *troubled) { g.device("meter-1", "a-secret-token") },
 	},
-	findings.IDsInvalid: {
+	findings.RegistrationsInvalid: {
 		cause: func(g *troubled) { g.device("meter/7"); g.device("meter/8") },
 		check: func(f *findings.Finding) bool {
 			return f.Count == 1 && f.Facts["reason"] == gateway.ReasonBadClientID && f.Facts["sample"] == "meter/8"

@@ -215,7 +215,7 @@ func (e *environ) devicesRefused() *cobra.Command {
 			}
 			list, err := api.RefusedUnnamed(cmd.Context())
 			if len(list) > 0 {
-				fmt.Fprintf(e.err, "Registrations without a valid id came from %d addresses: longwire devices refused --unnamed\n", len(list))
+				fmt.Fprintf(e.err, "Addresses that send registrations without a valid id: %d. List them with longwire devices refused --unnamed\n", len(list))
 			}
 			return err
 		}),

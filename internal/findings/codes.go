@@ -6,28 +6,28 @@ type Code string
 
 // The codes of findings.
 const (
-	StoreUnavailable    Code = "store_unavailable"
-	DiskNearlyFull      Code = "disk_nearly_full"
-	StoreRepaired       Code = "store_repaired"
-	SyncTooFast         Code = "sync_too_fast"
-	ClockStep           Code = "clock_step"
-	JustStarted         Code = "just_started"
-	DevicesRefused      Code = "devices_refused"
-	IDsInvalid          Code = "ids_invalid"
-	ClientsFlapping     Code = "clients_flapping"
-	DuplicateIDs        Code = "duplicate_ids"
-	DevicesSilent       Code = "devices_silent"
-	QueueOld            Code = "queue_old"
-	UplinksUnread       Code = "uplinks_unread"
-	WebhookFailing      Code = "webhook_failing"
-	WebhookParked       Code = "webhook_clients_parked"
-	WebhookDisabled     Code = "webhook_disabled"
-	ConsumerBehind      Code = "consumer_behind"
-	CertificateExpiring Code = "certificate_expiring"
-	KeyExpiring         Code = "key_expiring"
-	ClientsFull         Code = "clients_full"
-	ConnectionsFull     Code = "connections_full"
-	TracesLeft          Code = "traces_left"
+	StoreUnavailable     Code = "store_unavailable"
+	DiskNearlyFull       Code = "disk_nearly_full"
+	StoreRepaired        Code = "store_repaired"
+	SyncTooFast          Code = "sync_too_fast"
+	ClockStep            Code = "clock_step"
+	JustStarted          Code = "just_started"
+	DevicesRefused       Code = "devices_refused"
+	RegistrationsInvalid Code = "registrations_invalid"
+	ClientsFlapping      Code = "clients_flapping"
+	DuplicateIDs         Code = "duplicate_ids"
+	DevicesSilent        Code = "devices_silent"
+	QueueOld             Code = "queue_old"
+	UplinksUnread        Code = "uplinks_unread"
+	WebhookFailing       Code = "webhook_failing"
+	WebhookParked        Code = "webhook_clients_parked"
+	WebhookDisabled      Code = "webhook_disabled"
+	ConsumerBehind       Code = "consumer_behind"
+	CertificateExpiring  Code = "certificate_expiring"
+	KeyExpiring          Code = "key_expiring"
+	ClientsFull          Code = "clients_full"
+	ConnectionsFull      Code = "connections_full"
+	TracesLeft           Code = "traces_left"
 )
 
 // kind is the fixed part of a code.
@@ -57,7 +57,7 @@ var kinds = []struct {
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},
 	{JustStarted, kind{"clients:read", "The gateway started at {started_at}. Clients that its stop disconnected and that are not back: {count}."}},
 	{DevicesRefused, kind{"clients:read", "Refused devices: {count}. The last one is {client}, with the reason {reason}."}},
-	{IDsInvalid, kind{"clients:read", "Addresses that register without a valid id: {count}. The last one is {remote_addr}, with the reason {reason}."}},
+	{RegistrationsInvalid, kind{"clients:read", "Addresses that send invalid registrations: {count}. The last one is {remote_addr}, with the reason {reason}."}},
 	{ClientsFlapping, kind{"clients:read", "Clients that connect and disconnect again and again: {count}. One of them is {client}, which last ended with {reason}."}},
 	{DuplicateIDs, kind{"clients:read", "Ids that two devices claim in turn: {count}. One of them is {client}."}},
 	{DevicesSilent, kind{"clients:read", "Devices that missed their heartbeats and have not come back: {count}. One of them is {client}."}},

@@ -9,7 +9,7 @@ export function actionOf(finding: Finding): string {
   const client = typeof facts['client'] === 'string' ? facts['client'] : ''
   switch (finding.code) {
     case 'devices_refused':
-    case 'ids_invalid':
+    case 'registrations_invalid':
       return href('refused')
     case 'clients_flapping':
     case 'duplicate_ids':

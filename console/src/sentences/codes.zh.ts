@@ -71,7 +71,7 @@ export const codes: typeof english = {
     clock_step: '网关的时钟被调整了 {by_seconds}。',
     just_started: '网关于 {started_at} 启动。[还没回来：{count}，例如 {client}。]',
     devices_refused: '有 {count} 台设备被拒绝[。最近的是 {client}：{reason}]。',
-    ids_invalid: '有 {count} 个地址的设备 id 无效而被拒绝，最近的是 {remote_addr}。',
+    registrations_invalid: '有 {count} 个地址发来无效的注册，最近的是 {remote_addr}。',
     clients_flapping: '有 {count} 个客户端反复连接和断开[，例如 {client}]。',
     duplicate_ids: '有 {count} 个 id 被两台设备轮流使用[，例如 {client}]。',
     devices_silent: '有 {count} 台设备错过心跳后没有回来[，例如 {client}]。',

@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-BM_ywJCq.js";e();
