@@ -42,10 +42,11 @@ const (
 	// Probe has asked for: only then RTT is set.
 	KindAlive
 	// KindMalformed reports refused input on a session that stays open;
-	// Close.Reason says why.
+	// Close.Reason says why. Payload is the start of the id of a REGISTER that cannot
+	// be read, as the peer has sent it.
 	KindMalformed
 	// KindClosed is the last event. The output may hold final bytes, to be
-	// flushed before the socket is closed.
+	// flushed before the socket is closed. Payload is as in KindMalformed.
 	KindClosed
 )
 

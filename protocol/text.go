@@ -200,6 +200,11 @@ const (
 
 func parseRegisterLine(rest []byte) (*Register, *wireError) {
 	words := append(strings.Fields(string(rest)), "", "") // at least the id and the token
+	r, err := registerOf(words)
+	return r, err.of(words[0])
+}
+
+func registerOf(words []string) (*Register, *wireError) {
 	r := &Register{ID: words[0], Token: words[1]}
 	options := words[2:max(2, len(words)-2)]
 	switch {

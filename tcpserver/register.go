@@ -128,6 +128,15 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 	c.refuseAs(why.Reason, why)
 }
 
+// noteUnnamed notes the refusal of a REGISTER that the gateway has not seen.
+func (c *conn) noteUnnamed(e *protocol.Event) {
+	note, reason := c.srv.cfg.Unnamed, e.Close.Reason
+	if note == nil || c.gw != nil || e.Close.Remote || reason != protocol.ReasonBadClientID && reason != protocol.ReasonBadRegister {
+		return
+	}
+	note(c.hello(&protocol.Register{}), reason, e.Payload)
+}
+
 // refuseAs refuses the device with why, and counts the reason counted.
 func (c *conn) refuseAs(counted string, why protocol.Close) {
 	c.srv.stats.refused.add(counted)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -200,6 +201,17 @@ var troubles = map[findings.Code]trouble{
 		},
 		cure: func(g *troubled) { g.wall.Step(2 * time.Hour) },
 	},
+	findings.JustStarted: {
+		before: func(g *troubled) {
+			g.start()
+			g.device("meter-1")
+			g.stop()
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["started_at"] != "" && f.Severity == findings.Info && f.Facts["reason"] == gateway.ReasonShutdown
+		},
+		cure: func(g *troubled) { g.device("meter-1") },
+	},
 	findings.DevicesRefused: {
 		before: func(g *troubled) { g.cfg.Auth.DeviceToken = "a-secret-token" },
 		cause:  func(g *troubled) { g.device("meter-1", "wrong") },
@@ -207,6 +219,13 @@ var troubles = map[findings.Code]trouble{
 			return f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["reason"] != ""
 		},
 		cure: func(g *troubled) { g.device("meter-1", "a-secret-token") },
+	},
+	findings.RegistrationsInvalid: {
+		cause: func(g *troubled) { g.device("meter/7"); g.device("meter/8") },
+		check: func(f *findings.Finding) bool {
+			return f.Count == 1 && f.Facts["reason"] == gateway.ReasonBadClientID && f.Facts["sample"] == "meter/8"
+		},
+		cure: func(g *troubled) { g.pass(61 * time.Minute) },
 	},
 	findings.ClientsFlapping: {
 		cause: func(g *troubled) {
@@ -282,6 +301,28 @@ var troubles = map[findings.Code]trouble{
 			g.push("meter-2")
 		},
 		check: func(f *findings.Finding) bool { return f.Facts["last_error"] != "" && f.Link != "" },
+		cure: func(g *troubled) {
+			receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			g.Cleanup(receiver.Close)
+			g.changeHook(func(s *webhook.Spec) { s.URL = receiver.URL })
+		},
+	},
+	findings.WebhookParked: {
+		cause: func(g *troubled) {
+			refuse := func(w http.ResponseWriter, r *http.Request) {
+				if b, _ := io.ReadAll(r.Body); strings.Contains(string(b), "meter-1") {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}
+			receiver := httptest.NewServer(http.HandlerFunc(refuse))
+			g.Cleanup(receiver.Close)
+			g.hook(receiver.URL)
+			g.push("meter-1")
+			g.push("meter-2")
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Warning && f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["last_error"] != nil && f.Link != ""
+		},
 		cure: func(g *troubled) {
 			receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			g.Cleanup(receiver.Close)

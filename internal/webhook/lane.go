@@ -27,12 +27,15 @@ func (l *lane) head() *item {
 	return nil
 }
 
+// manyLane begins the names of lanes of messages to many. No client has such an id.
+const manyLane = "\x00"
+
 // laneOf names the lane of an event.
 func laneOf(ev *gateway.Event) string {
 	if ev.Client != "" {
 		return string(ev.Client)
 	}
-	return "\x00" + string(ev.Message)
+	return manyLane + string(ev.Message)
 }
 
 func (e *endpoint) laneLocked(key string) *lane {

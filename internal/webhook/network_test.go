@@ -137,14 +137,14 @@ func TestAWebhookSaysThatItsAddressIsRefused(t *testing.T) {
 			if a, err := m.Test(t.Context(), h.ID, apikey.Limit{}); err != nil || a.Status != 200 {
 				t.Fatalf("while it is allowed: %d, %q, %v", a.Status, a.Error, err)
 			}
-			if st, _ := m.Get(h.ID, apikey.Limit{}); st.Refused || st.LastError != "" {
-				t.Errorf("while it is allowed: refused %v, %q", st.Refused, st.LastError)
+			if st, _ := m.Get(h.ID, apikey.Limit{}); st.Forbidden || st.LastError != "" {
+				t.Errorf("while it is allowed: forbidden %v, %q", st.Forbidden, st.LastError)
 			}
 		}
 		open.Store(false)
 		st, err := m.Get(h.ID, apikey.Limit{})
-		if err != nil || st.Refused != (c.says != "") || !strings.HasPrefix(st.LastError, c.says) || c.says == "" && st.LastError != "" {
-			t.Errorf("%s: refused %v, %q, %v; want %q", c.host, st.Refused, st.LastError, err, c.says)
+		if err != nil || st.Forbidden != (c.says != "") || !strings.HasPrefix(st.LastError, c.says) || c.says == "" && st.LastError != "" {
+			t.Errorf("%s: forbidden %v, %q, %v; want %q", c.host, st.Forbidden, st.LastError, err, c.says)
 		}
 		if here {
 			if a, err := m.Test(t.Context(), h.ID, apikey.Limit{}); err != nil || a.Error != c.says {

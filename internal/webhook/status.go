@@ -23,14 +23,48 @@ type Status struct {
 	Down        bool
 	LastSuccess time.Time
 	LastError   string    // of the last failure since the last success, or why the address is refused
-	Refused     bool      // the address that the URL names is not allowed; false if the host must be looked up
+	Forbidden   bool      // the address that the URL names is not allowed; false if the host must be looked up
 	Missed      uint64    // numbers that the log has forgotten before they were read
 	Failing     time.Time // first failure since the last success; zero = none
+	Refused     Refused
+}
+
+// Refused are the parked clients whose last request has failed, while those of other clients
+// may succeed.
+type Refused struct {
+	Clients int              // of a message to many the message counts
+	Since   time.Time        // the first failure
+	Client  gateway.ClientID // that has failed for the longest time; "" for a message to many
+	Error   string           // of its last request; "" if that is not kept
+}
+
+func (e *endpoint) refusedLocked() (r Refused) {
+	longest := ""
+	for key, p := range e.parked {
+		if p.Fails == 0 {
+			continue
+		}
+		r.Clients++
+		if r.Since.IsZero() || p.Since.Before(r.Since) || p.Since.Equal(r.Since) && key < longest {
+			r.Since, longest = p.Since, key
+		}
+	}
+	if r.Clients == 0 || strings.HasPrefix(longest, manyLane) {
+		return r
+	}
+	r.Client = gateway.ClientID(longest)
+	for _, a := range e.attempts.list() {
+		if a.Client == r.Client && a.Error != "" {
+			r.Error = a.Error
+			break
+		}
+	}
+	return r
 }
 
 func (e *endpoint) statusLocked() Status {
 	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
-		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing}
+		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing, Refused: e.refusedLocked()}
 	if last := e.m.cfg.Gateway.LastEvent(); last > s.Cursor {
 		s.Lag = last - s.Cursor
 	}
@@ -52,7 +86,7 @@ func (e *endpoint) statusLocked() Status {
 	}
 	if u, err := url.Parse(e.hook.URL); err == nil {
 		if refused := e.m.refuseURL(u); refused != nil {
-			s.Refused, s.LastError = true, refused.Error()
+			s.Forbidden, s.LastError = true, refused.Error()
 		}
 	}
 	return s
@@ -122,7 +156,7 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 // address is refused.
 func (m *Manager) Stopped() (sentences []string) {
 	for _, s := range m.List(apikey.Limit{}) {
-		if s.Condition() == Active && s.Refused {
+		if s.Condition() == Active && s.Forbidden {
 			sentences = append(sentences, fmt.Sprintf("The webhook %s to %s gets no events: %s.", s.ID, s.URL, s.LastError))
 		}
 	}

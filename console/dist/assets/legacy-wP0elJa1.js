@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-C1G8657_.js";e();
