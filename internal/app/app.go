@@ -369,6 +369,7 @@ func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	addProcs() // its parts have counted the CPUs
 	a.Start()
 	a.greet(out)
 	var failure error

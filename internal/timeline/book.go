@@ -99,6 +99,7 @@ func (b *Book) Stats() (st Stats) {
 type shard struct {
 	mu    sync.Mutex
 	lines map[string]*line
+	rings rings
 	bytes int // of the lines that are not pinned
 	room  int // for them
 	// classes are the lines that are not pinned, by their sizes; in each list the one
@@ -146,7 +147,7 @@ func (s *shard) add(client string, now int64) *line {
 	}
 	client = strings.Clone(client) // it may be part of a REGISTER with its credential
 	number := uint64(now / 1000)   // above those of an earlier line
-	l := &line{client: client, most: MaxEntries, begun: number, next: number, used: now}
+	l := &line{client: client, rings: &s.rings, most: MaxEntries, begun: number, next: number, used: now}
 	s.lines[client] = l
 	s.list(l)
 	return l
