@@ -31,6 +31,8 @@ type AuditEntry struct {
 type AuditPage struct {
 	Items     []AuditEntry `json:"items" validate:"required"`                  // newest first
 	NextAfter string       `json:"next_after,omitempty"`                       // the after of the next page; absent on the last one
+	Since     string       `json:"kept_since,omitempty" format:"date-time"`    // the list has nothing from before: the start of the gateway, or with audit.file the oldest entry of it. Later if there were more than 10,000 entries
+	Durable   bool         `json:"durable,omitempty"`                          // audit.file keeps the list over a restart
 	Now       string       `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name AuditPage
 
@@ -41,7 +43,7 @@ const maxFilter = 1 << 10
 //
 //	@ID				listAudit
 //	@Summary		List changes by callers
-//	@Description	The last 10,000 entries of the audit log, newest first. With `audit.file` they include those from before the start, as far as the present file has them. Without it pushes are not recorded.
+//	@Description	The last 10,000 entries of the audit log, newest first. With `audit.file` they include those from before the start, as far as the present file has them. Without it the list begins with the start (`kept_since`), and pushes are not recorded.
 //	@Tags			keys
 //	@Produce		json
 //	@Param			since	query		string	false	"made at this time or later, or so long ago at most, such as 1h"
@@ -73,7 +75,7 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list, more := s.cfg.Audit.Recent(sel)
-	page := AuditPage{Items: make([]AuditEntry, 0, len(list)), Now: s.now()}
+	page := AuditPage{Items: make([]AuditEntry, 0, len(list)), Since: stamp(s.cfg.Audit.Since()), Durable: s.cfg.Audit.OutlivesRestart(), Now: s.now()}
 	for i := range list {
 		page.Items = append(page.Items, s.auditView(&list[i]))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/gatewaytest"
@@ -36,6 +37,10 @@ func TestTheAuditLogIsRead(t *testing.T) {
 		page.Items[1].Target != "a-1 purge" || page.Items[1].What != "client.disconnect" || page.Items[1].Result != "ok" || page.Items[1].RequestID == "" {
 		t.Errorf("page %+v", page)
 	}
+	oldest := decode[AuditPage](h.call("GET", "/v1/audit", "").want(200)).Items
+	if page.Since != oldest[len(oldest)-1].At || !page.Durable {
+		t.Errorf("kept since %s, durable %v; want the oldest entry of the file, %s", page.Since, page.Durable, oldest[len(oldest)-1].At)
+	}
 	next := decode[AuditPage](h.call("GET", "/v1/audit?limit=2&after="+page.NextAfter, "").want(200))
 	if len(next.Items) == 0 || next.Items[0].What != "push" || next.Items[0].Target != "a-1" || next.Items[0].MessageID == "" {
 		t.Errorf("next page %+v", next)
@@ -48,7 +53,17 @@ func TestTheAuditLogIsRead(t *testing.T) {
 	for _, after := range []string{"x", "0-1", page.NextAfter + "x"} {
 		h.call("GET", "/v1/audit?after="+after, "").wantProblem(400, "invalid-cursor")
 	}
-	if got := decode[AuditPage](newHarness(t).call("GET", "/v1/audit", "").want(200)); len(got.Items) != 0 {
+	if got := decode[AuditPage](newHarness(t).call("GET", "/v1/audit", "").want(200)); len(got.Items) != 0 || got.Since != "" {
 		t.Errorf("without an audit log: %+v", got)
+	}
+	begun := time.Now().Truncate(time.Millisecond)
+	inMemory, err := audit.Open("", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inMemory.Close() })
+	got := decode[AuditPage](newHarness(t, func(c *Config) { c.Audit = inMemory }).call("GET", "/v1/audit", "").want(200))
+	if since, err := time.Parse(time.RFC3339, got.Since); err != nil || since.Before(begun) || time.Since(since) > time.Minute || got.Durable {
+		t.Errorf("kept since %s, durable %v, %v; want the start, and not over a restart", got.Since, got.Durable, err)
 	}
 }

@@ -36,7 +36,7 @@ type EventData struct {
 	RemoteAddr   string   `json:"remote_addr,omitempty"`                                      // the address of its end of the connection
 	MessageID    string   `json:"message_id,omitempty"`                                       // that it is about
 	Status       string   `json:"status,omitempty" example:"acked"`                           // the state of the delivery
-	Attempts     int      `json:"attempts,omitempty"`                                         // transmissions of the delivery
+	Attempts     int      `json:"attempts,omitempty"`                                         // transmissions of the delivery; absent if it has expired or was canceled
 	Result       *string  `json:"result,omitempty"`                                           // the device's answer, as text
 	ResultBase64 []byte   `json:"result_base64,omitempty" swaggertype:"string" format:"byte"` // the same if it is no text
 	Counts       *Counts  `json:"counts,omitempty"`                                           // of a message to many that is completed

@@ -26,6 +26,7 @@ type Key struct {
 	ExpiresAt  string   `json:"expires_at,omitempty" format:"date-time"`                                   // when it ends
 	LastUsedAt string   `json:"last_used_at,omitempty" format:"date-time"`                                 // when it was last used, to a minute or so
 	Secret     string   `json:"secret,omitempty" example:"lwk_"`                                           // the key itself; only the answer to its creation has it
+	Warnings   []string `json:"warnings,omitempty"`                                                        // what works no more because the API needs a key now; only the answer to the creation of the first key has some
 } //@name Key
 
 // KeyPage is one page of keys.
@@ -105,7 +106,7 @@ func validKey(id string) bool {
 //	@Summary		Create an API key
 //	@Description	The answer has the secret, which is not kept and not shown again. To rotate a key, create its successor, and revoke it when no caller uses it any more. Until then both are valid.
 //	@Description	`prefix` or `group` limit the key to some clients: it sees and touches nothing else. The scope admin cannot be limited, and metrics:read only to a prefix.
-//	@Description	From the first key on the API needs one.
+//	@Description	From the first key on the API needs one. Webhooks to the gateway's own machine then get no events unless `webhooks.allow_networks` lists its address; `warnings` names them.
 //	@Tags			keys
 //	@Accept			json
 //	@Produce		json
@@ -124,6 +125,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	open := !s.keyset.Required()
 	key, secret, err := s.keyset.Create(spec, now)
 	if err = keyProblem(err, ""); err != nil {
 		viewOf(w).Record(audit.CreateKey, body.Name, err)
@@ -132,6 +134,9 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	viewOf(w).Record(audit.CreateKey, key.ID+" "+key.Name, nil)
 	v := keyView(key, now)
 	v.Secret = secret
+	if open {
+		v.Warnings = s.cfg.Webhooks.Stopped()
+	}
 	w.Header().Set("Location", "/v1/keys/"+key.ID)
 	return writeJSON(w, http.StatusCreated, v)
 }

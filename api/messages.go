@@ -44,7 +44,7 @@ type Message struct {
 type Outcome struct {
 	Reason           string  `json:"reason,omitempty" example:"too_large_for_protocol"`               // reason for the state, if it has one
 	Attempts         int     `json:"attempts,omitempty" example:"1"`                                  // transmissions so far
-	SentAt           string  `json:"sent_at,omitempty" format:"date-time"`                            // when its bytes were flushed to the socket last
+	SentAt           string  `json:"sent_at,omitempty" format:"date-time"`                            // when its bytes were flushed to the socket last; of an expired or canceled delivery absent too if the gateway no longer knows
 	FinalAt          string  `json:"final_at,omitempty" format:"date-time"`                           // when its state became final
 	Result           *string `json:"result,omitempty" example:"done"`                                 // the device's answer, or its words on a reject, as text
 	ResultBase64     []byte  `json:"result_base64,omitempty" swaggertype:"string" format:"byte"`      // the same if it is no text

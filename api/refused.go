@@ -30,9 +30,22 @@ type RefusedRegistration struct {
 	Reason     string `json:"reason" validate:"required" example:"unknown_device"` // why, the last time
 } //@name RefusedRegistration
 
+// UnnamedRegistration is an address from which registrations came that have no valid id, or
+// cannot be read.
+type UnnamedRegistration struct {
+	RemoteAddr string `json:"remote_addr" validate:"required" example:"192.0.2.7:40112"` // of the last time; one entry is for an IPv4 address or an IPv6 /64
+	Count      uint64 `json:"count" validate:"required"`                                 // times
+	FirstAt    string `json:"first_at" validate:"required" format:"date-time"`           // the first time
+	LastAt     string `json:"last_at" validate:"required" format:"date-time"`            // the last time
+	Dialect    string `json:"dialect,omitempty" enums:"v1,v2,text"`                      // of the last time, as are the next two
+	Reason     string `json:"reason" validate:"required" example:"bad_client_id"`        // bad_client_id, or bad_register for another fault of the registration
+	Sample     string `json:"sample,omitempty" example:"meter\\t7"`                      // the first 32 bytes of what stood in the place of the id, as printable ASCII with escapes as in Go; longer ones end with ...
+} //@name UnnamedRegistration
+
 // RefusedRegistrationPage is one page of refused devices.
 type RefusedRegistrationPage struct {
 	Items      []RefusedRegistration `json:"items" validate:"required"`                  // of this page
+	Unnamed    []UnnamedRegistration `json:"unnamed,omitempty"`                          // refused without a valid id, the latest first and at most `limit`; on the first page for a key without a limit, and without prefix
 	NextCursor string                `json:"next_cursor,omitempty"`                      // the cursor of the next page; absent on the last one
 	Now        string                `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name RefusedRegistrationPage
@@ -45,11 +58,17 @@ func refusedView(k *gateway.RefusedRegistration) RefusedRegistration {
 	return v
 }
 
+func unnamedView(k *gateway.RefusedRegistration) UnnamedRegistration {
+	return UnnamedRegistration{RemoteAddr: k.Remote.String(), Count: k.Count, FirstAt: stamp(k.FirstAt), LastAt: stamp(k.LastAt),
+		Dialect: k.Dialect, Reason: k.Reason, Sample: k.Sample}
+}
+
 // listRefused lists refused devices.
 //
 //	@ID				listRefused
 //	@Summary		List devices that were refused
 //	@Description	In the order of their ids, with the address, the dialect and the reason of the last time: devices without the right credential, and devices that are blocked, whose id is in use, or for which there is no room. The list is in memory and bounded: for each of the two kinds at most 1,000 ids, 100 of them from one address. A device that is let in later, or is dismissed, leaves it.
+//	@Description	`unnamed` lists by address the registrations of the last day that have no valid id or cannot be read: at most 1,000 addresses in memory, 100 of them from one IPv4 /24 or IPv6 /48.
 //	@Tags			clients
 //	@Produce		json
 //	@Param			prefix	query		string	false	"ids that begin with this"
@@ -67,6 +86,12 @@ func (s *server) listRefused(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := RefusedRegistrationPage{Items: []RefusedRegistration{}, Now: s.now()}
+	if after == "" && prefix == "" {
+		unnamed := viewOf(w).Unnamed()
+		for i := range unnamed[:min(limit, len(unnamed))] {
+			page.Unnamed = append(page.Unnamed, unnamedView(&unnamed[i]))
+		}
+	}
 	for _, k := range s.refusedDevices() {
 		if string(k.Client) <= after || !strings.HasPrefix(string(k.Client), prefix) {
 			continue

@@ -116,3 +116,31 @@ func TestTenantsDismissTheirOwnRefusedDevices(t *testing.T) {
 		t.Errorf("audited are %q, want %q", got, want)
 	}
 }
+
+// Registrations without a valid id belong to no tenant: only keys without a limit see them,
+// on the first page.
+func TestUnnamedRegistrationsAreForTheUnlimited(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Refusals = refused() })
+	for i := range 3 {
+		h := gateway.Hello{Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(i), 1}), 4711), Dialect: "text"}
+		w.gateway.NoteUnnamed(h, gateway.ReasonBadClientID, []byte("a-\x1b"))
+		w.gateway.NoteUnnamed(h, gateway.ReasonBadClientID, []byte("a-?"))
+	}
+	page := decode[RefusedRegistrationPage](w.as("unlimited", "GET", "/v1/refused?limit=2", "").want(200))
+	if len(page.Unnamed) != 2 {
+		t.Fatalf("the first page: %+v, want two without a name", page)
+	}
+	if u := page.Unnamed[0]; u.RemoteAddr != "192.0.2.1:4711" || u.Count != 2 || u.Reason != "bad_client_id" || u.Sample != "a-?" || u.Dialect != "text" || u.FirstAt == "" || u.LastAt == "" {
+		t.Errorf("the latest: %+v", u)
+	}
+	for _, path := range []string{"/v1/refused?cursor=" + page.NextCursor, "/v1/refused?prefix=a-"} {
+		if page := decode[RefusedRegistrationPage](w.as("unlimited", "GET", path, "").want(200)); page.Unnamed != nil {
+			t.Errorf("%s shows %+v", path, page.Unnamed)
+		}
+	}
+	for _, key := range []string{"a", "b", "g"} {
+		if page := decode[RefusedRegistrationPage](w.as(key, "GET", "/v1/refused", "").want(200)); page.Unnamed != nil {
+			t.Errorf("the tenant %s sees %+v", key, page.Unnamed)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type Timeline struct {
 	Items   []TimelineEntry `json:"items" validate:"required"`                     // the oldest first
 	Before  string          `json:"before,omitempty" example:"1763800000000017"`   // for the next call, which shows older entries; absent when there are none. A page that ends in the event log may have fewer entries than limit, or none
 	Memory  string          `json:"memory_from,omitempty" format:"date-time"`      // the oldest entry in memory; older ones are from the event log. Absent if none is in memory
+	Since   string          `json:"kept_since,omitempty" format:"date-time"`       // memory has nothing from before: the start of the gateway. Frames and transmissions are in memory alone, so older ones are gone
 	Dropped bool            `json:"dropped,omitempty"`                             // older entries are gone from memory
 	Traced  string          `json:"traced_until,omitempty" format:"date-time"`     // when the trace of the client ends; absent without one
 } //@name Timeline
@@ -129,7 +130,7 @@ func isLine(b []byte) bool {
 //	@ID				timeline
 //	@Summary		Last events of a client
 //	@Description	Connections, refusals, frames with type and size, what became of deliveries, and closes: up to 200 entries in memory. A trace adds the bytes of every frame. Heartbeats that came in time are counted.
-//	@Description	Older entries are from the event log, also from before a restart: connections, closes, deliveries that were queued for an absent client or became final, and uplinks. `source` is `log`. A call looks at 500,000 events of all clients at most; `before` continues there, and `since` and `until` lead to a time at once.
+//	@Description	Frames and transmissions are in memory alone, and end with the process: `kept_since` is its start. Older entries are from the event log, also from before a restart: connections, closes, deliveries that were queued for an absent client or became final, and uplinks. `source` is `log`. A call looks at 500,000 events of all clients at most; `before` continues there, and `since` and `until` lead to a time at once.
 //	@Description	A client that is only connected has no entries in memory. Its present connection, or how its last one ended, is then taken from its record: `source` is `record`.
 //	@Description	With `follow=true` the answer is a stream: server-sent events, or with `Accept: application/x-ndjson` one entry per line. It begins with the last entries, or behind Last-Event-ID. An entry `overflow` means that entries were removed before the reader came to them; the stream may end with it, and go on with the next connection.
 //	@Description	Without the scope `messages:read` the bytes of payloads, acks and malformed input are left out, and `withheld` says so.
@@ -216,7 +217,7 @@ func (s *server) timelineOf(w http.ResponseWriter, id gateway.ClientID, a timeli
 	if page.Trace != nil {
 		t.Traced = fineStamp(page.Trace.EndsAt)
 	}
-	t.Dropped = page.Dropped
+	t.Dropped, t.Since = page.Dropped, fineStamp(page.Since)
 	if len(page.Entries) > 0 {
 		t.Memory = fineStamp(page.Entries[0].At)
 	}

@@ -42,7 +42,7 @@ type Webhook struct {
 	ParkedClients int               `json:"parked_clients" validate:"required"`                                       // clients that wait for the retry of an event
 	Down          bool              `json:"down,omitempty"`                                                           // no request has succeeded for a minute
 	LastSuccessAt string            `json:"last_success_at,omitempty" format:"date-time"`                             // when a request has succeeded
-	LastError     string            `json:"last_error,omitempty"`                                                     // of the last failure since
+	LastError     string            `json:"last_error,omitempty"`                                                     // of the last failure since, or why the address that the URL names is refused
 	Missed        uint64            `json:"missed,omitempty"`                                                         // numbers of the log that were removed before they were read
 } //@name Webhook
 

@@ -35,6 +35,9 @@ type NewAPIKey struct {
 type CreatedAPIKey struct {
 	APIKey
 	Secret string `json:"secret"`
+	// Warnings say what works no more because the API needs a key now. Only the first key
+	// has some.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // APIKeys lists the stored keys in the order of their creation; keys in the

@@ -46,6 +46,7 @@ type CloseReason string
 const (
 	ReasonClientClosed       CloseReason = "client_closed"       // the device closed the connection in order
 	ReasonReplaced           CloseReason = "replaced"            // the same id registered on another connection
+	ReasonHungUp             CloseReason = "hung_up"             // the device's side closed the connection without a goodbye
 	ReasonConnectionLost     CloseReason = "connection_lost"     // the connection broke: neither side closed it
 	ReasonKicked             CloseReason = "kicked"              // DisconnectClient
 	ReasonHeartbeatTimeout   CloseReason = "heartbeat_timeout"   // nothing came from the device in time

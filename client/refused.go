@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -17,6 +18,30 @@ type RefusedRegistration struct {
 	RemoteAddr string    `json:"remote_addr,omitempty"` // of the last refusal, as are the next two
 	Dialect    string    `json:"dialect,omitempty"`
 	Reason     string    `json:"reason"`
+}
+
+// UnnamedRegistration is an address from which registrations without a valid id came.
+type UnnamedRegistration struct {
+	RemoteAddr string    `json:"remote_addr"` // of the last one
+	Count      uint64    `json:"count"`       // since FirstAt
+	FirstAt    time.Time `json:"first_at"`
+	LastAt     time.Time `json:"last_at"`
+	Dialect    string    `json:"dialect,omitempty"` // of the last one, as are the next two
+	Reason     string    `json:"reason"`
+	Sample     string    `json:"sample,omitempty"` // the start of what stood in the place of the id, as printable ASCII
+}
+
+// RefusedUnnamed lists the registrations of the last day that were refused because they have
+// no valid id or cannot be read, by their address, the latest first. A limited key gets none.
+func (c *Client) RefusedUnnamed(ctx context.Context) ([]UnnamedRegistration, error) {
+	var list struct {
+		Unnamed []UnnamedRegistration `json:"unnamed"`
+	}
+	query := url.Values{"limit": {strconv.Itoa(pageSize)}}
+	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/refused", query: query, idempotent: true}, &list); err != nil {
+		return nil, err
+	}
+	return list.Unnamed, nil
 }
 
 // DismissRefused removes a device from the list of refused ones. If it asks again, it is

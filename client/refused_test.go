@@ -61,3 +61,13 @@ func TestARefusedDeviceIsDismissed(t *testing.T) {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }
+
+func TestUnnamedRegistrationsAreRead(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, 200, `{"items":[],"unnamed":[{"remote_addr":"192.0.2.7:1","count":2,"first_at":"2026-11-22T08:00:00Z","last_at":"2026-11-22T08:01:00Z","dialect":"v1","reason":"bad_client_id","sample":"a?"}]}`)
+	})
+	list, err := c.RefusedUnnamed(t.Context())
+	if err != nil || len(list) != 1 || list[0].RemoteAddr != "192.0.2.7:1" || list[0].Count != 2 || list[0].Sample != "a?" || list[0].LastAt.IsZero() {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}

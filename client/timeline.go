@@ -20,6 +20,7 @@ type Timeline struct {
 	Items       []TimelineEntry `json:"items"`                // the oldest first
 	Before      string          `json:"before,omitempty"`     // TimelineQuery.Before for older entries; "" when there are none
 	MemoryFrom  time.Time       `json:"memory_from,omitzero"` // the oldest entry in memory; older ones are from the event log
+	KeptSince   time.Time       `json:"kept_since,omitzero"`  // the start of the gateway: frames and transmissions from before are gone
 	Dropped     bool            `json:"dropped,omitempty"`
 	TracedUntil time.Time       `json:"traced_until,omitzero"` // zero without a trace
 }

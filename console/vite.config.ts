@@ -13,6 +13,15 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     sourcemap: false,
+    // The small parts that the overview shares with other pages are one file: it packs better than seven.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          includeDependenciesRecursively: false,
+          groups: [{ name: 'shared', test: /(Id|Glyph|Forbidden|State|Curl)\.svelte|(voice|fill|load\.svelte)\.ts/, minShareCount: 2 }],
+        },
+      },
+    },
   },
   server: {
     proxy: { '^/(v1|version|readyz)': { target: gateway, changeOrigin: true } },

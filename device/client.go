@@ -22,7 +22,7 @@ type Config struct {
 	Dialect protocol.Dialect // default protocol.V2
 
 	Labels    map[string]string // nil leaves the stored ones unchanged; v2 only
-	Groups    []string          // nil leaves the stored ones unchanged; v2 only
+	Groups    []string          // nil leaves the stored ones unchanged; v2 only. The gateway decides and does not say which it granted
 	Heartbeat time.Duration     // proposal, 1 s to 1 h, 0 for the gateway's; v2 only
 	Window    int               // proposal, 1 to 256, 0 for the gateway's; v2 only
 

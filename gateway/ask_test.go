@@ -289,7 +289,7 @@ func TestWorkingEndsWithTheTimeToLive(t *testing.T) {
 			a.answer(1, gateway.AckWorking, "")
 			time.Sleep(900 * time.Millisecond)
 		}
-		a.state(1, gateway.Expired, 0)
+		a.state(1, gateway.Expired, 1)
 		if len(a.Forgotten()) == 0 {
 			t.Error("the link still times the delivery")
 		}

@@ -117,6 +117,7 @@ type Gateway struct {
 	notes       atomic.Int64 // deliveries that have notes
 	ends        sentEnds
 	refusals    RefusedList // those of the gateway itself; the client's next registration removes its entry
+	unnamed     RefusedList // registrations without a valid id, by source
 	forgotten   forgottenClients
 	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 

@@ -247,7 +247,7 @@ func TestExpiryAtTheSecondAndNotBefore(t *testing.T) {
 		time.Sleep(5*time.Second - time.Millisecond)
 		wantState(t, g, rec.Message, gateway.Sent, 1)
 		time.Sleep(2 * time.Second)
-		wantState(t, g, rec.Message, gateway.Expired, 0)
+		wantState(t, g, rec.Message, gateway.Expired, 1)
 		if got := len(l.Forgotten()); got == 0 {
 			t.Error("the expired delivery still holds its place in the window")
 		}
@@ -311,7 +311,7 @@ func TestCancelWithdraws(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		wantState(t, g, m, gateway.Canceled, 0)
+		wantState(t, g, m, gateway.Canceled, 1)
 		wantTexts(t, l, "1", "2")
 		if _, err := g.Cancel(context.Background(), m.ID); gateway.CodeOf(err) != gateway.CodeAlreadyFinal {
 			t.Errorf("second cancel: %v", err)
@@ -408,7 +408,7 @@ func TestDisconnectBlockPurge(t *testing.T) {
 		if g.Online("a") {
 			t.Error("still online")
 		}
-		if d := wantState(t, g, m, gateway.Canceled, 0); d.Reason != gateway.ReasonPurged {
+		if d := wantState(t, g, m, gateway.Canceled, 1); d.Reason != gateway.ReasonPurged {
 			t.Errorf("reason %q", d.Reason)
 		}
 		time.Sleep(10*time.Minute - 2*time.Millisecond)
@@ -437,12 +437,12 @@ func TestForget(t *testing.T) {
 		if _, err := g.Client("a"); gateway.CodeOf(err) != gateway.CodeClientNotFound || g.Online("a") {
 			t.Errorf("the client: %v, online %v", err, g.Online("a"))
 		}
-		if d := wantState(t, g, m, gateway.Canceled, 0); d.Reason != gateway.ReasonClientForgotten {
+		if d := wantState(t, g, m, gateway.Canceled, 1); d.Reason != gateway.ReasonClientForgotten {
 			t.Errorf("reason %q", d.Reason)
 		}
 		l.Ack(l.Transmissions()[0], gateway.AckOK, nil) // it was on its way
 		synctest.Wait()
-		if d := wantState(t, g, m, gateway.Canceled, 0); !d.LateAckAt.IsZero() {
+		if d := wantState(t, g, m, gateway.Canceled, 1); !d.LateAckAt.IsZero() {
 			t.Errorf("a late ack of a forgotten client is kept")
 		}
 		if got := g.Stats().Settled[gateway.Canceled]; got != 1 {

@@ -124,6 +124,8 @@ type Grant struct {
 	// Groups are those that the device may enter and leave by naming them, beside
 	// Config.DeviceGroups. They may be guarded.
 	Groups []string
+	// Unchecked is set when the device was admitted without a check of credentials.
+	Unchecked bool
 }
 
 // Credential is a credential that admitted a device. It does not change; the keys
@@ -148,6 +150,8 @@ type Welcome struct {
 	// ExpiresAt is that of the Grant: the link closes then, with
 	// CloseCredentialsExpired. Zero = never.
 	ExpiresAt time.Time
+	// TokenUnchecked is set when Hello has a Token that the gateway did not check.
+	TokenUnchecked bool
 }
 
 // AckCode is a device's answer to a payload or to an ASK. Codes from AckSend on

@@ -124,7 +124,6 @@ func (o *observer) Changed(list []Change) {
 			g.lastMany = c.Seq
 			g.broadcast(c)
 		case *Settlement:
-			g.finalStep(c)
 			g.settled(c, &woken)
 		case *SettledAll:
 			g.settledAll(c, &woken)
@@ -160,11 +159,12 @@ func (o *observer) Changed(list []Change) {
 	}
 }
 
-// settled passes a settlement to the counters, the window of the live session and
-// the waiting callers, in this order.
+// settled passes a settlement to the counters, the window of the live session, the observer
+// of steps and the waiting callers, in this order.
 func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	d := &t.Delivery
 	if t.Late {
+		g.finalStep(t)
 		g.counts.lateAcks.Add(1)
 		return
 	}
@@ -186,6 +186,13 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if tried.sentAt != 0 {
 		g.ends.add(d.Client, tried, g.now())
 	}
+	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent
+		shown := *t
+		d = &shown.Delivery
+		g.showSends(d)
+		t = &shown
+	}
+	g.finalStep(t)
 	if t.Completed != nil {
 		woken.calls = g.waiters.completed(t.Completed, d, woken.calls)
 	}

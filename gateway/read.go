@@ -122,6 +122,7 @@ func (g *Gateway) overlay(d *Delivery) {
 		return
 	}
 	if d.State != Queued {
+		g.showSends(d)
 		return
 	}
 	s, before := g.hub.triedBefore(d.Client, d.Seq)

@@ -23,6 +23,7 @@ const (
 const (
 	ReasonClientClosed       = "client_closed"
 	ReasonReplaced           = "replaced"
+	ReasonHungUp             = "hung_up" // the device's side ended the stream without a goodbye
 	ReasonConnectionLost     = "connection_lost"
 	ReasonKicked             = "kicked"
 	ReasonHeartbeatTimeout   = "heartbeat_timeout"
@@ -61,6 +62,7 @@ var closes = [...]struct {
 }{
 	{ReasonClientClosed, ClosedByDevice},
 	{ReasonReplaced, ClosedByDevice},
+	{ReasonHungUp, ClosedByDevice},
 	{ReasonConnectionLost, ClosedByNetwork},
 	{ReasonKicked, ClosedByOperator},
 	{ReasonHeartbeatTimeout, ClosedByGateway},

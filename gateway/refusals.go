@@ -54,6 +54,20 @@ func (g *Gateway) Refusal(id ClientID) (r RefusedRegistration, ok bool) { return
 // Refused returns the clients with a Refusal, in the order of their ids.
 func (g *Gateway) Refused() []RefusedRegistration { return g.refusals.All() }
 
+// unnamedFor is how long a registration without a valid id is listed.
+const unnamedFor = 24 * time.Hour
+
+// NoteUnnamed notes a registration that was refused because it cannot be read or has no
+// valid id; id is what stood in its place, and reason a close reason. h has the address
+// and the dialect.
+func (g *Gateway) NoteUnnamed(h Hello, reason string, id []byte) {
+	g.unnamed.AddUnnamed(&h, reason, id, g.now())
+}
+
+// Unnamed returns the registrations without a valid id of the last day, one for each
+// source, the latest first.
+func (g *Gateway) Unnamed() []RefusedRegistration { return g.unnamed.latest(g.now().Add(-unnamedFor)) }
+
 // Dismiss removes the Refusal of a client, and reports whether there was one.
 func (g *Gateway) Dismiss(id ClientID) bool { return g.refusals.Forget(id) }
 

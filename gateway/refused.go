@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,9 @@ type RefusedRegistration struct {
 	Remote  netip.AddrPort // of the last refusal, as are the next two
 	Dialect string
 	Reason  string // from a fixed list
+	// Sample is the start of the id that was asked for, for an entry of Unnamed: escaped,
+	// so that it is printable ASCII. Client is "" then.
+	Sample string
 }
 
 // Bounds of a RefusedList.
@@ -41,6 +45,7 @@ type RefusedList struct {
 
 type refusedEntry struct {
 	RefusedRegistration
+	key    ClientID
 	source netip.Addr
 }
 
@@ -57,23 +62,52 @@ func SourceOf(remote netip.AddrPort) netip.Addr {
 
 // Add notes a refusal.
 func (l *RefusedList) Add(h *Hello, reason string, now time.Time) {
+	l.add(h.Client, SourceOf(h.Remote), RefusedRegistration{Client: h.Client, Remote: h.Remote, Dialect: h.Dialect, Reason: reason}, now)
+}
+
+// AddUnnamed notes the refusal of a registration that has no valid id; id is what stood in
+// its place. The list has one entry for each source, and its bound for a source is that of
+// a network, an IPv4 /24 or an IPv6 /48.
+func (l *RefusedList) AddUnnamed(h *Hello, reason string, id []byte, now time.Time) {
 	source := SourceOf(h.Remote)
+	bits := 48
+	if source.Is4() {
+		bits = 24
+	}
+	network, _ := source.Prefix(bits) // zero for a remote that is not known
+	l.add(ClientID(source.String()), network.Addr(), RefusedRegistration{Remote: h.Remote, Dialect: h.Dialect, Reason: reason, Sample: sampleOf(id)}, now)
+}
+
+// maxSample bounds the bytes of an id that a sample shows.
+const maxSample = 32
+
+func sampleOf(id []byte) string {
+	cut := ""
+	if len(id) > maxSample {
+		id, cut = id[:maxSample], "..."
+	}
+	q := strconv.QuoteToASCII(string(id))
+	return q[1:len(q)-1] + cut
+}
+
+// add notes a refusal under a key, as one of source.
+func (l *RefusedList) add(key ClientID, source netip.Addr, r RefusedRegistration, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, ok := l.byID[h.Client]
+	e, ok := l.byID[key]
 	if !ok {
 		if l.byID == nil {
 			l.byID, l.bySource = make(map[ClientID]*list.Element), make(map[netip.Addr]int)
 		}
 		l.makeRoom(source)
-		e = l.order.PushFront(&refusedEntry{RefusedRegistration: RefusedRegistration{Client: h.Client, FirstAt: now}, source: source})
-		l.byID[h.Client] = e
+		e = l.order.PushFront(&refusedEntry{RefusedRegistration: RefusedRegistration{FirstAt: now}, key: key, source: source})
+		l.byID[key] = e
 		l.bySource[source]++
 		l.n.Store(int32(len(l.byID)))
 	}
 	x := e.Value.(*refusedEntry)
-	x.Count++
-	x.LastAt, x.Remote, x.Dialect, x.Reason = now, h.Remote, h.Dialect, reason
+	r.Count, r.FirstAt, r.LastAt = x.Count+1, x.FirstAt, now
+	x.RefusedRegistration = r
 	l.order.MoveToFront(e)
 }
 
@@ -104,7 +138,7 @@ func (l *RefusedList) dropOldest(source netip.Addr) {
 
 func (l *RefusedList) remove(e *list.Element) {
 	x := l.order.Remove(e).(*refusedEntry)
-	delete(l.byID, x.Client)
+	delete(l.byID, x.key)
 	if l.bySource[x.source]--; l.bySource[x.source] == 0 {
 		delete(l.bySource, x.source)
 	}
@@ -152,5 +186,17 @@ func (l *RefusedList) All() []RefusedRegistration {
 	}
 	l.mu.Unlock()
 	slices.SortFunc(all, func(a, b RefusedRegistration) int { return cmp.Compare(a.Client, b.Client) })
+	return all
+}
+
+// latest returns the entries since a time, the latest first.
+func (l *RefusedList) latest(since time.Time) (all []RefusedRegistration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for e := l.order.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*refusedEntry); !x.LastAt.Before(since) {
+			all = append(all, x.RefusedRegistration)
+		}
+	}
 	return all
 }

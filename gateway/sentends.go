@@ -83,6 +83,16 @@ func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	return Transmissions{Known: known, Attempts: int(t.attempts), Broken: int(t.broken), RetryLater: int(t.later), SentAt: timeOf(t.sentAt)}
 }
 
+// showSends adds the transmissions of a delivery that has expired or was canceled, as far as
+// they are known.
+func (g *Gateway) showSends(d *Delivery) {
+	if d.State != Expired && d.State != Canceled || d.Online || !d.SentAt.IsZero() {
+		return
+	}
+	t := g.TransmissionsOf(d)
+	d.Attempts, d.SentAt = t.Attempts, t.SentAt
+}
+
 // attemptOf returns the transmissions of a delivery in the session, the zero value for none.
 func (s *Session) attemptOf(seq Seq) attempt {
 	s.mu.Lock()

@@ -139,8 +139,11 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 			s.g.sent.add(f.message, 1)
 		}
 	}
-	if f.call != nil {
+	switch {
+	case f.call != nil:
 		f.call.sentAt = at
+	case f.gone(): // it ended while its frame was on the way
+		s.g.ends.add(s.client, f.attempt(), at)
 	}
 }
 

@@ -68,7 +68,8 @@ const (
 
 	ReasonClientClosed    = "client_closed"    // the device closed the session
 	ReasonServerClosed    = "server_closed"    // the server closed the session with an unknown code
-	ReasonConnectionLost  = "connection_lost"  // end of file or a socket error, without a CLOSE
+	ReasonHungUp          = "hung_up"          // the device's side ended the stream without a CLOSE
+	ReasonConnectionLost  = "connection_lost"  // a socket error; on the device also an end of the stream without a CLOSE
 	ReasonRegisterRefused = "register_refused" // device: the server refused without a reason
 	ReasonRemoteError     = "remote_error"     // device: the server answered a line with ERROR
 )

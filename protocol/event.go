@@ -42,10 +42,11 @@ const (
 	// Probe has asked for: only then RTT is set.
 	KindAlive
 	// KindMalformed reports refused input on a session that stays open;
-	// Close.Reason says why.
+	// Close.Reason says why. Payload is the start of the id of a REGISTER that cannot
+	// be read, as the peer has sent it.
 	KindMalformed
 	// KindClosed is the last event. The output may hold final bytes, to be
-	// flushed before the socket is closed.
+	// flushed before the socket is closed. Payload is as in KindMalformed.
 	KindClosed
 )
 
@@ -130,6 +131,10 @@ type Registered struct {
 	MaxPayload int
 	Ask        bool      // both ends use ASK and the codes that answer it
 	Time       time.Time // the server's clock in whole milliseconds, zero if it sends none
+
+	// TokenUnchecked (server) is set when the client sent a token that the server does not
+	// check. Only the text dialect says so, in its words for people.
+	TokenUnchecked bool
 }
 
 // Data is one payload for Session.Send.

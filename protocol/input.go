@@ -184,7 +184,7 @@ func (s *Session) refuse(now time.Time, e *wireError) {
 		s.fail(now, e)
 		return
 	}
-	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}})
+	s.push(Event{Kind: KindMalformed, Close: Close{Reason: e.reason, Text: e.text}, Payload: e.badID()})
 	s.writeRefusal(e)
 	if s.traits.maxRefused == 0 {
 		return

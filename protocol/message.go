@@ -28,10 +28,30 @@ const (
 type wireError struct {
 	reason string // one of the Reason constants
 	text   string // for people
+	id     string // of a REGISTER: the start of the id that it has, "" for none
+}
+
+// maxBadID bounds the part of an id that is kept of a REGISTER that cannot be read.
+const maxBadID = 64
+
+// badID returns the id as the payload of an event.
+func (e *wireError) badID() []byte {
+	if e.id == "" {
+		return nil
+	}
+	return []byte(e.id)
+}
+
+// of adds the id to the fault of a REGISTER. e may be nil.
+func (e *wireError) of(id string) *wireError {
+	if e != nil {
+		e.id = id[:min(len(id), maxBadID)]
+	}
+	return e
 }
 
 func (e *wireError) Error() string { return e.reason + ": " + e.text }
 
 func broken(reason, format string, args ...any) *wireError {
-	return &wireError{reason, fmt.Sprintf(format, args...)}
+	return &wireError{reason: reason, text: fmt.Sprintf(format, args...)}
 }

@@ -78,6 +78,12 @@ func decodeRegister(body []byte) (*Register, *wireError) {
 	if err := checkNames(body, registerNames); err != nil {
 		return nil, err
 	}
+	r, err := j.register()
+	return r, err.of(j.ID)
+}
+
+// register checks the members of a REGISTER.
+func (j *registerJSON) register() (*Register, *wireError) {
 	if !validID(j.ID, maxClientID) {
 		return nil, badClientID(maxClientID)
 	}

@@ -121,8 +121,19 @@ func (s *Session) Receive(now time.Time, p []byte) {
 	s.afterChange(now)
 }
 
-// EOF reports that the peer has closed the connection or that the socket failed.
+// EOF reports that the peer has ended its direction of the connection. A server notes
+// ReasonHungUp, a device ReasonConnectionLost.
 func (s *Session) EOF(now time.Time) {
+	reason := ReasonHungUp
+	if s.role == Device {
+		reason = ReasonConnectionLost
+	}
+	s.shut(now, Close{Reason: reason, Remote: true})
+	s.releaseWork()
+}
+
+// Lost reports that the socket failed.
+func (s *Session) Lost(now time.Time) {
 	s.shut(now, Close{Reason: ReasonConnectionLost, Remote: true})
 	s.releaseWork()
 }
@@ -135,8 +146,11 @@ func (s *Session) Close(now time.Time, c Close) {
 	s.releaseWork()
 }
 
-// shut is the only way into the closed state.
-func (s *Session) shut(now time.Time, c Close) {
+// shut closes the session.
+func (s *Session) shut(now time.Time, c Close) { s.end(c, nil) }
+
+// end is the only way into the closed state. badID is the payload of KindClosed.
+func (s *Session) end(c Close, badID []byte) {
 	if s.state == closed {
 		return
 	}
@@ -154,12 +168,12 @@ func (s *Session) shut(now time.Time, c Close) {
 	}
 	w := s.busy()
 	w.in, w.flights = nil, nil
-	s.push(Event{Kind: KindClosed, Close: c})
+	s.push(Event{Kind: KindClosed, Close: c, Payload: badID})
 }
 
 // fail closes the session because the peer broke the protocol.
 func (s *Session) fail(now time.Time, e *wireError) {
-	s.shut(now, Close{Code: CloseProtocol, Reason: e.reason, Text: e.text})
+	s.end(Close{Code: CloseProtocol, Reason: e.reason, Text: e.text}, e.badID())
 }
 
 // Advance runs everything that is due at now. Calling it early, late or twice is

@@ -62,7 +62,7 @@ func TestSpecNamesEverything(t *testing.T) {
 	}
 	spec := string(b)
 	for _, reason := range append(sentReasons, ReasonHTTPRequest, ReasonTLSUnsupported, ReasonProxyUnexpected, ReasonProxyRequired,
-		ReasonClientClosed, ReasonServerClosed, ReasonConnectionLost, ReasonRegisterRefused) {
+		ReasonClientClosed, ReasonServerClosed, ReasonHungUp, ReasonConnectionLost, ReasonRegisterRefused) {
 		if !strings.Contains(spec, "`"+reason+"`") {
 			t.Errorf("SPEC.md does not name %s", reason)
 		}

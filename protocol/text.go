@@ -90,11 +90,12 @@ var verbs = map[string]struct {
 	kind   byte
 	code   AckCode
 	base64 bool
+	alone  bool // no field follows it
 }{
 	"REGISTER":   {kind: typeRegister},
 	"REGISTERED": {kind: typeRegisterAck},
-	"PING":       {kind: typeHeartbeat},
-	"PONG":       {kind: typeHeartbeatAck},
+	"PING":       {kind: typeHeartbeat, alone: true},
+	"PONG":       {kind: typeHeartbeatAck, alone: true},
 	"DATA":       {kind: typeData},
 	"DATA64":     {kind: typeData, base64: true},
 	"ACK":        {kind: typeAck, code: AckOK},
@@ -103,7 +104,7 @@ var verbs = map[string]struct {
 	"NAK64":      {kind: typeAck, code: AckReject, base64: true},
 	"RETRY":      {kind: typeAck, code: AckRetry},
 	"RETRY64":    {kind: typeAck, code: AckRetry, base64: true},
-	"BYE":        {kind: typeClose},
+	"BYE":        {kind: typeClose, alone: true},
 	"CLOSE":      {kind: typeClose},
 	"ERROR":      {kind: kindError},
 }
@@ -143,6 +144,8 @@ func parseLine(line []byte) (m message, err *wireError) {
 	case m.kind == typeRegisterAck:
 		session, _ := cutWord(rest)
 		m.accepted = &Registered{Session: string(session)}
+	case len(bytes.TrimSpace(rest)) > 0 && verb.alone:
+		err = broken(ReasonProtocolError, "nothing may follow %s", name)
 	case string(name) == "BYE":
 		m.close = new(Close)
 	case m.kind == typeClose:
@@ -197,6 +200,11 @@ const (
 
 func parseRegisterLine(rest []byte) (*Register, *wireError) {
 	words := append(strings.Fields(string(rest)), "", "") // at least the id and the token
+	r, err := registerOf(words)
+	return r, err.of(words[0])
+}
+
+func registerOf(words []string) (*Register, *wireError) {
 	r := &Register{ID: words[0], Token: words[1]}
 	options := words[2:max(2, len(words)-2)]
 	switch {
@@ -217,7 +225,7 @@ func parseRegisterLine(rest []byte) (*Register, *wireError) {
 		r.Heartbeat, ok = parseInterval(value)
 	}
 	if !ok || len(options) > 1 {
-		return nil, broken(ReasonBadRegister, "after the token, one word, comes nothing but %s60s", heartbeatOption)
+		return nil, broken(ReasonBadRegister, "REGISTER takes an id, a token (one word, - for none) and %s60s, and nothing else", heartbeatOption)
 	}
 	return r, nil
 }
@@ -241,9 +249,11 @@ func appendInterval(b []byte, d time.Duration) []byte {
 	return append(strconv.AppendInt(b, d.Milliseconds(), 10), "ms"...)
 }
 
-// greeting follows the session, for people who type or read along. Devices ignore
-// it.
-const greeting = " answer DATA <n> with ACK <n>, PING with PONG"
+// These words follow the session. They are for people; devices ignore them.
+const (
+	tokenUnchecked = " the word after the id is a token, and this server does not check it;"
+	greeting       = " answer DATA <n> with ACK <n>, PING with PONG"
+)
 
 func parseCloseLine(rest []byte) (*Close, *wireError) {
 	first, rest := cutWord(rest)
@@ -274,6 +284,9 @@ func appendText(b []byte, m message) []byte {
 	case typeRegisterAck:
 		b = append(b, "REGISTERED "...)
 		b = append(b, oneLine(m.accepted.Session)...)
+		if m.accepted.TokenUnchecked {
+			b = append(b, tokenUnchecked...)
+		}
 		b = append(b, greeting...)
 	case typeHeartbeat:
 		b = append(b, "PING"...)

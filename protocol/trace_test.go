@@ -25,9 +25,9 @@ var update = flag.Bool("update", false, "rewrite testdata from what the code doe
 //	device <dialect> <json>        start a device's session
 //	recv "go string" | recv hex …  bytes from the peer, one read
 //	advance <duration>             let time pass, deadline by deadline
-//	accept [ask] · refuse <code> <retry> · close <code> <retry>
+//	accept [ask|unchecked] · refuse <code> <retry> · close <code> <retry>
 //	send <seq> "payload" [dup] [ephemeral] · ask <seq> · ack <seq> <code> "result"
-//	forget <seq> · ping · eof · stick · unstick
+//	forget <seq> · ping · eof · lost · stick · unstick
 func TestTraces(t *testing.T) {
 	files, err := filepath.Glob("testdata/traces/*.txt")
 	if err != nil || len(files) == 0 {
@@ -97,7 +97,7 @@ func (d *dialogue) command(line string) {
 		}
 		d.until(d.now.Add(by))
 	case "accept":
-		d.accept(Registered{Session: "ses_1", Log: "log_1", Resumed: rest == "ask", Ask: rest == "ask"})
+		d.accept(Registered{Session: "ses_1", Log: "log_1", Resumed: rest == "ask", Ask: rest == "ask", TokenUnchecked: rest == "unchecked"})
 	case "refuse":
 		d.refuse(traceClose(d.t, rest))
 	case "close":
@@ -117,6 +117,9 @@ func (d *dialogue) command(line string) {
 		d.ping()
 	case "eof":
 		d.eof()
+	case "lost":
+		d.s.Lost(d.now)
+		d.drain()
 	case "stick":
 		d.stuck = true
 	case "unstick":

@@ -55,7 +55,9 @@ func decodeV1(b []byte, role Role, tokens bool) (m message, err *wireError) {
 	body := b[2:]
 	switch m.kind {
 	case typeRegister:
-		m.register, err = decodeV1Register(body, tokens)
+		if m.register, err = decodeV1Register(body, tokens); err != nil {
+			err = err.of(badV1ID(body))
+		}
 	case typeRegisterAck:
 		if role == Server {
 			m.kind = typeHeartbeatAck // the first client program sends it
@@ -85,6 +87,18 @@ func decodeV1Register(body []byte, tokens bool) (*Register, *wireError) {
 		return nil, broken(ReasonBadRegister, "token must be printable and, with the id, at most %d bytes", maxV1Payload-1)
 	}
 	return &Register{ID: string(id), Token: string(token)}, nil
+}
+
+// badV1ID returns the id of a REGISTER that cannot be read, up to its first space: a token
+// may follow.
+func badV1ID(body []byte) string {
+	if i := bytes.IndexAny(body, "\x00\r\n"); i >= 0 {
+		body = body[:i]
+	}
+	if i := bytes.IndexByte(body, ' '); i >= 0 {
+		body = body[:i+1] // with the space: it shows the fault
+	}
+	return string(body)
 }
 
 // checkV1Register returns why r cannot be sent.

@@ -98,6 +98,11 @@ type Config struct {
 
 	Observer Observer // of connections; nil costs nothing
 
+	// Unnamed is notified of a registration that cannot be read or has no valid id, with
+	// the reason and the start of what stood in the place of the id. The Hello has the
+	// address, the transport and the dialect. Nil costs nothing.
+	Unnamed func(h gateway.Hello, reason string, id []byte)
+
 	Logger *slog.Logger // nil discards all records
 
 	kernel kernel // for tests; nil = the system's, selected by Driver

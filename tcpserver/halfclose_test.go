@@ -17,11 +17,11 @@ func TestADeviceThatHalfClosesGetsItsAnswers(t *testing.T) {
 		fmt.Fprintf(&acks, "ACK %d\n", i)
 	}
 	for _, c := range []struct{ name, said, answers, closed string }{
-		{"one uplink", "DATA 1 hi\n", "ACK 1\n", "connection_lost"},
-		{"many uplinks", uplinks.String(), acks.String(), "connection_lost"},
-		{"a question", "PING\n", "PONG\n", "connection_lost"},
-		{"half a line", "DATA 1 hi\nDATA 2 half", "ACK 1\n", "connection_lost"},
-		{"nothing", "", "", "connection_lost"},
+		{"one uplink", "DATA 1 hi\n", "ACK 1\n", "hung_up"},
+		{"many uplinks", uplinks.String(), acks.String(), "hung_up"},
+		{"a question", "PING\n", "PONG\n", "hung_up"},
+		{"half a line", "DATA 1 hi\nDATA 2 half", "ACK 1\n", "hung_up"},
+		{"nothing", "", "", "hung_up"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forEachDriver(t, func(t *testing.T, driver func(*Config)) {

@@ -44,6 +44,9 @@ func (c *conn) takeInputLocked(now time.Time) bool {
 	case in.err == nil:
 	case errors.Is(in.err, io.EOF):
 		c.proto.EOF(now) // all earlier input is handled, and its answers still leave (SPEC §7)
+	case errors.Is(in.err, io.ErrUnexpectedEOF): // of a TLS stream without a close_notify
+		c.proto.EOF(now)
+		c.lostLocked(now)
 	default:
 		c.lostLocked(now)
 	}

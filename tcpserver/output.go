@@ -69,11 +69,10 @@ func (c *conn) wroteLocked(o *outbound, n int, now time.Time) {
 	}
 }
 
-// lostLocked ends the connection after an error of the socket or the end of the
-// stream.
+// lostLocked ends the connection after an error of the socket.
 func (c *conn) lostLocked(now time.Time) {
 	if c.cause == causeNone {
-		c.proto.EOF(now)
+		c.proto.Lost(now)
 	}
 	c.failLocked(causePeerGone)
 }

@@ -26,7 +26,7 @@ func TestDataAndTheEndInOneEvent(t *testing.T) {
 		d := w.dial()
 		d.nc.Write([]byte("REGISTER d\n"))
 		d.nc.(*simDeviceEnd).CloseWrite()
-		w.wantSaid("d: start", "d: closed connection_lost")
+		w.wantSaid("d: start", "d: closed hung_up")
 		if got := w.srv.Stats().Open; got != 0 {
 			t.Errorf("open = %d, want 0", got)
 		}

@@ -48,8 +48,11 @@ func refusedBy(reason string, why *protocol.Close) *ending {
 // lost is the ending by an error of the socket.
 func lost(err error) *ending {
 	reason := protocol.ReasonConnectionLost
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		reason = protocol.ReasonRegisterTimeout
+	case errors.Is(err, io.EOF):
+		reason = protocol.ReasonHungUp
 	}
 	return &ending{reason: reason, err: err}
 }

@@ -79,6 +79,7 @@ func (c *conn) accept(gw session, w gateway.Welcome) {
 	if c.cause != causePanic {
 		c.proto.Accept(time.Now(), protocol.Registered{
 			Session: string(w.Session), Log: string(w.Log), Resumed: w.Resumed, Ask: w.Ask, Time: w.Time,
+			TokenUnchecked: w.TokenUnchecked,
 		})
 	}
 	c.mu.Unlock()
@@ -125,6 +126,15 @@ func (c *conn) refuse(r *protocol.Register, err error) {
 	}
 	c.observeRefused(r, why.Reason)
 	c.refuseAs(why.Reason, why)
+}
+
+// noteUnnamed notes the refusal of a REGISTER that the gateway has not seen.
+func (c *conn) noteUnnamed(e *protocol.Event) {
+	note, reason := c.srv.cfg.Unnamed, e.Close.Reason
+	if note == nil || c.gw != nil || e.Close.Remote || reason != protocol.ReasonBadClientID && reason != protocol.ReasonBadRegister {
+		return
+	}
+	note(c.hello(&protocol.Register{}), reason, e.Payload)
 }
 
 // refuseAs refuses the device with why, and counts the reason counted.

@@ -235,7 +235,7 @@ func TestLostConnectionIsToldAtOnce(t *testing.T) {
 			name, want string
 			lose       func(*phone)
 		}{
-			{"end of file", "connection_lost", func(p *phone) { p.nc.Close() }},
+			{"end of file", "hung_up", func(p *phone) { p.nc.Close() }},
 			{"reset", "connection_lost", func(p *phone) { p.nc.SetLinger(0); p.nc.Close() }},
 			{"goodbye", "client_closed", func(p *phone) { p.say("BYE") }},
 		} {

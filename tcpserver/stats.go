@@ -49,7 +49,7 @@ var closeReasons = []string{
 	protocol.ReasonInvalidUTF8, protocol.ReasonUnknownCommand, protocol.ReasonTooManyErrors,
 	protocol.ReasonInputOverflow, protocol.ReasonFrameTimeout, protocol.ReasonHTTPRequest, protocol.ReasonTLSUnsupported,
 	protocol.ReasonProxyUnexpected, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
-	closedTLSHandshake, protocol.ReasonClientClosed, protocol.ReasonConnectionLost,
+	closedTLSHandshake, protocol.ReasonClientClosed, protocol.ReasonHungUp, protocol.ReasonConnectionLost,
 	reasonInternal,
 }
 

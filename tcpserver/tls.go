@@ -66,7 +66,7 @@ func (p *preamble) handshake() *ending {
 	u.end()
 	if err != nil {
 		e := lost(err)
-		if e.reason == protocol.ReasonConnectionLost {
+		if e.reason != protocol.ReasonRegisterTimeout {
 			e.reason = closedTLSHandshake
 		}
 		return e

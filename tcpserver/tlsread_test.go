@@ -87,7 +87,7 @@ func TestConversationOverTLS(t *testing.T) {
 				wantLine(t, in, fmt.Sprintf("DATA %d %s", i+1, big))
 			}
 			nc.Close()
-			eventually(t, "the end is told", func() bool { return strings.Contains(gw.all(), "d: closed connection_lost") })
+			eventually(t, "the end is told", func() bool { return strings.Contains(gw.all(), "d: closed hung_up") })
 			eventually(t, "the socket is closed", func() bool { return srv.Stats().Open == 0 })
 		})
 	}

@@ -339,7 +339,9 @@ func (c *conn) handle(e protocol.Event, now time.Time) {
 		c.gw.Alive(e.RTT)
 	case protocol.KindMalformed:
 		c.srv.stats.malformed.Add(1)
+		c.noteUnnamed(&e)
 	case protocol.KindClosed:
+		c.noteUnnamed(&e)
 		c.ended(e.Close)
 	}
 }

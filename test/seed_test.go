@@ -102,7 +102,7 @@ func seedIsKilled(t *testing.T, s *server, client string) {
 	p := startSeed(t, s, client)
 	p.signal(t, syscall.SIGKILL)
 	waitWithin(t, 5*time.Second, "client 2 is offline", func() bool { return !s.online("2") })
-	s.wantLastClose(t, "2", "connection_lost", "network")
+	s.wantLastClose(t, "2", "hung_up", "device")
 }
 
 // 10 s of silence, 2 s of grace, and the rest for a machine under load.

@@ -61,7 +61,7 @@ func TestSimulatedDevicesBehaveAsTheirProfilesSay(t *testing.T) {
 		return len(list) > 0 && strings.Contains(list[0].Text, "temperature")
 	})
 	waitWithin(t, 20*time.Second, "the flaky one has lost a connection", func() bool {
-		return s.get("/v1/clients/sim-flaky-5").LastClose.Reason == "connection_lost" || s.session(t, "sim-flaky-5") != session
+		return s.get("/v1/clients/sim-flaky-5").LastClose.Reason == "hung_up" || s.session(t, "sim-flaky-5") != session
 	})
 	waitWithin(t, 20*time.Second, "the flaky one is back", func() bool { return s.online("sim-flaky-5") })
 	if got := s.get("/v1/messages/" + silent.ID).Status; got != "sent" {

@@ -70,3 +70,22 @@ func TestWebhookCommands(t *testing.T) {
 	command(0, "rm", id)
 	has(command(1, "get", id), "no webhook")
 }
+
+// The command that makes the first key names the webhooks that the key stops.
+func TestTheCommandForTheFirstKeyWarns(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, "", dir)
+	if got := run(t, longwire(t), "webhooks", "create", "http://127.0.0.1:9/hook", "--server", s.url).exit(t, time.Minute); got != 0 {
+		t.Fatalf("webhooks create ends with %d", got)
+	}
+	for i, want := range []bool{true, false} {
+		p := run(t, longwire(t), "keys", "create", "--name", "me", "--scopes", "admin", "--data-dir", dir)
+		if got := p.exit(t, time.Minute); got != 0 {
+			t.Fatalf("keys create ends with %d:\n%s", got, p.output())
+		}
+		const words = "warning: The webhook wh_"
+		if got := strings.Contains(p.output(), words) && strings.Contains(p.output(), "list 127.0.0.1 in webhooks.allow_networks"); got != want {
+			t.Errorf("key %d: it prints\n%s\nwant %q: %v", i+1, p.output(), words, want)
+		}
+	}
+}

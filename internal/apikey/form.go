@@ -35,6 +35,9 @@ func (k *Key) Info(now time.Time) Info {
 type Created struct {
 	Info
 	Secret string `json:"secret"`
+	// Warnings say what works no more because the API needs a key now: only the first
+	// key has some.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Request is a request for a key, with scopes by name.
@@ -65,7 +68,7 @@ func (ks *Keyset) Make(q Request, now time.Time) (Created, error) {
 	if err != nil {
 		return Created{}, err
 	}
-	return Created{k.Info(now), secret}, nil
+	return Created{Info: k.Info(now), Secret: secret}, nil
 }
 
 // Infos describes all keys of the file.

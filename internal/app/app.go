@@ -59,6 +59,7 @@ type App struct {
 	vitals   *vitals.Recorder
 	findings *findings.Registry
 	unread   unreadUplinks
+	comeback comeback
 	sync     syncTime
 	levels   atomic.Pointer[thresholds]
 	onsets   onset
@@ -218,6 +219,7 @@ func (a *App) tcpConfig() tcpserver.Config {
 		TLSRequired:          c.TLS == config.Required,
 		ProxyTrusted:         trustedProxies(c.ProxyTrusted),
 		Now:                  a.now,
+		Unnamed:              a.gw.NoteUnnamed,
 		Logger:               a.log,
 	}
 	if a.timeline != nil {
@@ -300,6 +302,7 @@ func (a *App) Start() {
 	a.webhooks.Start()
 	a.serving.Go(a.tick)
 	a.serving.Go(a.sync.measure)
+	a.serving.Go(func() { a.comeback.run(a.draining) })
 	notifySystemd("READY=1")
 }
 
@@ -366,6 +369,7 @@ func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	addProcs() // its parts have counted the CPUs
 	a.Start()
 	a.greet(out)
 	var failure error

@@ -423,3 +423,35 @@ func TestStartIsRefusedWithoutTheTokenFile(t *testing.T) {
 		t.Errorf("without its token file: %v", err)
 	}
 }
+
+// A text device learns that its token admitted nobody: an id with a space in it is an id
+// and a token.
+func TestATokenThatIsNotCheckedIsNamed(t *testing.T) {
+	const words = "the word after the id is a token, and this server does not check it"
+	for _, c := range []struct {
+		name, token, line string
+		named             bool
+	}{
+		{"no token needed", "", "REGISTER my lock", true},
+		{"no token needed, none given", "", "REGISTER my", false},
+		{"a right token", "lock", "REGISTER my lock", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := testConfig(t.TempDir())
+			cfg.Auth.DeviceToken = config.Secret(c.token)
+			a := start(t, cfg)
+			defer a.Stop(t.Context())
+			nc, err := net.Dial("tcp", a.TCPAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprintln(nc, c.line)
+			answer, err := bufio.NewReader(nc).ReadString('\n')
+			if err != nil || !strings.HasPrefix(answer, "REGISTERED ses_") || strings.Contains(answer, words) != c.named {
+				t.Errorf("%s is answered %q, %v; want REGISTERED, and the words about the token: %v", c.line, answer, err, c.named)
+			}
+		})
+	}
+}

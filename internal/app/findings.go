@@ -47,8 +47,9 @@ func (a *App) openFindings() {
 	if a.cfg.Data.Engine == config.EnginePebble {
 		a.sync.dir = a.cfg.Data.Dir
 	}
+	a.comeback.open(a.store, a.now)
 	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
+		a.storeFindings, a.clockFindings, a.startFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
 		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
 	} {
 		a.findings.Add(source)
@@ -185,11 +186,12 @@ func (a *App) clockFindings() []findings.Finding {
 func (a *App) deviceFindings() (all []findings.Finding) {
 	now := a.now()
 	var refused []findings.Client
-	for _, d := range a.auth.Refused() {
+	for _, d := range (refusals{a.auth, a.gw}).Refused() {
 		if now.Round(0).Sub(d.LastAt.Round(0)) <= a.levels.Load().refusedFor {
 			refused = append(refused, findings.Client{ID: string(d.Client), Since: d.FirstAt, Last: d.LastAt, Reason: d.Reason})
 		}
 	}
+	all = a.unnamedFindings(now.Round(0))
 	for _, f := range []struct {
 		code    findings.Code
 		link    string
@@ -212,6 +214,28 @@ func (a *App) deviceFindings() (all []findings.Finding) {
 	return all
 }
 
+func (a *App) unnamedFindings(now time.Time) []findings.Finding {
+	f := findings.Finding{Code: findings.RegistrationsInvalid, Severity: findings.Warning, Link: "/v1/refused"}
+	for _, d := range a.gw.Unnamed() { // the latest first
+		if now.Sub(d.LastAt) > a.levels.Load().refusedFor {
+			break
+		}
+		if f.Count++; f.Count == 1 {
+			f.Facts = map[string]any{"remote_addr": d.Remote.String(), "reason": d.Reason}
+			if d.Sample != "" {
+				f.Facts["sample"] = d.Sample
+			}
+		}
+		if f.Since.IsZero() || d.FirstAt.Before(f.Since) {
+			f.Since = d.FirstAt
+		}
+	}
+	if f.Count == 0 {
+		return nil
+	}
+	return []findings.Finding{f}
+}
+
 func unstable(list []gateway.Unstable) (clients []findings.Client) {
 	for _, u := range list {
 		clients = append(clients, findings.Client{ID: string(u.Client), Since: u.Since.Round(0), Last: u.Since.Round(0), Reason: u.Reason})
@@ -230,14 +254,26 @@ func (a *App) uplinkFindings() []findings.Finding {
 func (a *App) webhookFindings() (all []findings.Finding) {
 	for _, w := range a.webhooks.List(apikey.Limit{}) {
 		f := findings.Finding{Count: 1, Owner: w.Limit.Owner(), Link: "/v1/webhooks/" + w.ID, Since: w.Failing, Severity: findings.Warning}
+		disabled, active := w.Condition() == webhook.Disabled, w.Condition() == webhook.Active
+		since := a.since(w.ID, disabled || active && w.Forbidden)
 		switch {
-		case w.Condition() == webhook.Disabled:
+		case disabled:
 			f.Code, f.Facts = findings.WebhookDisabled, map[string]any{"id": w.ID, "cause": string(w.Reason)}
-			f.Severity, f.Since = findings.Critical, a.since(w.ID, true)
-		case w.Condition() == webhook.Active && w.Down:
+			f.Severity, f.Since = findings.Critical, since
+		case active && (w.Down || w.Forbidden):
+			if f.Since.IsZero() {
+				f.Since = since
+			}
 			f.Code, f.Facts = findings.WebhookFailing, map[string]any{"id": w.ID, "last_error": w.LastError, "lag": w.Lag}
+		case active && w.Refused.Clients > 0:
+			f.Code, f.Facts = findings.WebhookParked, map[string]any{"id": w.ID}
+			f.Since, f.Count = w.Refused.Since, w.Refused.Clients
+			for name, fact := range map[string]string{"client": string(w.Refused.Client), "last_error": w.Refused.Error} {
+				if fact != "" {
+					f.Facts[name] = fact
+				}
+			}
 		default:
-			a.since(w.ID, false)
 			continue
 		}
 		if w.Name != "" {

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -198,6 +201,17 @@ var troubles = map[findings.Code]trouble{
 		},
 		cure: func(g *troubled) { g.wall.Step(2 * time.Hour) },
 	},
+	findings.JustStarted: {
+		before: func(g *troubled) {
+			g.start()
+			g.device("meter-1")
+			g.stop()
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["started_at"] != "" && f.Severity == findings.Info && f.Facts["reason"] == gateway.ReasonShutdown
+		},
+		cure: func(g *troubled) { g.device("meter-1") },
+	},
 	findings.DevicesRefused: {
 		before: func(g *troubled) { g.cfg.Auth.DeviceToken = "a-secret-token" },
 		cause:  func(g *troubled) { g.device("meter-1", "wrong") },
@@ -205,6 +219,13 @@ var troubles = map[findings.Code]trouble{
 			return f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["reason"] != ""
 		},
 		cure: func(g *troubled) { g.device("meter-1", "a-secret-token") },
+	},
+	findings.RegistrationsInvalid: {
+		cause: func(g *troubled) { g.device("meter/7"); g.device("meter/8") },
+		check: func(f *findings.Finding) bool {
+			return f.Count == 1 && f.Facts["reason"] == gateway.ReasonBadClientID && f.Facts["sample"] == "meter/8"
+		},
+		cure: func(g *troubled) { g.pass(61 * time.Minute) },
 	},
 	findings.ClientsFlapping: {
 		cause: func(g *troubled) {
@@ -280,6 +301,28 @@ var troubles = map[findings.Code]trouble{
 			g.push("meter-2")
 		},
 		check: func(f *findings.Finding) bool { return f.Facts["last_error"] != "" && f.Link != "" },
+		cure: func(g *troubled) {
+			receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			g.Cleanup(receiver.Close)
+			g.changeHook(func(s *webhook.Spec) { s.URL = receiver.URL })
+		},
+	},
+	findings.WebhookParked: {
+		cause: func(g *troubled) {
+			refuse := func(w http.ResponseWriter, r *http.Request) {
+				if b, _ := io.ReadAll(r.Body); strings.Contains(string(b), "meter-1") {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}
+			receiver := httptest.NewServer(http.HandlerFunc(refuse))
+			g.Cleanup(receiver.Close)
+			g.hook(receiver.URL)
+			g.push("meter-1")
+			g.push("meter-2")
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Warning && f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["last_error"] != nil && f.Link != ""
+		},
 		cure: func(g *troubled) {
 			receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			g.Cleanup(receiver.Close)
@@ -454,6 +497,63 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 }
 
 var errNoDisk = errors.New("no disk")
+
+// The first key stops the webhooks to this machine. The answer that has the key says so,
+// and at once the webhook and a finding say why, and what to set.
+func TestTheFirstKeyNamesTheWebhooksThatItStops(t *testing.T) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	const why = "webhooks reach this machine only while the API is on loopback and needs no key (list 127.0.0.1 in webhooks.allow_networks)"
+	overSocket := func(g *troubled, name string) (warnings string) {
+		g.Helper()
+		status, said := askAdmin(g.T, g.cfg.Data.Dir, "POST", "/keys", fmt.Sprintf(`{"name":%q,"scopes":["admin"]}`, name))
+		if status != http.StatusOK {
+			g.Fatalf("no key: %d %v", status, said)
+		}
+		return fmt.Sprint(said["warnings"])
+	}
+	t.Run("not listed", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		if f := g.found(findings.WebhookFailing); f != nil {
+			t.Errorf("before the key: %+v", f)
+		}
+		if w := overSocket(g, "first"); !strings.Contains(w, why) {
+			t.Errorf("the first key warns %q", w)
+		}
+		if st := g.webhooks.List(apikey.Limit{})[0]; !strings.Contains(st.LastError, why) {
+			t.Errorf("the webhook says %q", st.LastError)
+		}
+		if f := g.found(findings.WebhookFailing); f == nil || !strings.Contains(f.Text, why) || f.Since.IsZero() {
+			t.Errorf("finding %+v", f)
+		}
+		if w := overSocket(g, "second"); w != "<nil>" {
+			t.Errorf("the second key warns %q", w)
+		}
+	})
+	t.Run("over the API", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		made, err := backend(t, g.App).CreateAPIKey(t.Context(), client.NewAPIKey{Name: "first", Scopes: []string{"admin"}})
+		if err != nil || len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], why) {
+			t.Errorf("the first key warns %q, %v", made.Warnings, err)
+		}
+	})
+	t.Run("listed", func(t *testing.T) {
+		g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+		g.cfg.Webhooks.AllowNetworks = []string{"127.0.0.1"}
+		g.start()
+		defer func() { g.stop() }()
+		g.hook(receiver.URL)
+		if w := overSocket(g, "first"); w != "<nil>" || g.found(findings.WebhookFailing) != nil {
+			t.Errorf("the first key warns %q, finding %+v", w, g.found(findings.WebhookFailing))
+		}
+	})
+}
 
 // TestTheTimeOfASyncIsMeasured: on the real disk, and unknown if it fails.
 func TestTheTimeOfASyncIsMeasured(t *testing.T) {

@@ -56,7 +56,7 @@ func (a *App) openCallers() error {
 	a.opened.add("audit log", a.callers.close)
 	a.callers.running.Go(func() { keys.Run(ctx) })
 	if a.admin != nil {
-		a.admin.serveKeys(keys, record, a.now)
+		a.admin.serveKeys(keys, record, a.now, func() []string { return a.webhooks.Stopped() })
 		a.admin.serveProfiles()
 	}
 	return nil
@@ -87,8 +87,9 @@ func (c *callers) restrict(out *api.Config, h config.HTTP, devices int) {
 const operator = "operator"
 
 // serveKeys lets the holder of the data directory manage keys. The first key is
-// made this way.
-func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() time.Time) {
+// made this way. stopped returns the warnings for the first key; it is not called before
+// the start.
+func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() time.Time, stopped func() []string) {
 	note := func(what, target string, err error) {
 		e := audit.Entry{At: now(), Who: operator, What: what, Target: target, From: adminSocket, Result: audit.OK}
 		if err != nil {
@@ -107,6 +108,7 @@ func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() tim
 			answer(w, http.StatusBadRequest, adminError{"body: " + err.Error()})
 			return
 		}
+		open := !keys.Required()
 		made, err := keys.Make(q, now())
 		if err != nil {
 			note(audit.CreateKey, q.Name, err)
@@ -114,6 +116,9 @@ func (a *admin) serveKeys(keys *apikey.Keyset, record *audit.Log, now func() tim
 			return
 		}
 		note(audit.CreateKey, made.ID+" "+made.Name, nil)
+		if open {
+			made.Warnings = stopped()
+		}
 		answer(w, http.StatusOK, made)
 	})
 	a.mux.HandleFunc("DELETE /keys/{id}", func(w http.ResponseWriter, r *http.Request) {

@@ -665,6 +665,7 @@ func TestATimelineAfterARestart(t *testing.T) {
 	before := s.app.now().Add(-time.Minute)
 	s.text("truck")
 
+	started := s.app.now()
 	s.restart()
 	past := []string{"log delivery queued", "log connected", "log delivery acked", "log uplink 21.5", "log closed client_closed", "log connected"}
 	tl, err := s.api.Timeline(t.Context(), "truck", client.TimelineQuery{})
@@ -674,6 +675,9 @@ func TestATimelineAfterARestart(t *testing.T) {
 	want := append(slices.Clone(past), "log closed shutdown")
 	if got := lines(t, tl.Items); !slices.Equal(got, want) || !tl.MemoryFrom.IsZero() || tl.Before != "" {
 		t.Fatalf("after the restart %q, want %q; %+v", got, want, tl)
+	}
+	if tl.KeptSince.Before(started.Truncate(time.Microsecond)) || tl.KeptSince.After(s.app.now()) {
+		t.Errorf("kept since %v, want the start after %v", tl.KeptSince, started)
 	}
 	if e := tl.Items[1]; e.RemoteAddr == "" || e.Session == "" || e.Dialect != "text" {
 		t.Errorf("the connection is %+v", e)

@@ -127,6 +127,20 @@ func (p *page) numbers() (sections []string) {
 	return sections
 }
 
+const numberPart = "number of a section"
+
+// beyond returns the words of a that b does not have as often.
+func beyond(a, b string) string {
+	rest := strings.Fields(b)
+	return strings.Join(slices.DeleteFunc(strings.Fields(a), func(word string) bool {
+		i := slices.Index(rest, word)
+		if i >= 0 {
+			rest = slices.Delete(rest, i, i+1)
+		}
+		return i >= 0
+	}), " ")
+}
+
 // differences compares a page with its translation: the levels of headings, the
 // commands, in each row of a table the words in code, and the numbers of each section.
 func differences(p, translation page) (list []string) {
@@ -145,7 +159,7 @@ func differences(p, translation page) (list []string) {
 		{"heading", p.headings, translation.headings, level},
 		{"line of code", p.code, translation.code, same},
 		{"row", p.rows, translation.rows, codes},
-		{"number", p.numbers(), translation.numbers(), same},
+		{numberPart, p.numbers(), translation.numbers(), same},
 	} {
 		for i := range max(len(part.a), len(part.b)) {
 			switch {
@@ -154,7 +168,11 @@ func differences(p, translation page) (list []string) {
 			case i >= len(part.a):
 				list = append(list, "a "+part.what+" too many: "+part.b[i])
 			case part.reduce(part.a[i]) != part.reduce(part.b[i]):
-				list = append(list, part.what+": "+part.a[i]+" and "+part.b[i])
+				a, b := part.a[i], part.b[i]
+				if part.what == numberPart {
+					a, b = beyond(a, b), beyond(b, a)
+				}
+				list = append(list, part.what+": "+a+" and "+b)
 			default:
 				continue
 			}

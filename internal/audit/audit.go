@@ -89,6 +89,7 @@ const queueLen = 8192
 // Log is an audit log. A nil Log records nothing.
 type Log struct {
 	pushes bool
+	filed  bool // in a file, of which the next start reads the end
 	out    writer
 	log    *slog.Logger // for losses
 
@@ -128,7 +129,7 @@ func Open(path string, log *slog.Logger) (*Log, error) {
 		if err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
-		l.out = f
+		l.out, l.filed = f, true
 		if err := l.recent.readTail(path); err != nil { // a log that may be written and not read
 			log.Warn("the audit log cannot be read; its earlier entries are not shown", "cause", err)
 		}
@@ -143,6 +144,7 @@ func newLog(out writer, pushes bool, log *slog.Logger) *Log {
 
 // start begins the goroutines that Close ends.
 func (l *Log) start() {
+	l.recent.begin(time.Now())
 	l.done.Go(l.run)
 	l.done.Go(l.runSync)
 }

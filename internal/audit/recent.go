@@ -22,7 +22,8 @@ const (
 type recent struct {
 	mu    sync.Mutex
 	ring  []Entry
-	total uint64 // entries so far; the number of an entry is its place among them, from 1
+	total uint64    // entries so far; the number of an entry is its place among them, from 1
+	since time.Time // when the log was opened; zero if a file had earlier entries
 }
 
 func (r *recent) add(e Entry) {
@@ -39,6 +40,13 @@ func (r *recent) add(e Entry) {
 		r.ring[r.total%MaxRecent] = e
 	}
 	r.total++
+}
+
+// begin notes the start, unless the file had earlier entries.
+func (r *recent) begin(now time.Time) {
+	if len(r.ring) == 0 {
+		r.since = now
+	}
 }
 
 // Query selects entries.
@@ -90,6 +98,24 @@ func (l *Log) Recent(q Query) (list []Recorded, more bool) {
 	}
 	return list, false
 }
+
+// Since returns the time before which Recent has no entry: that of the start, or of the
+// oldest entry. It is zero if the log is nil.
+func (l *Log) Since() time.Time {
+	if l == nil {
+		return time.Time{}
+	}
+	r := &l.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() || r.total > MaxRecent {
+		return r.ring[(r.total-uint64(len(r.ring)))%MaxRecent].At
+	}
+	return r.since
+}
+
+// OutlivesRestart reports whether Recent has the entries of the file after a restart.
+func (l *Log) OutlivesRestart() bool { return l != nil && l.filed }
 
 // line is a line of the file.
 type line struct {

@@ -109,6 +109,9 @@ func TestRecentIsBounded(t *testing.T) {
 	l.Record(long)
 	recorded(t, l, MaxRecent+1)
 	list, more := l.Recent(Query{Limit: 2 * MaxRecent})
+	if since := l.Since(); !since.Equal(list[len(list)-1].At) {
+		t.Errorf("kept since %v, want the oldest entry, %v", since, list[len(list)-1].At)
+	}
 	if len(list) != MaxRecent || more || list[len(list)-1].Target != "c-501" || len(list[0].Target) != maxKept {
 		t.Errorf("%d entries, the oldest %q, the newest with a target of %d bytes", len(list), list[len(list)-1].Target, len(list[0].Target))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,8 +73,8 @@ does not end it.`,
 	fl.DurationVar(&f.cfg.latency, "latency", 0, "pause before each answer")
 	fl.StringVar(&f.cfg.register.Token, "token", "", "device token")
 	fl.StringArrayVar(&f.labels, "label", nil, "what the device reports of itself, name=value (repeat; v2)")
-	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to register in (repeat; v2)")
-	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2)")
+	fl.StringArrayVar(&f.cfg.register.Groups, "group", nil, "group to ask for; the gateway decides and does not answer (repeat; v2)")
+	fl.DurationVar(&f.cfg.register.Heartbeat, "heartbeat", 0, "proposed heartbeat, 1s to 1h (v2 and text)")
 	fl.IntVar(&f.cfg.register.Window, "window", 0, "allowed unacked messages, 1 to 256 (v2)")
 	fl.BoolVar(&f.cfg.reconnect, "reconnect", true, "connect again after a lost connection; with --reconnect=false exit with 1")
 	fl.IntVar(&f.limit, "limit", 0, "end after this number of answered messages in all, 0 for never")
@@ -98,6 +99,9 @@ func (f *connectFlags) check() (err error) {
 	if !f.cfg.dialect.Rejects() && f.cfg.ack == ackReject {
 		return usagef("--ack reject: the %s dialect has no word for no; use never, or another dialect", f.cfg.dialect)
 	}
+	if err := f.checkCarried(); err != nil {
+		return err
+	}
 	if f.count < 1 || f.rate <= 0 {
 		return usagef("--count and --rate must be above 0")
 	}
@@ -112,6 +116,27 @@ func (f *connectFlags) check() (err error) {
 	}
 	f.cfg.register.Labels, err = parsePairs("label", f.labels)
 	return err
+}
+
+// checkCarried refuses the flags whose value the dialect cannot carry.
+func (f *connectFlags) checkCarried() error {
+	r, v2, text := &f.cfg.register, []protocol.Dialect{protocol.V2}, []protocol.Dialect{protocol.V2, protocol.Text}
+	for _, o := range []struct {
+		flag     string
+		set      bool
+		dialects []protocol.Dialect
+	}{
+		{"label", len(f.labels) > 0, v2},
+		{"group", len(r.Groups) > 0, v2},
+		{"window", r.Window != 0, v2},
+		{"heartbeat", r.Heartbeat != 0, text},
+		{"result", f.cfg.result != "", text},
+	} {
+		if o.set && !slices.Contains(o.dialects, f.cfg.dialect) {
+			return usagef("--%s: the %s dialect does not carry it; use --dialect v2", o.flag, f.cfg.dialect)
+		}
+	}
+	return nil
 }
 
 // fleet holds the devices of one command and their totals.

@@ -148,6 +148,9 @@ func (cn *connection) handle(ev protocol.Event) {
 		cn.registered = true
 		cn.ledger.Registered(*ev.Registered)
 		cn.note("connected", "", connectedText(cn.addr, cn.session.Dialect(), ev.Registered))
+		if g := cn.register.Groups; len(g) > 0 {
+			cn.note("groups", "", groupsText(cn.register.ID, g))
+		}
 	case protocol.KindData:
 		cn.report(deviceEvent{client: cn.register.ID, kind: "received", seq: seqText(ev.Seq, ev.Ephemeral), text: string(ev.Payload), again: ev.Dup})
 		cn.expectAnswer(ev)

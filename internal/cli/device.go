@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
 
 	sdk "github.com/longwire/longwire/device"
@@ -52,7 +53,7 @@ type deviceConfig struct {
 // deviceEvent is one event of a device's life.
 type deviceEvent struct {
 	client string
-	kind   string // connected, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
+	kind   string // connected, groups, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
 	seq    string
 	text   string
 	again  bool // received: the server has marked it as sent before
@@ -193,6 +194,13 @@ func connectedText(addr string, d protocol.Dialect, r *protocol.Registered) stri
 		s += ", heartbeat " + r.Heartbeat.String()
 	}
 	return s
+}
+
+// groupsText says what a device knows about the groups that it asked for: the answer to
+// a registration does not name the granted ones (SPEC §4.3).
+func groupsText(id string, asked []string) string {
+	return fmt.Sprintf("asked for %s; the gateway does not answer which of them it granted (auth.device_groups, or the token). "+
+		"longwire clients get %s shows the groups of the client", strings.Join(asked, ", "), id)
 }
 
 func closeText(c protocol.Close) string {

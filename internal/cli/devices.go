@@ -196,22 +196,55 @@ func (e *environ) tokenRevoke() *cobra.Command {
 
 func (e *environ) devicesRefused() *cobra.Command {
 	var q client.RefusedQuery
+	var unnamed bool
 	cmd := &cobra.Command{
 		Use:   "refused",
 		Short: "List devices that asked to register and were refused",
 		Args:  cobra.NoArgs,
 		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
 			now := time.Now()
+			if unnamed {
+				return e.showUnnamed(api.RefusedUnnamed(cmd.Context()))
+			}
 			t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
-			return show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
+			err := show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
 				return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
 			})
+			if err != nil || e.json() || q.Prefix != "" {
+				return err
+			}
+			list, err := api.RefusedUnnamed(cmd.Context())
+			if len(list) > 0 {
+				fmt.Fprintf(e.err, "Addresses that send registrations without a valid id: %d. List them with longwire devices refused --unnamed\n", len(list))
+			}
+			return err
 		}),
 	}
 	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")
+	cmd.Flags().BoolVar(&unnamed, "unnamed", false, "list by address the registrations that have no valid id")
+	cmd.MarkFlagsMutuallyExclusive("unnamed", "prefix")
+	cmd.MarkFlagsMutuallyExclusive("unnamed", "limit")
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
+}
+
+// showUnnamed prints registrations without a valid id.
+func (e *environ) showUnnamed(list []client.UnnamedRegistration, err error) error {
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	all := func(yield func(client.UnnamedRegistration, error) bool) {
+		for _, k := range list {
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
+	return show(e, e.table("ADDRESS", "TIMES", "FIRST", "LAST", "DIALECT", "REASON", "ID"), all, func(k client.UnnamedRegistration) []string {
+		return []string{k.RemoteAddr, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.Dialect, k.Reason, k.Sample}
+	})
 }
 
 func (e *environ) devicesDismiss() *cobra.Command {

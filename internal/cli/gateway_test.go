@@ -63,7 +63,9 @@ func startGateway() *fakeGateway {
 	api.HandleFunc("DELETE /v1/clients/{id}/trace", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("GET /v1/traces", say(200, `{"items":[`+trace17+`]}`))
 	api.HandleFunc("GET /v1/refused", say(200, `{"items":[{"client":"meter-9","count":3,"first_at":"2026-11-22T08:00:00.000Z",`+
-		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}]}`))
+		`"last_at":"2026-11-22T08:00:05.000Z","remote_addr":"203.0.113.7:40112","dialect":"text","reason":"wrong_token"}],`+
+		`"unnamed":[{"remote_addr":"203.0.113.8:40113","count":7,"first_at":"2026-11-22T08:00:00.000Z",`+
+		`"last_at":"2026-11-22T08:00:05.000Z","dialect":"v1","reason":"bad_client_id","sample":"meter/7"}]}`))
 
 	api.HandleFunc("DELETE /v1/refused/meter-9", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	api.HandleFunc("DELETE /v1/refused/{id}", problem(404, "refused-not-found", "No such refused device", ""))

@@ -152,6 +152,9 @@ func (e *environ) showCreated(k apikey.Created) error {
 	}
 	fmt.Fprintf(e.err, "%s may %s%s%s. The secret is shown this once:\n", k.ID, strings.Join(k.Scopes, ", "), limitWords(k.Info), endWords(k.Info))
 	_, err := fmt.Fprintln(e.out, k.Secret)
+	for _, w := range k.Warnings {
+		fmt.Fprintln(e.err, "warning:", w)
+	}
 	return err
 }
 

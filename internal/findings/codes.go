@@ -6,25 +6,28 @@ type Code string
 
 // The codes of findings.
 const (
-	StoreUnavailable    Code = "store_unavailable"
-	DiskNearlyFull      Code = "disk_nearly_full"
-	StoreRepaired       Code = "store_repaired"
-	SyncTooFast         Code = "sync_too_fast"
-	ClockStep           Code = "clock_step"
-	DevicesRefused      Code = "devices_refused"
-	ClientsFlapping     Code = "clients_flapping"
-	DuplicateIDs        Code = "duplicate_ids"
-	DevicesSilent       Code = "devices_silent"
-	QueueOld            Code = "queue_old"
-	UplinksUnread       Code = "uplinks_unread"
-	WebhookFailing      Code = "webhook_failing"
-	WebhookDisabled     Code = "webhook_disabled"
-	ConsumerBehind      Code = "consumer_behind"
-	CertificateExpiring Code = "certificate_expiring"
-	KeyExpiring         Code = "key_expiring"
-	ClientsFull         Code = "clients_full"
-	ConnectionsFull     Code = "connections_full"
-	TracesLeft          Code = "traces_left"
+	StoreUnavailable     Code = "store_unavailable"
+	DiskNearlyFull       Code = "disk_nearly_full"
+	StoreRepaired        Code = "store_repaired"
+	SyncTooFast          Code = "sync_too_fast"
+	ClockStep            Code = "clock_step"
+	JustStarted          Code = "just_started"
+	DevicesRefused       Code = "devices_refused"
+	RegistrationsInvalid Code = "registrations_invalid"
+	ClientsFlapping      Code = "clients_flapping"
+	DuplicateIDs         Code = "duplicate_ids"
+	DevicesSilent        Code = "devices_silent"
+	QueueOld             Code = "queue_old"
+	UplinksUnread        Code = "uplinks_unread"
+	WebhookFailing       Code = "webhook_failing"
+	WebhookParked        Code = "webhook_clients_parked"
+	WebhookDisabled      Code = "webhook_disabled"
+	ConsumerBehind       Code = "consumer_behind"
+	CertificateExpiring  Code = "certificate_expiring"
+	KeyExpiring          Code = "key_expiring"
+	ClientsFull          Code = "clients_full"
+	ConnectionsFull      Code = "connections_full"
+	TracesLeft           Code = "traces_left"
 )
 
 // kind is the fixed part of a code.
@@ -39,6 +42,9 @@ type kind struct {
 // disk itself may have much room.
 const limitedText = "The store has little room left: it takes {used_bytes} of {limit_bytes} (data.max_disk), and {free_bytes} of {total_bytes} of its disk are free."
 
+// uncountedText is the sentence of JustStarted while the gateway does not know the count.
+const uncountedText = "The gateway started at {started_at}, and still counts the clients that are not back."
+
 // kinds has every code, in the order of the documentation.
 var kinds = []struct {
 	code Code
@@ -49,13 +55,16 @@ var kinds = []struct {
 	{StoreRepaired, kind{"metrics:read", "The store continues from a repair or a backup. The newest messages and answers may be lost."}},
 	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},
+	{JustStarted, kind{"clients:read", "The gateway started at {started_at}. Clients that its stop disconnected and that are not back: {count}."}},
 	{DevicesRefused, kind{"clients:read", "Refused devices: {count}. The last one is {client}, with the reason {reason}."}},
+	{RegistrationsInvalid, kind{"clients:read", "Addresses that send invalid registrations: {count}. The last one is {remote_addr}, with the reason {reason}."}},
 	{ClientsFlapping, kind{"clients:read", "Clients that connect and disconnect again and again: {count}. One of them is {client}, which last ended with {reason}."}},
 	{DuplicateIDs, kind{"clients:read", "Ids that two devices claim in turn: {count}. One of them is {client}."}},
 	{DevicesSilent, kind{"clients:read", "Devices that missed their heartbeats and have not come back: {count}. One of them is {client}."}},
 	{QueueOld, kind{"metrics:read", "The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}."}},
 	{UplinksUnread, kind{"metrics:read", "Uplinks that no backend has read: {count}."}},
 	{WebhookFailing, kind{"webhooks:read", "The webhook {id} does not reach its endpoint: {last_error}."}},
+	{WebhookParked, kind{"webhooks:read", "The webhook {id} does not take the events of some clients, and tries them again: {count}."}},
 	{WebhookDisabled, kind{"webhooks:read", "The webhook {id} is disabled: {cause}."}},
 	{ConsumerBehind, kind{"events:read", "The consumer {name} is {lag} events behind."}},
 	{CertificateExpiring, kind{"metrics:read", "The certificate of the port {listener} expires at {expires_at}."}},

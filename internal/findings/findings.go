@@ -55,6 +55,9 @@ type Finding struct {
 	// finding without Clients is shown to callers without a limit, and to those with
 	// this one.
 	Owner string
+	// Everyones is set for a finding about the process that says nothing about a client
+	// or a thing. It is shown to callers with a limit, too.
+	Everyones bool
 }
 
 // Client is one of the clients that a finding is about.
@@ -159,7 +162,7 @@ func (r *Registry) List(c Caller) (list []Finding, more int) {
 // caller may not see the finding.
 func (c *Caller) narrow(f *Finding) bool {
 	switch {
-	case c.Owner == "":
+	case c.Owner == "" || f.Everyones:
 		return true
 	case f.Clients == nil:
 		return f.Owner == c.Owner
@@ -217,8 +220,11 @@ func (f *Finding) sentence() string {
 		pairs = append(pairs, "{"+name+"}", text)
 	}
 	text := kindOf(f.Code).text
-	if f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull {
+	switch {
+	case f.Facts["limit_bytes"] != nil && f.Code == DiskNearlyFull:
 		text = limitedText
+	case f.Everyones && f.Code == JustStarted:
+		text = uncountedText
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
 }

@@ -33,7 +33,7 @@ func enums() []enum {
 		{"DeliveryReason", "Why a delivery was rejected, has failed, was canceled or waits, or that it was acked without a verdict.", gateway.DeliveryReasons(),
 			[][2]string{{"Message", "reason"}, {"Delivery", "reason"}, {"BulkResult", "reason"}, {"DeliveryEventData", "reason"}, {"MessageFacts", "reason"}, {"DeliveryDetail", "reason"}}},
 		{"CloseReason", "Why the connection of a client ended.", gateway.CloseReasons(),
-			[][2]string{{"LastClose", "reason"}, {"ClientEventData", "reason"}}},
+			[][2]string{{"LastClose", "reason"}, {"ClientEventData", "reason"}, {"UnnamedRegistration", "reason"}}},
 		{"ClosedBy", "The side that ended the connection of a client.", gateway.Closers(),
 			[][2]string{{"LastClose", "by"}, {"ClientEventData", "by"}, {"TimelineEntry", "by"}}},
 		{"NoAckReason", "Of ack-timeout: why there is no ack.", gateway.NoAckReasons(),

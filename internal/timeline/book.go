@@ -34,6 +34,7 @@ type Config struct {
 // Book has the lines of clients. All methods may be called from any goroutine.
 type Book struct {
 	cfg    Config
+	start  time.Time
 	seed   maphash.Seed
 	shards [shards]shard
 
@@ -49,7 +50,7 @@ func New(cfg Config) *Book {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	b := &Book{cfg: cfg, seed: maphash.MakeSeed(), traces: map[gateway.ClientID]*trace{}}
+	b := &Book{cfg: cfg, start: cfg.Now(), seed: maphash.MakeSeed(), traces: map[gateway.ClientID]*trace{}}
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.lines, s.room = map[string]*line{}, cfg.Memory/shards
@@ -98,6 +99,7 @@ func (b *Book) Stats() (st Stats) {
 type shard struct {
 	mu    sync.Mutex
 	lines map[string]*line
+	rings rings
 	bytes int // of the lines that are not pinned
 	room  int // for them
 	// classes are the lines that are not pinned, by their sizes; in each list the one
@@ -145,7 +147,7 @@ func (s *shard) add(client string, now int64) *line {
 	}
 	client = strings.Clone(client) // it may be part of a REGISTER with its credential
 	number := uint64(now / 1000)   // above those of an earlier line
-	l := &line{client: client, most: MaxEntries, begun: number, next: number, used: now}
+	l := &line{client: client, rings: &s.rings, most: MaxEntries, begun: number, next: number, used: now}
 	s.lines[client] = l
 	s.list(l)
 	return l

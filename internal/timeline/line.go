@@ -1,6 +1,8 @@
 package timeline
 
 import (
+	"math/bits"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/protocol"
 )
@@ -9,6 +11,7 @@ import (
 type line struct {
 	client string
 	ring   []entry
+	rings  *rings            // of the shard
 	extras map[uint64]*extra // by the number of the entry; nil while no entry has one
 	first  int               // of ring
 	n      int               // entries in ring
@@ -134,11 +137,35 @@ func (l *line) resize(n int) {
 	for l.n > n {
 		l.drop()
 	}
-	ring := make([]entry, n)
-	for i := range l.n {
-		ring[i] = *l.at(i)
-	}
+	ring := l.rings.take(n)
+	head := copy(ring, l.ring[l.first:min(l.first+l.n, len(l.ring))])
+	copy(ring[head:l.n], l.ring)
+	l.rings.give(l.ring)
 	l.ring, l.first = ring, 0
+}
+
+// rings are rings that no line has any more, one of each size: lines of a fleet grow and
+// shrink at the same time.
+type rings [8][]entry
+
+// place returns where a ring of n entries is kept.
+func (r *rings) place(n int) *[]entry { return &r[min(bits.Len(uint(n/smallest)), len(r)-1)] }
+
+// take returns a ring of n entries, whose contents have no meaning.
+func (r *rings) take(n int) []entry {
+	if kept := r.place(n); len(*kept) == n {
+		ring := *kept
+		*kept = nil
+		return ring
+	}
+	return make([]entry, n)
+}
+
+// give keeps a ring of a size that lines usually have.
+func (r *rings) give(ring []entry) {
+	if len(ring) > 0 && len(ring) <= MaxEntries {
+		*r.place(len(ring)) = ring
+	}
 }
 
 // smallest is the room of a new line, in entries.

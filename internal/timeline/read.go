@@ -3,6 +3,7 @@ package timeline
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 )
@@ -15,9 +16,10 @@ var (
 
 // Page is a part of a client's entries.
 type Page struct {
-	Entries []Entry // the oldest first
-	Dropped bool    // the client had older entries, which are gone
-	Trace   *Trace  // the trace that is on
+	Entries []Entry   // the oldest first
+	Dropped bool      // the client had older entries, which are gone
+	Since   time.Time // no entry is older: the start of the book
+	Trace   *Trace    // the trace that is on
 }
 
 // Read returns all entries of a client.
@@ -26,6 +28,7 @@ func (b *Book) Read(id gateway.ClientID) (p Page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lines[string(id)]
+	p.Since = b.start
 	if l == nil {
 		return p
 	}

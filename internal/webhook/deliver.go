@@ -110,6 +110,9 @@ func (m *Manager) post(ctx context.Context, client *http.Client, w *Webhook, id 
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
 	if err == nil {
+		err = m.refuseURL(req.URL) // a connection that is open is no way around a rule that is new
+	}
+	if err == nil {
 		err = sign(req.Header, w, id, body, a.At)
 	}
 	if err != nil {
@@ -216,13 +219,6 @@ func plainError(err error, timeout time.Duration) string {
 	return text
 }
 
-// refusedAddress is why no connection is made.
-type refusedAddress struct{ addr netip.Addr }
-
-func (e *refusedAddress) Error() string {
-	return fmt.Sprintf("the address %s is not allowed: it is private, local or the gateway's own (webhooks.allow_networks)", e.addr)
-}
-
 // newHTTP returns the client of one endpoint, so that none takes the connections of
 // others. Addresses are checked when a connection
 // is made, after the name was looked up, so that a name cannot lead elsewhere later.
@@ -240,54 +236,11 @@ func (m *Manager) newTransport() *http.Transport {
 		if err != nil {
 			return err
 		}
-		if !m.allowed(to) {
-			return &refusedAddress{to.Addr()}
-		}
-		return nil
+		return m.refuse(to)
 	}}
 	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: MaxTimeout, MaxConnsPerHost: MaxConcurrency,
 		MaxIdleConnsPerHost: DefaultConcurrent, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
 		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
-}
-
-// sharedNetworks are not public although net/netip does not say so: RFC 6598, RFC 2544,
-// RFC 6890, RFC 3879 and the IPv4 addresses in IPv6 ones: NAT64, 6to4, Teredo and
-// IPv4-compatible.
-var sharedNetworks = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("::/96"),
-	netip.MustParsePrefix("fec0::/10")}
-
-// allowed reports whether webhooks may go to an address.
-func (m *Manager) allowed(to netip.AddrPort) bool {
-	addr := to.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(m.cfg.Own, func(own netip.AddrPort) bool {
-		return own.Port() == to.Port() && (own.Addr().Unmap() == addr || own.Addr().IsUnspecified() && isLocal(addr))
-	}) {
-		return false
-	}
-	if slices.ContainsFunc(m.cfg.AllowNetworks, func(p netip.Prefix) bool { return p.Contains(addr) }) {
-		return true
-	}
-	if addr.IsLoopback() {
-		return m.cfg.AllowLoopback != nil && m.cfg.AllowLoopback()
-	}
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !slices.ContainsFunc(sharedNetworks, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// isLocal reports whether an address is one of this machine's.
-func isLocal(addr netip.Addr) bool {
-	if addr.IsLoopback() {
-		return true
-	}
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return true
-	}
-	return slices.ContainsFunc(list, func(a net.Addr) bool {
-		p, err := netip.ParsePrefix(a.String())
-		return err == nil && p.Addr().Unmap() == addr
-	})
 }
 
 // replyKind has the headers of an answer that concern a push to the device.

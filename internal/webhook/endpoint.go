@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -19,23 +18,7 @@ const (
 	rereadOnce = 125
 )
 
-const (
-	parkAfter     = 3 // failures of an event
-	maxParked     = 10_000
-	downAfter     = time.Minute        // without a success, while requests fail
-	disabledAfter = 5 * 24 * time.Hour // likewise
-	scanEvents    = 256                // read at once
-)
-
-// maxPause is longer than each pause before a retry.
-const maxPause = 2 * time.Hour
-
-// backoff returns the pause after n failures in a row, within 20 % of a step.
-func backoff(n int) time.Duration {
-	steps := [...]time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour}
-	d := steps[min(max(n, 1), len(steps))-1]
-	return d*4/5 + rand.N(d*2/5)
-}
+const scanEvents = 256 // read at once
 
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.
 type endpoint struct {
@@ -72,46 +55,6 @@ type endpoint struct {
 	buried    []uint64     // numbers of the events of written ones, oldest first
 	health    health
 	attempts  attempts
-}
-
-// lane has the waiting events of one client, or of one message to many, in order.
-type lane struct {
-	key   string
-	scan  []*item // of a parked client, read again; they come before queue
-	queue []*item // of the order
-	busy  bool    // a request is under way, or the lane is in ready
-	next  time.Time
-	fails int       // of the first item
-	since time.Time // of its first failure
-}
-
-func (l *lane) head() *item {
-	switch {
-	case len(l.scan) > 0:
-		return l.scan[0]
-	case len(l.queue) > 0:
-		return l.queue[0]
-	}
-	return nil
-}
-
-// health is how the endpoint answers.
-type health struct {
-	LastSuccess time.Time
-	failing     time.Time // when the failures since the last success began
-	fails       int
-	hold        time.Time // no request before
-	down        bool
-	missed      uint64 // numbers of the log that were forgotten before they were read
-	lost        uint64 // position up to which they are counted
-}
-
-// laneOf names the lane of an event.
-func laneOf(ev *gateway.Event) string {
-	if ev.Client != "" {
-		return string(ev.Client)
-	}
-	return "\x00" + string(ev.Message)
 }
 
 // positionLocked returns the position up to which the endpoint has taken events. A new
@@ -163,102 +106,6 @@ func (e *endpoint) takeLocked(ev *gateway.Event) {
 	l := e.laneLocked(key)
 	l.queue = append(l.queue, it)
 	e.offerLocked(l)
-}
-
-func (e *endpoint) laneLocked(key string) *lane {
-	l := e.lanes[key]
-	if l == nil {
-		l = &lane{key: key}
-		e.lanes[key] = l
-	}
-	return l
-}
-
-// offerLocked makes a lane ready if it has something to send now.
-func (e *endpoint) offerLocked(l *lane) {
-	if l.busy {
-		return
-	}
-	it := l.head()
-	if it == nil {
-		delete(e.lanes, l.key)
-		return
-	}
-	if until := e.settleUntil(l, it); until.After(l.next) {
-		l.next = until
-	}
-	if wait := l.next; wait.After(e.m.cfg.Now()) {
-		e.wakeLocked(wait)
-		return
-	}
-	l.busy = true
-	e.ready = append(e.ready, l)
-}
-
-// settleUntil returns when the end of a connection may be sent; zero for now. If the
-// client is back by then, both events are dropped.
-func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
-	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
-		return time.Time{}
-	}
-	until := it.event.At.Add(e.hook.Settle)
-	for _, list := range [][]*item{l.scan, l.queue} {
-		for _, back := range list {
-			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
-				return time.Time{}
-			}
-		}
-	}
-	if until.Sub(e.m.cfg.Now()) > e.hook.Settle {
-		return time.Time{} // the clock was set back
-	}
-	return until
-}
-
-// returned removes the end of a connection and the next connection from a lane if the
-// client was back within Settle.
-func (e *endpoint) returnedLocked(l *lane) bool {
-	it := l.head()
-	if e.hook.Settle == 0 || it == nil || it.event.Type != gateway.EventClientDisconnected {
-		return false
-	}
-	until := it.event.At.Add(e.hook.Settle)
-	for _, list := range []*[]*item{&l.scan, &l.queue} {
-		for i, back := range *list {
-			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
-				e.doneLocked(back)
-				*list = append((*list)[:i:i], (*list)[i+1:]...)
-				e.popLocked(l)
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// popLocked removes the first item of a lane, which is done.
-func (e *endpoint) popLocked(l *lane) {
-	list := &l.scan
-	if len(l.scan) == 0 {
-		list = &l.queue
-	}
-	e.doneLocked((*list)[0])
-	(*list)[0] = nil // frees the event
-	*list = (*list)[1:]
-	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
-	if p := e.parked[l.key]; p != nil && !p.live && e.hasRoomLocked(l.key, p) {
-		e.scanAt = time.Time{}
-	}
-	e.roomLocked()
-}
-
-// doneLocked takes an item out of the endpoint's counts, and of the order.
-func (e *endpoint) doneLocked(it *item) {
-	if !e.order.remove(it) {
-		e.reread--
-		return
-	}
-	e.changed = true
 }
 
 // roomLocked wakes the readers if there is room for them.
@@ -372,113 +219,6 @@ func (e *endpoint) nextLocked() *request {
 		return &request{ctx: e.ctx, run: e.run, hook: e.hook, lane: l, item: it, try: l.fails + 1}
 	}
 	return nil
-}
-
-// answeredLocked notes the answer to a request.
-func (e *endpoint) answeredLocked(r *request, a answer) {
-	now, l, it := e.m.cfg.Now(), r.lane, r.item
-	e.attempts.add(a.Attempt, len(e.m.endpoints))
-	if a.ok {
-		e.m.delivered++
-	} else {
-		e.m.failed++
-	}
-	if r.run != e.run {
-		return // the webhook was changed since; the event is sent again
-	}
-	e.inflight--
-	l.busy = false
-	h := &e.health
-	switch {
-	case a.ok:
-		if h.down {
-			h.hold = time.Time{}
-		}
-		h.LastSuccess, h.failing, h.fails, h.down = now, time.Time{}, 0, false
-		e.deliveredLocked(l, it)
-	case a.gone:
-		h.failing = now
-		e.m.disableLocked(e, Gone, "the endpoint has answered 410 Gone")
-		return
-	case e.m.closed:
-	default:
-		if e.failedLocked(l, it, a, now) {
-			return
-		}
-	}
-	e.offerLocked(l)
-}
-
-// deliveredLocked removes an event that was delivered, or given up.
-func (e *endpoint) deliveredLocked(l *lane, it *item) {
-	p := e.parked[l.key]
-	e.popLocked(l)
-	if p == nil {
-		return
-	}
-	p.First, p.Fails, p.Since = it.event.Seq+1, 0, time.Time{}
-	e.touched[l.key] = true
-	if !p.live && e.hasRoomLocked(l.key, p) {
-		e.scanAt = time.Time{}
-	}
-	e.unparkLocked(l.key, p)
-}
-
-// failedLocked decides what happens after a failure. It returns true if the webhook is
-// disabled.
-func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool {
-	h := &e.health
-	if h.failing.IsZero() {
-		h.failing = now
-	}
-	h.fails++
-	if now.Sub(h.failing) >= disabledAfter {
-		e.m.disableLocked(e, NoSuccess, "no request has succeeded for five days")
-		return true
-	}
-	if now.Sub(h.failing) >= downAfter {
-		h.down = true
-	}
-	if a.retryAfter > 0 {
-		h.hold = now.Add(a.retryAfter)
-	}
-	if h.down {
-		if pause := now.Add(backoff(h.fails)); pause.After(h.hold) {
-			h.hold = pause
-		}
-		return false
-	}
-	l.fails++
-	if l.since.IsZero() {
-		l.since = now
-	}
-	p := e.parked[l.key]
-	if p != nil {
-		if p.Since.IsZero() {
-			p.Since = now
-		}
-		l.since = p.Since
-	}
-	if now.Sub(l.since) >= e.hook.RetryFor {
-		e.m.deadLetters++
-		e.dead = append(e.dead, DeadLetter{Event: it.event.Seq, Type: it.event.Type, Client: it.event.Client, At: now,
-			Error: a.Error, Status: a.Status, ID: a.id, Body: a.body})
-		e.changed = true
-		e.deliveredLocked(l, it)
-		return false
-	}
-	switch {
-	case p != nil:
-		e.parkLocked(l, it, p.Fails+1, now)
-	case l.fails >= parkAfter && len(e.parked) < maxParked:
-		e.parkLocked(l, it, l.fails, now)
-	default:
-		l.next = now.Add(backoff(l.fails))
-		if e.room != nil && e.spillLocked() {
-			e.roomLocked()
-		}
-	}
-	return false
 }
 
 // fullLocked returns nil if the endpoint has room for one read of its catch-up reader,

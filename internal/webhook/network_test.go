@@ -57,7 +57,7 @@ func TestAddressesThatWebhooksMayReach(t *testing.T) {
 			cfg.AllowNetworks = []netip.Prefix{netip.MustParsePrefix(c.networks)}
 		}
 		m := &Manager{cfg: cfg}
-		if got := m.allowed(netip.MustParseAddrPort(c.to)); got != c.want {
+		if got := m.refuse(netip.MustParseAddrPort(c.to)) == nil; got != c.want {
 			t.Errorf("%s with networks %q and loopback %v: %v, want %v", c.to, c.networks, c.loopback != nil && c.loopback(), got, c.want)
 		}
 	}
@@ -105,6 +105,52 @@ func TestRefusedAddressesGetNoConnection(t *testing.T) {
 	}
 	if a := try(t, onNetwork(t, yes), srv.URL); a.Status != 200 || a.Error != "" {
 		t.Errorf("allowed: %d, %q", a.Status, a.Error)
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests have come, want the allowed one", n)
+	}
+}
+
+// A rule that comes into force later, as that of the first API key does, is named in the
+// webhook at once, also before a request, and holds for connections that are open.
+func TestAWebhookSaysThatItsAddressIsRefused(t *testing.T) {
+	var requests atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(srv.Close)
+	port := srv.URL[strings.LastIndex(srv.URL, ":"):]
+	var open atomic.Bool
+	open.Store(true)
+	m := onNetwork(t, open.Load)
+	for _, c := range []struct{ host, says string }{
+		{"127.0.0.1", "the address 127.0.0.1 is not allowed: webhooks reach this machine only while the API is on loopback and needs no key (list 127.0.0.1 in webhooks.allow_networks)"},
+		{"LocalHost", "the address 127.0.0.1 is not allowed: webhooks reach this machine only while"},
+		{"[::1]", "the address ::1 is not allowed: webhooks reach this machine only while"},
+		{"10.0.0.1", "the address 10.0.0.1 is not allowed: it is not public (list 10.0.0.1 in webhooks.allow_networks)"},
+		{"93.184.216.34", ""}, {"backend.example", ""},
+	} {
+		h, err := m.Create(t.Context(), Spec{URL: "http://" + c.host + port, State: Paused}, apikey.Limit{}, true, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := c.host == "127.0.0.1"
+		if here {
+			if a, err := m.Test(t.Context(), h.ID, apikey.Limit{}); err != nil || a.Status != 200 {
+				t.Fatalf("while it is allowed: %d, %q, %v", a.Status, a.Error, err)
+			}
+			if st, _ := m.Get(h.ID, apikey.Limit{}); st.Forbidden || st.LastError != "" {
+				t.Errorf("while it is allowed: forbidden %v, %q", st.Forbidden, st.LastError)
+			}
+		}
+		open.Store(false)
+		st, err := m.Get(h.ID, apikey.Limit{})
+		if err != nil || st.Forbidden != (c.says != "") || !strings.HasPrefix(st.LastError, c.says) || c.says == "" && st.LastError != "" {
+			t.Errorf("%s: forbidden %v, %q, %v; want %q", c.host, st.Forbidden, st.LastError, err, c.says)
+		}
+		if here {
+			if a, err := m.Test(t.Context(), h.ID, apikey.Limit{}); err != nil || a.Error != c.says {
+				t.Errorf("over the open connection: %d, %q, %v; want %q", a.Status, a.Error, err, c.says)
+			}
+		}
 	}
 	if n := requests.Load(); n != 1 {
 		t.Errorf("%d requests have come, want the allowed one", n)

@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,15 +22,50 @@ type Status struct {
 	Parked      int // clients
 	Down        bool
 	LastSuccess time.Time
-	LastError   string
+	LastError   string    // of the last failure since the last success, or why the address is refused
+	Forbidden   bool      // the address that the URL names is not allowed; false if the host must be looked up
 	Missed      uint64    // numbers that the log has forgotten before they were read
 	Failing     time.Time // first failure since the last success; zero = none
+	Refused     Refused
+}
+
+// Refused are the parked clients whose last request has failed, while those of other clients
+// may succeed.
+type Refused struct {
+	Clients int              // of a message to many the message counts
+	Since   time.Time        // the first failure
+	Client  gateway.ClientID // that has failed for the longest time; "" for a message to many
+	Error   string           // of its last request; "" if that is not kept
+}
+
+func (e *endpoint) refusedLocked() (r Refused) {
+	longest := ""
+	for key, p := range e.parked {
+		if p.Fails == 0 {
+			continue
+		}
+		r.Clients++
+		if r.Since.IsZero() || p.Since.Before(r.Since) || p.Since.Equal(r.Since) && key < longest {
+			r.Since, longest = p.Since, key
+		}
+	}
+	if r.Clients == 0 || strings.HasPrefix(longest, manyLane) {
+		return r
+	}
+	r.Client = gateway.ClientID(longest)
+	for _, a := range e.attempts.list() {
+		if a.Client == r.Client && a.Error != "" {
+			r.Error = a.Error
+			break
+		}
+	}
+	return r
 }
 
 // statusLocked leaves out Lag, which may have to read the log.
 func (e *endpoint) statusLocked() Status {
 	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
-		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing}
+		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing, Refused: e.refusedLocked()}
 	if e.order.first != nil {
 		s.Oldest = e.order.first.event.At
 	}
@@ -43,6 +80,11 @@ func (e *endpoint) statusLocked() Status {
 				s.LastError = a.Error
 				break
 			}
+		}
+	}
+	if u, err := url.Parse(e.hook.URL); err == nil {
+		if refused := e.m.refuseURL(u); refused != nil {
+			s.Forbidden, s.LastError = true, refused.Error()
 		}
 	}
 	return s
@@ -117,6 +159,17 @@ func (m *Manager) List(limit apikey.Limit) (all []Status) {
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.ID, b.ID) })
 	return all
+}
+
+// Stopped returns a sentence for each active webhook that gets no events because its
+// address is refused.
+func (m *Manager) Stopped() (sentences []string) {
+	for _, s := range m.List(apikey.Limit{}) {
+		if s.Condition() == Active && s.Forbidden {
+			sentences = append(sentences, fmt.Sprintf("The webhook %s to %s gets no events: %s.", s.ID, s.URL, s.LastError))
+		}
+	}
+	return sentences
 }
 
 // Attempts returns the last requests of this process, newest first.

@@ -341,6 +341,8 @@ func TestAPoisonEventHoldsUpItsClientAlone(t *testing.T) {
 		time.Sleep(8 * time.Second) // three tries
 		if s := w.status(h); s.Parked != 1 || s.Lag != 0 || s.Waiting != 0 {
 			w.Errorf("parked: %+v", s)
+		} else if f := s.Refused; f.Clients != 1 || f.Client != "a" || f.Error == "" || time.Since(f.Since) < 7*time.Second {
+			w.Errorf("refused: %+v, want the client a for some seconds", f)
 		}
 		w.send(a, 6, 6)
 		w.send(b, 6, 6)
@@ -350,7 +352,7 @@ func TestAPoisonEventHoldsUpItsClientAlone(t *testing.T) {
 		w.send(a, 7, 7)
 		time.Sleep(3 * time.Minute) // the fifth
 		w.want(r, "a", count(7))
-		if s := w.status(h); s.Parked != 0 || s.Lag != 0 {
+		if s := w.status(h); s.Parked != 0 || s.Lag != 0 || s.Refused != (Refused{}) {
 			w.Errorf("at the end: %+v", s)
 		}
 		w.send(a, 8, 9)

@@ -118,6 +118,9 @@ func closeText(by gateway.ClosedBy, reason string) string {
 	case gateway.ClosedByOperator:
 		return fmt.Sprintf("an operator closed the connection (%s)", reason)
 	case gateway.ClosedByDevice:
+		if reason == gateway.ReasonHungUp {
+			return fmt.Sprintf("the device closed the connection without a goodbye (%s)", reason)
+		}
 		return fmt.Sprintf("the device closed the connection (%s)", reason)
 	}
 	if words := becauseClosed[reason]; words != "" {

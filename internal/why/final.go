@@ -97,8 +97,17 @@ func (q *Delivery) canceled(f *Facts) (Code, string) {
 		text += fmt.Sprintf(", after it was sent %s", timesAt(sent.Attempts, sent.SentAt))
 	case sent.Known && sent.SentAt.IsZero():
 		text += ", before it was sent"
+	case q.sendsUnknown():
+		text += "; whether it was sent is not known any more"
 	}
 	return code, text
+}
+
+// sendsUnknown reports whether the delivery has expired or was canceled, and the gateway no
+// longer knows whether it was sent.
+func (q *Delivery) sendsUnknown() bool {
+	d := &q.Delivery
+	return (d.State == gateway.Expired || d.State == gateway.Canceled) && !d.Online && !q.Sent.Known && d.LateAckAt.IsZero()
 }
 
 // failed judges a delivery that has failed or is unknown.

@@ -24,6 +24,7 @@ const (
 	LineWorking    = "working"
 	LineMisacked   = "wrong_number_space"
 	LineLateAck    = "late_ack"
+	LineUnknown    = "sends_unknown"
 )
 
 // LineCodes returns every code of a line.
@@ -32,7 +33,7 @@ func LineCodes() []string {
 	for st := gateway.Acked; st <= gateway.Unknown; st++ {
 		list = append(list, st.String())
 	}
-	return append(list, LineLateAck)
+	return append(list, LineLateAck, LineUnknown)
 }
 
 var happenings = map[gateway.Happening]Line{
@@ -64,6 +65,9 @@ func History(q *Delivery, v *Verdict) []Line {
 			line.What = fmt.Sprintf("sent to the device, the last of %s", times(f.Attempts))
 		}
 		lines = append(lines, line)
+	}
+	if q.sendsUnknown() {
+		lines = append(lines, Line{Code: LineUnknown, What: "whether it was sent before is not known any more"})
 	}
 	if d.State.Final() {
 		what := d.State.String()

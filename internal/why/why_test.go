@@ -159,6 +159,10 @@ func TestEveryCloseAndRefusalHasWords(t *testing.T) {
 			t.Errorf("%s: %+v", reason, v)
 		}
 	}
+	c := &gateway.Client{ClientRecord: gateway.ClientRecord{ID: "truck-1", LastSeenAt: now.Add(-time.Hour), LastClose: gateway.ReasonHungUp}}
+	if v, _ := OfClient(&Client{Now: now, ID: "truck-1", Client: c}); !strings.Contains(v.Sentence, "the device closed the connection without a goodbye (hung_up)") {
+		t.Errorf("of a device that hung up: %q", v.Sentence)
+	}
 	for _, reason := range gateway.RefusalReasons() {
 		if because[reason] == "" {
 			t.Errorf("no words for %s", reason)
@@ -179,5 +183,30 @@ func TestSpansHaveTwoUnits(t *testing.T) {
 	}
 	if got := number(1_234_567); got != "1,234,567" {
 		t.Error(got)
+	}
+}
+
+// A delivery that has expired or was canceled, and that may have been sent, says so: silence
+// would read as "never sent".
+func TestUnknownSendsAreSaid(t *testing.T) {
+	for _, st := range []gateway.State{gateway.Expired, gateway.Canceled} {
+		d := gateway.Delivery{Message: "msg_1", Client: "truck-1", State: st, CreatedAt: now, FinalAt: now}
+		for _, sent := range []gateway.Transmissions{{}, {Known: true}, {Known: true, Attempts: 1, SentAt: now}} {
+			q := &Delivery{Now: now, Delivery: d, Sent: sent}
+			v := OfDelivery(q)
+			var codes []string
+			for _, line := range History(q, &v) {
+				codes = append(codes, line.Code)
+			}
+			want := []string{"accepted", st.String()}
+			if !sent.Known {
+				want = slices.Insert(want, 1, "sends_unknown")
+			} else if sent.Attempts > 0 {
+				want = slices.Insert(want, 1, "sent")
+			}
+			if !slices.Equal(codes, want) || strings.Contains(v.Sentence, "is not known any more") == sent.Known {
+				t.Errorf("%+v: history %v, want %v; %s", sent, codes, want, v.Sentence)
+			}
+		}
 	}
 }

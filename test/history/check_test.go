@@ -277,7 +277,7 @@ func (v *view) counted(e entry) bool {
 }
 
 func (v *view) times() {
-	if !v.SentAt.IsZero() && (v.SentAt.Before(v.CreatedAt.Add(-clockSlack)) || v.SentAt.After(v.FinalAt.Add(clockSlack)) && v.status() != "canceled") {
+	if !v.SentAt.IsZero() && (v.SentAt.Before(v.CreatedAt.Add(-clockSlack)) || v.SentAt.After(v.FinalAt.Add(clockSlack)) && v.status() != "canceled" && v.status() != "expired") {
 		v.wrong("times", "it was sent before it was created, or after it was final")
 	}
 	if v.FinalAt.IsZero() || v.FinalAt.Before(v.CreatedAt.Add(-clockSlack)) {

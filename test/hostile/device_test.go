@@ -410,7 +410,7 @@ func serverFrames(_ *testing.T, s *site) {
 }
 
 func halfClosed(_ *testing.T, s *site) {
-	s.counted(closedBy("connection_lost"), 1, func() {
+	s.counted(closedBy("hung_up"), 1, func() {
 		p := s.register("half-closed")
 		if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 			s.Fatal(err)

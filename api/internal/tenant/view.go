@@ -114,6 +114,15 @@ func (v *View) Unlimited() error {
 	return nil
 }
 
+// Unnamed returns the refused registrations without a valid id, the latest first. They
+// belong to no tenant: a limited caller gets none.
+func (v *View) Unnamed() []gateway.RefusedRegistration {
+	if v.limited() {
+		return nil
+	}
+	return v.shared.gateway.Unnamed()
+}
+
 // Process returns when the process started, and whether it is stopping.
 func (v *View) Process() (started time.Time, draining bool) {
 	s := v.shared.gateway.Stats()

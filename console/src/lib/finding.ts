@@ -9,9 +9,11 @@ export function actionOf(finding: Finding): string {
   const client = typeof facts['client'] === 'string' ? facts['client'] : ''
   switch (finding.code) {
     case 'devices_refused':
+    case 'registrations_invalid':
       return href('refused')
     case 'clients_flapping':
     case 'duplicate_ids':
+    case 'just_started':
     case 'devices_silent':
     case 'traces_left':
       return client ? href('clients', client) : href('clients', '', { status: 'offline' })
@@ -20,6 +22,7 @@ export function actionOf(finding: Finding): string {
     case 'uplinks_unread':
       return href('uplinks')
     case 'webhook_failing':
+    case 'webhook_clients_parked':
     case 'webhook_disabled':
       return href('webhooks', typeof facts['id'] === 'string' ? facts['id'] : '')
     case 'key_expiring':

@@ -60,7 +60,7 @@ const clientWhy: Record<Schemas['ClientWhyCode'], string> = {
   never_connected: 'It has never connected.',
   closed_by_device: 'Offline[, last heard at {offline_since}]: the device closed the connection ({reason}).',
   closed_by_gateway: 'Offline[, last heard at {offline_since}]: the gateway closed the connection ({reason}).',
-  closed_by_network: 'Offline[, last heard at {offline_since}]: the network closed the connection ({reason}).',
+  closed_by_network: 'Offline[, last heard at {offline_since}]: the connection broke ({reason}).',
   closed_by_operator: 'Offline[, last heard at {offline_since}]: an operator closed the connection.',
   blocked: 'An operator has blocked it[ until {blocked_until}].',
   refused: 'It was refused {refused_count} times, the last time at {refused_at}: {refused_reason}.',
@@ -73,13 +73,16 @@ const finding: Record<Schemas['FindingCode'], string> = {
   store_repaired: 'The store continues from a repair. The newest messages and answers may be lost.',
   sync_too_fast: 'The disk confirms a write in {p50_us} µs, which is too fast to be true. A power cut may lose messages.',
   clock_step: "The gateway's clock was set by {by_seconds}.",
+  just_started: 'Started at {started_at}. [Clients not back yet: {count}, such as {client}.]',
   devices_refused: 'Refused devices: {count}[. The last is {client}: {reason}].',
+  registrations_invalid: 'Addresses of invalid registrations: {count}[, such as {remote_addr}].',
   clients_flapping: 'Clients that connect and disconnect again and again: {count}[, such as {client}].',
   duplicate_ids: 'Ids that two devices claim in turn: {count}[, such as {client}].',
   devices_silent: 'Devices that missed their heartbeats and have not come back: {count}[, such as {client}].',
   queue_old: 'The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}.',
   uplinks_unread: 'Uplinks that no backend has read: {count}.',
   webhook_failing: 'A webhook does not reach its endpoint[: {last_error}].',
+  webhook_clients_parked: 'Clients whose events a webhook refuses: {count}[, such as {client}: {last_error}].',
   webhook_disabled: 'A webhook is disabled[: {cause}].',
   consumer_behind: 'The consumer {name} is {lag} events behind.',
   certificate_expiring: 'The certificate of {listener} expires at {expires_at}.',
@@ -134,6 +137,7 @@ const history: Record<Schemas['HistoryCode'], string> = {
   failed: 'failed',
   unknown: 'unknown',
   late_ack: 'late ack',
+  sends_unknown: 'unknown whether sent',
 }
 
 const kind: Record<Schemas['TimelineKind'], string> = {

@@ -15,14 +15,15 @@ function count(n: number, one: string, many = one + 's'): string {
 const by: Record<Schemas['ClosedBy'], string> = {
   device: 'the device closed it',
   gateway: 'the gateway closed it',
-  network: 'the network closed it',
+  network: 'the connection broke',
   operator: 'an operator closed it',
 }
 
 const close: Record<Schemas['CloseReason'], string> = {
   client_closed: 'the device ended the connection',
   replaced: 'the same id connected again',
-  connection_lost: 'the connection broke',
+  hung_up: 'without a goodbye',
+  connection_lost: 'reset, or a network error',
   kicked: 'somebody disconnected it',
   heartbeat_timeout: 'it was silent for too long',
   register_timeout: 'it did not register in time',
@@ -298,6 +299,7 @@ export const en = {
   nearIds: 'Ids that begin alike',
   timeline: 'Timeline',
   timelineEmpty: 'Nothing is on record.',
+  framesSince: (time: string) => `Frames are in memory only; none from before ${time} are left.`,
   older: 'Show older ones',
   sendBox: 'Send',
   send: 'Send',
@@ -395,7 +397,7 @@ export const en = {
   webhookButGivenUp: 'It has all events but those that were given up.',
   webhookBehind: (n: number, d: string) => `${count(n, 'event waits', 'events wait')} at most, the oldest for ${d}.`,
   webhookRetries: (n: number) => `Events of ${count(n, 'client')} have failed and are tried again.`,
-  webhookIsDown: 'No request has succeeded for a minute. The gateway tries again; nothing is lost meanwhile.',
+  webhookIsDown: 'No request has succeeded for a minute. It is tried again; nothing is lost.',
   webhookPaused: 'It is paused. Events wait until it is resumed.',
   webhookDisabled: { gone: 'The endpoint answered 410: it does not want events any more.', no_success: 'No request had succeeded for five days.' } as Record<Schemas['WebhookReason'], string>,
   deadLetters: 'Given up',
@@ -403,7 +405,7 @@ export const en = {
   redeliver: 'Send them again',
   redelivered: (n: number) => `${count(n, 'event')} delivered`,
   replay: 'Replay',
-  replayText: 'The gateway posts the events of its log that the filter selects once more, with their ids and the header Webhook-Replay: true.',
+  replayText: 'The events that the filter selects are posted once more, with their ids and Webhook-Replay: true.',
   replayStarted: 'The replay goes on in the background.',
   rotate: 'Rotate the secret',
   rotateText: 'For 24 hours each request carries two signatures, one by either secret.',
@@ -411,7 +413,7 @@ export const en = {
   webhookTest: 'Send a sample',
   webhookAttempts: 'Last requests',
   webhookSecret: 'Its signing secret. Copy it now: it is shown only once.',
-  webhookRemoveText: 'The gateway stops posting events to it. Events that wait for it are not posted.',
+  webhookRemoveText: 'It gets no more events, also not those that wait.',
   remove: 'Remove',
 
   // Audit
@@ -420,6 +422,8 @@ export const en = {
   auditTarget: 'On',
   auditResult: 'Result',
   noAudit: 'Nothing was done yet.',
+  auditSince: (time: string) => `Kept since ${time}.`,
+  auditLog: 'Older entries are in the log of the gateway; with audit.file the list outlives a restart.',
 }
 
 export type Sentences = typeof en

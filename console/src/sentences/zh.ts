@@ -12,13 +12,14 @@ export const zh: Sentences = {
   by: {
     device: '由设备断开',
     gateway: '由网关断开',
-    network: '由网络断开',
+    network: '连接中断',
     operator: '由操作员断开',
   },
   close: {
     client_closed: '设备主动结束了连接',
     replaced: '同一个 id 又建立了新的连接',
-    connection_lost: '连接中断',
+    hung_up: '没有告别',
+    connection_lost: '被重置或网络出错',
     kicked: '有人断开了它',
     heartbeat_timeout: '太久没有发来任何数据',
     register_timeout: '没有按时注册',
@@ -279,6 +280,7 @@ export const zh: Sentences = {
   nearIds: '开头相近的 id',
   timeline: '时间线',
   timelineEmpty: '没有记录。',
+  framesSince: (time) => `帧只在内存中；${time} 之前的已经没有了。`,
   older: '显示更早的',
   sendBox: '发送',
   send: '发送',
@@ -394,4 +396,6 @@ export const zh: Sentences = {
   auditTarget: '对象',
   auditResult: '结果',
   noAudit: '还没有操作。',
+  auditSince: (time) => `保存始于 ${time}。`,
+  auditLog: '更早的记录在网关的日志里；设置 audit.file 后，列表在重启之后仍在。',
 }

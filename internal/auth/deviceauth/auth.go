@@ -208,7 +208,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 		if a.hook != nil && a.cfg.Hook.Monitor {
 			a.hook.monitor(&h)
 		}
-		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential, Groups: v.groups}, nil
+		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential, Groups: v.groups, Unchecked: v.method == MethodNone}, nil
 	case v.undecided():
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
 			Message: "the gateway cannot decide now whether the device may register", Cause: errors.New(string(v.reason))}

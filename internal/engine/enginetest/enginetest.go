@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func Run(t *testing.T, open func(t *testing.T, o Options) gateway.Store) {
 		{"Observer", observerTests},
 		{"Cancel", cancelTests},
 		{"Expiry", expiryTests},
-		{"Clients", clientTests},
+		{"Clients", slices.Concat(clientTests, forgetTests)},
 		{"Reads", readTests},
 		{"Uplinks", uplinkTests},
 		{"Life", lifeTests},

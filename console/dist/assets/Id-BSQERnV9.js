@@ -1,1 +1,0 @@
-import{Et as e,N as t,Tt as n,et as r,ft as i,gt as a,rt as o,tt as s,v as c,z as l}from"./index-Mb80SutZ.js";var u=o(`<bdi dir="ltr" class="data svelte-1swa97t"> </bdi>`);function d(o,d){e(d,!0);let f=t(d,`max`,3,40);var p=u(),m=a(p,!0);i(e=>{l(p,`title`,d.id.length>f()?d.id:void 0),r(m,e),p.dir=p.dir},[()=>c(d.id,f())]),s(o,p),n()}export{d as t};

@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-Mb80SutZ.js";e();

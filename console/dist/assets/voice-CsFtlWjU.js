@@ -1,1 +1,0 @@
-import{w as e}from"./index-Mb80SutZ.js";function t(){let t=e.t,n=[t.close,t.refusal,t.by,t.detail,t.reason,t.damage,t.status];return{language:e.language,zone:e.zone,now:e.now,word:e=>{for(let t of n)if(Object.hasOwn(t,e))return t[e].replace(/[.。]$/,``);return e}}}export{t};

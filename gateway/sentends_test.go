@@ -1,0 +1,33 @@
+package gateway_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/gatewaytest"
+)
+
+// TestAFrameThatIsFlushedAfterTheEndIsKnown: a delivery that is canceled while its frame is
+// on the way was sent, and it stays so when the connection has ended.
+func TestAFrameThatIsFlushedAfterTheEndIsKnown(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+		m := push(t, g, "a", "one")
+		synctest.Wait()
+		if _, err := g.Cancel(context.Background(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, g, m, gateway.Canceled, 0)
+		l.Sent(l.Transmissions()[0])
+		wantState(t, g, m, gateway.Canceled, 1)
+		l.Disconnect(gateway.ReasonConnectionLost)
+		if d := wantState(t, g, m, gateway.Canceled, 1); d.SentAt.IsZero() {
+			t.Error("the time of the transmission is lost")
+		}
+		if sent := g.TransmissionsOf(&gateway.Delivery{Client: "a", Seq: m.Seq, State: gateway.Canceled, CreatedAt: m.CreatedAt}); !sent.Known || sent.Attempts != 1 {
+			t.Errorf("transmissions %+v, want one", sent)
+		}
+	})
+}

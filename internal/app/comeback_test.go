@@ -1,0 +1,105 @@
+package app
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longwire/longwire/internal/findings"
+)
+
+// TestAStartSaysWhichClientsAreMissing: those of the process before and no older ones, also
+// to the callers with a limit, and for some minutes.
+func TestAStartSaysWhichClientsAreMissing(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	g.device("old-1")
+	g.stop()
+	g.start()
+	for n := range 10 {
+		g.device("meter-" + strconv.Itoa(n))
+	}
+	g.device("left").nc.Close()
+	g.gone("left")
+	g.until(func() bool {
+		page, err := g.store.Entries(keyStarted, "", 1)
+		return err == nil && len(page.Items) == 1 && string(page.Items[0].Value) >= g.comeback.started.UTC().Format("2006-01-02T15:04:05")
+	})
+	g.stop()
+	g.start()
+	defer func() { g.stop() }()
+	f := g.found(findings.JustStarted)
+	if f == nil || f.Count != 10 || f.Severity != findings.Info || f.Facts["client"] == "old-1" {
+		t.Fatalf("after a start: %+v, want the ten clients of the process before", f)
+	}
+	tenant := findings.Caller{Allows: func(string) bool { return true }, Owner: "prefix:meter-3", Sees: func(id string) bool { return id == "meter-3" }}
+	if list, _ := g.findings.List(tenant); len(list) != 1 || list[0].Count != 1 || list[0].Facts["client"] != "meter-3" {
+		t.Errorf("a limited caller sees %+v, want its client", list)
+	}
+	g.device("meter-3")
+	if f = g.wait(findings.JustStarted, true); f.Count != 9 {
+		t.Errorf("%d clients are missing after one has come back, want 9", f.Count)
+	}
+	g.device("meter-4").nc.Close() // it has come back, and left
+	g.gone("meter-4")
+	g.comeback.search(func() bool { return true })
+	if f = g.wait(findings.JustStarted, true); f.Count != 8 {
+		t.Errorf("%d clients are missing after two have come back, want 8", f.Count)
+	}
+	g.device("meter-5")
+	g.device("meter-4")
+	g.pass(2 * time.Minute)
+	if f = g.wait(findings.JustStarted, true); f.Severity != findings.Info || f.Count != 7 {
+		t.Errorf("after two minutes: %+v, want a note about seven", f)
+	}
+	g.change(func(l *thresholds) { l.manyDevices = 7 })
+	if f = g.wait(findings.JustStarted, true); f.Severity != findings.Warning {
+		t.Errorf("severity %s of many, want a warning", f.Severity)
+	}
+	g.pass(9 * time.Minute)
+	if f = g.found(findings.JustStarted); f != nil {
+		t.Errorf("after eleven minutes: %+v", f)
+	}
+}
+
+// TestAnUncountedStartIsSaid: a gateway that does not yet know which clients are missing
+// says so, to everyone.
+func TestAnUncountedStartIsSaid(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	defer func() { g.stop() }()
+	g.comeback.mu.Lock()
+	g.comeback.counted = false
+	g.comeback.mu.Unlock()
+	g.findings.Refresh()
+	tenant := findings.Caller{Allows: func(string) bool { return true }, Owner: "prefix:a-", Sees: func(string) bool { return false }}
+	list, _ := g.findings.List(tenant)
+	if len(list) != 1 || list[0].Code != findings.JustStarted || !strings.Contains(list[0].Text, "still counts the clients") {
+		t.Errorf("findings %+v, want that the clients are not counted yet", list)
+	}
+}
+
+// TestMissingClientsAreAtMostTheOfflineOnes: a search of a large store may be some time ago.
+func TestMissingClientsAreAtMostTheOfflineOnes(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.start()
+	g.device("meter-1")
+	g.device("meter-2")
+	g.stop()
+	g.start()
+	defer func() { g.stop() }()
+	g.until(func() bool { n, _, counted := g.comeback.left(g.gw.Online); return n == 2 && counted })
+	time.Sleep(100 * time.Millisecond) // the search of the start is over, and the next one seconds away
+	g.comeback.mu.Lock()
+	g.comeback.n, g.comeback.named = 1000, nil // it has found many and named none
+	g.comeback.mu.Unlock()
+	if f := g.startFindings(); len(f) != 1 || f[0].Count != 2 {
+		t.Errorf("findings %+v, want two missing clients", f)
+	}
+	g.device("meter-1")
+	g.device("meter-2")
+	if f := g.startFindings(); len(f) != 0 {
+		t.Errorf("with all back: %+v", f)
+	}
+}

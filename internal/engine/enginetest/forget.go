@@ -1,0 +1,125 @@
+package enginetest
+
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// forgetTests are about clients that are forgotten, and what stays of them.
+var forgetTests = []test{
+	{name: "ForgetClient cancels the queue and removes the client", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.member("a", "g")
+		h.register("b")
+		one, list := h.push("a", "1"), h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a", "b"}}, "2"))
+		many, acked := h.accept(h.to(gateway.Audience{All: true}, "3")), h.push("a", "4")
+		h.settle(h.outcome(acked, "a", gateway.Acked))
+		before := h.client("a")
+		n, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		if n != 3 {
+			h.Errorf("canceled %d, want 3", n)
+		}
+		h.wantState(acked.ID, "a", gateway.Acked)
+		for _, m := range []gateway.Message{one, list, many} {
+			if _, notified := h.rec.settlement(m.ID, "a"); !notified {
+				h.Errorf("the answer comes before the observer is notified")
+			}
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || d.Reason != gateway.ReasonClientForgotten {
+				h.Errorf("delivery is %v, %q", d.State, d.Reason)
+			}
+		}
+		_, err = h.store.Client("a")
+		h.wantCode(err, gateway.CodeClientNotFound)
+		_, err = h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.wantCode(err, gateway.CodeClientNotFound)
+		h.same("queue", h.queue("a"), nil)
+		h.same("the other's queue", h.queue("b"), []string{"2", "3"})
+		for what, to := range map[string]gateway.Audience{"group": {Group: "g"}, "labels": {Labels: map[string]string{"k": "v"}}} {
+			if m := h.accept(h.to(to, "x")); m.Counts.Total != 0 {
+				h.Errorf("the %s selects %d clients, want none", what, m.Counts.Total)
+			}
+		}
+
+		// An answer of the session that was ended changes nothing, nor does its end.
+		for _, m := range []gateway.Message{one, list, many} {
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Ref = before.Ref
+			h.settle(o)
+		}
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: before.Epoch, At: h.clock.Now(), Reason: gateway.ReasonClientForgotten})
+		after := h.push("b", "5")
+		h.settle(h.outcome(after, "b", gateway.Acked)) // behind the others in the log
+		h.awaitNotified(after.ID, "b")
+		for _, m := range []gateway.Message{one, list, many} {
+			if d := h.delivery(m.ID, "a"); d.State != gateway.Canceled || !d.LateAckAt.IsZero() {
+				h.Errorf("after the answer the delivery is %v, with a late ack at %v", d.State, d.LateAckAt)
+			}
+		}
+	}},
+	{name: "the outcome of an online call counts although its client was forgotten during the call", run: func(h *harness) {
+		for _, back := range []bool{false, true} {
+			h.register("a")
+			a, b := h.to(gateway.Audience{Client: "a"}, "x"), h.to(gateway.Audience{Client: "a"}, "y")
+			a.Online, b.Online = true, true
+			cut, acked := h.accept(a), h.accept(b)
+			_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+			h.must(err)
+			if back {
+				h.register("a")
+			}
+			h.clock.advance(time.Second)
+			o := h.outcome(cut, "a", gateway.Unknown)
+			o.Reason = gateway.ReasonConnectionLost
+			h.settle(o)
+			want := gateway.Delivery{Message: cut.ID, Client: "a", Seq: cut.Seq, Online: true, State: gateway.Unknown, Reason: gateway.ReasonConnectionLost,
+				Attempts: 1, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, SentAt: o.SentAt, FinalAt: o.At}
+			h.same("the outcome", h.delivery(cut.ID, "a"), want)
+			if m := h.message(cut.ID); m.Counts.Unknown != 1 || !m.CompletedAt.Equal(o.At) {
+				h.Errorf("the message is %+v", m)
+			}
+			o = h.outcome(acked, "a", gateway.Acked)
+			o.Result = []byte("42")
+			h.settle(o)
+			if d := h.delivery(acked.ID, "a"); d.State != gateway.Acked || string(d.Result) != "42" {
+				h.Errorf("the answer that came before: %+v", d)
+			}
+
+			// An answer after the outcome is one of the session that has ended.
+			h.clock.advance(time.Second)
+			h.must(h.store.Settle(h.outcome(cut, "a", gateway.Acked), true))
+			h.register("b") // it is in the log before
+			h.same("after an answer", h.delivery(cut.ID, "a"), want)
+		}
+	}},
+	{name: "a delivery that failed because its client was unknown is none of a later client that was forgotten", run: func(h *harness) {
+		m := h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a"}}, "x"))
+		h.register("a")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
+		h.register("b") // it is in the log before
+		if d := h.delivery(m.ID, "a"); d.State != gateway.Failed || d.LateAckAt.IsZero() {
+			h.Errorf("after an ack: %+v", d)
+		}
+	}},
+	{name: "a forgotten client comes back as a new one, and its epoch rises", run: func(h *harness) {
+		h.labeled("a", map[string]string{"k": "v"})
+		h.register("a", "a")
+		m, before := h.push("a", "1"), h.client("a")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		h.clock.advance(time.Minute)
+		h.register("a")
+		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: before.Epoch, At: h.clock.Now(), Reason: gateway.ReasonClientForgotten})
+		h.same("record", h.client("a"), gateway.ClientRecord{ID: "a", CreatedAt: h.clock.Now(), LastSeenAt: h.clock.Now(), Epoch: before.Epoch + 1})
+		h.same("queue", h.queue("a"), nil)
+		page, err := h.store.ClientDeliveries(gateway.ClientDeliveryQuery{Client: "a"})
+		h.must(err)
+		if len(page.Items) != 0 {
+			h.Errorf("the new client has %d deliveries, want none", len(page.Items))
+		}
+		h.wantState(m.ID, "a", gateway.Canceled)
+	}},
+}

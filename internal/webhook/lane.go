@@ -1,0 +1,135 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/longwire/longwire/gateway"
+)
+
+// lane has the waiting events of one client, or of one message to many, in order.
+type lane struct {
+	key   string
+	scan  []*item // of a parked client, read again; they come before queue
+	queue []*item // of the order
+	busy  bool    // a request is under way, or the lane is in ready
+	next  time.Time
+	fails int       // of the first item
+	since time.Time // of its first failure
+}
+
+func (l *lane) head() *item {
+	switch {
+	case len(l.scan) > 0:
+		return l.scan[0]
+	case len(l.queue) > 0:
+		return l.queue[0]
+	}
+	return nil
+}
+
+// manyLane begins the names of lanes of messages to many. No client has such an id.
+const manyLane = "\x00"
+
+// laneOf names the lane of an event.
+func laneOf(ev *gateway.Event) string {
+	if ev.Client != "" {
+		return string(ev.Client)
+	}
+	return manyLane + string(ev.Message)
+}
+
+func (e *endpoint) laneLocked(key string) *lane {
+	l := e.lanes[key]
+	if l == nil {
+		l = &lane{key: key}
+		e.lanes[key] = l
+	}
+	return l
+}
+
+// offerLocked makes a lane ready if it has something to send now.
+func (e *endpoint) offerLocked(l *lane) {
+	if l.busy {
+		return
+	}
+	it := l.head()
+	if it == nil {
+		delete(e.lanes, l.key)
+		return
+	}
+	if until := e.settleUntil(l, it); until.After(l.next) {
+		l.next = until
+	}
+	if wait := l.next; wait.After(e.m.cfg.Now()) {
+		e.wakeLocked(wait)
+		return
+	}
+	l.busy = true
+	e.ready = append(e.ready, l)
+}
+
+// settleUntil returns when the end of a connection may be sent; zero for now. If the
+// client is back by then, both events are dropped.
+func (e *endpoint) settleUntil(l *lane, it *item) time.Time {
+	if e.hook.Settle == 0 || it.event.Type != gateway.EventClientDisconnected {
+		return time.Time{}
+	}
+	until := it.event.At.Add(e.hook.Settle)
+	for _, list := range [][]*item{l.scan, l.queue} {
+		for _, back := range list {
+			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
+				return time.Time{}
+			}
+		}
+	}
+	if until.Sub(e.m.cfg.Now()) > e.hook.Settle {
+		return time.Time{} // the clock was set back
+	}
+	return until
+}
+
+// returned removes the end of a connection and the next connection from a lane if the
+// client was back within Settle.
+func (e *endpoint) returnedLocked(l *lane) bool {
+	it := l.head()
+	if e.hook.Settle == 0 || it == nil || it.event.Type != gateway.EventClientDisconnected {
+		return false
+	}
+	until := it.event.At.Add(e.hook.Settle)
+	for _, list := range []*[]*item{&l.scan, &l.queue} {
+		for i, back := range *list {
+			if back.event.Type == gateway.EventClientConnected && back.event.Seq > it.event.Seq && !back.event.At.After(until) {
+				e.doneLocked(back)
+				*list = append((*list)[:i:i], (*list)[i+1:]...)
+				e.popLocked(l)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// popLocked removes the first item of a lane, which is done.
+func (e *endpoint) popLocked(l *lane) {
+	list := &l.scan
+	if len(l.scan) == 0 {
+		list = &l.queue
+	}
+	e.doneLocked((*list)[0])
+	(*list)[0] = nil // frees the event
+	*list = (*list)[1:]
+	l.fails, l.since, l.next = 0, time.Time{}, time.Time{}
+	if p := e.parked[l.key]; p != nil && !p.live && e.hasRoomLocked(l.key, p) {
+		e.scanAt = time.Time{}
+	}
+	e.roomLocked()
+}
+
+// doneLocked takes an item out of the endpoint's counts, and of the order.
+func (e *endpoint) doneLocked(it *item) {
+	if !e.order.remove(it) {
+		e.reread--
+		return
+	}
+	e.changed = true
+}
