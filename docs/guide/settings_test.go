@@ -99,7 +99,7 @@ func TestDefaultsAreTheSettings(t *testing.T) {
 // Settings and variables of the environment that a page names exist.
 func TestSettingsExist(t *testing.T) {
 	known := map[string]bool{
-		"LONGWIRE_API_KEY": true, "LONGWIRE_CONFIG": true, "LONGWIRE_TORTURE": true, // of the commands, and of the tests
+		"LONGWIRE_API_KEY": true, "LONGWIRE_API_KEY_FILE": true, "LONGWIRE_SERVER": true, "LONGWIRE_CA_FILE": true, "LONGWIRE_CONFIG": true, "LONGWIRE_TORTURE": true, // of the commands, and of the tests
 		"LONGWIRE_EVENT_ID": true, "LONGWIRE_EVENT_TYPE": true, "LONGWIRE_EVENT_CLIENT": true, "LONGWIRE_EVENT_TIME": true, "LONGWIRE_EVENT_SEQUENCE": true,
 	}
 	for _, r := range config.Rows(config.Default(), config.Provenance{}) {
