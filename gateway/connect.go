@@ -129,6 +129,7 @@ func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
 	}
 	g.hub.suspects.remove(s.client)
 	sh.sessions[s.client] = s
+	sh.leftLocked(old)
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
 	if old != nil {
@@ -189,10 +190,17 @@ func flapDelay(n uint8) time.Duration {
 	return jitter(min(2*time.Second<<min(n, 10), 5*time.Minute))
 }
 
-// disconnected removes a session from the hub if it is still the live one.
+// disconnected counts the end of a session's connection. It ends the session, if
+// leave has not done so before.
 func (g *Gateway) disconnected(s *Session, reason string) {
-	tried := s.retire()
 	g.counts.closed(reason)
+	g.leave(s, reason)
+}
+
+// leave ends a session, and removes it from the hub if it is still the live one. From
+// then on its client is offline.
+func (g *Gateway) leave(s *Session, reason string) {
+	tried := s.retire()
 	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
@@ -201,6 +209,7 @@ func (g *Gateway) disconnected(s *Session, reason string) {
 		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
 		sh.tallyLocked(s.client, left)
 		delete(sh.sessions, s.client)
+		sh.leftLocked(s)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
 		g.hub.suspects.remove(s.client)

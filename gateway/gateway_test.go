@@ -421,6 +421,55 @@ func TestDisconnectBlockPurge(t *testing.T) {
 	})
 }
 
+func TestADisconnectedClientIsOfflineWhenTheCallReturns(t *testing.T) {
+	for _, o := range []gateway.DisconnectOptions{{}, {Block: time.Minute}, {Purge: true}} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+			if err := g.Disconnect(context.Background(), "a", o); err != nil {
+				t.Fatal(err)
+			}
+			page, err := g.Clients(gateway.ClientSelection{Status: gateway.StatusOnline})
+			c, err2 := g.Client("a")
+			if err != nil || err2 != nil || c.Online || len(page.Items) != 0 || g.Online("a") {
+				t.Errorf("%+v: online %v, listed %d, %v, %v; want offline", o, c.Online, len(page.Items), err, err2)
+			}
+			if c.LastClose != gateway.ReasonKicked {
+				t.Errorf("%+v: last close %q, want kicked", o, c.LastClose)
+			}
+			synctest.Wait() // the link reports the end, too
+			if got := g.Stats().Disconnects; got != 1 {
+				t.Errorf("%+v: %d disconnects are counted, want 1", o, got)
+			}
+		})
+	}
+}
+
+// A link whose turn takes long does not keep the client online.
+func TestADisconnectedClientIsOfflineAlthoughItsLinkHangs(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		s, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, hangingLink{gatewaytest.NewLink(gatewaytest.Options{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := g.Disconnect(context.Background(), "a", gateway.DisconnectOptions{}); err != nil || g.Online("a") {
+			t.Errorf("disconnect: %v, online %v; want offline", err, g.Online("a"))
+		}
+		if d := time.Since(began); d != time.Second {
+			t.Errorf("disconnect took %v, want 1s", d)
+		}
+		s.Closed(gateway.ReasonKicked)
+		if got := g.Stats().Disconnects; got != 1 {
+			t.Errorf("%d disconnects are counted, want 1", got)
+		}
+	})
+}
+
+// hangingLink does not report its end.
+type hangingLink struct{ *gatewaytest.Link }
+
+func (hangingLink) Close(gateway.Close) {}
+
 func TestForget(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly})
