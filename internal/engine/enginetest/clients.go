@@ -387,6 +387,46 @@ var clientTests = []test{
 		}
 		h.wantState(m.ID, "a", gateway.Canceled)
 	}},
+	{name: "the events of a forgotten client keep their results, also when it is back", run: func(h *harness) {
+		h.register("a", "b")
+		results := map[gateway.MessageID]string{}
+		for _, to := range []gateway.Audience{{Client: "a"}, {Clients: []gateway.ClientID{"a", "b"}}, {All: true}} {
+			m := h.accept(h.to(to, "x"))
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Result = []byte("result of " + string(m.ID))
+			h.settle(o)
+			results[m.ID] = string(o.Result)
+
+			m = h.accept(h.to(to, "late"))
+			h.settle(h.outcome(m, "a", gateway.Failed))
+			o = h.outcome(m, "a", gateway.Acked)
+			o.Result = []byte("late result of " + string(m.ID))
+			h.must(h.store.Settle(o, true))
+			results[m.ID] = string(o.Result)
+		}
+		h.barrier("b")
+		check := func(when string) {
+			h.Helper()
+			events, _, err := h.store.Events(0, 1000, nil)
+			h.must(err)
+			got := map[gateway.MessageID]string{}
+			for _, e := range events {
+				if e.Gone {
+					h.Errorf("%s: the %s event of %s has lost its result", when, e.Type, e.Message)
+				}
+				if len(e.Result) > 0 && e.Client == "a" {
+					got[e.Message] = string(e.Result)
+				}
+			}
+			h.same(when, got, results)
+		}
+		check("before")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		check("forgotten")
+		h.register("a")
+		check("back")
+	}},
 	{name: "what a client reports is no label", run: func(h *harness) {
 		h.labeled("a", map[string]string{"site": "north"})
 		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"site": "south", "hw": "2"}, At: h.clock.Now()})
