@@ -427,6 +427,38 @@ var clientTests = []test{
 		h.register("a")
 		check("back")
 	}},
+	{name: "pages of deliveries go on behind a client that was forgotten, also when it is back", run: func(h *harness) {
+		ids := []gateway.ClientID{"a", "b", "c", "d", "e", "f"}
+		h.register(ids...)
+		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		for _, back := range []int{0, 1, 2} { // times that it came back
+			for _, state := range []gateway.State{0, gateway.Queued} {
+				q := gateway.DeliveryQuery{Message: m.ID, State: state, Limit: 1}
+				got := map[gateway.ClientID]int{}
+				for {
+					page, err := h.store.Deliveries(q)
+					h.must(err)
+					for _, d := range page.Items {
+						got[d.Client]++
+					}
+					if !page.More {
+						break
+					}
+					q.After = page.Next
+				}
+				want := map[gateway.ClientID]int{}
+				for _, id := range ids {
+					if state == 0 || h.delivery(m.ID, id).State == state {
+						want[id] = 1
+					}
+				}
+				h.same(fmt.Sprintf("back %d times, state %v", back, state), got, want)
+			}
+			_, err := h.store.ForgetClient(ctx, "c", h.clock.Now())
+			h.must(err)
+			h.register("c")
+		}
+	}},
 	{name: "what a client reports is no label", run: func(h *harness) {
 		h.labeled("a", map[string]string{"site": "north"})
 		_, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{"site": "south", "hw": "2"}, At: h.clock.Now()})
