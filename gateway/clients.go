@@ -340,7 +340,7 @@ func (g *Gateway) awaitEnd(ctx context.Context, s *Session) {
 	case <-over.C:
 	case <-ctx.Done():
 	}
-	g.leave(s, ReasonKicked)
+	g.leave(s, ReasonKicked, true)
 }
 
 // Forget removes the client: it ends the session, cancels everything queued and removes

@@ -302,6 +302,75 @@ func TestTooLargeForTheDialect(t *testing.T) {
 	})
 }
 
+// A link may have flushed a payload that it has not reported when another connection
+// takes over: the device may have it.
+func TestAPayloadThatWasOnItsWayAtATakeoverMayHaveArrived(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		unreported := gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}}
+		gatewaytest.Connect(t, g, "a", unreported)
+		gatewaytest.Connect(t, g, "b", unreported)
+		m := push(t, g, "a", "12345")
+		push(t, g, "b", "12345")
+		synctest.Wait()
+
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{Max: 4})
+		again := gatewaytest.Connect(t, g, "b", gatewaytest.Options{})
+		time.Sleep(time.Second)
+		if d := wantState(t, g, m, gateway.Failed, 0); d.Reason != gateway.ReasonTooLargeForProtocol {
+			t.Errorf("reason %q", d.Reason)
+		}
+		if p := again.Transmissions(); len(p) != 1 || !p[0].Dup {
+			t.Errorf("repeat %+v, want one with DUP", p)
+		}
+	})
+}
+
+// Nobody knows whether such a payload has left, unless its link still reports it.
+func TestWhetherAPayloadOnItsWayWasSentIsNotKnown(t *testing.T) {
+	for _, reported := range []bool{false, true} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			old := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+			rec, err := g.Push(context.Background(), gateway.PushRequest{
+				To: gateway.Audience{Client: "a"}, Payload: []byte("12345"), TTL: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			busy := gatewaytest.NewLink(gatewaytest.Options{})
+			busy.SetBusy(true)
+			s, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, busy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+			if reported {
+				old.Sent(old.Transmissions()[0])
+			}
+			time.Sleep(2 * time.Second)
+			d := wantState(t, g, rec.Message, gateway.Expired, 0)
+			if sent := g.TransmissionsOf(&d); sent.Known != reported || sent.SentAt.IsZero() == reported {
+				t.Errorf("reported %v: transmissions %+v", reported, sent)
+			}
+			s.Closed(gateway.ReasonConnectionLost)
+		})
+	}
+}
+
+// A link that has ended has reported every payload that it had flushed.
+func TestAPayloadThatNeverLeftIsNoRepeat(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+		push(t, g, "a", "x")
+		synctest.Wait()
+		l.Disconnect(gateway.ReasonConnectionLost)
+		again := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		if p := again.Transmissions(); len(p) != 1 || p[0].Dup {
+			t.Errorf("transmissions %+v, want one without DUP", p)
+		}
+	})
+}
+
 func TestCancelWithdraws(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})

@@ -49,7 +49,8 @@ type hubShard struct {
 }
 
 // attempt is the transmissions of one delivery in earlier sessions, without those
-// that the device answered with retry later.
+// that the device answered with retry later. It may be zero for one whose flush was not
+// reported before its session was replaced.
 type attempt struct {
 	seq      Seq
 	sentAt   int64 // the last of them, Unix nanoseconds
