@@ -288,8 +288,9 @@ func (g *Gateway) Unblock(ctx context.Context, id ClientID) error {
 	return err
 }
 
-// Disconnect ends the client's session, if it has one. The queue is kept unless
-// o.Purge is set; o.Block refuses the client's registrations for that long.
+// Disconnect ends the client's session, if it has one: the client is offline when
+// Disconnect returns. The queue is kept unless o.Purge is set; o.Block refuses the
+// client's registrations for that long.
 // Errors: CodeClientNotFound, CodeUnavailable.
 func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptions) error {
 	if _, err := g.store.Client(id); err != nil {
@@ -310,6 +311,7 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 	}
 	if s != nil {
 		s.link.Close(Close{Code: CloseKicked, Reason: ReasonKicked, RetryAfter: max(o.Block, time.Second)})
+		g.awaitEnd(ctx, s)
 	}
 	if o.Purge {
 		if _, err := g.store.Purge(ctx, id, now); err != nil {
@@ -317,6 +319,28 @@ func (g *Gateway) Disconnect(ctx context.Context, id ClientID, o DisconnectOptio
 		}
 	}
 	return nil
+}
+
+// closeTime is how long Disconnect waits for a link to report its end, which comes
+// after all that the device sent before.
+const closeTime = time.Second
+
+// awaitEnd returns when s, whose link was closed, is not live. It ends the session if
+// the link takes too long, or the caller leaves.
+func (g *Gateway) awaitEnd(ctx context.Context, s *Session) {
+	left := g.hub.left(s)
+	if left == nil {
+		return
+	}
+	over := time.NewTimer(closeTime)
+	defer over.Stop()
+	select {
+	case <-left:
+		return
+	case <-over.C:
+	case <-ctx.Done():
+	}
+	g.leave(s, ReasonKicked, true)
 }
 
 // Forget removes the client: it ends the session, cancels everything queued and removes

@@ -118,18 +118,20 @@ func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
 	if old != nil {
-		s.inherit(old.retire())
+		through := old.through()
+		s.inherit(old.retire(true), through)
 		s.flaps = old.flapsAfter(s.connectedTime())
 		g.counts.takeovers.Add(1)
 		sh.tallyLocked(s.client, replaced)
 	} else {
-		s.inherit(g.hub.recallLocked(sh, s.client))
+		s.inherit(g.hub.recallLocked(sh, s.client), 0)
 		g.hub.online.add(s.client)
 		g.counts.connects.Add(1)
 		sh.tallyLocked(s.client, came)
 	}
 	g.hub.suspects.remove(s.client)
 	sh.sessions[s.client] = s
+	sh.leftLocked(old)
 	sh.keepCredentialLocked(s.client, c)
 	sh.mu.Unlock()
 	if old != nil {
@@ -190,18 +192,27 @@ func flapDelay(n uint8) time.Duration {
 	return jitter(min(2*time.Second<<min(n, 10), 5*time.Minute))
 }
 
-// disconnected removes a session from the hub if it is still the live one.
+// disconnected counts the end of a session's connection. It ends the session, if it has
+// not ended before.
 func (g *Gateway) disconnected(s *Session, reason string) {
-	tried := s.retire()
 	g.counts.closed(reason)
+	g.leave(s, reason, false)
+}
+
+// leave ends a session, and removes it from the hub if it is still the live one. From
+// then on its client is offline. unreported is as for retire, which the shard's lock
+// orders with a takeover: one of the two gets the attempts.
+func (g *Gateway) leave(s *Session, reason string, unreported bool) {
 	seen := g.onWall(s.link.Stats().LastSeen)
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
+	tried := s.retire(unreported)
 	live := sh.sessions[s.client] == s
 	if live {
 		g.closes.add(s.client, closeNote{epoch: s.epoch, reason: reason, seen: seen, at: g.cfg.Now()}) // before the client reads as offline
 		sh.tallyLocked(s.client, left)
 		delete(sh.sessions, s.client)
+		sh.leftLocked(s)
 		sh.keepCredentialLocked(s.client, nil)
 		g.hub.online.remove(s.client)
 		g.hub.suspects.remove(s.client)

@@ -161,6 +161,35 @@ func (s *slowDisk) release(lost bool) {
 	s.held, s.fast = nil, !lost
 }
 
+// A verdict that comes while another connection takes over is not in the store yet
+// when the new session reads: the repeat says that it is one.
+func TestARepeatThatCrossesItsVerdictAtATakeoverHasDup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := memstore.New(memstore.Options{})
+		t.Cleanup(func() { memory.Close() })
+		store := &slowDisk{Store: memory}
+		g := gatewaytest.New(t, store, gateway.Config{})
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		m := push(t, g, "a", "1")
+		synctest.Wait()
+		for range 2 { // the second one replaces a session that has read nothing
+			s, _, err := g.Connect(t.Context(), gateway.Hello{Client: "a"}, gatewaytest.NewLink(gatewaytest.Options{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Closed(gateway.ReasonConnectionLost) })
+		}
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		store.release(false)
+		next := push(t, g, "a", "2")
+		synctest.Wait()
+		wantTexts(t, l, "1 again", "2")
+		wantState(t, g, m, gateway.Acked, 1)
+		wantState(t, g, next, gateway.Acked, 1)
+	})
+}
+
 // Neither the cursor passes a delivery, nor does another one take its place in
 // the window, before its final state is durable: a crash that loses the state
 // must not leave a later delivery handled and this one neither sent nor final.

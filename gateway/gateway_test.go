@@ -302,6 +302,75 @@ func TestTooLargeForTheDialect(t *testing.T) {
 	})
 }
 
+// A link may have flushed a payload that it has not reported when another connection
+// takes over: the device may have it.
+func TestAPayloadThatWasOnItsWayAtATakeoverMayHaveArrived(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		unreported := gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}}
+		gatewaytest.Connect(t, g, "a", unreported)
+		gatewaytest.Connect(t, g, "b", unreported)
+		m := push(t, g, "a", "12345")
+		push(t, g, "b", "12345")
+		synctest.Wait()
+
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{Max: 4})
+		again := gatewaytest.Connect(t, g, "b", gatewaytest.Options{})
+		time.Sleep(time.Second)
+		if d := wantState(t, g, m, gateway.Failed, 0); d.Reason != gateway.ReasonTooLargeForProtocol {
+			t.Errorf("reason %q", d.Reason)
+		}
+		if p := again.Transmissions(); len(p) != 1 || !p[0].Dup {
+			t.Errorf("repeat %+v, want one with DUP", p)
+		}
+	})
+}
+
+// Nobody knows whether such a payload has left, unless its link still reports it.
+func TestWhetherAPayloadOnItsWayWasSentIsNotKnown(t *testing.T) {
+	for _, reported := range []bool{false, true} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			old := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+			rec, err := g.Push(context.Background(), gateway.PushRequest{
+				To: gateway.Audience{Client: "a"}, Payload: []byte("12345"), TTL: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			busy := gatewaytest.NewLink(gatewaytest.Options{})
+			busy.SetBusy(true)
+			s, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, busy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+			if reported {
+				old.Sent(old.Transmissions()[0])
+			}
+			time.Sleep(2 * time.Second)
+			d := wantState(t, g, rec.Message, gateway.Expired, 0)
+			if sent := g.TransmissionsOf(&d); sent.Known != reported || sent.SentAt.IsZero() == reported {
+				t.Errorf("reported %v: transmissions %+v", reported, sent)
+			}
+			s.Closed(gateway.ReasonConnectionLost)
+		})
+	}
+}
+
+// A link that has ended has reported every payload that it had flushed.
+func TestAPayloadThatNeverLeftIsNoRepeat(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+		push(t, g, "a", "x")
+		synctest.Wait()
+		l.Disconnect(gateway.ReasonConnectionLost)
+		again := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		synctest.Wait()
+		if p := again.Transmissions(); len(p) != 1 || p[0].Dup {
+			t.Errorf("transmissions %+v, want one without DUP", p)
+		}
+	})
+}
+
 func TestCancelWithdraws(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Window: 1, React: gatewaytest.FlushOnly})
@@ -420,6 +489,55 @@ func TestDisconnectBlockPurge(t *testing.T) {
 		gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 	})
 }
+
+func TestADisconnectedClientIsOfflineWhenTheCallReturns(t *testing.T) {
+	for _, o := range []gateway.DisconnectOptions{{}, {Block: time.Minute}, {Purge: true}} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+			if err := g.Disconnect(context.Background(), "a", o); err != nil {
+				t.Fatal(err)
+			}
+			page, err := g.Clients(gateway.ClientSelection{Status: gateway.StatusOnline})
+			c, err2 := g.Client("a")
+			if err != nil || err2 != nil || c.Online || len(page.Items) != 0 || g.Online("a") {
+				t.Errorf("%+v: online %v, listed %d, %v, %v; want offline", o, c.Online, len(page.Items), err, err2)
+			}
+			if c.LastClose != gateway.ReasonKicked {
+				t.Errorf("%+v: last close %q, want kicked", o, c.LastClose)
+			}
+			synctest.Wait() // the link reports the end, too
+			if got := g.Stats().Disconnects; got != 1 {
+				t.Errorf("%+v: %d disconnects are counted, want 1", o, got)
+			}
+		})
+	}
+}
+
+// A link whose turn takes long does not keep the client online.
+func TestADisconnectedClientIsOfflineAlthoughItsLinkHangs(t *testing.T) {
+	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+		s, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, hangingLink{gatewaytest.NewLink(gatewaytest.Options{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := g.Disconnect(context.Background(), "a", gateway.DisconnectOptions{}); err != nil || g.Online("a") {
+			t.Errorf("disconnect: %v, online %v; want offline", err, g.Online("a"))
+		}
+		if d := time.Since(began); d != time.Second {
+			t.Errorf("disconnect took %v, want 1s", d)
+		}
+		s.Closed(gateway.ReasonKicked)
+		if got := g.Stats().Disconnects; got != 1 {
+			t.Errorf("%d disconnects are counted, want 1", got)
+		}
+	})
+}
+
+// hangingLink does not report its end.
+type hangingLink struct{ *gatewaytest.Link }
+
+func (hangingLink) Close(gateway.Close) {}
 
 func TestForget(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {

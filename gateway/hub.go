@@ -33,6 +33,9 @@ type hubShard struct {
 	// one at a time. The channel is closed when the registration is decided; it
 	// is nil if no other registration waits.
 	places map[ClientID]chan struct{}
+	// leaving has the live sessions whose end a caller waits for. The channel is closed
+	// when the session is no longer the live one. Nil without callers.
+	leaving map[*Session]chan struct{}
 	// credentials has the credentials of live sessions that can be revoked. Nil
 	// until the first one, so that gateways without them pay nothing.
 	credentials map[ClientID]Credential
@@ -46,7 +49,8 @@ type hubShard struct {
 }
 
 // attempt is the transmissions of one delivery in earlier sessions, without those
-// that the device answered with retry later.
+// that the device answered with retry later. It may be zero for one whose flush was not
+// reported before its session was replaced.
 type attempt struct {
 	seq      Seq
 	sentAt   int64 // the last of them, Unix nanoseconds
@@ -143,6 +147,36 @@ func (h *hub) decided(ctx context.Context, id ClientID) (*Session, error) {
 	}
 	defer sh.mu.Unlock()
 	return sh.sessions[id], nil
+}
+
+// left returns a channel that is closed when s is no longer the live session of its
+// client; nil if it is not now.
+func (h *hub) left(s *Session) <-chan struct{} {
+	sh := h.shard(s.client)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.sessions[s.client] != s {
+		return nil
+	}
+	if sh.leaving == nil {
+		sh.leaving = make(map[*Session]chan struct{})
+	}
+	if sh.leaving[s] == nil {
+		sh.leaving[s] = make(chan struct{})
+	}
+	return sh.leaving[s]
+}
+
+// leftLocked signals to the callers that wait for it that s is not the live session.
+func (sh *hubShard) leftLocked(s *Session) {
+	left := sh.leaving[s]
+	if left == nil {
+		return
+	}
+	close(left)
+	if delete(sh.leaving, s); len(sh.leaving) == 0 {
+		sh.leaving = nil
+	}
 }
 
 // inShard appends the live sessions of one shard to buf.

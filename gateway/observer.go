@@ -183,7 +183,7 @@ func (g *Gateway) settled(t *Settlement, woken *wakes) {
 	if s != nil && s.evict(d.Seq) {
 		woken.add(s)
 	}
-	if tried.sentAt != 0 {
+	if tried.seq != 0 {
 		g.ends.add(d.Client, tried, g.now())
 	}
 	if d.State == Expired || d.State == Canceled { // the store does not know that it was sent

@@ -290,7 +290,7 @@ func (s *Session) sendFresh(room int) (sent, more bool) {
 		return sent, more
 	}
 	s.cursor = max(s.cursor, last)
-	s.askedAllLocked()
+	s.passedAllLocked()
 	return sent, true
 }
 
@@ -347,11 +347,11 @@ func (s *Session) asksForLocked(seq Seq) bool {
 	return false
 }
 
-// askedAllLocked ends the asking. Every message that the store accepts from now
-// on has a higher sequence.
-func (s *Session) askedAllLocked() {
-	if w := s.work; w != nil && w.askThrough != 0 {
-		w.askThrough = 0
+// passedAllLocked ends the asking, and the repeats of the session before. Every
+// message that the store accepts from now on has a higher sequence.
+func (s *Session) passedAllLocked() {
+	if w := s.work; w != nil {
+		w.askThrough, w.sentThrough = 0, 0
 		s.relaxLocked()
 	}
 }
@@ -383,6 +383,8 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 	if repeat {
 		p.Dup = true
 		f.attempts, f.sentAt, f.broken, f.flags = t.attempts, t.sentAt, t.broken, flightRepeat
+	} else if s.work != nil && p.Seq <= s.work.sentThrough {
+		p.Dup, f.flags = true, flightRepeat
 	}
 	if p.Many {
 		f.flags |= flightMany

@@ -48,7 +48,9 @@ func (e *sentEnds) add(id ClientID, t attempt, now time.Time) {
 			e.next = (e.next + 1) % maxEnds
 		}
 	}
-	e.of[k] = t
+	if t.sentAt != 0 || e.of[k].sentAt == 0 {
+		e.of[k] = t
+	}
 }
 
 func (e *sentEnds) get(id ClientID, seq Seq) (t attempt, lost int64) {
@@ -69,17 +71,17 @@ type Transmissions struct {
 // TransmissionsOf returns the transmissions of a delivery that has expired, was canceled, or
 // has used up its attempts.
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
-// may have made it forgotten.
+// may have made it forgotten, or if it was on its way when another connection took over.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	t, lost := g.ends.get(d.Client, d.Seq)
 	s, before := g.hub.triedBefore(d.Client, d.Seq)
-	if t.sentAt == 0 {
+	if t.seq == 0 {
 		t = before
 	}
-	if s != nil && t.sentAt == 0 {
+	if s != nil && t.seq == 0 {
 		t = s.attemptOf(d.Seq)
 	}
-	known := t.sentAt != 0 || !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
+	known := t.sentAt != 0 || t.seq == 0 && !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
 	return Transmissions{Known: known, Attempts: int(t.attempts), Broken: int(t.broken), RetryLater: int(t.later), SentAt: timeOf(t.sentAt)}
 }
 

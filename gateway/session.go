@@ -76,11 +76,27 @@ func newSession(g *Gateway, link Link, id uid, rec *ClientRecord, at time.Time) 
 		maxPayload: int32(min(link.MaxPayload(), MaxPayload)), flags: flagFresh}
 }
 
-// inherit takes over the attempts of earlier sessions. s is not shared yet.
-func (s *Session) inherit(tried []attempt) {
+// inherit takes over the attempts of earlier sessions, and the cursor of the one that
+// s replaces. s is not shared yet.
+func (s *Session) inherit(tried []attempt, through Seq) {
 	if len(tried) > 0 {
 		s.busyLocked().tried = tried
 	}
+	if through > 0 {
+		s.busyLocked().sentThrough = through
+	}
+}
+
+// through returns the highest sequence that this session, or the ones that it has
+// replaced, may have handed to a link. A later session needs it because a verdict that
+// came at the takeover may not be in the store yet.
+func (s *Session) through() Seq {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.work == nil {
+		return s.cursor
+	}
+	return max(s.cursor, s.work.sentThrough)
 }
 
 // ask makes the session send an ASK instead of the payload for each delivery up
@@ -124,6 +140,9 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 	before := f.sentAt
 	f.sentAt = now
 	f.attempts++
+	if f.gone() {
+		s.g.ends.add(s.client, f.attempt(), at)
+	}
 	s.stepAt(at, StepSent, f)
 	s.g.counts.delivered.Add(1)
 	if f.is(flightRepeat) {
@@ -152,8 +171,10 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
 // retire stops the session's deliveries and returns the attempts of the unacked
-// ones.
-func (s *Session) retire() []attempt {
+// ones. unreported says that the link has not ended: it may have flushed payloads
+// whose Sent is still to come. These are among the attempts, because the device may
+// have them.
+func (s *Session) retire(unreported bool) []attempt {
 	s.mu.Lock()
 	if s.flags.has(flagClosed) {
 		s.mu.Unlock()
@@ -164,7 +185,7 @@ func (s *Session) retire() []attempt {
 		s.mu.Unlock()
 		return nil
 	}
-	calls, tried := s.abandonLocked()
+	calls, tried := s.abandonLocked(unreported)
 	s.mu.Unlock()
 	for _, c := range calls {
 		c.lost()
@@ -203,7 +224,7 @@ func (s *Session) evict(seq Seq) (wake bool) {
 		s.cancelMailLocked(seq)
 		return s.releaseLocked()
 	}
-	if f.sentAt != 0 {
+	if f.is(flightRepeat) {
 		s.g.ends.add(s.client, f.attempt(), s.g.now())
 	}
 	s.keepForLateAckLocked(f)

@@ -17,7 +17,10 @@ type work struct {
 	mail   mailbox
 
 	askThrough Seq // ASKs are sent for deliveries up to here; 0 once the cursor is past it
-	open       int // entries with flightOpen
+	// sentThrough is the cursor of the session that this one has replaced: deliveries up
+	// to here that are queued have been handed to its link. 0 once the cursor is past it.
+	sentThrough Seq
+	open        int // entries with flightOpen
 
 	receptions []*reception // uplinks on their way to the store
 }
@@ -92,7 +95,7 @@ func (s *Session) busyLocked() *work {
 // relaxLocked returns the work to its pool if it is empty.
 func (s *Session) relaxLocked() {
 	w := s.work
-	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 {
+	if w == nil || len(w.flight) > 0 || w.urgent.head != nil || len(w.tried) > 0 || len(w.receptions) > 0 || len(w.mail.transmissions) > 0 || w.askThrough != 0 || w.sentThrough != 0 {
 		return
 	}
 	s.work = nil
@@ -312,11 +315,11 @@ func (s *Session) takeCallsLocked() (calls []*OnlineCall, inWindow []Seq) {
 // calls, which the caller must end, and the attempts for the next session.
 // Entries for late acks stay: an ack may still arrive on this session, and the
 // device's verdict remains true.
-func (s *Session) abandonLocked() (calls []*OnlineCall, tried []attempt) {
+func (s *Session) abandonLocked(unreported bool) (calls []*OnlineCall, tried []attempt) {
 	w := s.work
 	tried = w.tried
 	w.tried = nil
-	w.askThrough = 0
+	w.askThrough, w.sentThrough = 0, 0
 	s.dropMailLocked()
 	calls, _ = s.takeCallsLocked()
 	for i := range w.flight {
@@ -327,7 +330,7 @@ func (s *Session) abandonLocked() (calls []*OnlineCall, tried []attempt) {
 		if f.is(flightFlushed) && !f.is(flightAsked) && f.stage == stageOut && f.broken < 255 {
 			f.broken++
 		}
-		if f.is(flightRepeat) {
+		if f.is(flightRepeat) || f.stage == stageOut && unreported && !f.is(flightAsked) {
 			tried = append(tried, f.attempt())
 		}
 		s.leaveLocked(f)

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -121,5 +122,77 @@ var forgetTests = []test{
 			h.Errorf("the new client has %d deliveries, want none", len(page.Items))
 		}
 		h.wantState(m.ID, "a", gateway.Canceled)
+	}},
+	{name: "the events of a forgotten client keep their results, also when it is back", run: func(h *harness) {
+		h.register("a", "b")
+		results := map[gateway.MessageID]string{}
+		for _, to := range []gateway.Audience{{Client: "a"}, {Clients: []gateway.ClientID{"a", "b"}}, {All: true}} {
+			m := h.accept(h.to(to, "x"))
+			o := h.outcome(m, "a", gateway.Acked)
+			o.Result = []byte("result of " + string(m.ID))
+			h.settle(o)
+			results[m.ID] = string(o.Result)
+
+			m = h.accept(h.to(to, "late"))
+			h.settle(h.outcome(m, "a", gateway.Failed))
+			o = h.outcome(m, "a", gateway.Acked)
+			o.Result = []byte("late result of " + string(m.ID))
+			h.must(h.store.Settle(o, true))
+			results[m.ID] = string(o.Result)
+		}
+		h.barrier("b")
+		check := func(when string) {
+			h.Helper()
+			events, _, err := h.store.Events(0, 1000, nil)
+			h.must(err)
+			got := map[gateway.MessageID]string{}
+			for _, e := range events {
+				if e.Gone {
+					h.Errorf("%s: the %s event of %s has lost its result", when, e.Type, e.Message)
+				}
+				if len(e.Result) > 0 && e.Client == "a" {
+					got[e.Message] = string(e.Result)
+				}
+			}
+			h.same(when, got, results)
+		}
+		check("before")
+		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
+		h.must(err)
+		check("forgotten")
+		h.register("a")
+		check("back")
+	}},
+	{name: "pages of deliveries go on behind a client that was forgotten, also when it is back", run: func(h *harness) {
+		ids := []gateway.ClientID{"a", "b", "c", "d", "e", "f"}
+		h.register(ids...)
+		m := h.accept(h.to(gateway.Audience{All: true}, "x"))
+		for _, back := range []int{0, 1, 2} { // times that it came back
+			for _, state := range []gateway.State{0, gateway.Queued} {
+				q := gateway.DeliveryQuery{Message: m.ID, State: state, Limit: 1}
+				got := map[gateway.ClientID]int{}
+				for {
+					page, err := h.store.Deliveries(q)
+					h.must(err)
+					for _, d := range page.Items {
+						got[d.Client]++
+					}
+					if !page.More {
+						break
+					}
+					q.After = page.Next
+				}
+				want := map[gateway.ClientID]int{}
+				for _, id := range ids {
+					if state == 0 || h.delivery(m.ID, id).State == state {
+						want[id] = 1
+					}
+				}
+				h.same(fmt.Sprintf("back %d times, state %v", back, state), got, want)
+			}
+			_, err := h.store.ForgetClient(ctx, "c", h.clock.Now())
+			h.must(err)
+			h.register("c")
+		}
 	}},
 }

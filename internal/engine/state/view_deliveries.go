@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
@@ -59,23 +60,23 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 			return d, ok, err
 		}
 	}
-	return v.formerBit(h, row.seq, client)
+	d, _, ok, err = v.formerBit(h, row.seq, client, maxScan)
+	return d, ok, err
 }
 
 // formerBit looks for a bit of a recipient that was forgotten since, among the clients
-// that were forgotten last.
-func (v *View) formerBit(h *headRow, seq gateway.Seq, client gateway.ClientID) (d gateway.Delivery, ok bool, err error) {
-	scanned := 0
+// that were forgotten last, at most limit of them. It returns the ordinal of that time.
+func (v *View) formerBit(h *headRow, seq gateway.Seq, client gateway.ClientID, limit int) (d gateway.Delivery, o record.Ordinal, ok bool, err error) {
 	err = v.each([]byte{kindForgotten}, []byte{kindForgotten + 1}, true, func(k, _ []byte) (bool, error) {
-		scanned++
-		o := record.Ordinal(tail32(k))
+		limit--
+		o = record.Ordinal(tail32(k))
 		name, err := v.nameOf(o)
 		if err == nil && name == client {
 			d, ok, err = v.bitDelivery(h, seq, o, client)
 		}
-		return !ok && scanned < maxScan, err
+		return !ok && limit > 0, err
 	})
-	return d, ok, err
+	return d, o, ok, err
 }
 
 // formerDelivery looks for a recipient that was forgotten since.
@@ -217,7 +218,7 @@ func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 	if h == nil {
 		return &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
-	from, err := v.ordinalAfter(q.After)
+	from, err := v.recipientAfter(h, row.seq, q.After)
 	if err != nil {
 		return err
 	}
@@ -263,22 +264,30 @@ func (v *View) bitChunk(h *headRow, seq gateway.Seq, n uint32, from record.Ordin
 	return err
 }
 
-// ordinalAfter returns the ordinal behind that of a client; 0 for "".
-func (v *View) ordinalAfter(id gateway.ClientID) (record.Ordinal, error) {
+// recipientAfter returns the ordinal behind the one that a client has, or had, as a
+// recipient of a message; 0 for "". If it was forgotten since the page before, it may
+// be known again by another ordinal.
+func (v *View) recipientAfter(h *headRow, seq gateway.Seq, id gateway.ClientID) (record.Ordinal, error) {
 	if id == "" {
 		return 0, nil
 	}
-	row, ok, err := v.clientRow(id)
-	if err != nil || ok {
-		return row.ord + 1, err
+	row, known, err := v.clientRow(id)
+	if err != nil {
+		return 0, err
 	}
-	// Forgotten between two pages: its name is still with its ordinal.
-	found := record.Ordinal(0)
-	err = v.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, val []byte) (bool, error) {
-		if gateway.ClientID(val) == id {
-			found = record.Ordinal(tail32(k)) + 1
+	if known {
+		if _, ok, err := v.bitDelivery(h, seq, row.ord, id); ok || err != nil {
+			return row.ord + 1, err
 		}
-		return true, nil
-	})
-	return found, err
+	}
+	_, former, ok, err := v.formerBit(h, seq, id, math.MaxInt)
+	switch {
+	case err != nil:
+		return 0, err
+	case ok:
+		return former + 1, nil
+	case known: // no recipient; no page ends with it
+		return row.ord + 1, nil
+	}
+	return 0, nil
 }

@@ -258,8 +258,21 @@ func (r *eventReader) result(e *Event) error {
 		}
 		return nil
 	}
-	r.fields.Gone = true
-	return nil
+	return r.formerResult(e)
+}
+
+// formerResult is result for a client that was forgotten since. Its message knows it.
+func (r *eventReader) formerResult(e *Event) error {
+	row, err := r.messageRow(e.Message)
+	if r.fields.Gone = row == nil; row == nil || err != nil {
+		return err
+	}
+	d, ok, err := r.delivery(row, e.Client)
+	r.fields.Gone = !ok
+	if r.fields.Result = d.Result; e.Kind == EventLateAck {
+		r.fields.Result = d.LateResult
+	}
+	return err
 }
 
 // expand appends one event for each client of an entry. The clients of EventSettledRest

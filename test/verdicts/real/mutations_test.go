@@ -87,7 +87,7 @@ var mutations = []mutation{
 	{"an uplink that is answered retry later is forgotten", "uplinks", upStored, []edit{{"gateway/uplink.go",
 		"	s.relaxLocked()\n	if r.err == nil {\n", "	s.relaxLocked()\n	if r.number > 0 {\n"}}, nil},
 	{"uplink numbers belong to a connection", "uplinks counted anew", upStored, []edit{{"gateway/connect.go",
-		"		s.inherit(old.retire())\n", "		s.inherit(old.retire())\n		s.counted = old.counted\n"}}, nil},
+		"		s.inherit(old.retire(true), through)\n", "		s.inherit(old.retire(true), through)\n		s.counted = old.counted\n"}}, nil},
 	{"an uplink is acked when it is durable", "uplinks lost", upStored, []edit{{"internal/engine/store.go",
 		"	r, err := e.do(ctx, &record.Uplink{Uplink: u})\n	return r.Useq, err\n", "	err := e.queue.push(ctx, lazy(&record.Uplink{Uplink: u}, true))\n	return 1, err\n"}}, nil},
 	{"undurable verdicts are bounded", "bound", kept, []edit{{"gateway/pump.go",
