@@ -91,8 +91,9 @@ func (g *Gateway) showSends(d *Delivery) {
 	if d.State != Expired && d.State != Canceled || d.Online || !d.SentAt.IsZero() {
 		return
 	}
-	t := g.TransmissionsOf(d)
-	d.Attempts, d.SentAt = t.Attempts, t.SentAt
+	if t := g.TransmissionsOf(d); t.Known {
+		d.Attempts, d.SentAt = t.Attempts, t.SentAt
+	}
 }
 
 // attemptOf returns the transmissions of a delivery in the session, the zero value for none.
