@@ -689,6 +689,74 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// Of two requests at once the longer Retry-After counts, and a replay obeys it, too.
+func TestTheLongestRetryAfterIsForAllRequests(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		var mu sync.Mutex
+		var at []time.Time
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			mu.Lock()
+			first := len(at) < 2
+			at = append(at, time.Now())
+			mu.Unlock()
+			switch {
+			case !first:
+				return status(200)
+			case b.Client == "a":
+				time.Sleep(time.Second)
+				return status(429, "Retry-After", "40")
+			}
+			time.Sleep(2 * time.Second)
+			return status(503, "Retry-After", "5")
+		})
+		h := w.create(r, Spec{Concurrency: 2})
+		w.send(w.connect("a"), 1, 1)
+		w.send(w.connect("b"), 1, 1)
+		time.Sleep(10 * time.Second)
+		if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(at) != 6 || at[2].Sub(at[0]) < 41*time.Second {
+			w.Errorf("asked for 40 s a second after the first request: requests at %v", at)
+		}
+	})
+}
+
+// The events wait, too, when a replay is asked to.
+func TestARetryAfterOfAReplayIsForEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{})
+		a := w.connect("a")
+		w.send(a, 1, 1)
+		var refused time.Time
+		var early atomic.Int64
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			switch {
+			case refused.IsZero():
+				refused = time.Now()
+				return status(429, "Retry-After", "40")
+			case time.Since(refused) < 40*time.Second:
+				early.Add(1)
+			}
+			return status(200)
+		})
+		if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.send(a, 2, 2)
+		time.Sleep(time.Minute)
+		if n := len(r.all()); early.Load() > 0 || n != 3 {
+			w.Errorf("%d requests in the 40 s after %v, %d were taken", early.Load(), refused, n)
+		}
+	})
+}
+
 // A disconnection whose client is back within Settle is not told.
 func TestSettle(t *testing.T) {
 	inWorld(t, func(w *world) {
