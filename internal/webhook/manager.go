@@ -62,7 +62,7 @@ type Manager struct {
 // Errors of calls.
 var (
 	ErrNotFound = errors.New("no such webhook")
-	ErrTooMany  = errors.New("there are as many webhooks as the gateway keeps")
+	ErrTooMany  = errors.New("there are as many webhooks as the gateway keeps, or as it keeps for one limit")
 )
 
 const (

@@ -19,6 +19,7 @@ import (
 // Bounds of webhooks.
 const (
 	MaxWebhooks       = 10_000
+	maxOfTenant       = 100  // of one limit
 	maxURL            = 2048 // bytes
 	maxTypes          = 64
 	maxHeaders        = 32

@@ -812,6 +812,29 @@ func TestReply(t *testing.T) {
 	})
 }
 
+// One tenant does not take the places of all.
+func TestTooManyWebhooksOfATenant(t *testing.T) {
+	inWorld(t, func(w *world) {
+		create := func(limit apikey.Limit) error {
+			_, err := w.m.Create(w.Context(), Spec{URL: "https://r", State: Paused}, limit, true, 0)
+			return err
+		}
+		for range 100 {
+			if err := create(apikey.Limit{Prefix: "a-"}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if err := create(apikey.Limit{Prefix: "a-"}); !errors.Is(err, ErrTooMany) {
+			w.Errorf("beyond the tenant's places: %v", err)
+		}
+		for _, other := range []apikey.Limit{{Prefix: "b-"}, {Group: "a-"}, {}} {
+			if err := create(other); err != nil {
+				w.Errorf("of %+v: %v", other, err)
+			}
+		}
+	})
+}
+
 // Filters, rotation, deletion, and what another tenant sees.
 func TestWebhooksOfTenants(t *testing.T) {
 	inWorld(t, func(w *world) {
