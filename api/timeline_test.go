@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -244,6 +245,38 @@ func TestAFollowerLosesAClientThatLeavesItsGroup(t *testing.T) {
 	for b := range st.blocks {
 		if strings.Contains(b, `"frame"`) {
 			t.Errorf("the key was shown %q", b)
+		}
+	}
+}
+
+// The frames and bytes from before a client joined the group of a key are not for that key:
+// they may be another tenant's.
+func TestATimelineBeginsWhenTheClientJoinsTheGroup(t *testing.T) {
+	w := newWorld(t)
+	w.as("b", "POST", "/v1/clients/b-truck/trace", `{}`).want(200)
+	w.framed("b-truck", protocol.FrameData, false, "DATA 1 of b\n")
+	time.Sleep(5 * time.Millisecond)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	time.Sleep(5 * time.Millisecond)
+	st := w.subscribe("/v1/clients/b-truck/timeline?follow=true", "Accept", ndjson, "Authorization", "Bearer "+w.secrets["g"])
+	w.framed("b-truck", protocol.FrameData, false, "DATA 2 of g\n")
+	if first := st.block(); strings.Contains(first, "of b") {
+		t.Errorf("a stream of g begins with %s", first)
+	}
+	again := w.subscribe("/v1/clients/b-truck/timeline?follow=true", "Accept", ndjson, "Last-Event-ID", "1", "Authorization", "Bearer "+w.secrets["g"])
+	if first := again.block(); strings.Contains(first, "of b") {
+		t.Errorf("a stream of g continues with %s", first)
+	}
+	for key, want := range map[string][]string{"b": {"of b", "of g"}, "g": {"of g"}, "unlimited": {"of b", "of g"}} {
+		a := w.as(key, "GET", "/v1/clients/b-truck/timeline", "").want(200)
+		var got []string
+		for _, e := range decode[Timeline](a).Items {
+			if e.Frame == "data" {
+				got = append(got, strings.TrimSpace(e.Text[len("DATA 1 "):]))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s sees the frames %q, want %q", key, got, want)
 		}
 	}
 }
