@@ -302,6 +302,19 @@ func TestAFollowerThatIsTooSlowIsToldSo(t *testing.T) {
 	}
 }
 
+// A limited key sees that a client of its own is traced, and not by which key of others.
+func TestATraceDoesNotNameTheKeysOfOthers(t *testing.T) {
+	w := newWorld(t)
+	w.as("b", "POST", "/v1/clients/b-truck/trace", `{}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	for key, name := range map[string]string{"b": "b", "g": "", "unlimited": "b"} {
+		list := decode[TraceList](w.as(key, "GET", "/v1/traces", "").want(200))
+		if len(list.Items) != 1 || list.Items[0].Name != name || (list.Items[0].Key == "") != (name == "") {
+			t.Errorf("%s sees %+v, want the name %q", key, list.Items, name)
+		}
+	}
+}
+
 // A key that is limited to a group sees the traces of its members, so the list needs
 // the store.
 func TestTracesOfAGroupNeedTheStore(t *testing.T) {

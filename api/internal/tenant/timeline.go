@@ -123,7 +123,8 @@ func (v *View) EndTrace(b *timeline.Book, id gateway.ClientID) error {
 	return err
 }
 
-// Traces returns the traces of clients that the caller may see.
+// Traces returns the traces of clients that the caller may see. A limited caller gets no keys
+// of others.
 func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
 	var list []timeline.Trace
 	for _, t := range b.Traces() {
@@ -132,6 +133,9 @@ func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
 			return nil, err
 		}
 		if in {
+			if v.limited() && t.Tenant != v.key.Limit.Owner() {
+				t.Key, t.Name = "", ""
+			}
 			list = append(list, t)
 		}
 	}
