@@ -321,6 +321,49 @@ func TestEventsAreDelivered(t *testing.T) {
 	})
 }
 
+// The end of a message to many comes once to each webhook that may see it, also beside
+// webhooks with a limit.
+func TestTheEndOfAMessageToManyComesOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, id := range []gateway.ClientID{"a-1", "a-2"} {
+			w.connect(id)
+		}
+		spec := func(host string) Spec {
+			return Spec{URL: "https://" + host, Filter: feed.Filter{Types: []string{"message.completed"}}}
+		}
+		receivers := map[string]*receiver{}
+		limits := map[string]apikey.Limit{"none": {}, "none-too": {}, "prefix": {Prefix: "a-"}, "longer": {Prefix: "a-1"}, "group": {Group: "g"}}
+		for host, limit := range limits {
+			receivers[host] = w.receiver(host)
+			if _, err := w.m.Create(w.Context(), spec(host), limit, true, w.g.LastEvent()); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.note("a-1") // new webhooks read the log themselves, up to its end
+		time.Sleep(time.Second)
+		for owner, sees := range map[string][]string{"": {"none", "none-too"}, limits["prefix"].Owner(): {"none", "none-too", "prefix"},
+			limits["longer"].Owner(): {"none", "none-too", "prefix", "longer"}, limits["group"].Owner(): {"none", "none-too", "group"}} {
+			r, err := w.g.Push(w.Context(), gateway.PushRequest{To: gateway.Audience{All: true}, Payload: []byte("x"), Owner: owner})
+			if err != nil {
+				w.Fatal(err)
+			}
+			if _, err := w.g.Cancel(w.Context(), r.Message.ID); err != nil {
+				w.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			for host, r := range receivers {
+				got := len(r.all())
+				if want := map[bool]int{true: 1}[slices.Contains(sees, host)]; got != want {
+					w.Errorf("a message of %q: its end comes %d times to the webhook with the limit %q, want %d", owner, got, host, want)
+				}
+				r.mu.Lock()
+				r.got = nil
+				r.mu.Unlock()
+			}
+		}
+	})
+}
+
 // An event that fails does not hold up other clients, and neither does it hold up the
 // mark. The later events of its client come after it.
 func TestAPoisonEventHoldsUpItsClientAlone(t *testing.T) {
