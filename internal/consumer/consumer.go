@@ -122,7 +122,7 @@ func New(cfg Config) (*Manager, error) {
 }
 
 // Put creates a consumer that begins behind the event numbered after, or gives an
-// existing one another filter and, with move, this place. It returns a
+// existing one another filter and, with move, this place; either ends its lease. It returns a
 // feed.UnknownTypeError, ErrBadName, ErrTooMany or an error of the store.
 func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit apikey.Limit, after uint64, move bool) (s Status, created bool, err error) {
 	if !validName(name) {
@@ -159,9 +159,10 @@ func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit api
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c.Consumer, c.filter = next, filter; move {
-		c.lease = "" // its events are of the place before
+	if move || !f.Equal(&c.Filter) {
+		c.lease = "" // its events are of the place before, or a pull under way passes over others
 	}
+	c.Consumer, c.filter = next, filter
 	m.consumers[key] = c
 	return m.statusLocked(c), created, nil
 }
