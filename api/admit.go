@@ -1,9 +1,12 @@
 package api
 
+import "net/http"
+
 // admit counts a request as under way until release. It fails when Config.MaxRequests are
-// under way.
-func (s *server) admit(x *exchange) error {
-	if err := s.load.Admit(); err != nil {
+// under way, or the share of the caller's limit.
+func (s *server) admit(x *exchange, r *http.Request) error {
+	x.connected = r.ProtoMajor < 2
+	if err := s.load.Admit(x.view.Key().Limit, x.connected); err != nil {
 		return err
 	}
 	x.admitted = true
@@ -19,7 +22,7 @@ func (s *server) release(x *exchange) {
 	x.admitted = false
 	s.bodies.Give(x.principal, x.bodySize)
 	x.bodySize = 0
-	if s.load.Release() > 0 || !s.drain.is() {
+	if s.load.Release(x.view.Key().Limit, x.connected) > 0 || !s.drain.is() {
 		return
 	}
 	select {

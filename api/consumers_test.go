@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,6 +65,30 @@ func TestConsumer(t *testing.T) {
 	h.call("PUT", "/v1/consumers/orders", `{"types":["nonsense"]}`).wantProblem(422, problem.ValidationFailed)
 	h.call("PUT", "/v1/consumers/orders", `{"start":"sometime"}`).wantProblem(422, problem.ValidationFailed)
 	h.call("PUT", "/v1/consumers/"+strings.Repeat("x", 65), `{}`).wantProblem(400, problem.InvalidParameter)
+}
+
+// A cursor of another log, which is beyond the newest event, begins nothing: a consumer there
+// would get the same events for ever, and a webhook none.
+func TestNothingBeginsBeyondTheNewestEvent(t *testing.T) {
+	h := newHarness(t)
+	h.device("a", gatewaytest.Options{})
+	h.call("PUT", "/v1/consumers/c", `{"start":"earliest"}`).want(201)
+	var b ConsumerBatch
+	for len(b.Items) == 0 {
+		b = decode[ConsumerBatch](h.call("GET", "/v1/consumers/c/events?wait=10s&lease="+b.Lease, "").want(200))
+	}
+	last, err := strconv.ParseUint(b.Through, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:1/"}`).want(201))
+	for _, start := range []uint64{last + 1, math.MaxUint64} {
+		h.call("PUT", "/v1/consumers/d", fmt.Sprintf(`{"start":"%d"}`, start)).wantProblem(422, problem.ValidationFailed)
+		h.call("PUT", "/v1/consumers/c", fmt.Sprintf(`{"start":"%d"}`, start)).wantProblem(422, problem.ValidationFailed)
+		h.call("POST", "/v1/webhooks", fmt.Sprintf(`{"url":"http://127.0.0.1:1/","start":"%d"}`, start)).wantProblem(422, problem.ValidationFailed)
+		h.call("POST", "/v1/webhooks/"+hook.ID+"/replay", fmt.Sprintf(`{"after":"%d"}`, start)).wantProblem(422, problem.ValidationFailed)
+	}
+	h.call("PUT", "/v1/consumers/d", fmt.Sprintf(`{"start":"%d"}`, last)).want(201)
 }
 
 // A key without messages:read pulls events without what devices have sent.

@@ -419,6 +419,9 @@ func (s *server) startOf(w http.ResponseWriter, text, pointer string) (uint64, e
 		return 0, nil
 	}
 	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		if n > view.LastEvent() { // the reader would wait for this number and miss all events until then
+			return 0, problem.InvalidBody(pointer, "is beyond the newest event, so it is no cursor of this log")
+		}
 		return n, nil
 	}
 	t, err := s.timeOf(text)

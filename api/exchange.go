@@ -32,6 +32,7 @@ type exchange struct {
 	lingers         bool // behind the answer the rest of the body is read
 	unauthenticated bool // counted in guard.Requests
 	admitted        bool // counted in guard.Requests
+	connected       bool // likewise, over HTTP/1
 	bodySize        int  // bytes of the body that are counted in server.bodies
 }
 

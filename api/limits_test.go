@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,6 +169,48 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	h.call("GET", "/livez", "").want(200)
 	release()
 	h.call("GET", "/v1/clients", "").want(200)
+}
+
+// TestATenantsCallsLeaveRoom: of the connections and of the requests, calls of a tenant that
+// wait take a half.
+func TestATenantsCallsLeaveRoom(t *testing.T) {
+	for version, c := range map[int]func(*Config){
+		1: func(c *Config) { c.MaxConnections, c.MaxRequests = 8, 1000 },
+		2: func(c *Config) { c.MaxConnections, c.MaxRequests = 2, 8 },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, c)
+			get := func(key, target string) *httptest.ResponseRecorder {
+				r := newRequest(t.Context(), "GET", target, "")
+				r.ProtoMajor = version
+				r.Header.Set("Authorization", "Bearer "+w.secrets[key])
+				to := newRecorder()
+				w.handler.ServeHTTP(to, r)
+				return to
+			}
+			var refused atomic.Int64
+			for range 8 {
+				go func() {
+					if res := get("a", "/v1/uplinks?after=now&wait=10s"); res.Code == 429 && res.Header().Get("Retry-After") != "" {
+						refused.Add(1)
+					}
+				}()
+			}
+			synctest.Wait()
+			if n := refused.Load(); n != 4 {
+				t.Errorf("HTTP/%d: %d of 8 calls of a tenant are refused, want 4", version, n)
+			}
+			for _, key := range []string{"b", "g", "unlimited"} {
+				if res := get(key, "/v1/clients"); res.Code != 200 {
+					t.Errorf("HTTP/%d: %s gets %d beside them", version, key, res.Code)
+				}
+			}
+			time.Sleep(11 * time.Second)
+			if res := get("a", "/v1/clients"); res.Code != 200 {
+				t.Errorf("HTTP/%d: the tenant gets %d after them", version, res.Code)
+			}
+		})
+	}
 }
 
 func TestBodiesInMemoryAreBounded(t *testing.T) {
@@ -381,7 +425,7 @@ func TestAuthenticationAllocatesNothing(t *testing.T) {
 		if err := s.allow(x, r, &e); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.admit(x); err != nil {
+		if err := s.admit(x, r); err != nil {
 			t.Fatal(err)
 		}
 		s.release(x)

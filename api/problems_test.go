@@ -70,7 +70,7 @@ func TestProblemsOfAnyCall(t *testing.T) {
 				defer leave()
 				if p.kind == problem.Overloaded {
 					full := newServer(Config{Gateway: h.gateway, Metrics: http.NotFoundHandler()})
-					for full.load.Admit() == nil {
+					for full.load.Admit(apikey.Limit{}, false) == nil {
 					}
 					h.handler = full.handler()
 				}

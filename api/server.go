@@ -49,7 +49,7 @@ func newServer(cfg Config) *server {
 		keys:    guard.NewKeys(cfg.Authorizer, cfg.AuthFailures),
 		origins: guard.NewOrigins(cfg.Origins, cfg.Hosts, cfg.AnyHost),
 		callers: guard.NewCallers(cfg.Rate, cfg.Burst),
-		load:    guard.NewRequests(cfg.MaxRequests),
+		load:    guard.NewRequests(cfg.MaxRequests, cfg.MaxConnections),
 		bodies:  guard.NewBodies(cfg.MaxBodies)}
 	s.conns = guard.NewConnections(cfg.MaxConnections, cfg.MaxConnectionsPerIP, s.cfg.isProxy, cfg.Logger)
 	s.drain.init()
@@ -102,7 +102,7 @@ func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 		s.refused(x, r, err)
 		return err
 	}
-	if err := s.admit(x); err != nil {
+	if err := s.admit(x, r); err != nil {
 		return err
 	}
 	s.markAuthenticated(x)

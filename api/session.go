@@ -80,7 +80,7 @@ func (s *server) sessionView(w http.ResponseWriter) Session {
 	v := Session{Auth: authKey, Scopes: key.Scopes.Names(), Prefix: key.Limit.Prefix, Group: key.Limit.Group, ExpiresAt: stamp(view.Until()),
 		Features: []string{}, Now: stamp(s.cfg.Now()), Version: s.cfg.Version.Version, Devices: s.cfg.DeviceAddr, Instance: s.instance,
 		Limits: SessionLimits{MaxPayload: gateway.MaxPayload, MaxBody: s.cfg.MaxBody, MaxWaitSeconds: s.cfg.MaxWait.Seconds(),
-			MaxTTLSeconds: gateway.MaxTTL.Seconds(), MaxPage: gateway.MaxListLimit, MaxClientsInTo: gateway.MaxClientsInTo, MaxStreamsPerKey: s.cfg.MaxStreamsPerKey}}
+			MaxTTLSeconds: gateway.MaxTTL.Seconds(), MaxPage: gateway.MaxListLimit, MaxClientsInTo: gateway.MaxClientsInTo, MaxStreamsPerKey: s.perKey(w)}}
 	for _, f := range features {
 		if f.on(&s.cfg) {
 			v.Features = append(v.Features, f.name)

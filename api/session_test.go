@@ -65,6 +65,11 @@ func TestWhoAmI(t *testing.T) {
 	if s := decode[Session](w.as("g", "GET", "/v1/session", "").want(200)); s.Group != "gang" {
 		t.Errorf("g is limited to %q", s.Group)
 	}
+	for key, most := range map[string]int{"a": 16, "g": 16, "unlimited": 128} {
+		if s := decode[Session](w.as(key, "GET", "/v1/session", "").want(200)); s.Limits.MaxStreamsPerKey != most {
+			t.Errorf("%s may have %d streams as the session says, want %d", key, s.Limits.MaxStreamsPerKey, most)
+		}
+	}
 }
 
 // A session lists the features that are on: none of a server without them, and each one

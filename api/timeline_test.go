@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -248,6 +249,38 @@ func TestAFollowerLosesAClientThatLeavesItsGroup(t *testing.T) {
 	}
 }
 
+// The frames and bytes from before a client joined the group of a key are not for that key:
+// they may be another tenant's.
+func TestATimelineBeginsWhenTheClientJoinsTheGroup(t *testing.T) {
+	w := newWorld(t)
+	w.as("b", "POST", "/v1/clients/b-truck/trace", `{}`).want(200)
+	w.framed("b-truck", protocol.FrameData, false, "DATA 1 of b\n")
+	time.Sleep(5 * time.Millisecond)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	time.Sleep(5 * time.Millisecond)
+	st := w.subscribe("/v1/clients/b-truck/timeline?follow=true", "Accept", ndjson, "Authorization", "Bearer "+w.secrets["g"])
+	w.framed("b-truck", protocol.FrameData, false, "DATA 2 of g\n")
+	if first := st.block(); strings.Contains(first, "of b") {
+		t.Errorf("a stream of g begins with %s", first)
+	}
+	again := w.subscribe("/v1/clients/b-truck/timeline?follow=true", "Accept", ndjson, "Last-Event-ID", "1", "Authorization", "Bearer "+w.secrets["g"])
+	if first := again.block(); strings.Contains(first, "of b") {
+		t.Errorf("a stream of g continues with %s", first)
+	}
+	for key, want := range map[string][]string{"b": {"of b", "of g"}, "g": {"of g"}, "unlimited": {"of b", "of g"}} {
+		a := w.as(key, "GET", "/v1/clients/b-truck/timeline", "").want(200)
+		var got []string
+		for _, e := range decode[Timeline](a).Items {
+			if e.Frame == "data" {
+				got = append(got, strings.TrimSpace(e.Text[len("DATA 1 "):]))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s sees the frames %q, want %q", key, got, want)
+		}
+	}
+}
+
 func TestAFollowerThatIsTooSlowIsToldSo(t *testing.T) {
 	h := newHarness(t)
 	h.known("truck")
@@ -266,6 +299,19 @@ func TestAFollowerThatIsTooSlowIsToldSo(t *testing.T) {
 	}
 	if !strings.Contains(last, `"what":"overflow"`) {
 		t.Errorf("the last entry is %q, want an overflow", last)
+	}
+}
+
+// A limited key sees that a client of its own is traced, and not by which key of others.
+func TestATraceDoesNotNameTheKeysOfOthers(t *testing.T) {
+	w := newWorld(t)
+	w.as("b", "POST", "/v1/clients/b-truck/trace", `{}`).want(200)
+	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
+	for key, name := range map[string]string{"b": "b", "g": "", "unlimited": "b"} {
+		list := decode[TraceList](w.as(key, "GET", "/v1/traces", "").want(200))
+		if len(list.Items) != 1 || list.Items[0].Name != name || (list.Items[0].Key == "") != (name == "") {
+			t.Errorf("%s sees %+v, want the name %q", key, list.Items, name)
+		}
 	}
 }
 

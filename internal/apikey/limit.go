@@ -63,7 +63,10 @@ func (l Limit) Covers(owner string) bool {
 // the limit that is none is not among them.
 func OwnersCovering(owner string) []string {
 	prefix, ok := strings.CutPrefix(owner, ownerPrefix)
-	if !ok {
+	switch {
+	case owner == "":
+		return nil
+	case !ok:
 		return []string{owner}
 	}
 	list := make([]string, 0, len(prefix))

@@ -12,3 +12,11 @@ func TestHTTPConnectionsFitTheFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestWebhookRequestsFitTheFiles(t *testing.T) {
+	for files, fits := range map[int]int{0: 4096, 1 << 20: 4096, 20000: 1250, 1024: 64, 100: 16} {
+		if got := webhookRequests(files); got != fits {
+			t.Errorf("%d files: %d, want %d", files, got, fits)
+		}
+	}
+}

@@ -31,7 +31,7 @@ const (
 // Errors of calls.
 var (
 	ErrNotFound = errors.New("no such consumer")
-	ErrTooMany  = errors.New("there are as many consumers as the gateway keeps")
+	ErrTooMany  = errors.New("there are as many consumers as the gateway keeps, or as it keeps for one limit")
 	ErrBadName  = fmt.Errorf("a name is 1 to %d of A-Z a-z 0-9 . _ -", maxName)
 	ErrNoLease  = errors.New("the lease is not the consumer's last one: pull again")
 	ErrPosition = errors.New("through is not a cursor that the lease has got")
@@ -122,7 +122,7 @@ func New(cfg Config) (*Manager, error) {
 }
 
 // Put creates a consumer that begins behind the event numbered after, or gives an
-// existing one another filter and, with move, this place. It returns a
+// existing one another filter and, with move, this place; either ends its lease. It returns a
 // feed.UnknownTypeError, ErrBadName, ErrTooMany or an error of the store.
 func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit apikey.Limit, after uint64, move bool) (s Status, created bool, err error) {
 	if !validName(name) {
@@ -158,9 +158,10 @@ func (m *Manager) Put(ctx context.Context, name string, f feed.Filter, limit api
 		return s, false, err
 	}
 	m.mu.Lock()
-	if c.Consumer, c.filter = next, filter; move {
-		c.lease = "" // its events are of the place before
+	if move || !f.Equal(&c.Filter) {
+		c.lease = "" // its events are of the place before, or a pull under way passes over others
 	}
+	c.Consumer, c.filter = next, filter
 	m.consumers[key] = c
 	return m.unlockWithStatus(c), created, nil
 }

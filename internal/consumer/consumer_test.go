@@ -124,6 +124,44 @@ func TestEventsComeUntilTheyAreAcked(t *testing.T) {
 	})
 }
 
+// A pull that waits while the consumer gets another filter moves nothing: it has passed over
+// events that the new filter selects. The same filter again disturbs no puller.
+func TestAnotherFilterMissesNothing(t *testing.T) {
+	inWorld(t, 0, func(w *world) {
+		w.put("c", feed.Filter{Types: []string{"client.*"}, Labels: map[string]string{}}, apikey.Limit{})
+		l := gatewaytest.Connect(w.T, w.g, "a", gatewaytest.Options{})
+		b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, "", "here", 10, time.Second)
+		if err != nil || len(b.Events) != 1 {
+			w.Fatalf("%+v, %v", b, err)
+		}
+		set := func(types ...string) {
+			if _, created, err := w.m.Put(w.Context(), "c", feed.Filter{Types: types}, apikey.Limit{}, 0, false); created || err != nil {
+				w.Fatal(created, err)
+			}
+		}
+		set("client.*")
+		w.ack(b, b.Through)
+		pulled := make(chan Batch)
+		go func() {
+			b, err := w.m.Pull(w.Context(), "c", apikey.Limit{}, b.Lease, "here", 10, 10*time.Second)
+			if err != nil {
+				w.Error(err)
+			}
+			pulled <- b
+		}()
+		synctest.Wait()
+		set("message.received")
+		w.send(l, 1, 1)
+		if b = <-pulled; len(b.Events) != 0 {
+			w.Fatalf("by the filter before: %+v", b)
+		}
+		if _, err := w.m.Ack(w.Context(), "c", apikey.Limit{}, b.Lease, b.Through, false); err != ErrNoLease {
+			w.Errorf("an ack of a pull by the filter before: %v", err)
+		}
+		w.pull("", 10, 0, "1")
+	})
+}
+
 // A pull waits for the first event, and passes over those that it does not want.
 func TestPullsWait(t *testing.T) {
 	inWorld(t, 0, func(w *world) {

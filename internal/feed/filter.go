@@ -29,6 +29,11 @@ type Filter struct {
 	Labels map[string]string `json:"labels,omitempty"` // of the client: all of them
 }
 
+// Equal reports whether two filters are the same.
+func (f *Filter) Equal(g *Filter) bool {
+	return slices.Equal(f.Types, g.Types) && f.Client == g.Client && f.Prefix == g.Prefix && f.Group == g.Group && maps.Equal(f.Labels, g.Labels)
+}
+
 // Compiled is a Filter that is ready for use, together with the limit of the caller.
 type Compiled struct {
 	filter Filter

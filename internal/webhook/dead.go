@@ -52,6 +52,7 @@ func (m *Manager) Redeliver(ctx context.Context, id string, l apikey.Limit) (n i
 			a.Event, a.Type, a.Client, a.Try, a.Replay = d.Event, d.Type, d.Client, 1, true
 			m.mu.Lock()
 			e.attempts.add(a.Attempt, len(e.m.endpoints))
+			e.health.obey(a.retryAfter, m.cfg.Now())
 			m.mu.Unlock()
 			if !a.ok {
 				return n, a.Error, nil
@@ -118,9 +119,15 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 				return nil
 			}
 			for try := 1; ; try++ {
+				if err := e.untilAsked(ctx); err != nil {
+					return err
+				}
 				a := e.m.deliver(ctx, e.http, w, &ev, try, true)
 				e.m.mu.Lock()
 				e.attempts.add(a.Attempt, len(e.m.endpoints))
+				if ctx.Err() == nil {
+					e.health.obey(a.retryAfter, e.m.cfg.Now())
+				}
 				e.m.mu.Unlock()
 				if a.ok {
 					break
@@ -128,7 +135,7 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 				if a.gone || try >= replayTries {
 					return errors.New(a.Error)
 				}
-				if err := sleep(ctx, max(backoff(try), a.retryAfter)); err != nil {
+				if err := sleep(ctx, backoff(try)); err != nil {
 					return err
 				}
 			}
@@ -138,6 +145,21 @@ func (e *endpoint) replay(ctx context.Context, w *Webhook, filter *feed.Compiled
 		}
 	}
 	return nil
+}
+
+// untilAsked waits until the endpoint takes requests again, if it has asked for a pause.
+func (e *endpoint) untilAsked(ctx context.Context) error {
+	for {
+		e.m.mu.Lock()
+		wait := e.health.asked.Sub(e.m.cfg.Now())
+		e.m.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // replayTries is how often a replay sends one event.

@@ -239,7 +239,7 @@ func (m *Manager) newTransport() *http.Transport {
 		return m.refuse(to)
 	}}
 	return &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: MaxTimeout, MaxConnsPerHost: MaxConcurrency,
-		MaxIdleConnsPerHost: DefaultConcurrent, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+		MaxIdleConnsPerHost: max(1, min(DefaultConcurrent, m.cfg.Requests/64)), IdleConnTimeout: 90 * time.Second, DisableCompression: true,
 		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true}
 }
 

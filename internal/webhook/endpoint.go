@@ -173,6 +173,7 @@ func (e *endpoint) send(r *request) {
 	for r != nil {
 		a := e.m.deliver(r.ctx, e.http, &r.hook, &r.item.event, r.try, false)
 		e.m.mu.Lock()
+		e.m.requestedLocked(&r.hook, -1)
 		e.answeredLocked(r, a)
 		r = e.nextLocked()
 		e.pumpLocked()
@@ -202,7 +203,7 @@ func (e *endpoint) nextLocked() *request {
 	if e.health.down {
 		most = 1
 	}
-	for e.inflight < most && len(e.ready) > 0 {
+	for e.inflight < most && len(e.ready) > 0 && e.m.mayRequestLocked(e) {
 		l := e.ready[0]
 		e.ready[0] = nil
 		e.ready = e.ready[1:]
@@ -216,9 +217,32 @@ func (e *endpoint) nextLocked() *request {
 		}
 		l.busy = true
 		e.inflight++
+		e.m.requestedLocked(&e.hook, 1)
 		return &request{ctx: e.ctx, run: e.run, hook: e.hook, lane: l, item: it, try: l.fails + 1}
 	}
 	return nil
+}
+
+// mayRequestLocked reports whether an endpoint may have one more request under way. Each may
+// have one. Beyond that all share Config.Requests, of which those with one limit may have as
+// many as are free: each request has a socket and memory, which an endpoint that does not
+// answer would take from devices and callers. An endpoint that may not asks again when its
+// request is answered.
+func (m *Manager) mayRequestLocked(e *endpoint) bool {
+	free := m.cfg.Requests - m.underWay
+	return e.inflight == 0 || free > 0 && (e.hook.Limit.None() || m.byOwner[e.hook.Limit.Owner()] < free)
+}
+
+// requestedLocked counts n more requests of a webhook.
+func (m *Manager) requestedLocked(w *Webhook, n int) {
+	m.underWay += n
+	if w.Limit.None() {
+		return
+	}
+	owner := w.Limit.Owner()
+	if m.byOwner[owner] += n; m.byOwner[owner] == 0 {
+		delete(m.byOwner, owner)
+	}
 }
 
 // fullLocked returns nil if the endpoint has room for one read of its catch-up reader,

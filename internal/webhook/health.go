@@ -28,9 +28,21 @@ type health struct {
 	failing     time.Time // when the failures since the last success began
 	fails       int
 	hold        time.Time // no request before
+	asked       time.Time // the endpoint has asked for no request before: Retry-After
 	down        bool
 	missed      uint64 // numbers of the log that were forgotten before they were read
 	lost        uint64 // position up to which they are counted
+}
+
+// obey notes that the endpoint has asked for no request for a time. Of several such answers
+// the one counts that asks for the longest time.
+func (h *health) obey(retryAfter time.Duration, now time.Time) {
+	if until := now.Add(retryAfter); retryAfter > 0 && until.After(h.asked) {
+		h.asked = until
+		if until.After(h.hold) {
+			h.hold = until
+		}
+	}
 }
 
 // answeredLocked notes the answer to a request.
@@ -98,9 +110,7 @@ func (e *endpoint) failedLocked(l *lane, it *item, a answer, now time.Time) bool
 	if now.Sub(h.failing) >= downAfter {
 		h.down = true
 	}
-	if a.retryAfter > 0 {
-		h.hold = now.Add(a.retryAfter)
-	}
+	h.obey(a.retryAfter, now)
 	if h.down {
 		if pause := now.Add(backoff(h.fails)); pause.After(h.hold) {
 			h.hold = pause

@@ -115,6 +115,52 @@ func TestMemoryBehindASlowRequestIsBounded(t *testing.T) {
 	})
 }
 
+// The webhooks of a tenant whose endpoint hangs leave sockets and memory to all others, and
+// none of them stops.
+func TestATenantLeavesRequestsToOthers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		hangs, other := w.receiver("hangs"), w.receiver("other")
+		hang := func(ctx context.Context, _ body, _ int) *http.Response {
+			<-ctx.Done()
+			return status(500)
+		}
+		hangs.answers(hang)
+		other.answers(hang)
+		var ids []string
+		for range 100 {
+			spec := Spec{URL: "https://hangs", Concurrency: MaxConcurrency, Timeout: MaxTimeout, Filter: acks}
+			h, err := w.m.Create(w.Context(), spec, apikey.Limit{Prefix: "a-"}, true, w.g.LastEvent())
+			if err != nil {
+				w.Fatal(err)
+			}
+			ids = append(ids, h.ID)
+		}
+		w.create(other, Spec{Concurrency: MaxConcurrency, Timeout: MaxTimeout, Filter: acks})
+		for i := range MaxConcurrency {
+			w.note(fmt.Sprint("a-", i))
+		}
+		synctest.Wait()
+		hangs.mu.Lock()
+		most := hangs.most
+		hangs.mu.Unlock()
+		if most > 2048+len(ids) {
+			w.Errorf("a tenant has %d requests under way, want at most half of 4096 and one of each webhook", most)
+		}
+		other.mu.Lock()
+		if other.most != MaxConcurrency {
+			w.Errorf("beside it another webhook has %d under way, want %d", other.most, MaxConcurrency)
+		}
+		other.mu.Unlock()
+		hangs.answers(nil)
+		time.Sleep(5 * time.Minute)
+		for _, id := range ids {
+			if s, err := w.m.Get(id, apikey.Limit{}); err != nil || s.Waiting != 0 || s.Parked != 0 {
+				w.Fatalf("when the endpoint answers: %d events wait, %d clients are parked, %v", s.Waiting, s.Parked, err)
+			}
+		}
+	})
+}
+
 // A burst of a client, or of several, whose events all fail, by an error or by the timeout,
 // delays no other client's events at the same endpoint.
 func TestOthersAreNotDelayedByABurstOfAPoisonClient(t *testing.T) {

@@ -29,6 +29,7 @@ type Config struct {
 	AllowLoopback func() bool
 	Own           []netip.AddrPort
 	Most          int // webhooks; 0 = MaxWebhooks
+	Requests      int // under way at once, see Manager.mayRequestLocked; 0 = MaxRequests
 	Now           func() time.Time
 	Logger        *slog.Logger
 
@@ -51,6 +52,9 @@ type Manager struct {
 
 	delivered, failed, deadLetters uint64 // since the start
 
+	underWay int            // requests for events
+	byOwner  map[string]int // those of limited webhooks, by apikey.Limit.Owner
+
 	kick     chan struct{} // cap 1: an endpoint has begun
 	slots    chan struct{} // taken by catch-up readers while they read
 	requests sync.WaitGroup
@@ -62,7 +66,7 @@ type Manager struct {
 // Errors of calls.
 var (
 	ErrNotFound = errors.New("no such webhook")
-	ErrTooMany  = errors.New("there are as many webhooks as the gateway keeps")
+	ErrTooMany  = errors.New("there are as many webhooks as the gateway keeps, or as it keeps for one limit")
 )
 
 const (
@@ -72,14 +76,14 @@ const (
 
 // New returns a manager of the webhooks in the store. Start starts it.
 func New(cfg Config) (*Manager, error) {
-	cfg.Most = cmp.Or(cfg.Most, MaxWebhooks)
+	cfg.Most, cfg.Requests = cmp.Or(cfg.Most, MaxWebhooks), cmp.Or(cfg.Requests, MaxRequests)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, slots: make(chan struct{}, catchUpReaders),
+	m := &Manager{cfg: cfg, endpoints: map[string]*endpoint{}, byOwner: map[string]int{}, slots: make(chan struct{}, catchUpReaders),
 		kick: make(chan struct{}, 1), position: cfg.Gateway.LastEvent()}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if err := m.load(); err != nil {

@@ -32,7 +32,7 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 	m.changes.Lock()
 	defer m.changes.Unlock()
 	m.mu.Lock()
-	full := len(m.endpoints) >= m.cfg.Most
+	full := len(m.endpoints) >= m.cfg.Most || !limit.None() && m.countLocked(limit) >= maxOfTenant
 	m.mu.Unlock()
 	if full {
 		return Webhook{}, ErrTooMany
@@ -59,6 +59,15 @@ func (m *Manager) Create(ctx context.Context, s Spec, limit apikey.Limit, payloa
 	m.endpoints[w.ID] = e
 	m.beginLocked(e)
 	return w, nil
+}
+
+func (m *Manager) countLocked(limit apikey.Limit) (n int) {
+	for _, e := range m.endpoints {
+		if e.hook.Limit == limit {
+			n++
+		}
+	}
+	return n
 }
 
 // findLocked returns an endpoint that a caller with a limit may see.

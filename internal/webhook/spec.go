@@ -19,6 +19,8 @@ import (
 // Bounds of webhooks.
 const (
 	MaxWebhooks       = 10_000
+	maxOfTenant       = 100  // of one limit
+	MaxRequests       = 4096 // under way at once
 	maxURL            = 2048 // bytes
 	maxTypes          = 64
 	maxHeaders        = 32

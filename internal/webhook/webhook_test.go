@@ -321,6 +321,49 @@ func TestEventsAreDelivered(t *testing.T) {
 	})
 }
 
+// The end of a message to many comes once to each webhook that may see it, also beside
+// webhooks with a limit.
+func TestTheEndOfAMessageToManyComesOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, id := range []gateway.ClientID{"a-1", "a-2"} {
+			w.connect(id)
+		}
+		spec := func(host string) Spec {
+			return Spec{URL: "https://" + host, Filter: feed.Filter{Types: []string{"message.completed"}}}
+		}
+		receivers := map[string]*receiver{}
+		limits := map[string]apikey.Limit{"none": {}, "none-too": {}, "prefix": {Prefix: "a-"}, "longer": {Prefix: "a-1"}, "group": {Group: "g"}}
+		for host, limit := range limits {
+			receivers[host] = w.receiver(host)
+			if _, err := w.m.Create(w.Context(), spec(host), limit, true, w.g.LastEvent()); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.note("a-1") // new webhooks read the log themselves, up to its end
+		time.Sleep(time.Second)
+		for owner, sees := range map[string][]string{"": {"none", "none-too"}, limits["prefix"].Owner(): {"none", "none-too", "prefix"},
+			limits["longer"].Owner(): {"none", "none-too", "prefix", "longer"}, limits["group"].Owner(): {"none", "none-too", "group"}} {
+			r, err := w.g.Push(w.Context(), gateway.PushRequest{To: gateway.Audience{All: true}, Payload: []byte("x"), Owner: owner})
+			if err != nil {
+				w.Fatal(err)
+			}
+			if _, err := w.g.Cancel(w.Context(), r.Message.ID); err != nil {
+				w.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			for host, r := range receivers {
+				got := len(r.all())
+				if want := map[bool]int{true: 1}[slices.Contains(sees, host)]; got != want {
+					w.Errorf("a message of %q: its end comes %d times to the webhook with the limit %q, want %d", owner, got, host, want)
+				}
+				r.mu.Lock()
+				r.got = nil
+				r.mu.Unlock()
+			}
+		}
+	})
+}
+
 // An event that fails does not hold up other clients, and neither does it hold up the
 // mark. The later events of its client come after it.
 func TestAPoisonEventHoldsUpItsClientAlone(t *testing.T) {
@@ -689,6 +732,74 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// Of two requests at once the longer Retry-After counts, and a replay obeys it, too.
+func TestTheLongestRetryAfterIsForAllRequests(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		var mu sync.Mutex
+		var at []time.Time
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			mu.Lock()
+			first := len(at) < 2
+			at = append(at, time.Now())
+			mu.Unlock()
+			switch {
+			case !first:
+				return status(200)
+			case b.Client == "a":
+				time.Sleep(time.Second)
+				return status(429, "Retry-After", "40")
+			}
+			time.Sleep(2 * time.Second)
+			return status(503, "Retry-After", "5")
+		})
+		h := w.create(r, Spec{Concurrency: 2})
+		w.send(w.connect("a"), 1, 1)
+		w.send(w.connect("b"), 1, 1)
+		time.Sleep(10 * time.Second)
+		if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(at) != 6 || at[2].Sub(at[0]) < 41*time.Second {
+			w.Errorf("asked for 40 s a second after the first request: requests at %v", at)
+		}
+	})
+}
+
+// The events wait, too, when a replay is asked to.
+func TestARetryAfterOfAReplayIsForEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.receiver("r")
+		h := w.create(r, Spec{})
+		a := w.connect("a")
+		w.send(a, 1, 1)
+		var refused time.Time
+		var early atomic.Int64
+		r.answers(func(_ context.Context, b body, n int) *http.Response {
+			switch {
+			case refused.IsZero():
+				refused = time.Now()
+				return status(429, "Retry-After", "40")
+			case time.Since(refused) < 40*time.Second:
+				early.Add(1)
+			}
+			return status(200)
+		})
+		if err := w.m.Replay(h.ID, apikey.Limit{}, 0, w.g.LastEvent()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.send(a, 2, 2)
+		time.Sleep(time.Minute)
+		if n := len(r.all()); early.Load() > 0 || n != 3 {
+			w.Errorf("%d requests in the 40 s after %v, %d were taken", early.Load(), refused, n)
+		}
+	})
+}
+
 // A disconnection whose client is back within Settle is not told.
 func TestSettle(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -740,6 +851,29 @@ func TestReply(t *testing.T) {
 		got := a.Transmissions()
 		if len(got) != 1 || string(got[0].Payload) != "re: 1" {
 			w.Errorf("the device has got %+v", got)
+		}
+	})
+}
+
+// One tenant does not take the places of all.
+func TestTooManyWebhooksOfATenant(t *testing.T) {
+	inWorld(t, func(w *world) {
+		create := func(limit apikey.Limit) error {
+			_, err := w.m.Create(w.Context(), Spec{URL: "https://r", State: Paused}, limit, true, 0)
+			return err
+		}
+		for range 100 {
+			if err := create(apikey.Limit{Prefix: "a-"}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if err := create(apikey.Limit{Prefix: "a-"}); !errors.Is(err, ErrTooMany) {
+			w.Errorf("beyond the tenant's places: %v", err)
+		}
+		for _, other := range []apikey.Limit{{Prefix: "b-"}, {Group: "a-"}, {}} {
+			if err := create(other); err != nil {
+				w.Errorf("of %+v: %v", other, err)
+			}
 		}
 	})
 }

@@ -2,6 +2,9 @@ package tenant
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"time"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/audit"
@@ -9,13 +12,49 @@ import (
 )
 
 // Timeline returns a client that the caller may see and its entries in b; a nil b has
-// none.
+// none. A limit to a group has the entries since the client joined it.
 func (v *View) Timeline(b *timeline.Book, id gateway.ClientID) (gateway.Client, timeline.Page, error) {
 	c, err := v.Client(id)
 	if err != nil || b == nil {
 		return c, timeline.Page{}, err
 	}
-	return c, b.Read(id), nil
+	p := b.Read(id)
+	joined, err := v.joinedAt(&c)
+	n := len(p.Entries)
+	p.Entries = sinceJoined(p.Entries, joined)
+	p.Dropped = p.Dropped && n == len(p.Entries)
+	return c, p, err
+}
+
+// joinedAt returns the time from which on the caller may see what happened to a client: for a
+// limit to a group the time of the first event since the client is in its present groups, or
+// now if there is none. The entries before may be another tenant's.
+func (v *View) joinedAt(c *gateway.Client) (time.Time, error) {
+	if v.key.Limit.Group == "" {
+		return time.Time{}, nil
+	}
+	sub, _, err := v.shared.gateway.Subscribe(c.GroupsSince)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // Next does not wait
+	events, err := sub.Next(ctx, make([]gateway.Event, 0, 1))
+	switch {
+	case err == nil:
+		return events[0].At, nil
+	case errors.Is(err, context.Canceled), errors.Is(err, gateway.ErrOverflow):
+		return v.shared.now(), nil
+	}
+	return time.Time{}, err
+}
+
+// sinceJoined removes the entries from before a time.
+func sinceJoined(entries []timeline.Entry, joined time.Time) []timeline.Entry {
+	if joined.IsZero() {
+		return entries
+	}
+	return slices.DeleteFunc(entries, func(e timeline.Entry) bool { return e.At.Before(joined) })
 }
 
 // TimelineReader follows the entries of a client while the caller may see it.
@@ -36,7 +75,7 @@ func (v *View) FollowTimeline(b *timeline.Book, id gateway.ClientID, after uint6
 }
 
 // Next waits as timeline.Reader.Next does. It returns an error when the key has ended
-// or the client is beyond its limit now.
+// or the client is beyond its limit now. It may return no entry.
 func (r *TimelineReader) Next(ctx context.Context, buf []timeline.Entry) ([]timeline.Entry, error) {
 	out, err := r.Reader.Next(ctx, buf)
 	if err == nil {
@@ -45,10 +84,22 @@ func (r *TimelineReader) Next(ctx context.Context, buf []timeline.Entry) ([]time
 	if err == nil {
 		err = r.view.reach(r.Client)
 	}
+	if err == nil && r.view.key.Limit.Group != "" {
+		out, err = r.sinceJoined(out)
+	}
 	if err != nil {
 		return buf, err
 	}
 	return out, nil
+}
+
+func (r *TimelineReader) sinceJoined(entries []timeline.Entry) ([]timeline.Entry, error) {
+	c, err := r.view.Client(r.Client)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := r.view.joinedAt(&c)
+	return sinceJoined(entries, joined), err
 }
 
 // StartTrace traces a client.
@@ -72,7 +123,8 @@ func (v *View) EndTrace(b *timeline.Book, id gateway.ClientID) error {
 	return err
 }
 
-// Traces returns the traces of clients that the caller may see.
+// Traces returns the traces of clients that the caller may see. A limited caller gets no keys
+// of others.
 func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
 	var list []timeline.Trace
 	for _, t := range b.Traces() {
@@ -81,6 +133,9 @@ func (v *View) Traces(b *timeline.Book) ([]timeline.Trace, error) {
 			return nil, err
 		}
 		if in {
+			if v.limited() && t.Tenant != v.key.Limit.Owner() {
+				t.Key, t.Name = "", ""
+			}
 			list = append(list, t)
 		}
 	}
