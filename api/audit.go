@@ -31,7 +31,7 @@ type AuditEntry struct {
 type AuditPage struct {
 	Items     []AuditEntry `json:"items" validate:"required"`                  // newest first
 	NextAfter string       `json:"next_after,omitempty"`                       // the after of the next page; absent on the last one
-	Since     string       `json:"kept_since,omitempty" format:"date-time"`    // the list has nothing from before: the start of the gateway, or with audit.file the oldest entry of it. Later if there were more than 10,000 entries
+	Since     string       `json:"kept_since,omitempty" format:"date-time"`    // the list has every entry from after this time: the start of the gateway, or with audit.file its oldest entry. Later if there were more than 10,000 entries: the newest that gave way
 	Durable   bool         `json:"durable,omitempty"`                          // audit.file keeps the list over a restart
 	Now       string       `json:"now" validate:"required" format:"date-time"` // the server's clock
 } //@name AuditPage
@@ -43,7 +43,7 @@ const maxFilter = 1 << 10
 //
 //	@ID				listAudit
 //	@Summary		List changes by callers
-//	@Description	The last 10,000 entries of the audit log, newest first. With `audit.file` they include those from before the start, as far as the present file has them. Without it the list begins with the start (`kept_since`), and pushes are not recorded.
+//	@Description	The newest entries of the audit log, up to 10,000, newest first. When there are more, the keys with most entries lose their oldest ones, so that one key does not push out what others have done. With `audit.file` they include those from before the start, as far as the present file has them. Without it the list begins with the start (`kept_since`), and pushes are not recorded.
 //	@Tags			keys
 //	@Produce		json
 //	@Param			since	query		string	false	"made at this time or later, or so long ago at most, such as 1h"

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -18,12 +20,14 @@ const (
 	maxKept   = 1 << 10  // bytes of one member of an entry; the file has the rest
 )
 
-// recent has the newest entries. A start fills it from the end of the file.
+// recent has the newest entries, of each key its share. A start fills it from the end of
+// the file.
 type recent struct {
 	mu    sync.Mutex
-	ring  []Entry
-	total uint64    // entries so far; the number of an entry is its place among them, from 1
-	since time.Time // when the log was opened; zero if a file had earlier entries
+	list  []Recorded // oldest first
+	total uint64     // entries so far
+	since time.Time  // when the log was opened; zero if a file had earlier entries
+	lost  time.Time  // of the newest entry that has given way; zero for none
 }
 
 func (r *recent) add(e Entry) {
@@ -34,17 +38,51 @@ func (r *recent) add(e Entry) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.ring) < MaxRecent {
-		r.ring = append(r.ring, e)
-	} else {
-		r.ring[r.total%MaxRecent] = e
-	}
 	r.total++
+	r.list = append(r.list, Recorded{e, r.total})
+	if len(r.list) > MaxRecent {
+		r.thin(MaxRecent / 10 * 9)
+	}
+}
+
+// thin leaves at most n entries. The keys with most of them lose their oldest ones, so that
+// one key does not push out the entries of others.
+func (r *recent) thin(n int) {
+	of := make(map[string]int)
+	for i := range r.list {
+		of[r.list[i].Who]++
+	}
+	// The share is the largest one with which n entries are left, at least one.
+	share := max(1, sort.Search(n, func(share int) bool {
+		sum := 0
+		for _, count := range of {
+			sum += min(count, share+1)
+		}
+		return sum > n
+	}))
+	r.list = slices.DeleteFunc(r.list, func(e Recorded) bool {
+		gone := of[e.Who] > share
+		if gone {
+			of[e.Who]--
+			r.lose(&e)
+		}
+		return gone
+	})
+	if over := len(r.list) - n; over > 0 { // more keys than entries
+		r.lose(&r.list[over-1])
+		r.list = slices.Delete(r.list, 0, over)
+	}
+}
+
+func (r *recent) lose(e *Recorded) {
+	if e.At.After(r.lost) {
+		r.lost = e.At
+	}
 }
 
 // begin notes the start, unless the file had earlier entries.
 func (r *recent) begin(now time.Time) {
-	if len(r.ring) == 0 {
+	if len(r.list) == 0 {
 		r.since = now
 	}
 }
@@ -73,8 +111,9 @@ type Recorded struct {
 	Number uint64
 }
 
-// Recent returns entries among the last MaxRecent, newest first. They include those that
-// the file had at the start. more reports that older ones follow.
+// Recent returns up to MaxRecent of the last entries, newest first. Keys with many entries
+// leave room for those of others. They include those that the file had at the start.
+// more reports that older ones follow.
 func (l *Log) Recent(q Query) (list []Recorded, more bool) {
 	if l == nil {
 		return nil, false
@@ -82,25 +121,21 @@ func (l *Log) Recent(q Query) (list []Recorded, more bool) {
 	r := &l.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	from := r.total
-	if q.Before > 0 {
-		from = min(from, q.Before-1)
-	}
-	for n := from; n > r.total-uint64(len(r.ring)); n-- {
-		e := &r.ring[(n-1)%MaxRecent]
-		if !q.wants(e) {
+	for i := len(r.list) - 1; i >= 0; i-- {
+		e := &r.list[i]
+		if q.Before > 0 && e.Number >= q.Before || !q.wants(&e.Entry) {
 			continue
 		}
 		if len(list) == q.Limit {
 			return list, true
 		}
-		list = append(list, Recorded{*e, n})
+		list = append(list, *e)
 	}
 	return list, false
 }
 
-// Since returns the time before which Recent has no entry: that of the start, or of the
-// oldest entry. It is zero if the log is nil.
+// Since returns the time from which on Recent has every entry: that of the start, of the
+// oldest entry, or of the newest one that has given way. It is zero if the log is nil.
 func (l *Log) Since() time.Time {
 	if l == nil {
 		return time.Time{}
@@ -108,8 +143,11 @@ func (l *Log) Since() time.Time {
 	r := &l.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.since.IsZero() || r.total > MaxRecent {
-		return r.ring[(r.total-uint64(len(r.ring)))%MaxRecent].At
+	switch {
+	case !r.lost.IsZero():
+		return r.lost
+	case r.since.IsZero():
+		return r.list[0].At
 	}
 	return r.since
 }

@@ -85,7 +85,8 @@ func TestRecentEntriesOutliveARestart(t *testing.T) {
 	}
 }
 
-// TestRecentIsBounded: ten thousand entries, the newest ones, also from a larger file.
+// TestRecentIsBounded: up to ten thousand entries, the newest ones, also from a larger file.
+// When the list is full, a tenth gives way at once.
 func TestRecentIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	w, err := openFile(path)
@@ -109,14 +110,62 @@ func TestRecentIsBounded(t *testing.T) {
 	l.Record(long)
 	recorded(t, l, MaxRecent+1)
 	list, more := l.Recent(Query{Limit: 2 * MaxRecent})
-	if since := l.Since(); !since.Equal(list[len(list)-1].At) {
-		t.Errorf("kept since %v, want the oldest entry, %v", since, list[len(list)-1].At)
+	if since := l.Since(); !since.Equal(entryAt(1500).At) {
+		t.Errorf("kept since %v, want the last one that gave way, %v", since, entryAt(1500).At)
 	}
-	if len(list) != MaxRecent || more || list[len(list)-1].Target != "c-501" || len(list[0].Target) != maxKept {
+	if len(list) != MaxRecent/10*9 || more || list[len(list)-1].Target != "c-1501" || len(list[0].Target) != maxKept {
 		t.Errorf("%d entries, the oldest %q, the newest with a target of %d bytes", len(list), list[len(list)-1].Target, len(list[0].Target))
 	}
 	var none *Log
 	if list, more := none.Recent(Query{Limit: 1}); list != nil || more {
 		t.Error("no log has entries")
+	}
+}
+
+// TestOneKeyPushesOutItsOwnEntriesAlone: a key with many calls hides nothing that others
+// have done.
+func TestOneKeyPushesOutItsOwnEntriesAlone(t *testing.T) {
+	var l Log
+	r := &l.recent
+	r.begin(entryAt(0).At)
+	for n := range 3 * MaxRecent {
+		e := entryAt(n)
+		switch {
+		case n < 20:
+			e.Who = "key_admin"
+		case n%100 == 0 && n < MaxRecent:
+			e.Who = "key_other"
+		default:
+			e.Who = "key_busy"
+		}
+		r.add(e)
+	}
+	for who, want := range map[string]int{"key_admin": 20, "key_other": 99} {
+		if list, _ := l.Recent(Query{Limit: MaxRecent, Who: who}); len(list) != want {
+			t.Errorf("%s has %d entries, want its %d", who, len(list), want)
+		}
+	}
+	list, _ := l.Recent(Query{Limit: MaxRecent})
+	if n := len(list); n < MaxRecent/10*9 || n > MaxRecent || list[0].Number != 3*MaxRecent {
+		t.Errorf("%d entries, the newest is number %d", n, list[0].Number)
+	}
+	for i, e := range list[1:] {
+		if before := list[i].Number; e.Number >= before || e.At.After(l.Since()) && e.Number != before-1 {
+			t.Fatalf("number %d follows %d, and every entry after %v is there", e.Number, before, l.Since())
+		}
+	}
+}
+
+// TestMoreKeysThanEntries: each key has one entry, and the newest ones stay.
+func TestMoreKeysThanEntries(t *testing.T) {
+	var l Log
+	for n := range MaxRecent + 1 {
+		e := entryAt(n)
+		e.Who = fmt.Sprintf("key_%d", n)
+		l.recent.add(e)
+	}
+	list, _ := l.Recent(Query{Limit: MaxRecent})
+	if len(list) != MaxRecent/10*9 || list[0].Number != MaxRecent+1 || !l.Since().Equal(entryAt(1000).At) {
+		t.Errorf("%d entries up to number %d, complete after %v", len(list), list[0].Number, l.Since())
 	}
 }

@@ -422,8 +422,8 @@ export const en = {
   auditTarget: 'On',
   auditResult: 'Result',
   noAudit: 'Nothing was done yet.',
-  auditSince: (time: string) => `Kept since ${time}.`,
-  auditLog: 'Older entries are in the log of the gateway; with audit.file the list outlives a restart.',
+  auditSince: (time: string) => `Complete since ${time}.`,
+  auditLog: 'Older ones are in the log of the gateway; with audit.file the list outlives a restart.',
 }
 
 export type Sentences = typeof en

@@ -396,6 +396,6 @@ export const zh: Sentences = {
   auditTarget: '对象',
   auditResult: '结果',
   noAudit: '还没有操作。',
-  auditSince: (time) => `保存始于 ${time}。`,
+  auditSince: (time) => `${time} 之后的记录完整。`,
   auditLog: '更早的记录在网关的日志里；设置 audit.file 后，列表在重启之后仍在。',
 }

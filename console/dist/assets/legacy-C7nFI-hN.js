@@ -1,0 +1,1 @@
+import{Dt as e}from"./index-DMqSSKiG.js";e();
