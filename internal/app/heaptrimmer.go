@@ -36,18 +36,16 @@ func (t *heapTrimmer) due(now time.Time, turnover uint64, online int) bool {
 	return true
 }
 
-// tick looks each second at the live heap, for the end of a wave and for a jump of the
-// clock, and keeps the history. It ends when the drain begins.
+// tick looks each second for the end of a wave and for a jump of the clock, and keeps
+// the history. It ends when the drain begins.
 func (a *App) tick() {
 	var t heapTrimmer
-	gc := newCollector()
 	var looked time.Time // when the sources of findings were asked
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			gc.adjust()
 			a.watchClock()
 			a.look()
 			if now.Sub(looked) >= lookEvery {
