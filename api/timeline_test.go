@@ -20,7 +20,11 @@ import (
 
 // framed puts a frame of a client into the book, as the protocol does.
 func (h *harness) framed(client string, typ protocol.FrameType, out bool, b string) {
-	h.timeline.Frame(protocol.Frame{Client: client, Began: time.UnixMilli(1_763_800_000_000), At: time.Now(), Dialect: protocol.Text, Type: typ, Out: out,
+	h.framedAt(time.Now(), client, typ, out, b)
+}
+
+func (h *harness) framedAt(at time.Time, client string, typ protocol.FrameType, out bool, b string) {
+	h.timeline.Frame(protocol.Frame{Client: client, Began: time.UnixMilli(1_763_800_000_000), At: at, Dialect: protocol.Text, Type: typ, Out: out,
 		Registered: true, Seq: 1, Size: len(b), Bytes: []byte(b)})
 }
 
@@ -254,12 +258,10 @@ func TestAFollowerLosesAClientThatLeavesItsGroup(t *testing.T) {
 func TestATimelineBeginsWhenTheClientJoinsTheGroup(t *testing.T) {
 	w := newWorld(t)
 	w.as("b", "POST", "/v1/clients/b-truck/trace", `{}`).want(200)
-	w.framed("b-truck", protocol.FrameData, false, "DATA 1 of b\n")
-	time.Sleep(5 * time.Millisecond)
+	w.framedAt(time.Now().Add(-time.Minute), "b-truck", protocol.FrameData, false, "DATA 1 of b\n")
 	w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":["gang"]}`).want(200)
-	time.Sleep(5 * time.Millisecond)
 	st := w.subscribe("/v1/clients/b-truck/timeline?follow=true", "Accept", ndjson, "Authorization", "Bearer "+w.secrets["g"])
-	w.framed("b-truck", protocol.FrameData, false, "DATA 2 of g\n")
+	w.framedAt(time.Now().Add(time.Minute), "b-truck", protocol.FrameData, false, "DATA 2 of g\n")
 	if first := st.block(); strings.Contains(first, "of b") {
 		t.Errorf("a stream of g begins with %s", first)
 	}
