@@ -16,7 +16,8 @@ want() { # want WHAT TEXT: the answer on standard input holds TEXT
 go build -o "$work/longwire" ./cmd/longwire # so that the signal reaches the gateway and not the go command
 "$work/longwire" serve >"$work/serve.log" 2>&1 &
 pid=$!
-trap 'kill "$pid" 2>/dev/null || true; kill "${nc_pid:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
+# What was started writes its files until it has ended.
+trap 'jobs -p | xargs -r kill 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 for _ in $(seq 100); do curl -fs $api/readyz >/dev/null 2>&1 && break; sleep 0.1; done
 curl -fs $api/readyz | want "ready" '"status":"ok"'
 

@@ -14,7 +14,8 @@ generator=github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
 work=$(mktemp -d)
 pids=()
 stop() {
-	[ ${#pids[@]} = 0 ] || { kill "${pids[@]}" && wait "${pids[@]}"; } 2>/dev/null || true
+	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+	wait # what was started writes its files until it has ended
 	rm -rf "$work"
 }
 trap stop EXIT
