@@ -102,3 +102,82 @@ func TestWaitingPushesReachTheTenantsOnly(t *testing.T) {
 		}
 	}
 }
+
+// What happened to a client before it came into the group of a key may be another tenant's:
+// its messages, their deliveries and its uplinks are not for that key, by any list.
+func TestAGroupKeyHasAClientsHistorySinceItJoined(t *testing.T) {
+	w := newWorld(t)
+	l := w.device("b-truck", gatewaytest.Options{})
+	uplinks := 1 // of newWorld
+	happens := func(text string) (message string) {
+		t.Helper()
+		id := w.push("unlimited", `{"to":{"client":"b-truck"},"text":"`+text+`"}`)
+		uplinks++
+		if err := l.Session.Received(t.Context(), uint64(uplinks), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	groups := func(names string) {
+		t.Helper()
+		w.as("unlimited", "PATCH", "/v1/clients/b-truck", `{"groups":[`+names+`]}`).want(200)
+	}
+	// sees checks that g has these texts and messages, in order, and the others not.
+	sees := func(texts []string, messages, hidden []string) {
+		t.Helper()
+		shown := map[uint64]bool{}
+		for _, target := range []string{"/v1/uplinks?client=b-truck", "/v1/uplinks?client=b-truck&order=desc", "/v1/uplinks", "/v1/uplinks?order=desc"} {
+			var got []string
+			for _, u := range decode[UplinkPage](w.as("g", "GET", target, "").want(200)).Items {
+				if u.Client == "b-truck" {
+					got = append(got, *u.Text)
+					shown[u.Seq] = true
+				}
+			}
+			if strings.Contains(target, "desc") {
+				slices.Reverse(got)
+			}
+			if !slices.Equal(got, texts) {
+				t.Errorf("%s has %q, want %q", target, got, texts)
+			}
+		}
+		for _, u := range decode[UplinkPage](w.as("unlimited", "GET", "/v1/uplinks?client=b-truck", "").want(200)).Items {
+			status := 404
+			if shown[u.Seq] {
+				status = 200
+			}
+			w.as("g", "GET", fmt.Sprintf("/v1/uplinks/%d/payload", u.Seq), "").want(status)
+		}
+		var got []string
+		for _, d := range decode[MessagePage](w.as("g", "GET", "/v1/clients/b-truck/messages", "").want(200)).Items {
+			got = append(got, d.ID)
+		}
+		slices.Reverse(got)
+		if !slices.Equal(got, messages) {
+			t.Errorf("the deliveries are of %q, want %q", got, messages)
+		}
+		list := string(w.as("g", "GET", "/v1/messages?limit=100", "").want(200).body)
+		for _, id := range hidden {
+			w.as("g", "GET", "/v1/messages/"+id, "").want(404)
+			w.as("g", "GET", "/v1/messages/"+id+"/deliveries", "").want(404)
+			w.as("g", "GET", "/v1/messages/"+id+"/why", "").want(404)
+			if strings.Contains(list, id) {
+				t.Errorf("%s is listed", id)
+			}
+		}
+		for _, id := range messages {
+			w.as("g", "GET", "/v1/messages/"+id, "").want(200)
+		}
+	}
+	before := happens("before")
+	groups(`"gang"`)
+	sees(nil, nil, []string{before})
+	after := happens("after")
+	sees([]string{"after"}, []string{after}, []string{before})
+	groups(`"gang","winter"`) // the one group does not hide the other's history
+	sees([]string{"after"}, []string{after}, []string{before})
+	groups(`"winter"`)
+	away := happens("away")
+	groups(`"gang"`)
+	sees(nil, nil, []string{before, after, away})
+}

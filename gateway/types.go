@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ClientID names a registered device or program: [A-Za-z0-9._:@-]{1,128}. "." and
 // ".." are excluded, because they change the path of a URL.
@@ -206,8 +209,38 @@ type ClientRecord struct {
 	Ref uint32
 	// Epoch rises by one with each registration.
 	Epoch uint64
-	// GroupsSince is the number of the last event before Groups became as they are.
-	GroupsSince uint64
+	// Joined has for each of Groups when the client came into it.
+	Joined []Joining
+}
+
+// In reports whether a client is in a group, and when it came into it.
+func (r *ClientRecord) In(group string) (Joining, bool) {
+	i, ok := slices.BinarySearch(r.Groups, group)
+	if !ok {
+		return Joining{}, false
+	}
+	return r.Joined[i], true
+}
+
+// Joining is where the log was when a client came into a group: what has a higher number
+// is of the client as a member. It is zero in a store of before there were joinings.
+type Joining struct {
+	Event  uint64 // number of the newest event before
+	Seq    Seq    // of the newest message before
+	Uplink uint64 // sequence of the newest uplink before
+}
+
+// Rejoin returns the joinings of a client that was in the groups old and is now in those
+// of now: from joined where it was in them before, else at. All groups are sorted.
+func Rejoin(old []string, joined []Joining, now []string, at Joining) []Joining {
+	list := make([]Joining, len(now))
+	for i, name := range now {
+		list[i] = at
+		if j, ok := slices.BinarySearch(old, name); ok {
+			list[i] = joined[j]
+		}
+	}
+	return list
 }
 
 // Uplink is one payload from a device, stored before the device's ack.

@@ -108,8 +108,7 @@ func (c *Compiled) Wants(e *gateway.Event) (bool, error) {
 
 // within reports whether an event is about a client within the limit, or about a
 // message to many that was pushed under it. A limit to a group has the events of a
-// client from when it was put into its present groups: the earlier ones may be
-// another tenant's.
+// client from when it came into the group: the earlier ones may be another tenant's.
 func (c *Compiled) within(e *gateway.Event) (bool, error) {
 	l := &c.limit
 	switch {
@@ -125,7 +124,8 @@ func (c *Compiled) within(e *gateway.Event) (bool, error) {
 		return l.Prefix != "" && strings.HasPrefix(string(e.Client), l.Prefix), nil
 	}
 	s, err := c.lookup.of(e)
-	return err == nil && slices.Contains(s.groups, l.Group) && e.Seq > s.since, err
+	j, in := (&gateway.ClientRecord{Groups: s.groups, Joined: s.joined}).In(l.Group)
+	return err == nil && in && e.Seq > j.Event, err
 }
 
 func (f *Filter) matches(s *subject) bool {

@@ -24,7 +24,7 @@ func NewLookup(g *gateway.Gateway) *Lookup { return &Lookup{gateway: g} }
 type subject struct {
 	groups []string
 	labels map[string]string
-	since  uint64 // ClientRecord.GroupsSince
+	joined []gateway.Joining // of each of groups
 }
 
 // owned is the owner of an event's message.
@@ -85,7 +85,7 @@ func (l *Lookup) of(e *gateway.Event) (subject, error) {
 	if err != nil {
 		return subject{}, err
 	}
-	s := subject{c.Groups, c.Labels, c.GroupsSince}
+	s := subject{c.Groups, c.Labels, c.Joined}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if slot.event < e.Seq {

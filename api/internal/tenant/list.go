@@ -116,11 +116,27 @@ func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Deliver
 
 // ClientDeliveries lists a client's deliveries. They include those of messages to many
 // that were pushed under another limit.
-func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gateway.Delivery, gateway.Seq], error) {
-	if in, err := v.inside(q.Client); err != nil || !in {
-		return gateway.Page[gateway.Delivery, gateway.Seq]{}, err // an empty page, as for an unknown client
+func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (page gateway.Page[gateway.Delivery, gateway.Seq], err error) {
+	j, in, err := v.since(q.Client)
+	if err != nil || !in {
+		return page, err // an empty page, as for an unknown client
 	}
-	return v.shared.gateway.ClientDeliveries(q)
+	if page, err = v.shared.gateway.ClientDeliveries(q); err != nil {
+		return page, err
+	}
+	newestFirst(&page, func(d *gateway.Delivery) bool { return d.Seq > j.Seq })
+	return page, nil
+}
+
+// newestFirst ends a page of rows, the newest first, before the first that does not
+// belong to the caller: neither do those behind it.
+func newestFirst[T, K any](page *gateway.Page[T, K], own func(*T) bool) {
+	for i := range page.Items {
+		if !own(&page.Items[i]) {
+			page.Items, page.More = page.Items[:i], false
+			return
+		}
+	}
 }
 
 // UplinkQuery selects uplinks. Zero fields select all.
@@ -148,28 +164,35 @@ func (q *UplinkQuery) read(g *gateway.Gateway, n int) (gateway.Page[gateway.Upli
 // Uplinks lists the uplinks that q selects, oldest first or newest first.
 func (v *View) Uplinks(q UplinkQuery) (gateway.Page[gateway.Uplink, uint64], error) {
 	if q.Client != "" {
-		if in, err := v.inside(q.Client); err != nil || !in {
+		j, in, err := v.since(q.Client)
+		if err != nil || !in {
 			return gateway.Page[gateway.Uplink, uint64]{}, err
 		}
+		q.After = max(q.After, j.Uplink)
 	}
-	foreign := q.Client == "" && v.limited()
+	foreign := v.limited() && (q.Client == "" || q.Newest)
 	if !foreign && q.Since.IsZero() && q.Until.IsZero() {
 		return q.read(v.shared.gateway, q.Limit)
 	}
-	known := make(map[gateway.ClientID]bool) // inside by client, so that a page looks each client up once
+	first := make(map[gateway.ClientID]uint64) // of each client, so that a page looks each up once
 	return filtered(q.Limit, func(n int) (gateway.Page[gateway.Uplink, uint64], error) {
 		return q.read(v.shared.gateway, n)
 	}, func(u *gateway.Uplink) uint64 { return u.Seq }, func(u *gateway.Uplink) (bool, error) {
 		if !q.includes(u.At) || !foreign {
 			return q.includes(u.At), nil
 		}
-		in, ok := known[u.Client]
-		if ok {
-			return in, nil
+		from, ok := first[u.Client]
+		if !ok {
+			j, in, err := v.since(u.Client)
+			if err != nil {
+				return false, err
+			}
+			if from = j.Uplink + 1; !in {
+				from = math.MaxUint64
+			}
+			first[u.Client] = from
 		}
-		in, err := v.inside(u.Client)
-		known[u.Client] = in
-		return in, err
+		return u.Seq >= from, nil
 	}, func(next uint64) { q.After, q.Before = next, next })
 }
 
@@ -184,8 +207,8 @@ func (v *View) Uplink(seq uint64) (u gateway.Uplink, ok bool, err error) {
 		return u, false, err
 	}
 	u = page.Items[0]
-	ok, err = v.inside(u.Client)
-	return u, ok, err
+	j, in, err := v.since(u.Client)
+	return u, in && u.Seq > j.Uplink, err
 }
 
 // Whole returns the uplink of an event with the payload that the event omits. ok is

@@ -27,13 +27,14 @@ func (v *View) Timeline(b *timeline.Book, id gateway.ClientID) (gateway.Client, 
 }
 
 // joinedAt returns the time from which on the caller may see what happened to a client: for a
-// limit to a group the time of the first event since the client is in its present groups, or
-// now if there is none. The entries before may be another tenant's.
+// limit to a group the time of the first event since the client came into it, or now if there
+// is none. The entries before may be another tenant's.
 func (v *View) joinedAt(c *gateway.Client) (time.Time, error) {
 	if v.key.Limit.Group == "" {
 		return time.Time{}, nil
 	}
-	sub, _, err := v.shared.gateway.Subscribe(c.GroupsSince)
+	j, _ := v.joined(c)
+	sub, _, err := v.shared.gateway.Subscribe(j.Event)
 	if err != nil {
 		return time.Time{}, err
 	}

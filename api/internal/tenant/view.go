@@ -145,15 +145,34 @@ func (v *View) MaySee(id gateway.ClientID) bool {
 // inside reports whether a client is within the limit. For a limit to a group it reads
 // the client's groups, so an unknown client is outside.
 func (v *View) inside(id gateway.ClientID) (bool, error) {
-	group := v.key.Limit.Group
-	if group == "" {
-		return v.MaySee(id), nil
+	_, in, err := v.since(id)
+	return in, err
+}
+
+// since reports whether a client is within the limit, and where the part of its history
+// begins that the caller may see: for a limit to a group when the client came into it,
+// because what was before may be another tenant's; else zero.
+func (v *View) since(id gateway.ClientID) (gateway.Joining, bool, error) {
+	if v.key.Limit.Group == "" {
+		return gateway.Joining{}, v.MaySee(id), nil
 	}
 	c, err := v.shared.gateway.Client(id)
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound {
-		return false, nil
+		return gateway.Joining{}, false, nil
 	}
-	return err == nil && slices.Contains(c.Groups, group), err
+	if err != nil {
+		return gateway.Joining{}, false, err
+	}
+	j, in := v.joined(&c)
+	return j, in, nil
+}
+
+// joined is since for a client that was read.
+func (v *View) joined(c *gateway.Client) (gateway.Joining, bool) {
+	if group := v.key.Limit.Group; group != "" {
+		return c.In(group)
+	}
+	return gateway.Joining{}, v.MaySee(c.ID)
 }
 
 // reach returns the error of an unknown client if id is beyond the limit.
@@ -166,7 +185,8 @@ func (v *View) reach(id gateway.ClientID) error {
 }
 
 // sees reports whether the caller may see a message: one that was pushed under its own
-// limit, or any message to a single client within the limit.
+// limit, or any message to a single client within the limit, for a limit to a group
+// since the client came into it.
 func (v *View) sees(m *gateway.Message) (bool, error) {
 	if v.key.Limit.Covers(m.Owner) {
 		return true, nil
@@ -174,7 +194,8 @@ func (v *View) sees(m *gateway.Message) (bool, error) {
 	if m.Client == "" {
 		return false, nil
 	}
-	return v.inside(m.Client)
+	j, in, err := v.since(m.Client)
+	return in && m.Seq > j.Seq, err
 }
 
 // hide replaces an error about an unknown client or message for a limited caller, so
@@ -209,8 +230,10 @@ func beyond(format string, args ...any) error {
 // Client returns one client.
 func (v *View) Client(id gateway.ClientID) (gateway.Client, error) {
 	c, err := v.shared.gateway.Client(id)
-	if err == nil && v.limited() && !v.MaySee(id) && !slices.Contains(c.Groups, v.key.Limit.Group) {
-		return gateway.Client{}, unknownClient(id)
+	if err == nil {
+		if _, in := v.joined(&c); !in {
+			return gateway.Client{}, unknownClient(id)
+		}
 	}
 	return c, v.hide(err, id, "")
 }

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,8 @@ var clientTests = []test{
 		r := gateway.Registration{Client: "a", Reported: map[string]string{"hw": "2"}, Groups: []string{"z", "b", "z"}, At: at}
 		got, _, err := h.store.Register(ctx, r)
 		h.must(err)
-		want := gateway.ClientRecord{ID: "a", Reported: r.Reported, Groups: []string{"b", "z"}, CreatedAt: at, LastSeenAt: at, Epoch: 1}
+		want := gateway.ClientRecord{ID: "a", Reported: r.Reported, Groups: []string{"b", "z"}, Joined: make([]gateway.Joining, 2),
+			CreatedAt: at, LastSeenAt: at, Epoch: 1}
 		h.same("answer", got, want)
 		h.same("record", h.client("a"), want)
 	}},
@@ -28,7 +30,7 @@ var clientTests = []test{
 		got, _, err := h.store.Register(ctx, gateway.Registration{Client: "a", At: second})
 		h.must(err)
 		h.same("kept", got, gateway.ClientRecord{ID: "a", Reported: map[string]string{"k": "v"}, Groups: []string{"g"},
-			CreatedAt: first, LastSeenAt: second, Epoch: 2})
+			Joined: make([]gateway.Joining, 1), CreatedAt: first, LastSeenAt: second, Epoch: 2})
 		got, _, err = h.store.Register(ctx, gateway.Registration{Client: "a", Reported: map[string]string{}, Groups: []string{}, At: second})
 		h.must(err)
 		h.same("cleared", got, gateway.ClientRecord{ID: "a", CreatedAt: first, LastSeenAt: second, Epoch: 3})
@@ -109,13 +111,44 @@ var clientTests = []test{
 		h.same("left", register([]string{}, []string{"acme"}), []string{"acme"})
 		h.same("no longer guarded", register([]string{}, nil), []string{})
 	}},
+	{name: "a joining has what was before", run: func(h *harness) {
+		groups := func(names ...string) []gateway.Joining {
+			c, err := h.store.UpdateClient(ctx, "a", gateway.ClientChange{Groups: &names})
+			h.must(err)
+			if read := h.client("a").Joined; !slices.Equal(read, c.Joined) {
+				h.Errorf("joined %+v, answered %+v", read, c.Joined)
+			}
+			return c.Joined
+		}
+		h.register("a")
+		h.push("a", "1")
+		_, err := h.store.AppendUplink(ctx, gateway.Uplink{Client: "a", At: h.clock.Now(), Payload: []byte("u")})
+		h.must(err)
+		first := groups("b", "c")
+		if len(first) != 2 || first[0] != first[1] || first[0].Seq != 1 || first[0].Uplink != 1 || first[0].Event == 0 {
+			h.Fatalf("joined %+v", first)
+		}
+		h.push("a", "2")
+		second := groups("a", "c")
+		if second[1] != first[1] {
+			h.Errorf("of a group that it was in already: %+v, want %+v", second[1], first[1])
+		}
+		if second[0].Seq != 2 || second[0].Event <= first[0].Event {
+			h.Errorf("of a new group: %+v", second[0])
+		}
+		h.same("unchanged", groups("c", "a"), second)
+		h.same("in none", len(groups()), 0)
+		if again := groups("c"); again[0].Event <= second[0].Event {
+			h.Errorf("back in a group: %+v", again[0])
+		}
+	}},
 	{name: "a client is created before it registers", run: func(h *harness) {
 		at := h.clock.Now()
 		v := "2"
 		change := gateway.ClientChange{Labels: map[string]*string{"hw": &v, "gone": nil}, Groups: &[]string{"z", "b", "z"}}
 		got, err := h.store.CreateClient(ctx, "a", at, "", change)
 		h.must(err)
-		want := gateway.ClientRecord{ID: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"b", "z"}, CreatedAt: at}
+		want := gateway.ClientRecord{ID: "a", Labels: map[string]string{"hw": "2"}, Groups: []string{"b", "z"}, CreatedAt: at, Joined: make([]gateway.Joining, 2)}
 		h.same("answer", got, want)
 		h.same("record", h.client("a"), want)
 		m := h.push("a", "x")

@@ -68,7 +68,7 @@ func (s *Store) logCompletedLocked(m *message) {
 // number before.
 func (s *Store) logGroupsLocked(c *client, was []string, before uint64, at time.Time) {
 	if !slices.Equal(was, c.Groups) {
-		c.GroupsSince = before
+		c.Joined = gateway.Rejoin(was, c.Joined, c.Groups, gateway.Joining{Event: before, Seq: s.seq, Uplink: s.uplinks.last})
 		s.logLocked(gateway.Event{Type: gateway.EventGroupChanged, At: at, Client: c.ID, Groups: slices.Clone(c.Groups)})
 	}
 }

@@ -298,7 +298,7 @@ func (m *Machine) noteGroups(c *client, was []string, before uint64, at int64) i
 	if slices.Equal(was, c.groups) {
 		return 0
 	}
-	c.groupsSince = before
+	c.joined = gateway.Rejoin(was, c.joined, c.groups, gateway.Joining{Event: before, Seq: m.State.Seq, Uplink: m.State.Useq})
 	return m.note(&Event{Kind: EventRegrouped, Client: c.id, At: at, Groups: c.groups})
 }
 

@@ -111,7 +111,7 @@ type clientRow struct {
 	labels      map[string]string
 	groups      []string          // sorted
 	epoch       uint64            // rises by one with each registration
-	groupsSince uint64            // events above this number are of the client in its present groups
+	joined      []gateway.Joining // of each of groups
 	reported    map[string]string // labels that the device has sent
 	account     string            // of the caller that has made it known; "" = none
 	tenant      string            // that it belongs to and is counted for instead; "" = none
@@ -122,9 +122,12 @@ func (r *clientRow) encode(key []byte) []byte {
 	b := record.PutUint(make([]byte, 0, 64), uint64(r.ord))
 	b = record.PutUint(record.PutUint(record.PutUint(b, uint64(r.createdAt)), uint64(r.lastSeenAt)), uint64(r.blockedUntil))
 	b = record.PutStrings(record.PutMap(record.PutString(record.PutUint(b, r.connectedIn), r.lastClose), r.labels), r.groups)
-	b = record.PutUint(record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account), r.groupsSince)
-	if r.tenant != "" || r.churn.bytes != 0 {
+	b = record.PutUint(record.PutString(record.PutMap(record.PutUint(b, r.epoch), r.reported), r.account), 0)
+	if r.tenant != "" || r.churn.bytes != 0 || len(r.groups) > 0 {
 		b = r.churn.encode(record.PutString(b, r.tenant))
+		for i := range r.joined {
+			b = putJoining(b, &r.joined[i])
+		}
 	}
 	return record.PutSum(key, b)
 }
@@ -134,16 +137,33 @@ func decodeClient(key, v []byte) (r clientRow, err error) {
 		return r, err
 	}
 	d := record.Decoder{Rest: v}
+	var since uint64 // number of the event before the client's groups became as they are
 	r.ord = record.Ordinal(d.Uint())
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.connectedIn, r.lastClose, r.labels, r.groups = d.Uint(), d.Text(), d.Map(), record.DecodeStrings[string](&d)
 	if len(d.Rest) > 0 { // rows of format 3 end here
-		r.epoch, r.reported, r.account, r.groupsSince = d.Uint(), d.Map(), d.Text(), d.Uint()
+		r.epoch, r.reported, r.account, since = d.Uint(), d.Map(), d.Text(), d.Uint()
 	}
 	if len(d.Rest) > 0 {
 		r.tenant, r.churn = d.Text(), decodeHourly(&d)
 	}
+	r.joined = make([]gateway.Joining, len(r.groups))
+	for i := range r.joined {
+		if since > 0 || len(d.Rest) == 0 { // a row of before there were joinings
+			r.joined[i].Event = since
+			continue
+		}
+		r.joined[i] = decodeJoining(&d)
+	}
 	return r, d.End()
+}
+
+func putJoining(b []byte, j *gateway.Joining) []byte {
+	return record.PutUint(record.PutUint(record.PutUint(b, j.Event), uint64(j.Seq)), j.Uplink)
+}
+
+func decodeJoining(d *record.Decoder) gateway.Joining {
+	return gateway.Joining{Event: d.Uint(), Seq: gateway.Seq(d.Uint()), Uplink: d.Uint()}
 }
 
 // owner returns the account that the client is counted for, "" for none.
@@ -153,7 +173,7 @@ func (r *clientRow) owner() string { return cmp.Or(r.tenant, r.account) }
 func (r *clientRow) record(id gateway.ClientID, queued int, bytes int64, eras eras) gateway.ClientRecord {
 	rec := gateway.ClientRecord{ID: id, Labels: r.labels, Reported: r.reported, Groups: r.groups, CreatedAt: record.TimeOf(r.createdAt),
 		LastSeenAt: record.TimeOf(r.lastSeenAt), LastClose: r.lastClose, BlockedUntil: record.TimeOf(r.blockedUntil),
-		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch, GroupsSince: r.groupsSince}
+		Queued: queued, QueuedBytes: bytes, Ref: uint32(r.ord) + 1, Epoch: r.epoch, Joined: r.joined}
 	if r.connectedIn != 0 && !eras.live(r.connectedIn) {
 		rec.LastClose = gateway.ReasonServerStopped
 	}
