@@ -52,7 +52,7 @@ type endpoint struct {
 	touched   map[string]bool // parkings to be written
 	stored    cursor
 	dead      []DeadLetter // to be written
-	buried    []uint64     // numbers of the events of written ones, oldest first
+	buried    []grave      // written ones, oldest first
 	health    health
 	attempts  attempts
 }

@@ -42,8 +42,34 @@ type DeadLetter struct {
 	Body   json.RawMessage   `json:"body"` // as it was sent
 }
 
-// maxDead bounds the dead letters of a webhook; beyond it the oldest are dropped.
-const maxDead = 1000
+// Bounds of the dead letters of a webhook; beyond one of them the oldest are dropped, but
+// the newest stays. Their bytes are a share of all webhooks' maxDeadBytes, at least
+// leastDeadBytes.
+const (
+	maxDead        = 1000
+	maxDeadBytes   = 256 << 20
+	leastDeadBytes = 1 << 20
+)
+
+// grave is a dead letter that is in the store.
+type grave struct {
+	event uint64
+	size  int // bytes of its entry
+}
+
+// dropDeadLocked returns the entries that remove the oldest dead letters beyond the bounds.
+func (e *endpoint) dropDeadLocked() (entries []gateway.Entry) {
+	share := max(maxDeadBytes/len(e.m.endpoints), leastDeadBytes)
+	size := 0
+	for _, g := range e.buried {
+		size += g.size
+	}
+	for ; len(e.buried) > maxDead || size > share && len(e.buried) > 1; e.buried = e.buried[1:] {
+		size -= e.buried[0].size
+		entries = append(entries, gateway.Entry{Key: deadKey(e.hook.ID, e.buried[0].event)})
+	}
+	return entries
+}
 
 // store is the part of gateway.Gateway that keeps entries.
 type store interface {
@@ -118,7 +144,7 @@ func (m *Manager) load() error {
 		id, _, _ := strings.Cut(rest, " ")
 		var d DeadLetter
 		if e := m.endpoints[id]; e != nil && json.Unmarshal(v, &d) == nil {
-			e.buried = append(e.buried, d.Event)
+			e.buried = append(e.buried, grave{d.Event, len(v)})
 		}
 		return nil
 	})
@@ -214,12 +240,11 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 	}
 	dead, buried := e.dead, e.buried
 	for _, d := range dead {
-		entries = append(entries, entry(deadKey(e.hook.ID, d.Event), d))
-		e.buried = append(e.buried, d.Event)
+		letter := entry(deadKey(e.hook.ID, d.Event), d)
+		entries = append(entries, letter)
+		e.buried = append(e.buried, grave{d.Event, len(letter.Value)})
 	}
-	for ; len(e.buried) > maxDead; e.buried = e.buried[1:] {
-		entries = append(entries, gateway.Entry{Key: deadKey(e.hook.ID, e.buried[0])})
-	}
+	entries = append(entries, e.dropDeadLocked()...)
 	e.stored, e.touched, e.dead, e.changed = now, map[string]bool{}, nil, false
 	return entries, func() {
 		e.stored = stored

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -437,6 +438,58 @@ func TestDeadLetters(t *testing.T) {
 		w.want(r, "a", "1 3 5 2 4")
 		if dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 10); err != nil || len(dead) > 0 {
 			w.Errorf("dead letters at the end: %+v, %v", dead, err)
+		}
+	})
+}
+
+// The dead letters of one webhook have a share of the disk: the oldest are dropped beyond it.
+func TestDeadLettersHaveAShareOfTheDisk(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r, other := w.receiver("r"), w.receiver("other")
+		r.answers(func(_ context.Context, b body, _ int) *http.Response {
+			if b.Client == "big" {
+				return status(422)
+			}
+			return status(200)
+		})
+		h := w.create(r, Spec{RetryFor: time.Minute})
+		for range 99 {
+			w.create(other, Spec{Filter: feed.Filter{Types: []string{"message.completed"}}})
+		}
+		big, small := w.connect("big"), w.connect("small")
+		payload := bytes.Repeat([]byte{0xff}, 1<<10) // in JSON six times as long
+		const sent = 600
+		for i := range sent {
+			if err := big.Session.Received(w.Context(), uint64(i+1), payload); err != nil {
+				w.Fatal(err)
+			}
+		}
+		for i := range 6 * sent { // the endpoint is not down
+			w.send(small, i+1, i+1)
+			time.Sleep(30 * time.Second)
+		}
+		kept := func() (events []uint64, size int) {
+			dead, _, err := w.m.Dead(h.ID, apikey.Limit{}, 0, 1000)
+			if err != nil {
+				w.Fatal(err)
+			}
+			for _, d := range dead {
+				events, size = append(events, d.Event), size+len(d.Body)
+			}
+			return events, size
+		}
+		events, size := kept()
+		if share := maxDeadBytes / 100; size > share || size < share/2 {
+			w.Errorf("%d dead letters of %d bytes, the share is %d", len(events), size, share)
+		}
+		if n := w.m.Stats().DeadLetters; n != sent {
+			w.Fatalf("%d dead letters, want %d", n, sent)
+		}
+		w.kill()
+		w.start()
+		w.send(small, 6*sent+1, 6*sent+1)
+		if again, _ := kept(); !slices.Equal(again, events) {
+			w.Errorf("after a restart the dead letters are %d, were %d", again, events)
 		}
 	})
 }
