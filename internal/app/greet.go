@@ -25,7 +25,18 @@ func newLogger(cfg *config.Config) *slog.Logger {
 	if text {
 		return slog.New(slog.NewTextHandler(os.Stderr, opts))
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	return slog.New(newJSONHandler(os.Stderr, opts.Level))
+}
+
+// newJSONHandler writes lines of JSON to w. Durations have their unit, as in text, because
+// a bare number of nanoseconds does not say what it is.
+func newJSONHandler(w io.Writer, level slog.Leveler) slog.Handler {
+	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}})
 }
 
 // greet shows the addresses of the process and two commands to try first.

@@ -1,10 +1,23 @@
 package app
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/longwire/longwire/internal/config"
 )
+
+func TestDurationsOfJSONLogsHaveTheirUnit(t *testing.T) {
+	var b strings.Builder
+	log := slog.New(newJSONHandler(&b, slog.LevelInfo)).With("pause", time.Minute)
+	log.Debug("not shown")
+	log.Info("request", "elapsed", 1500*time.Microsecond, slog.Group("g", "wait", time.Second), "n", 3)
+	if _, got, _ := strings.Cut(b.String(), `"msg":`); got != `"request","pause":"1m0s","elapsed":"1.5ms","g":{"wait":"1s"},"n":3}`+"\n" {
+		t.Errorf("logged %s", got)
+	}
+}
 
 func TestGreetingNamesCommandsThatWork(t *testing.T) {
 	open := config.Default()

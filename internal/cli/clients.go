@@ -247,7 +247,7 @@ func (e *environ) clientsKick() *cobra.Command {
 				if err := api.Disconnect(cmd.Context(), id, o); err != nil {
 					return err
 				}
-				fmt.Fprintf(e.err, "%s disconnected\n", printable(id))
+				fmt.Fprintf(e.err, "%s is offline\n", printable(id))
 			}
 			return nil
 		}),
