@@ -33,7 +33,7 @@ type Client struct {
 	Labels       map[string]string `json:"labels" validate:"required"`                                                   // that a PATCH has set
 	Reported     map[string]string `json:"reported,omitempty"`                                                           // labels of its last registration; audiences and filters ignore them
 	Queued       int               `json:"queued" validate:"required"`                                                   // deliveries that are not final
-	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries
+	QueuedBytes  int64             `json:"queued_bytes" validate:"required"`                                             // payload bytes of the queued deliveries; messages to many are not counted
 	InFlight     int               `json:"in_flight" validate:"required"`                                                // deliveries that it has not answered on this connection
 	MessagesIn   uint64            `json:"messages_in,omitempty"`                                                        // messages from it on this connection
 	MessagesOut  uint64            `json:"messages_out,omitempty"`                                                       // messages to it on this connection
