@@ -34,6 +34,7 @@ func TestARegistrationWithoutAValidIDIsListed(t *testing.T) {
 			defer nc.Close()
 			io.WriteString(nc, c.say)
 			nc.Read(make([]byte, 100))
+			waitFor(t, func() bool { return len(g.gw.Unnamed()) > 0 }) // the answer may come before the note
 			res, err := http.Get("http://" + g.HTTPAddr().String() + "/v1/refused")
 			if err != nil {
 				t.Fatal(err)
