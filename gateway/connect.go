@@ -15,11 +15,13 @@ import (
 // Then one event registers the client in the store, which may refuse it. Only
 // after that does Connect close another connection with the id (takeover). With
 // Config.RejectTwins it refuses the registration if the id is connected. A second
-// registration of the id waits until the first is decided.
+// registration of the id waits until the first is decided. A registration whose
+// credentials took so long that a later one of the id has become the live session is
+// refused: its connection is the older one.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
 // CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
-// CodeUnavailable. An
+// CodeUnavailable, and ErrOvertaken. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -35,11 +37,13 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if !h.Client.Valid() {
 		return nil, Welcome{}, errNotClientID
 	}
+	number := g.hub.arrive(h.Client)
+	defer g.hub.leave(h.Client)
 	grant, err := g.authenticate(ctx, h)
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	if err := g.reserve(ctx, &h); err != nil {
+	if err := g.reserve(ctx, &h, number); err != nil {
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
@@ -64,7 +68,7 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 		s.ask(h.AskThrough)
 	}
 	g.counts.claimed(h, w)
-	g.enter(s, &h, grant.Credential)
+	g.enter(s, &h, number, grant.Credential)
 	g.checkAgain(s, grant.Credential)
 	return s, w, nil
 }
@@ -84,22 +88,31 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
 }
 
-// reserve takes the client's place in the hub for a registration, until giveBack.
-// It waits for a registration under way. Errors: CodeIDInUse, CodeUnavailable.
-func (g *Gateway) reserve(ctx context.Context, h *Hello) error {
+// ErrOvertaken refuses a registration because a connection whose REGISTER came later
+// has the id.
+var ErrOvertaken = errors.New("a later registration of the id has been decided first")
+
+// reserve takes the client's place in the hub for the registration with this number,
+// until giveBack. It waits for a registration under way. Errors: CodeIDInUse,
+// CodeUnavailable, ErrOvertaken.
+func (g *Gateway) reserve(ctx context.Context, h *Hello, number uint64) error {
 	sh := g.hub.shard(h.Client)
 	if err := sh.lockDecided(ctx, h.Client); err != nil {
 		return err
 	}
 	holder := sh.sessions[h.Client]
-	refused := holder != nil && g.cfg.RejectTwins
-	if !refused {
+	twin := holder != nil && g.cfg.RejectTwins
+	overtaken := holder != nil && number < sh.arrivals[h.Client].entered
+	if !twin && !overtaken {
 		sh.takeLocked(h.Client)
 	}
 	sh.mu.Unlock()
-	if refused {
+	switch {
+	case twin:
 		g.noteConflict(holder, h)
 		return IDInUse()
+	case overtaken:
+		return ErrOvertaken
 	}
 	return nil
 }
@@ -111,12 +124,13 @@ func (g *Gateway) noteConflict(holder *Session, h *Hello) {
 	g.conflicts.note(h.Client, now, claimOf(holder), Claim{Remote: h.Remote, Dialect: h.Dialect, At: now.Round(0)})
 }
 
-// enter makes s the client's live session and closes the one before. The caller
-// has reserved the client's place.
-func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
+// enter makes s the client's live session and closes the one before. number is that of
+// its REGISTER. The caller has reserved the client's place.
+func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
+	sh.arrivals[s.client].entered = number
 	if old != nil {
 		through := old.through()
 		s.inherit(old.retire(true), through)
