@@ -14,7 +14,8 @@ import (
 // Connect checks id and credentials and reserves the client's place in the hub.
 // Then one event registers the client in the store, which may refuse it. Only
 // after that does Connect close another connection with the id (takeover). With
-// Config.RejectTwins it refuses the registration if the id is connected. A second
+// Config.RejectTwins it refuses the registration if the device that has the id is still
+// there: the registration waits for its answer, for ProbeTime at most. A second
 // registration of the id waits until the first is decided. A registration whose
 // credentials took so long that a later one of the id has become the live session is
 // refused: its connection is the older one.
@@ -97,24 +98,28 @@ var ErrOvertaken = errors.New("a later registration of the id has been decided f
 // CodeUnavailable, ErrOvertaken.
 func (g *Gateway) reserve(ctx context.Context, h *Hello, number uint64) error {
 	sh := g.hub.shard(h.Client)
-	if err := sh.lockDecided(ctx, h.Client); err != nil {
-		return err
+	for {
+		if err := sh.lockDecided(ctx, h.Client); err != nil {
+			return err
+		}
+		holder := sh.sessions[h.Client]
+		overtaken := holder != nil && number < sh.arrivals[h.Client].entered
+		if holder == nil || !overtaken && !g.cfg.RejectTwins {
+			sh.takeLocked(h.Client)
+			sh.mu.Unlock()
+			return nil
+		}
+		sh.mu.Unlock()
+		if overtaken {
+			return ErrOvertaken
+		}
+		if err := g.holds(ctx, holder); err != nil {
+			if CodeOf(err) == CodeIDInUse {
+				g.noteConflict(holder, h)
+			}
+			return err
+		}
 	}
-	holder := sh.sessions[h.Client]
-	twin := holder != nil && g.cfg.RejectTwins
-	overtaken := holder != nil && number < sh.arrivals[h.Client].entered
-	if !twin && !overtaken {
-		sh.takeLocked(h.Client)
-	}
-	sh.mu.Unlock()
-	switch {
-	case twin:
-		g.noteConflict(holder, h)
-		return IDInUse()
-	case overtaken:
-		return ErrOvertaken
-	}
-	return nil
 }
 
 // noteConflict notes that a connection has claimed the id of holder. No lock is held,
