@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +80,59 @@ func TestAnswersByHand(t *testing.T) {
 		return strings.Contains(s, `ack 2 reject "too late"`) && strings.Contains(s, `ack 1 ok ""`)
 	}); !ok {
 		t.Errorf("the device port saw:\n%s", log)
+	}
+}
+
+// One line too many bytes long does not end what is typed.
+func TestALongLineDoesNotEndTheInput(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	in := strings.NewReader(strings.Repeat("x", maxPayload+1) + "\nafter\nlast")
+	out, errs := newScreen(), newScreen()
+	ctx, leave := context.WithCancel(t.Context())
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, Program{In: in, Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "hand", "--ack", "never"})
+	}()
+	out.await(t, `sent +1  after`)
+	out.await(t, `sent +2  last`)
+	errs.await(t, `longer than 262144 bytes`)
+	leave()
+	<-code
+}
+
+func TestALineThatIsTooLongIsSkipped(t *testing.T) {
+	const limit = 5000 // beyond the reader's buffer
+	lines := func(text ...string) *bufio.Reader { return bufio.NewReader(strings.NewReader(strings.Join(text, ""))) }
+	full := strings.Repeat("x", limit)
+	for name, tc := range map[string]struct {
+		in   *bufio.Reader
+		want []string // of the lines, "long" for one that is skipped
+	}{
+		"short":       {lines("a\n\r\n", "b\r\n", "c"), []string{"a", "", "b", "c"}},
+		"at the end":  {lines("a\n"), []string{"a", ""}},
+		"at bound":    {lines(full, "\n", full, "\r\n", full), []string{full, full, full}},
+		"beyond it":   {lines(full, "x\n", "a\n", full, "x\r\n", "b\n", full, "x"), []string{"long", "a", "long", "b", "long"}},
+		"far beyond":  {lines(full, full, full, "\n", "a\n"), []string{"long", "a", ""}},
+		"of no bytes": {lines(), []string{""}},
+	} {
+		var got []string
+		var err error
+		for err == nil {
+			var line string
+			var long bool
+			if line, long, err = nextLine(tc.in, limit); long {
+				line = "long"
+			}
+			got = append(got, line)
+		}
+		if !slices.Equal(got, tc.want) || err != io.EOF {
+			t.Errorf("%s: read %.80q and %v, want %.80q", name, got, err, tc.want)
+		}
 	}
 }
 
