@@ -136,6 +136,7 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
 	sh.arrivals[s.client].entered = number
+	g.counts.connects.Add(1)
 	if old != nil {
 		through := old.through()
 		s.inherit(old.retire(true), through)
@@ -145,7 +146,6 @@ func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	} else {
 		s.inherit(g.hub.recallLocked(sh, s.client), 0)
 		g.hub.online.add(s.client)
-		g.counts.connects.Add(1)
 		sh.tallyLocked(s.client, came)
 	}
 	g.hub.suspects.remove(s.client)

@@ -433,6 +433,9 @@ func TestTakeoverWithGrowingDelay(t *testing.T) {
 		if last < 30*time.Second {
 			t.Errorf("six quick takeovers lead to a delay of only %v", last)
 		}
+		if s := g.Stats(); s.Connects != 7 || s.Takeovers != 6 || s.Connects != s.Disconnects+uint64(s.Online) {
+			t.Errorf("%d registrations with %d takeovers, %d ends and %d online; want 7, 6, 6 and 1", s.Connects, s.Takeovers, s.Disconnects, s.Online)
+		}
 		// The device's verdict on the replaced connection is still true.
 		old.Ack(old.Transmissions()[0], gateway.AckOK, nil)
 		time.Sleep(time.Second)
