@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/longwire/longwire/protocol"
 )
@@ -160,6 +163,58 @@ func TestAskedAfterReconnect(t *testing.T) {
 	out.await(t, `asked +1  reject`)
 	cancel()
 	<-code
+}
+
+// A gateway that cannot store a line is asked less and less often (SPEC §2.2).
+func TestRetryLaterWaitsLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		var came []time.Duration // since the answer before
+		var again []bool
+		go func() {
+			s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
+			defer close(done)
+			go readInto(ours, in, done)
+			last := time.Now()
+			for p := range in {
+				s.Receive(time.Now(), p)
+				for e, ok := s.Next(); ok; e, ok = s.Next() {
+					switch e.Kind {
+					case protocol.KindRegister:
+						s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
+					case protocol.KindData:
+						came, again, last = append(came, time.Since(last)), append(again, e.Dup), time.Now()
+						if len(came) < 20 {
+							_ = s.AckData(time.Now(), e.Seq, protocol.AckRetry, nil)
+						}
+					}
+				}
+				b := s.AppendOutput(nil)
+				_, _ = ours.Write(b)
+				s.Flushed(time.Now(), len(b))
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		d := newDevice(deviceConfig{dialect: protocol.V2, protocol: &protocol.Config{}, report: func(deviceEvent) {},
+			dial: func(context.Context, string) (net.Conn, error) { return theirs, nil }}, "hand")
+		go d.run(ctx)
+		d.commands <- command{uplink: []byte("one")}
+		time.Sleep(200 * time.Second)
+		cancel()
+		<-d.ended
+		ours.Close()
+		synctest.Wait()
+		want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !slices.Equal(came, want) {
+			t.Errorf("the line came after pauses of %v, want %v", came, want)
+		}
+		if len(again) == 0 || again[0] || slices.Contains(again[1:], false) {
+			t.Errorf("marked as sent before: %v, want all but the first", again)
+		}
+	})
 }
 
 func TestParseTyped(t *testing.T) {

@@ -53,7 +53,7 @@ type deviceConfig struct {
 // deviceEvent is one event of a device's life.
 type deviceEvent struct {
 	client string
-	kind   string // connected, groups, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
+	kind   string // connected, groups, received, asked, answered, sent, later, stored, refused, ignored, closed, left, retrying
 	seq    string
 	text   string
 	again  bool // received: the server has marked it as sent before
@@ -84,6 +84,16 @@ type uplink struct {
 	seq     uint64
 	payload []byte
 	sent    bool // on the current connection
+	again   bool // it was sent before
+	// After an answer retry later: the pause that follows it, and its end.
+	pause     time.Duration
+	notBefore time.Time
+}
+
+// later begins the pause after an answer retry later. It grows with each (SPEC §2.2).
+func (u *uplink) later(now time.Time) {
+	u.pause = min(max(2*u.pause, time.Second), time.Minute)
+	u.sent, u.notBefore = false, now.Add(u.pause)
 }
 
 // answer is a message that waits for the device's answer.
