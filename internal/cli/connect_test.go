@@ -217,6 +217,46 @@ func TestRetryLaterWaitsLonger(t *testing.T) {
 	})
 }
 
+// A gateway that accepts a device and loses it at once is not asked more often than one
+// that does not answer, and not before the time that it has named.
+func TestReconnectsGrowRarer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const named = time.Second
+		dials, early := 0, 0
+		var lost time.Time
+		d := newDevice(deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
+			dial: func(context.Context, string) (net.Conn, error) {
+				if dials++; time.Since(lost) < named {
+					early++
+				}
+				ours, theirs := net.Pipe()
+				go func() {
+					s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
+					defer close(done)
+					go readInto(ours, in, done)
+					s.Receive(time.Now(), <-in)
+					s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
+					s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
+					_, _ = ours.Write(s.AppendOutput(nil))
+					lost = time.Now()
+					ours.Close()
+				}()
+				return theirs, nil
+			}}, "hand")
+		ctx, cancel := context.WithCancel(t.Context())
+		go d.run(ctx)
+		time.Sleep(5 * time.Minute)
+		cancel()
+		<-d.ended
+		if dials < 10 || dials > 50 {
+			t.Errorf("%d connections in 5 minutes, want some 20", dials)
+		}
+		if early > 0 {
+			t.Errorf("%d of %d connections came within the named time", early, dials)
+		}
+	})
+}
+
 func TestParseTyped(t *testing.T) {
 	for _, tt := range []struct {
 		line   string

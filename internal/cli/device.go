@@ -32,6 +32,8 @@ const (
 	maxWaiting = 1000
 	minBackoff = 500 * time.Millisecond
 	maxBackoff = 30 * time.Second
+	// settledAfter is how long a connection must live to reset the pause (SPEC §7.4).
+	settledAfter = 30 * time.Second
 )
 
 // deviceConfig is the same for all devices of one command.
@@ -122,11 +124,12 @@ func (e errClosed) Error() string { return "disconnected: " + closeText(e.Close)
 func (d *device) run(ctx context.Context) error {
 	defer close(d.ended)
 	for failures := 0; ; {
+		began := time.Now()
 		registered, err := d.connectOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if registered {
+		if registered && time.Since(began) >= settledAfter {
 			failures = 0
 		}
 		failures++
@@ -134,7 +137,7 @@ func (d *device) run(ctx context.Context) error {
 		if !d.reconnect || !closed.Code.Reconnect() {
 			return err
 		}
-		pause := max(closed.RetryAfter, backoff(failures))
+		pause := closed.RetryAfter + backoff(failures)
 		d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(err.Error()), pause.Round(10*time.Millisecond)))
 		select {
 		case <-time.After(pause):
