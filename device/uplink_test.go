@@ -68,9 +68,9 @@ func TestRetryLaterWaitsLonger(t *testing.T) {
 				p.lose()
 				p = <-g.conns
 			}
-			time.Sleep(time.Until(due) - 1)
+			time.Sleep(time.Until(due) - time.Nanosecond)
 			p.want()
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			p.want("data one")
 		}
 	})
