@@ -25,8 +25,8 @@ type Stats struct {
 	Settled        map[string]uint64 `json:"settled" validate:"required"`                       // deliveries that became final, by state; for a tenant acked, rejected and failed
 	LateAcks       *uint64           `json:"late_acks,omitempty"`                               // answers after that
 	Uplinks        uint64            `json:"uplinks" validate:"required"`                       // payloads from devices
-	Connects       uint64            `json:"connects" validate:"required"`                      // registrations; those of a tenant include its takeovers
-	Takeovers      *uint64           `json:"takeovers,omitempty"`                               // registrations that replaced a connection
+	Connects       uint64            `json:"connects" validate:"required"`                      // registrations
+	Takeovers      *uint64           `json:"takeovers,omitempty"`                               // registrations among these that replaced a connection
 	Disconnects    map[string]uint64 `json:"disconnects,omitempty"`                             // connections that ended, by reason
 	EventStreams   *int64            `json:"event_streams,omitempty"`                           // callers that wait for events
 	Rates          Rates             `json:"rates" validate:"required"`                         // a second, over the last minute

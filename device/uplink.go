@@ -18,8 +18,11 @@ type RejectedError struct{ Reason string }
 func (e *RejectedError) Error() string { return "device: uplink rejected: " + e.Reason }
 
 const (
-	maxUplinks  = 1024        // that wait to be acked
-	uplinkPause = time.Second // before an uplink that the gateway could not store is sent again
+	maxUplinks = 1024 // that wait to be acked
+	// An uplink that the gateway could not store is sent again after firstPause. Each
+	// further answer retry later doubles the pause, up to longestPause.
+	firstPause   = time.Second
+	longestPause = time.Minute
 )
 
 // uplink is one payload on its way to the gateway.
@@ -29,7 +32,8 @@ type uplink struct {
 	inFlight  bool // in the session's window
 	sent      bool // at least once, so the gateway may have it
 	notBefore time.Time
-	done      chan error // capacity 1
+	pause     time.Duration // before notBefore; 0 without an answer retry later
+	done      chan error    // capacity 1
 }
 
 // Send passes payload to the gateway. It returns nil if and only if the gateway
@@ -131,7 +135,8 @@ func (c *Client) uplinkAcked(e protocol.Event) {
 	default:
 		for _, u := range c.uplinks {
 			if u.seq == e.Seq {
-				u.inFlight, u.notBefore = false, time.Now().Add(uplinkPause)
+				u.pause = min(max(2*u.pause, firstPause), longestPause)
+				u.inFlight, u.notBefore = false, time.Now().Add(u.pause)
 			}
 		}
 	}

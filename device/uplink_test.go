@@ -38,7 +38,7 @@ func TestSend(t *testing.T) {
 			}
 			p.want("data two")
 			p.ack(second, protocol.AckRetry, "")
-			time.Sleep(uplinkPause)
+			time.Sleep(firstPause)
 			p.want("data two")
 			p.ack(second, protocol.AckReject, "not you")
 			if err := <-sent; err == nil || err.Error() != "device: uplink rejected: not you" {
@@ -50,6 +50,30 @@ func TestSend(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A gateway whose disk is full is asked less and less often (SPEC §2.2), also over
+// connections.
+func TestRetryLaterWaitsLonger(t *testing.T) {
+	run(t, Config{}, func(t *testing.T, g *gateway, c *Client) {
+		p := <-g.conns
+		go c.Send(t.Context(), []byte("one"))
+		synctest.Wait()
+		seq, _ := p.lastData()
+		p.want("data one")
+		for n, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			due := time.Now().Add(pause * time.Second)
+			p.ack(seq, protocol.AckRetry, "")
+			if synctest.Wait(); n == 2 {
+				p.lose()
+				p = <-g.conns
+			}
+			time.Sleep(time.Until(due) - time.Nanosecond)
+			p.want()
+			time.Sleep(time.Nanosecond)
+			p.want("data one")
+		}
+	})
 }
 
 func TestSendReturnsNilOnlyWhenAckedOk(t *testing.T) {

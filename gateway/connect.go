@@ -14,12 +14,15 @@ import (
 // Connect checks id and credentials and reserves the client's place in the hub.
 // Then one event registers the client in the store, which may refuse it. Only
 // after that does Connect close another connection with the id (takeover). With
-// Config.RejectTwins it refuses the registration if the id is connected. A second
-// registration of the id waits until the first is decided.
+// Config.RejectTwins it refuses the registration if the device that has the id is still
+// there: the registration waits for its answer, for ProbeTime at most. A second
+// registration of the id waits until the first is decided. A registration whose
+// credentials took so long that a later one of the id has become the live session is
+// refused: its connection is the older one.
 //
 // Errors: CodeValidation (not a client id, or a record beyond its bounds),
 // CodeUnauthorized, CodeBlocked, CodeTooManyClients, CodeEventsFull, CodeIDInUse, CodeDraining,
-// CodeUnavailable. An
+// CodeUnavailable, and ErrOvertaken. An
 // error leaves the other connection, the client's record and its queue as they
 // were; after CodeUnavailable the record may also be the registered one.
 func (g *Gateway) Connect(ctx context.Context, h Hello, link Link) (*Session, Welcome, error) {
@@ -35,11 +38,13 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 	if !h.Client.Valid() {
 		return nil, Welcome{}, errNotClientID
 	}
+	number := g.hub.arrive(h.Client)
+	defer g.hub.leave(h.Client)
 	grant, err := g.authenticate(ctx, h)
 	if err != nil {
 		return nil, Welcome{}, err
 	}
-	if err := g.reserve(ctx, &h); err != nil {
+	if err := g.reserve(ctx, &h, number); err != nil {
 		return nil, Welcome{}, err
 	}
 	defer g.hub.giveBack(h.Client)
@@ -64,7 +69,7 @@ func (g *Gateway) connect(ctx context.Context, h Hello, link Link) (*Session, We
 		s.ask(h.AskThrough)
 	}
 	g.counts.claimed(h, w)
-	g.enter(s, &h, grant.Credential)
+	g.enter(s, &h, number, grant.Credential)
 	g.checkAgain(s, grant.Credential)
 	return s, w, nil
 }
@@ -84,24 +89,37 @@ func (g *Gateway) authenticate(ctx context.Context, h Hello) (Grant, error) {
 	return Grant{}, &Error{Code: CodeUnauthorized, Message: "the device may not register", Cause: err}
 }
 
-// reserve takes the client's place in the hub for a registration, until giveBack.
-// It waits for a registration under way. Errors: CodeIDInUse, CodeUnavailable.
-func (g *Gateway) reserve(ctx context.Context, h *Hello) error {
+// ErrOvertaken refuses a registration because a connection whose REGISTER came later
+// has the id.
+var ErrOvertaken = errors.New("a later registration of the id has been decided first")
+
+// reserve takes the client's place in the hub for the registration with this number,
+// until giveBack. It waits for a registration under way. Errors: CodeIDInUse,
+// CodeUnavailable, ErrOvertaken.
+func (g *Gateway) reserve(ctx context.Context, h *Hello, number uint64) error {
 	sh := g.hub.shard(h.Client)
-	if err := sh.lockDecided(ctx, h.Client); err != nil {
-		return err
+	for {
+		if err := sh.lockDecided(ctx, h.Client); err != nil {
+			return err
+		}
+		holder := sh.sessions[h.Client]
+		overtaken := holder != nil && number < sh.arrivals[h.Client].entered
+		if holder == nil || !overtaken && !g.cfg.RejectTwins {
+			sh.takeLocked(h.Client)
+			sh.mu.Unlock()
+			return nil
+		}
+		sh.mu.Unlock()
+		if overtaken {
+			return ErrOvertaken
+		}
+		if err := g.holds(ctx, holder); err != nil {
+			if CodeOf(err) == CodeIDInUse {
+				g.noteConflict(holder, h)
+			}
+			return err
+		}
 	}
-	holder := sh.sessions[h.Client]
-	refused := holder != nil && g.cfg.RejectTwins
-	if !refused {
-		sh.takeLocked(h.Client)
-	}
-	sh.mu.Unlock()
-	if refused {
-		g.noteConflict(holder, h)
-		return IDInUse()
-	}
-	return nil
 }
 
 // noteConflict notes that a connection has claimed the id of holder. No lock is held,
@@ -111,12 +129,14 @@ func (g *Gateway) noteConflict(holder *Session, h *Hello) {
 	g.conflicts.note(h.Client, now, claimOf(holder), Claim{Remote: h.Remote, Dialect: h.Dialect, At: now.Round(0)})
 }
 
-// enter makes s the client's live session and closes the one before. The caller
-// has reserved the client's place.
-func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
+// enter makes s the client's live session and closes the one before. number is that of
+// its REGISTER. The caller has reserved the client's place.
+func (g *Gateway) enter(s *Session, h *Hello, number uint64, c Credential) {
 	sh := g.hub.shard(s.client)
 	sh.mu.Lock()
 	old := sh.sessions[s.client]
+	sh.arrivals[s.client].entered = number
+	g.counts.connects.Add(1)
 	if old != nil {
 		through := old.through()
 		s.inherit(old.retire(true), through)
@@ -126,7 +146,6 @@ func (g *Gateway) enter(s *Session, h *Hello, c Credential) {
 	} else {
 		s.inherit(g.hub.recallLocked(sh, s.client), 0)
 		g.hub.online.add(s.client)
-		g.counts.connects.Add(1)
 		sh.tallyLocked(s.client, came)
 	}
 	g.hub.suspects.remove(s.client)

@@ -113,6 +113,7 @@ type Gateway struct {
 	closes      lastCloses
 	conflicts   conflicts
 	probes      probes
+	twins       atomic.Int32 // registrations in holds
 	mail        atomic.Int64 // bytes in the sessions' mailboxes
 	notes       atomic.Int64 // deliveries that have notes
 	ends        sentEnds

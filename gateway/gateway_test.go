@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -432,6 +433,9 @@ func TestTakeoverWithGrowingDelay(t *testing.T) {
 		if last < 30*time.Second {
 			t.Errorf("six quick takeovers lead to a delay of only %v", last)
 		}
+		if s := g.Stats(); s.Connects != 7 || s.Takeovers != 6 || s.Connects != s.Disconnects+uint64(s.Online) {
+			t.Errorf("%d registrations with %d takeovers, %d ends and %d online; want 7, 6, 6 and 1", s.Connects, s.Takeovers, s.Disconnects, s.Online)
+		}
 		// The device's verdict on the replaced connection is still true.
 		old.Ack(old.Transmissions()[0], gateway.AckOK, nil)
 		time.Sleep(time.Second)
@@ -453,16 +457,64 @@ func TestTakeoverWithGrowingDelay(t *testing.T) {
 	})
 }
 
+// A twin is refused if the device that has the id is still there. One that has lost its
+// network comes back before the gateway misses it, and must not be asked to stay away.
 func TestRejectTwins(t *testing.T) {
+	endsAfter := func(d time.Duration) func(*gatewaytest.Link) bool {
+		return func(l *gatewaytest.Link) bool {
+			time.AfterFunc(d, func() { l.Disconnect(gateway.ReasonHeartbeatTimeout) })
+			return true
+		}
+	}
+	for name, tc := range map[string]struct {
+		holder func(*gatewaytest.Link) bool
+		code   gateway.Code
+		after  time.Duration
+	}{
+		"it answers":             {attentive, gateway.CodeIDInUse, 0},
+		"it cannot be asked":     {nil, gateway.CodeIDInUse, gateway.ProbeTime},
+		"it is given up":         {endsAfter(time.Second), "", time.Second},
+		"it still has the grace": {endsAfter(2 * time.Second), gateway.CodeUnavailable, gateway.ProbeTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, gateway.Config{RejectTwins: true}, func(t *testing.T, g *gateway.Gateway) {
+				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{Probe: tc.holder})
+				time.Sleep(time.Second)
+				began := time.Now()
+				_, err := gatewaytest.TryConnect(t, g, "a", gatewaytest.Options{})
+				if took := time.Since(began); gateway.CodeOf(err) != tc.code || took != tc.after {
+					t.Errorf("a twin: %v after %v, want %q after %v", err, took, tc.code, tc.after)
+				}
+				if n := len(g.Claims("a")); (n > 0) != (tc.code == gateway.CodeIDInUse) {
+					t.Errorf("%d claims of the id", n)
+				}
+				if tc.code == gateway.CodeUnavailable {
+					time.Sleep(time.Second)
+					gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+				}
+				if len(l.Closes()) != 0 {
+					t.Error("the first connection was closed")
+				}
+			})
+		})
+	}
+}
+
+// Registrations that wait for an answer leave room for others.
+func TestFewRegistrationsWaitForTheDeviceWithTheirID(t *testing.T) {
 	bubble(t, gateway.Config{RejectTwins: true}, func(t *testing.T, g *gateway.Gateway) {
-		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
-		_, _, err := g.Connect(context.Background(), gateway.Hello{Client: "a"}, gatewaytest.NewLink(gatewaytest.Options{}))
-		if gateway.CodeOf(err) != gateway.CodeIDInUse {
-			t.Errorf("a twin: %v", err)
+		gatewaytest.Connect(t, g, "a", gatewaytest.Options{Probe: mute})
+		var waiting sync.WaitGroup
+		for range 256 {
+			waiting.Go(func() { gatewaytest.TryConnect(t, g, "a", gatewaytest.Options{}) })
 		}
-		if len(l.Closes()) != 0 {
-			t.Error("the first connection was closed")
+		synctest.Wait()
+		began := time.Now()
+		_, err := gatewaytest.TryConnect(t, g, "a", gatewaytest.Options{})
+		if took := time.Since(began); gateway.CodeOf(err) != gateway.CodeUnavailable || took != 0 {
+			t.Errorf("one more: %v after %v, want CodeUnavailable at once", err, took)
 		}
+		waiting.Wait()
 	})
 }
 
@@ -591,7 +643,9 @@ func TestForgetWhileItRegisters(t *testing.T) {
 		for range 4 {
 			running.Go(func() {
 				for range 50 {
-					gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+					if _, err := gatewaytest.TryConnect(t, g, "a", gatewaytest.Options{}); err != nil && !errors.Is(err, gateway.ErrOvertaken) {
+						t.Error(err)
+					}
 				}
 			})
 			running.Go(func() {

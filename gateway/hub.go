@@ -33,6 +33,8 @@ type hubShard struct {
 	// one at a time. The channel is closed when the registration is decided; it
 	// is nil if no other registration waits.
 	places map[ClientID]chan struct{}
+	// arrivals has an entry for each client with a REGISTER that is not answered yet.
+	arrivals map[ClientID]*arrivals
 	// leaving has the live sessions whose end a caller waits for. The channel is closed
 	// when the session is no longer the live one. Nil without callers.
 	leaving map[*Session]chan struct{}
@@ -82,6 +84,43 @@ func (h *hub) session(id ClientID) *Session {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.sessions[id]
+}
+
+// arrivals numbers the REGISTERs of one client that are not answered yet, because their
+// credentials may be checked in another order than they came. The shard's lock guards it.
+type arrivals struct {
+	underWay int
+	last     uint64 // number of the one that came last
+	entered  uint64 // number of the one that is the live session; 0 if that came before all of these
+}
+
+// arrive numbers a REGISTER of the client. The caller calls leave when it is answered.
+func (h *hub) arrive(id ClientID) (number uint64) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	a := sh.arrivals[id]
+	if a == nil {
+		if sh.arrivals == nil {
+			sh.arrivals = make(map[ClientID]*arrivals)
+		}
+		a = new(arrivals)
+		sh.arrivals[id] = a
+	}
+	a.underWay++
+	a.last++
+	return a.last
+}
+
+// leave reports that a REGISTER is answered.
+func (h *hub) leave(id ClientID) {
+	sh := h.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	a := sh.arrivals[id]
+	if a.underWay--; a.underWay == 0 {
+		delete(sh.arrivals, id)
+	}
 }
 
 // lockDecided locks the shard when no registration of the client is under way. If it

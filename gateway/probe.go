@@ -62,13 +62,22 @@ func (g *Gateway) Probe(ctx context.Context, id ClientID, by string) (Probed, er
 	if s == nil {
 		return g.probes.count(Probed{Presence: Offline}), nil
 	}
+	p, err := g.probe(ctx, s, by)
+	if err != nil {
+		return Probed{}, err
+	}
+	return g.probes.count(p), nil
+}
+
+// probe is Probe for a session.
+func (g *Gateway) probe(ctx context.Context, s *Session, by string) (Probed, error) {
 	p, err := g.probes.share(s, by)
 	if err != nil {
 		return Probed{}, err
 	}
 	select {
 	case <-p.done:
-		return g.probes.count(p.result), nil
+		return p.result, nil
 	case <-ctx.Done():
 		return Probed{}, fmt.Errorf("wait for the probe of a client: %w", ctx.Err())
 	}

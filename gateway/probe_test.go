@@ -15,6 +15,12 @@ import (
 // mute is a device that can be asked, and does not answer by itself.
 func mute(*gatewaytest.Link) bool { return true }
 
+// attentive is a device that answers at once.
+func attentive(l *gatewaytest.Link) bool {
+	l.Session.Alive(time.Millisecond)
+	return true
+}
+
 func newProbed(t *testing.T) *gateway.Gateway {
 	t.Helper()
 	store := memstore.New(memstore.Options{})

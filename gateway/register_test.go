@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync/atomic"
@@ -176,6 +177,53 @@ func TestRegistrationsOfOneClientAreDecidedOneByOne(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The connection whose REGISTER came last keeps the id, however long the credentials of
+// another one take: that one may have ended by then.
+func TestALaterRegistrationIsNotReplacedByAnEarlierOne(t *testing.T) {
+	taking := func(d string) gatewaytest.Options {
+		return gatewaytest.Options{Hello: gateway.Hello{Token: d, Labels: map[string]string{"took": d}}}
+	}
+	slow := func(_ context.Context, h gateway.Hello) (gateway.Grant, error) {
+		took, err := time.ParseDuration(h.Token)
+		time.Sleep(took)
+		return gateway.Grant{}, err
+	}
+	gated(t, gateway.Config{Authenticate: slow}, func(t *testing.T, g *gateway.Gateway, _ *gateStore) {
+		earlier := func(took string) chan error {
+			done := make(chan error, 1)
+			go func() {
+				_, err := gatewaytest.TryConnect(t, g, "a", taking(took))
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		first, second := earlier("3s"), earlier("2s")
+		last := gatewaytest.Connect(t, g, "a", taking("1s"))
+		for _, done := range []chan error{second, first} {
+			if err := <-done; !errors.Is(err, gateway.ErrOvertaken) {
+				t.Errorf("an earlier registration: %v, want ErrOvertaken", err)
+			}
+		}
+		if c := last.Closes(); len(c) != 0 {
+			t.Errorf("the connection that registered last was closed: %+v", c)
+		}
+		if c, err := g.Client("a"); err != nil || c.Reported["took"] != "1s" {
+			t.Errorf("reported %v (%v), want that of the last registration", c.Reported, err)
+		}
+		// It loses the id to a connection that came after it, and that one leaves it to any.
+		early := earlier("2s")
+		after := gatewaytest.Connect(t, g, "a", taking("1s"))
+		if c := last.Closes(); len(c) != 1 {
+			t.Errorf("closes %+v, want the takeover", c)
+		}
+		after.Disconnect(gateway.ReasonConnectionLost)
+		if err := <-early; err != nil || !g.Online("a") {
+			t.Errorf("an earlier registration, with no connection left: %v, online %v", err, g.Online("a"))
+		}
+	})
 }
 
 // A connection is replaced when the registration holds, and not before.

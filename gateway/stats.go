@@ -33,9 +33,9 @@ type Stats struct {
 	// EventsRefused counts the refusals for a share of the event log, by kind of call.
 	EventsRefused map[string]uint64
 
-	Connects            uint64
-	Takeovers           uint64
-	Disconnects         uint64
+	Connects            uint64            // registrations
+	Takeovers           uint64            // registrations among these that replaced a connection
+	Disconnects         uint64            // sessions that ended
 	DisconnectsByReason map[string]uint64 // by close reason, others as "other"
 	Probes              map[string]uint64 // answers to probes by presence, and "refused"
 	EventsDropped       uint64            // events that left the ring before a subscriber read them
@@ -132,7 +132,7 @@ func (g *Gateway) UplinkCount() uint64 { return g.counts.uplinks.Load() }
 // cost.
 func (g *Gateway) Turnover() uint64 {
 	c := &g.counts
-	return c.connects.Load() + c.takeovers.Load() + c.disconnects.Load()
+	return c.connects.Load() + c.disconnects.Load()
 }
 
 // Stats returns a snapshot. Its cost is a walk over the windows of busy sessions.

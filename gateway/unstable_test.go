@@ -77,7 +77,7 @@ func TestTwoDevicesWithOneID(t *testing.T) {
 		}
 	}, gateway.Config{})
 	unstableWorld(t, func(t *testing.T, g *gateway.Gateway) {
-		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{})
+		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{Probe: attentive})
 		for range 3 {
 			if _, _, err := g.Connect(t.Context(), gateway.Hello{Client: "meter"}, nil); gateway.CodeOf(err) != gateway.CodeIDInUse {
 				t.Fatal(err)
@@ -97,7 +97,7 @@ func TestClaimsNameTheAddresses(t *testing.T) {
 	}
 	come := func(t *testing.T, g *gateway.Gateway, addr string) {
 		h := at(addr)
-		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{Hello: h, Remote: h.Remote})
+		gatewaytest.Connect(t, g, "meter", gatewaytest.Options{Hello: h, Remote: h.Remote, Probe: attentive})
 	}
 	claims := func(g *gateway.Gateway) (all []string) {
 		for _, c := range g.Claims("meter") {

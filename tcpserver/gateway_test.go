@@ -87,6 +87,7 @@ func TestRefusedRegistrations(t *testing.T) {
 		{errUnauthorized, "3501", "unauthorized"},
 		{&gateway.Error{Code: gateway.CodeBlocked, RetryAfter: time.Minute}, "3502 60000", "blocked"},
 		{&gateway.Error{Code: gateway.CodeIDInUse}, "3503", "id_in_use"},
+		{gateway.ErrOvertaken, "3001", "replaced"},
 		{&gateway.Error{Code: gateway.CodeTooManyClients}, "3005", "too_many_clients"},
 		{&gateway.Error{Code: gateway.CodeDraining}, "3000", "shutdown"},
 		{gateway.ErrUnavailable, "3005", "overloaded"},

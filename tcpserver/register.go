@@ -165,6 +165,9 @@ const longestRetry = time.Minute
 // an overload and no refusal: the device comes back.
 func refusal(err error) protocol.Close {
 	why := protocol.Close{Code: protocol.CloseOverloaded, Reason: protocol.ReasonOverloaded}
+	if errors.Is(err, gateway.ErrOvertaken) {
+		why = protocol.Close{Code: protocol.CloseReplaced, Reason: protocol.ReasonReplaced}
+	}
 	switch gateway.CodeOf(err) {
 	case gateway.CodeUnauthorized:
 		why = protocol.Close{Code: protocol.CloseUnauthorized, Reason: protocol.ReasonUnauthorized}

@@ -60,7 +60,7 @@ var refusedReasons = []string{
 	refusedRegisterRate, refusedRegisterRatePerIP, protocol.ReasonTLSRequired, protocol.ReasonProxyRequired,
 	protocol.ReasonShutdown, protocol.ReasonOverloaded, protocol.ReasonUnauthorized,
 	protocol.ReasonBlocked, protocol.ReasonIDInUse, protocol.ReasonBadRegister,
-	protocol.ReasonTooManyClients,
+	protocol.ReasonTooManyClients, protocol.ReasonReplaced,
 }
 
 // Kinds of acks without effect, the label values of Stats.StaleAcks.

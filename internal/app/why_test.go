@@ -254,13 +254,27 @@ func frozen(c *config.Config) {
 func proxied(c *config.Config) { c.TCP.ProxyTrusted = []string{"127.0.0.1", "::1"} }
 
 // from connects a device that speaks text, from an address and a port.
-func (s *scene) from(addr, want, id string) {
+func (s *scene) from(addr, want, id string) *line {
 	s.Helper()
 	d := dial(s.T, s.app, nil)
 	ip, port, _ := strings.Cut(addr, " ")
 	d.say(fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 %s 6666\r\nREGISTER %s\n", ip, port, id))
 	if got := d.hear(); !strings.HasPrefix(got, want) {
 		s.Fatalf("%s is answered %s, want %s", addr, got, want)
+	}
+	return d
+}
+
+// answers is the rest of a device's life: it answers questions for a sign of life.
+func (l *line) answers() {
+	for {
+		text, err := l.in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if text == "PING\n" {
+			_, _ = io.WriteString(l.nc, "PONG\n")
+		}
 	}
 }
 
@@ -726,7 +740,8 @@ var situations = []situation{
 		proxied(c)
 		c.TCP.DuplicateID = config.RejectDuplicate
 	}, begin: func(s *scene) {
-		s.from("192.0.2.7 40112", "REGISTERED", "truck-1")
+		holder := s.from("192.0.2.7 40112", "REGISTERED", "truck-1")
+		go holder.answers()
 		for _, addr := range []string{"198.51.100.9 53310", "198.51.100.9 53311"} {
 			s.from(addr, "CLOSE 3503", "truck-1")
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -317,13 +318,20 @@ func (fl *fleet) printLocked(ev deviceEvent) {
 
 // relay passes typed lines to the devices until ctx or the input ends.
 func (fl *fleet) relay(ctx context.Context) {
-	lines := bufio.NewScanner(fl.e.in)
-	lines.Buffer(make([]byte, 0, 4096), maxPayload+1)
-	for lines.Scan() {
-		if lines.Text() == "" {
+	in := bufio.NewReader(fl.e.in)
+	var line string
+	var err error
+	for err == nil {
+		var long bool
+		line, long, err = nextLine(in, maxPayload)
+		if long {
+			fmt.Fprintf(fl.e.err, "longwire: standard input: a line is longer than %d bytes, and is not sent\n", maxPayload)
 			continue
 		}
-		c := parseTyped(lines.Text(), fl.devices[0].ack == ackManual)
+		if line == "" {
+			continue
+		}
+		c := parseTyped(line, fl.devices[0].ack == ackManual)
 		for _, d := range fl.devices {
 			select {
 			case d.commands <- c: // waits while the device is not connected
@@ -333,8 +341,24 @@ func (fl *fleet) relay(ctx context.Context) {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 		fmt.Fprintf(fl.e.err, "longwire: standard input: %s\n", oneLine(err.Error()))
+	}
+}
+
+// nextLine reads a line without its end, LF or CRLF. It skips one of more than limit
+// bytes, and reports it as long. A last line may come with an error.
+func nextLine(in *bufio.Reader, limit int) (line string, long bool, err error) {
+	var b []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(b) <= limit { // what the line has beyond that is not kept
+			b = append(b, part...)
+		}
+		if err == nil || !errors.Is(err, bufio.ErrBufferFull) {
+			b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\r'})
+			return string(b), len(b) > limit, err
+		}
 	}
 }
 

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/longwire/longwire/protocol"
 )
@@ -81,6 +86,59 @@ func TestAnswersByHand(t *testing.T) {
 	}
 }
 
+// One line too many bytes long does not end what is typed.
+func TestALongLineDoesNotEndTheInput(t *testing.T) {
+	p, err := startDevicePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	in := strings.NewReader(strings.Repeat("x", maxPayload+1) + "\nafter\nlast")
+	out, errs := newScreen(), newScreen()
+	ctx, leave := context.WithCancel(t.Context())
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, Program{In: in, Out: out, Err: errs, Env: []string{}},
+			[]string{"connect", "--addr", p.listener.Addr().String(), "--id", "hand", "--ack", "never"})
+	}()
+	out.await(t, `sent +1  after`)
+	out.await(t, `sent +2  last`)
+	errs.await(t, `longer than 262144 bytes`)
+	leave()
+	<-code
+}
+
+func TestALineThatIsTooLongIsSkipped(t *testing.T) {
+	const limit = 5000 // beyond the reader's buffer
+	lines := func(text ...string) *bufio.Reader { return bufio.NewReader(strings.NewReader(strings.Join(text, ""))) }
+	full := strings.Repeat("x", limit)
+	for name, tc := range map[string]struct {
+		in   *bufio.Reader
+		want []string // of the lines, "long" for one that is skipped
+	}{
+		"short":       {lines("a\n\r\n", "b\r\n", "c"), []string{"a", "", "b", "c"}},
+		"at the end":  {lines("a\n"), []string{"a", ""}},
+		"at bound":    {lines(full, "\n", full, "\r\n", full), []string{full, full, full}},
+		"beyond it":   {lines(full, "x\n", "a\n", full, "x\r\n", "b\n", full, "x"), []string{"long", "a", "long", "b", "long"}},
+		"far beyond":  {lines(full, full, full, "\n", "a\n"), []string{"long", "a", ""}},
+		"of no bytes": {lines(), []string{""}},
+	} {
+		var got []string
+		var err error
+		for err == nil {
+			var line string
+			var long bool
+			if line, long, err = nextLine(tc.in, limit); long {
+				line = "long"
+			}
+			got = append(got, line)
+		}
+		if !slices.Equal(got, tc.want) || err != io.EOF {
+			t.Errorf("%s: read %.80q and %v, want %.80q", name, got, err, tc.want)
+		}
+	}
+}
+
 // A device that comes back answers questions as it has answered the messages.
 func TestAskedAfterReconnect(t *testing.T) {
 	p, err := startDevicePort()
@@ -105,6 +163,98 @@ func TestAskedAfterReconnect(t *testing.T) {
 	out.await(t, `asked +1  reject`)
 	cancel()
 	<-code
+}
+
+// A gateway that cannot store a line is asked less and less often (SPEC §2.2).
+func TestRetryLaterWaitsLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		var came []time.Duration // since the answer before
+		var again []bool
+		go func() {
+			s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
+			defer close(done)
+			go readInto(ours, in, done)
+			last := time.Now()
+			for p := range in {
+				s.Receive(time.Now(), p)
+				for e, ok := s.Next(); ok; e, ok = s.Next() {
+					switch e.Kind {
+					case protocol.KindRegister:
+						s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
+					case protocol.KindData:
+						came, again, last = append(came, time.Since(last)), append(again, e.Dup), time.Now()
+						if len(came) < 20 {
+							_ = s.AckData(time.Now(), e.Seq, protocol.AckRetry, nil)
+						}
+					}
+				}
+				b := s.AppendOutput(nil)
+				_, _ = ours.Write(b)
+				s.Flushed(time.Now(), len(b))
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		d := newDevice(deviceConfig{dialect: protocol.V2, protocol: &protocol.Config{}, report: func(deviceEvent) {},
+			dial: func(context.Context, string) (net.Conn, error) { return theirs, nil }}, "hand")
+		go d.run(ctx)
+		d.commands <- command{uplink: []byte("one")}
+		time.Sleep(200 * time.Second)
+		cancel()
+		<-d.ended
+		ours.Close()
+		synctest.Wait()
+		want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !slices.Equal(came, want) {
+			t.Errorf("the line came after pauses of %v, want %v", came, want)
+		}
+		if len(again) == 0 || again[0] || slices.Contains(again[1:], false) {
+			t.Errorf("marked as sent before: %v, want all but the first", again)
+		}
+	})
+}
+
+// A gateway that accepts a device and loses it at once is not asked more often than one
+// that does not answer, and not before the time that it has named.
+func TestReconnectsGrowRarer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const named = time.Second
+		dials, early := 0, 0
+		var lost time.Time
+		d := newDevice(deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
+			dial: func(context.Context, string) (net.Conn, error) {
+				if dials++; time.Since(lost) < named {
+					early++
+				}
+				ours, theirs := net.Pipe()
+				go func() {
+					s, in, done := protocol.NewServer(&protocol.Config{}, time.Now()), make(chan []byte), make(chan struct{})
+					defer close(done)
+					go readInto(ours, in, done)
+					s.Receive(time.Now(), <-in)
+					s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
+					s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
+					_, _ = ours.Write(s.AppendOutput(nil))
+					lost = time.Now()
+					ours.Close()
+				}()
+				return theirs, nil
+			}}, "hand")
+		ctx, cancel := context.WithCancel(t.Context())
+		go d.run(ctx)
+		time.Sleep(5 * time.Minute)
+		cancel()
+		<-d.ended
+		if dials < 10 || dials > 50 {
+			t.Errorf("%d connections in 5 minutes, want some 20", dials)
+		}
+		if early > 0 {
+			t.Errorf("%d of %d connections came within the named time", early, dials)
+		}
+	})
 }
 
 func TestParseTyped(t *testing.T) {

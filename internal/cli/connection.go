@@ -122,6 +122,12 @@ func (cn *connection) arm(t *time.Timer) {
 			next, ok = a.at, true
 		}
 	}
+	now := time.Now()
+	for _, u := range cn.uplinks {
+		if !u.sent && u.notBefore.After(now) && (!ok || u.notBefore.Before(next)) {
+			next, ok = u.notBefore, true
+		}
+	}
 	if !cn.leaving.IsZero() && (!ok || cn.leaving.Before(next)) {
 		next, ok = cn.leaving, true
 	}
@@ -276,17 +282,17 @@ func (cn *connection) sendUplinks(now time.Time) {
 	}
 	for i := range cn.uplinks {
 		u := &cn.uplinks[i]
-		if u.sent {
+		if u.sent || now.Before(u.notBefore) {
 			continue
 		}
-		if err := cn.session.Send(now, protocol.Data{Seq: u.seq, Payload: u.payload}); err != nil {
+		if err := cn.session.Send(now, protocol.Data{Seq: u.seq, Payload: u.payload, Dup: u.again}); err != nil {
 			if errors.Is(err, protocol.ErrTooLarge) {
 				cn.note("refused", seqText(u.seq, false), err.Error())
 				cn.uplinks = append(cn.uplinks[:i], cn.uplinks[i+1:]...)
 			}
 			return
 		}
-		u.sent = true
+		u.sent, u.again = true, true
 		cn.note("sent", seqText(u.seq, false), string(u.payload))
 	}
 }
@@ -297,7 +303,9 @@ func (cn *connection) uplinkAcked(ev protocol.Event) {
 			continue
 		}
 		if ev.Code == protocol.AckRetry {
-			cn.uplinks[i].sent = false
+			u := &cn.uplinks[i]
+			u.later(time.Now())
+			cn.note("later", seqText(u.seq, false), "the gateway cannot store it now; again in "+u.pause.String())
 			return
 		}
 		cn.uplinks = append(cn.uplinks[:i], cn.uplinks[i+1:]...)

@@ -32,6 +32,8 @@ const (
 	maxWaiting = 1000
 	minBackoff = 500 * time.Millisecond
 	maxBackoff = 30 * time.Second
+	// settledAfter is how long a connection must live to reset the pause (SPEC §7.4).
+	settledAfter = 30 * time.Second
 )
 
 // deviceConfig is the same for all devices of one command.
@@ -53,7 +55,7 @@ type deviceConfig struct {
 // deviceEvent is one event of a device's life.
 type deviceEvent struct {
 	client string
-	kind   string // connected, groups, received, asked, answered, sent, stored, refused, ignored, closed, left, retrying
+	kind   string // connected, groups, received, asked, answered, sent, later, stored, refused, ignored, closed, left, retrying
 	seq    string
 	text   string
 	again  bool // received: the server has marked it as sent before
@@ -84,6 +86,16 @@ type uplink struct {
 	seq     uint64
 	payload []byte
 	sent    bool // on the current connection
+	again   bool // it was sent before
+	// After an answer retry later: the pause that follows it, and its end.
+	pause     time.Duration
+	notBefore time.Time
+}
+
+// later begins the pause after an answer retry later. It grows with each (SPEC §2.2).
+func (u *uplink) later(now time.Time) {
+	u.pause = min(max(2*u.pause, time.Second), time.Minute)
+	u.sent, u.notBefore = false, now.Add(u.pause)
 }
 
 // answer is a message that waits for the device's answer.
@@ -112,11 +124,12 @@ func (e errClosed) Error() string { return "disconnected: " + closeText(e.Close)
 func (d *device) run(ctx context.Context) error {
 	defer close(d.ended)
 	for failures := 0; ; {
+		began := time.Now()
 		registered, err := d.connectOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if registered {
+		if registered && time.Since(began) >= settledAfter {
 			failures = 0
 		}
 		failures++
@@ -124,7 +137,7 @@ func (d *device) run(ctx context.Context) error {
 		if !d.reconnect || !closed.Code.Reconnect() {
 			return err
 		}
-		pause := max(closed.RetryAfter, backoff(failures))
+		pause := closed.RetryAfter + backoff(failures)
 		d.note("retrying", "", fmt.Sprintf("%s; again in %s", oneLine(err.Error()), pause.Round(10*time.Millisecond)))
 		select {
 		case <-time.After(pause):

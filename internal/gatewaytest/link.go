@@ -58,6 +58,15 @@ func FlushOnly(l *Link, p gateway.Transmission) { l.Sent(p) }
 // Connect registers a device; it is disconnected when the test ends.
 func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *Link {
 	t.Helper()
+	l, err := TryConnect(t, g, id, o)
+	if err != nil {
+		t.Fatalf("connect %s: %v", id, err)
+	}
+	return l
+}
+
+// TryConnect is Connect for a registration that may be refused.
+func TryConnect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) (*Link, error) {
 	l := NewLink(o)
 	o.Hello.Client = id
 	if o.Hello.Dialect == "" {
@@ -65,7 +74,7 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 	}
 	s, w, err := g.Connect(context.Background(), o.Hello, l)
 	if err != nil {
-		t.Fatalf("connect %s: %v", id, err)
+		return nil, err
 	}
 	l.mu.Lock()
 	l.Session, l.Welcome = s, w
@@ -77,7 +86,7 @@ func Connect(t testing.TB, g *gateway.Gateway, id gateway.ClientID, o Options) *
 	l.reacting.Go(l.run)
 	t.Cleanup(func() { l.Disconnect(gateway.ReasonConnectionLost) })
 	s.Start()
-	return l
+	return l, nil
 }
 
 // NewLink returns a link that is not registered.

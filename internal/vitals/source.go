@@ -23,7 +23,7 @@ func totalsOf(g *gateway.Gateway) Totals {
 	s := g.Stats()
 	return Totals{Online: s.Online, Queued: s.Store.Queued, Accepted: s.Accepted, Delivered: s.Delivered,
 		Acked: s.Settled[gateway.Acked] + s.OnlineAcked, Rejected: s.Settled[gateway.Rejected], Expired: s.Settled[gateway.Expired],
-		Failed: s.Settled[gateway.Failed], Uplinks: s.Uplinks, Connects: s.Connects + s.Takeovers, Disconnects: s.Disconnects,
+		Failed: s.Settled[gateway.Failed], Uplinks: s.Uplinks, Connects: s.Connects, Disconnects: s.Disconnects,
 		Acks: g.AckLatencies()}
 }
 

@@ -60,8 +60,11 @@ type CertificateFacts struct {
 
 // Answer is the hook's response. Allow is required.
 type Answer struct {
-	Allow     *bool `json:"allow"`
-	ExpiresIn int64 `json:"expires_in"` // seconds for which a yes holds, also for the connection; 0 = no end
+	Allow *bool `json:"allow"`
+	// ExpiresIn is the number of seconds for which a yes holds, also for the connection;
+	// nil = no end. Without a second left there is no yes: the time of a credential,
+	// rounded down, is 0 just before its end.
+	ExpiresIn *int64 `json:"expires_in"`
 }
 
 // hook asks the service, remembers answers, and does not call a service that fails.
@@ -285,15 +288,16 @@ const maxGrant = 100 * 365 * 24 * time.Hour
 
 func readAnswer(b []byte, now time.Time) (verdict, error) {
 	var a Answer
-	if json.Unmarshal(b, &a) != nil || a.Allow == nil || a.ExpiresIn < 0 {
-		return refused(MethodHook, ReasonHookFailed), errors.New(`an answer that is not {"allow":true|false,"expires_in":seconds}`)
-	}
-	if !*a.Allow {
+	err := json.Unmarshal(b, &a)
+	switch {
+	case err != nil || a.Allow == nil || *a.Allow && a.ExpiresIn != nil && *a.ExpiresIn < 1:
+		return refused(MethodHook, ReasonHookFailed), errors.New(`an answer that is not {"allow":true|false,"expires_in":seconds}, at least 1`)
+	case !*a.Allow:
 		return refused(MethodHook, ReasonDenied), nil
 	}
 	v := verdict{method: MethodHook, reason: ReasonAccepted, bound: true}
-	if a.ExpiresIn > 0 && a.ExpiresIn < int64(maxGrant/time.Second) {
-		v.expires = now.Add(time.Duration(a.ExpiresIn) * time.Second)
+	if a.ExpiresIn != nil && *a.ExpiresIn < int64(maxGrant/time.Second) {
+		v.expires = now.Add(time.Duration(*a.ExpiresIn) * time.Second)
 	}
 	return v, nil
 }

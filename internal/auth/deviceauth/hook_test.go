@@ -98,6 +98,10 @@ func TestHookDecides(t *testing.T) {
 	d.wantIn(hello("meter-2", ""), time.Time{})
 	s.answers(200, `{"allow":false}`)
 	d.wantOut(hello("meter-2", ""), MethodHook, ReasonDenied)
+	s.answers(200, `{"allow":false,"expires_in":0}`)
+	d.wantOut(hello("meter-2", ""), MethodHook, ReasonDenied)
+	s.answers(200, `{"allow":true,"expires_in":null}`)
+	d.wantIn(hello("meter-3", ""), time.Time{})
 	s.answers(403, `no`)
 	d.wantOut(hello("meter-2", ""), MethodHook, ReasonDenied)
 }
@@ -116,6 +120,7 @@ func TestHookFailsClosed(t *testing.T) {
 		"null":           {200, `{"allow":null}`},
 		"text":           {200, `{"allow":"true"}`},
 		"negative time":  {200, `{"allow":true,"expires_in":-1}`},
+		"no time":        {200, `{"allow":true,"expires_in":0}`},
 		"too large":      {200, `{"allow":true}` + strings.Repeat(" ", maxAnswer)},
 		"error":          {500, `{"allow":true}`},
 		"not found":      {404, `{"allow":true}`},
