@@ -60,6 +60,7 @@ type Engine struct {
 	backupMu  sync.Mutex // one backup at a time
 	sweepMu   sync.Mutex // one sweep at a time
 	sweeper   sweeper    // guarded by sweepMu
+	oldest    oldest
 	reclaimer reclaimer
 	stuck     stuck
 }

@@ -552,3 +552,30 @@ func (f *heldFile) wait() {
 
 func (f *heldFile) Sync() error     { f.wait(); return f.File.Sync() }
 func (f *heldFile) SyncData() error { f.wait(); return f.File.SyncData() }
+
+// While a sweep waits for the disk, the numbers of the store can still be read.
+func TestStatsDoNotWaitForASweep(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	for range 2 {
+		accept(t, e, "a")
+	}
+	fs.held.Store(true)
+	swept, stats := make(chan error, 1), make(chan gateway.StoreStats, 1)
+	go func() { swept <- e.Expire(time.Now().Add(2 * time.Hour)) }()
+	eventually(t, "the sweep's sync", func() bool { return fs.waiting.Load() > 0 })
+	go func() { stats <- e.Stats() }()
+	select {
+	case s := <-stats:
+		if s.Queued != 2 || s.OldestAt.IsZero() {
+			t.Errorf("%d are queued, the oldest since %v; want the 2 that are durable", s.Queued, s.OldestAt)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Stats waits for the sweep, which waits for the disk")
+	}
+	fs.held.Store(false)
+	close(fs.hold)
+	if err := <-swept; err != nil {
+		t.Error(err)
+	}
+}
