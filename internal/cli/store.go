@@ -146,8 +146,10 @@ gateway keeps accepting messages. It writes the copy itself, as its own user and
 its own view of the file system. On the data directory's file system the copy
 shares files and takes little space at first; copy it from there to another machine.
 
-The command also copies the hashes of API keys and device tokens, which are in files
-beside the store. Then it verifies the copy like "longwire store verify".`,
+The copy has the hashes of API keys and device tokens too, which are in files beside
+the store. Then the command verifies the copy like "longwire store verify". Without a
+gateway it reads the store and changes nothing in it, also if the disk is full or the
+store is of an older version.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
@@ -160,10 +162,7 @@ beside the store. Then it verifies the copy like "longwire store verify".`,
 		if err != nil {
 			return err
 		}
-		if err := backUp(cmd.Context(), cfg.Data.Dir, dest); err != nil {
-			return err
-		}
-		if err := copyCredentials(cfg, dest); err != nil {
+		if err := backUp(cmd.Context(), cfg, dest); err != nil {
 			return err
 		}
 		if check {
@@ -178,23 +177,17 @@ beside the store. Then it verifies the copy like "longwire store verify".`,
 
 // backUp asks the process that holds the directory for a backup, or makes it itself
 // if there is none.
-func backUp(ctx context.Context, dir, dest string) error {
+func backUp(ctx context.Context, cfg *config.Config, dest string) error {
+	dir := cfg.Data.Dir
 	err := askHolder(ctx, dir, "POST", "/backup", map[string]string{"dir": dest}, nil)
 	if !errors.Is(err, errNoHolder) {
 		return err
 	}
-	if err := engine.IsStore(engine.Options{Dir: dir}); err != nil {
-		return err
-	}
-	// Opening the store is a start-up: it first recovers from a crash.
-	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1})
+	err = engine.BackupStored(ctx, dest, engine.Options{Dir: dir}, func() error { return cfg.BackUpCredentials(dest) })
 	if errors.Is(err, engine.ErrLocked) {
 		return fmt.Errorf("%w, and its process does not answer on %s", err, filepath.Join(dir, adminSocket))
 	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.Backup(ctx, dest), s.Close())
+	return err
 }
 
 func (e *environ) storeRestore() *cobra.Command {
@@ -216,7 +209,7 @@ The command restores API keys and device tokens only if the gateway has none. Wi
 "quarantine". In both cases it lists the entries that are valid again, because some
 may have been revoked since the backup.
 
-An interrupted restore leaves no store; run it again.`,
+An interrupted restore leaves no store, or a complete one: run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
@@ -225,10 +218,8 @@ An interrupted restore leaves no store; run it again.`,
 		if err != nil {
 			return err
 		}
-		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}); err != nil {
-			return err
-		}
-		if err := e.restoreCredentials(cfg, args[0], withKeys); err != nil {
+		credentials := func() error { return e.restoreCredentials(cfg, args[0], withKeys) }
+		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}, credentials); err != nil {
 			return err
 		}
 		return e.verify(cfg.Data.Dir)

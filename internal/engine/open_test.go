@@ -295,7 +295,7 @@ func stores(t *testing.T) map[string]stored {
 	}
 	add("killed", treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data"))
 
-	if err := e.Backup(t.Context(), "backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup", nil); err != nil {
 		t.Fatal(err)
 	}
 	copied := tree{}

@@ -303,20 +303,20 @@ func TestBackupAndRestore(t *testing.T) {
 	l.mu.Lock()
 	before := l.copy()
 	l.mu.Unlock()
-	if err := e.Backup(t.Context(), "backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Backup(t.Context(), "backup"); err == nil {
+	if err := e.Backup(t.Context(), "backup", nil); err == nil {
 		t.Error("a backup overwrites another")
 	}
 	close(stop)
 	wait()
 	o := powerOptions(fs)
 	o.Dir = "restored"
-	if err := Restore("backup", o); err != nil {
+	if err := Restore("backup", o, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Restore("backup", o); err == nil {
+	if err := Restore("backup", o, nil); err == nil {
 		t.Error("a restore overwrites a store")
 	}
 	r := openTest(t, o)
