@@ -66,12 +66,12 @@ which is verified.`,
 		Args: cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d, err := dir()
 		if err != nil {
 			return err
 		}
-		return e.verify(d)
+		return e.verify(cmd.Context(), d)
 	}
 	e.outputFlag(cmd)
 	return cmd
@@ -79,8 +79,12 @@ which is verified.`,
 
 // verify checks a directory and shows the report. It returns errSilent if the store
 // is not sound.
-func (e *environ) verify(dir string) error {
-	r, err := engine.Verify(engine.Options{Dir: dir})
+func (e *environ) verify(ctx context.Context, dir string) error {
+	var r *engine.Report
+	err := unlessEnded(ctx, func() (err error) {
+		r, err = engine.Verify(engine.Options{Dir: dir})
+		return err
+	})
 	if err != nil {
 		return stopped(err)
 	}
@@ -91,6 +95,21 @@ func (e *environ) verify(dir string) error {
 		return errSilent
 	}
 	return nil
+}
+
+// unlessEnded returns what do returns, or an error as soon as a signal ends ctx. The
+// process then ends before do does: do leaves at any moment what can be done again.
+func unlessEnded(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	if ctx.Err() == nil {
+		go func() { done <- do() }()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.New("interrupted")
+	}
 }
 
 // stopped adds advice about a directory that is in use.
@@ -166,7 +185,7 @@ store is of an older version.`,
 			return err
 		}
 		if check {
-			return e.verify(dest)
+			return e.verify(cmd.Context(), dest)
 		}
 		return e.showPlace(dest)
 	}
@@ -213,16 +232,19 @@ An interrupted restore leaves no store, or a complete one: run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := settings()
 		if err != nil {
 			return err
 		}
 		credentials := func() error { return e.restoreCredentials(cfg, args[0], withKeys) }
-		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}, credentials); err != nil {
+		err = unlessEnded(cmd.Context(), func() error {
+			return engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}, credentials)
+		})
+		if err != nil {
 			return err
 		}
-		return e.verify(cfg.Data.Dir)
+		return e.verify(cmd.Context(), cfg.Data.Dir)
 	}
 	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "restore API keys and device tokens even if the gateway has some")
 	e.outputFlag(cmd)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -331,6 +332,28 @@ func TestStoreRebuildMarker(t *testing.T) {
 	if code, out, errs := inStore(t, dir, "repair --rebuild-marker"); code != exitOK || !strings.Contains(out, "marker.manifest.000001.MANIFEST-") ||
 		!strings.Contains(out, "10, with 10 deliveries queued") {
 		t.Errorf("rebuild = %d\n%s%s", code, out, errs)
+	}
+}
+
+// A signal ends each command at once: a large store takes minutes to read.
+func TestASignalEndsAStoreCommand(t *testing.T) {
+	dir := madeStore(t)
+	copied, back := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "back")
+	if code, out, errs := inStore(t, dir, "backup "+copied); code != exitOK {
+		t.Fatalf("backup = %d\n%s%s", code, out, errs)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, args := range []string{"verify --data-dir " + dir, "repair --data-dir " + dir, "restore " + copied + " --data-dir " + back,
+		"backup " + filepath.Join(t.TempDir(), "other") + " --data-dir " + dir} {
+		var out, errs bytes.Buffer
+		p := Program{In: strings.NewReader(""), Out: &out, Err: &errs, Env: []string{}}
+		if code := Main(ended, p, append([]string{"store"}, strings.Fields(args)...)); code != exitFailed || out.Len() > 0 {
+			t.Errorf("%s = %d\n%s%s, want it interrupted", args, code, &out, &errs)
+		}
+	}
+	if _, err := os.Stat(back); !os.IsNotExist(err) {
+		t.Errorf("a restore that was ended before it began has made its directory: %v", err)
 	}
 }
 
