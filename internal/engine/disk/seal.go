@@ -50,6 +50,8 @@ type sealFS struct {
 	quota  atomic.Int64 // bytes that tables may still take
 	logs   logFiles
 	listed []string // the directory, as it was listed while the database opened
+	// settled is true when the database, while it opens, has written its own OPTIONS.
+	settled atomic.Bool
 }
 
 // maxSealedTables bounds the tables in memory: a flush's worth and more. What
@@ -219,11 +221,18 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 
 // List seals when the database cannot list its directory again while it opens:
 // Pebble would close while one of its goroutines reads, which then panics.
+//
+// Until the database has written its OPTIONS it finds no earlier ones. They are for
+// people, but Pebble refuses a database whose OPTIONS it cannot parse.
 func (s *sealFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
-	switch {
-	case !s.strict.Load() || dir != s.dir:
+	if !s.strict.Load() || dir != s.dir {
 		return names, err
+	}
+	if !s.settled.Load() {
+		names = slices.DeleteFunc(names, isOptions)
+	}
+	switch {
 	case err == nil:
 		s.listed = slices.Clone(names)
 	case s.listed != nil:
@@ -269,8 +278,14 @@ func (s *sealFS) Link(old, name string) error {
 }
 
 func (s *sealFS) Rename(old, name string) error {
-	return s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+	err := s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+	if err == nil && isOptions(filepath.Base(name)) {
+		s.settled.Store(true)
+	}
+	return err
 }
+
+func isOptions(name string) bool { return strings.HasPrefix(name, "OPTIONS-") }
 
 // Remove never seals: a file that stays costs space only.
 func (s *sealFS) Remove(name string) error {
