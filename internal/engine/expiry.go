@@ -40,6 +40,7 @@ func (e *Engine) runDriver() {
 			return
 		case <-tick.C:
 		}
+		e.checkDirectory()
 		e.checkDisk()
 		e.checkStuck()
 		if e.failure.Load() != nil {

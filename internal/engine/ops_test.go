@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -577,5 +579,42 @@ func TestStatsDoNotWaitForASweep(t *testing.T) {
 	close(fs.hold)
 	if err := <-swept; err != nil {
 		t.Error(err)
+	}
+}
+
+// A store whose directory is moved away or replaced accepts nothing: nobody would find the
+// files. It goes on when the directory is back.
+func TestDirectoryThatIsMovedAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+	refused := func(what string) {
+		t.Helper()
+		eventually(t, what, func() bool { return e.Health() != nil })
+		if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+			t.Errorf("%s: a message is answered with %v", what, err)
+		}
+	}
+	accept(t, e, "a")
+	away := dir + ".away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	refused("the directory was moved away")
+
+	other, err := Open(Options{Dir: dir + ".other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Close(), os.Rename(dir+".other", dir)); err != nil {
+		t.Fatal(err)
+	}
+	refused("another store is in its place")
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(away, dir)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the directory is back", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	if got := e.Stats().Messages; got != 2 {
+		t.Errorf("%d messages are stored, want the 2 that were accepted", got)
 	}
 }
