@@ -618,3 +618,65 @@ func TestDirectoryThatIsMovedAway(t *testing.T) {
 		t.Errorf("%d messages are stored, want the 2 that were accepted", got)
 	}
 }
+
+// compactionFS counts the tables that compactions make.
+type compactionFS struct {
+	vfs.FS
+	made atomic.Int64
+}
+
+func (f *compactionFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if c == "pebble-compaction" {
+		f.made.Add(1)
+	}
+	return f.FS.Create(name, c)
+}
+
+// A compaction that meets a damaged table is tried again without end, but seldom: it
+// would wear out the disk and take a processor.
+func TestCompactionOfADamagedTableIsTriedSeldom(t *testing.T) {
+	fs := &compactionFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	rng := rand.New(rand.NewPCG(3, 1))
+	flushed := func() {
+		t.Helper()
+		for range 16 {
+			m := message("a")
+			m.Payload = make([]byte, 3<<10)
+			for i := range m.Payload {
+				m.Payload[i] = byte(rng.Uint32())
+			}
+			if _, err := e.Accept(context.Background(), m); gateway.CodeOf(err) == gateway.CodeUnavailable {
+				return
+			}
+		}
+		if err := e.inst.DB.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flushed()
+	var damaged string
+	for _, name := range storedFiles(t, fs) {
+		if info, err := fs.Stat(name); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > 32<<10 {
+			damaged = name
+		}
+	}
+	b, err := fs.FS.(*vfs.MemFS).UnsafeGetFileDataBuffer(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 4
+	for range 20 {
+		flushed()
+	}
+	eventually(t, "a compaction meets the damage", func() bool { return e.Health() != nil })
+	before := fs.made.Load()
+	for end := time.After(time.Second); fs.made.Load() < before+20; {
+		select {
+		case <-end:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Errorf("%d tables were made within a second", fs.made.Load()-before)
+}

@@ -22,6 +22,10 @@ var errSealed = errors.New("file system sealed after a failed write")
 // compaction, so that a full disk does not cost a whole core.
 const tableRetryDelay = 50 * time.Millisecond
 
+// damagedDelay is the least time between two attempts to merge tables of which one is
+// damaged. Pebble tries it again at once, without end.
+const damagedDelay = 10 * time.Second
+
 // sealFS stands between one open database and the disk. When a write that the
 // database cannot take back fails (write-ahead log, manifest, directory), it is
 // sealed: that write and all later ones report success and do nothing, new
@@ -50,6 +54,8 @@ type sealFS struct {
 	quota  atomic.Int64 // bytes that tables may still take
 	logs   logFiles
 	listed []string // the directory, as it was listed while the database opened
+	// damaged is true when a file is known to be damaged.
+	damaged atomic.Bool
 	// settled is true when the database, while it opens, has written its own OPTIONS.
 	settled atomic.Bool
 }
@@ -244,7 +250,20 @@ func (s *sealFS) List(dir string) ([]string, error) {
 
 func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
 	s.settle(name)
+	if cat == categoryCompaction {
+		s.slowDown()
+	}
 	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
+}
+
+// categoryCompaction is what Pebble calls the tables that a compaction makes.
+const categoryCompaction = "pebble-compaction"
+
+// slowDown waits if a file is damaged, until the database closes or is given up.
+func (s *sealFS) slowDown() {
+	for end := time.Now().Add(damagedDelay); s.damaged.Load() && !s.strict.Load() && s.cause.Load() == nil && time.Now().Before(end); {
+		time.Sleep(tableRetryDelay)
+	}
 }
 
 // settle syncs the directory before a marker is made or removed. The manifest
