@@ -61,6 +61,17 @@ func TestFullDiskIsA503ThatHeals(t *testing.T) {
 	t.Run("below the minimum", func(t *testing.T) { fullDisk(t, 12<<20, "16MiB") })
 }
 
+// With data.min_free 0 the disk may be used up to its end.
+func TestMinFreeOf0IsNoMinimum(t *testing.T) {
+	disk := tinyDisk(t, 256)
+	fillUp(t, disk, 16<<20) // less than a tenth of the disk
+	s := serve(t, "", filepath.Join(disk, "data"), "--data-min-free", "0")
+	p := &bulkPusher{s: s, payload: "x", accepted: map[string]string{}}
+	if n := p.until(t, 4, 202); n != 4 {
+		t.Errorf("%d of 4 pushes are accepted although there is room and no minimum", n)
+	}
+}
+
 // fullDisk leaves so much of the disk free; minFree is the least that the
 // gateway wants.
 func fullDisk(t *testing.T, left uint64, minFree string) {

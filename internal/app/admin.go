@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/longwire/longwire/gateway"
+	"github.com/longwire/longwire/internal/engine"
 )
 
 // adminSocket is the name of a Unix-domain socket in the data directory. It serves
@@ -27,7 +28,7 @@ const maxAdminBody = 16 << 10
 
 // backuper is a store that can be copied while it serves writes.
 type backuper interface {
-	Backup(ctx context.Context, dir string) error
+	Backup(ctx context.Context, dir string, beside func() error) error
 }
 
 // admin serves the admin socket.
@@ -39,6 +40,8 @@ type admin struct {
 	http  *http.Server
 	mux   *http.ServeMux // complete before start
 	clock *clockWatch
+	// credentials copies the files beside the store into a backup.
+	credentials func(backup string) error
 
 	serving sync.WaitGroup
 	busy    sync.Mutex // held during a backup: one at a time
@@ -46,7 +49,7 @@ type admin struct {
 
 // listenAdmin opens the socket in the data directory. This process holds the
 // directory, so a killed process left any socket that already exists.
-func listenAdmin(store gateway.Store, dir string, clock *clockWatch, log *slog.Logger) (*admin, error) {
+func listenAdmin(store gateway.Store, dir string, credentials func(backup string) error, clock *clockWatch, log *slog.Logger) (*admin, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func listenAdmin(store gateway.Store, dir string, clock *clockWatch, log *slog.L
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	a := &admin{store: store, dir: dir, clock: clock, log: log, ln: ln}
+	a := &admin{store: store, dir: dir, credentials: credentials, clock: clock, log: log, ln: ln}
 	a.mux = http.NewServeMux()
 	a.mux.HandleFunc("GET /stats", a.stats)
 	a.mux.HandleFunc("POST /backup", a.backup)
@@ -156,8 +159,8 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, adminError{"body: more than one value"})
 		return
 	}
-	if err := a.checkDestination(q.Dir); err != nil {
-		answer(w, http.StatusBadRequest, adminError{err.Error()})
+	if !filepath.IsAbs(q.Dir) {
+		answer(w, http.StatusBadRequest, adminError{fmt.Sprintf("dir %q is not an absolute path", q.Dir)})
 		return
 	}
 	b, ok := a.store.(backuper)
@@ -174,25 +177,18 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 	// backup, the caller would seem to have left.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	begun := time.Now()
-	if err := b.Backup(r.Context(), q.Dir); err != nil {
+	if err := b.Backup(r.Context(), q.Dir, func() error { return a.credentials(q.Dir) }); err != nil {
 		a.log.Error("backup", "dir", q.Dir, "error", err)
-		answer(w, http.StatusInternalServerError, adminError{err.Error()})
+		status := http.StatusInternalServerError
+		if errors.Is(err, engine.ErrPlace) {
+			status = http.StatusBadRequest
+		}
+		answer(w, status, adminError{err.Error()})
 		return
 	}
 	took := time.Since(begun)
 	a.log.Info("backup", "dir", q.Dir, "took", took)
 	answer(w, http.StatusOK, backupAnswer{Dir: q.Dir, Log: a.store.Log(), Took: float64(took.Microseconds()) / 1000})
-}
-
-// checkDestination refuses a directory that the store itself may write to.
-func (a *admin) checkDestination(dir string) error {
-	if !filepath.IsAbs(dir) {
-		return fmt.Errorf("dir %q is not an absolute path", dir)
-	}
-	if rel, err := filepath.Rel(a.dir, filepath.Clean(dir)); err == nil && filepath.IsLocal(rel) {
-		return fmt.Errorf("%s is in the data directory %s", dir, a.dir)
-	}
-	return nil
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -207,7 +203,7 @@ func (a *App) openAdmin() {
 	if _, ok := a.store.(backuper); !ok {
 		return
 	}
-	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, &a.jumps, a.log)
+	adm, err := listenAdmin(a.store, a.cfg.Data.Dir, a.cfg.BackUpCredentials, &a.jumps, a.log)
 	if err != nil {
 		a.log.Warn("no admin socket: online backups are not possible", "cause", err)
 		return

@@ -57,7 +57,14 @@ func TestBackupOfARunningProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys := `{"version":1,"keys":[]}`
+	if err := os.WriteFile(filepath.Join(dir, "api-keys.json"), []byte(keys), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	status, said := askAdmin(t, dir, "POST", "/backup", fmt.Sprintf(`{"dir":%q}`, to))
+	if b, err := os.ReadFile(filepath.Join(to, "api-keys.json")); err != nil || string(b) != keys {
+		t.Errorf("the API keys of the copy are %q, %v", b, err)
+	}
 	if status != http.StatusOK || said["dir"] != to || said["log"] != string(a.store.Log()) {
 		t.Fatalf("backup = %d %v", status, said)
 	}
@@ -109,7 +116,7 @@ type slowBackup struct {
 	begun, ended chan struct{}
 }
 
-func (s *slowBackup) Backup(ctx context.Context, _ string) error {
+func (s *slowBackup) Backup(ctx context.Context, _ string, _ func() error) error {
 	close(s.begun)
 	<-ctx.Done()
 	close(s.ended)
@@ -126,7 +133,7 @@ func TestStopEndsABackup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := &slowBackup{Store: memstore.New(memstore.Options{}), begun: make(chan struct{}), ended: make(chan struct{})}
-			a, err := listenAdmin(s, dir, new(clockWatch), slog.New(slog.DiscardHandler))
+			a, err := listenAdmin(s, dir, nil, new(clockWatch), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -39,7 +40,7 @@ func openStore(cfg *config.Config, now func() time.Time, log *slog.Logger) (gate
 		MaxQueued:       cfg.Delivery.MaxQueued,
 		MaxQueuedBytes:  int64(cfg.Delivery.MaxQueuedBytes),
 		MaxDiskBytes:    int64(d.MaxDisk),
-		MinFreeBytes:    int64(d.MinFree),
+		MinFreeBytes:    cmp.Or(int64(d.MinFree), -1),
 	})
 	if err != nil {
 		return nil, err // names the directory; do not wrap a nil *Engine in a Store

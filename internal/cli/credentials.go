@@ -17,21 +17,9 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// credential is a file beside a store that lists API keys or device tokens.
-type credential struct {
-	file   string // the file that the gateway uses
-	copied string // its name in a backup
-	// list returns one line for each entry of a file.
-	list func(file string) ([]string, error)
-}
-
-func credentialsOf(cfg *config.Config) []credential {
-	all := []credential{{cfg.APIKeyFile(), "api-keys.json", listKeys}}
-	if cfg.Auth.DeviceTokensFile != "" {
-		all = append(all, credential{cfg.Auth.DeviceTokensFile, "device-tokens", listTokens})
-	}
-	return all
-}
+// listers has, by the name of a file in a backup, what returns one line for each of its
+// entries.
+var listers = map[string]func(file string) ([]string, error){"api-keys.json": listKeys, "device-tokens": listTokens}
 
 func listKeys(file string) (all []string, err error) {
 	ks, err := apikey.Open(file, slog.New(slog.DiscardHandler))
@@ -52,26 +40,12 @@ func listTokens(file string) (all []string, err error) {
 	return all, err
 }
 
-// copyCredentials copies the files in use into a backup.
-func copyCredentials(cfg *config.Config, backup string) error {
-	for _, c := range credentialsOf(cfg) {
-		b, err := os.ReadFile(c.file)
-		if err == nil {
-			err = writePrivate(filepath.Join(backup, c.copied), b)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
 // restoreCredentials copies the files of a backup to their places. It replaces a
 // file in use only if with is set, because the backup would make keys valid that
 // were revoked later. It lists the entries that become valid again.
 func (e *environ) restoreCredentials(cfg *config.Config, backup string, with bool) error {
-	for _, c := range credentialsOf(cfg) {
-		saved := filepath.Join(backup, c.copied)
+	for _, c := range cfg.Credentials() {
+		saved := filepath.Join(backup, c.Copied)
 		b, err := os.ReadFile(saved)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -79,16 +53,16 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 		if err != nil {
 			return err
 		}
-		now, err := os.ReadFile(c.file)
+		now, err := os.ReadFile(c.File)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			if err = e.listValidAgain(c, saved, nil); err == nil {
-				err = writePrivate(c.file, b)
+				err = private.Write(c.File, b)
 			}
 		case err == nil && !bytes.Equal(now, b) && with:
 			err = e.replaceCredential(cfg, c, saved, b)
 		case err == nil && !bytes.Equal(now, b):
-			_, err = fmt.Fprintf(e.err, "%s is unchanged; --with-keys restores the one of the backup\n", printable(c.file))
+			_, err = fmt.Fprintf(e.err, "%s is unchanged; --with-keys restores the one of the backup\n", printable(c.File))
 		}
 		if err != nil {
 			return err
@@ -98,8 +72,8 @@ func (e *environ) restoreCredentials(cfg *config.Config, backup string, with boo
 }
 
 // listValidAgain lists the entries of the saved file that are not valid before.
-func (e *environ) listValidAgain(c credential, saved string, before []string) error {
-	after, err := c.list(saved)
+func (e *environ) listValidAgain(c config.Credential, saved string, before []string) error {
+	after, err := listers[c.Copied](saved)
 	for _, one := range after {
 		if !slices.Contains(before, one) {
 			fmt.Fprintf(e.err, "valid again: %s\n", printable(strings.TrimSpace(one)))
@@ -110,8 +84,8 @@ func (e *environ) listValidAgain(c credential, saved string, before []string) er
 
 // replaceCredential moves the file in use aside and writes b, the content of the
 // saved file, in its place.
-func (e *environ) replaceCredential(cfg *config.Config, c credential, saved string, b []byte) error {
-	before, err := c.list(c.file)
+func (e *environ) replaceCredential(cfg *config.Config, c config.Credential, saved string, b []byte) error {
+	before, err := listers[c.Copied](c.File)
 	if err != nil {
 		return err
 	}
@@ -123,23 +97,13 @@ func (e *environ) replaceCredential(cfg *config.Config, c credential, saved stri
 		return err
 	}
 	for n := 1; ; n++ {
-		kept := filepath.Join(aside, fmt.Sprintf("%s.%d", filepath.Base(c.file), n))
+		kept := filepath.Join(aside, fmt.Sprintf("%s.%d", filepath.Base(c.File), n))
 		if _, err := os.Lstat(kept); err == nil {
 			continue
 		}
-		if err := os.Rename(c.file, kept); err != nil {
+		if err := os.Rename(c.File, kept); err != nil {
 			return err
 		}
-		return writePrivate(c.file, b)
+		return private.Write(c.File, b)
 	}
-}
-
-// writePrivate writes a file for its owner alone, durably.
-func writePrivate(name string, b []byte) error {
-	f, err := private.MakeFile(name)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
 }

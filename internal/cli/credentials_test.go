@@ -56,3 +56,52 @@ func TestRestoreBringsBackNoRevokedKey(t *testing.T) {
 		}
 	}
 }
+
+// A backup or a restore whose credentials cannot be copied is no store: a gateway would
+// start from it without keys. After the cause is gone the command can be run again.
+func TestCopiesAreNoStoreBeforeTheirCredentialsAreThere(t *testing.T) {
+	dir := madeStore(t)
+	keys := filepath.Join(dir, "api-keys.json")
+	if err := os.Mkdir(keys, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if code, out, errs := inStore(t, dir, "backup "+copied); code != exitFailed {
+		t.Errorf("backup without its keys = %d\n%s%s", code, out, errs)
+	}
+	if _, err := os.Stat(copied); !os.IsNotExist(err) {
+		t.Errorf("a backup without its keys is left behind: %v", err)
+	}
+	had := `{"version":1,"keys":[]}`
+	if err := os.Remove(keys); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keys, []byte(had), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.RemoveAll(copied)
+	if code, out, errs := inStore(t, dir, "backup "+copied); code != exitOK {
+		t.Fatalf("backup = %d\n%s%s", code, out, errs)
+	}
+
+	back := filepath.Join(t.TempDir(), "back")
+	keys = filepath.Join(back, "api-keys.json")
+	if err := os.MkdirAll(keys, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := inStore(t, back, "restore "+copied); code != exitFailed {
+		t.Errorf("restore without its keys = %d\n%s%s", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(back, "FORMAT")); !os.IsNotExist(err) {
+		t.Errorf("a restore without its keys leaves a store: %v", err)
+	}
+	if err := os.Remove(keys); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := inStore(t, back, "restore "+copied); code != exitOK {
+		t.Errorf("the restore that is run again = %d\n%s%s", code, out, errs)
+	}
+	if b, err := os.ReadFile(keys); err != nil || string(b) != had {
+		t.Errorf("the restored keys are %s, %v", b, err)
+	}
+}

@@ -66,12 +66,12 @@ which is verified.`,
 		Args: cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d, err := dir()
 		if err != nil {
 			return err
 		}
-		return e.verify(d)
+		return e.verify(cmd.Context(), d)
 	}
 	e.outputFlag(cmd)
 	return cmd
@@ -79,8 +79,12 @@ which is verified.`,
 
 // verify checks a directory and shows the report. It returns errSilent if the store
 // is not sound.
-func (e *environ) verify(dir string) error {
-	r, err := engine.Verify(engine.Options{Dir: dir})
+func (e *environ) verify(ctx context.Context, dir string) error {
+	var r *engine.Report
+	err := unlessEnded(ctx, func() (err error) {
+		r, err = engine.Verify(engine.Options{Dir: dir})
+		return err
+	})
 	if err != nil {
 		return stopped(err)
 	}
@@ -91,6 +95,21 @@ func (e *environ) verify(dir string) error {
 		return errSilent
 	}
 	return nil
+}
+
+// unlessEnded returns what do returns, or an error as soon as a signal ends ctx. The
+// process then ends before do does: do leaves at any moment what can be done again.
+func unlessEnded(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	if ctx.Err() == nil {
+		go func() { done <- do() }()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.New("interrupted")
+	}
 }
 
 // stopped adds advice about a directory that is in use.
@@ -146,8 +165,10 @@ gateway keeps accepting messages. It writes the copy itself, as its own user and
 its own view of the file system. On the data directory's file system the copy
 shares files and takes little space at first; copy it from there to another machine.
 
-The command also copies the hashes of API keys and device tokens, which are in files
-beside the store. Then it verifies the copy like "longwire store verify".`,
+The copy has the hashes of API keys and device tokens too, which are in files beside
+the store. Then the command verifies the copy like "longwire store verify". Without a
+gateway it reads the store and changes nothing in it, also if the disk is full or the
+store is of an older version.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
@@ -160,14 +181,11 @@ beside the store. Then it verifies the copy like "longwire store verify".`,
 		if err != nil {
 			return err
 		}
-		if err := backUp(cmd.Context(), cfg.Data.Dir, dest); err != nil {
-			return err
-		}
-		if err := copyCredentials(cfg, dest); err != nil {
+		if err := backUp(cmd.Context(), cfg, dest); err != nil {
 			return err
 		}
 		if check {
-			return e.verify(dest)
+			return e.verify(cmd.Context(), dest)
 		}
 		return e.showPlace(dest)
 	}
@@ -178,23 +196,17 @@ beside the store. Then it verifies the copy like "longwire store verify".`,
 
 // backUp asks the process that holds the directory for a backup, or makes it itself
 // if there is none.
-func backUp(ctx context.Context, dir, dest string) error {
+func backUp(ctx context.Context, cfg *config.Config, dest string) error {
+	dir := cfg.Data.Dir
 	err := askHolder(ctx, dir, "POST", "/backup", map[string]string{"dir": dest}, nil)
 	if !errors.Is(err, errNoHolder) {
 		return err
 	}
-	if err := engine.IsStore(engine.Options{Dir: dir}); err != nil {
-		return err
-	}
-	// Opening the store is a start-up: it first recovers from a crash.
-	s, err := engine.Open(engine.Options{Dir: dir, SweepEvery: -1})
+	err = engine.BackupStored(ctx, dest, engine.Options{Dir: dir}, func() error { return cfg.BackUpCredentials(dest) })
 	if errors.Is(err, engine.ErrLocked) {
 		return fmt.Errorf("%w, and its process does not answer on %s", err, filepath.Join(dir, adminSocket))
 	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.Backup(ctx, dest), s.Close())
+	return err
 }
 
 func (e *environ) storeRestore() *cobra.Command {
@@ -216,22 +228,23 @@ The command restores API keys and device tokens only if the gateway has none. Wi
 "quarantine". In both cases it lists the entries that are valid again, because some
 may have been revoked since the backup.
 
-An interrupted restore leaves no store; run it again.`,
+An interrupted restore leaves no store, or a complete one: run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	settings := e.dataFlags(cmd)
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := settings()
 		if err != nil {
 			return err
 		}
-		if err := engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}); err != nil {
+		credentials := func() error { return e.restoreCredentials(cfg, args[0], withKeys) }
+		err = unlessEnded(cmd.Context(), func() error {
+			return engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}, credentials)
+		})
+		if err != nil {
 			return err
 		}
-		if err := e.restoreCredentials(cfg, args[0], withKeys); err != nil {
-			return err
-		}
-		return e.verify(cfg.Data.Dir)
+		return e.verify(cmd.Context(), cfg.Data.Dir)
 	}
 	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "restore API keys and device tokens even if the gateway has some")
 	e.outputFlag(cmd)

@@ -2,9 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -189,6 +194,88 @@ func TestStoreBackupAndRestore(t *testing.T) {
 	}
 }
 
+// contentOf returns the files below dir, but the one that is locked.
+func contentOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || name == "LOCK" {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		files[name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// Without a gateway a backup reads the store and changes nothing in it, also if the
+// store was killed or is of an older format: that would be the end of the way back.
+func TestBackupWithoutAGatewayChangesNothing(t *testing.T) {
+	old := filepath.Join(t.TempDir(), "old")
+	if err := os.Mkdir(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("tar", "xzf", "../engine/testdata/format3/killed.tar.gz", "-C", old).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, dir := range map[string]string{"closed": madeStore(t), "killed": killedStore(t), "format 3": old} {
+		t.Run(name, func(t *testing.T) {
+			before := contentOf(t, dir)
+			_, has, _ := inStore(t, dir, "stats -o json")
+			copied, back := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "back")
+			if code, out, errs := inStore(t, dir, "backup "+copied); code != exitOK {
+				t.Fatalf("backup = %d\n%s%s", code, out, errs)
+			}
+			if after := contentOf(t, dir); !maps.Equal(after, before) {
+				t.Errorf("the backup has changed the store: %d files, and %d before", len(after), len(before))
+			}
+			if code, out, errs := inStore(t, back, "restore "+copied); code != exitOK {
+				t.Fatalf("restore = %d\n%s%s", code, out, errs)
+			}
+			_, got, _ := inStore(t, back, "stats -o json")
+			var a, b storeStats
+			if err := errors.Join(json.Unmarshal([]byte(has), &a), json.Unmarshal([]byte(got), &b)); err != nil {
+				t.Fatal(err)
+			}
+			if a.Messages == 0 || a.Messages != b.Messages || a.Queued != b.Queued || a.Clients != b.Clients {
+				t.Errorf("restored are %+v of %+v", b, a)
+			}
+		})
+	}
+}
+
+// A backup and a data directory lie apart: one in the other damages either.
+func TestBackupsLieApart(t *testing.T) {
+	dir, copied := madeStore(t), filepath.Join(t.TempDir(), "copy")
+	if code, out, errs := inStore(t, dir, "backup "+copied); code != exitOK {
+		t.Fatalf("backup = %d\n%s%s", code, out, errs)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	before, beforeCopy := contentOf(t, dir), contentOf(t, copied)
+	for _, c := range []struct{ dir, args string }{
+		{dir, "backup " + filepath.Join(dir, "copy")},
+		{dir, "backup " + filepath.Join(dir, "db", "copy")},
+		{dir, "backup " + filepath.Join(link, "db", "copy")},
+		{link, "backup " + filepath.Join(dir, "copy")},
+		{filepath.Join(copied, "db"), "restore " + copied},
+		{filepath.Join(copied, "new"), "restore " + copied},
+	} {
+		if code, out, errs := inStore(t, c.dir, c.args); code != exitFailed || !strings.Contains(errs, "must lie apart") {
+			t.Errorf("%s --data-dir %s = %d\n%s%s", c.args, c.dir, code, out, errs)
+		}
+	}
+	if !maps.Equal(contentOf(t, dir), before) || !maps.Equal(contentOf(t, copied), beforeCopy) {
+		t.Error("the store or its backup has changed")
+	}
+}
+
 func TestStoreRepair(t *testing.T) {
 	sound := madeStore(t)
 	if code, out, errs := inStore(t, sound, "repair"); code != exitOK || !strings.Contains(out, "nothing: the store is sound") || !strings.Contains(out, "verified     ok") {
@@ -245,6 +332,28 @@ func TestStoreRebuildMarker(t *testing.T) {
 	if code, out, errs := inStore(t, dir, "repair --rebuild-marker"); code != exitOK || !strings.Contains(out, "marker.manifest.000001.MANIFEST-") ||
 		!strings.Contains(out, "10, with 10 deliveries queued") {
 		t.Errorf("rebuild = %d\n%s%s", code, out, errs)
+	}
+}
+
+// A signal ends each command at once: a large store takes minutes to read.
+func TestASignalEndsAStoreCommand(t *testing.T) {
+	dir := madeStore(t)
+	copied, back := filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "back")
+	if code, out, errs := inStore(t, dir, "backup "+copied); code != exitOK {
+		t.Fatalf("backup = %d\n%s%s", code, out, errs)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, args := range []string{"verify --data-dir " + dir, "repair --data-dir " + dir, "restore " + copied + " --data-dir " + back,
+		"backup " + filepath.Join(t.TempDir(), "other") + " --data-dir " + dir} {
+		var out, errs bytes.Buffer
+		p := Program{In: strings.NewReader(""), Out: &out, Err: &errs, Env: []string{}}
+		if code := Main(ended, p, append([]string{"store"}, strings.Fields(args)...)); code != exitFailed || out.Len() > 0 {
+			t.Errorf("%s = %d\n%s%s, want it interrupted", args, code, &out, &errs)
+		}
+	}
+	if _, err := os.Stat(back); !os.IsNotExist(err) {
+		t.Errorf("a restore that was ended before it began has made its directory: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,12 +37,12 @@ if the store is not sound at the end.`,
 		Args: cobra.NoArgs,
 	}
 	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d, err := dir()
 		if err != nil {
 			return err
 		}
-		return e.repair(d, r)
+		return e.repair(cmd.Context(), d, r)
 	}
 	cmd.Flags().BoolVar(&r.acceptLoss, "accept-loss", false, "repair without asking")
 	cmd.Flags().BoolVar(&r.rebuildMarker, "rebuild-marker", false, "only create the empty files db/marker.* anew")
@@ -55,7 +56,7 @@ type repair struct {
 	rebuildMarker bool
 }
 
-func (e *environ) repair(dir string, r repair) error {
+func (e *environ) repair(ctx context.Context, dir string, r repair) error {
 	o := engine.Options{Dir: dir}
 	if err := engine.IsStore(o); err != nil {
 		return err
@@ -68,13 +69,16 @@ func (e *environ) repair(dir string, r repair) error {
 		if err := e.showMarkers(made); err != nil {
 			return err
 		}
-		return e.verify(dir)
+		return e.verify(ctx, dir)
 	}
 	before, err := quarantined(dir)
 	if err != nil {
 		return err
 	}
-	_, err = engine.Repair(o, func(l *engine.Loss) error { return e.acceptLoss(l, r.acceptLoss) })
+	err = unlessEnded(ctx, func() error {
+		_, err := engine.Repair(o, func(l *engine.Loss) error { return e.acceptLoss(l, r.acceptLoss) })
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (e *environ) repair(dir string, r repair) error {
 	if err := e.showQuarantined(dir, before, after); err != nil {
 		return err
 	}
-	return e.verify(dir)
+	return e.verify(ctx, dir)
 }
 
 // acceptLoss shows the loss on the error stream. It asks for consent unless

@@ -104,7 +104,7 @@ type Data struct {
 	StatusRetention Duration `yaml:"status_retention" help:"keep completed messages for" min:"24h" max:"3650d"`
 	UplinkRetention Duration `yaml:"uplink_retention" help:"keep messages from devices for" min:"1m" max:"3650d"`
 	MaxDisk         Size     `yaml:"max_disk" help:"refuse messages while the store is larger; 0 = no limit" min:"0"`
-	MinFree         Size     `yaml:"min_free" help:"refuse messages while the disk has less free space" min:"0"`
+	MinFree         Size     `yaml:"min_free" help:"refuse messages while the disk has less free space; 0 = no minimum" min:"0"`
 }
 
 // Delivery configures the life of a message.

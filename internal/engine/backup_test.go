@@ -88,7 +88,7 @@ func TestBackupStopsWithItsContext(t *testing.T) {
 			cancel()
 		}
 	}
-	err := e.Backup(ctx, "backup")
+	err := e.Backup(ctx, "backup", nil)
 	wantNoBackup(t, fs, err, context.Canceled)
 	if n := fs.writes.Load(); n > at {
 		t.Errorf("%d writes, want none after the %dth", n, at)
@@ -97,7 +97,7 @@ func TestBackupStopsWithItsContext(t *testing.T) {
 		t.Errorf("the store after it: %v", err)
 	}
 	fs.onWrite = nil
-	if err := e.Backup(t.Context(), "backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup", nil); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := Verify(Options{FS: fs, Dir: "backup"}); err != nil || !r.OK() || r.Messages != 8 {
@@ -118,7 +118,7 @@ func TestCloseEndsABackup(t *testing.T) {
 			<-e.stop
 		}
 	}
-	err := e.Backup(t.Context(), "backup")
+	err := e.Backup(t.Context(), "backup", nil)
 	wantNoBackup(t, fs, err, errClosed)
 	if err := <-closed; err != nil {
 		t.Errorf("close: %v", err)
@@ -126,7 +126,7 @@ func TestCloseEndsABackup(t *testing.T) {
 	if n := fs.writes.Load(); n > 5 {
 		t.Errorf("%d writes, want none after the store was closed", n)
 	}
-	if err := e.Backup(t.Context(), "backup"); gateway.CodeOf(err) != gateway.CodeUnavailable && !errors.Is(err, errClosed) {
+	if err := e.Backup(t.Context(), "backup", nil); gateway.CodeOf(err) != gateway.CodeUnavailable && !errors.Is(err, errClosed) {
 		t.Errorf("backup of a closed store: %v", err)
 	}
 }

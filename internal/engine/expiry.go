@@ -24,7 +24,6 @@ const (
 type sweeper struct {
 	client   gateway.ClientID // walk over the clients: the last one looked at
 	nextWalk time.Time        // by the real clock
-	oldest   []byte           // key of a message before which all are completed
 	uplink   uint64           // uplinks up to here are of a clock that was ahead
 	event    uint64           // events up to here are of a clock that was ahead
 }
@@ -41,6 +40,7 @@ func (e *Engine) runDriver() {
 			return
 		case <-tick.C:
 		}
+		e.checkDirectory()
 		e.checkDisk()
 		e.checkStuck()
 		if e.failure.Load() != nil {

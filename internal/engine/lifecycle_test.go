@@ -132,7 +132,7 @@ func TestRestoreIsCutShort(t *testing.T) {
 	restoreTo := func(disk vfs.FS) error {
 		o := o
 		o.FS = disk
-		return Restore("backup", o)
+		return Restore("backup", o, nil)
 	}
 	before, _, err := readMark(files.disk(t), "backup")
 	if err != nil || !before.Branched || !before.Orderly {
@@ -385,7 +385,7 @@ func TestRestoreOfAnOldBackup(t *testing.T) {
 			files["backup"+strings.TrimPrefix(file, "data")] = content
 		}
 		disk := files.disk(t)
-		if err := Restore("backup", powerOptions(disk)); err != nil {
+		if err := Restore("backup", powerOptions(disk), nil); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		stored{rows: wantRows(t, name)}.wantBranched(t, disk, &mark{})

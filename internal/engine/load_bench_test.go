@@ -45,7 +45,7 @@ func BenchmarkRestart(b *testing.B) {
 	wg.Wait()
 	disk, loaded := e.Stats().DiskBytes, memoryNow()
 	killed := b.TempDir()
-	if err := e.Backup(context.Background(), filepath.Join(killed, "copy")); err != nil { // a log that was not flushed, as a kill leaves it
+	if err := e.Backup(context.Background(), filepath.Join(killed, "copy"), nil); err != nil { // a log that was not flushed, as a kill leaves it
 		b.Fatal(err)
 	}
 	if err := e.Close(); err != nil {

@@ -61,9 +61,9 @@ func operations(t *testing.T) map[string]operation {
 	}
 	all["restore"] = operation{copied, kinds["backup"].rows, func(fs *faultFS) error {
 		fs.armed.Store(true)
-		return Restore("backup", powerOptions(fs))
+		return Restore("backup", powerOptions(fs), nil)
 	}, func(fs *faultFS) error {
-		err := Restore("backup", powerOptions(fs))
+		err := Restore("backup", powerOptions(fs), nil)
 		if err != nil && strings.Contains(err.Error(), "there is a store in") {
 			err = nil // the copy is whole: a start goes on
 		}
@@ -75,7 +75,7 @@ func operations(t *testing.T) map[string]operation {
 			return err
 		}
 		fs.armed.Store(true)
-		err = e.Backup(t.Context(), "backup")
+		err = e.Backup(t.Context(), "backup", nil)
 		fs.armed.Store(false)
 		if r, bad := Verify(Options{FS: fs, Dir: "backup"}); err != nil && bad == nil && r.OK() {
 			t.Errorf("the backup is there, although it failed: %v", err)
@@ -93,7 +93,7 @@ func backUp(t *testing.T, fs *faultFS) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(e.Backup(t.Context(), "backup"), e.Close())
+	err = errors.Join(e.Backup(t.Context(), "backup", nil), e.Close())
 	if r, bad := Verify(Options{FS: fs, Dir: "backup"}); bad != nil || !r.OK() {
 		t.Errorf("a backup after a fault: %+v, %v", r, bad)
 	}

@@ -295,7 +295,7 @@ func stores(t *testing.T) map[string]stored {
 	}
 	add("killed", treeOf(t, disk.CrashClone(vfs.CrashCloneCfg{}), "data"))
 
-	if err := e.Backup(t.Context(), "backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup", nil); err != nil {
 		t.Fatal(err)
 	}
 	copied := tree{}
@@ -418,6 +418,9 @@ func (s stored) damaged(t *testing.T, what, name string, changed *string) bool {
 		files.wantSame(t, what, disk, "data")
 		if verifyErr == nil && r.OK() {
 			t.Errorf("%s: refused (%v), but verified", what, err)
+		}
+		if strings.HasPrefix(filepath.Base(name), "OPTIONS-") {
+			t.Errorf("%s: refused for a file that each start makes: %v", what, err)
 		}
 		if !strings.Contains(err.Error(), filepath.Base(name)) && !strings.Contains(err.Error(), nameDB) && !strings.Contains(err.Error(), nameFormat) {
 			t.Errorf("%s: the refusal names no file: %v", what, err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,20 +305,20 @@ func TestBackupAndRestore(t *testing.T) {
 	l.mu.Lock()
 	before := l.copy()
 	l.mu.Unlock()
-	if err := e.Backup(t.Context(), "backup"); err != nil {
+	if err := e.Backup(t.Context(), "backup", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Backup(t.Context(), "backup"); err == nil {
+	if err := e.Backup(t.Context(), "backup", nil); err == nil {
 		t.Error("a backup overwrites another")
 	}
 	close(stop)
 	wait()
 	o := powerOptions(fs)
 	o.Dir = "restored"
-	if err := Restore("backup", o); err != nil {
+	if err := Restore("backup", o, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Restore("backup", o); err == nil {
+	if err := Restore("backup", o, nil); err == nil {
 		t.Error("a restore overwrites a store")
 	}
 	r := openTest(t, o)
@@ -552,3 +554,159 @@ func (f *heldFile) wait() {
 
 func (f *heldFile) Sync() error     { f.wait(); return f.File.Sync() }
 func (f *heldFile) SyncData() error { f.wait(); return f.File.SyncData() }
+
+// While a sweep waits for the disk, the numbers of the store can still be read.
+func TestStatsDoNotWaitForASweep(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	for range 2 {
+		accept(t, e, "a")
+	}
+	fs.held.Store(true)
+	swept, stats := make(chan error, 1), make(chan gateway.StoreStats, 1)
+	go func() { swept <- e.Expire(time.Now().Add(2 * time.Hour)) }()
+	eventually(t, "the sweep's sync", func() bool { return fs.waiting.Load() > 0 })
+	go func() { stats <- e.Stats() }()
+	select {
+	case s := <-stats:
+		if s.Queued != 2 || s.OldestAt.IsZero() {
+			t.Errorf("%d are queued, the oldest since %v; want the 2 that are durable", s.Queued, s.OldestAt)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Stats waits for the sweep, which waits for the disk")
+	}
+	fs.held.Store(false)
+	close(fs.hold)
+	if err := <-swept; err != nil {
+		t.Error(err)
+	}
+}
+
+// A store whose directory is moved away or replaced accepts nothing: nobody would find the
+// files. It goes on when the directory is back.
+func TestDirectoryThatIsMovedAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	e := openTest(t, Options{FS: disk.OwnersFS(), Dir: dir, SweepEvery: time.Millisecond})
+	refused := func(what string) {
+		t.Helper()
+		eventually(t, what, func() bool { return e.Health() != nil })
+		if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+			t.Errorf("%s: a message is answered with %v", what, err)
+		}
+	}
+	accept(t, e, "a")
+	away := dir + ".away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	refused("the directory was moved away")
+
+	other, err := Open(Options{Dir: dir + ".other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Close(), os.Rename(dir+".other", dir)); err != nil {
+		t.Fatal(err)
+	}
+	refused("another store is in its place")
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(away, dir)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the directory is back", func() bool { return e.Health() == nil })
+	accept(t, e, "a")
+	if got := e.Stats().Messages; got != 2 {
+		t.Errorf("%d messages are stored, want the 2 that were accepted", got)
+	}
+}
+
+// compactionFS counts the tables that compactions make.
+type compactionFS struct {
+	vfs.FS
+	made atomic.Int64
+}
+
+func (f *compactionFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if c == "pebble-compaction" {
+		f.made.Add(1)
+	}
+	return f.FS.Create(name, c)
+}
+
+// A compaction that meets a damaged table is tried again without end, but seldom: it
+// would wear out the disk and take a processor.
+func TestCompactionOfADamagedTableIsTriedSeldom(t *testing.T) {
+	fs := &compactionFS{FS: vfs.NewMem()}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1})
+	rng := rand.New(rand.NewPCG(3, 1))
+	flushed := func() {
+		t.Helper()
+		for range 16 {
+			m := message("a")
+			m.Payload = make([]byte, 3<<10)
+			for i := range m.Payload {
+				m.Payload[i] = byte(rng.Uint32())
+			}
+			if _, err := e.Accept(context.Background(), m); gateway.CodeOf(err) == gateway.CodeUnavailable {
+				return
+			}
+		}
+		if err := e.inst.DB.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flushed()
+	var damaged string
+	for _, name := range storedFiles(t, fs) {
+		if info, err := fs.Stat(name); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > 32<<10 {
+			damaged = name
+		}
+	}
+	b, err := fs.FS.(*vfs.MemFS).UnsafeGetFileDataBuffer(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 4
+	for range 20 {
+		flushed()
+	}
+	eventually(t, "a compaction meets the damage", func() bool { return e.Health() != nil })
+	before := fs.made.Load()
+	for end := time.After(time.Second); fs.made.Load() < before+20; {
+		select {
+		case <-end:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Errorf("%d tables were made within a second", fs.made.Load()-before)
+}
+
+// While the disk hangs, the store says so, and who comes then does not wait.
+func TestDiskThatHangs(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, hungAfter: 30 * time.Millisecond})
+	accept(t, e, "a")
+	<-time.After(50 * time.Millisecond) // an idle store is no store that hangs
+	if err := e.Health(); err != nil {
+		t.Error(err)
+	}
+	fs.held.Store(true)
+	first := make(chan error, 1)
+	go func() {
+		_, err := e.Accept(context.Background(), message("a"))
+		first <- err
+	}()
+	eventually(t, "the store says that the disk hangs", func() bool {
+		err := e.Health()
+		return err != nil && strings.Contains(err.Error(), "has not finished a write for")
+	})
+	if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("a message is answered with %v", err)
+	}
+	fs.held.Store(false)
+	close(fs.hold)
+	if err := <-first; err != nil {
+		t.Errorf("the message that waited: %v", err)
+	}
+	accept(t, e, "a")
+}

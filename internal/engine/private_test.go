@@ -90,13 +90,13 @@ func fillPrivately(t *testing.T, dir string) {
 		}
 	}
 	backup := filepath.Join(dir, "backups", "backup")
-	if err := e.Backup(context.Background(), backup); err != nil {
+	if err := e.Backup(context.Background(), backup, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Restore(backup, Options{Dir: filepath.Join(dir, "restored")}); err != nil {
+	if err := Restore(backup, Options{Dir: filepath.Join(dir, "restored")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(o.Dir, nameMark)); err != nil {

@@ -79,7 +79,7 @@ func TestEventNumbersRiseFromStartToStart(t *testing.T) {
 	if second < first+eventBlock {
 		t.Errorf("after a kill events are numbered from %d; the process before could give numbers up to %d", second, first+eventBlock)
 	}
-	if err := e.Backup(context.Background(), "copy"); err != nil {
+	if err := e.Backup(context.Background(), "copy", nil); err != nil {
 		t.Fatal(err)
 	}
 	copied := powerOptions(e.opt.FS)

@@ -27,6 +27,17 @@ func (e *Engine) checkDisk() {
 	}
 }
 
+// checkDirectory gives the database up if its directory is no longer there: what was
+// written from then on would be in files that no start finds.
+func (e *Engine) checkDirectory() {
+	if err := e.mark.Lost(e.opt.disk()); err != nil {
+		_ = e.read(func(v *view) error {
+			v.inst.Seal(err)
+			return nil
+		})
+	}
+}
+
 // mib formats bytes for a person.
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 

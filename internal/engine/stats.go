@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,7 @@ func (e *Engine) Stats() gateway.StoreStats {
 		if usage, err := e.opt.FS.GetDiskUsage(e.opt.Dir); err == nil {
 			s.DiskFree, s.DiskTotal = int64(usage.AvailBytes), int64(usage.TotalBytes)
 		}
-		s.OldestAt, err = e.oldest(v)
+		s.OldestAt, err = e.oldest.at(v)
 		return err
 	})
 	return s
@@ -88,16 +89,22 @@ func (e *Engine) diskBytes() (n int64) {
 // maxOldestScan bounds how many completed messages one call may pass over.
 const maxOldestScan = 2_000
 
-// oldest returns when the oldest message was accepted that is not completed. It
-// continues at the place of the last call: messages before that are completed for
-// good. Behind a long run of completed ones the answer is too early for some
-// calls.
-func (e *Engine) oldest(v *view) (at time.Time, err error) {
+// oldest finds the oldest message that is not completed. It has its own lock: a sweep
+// waits for the disk, and whoever looks at the store then must not.
+type oldest struct {
+	mu   sync.Mutex
+	next []byte // key of a message before which all are completed; guarded by mu
+}
+
+// at returns when that message was accepted. It continues at the place of the last
+// call: messages before that are completed for good. Behind a long run of completed
+// ones the answer is too early for some calls.
+func (o *oldest) at(v *view) (at time.Time, err error) {
 	if v.State.Queued == 0 {
 		return at, nil
 	}
-	e.sweepMu.Lock()
-	defer e.sweepMu.Unlock()
-	at, e.sweeper.oldest, err = v.Oldest(e.sweeper.oldest, maxOldestScan)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, o.next, err = v.Oldest(o.next, maxOldestScan)
 	return at, err
 }

@@ -59,7 +59,7 @@ func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error
 	if err := disk.IsStore(d); err != nil {
 		return err
 	}
-	lock, err := disk.Lock(o.FS, o.Dir)
+	lock, err := disk.LockToRead(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}

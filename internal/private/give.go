@@ -1,6 +1,8 @@
 package private
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -18,6 +20,28 @@ func MakeFile(name string) (*os.File, error) {
 		give(w)
 	}
 	return w, err
+}
+
+// Write gives a file this content, durably, with FileMode and an owner as of MakeFile.
+// After a crash it has all of the content, or is as it was.
+func Write(name string, content []byte) error {
+	fresh := name + ".tmp"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	w, err := MakeFile(fresh)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	if err = errors.Join(err, w.Sync(), w.Close()); err == nil {
+		err = os.Rename(fresh, name)
+	}
+	if err != nil {
+		_ = os.Remove(fresh)
+		return err
+	}
+	return SyncDir(filepath.Dir(name))
 }
 
 // give gives a file or directory that root has just made to the owner of the directory

@@ -166,7 +166,10 @@ func (i *Database) Flush() error {
 
 // NoteCorrupt has trouble report a damaged row. It returns false if there is damage
 // already.
-func (i *Database) NoteCorrupt(err error) bool { return i.corrupt.CompareAndSwap(nil, &err) }
+func (i *Database) NoteCorrupt(err error) bool {
+	i.fs.damaged.Store(true)
+	return i.corrupt.CompareAndSwap(nil, &err)
+}
 
 // Stuck returns why no write gets through: the memtables are full, and the disk takes
 // no table. It is nil if writes get through.

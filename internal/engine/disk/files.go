@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -31,6 +32,16 @@ func Lock(fs vfs.FS, dir string) (io.Closer, error) {
 		return nil, lockFailed(dir, err)
 	}
 	return lock, nil
+}
+
+// LockToRead is Lock for a process that changes nothing. On a file system that takes no
+// writes nobody can have the directory.
+func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
+	lock, err := Lock(fs, dir)
+	if errors.Is(err, syscall.EROFS) {
+		return io.NopCloser(nil), nil
+	}
+	return lock, err
 }
 
 // lockFailed says whether another process has the directory, or the lock's file
@@ -136,8 +147,9 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// copyDir copies the files of a directory and syncs them.
-func copyDir(fs vfs.FS, from, to string) error {
+// copyDir copies the files of a database and syncs them, until stopped returns an error.
+// copyTable copies a table, which never changes.
+func copyDir(fs vfs.FS, from, to string, copyTable func(fs vfs.FS, old, name string) error, stopped func() error) error {
 	if err := MakeDir(fs, to); err != nil {
 		return err
 	}
@@ -146,11 +158,26 @@ func copyDir(fs vfs.FS, from, to string) error {
 		return err
 	}
 	for _, name := range names {
-		if err := vfs.Copy(fs, fs.PathJoin(from, name), fs.PathJoin(to, name)); err != nil {
+		if err := stopped(); err != nil {
+			return err
+		}
+		copyFile := vfs.Copy
+		if strings.HasSuffix(name, ".sst") {
+			copyFile = copyTable
+		}
+		if err := copyFile(fs, fs.PathJoin(from, name), fs.PathJoin(to, name)); err != nil {
 			return err
 		}
 	}
 	return syncDir(fs, to)
+}
+
+// linkOrCopy gives a file another name, or copies it where that is not possible.
+func linkOrCopy(fs vfs.FS, old, name string) error {
+	if fs.Link(old, name) == nil {
+		return nil
+	}
+	return vfs.Copy(fs, old, name)
 }
 
 // probeBytes is enough for a database to be opened and a record to be written.

@@ -4,11 +4,15 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 const (
@@ -26,6 +30,7 @@ const (
 type MarkWriter struct {
 	// Floor is the highest number that other starts have reserved. Fixed.
 	Floor Numbers
+	held  os.FileInfo // of MARK; nil on a file system in memory. Fixed
 	// current returns the database that is written; its logs are listed in MARK.
 	current func() *Database
 
@@ -63,7 +68,26 @@ func Hold(o *Options, now time.Time, current func() *Database) (*MarkWriter, err
 		return nil, errors.Join(err, file.f.Close())
 	}
 	k.allow(m.Reserved)
+	k.held, _ = o.stat(nameMark)
 	return k, nil
+}
+
+// stat returns the facts of a file of the operating system, nil on a file system in memory.
+func (o *Options) stat(name string) (os.FileInfo, error) {
+	if vfs.Root(o.FS) != vfs.Default {
+		return nil, nil
+	}
+	return os.Stat(o.path(name))
+}
+
+// Lost returns an error if the path of the directory no longer leads to the one that
+// this process holds: files that are open can be written still, and nobody finds them.
+func (k *MarkWriter) Lost(o *Options) error {
+	info, err := o.stat(nameMark)
+	if errors.Is(err, os.ErrNotExist) || err == nil && k.held != nil && !os.SameFile(info, k.held) {
+		return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the file that this process holds; put the directory back, or start again", o.Dir, o.path(nameMark))
+	}
+	return nil // a disk that cannot tell says so when it is written
 }
 
 func newBoot() uint64 {

@@ -22,6 +22,10 @@ var errSealed = errors.New("file system sealed after a failed write")
 // compaction, so that a full disk does not cost a whole core.
 const tableRetryDelay = 50 * time.Millisecond
 
+// damagedDelay is the least time between two attempts to merge tables of which one is
+// damaged. Pebble tries it again at once, without end.
+const damagedDelay = 10 * time.Second
+
 // sealFS stands between one open database and the disk. When a write that the
 // database cannot take back fails (write-ahead log, manifest, directory), it is
 // sealed: that write and all later ones report success and do nothing, new
@@ -50,6 +54,10 @@ type sealFS struct {
 	quota  atomic.Int64 // bytes that tables may still take
 	logs   logFiles
 	listed []string // the directory, as it was listed while the database opened
+	// damaged is true when a file is known to be damaged.
+	damaged atomic.Bool
+	// settled is true when the database, while it opens, has written its own OPTIONS.
+	settled atomic.Bool
 }
 
 // maxSealedTables bounds the tables in memory: a flush's worth and more. What
@@ -219,11 +227,18 @@ func (s *sealFS) Stat(name string) (vfs.FileInfo, error) {
 
 // List seals when the database cannot list its directory again while it opens:
 // Pebble would close while one of its goroutines reads, which then panics.
+//
+// Until the database has written its OPTIONS it finds no earlier ones. They are for
+// people, but Pebble refuses a database whose OPTIONS it cannot parse.
 func (s *sealFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
-	switch {
-	case !s.strict.Load() || dir != s.dir:
+	if !s.strict.Load() || dir != s.dir {
 		return names, err
+	}
+	if !s.settled.Load() {
+		names = slices.DeleteFunc(names, isOptions)
+	}
+	switch {
 	case err == nil:
 		s.listed = slices.Clone(names)
 	case s.listed != nil:
@@ -235,7 +250,20 @@ func (s *sealFS) List(dir string) ([]string, error) {
 
 func (s *sealFS) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
 	s.settle(name)
+	if cat == categoryCompaction {
+		s.slowDown()
+	}
 	return s.open("create", name, func() (vfs.File, error) { return s.FS.Create(name, cat) })
+}
+
+// categoryCompaction is what Pebble calls the tables that a compaction makes.
+const categoryCompaction = "pebble-compaction"
+
+// slowDown waits if a file is damaged, until the database closes or is given up.
+func (s *sealFS) slowDown() {
+	for end := time.Now().Add(damagedDelay); s.damaged.Load() && !s.strict.Load() && s.cause.Load() == nil && time.Now().Before(end); {
+		time.Sleep(tableRetryDelay)
+	}
 }
 
 // settle syncs the directory before a marker is made or removed. The manifest
@@ -269,8 +297,14 @@ func (s *sealFS) Link(old, name string) error {
 }
 
 func (s *sealFS) Rename(old, name string) error {
-	return s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+	err := s.do(s.classOf(name), "rename", name, func() error { return s.FS.Rename(old, name) })
+	if err == nil && isOptions(filepath.Base(name)) {
+		s.settled.Store(true)
+	}
+	return err
 }
+
+func isOptions(name string) bool { return strings.HasPrefix(name, "OPTIONS-") }
 
 // Remove never seals: a file that stays costs space only.
 func (s *sealFS) Remove(name string) error {
