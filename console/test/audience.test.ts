@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { audienceOf } from '../src/lib/audience.ts'
+import { Typed } from '../src/lib/call.ts'
 import { bodyOf } from '../src/lib/payload.ts'
 
 test('an audience is named whole or not at all', () => {
@@ -14,7 +15,7 @@ test('an audience is named whole or not at all', () => {
 test('a payload that is none is not sent as something else', () => {
   expect(bodyOf('text', '{').member).toEqual({ text: '{' })
   expect(bodyOf('json', '{').error).not.toBe('')
-  expect(bodyOf('json', 'null').member).toEqual({ json: null })
+  expect(bodyOf('json', 'null').member).toEqual({ json: new Typed('null') })
   expect(bodyOf('hex', '00ff').member).toEqual({ base64: 'AP8=' })
   expect(bodyOf('hex', 'xyz').error).toBe('hex')
 })
