@@ -268,6 +268,9 @@ func TestProblemsOfAWebhooksBody(t *testing.T) {
 		{"/headers", `"headers":{"a":"` + strings.Repeat("x", 9<<10) + `"}`},
 		{"/timeout", `"timeout":"31s"`}, {"/timeout", `"timeout":"10ms"`}, {"/timeout", `"timeout":"soon"`}, {"/retry_for", `"retry_for":"1s"`}, {"/retry_for", `"retry_for":"31d"`},
 		{"/settle", `"settle":"1h"`}, {"/concurrency", `"concurrency":65`}, {"/concurrency", `"concurrency":-1`}, {"/name", `"name":` + many},
+		{"/timeout", `"timeout":"0s"`}, {"/retry_for", `"retry_for":"0s"`}, {"/settle", `"settle":"-1s"`}, {"/concurrency", `"concurrency":0`},
+		{"/client", `"client":"a b"`}, {"/client", `"client":` + many}, {"/prefix", `"prefix":"/"`}, {"/group", `"group":"a b"`},
+		{"/labels/a b", `"labels":{"a b":"x"}`}, {"/labels/", `"labels":{"":"x"}`}, {"/labels/a", `"labels":{"a":"` + strings.Repeat("x", 257) + `"}`},
 		{"/types", `"types":["nonsense"]`}, {"/state", `"state":"disabled"`}, {"/state", `"state":"idle"`},
 	} {
 		body := ok + "," + c.member + "}"
