@@ -102,6 +102,11 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	cmd.RegisterFlagCompletionFunc("scopes", cobra.FixedCompletions(apikey.ScopeNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		now := time.Now()
+		for _, limit := range []string{"prefix", "group"} {
+			if given := cmd.Flags().Lookup(limit); given.Changed && given.Value.String() == "" {
+				return usagef("--%s is empty, which limits nothing; leave it out for a key without a limit", limit)
+			}
+		}
 		if lifetime != "" {
 			d, err := config.ParseDuration(lifetime)
 			if err != nil || d <= 0 {
