@@ -9,6 +9,9 @@ test('an audience is named whole or not at all', () => {
   expect(audienceOf('clients', 'a\nb, a\n')).toEqual({ clients: ['a', 'b'] })
   expect(audienceOf('labels', 'site=north\nk=a=b')).toEqual({ labels: { site: 'north', k: 'a=b' } })
   expect(audienceOf('labels', 'site')).toBeNull()
+  expect(audienceOf('labels', 'site=north\nsite=south')).toBeNull() // the later alone would reach others
+  expect(audienceOf('labels', 'site=north\nsite=north')).toEqual({ labels: { site: 'north' } })
+  expect(JSON.stringify(audienceOf('labels', 'a=1\n__proto__=2'))).toBe('{"labels":{"a":"1","__proto__":"2"}}')
   expect(audienceOf('all', '')).toEqual({ all: true })
 })
 

@@ -1,0 +1,1 @@
+import{At as e}from"./index-Ce14dxXT.js";e();
