@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"math"
 	"net/http"
 	"path"
 	"slices"
@@ -86,6 +87,9 @@ func amend(doc *openapi3.T) {
 			s.Value = oneOf(s.Value)
 		}
 	}
+	for _, s := range doc.Components.Schemas {
+		widen(s)
+	}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			amendOperation(op, method, path)
@@ -105,6 +109,23 @@ func amendSchema(s *openapi3.Schema) {
 	if any := s.Properties["json"]; any != nil {
 		any.Value = &openapi3.Schema{Description: "Any JSON value."}
 	}
+}
+
+// widen gives the integers below s that may need more than 32 bits the format int64:
+// generators make int32 of an integer without a format.
+func widen(s *openapi3.SchemaRef) {
+	if s == nil || s.Ref != "" || s.Value == nil {
+		return
+	}
+	v := s.Value
+	if v.Type.Is("integer") && v.Format == "" && (v.Max == nil || *v.Max > math.MaxInt32) {
+		v.Format = "int64"
+	}
+	for _, p := range v.Properties {
+		widen(p)
+	}
+	widen(v.Items)
+	widen(v.AdditionalProperties.Schema)
 }
 
 // oneOf is a schema for exactly one of the members of s.
@@ -147,6 +168,7 @@ func amendOperation(op *openapi3.Operation, method, route string) {
 	}
 	amendHeaders(op)
 	for _, p := range op.Parameters {
+		widen(p.Value.Schema)
 		if p.Value.In == "path" && strings.HasPrefix(route, "/v1/clients/") {
 			p.Value.Example = "demo" // the page shows how to start this simulated device
 		}
