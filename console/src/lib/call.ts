@@ -13,7 +13,7 @@ export interface Call {
   path: string
   query?: Record<string, Value>
   body?: unknown
-  /** The Idempotency-Key of a write, so that a repeat is the same write. */
+  /** The Idempotency-Key of a push, so that a repeat is the same push. */
   key?: string
 }
 

@@ -1,1 +1,0 @@
-import{At as e}from"./index-Ce14dxXT.js";e();
