@@ -91,7 +91,7 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.UnsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
 	}
-	if r.Header["Idempotency-Key"] != nil { // a caller who relies on it would repeat all lines
+	if r.Header["Idempotency-Key"] != nil { // it does not stop a repeat of the lines
 		return problem.BadParameter("Idempotency-Key", "is for one push; in a bulk request each line has its own, as key")
 	}
 	if coding, err := contentCoding(r); err != nil {

@@ -37,8 +37,8 @@ type KeyPage struct {
 } //@name KeyPage
 
 // KeyCreate asks for a key. Prefix or group limit it to clients whose id begins
-// with prefix, or that are members of group. An empty one is refused: who sends it
-// means a limit.
+// with prefix, or that are members of group. An empty one is refused: it would
+// limit nothing.
 type KeyCreate struct {
 	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
 	Scopes    []string `json:"scopes" validate:"required,min=1,max=9,dive,scope" example:"messages:write"` // scopes of the key
