@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -156,6 +157,53 @@ func firstOf(err error) error {
 		return list.Unwrap()[0]
 	}
 	return err
+}
+
+// nullMembers returns the names of the members of an object that are null.
+func nullMembers(object []byte) (names []string) {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(object, &members) // it was decoded before
+	for name, v := range members {
+		if string(v) == "null" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// reset takes the named members back to their defaults.
+func reset(s *webhook.Spec, names []string) error {
+	for _, name := range names {
+		switch name {
+		case "name":
+			s.Name = ""
+		case "types":
+			s.Filter.Types = nil
+		case "client":
+			s.Filter.Client = ""
+		case "prefix":
+			s.Filter.Prefix = ""
+		case "group":
+			s.Filter.Group = ""
+		case "labels":
+			s.Filter.Labels = nil
+		case "timeout":
+			s.Timeout = 0
+		case "concurrency":
+			s.Concurrency = 0
+		case "headers":
+			s.Headers = nil
+		case "retry_for":
+			s.RetryFor = 0
+		case "settle":
+			s.Settle = 0
+		case "reply":
+			s.Reply = false
+		default:
+			return problem.InvalidBody("/"+name, "must not be null")
+		}
+	}
+	return nil
 }
 
 // change applies the members that are there.

@@ -79,8 +79,10 @@ func amend(doc *openapi3.T) {
 	}
 	unionOfEvents(doc.Components.Schemas)
 	addEnums(doc.Components.Schemas)
-	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
-		amendPatch(patch.Value)
+	for _, name := range []string{"ClientPatch", "WebhookPatch"} {
+		if patch := doc.Components.Schemas[name]; patch != nil {
+			amendPatch(patch.Value)
+		}
 	}
 	for _, name := range alternatives {
 		if s := doc.Components.Schemas[name]; s != nil {
@@ -139,10 +141,10 @@ func oneOf(s *openapi3.Schema) *openapi3.Schema {
 
 // amendPatch allows the nulls of a merge patch.
 func amendPatch(s *openapi3.Schema) {
-	for _, p := range s.Properties {
-		p.Value.Nullable = true
+	for name, p := range s.Properties {
+		p.Value.Nullable = name != "url" && name != "state"
 	}
-	if labels := s.Properties["labels"]; labels != nil && labels.Value.AdditionalProperties.Schema != nil {
+	if labels := s.Properties["labels"]; s.Properties["groups"] != nil && labels.Value.AdditionalProperties.Schema != nil {
 		labels.Value.AdditionalProperties.Schema.Value.Nullable = true
 	}
 }
