@@ -57,9 +57,9 @@ type WebhookCreate struct {
 	Name        string            `json:"name,omitempty"`                                                                  // for people
 	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"`                    // that events are posted to
 	Types       []string          `json:"types,omitempty" example:"message.received"`                                      // of events, with wildcards such as client.*; none for all
-	Client      string            `json:"client,omitempty" validate:"omitempty,clientid"`                                  // events of this client alone
-	Prefix      string            `json:"prefix,omitempty" validate:"omitempty,clientid"`                                  // of clients whose id starts so
-	Group       string            `json:"group,omitempty" validate:"omitempty,group"`                                      // of members of this group
+	Client      *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                  // events of this client alone
+	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                  // of clients whose id starts so
+	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                      // of members of this group
 	Labels      map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256"` // of clients with all these labels
 	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`                          // paused keeps it from starting
 	Timeout     string            `json:"timeout,omitempty" default:"10s"`                                                 // of one request: 1s to 30s
@@ -121,11 +121,20 @@ func durationText(d time.Duration) string {
 }
 
 func (b *WebhookCreate) spec() (s webhook.Spec, err error) {
-	s = webhook.Spec{Name: b.Name, URL: b.URL, State: webhook.State(b.State), Headers: b.Headers, Reply: b.Reply,
-		Filter: feed.Filter{Types: b.Types, Client: gateway.ClientID(b.Client), Prefix: b.Prefix, Group: b.Group, Labels: b.Labels}}
+	s = webhook.Spec{Name: b.Name, URL: b.URL, State: webhook.State(b.State), Headers: b.Headers, Reply: b.Reply, Filter: filterOf(b.Types, b.Client, b.Prefix, b.Group, b.Labels)}
 	err = errors.Join(bodyConcurrency(&s.Concurrency, b.Concurrency), bodyDuration(&s.Timeout, b.Timeout, "/timeout", webhook.MinTimeout),
 		bodyDuration(&s.RetryFor, b.RetryFor, "/retry_for", webhook.MinRetryFor), bodyDuration(&s.Settle, b.Settle, "/settle", 0))
 	return s, firstOf(err)
+}
+
+// filterOf returns the selection of a body. Validation has refused empty members: they
+// would select everything.
+func filterOf(types []string, client, prefix, group *string, labels map[string]string) feed.Filter {
+	f := feed.Filter{Types: types, Labels: labels}
+	set((*string)(&f.Client), client)
+	set(&f.Prefix, prefix)
+	set(&f.Group, group)
+	return f
 }
 
 // bodyConcurrency sets n, unless v is absent. A 0 in a Spec is the default, and one in
