@@ -53,6 +53,11 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"surrogate in the payload", one, `{"json":["\ud83d"]}`, 400, problem.MalformedJSON, "/json/0"},
 		{"patch a label twice", "PATCH /v1/clients/b", `{"labels":{"a":"1","a":null}}`, 400, problem.MalformedJSON, "/labels/a"},
 		{"wrong type", one, `{"text":5}`, 400, problem.MalformedJSON, "/text"},
+		{"null in metadata", one, `{"text":"a","metadata":{"k":null}}`, 400, problem.MalformedJSON, "/metadata/k"},
+		{"null in labels", many, `{"to":{"labels":{"a": null}},"text":"a"}`, 400, problem.MalformedJSON, "/to/labels/a"},
+		{"null in a list", many, `{"to":{"clients":["b", null]},"text":"a"}`, 400, problem.MalformedJSON, "/to/clients/1"},
+		{"null in the labels of a client", "POST /v1/clients", `{"id":"c","labels":{"a":null}}`, 400, problem.MalformedJSON, "/labels/a"},
+		{"null in groups", "PATCH /v1/clients/b", `{"groups":[null]}`, 400, problem.MalformedJSON, "/groups/0"},
 		{"wrong type below", many, `{"to":{"clients":"a"},"text":"x"}`, 400, problem.MalformedJSON, "/to/clients"},
 		{"unknown member", one, `{"text":"a","txet":"b"}`, 400, problem.UnknownField, "/txet"},
 		{"unknown member below", many, `{"to":{"clientss":["a"]},"text":"x"}`, 400, problem.UnknownField, "/to/clientss"},
@@ -80,6 +85,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"online_only for one", many, `{"to":{"client":"b"},"text":"a","online_only":true}`, 422, problem.ValidationFailed, "/online_only"},
 		{"rate for one", many, `{"to":{"client":"b"},"text":"a","rate":5}`, 422, problem.ValidationFailed, "/rate"},
 		{"rate below 1", many, `{"to":{"all":true},"text":"a","rate":-1}`, 422, problem.ValidationFailed, "/rate"},
+		{"rate 0", many, `{"to":{"all":true},"text":"a","rate":0}`, 422, problem.ValidationFailed, "/rate"},
+		{"rate 0 in a dry run", many, `{"to":{"all":true},"text":"a","rate":0,"dry_run":true}`, 422, problem.ValidationFailed, "/rate"},
 		{"rate too high", many, `{"to":{"all":true},"text":"a","rate":100001}`, 422, problem.ValidationFailed, "/rate"},
 		{"rate of another type", many, `{"to":{"all":true},"text":"a","rate":"5"}`, 400, problem.MalformedJSON, "/rate"},
 		{"ttl in both places", one + "?ttl=5s", `{"text":"a","ttl":"5s"}`, 400, problem.InvalidParameter, "ttl"},
@@ -113,6 +120,24 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"purge", "DELETE /v1/clients/b?purge=yes", "", 400, problem.InvalidParameter, "purge"},
 		{"patch label name", "PATCH /v1/clients/b", `{"labels":{"a b":"c"}}`, 422, problem.ValidationFailed, "/labels/a b"},
 		{"patch group", "PATCH /v1/clients/b", `{"groups":["ok","not ok"]}`, 422, problem.ValidationFailed, "/groups/1"},
+		{"group of a new client", "POST /v1/clients", `{"id":"c","groups":["not ok"]}`, 422, problem.ValidationFailed, "/groups/0"},
+		{"no id of a new client", "POST /v1/clients", `{}`, 422, problem.ValidationFailed, "/id"},
+		{"scope of a key", "POST /v1/keys", `{"name":"a","scopes":["x"]}`, 422, problem.ValidationFailed, "/scopes/0"},
+		{"empty prefix of a key", "POST /v1/keys", `{"name":"a","scopes":["clients:read"],"prefix":""}`, 422, problem.ValidationFailed, "/prefix"},
+		{"empty group of a key", "POST /v1/keys", `{"name":"a","scopes":["clients:read"],"group":""}`, 422, problem.ValidationFailed, "/group"},
+		{"empty prefix of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","prefix":""}`, 422, problem.ValidationFailed, "/prefix"},
+		{"empty group of a webhook", "POST /v1/webhooks", `{"url":"http://127.0.0.1:1/","group":""}`, 422, problem.ValidationFailed, "/group"},
+		{"empty client of a consumer", "PUT /v1/consumers/c", `{"client":""}`, 422, problem.ValidationFailed, "/client"},
+		{"empty life of a key", "POST /v1/keys", `{"name":"a","scopes":["clients:read"],"expires_in":""}`, 422, problem.ValidationFailed, "/expires_in"},
+		{"empty life of a token", "POST /v1/clients/b/tokens", `{"expires_in":""}`, 422, problem.ValidationFailed, "/expires_in"},
+		{"forget by an empty prefix", "DELETE /v1/clients?forget=true&prefix=", "", 400, problem.InvalidParameter, "prefix"},
+		{"forget by an empty group", "DELETE /v1/clients?forget=true&group=", "", 400, problem.InvalidParameter, "group"},
+		{"forget by an empty status", "DELETE /v1/clients?forget=true&status=", "", 400, problem.InvalidParameter, "status"},
+		{"client of a consumer", "PUT /v1/consumers/c", `{"client":"a b"}`, 422, problem.ValidationFailed, "/client"},
+		{"label of a consumer", "PUT /v1/consumers/c", `{"labels":{"a b":"c"}}`, 422, problem.ValidationFailed, "/labels/a b"},
+		{"null in a filter", "PUT /v1/consumers/c", `{"labels":{"a":null}}`, 400, problem.MalformedJSON, "/labels/a"},
+		{"no lease of an ack", "POST /v1/consumers/c/ack", `{"through":"1"}`, 422, problem.ValidationFailed, "/lease"},
+		{"label of an event", "GET /v1/events?follow=false&label.a%20b=c", "", 400, problem.InvalidParameter, "label.a b"},
 		{"patch type", "PATCH /v1/clients/b", `{"groups":"a"}`, 400, problem.MalformedJSON, "/groups"},
 		{"no such path", "GET /v1/devices", "", 404, problem.RouteNotFound, ""},
 		{"no such page", "GET /swagger/evil.js", "", 404, problem.RouteNotFound, ""},
@@ -121,7 +146,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			method, target, _ := strings.Cut(tt.call, " ")
 			var headers []string
-			if method == "POST" {
+			if method == "POST" || method == "PUT" {
 				headers = []string{"Content-Type", "application/json"}
 			}
 			p := h.in(t).call(method, target, tt.body, headers...).wantProblem(tt.status, tt.kind)

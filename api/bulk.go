@@ -69,7 +69,7 @@ type BulkAnswer struct {
 //
 //	@ID				bulk
 //	@Summary		Push many messages in one request
-//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key, which a line with `mode=online` does not take; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
+//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key, which a line with `mode=online` does not take (the header `Idempotency-Key` is refused); each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
 //	@Description	The last line sums up, so that a cut answer is seen: `{"done":true,"lines":3,"accepted":2,"failed":1}`, with `done` false and a `problem` when the rest was not read. With `wait` each line waits for its final state.
 //	@Tags			messages
 //	@Accept			application/x-ndjson
@@ -90,6 +90,9 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return problem.New(problem.UnsupportedMediaType,
 			"send one JSON object per line: curl -H 'Content-Type: application/x-ndjson' --data-binary @pushes.ndjson '%s'", urlOf(r))
+	}
+	if r.Header["Idempotency-Key"] != nil { // it does not stop a repeat of the lines
+		return problem.BadParameter("Idempotency-Key", "is for one push; in a bulk request each line has its own, as key")
 	}
 	if coding, err := contentCoding(r); err != nil {
 		return err

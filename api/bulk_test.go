@@ -134,6 +134,16 @@ func TestBulkOnlineLines(t *testing.T) {
 	}
 }
 
+// TestBulkRefusesOneKeyForAllLines: without it a repeat would push every line again.
+func TestBulkRefusesOneKeyForAllLines(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	p := h.call("POST", "/v1/messages/bulk", `{"to":{"client":"b"},"text":"x"}`, "Content-Type", "application/x-ndjson", "Idempotency-Key", "k").wantProblem(400, problem.InvalidParameter)
+	if len(p.Errors) != 1 || p.Errors[0].Parameter != "Idempotency-Key" {
+		t.Errorf("errors %+v, want Idempotency-Key named", p.Errors)
+	}
+}
+
 func TestBulkBounds(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.MaxBody, c.MaxBulkLines = 200, 3 })
 	h.known("a")

@@ -10,7 +10,6 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/longwire/longwire/api/internal/problem"
-	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/audit"
 	"github.com/longwire/longwire/internal/consumer"
@@ -38,12 +37,12 @@ type ConsumerList struct {
 
 // ConsumerPut says which events a consumer gets.
 type ConsumerPut struct {
-	Types  []string          `json:"types,omitempty" example:"message.received"`     // of events, with wildcards such as client.*; none for all
-	Client string            `json:"client,omitempty" validate:"omitempty,clientid"` // events of this client alone
-	Prefix string            `json:"prefix,omitempty" validate:"omitempty,clientid"` // of clients whose id starts so
-	Group  string            `json:"group,omitempty" validate:"omitempty,group"`     // of members of this group
-	Labels map[string]string `json:"labels,omitempty" swaggertype:"object,string"`   // of clients with all these labels
-	Start  string            `json:"start,omitempty" example:"earliest"`             // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
+	Types  []string          `json:"types,omitempty" example:"message.received"`                                                                  // of events, with wildcards such as client.*; none for all
+	Client *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                                              // events of this client alone
+	Prefix *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                                              // of clients whose id starts so
+	Group  *string           `json:"group,omitempty" validate:"omitempty,group"`                                                                  // of members of this group
+	Labels map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256" swaggertype:"object,string"` // of clients with all these labels
+	Start  string            `json:"start,omitempty" example:"earliest"`                                                                          // now, earliest, a cursor, a time, or a duration such as 1h ago. A new consumer starts now; for an existing one start moves the cursor
 } //@name ConsumerPut
 
 // ConsumerBatch has the next events of a consumer.
@@ -119,7 +118,7 @@ func (s *server) putConsumer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := feed.Filter{Types: body.Types, Client: gateway.ClientID(body.Client), Prefix: body.Prefix, Group: body.Group, Labels: body.Labels}
+	f := filterOf(body.Types, body.Client, body.Prefix, body.Group, body.Labels)
 	var st consumer.Status
 	created := false
 	err = consumer.ErrTooMany

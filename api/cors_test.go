@@ -2,6 +2,8 @@ package api
 
 import (
 	"crypto/tls"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -28,7 +30,7 @@ func TestListedOriginsMayCall(t *testing.T) {
 		"Access-Control-Request-Headers", "authorization,content-type").want(204)
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin": app, "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id",
+		"Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, X-Request-Id",
 		"Access-Control-Max-Age":       "3600", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
 	} {
 		if got := pre.header.Get(name); got != want {
@@ -40,6 +42,35 @@ func TestListedOriginsMayCall(t *testing.T) {
 		t.Errorf("the answer allows %q, want %s, and names what may be read", got, app)
 	}
 	w.as("none", "GET", "/v1/clients", "", "Origin", app).wantProblem(401, problem.Unauthenticated)
+}
+
+// TestListedOriginsMayUseAllHeaders: those of requests that the description has, and those
+// of answers, except for the cookie of a browser session.
+func TestListedOriginsMayUseAllHeaders(t *testing.T) {
+	doc, err := openapi()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, listed)
+	pre := w.call("OPTIONS", "/v1/clients", "", "Origin", app, "Access-Control-Request-Method", "GET").want(204).header.Get("Access-Control-Allow-Headers")
+	exposed := w.as("unlimited", "GET", "/v1/clients", "", "Origin", app).want(200).header.Get("Access-Control-Expose-Headers")
+	has := func(list, name string) bool { return slices.Contains(strings.Split(list, ", "), name) }
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for _, p := range op.Parameters {
+				if p.Value.In == "header" && !has(pre, p.Value.Name) {
+					t.Errorf("%s %s: a request may not have %s", method, path, p.Value.Name)
+				}
+			}
+			for _, answer := range op.Responses.Map() {
+				for name := range answer.Value.Headers {
+					if name != "Set-Cookie" && !has(exposed, name) {
+						t.Errorf("%s %s: no page may read %s", method, path, name)
+					}
+				}
+			}
+		}
+	}
 }
 
 // TestOnlyAPreflightIsAnsweredWithoutAKey: an OPTIONS or a header alone is none.

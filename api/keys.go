@@ -37,13 +37,14 @@ type KeyPage struct {
 } //@name KeyPage
 
 // KeyCreate asks for a key. Prefix or group limit it to clients whose id begins
-// with prefix, or that are members of group.
+// with prefix, or that are members of group. An empty one is refused: it would
+// limit nothing.
 type KeyCreate struct {
 	Name      string   `json:"name" validate:"required,max=100" example:"backend of acme"`                 // for people
 	Scopes    []string `json:"scopes" validate:"required,min=1,max=9,dive,scope" example:"messages:write"` // scopes of the key
-	Prefix    string   `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`             // limit it to clients whose ids begin so
-	Group     string   `json:"group,omitempty" validate:"omitempty,group"`                                 // limit it to members of this group
-	ExpiresIn string   `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`            // how long it lives; without it, for ever
+	Prefix    *string  `json:"prefix,omitempty" validate:"omitempty,clientid" example:"acme-"`             // limit it to clients whose ids begin so
+	Group     *string  `json:"group,omitempty" validate:"omitempty,group"`                                 // limit it to members of this group
+	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`            // how long it lives; without it, for ever
 } //@name KeyCreate
 
 const (
@@ -147,9 +148,11 @@ func (b *KeyCreate) spec(now time.Time) (apikey.Spec, error) {
 	if err != nil {
 		return apikey.Spec{}, problem.InvalidBody("/scopes", "%s", err)
 	}
-	s := apikey.Spec{Name: b.Name, Scopes: scopes, Limit: apikey.Limit{Prefix: b.Prefix, Group: b.Group}}
-	if b.ExpiresIn != "" {
-		d, _ := parseDuration(b.ExpiresIn) // validated
+	s := apikey.Spec{Name: b.Name, Scopes: scopes}
+	set(&s.Limit.Prefix, b.Prefix)
+	set(&s.Limit.Group, b.Group)
+	if b.ExpiresIn != nil {
+		d, _ := parseDuration(*b.ExpiresIn) // validated
 		s.ExpiresAt = now.Add(d)
 	}
 	return s, nil

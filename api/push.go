@@ -54,9 +54,12 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := push{wait: wait}
-	if mediaType(r) == "application/json" {
+	switch t := mediaType(r); {
+	case t == "application/json":
 		err = s.withBody(w, r, func(data []byte) error { return p.readOne(data, &options) })
-	} else {
+	case t == "" && r.Header.Get("Content-Type") != "": // it may mean JSON, and the envelope is no payload
+		return problem.New(problem.UnsupportedMediaType, "the Content-Type is malformed; such as application/json or text/plain")
+	default:
 		err = s.raw(w, r, &p, &options)
 	}
 	if err != nil {

@@ -101,6 +101,20 @@ func TestPushPayloads(t *testing.T) {
 	}
 }
 
+// TestNullWhereItMeansSomething: in a payload, in place of a member, and to remove a label.
+func TestNullWhereItMeansSomething(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for _, body := range []string{`{"json":null}`, `{"json":[null]}`, `{"json":{"a":[{"b": null}]}}`, `{"text":"a","base64":null,"metadata":null,"mode":null}`} {
+		h.call("POST", "/v1/clients/b/messages", body).want(202)
+	}
+	h.call("PATCH", "/v1/clients/b", `{"labels":{"a":"1","b":"2"}}`).want(200)
+	c := decode[Client](h.call("PATCH", "/v1/clients/b", `{"labels":{"a":null},"groups":null}`).want(200))
+	if len(c.Labels) != 1 || c.Labels["b"] != "2" {
+		t.Errorf("labels %v, want b alone", c.Labels)
+	}
+}
+
 func TestRawPushTakesOptionsFromQuery(t *testing.T) {
 	h := newHarness(t)
 	a := h.call("POST", "/v1/clients/new/messages?ttl=90s&on_unknown=queue&metadata.order=7&mode=durable", "x", "Content-Type", "text/plain").want(202)
@@ -109,6 +123,18 @@ func TestRawPushTakesOptionsFromQuery(t *testing.T) {
 	expires, _ := time.Parse(timeLayout, m.ExpiresAt)
 	if expires.Sub(created) != 90*time.Second || m.Metadata["order"] != "7" {
 		t.Errorf("got %+v, want a ttl of 90s and metadata", m)
+	}
+}
+
+// TestMalformedContentTypeIsNoPayload: a caller who means JSON must not push the envelope.
+func TestMalformedContentTypeIsNoPayload(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for _, of := range []string{"application/json; charset", "application/json; charset=utf-8; charset=latin1", "application/json, text/plain", "json; a=\"b"} {
+		h.call("POST", "/v1/clients/b/messages", `{"text":"hi"}`, "Content-Type", of).wantProblem(415, problem.UnsupportedMediaType)
+	}
+	for _, of := range []string{"application/json;", "Application/JSON; charset=utf-8"} {
+		h.call("POST", "/v1/clients/b/messages", `{"text":"hi"}`, "Content-Type", of).want(202)
 	}
 }
 

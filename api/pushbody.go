@@ -38,7 +38,7 @@ type PushMany struct {
 	// Rate is the number of connected clients to which delivery begins in a second,
 	// so that not all devices answer a message to many at once. Without it there is
 	// no such limit.
-	Rate int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
+	Rate *int `json:"rate,omitempty" minimum:"1" maximum:"100000" example:"500"`
 	// MaxRecipients refuses the message with 412 if its audience has more clients when
 	// it is accepted. Nothing is stored then.
 	MaxRecipients *int `json:"max_recipients,omitempty" minimum:"1" example:"200"`
@@ -236,7 +236,10 @@ func (p *push) setMany(body *PushMany) error {
 		return err
 	}
 	p.To = body.To.audience()
-	p.OnlineOnly, p.Rate, p.dryRun = body.OnlineOnly, body.Rate, body.DryRun
+	p.OnlineOnly, p.dryRun = body.OnlineOnly, body.DryRun
+	if body.Rate != nil {
+		p.Rate = *body.Rate
+	}
 	if body.MaxRecipients != nil {
 		p.MaxRecipients = *body.MaxRecipients
 	}

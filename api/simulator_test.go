@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/longwire/longwire/api/internal/problem"
@@ -48,7 +49,10 @@ func TestSimulatorShowsItsDevicesAndWhyTheyAreNotConnected(t *testing.T) {
 func TestSimulatorRefusesWhatItCannotRun(t *testing.T) {
 	h := newHarness(t)
 	for _, body := range []string{`{}`, `{"count":0}`, `{"count":101}`, `{"count":1,"profile":"angry"}`} {
-		h.call("PUT", "/v1/simulator", body).wantProblem(422, problem.ValidationFailed)
+		p := h.call("PUT", "/v1/simulator", body).wantProblem(422, problem.ValidationFailed)
+		if strings.Contains(p.Detail, "entries") {
+			t.Errorf("%s: %q, and a number has no entries", body, p.Detail)
+		}
 	}
 	h.known("sim-steady-1")
 	h.call("PUT", "/v1/simulator", `{"count":1,"profile":"steady"}`).wantProblem(409, problem.Kind(gateway.CodeClientExists))

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"strconv"
@@ -10,10 +11,11 @@ import (
 	"github.com/longwire/longwire/api/internal/problem"
 )
 
-// inspection walks a syntactically valid JSON object and finds three errors that
-// encoding/json accepts: a repeated member, a member in another case, and half a
-// surrogate pair, which encoding/json replaces. Two readers of one body could
-// disagree on these. encoding/json/v2 refuses them, too.
+// inspection walks a syntactically valid JSON object and finds four errors that
+// encoding/json accepts: a repeated member, a member in another case, half a
+// surrogate pair, which encoding/json replaces, and null among strings, which
+// becomes "". Two readers of one body could disagree on these. encoding/json/v2
+// refuses the first three, too.
 type inspection struct {
 	data []byte
 	at   int // of the next byte
@@ -33,6 +35,9 @@ func (i *inspection) value(t reflect.Type, pointer string) *problem.Problem {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if t == rawJSON {
+		t = nil
+	}
 	i.space()
 	switch i.data[i.at] {
 	case '{':
@@ -50,7 +55,7 @@ func (i *inspection) value(t reflect.Type, pointer string) *problem.Problem {
 }
 
 func (i *inspection) object(t reflect.Type, pointer string) *problem.Problem {
-	known := jsonFields(t)
+	known, of := jsonFields(t), elementOf(t)
 	seen := make(map[string]bool)
 	for i.at++; i.enter('}'); {
 		start := i.at
@@ -68,7 +73,10 @@ func (i *inspection) object(t reflect.Type, pointer string) *problem.Problem {
 		seen[name] = true
 		i.space()
 		i.at++ // the colon
-		if p := i.value(known[name], here); p != nil {
+		if p := i.notNull(of, here); p != nil {
+			return p
+		}
+		if p := i.value(cmp.Or(known[name], of), here); p != nil {
 			return p
 		}
 	}
@@ -76,15 +84,36 @@ func (i *inspection) object(t reflect.Type, pointer string) *problem.Problem {
 }
 
 func (i *inspection) array(t reflect.Type, pointer string) *problem.Problem {
-	var element reflect.Type
-	if t != nil && t.Kind() == reflect.Slice {
-		element = t.Elem()
-	}
+	element := elementOf(t)
 	n := 0
 	for i.at++; i.enter(']'); n++ {
-		if p := i.value(element, pointer+"/"+strconv.Itoa(n)); p != nil {
+		here := pointer + "/" + strconv.Itoa(n)
+		if p := i.notNull(element, here); p != nil {
 			return p
 		}
+		if p := i.value(element, here); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// notNull refuses null as an element of type t, unless t has a nil: encoding/json
+// leaves the element empty.
+func (i *inspection) notNull(t reflect.Type, pointer string) *problem.Problem {
+	i.space()
+	if t == nil || t.Kind() == reflect.Pointer || i.data[i.at] != 'n' {
+		return nil
+	}
+	return misread(pointer, i.at, "must be "+jsonKind(t)+", not null")
+}
+
+var rawJSON = reflect.TypeFor[json.RawMessage]()
+
+// elementOf returns the type of the elements of a slice or map; nil for another type.
+func elementOf(t reflect.Type) reflect.Type {
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) {
+		return t.Elem()
 	}
 	return nil
 }

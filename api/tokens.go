@@ -63,7 +63,7 @@ type DeviceTokenList struct {
 
 // DeviceTokenCreate asks for a token of one device.
 type DeviceTokenCreate struct {
-	ExpiresIn string   `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`               // how long it lives; without it, for ever
+	ExpiresIn *string  `json:"expires_in,omitempty" validate:"omitempty,keylife" example:"90d"`               // how long it lives; without it, for ever
 	Groups    []string `json:"groups,omitempty" validate:"omitempty,max=32,dive,group" example:"fleet-a"`     // that the device may enter and leave when it registers
 	Note      string   `json:"note,omitempty" validate:"omitempty,max=256" example:"rack 3"`                  // for people
 	Replaces  string   `json:"replaces,omitempty" validate:"omitempty,max=64" example:"dtk_0123456789abcdef"` // a token of the device that is revoked in the same step; its groups and note are kept where none are given
@@ -171,8 +171,8 @@ func (s *server) issue(w http.ResponseWriter, tokens TokenStore, id gateway.Clie
 		return StoredToken{}, "", err
 	}
 	t := StoredToken{Client: id, CreatedAt: s.cfg.Now(), Groups: body.Groups, Note: body.Note}
-	if body.ExpiresIn != "" {
-		d, _ := parseDuration(body.ExpiresIn) // validated
+	if body.ExpiresIn != nil {
+		d, _ := parseDuration(*body.ExpiresIn) // validated
 		t.ExpiresAt = t.CreatedAt.Add(d)
 	}
 	t, secret, err := tokens.IssueToken(t, body.Replaces)

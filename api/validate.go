@@ -31,6 +31,8 @@ var rules = sync.OnceValue(func() *validator.Validate {
 	}
 	register("clientid", func(s string) bool { return gateway.ClientID(s).Valid() })
 	register("group", validGroup)
+	register("anyclientid", func(s string) bool { return s == "" || gateway.ClientID(s).Valid() }) // behind a pointer, "" for any
+	register("anygroup", func(s string) bool { return s == "" || validGroup(s) })
 	register("labelkey", validLabelKey)
 	register("idempotencykey", validIdempotencyKey)
 	register("ttl", func(s string) bool {
@@ -57,7 +59,8 @@ func validate(v any) error {
 	}
 	fields := make([]problem.FieldError, len(broken))
 	for i, b := range broken {
-		fields[i] = problem.FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
+		_, path := cutPart(b.Namespace()) // without the type of the body
+		fields[i] = problem.FieldError{Pointer: pointerOf(path), Detail: ruleText(b)}
 	}
 	return problem.InvalidFields(fields...)
 }
@@ -101,10 +104,10 @@ func manyRules(l validator.StructLevel) {
 	if p.OnlineOnly && (p.To.Client != "" || p.To.Clients != nil) {
 		l.ReportError(p.OnlineOnly, "online_only", "OnlineOnly", "wideaudience", "")
 	}
-	if p.Rate < 0 || p.Rate > gateway.MaxRate {
+	if p.Rate != nil && (*p.Rate < 1 || *p.Rate > gateway.MaxRate) {
 		l.ReportError(p.Rate, "rate", "Rate", "rate", "")
 	}
-	if p.Rate != 0 && p.To.Client != "" {
+	if p.Rate != nil && p.To.Client != "" {
 		l.ReportError(p.Rate, "rate", "Rate", "manyclients", "")
 	}
 	if p.MaxRecipients != nil && *p.MaxRecipients < 1 {
@@ -126,14 +129,14 @@ func ruleText(b validator.FieldError) string {
 	case "oneof":
 		return "must be one of " + strings.Join(strings.Fields(b.Param()), ", ")
 	case "min":
-		return "must have at least " + b.Param() + unitOf(b)
+		return boundText("at least ", b)
 	case "max":
-		return "must have at most " + b.Param() + unitOf(b)
+		return boundText("at most ", b)
 	case "unique":
 		return "must not repeat"
-	case "clientid":
+	case "clientid", "anyclientid":
 		return "is " + gateway.NotClientID
-	case "group":
+	case "group", "anygroup":
 		return fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 . _ : @ -, and neither . nor ..", gateway.MaxGroupName)
 	case "labelkey":
 		return fmt.Sprintf("has a label name that is not 1 to %d bytes of A-Z a-z 0-9 . _ -", gateway.MaxLabelKey)
@@ -152,7 +155,7 @@ func ruleText(b validator.FieldError) string {
 	case "wideaudience":
 		return "narrows a group, labels or all; leave it out for named clients"
 	case "rate":
-		return fmt.Sprintf("must be 1 to %d deliveries a second", gateway.MaxRate)
+		return fmt.Sprintf("must be 1 to %d deliveries a second; leave it out for no limit", gateway.MaxRate)
 	case "maxrecipients":
 		return "must be at least 1; leave it out for no bound"
 	case "dryrun":
@@ -165,16 +168,19 @@ func ruleText(b validator.FieldError) string {
 	return "breaks the rule " + b.Tag()
 }
 
-func unitOf(b validator.FieldError) string {
-	if b.Kind() == reflect.String {
-		return " characters"
+func boundText(side string, b validator.FieldError) string {
+	switch b.Kind() {
+	case reflect.Int:
+		return "must be " + side + b.Param()
+	case reflect.String:
+		return "must have " + side + b.Param() + " characters"
 	}
-	return " entries"
+	return "must have " + side + b.Param() + " entries"
 }
 
-// pointerOf turns a path through Go values ("PushMany.Options.metadata[k]") into
-// a JSON pointer. It drops the leading struct names, which JSON does not have: the
-// type of the body and the types embedded in it.
+// pointerOf turns a path through Go values ("Options.metadata[k]") into a JSON
+// pointer. It drops the names of the structs that are embedded in the body: JSON does
+// not have them.
 func pointerOf(path string) string {
 	var b strings.Builder
 	for path != "" {
@@ -188,7 +194,7 @@ func pointerOf(path string) string {
 }
 
 // transparent are the structs whose members are members of the body.
-var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "KeyCreate": true, "Content": true, "Options": true}
+var transparent = map[string]bool{"PushMany": true, "Content": true, "Options": true}
 
 // cutPart takes the first name, or the first key in brackets, off a path.
 func cutPart(path string) (part, rest string) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -53,39 +54,39 @@ type WebhookList struct {
 
 // WebhookCreate asks for a webhook.
 type WebhookCreate struct {
-	Name        string            `json:"name,omitempty"`                                               // for people
-	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"` // that events are posted to
-	Types       []string          `json:"types,omitempty" example:"message.received"`                   // of events, with wildcards such as client.*; none for all
-	Client      string            `json:"client,omitempty" validate:"omitempty,clientid"`               // events of this client alone
-	Prefix      string            `json:"prefix,omitempty" validate:"omitempty,clientid"`               // of clients whose id starts so
-	Group       string            `json:"group,omitempty" validate:"omitempty,group"`                   // of members of this group
-	Labels      map[string]string `json:"labels,omitempty"`                                             // of clients with all these labels
-	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`       // paused keeps it from starting
-	Timeout     string            `json:"timeout,omitempty" default:"10s"`                              // of one request: 1s to 30s
-	Concurrency int               `json:"concurrency,omitempty" minimum:"1" maximum:"64" default:"8"`   // requests at once
-	Headers     map[string]string `json:"headers,omitempty"`                                            // static headers of each request; they are not shown again
-	RetryFor    string            `json:"retry_for,omitempty" default:"72h"`                            // 1m to 30d
-	Settle      string            `json:"settle,omitempty" example:"30s"`                               // at most 10m
-	Reply       bool              `json:"reply,omitempty"`                                              // push the body of a 200 answer to message.received to the device
-	Start       string            `json:"start,omitempty" default:"now" example:"earliest"`             // now, earliest, a cursor, a time, or a duration such as 1h ago
+	Name        string            `json:"name,omitempty"`                                                                  // for people
+	URL         string            `json:"url" validate:"required" example:"http://127.0.0.1:9000/hook"`                    // that events are posted to
+	Types       []string          `json:"types,omitempty" example:"message.received"`                                      // of events, with wildcards such as client.*; none for all
+	Client      *string           `json:"client,omitempty" validate:"omitempty,clientid"`                                  // events of this client alone
+	Prefix      *string           `json:"prefix,omitempty" validate:"omitempty,clientid"`                                  // of clients whose id starts so
+	Group       *string           `json:"group,omitempty" validate:"omitempty,group"`                                      // of members of this group
+	Labels      map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256"` // of clients with all these labels
+	State       string            `json:"state,omitempty" enums:"active,paused" default:"active"`                          // paused keeps it from starting
+	Timeout     string            `json:"timeout,omitempty" default:"10s"`                                                 // of one request: 1s to 30s
+	Concurrency *int              `json:"concurrency,omitempty" minimum:"1" maximum:"64" default:"8"`                      // requests at once
+	Headers     map[string]string `json:"headers,omitempty"`                                                               // static headers of each request; they are not shown again
+	RetryFor    string            `json:"retry_for,omitempty" default:"72h"`                                               // 1m to 30d
+	Settle      string            `json:"settle,omitempty" example:"30s"`                                                  // at most 10m
+	Reply       bool              `json:"reply,omitempty"`                                                                 // push the body of a 200 answer to message.received to the device
+	Start       string            `json:"start,omitempty" default:"now" example:"earliest"`                                // now, earliest, a cursor, a time, or a duration such as 1h ago
 } //@name WebhookCreate
 
 // WebhookPatch changes a webhook; absent members stay as they are.
 type WebhookPatch struct {
-	Name        *string            `json:"name,omitempty"`                                // for people
-	URL         *string            `json:"url,omitempty"`                                 // that events are posted to
-	Types       *[]string          `json:"types,omitempty" swaggertype:"array,string"`    // of events
-	Client      *string            `json:"client,omitempty"`                              // "" for all
-	Prefix      *string            `json:"prefix,omitempty"`                              // "" for all
-	Group       *string            `json:"group,omitempty"`                               // "" for all
-	Labels      *map[string]string `json:"labels,omitempty" swaggertype:"object,string"`  // replaces the labels
-	State       *string            `json:"state,omitempty" enums:"active,paused"`         // active enables a disabled one
-	Timeout     *string            `json:"timeout,omitempty"`                             // of one request
-	Concurrency *int               `json:"concurrency,omitempty"`                         // requests at once
-	Headers     *map[string]string `json:"headers,omitempty" swaggertype:"object,string"` // replaces the headers
-	RetryFor    *string            `json:"retry_for,omitempty"`                           // see WebhookCreate
-	Settle      *string            `json:"settle,omitempty"`                              // "" for none
-	Reply       *bool              `json:"reply,omitempty"`                               // push answers to devices
+	Name        *string            `json:"name,omitempty"`                                                                                              // for people
+	URL         *string            `json:"url,omitempty"`                                                                                               // that events are posted to
+	Types       *[]string          `json:"types,omitempty" swaggertype:"array,string"`                                                                  // of events
+	Client      *string            `json:"client,omitempty" validate:"omitempty,anyclientid"`                                                           // "" for all
+	Prefix      *string            `json:"prefix,omitempty" validate:"omitempty,anyclientid"`                                                           // "" for all
+	Group       *string            `json:"group,omitempty" validate:"omitempty,anygroup"`                                                               // "" for all
+	Labels      *map[string]string `json:"labels,omitempty" validate:"omitempty,max=32,dive,keys,labelkey,endkeys,max=256" swaggertype:"object,string"` // replaces the labels
+	State       *string            `json:"state,omitempty" enums:"active,paused"`                                                                       // active enables a disabled one
+	Timeout     *string            `json:"timeout,omitempty"`                                                                                           // of one request
+	Concurrency *int               `json:"concurrency,omitempty"`                                                                                       // requests at once
+	Headers     *map[string]string `json:"headers,omitempty" swaggertype:"object,string"`                                                               // replaces the headers
+	RetryFor    *string            `json:"retry_for,omitempty"`                                                                                         // see WebhookCreate
+	Settle      *string            `json:"settle,omitempty"`                                                                                            // "" for none
+	Reply       *bool              `json:"reply,omitempty"`                                                                                             // push answers to devices
 } //@name WebhookPatch
 
 func webhookView(st *webhook.Status, now time.Time) Webhook {
@@ -120,21 +121,40 @@ func durationText(d time.Duration) string {
 }
 
 func (b *WebhookCreate) spec() (s webhook.Spec, err error) {
-	s = webhook.Spec{Name: b.Name, URL: b.URL, State: webhook.State(b.State), Concurrency: b.Concurrency, Headers: b.Headers, Reply: b.Reply,
-		Filter: feed.Filter{Types: b.Types, Client: gateway.ClientID(b.Client), Prefix: b.Prefix, Group: b.Group, Labels: b.Labels}}
-	err = errors.Join(bodyDuration(&s.Timeout, b.Timeout, "/timeout"), bodyDuration(&s.RetryFor, b.RetryFor, "/retry_for"),
-		bodyDuration(&s.Settle, b.Settle, "/settle"))
+	s = webhook.Spec{Name: b.Name, URL: b.URL, State: webhook.State(b.State), Headers: b.Headers, Reply: b.Reply, Filter: filterOf(b.Types, b.Client, b.Prefix, b.Group, b.Labels)}
+	err = errors.Join(bodyConcurrency(&s.Concurrency, b.Concurrency), bodyDuration(&s.Timeout, b.Timeout, "/timeout", webhook.MinTimeout),
+		bodyDuration(&s.RetryFor, b.RetryFor, "/retry_for", webhook.MinRetryFor), bodyDuration(&s.Settle, b.Settle, "/settle", 0))
 	return s, firstOf(err)
 }
 
+// filterOf returns the selection of a body. Validation has refused empty members: they
+// would select everything.
+func filterOf(types []string, client, prefix, group *string, labels map[string]string) feed.Filter {
+	f := feed.Filter{Types: types, Labels: labels}
+	set((*string)(&f.Client), client)
+	set(&f.Prefix, prefix)
+	set(&f.Group, group)
+	return f
+}
+
+// bodyConcurrency sets n, unless v is absent. A 0 in a Spec is the default, and one in
+// a body is refused.
+func bodyConcurrency(n, v *int) error {
+	if v != nil && *v < 1 {
+		return problem.InvalidBody("/concurrency", "must be 1 to %d", webhook.MaxConcurrency)
+	}
+	set(n, v)
+	return nil
+}
+
 // bodyDuration reads a duration of a body; "" leaves it as it is.
-func bodyDuration(d *time.Duration, text, pointer string) error {
+func bodyDuration(d *time.Duration, text, pointer string, least time.Duration) error {
 	if text == "" {
 		return nil
 	}
 	v, err := parseDuration(text)
-	if err != nil {
-		return problem.InvalidBody(pointer, "must be a duration such as 10s")
+	if err != nil || v < least {
+		return problem.InvalidBody(pointer, "must be a duration of at least %s, such as 10m", durationText(least))
 	}
 	*d = v
 	return nil
@@ -148,6 +168,53 @@ func firstOf(err error) error {
 	return err
 }
 
+// nullMembers returns the names of the members of an object that are null.
+func nullMembers(object []byte) (names []string) {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(object, &members) // it was decoded before
+	for name, v := range members {
+		if string(v) == "null" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// reset takes the named members back to their defaults.
+func reset(s *webhook.Spec, names []string) error {
+	for _, name := range names {
+		switch name {
+		case "name":
+			s.Name = ""
+		case "types":
+			s.Filter.Types = nil
+		case "client":
+			s.Filter.Client = ""
+		case "prefix":
+			s.Filter.Prefix = ""
+		case "group":
+			s.Filter.Group = ""
+		case "labels":
+			s.Filter.Labels = nil
+		case "timeout":
+			s.Timeout = 0
+		case "concurrency":
+			s.Concurrency = 0
+		case "headers":
+			s.Headers = nil
+		case "retry_for":
+			s.RetryFor = 0
+		case "settle":
+			s.Settle = 0
+		case "reply":
+			s.Reply = false
+		default:
+			return problem.InvalidBody("/"+name, "must not be null")
+		}
+	}
+	return nil
+}
+
 // change applies the members that are there.
 func (b *WebhookPatch) change(s *webhook.Spec) error {
 	set(&s.Name, b.Name)
@@ -156,7 +223,6 @@ func (b *WebhookPatch) change(s *webhook.Spec) error {
 	set(&s.Filter.Prefix, b.Prefix)
 	set(&s.Filter.Group, b.Group)
 	set(&s.Filter.Labels, b.Labels)
-	set(&s.Concurrency, b.Concurrency)
 	set(&s.Headers, b.Headers)
 	set(&s.Reply, b.Reply)
 	if b.Client != nil {
@@ -171,13 +237,17 @@ func (b *WebhookPatch) change(s *webhook.Spec) error {
 	if b.Settle != nil {
 		s.Settle = 0
 	}
+	if err := bodyConcurrency(&s.Concurrency, b.Concurrency); err != nil {
+		return err
+	}
 	for _, d := range []struct {
 		to      *time.Duration
 		text    *string
 		pointer string
-	}{{&s.Timeout, b.Timeout, "/timeout"}, {&s.RetryFor, b.RetryFor, "/retry_for"}, {&s.Settle, b.Settle, "/settle"}} {
+		least   time.Duration
+	}{{&s.Timeout, b.Timeout, "/timeout", webhook.MinTimeout}, {&s.RetryFor, b.RetryFor, "/retry_for", webhook.MinRetryFor}, {&s.Settle, b.Settle, "/settle", 0}} {
 		if d.text != nil {
-			if err := bodyDuration(d.to, *d.text, d.pointer); err != nil {
+			if err := bodyDuration(d.to, *d.text, d.pointer, d.least); err != nil {
 				return err
 			}
 		}

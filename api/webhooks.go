@@ -123,7 +123,7 @@ func (s *server) getWebhook(w http.ResponseWriter, r *http.Request) error {
 //
 //	@ID				patchWebhook
 //	@Summary		Change a webhook
-//	@Description	Absent members stay as they are. `"state":"active"` enables a disabled webhook, which goes on at its cursor; of an active one the parked clients are tried at once. An event whose request is under way may be sent again.
+//	@Description	Absent members stay as they are, and null takes a member back to its default; `url` and `state` have none. `"state":"active"` enables a disabled webhook, which goes on at its cursor; of an active one the parked clients are tried at once. An event whose request is under way may be sent again.
 //	@Tags			webhooks
 //	@Accept			json,application/merge-patch+json
 //	@Produce		json
@@ -140,17 +140,29 @@ func (s *server) patchWebhook(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.UnsupportedMediaType, "send Content-Type: application/merge-patch+json")
 	}
 	var body WebhookPatch
-	if err := s.decodeJSON(w, r, &body); err != nil {
+	var nulls []string
+	err := s.withBody(w, r, func(data []byte) error {
+		err := decodeObject(data, &body)
+		if err == nil {
+			nulls = nullMembers(data)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	id, view := chi.URLParam(r, "id"), viewOf(w)
 	key := view.Key()
-	err := error(nil)
 	if st, known := s.cfg.Webhooks.Get(id, key.Limit); known == nil {
 		err = mayHold(key, st.Payloads, st.Reply || body.Reply != nil && *body.Reply)
 	}
 	if err == nil {
-		_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, body.change)
+		_, err = s.cfg.Webhooks.Update(context.Background(), id, key.Limit, func(spec *webhook.Spec) error {
+			if err := reset(spec, nulls); err != nil {
+				return err
+			}
+			return body.change(spec)
+		})
 		err = webhookProblem(err, id)
 	}
 	view.Record(audit.UpdateWebhook, id, err)

@@ -15,6 +15,8 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/memstore"
@@ -268,6 +270,9 @@ func TestProblemsOfAWebhooksBody(t *testing.T) {
 		{"/headers", `"headers":{"a":"` + strings.Repeat("x", 9<<10) + `"}`},
 		{"/timeout", `"timeout":"31s"`}, {"/timeout", `"timeout":"10ms"`}, {"/timeout", `"timeout":"soon"`}, {"/retry_for", `"retry_for":"1s"`}, {"/retry_for", `"retry_for":"31d"`},
 		{"/settle", `"settle":"1h"`}, {"/concurrency", `"concurrency":65`}, {"/concurrency", `"concurrency":-1`}, {"/name", `"name":` + many},
+		{"/timeout", `"timeout":"0s"`}, {"/retry_for", `"retry_for":"0s"`}, {"/settle", `"settle":"-1s"`}, {"/concurrency", `"concurrency":0`},
+		{"/client", `"client":"a b"`}, {"/client", `"client":` + many}, {"/prefix", `"prefix":"/"`}, {"/group", `"group":"a b"`},
+		{"/labels/a b", `"labels":{"a b":"x"}`}, {"/labels/", `"labels":{"":"x"}`}, {"/labels/a", `"labels":{"a":"` + strings.Repeat("x", 257) + `"}`},
 		{"/types", `"types":["nonsense"]`}, {"/state", `"state":"disabled"`}, {"/state", `"state":"idle"`},
 	} {
 		body := ok + "," + c.member + "}"
@@ -293,6 +298,31 @@ func TestProblemsOfAWebhooksBody(t *testing.T) {
 	}
 	if v := decode[Webhook](h.call("GET", target, "").want(200)); v.URL != hook.URL || v.Timeout != hook.Timeout || len(v.Headers) != 0 {
 		t.Errorf("a refused change is made: %+v", v)
+	}
+}
+
+// TestNullTakesAMemberBack: a change is a merge patch (RFC 7396).
+func TestNullTakesAMemberBack(t *testing.T) {
+	h := newHarness(t)
+	const url = `"url":"http://127.0.0.1:1/","state":"paused"`
+	fresh := decode[Webhook](h.call("POST", "/v1/webhooks", "{"+url+"}").want(201))
+	hook := decode[Webhook](h.call("POST", "/v1/webhooks", "{"+url+`,"name":"a","types":["message.acked"],"client":"a","prefix":"a","group":"g","labels":{"a":"b"},
+		"timeout":"1s","concurrency":1,"headers":{"a":"b"},"retry_for":"1h","settle":"1s","reply":true}`).want(201))
+	target := "/v1/webhooks/" + hook.ID
+	for _, member := range []string{"url", "state"} {
+		p := h.call("PATCH", target, `{"`+member+`":null}`).wantProblem(422, problem.ValidationFailed)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != "/"+member {
+			t.Errorf("%s: %+v", member, p.Errors)
+		}
+	}
+	got := decode[Webhook](h.call("PATCH", target, `{"name":null,"types":null,"client":null,"prefix":null,"group":null,"labels":null,
+		"timeout":null,"concurrency":null,"headers":null,"retry_for":null,"settle":null,"reply":null}`, "Content-Type", "application/merge-patch+json").want(200))
+	got.ID, got.CreatedAt, fresh.Secret = fresh.ID, fresh.CreatedAt, ""
+	if d := cmp.Diff(fresh, got); d != "" {
+		t.Error(d)
+	}
+	if got := decode[Webhook](h.call("PATCH", target, `{"settle":"2s","name":null}`).want(200)); got.Settle != "2s" {
+		t.Errorf("settle %q", got.Settle)
 	}
 }
 

@@ -513,3 +513,19 @@ func TestDeviceTokens(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestALifeThatIsOverIsNotForEver: a deadline that has passed gives a negative duration.
+func TestALifeThatIsOverIsNotForEver(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if b, _ := io.ReadAll(r.Body); !strings.Contains(string(b), `"expires_in":"-1s"`) {
+			t.Errorf("%s %s: %s, and it would live for ever", r.Method, r.URL, b)
+		}
+		answer(w, 201, `{"id":"x"}`)
+	})
+	if _, err := c.CreateDeviceToken(t.Context(), "m", NewDeviceToken{ExpiresIn: -time.Second}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.CreateAPIKey(t.Context(), NewAPIKey{Name: "x", Scopes: []string{"clients:read"}, ExpiresIn: -time.Second}); err != nil {
+		t.Error(err)
+	}
+}

@@ -57,7 +57,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (*CreatedAPIKey,
 	if k.Group != "" {
 		in["group"] = k.Group
 	}
-	if k.ExpiresIn > 0 {
+	if k.ExpiresIn != 0 { // one in the past is refused
 		in["expires_in"] = k.ExpiresIn.String()
 	}
 	body, err := jsonBody(in)

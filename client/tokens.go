@@ -49,7 +49,7 @@ func (c *Client) DeviceTokens(ctx context.Context, id string) ([]DeviceToken, er
 // repeated after a lost answer, because the token in that answer cannot be read again.
 func (c *Client) CreateDeviceToken(ctx context.Context, id string, t NewDeviceToken) (*CreatedDeviceToken, error) {
 	in := map[string]any{}
-	if t.ExpiresIn > 0 {
+	if t.ExpiresIn != 0 { // one in the past is refused
 		in["expires_in"] = t.ExpiresIn.String()
 	}
 	if t.Groups != nil {

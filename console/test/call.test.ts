@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { asCurl, base, target } from '../src/lib/call.ts'
+import { asCurl, base, encode, target } from '../src/lib/call.ts'
+import { bodyOf } from '../src/lib/payload.ts'
 
 test('the gateway is the folder above the console', () => {
   expect(base({ origin: 'http://h:8080', pathname: '/console/' })).toBe('http://h:8080')
@@ -17,4 +18,13 @@ test('the curl command carries exactly the request, whatever the payload', () =>
   // The shell reads the command as curl would get it.
   const args = execFileSync('sh', ['-c', 'LONGWIRE_KEY=secret; curl() { for a; do printf "%s\\0" "$a"; done; }; ' + command]).toString().split('\0').slice(0, -1)
   expect(args).toEqual(['-sS', '-X', 'POST', '-H', 'Authorization: Bearer secret', '-H', 'Idempotency-Key: k1', '-H', 'Content-Type: application/json', '-d', JSON.stringify({ to: { all: true }, text }), 'http://h/v1/messages'])
+})
+
+test('typed JSON goes out letter by letter', () => {
+  for (const json of ['9007199254740993', '1e400', '-0', '1.0', '{"a": 1, "a": 2}', '0.1000000000000000055']) {
+    const body = { to: { all: true }, ...bodyOf('json', json).member, ttl: undefined }
+    expect(asCurl({ method: 'POST', path: '/v1/messages', body }, 'http://h')).toContain(`-d '{"to":{"all":true},"json":${json}}'`)
+  }
+  expect(bodyOf('json', '{').error).not.toBe('')
+  for (const body of [{}, [], [1, { a: undefined }], 'é', 7, null, { a: { b: [true], c: undefined }, '"': {} }]) expect(encode(body)).toBe(JSON.stringify(body))
 })

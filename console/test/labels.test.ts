@@ -10,6 +10,13 @@ test('a patch has what changes, and its opposite undoes it', () => {
   expect(patchOf(before, { ...before, groups: [] })).toEqual({ groups: [] })
 })
 
+test('labels with the names of members of every object are labels', () => {
+  const before = { labels: JSON.parse('{"constructor":"1","__proto__":"2"}'), groups: [] }
+  expect(JSON.stringify(patchOf(before, { labels: {}, groups: [] }))).toBe('{"labels":{"constructor":null,"__proto__":null}}')
+  expect(JSON.stringify(patchOf({ labels: {}, groups: [] }, before))).toBe('{"labels":{"constructor":"1","__proto__":"2"}}')
+  expect(patchOf(before, before)).toBeNull()
+})
+
 test('rows of a form are labels', () => {
   expect(labelsOf([{ name: ' site ', value: ' x ' }, { name: '', value: 'lost' }, { name: 'site', value: 'y' }])).toEqual({ site: 'y' })
 })

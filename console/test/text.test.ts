@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { fromBase64, base64, hexDump, parseHex, runs, tail, utf8 } from '../src/lib/text.ts'
+import { fromBase64, base64, hexDump, lines, parseHex, runs, tail, utf8 } from '../src/lib/text.ts'
 
 test('what cannot be seen becomes a token', () => {
   const show = (text: string, lines = false) =>
@@ -40,4 +40,11 @@ test('base64 there and back, for more than one call takes', () => {
   expect(Buffer.from(fromBase64(base64(bytes))).equals(bytes)).toBe(true)
   expect(fromBase64('***')).toEqual(new Uint8Array())
   expect(utf8(new Uint8Array([0xff]))).toBeNull()
+})
+
+test('lines of JSON keep its letters', () => {
+  for (const value of [{ a: [1, { b: {} }], c: [], '"{\\': '[:,' }, [], {}, 'a', 1, [[[]]]]) expect(lines(JSON.stringify(value))).toBe(JSON.stringify(value, null, 2))
+  expect(lines('{"n":9007199254740993,"z":-0,"e":"\\u0061"}')).toBe('{\n  "n": 9007199254740993,\n  "z": -0,\n  "e": "\\u0061"\n}')
+  expect(lines('{"a":["b')).toBe('{\n  "a": [\n    "b') // the first part of a longer one
+  expect(lines('['.repeat(5000)).length).toBeLessThan(300_000)
 })

@@ -294,6 +294,9 @@ removed at once if --confirm is its number; the refusal without it says the numb
 			if q.Labels, err = parsePairs("label", labels); err != nil {
 				return err
 			}
+			if err := limitsSomething(cmd, "status", "prefix", "group"); err != nil {
+				return err
+			}
 			q.Presence = client.Presence(status)
 			selects := status != "" || q.Prefix != "" || q.Group != "" || len(q.Labels) > 0
 			if selects == (len(args) > 0) {

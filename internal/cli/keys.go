@@ -102,6 +102,9 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	cmd.RegisterFlagCompletionFunc("scopes", cobra.FixedCompletions(apikey.ScopeNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		now := time.Now()
+		if err := limitsSomething(cmd, "prefix", "group"); err != nil {
+			return err
+		}
 		if lifetime != "" {
 			d, err := config.ParseDuration(lifetime)
 			if err != nil || d <= 0 {
@@ -128,6 +131,17 @@ Until then both are valid. "longwire keys list" shows when each was last used.`,
 	}
 	e.outputFlag(cmd)
 	return cmd
+}
+
+// limitsSomething refuses the named flags if they are given and empty, as an unset
+// variable of a script makes them: without a limit the command does more.
+func limitsSomething(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return usagef("--%s is empty, which limits nothing; leave it out if that is meant", name)
+		}
+	}
+	return nil
 }
 
 // checkKey finds errors in a request before it is sent.

@@ -70,6 +70,9 @@ func (t *consumerTail) check(cmd *cobra.Command, q client.EventQuery) (err error
 			}
 		}
 	}
+	if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
+		return err
+	}
 	t.spec.Types, t.spec.Client = q.Types, q.Client
 	t.spec.Labels, err = parsePairs("label", t.labels)
 	return err

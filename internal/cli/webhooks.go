@@ -41,6 +41,9 @@ func (e *environ) webhooksCreate() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) (err error) {
 			s.URL = args[0]
+			if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
+				return err
+			}
 			if s.Labels, err = parsePairs("label", labels); err != nil {
 				return err
 			}

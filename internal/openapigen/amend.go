@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"math"
 	"net/http"
 	"path"
 	"slices"
@@ -78,13 +79,18 @@ func amend(doc *openapi3.T) {
 	}
 	unionOfEvents(doc.Components.Schemas)
 	addEnums(doc.Components.Schemas)
-	if patch := doc.Components.Schemas["ClientPatch"]; patch != nil {
-		amendPatch(patch.Value)
+	for _, name := range []string{"ClientPatch", "WebhookPatch"} {
+		if patch := doc.Components.Schemas[name]; patch != nil {
+			amendPatch(patch.Value)
+		}
 	}
 	for _, name := range alternatives {
 		if s := doc.Components.Schemas[name]; s != nil {
 			s.Value = oneOf(s.Value)
 		}
+	}
+	for _, s := range doc.Components.Schemas {
+		widen(s)
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
@@ -107,6 +113,23 @@ func amendSchema(s *openapi3.Schema) {
 	}
 }
 
+// widen gives the integers below s that may need more than 32 bits the format int64:
+// generators make int32 of an integer without a format.
+func widen(s *openapi3.SchemaRef) {
+	if s == nil || s.Ref != "" || s.Value == nil {
+		return
+	}
+	v := s.Value
+	if v.Type.Is("integer") && v.Format == "" && (v.Max == nil || *v.Max > math.MaxInt32) {
+		v.Format = "int64"
+	}
+	for _, p := range v.Properties {
+		widen(p)
+	}
+	widen(v.Items)
+	widen(v.AdditionalProperties.Schema)
+}
+
 // oneOf is a schema for exactly one of the members of s.
 func oneOf(s *openapi3.Schema) *openapi3.Schema {
 	choice := &openapi3.Schema{Description: s.Description}
@@ -118,10 +141,10 @@ func oneOf(s *openapi3.Schema) *openapi3.Schema {
 
 // amendPatch allows the nulls of a merge patch.
 func amendPatch(s *openapi3.Schema) {
-	for _, p := range s.Properties {
-		p.Value.Nullable = true
+	for name, p := range s.Properties {
+		p.Value.Nullable = name != "url" && name != "state"
 	}
-	if labels := s.Properties["labels"]; labels != nil && labels.Value.AdditionalProperties.Schema != nil {
+	if labels := s.Properties["labels"]; s.Properties["groups"] != nil && labels.Value.AdditionalProperties.Schema != nil {
 		labels.Value.AdditionalProperties.Schema.Value.Nullable = true
 	}
 }
@@ -147,6 +170,7 @@ func amendOperation(op *openapi3.Operation, method, route string) {
 	}
 	amendHeaders(op)
 	for _, p := range op.Parameters {
+		widen(p.Value.Schema)
 		if p.Value.In == "path" && strings.HasPrefix(route, "/v1/clients/") {
 			p.Value.Example = "demo" // the page shows how to start this simulated device
 		}

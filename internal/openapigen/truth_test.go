@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // A generator of clients reads the description alone.
@@ -29,6 +31,37 @@ func TestWhatAlwaysComesIsRequired(t *testing.T) {
 		for _, member := range strings.Fields(want) {
 			if !slices.Contains(schemas[name].Value.Required, member) {
 				t.Errorf("%s.%s is not required", name, member)
+			}
+		}
+	}
+}
+
+// A generator makes int32 of an integer without a format. Numbers of uplinks, bytes of
+// disks and counters are larger.
+func TestIntegersHaveRoom(t *testing.T) {
+	doc := readDescription(t)
+	var walk func(where string, s *openapi3.SchemaRef)
+	walk = func(where string, s *openapi3.SchemaRef) {
+		if s == nil || s.Ref != "" {
+			return
+		}
+		v := s.Value
+		if v.Type.Is("integer") && v.Format != "int64" && v.Max == nil {
+			t.Errorf("%s is an integer of the format %q", where, v.Format)
+		}
+		for name, p := range v.Properties {
+			walk(where+"."+name, p)
+		}
+		walk(where+"[]", v.Items)
+		walk(where+"{}", v.AdditionalProperties.Schema)
+	}
+	for name, s := range doc.Components.Schemas {
+		walk(name, s)
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for _, p := range op.Parameters {
+				walk(method+" "+path+" "+p.Value.Name, p.Value.Schema)
 			}
 		}
 	}

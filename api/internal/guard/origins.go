@@ -19,8 +19,9 @@ const preflightLife = time.Hour
 // browser has no credentials that it could add to the request of another page.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
-	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, X-Request-Id"
-	corsExposed = "Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, X-Request-Id"
+	corsHeaders = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, Range, If-Range, X-Request-Id"
+	corsExposed = "Location, Link, Retry-After, Allow, Accept-Encoding, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, " +
+		"ETag, Accept-Ranges, Content-Range, Content-Disposition, WWW-Authenticate, X-Request-Id"
 )
 
 // CheckOrigin returns an error that explains why origin cannot be listed in

@@ -18,13 +18,14 @@ export function audienceOf(kind: AudienceKind, text: string): components['schema
     case 'group':
       return lines[0] ? { group: lines[0] } : null
     case 'labels': {
-      const labels: Record<string, string> = {}
+      const labels = new Map<string, string>()
       for (const line of lines) {
         const at = line.indexOf('=')
-        if (at <= 0) return null
-        labels[line.slice(0, at)] = line.slice(at + 1)
+        const [name, value] = [line.slice(0, at), line.slice(at + 1)]
+        if (at <= 0 || (labels.get(name) ?? value) !== value) return null // no client has two values
+        labels.set(name, value)
       }
-      return lines.length ? { labels } : null
+      return lines.length ? { labels: Object.fromEntries(labels) } : null
     }
   }
 }

@@ -13,7 +13,7 @@ export interface Call {
   path: string
   query?: Record<string, Value>
   body?: unknown
-  /** The Idempotency-Key of a write, so that a repeat is the same write. */
+  /** The Idempotency-Key of a push, so that a repeat is the same push. */
   key?: string
 }
 
@@ -75,11 +75,35 @@ export interface Answer<T> {
   headers: Headers
 }
 
+/** JSON that somebody typed. It goes out letter by letter: JSON.parse would change 9007199254740993 and 1e400. */
+export class Typed {
+  constructor(readonly json: string) {}
+}
+
+/** The body of a call as JSON. A Typed stands in it at the top, or as a member. */
+export function encode(body: unknown): string {
+  if (body instanceof Typed) return body.json
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return JSON.stringify(body)
+  const members = Object.entries(body).filter(([, value]) => value !== undefined)
+  return '{' + members.map(([name, value]) => JSON.stringify(name) + ':' + encode(value)).join() + '}'
+}
+
 /** Makes one call. Throws a Failure, or the AbortError of the signal. */
 export async function answer<T>(call: Call, signal?: AbortSignal): Promise<Answer<T>> {
+  const response = await respond(call, signal)
+  const body = response.status === 204 ? '' : await response.text()
+  return { data: (body ? JSON.parse(body) : undefined) as T, status: response.status, headers: response.headers }
+}
+
+/** Makes one call and returns its body as it came. */
+export async function text(call: Call, signal?: AbortSignal): Promise<string> {
+  return (await respond(call, signal)).text()
+}
+
+async function respond(call: Call, signal?: AbortSignal): Promise<Response> {
   const sent = Date.now()
   const init: RequestInit = { method: call.method ?? 'GET', headers: headers(call), credentials: 'same-origin', cache: 'no-store', redirect: 'error' }
-  if (call.body !== undefined) init.body = JSON.stringify(call.body)
+  if (call.body !== undefined) init.body = encode(call.body)
   if (signal) init.signal = signal
   let response: Response
   try {
@@ -90,8 +114,7 @@ export async function answer<T>(call: Call, signal?: AbortSignal): Promise<Answe
   }
   observe(Date.parse(response.headers.get('Date') ?? ''), sent, Date.now())
   if (!response.ok) throw await failure(response)
-  const text = response.status === 204 ? '' : await response.text()
-  return { data: (text ? JSON.parse(text) : undefined) as T, status: response.status, headers: response.headers }
+  return response
 }
 
 /** Makes one call and returns its body. */
@@ -130,7 +153,7 @@ export function asCurl(call: Call, gateway: string): string {
   if (method !== 'GET') parts.push('-X ' + method)
   parts.push('-H "Authorization: Bearer $LONGWIRE_KEY"')
   if (call.key) parts.push('-H ' + quote('Idempotency-Key: ' + call.key))
-  if (call.body !== undefined) parts.push("-H 'Content-Type: application/json'", '-d ' + quote(JSON.stringify(call.body)))
+  if (call.body !== undefined) parts.push("-H 'Content-Type: application/json'", '-d ' + quote(encode(call.body)))
   parts.push(quote(gateway + target(call)))
   return parts.join(' \\\n  ')
 }

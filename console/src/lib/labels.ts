@@ -10,9 +10,10 @@ export interface Marks {
 
 /** The patch that turns one into the other, or null when they are the same. A label that is gone is null. */
 export function patchOf(from: Marks, to: Marks): Patch | null {
-  const labels: Record<string, string | null> = {}
-  for (const [name, value] of Object.entries(to.labels)) if (from.labels[name] !== value) labels[name] = value
-  for (const name of Object.keys(from.labels)) if (!(name in to.labels)) labels[name] = null
+  // A label may be called constructor or __proto__.
+  const set: [string, string | null][] = Object.entries(to.labels).filter(([name, value]) => !Object.hasOwn(from.labels, name) || from.labels[name] !== value)
+  const gone = Object.keys(from.labels).filter((name) => !Object.hasOwn(to.labels, name))
+  const labels = Object.fromEntries([...set, ...gone.map((name): [string, null] => [name, null])])
   const sorted = (groups: string[]) => [...new Set(groups)].sort()
   const same = JSON.stringify(sorted(from.groups)) === JSON.stringify(sorted(to.groups))
   if (same && !Object.keys(labels).length) return null

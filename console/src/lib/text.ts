@@ -93,3 +93,30 @@ export function utf8(bytes: Uint8Array): string | null {
     return null
   }
 }
+
+/** JSON, or the beginning of it, with a line for each part. Its letters stay as they are. */
+export function lines(json: string): string {
+  let out = ''
+  let depth = 0
+  let quoted = false
+  const line = () => '\n' + '  '.repeat(Math.min(depth, 20))
+  for (let at = 0; at < json.length; at++) {
+    const char = json.charAt(at)
+    if (quoted) {
+      out += char === '\\' ? char + json.charAt(++at) : char
+      quoted = char !== '"'
+    } else if (char === '{' || char === '[') {
+      depth++
+      const end = json.charAt(at + 1)
+      out += char + (end === '}' || end === ']' ? '' : line())
+    } else if (char === '}' || char === ']') {
+      depth--
+      const start = json.charAt(at - 1)
+      out += (start === '{' || start === '[' ? '' : line()) + char
+    } else {
+      out += char === ',' ? char + line() : char === ':' ? ': ' : char
+      quoted = char === '"'
+    }
+  }
+  return out
+}

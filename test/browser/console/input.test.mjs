@@ -1,6 +1,8 @@
 // Input methods and keys: Enter that takes a candidate sends nothing, and single-letter
-// keys belong to the page only while no field and no input method has them.
+// keys belong to the page only while no field and no input method has them. JSON reaches
+// the gateway as it was typed, and is shown as the gateway has it.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { acks, device } from './device.mjs';
 import { api, gateway } from './gateway.mjs';
 import { visit } from './page.mjs';
@@ -11,6 +13,9 @@ await play([
   ['composing in the send box', async () => sendBox((g = await gateway('open')))],
   ['composing in the find box', () => findBox(g)],
   ['keys of the page', () => keys(g)],
+  ['typed JSON', () => typedJSON(g)],
+  ['JSON that is no tree to walk', () => deepJSON(g)],
+  ['pages that are none', () => noPages(g)],
 ]);
 
 async function sendBox(g) {
@@ -49,6 +54,48 @@ async function findBox(g) {
     await page.keyboard.press('Enter');
     await page.waitForURL(/#\/clients\/lamp$/);
   });
+}
+
+async function typedJSON(g) {
+  const json = '{"n":9007199254740993,"big":1e400,"f":1.0,"z":-0}';
+  await api(g, 'POST', '/v1/clients', { id: 'off' });
+  for (const hash of ['#/push?client=off', '#/clients/off']) {
+    await visit(g, hash, async (page) => {
+      await page.getByRole('radio', { name: 'JSON' }).check();
+      await page.locator('main textarea').fill(json);
+      const push = page.waitForRequest((request) => request.method() === 'POST');
+      await page.getByRole('button', { name: 'Send', exact: true }).click();
+      assert.equal((await push).postData().replace('"to":{"client":"off"},', ''), `{"json":${json}}`, 'sent other JSON than was typed');
+    });
+  }
+  const { items } = await api(g, 'GET', '/v1/clients/off/messages');
+  await visit(g, '#/messages/' + items[0].id, async (page) => {
+    const shown = page.locator('.payload .body');
+    await shown.waitFor();
+    assert.equal((await shown.textContent()).replace(/\s/g, ''), json, 'shows other JSON than was sent');
+    await page.locator('.payload', { hasText: `${json.length} B` }).waitFor();
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download' }).click();
+    assert.equal(readFileSync(await (await download).path(), 'utf8'), json, 'downloads other JSON than was sent');
+  });
+}
+
+async function deepJSON(g) {
+  const deep = await fetch(g.http + '/v1/clients/off/messages', {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: `{"json":${'['.repeat(9000)}${']'.repeat(9000)}}`,
+  });
+  const { id } = await deep.json();
+  await visit(g, '#/messages/' + id, async (page) => {
+    await page.locator('.payload .body', { hasText: '[' }).waitFor();
+  });
+}
+
+async function noPages(g) {
+  for (const name of ['zzz', 'constructor', '__proto__', 'toString/x']) {
+    await visit(g, '#/' + name, async (page) => {
+      await page.getByText('There is no such page.').waitFor();
+    });
+  }
 }
 
 async function keys(g) {

@@ -1,1 +1,0 @@
-import{Y as e,ft as t,kt as n,mt as r,rt as i,tt as a,z as o}from"./index-DMqSSKiG.js";var s=i(`<div role="region" tabindex="0" class="svelte-ygh2g5"><!></div>`);function c(i,c){var l=s(),u=r(l);e(u,()=>c.children),n(l),t(()=>o(l,`aria-label`,c.label)),a(i,l)}export{c as t};

@@ -1,1 +1,0 @@
-import{Dt as e}from"./index-DMqSSKiG.js";e();

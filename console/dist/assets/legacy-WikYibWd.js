@@ -1,0 +1,1 @@
+import{At as e}from"./index-55YFn2jD.js";e();

@@ -1,1 +1,0 @@
-import{_ as e,m as t}from"./index-DMqSSKiG.js";function n(n,r){if(n===`text`)return{member:{text:r},error:``};if(n===`hex`){let n=e(r);return n?{member:{base64:t(n)},error:``}:{member:{},error:`hex`}}try{return{member:{json:JSON.parse(r)},error:``}}catch(e){return{member:{},error:e instanceof Error?e.message:`JSON`}}}export{n as t};
