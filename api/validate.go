@@ -57,7 +57,8 @@ func validate(v any) error {
 	}
 	fields := make([]problem.FieldError, len(broken))
 	for i, b := range broken {
-		fields[i] = problem.FieldError{Pointer: pointerOf(b.Namespace()), Detail: ruleText(b)}
+		_, path := cutPart(b.Namespace()) // which begins with the type of the body
+		fields[i] = problem.FieldError{Pointer: pointerOf(path), Detail: ruleText(b)}
 	}
 	return problem.InvalidFields(fields...)
 }
@@ -172,23 +173,22 @@ func unitOf(b validator.FieldError) string {
 	return " entries"
 }
 
-// pointerOf turns a path through Go values ("PushMany.Options.metadata[k]") into
-// a JSON pointer. It drops the leading struct names, which JSON does not have: the
-// type of the body and the types embedded in it.
+// pointerOf turns a path through Go values ("Options.metadata[k]") into a JSON
+// pointer. It drops the leading names of embedded structs, which JSON does not have.
 func pointerOf(path string) string {
 	var b strings.Builder
 	for path != "" {
 		var part string
 		part, path = cutPart(path)
-		if b.Len() > 0 || !transparent[part] {
+		if b.Len() > 0 || !embedded[part] {
 			b.WriteString("/" + escapePointer(part))
 		}
 	}
 	return b.String()
 }
 
-// transparent are the structs whose members are members of the body.
-var transparent = map[string]bool{"PushOne": true, "PushMany": true, "BulkLine": true, "ClientPatch": true, "KeyCreate": true, "Content": true, "Options": true}
+// embedded are the structs whose members are members of the body.
+var embedded = map[string]bool{"PushMany": true, "Content": true, "Options": true}
 
 // cutPart takes the first name, or the first key in brackets, off a path.
 func cutPart(path string) (part, rest string) {
