@@ -176,6 +176,45 @@ func TestEveryBrokenRuleIsListed(t *testing.T) {
 	}
 }
 
+// TestPointersNameTheMember of the body, whatever the type of the body is.
+func TestPointersNameTheMember(t *testing.T) {
+	h := newHarness(t)
+	h.known("a")
+	for _, c := range []struct{ method, target, body, pointer string }{
+		{"POST", "/v1/clients", `{"id":".."}`, "/id"},
+		{"POST", "/v1/clients", `{"id":"b","groups":["g",".."]}`, "/groups/1"},
+		{"POST", "/v1/clients", `{"id":"b","labels":{"k":"` + strings.Repeat("v", 257) + `"}}`, "/labels/k"},
+		{"PATCH", "/v1/clients/a", `{"groups":["."]}`, "/groups/0"},
+		{"POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","prefix":".."}`, "/prefix"},
+		{"PUT", "/v1/consumers/c", `{"prefix":".."}`, "/prefix"},
+		{"POST", "/v1/keys", `{"name":"k","scopes":["clients:read"],"prefix":".."}`, "/prefix"},
+		{"POST", "/v1/messages", `{"to":{"client":".."},"text":"x"}`, "/to/client"},
+		{"POST", "/v1/clients/a/messages", `{"text":"x","ttl":"x"}`, "/ttl"},
+	} {
+		p := h.call(c.method, c.target, c.body, "Content-Type", "application/json").wantProblem(422, problem.ValidationFailed)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer {
+			t.Errorf("%s %s %s: %+v, want the pointer %s", c.method, c.target, c.body, p.Errors, c.pointer)
+		}
+	}
+}
+
+// TestAMisreadTypeIsRefused: without one readable content type a JSON object would
+// reach the device as its payload.
+func TestAMisreadTypeIsRefused(t *testing.T) {
+	h := newHarness(t)
+	h.known("b")
+	for _, types := range [][]string{
+		{"application/json", "text/plain"}, {"text/plain", "application/json"}, {"application/json", "application/json"},
+		{"application/json, application/json"}, {"text/plain, application/json"}, {"application/json; charset"}, {"application/json; a=1; a=2"}, {"/"},
+	} {
+		r := newRequest(t.Context(), "POST", "/v1/clients/b/messages", `{"text":"x"}`)
+		r.Header["Content-Type"] = types
+		w := newRecorder()
+		h.handler.ServeHTTP(w, r)
+		answer{t: t, status: w.Code, header: w.Header(), body: w.Body.Bytes()}.wantProblem(415, problem.UnsupportedMediaType)
+	}
+}
+
 func TestMediaTypes(t *testing.T) {
 	h := newHarness(t)
 	h.known("b")

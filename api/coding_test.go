@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,30 @@ func TestHeadOfLists(t *testing.T) {
 	h.call("HEAD", "/v1/messages/msg_none", "").want(404)
 	if got := h.call("HEAD", "/v1/events", "").want(405).header.Get("Allow"); got != "GET" {
 		t.Errorf("events allow %q", got)
+	}
+}
+
+// TestEveryGetHasItsHead: HEAD is answered where GET is, but for streams, and for the
+// pull that takes a lease.
+func TestEveryGetHasItsHead(t *testing.T) {
+	without := []string{"/v1/events", "/v1/clients/{id}/timeline", "/v1/consumers/{name}/events"}
+	own := map[string]bool{}
+	routes := newServer(Config{}).endpoints()
+	for _, e := range routes {
+		own[e.pattern] = own[e.pattern] || e.method == "HEAD"
+	}
+	for _, e := range routes {
+		if has := e.head || own[e.pattern]; e.method == "GET" && has == slices.Contains(without, e.pattern) {
+			t.Errorf("HEAD %s: %t, want %t", e.pattern, has, !has)
+		}
+	}
+	h := newHarness(t)
+	h.known("a")
+	m := decode[Message](h.call("POST", "/v1/clients/a/messages", pushText("x")).want(202))
+	for _, target := range []string{"/v1/clients/a/why", "/v1/messages/" + m.ID + "/why", "/v1/messages/" + m.ID + "/deliveries/a"} {
+		if a := h.call("HEAD", target, ""); a.status != 200 {
+			t.Errorf("HEAD %s: %d", target, a.status)
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type exchange struct {
 	idHeader        [1]string // what X-Request-Id points to
 	route           string    // the pattern that matched, "" for none
 	principal       string    // id of the caller's key, "" for an open API
+	identified      bool      // the caller has a valid key, or needs none
 	view            tenant.View
 	started         time.Time
 	status          int  // 0 until the answer has begun

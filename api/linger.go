@@ -9,10 +9,12 @@ import (
 // A refused caller may still be sending its body, and many callers read the answer
 // only when they have sent everything. Closing the connection then resets it, and
 // the caller loses the answer. net/http reads a body of at most leftToHTTP bytes to
-// its end and keeps the connection. For a longer body, a body of unknown length and
-// the body of an unauthenticated caller, the server sends the answer first, with
-// Connection: close. It then reads the body and discards it, within the bounds below.
-// When the body passes a bound, the server closes the connection.
+// its end before it sends the answer, and keeps the connection. For a longer body, a
+// body of unknown length and the body of an unauthenticated caller, the server sends
+// the answer first, with Connection: close. It then reads the body and discards it,
+// within the bounds below. When the body passes a bound, the server closes the
+// connection. So a caller without a key that announces a body and sends none gets its
+// answer at once, also from a public route.
 //
 // A lingering connection counts towards http.max_connections. It holds its goroutine
 // and a shared buffer of 8 KiB.
@@ -28,7 +30,7 @@ const (
 // sent Expect: 100-continue has sent no body, and a caller whose body timed out gets
 // no more time.
 func lingers(x *exchange, r *http.Request, status int) bool {
-	long := r.ContentLength < 0 || r.ContentLength >= leftToHTTP || r.ContentLength > 0 && status == http.StatusUnauthorized
+	long := r.ContentLength < 0 || r.ContentLength >= leftToHTTP || r.ContentLength > 0 && !x.identified
 	return r.ProtoMajor == 1 && !x.bodyRead && long &&
 		r.Header.Get("Expect") == "" && status != http.StatusRequestTimeout
 }
@@ -37,7 +39,7 @@ func lingers(x *exchange, r *http.Request, status int) bool {
 func (s *server) linger(x *exchange, r *http.Request) {
 	wire := http.NewResponseController(x.ResponseWriter)
 	most := lingerTime
-	if x.status == http.StatusUnauthorized {
+	if !x.identified {
 		most = shortTime
 	}
 	until := time.Now().Add(min(most, s.cfg.ReadTimeout))

@@ -161,17 +161,24 @@ func (p *pipe) Accept() (net.Conn, error) {
 func (p *pipe) Close() error   { close(p.ended); return nil }
 func (p *pipe) Addr() net.Addr { return &net.TCPAddr{} }
 
+// pipeTo returns a connection in memory to a server.
+func pipeTo(t *testing.T, c Config) net.Conn {
+	t.Helper()
+	mine, its := net.Pipe()
+	l := &pipe{conns: make(chan net.Conn, 1), ended: make(chan struct{})}
+	l.conns <- its
+	serve(t, c, l)
+	t.Cleanup(func() { mine.Close() })
+	return mine
+}
+
 // refusedOn is a connection in memory on which a request was refused, with
 // another body still to be sent.
 func refusedOn(t *testing.T, headers string, change func(*Config)) net.Conn {
 	t.Helper()
 	cfg := Config{Gateway: newHarness(t).gateway, Authorizer: APIKeys("lwk_first"), Hosts: []string{"localhost"}}
 	change(&cfg)
-	mine, its := net.Pipe()
-	l := &pipe{conns: make(chan net.Conn, 1), ended: make(chan struct{})}
-	l.conns <- its
-	serve(t, cfg, l)
-	t.Cleanup(func() { mine.Close() })
+	mine := pipeTo(t, cfg)
 	io.WriteString(mine, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"+headers+"\r\n")
 	begun := time.Now()
 	res, err := http.ReadResponse(bufio.NewReader(mine), nil)
@@ -182,6 +189,37 @@ func refusedOn(t *testing.T, headers string, change func(*Config)) net.Conn {
 		t.Fatal(err)
 	}
 	return mine
+}
+
+// TestStrangersGetTheirAnswerAtOnce: a body that is announced and does not come holds up
+// no answer to a caller without a key, whatever answers it.
+func TestStrangersGetTheirAnswerAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		request string
+		status  int
+	}{
+		{"POST /v1/messages", 401}, {"DELETE /v1/clients/a", 401}, {"POST /v1/nothing", 404}, {"PUT /v1/clients", 405}, {"OPTIONS /v1/clients", 405},
+		{"POST /livez", 405}, {"GET /livez", 200}, {"GET /", 200}, {"GET /openapi.json", 200}, {"GET /docs/problems/nothing", 404}, {"HEAD /readyz", 200},
+	} {
+		for _, length := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
+			synctest.Test(t, func(t *testing.T) {
+				conn := pipeTo(t, Config{Gateway: newHarness(t).gateway, Authorizer: APIKeys("lwk_first"), Hosts: []string{"localhost"}})
+				io.WriteString(conn, tt.request+" HTTP/1.1\r\nHost: localhost\r\n"+length)
+				begun, in := time.Now(), bufio.NewReader(conn)
+				method, _, _ := strings.Cut(tt.request, " ")
+				res, err := http.ReadResponse(in, &http.Request{Method: method})
+				if err != nil || res.StatusCode != tt.status || time.Since(begun) != 0 {
+					t.Fatalf("%s: %v %v after %v, want %d at once", tt.request, res, err, time.Since(begun), tt.status)
+				}
+				if _, err := io.Copy(io.Discard, res.Body); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := in.ReadByte(); err != io.EOF || time.Since(begun) > shortTime {
+					t.Errorf("%s: %v after %v, want the end of the connection within %v", tt.request, err, time.Since(begun), shortTime)
+				}
+			})
+		}
+	}
 }
 
 // Whoever goes on sending is read for a while only, and so far only.
@@ -239,7 +277,7 @@ func TestLingeringIsForThoseWhoSend(t *testing.T) {
 			t.Errorf("behind the answer: %q %v after %v, want the end soon", rest, err, time.Since(begun))
 		}
 	})
-	x := &exchange{}
+	x := &exchange{identified: true}
 	r := newRequest(t.Context(), "POST", "/v1/messages", strings.Repeat("x", leftToHTTP))
 	for status, want := range map[int]bool{http.StatusRequestTimeout: false, http.StatusForbidden: true} {
 		if got := lingers(x, r, status); got != want {

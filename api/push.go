@@ -53,6 +53,9 @@ func (s *server) pushOne(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
+	if err := oneMediaType(r); err != nil {
+		return err
+	}
 	p := push{wait: wait}
 	switch t := mediaType(r); {
 	case t == "application/json":

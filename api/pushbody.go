@@ -231,6 +231,20 @@ func mediaType(r *http.Request) string {
 	}
 }
 
+// oneMediaType returns an error if the content type is repeated or malformed. A body
+// that is the payload itself may have any type, so such a JSON object would reach the
+// device as it is.
+func oneMediaType(r *http.Request) error {
+	values := r.Header["Content-Type"]
+	if len(values) > 1 {
+		return problem.New(problem.UnsupportedMediaType, "Content-Type comes %d times; send one", len(values))
+	}
+	if len(values) == 1 && values[0] != "" && mediaType(r) == "" {
+		return problem.New(problem.UnsupportedMediaType, "Content-Type %.100q is malformed; send one such as text/plain or application/json", values[0])
+	}
+	return nil
+}
+
 func (p *push) setMany(body *PushMany) error {
 	if err := p.set(&body.Content, &body.Options); err != nil {
 		return err

@@ -126,7 +126,7 @@ func (s *server) endpoints() []endpoint {
 		{method: "PATCH", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.patchClient, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeEventsFull), ofLimits}},
 		{method: "DELETE", pattern: "/v1/clients/{id}", need: apikey.ClientsWrite, handler: s.disconnectClient, fails: []problem.Kind{ofStore, ofClient, ofLimits}},
 		{method: "POST", pattern: "/v1/clients/{id}/probe", need: apikey.ClientsWrite, handler: s.probeClient, noBody: true, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeTooManyProbes)}},
-		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, fails: []problem.Kind{ofStore, ofClient}},
+		{method: "GET", pattern: "/v1/clients/{id}/why", need: apikey.ClientsRead, handler: s.whyClient, head: true, fails: []problem.Kind{ofStore, ofClient}},
 		{method: "GET", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesRead, handler: s.clientMessages, head: true, fails: append([]problem.Kind{problem.InvalidCursor, ofClient}, ofMessage...)},
 		{method: "POST", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.pushOne, fails: ofPush},
 
@@ -149,14 +149,14 @@ func (s *server) endpoints() []endpoint {
 		{method: "DELETE", pattern: "/v1/messages/{id}", need: apikey.MessagesWrite, handler: s.cancelMessage, fails: slices.Concat(ofMessage, []problem.Kind{problem.Kind(gateway.CodeAlreadyFinal), ofLimits})},
 		{method: "GET", pattern: "/v1/messages/{id}/payload", need: apikey.MessagesRead, handler: s.messagePayload, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.RangeNotSatisfiable})},
 		{method: "GET", pattern: "/v1/messages/{id}/deliveries", need: apikey.MessagesRead, handler: s.listDeliveries, head: true, fails: slices.Concat(ofMessage, []problem.Kind{problem.InvalidCursor})},
-		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
-		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
+		{method: "GET", pattern: "/v1/messages/{id}/deliveries/{client}", need: apikey.MessagesRead, handler: s.getDelivery, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
+		{method: "GET", pattern: "/v1/messages/{id}/why", need: apikey.MessagesRead, handler: s.whyMessage, head: true, fails: slices.Concat(ofMessage, []problem.Kind{ofClient})},
 		{method: "DELETE", pattern: "/v1/clients/{id}/messages", need: apikey.MessagesWrite, handler: s.cancelQueue, fails: []problem.Kind{ofStore, ofClient, problem.Kind(gateway.CodeMessageNotFound)}},
 
 		{method: "GET", pattern: "/v1/uplinks", need: apikey.MessagesRead, handler: s.listUplinks, head: true, fails: []problem.Kind{ofStore}},
 		{method: "GET", pattern: "/v1/uplinks/{seq}/payload", need: apikey.MessagesRead, handler: s.uplinkPayload, head: true, fails: []problem.Kind{ofStore, problem.UplinkNotFound, problem.RangeNotSatisfiable}},
 		{method: "GET", pattern: "/v1/events", need: apikey.EventsRead, handler: s.events, fails: []problem.Kind{problem.NotAcceptable, ofStore}},
-		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, fails: []problem.Kind{problem.EventNotFound, ofStore}},
+		{method: "GET", pattern: "/v1/events/{id}", need: apikey.EventsRead, handler: s.getEvent, head: true, fails: []problem.Kind{problem.EventNotFound, ofStore}},
 
 		{method: "GET", pattern: "/v1/webhooks", need: apikey.WebhooksRead, handler: s.listWebhooks, head: true},
 		{method: "POST", pattern: "/v1/webhooks", need: apikey.WebhooksWrite, handler: s.createWebhook, fails: []problem.Kind{ofStore, problem.TooManyWebhooks}},

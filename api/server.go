@@ -96,6 +96,9 @@ func isProbe(path string) bool { return path == "/livez" || path == "/readyz" ||
 // serve runs an endpoint for a caller that may use it.
 func (s *server) serve(x *exchange, r *http.Request, e *endpoint) error {
 	if e.need == public {
+		if x.lingers = lingers(x, r, http.StatusOK); x.lingers {
+			x.Header().Set("Connection", "close")
+		}
 		return e.handler(x, r)
 	}
 	if err := s.allow(x, r, e); err != nil {
@@ -119,6 +122,7 @@ func (s *server) allow(x *exchange, r *http.Request, e *endpoint) error {
 	if err := s.identify(x, r); err != nil {
 		return err
 	}
+	x.identified = true
 	if err := s.callers.Spend(x.Header(), x.principal, x.started); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func validate(v any) error {
 	}
 	fields := make([]problem.FieldError, len(broken))
 	for i, b := range broken {
-		_, path := cutPart(b.Namespace()) // without the type of the body
+		_, path := cutPart(b.Namespace()) // which begins with the type of the body
 		fields[i] = problem.FieldError{Pointer: pointerOf(path), Detail: ruleText(b)}
 	}
 	return problem.InvalidFields(fields...)
@@ -179,22 +179,21 @@ func boundText(side string, b validator.FieldError) string {
 }
 
 // pointerOf turns a path through Go values ("Options.metadata[k]") into a JSON
-// pointer. It drops the names of the structs that are embedded in the body: JSON does
-// not have them.
+// pointer. It drops the leading names of embedded structs, which JSON does not have.
 func pointerOf(path string) string {
 	var b strings.Builder
 	for path != "" {
 		var part string
 		part, path = cutPart(path)
-		if b.Len() > 0 || !transparent[part] {
+		if b.Len() > 0 || !embedded[part] {
 			b.WriteString("/" + escapePointer(part))
 		}
 	}
 	return b.String()
 }
 
-// transparent are the structs whose members are members of the body.
-var transparent = map[string]bool{"PushMany": true, "Content": true, "Options": true}
+// embedded are the structs whose members are members of the body.
+var embedded = map[string]bool{"PushMany": true, "Content": true, "Options": true}
 
 // cutPart takes the first name, or the first key in brackets, off a path.
 func cutPart(path string) (part, rest string) {

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -75,7 +78,7 @@ func decodeRegister(body []byte) (*Register, *wireError) {
 	if err := decodeJSON(body, &j); err != nil {
 		return nil, err
 	}
-	if err := checkNames(body, registerNames); err != nil {
+	if err := checkMembers(body, registerNames); err != nil {
 		return nil, err
 	}
 	r, err := j.register()
@@ -152,13 +155,40 @@ func jsonFault(err error) string {
 	return "not JSON"
 }
 
-// checkNames refuses members that two readers may take for different ones: a
-// duplicate, or a known member in another spelling, which encoding/json would
-// accept. It ignores unknown members. body is valid JSON.
-func checkNames(body []byte, known []string) *wireError {
-	dec := json.NewDecoder(bytes.NewReader(body))
+// checkMembers refuses what two readers may understand differently, and what
+// encoding/json would accept: a duplicate member or label, a known member in another
+// spelling, half a surrogate pair, and null as a label. It ignores unknown members.
+// body is valid JSON.
+func checkMembers(body []byte, known []string) *wireError {
+	return eachMember(body, func(name string, value json.RawMessage) *wireError {
+		for _, k := range known {
+			if k != name && strings.EqualFold(k, name) {
+				return broken(ReasonBadRegister, "registration: %s in another spelling", k)
+			}
+		}
+		switch {
+		case !slices.Contains(known, name):
+			return nil
+		case halfPair(value):
+			return broken(ReasonBadRegister, "registration: half a surrogate pair in %s", name)
+		case name == "labels" && value[0] == '{':
+			return eachMember(value, func(_ string, label json.RawMessage) *wireError {
+				if label[0] != '"' {
+					return broken(ReasonBadRegister, "registration: a label cannot be null")
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// eachMember calls check for each member of object, which is valid JSON, and refuses
+// a duplicate.
+func eachMember(object []byte, check func(name string, value json.RawMessage) *wireError) *wireError {
+	dec := json.NewDecoder(bytes.NewReader(object))
 	dec.Token() // the opening brace
-	seen := make(map[string]bool, len(known))
+	seen := make(map[string]bool)
 	for dec.More() {
 		token, err := dec.Token()
 		name, ok := token.(string)
@@ -169,17 +199,44 @@ func checkNames(body []byte, known []string) *wireError {
 			return broken(ReasonBadRegister, "registration: a member twice")
 		}
 		seen[name] = true
-		for _, k := range known {
-			if k != name && strings.EqualFold(k, name) {
-				return broken(ReasonBadRegister, "registration: %s in another spelling", k)
-			}
-		}
 		var value json.RawMessage
 		if dec.Decode(&value) != nil {
 			return broken(ReasonBadRegister, "registration: not JSON")
 		}
+		if err := check(name, value); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// halfPair reports whether a string in value, which is valid JSON, has an escape of
+// half a surrogate pair. encoding/json would replace it.
+func halfPair(value []byte) bool {
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' {
+			continue
+		}
+		if i++; value[i] != 'u' {
+			continue
+		}
+		first := hexRune(value[i+1:])
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if value[i+1] != '\\' || value[i+2] != 'u' || utf16.DecodeRune(first, hexRune(value[i+3:])) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// hexRune returns the number that the first four bytes write in hexadecimal.
+func hexRune(b []byte) rune {
+	n, _ := strconv.ParseUint(string(b[:4]), 16, 32) // it is valid
+	return rune(n)
 }
 
 var registerNames = []string{"id", "token", "labels", "groups", "heartbeat_ms", "window", "log", "ask_through"}

@@ -145,6 +145,42 @@ func TestTheReserveIsForProbesAndTheOperator(t *testing.T) {
 	}
 }
 
+// Calls of the operator that wait hold a part of the reserve. Health checks have the
+// rest, also while the API needs no key and each caller is the operator.
+func TestWaitingOperatorsLeaveProbesAPlace(t *testing.T) {
+	const most = 16
+	for _, key := range []string{testKey, ""} {
+		cfg := testConfig(filepath.Join(t.TempDir(), "data"))
+		cfg.HTTP.MaxConnections = most
+		if key != "" {
+			cfg.Auth.APIKeys = []config.Secret{config.Secret(key)}
+		}
+		a := start(t, cfg)
+		defer a.Stop(t.Context())
+		refused := 0
+		for range most + 16 {
+			c := dialAPI(t, a)
+			fmt.Fprintf(c.nc, "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", key)
+			resp, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				t.Errorf("key %q: a caller got no answer: %v", key, err)
+				break
+			}
+			if resp.StatusCode == 503 {
+				refused++
+			}
+		}
+		if refused != 8 {
+			t.Errorf("key %q: %d of %d callers were refused, want 8", key, refused, most+16)
+		}
+		for _, target := range []string{"/livez", "/readyz", "/healthz"} {
+			if got := dialAPI(t, a).ask("GET", target, "", ""); got != 200 {
+				t.Errorf("key %q: %s got %d, want 200", key, target, got)
+			}
+		}
+	}
+}
+
 // A process with few files has as many idle callers as it takes, and stores
 // every push.
 func TestIdleConnectionsLeaveTheStoreItsFiles(t *testing.T) {

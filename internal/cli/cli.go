@@ -160,7 +160,7 @@ func inGroup(id string, cmds ...*cobra.Command) []*cobra.Command {
 func asUsage(c *cobra.Command) {
 	check := c.Args
 	if c.HasSubCommands() && check == nil {
-		check = cobra.NoArgs
+		check = knownCommand
 	}
 	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }

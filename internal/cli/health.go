@@ -73,10 +73,10 @@ func (e *environ) probed(file string) (*client.Client, error) {
 		host = "localhost"
 	}
 	e.server = "http://" + net.JoinHostPort(host, port)
-	if cfg.HTTP.TLSCertFile == "" {
-		return e.api()
+	own := &http.Transport{} // without a proxy, which would lead away from this machine
+	if cfg.HTTP.TLSCertFile != "" {
+		e.server = "https" + e.server[len("http"):]
+		own.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}
-	e.server = "https" + e.server[len("http"):]
-	own := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	return e.api(client.WithHTTPClient(&http.Client{Transport: own}))
 }

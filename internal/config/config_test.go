@@ -308,7 +308,7 @@ func TestEnvironmentErrors(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", env, got, want)
 		}
 	}
-	for _, env := range []string{"LONGWIRE_PORT=6666", "LONGWIRE_SERVICE_HOST=localhost", "LONGWIRE_TCP_PORT=7000", "LONGWIRE_SERVICE_PORT=http"} {
+	for _, env := range []string{"LONGWIRE_PORT=6666", "LONGWIRE_SERVICE_HOST=localhost", "LONGWIRE_TCP_PORT=7000", "LONGWIRE_SERVICE_PORT=http", "LONGWIRE_NAME=lab", "LONGWIRE_ENVIRONMENT=lab"} {
 		if got := refused(t, LoadOptions{Env: []string{env}}); !strings.Contains(got, "unknown setting") {
 			t.Errorf("%s, which no orchestrator sets: %s", env, got)
 		}
@@ -316,6 +316,7 @@ func TestEnvironmentErrors(t *testing.T) {
 	load(t, LoadOptions{Env: []string{ // of services longwire and longwire-devices
 		"LONGWIRE_SERVICE_HOST=10.0.0.1", "LONGWIRE_SERVICE_PORT=8080", "LONGWIRE_SERVICE_PORT_HTTP=8080", "LONGWIRE_PORT=tcp://10.0.0.1:8080",
 		"LONGWIRE_PORT_8080_TCP=tcp://10.0.0.1:8080", "LONGWIRE_PORT_8080_TCP_PROTO=tcp", "LONGWIRE_PORT_8080_TCP_PORT=8080", "LONGWIRE_PORT_8080_TCP_ADDR=10.0.0.1",
+		"LONGWIRE_NAME=/web/longwire", "LONGWIRE_1_NAME=/web_1/longwire_1", "LONGWIRE_ENV_PATH=/bin", "LONGWIRE_1_ENV_GOLANG_VERSION=", // of links
 		"LONGWIRE_DEVICES_SERVICE_HOST=fd00::1", "LONGWIRE_DEVICES_PORT=tcp://[fd00::1]:6666", "LONGWIRE_DEVICES_PORT_6666_TCP_ADDR=fd00::1"}})
 	load(t, LoadOptions{Env: []string{"LONGWIRE_SERVER=x", "LONGWIRE_"}, IgnoreEnv: []string{"LONGWIRE_SERVER", "LONGWIRE_"}})
 }
@@ -336,6 +337,56 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 	if got := refused(t, LoadOptions{Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=/nowhere"}}); !strings.Contains(got, "/nowhere") {
 		t.Errorf("no such file: %s", got)
+	}
+}
+
+// TestFilesOfWindowsEditors: a byte order mark is no part of the first name or secret,
+// and UTF-16 is named.
+func TestFilesOfWindowsEditors(t *testing.T) {
+	c, _ := load(t, LoadOptions{File: writeFile(t, "\ufefftcp:\r\n  window: 3\r\n"), Env: []string{"LONGWIRE_AUTH_DEVICE_TOKEN_FILE=" + writeFile(t, "\ufeffs3cret\r\n"),
+		"LONGWIRE_AUTH_API_KEYS_FILE=" + writeFile(t, "\ufefflwk_0123456789abcdef\r\nlwk_0123456789ABCDEF\r\n")}})
+	if c.TCP.Window != 3 || c.Auth.DeviceToken.Reveal() != "s3cret" || len(c.Auth.APIKeys) != 2 || c.Auth.APIKeys[0].Reveal() != "lwk_0123456789abcdef" {
+		t.Errorf("window %d, token of %d bytes, %d keys", c.TCP.Window, len(c.Auth.DeviceToken), len(c.Auth.APIKeys))
+	}
+	wide := writeFile(t, "\xff\xfes\x003\x00")
+	for _, o := range []LoadOptions{{File: wide}, {Env: []string{"LONGWIRE_AUTH_DEVICE_TOKEN_FILE=" + wide}}} {
+		if got := refused(t, o); !strings.Contains(got, "UTF-16; save it as UTF-8") {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
+// TestAnEmptySecretIsRefused: it would open what the secret is to guard.
+func TestAnEmptySecretIsRefused(t *testing.T) {
+	for _, name := range []string{"LONGWIRE_AUTH_API_KEYS_FILE", "LONGWIRE_AUTH_DEVICE_TOKEN_FILE", "LONGWIRE_AUTH_DEVICE_HOOK_SECRET_FILE"} {
+		for _, text := range []string{"", " \r\n\n"} {
+			if got := refused(t, LoadOptions{Env: []string{name + "=" + writeFile(t, text)}}); !strings.Contains(got, "is empty") {
+				t.Errorf("%s with %q: %s", name, text, got)
+			}
+		}
+	}
+}
+
+// TestAConfigurationWithSecretsIsTheOwnersToWrite, like a file of secrets.
+func TestAConfigurationWithSecretsIsTheOwnersToWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // modes say nothing there
+	}
+	for text, private := range map[string]bool{
+		"auth: {api_keys: [lwk_0123456789abcdef]}": true, "auth: {device_token: s3cret}": true, "tcp: {window: 3}": false,
+	} {
+		file := writeFile(t, text)
+		load(t, LoadOptions{File: file})
+		for _, mode := range []os.FileMode{0o666, 0o660, 0o602} {
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+			if !private {
+				load(t, LoadOptions{File: file})
+			} else if got := refused(t, LoadOptions{File: file}); strings.Count(got, "run: chmod go-w ") != 1 || strings.Contains(got, "s3cret") {
+				t.Errorf("mode %o: %s", mode, got)
+			}
+		}
 	}
 }
 

@@ -67,6 +67,8 @@ var orchestrated = []struct{ name, value *regexp.Regexp }{
 	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO$`), regexp.MustCompile(`^(tcp|udp|sctp)$`)},
 	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`), regexp.MustCompile(`^[0-9]+$`)},
 	{regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
+	{regexp.MustCompile(`_NAME$`), regexp.MustCompile(`^/\S+/\S+$`)},
+	{regexp.MustCompile(`_ENV_`), regexp.MustCompile(``)}, // the environment of the other container
 }
 
 // ofOrchestrator reports whether the form of a variable shows that an orchestrator
@@ -87,6 +89,10 @@ func (l *loader) loadSecret(s setting, from Source, name string) {
 	text, err := readBounded(name)
 	if err != nil {
 		l.complain(Problem{Setting: s.key, Text: fmt.Sprintf("%s: %v", name, err), Source: from})
+		return
+	}
+	if strings.TrimSpace(text) == "" {
+		l.complain(Problem{Setting: s.key, Text: name + ": is empty; if there is no secret, remove the variable", Source: from})
 		return
 	}
 	if s.list() {

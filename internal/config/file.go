@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/longwire/longwire/internal/private"
 )
 
 // maxFile bounds a configuration or secret file in bytes, so that a wrong name does
@@ -20,8 +23,9 @@ const maxFile = 1 << 20
 // file is the YAML file being read.
 type file struct {
 	*loader
-	name  string
-	lines []string
+	name     string
+	lines    []string
+	examined bool // whether other users can change it, because it has a secret
 }
 
 // loadFile reads the settings of a YAML file.
@@ -64,7 +68,10 @@ func readBounded(name string) (string, error) {
 	if len(b) > maxFile {
 		return "", fmt.Errorf("larger than %v", Size(maxFile))
 	}
-	return string(b), nil
+	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
+		return "", errors.New("UTF-16; save it as UTF-8")
+	}
+	return strings.TrimPrefix(string(b), "\ufeff"), nil // editors on Windows write a byte order mark
 }
 
 // syntax reports an error of the YAML parser.
@@ -132,6 +139,12 @@ func isSection(name string) bool {
 // value reads a scalar, or a list if the setting has several values.
 func (f *file) value(s setting, n ast.Node) {
 	from := f.source(n.GetToken(), s.secret())
+	if s.secret() && !f.examined {
+		f.examined = true
+		if err := private.Trusted(f.name); err != nil {
+			f.complain(Problem{Setting: s.key, Text: err.Error(), Source: from})
+		}
+	}
 	if seq, ok := n.(*ast.SequenceNode); ok && s.list() {
 		var items []string
 		for _, item := range seq.Values {

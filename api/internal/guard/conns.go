@@ -14,10 +14,14 @@ import (
 	"github.com/longwire/longwire/internal/shares"
 )
 
-// reservedConnections are used when callers with a key hold every connection. They
-// serve probes, documents and keys with the scope admin, and are not counted in
-// most.
-const reservedConnections = 16
+// The reserve is used when callers hold every connection, and is not counted in
+// most. It serves probes, documents and keys with the scope admin. Requests of these
+// keys may wait as others do, so they hold a part of it only: a probe always finds
+// a place.
+const (
+	reservedConnections = 16
+	reservedForAdmin    = 8 // of them
+)
 
 // Connections bounds the open connections. A connection is unauthenticated until a
 // request on it is allowed. When all places are taken, a new connection displaces an
@@ -217,7 +221,7 @@ func (cs *Connections) longestIdleLocked() *clientConn {
 
 // Allowed marks the connection of ctx as authenticated: a request on it was allowed.
 // It returns an error if the connection uses a reserved place and the caller is no
-// operator.
+// operator, or if operators hold their part of the reserve.
 func (cs *Connections) Allowed(ctx context.Context, operator bool) error {
 	c, _ := ctx.Value(connKey{}).(*clientConn)
 	if c == nil || c.known.Load() {
@@ -228,7 +232,7 @@ func (cs *Connections) Allowed(ctx context.Context, operator bool) error {
 	if c.place == nil {
 		return nil // it was displaced, or another request has come first
 	}
-	if cs.open > cs.most && !operator {
+	if cs.open > cs.most && !operator || len(cs.known) >= cs.most+reservedForAdmin {
 		return problem.New(problem.Overloaded, "%d connections are open, which is the most this server takes", cs.most)
 	}
 	cs.unauthenticated.Leave(c.place)

@@ -1,7 +1,9 @@
 package deviceauth
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -18,13 +20,41 @@ func looksSigned(token string) bool {
 var (
 	errUnknownKey = errors.New("no such key")
 	errAlgorithm  = errors.New("the algorithm is not the key's")
+	errCritical   = errors.New("the token needs an extension")
 )
+
+// exactClaims are the registered claims by their exact names. encoding/json would
+// also take SUB for sub, and the parser takes a string for a time.
+type exactClaims struct{ jwt.RegisteredClaims }
+
+func (c *exactClaims) UnmarshalJSON(text []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	known := make(map[string]json.RawMessage)
+	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+		v, ok := all[name]
+		if !ok {
+			continue
+		}
+		if time := name == "exp" || name == "nbf" || name == "iat"; time && v[0] == '"' {
+			return fmt.Errorf("%s is not a number", name)
+		}
+		known[name] = v
+	}
+	text, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &c.RegisteredClaims)
+}
 
 // checkSigned verifies a signed token offline: signature, time, issuer, audience,
 // and that its subject is the id. The grant ends at exp plus the leeway, because
 // until then another gateway might still accept the token.
 func (a *Authenticator) checkSigned(keys *KeySet, h *gateway.Hello) verdict {
-	var claims jwt.RegisteredClaims
+	var claims exactClaims
 	var key signingKey
 	find := func(t *jwt.Token) (_ any, err error) {
 		key, err = keys.find(t)
@@ -60,7 +90,13 @@ func (a *Authenticator) parser() *jwt.Parser {
 // find returns the key for an unverified token. The token's kid selects the key;
 // without kid there must be only one. The algorithm comes from the key: a public
 // key never serves as an HMAC secret, and no key has the algorithm "none".
+//
+// A token with critical extensions is not for a reader that knows none (RFC 7515,
+// §4.1.11).
 func (s *KeySet) find(t *jwt.Token) (signingKey, error) {
+	if _, ok := t.Header["crit"]; ok {
+		return signingKey{}, errCritical
+	}
 	k, ok := signingKey{}, false
 	id, named := t.Header["kid"]
 	switch name, isText := id.(string); {

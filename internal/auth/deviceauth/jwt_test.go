@@ -108,6 +108,31 @@ func signAs(t testing.TB, m jwt.SigningMethod, kid string, key any, c jwt.MapCla
 	return text
 }
 
+// TestClaimsAreReadByTheirNames: a claim in another case is another claim, a time is
+// a number, and a token that needs an extension is refused.
+func TestClaimsAreReadByTheirNames(t *testing.T) {
+	s := signers()["EdDSA"]
+	d := open(t, Config{JWTKeys: writeFile(t, "jwks.json", jwksOf(t, s))})
+	now := time.Now().Truncate(time.Second)
+	soon, past := now.Add(time.Hour), now.Add(-time.Hour).Unix()
+	signed := func(head, body string) string {
+		text := b64([]byte(head)) + "." + b64([]byte(body))
+		sig, err := s.method.Sign(text, s.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text + "." + b64(sig)
+	}
+	const head = `{"alg":"EdDSA","kid":"d1"}`
+	d.wantIn(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","SUB":"meter-2","exp":%d,"EXP":%d,"Nbf":9e9}`, soon.Unix(), past))), soon)
+	d.wantOut(hello("meter-2", signed(head, fmt.Sprintf(`{"sub":"meter-1","SUB":"meter-2","exp":%d}`, soon.Unix()))), MethodJWT, ReasonOtherClient)
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"Sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonOtherClient)
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","EXP":%d}`, soon.Unix()))), MethodJWT, ReasonClaims)
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":%d,"EXP":%d}`, past, soon.Unix()))), MethodJWT, ReasonExpired)
+	d.wantOut(hello("meter-1", signed(head, fmt.Sprintf(`{"sub":"meter-1","exp":"%d"}`, soon.Unix()))), MethodJWT, ReasonMalformed)
+	d.wantOut(hello("meter-1", signed(`{"alg":"EdDSA","kid":"d1","crit":["b64"],"b64":false}`, fmt.Sprintf(`{"sub":"meter-1","exp":%d}`, soon.Unix()))), MethodJWT, ReasonSignature)
+}
+
 func TestSignedTokens(t *testing.T) {
 	d := open(t, Config{JWTKeys: writeFile(t, "jwks.json", jwksOf(t, allSigners()...)), JWTLeeway: 10 * time.Second})
 	for alg, s := range signers() {
