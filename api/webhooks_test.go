@@ -265,6 +265,7 @@ func TestProblemsOfAWebhooksBody(t *testing.T) {
 	many := `"` + strings.Repeat("x", 200) + `"`
 	for _, c := range []struct{ pointer, member string }{
 		{"/url", `"url":"ftp://127.0.0.1/"`}, {"/url", `"url":"/hook"`}, {"/url", `"url":"http://user:secret@127.0.0.1/"`}, {"/url", `"url":"http://127.0.0.1/#a"`},
+		{"/url", `"url":"http://127.0.0.1:65536/"`}, {"/url", `"url":"http://127.0.0.1:0/"`},
 		{"/url", `"url":"http://127.0.0.1/` + strings.Repeat("x", 2048) + `"`},
 		{"/headers", `"headers":{"Host":"x"}`}, {"/headers", `"headers":{"webhook-id":"x"}`}, {"/headers", `"headers":{"a b":"x"}`}, {"/headers", `"headers":{"a":"x\r\nb: y"}`},
 		{"/headers", `"headers":{"a":"` + strings.Repeat("x", 9<<10) + `"}`},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -131,6 +132,11 @@ func checkURL(text string) error {
 		return bad("must not have a user or password: put credentials into headers")
 	case u.Fragment != "":
 		return bad("must not have a fragment")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return bad("has no port from 1 to 65535")
+		}
 	}
 	return nil
 }
