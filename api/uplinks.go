@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/longwire/longwire/api/internal/problem"
 	"github.com/longwire/longwire/api/internal/tenant"
 	"github.com/longwire/longwire/gateway"
 )
@@ -57,7 +58,7 @@ func uplinkView(u *gateway.Uplink) Uplink {
 //	@Description	A page carries the payloads. `fields=client,received_at,payload_bytes,content,preview` leaves them out and shows how long each is, its kind and its first 64 bytes; `GET /v1/uplinks/{seq}/payload` has one of them.
 //	@Tags			uplinks
 //	@Produce		json
-//	@Param			after	query		string	false	"above this sequence; earliest (or 0) is the beginning, now is the end; not with order=desc"	default(earliest)
+//	@Param			after	query		string	false	"above this sequence; earliest (or 0) is the beginning, now is the end; one beyond the newest uplink is refused; not with order=desc"	default(earliest)
 //	@Param			order	query		string	false	"asc: oldest first; desc: newest first"	Enums(asc, desc)	default(asc)
 //	@Param			before	query		int		false	"with order=desc: below this sequence"	minimum(1)
 //	@Param			client	query		string	false	"from this client"
@@ -84,10 +85,16 @@ func (s *server) listUplinks(w http.ResponseWriter, r *http.Request) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	if after.now {
-		var err error
-		if query.After, err = viewOf(w).LastUplink(); err != nil {
+	if after.now || after.seq > 0 {
+		last, err := viewOf(w).LastUplink()
+		if err != nil {
 			return err
+		}
+		if after.now {
+			query.After = last
+		}
+		if after.seq > last { // the caller would miss all uplinks until this number
+			return problem.BadParameter("after", "is beyond the newest uplink, so it is no position of this store")
 		}
 	}
 	page, err := s.awaitUplinks(w, r, query, wait.d)
@@ -116,10 +123,11 @@ func (s *server) newestUplinks(w http.ResponseWriter, q *query, query tenant.Upl
 	}
 	out := UplinkPage{Now: s.now()}
 	var err error
-	if out.NextAfter = query.Before; out.NextAfter > 0 {
-		out.NextAfter--
-	} else if out.NextAfter, err = viewOf(w).LastUplink(); err != nil { // before the page, so that none is missed behind it
+	if out.NextAfter, err = viewOf(w).LastUplink(); err != nil { // before the page, so that none is missed behind it
 		return err
+	}
+	if query.Before > 0 {
+		out.NextAfter = min(out.NextAfter, query.Before-1)
 	}
 	page, err := viewOf(w).Uplinks(query)
 	if err != nil {

@@ -42,7 +42,13 @@ func TestUplinksFromTheBeginningAndFromNow(t *testing.T) {
 	if len(p.Items) != 1 || text(p.Items[0].Text) != "behind" {
 		t.Errorf("behind now: %+v, want the one that came after", p.Items)
 	}
-	for _, bad := range []string{"after=latest", "after=-1", "wait=61s", "since=1764277522", "until=1764277522", "since=yesterday"} {
+	for before, want := range map[uint64]uint64{2: 1, 6: 5, 1_000_000: 6} {
+		q := fmt.Sprint("/v1/uplinks?order=desc&before=", before)
+		if p := decode[UplinkPage](h.call("GET", q, "").want(200)); p.NextAfter != want {
+			t.Errorf("%s: next_after is %d, want %d", q, p.NextAfter, want)
+		}
+	}
+	for _, bad := range []string{"after=latest", "after=-1", fmt.Sprint("after=", now.NextAfter+100), "after=18446744073709551615", "wait=61s", "since=1764277522", "until=1764277522", "since=yesterday"} {
 		h.call("GET", "/v1/uplinks?"+bad, "").wantProblem(400, problem.InvalidParameter)
 	}
 }

@@ -145,6 +145,10 @@ func (g *Gateway) Uplinks(client ClientID, after uint64, limit int) (Page[Uplink
 	return g.store.Uplinks(client, after, clampLimit(limit))
 }
 
+// LastUplink returns the last sequence that an uplink was given, whether it is kept or not; 0
+// for none.
+func (g *Gateway) LastUplink() (uint64, error) { return g.store.LastUplink() }
+
 // UplinksBefore lists stored uplinks below before (0 = all), newest first; client "" = all.
 func (g *Gateway) UplinksBefore(client ClientID, before uint64, limit int) (Page[Uplink, uint64], error) {
 	return g.store.UplinksBefore(client, before, clampLimit(limit))

@@ -162,6 +162,9 @@ type Store interface {
 	// UplinksBefore returns stored uplinks with a sequence below before, newest first; 0 is
 	// the end.
 	UplinksBefore(client ClientID, before uint64, limit int) (Page[Uplink, uint64], error)
+	// LastUplink returns the last sequence that an uplink was given, whether it is kept or
+	// not; 0 for none.
+	LastUplink() (uint64, error)
 
 	// Events appends to buf up to limit events with a number above after, oldest first.
 	// through is the number up to which it has read: the next call goes on behind it.

@@ -96,7 +96,7 @@ type Options struct {
 	// hungAfter is how long a write may take before nothing more is accepted: 10 s outside
 	// of tests. The callers that wait for it get their answer when it ends.
 	hungAfter time.Duration
-	caches      state.Caches // other sizes are for tests
+	caches    state.Caches // other sizes are for tests
 }
 
 // Bounds of the queue between callers and the committer.

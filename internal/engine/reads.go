@@ -71,6 +71,11 @@ func (e *Engine) UplinksBefore(client gateway.ClientID, before uint64, limit int
 	})
 }
 
+// LastUplink returns the last sequence that an uplink was given; 0 for none.
+func (e *Engine) LastUplink() (uint64, error) {
+	return read(e, func(v *view) (uint64, error) { return v.State.Useq, nil })
+}
+
 // Events appends to buf up to limit events with a number above after.
 func (e *Engine) Events(after uint64, limit int, buf []gateway.Event) (events []gateway.Event, through uint64, err error) {
 	events = buf

@@ -221,11 +221,6 @@ func (v *View) Whole(u *gateway.Uplink) (whole gateway.Uplink, ok bool, err erro
 	return page.Items[0], true, nil
 }
 
-// LastUplink returns the sequence of the newest uplink, 0 when there is none.
-func (v *View) LastUplink() (uint64, error) {
-	page, err := v.shared.gateway.UplinksBefore("", 0, 1)
-	if err != nil || len(page.Items) == 0 {
-		return 0, err
-	}
-	return page.Items[0].Seq, nil
-}
+// LastUplink returns the last sequence that an uplink was given, whether it is kept or not; 0
+// for none.
+func (v *View) LastUplink() (uint64, error) { return v.shared.gateway.LastUplink() }

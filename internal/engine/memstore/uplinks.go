@@ -127,3 +127,10 @@ func (s *Store) UplinksBefore(client gateway.ClientID, before uint64, limit int)
 	}
 	return p.Page, nil
 }
+
+// LastUplink returns the last sequence that an uplink was given; 0 for none.
+func (s *Store) LastUplink() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.uplinks.last, nil
+}
