@@ -22,6 +22,7 @@ const (
 	canRead   uint32 = 1 << iota // input may be available
 	canWrite                     // the socket accepts output again
 	hangUp                       // the device has ended its direction: after each read there may be another
+	urgent                       // the device has sent urgent data, where a read stops: likewise
 	wantsRoom                    // conn.out waits for canWrite
 )
 
@@ -66,8 +67,9 @@ func (p *polled) pause()          {}
 func (p *polled) listening() bool { return p.ready.Load()&canRead == 0 }
 
 // read reads once from the socket. A read that does not fill its buffer was the
-// last one, unless the device has ended its direction: then the end of the stream
-// remains.
+// last one, unless the device has ended its direction, because then the end of the stream
+// remains, or has sent urgent data, because a read stops there. The kernel drops the one
+// urgent byte itself.
 func (p *polled) read() *inbound {
 	if p.listening() {
 		return nil
@@ -85,7 +87,7 @@ func (p *polled) read() *inbound {
 		in.err = io.EOF
 	default:
 		in.n = n
-		if n == len(in.buf) || p.ready.Load()&hangUp != 0 {
+		if n == len(in.buf) || p.ready.Load()&(hangUp|urgent) != 0 {
 			p.ready.Or(canRead)
 		}
 	}

@@ -98,7 +98,7 @@ func (linux) newQueue() (eventQueue, error) {
 
 func (q *epollQueue) watch(fd int32, generation uint32) error {
 	return unix.EpollCtl(q.fd, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Events: unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
 		Fd:     fd, Pad: int32(generation),
 	})
 }
@@ -127,6 +127,9 @@ func (q *epollQueue) run(onEvent func(fd int32, generation, bits uint32), onBatc
 func readiness(events uint32) (bits uint32) {
 	if events&unix.EPOLLIN != 0 {
 		bits |= canRead
+	}
+	if events&unix.EPOLLPRI != 0 {
+		bits |= canRead | urgent
 	}
 	if events&unix.EPOLLOUT != 0 {
 		bits |= canWrite

@@ -1,11 +1,15 @@
 package tcpserver
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/longwire/longwire/gateway"
 )
 
 func TestAdoptedSocketKeepsItsOptions(t *testing.T) {
@@ -81,6 +85,7 @@ func TestReadiness(t *testing.T) {
 		unix.EPOLLIN:                 canRead,
 		unix.EPOLLOUT:                canWrite,
 		unix.EPOLLIN | unix.EPOLLOUT: canRead | canWrite,
+		unix.EPOLLPRI:                canRead | urgent,
 		unix.EPOLLRDHUP:              canRead | hangUp,
 		unix.EPOLLHUP:                canRead | canWrite | hangUp,
 		unix.EPOLLERR:                canRead | canWrite | hangUp,
@@ -88,5 +93,47 @@ func TestReadiness(t *testing.T) {
 		if got := readiness(events); got != want {
 			t.Errorf("readiness(%#x) = %b, want %b", events, got, want)
 		}
+	}
+}
+
+// A read stops at urgent data, which a telnet client sends for an interrupt. The input
+// after it is read too, although no event reports it again.
+func TestInputAfterUrgentDataIsRead(t *testing.T) {
+	forEachDriver(t, func(t *testing.T, driver func(*Config)) {
+		gw := newRecorder()
+		asked, decide := make(chan struct{}), make(chan struct{})
+		gw.onConnect = func(gateway.Hello) error {
+			close(asked)
+			<-decide
+			return nil
+		}
+		d := call(t, liveServer(t, gw.connect, driver))
+		d.say("REGISTER d")
+		<-asked // the rest is in the socket before it is read
+		d.say("PING")
+		d.sayUrgent("!")
+		d.say("PING")
+		close(decide)
+		if got := d.hear(); !strings.HasPrefix(got, "REGISTERED ") {
+			t.Fatalf("answer to REGISTER = %q", got)
+		}
+		for range 2 {
+			if got := d.hear(); got != "PONG" {
+				t.Errorf("answer to PING = %q", got)
+			}
+		}
+	})
+}
+
+func (p *phone) sayUrgent(text string) {
+	p.t.Helper()
+	raw, err := p.nc.SyscallConn()
+	if err == nil {
+		var sent error
+		err = raw.Control(func(fd uintptr) { sent = unix.Sendto(int(fd), []byte(text), unix.MSG_OOB, nil) })
+		err = errors.Join(err, sent)
+	}
+	if err != nil {
+		p.t.Fatalf("say %q: %v", text, err)
 	}
 }
