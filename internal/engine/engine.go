@@ -48,6 +48,7 @@ type Engine struct {
 	applied   chan *appliedRecord // from the committer to the writer, in log order
 	written   chan *appliedRecord // from the writer to the finisher, in log order
 	unsynced  atomic.Int32        // records that are not known to be durable or lost
+	progress  atomic.Int64        // when the last of them ended, or the first began, as ns after started
 	writing   sync.WaitGroup      // records that the writer has not dealt with
 	finishing sync.WaitGroup      // records that the finisher has not dealt with
 	toldTo    uint64              // position up to which the observer has the feed; the finisher's
@@ -237,6 +238,9 @@ func (e *Engine) Health() error {
 	defer v.release()
 	if err := v.inst.Trouble(); err != nil {
 		return unavailable(err)
+	}
+	if hung := time.Since(e.started) - time.Duration(e.progress.Load()); hung > e.opt.hungAfter && e.unsynced.Load() > 0 {
+		return unavailable(fmt.Errorf("the disk has not finished a write for %s", hung.Round(time.Second)))
 	}
 	return nil
 }

@@ -680,3 +680,33 @@ func TestCompactionOfADamagedTableIsTriedSeldom(t *testing.T) {
 	}
 	t.Errorf("%d tables were made within a second", fs.made.Load()-before)
 }
+
+// While the disk hangs, the store says so, and who comes then does not wait.
+func TestDiskThatHangs(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
+	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, hungAfter: 30 * time.Millisecond})
+	accept(t, e, "a")
+	e.progress.Store(-int64(time.Hour)) // it has been idle since
+	if err := e.Health(); err != nil {
+		t.Error(err)
+	}
+	fs.held.Store(true)
+	first := make(chan error, 1)
+	go func() {
+		_, err := e.Accept(context.Background(), message("a"))
+		first <- err
+	}()
+	eventually(t, "the store says that the disk hangs", func() bool {
+		err := e.Health()
+		return err != nil && strings.Contains(err.Error(), "has not finished a write for")
+	})
+	if _, err := e.Accept(context.Background(), message("a")); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		t.Errorf("a message is answered with %v", err)
+	}
+	fs.held.Store(false)
+	close(fs.hold)
+	if err := <-first; err != nil {
+		t.Errorf("the message that waited: %v", err)
+	}
+	accept(t, e, "a")
+}

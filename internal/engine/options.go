@@ -93,7 +93,10 @@ type Options struct {
 	// bitmapsOnly keeps every message to a selection in bitmap form, so that
 	// tests reach it with few clients.
 	bitmapsOnly bool
-	caches      state.Caches // other sizes are for tests
+	// hungAfter is how long a write may take before nothing more is accepted: 10 s outside
+	// of tests. The callers that wait for it get their answer when it ends.
+	hungAfter time.Duration
+	caches    state.Caches // other sizes are for tests
 }
 
 // Bounds of the queue between callers and the committer.
@@ -144,6 +147,7 @@ func (o Options) withDefaults() Options {
 	o.CacheBytes = cmp.Or(o.CacheBytes, int64(64<<20))
 	o.SweepEvery = cmp.Or(o.SweepEvery, 200*time.Millisecond)
 	o.JournalWait = cmp.Or(o.JournalWait, 30*time.Second)
+	o.hungAfter = cmp.Or(o.hungAfter, 10*time.Second)
 	if o.FS == nil {
 		o.FS = disk.OwnersFS()
 	}

@@ -58,6 +58,9 @@ func (f *appliedRecord) collect() (err error) {
 // send puts a record that is applied on its way to the disk.
 func (e *Engine) send(f *appliedRecord) {
 	e.stats.record(len(f.ops))
+	if e.unsynced.Load() == 0 {
+		e.progress.Store(int64(time.Since(e.started)))
+	}
 	e.unsynced.Add(1)
 	e.finishing.Add(1)
 	e.writing.Add(1)
@@ -112,6 +115,7 @@ func (e *Engine) finish(f *appliedRecord) {
 	if sealed := f.view.inst.Err(); sealed != nil {
 		err = sealed
 	}
+	e.progress.Store(int64(time.Since(e.started)))
 	e.unsynced.Add(-1)
 	e.queue.nudge() // the record that is open is to be closed
 	if err != nil {
