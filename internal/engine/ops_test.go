@@ -710,3 +710,25 @@ func TestDiskThatHangs(t *testing.T) {
 	}
 	accept(t, e, "a")
 }
+
+// A start on a disk without any room says what to do, and each command that only reads
+// works there.
+func TestStartOnAFullDisk(t *testing.T) {
+	s := stores(t)["killed"]
+	fs := &faultFS{FS: s.files.disk(t), fault: fault{file: "table", op: "write", mode: "full"}}
+	fs.armed.Store(true)
+	o := powerOptions(fs)
+	_, err := Open(o)
+	if err == nil || !strings.Contains(err.Error(), "make some room") || strings.Count(err.Error(), ".sst") != 1 {
+		t.Errorf("a start says %v; want the file once, and what to do", err)
+	}
+	if r, err := Verify(o); err != nil || !r.OK() {
+		t.Errorf("verify says %+v, %v", r, err)
+	}
+	if err := BackupStored(t.Context(), "elsewhere", o, nil); err != nil {
+		t.Errorf("backup says %v", err)
+	}
+	if r, err := Verify(Options{FS: fs.FS, Dir: "elsewhere"}); err != nil || !r.OK() {
+		t.Errorf("the backup: %+v, %v", r, err)
+	}
+}
