@@ -686,7 +686,7 @@ func TestDiskThatHangs(t *testing.T) {
 	fs := &heldFS{FS: vfs.NewMem(), hold: make(chan struct{})}
 	e := openTest(t, Options{FS: fs, Dir: "data", SweepEvery: -1, hungAfter: 30 * time.Millisecond})
 	accept(t, e, "a")
-	<-time.After(50 * time.Millisecond) // an idle store is no store that hangs
+	e.progress.Store(-int64(time.Hour)) // it has been idle since
 	if err := e.Health(); err != nil {
 		t.Error(err)
 	}
@@ -709,4 +709,26 @@ func TestDiskThatHangs(t *testing.T) {
 		t.Errorf("the message that waited: %v", err)
 	}
 	accept(t, e, "a")
+}
+
+// A start on a disk without any room says what to do, and each command that only reads
+// works there.
+func TestStartOnAFullDisk(t *testing.T) {
+	s := stores(t)["killed"]
+	fs := &faultFS{FS: s.files.disk(t), fault: fault{file: "table", op: "write", mode: "full"}}
+	fs.armed.Store(true)
+	o := powerOptions(fs)
+	_, err := Open(o)
+	if err == nil || !strings.Contains(err.Error(), "make some room") || strings.Count(err.Error(), ".sst") != 1 {
+		t.Errorf("a start says %v; want the file once, and what to do", err)
+	}
+	if r, err := Verify(o); err != nil || !r.OK() {
+		t.Errorf("verify says %+v, %v", r, err)
+	}
+	if err := BackupStored(t.Context(), "elsewhere", o, nil); err != nil {
+		t.Errorf("backup says %v", err)
+	}
+	if r, err := Verify(Options{FS: fs.FS, Dir: "elsewhere"}); err != nil || !r.OK() {
+		t.Errorf("the backup: %+v, %v", r, err)
+	}
 }

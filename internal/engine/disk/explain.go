@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -28,6 +29,9 @@ func IsDamage(err error) bool {
 func Explain(err error, o *Options) error {
 	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return fmt.Errorf("the store in %s is not whole, and nothing in it was changed: %w", o.Dir, r)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("open store %s: %w: make some room on its disk (\"longwire store backup\" and \"longwire store verify\" need none there)", o.Dir, err)
 	}
 	if !IsDamage(err) {
 		return fmt.Errorf("open store %s: %w", o.Dir, err)

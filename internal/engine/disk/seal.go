@@ -146,6 +146,9 @@ func (s *sealFS) do(c class, what, name string, change func() error) error {
 	if err == nil {
 		return nil
 	}
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		err = p.Err // the name comes once
+	}
 	err = fmt.Errorf("%s %s: %w", what, name, err)
 	if c == classTable && s.strict.Load() {
 		s.seal(err)
