@@ -429,17 +429,19 @@ func (s *server) startOf(w http.ResponseWriter, text, pointer string) (uint64, e
 		}
 		return n, nil
 	}
-	t, err := s.timeOf(text)
-	if err != nil {
+	t, wrong := timeBefore(text, s.cfg.Now())
+	if wrong != "" {
 		return 0, problem.InvalidBody(pointer, "must be now, earliest, a cursor, an RFC 3339 time or a duration such as 1h")
 	}
 	return view.EventsBefore(t)
 }
 
-func (s *server) timeOf(text string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
+// eventsBefore returns the position of the last event before the time that a member of
+// a body gives.
+func (s *server) eventsBefore(w http.ResponseWriter, text, pointer string) (uint64, error) {
+	t, wrong := timeBefore(text, s.cfg.Now())
+	if wrong != "" {
+		return 0, problem.InvalidBody(pointer, "%s", wrong)
 	}
-	d, err := parseDuration(text)
-	return s.cfg.Now().Add(-d), err
+	return viewOf(w).EventsBefore(t)
 }

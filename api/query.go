@@ -111,18 +111,26 @@ func (q *query) since(name string, now time.Time) time.Time {
 	if v == "" {
 		return time.Time{}
 	}
-	if t, err := time.Parse(time.RFC3339, v); err == nil {
-		return t
+	t, why := timeBefore(v, now)
+	if why != "" {
+		q.fail(name, "%s", why)
 	}
-	if _, err := strconv.ParseFloat(v, 64); err == nil {
-		q.fail(name, "has no unit. A Unix time is not taken; write an RFC 3339 time, or a duration such as 1h")
-		return time.Time{}
+	return t
+}
+
+// timeBefore reads a time, or a duration that counts back from now. It returns what is
+// wrong with another text.
+func timeBefore(text string, now time.Time) (t time.Time, wrong string) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, ""
 	}
-	if d, err := parseDuration(v); err == nil && d >= 0 {
-		return now.Add(-d)
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return time.Time{}, "has no unit. A Unix time is not taken; write an RFC 3339 time, or a duration such as 1h"
 	}
-	q.fail(name, "must be an RFC 3339 time or a duration such as 1h")
-	return time.Time{}
+	if d, err := parseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), ""
+	}
+	return time.Time{}, "must be an RFC 3339 time or a duration such as 1h"
 }
 
 func (q *query) clientID(name string) gateway.ClientID {

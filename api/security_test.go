@@ -9,11 +9,14 @@ import (
 )
 
 func TestOpenAPIAnswersLoopbackNamesOnly(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Hosts = []string{"gw.internal"} })
-	for _, host := range []string{"localhost:8080", "LOCALHOST", "127.0.0.1:8080", "[::1]:8080", "[::1]", "gw.internal:8080", "localhost."} {
+	h := newHarness(t, func(c *Config) {
+		c.Hosts = []string{"gw.internal", "GW2.Internal", "gw3.internal:8080", "fd00::1", "10.0.0.8"}
+	})
+	for _, host := range []string{"localhost:8080", "LOCALHOST", "127.0.0.1:8080", "[::1]:8080", "[::1]", "gw.internal:8080", "localhost.",
+		"127.0.0.2:8080", "127.8.9.1", "[::ffff:127.0.0.1]:8080", "gw2.internal", "gw3.internal", "[fd00::1]:8080", "10.0.0.8:8080"} {
 		h.call("GET", "/v1/clients", "", "Host", host).want(200)
 	}
-	for _, host := range []string{"evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "10.0.0.7:8080", ""} {
+	for _, host := range []string{"evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "10.0.0.7:8080", "0.0.0.0", "[::]", "127.1", "2130706433", "[::2]", ""} {
 		r := newRequest(t.Context(), "GET", "/v1/clients", "")
 		r.Host = host
 		w := newRecorder()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -150,18 +149,15 @@ func (s *server) replayWebhook(w http.ResponseWriter, r *http.Request) error {
 	if (body.After == "") == (body.Since == "") {
 		return problem.InvalidBody("/since", "give either after or since")
 	}
-	pointer := "/after"
-	if body.After == "" {
-		pointer = "/since"
+	after, until := uint64(0), view.LastEvent()
+	var err error
+	if body.Since != "" {
+		after, err = s.eventsBefore(w, body.Since, "/since")
+	} else {
+		after, err = s.startOf(w, body.After, "/after")
 	}
-	after, err := s.startOf(w, body.After+body.Since, pointer)
-	until := view.LastEvent()
 	if err == nil && body.Until != "" {
-		var t time.Time
-		if t, err = s.timeOf(body.Until); err != nil {
-			return problem.InvalidBody("/until", "must be an RFC 3339 time or a duration such as 10m")
-		}
-		until, err = view.EventsBefore(t)
+		until, err = s.eventsBefore(w, body.Until, "/until")
 	}
 	if err != nil {
 		return err

@@ -256,6 +256,19 @@ func TestDeadLettersOfAWebhook(t *testing.T) {
 	}
 }
 
+// TestAReplayTakesNoUnixTime: it would count as a cursor, or as a duration of years.
+func TestAReplayTakesNoUnixTime(t *testing.T) {
+	h := newHarness(t)
+	target := "/v1/webhooks/" + decode[Webhook](h.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/"}`).want(201)).ID
+	for body, pointer := range map[string]string{`{"since":"1764277522"}`: "/since", `{"since":"-1h"}`: "/since", `{"since":"earliest"}`: "/since",
+		`{"after":"earliest","until":"1764277522"}`: "/until", `{"since":"1h","until":"1.7e9"}`: "/until"} {
+		p := h.call("POST", target+"/replay", body).wantProblem(422, problem.ValidationFailed)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != pointer {
+			t.Errorf("replay %s: %+v, want %s named", body, p.Errors, pointer)
+		}
+	}
+}
+
 // TestProblemsOfAWebhooksBody: each names the member that is wrong.
 func TestProblemsOfAWebhooksBody(t *testing.T) {
 	h := newHarness(t)
@@ -265,8 +278,7 @@ func TestProblemsOfAWebhooksBody(t *testing.T) {
 	many := `"` + strings.Repeat("x", 200) + `"`
 	for _, c := range []struct{ pointer, member string }{
 		{"/url", `"url":"ftp://127.0.0.1/"`}, {"/url", `"url":"/hook"`}, {"/url", `"url":"http://user:secret@127.0.0.1/"`}, {"/url", `"url":"http://127.0.0.1/#a"`},
-		{"/url", `"url":"http://127.0.0.1:65536/"`}, {"/url", `"url":"http://127.0.0.1:0/"`},
-		{"/url", `"url":"http://127.0.0.1/` + strings.Repeat("x", 2048) + `"`},
+		{"/url", `"url":"http://127.0.0.1:0/"`}, {"/url", `"url":"http://127.0.0.1:65536/"`}, {"/url", `"url":"http://:80/"`}, {"/url", `"url":"http://127.0.0.1/` + strings.Repeat("x", 2048) + `"`},
 		{"/headers", `"headers":{"Host":"x"}`}, {"/headers", `"headers":{"webhook-id":"x"}`}, {"/headers", `"headers":{"a b":"x"}`}, {"/headers", `"headers":{"a":"x\r\nb: y"}`},
 		{"/headers", `"headers":{"a":"` + strings.Repeat("x", 9<<10) + `"}`},
 		{"/timeout", `"timeout":"31s"`}, {"/timeout", `"timeout":"10ms"`}, {"/timeout", `"timeout":"soon"`}, {"/retry_for", `"retry_for":"1s"`}, {"/retry_for", `"retry_for":"31d"`},

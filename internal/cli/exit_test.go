@@ -45,6 +45,8 @@ func TestExitCodes(t *testing.T) {
 		{"keys lst", exitUsage, `longwire: unknown command "lst" for "longwire keys" (did you mean list?)`},
 		{"devices tokn create", exitUsage, `longwire: unknown command "tokn" for "longwire devices" (did you mean token?)`},
 		{"devices token creat", exitUsage, `longwire: unknown command "creat" for "longwire devices token" (did you mean create?)`},
+		{"push truck-17 hi --ttl 0s", exitUsage, "longwire: --ttl 0s: want 1s to 720h"},
+		{"push truck-17 hi --ttl -1s", exitUsage, "longwire: --ttl -1s: want 1s to 720h"},
 		{"push", exitUsage, "longwire: no recipient:"},
 		{"push a b c", exitUsage, "longwire: accepts at most 2 arg(s), received 3; see longwire push --help\n"},
 		{"clients ls --nope", exitUsage, "longwire: unknown flag: --nope"},

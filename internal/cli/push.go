@@ -55,6 +55,9 @@ recipient has acked.`,
   date | longwire push --group fleet-a`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("ttl") && f.ttl <= 0 { // 0 would be the default
+				return usagef("--ttl %s: want 1s to 720h", f.ttl)
+			}
 			rest, err := f.audience(args)
 			if err != nil {
 				return err

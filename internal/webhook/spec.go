@@ -126,17 +126,15 @@ func checkURL(text string) error {
 	}
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return bad("must be an absolute http or https URL")
 	case u.User != nil:
 		return bad("must not have a user or password: put credentials into headers")
 	case u.Fragment != "":
 		return bad("must not have a fragment")
 	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return bad("has no port from 1 to 65535")
-		}
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || n == 0) {
+		return bad("has a port that is none of 1 to 65535")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,9 +55,12 @@ func NewOrigins(listed, hosts []string, anyHost bool) *Origins {
 		}
 	}
 	if !anyHost {
-		o.hosts = map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true}
+		o.hosts = map[string]bool{"localhost": true}
 		for _, h := range hosts {
-			o.hosts[h] = true
+			if ip, err := netip.ParseAddr(h); err == nil && ip.Is6() {
+				h = "[" + h + "]"
+			}
+			o.hosts[hostName(h)] = true
 		}
 	}
 	return o
@@ -67,7 +71,7 @@ func NewOrigins(listed, hosts []string, anyHost bool) *Origins {
 // foreign Host name, which DNS rebinding produces. done reports that Check has answered the
 // request.
 func (o *Origins) Check(w http.ResponseWriter, r *http.Request, checkHost bool) (done bool, err error) {
-	if checkHost && o.hosts != nil && !o.hosts[hostName(r.Host)] {
+	if checkHost && o.hosts != nil && !o.answersAs(hostName(r.Host)) {
 		return false, problem.New(problem.HostNotAllowed, "without API keys this server does not answer as %q", hostName(r.Host))
 	}
 	if len(o.listed) > 0 && o.cors(w, r) {
@@ -77,6 +81,16 @@ func (o *Origins) Check(w http.ResponseWriter, r *http.Request, checkHost bool) 
 		return false, problem.New(problem.CrossOrigin, "a browser sent this from another origin")
 	}
 	return false, nil
+}
+
+// answersAs reports whether an open API answers to the host. Every loopback address is
+// one: a page whose name leads here has that name as its host, and not the address.
+func (o *Origins) answersAs(host string) bool {
+	if o.hosts[host] {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // cors sets the headers that let a page of a listed origin read the answer. A

@@ -107,6 +107,19 @@ func TestHookDecides(t *testing.T) {
 }
 
 // What is no answer lets nobody in: the device comes back.
+// TestAnAnswerIsReadByItsNames: a member in another case is another member.
+func TestAnAnswerIsReadByItsNames(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for text, want := range map[string]Reason{
+		`{"allow":true,"ALLOW":false}`: ReasonAccepted, `{"allow":false,"Allow":true}`: ReasonDenied, `{"ALLOW":true}`: ReasonHookFailed,
+		`{"allow":null}`: ReasonHookFailed, `{"allow":true,"expires_in":-1}`: ReasonHookFailed, `{"allow":true,"Expires_In":-1}`: ReasonAccepted,
+	} {
+		if v, _ := readAnswer([]byte(text), now); v.reason != want {
+			t.Errorf("%s: %s, want %s", text, v.reason, want)
+		}
+	}
+}
+
 func TestHookFailsClosed(t *testing.T) {
 	elsewhere := startService(t, 200, `{"allow":true}`)
 	s := startService(t, 200, "")
