@@ -472,7 +472,8 @@ func TestRejectTwins(t *testing.T) {
 		after  time.Duration
 	}{
 		"it answers":             {attentive, gateway.CodeIDInUse, 0},
-		"it cannot be asked":     {nil, gateway.CodeIDInUse, gateway.ProbeTime},
+		"it cannot be asked":     {nil, gateway.CodeUnavailable, gateway.ProbeTime},
+		"it speaks unasked":      {func(l *gatewaytest.Link) bool { time.AfterFunc(time.Second, l.Speak); return false }, gateway.CodeIDInUse, gateway.ProbeTime},
 		"it is given up":         {endsAfter(time.Second), "", time.Second},
 		"it still has the grace": {endsAfter(2 * time.Second), gateway.CodeUnavailable, gateway.ProbeTime},
 	} {
@@ -488,7 +489,7 @@ func TestRejectTwins(t *testing.T) {
 				if n := len(g.Claims("a")); (n > 0) != (tc.code == gateway.CodeIDInUse) {
 					t.Errorf("%d claims of the id", n)
 				}
-				if tc.code == gateway.CodeUnavailable {
+				if tc.code == gateway.CodeUnavailable && tc.holder != nil {
 					time.Sleep(time.Second)
 					gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
 				}

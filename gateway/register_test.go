@@ -81,7 +81,7 @@ func TestARefusedRegistrationChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			gated(t, gateway.Config{Authenticate: door, RejectTwins: tc.twins}, func(t *testing.T, g *gateway.Gateway, store *gateStore) {
-				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly,
+				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: gatewaytest.FlushOnly, Probe: attentive,
 					Hello: gateway.Hello{Token: "anybody", Labels: map[string]string{"hw": "2"}, Groups: []string{"fleet"}}})
 				push(t, g, "a", "1")
 				synctest.Wait()

@@ -22,7 +22,7 @@ const (
 	canRead   uint32 = 1 << iota // input may be available
 	canWrite                     // the socket accepts output again
 	hangUp                       // the device has ended its direction: after each read there may be another
-	urgent                       // the device has sent urgent data, where a read stops: likewise
+	urgent                       // the device has sent urgent data, and a read stops there: likewise
 	wantsRoom                    // conn.out waits for canWrite
 )
 

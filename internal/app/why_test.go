@@ -256,13 +256,20 @@ func proxied(c *config.Config) { c.TCP.ProxyTrusted = []string{"127.0.0.1", "::1
 // from connects a device that speaks text, from an address and a port.
 func (s *scene) from(addr, want, id string) *line {
 	s.Helper()
-	d := dial(s.T, s.app, nil)
-	ip, port, _ := strings.Cut(addr, " ")
-	d.say(fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 %s 6666\r\nREGISTER %s\n", ip, port, id))
-	if got := d.hear(); !strings.HasPrefix(got, want) {
+	d, got := s.asks(addr, id)
+	if !strings.HasPrefix(got, want) {
 		s.Fatalf("%s is answered %s, want %s", addr, got, want)
 	}
 	return d
+}
+
+// asks sends REGISTER and returns the answer.
+func (s *scene) asks(addr, id string) (d *line, answer string) {
+	s.Helper()
+	d = dial(s.T, s.app, nil)
+	ip, port, _ := strings.Cut(addr, " ")
+	d.say(fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 %s 6666\r\nREGISTER %s\n", ip, port, id))
+	return d, d.hear()
 }
 
 // answers is the rest of a device's life: it answers questions for a sign of life.
@@ -743,7 +750,10 @@ var situations = []situation{
 		holder := s.from("192.0.2.7 40112", "REGISTERED", "truck-1")
 		go holder.answers()
 		for _, addr := range []string{"198.51.100.9 53310", "198.51.100.9 53311"} {
-			s.from(addr, "CLOSE 3503", "truck-1")
+			waitFor(s.T, func() bool { // until the device that has the id has answered
+				_, got := s.asks(addr, "truck-1")
+				return strings.HasPrefix(got, "CLOSE 3503")
+			})
 		}
 		s.client("truck-1")
 	}},
