@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/longwire/longwire/gateway"
@@ -34,7 +35,6 @@ type backuper interface {
 // admin serves the admin socket.
 type admin struct {
 	store gateway.Store
-	dir   string // the data directory, absolute
 	log   *slog.Logger
 	ln    net.Listener
 	http  *http.Server
@@ -50,22 +50,21 @@ type admin struct {
 // listenAdmin opens the socket in the data directory. This process holds the
 // directory, so a killed process left any socket that already exists.
 func listenAdmin(store gateway.Store, dir string, credentials func(backup string) error, clock *clockWatch, log *slog.Logger) (*admin, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, adminSocket)
+	path := filepath.Join(dir, adminSocket) // as it is: the system bounds its length to about 100 bytes
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	ln, err := listenPrivate(path)
+	if errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("%w: its path has %d bytes, more than the system allows: give data.dir a shorter one", err, len(path))
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	a := &admin{store: store, dir: dir, credentials: credentials, clock: clock, log: log, ln: ln}
+	a := &admin{store: store, credentials: credentials, clock: clock, log: log, ln: ln}
 	a.mux = http.NewServeMux()
 	a.mux.HandleFunc("GET /stats", a.stats)
 	a.mux.HandleFunc("POST /backup", a.backup)

@@ -80,6 +80,28 @@ func TestBackupOfARunningProcess(t *testing.T) {
 	}
 }
 
+// The system bounds the path of a socket to about 100 bytes: a relative data.dir works in
+// a deep directory too, and the message about one that is too long names its length.
+func TestAdminSocketInADeepDirectory(t *testing.T) {
+	deep := filepath.Join(t.TempDir(), strings.Repeat("x", 120))
+	if err := os.Mkdir(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(deep)
+	a := start(t, testConfig("data"))
+	defer a.Stop(t.Context())
+	if a.admin == nil {
+		t.Fatal("no admin socket for the data directory data")
+	}
+	if status, said := askAdmin(t, "data", "GET", "/stats", ""); status != http.StatusOK || said["health"] != "ok" {
+		t.Errorf("stats = %d %v", status, said)
+	}
+	_, err := listenAdmin(a.store, filepath.Join(deep, "data"), nil, new(clockWatch), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "bytes, more than the system allows") {
+		t.Errorf("a path that is too long: %v", err)
+	}
+}
+
 func TestAdminRefuses(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, testConfig(dir))

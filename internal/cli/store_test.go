@@ -248,6 +248,24 @@ func TestBackupWithoutAGatewayChangesNothing(t *testing.T) {
 	}
 }
 
+// A backup that was killed is named as what it may be: a repair would make a store of
+// the part that was copied.
+func TestBackupThatWasKilled(t *testing.T) {
+	dir := madeStore(t)
+	for _, name := range []string{"FORMAT", "MARK"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := filepath.Join(t.TempDir(), "back")
+	for _, c := range []struct{ dir, args string }{{dir, "verify"}, {dir, "stats"}, {back, "restore " + dir}} {
+		code, out, errs := inStore(t, c.dir, c.args)
+		if code != exitFailed || !strings.Contains(out+errs, "delete it if it is a backup that was cut short") {
+			t.Errorf("%s = %d\n%s%s", c.args, code, out, errs)
+		}
+	}
+}
+
 // A backup and a data directory lie apart: one in the other damages either.
 func TestBackupsLieApart(t *testing.T) {
 	dir, copied := madeStore(t), filepath.Join(t.TempDir(), "copy")

@@ -90,12 +90,12 @@ func (o Options) backUp(dir string, fill func(copied *disk.Options) error) error
 
 // within reports whether name is dir or a place in it.
 func within(dir, name string) bool {
-	rel, err := filepath.Rel(real(dir), real(name))
+	rel, err := filepath.Rel(resolved(dir), resolved(name))
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// real follows the links in the part of a path that exists.
-func real(name string) string {
+// resolved follows the links in the part of a path that exists.
+func resolved(name string) string {
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return name
@@ -107,7 +107,7 @@ func real(name string) string {
 	if parent == abs {
 		return abs
 	}
-	return filepath.Join(real(parent), filepath.Base(abs))
+	return filepath.Join(resolved(parent), filepath.Base(abs))
 }
 
 // Restore makes a store in o.Dir, which must not hold one, from a backup. The
@@ -126,7 +126,7 @@ func Restore(backup string, o Options, beside func() error) error {
 	if !r.OK() {
 		return fmt.Errorf("backup %s is damaged: %d problems, the first: %s", backup, r.Count, r.Problems[0])
 	}
-	if real(backup) != real(o.Dir) && within(backup, o.Dir) || within(filepath.Join(o.Dir, "db"), backup) {
+	if resolved(backup) != resolved(o.Dir) && within(backup, o.Dir) || within(filepath.Join(o.Dir, "db"), backup) {
 		return fmt.Errorf("restore %s in %s: %w", backup, o.Dir, ErrPlace)
 	}
 	if err := disk.Restore(from.disk(), o.disk(), beside); err != nil {

@@ -147,11 +147,13 @@ func lookUnformatted(o *Options) (dirKind, error) {
 	if err != nil || !marked && len(left) == 0 {
 		return dirNew, err
 	}
-	found := fmt.Sprintf("%d files in %s", len(left), o.dbDir())
+	found, remedy := fmt.Sprintf("%d files in %s", len(left), o.dbDir()), o.repairRemedy()
 	if marked {
 		found = nameMark + " and " + found
+	} else { // as a backup leaves it when it is killed
+		remedy = "delete it if it is a backup that was cut short, and make another; otherwise " + remedy
 	}
-	return 0, &RefusalError{File: o.path(nameFormat), Found: found, Missing: nameFormat, Remedy: o.repairRemedy()}
+	return 0, &RefusalError{File: o.path(nameFormat), Found: found, Missing: nameFormat, Remedy: remedy}
 }
 
 // Format is the version of the rows.
