@@ -69,7 +69,7 @@ type BulkAnswer struct {
 //
 //	@ID				bulk
 //	@Summary		Push many messages in one request
-//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key, which a line with `mode=online` does not take; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
+//	@Description	NDJSON in and out, streamed. Each line is a body of POST /v1/messages, plus `key` as its idempotency key, which a line with `mode=online` does not take; the header `Idempotency-Key` is refused; each answer line is written when its message is on disk, in the order of the lines. Messages to one client keep that order.
 //	@Description	The last line sums up, so that a cut answer is seen: `{"done":true,"lines":3,"accepted":2,"failed":1}`, with `done` false and a `problem` when the rest was not read. With `wait` each line waits for its final state.
 //	@Tags			messages
 //	@Accept			application/x-ndjson
@@ -95,6 +95,9 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 		return err
 	} else if coding != "" {
 		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
+	}
+	if len(r.Header["Idempotency-Key"]) > 0 { // a caller that sends it expects that it may repeat the request
+		return problem.BadParameter("Idempotency-Key", "is for one message; in a bulk request each line has its own, as its member key")
 	}
 	view := viewOf(w)
 	if err := view.Ready(); err != nil {
