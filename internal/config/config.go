@@ -25,6 +25,8 @@ type Config struct {
 	Drain     Drain     `yaml:"drain" help:"How the process stops"`
 	Log       Log       `yaml:"log" help:"Logging, to standard error"`
 	Insecure  bool      `yaml:"insecure" help:"allow other addresses than loopback without API keys or credentials of devices"`
+
+	secretFiles []string // that Load has read secrets from; see PrivateFiles
 }
 
 // Simulator configures simulated devices.

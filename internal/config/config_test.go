@@ -11,10 +11,12 @@ import (
 	"reflect"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
 )
 
@@ -64,9 +66,12 @@ func refused(t *testing.T, o LoadOptions) string {
 	return err.Error()
 }
 
+// settingsOnly compares the settings of a Config, and not where they came from.
+var settingsOnly = cmpopts.IgnoreUnexported(Config{})
+
 func TestDefaultsAreValid(t *testing.T) {
 	c, from := load(t, LoadOptions{})
-	if diff := cmp.Diff(Default(), c); diff != "" {
+	if diff := cmp.Diff(Default(), c, settingsOnly); diff != "" {
 		t.Errorf("without sources (-default +got):\n%s", diff)
 	}
 	if got := from.Of("tcp.addr").String(); got != "default" {
@@ -153,7 +158,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		if err := settingCalled(want, s.key).set(value); err != nil {
 			t.Fatal(err)
 		}
-		if cmp.Equal(want, Default()) {
+		if cmp.Equal(want, Default(), settingsOnly) {
 			t.Errorf("%s: %s is the default", s.key, value)
 		}
 		var besides []string
@@ -170,7 +175,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 			"flag": {Flags: flags(t, "--"+s.flag+"="+value), Env: besides},
 		} {
 			c, from := load(t, o)
-			if diff := cmp.Diff(want, c); diff != "" {
+			if diff := cmp.Diff(want, c, settingsOnly); diff != "" {
 				t.Errorf("%s by %s (-want +got):\n%s", s.key, source, diff)
 			}
 			if got := from.Of(s.key).Kind; got != source {
@@ -280,7 +285,7 @@ func TestFileThatCannotBeRead(t *testing.T) {
 
 func TestEmptyFilesAreFine(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "tcp:\nhttp:\n", "---\n"} {
-		if c, _ := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default()) {
+		if c, _ := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default(), settingsOnly) {
 			t.Errorf("%q changes the defaults", text)
 		}
 	}
@@ -390,6 +395,24 @@ func TestAConfigurationWithSecretsIsTheOwnersToWrite(t *testing.T) {
 	}
 }
 
+// TestFilesOfSecretsArePrivate: the log at the start and the doctor name those that other
+// users can read.
+func TestFilesOfSecretsArePrivate(t *testing.T) {
+	keys, with, without := writeFile(t, "lwk_0123456789abcdef"), writeFile(t, "auth: {device_token: s3cret}"), writeFile(t, "tcp: {window: 3}")
+	for file, want := range map[string][]string{with: {with, keys}, without: {keys}} {
+		c, _ := load(t, LoadOptions{File: file, Env: []string{"LONGWIRE_AUTH_API_KEYS_FILE=" + keys}})
+		var got []string
+		for _, p := range c.PrivateFiles() {
+			if p.Kind == "secrets of the settings" && p.Key && !p.Public {
+				got = append(got, p.Path)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestSecretsThatOthersCanWriteAreRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // modes say nothing there
@@ -479,7 +502,7 @@ func TestInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	if c, from := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default()) || len(from) != 0 {
+	if c, from := load(t, LoadOptions{File: writeFile(t, text)}); !cmp.Equal(c, Default(), settingsOnly) || len(from) != 0 {
 		t.Errorf("as written it sets %v", from)
 	}
 	var all []string
@@ -496,7 +519,7 @@ func TestInit(t *testing.T) {
 	c, from := load(t, LoadOptions{File: writeFile(t, strings.Join(all, ""))})
 	opts := cmp.Transformer("nil", func(s []Secret) []Secret { return append([]Secret{}, s...) })
 	hosts := cmp.Transformer("nil2", func(s []string) []string { return append([]string{}, s...) })
-	if diff := cmp.Diff(Default(), c, opts, hosts); diff != "" {
+	if diff := cmp.Diff(Default(), c, opts, hosts, settingsOnly); diff != "" {
 		t.Errorf("in force (-default +got):\n%s", diff)
 	}
 	if len(from) != len(settings(c)) {

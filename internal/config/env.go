@@ -86,6 +86,7 @@ func (l *loader) loadSecret(s setting, from Source, name string) {
 		l.complain(Problem{Setting: s.key, Text: err.Error(), Source: from})
 		return
 	}
+	l.config.secretFiles = append(l.config.secretFiles, name)
 	text, err := readBounded(name)
 	if err != nil {
 		l.complain(Problem{Setting: s.key, Text: fmt.Sprintf("%s: %v", name, err), Source: from})

@@ -141,6 +141,7 @@ func (f *file) value(s setting, n ast.Node) {
 	from := f.source(n.GetToken(), s.secret())
 	if s.secret() && !f.examined {
 		f.examined = true
+		f.config.secretFiles = append(f.config.secretFiles, f.name)
 		if err := private.Trusted(f.name); err != nil {
 			f.complain(Problem{Setting: s.key, Text: err.Error(), Source: from})
 		}

@@ -25,6 +25,9 @@ func walk(v reflect.Value, prefix string) []setting {
 	var list []setting
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
+		if !f.IsExported() {
+			continue // no setting
+		}
 		key := prefix + f.Tag.Get("yaml")
 		if f.Type.Kind() == reflect.Struct {
 			list = append(list, walk(v.Field(i), key+".")...)

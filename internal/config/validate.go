@@ -110,6 +110,9 @@ func (c *Config) PrivateFiles() []private.Place {
 		{Kind: "private key of the API", Path: c.HTTP.TLSKeyFile, Key: true},
 		{Kind: "data directory", Path: c.Data.Dir},
 	}
+	for _, name := range c.secretFiles {
+		list = append(list, private.Place{Kind: "secrets of the settings", Path: name, Key: true})
+	}
 	if c.Audit.File != "-" { // - stands for the ordinary log
 		list = append(list, private.Place{Kind: "audit log", Path: c.Audit.File})
 	}
