@@ -99,9 +99,6 @@ func (s *server) bulk(w http.ResponseWriter, r *http.Request) error {
 	} else if coding != "" {
 		return wrongCoding("identity", "a bulk request is read line by line and not decoded; send it without Content-Encoding")
 	}
-	if len(r.Header["Idempotency-Key"]) > 0 { // a caller that sends it expects that it may repeat the request
-		return problem.BadParameter("Idempotency-Key", "is for one message; in a bulk request each line has its own, as its member key")
-	}
 	view := viewOf(w)
 	if err := view.Ready(); err != nil {
 		return err

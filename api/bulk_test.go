@@ -35,20 +35,6 @@ func (h *harness) bulk(target, body string) ([]BulkResult, BulkSummary) {
 	return results, decode[BulkSummary](answer{t: h.t, body: []byte(lines[len(lines)-1])})
 }
 
-// TestABulkRequestTakesNoKeyForAll: without the refusal a caller would repeat it and push
-// every line twice.
-func TestABulkRequestTakesNoKeyForAll(t *testing.T) {
-	h := newHarness(t)
-	h.known("a")
-	p := h.call("POST", "/v1/messages/bulk", `{"to":{"client":"a"},"text":"x"}`, "Content-Type", "application/x-ndjson", "Idempotency-Key", "k").wantProblem(400, problem.InvalidParameter)
-	if len(p.Errors) != 1 || p.Errors[0].Parameter != "Idempotency-Key" {
-		t.Errorf("%+v", p.Errors)
-	}
-	if c := decode[Client](h.call("GET", "/v1/clients/a", "").want(200)); c.Queued != 0 {
-		t.Errorf("%d messages are queued, want none", c.Queued)
-	}
-}
-
 func TestBulkAnswersEachLineInOrder(t *testing.T) {
 	h := newHarness(t)
 	h.known("a")

@@ -36,7 +36,7 @@ func planFor(seed uint64, client, payload string) plan {
 	case 2, 3, 4:
 		p.verdict.result = printable(r, r.IntN(40))
 	case 5:
-		p.verdict.result = printable(r, 1<<r.IntN(16)*(8+r.IntN(5))/8)
+		p.verdict.result = printable(r, min(1<<r.IntN(16)*(8+r.IntN(5))/8, maxTextResult))
 	}
 	switch r.IntN(20) {
 	case 0:
@@ -50,6 +50,9 @@ func planFor(seed uint64, client, payload string) plan {
 	}
 	return p
 }
+
+// maxTextResult is the longest result that the text dialect carries (SPEC, bounds).
+const maxTextResult = 48_000
 
 // printable is n bytes that every dialect can carry as they are.
 func printable(r *rand.Rand, n int) []byte {

@@ -237,7 +237,7 @@ func forgedLogLines(t *testing.T, s *site) {
 }
 
 func foreignHost(_ *testing.T, s *site) {
-	for _, host := range []string{"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "[::2]", "127.0.0.2"} {
+	for _, host := range []string{"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "[::2]", "128.0.0.1", "0.0.0.0"} {
 		s.wantProblem(s.ask("GET", "/v1/clients", "", "Host", host), 403, "host-not-allowed")
 	}
 	// The target's host wins over the header's (RFC 9112 §3.2.2).
