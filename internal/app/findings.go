@@ -49,7 +49,7 @@ func (a *App) openFindings() {
 	}
 	a.comeback.open(a.store, a.now)
 	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.startFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
+		a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
 		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
 	} {
 		a.findings.Add(source)
@@ -179,6 +179,22 @@ func (a *App) clockFindings() []findings.Finding {
 		Facts: map[string]any{"by_seconds": by.Seconds(), "at": at.UTC().Format(time.RFC3339)}}
 	if by.Abs() >= bigJump {
 		f.Severity = findings.Warning
+	}
+	return []findings.Finding{f}
+}
+
+func (a *App) hookFindings() []findings.Finding {
+	o, ok := a.auth.HookOutage()
+	if !ok {
+		return nil
+	}
+	f := findings.Finding{Code: findings.AuthHookFailing, Severity: findings.Warning, Since: o.Since.Round(0), Count: o.Devices,
+		Facts: map[string]any{"last_error": o.LastError, "registrations": o.Registrations}}
+	if o.Open && !o.Monitor {
+		f.Severity = findings.Critical // no device gets an answer
+	}
+	if o.Client != "" {
+		f.Facts["client"] = string(o.Client)
 	}
 	return []findings.Finding{f}
 }

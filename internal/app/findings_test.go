@@ -212,6 +212,31 @@ var troubles = map[findings.Code]trouble{
 		},
 		cure: func(g *troubled) { g.device("meter-1") },
 	},
+	findings.AuthHookFailing: {
+		before: func(g *troubled) {
+			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if g.moved.Load() == 0 {
+					w.WriteHeader(http.StatusBadGateway)
+				}
+				io.WriteString(w, `{"allow":true}`)
+			}))
+			g.Cleanup(service.Close)
+			g.cfg.Auth.DeviceHookURL = service.URL
+		},
+		cause: func(g *troubled) {
+			for n := range 6 {
+				g.device("meter-" + strconv.Itoa(n%2))
+			}
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Critical && f.Count == 2 && f.Facts["registrations"] == uint64(6) && f.Facts["client"] == "meter-1" &&
+				f.Facts["last_error"] == "status 502; want 200 or 403" && time.Since(f.Since) < time.Minute
+		},
+		cure: func(g *troubled) {
+			g.moved.Add(1) // the service answers
+			g.until(func() bool { g.device("meter-1"); _, err := g.gw.Client("meter-1"); return err == nil })
+		},
+	},
 	findings.DevicesRefused: {
 		before: func(g *troubled) { g.cfg.Auth.DeviceToken = "a-secret-token" },
 		cause:  func(g *troubled) { g.device("meter-1", "wrong") },
@@ -493,6 +518,33 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 			c.cure(g)
 			g.wait(code, false)
 		})
+	}
+}
+
+// TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
+func TestADeadAuthHookIsSeen(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.cfg.Auth.DeviceHookURL = "http://127.0.0.1:1/"
+	g.start()
+	defer func() { g.stop() }()
+	for n := range 7 {
+		g.device("meter-" + strconv.Itoa(n))
+	}
+	g.findings.Refresh()
+	res, err := http.Get("http://" + g.HTTPAddr().String() + "/v1/findings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	for _, part := range []string{`"code":"auth_hook_failing"`, `"severity":"critical"`, `"count":7`, `connection refused`} {
+		if !strings.Contains(string(body), part) {
+			t.Errorf("no %s in %s", part, body)
+		}
+	}
+	tenant := findings.Caller{Owner: "prefix:meter-", Allows: func(string) bool { return true }, Sees: func(string) bool { return true }}
+	if list, _ := g.findings.List(tenant); len(list) != 0 {
+		t.Errorf("a tenant sees the operator's service: %+v", list)
 	}
 }
 

@@ -12,6 +12,7 @@ const (
 	SyncTooFast          Code = "sync_too_fast"
 	ClockStep            Code = "clock_step"
 	JustStarted          Code = "just_started"
+	AuthHookFailing      Code = "auth_hook_failing"
 	DevicesRefused       Code = "devices_refused"
 	RegistrationsInvalid Code = "registrations_invalid"
 	ClientsFlapping      Code = "clients_flapping"
@@ -56,6 +57,7 @@ var kinds = []struct {
 	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},
 	{JustStarted, kind{"clients:read", "The gateway started at {started_at}. Clients that its stop disconnected and that are not back: {count}."}},
+	{AuthHookFailing, kind{"metrics:read", "The service that decides about devices (auth.device_hook_url) gives no answer: {last_error}. Devices that were turned away: {count}."}},
 	{DevicesRefused, kind{"clients:read", "Refused devices: {count}. The last one is {client}, with the reason {reason}."}},
 	{RegistrationsInvalid, kind{"clients:read", "Addresses that send invalid registrations: {count}. The last one is {remote_addr}, with the reason {reason}."}},
 	{ClientsFlapping, kind{"clients:read", "Clients that connect and disconnect again and again: {count}. One of them is {client}, which last ended with {reason}."}},

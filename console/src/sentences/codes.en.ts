@@ -74,6 +74,7 @@ const finding: Record<Schemas['FindingCode'], string> = {
   sync_too_fast: 'The disk confirms a write in {p50_us} µs, which is too fast to be true. A power cut may lose messages.',
   clock_step: "The gateway's clock was set by {by_seconds}.",
   just_started: 'Started at {started_at}. [Clients not back yet: {count}, such as {client}.]',
+  auth_hook_failing: 'The service that decides about devices gives no answer[: {last_error}]. Devices that were turned away: {count}.',
   devices_refused: 'Refused devices: {count}[. The last is {client}: {reason}].',
   registrations_invalid: 'Addresses of invalid registrations: {count}[, such as {remote_addr}].',
   clients_flapping: 'Clients that connect and disconnect again and again: {count}[, such as {client}].',

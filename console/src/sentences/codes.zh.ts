@@ -70,6 +70,7 @@ export const codes: typeof english = {
     sync_too_fast: '磁盘在 {p50_us} µs 内就报告写入完成，快得不可信。断电时可能丢失消息。',
     clock_step: '网关的时钟被调整了 {by_seconds}。',
     just_started: '网关于 {started_at} 启动。[还没回来：{count}，例如 {client}。]',
+    auth_hook_failing: '决定设备能否接入的服务没有回答[：{last_error}]。有 {count} 台设备被打发回去。',
     devices_refused: '有 {count} 台设备被拒绝[。最近的是 {client}：{reason}]。',
     registrations_invalid: '有 {count} 个地址发来无效的注册，最近的是 {remote_addr}。',
     clients_flapping: '有 {count} 个客户端反复连接和断开[，例如 {client}]。',
