@@ -259,12 +259,19 @@ func unstable(list []gateway.Unstable) (clients []findings.Client) {
 	return clients
 }
 
-func (a *App) uplinkFindings() []findings.Finding {
+func (a *App) uplinkFindings() (all []findings.Finding) {
+	var refused []findings.Client
+	for _, r := range a.gw.UplinksRefused() {
+		refused = append(refused, findings.Client{ID: string(r.Client), Since: r.FirstAt.Round(0), Last: r.LastAt.Round(0), Reason: r.Reason})
+	}
+	if len(refused) > 0 {
+		all = append(all, findings.Finding{Code: findings.UplinksRefused, Severity: findings.Warning, Count: len(refused), Clients: refused})
+	}
 	n, since := a.unread.count()
 	if n == 0 || since.IsZero() || a.now().Sub(since) < a.levels.Load().unreadAge {
-		return nil
+		return all
 	}
-	return []findings.Finding{{Code: findings.UplinksUnread, Severity: findings.Info, Since: since.Round(0), Count: int(n), Link: "/v1/uplinks"}}
+	return append(all, findings.Finding{Code: findings.UplinksUnread, Severity: findings.Info, Since: since.Round(0), Count: int(n), Link: "/v1/uplinks"})
 }
 
 func (a *App) webhookFindings() (all []findings.Finding) {

@@ -20,6 +20,7 @@ const (
 	DevicesSilent        Code = "devices_silent"
 	QueueOld             Code = "queue_old"
 	UplinksUnread        Code = "uplinks_unread"
+	UplinksRefused       Code = "uplinks_refused"
 	WebhookFailing       Code = "webhook_failing"
 	WebhookParked        Code = "webhook_clients_parked"
 	WebhookDisabled      Code = "webhook_disabled"
@@ -65,6 +66,7 @@ var kinds = []struct {
 	{DevicesSilent, kind{"clients:read", "Devices that missed their heartbeats and have not come back: {count}. One of them is {client}."}},
 	{QueueOld, kind{"metrics:read", "The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}."}},
 	{UplinksUnread, kind{"metrics:read", "Uplinks that no backend has read: {count}."}},
+	{UplinksRefused, kind{"clients:read", "Devices whose uplinks are refused for now, because a share of the store is used up: {count}. The last one is {client}, with the reason {reason}."}},
 	{WebhookFailing, kind{"webhooks:read", "The webhook {id} does not reach its endpoint: {last_error}."}},
 	{WebhookParked, kind{"webhooks:read", "The webhook {id} does not take the events of some clients, and tries them again: {count}."}},
 	{WebhookDisabled, kind{"webhooks:read", "The webhook {id} is disabled: {cause}."}},
