@@ -106,7 +106,17 @@ type ClientFacts struct {
 	LastSeenAt       string      `json:"last_seen_at,omitempty" format:"date-time"`      // last sign of life of a client that is connected and does not answer a heartbeat
 	Disconnects      int         `json:"disconnects,omitempty"`                          // closes of the client's connections in quick succession, from 5 on
 	DisconnectsSince string      `json:"disconnects_since,omitempty" format:"date-time"` // the first of them
+	UplinksRefused   *WhyUplinks `json:"uplinks_refused,omitempty"`                      // its uplinks that were refused for a share of the store, until ten minutes after the last one
 } //@name ClientFacts
+
+// WhyUplinks has the uplinks of a client that were answered retry later because a share of
+// the store is used up.
+type WhyUplinks struct {
+	Count   uint64 `json:"count" validate:"required"`                                   // times, repeats included
+	Reason  string `json:"reason" validate:"required" enums:"uplinks_full,events_full"` // uplinks_full: the share of the disk for uplinks, events_full: that of the event log in this hour; of the last one
+	FirstAt string `json:"first_at" validate:"required" format:"date-time"`             // the first time
+	LastAt  string `json:"last_at" validate:"required" format:"date-time"`              // the last time
+} //@name WhyUplinks
 
 // Claim is an address from which connections have claimed the id of a client.
 type Claim struct {
@@ -270,6 +280,13 @@ func refusedFacts(r *gateway.RefusedRegistration) *WhyRefused {
 	return v
 }
 
+func uplinksFacts(u *gateway.UplinksRefused) *WhyUplinks {
+	if u == nil {
+		return nil
+	}
+	return &WhyUplinks{Count: u.Count, Reason: u.Reason, FirstAt: stamp(u.FirstAt), LastAt: stamp(u.LastAt)}
+}
+
 // whyClient says whether a client is there, and why not.
 //
 //	@ID				whyClient
@@ -296,7 +313,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Claims: p.Claims, Unstable: p.Unstable, ForgottenAt: p.ForgottenAt}
+	q := &why.Client{Now: now, ID: id, Client: p.Client, Flaps: p.Flaps, Claims: p.Claims, Unstable: p.Unstable, NoUplinks: p.NoUplinks, ForgottenAt: p.ForgottenAt}
 	if p.Client != nil || view.MaySee(id) {
 		q.Refused = s.refusal(id)
 	}
@@ -308,7 +325,7 @@ func (s *server) whyClient(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, ClientWhy{Client: string(id), Code: string(verdict.Code), Sentence: verdict.Sentence, Now: stamp(now),
 		Facts: ClientFacts{OnlineSince: stamp(f.OnlineSince), OfflineSince: stamp(f.OfflineSince), LastClose: lastClose(f),
 			BlockedUntil: stamp(f.BlockedUntil), Refused: refusedFacts(f.Refused), ForgottenAt: stamp(f.ForgottenAt), Takeovers: f.Takeovers, Claims: claimsView(f.Claims),
-			LastSeenAt: stamp(f.LastSeenAt), Disconnects: f.Disconnects, DisconnectsSince: stamp(f.DisconnectsSince)}})
+			LastSeenAt: stamp(f.LastSeenAt), Disconnects: f.Disconnects, DisconnectsSince: stamp(f.DisconnectsSince), UplinksRefused: uplinksFacts(f.UplinksRefused)}})
 }
 
 // getDelivery shows one delivery with its history.

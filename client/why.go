@@ -69,7 +69,7 @@ type MessageFacts struct {
 	Counts           *Counts        `json:"counts,omitempty"` // of a message to many
 }
 
-// Refusals are the refused registrations of a client.
+// Refusals are the refused registrations or uplinks of a client.
 type Refusals struct {
 	Count      int       `json:"count"`
 	Reason     string    `json:"reason"` // of the last one
@@ -98,8 +98,9 @@ type ClientFacts struct {
 	LastSeenAt       time.Time  `json:"last_seen_at,omitzero"` // of a connected one that does not answer a heartbeat
 	Disconnects      int        `json:"disconnects,omitempty"` // in quick succession, from 5 on
 	DisconnectsSince time.Time  `json:"disconnects_since,omitzero"`
-	Takeovers        int        `json:"takeovers,omitempty"` // in quick succession
-	Claims           []Claim    `json:"claims,omitempty"`    // of its id by several connections in turn; the latest first, at most 8
+	Takeovers        int        `json:"takeovers,omitempty"`       // in quick succession
+	UplinksRefused   *Refusals  `json:"uplinks_refused,omitempty"` // for a share of the store: uplinks_full or events_full
+	Claims           []Claim    `json:"claims,omitempty"`          // of its id by several connections in turn; the latest first, at most 8
 }
 
 // Claim is an address from which connections have claimed the id of a client.

@@ -28,12 +28,12 @@ func (l *echoLink) Flush() {
 	l.got = l.got[:0]
 }
 
-func (l *echoLink) Forget(Seq, bool) {}
-func (l *echoLink) Close(Close)      {}
-func (l *echoLink) Stats() LinkStats { return LinkStats{Dialect: "v2"} }
-func (l *echoLink) MaxPayload() int  { return MaxPayload }
-func (l *echoLink) Window() int      { return 16 }
-func (l *echoLink) Probe() bool      { return false }
+func (l *echoLink) Forget(Seq, bool) bool { return false }
+func (l *echoLink) Close(Close)           {}
+func (l *echoLink) Stats() LinkStats      { return LinkStats{Dialect: "v2"} }
+func (l *echoLink) MaxPayload() int       { return MaxPayload }
+func (l *echoLink) Window() int           { return 16 }
+func (l *echoLink) Probe() bool           { return false }
 
 // oneStore is a store that always has the next transmission for its client and keeps
 // nothing.

@@ -36,7 +36,7 @@ const (
 const (
 	ReasonAckTimeout           = "ack_timeout"            // the device did not ack in time
 	ReasonEphemeralFlagMissing = "ephemeral_flag_missing" // its ack has the number of the online delivery, but not the flag
-	ReasonNotSent              = "not_sent"               // earlier deliveries filled the window until the wait was over
+	ReasonNotSent              = "not_sent"               // earlier deliveries or frames came first until the wait was over
 	ReasonDraining             = "draining"               // the gateway stopped waiting for the ack
 	// and ReasonConnectionLost: the connection ended before the ack
 )

@@ -119,6 +119,7 @@ type Gateway struct {
 	ends        sentEnds
 	refusals    RefusedList // those of the gateway itself; the client's next registration removes its entry
 	unnamed     RefusedList // registrations without a valid id, by source
+	noUplinks   RefusedList // clients whose uplinks are refused for a share
 	forgotten   forgottenClients
 	lastMany    Seq // sequence of the last AcceptedMany; owned by the observer
 

@@ -406,7 +406,10 @@ func (l *stageLink) ack() {
 func (l *stageLink) Flush()      {}
 func (l *stageLink) Close(Close) {}
 
-func (l *stageLink) Forget(seq Seq, _ bool) { l.forgot = append(l.forgot, seq) }
+func (l *stageLink) Forget(seq Seq, _ bool) bool {
+	l.forgot = append(l.forgot, seq)
+	return false
+}
 
 func (l *stageLink) MaxPayload() int  { return MaxPayload }
 func (l *stageLink) Window() int      { return l.w.x.cfg.window }

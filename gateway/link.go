@@ -28,8 +28,9 @@ type Link interface {
 	// Forget drops a transmission that is final for another reason (expired, canceled)
 	// from the window and stops its ack timeout. Its ack may still arrive. A
 	// dialect without ids may keep the slot until that ack cannot be mistaken for
-	// the next transmission's.
-	Forget(seq Seq, ephemeral bool)
+	// the next transmission's. Forget returns true if the link knows that the
+	// transmission has not left and never will.
+	Forget(seq Seq, ephemeral bool) (unsent bool)
 
 	// Close sends the reason to the device, if the dialect can, and ends the
 	// connection. The link calls Session.Closed afterwards, as always.

@@ -79,7 +79,7 @@ type namedLink struct{}
 
 func (namedLink) Deliver(Transmission) error { return ErrLinkClosed }
 func (namedLink) Flush()                     {}
-func (namedLink) Forget(Seq, bool)           {}
+func (namedLink) Forget(Seq, bool) bool      { return false }
 func (namedLink) Close(Close)                {}
 func (namedLink) MaxPayload() int            { return MaxPayload }
 func (namedLink) Window() int                { return 16 }

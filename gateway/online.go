@@ -62,7 +62,7 @@ type OnlineCall struct {
 
 	// The fields below are guarded by the session's mutex.
 	sentAt   time.Time   // last flush; zero = not flushed yet
-	entered  bool        // in the window: the frame may leave at any moment
+	entered  bool        // in the window: the frame may leave at any moment, or has left
 	misacked Seq         // its number, if the device acked it as a stored delivery's; else 0
 	next     *OnlineCall // in the urgent queue
 }
@@ -291,7 +291,9 @@ func (s *Session) withdraw(c *OnlineCall) bool {
 			s.dropLocked(f)
 			waits := s.waitsLocked()
 			s.mu.Unlock()
-			s.link.Forget(seq, true)
+			if s.link.Forget(seq, true) {
+				c.entered = false
+			}
 			s.wakeIf(waits)
 			return true
 		}

@@ -208,13 +208,13 @@ func (l *fickleLink) end() {
 	}
 }
 
-func (l *fickleLink) Flush()                   {}
-func (l *fickleLink) Forget(gateway.Seq, bool) {}
-func (l *fickleLink) Close(gateway.Close)      { l.work.Go(l.end) }
-func (l *fickleLink) MaxPayload() int          { return gateway.MaxPayload }
-func (l *fickleLink) Window() int              { return 3 }
-func (l *fickleLink) Probe() bool              { return false }
-func (l *fickleLink) Stats() gateway.LinkStats { return gateway.LinkStats{Dialect: "v2"} }
+func (l *fickleLink) Flush()                        {}
+func (l *fickleLink) Forget(gateway.Seq, bool) bool { return false }
+func (l *fickleLink) Close(gateway.Close)           { l.work.Go(l.end) }
+func (l *fickleLink) MaxPayload() int               { return gateway.MaxPayload }
+func (l *fickleLink) Window() int                   { return 3 }
+func (l *fickleLink) Probe() bool                   { return false }
+func (l *fickleLink) Stats() gateway.LinkStats      { return gateway.LinkStats{Dialect: "v2"} }
 
 func (l *fickleLink) lateCalls() int {
 	l.mu.Lock()

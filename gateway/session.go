@@ -203,8 +203,11 @@ func (s *Session) endCalls() {
 	calls, sent := s.takeCallsLocked()
 	s.relaxLocked()
 	s.mu.Unlock()
-	for _, seq := range sent {
-		s.link.Forget(seq, true)
+	inWindow := calls[len(calls)-len(sent):]
+	for i, seq := range sent {
+		if s.link.Forget(seq, true) {
+			inWindow[i].entered = false
+		}
 	}
 	for _, c := range calls {
 		c.drained()

@@ -95,10 +95,8 @@ func (s *Session) conclude(r *reception) {
 // storeUplink returns nil when the uplink is on stable storage.
 func (s *Session) storeUplink(ctx context.Context, number uint64, payload []byte) error {
 	_, err := s.g.store.AppendUplink(ctx, Uplink{Client: s.client, Session: s.ID(), Number: number, At: s.g.now(), Payload: payload})
-	if CodeOf(err) == CodeQueueFull {
-		s.g.counts.uplinksRefused.Add(1)
-	}
-	return s.g.counts.eventsFull(refusedUplink, err)
+	s.noteUplinkRefusal(err)
+	return err
 }
 
 // numbers is a bounded set of uplink numbers: those within numbersSpan of the

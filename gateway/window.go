@@ -293,7 +293,7 @@ func (s *Session) keepTriedLocked(t attempt) {
 }
 
 // takeCallsLocked removes all online calls from the session's work. It returns
-// them and the numbers of those that were in the window. The caller calls
+// them, those in the window last, and the numbers of these. The caller calls
 // relaxLocked.
 func (s *Session) takeCallsLocked() (calls []*OnlineCall, inWindow []Seq) {
 	w := s.work

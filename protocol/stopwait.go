@@ -179,6 +179,9 @@ func (w *stopAndWait) forget(s *Session, i instant) {
 	w.firstAt = 0
 }
 
+// waits reports whether a DATA frame has not been taken.
+func (w *stopAndWait) waits() bool { return w.data != nil || w.ready }
+
 // dropUnsent drops a DATA frame that has not been taken.
 func (w *stopAndWait) dropUnsent(s *Session) {
 	w.data = nil

@@ -233,3 +233,24 @@ func TestV1HoldCountsFromTheFlush(t *testing.T) {
 	d.advance(tick)
 	d.want("event writable")
 }
+
+// Forget says that a delivery has not left only while it waits for its turn.
+func TestV1ForgetKnowsWhatHasNotLeft(t *testing.T) {
+	d := answerServer(t, nil, helloV1)
+	d.send(Data{Seq: 1, Payload: []byte("a")}) // waits for the gap after 2#ok
+	if !d.s.Forget(d.now, 1, false) {
+		t.Error("a delivery that waits for its turn may have left")
+	}
+	d.advance(time.Second)
+	d.send(Data{Seq: 2, Payload: []byte("b")})
+	d.want(`out "\x05#b"`, "event sent 2")
+	if d.s.Forget(d.now, 2, false) {
+		t.Error("a delivery that was sent has not left")
+	}
+	v2 := answerServer(t, nil, helloV2)
+	v2.stuck = true
+	v2.send(Data{Seq: 1, Payload: []byte("a")})
+	if v2.s.Forget(v2.now, 1, false) {
+		t.Error("a delivery in the output, which stays there, has not left")
+	}
+}

@@ -84,14 +84,17 @@ func cutWord(line []byte) (word, rest []byte) {
 	return word, rest
 }
 
-// verbs are upper case on the wire and read in any case, because people type
-// them.
-var verbs = map[string]struct {
+// verb is the first word of a line.
+type verb struct {
 	kind   byte
 	code   AckCode
 	base64 bool
 	alone  bool // no field follows it
-}{
+}
+
+// verbs are upper case on the wire and read in any case, because people type
+// them.
+var verbs = map[string]verb{
 	"REGISTER":   {kind: typeRegister},
 	"REGISTERED": {kind: typeRegisterAck},
 	"PING":       {kind: typeHeartbeat, alone: true},
@@ -113,26 +116,15 @@ const longestVerb = len("REGISTERED")
 
 // parseLine reads one line. The payload borrows from it unless it is base64.
 func parseLine(line []byte) (m message, err *wireError) {
-	if !utf8.Valid(line) {
+	word, rest := cutWord(line)
+	verb, known := verbOf(word)
+	switch {
+	case !utf8.Valid(line) && verb.kind != typeRegister: // parseRegisterLine says more
 		return m, broken(ReasonInvalidUTF8, "line is not UTF-8; send bytes with DATA64")
-	}
-	if len(bytes.TrimSpace(line)) == 0 {
+	case len(bytes.TrimSpace(line)) == 0:
 		m.kind = kindBlank
 		return m, nil
-	}
-	word, rest := cutWord(line)
-	if len(word) > longestVerb {
-		return m, unknownCommand()
-	}
-	var upper [longestVerb]byte
-	name := upper[:copy(upper[:], word)]
-	for i, c := range name {
-		if 'a' <= c && c <= 'z' {
-			name[i] = c - 'a' + 'A'
-		}
-	}
-	verb, ok := verbs[string(name)]
-	if !ok {
+	case !known:
 		return m, unknownCommand()
 	}
 	m.kind, m.code = verb.kind, verb.code
@@ -145,8 +137,8 @@ func parseLine(line []byte) (m message, err *wireError) {
 		session, _ := cutWord(rest)
 		m.accepted = &Registered{Session: string(session)}
 	case len(bytes.TrimSpace(rest)) > 0 && verb.alone:
-		err = broken(ReasonProtocolError, "nothing may follow %s", name)
-	case string(name) == "BYE":
+		err = broken(ReasonProtocolError, "nothing may follow %s", bytes.ToUpper(word))
+	case m.kind == typeClose && verb.alone: // BYE
 		m.close = new(Close)
 	case m.kind == typeClose:
 		m.close, err = parseCloseLine(rest)
@@ -158,6 +150,21 @@ func parseLine(line []byte) (m message, err *wireError) {
 
 func unknownCommand() *wireError {
 	return broken(ReasonUnknownCommand, "unknown command; try REGISTER <id>, DATA <n> <text>, ACK <seq>, PING or BYE")
+}
+
+func verbOf(word []byte) (v verb, known bool) {
+	if len(word) > longestVerb {
+		return v, false
+	}
+	var upper [longestVerb]byte
+	name := upper[:copy(upper[:], word)]
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			name[i] = c - 'a' + 'A'
+		}
+	}
+	v, known = verbs[string(name)]
+	return v, known
 }
 
 // parseNumbered reads "<seq> [payload]"; an ephemeral seq begins with e.
@@ -210,8 +217,8 @@ func registerOf(words []string) (*Register, *wireError) {
 	switch {
 	case !validID(r.ID, maxClientID):
 		return nil, broken(ReasonBadClientID, "id must be %s; try REGISTER my-device", idRule(maxClientID))
-	case hasControl([]byte(r.Token)):
-		return nil, broken(ReasonBadRegister, "token has control characters")
+	case !isPlainText([]byte(r.Token)):
+		return nil, broken(ReasonBadRegister, "token has control characters or is not UTF-8")
 	case strings.HasPrefix(r.Token, heartbeatOption):
 		return nil, broken(ReasonBadRegister, "the token comes before %s; write - for none", heartbeatOption)
 	case r.Token == noToken:

@@ -101,17 +101,20 @@ func (s *Session) removeFlight(seq uint64, ephemeral bool) {
 
 // Forget removes a delivery from the window and stops its ack timeout. Its ack is
 // stale when it comes. An ack without a number could belong to the next delivery,
-// so stop-and-wait holds that delivery back for a while (SPEC §3.4).
-func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) {
+// so stop-and-wait holds that delivery back for a while (SPEC §3.4). Forget returns true
+// if the delivery has never left and now never will; false says nothing.
+func (s *Session) Forget(now time.Time, seq uint64, ephemeral bool) (unsent bool) {
 	f := s.flight(seq, ephemeral)
 	if f == nil || s.state == closed {
-		return
+		return false
 	}
 	if s.wait != nil {
+		unsent = f.first == 0 && s.wait.waits()
 		s.wait.forget(s, s.at(now))
 	}
 	s.removeFlight(seq, ephemeral)
 	s.afterChange(now)
+	return unsent
 }
 
 // markSent pushes KindSent for deliveries whose last byte has been flushed.

@@ -77,14 +77,15 @@ func (c *conn) endingLocked() bool {
 }
 
 // Forget implements gateway.Link.
-func (c *conn) Forget(seq gateway.Seq, ephemeral bool) {
+func (c *conn) Forget(seq gateway.Seq, ephemeral bool) (unsent bool) {
 	defer c.recoverPanic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.endingLocked() {
-		c.proto.Forget(time.Now(), uint64(seq), ephemeral)
+		unsent = c.proto.Forget(time.Now(), uint64(seq), ephemeral)
 		c.wantTurn()
 	}
+	return unsent
 }
 
 // Close implements gateway.Link.

@@ -49,7 +49,7 @@ func (a *App) openFindings() {
 	}
 	a.comeback.open(a.store, a.now)
 	for _, source := range []findings.Source{
-		a.storeFindings, a.clockFindings, a.startFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
+		a.storeFindings, a.clockFindings, a.startFindings, a.hookFindings, a.deviceFindings, a.uplinkFindings, a.webhookFindings, a.consumerFindings,
 		a.certificateFindings, a.keyFindings, a.limitFindings, a.traceFindings,
 	} {
 		a.findings.Add(source)
@@ -183,6 +183,22 @@ func (a *App) clockFindings() []findings.Finding {
 	return []findings.Finding{f}
 }
 
+func (a *App) hookFindings() []findings.Finding {
+	o, ok := a.auth.HookOutage()
+	if !ok {
+		return nil
+	}
+	f := findings.Finding{Code: findings.AuthHookFailing, Severity: findings.Warning, Since: o.Since.Round(0), Count: o.Devices,
+		Facts: map[string]any{"last_error": o.LastError, "registrations": o.Registrations}}
+	if o.Open && !o.Monitor {
+		f.Severity = findings.Critical // no device gets an answer
+	}
+	if o.Client != "" {
+		f.Facts["client"] = string(o.Client)
+	}
+	return []findings.Finding{f}
+}
+
 func (a *App) deviceFindings() (all []findings.Finding) {
 	now := a.now()
 	var refused []findings.Client
@@ -243,12 +259,19 @@ func unstable(list []gateway.Unstable) (clients []findings.Client) {
 	return clients
 }
 
-func (a *App) uplinkFindings() []findings.Finding {
+func (a *App) uplinkFindings() (all []findings.Finding) {
+	var refused []findings.Client
+	for _, r := range a.gw.UplinksRefused() {
+		refused = append(refused, findings.Client{ID: string(r.Client), Since: r.FirstAt.Round(0), Last: r.LastAt.Round(0), Reason: r.Reason})
+	}
+	if len(refused) > 0 {
+		all = append(all, findings.Finding{Code: findings.UplinksRefused, Severity: findings.Warning, Count: len(refused), Clients: refused})
+	}
 	n, since := a.unread.count()
 	if n == 0 || since.IsZero() || a.now().Sub(since) < a.levels.Load().unreadAge {
-		return nil
+		return all
 	}
-	return []findings.Finding{{Code: findings.UplinksUnread, Severity: findings.Info, Since: since.Round(0), Count: int(n), Link: "/v1/uplinks"}}
+	return append(all, findings.Finding{Code: findings.UplinksUnread, Severity: findings.Info, Since: since.Round(0), Count: int(n), Link: "/v1/uplinks"})
 }
 
 func (a *App) webhookFindings() (all []findings.Finding) {

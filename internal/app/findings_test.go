@@ -212,6 +212,31 @@ var troubles = map[findings.Code]trouble{
 		},
 		cure: func(g *troubled) { g.device("meter-1") },
 	},
+	findings.AuthHookFailing: {
+		before: func(g *troubled) {
+			service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if g.moved.Load() == 0 {
+					w.WriteHeader(http.StatusBadGateway)
+				}
+				io.WriteString(w, `{"allow":true}`)
+			}))
+			g.Cleanup(service.Close)
+			g.cfg.Auth.DeviceHookURL = service.URL
+		},
+		cause: func(g *troubled) {
+			for n := range 6 {
+				g.device("meter-" + strconv.Itoa(n%2))
+			}
+		},
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Critical && f.Count == 2 && f.Facts["registrations"] == uint64(6) && f.Facts["client"] == "meter-1" &&
+				f.Facts["last_error"] == "status 502; want 200 or 403" && time.Since(f.Since) < time.Minute
+		},
+		cure: func(g *troubled) {
+			g.moved.Add(1) // the service answers
+			g.until(func() bool { g.device("meter-1"); _, err := g.gw.Client("meter-1"); return err == nil })
+		},
+	},
 	findings.DevicesRefused: {
 		before: func(g *troubled) { g.cfg.Auth.DeviceToken = "a-secret-token" },
 		cause:  func(g *troubled) { g.device("meter-1", "wrong") },
@@ -291,6 +316,14 @@ var troubles = map[findings.Code]trouble{
 				}
 			}
 		},
+	},
+	findings.UplinksRefused: {
+		before: func(g *troubled) { g.cfg.Data.MaxDisk = 32 << 20 },
+		cause:  func(g *troubled) { g.device("meter-1").fillUplinks() },
+		check: func(f *findings.Finding) bool {
+			return f.Severity == findings.Warning && f.Count == 1 && f.Facts["client"] == "meter-1" && f.Facts["reason"] == "uplinks_full"
+		},
+		cure: func(g *troubled) { g.pass(11 * time.Minute) },
 	},
 	findings.WebhookFailing: {
 		cause: func(g *troubled) {
@@ -493,6 +526,80 @@ func TestEachFindingComesAndGoes(t *testing.T) {
 			c.cure(g)
 			g.wait(code, false)
 		})
+	}
+}
+
+// TestADeadAuthHookIsSeen: the API says why no device comes in, to callers without a limit.
+func TestADeadAuthHookIsSeen(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.cfg.Auth.DeviceHookURL = "http://127.0.0.1:1/"
+	g.start()
+	defer func() { g.stop() }()
+	for n := range 7 {
+		g.device("meter-" + strconv.Itoa(n))
+	}
+	g.findings.Refresh()
+	res, err := http.Get("http://" + g.HTTPAddr().String() + "/v1/findings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	for _, part := range []string{`"code":"auth_hook_failing"`, `"severity":"critical"`, `"count":7`, `connection refused`} {
+		if !strings.Contains(string(body), part) {
+			t.Errorf("no %s in %s", part, body)
+		}
+	}
+	tenant := findings.Caller{Owner: "prefix:meter-", Allows: func(string) bool { return true }, Sees: func(string) bool { return true }}
+	if list, _ := g.findings.List(tenant); len(list) != 0 {
+		t.Errorf("a tenant sees the operator's service: %+v", list)
+	}
+}
+
+// fillUplinks sends uplinks until one is refused for now, and that one again.
+func (l *line) fillUplinks() {
+	l.t.Helper()
+	payload := strings.Repeat("x", 48_000)
+	for n := 1; ; n++ {
+		l.say(fmt.Sprintf("DATA %d %s\n", n, payload))
+		if answer := l.hear(); strings.HasPrefix(answer, "RETRY ") {
+			l.say(fmt.Sprintf("DATA %d %s\n", n, payload))
+			l.hear()
+			return
+		} else if !strings.HasPrefix(answer, "ACK ") {
+			l.t.Fatalf("uplink %d: %q", n, answer)
+		}
+	}
+}
+
+// TestRefusedUplinksAreSeen: a finding names the device, and the answer why of the device
+// says so.
+func TestRefusedUplinksAreSeen(t *testing.T) {
+	g := &troubled{T: t, cfg: testConfig(t.TempDir())}
+	g.cfg.Data.MaxDisk = 32 << 20
+	g.start()
+	defer func() { g.stop() }()
+	other := g.device("meter-2")
+	g.device("meter-1").fillUplinks()
+	other.say("DATA 1 x\n")
+	other.hear()
+	for path, parts := range map[string][]string{
+		"/v1/findings":            {`"code":"uplinks_refused"`, `"clients":["meter-1"]`, `"reason":"uplinks_full"`},
+		"/v1/clients/meter-1/why": {`"code":"online_uplinks_refused"`, `"uplinks_refused":{"count":2,"reason":"uplinks_full"`, "refused for now twice because"},
+		"/v1/clients/meter-2/why": {`"code":"online"`},
+	} {
+		g.findings.Refresh()
+		res, err := http.Get("http://" + g.HTTPAddr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		for _, part := range parts {
+			if !strings.Contains(string(body), part) {
+				t.Errorf("%s: no %s in %s", path, part, body)
+			}
+		}
 	}
 }
 

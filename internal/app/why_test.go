@@ -743,6 +743,11 @@ var situations = []situation{
 		s.text("truck-1")
 		s.client("truck-1")
 	}},
+	{of: "client", name: "its uplinks are refused", code: why.OnlineNoUplinks, set: func(c *config.Config) { c.Data.MaxDisk = 32 << 20 },
+		begin: func(s *scene) {
+			s.text("truck-1").fillUplinks()
+			s.client("truck-1")
+		}},
 	{of: "client", name: "another device has its id", code: why.OnlineTwin, set: func(c *config.Config) {
 		proxied(c)
 		c.TCP.DuplicateID = config.RejectDuplicate

@@ -103,6 +103,7 @@ func (e *environ) showClientWhy(w *client.ClientWhy) error {
 		"last close", f.LastClose.String(),
 		"blocked until", clock(f.BlockedUntil),
 		"refused", refusals(f.Refused),
+		"uplinks refused", refusals(f.UplinksRefused),
 		"claimed", claims(f.Claims),
 		"forgotten", clock(f.ForgottenAt),
 	)

@@ -12,6 +12,7 @@ const (
 	SyncTooFast          Code = "sync_too_fast"
 	ClockStep            Code = "clock_step"
 	JustStarted          Code = "just_started"
+	AuthHookFailing      Code = "auth_hook_failing"
 	DevicesRefused       Code = "devices_refused"
 	RegistrationsInvalid Code = "registrations_invalid"
 	ClientsFlapping      Code = "clients_flapping"
@@ -19,6 +20,7 @@ const (
 	DevicesSilent        Code = "devices_silent"
 	QueueOld             Code = "queue_old"
 	UplinksUnread        Code = "uplinks_unread"
+	UplinksRefused       Code = "uplinks_refused"
 	WebhookFailing       Code = "webhook_failing"
 	WebhookParked        Code = "webhook_clients_parked"
 	WebhookDisabled      Code = "webhook_disabled"
@@ -56,6 +58,7 @@ var kinds = []struct {
 	{SyncTooFast, kind{"metrics:read", "The disk of the store confirms a write in {p50_us} µs, which is too fast to be true. Messages may be lost in a power cut."}},
 	{ClockStep, kind{"metrics:read", "The clock of the gateway was set by {by_seconds} s. Expiry and retention follow it."}},
 	{JustStarted, kind{"clients:read", "The gateway started at {started_at}. Clients that its stop disconnected and that are not back: {count}."}},
+	{AuthHookFailing, kind{"metrics:read", "The service that decides about devices (auth.device_hook_url) gives no answer: {last_error}. Devices that were turned away: {count}."}},
 	{DevicesRefused, kind{"clients:read", "Refused devices: {count}. The last one is {client}, with the reason {reason}."}},
 	{RegistrationsInvalid, kind{"clients:read", "Addresses that send invalid registrations: {count}. The last one is {remote_addr}, with the reason {reason}."}},
 	{ClientsFlapping, kind{"clients:read", "Clients that connect and disconnect again and again: {count}. One of them is {client}, which last ended with {reason}."}},
@@ -63,6 +66,7 @@ var kinds = []struct {
 	{DevicesSilent, kind{"clients:read", "Devices that missed their heartbeats and have not come back: {count}. One of them is {client}."}},
 	{QueueOld, kind{"metrics:read", "The oldest queued message has waited since {oldest_at}. Queued deliveries: {count}."}},
 	{UplinksUnread, kind{"metrics:read", "Uplinks that no backend has read: {count}."}},
+	{UplinksRefused, kind{"clients:read", "Devices whose uplinks are refused for now, because a share of the store is used up: {count}. The last one is {client}, with the reason {reason}."}},
 	{WebhookFailing, kind{"webhooks:read", "The webhook {id} does not reach its endpoint: {last_error}."}},
 	{WebhookParked, kind{"webhooks:read", "The webhook {id} does not take the events of some clients, and tries them again: {count}."}},
 	{WebhookDisabled, kind{"webhooks:read", "The webhook {id} is disabled: {cause}."}},

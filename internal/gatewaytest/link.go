@@ -153,11 +153,12 @@ func (l *Link) Deliver(p gateway.Transmission) error {
 func (l *Link) Flush() {}
 
 // Forget implements gateway.Link.
-func (l *Link) Forget(seq gateway.Seq, _ bool) {
+func (l *Link) Forget(seq gateway.Seq, _ bool) (unsent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leave(seq)
 	l.forgot = append(l.forgot, seq)
+	return false
 }
 
 func (l *Link) leave(seq gateway.Seq) {

@@ -47,7 +47,18 @@ func (q *Client) online(f *Facts) (Code, string) {
 	if q.Unstable != nil {
 		return OnlineUnstable, text + unstable(q.Unstable, f)
 	}
+	if u := q.NoUplinks; u != nil {
+		f.UplinksRefused = u
+		return OnlineNoUplinks, fmt.Sprintf("%s; its uplinks were refused for now %s because %s, first at %s and last at %s",
+			text, times(int(u.Count)), noUplinksBecause[u.Reason], clock(u.FirstAt), clock(u.LastAt))
+	}
 	return Online, text
+}
+
+// noUplinksBecause has the words for the reasons of refused uplinks.
+var noUplinksBecause = map[string]string{
+	gateway.UplinksOfClientFull: "the uplinks of the device or its tenant have used up their share of the disk",
+	gateway.UplinksEventsFull:   "the device or its tenant has used up its share of the event log in this hour",
 }
 
 // claims notes the addresses that claim the id, and names them; "" if none is known.

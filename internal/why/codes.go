@@ -73,6 +73,7 @@ const (
 	OnlineTwin       Code = "online_twin_refused"
 	OnlineSuspect    Code = "online_suspect"
 	OnlineUnstable   Code = "online_unstable"
+	OnlineNoUplinks  Code = "online_uplinks_refused"
 	NeverConnected   Code = "never_connected"
 	ClosedByDevice   Code = "closed_by_device"
 	ClosedByGateway  Code = "closed_by_gateway"
@@ -96,6 +97,6 @@ func MessageCodes() []Code {
 
 // ClientCodes returns every code of a client.
 func ClientCodes() []Code {
-	return []Code{Online, OnlineFlapping, OnlineTwin, OnlineSuspect, OnlineUnstable, NeverConnected, ClosedByDevice, ClosedByGateway,
+	return []Code{Online, OnlineFlapping, OnlineTwin, OnlineSuspect, OnlineUnstable, OnlineNoUplinks, NeverConnected, ClosedByDevice, ClosedByGateway,
 		ClosedByNetwork, ClosedByOperator, Blocked, Refused, Forgotten}
 }

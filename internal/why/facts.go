@@ -58,6 +58,7 @@ type Facts struct {
 	Takeovers        int             // quick ones in a row
 	Claims           []gateway.Claim // of its id by two connections in turn
 	Refused          *gateway.RefusedRegistration
+	UplinksRefused   *gateway.UplinksRefused
 }
 
 // Delivery is the question about one delivery.
@@ -83,5 +84,6 @@ type Client struct {
 	Claims      []gateway.Claim   // of the id by two connections in turn
 	Unstable    *gateway.Unstable // nil when its connections last
 	Refused     *gateway.RefusedRegistration
-	ForgottenAt time.Time // zero = not known to be forgotten
+	NoUplinks   *gateway.UplinksRefused // nil when none were refused lately
+	ForgottenAt time.Time               // zero = not known to be forgotten
 }

@@ -122,8 +122,9 @@ type Presence struct {
 	Client      *gateway.Client // nil when it is not known
 	Flaps       int
 	Claims      []gateway.Claim
-	Unstable    *gateway.Unstable // nil when its connections last
-	ForgottenAt time.Time         // zero = not known to be forgotten
+	Unstable    *gateway.Unstable       // nil when its connections last
+	NoUplinks   *gateway.UplinksRefused // nil when none were refused lately
+	ForgottenAt time.Time               // zero = not known to be forgotten
 }
 
 // Presence returns the facts about a client. If the client is not known, the error says
@@ -132,6 +133,9 @@ func (v *View) Presence(id gateway.ClientID) (p Presence, err error) {
 	c, err := v.Client(id)
 	if err == nil {
 		p.Client, p.Flaps, p.Claims, p.Unstable = &c, v.shared.gateway.Flaps(id), v.shared.gateway.Claims(id), v.Unstable(id)
+		if u, ok := v.shared.gateway.UplinksRefusedOf(id); ok {
+			p.NoUplinks = &u
+		}
 		return p, nil
 	}
 	if gateway.CodeOf(err) == gateway.CodeClientNotFound && v.MaySee(id) {

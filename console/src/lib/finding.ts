@@ -15,6 +15,7 @@ export function actionOf(finding: Finding): string {
     case 'duplicate_ids':
     case 'just_started':
     case 'devices_silent':
+    case 'uplinks_refused':
     case 'traces_left':
       return client ? href('clients', client) : href('clients', '', { status: 'offline' })
     case 'queue_old':

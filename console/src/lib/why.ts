@@ -10,7 +10,7 @@ type Words = Pick<Sentences, 'messageWhy' | 'clientWhy'>
 
 /** The facts of an answer on one level, under the names that the sentences use. */
 export function flat(client: string | undefined, facts: Schemas['MessageFacts'] | Schemas['ClientFacts']): Facts {
-  const { last_close, refused, claims, ...rest } = facts as Schemas['MessageFacts'] & Schemas['ClientFacts']
+  const { last_close, refused, uplinks_refused, claims, ...rest } = facts as Schemas['MessageFacts'] & Schemas['ClientFacts']
   const out: Facts = { ...rest, client }
   if (last_close) {
     out['by'] = last_close.by
@@ -20,6 +20,11 @@ export function flat(client: string | undefined, facts: Schemas['MessageFacts'] 
     out['refused_count'] = refused.count
     out['refused_reason'] = refused.reason
     out['refused_at'] = refused.last_at
+  }
+  if (uplinks_refused) {
+    out['refused_count'] = uplinks_refused.count
+    out['refused_reason'] = uplinks_refused.reason
+    out['refused_at'] = uplinks_refused.last_at
   }
   if (claims) out['claimed_from'] = claims.map((claim) => claim.remote_addr).join(' · ')
   if (rest.expires_in !== undefined) out['expires_in_seconds'] = rest.expires_in

@@ -210,6 +210,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, h gateway.Hello) (gate
 		}
 		return gateway.Grant{ExpiresAt: v.expires, Credential: v.credential, Groups: v.groups, Unchecked: v.method == MethodNone}, nil
 	case v.undecided():
+		if v.method == MethodHook && ctx.Err() == nil { // the device still waits
+			a.hook.outage.turnedAway(h.Client, v.reason, time.Now())
+		}
 		return gateway.Grant{}, &gateway.Error{Code: gateway.CodeUnavailable,
 			Message: "the gateway cannot decide now whether the device may register", Cause: errors.New(string(v.reason))}
 	}

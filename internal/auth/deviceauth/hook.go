@@ -79,6 +79,7 @@ type hook struct {
 	slots    chan struct{} // one element for each call under way
 	monitors chan struct{} // one element for each device that the hook looks at in monitor mode
 	breaker  breaker
+	outage   outage
 	cache    answerCache
 	count    hookCounters
 
@@ -235,7 +236,10 @@ func (k *hook) call(question []byte) verdict {
 	start := time.Now()
 	v, err := k.roundTrip(ctx, question)
 	k.count.call(time.Since(start), v)
-	k.report(k.breaker.finish(err == nil, time.Now()), err)
+	err = k.plainly(err)
+	change := k.breaker.finish(err == nil, time.Now())
+	k.outage.called(err, change, time.Now())
+	k.report(change, err)
 	return v
 }
 

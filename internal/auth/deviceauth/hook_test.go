@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -385,3 +386,56 @@ func TestHookBesideTokens(t *testing.T) {
 	s.answers(403, "")
 	both.wantOut(hello("m", "s"), MethodHook, ReasonDenied)
 }
+
+// An outage is there while the breaker is open, and while devices are turned away without
+// it; it has the time of the first failure.
+func TestAnOutageOfTheHookIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := true
+		d := open(t, Config{Hook: HookConfig{URL: "http://hook.invalid/"}})
+		d.hook.client.Transport = tripper(func(*http.Request) (*http.Response, error) {
+			if fails {
+				return nil, context.DeadlineExceeded
+			}
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"allow":true}`))}, nil
+		})
+		want := func(ok bool, devices int, registrations uint64, open bool, since time.Time) {
+			t.Helper()
+			o, is := d.HookOutage()
+			if is != ok || ok && (o.Devices != devices || o.Registrations != registrations || o.Open != open || !o.Since.Equal(since) || o.LastError != "no answer within 3s") {
+				t.Errorf("outage %+v, %v; want %v of %d devices and %d registrations, open %v, since %v", o, is, ok, devices, registrations, open, since)
+			}
+		}
+		begin := time.Now()
+		for n := range breakerFailures {
+			want(false, 0, 0, false, begin)
+			d.wantLater(hello(fmt.Sprint("m", n%2), ""), ReasonHookFailed)
+		}
+		want(true, 2, breakerFailures, true, begin)
+		d.wantLater(hello("m7", ""), ReasonHookOpen)
+		time.Sleep(2 * outageQuiet) // the breaker is half open, and no device has come
+		want(true, 3, breakerFailures+1, true, begin)
+		d.wantLater(hello("m7", ""), ReasonHookFailed)
+		want(true, 3, breakerFailures+2, true, begin)
+		time.Sleep(2 * outageQuiet)
+		fails = false
+		d.wantIn(hello("m1", ""), time.Time{})
+		want(false, 0, 0, false, begin)
+
+		begin = time.Now() // every other call fails, so the breaker stays closed
+		for n := range 2 * breakerFailures {
+			if fails = n%2 == 0; fails {
+				d.wantLater(hello("m", ""), ReasonHookFailed)
+			} else {
+				d.wantIn(hello("m", ""), time.Time{})
+			}
+		}
+		want(true, 1, breakerFailures, false, begin)
+		time.Sleep(outageQuiet + time.Second)
+		want(false, 0, 0, false, begin)
+	})
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -1,1 +1,0 @@
-import{At as e}from"./index-55YFn2jD.js";e();

@@ -1,0 +1,1 @@
+import{At as e}from"./index-DG4_kq73.js";e();
