@@ -201,7 +201,7 @@ func (e *echo) Flush() {
 // Close must not call into the gateway itself.
 func (e *echo) Close(c gateway.Close) { go e.session.Closed(c.Reason) }
 
-func (e *echo) Forget(gateway.Seq, bool) {}
+func (e *echo) Forget(gateway.Seq, bool) bool { return false }
 func (e *echo) MaxPayload() int          { return gateway.MaxPayload }
 func (e *echo) Window() int              { return 16 }
 func (e *echo) Probe() bool              { return false }

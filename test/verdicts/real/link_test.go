@@ -290,13 +290,14 @@ func (c *conn) Deliver(p gateway.Transmission) error {
 func (c *conn) Flush() { c.drive() }
 
 // Forget implements gateway.Link.
-func (c *conn) Forget(seq gateway.Seq, ephemeral bool) {
+func (c *conn) Forget(seq gateway.Seq, ephemeral bool) (unsent bool) {
 	c.mu.Lock()
 	if c.open {
-		c.proto.Forget(c.now, uint64(seq), ephemeral)
+		unsent = c.proto.Forget(c.now, uint64(seq), ephemeral)
 	}
 	c.mu.Unlock()
 	c.later()
+	return unsent
 }
 
 // Close implements gateway.Link.
