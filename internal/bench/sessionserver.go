@@ -202,9 +202,9 @@ func (e *echo) Flush() {
 func (e *echo) Close(c gateway.Close) { go e.session.Closed(c.Reason) }
 
 func (e *echo) Forget(gateway.Seq, bool) bool { return false }
-func (e *echo) MaxPayload() int          { return gateway.MaxPayload }
-func (e *echo) Window() int              { return 16 }
-func (e *echo) Probe() bool              { return false }
+func (e *echo) MaxPayload() int               { return gateway.MaxPayload }
+func (e *echo) Window() int                   { return 16 }
+func (e *echo) Probe() bool                   { return false }
 func (e *echo) Stats() gateway.LinkStats {
 	return gateway.LinkStats{RemoteAddr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1), Dialect: "v2",
 		Transport: "tcp", LastSeen: time.Unix(1_700_000_000, 0)}

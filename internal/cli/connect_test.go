@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,10 +224,10 @@ func TestReconnectsGrowRarer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const named = time.Second
 		dials, early := 0, 0
-		var lost time.Time
+		var lost atomic.Int64 // when, in ns
 		d := newDevice(deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
 			dial: func(context.Context, string) (net.Conn, error) {
-				if dials++; time.Since(lost) < named {
+				if dials++; time.Since(time.Unix(0, lost.Load())) < named {
 					early++
 				}
 				ours, theirs := net.Pipe()
@@ -238,7 +239,7 @@ func TestReconnectsGrowRarer(t *testing.T) {
 					s.Accept(time.Now(), protocol.Registered{Session: "ses_1"})
 					s.Close(time.Now(), protocol.Close{Code: protocol.CloseShutdown, Reason: protocol.ReasonShutdown, RetryAfter: named})
 					_, _ = ours.Write(s.AppendOutput(nil))
-					lost = time.Now()
+					lost.Store(time.Now().UnixNano())
 					ours.Close()
 				}()
 				return theirs, nil
