@@ -112,10 +112,10 @@ type ClientFacts struct {
 // WhyUplinks has the uplinks of a client that were answered retry later because a share of
 // the store is used up.
 type WhyUplinks struct {
-	Count   uint64 `json:"count" validate:"required"`                                   // times, repeats included
-	Reason  string `json:"reason" validate:"required" enums:"uplinks_full,events_full"` // uplinks_full: the share of the disk for uplinks, events_full: that of the event log in this hour; of the last one
-	FirstAt string `json:"first_at" validate:"required" format:"date-time"`             // the first time
-	LastAt  string `json:"last_at" validate:"required" format:"date-time"`              // the last time
+	Count   uint64 `json:"count" validate:"required"`                         // times, repeats included
+	Reason  string `json:"reason" validate:"required" example:"uplinks_full"` // why, the last time
+	FirstAt string `json:"first_at" validate:"required" format:"date-time"`   // the first time
+	LastAt  string `json:"last_at" validate:"required" format:"date-time"`    // the last time
 } //@name WhyUplinks
 
 // Claim is an address from which connections have claimed the id of a client.

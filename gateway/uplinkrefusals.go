@@ -9,6 +9,9 @@ const (
 	UplinksEventsFull   = RefusedEventsFull // it has used up its share of the event log
 )
 
+// UplinkRefusalReasons lists the reasons of UplinksRefused.
+func UplinkRefusalReasons() []string { return []string{UplinksOfClientFull, UplinksEventsFull} }
+
 // uplinksRefusedFor is how long a client is listed after its last refused uplink. Devices
 // try again within a minute.
 const uplinksRefusedFor = 10 * time.Minute

@@ -51,6 +51,7 @@ var descriptions = map[string]string{
 	"ClientFacts":   "The facts about a client's presence. Those that do not apply are absent.",
 	"MessageFacts":  "The facts about a delivery. Those that do not apply are absent.",
 	"WhyRefused":    "The refused registrations of a client.",
+	"WhyUplinks":    "The uplinks of a client that were answered retry later because a share of the store is used up.",
 	"WhySample":     "The reasons of some deliveries of a message to many.",
 }
 

@@ -40,6 +40,8 @@ func enums() []enum {
 			[][2]string{{"Problem", "reason"}}},
 		{"RefusalReason", "Why a registration was refused.", slices.Concat(deviceauth.Refusals(), gateway.RefusalReasons()),
 			[][2]string{{"RefusedRegistration", "reason"}, {"WhyRefused", "reason"}}},
+		{"UplinkRefusalReason", "The share that is used up: uplinks_full is that of the disk for uplinks, events_full that of the event log in this hour.", gateway.UplinkRefusalReasons(),
+			[][2]string{{"WhyUplinks", "reason"}}},
 		{"FindingCode", "What needs attention. The page docs/guide/findings.md says what to do.", findingCodes(),
 			[][2]string{{"Finding", "code"}}},
 		{"MessageWhyCode", "Why a message, or its delivery to one client, is as it is.", texts(why.MessageCodes()),
