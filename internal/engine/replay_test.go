@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -419,16 +420,36 @@ func TestTwoEnginesOneLog(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		j.Settle()
-		want := replay(t, state.CachesEmpty).all(j, 3)
-		for _, e := range engines {
-			eventually(t, "the end of the journal", func() bool { return e.view.Load().State.Pos == want.m.State.Pos })
+		// A settlement that the journal has lost comes again later: the sums are of one position.
+		var want *replayed
+		sums := make([]uint32, len(engines))
+		stands := func() bool {
+			return !slices.ContainsFunc(engines, func(e *Engine) bool {
+				at, err := state.ReadStanding(rows{e.inst.DB})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return at.Pos != want.m.State.Pos
+			})
 		}
+		eventually(t, "the end of the journal", func() bool {
+			j.Settle()
+			if want == nil || want.m.State.Pos != j.End() {
+				want = replay(t, state.CachesEmpty).all(j, 3)
+			}
+			if !stands() {
+				return false
+			}
+			for i, e := range engines {
+				sums[i], _ = checksum(t, e.inst.DB)
+			}
+			return stands()
+		})
 		wantSum, _ := checksum(t, want.db)
 		for i, e := range engines {
 			verifyView(t, e)
-			if got, _ := checksum(t, e.inst.DB); got != wantSum {
-				t.Errorf("seed %d: the rows of engine %d are %08x, want %08x", seed, i, got, wantSum)
+			if sums[i] != wantSum {
+				t.Errorf("seed %d: the rows of engine %d are %08x, want %08x", seed, i, sums[i], wantSum)
 			}
 			for id := range told {
 				if _, err := e.Message(id); err != nil {
