@@ -49,18 +49,11 @@ func (e *Engine) Backup(ctx context.Context, dir string, beside func() error) er
 func BackupStored(ctx context.Context, dir string, o Options, beside func() error) error {
 	o = o.withDefaults()
 	d := o.disk()
-	if err := disk.IsStore(d); err != nil {
-		return err
-	}
-	lock, err := disk.LockToRead(o.FS, o.Dir)
+	s, lock, err := disk.SurveyStored(d)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	s, _, err := disk.Survey(d)
-	if err != nil {
-		return disk.Explain(err, d)
-	}
 	if err := s.DB.Close(); err != nil {
 		return err
 	}

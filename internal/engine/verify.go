@@ -55,24 +55,15 @@ func StatsOf(o Options) (s gateway.StoreStats, err error) {
 // damaged or lacks a file, and damaged is set, that is reported to it instead.
 func withStored(o Options, fn func(e *Engine, v *view) error, damaged func(error)) error {
 	o = o.withDefaults()
-	d := o.disk()
-	if err := disk.IsStore(d); err != nil {
-		return err
-	}
-	lock, err := disk.LockToRead(o.FS, o.Dir)
+	s, lock, err := disk.SurveyStored(o.disk())
 	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	s, _, err := disk.Survey(d)
-	if err != nil {
-		err = disk.Explain(err, d)
 		if damaged == nil || !disk.IsDamage(err) {
 			return err
 		}
 		damaged(err)
 		return nil
 	}
+	defer lock.Close()
 	defer s.DB.Close()
 	at, err := state.ReadStanding(rows{s.DB})
 	if err != nil {

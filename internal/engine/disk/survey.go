@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 
@@ -27,6 +28,23 @@ type found struct {
 	*Database
 	Log   gateway.LogID
 	stand Stand
+}
+
+// SurveyStored is Survey of a store that no process has open, and explains its error. No
+// other process opens the store until the caller closes lock.
+func SurveyStored(o *Options) (s *found, lock io.Closer, err error) {
+	if err := IsStore(o); err != nil {
+		return nil, nil, err
+	}
+	if lock, err = LockToRead(o.FS, o.Dir); err != nil {
+		return nil, nil, err
+	}
+	if s, _, err = Survey(o); err != nil {
+		err = Explain(err, o)
+		_ = lock.Close()
+		return nil, nil, err
+	}
+	return s, lock, nil
 }
 
 // Survey is the one judge of a directory that has a store: a start, Verify,
