@@ -118,8 +118,8 @@ func (q *query) since(name string, now time.Time) time.Time {
 	return t
 }
 
-// timeBefore reads a time, or a duration that counts back from now. It returns what is
-// wrong with another text.
+// timeBefore reads a time, or a duration that counts back from now. For any other text it
+// returns the fault.
 func timeBefore(text string, now time.Time) (t time.Time, wrong string) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, ""

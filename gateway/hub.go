@@ -91,7 +91,7 @@ func (h *hub) session(id ClientID) *Session {
 type arrivals struct {
 	underWay int
 	last     uint64 // number of the one that came last
-	entered  uint64 // number of the one that is the live session; 0 if that came before all of these
+	entered  uint64 // number of the live session's REGISTER; 0 if it came before all of these
 }
 
 // arrive numbers a REGISTER of the client. The caller calls leave when it is answered.

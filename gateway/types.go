@@ -222,16 +222,18 @@ func (r *ClientRecord) In(group string) (Joining, bool) {
 	return r.Joined[i], true
 }
 
-// Joining is where the log was when a client came into a group: what has a higher number
-// is of the client as a member. It is zero in a store of before there were joinings.
+// Joining is the place in the log at which a client came into a group: higher numbers
+// belong to the client as a member. Groups that a store had before it kept joinings have
+// the zero Joining, or one with the event alone.
 type Joining struct {
 	Event  uint64 // number of the newest event before
 	Seq    Seq    // of the newest message before
 	Uplink uint64 // sequence of the newest uplink before
 }
 
-// Rejoin returns the joinings of a client that was in the groups old and is now in those
-// of now: from joined where it was in them before, else at. All groups are sorted.
+// Rejoin returns the joinings of a client whose groups change from old to now. A group
+// that it keeps has its joining from joined, and a new one has at. Both lists of groups
+// are sorted.
 func Rejoin(old []string, joined []Joining, now []string, at Joining) []Joining {
 	list := make([]Joining, len(now))
 	for i, name := range now {

@@ -292,9 +292,8 @@ func (s *Session) keepTriedLocked(t attempt) {
 	w.tried = append(w.tried, t)
 }
 
-// takeCallsLocked removes all online calls from the session's work. It returns
-// them, those in the window last, and the numbers of these. The caller calls
-// relaxLocked.
+// takeCallsLocked removes and returns all online calls of the session's work, those in
+// the window last. inWindow has the numbers of those. The caller calls relaxLocked.
 func (s *Session) takeCallsLocked() (calls []*OnlineCall, inWindow []Seq) {
 	w := s.work
 	for c := w.urgent.pop(); c != nil; c = w.urgent.pop() {

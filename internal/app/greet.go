@@ -28,8 +28,8 @@ func newLogger(cfg *config.Config) *slog.Logger {
 	return slog.New(newJSONHandler(os.Stderr, opts.Level))
 }
 
-// newJSONHandler writes lines of JSON to w. Durations have their unit, as in text, because
-// a bare number of nanoseconds does not say what it is.
+// newJSONHandler writes lines of JSON to w. Durations have their unit, as in text:
+// encoding/json would write a bare number of nanoseconds.
 func newJSONHandler(w io.Writer, level slog.Leveler) slog.Handler {
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {

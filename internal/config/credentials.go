@@ -9,7 +9,7 @@ import (
 	"github.com/longwire/longwire/internal/private"
 )
 
-// Credential is a file beside the store that says who may use the gateway.
+// Credential is a file of API keys or device tokens.
 type Credential struct {
 	File   string // in use
 	Copied string // its name in a backup

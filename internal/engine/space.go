@@ -27,8 +27,8 @@ func (e *Engine) checkDisk() {
 	}
 }
 
-// checkDirectory gives the database up if its directory is no longer there: what was
-// written from then on would be in files that no start finds.
+// checkDirectory seals the database if its directory was moved or removed. No start would
+// find later writes.
 func (e *Engine) checkDirectory() {
 	if err := e.mark.Lost(e.opt.disk()); err != nil {
 		_ = e.read(func(v *view) error {

@@ -89,8 +89,8 @@ func (e *Engine) diskBytes() (n int64) {
 // maxOldestScan bounds how many completed messages one call may pass over.
 const maxOldestScan = 2_000
 
-// oldest finds the oldest message that is not completed. It has its own lock: a sweep
-// waits for the disk, and whoever looks at the store then must not.
+// oldest finds the oldest message that is not completed. It has its own lock, because a
+// sweep waits for the disk and Stats must not.
 type oldest struct {
 	mu   sync.Mutex
 	next []byte // key of a message before which all are completed; guarded by mu

@@ -14,10 +14,9 @@ import (
 	"github.com/longwire/longwire/internal/shares"
 )
 
-// The reserve is used when callers hold every connection, and is not counted in
-// most. It serves probes, documents and keys with the scope admin. Requests of these
-// keys may wait as others do, so they hold a part of it only: a probe always finds
-// a place.
+// When callers hold every connection, the reserve serves probes, documents and keys
+// with the scope admin. It comes on top of Connections.most. Requests of such a key can
+// wait for a minute, so they get only a part of the reserve, and a probe finds a place.
 const (
 	reservedConnections = 16
 	reservedForAdmin    = 8 // of them

@@ -149,9 +149,9 @@ func (v *View) inside(id gateway.ClientID) (bool, error) {
 	return in, err
 }
 
-// since reports whether a client is within the limit, and where the part of its history
-// begins that the caller may see: for a limit to a group when the client came into it,
-// because what was before may be another tenant's; else zero.
+// since reports whether a client is within the limit, and from where on the caller may
+// see its history. A limit to a group has the history since the client came into the
+// group, because earlier data may belong to another tenant. Other limits have all of it.
 func (v *View) since(id gateway.ClientID) (gateway.Joining, bool, error) {
 	if v.key.Limit.Group == "" {
 		return gateway.Joining{}, v.MaySee(id), nil
@@ -185,8 +185,8 @@ func (v *View) reach(id gateway.ClientID) error {
 }
 
 // sees reports whether the caller may see a message: one that was pushed under its own
-// limit, or any message to a single client within the limit, for a limit to a group
-// since the client came into it.
+// limit, or any message to a single client within the limit. A limit to a group has the
+// messages since the client came into the group.
 func (v *View) sees(m *gateway.Message) (bool, error) {
 	if v.key.Limit.Covers(m.Owner) {
 		return true, nil

@@ -12,7 +12,7 @@ import (
 // Bounds of an outage.
 const (
 	outageQuiet = time.Minute // without a device turned away: the outage is over, unless the breaker is open
-	maxAway     = 10_000      // ids that are told apart
+	maxAway     = 10_000      // ids that are counted
 )
 
 // HookOutage is a time in which the hook gives no answer, or too few.
@@ -61,7 +61,7 @@ func (o *outage) beginLocked() {
 	o.first, o.last, o.away, o.registrations, o.client = time.Time{}, time.Time{}, nil, 0, ""
 }
 
-// turnedAway notes a device that must come back, for a reason of the hook.
+// turnedAway notes a device that the gateway asks to come back, because the hook gave no answer.
 func (o *outage) turnedAway(id gateway.ClientID, reason Reason, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

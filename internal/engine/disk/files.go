@@ -34,8 +34,8 @@ func Lock(fs vfs.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// LockToRead is Lock for a process that changes nothing. On a file system that takes no
-// writes nobody can have the directory.
+// LockToRead is Lock for a process that changes nothing. It needs no lock on a read-only
+// file system, because no gateway can run there.
 func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
 	lock, err := Lock(fs, dir)
 	if errors.Is(err, syscall.EROFS) {

@@ -80,14 +80,14 @@ func (o *Options) stat(name string) (os.FileInfo, error) {
 	return os.Stat(o.path(name))
 }
 
-// Lost returns an error if the path of the directory no longer leads to the one that
-// this process holds: files that are open can be written still, and nobody finds them.
+// Lost returns an error if the directory was moved, removed or replaced since Hold. Writes
+// to open files still succeed then, but no later start finds them.
 func (k *MarkWriter) Lost(o *Options) error {
 	info, err := o.stat(nameMark)
 	if errors.Is(err, os.ErrNotExist) || err == nil && k.held != nil && !os.SameFile(info, k.held) {
 		return fmt.Errorf("data directory %s was moved, removed or replaced: %s is not the file that this process holds; put the directory back, or start again", o.Dir, o.path(nameMark))
 	}
-	return nil // a disk that cannot tell says so when it is written
+	return nil // other errors of the disk show at the next write
 }
 
 func newBoot() uint64 {

@@ -22,8 +22,8 @@ var errSealed = errors.New("file system sealed after a failed write")
 // compaction, so that a full disk does not cost a whole core.
 const tableRetryDelay = 50 * time.Millisecond
 
-// damagedDelay is the least time between two attempts to merge tables of which one is
-// damaged. Pebble tries it again at once, without end.
+// damagedDelay is the least time between two merges while a table is damaged. Pebble
+// repeats a failed merge at once, without end.
 const damagedDelay = 10 * time.Second
 
 // sealFS stands between one open database and the disk. When a write that the
