@@ -229,12 +229,10 @@ func (s *consumption) ackLocked(ctx context.Context, release bool) error {
 	if through == "" {
 		through = "0"
 	}
-	r := ackRequest(s.name)
-	var err error
-	if r.body, err = jsonBody(consumerAck{through, s.lease, release}); err != nil {
+	r, err := ackRequest(s.name, consumerAck{through, s.lease, release}).encoded()
+	if err != nil {
 		return err
 	}
-	r.header = jsonHeader()
 	if _, err := s.client.attempt(ctx, r, nil); err != nil {
 		return err
 	}
