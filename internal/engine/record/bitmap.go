@@ -151,3 +151,27 @@ func (m Bitmap) Count() (n int) {
 	}
 	return n
 }
+
+// PutBitmap appends the chunks of m by their numbers.
+func PutBitmap(b []byte, m Bitmap) []byte {
+	b = PutUint(b, uint64(len(m)))
+	for _, c := range m.Chunks() {
+		b = PutBytes(PutUint(b, uint64(c)), m[c].Encode())
+	}
+	return b
+}
+
+// Bitmap reads a value of PutBitmap, nil for none.
+func (d *Decoder) Bitmap() (m Bitmap) {
+	for range d.Count(2) {
+		c, set := uint32(d.Uint()), new(Bitset)
+		if err := set.Decode(d.Bytes()); err != nil && d.Err == nil {
+			d.Err = err
+		}
+		if m == nil {
+			m = Bitmap{}
+		}
+		m[c] = set
+	}
+	return m
+}

@@ -93,10 +93,9 @@ func (m *Machine) account(name string) (*account, error) {
 	if name == "" {
 		return a, nil
 	}
-	k := accountKey(name)
-	v, err := m.get(k)
-	if err == nil && v != nil {
-		a.accountRow, err = decodeAccount(k, v)
+	row, err := readRow(m, accountKey(name), decodeAccount)
+	if row != nil {
+		a.accountRow = *row
 	}
 	if err == nil {
 		m.accounts[name] = a
@@ -176,10 +175,9 @@ func (m *Machine) hoard(id gateway.ClientID) (*hoard, error) {
 		return h, nil
 	}
 	h := &hoard{client: id}
-	k := hoardKey(id)
-	v, err := m.get(k)
-	if err == nil && v != nil {
-		h.hoardRow, err = decodeHoard(k, v)
+	row, err := readRow(m, hoardKey(id), decodeHoard)
+	if row != nil {
+		h.hoardRow = *row
 	}
 	if err == nil {
 		m.hoards[id] = h

@@ -86,7 +86,7 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *message
 	}
 	known, err := decodeKey(v)
 	if err != nil {
-		return nil, 0, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
+		return nil, 0, corrupt(idempotencyKey(scoped), err)
 	}
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		return nil, known.at, nil
@@ -311,7 +311,7 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
-	for n := range m.chunkCount() {
+	for n := range m.State.chunkCount() {
 		set := audience[n]
 		if set == nil {
 			continue
@@ -331,18 +331,18 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 }
 
 // chunkCount is how many chunks cover all ordinals given so far.
-func (m *Machine) chunkCount() uint32 {
-	return (uint32(m.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
+func (r *Standing) chunkCount() uint32 {
+	return (uint32(r.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
 }
 
 // audience returns the recipients of a message to a group, to labels or to all.
 func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	out := record.Bitmap{}
-	for n := range m.chunkCount() {
+	for n := range m.State.chunkCount() {
 		if e.Mask != nil && e.Mask[n] == nil {
 			continue
 		}
-		set, err := m.selected(&e.To, n)
+		set, err := selected(&e.To, n, m.bits)
 		if err != nil {
 			return nil, err
 		}
@@ -356,36 +356,13 @@ func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	return out, nil
 }
 
-// selected returns one chunk of an audience.
-func (m *Machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
-	if to.All {
-		c, err := m.chunk(knownChunk(n))
-		if err != nil {
-			return record.Bitset{}, err
-		}
-		return c.bits, nil
+// bits returns a copy of one chunk.
+func (m *Machine) bits(id chunkID) (record.Bitset, error) {
+	c, err := m.chunk(id)
+	if err != nil {
+		return record.Bitset{}, err
 	}
-	if to.Group != "" {
-		c, err := m.chunk(groupChunk(to.Group, n))
-		if err != nil {
-			return record.Bitset{}, err
-		}
-		return c.bits, nil
-	}
-	var set record.Bitset
-	first := true
-	for k, v := range to.Labels {
-		c, err := m.chunk(labelChunk(k, v, n))
-		if err != nil {
-			return set, err
-		}
-		if first {
-			set, first = c.bits, false
-		} else {
-			set.And(&c.bits)
-		}
-	}
-	return set, nil
+	return c.bits, nil
 }
 
 // acceptBitmap stores a message with a bit per recipient.
@@ -398,7 +375,7 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 	m.place(row)
 	row.form = formBitmap
 	h := m.newHead(row, total)
-	h.chunks = m.chunkCount()
+	h.chunks = m.State.chunkCount()
 	if err := m.failFull(row, h, audience); err != nil {
 		return err
 	}
@@ -451,18 +428,15 @@ func (m *Machine) noteAbsent(row *messageRow, audience record.Bitmap) error {
 
 // failFull fails the recipients whose queues have no room.
 func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
-	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
-	if err != nil {
-		return err
-	}
 	var full []record.Ordinal
-	for ok := it.First(); ok; ok = it.Next() {
-		o := record.Ordinal(tail32(it.Key()))
+	err := m.each([]byte{kindFull}, []byte{kindFull + 1}, func(k, _ []byte) (bool, error) {
+		o := record.Ordinal(tail32(k))
 		if set := audience[record.ChunkOf(o)]; set != nil && set.Has(o) {
 			full = append(full, o)
 		}
-	}
-	if err := it.Close(); err != nil {
+		return true, nil
+	})
+	if err != nil {
 		return err
 	}
 	for _, o := range full {

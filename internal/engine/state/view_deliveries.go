@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -51,9 +50,9 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		}
 		return v.formerDelivery(row, client)
 	}
-	h, err := v.head(row.seq)
-	if err != nil || h == nil {
-		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}))
+	h, err := v.knownHead(row.seq)
+	if err != nil {
+		return d, false, err
 	}
 	if known {
 		if d, ok, err = v.bitDelivery(h, row.seq, c.ord, client); ok || err != nil {
@@ -111,7 +110,7 @@ func (v *View) unknownDelivery(row *messageRow, client gateway.ClientID) (d gate
 	k := unknownKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
-		err = &record.CorruptError{Key: k, Cause: record.ErrMissing}
+		err = missing(k)
 	}
 	if err != nil {
 		return d, false, err
@@ -211,12 +210,9 @@ func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 
 // bitDeliveries walks the bitmaps chunk by chunk.
 func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
-	h, err := v.head(row.seq)
+	h, err := v.knownHead(row.seq)
 	if err != nil {
 		return err
-	}
-	if h == nil {
-		return &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	from, err := v.recipientAfter(h, row.seq, q.After)
 	if err != nil {

@@ -99,7 +99,7 @@ func (h *history) stop(at gateway.Seq) {
 func (h *history) queued(k, val []byte) (gateway.Delivery, error) {
 	r, err := decodeQueued(val)
 	if err != nil {
-		return gateway.Delivery{}, &record.CorruptError{Key: slices.Clone(k), Cause: err}
+		return gateway.Delivery{}, corrupt(k, err)
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
 		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, nil

@@ -145,7 +145,7 @@ func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Rece
 	known, err := decodeKey(val)
 	switch {
 	case err != nil:
-		return r, false, &record.CorruptError{Key: k, Cause: err}
+		return r, false, corrupt(k, err)
 	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
 		return r, false, nil
 	}

@@ -51,19 +51,11 @@ func decodeWriter(key, v []byte) (r writerRow, err error) {
 
 func readWriters(rows Reader) (eras, error) {
 	w := eras{}
-	it, err := rows.Iter([]byte{kindWriter}, []byte{kindWriter + 1})
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		row, err := decodeWriter(it.Key(), it.Value())
-		if err != nil {
-			return nil, err
-		}
-		w[tail64(it.Key())] = row
-	}
-	return w, it.Error()
+	return w, each(rows, []byte{kindWriter}, []byte{kindWriter + 1}, false, func(k, val []byte) (bool, error) {
+		row, err := decodeWriter(k, val)
+		w[tail64(k)] = row
+		return true, err
+	})
 }
 
 // ReadBounds reads the row of bounds; a state without one has the default.
