@@ -40,6 +40,15 @@ func (p *page[T, K]) pass(k K) {
 	p.scanned++
 }
 
+// behind returns the index of the first item behind the place of key.
+func behind[E, K any](items []E, key K, order func(E, K) int) int {
+	i, found := slices.BinarySearchFunc(items, key, order)
+	if found {
+		i++
+	}
+	return i
+}
+
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
 
 // Next appends queued transmissions of one client.
@@ -50,10 +59,7 @@ func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (t
 	if l == nil {
 		return buf, s.seq, nil
 	}
-	from, found := slices.BinarySearchFunc(l.queue, q.After, bySeq)
-	if found {
-		from++
-	}
+	from := behind(l.queue, q.After, bySeq)
 	count, size := 0, 0
 	for _, d := range l.queue[from:] {
 		if count >= q.Max || count > 0 && size >= q.MaxBytes {
@@ -164,10 +170,7 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 	}
 	after := 0
 	if q.Ascending && q.After != "" {
-		var found bool
-		if after, found = slices.BinarySearchFunc(s.order, q.After, byID); found {
-			after++
-		}
+		after = behind(s.order, q.After, byID)
 	}
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
 	for i := range max(0, before-after) {

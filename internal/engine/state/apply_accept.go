@@ -190,7 +190,7 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 
 // acceptList stores a message to named clients, a row for each.
 func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error {
-	names := named(&e.To)
+	names := sortedSet(e.To.Clients)
 	if r.Err = e.TooMany(len(names)); r.Err != nil {
 		return nil
 	}
@@ -218,13 +218,6 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error
 		}
 	}
 	return m.acceptRows(e, row, known)
-}
-
-// named returns the clients of a list, sorted and each once.
-func named(to *gateway.Audience) []gateway.ClientID {
-	names := slices.Clone(to.Clients)
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // acceptRows stores a message in list form. A delivery to an unknown or full queue is

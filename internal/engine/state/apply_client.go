@@ -209,7 +209,8 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	return m.clientRecord(c, r)
 }
 
-func sortedSet(s []string) []string {
+// sortedSet returns the values of s in order, each once.
+func sortedSet[S ~string](s []S) []S {
 	s = slices.Clone(s)
 	slices.Sort(s)
 	return slices.Compact(s)

@@ -51,7 +51,7 @@ func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 
 func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
 	added := int64(0) // clients that the message would make known
-	for _, id := range named(&a.To) {
+	for _, id := range sortedSet(a.To.Clients) {
 		rec, err := v.Client(id)
 		unknown := gateway.CodeOf(err) == gateway.CodeClientNotFound
 		if err != nil && !unknown {
