@@ -73,6 +73,16 @@ func (a *attempts) list() []Attempt {
 	return out
 }
 
+// lastError returns the newest error of those attempts that of selects; "" for none.
+func (a *attempts) lastError(of func(t *Attempt) bool) string {
+	for _, t := range a.list() {
+		if t.Error != "" && of(&t) {
+			return t.Error
+		}
+	}
+	return ""
+}
+
 // answer is the outcome of a request.
 type answer struct {
 	Attempt
