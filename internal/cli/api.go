@@ -52,6 +52,17 @@ func (e *environ) withAPI(do func(cmd *cobra.Command, args []string, api *client
 	}
 }
 
+// each does something with each id until an error, and says of each that it is done.
+func (e *environ) each(ids []string, done string, do func(id string) error) error {
+	for _, id := range ids {
+		if err := do(id); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.err, "%s %s\n", printable(id), done)
+	}
+	return nil
+}
+
 // api returns a client of the gateway that the flags and the environment name.
 func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 	key, err := e.key()

@@ -228,13 +228,7 @@ func (e *environ) clientsKick() *cobra.Command {
 		Short: "Disconnect clients now and keep their queues",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			for _, id := range args {
-				if err := api.Disconnect(cmd.Context(), id, o); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s is offline\n", printable(id))
-			}
-			return nil
+			return e.each(args, "is offline", func(id string) error { return api.Disconnect(cmd.Context(), id, o) })
 		}),
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel their queued messages")
@@ -248,13 +242,7 @@ func (e *environ) clientsUnblock() *cobra.Command {
 		Short: "Allow clients to return that kick --block keeps away",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			for _, id := range args {
-				if err := api.Unblock(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s may come back\n", printable(id))
-			}
-			return nil
+			return e.each(args, "may come back", func(id string) error { return api.Unblock(cmd.Context(), id) })
 		}),
 	}
 	return e.apiFlags(cmd)
@@ -291,14 +279,9 @@ removed at once if --confirm is its number; the refusal without it says the numb
 			if err != nil {
 				return err
 			}
-			for _, id := range args {
-				if err := api.Forget(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s forgotten\n", printable(id))
-			}
-			if !selects {
-				return nil
+			err = e.each(args, "forgotten", func(id string) error { return api.Forget(cmd.Context(), id) })
+			if err != nil || !selects {
+				return err
 			}
 			done, err := api.ForgetAll(cmd.Context(), q, confirm)
 			if err != nil {

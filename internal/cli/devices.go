@@ -50,7 +50,7 @@ func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error
 		if name != "" {
 			return name, nil
 		}
-		cfg, err := e.loadBeside(settings, nil)
+		cfg, _, err := e.load(settings, nil, true)
 		if err != nil {
 			return "", err
 		}
@@ -232,13 +232,7 @@ func (e *environ) devicesDismiss() *cobra.Command {
 one that asks again is listed again, with a count of 1.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, ids []string, api *client.Client) error {
-			for _, id := range ids {
-				if err := api.DismissRefused(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s dismissed\n", printable(id))
-			}
-			return nil
+			return e.each(ids, "dismissed", func(id string) error { return api.DismissRefused(cmd.Context(), id) })
 		}),
 	}
 	return e.apiFlags(cmd)

@@ -37,7 +37,8 @@ func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
 	return func() (*config.Config, error) {
-		return e.loadBeside(file, cmd.Flags())
+		cfg, _, err := e.load(file, cmd.Flags(), true)
+		return cfg, err
 	}
 }
 
