@@ -35,10 +35,7 @@ func (r accountRow) encode(key []byte) []byte {
 }
 
 func decodeAccount(key, v []byte) (r accountRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
 	if len(d.Rest) > 0 {
 		r.events = decodeHourly(&d)
@@ -73,10 +70,7 @@ func (r hoardRow) encode(key []byte) []byte {
 }
 
 func decodeHoard(key, v []byte) (r hoardRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.bytes, r.account = int64(d.Uint()), d.Text()
 	if len(d.Rest) > 0 {
 		r.events = decodeHourly(&d)

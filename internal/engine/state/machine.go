@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -109,12 +110,10 @@ func (id chunkID) key() []byte {
 	case kindOnline:
 		return key64x32(kindOnline, uint64(id.seq), id.n)
 	case kindStateBits:
-		k := append(key64(kindStateBits, uint64(id.seq)), byte(id.state))
-		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+		return binary.BigEndian.AppendUint32(append(key64(kindStateBits, uint64(id.seq)), byte(id.state)), id.n)
 	default: // the length keeps one name's chunks apart from a longer name's
-		k := append(keyOf(id.kind, len(id.name)+6), byte(len(id.name)>>8), byte(len(id.name)))
-		k = append(k, id.name...)
-		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+		k := binary.BigEndian.AppendUint16(keyOf(id.kind, len(id.name)+6), uint16(len(id.name)))
+		return binary.BigEndian.AppendUint32(append(k, id.name...), id.n)
 	}
 }
 

@@ -112,6 +112,15 @@ func (v *View) messageRow(id gateway.MessageID) (*messageRow, error) {
 	return readRow(v, messageKey(id), decodeMessage)
 }
 
+// knownMessage is messageRow with a caller's error for an unknown id.
+func (v *View) knownMessage(id gateway.MessageID) (*messageRow, error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
+	}
+	return row, err
+}
+
 func (v *View) head(seq gateway.Seq) (*headRow, error) {
 	return readRow(v, headKey(seq), decodeHead)
 }

@@ -13,10 +13,7 @@ var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Ex
 
 // Delivery returns one delivery.
 func (v *View) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
-	row, err := v.messageRow(id)
-	if err == nil && row == nil {
-		err = unknownMessage(id)
-	}
+	row, err := v.knownMessage(id)
 	if err != nil {
 		return d, err
 	}
@@ -43,10 +40,8 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		return d, false, err
 	}
 	if row.form == formList {
-		for _, o := range row.ords {
-			if known && c.ord == o {
-				return v.rowDelivery(row, o, client)
-			}
+		if known && slices.Contains(row.ords, c.ord) {
+			return v.rowDelivery(row, c.ord, client)
 		}
 		return v.formerDelivery(row, client)
 	}
@@ -161,11 +156,9 @@ func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID)
 // first registered, those that were never seen last.
 func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
 	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
-	row, err := v.messageRow(q.Message)
+	row, err := v.knownMessage(q.Message)
 	switch {
 	case err != nil:
-	case row == nil:
-		err = unknownMessage(q.Message)
 	case row.form == formBitmap:
 		err = v.bitDeliveries(row, q, p)
 	default:

@@ -64,10 +64,7 @@ func ReadBounds(rows Reader) (record.Bounds, error) {
 	if err != nil || v == nil {
 		return record.DefaultBounds(), err
 	}
-	if v, err = record.CheckSum(keyBounds, v); err != nil {
-		return record.Bounds{}, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(keyBounds, v)
 	return record.DecodeBounds(&d), d.End()
 }
 
