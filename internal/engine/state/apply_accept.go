@@ -234,33 +234,26 @@ func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client)
 			h.count[gateway.Queued]++
 			continue
 		}
-		f := row.failed(gateway.ReasonQueueFull)
-		k := finalKey(c.ord, row.seq)
-		m.setFinal(k, f)
-		m.failedAtOnce(h, f, c.id)
+		m.failAtOnce(row, h, finalKey(c.ord, row.seq), c.id, gateway.ReasonQueueFull)
 	}
 	unknown := gateway.ReasonUnknownClient
 	if e.QueueUnknown { // they are unknown for want of room
 		unknown = gateway.ReasonTooManyClients
 	}
 	for _, name := range row.unknown {
-		f := row.failed(unknown)
-		k := unknownKey(name, row.seq)
-		m.setFinal(k, f)
-		m.failedAtOnce(h, f, name)
+		m.failAtOnce(row, h, unknownKey(name, row.seq), name, unknown)
 	}
 	return m.placeHead(e, row, h)
 }
 
-// failed returns the delivery of a recipient that cannot take the message.
-func (r *messageRow) failed(reason string) *finalRow {
-	return &finalRow{id: r.id, createdAt: r.createdAt, expiresAt: r.expiresAt, many: true,
-		state: gateway.Failed, reason: reason, finalAt: r.createdAt}
-}
-
-func (m *Machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
+// failAtOnce fails the delivery of a recipient that cannot take the message. key is that of
+// its row.
+func (m *Machine) failAtOnce(row *messageRow, h *head, key []byte, name gateway.ClientID, reason string) {
+	f := finalRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, many: true,
+		state: gateway.Failed, reason: reason, finalAt: row.createdAt}
+	m.setFinal(key, &f)
 	h.count[gateway.Failed]++
-	m.noteSettled(EventSettled, f, name, h.seq)
+	m.noteSettled(EventSettled, &f, name, h.seq)
 	m.notices.addSettled(f.delivery(name, h.seq))
 }
 
@@ -438,13 +431,10 @@ func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) err
 			return err
 		}
 		audience[record.ChunkOf(o)].Clear(o)
-		f := row.failed(gateway.ReasonQueueFull)
-		k := sparseKey(row.seq, o)
-		m.setFinal(k, f)
 		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
 			return err
 		}
-		m.failedAtOnce(h, f, c.id)
+		m.failAtOnce(row, h, sparseKey(row.seq, o), c.id, gateway.ReasonQueueFull)
 	}
 	return nil
 }
