@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -225,11 +226,7 @@ func (s *consumption) advance(ctx context.Context, sequence, id string) error {
 // ackLocked acks the handled events, and renews the lease or gives it back. Without an
 // event it does only that: the begin of the log moves no cursor.
 func (s *consumption) ackLocked(ctx context.Context, release bool) error {
-	through := s.through
-	if through == "" {
-		through = "0"
-	}
-	r, err := ackRequest(s.name, consumerAck{through, s.lease, release}).encoded()
+	r, err := ackRequest(s.name, consumerAck{cmp.Or(s.through, "0"), s.lease, release}).encoded()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"iter"
@@ -169,10 +170,7 @@ func (e *environ) showMessages(all iter.Seq2[client.Message, error]) error {
 
 func (e *environ) showDeliveries(all iter.Seq2[client.Delivery, error]) error {
 	return show(e, e.table("CLIENT", "STATUS", "ATTEMPTS", "FINAL", "RESULT"), all, func(d client.Delivery) []string {
-		result := string(d.Reason)
-		if result == "" {
-			result = clip(answerText(d.Outcome), 60)
-		}
+		result := cmp.Or(string(d.Reason), clip(answerText(d.Outcome), 60))
 		return []string{d.Client, string(d.Status), count(d.Attempts), clock(d.FinalAt), result}
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -184,10 +185,7 @@ func (e *environ) showWebhook(w *client.Webhook, err error) error {
 	if err != nil {
 		return err
 	}
-	types := strings.Join(w.Types, ", ")
-	if types == "" {
-		types = "all"
-	}
+	types := cmp.Or(strings.Join(w.Types, ", "), "all")
 	return e.facts(w, "id", w.ID, "name", w.Name, "url", w.URL, "types", types, "client", w.Client, "prefix", w.Prefix, "group", w.Group,
 		"labels", pairs(w.Labels), "state", webhookState(w), "reason", w.Reason, "cursor", w.Cursor, "lag", strconv.FormatUint(w.LagEvents, 10),
 		"parked clients", count(w.ParkedClients), "last success", clock(w.LastSuccessAt), "last error", w.LastError, "secret", w.Secret)

@@ -15,10 +15,7 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 	if err != nil {
 		return p.Page, err
 	}
-	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: q.Before}
-	if h.before == 0 {
-		h.before = ^gateway.Seq(0)
-	}
+	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: cmp.Or(q.Before, ^gateway.Seq(0))}
 	if err := h.unknown(); err != nil {
 		return p.Page, err
 	}
