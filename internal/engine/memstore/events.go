@@ -194,10 +194,9 @@ func (s *Store) Entries(prefix, after string, limit int) (gateway.Page[gateway.E
 	slices.Sort(keys)
 	p := newPage[gateway.Entry, string](limit)
 	for _, k := range keys {
-		if p.full() {
+		if !p.next(k) {
 			break
 		}
-		p.pass(k)
 		p.add(gateway.Entry{Key: k, Value: append([]byte{}, s.entries[k]...)})
 	}
 	return p.Page, nil

@@ -111,10 +111,9 @@ func byUplink(u gateway.Uplink, seq uint64) int { return cmp.Compare(u.Seq, seq)
 func uplinkPage(uplinks iter.Seq[gateway.Uplink], client gateway.ClientID, limit int) gateway.Page[gateway.Uplink, uint64] {
 	p := newPage[gateway.Uplink, uint64](limit)
 	for u := range uplinks {
-		if p.full() {
+		if !p.next(u.Seq) {
 			break
 		}
-		p.pass(u.Seq)
 		if client == "" || u.Client == client {
 			p.add(u)
 		}
