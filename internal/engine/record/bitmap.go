@@ -132,15 +132,6 @@ func (b *Bitset) Decode(v []byte) error {
 // Bitmap is a set of ordinals: chunks by number.
 type Bitmap map[uint32]*Bitset
 
-func (m Bitmap) set(o Ordinal) {
-	c := m[ChunkOf(o)]
-	if c == nil {
-		c = new(Bitset)
-		m[ChunkOf(o)] = c
-	}
-	c.Set(o)
-}
-
 // Chunks returns the numbers of the chunks, rising.
 func (m Bitmap) Chunks() []uint32 { return slices.Sorted(maps.Keys(m)) }
 
