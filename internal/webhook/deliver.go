@@ -73,10 +73,10 @@ func (a *attempts) list() []Attempt {
 	return out
 }
 
-// lastError returns the newest error of those attempts that of selects; "" for none.
-func (a *attempts) lastError(of func(t *Attempt) bool) string {
+// lastError returns the error of the newest failure that matches; "" for none.
+func (a *attempts) lastError(match func(t *Attempt) bool) string {
 	for _, t := range a.list() {
-		if t.Error != "" && of(&t) {
+		if t.Error != "" && match(&t) {
 			return t.Error
 		}
 	}
