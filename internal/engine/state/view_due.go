@@ -11,35 +11,34 @@ import (
 // The walks of the sweeper. Each returns at most max events for rows that are past
 // their time; apply looks again.
 
-// DueMessages finds messages past their time.
-func (v *View) DueMessages(now time.Time, max int) (events []record.Event, err error) {
-	to := key64(kindExpiry, uint64(now.UnixNano())+1)
-	err = v.each([]byte{kindExpiry}, to, false, func(_, val []byte) (bool, error) {
-		events = append(events, &record.Expire{ID: record.ParseID(val), At: now})
+// due returns the events for the first rows of an index by time, below to.
+func (v *View) due(to []byte, max int, event func(k, val []byte) record.Event) (events []record.Event, err error) {
+	err = v.each(to[:1:1], to, false, func(k, val []byte) (bool, error) {
+		events = append(events, event(k, val))
 		return len(events) < max, nil
 	})
 	return events, err
+}
+
+// DueMessages finds messages past their time.
+func (v *View) DueMessages(now time.Time, max int) ([]record.Event, error) {
+	return v.due(key64(kindExpiry, uint64(now.UnixNano())+1), max, func(_, val []byte) record.Event {
+		return &record.Expire{ID: record.ParseID(val), At: now}
+	})
 }
 
 // OldMessages finds messages that were completed at or before through.
-func (v *View) OldMessages(through time.Time, max int) (events []record.Event, err error) {
-	to := key64(kindRetention, uint64(through.UnixNano())+1)
-	err = v.each([]byte{kindRetention}, to, false, func(k, _ []byte) (bool, error) {
-		events = append(events, &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through})
-		return len(events) < max, nil
+func (v *View) OldMessages(through time.Time, max int) ([]record.Event, error) {
+	return v.due(key64(kindRetention, uint64(through.UnixNano())+1), max, func(k, _ []byte) record.Event {
+		return &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through}
 	})
-	return events, err
 }
 
 // OldKeys finds idempotency keys that were given at or before through.
-func (v *View) OldKeys(through time.Time, max int) (events []record.Event, err error) {
-	to := key64(kindKeyAge, uint64(through.UnixNano())+1)
-	err = v.each([]byte{kindKeyAge}, to, false, func(k, _ []byte) (bool, error) {
-		at := record.TimeOf(int64(tail64(k[:9])))
-		events = append(events, &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: at})
-		return len(events) < max, nil
+func (v *View) OldKeys(through time.Time, max int) ([]record.Event, error) {
+	return v.due(key64(kindKeyAge, uint64(through.UnixNano())+1), max, func(k, _ []byte) record.Event {
+		return &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: record.TimeOf(int64(tail64(k[:9])))}
 	})
-	return events, err
 }
 
 // OldUplinks finds how far behind after the uplinks came at or before a time. One from
@@ -133,12 +132,10 @@ func (v *View) OldEvents(after uint64, now time.Time, max int) (events []record.
 
 // OldOrdinals finds clients that were forgotten before a time: no message can refer to
 // them any more.
-func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
-	err = v.each([]byte{kindForgotten}, key64(kindForgotten, uint64(before.UnixNano())), false, func(k, _ []byte) (bool, error) {
-		events = append(events, &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))})
-		return len(events) < max, nil
+func (v *View) OldOrdinals(before time.Time, max int) ([]record.Event, error) {
+	return v.due(key64(kindForgotten, uint64(before.UnixNano())), max, func(k, _ []byte) record.Event {
+		return &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))}
 	})
-	return events, err
 }
 
 // UnseenClients finds clients not seen since before, and not connected, among the next slice clients behind after. last is the last
