@@ -176,7 +176,7 @@ func (s *Session) sendUrgent(p Transmission) (sent, more bool) {
 	if f := s.findLocked(p.Seq, true); f != nil {
 		call = f.call
 		s.dropLocked(f)
-		if retryable(err) {
+		if call.entered = false; retryable(err) {
 			s.busyLocked().urgent.pushFront(call)
 		}
 	}
