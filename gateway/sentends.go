@@ -71,7 +71,7 @@ type Transmissions struct {
 // TransmissionsOf returns the transmissions of a delivery that has expired, was canceled, or
 // has used up its attempts. If the device has answered late, the store has them.
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
-// may have made it forgotten, or if it was on its way when another connection took over.
+// may have made it forgotten, or if it was on its way when its connection ended.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	t, lost := g.ends.get(d.Client, d.Seq)
 	s, before := g.hub.triedBefore(d.Client, d.Seq)
