@@ -184,11 +184,11 @@ func (c *Client) reconnect(ctx context.Context) error {
 	attempt := 0
 	for {
 		began := time.Now()
-		why, registered := c.connection(ctx)
+		why, registered, forGood := c.connection(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !why.Code.Reconnect() {
+		if forGood {
 			c.log.Error("closed for good", "code", why.Code, "reason", why.Reason, "text", why.Text)
 			return &ClosedError{why}
 		}
@@ -210,18 +210,18 @@ func (c *Client) reconnect(ctx context.Context) error {
 }
 
 // connection makes one connection and runs it until it ends.
-func (c *Client) connection(ctx context.Context) (why protocol.Close, registered bool) {
+func (c *Client) connection(ctx context.Context) (why protocol.Close, registered, forGood bool) {
 	token, err := c.token(ctx)
 	if err != nil {
-		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: "no token: " + err.Error()}, false
+		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: "no token: " + err.Error()}, false, false
 	}
 	conn, err := c.cfg.Dial(ctx, c.cfg.Addr)
 	if err != nil {
-		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: err.Error()}, false
+		return protocol.Close{Reason: protocol.ReasonConnectionLost, Text: err.Error()}, false, false
 	}
 	l := newLink(c, conn, token)
 	why = l.run(ctx)
-	return why, l.registered
+	return why, l.registered, l.forGood()
 }
 
 func (c *Client) token(ctx context.Context) (string, error) {

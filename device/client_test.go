@@ -416,6 +416,27 @@ func TestSomeCodesAreFinal(t *testing.T) {
 	})
 }
 
+// A proxy, or the portal of a network, that answers in another protocol for a while does
+// not keep the device away for good.
+func TestComesBackAfterAFaultOfTheOtherEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		g.garble = []string{"HTTP/1.1 503 Service Unavailable\r\n\r\n", "\x02\x02\x02[]", "\x03\x02\x00"}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- newClient(t, g, Config{}).Run(ctx) }()
+		select {
+		case <-g.conns:
+		case err := <-ended:
+			t.Errorf("Run returned %v", err)
+			ended <- err
+		}
+		cancel()
+		<-ended
+		time.Sleep(time.Second) // virtual: the gateway's goroutines end
+	})
+}
+
 // When Run ends while a handler works, the handler's context ends, and the
 // delivery is not acked.
 func TestRunWaitsForItsHandlers(t *testing.T) {

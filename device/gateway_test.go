@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -22,6 +23,7 @@ type gateway struct {
 	accept protocol.Registered // sent to clients
 	forget bool                // resumes nothing
 	refuse protocol.CloseCode  // if not 0
+	garble []string            // the answers to the first REGISTERs
 	conns  chan *peer
 }
 
@@ -44,6 +46,17 @@ type peer struct {
 
 func (g *gateway) dial(context.Context, string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
+	if len(g.garble) > 0 {
+		answer := g.garble[0]
+		g.garble = g.garble[1:]
+		go func() {
+			defer ours.Close()
+			_, _ = ours.Read(make([]byte, 1000))
+			_, _ = io.WriteString(ours, answer)
+			_, _ = io.Copy(io.Discard, ours)
+		}()
+		return theirs, nil
+	}
 	p := &peer{g: g, conn: ours, kick: make(chan struct{}, 1), s: protocol.NewServer(nil, time.Now())}
 	go p.read()
 	go p.write()

@@ -21,6 +21,7 @@ type link struct {
 	number  uint64 // which connection of the client this is
 	why     protocol.Close
 	ended   bool // KindClosed was seen
+	unsaid  bool // it was seen before any input: the registration cannot be sent
 	blocked bool // the session takes no more uplinks for now
 
 	registered bool
@@ -73,7 +74,9 @@ func (l *link) run(ctx context.Context) protocol.Close {
 	helpers.Go(l.writeLoop)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for l.pump(); !l.ended; l.pump() {
+	l.pump()
+	l.unsaid = l.ended
+	for ; !l.ended; l.pump() {
 		l.schedule(timer)
 		select {
 		case p := <-l.read:
@@ -96,6 +99,11 @@ func (l *link) run(ctx context.Context) protocol.Close {
 	helpers.Wait()
 	return l.why
 }
+
+// forGood reports whether the device must not come back. If it has closed the
+// connection itself, because the gateway or a proxy broke the protocol, it comes back
+// (SPEC §7.4).
+func (l *link) forGood() bool { return !l.why.Code.Reconnect() && (l.why.Remote || l.unsaid) }
 
 // lose ends the session after an error of the socket. It cannot be a timeout,
 // because the reader has no deadline.

@@ -215,7 +215,13 @@ func flapDelay(n uint8) time.Duration {
 // not ended before.
 func (g *Gateway) disconnected(s *Session, reason string) {
 	g.counts.closed(reason)
-	g.leave(s, reason, false)
+	g.leave(s, reason, writesOn(reason))
+}
+
+// writesOn reports whether a link that has ended for this reason still writes the output
+// that it has, so that payloads without a Sent may reach the device.
+func writesOn(reason string) bool {
+	return reason != ReasonConnectionLost && reason != ReasonSlowConsumer
 }
 
 // leave ends a session, and removes it from the hub if it is still the live one. From

@@ -1,9 +1,12 @@
 package gateway
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// evictor removes final messages to many from the windows of all sessions. It
-// walks the sessions in the background, one walk for all messages that came
+// evictor removes final messages to many from the windows of all sessions, and their
+// attempts from the memory of offline clients. It walks them in the background, one walk for all messages that came
 // during the walk before. So the feed, which every delivery waits for, does not
 // walk a million sessions. A session that reads the store in between no longer
 // finds the message.
@@ -53,5 +56,7 @@ func (e *evictor) walk() {
 			}
 		}
 		g.runs.pushAll(&woken)
+		slices.Sort(seqs)
+		g.hub.settledMany(seqs, func(id ClientID, t attempt) { g.ends.add(id, t, g.now()) })
 	}
 }

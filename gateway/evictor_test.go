@@ -1,6 +1,9 @@
 package gateway
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // The feed begins a walk and does not wait for it. What becomes final before it begins,
 // or during it, does not begin another one.
@@ -21,5 +24,36 @@ func TestEvictionsShareAWalk(t *testing.T) {
 	g.evictor.add(4)
 	if len(walks) != 2 {
 		t.Error("no walk begins when the one before is over")
+	}
+}
+
+// A message to many that is final leaves no attempts behind for clients that are offline,
+// and its history keeps them.
+func TestEvictionForgetsTheAttemptsOfOfflineClients(t *testing.T) {
+	g := newStage(&explorer{cfg: handover{window: 1}}).g
+	var walk func()
+	g.evictor.start = func(w func()) { walk = w }
+	sentAt := time.Now().UnixNano()
+	for id, tried := range map[ClientID][]attempt{
+		"both":  {{seq: 1, sentAt: sentAt, attempts: 2}, {seq: 2, sentAt: sentAt, attempts: 1}, {seq: 3, sentAt: sentAt, attempts: 1}},
+		"first": {{seq: 1, sentAt: sentAt, attempts: 1}},
+	} {
+		sh := g.hub.shard(id)
+		sh.mu.Lock()
+		g.hub.rememberLocked(sh, id, tried)
+		sh.mu.Unlock()
+	}
+	for _, seq := range []Seq{3, 1} {
+		g.settledAll(&SettledAll{Message: Message{Seq: seq}, State: Expired, N: 1}, &wakes{})
+	}
+	walk()
+	if left := g.hub.unsettled.Load(); left != 1 {
+		t.Errorf("%d attempts are kept, want that at the open message", left)
+	}
+	if _, open := g.hub.triedBefore("both", 2); open.attempts != 1 {
+		t.Errorf("%+v is kept of the open message", open)
+	}
+	if sent := g.TransmissionsOf(&Delivery{Client: "both", Seq: 1, State: Expired}); sent.Attempts != 2 || !sent.Known {
+		t.Errorf("transmissions %+v, want two", sent)
 	}
 }

@@ -361,7 +361,24 @@ func TestWhetherAPayloadOnItsWayWasSentIsNotKnown(t *testing.T) {
 	}
 }
 
-// A link that has ended has reported every payload that it had flushed.
+// A link that has not lost its connection writes its output after the end of the session.
+func TestAPayloadInTheLastOutputMayHaveArrived(t *testing.T) {
+	for _, reason := range []string{gateway.ReasonKicked, gateway.ReasonClientClosed, gateway.ReasonHungUp} {
+		bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+			l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+			push(t, g, "a", "x")
+			synctest.Wait()
+			l.Disconnect(reason)
+			again := gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+			synctest.Wait()
+			if p := again.Transmissions(); len(p) != 1 || !p[0].Dup {
+				t.Errorf("after %s: transmissions %+v, want one with DUP", reason, p)
+			}
+		})
+	}
+}
+
+// A link that has lost its connection has reported every payload that it had flushed.
 func TestAPayloadThatNeverLeftIsNoRepeat(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
 		l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})

@@ -302,6 +302,29 @@ func (t attempt) show(d *Delivery) {
 	}
 }
 
+// settledMany forgets offline clients' attempts at seqs, which rise and are final, and
+// passes them to ended, with a shard's lock held.
+func (h *hub) settledMany(seqs []Seq, ended func(ClientID, attempt)) {
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.Lock()
+		for id, tried := range sh.tried {
+			rest := slices.DeleteFunc(tried, func(t attempt) bool {
+				_, final := slices.BinarySearch(seqs, t.seq)
+				if final {
+					ended(id, t)
+				}
+				return final
+			})
+			h.unsettled.Add(int64(len(rest) - len(tried)))
+			if sh.tried[id] = rest; len(rest) == 0 {
+				delete(sh.tried, id)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
 // settled forgets and returns an offline client's attempts at seq, which is final. It
 // returns the live session, if any.
 func (h *hub) settled(id ClientID, seq Seq) (s *Session, t attempt) {

@@ -36,6 +36,28 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 }
 
+// A delivery that a device wanted later on an earlier connection has its notes once.
+func TestNotesOfAnEarlierConnectionAreCountedOnce(t *testing.T) {
+	g := newStage(&explorer{cfg: handover{window: 1}}).g
+	s := &Session{g: g, link: takesAll{}, client: "b", flags: flagStarted, window: 1}
+	s.busyLocked().tried = []attempt{{seq: 1, sentAt: 5, later: 2}}
+	if sent, _ := s.send(Transmission{Seq: 1, ExpiresAt: time.Unix(2000, 0)}); !sent {
+		t.Fatal("the delivery was not sent")
+	}
+	f := s.findLocked(1, false)
+	if g.notes.Load() != 1 || f.attempt().later != 2 {
+		t.Errorf("%d notes, with %d answers retry later, want one with two", g.notes.Load(), f.attempt().later)
+	}
+	if s.dropLocked(f); g.notes.Load() != 0 {
+		t.Errorf("%d notes are left", g.notes.Load())
+	}
+}
+
+// takesAll is a link that takes every delivery.
+type takesAll struct{ Link }
+
+func (takesAll) Deliver(Transmission) error { return nil }
+
 func TestRememberedEndsAreBounded(t *testing.T) {
 	var e sentEnds
 	now := time.Unix(1e9, 0)

@@ -303,15 +303,16 @@ func (s *Session) withdraw(c *OnlineCall) bool {
 }
 
 // lost ends the call because the session has ended. The goroutine that took the
-// call out of the session calls it, and the functions below.
+// call out of the session calls it, and the functions below. Its entered says whether the
+// frame has left, or may leave with the link's last output.
 func (c *OnlineCall) lost() {
-	if c.sentAt.IsZero() {
+	if !c.entered {
 		c.waiter.Answered(OnlineResult{}, &Error{Code: CodeClientOffline, MessageID: c.message,
 			Message: "the client disconnected before the message was sent"})
 		return
 	}
 	c.waiter.Answered(OnlineResult{}, c.unanswered(ReasonConnectionLost,
-		"the connection was lost after the message was sent and before it was acked: it may or may not have arrived"))
+		"the connection was lost before the message was acked: it may or may not have arrived"))
 }
 
 // refused ends the call because the link cannot carry it.

@@ -206,6 +206,36 @@ func TestOnlineConnectionEndsDuringDeliver(t *testing.T) {
 	})
 }
 
+// The link writes the frames that it has with its last output, after the session has
+// ended. So a call whose frame has not left yet may still arrive.
+func TestOnlineConnectionEndsBeforeTheFlush(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, g *gateway.Gateway, l *gatewaytest.Link){
+		"takeover": func(t *testing.T, g *gateway.Gateway, _ *gatewaytest.Link) {
+			gatewaytest.Connect(t, g, "a", gatewaytest.Options{})
+		},
+		"end": func(_ *testing.T, _ *gateway.Gateway, l *gatewaytest.Link) { l.Disconnect(gateway.ReasonKicked) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {
+				l := gatewaytest.Connect(t, g, "a", gatewaytest.Options{React: func(*gatewaytest.Link, gateway.Transmission) {}})
+				ended := make(chan error, 1)
+				go func() {
+					_, err := online(g, "a", "x", time.Minute)
+					ended <- err
+				}()
+				synctest.Wait()
+				if len(l.Transmissions()) != 1 {
+					t.Fatal("the link has no frame")
+				}
+				end(t, g, l)
+				if err := <-ended; gateway.CodeOf(err) != gateway.CodeAckTimeout {
+					t.Errorf("got %v, want ack-timeout", err)
+				}
+			})
+		})
+	}
+}
+
 // Calls that begin together are sent by the batch's Flush, in order.
 func TestOnlineBatch(t *testing.T) {
 	bubble(t, gateway.Config{}, func(t *testing.T, g *gateway.Gateway) {

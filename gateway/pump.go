@@ -176,7 +176,7 @@ func (s *Session) sendUrgent(p Transmission) (sent, more bool) {
 	if f := s.findLocked(p.Seq, true); f != nil {
 		call = f.call
 		s.dropLocked(f)
-		if retryable(err) {
+		if call.entered = false; retryable(err) {
 			s.busyLocked().urgent.pushFront(call)
 		}
 	}
@@ -397,12 +397,12 @@ func (s *Session) send(p Transmission) (sent, more bool) {
 		s.mu.Unlock()
 		return false, s.awaitOutcome(&f, Failed, ReasonAttemptsUsedUp)
 	}
+	s.enterLocked(f)
 	if t.later > 0 {
-		if n := s.notesLocked(&f); n != nil {
+		if n := s.notesLocked(s.findLocked(p.Seq, false)); n != nil {
 			n.later = t.later
 		}
 	}
-	s.enterLocked(f)
 	s.mu.Unlock()
 
 	err := s.link.Deliver(p)

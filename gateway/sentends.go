@@ -10,7 +10,7 @@ import (
 const maxEnds = 1 << 14
 
 // sentEnds remembers the transmissions of deliveries that ended without an answer, such as
-// expired ones. The store does not know them.
+// expired ones. The store does not know them before a late answer.
 type sentEnds struct {
 	mu    sync.Mutex
 	of    map[endKey]attempt
@@ -69,9 +69,9 @@ type Transmissions struct {
 }
 
 // TransmissionsOf returns the transmissions of a delivery that has expired, was canceled, or
-// has used up its attempts.
+// has used up its attempts. If the device has answered late, the store has them.
 // Known is false if a process before this one, or more than 16,384 such deliveries after it,
-// may have made it forgotten, or if it was on its way when another connection took over.
+// may have made it forgotten, or if it was on its way when its connection ended.
 func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	t, lost := g.ends.get(d.Client, d.Seq)
 	s, before := g.hub.triedBefore(d.Client, d.Seq)
@@ -80,6 +80,9 @@ func (g *Gateway) TransmissionsOf(d *Delivery) Transmissions {
 	}
 	if s != nil && t.seq == 0 {
 		t = s.attemptOf(d.Seq)
+	}
+	if t.sentAt == 0 && !d.LateAckAt.IsZero() && !d.SentAt.IsZero() {
+		t = attempt{seq: d.Seq, sentAt: d.SentAt.UnixNano(), attempts: int32(d.Attempts)}
 	}
 	known := t.sentAt != 0 || t.seq == 0 && !d.CreatedAt.Before(g.startedAt) && d.FinalAt.UnixNano() > lost && !g.hub.triedLost.Load()
 	return Transmissions{Known: known, Attempts: int(t.attempts), Broken: int(t.broken), RetryLater: int(t.later), SentAt: timeOf(t.sentAt)}

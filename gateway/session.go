@@ -171,9 +171,8 @@ func (s *Session) Sent(seq Seq, ephemeral bool, at time.Time) {
 func (s *Session) Closed(reason string) { s.g.disconnected(s, reason) }
 
 // retire stops the session's deliveries and returns the attempts of the unacked
-// ones. unreported says that the link has not ended: it may have flushed payloads
-// whose Sent is still to come. These are among the attempts, because the device may
-// have them.
+// ones. unreported says that the link may still flush payloads, or has flushed some whose
+// Sent is still to come. These are among the attempts, because the device may have them.
 func (s *Session) retire(unreported bool) []attempt {
 	s.mu.Lock()
 	if s.flags.has(flagClosed) {

@@ -46,7 +46,8 @@ type Store interface {
 	// the log's queue; the Observer receives it when it is durable. The first
 	// final state in log order wins. A later proposal changes nothing, with one
 	// exception: the first later AckOK or AckReject of the device (see
-	// Outcome.Verdict) is kept with a final state that no device has given.
+	// Outcome.Verdict) is kept with a final state that no device has given, and
+	// so are its transmissions if that state has none.
 	//
 	// An urgent proposal, for which a caller waits, is written at once instead of
 	// within 50 ms. All waiting proposals are written at once if the result has

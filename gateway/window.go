@@ -320,7 +320,10 @@ func (s *Session) abandonLocked(unreported bool) (calls []*OnlineCall, tried []a
 	w.tried = nil
 	w.askThrough, w.sentThrough = 0, 0
 	s.dropMailLocked()
-	calls, _ = s.takeCallsLocked()
+	calls, inWindow := s.takeCallsLocked()
+	for _, c := range calls[len(calls)-len(inWindow):] {
+		c.entered = unreported || !c.sentAt.IsZero()
+	}
 	for i := range w.flight {
 		f := &w.flight[i]
 		if f.gone() {

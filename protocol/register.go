@@ -45,7 +45,7 @@ func (s *Session) onRegister(now time.Time, m *message) {
 			s.heartbeat = max(MinHeartbeat, min(r.Heartbeat, s.cfg.maxHeartbeat()))
 		}
 		s.asks = s.traits.ask && r.Asks
-		s.state = deciding
+		s.state, s.askedAt = deciding, s.at(now)
 		s.push(Event{Kind: KindRegister, Register: r})
 	case s.traits.repeatsRegister && r.ID == s.id:
 		s.write(message{kind: typeRegisterAck, accepted: &Registered{}})
@@ -74,7 +74,7 @@ func (s *Session) Accept(now time.Time, a Registered) {
 	if s.cfg.Jitter != nil {
 		s.phaseDebt = max(0, min(s.cfg.Jitter(s.heartbeat), s.heartbeat))
 	}
-	s.state, s.answerBy = open, 0
+	s.state, s.answerBy, s.askedAt = open, 0, 0
 	s.malformed = 0
 	s.write(message{kind: typeRegisterAck, accepted: &a})
 	s.parseKept(now)
@@ -83,8 +83,8 @@ func (s *Session) Accept(now time.Time, a Registered) {
 
 // Refuse answers KindRegister: the client may not register. The session ends with
 // CLOSE and KindClosed. A client that repeats its REGISTER, as in v1, gets a
-// refusing REGISTER_ACK and may try again until the registration deadline. At any
-// other time Refuse does nothing.
+// refusing REGISTER_ACK and may try again until the registration deadline, which has
+// stood still since the REGISTER. At any other time Refuse does nothing.
 func (s *Session) Refuse(now time.Time, c Close) {
 	if s.state != deciding {
 		return
@@ -94,6 +94,7 @@ func (s *Session) Refuse(now time.Time, c Close) {
 		return
 	}
 	s.state, s.id = awaiting, ""
+	s.answerBy, s.askedAt = s.answerBy.add(s.at(now).since(s.askedAt)), 0
 	s.write(message{kind: typeRegisterAck}) // 2#er
 	s.parseKept(now)
 	s.afterChange(now)

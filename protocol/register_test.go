@@ -43,6 +43,22 @@ func TestRegisterDeadlineRestsWhileTheDriverDecides(t *testing.T) {
 	d.want(`event register {"id":"d"}`, `out "REGISTERED s answer DATA <n> with ACK <n>, PING with PONG\n"`)
 }
 
+// The refusals of a slow decision leave a v1 client its time (SPEC §2.1).
+func TestRegisterDeadlineContinuesAfterARefusal(t *testing.T) {
+	d := answerServer(t, nil, "")
+	for range 3 {
+		d.advance(3 * time.Second)
+		d.recv(helloV1)
+		d.advance(4 * time.Second)
+		d.refuse(Close{Code: CloseOverloaded})
+	}
+	d.lines = nil
+	d.advance(time.Second - tick)
+	d.want()
+	d.advance(tick)
+	d.want("event closed 3003 register_timeout")
+}
+
 func TestInputWaitsForTheDecision(t *testing.T) {
 	d := answerServer(t, nil, "")
 	d.recv(helloText + "DATA 1 a\nDA")

@@ -37,7 +37,7 @@ type Session struct {
 
 	lastIn    instant       // when the peer last sent something
 	answerBy  instant       // registration deadline; once open, the deadline for the answer to a heartbeat, 0 = not asked; then 0 = was open
-	askedAt   instant       // when the unanswered heartbeat was sent
+	askedAt   instant       // when the unanswered heartbeat was sent; while deciding, when the REGISTER came
 	heartbeat time.Duration // negotiated
 	grace     time.Duration
 	phaseDebt time.Duration // by which the next heartbeats, together, still have to come early

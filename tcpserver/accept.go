@@ -251,6 +251,14 @@ func sourceOf(remote netip.AddrPort) netip.Addr {
 	return a
 }
 
+// sourceName is sourceOf for a log.
+func sourceName(remote netip.AddrPort) string {
+	if a := sourceOf(remote); a.IsValid() {
+		return a.String()
+	}
+	return "loopback"
+}
+
 // addrPort returns a's address and port, invalid if it has none.
 func addrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort

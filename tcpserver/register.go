@@ -121,7 +121,7 @@ func credentialsExpired() protocol.Close {
 
 func (c *conn) refuse(r *protocol.Register, err error) {
 	why := refusal(err)
-	if c.srv.refusals.Take(sourceOf(c.remote.AddrPort()).String(), time.Now()) {
+	if c.srv.refusals.Take(sourceName(c.remote.AddrPort()), time.Now()) {
 		c.srv.log.Info("registration refused", "client", r.ID, "remote", c.remote, "reason", why.Reason, "error", err)
 	}
 	c.observeRefused(r, why.Reason)

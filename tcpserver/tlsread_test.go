@@ -93,6 +93,21 @@ func TestConversationOverTLS(t *testing.T) {
 	}
 }
 
+// A reset is no end of the stream.
+func TestResetOverTLS(t *testing.T) {
+	a, gw := newAuthority(t), newRecorder()
+	srv := liveServer(t, gw.connect, func(c *Config) { c.TLS = a.server() })
+	nc, _ := callTLS(t, srv, a.client(), "d")
+	eventually(t, "it waits", waitsOverTLS)
+	tcp := nc.NetConn().(*net.TCPConn)
+	tcp.SetLinger(0)
+	tcp.Close()
+	eventually(t, "the end is told", func() bool { return strings.Contains(gw.all(), "d: closed ") })
+	if !strings.Contains(gw.all(), "d: closed connection_lost") {
+		t.Errorf("the gateway was told %q, want connection_lost", gw.all())
+	}
+}
+
 // An idle TLS connection holds no buffer, whatever it has read before.
 func TestIdleTLSConnectionHoldsNoBuffer(t *testing.T) {
 	if rawInput < 0 || handshake < 0 {

@@ -5,6 +5,8 @@ package tcpserver
 import (
 	"io"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // waitReadable waits for input or the end of the stream. It returns false if the
@@ -13,13 +15,14 @@ func (u *underTLS) waitReadable() bool {
 	return u.raw.Read(readable) == nil
 }
 
-// readable peeks without taking input.
+// readable looks without taking anything: a peek would take the error of a reset, and
+// the read after it would find the end of the stream.
 func readable(fd uintptr) bool {
-	var p [1]byte
+	look := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
-		_, _, err := syscall.Recvfrom(int(fd), p[:], syscall.MSG_PEEK)
-		if err != syscall.EINTR {
-			return err != syscall.EAGAIN
+		n, err := unix.Poll(look[:], 0)
+		if err != unix.EINTR {
+			return n != 0
 		}
 	}
 }

@@ -258,6 +258,35 @@ func TestReconnectsGrowRarer(t *testing.T) {
 	})
 }
 
+// A proxy that answers in another protocol for a while does not end the device, but a
+// registration that cannot be sent does.
+func TestComesBackAfterAFaultOfTheOtherEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		cfg := deviceConfig{dialect: protocol.V2, reconnect: true, protocol: &protocol.Config{}, report: func(deviceEvent) {},
+			dial: func(context.Context, string) (net.Conn, error) {
+				dials++
+				ours, theirs := net.Pipe()
+				go func() {
+					defer ours.Close()
+					_, _ = ours.Read(make([]byte, 1000))
+					_, _ = io.WriteString(ours, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
+					_, _ = io.Copy(io.Discard, ours)
+				}()
+				return theirs, nil
+			}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := newDevice(cfg, "hand").run(ctx); err != nil || dials < 3 {
+			t.Errorf("%d connections in a minute, then %v; want some, and no error", dials, err)
+		}
+		if err := newDevice(cfg, "no spaces").run(t.Context()); err == nil {
+			t.Error("a registration that cannot be sent was tried again")
+		}
+		time.Sleep(time.Second) // virtual: the goroutines of the server end
+	})
+}
+
 func TestParseTyped(t *testing.T) {
 	for _, tt := range []struct {
 		line   string

@@ -16,6 +16,7 @@ type connection struct {
 	conn       net.Conn
 	session    *protocol.Session
 	registered bool
+	heard      bool      // input has come
 	leaving    time.Time // the latest time to close, zero while the device stays
 	closed     *protocol.Close
 }
@@ -48,7 +49,7 @@ func (cn *connection) drive(ctx context.Context) error {
 		}
 		if cn.takeEvents(); cn.closed != nil {
 			cn.flush() // sends the CLOSE; the device ends whether or not it is sent
-			return errClosed{*cn.closed}
+			return errClosed{*cn.closed, !cn.heard}
 		}
 		cn.arm(timer)
 		typed := cn.commands
@@ -57,7 +58,7 @@ func (cn *connection) drive(ctx context.Context) error {
 		}
 		select {
 		case p, ok := <-in:
-			if !ok {
+			if cn.heard = true; !ok {
 				cn.session.EOF(time.Now())
 				in = nil
 			} else {

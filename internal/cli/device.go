@@ -115,7 +115,14 @@ func newDevice(cfg deviceConfig, id string) *device {
 }
 
 // errClosed reports a CLOSE that ended a connection.
-type errClosed struct{ protocol.Close }
+type errClosed struct {
+	protocol.Close
+	unsaid bool // before any input: the registration cannot be sent
+}
+
+// forGood reports whether the device must not come back. If it has closed the connection
+// itself, because the server or a proxy broke the protocol, it comes back (SPEC §7.4).
+func (e errClosed) forGood() bool { return !e.Code.Reconnect() && (e.Remote || e.unsaid) }
 
 func (e errClosed) Error() string { return "disconnected: " + closeText(e.Close) }
 
@@ -134,7 +141,7 @@ func (d *device) run(ctx context.Context) error {
 		}
 		failures++
 		closed, _ := errors.AsType[errClosed](err)
-		if !d.reconnect || !closed.Code.Reconnect() {
+		if !d.reconnect || closed.forGood() {
 			return err
 		}
 		pause := closed.RetryAfter + backoff(failures)

@@ -313,6 +313,37 @@ var settleTests = []test{
 			}
 		}
 	}},
+	{name: "a late answer to a canceled or expired delivery brings its transmissions", run: func(h *harness) {
+		h.register("a", "b")
+		cancel := func(m gateway.Message) {
+			_, err := h.store.Cancel(ctx, m.ID, h.clock.Now())
+			h.must(err)
+		}
+		expire := func(m gateway.Message) {
+			h.clock.advance(m.ExpiresAt.Sub(h.clock.Now()))
+			h.must(h.store.ProposeExpiry(m.ID, h.clock.Now()))
+		}
+		for _, c := range []struct {
+			end func(m gateway.Message)
+			is  gateway.State
+		}{{cancel, gateway.Canceled}, {expire, gateway.Expired}} {
+			for _, to := range []gateway.Audience{{Client: "a"}, {All: true}} {
+				m := h.accept(h.to(to, "x"))
+				o := h.outcome(m, "a", gateway.Acked)
+				o.Attempts, o.SentAt = 2, h.clock.Now()
+				c.end(m)
+				h.must(h.store.Settle(o, true))
+				h.eventually("the late ack is reported", func() bool { _, ok := h.rec.late(m.ID, "a"); return ok })
+				d := h.delivery(m.ID, "a")
+				if d.State != c.is || d.Attempts != 2 || !d.SentAt.Equal(o.SentAt) {
+					h.Errorf("%v after %d transmissions, the last at %v, want %v after 2 at %v", d.State, d.Attempts, d.SentAt, c.is, o.SentAt)
+				}
+				if late, _ := h.rec.late(m.ID, "a"); late.Delivery.Attempts != 2 {
+					h.Errorf("notified of %d transmissions", late.Delivery.Attempts)
+				}
+			}
+		}
+	}},
 	{name: "a late ack within a message to many", run: func(h *harness) {
 		h.register("a", "b")
 		m := h.accept(h.to(gateway.Audience{All: true}, "x"))

@@ -50,6 +50,9 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 		s.events++
 		d.LateCode, _ = o.Verdict()
 		d.LateAckAt, d.LateResult = o.At, bytes.Clone(o.Result)
+		if d.SentAt.IsZero() { // the cancellation or expiry did not know of it
+			d.Attempts, d.SentAt = o.Attempts, o.SentAt
+		}
 		s.logLocked(gateway.Event{Type: gateway.EventMessageLateAck, At: o.At, Client: d.Client, Message: d.Message,
 			State: d.State, Attempts: d.Attempts, Result: d.LateResult})
 		s.noteLocked(&gateway.Settlement{Delivery: d.Delivery, Late: true})

@@ -217,6 +217,9 @@ func (m *Machine) lateAck(key []byte, f *finalRow, id gateway.ClientID, seq gate
 	}
 	f.lateAt, f.lateResult = v.at, v.result
 	f.lateCode, _ = o.Verdict()
+	if f.sentAt == 0 { // the cancellation or expiry did not know of it
+		f.attempts, f.sentAt = v.attempts, v.sentAt
+	}
 	m.setFinal(key, f)
 	m.noteSettled(EventLateAck, f, id, seq)
 	m.notices.addSettled(f.delivery(id, seq)).Late = true
