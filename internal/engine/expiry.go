@@ -7,6 +7,7 @@ import (
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
+	"github.com/longwire/longwire/internal/engine/state"
 )
 
 const (
@@ -24,8 +25,8 @@ const (
 type sweeper struct {
 	client   gateway.ClientID // walk over the clients: the last one looked at
 	nextWalk time.Time        // by the real clock
-	uplink   uint64           // uplinks up to here are of a clock that was ahead
-	event    uint64           // events up to here are of a clock that was ahead
+	uplink   state.Ahead
+	event    state.Ahead
 }
 
 // runDriver sweeps at intervals, until Close.
@@ -161,7 +162,6 @@ func (e *Engine) unseenClients(v *view, now time.Time) ([]record.Event, error) {
 	e.sweeper.client = last
 	if last == "" { // the walk is at its end
 		e.sweeper.nextWalk = time.Now().Add(forgetEvery)
-		e.sweeper.uplink, e.sweeper.event = 0, 0 // the clock may have reached them
 	}
 	return events, err
 }
