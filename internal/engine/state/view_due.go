@@ -162,12 +162,35 @@ func (v *View) OldEvents(after Ahead, now time.Time, max int) (events []record.E
 	return events, after, nil
 }
 
-// OldOrdinals finds clients that were forgotten before a time: no message can refer to
-// them any more.
+// OldOrdinals finds clients that were forgotten before a time and to which no message
+// refers any more. Without a step of the clock that time alone would tell; after a step
+// forwards, and after a long stop, messages end later than it says.
 func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
-	err = v.each([]byte{kindForgotten}, throughTime(kindForgotten, before.Add(-1)), false, func(k, _ []byte) (bool, error) {
-		events = append(events, &record.ForgetOrdinal{Ord: record.Ordinal(tail32(k)), At: record.TimeOf(int64(tail64(k[:9])))})
-		return len(events) < max, nil
+	var oldest uint64 // of the messages in bitmap form
+	err = v.each([]byte{kindHead}, []byte{kindHead + 1}, false, func(k, _ []byte) (bool, error) {
+		oldest = tail64(k)
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	looked := 0
+	err = v.each([]byte{kindForgotten}, throughTime(kindForgotten, before.Add(-1)), false, func(k, val []byte) (bool, error) {
+		looked++
+		o := record.Ordinal(tail32(k))
+		row, err := decodeForgotten(k, val)
+		if err != nil || oldest > 0 && oldest <= uint64(row.seq) {
+			return looked < max, err
+		}
+		named := false
+		err = v.each(finalKey(o, 0), afterPrefix(key32(kindFinal, uint32(o))), false, func(_, _ []byte) (bool, error) {
+			named = true
+			return false, nil
+		})
+		if err == nil && !named {
+			events = append(events, &record.ForgetOrdinal{Ord: o, At: record.TimeOf(int64(tail64(k[:9])))})
+		}
+		return looked < max, err
 	})
 	return events, err
 }
