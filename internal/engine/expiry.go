@@ -41,9 +41,6 @@ func (e *Engine) runDriver() {
 			return
 		case <-tick.C:
 		}
-		e.checkDirectory()
-		e.checkDisk()
-		e.checkStuck()
 		if e.failure.Load() != nil {
 			continue
 		}
@@ -57,6 +54,24 @@ func (e *Engine) runDriver() {
 			}
 			trimmed = time.Now()
 		}
+	}
+}
+
+// runWatch looks at the disk at intervals, until Close. It is beside the driver, whose
+// sweep waits for the disk and may have a million messages to end.
+func (e *Engine) runWatch() {
+	defer e.wg.Done()
+	tick := time.NewTicker(e.opt.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+		}
+		e.checkStuck()
+		e.checkDirectory()
+		e.checkDisk()
 	}
 }
 
