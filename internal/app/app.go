@@ -363,7 +363,8 @@ func sleep(ctx context.Context, d time.Duration) {
 // Run serves until ctx ends, then stops. It writes the addresses and first commands
 // to out. `longwire serve` consists of Run.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer) error {
-	log := newLogger(cfg)
+	log, lines := newLogger(cfg)
+	defer lines.Close()
 	slog.SetDefault(log)
 	a, err := New(cfg, log)
 	if err != nil {
