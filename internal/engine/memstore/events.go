@@ -140,7 +140,10 @@ func (s *Store) EventsBefore(t time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.told
-	n, _ := slices.BinarySearchFunc(l.kept, t, func(e loggedEvent, t time.Time) int { return e.logged.Compare(t) })
+	n := slices.IndexFunc(l.kept, func(e loggedEvent) bool { return !e.logged.Before(t) }) // the clock may have been set back
+	if n < 0 {
+		n = len(l.kept)
+	}
 	if n == 0 {
 		return l.forgotten, nil
 	}

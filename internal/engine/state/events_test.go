@@ -334,6 +334,46 @@ func TestEventsStayAlthoughTheClockWasBehind(t *testing.T) {
 	w.sweep(ahead, right.Add(time.Hour), 9)
 }
 
+// What is read from a time on misses no event, also if the clock was behind in between.
+func TestEventsFromATimeOnAfterTheClockWasBehind(t *testing.T) {
+	w := newWorld(t)
+	right := w.at
+	want := func(at time.Time, last uint64) {
+		t.Helper()
+		if got, err := w.view().EventsBefore(at); err != nil || got != last {
+			t.Errorf("before %v the last event is %d, %v, want %d", at.Sub(right), got, err, last)
+		}
+	}
+	add := func(at time.Time) {
+		w.at = at
+		w.record(1, 11, w.register("a"))
+	}
+	for i := range 8 {
+		add(right.Add(time.Duration(i) * time.Minute)) // 1 to 8
+	}
+	w.Machine.State.Raise(record.Numbers{Event: 1 << 40}) // as a start does
+	jump := w.Machine.State.Event
+	add(time.Unix(5, 0))
+	add(time.Unix(65, 0))
+	for i := range 8 {
+		add(right.Add(time.Duration(10+i) * time.Minute))
+	}
+	want(right.Add(5*time.Minute), 5)
+	want(right.Add(7*time.Minute), 7)
+	want(right.Add(9*time.Minute), jump+2)
+	want(right.Add(12*time.Minute), jump+4)
+	want(time.Unix(60, 0), 0)
+	want(right.Add(time.Hour), jump+10)
+
+	for i := range 3 * maxSetBack {
+		add(right.Add(time.Duration(-i) * time.Hour))
+	}
+	state := w.Machine.State
+	if again, err := decodeState(state.encode()); err != nil || again != state || state.setBack[maxSetBack-1] != state.Event {
+		t.Errorf("%+v is read as %+v, %v", state, again, err)
+	}
+}
+
 // A clock that was never set shows a time from which no retention can be taken: nothing
 // is due then.
 func TestNothingIsDueBefore1970(t *testing.T) {
