@@ -19,9 +19,9 @@ const (
 // errLogFull is why a line was lost.
 var errLogFull = errors.New("the log takes no lines, and too many wait")
 
-// logWriter writes lines in a goroutine of its own, so that nothing waits for a log that
-// takes none: a disk that hangs, or a pipe that nobody reads. Beyond maxLogBytes lines are
-// lost; the log says how many when it goes on.
+// logWriter writes lines in its own goroutine. A disk may hang, and a pipe may have no
+// reader: nothing waits for them. Beyond maxLogBytes lines are lost. The log then says how
+// many.
 type logWriter struct {
 	out   io.Writer
 	gap   func(out io.Writer, lost int) // writes the line that says so

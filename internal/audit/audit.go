@@ -174,8 +174,7 @@ func (l *Log) Lost() uint64 {
 	return l.lost.Load()
 }
 
-// closePatience is how long Close waits for a disk that hangs, or a pipe that nobody
-// reads.
+// closePatience bounds the wait of Close for a file that takes nothing.
 const closePatience = 5 * time.Second
 
 // Close writes the queued entries, syncs them and ends the log. Entries that cannot be

@@ -135,7 +135,7 @@ func (s *Store) EventSpan() (forgotten, last uint64, err error) {
 	return s.told.forgotten, s.told.last, nil
 }
 
-// EventsBefore returns the number of the last event from before a time.
+// EventsBefore returns the last number before the first event from a time or later.
 func (s *Store) EventsBefore(t time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

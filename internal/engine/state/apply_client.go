@@ -349,7 +349,7 @@ func (m *Machine) removeClient(e *record.RemoveClient, r *Result) error {
 	return m.dropClient(c, at)
 }
 
-// forgottenRow is what is known of a client that was forgotten.
+// forgottenRow describes a client that was forgotten.
 type forgottenRow struct {
 	seq gateway.Seq // of the last message by then; 0 in rows of earlier versions, which are empty
 }

@@ -11,9 +11,8 @@ import (
 // The walks of the sweeper. Each returns at most max events for rows that are past
 // their time; apply looks again.
 
-// throughTime returns the first key of an index by time behind a time. A time before 1970,
-// as that of a retention before the present of a clock that was never set, is before all
-// rows.
+// throughTime returns the first key behind a time in an index by time. A time before 1970
+// is before all rows; a clock that was never set leads there, less a retention.
 func throughTime(kind byte, t time.Time) []byte {
 	if ns := record.Nanos(t); ns >= 0 {
 		return key64(kind, uint64(ns)+1)
@@ -163,8 +162,8 @@ func (v *View) OldEvents(after Ahead, now time.Time, max int) (events []record.E
 }
 
 // OldOrdinals finds clients that were forgotten before a time and to which no message
-// refers any more. Without a step of the clock that time alone would tell; after a step
-// forwards, and after a long stop, messages end later than it says.
+// refers any more. The time alone does not tell: messages end later after a step of the
+// clock forwards, and after a long stop.
 func (v *View) OldOrdinals(before time.Time, max int) (events []record.Event, err error) {
 	var oldest uint64 // of the messages in bitmap form
 	err = v.each([]byte{kindHead}, []byte{kindHead + 1}, false, func(k, _ []byte) (bool, error) {
