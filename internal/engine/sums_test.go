@@ -33,12 +33,12 @@ type sums struct {
 // the stores and records of the version before.
 func TestRowsStayTheSame(t *testing.T) {
 	for name, want := range map[string]sums{
-		"rows": {records: "a99030720b8211ac3dae3490", answers: "ff53a05dadb7dc6eb391576e",
-			rows: "4adc909ab049bcbf5c1d037d 3a249cede4c0131ad9b4a226 " +
-				"34aef33976b152748974bac5 597abb94e290181c5ac1ddf0 34aef33976b152748974bac5 597abb94e290181c5ac1ddf0 "},
-		"bitmaps": {records: "17e490379d972f23199ed215", answers: "57d4f5a5001db42487269e63",
-			rows: "f7f357aef2aadfae4bd9c3d9 00d8711259ae9405cb939fc2 " +
-				"b09e3001c11c6e1bf7ca48ab 3e3d7ea698a8ca6307709fdb b09e3001c11c6e1bf7ca48ab 3e3d7ea698a8ca6307709fdb "},
+		"rows": {records: "d74bf08b9cf405f18e93d387", answers: "ff53a05dadb7dc6eb391576e",
+			rows: "36bd34549212d0c27f401039 7b82502de64f87f912a92202 " +
+				"051ea4f05baf57a840347e81 2002799d0f31155d7633a583 051ea4f05baf57a840347e81 2002799d0f31155d7633a583 "},
+		"bitmaps": {records: "604e15d9e3bb22798a3214b9", answers: "57d4f5a5001db42487269e63",
+			rows: "3024fbaecf32837440cd9f29 c7aebbfb54a7c58eb7e22bda " +
+				"2b9fc97a109d39bd9f5ca855 91dbf9b2a547fcbf90cc187d 2b9fc97a109d39bd9f5ca855 91dbf9b2a547fcbf90cc187d "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got sums
