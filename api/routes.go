@@ -16,14 +16,6 @@ const public apikey.Scope = 1 << 15
 // the scopes of the key.
 const anyKey apikey.Scope = 1 << 14
 
-// scopeName names the scope of a route in its description.
-func scopeName(need apikey.Scope) string {
-	if need == anyKey {
-		return "any"
-	}
-	return need.String()
-}
-
 // endpoint is one row of the routing table. need is the scope that a caller's key
 // must have; New panics on a row without one. head adds HEAD to a GET. stream marks
 // a body that is read line by line. fails are the problems of the handler, in

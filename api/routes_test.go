@@ -77,7 +77,7 @@ func TestScopesAreDescribed(t *testing.T) {
 		op := doc.Paths.Value(e.pattern).GetOperation(e.method)
 		want := ""
 		if e.need != public {
-			want = scopeName(e.need)
+			want = e.need.String()
 		}
 		if e.need == anyKey {
 			want = "any"

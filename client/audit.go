@@ -3,9 +3,7 @@ package client
 import (
 	"context"
 	"iter"
-	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -38,39 +36,20 @@ type AuditQuery struct {
 // Audit returns the last entries of the audit log, newest first. An error is the last
 // value that it yields. The key needs the scope admin.
 func (c *Client) Audit(ctx context.Context, q AuditQuery) iter.Seq2[AuditEntry, error] {
-	return func(yield func(AuditEntry, error) bool) {
-		v := url.Values{}
-		setIf(v, "who", q.Who)
-		setIf(v, "target", q.Target)
-		if !q.Since.IsZero() {
-			v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
-		}
-		for n := 0; ; {
-			size := pageSize
-			if q.Limit > 0 {
-				size = min(size, q.Limit-n)
-			}
-			v.Set("limit", strconv.Itoa(size))
-			var p struct {
-				Items     []AuditEntry `json:"items"`
-				NextAfter string       `json:"next_after"`
-			}
-			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/audit", query: v, idempotent: true}, &p); err != nil {
-				yield(AuditEntry{}, err)
-				return
-			}
-			for _, e := range p.Items {
-				if !yield(e, nil) {
-					return
-				}
-				if n++; n == q.Limit {
-					return
-				}
-			}
-			if p.NextAfter == "" {
-				return
-			}
-			v.Set("after", p.NextAfter)
-		}
-	}
+	v := url.Values{}
+	setIf(v, "who", q.Who)
+	setIf(v, "target", q.Target)
+	setTime(v, "since", q.Since)
+	return walk[AuditEntry, auditPage](ctx, c, get("/v1/audit", v), q.Limit)
+}
+
+// auditPage is one answer of the audit log.
+type auditPage struct {
+	Items     []AuditEntry `json:"items"`
+	NextAfter string       `json:"next_after"`
+}
+
+func (p *auditPage) next(q url.Values) ([]AuditEntry, bool, error) {
+	q.Set("after", p.NextAfter)
+	return p.Items, p.NextAfter != "", nil
 }

@@ -94,9 +94,7 @@ func (q ClientQuery) values() url.Values {
 	}
 	setIf(v, "ip", q.IP)
 	setIf(v, "dialect", q.Dialect)
-	if !q.Since.IsZero() {
-		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
-	}
+	setTime(v, "since", q.Since)
 	setIf(v, "from", q.From)
 	if q.Descending {
 		v.Set("order", "desc")
@@ -111,12 +109,7 @@ func (c *Client) Clients(ctx context.Context, q ClientQuery) iter.Seq2[ClientInf
 
 // Client returns one client.
 func (c *Client) Client(ctx context.Context, id string) (*ClientInfo, error) {
-	info := &ClientInfo{}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id), idempotent: true}, info)
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
+	return ask[ClientInfo](ctx, c, get(clientPath(id), nil))
 }
 
 // ClientChange changes a client's record; nil fields leave theirs unchanged.
@@ -136,32 +129,14 @@ type NewClient struct {
 // groups and messages are queued for its first connection. If the id is known, it
 // returns the problem CodeClientExists.
 func (c *Client) CreateClient(ctx context.Context, n NewClient) (*ClientInfo, error) {
-	body, err := jsonBody(n)
-	if err != nil {
-		return nil, err
-	}
-	info := &ClientInfo{}
 	// Not repeated after a lost answer: the repeat would find the client.
-	r := request{method: http.MethodPost, path: "/v1/clients", body: body, header: http.Header{"Content-Type": {"application/json"}}}
-	if _, err := c.call(ctx, r, info); err != nil {
-		return nil, err
-	}
-	return info, nil
+	return ask[ClientInfo](ctx, c, request{method: http.MethodPost, path: "/v1/clients", in: n})
 }
 
 // UpdateClient changes labels and groups and returns the changed client.
 func (c *Client) UpdateClient(ctx context.Context, id string, change ClientChange) (*ClientInfo, error) {
-	body, err := jsonBody(change)
-	if err != nil {
-		return nil, err
-	}
-	info := &ClientInfo{}
-	r := request{method: http.MethodPatch, path: clientPath(id), body: body, idempotent: true,
-		header: http.Header{"Content-Type": {"application/merge-patch+json"}}}
-	if _, err := c.call(ctx, r, info); err != nil {
-		return nil, err
-	}
-	return info, nil
+	return ask[ClientInfo](ctx, c, request{method: http.MethodPatch, path: clientPath(id), in: change, idempotent: true,
+		header: http.Header{"Content-Type": {"application/merge-patch+json"}}})
 }
 
 // DisconnectOptions are the options of Client.Disconnect.
@@ -180,16 +155,14 @@ func (c *Client) Disconnect(ctx context.Context, id string, o DisconnectOptions)
 		q.Set("block", o.Block.String())
 	}
 	// Not repeated after a lost answer: the client may have reconnected by then.
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: q}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: clientPath(id), query: q})
 }
 
 // Forget removes a client: its session ends, its queued messages are canceled, and
 // its record is removed. When it registers again it is a new client.
 func (c *Client) Forget(ctx context.Context, id string) error {
 	// Not repeated after a lost answer: the client may have come back by then.
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"forget": {"true"}}}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"forget": {"true"}}})
 }
 
 // ForgetResult is the result of Client.ForgetAll.
@@ -209,19 +182,13 @@ func (c *Client) ForgetAll(ctx context.Context, q ClientQuery, confirm int) (*Fo
 	if confirm >= 0 {
 		v.Set("confirm", strconv.Itoa(confirm))
 	}
-	done := &ForgetResult{}
-	if _, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/clients", query: v}, done); err != nil {
-		return nil, err
-	}
-	return done, nil
+	return ask[ForgetResult](ctx, c, request{method: http.MethodDelete, path: "/v1/clients", query: v})
 }
 
 // Unblock lets a blocked client come back at once. It does not disconnect a
 // connected client.
 func (c *Client) Unblock(ctx context.Context, id string) error {
-	r := request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"block": {"0"}}, idempotent: true}
-	_, err := c.call(ctx, r, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: clientPath(id), query: url.Values{"block": {"0"}}, idempotent: true})
 }
 
 // Uplink is one payload from a device, stored before the gateway acked it.
@@ -263,53 +230,39 @@ type uplinkPage struct {
 	More       bool     `json:"more"`
 }
 
+// next counts on from the query's after, or with the order desc down from its before.
+func (p *uplinkPage) next(q url.Values) ([]Uplink, bool, error) {
+	if q.Get("order") == "desc" {
+		before, _ := strconv.ParseUint(q.Get("before"), 10, 64) // 0 for none
+		q.Set("before", strconv.FormatUint(p.NextBefore, 10))
+		return p.Items, p.More && p.NextBefore != 0 && (before == 0 || p.NextBefore < before), nil
+	}
+	after, _ := strconv.ParseUint(q.Get("after"), 10, 64) // as it was set
+	q.Set("after", strconv.FormatUint(max(after, p.NextAfter), 10))
+	return p.Items, q.Has("wait") || p.More && p.NextAfter > after, nil
+}
+
 // Uplinks lists stored uplinks, oldest first unless q says otherwise.
 func (c *Client) Uplinks(ctx context.Context, q UplinkQuery) iter.Seq2[Uplink, error] {
-	return func(yield func(Uplink, error) bool) {
-		v := url.Values{}
-		setIf(v, "client", q.Client)
-		if !q.Since.IsZero() {
-			v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	v := url.Values{}
+	setIf(v, "client", q.Client)
+	setTime(v, "since", q.Since)
+	setTime(v, "until", q.Until)
+	setIf(v, "fields", strings.Join(q.Fields, ","))
+	r := get("/v1/uplinks", v)
+	if q.NewestFirst {
+		v.Set("order", "desc")
+		if q.Before > 0 {
+			v.Set("before", strconv.FormatUint(q.Before, 10))
 		}
-		if !q.Until.IsZero() {
-			v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
-		}
-		setIf(v, "fields", strings.Join(q.Fields, ","))
-		if q.NewestFirst {
-			c.newestUplinks(ctx, q, v, yield)
-			return
-		}
-		var wait time.Duration
+	} else {
+		v.Set("after", strconv.FormatUint(q.After, 10))
 		if q.Follow {
-			wait = followWait
-			v.Set("wait", wait.String())
-		}
-		for n, after := 0, q.After; ; {
-			size := pageSize
-			if q.Limit > 0 {
-				size = min(size, q.Limit-n)
-			}
-			v.Set("limit", strconv.Itoa(size))
-			v.Set("after", strconv.FormatUint(after, 10))
-			var p uplinkPage
-			if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true, wait: wait}, &p); err != nil {
-				yield(Uplink{}, err)
-				return
-			}
-			for _, u := range p.Items {
-				if !yield(u, nil) {
-					return
-				}
-				if n++; n == q.Limit {
-					return
-				}
-			}
-			if !q.Follow && (!p.More || p.NextAfter <= after) {
-				return
-			}
-			after = max(after, p.NextAfter)
+			r.wait = followWait
+			v.Set("wait", followWait.String())
 		}
 	}
+	return walk[Uplink, uplinkPage](ctx, c, r, q.Limit)
 }
 
 func clientPath(id string) string { return "/v1/clients/" + url.PathEscape(id) }

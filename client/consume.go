@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -225,16 +226,10 @@ func (s *consumption) advance(ctx context.Context, sequence, id string) error {
 // ackLocked acks the handled events, and renews the lease or gives it back. Without an
 // event it does only that: the begin of the log moves no cursor.
 func (s *consumption) ackLocked(ctx context.Context, release bool) error {
-	through := s.through
-	if through == "" {
-		through = "0"
-	}
-	r := ackRequest(s.name)
-	var err error
-	if r.body, err = jsonBody(consumerAck{through, s.lease, release}); err != nil {
+	r, err := ackRequest(s.name, consumerAck{cmp.Or(s.through, "0"), s.lease, release}).encoded()
+	if err != nil {
 		return err
 	}
-	r.header = jsonHeader()
 	if _, err := s.client.attempt(ctx, r, nil); err != nil {
 		return err
 	}

@@ -55,37 +55,32 @@ func consumerPath(name string) string { return "/v1/consumers/" + url.PathEscape
 
 // Consumers returns the consumers that were made under the limit of the key, by name.
 func (c *Client) Consumers(ctx context.Context) ([]Consumer, error) {
-	var list struct {
-		Items []Consumer `json:"items"`
-	}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/consumers", idempotent: true}, &list)
-	return list.Items, err
+	return askList[Consumer](ctx, c, get("/v1/consumers", nil))
 }
 
 // Consumer returns one consumer. A consumer that does not exist is a *Problem with
 // CodeConsumerNotFound.
 func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
-	return c.consumer(ctx, request{method: http.MethodGet, path: consumerPath(name), idempotent: true}, nil)
+	return ask[Consumer](ctx, c, get(consumerPath(name), nil))
 }
 
 // CreateConsumer creates a consumer, or replaces the filter of an existing one. The name
 // has 1 to 64 of A-Z a-z 0-9 . _ -.
 func (c *Client) CreateConsumer(ctx context.Context, name string, s ConsumerSpec) (*Consumer, error) {
-	return c.consumer(ctx, request{method: http.MethodPut, path: consumerPath(name), idempotent: true}, s)
+	return ask[Consumer](ctx, c, request{method: http.MethodPut, path: consumerPath(name), in: s, idempotent: true})
 }
 
 // DeleteConsumer removes a consumer with its place.
 func (c *Client) DeleteConsumer(ctx context.Context, name string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: consumerPath(name)}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: consumerPath(name)})
 }
 
 // Pull returns the next events of a consumer. A *Problem with CodeLeaseHeld means that
 // another puller has it; its RetryAfter is the rest of that lease. Consume pulls and acks
 // in a loop.
 func (c *Client) Pull(ctx context.Context, name string, p Pull) (*Batch, error) {
-	b := &Batch{}
-	if _, err := c.call(ctx, p.request(name), b); err != nil {
+	b, err := ask[Batch](ctx, c, p.request(name))
+	if err != nil {
 		return nil, err
 	}
 	b.setPositions()
@@ -100,9 +95,7 @@ func (p Pull) request(name string) request {
 	if p.Wait > 0 {
 		q.Set("wait", p.Wait.String())
 	}
-	if p.Lease != "" {
-		q.Set("lease", p.Lease)
-	}
+	setIf(q, "lease", p.Lease)
 	return request{method: http.MethodGet, path: consumerPath(name) + "/events", query: q, idempotent: true, wait: p.Wait}
 }
 
@@ -116,7 +109,7 @@ func (b *Batch) setPositions() {
 // Ack acks the events of a consumer up to through: the Through of a Batch, or the
 // Sequence of one of its events. It returns when that is durable.
 func (c *Client) Ack(ctx context.Context, name, through, lease string) (*Consumer, error) {
-	return c.consumer(ctx, ackRequest(name), consumerAck{through, lease, false})
+	return ask[Consumer](ctx, c, ackRequest(name, consumerAck{through, lease, false}))
 }
 
 type consumerAck struct {
@@ -125,22 +118,6 @@ type consumerAck struct {
 	Release bool   `json:"release,omitempty"`
 }
 
-func ackRequest(name string) request {
-	return request{method: http.MethodPost, path: consumerPath(name) + "/ack", idempotent: true}
-}
-
-// consumer sends a request whose answer is a consumer; body is nil for none.
-func (c *Client) consumer(ctx context.Context, r request, body any) (*Consumer, error) {
-	if body != nil {
-		var err error
-		if r.body, err = jsonBody(body); err != nil {
-			return nil, err
-		}
-		r.header = jsonHeader()
-	}
-	out := &Consumer{}
-	if _, err := c.call(ctx, r, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+func ackRequest(name string, a consumerAck) request {
+	return request{method: http.MethodPost, path: consumerPath(name) + "/ack", in: a, idempotent: true}
 }

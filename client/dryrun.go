@@ -24,13 +24,5 @@ func (c *Client) DryRun(ctx context.Context, to Audience, p Push) (*DryRun, erro
 		return nil, err
 	}
 	b.DryRun = true
-	r := request{method: http.MethodPost, path: "/v1/messages", idempotent: true}
-	if r.body, err = jsonBody(b); err != nil {
-		return nil, err
-	}
-	out := &DryRun{}
-	if _, err := c.call(ctx, r, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[DryRun](ctx, c, request{method: http.MethodPost, path: "/v1/messages", in: b, idempotent: true})
 }

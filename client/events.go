@@ -155,27 +155,7 @@ func (s *eventStream) open(ctx context.Context) (*http.Response, error) {
 	v := url.Values{}
 	setIf(v, "types", strings.Join(s.query.Types, ","))
 	setIf(v, "client", s.query.Client)
-	h := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
-	if s.after != "" {
-		h.Set("Last-Event-ID", s.after)
-	}
-	req, err := s.client.newRequest(ctx, request{method: http.MethodGet, path: "/v1/events", query: v, header: h}, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := s.client.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		defer res.Body.Close()
-		return nil, problemOf(res)
-	}
-	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		res.Body.Close()
-		return nil, &notGatewayError{fmt.Errorf("content type %q", res.Header.Get("Content-Type"))}
-	}
-	return res, nil
+	return s.client.openStream(ctx, "/v1/events", v, s.after)
 }
 
 // deliver hands one event to the caller and remembers the position behind it.

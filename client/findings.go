@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net/http"
 	"time"
 )
 
@@ -26,11 +25,5 @@ type Finding struct {
 
 // Findings returns the findings that the key may see, the worst first.
 func (c *Client) Findings(ctx context.Context) ([]Finding, error) {
-	var list struct {
-		Items []Finding `json:"items"`
-	}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/findings", idempotent: true}, &list); err != nil {
-		return nil, err
-	}
-	return list.Items, nil
+	return askList[Finding](ctx, c, get("/v1/findings", nil))
 }

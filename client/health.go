@@ -19,12 +19,7 @@ type Version struct {
 
 // Version returns the gateway's version.
 func (c *Client) Version(ctx context.Context) (*Version, error) {
-	v := &Version{}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: "/version", idempotent: true}, v)
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
+	return ask[Version](ctx, c, get("/version", nil))
 }
 
 // Ready returns nil when the gateway accepts messages: its store is writable and

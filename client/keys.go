@@ -60,20 +60,10 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (*CreatedAPIKey,
 	if k.ExpiresIn != 0 { // one in the past is refused
 		in["expires_in"] = k.ExpiresIn.String()
 	}
-	body, err := jsonBody(in)
-	if err != nil {
-		return nil, err
-	}
-	out := &CreatedAPIKey{}
-	r := request{method: http.MethodPost, path: "/v1/keys", body: body, header: http.Header{"Content-Type": {"application/json"}}}
-	if _, err := c.call(ctx, r, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[CreatedAPIKey](ctx, c, request{method: http.MethodPost, path: "/v1/keys", in: in})
 }
 
 // RevokeAPIKey revokes a key at once.
 func (c *Client) RevokeAPIKey(ctx context.Context, id string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id)}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id)})
 }

@@ -141,26 +141,16 @@ type Delivery struct {
 // Message returns a message. With wait the gateway answers when the message is
 // final, or with the message as it stands after wait (at most 60 s).
 func (c *Client) Message(ctx context.Context, id string, wait time.Duration) (*Message, error) {
-	m := &Message{}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id),
-		query: waitQuery(wait), wait: wait, idempotent: true}, m)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return ask[Message](ctx, c, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id),
+		query: waitQuery(wait), wait: wait, idempotent: true})
 }
 
 // Cancel withdraws the deliveries that are not final and returns the message as
 // it then is. If all are final, it returns the problem already-final.
 func (c *Client) Cancel(ctx context.Context, id string) (*Message, error) {
-	m := &Message{}
 	// A repeat after a lost answer would find the message canceled. already-final
 	// would hide the first answer, so the request is not repeated.
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/messages/" + url.PathEscape(id)}, m)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return ask[Message](ctx, c, request{method: http.MethodDelete, path: "/v1/messages/" + url.PathEscape(id)})
 }
 
 // MessageQuery selects messages. Zero fields select all.
@@ -188,9 +178,7 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery) iter.Seq2[Message
 	v := url.Values{}
 	setIf(v, "client", q.Client)
 	setIf(v, "status", string(q.Status))
-	if !q.Since.IsZero() {
-		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
-	}
+	setTime(v, "since", q.Since)
 	if q.OldestFirst {
 		v.Set("order", "asc")
 	}

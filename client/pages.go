@@ -5,42 +5,45 @@ import (
 	"errors"
 	"iter"
 	"maps"
-	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // pageSize is how many items one request of a list asks for.
 const pageSize = 500
 
-// page is one answer of a list.
-type page[T any] struct {
-	Items      []T    `json:"items"`
-	NextCursor string `json:"next_cursor"`
+// page is one answer of a list. The call next returns its items, reports whether there
+// is another page, and makes q, the query of this one, the query of that one.
+type page[T any] interface {
+	next(q url.Values) (items []T, more bool, err error)
 }
 
-// pages follows the cursors of a list and yields its items, at most limit of them
+// walk reads the pages P of a list and yields their items, at most limit of them
 // (0 = all). An error is the last value it yields. A second range starts from the
 // beginning.
-func pages[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) iter.Seq2[T, error] {
+func walk[T, P any, PP interface {
+	*P
+	page[T]
+}](ctx context.Context, c *Client, r request, limit int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		q := maps.Clone(query)
-		if q == nil {
-			q = url.Values{}
-		}
-		for n := 0; ; {
+		r := r
+		r.query = maps.Clone(r.query)
+		for n, more := 0, true; more; {
 			size := pageSize
 			if limit > 0 {
 				size = min(size, limit-n)
 			}
-			q.Set("limit", strconv.Itoa(size))
-			var p page[T]
-			if _, err := c.call(ctx, request{method: http.MethodGet, path: path, query: q, idempotent: true}, &p); err != nil {
+			r.query.Set("limit", strconv.Itoa(size))
+			p, err := ask[P](ctx, c, r)
+			if err != nil {
 				yield(zero, err)
 				return
 			}
-			for _, item := range p.Items {
+			var items []T
+			items, more, err = PP(p).next(r.query)
+			for _, item := range items {
 				if !yield(item, nil) {
 					return
 				}
@@ -48,15 +51,36 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values,
 					return
 				}
 			}
-			if p.NextCursor == "" {
+			if err != nil {
+				yield(zero, err)
 				return
 			}
-			if p.NextCursor == q.Get("cursor") {
-				yield(zero, errors.New("list: the gateway answered the same cursor again"))
-				return
-			}
-			q.Set("cursor", p.NextCursor)
 		}
+	}
+}
+
+// cursorPage is a page of a list with a cursor.
+type cursorPage[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"next_cursor"`
+}
+
+func (p *cursorPage[T]) next(q url.Values) (items []T, more bool, err error) {
+	if p.NextCursor != "" && p.NextCursor == q.Get("cursor") {
+		err = errors.New("list: the gateway answered the same cursor again")
+	}
+	q.Set("cursor", p.NextCursor)
+	return p.Items, p.NextCursor != "", err
+}
+
+// pages walks a list with a cursor.
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) iter.Seq2[T, error] {
+	return walk[T, cursorPage[T]](ctx, c, get(path, query), limit)
+}
+
+func setTime(v url.Values, key string, t time.Time) {
+	if !t.IsZero() {
+		v.Set(key, t.UTC().Format(time.RFC3339Nano))
 	}
 }
 

@@ -34,35 +34,3 @@ func (c *Client) payload(ctx context.Context, path string) ([]byte, error) {
 	_, err := c.call(ctx, request{method: http.MethodGet, path: path, header: http.Header{"Accept": {"*/*"}}, idempotent: true}, &b)
 	return b, err
 }
-
-// newestUplinks yields uplinks newest first.
-func (c *Client) newestUplinks(ctx context.Context, q UplinkQuery, v url.Values, yield func(Uplink, error) bool) {
-	v.Set("order", "desc")
-	for n, before := 0, q.Before; ; {
-		size := pageSize
-		if q.Limit > 0 {
-			size = min(size, q.Limit-n)
-		}
-		v.Set("limit", strconv.Itoa(size))
-		if before > 0 {
-			v.Set("before", strconv.FormatUint(before, 10))
-		}
-		var p uplinkPage
-		if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/uplinks", query: v, idempotent: true}, &p); err != nil {
-			yield(Uplink{}, err)
-			return
-		}
-		for _, u := range p.Items {
-			if !yield(u, nil) {
-				return
-			}
-			if n++; n == q.Limit {
-				return
-			}
-		}
-		if !p.More || p.NextBefore == 0 || before > 0 && p.NextBefore >= before {
-			return
-		}
-		before = p.NextBefore
-	}
-}

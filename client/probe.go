@@ -29,10 +29,5 @@ type Probe struct {
 // A device that does not answer within the gateway's grace is disconnected. With too
 // many probes under way the problem is CodeTooManyProbes.
 func (c *Client) Probe(ctx context.Context, id string) (*Probe, error) {
-	p := &Probe{}
-	_, err := c.call(ctx, request{method: http.MethodPost, path: clientPath(id) + "/probe", idempotent: true}, p)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return ask[Probe](ctx, c, request{method: http.MethodPost, path: clientPath(id) + "/probe", idempotent: true})
 }

@@ -151,10 +151,7 @@ func (c *Client) push(ctx context.Context, path string, p Push, to *Audience) (*
 	if err != nil {
 		return nil, err
 	}
-	r := request{method: http.MethodPost, path: path, header: http.Header{}, query: waitQuery(p.Wait), wait: p.Wait}
-	if r.body, err = jsonBody(b); err != nil {
-		return nil, err
-	}
+	r := request{method: http.MethodPost, path: path, in: b, header: http.Header{}, query: waitQuery(p.Wait), wait: p.Wait}
 	key := p.IdempotencyKey
 	if key == "" && p.Mode != Online {
 		key = rand.Text()

@@ -38,7 +38,7 @@ func (c *Client) RefusedUnnamed(ctx context.Context) ([]UnnamedRegistration, err
 		Unnamed []UnnamedRegistration `json:"unnamed"`
 	}
 	query := url.Values{"limit": {strconv.Itoa(pageSize)}}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/refused", query: query, idempotent: true}, &list); err != nil {
+	if _, err := c.call(ctx, get("/v1/refused", query), &list); err != nil {
 		return nil, err
 	}
 	return list.Unnamed, nil
@@ -47,8 +47,7 @@ func (c *Client) RefusedUnnamed(ctx context.Context) ([]UnnamedRegistration, err
 // DismissRefused removes a device from the list of refused ones. If it asks again, it is
 // listed again, with a count of 1. Errors: CodeRefusedNotFound.
 func (c *Client) DismissRefused(ctx context.Context, id string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/refused/" + url.PathEscape(id)}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/refused/" + url.PathEscape(id)})
 }
 
 // RefusedQuery selects refused devices.

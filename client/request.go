@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -20,11 +21,53 @@ type request struct {
 	path   string // below the base, escaped
 	query  url.Values
 	header http.Header
-	body   []byte // nil for none
+	in     any    // the body before its encoding as JSON; nil for none
+	body   []byte // the same encoded, set by encoded
 	// idempotent is set if a repeat cannot act twice.
 	idempotent bool
 	// wait is how long the gateway may wait, in addition to attemptTimeout.
 	wait time.Duration
+}
+
+// get reads path. The query may be nil.
+func get(path string, query url.Values) request {
+	return request{method: http.MethodGet, path: path, query: query, idempotent: true}
+}
+
+// ask sends r and returns the answer.
+func ask[T any](ctx context.Context, c *Client, r request) (*T, error) {
+	out := new(T)
+	if _, err := c.call(ctx, r, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// askList sends r, whose answer is a whole list.
+func askList[T any](ctx context.Context, c *Client, r request) ([]T, error) {
+	list, err := ask[struct {
+		Items []T `json:"items"`
+	}](ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// do sends r and ignores the content of the answer.
+func (c *Client) do(ctx context.Context, r request) error {
+	_, err := c.call(ctx, r, nil)
+	return err
+}
+
+// encoded returns r with its body.
+func (r request) encoded() (request, error) {
+	if r.in == nil {
+		return r, nil
+	}
+	var err error
+	r.body, err = jsonBody(r.in)
+	return r, err
 }
 
 // jsonBody returns v encoded, or an error if JSON cannot represent it.
@@ -39,6 +82,10 @@ func jsonBody(v any) ([]byte, error) {
 // call sends r, repeats it if that is safe, and decodes the answer into out (nil
 // ignores it). It returns the header of the answer.
 func (c *Client) call(ctx context.Context, r request, out any) (http.Header, error) {
+	r, err := r.encoded()
+	if err != nil {
+		return nil, err
+	}
 	for attempt := 1; ; attempt++ {
 		h, err := c.attempt(ctx, r, out)
 		if err == nil {
@@ -92,9 +139,7 @@ func (c *Client) newRequest(ctx context.Context, r request, body io.Reader) (*ht
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range r.header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.header)
 	if body != nil && req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net/http"
 	"time"
 )
 
@@ -43,9 +42,5 @@ type Limits struct {
 
 // WhoAmI returns the caller's key with its scopes and limit. Every key may ask.
 func (c *Client) WhoAmI(ctx context.Context) (*Session, error) {
-	s := &Session{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/session", idempotent: true}, s); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return ask[Session](ctx, c, get("/v1/session", nil))
 }

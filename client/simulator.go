@@ -39,34 +39,19 @@ const simulatorPath = "/v1/simulator"
 // Simulator shows the simulated devices. If the gateway may have none, it returns the
 // problem CodeSimulatorOff, as do the other calls.
 func (c *Client) Simulator(ctx context.Context) (*Simulator, error) {
-	s := &Simulator{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: simulatorPath, idempotent: true}, s); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return ask[Simulator](ctx, c, get(simulatorPath, nil))
 }
 
 // Simulate replaces the simulated devices by count devices, 1 to 100, of the profile.
 // Devices that fit stay. An empty profile is ProfileMixed.
 func (c *Client) Simulate(ctx context.Context, count int, p Profile) (*Simulator, error) {
-	body, err := jsonBody(struct {
+	return ask[Simulator](ctx, c, request{method: http.MethodPut, path: simulatorPath, in: struct {
 		Count   int     `json:"count"`
 		Profile Profile `json:"profile,omitempty"`
-	}{count, p})
-	if err != nil {
-		return nil, err
-	}
-	s := &Simulator{}
-	r := request{method: http.MethodPut, path: simulatorPath, body: body, idempotent: true,
-		header: http.Header{"Content-Type": {"application/json"}}}
-	if _, err := c.call(ctx, r, s); err != nil {
-		return nil, err
-	}
-	return s, nil
+	}{count, p}, idempotent: true})
 }
 
 // StopSimulator ends the simulated devices and removes their clients.
 func (c *Client) StopSimulator(ctx context.Context) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: simulatorPath, idempotent: true}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: simulatorPath, idempotent: true})
 }

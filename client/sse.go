@@ -3,8 +3,12 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +34,32 @@ type eventReader struct {
 
 // errLineTooLong is returned for a line beyond maxLine.
 var errLineTooLong = errors.New("event stream: line too long")
+
+// openStream opens an event stream, behind the event with the id after if that is not "".
+func (c *Client) openStream(ctx context.Context, path string, query url.Values, after string) (*http.Response, error) {
+	h := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
+	if after != "" {
+		h.Set("Last-Event-ID", after)
+	}
+	req, err := c.newRequest(ctx, request{method: http.MethodGet, path: path, query: query, header: h}, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	switch kind := res.Header.Get("Content-Type"); {
+	case res.StatusCode != http.StatusOK:
+		err = problemOf(res)
+	case !strings.HasPrefix(kind, "text/event-stream"):
+		err = &notGatewayError{fmt.Errorf("content type %q", kind)}
+	default:
+		return res, nil
+	}
+	res.Body.Close()
+	return nil, err
+}
 
 func newEventReader(r io.Reader, alive func()) *eventReader {
 	s := bufio.NewScanner(r)

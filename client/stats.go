@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"time"
 )
@@ -71,11 +70,7 @@ type StoreStats struct {
 
 // Stats returns totals and rates. The key needs the scope metrics:read.
 func (c *Client) Stats(ctx context.Context) (*Stats, error) {
-	s := &Stats{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/stats", idempotent: true}, s); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return ask[Stats](ctx, c, get("/v1/stats", nil))
 }
 
 // StatsHistory is a part of the history, which is in memory and begins with the process.
@@ -123,9 +118,7 @@ type StatsHistoryQuery struct {
 // StatsHistory returns the history. The key needs the scope metrics:read.
 func (c *Client) StatsHistory(ctx context.Context, q StatsHistoryQuery) (*StatsHistory, error) {
 	v := url.Values{}
-	if !q.Since.IsZero() {
-		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
-	}
+	setTime(v, "since", q.Since)
 	switch q.Step {
 	case 0:
 	case time.Minute:
@@ -133,9 +126,5 @@ func (c *Client) StatsHistory(ctx context.Context, q StatsHistoryQuery) (*StatsH
 	default:
 		v.Set("step", q.Step.String())
 	}
-	h := &StatsHistory{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/stats/history", query: v, idempotent: true}, h); err != nil {
-		return nil, err
-	}
-	return h, nil
+	return ask[StatsHistory](ctx, c, get("/v1/stats/history", v))
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -99,12 +98,7 @@ func (q TimelineQuery) values() url.Values {
 // Timeline returns the last events of a client. A page with Timeline.Before may have no
 // entry, because the event log has other clients' events.
 func (c *Client) Timeline(ctx context.Context, id string, q TimelineQuery) (*Timeline, error) {
-	t := &Timeline{}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id) + "/timeline", query: q.values(), idempotent: true}, t)
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
+	return ask[Timeline](ctx, c, get(clientPath(id)+"/timeline", q.values()))
 }
 
 // FollowTimeline yields the last events of a client, and further ones as they happen,
@@ -126,22 +120,11 @@ func (c *Client) followTimeline(ctx context.Context, id string, q TimelineQuery,
 	defer watchdog.Stop()
 	v := q.values()
 	v.Set("follow", "true")
-	h := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
-	req, err := c.newRequest(ctx, request{method: http.MethodGet, path: clientPath(id) + "/timeline", query: v, header: h}, nil)
-	if err != nil {
-		return err
-	}
-	res, err := c.http.Do(req)
+	res, err := c.openStream(ctx, clientPath(id)+"/timeline", v, "")
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return problemOf(res)
-	}
-	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		return &notGatewayError{fmt.Errorf("content type %q", res.Header.Get("Content-Type"))}
-	}
 	r := newEventReader(res.Body, func() { watchdog.Reset(silence) })
 	for {
 		f, err := r.next()
@@ -178,29 +161,15 @@ func (c *Client) StartTrace(ctx context.Context, id string, d time.Duration) (*T
 	if d > 0 {
 		in["for"] = d.String()
 	}
-	body, err := jsonBody(in)
-	if err != nil {
-		return nil, err
-	}
-	t := &Trace{}
-	r := request{method: http.MethodPost, path: clientPath(id) + "/trace", body: body, header: http.Header{"Content-Type": {"application/json"}}, idempotent: true}
-	if _, err := c.call(ctx, r, t); err != nil {
-		return nil, err
-	}
-	return t, nil
+	return ask[Trace](ctx, c, request{method: http.MethodPost, path: clientPath(id) + "/trace", in: in, idempotent: true})
 }
 
 // EndTrace ends the trace of a client and removes the bytes that it has recorded.
 func (c *Client) EndTrace(ctx context.Context, id string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id) + "/trace", idempotent: true}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: clientPath(id) + "/trace", idempotent: true})
 }
 
 // Traces lists the traces that are on.
 func (c *Client) Traces(ctx context.Context) ([]Trace, error) {
-	var list struct {
-		Items []Trace `json:"items"`
-	}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/traces", idempotent: true}, &list)
-	return list.Items, err
+	return askList[Trace](ctx, c, get("/v1/traces", nil))
 }

@@ -38,11 +38,7 @@ type CreatedDeviceToken struct {
 // and the next two calls need the scope devices:write, and a gateway with
 // auth.device_tokens_file.
 func (c *Client) DeviceTokens(ctx context.Context, id string) ([]DeviceToken, error) {
-	var list struct {
-		Items []DeviceToken `json:"items"`
-	}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: clientPath(id) + "/tokens", idempotent: true}, &list)
-	return list.Items, err
+	return askList[DeviceToken](ctx, c, get(clientPath(id)+"/tokens", nil))
 }
 
 // CreateDeviceToken creates a token of a device, which need not be known yet. It is not
@@ -61,20 +57,10 @@ func (c *Client) CreateDeviceToken(ctx context.Context, id string, t NewDeviceTo
 	if t.Replaces != "" {
 		in["replaces"] = t.Replaces
 	}
-	body, err := jsonBody(in)
-	if err != nil {
-		return nil, err
-	}
-	made := &CreatedDeviceToken{}
-	r := request{method: http.MethodPost, path: clientPath(id) + "/tokens", body: body, header: http.Header{"Content-Type": {"application/json"}}}
-	if _, err := c.call(ctx, r, made); err != nil {
-		return nil, err
-	}
-	return made, nil
+	return ask[CreatedDeviceToken](ctx, c, request{method: http.MethodPost, path: clientPath(id) + "/tokens", in: in})
 }
 
 // RevokeDeviceToken ends a token, and the connections that were made with it.
 func (c *Client) RevokeDeviceToken(ctx context.Context, id, token string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: clientPath(id) + "/tokens/" + url.PathEscape(token)}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: clientPath(id) + "/tokens/" + url.PathEscape(token)})
 }

@@ -89,58 +89,44 @@ func webhookPath(id string) string { return "/v1/webhooks/" + url.PathEscape(id)
 
 // Webhooks returns all webhooks that the key may see.
 func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
-	var list struct {
-		Items []Webhook `json:"items"`
-	}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/webhooks", idempotent: true}, &list)
-	return list.Items, err
+	return askList[Webhook](ctx, c, get("/v1/webhooks", nil))
 }
 
 // Webhook returns one webhook.
 func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
-	return c.webhook(ctx, request{method: http.MethodGet, path: webhookPath(id), idempotent: true}, nil)
+	return ask[Webhook](ctx, c, get(webhookPath(id), nil))
 }
 
 // CreateWebhook creates a webhook. It is not repeated after a lost answer, because the
 // secret in that answer cannot be read again.
 func (c *Client) CreateWebhook(ctx context.Context, s WebhookSpec) (*Webhook, error) {
-	return c.webhook(ctx, request{method: http.MethodPost, path: "/v1/webhooks"}, s)
+	return ask[Webhook](ctx, c, request{method: http.MethodPost, path: "/v1/webhooks", in: s})
 }
 
 // UpdateWebhook changes members of a webhook by their names in the API, such as
 // {"state": "paused"}; the others stay as they are.
 func (c *Client) UpdateWebhook(ctx context.Context, id string, change map[string]any) (*Webhook, error) {
-	return c.webhook(ctx, request{method: http.MethodPatch, path: webhookPath(id), idempotent: true}, change)
+	return ask[Webhook](ctx, c, request{method: http.MethodPatch, path: webhookPath(id), idempotent: true, in: change})
 }
 
 // RotateWebhook gives a webhook a new secret; the old one signs too for a day.
 func (c *Client) RotateWebhook(ctx context.Context, id string) (*Webhook, error) {
-	return c.webhook(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/rotate"}, nil)
+	return ask[Webhook](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/rotate"})
 }
 
 // DeleteWebhook removes a webhook with its dead letters.
 func (c *Client) DeleteWebhook(ctx context.Context, id string) error {
-	_, err := c.call(ctx, request{method: http.MethodDelete, path: webhookPath(id)}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodDelete, path: webhookPath(id)})
 }
 
 // TestWebhook has the gateway send a signed sample now, and returns the answer.
 func (c *Client) TestWebhook(ctx context.Context, id string) (*WebhookAttempt, error) {
-	a := &WebhookAttempt{}
-	r := request{method: http.MethodPost, path: webhookPath(id) + "/test", wait: 30 * time.Second}
-	if _, err := c.call(ctx, r, a); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return ask[WebhookAttempt](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/test", wait: 30 * time.Second})
 }
 
 // WebhookAttempts returns the last requests to an endpoint, newest first.
 func (c *Client) WebhookAttempts(ctx context.Context, id string) ([]WebhookAttempt, error) {
-	var list struct {
-		Items []WebhookAttempt `json:"items"`
-	}
-	_, err := c.call(ctx, request{method: http.MethodGet, path: webhookPath(id) + "/attempts", idempotent: true}, &list)
-	return list.Items, err
+	return askList[WebhookAttempt](ctx, c, get(webhookPath(id)+"/attempts", nil))
 }
 
 // ReplayRange selects events to be sent again: behind After or since Since, up to Until.
@@ -152,22 +138,12 @@ type ReplayRange struct {
 
 // ReplayWebhook has the gateway send events again, in the background.
 func (c *Client) ReplayWebhook(ctx context.Context, id string, rg ReplayRange) error {
-	body, err := jsonBody(rg)
-	if err != nil {
-		return err
-	}
-	_, err = c.call(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/replay", body: body, header: jsonHeader()}, nil)
-	return err
+	return c.do(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/replay", in: rg})
 }
 
 // DeadLetters returns the oldest dead letters of a webhook, at most 1,000.
 func (c *Client) DeadLetters(ctx context.Context, id string) ([]DeadLetter, error) {
-	var list struct {
-		Items []DeadLetter `json:"items"`
-	}
-	r := request{method: http.MethodGet, path: webhookPath(id) + "/dead", query: url.Values{"limit": {"1000"}}, idempotent: true}
-	_, err := c.call(ctx, r, &list)
-	return list.Items, err
+	return askList[DeadLetter](ctx, c, get(webhookPath(id)+"/dead", url.Values{"limit": {"1000"}}))
 }
 
 // Redeliver has the gateway send the dead letters of a webhook again, oldest first. It
@@ -180,21 +156,3 @@ func (c *Client) Redeliver(ctx context.Context, id string) (n int, failure strin
 	_, err = c.call(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/dead/redeliver", wait: time.Minute}, &out)
 	return out.Delivered, out.Error, err
 }
-
-// webhook sends a request whose answer is a webhook; body is nil for none.
-func (c *Client) webhook(ctx context.Context, r request, body any) (*Webhook, error) {
-	if body != nil {
-		var err error
-		if r.body, err = jsonBody(body); err != nil {
-			return nil, err
-		}
-		r.header = jsonHeader()
-	}
-	w := &Webhook{}
-	if _, err := c.call(ctx, r, w); err != nil {
-		return nil, err
-	}
-	return w, nil
-}
-
-func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json"}} }

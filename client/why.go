@@ -138,30 +138,18 @@ type CanceledQueue struct {
 func (c *Client) WhyMessage(ctx context.Context, id, client string) (*MessageWhy, error) {
 	v := url.Values{}
 	setIf(v, "client", client)
-	out := &MessageWhy{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id) + "/why", query: v, idempotent: true}, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[MessageWhy](ctx, c, get("/v1/messages/"+url.PathEscape(id)+"/why", v))
 }
 
 // WhyClient returns whether a client is connected, and why not.
 func (c *Client) WhyClient(ctx context.Context, id string) (*ClientWhy, error) {
-	out := &ClientWhy{}
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: "/v1/clients/" + url.PathEscape(id) + "/why", idempotent: true}, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[ClientWhy](ctx, c, get("/v1/clients/"+url.PathEscape(id)+"/why", nil))
 }
 
 // Delivery returns the delivery of a message to one client, with its history.
 func (c *Client) Delivery(ctx context.Context, messageID, client string) (*DeliveryDetail, error) {
-	out := &DeliveryDetail{}
 	path := "/v1/messages/" + url.PathEscape(messageID) + "/deliveries/" + url.PathEscape(client)
-	if _, err := c.call(ctx, request{method: http.MethodGet, path: path, idempotent: true}, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[DeliveryDetail](ctx, c, get(path, nil))
 }
 
 // CancelQueue cancels the queue of a client, up to and including the message through;
@@ -169,10 +157,6 @@ func (c *Client) Delivery(ctx context.Context, messageID, client string) (*Deliv
 func (c *Client) CancelQueue(ctx context.Context, id, through string) (*CanceledQueue, error) {
 	v := url.Values{}
 	setIf(v, "through", through)
-	out := &CanceledQueue{}
 	// A repeat after a lost answer would count nothing, so the request is not repeated.
-	if _, err := c.call(ctx, request{method: http.MethodDelete, path: "/v1/clients/" + url.PathEscape(id) + "/messages", query: v}, out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return ask[CanceledQueue](ctx, c, request{method: http.MethodDelete, path: "/v1/clients/" + url.PathEscape(id) + "/messages", query: v})
 }

@@ -9,7 +9,7 @@
 # file when the gateway begins with an empty store.
 set -u
 host=$1 port=$2 id=$3 handled=$4 token=${5:--}
-heartbeat=10 grace=2 # seconds; nc sees the end of a connection only when it writes, so ask often
+heartbeat=${HEARTBEAT:-10} grace=2 # seconds; nc sees the end of a connection only when it writes, so ask often
 touch "$handled"
 
 handle() { # handle NUMBER PAYLOAD: 0 is ACK, anything else NAK
@@ -68,7 +68,7 @@ live() { # until the connection ends; says how many ms to wait in retry
 
 tries=0
 pipes=$(mktemp -d)
-trap 'kill "${nc:-}" 2>/dev/null; rm -rf "$pipes"' EXIT
+trap 'kill ${nc:-} ${sleep:-} 2>/dev/null; rm -rf "$pipes"' EXIT
 trap 'exit 0' INT TERM
 trap '' PIPE
 mkfifo "$pipes/out" "$pipes/in"
@@ -84,6 +84,9 @@ while :; do
 	[ -n "$registered" ] && [ $((SECONDS - began)) -gt 30 ] && tries=0
 	ceiling=$((500 << tries)) # SPEC 7.4
 	[ $ceiling -le 60000 ] || ceiling=60000
-	sleep "$(awk -v r="$retry" -v c=$ceiling -v s=$RANDOM 'BEGIN {srand(s); print (r + rand() * c) / 1000}')"
+	sleep "$(awk -v r="$retry" -v c=$ceiling -v s=$RANDOM 'BEGIN {srand(s); print (r + rand() * c) / 1000}')" &
+	sleep=$!
+	wait $sleep # a signal ends it, and not a sleep
+	sleep=''
 	[ $tries -ge 7 ] || tries=$((tries + 1))
 done

@@ -93,6 +93,7 @@ func run(t testing.TB, path string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.WaitDelay = time.Second // what it has started may outlive it with its output
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = withoutSettings(os.Environ())
 	var err error

@@ -3,7 +3,9 @@ package bench
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -49,9 +51,7 @@ func (d *bareDevices) take(n int) []net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.row == nil {
-		for conn := range d.conns {
-			d.row = append(d.row, conn)
-		}
+		d.row = slices.Collect(maps.Keys(d.conns))
 	}
 	if len(d.row) == 0 {
 		return nil

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,10 +110,7 @@ func (c compare) take(ctx context.Context, r *run, out *Scenario) error {
 
 // label names a side by its server and the state of its clients.
 func (s side) label(o *Options) string {
-	name := s.name
-	if name == "" {
-		name = s.role.String()
-	}
+	name := cmp.Or(s.name, s.role.String())
 	if state := s.words(o); state != "" {
 		name += ", " + state
 	}

@@ -78,11 +78,7 @@ func each(base, end reading) float64 { return float64(end.rss-base.rss) / float6
 // grow starts a process and connects clients step by step. The first reading is
 // without clients.
 func (f footprint) grow(ctx context.Context, r *run, s footprintSide) ([]reading, error) {
-	p := process{role: s.role, connections: r.number(f.upTo)}
-	if s.role != bareServer {
-		p.dir = r.newDir("store")
-	}
-	srv, err := r.startServer(ctx, p)
+	srv, err := r.startServer(ctx, process{role: s.role, connections: r.number(f.upTo)})
 	if err != nil {
 		return nil, err
 	}

@@ -158,15 +158,10 @@ func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.D
 	said, saying := io.Pipe()
 	complaints := &tail{}
 	cmd.Stdout, cmd.Stderr = saying, complaints
-	cmd.WaitDelay = stopTimeout
-	cmd.SysProcAttr = dieWithParent()
-	exited, err := launch(cmd, saying)
+	stop, err := launch(ctx, cmd, saying)
 	if err != nil {
 		return nil, err
 	}
-	stop := stopper(cmd, exited)
-	context.AfterFunc(ctx, func() { _ = stop() })
-
 	t := &target{pid: cmd.Process.Pid, key: key, stop: stop}
 	greeted := make(chan error, 1)
 	go func() { // ends with the process, which closes the pipe
@@ -192,10 +187,12 @@ func startCommand(ctx context.Context, cmd *exec.Cmd, key string, timeout time.D
 }
 
 // launch starts cmd on its own thread, which lives as long as the process: on Linux
-// a process gets a signal when the thread that started it dies. exited is closed
-// when the process has ended and its output has been read.
-func launch(cmd *exec.Cmd, output *io.PipeWriter) (exited chan struct{}, err error) {
-	exited = make(chan struct{})
+// a process gets a signal when the thread that started it dies. stop ends it, at the latest
+// with ctx.
+func launch(ctx context.Context, cmd *exec.Cmd, output *io.PipeWriter) (stop func() error, err error) {
+	cmd.WaitDelay = stopTimeout
+	cmd.SysProcAttr = dieWithParent()
+	exited := make(chan struct{}) // closed when its output has been read, too
 	started := make(chan error)
 	go func() { // ends with the process
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -208,7 +205,12 @@ func launch(cmd *exec.Cmd, output *io.PipeWriter) (exited chan struct{}, err err
 		output.Close()
 		close(exited)
 	}()
-	return exited, <-started
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	stop = stopper(cmd, exited)
+	context.AfterFunc(ctx, func() { _ = stop() })
+	return stop, nil
 }
 
 // stopper returns a function that asks the process to end, kills it if it does not,

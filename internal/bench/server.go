@@ -60,10 +60,8 @@ func (r *run) server(ctx context.Context, s spec) (*server, error) {
 // their state, and waits until it is quiet.
 func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
 	p := process{role: s.role, patient: s.patient, hooks: s.hooks || s.hook != noHook, untimed: s.untimed, connections: r.number(s.connected)}
-	if s.role != bareServer {
-		p.dir = r.newDir("store")
-	}
 	if s.queued != none {
+		p.dir = r.newDir("store")
 		if err := fillStore(ctx, p.dir, r.number(s.queued)); err != nil {
 			return nil, fmt.Errorf("fill a store: %w", err)
 		}
@@ -99,8 +97,12 @@ func (r *run) newServer(ctx context.Context, s spec) (*server, error) {
 	return srv, err
 }
 
-// startServer starts a process that ends with the scenario.
+// startServer starts a process that ends with the scenario, a gateway on a new store if none
+// is named.
 func (r *run) startServer(ctx context.Context, p process) (*server, error) {
+	if p.dir == "" && p.role != bareServer {
+		p.dir = r.newDir("store")
+	}
 	t, err := r.start(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.role, err)

@@ -62,11 +62,7 @@ func (s storm) take(ctx context.Context, r *run, out *Scenario) error {
 
 // at runs the storms at one server.
 func (s *storms) at(ctx context.Context, r *run, server spec) error {
-	p := process{role: server.role, connections: r.Most}
-	if server.role != bareServer {
-		p.dir = r.newDir("store")
-	}
-	srv, err := r.startServer(ctx, p)
+	srv, err := r.startServer(ctx, process{role: server.role, connections: r.Most})
 	if err != nil {
 		return err
 	}

@@ -89,14 +89,10 @@ func workerFrom(ctx context.Context, cmd *exec.Cmd) (*worker, error) {
 	in, orders := io.Pipe()
 	reports, out := io.Pipe()
 	cmd.Stdin, cmd.Stdout = in, out
-	cmd.WaitDelay = stopTimeout
-	cmd.SysProcAttr = dieWithParent()
-	exited, err := launch(cmd, out)
+	stop, err := launch(ctx, cmd, out)
 	if err != nil {
 		return nil, err
 	}
-	stop := stopper(cmd, exited)
-	context.AfterFunc(ctx, func() { _ = stop() })
 	return &worker{orders: json.NewEncoder(orders), reports: json.NewDecoder(reports), stop: func() error {
 		orders.Close()
 		in.Close()

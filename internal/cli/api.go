@@ -34,6 +34,13 @@ func (e *environ) apiFlags(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// command returns a command that calls do with a client of the gateway, and has output.
+func (e *environ) command(cmd *cobra.Command, do func(cmd *cobra.Command, args []string, api *client.Client) error) *cobra.Command {
+	cmd.RunE = e.withAPI(do)
+	e.outputFlag(cmd)
+	return e.apiFlags(cmd)
+}
+
 // withAPI returns the RunE of a command that calls do with a client of the gateway.
 func (e *environ) withAPI(do func(cmd *cobra.Command, args []string, api *client.Client) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
@@ -45,19 +52,24 @@ func (e *environ) withAPI(do func(cmd *cobra.Command, args []string, api *client
 	}
 }
 
+// each does something with each id until an error, and says of each that it is done.
+func (e *environ) each(ids []string, done string, do func(id string) error) error {
+	for _, id := range ids {
+		if err := do(id); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.err, "%s %s\n", printable(id), done)
+	}
+	return nil
+}
+
 // api returns a client of the gateway that the flags and the environment name.
 func (e *environ) api(opts ...client.Option) (*client.Client, error) {
 	key, err := e.key()
 	if err != nil {
 		return nil, err
 	}
-	server := e.server
-	if server == "" {
-		server = e.getenv(envServer)
-	}
-	if server == "" {
-		server = defaultServer
-	}
+	server := cmp.Or(e.server, e.getenv(envServer), defaultServer)
 	if !strings.Contains(server, "://") {
 		server = "http://" + server
 	}

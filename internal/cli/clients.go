@@ -66,7 +66,6 @@ func (e *environ) clientsList() *cobra.Command {
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "suspect", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"asc", "desc"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("dialect", cobra.FixedCompletions([]string{"v1", "v2", "text"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"online", "offline", "blocked", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	e.outputFlag(cmd)
 	return e.apiFlags(cmd)
 }
@@ -100,29 +99,23 @@ func presence(c *client.ClientInfo) string {
 
 func (e *environ) clientsGet() *cobra.Command {
 	var messages bool
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "get ID",
 		Short: "Show one client",
 		Args:  cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			if messages {
-				return e.showMessages(api.Messages(cmd.Context(), client.MessageQuery{Client: args[0], Limit: 100}))
-			}
-			c, err := api.Client(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return e.showClient(c)
-		}),
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		if messages {
+			return e.showMessages(api.Messages(cmd.Context(), client.MessageQuery{Client: args[0], Limit: 100}))
+		}
+		return e.showClient(api.Client(cmd.Context(), args[0]))
+	})
 	cmd.Flags().BoolVar(&messages, "messages", false, "list the client's queue and its last 100 messages instead")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
-func (e *environ) showClient(c *client.ClientInfo) error {
-	if e.json() {
-		return e.printJSON(c)
+func (e *environ) showClient(c *client.ClientInfo, err error) error {
+	if err != nil {
+		return err
 	}
 	link := strings.TrimSpace(strings.Join([]string{c.Dialect, c.Transport, c.RemoteAddr}, " "))
 	traffic := ""
@@ -134,7 +127,7 @@ func (e *environ) showClient(c *client.ClientInfo) error {
 	if c.RTTMS > 0 {
 		rtt = fmt.Sprintf("%.3g ms", c.RTTMS)
 	}
-	return e.facts(
+	return e.facts(c,
 		"id", c.ID,
 		"status", presence(c),
 		"connected", clock(c.ConnectedAt),
@@ -171,11 +164,7 @@ func (e *environ) clientsCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := api.CreateClient(cmd.Context(), n)
-			if err != nil {
-				return err
-			}
-			return e.showClient(c)
+			return e.showClient(api.CreateClient(cmd.Context(), n))
 		},
 	}
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value (repeat)")
@@ -223,11 +212,7 @@ func (e *environ) clientsSet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := api.UpdateClient(cmd.Context(), args[0], change)
-			if err != nil {
-				return err
-			}
-			return e.showClient(c)
+			return e.showClient(api.UpdateClient(cmd.Context(), args[0], change))
 		},
 	}
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "set a label, name=value; name= removes it (repeat)")
@@ -243,13 +228,7 @@ func (e *environ) clientsKick() *cobra.Command {
 		Short: "Disconnect clients now and keep their queues",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			for _, id := range args {
-				if err := api.Disconnect(cmd.Context(), id, o); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s is offline\n", printable(id))
-			}
-			return nil
+			return e.each(args, "is offline", func(id string) error { return api.Disconnect(cmd.Context(), id, o) })
 		}),
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "cancel their queued messages")
@@ -263,13 +242,7 @@ func (e *environ) clientsUnblock() *cobra.Command {
 		Short: "Allow clients to return that kick --block keeps away",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			for _, id := range args {
-				if err := api.Unblock(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s may come back\n", printable(id))
-			}
-			return nil
+			return e.each(args, "may come back", func(id string) error { return api.Unblock(cmd.Context(), id) })
 		}),
 	}
 	return e.apiFlags(cmd)
@@ -306,14 +279,9 @@ removed at once if --confirm is its number; the refusal without it says the numb
 			if err != nil {
 				return err
 			}
-			for _, id := range args {
-				if err := api.Forget(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s forgotten\n", printable(id))
-			}
-			if !selects {
-				return nil
+			err = e.each(args, "forgotten", func(id string) error { return api.Forget(cmd.Context(), id) })
+			if err != nil || !selects {
+				return err
 			}
 			done, err := api.ForgetAll(cmd.Context(), q, confirm)
 			if err != nil {
@@ -339,29 +307,27 @@ removed at once if --confirm is its number; the refusal without it says the numb
 func (e *environ) uplinksCommand() *cobra.Command {
 	var q client.UplinkQuery
 	var order string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "uplinks",
 		Short: "List the messages that devices have sent, oldest first",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
-			if q.NewestFirst, err = descending(order); err != nil {
-				return err
-			}
-			if q.NewestFirst && (q.Follow || q.After > 0) {
-				return usagef("--order desc is not for --follow and --after")
-			}
-			t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
-			return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
-				return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
-			})
-		}),
-	}
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
+		if q.NewestFirst, err = descending(order); err != nil {
+			return err
+		}
+		if q.NewestFirst && (q.Follow || q.After > 0) {
+			return usagef("--order desc is not for --follow and --after")
+		}
+		t := e.table("SEQ", "CLIENT", "RECEIVED", "PAYLOAD")
+		return show(e, t, api.Uplinks(cmd.Context(), q), func(u client.Uplink) []string {
+			return []string{strconv.FormatUint(u.Seq, 10), u.Client, clock(u.ReceivedAt), clip(u.Display(), 100)}
+		})
+	})
 	cmd.Flags().StringVar(&q.Client, "client", "", "only messages from this client")
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "only messages after this sequence")
 	cmd.Flags().StringVar(&order, "order", "asc", "asc: oldest first, desc: newest first")
 	cmd.Flags().Uint64Var(&q.Before, "before", 0, "with --order desc: only messages before this sequence")
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "then wait for new messages (with --limit 0 for ever)")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }

@@ -63,7 +63,7 @@ func (e *environ) configShow() *cobra.Command {
 		Short: "Show the value of each setting for serve, and its source",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, from, err := e.load(file, cmd.Flags())
+			cfg, from, err := e.load(file, cmd.Flags(), false)
 			if err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func (e *environ) configCheck() *cobra.Command {
 			if len(args) == 1 {
 				file = args[0]
 			}
-			if _, _, err := e.load(file, cmd.Flags()); err != nil {
+			if _, _, err := e.load(file, cmd.Flags(), false); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(e.out, "ok")

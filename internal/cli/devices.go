@@ -50,7 +50,7 @@ func (e *environ) tokenFileFlags(cmd *cobra.Command) (find func() (string, error
 		if name != "" {
 			return name, nil
 		}
-		cfg, err := e.loadBeside(settings, nil)
+		cfg, _, err := e.load(settings, nil, true)
 		if err != nil {
 			return "", err
 		}
@@ -143,25 +143,14 @@ func (e *environ) tokenList() *cobra.Command {
 			return err
 		}
 		list, err := deviceauth.ReadTokens(name)
-		if err != nil {
-			return err
-		}
 		now := time.Now()
-		t := e.table("ID", "CLIENT", "STATUS", "CREATED", "EXPIRES", "NOTE")
+		rows := make([]tokenRow, len(list))
 		for i := range list {
-			r := rowOf(&list[i], now)
-			if e.json() {
-				if err := e.printJSON(r); err != nil {
-					return err
-				}
-				continue
-			}
-			t.row(r.ID, r.Client+r.Pattern, r.Status, clock(r.CreatedAt), clock(r.ExpiresAt), r.Note)
+			rows[i] = rowOf(&list[i], now)
 		}
-		if e.json() {
-			return nil
-		}
-		return t.flush()
+		return showList(e, e.table("ID", "CLIENT", "STATUS", "CREATED", "EXPIRES", "NOTE"), rows, err, func(r tokenRow) []string {
+			return []string{r.ID, r.Client + r.Pattern, r.Status, clock(r.CreatedAt), clock(r.ExpiresAt), r.Note}
+		})
 	}
 	return cmd
 }
@@ -197,52 +186,40 @@ func (e *environ) tokenRevoke() *cobra.Command {
 func (e *environ) devicesRefused() *cobra.Command {
 	var q client.RefusedQuery
 	var unnamed bool
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "refused",
 		Short: "List devices that asked to register and were refused",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			now := time.Now()
-			if unnamed {
-				return e.showUnnamed(api.RefusedUnnamed(cmd.Context()))
-			}
-			t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
-			err := show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
-				return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
-			})
-			if err != nil || e.json() || q.Prefix != "" {
-				return err
-			}
-			list, err := api.RefusedUnnamed(cmd.Context())
-			if len(list) > 0 {
-				fmt.Fprintf(e.err, "Addresses that send registrations without a valid id: %d. List them with longwire devices refused --unnamed\n", len(list))
-			}
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		now := time.Now()
+		if unnamed {
+			return e.showUnnamed(api.RefusedUnnamed(cmd.Context()))
+		}
+		t := e.table("ID", "TIMES", "FIRST", "LAST", "ADDRESS", "DIALECT", "REASON")
+		err := show(e, t, api.Refused(cmd.Context(), q), func(k client.RefusedRegistration) []string {
+			return []string{k.Client, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.RemoteAddr, k.Dialect, k.Reason}
+		})
+		if err != nil || e.json() || q.Prefix != "" {
 			return err
-		}),
-	}
+		}
+		list, err := api.RefusedUnnamed(cmd.Context())
+		if len(list) > 0 {
+			fmt.Fprintf(e.err, "Addresses that send registrations without a valid id: %d. List them with longwire devices refused --unnamed\n", len(list))
+		}
+		return err
+	})
 	cmd.Flags().StringVar(&q.Prefix, "prefix", "", "only ids with this prefix")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "number of devices, 0 for all")
 	cmd.Flags().BoolVar(&unnamed, "unnamed", false, "list by address the registrations that have no valid id")
 	cmd.MarkFlagsMutuallyExclusive("unnamed", "prefix")
 	cmd.MarkFlagsMutuallyExclusive("unnamed", "limit")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 // showUnnamed prints registrations without a valid id.
 func (e *environ) showUnnamed(list []client.UnnamedRegistration, err error) error {
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	all := func(yield func(client.UnnamedRegistration, error) bool) {
-		for _, k := range list {
-			if !yield(k, nil) {
-				return
-			}
-		}
-	}
-	return show(e, e.table("ADDRESS", "TIMES", "FIRST", "LAST", "DIALECT", "REASON", "ID"), all, func(k client.UnnamedRegistration) []string {
+	return showList(e, e.table("ADDRESS", "TIMES", "FIRST", "LAST", "DIALECT", "REASON", "ID"), list, err, func(k client.UnnamedRegistration) []string {
 		return []string{k.RemoteAddr, fmt.Sprint(k.Count), ago(k.FirstAt, now), ago(k.LastAt, now), k.Dialect, k.Reason, k.Sample}
 	})
 }
@@ -255,13 +232,7 @@ func (e *environ) devicesDismiss() *cobra.Command {
 one that asks again is listed again, with a count of 1.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: e.withAPI(func(cmd *cobra.Command, ids []string, api *client.Client) error {
-			for _, id := range ids {
-				if err := api.DismissRefused(cmd.Context(), id); err != nil {
-					return err
-				}
-				fmt.Fprintf(e.err, "%s dismissed\n", printable(id))
-			}
-			return nil
+			return e.each(ids, "dismissed", func(id string) error { return api.DismissRefused(cmd.Context(), id) })
 		}),
 	}
 	return e.apiFlags(cmd)

@@ -56,38 +56,29 @@ func (e *environ) explain(err error) string {
 
 // hint returns advice on a problem for a person at a terminal.
 func (e *environ) hint(p *client.Problem) string {
-	switch p.Code() {
-	case client.CodeUnauthenticated:
-		if key, err := e.key(); err == nil && apikey.CheckSecret(key) != nil {
-			return "the key given is mistyped: copy it again"
-		}
-		return "give a key with --api-key or LONGWIRE_API_KEY; \"longwire keys create\" makes one"
-	case client.CodeInsufficientScope:
-		return `"longwire keys create" makes a key with other scopes`
-	case client.CodeClientNotFound:
-		return `"longwire clients ls --status all" lists the known clients`
-	case client.CodeClientOffline:
-		return "without --mode online the message waits until the client is back"
-	case client.CodeConsumerNotFound:
-		return "--create creates it"
-	case client.CodeMessageNotFound:
-		return `"longwire messages ls" lists recent ones`
-	case client.CodeAckTimeout:
-		return "the device may still have received it; wait longer with --wait"
-	case client.CodeQueueFull:
-		return `try again when the queue is shorter; "longwire clients kick --purge" cancels it`
-	case client.CodeTooManyClients:
-		return `"longwire clients forget" removes clients that are no longer used`
-	case client.CodeTooManyRecipients:
-		return "--dry-run shows the audience; nothing was pushed"
-	case client.CodeEventsFull:
-		return "try again in the next hour, or give the event log more room with events.max_bytes"
-	case client.CodeDiskFull:
-		return "give the gateway's disk, or data.max_disk, more room"
-	case client.CodeDraining, client.CodeUnavailable:
-		return `the gateway has promised nothing; try again when "longwire health" reports that it is ready`
-	case "":
-		return "this does not look like a gateway's answer; check --server"
+	if key, err := e.key(); p.Code() == client.CodeUnauthenticated && err == nil && apikey.CheckSecret(key) != nil {
+		return "the key given is mistyped: copy it again"
 	}
-	return ""
+	return hints[p.Code()]
 }
+
+// hints has advice by the code of a problem.
+var hints = map[client.Code]string{
+	client.CodeUnauthenticated:   `give a key with --api-key or LONGWIRE_API_KEY; "longwire keys create" makes one`,
+	client.CodeInsufficientScope: `"longwire keys create" makes a key with other scopes`,
+	client.CodeClientNotFound:    `"longwire clients ls --status all" lists the known clients`,
+	client.CodeClientOffline:     "without --mode online the message waits until the client is back",
+	client.CodeConsumerNotFound:  "--create creates it",
+	client.CodeMessageNotFound:   `"longwire messages ls" lists recent ones`,
+	client.CodeAckTimeout:        "the device may still have received it; wait longer with --wait",
+	client.CodeQueueFull:         `try again when the queue is shorter; "longwire clients kick --purge" cancels it`,
+	client.CodeTooManyClients:    `"longwire clients forget" removes clients that are no longer used`,
+	client.CodeTooManyRecipients: "--dry-run shows the audience; nothing was pushed",
+	client.CodeEventsFull:        "try again in the next hour, or give the event log more room with events.max_bytes",
+	client.CodeDiskFull:          "give the gateway's disk, or data.max_disk, more room",
+	client.CodeDraining:          notAccepting,
+	client.CodeUnavailable:       notAccepting,
+	"":                           "this does not look like a gateway's answer; check --server",
+}
+
+const notAccepting = `the gateway has promised nothing; try again when "longwire health" reports that it is ready`

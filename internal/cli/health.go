@@ -61,7 +61,7 @@ func (e *environ) probed(file string) (*client.Client, error) {
 	if cmp.Or(e.server, e.getenv(envServer)) != "" {
 		return e.api()
 	}
-	cfg, err := e.loadBeside(file, nil)
+	cfg, _, err := e.load(file, nil, true)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,14 +48,13 @@ type keyset struct {
 
 // keysetFlags adds the flags that name the data directory; open opens its keyset.
 func (e *environ) keysetFlags(cmd *cobra.Command) (open func() (*keyset, error)) {
-	dir := e.dataDirFlags(cmd)
+	settings := e.dataFlags(cmd)
 	return func() (*keyset, error) {
-		d, err := dir()
+		cfg, err := settings()
 		if err != nil {
 			return nil, err
 		}
-		c := config.Config{Data: config.Data{Dir: d}}
-		return &keyset{dir: d, file: c.APIKeyFile()}, nil
+		return &keyset{dir: cfg.Data.Dir, file: cfg.APIKeyFile()}, nil
 	}
 }
 
@@ -217,17 +217,8 @@ func (e *environ) keysList() *cobra.Command {
 }
 
 func (e *environ) showKeys(keys []apikey.Info) error {
-	if e.json() {
-		for _, k := range keys {
-			if err := e.printJSON(k); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	now := time.Now()
-	t := e.table("ID", "NAME", "SCOPES", "CLIENTS", "LAST USED", "EXPIRES")
-	for _, k := range keys {
+	return showList(e, e.table("ID", "NAME", "SCOPES", "CLIENTS", "LAST USED", "EXPIRES"), keys, nil, func(k apikey.Info) []string {
 		clients := "all"
 		if k.Prefix != "" {
 			clients = k.Prefix + "*"
@@ -240,13 +231,8 @@ func (e *environ) showKeys(keys []apikey.Info) error {
 		} else if !k.ExpiresAt.IsZero() {
 			ends = "in " + span(k.ExpiresAt.Sub(now))
 		}
-		used := ago(k.LastUsedAt, now)
-		if used == "" {
-			used = "never"
-		}
-		t.row(k.ID, k.Name, strings.Join(k.Scopes, ","), clients, used, ends)
-	}
-	return t.flush()
+		return []string{k.ID, k.Name, strings.Join(k.Scopes, ","), clients, cmp.Or(ago(k.LastUsedAt, now), "never"), ends}
+	})
 }
 
 func (e *environ) keysRevoke() *cobra.Command {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"iter"
@@ -21,51 +22,44 @@ func (e *environ) messagesGet() *cobra.Command {
 	var wait time.Duration
 	var deliveries bool
 	var status string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "get ID",
 		Short: "Show a message and its state",
 		Args:  cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			if deliveries || status != "" {
-				return e.showDeliveries(api.Deliveries(cmd.Context(), args[0], client.DeliveryQuery{Status: client.Status(status)}))
-			}
-			m, err := api.Message(cmd.Context(), args[0], wait)
-			if err != nil {
-				return err
-			}
-			return e.showMessage(m)
-		}),
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		if deliveries || status != "" {
+			return e.showDeliveries(api.Deliveries(cmd.Context(), args[0], client.DeliveryQuery{Status: client.Status(status)}))
+		}
+		return e.showMessage(api.Message(cmd.Context(), args[0], wait))
+	})
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the final state, at most 60s")
 	cmd.Flags().BoolVar(&deliveries, "deliveries", false, "list the deliveries, one per recipient")
 	cmd.Flags().StringVar(&status, "status", "", "list only deliveries in this state")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) messagesList() *cobra.Command {
 	var q client.MessageQuery
 	var status, order string
 	var since time.Duration
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "ls",
 		Short: "List recent messages, newest first",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			if since > 0 {
-				q.Since = time.Now().Add(-since)
-			}
-			newest, err := descending(order)
-			if err != nil {
-				return err
-			}
-			if q.OldestFirst = !newest; q.OldestFirst && q.Client != "" {
-				return usagef("--order asc is not for --client, whose messages come newest first")
-			}
-			q.Status = client.Status(status)
-			return e.showMessages(api.Messages(cmd.Context(), q))
-		}),
-	}
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		if since > 0 {
+			q.Since = time.Now().Add(-since)
+		}
+		newest, err := descending(order)
+		if err != nil {
+			return err
+		}
+		if q.OldestFirst = !newest; q.OldestFirst && q.Client != "" {
+			return usagef("--order asc is not for --client, whose messages come newest first")
+		}
+		q.Status = client.Status(status)
+		return e.showMessages(api.Messages(cmd.Context(), q))
+	})
 	f := cmd.Flags()
 	f.StringVar(&q.Client, "client", "", "only messages to this client")
 	f.StringVar(&status, "status", "", "pending, acked, rejected, expired, canceled or failed")
@@ -74,42 +68,35 @@ func (e *environ) messagesList() *cobra.Command {
 	f.StringVar(&q.Before, "before", "", "only messages before this one (an id), or before a time as 2026-11-22T08:00:00Z")
 	f.IntVar(&q.Limit, "limit", 100, "number of messages, 0 for all")
 	cmd.RegisterFlagCompletionFunc("order", cobra.FixedCompletions([]string{"desc", "asc"}, cobra.ShellCompDirectiveNoFileComp))
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) messagesCancel() *cobra.Command {
 	var queue, through string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "cancel ID | --client ID [--through MESSAGE]",
 		Short: "Cancel the deliveries that are not final, of a message or of a client",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			switch {
-			case queue != "" && len(args) > 0:
-				return usagef("give a message or --client; --through names the last message of the client's queue to cancel")
-			case queue != "":
-				return e.cancelQueue(cmd, api, queue, through)
-			case len(args) == 0 || through != "":
-				return usagef("give a message, or --client; --through goes with --client")
-			}
-			m, err := api.Cancel(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return e.showMessage(m)
-		}),
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		switch {
+		case queue != "" && len(args) > 0:
+			return usagef("give a message or --client; --through names the last message of the client's queue to cancel")
+		case queue != "":
+			return e.cancelQueue(cmd, api, queue, through)
+		case len(args) == 0 || through != "":
+			return usagef("give a message, or --client; --through goes with --client")
+		}
+		return e.showMessage(api.Cancel(cmd.Context(), args[0]))
+	})
 	cmd.Flags().StringVar(&queue, "client", "", "cancel what is queued for this client; its connection stays")
 	cmd.Flags().StringVar(&through, "through", "", "with --client: only up to and including this message")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 // showMessage prints one message.
-func (e *environ) showMessage(m *client.Message) error {
-	if e.json() {
-		return e.printJSON(m)
+func (e *environ) showMessage(m *client.Message, err error) error {
+	if err != nil {
+		return err
 	}
 	replayed := ""
 	if m.Replayed {
@@ -119,7 +106,7 @@ func (e *environ) showMessage(m *client.Message) error {
 	if m.Attempts > 0 {
 		attempts = count(m.Attempts)
 	}
-	return e.facts(
+	return e.facts(m,
 		"id", m.ID,
 		"status", string(m.Status),
 		"client", m.Client,
@@ -160,6 +147,20 @@ func show[T any](e *environ, t *table, all iter.Seq2[T, error], cells func(T) []
 	return t.flush()
 }
 
+// showList prints a list that came as a whole, as show does.
+func showList[T any](e *environ, t *table, list []T, err error, cells func(T) []string) error {
+	if err != nil {
+		return err
+	}
+	return show(e, t, func(yield func(T, error) bool) {
+		for _, item := range list {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}, cells)
+}
+
 func (e *environ) showMessages(all iter.Seq2[client.Message, error]) error {
 	now := time.Now()
 	return show(e, e.table("ID", "STATUS", "TO", "CREATED", "RESULT"), all, func(m client.Message) []string {
@@ -169,10 +170,7 @@ func (e *environ) showMessages(all iter.Seq2[client.Message, error]) error {
 
 func (e *environ) showDeliveries(all iter.Seq2[client.Delivery, error]) error {
 	return show(e, e.table("CLIENT", "STATUS", "ATTEMPTS", "FINAL", "RESULT"), all, func(d client.Delivery) []string {
-		result := string(d.Reason)
-		if result == "" {
-			result = clip(answerText(d.Outcome), 60)
-		}
+		result := cmp.Or(string(d.Reason), clip(answerText(d.Outcome), 60))
 		return []string{d.Client, string(d.Status), count(d.Attempts), clock(d.FinalAt), result}
 	})
 }

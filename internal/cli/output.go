@@ -147,8 +147,11 @@ func paint(s string, c colour, on bool) string {
 	return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
 }
 
-// facts prints "name  value" lines without empty values.
-func (e *environ) facts(pairs ...string) error {
+// facts prints v as JSON, or for people "name  value" lines without empty values.
+func (e *environ) facts(v any, pairs ...string) error {
+	if e.json() {
+		return e.printJSON(v)
+	}
 	width := 0
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i+1] != "" {

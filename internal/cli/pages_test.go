@@ -15,6 +15,9 @@ import (
 // The pages and the help name commands and flags that exist, and a whole command of a
 // page or of the help has arguments that the command takes.
 func TestPrintedCommandsExist(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each command runs alone")
+	}
 	whole, mentioned := 0, 0
 	for place, text := range printed(t) {
 		for _, line := range strings.Split(text, "\n") {

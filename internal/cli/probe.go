@@ -9,7 +9,7 @@ import (
 )
 
 func (e *environ) clientsProbe() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.command(&cobra.Command{
 		Use:   "probe ID",
 		Short: "Ask a device for a sign of life now",
 		Long: `Ask a device for a sign of life now.
@@ -18,26 +18,20 @@ The gateway sends a heartbeat and waits for the answer, at most 1.5 s. online: t
 device has sent something since. suspect: it has not. offline: it is not connected.
 A device that does not answer within the grace is disconnected.`,
 		Args: cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			p, err := api.Probe(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if e.json() {
-				return e.printJSON(p)
-			}
-			rtt, closed := "", ""
-			if p.RTTMS > 0 {
-				rtt = fmt.Sprintf("%.3g ms", p.RTTMS)
-			}
-			if p.LastClose != nil {
-				closed = fmt.Sprintf("%s, by %s", p.LastClose.Reason, p.LastClose.By)
-			}
-			return e.facts("id", p.ID, "status", probePresence(p), "rtt", rtt, "last seen", clock(p.LastSeenAt), "last close", closed)
-		}),
-	}
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		p, err := api.Probe(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		rtt, closed := "", ""
+		if p.RTTMS > 0 {
+			rtt = fmt.Sprintf("%.3g ms", p.RTTMS)
+		}
+		if p.LastClose != nil {
+			closed = fmt.Sprintf("%s, by %s", p.LastClose.Reason, p.LastClose.By)
+		}
+		return e.facts(p, "id", p.ID, "status", probePresence(p), "rtt", rtt, "last seen", clock(p.LastSeenAt), "last close", closed)
+	})
 }
 
 // probePresence is the presence with the reason why it may not be the last word.

@@ -208,10 +208,7 @@ func (e *environ) runPush(cmd *cobra.Command, f pushFlags, p client.Push) error 
 	} else {
 		m, err = api.PushTo(cmd.Context(), f.to, p)
 	}
-	if err != nil {
-		return err
-	}
-	if err := e.showMessage(m); err != nil {
+	if err := e.showMessage(m, err); err != nil {
 		return err
 	}
 	if (p.Wait > 0 || p.Mode == client.Online) && !allAcked(m) {

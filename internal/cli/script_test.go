@@ -47,8 +47,16 @@ type (
 )
 
 func TestScripts(t *testing.T) {
+	dir, files := "testdata", []string(nil)
+	if testing.Short() { // commands that do several things at once; the race detector sees nothing in the others
+		dir = ""
+		for _, name := range []string{"connect", "serve", "simulate", "tail", "tailconsumer", "tailexec", "tls"} {
+			files = append(files, filepath.Join("testdata", name+".txtar"))
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 dir,
+		Files:               files,
 		RequireExplicitExec: true,
 		Deadline:            time.Now().Add(5 * time.Minute), // a command that hangs is killed
 		Setup: func(env *testscript.Env) error {

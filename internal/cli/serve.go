@@ -26,7 +26,7 @@ exits with 0. A second interrupt (Ctrl-C) ends the process at once with 130; eve
 message that was answered with 202 is on disk even then.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, _, err := e.load(file, cmd.Flags())
+			cfg, _, err := e.load(file, cmd.Flags(), false)
 			if err != nil {
 				return err
 			}
@@ -43,21 +43,12 @@ func (e *environ) settingFlags(cmd *cobra.Command, file *string) {
 	config.RegisterFlags(cmd.Flags())
 }
 
-// load reads the settings. A wrong setting is a usage error, because starting again
-// does not help.
-func (e *environ) load(file string, flags *pflag.FlagSet) (*config.Config, config.Provenance, error) {
-	cfg, from, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags})
+// load reads the settings, beside for a command that opens no listener. A wrong setting is
+// a usage error, because starting again does not help.
+func (e *environ) load(file string, flags *pflag.FlagSet, beside bool) (*config.Config, config.Provenance, error) {
+	cfg, from, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags, Beside: beside})
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
 	return cfg, from, nil
-}
-
-// loadBeside is load for a command that opens no listener.
-func (e *environ) loadBeside(file string, flags *pflag.FlagSet) (*config.Config, error) {
-	cfg, _, err := config.Load(config.LoadOptions{File: file, Env: e.env, IgnoreEnv: ClientEnv, Flags: flags, Beside: true})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return cfg, nil
 }

@@ -37,23 +37,17 @@ ids begin with sim-, and they have the label simulator with their profile:
 func (e *environ) simulateStart() *cobra.Command {
 	var count int
 	var profile string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "start",
 		Short: "Run simulated devices, in place of those that run",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			s, err := api.Simulate(cmd.Context(), count, client.Profile(profile))
-			if err != nil {
-				return err
-			}
-			return e.showSimulator(s)
-		}),
-	}
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		return e.showSimulator(api.Simulate(cmd.Context(), count, client.Profile(profile)))
+	})
 	cmd.Flags().IntVar(&count, "count", 3, "number of devices, 1 to 100")
 	cmd.Flags().StringVar(&profile, "profile", string(client.ProfileMixed), strings.Join(profiles, ", "))
 	cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) simulateStop() *cobra.Command {
@@ -73,43 +67,27 @@ func (e *environ) simulateStop() *cobra.Command {
 }
 
 func (e *environ) simulateStatus() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.command(&cobra.Command{
 		Use:   "status",
 		Short: "List the simulated devices",
 		Args:  cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			s, err := api.Simulator(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return e.showSimulator(s)
-		}),
-	}
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		return e.showSimulator(api.Simulator(cmd.Context()))
+	})
 }
 
-func (e *environ) showSimulator(s *client.Simulator) error {
+func (e *environ) showSimulator(s *client.Simulator, err error) error {
+	if err != nil {
+		return err
+	}
 	if e.json() {
 		return e.printJSON(s)
 	}
-	t := e.table("ID", "PROFILE", "STATUS", "PROBLEM")
-	return show(e, t, each(s.Devices), func(d client.SimulatedDevice) []string {
+	return showList(e, e.table("ID", "PROFILE", "STATUS", "PROBLEM"), s.Devices, nil, func(d client.SimulatedDevice) []string {
 		status := "offline"
 		if d.Connected {
 			status = "online"
 		}
 		return []string{d.ID, string(d.Profile), status, d.Problem}
 	})
-}
-
-// each yields the items of a list that has been read.
-func each[T any](items []T) func(yield func(T, error) bool) {
-	return func(yield func(T, error) bool) {
-		for _, item := range items {
-			if !yield(item, nil) {
-				return
-			}
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -11,28 +12,21 @@ import (
 )
 
 func (e *environ) statsCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.command(&cobra.Command{
 		Use:   "stats",
 		Short: "Show what the gateway does now: rates, latencies, queue and disk",
 		Long: `Show the totals of a gateway and the last minute. The API key needs the scope
 metrics:read; a key that is limited to a prefix gets the numbers of its own clients.`,
 		Args: cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			s, err := api.Stats(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if e.json() {
-				return e.printJSON(s)
-			}
-			return e.showVitals(s)
-		}),
-	}
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		return e.showVitals(api.Stats(cmd.Context()))
+	})
 }
 
-func (e *environ) showVitals(s *client.Stats) error {
+func (e *environ) showVitals(s *client.Stats, err error) error {
+	if err != nil {
+		return err
+	}
 	rate := func(n float64) string { return fmt.Sprintf("%.1f/s", n) }
 	latency, queued, disk, oldest := "", "", "", ""
 	if a := s.AckLatency; a != nil {
@@ -47,7 +41,7 @@ func (e *environ) showVitals(s *client.Stats) error {
 	if d := s.Disk; d != nil {
 		disk = fmt.Sprintf("%s by the store; %s free, %.0f %% taken", bytesize(uint64(d.Used)), bytesize(uint64(d.Free)), 100*d.Share)
 	}
-	return e.facts("started", clock(s.StartedAt)+", "+ago(s.StartedAt, s.Now), "online", fmt.Sprint(s.Online),
+	return e.facts(s, "started", clock(s.StartedAt)+", "+ago(s.StartedAt, s.Now), "online", fmt.Sprint(s.Online),
 		"pushes", rate(s.Rates.Pushes), "acks", rate(s.Rates.Acks), "uplinks", rate(s.Rates.Uplinks), "connects", rate(s.Rates.Connects),
 		"ack latency", latency, "queued", queued, "oldest queued", oldest, "disk", disk)
 }
@@ -55,7 +49,7 @@ func (e *environ) showVitals(s *client.Stats) error {
 func (e *environ) auditCommand() *cobra.Command {
 	var q client.AuditQuery
 	since := ""
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "audit",
 		Short: "Show who changed what through the API, newest first",
 		Long: `Show the last entries of the gateway's audit log, at most 10,000. The API key needs the
@@ -64,40 +58,32 @@ scope admin.
   longwire audit --target truck-17
   longwire audit --who backend --since 1h`,
 		Args: cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
-			if q.Since, err = sinceTime(since, time.Now()); err != nil {
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) (err error) {
+		if q.Since, err = sinceTime(since, time.Now()); err != nil {
+			return err
+		}
+		t := e.table("TIME", "WHO", "WHAT", "TARGET", "RESULT", "FROM")
+		for a, err := range api.Audit(cmd.Context(), q) {
+			if err != nil {
 				return err
 			}
-			t := e.table("TIME", "WHO", "WHAT", "TARGET", "RESULT", "FROM")
-			for a, err := range api.Audit(cmd.Context(), q) {
-				if err != nil {
-					return err
-				}
-				if e.json() {
-					if err := e.printJSON(a); err != nil {
-						return err
-					}
-					continue
-				}
-				who := a.Name
-				if who == "" {
-					who = a.Who
-				}
-				t.row(clock(a.At), who, a.What, a.Target, a.Result, a.From)
+			if !e.json() {
+				t.row(clock(a.At), cmp.Or(a.Name, a.Who), a.What, a.Target, a.Result, a.From)
+			} else if err := e.printJSON(a); err != nil {
+				return err
 			}
-			if e.json() {
-				return nil
-			}
-			return t.flush()
-		}),
-	}
+		}
+		if e.json() {
+			return nil
+		}
+		return t.flush()
+	})
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "", "made at this time or later, or so long ago at most, such as 1h")
 	f.StringVar(&q.Who, "who", "", "id or name of the API key")
 	f.StringVar(&q.Target, "target", "", "what was changed, such as the id of a client")
 	f.IntVar(&q.Limit, "limit", 100, "how many entries, 0 for all")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 // sinceTime reads a time, or a duration that counts back from now; "" is the zero time.

@@ -29,19 +29,7 @@ each of these commands works on it.`,
 	return cmd
 }
 
-// dataDirFlags adds --config and --data-dir; dir returns the directory.
-func (e *environ) dataDirFlags(cmd *cobra.Command) (dir func() (string, error)) {
-	settings := e.dataFlags(cmd)
-	return func() (string, error) {
-		cfg, err := settings()
-		if err != nil {
-			return "", err
-		}
-		return cfg.Data.Dir, nil
-	}
-}
-
-// dataFlags is dataDirFlags for a command that needs other settings, too.
+// dataFlags adds --config and --data-dir; settings returns the settings.
 func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config, error)) {
 	file := ""
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML), also LONGWIRE_CONFIG")
@@ -49,12 +37,27 @@ func (e *environ) dataFlags(cmd *cobra.Command) (settings func() (*config.Config
 	config.RegisterFlags(all)
 	cmd.Flags().AddFlag(all.Lookup("data-dir"))
 	return func() (*config.Config, error) {
-		return e.loadBeside(file, cmd.Flags())
+		cfg, _, err := e.load(file, cmd.Flags(), true)
+		return cfg, err
 	}
 }
 
+// withData sets the RunE of a command with output that calls do with the settings.
+func (e *environ) withData(cmd *cobra.Command, do func(cmd *cobra.Command, args []string, cfg *config.Config) error) *cobra.Command {
+	settings := e.dataFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := settings()
+		if err != nil {
+			return err
+		}
+		return do(cmd, args, cfg)
+	}
+	e.outputFlag(cmd)
+	return cmd
+}
+
 func (e *environ) storeVerify() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.withData(&cobra.Command{
 		Use:   "verify",
 		Short: "Check every checksum and invariant of the store without changing it",
 		Long: `Read the whole store: each file to its end, each block and each row with its
@@ -64,17 +67,9 @@ state per delivery. The command changes nothing. Exits with 1 if anything is wro
 Stop the gateway first. To check the store of a running gateway, make a backup,
 which is verified.`,
 		Args: cobra.NoArgs,
-	}
-	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := dir()
-		if err != nil {
-			return err
-		}
-		return e.verify(cmd.Context(), d)
-	}
-	e.outputFlag(cmd)
-	return cmd
+	}, func(cmd *cobra.Command, _ []string, cfg *config.Config) error {
+		return e.verify(cmd.Context(), cfg.Data.Dir)
+	})
 }
 
 // verify checks a directory and shows the report. It returns errSilent if the store
@@ -121,17 +116,12 @@ func stopped(err error) error {
 }
 
 func (e *environ) storeStats() *cobra.Command {
-	cmd := &cobra.Command{
+	return e.withData(&cobra.Command{
 		Use:   "stats",
 		Short: "Show the contents of the store, also of a running gateway",
 		Args:  cobra.NoArgs,
-	}
-	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := dir()
-		if err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, _ []string, cfg *config.Config) error {
+		d := cfg.Data.Dir
 		var s storeStats
 		if err := askHolder(cmd.Context(), d, "GET", "/stats", nil, &s); errors.Is(err, errNoHolder) {
 			return e.storedStats(d)
@@ -140,9 +130,7 @@ func (e *environ) storeStats() *cobra.Command {
 		}
 		s.Dir, s.Running = d, true
 		return e.showStats(s)
-	}
-	e.outputFlag(cmd)
-	return cmd
+	})
 }
 
 func (e *environ) storedStats(dir string) error {
@@ -171,12 +159,7 @@ gateway it reads the store and changes nothing in it, also if the disk is full o
 store is of an older version.`,
 		Args: cobra.ExactArgs(1),
 	}
-	settings := e.dataFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := settings()
-		if err != nil {
-			return err
-		}
+	e.withData(cmd, func(cmd *cobra.Command, args []string, cfg *config.Config) error {
 		dest, err := filepath.Abs(args[0])
 		if err != nil {
 			return err
@@ -188,9 +171,8 @@ store is of an older version.`,
 			return e.verify(cmd.Context(), dest)
 		}
 		return e.showPlace(dest)
-	}
+	})
 	cmd.Flags().BoolVar(&check, "verify", true, "verify the copy")
-	e.outputFlag(cmd)
 	return cmd
 }
 
@@ -231,22 +213,16 @@ may have been revoked since the backup.
 An interrupted restore leaves no store, or a complete one: run it again.`,
 		Args: cobra.ExactArgs(1),
 	}
-	settings := e.dataFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := settings()
-		if err != nil {
-			return err
-		}
+	e.withData(cmd, func(cmd *cobra.Command, args []string, cfg *config.Config) error {
 		credentials := func() error { return e.restoreCredentials(cfg, args[0], withKeys) }
-		err = unlessEnded(cmd.Context(), func() error {
+		err := unlessEnded(cmd.Context(), func() error {
 			return engine.Restore(args[0], engine.Options{Dir: cfg.Data.Dir}, credentials)
 		})
 		if err != nil {
 			return err
 		}
 		return e.verify(cmd.Context(), cfg.Data.Dir)
-	}
+	})
 	cmd.Flags().BoolVar(&withKeys, "with-keys", false, "restore API keys and device tokens even if the gateway has some")
-	e.outputFlag(cmd)
 	return cmd
 }

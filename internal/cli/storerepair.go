@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/longwire/longwire/internal/config"
 	"github.com/longwire/longwire/internal/engine"
 )
 
@@ -36,17 +37,11 @@ Finally the command verifies the store. It does not change a sound one. Exits wi
 if the store is not sound at the end.`,
 		Args: cobra.NoArgs,
 	}
-	dir := e.dataDirFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := dir()
-		if err != nil {
-			return err
-		}
-		return e.repair(cmd.Context(), d, r)
-	}
+	e.withData(cmd, func(cmd *cobra.Command, _ []string, cfg *config.Config) error {
+		return e.repair(cmd.Context(), cfg.Data.Dir, r)
+	})
 	cmd.Flags().BoolVar(&r.acceptLoss, "accept-loss", false, "repair without asking")
 	cmd.Flags().BoolVar(&r.rebuildMarker, "rebuild-marker", false, "only create the empty files db/marker.* anew")
-	e.outputFlag(cmd)
 	return cmd
 }
 
@@ -141,13 +136,9 @@ func (e *environ) showLoss(l *engine.Loss) error {
 }
 
 func (e *environ) showMarkers(made []string) error {
-	if e.json() {
-		return e.printJSON(struct {
-			Made []string `json:"made"`
-		}{append([]string{}, made...)})
-	}
+	name, text := "made", strings.Join(made, ", ")
 	if len(made) == 0 {
-		return e.facts("markers", "all exist")
+		name, text = "markers", "all exist"
 	}
-	return e.facts("made", strings.Join(made, ", "))
+	return e.facts(map[string][]string{"made": append([]string{}, made...)}, name, text)
 }

@@ -41,7 +41,7 @@ func (e *environ) showReport(dir string, r *engine.Report) error {
 	if !r.OK() {
 		verdict = "bad"
 	}
-	err := e.facts(
+	err := e.facts(nil,
 		"store", dir,
 		"verified", verdict,
 		"log", string(r.Log),
@@ -81,14 +81,11 @@ type storeStats struct {
 }
 
 func (e *environ) showStats(s storeStats) error {
-	if e.json() {
-		return e.printJSON(s)
-	}
 	holder := "no gateway; read from disk"
 	if s.Running {
 		holder = "a running gateway"
 	}
-	return e.facts(
+	return e.facts(s,
 		"store", s.Dir,
 		"held by", holder,
 		"log", s.Log,
@@ -103,12 +100,7 @@ func (e *environ) showStats(s storeStats) error {
 
 // showPlace shows the place of a backup that was not verified.
 func (e *environ) showPlace(dir string) error {
-	if e.json() {
-		return e.printJSON(struct {
-			Dir string `json:"dir"`
-		}{dir})
-	}
-	return e.facts("store", dir, "verified", "no")
+	return e.facts(map[string]string{"dir": dir}, "store", dir, "verified", "no")
 }
 
 // quarantined lists the files that repairs have moved aside.
@@ -134,15 +126,13 @@ func (e *environ) showQuarantined(dir string, before, after []string) error {
 		}
 	}
 	if e.json() {
-		return e.printJSON(struct {
-			Quarantined []string `json:"quarantined"`
-		}{append([]string{}, added...)})
+		return e.printJSON(map[string][]string{"quarantined": append([]string{}, added...)})
 	}
 	if len(added) == 0 {
-		return e.facts("repaired", "nothing: the store is sound")
+		return e.facts(nil, "repaired", "nothing: the store is sound")
 	}
 	for _, name := range added {
-		if err := e.facts("quarantined", name); err != nil {
+		if err := e.facts(nil, "quarantined", name); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ func (e *environ) tailCommand() *cobra.Command {
 	var q client.EventQuery
 	var pulled consumerTail
 	limit, frames := 0, false
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "tail",
 		Short: "Show events as they happen",
 		Long: `Show events as they happen, until an interrupt: clients that connect and leave,
@@ -36,25 +36,24 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
   longwire tail --client truck-17 --frames
   longwire tail --consumer orders --create --types message.received --exec ./handle.sh`,
 		Args: cobra.NoArgs,
-		RunE: e.withAPI(func(cmd *cobra.Command, _ []string, api *client.Client) error {
-			if err := pulled.check(cmd, q); err != nil {
-				return err
+	}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+		if err := pulled.check(cmd, q); err != nil {
+			return err
+		}
+		if pulled.name != "" {
+			return e.tailConsumer(cmd.Context(), api, &pulled, limit)
+		}
+		q.Reconnecting = func(err error, pause time.Duration) {
+			fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
+		}
+		if frames {
+			if q.Client == "" || q.After != "" || q.Types != nil {
+				return errors.New("--frames takes --client, and neither --types nor --after")
 			}
-			if pulled.name != "" {
-				return e.tailConsumer(cmd.Context(), api, &pulled, limit)
-			}
-			q.Reconnecting = func(err error, pause time.Duration) {
-				fmt.Fprintf(e.err, "longwire: stream lost (%s), again in %s\n", oneLine(e.explain(err)), pause.Round(10*time.Millisecond))
-			}
-			if frames {
-				if q.Client == "" || q.After != "" || q.Types != nil {
-					return errors.New("--frames takes --client, and neither --types nor --after")
-				}
-				return e.followTimeline(cmd.Context(), api, q.Client, client.TimelineQuery{}, limit)
-			}
-			return e.tail(cmd.Context(), api, q, limit)
-		}),
-	}
+			return e.followTimeline(cmd.Context(), api, q.Client, client.TimelineQuery{}, limit)
+		}
+		return e.tail(cmd.Context(), api, q, limit)
+	})
 	f := cmd.Flags()
 	f.StringSliceVar(&q.Types, "types", nil, "only these types, divided by commas; client.* and message.* work too")
 	f.StringVar(&q.Client, "client", "", "only of this client")
@@ -62,8 +61,7 @@ by LONGWIRE_EVENT_ID. A second command with the same consumer is a stand-by.`,
 	f.BoolVar(&frames, "frames", false, "with --client: its frames and deliveries instead of events; longwire clients trace adds their bytes")
 	f.IntVar(&limit, "limit", 0, "end after so many events, 0 for never")
 	pulled.flags(cmd)
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) tail(ctx context.Context, api *client.Client, q client.EventQuery, limit int) error {

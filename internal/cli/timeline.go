@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ func (e *environ) clientsTimeline() *cobra.Command {
 	var q client.TimelineQuery
 	var follow bool
 	var since, until time.Duration
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "timeline ID",
 		Short: "Show the last events of a client",
 		Long: `Show the last events of a client: connections, refusals, frames with their sizes,
@@ -27,32 +28,31 @@ frames. What is no longer in memory comes from the event log, without frames.`,
 		Example: `  longwire clients timeline truck-17
   longwire clients timeline truck-17 --message msg_0193f2a0-7c1e-7d3a-9b1f-2f6d1c0a9e11`,
 		Args: cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			if follow {
-				return e.followTimeline(cmd.Context(), api, args[0], q, 0)
-			}
-			now := time.Now()
-			if since > 0 {
-				q.Since = now.Add(-since)
-			}
-			if until > 0 {
-				q.Until = now.Add(-until)
-			}
-			t, err := api.Timeline(cmd.Context(), args[0], q)
-			if err != nil {
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		if follow {
+			return e.followTimeline(cmd.Context(), api, args[0], q, 0)
+		}
+		now := time.Now()
+		if since > 0 {
+			q.Since = now.Add(-since)
+		}
+		if until > 0 {
+			q.Until = now.Add(-until)
+		}
+		t, err := api.Timeline(cmd.Context(), args[0], q)
+		if err != nil {
+			return err
+		}
+		for i := range t.Items {
+			if err := e.showEntry(&t.Items[i]); err != nil {
 				return err
 			}
-			for i := range t.Items {
-				if err := e.showEntry(&t.Items[i]); err != nil {
-					return err
-				}
-			}
-			if t.Before != "" {
-				fmt.Fprintf(e.err, "longwire: older entries: --before %s\n", t.Before)
-			}
-			return nil
-		}),
-	}
+		}
+		if t.Before != "" {
+			fmt.Fprintf(e.err, "longwire: older entries: --before %s\n", t.Before)
+		}
+		return nil
+	})
 	f := cmd.Flags()
 	f.StringVar(&q.Message, "message", "", "only the deliveries of this message")
 	f.StringVar(&q.Before, "before", "", "only entries before this id")
@@ -60,14 +60,13 @@ frames. What is no longer in memory comes from the event log, without frames.`,
 	f.DurationVar(&since, "since", 0, "only entries from so long ago on, such as 12h")
 	f.DurationVar(&until, "until", 0, "only entries from longer ago")
 	f.BoolVar(&follow, "follow", false, "show further events as they happen")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) clientsTrace() *cobra.Command {
 	var d time.Duration
 	var off bool
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "trace [ID]",
 		Short: "Record every frame of a client for a time, or list the traces that are on",
 		Long: `Record every frame of a client with its bytes, for at most an hour. The timeline shows
@@ -77,52 +76,36 @@ itself. Without an ID the command lists the traces that are on, and who has them
   longwire clients trace truck-17 --off
   longwire clients trace`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			ctx := cmd.Context()
-			switch {
-			case len(args) == 0 && (off || cmd.Flags().Changed("for")):
-				return errors.New("name the client")
-			case len(args) == 0:
-				return e.showTraces(ctx, api)
-			case off:
-				return api.EndTrace(ctx, args[0])
-			}
-			t, err := api.StartTrace(ctx, args[0], d)
-			if err != nil {
-				return err
-			}
-			if e.json() {
-				return e.printJSON(t)
-			}
-			_, err = fmt.Fprintf(e.out, "%s is traced until %s\n", printable(t.Client), clock(t.EndsAt))
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		ctx := cmd.Context()
+		switch {
+		case len(args) == 0 && (off || cmd.Flags().Changed("for")):
+			return errors.New("name the client")
+		case len(args) == 0:
+			return e.showTraces(ctx, api)
+		case off:
+			return api.EndTrace(ctx, args[0])
+		}
+		t, err := api.StartTrace(ctx, args[0], d)
+		if err != nil {
 			return err
-		}),
-	}
+		}
+		if e.json() {
+			return e.printJSON(t)
+		}
+		_, err = fmt.Fprintf(e.out, "%s is traced until %s\n", printable(t.Client), clock(t.EndsAt))
+		return err
+	})
 	f := cmd.Flags()
 	f.DurationVar(&d, "for", 10*time.Minute, "how long, 1s to 1h")
 	f.BoolVar(&off, "off", false, "end the trace and drop the recorded bytes")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) showTraces(ctx context.Context, api *client.Client) error {
 	all, err := api.Traces(ctx)
-	if err != nil {
-		return err
-	}
-	t := e.table("CLIENT", "BY", "UNTIL", "FRAMES", "BYTES")
-	return show(e, t, func(yield func(client.Trace, error) bool) {
-		for _, tr := range all {
-			if !yield(tr, nil) {
-				return
-			}
-		}
-	}, func(t client.Trace) []string {
-		by := t.Name
-		if by == "" {
-			by = t.Key
-		}
-		return []string{t.Client, by, clock(t.EndsAt), count(t.Frames), strconv.Itoa(t.Bytes)}
+	return showList(e, e.table("CLIENT", "BY", "UNTIL", "FRAMES", "BYTES"), all, err, func(t client.Trace) []string {
+		return []string{t.Client, cmp.Or(t.Name, t.Key), clock(t.EndsAt), count(t.Frames), strconv.Itoa(t.Bytes)}
 	})
 }
 

@@ -25,14 +25,11 @@ func (e *environ) versionCommand() *cobra.Command {
 				}
 				v = version.Info{Version: r.Version, Commit: r.Commit, Date: r.Date, Go: r.Go, OS: r.OS, Arch: r.Arch}
 			}
-			if e.json() {
-				return e.printJSON(v)
-			}
 			platform := ""
 			if v.OS != "" {
 				platform = v.OS + "/" + v.Arch
 			}
-			return e.facts("longwire", v.Version, "commit", v.Commit, "date", v.Date, "go", v.Go, "platform", platform)
+			return e.facts(v, "longwire", v.Version, "commit", v.Commit, "date", v.Date, "go", v.Go, "platform", platform)
 		},
 	}
 	cmd.Flags().BoolVar(&remote, "remote", false, "ask the gateway")

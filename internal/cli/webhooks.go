@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -35,28 +35,23 @@ in order.
 func (e *environ) webhooksCreate() *cobra.Command {
 	var s client.WebhookSpec
 	var labels, headers []string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "create URL",
 		Short: "Create a webhook and print its secret, only this once",
 		Args:  cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) (err error) {
-			s.URL = args[0]
-			if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
-				return err
-			}
-			if s.Labels, err = parsePairs("label", labels); err != nil {
-				return err
-			}
-			if s.Headers, err = parsePairs("header", headers); err != nil {
-				return err
-			}
-			w, err := api.CreateWebhook(cmd.Context(), s)
-			if err != nil {
-				return err
-			}
-			return e.showWebhook(w)
-		}),
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) (err error) {
+		s.URL = args[0]
+		if err := limitsSomething(cmd, "client", "prefix", "group"); err != nil {
+			return err
+		}
+		if s.Labels, err = parsePairs("label", labels); err != nil {
+			return err
+		}
+		if s.Headers, err = parsePairs("header", headers); err != nil {
+			return err
+		}
+		return e.showWebhook(api.CreateWebhook(cmd.Context(), s))
+	})
 	f := cmd.Flags()
 	f.StringVar(&s.Name, "name", "", "a name for people")
 	f.StringSliceVar(&s.Types, "types", nil, "types of events, such as message.acked or client.*; none for all")
@@ -71,17 +66,13 @@ func (e *environ) webhooksCreate() *cobra.Command {
 	f.StringVar(&s.RetryFor, "retry-for", "", "how long an event is tried before it becomes a dead letter, such as 72h")
 	f.StringVar(&s.Settle, "settle", "", "a client that is back so soon is not told to have gone, such as 30s")
 	f.BoolVar(&s.Reply, "reply", false, "push the endpoint's answer to message.received to the device")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
 func (e *environ) webhooksList() *cobra.Command {
-	return e.webhookCommand("ls", "List webhooks", cobra.NoArgs, func(cmd *cobra.Command, _ []string, api *client.Client) error {
+	return e.command(&cobra.Command{Use: "ls", Short: "List webhooks", Args: cobra.NoArgs}, func(cmd *cobra.Command, _ []string, api *client.Client) error {
 		all, err := api.Webhooks(cmd.Context())
-		if err != nil {
-			return err
-		}
-		return show(e, e.table("ID", "STATE", "LAG", "PARKED", "LAST SUCCESS", "URL"), sequence(all), func(w client.Webhook) []string {
+		return showList(e, e.table("ID", "STATE", "LAG", "PARKED", "LAST SUCCESS", "URL"), all, err, func(w client.Webhook) []string {
 			return []string{w.ID, webhookState(&w), strconv.FormatUint(w.LagEvents, 10), count(w.ParkedClients), clock(w.LastSuccessAt), w.URL}
 		})
 	})
@@ -95,36 +86,24 @@ func webhookState(w *client.Webhook) string {
 }
 
 func (e *environ) webhooksGet() *cobra.Command {
-	return e.webhookCommand("get ID", "Show a webhook and how far it has come", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
-		w, err := api.Webhook(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return e.showWebhook(w)
+	return e.command(&cobra.Command{Use: "get ID", Short: "Show a webhook and how far it has come", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		return e.showWebhook(api.Webhook(cmd.Context(), args[0]))
 	})
 }
 
 func (e *environ) webhooksState(use, short, state string) *cobra.Command {
-	return e.webhookCommand(use+" ID", short, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
-		w, err := api.UpdateWebhook(cmd.Context(), args[0], map[string]any{"state": state})
-		if err != nil {
-			return err
-		}
-		return e.showWebhook(w)
+	return e.command(&cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		return e.showWebhook(api.UpdateWebhook(cmd.Context(), args[0], map[string]any{"state": state}))
 	})
 }
 
 func (e *environ) webhooksTest() *cobra.Command {
-	return e.webhookCommand("test ID", "Send a signed sample now and show the answer", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
+	return e.command(&cobra.Command{Use: "test ID", Short: "Send a signed sample now and show the answer", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		a, err := api.TestWebhook(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		if e.json() {
-			err = e.printJSON(a)
-		} else {
-			err = e.facts("status", statusOf(a.Status), "duration", fmt.Sprint(a.Millis, " ms"), "answer", clip(a.Answer, 200), "error", a.Error)
-		}
+		err = e.facts(a, "status", statusOf(a.Status), "duration", fmt.Sprint(a.Millis, " ms"), "answer", clip(a.Answer, 200), "error", a.Error)
 		if err == nil && a.Error != "" {
 			err = errSilent // it is shown
 		}
@@ -140,12 +119,9 @@ func statusOf(status int) string {
 }
 
 func (e *environ) webhooksAttempts() *cobra.Command {
-	return e.webhookCommand("attempts ID", "List the last requests, newest first", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
+	return e.command(&cobra.Command{Use: "attempts ID", Short: "List the last requests, newest first", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		all, err := api.WebhookAttempts(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(e, e.table("AT", "TYPE", "CLIENT", "TRY", "STATUS", "MS", "ERROR"), sequence(all), func(a client.WebhookAttempt) []string {
+		return showList(e, e.table("AT", "TYPE", "CLIENT", "TRY", "STATUS", "MS", "ERROR"), all, err, func(a client.WebhookAttempt) []string {
 			return []string{clock(a.At), string(a.Type), a.Client, strconv.Itoa(a.Try), statusOf(a.Status), strconv.FormatInt(a.Millis, 10), a.Error}
 		})
 	})
@@ -153,7 +129,7 @@ func (e *environ) webhooksAttempts() *cobra.Command {
 
 func (e *environ) webhooksReplay() *cobra.Command {
 	var r client.ReplayRange
-	cmd := e.webhookCommand("replay ID --since TIME", "Send events of the log again, in the background", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
+	cmd := e.command(&cobra.Command{Use: "replay ID --since TIME", Short: "Send events of the log again, in the background", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		if (r.After == "") == (r.Since == "") {
 			return usagef("want either --since or --after")
 		}
@@ -168,7 +144,7 @@ func (e *environ) webhooksReplay() *cobra.Command {
 
 func (e *environ) webhooksDead() *cobra.Command {
 	redeliver := false
-	cmd := e.webhookCommand("dead ID", "List dead letters, or send them again", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
+	cmd := e.command(&cobra.Command{Use: "dead ID", Short: "List dead letters, or send them again", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		if redeliver {
 			n, failure, err := api.Redeliver(cmd.Context(), args[0])
 			if err != nil {
@@ -185,10 +161,7 @@ func (e *environ) webhooksDead() *cobra.Command {
 			return err
 		}
 		all, err := api.DeadLetters(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(e, e.table("AT", "SEQUENCE", "STATUS", "ERROR"), sequence(all), func(d client.DeadLetter) []string {
+		return showList(e, e.table("AT", "SEQUENCE", "STATUS", "ERROR"), all, err, func(d client.DeadLetter) []string {
 			return []string{clock(d.At), d.Sequence, statusOf(d.Status), d.Error}
 		})
 	})
@@ -197,47 +170,23 @@ func (e *environ) webhooksDead() *cobra.Command {
 }
 
 func (e *environ) webhooksRotate() *cobra.Command {
-	return e.webhookCommand("rotate ID", "Make a new secret and print it; the old one signs too for a day", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
-		w, err := api.RotateWebhook(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return e.showWebhook(w)
+	return e.command(&cobra.Command{Use: "rotate ID", Short: "Make a new secret and print it; the old one signs too for a day", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		return e.showWebhook(api.RotateWebhook(cmd.Context(), args[0]))
 	})
 }
 
 func (e *environ) webhooksRemove() *cobra.Command {
-	return e.webhookCommand("rm ID", "Delete a webhook with its dead letters", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string, api *client.Client) error {
+	return e.command(&cobra.Command{Use: "rm ID", Short: "Delete a webhook with its dead letters", Args: cobra.ExactArgs(1)}, func(cmd *cobra.Command, args []string, api *client.Client) error {
 		return api.DeleteWebhook(cmd.Context(), args[0])
 	})
 }
 
-func (e *environ) webhookCommand(use, short string, args cobra.PositionalArgs, run func(*cobra.Command, []string, *client.Client) error) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: args, RunE: e.withAPI(run)}
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
-}
-
-func (e *environ) showWebhook(w *client.Webhook) error {
-	if e.json() {
-		return e.printJSON(w)
+func (e *environ) showWebhook(w *client.Webhook, err error) error {
+	if err != nil {
+		return err
 	}
-	types := strings.Join(w.Types, ", ")
-	if types == "" {
-		types = "all"
-	}
-	return e.facts("id", w.ID, "name", w.Name, "url", w.URL, "types", types, "client", w.Client, "prefix", w.Prefix, "group", w.Group,
+	types := cmp.Or(strings.Join(w.Types, ", "), "all")
+	return e.facts(w, "id", w.ID, "name", w.Name, "url", w.URL, "types", types, "client", w.Client, "prefix", w.Prefix, "group", w.Group,
 		"labels", pairs(w.Labels), "state", webhookState(w), "reason", w.Reason, "cursor", w.Cursor, "lag", strconv.FormatUint(w.LagEvents, 10),
 		"parked clients", count(w.ParkedClients), "last success", clock(w.LastSuccessAt), "last error", w.LastError, "secret", w.Secret)
-}
-
-// sequence returns a list as show takes it.
-func sequence[T any](list []T) func(func(T, error) bool) {
-	return func(yield func(T, error) bool) {
-		for item := range slices.Values(list) {
-			if !yield(item, nil) {
-				return
-			}
-		}
-	}
 }

@@ -12,7 +12,7 @@ import (
 
 func (e *environ) whyCommand() *cobra.Command {
 	var recipient string
-	cmd := &cobra.Command{
+	cmd := e.command(&cobra.Command{
 		Use:   "why MESSAGE|CLIENT",
 		Short: "Say why a message has not arrived, or why a client is not there",
 		Long: `Says in one sentence why a message has not arrived, or why a client is not there,
@@ -24,34 +24,24 @@ and shows the facts that the answer rests on.
 
 An argument that begins with msg_ is a message.`,
 		Args: cobra.ExactArgs(1),
-		RunE: e.withAPI(func(cmd *cobra.Command, args []string, api *client.Client) error {
-			if strings.HasPrefix(args[0], "msg_") {
-				w, err := api.WhyMessage(cmd.Context(), args[0], recipient)
-				if err != nil {
-					return err
-				}
-				return e.showMessageWhy(w)
-			}
-			if recipient != "" {
-				return usagef("--client goes with a message: %q does not begin with msg_", args[0])
-			}
-			w, err := api.WhyClient(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return e.showClientWhy(w)
-		}),
-	}
+	}, func(cmd *cobra.Command, args []string, api *client.Client) error {
+		if strings.HasPrefix(args[0], "msg_") {
+			return e.showMessageWhy(api.WhyMessage(cmd.Context(), args[0], recipient))
+		}
+		if recipient != "" {
+			return usagef("--client goes with a message: %q does not begin with msg_", args[0])
+		}
+		return e.showClientWhy(api.WhyClient(cmd.Context(), args[0]))
+	})
 	cmd.Flags().StringVar(&recipient, "client", "", "the recipient, of a message to many")
-	e.outputFlag(cmd)
-	return e.apiFlags(cmd)
+	return cmd
 }
 
-func (e *environ) showMessageWhy(w *client.MessageWhy) error {
-	if e.json() {
-		return e.printJSON(w)
+func (e *environ) showMessageWhy(w *client.MessageWhy, err error) error {
+	if err == nil && !e.json() {
+		_, err = fmt.Fprintln(e.out, printable(w.Sentence))
 	}
-	if _, err := fmt.Fprintln(e.out, printable(w.Sentence)); err != nil {
+	if err != nil {
 		return err
 	}
 	f := &w.Facts
@@ -65,7 +55,7 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 	if f.Attempts > 0 {
 		attempts = count(f.Attempts)
 	}
-	return e.facts(
+	return e.facts(w,
 		"code", string(w.Code),
 		"client", w.Client,
 		"status", string(f.Status),
@@ -87,15 +77,15 @@ func (e *environ) showMessageWhy(w *client.MessageWhy) error {
 	)
 }
 
-func (e *environ) showClientWhy(w *client.ClientWhy) error {
-	if e.json() {
-		return e.printJSON(w)
+func (e *environ) showClientWhy(w *client.ClientWhy, err error) error {
+	if err == nil && !e.json() {
+		_, err = fmt.Fprintln(e.out, printable(w.Sentence))
 	}
-	if _, err := fmt.Fprintln(e.out, printable(w.Sentence)); err != nil {
+	if err != nil {
 		return err
 	}
 	f := &w.Facts
-	return e.facts(
+	return e.facts(w,
 		"code", string(w.Code),
 		"online since", clock(f.OnlineSince),
 		"last seen", clock(latest(f.OfflineSince, f.LastSeenAt)),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -114,26 +115,18 @@ func (f *file) entry(e *ast.MappingValueNode, prefix string) {
 		f.value(s, e.Value)
 		return
 	}
-	if prefix == "" && isSection(name.Value) {
+	var names []string // of sections
+	for _, s := range sections() {
+		names = append(names, s.name)
+	}
+	if prefix == "" && slices.Contains(names, name.Value) {
 		if !none {
 			f.mapping(e.Value, key+".")
 		}
 		return
 	}
-	known := f.names(func(s setting) string { return s.key })
-	for _, s := range sections() {
-		known = append(known, s.name)
-	}
+	known := append(f.names(func(s setting) string { return s.key }), names...)
 	f.at(name, "", fmt.Sprintf("unknown setting %s%s", key, DidYouMean(key, known)))
-}
-
-func isSection(name string) bool {
-	for _, s := range sections() {
-		if s.name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // value reads a scalar, or a list if the setting has several values.

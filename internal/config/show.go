@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -35,11 +36,7 @@ func Show(w io.Writer, c *Config, from Provenance) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SETTING\tVALUE\tSOURCE")
 	for _, r := range Rows(c, from) {
-		value := r.Value
-		if value == "" {
-			value = "-"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", r.Key, value, r.Source)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", r.Key, cmp.Or(r.Value, "-"), r.Source)
 	}
 	return t.Flush()
 }

@@ -119,3 +119,12 @@ func tortured(n int) int {
 	}
 	return 100 * n
 }
+
+// alone skips a test that calls the engine from one goroutine when the race detector is
+// on: it sees the engine's own goroutines in others, and makes these ten times as slow.
+func alone(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("one goroutine calls the engine: the race detector sees the same in other tests")
+	}
+}

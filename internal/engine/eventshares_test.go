@@ -34,6 +34,7 @@ func numbers(t *testing.T, e *Engine) (last, gone uint64) {
 // takes it for five hours of the clock, each event of another tenant's device is accepted
 // and stays for the whole retention; the attacker gets a code.
 func TestNobodyWipesTheEventsOfOthers(t *testing.T) {
+	alone(t)
 	const tenant = gateway.PrefixAccount + "a-"
 	uplink := func(e *Engine, id gateway.ClientID) error {
 		_, err := e.AppendUplink(t.Context(), gateway.Uplink{Client: id, Session: "ses_1", At: time.Now(), Payload: []byte("x")})

@@ -137,11 +137,7 @@ func (e *Engine) sweep(now time.Time, all bool) error {
 // drive sends what find finds through the log, waits for it and returns how
 // many events that were.
 func (e *Engine) drive(find func(v *view) ([]record.Event, error)) (int, error) {
-	var events []record.Event
-	err := e.read(func(v *view) (err error) {
-		events, err = find(v)
-		return err
-	})
+	events, err := read(e, find)
 	if err != nil {
 		return 0, err
 	}

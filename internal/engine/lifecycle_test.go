@@ -177,6 +177,7 @@ func (s stored) wantBranched(t *testing.T, disk vfs.FS, before *mark) {
 // A repair that is cut short at any change can be run again, and has the same
 // result as one that is not.
 func TestRepairIsCutShort(t *testing.T) {
+	alone(t)
 	killed := stores(t)["killed"]
 	log := killed.files.largestLog()
 	half := killed.files[log][:len(killed.files[log])/2]
@@ -376,6 +377,7 @@ func TestMissingLogInTheMiddle(t *testing.T) {
 
 // A backup that a program of an older format has made can be restored.
 func TestRestoreOfAnOldBackup(t *testing.T) {
+	alone(t)
 	loadIDs.Lock()
 	loadIDs.n += 10_000 // the old stores have the first ids
 	loadIDs.Unlock()

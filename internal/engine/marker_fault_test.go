@@ -104,6 +104,7 @@ func backUp(t *testing.T, fs *faultFS) error {
 // or removed: the operation fails and names the file. Whether the power is cut then
 // or not, the operation succeeds when it is done again, and the store has everything.
 func TestFaultsOfMarkers(t *testing.T) {
+	alone(t)
 	rows, all, ran := map[string]bool{}, operations(t), 0
 	for name, op := range all {
 		if underRace && name != "restore" { // one goroutine works: the detector has little to see

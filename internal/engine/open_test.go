@@ -214,6 +214,7 @@ func wantRows(t *testing.T, name string) string {
 // A store of an older format has the same rows after its migration: those that the
 // program that wrote it has counted. It may be cut short at any change.
 func TestMigration(t *testing.T) {
+	alone(t)
 	for _, name := range oldStores {
 		t.Run(name, func(t *testing.T) {
 			files, want := oldStore(t, name), wantRows(t, name)
@@ -378,6 +379,7 @@ func chunksOf(name, log string) (all []int) {
 // file or opens with the same rows. A refusal changes nothing, and Verify and
 // Open judge alike.
 func TestDamageMatrix(t *testing.T) {
+	alone(t)
 	for kind, s := range stores(t) {
 		if underRace && kind != "killed" { // one goroutine works: the detector has little to see
 			continue

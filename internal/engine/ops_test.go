@@ -88,6 +88,7 @@ func TestNoRoomForAnOutcome(t *testing.T) {
 }
 
 func TestBitFlipIsFound(t *testing.T) {
+	alone(t)
 	disk, l := filled(t, 400)
 	rng := rand.New(rand.NewPCG(5, 6))
 	found := 0

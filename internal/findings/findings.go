@@ -24,10 +24,8 @@ const (
 	Info     Severity = "info"     // to be known
 )
 
+// severities begin with the worst.
 var severities = []Severity{Critical, Warning, Info}
-
-// Severities returns the severities, the worst first.
-func Severities() []Severity { return slices.Clone(severities) }
 
 // Bounds of the answers.
 const (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/longwire/longwire/device"
@@ -29,14 +30,7 @@ const (
 var Profiles = []Profile{Mixed, Steady, Chatty, Slow, Rejecting, Flaky, Silent}
 
 // Valid reports whether p is a profile.
-func (p Profile) Valid() bool {
-	for _, known := range Profiles {
-		if p == known {
-			return true
-		}
-	}
-	return false
-}
+func (p Profile) Valid() bool { return slices.Contains(Profiles, p) }
 
 // of returns the profile of the i-th device.
 func (p Profile) of(i int) Profile {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -156,13 +157,11 @@ func idOf(p Profile, i int) gateway.ClientID {
 // add starts a device, unless it runs.
 func (s *Simulator) add(ctx context.Context, id gateway.ClientID, p Profile) error {
 	s.mu.Lock()
-	for _, d := range s.devices {
-		if d.id == id {
-			s.mu.Unlock()
-			return nil
-		}
-	}
+	runs := slices.ContainsFunc(s.devices, func(d *simulated) bool { return d.id == id })
 	s.mu.Unlock()
+	if runs {
+		return nil
+	}
 	if err := s.create(ctx, id, p); err != nil {
 		return err
 	}

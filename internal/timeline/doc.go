@@ -11,6 +11,7 @@
 //
 // A line has at most MaxEntries entries. All lines together have Config.Memory; beyond
 // it the longest line that was idle for longest loses its older half, so that a device
-// that floods shortens no other line. A trace keeps every frame of one client with its
-// bytes. Its time and its bytes are bounded.
+// that floods shortens no other line. Lines in use do not grow at each other's cost. A
+// trace keeps every frame of one client with its bytes. Its time and its bytes are
+// bounded.
 package timeline

@@ -16,7 +16,7 @@ const clockSkew = time.Second
 type line struct {
 	client string
 	ring   []entry
-	rings  *rings            // of the shard
+	shard  *shard
 	extras map[uint64]*extra // by the number of the entry; nil while no entry has one
 	first  int               // of ring
 	n      int               // entries in ring
@@ -68,8 +68,7 @@ func (l *line) last() *entry {
 func (l *line) push(e entry, x *extra) {
 	switch {
 	case l.n < len(l.ring):
-	case len(l.ring) < l.most:
-		l.resize(min(max(smallest, 2*len(l.ring)), l.most))
+	case l.grows(e.at):
 	default:
 		l.drop()
 	}
@@ -139,15 +138,25 @@ func (l *line) drop() {
 	l.n--
 }
 
+// grows doubles the ring if there is room for it.
+func (l *line) grows(now int64) bool {
+	n := min(max(smallest, 2*len(l.ring)), l.most)
+	if n <= len(l.ring) || !l.pinned() && !l.shard.roomFor(l, n, now) {
+		return false
+	}
+	l.resize(n)
+	return true
+}
+
 // resize gives the ring room for n entries; the oldest ones go that have none.
 func (l *line) resize(n int) {
 	for l.n > n {
 		l.drop()
 	}
-	ring := l.rings.take(n)
+	ring := l.shard.rings.take(n)
 	head := copy(ring, l.ring[l.first:min(l.first+l.n, len(l.ring))])
 	copy(ring[head:l.n], l.ring)
-	l.rings.give(l.ring)
+	l.shard.rings.give(l.ring)
 	l.ring, l.first = ring, 0
 }
 

@@ -13,24 +13,61 @@ const MaxFrameBytes = 64 << 10
 // Frame implements protocol.FrameObserver.
 func (b *Book) Frame(f protocol.Frame) {
 	now := f.At.UnixNano()
-	b.change(f.Client, now, begins(&f), func(l *line) bool {
+	s := b.shard(f.Client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pinned() {
+		switch kept(&f) {
+		case keptNever:
+			return
+		case keptAlways:
+			e, x := entryOf(now, &f)
+			s.keep(note{f.Client, e, x, begins(&f)})
+			return
+		}
+	}
+	s.takeNotes()
+	s.change(f.Client, now, begins(&f), func(l *line) bool {
 		switch {
 		case l.trace != nil:
 			l.push(l.traced(now, &f))
 			return true
-		case !f.Registered:
-			return false // connected or refused says it
-		case f.Type == protocol.FrameHeartbeatAck && !f.Out, f.Type == protocol.FrameHeartbeat && !f.Out:
+		case kept(&f) == keptCounted:
 			if l.heartbeat(now, f.Began.UnixNano()) {
 				l.notify()
 			}
 			return false // the line is not in use
-		case f.Type == protocol.FrameHeartbeat, f.Type == protocol.FrameHeartbeatAck, f.Type == protocol.FrameRegisterAck, f.Type == protocol.FrameBlank:
-			return false
+		case kept(&f) == keptAlways:
+			l.push(entryOf(now, &f))
+			return true
 		}
-		l.push(entryOf(now, &f))
-		return true
+		return false
 	})
+}
+
+// keeping says which frames a line without a trace has.
+type keeping uint8
+
+const (
+	keptNever   keeping = iota
+	keptCounted         // a heartbeat in time
+	keptAlways
+)
+
+func kept(f *protocol.Frame) keeping {
+	if !f.Registered {
+		return keptNever // connected or refused says it
+	}
+	switch f.Type {
+	case protocol.FrameHeartbeat, protocol.FrameHeartbeatAck:
+		if f.Out {
+			return keptNever
+		}
+		return keptCounted
+	case protocol.FrameRegisterAck, protocol.FrameBlank:
+		return keptNever
+	}
+	return keptAlways
 }
 
 // begins reports whether a frame begins a line. Registrations, heartbeats and closes do
@@ -63,30 +100,25 @@ func entryOf(now int64, f *protocol.Frame) (e entry, x *extra) {
 
 // Step implements gateway.StepObserver.
 func (b *Book) Step(st gateway.Step) {
-	now := st.At.UnixNano()
-	b.change(string(st.Client), now, true, func(l *line) bool {
-		e := entry{at: now, kind: Stepped, step: st.Kind, seq: uint64(st.Seq), count: uint32(st.Attempts)}
-		e.message, _ = st.Message.UUID()
-		if st.Ephemeral {
-			e.flags |= flagEphemeral
-		}
-		var x *extra
-		if st.Reason != "" {
-			x = &extra{reason: st.Reason}
-		}
-		l.push(e, x)
-		if st.Kind == gateway.StepQueued {
-			l.queuedFirst(now)
-		}
-		return true
-	})
+	e := entry{at: st.At.UnixNano(), kind: Stepped, step: st.Kind, seq: uint64(st.Seq), count: uint32(st.Attempts)}
+	e.message, _ = st.Message.UUID()
+	if st.Ephemeral {
+		e.flags |= flagEphemeral
+	}
+	var x *extra
+	if st.Reason != "" {
+		x = &extra{reason: st.Reason}
+	}
+	s := b.shard(string(st.Client))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(note{string(st.Client), e, x, true})
 }
 
 // Forgotten implements gateway.StepObserver: the client's line and its trace end.
 func (b *Book) Forgotten(id gateway.ClientID) {
 	b.EndTrace(id)
-	s := b.shard(string(id))
-	s.mu.Lock()
+	s := b.open(string(id))
 	defer s.mu.Unlock()
 	if l := s.lines[string(id)]; l != nil {
 		l.gone = true
@@ -137,8 +169,7 @@ func (b *Book) Refused(began time.Time, h gateway.Hello, reason string) {
 
 // has reports whether a client has a line.
 func (b *Book) has(client string) bool {
-	s := b.shard(client)
-	s.mu.Lock()
+	s := b.open(client)
 	defer s.mu.Unlock()
 	return s.lines[client] != nil
 }

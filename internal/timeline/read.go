@@ -24,8 +24,7 @@ type Page struct {
 
 // Read returns all entries of a client.
 func (b *Book) Read(id gateway.ClientID) (p Page) {
-	s := b.shard(string(id))
-	s.mu.Lock()
+	s := b.open(string(id))
 	defer s.mu.Unlock()
 	l := s.lines[string(id)]
 	p.Since = b.start
@@ -53,8 +52,7 @@ type Reader struct {
 // a reader follows it.
 func (b *Book) Follow(id gateway.ClientID, after uint64) (r *Reader, lost bool) {
 	now := b.now()
-	s := b.shard(string(id))
-	s.mu.Lock()
+	s := b.open(string(id))
 	defer s.mu.Unlock()
 	l := s.lines[string(id)]
 	if l == nil {
@@ -69,8 +67,7 @@ func (b *Book) Follow(id gateway.ClientID, after uint64) (r *Reader, lost bool) 
 
 // Close ends the reader.
 func (r *Reader) Close() {
-	s := r.book.shard(r.line.client)
-	s.mu.Lock()
+	s := r.book.open(r.line.client)
 	defer s.mu.Unlock()
 	l := r.line
 	if l.watchers--; l.watchers > 0 || l.gone {
@@ -103,8 +100,7 @@ func (r *Reader) Next(ctx context.Context, buf []Entry) ([]Entry, error) {
 // take appends the entries that there are, or returns a channel that is closed with
 // the next one.
 func (r *Reader) take(buf []Entry) ([]Entry, <-chan struct{}, error) {
-	s := r.book.shard(r.line.client)
-	s.mu.Lock()
+	s := r.book.open(r.line.client)
 	defer s.mu.Unlock()
 	l := r.line
 	switch {

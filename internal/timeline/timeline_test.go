@@ -172,6 +172,96 @@ func TestAFloodShortensNoOtherLine(t *testing.T) {
 	}
 }
 
+// Three lines fill memory for two and a half. While all are in use none grows at the cost
+// of another, also when their clients come in the order in which they would be shortened.
+// One that is idle gives way.
+func TestLinesInUseDoNotTakeTurns(t *testing.T) {
+	const room = (lineSize + MaxEntries*entrySize) * 5 / 2
+	b := newBook(t, Config{Memory: shards * room})
+	clients := []string{"a"}
+	for i := 0; len(clients) < 3; i++ {
+		if id := fmt.Sprint("client-", i); b.shard(id) == b.shard("a") {
+			clients = append(clients, id)
+		}
+	}
+	at := began
+	send := func(client string) (entries int) {
+		at = at.Add(time.Second)
+		f := frame(client, protocol.FrameData, 0)
+		f.At = at
+		b.Frame(f)
+		return len(b.Read(gateway.ClientID(client)).Entries)
+	}
+	for range 2 * MaxEntries {
+		for _, id := range clients {
+			send(id)
+		}
+	}
+	short := ""
+	for range MaxEntries {
+		for _, id := range clients {
+			before := len(b.Read(gateway.ClientID(id)).Entries)
+			after := send(id)
+			if after != before {
+				t.Fatalf("%s has %d entries behind one more, and had %d", id, after, before)
+			}
+			if after < MaxEntries {
+				short = id
+			}
+		}
+	}
+	at = at.Add(time.Hour)
+	for range MaxEntries {
+		send(short)
+	}
+	if n := send(short); n != MaxEntries {
+		t.Errorf("a line in use has %d entries while others are idle, want %d", n, MaxEntries)
+	}
+	if st := b.Stats(); st.Bytes > room {
+		t.Errorf("%+v, want at most %d bytes", st, room)
+	}
+}
+
+// Entries come in lots into their lines. Whoever reads has all that came before, in its
+// order, and a trace begins with its start.
+func TestEntriesAreInTheirLinesBeforeAnyoneReads(t *testing.T) {
+	b := newBook(t, Config{})
+	data := func(i int) { b.Frame(frame("a", protocol.FrameData, i)) }
+	data(1)
+	if _, err := b.StartTrace(Trace{Client: "a", For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	data(2)
+	b.EndTrace("a")
+	data(3)
+	r, _ := b.Follow("a", 0)
+	defer r.Close()
+	data(4)
+	got, err := r.Next(t.Context(), nil)
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d entries, %v, want 4", len(got), err)
+	}
+	for i, e := range got {
+		if want := frame("a", protocol.FrameData, i+1).At; !e.At.Equal(want) {
+			t.Errorf("entry %d is of %v, want %v", i, e.At, want)
+		}
+	}
+	if p := b.Read("a"); p.Entries[0].Bytes != nil {
+		t.Errorf("a frame before its trace has %q", p.Entries[0].Bytes)
+	}
+	for i := range 3 * maxNotes {
+		b.Frame(frame("b", protocol.FrameData, i))
+	}
+	s := b.shard("b")
+	if n := len(s.notes); n >= maxNotes {
+		t.Errorf("%d entries wait, want fewer than %d", n, maxNotes)
+	}
+	b.Forgotten("b")
+	if n := len(b.Read("b").Entries); n != 0 {
+		t.Errorf("a forgotten client has %d entries", n)
+	}
+}
+
 // Whatever the clients do, the bytes that the book counts are those that it takes.
 func TestTheBoundOfAllLinesIsOfMemory(t *testing.T) {
 	const room = 8 << 20

@@ -53,8 +53,7 @@ func (b *Book) StartTrace(t Trace) (Trace, error) {
 	t.For = min(t.For, MaxTraceTime)
 	t.StartedAt, t.EndsAt = now, now.Add(t.For)
 	next := &trace{Trace: t}
-	s := b.shard(string(t.Client))
-	s.mu.Lock()
+	s := b.open(string(t.Client))
 	if old != nil {
 		old.timer.Stop()
 		next.StartedAt, next.Frames, next.Bytes = old.StartedAt, old.Frames, old.Bytes
@@ -107,8 +106,7 @@ func (b *Book) EndTrace(id gateway.ClientID) bool {
 
 // untrace ends the tracing of a line.
 func (b *Book) untrace(id gateway.ClientID, forget bool) {
-	s := b.shard(string(id))
-	s.mu.Lock()
+	s := b.open(string(id))
 	defer s.mu.Unlock()
 	l := s.lines[string(id)]
 	if l == nil {

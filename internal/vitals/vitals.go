@@ -68,9 +68,6 @@ const (
 	ClockStep Code = "clock_step" // the wall clock was set by By
 )
 
-// Codes returns the codes of marks.
-func Codes() []Code { return []Code{Start, Begin, Gap, ClockStep} }
-
 // Mark says that the history is not continuous at a time.
 type Mark struct {
 	At   time.Time // as the wall clock was then; after the step

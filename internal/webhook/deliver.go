@@ -73,6 +73,16 @@ func (a *attempts) list() []Attempt {
 	return out
 }
 
+// lastError returns the error of the newest failure that matches; "" for none.
+func (a *attempts) lastError(match func(t *Attempt) bool) string {
+	for _, t := range a.list() {
+		if t.Error != "" && match(&t) {
+			return t.Error
+		}
+	}
+	return ""
+}
+
 // answer is the outcome of a request.
 type answer struct {
 	Attempt

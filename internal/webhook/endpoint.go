@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"container/list"
 	"context"
 	"net/http"
 	"time"
@@ -20,6 +21,12 @@ const (
 
 const scanEvents = 256 // read at once
 
+// item is an event that waits for its request.
+type item struct {
+	event gateway.Event
+	place *list.Element // in the order; nil = it is not there
+}
+
 // endpoint delivers to one webhook. All fields are guarded by Manager.mu.
 type endpoint struct {
 	m      *Manager
@@ -32,7 +39,7 @@ type endpoint struct {
 	run       uint64          // rises with each change of the webhook; requests of an earlier run count no more
 	ctx       context.Context // of the run
 	cancel    context.CancelFunc
-	order     order
+	order     list.List // of the *items taken and not done, by rising numbers
 	lanes     map[string]*lane
 	ready     []*lane
 	inflight  int
@@ -68,14 +75,33 @@ func (e *endpoint) positionLocked() uint64 {
 
 // markLocked returns the position up to which everything is done but for the parked.
 func (e *endpoint) markLocked() uint64 {
-	if e.order.first != nil {
-		return e.order.first.event.Seq - 1
+	if first := e.firstLocked(); first != nil {
+		return first.event.Seq - 1
 	}
 	return e.positionLocked()
 }
 
+// firstLocked returns the first item of the order; nil for none.
+func (e *endpoint) firstLocked() *item {
+	if first := e.order.Front(); first != nil {
+		return first.Value.(*item)
+	}
+	return nil
+}
+
+// leaveLocked takes an item out of the order, also if an earlier one takes long. It reports
+// whether it was there.
+func (e *endpoint) leaveLocked(it *item) bool {
+	if it.place == nil {
+		return false
+	}
+	e.order.Remove(it.place)
+	it.place = nil
+	return true
+}
+
 // waitingLocked returns how many events are in memory.
-func (e *endpoint) waitingLocked() int { return e.order.n + e.reread }
+func (e *endpoint) waitingLocked() int { return e.order.Len() + e.reread }
 
 // wanted returns the events that a filter selects. At an event that
 // cannot be judged it returns the error: the caller reads the event again, because the
@@ -101,7 +127,7 @@ func (e *endpoint) takeLocked(ev *gateway.Event) {
 		return // it is read again, or was
 	}
 	it := &item{event: *ev}
-	e.order.add(it)
+	it.place = e.order.PushBack(it)
 	e.changed = true
 	l := e.laneLocked(key)
 	l.queue = append(l.queue, it)
@@ -110,7 +136,7 @@ func (e *endpoint) takeLocked(ev *gateway.Event) {
 
 // roomLocked wakes the readers if there is room for them.
 func (e *endpoint) roomLocked() {
-	if e.room != nil && e.order.n <= maxTaken/2 {
+	if e.room != nil && e.order.Len() <= maxTaken/2 {
 		close(e.room)
 		e.room = nil
 	}
@@ -248,7 +274,7 @@ func (m *Manager) requestedLocked(w *Webhook, n int) {
 // fullLocked returns nil if the endpoint has room for one read of its catch-up reader,
 // else a channel that is closed later.
 func (e *endpoint) fullLocked() <-chan struct{} {
-	for e.order.n+scanEvents > maxTaken {
+	for e.order.Len()+scanEvents > maxTaken {
 		if e.spillLocked() {
 			continue
 		}

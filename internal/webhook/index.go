@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"cmp"
+
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/apikey"
 	"github.com/longwire/longwire/internal/feed"
@@ -71,12 +73,9 @@ func newIndex(all map[string]*endpoint, lookup *feed.Lookup) *index {
 
 func (s *subjects) add(t *target) {
 	f, limit := &t.e.hook.Filter, &t.e.hook.Limit
-	prefix, group := f.Prefix, f.Group
+	prefix, group := f.Prefix, cmp.Or(f.Group, limit.Group)
 	if len(limit.Prefix) > len(prefix) {
 		prefix = limit.Prefix
-	}
-	if group == "" {
-		group = limit.Group
 	}
 	switch {
 	case f.Client != "":

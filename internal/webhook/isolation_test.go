@@ -413,7 +413,10 @@ func TestTheIndexLeavesFewFiltersToJudge(t *testing.T) {
 			w.Fatal(err)
 		}
 		judged, wanted := 0, 0
-		w.m.currentIndex().each(&events[0], func(t *target) {
+		w.m.mu.Lock()
+		x := w.m.indexLocked()
+		w.m.mu.Unlock()
+		x.each(&events[0], func(t *target) {
 			judged++
 			if ok, err := t.filter.Wants(&events[0]); err != nil {
 				w.Error(err)

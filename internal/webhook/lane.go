@@ -127,7 +127,7 @@ func (e *endpoint) popLocked(l *lane) {
 
 // doneLocked takes an item out of the endpoint's counts, and of the order.
 func (e *endpoint) doneLocked(it *item) {
-	if !e.order.remove(it) {
+	if !e.leaveLocked(it) {
 		e.reread--
 		return
 	}

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -170,10 +171,8 @@ func (m *Manager) dispatch() {
 			continue
 		case err != nil:
 			m.cfg.Logger.Warn("webhooks cannot read the log", "cause", err)
-			select {
-			case <-m.ctx.Done():
+			if sleep(m.ctx, time.Second) != nil {
 				return
-			case <-time.After(time.Second):
 			}
 			sub = nil
 			continue
@@ -188,10 +187,7 @@ func (m *Manager) dispatch() {
 func (m *Manager) followed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.index == nil {
-		m.index = newIndex(m.endpoints, m.cfg.Lookup)
-	}
-	if len(m.index.runs) > 0 {
+	if len(m.indexLocked().runs) > 0 {
 		return true
 	}
 	m.position = m.cfg.Gateway.LastEvent()
@@ -219,7 +215,9 @@ func (m *Manager) skip(position uint64) {
 
 // pass gives events to the endpoints that want them.
 func (m *Manager) pass(events []gateway.Event, position uint64) {
-	x := m.currentIndex()
+	m.mu.Lock()
+	x := m.indexLocked()
+	m.mu.Unlock()
 	type delivery struct {
 		t      *target
 		ev     *gateway.Event
@@ -255,7 +253,7 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 		if e.behind || e.run != d.t.run || d.ev.Seq <= e.at {
 			continue
 		}
-		if !d.judged || e.order.n >= maxTaken && !e.spillLocked() { // it reads the event again
+		if !d.judged || e.order.Len() >= maxTaken && !e.spillLocked() { // it reads the event again
 			e.behind, e.at, e.changed = true, d.ev.Seq-1, true
 			behind = append(behind, e)
 			continue
@@ -274,10 +272,8 @@ func (m *Manager) pass(events []gateway.Event, position uint64) {
 	}
 }
 
-// currentIndex returns the index of the endpoints that follow the dispatcher.
-func (m *Manager) currentIndex() *index {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// indexLocked returns the index of the endpoints that follow the dispatcher.
+func (m *Manager) indexLocked() *index {
 	if m.index == nil {
 		m.index = newIndex(m.endpoints, m.cfg.Lookup)
 	}
@@ -312,7 +308,7 @@ func (e *endpoint) endLocked() {
 	for _, p := range e.parked {
 		p.live, p.scanned, p.read = false, false, 0
 	}
-	e.wakeAt, e.scanAt, e.order, e.lanes, e.ready, e.inflight = time.Time{}, time.Time{}, order{}, map[string]*lane{}, nil, 0
+	e.wakeAt, e.scanAt, e.order, e.lanes, e.ready, e.inflight = time.Time{}, time.Time{}, list.List{}, map[string]*lane{}, nil, 0
 	e.reread, e.scanned, e.reserved = 0, 0, 0
 	e.reading, e.scanning, e.changed = false, false, true
 	e.roomLocked()
@@ -332,10 +328,8 @@ func (m *Manager) readLocked(e *endpoint) {
 			return
 		}
 		m.cfg.Logger.Warn("a webhook cannot read the log", "webhook", e.hook.ID, "cause", err)
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, time.Second) != nil {
 			return
-		case <-time.After(time.Second):
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()

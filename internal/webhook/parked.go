@@ -65,7 +65,7 @@ func (e *endpoint) spillLocked() bool {
 		e.parked[l.key] = p
 	}
 	for _, it := range l.queue {
-		e.order.remove(it)
+		e.leaveLocked(it)
 		if len(l.scan) < laneProbe {
 			l.scan = append(l.scan, it)
 			e.reread++

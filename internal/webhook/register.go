@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -99,7 +100,7 @@ func (m *Manager) Update(ctx context.Context, id string, limit apikey.Limit, fn 
 	if err != nil {
 		return Status{}, err
 	}
-	w.Headers = cloneMap(w.Headers)
+	w.Headers = maps.Clone(w.Headers)
 	was := w.State
 	w.State = w.Condition()
 	if err := fn(&w.Spec); err != nil {
@@ -189,10 +190,8 @@ func (m *Manager) disableLocked(e *endpoint, reason Reason, detail string) {
 			if err := write(); err == nil || m.ctx.Err() != nil {
 				return
 			}
-			select {
-			case <-m.ctx.Done():
+			if sleep(m.ctx, wait) != nil {
 				return
-			case <-time.After(wait):
 			}
 		}
 	})
@@ -242,15 +241,4 @@ func (m *Manager) erase(ctx context.Context, id string) error {
 		}
 	}
 	return nil
-}
-
-func cloneMap(m map[string]string) map[string]string {
-	if m == nil {
-		return nil
-	}
-	out := make(map[string]string, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }

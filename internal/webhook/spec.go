@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -83,18 +84,10 @@ func (e *FieldError) Error() string { return e.Field + " " + e.Text }
 
 // complete fills in defaults and returns a *FieldError if the spec is not valid.
 func (s *Spec) complete() error {
-	if s.State == "" {
-		s.State = Active
-	}
-	if s.Timeout == 0 {
-		s.Timeout = DefaultTimeout
-	}
-	if s.Concurrency == 0 {
-		s.Concurrency = DefaultConcurrent
-	}
-	if s.RetryFor == 0 {
-		s.RetryFor = DefaultRetryFor
-	}
+	s.State = cmp.Or(s.State, Active)
+	s.Timeout = cmp.Or(s.Timeout, DefaultTimeout)
+	s.Concurrency = cmp.Or(s.Concurrency, DefaultConcurrent)
+	s.RetryFor = cmp.Or(s.RetryFor, DefaultRetryFor)
 	switch {
 	case s.State != Active && s.State != Paused:
 		return &FieldError{"state", "must be active or paused"}

@@ -53,12 +53,7 @@ func (e *endpoint) refusedLocked() (r Refused) {
 		return r
 	}
 	r.Client = gateway.ClientID(longest)
-	for _, a := range e.attempts.list() {
-		if a.Client == r.Client && a.Error != "" {
-			r.Error = a.Error
-			break
-		}
-	}
+	r.Error = e.attempts.lastError(func(a *Attempt) bool { return a.Client == r.Client })
 	return r
 }
 
@@ -66,21 +61,16 @@ func (e *endpoint) refusedLocked() (r Refused) {
 func (e *endpoint) statusLocked() Status {
 	s := Status{Webhook: e.hook, Cursor: e.markLocked(), Waiting: e.waitingLocked(), Parked: len(e.parked), Down: e.health.down,
 		LastSuccess: e.health.LastSuccess, Missed: e.health.missed, Failing: e.health.failing, Refused: e.refusedLocked()}
-	if e.order.first != nil {
-		s.Oldest = e.order.first.event.At
+	if first := e.firstLocked(); first != nil {
+		s.Oldest = first.event.At
 	}
 	for _, l := range e.lanes { // of a client with a burst
 		if len(l.scan) > 0 && (s.Oldest.IsZero() || l.scan[0].event.At.Before(s.Oldest)) {
 			s.Oldest = l.scan[0].event.At
 		}
 	}
-	if list := e.attempts.list(); len(list) > 0 && !e.health.failing.IsZero() {
-		for _, a := range list {
-			if a.Error != "" {
-				s.LastError = a.Error
-				break
-			}
-		}
+	if !e.health.failing.IsZero() {
+		s.LastError = e.attempts.lastError(func(*Attempt) bool { return true })
 	}
 	if u, err := url.Parse(e.hook.URL); err == nil {
 		if refused := e.m.refuseURL(u); refused != nil {

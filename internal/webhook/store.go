@@ -220,7 +220,7 @@ func (e *endpoint) unsavedLocked() (entries []gateway.Entry, undo func()) {
 	}
 	stored := e.stored
 	now := cursor{Mark: e.markLocked(), LastSuccess: e.health.LastSuccess.Truncate(time.Minute), Missed: e.health.missed}
-	if now.Follows = !e.behind && e.order.n == 0; now.Follows {
+	if now.Follows = !e.behind && e.order.Len() == 0; now.Follows {
 		now.Mark = e.stored.Mark // the dispatcher's position counts
 		if !e.stored.Follows {
 			now.Mark = e.positionLocked()

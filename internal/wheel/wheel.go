@@ -36,12 +36,6 @@ type Firer interface {
 	Fire(now time.Time)
 }
 
-// FireFunc is a function that implements Firer.
-type FireFunc func(now time.Time)
-
-// Fire calls f.
-func (f FireFunc) Fire(now time.Time) { f(now) }
-
 // Timer is one deadline, 48 bytes, embedded by value. Init binds it to a wheel,
 // and it must not be copied afterwards. The mutex of its shard guards all fields
 // except firer and shard, which Init fixes.

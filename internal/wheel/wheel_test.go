@@ -10,6 +10,11 @@ import (
 	"unsafe"
 )
 
+// fireFunc is a function that implements Firer.
+type fireFunc func(now time.Time)
+
+func (f fireFunc) Fire(now time.Time) { f(now) }
+
 // rec is a timer that notes when it fired.
 type rec struct {
 	Timer
@@ -184,7 +189,7 @@ func TestCancelFromACallbackOfTheSameTick(t *testing.T) {
 		var timers [2]Timer
 		var fired atomic.Int32
 		for i := range timers {
-			w.Init(&timers[i], FireFunc(func(time.Time) {
+			w.Init(&timers[i], fireFunc(func(time.Time) {
 				fired.Add(1)
 				w.Cancel(&timers[1-i])
 			}))
@@ -203,7 +208,7 @@ func TestFireMayScheduleItself(t *testing.T) {
 	turn(t, 5*time.Millisecond, func(w *Wheel) {
 		var tm Timer
 		var n atomic.Int32
-		w.Init(&tm, FireFunc(func(now time.Time) {
+		w.Init(&tm, fireFunc(func(now time.Time) {
 			n.Add(1)
 			w.Schedule(&tm, now.Add(10*time.Second))
 		}))
@@ -220,7 +225,7 @@ func TestFireThatSchedulesThePastYields(t *testing.T) {
 	turn(t, 5*time.Millisecond, func(w *Wheel) {
 		var tm Timer
 		var n atomic.Int32
-		w.Init(&tm, FireFunc(func(now time.Time) {
+		w.Init(&tm, fireFunc(func(now time.Time) {
 			n.Add(1)
 			w.Schedule(&tm, now.Add(-time.Hour))
 		}))
@@ -336,7 +341,7 @@ func TestConcurrentUse(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(g), 9))
 			gone := make(chan struct{}, 1)
 			var tm Timer
-			w.Init(&tm, FireFunc(func(time.Time) {
+			w.Init(&tm, fireFunc(func(time.Time) {
 				fired.Add(1)
 				gone <- struct{}{} // never blocks: armed again only after it was read
 			}))

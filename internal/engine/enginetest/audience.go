@@ -193,7 +193,7 @@ var audienceTests = []test{
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for i := range 200 {
+			for i := range 60 {
 				if _, _, err := h.store.Register(ctx, gateway.Registration{Client: gateway.ClientID(fmt.Sprint("c", i)), At: h.clock.Now()}); err != nil {
 					h.Error(err)
 					return
@@ -202,12 +202,12 @@ var audienceTests = []test{
 		}()
 		for refused := 0; refused == 0 && !h.Failed(); {
 			a := h.to(gateway.Audience{All: true}, "x")
-			a.MaxRecipients = 100
+			a.MaxRecipients = 30
 			r, err := h.store.Accept(ctx, a)
 			switch {
 			case gateway.CodeOf(err) == gateway.CodeTooManyRecipients:
 				refused++
-			case err != nil || r.Message.Counts.Total > 100:
+			case err != nil || r.Message.Counts.Total > 30:
 				h.Fatalf("a message to %d clients was accepted, %v", r.Message.Counts.Total, err)
 			}
 		}

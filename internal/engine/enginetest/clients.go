@@ -271,8 +271,7 @@ var clientTests = []test{
 		if n := h.store.Stats().Clients; n != 3 {
 			h.Errorf("%d clients, want 3", n)
 		}
-		_, err = h.store.ForgetClient(ctx, "c", h.clock.Now())
-		h.must(err)
+		h.forget("c")
 		h.register("d")
 	}},
 	{name: "an account has no more clients than are free", opt: Options{MaxClients: 10}, run: func(h *harness) {
@@ -294,8 +293,7 @@ var clientTests = []test{
 		h.wantCode(err, gateway.CodeTooManyClients)
 		h.must(push("", "operator-1"))
 		h.register("operator-2")
-		_, err = h.store.ForgetClient(ctx, "k0", h.clock.Now())
-		h.must(err)
+		h.forget("k0")
 		h.wantCode(push("key", "k5"), gateway.CodeTooManyClients) // it has 4, and 1 place is free
 		h.must(push("other", "o1"))
 	}},
@@ -327,8 +325,7 @@ var clientTests = []test{
 		regroup("g1", "", "x")
 		h.must(create("g4"))
 		for _, id := range []gateway.ClientID{"g0", "g2", "g3", "g4"} {
-			_, err := h.store.ForgetClient(ctx, id, h.clock.Now())
-			h.must(err)
+			h.forget(id)
 		}
 		h.must(create("g5"))
 	}},

@@ -263,6 +263,13 @@ func (h *harness) register(ids ...gateway.ClientID) {
 	}
 }
 
+// forget removes a client, which must be known.
+func (h *harness) forget(id gateway.ClientID) {
+	h.Helper()
+	_, err := h.store.ForgetClient(ctx, id, h.clock.Now())
+	h.must(err)
+}
+
 // disconnect ends the last session of a client.
 func (h *harness) disconnect(id gateway.ClientID, reason string) {
 	h.Helper()
@@ -320,9 +327,7 @@ func (h *harness) client(id gateway.ClientID) gateway.ClientRecord {
 // queue returns the queued payloads of a client, in order.
 func (h *harness) queue(client gateway.ClientID) []string {
 	h.Helper()
-	transmissions, _, err := h.store.Next(gateway.TransmissionQuery{Client: client, Max: 1 << 20, MaxBytes: 1 << 30}, nil)
-	h.must(err)
-	return payloads(transmissions)
+	return payloads(h.transmissions(client))
 }
 
 func payloads(transmissions []gateway.Transmission) []string {

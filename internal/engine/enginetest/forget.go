@@ -65,8 +65,7 @@ var forgetTests = []test{
 			a, b := h.to(gateway.Audience{Client: "a"}, "x"), h.to(gateway.Audience{Client: "a"}, "y")
 			a.Online, b.Online = true, true
 			cut, acked := h.accept(a), h.accept(b)
-			_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
-			h.must(err)
+			h.forget("a")
 			if back {
 				h.register("a")
 			}
@@ -97,8 +96,7 @@ var forgetTests = []test{
 	{name: "a delivery that failed because its client was unknown is none of a later client that was forgotten", run: func(h *harness) {
 		m := h.accept(h.to(gateway.Audience{Clients: []gateway.ClientID{"a"}}, "x"))
 		h.register("a")
-		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
-		h.must(err)
+		h.forget("a")
 		h.must(h.store.Settle(h.outcome(m, "a", gateway.Acked), true))
 		h.register("b") // it is in the log before
 		if d := h.delivery(m.ID, "a"); d.State != gateway.Failed || d.LateAckAt.IsZero() {
@@ -109,8 +107,7 @@ var forgetTests = []test{
 		h.labeled("a", map[string]string{"k": "v"})
 		h.register("a", "a")
 		m, before := h.push("a", "1"), h.client("a")
-		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
-		h.must(err)
+		h.forget("a")
 		h.clock.advance(time.Minute)
 		h.register("a")
 		h.store.Disconnected(gateway.Disconnection{Client: "a", Epoch: before.Epoch, At: h.clock.Now(), Reason: gateway.ReasonClientForgotten})
@@ -157,8 +154,7 @@ var forgetTests = []test{
 			h.same(when, got, results)
 		}
 		check("before")
-		_, err := h.store.ForgetClient(ctx, "a", h.clock.Now())
-		h.must(err)
+		h.forget("a")
 		check("forgotten")
 		h.register("a")
 		check("back")
@@ -190,8 +186,7 @@ var forgetTests = []test{
 				}
 				h.same(fmt.Sprintf("back %d times, state %v", back, state), got, want)
 			}
-			_, err := h.store.ForgetClient(ctx, "c", h.clock.Now())
-			h.must(err)
+			h.forget("c")
 			h.register("c")
 		}
 	}},

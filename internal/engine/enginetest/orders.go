@@ -11,10 +11,7 @@ import (
 func (h *harness) sameBackwards(name string, q gateway.ClientQuery, want []gateway.ClientID) {
 	h.Helper()
 	q.Descending = true
-	var got []gateway.ClientID
-	for _, r := range allClients(h, h.store, q) {
-		got = append(got, r.ID)
-	}
+	got := h.listed(q)
 	want = slices.Clone(want)
 	slices.Reverse(want)
 	h.same(fmt.Sprintf("%s by %d, falling", name, q.Limit), got, want)

@@ -45,6 +45,15 @@ func allClients(t tb, s gateway.Store, q gateway.ClientQuery) []gateway.ClientRe
 	})
 }
 
+// listed returns the ids of the clients of a list.
+func (h *harness) listed(q gateway.ClientQuery) (ids []gateway.ClientID) {
+	h.Helper()
+	for _, c := range allClients(h, h.store, q) {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
 func allMessages(t tb, s gateway.Store, q gateway.MessageQuery) []gateway.Message {
 	t.Helper()
 	return collect(t, func(last gateway.MessageID) (gateway.Page[gateway.Message, gateway.MessageID], error) {
@@ -119,11 +128,7 @@ var readTests = []test{
 		} {
 			for _, limit := range limits {
 				c.q.Limit = limit
-				var got []gateway.ClientID
-				for _, r := range allClients(h, h.store, c.q) {
-					got = append(got, r.ID)
-				}
-				h.same(fmt.Sprintf("%s by %d", c.name, limit), got, c.want)
+				h.same(fmt.Sprintf("%s by %d", c.name, limit), h.listed(c.q), c.want)
 				if c.q.After == "" {
 					h.sameBackwards(c.name, c.q, c.want)
 				}
@@ -153,11 +158,7 @@ var readTests = []test{
 		} {
 			for _, limit := range limits {
 				c.q.Limit, c.q.QueuedGT = limit, -1
-				var got []gateway.ClientID
-				for _, r := range allClients(h, h.store, c.q) {
-					got = append(got, r.ID)
-				}
-				h.same(fmt.Sprintf("%s by %d", c.name, limit), got, c.want)
+				h.same(fmt.Sprintf("%s by %d", c.name, limit), h.listed(c.q), c.want)
 			}
 		}
 	}},
@@ -170,11 +171,8 @@ var readTests = []test{
 		h.clock.advance(time.Minute)
 		h.push("a", "y")
 		h.push("b", "x")
-		queued := func(before time.Time) (ids []gateway.ClientID) {
-			for _, r := range allClients(h, h.store, gateway.ClientQuery{QueuedGT: -1, QueuedBefore: before, Limit: 2}) {
-				ids = append(ids, r.ID)
-			}
-			return ids
+		queued := func(before time.Time) []gateway.ClientID {
+			return h.listed(gateway.ClientQuery{QueuedGT: -1, QueuedBefore: before, Limit: 2})
 		}
 		h.same("older than now", queued(h.clock.Now().Add(time.Second)), []gateway.ClientID{"a", "b", "m"})
 		h.same("older than half a minute", queued(start.Add(30*time.Second)), []gateway.ClientID{"a", "m"})

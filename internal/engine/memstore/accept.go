@@ -64,9 +64,7 @@ func (s *Store) audience(a gateway.Acceptance) ([]gateway.ClientID, error) {
 	case a.To.Client != "":
 		return []gateway.ClientID{a.To.Client}, nil
 	case len(a.To.Clients) > 0:
-		ids := slices.Clone(a.To.Clients)
-		slices.Sort(ids)
-		return slices.Compact(ids), nil
+		return sortedSet(a.To.Clients), nil
 	case a.To.Group == "" && len(a.To.Labels) == 0 && !a.To.All:
 		return nil, invalid("the message has no audience")
 	}

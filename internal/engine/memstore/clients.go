@@ -14,14 +14,10 @@ import (
 
 // Register stores a client that has connected.
 func (s *Store) Register(ctx context.Context, r gateway.Registration) (gateway.ClientRecord, gateway.Seq, error) {
-	if err := ctx.Err(); err != nil {
-		return gateway.ClientRecord{}, 0, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return gateway.ClientRecord{}, 0, err
 	}
+	defer s.mu.Unlock()
 	c := s.clients[r.Client]
 	var known gateway.ClientRecord
 	if c != nil {
@@ -101,15 +97,10 @@ func (s *Store) addLocked(c *client) {
 
 // ForgetClient removes a client with all that is queued for it.
 func (s *Store) ForgetClient(ctx context.Context, id gateway.ClientID, at time.Time) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(ctx); err != nil {
 		return 0, err
 	}
+	defer s.mu.Unlock()
 	c := s.clients[id]
 	if c == nil {
 		return 0, clientNotFound(id)
@@ -165,14 +156,10 @@ func (s *Store) Disconnected(d gateway.Disconnection) {
 
 // UpdateClient changes a known client.
 func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gateway.ClientChange) (gateway.ClientRecord, error) {
-	if err := ctx.Err(); err != nil {
-		return gateway.ClientRecord{}, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return gateway.ClientRecord{}, err
 	}
+	defer s.mu.Unlock()
 	c := s.clients[id]
 	if c == nil {
 		return gateway.ClientRecord{}, clientNotFound(id)
@@ -186,14 +173,10 @@ func (s *Store) UpdateClient(ctx context.Context, id gateway.ClientID, ch gatewa
 
 // CreateClient adds a client that has never registered.
 func (s *Store) CreateClient(ctx context.Context, id gateway.ClientID, at time.Time, account string, ch gateway.ClientChange) (gateway.ClientRecord, error) {
-	if err := ctx.Err(); err != nil {
-		return gateway.ClientRecord{}, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return gateway.ClientRecord{}, err
 	}
+	defer s.mu.Unlock()
 	if s.clients[id] != nil {
 		return gateway.ClientRecord{}, &gateway.Error{Code: gateway.CodeClientExists, Message: fmt.Sprintf("a client %q is known", id)}
 	}
@@ -280,7 +263,7 @@ func validLabelKey(k string) bool {
 	return !slices.ContainsFunc([]byte(k), func(b byte) bool { return b == ':' || b == '@' })
 }
 
-func sortedSet(names []string) []string {
+func sortedSet[S ~string](names []S) []S {
 	names = slices.Clone(names)
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -78,10 +78,7 @@ func (s *Store) Events(after uint64, limit int, buf []gateway.Event) ([]gateway.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.told
-	from, found := slices.BinarySearchFunc(l.kept, after, func(e loggedEvent, n uint64) int { return cmp.Compare(e.Seq, n) })
-	if found {
-		from++
-	}
+	from := behind(l.kept, after, func(e loggedEvent, n uint64) int { return cmp.Compare(e.Seq, n) })
 	to := min(len(l.kept), from+limit)
 	for i := from; i < to; i++ {
 		e := l.kept[i].Event
@@ -124,7 +121,7 @@ func (s *Store) ClientEvents(q gateway.ClientEventQuery) (p gateway.Page[gateway
 }
 
 func (s *Store) hasUplinkLocked(seq uint64) bool {
-	_, ok := slices.BinarySearchFunc(s.uplinks.kept, seq, func(u gateway.Uplink, n uint64) int { return cmp.Compare(u.Seq, n) })
+	_, ok := slices.BinarySearchFunc(s.uplinks.kept, seq, byUplink)
 	return ok
 }
 
@@ -152,15 +149,10 @@ func (s *Store) EventsBefore(t time.Time) (uint64, error) {
 
 // Note adds an event that no change makes.
 func (s *Store) Note(ctx context.Context, e gateway.Event) error {
-	if err := ctx.Err(); err != nil {
-		return unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(ctx); err != nil {
 		return err
 	}
+	defer s.mu.Unlock()
 	e.Result = slices.Clone(e.Result)
 	s.logLocked(gateway.Event{Type: e.Type, At: e.At, Client: e.Client, Message: e.Message, State: e.State, Reason: e.Reason,
 		Attempts: e.Attempts, Result: e.Result, Detail: e.Detail, Repair: e.Repair})
@@ -205,10 +197,9 @@ func (s *Store) Entries(prefix, after string, limit int) (gateway.Page[gateway.E
 	slices.Sort(keys)
 	p := newPage[gateway.Entry, string](limit)
 	for _, k := range keys {
-		if p.full() {
+		if !p.next(k) {
 			break
 		}
-		p.pass(k)
 		p.add(gateway.Entry{Key: k, Value: append([]byte{}, s.entries[k]...)})
 	}
 	return p.Page, nil

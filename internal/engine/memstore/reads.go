@@ -28,16 +28,23 @@ func newPage[T, K any](limit int) *page[T, K] {
 	return &page[T, K]{limit: limit}
 }
 
-// full reports whether the page ends before the next row.
-func (p *page[T, K]) full() bool {
-	p.More = len(p.Items) >= p.limit || p.scanned >= maxScan
-	return p.More
-}
-
-// pass notes that the page has reached row k.
-func (p *page[T, K]) pass(k K) {
+// next notes that the page has reached row k; false when it ends before.
+func (p *page[T, K]) next(k K) bool {
+	if p.More = len(p.Items) >= p.limit || p.scanned >= maxScan; p.More {
+		return false
+	}
 	p.Next = k
 	p.scanned++
+	return true
+}
+
+// behind returns the index of the first item behind the place of key.
+func behind[E, K any](items []E, key K, order func(E, K) int) int {
+	i, found := slices.BinarySearchFunc(items, key, order)
+	if found {
+		i++
+	}
+	return i
 }
 
 func (p *page[T, K]) add(item T) { p.Items = append(p.Items, item) }
@@ -50,10 +57,7 @@ func (s *Store) Next(q gateway.TransmissionQuery, buf []gateway.Transmission) (t
 	if l == nil {
 		return buf, s.seq, nil
 	}
-	from, found := slices.BinarySearchFunc(l.queue, q.After, bySeq)
-	if found {
-		from++
-	}
+	from := behind(l.queue, q.After, bySeq)
 	count, size := 0, 0
 	for _, d := range l.queue[from:] {
 		if count >= q.Max || count > 0 && size >= q.MaxBytes {
@@ -111,10 +115,9 @@ func (s *Store) Clients(q gateway.ClientQuery) (gateway.Page[gateway.ClientRecor
 		if exclusive && id == start {
 			continue
 		}
-		if !strings.HasPrefix(string(id), q.Prefix) || p.full() {
+		if !strings.HasPrefix(string(id), q.Prefix) || !p.next(id) {
 			break
 		}
-		p.pass(id)
 		c := s.clients[id]
 		if (q.Group == "" || inGroup(c, q.Group)) && hasLabels(c, q.Labels) && c.Queued > q.QueuedGT && s.queuedBefore(id, q.QueuedBefore) {
 			p.add(c.export())
@@ -164,10 +167,7 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 	}
 	after := 0
 	if q.Ascending && q.After != "" {
-		var found bool
-		if after, found = slices.BinarySearchFunc(s.order, q.After, byID); found {
-			after++
-		}
+		after = behind(s.order, q.After, byID)
 	}
 	p := newPage[gateway.Message, gateway.MessageID](q.Limit)
 	for i := range max(0, before-after) {
@@ -175,10 +175,9 @@ func (s *Store) Messages(q gateway.MessageQuery) (gateway.Page[gateway.Message, 
 		if q.Ascending {
 			m = s.order[after+i]
 		}
-		if p.full() {
+		if !p.next(m.ID) {
 			break
 		}
-		p.pass(m.ID)
 		if !m.CreatedAt.Before(q.Since) && m.matches(q.State) {
 			p.add(m.export(true))
 		}
@@ -230,10 +229,9 @@ func (s *Store) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delive
 		return 1
 	})
 	for _, d := range m.deliveries[from:] {
-		if p.full() {
+		if !p.next(d.Client) {
 			break
 		}
-		p.pass(d.Client)
 		if q.State == 0 || d.State == q.State {
 			p.add(d.Delivery)
 		}
@@ -255,10 +253,9 @@ func (s *Store) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[ga
 		before, _ = slices.BinarySearchFunc(l.history, q.Before, bySeq)
 	}
 	for _, d := range slices.Backward(l.history[:before]) {
-		if p.full() {
+		if !p.next(d.Seq) {
 			break
 		}
-		p.pass(d.Seq)
 		if !d.CreatedAt.Before(q.Since) && (q.State == 0 || d.State == q.State) {
 			p.add(d.Delivery)
 		}

@@ -60,12 +60,10 @@ func (s *Store) settle(o gateway.Outcome, wait bool) error {
 // ProposeExpiry makes the open deliveries of a message expired if it was due at
 // the time at.
 func (s *Store) ProposeExpiry(id gateway.MessageID, at time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(context.Background()); err != nil {
 		return err
 	}
+	defer s.mu.Unlock()
 	if m := s.messages[id]; m != nil && !m.Completed() && !m.ExpiresAt.After(at) {
 		s.finishMessageLocked(m, gateway.Expired, at)
 	}
@@ -82,15 +80,10 @@ func (s *Store) Purge(ctx context.Context, client gateway.ClientID, at time.Time
 
 // PurgeThrough cancels the queue of a client up to a sequence.
 func (s *Store) PurgeThrough(ctx context.Context, client gateway.ClientID, through gateway.Seq, at time.Time) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(ctx); err != nil {
 		return 0, err
 	}
+	defer s.mu.Unlock()
 	n := s.cancelQueuedLocked(client, through, gateway.ReasonPurged, at)
 	s.awaitNotifiedLocked()
 	return n, nil
@@ -110,15 +103,10 @@ func (s *Store) cancelQueuedLocked(id gateway.ClientID, through gateway.Seq, rea
 
 // Cancel cancels every delivery of a message that is not final.
 func (s *Store) Cancel(ctx context.Context, id gateway.MessageID, at time.Time) (gateway.Message, error) {
-	if err := ctx.Err(); err != nil {
-		return gateway.Message{}, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(ctx); err != nil {
 		return gateway.Message{}, err
 	}
+	defer s.mu.Unlock()
 	m := s.messages[id]
 	if m == nil {
 		return gateway.Message{}, messageNotFound(id)

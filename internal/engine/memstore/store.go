@@ -8,6 +8,7 @@ package memstore
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"slices"
 	"sync"
@@ -196,6 +197,32 @@ func (s *Store) usableLocked() error {
 		return unavailable(errClosed)
 	}
 	return nil
+}
+
+// enter returns with mu held, or why a call cannot be made.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	s.mu.Lock()
+	err := s.usableLocked()
+	if err != nil {
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// enterWithRoom is enter for a change that waits until the observer has room for it.
+func (s *Store) enterWithRoom(ctx context.Context) error {
+	err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	s.awaitRoomLocked()
+	if err = s.usableLocked(); err != nil {
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // Close passes the last changes to the observer and ends the store.

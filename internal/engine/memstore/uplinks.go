@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -26,15 +27,10 @@ func (r *uplinkRing) dropOldest() {
 // AppendUplink stores a payload from a device. Beyond the bounds it drops the
 // oldest uplinks.
 func (s *Store) AppendUplink(ctx context.Context, u gateway.Uplink) (uint64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, unavailable(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.awaitRoomLocked()
-	if err := s.usableLocked(); err != nil {
+	if err := s.enterWithRoom(ctx); err != nil {
 		return 0, err
 	}
+	defer s.mu.Unlock()
 	s.events++
 	r := &s.uplinks
 	r.last++
@@ -88,44 +84,41 @@ func (s *Store) watchUplinksLocked(now time.Time) {
 func (s *Store) Uplinks(client gateway.ClientID, after uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from, found := slices.BinarySearchFunc(s.uplinks.kept, after, func(u gateway.Uplink, seq uint64) int {
-		return cmp.Compare(u.Seq, seq)
-	})
-	if found {
-		from++
-	}
-	p := newPage[gateway.Uplink, uint64](limit)
-	for _, u := range s.uplinks.kept[from:] {
-		if p.full() {
-			break
-		}
-		p.pass(u.Seq)
-		if client == "" || u.Client == client {
-			p.add(u)
-		}
-	}
-	return p.Page, nil
+	kept := s.uplinks.kept
+	return uplinkPage(slices.Values(kept[behind(kept, after, byUplink):]), client, limit), nil
 }
 
 // UplinksBefore returns those with a sequence below before, newest first; 0 is the end.
 func (s *Store) UplinksBefore(client gateway.ClientID, before uint64, limit int) (gateway.Page[gateway.Uplink, uint64], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end := len(s.uplinks.kept)
+	kept := s.uplinks.kept
 	if before != 0 {
-		end, _ = slices.BinarySearchFunc(s.uplinks.kept, before, func(u gateway.Uplink, seq uint64) int { return cmp.Compare(u.Seq, seq) })
+		end, _ := slices.BinarySearchFunc(kept, before, byUplink)
+		kept = kept[:end]
 	}
+	return uplinkPage(func(yield func(gateway.Uplink) bool) {
+		for _, u := range slices.Backward(kept) {
+			if !yield(u) {
+				return
+			}
+		}
+	}, client, limit), nil
+}
+
+func byUplink(u gateway.Uplink, seq uint64) int { return cmp.Compare(u.Seq, seq) }
+
+func uplinkPage(uplinks iter.Seq[gateway.Uplink], client gateway.ClientID, limit int) gateway.Page[gateway.Uplink, uint64] {
 	p := newPage[gateway.Uplink, uint64](limit)
-	for _, u := range slices.Backward(s.uplinks.kept[:end]) {
-		if p.full() {
+	for u := range uplinks {
+		if !p.next(u.Seq) {
 			break
 		}
-		p.pass(u.Seq)
 		if client == "" || u.Client == client {
 			p.add(u)
 		}
 	}
-	return p.Page, nil
+	return p.Page
 }
 
 // LastUplink returns the last sequence that an uplink was given; 0 for none.

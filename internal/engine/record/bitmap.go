@@ -132,15 +132,6 @@ func (b *Bitset) Decode(v []byte) error {
 // Bitmap is a set of ordinals: chunks by number.
 type Bitmap map[uint32]*Bitset
 
-func (m Bitmap) set(o Ordinal) {
-	c := m[ChunkOf(o)]
-	if c == nil {
-		c = new(Bitset)
-		m[ChunkOf(o)] = c
-	}
-	c.Set(o)
-}
-
 // Chunks returns the numbers of the chunks, rising.
 func (m Bitmap) Chunks() []uint32 { return slices.Sorted(maps.Keys(m)) }
 
@@ -150,4 +141,28 @@ func (m Bitmap) Count() (n int) {
 		n += c.Count()
 	}
 	return n
+}
+
+// PutBitmap appends the chunks of m by their numbers.
+func PutBitmap(b []byte, m Bitmap) []byte {
+	b = PutUint(b, uint64(len(m)))
+	for _, c := range m.Chunks() {
+		b = PutBytes(PutUint(b, uint64(c)), m[c].Encode())
+	}
+	return b
+}
+
+// Bitmap reads a value of PutBitmap, nil for none.
+func (d *Decoder) Bitmap() (m Bitmap) {
+	for range d.Count(2) {
+		c, set := uint32(d.Uint()), new(Bitset)
+		if err := set.Decode(d.Bytes()); err != nil && d.Err == nil {
+			d.Err = err
+		}
+		if m == nil {
+			m = Bitmap{}
+		}
+		m[c] = set
+	}
+	return m
 }

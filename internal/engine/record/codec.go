@@ -118,7 +118,18 @@ type Decoder struct {
 	Err  error
 }
 
-func (d *Decoder) fail() { d.Rest, d.Err = nil, ErrShort }
+// Open returns a decoder of a row that PutSum ends. A wrong checksum is its error.
+func Open(key, value []byte) (d Decoder) {
+	d.Rest, d.Err = CheckSum(key, value)
+	return d
+}
+
+func (d *Decoder) fail() {
+	d.Rest = nil
+	if d.Err == nil {
+		d.Err = ErrShort
+	}
+}
 
 // Uint reads a value of PutUint.
 func (d *Decoder) Uint() uint64 {

@@ -93,10 +93,7 @@ func (e *Accept) encode(b []byte) []byte {
 	b = append(b, e.Fingerprint[:]...)
 	b = PutBool(b, e.Mask != nil)
 	if e.Mask != nil {
-		b = PutUint(b, uint64(len(e.Mask)))
-		for _, c := range e.Mask.Chunks() {
-			b = PutBytes(PutUint(b, uint64(c)), e.Mask[c].Encode())
-		}
+		b = PutBitmap(b, e.Mask)
 	}
 	b = PutBytes(PutMap(PutString(PutString(b, e.Owner), e.Account), e.Metadata), e.Payload)
 	if e.MaxRecipients > 0 { // an event without a bound is as before it existed
@@ -118,13 +115,8 @@ func decodeAccept(d *Decoder) *Accept {
 		d.Rest = d.Rest[n:]
 	}
 	if d.Bool() {
-		e.Mask = Bitmap{}
-		for range d.Count(2) {
-			c, set := uint32(d.Uint()), new(Bitset)
-			if err := set.Decode(d.Bytes()); err != nil && d.Err == nil {
-				d.Err = err
-			}
-			e.Mask[c] = set
+		if e.Mask = d.Bitmap(); e.Mask == nil {
+			e.Mask = Bitmap{}
 		}
 	}
 	e.Owner, e.Account, e.Metadata, e.Payload = d.Text(), d.Text(), d.Map(), d.Bytes()

@@ -13,9 +13,9 @@ import (
 // decode(encode(e)) = e for every kind of event.
 func TestEventRoundTrip(t *testing.T) {
 	at, red := time.Unix(5, 6).UTC(), "red"
-	mask := Bitmap{}
-	mask.set(5)
-	mask.set(ChunkBits + 9)
+	mask := Bitmap{0: new(Bitset), 1: new(Bitset)}
+	mask[0].Set(5)
+	mask[1].Set(ChunkBits + 9)
 	groups := []string{"g"}
 	bounds := DefaultBounds()
 	bounds.RejectTwins, bounds.SmallAudience = true, 0

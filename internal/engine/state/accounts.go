@@ -35,10 +35,7 @@ func (r accountRow) encode(key []byte) []byte {
 }
 
 func decodeAccount(key, v []byte) (r accountRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.clients, r.uplinkBytes = int64(d.Uint()), int64(d.Uint())
 	if len(d.Rest) > 0 {
 		r.events = decodeHourly(&d)
@@ -73,10 +70,7 @@ func (r hoardRow) encode(key []byte) []byte {
 }
 
 func decodeHoard(key, v []byte) (r hoardRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.bytes, r.account = int64(d.Uint()), d.Text()
 	if len(d.Rest) > 0 {
 		r.events = decodeHourly(&d)
@@ -93,10 +87,9 @@ func (m *Machine) account(name string) (*account, error) {
 	if name == "" {
 		return a, nil
 	}
-	k := accountKey(name)
-	v, err := m.get(k)
-	if err == nil && v != nil {
-		a.accountRow, err = decodeAccount(k, v)
+	row, err := readRow(m, accountKey(name), decodeAccount)
+	if row != nil {
+		a.accountRow = *row
 	}
 	if err == nil {
 		m.accounts[name] = a
@@ -176,10 +169,9 @@ func (m *Machine) hoard(id gateway.ClientID) (*hoard, error) {
 		return h, nil
 	}
 	h := &hoard{client: id}
-	k := hoardKey(id)
-	v, err := m.get(k)
-	if err == nil && v != nil {
-		h.hoardRow, err = decodeHoard(k, v)
+	row, err := readRow(m, hoardKey(id), decodeHoard)
+	if row != nil {
+		h.hoardRow = *row
 	}
 	if err == nil {
 		m.hoards[id] = h

@@ -80,13 +80,7 @@ func (m *Machine) Apply(e record.Event, r *Result) error {
 
 // messageRow returns a message's row, nil when it is unknown.
 func (m *Machine) messageRow(id gateway.MessageID) (*messageRow, error) {
-	k := messageKey(id)
-	v, err := m.get(k)
-	if err != nil || v == nil {
-		return nil, err
-	}
-	row, err := decodeMessage(k, v)
-	return &row, err
+	return readRow(m, messageKey(id), decodeMessage)
 }
 
 func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) {
@@ -99,20 +93,10 @@ func (m *Machine) queuedRow(o record.Ordinal, s gateway.Seq) (*queueRow, error) 
 		return nil, err
 	}
 	row, err := decodeQueued(v)
-	if err != nil {
-		return nil, &record.CorruptError{Key: k, Cause: err}
-	}
-	return &row, nil
+	return &row, corrupt(k, err)
 }
 
-func (m *Machine) finalRow(key []byte) (*finalRow, error) {
-	v, err := m.get(key)
-	if err != nil || v == nil {
-		return nil, err
-	}
-	row, err := decodeFinal(key, v)
-	return &row, err
-}
+func (m *Machine) finalRow(key []byte) (*finalRow, error) { return readRow(m, key, decodeFinal) }
 
 // message returns a message as it now stands.
 func (m *Machine) message(row *messageRow) (gateway.Message, error) {
@@ -131,17 +115,14 @@ func (m *Machine) message(row *messageRow) (gateway.Message, error) {
 			return msg, err
 		}
 		if f == nil {
-			return msg, &record.CorruptError{Key: finalKey(row.ord, row.seq), Cause: record.ErrMissing}
+			return msg, missing(finalKey(row.ord, row.seq))
 		}
 		f.complete(&msg)
 		return msg, nil
 	}
-	h, err := m.head(row.seq)
+	h, err := m.knownHead(row.seq)
 	if err != nil {
 		return msg, err
-	}
-	if h == nil {
-		return msg, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
 	return msg, nil

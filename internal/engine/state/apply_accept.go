@@ -86,7 +86,7 @@ func (m *Machine) earlier(e *record.Accept, key []byte, r *Result) (row *message
 	}
 	known, err := decodeKey(v)
 	if err != nil {
-		return nil, 0, &record.CorruptError{Key: idempotencyKey(scoped), Cause: err}
+		return nil, 0, corrupt(idempotencyKey(scoped), err)
 	}
 	if record.Nanos(e.CreatedAt)-known.at >= int64(m.bounds.KeyAge) {
 		return nil, known.at, nil
@@ -190,7 +190,7 @@ func (m *Machine) enqueue(c *client, row *messageRow) {
 
 // acceptList stores a message to named clients, a row for each.
 func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error {
-	names := named(&e.To)
+	names := sortedSet(e.To.Clients)
 	if r.Err = e.TooMany(len(names)); r.Err != nil {
 		return nil
 	}
@@ -220,13 +220,6 @@ func (m *Machine) acceptList(e *record.Accept, row *messageRow, r *Result) error
 	return m.acceptRows(e, row, known)
 }
 
-// named returns the clients of a list, sorted and each once.
-func named(to *gateway.Audience) []gateway.ClientID {
-	names := slices.Clone(to.Clients)
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // acceptRows stores a message in list form. A delivery to an unknown or full queue is
 // failed at once.
 func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client) error {
@@ -241,33 +234,26 @@ func (m *Machine) acceptRows(e *record.Accept, row *messageRow, known []*client)
 			h.count[gateway.Queued]++
 			continue
 		}
-		f := row.failed(gateway.ReasonQueueFull)
-		k := finalKey(c.ord, row.seq)
-		m.setFinal(k, f)
-		m.failedAtOnce(h, f, c.id)
+		m.failAtOnce(row, h, finalKey(c.ord, row.seq), c.id, gateway.ReasonQueueFull)
 	}
 	unknown := gateway.ReasonUnknownClient
 	if e.QueueUnknown { // they are unknown for want of room
 		unknown = gateway.ReasonTooManyClients
 	}
 	for _, name := range row.unknown {
-		f := row.failed(unknown)
-		k := unknownKey(name, row.seq)
-		m.setFinal(k, f)
-		m.failedAtOnce(h, f, name)
+		m.failAtOnce(row, h, unknownKey(name, row.seq), name, unknown)
 	}
 	return m.placeHead(e, row, h)
 }
 
-// failed returns the delivery of a recipient that cannot take the message.
-func (r *messageRow) failed(reason string) *finalRow {
-	return &finalRow{id: r.id, createdAt: r.createdAt, expiresAt: r.expiresAt, many: true,
-		state: gateway.Failed, reason: reason, finalAt: r.createdAt}
-}
-
-func (m *Machine) failedAtOnce(h *head, f *finalRow, name gateway.ClientID) {
+// failAtOnce fails the delivery of a recipient that cannot take the message. key is that of
+// its row.
+func (m *Machine) failAtOnce(row *messageRow, h *head, key []byte, name gateway.ClientID, reason string) {
+	f := finalRow{id: row.id, createdAt: row.createdAt, expiresAt: row.expiresAt, many: true,
+		state: gateway.Failed, reason: reason, finalAt: row.createdAt}
+	m.setFinal(key, &f)
 	h.count[gateway.Failed]++
-	m.noteSettled(EventSettled, f, name, h.seq)
+	m.noteSettled(EventSettled, &f, name, h.seq)
 	m.notices.addSettled(f.delivery(name, h.seq))
 }
 
@@ -311,7 +297,7 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 		return m.acceptBitmap(e, row, audience, total, r)
 	}
 	var known []*client
-	for n := range m.chunkCount() {
+	for n := range m.State.chunkCount() {
 		set := audience[n]
 		if set == nil {
 			continue
@@ -331,18 +317,18 @@ func (m *Machine) acceptSelection(e *record.Accept, row *messageRow, r *Result) 
 }
 
 // chunkCount is how many chunks cover all ordinals given so far.
-func (m *Machine) chunkCount() uint32 {
-	return (uint32(m.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
+func (r *Standing) chunkCount() uint32 {
+	return (uint32(r.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits
 }
 
 // audience returns the recipients of a message to a group, to labels or to all.
 func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	out := record.Bitmap{}
-	for n := range m.chunkCount() {
+	for n := range m.State.chunkCount() {
 		if e.Mask != nil && e.Mask[n] == nil {
 			continue
 		}
-		set, err := m.selected(&e.To, n)
+		set, err := selected(&e.To, n, m.bits)
 		if err != nil {
 			return nil, err
 		}
@@ -356,36 +342,13 @@ func (m *Machine) audience(e *record.Accept) (record.Bitmap, error) {
 	return out, nil
 }
 
-// selected returns one chunk of an audience.
-func (m *Machine) selected(to *gateway.Audience, n uint32) (record.Bitset, error) {
-	if to.All {
-		c, err := m.chunk(knownChunk(n))
-		if err != nil {
-			return record.Bitset{}, err
-		}
-		return c.bits, nil
+// bits returns a copy of one chunk.
+func (m *Machine) bits(id chunkID) (record.Bitset, error) {
+	c, err := m.chunk(id)
+	if err != nil {
+		return record.Bitset{}, err
 	}
-	if to.Group != "" {
-		c, err := m.chunk(groupChunk(to.Group, n))
-		if err != nil {
-			return record.Bitset{}, err
-		}
-		return c.bits, nil
-	}
-	var set record.Bitset
-	first := true
-	for k, v := range to.Labels {
-		c, err := m.chunk(labelChunk(k, v, n))
-		if err != nil {
-			return set, err
-		}
-		if first {
-			set, first = c.bits, false
-		} else {
-			set.And(&c.bits)
-		}
-	}
-	return set, nil
+	return c.bits, nil
 }
 
 // acceptBitmap stores a message with a bit per recipient.
@@ -398,7 +361,7 @@ func (m *Machine) acceptBitmap(e *record.Accept, row *messageRow, audience recor
 	m.place(row)
 	row.form = formBitmap
 	h := m.newHead(row, total)
-	h.chunks = m.chunkCount()
+	h.chunks = m.State.chunkCount()
 	if err := m.failFull(row, h, audience); err != nil {
 		return err
 	}
@@ -451,18 +414,15 @@ func (m *Machine) noteAbsent(row *messageRow, audience record.Bitmap) error {
 
 // failFull fails the recipients whose queues have no room.
 func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) error {
-	it, err := m.iter([]byte{kindFull}, []byte{kindFull + 1})
-	if err != nil {
-		return err
-	}
 	var full []record.Ordinal
-	for ok := it.First(); ok; ok = it.Next() {
-		o := record.Ordinal(tail32(it.Key()))
+	err := m.each([]byte{kindFull}, []byte{kindFull + 1}, func(k, _ []byte) (bool, error) {
+		o := record.Ordinal(tail32(k))
 		if set := audience[record.ChunkOf(o)]; set != nil && set.Has(o) {
 			full = append(full, o)
 		}
-	}
-	if err := it.Close(); err != nil {
+		return true, nil
+	})
+	if err != nil {
 		return err
 	}
 	for _, o := range full {
@@ -471,13 +431,10 @@ func (m *Machine) failFull(row *messageRow, h *head, audience record.Bitmap) err
 			return err
 		}
 		audience[record.ChunkOf(o)].Clear(o)
-		f := row.failed(gateway.ReasonQueueFull)
-		k := sparseKey(row.seq, o)
-		m.setFinal(k, f)
 		if err := m.setBit(finalChunk(row.seq, gateway.Failed, record.ChunkOf(o)), o, true); err != nil {
 			return err
 		}
-		m.failedAtOnce(h, f, c.id)
+		m.failAtOnce(row, h, sparseKey(row.seq, o), c.id, gateway.ReasonQueueFull)
 	}
 	return nil
 }

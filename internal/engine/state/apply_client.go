@@ -210,7 +210,8 @@ func (m *Machine) update(e *record.Update, r *Result) error {
 	return m.clientRecord(c, r)
 }
 
-func sortedSet(s []string) []string {
+// sortedSet returns the values of s in order, each once.
+func sortedSet[S ~string](s []S) []S {
 	s = slices.Clone(s)
 	slices.Sort(s)
 	return slices.Compact(s)
@@ -259,38 +260,35 @@ func boundError(limit int, format string, args ...any) error {
 }
 
 // regroup gives a client its labels and groups and keeps their bitmaps.
-func (m *Machine) regroup(c *client, labels map[string]string, groups []string) error {
+func (m *Machine) regroup(c *client, labels map[string]string, groups []string) (err error) {
 	n := record.ChunkOf(c.ord)
+	set := func(id chunkID, on bool) {
+		if err == nil {
+			err = m.setBit(id, c.ord, on)
+		}
+	}
 	for _, k := range slices.Sorted(maps.Keys(c.labels)) {
 		if v, ok := labels[k]; !ok || v != c.labels[k] {
-			if err := m.setBit(labelChunk(k, c.labels[k], n), c.ord, false); err != nil {
-				return err
-			}
+			set(labelChunk(k, c.labels[k], n), false)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if v, ok := c.labels[k]; !ok || v != labels[k] {
-			if err := m.setBit(labelChunk(k, labels[k], n), c.ord, true); err != nil {
-				return err
-			}
+			set(labelChunk(k, labels[k], n), true)
 		}
 	}
 	for _, g := range c.groups {
 		if !slices.Contains(groups, g) {
-			if err := m.setBit(groupChunk(g, n), c.ord, false); err != nil {
-				return err
-			}
+			set(groupChunk(g, n), false)
 		}
 	}
 	for _, g := range groups {
 		if !slices.Contains(c.groups, g) {
-			if err := m.setBit(groupChunk(g, n), c.ord, true); err != nil {
-				return err
-			}
+			set(groupChunk(g, n), true)
 		}
 	}
 	c.labels, c.groups = labels, groups
-	return nil
+	return err
 }
 
 // noteGroups adds the event of a client whose groups have changed since the event

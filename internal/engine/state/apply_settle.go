@@ -177,12 +177,9 @@ func completedOne(c gateway.ClientID, seq gateway.Seq, f *finalRow) gateway.Mess
 // countSettled counts one settled delivery of a message to many and returns
 // the message when it was the last.
 func (m *Machine) countSettled(seq gateway.Seq, s gateway.State, at int64) (*gateway.Message, error) {
-	h, err := m.head(seq)
+	h, err := m.knownHead(seq)
 	if err != nil {
 		return nil, err
-	}
-	if h == nil {
-		return nil, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	h.count[gateway.Queued]--
 	h.count[s]++
@@ -336,12 +333,9 @@ func (m *Machine) settleOneOf(c *client, seq gateway.Seq, v verdict) (bool, erro
 	if err != nil || !set.bits.Has(c.ord) {
 		return false, err
 	}
-	h, err := m.head(seq)
+	h, err := m.knownHead(seq)
 	if err != nil {
 		return false, err
-	}
-	if h == nil {
-		return false, &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
 	}
 	return true, m.settleBit(c, h, h.id, v)
 }
@@ -390,16 +384,13 @@ func (m *Machine) settleRest(row *messageRow, v verdict) (int, error) {
 			return 0, err
 		}
 		if c == nil {
-			return 0, &record.CorruptError{Key: clientKey(row.client), Cause: record.ErrMissing}
+			return 0, missing(clientKey(row.client))
 		}
 		return 1, m.settleRow(c, row.seq, q, v)
 	}
-	h, err := m.head(row.seq)
+	h, err := m.knownHead(row.seq)
 	if err != nil {
 		return 0, err
-	}
-	if h == nil {
-		return 0, &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	n := h.count[gateway.Queued]
 	if n == 0 {

@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
@@ -74,23 +73,20 @@ func (m *Machine) uplink(e *record.Uplink, r *Result) error {
 }
 
 func (m *Machine) forgetUplinks(e *record.ForgetUplinks) error {
-	it, err := m.iter([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1))
-	if err != nil {
-		return err
-	}
 	type row struct {
 		arrivalRow
 		useq uint64
 	}
 	var rows []row
-	for ok := it.First(); ok && len(rows) < e.Max; ok = it.Next() {
-		a, err := decodeArrival(it.Value())
-		if err != nil {
-			return errors.Join(&record.CorruptError{Key: bytes.Clone(it.Key()), Cause: err}, it.Close())
+	err := m.each([]byte{kindUplinkSeq}, key64(kindUplinkSeq, e.Through+1), func(k, val []byte) (bool, error) {
+		if len(rows) >= e.Max {
+			return false, nil
 		}
-		rows = append(rows, row{a, tail64(it.Key())})
-	}
-	if err := it.Close(); err != nil {
+		a, err := decodeArrival(val)
+		rows = append(rows, row{a, tail64(k)})
+		return true, corrupt(k, err)
+	})
+	if err != nil {
 		return err
 	}
 	for _, r := range rows {

@@ -2,7 +2,6 @@ package state
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 
 	"github.com/longwire/longwire/gateway"
@@ -125,7 +124,7 @@ func (m *Machine) note(e *Event) int64 {
 		l.taken++
 	} else {
 		l.taken += uint64(e.N)
-		b = putChunks(record.PutUint(b, uint64(e.N)), e.Clients)
+		b = record.PutBitmap(record.PutUint(b, uint64(e.N)), e.Clients)
 	}
 	if parts&partGroups != 0 {
 		b = record.PutStrings(b, e.Groups)
@@ -143,14 +142,6 @@ func (m *Machine) note(e *Event) int64 {
 	size := int64(len(b)-before) + entryOverhead
 	m.State.written.add(m.hour(), size)
 	return size
-}
-
-func putChunks(b []byte, m record.Bitmap) []byte {
-	b = record.PutUint(b, uint64(len(m)))
-	for _, n := range m.Chunks() {
-		b = record.PutBytes(record.PutUint(b, uint64(n)), m[n].Encode())
-	}
-	return b
 }
 
 // lastEvent returns the number of the last event so far.
@@ -235,17 +226,7 @@ func (e *Event) decode(v []byte, at int64) error {
 }
 
 func (e *Event) decodeMany(d *record.Decoder) error {
-	e.N = d.Int()
-	for range d.Count(2) {
-		n, set := uint32(d.Uint()), new(record.Bitset)
-		if err := set.Decode(d.Bytes()); err != nil {
-			return err
-		}
-		if e.Clients == nil {
-			e.Clients = record.Bitmap{}
-		}
-		e.Clients[n] = set
-	}
+	e.N, e.Clients = d.Int(), d.Bitmap()
 	if d.Err == nil && e.N < 1 {
 		return record.ErrShort
 	}
@@ -254,23 +235,20 @@ func (e *Event) decodeMany(d *record.Decoder) error {
 
 // forgetEvents removes the oldest rows of events.
 func (m *Machine) forgetEvents(e *record.ForgetEvents) error {
-	it, err := m.iter([]byte{kindEvents}, []byte{kindEvents + 1})
-	if err != nil {
-		return err
-	}
 	var keys [][]byte
 	size := 0
 	gone := m.State.EventsGone
-	for ok := it.First(); ok; ok = it.Next() {
-		if len(keys) == e.Max || tail64(it.Key()) > e.Through {
-			gone = tail64(it.Key()) - 1
-			break
+	err := m.each([]byte{kindEvents}, []byte{kindEvents + 1}, func(k, val []byte) (bool, error) {
+		if len(keys) == e.Max || tail64(k) > e.Through {
+			gone = tail64(k) - 1
+			return false, nil
 		}
-		keys = append(keys, append([]byte(nil), it.Key()...))
-		size += len(it.Key()) + len(it.Value())
+		keys = append(keys, slices.Clone(k))
+		size += len(k) + len(val)
 		gone = m.State.Event // unless a row follows
-	}
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return true, nil
+	})
+	if err != nil {
 		return err
 	}
 	if len(keys) > 0 {

@@ -2,7 +2,7 @@ package state
 
 import (
 	"cmp"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -110,12 +110,10 @@ func (id chunkID) key() []byte {
 	case kindOnline:
 		return key64x32(kindOnline, uint64(id.seq), id.n)
 	case kindStateBits:
-		k := append(key64(kindStateBits, uint64(id.seq)), byte(id.state))
-		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+		return binary.BigEndian.AppendUint32(append(key64(kindStateBits, uint64(id.seq)), byte(id.state)), id.n)
 	default: // the length keeps one name's chunks apart from a longer name's
-		k := append(keyOf(id.kind, len(id.name)+6), byte(len(id.name)>>8), byte(len(id.name)))
-		k = append(k, id.name...)
-		return append(k, byte(id.n>>24), byte(id.n>>16), byte(id.n>>8), byte(id.n))
+		k := binary.BigEndian.AppendUint16(keyOf(id.kind, len(id.name)+6), uint16(len(id.name)))
+		return binary.BigEndian.AppendUint32(append(k, id.name...), id.n)
 	}
 }
 
@@ -261,20 +259,17 @@ func (m *Machine) flush() {
 
 // evict keeps the caches within their bounds. Nothing in them is dirty.
 func (m *Machine) evict() {
-	if len(m.clients) > m.caches.of(maxCachedClients) {
-		clear(m.clients)
-	}
-	if len(m.accounts) > m.caches.of(maxCachedAccounts) {
-		clear(m.accounts)
-	}
-	if len(m.hoards) > m.caches.of(maxCachedHoards) {
-		clear(m.hoards)
-	}
-	if len(m.chunks) > m.caches.of(maxCachedChunks) {
-		clear(m.chunks)
-	}
-	if len(m.heads) > m.caches.of(maxCachedHeads) {
-		clear(m.heads)
+	evict(m.clients, m.caches.of(maxCachedClients))
+	evict(m.accounts, m.caches.of(maxCachedAccounts))
+	evict(m.hoards, m.caches.of(maxCachedHoards))
+	evict(m.chunks, m.caches.of(maxCachedChunks))
+	evict(m.heads, m.caches.of(maxCachedHeads))
+}
+
+// evict empties a cache with more than most entries.
+func evict[K comparable, V any](cache map[K]V, most int) {
+	if len(cache) > most {
+		clear(cache)
 	}
 }
 
@@ -283,15 +278,11 @@ func (m *Machine) client(id gateway.ClientID) (*client, error) {
 	if c := m.clients[id]; c != nil {
 		return c, nil
 	}
-	k := clientKey(id)
-	v, err := m.get(k)
-	if err != nil || v == nil {
+	row, err := readRow(m, clientKey(id), decodeClient)
+	if err != nil || row == nil {
 		return nil, err
 	}
-	c := &client{id: id}
-	if c.clientRow, err = decodeClient(k, v); err != nil {
-		return nil, err
-	}
+	c := &client{id: id, clientRow: *row}
 	m.clients[id] = c
 	return c, nil
 }
@@ -307,7 +298,7 @@ func (m *Machine) load(c *client) error {
 	}
 	if v != nil {
 		if c.countRow, err = decodeCount(v); err != nil {
-			return &record.CorruptError{Key: countKey(c.ord), Cause: err}
+			return corrupt(countKey(c.ord), err)
 		}
 		if v, err = m.get(fullKey(c.ord)); err != nil {
 			return err
@@ -392,11 +383,8 @@ func (m *Machine) chunk(id chunkID) (*chunk, error) {
 		return nil, err
 	}
 	if c.stored = v != nil; c.stored {
-		if v, err = record.CheckSum(k, v); err != nil {
+		if err := decodeChunk(&c.bits, k, v); err != nil {
 			return nil, err
-		}
-		if err = c.bits.Decode(v); err != nil {
-			return nil, &record.CorruptError{Key: k, Cause: err}
 		}
 	}
 	m.chunks[id] = c
@@ -429,17 +417,22 @@ func (m *Machine) head(seq gateway.Seq) (*head, error) {
 	if h := m.heads[seq]; h != nil {
 		return h, nil
 	}
-	k := headKey(seq)
-	v, err := m.get(k)
-	if err != nil || v == nil {
+	row, err := readRow(m, headKey(seq), decodeHead)
+	if err != nil || row == nil {
 		return nil, err
 	}
-	h := &head{seq: seq}
-	if h.headRow, err = decodeHead(k, v); err != nil {
-		return nil, err
-	}
+	h := &head{seq: seq, headRow: *row}
 	m.heads[seq] = h
 	return h, nil
+}
+
+// knownHead is head of a message to many that exists.
+func (m *Machine) knownHead(seq gateway.Seq) (*head, error) {
+	h, err := m.head(seq)
+	if err == nil && h == nil {
+		err = missing(headKey(seq))
+	}
+	return h, err
 }
 
 func (m *Machine) touchHead(h *head) {
@@ -453,14 +446,11 @@ func (m *Machine) touchHead(h *head) {
 // all), the caches included.
 func (m *Machine) keysWith(prefix []byte, max int) (keys [][]byte, err error) {
 	m.flush()
-	it, err := m.iter(prefix, afterPrefix(prefix))
-	if err != nil {
-		return nil, err
-	}
-	for ok := it.First(); ok && (max == 0 || len(keys) < max); ok = it.Next() {
-		keys = append(keys, append([]byte(nil), it.Key()...))
-	}
-	return keys, errors.Join(it.Error(), it.Close())
+	err = m.each(prefix, afterPrefix(prefix), func(k, _ []byte) (bool, error) {
+		keys = append(keys, slices.Clone(k))
+		return max == 0 || len(keys) < max, nil
+	})
+	return keys, err
 }
 
 // deleteWith deletes the rows whose keys start with prefix.

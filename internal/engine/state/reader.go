@@ -1,5 +1,12 @@
 package state
 
+import (
+	"errors"
+	"slices"
+
+	"github.com/longwire/longwire/internal/engine/record"
+)
+
 // Reader reads rows.
 type Reader interface {
 	// Get returns a copy of the value of key, nil when there is none.
@@ -36,4 +43,54 @@ type Overlay interface {
 	// Add puts one more change on top; value is nil but for ChangeSet.
 	Add(kind ChangeKind, key, value []byte) error
 	Close() error
+}
+
+// getter reads the value of a key: a View, or a Machine with the record under way.
+type getter interface {
+	get(key []byte) ([]byte, error)
+}
+
+// readRow returns the row at key, nil if there is none.
+func readRow[T any](rows getter, key []byte, decode func(key, v []byte) (T, error)) (*T, error) {
+	v, err := rows.get(key)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	row, err := decode(key, v)
+	return &row, err
+}
+
+// missing says that a row is not there that another one promises.
+func missing(key []byte) error { return &record.CorruptError{Key: key, Cause: record.ErrMissing} }
+
+// corrupt names the row of an error of its value; nil stays nil.
+func corrupt(key []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &record.CorruptError{Key: slices.Clone(key), Cause: err}
+}
+
+// each calls fn with the rows of [from, to) in rising or falling order until it
+// returns false. Key and value are valid during the call only.
+func each(rows Reader, from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
+	it, err := rows.Iter(from, to)
+	if err != nil {
+		return err
+	}
+	first, next := it.First, it.Next
+	if falling {
+		first, next = it.Last, it.Prev
+	}
+	var more bool
+	for ok := first(); ok; ok = next() {
+		var val []byte
+		if val, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		if more, err = fn(it.Key(), val); err != nil || !more {
+			break
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
 }

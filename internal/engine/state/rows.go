@@ -93,10 +93,7 @@ func (r *Standing) encode() []byte {
 }
 
 func decodeState(v []byte) (r Standing, err error) {
-	if v, err = record.CheckSum(keyState, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(keyState, v)
 	var n [stateValues + maxSetBack]uint64
 	count := 0
 	for ; len(d.Rest) > 0 && count < len(n); count++ {
@@ -163,10 +160,7 @@ func (r *clientRow) encode(key []byte) []byte {
 }
 
 func decodeClient(key, v []byte) (r clientRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	var since uint64 // number of the event before the client's groups became as they are
 	r.ord = record.Ordinal(d.Uint())
 	r.createdAt, r.lastSeenAt, r.blockedUntil = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
@@ -276,10 +270,7 @@ func (r *messageRow) encode(b, key []byte) []byte {
 
 // decodeMessage keeps no part of v.
 func decodeMessage(key, v []byte) (r messageRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.id = record.ParseID(key[1:])
 	r.seq, r.createdAt, r.expiresAt = gateway.Seq(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	encoding, online := unmarked(d.Byte())
@@ -378,10 +369,7 @@ func (r *finalRow) encode(b, key []byte) []byte {
 
 // decodeFinal keeps no part of v.
 func decodeFinal(key, v []byte) (r finalRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.id, r.createdAt, r.expiresAt = d.ID(), int64(d.Uint()), int64(d.Uint())
 	r.many = d.Bool()
 	state, online := unmarked(d.Byte())
@@ -428,10 +416,7 @@ func (r *headRow) encode(key []byte) []byte {
 }
 
 func decodeHead(key, v []byte) (r headRow, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return r, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	r.id, r.form = d.ID(), form(d.Byte())
 	r.createdAt, r.expiresAt, r.completedAt = int64(d.Uint()), int64(d.Uint()), int64(d.Uint())
 	r.total, r.chunks = d.Int(), uint32(d.Uint())
@@ -495,12 +480,11 @@ func encodeUplink(key []byte, u *gateway.Uplink) []byte {
 
 // decodeUplink keeps no part of v.
 func decodeUplink(key, v []byte) (u gateway.Uplink, err error) {
-	if v, err = record.CheckSum(key, v); err != nil {
-		return u, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(key, v)
 	u.Session, u.Number, u.At = gateway.SessionID(d.Text()), d.Uint(), d.Time()
 	u.Payload = append([]byte(nil), d.Bytes()...)
-	u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)
-	return u, d.End()
+	if err = d.End(); err == nil { // else the key may be wrong, too
+		u.Client, u.Seq = gateway.ClientID(key[1:len(key)-9]), tail64(key)
+	}
+	return u, err
 }

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"sync"
 
 	"github.com/longwire/longwire/gateway"
@@ -47,28 +46,9 @@ func NewShared(rows Reader) (*Shared, error) {
 
 func (v *View) get(key []byte) ([]byte, error) { return v.Rows.Get(key) }
 
-// each calls fn with the rows of [from, to) in rising or falling order until it
-// returns false. Key and value are valid during the call only.
+// each calls fn with the rows of [from, to), as the function each does.
 func (v *View) each(from, to []byte, falling bool, fn func(k, val []byte) (bool, error)) error {
-	it, err := v.Rows.Iter(from, to)
-	if err != nil {
-		return err
-	}
-	first, next := it.First, it.Next
-	if falling {
-		first, next = it.Last, it.Prev
-	}
-	var more bool
-	for ok := first(); ok; ok = next() {
-		var val []byte
-		if val, err = it.ValueAndErr(); err != nil {
-			break
-		}
-		if more, err = fn(it.Key(), val); err != nil || !more {
-			break
-		}
-	}
-	return errors.Join(err, it.Error(), it.Close())
+	return each(v.Rows, from, to, falling, fn)
 }
 
 func (v *View) chunk(id chunkID) (set record.Bitset, err error) {
@@ -85,23 +65,20 @@ func decodeChunk(set *record.Bitset, k, val []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := set.Decode(val); err != nil {
-		return &record.CorruptError{Key: k, Cause: err}
-	}
-	return nil
+	return corrupt(k, set.Decode(val))
 }
 
-// selected returns one chunk of an audience that a rule selects.
-func (v *View) selected(to *gateway.Audience, n uint32) (set record.Bitset, err error) {
+// selected returns one chunk of an audience that a rule selects, of chunks of bitmaps.
+func selected(to *gateway.Audience, n uint32, chunk func(chunkID) (record.Bitset, error)) (set record.Bitset, err error) {
 	switch {
 	case to.All:
-		return v.chunk(knownChunk(n))
+		return chunk(knownChunk(n))
 	case to.Group != "":
-		return v.chunk(groupChunk(to.Group, n))
+		return chunk(groupChunk(to.Group, n))
 	}
 	first := true
 	for k, val := range to.Labels {
-		c, err := v.chunk(labelChunk(k, val, n))
+		c, err := chunk(labelChunk(k, val, n))
 		if err != nil {
 			return set, err
 		}
@@ -132,42 +109,38 @@ func (v *View) nameOf(o record.Ordinal) (gateway.ClientID, error) {
 }
 
 func (v *View) messageRow(id gateway.MessageID) (*messageRow, error) {
-	k := messageKey(id)
-	val, err := v.get(k)
-	if err != nil || val == nil {
-		return nil, err
+	return readRow(v, messageKey(id), decodeMessage)
+}
+
+// knownMessage is messageRow with a caller's error for an unknown id.
+func (v *View) knownMessage(id gateway.MessageID) (*messageRow, error) {
+	row, err := v.messageRow(id)
+	if err == nil && row == nil {
+		err = unknownMessage(id)
 	}
-	row, err := decodeMessage(k, val)
-	return &row, err
+	return row, err
 }
 
 func (v *View) head(seq gateway.Seq) (*headRow, error) {
-	k := headKey(seq)
-	val, err := v.get(k)
-	if err != nil || val == nil {
-		return nil, err
-	}
-	h, err := decodeHead(k, val)
-	return &h, err
+	return readRow(v, headKey(seq), decodeHead)
 }
 
-func (v *View) finalRow(k []byte) (*finalRow, error) {
-	val, err := v.get(k)
-	if err != nil || val == nil {
-		return nil, err
+// knownHead is head of a message to many that exists.
+func (v *View) knownHead(seq gateway.Seq) (*headRow, error) {
+	h, err := v.head(seq)
+	if err == nil && h == nil {
+		err = missing(headKey(seq))
 	}
-	f, err := decodeFinal(k, val)
-	return &f, err
+	return h, err
 }
+
+func (v *View) finalRow(k []byte) (*finalRow, error) { return readRow(v, k, decodeFinal) }
 
 // message returns a message as it stands in the view.
 func (v *View) message(row *messageRow) (gateway.Message, error) {
 	msg := row.message()
 	if row.form != formOne {
-		h, err := v.head(row.seq)
-		if err == nil && h == nil {
-			err = &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
-		}
+		h, err := v.knownHead(row.seq)
 		if err == nil {
 			msg.Counts, msg.CompletedAt = h.counts(), record.TimeOf(h.completedAt)
 		}
@@ -212,7 +185,7 @@ func (v *View) record(id gateway.ClientID, row *clientRow) (gateway.ClientRecord
 	}
 	if val != nil {
 		if n, err = decodeCount(val); err != nil {
-			return gateway.ClientRecord{}, &record.CorruptError{Key: countKey(row.ord), Cause: err}
+			return gateway.ClientRecord{}, corrupt(countKey(row.ord), err)
 		}
 	}
 	many, err := v.broadcastsFor(row.ord)

@@ -96,10 +96,7 @@ func (v *View) broadcastTransmission(seq gateway.Seq) (gateway.Transmission, err
 	if p, ok := v.Shared.bodies.get(seq); ok {
 		return p, nil
 	}
-	h, err := v.head(seq)
-	if err == nil && h == nil {
-		err = &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
-	}
+	h, err := v.knownHead(seq)
 	if err != nil {
 		return gateway.Transmission{}, err
 	}

@@ -355,15 +355,14 @@ func (c *verifier) settledRow(k, val []byte) error {
 
 func (c *verifier) expiryRow(_, val []byte) error {
 	c.expiry++
-	row, err := c.messageRow(record.ParseID(val))
-	if err == nil && row == nil {
-		err = record.ErrMissing
-	}
-	return err
+	return c.indexed(val)
 }
 
-func (c *verifier) retentionRow(k, _ []byte) error {
-	row, err := c.messageRow(record.ParseID(k[9:]))
+func (c *verifier) retentionRow(k, _ []byte) error { return c.indexed(k[9:]) }
+
+// indexed checks that the message exists that an index has.
+func (c *verifier) indexed(id []byte) error {
+	row, err := c.messageRow(record.ParseID(id))
 	if err == nil && row == nil {
 		err = record.ErrMissing
 	}

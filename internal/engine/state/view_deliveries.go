@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -14,10 +13,7 @@ var finalStates = [...]gateway.State{gateway.Acked, gateway.Rejected, gateway.Ex
 
 // Delivery returns one delivery.
 func (v *View) Delivery(id gateway.MessageID, client gateway.ClientID) (d gateway.Delivery, err error) {
-	row, err := v.messageRow(id)
-	if err == nil && row == nil {
-		err = unknownMessage(id)
-	}
+	row, err := v.knownMessage(id)
 	if err != nil {
 		return d, err
 	}
@@ -44,16 +40,14 @@ func (v *View) delivery(row *messageRow, client gateway.ClientID) (d gateway.Del
 		return d, false, err
 	}
 	if row.form == formList {
-		for _, o := range row.ords {
-			if known && c.ord == o {
-				return v.rowDelivery(row, o, client)
-			}
+		if known && slices.Contains(row.ords, c.ord) {
+			return v.rowDelivery(row, c.ord, client)
 		}
 		return v.formerDelivery(row, client)
 	}
-	h, err := v.head(row.seq)
-	if err != nil || h == nil {
-		return d, false, cmp.Or(err, error(&record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}))
+	h, err := v.knownHead(row.seq)
+	if err != nil {
+		return d, false, err
 	}
 	if known {
 		if d, ok, err = v.bitDelivery(h, row.seq, c.ord, client); ok || err != nil {
@@ -111,7 +105,7 @@ func (v *View) unknownDelivery(row *messageRow, client gateway.ClientID) (d gate
 	k := unknownKey(client, row.seq)
 	f, err := v.finalRow(k)
 	if err == nil && f == nil {
-		err = &record.CorruptError{Key: k, Cause: record.ErrMissing}
+		err = missing(k)
 	}
 	if err != nil {
 		return d, false, err
@@ -162,11 +156,9 @@ func (h *headRow) bit(s gateway.State, seq gateway.Seq, client gateway.ClientID)
 // first registered, those that were never seen last.
 func (v *View) Deliveries(q gateway.DeliveryQuery) (gateway.Page[gateway.Delivery, gateway.ClientID], error) {
 	p := newPage[gateway.Delivery, gateway.ClientID](q.Limit)
-	row, err := v.messageRow(q.Message)
+	row, err := v.knownMessage(q.Message)
 	switch {
 	case err != nil:
-	case row == nil:
-		err = unknownMessage(q.Message)
 	case row.form == formBitmap:
 		err = v.bitDeliveries(row, q, p)
 	default:
@@ -211,12 +203,9 @@ func (v *View) rowDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[g
 
 // bitDeliveries walks the bitmaps chunk by chunk.
 func (v *View) bitDeliveries(row *messageRow, q gateway.DeliveryQuery, p *page[gateway.Delivery, gateway.ClientID]) error {
-	h, err := v.head(row.seq)
+	h, err := v.knownHead(row.seq)
 	if err != nil {
 		return err
-	}
-	if h == nil {
-		return &record.CorruptError{Key: headKey(row.seq), Cause: record.ErrMissing}
 	}
 	from, err := v.recipientAfter(h, row.seq, q.After)
 	if err != nil {

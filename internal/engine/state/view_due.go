@@ -43,32 +43,34 @@ func (a *Ahead) pass(number uint64, at int64) {
 	a.Through = number
 }
 
-// DueMessages finds messages past their time.
-func (v *View) DueMessages(now time.Time, max int) (events []record.Event, err error) {
-	err = v.each([]byte{kindExpiry}, throughTime(kindExpiry, now), false, func(_, val []byte) (bool, error) {
-		events = append(events, &record.Expire{ID: record.ParseID(val), At: now})
+// due returns the events for the first rows of an index by time, below to.
+func (v *View) due(to []byte, max int, event func(k, val []byte) record.Event) (events []record.Event, err error) {
+	err = v.each(to[:1:1], to, false, func(k, val []byte) (bool, error) {
+		events = append(events, event(k, val))
 		return len(events) < max, nil
 	})
 	return events, err
+}
+
+// DueMessages finds messages past their time.
+func (v *View) DueMessages(now time.Time, max int) ([]record.Event, error) {
+	return v.due(throughTime(kindExpiry, now), max, func(_, val []byte) record.Event {
+		return &record.Expire{ID: record.ParseID(val), At: now}
+	})
 }
 
 // OldMessages finds messages that were completed at or before through.
-func (v *View) OldMessages(through time.Time, max int) (events []record.Event, err error) {
-	err = v.each([]byte{kindRetention}, throughTime(kindRetention, through), false, func(k, _ []byte) (bool, error) {
-		events = append(events, &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through})
-		return len(events) < max, nil
+func (v *View) OldMessages(through time.Time, max int) ([]record.Event, error) {
+	return v.due(throughTime(kindRetention, through), max, func(k, _ []byte) record.Event {
+		return &record.ForgetMessage{ID: record.ParseID(k[9:]), Through: through}
 	})
-	return events, err
 }
 
 // OldKeys finds idempotency keys that were given at or before through.
-func (v *View) OldKeys(through time.Time, max int) (events []record.Event, err error) {
-	err = v.each([]byte{kindKeyAge}, throughTime(kindKeyAge, through), false, func(k, _ []byte) (bool, error) {
-		at := record.TimeOf(int64(tail64(k[:9])))
-		events = append(events, &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: at})
-		return len(events) < max, nil
+func (v *View) OldKeys(through time.Time, max int) ([]record.Event, error) {
+	return v.due(throughTime(kindKeyAge, through), max, func(k, _ []byte) record.Event {
+		return &record.ForgetKey{Scoped: append([]byte(nil), k[9:]...), At: record.TimeOf(int64(tail64(k[:9])))}
 	})
-	return events, err
 }
 
 // OldUplinks finds how far behind after the uplinks came at or before a time. One from

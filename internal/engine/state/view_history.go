@@ -15,10 +15,7 @@ func (v *View) ClientDeliveries(q gateway.ClientDeliveryQuery) (gateway.Page[gat
 	if err != nil {
 		return p.Page, err
 	}
-	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: q.Before}
-	if h.before == 0 {
-		h.before = ^gateway.Seq(0)
-	}
+	h := history{view: v, ord: row.ord, q: q, limit: p.limit, before: cmp.Or(q.Before, ^gateway.Seq(0))}
 	if err := h.unknown(); err != nil {
 		return p.Page, err
 	}
@@ -67,11 +64,11 @@ func (h *history) collect() error {
 			return err
 		}
 	}
-	return h.bits()
+	return h.rows([]byte{kindHead}, headKey(h.before), h.bit)
 }
 
 // rows walks one place, newest first, until the page must be full.
-func (h *history) rows(from, to []byte, read func(k, val []byte) (gateway.Delivery, error)) error {
+func (h *history) rows(from, to []byte, read func(k, val []byte) (d gateway.Delivery, ok bool, err error)) error {
 	found, scanned := 0, 0
 	return h.view.each(from, to, true, func(k, val []byte) (bool, error) {
 		if found >= h.limit || scanned >= maxScan {
@@ -79,8 +76,8 @@ func (h *history) rows(from, to []byte, read func(k, val []byte) (gateway.Delive
 			return false, nil
 		}
 		scanned++
-		d, err := read(k, val)
-		if err == nil && h.wants(&d) {
+		d, ok, err := read(k, val)
+		if err == nil && ok && h.wants(&d) {
 			h.items = append(h.items, d)
 			found++
 		}
@@ -96,41 +93,27 @@ func (h *history) stop(at gateway.Seq) {
 	h.cut, h.floor = true, max(h.floor, at)
 }
 
-func (h *history) queued(k, val []byte) (gateway.Delivery, error) {
+func (h *history) queued(k, val []byte) (d gateway.Delivery, ok bool, err error) {
 	r, err := decodeQueued(val)
 	if err != nil {
-		return gateway.Delivery{}, &record.CorruptError{Key: slices.Clone(k), Cause: err}
+		return d, false, corrupt(k, err)
 	}
 	return gateway.Delivery{Message: r.id, Client: h.q.Client, Seq: gateway.Seq(tail64(k)), State: gateway.Queued,
-		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, nil
+		CreatedAt: record.TimeOf(r.createdAt), ExpiresAt: record.TimeOf(r.expiresAt)}, true, nil
 }
 
-func (h *history) final(k, val []byte) (gateway.Delivery, error) {
+func (h *history) final(k, val []byte) (gateway.Delivery, bool, error) {
 	f, err := decodeFinal(k, val)
-	return f.delivery(h.q.Client, gateway.Seq(tail64(k))), err
+	return f.delivery(h.q.Client, gateway.Seq(tail64(k))), true, err
 }
 
-// bits walks the heads of messages in bitmap form.
-func (h *history) bits() error {
-	found, scanned := 0, 0
-	return h.view.each([]byte{kindHead}, headKey(h.before), true, func(k, val []byte) (bool, error) {
-		seq := gateway.Seq(tail64(k))
-		if found >= h.limit || scanned >= maxScan {
-			h.stop(seq + 1)
-			return false, nil
-		}
-		scanned++
-		head, err := decodeHead(k, val)
-		if err != nil || head.form != formBitmap {
-			return true, err
-		}
-		d, ok, err := h.view.bitDelivery(&head, seq, h.ord, h.q.Client)
-		if err == nil && ok && h.wants(&d) {
-			h.items = append(h.items, d)
-			found++
-		}
-		return true, err
-	})
+// bit is the client's part of a message in bitmap form.
+func (h *history) bit(k, val []byte) (d gateway.Delivery, ok bool, err error) {
+	head, err := decodeHead(k, val)
+	if err != nil || head.form != formBitmap {
+		return d, false, err
+	}
+	return h.view.bitDelivery(&head, gateway.Seq(tail64(k)), h.ord, h.q.Client)
 }
 
 // page merges the deliveries of all rows.

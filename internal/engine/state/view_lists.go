@@ -125,10 +125,7 @@ func matches(row *clientRow, q *gateway.ClientQuery) bool {
 
 // Message returns a message.
 func (v *View) Message(id gateway.MessageID) (msg gateway.Message, err error) {
-	row, err := v.messageRow(id)
-	if err == nil && row == nil {
-		err = unknownMessage(id)
-	}
+	row, err := v.knownMessage(id)
 	if err == nil {
 		msg, err = v.message(row)
 	}
@@ -145,7 +142,7 @@ func (v *View) Repeated(a gateway.Acceptance, ttl time.Duration) (r gateway.Rece
 	known, err := decodeKey(val)
 	switch {
 	case err != nil:
-		return r, false, &record.CorruptError{Key: k, Cause: err}
+		return r, false, corrupt(k, err)
 	case record.Nanos(a.CreatedAt)-known.at >= int64(ttl):
 		return r, false, nil
 	}
@@ -223,34 +220,27 @@ func (v *View) uplinks(client gateway.ClientID, first, last uint64, falling bool
 	if first > last {
 		return p.Page, nil
 	}
-	add := func(k, val []byte) (bool, error) {
-		u, err := decodeUplink(k, val)
-		p.Items = append(p.Items, u)
-		return true, err
-	}
+	from, to := uplinkKey(client, first), uplinkKey(client, last)
 	if client == "" {
-		err := v.each(key64(kindUplinkSeq, first), append(key64(kindUplinkSeq, last), 0), falling, func(k, val []byte) (bool, error) {
-			if !p.next(tail64(k)) {
-				return false, nil
-			}
+		from, to = key64(kindUplinkSeq, first), key64(kindUplinkSeq, last)
+	}
+	err := v.each(from, append(to, 0), falling, func(k, val []byte) (bool, error) {
+		if !p.next(tail64(k)) {
+			return false, nil
+		}
+		if client == "" {
 			a, err := decodeArrival(val)
 			if err != nil {
 				return false, err
 			}
-			row := uplinkKey(a.client, tail64(k))
-			raw, err := v.get(row)
-			if err != nil {
+			k = uplinkKey(a.client, tail64(k))
+			if val, err = v.get(k); err != nil {
 				return false, err
 			}
-			return add(row, raw)
-		})
-		return p.Page, err
-	}
-	err := v.each(uplinkKey(client, first), append(uplinkKey(client, last), 0), falling, func(k, val []byte) (bool, error) {
-		if !p.next(tail64(k)) {
-			return false, nil
 		}
-		return add(k, val)
+		u, err := decodeUplink(k, val)
+		p.Items = append(p.Items, u)
+		return true, err
 	})
 	return p.Page, err
 }

@@ -1,8 +1,6 @@
 package state
 
 import (
-	"errors"
-
 	"github.com/longwire/longwire/gateway"
 	"github.com/longwire/longwire/internal/engine/record"
 )
@@ -64,14 +62,9 @@ func (m *masking) among(a *gateway.Acceptance) error {
 
 // everybody adds all known clients.
 func (m *masking) everybody() error {
-	it, err := m.Rows.Iter([]byte{kindOrdinal}, []byte{kindOrdinal + 1})
-	if err != nil {
-		return err
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = m.consider(gateway.ClientID(it.Value()), record.Ordinal(tail32(it.Key())))
-	}
-	return errors.Join(err, it.Error(), it.Close())
+	return m.each([]byte{kindOrdinal}, []byte{kindOrdinal + 1}, false, func(k, id []byte) (bool, error) {
+		return true, m.consider(gateway.ClientID(id), record.Ordinal(tail32(k)))
+	})
 }
 
 // consider adds a client if it is wanted.
@@ -90,7 +83,7 @@ func (m *masking) consider(id gateway.ClientID, o record.Ordinal) error {
 func (m *masking) turnTo(n uint32) error {
 	c := m.chunks[n]
 	if c == nil {
-		in, err := m.selected(m.to, n)
+		in, err := selected(m.to, n, m.chunk)
 		if err != nil {
 			return err
 		}

@@ -56,7 +56,7 @@ func (v *View) Transmission(client gateway.ClientID, seq gateway.Seq) (p gateway
 	if val != nil {
 		q, err := decodeQueued(val)
 		if err != nil {
-			return p, false, &record.CorruptError{Key: queueKey(row.ord, seq), Cause: err}
+			return p, false, corrupt(queueKey(row.ord, seq), err)
 		}
 		p, err = v.transmission(q.id, seq)
 		return p, err == nil, err
@@ -120,18 +120,12 @@ func (l *lane) firstAt() (at int64, ok bool, err error) {
 			return 0, false, err
 		}
 		q, err := decodeQueued(val)
-		if err != nil {
-			return 0, false, &record.CorruptError{Key: queueKey(l.ord, gateway.Seq(tail64(l.rows.Key()))), Cause: err}
-		}
-		return q.createdAt, true, nil
+		return q.createdAt, err == nil, corrupt(l.rows.Key(), err)
 	}
 	if !many {
 		return 0, false, nil
 	}
-	h, err := l.view.head(seq)
-	if err == nil && h == nil {
-		err = &record.CorruptError{Key: headKey(seq), Cause: record.ErrMissing}
-	}
+	h, err := l.view.knownHead(seq)
 	if err != nil {
 		return 0, false, err
 	}
@@ -180,7 +174,7 @@ func (l *lane) row() (gateway.Transmission, error) {
 	seq := gateway.Seq(tail64(l.rows.Key()))
 	q, err := decodeQueued(l.rows.Value())
 	if err != nil {
-		return gateway.Transmission{}, &record.CorruptError{Key: queueKey(l.ord, seq), Cause: err}
+		return gateway.Transmission{}, corrupt(l.rows.Key(), err)
 	}
 	l.ok = l.rows.Next()
 	return l.view.transmission(q.id, seq)
@@ -190,7 +184,7 @@ func (l *lane) row() (gateway.Transmission, error) {
 func (v *View) transmission(id gateway.MessageID, seq gateway.Seq) (gateway.Transmission, error) {
 	row, err := v.messageRow(id)
 	if err == nil && row == nil {
-		err = &record.CorruptError{Key: messageKey(id), Cause: record.ErrMissing}
+		err = missing(messageKey(id))
 	}
 	if err != nil {
 		return gateway.Transmission{}, err

@@ -38,13 +38,12 @@ func (v *View) oneRecipient(a *gateway.Acceptance, b *record.Bounds) (r gateway.
 func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 	var own accountRow
 	if name != "" {
-		k := accountKey(name)
-		val, err := v.get(k)
-		if err == nil && val != nil {
-			own, err = decodeAccount(k, val)
-		}
+		row, err := readRow(v, accountKey(name), decodeAccount)
 		if err != nil {
 			return err
+		}
+		if row != nil {
+			own = *row
 		}
 	}
 	return gateway.TooManyClients(name, own.clients+added, v.State.Clients+added, b.MaxClients)
@@ -52,7 +51,7 @@ func (v *View) roomFor(name string, added int64, b *record.Bounds) error {
 
 func (v *View) namedRecipients(a *gateway.Acceptance, b *record.Bounds) (r gateway.Recipients, err error) {
 	added := int64(0) // clients that the message would make known
-	for _, id := range named(&a.To) {
+	for _, id := range sortedSet(a.To.Clients) {
 		rec, err := v.Client(id)
 		unknown := gateway.CodeOf(err) == gateway.CodeClientNotFound
 		if err != nil && !unknown {
@@ -115,8 +114,8 @@ func (v *View) selectedRecipients(a *gateway.Acceptance) (r gateway.Recipients, 
 
 // wholeAudience adds every client that a rule selects to audience.
 func (v *View) wholeAudience(to *gateway.Audience, audience record.Bitmap) error {
-	for n := range (uint32(v.State.nextOrdinal) + record.ChunkBits - 1) / record.ChunkBits {
-		set, err := v.selected(to, n)
+	for n := range v.State.chunkCount() {
+		set, err := selected(to, n, v.chunk)
 		if err != nil {
 			return err
 		}

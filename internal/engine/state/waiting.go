@@ -20,18 +20,10 @@ type waitingChunk [record.ChunkBits / 64]atomic.Uint64
 func readWaiting(rows Reader) (*waitingSet, error) {
 	s := &waitingSet{}
 	s.chunks.Store(new([]*waitingChunk))
-	it, err := rows.Iter([]byte{kindCount}, []byte{kindCount + 1})
-	if err != nil {
-		return nil, err
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		s.set(record.Ordinal(tail32(it.Key())), true)
-	}
-	if err := it.Error(); err != nil {
-		_ = it.Close()
-		return nil, err
-	}
-	return s, it.Close()
+	return s, each(rows, []byte{kindCount}, []byte{kindCount + 1}, false, func(k, _ []byte) (bool, error) {
+		s.set(record.Ordinal(tail32(k)), true)
+		return true, nil
+	})
 }
 
 func (s *waitingSet) has(o record.Ordinal) bool {

@@ -51,19 +51,11 @@ func decodeWriter(key, v []byte) (r writerRow, err error) {
 
 func readWriters(rows Reader) (eras, error) {
 	w := eras{}
-	it, err := rows.Iter([]byte{kindWriter}, []byte{kindWriter + 1})
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		row, err := decodeWriter(it.Key(), it.Value())
-		if err != nil {
-			return nil, err
-		}
-		w[tail64(it.Key())] = row
-	}
-	return w, it.Error()
+	return w, each(rows, []byte{kindWriter}, []byte{kindWriter + 1}, false, func(k, val []byte) (bool, error) {
+		row, err := decodeWriter(k, val)
+		w[tail64(k)] = row
+		return true, err
+	})
 }
 
 // ReadBounds reads the row of bounds; a state without one has the default.
@@ -72,10 +64,7 @@ func ReadBounds(rows Reader) (record.Bounds, error) {
 	if err != nil || v == nil {
 		return record.DefaultBounds(), err
 	}
-	if v, err = record.CheckSum(keyBounds, v); err != nil {
-		return record.Bounds{}, err
-	}
-	d := record.Decoder{Rest: v}
+	d := record.Open(keyBounds, v)
 	return record.DecodeBounds(&d), d.End()
 }
 

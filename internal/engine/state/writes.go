@@ -156,13 +156,14 @@ func (w *writes) get(key []byte) ([]byte, error) {
 	return r.Get(key)
 }
 
-// iter walks rows of one kind as the record has left them so far.
-func (w *writes) iter(from, to []byte) (Iterator, error) {
+// each calls fn with rows of one kind as the record has left them so far, in rising
+// order until it returns false.
+func (w *writes) each(from, to []byte, fn func(k, val []byte) (bool, error)) error {
 	r, err := w.reader(from[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r.Iter(from, to)
+	return each(r, from, to, false, fn)
 }
 
 // reader reads rows of one kind with the record's changes.

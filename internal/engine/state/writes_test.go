@@ -39,15 +39,12 @@ func TestWritesAreReadBack(t *testing.T) {
 	want("q2", "two")
 	want("m1", "body again")
 	w.set([]byte("q3"), []byte("three"))
-	it, err := w.iter([]byte("q"), []byte("r"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var keys string
-	for ok := it.First(); ok; ok = it.Next() {
-		keys += string(it.Key())
-	}
-	if err := it.Close(); err != nil || keys != "q2q3" {
+	err = w.each([]byte("q"), []byte("r"), func(k, _ []byte) (bool, error) {
+		keys += string(k)
+		return true, nil
+	})
+	if err != nil || keys != "q2q3" {
 		t.Errorf("walk finds %q, %v, want q2 and q3", keys, err)
 	}
 	w.drop()

@@ -110,7 +110,7 @@ var table = []row{
 	{path: "internal/gatewaytest", band: helpers},
 	{path: "internal/clocktest", band: helpers, only: none, stdlib: true},
 	{path: "internal/engine/enginetest", band: helpers, only: []string{"gateway"}},
-	{path: "internal/engine/journaltest", band: helpers, only: []string{"gateway", "internal/engine/record", "internal/engine/state", "internal/engine/journal"}, stdlib: true},
+	{path: "internal/engine/journaltest", band: helpers, only: []string{"internal/engine/journal"}, stdlib: true},
 }
 
 // owners are the rows that may import third-party modules; the rest of the
